@@ -1,0 +1,22 @@
+"""What every test shares: deterministic hypothesis, a seeded generator, a compile cache that starts empty."""
+
+import os
+import tempfile
+
+import hypothesis
+import numpy as np
+import pytest
+
+# No deadline (a first call compiles), no example database, the same examples on every run.
+hypothesis.settings.register_profile("fdl", deadline=None, database=None, derandomize=True, max_examples=50)
+hypothesis.settings.load_profile("fdl")
+
+# Set before fdl is imported, and inherited by Spark's workers: a test never meets machine code of an earlier run.
+_cache = tempfile.TemporaryDirectory(prefix="fdl-tests-")
+os.environ["FDL_CACHE_DIR"] = _cache.name
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator that starts the same in every test, whatever ran before it."""
+    return np.random.default_rng(0)

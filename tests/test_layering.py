@@ -1,0 +1,95 @@
+"""The shape of the source: imports point down the list of layers, and a file holds one concept."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(path for package in ("fdl", "fdl_spark") for path in (ROOT / package).rglob("*.py"))
+LIMIT = 600
+
+# From the top to the bottom; a module belongs to the first entry that is a prefix of its name. What is named nowhere
+# (fdl.numpy, fdl.lax, fdl.nn, fdl.optim, ...) is vocabulary. `fdl` itself re-exports everything and stands above it.
+VOCABULARY = "fdl.*"
+LAYERS = [
+    ["fdl_spark"],
+    ["fdl"],
+    [VOCABULARY],
+    ["fdl.transforms"],
+    ["fdl.compile"],
+    ["fdl.ops"],
+    ["fdl.array"],
+    ["fdl.core"],
+    ["fdl.tree", "fdl.tree_util", "fdl.flatten_util", "fdl.dtypes", "fdl.errors", "fdl.config"],
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+PRIVATE_TO_FDL = ["fdl.transforms", "fdl.compile", "fdl.ops", "fdl.core"]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path) for path in SOURCES}
+
+
+def layer(module: str) -> str:
+    if module.split(".")[0] == "fdl_spark":
+        return "fdl_spark"
+    if module == "fdl":
+        return "fdl"
+    head = ".".join(module.split(".")[:2])
+    return head if head in RANK else VOCABULARY
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, module) of every import of ours in a file, wherever it stands, except under TYPE_CHECKING."""
+    tree = ast.parse(path.read_text())
+    package = module_name(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    only_types = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING")
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if id(node) in only_types:
+            continue
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            names = [f"{source}.{alias.name}" if f"{source}.{alias.name}" in MODULES else source for alias in node.names]
+        else:
+            continue
+        yield from ((node.lineno, name) for name in names if name.split(".")[0] in ("fdl", "fdl_spark"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_downward(path: Path) -> None:
+    mine = layer(module_name(path))
+    upward = [
+        f"{path.relative_to(ROOT)}:{line} ({mine}) imports {name} ({layer(name)})"
+        for line, name in imported(path)
+        if RANK[layer(name)] < RANK[mine]
+    ]
+    assert not upward, "\n".join(upward)
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.is_relative_to(ROOT / "fdl_spark")], ids=lambda path: path.name)
+def test_fdl_spark_uses_only_the_public_fdl(path: Path) -> None:
+    private = [f"{path.name}:{line} imports {name}" for line, name in imported(path) if layer(name) in PRIVATE_TO_FDL]
+    assert not private, "\n".join(private)
+
+
+def test_files_are_short() -> None:
+    everything = [p for folder in ("fdl", "fdl_spark", "tests", "examples", "benchmarks") for p in (ROOT / folder).rglob("*.py")]
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in everything}
+    assert {name: length for name, length in lengths.items() if length > LIMIT} == {}
