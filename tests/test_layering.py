@@ -66,7 +66,9 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             source = ".".join([*base, *([node.module] if node.module else [])])
-            names = [f"{source}.{alias.name}" if f"{source}.{alias.name}" in MODULES else source for alias in node.names]
+            names = [
+                f"{source}.{alias.name}" if f"{source}.{alias.name}" in MODULES else source for alias in node.names
+            ]
         else:
             continue
         yield from ((node.lineno, name) for name in names if name.split(".")[0] in ("fdl", "fdl_spark"))
@@ -83,13 +85,17 @@ def test_imports_point_downward(path: Path) -> None:
     assert not upward, "\n".join(upward)
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if p.is_relative_to(ROOT / "fdl_spark")], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if p.is_relative_to(ROOT / "fdl_spark")], ids=lambda path: path.name
+)
 def test_fdl_spark_uses_only_the_public_fdl(path: Path) -> None:
     private = [f"{path.name}:{line} imports {name}" for line, name in imported(path) if layer(name) in PRIVATE_TO_FDL]
     assert not private, "\n".join(private)
 
 
 def test_files_are_short() -> None:
-    everything = [p for folder in ("fdl", "fdl_spark", "tests", "examples", "benchmarks") for p in (ROOT / folder).rglob("*.py")]
+    everything = [
+        p for folder in ("fdl", "fdl_spark", "tests", "examples", "benchmarks") for p in (ROOT / folder).rglob("*.py")
+    ]
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in everything}
     assert {name: length for name, length in lengths.items() if length > LIMIT} == {}

@@ -1,0 +1,1 @@
+"""Training steps of fdl, PyTorch and JAX, measured in one run."""
