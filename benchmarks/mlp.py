@@ -1,5 +1,6 @@
 """A multilayer perceptron, 784-512-512-10, batch 256, momentum SGD."""
 
+from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
@@ -20,7 +21,7 @@ def inputs() -> tuple[dict, tuple]:
             "w": (rng.standard_normal((m, n)) * np.sqrt(2 / m)).astype(np.float32),
             "b": np.zeros(n, np.float32),
         }
-        for i, (m, n) in enumerate(zip(SIZES, SIZES[1:], strict=False))
+        for i, (m, n) in enumerate(pairwise(SIZES))
     }
     return params, (rng.random((BATCH, SIZES[0]), dtype=np.float32), rng.integers(0, SIZES[-1], BATCH).astype(np.int32))
 

@@ -48,7 +48,7 @@ class Worker:
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
             "TORCHINDUCTOR_CACHE_DIR": f"{cache}/torch",
         }
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by close)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", model, framework, str(threads)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment,
@@ -154,7 +154,7 @@ def report(results: dict[tuple[str, int], dict[str, dict[str, float]]]) -> str:
         "Milliseconds of a training step (median of alternated blocks), and the best peer's over fdl's: "
         f"above 1 fdl is faster; geometric mean {mean:.2f}.",
         table(["model", "threads", *names, "best peer / fdl"], steps),
-        "Seconds of the first call, with an empty and with a warm disk cache, and MiB above the idle process while training.",
+        "Seconds of the first call, with an empty and a warm disk cache; MiB above the idle process while training.",
         table(["model", "threads", "framework", "first call, cold", "first call, warm", "peak MiB"], costs),
     ]
     return "\n\n".join(parts)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FOLDERS = ["fdl", "fdl_spark", "tests", "examples", "benchmarks"]
 SOURCES = sorted(path for package in ("fdl", "fdl_spark") for path in (ROOT / package).rglob("*.py"))
 LIMIT = 600
 
@@ -94,8 +95,6 @@ def test_fdl_spark_uses_only_the_public_fdl(path: Path) -> None:
 
 
 def test_files_are_short() -> None:
-    everything = [
-        p for folder in ("fdl", "fdl_spark", "tests", "examples", "benchmarks") for p in (ROOT / folder).rglob("*.py")
-    ]
+    everything = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in everything}
     assert {name: length for name, length in lengths.items() if length > LIMIT} == {}
