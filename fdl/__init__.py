@@ -1,0 +1,1 @@
+"""fdl: pure functions over arrays, differentiated, vectorised and compiled for the CPU."""

@@ -1,0 +1,117 @@
+"""Array: an immutable n-d array in host memory, and the interpreter that computes at once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl.core import trace
+from fdl.core.interpret import evaluate
+from fdl.core.trace import Interpreter, Tracer, Value
+from fdl.core.types import TensorType
+from fdl.dtypes import ALL, default_dtype, key
+from fdl.errors import ConcretizationError, DonationError, LeafError
+
+
+class Array(Value):
+    """An immutable n-d array; made by `fdl.numpy.array` and by every operation.
+
+    NumPy sees it without a copy through ``np.asarray`` (read-only), the buffer protocol and DLPack.
+    """
+
+    __slots__ = ("_data", "_type")
+
+    def __init__(self, data: np.ndarray) -> None:
+        self._data = data
+
+    @property
+    def type(self) -> TensorType:  # type: ignore[override]
+        """Shape and dtype."""
+        try:
+            return self._type
+        except AttributeError:
+            self._type = TensorType(self._data.shape, self._data.dtype)
+            return self._type
+
+    def concrete(self, why: str = "") -> np.ndarray:
+        if self._data is None:
+            raise DonationError("this array was donated to a jitted call (donate_argnums) and can no longer be used")
+        return self._data
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        data = self.concrete().view()
+        data.flags.writeable = False
+        return np.array(data, dtype=dtype, copy=copy) if dtype is not None or copy else data
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        # DLPack before 1.0 cannot say "read-only", and NumPy refuses to export such an array; consumers must not write.
+        return self.concrete().__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.concrete().__dlpack_device__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Array, (np.ascontiguousarray(self.concrete()).reshape(self._data.shape),)
+
+    def __copy__(self) -> "Array":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "Array":
+        return Array(self.concrete().copy())
+
+
+class Eager(Interpreter):
+    """Runs the NumPy reference of every operation; heavy ones go through the compiler."""
+
+    run_heavy: Callable[[Any, Sequence[np.ndarray]], Sequence[np.ndarray]] | None = None
+
+    def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
+        arrays = [a.concrete() if type(a) is Array else as_array(a).concrete() for a in args]
+        if operation.family != "elementwise" or _mixed(arrays):
+            operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])
+        if operation.heavy and self.run_heavy is not None:
+            return [Array(o) for o in self.run_heavy(operation, arrays)]
+        return [Array(o if type(o) is np.ndarray else np.asarray(o)) for o in evaluate(operation, arrays)]
+
+    def axis_size(self, name: Any) -> int | None:
+        return None
+
+
+def _mixed(arrays: list[np.ndarray]) -> bool:
+    first = arrays[0]
+    return any(a.shape != first.shape or a.dtype != first.dtype for a in arrays[1:])
+
+
+def as_array(value: Any, name: str = "an operand") -> Any:
+    """`value` as a Value: tracers and arrays as they are, NumPy arrays and Python numbers as an Array.
+
+    Raises:
+        LeafError: it is none of these.
+    """
+    if isinstance(value, Value):
+        if isinstance(value, Tracer) and trace.is_eager():
+            trace.check_alive(value)
+            raise ConcretizationError(f"{name} is a traced {value.type}, used outside the transform that made it")
+        return value
+    if type(value) in (bool, int, float, complex):
+        return Array(np.asarray(value, scalar_dtype(value)))
+    if isinstance(value, (np.ndarray, np.generic)):
+        data = np.array(value)
+        if data.dtype in ALL or data.dtype == key:
+            return Array(data)
+        raise LeafError(f"{name} is a NumPy array of dtype {data.dtype}, which fdl has no numbers for; convert it first")
+    if hasattr(value, "__array__") and not isinstance(value, type):
+        return as_array(np.asarray(value), name)
+    raise LeafError(f"{name} is {value!r} of type {type(value).__name__}; an array or a number is needed")
+
+
+def scalar_dtype(value: Any) -> np.dtype:
+    """The dtype of a Python number that stands alone: the default of its kind, 64 bits if it does not fit."""
+    dtype = default_dtype(type(value))
+    if type(value) is int and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+        return np.dtype(np.int64) if value < 2**63 else np.dtype(np.uint64)
+    return dtype
+
+
+eager = Eager()
+trace.set_base(eager, as_array)

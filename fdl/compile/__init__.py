@@ -1,0 +1,1 @@
+"""The compiler: from a Program to one native function."""

@@ -1,0 +1,132 @@
+"""The processor that code is generated for: its features, vector width and register tile."""
+
+import os
+import struct
+import sys
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+
+from fdl.errors import PlatformError
+
+#: Vector registers that the tile's accumulators must leave free: one row of B and one broadcast of A.
+_FREE_REGISTERS = 2
+
+
+@dataclass(frozen=True)
+class Target:
+    """A processor as the code generator sees it.
+
+    Attributes:
+        cpu: LLVM's name of the processor.
+        features: LLVM's comma-separated feature string, empty when `cpu` implies them all.
+        vector_bits: width of a vector register.
+        fma: whether fused multiply-add is one instruction.
+        half: whether float16 converts in hardware.
+    """
+
+    cpu: str
+    features: str
+    vector_bits: int
+    fma: bool
+    half: bool
+
+    @property
+    def key(self) -> str:
+        """A string that differs whenever generated code may differ."""
+        return f"{_triple()}|{self.cpu}|{self.features}"
+
+    def lanes(self, dtype: Any) -> int:
+        """How many elements of `dtype` fill a vector register, counted in the dtype that computes (float16 as float32)."""
+        size = np.dtype(dtype).itemsize
+        return self.vector_bits // 8 // (4 if np.dtype(dtype).kind not in "iub" and size == 2 else size)
+
+    def tile(self) -> tuple[int, int]:
+        """Rows and vectors a row of the matrix tile, whose accumulators fill the register file."""
+        return (6, 4) if self.vector_bits == 512 else (6, 2)
+
+    def tile_rows(self, vectors: int) -> int:
+        """The most rows of a matrix tile that is `vectors` wide."""
+        registers = 32 if self.vector_bits == 512 else 16
+        most = (registers - _FREE_REGISTERS - vectors) // vectors
+        return max(1, min(most, 6 if vectors > 1 else 12))
+
+    @cached_property
+    def machine(self) -> Any:
+        """LLVM's target machine."""
+        llvm = _llvm()
+        target = llvm.Target.from_triple(_triple())
+        return target.create_target_machine(
+            cpu=self.cpu, features=self.features, opt=3, reloc="pic", codemodel="small", jit=True
+        )
+
+
+@cache
+def _llvm() -> Any:
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+@cache
+def _triple() -> str:
+    return str(_llvm().get_process_triple())
+
+
+def host_target(name: str | None = None) -> Target:
+    """The target called `name`; without one the environment variable ``FDL_CPU`` decides, and then ``native``.
+
+    Args:
+        name: ``native``, one of the levels ``x86-64``, ``x86-64-v2``, ``x86-64-v3``, ``x86-64-v4``, or any processor
+            name that LLVM knows for this architecture.
+
+    Returns:
+        The target; equal names give the same object.
+
+    Raises:
+        PlatformError: the machine is big-endian or 32-bit, or has no processor of that name.
+
+    >>> host_target("x86-64").vector_bits
+    128
+    """
+    return _target(name or os.environ.get("FDL_CPU") or "native")
+
+
+@cache
+def _target(name: str) -> Target:
+    check_platform(sys.byteorder, struct.calcsize("P") * 8)
+    llvm = _llvm()
+    on = llvm.get_host_cpu_features()
+    if name == "native":
+        cpu, features = llvm.get_host_cpu_name(), on.flatten()
+        wide, middle = on.get("avx512f", False), on.get("avx2", False)
+        fma, half = on.get("fma", False) or on.get("neon", False), on.get("f16c", False) or on.get("neon", False)
+        return Target(cpu, features, 512 if wide else 256 if middle else 128, fma, half)
+    levels = {"x86-64": (128, False), "x86-64-v2": (128, False), "x86-64-v3": (256, True), "x86-64-v4": (512, True)}
+    if not _triple().startswith("x86_64") and name in levels:
+        raise PlatformError(f"FDL_CPU={name!r} names an x86-64 processor but this machine is {_triple()}; use 'native'")
+    bits, modern = levels.get(name, (128, False))
+    if name not in levels and not _knows(name):
+        raise PlatformError(f"FDL_CPU={name!r} is no processor that LLVM knows for {_triple()}; use 'native' or x86-64-v3")
+    features = "" if bits < 512 else "-prefer-256-bit"
+    return Target(name, features, bits, modern, modern)
+
+
+def _knows(name: str) -> bool:
+    return bool(name) and name.replace("-", "").replace("_", "").isalnum() and name == _llvm().get_host_cpu_name()
+
+
+def check_platform(byteorder: str, pointer_bits: int) -> None:
+    """Refuse machines whose memory layout the generated code does not have.
+
+    Raises:
+        PlatformError: `byteorder` is not ``little`` or `pointer_bits` is not 64.
+    """
+    if byteorder != "little" or pointer_bits != 64:
+        raise PlatformError(
+            f"fdl compiles for 64-bit little-endian processors; this Python is {pointer_bits}-bit {byteorder}-endian"
+        )

@@ -1,0 +1,36 @@
+"""Settings that hold for the whole process, each readable from an environment variable ``FDL_<NAME>``."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Config:
+    """The settings; assign to a field, or call :meth:`update`.
+
+    Attributes:
+        default_float: dtype name of floats made without a dtype.
+        default_int: dtype name of integers made without a dtype.
+        disable_jit: run jitted functions operation by operation.
+        debug_nans: raise as soon as an eager operation makes a NaN.
+    """
+
+    default_float: str = field(default_factory=lambda: os.environ.get("FDL_DEFAULT_FLOAT", "float32"))
+    default_int: str = field(default_factory=lambda: os.environ.get("FDL_DEFAULT_INT", "int32"))
+    disable_jit: bool = field(default_factory=lambda: os.environ.get("FDL_DISABLE_JIT", "0") == "1")
+    debug_nans: bool = field(default_factory=lambda: os.environ.get("FDL_DEBUG_NANS", "0") == "1")
+
+    def update(self, name: str, value: Any) -> None:
+        """Set the field `name`; a ``jax_`` prefix is ignored.
+
+        Raises:
+            AttributeError: there is no such setting.
+        """
+        name = name.removeprefix("jax_").removeprefix("fdl_")
+        if name not in self.__dataclass_fields__:
+            raise AttributeError(f"fdl.config has no setting {name!r}; it has {', '.join(self.__dataclass_fields__)}")
+        setattr(self, name, value)
+
+
+config = Config()

@@ -1,0 +1,46 @@
+"""Running a Program: in the current interpreter, or by NumPy references alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl.core import trace
+from fdl.core.program import Atom, Literal, Program, Var
+from fdl.core.trace import lift
+
+
+def apply_program(program: Program, args: Sequence[Any]) -> list[Any]:
+    """Run `program` on values, each operation in the current interpreter."""
+    environment: dict[Var, Any] = {var: lift(value) for var, value in program.constants}
+    environment.update(zip(program.inputs, args, strict=True))
+    process = trace.current().process
+
+    def read(atom: Atom) -> Any:
+        return lift(atom.value) if isinstance(atom, Literal) else environment[atom]
+
+    for equation in program.equations:
+        outs = process(equation.operation, [read(a) for a in equation.inputs])
+        environment.update(zip(equation.outputs, outs, strict=True))
+    return [read(a) for a in program.outputs]
+
+
+def interpret(program: Program, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Run `program` on NumPy arrays by the references of its operations: the oracle of the compiler."""
+    environment: dict[Var, np.ndarray] = dict(program.constants)
+    environment.update(zip(program.inputs, arrays, strict=True))
+
+    def read(atom: Atom) -> np.ndarray:
+        return atom.value if isinstance(atom, Literal) else environment[atom]
+
+    for equation in program.equations:
+        outs = evaluate(equation.operation, [read(a) for a in equation.inputs])
+        environment.update(zip(equation.outputs, outs, strict=True))
+    return [np.asarray(read(a)) for a in program.outputs]
+
+
+def evaluate(operation: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """The reference of one operation, without NumPy's floating-point warnings; always a sequence."""
+    with np.errstate(all="ignore"):
+        result = operation.reference(*arrays)
+    return result if operation.multiple else (result,)

@@ -1,0 +1,122 @@
+"""Primitive: one class per operation, holding all of its rules.
+
+An operation is an immutable instance: its fields are the static parameters (``Sum(axes=(0,))``), and calling it applies
+it to values in the current interpreter. Subclasses are turned into frozen dataclasses and registered; a class that
+lacks a rule is refused.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, dataclass_transform
+
+import numpy as np
+
+from fdl.core import trace
+from fdl.core.program import Program
+from fdl.core.types import TensorType
+from fdl.errors import PrimitiveError
+
+#: Every concrete primitive class by name.
+registry: dict[str, type["Primitive"]] = {}
+
+REQUIRED = ("result", "reference", "jvp", "batch", "samples")
+
+
+@dataclass_transform(frozen_default=True)
+class Primitive:
+    """Base of all operations.
+
+    Class attributes:
+        family: which part of the compiler makes its code; ``"host"`` calls the reference from inside the plan.
+        multiple: whether the operation returns a tuple of results.
+        heavy: whether eager calls are compiled instead of run by the reference.
+        linear: whether it is linear in some operand, and so has a ``transpose`` rule.
+    """
+
+    family: ClassVar[str] = "host"
+    multiple: ClassVar[bool] = False
+    heavy: ClassVar[bool] = False
+    linear: ClassVar[bool] = False
+
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclass(frozen=True, repr=False)(cls)
+        if abstract:
+            return
+        needed = REQUIRED + (("transpose",) if cls.linear else ()) + (("lower",) if cls.family == "elementwise" else ())
+        missing = [rule for rule in needed if getattr(cls, rule, None) is getattr(Primitive, rule, None)]
+        if missing:
+            raise PrimitiveError(f"primitive {cls.__name__} lacks the rule{'s' * (len(missing) > 1)} {', '.join(missing)}")
+        if cls.__name__ in registry and registry[cls.__name__].__module__ != cls.__module__:
+            raise PrimitiveError(f"two primitives are called {cls.__name__}")
+        registry[cls.__name__] = cls
+
+    def __call__(self, *args: Any) -> Any:
+        """Apply to values in the current interpreter."""
+        outs = trace.current().process(self, args)
+        return tuple(outs) if self.multiple else outs[0]
+
+    def __repr__(self) -> str:
+        shown = [f"{f.name}={_brief(getattr(self, f.name))}" for f in fields(self) if f.repr]
+        return self.name + (f"[{' '.join(shown)}]" if shown else "")
+
+    @property
+    def name(self) -> str:
+        """The name printed in programs and messages."""
+        return _snake(type(self).__name__)
+
+    def result(self, *types: TensorType) -> Any:
+        """The TensorType of the result (a tuple of them if ``multiple``); raises for operands it does not take."""
+        raise NotImplementedError
+
+    def reference(self, *arrays: np.ndarray) -> Any:
+        """The result computed by NumPy: the meaning of the operation, and the compiler's oracle."""
+        raise NotImplementedError
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        """Result and its tangent. A tangent that is zero is None, in and out; at least one given is not None."""
+        raise NotImplementedError
+
+    def transpose(self, cotangent: Any, *args: Any) -> Sequence[Any]:
+        """Cotangents of the operands; those it is linear in arrive as ``Linear(type)``, None is zero."""
+        raise NotImplementedError
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        """The result for operands with an extra leading axis where `batched`; the result has it too.
+
+        ``multiple`` operations return (results, which of them are batched).
+        """
+        raise NotImplementedError
+
+    def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Any:
+        """For operations that hold Programs: see :mod:`fdl.transforms.linearize`."""
+        return NotImplemented
+
+    def lower(self, build: Any, *values: Any) -> Any:
+        """Native code for one element (or vector of elements) of the result, for the elementwise family."""
+        raise NotImplementedError
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        """Operations of this class with operands, for the laws: yields (operation, operand, ...)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Stands for an operand of a linear operation while it is transposed: only the type is known."""
+
+    type: TensorType
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, Program):
+        return "program"
+    if isinstance(value, np.dtype):
+        return str(value)
+    if isinstance(value, tuple):
+        return f"({','.join(map(_brief, value))})"
+    return getattr(value, "__qualname__", None) or str(value)
+
+
+def _snake(name: str) -> str:
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))

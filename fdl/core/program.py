@@ -1,0 +1,161 @@
+"""Program: a typed, immutable list of equations in static single assignment form."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fdl.core.types import TensorType
+from fdl.dtypes import short_name
+
+
+class Var:
+    """A value made by an input or an equation; two are the same only if they are the same object."""
+
+    __slots__ = ("type",)
+
+    def __init__(self, type: TensorType) -> None:
+        self.type = type
+
+    def __getstate__(self) -> TensorType:
+        return self.type
+
+    def __setstate__(self, state: TensorType) -> None:
+        self.type = state
+
+
+class Literal:
+    """A scalar written in the program itself."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: np.ndarray) -> None:
+        self.value = value
+
+    @property
+    def type(self) -> TensorType:
+        """Its type; the shape is ``()``."""
+        return TensorType((), self.value.dtype)
+
+    def __str__(self) -> str:
+        return f"{self.value.item()!r}:{short_name(self.value.dtype)}"
+
+
+Atom = Var | Literal
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """One application of an operation: ``outputs = operation(*inputs)``.
+
+    Attributes:
+        operation: a primitive with its parameters.
+        inputs: what it reads.
+        outputs: what it makes.
+        source: the user's line, as ``file.py:12 (function)``.
+    """
+
+    operation: Any
+    inputs: tuple[Atom, ...]
+    outputs: tuple[Var, ...]
+    source: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Inputs, constants, equations, outputs.
+
+    Programs compare and hash by structure, pickle, and print with types and source lines.
+    """
+
+    inputs: tuple[Var, ...]
+    equations: tuple[Equation, ...]
+    outputs: tuple[Atom, ...]
+    constants: tuple[tuple[Var, np.ndarray], ...] = field(default=())
+
+    @property
+    def input_types(self) -> tuple[TensorType, ...]:
+        """Types of the inputs."""
+        return tuple(v.type for v in self.inputs)
+
+    @property
+    def output_types(self) -> tuple[TensorType, ...]:
+        """Types of the outputs."""
+        return tuple(v.type for v in self.outputs)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """A hash of the structure: equal for programs that compute the same by the same equations."""
+        found = hashlib.blake2b("\n".join(lines(self, sources=False)).encode(), digest_size=16)
+        for _, value in self.constants:
+            found.update(np.ascontiguousarray(value).tobytes())
+        for equation in self.equations:
+            for inner in subprograms(equation.operation):
+                found.update(inner.digest)
+        return found.digest()
+
+    def __hash__(self) -> int:
+        return int.from_bytes(self.digest[:8], "little", signed=True)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Program) and self.digest == other.digest)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k in self.__dataclass_fields__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __str__(self) -> str:
+        return "\n".join(lines(self))
+
+    def __repr__(self) -> str:
+        ins, outs = (", ".join(map(str, types)) for types in (self.input_types, self.output_types))
+        return f"<Program ({ins}) -> ({outs}), {len(self.equations)} equations, {self.digest.hex()[:8]}>"
+
+
+def subprograms(operation: Any) -> Iterator[Program]:
+    """The programs among the parameters of an operation, in the order of its fields."""
+    for name in operation.__dataclass_fields__:
+        value = getattr(operation, name)
+        if isinstance(value, Program):
+            yield value
+        elif isinstance(value, tuple):
+            yield from (v for v in value if isinstance(v, Program))
+
+
+def _letters(number: int) -> str:
+    name = ""
+    while True:
+        number, letter = divmod(number, 26)
+        name = chr(ord("a") + letter) + name
+        if not number:
+            return name
+        number -= 1
+
+
+def lines(program: Program, sources: bool = True, indent: str = "") -> list[str]:
+    """`program` as lines of text, inner programs indented below the equation that holds them."""
+    names: dict[Var, str] = {}
+
+    def name(atom: Atom) -> str:
+        if isinstance(atom, Literal):
+            return str(atom)
+        return names.setdefault(atom, _letters(len(names)))
+
+    def typed(variables: Iterable[Var]) -> str:
+        return " ".join(f"{name(v)}:{v.type}" for v in variables)
+
+    text = [f"{indent}program({typed(program.inputs)}) {{"]
+    text += [f"{indent}  {typed([var])} = constant" for var, _ in program.constants]
+    for equation in program.equations:
+        line = f"{indent}  {typed(equation.outputs)} = {equation.operation!r}"
+        line += "".join(f" {name(atom)}" for atom in equation.inputs)
+        text.append(f"{line}  # {equation.source}" if sources and equation.source else line)
+        for inner in subprograms(equation.operation):
+            text += lines(inner, sources, indent + "    ")
+    text.append(f"{indent}  return {' '.join(name(atom) for atom in program.outputs)}")
+    return [*text, indent + "}"]

@@ -1,0 +1,243 @@
+"""Values, interpreters, and how Python code becomes a Program.
+
+One interpreter is current at any moment; it decides what an operation does with its operands (compute, record,
+differentiate, batch). A transform makes an interpreter that keeps the former one as its `parent` and hands it the
+operations that it is made of, so there are no levels to compare and none to leak.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fdl.core.program import Atom, Equation, Literal, Program, Var
+from fdl.core.types import TensorType
+from fdl.errors import ConcretizationError, LeakedTracerError
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class Value:
+    """Base of arrays and tracers; `fdl.numpy` adds operators and methods to it."""
+
+    __slots__ = ("__weakref__",)
+    __array_priority__ = 100
+
+    type: TensorType
+
+    def concrete(self, why: str = "") -> np.ndarray:
+        """The NumPy array behind the value.
+
+        Raises:
+            ConcretizationError: the value is known only when the compiled program runs.
+        """
+        raise NotImplementedError
+
+
+class Interpreter:
+    """What operations mean at the moment."""
+
+    parent: "Interpreter"
+    alive = True
+
+    def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
+        """The results of `operation` on values; a sequence, also when there is one."""
+        raise NotImplementedError
+
+    def axis_size(self, name: Any) -> int | None:
+        """The size of the named axis that this interpreter, or one below it, binds."""
+        return self.parent.axis_size(name)
+
+
+class _Context(threading.local):
+    base: Interpreter
+    interpreter: Interpreter | None = None
+
+
+_context = _Context()
+
+
+def set_base(interpreter: Interpreter, lift: Callable[[Any], Value]) -> None:
+    """Install what runs when no transform does, and what turns NumPy arrays into values."""
+    global _lift
+    _Context.base = interpreter
+    _lift = lift
+
+
+def _lift(value: Any) -> Value:
+    raise RuntimeError("fdl.array has not been imported")
+
+
+def lift(value: Any) -> Value:
+    """`value` itself if it is a Value, else the array made of it."""
+    return value if isinstance(value, Value) else _lift(value)
+
+
+def current() -> Interpreter:
+    """The interpreter in force."""
+    return _context.interpreter or _context.base
+
+
+def is_eager() -> bool:
+    """Whether no transform is active: operations compute at once."""
+    return _context.interpreter is None
+
+
+@contextmanager
+def use(interpreter: Interpreter) -> Iterator[Interpreter]:
+    """Make `interpreter` current for a while."""
+    saved = _context.interpreter
+    _context.interpreter = None if interpreter is _Context.base else interpreter
+    try:
+        yield interpreter
+    finally:
+        _context.interpreter = saved
+
+
+@contextmanager
+def entered(interpreter: Interpreter) -> Iterator[Interpreter]:
+    """Like :func:`use`, and afterwards tracers of the interpreter count as leaked."""
+    with use(interpreter):
+        try:
+            yield interpreter
+        finally:
+            interpreter.alive = False
+
+
+def source_line() -> str:
+    """The innermost line of the stack that is not fdl's own, as ``file.py:12 (function)``."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_PACKAGE) and "functools.py" not in name and "contextlib.py" not in name:
+            return f"{os.path.basename(name)}:{frame.f_lineno} ({frame.f_code.co_name})"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+class Tracer(Value):
+    """A value inside a transform."""
+
+    __slots__ = ("interpreter", "type")
+
+    def __init__(self, interpreter: Interpreter, type: TensorType) -> None:
+        self.interpreter = interpreter
+        self.type = type
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}<{self.type}>"
+
+
+class StagedTracer(Tracer):
+    """A value of a Program that is being recorded."""
+
+    __slots__ = ("atom",)
+
+    def __init__(self, interpreter: "Staging", atom: Atom) -> None:
+        super().__init__(interpreter, atom.type)
+        self.atom = atom
+
+    def concrete(self, why: str = "") -> np.ndarray:
+        made = self.interpreter.origin(self)  # type: ignore[attr-defined]
+        raise ConcretizationError(
+            f"{why or 'a concrete value'} was needed of a traced {self.type}{made}, whose value is only known when the "
+            "compiled function runs. Use fdl.numpy.where, fdl.lax.cond or fdl.lax.while_loop on it, or make the "
+            "argument static with static_argnums."
+        )
+
+
+class Staging(Interpreter):
+    """Records operations as equations of a Program."""
+
+    def __init__(self, parent: Interpreter, name: str = "") -> None:
+        self.parent = parent
+        self.name = name
+        self.inputs: list[Var] = []
+        self.equations: list[Equation] = []
+        self.constants: dict[int, tuple[Var, np.ndarray, Any]] = {}
+        self.captured: dict[int, tuple[Var, Value]] = {}
+
+    def new_input(self, type: TensorType) -> StagedTracer:
+        """A tracer for one more input."""
+        var = Var(type)
+        self.inputs.append(var)
+        return StagedTracer(self, var)
+
+    def atom(self, value: Any) -> Atom:
+        """What stands for `value` in the program: a variable of it, a literal, a constant or a captured input."""
+        if isinstance(value, StagedTracer) and value.interpreter is self:
+            return value.atom
+        value = lift(value)
+        if isinstance(value, Tracer):
+            check_alive(value)
+            if id(value) not in self.captured:
+                self.captured[id(value)] = (Var(value.type), value)
+            return self.captured[id(value)][0]
+        return self.constant(value)
+
+    def constant(self, value: Value) -> Atom:
+        """A literal for a scalar, else a constant, shared between uses of the same object."""
+        if value.type.shape == ():
+            return Literal(value.concrete())
+        if id(value) not in self.constants:
+            self.constants[id(value)] = (Var(value.type), value.concrete(), value)
+        return self.constants[id(value)][0]
+
+    def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
+        atoms = tuple([self.atom(a) for a in args])
+        return self.record(operation, atoms)
+
+    def record(self, operation: Any, atoms: tuple[Atom, ...]) -> list[StagedTracer]:
+        """Append one equation; returns tracers of its outputs."""
+        result = operation.result(*[a.type for a in atoms])
+        outputs = tuple([Var(t) for t in (result if operation.multiple else (result,))])
+        self.equations.append(Equation(operation, atoms, outputs, source_line()))
+        return [StagedTracer(self, v) for v in outputs]
+
+    def origin(self, tracer: StagedTracer) -> str:
+        """Which argument or operation made `tracer`, for messages."""
+        if tracer.atom in self.inputs:
+            return f" (argument {self.inputs.index(tracer.atom)} of {self.name or 'the function'})"  # type: ignore[arg-type]
+        for equation in self.equations:
+            if tracer.atom in equation.outputs:
+                return f" (made by {equation.operation.name} at {equation.source})"
+        return ""
+
+    def finish(self, outputs: Sequence[Any]) -> tuple[Program, list[Value]]:
+        """The Program that returns `outputs`, and the outer values that its first inputs stand for."""
+        atoms = tuple([self.atom(v) for v in outputs])
+        captured = list(self.captured.values())
+        program = Program(
+            tuple(var for var, _ in captured) + tuple(self.inputs),
+            tuple(self.equations),
+            atoms,
+            tuple((var, array) for var, array, _ in self.constants.values()),
+        )
+        return program, [value for _, value in captured]
+
+
+def check_alive(tracer: Tracer) -> None:
+    """Refuse a tracer whose transform has ended."""
+    if not tracer.interpreter.alive:
+        where = tracer.interpreter.origin(tracer) if isinstance(tracer, StagedTracer) else ""  # type: ignore[attr-defined]
+        raise LeakedTracerError(
+            f"a tracer {tracer.type}{where} was used after the transformed function that made it had returned. "
+            "Return the value from the function instead of storing it in a global, an attribute or a list."
+        )
+
+
+def trace_program(function: Callable[..., Sequence[Any]], types: Sequence[TensorType], name: str = "") -> tuple[Program, list[Value]]:
+    """Record ``function(*tracers)``, which returns a sequence of values.
+
+    Returns:
+        The Program, and the tracers of enclosing transforms that `function` closes over; they are its first inputs.
+    """
+    staging = Staging(current(), name)
+    tracers = [staging.new_input(t) for t in types]
+    with entered(staging):
+        outputs = function(*tracers)
+        return staging.finish(outputs)

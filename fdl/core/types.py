@@ -1,0 +1,33 @@
+"""The type of a value: a shape and a dtype."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from fdl.dtypes import short_name
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Shape (a tuple of ints) and NumPy dtype of an n-d array; prints as ``f32[2,3]``."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+    def with_shape(self, shape: tuple[int, ...]) -> "TensorType":
+        """The same dtype with another shape."""
+        return TensorType(tuple(shape), self.dtype)
+
+    def __str__(self) -> str:
+        return f"{short_name(self.dtype)}[{','.join(map(str, self.shape))}]"

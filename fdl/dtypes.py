@@ -1,0 +1,143 @@
+"""Data types: names, kinds and the promotion lattice.
+
+The lattice is the one JAX documents with its 64-bit types enabled
+(https://docs.jax.dev/en/latest/type_promotion.html). Python scalars are weak: they take the dtype of the array they
+meet if it can hold their kind. Arrays, NumPy scalars included, are never weak.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from fdl.config import config
+
+bool_ = np.dtype(np.bool_)
+int8, int16, int32, int64 = (np.dtype(f"int{bits}") for bits in (8, 16, 32, 64))
+uint8, uint16, uint32, uint64 = (np.dtype(f"uint{bits}") for bits in (8, 16, 32, 64))
+float16, float32, float64 = (np.dtype(f"float{bits}") for bits in (16, 32, 64))
+bfloat16 = np.dtype(ml_dtypes.bfloat16)
+complex64, complex128 = np.dtype(np.complex64), np.dtype(np.complex128)
+
+#: A typed random key: two 32-bit words that NumPy moves around as one element.
+key = np.dtype([("word0", "<u4"), ("word1", "<u4")])
+
+BOOLEAN = (bool_,)
+SIGNED = (int8, int16, int32, int64)
+UNSIGNED = (uint8, uint16, uint32, uint64)
+INTEGER = SIGNED + UNSIGNED
+FLOATING = (bfloat16, float16, float32, float64)
+COMPLEX = (complex64, complex128)
+INEXACT = FLOATING + COMPLEX
+NUMERIC = INTEGER + INEXACT
+REAL = INTEGER + FLOATING
+ALL = BOOLEAN + NUMERIC
+ANY = (*ALL, key)
+
+_SHORT = {bool_: "bool", bfloat16: "bf16", key: "key"}
+_SHORT |= {t: f"i{t.itemsize * 8}" for t in SIGNED} | {t: f"u{t.itemsize * 8}" for t in UNSIGNED}
+_SHORT |= {t: f"f{t.itemsize * 8}" for t in (float16, float32, float64)} | {t: f"c{t.itemsize * 8}" for t in COMPLEX}
+
+_WEAK = {bool: bool_, int: "int*", float: "float*", complex: "complex*"}
+_EDGES: dict[Any, tuple[Any, ...]] = {
+    bool_: ("int*",),
+    "int*": (uint8, int8),
+    uint8: (int16, uint16),
+    uint16: (int32, uint32),
+    uint32: (int64, uint64),
+    uint64: ("float*",),
+    int8: (int16,),
+    int16: (int32,),
+    int32: (int64,),
+    int64: ("float*",),
+    "float*": ("complex*", bfloat16, float16),
+    bfloat16: (float32,),
+    float16: (float32,),
+    float32: (float64, complex64),
+    float64: (complex128,),
+    "complex*": (complex64,),
+    complex64: (complex128,),
+    complex128: (),
+}
+
+
+def _above(node: Any) -> frozenset[Any]:
+    found = {node}
+    for upper in _EDGES[node]:
+        found |= _above(upper)
+    return frozenset(found)
+
+
+_ABOVE = {node: _above(node) for node in _EDGES}
+
+
+@lru_cache(maxsize=4096)
+def _join(nodes: frozenset[Any]) -> Any:
+    common = frozenset.intersection(*(_ABOVE[n] for n in nodes))
+    return max(common, key=lambda n: len(_ABOVE[n]))
+
+
+def short_name(dtype: np.dtype) -> str:
+    """The short spelling used in printed programs and messages, e.g. ``f32``."""
+    return _SHORT.get(dtype) or str(dtype)
+
+
+def is_inexact(dtype: np.dtype) -> bool:
+    """Whether `dtype` is floating point or complex, so that derivatives exist."""
+    return dtype in INEXACT
+
+
+def default_dtype(kind: Any) -> np.dtype:
+    """The dtype that a Python scalar type (bool, int, float, complex) gets when nothing else decides."""
+    if kind is bool:
+        return bool_
+    if kind is int:
+        return np.dtype(config.default_int)
+    if kind is float:
+        return np.dtype(config.default_float)
+    return complex128 if np.dtype(config.default_float) == float64 else complex64
+
+
+def _node(value: Any) -> Any:
+    if type(value) in _WEAK:
+        return _WEAK[type(value)]
+    if isinstance(value, type) and value in _WEAK:
+        return default_dtype(value)
+    if isinstance(value, np.dtype):
+        return value
+    dtype = getattr(value, "dtype", None)
+    if isinstance(dtype, np.dtype) and not isinstance(value, type):
+        return dtype
+    return as_dtype(value)
+
+
+def as_dtype(value: Any) -> np.dtype:
+    """`value` (a NumPy dtype, scalar type, name, or Python's bool/int/float/complex) as a NumPy dtype.
+
+    >>> as_dtype(float), as_dtype("bfloat16")
+    (dtype('float32'), dtype(bfloat16))
+    """
+    if isinstance(value, type) and value in _WEAK:
+        return default_dtype(value)
+    if value == "bfloat16":
+        return bfloat16
+    return np.dtype(value)
+
+
+def result_type(*values: Any) -> np.dtype:
+    """The dtype in which `values` (arrays, dtypes, Python scalars) meet.
+
+    >>> result_type(float32, 2.0), result_type(int64, float32), result_type(1, 2.5)
+    (dtype('float32'), dtype('float32'), dtype('float32'))
+    """
+    nodes = frozenset(_node(v) for v in values)
+    if len(nodes) == 1:
+        (node,) = nodes
+    elif key in nodes:
+        raise TypeError("random keys do not mix with other dtypes; use fdl.random functions on them")
+    else:
+        node = _join(nodes)
+    if isinstance(node, str):
+        return default_dtype({"int*": int, "float*": float, "complex*": complex}[node])
+    return node

@@ -1,0 +1,105 @@
+"""One class per kind of mistake; the docstring of a class says how to mend it."""
+
+
+class FdlError(Exception):
+    """Base of every error that fdl raises on purpose."""
+
+
+class ShapeError(FdlError, TypeError, ValueError):
+    """Shapes of the operands do not fit the operation.
+
+    Print the shapes named in the message; reshape, transpose or broadcast one operand so that they agree.
+    """
+
+
+class DtypeError(FdlError, TypeError):
+    """An operation is not defined for the dtype it was given.
+
+    Convert the operand first, for example with ``x.astype(fdl.numpy.float32)``.
+    """
+
+
+class TreeError(FdlError, TypeError, ValueError):
+    """A pytree does not have the structure that is needed.
+
+    The message names the path where the two trees part; make both have the same keys, lengths and node types.
+    """
+
+
+class LeafError(FdlError, TypeError):
+    """A leaf of a pytree is not an array or a number.
+
+    Transforms work on arrays. Keep strings and other objects out of the arguments, or make them static
+    (``static_argnums``, ``static_argnames``).
+    """
+
+
+class ConcretizationError(FdlError, TypeError):
+    """A value that is only known when the compiled program runs was needed while tracing.
+
+    Python's ``if``, ``while``, ``int()`` and ``bool()`` need a concrete value. Use ``fdl.numpy.where``,
+    ``fdl.lax.cond``, ``fdl.lax.while_loop``, or make the argument static with ``static_argnums``.
+    """
+
+
+class LeakedTracerError(FdlError, RuntimeError):
+    """A tracer was used after the transform that made it had ended.
+
+    Do not store intermediate values of a transformed function in globals, attributes or lists; return them.
+    """
+
+
+class DifferentiationError(FdlError, TypeError):
+    """A function was differentiated in a way that is not defined.
+
+    ``grad`` needs real floating-point inputs and a scalar output; ``while_loop`` has no reverse mode (use ``scan``).
+    """
+
+
+class BatchError(FdlError, ValueError):
+    """``vmap`` was given axes or sizes that do not agree.
+
+    Every mapped argument needs the same extent along its mapped axis.
+    """
+
+
+class AxisNameError(FdlError, NameError):
+    """A collective names an axis that no enclosing ``vmap`` binds.
+
+    Call it inside ``fdl.vmap(..., axis_name=...)`` with the same name.
+    """
+
+
+class DonationError(FdlError, RuntimeError):
+    """An array was used after its memory had been donated to a jitted call.
+
+    Use the result of that call instead, or drop the argument from ``donate_argnums``.
+    """
+
+
+class IndexingError(FdlError, IndexError):
+    """An index lies outside its axis, or is of a kind that cannot index.
+
+    Check the bounds named in the message. Under ``jit`` out-of-bounds indices follow ``mode=`` instead.
+    """
+
+
+class PrimitiveError(FdlError, TypeError):
+    """A primitive class lacks one of its rules, or is used with operands it does not take.
+
+    Define every rule named in the message in the class itself or in a base class that fits.
+    """
+
+
+class VerificationError(FdlError, AssertionError):
+    """A Program breaks its own rules: a value used before it is made, or a type that does not match.
+
+    This is a fault of the transform that made the Program; report it with the printed Program.
+    """
+
+
+class PlatformError(FdlError, RuntimeError):
+    """fdl cannot compile for this machine, or not for the processor that was asked for.
+
+    fdl needs a 64-bit little-endian processor; ``FDL_CPU`` takes ``native``, ``x86-64`` or another name LLVM knows.
+    """

@@ -1,0 +1,242 @@
+"""Elementwise arithmetic."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl.core.primitive import Linear
+from fdl.core.types import TensorType
+from fdl.dtypes import INEXACT, SIGNED
+from fdl.ops.elementwise import Binary, Unary
+from fdl.ops.shape import full_like
+
+
+class Neg(Unary):
+    """Minus x; unsigned integers wrap around."""
+
+    domain = Binary.domain
+    linear = True
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.negative(x)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return neg(primals[0]), neg(tangents[0])
+
+    def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
+        return (neg(cotangent),)
+
+    def lower(self, build: Any, x: Any) -> Any:
+        return build.neg(x)
+
+
+class Add(Binary):
+    """x + y; integers wrap around."""
+
+    linear = True
+
+    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.add(x, y)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        dx, dy = tangents
+        return add(*primals), dy if dx is None else dx if dy is None else add(dx, dy)
+
+    def transpose(self, cotangent: Any, x: Any, y: Any) -> Sequence[Any]:
+        return tuple(cotangent if isinstance(v, Linear) else None for v in (x, y))
+
+    def lower(self, build: Any, x: Any, y: Any) -> Any:
+        return build.add(x, y)
+
+
+class Sub(Binary):
+    """x - y; integers wrap around."""
+
+    linear = True
+
+    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.subtract(x, y)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        dx, dy = tangents
+        return sub(*primals), neg(dy) if dx is None else dx if dy is None else sub(dx, dy)
+
+    def transpose(self, cotangent: Any, x: Any, y: Any) -> Sequence[Any]:
+        return (
+            cotangent if isinstance(x, Linear) else None,
+            neg(cotangent) if isinstance(y, Linear) else None,
+        )
+
+    def lower(self, build: Any, x: Any, y: Any) -> Any:
+        return build.sub(x, y)
+
+
+class Mul(Binary):
+    """x * y; integers wrap around."""
+
+    linear = True
+
+    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.multiply(x, y)
+
+    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+        return y if index == 0 else x
+
+    def transpose(self, cotangent: Any, x: Any, y: Any) -> Sequence[Any]:
+        if isinstance(x, Linear):
+            return mul(cotangent, y), None
+        return None, mul(x, cotangent)
+
+    def lower(self, build: Any, x: Any, y: Any) -> Any:
+        return build.mul(x, y)
+
+
+class Div(Binary):
+    """x / y; integers truncate towards zero, and divided by zero give -1 (all bits set)."""
+
+    linear = True
+
+    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        if x.dtype in INEXACT:
+            return np.true_divide(x, y)
+        quotient = np.floor_divide(x, np.where(y == 0, 1, y))
+        short = (quotient < 0) & (quotient * y != x)
+        return np.where(y == 0, np.array(-1).astype(x.dtype), quotient + short).astype(x.dtype)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        (x, y), (dx, dy) = primals, tangents
+        out = div(x, y)
+        if dy is None:
+            return out, div(dx, y)
+        by_y = neg(mul(div(out, y), dy))
+        return out, by_y if dx is None else add(div(dx, y), by_y)
+
+    def transpose(self, cotangent: Any, x: Any, y: Any) -> Sequence[Any]:
+        return div(cotangent, y), None
+
+    def lower(self, build: Any, x: Any, y: Any) -> Any:
+        return build.div(x, y)
+
+
+class IntegerPow(Unary):
+    """x to an integer power that is known beforehand."""
+
+    domain = Binary.domain
+    exponent: int
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        if self.exponent < 0:
+            return np.reciprocal(np.power(x, -self.exponent))
+        return np.power(x, np.array(self.exponent).astype(x.dtype) if x.dtype.kind in "iu" else self.exponent).astype(x.dtype)
+
+    def slope(self, index: int, out: Any, x: Any) -> Any:
+        if self.exponent == 0:
+            return None
+        return mul(full_like(x, self.exponent), IntegerPow(self.exponent - 1)(x))
+
+    def lower(self, build: Any, x: Any) -> Any:
+        return power_by_squaring(build, x, self.exponent)
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for exponent in (-2, -1, 0, 1, 2, 3, 5):
+            yield IntegerPow(exponent), rng.uniform(0.5, 2, (3, 4))
+
+
+def power_by_squaring(build: Any, x: Any, exponent: int) -> Any:
+    """Code for x ** exponent in about log2(exponent) multiplications."""
+    result, square, left = None, x, abs(exponent)
+    while left:
+        if left & 1:
+            result = square if result is None else build.mul(result, square)
+        left >>= 1
+        square = build.mul(square, square) if left else square
+    one = build.constant(1, x.dtype, x.lanes)
+    if result is None:
+        return one
+    return build.div(one, result) if exponent < 0 else result
+
+
+class Max(Binary):
+    """The larger of x and y; NaN if either is. Equal operands share the derivative."""
+
+    domain = Binary.domain
+
+    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.maximum(x, y)
+
+    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+        return _share(index, x, y, out)
+
+    def lower(self, build: Any, x: Any, y: Any) -> Any:
+        return build.max(x, y)
+
+
+class Min(Binary):
+    """The smaller of x and y; NaN if either is. Equal operands share the derivative."""
+
+    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.minimum(x, y)
+
+    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+        return _share(index, x, y, out)
+
+    def lower(self, build: Any, x: Any, y: Any) -> Any:
+        return build.min(x, y)
+
+
+def _share(index: int, x: Any, y: Any, out: Any) -> Any:
+    """One where operand `index` was chosen, a half where both are equal."""
+    from fdl.ops.compare import eq
+    from fdl.ops.select import select
+
+    mine, other = (x, y) if index == 0 else (y, x)
+    won = select(eq(mine, out), full_like(x, 1), full_like(x, 0))
+    return select(eq(mine, other), full_like(x, 0.5), won)
+
+
+class Abs(Unary):
+    """Absolute value; of a complex number its (real) modulus."""
+
+    domain = SIGNED + INEXACT
+
+    def result(self, *types: TensorType) -> TensorType:
+        type = super().result(*types)
+        return TensorType(type.shape, np.empty(0, type.dtype).real.dtype)
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.abs(x)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        from fdl.ops.complex import conj, real
+
+        (x,), (dx,) = primals, tangents
+        out = abs_(x)
+        if x.type.dtype.kind != "c":
+            return out, mul(sign(x), dx)
+        return out, real(mul(conj(sign(x)), dx))
+
+    def lower(self, build: Any, x: Any) -> Any:
+        return build.abs(x)
+
+
+class Sign(Unary):
+    """-1, 0 or 1 by the sign of x (NaN stays); of a complex number x / |x|."""
+
+    domain = Binary.domain
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.sign(x).astype(x.dtype)
+
+    def slope(self, index: int, out: Any, x: Any) -> Any:
+        return None
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.where(rng.random(shape) < 0.2, 0, super().draw(rng, shape, dtype)).astype(dtype)
+
+    def lower(self, build: Any, x: Any) -> Any:
+        return build.sign(x)
+
+
+neg, add, sub, mul, div = Neg(), Add(), Sub(), Mul(), Div()
+max_, min_, abs_, sign = Max(), Min(), Abs(), Sign()

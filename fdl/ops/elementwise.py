@@ -1,0 +1,84 @@
+"""Bases of the elementwise primitives: operands of one shape, the result of the same shape."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fdl.core.primitive import Primitive
+from fdl.core.types import TensorType
+from fdl.dtypes import INEXACT, NUMERIC
+from fdl.errors import DtypeError, ShapeError
+from fdl.ops.shape import all_batched
+
+
+class Elementwise(Primitive, abstract=True):
+    """Applies a function to each element.
+
+    Class attributes:
+        domain: dtypes it takes; all operands have the same.
+        result_dtype: dtype of the result; None is that of the operands.
+    """
+
+    family = "elementwise"
+    arity: ClassVar[int]
+    domain: ClassVar[tuple[np.dtype, ...]] = NUMERIC
+    result_dtype: ClassVar[np.dtype | None] = None
+
+    def result(self, *types: TensorType) -> TensorType:
+        check_elementwise(self, types, self.arity, self.domain)
+        return types[0] if self.result_dtype is None else TensorType(types[0].shape, self.result_dtype)
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return self(*all_batched(size, args, batched))
+
+    def slope(self, index: int, out: Any, *args: Any) -> Any:
+        """The partial derivative of the result `out` by operand `index`; None is zero."""
+        return None
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        out = self(*primals)
+        total = None
+        for index, tangent in enumerate(tangents):
+            slope = None if tangent is None else self.slope(index, out, *primals)
+            if slope is not None:
+                total = slope * tangent if total is None else total + slope * tangent
+        return out, total
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        dtype = np.float64 if np.dtype(np.float64) in self.domain else self.domain[-1]
+        for shape in ((3, 4), (), (0, 2), (7,)):
+            yield self, *(self.draw(rng, shape, dtype) for _ in range(self.arity))
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Random operands inside the domain of the function."""
+        if np.dtype(dtype).kind == "b":
+            return rng.random(shape) < 0.5
+        if np.dtype(dtype).kind in "iu":
+            return rng.integers(0, 100, shape).astype(dtype)
+        return np.asarray(rng.normal(size=shape)).astype(dtype)
+
+
+class Unary(Elementwise, abstract=True):
+    """One operand; write ``slope(self, index, out, x)`` for the derivative."""
+
+    arity = 1
+    domain = INEXACT
+
+
+class Binary(Elementwise, abstract=True):
+    """Two operands of one type."""
+
+    arity = 2
+
+
+def check_elementwise(operation: Primitive, types: Sequence[TensorType], arity: int, domain: Sequence[np.dtype]) -> None:
+    """Raise unless there are `arity` operands of one shape and one dtype, in `domain`."""
+    if len(types) != arity:
+        raise TypeError(f"{operation.name} takes {arity} operands, got {len(types)}")
+    if any(t.shape != types[0].shape for t in types):
+        raise ShapeError(f"{operation.name} needs operands of one shape, got {', '.join(map(str, types))}")
+    if any(t.dtype != types[0].dtype for t in types):
+        raise DtypeError(f"{operation.name} needs operands of one dtype, got {', '.join(map(str, types))}")
+    if types[0].dtype not in domain:
+        raise DtypeError(f"{operation.name} is not defined for {types[0]}")

@@ -1,0 +1,160 @@
+"""Primitives that change the shape and leave the elements alone."""
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fdl.core.primitive import Primitive
+from fdl.core.trace import lift
+from fdl.core.types import TensorType
+from fdl.errors import ShapeError
+
+
+class Structural(Primitive, abstract=True):
+    """Linear in its only operand: the tangent goes through the same operation."""
+
+    family = "move"
+    linear = True
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return self(primals[0]), self(tangents[0])
+
+
+class BroadcastInDim(Structural):
+    """Operand axis i becomes axis ``axes[i]`` of ``shape``; extents of one, and the other axes, are repeated."""
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    def result(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        fits = len(self.axes) == x.ndim and list(self.axes) == sorted(set(self.axes))
+        if not fits or any(
+            a >= len(self.shape) or n not in (1, self.shape[a]) for a, n in zip(self.axes, x.shape, strict=True)
+        ):
+            raise ShapeError(f"broadcast_in_dim cannot take {x} to shape {self.shape} by axes {self.axes}")
+        return x.with_shape(self.shape)
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        aligned = [1] * len(self.shape)
+        for axis, extent in zip(self.axes, x.shape, strict=True):
+            aligned[axis] = extent
+        return np.broadcast_to(x.reshape(aligned), self.shape)
+
+    def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
+        from fdl.ops.reduce import sum_
+
+        kept = {a for a, n in zip(self.axes, x.type.shape, strict=True) if n == self.shape[a]}
+        total = sum_(cotangent, tuple(a for a in range(len(self.shape)) if a not in kept))
+        return (reshape(total, x.type.shape),)
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return broadcast_in_dim(args[0], (size, *self.shape), (0, *(a + 1 for a in self.axes)))
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        yield BroadcastInDim((2, 3, 4), (1, 2)), rng.normal(size=(3, 4))
+        yield BroadcastInDim((2, 3, 4), (0, 2)), rng.normal(size=(2, 1))
+        yield BroadcastInDim((3,), ()), rng.normal(size=())
+        yield BroadcastInDim((0, 3), (1,)), rng.normal(size=(3,))
+
+
+class Reshape(Structural):
+    """The same elements in row-major order under another shape."""
+
+    shape: tuple[int, ...]
+
+    def result(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        if prod(self.shape) != x.size or any(n < 0 for n in self.shape):
+            raise ShapeError(f"reshape cannot turn {x} with {x.size} elements into shape {self.shape}")
+        return x.with_shape(self.shape)
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return x.reshape(self.shape)
+
+    def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
+        return (reshape(cotangent, x.type.shape),)
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return reshape(args[0], (size, *self.shape))
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        yield Reshape((4, 3)), rng.normal(size=(3, 2, 2))
+        yield Reshape(()), rng.normal(size=(1, 1))
+        yield Reshape((0, 5)), rng.normal(size=(2, 0))
+
+
+class Transpose(Structural):
+    """Axis i of the result is axis ``axes[i]`` of the operand."""
+
+    axes: tuple[int, ...]
+
+    def result(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        if sorted(self.axes) != list(range(x.ndim)):
+            raise ShapeError(f"transpose of {x} needs a permutation of its {x.ndim} axes, got {self.axes}")
+        return x.with_shape(tuple(x.shape[a] for a in self.axes))
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return x.transpose(self.axes)
+
+    def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
+        return (transpose(cotangent, tuple(int(a) for a in np.argsort(self.axes))),)
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return transpose(args[0], (0, *(a + 1 for a in self.axes)))
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        yield Transpose((2, 0, 1)), rng.normal(size=(3, 4, 5))
+        yield Transpose((1, 0)), rng.normal(size=(0, 5))
+        yield Transpose(()), rng.normal(size=())
+
+
+def broadcast_in_dim(x: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
+    """`x` broadcast to `shape`, its axis i becoming axis ``axes[i]``; itself if nothing changes."""
+    shape, axes = tuple(shape), tuple(axes)
+    return x if lift(x).type.shape == shape and axes == tuple(range(len(shape))) else BroadcastInDim(shape, axes)(x)
+
+
+def reshape(x: Any, shape: Sequence[int]) -> Any:
+    """`x` under another shape; itself if it has it already."""
+    return x if x.type.shape == tuple(shape) else Reshape(tuple(shape))(x)
+
+
+def transpose(x: Any, axes: Sequence[int]) -> Any:
+    """`x` with its axes in the given order; itself if that is their order."""
+    return x if tuple(axes) == tuple(range(len(axes))) else Transpose(tuple(axes))(x)
+
+
+def full(value: Any, shape: Sequence[int], dtype: np.dtype) -> Any:
+    """An array of one repeated number."""
+    return broadcast_in_dim(np.asarray(value).astype(dtype), shape, ())
+
+
+def full_like(x: Any, value: Any) -> Any:
+    """One number repeated in the shape and dtype of `x`."""
+    return full(value, x.type.shape, x.type.dtype)
+
+
+def zeros_of(type: TensorType) -> Any:
+    """Zeros of a type."""
+    return full(0, type.shape, type.dtype)
+
+
+def repeat(x: Any, size: int) -> Any:
+    """`x` with a new leading axis of the given size."""
+    return broadcast_in_dim(x, (size, *x.type.shape), tuple(range(1, x.type.ndim + 1)))
+
+
+def all_batched(size: int, args: Sequence[Any], batched: Sequence[bool]) -> list[Any]:
+    """The args, those that are not batched repeated, so that all have the leading axis."""
+    return [a if b else repeat(a, size) for a, b in zip(args, batched, strict=True)]
+
+
+def move_axis(x: Any, source: int, target: int) -> Any:
+    """`x` with one axis moved to another place, the others in order."""
+    order = [a for a in range(x.type.ndim) if a != source]
+    order.insert(target, source)
+    return transpose(x, order)

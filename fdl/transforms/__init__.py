@@ -1,0 +1,1 @@
+"""Transforms of Programs: forward mode, linearization, transposition, batching."""

@@ -1,0 +1,93 @@
+"""Forward mode: every value carries its tangent along."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fdl.core import trace
+from fdl.core.interpret import apply_program
+from fdl.core.program import Program
+from fdl.core.trace import Interpreter, Tracer, entered, lift, use
+from fdl.ops.shape import zeros_of
+
+
+class DualTracer(Tracer):
+    """A value and its tangent; a tangent that is zero is None."""
+
+    __slots__ = ("primal", "tangent")
+
+    def __init__(self, interpreter: Interpreter, primal: Any, tangent: Any) -> None:
+        super().__init__(interpreter, primal.type)
+        self.primal = primal
+        self.tangent = tangent
+
+    def concrete(self, why: str = "") -> np.ndarray:
+        return self.primal.concrete(why)
+
+
+class Forward(Interpreter):
+    """Applies the jvp rule of every operation that meets a tangent."""
+
+    def __init__(self, parent: Interpreter) -> None:
+        self.parent = parent
+
+    def split(self, value: Any) -> tuple[Any, Any]:
+        """Primal and tangent of a value."""
+        if type(value) is DualTracer and value.interpreter is self:
+            return value.primal, value.tangent
+        return lift(value), None
+
+    def join(self, primal: Any, tangent: Any) -> Any:
+        """The value with this primal and tangent."""
+        return primal if tangent is None else DualTracer(self, primal, tangent)
+
+    def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
+        primals, tangents = zip(*map(self.split, args), strict=True) if args else ((), ())
+        with use(self.parent):
+            if all(t is None for t in tangents):
+                return self.parent.process(operation, primals)
+            outs, dots = operation.jvp(primals, tangents)
+        if not operation.multiple:
+            outs, dots = (outs,), (dots,)
+        return [self.join(o, d) for o, d in zip(outs, dots, strict=True)]
+
+
+def jvp_values(function: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Values and tangents (None is zero) of ``function(*primals)``, a sequence of values."""
+    forward = Forward(trace.current())
+    with entered(forward):
+        outs = function(*[forward.join(lift(p), t) for p, t in zip(primals, tangents, strict=True)])
+        pairs = [forward.split(o) for o in outs]
+    return [p for p, _ in pairs], [t for _, t in pairs]
+
+
+@lru_cache(maxsize=1024)
+def jvp_program(program: Program, nonzero: tuple[bool, ...], instantiate: tuple[bool, ...]) -> tuple[Program, tuple[bool, ...]]:
+    """The Program of values and tangents.
+
+    Args:
+        program: what to differentiate.
+        nonzero: which inputs have a tangent.
+        instantiate: which outputs must have one, zeros if need be.
+
+    Returns:
+        A Program from the inputs and the tangents of those marked, to the outputs and the tangents that exist; and
+        which outputs have one.
+    """
+    out_nonzero: tuple[bool, ...] = ()
+
+    def run(*values: Any) -> list[Any]:
+        nonlocal out_nonzero
+        primals, rest = values[: len(nonzero)], iter(values[len(nonzero) :])
+        tangents = [next(rest) if has else None for has in nonzero]
+        outs, dots = jvp_values(lambda *xs: apply_program(program, xs), primals, tangents)
+        dots = [zeros_of(o.type) if d is None and need else d for o, d, need in zip(outs, dots, instantiate, strict=True)]
+        out_nonzero = tuple(d is not None for d in dots)
+        return outs + [d for d in dots if d is not None]
+
+    types = list(program.input_types) + [t for t, has in zip(program.input_types, nonzero, strict=True) if has]
+    result, captured = trace.trace_program(run, types)
+    assert not captured, "a Program is closed"
+    return result, out_nonzero

@@ -1,0 +1,105 @@
+"""Transposition: a linear Program run backwards, from cotangents of outputs to cotangents of inputs."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from fdl.core import trace
+from fdl.core.primitive import Linear
+from fdl.core.program import Atom, Equation, Literal, Program, Var
+from fdl.core.trace import lift
+from fdl.ops.arithmetic import add
+from fdl.ops.shape import zeros_of
+
+
+def backward(program: Program, args: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+    """Cotangents of the linear inputs.
+
+    Args:
+        program: linear in those inputs whose argument is ``Linear(type)``.
+        args: the other inputs' values, and ``Linear(type)``.
+        cotangents: of the outputs; None is zero.
+
+    Returns:
+        A cotangent, or None for zero, for every input (None where it is not linear).
+    """
+    known: dict[Var, Any] = {var: lift(value) for var, value in program.constants}
+    known.update({v: a for v, a in zip(program.inputs, args, strict=True) if not isinstance(a, Linear)})
+    linear = _run_known(program, known)
+    found: dict[Var, Any] = {}
+    for atom, cotangent in zip(program.outputs, cotangents, strict=True):
+        _accumulate(found, known, atom, cotangent)
+    for equation in reversed(linear):
+        outs = [found.pop(v, None) for v in equation.outputs]
+        if all(c is None for c in outs):
+            continue
+        operands = [_operand(known, a) for a in equation.inputs]
+        operation = equation.operation
+        for atom, cotangent in zip(
+            equation.inputs, operation.transpose(outs if operation.multiple else outs[0], *operands), strict=True
+        ):
+            _accumulate(found, known, atom, cotangent)
+    return [found.get(v) if isinstance(a, Linear) else None for v, a in zip(program.inputs, args, strict=True)]
+
+
+def _run_known(program: Program, known: dict[Var, Any]) -> list[Equation]:
+    """Evaluate what does not depend on linear inputs into `known`; returns the equations that do."""
+    linear = []
+    process = trace.current().process
+    for equation in program.equations:
+        operands = [_operand(known, a) for a in equation.inputs]
+        if any(isinstance(o, Linear) for o in operands):
+            linear.append(equation)
+        else:
+            known.update(zip(equation.outputs, process(equation.operation, operands), strict=True))
+    return linear
+
+
+def _operand(known: dict[Var, Any], atom: Atom) -> Any:
+    if isinstance(atom, Literal):
+        return lift(atom.value)
+    return known[atom] if atom in known else Linear(atom.type)
+
+
+def _accumulate(found: dict[Var, Any], known: dict[Var, Any], atom: Atom, cotangent: Any) -> None:
+    if cotangent is None or isinstance(atom, Literal) or atom in known:
+        return
+    found[atom] = cotangent if atom not in found else add(found[atom], cotangent)
+
+
+@lru_cache(maxsize=1024)
+def transpose_program(
+    program: Program, linear: tuple[bool, ...], nonzero: tuple[bool, ...], instantiate: bool = False
+) -> tuple[Program, tuple[bool, ...]]:
+    """The transposed Program.
+
+    Args:
+        program: linear in the inputs marked in `linear`.
+        linear: which inputs it is linear in.
+        nonzero: which outputs have a cotangent.
+        instantiate: whether every linear input gets a cotangent, zeros if need be.
+
+    Returns:
+        A Program from (inputs that are not linear, cotangents of the marked outputs) to the cotangents of those linear
+        inputs that have one; and which these are, per linear input.
+    """
+    has: tuple[bool, ...] = ()
+
+    def run(*values: Any) -> list[Any]:
+        nonlocal has
+        rest = iter(values)
+        args = [Linear(t) if is_linear else next(rest) for t, is_linear in zip(program.input_types, linear, strict=True)]
+        cotangents = [next(rest) if n else None for n in nonzero]
+        outs = backward(program, args, cotangents)
+        outs = [o for o, is_linear in zip(outs, linear, strict=True) if is_linear]
+        if instantiate:
+            types = [t for t, is_linear in zip(program.input_types, linear, strict=True) if is_linear]
+            outs = [zeros_of(t) if o is None else o for o, t in zip(outs, types, strict=True)]
+        has = tuple(o is not None for o in outs)
+        return [o for o in outs if o is not None]
+
+    types = [t for t, is_linear in zip(program.input_types, linear, strict=True) if not is_linear]
+    types += [t for t, n in zip(program.output_types, nonzero, strict=True) if n]
+    result, captured = trace.trace_program(run, types)
+    assert not captured, "a Program is closed"
+    return result, has
