@@ -1,0 +1,57 @@
+"""What every kernel of the library looks like to its caller.
+
+A kernel is an LLVM function ``void kernel(ptr operand, ..., ptr scratch, i64 begin, i64 end)``. It does the units
+[begin, end) of its `work`; units write disjoint parts of the result, so any cut of the range into threads, in any order, gives the same
+bits. `scratch` is private to the thread, `scratch_bytes` long, aligned to 64 bytes, with undefined contents before
+and after. Operands are pointers to elements; inputs are read only and do not overlap the output.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from fdl.compile.build import Build, new_function
+from fdl.compile.target import Target
+from fdl.compile.values import I64, POINTER, Value
+
+#: Called on every vector of the output once it is complete:
+#: ``epilogue(build, value, (index of each output dimension as Value, ...), extra pointers) -> value to store``.
+#: The last index is that of the vector's first lane; the lanes follow each other along the last dimension. Lanes
+#: beyond the end of the output are computed and not stored: loads inside the epilogue must use `mask`.
+Epilogue = Callable[[Build, Value, tuple[Value, ...], Sequence[Any], Value | None], Value]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An emitted kernel.
+
+    Attributes:
+        function: the LLVM function, private to its module.
+        scratch_bytes: size of the scratch memory that each thread passes.
+        work: number of units; the caller may run [begin, end) parts of it at once.
+        flops: floating-point operations of the whole work.
+    """
+
+    function: ir.Function
+    scratch_bytes: int
+    work: int
+    flops: int = 0
+
+    def run(self, build: Build, operands: Sequence[Any], scratch: Any, begin: Any = 0, end: Any = None) -> None:
+        """Emit a call of the kernel for the units [begin, end), by default all of them.
+
+        Args:
+            build: where the call goes.
+            operands: LLVM pointers, in the order that the emitting function documents.
+            scratch: LLVM pointer to this thread's scratch memory (null if `scratch_bytes` is 0).
+            begin, end: integers or `Value`.
+        """
+        build.call_function(self.function, [*operands, scratch, begin, self.work if end is None else end])
+
+
+def kernel_function(module: ir.Module, target: Target, name: str, operands: int) -> Build:
+    """A builder at the start of a new private kernel with `operands` pointers; its name is made unique."""
+    function = new_function(module, module.get_unique_name(name), [POINTER] * (operands + 1) + [I64, I64])
+    return Build(module, target, function)
