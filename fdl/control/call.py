@@ -1,0 +1,93 @@
+"""Call: a Program applied to operands; and Remat, which forgets what happened inside."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl.control.higher import Halves, Higher, _numbers, check_operands, is_linear, nonzero, sample_program, spread, take
+from fdl.core.interpret import interpret
+from fdl.core.program import Program
+from fdl.core.types import TensorType
+from fdl.transforms.batch import batch_program
+from fdl.transforms.forward import jvp_program
+from fdl.transforms.linearize import Split
+from fdl.transforms.transpose import transpose_program
+
+
+class Call(Higher):
+    """The outputs of a Program: what a jitted function becomes inside other traces."""
+
+    linear = True
+    program: Program
+    label: str = ""
+
+    @property
+    def inlined(self) -> Program:
+        return self.program
+
+    def like(self, program: Program) -> "Call":
+        """The same kind of call of another Program."""
+        return type(self)(program, self.label)
+
+    def result(self, *types: TensorType) -> tuple[TensorType, ...]:
+        check_operands(self, self.program.input_types, types)
+        return self.program.output_types
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        return interpret(self.program, arrays)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        none = (False,) * len(self.program.outputs)
+        program, has = jvp_program(self.program, nonzero(tangents), none)
+        outs = self.like(program)(*primals, *take(tangents, nonzero(tangents)))
+        return outs[: len(has)], spread(outs[len(has) :], has)
+
+    def transpose(self, cotangents: Sequence[Any], *args: Any) -> Sequence[Any]:
+        linear = is_linear(args)
+        program, has = transpose_program(self.program, linear, nonzero(cotangents))
+        outs = self.like(program)(*take(args, linear, False), *take(cotangents, nonzero(cotangents)))
+        return spread(spread(outs, has), linear)
+
+    def batch_named(self, size: int, args: Sequence[Any], batched: Sequence[bool], axis_name: Any) -> Any:
+        none = (False,) * len(self.program.outputs)
+        program, flags = batch_program(self.program, size, tuple(batched), none, axis_name)
+        return self.like(program)(*args), flags
+
+    def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
+        unknown = tuple(k is None for k in known)
+        halves = Halves(self.program, unknown, (False,) * len(self.program.outputs))
+        return Split(
+            known=Call(halves.known, self.label),
+            known_args=_numbers(unknown, False),
+            unknown=Call(halves.unknown, self.label),
+            unknown_args=_numbers(unknown, True) + halves.forwarded,
+            residuals=len(halves.residual_types),
+            out_unknown=halves.out_unknown,
+        )
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for program, operands in sample_program(rng):
+            yield type(self)(program), *operands
+
+
+class Remat(Call):
+    """A call whose inner values are not kept for the backward pass but computed again.
+
+    Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016.
+    """
+
+    def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
+        unknown = tuple(k is None for k in known)
+        halves = Halves(self.program, unknown, (False,) * len(self.program.outputs))
+        count = len(halves.known.outputs) - len(halves.residual_types)
+        known_half, whole = halves.known, self.program
+        outputs = tuple(take(whole.outputs, halves.out_unknown))
+        return Split(
+            known=Call(Program(known_half.inputs, known_half.equations, known_half.outputs[:count], known_half.constants)),
+            known_args=_numbers(unknown, False),
+            unknown=Remat(Program(whole.inputs, whole.equations, outputs, whole.constants), self.label),
+            unknown_args=list(range(len(known))),
+            residuals=0,
+            out_unknown=halves.out_unknown,
+        )

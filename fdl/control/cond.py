@@ -1,0 +1,151 @@
+"""Cond: one of several Programs, chosen by an integer."""
+
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from fdl.control.higher import (
+    Halves,
+    Higher,
+    _numbers,
+    check_operands,
+    either,
+    extend,
+    is_linear,
+    nonzero,
+    sample_program,
+    spread,
+    take,
+)
+from fdl.core.interpret import apply_program, interpret
+from fdl.core.program import Program
+from fdl.core.trace import trace_program
+from fdl.core.types import TensorType
+from fdl.errors import DtypeError, ShapeError
+from fdl.ops.compare import eq
+from fdl.ops.select import select
+from fdl.ops.shape import all_batched, broadcast_in_dim, full_like, zeros_of
+from fdl.transforms.batch import batch_program
+from fdl.transforms.forward import jvp_program
+from fdl.transforms.linearize import Split
+from fdl.transforms.transpose import transpose_program
+
+
+class Cond(Higher):
+    """The outputs of ``branches[index]``, for an int32 index that is clamped into range; operands follow the index."""
+
+    linear = True
+    branches: tuple[Program, ...]
+
+    def result(self, *types: TensorType) -> tuple[TensorType, ...]:
+        if types[0].shape != () or types[0].dtype != np.int32:
+            raise DtypeError(f"cond needs an int32 scalar as its index, got {types[0]}")
+        for branch in self.branches:
+            check_operands(self, branch.input_types, types[1:])
+            if branch.output_types != self.branches[0].output_types:
+                raise ShapeError("the branches of a cond must return the same types")
+        return self.branches[0].output_types
+
+    def reference(self, index: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
+        return interpret(self.branches[min(max(int(index), 0), len(self.branches) - 1)], arrays)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        marks = nonzero(tangents[1:])
+        none = (False,) * len(self.branches[0].outputs)
+        has = reduce(either, (jvp_program(b, marks, none)[1] for b in self.branches))
+        branches = tuple(jvp_program(b, marks, has)[0] for b in self.branches)
+        outs = Cond(branches)(*primals, *take(tangents[1:], marks))
+        return outs[: len(has)], spread(outs[len(has) :], has)
+
+    def transpose(self, cotangents: Sequence[Any], index: Any, *args: Any) -> Sequence[Any]:
+        linear = is_linear(args)
+        marks = nonzero(cotangents)
+        branches = tuple(transpose_program(b, linear, marks, True)[0] for b in self.branches)
+        outs = Cond(branches)(index, *take(args, linear, False), *take(cotangents, marks))
+        return [None, *spread(outs, linear)]
+
+    def batch_named(self, size: int, args: Sequence[Any], batched: Sequence[bool], axis_name: Any) -> Any:
+        every = (True,) * len(self.branches[0].outputs)
+        if batched[0]:
+            return self.batch_by_select(size, args, batched, axis_name), every
+        none = (False,) * len(every)
+        marks = tuple(batched[1:])
+        flags = reduce(either, (batch_program(b, size, marks, none, axis_name)[1] for b in self.branches))
+        branches = tuple(batch_program(b, size, marks, flags, axis_name)[0] for b in self.branches)
+        return Cond(branches)(*args), flags
+
+    def batch_by_select(self, size: int, args: Sequence[Any], batched: Sequence[bool], axis_name: Any) -> list[Any]:
+        """Every branch for every example, and the outputs picked by each one's index."""
+        index, operands = args[0], args[1:]
+        every = (True,) * len(self.branches[0].outputs)
+        programs = [batch_program(b, size, tuple(batched[1:]), every, axis_name)[0] for b in self.branches]
+        outs = apply_program(programs[0], operands)
+        last = len(programs) - 1
+        for number, program in enumerate(programs[1:], 1):
+            chosen = eq(_clamped(index, last), full_like(index, number))
+            others = apply_program(program, operands)
+            outs = [select(broadcast_in_dim(chosen, o.type.shape, (0,)), n, o) for n, o in zip(others, outs, strict=True)]
+        return outs
+
+    def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
+        unknown = tuple(k is None for k in known[1:])
+        none = (False,) * len(self.branches[0].outputs)
+        out_unknown = reduce(either, (Halves(b, unknown, none).out_unknown for b in self.branches))
+        halves = [Halves(b, unknown, out_unknown) for b in self.branches]
+        forwarded = sorted({n for h in halves for n in h.forwarded})
+        residual_types = [h.residual_types for h in halves]
+        arg_types = types[1:]
+        return Split(
+            known=Cond(tuple(_padded_known(h, i, residual_types) for i, h in enumerate(halves))),
+            known_args=[0, *(n + 1 for n in _numbers(unknown, False))],
+            unknown=Cond(tuple(_padded_unknown(h, i, residual_types, forwarded, arg_types) for i, h in enumerate(halves))),
+            unknown_args=[0, *(n + 1 for n in _numbers(unknown, True) + forwarded)],
+            residuals=sum(map(len, residual_types)),
+            out_unknown=out_unknown,
+        )
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for program, (x, y) in sample_program(rng):
+            other = trace_program(lambda a, b: [all_batched(1, [a], [True])[0], b], program.input_types)[0]
+            for index in (-1, 0, 1, 7):
+                yield Cond((program, other)), np.int32(index), x, y
+
+
+def _clamped(index: Any, last: int) -> Any:
+    from fdl.ops.arithmetic import max_, min_
+
+    return max_(full_like(index, 0), min_(index, full_like(index, last)))
+
+
+def _padded_known(halves: Halves, number: int, residual_types: Sequence[Sequence[TensorType]]) -> Program:
+    """The known half of a branch, returning zeros for the residuals of the other branches."""
+
+    def run(*args: Any) -> list[Any]:
+        outs = apply_program(halves.known, args)
+        count = len(outs) - len(halves.residual_types)
+        residuals = [
+            r for i, ts in enumerate(residual_types) for r in (outs[count:] if i == number else [zeros_of(t) for t in ts])
+        ]
+        return outs[:count] + residuals
+
+    return trace_program(run, halves.known.input_types)[0]
+
+
+def _padded_unknown(
+    halves: Halves,
+    number: int,
+    residual_types: Sequence[Sequence[TensorType]],
+    forwarded: Sequence[int],
+    arg_types: Sequence[TensorType],
+) -> Program:
+    """The unknown half of a branch, taking what the other branches forward and leave behind as well."""
+    half = halves.unknown
+    own = len(half.inputs) - len(halves.forwarded) - len(halves.residual_types)
+    inputs = list(half.inputs[:own])
+    mine = dict(zip(halves.forwarded, half.inputs[own : own + len(halves.forwarded)], strict=True))
+    inputs += [mine[n] if n in mine else extend(half, [arg_types[n]]).inputs[-1] for n in forwarded]
+    for i, types in enumerate(residual_types):
+        inputs += half.inputs[own + len(halves.forwarded) :] if i == number else extend(half, types).inputs[len(half.inputs) :]
+    return Program(tuple(inputs), half.equations, half.outputs, half.constants)

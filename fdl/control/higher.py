@@ -1,0 +1,133 @@
+"""Base of the primitives that hold Programs, and what they share."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl.core.primitive import Linear, Primitive
+from fdl.core.program import Program, Var
+from fdl.core.types import TensorType
+from fdl.errors import ShapeError
+from fdl.transforms.linearize import partial_program
+
+
+class Higher(Primitive, abstract=True):
+    """An operation with Programs among its parameters; returns a tuple."""
+
+    multiple = True
+    heavy = True
+    family = "control"
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return self.batch_named(size, args, batched, None)
+
+
+def check_operands(operation: Primitive, expected: Sequence[TensorType], found: Sequence[TensorType]) -> None:
+    """Raise unless the operands have the types that a Program expects."""
+    if tuple(expected) != tuple(found):
+        raise ShapeError(
+            f"{operation.name} was given ({', '.join(map(str, found))}), but its program takes ({', '.join(map(str, expected))})"
+        )
+
+
+def take(items: Sequence[Any], marks: Sequence[bool], wanted: bool = True) -> list[Any]:
+    """The items whose mark is `wanted`."""
+    return [item for item, mark in zip(items, marks, strict=True) if mark == wanted]
+
+
+def spread(items: Sequence[Any], marks: Sequence[bool]) -> list[Any]:
+    """The opposite of :func:`take`: the items where marked, None elsewhere."""
+    rest = iter(items)
+    return [next(rest) if mark else None for mark in marks]
+
+
+def merge(marks: Sequence[bool], where_true: Sequence[Any], where_false: Sequence[Any]) -> list[Any]:
+    """Items of two sequences in the order that the marks give."""
+    true, false = iter(where_true), iter(where_false)
+    return [next(true) if mark else next(false) for mark in marks]
+
+
+def nonzero(tangents: Sequence[Any]) -> tuple[bool, ...]:
+    """Which tangents are there."""
+    return tuple(t is not None for t in tangents)
+
+
+def is_linear(args: Sequence[Any]) -> tuple[bool, ...]:
+    """Which operands stand for linear ones."""
+    return tuple(isinstance(a, Linear) for a in args)
+
+
+def either(first: Sequence[bool], second: Sequence[bool]) -> tuple[bool, ...]:
+    """Elementwise or."""
+    return tuple(a or b for a, b in zip(first, second, strict=True))
+
+
+def reorder(program: Program, inputs: Sequence[int], outputs: Sequence[int] | None = None) -> Program:
+    """`program` with its inputs (all of them) and outputs (possibly fewer) in another order."""
+    found = program.outputs if outputs is None else tuple(program.outputs[i] for i in outputs)
+    return prune(Program(tuple(program.inputs[i] for i in inputs), program.equations, found, program.constants))
+
+
+def prune(program: Program) -> Program:
+    """`program` without the equations and constants that no output needs."""
+    needed = set(program.outputs)
+    kept = []
+    for equation in reversed(program.equations):
+        if equation.operation.effect or not needed.isdisjoint(equation.outputs):
+            kept.append(equation)
+            needed.update(equation.inputs)
+    constants = tuple((v, c) for v, c in program.constants if v in needed)
+    return Program(program.inputs, tuple(reversed(kept)), program.outputs, constants)
+
+
+def extend(program: Program, types: Sequence[TensorType], position: int | None = None) -> Program:
+    """`program` with more inputs, which it ignores, at `position` (the end)."""
+    extra = tuple(Var(t) for t in types)
+    position = len(program.inputs) if position is None else position
+    inputs = program.inputs[:position] + extra + program.inputs[position:]
+    return Program(inputs, program.equations, program.outputs, program.constants)
+
+
+class Halves:
+    """A Program cut in two, where residuals that are known inputs need no output.
+
+    Attributes:
+        known: from the known inputs to the known outputs, then the residuals that are computed.
+        unknown: from the unknown inputs, the forwarded inputs, the residuals, to the unknown outputs.
+        forwarded: numbers (among all inputs) of the known inputs that the unknown half reads.
+        out_unknown: which outputs the unknown half makes.
+        residual_types: of the computed residuals.
+    """
+
+    def __init__(self, program: Program, unknown: Sequence[bool], instantiate: Sequence[bool]) -> None:
+        known, half, self.out_unknown, types = partial_program(program, tuple(unknown), tuple(instantiate))
+        count = len(known.outputs) - len(types)
+        residuals = known.outputs[count:]
+        place = {var: number for var, number in zip(known.inputs, _numbers(unknown, False), strict=True)}
+        inner = half.inputs[len(half.inputs) - len(types) :]
+        own = half.inputs[: len(half.inputs) - len(types)]
+        passed = [(place[r], v) for r, v in zip(residuals, inner, strict=True) if r in place]  # type: ignore[index]
+        computed = [(r, v) for r, v in zip(residuals, inner, strict=True) if r not in place]
+        self.forwarded = [number for number, _ in passed]
+        self.residual_types = [r.type for r, _ in computed]
+        self.known = prune(
+            Program(known.inputs, known.equations, known.outputs[:count] + tuple(r for r, _ in computed), known.constants)
+        )
+        inputs = own + tuple(v for _, v in passed) + tuple(v for _, v in computed)
+        self.unknown = prune(Program(inputs, half.equations, half.outputs, half.constants))
+
+
+def _numbers(marks: Sequence[bool], wanted: bool) -> list[int]:
+    return [i for i, mark in enumerate(marks) if mark == wanted]
+
+
+def sample_program(rng: np.random.Generator) -> Iterator[tuple[Program, list[np.ndarray]]]:
+    """A small smooth Program of two inputs and two outputs, with operands, for the laws."""
+    from fdl.core.trace import trace_program
+    from fdl.ops.arithmetic import mul
+    from fdl.ops.trigonometric import sin
+
+    x, y = rng.normal(size=(3,)), rng.normal(size=(3,))
+    type = TensorType((3,), x.dtype)
+    yield trace_program(lambda a, b: [mul(sin(a), b), a], [type, type])[0], [x, y]
