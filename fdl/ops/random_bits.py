@@ -1,0 +1,210 @@
+"""Random bits from keys: Threefry-2x32 with 20 rounds, used as a counter-based generator.
+
+A key is two 32-bit words. Everything here is one function of (key, 64-bit counter) to two words,
+
+    word0, word1 = threefry2x32(key, (counter >> 32, counter & 0xffffffff)),
+
+so element i of a draw depends on the key and on i alone: parts of an array can be drawn anywhere, in any order.
+Method: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
+"""
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fdl import dtypes
+from fdl.core.primitive import Primitive
+from fdl.core.types import TensorType
+from fdl.errors import DtypeError, ShapeError
+from fdl.ops.shape import all_batched
+
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+PARITY = 0x1BD11BDA
+_BLOCK = 1 << 14
+
+
+class RandomPrimitive(Primitive, abstract=True):
+    """No operand is differentiable."""
+
+    family = "random"
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return self(*primals), None
+
+
+class RandomBits(RandomPrimitive):
+    """Unsigned integers of ``width`` bits; the result has the shape of the keys followed by ``shape``.
+
+    Element (k, i), where i is the row-major index within ``shape``, comes from the words of key k at counter i:
+    ``word0 << 32 | word1`` for 64 bits, else the low bits of ``word0 ^ word1``.
+    """
+
+    shape: tuple[int, ...]
+    width: int
+
+    def result(self, *types: TensorType) -> TensorType:
+        (keys,) = types
+        _check_keys(self, keys)
+        return TensorType(keys.shape + self.shape, np.dtype(f"uint{self.width}"))
+
+    def reference(self, keys: np.ndarray) -> np.ndarray:
+        out = np.empty((keys.size, prod(self.shape)), f"uint{self.width}")
+        for columns, word0, word1 in _blocks(keys, out.shape[1]):
+            if self.width == 64:
+                out[:, columns] = word0.astype(np.uint64) << np.uint64(32) | word1
+            else:
+                out[:, columns] = (word0 ^ word1).astype(out.dtype)
+        return out.reshape(keys.shape + self.shape)
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return self(args[0])
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for width in (8, 16, 32, 64):
+            yield RandomBits((3, 5), width), _draw_keys(rng, (2,))
+        yield RandomBits((), 32), _draw_keys(rng, ())
+        yield RandomBits((0, 2), 32), _draw_keys(rng, (3,))
+
+
+class RandomSplit(RandomPrimitive):
+    """New keys in the shape of the keys followed by ``shape``: key i has the words at counter i."""
+
+    shape: tuple[int, ...]
+
+    def result(self, *types: TensorType) -> TensorType:
+        (keys,) = types
+        _check_keys(self, keys)
+        return TensorType(keys.shape + self.shape, dtypes.key)
+
+    def reference(self, keys: np.ndarray) -> np.ndarray:
+        out = np.empty((keys.size, prod(self.shape)), dtypes.key)
+        for columns, word0, word1 in _blocks(keys, out.shape[1]):
+            out["word0"][:, columns], out["word1"][:, columns] = word0, word1
+        return out.reshape(keys.shape + self.shape)
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return self(args[0])
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        yield RandomSplit((4,)), _draw_keys(rng, (2,))
+        yield RandomSplit((2, 3)), _draw_keys(rng, ())
+
+
+class RandomFoldIn(RandomPrimitive):
+    """Elementwise: the key made of the words of a key at counter ``data`` (uint32)."""
+
+    def result(self, *types: TensorType) -> TensorType:
+        keys, data = types
+        _check_keys(self, keys)
+        if data.dtype != dtypes.uint32 or data.shape != keys.shape:
+            raise ShapeError(f"random_fold_in needs one uint32 per key, got {keys} and {data}")
+        return keys
+
+    def reference(self, keys: np.ndarray, data: np.ndarray) -> np.ndarray:
+        return _as_keys(*threefry2x32(keys["word0"], keys["word1"], np.zeros_like(data), data))
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return self(*all_batched(size, args, batched))
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for shape in ((), (3,)):
+            yield RandomFoldIn(), _draw_keys(rng, shape), rng.integers(0, 2**32, shape, np.uint32)
+
+
+class KeyWrap(RandomPrimitive):
+    """Keys from their words: uint32[..., 2] to key[...]."""
+
+    def result(self, *types: TensorType) -> TensorType:
+        (data,) = types
+        if data.dtype != dtypes.uint32 or data.shape[-1:] != (2,):
+            raise ShapeError(f"a random key is made of uint32[..., 2], got {data}")
+        return TensorType(data.shape[:-1], dtypes.key)
+
+    def reference(self, data: np.ndarray) -> np.ndarray:
+        return _as_keys(data[..., 0], data[..., 1])
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return self(args[0])
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        yield KeyWrap(), rng.integers(0, 2**32, (3, 2), np.uint32)
+        yield KeyWrap(), rng.integers(0, 2**32, (2,), np.uint32)
+
+
+class KeyUnwrap(RandomPrimitive):
+    """The words of keys: key[...] to uint32[..., 2]."""
+
+    def result(self, *types: TensorType) -> TensorType:
+        (keys,) = types
+        _check_keys(self, keys)
+        return TensorType((*keys.shape, 2), dtypes.uint32)
+
+    def reference(self, keys: np.ndarray) -> np.ndarray:
+        return np.stack([keys["word0"], keys["word1"]], axis=-1)
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return self(args[0])
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        yield KeyUnwrap(), _draw_keys(rng, (3,))
+        yield KeyUnwrap(), _draw_keys(rng, ())
+
+
+def threefry2x32(
+    key0: np.ndarray, key1: np.ndarray, count0: np.ndarray, count1: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The two output words of Threefry-2x32 with 20 rounds; uint32 arrays that broadcast."""
+    keys = (key0, key1, key0 ^ key1 ^ np.uint32(PARITY))
+    x0, x1 = np.asarray(count0 + keys[0]), np.asarray(count1 + keys[1])
+    x0, x1 = (np.array(x) for x in np.broadcast_arrays(x0, x1))
+    spare = np.empty_like(x1)
+    for group in range(5):
+        for rotation in ROTATIONS[group % 2]:
+            np.add(x0, x1, out=x0)
+            np.right_shift(x1, np.uint32(32 - rotation), out=spare)
+            np.left_shift(x1, np.uint32(rotation), out=x1)
+            np.bitwise_or(x1, spare, out=x1)
+            np.bitwise_xor(x1, x0, out=x1)
+        np.add(x0, keys[(group + 1) % 3], out=x0)
+        np.add(x1, keys[(group + 2) % 3] + np.uint32(group + 1), out=x1)
+    return x0, x1
+
+
+def _blocks(keys: np.ndarray, count: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Both words for every key (rows) at counters 0 .. count - 1, in blocks of columns that stay in cache."""
+    key0, key1 = keys["word0"].reshape(-1, 1), keys["word1"].reshape(-1, 1)
+    step = max(1, _BLOCK // max(1, keys.size))
+    for start in range(0, count, step):
+        counter = np.arange(start, min(count, start + step), dtype=np.uint64)
+        high, low = (counter >> np.uint64(32)).astype(np.uint32), counter.astype(np.uint32)
+        yield slice(start, start + step), *threefry2x32(key0, key1, high, low)
+
+
+def _as_keys(word0: np.ndarray, word1: np.ndarray) -> np.ndarray:
+    out = np.empty(np.shape(word0), dtypes.key)
+    out["word0"], out["word1"] = word0, word1
+    return out
+
+
+def _draw_keys(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return _as_keys(*rng.integers(0, 2**32, (2, *shape), np.uint32))
+
+
+def _check_keys(operation: Primitive, keys: TensorType) -> None:
+    if keys.dtype != dtypes.key:
+        raise DtypeError(f"{operation.name} needs random keys, got {keys}; make them with fdl.random.key or wrap_key_data")
+
+
+def random_bits(keys: Any, width: int, shape: Sequence[int]) -> Any:
+    """Unsigned integers of 8, 16, 32 or 64 bits, of shape ``keys.shape + shape``."""
+    return RandomBits(tuple(shape), width)(keys)
+
+
+def random_split(keys: Any, shape: Sequence[int]) -> Any:
+    """New keys of shape ``keys.shape + shape``."""
+    return RandomSplit(tuple(shape))(keys)
+
+
+random_fold_in, key_wrap, key_unwrap = RandomFoldIn(), KeyWrap(), KeyUnwrap()
