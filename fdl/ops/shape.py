@@ -18,6 +18,10 @@ class Structural(Primitive, abstract=True):
     family = "move"
     linear = True
 
+    # Move operations other than reshape have one more rule, ``source(self, position, x)``: the position in the operand
+    # (of type `x`) of the element at `position` of the result. Positions hold affine functions of loop indices
+    # (`fdl.compile.affine`), to be added to each other and to integers and multiplied by integers.
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         return self(primals[0]), self(tangents[0])
 
@@ -42,6 +46,9 @@ class BroadcastInDim(Structural):
         for axis, extent in zip(self.axes, x.shape, strict=True):
             aligned[axis] = extent
         return np.broadcast_to(x.reshape(aligned), self.shape)
+
+    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
+        return [position[a] * (n != 1 or self.shape[a] == 1) for a, n in zip(self.axes, x.shape, strict=True)]
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         from fdl.ops.reduce import sum_
@@ -99,6 +106,12 @@ class Transpose(Structural):
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         return x.transpose(self.axes)
+
+    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
+        found = list(position)
+        for index, axis in zip(position, self.axes, strict=True):
+            found[axis] = index
+        return found
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         return (transpose(cotangent, tuple(int(a) for a in np.argsort(self.axes))),)
