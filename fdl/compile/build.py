@@ -98,6 +98,10 @@ class Build(Memory):
         with self.ir.if_else(condition.ir) as branches:
             yield branches
 
+    def quotient(self, x: Value, y: int) -> Value:
+        """Floor of an index that is not negative, by a positive constant."""
+        return self.value(self.ir.udiv(x.ir, self.index(y).ir), int64)
+
     def supports(self, name: str, dtype: Any) -> bool:
         """Whether `call` knows the function `name` for `dtype`."""
         from fdl.compile.vecmath import supports

@@ -5,14 +5,24 @@ C[b, m, n] = sum over k of A[b, m, k] * B[b, k, n], for sizes known now and any 
 (broadcast) included. Each element of C is summed over k in an order that depends on the sizes only.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.kernels.kernel import Epilogue, Kernel
+from fdl.compile.build import Build, new_function
+from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function
+from fdl.compile.kernels.tile import Panel, Tile
 from fdl.compile.target import Target
+from fdl.compile.values import I64, POINTER, Value
+
+#: Bytes of one panel of B that stay in the first-level cache, and of a block of A or B that stay in the second level.
+_PANEL_BYTES = 24 * 1024
+_BLOCK_BYTES = 192 * 1024
 
 Strides = tuple[int, int, int]
 
@@ -59,4 +69,297 @@ def emit(
             (batch, m, n), and with strided C lanes run along n all the same.
         extras: number of pointer operands after C that are passed through to the epilogue.
     """
-    raise NotImplementedError
+    if 0 in (spec.batch, spec.m, spec.n):
+        return Kernel(_nothing(module, target, 3 + extras), 0, 0)
+    swap = _better_swapped(spec, target)
+    if swap:
+        spec, epilogue = _swapped(spec), _swapped_epilogue(epilogue)
+    plan = _Plan(spec, target)
+    build = kernel_function(module, target, f"contract.{spec.batch}x{spec.m}x{spec.n}x{spec.k}", 3 + extras)
+    a, b, c, *others = build.function.args[: 3 + extras]
+    operands = [b, a, c, *others] if swap else [a, b, c, *others]
+    if plan.by_dots:
+        from fdl.compile.kernels.dots import emit_dots
+
+        emit_dots(build, spec, epilogue, operands)
+    else:
+        _Emitter(build, spec, plan, epilogue, operands).emit()
+    flops = 2 * spec.batch * spec.m * spec.n * spec.k
+    return Kernel(build.function, plan.scratch_bytes, spec.batch * plan.parts, flops)
+
+
+def _nothing(module: ir.Module, target: Target, operands: int) -> ir.Function:
+    build = kernel_function(module, target, "nothing", operands)
+    build.ret()
+    return build.function
+
+
+def _better_swapped(spec: Contraction, target: Target) -> bool:
+    """Whether C transposed = B transposed * A transposed is the better product for row vectors of C."""
+    if spec.n == 1 or spec.m == 1:
+        rows_ready, columns_ready = spec.c[1] == 1 or spec.m == 1, spec.c[2] == 1 or spec.n == 1
+        long = spec.n == 1 and spec.m > 1
+        return long and rows_ready and (spec.a[2] != 1 or not columns_ready or spec.k < target.lanes(spec.dtype))
+    return spec.c[2] != 1 and spec.c[1] == 1
+
+
+def _swapped(spec: Contraction) -> Contraction:
+    def turn(strides: Strides) -> Strides:
+        return strides[0], strides[2], strides[1]
+
+    return replace(spec, m=spec.n, n=spec.m, a=turn(spec.b), b=turn(spec.a), c=turn(spec.c))
+
+
+def _swapped_epilogue(epilogue: Epilogue | None) -> Epilogue | None:
+    """An epilogue for the transposed product: its lanes run along m, so it is called for one lane at a time."""
+    if epilogue is None:
+        return None
+
+    def lane_by_lane(build: Build, value: Value, index: Any, extras: Sequence[Any], mask: Value | None) -> Value:
+        batch, n, m = index
+        result: Any = value.ir
+        for lane in range(value.lanes):
+            present = None if mask is None else build.lane(mask, lane)
+            done = epilogue(build, build.lane(value, lane), (batch, m + lane, n), extras, present)
+            result = done.ir if value.lanes == 1 else build.ir.insert_element(result, done.ir, ir.IntType(32)(lane))
+        return build.value(result, value.dtype)
+
+    return lane_by_lane
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The block sizes for one product on one processor."""
+
+    spec: Contraction
+    target: Target
+
+    @cached_property
+    def lanes(self) -> int:
+        return self.target.lanes(self.spec.dtype)
+
+    @cached_property
+    def width(self) -> int:
+        """Columns of a tile, whole vectors."""
+        most = -(-self.spec.n // self.lanes)
+        vectors = self.target.tile()[1]
+        if self.spec.m < self.target.tile()[0]:
+            vectors = min(8, self.target.tile_rows(1) // self.spec.m)
+        return min(vectors, most) * self.lanes
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows of a tile: as many as the registers allow, divided evenly."""
+        most = self.target.tile_rows(self.width // self.lanes)
+        return -(-self.spec.m // -(-self.spec.m // most))
+
+    @cached_property
+    def depth(self) -> int:
+        """How much of k one pass takes."""
+        most = max(64, _PANEL_BYTES // (self.width * self.spec.dtype.itemsize))
+        passes = max(1, -(-self.spec.k // most))
+        return max(1, -(-self.spec.k // passes))
+
+    @cached_property
+    def columns(self) -> int:
+        """Columns of the block of B that is packed at once."""
+        most = max(1, _BLOCK_BYTES // (self.depth * self.spec.dtype.itemsize * self.width))
+        return min(most, -(-self.spec.n // self.width)) * self.width
+
+    @cached_property
+    def height(self) -> int:
+        """Rows of the block of A that is used while it stays in the cache."""
+        most = max(4, _BLOCK_BYTES // (self.depth * self.spec.dtype.itemsize * self.rows))
+        return min(most, -(-self.spec.m // self.rows)) * self.rows
+
+    @cached_property
+    def pack_b(self) -> bool:
+        return self.spec.n > 1 and self.spec.b[2] != 1 or self.spec.m > 3 * self.rows
+
+    @cached_property
+    def pack_a(self) -> bool:
+        return self.spec.a[2] != 1 and self.spec.n > 4 * self.width and self.spec.m > 1
+
+    @cached_property
+    def a_width(self) -> int:
+        """Elements of a step of packed A."""
+        return -(-self.rows // self.lanes) * self.lanes
+
+    @cached_property
+    def by_dots(self) -> bool:
+        """Whether both operands run along k and one has so few rows that packing the other would not pay."""
+        spec = self.spec
+        along_k = spec.a[2] == 1 and spec.b[1] == 1 and spec.k >= self.lanes
+        return along_k and min(spec.m, spec.n) <= 4 and (spec.b[2] != 1 or spec.n == 1)
+
+    @cached_property
+    def by_columns(self) -> bool:
+        """Whether the work is cut along n; every part packs only its own columns of B."""
+        return self.spec.n >= self.spec.m
+
+    @cached_property
+    def part(self) -> int:
+        """Rows or columns of a unit of work."""
+        if self.by_dots:
+            return self.spec.m
+        step, size = (self.width, self.spec.n) if self.by_columns else (self.rows, self.spec.m)
+        return step * max(1, min(64 // step, -(-size // step)))
+
+    @cached_property
+    def parts(self) -> int:
+        """Units of work of one product of the batch."""
+        return -(-(self.spec.n if self.by_columns else self.spec.m) // self.part) if not self.by_dots else 1
+
+    @cached_property
+    def scratch_bytes(self) -> int:
+        if self.by_dots:
+            return 0
+        elements = self.columns * self.depth * self.pack_b + -(-self.height // self.rows) * self.a_width * self.depth * self.pack_a
+        return elements * self.spec.dtype.itemsize
+
+
+class _Emitter:
+    """Emits the loops around the tile, outermost first: batch, passes over k, blocks of columns, blocks of rows."""
+
+    def __init__(self, build: Build, spec: Contraction, plan: _Plan, epilogue: Epilogue | None, operands: list[Any]) -> None:
+        self.build, self.spec, self.plan, self.epilogue = build, spec, plan, epilogue
+        self.a, self.b, self.c, *self.extras = operands
+        self.scratch = build.function.args[-3]
+        self.begin, self.end = build.argument(-2, "int64"), build.argument(-1, "int64")
+
+    def emit(self) -> None:
+        """The whole function."""
+        b, plan, spec = self.build, self.plan, self.spec
+        last = b.quotient(self.end + (plan.parts - 1), plan.parts)
+        with b.loop(b.quotient(self.begin, plan.parts), last) as batch:
+            first = b.max(self.begin - batch * plan.parts, 0) * plan.part
+            stop = b.min(self.end - batch * plan.parts, plan.parts) * plan.part
+            rows = (b.index(0), b.index(spec.m)) if plan.by_columns else (first, b.min(stop, spec.m))
+            columns = (first, b.min(stop, spec.n)) if plan.by_columns else (b.index(0), b.index(spec.n))
+            self._product(batch, rows, columns)
+        b.ret()
+
+    def _product(self, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
+        b, plan, spec = self.build, self.plan, self.spec
+        a, bb, c = (
+            b.at(p, batch * s[0], spec.dtype) for p, s in ((self.a, spec.a), (self.b, spec.b), (self.c, spec.c))
+        )
+        with b.loop(0, max(spec.k, 1), plan.depth) as k, b.loop(columns[0], columns[1], plan.columns) as n:
+            depth = b.min(spec.k - k, plan.depth)
+            n_stop = b.min(n + plan.columns, columns[1])
+            if plan.pack_b:
+                self._pack_b(b.at(bb, k * spec.b[1], spec.dtype), n, n_stop, depth)
+            with b.loop(rows[0], rows[1], plan.height) as m:
+                m_stop = b.min(m + plan.height, rows[1])
+                if plan.pack_a:
+                    self._pack_a(b.at(a, k * spec.a[2], spec.dtype), m, m_stop, depth)
+                self._block((a, bb, c), batch, k, depth, (m, m_stop), (n, n_stop))
+
+    @property
+    def _packed_a(self) -> Any:
+        """Where packed A starts in the scratch memory: behind packed B."""
+        return self.build.at(self.scratch, self.plan.columns * self.plan.depth * self.plan.pack_b, self.spec.dtype)
+
+    def _pack_b(self, source: Any, start: Value, stop: Value, depth: Value) -> None:
+        b, spec, plan = self.build, self.spec, self.plan
+        with self._pieces(start, stop, plan.width, spec.n) as piece:
+            for n, columns in piece():
+                whole = -(-columns // plan.lanes) * plan.lanes
+                panel = Panel(spec.dtype, columns, whole, spec.b[1], spec.b[2])
+                to = b.at(self.scratch, (n - start) * depth, spec.dtype)
+                panel.call(b, b.at(source, n * spec.b[2], spec.dtype), to, depth)
+
+    def _pack_a(self, source: Any, start: Value, stop: Value, depth: Value) -> None:
+        b, spec, plan = self.build, self.spec, self.plan
+        with self._pieces(start, stop, plan.rows, spec.m) as piece:
+            for m, rows in piece():
+                panel = Panel(spec.dtype, rows, plan.a_width, spec.a[2], spec.a[1])
+                to = b.at(self._packed_a, b.quotient(m - start, plan.rows) * plan.a_width * depth, spec.dtype)
+                panel.call(b, b.at(source, m * spec.a[1], spec.dtype), to, depth)
+
+    @contextmanager
+    def _pieces(self, start: Value, stop: Value, step: int, size: int) -> Iterator[Any]:
+        """Loop in steps; the body is emitted for whole pieces and, if `size` needs it, for the last partial one."""
+        b, rest = self.build, size % step
+        with b.loop(start, stop, step) as position:
+
+            def variants() -> Iterator[tuple[Value, int]]:
+                if rest == 0:
+                    yield position, step
+                elif size < step:
+                    yield position, rest
+                else:
+                    with b.if_else(position + step <= size) as (then, otherwise):
+                        with then:
+                            yield position, step
+                        with otherwise:
+                            yield position, rest
+
+            yield variants
+
+    def _block(
+        self, pointers: tuple[Any, Any, Any], batch: Value, k: Value, depth: Value,
+        rows: tuple[Value, Value], columns: tuple[Value, Value],
+    ) -> None:  # fmt: skip
+        """The tiles of one block: panels of columns outside, so that a panel of B stays in the first-level cache."""
+        with self._pieces(*columns, self.plan.width, self.spec.n) as panel:
+            for n, width in panel():
+                with self._pieces(*rows, self.plan.rows, self.spec.m) as piece:
+                    for m, height in piece():
+                        self._tile(pointers, (batch, m, n, k), depth, (rows[0], columns[0]), height, width)
+
+    def _tile(
+        self, pointers: tuple[Any, Any, Any], index: tuple[Value, ...], depth: Value,
+        origin: tuple[Value, Value], rows: int, columns: int,
+    ) -> None:  # fmt: skip
+        b, spec, plan = self.build, self.spec, self.plan
+        batch, m, n, k = index
+        whole = -(-columns // plan.lanes) * plan.lanes
+        tile = Tile(
+            spec.dtype, rows, columns,
+            1 if plan.pack_a else spec.a[1], plan.a_width if plan.pack_a else spec.a[2],
+            whole if plan.pack_b else spec.b[1], plan.pack_b, spec.c[1], spec.c[2] if spec.n > 1 else 1,
+        )  # fmt: skip
+        if plan.pack_a:
+            block = b.quotient(m - origin[0], plan.rows) * plan.a_width
+            a = b.at(self._packed_a, block * depth, spec.dtype)
+        else:
+            a = b.at(pointers[0], m * spec.a[1] + k * spec.a[2], spec.dtype)
+        if plan.pack_b:
+            bb = b.at(self.scratch, (n - origin[1]) * depth, spec.dtype)
+        else:
+            bb = b.at(pointers[1], n * spec.b[2] + k * spec.b[1], spec.dtype)
+        c = b.at(pointers[2], m * spec.c[1] + n * spec.c[2], spec.dtype)
+        tile.call(b, a, bb, c, depth, True if spec.accumulate else k > 0)
+        if self.epilogue is not None:
+            with b.if_(k + depth >= spec.k):
+                self._finish(c, (batch, m, n), rows, columns)
+
+    def _finish(self, c: Any, index: tuple[Value, Value, Value], rows: int, columns: int) -> None:
+        """Call the function that applies the epilogue to a tile in memory; it is emitted once for each tile size."""
+        b, spec, plan = self.build, self.spec, self.plan
+        name = f"{b.function.name}.epilogue.{rows}.{columns}"
+        function = b.module.globals.get(name)
+        if function is None:
+            function = new_function(b.module, name, [POINTER] * (1 + len(self.extras)) + [I64] * 3)
+            function.attributes.add("noinline")
+            inner = Build(b.module, b.target, function)
+            emit_epilogue(inner, spec.dtype, self.epilogue, rows, columns, plan.lanes, spec.c[1:], len(self.extras))
+        b.call_function(function, [c, *self.extras, *index])
+
+
+def emit_epilogue(
+    build: Build, dtype: np.dtype, epilogue: Any, rows: int, columns: int, lanes: int, strides: Sequence[int], extras: int
+) -> None:
+    """Fill a function (ptr C, ptr extras..., i64 batch, i64 row, i64 column) that applies `epilogue` to a tile."""
+    c, given = build.function.args[0], build.function.args[1 : 1 + extras]
+    batch, m, n = (build.argument(i, "int64") for i in (-3, -2, -1))
+    with build.loop(0, rows) as i:
+        for start in range(0, columns, lanes):
+            left = columns - start
+            mask = None if left >= lanes else build.first_lanes(left, lanes)
+            where = i * strides[0] + start * strides[1]
+            value = build.load(c, dtype, where, lanes, strides[1], mask)
+            result = epilogue(build, value, (batch, m + i, n + start), given, mask)
+            build.store(result, c, where, strides[1], mask)
+    build.ret()

@@ -1,0 +1,56 @@
+"""Inlining: operations that compute a Program are replaced by its equations."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from fdl.core.program import Atom, Equation, Literal, Program, Var
+
+
+@dataclass(frozen=True, eq=False)
+class Step(Equation):
+    """An equation that knows which recomputation it belongs to.
+
+    Attributes:
+        scope: 0, or the number of the checkpointed block. Equal equations of different scopes are not merged, which
+            would keep alive what a checkpoint wants forgotten.
+    """
+
+    scope: int = 0
+
+
+def inline(program: Program) -> Program:
+    """`program` with calls, custom derivative rules and checkpoints replaced by what they compute."""
+    return _Inliner().run(program)
+
+
+class _Inliner:
+    def __init__(self) -> None:
+        self.scopes = count(1)
+        self.constants: list[tuple[Var, object]] = []
+
+    def run(self, program: Program) -> Program:
+        names: dict[Var, Atom] = {v: v for v in program.inputs}
+        equations = list(self.expand(program, names, 0))
+        outputs = tuple(names.get(a, a) if isinstance(a, Var) else a for a in program.outputs)
+        return Program(program.inputs, tuple(equations), outputs, tuple(self.constants))  # type: ignore[arg-type]
+
+    def expand(self, program: Program, names: dict[Var, Atom], scope: int) -> Iterator[Step]:
+        for var, value in program.constants:
+            # The same Program may be inlined many times: every copy gets its own variables.
+            fresh = Var(var.type)
+            names[var] = fresh
+            self.constants.append((fresh, value))
+        for equation in program.equations:
+            inputs = tuple(a if isinstance(a, Literal) else names[a] for a in equation.inputs)
+            inner = equation.operation.inlined
+            if inner is None:
+                outputs = tuple(Var(v.type) for v in equation.outputs)
+                names.update(zip(equation.outputs, outputs, strict=True))
+                yield Step(equation.operation, inputs, outputs, equation.source, scope)
+                continue
+            inner_names: dict[Var, Atom] = dict(zip(inner.inputs, inputs, strict=True))
+            inner_scope = next(self.scopes) if equation.operation.recomputes else scope
+            yield from self.expand(inner, inner_names, inner_scope)
+            found = (a if isinstance(a, Literal) else inner_names[a] for a in inner.outputs)
+            names.update(zip(equation.outputs, found, strict=True))

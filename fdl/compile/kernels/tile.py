@@ -1,0 +1,188 @@
+"""The register tile: the one inner loop of matrix products and convolutions.
+
+A tile computes C[rows, columns] (+)= sum over k of A[row, k] * B[k, column] with all of C in vector registers, after
+Georganas et al., "High-Performance Deep Learning via a Single Building Block" (2019): the sum may run over several
+segments of A (the taps of a convolution) before C is stored. Everything but the depth is constant in the code.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from fdl.compile.build import Build, new_function
+from fdl.compile.target import Target
+from fdl.compile.values import I1, I64, POINTER, Value
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The shape of a tile; distances count elements.
+
+    Attributes:
+        dtype: float32 or float64.
+        rows, columns: size of the piece of C.
+        a_row: distance of two rows of A; None if every row has its own pointer.
+        a_step: distance of two elements of A along k.
+        b_step: distance of two rows of B.
+        b_whole: rows of B may be read up to a whole vector beyond `columns`.
+        c_row: distance of two rows of C; None if every row has its own pointer.
+        c_column: distance of two columns of C.
+        segments: whether the sum runs over segments of A.
+    """
+
+    dtype: np.dtype
+    rows: int
+    columns: int
+    a_row: int | None
+    a_step: int
+    b_step: int
+    b_whole: bool
+    c_row: int | None
+    c_column: int = 1
+    segments: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the tile's function."""
+        parts = (self.dtype, self.rows, self.columns, self.a_row, self.a_step, self.b_step, int(self.b_whole))
+        return "tile." + ".".join(map(str, (*parts, self.c_row, self.c_column, int(self.segments))))
+
+    def call(
+        self, build: Build, a: Any, b: Any, c: Any, depth: Any, accumulate: Any, segments: Any = 1, offsets: Any = None
+    ) -> None:
+        """Emit a call of the tile.
+
+        Args:
+            build: where the call goes; the function itself is added to the module once.
+            a: pointer to A, or the list of its row pointers.
+            b: pointer to B; with segments, the rows of segment s start at s * depth.
+            c: pointer to C, or the list of its row pointers.
+            depth: length of k (of one segment).
+            accumulate: boolean; whether to add to C or to overwrite it.
+            segments: how many segments there are.
+            offsets: pointer to the int64 offset of each segment from `a`.
+        """
+        function = build.module.globals.get(self.name) or _emit(build.module, build.target, self)
+        arguments = [*(a if isinstance(a, list) else [a]), b, *(c if isinstance(c, list) else [c]), depth]
+        arguments.append(accumulate if isinstance(accumulate, Value) else I1(bool(accumulate)))
+        if self.segments:
+            arguments += [segments, offsets]
+        build.call_function(function, arguments)
+
+
+def _emit(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
+    rows_a, rows_c = (1 if row is not None else tile.rows for row in (tile.a_row, tile.c_row))
+    types = [POINTER] * (rows_a + 1 + rows_c) + [I64, I1] + ([I64, POINTER] if tile.segments else [])
+    function = new_function(module, tile.name, types)
+    function.attributes.add("noinline")
+    build = Build(module, target, function)
+    pointers = function.args[:rows_a]
+    b, c = function.args[rows_a], function.args[rows_a + 1 : rows_a + 1 + rows_c]
+    depth, accumulate = (build.value(v, t) for v, t in zip(function.args[rows_a + 1 + rows_c :], ("int64", "bool"), strict=False))
+    lanes = target.lanes(tile.dtype)
+    starts = range(0, tile.columns, lanes)
+    masks = [None if start + lanes <= tile.columns else build.first_lanes(tile.columns - start, lanes) for start in starts]
+    zero = build.constant(0, tile.dtype, lanes)
+    sums = [[build.variable(zero) for _ in starts] for _ in range(tile.rows)]
+
+    def spot(i: int, start: int) -> tuple[Any, int]:
+        return (c[0], i * tile.c_row + start * tile.c_column) if tile.c_row is not None else (c[i], start * tile.c_column)
+
+    with build.if_(accumulate):
+        for i, row in enumerate(sums):
+            for j, start in enumerate(starts):
+                row[j].set(build.load(*_swap(spot(i, start), tile.dtype), lanes, tile.c_column, masks[j]))
+    with _steps(build, tile, depth) as (a_offset, b_index):
+        panel = [
+            build.load(b, tile.dtype, b_index * tile.b_step + start, lanes, mask=None if tile.b_whole else masks[j])
+            for j, start in enumerate(starts)
+        ]
+        for i, row in enumerate(sums):
+            base = pointers[i] if tile.a_row is None else pointers[0]
+            address = build.at(base, a_offset, tile.dtype)
+            element = build.load(address, tile.dtype, 0 if tile.a_row is None else i * tile.a_row)
+            copies = build.broadcast(element, lanes)
+            for j, total in enumerate(row):
+                total.set(build.fma(copies, panel[j], total.get()))
+    for i, row in enumerate(sums):
+        for j, start in enumerate(starts):
+            pointer, index = spot(i, start)
+            build.store(row[j].get(), pointer, index, tile.c_column, masks[j])
+    build.ret()
+    return function
+
+
+def _swap(place: tuple[Any, int], dtype: np.dtype) -> tuple[Any, np.dtype, int]:
+    return place[0], dtype, place[1]
+
+
+@contextmanager
+def _steps(build: Build, tile: Tile, depth: Value) -> Iterator[tuple[Value, Value]]:
+    """Loop over all of k, giving the offset into A and the row of B."""
+    if not tile.segments:
+        with build.loop(0, depth) as k:
+            yield k * tile.a_step, k
+        return
+    segments, offsets = build.argument(-2, "int64"), build.argument(-1)
+    with build.loop(0, segments) as segment:
+        offset = build.load(offsets, "int64", segment)
+        first = segment * depth
+        with build.loop(0, depth) as k:
+            yield offset + k * tile.a_step, first + k
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Copies a matrix [count, columns] of any strides into rows of whole vectors, filled up with zeros.
+
+    Attributes:
+        dtype: float32 or float64.
+        columns: columns to copy.
+        width: elements of a row of the copy, a multiple of the lanes.
+        row, column: strides of the matrix that is read.
+    """
+
+    dtype: np.dtype
+    columns: int
+    width: int
+    row: int
+    column: int
+
+    def call(self, build: Build, source: Any, destination: Any, count: Any) -> None:
+        """Emit the copy of `count` rows from `source` to `destination`."""
+        name = f"panel.{self.dtype}.{self.columns}.{self.width}.{self.row}.{self.column}"
+        function = build.module.globals.get(name) or self._emit(build.module, build.target, name)
+        build.call_function(function, [source, destination, count])
+
+    def _emit(self, module: ir.Module, target: Target, name: str) -> ir.Function:
+        function = new_function(module, name, [POINTER, POINTER, I64])
+        function.attributes.add("noinline")
+        build = Build(module, target, function)
+        source, destination = function.args[:2]
+        lanes = target.lanes(self.dtype)
+        with build.loop(0, build.argument(2, "int64")) as k:
+            line = build.at(source, k * self.row, self.dtype)
+            copy = build.at(destination, k * self.width, self.dtype)
+            for start in range(0, self.width, lanes):
+                left = self.columns - start
+                build.store(_read(build, line, self, start, lanes, left), copy, start)
+        build.ret()
+        return function
+
+
+def _read(build: Build, line: Any, panel: Panel, start: int, lanes: int, left: int) -> Value:
+    """`lanes` elements of a row of which `left` exist."""
+    if left <= 0:
+        return build.constant(0, panel.dtype, lanes)
+    if panel.column == 1:
+        mask = None if left >= lanes else build.first_lanes(left, lanes)
+        return build.load(line, panel.dtype, start, lanes, mask=mask)
+    vector: Any = build.constant(0, panel.dtype, lanes).ir
+    for i in range(min(left, lanes)):
+        element = build.load(line, panel.dtype, (start + i) * panel.column)
+        vector = build.ir.insert_element(vector, element.ir, ir.IntType(32)(i))
+    return build.value(vector, panel.dtype)
