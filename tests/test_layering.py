@@ -18,15 +18,17 @@ LAYERS = [
     ["fdl_spark"],
     ["fdl"],
     [VOCABULARY],
-    ["fdl.transforms"],
+    ["fdl.api"],
     ["fdl.compile"],
+    ["fdl.control"],
+    ["fdl.transforms"],
     ["fdl.ops"],
     ["fdl.array"],
     ["fdl.core"],
     ["fdl.tree", "fdl.tree_util", "fdl.flatten_util", "fdl.dtypes", "fdl.errors", "fdl.config"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-PRIVATE_TO_FDL = ["fdl.transforms", "fdl.compile", "fdl.ops", "fdl.core"]
+PRIVATE_TO_FDL = ["fdl.api", "fdl.control", "fdl.transforms", "fdl.compile", "fdl.ops", "fdl.core"]
 
 
 def module_name(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""Tests of fdl and fdl_spark; shared helpers are imported from here by name."""
