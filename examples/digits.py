@@ -1,6 +1,6 @@
 """A convolutional network on handwritten digits, trained by Spark in four partitions.
 
-python examples/digits.py      # about a minute; saves digits.png
+Run: python examples/digits.py      # about a minute; saves digits.png
 """
 
 import numpy

@@ -1,6 +1,6 @@
 """A character model: an LSTM (Hochreiter and Schmidhuber, 1997) written as one step and run over time by `lax.scan`.
 
-python examples/lstm.py
+Run: python examples/lstm.py
 """
 
 import fdl

@@ -1,6 +1,6 @@
 """The gradient of every example by vmap of grad, to clip each before the mean (Abadi et al., 2016, algorithm 1).
 
-python examples/per_example_gradients.py
+Run: python examples/per_example_gradients.py
 """
 
 import fdl
