@@ -7,8 +7,9 @@ import numpy as np
 
 from fdl.core.primitive import Linear
 from fdl.core.types import TensorType
-from fdl.dtypes import INEXACT, SIGNED
+from fdl.dtypes import ALL, ANY, FLOATING, INEXACT, REAL, SIGNED
 from fdl.ops.elementwise import Binary, Unary
+from fdl.ops.precision import in_float32
 from fdl.ops.shape import full_like
 
 
@@ -119,6 +120,53 @@ class Div(Binary):
         return build.div(x, y)
 
 
+class Rem(Binary):
+    """What is left of x after division by y truncated towards zero; the remainder of an integer by zero is x."""
+
+    domain = REAL
+
+    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        if x.dtype in INEXACT:
+            return in_float32(np.fmod, x, y)
+        safe = np.where(y == 0, 1, y).astype(x.dtype)
+        if x.dtype in SIGNED:
+            safe = np.where(y == -1, 1, safe).astype(x.dtype)
+        return np.where(y == 0, x, np.fmod(x, safe))
+
+    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+        from fdl.ops.rounding import floor
+
+        if index == 0:
+            return full_like(x, 1)
+        quotient = div(x, y)
+        return neg(mul(sign(quotient), floor(abs_(quotient))))
+
+    def lower(self, build: Any, x: Any, y: Any) -> Any:
+        return build.rem(x, y)
+
+
+class Nextafter(Binary):
+    """The next number after x in the direction of y."""
+
+    family = "host"
+    domain = FLOATING
+
+    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.nextafter(x, y)
+
+
+class StopGradient(Unary):
+    """x itself, as a constant to every derivative."""
+
+    domain = ANY
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return x
+
+    def lower(self, build: Any, x: Any) -> Any:
+        return x
+
+
 class IntegerPow(Unary):
     """x to an integer power that is known beforehand."""
 
@@ -160,7 +208,7 @@ def power_by_squaring(build: Any, x: Any, exponent: int) -> Any:
 class Max(Binary):
     """The larger of x and y; NaN if either is. Equal operands share the derivative."""
 
-    domain = Binary.domain
+    domain = ALL
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.maximum(x, y)
@@ -174,6 +222,8 @@ class Max(Binary):
 
 class Min(Binary):
     """The smaller of x and y; NaN if either is. Equal operands share the derivative."""
+
+    domain = ALL
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.minimum(x, y)
@@ -238,5 +288,6 @@ class Sign(Unary):
         return build.sign(x)
 
 
-neg, add, sub, mul, div = Neg(), Add(), Sub(), Mul(), Div()
+neg, add, sub, mul, div, rem = Neg(), Add(), Sub(), Mul(), Div(), Rem()
+nextafter, stop_gradient = Nextafter(), StopGradient()
 max_, min_, abs_, sign = Max(), Min(), Abs(), Sign()

@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl.core.primitive import Primitive
 from fdl.core.types import TensorType
-from fdl.dtypes import INEXACT, NUMERIC
+from fdl.dtypes import INEXACT, NUMERIC, float64, key
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.shape import all_batched
 
@@ -37,26 +37,34 @@ class Elementwise(Primitive, abstract=True):
         return None
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        from fdl.ops.arithmetic import add, mul
+
         out = self(*primals)
         total = None
         for index, tangent in enumerate(tangents):
             slope = None if tangent is None else self.slope(index, out, *primals)
             if slope is not None:
-                total = slope * tangent if total is None else total + slope * tangent
+                term = mul(slope, tangent)
+                total = term if total is None else add(total, term)
         return out, total
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
-        dtype = np.float64 if np.dtype(np.float64) in self.domain else self.domain[-1]
-        for shape in ((3, 4), (), (0, 2), (7,)):
-            yield self, *(self.draw(rng, shape, dtype) for _ in range(self.arity))
+        main = float64 if float64 in self.domain else self.domain[-1]
+        for shape in ((3, 4), (), (0, 2), (1, 1)):
+            yield self, *(self.draw(rng, shape, main) for _ in range(self.arity))
+        for dtype in self.domain:
+            yield self, *(self.draw(rng, (37,), dtype) for _ in range(self.arity))
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Random operands inside the domain of the function."""
         if np.dtype(dtype).kind == "b":
             return rng.random(shape) < 0.5
+        if dtype == key:
+            return rng.integers(0, 100, (*shape, 2)).astype(np.uint32).view(key)[..., 0]
         if np.dtype(dtype).kind in "iu":
-            return rng.integers(0, 100, shape).astype(dtype)
-        return np.asarray(rng.normal(size=shape)).astype(dtype)
+            return rng.integers(0 if np.dtype(dtype).kind == "u" else -100, 100, shape).astype(dtype)
+        x = np.asarray(rng.normal(size=shape))
+        return (x + 1j * rng.normal(size=shape) if np.dtype(dtype).kind == "c" else x).astype(dtype)
 
 
 class Unary(Elementwise, abstract=True):

@@ -9,6 +9,7 @@ import numpy as np
 from fdl.core.primitive import Primitive
 from fdl.core.trace import lift
 from fdl.core.types import TensorType
+from fdl.dtypes import NUMERIC, as_dtype
 from fdl.errors import ShapeError
 
 
@@ -125,6 +126,37 @@ class Transpose(Structural):
         yield Transpose(()), rng.normal(size=())
 
 
+class Iota(Primitive):
+    """0, 1, 2, ... along `axis`, repeated over the other axes of `shape`."""
+
+    family = "move"
+    shape: tuple[int, ...]
+    axis: int
+    dtype: np.dtype
+
+    def result(self, *types: TensorType) -> TensorType:
+        if not 0 <= self.axis < len(self.shape):
+            raise ShapeError(f"iota of shape {self.shape} has no axis {self.axis}")
+        return TensorType(self.shape, self.dtype)
+
+    def reference(self) -> np.ndarray:
+        counts = np.arange(self.shape[self.axis]).astype(self.dtype)
+        aligned = [-1 if a == self.axis else 1 for a in range(len(self.shape))]
+        return np.broadcast_to(counts.reshape(aligned), self.shape)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return self(), None
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return repeat(self(), size)
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for dtype in NUMERIC:
+            yield (Iota((3, 4), 1, dtype),)
+        yield (Iota((300,), 0, NUMERIC[0]),)
+        yield (Iota((0, 2), 0, NUMERIC[2]),)
+
+
 def broadcast_in_dim(x: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
     """`x` broadcast to `shape`, its axis i becoming axis ``axes[i]``; itself if nothing changes."""
     shape, axes = tuple(shape), tuple(axes)
@@ -154,6 +186,11 @@ def full_like(x: Any, value: Any) -> Any:
 def zeros_of(type: TensorType) -> Any:
     """Zeros of a type."""
     return full(0, type.shape, type.dtype)
+
+
+def iota(dtype: Any, shape: Sequence[int], axis: int) -> Any:
+    """0, 1, 2, ... along `axis` of `shape`."""
+    return Iota(tuple(shape), axis, as_dtype(dtype))()
 
 
 def repeat(x: Any, size: int) -> Any:

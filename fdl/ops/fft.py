@@ -1,0 +1,91 @@
+"""Discrete Fourier transforms."""
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fdl import dtypes
+from fdl.core.primitive import Primitive
+from fdl.core.types import TensorType
+from fdl.errors import DtypeError, ShapeError
+from fdl.ops.arithmetic import mul
+from fdl.ops.complex import conj, real
+from fdl.ops.shape import broadcast_in_dim
+from fdl.ops.slicing import pad
+
+KINDS = ("fft", "ifft", "rfft", "irfft")
+
+
+class Fft(Primitive):
+    """The transform over the last axes, one per entry of ``lengths``.
+
+    ``fft`` and ``ifft`` take complex to complex; ``rfft`` real to the first half of the Hermitian spectrum along the
+    last axis; ``irfft`` back. ``ifft`` and ``irfft`` divide by the number of points. ``lengths`` are those of the
+    time domain.
+    """
+
+    linear = True
+    kind: str
+    lengths: tuple[int, ...]
+
+    def result(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        if self.kind not in KINDS:
+            raise ValueError(f"fft knows the kinds {', '.join(KINDS)}, got {self.kind!r}")
+        domain = (dtypes.float32, dtypes.float64) if self.kind == "rfft" else dtypes.COMPLEX
+        if x.dtype not in domain:
+            raise DtypeError(f"{self.kind} takes {' or '.join(map(str, domain))}, got {x}")
+        rest, last = self.lengths[:-1], self.lengths[-1]
+        half, rank = last // 2 + 1, len(self.lengths)
+        wanted = (*rest, half if self.kind == "irfft" else last)
+        if x.shape[-rank:] != wanted:
+            raise ShapeError(f"{self.kind} of lengths {self.lengths} needs last axes {wanted}, got {x}")
+        shape = (*x.shape[:-rank], *rest, half if self.kind == "rfft" else last)
+        if self.kind == "rfft":
+            return TensorType(shape, np.result_type(x.dtype, np.complex64))
+        return TensorType(shape, np.empty(0, x.dtype).real.dtype if self.kind == "irfft" else x.dtype)
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        function = getattr(np.fft, self.kind + "n")
+        axes = tuple(range(x.ndim - len(self.lengths), x.ndim))
+        return np.asarray(function(x, s=self.lengths, axes=axes), self.result(TensorType(x.shape, x.dtype)).dtype)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return self(primals[0]), self(tangents[0])
+
+    def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
+        if self.kind == "rfft":
+            missing = self.lengths[-1] - cotangent.type.shape[-1]
+            config = [(0, 0, 0)] * (cotangent.type.ndim - 1) + [(0, missing, 0)]
+            zero = np.zeros((), cotangent.type.dtype)
+            return (real(Fft("fft", self.lengths)(pad(cotangent, zero, config))),)
+        if self.kind == "irfft":
+            spectrum = conj(Fft("rfft", self.lengths)(cotangent))
+            weights = _multiplicity(self.lengths[-1]) / prod(self.lengths)
+            weights = weights.astype(spectrum.type.dtype)
+            return (mul(spectrum, broadcast_in_dim(weights, spectrum.type.shape, (spectrum.type.ndim - 1,))),)
+        return (self(cotangent),)
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return self(args[0])
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for lengths in ((8,), (5,), (4, 6), (3, 5)):
+            shape, half = (2, *lengths), (2, *lengths[:-1], lengths[-1] // 2 + 1)
+            for kind in ("fft", "ifft"):
+                yield Fft(kind, lengths), rng.normal(size=shape) + 1j * rng.normal(size=shape)
+            yield Fft("rfft", lengths), rng.normal(size=shape)
+            yield Fft("irfft", lengths), rng.normal(size=half) + 1j * rng.normal(size=half)
+
+
+def _multiplicity(length: int) -> np.ndarray:
+    """How often each kept frequency stands in the full spectrum of a real signal."""
+    half = length // 2 + 1
+    return np.array([1.0 if k == 0 or 2 * k == length else 2.0 for k in range(half)])
+
+
+def fft(x: Any, kind: str, lengths: Sequence[int]) -> Any:
+    """The transform `kind` over the last axes of x."""
+    return Fft(kind, tuple(lengths))(x)

@@ -1,0 +1,305 @@
+"""Matrix factorizations; see :mod:`fdl.ops.matrix` for conventions and the source of the derivatives."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl import dtypes
+from fdl.core.types import TensorType
+from fdl.errors import DifferentiationError
+from fdl.ops.arithmetic import add, div, mul, sub
+from fdl.ops.compare import eq
+from fdl.ops.complex import real
+from fdl.ops.convert import convert
+from fdl.ops.matrix import (
+    MatrixPrimitive,
+    Solve,
+    adjoint,
+    along_columns,
+    along_rows,
+    check_matrix,
+    diagonal,
+    draw_matrices,
+    each,
+    eye_like,
+    hermitian,
+    lower_part,
+    masked,
+    matmul,
+    real_dtype,
+    triangular_solve,
+    upper_part,
+)
+from fdl.ops.select import select
+from fdl.ops.shape import broadcast_in_dim, full_like
+
+
+class Cholesky(MatrixPrimitive):
+    """The lower triangular l with l l^H = a; reads the lower triangle; not positive definite gives NaN."""
+
+    def result(self, *types: TensorType) -> TensorType:
+        check_matrix("cholesky", types[0], square=True)
+        return types[0]
+
+    def reference(self, a: np.ndarray) -> np.ndarray:
+        try:
+            return np.linalg.cholesky(a)
+        except np.linalg.LinAlgError:
+            return each(_cholesky_or_nan, a)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        factor = self(a)
+        complex_ = a.type.dtype.kind == "c"
+        inner = triangular_solve(factor, hermitian(da), lower=True, transpose_a=True, conjugate_a=complex_)
+        inner = triangular_solve(factor, inner, left_side=True, lower=True)
+        half = mul(masked(inner, np.eye(a.type.shape[-1], dtype=bool)), full_like(inner, 0.5))
+        return factor, matmul(factor, sub(lower_part(inner), half))
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for a in draw_matrices(rng, 2, 3, 3):
+            yield Cholesky(), a @ np.conj(np.swapaxes(a, -1, -2))
+
+
+class Lu(MatrixPrimitive):
+    """LU factorization with partial pivoting: (l and u in one matrix, pivots, permutation), int32 the last two."""
+
+    multiple = True
+
+    def result(self, *types: TensorType) -> tuple[TensorType, ...]:
+        (a,) = types
+        check_matrix("lu", a)
+        *batch, m, n = a.shape
+        return a, TensorType((*batch, min(m, n)), dtypes.int32), TensorType((*batch, m), dtypes.int32)
+
+    def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
+        return each(_lu_one, a)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        factors, pivots, permutation = self(a)
+        *_, m, n = a.type.shape
+        moved = matmul(_permutation_matrix(permutation, a.type.dtype), da)
+        left = add(matmul(lower_part(factors, 1), eye_like(a, n, m)), eye_like(a, m, m))
+        right = matmul(eye_like(a, n, m), upper_part(factors))
+        right = add(right, masked(eye_like(a, n, n), np.arange(n)[:, None] >= np.full(n, m)))
+        inner = triangular_solve(left, moved, left_side=True, lower=True, unit_diagonal=True)
+        inner = triangular_solve(right, inner)
+        tangent = add(matmul(left, lower_part(inner, 1)), matmul(upper_part(inner), right))
+        return (factors, pivots, permutation), (tangent, None, None)
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for a in draw_matrices(rng, 2, 3, 3):
+            yield Lu(), a
+        yield Lu(), rng.normal(size=(4, 2))
+        yield Lu(), rng.normal(size=(2, 4))
+
+
+class Qr(MatrixPrimitive):
+    """QR factorization by Householder reflections: (q, r), with q square if ``full_matrices``."""
+
+    multiple = True
+    full_matrices: bool = False
+
+    def result(self, *types: TensorType) -> tuple[TensorType, TensorType]:
+        (a,) = types
+        check_matrix("qr", a)
+        *batch, m, n = a.shape
+        k = m if self.full_matrices else min(m, n)
+        return a.with_shape((*batch, m, k)), a.with_shape((*batch, k, n))
+
+    def reference(self, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return tuple(np.linalg.qr(a, mode="complete" if self.full_matrices else "reduced"))
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        *_, m, n = a.type.shape
+        if m < n or (self.full_matrices and m != n):
+            raise DifferentiationError(f"the derivative of qr exists for m >= n and full_matrices=False, got {a.type}")
+        q, r = self(a)
+        change = triangular_solve(r, da)
+        inner = matmul(adjoint(q), change)
+        below = lower_part(inner, 1)
+        turn = sub(below, adjoint(below))
+        if a.type.dtype.kind == "c":
+            imaginary = sub(inner, convert(real(inner), inner.type.dtype))
+            turn = add(turn, masked(imaginary, np.eye(n, dtype=bool)))
+        dq = add(matmul(q, sub(turn, inner)), change)
+        return (q, r), (dq, matmul(sub(inner, turn), r))
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for a in draw_matrices(rng, 2, 3, 3):
+            yield Qr(False), a
+        yield Qr(False), rng.normal(size=(4, 2))
+
+
+class Eigh(MatrixPrimitive):
+    """Eigenvalues in ascending order and eigenvectors (columns) of Hermitian matrices; reads the lower triangle."""
+
+    multiple = True
+
+    def result(self, *types: TensorType) -> tuple[TensorType, TensorType]:
+        (a,) = types
+        check_matrix("eigh", a, square=True)
+        return TensorType(a.shape[:-1], real_dtype(a.dtype)), a
+
+    def reference(self, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return tuple(np.linalg.eigh(a))
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        w, v = self(a)
+        n = a.type.shape[-1]
+        inner = matmul(adjoint(v), matmul(hermitian(da), v))
+        dw = diagonal(inner)
+        gaps = convert(sub(along_rows(w, n), along_columns(w, n)), inner.type.dtype)
+        turn = masked(div(inner, add(gaps, eye_like(gaps, n, n))), ~np.eye(n, dtype=bool))
+        return (w, v), (real(dw) if dw.type.dtype.kind == "c" else dw, matmul(v, turn))
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for a in draw_matrices(rng, 2, 3, 3):
+            yield Eigh(), a + np.conj(np.swapaxes(a, -1, -2))
+
+
+class Svd(MatrixPrimitive):
+    """Singular values in descending order, after u and before v^H if ``compute_uv``: (u, s, vh), else (s,)."""
+
+    multiple = True
+    full_matrices: bool = False
+    compute_uv: bool = True
+
+    def result(self, *types: TensorType) -> tuple[TensorType, ...]:
+        (a,) = types
+        check_matrix("svd", a)
+        *batch, m, n = a.shape
+        k = min(m, n)
+        s = TensorType((*batch, k), real_dtype(a.dtype))
+        if not self.compute_uv:
+            return (s,)
+        rows, columns = (m, n) if self.full_matrices else (k, k)
+        return a.with_shape((*batch, m, rows)), s, a.with_shape((*batch, columns, n))
+
+    def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
+        found = np.linalg.svd(a, self.full_matrices, self.compute_uv)
+        return tuple(found) if self.compute_uv else (found,)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        *_, m, n = a.type.shape
+        if self.compute_uv and self.full_matrices and m != n:
+            raise DifferentiationError(f"the derivative of svd needs full_matrices=False for {a.type}")
+        u, s, vh = Svd(False, True)(a)
+        inner = matmul(adjoint(u), matmul(da, adjoint(vh)))
+        ds = diagonal(inner)
+        ds = real(ds) if ds.type.dtype.kind == "c" else ds
+        if not self.compute_uv:
+            return (s,), (ds,)
+        du, dv = _singular_vectors(u, s, vh, da, inner)
+        return (u, s, vh), (du, ds, adjoint(dv))
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for shape in ((2, 3, 3), (4, 2), (2, 4)):
+            yield Svd(False, True), rng.normal(size=shape)
+        yield Svd(False, False), rng.normal(size=(3, 2)) + 1j * rng.normal(size=(3, 2))
+
+
+class Eig(MatrixPrimitive):
+    """Eigenvalues, followed by right eigenvectors (columns) if ``vectors``, of square matrices; always complex.
+
+    The eigenvalues have a derivative, the eigenvectors, which LAPACK scales in its own way, have none.
+    """
+
+    multiple = True
+    vectors: bool = True
+
+    def result(self, *types: TensorType) -> tuple[TensorType, ...]:
+        (a,) = types
+        check_matrix("eig", a, square=True)
+        dtype = np.result_type(a.dtype, np.complex64)
+        w, v = TensorType(a.shape[:-1], dtype), TensorType(a.shape, dtype)
+        return (w, v) if self.vectors else (w,)
+
+    def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
+        a = a.astype(np.result_type(a.dtype, np.complex64))
+        return tuple(np.linalg.eig(a)) if self.vectors else (np.linalg.eigvals(a),)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        if self.vectors:
+            raise DifferentiationError("eig: eigenvectors have no derivative rule; use eigvals, or eigh if a is Hermitian")
+        w, v = Eig(True)(*primals)
+        return (w,), (diagonal(Solve()(v, matmul(convert(tangents[0], v.type.dtype), v))),)
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for a in draw_matrices(rng, 2, 3, 3):
+            yield Eig(False), a
+
+
+def _cholesky_or_nan(a: np.ndarray) -> np.ndarray:
+    try:
+        return np.linalg.cholesky(a)
+    except np.linalg.LinAlgError:
+        return np.full_like(a, np.nan)
+
+
+def _lu_one(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    from scipy.linalg.lapack import get_lapack_funcs
+
+    factors, pivots, _ = get_lapack_funcs("getrf", (a,))(a)
+    permutation = np.arange(a.shape[0], dtype=np.int32)
+    for i, p in enumerate(pivots):
+        permutation[[i, p]] = permutation[[p, i]]
+    return factors, pivots.astype(np.int32), permutation
+
+
+def _permutation_matrix(permutation: Any, dtype: np.dtype) -> Any:
+    m = permutation.type.shape[-1]
+    rows = along_columns(permutation, m)
+    columns = broadcast_in_dim(np.arange(m, dtype=np.int32), rows.type.shape, (rows.type.ndim - 1,))
+    return convert(eq(rows, columns), dtype)
+
+
+def _singular_vectors(u: Any, s: Any, vh: Any, da: Any, inner: Any) -> tuple[Any, Any]:
+    """Tangents of u and v, where inner = u^H da v."""
+    k, dtype = s.type.shape[-1], u.type.dtype
+    columns, rows = along_rows(s, k), along_columns(s, k)
+    gaps = mul(add(columns, rows), sub(columns, rows))
+    zero = eq(gaps, full_like(gaps, 0))
+    factor = select(zero, full_like(gaps, 0), div(full_like(gaps, 1), select(zero, full_like(gaps, 1), gaps)))
+    factor, columns, rows = (convert(x, dtype) for x in (factor, columns, rows))
+    by_u, by_v = mul(inner, columns), mul(rows, inner)
+    skew = masked(sub(inner, adjoint(inner)), np.eye(k, dtype=bool))
+    skew = div(mul(skew, full_like(skew, 0.5)), select(eq(columns, full_like(columns, 0)), full_like(columns, 1), columns))
+    du = matmul(u, add(mul(factor, add(by_u, adjoint(by_u))), skew))
+    v = adjoint(vh)
+    dv = matmul(v, mul(factor, add(by_v, adjoint(by_v))))
+    m, n = da.type.shape[-2:]
+    if m > n:
+        du = add(du, _outside(u, matmul(da, v), s))
+    if n > m:
+        dv = add(dv, _outside(v, matmul(adjoint(da), u), s))
+    return du, dv
+
+
+def _outside(basis: Any, x: Any, s: Any) -> Any:
+    """The part of the columns of x / s that is orthogonal to `basis`."""
+    rest = sub(x, matmul(basis, matmul(adjoint(basis), x)))
+    return div(rest, convert(along_rows(s, x.type.shape[-2]), x.type.dtype))
+
+
+cholesky, lu, eigh = Cholesky(), Lu(), Eigh()
+
+
+def qr(a: Any, full_matrices: bool = False) -> tuple[Any, Any]:
+    """(q, r) of matrices [..., m, n]."""
+    return Qr(full_matrices)(a)
+
+
+def svd(a: Any, full_matrices: bool = False, compute_uv: bool = True) -> tuple[Any, ...]:
+    """(u, s, vh), or (s,), of matrices [..., m, n]."""
+    return Svd(full_matrices, compute_uv)(a)
+
+
+def eig(a: Any, vectors: bool = True) -> tuple[Any, ...]:
+    """(eigenvalues, eigenvectors), or (eigenvalues,), of matrices [..., n, n]."""
+    return Eig(vectors)(a)

@@ -1,0 +1,284 @@
+"""Linear systems and determinants of stacks of matrices: the last two axes are the matrix, the others a batch.
+
+Derivatives: Giles, "An extended collection of matrix derivative results for forward and reverse mode algorithmic
+differentiation" (2008).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl import dtypes
+from fdl.core.primitive import Linear, Primitive
+from fdl.core.types import TensorType
+from fdl.errors import DtypeError, ShapeError
+from fdl.ops.arithmetic import add, mul, neg, sub
+from fdl.ops.complex import conj, real
+from fdl.ops.contract import dot_general
+from fdl.ops.convert import convert
+from fdl.ops.reduce import sum_
+from fdl.ops.select import select
+from fdl.ops.shape import all_batched, broadcast_in_dim, full_like, transpose
+
+DOMAIN = (dtypes.float32, dtypes.float64, *dtypes.COMPLEX)
+
+
+class MatrixPrimitive(Primitive, abstract=True):
+    """Works on the last two axes; leading axes are a batch, so batching only adds one more."""
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        outs = self(*all_batched(size, args, batched))
+        return (outs, (True,) * len(outs)) if self.multiple else outs
+
+
+def check_matrix(name: str, x: TensorType, square: bool = False) -> None:
+    """Raise unless `x` is a stack of (square) matrices of a dtype that LAPACK takes."""
+    if x.dtype not in DOMAIN:
+        raise DtypeError(f"{name} takes float32, float64, complex64 or complex128, got {x}; convert it first")
+    if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
+        raise ShapeError(f"{name} needs {'square ' * square}matrices [..., {'n, n' if square else 'm, n'}], got {x}")
+
+
+def matmul(x: Any, y: Any) -> Any:
+    """Product of stacks of matrices with the same leading axes."""
+    batch = tuple(range(x.type.ndim - 2))
+    return dot_general(x, y, (((x.type.ndim - 1,), (y.type.ndim - 2,)), (batch, batch)))
+
+
+def swap(x: Any) -> Any:
+    """The matrices transposed."""
+    ndim = x.type.ndim
+    return transpose(x, (*range(ndim - 2), ndim - 1, ndim - 2))
+
+
+def adjoint(x: Any) -> Any:
+    """The matrices conjugated and transposed."""
+    return conj(swap(x)) if x.type.dtype.kind == "c" else swap(x)
+
+
+def masked(x: Any, mask: np.ndarray) -> Any:
+    """The entries where the matrix `mask` is true, zero elsewhere."""
+    shape = x.type.shape
+    return select(broadcast_in_dim(mask, shape, (len(shape) - 2, len(shape) - 1)), x, full_like(x, 0))
+
+
+def lower_part(x: Any, below: int = 0) -> Any:
+    """The lower triangle, from `below` diagonals below the main one."""
+    return masked(x, np.tri(*x.type.shape[-2:], -below, dtype=bool))
+
+
+def upper_part(x: Any) -> Any:
+    """The upper triangle with the diagonal."""
+    return masked(x, ~np.tri(*x.type.shape[-2:], -1, dtype=bool))
+
+
+def diagonal(x: Any) -> Any:
+    """The diagonals of the matrices."""
+    m, n = x.type.shape[-2:]
+    return sum_(masked(x, np.eye(m, n, dtype=bool)), (x.type.ndim - (2 if n <= m else 1),))
+
+
+def hermitian(x: Any) -> Any:
+    """The Hermitian matrices that have the lower triangle of x."""
+    strict = lower_part(x, 1)
+    main = masked(x, np.eye(x.type.shape[-1], dtype=bool))
+    main = convert(real(main), x.type.dtype) if x.type.dtype.kind == "c" else main
+    return add(main, add(strict, adjoint(strict)))
+
+
+def along_rows(v: Any, rows: int) -> Any:
+    """Vectors [..., n] as matrices [..., rows, n] whose rows are all the vector."""
+    *batch, n = v.type.shape
+    return broadcast_in_dim(v, (*batch, rows, n), (*range(len(batch)), len(batch) + 1))
+
+
+def along_columns(v: Any, columns: int) -> Any:
+    """Vectors [..., n] as matrices [..., n, columns] whose columns are all the vector."""
+    *batch, n = v.type.shape
+    return broadcast_in_dim(v, (*batch, n, columns), tuple(range(len(batch) + 1)))
+
+
+def eye_like(like: Any, rows: int, columns: int) -> Any:
+    """Matrices with ones on the diagonal, with the batch axes and dtype of `like`."""
+    batch = like.type.shape[:-2]
+    eye = np.eye(rows, columns, dtype=like.type.dtype)
+    return broadcast_in_dim(eye, (*batch, rows, columns), (len(batch), len(batch) + 1))
+
+
+def each(function: Callable[..., Any], *stacks: np.ndarray) -> Any:
+    """`function` of every matrix of the stacks, stacked again (each result, if it returns a tuple)."""
+    batch = stacks[0].shape[:-2]
+    flat = [s.reshape(-1, *s.shape[-2:]) for s in stacks]
+    found = [function(*matrices) for matrices in zip(*flat, strict=True)]
+    if not found:
+        sample = function(*(np.ones(s.shape[-2:], s.dtype) for s in stacks))
+        pick = lambda part: np.zeros((*batch, *np.shape(part)), part.dtype)  # noqa: E731
+        return tuple(map(pick, sample)) if isinstance(sample, tuple) else pick(sample)
+    if isinstance(found[0], tuple):
+        return tuple(np.stack(part).reshape(*batch, *part[0].shape) for part in zip(*found, strict=True))
+    return np.stack(found).reshape(*batch, *found[0].shape)
+
+
+def draw_matrices(rng: np.random.Generator, *shape: int) -> Iterator[np.ndarray]:
+    """Well conditioned square matrices, real and complex, for the laws."""
+    eye = 3 * np.eye(shape[-1])
+    yield rng.normal(size=shape) + eye
+    yield rng.normal(size=shape) + 1j * rng.normal(size=shape) + eye
+
+
+class TriangularSolve(MatrixPrimitive):
+    """x in op(a) x = b (or x op(a) = b if not ``left_side``), where only one triangle of a is read.
+
+    op(a) is a, its transpose (``transpose_a``) or, with ``conjugate_a`` too, its adjoint. A zero on the diagonal gives
+    infinities, not an error.
+    """
+
+    linear = True
+    left_side: bool = True
+    lower: bool = True
+    transpose_a: bool = False
+    conjugate_a: bool = False
+    unit_diagonal: bool = False
+
+    def result(self, *types: TensorType) -> TensorType:
+        a, b = types
+        check_matrix("triangular_solve", a, square=True)
+        check_system("triangular_solve", a, b, -2 if self.left_side else -1)
+        return b
+
+    def reference(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        from scipy.linalg.blas import get_blas_funcs
+
+        if not b.size:
+            return b
+        a = a.conj() if self.conjugate_a and not self.transpose_a else a
+        trans = (2 if self.conjugate_a else 1) if self.transpose_a else 0
+        trsm = get_blas_funcs("trsm", (a, b))
+        side, lower, unit = not self.left_side, self.lower, self.unit_diagonal
+        return each(lambda a, b: trsm(1.0, a, b, side=side, lower=lower, trans_a=trans, diag=unit), a, b).astype(b.dtype)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        (a, b), (da, db) = primals, tangents
+        out = self(a, b)
+        if da is None:
+            return out, self(a, db)
+        da = lower_part(da, int(self.unit_diagonal)) if self.lower else swap(lower_part(swap(da), int(self.unit_diagonal)))
+        da = swap(da) if self.transpose_a else da
+        da = conj(da) if self.conjugate_a and da.type.dtype.kind == "c" else da
+        change = matmul(da, out) if self.left_side else matmul(out, da)
+        return out, self(a, neg(change) if db is None else sub(db, change))
+
+    def transpose(self, cotangent: Any, a: Any, b: Any) -> Sequence[Any]:
+        a = conj(a) if self.conjugate_a else a
+        turned = TriangularSolve(self.left_side, self.lower, not self.transpose_a, False, self.unit_diagonal)
+        return None, turned(a, cotangent)
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for a in draw_matrices(rng, 2, 3, 3):
+            b = rng.normal(size=(2, 3, 3)).astype(a.dtype)
+            for flags in ((True, True), (False, False), (True, False, True), (False, True, True, True)):
+                yield TriangularSolve(*flags), a, b
+            yield TriangularSolve(True, True, False, True, True), a, b
+
+
+class Solve(MatrixPrimitive):
+    """x in a x = b (the transpose of a, if ``transpose_a``) by LU factorization; singular matrices give infinities."""
+
+    linear = True
+    transpose_a: bool = False
+
+    def result(self, *types: TensorType) -> TensorType:
+        a, b = types
+        check_matrix("solve", a, square=True)
+        check_system("solve", a, b, -2)
+        return b
+
+    def reference(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        a = np.swapaxes(a, -1, -2) if self.transpose_a else a
+        try:
+            return np.linalg.solve(a, b)
+        except np.linalg.LinAlgError:
+            return each(_solve_one, a, b)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        (a, b), (da, db) = primals, tangents
+        out = self(a, b)
+        if da is None:
+            return out, self(a, db)
+        change = matmul(swap(da) if self.transpose_a else da, out)
+        return out, self(a, neg(change) if db is None else sub(db, change))
+
+    def transpose(self, cotangent: Any, a: Any, b: Any) -> Sequence[Any]:
+        return None, Solve(not self.transpose_a)(a, cotangent)
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for a in draw_matrices(rng, 2, 3, 3):
+            for transpose_a in (False, True):
+                yield Solve(transpose_a), a, rng.normal(size=(2, 3, 2)).astype(a.dtype)
+
+
+class SlogDet(MatrixPrimitive):
+    """Sign (for complex matrices: a number of modulus one) and logarithm of the modulus of the determinant."""
+
+    multiple = True
+
+    def result(self, *types: TensorType) -> tuple[TensorType, TensorType]:
+        (a,) = types
+        check_matrix("slogdet", a, square=True)
+        return a.with_shape(a.shape[:-2]), TensorType(a.shape[:-2], real_dtype(a.dtype))
+
+    def reference(self, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = np.linalg.slogdet(a)
+        return np.asarray(found.sign), np.asarray(found.logabsdet)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        sign, logabsdet = self(a)
+        slope = diagonal(Solve()(a, da))
+        slope = sum_(slope, (slope.type.ndim - 1,))
+        if a.type.dtype.kind != "c":
+            return (sign, logabsdet), (None, slope)
+        turn = sub(slope, convert(real(slope), slope.type.dtype))
+        return (sign, logabsdet), (mul(sign, turn), real(slope))
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for a in draw_matrices(rng, 2, 3, 3):
+            yield SlogDet(), a
+
+
+def check_system(name: str, a: TensorType, b: TensorType, axis: int) -> None:
+    """Raise unless `b` can be the right-hand side of a system with the matrices `a`."""
+    if b.ndim != a.ndim or b.shape[:-2] != a.shape[:-2] or b.shape[axis] != a.shape[-1]:
+        raise ShapeError(f"{name}: matrices {a} and right-hand sides {b} do not fit")
+    if b.dtype != a.dtype:
+        raise DtypeError(f"{name} needs operands of one dtype, got {a} and {b}")
+
+
+def real_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype of the real part."""
+    return np.empty(0, dtype).real.dtype
+
+
+def _solve_one(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    try:
+        return np.linalg.solve(a, b)
+    except np.linalg.LinAlgError:
+        return np.full_like(b, np.inf)
+
+
+def triangular_solve(
+    a: Any,
+    b: Any,
+    *,
+    left_side: bool = False,
+    lower: bool = False,
+    transpose_a: bool = False,
+    conjugate_a: bool = False,
+    unit_diagonal: bool = False,
+) -> Any:
+    """Solve with triangular matrices [..., n, n] and right-hand sides [..., n, k] (or [..., k, n])."""
+    return TriangularSolve(left_side, lower, transpose_a, conjugate_a, unit_diagonal)(a, b)
+
+
+solve, slogdet = Solve(), SlogDet()

@@ -1,0 +1,306 @@
+"""Reductions over axes, which disappear."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fdl.core.primitive import Primitive
+from fdl.core.types import TensorType
+from fdl.dtypes import ALL, BOOLEAN, INTEGER, NUMERIC, REAL, as_dtype, int32
+from fdl.errors import DtypeError, ShapeError
+from fdl.ops.arithmetic import add, div, mul
+from fdl.ops.compare import eq
+from fdl.ops.convert import convert
+from fdl.ops.precision import accumulator, widened
+from fdl.ops.shape import Structural, broadcast_in_dim, reshape, transpose, zeros_of
+from fdl.ops.slicing import concatenate, slice_
+
+
+class Reduction(Primitive, abstract=True):
+    """Combines the elements along `axes`.
+
+    Class attributes:
+        domain: dtypes it takes.
+    """
+
+    family = "reduce"
+    axes: tuple[int, ...]
+    domain: ClassVar[tuple[np.dtype, ...]] = NUMERIC
+
+    def result(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        if len(set(self.axes)) != len(self.axes) or not all(0 <= a < x.ndim for a in self.axes):
+            raise ShapeError(f"{self.name} over axes {self.axes} does not fit {x}")
+        if x.dtype not in self.domain:
+            raise DtypeError(f"{self.name} is not defined for {x}")
+        return x.with_shape(tuple(n for a, n in enumerate(x.shape) if a not in self.axes))
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return type(self)(tuple(a + 1 for a in self.axes))(args[0])
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        main = np.dtype(np.float64 if np.dtype(np.float64) in self.domain else np.bool_)
+        cls = type(self)
+        for shape, axes in (((3, 4, 2), (1,)), ((3, 4, 2), (0, 2)), ((3, 4), (0, 1)), ((5,), (0,)), ((), ()), ((2, 3), ())):
+            yield cls(axes), draw(rng, shape, main)
+        for shape, axes in (((0, 3), (0,)), ((0, 3), (1,)), ((1, 3), (0,)), ((2, 0), (0, 1))):
+            yield cls(axes), draw(rng, shape, main)
+        for dtype in self.domain:
+            yield cls((0,)), draw(rng, (7, 3), dtype)
+            yield cls((1,)), draw(rng, (3, 33), dtype)
+
+
+def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Random numbers of any dtype; no two floats are equal."""
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    if dtype.kind in "iu":
+        return rng.integers(0, 100, shape).astype(dtype)
+    x = np.asarray(rng.normal(size=shape))
+    return (x + 1j * rng.normal(size=shape) if dtype.kind == "c" else x).astype(dtype)
+
+
+class Sum(Structural, Reduction):
+    """The sum; integers wrap around, 16-bit floats are summed in float32."""
+
+    family = "reduce"
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.sum(widened(x), self.axes, accumulator(x.dtype)).astype(x.dtype)
+
+    def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
+        return (expand(cotangent, x.type.shape, self.axes),)
+
+
+class Prod(Reduction):
+    """The product; integers wrap around, 16-bit floats are multiplied in float32."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.prod(widened(x), self.axes, accumulator(x.dtype)).astype(x.dtype)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        (x,), (dx,) = primals, tangents
+        kept = tuple(a for a in range(x.type.ndim) if a not in self.axes)
+        count = int(np.prod([x.type.shape[a] for a in self.axes]))
+        shape = (count, *(x.type.shape[a] for a in kept))
+        return self(x), _product_tangent(*(reshape(transpose(v, self.axes + kept), shape) for v in (x, dx)))
+
+
+def _product_tangent(x: Any, dx: Any) -> Any:
+    """The tangent of the product along axis 0, by pairs: needs no division, so zeros are allowed."""
+    while x.type.shape[0] > 1:
+        count = x.type.shape[0]
+        half = count // 2
+        (x1, x2, x3), (d1, d2, d3) = (
+            [_rows(v, low, high) for low, high in ((0, half), (half, 2 * half), (2 * half, count))] for v in (x, dx)
+        )
+        x, dx = mul(x1, x2), add(mul(d1, x2), mul(x1, d2))
+        if count % 2:
+            x, dx = concatenate([x, x3], 0), concatenate([dx, d3], 0)
+    return reshape(dx, dx.type.shape[1:]) if dx.type.shape[0] else zeros_of(dx.type.with_shape(dx.type.shape[1:]))
+
+
+def _rows(x: Any, low: int, high: int) -> Any:
+    return slice_(x, (low, *(0,) * (x.type.ndim - 1)), (high, *x.type.shape[1:]))
+
+
+class Extremum(Reduction, abstract=True):
+    """Largest or smallest; equal ones share the derivative; NaN if there is any."""
+
+    domain = ALL
+    function: ClassVar[Callable[..., Any]]
+    largest: ClassVar[bool]
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        if x.size == 0:
+            return np.full(self.result(TensorType(x.shape, x.dtype)).shape, identity(x.dtype, self.largest), x.dtype)
+        return np.asarray(type(self).function(widened(x), self.axes)).astype(x.dtype)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        (x,), (dx,) = primals, tangents
+        out = self(x)
+        chosen = convert(eq(x, expand(out, x.type.shape, self.axes)), x.type.dtype)
+        return out, div(sum_(mul(chosen, dx), self.axes), sum_(chosen, self.axes))
+
+
+def identity(dtype: np.dtype, of_max: bool) -> Any:
+    """The smallest number of a dtype, which leaves a maximum alone, or the largest, for a minimum."""
+    if dtype.kind == "b":
+        return not of_max
+    if dtype in INTEGER:
+        return np.iinfo(dtype).min if of_max else np.iinfo(dtype).max
+    return -np.inf if of_max else np.inf
+
+
+class ReduceMax(Extremum):
+    """The largest element; of none the smallest number there is."""
+
+    function = np.max
+    largest = True
+
+
+class ReduceMin(Extremum):
+    """The smallest element; of none the largest number there is."""
+
+    function = np.min
+    largest = False
+
+
+class Logical(Reduction, abstract=True):
+    """Without derivative."""
+
+    domain = BOOLEAN
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return self(primals[0]), None
+
+
+class Any_(Logical):
+    """Whether any element is true."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.any(x, self.axes)
+
+
+class All_(Logical):
+    """Whether all elements are true."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.all(x, self.axes)
+
+
+class Bits(Logical, abstract=True):
+    """Combines the bits of integers."""
+
+    domain = INTEGER + BOOLEAN
+    function: ClassVar[np.ufunc]
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return self.function.reduce(x, self.axes, x.dtype)
+
+
+class ReduceAnd(Bits):
+    """Bits that are one in all elements."""
+
+    function = np.bitwise_and
+
+
+class ReduceOr(Bits):
+    """Bits that are one in some element."""
+
+    function = np.bitwise_or
+
+
+class ReduceXor(Bits):
+    """Bits that are one in an odd number of elements."""
+
+    function = np.bitwise_xor
+
+
+class ArgExtremum(Primitive, abstract=True):
+    """The place of the first extreme element along `axis`; a NaN counts as extreme."""
+
+    family = "reduce"
+    axis: int
+    dtype: np.dtype = int32
+    function: ClassVar[Callable[..., Any]]
+
+    def result(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        if not 0 <= self.axis < x.ndim or x.shape[self.axis] == 0:
+            raise ShapeError(f"{self.name} over axis {self.axis} of {x}: there must be such an axis, with elements")
+        if x.dtype not in BOOLEAN + REAL:
+            raise DtypeError(f"{self.name} is not defined for {x}")
+        return TensorType(x.shape[: self.axis] + x.shape[self.axis + 1 :], self.dtype)
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(type(self).function(widened(x), self.axis)).astype(self.dtype)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return self(primals[0]), None
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return type(self)(self.axis + 1, self.dtype)(args[0])
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        cls = type(self)
+        for dtype in BOOLEAN + REAL:
+            yield cls(1), draw(rng, (3, 20), dtype)
+            yield cls(0, np.dtype(np.int64)), draw(rng, (9, 3), dtype)
+        yield cls(0), np.array([1.0, np.nan, 3.0, np.nan])
+        yield cls(0), np.array([2.0, 1.0, 2.0, 1.0], np.float32)
+        yield cls(1), rng.normal(size=(0, 3))
+        yield cls(0), rng.normal(size=(1,))
+
+
+class ArgMax(ArgExtremum):
+    """The place of the first largest element."""
+
+    function = np.argmax
+
+
+class ArgMin(ArgExtremum):
+    """The place of the first smallest element."""
+
+    function = np.argmin
+
+
+def expand(x: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
+    """`x` repeated along `axes` of the new `shape`: what undoes the loss of axes in a reduction."""
+    return broadcast_in_dim(x, shape, tuple(a for a in range(len(shape)) if a not in axes))
+
+
+def sum_(x: Any, axes: Sequence[int]) -> Any:
+    """The sum over `axes`; `x` itself if there are none."""
+    return Sum(tuple(axes))(x) if len(axes) else x
+
+
+def prod_(x: Any, axes: Sequence[int]) -> Any:
+    """The product over `axes`."""
+    return Prod(tuple(axes))(x)
+
+
+def reduce_max(x: Any, axes: Sequence[int]) -> Any:
+    """The largest element over `axes`."""
+    return ReduceMax(tuple(axes))(x)
+
+
+def reduce_min(x: Any, axes: Sequence[int]) -> Any:
+    """The smallest element over `axes`."""
+    return ReduceMin(tuple(axes))(x)
+
+
+def any_(x: Any, axes: Sequence[int]) -> Any:
+    """Whether any element over `axes` is true."""
+    return Any_(tuple(axes))(x)
+
+
+def all_(x: Any, axes: Sequence[int]) -> Any:
+    """Whether all elements over `axes` are true."""
+    return All_(tuple(axes))(x)
+
+
+def reduce_and(x: Any, axes: Sequence[int]) -> Any:
+    """Bitwise and over `axes`."""
+    return ReduceAnd(tuple(axes))(x)
+
+
+def reduce_or(x: Any, axes: Sequence[int]) -> Any:
+    """Bitwise or over `axes`."""
+    return ReduceOr(tuple(axes))(x)
+
+
+def reduce_xor(x: Any, axes: Sequence[int]) -> Any:
+    """Bitwise exclusive or over `axes`."""
+    return ReduceXor(tuple(axes))(x)
+
+
+def argmax(x: Any, axis: int, dtype: Any = int32) -> Any:
+    """The place of the first largest element along `axis`, as `dtype`."""
+    return ArgMax(axis, as_dtype(dtype))(x)
+
+
+def argmin(x: Any, axis: int, dtype: Any = int32) -> Any:
+    """The place of the first smallest element along `axis`, as `dtype`."""
+    return ArgMin(axis, as_dtype(dtype))(x)
