@@ -76,6 +76,9 @@ class Eager(Interpreter):
     def axis_size(self, name: Any) -> int | None:
         return None
 
+    def axis_sizes(self) -> tuple[tuple[Any, int], ...]:
+        return ()
+
 
 def _mixed(arrays: list[np.ndarray]) -> bool:
     first = arrays[0]

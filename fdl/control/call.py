@@ -5,7 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from fdl.control.higher import Halves, Higher, _numbers, check_operands, is_linear, nonzero, sample_program, spread, take
+from fdl.control.higher import (
+    Halves,
+    Higher,
+    _numbers,
+    check_operands,
+    is_linear,
+    nonzero,
+    sample_program,
+    spread,
+    take,
+)
 from fdl.core.interpret import interpret
 from fdl.core.program import Program
 from fdl.core.types import TensorType

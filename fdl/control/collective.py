@@ -9,9 +9,9 @@ from fdl.core.primitive import Primitive
 from fdl.core.trace import current
 from fdl.core.types import TensorType
 from fdl.errors import AxisNameError
-from fdl.ops.indexing import take_rows
 from fdl.ops.reduce import reduce_max, reduce_min, sum_
-from fdl.ops.shape import full, iota, move_axis, repeat
+from fdl.ops.shape import iota, move_axis, repeat, zeros_of
+from fdl.ops.slicing import concatenate, slice_
 
 
 class Collective(Primitive, abstract=True):
@@ -145,21 +145,21 @@ class Ppermute(Collective):
 
     def across(self, size: int, values: Sequence[Any], batched: Sequence[bool]) -> tuple[list[Any], list[bool]]:
         value = values[0] if batched[0] else repeat(values[0], size)
-        source = np.full(size, -1, np.int32)
-        for origin, destination in self.pairs:
-            source[destination] = origin
-        moved = take_rows(value, np.maximum(source, 0))
-        return [_where_rows(source >= 0, moved)], [True]
+        source = {destination: origin for origin, destination in self.pairs}
+        rows = [_row(value, source.get(destination)) for destination in range(size)]
+        return [concatenate(rows, 0)], [True]
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         return (Ppermute(self.axis_name, tuple((d, s) for s, d in self.pairs))(cotangent),)
 
 
-def _where_rows(kept: np.ndarray, value: Any) -> Any:
-    from fdl.ops.select import select
-    from fdl.ops.shape import broadcast_in_dim
-
-    return select(broadcast_in_dim(kept, value.type.shape, (0,)), value, full(0, value.type.shape, value.type.dtype))
+def _row(value: Any, number: int | None) -> Any:
+    """Row `number` of `value`, or a row of zeros; the leading axis stays, with extent one."""
+    shape = value.type.shape
+    if number is None:
+        return zeros_of(value.type.with_shape((1, *shape[1:])))
+    starts = (number,) + (0,) * (len(shape) - 1)
+    return slice_(value, starts, (number + 1, *shape[1:]), (1,) * len(shape))
 
 
 def axis_size(name: Any) -> int:

@@ -31,12 +31,14 @@ class Primitive:
         multiple: whether the operation returns a tuple of results.
         heavy: whether eager calls are compiled instead of run by the reference.
         linear: whether it is linear in some operand, and so has a ``transpose`` rule.
+        effect: whether it does something besides computing its result, so that it must not be dropped or repeated.
     """
 
     family: ClassVar[str] = "host"
     multiple: ClassVar[bool] = False
     heavy: ClassVar[bool] = False
     linear: ClassVar[bool] = False
+    effect: ClassVar[bool] = False
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -87,6 +89,15 @@ class Primitive:
         ``multiple`` operations return (results, which of them are batched).
         """
         raise NotImplementedError
+
+    def batch_named(self, size: int, args: Sequence[Any], batched: Sequence[bool], axis_name: Any) -> Any:
+        """Like :meth:`batch`, for Programs inside that may name the axis in collectives."""
+        return self.batch(size, args, batched)
+
+    @property
+    def inlined(self) -> Program | None:
+        """The Program that the operation computes, if the compiler may put it in its place."""
+        return None
 
     def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Any:
         """For operations that hold Programs: see :mod:`fdl.transforms.linearize`."""

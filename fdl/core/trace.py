@@ -28,6 +28,8 @@ class Value:
     __array_priority__ = 100
 
     type: TensorType
+    #: Whether the value stands for a Python scalar argument, whose dtype yields to that of arrays.
+    weak = False
 
     def concrete(self, why: str = "") -> np.ndarray:
         """The NumPy array behind the value.
@@ -51,6 +53,10 @@ class Interpreter:
     def axis_size(self, name: Any) -> int | None:
         """The size of the named axis that this interpreter, or one below it, binds."""
         return self.parent.axis_size(name)
+
+    def axis_sizes(self) -> tuple[tuple[Any, int], ...]:
+        """Names and sizes of all axes that this interpreter and those below it bind."""
+        return self.parent.axis_sizes()
 
 
 class _Context(threading.local):
@@ -135,11 +141,12 @@ class Tracer(Value):
 class StagedTracer(Tracer):
     """A value of a Program that is being recorded."""
 
-    __slots__ = ("atom",)
+    __slots__ = ("atom", "weak")
 
-    def __init__(self, interpreter: "Staging", atom: Atom) -> None:
+    def __init__(self, interpreter: "Staging", atom: Atom, weak: bool = False) -> None:
         super().__init__(interpreter, atom.type)
         self.atom = atom
+        self.weak = weak
 
     def concrete(self, why: str = "") -> np.ndarray:
         made = self.interpreter.origin(self)  # type: ignore[attr-defined]
@@ -161,11 +168,11 @@ class Staging(Interpreter):
         self.constants: dict[int, tuple[Var, np.ndarray, Any]] = {}
         self.captured: dict[int, tuple[Var, Value]] = {}
 
-    def new_input(self, type: TensorType) -> StagedTracer:
+    def new_input(self, type: TensorType, weak: bool = False) -> StagedTracer:
         """A tracer for one more input."""
         var = Var(type)
         self.inputs.append(var)
-        return StagedTracer(self, var)
+        return StagedTracer(self, var, weak)
 
     def atom(self, value: Any) -> Atom:
         """What stands for `value` in the program: a variable of it, a literal, a constant or a captured input."""
@@ -230,14 +237,22 @@ def check_alive(tracer: Tracer) -> None:
         )
 
 
-def trace_program(function: Callable[..., Sequence[Any]], types: Sequence[TensorType], name: str = "") -> tuple[Program, list[Value]]:
+def trace_program(
+    function: Callable[..., Sequence[Any]], types: Sequence[TensorType], name: str = "", weak: Sequence[bool] = ()
+) -> tuple[Program, list[Value]]:
     """Record ``function(*tracers)``, which returns a sequence of values.
+
+    Args:
+        function: what to record.
+        types: of its arguments.
+        name: of the function, for messages.
+        weak: which arguments stand for Python scalars; none if empty.
 
     Returns:
         The Program, and the tracers of enclosing transforms that `function` closes over; they are its first inputs.
     """
     staging = Staging(current(), name)
-    tracers = [staging.new_input(t) for t in types]
+    tracers = [staging.new_input(t, w) for t, w in zip(types, weak or [False] * len(types), strict=True)]
     with entered(staging):
         outputs = function(*tracers)
         return staging.finish(outputs)

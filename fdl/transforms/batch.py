@@ -24,6 +24,11 @@ class BatchTracer(Tracer):
         super().__init__(interpreter, TensorType(value.type.shape[1:], value.type.dtype))
         self.value = value
 
+    @property
+    def weak(self) -> bool:  # type: ignore[override]
+        """Whether the batch of values is weak."""
+        return self.value.weak
+
     def concrete(self, why: str = "") -> np.ndarray:
         raise ConcretizationError(
             f"{why or 'a concrete value'} was needed of a {self.type} inside vmap, where it stands for a batch of "
@@ -41,6 +46,10 @@ class Batch(Interpreter):
 
     def axis_size(self, name: Any) -> int | None:
         return self.size if self.axis_name is not None and name == self.axis_name else self.parent.axis_size(name)
+
+    def axis_sizes(self) -> tuple[tuple[Any, int], ...]:
+        own = () if self.axis_name is None else ((self.axis_name, self.size),)
+        return self.parent.axis_sizes() + own
 
     def split(self, value: Any) -> tuple[Any, bool]:
         """What the parent sees of a value, and whether it is batched."""

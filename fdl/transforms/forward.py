@@ -23,6 +23,11 @@ class DualTracer(Tracer):
         self.primal = primal
         self.tangent = tangent
 
+    @property
+    def weak(self) -> bool:  # type: ignore[override]
+        """Whether the primal is weak."""
+        return self.primal.weak
+
     def concrete(self, why: str = "") -> np.ndarray:
         return self.primal.concrete(why)
 

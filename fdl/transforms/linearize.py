@@ -8,11 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 from fdl.core import trace
-from fdl.transforms.forward import Forward
 from fdl.core.interpret import apply_program
 from fdl.core.program import Program, Var
 from fdl.core.trace import Interpreter, StagedTracer, Staging, Value, entered, lift, use
 from fdl.core.types import TensorType
+from fdl.transforms.forward import Forward
 
 
 class Partial(Staging):

@@ -1,0 +1,1 @@
+"""The transforms as users call them: functions from functions to functions over pytrees."""

@@ -1,0 +1,134 @@
+"""From Python calls with pytrees to flat sequences of values, and back."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fdl import tree
+from fdl.array import as_array
+from fdl.core.trace import Value
+from fdl.errors import LeafError, TreeError
+
+PYTHON_SCALARS = (bool, int, float, complex)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name of a function, for messages."""
+    return getattr(function, "__name__", None) or type(function).__name__
+
+
+def flatten_values(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+    """The leaves of a call's arguments as values, and their structure.
+
+    Raises:
+        LeafError: a leaf is not an array; names the argument and the path.
+    """
+    leaves, structure = tree.flatten((tuple(args), kwargs))
+    try:
+        return [leaf if isinstance(leaf, Value) else as_array(leaf) for leaf in leaves], structure
+    except LeafError:
+        pass
+    for path, leaf in tree.leaves_with_path((tuple(args), kwargs)):
+        check_leaf(leaf, f"{argument_path(function, path)} of {name_of(function)}")
+    raise AssertionError("one of the leaves must have been refused")
+
+
+def check_leaf(leaf: Any, where: str) -> Any:
+    """`leaf` as a value, or an error that says where it was found."""
+    try:
+        return as_array(leaf)
+    except LeafError as error:
+        if isinstance(leaf, (str, bytes)) or not hasattr(leaf, "dtype"):
+            raise LeafError(
+                f"{where} is {leaf!r} of type {type(leaf).__name__}, but every leaf must be an array or a number. Keep "
+                "such values out of the argument, or make it static (static_argnums, static_argnames)."
+            ) from None
+        raise LeafError(f"{where}: {error}") from None
+
+
+def argument_path(function: Callable[..., Any], path: Sequence[Any]) -> str:
+    """A path into (args, kwargs) as the user would write it, e.g. ``params['conv1']['w']``."""
+    which, step, rest = path[0].idx, path[1], path[2:]
+    if which == 1:
+        return f"argument {step.key}{tree.keystr(rest)}"
+    return f"argument {parameter_name(function, step.idx)}{tree.keystr(rest)}"
+
+
+def parameter_name(function: Callable[..., Any], number: int) -> str:
+    """The name of a positional parameter, or its number."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return str(number)
+    return names[number] if number < len(names) else str(number)
+
+
+class FlatFunction:
+    """A function of pytrees as one of flat values; remembers the structure of what it returned.
+
+    Attributes:
+        out_structure: structure of the last result (of its first part, with `has_aux`).
+        aux: the second part of the last result, its arrays replaced by the numbers of values; see `restore_aux`.
+    """
+
+    def __init__(self, function: Callable[..., Any], structure: Any, has_aux: bool = False) -> None:
+        self.function = function
+        self.structure = structure
+        self.has_aux = has_aux
+        self.out_structure: Any = None
+        self.count = 0
+
+    def __call__(self, *values: Any) -> list[Any]:
+        args, kwargs = tree.unflatten(self.structure, values)
+        result = self.function(*args, **kwargs)
+        if self.has_aux:
+            if not (isinstance(result, tuple) and len(result) == 2):
+                raise TreeError(f"with has_aux=True {name_of(self.function)} must return a pair (output, aux), not {_kind(result)}")
+            result, aux = result
+        leaves, self.out_structure = tree.flatten(result)
+        outs = [self.check_output(leaf, result) for leaf in leaves]
+        self.count = len(outs)
+        if not self.has_aux:
+            return outs
+        leaves, self.aux_structure = tree.flatten(aux)
+        self.aux_is_value = [isinstance(leaf, Value) for leaf in leaves]
+        self.aux_rest = [leaf for leaf in leaves if not isinstance(leaf, Value)]
+        return outs + [leaf for leaf in leaves if isinstance(leaf, Value)]
+
+    def check_output(self, leaf: Any, result: Any) -> Any:
+        """`leaf` as a value, or an error that names the path in the result."""
+        if isinstance(leaf, Value):
+            return leaf
+        try:
+            return as_array(leaf)
+        except LeafError:
+            path = next(tree.keystr(p) for p, other in tree.leaves_with_path(result) if other is leaf)
+            return check_leaf(leaf, f"the output{path} of {name_of(self.function)}")
+
+    def unflatten(self, outs: Sequence[Any]) -> Any:
+        """The result with `outs` as its leaves."""
+        return tree.unflatten(self.out_structure, outs)
+
+    def restore_aux(self, values: Sequence[Any]) -> Any:
+        """The second part of the result with `values` as its arrays."""
+        arrays, rest = iter(values), iter(self.aux_rest)
+        return tree.unflatten(self.aux_structure, [next(arrays) if v else next(rest) for v in self.aux_is_value])
+
+
+def _kind(value: Any) -> str:
+    return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
+
+
+def normalize_numbers(numbers: int | Sequence[int], count: int, name: str) -> tuple[int, ...]:
+    """Argument numbers as a tuple of non-negative ints below `count`.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+    given = (numbers,) if isinstance(numbers, int) else tuple(numbers)
+    for number in given:
+        if not -count <= number < count:
+            raise ValueError(f"{name}={numbers!r} names argument {number}, but the call has {count} positional arguments")
+    return tuple(n % count for n in given)
+
+

@@ -1,0 +1,321 @@
+"""Derivatives: grad, value_and_grad, jvp, vjp, linearize, linear_transpose."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl import tree
+from fdl.api.arguments import FlatFunction, argument_path, flatten_values, name_of, normalize_numbers, parameter_name
+from fdl.array import Array, as_array
+from fdl.core.interpret import apply_program
+from fdl.core.primitive import Linear
+from fdl.core.trace import lift, trace_program
+from fdl.dtypes import FLOATING, INEXACT, bool_
+from fdl.errors import DifferentiationError, ShapeError, TreeError
+from fdl.ops.shape import full_like, zeros_of
+from fdl.transforms.forward import jvp_values
+from fdl.transforms.linearize import linearize_values
+from fdl.transforms.transpose import backward
+
+#: The dtype of tangents of integers, which have no size.
+float0 = np.dtype([("float0", np.void, 0)])
+
+
+def value_and_grad(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]:
+    """A function that returns both the value of `fun` and its gradient.
+
+    Args:
+        fun: returns a real scalar (or a pair of it and anything, with `has_aux`).
+        argnums: which positional arguments to differentiate by.
+        has_aux: whether `fun` returns a pair (output, aux); aux is passed through.
+        holomorphic: whether `fun` is complex and holomorphic.
+        allow_int: whether integer leaves are allowed; their gradients have dtype float0.
+
+    Returns:
+        ``f(*args, **kwargs) -> (value, gradient)``, or ``((value, aux), gradient)``. The gradient has the structure,
+        shapes and dtypes of the argument (a tuple of them if `argnums` is a sequence).
+
+    Raises:
+        DifferentiationError: the output is not a scalar, or an input has no derivative.
+
+    >>> import fdl
+    >>> fdl.value_and_grad(lambda x: x**2)(3.0)
+    (Array(9., dtype=float32), Array(6., dtype=float32))
+    """
+
+    @functools.wraps(fun)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        numbers = normalize_numbers(argnums, len(args), "argnums")
+        chosen = tuple(args[n] for n in numbers)
+
+        def of_chosen(*parts: Any) -> Any:
+            full = list(args)
+            for number, part in zip(numbers, parts, strict=True):
+                full[number] = part
+            return fun(*full, **kwargs)
+
+        functools.update_wrapper(of_chosen, fun, updated=())
+        leaves, structure = _flatten_chosen(fun, chosen, numbers)
+        active = [_check_input(fun, numbers, chosen, i, leaf, holomorphic, allow_int) for i, leaf in enumerate(leaves)]
+        flat = FlatFunction(of_chosen, structure, has_aux)
+        outs, program, residuals, has = linearize_values(flat, leaves, active)
+        if len(outs) < 1 or flat.count != 1:
+            raise DifferentiationError(f"grad needs a function that returns one scalar; {name_of(fun)} returned {flat.count} arrays")
+        _check_output(fun, outs[0], holomorphic)
+        cotangents = [full_like(outs[0], 1)] + [None] * (len(outs) - 1)
+        found = _pull(program, residuals, [lift(x).type for x, a in zip(leaves, active, strict=True) if a], cotangents, has)
+        rest = iter(found)
+        gradients = [next(rest) if a else _float0(leaf) for leaf, a in zip(leaves, active, strict=True)]
+        result = tree.unflatten(structure, gradients)[0]
+        gradient = result[0] if isinstance(argnums, int) else tuple(result)
+        value = flat.unflatten(outs[:1])
+        return ((value, flat.restore_aux(outs[1:])) if has_aux else value), gradient
+
+    return wrapped
+
+
+def grad(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]:
+    """A function that returns the gradient of `fun`, or (gradient, aux); see :func:`value_and_grad`.
+
+    >>> import fdl
+    >>> fdl.grad(fdl.grad(lambda x: x**3))(2.0)
+    Array(12., dtype=float32)
+    """
+    both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int)
+
+    @functools.wraps(fun)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        value, gradient = both(*args, **kwargs)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return wrapped
+
+
+def _flatten_chosen(fun: Callable[..., Any], chosen: Sequence[Any], numbers: Sequence[int]) -> tuple[list[Any], Any]:
+    return flatten_values(_Named(fun, numbers), chosen, {})
+
+
+class _Named:
+    """Stands for `fun` with only its chosen parameters, for messages."""
+
+    def __init__(self, fun: Callable[..., Any], numbers: Sequence[int]) -> None:
+        self.__name__ = name_of(fun)
+        parameter = inspect.Parameter
+        names = [parameter_name(fun, n) for n in numbers]
+        self.__signature__ = inspect.Signature(
+            [parameter(n if n.isidentifier() else f"_{n}", parameter.POSITIONAL_OR_KEYWORD) for n in names]
+        )
+
+    def __call__(self) -> None: ...
+
+
+def _check_input(
+    fun: Callable[..., Any], numbers: Sequence[int], chosen: Any, index: int, leaf: Any, holomorphic: bool, allow_int: bool
+) -> bool:
+    """Whether to differentiate by a leaf; raises if that is not possible."""
+    dtype = leaf.type.dtype
+    if dtype in FLOATING or (holomorphic and dtype in INEXACT):
+        return True
+    if dtype not in INEXACT and allow_int:
+        return False
+    path = tree.leaves_with_path(((*chosen,), {}))[index][0]
+    where = f"{argument_path(_Named(fun, numbers), path)} of {name_of(fun)}"
+    if dtype in INEXACT:
+        raise DifferentiationError(f"grad needs real inputs, but {where} is {leaf.type}; pass holomorphic=True if {name_of(fun)} is")
+    kind = "a bool" if dtype == bool_ else "an integer" if dtype.kind in "iu" else "not a real number"
+    raise DifferentiationError(
+        f"grad needs real floating-point inputs, but {where} is {leaf.type}, {kind}. Convert it to float32, choose other "
+        "argnums, or pass allow_int=True to get a gradient of dtype float0."
+    )
+
+
+def _check_output(fun: Callable[..., Any], out: Any, holomorphic: bool) -> None:
+    type = lift(out).type
+    if type.shape != ():
+        raise DifferentiationError(
+            f"grad needs a scalar output, but {name_of(fun)} returned {type}. Reduce it (for example with .mean() or .sum()), "
+            "or use fdl.jacrev for the derivative of an array."
+        )
+    if type.dtype not in (INEXACT if holomorphic else FLOATING):
+        raise DifferentiationError(f"grad needs a real floating-point output, but {name_of(fun)} returned {type}")
+
+
+def _float0(leaf: Any) -> np.ndarray:
+    return np.zeros(leaf.type.shape, float0)
+
+
+def _pull(program: Any, residuals: Sequence[Any], types: Sequence[Any], cotangents: Sequence[Any], has: Sequence[bool]) -> list[Any]:
+    """Cotangents of the active inputs, zeros instantiated."""
+    args = [*residuals, *(Linear(t) for t in types)]
+    found = backward(program, args, [c for c, h in zip(cotangents, has, strict=True) if h])[len(residuals) :]
+    return [zeros_of(t) if f is None else f for f, t in zip(found, types, strict=True)]
+
+
+def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
+    """The value of `fun` and its directional derivative (forward mode).
+
+    Args:
+        fun: any function of arrays.
+        primals: tuple of positional arguments.
+        tangents: tuple of the same structure, shapes and dtypes.
+        has_aux: whether `fun` returns (output, aux).
+
+    Returns:
+        (output, tangent of the output), with `has_aux` (output, tangent, aux).
+
+    >>> import fdl
+    >>> fdl.jvp(lambda x: x**2, (3.0,), (1.0,))
+    (Array(9., dtype=float32), Array(6., dtype=float32))
+    """
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise TypeError("the primals and tangents of jvp must be tuples of arguments, also when there is only one")
+    leaves, structure = flatten_values(fun, primals, {})
+    dots = _matching(tangents, primals, structure, leaves, "tangents", "primals")
+    flat = FlatFunction(fun, structure, has_aux)
+    outs, out_dots = jvp_values(flat, leaves, dots)
+    value = flat.unflatten(outs[: flat.count])
+    filled = [_tangent_zeros(o) if d is None else d for o, d in zip(outs, out_dots, strict=True)][: flat.count]
+    tangent = flat.unflatten(filled)
+    return (value, tangent, flat.restore_aux(outs[flat.count :])) if has_aux else (value, tangent)
+
+
+def _tangent_zeros(out: Any) -> Any:
+    type = lift(out).type
+    return zeros_of(type) if type.dtype in INEXACT else np.zeros(type.shape, float0)
+
+
+def _matching(given: Any, model: Any, structure: Any, leaves: Sequence[Any], name: str, of: str) -> list[Any]:
+    """Leaves of `given` after a check that it is shaped like `model`; None for float0."""
+    found, its_structure = tree.flatten((tuple(given), {}))
+    if its_structure != structure:
+        raise TreeError(f"the {name} must have the structure of the {of}: expected {structure}, got {its_structure}")
+    values: list[Any] = []
+    for path_leaf, leaf, value in zip(tree.leaves_with_path(tuple(model)), leaves, found, strict=True):
+        if getattr(value, "dtype", None) == float0:
+            values.append(None)
+            continue
+        value = as_array(value, f"{name}{tree.keystr(path_leaf[0])}")
+        if type(value) is Array and value.type.shape == leaf.type.shape and value.type.dtype != leaf.type.dtype:
+            value = _weakly(value, leaf)
+        if value.type != leaf.type:
+            raise ShapeError(f"{name}{tree.keystr(path_leaf[0])} is {value.type}, but {of}{tree.keystr(path_leaf[0])} is {leaf.type}")
+        values.append(value if leaf.type.dtype in INEXACT else None)
+    return values
+
+
+def _weakly(value: Any, leaf: Any) -> Any:
+    """A scalar tangent given as a Python number, in the dtype of its primal."""
+    if value.type.shape == () and leaf.type.dtype in INEXACT:
+        return Array(value.concrete().astype(leaf.type.dtype))
+    return value
+
+
+def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """The value of `fun` at a point, and its derivative there as a linear function.
+
+    Args:
+        fun: any function of arrays.
+        *primals: its positional arguments.
+        has_aux: whether `fun` returns (output, aux).
+
+    Returns:
+        (output, f_jvp), with `has_aux` (output, f_jvp, aux); ``f_jvp(*tangents)`` gives the tangent of the output.
+
+    >>> import fdl
+    >>> y, f_jvp = fdl.linearize(lambda x: x**2, 3.0)
+    >>> f_jvp(2.0)
+    Array(12., dtype=float32)
+    """
+    leaves, structure = flatten_values(fun, primals, {})
+    flat = FlatFunction(fun, structure, has_aux)
+    active = [leaf.type.dtype in INEXACT for leaf in leaves]
+    outs, program, residuals, has = linearize_values(flat, leaves, active)
+
+    def f_jvp(*tangents: Any) -> Any:
+        dots = _matching(tangents, primals, structure, leaves, "tangents", "primals")
+        dots = [zeros_of(x.type) if d is None and a else d for x, d, a in zip(leaves, dots, active, strict=True)]
+        found = iter(apply_program(program, [*residuals, *(d for d, a in zip(dots, active, strict=True) if a)]))
+        filled = [next(found) if h else _tangent_zeros(o) for o, h in zip(outs, has, strict=True)]
+        return flat.unflatten(filled[: flat.count])
+
+    value = flat.unflatten(outs[: flat.count])
+    return (value, f_jvp, flat.restore_aux(outs[flat.count :])) if has_aux else (value, f_jvp)
+
+
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """The value of `fun` at a point, and the function from cotangents of the output to those of the inputs.
+
+    Args:
+        fun: any function of arrays.
+        *primals: its positional arguments.
+        has_aux: whether `fun` returns (output, aux).
+
+    Returns:
+        (output, f_vjp), with `has_aux` (output, f_vjp, aux); ``f_vjp(cotangent)`` gives a tuple, one entry an argument.
+
+    >>> import fdl
+    >>> y, f_vjp = fdl.vjp(lambda a, b: a * b, 3.0, 4.0)
+    >>> f_vjp(1.0)
+    (Array(4., dtype=float32), Array(3., dtype=float32))
+    """
+    leaves, structure = flatten_values(fun, primals, {})
+    flat = FlatFunction(fun, structure, has_aux)
+    active = [leaf.type.dtype in INEXACT for leaf in leaves]
+    outs, program, residuals, has = linearize_values(flat, leaves, active)
+    value = flat.unflatten(outs[: flat.count])
+    types = [x.type for x, a in zip(leaves, active, strict=True) if a]
+    _, out_structure = tree.flatten(((value,), {}))
+
+    def f_vjp(cotangent: Any) -> tuple[Any, ...]:
+        given = _matching((cotangent,), (value,), out_structure, outs[: flat.count], "cotangent", "output")
+        padded = [*given, *[None] * (len(outs) - flat.count)]
+        found = iter(_pull(program, residuals, types, padded, has))
+        return tree.unflatten(structure, [next(found) if a else _float0(x) for x, a in zip(leaves, active, strict=True)])[0]
+
+    return (value, f_vjp, flat.restore_aux(outs[flat.count :])) if has_aux else (value, f_vjp)
+
+
+def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., Any]:
+    """The transpose of a linear function.
+
+    Args:
+        fun: linear in all of its arguments.
+        *primals: arrays, or ShapeDtypeStructs, that give the arguments' types.
+
+    Returns:
+        A function from a cotangent of the output to a tuple of cotangents of the arguments.
+
+    >>> import fdl
+    >>> fdl.linear_transpose(lambda x: 3.0 * x, 1.0)(2.0)
+    (Array(6., dtype=float32),)
+    """
+    from fdl.api.inspect import abstract_leaves
+
+    types, structure = abstract_leaves(fun, primals, {})
+    flat = FlatFunction(fun, structure)
+    program, captured = trace_program(flat, types, name_of(fun))
+
+    def transposed(cotangent: Any) -> tuple[Any, ...]:
+        given = [as_array(leaf) for leaf in tree.leaves(cotangent)]
+        given = [Array(g.concrete().astype(t.dtype)) if type(g) is Array and g.type != t and g.type.shape == t.shape else g
+                 for g, t in zip(given, program.output_types, strict=True)]
+        args = [*captured, *(Linear(t) for t in types)]
+        found = backward(program, args, given)[len(captured) :]
+        return tree.unflatten(structure, [zeros_of(t) if f is None else f for f, t in zip(found, types, strict=True)])[0]
+
+    return transposed

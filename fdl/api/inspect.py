@@ -1,0 +1,123 @@
+"""Looking at functions without running them: types of results, and Programs."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fdl import tree
+from fdl.api.arguments import PYTHON_SCALARS, FlatFunction, argument_path, check_leaf, name_of
+from fdl.core.program import Program
+from fdl.core.trace import trace_program
+from fdl.core.types import TensorType
+from fdl.dtypes import as_dtype
+
+
+@dataclass(frozen=True)
+class ShapeDtypeStruct:
+    """The shape and dtype of an array that need not exist; stands for arrays in :func:`eval_shape` and `lower`.
+
+    >>> ShapeDtypeStruct((2, 3), "float32").size
+    6
+    """
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "dtype", as_dtype(self.dtype))
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape))
+
+    def __repr__(self) -> str:
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype})"
+
+
+def abstract_leaves(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[TensorType], Any]:
+    """The types of a call's leaves, which may be arrays, numbers or anything with a shape and a dtype."""
+    leaves, structure = tree.flatten((tuple(args), kwargs))
+    types = []
+    for number, leaf in enumerate(leaves):
+        if hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
+            types.append(TensorType(tuple(leaf.shape), as_dtype(leaf.dtype)))
+        else:
+            path = tree.leaves_with_path((tuple(args), kwargs))[number][0]
+            types.append(check_leaf(leaf, f"{argument_path(fun, path)} of {name_of(fun)}").type)
+    return types, structure
+
+
+def trace_call(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Program, list[Any], FlatFunction]:
+    """The Program of a call, the outer tracers it closes over, and the structure of its result."""
+    types, structure = abstract_leaves(fun, args, kwargs)
+    flat = FlatFunction(fun, structure)
+    weak = [type(leaf) in PYTHON_SCALARS for leaf in tree.leaves((tuple(args), kwargs))]
+    program, captured = trace_program(flat, types, name_of(fun), weak)
+    return program, captured, flat
+
+
+def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The shapes and dtypes that ``fun(*args, **kwargs)`` would return, without computing it.
+
+    Args:
+        fun: any function of arrays.
+        *args, **kwargs: arrays, numbers or ShapeDtypeStructs.
+
+    Returns:
+        The result's structure with a ShapeDtypeStruct at each leaf.
+
+    >>> import fdl.numpy as fnp
+    >>> eval_shape(fnp.matmul, ShapeDtypeStruct((2, 3), "float32"), ShapeDtypeStruct((3, 4), "float32"))
+    ShapeDtypeStruct(shape=(2, 4), dtype=float32)
+    """
+    program, _, flat = trace_call(fun, args, kwargs)
+    return flat.unflatten([ShapeDtypeStruct(t.shape, t.dtype) for t in program.output_types])
+
+
+def make_program(fun: Callable[..., Any], static_argnums: int | Sequence[int] = (), return_shape: bool = False) -> Callable[..., Any]:
+    """A function that returns the Program of `fun` for given arguments instead of running it.
+
+    Args:
+        fun: any function of arrays.
+        static_argnums: positional arguments to treat as constants.
+        return_shape: return (Program, shapes of the result) instead.
+
+    Returns:
+        ``f(*args, **kwargs) -> Program``; print it to read types and source lines.
+
+    >>> import fdl.numpy as fnp
+    >>> print(make_program(lambda x: fnp.sin(x) * x)(1.0))  # doctest: +ELLIPSIS
+    program(a:f32[]) {
+      b:f32[] = sin a  # ...
+      c:f32[] = mul b a  # ...
+      return c
+    }
+    """
+    fixed = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+
+    @functools.wraps(fun)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        static = {n % len(args): args[n] for n in fixed}
+        dynamic = [a for n, a in enumerate(args) if n not in static]
+
+        def partly(*rest: Any, **kwargs: Any) -> Any:
+            left = iter(rest)
+            return fun(*(static[n] if n in static else next(left) for n in range(len(args))), **kwargs)
+
+        partly.__name__ = name_of(fun)
+        program, _, flat = trace_call(partly, dynamic, kwargs)
+        if not return_shape:
+            return program
+        return program, flat.unflatten([ShapeDtypeStruct(t.shape, t.dtype) for t in program.output_types])
+
+    return wrapped
