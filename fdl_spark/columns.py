@@ -1,0 +1,102 @@
+"""Columns of rows become arrays, or one clear error with the column and the first bad row."""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a column, found on an executor and raised on the driver, which knows the row's global number."""
+
+    column: str
+    text: str
+    row: int
+
+
+class BadColumn(Exception):
+    """Carries a Problem out of a conversion."""
+
+    def __init__(self, column: str, text: str, row: int):
+        super().__init__(column, text, row)
+        self.problem = Problem(column, text, row)
+
+
+def arrow_arrays(batch: pa.RecordBatch) -> Arrays:
+    """The arrays of an Arrow record batch, float64 narrowed to float32.
+
+    Raises:
+      BadColumn: null, NaN, or arrays of unequal lengths.
+    """
+    return {name: _checked(name, _arrow(name, column)) for name, column in zip(batch.schema.names, batch.columns)}
+
+
+def _arrow(name: str, column: pa.Array) -> np.ndarray:
+    if column.null_count:
+        raise BadColumn(name, "null", int(np.argmax(column.is_null().to_numpy(zero_copy_only=False))))
+    if not pa.types.is_list(column.type):
+        return column.to_numpy(zero_copy_only=False)
+    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+    if lengths.size and (lengths != lengths[0]).any():
+        row = int(np.argmax(lengths != lengths[0]))
+        raise BadColumn(name, f"arrays of unequal lengths: {lengths[0]} before, {lengths[row]} here", row)
+    width = int(lengths[0]) if lengths.size else 0
+    try:
+        inner = _arrow(name, column.flatten())
+    except BadColumn as bad:
+        text = "null inside an array" if bad.problem.text == "null" else bad.problem.text
+        raise BadColumn(name, text, bad.problem.row // max(width, 1)) from None
+    return inner.reshape(len(column), width, *inner.shape[1:])
+
+
+def _checked(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.float64:
+        array = array.astype(np.float32)
+    return without_nan(name, array)
+
+
+def without_nan(name: str, array: np.ndarray) -> np.ndarray:
+    """The array itself; raises BadColumn if it holds a NaN."""
+    if array.dtype.kind == "f":
+        bad = np.isnan(array.reshape(len(array), -1)).any(axis=1)
+        if bad.any():
+            raise BadColumn(name, "NaN", int(np.argmax(bad)))
+    return array
+
+
+def stacked(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Arrays:
+    """The arrays of rows that are Python objects; Python floats become float32.
+
+    Raises:
+      BadColumn: a missing or surplus column, None, a string, NaN, or shapes that differ between rows.
+    """
+    for row, values in enumerate(rows):
+        for name in values.keys() ^ set(names):
+            raise BadColumn(name, "in some rows but not in all", row)
+    return {name: _checked(name, _stack(name, [row[name] for row in rows])) for name in names}
+
+
+def _stack(name: str, values: list[Any]) -> np.ndarray:
+    arrays = []
+    for row, value in enumerate(values):
+        if value is None:
+            raise BadColumn(name, "null", row)
+        array = np.asarray(value)
+        if array.dtype.kind not in NUMERIC:
+            raise BadColumn(name, not_numeric(type(value).__name__), row)
+        if arrays and array.shape != arrays[0].shape:
+            raise BadColumn(name, f"arrays of unequal shapes: {arrays[0].shape} before, {array.shape} here", row)
+        arrays.append(array)
+    return np.stack(arrays)
+
+
+NUMERIC = "biufc"
+
+
+def not_numeric(kind: str) -> str:
+    """The text for a value of a type that is no number."""
+    return f"{kind} is not numeric; convert it to numbers in Spark or leave the column out with columns=[...]"

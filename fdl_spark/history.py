@@ -1,0 +1,116 @@
+"""What happened during training: numbers of every step and epoch, where the time went, and a plot of it."""
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from fdl_spark.strategy import PHASES, Outcome
+
+
+@dataclass
+class History:
+    """The record of a run; a resumed run continues it.
+
+    Attributes:
+      steps: per step: "step", "loss", the metrics that the loss reports, "rows", "seconds", the seconds of each phase
+        under "phases", and under "tasks" the shortest, median and longest forward-backward with the straggler.
+        The phases add up to the step: "schedule" is all that Spark does around and between the others.
+      epochs: per epoch: "epoch", "step", the mean "loss" and metrics of its steps, and "validation" with its own.
+      events: what went wrong and was survived: "step" and "event".
+    """
+
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def loss(self) -> list[float]:
+        """The loss of every step."""
+        return [record["loss"] for record in self.steps]
+
+    def add_step(self, step: int, outcome: Outcome) -> dict[str, Any]:
+        """Record a step."""
+        record = {"step": step, **means(outcome.sums), "rows": int(outcome.sums["rows"])}
+        record |= {"seconds": sum(outcome.phases.values()), "phases": dict(outcome.phases)}
+        seconds = sorted((timing.seconds, timing.task, timing.host) for timing in outcome.timings)
+        if seconds:
+            longest = seconds[-1]
+            record["tasks"] = {
+                "min": seconds[0][0],
+                "median": median(s for s, _, _ in seconds),
+                "max": longest[0],
+                "straggler": f"task {longest[1]} on {longest[2]}",
+            }
+        self.steps.append(record)
+        return record
+
+    def add_epoch(self, epoch: int, step: int, validation: Mapping[str, float] | None) -> dict[str, Any]:
+        """Record the end of an epoch (or of the run), averaging the steps since the last one."""
+        since = self.epochs[-1]["step"] if self.epochs else -1
+        steps = [record for record in self.steps if since < record["step"] <= step]
+        rows = sum(record["rows"] for record in steps)
+        names = [name for name in steps[-1] if name not in NOT_METRICS] if steps else []
+        record = {"epoch": epoch, "step": step}
+        record |= {name: sum(s[name] * s["rows"] for s in steps if name in s) / rows for name in names}
+        if validation is not None:
+            record["validation"] = dict(validation)
+        self.epochs.append(record)
+        return record
+
+    def add_event(self, step: int, event: str) -> None:
+        """Record what went wrong and was survived."""
+        self.events.append({"step": step, "event": event})
+
+    def back_to(self, step: int) -> None:
+        """Forget what came from this step on; it will be done again."""
+        self.steps = [record for record in self.steps if record["step"] < step]
+        self.epochs = [record for record in self.epochs if record["step"] < step]
+
+    def timings(self) -> dict[str, float]:
+        """The median seconds of each phase of a step."""
+        return {phase: median(s["phases"][phase] for s in self.steps) for phase in PHASES} if self.steps else {}
+
+    def to_json(self) -> dict[str, Any]:
+        """The history as JSON values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> "History":
+        """The history that `to_json` gave."""
+        return History(**{name: list(values[name]) for name in ("steps", "epochs", "events")})
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Plot the losses, the metrics, and where the time goes.
+
+        Args:
+          path: where to save the image (its ending names the format), None to only return the figure.
+
+        Returns:
+          The matplotlib figure.
+        """
+        from fdl_spark.plot import history_figure
+
+        figure = history_figure(self)
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+    def _repr_png_(self) -> bytes:
+        image = io.BytesIO()
+        self.plot().savefig(image, format="png")
+        return image.getvalue()
+
+    def __repr__(self) -> str:
+        if not self.steps:
+            return "History(no steps)"
+        return f"History({len(self.steps)} steps, {len(self.epochs)} epochs, last loss {self.steps[-1]['loss']:.4g})"
+
+
+NOT_METRICS = ("step", "rows", "seconds", "phases", "tasks")
+
+
+def means(sums: Mapping[str, float]) -> dict[str, float]:
+    """Means over rows from sums over rows."""
+    return {name: value / sums["rows"] for name, value in sums.items() if name != "rows"}

@@ -1,0 +1,165 @@
+"""What every task of a run needs to compute, broadcast once and compiled once per worker."""
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import cloudpickle
+import numpy as np
+
+import fdl
+from fdl_spark.errors import LossError, MissingColumnError
+from fdl_spark.update import Update
+
+Metrics = Mapping[str, Callable[[Any, Any], Any]]
+
+
+class Program:
+    """The user's functions over a flat vector of parameters.
+
+    Args:
+      loss: (params, batch) or (params, batch, key) -> mean loss, or (mean loss, dict of metrics).
+      params: a pytree like the parameters.
+      seed: the seed of the keys that the loss is given.
+      metrics: functions (params, batch) -> mean, by name.
+      update: the optimizer's step.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[..., Any] | None,
+        params: Any,
+        *,
+        seed: int = 0,
+        metrics: Metrics | None = None,
+        update: Update | None = None,
+    ):
+        self.loss, self.seed, self.metrics, self.update = loss, seed, dict(metrics or {}), update
+        self.params = fdl.tree.map(np.asarray, params)
+
+    def __reduce__(self) -> Any:
+        return _revive, (cloudpickle.dumps((self.loss, self.params, self.seed, self.metrics, self.update)),)
+
+    def loss_and_gradient(
+        self, flat: np.ndarray, batch: Any, step: int, shard: int
+    ) -> tuple[dict[str, float], np.ndarray]:
+        """The mean loss of a shard's part of a batch, with its metrics, and the gradient.
+
+        Args:
+          flat: the parameters, float array (n,).
+          batch: pytree of arrays, rows first.
+          step: number of the step; with the shard it makes the loss's random key.
+          shard: number of the shard.
+
+        Returns:
+          The loss (under "loss") and the loss's own metrics, and the gradient, float array (n,).
+        """
+        means, gradient = self._gradient(flat, batch, np.uint32(step), np.uint32(shard))
+        return {name: float(mean) for name, mean in means.items()}, np.asarray(gradient)
+
+    def measure(self, flat: np.ndarray, batch: Any) -> dict[str, float]:
+        """The means of the loss, of the metrics it reports, and of the metric functions over a batch."""
+        return {name: float(mean) for name, mean in self._measure(flat, batch).items()}
+
+    def flat(self) -> np.ndarray:
+        """The parameters as one vector of their common dtype."""
+        return np.asarray(fdl.flatten_util.ravel_pytree(self.params)[0])
+
+    def tree(self, flat: np.ndarray) -> Any:
+        """The parameters as the user's pytree."""
+        return self._unravel(flat)
+
+    def first_nonfinite(self, gradient: np.ndarray) -> str | None:
+        """The path of the first parameter whose gradient has a NaN or an infinity."""
+        if np.isfinite(gradient).all():
+            return None
+        pairs, _ = fdl.tree.flatten_with_path(self._unravel(gradient))
+        return next(fdl.tree.keystr(path) for path, leaf in pairs if not np.isfinite(np.asarray(leaf)).all())
+
+    def check(self, batch: Any) -> None:
+        """Raise a clear error if the loss or a metric does not fit the data.
+
+        Args:
+          batch: pytree of ShapeDtypeStructs, a batch's first rows.
+
+        Raises:
+          MissingColumnError: a function asks for a column that is not there.
+          LossError: the loss does not return a floating-point number, or that and a dict.
+        """
+        if self.loss is not None:
+            loss, metrics = _shape("the loss", self._with_metrics, self.params, batch, np.uint32(0), np.uint32(0))
+            if loss.shape != () or np.dtype(loss.dtype).kind != "f":
+                raise LossError(
+                    f"the loss must return one floating-point number; it returned shape {loss.shape}, dtype {loss.dtype}"
+                )
+            for name, metric in metrics.items():
+                if metric.shape != ():
+                    raise LossError(f"metric {name!r} of the loss must be a number; its shape is {metric.shape}")
+        for name, metric in self.metrics.items():
+            found = _shape(f"metric {name!r}", metric, self.params, batch)
+            if getattr(found, "shape", None) != ():
+                raise LossError(f"metric {name!r} must return one number; it returned {found}")
+
+    @cached_property
+    def _unravel(self) -> Callable[[Any], Any]:
+        return fdl.flatten_util.ravel_pytree(self.params)[1]
+
+    @cached_property
+    def _takes_key(self) -> bool:
+        return takes_key(self.loss)
+
+    def _with_metrics(self, params: Any, batch: Any, step: Any, shard: Any) -> tuple[Any, dict[str, Any]]:
+        key: tuple[Any, ...] = ()
+        if self._takes_key:
+            key = (fdl.random.fold_in(fdl.random.fold_in(fdl.random.key(self.seed), step), shard),)
+        out = self.loss(params, batch, *key)
+        if isinstance(out, tuple):
+            if len(out) != 2 or not isinstance(out[1], Mapping):
+                raise LossError("the loss must return a number, or a number and a dict of metrics")
+            return out[0], dict(out[1])
+        return out, {}
+
+    @cached_property
+    def _gradient(self) -> Callable[..., Any]:
+        differentiated = fdl.value_and_grad(self._with_metrics, has_aux=True)
+
+        def run(flat: Any, batch: Any, step: Any, shard: Any) -> tuple[dict[str, Any], Any]:
+            (loss, metrics), gradient = differentiated(self._unravel(flat), batch, step, shard)
+            return {"loss": loss, **metrics}, fdl.flatten_util.ravel_pytree(gradient)[0]
+
+        return fdl.jit(run)
+
+    @cached_property
+    def _measure(self) -> Callable[..., Any]:
+        def run(flat: Any, batch: Any) -> dict[str, Any]:
+            params = self._unravel(flat)
+            found = {}
+            if self.loss is not None:
+                loss, metrics = self._with_metrics(params, batch, np.uint32(0), np.uint32(0))
+                found = {"loss": loss, **metrics}
+            return found | {name: metric(params, batch) for name, metric in self.metrics.items()}
+
+        return fdl.jit(run)
+
+
+def takes_key(function: Callable[..., Any] | None) -> bool:
+    """Whether a loss has a third argument without a default, its random key."""
+    if function is None:
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.kind in kinds]
+    return len(parameters) > 2 and (parameters[2].default is inspect.Parameter.empty or parameters[2].name == "key")
+
+
+def _revive(pickled: bytes) -> Program:
+    loss, params, seed, metrics, update = cloudpickle.loads(pickled)
+    return Program(loss, params, seed=seed, metrics=metrics, update=update)
+
+
+def _shape(asked_by: str, function: Callable[..., Any], params: Any, batch: Any, *rest: Any) -> Any:
+    try:
+        return fdl.eval_shape(function, params, batch, *rest)
+    except KeyError as missing:
+        if isinstance(batch, Mapping) and missing.args and missing.args[0] not in batch:
+            raise MissingColumnError(missing.args[0], list(batch), asked_by) from None
+        raise

@@ -1,0 +1,75 @@
+"""One reading of the data before training: how many rows each partition has, and what its columns hold."""
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from pyspark import RDD
+
+from fdl_spark.columns import Arrays, Problem
+from fdl_spark.errors import ColumnError, DataError
+
+Cells = dict[str, tuple[str, tuple[int, ...]]]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the data consists of.
+
+    Attributes:
+      rows: number of rows of each partition.
+      columns: dtype and shape of one row, by column.
+    """
+
+    rows: tuple[int, ...]
+    columns: Cells
+
+    def first_row(self, partition: int) -> int:
+        """The global number of a partition's first row."""
+        return sum(self.rows[:partition])
+
+
+def survey(chunks: RDD) -> Survey:
+    """Count the rows and check that all chunks agree.
+
+    Args:
+      chunks: RDD of dicts of arrays, or of Problems.
+
+    Returns:
+      The Survey.
+
+    Raises:
+      ColumnError: with the column and the global number of the first bad row.
+      DataError: there are no rows.
+    """
+    rows = [0] * chunks.getNumPartitions()
+    columns: Cells = {}
+    total = 0
+    for partition, found in sorted(chunks.mapPartitionsWithIndex(_summaries).collect(), key=lambda pair: pair[0]):
+        if isinstance(found, Problem):
+            raise ColumnError(found.column, found.text, total + found.row)
+        count, cells = found
+        columns = _agree(columns, cells, total) if columns else cells
+        rows[partition] += count
+        total += count
+    if not total:
+        raise DataError("the data has no rows")
+    return Survey(tuple(rows), columns)
+
+
+def _summaries(partition: int, chunks: Iterable[Arrays | Problem]) -> Iterator[tuple[int, object]]:
+    for chunk in chunks:
+        if isinstance(chunk, Problem):
+            yield partition, chunk
+        else:
+            cells = {name: (array.dtype.str, array.shape[1:]) for name, array in chunk.items()}
+            yield partition, (len(next(iter(chunk.values()))), cells)
+
+
+def _agree(known: Cells, found: Cells, row: int) -> Cells:
+    merged = {}
+    for name, (dtype, shape) in known.items():
+        other_dtype, other_shape = found[name]
+        if shape != other_shape:
+            raise ColumnError(name, f"arrays of unequal lengths: {shape} before, {other_shape} here", row)
+        merged[name] = (np.result_type(dtype, other_dtype).str, shape)
+    return merged

@@ -1,0 +1,114 @@
+"""Synchronous data-parallel training of a pure function on Spark, exact to the bit."""
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Literal
+
+import numpy as np
+
+import fdl
+from fdl_spark.callback import Callback
+from fdl_spark.checkpoint import CheckpointFolder
+from fdl_spark.dataset import load
+from fdl_spark.driver import Driver
+from fdl_spark.loop import Loop
+from fdl_spark.program import Program
+from fdl_spark.run import Run
+from fdl_spark.shuffle import Shuffle
+from fdl_spark.strategy import Strategy
+from fdl_spark.update import Update, is_elementwise
+
+STRATEGIES: dict[str, type[Strategy]] = {"shuffle": Shuffle, "driver": Driver}
+
+def train(
+    loss: Callable[..., Any],
+    params: Any,
+    data: Any,
+    *,
+    optimizer: Any,
+    batch_size: int,
+    epochs: int = 1,
+    steps: int | None = None,
+    seed: int = 0,
+    shards: int | None = None,
+    partitions: int | None = None,
+    columns: Sequence[str] | None = None,
+    validation: Any = None,
+    metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_steps: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    sync: Literal["shuffle", "driver"] = "shuffle",
+    nonfinite: Literal["stop", "skip"] = "stop",
+) -> Run:
+    """Train parameters on Spark by synchronous data-parallel gradient descent.
+
+    The parameters after k steps are the same bits for any number of partitions, executors, lost executors and resumes, if
+    `seed` and `shards` are the same and the rows of the data come in a stable order (Dai et al., BigDL, SoCC 2019, gives the
+    scheme of short stateless jobs; the fixed summation tree over shards is what makes it exact).
+
+    Args:
+      loss: (params, batch) or (params, batch, key) -> mean loss over the batch's rows, or (mean loss, dict of means). The
+        batch is a dict of arrays by column, each with rows first, or a pytree like `data`. The key is folded from the
+        seed, the step and the shard.
+      params: pytree of floating-point arrays.
+      data: a DataFrame; an RDD of dicts, tuples or arrays; or a pytree of arrays with equally many rows. A DataFrame's
+        doubles become float32.
+      optimizer: a pair of pure functions, such as `fdl.optim.adam(1e-3)`.
+      batch_size: rows of a global batch; the last one of an epoch may have fewer.
+      epochs: how often each row takes part.
+      steps: number of steps, in place of `epochs`.
+      seed: decides the shards, the order of rows and the keys.
+      shards: number of logical shards; None means one a partition, or what the checkpoint says.
+      partitions: number of tasks; None means as many as the cluster runs at once.
+      columns: the DataFrame's columns to use; None means all.
+      validation: data as `data`, on which the loss and the metrics are taken after each epoch.
+      metrics: functions (params, batch) -> mean, by name, for the validation.
+      checkpoint: folder or URI of checkpoints. If it holds one of this run, training goes on from there.
+      checkpoint_steps: save after every so many steps as well as after every epoch.
+      callbacks: told of every step and epoch; see Callback.
+      sync: how gradients meet: "shuffle", or "driver" for small models. Both give the same bits.
+      nonfinite: what to do about a NaN or infinite loss or gradient: "stop" raises, "skip" leaves the step out.
+
+    Returns:
+      The Run: `params`, `history`, `optimizer_state`.
+
+    Raises:
+      ColumnError, MissingColumnError, DataError: the data does not become arrays, or lacks a column.
+      LossError: the loss does not return a number.
+      NonFiniteError: the loss or a gradient is NaN or infinite.
+      UserFunctionError: a function raised on an executor.
+      CheckpointError: the checkpoint is damaged or of another run.
+
+    >>> def loss(params, batch):
+    ...     return ((batch["x"] @ params["w"] - batch["y"]) ** 2).mean()
+    >>> run = train(loss, {"w": w}, frame, optimizer=fdl.optim.adam(1e-3), batch_size=512)     # doctest: +SKIP
+    >>> run.params["w"].shape                                                                  # doctest: +SKIP
+    (4,)
+    """
+    if sync not in STRATEGIES:
+        raise ValueError(f"sync must be one of {sorted(STRATEGIES)}, not {sync!r}")
+    if nonfinite not in ("stop", "skip"):
+        raise ValueError(f"nonfinite must be 'stop' or 'skip', not {nonfinite!r}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    folder = CheckpointFolder(checkpoint) if checkpoint is not None else None
+    saved = folder.load() if folder else None
+    shards = shards or (saved.arguments["shards"] if saved else None)
+    with ExitStack() as cleanup:
+        dataset = load(data, batch_size=batch_size, seed=seed, shards=shards, tasks=partitions, columns=columns)
+        cleanup.callback(dataset.close)
+        cleanup.callback(dataset.context.setJobDescription, None)
+        held_out = None
+        if validation is not None:
+            held_out = load(validation, batch_size=batch_size, seed=seed, tasks=partitions, columns=columns)
+            cleanup.callback(held_out.close)
+        update = Update(optimizer, fdl.tree.map(np.asarray, params), is_elementwise(optimizer, params))
+        program = Program(loss, params, seed=seed, metrics=metrics, update=update)
+        program.check(dataset.example())
+        loop = Loop(STRATEGIES[sync], dataset, held_out, program, folder, nonfinite == "skip")
+        cleanup.callback(loop.strategy.close)
+        if saved is not None:
+            loop.resume(saved)
+        total = steps if steps is not None else epochs * dataset.schedule.steps_per_epoch
+        return loop.train(total, checkpoint_steps, callbacks)

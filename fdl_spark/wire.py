@@ -1,0 +1,67 @@
+"""Bytes through Spark without pickling or batching: a shuffle of payloads, output of payloads, and a frame for arrays."""
+import pickle
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from pyspark import RDD
+from pyspark.serializers import NoOpSerializer, pack_long
+
+Payload = bytes | memoryview
+
+
+def raw_shuffle(rdd: RDD, emit: Callable[[int, Iterator], Iterable[tuple[int, Payload]]], partitions: int) -> Any:
+    """Send each payload to the partition it names.
+
+    Args:
+      rdd: any RDD.
+      emit: maps (partition, iterator) to pairs (destination, payload).
+      partitions: number of destinations.
+
+    Returns:
+      A Java RDD of byte arrays, whose partition n holds the payloads sent to n, in no particular order.
+    """
+
+    def frames(task: int, iterator: Iterator) -> Iterator[Payload]:
+        for destination, payload in emit(task, iterator):
+            yield pack_long(destination)
+            yield payload
+
+    keyed = rdd.mapPartitionsWithIndex(frames, preservesPartitioning=True)
+    pairs = tagged(keyed)
+    partitioner = rdd.ctx._jvm.PythonPartitioner(partitions, 0)
+    return rdd.ctx._jvm.PythonRDD.valueOfPair(pairs.partitionBy(partitioner))
+
+
+def tagged(rdd: RDD) -> Any:
+    """The Java pairs (long, bytes) of an RDD whose elements are, in turn, `pack_long(number)` and a payload."""
+    rdd._bypass_serializer = True
+    return rdd.ctx._jvm.PairwiseRDD(rdd._jrdd.rdd()).asJavaPairRDD()
+
+
+def raw_input(java_rdd: Any, context: Any) -> RDD:
+    """The Python view of a Java RDD of byte arrays, or of pairs of them (then first and second take turns)."""
+    return RDD(java_rdd, context, NoOpSerializer())
+
+
+def raw_output(rdd: RDD, function: Callable[[int, Iterator], Iterable[Payload]]) -> RDD:
+    """mapPartitionsWithIndex whose elements are bytes and stay so."""
+    result = rdd.mapPartitionsWithIndex(function)
+    result._jrdd_deserializer = NoOpSerializer()
+    return result
+
+
+def pack(header: Any, array: np.ndarray | None) -> bytes:
+    """One payload of a small Python object and the bytes of an array (None: no array)."""
+    head = pickle.dumps((header, None if array is None else array.dtype.str), protocol=5)
+    head += b" " * (-(len(head) + 4) % 16)  # the array starts aligned; pickle stops reading at its own end
+    body = b"" if array is None else memoryview(np.ascontiguousarray(array)).cast("B")
+    return b"".join((struct.pack("<I", len(head)), head, body))
+
+
+def unpack(payload: Payload) -> tuple[Any, np.ndarray | None]:
+    """The header and the array of `pack`; the array is read-only."""
+    (size,) = struct.unpack_from("<I", payload)
+    header, dtype = pickle.loads(memoryview(payload)[4 : 4 + size])
+    return header, None if dtype is None else np.frombuffer(payload, dtype, offset=4 + size)

@@ -1,0 +1,151 @@
+"""The tasks' side of an iteration: gradients of a task's shards, added up along the tree."""
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from fdl_spark.blocks import Block
+from fdl_spark.program import Program
+from fdl_spark.shards import Schedule, owned
+from fdl_spark.tree_sum import Node, add_up, cover
+
+# A reused worker keeps a module's attributes, but not what a task's closure made: compiled programs live here.
+_programs: dict[str, Program] = {}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the tasks of one job are told.
+
+    Attributes:
+      run: the name of the run, under which workers keep its Program.
+      program: broadcast of the Program.
+      weights: broadcast of the flat parameters.
+      schedule: which rows take part.
+      template: the pytree of a batch with columns' names as leaves.
+      tasks: number of tasks.
+      step: number of the step.
+    """
+
+    run: str
+    program: Any
+    weights: Any
+    schedule: Schedule
+    template: Any
+    tasks: int
+    step: int = 0
+
+    def compiled(self) -> Program:
+        """The Program, made once per worker."""
+        if self.run not in _programs:
+            _programs.clear()
+            _programs[self.run] = self.program.value
+        return _programs[self.run]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one task worked, and where."""
+
+    task: int
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """The sum at one node of the tree.
+
+    Attributes:
+      sums: sums over rows, by name of the metric, and "rows".
+      gradient: the node's part of the gradient of the global mean loss, None if no row took part.
+      bad: shards with a loss or gradient that is not finite, and what it was.
+      timing: of the task, on the first of its nodes.
+    """
+
+    sums: dict[str, float] = field(default_factory=dict)
+    gradient: np.ndarray | None = None
+    bad: tuple[tuple[int, str], ...] = ()
+    timing: Timing | None = None
+
+    def add(self, other: "Part") -> "Part":
+        """The sum of two parts; gradients are added into a new array only if the first one cannot be reused."""
+        sums = {name: self.sums.get(name, 0.0) + other.sums.get(name, 0.0) for name in self.sums | other.sums}
+        if self.gradient is None or other.gradient is None:
+            gradient = other.gradient if self.gradient is None else self.gradient
+        else:
+            reused = self.gradient if self.gradient.flags.writeable else None
+            gradient = np.add(self.gradient, other.gradient, out=reused)
+        return Part(sums, gradient, self.bad + other.bad, self.timing)
+
+
+def forward_backward(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[tuple[Node, Part]]:
+    """The parts of the gradient that a task's shards give, at the nodes that cover them.
+
+    Args:
+      job: the job.
+      task: number of the task.
+      blocks: the task's one block; read to its end, or Spark would throw the worker away.
+
+    Yields:
+      (node, Part) for each node of the cover, empty ones too, so that their number is known beforehand.
+    """
+    started = time.perf_counter()
+    (block,) = blocks
+    shards = job.schedule.shards
+    nodes = list(cover(owned(task, job.tasks, shards), shards))
+    program, weights = job.compiled(), job.weights.value
+
+    def leaf(node: Node) -> Part | None:
+        return _shard(job, program, weights, block, node[1]) if node[0] == 0 else None
+
+    parts = [add_up(node, shards, leaf, Part.add) or Part() for node in nodes]
+    timing = Timing(task, socket.gethostname(), time.perf_counter() - started)
+    if parts:
+        parts[0] = replace(parts[0], timing=timing)
+    yield from zip(nodes, parts)
+
+
+def _shard(job: Job, program: Program, weights: np.ndarray, block: Block, shard: int) -> Part | None:
+    slots = job.schedule.slots(job.step, shard)
+    if not slots.size:
+        return None
+    means, gradient = program.loss_and_gradient(weights, block.rows(shard, slots, job.template), job.step, shard)
+    sums = {name: mean * slots.size for name, mean in means.items()} | {"rows": float(slots.size)}
+    bad = _bad(program, means["loss"], gradient)
+    share = gradient.dtype.type(slots.size / job.schedule.batch_rows(job.step))
+    return Part(sums, gradient * share, ((shard, bad),) if bad else ())
+
+
+def _bad(program: Program, loss: float, gradient: np.ndarray) -> str | None:
+    if not np.isfinite(loss):
+        return f"the loss ({loss})"
+    path = program.first_nonfinite(gradient)
+    return None if path is None else f"the gradient of params{path}"
+
+
+def measure(job: Job, rows: int, task: int, blocks: Iterable[Block]) -> Iterator[tuple[Node, Part]]:
+    """Sums of the loss and the metrics over all rows of a task's shards, `rows` at a time, as forward_backward yields them."""
+    (block,) = blocks
+    shards = job.schedule.shards
+    program, weights = job.compiled(), job.weights.value
+
+    def leaf(node: Node) -> Part | None:
+        return _measured(job, program, weights, block, node[1], rows) if node[0] == 0 else None
+
+    for node in cover(owned(task, job.tasks, shards), shards):
+        yield node, add_up(node, shards, leaf, Part.add) or Part()
+
+
+def _measured(job: Job, program: Program, weights: np.ndarray, block: Block, shard: int, rows: int) -> Part | None:
+    total = None
+    size = job.schedule.shard_rows(shard)
+    for start in range(0, size, rows):
+        stop = min(start + rows, size)
+        means = program.measure(weights, block.rows(shard, slice(start, stop), job.template))
+        part = Part({name: mean * (stop - start) for name, mean in means.items()} | {"rows": float(stop - start)})
+        total = part if total is None else total.add(part)
+    return total
