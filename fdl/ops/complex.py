@@ -1,0 +1,105 @@
+"""Complex numbers and their parts.
+
+Cotangents pair with tangents through the real part of their product, without conjugation.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl.core.primitive import Linear
+from fdl.core.types import TensorType
+from fdl.dtypes import COMPLEX, complex64, complex128, float32, float64
+from fdl.ops.arithmetic import neg
+from fdl.ops.elementwise import Binary, Unary
+from fdl.ops.shape import zeros_of
+
+_PART = {complex64: float32, complex128: float64}
+_WHOLE = {part: whole for whole, part in _PART.items()}
+
+
+class Complex(Binary):
+    """x + iy of two real numbers."""
+
+    family = "host"
+    linear = True
+    domain = (float32, float64)
+
+    def result(self, *types: TensorType) -> TensorType:
+        type = super().result(*types)
+        return TensorType(type.shape, _WHOLE[type.dtype])
+
+    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        out = np.empty(x.shape, _WHOLE[x.dtype])
+        out.real, out.imag = x, y  # keeps infinities, which x + 1j * y would turn into NaN
+        return out
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        given = [zeros_of(p.type) if t is None else t for p, t in zip(primals, tangents, strict=True)]
+        return self(*primals), self(*given)
+
+    def transpose(self, cotangent: Any, x: Any, y: Any) -> Sequence[Any]:
+        return (
+            real(cotangent) if isinstance(x, Linear) else None,
+            neg(imag(cotangent)) if isinstance(y, Linear) else None,
+        )
+
+
+class Part(Unary, abstract=True):
+    """The real or the imaginary part."""
+
+    family = "host"
+    linear = True
+    domain = COMPLEX
+
+    def result(self, *types: TensorType) -> TensorType:
+        type = super().result(*types)
+        return TensorType(type.shape, _PART[type.dtype])
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return self(primals[0]), self(tangents[0])
+
+
+class Real(Part):
+    """The real part."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return x.real
+
+    def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
+        return (complex_(cotangent, zeros_of(cotangent.type)),)
+
+
+class Imag(Part):
+    """The imaginary part."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return x.imag
+
+    def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
+        return (complex_(zeros_of(cotangent.type), neg(cotangent)),)
+
+
+class Conj(Unary):
+    """The complex conjugate."""
+
+    family = "host"
+    linear = True
+    domain = COMPLEX
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.conj(x)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return conj(primals[0]), conj(tangents[0])
+
+    def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
+        return (conj(cotangent),)
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        yield from super().samples(rng)
+        yield self, np.array([complex(np.inf, -0.0), complex(np.nan, 1.0)])
+
+
+complex_, real, imag, conj = Complex(), Real(), Imag(), Conj()
