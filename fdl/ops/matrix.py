@@ -11,6 +11,7 @@ import numpy as np
 
 from fdl import dtypes
 from fdl.core.primitive import Linear, Primitive
+from fdl.core.trace import lift
 from fdl.core.types import TensorType
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import add, mul, neg, sub
@@ -102,7 +103,7 @@ def along_columns(v: Any, columns: int) -> Any:
 def eye_like(like: Any, rows: int, columns: int) -> Any:
     """Matrices with ones on the diagonal, with the batch axes and dtype of `like`."""
     batch = like.type.shape[:-2]
-    eye = np.eye(rows, columns, dtype=like.type.dtype)
+    eye = lift(np.eye(rows, columns, dtype=like.type.dtype))
     return broadcast_in_dim(eye, (*batch, rows, columns), (len(batch), len(batch) + 1))
 
 
@@ -170,7 +171,7 @@ class TriangularSolve(MatrixPrimitive):
         return out, self(a, neg(change) if db is None else sub(db, change))
 
     def transpose(self, cotangent: Any, a: Any, b: Any) -> Sequence[Any]:
-        a = conj(a) if self.conjugate_a else a
+        a = conj(a) if self.conjugate_a and a.type.dtype.kind == "c" else a
         turned = TriangularSolve(self.left_side, self.lower, not self.transpose_a, False, self.unit_diagonal)
         return None, turned(a, cotangent)
 
