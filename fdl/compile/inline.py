@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
+from fdl.control.call import Remat
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 
 
@@ -50,7 +51,7 @@ class _Inliner:
                 yield Step(equation.operation, inputs, outputs, equation.source, scope)
                 continue
             inner_names: dict[Var, Atom] = dict(zip(inner.inputs, inputs, strict=True))
-            inner_scope = next(self.scopes) if equation.operation.recomputes else scope
+            inner_scope = next(self.scopes) if isinstance(equation.operation, Remat) else scope
             yield from self.expand(inner, inner_names, inner_scope)
             found = (a if isinstance(a, Literal) else inner_names[a] for a in inner.outputs)
             names.update(zip(equation.outputs, found, strict=True))

@@ -138,4 +138,6 @@ class Memory(Arithmetic):
     def stack_slot(self, kind: Any, count: int = 1) -> Any:
         """Room for `count` values of an LLVM type on the stack, reserved once a call of the function."""
         with self.ir.goto_entry_block():
-            return self.ir.alloca(kind, size=I64(count) if count > 1 else None)
+            slot = self.ir.alloca(kind, size=I64(count) if count > 1 else None)
+        slot.type = POINTER
+        return slot

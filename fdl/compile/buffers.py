@@ -1,0 +1,220 @@
+"""Memory: where every stored value lives, and when its place is free again."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fdl.compile.affine import row_major
+from fdl.compile.fuse import Nest, Schedule, Single, View
+from fdl.compile.loops import Loops, make_body, make_loops
+from fdl.core.program import Literal, Program, Var
+from fdl.core.types import TensorType
+
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in memory.
+
+    Attributes:
+        kind: ``input``, ``output``, ``constant`` or ``arena``.
+        number: which input, output or constant; the offset in bytes for the arena.
+    """
+
+    kind: str
+    number: int
+
+
+@dataclass(eq=False)
+class LoopsStep:
+    """A nest to run."""
+
+    loops: Loops
+    outputs: list[Var]
+    reads: tuple[Var, ...]
+
+
+@dataclass(eq=False)
+class SingleStep:
+    """An equation with code of its own.
+
+    Attributes:
+        equation: what to compute.
+        views: where its operands are.
+        plans: of the Programs it holds.
+        workspace: offset in the arena of `workspace_bytes` for its own use.
+    """
+
+    equation: Any
+    outputs: list[Var]
+    reads: tuple[Var, ...]
+    views: list[View]
+    plans: list["Plan"] = field(default_factory=list)
+    workspace: int = 0
+    workspace_bytes: int = 0
+
+
+@dataclass(eq=False)
+class Plan:
+    """Steps in order, and the memory they work in.
+
+    Attributes:
+        program: the simplified Program.
+        steps: what to run.
+        outputs: the stored variable of each output.
+        slots: where the stored variables are.
+        arena_bytes: memory for values that are neither inputs nor outputs.
+        reused: number of the input in whose memory an output is returned, by number of the output.
+    """
+
+    program: Program
+    steps: list[Any]
+    outputs: list[Var]
+    slots: dict[Var, Slot]
+    arena_bytes: int
+    reused: dict[int, int]
+
+
+def aligned(size: int) -> int:
+    """`size` rounded up to whole cache lines."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def nbytes(type: TensorType) -> int:
+    """Bytes that the elements of a type take."""
+    return type.size * type.dtype.itemsize
+
+
+class _Arena:
+    """First-fit allocation of intervals that are in use at the same time."""
+
+    def __init__(self) -> None:
+        self.live: list[tuple[int, int]] = []
+        self.peak = 0
+
+    def allocate(self, size: int) -> int:
+        """The offset of a free interval."""
+        size, offset = aligned(max(size, 1)), 0
+        for start, stop in self.live:
+            if start - offset >= size:
+                break
+            offset = max(offset, stop)
+        self.live.append((offset, offset + size))
+        self.live.sort()
+        self.peak = max(self.peak, offset + size)
+        return offset
+
+    def free(self, offset: int) -> None:
+        """Give an interval back."""
+        self.live = [i for i in self.live if i[0] != offset]
+
+
+def make_plan(program: Program, donate: tuple[bool, ...] = ()) -> Plan:
+    """The plan of a simplified Program.
+
+    Args:
+        program: with `Step` equations.
+        donate: which inputs' memory may be overwritten; none by default.
+    """
+    from fdl.compile.control import nested_plans, workspace_bytes
+
+    schedule = Schedule(program)
+    steps = _finished(schedule)
+    for step in steps:
+        if isinstance(step, SingleStep):
+            step.plans = nested_plans(step.equation)
+            step.workspace_bytes = workspace_bytes(step)
+    return _Placement(schedule, steps, donate).plan()
+
+
+def _finished(schedule: Schedule) -> list[Any]:
+    """The steps with their loops and views, now that it is known what has to be stored."""
+    bodies, found = [], []
+    needed = set(schedule.outputs)
+    for number, step in enumerate(schedule.steps):
+        if isinstance(step, Nest):
+            bodies.append(make_body(step, schedule.virtual))
+            needed.update(load.var for load in bodies[-1].loads())
+        else:
+            bodies.append([schedule.operand(a) for a in step.equation.inputs])
+            needed.update(v.root for v in bodies[-1] if isinstance(v.root, Var))
+    for step, body in zip(schedule.steps, bodies, strict=True):
+        if isinstance(step, Single):
+            reads = tuple(dict.fromkeys(v.root for v in body if isinstance(v.root, Var)))
+            found.append(SingleStep(step.equation, step.outputs, reads, body))
+            continue
+        loops = make_loops(step, body, needed.__contains__)
+        outputs = [s.var for s in (*loops.stores, *loops.reductions)]
+        if outputs:
+            found.append(LoopsStep(loops, outputs, tuple(dict.fromkeys(load.var for load in loops.reads()))))
+    return found
+
+
+class _Placement:
+    """Gives every stored value a slot, walking through the steps."""
+
+    def __init__(self, schedule: Schedule, steps: list[Any], donate: tuple[bool, ...]) -> None:
+        self.schedule, self.steps = schedule, steps
+        program = schedule.program
+        self.slots = {v: Slot("input", n) for n, v in enumerate(program.inputs)}
+        self.slots.update((v, Slot("constant", n)) for n, (v, _) in enumerate(program.constants))
+        self.outputs = {v: n for n, v in enumerate(schedule.outputs)}
+        self.last: dict[Var, int] = {}
+        for number, step in enumerate(steps):
+            for var in (*step.reads, *step.outputs):
+                self.last[var] = number
+        self.last.update((v, len(steps)) for v in self.outputs)
+        self.donated = [v for v, mark in zip(program.inputs, donate, strict=False) if mark]
+        self.reused: dict[int, int] = {}
+        self.arena = _Arena()
+
+    def plan(self) -> Plan:
+        """Place everything."""
+        for number, step in enumerate(self.steps):
+            dead = [v for v in step.reads if self.last[v] == number and self.slots[v].kind == "arena"]
+            for var in step.outputs:
+                self.place(var, step, number, dead)
+            if isinstance(step, SingleStep) and step.workspace_bytes:
+                step.workspace = self.arena.allocate(step.workspace_bytes)
+                self.arena.free(step.workspace)
+            for var in dead:
+                self.arena.free(self.slots[var].number)
+            for var in step.outputs:
+                if self.last[var] == number and self.slots[var].kind == "arena":
+                    self.arena.free(self.slots[var].number)
+        return Plan(
+            self.schedule.program, self.steps, self.schedule.outputs, self.slots, self.arena.peak, self.reused
+        )
+
+    def place(self, var: Var, step: Any, number: int, dead: list[Var]) -> None:
+        """Choose the slot of what a step makes."""
+        if var in self.outputs:
+            self.slots[var] = self.donated_slot(var, step, number) or Slot("output", self.outputs[var])
+            return
+        for other in dead:
+            if self.may_overwrite(var, other, step):
+                self.slots[var] = self.slots[other]
+                dead.remove(other)
+                return
+        self.slots[var] = Slot("arena", self.arena.allocate(nbytes(var.type)))
+
+    def donated_slot(self, var: Var, step: Any, number: int) -> Slot | None:
+        """The memory of a donated input that nothing reads any more."""
+        for other in self.donated:
+            if other.type != var.type:
+                continue
+            last = self.last.get(other, -1)
+            if last < number or (last == number and self.may_overwrite(var, other, step)):
+                self.donated.remove(other)
+                self.reused[self.outputs[var]] = self.slots[other].number
+                return self.slots[other]
+        return None
+
+    def may_overwrite(self, var: Var, other: Var, step: Any) -> bool:
+        """Whether `step` reads each element of `other` only just before it writes the same bytes of `var`."""
+        if not isinstance(step, LoopsStep) or all(s.var is not var for s in step.loops.stores):
+            return False
+        if nbytes(var.type) != nbytes(other.type) or var.type.dtype.itemsize != other.type.dtype.itemsize:
+            return False
+        here = row_major(step.loops.extents)
+        return all(load.flat == here and not load.guards for load in step.loops.reads() if load.var is other)

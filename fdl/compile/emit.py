@@ -1,0 +1,201 @@
+"""From a plan to one LLVM function: ``i32 run(ptr slots)``, 0 or the status that a host call returned.
+
+`slots` is a table of pointers: inputs, outputs, constants, then the arena, the scratch memory of kernels, and the
+callback for host calls. Equal loop nests share a function.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from fdl.compile.affine import strides
+from fdl.compile.buffers import LoopsStep, Plan, SingleStep, Slot
+from fdl.compile.build import Build, new_function
+from fdl.compile.fuse import View
+from fdl.compile.lowering import carrier
+from fdl.compile.nest import NestEmitter
+from fdl.compile.target import Target
+from fdl.compile.values import I8, I32, I64, POINTER, Value
+from fdl.core.program import Literal, Var
+from fdl.core.types import TensorType
+
+#: The exported function.
+ENTRY = "run"
+
+
+class HostCall:
+    """A call of Python from native code: which operation, on operands and results laid out how."""
+
+    def __init__(self, operation: Any, operands: Sequence[View], results: Sequence[TensorType]) -> None:
+        self.operation = operation
+        self.operands = [(v.type.shape, v.type.dtype, v.strides) for v in operands]
+        self.results = [(t.shape, t.dtype, strides(t.shape)) for t in results]
+
+
+class Emission:
+    """What all parts of one program's code share.
+
+    Attributes:
+        module: the module.
+        target: the processor.
+        constants: arrays that the code reads.
+        hosts: host calls by number.
+        scratch_bytes: memory that kernels need at once.
+    """
+
+    def __init__(self, target: Target, inputs: int, outputs: int) -> None:
+        self.target = target
+        self.module = ir.Module("program")
+        self.inputs, self.outputs = inputs, outputs
+        self.constants: list[np.ndarray] = []
+        self.hosts: list[HostCall] = []
+        self.scratch_bytes = 0
+        self._constant_numbers: dict[Any, int] = {}
+        self._functions: dict[str, Any] = {}
+        self.build = Build(self.module, target, new_function(self.module, ENTRY, [POINTER], I32, exported=True))
+        self.table = self.build.argument(0)
+        # Arena, scratch and callback stand first, since the number of constants is known only at the end.
+        self.arena, self.scratch, self.callback = (self.fetch(n) for n in range(3))
+
+    def fetch(self, number: int) -> Any:
+        """Pointer `number` of the table."""
+        with self.build.ir.goto_entry_block():
+            address = self.build.ir.gep(self.table, [I64(number)], source_etype=POINTER)
+            return self.build.ir.load(address, typ=POINTER)
+
+    def input(self, number: int) -> Any:
+        """The pointer to an input."""
+        return self.shared(f"input {number}", lambda: self.fetch(3 + number))
+
+    def output(self, number: int) -> Any:
+        """The pointer to an output."""
+        return self.shared(f"output {number}", lambda: self.fetch(3 + self.inputs + number))
+
+    def constant(self, value: np.ndarray) -> Any:
+        """The pointer to an array that is known now."""
+        key = (value.shape, value.dtype, value.tobytes())
+        if key not in self._constant_numbers:
+            self._constant_numbers[key] = len(self.constants)
+            self.constants.append(np.ascontiguousarray(value))
+        number = self._constant_numbers[key]
+        return self.shared(f"constant {number}", lambda: self.fetch(3 + self.inputs + self.outputs + number))
+
+    def shared(self, key: str, make: Callable[[], Any]) -> Any:
+        """What `make` returns, made once a key."""
+        if key not in self._functions:
+            self._functions[key] = make()
+        return self._functions[key]
+
+    def scratch_for(self, size: int) -> Any:
+        """Scratch memory of at least `size` bytes, shared by all kernels."""
+        self.scratch_bytes = max(self.scratch_bytes, size)
+        return self.scratch
+
+    def plan(self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any) -> None:
+        """Emit the steps of a plan on pointers to its inputs, outputs and arena."""
+        PlanEmitter(self, plan, inputs, outputs, arena).emit()
+
+    def finish(self) -> ir.Module:
+        """Return from the function; the module."""
+        self.build.ir.ret(I32(0))
+        return self.module
+
+
+class PlanEmitter:
+    """Emits the steps of one plan."""
+
+    def __init__(self, emission: Emission, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any) -> None:
+        self.emission, self.given = emission, plan
+        self.inputs, self.outputs, self.arena = inputs, outputs, arena
+        self.constants = dict(plan.program.constants)
+        self.build = emission.build
+
+    def emit(self) -> None:
+        """Emit all steps in order."""
+        from fdl.compile.singles import emit_single
+
+        for step in self.given.steps:
+            if isinstance(step, LoopsStep):
+                self.loops(step)
+            else:
+                emit_single(self, step)
+
+    def at_slot(self, slot: Slot, var: Var) -> Any:
+        """The pointer to a slot."""
+        if slot.kind == "input":
+            return self.inputs[slot.number]
+        if slot.kind == "output":
+            return self.outputs[slot.number]
+        if slot.kind == "constant":
+            return self.emission.constant(self.constants[var])
+        return self.workspace(slot.number)
+
+    def workspace(self, offset: int) -> Any:
+        """The pointer to an offset in the arena."""
+        return self.build.ir.gep(self.arena, [I64(offset)], source_etype=I8) if offset else self.arena
+
+    def pointer(self, atom: Any) -> Any:
+        """The pointer to the first element of a stored value or a literal."""
+        if isinstance(atom, Literal):
+            return self.emission.constant(atom.value)
+        return self.at_slot(self.given.slots[atom], atom)
+
+    def first(self, view: View) -> Any:
+        """The pointer to the first element of a view."""
+        pointer, size = self.pointer(view.root), view.type.dtype.itemsize
+        return self.build.ir.gep(pointer, [I64(view.offset * size)], source_etype=I8) if view.offset else pointer
+
+    def loops(self, step: LoopsStep) -> None:
+        """Call the function of a loop nest."""
+        loops, slots = step.loops, self.given.slots
+        if 0 in loops.extents:
+            return
+        operands: dict[Slot, Var] = {}
+        for var in (*step.reads, *step.outputs):
+            operands.setdefault(slots[var], var)
+        order = {slot: n for n, slot in enumerate(operands)}
+
+        def make() -> ir.Function:
+            name = self.emission.module.get_unique_name("nest")
+            function = new_function(self.emission.module, name, [POINTER] * len(operands))
+            function.attributes.add("noinline")
+            build = Build(self.emission.module, self.emission.target, function)
+            NestEmitter(build, loops, lambda var: function.args[order[slots[var]]]).emit()
+            build.ret()
+            return function
+
+        function = self.emission.shared(loops.key(lambda var: order[slots[var]]), make)
+        self.build.call_function(function, [self.pointer(var) for var in operands.values()])
+
+    def host(self, step: SingleStep) -> None:
+        """Call Python for a step."""
+        emission, build = self.emission, self.build
+        number = len(emission.hosts)
+        emission.hosts.append(HostCall(step.equation.operation, step.views, [v.type for v in step.outputs]))
+        pointers = [self.first(v) for v in step.views] + [self.pointer(v) for v in step.outputs]
+        table = build.stack_slot(POINTER, max(len(pointers), 1))
+        for n, pointer in enumerate(pointers):
+            build.ir.store(pointer, build.ir.gep(table, [I64(n)], source_etype=POINTER))
+        kind = ir.FunctionType(I32, [I64, POINTER])
+        status = build.ir.call(_Callee(emission.callback, kind), [I64(number), table])
+        with build.ir.if_then(build.ir.icmp_signed("!=", status, I32(0)), likely=False):
+            build.ir.ret(status)
+
+    def load_scalar(self, view: View) -> Value:
+        """The value of a scalar operand."""
+        return self.build.load(self.first(view), carrier(view.type.dtype))
+
+    def copy(self, source: Any, target: Any, size: int) -> None:
+        """Copy bytes between places that do not overlap."""
+        name, boolean = "llvm.memcpy.p0.p0.i64", ir.IntType(1)
+        function = self.build.declare(name, ir.VoidType(), [POINTER, POINTER, I64, boolean])
+        self.build.ir.call(function, [target, source, I64(size), boolean(0)])
+
+
+class _Callee:
+    """A pointer that is called as a function of a known type."""
+
+    def __init__(self, pointer: Any, function_type: ir.FunctionType) -> None:
+        self.pointer, self.function_type = pointer, function_type

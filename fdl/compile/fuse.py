@@ -1,0 +1,352 @@
+"""Fusion: which equations share a loop nest, and in which order everything runs.
+
+Equations are placed one after the other into a list of steps. An elementwise equation, a reduction or a copy may join a
+nest over as many elements, no earlier than what it reads is there, if it reads what that nest makes only at the same
+element. Operations that just move elements are not computed at all: the ones that read them read the source instead.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fdl.compile.affine import common_refinement, identity, row_major, strides, unflatten
+from fdl.compile.body import Body, Constant, Load, NotAffine
+from fdl.compile.lowering import REDUCTIONS, carrier, is_lowerable, takes_views
+from fdl.core.program import Atom, Literal, Program, Var
+from fdl.core.types import TensorType
+from fdl.ops.shape import Reshape
+
+#: A nest with more equations or stored operands than this takes no new ones: registers are few.
+MOST_EQUATIONS, MOST_OPERANDS = 64, 32
+
+#: How many of the last steps are looked at for one to join.
+WINDOW = 12
+
+
+@dataclass(eq=False)
+class Nest:
+    """Equations computed in the same loops.
+
+    Attributes:
+        extents: of the loops.
+        equations: elementwise ones, copies and reductions.
+        reduced: which loops are reduced by the reductions; None if there are none.
+        scope: of the checkpointed block.
+        shapes: that the extents refine.
+        operands: stored values read.
+    """
+
+    extents: tuple[int, ...]
+    scope: int
+    equations: list[Any] = field(default_factory=list)
+    reduced: tuple[bool, ...] | None = None
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    operands: set[Var] = field(default_factory=set)
+
+    @property
+    def outputs(self) -> list[Var]:
+        """What it makes."""
+        return [v for e in self.equations for v in e.outputs]
+
+
+@dataclass(eq=False)
+class Single:
+    """An equation that has a kernel, or a call of the host, of its own."""
+
+    equation: Any
+
+    @property
+    def outputs(self) -> list[Var]:
+        """What it makes."""
+        return list(self.equation.outputs)
+
+
+@dataclass(frozen=True)
+class View:
+    """A strided window on a stored value; strides and offset count elements."""
+
+    root: Atom
+    offset: int
+    strides: tuple[int, ...]
+    type: TensorType
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The operation that stores a value a second time, as an output of its own."""
+
+    family = "copy"
+    multiple = False
+    effect = False
+    name = "copy"
+
+
+class Schedule:
+    """The steps of a Program, in order.
+
+    Attributes:
+        steps: nests and single equations.
+        home: the number of the step that makes a stored value; -1 for inputs and constants.
+        outputs: of the Program; Copies added where an output is not made by a step, or made once and returned twice.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.steps: list[Nest | Single] = []
+        self.home: dict[Var, int] = {v: -1 for v in program.inputs}
+        self.home.update((v, -1) for v, _ in program.constants)
+        self._virtual: dict[Var, Any] = {}
+        for equation in program.equations:
+            self.place(equation)
+        self.outputs = self.place_outputs()
+
+    def virtual(self, var: Var) -> Any:
+        """The equation of a value that is not stored."""
+        return self._virtual.get(var)
+
+    def place(self, equation: Any) -> None:
+        """Put an equation where it belongs."""
+        kind = classify(equation)
+        if kind == "virtual" or (kind == "nest" and self.is_free(equation)):
+            self._virtual[equation.outputs[0]] = equation
+        elif kind == "nest":
+            self.place_in_nest(equation)
+        else:
+            self.place_single(equation)
+
+    def is_free(self, equation: Any) -> bool:
+        """Whether an elementwise equation reads no memory, so that it is rather computed again than stored."""
+        if equation.operation.family != "elementwise":
+            return False
+        return all(isinstance(a, Literal) or self.is_known(a) for a in equation.inputs)
+
+    def is_known(self, var: Var) -> bool:
+        """Whether a value is made of literals and indices alone, by at most a few operations."""
+        equation, steps = self.virtual(var), 0
+        while equation is not None and equation.inputs and steps < 8:
+            steps += 1
+            operands = [a for a in equation.inputs if not isinstance(a, Literal)]
+            if not operands:
+                return True
+            if len(operands) > 1:
+                return False
+            equation = self.virtual(operands[0])
+        return equation is not None and not equation.inputs
+
+    # Singles
+
+    def place_single(self, equation: Any) -> None:
+        """Append an equation of its own; its operands get stored unless it reads strided views."""
+        for atom in equation.inputs:
+            if isinstance(atom, Var) and (not takes_views(equation) or self.view(atom) is None):
+                self.store(atom)
+        self.append(Single(equation))
+
+    def append(self, step: Nest | Single) -> None:
+        """Add a step at the end."""
+        self.home.update((v, len(self.steps)) for v in step.outputs)
+        self.steps.append(step)
+
+    def store(self, var: Var) -> None:
+        """Make sure that the elements of `var` are in memory in row-major order."""
+        equation = self.virtual(var)
+        if equation is None:
+            return
+        if isinstance(equation.operation, Reshape) and isinstance(equation.inputs[0], Var):
+            self.store(equation.inputs[0])
+            return
+        del self._virtual[var]
+        self.place_in_nest(equation)
+
+    def root(self, atom: Atom) -> Atom:
+        """The stored value that has the elements of `atom` in the same order."""
+        while isinstance(atom, Var) and (equation := self.virtual(atom)) is not None:
+            if not isinstance(equation.operation, Reshape):
+                break
+            atom = equation.inputs[0]
+        return atom
+
+    def view(self, atom: Atom) -> View | None:
+        """`atom` as a strided window on what is stored, if it is one."""
+        extents = atom.type.shape
+        body = Body(extents, self.virtual)
+        try:
+            body.read(atom, identity(extents))
+        except NotAffine:
+            return None
+        if len(body.instructions) != 1:
+            return None
+        found = body.instructions[0]
+        if isinstance(found, Constant):
+            literal = Literal(np.frombuffer(found.data, found.dtype).reshape(()))
+            return View(literal, 0, (0,) * atom.type.ndim, atom.type)
+        if not isinstance(found, Load) or found.guards:
+            return None
+        return View(found.var, found.flat.constant, found.flat.coefficients, atom.type)
+
+    def operand(self, atom: Atom) -> View:
+        """Where an operand of a single step is."""
+        root = self.root(atom)
+        if isinstance(root, Literal) or self.virtual(root) is not None:
+            found = self.view(atom)
+            assert found is not None
+            return found
+        return View(root, 0, strides(atom.type.shape), atom.type)
+
+    # Nests
+
+    def place_in_nest(self, equation: Any) -> None:
+        """Let an equation join a nest, or begin one."""
+        shape = loop_shape(equation)
+        while True:
+            try:
+                own = common_refinement(shape)
+                loads = self.reads(equation, own)  # type: ignore[arg-type]
+                break
+            except NotAffine as error:
+                self.store(error.var)
+        earliest = max((self.home[load.var] for load in loads), default=-1)
+        best, rank = None, 0
+        for number in range(max(earliest, len(self.steps) - WINDOW, 0), len(self.steps)):
+            found = self.joined(self.steps[number], number, equation, shape)
+            if found is not None and found[0] >= rank:
+                rank, best = found[0], (number, *found[1:])
+        if best is None:
+            nest = Nest(own, getattr(equation, "scope", 0), [], None, [])  # type: ignore[arg-type]
+            self.append(nest)
+            best = (len(self.steps) - 1, own, loads)
+        self.join(best[0], equation, shape, best[1], best[2])
+
+    def join(self, number: int, equation: Any, shape: tuple[int, ...], extents: tuple[int, ...], loads: Any) -> None:
+        """Add an equation to the nest at `number`."""
+        nest: Any = self.steps[number]
+        if nest.reduced is not None:
+            nest.reduced = _refined(nest.reduced, nest.extents, extents)
+        nest.extents = extents
+        nest.shapes.append(shape)
+        nest.equations.append(equation)
+        nest.operands.update(load.var for load in loads if self.home[load.var] != number)
+        if equation.operation.family == "reduce":
+            nest.reduced = reduced_loops(equation, extents)
+        for var in equation.outputs:
+            self.home[var] = number
+
+    def reads(self, equation: Any, extents: tuple[int, ...]) -> list[Load]:
+        """What an equation loads in loops of these extents."""
+        body = Body(extents, self.virtual)
+        if equation.operation.family == "reduce":
+            body.read(equation.inputs[0], body.place(equation.inputs[0].type.shape))
+        else:
+            body.define(equation)
+        return body.loads()
+
+    def joined(self, nest: Any, number: int, equation: Any, shape: tuple[int, ...]) -> Any:
+        """(rank, extents, loads) if the equation can join the nest and gains by it."""
+        if not isinstance(nest, Nest) or nest.scope != getattr(equation, "scope", 0):
+            return None
+        if len(nest.equations) >= MOST_EQUATIONS or len(nest.operands) >= MOST_OPERANDS:
+            return None
+        if not nest.shapes or _size(nest.shapes[0]) != _size(shape):
+            return None
+        extents = common_refinement(nest.extents, shape)
+        if extents is None:
+            return None
+        if equation.operation.family == "reduce" and nest.reduced is not None:
+            if reduced_loops(equation, extents) != _refined(nest.reduced, nest.extents, extents):
+                return None
+        try:
+            loads = self.reads(equation, extents)
+        except NotAffine:
+            return None
+        rank = 0
+        for load in loads:
+            if self.home[load.var] == number:
+                if load.flat != row_major(extents) or load.guards or self.is_reduction(load.var, nest):
+                    return None
+                rank += 2
+            elif load.var in nest.operands and load.var.type.size * 2 > _size(shape):
+                rank += 1
+        return (rank, extents, loads) if rank else None
+
+    def is_reduction(self, var: Var, nest: Nest) -> bool:
+        """Whether a result of `nest` is complete only when its loops are."""
+        return any(e.operation.family == "reduce" and var in e.outputs for e in nest.equations)
+
+    # Outputs
+
+    def place_outputs(self) -> list[Var]:
+        """A stored variable for every output, each with memory of its own."""
+        taken: set[Any] = set()
+        found = []
+        for atom in self.program.outputs:
+            if isinstance(atom, Var):
+                self.store(atom)
+            root = self.root(atom)
+            if isinstance(root, Literal) or root in taken or self.home[root] == -1:
+                root = Var(atom.type)
+                self.place_in_nest(_CopyEquation((atom,), (root,)))
+            taken.add(root)
+            found.append(root)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class _CopyEquation:
+    inputs: tuple[Atom, ...]
+    outputs: tuple[Var, ...]
+    operation: Copy = Copy()
+    source: str = ""
+    scope: int = 0
+
+
+def classify(equation: Any) -> str:
+    """How an equation is computed: ``virtual`` (where it is read), in a ``nest``, or as a ``single`` step."""
+    operation = equation.operation
+    if operation.effect or operation.multiple:
+        return "single"
+    dtypes = [a.type.dtype for a in (*equation.inputs, *equation.outputs)]
+    if operation.family == "move":
+        plain = isinstance(operation, Reshape) or operation.name == "iota" or hasattr(operation, "source")
+        plain = plain or (operation.name == "pad" and not any(operation.interior))
+        return "virtual" if plain and all(carrier(d) is not None for d in dtypes) else "single"
+    if operation.family == "elementwise":
+        return "nest" if is_lowerable(operation, tuple(a.type.dtype for a in equation.inputs)) else "single"
+    if operation.family == "reduce" and type(operation).__name__ in REDUCTIONS:
+        x = equation.inputs[0].type
+        simple = x.size > 0 and x.dtype.kind != "c" and isinstance(equation.inputs[0], Var)
+        return "nest" if simple else "single"
+    return "single"
+
+
+def loop_shape(equation: Any) -> tuple[int, ...]:
+    """The shape that the loops of an equation run over."""
+    if equation.operation.family == "reduce":
+        return tuple(equation.inputs[0].type.shape)
+    return tuple(equation.outputs[0].type.shape)
+
+
+def reduced_loops(equation: Any, extents: tuple[int, ...]) -> tuple[bool, ...]:
+    """Which loops run over axes that a reduction reduces."""
+    position = unflatten(row_major(extents), equation.inputs[0].type.shape)
+    assert position is not None
+    axes = [position[a] for a in equation.operation.axes]
+    return tuple(any(p.coefficients[j] for p in axes) for j in range(len(extents)))
+
+
+def _refined(reduced: tuple[bool, ...], extents: tuple[int, ...], finer: tuple[int, ...]) -> tuple[bool, ...]:
+    """The marks of loops, for loops cut finer."""
+    found, rest = [], list(finer)
+    for mark, extent in zip(reduced, extents, strict=True):
+        while extent > 1:
+            found.append(mark)
+            extent //= rest.pop(0)
+    return tuple(found)
+
+
+def _size(shape: Iterable[int]) -> int:
+    size = 1
+    for extent in shape:
+        size *= extent
+    return size

@@ -1,0 +1,257 @@
+"""Code for loop nests: explicit vectors along the last loop, sums in an order that depends on the shapes only."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from fdl.compile.affine import Affine
+from fdl.compile.body import Apply, Choose, Constant, Guards, Index, Load
+from fdl.compile.build import Build
+from fdl.compile.loops import Loops, Reduce
+from fdl.compile.lowering import carrier, neutral
+from fdl.compile.values import Value
+from fdl.core.program import Var
+from fdl.dtypes import int32, int64
+from fdl.ops.precision import accumulator
+
+#: Bodies up to this many instructions are repeated for smaller and smaller vectors at the end of a row, larger ones
+#: run element by element there.
+SMALL_BODY = 24
+
+Counters = tuple[Any, ...]
+
+
+class NestEmitter:
+    """Emits one nest at the end of a function.
+
+    Args:
+        build: where the code goes.
+        loops: the nest.
+        pointer: the LLVM pointer to the first element of a stored value.
+    """
+
+    def __init__(self, build: Build, loops: Loops, pointer: Callable[[Var], Any]) -> None:
+        self.build, self.loops, self.pointer = build, loops, pointer
+        self.last = len(loops.extents) - 1
+
+    def emit(self) -> None:
+        """Emit all loops."""
+        loops = self.loops
+        kept = [j for j, mark in enumerate(loops.reduced) if not mark]
+        reduced = [j for j, mark in enumerate(loops.reduced) if mark]
+        counters: Counters = (None,) * len(loops.extents)
+        if not loops.extents:
+            self.columns(counters, [], 1, 1)
+        elif not loops.reductions:
+            with ExitStack() as stack:
+                counters = self.enter(stack, counters, kept[:-1])
+                for first, stop, lanes in self.spans():
+                    with self.build.loop(first, stop, lanes) as i:
+                        self.store(self.evaluate(_with(counters, self.last, i), lanes), _with(counters, self.last, i))
+        elif loops.reduced[-1]:
+            with ExitStack() as stack:
+                self.rows(self.enter(stack, counters, kept), reduced)
+        else:
+            with ExitStack() as stack:
+                counters = self.enter(stack, counters, kept[:-1])
+                for first, stop, lanes in self.spans():
+                    unroll = self.unroll((stop - first) // lanes)
+                    with self.build.loop(first, stop, lanes * unroll) as i:
+                        self.columns(_with(counters, self.last, i), reduced, lanes, unroll)
+
+    def enter(self, stack: ExitStack, counters: Counters, axes: Sequence[int]) -> Counters:
+        """Open the loops of some axes."""
+        for axis in axes:
+            counters = _with(counters, axis, stack.enter_context(self.build.loop(0, self.loops.extents[axis])))
+        return counters
+
+    @property
+    def lanes(self) -> int:
+        """Elements of a full vector: as many as a register holds of the widest dtype that is computed with."""
+        sizes = [4 if d.itemsize == 2 and d.kind not in "iu" else d.itemsize for d in self.dtypes() if d.kind != "b"]
+        return max(1, self.build.target.vector_bits // 8 // max(sizes, default=4))
+
+    def dtypes(self) -> Iterator[np.dtype]:
+        """The dtypes of all values."""
+        for instruction in self.loops.instructions:
+            if not isinstance(instruction, Index):
+                dtype = instruction.var.type.dtype if isinstance(instruction, Load) else instruction.dtype
+                yield carrier(dtype) or dtype
+
+    def spans(self) -> Iterator[tuple[int, int, int]]:
+        """The last loop in pieces (first, stop, lanes)."""
+        extent, lanes, first = self.loops.extents[self.last], self.lanes, 0
+        while first < extent:
+            if extent - first >= lanes:
+                stop = first + (extent - first) // lanes * lanes
+                yield first, stop, lanes
+                first = stop
+            lanes = lanes // 2 if len(self.loops.instructions) <= SMALL_BODY else 1
+
+    def unroll(self, count: int) -> int:
+        """How many vectors are worked on at once, so that sums do not wait for each other."""
+        most = 4 if len(self.loops.instructions) <= 12 else 2
+        return next(u for u in (most, 2, 1) if count % u == 0 and u <= most)
+
+    def rows(self, counters: Counters, reduced: Sequence[int]) -> None:
+        """Reductions whose last loop is reduced: vectors of partial results, combined at the end."""
+        plan = [(first, stop, lanes, self.unroll((stop - first) // lanes)) for first, stop, lanes in self.spans()]
+        partial = [[self.start(lanes) for _ in range(unroll)] for _, _, lanes, unroll in plan]
+        with ExitStack() as stack:
+            counters = self.enter(stack, counters, reduced[:-1])
+            for (first, stop, lanes, unroll), variables in zip(plan, partial, strict=True):
+                with self.build.loop(first, stop, lanes * unroll) as i:
+                    for u in range(unroll):
+                        here = _with(counters, self.last, i + u * lanes)
+                        values = self.evaluate(here, lanes)
+                        self.store(values, here)
+                        self.accumulate(variables[u], values)
+        for number, reduction in enumerate(self.loops.reductions):
+            totals = []
+            for variables in partial:
+                found = [v[number].get() for v in variables]
+                while len(found) > 1:
+                    found = [self.combine(reduction, a, b) for a, b in zip(found[::2], found[1::2], strict=True)]
+                totals.append(self.build.reduce(reduction.kind, found[0]))
+            total = totals[0]
+            for other in totals[1:]:
+                total = self.combine(reduction, total, other)
+            self.finish(reduction, total, counters)
+
+    def columns(self, counters: Counters, reduced: Sequence[int], lanes: int, unroll: int) -> None:
+        """Reductions whose last loop is kept: `unroll` neighbouring vectors of results stay in registers."""
+        outer = counters
+        variables = [self.start(lanes) for _ in range(unroll)]
+        with ExitStack() as stack:
+            counters = self.enter(stack, counters, reduced)
+            for u in range(unroll):
+                here = self.beside(counters, u * lanes)
+                values = self.evaluate(here, lanes)
+                self.store(values, here)
+                self.accumulate(variables[u], values)
+        for u in range(unroll):
+            for number, reduction in enumerate(self.loops.reductions):
+                self.finish(reduction, variables[u][number].get(), self.beside(outer, u * lanes))
+
+    def beside(self, counters: Counters, distance: int) -> Counters:
+        """The counters of a vector further along the last loop."""
+        return _with(counters, self.last, counters[self.last] + distance) if distance else counters
+
+    def start(self, lanes: int) -> list[Any]:
+        """Variables that hold the result of reducing nothing."""
+        found = []
+        for reduction in self.loops.reductions:
+            dtype = accumulator(reduction.var.type.dtype)
+            found.append(self.build.variable(self.build.constant(neutral(reduction.kind, dtype), dtype, lanes)))
+        return found
+
+    def accumulate(self, variables: Sequence[Any], values: Sequence[Value]) -> None:
+        """Combine one more vector with what has been reduced."""
+        for variable, reduction in zip(variables, self.loops.reductions, strict=True):
+            value = self.build.convert(values[reduction.number], accumulator(reduction.var.type.dtype))
+            variable.set(self.combine(reduction, variable.get(), value))
+
+    def combine(self, reduction: Reduce, x: Value, y: Value) -> Value:
+        """Two partial results."""
+        build = self.build
+        combine = {
+            "sum": build.add, "prod": build.mul, "max": build.max, "min": build.min,
+            "and": build.and_, "or": build.or_, "xor": build.xor,
+        }[reduction.kind]  # fmt: skip
+        return combine(x, build.broadcast(y, x.lanes))
+
+    def finish(self, reduction: Reduce, total: Value, counters: Counters) -> None:
+        """Store a complete result."""
+        value = self.build.convert(total, reduction.var.type.dtype)
+        stride = reduction.flat.coefficients[self.last] if value.lanes > 1 else 1
+        self.build.store(value, self.pointer(reduction.var), self.address(reduction.flat, counters), stride)
+
+    def store(self, values: Sequence[Value], counters: Counters) -> None:
+        """Store what the nest makes for each iteration."""
+        for item in self.loops.stores:
+            value = values[item.number]
+            stride = item.flat.coefficients[self.last] if value.lanes > 1 else 1
+            self.build.store(value, self.pointer(item.var), self.address(item.flat, counters), stride)
+
+    def address(self, affine: Affine, counters: Counters) -> Any:
+        """An affine index at the current iteration (of the first lane), as an integer or a value."""
+        total: Any = affine.constant
+        for coefficient, counter in zip(affine.coefficients, counters, strict=True):
+            if coefficient:
+                term = counter if coefficient == 1 else counter * coefficient
+                total = term if isinstance(total, int) and total == 0 else term + total
+        return total
+
+    def evaluate(self, counters: Counters, lanes: int) -> list[Value]:
+        """All instructions for one vector of iterations."""
+        values: list[Value] = []
+        masks: dict[Guards, Any] = {}
+        for instruction in self.loops.instructions:
+            values.append(self.broadcast(self.compute(instruction, values, counters, lanes, masks), lanes))
+        return values
+
+    def broadcast(self, value: Value, lanes: int) -> Value:
+        return self.build.broadcast(value, lanes)
+
+    def compute(
+        self, instruction: Any, values: Sequence[Value], counters: Counters, lanes: int, masks: dict[Guards, Any]
+    ) -> Value:
+        """One instruction."""
+        build = self.build
+        if isinstance(instruction, Apply):
+            return instruction.operation.lower(build, *(values[o] for o in instruction.operands))
+        if isinstance(instruction, Constant):
+            dtype = carrier(instruction.dtype)
+            return build.constant(np.frombuffer(instruction.data, dtype)[0], dtype, lanes)
+        if isinstance(instruction, Load):
+            return self.load(instruction, counters, lanes, masks)
+        if isinstance(instruction, Choose):
+            condition = self.mask(instruction.guards, counters, lanes, masks)
+            return build.select(condition, values[instruction.inside], values[instruction.outside])
+        index = build.index(self.address(instruction.value, counters))
+        step = instruction.value.coefficients[self.last] if lanes > 1 else 0
+        if step:
+            index = build.broadcast(index, lanes) + build.iota(int64, lanes) * build.constant(step, int64, lanes)
+        return build.convert(index, instruction.dtype)
+
+    def load(self, load: Load, counters: Counters, lanes: int, masks: dict[Guards, Any]) -> Value:
+        """A vector from memory."""
+        build, dtype = self.build, carrier(load.var.type.dtype)
+        stride = load.flat.coefficients[self.last] if lanes > 1 else 0
+        index, pointer = self.address(load.flat, counters), self.pointer(load.var)
+        if not load.guards:
+            return build.load(pointer, dtype, index, lanes if stride else 1, stride or 1)
+        fixed = tuple(g for g in load.guards if lanes == 1 or not g[0].coefficients[self.last])
+        if stride == 0:
+            # Lanes share the element, which may be missing only for a reason that they share.
+            if fixed:
+                inside = self.mask(fixed, counters, 1, masks)
+                index = build.select(inside, build.index(index), build.index(0))
+            return build.load(pointer, dtype, index)
+        return build.load(pointer, dtype, index, lanes, stride, self.mask(load.guards, counters, lanes, masks))
+
+    def mask(self, guards: Guards, counters: Counters, lanes: int, masks: dict[Guards, Any]) -> Value:
+        """Whether all guards hold, per lane."""
+        key = (guards, lanes)
+        if key not in masks:
+            tests = [self.inside(index, extent, counters, lanes) for index, extent in guards]
+            total = tests[0]
+            for test in tests[1:]:
+                total = self.build.and_(total, test)
+            masks[key] = self.build.broadcast(total, lanes)  # type: ignore[index]
+        return masks[key]  # type: ignore[index]
+
+    def inside(self, affine: Affine, extent: int, counters: Counters, lanes: int) -> Value:
+        """Whether 0 <= index < extent."""
+        build = self.build
+        index = build.convert(build.index(self.address(affine, counters)), int32)
+        step = affine.coefficients[self.last] if lanes > 1 else 0
+        if step:
+            index = build.broadcast(index, lanes) + build.iota(int32, lanes) * build.constant(step, int32, lanes)
+        return build.and_(build.ge(index, 0), build.lt(index, extent))
+
+
+def _with(counters: Counters, axis: int, value: Any) -> Counters:
+    return (*counters[:axis], value, *counters[axis + 1 :])

@@ -1,0 +1,138 @@
+"""Numbers behind the functions: the layout of floats and polynomial coefficients.
+
+The coefficients interpolate the stated function at Chebyshev nodes of the stated interval; degrees are the lowest whose error
+stays below 2^-26 (float32) and 2^-55 (float64) of the result.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fdl.dtypes import float32, float64
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary floating-point format and what depends on it.
+
+    Attributes:
+        integer: the unsigned dtype of its bits.
+        mantissa: stored bits of the significand.
+        bias: of the exponent.
+        magic: 1.5 * 2^mantissa: adding it rounds to an integer that then is in the low bits.
+        ln2_high, ln2_low: log(2) in two parts, the first short enough for exact products with exponents.
+        exp_low, exp_high: beyond these exp is zero or infinite.
+        exp, log, erf, erfc, sin, cos, atan: coefficients, lowest degree first; see the functions that use them.
+    """
+
+    integer: np.dtype
+    mantissa: int
+    bias: int
+    ln2_high: float
+    ln2_low: float
+    exp_low: float
+    exp_high: float
+    exp: tuple[float, ...]
+    log: tuple[float, ...]
+    erf: tuple[float, ...]
+    erfc: tuple[float, ...]
+    sin: tuple[float, ...]
+    cos: tuple[float, ...]
+    atan: tuple[float, ...]
+
+    @property
+    def magic(self) -> float:
+        return float(1.5 * 2.0**self.mantissa)
+
+    @property
+    def magic_bits(self) -> int:
+        return (self.bias + self.mantissa) << self.mantissa | 1 << (self.mantissa - 1)
+
+    @property
+    def smallest_normal(self) -> float:
+        return float(2.0 ** (1 - self.bias))
+
+
+SINGLE = Format(
+    integer=np.dtype(np.uint32),
+    mantissa=23,
+    bias=127,
+    ln2_high=0.693145751953125,
+    ln2_low=1.4286068203094173e-06,
+    exp_low=-104.5,
+    exp_high=89.0,
+    exp=(0.5, 0.166666672, 0.0416664667, 0.00833331048, 0.00139336498, 0.000198909911),
+    log=(0.666666865, 0.399887592, 0.295809865),
+    erf=(0.128379166, -0.37612626, 0.112835944, -0.0268542115, 0.00518908724, -0.00080168643, 7.87587487e-05),
+    erfc=(
+        1.23751259, -0.140240774, 0.00358650321, 0.0822845623, -0.108825155, 0.0922028869, -0.0585749447,
+        0.0288897511, -0.00987358484, 0.000730307947,
+    ),
+    sin=(-0.166666672, 0.00833333191, -0.000198400827, 2.72493139e-06),
+    cos=(0.0416666642, -0.00138883002, 2.45474366e-05),
+    atan=(-0.333333313, 0.199995384, -0.142638966, 0.107430995, -0.06449835),
+)  # fmt: skip
+
+DOUBLE = Format(
+    integer=np.dtype(np.uint64),
+    mantissa=52,
+    bias=1023,
+    ln2_high=0.6931471803691238,
+    ln2_low=1.9082149292705877e-10,
+    exp_low=-746.0,
+    exp_high=710.0,
+    exp=(
+        0.5, 0.1666666666666667, 0.04166666666666667, 0.008333333333326136, 0.0013888888888883748,
+        0.00019841269874820627, 2.4801587325547743e-05, 2.7557255400206422e-06, 2.75572736431103e-07,
+        2.5105217004720745e-08, 2.0914686968086876e-09,
+    ),
+    log=(
+        0.666666666666667, 0.3999999999989889, 0.28571428626253836, 0.22222211089379496, 0.1818289243253687,
+        0.15331611722055008, 0.14617807153417325,
+    ),
+    erf=(
+        0.12837916709551256, -0.37612638903183543, 0.11283791670945006, -0.02686617064323777, 0.0052239776071164225,
+        -0.0008548325975389692, 0.00012055294904839707, -1.492473690741966e-05, 1.6447424703317362e-06,
+        -1.6208483801871705e-07, 1.3720064546777686e-08, -7.795898827002142e-10,
+    ),
+    erfc=(
+        1.2375126308378275, -0.1402405985855467, 0.003585415485464451, 0.08227673849011159, -0.10880393014178065,
+        0.09230432116163552, -0.05869339858813158, 0.02836227739745253, -0.00974657958598219, 0.0017556260544297163,
+        0.0002937139373344796, -0.00029015521474268577, 5.164754281806127e-05, 2.238824375911899e-05,
+        -1.1438607757313332e-05, -9.825244324390913e-07, 1.7392003469144987e-06, -4.478649333151332e-08,
+        -2.414138909553993e-07, 1.3348838360681335e-08, 2.493261324407241e-08,
+    ),
+    sin=(
+        -0.16666666666666666, 0.008333333333333331, -0.00019841269841265017, 2.755731921930192e-06,
+        -2.5052106219521895e-08, 1.6058529572267877e-10, -7.586576588171073e-13,
+    ),
+    cos=(
+        0.041666666666666664, -0.0013888888888887382, 2.480158729874307e-05, -2.7557317260008837e-07,
+        2.0876143827993133e-09, -1.1382456778061306e-11,
+    ),
+    atan=(
+        -0.3333333333333333, 0.1999999999999548, -0.14285714284657894, 0.11111111014561013, -0.09090904549884611,
+        0.07692182535116648, -0.06664502215671447, 0.058580687568615106, -0.05085030492810941, 0.03921955253255129,
+        -0.019162068915902573,
+    ),
+)  # fmt: skip
+
+#: (log((1 + s) / (1 - s)) - 2 s - 2/3 s^3) / s^5 in s^2 up to 0.0295, to 2^-69 of the logarithm.
+POWER_LOG = (
+    0.4, 0.2857142857142937, 0.22222222221652765, 0.18181818336099848, 0.1538459488700718, 0.1333480879881234,
+    0.11706126464563398, 0.11724327060846747,
+)  # fmt: skip
+
+
+def format_of(dtype: np.dtype) -> Format:
+    """The format that functions of `dtype` compute in."""
+    return {float32: SINGLE, float64: DOUBLE}[dtype]
+
+
+def polynomial(build: Any, x: Any, coefficients: tuple[float, ...]) -> Any:
+    """Horner's rule; coefficients from the constant term up."""
+    total = build.constant(coefficients[-1], x.dtype, x.lanes)
+    for c in reversed(coefficients[:-1]):
+        total = build.fma(total, x, c)
+    return total
