@@ -10,7 +10,7 @@ from fdl.core.trace import lift
 from fdl.core.types import TensorType
 from fdl.dtypes import INTEGER
 from fdl.errors import DtypeError, ShapeError
-from fdl.ops.shape import Structural, all_batched, full, repeat, zeros_of
+from fdl.ops.shape import Structural, all_batched, full, repeat, reshape, zeros_of
 
 
 class Slice(Structural):
@@ -31,6 +31,12 @@ class Slice(Structural):
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         return x[tuple(map(slice, self.starts, self.limits, self.strides))]
+
+    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
+        return [index * step + start for index, step, start in zip(position, self.strides, self.starts, strict=True)]
+
+    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
+        return [p * s + a for p, a, s in zip(position, self.starts, self.strides, strict=True)]
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         spans = [_dilated(n, s - 1) for n, s in zip(cotangent.type.shape, self.strides, strict=True)]
@@ -188,6 +194,12 @@ class Reverse(Structural):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return np.flip(x, self.axes)
 
+    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
+        return [p * -1 + (n - 1) if a in self.axes else p for a, (p, n) in enumerate(zip(position, x.shape, strict=True))]
+
+    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
+        return [p * -1 + (n - 1) if a in self.axes else p for a, (p, n) in enumerate(zip(position, x.shape, strict=True))]
+
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         return (self(cotangent),)
 
@@ -198,6 +210,111 @@ class Reverse(Structural):
         yield Reverse((0, 2)), rng.normal(size=(3, 4, 2))
         yield Reverse((1,)), rng.normal(size=(2, 0))
         yield Reverse(()), rng.normal(size=())
+
+
+class DynamicSlice(Primitive):
+    """A block of ``sizes`` that begins at the starts, integer scalars, moved so that it lies inside the operand."""
+
+    family = "gather"
+    linear = True
+    sizes: tuple[int, ...]
+
+    def result(self, *types: TensorType) -> TensorType:
+        x, *starts = types
+        check_starts(self, starts, x.ndim)
+        if len(self.sizes) != x.ndim or any(not 0 <= size <= n for size, n in zip(self.sizes, x.shape, strict=True)):
+            raise ShapeError(f"dynamic_slice: a block of sizes {self.sizes} does not fit into {x}")
+        return x.with_shape(self.sizes)
+
+    def reference(self, x: np.ndarray, *starts: np.ndarray) -> np.ndarray:
+        return x[_block(x.shape, starts, self.sizes)]
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return self(*primals), self(tangents[0], *primals[1:])
+
+    def transpose(self, cotangent: Any, x: Any, *starts: Any) -> Sequence[Any]:
+        return dynamic_update_slice(zeros_of(x.type), cotangent, starts), *(None for _ in starts)
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        from fdl.ops.indexing import Gather, GatherDimensionNumbers
+
+        x, *starts = args
+        if not any(batched[1:]):
+            return DynamicSlice((size, *self.sizes))(x, lift(np.int32(0)), *starts)
+        axes = tuple(range(1, len(starts) + 1))
+        indices = _index_vectors(size, starts, batched[1:])
+        if batched[0]:
+            return Gather(GatherDimensionNumbers(axes, (), axes, (0,), (0,)), (1, *self.sizes), "clip")(x, indices)
+        return Gather(GatherDimensionNumbers(axes, (), tuple(range(len(starts)))), self.sizes, "clip")(x, indices)
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for starts in ((1, 2), (-3, 9), (2, 0)):
+            yield DynamicSlice((2, 3)), rng.normal(size=(4, 5)), *map(np.int32, starts)
+        yield DynamicSlice((0, 1)), rng.normal(size=(4, 5)), np.uint8(1), np.int64(4)
+        yield DynamicSlice(()), rng.normal(size=())
+        yield DynamicSlice((2,)), rng.integers(0, 9, 5), np.uint64(2**64 - 1)
+
+
+class DynamicUpdateSlice(Primitive):
+    """The operand with a block replaced by the update, which begins at the starts, moved so that it lies inside."""
+
+    family = "scatter"
+    linear = True
+
+    def result(self, *types: TensorType) -> TensorType:
+        x, update, *starts = types
+        check_starts(self, starts, x.ndim)
+        if update.dtype != x.dtype:
+            raise DtypeError(f"dynamic_update_slice needs an update of the operand's dtype, got {x} and {update}")
+        if update.ndim != x.ndim or any(size > n for size, n in zip(update.shape, x.shape, strict=True)):
+            raise ShapeError(f"dynamic_update_slice: the update {update} does not fit into {x}")
+        return x
+
+    def reference(self, x: np.ndarray, update: np.ndarray, *starts: np.ndarray) -> np.ndarray:
+        out = np.array(x)
+        out[_block(x.shape, starts, update.shape)] = update
+        return out
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        given = [zeros_of(p.type) if t is None else t for p, t in zip(primals[:2], tangents[:2], strict=True)]
+        return self(*primals), self(*given, *primals[2:])
+
+    def transpose(self, cotangent: Any, x: Any, update: Any, *starts: Any) -> Sequence[Any]:
+        of_x = self(cotangent, zeros_of(update.type), *starts) if isinstance(x, Linear) else None
+        of_update = dynamic_slice(cotangent, starts, update.type.shape) if isinstance(update, Linear) else None
+        return of_x, of_update, *(None for _ in starts)
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        from fdl.ops.indexing import Scatter, ScatterDimensionNumbers
+
+        x, update = all_batched(size, args[:2], batched[:2])
+        starts = args[2:]
+        if not any(batched[2:]):
+            return self(x, update, lift(np.int32(0)), *starts)
+        axes = tuple(range(1, len(starts) + 1))
+        numbers = ScatterDimensionNumbers(axes, (), axes, (0,), (0,))
+        return Scatter("set", numbers, "clip", unique_indices=True)(x, _index_vectors(size, starts, batched[2:]), update)
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for starts in ((1, 2), (-3, 9)):
+            yield self, rng.normal(size=(4, 5)), rng.normal(size=(2, 3)), *map(np.int32, starts)
+        yield self, rng.normal(size=(4, 5)), rng.normal(size=(0, 5)), np.int8(1), np.int64(0)
+        yield self, rng.normal(size=()), rng.normal(size=())
+        yield self, rng.integers(0, 9, 5), rng.integers(0, 9, 2), np.uint32(7)
+
+
+def _block(shape: Sequence[int], starts: Sequence[np.ndarray], sizes: Sequence[int]) -> tuple[slice, ...]:
+    inside = [min(max(int(s), 0), n - size) for s, n, size in zip(starts, shape, sizes, strict=True)]
+    return tuple(slice(s, s + size) for s, size in zip(inside, sizes, strict=True))
+
+
+def _index_vectors(size: int, starts: Sequence[Any], batched: Sequence[bool]) -> Any:
+    """Scalars as index vectors: an array of shape (size, number of starts)."""
+    from fdl.ops.convert import convert
+
+    wide = np.dtype(np.uint64 if any(s.type.dtype == np.uint64 for s in starts) else np.int64)
+    columns = [reshape(convert(s, wide), (size, 1)) for s in all_batched(size, starts, batched)]
+    return concatenate(columns, 1)
 
 
 def _dilated(extent: int, interior: int) -> int:
@@ -230,6 +347,16 @@ def concatenate(xs: Sequence[Any], axis: int) -> Any:
 def reverse(x: Any, axes: Sequence[int]) -> Any:
     """`x` in the opposite order along `axes`."""
     return Reverse(tuple(axes))(x) if len(axes) else x
+
+
+def dynamic_slice(x: Any, starts: Sequence[Any], sizes: Sequence[int]) -> Any:
+    """The block of `x` of the given sizes at `starts`, integer scalars, moved inside if it reaches out."""
+    return DynamicSlice(tuple(sizes))(x, *starts)
+
+
+def dynamic_update_slice(x: Any, update: Any, starts: Sequence[Any]) -> Any:
+    """`x` with a block replaced by `update` at `starts`, integer scalars, moved inside if it reaches out."""
+    return DynamicUpdateSlice()(x, update, *starts)
 
 
 def check_starts(operation: Primitive, starts: Sequence[TensorType], ndim: int) -> None:

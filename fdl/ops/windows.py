@@ -1,0 +1,133 @@
+"""Where the windows of gather and scatter lie in the operand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from fdl.core.types import TensorType
+from fdl.dtypes import INTEGER, uint64
+from fdl.errors import DtypeError, ShapeError
+
+MODES = ("fill", "clip", "promise_in_bounds")
+
+
+@dataclass(frozen=True)
+class GatherDimensionNumbers:
+    """How the axes of a gather's operand, indices and result belong together; the last axis of the indices is the vector.
+
+    Attributes:
+        offset_dims: axes of the result that run within a window.
+        collapsed_slice_dims: axes of the operand whose window extent is one and which the result lacks.
+        start_index_map: the axis of the operand that each entry of an index vector counts along.
+        operand_batching_dims: axes of the operand that run together with axes of the indices; the result lacks them.
+        start_indices_batching_dims: those axes of the indices.
+    """
+
+    offset_dims: tuple[int, ...]
+    collapsed_slice_dims: tuple[int, ...]
+    start_index_map: tuple[int, ...]
+    operand_batching_dims: tuple[int, ...] = ()
+    start_indices_batching_dims: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ScatterDimensionNumbers:
+    """How the axes of a scatter's operand, indices and updates belong together; the mirror image of a gather.
+
+    Attributes:
+        update_window_dims: axes of the updates that run within a window.
+        inserted_window_dims: axes of the operand whose window extent is one and which the updates lack.
+        scatter_dims_to_operand_dims: the axis of the operand that each entry of an index vector counts along.
+        operand_batching_dims: axes of the operand that run together with axes of the indices; the updates lack them.
+        scatter_indices_batching_dims: those axes of the indices.
+    """
+
+    update_window_dims: tuple[int, ...]
+    inserted_window_dims: tuple[int, ...]
+    scatter_dims_to_operand_dims: tuple[int, ...]
+    operand_batching_dims: tuple[int, ...] = ()
+    scatter_indices_batching_dims: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one size in an array of a shape; a start for each comes from an array of index vectors.
+
+    The operand is seen as rows: the axes along which windows can move are flattened into one, the others, which every
+    window spans, into a second.
+
+    Attributes:
+        shape: of the operand.
+        sizes: of a window, one extent for each axis of the operand.
+        index_map: the axis that each entry of an index vector counts along.
+        batching: axes of the operand that run together with `indices_batching`.
+        indices_batching: axes of the indices.
+    """
+
+    shape: tuple[int, ...]
+    sizes: tuple[int, ...]
+    index_map: tuple[int, ...]
+    batching: tuple[int, ...]
+    indices_batching: tuple[int, ...]
+
+    @property
+    def moving(self) -> tuple[int, ...]:
+        """Axes along which a window is shorter than the operand."""
+        return tuple(a for a, (n, size) in enumerate(zip(self.shape, self.sizes, strict=True)) if n != size)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """All axes, the moving ones first."""
+        return self.moving + tuple(a for a in range(len(self.shape)) if a not in self.moving)
+
+    def rows(self, x: np.ndarray) -> np.ndarray:
+        """The operand as rows."""
+        moving = self.moving
+        count, length = prod(self.shape[a] for a in moving), prod(self.shape[a] for a in self.order[len(moving) :])
+        return x.transpose(self.order).reshape(count, length)
+
+    def unrows(self, rows: np.ndarray) -> np.ndarray:
+        """The inverse of :meth:`rows`."""
+        return rows.reshape([self.shape[a] for a in self.order]).transpose(np.argsort(self.order))
+
+    def locate(self, indices: np.ndarray, mode: str) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of every window, of shape (places of the indices..., moving extents...), and which windows lie inside.
+
+        Windows that reach out of the operand are moved inside; only if `mode` is "fill" they count as outside.
+        """
+        places = indices.shape[:-1]
+        if indices.dtype == uint64:
+            indices = np.minimum(indices, np.uint64(2**62))
+        starts = {a: indices[..., i].astype(np.int64) for i, a in enumerate(self.index_map)}
+        for axis, other in zip(self.batching, self.indices_batching, strict=True):
+            starts[axis] = np.arange(self.shape[axis]).reshape([-1 if i == other else 1 for i in range(len(places))])
+        inside = np.ones(places, bool)
+        if mode == "fill":
+            for axis, start in starts.items():
+                inside &= (start >= 0) & (start <= self.shape[axis] - self.sizes[axis])
+        found = np.zeros(places + (1,) * len(self.moving), np.int64)
+        for i, axis in enumerate(self.moving):
+            start = np.clip(starts.get(axis, np.int64(0)), 0, self.shape[axis] - self.sizes[axis])
+            within = np.arange(self.sizes[axis]).reshape([-1 if i == j else 1 for j in range(len(self.moving))])
+            found = found * self.shape[axis] + (np.reshape(start, np.shape(start) + (1,) * len(self.moving)) + within)
+        return found, inside
+
+
+def check(what: str, windows: Windows, indices: TensorType, mode: str, types: Sequence[TensorType]) -> None:
+    """Raise unless the windows fit into the operand and the index vectors fit to the windows."""
+    shown = f"{what} of {', '.join(map(str, types))}"
+    if indices.dtype not in INTEGER:
+        raise DtypeError(f"{shown}: indices must be integers")
+    if mode not in MODES:
+        raise ValueError(f"{shown}: mode must be one of {', '.join(MODES)}, got {mode!r}")
+    if len(windows.sizes) != len(windows.shape) or any(
+        not 0 <= size <= n for size, n in zip(windows.sizes, windows.shape, strict=True)
+    ):
+        raise ShapeError(f"{shown}: a window of sizes {windows.sizes} does not fit into shape {windows.shape}")
+    if not indices.shape or indices.shape[-1] != len(windows.index_map):
+        raise ShapeError(f"{shown}: the last axis of the indices must have {len(windows.index_map)} entries")
+    for axis, other in zip(windows.batching, windows.indices_batching, strict=True):
+        if windows.shape[axis] != indices.shape[other]:
+            raise ShapeError(f"{shown}: batching axes {axis} and {other} have different extents")
