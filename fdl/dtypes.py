@@ -23,6 +23,15 @@ complex64, complex128 = np.dtype(np.complex64), np.dtype(np.complex128)
 #: A typed random key: two 32-bit words that NumPy moves around as one element.
 key = np.dtype([("word0", "<u4"), ("word1", "<u4")])
 
+
+class extended(np.generic):
+    """The abstract type of dtypes that are no numbers, for ``issubdtype``."""
+
+
+class prng_key(extended):
+    """The abstract type of typed random keys: ``issubdtype(keys.dtype, prng_key)``."""
+
+
 BOOLEAN = (bool_,)
 SIGNED = (int8, int16, int32, int64)
 UNSIGNED = (uint8, uint16, uint32, uint64)
@@ -88,6 +97,14 @@ def is_inexact(dtype: np.dtype) -> bool:
     return dtype in INEXACT
 
 
+def promote_integer(dtype: np.dtype) -> np.dtype:
+    """The dtype in which booleans and integers are summed: at least as wide as the default integer."""
+    default = np.dtype(config.default_int)
+    if dtype in UNSIGNED:
+        return max(dtype, np.dtype(f"uint{8 * default.itemsize}"), key=lambda t: t.itemsize)
+    return _join(frozenset((dtype, default))) if dtype in BOOLEAN + SIGNED else dtype
+
+
 def default_dtype(kind: Any) -> np.dtype:
     """The dtype that a Python scalar type (bool, int, float, complex) gets when nothing else decides."""
     if kind is bool:
@@ -107,6 +124,8 @@ def _node(value: Any) -> Any:
     if isinstance(value, np.dtype):
         return value
     dtype = getattr(value, "dtype", None)
+    if getattr(value, "weak", False):
+        return {"b": bool_, "i": "int*", "f": "float*", "c": "complex*"}[value.type.dtype.kind]
     if isinstance(dtype, np.dtype) and not isinstance(value, type):
         return dtype
     return as_dtype(value)

@@ -31,6 +31,26 @@ class Value:
     #: Whether the value stands for a Python scalar argument, whose dtype yields to that of arrays.
     weak = False
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents of the axes."""
+        return self.type.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the elements."""
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.type.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.type.size
+
     def concrete(self, why: str = "") -> np.ndarray:
         """The NumPy array behind the value.
 

@@ -1,0 +1,7 @@
+"""Operations closer to the primitives than `fdl.numpy`: no promotion beyond scalars, no implicit broadcasting."""
+
+from fdl.control.collective import axis_size
+from fdl.lax.callbacks import pure_callback
+from fdl.lax.collectives import all_gather, axis_index, pmax, pmean, pmin, ppermute, psum, psum_scatter
+from fdl.lax.control import associative_scan, cond, fori_loop, map, scan, switch, while_loop
+from fdl.lax.operators import *  # noqa: F403

@@ -1,0 +1,77 @@
+"""Python functions called from inside compiled ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fdl import tree
+from fdl.api.arguments import flatten_values
+from fdl.control.callback import Callback, Effect
+from fdl.control.custom import Rule
+from fdl.core.trace import is_eager
+from fdl.core.types import TensorType
+from fdl.dtypes import as_dtype
+from fdl.errors import TreeError
+
+
+def pure_callback(
+    callback: Callable[..., Any], result_shape_dtypes: Any, *args: Any, sharding: Any = None, vmap_method: str | None = None, **kwargs: Any
+) -> Any:
+    """The result of a pure Python function of NumPy arrays, also under jit.
+
+    Args:
+        callback: takes NumPy arrays in the structure of the arguments; it may be called any number of times.
+        result_shape_dtypes: a pytree of ShapeDtypeStructs (or arrays) that say what it returns.
+        *args, **kwargs: its arguments, pytrees of arrays.
+        sharding: accepted for ports, and ignored.
+        vmap_method: "sequential" (the default: once for each example), "expand_dims" or "broadcast_all" (the function takes
+            a leading batch axis).
+
+    Raises:
+        ShapeError: the function returns something else than declared.
+        DifferentiationError: the callback is differentiated.
+
+    >>> import fdl, fdl.numpy as fnp, numpy as np
+    >>> x = fnp.arange(3.0)
+    >>> fdl.jit(lambda x: fdl.pure_callback(np.cumsum, x, x))(x)
+    Array([0., 1., 3.], dtype=float32)
+    """
+    leaves, structure = flatten_values(callback, args, kwargs)
+    expected, out_structure = tree.flatten(result_shape_dtypes)
+    types = tuple(TensorType(tuple(e.shape), as_dtype(e.dtype)) for e in expected)
+
+    def run(*arrays: np.ndarray) -> list[Any]:
+        call_args, call_kwargs = tree.unflatten(structure, arrays)
+        found, its_structure = tree.flatten(callback(*call_args, **call_kwargs))
+        if its_structure != out_structure:
+            raise TreeError(f"the callback returned structure {its_structure}, but {out_structure} was declared")
+        return found
+
+    run.__qualname__ = getattr(callback, "__qualname__", "callback")
+    vectorized = vmap_method in ("expand_dims", "broadcast_all")
+    return tree.unflatten(out_structure, Callback(Rule(run), types, vectorized)(*leaves))
+
+
+def debug_callback(callback: Callable[..., None], *args: Any, ordered: bool = False, **kwargs: Any) -> None:
+    """Call a Python function for its effect, also under jit; under vmap once for each example.
+
+    Args:
+        callback: takes NumPy arrays in the structure of the arguments; what it returns is ignored.
+        *args, **kwargs: its arguments, pytrees of arrays.
+        ordered: accepted for ports; effects always happen in program order.
+
+    >>> import fdl
+    >>> fdl.jit(lambda x: fdl.debug.callback(lambda v: print("seen", v), x))(1.5)
+    seen 1.5
+    """
+    leaves, structure = flatten_values(callback, args, kwargs)
+
+    def run(*arrays: np.ndarray) -> None:
+        call_args, call_kwargs = tree.unflatten(structure, arrays)
+        callback(*call_args, **call_kwargs)
+
+    if is_eager():
+        run(*(leaf.concrete() for leaf in leaves))
+    else:
+        Effect(Rule(run))(*leaves)
