@@ -198,4 +198,4 @@ class _Callee:
     """A pointer that is called as a function of a known type."""
 
     def __init__(self, pointer: Any, function_type: ir.FunctionType) -> None:
-        self.pointer, self.function_type = pointer, function_type
+        self.function_type, self.get_reference = function_type, pointer.get_reference

@@ -82,6 +82,10 @@ class Copy:
     effect = False
     name = "copy"
 
+    def source(self, position: Any, x: TensorType) -> Any:
+        """Every element stays where it is."""
+        return position
+
 
 class Schedule:
     """The steps of a Program, in order.
