@@ -311,8 +311,10 @@ def classify(equation: Any) -> str:
     if operation.effect or operation.multiple:
         return "single"
     dtypes = [a.type.dtype for a in (*equation.inputs, *equation.outputs)]
+    if operation.name == "iota":
+        return "virtual" if carrier(dtypes[0]) == dtypes[0] else "single"
     if operation.family == "move":
-        plain = isinstance(operation, Reshape) or operation.name == "iota" or hasattr(operation, "source")
+        plain = isinstance(operation, Reshape) or hasattr(operation, "source")
         plain = plain or (operation.name == "pad" and not any(operation.interior))
         return "virtual" if plain and all(carrier(d) is not None for d in dtypes) else "single"
     if operation.family == "elementwise":
