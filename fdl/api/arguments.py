@@ -83,7 +83,9 @@ class FlatFunction:
         result = self.function(*args, **kwargs)
         if self.has_aux:
             if not (isinstance(result, tuple) and len(result) == 2):
-                raise TreeError(f"with has_aux=True {name_of(self.function)} must return a pair (output, aux), not {_kind(result)}")
+                raise TreeError(
+                    f"with has_aux=True {name_of(self.function)} must return a pair (output, aux), not {_kind(result)}"
+                )
             result, aux = result
         leaves, self.out_structure = tree.flatten(result)
         outs = [self.check_output(leaf, result) for leaf in leaves]
@@ -128,7 +130,7 @@ def normalize_numbers(numbers: int | Sequence[int], count: int, name: str) -> tu
     given = (numbers,) if isinstance(numbers, int) else tuple(numbers)
     for number in given:
         if not -count <= number < count:
-            raise ValueError(f"{name}={numbers!r} names argument {number}, but the call has {count} positional arguments")
+            raise ValueError(
+                f"{name}={numbers!r} names argument {number}, but the call has {count} positional arguments"
+            )
     return tuple(n % count for n in given)
-
-

@@ -34,7 +34,9 @@ def _resolve(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any
 class _CustomFunction:
     """What custom_jvp and custom_vjp share: static arguments, flattening, calling."""
 
-    def __init__(self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] | int = (), nondiff_argnames: Sequence[str] = ()) -> None:
+    def __init__(
+        self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] | int = (), nondiff_argnames: Sequence[str] = ()
+    ) -> None:
         functools.update_wrapper(self, fun)
         self.fun = fun
         given = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
@@ -125,7 +127,9 @@ def _flat_pair(name: str, out: Any, tangent: Any) -> tuple[list[Any], list[Any]]
     outs, structure = tree.flatten(out)
     dots, its_structure = tree.flatten(tangent)
     if structure != its_structure:
-        raise TreeError(f"the jvp rule of {name} returned an output of structure {structure} and a tangent of structure {its_structure}")
+        raise TreeError(
+            f"the jvp rule of {name} returned an output of structure {structure} and a tangent of structure {its_structure}"
+        )
     outs, dots = [as_array(o) for o in outs], [as_array(d) for d in dots]
     return outs, [_same_type(name, d, o) for d, o in zip(dots, outs, strict=True)]
 
@@ -160,13 +164,21 @@ class custom_vjp(_CustomFunction):  # noqa: N801  named as users know it
 
     rules: tuple[Callable[..., Any], Callable[..., Any]] | None = None
 
-    def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any], symbolic_zeros: bool = False, optimize_remat: bool = False) -> None:
+    def defvjp(
+        self,
+        fwd: Callable[..., Any],
+        bwd: Callable[..., Any],
+        symbolic_zeros: bool = False,
+        optimize_remat: bool = False,
+    ) -> None:
         """Set ``fwd(*args) -> (output, residuals)`` and ``bwd(*nondiff, residuals, cotangent) -> tuple of cotangents``."""
         self.rules = (fwd, bwd)
 
     def operation(self, program: Any, captured: int, structure: Any, flat: FlatFunction, static: list[Any]) -> Any:
         if self.rules is None:
-            raise DifferentiationError(f"custom_vjp function {name_of(self.fun)} has no rules yet; set them with defvjp")
+            raise DifferentiationError(
+                f"custom_vjp function {name_of(self.fun)} has no rules yet; set them with defvjp"
+            )
         fwd, bwd = self.rules
         name, nondiff, residual_structure = name_of(self.fun), self.nondiff, None
         out_structure = flat.out_structure
@@ -181,12 +193,16 @@ class custom_vjp(_CustomFunction):  # noqa: N801  named as users know it
                 raise TreeError(f"the forward rule of {name} must return a pair (output, residuals)")
             outs, found = tree.flatten(result[0])
             if found != out_structure:
-                raise TreeError(f"the forward rule of {name} returned structure {found}, the function itself {out_structure}")
+                raise TreeError(
+                    f"the forward rule of {name} returned structure {found}, the function itself {out_structure}"
+                )
             residuals, residual_structure = tree.flatten(result[1])
             return [as_array(o) for o in outs], [as_array(r) for r in residuals]
 
         def backward(residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-            found = bwd(*static, tree.unflatten(residual_structure, residuals), tree.unflatten(out_structure, cotangents))
+            found = bwd(
+                *static, tree.unflatten(residual_structure, residuals), tree.unflatten(out_structure, cotangents)
+            )
             return [None] * captured + _match_cotangents(name, found, structure, program.input_types[captured:])
 
         return CustomVjp(program, Rule(forward), Rule(backward))
@@ -196,7 +212,9 @@ def _match_cotangents(name: str, found: Any, structure: Any, types: Sequence[Any
     """Cotangents per leaf of the arguments; None, for an argument or below it, is zero."""
     args = tree.unflatten(structure, list(range(structure.num_leaves)))[0]
     if not isinstance(found, (tuple, list)) or len(found) != len(args):
-        raise TreeError(f"the backward rule of {name} must return a tuple of {len(args)} cotangents, one for each differentiable argument")
+        raise TreeError(
+            f"the backward rule of {name} must return a tuple of {len(args)} cotangents, one for each differentiable argument"
+        )
     values: list[Any] = [None] * structure.num_leaves
     for arg, cotangent in zip(args, found, strict=True):
         if cotangent is None:
@@ -216,7 +234,9 @@ def _match_cotangents(name: str, found: Any, structure: Any, types: Sequence[Any
 
 def _check_cotangent(name: str, cotangent: Any, type: Any) -> Any:
     if cotangent.type.shape != type.shape:
-        raise ShapeError(f"the backward rule of {name} returned a cotangent {cotangent.type} for an argument of type {type}")
+        raise ShapeError(
+            f"the backward rule of {name} returned a cotangent {cotangent.type} for an argument of type {type}"
+        )
     if cotangent.type.dtype != type.dtype:
         from fdl.ops.convert import convert
 
@@ -314,4 +334,3 @@ class checkpoint_policies:  # noqa: N801  named as users know it
 
 
 remat = checkpoint
-

@@ -69,10 +69,14 @@ def value_and_grad(
         flat = FlatFunction(of_chosen, structure, has_aux)
         outs, program, residuals, has = linearize_values(flat, leaves, active)
         if len(outs) < 1 or flat.count != 1:
-            raise DifferentiationError(f"grad needs a function that returns one scalar; {name_of(fun)} returned {flat.count} arrays")
+            raise DifferentiationError(
+                f"grad needs a function that returns one scalar; {name_of(fun)} returned {flat.count} arrays"
+            )
         _check_output(fun, outs[0], holomorphic)
         cotangents = [full_like(outs[0], 1)] + [None] * (len(outs) - 1)
-        found = _pull(program, residuals, [lift(x).type for x, a in zip(leaves, active, strict=True) if a], cotangents, has)
+        found = _pull(
+            program, residuals, [lift(x).type for x, a in zip(leaves, active, strict=True) if a], cotangents, has
+        )
         rest = iter(found)
         gradients = [next(rest) if a else _float0(leaf) for leaf, a in zip(leaves, active, strict=True)]
         result = tree.unflatten(structure, gradients)[0]
@@ -125,7 +129,13 @@ class _Named:
 
 
 def _check_input(
-    fun: Callable[..., Any], numbers: Sequence[int], chosen: Any, index: int, leaf: Any, holomorphic: bool, allow_int: bool
+    fun: Callable[..., Any],
+    numbers: Sequence[int],
+    chosen: Any,
+    index: int,
+    leaf: Any,
+    holomorphic: bool,
+    allow_int: bool,
 ) -> bool:
     """Whether to differentiate by a leaf; raises if that is not possible."""
     dtype = leaf.type.dtype
@@ -136,7 +146,9 @@ def _check_input(
     path = tree.leaves_with_path(((*chosen,), {}))[index][0]
     where = f"{argument_path(_Named(fun, numbers), path)} of {name_of(fun)}"
     if dtype in INEXACT:
-        raise DifferentiationError(f"grad needs real inputs, but {where} is {leaf.type}; pass holomorphic=True if {name_of(fun)} is")
+        raise DifferentiationError(
+            f"grad needs real inputs, but {where} is {leaf.type}; pass holomorphic=True if {name_of(fun)} is"
+        )
     kind = "a bool" if dtype == bool_ else "an integer" if dtype.kind in "iu" else "not a real number"
     raise DifferentiationError(
         f"grad needs real floating-point inputs, but {where} is {leaf.type}, {kind}. Convert it to float32, choose other "
@@ -159,7 +171,9 @@ def _float0(leaf: Any) -> np.ndarray:
     return np.zeros(leaf.type.shape, float0)
 
 
-def _pull(program: Any, residuals: Sequence[Any], types: Sequence[Any], cotangents: Sequence[Any], has: Sequence[bool]) -> list[Any]:
+def _pull(
+    program: Any, residuals: Sequence[Any], types: Sequence[Any], cotangents: Sequence[Any], has: Sequence[bool]
+) -> list[Any]:
     """Cotangents of the active inputs, zeros instantiated."""
     args = [*residuals, *(Linear(t) for t in types)]
     found = backward(program, args, [c for c, h in zip(cotangents, has, strict=True) if h])[len(residuals) :]
@@ -213,7 +227,9 @@ def _matching(given: Any, model: Any, structure: Any, leaves: Sequence[Any], nam
         if type(value) is Array and value.type.shape == leaf.type.shape and value.type.dtype != leaf.type.dtype:
             value = _weakly(value, leaf)
         if value.type != leaf.type:
-            raise ShapeError(f"{name}{tree.keystr(path_leaf[0])} is {value.type}, but {of}{tree.keystr(path_leaf[0])} is {leaf.type}")
+            raise ShapeError(
+                f"{name}{tree.keystr(path_leaf[0])} is {value.type}, but {of}{tree.keystr(path_leaf[0])} is {leaf.type}"
+            )
         values.append(value if leaf.type.dtype in INEXACT else None)
     return values
 
@@ -285,7 +301,9 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         given = _matching((cotangent,), (value,), out_structure, outs[: flat.count], "cotangent", "output")
         padded = [*given, *[None] * (len(outs) - flat.count)]
         found = iter(_pull(program, residuals, types, padded, has))
-        return tree.unflatten(structure, [next(found) if a else _float0(x) for x, a in zip(leaves, active, strict=True)])[0]
+        return tree.unflatten(
+            structure, [next(found) if a else _float0(x) for x, a in zip(leaves, active, strict=True)]
+        )[0]
 
     return (value, f_vjp, flat.restore_aux(outs[flat.count :])) if has_aux else (value, f_vjp)
 
@@ -312,10 +330,14 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
 
     def transposed(cotangent: Any) -> tuple[Any, ...]:
         given = [as_array(leaf) for leaf in tree.leaves(cotangent)]
-        given = [Array(g.concrete().astype(t.dtype)) if type(g) is Array and g.type != t and g.type.shape == t.shape else g
-                 for g, t in zip(given, program.output_types, strict=True)]
+        given = [
+            Array(g.concrete().astype(t.dtype)) if type(g) is Array and g.type != t and g.type.shape == t.shape else g
+            for g, t in zip(given, program.output_types, strict=True)
+        ]
         args = [*captured, *(Linear(t) for t in types)]
         found = backward(program, args, given)[len(captured) :]
-        return tree.unflatten(structure, [zeros_of(t) if f is None else f for f, t in zip(found, types, strict=True)])[0]
+        return tree.unflatten(structure, [zeros_of(t) if f is None else f for f, t in zip(found, types, strict=True)])[
+            0
+        ]
 
     return transposed

@@ -44,7 +44,9 @@ class ShapeDtypeStruct:
         return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype})"
 
 
-def abstract_leaves(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[TensorType], Any]:
+def abstract_leaves(
+    fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[list[TensorType], Any]:
     """The types of a call's leaves, which may be arrays, numbers or anything with a shape and a dtype."""
     leaves, structure = tree.flatten((tuple(args), kwargs))
     types = []
@@ -57,7 +59,9 @@ def abstract_leaves(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[s
     return types, structure
 
 
-def trace_call(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Program, list[Any], FlatFunction]:
+def trace_call(
+    fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[Program, list[Any], FlatFunction]:
     """The Program of a call, the outer tracers it closes over, and the structure of its result."""
     types, structure = abstract_leaves(fun, args, kwargs)
     flat = FlatFunction(fun, structure)
@@ -84,7 +88,9 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return flat.unflatten([ShapeDtypeStruct(t.shape, t.dtype) for t in program.output_types])
 
 
-def make_program(fun: Callable[..., Any], static_argnums: int | Sequence[int] = (), return_shape: bool = False) -> Callable[..., Any]:
+def make_program(
+    fun: Callable[..., Any], static_argnums: int | Sequence[int] = (), return_shape: bool = False
+) -> Callable[..., Any]:
     """A function that returns the Program of `fun` for given arguments instead of running it.
 
     Args:

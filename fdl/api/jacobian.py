@@ -46,11 +46,15 @@ def _inexact_leaves(chosen: Any, name: str) -> tuple[list[Any], Any]:
     values = [as_array(leaf) for leaf in leaves]
     for (path, _), value in zip(tree.leaves_with_path(chosen), values, strict=True):
         if value.type.dtype not in INEXACT:
-            raise DifferentiationError(f"{name} needs floating-point inputs, but input{tree.keystr(path)} is {value.type}")
+            raise DifferentiationError(
+                f"{name} needs floating-point inputs, but input{tree.keystr(path)} is {value.type}"
+            )
     return values, structure
 
 
-def jacfwd(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
+def jacfwd(
+    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The Jacobian of `fun` by forward mode: cheap for few inputs and many outputs.
 
     Args:
@@ -142,7 +146,9 @@ def jacrev(
 jacobian = jacrev
 
 
-def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
+def hessian(
+    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The matrix of second derivatives of `fun`, forward over reverse; see :func:`jacfwd` for arguments and layout.
 
     >>> import fdl, fdl.numpy as fnp

@@ -115,7 +115,9 @@ def _batch_size(fun: Any, call: Any, leaves: Sequence[Any], places: Sequence[int
     if len(found) == 1:
         return found.pop()
     if not found:
-        raise BatchError(f"vmap of {name_of(fun)} maps no argument: give axis_size, or an in_axes entry that is not None")
+        raise BatchError(
+            f"vmap of {name_of(fun)} maps no argument: give axis_size, or an in_axes entry that is not None"
+        )
     lines = [
         f"  {argument_path(fun, path)}: axis {place} of {leaf.type} has extent {size}"
         for (path, _), leaf, place, size in zip(tree.leaves_with_path(call), leaves, places, sizes, strict=True)
@@ -133,5 +135,7 @@ def _place(fun: Any, out: Any, batched: bool, axis: int | None, size: int) -> An
     out = lift(out) if batched else repeat(lift(out), size)
     ndim = out.type.ndim
     if not -ndim <= axis < ndim:
-        raise BatchError(f"vmap out_axes={axis} does not fit an output of {name_of(fun)} with {ndim} axes (the mapped one included)")
+        raise BatchError(
+            f"vmap out_axes={axis} does not fit an output of {name_of(fun)} with {ndim} axes (the mapped one included)"
+        )
     return move_axis(out, 0, axis % ndim)

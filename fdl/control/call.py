@@ -94,7 +94,9 @@ class Remat(Call):
         known_half, whole = halves.known, self.program
         outputs = tuple(take(whole.outputs, halves.out_unknown))
         return Split(
-            known=Call(Program(known_half.inputs, known_half.equations, known_half.outputs[:count], known_half.constants)),
+            known=Call(
+                Program(known_half.inputs, known_half.equations, known_half.outputs[:count], known_half.constants)
+            ),
             known_args=_numbers(unknown, False),
             unknown=Remat(Program(whole.inputs, whole.equations, outputs, whole.constants), self.label),
             unknown_args=list(range(len(known))),

@@ -86,7 +86,9 @@ class Cond(Higher):
         for number, program in enumerate(programs[1:], 1):
             chosen = eq(_clamped(index, last), full_like(index, number))
             others = apply_program(program, operands)
-            outs = [select(broadcast_in_dim(chosen, o.type.shape, (0,)), n, o) for n, o in zip(others, outs, strict=True)]
+            outs = [
+                select(broadcast_in_dim(chosen, o.type.shape, (0,)), n, o) for n, o in zip(others, outs, strict=True)
+            ]
         return outs
 
     def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
@@ -100,7 +102,9 @@ class Cond(Higher):
         return Split(
             known=Cond(tuple(_padded_known(h, i, residual_types) for i, h in enumerate(halves))),
             known_args=[0, *(n + 1 for n in _numbers(unknown, False))],
-            unknown=Cond(tuple(_padded_unknown(h, i, residual_types, forwarded, arg_types) for i, h in enumerate(halves))),
+            unknown=Cond(
+                tuple(_padded_unknown(h, i, residual_types, forwarded, arg_types) for i, h in enumerate(halves))
+            ),
             unknown_args=[0, *(n + 1 for n in _numbers(unknown, True) + forwarded)],
             residuals=sum(map(len, residual_types)),
             out_unknown=out_unknown,
@@ -126,7 +130,9 @@ def _padded_known(halves: Halves, number: int, residual_types: Sequence[Sequence
         outs = apply_program(halves.known, args)
         count = len(outs) - len(halves.residual_types)
         residuals = [
-            r for i, ts in enumerate(residual_types) for r in (outs[count:] if i == number else [zeros_of(t) for t in ts])
+            r
+            for i, ts in enumerate(residual_types)
+            for r in (outs[count:] if i == number else [zeros_of(t) for t in ts])
         ]
         return outs[:count] + residuals
 
@@ -147,5 +153,9 @@ def _padded_unknown(
     mine = dict(zip(halves.forwarded, half.inputs[own : own + len(halves.forwarded)], strict=True))
     inputs += [mine[n] if n in mine else extend(half, [arg_types[n]]).inputs[-1] for n in forwarded]
     for i, types in enumerate(residual_types):
-        inputs += half.inputs[own + len(halves.forwarded) :] if i == number else extend(half, types).inputs[len(half.inputs) :]
+        inputs += (
+            half.inputs[own + len(halves.forwarded) :]
+            if i == number
+            else extend(half, types).inputs[len(half.inputs) :]
+        )
     return Program(tuple(inputs), half.equations, half.outputs, half.constants)

@@ -112,7 +112,9 @@ class Halves:
         self.forwarded = [number for number, _ in passed]
         self.residual_types = [r.type for r, _ in computed]
         self.known = prune(
-            Program(known.inputs, known.equations, known.outputs[:count] + tuple(r for r, _ in computed), known.constants)
+            Program(
+                known.inputs, known.equations, known.outputs[:count] + tuple(r for r, _ in computed), known.constants
+            )
         )
         inputs = own + tuple(v for _, v in passed) + tuple(v for _, v in computed)
         self.unknown = prune(Program(inputs, half.equations, half.outputs, half.constants))

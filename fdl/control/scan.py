@@ -90,9 +90,7 @@ class Scan(Higher):
         body = reorder(program, inputs, outputs)
         started = [zeros_of(c.type) if d is None else d for c, d, m in zip(carry, dots[1], marks, strict=True) if m]
         loop = Scan(body, self.length, self.reverse, self.constants + nc, self.carries + nm)
-        outs = loop(
-            *constants, *take(dots[0], const_marks), *carry, *started, *scanned, *take(dots[2], scan_marks)
-        )
+        outs = loop(*constants, *take(dots[0], const_marks), *carry, *started, *scanned, *take(dots[2], scan_marks))
         first, second = self.carries + nm, nm + total
         primal_outs = [*outs[: self.carries], *outs[first:second]]
         return primal_outs, spread([*outs[self.carries : first], *outs[second:]], has)
@@ -161,7 +159,9 @@ class Scan(Higher):
             found = self.divide(outs)
             added = [s if o is None else add(s, o) for s, o in zip(sums, take(found[0], const_linear), strict=True)]
             moved = [zeros_of(t) if o is None else o for t, o in zip(carry_types, found[1], strict=True)]
-            sent = [zeros_of(t) if o is None else o for t, o in zip(scan_types, take(found[2], scan_linear), strict=True)]
+            sent = [
+                zeros_of(t) if o is None else o for t, o in zip(scan_types, take(found[2], scan_linear), strict=True)
+            ]
             return [*added, *moved, *sent]
 
         types = [f.type for f in fixed] + const_types + carry_types + stack_types

@@ -205,7 +205,11 @@ def _loop_each(condition: Program, step: Program, constants: int, body_constants
         return [any_(apply_program(condition, args)[0], (0,))]
 
     def advance(*args: Any) -> list[Any]:
-        mine, body, carry = args[:constants], args[constants : constants + body_constants], args[constants + body_constants :]
+        mine, body, carry = (
+            args[:constants],
+            args[constants : constants + body_constants],
+            args[constants + body_constants :],
+        )
         active = apply_program(condition, [*mine, *carry])[0]
         new = apply_program(step, [*body, *carry])
         return [select(broadcast_in_dim(active, n.type.shape, (0,)), n, o) for n, o in zip(new, carry, strict=True)]

@@ -48,7 +48,9 @@ class Primitive:
         needed = REQUIRED + (("transpose",) if cls.linear else ()) + (("lower",) if cls.family == "elementwise" else ())
         missing = [rule for rule in needed if getattr(cls, rule, None) is getattr(Primitive, rule, None)]
         if missing:
-            raise PrimitiveError(f"primitive {cls.__name__} lacks the rule{'s' * (len(missing) > 1)} {', '.join(missing)}")
+            raise PrimitiveError(
+                f"primitive {cls.__name__} lacks the rule{'s' * (len(missing) > 1)} {', '.join(missing)}"
+            )
         if cls.__name__ in registry and registry[cls.__name__].__module__ != cls.__module__:
             raise PrimitiveError(f"two primitives are called {cls.__name__}")
         registry[cls.__name__] = cls

@@ -5,3 +5,5 @@ from fdl.lax.callbacks import pure_callback
 from fdl.lax.collectives import all_gather, axis_index, pmax, pmean, pmin, ppermute, psum, psum_scatter
 from fdl.lax.control import associative_scan, cond, fori_loop, map, scan, switch, while_loop
 from fdl.lax.operators import *  # noqa: F403
+from fdl.lax.reductions import *  # noqa: F403
+from fdl.lax.structure import *  # noqa: F403

@@ -24,7 +24,9 @@ from fdl.ops.convert import convert
 from fdl.ops.slicing import concatenate, slice_
 
 
-def _trace(fun: Callable[..., Any], structure: Any, types: Sequence[TensorType], weak: Sequence[bool] = ()) -> tuple[Program, list[Any], FlatFunction]:
+def _trace(
+    fun: Callable[..., Any], structure: Any, types: Sequence[TensorType], weak: Sequence[bool] = ()
+) -> tuple[Program, list[Any], FlatFunction]:
     flat = FlatFunction(fun, structure)
     program, captured = trace_program(flat, types, name_of(fun), weak)
     return program, captured, flat
@@ -46,7 +48,9 @@ def _share_captured(programs: Sequence[Program], captured: Sequence[Sequence[Any
 def _carry_leaves(name: str, init: Any) -> tuple[list[Any], list[bool], Any]:
     leaves, structure = tree.flatten(init)
     values = [
-        leaf if isinstance(leaf, Value) else check_leaf(leaf, f"the initial carry of {name} at {tree.keystr(path) or 'its root'}")
+        leaf
+        if isinstance(leaf, Value)
+        else check_leaf(leaf, f"the initial carry of {name} at {tree.keystr(path) or 'its root'}")
         for (path, leaf) in tree.leaves_with_path(init)
     ]
     weak = [type(leaf) in (bool, int, float, complex) or getattr(leaf, "weak", False) for leaf in leaves]
@@ -56,9 +60,11 @@ def _carry_leaves(name: str, init: Any) -> tuple[list[Any], list[bool], Any]:
 def _same_carry(name: str, before: Any, types: Sequence[TensorType], after: Any, found: Sequence[TensorType]) -> None:
     """Raise unless the body returned a carry like the one it was given."""
     if before != after:
-        raise TreeError(f"the body of {name} must return a carry of the structure it was given, {before}, but returned {after}")
+        raise TreeError(
+            f"the body of {name} must return a carry of the structure it was given, {before}, but returned {after}"
+        )
     model = tree.unflatten(before, list(range(before.num_leaves)))
-    for (path, number) in tree.leaves_with_path(model):
+    for path, number in tree.leaves_with_path(model):
         if types[number] != found[number]:
             raise ShapeError(
                 f"the body of {name} must return a carry of the types it was given, but carry{tree.keystr(path)} came in as "
@@ -101,7 +107,9 @@ def scan(
     if config.disable_jit:
         return _scan_in_python(f, init, xs, steps, reverse)
     slices = [x.type.with_shape(x.type.shape[1:]) for x in x_leaves]
-    _, call_structure = tree.flatten(((tree.unflatten(carry_structure, carry), tree.unflatten(x_structure, x_leaves)[0][0]), {}))
+    _, call_structure = tree.flatten(
+        ((tree.unflatten(carry_structure, carry), tree.unflatten(x_structure, x_leaves)[0][0]), {})
+    )
 
     def trace(types: Sequence[TensorType]) -> tuple[Program, list[Any], FlatFunction]:
         return _trace(f, call_structure, [*types, *slices], [*weak, *(False for _ in slices)])
@@ -133,7 +141,9 @@ def _split_result(f: Any, flat: FlatFunction) -> tuple[Any, Any]:
     """Structures of the carry and of the y that a scan body returned."""
     result = tree.unflatten(flat.out_structure, [0] * flat.out_structure.num_leaves)
     if not (isinstance(result, (tuple, list)) and len(result) == 2):
-        raise TreeError(f"the body of scan ({name_of(f)}) must return a pair (carry, y), got structure {flat.out_structure}")
+        raise TreeError(
+            f"the body of scan ({name_of(f)}) must return a pair (carry, y), got structure {flat.out_structure}"
+        )
     return tree.structure(result[0]), tree.structure(result[1])
 
 
@@ -160,7 +170,14 @@ def _scan_in_python(f: Any, carry: Any, xs: Any, steps: int, reverse: bool) -> t
     return carry, tree.map(lambda *rows: concatenate([as_array(r)[None] for r in rows], 0), *ordered)
 
 
-def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any, operand: Any = None, linear: Any = None) -> Any:
+def cond(
+    pred: Any,
+    true_fun: Callable[..., Any],
+    false_fun: Callable[..., Any],
+    *operands: Any,
+    operand: Any = None,
+    linear: Any = None,
+) -> Any:
     """``true_fun(*operands)`` if `pred`, else ``false_fun(*operands)``; only one of them runs.
 
     Args:
@@ -221,7 +238,10 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
 
 def _choose(name: str, index: Any, branches: Sequence[Callable[..., Any]], operands: Sequence[Any]) -> Any:
     leaves, structure = flatten_values(branches[0], operands, {})
-    weak = [type(leaf) in (bool, int, float, complex) or getattr(leaf, "weak", False) for leaf in tree.leaves(tuple(operands))]
+    weak = [
+        type(leaf) in (bool, int, float, complex) or getattr(leaf, "weak", False)
+        for leaf in tree.leaves(tuple(operands))
+    ]
     traced = [_trace(b, structure, [leaf.type for leaf in leaves], weak) for b in branches]
     programs, captured = _share_captured([t[0] for t in traced], [t[1] for t in traced])
     flats = [t[2] for t in traced]
@@ -256,7 +276,9 @@ def _same_dtypes(name: str, programs: Sequence[Program]) -> list[Program]:
     for number, program in enumerate(programs):
         for t, first in zip(program.output_types, programs[0].output_types, strict=True):
             if t.dtype != first.dtype and t.shape != ():
-                raise DtypeError(f"the branches of {name} must return the same types, but {_branch(name, 0)} returned {first} and {_branch(name, number)} {t}")
+                raise DtypeError(
+                    f"the branches of {name} must return the same types, but {_branch(name, 0)} returned {first} and {_branch(name, number)} {t}"
+                )
 
     def converted(program: Program) -> Program:
         def run(*args: Any) -> list[Any]:
@@ -299,14 +321,18 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
     _same_carry("while_loop", structure, types, flat.out_structure, body.output_types)
     condition, cond_captured, _ = _trace(cond_fun, call_structure, types, weak)
     if [t.shape for t in condition.output_types] != [()]:
-        raise ShapeError(f"the condition of while_loop must return one bool scalar, got ({', '.join(map(str, condition.output_types))})")
+        raise ShapeError(
+            f"the condition of while_loop must return one bool scalar, got ({', '.join(map(str, condition.output_types))})"
+        )
     if condition.output_types[0].dtype != bool_:
         raise DtypeError(f"the condition of while_loop must return a bool, got {condition.output_types[0]}")
     outs = While(condition, body, len(cond_captured), len(captured))(*cond_captured, *captured, *carry)
     return tree.unflatten(structure, outs)
 
 
-def fori_loop(lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: Any, *, unroll: int | bool | None = None) -> Any:
+def fori_loop(
+    lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: Any, *, unroll: int | bool | None = None
+) -> Any:
     """``for i in range(lower, upper): value = body_fun(i, value)``.
 
     Args:
@@ -319,7 +345,10 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: An
     >>> fdl.lax.fori_loop(0, 4, lambda i, total: total + i, 0)
     Array(6, dtype=int32)
     """
-    known = all(isinstance(b, (int, np.integer)) or (isinstance(b, Value) and not hasattr(b, "interpreter")) for b in (lower, upper))
+    known = all(
+        isinstance(b, (int, np.integer)) or (isinstance(b, Value) and not hasattr(b, "interpreter"))
+        for b in (lower, upper)
+    )
     if known:
         first, last = int(lower), int(upper)
         numbers = np.arange(first, max(first, last), dtype=np.int32 if abs(last) < 2**31 else np.int64)
@@ -356,7 +385,9 @@ def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any
     whole = count - count % batch_size
     parts = []
     if whole:
-        grouped = tree.map(lambda x: as_array(x)[:whole].reshape(whole // batch_size, batch_size, *as_array(x).type.shape[1:]), xs)
+        grouped = tree.map(
+            lambda x: as_array(x)[:whole].reshape(whole // batch_size, batch_size, *as_array(x).type.shape[1:]), xs
+        )
         done = scan(lambda _, x: (None, vmap(f)(x)), None, grouped)[1]
         parts.append(tree.map(lambda y: y.reshape(whole, *y.type.shape[2:]), done))
     if whole < count or not parts:

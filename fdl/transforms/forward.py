@@ -69,7 +69,9 @@ def jvp_values(function: Any, primals: Sequence[Any], tangents: Sequence[Any]) -
 
 
 @lru_cache(maxsize=1024)
-def jvp_program(program: Program, nonzero: tuple[bool, ...], instantiate: tuple[bool, ...]) -> tuple[Program, tuple[bool, ...]]:
+def jvp_program(
+    program: Program, nonzero: tuple[bool, ...], instantiate: tuple[bool, ...]
+) -> tuple[Program, tuple[bool, ...]]:
     """The Program of values and tangents.
 
     Args:
@@ -88,7 +90,9 @@ def jvp_program(program: Program, nonzero: tuple[bool, ...], instantiate: tuple[
         primals, rest = values[: len(nonzero)], iter(values[len(nonzero) :])
         tangents = [next(rest) if has else None for has in nonzero]
         outs, dots = jvp_values(lambda *xs: apply_program(program, xs), primals, tangents)
-        dots = [zeros_of(o.type) if d is None and need else d for o, d, need in zip(outs, dots, instantiate, strict=True)]
+        dots = [
+            zeros_of(o.type) if d is None and need else d for o, d, need in zip(outs, dots, instantiate, strict=True)
+        ]
         out_nonzero = tuple(d is not None for d in dots)
         return outs + [d for d in dots if d is not None]
 

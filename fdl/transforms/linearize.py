@@ -134,7 +134,9 @@ def partial_program(
         partial = Partial(trace.current())
         known = iter(known_inputs)
         with entered(partial):
-            tracers = [partial.new_input(t) if u else next(known) for t, u in zip(program.input_types, unknown, strict=True)]
+            tracers = [
+                partial.new_input(t) if u else next(known) for t, u in zip(program.input_types, unknown, strict=True)
+            ]
             outs = apply_program(program, tracers)
             out_unknown = tuple(partial.is_unknown(o) or need for o, need in zip(outs, instantiate, strict=True))
             half, residuals = partial.finish([o for o, u in zip(outs, out_unknown, strict=True) if u])

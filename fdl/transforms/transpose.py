@@ -88,7 +88,9 @@ def transpose_program(
     def run(*values: Any) -> list[Any]:
         nonlocal has
         rest = iter(values)
-        args = [Linear(t) if is_linear else next(rest) for t, is_linear in zip(program.input_types, linear, strict=True)]
+        args = [
+            Linear(t) if is_linear else next(rest) for t, is_linear in zip(program.input_types, linear, strict=True)
+        ]
         cotangents = [next(rest) if n else None for n in nonzero]
         outs = backward(program, args, cotangents)
         outs = [o for o, is_linear in zip(outs, linear, strict=True) if is_linear]
