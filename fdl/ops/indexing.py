@@ -342,6 +342,8 @@ def scatter(
 
 def take_along(x: Any, indices: Any, axis: int) -> Any:
     """Elements of `x` at `indices` along `axis`; the other axes of both have the same extents and run together."""
+    if not x.type.shape[axis]:
+        return zeros_of(x.type.with_shape(indices.type.shape))
     others = tuple(a for a in range(x.type.ndim) if a != axis)
     numbers = GatherDimensionNumbers((), (axis,), (axis,), others, others)
     vectors = reshape(indices, (*indices.type.shape, 1))

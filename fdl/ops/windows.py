@@ -123,7 +123,8 @@ def check(what: str, windows: Windows, indices: TensorType, mode: str, types: Se
     if mode not in MODES:
         raise ValueError(f"{shown}: mode must be one of {', '.join(MODES)}, got {mode!r}")
     if len(windows.sizes) != len(windows.shape) or any(
-        not 0 <= size <= n for size, n in zip(windows.sizes, windows.shape, strict=True)
+        not 0 <= size <= (1 if a in windows.batching else n)
+        for a, (size, n) in enumerate(zip(windows.sizes, windows.shape, strict=True))
     ):
         raise ShapeError(f"{shown}: a window of sizes {windows.sizes} does not fit into shape {windows.shape}")
     if not indices.shape or indices.shape[-1] != len(windows.index_map):
