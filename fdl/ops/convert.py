@@ -50,7 +50,8 @@ class Convert(Unary):
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         numbers = np.array([0.0, -0.0, 1.5, -1.5, 2.5, 200.7, -200.7, 3e9, -3e9, 1e20, -1e20])
         for dtype in ALL:
-            source = Convert(dtype).reference(numbers)
+            with np.errstate(over="ignore"):
+                source = Convert(dtype).reference(numbers)
             yield from ((Convert(other), source) for other in ALL)
         yield Convert(float32), rng.normal(size=())
         yield Convert(np.dtype(np.complex128)), rng.normal(size=(2, 3))
