@@ -135,7 +135,7 @@ class While(Higher):
             return [add(i, np.float64(1.0)), mul(sin(x), broadcast_in_dim(scale, (3,), ()))]
 
         body = trace_program(step, [number, number, vector])[0]
-        for limit in (0.0, 2.5):
+        for limit in (-0.5, 2.5):
             yield While(condition, body, 1, 1), np.float64(limit), np.float64(1.5), np.float64(0.0), rng.normal(size=3)
 
 

@@ -144,6 +144,16 @@ class Rem(Binary):
     def lower(self, build: Any, x: Any, y: Any) -> Any:
         return build.rem(x, y)
 
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for dtype in self.domain:
+            y = rng.integers(1, 5, (3, 9))
+            whole, rest = rng.integers(0, 5, y.shape), rng.uniform(0.2, 0.8, y.shape)  # not where it jumps
+            yield self, ((whole + rest) * y).astype(dtype), y.astype(dtype)
+        yield self, np.array([7, -7, 7, -7, 5, -128], np.int8), np.array([3, 3, -3, -3, 0, -1], np.int8)
+        special = np.array([7.5, -7.5, 7.5, np.inf, 1.0, 1.0, -0.0], np.float32)
+        yield self, special, np.array([2.0, 2.0, -2.0, 2.0, np.inf, 0.0, 1.0], np.float32)
+        yield self, np.ones((0, 2)), np.ones((0, 2))
+
 
 class Nextafter(Binary):
     """The next number after x in the direction of y."""
@@ -278,11 +288,25 @@ class Sign(Unary):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return np.sign(x).astype(x.dtype)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
-        return None
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        from fdl.ops.compare import eq
+        from fdl.ops.complex import complex_, conj, real
+        from fdl.ops.select import select
 
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        return np.where(rng.random(shape) < 0.2, 0, super().draw(rng, shape, dtype)).astype(dtype)
+        (x,), (dx,) = primals, tangents
+        out = sign(x)
+        if x.type.dtype.kind != "c":
+            return out, None
+        # Of the motion only the part across the radius turns x / |x|.
+        modulus = abs_(x)
+        along = real(mul(conj(out), dx))
+        across = sub(dx, mul(out, complex_(along, full_like(along, 0))))
+        safe = select(eq(modulus, full_like(modulus, 0)), full_like(modulus, np.inf), modulus)
+        return out, div(across, complex_(safe, full_like(safe, 0)))
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        yield from super().samples(rng)
+        yield self, np.array([0.0, -0.0, np.nan, np.inf, -np.inf], np.float32)
 
     def lower(self, build: Any, x: Any) -> Any:
         return build.sign(x)

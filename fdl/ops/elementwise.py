@@ -71,7 +71,7 @@ class Unary(Elementwise, abstract=True):
     """One operand; write ``slope(self, index, out, x)`` for the derivative."""
 
     arity = 1
-    domain = INEXACT
+    domain: ClassVar[tuple[np.dtype, ...]] = INEXACT
 
 
 class Binary(Elementwise, abstract=True):

@@ -120,6 +120,8 @@ class Extremum(Reduction, abstract=True):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (x,), (dx,) = primals, tangents
         out = self(x)
+        if not all(x.type.shape[a] for a in self.axes):
+            return out, None
         chosen = convert(eq(x, expand(out, x.type.shape, self.axes)), x.type.dtype)
         return out, div(sum_(mul(chosen, dx), self.axes), sum_(chosen, self.axes))
 

@@ -159,8 +159,8 @@ class Iota(Primitive):
 
 def broadcast_in_dim(x: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
     """`x` broadcast to `shape`, its axis i becoming axis ``axes[i]``; itself if nothing changes."""
-    shape, axes = tuple(shape), tuple(axes)
-    return x if lift(x).type.shape == shape and axes == tuple(range(len(shape))) else BroadcastInDim(shape, axes)(x)
+    x, shape, axes = lift(x), tuple(shape), tuple(axes)
+    return x if x.type.shape == shape and axes == tuple(range(len(shape))) else BroadcastInDim(shape, axes)(x)
 
 
 def reshape(x: Any, shape: Sequence[int]) -> Any:

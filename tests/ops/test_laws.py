@@ -14,7 +14,7 @@ import fdl
 import fdl.control
 import fdl.ops
 from fdl.array import as_array
-from fdl.core.interpret import evaluate
+from fdl.core.interpret import evaluate, interpret
 from fdl.core.primitive import Linear, Primitive, registry
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
@@ -30,12 +30,22 @@ for package in (fdl.ops, fdl.control):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
 
-CLASSES = sorted(registry)
 WIDE = (np.float64, np.complex128)
 TOLERANCE = {2: 2e-2, 4: 2e-5, 8: 1e-10, 16: 1e-10}
 
 # Their derivative is zero by definition, not by calculus.
-CONSTANT = {"StopGradient", "Nextafter"}
+CONSTANT = {"StopGradient", "Nextafter", "BinomialQuantile"}
+
+# They hold functions of the user, which equal only themselves.
+HOLD_FUNCTIONS = {"CustomJvp", "CustomVjp"}
+
+
+def stands_alone(name: str) -> bool:
+    """Whether operations of the class can be applied outside of a transform that binds an axis or runs backwards."""
+    return "axis_name" not in registry[name].__dataclass_fields__ and name != "CustomDerivative"
+
+
+CLASSES = sorted(filter(stands_alone, registry))
 
 
 def samples(name: str) -> Iterator[tuple[Primitive, tuple[np.ndarray, ...]]]:
@@ -99,7 +109,8 @@ def test_operands_are_left_alone(name: str) -> None:
 def test_operations_are_values(name: str) -> None:
     for operation, _ in samples(name):
         again = pickle.loads(pickle.dumps(operation))
-        assert again == operation and hash(again) == hash(operation) and repr(again) == repr(operation)
+        if name not in HOLD_FUNCTIONS:
+            assert again == operation and hash(again) == hash(operation) and repr(again) == repr(operation)
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -107,13 +118,15 @@ def test_programs_of_it_verify(name: str) -> None:
     for operation, arrays in samples(name):
         program, captured = trace_program(apply(operation), [type_of(a) for a in arrays])
         verify(program)
-        assert not captured and pickle.loads(pickle.dumps(program)) == program
+        assert not captured
+        again = pickle.loads(pickle.dumps(program))
+        assert again == program or name in HOLD_FUNCTIONS
 
 
 def smooth_samples(name: str) -> Iterator[tuple[Primitive, tuple[np.ndarray, ...], list[int]]]:
     """Samples to differentiate, with the numbers of the operands that have tangents."""
     for operation, arrays in samples(name):
-        wide = [i for i, a in enumerate(arrays) if a.dtype in WIDE and np.isfinite(a).all()]
+        wide = [i for i, a in enumerate(arrays) if a.dtype in WIDE and (np.abs(a) < 1e6).all()]
         inexact = [i for i, a in enumerate(arrays) if is_inexact(a.dtype)]
         if wide and wide == inexact:
             yield operation, arrays, wide
@@ -140,8 +153,13 @@ def finite_differences(operation: Primitive, arrays: tuple[np.ndarray, ...], tan
         moved = [a if t is None else a + step * t for a, t in zip(arrays, tangents, strict=True)]
         return [np.asarray(o) for o in evaluate(operation, moved)]
 
-    near = zip(at(h), at(-h), at(2 * h), at(-2 * h), strict=True)
-    return [(8 * (a - b) - (c - d)) / (12 * h) if a.dtype in WIDE else np.zeros(a.shape) for a, b, c, d in near]
+    with np.errstate(all="ignore"):
+        return [_stencil(values, h) for values in zip(at(h), at(-h), at(2 * h), at(-2 * h), strict=True)]
+
+
+def _stencil(values: tuple[np.ndarray, ...], h: float) -> np.ndarray:
+    a, b, c, d = values
+    return (8 * (a - b) - (c - d)) / (12 * h) if a.dtype in WIDE else np.zeros(a.shape)
 
 
 @pytest.mark.parametrize("name", [n for n in CLASSES if n not in CONSTANT])
@@ -166,7 +184,7 @@ def test_jvp_agrees_with_finite_differences(name: str) -> None:
 
 def pairing(xs: list[Any], ys: list[Any]) -> float:
     """Real part of the sum of products: the pairing of tangents and cotangents, without conjugation."""
-    return sum(float(np.sum(np.asarray(x) * np.asarray(y)).real) for x, y in zip(xs, ys, strict=True))
+    return sum(float(np.sum(x * np.asarray(y, np.result_type(y, np.float64))).real) for x, y in zip(xs, ys, strict=True))
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -174,38 +192,37 @@ def test_transpose_passes_the_dot_product_test(name: str) -> None:
     rng = np.random.default_rng(2)
     for operation, arrays, active in smooth_samples(name):
         for chosen in choices(active):
-            flags = [i in chosen for i in range(len(arrays))]
             try:
-                _, program, residuals, has = linearize_values(apply(operation), [as_array(a) for a in arrays], flags)
+                check_transpose(operation, arrays, chosen, rng)
             except DifferentiationError:
-                continue
-            tangents = [t for t in tangents_of(arrays, chosen) if t is not None]
-            operands = [r.concrete() for r in residuals]
-            dots = [np.asarray(d) for d in run(program, operands + tangents)]
-            cotangents = [as_array(np.asarray(rng.normal(size=d.shape) + (1j if d.dtype.kind == "c" else 0)).astype(d.dtype)) for d in dots]
-            linear = [Linear(type_of(t)) for t in tangents]
-            found = backward(program, [as_array(o) for o in operands] + linear, cotangents)[len(operands) :]
-            for cotangent, tangent in zip(found, tangents, strict=True):
-                assert cotangent is None or cotangent.type == type_of(tangent), says(operation, arrays)
-            pulled = [np.zeros_like(t) if c is None else c.concrete() for c, t in zip(found, tangents, strict=True)]
-            left = pairing([c.concrete() for c in cotangents], dots)
-            np.testing.assert_allclose(
-                pairing(pulled, tangents), left, 1e-5 if any(d.dtype not in WIDE for d in dots) else 1e-9, 1e-6,
-                err_msg=f"{says(operation, arrays)}, by operands {chosen}",
-            )  # fmt: skip
+                continue  # such an error is a rule, too
 
 
-def run(program: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    from fdl.core.interpret import interpret
-
-    return interpret(program, arrays)
+def check_transpose(operation: Primitive, arrays: tuple[np.ndarray, ...], chosen: list[int], rng: np.random.Generator) -> None:
+    """The derivative by the chosen operands, and its transpose, give the same pairing of tangents and cotangents."""
+    where = f"{says(operation, arrays)}, by operands {chosen}"
+    flags = [i in chosen for i in range(len(arrays))]
+    _, program, residuals, _ = linearize_values(apply(operation), [as_array(a) for a in arrays], flags)
+    tangents = [t for t in tangents_of(arrays, chosen) if t is not None]
+    operands = [r.concrete() for r in residuals]
+    dots = interpret(program, operands + tangents)
+    cotangents = [np.asarray(rng.normal(size=d.shape) + (1j if d.dtype.kind == "c" else 0)).astype(d.dtype) for d in dots]
+    arguments = [as_array(o) for o in operands] + [Linear(type_of(t)) for t in tangents]
+    found = backward(program, arguments, [as_array(c) for c in cotangents])[len(operands) :]
+    for cotangent, tangent in zip(found, tangents, strict=True):
+        assert cotangent is None or cotangent.type == type_of(tangent), where
+    pulled = [np.zeros_like(t) if c is None else c.concrete() for c, t in zip(found, tangents, strict=True)]
+    bound = max((TOLERANCE[np.empty(0, d.dtype).real.dtype.itemsize] for d in dots if is_inexact(d.dtype)), default=0)
+    left, right = pairing(pulled, tangents), pairing(cotangents, dots)
+    np.testing.assert_allclose(left, right, max(bound, 1e-9), max(bound, 1e-9), err_msg=where)
 
 
 def variants(x: np.ndarray, count: int) -> np.ndarray:
     """Other operands of the kind of `x`, stacked along a new leading axis."""
     rng = np.random.default_rng(3)
     if is_inexact(x.dtype):
-        return np.stack([(x * np.asarray(s).astype(x.dtype)).astype(x.dtype) for s in (1, 0.9, 1.05)[:count]])
+        with np.errstate(all="ignore"):
+            return np.stack([(x * np.asarray(s).astype(x.dtype)).astype(x.dtype) for s in (1, 0.9, 1.05)[:count]])
     if x.ndim == 0 and x.dtype.kind in "iu":
         return np.stack([(x + np.asarray(i).astype(x.dtype)).astype(x.dtype) for i in range(count)])
     if x.ndim == 0 and x.dtype.kind == "b":
