@@ -4,7 +4,9 @@ from fdl.control.collective import axis_size
 from fdl.lax.callbacks import pure_callback
 from fdl.lax.collectives import all_gather, axis_index, pmax, pmean, pmin, ppermute, psum, psum_scatter
 from fdl.lax.control import associative_scan, cond, fori_loop, map, scan, switch, while_loop
+from fdl.lax.convolution import *
 from fdl.lax.indexing import *
 from fdl.lax.operators import *
 from fdl.lax.reductions import *
 from fdl.lax.structure import *
+from fdl.lax.windows import *
