@@ -167,8 +167,10 @@ def reduce_window(
         padtype_to_pads(extents, spread, strides, padding) if isinstance(padding, str) else [tuple(p) for p in padding]
     )
     name = monoid_name(computation, operand.dtype)
-    if name in ("add", "max", "min") and _is_neutral(init, name):
-        return windows.reduce_window("sum" if name == "add" else name, operand, window, strides, pads, base, dilation)
+    if name in ("add", "max", "min"):
+        kind = "sum" if name == "add" else name
+        found = windows.reduce_window(kind, operand, window, strides, pads, base, dilation)
+        return found if _is_neutral(init, name) else computation(found, broadcast_in_dim(init, found.shape, ()))
     padded = pad(operand, init, [(low, high, d - 1) for (low, high), d in zip(pads, base, strict=True)])
     return _combine_windows(padded, init, computation, window, strides, dilation, spread)
 
