@@ -5,8 +5,7 @@ C[b, m, n] = sum over k of A[b, m, k] * B[b, k, n], for sizes known now and any 
 (broadcast) included. Each element of C is summed over k in an order that depends on the sizes only.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from llvmlite import ir
 
 from fdl.compile.build import Build, new_function
-from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function
+from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function, pieces
 from fdl.compile.kernels.tile import Panel, Tile
 from fdl.compile.target import Target
 from fdl.compile.values import I64, POINTER, Value
@@ -262,7 +261,7 @@ class _Emitter:
 
     def _pack_b(self, source: Any, start: Value, stop: Value, depth: Value) -> None:
         b, spec, plan = self.build, self.spec, self.plan
-        with self._pieces(start, stop, plan.width, spec.n) as piece:
+        with pieces(b, start, stop, plan.width, spec.n) as piece:
             for n, columns in piece():
                 whole = -(-columns // plan.lanes) * plan.lanes
                 panel = Panel(spec.dtype, columns, whole, spec.b[1], spec.b[2])
@@ -271,40 +270,20 @@ class _Emitter:
 
     def _pack_a(self, source: Any, start: Value, stop: Value, depth: Value) -> None:
         b, spec, plan = self.build, self.spec, self.plan
-        with self._pieces(start, stop, plan.rows, spec.m) as piece:
+        with pieces(b, start, stop, plan.rows, spec.m) as piece:
             for m, rows in piece():
                 panel = Panel(spec.dtype, rows, plan.a_width, spec.a[2], spec.a[1])
                 to = b.at(self._packed_a, b.quotient(m - start, plan.rows) * plan.a_width * depth, spec.dtype)
                 panel.call(b, b.at(source, m * spec.a[1], spec.dtype), to, depth)
-
-    @contextmanager
-    def _pieces(self, start: Value, stop: Value, step: int, size: int) -> Iterator[Any]:
-        """Loop in steps; the body is emitted for whole pieces and, if `size` needs it, for the last partial one."""
-        b, rest = self.build, size % step
-        with b.loop(start, stop, step) as position:
-
-            def variants() -> Iterator[tuple[Value, int]]:
-                if rest == 0:
-                    yield position, step
-                elif size < step:
-                    yield position, rest
-                else:
-                    with b.if_else(position + step <= size) as (then, otherwise):
-                        with then:
-                            yield position, step
-                        with otherwise:
-                            yield position, rest
-
-            yield variants
 
     def _block(
         self, pointers: tuple[Any, Any, Any], batch: Value, k: Value, depth: Value,
         rows: tuple[Value, Value], columns: tuple[Value, Value],
     ) -> None:  # fmt: skip
         """The tiles of one block: panels of columns outside, so that a panel of B stays in the first-level cache."""
-        with self._pieces(*columns, self.plan.width, self.spec.n) as panel:
+        with pieces(self.build, *columns, self.plan.width, self.spec.n) as panel:
             for n, width in panel():
-                with self._pieces(*rows, self.plan.rows, self.spec.m) as piece:
+                with pieces(self.build, *rows, self.plan.rows, self.spec.m) as piece:
                     for m, height in piece():
                         self._tile(pointers, (batch, m, n, k), depth, (rows[0], columns[0]), height, width)
 

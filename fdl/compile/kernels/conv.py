@@ -16,13 +16,15 @@ kernel serves
 y must have unit stride along f (or one output feature). Which algorithm runs follows from the strides of x.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.kernels.kernel import Epilogue, Kernel
+from fdl.compile.kernels import conv_depthwise, conv_pixels, conv_taps
+from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function
 from fdl.compile.target import Target
 
 Sizes = tuple[int, ...]
@@ -72,4 +74,37 @@ def emit(
     module: ir.Module, target: Target, spec: Convolution, epilogue: Epilogue | None = None, extras: int = 0
 ) -> Kernel:
     """Emit the kernel of `spec`; the epilogue's indices are (batch, *spatial, channel) of y."""
-    raise NotImplementedError
+    outputs = spec.batch * math.prod(spec.out_spatial) * spec.out_features
+    flops = 2 * outputs * math.prod(spec.window) * (spec.in_features // max(1, spec.groups))
+    if outputs == 0:
+        build = kernel_function(module, target, "conv.nothing", 3 + extras)
+        build.ret()
+        return Kernel(build.function, 0, 0)
+    build = kernel_function(module, target, "conv", 3 + extras)
+    if epilogue is None and conv_taps.fits(spec):
+        taps = conv_taps.Plan(spec, target)
+        conv_taps.Taps(build, taps).emit()
+        return Kernel(build.function, taps.scratch_bytes, taps.work, flops)
+    plan = conv_pixels.Plan(spec, target)
+    emitter = conv_depthwise.Depthwise if conv_depthwise.fits(spec) else conv_pixels.Pixels
+    emitter(build, plan, epilogue, extras).emit()
+    return Kernel(build.function, plan.scratch_bytes, spec.batch, flops)
+
+
+def emit_depthwise_weights(module: ir.Module, target: Target, spec: Convolution) -> Kernel:
+    """Emit the gradient by the weights of a depthwise convolution (as many groups as input and output channels).
+
+    Args:
+        module: where it goes.
+        target: the processor.
+        spec: the *forward* convolution without `lhs_dilation`; `y` describes its output's gradient.
+
+    Returns:
+        The kernel with operands (x, dy, dw); dw has the strides `spec.w`.
+    """
+    build = kernel_function(module, target, "conv.depthwise.weights", 3)
+    plan = conv_pixels.Plan(spec, target)
+    conv_depthwise.emit_weights(build, plan)
+    positions = spec.batch * math.prod(spec.out_spatial)
+    flops = 2 * positions * math.prod(spec.window) * spec.in_features
+    return Kernel(build.function, plan.image.elements * spec.dtype.itemsize, -(-spec.in_features // plan.lanes), flops)

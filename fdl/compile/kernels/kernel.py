@@ -6,7 +6,9 @@ bits. `scratch` is private to the thread, `scratch_bytes` long, aligned to 64 by
 and after. Operands are pointers to elements; inputs are read only and do not overlap the output.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,3 +57,40 @@ def kernel_function(module: ir.Module, target: Target, name: str, operands: int)
     """A builder at the start of a new private kernel with `operands` pointers; its name is made unique."""
     function = new_function(module, module.get_unique_name(name), [POINTER] * (operands + 1) + [I64, I64])
     return Build(module, target, function)
+
+
+@contextmanager
+def pieces(build: Build, start: Any, stop: Any, step: int, size: int) -> Iterator[Callable[[], Iterator[tuple[Value, int]]]]:
+    """Loop over [start, stop) in steps, for bodies whose code depends on how much is left.
+
+    The context gives a generator of (position, length): the body inside ``for position, length in piece():`` is emitted
+    for whole pieces and, if `size` is no multiple of `step`, once more for the last partial one that ends at `size`.
+    """
+    rest = size % step
+    with build.loop(start, stop, step) as position:
+
+        def variants() -> Iterator[tuple[Value, int]]:
+            if rest == 0:
+                yield position, step
+            elif size < step:
+                yield position, rest
+            else:
+                with build.if_else(position + step <= size) as (then, otherwise):
+                    with then:
+                        yield position, step
+                    with otherwise:
+                        yield position, rest
+
+        yield variants
+
+
+def table(build: Build, numbers: Sequence[int]) -> ir.GlobalVariable:
+    """A constant array of 64-bit integers; equal ones are shared."""
+    text = ".".join(map(str, numbers))
+    name = f"table.{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    known = build.module.globals.get(name)
+    if known is None:
+        kind = ir.ArrayType(I64, len(numbers))
+        known = ir.GlobalVariable(build.module, kind, name)
+        known.initializer, known.global_constant, known.linkage = ir.Constant(kind, list(numbers)), True, "internal"
+    return known

@@ -1,0 +1,158 @@
+"""Convolutions in which every channel is a group of its own: vectors of channels instead of the matrix tile."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fdl.compile.build import Build, new_function
+from fdl.compile.kernels.conv_geometry import AxisPhase
+from fdl.compile.kernels.conv_pixels import Pixels, Plan, coordinates
+from fdl.compile.kernels.kernel import pieces, table
+from fdl.compile.values import I64, POINTER, Value
+
+if TYPE_CHECKING:
+    from fdl.compile.kernels.conv import Convolution
+
+#: Positions that share the load of a weight.
+_ROWS = 4
+#: Taps whose sums are in registers at once when weights are differentiated.
+_TAPS = 9
+
+
+def fits(spec: "Convolution") -> bool:
+    """Whether every channel is a group of its own."""
+    return spec.groups == spec.in_features == spec.out_features > 1
+
+
+class Depthwise(Pixels):
+    """Emits the forward kernel and the gradient by x; units of work are images.
+
+    The packed weights of `Pixels`, where a group has one panel, have one element of a row in use; they are packed here
+    as rows of channels instead.
+    """
+
+    def _pack(self, phase: Sequence[AxisPhase], start: int) -> int:
+        b, spec = self.build, self.spec
+        offsets = self._weight_offsets(phase)
+        for number, offset in enumerate(offsets):
+            with b.loop(0, spec.groups) as channel:
+                value = b.load(self.w, spec.dtype, channel * spec.w[-1] + offset)
+                b.store(value, self.scratch, channel + (start + number * spec.groups))
+        return len(offsets) * spec.groups
+
+    def _weight_offsets(self, phase: Sequence[AxisPhase]) -> list[int]:
+        totals = [0]
+        for p, stride in zip(phase, self.spec.w[:-2], strict=True):
+            totals = [t + tap * stride for t in totals for tap in p.taps]
+        return totals
+
+    def emit(self) -> None:
+        """The whole function."""
+        b, plan, spec = self.build, self.plan, self.spec
+        plan.image.clear(b, self.scratch)
+        packed, at = [], plan.image.elements
+        for phase in plan.geometry.phases:
+            packed.append(at)
+            at += self._pack(phase, at)
+        with b.loop(b.argument(-2, "int64"), b.argument(-1, "int64")) as n:
+            image = plan.image.place(b, b.at(self.x, n * spec.x[0], spec.dtype), self.scratch)
+            for phase, weights in zip(plan.geometry.phases, packed, strict=True):
+                positions = math.prod(p.count for p in phase)
+                rows = min(_ROWS, positions)
+                with pieces(b, 0, positions, rows, positions) as piece:
+                    for first, height in piece():
+                        self._positions(phase, n, first, height, image, b.at(self.scratch, weights, spec.dtype))
+        b.ret()
+
+    def _positions(
+        self, phase: Sequence[AxisPhase], n: Value, first: Value, rows: int, image: Any, weights: Any
+    ) -> None:
+        b, spec = self.build, self.spec
+        reads, writes = [], []
+        for i in range(rows):
+            read, write = b.index(0), n * spec.y[0]
+            where = coordinates(b, first + i, [p.count for p in phase])
+            for p, j, x_stride, y_stride in zip(phase, where, self.plan.image.strides, spec.y[1:-1], strict=True):
+                read = read + (j * p.step + p.base) * x_stride
+                write = write + (j * p.period + p.first) * y_stride
+            reads.append(b.at(image, read, spec.dtype))
+            writes.append(b.at(self.y, write, spec.dtype))
+        offsets = [0]
+        for p, stride in zip(phase, self.plan.image.strides, strict=True):
+            offsets = [o + i * p.dilation * stride for o in offsets for i in range(len(p.taps))]
+        function = self._row_function(rows)
+        b.call_function(function, [*reads, weights, *writes, len(offsets), table(b, offsets or [0])])
+        if self.epilogue is not None:
+            self._finish(phase, n, first, b.index(0), (rows, spec.out_features))
+
+    def _row_function(self, rows: int) -> Any:
+        spec, module = self.spec, self.build.module
+        name = f"depthwise.{spec.dtype}.{rows}.{spec.groups}.{spec.y[-1]}"
+        if name in module.globals:
+            return module.globals[name]
+        function = new_function(module, name, [POINTER] * (2 * rows + 1) + [I64, POINTER])
+        function.attributes.add("noinline")
+        b = Build(module, self.build.target, function)
+        reads, w, writes = function.args[:rows], function.args[rows], function.args[rows + 1 : 2 * rows + 1]
+        taps, offsets = b.argument(2 * rows + 1, "int64"), function.args[-1]
+        lanes = self.plan.lanes
+        with pieces(b, 0, spec.groups, lanes, spec.groups) as piece:
+            for c, width in piece():
+                mask = None if width == lanes else b.first_lanes(width, lanes)
+                sums = [b.variable(b.constant(0, spec.dtype, lanes)) for _ in range(rows)]
+                with b.loop(0, taps) as tap:
+                    weight = b.load(w, spec.dtype, tap * spec.groups + c, lanes, mask=mask)
+                    offset = b.load(offsets, "int64", tap) + c
+                    for x, total in zip(reads, sums, strict=True):
+                        total.set(b.fma(b.load(x, spec.dtype, offset, lanes, mask=mask), weight, total.get()))
+                for y, total in zip(writes, sums, strict=True):
+                    b.store(total.get(), y, c * spec.y[-1], spec.y[-1], mask)
+        b.ret()
+        return function
+
+
+def emit_weights(b: Build, plan: Plan) -> None:
+    """Fill the kernel of `conv.emit_depthwise_weights`; units of work are vectors of channels."""
+    spec, lanes = plan.spec, plan.lanes
+    x, dy, dw, scratch = b.function.args[:4]
+    plan.image.clear(b, scratch)
+    begin, end = b.argument(-2, "int64"), b.argument(-1, "int64")
+    phase = plan.geometry.phases[0]
+    offsets, places = [0], [0]
+    for p, stride, w_stride in zip(phase, plan.image.strides, spec.w[:-2], strict=True):
+        offsets = [o + i * p.dilation * stride for o in offsets for i in range(len(p.taps))]
+        places = [o + t * w_stride for o in places for t in p.taps]
+    with b.loop(0, spec.batch) as n, b.if_(begin < end):
+        image = plan.image.place(b, b.at(x, n * spec.x[0], spec.dtype), scratch)
+        stop = b.min(end * lanes, spec.in_features)
+        with pieces(b, begin * lanes, stop, lanes, spec.in_features) as piece:
+            for c, width in piece():
+                mask = None if width == lanes else b.first_lanes(width, lanes)
+                for start in range(0, len(offsets), _TAPS):
+                    chosen = slice(start, start + _TAPS)
+                    sums = _weight_sums(b, plan, (image, dy), n, c, mask, offsets[chosen])
+                    for place, total in zip(places[chosen], sums, strict=True):
+                        where = c * spec.w[-1] + place
+                        before = b.load(dw, spec.dtype, where, lanes, spec.w[-1], mask)
+                        before = b.select(n > 0, before, 0.0)
+                        b.store(before + total, dw, where, spec.w[-1], mask)
+    b.ret()
+
+
+def _weight_sums(
+    b: Build, plan: Plan, pointers: tuple[Any, Any], n: Value, c: Value, mask: Value | None, offsets: Sequence[int]
+) -> list[Value]:
+    """The sums over the positions of one image for some taps and one vector of channels."""
+    spec, lanes, phase = plan.spec, plan.lanes, plan.geometry.phases[0]
+    image, dy = pointers
+    sums = [b.variable(b.constant(0, spec.dtype, lanes)) for _ in offsets]
+    with b.loop(0, math.prod(spec.out_spatial)) as position:
+        read, write = c, n * spec.y[0] + c * spec.y[-1]
+        where = coordinates(b, position, spec.out_spatial)
+        for p, j, x_stride, y_stride in zip(phase, where, plan.image.strides, spec.y[1:-1], strict=True):
+            read, write = read + (j * p.step + p.base) * x_stride, write + j * y_stride
+        slope = b.load(dy, spec.dtype, write, lanes, spec.y[-1], mask)
+        for offset, total in zip(offsets, sums, strict=True):
+            value = b.load(image, spec.dtype, read + offset, lanes, mask=mask)
+            total.set(b.fma(value, slope, total.get()))
+    return [total.get() for total in sums]

@@ -1,0 +1,102 @@
+"""One image of x as the tiles read it: in place, or copied into scratch memory with its padding and unit channel stride."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fdl.compile.build import Build
+from fdl.compile.kernels.conv_geometry import Geometry
+from fdl.compile.values import Value
+
+
+@dataclass(frozen=True)
+class Image:
+    """How one image is read.
+
+    Attributes:
+        geometry: which positions are read.
+        dtype: of the elements.
+        channels: elements at a position.
+        spatial: strides of x along the spatial axes.
+        channel: stride of x along the channels.
+    """
+
+    geometry: Geometry
+    dtype: np.dtype
+    channels: int
+    spatial: tuple[int, ...]
+    channel: int
+
+    @property
+    def in_place(self) -> bool:
+        """Whether x itself can be read."""
+        return not self.geometry.padded and (self.channel == 1 or self.channels == 1)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Positions of the copy along each axis."""
+        return [last - first + 1 for first, last in self.geometry.read]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides along the spatial axes as the tiles see them; channels are next to each other."""
+        if self.in_place:
+            return self.spatial
+        sizes = self.sizes
+        return tuple(self.channels * math.prod(sizes[i + 1 :]) for i in range(len(sizes)))
+
+    @property
+    def elements(self) -> int:
+        """Elements of scratch memory, whole cache lines."""
+        return 0 if self.in_place else -(-math.prod(self.sizes) * self.channels // 16) * 16
+
+    def clear(self, b: Build, scratch: Any) -> None:
+        """Write the padding, which stays while images come and go."""
+        if self.in_place or not self.geometry.padded:
+            return
+        lanes = b.target.lanes(self.dtype)
+        with b.loop(0, self.elements, lanes) as i:
+            b.store(b.constant(0, self.dtype, lanes), scratch, i)
+
+    def place(self, b: Build, source: Any, scratch: Any) -> Any:
+        """Copy the image at `source` if needed; returns the pointer to where position (0, ..., 0) is or would be."""
+        if self.in_place:
+            return source
+        origin = sum(-first * stride for (first, _), stride in zip(self.geometry.read, self.strides, strict=True))
+        target = b.at(scratch, origin, self.dtype)
+        self._copy(b, source, target, 0, b.index(0), b.index(0))
+        return target
+
+    def _copy(self, b: Build, source: Any, target: Any, axis: int, read: Value, write: Value) -> None:
+        first, last = self.geometry.read[axis]
+        size = self.geometry.spec.in_spatial[axis]
+        start, stop = max(first, 0), min(last + 1, size)
+        if stop <= start:
+            return
+        if axis == len(self.spatial) - 1 and self.channel == 1 and self.spatial[axis] == self.channels:
+            count = (stop - start) * self.channels
+            read, write = read + start * self.channels, write + start * self.channels
+            copy(b, self.dtype, source, read, 1, target, write, count)
+            return
+        with b.loop(start, stop) as i:
+            below_read, below_write = read + i * self.spatial[axis], write + i * self.strides[axis]
+            if axis == len(self.spatial) - 1:
+                copy(b, self.dtype, source, below_read, self.channel, target, below_write, self.channels)
+            else:
+                self._copy(b, source, target, axis + 1, below_read, below_write)
+
+
+def copy(
+    b: Build, dtype: np.dtype, source: Any, read: Value, stride: int, target: Any, write: Value, count: int
+) -> None:
+    """Copy `count` elements, `stride` apart, to a contiguous place."""
+    lanes = b.target.lanes(dtype)
+    whole = count // lanes * lanes
+    if whole:
+        with b.loop(0, whole, lanes) as i:
+            b.store(b.load(source, dtype, read + i * stride, lanes, stride), target, write + i)
+    if count > whole:
+        with b.loop(whole, count) as i:
+            b.store(b.load(source, dtype, read + i * stride), target, write + i)

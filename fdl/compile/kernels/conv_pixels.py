@@ -1,0 +1,216 @@
+"""Convolution with output positions as the rows of the tile: the forward pass and the gradient by x.
+
+For every phase (see `conv_geometry`) a row of the tile is an output position, its columns are output channels, and the
+sum runs over taps and input channels: taps along the last axis join with the channels to one long run where x is
+dense, the other taps are the tile's segments. There is no im2col.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from fdl.compile.build import Build, new_function
+from fdl.compile.kernels.conv_geometry import AxisPhase, Geometry
+from fdl.compile.kernels.conv_image import Image
+from fdl.compile.kernels.kernel import Epilogue, pieces, table
+from fdl.compile.kernels.tile import Panel, Tile
+from fdl.compile.target import Target
+from fdl.compile.values import I64, POINTER, Value
+
+if TYPE_CHECKING:
+    from fdl.compile.kernels.conv import Convolution
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes that follow from the convolution and the processor."""
+
+    spec: "Convolution"
+    target: Target
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        return Geometry(self.spec)
+
+    @cached_property
+    def image(self) -> Image:
+        s = self.spec
+        return Image(self.geometry, s.dtype, s.in_features, s.x[1:-1], s.x[-1])
+
+    @cached_property
+    def lanes(self) -> int:
+        return self.target.lanes(self.spec.dtype)
+
+    @cached_property
+    def inputs(self) -> int:
+        """Input channels of a group."""
+        return self.spec.in_features // self.spec.groups
+
+    @cached_property
+    def outputs(self) -> int:
+        """Output channels of a group."""
+        return self.spec.out_features // self.spec.groups
+
+    @cached_property
+    def width(self) -> int:
+        """Columns of a tile."""
+        return min(self.target.tile()[1], -(-self.outputs // self.lanes)) * self.lanes
+
+    def rows(self, phase: Sequence[AxisPhase]) -> int:
+        """Rows of a tile, so that the positions of the phase divide evenly."""
+        positions = math.prod(p.count for p in phase)
+        most = min(8, self.target.tile_rows(self.width // self.lanes))
+        return -(-positions // -(-positions // most))
+
+    @cached_property
+    def panels(self) -> int:
+        return -(-self.outputs // self.width)
+
+    @cached_property
+    def weights(self) -> int:
+        """Elements of the packed weights: for each phase, group, panel, tap and input channel a row of `width`."""
+        taps = sum(math.prod(len(p.taps) for p in phase) for phase in self.geometry.phases)
+        return taps * self.inputs * self.width * self.panels * self.spec.groups
+
+    @property
+    def scratch_bytes(self) -> int:
+        return (self.image.elements + self.weights) * self.spec.dtype.itemsize
+
+
+class Pixels:
+    """Emits the kernel; units of work are images."""
+
+    def __init__(self, build: Build, plan: Plan, epilogue: Epilogue | None, extras: int) -> None:
+        self.build, self.plan, self.spec, self.epilogue = build, plan, plan.spec, epilogue
+        self.x, self.w, self.y = build.function.args[:3]
+        self.extras = build.function.args[3 : 3 + extras]
+        self.scratch = build.function.args[-3]
+
+    def emit(self) -> None:
+        """The whole function."""
+        b, plan, spec = self.build, self.plan, self.spec
+        plan.image.clear(b, self.scratch)
+        packed, at = [], plan.image.elements
+        for phase in plan.geometry.phases:
+            packed.append(at)
+            at += self._pack(phase, at)
+        with b.loop(b.argument(-2, "int64"), b.argument(-1, "int64")) as n:
+            image = plan.image.place(b, b.at(self.x, n * spec.x[0], spec.dtype), self.scratch)
+            for phase, weights in zip(plan.geometry.phases, packed, strict=True):
+                with b.loop(0, spec.groups) as group:
+                    self._phase(phase, n, group, image, weights)
+        b.ret()
+
+    def _pack(self, phase: Sequence[AxisPhase], start: int) -> int:
+        """Pack the weights of one phase from scratch element `start` on; returns how many elements that takes."""
+        b, plan, spec = self.build, self.plan, self.spec
+        offsets = _combinations([[t * stride for t in p.taps] for p, stride in zip(phase, spec.w[:-2], strict=True)])
+        if not offsets:
+            return 0
+        size = len(offsets) * plan.inputs * plan.width
+        with b.loop(0, spec.groups) as group, pieces(b, 0, plan.outputs, plan.width, plan.outputs) as piece:
+            for f, columns in piece():
+                panel = Panel(spec.dtype, columns, plan.width, spec.w[-2], spec.w[-1])
+                number = group * plan.panels + b.quotient(f, plan.width)
+                with b.loop(0, len(offsets)) as tap:
+                    source = b.load(table(b, offsets), "int64", tap) + (group * plan.outputs + f) * spec.w[-1]
+                    target = number * size + tap * (plan.inputs * plan.width) + start
+                    panel.call(b, b.at(self.w, source, spec.dtype), b.at(self.scratch, target, spec.dtype), plan.inputs)
+        return size * plan.panels * spec.groups
+
+    def _phase(self, phase: Sequence[AxisPhase], n: Value, group: Value, image: Any, weights: int) -> None:
+        b, plan, spec = self.build, self.plan, self.spec
+        depth, offsets = self._run(phase)
+        size = depth * len(offsets) * plan.width
+        positions, rows = math.prod(p.count for p in phase), plan.rows(phase)
+        with pieces(b, 0, plan.outputs, plan.width, plan.outputs) as panel:
+            for f, columns in panel():
+                number = group * plan.panels + b.quotient(f, plan.width)
+                packed = b.at(self.scratch, number * size + weights, spec.dtype)
+                channel = group * plan.outputs + f
+                with pieces(b, 0, positions, rows, positions) as piece:
+                    for first, height in piece():
+                        self._tile(phase, (n, group, first, channel), image, packed, (height, columns), depth, offsets)
+
+    def _run(self, phase: Sequence[AxisPhase]) -> tuple[int, list[int]]:
+        """Length of a run of x that is contiguous in every position, and where the runs start."""
+        plan, strides = self.plan, self.plan.image.strides
+        steps = [[i * p.dilation * s for i in range(len(p.taps))] for p, s in zip(phase, strides, strict=True)]
+        dense = phase[-1].dilation * strides[-1] == plan.inputs and plan.spec.groups == 1
+        if not dense:
+            return plan.inputs, _combinations(steps)
+        return plan.inputs * len(phase[-1].taps), _combinations(steps[:-1])
+
+    def _tile(
+        self, phase: Sequence[AxisPhase], index: tuple[Value, Value, Value, Value], image: Any, weights: Any,
+        size: tuple[int, int], depth: int, offsets: list[int],
+    ) -> None:  # fmt: skip
+        b, spec, plan = self.build, self.spec, self.plan
+        n, group, first, channel = index
+        reads, writes = [], []
+        for i in range(size[0]):
+            where = coordinates(b, first + i, [p.count for p in phase])
+            read = group * plan.inputs
+            write = n * spec.y[0] + channel * spec.y[-1]
+            for p, j, x_stride, y_stride in zip(phase, where, plan.image.strides, spec.y[1:-1], strict=True):
+                read = read + (j * p.step + p.base) * x_stride
+                write = write + (j * p.period + p.first) * y_stride
+            reads.append(b.at(image, read, spec.dtype))
+            writes.append(b.at(self.y, write, spec.dtype))
+        tile = Tile(
+            spec.dtype, *size, a_row=None, a_step=1, b_step=plan.width, b_whole=True, c_row=None, c_column=spec.y[-1],
+            segments=True,
+        )  # fmt: skip
+        tile.call(b, reads, weights, writes, depth, False, len(offsets), table(b, offsets or [0]))
+        if self.epilogue is not None:
+            self._finish(phase, n, first, channel, size)
+
+    def _finish(self, phase: Sequence[AxisPhase], n: Value, first: Value, channel: Value, size: tuple[int, int]) -> None:
+        """Call the function that applies the epilogue to a tile in memory."""
+        b, spec = self.build, self.spec
+        name = f"{b.function.name}.epilogue.{'.'.join(str(p.first) for p in phase)}.{size[0]}.{size[1]}"
+        function = b.module.globals.get(name)
+        if function is None:
+            function = new_function(b.module, name, [POINTER] * (1 + len(self.extras)) + [I64] * 3)
+            function.attributes.add("noinline")
+            self._emit_epilogue(Build(b.module, b.target, function), phase, size)
+        b.call_function(function, [self.y, *self.extras, n, first, channel])
+
+    def _emit_epilogue(self, b: Build, phase: Sequence[AxisPhase], size: tuple[int, int]) -> None:
+        spec, lanes = self.spec, self.plan.lanes
+        y, *extras = b.function.args[: 1 + len(self.extras)]
+        n, first, channel = (b.argument(i, "int64") for i in (-3, -2, -1))
+        with b.loop(0, size[0]) as i:
+            where = coordinates(b, first + i, [p.count for p in phase])
+            where = [j * p.period + p.first for p, j in zip(phase, where, strict=True)]
+            start = n * spec.y[0] + channel * spec.y[-1]
+            for j, stride in zip(where, spec.y[1:-1], strict=True):
+                start = start + j * stride
+            for f in range(0, size[1], lanes):
+                mask = None if f + lanes <= size[1] else b.first_lanes(size[1] - f, lanes)
+                place = start + f * spec.y[-1]
+                value = b.load(y, spec.dtype, place, lanes, spec.y[-1], mask)
+                assert self.epilogue is not None
+                result = self.epilogue(b, value, (n, *where, channel + f), extras, mask)
+                b.store(result, y, place, spec.y[-1], mask)
+        b.ret()
+
+
+def coordinates(b: Build, position: Value, counts: Sequence[int]) -> list[Value]:
+    """The row-major number `position` as one index for each axis."""
+    result: list[Value] = []
+    for count in reversed(counts[1:]):
+        above = b.quotient(position, count)
+        result.insert(0, position - above * count)
+        position = above
+    return [position, *result]
+
+
+def _combinations(steps: Sequence[Sequence[int]]) -> list[int]:
+    """All sums of one number from each list, the last list running fastest."""
+    totals = [0]
+    for options in steps:
+        totals = [t + o for t in totals for o in options]
+    return totals

@@ -1,0 +1,166 @@
+"""Convolution with (tap, channel) as the rows of the tile: the gradient by the weights.
+
+In the vocabulary of `conv` this is the convolution whose *batch* has unit stride in x (it is the channels of the
+forward pass) and whose window is large: the tile's rows are elements of the batch, next to each other in memory, its
+columns output features, and the sum runs over the window and, in memory, over the channels (the images of the
+forward pass) one after the other. Units of work are pairs of a panel of output features and an index of the first
+output axis.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from fdl.compile.build import Build
+from fdl.compile.kernels.conv_geometry import Geometry
+from fdl.compile.kernels.conv_image import Image
+from fdl.compile.kernels.conv_pixels import _combinations
+from fdl.compile.kernels.kernel import pieces, table
+from fdl.compile.kernels.tile import Panel, Tile
+from fdl.compile.target import Target
+from fdl.compile.values import Value
+
+if TYPE_CHECKING:
+    from fdl.compile.kernels.conv import Convolution
+
+#: Rows of B that are used together, so that they stay in the first-level cache.
+_BAND = 256
+
+
+def fits(spec: "Convolution") -> bool:
+    """Whether this algorithm can serve `spec`."""
+    return (
+        spec.x[0] == 1 and spec.batch > 1 and spec.groups == 1 and spec.in_features > 0 and 0 not in spec.window
+        and all(d == 1 for d in spec.lhs_dilation)
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes that follow from the convolution and the processor."""
+
+    spec: "Convolution"
+    target: Target
+
+    @cached_property
+    def image(self) -> Image:
+        s = self.spec
+        return Image(Geometry(s), s.dtype, s.batch, s.x[1:-1], s.x[0])
+
+    @cached_property
+    def lanes(self) -> int:
+        return self.target.lanes(self.spec.dtype)
+
+    @cached_property
+    def width(self) -> int:
+        """Columns of a tile."""
+        return min(self.target.tile()[1], -(-self.spec.out_features // self.lanes)) * self.lanes
+
+    @cached_property
+    def joined(self) -> bool:
+        """Whether outputs along the last axis follow each other like the batch does, in x and in y."""
+        s = self.spec
+        dense = s.stride[-1] * self.image.strides[-1] == s.batch and s.y[-2] == s.batch * s.y[0]
+        return dense and len(s.out_spatial) > 1
+
+    @cached_property
+    def run(self) -> int:
+        """Rows of one run of tiles."""
+        return self.spec.batch * (self.spec.out_spatial[-1] if self.joined else 1)
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows of a tile."""
+        most = self.target.tile_rows(self.width // self.lanes)
+        return -(-self.run // -(-self.run // most))
+
+    @cached_property
+    def work(self) -> int:
+        return -(-self.spec.out_features // self.width) * self.spec.out_spatial[0]
+
+    @property
+    def scratch_bytes(self) -> int:
+        return (self.image.elements + math.prod(self.spec.window) * self.width) * self.spec.dtype.itemsize
+
+
+class Taps:
+    """Emits the kernel."""
+
+    def __init__(self, build: Build, plan: Plan) -> None:
+        self.build, self.plan, self.spec = build, plan, plan.spec
+        self.x, self.w, self.y = build.function.args[:3]
+        self.scratch = build.function.args[-3]
+
+    def emit(self) -> None:
+        """The whole function."""
+        b, plan, spec = self.build, self.plan, self.spec
+        begin, end = b.argument(-2, "int64"), b.argument(-1, "int64")
+        plan.image.clear(b, self.scratch)
+        first = spec.out_spatial[0]
+        with b.loop(0, spec.in_features) as image, b.if_(begin < end):
+            source = b.at(self.x, image * spec.x[-1], spec.dtype)
+            pixels = plan.image.place(b, source, self.scratch)
+            start, stop = b.quotient(begin, first), b.quotient(end + (first - 1), first)
+            with pieces(b, start * plan.width, b.min(stop * plan.width, spec.out_features), plan.width, spec.out_features) as panel:
+                for f, columns in panel():
+                    self._pack(image, f, columns)
+                    unit = b.quotient(f, plan.width) * first
+                    with b.loop(b.max(begin - unit, 0), b.min(end - unit, first)) as o:
+                        self._outputs(pixels, o, f, columns, image > 0)
+        b.ret()
+
+    @property
+    def _packed(self) -> Any:
+        return self.build.at(self.scratch, self.plan.image.elements, self.spec.dtype)
+
+    def _pack(self, image: Value, f: Value, columns: int) -> None:
+        """Copy one panel of w for one image: a row for each position of the window."""
+        b, plan, spec = self.build, self.plan, self.spec
+        source = b.at(self.w, image * spec.w[-2] + f * spec.w[-1], spec.dtype)
+        panel = Panel(spec.dtype, columns, plan.width, spec.w[-3], spec.w[-1])
+        outer = _combinations([[t * s for t in range(n)] for n, s in zip(spec.window[:-1], spec.w, strict=False)])
+        depth = spec.window[-1]
+        if outer == [i * depth * spec.w[-3] for i in range(len(outer))]:
+            panel.call(b, source, self._packed, depth * len(outer))
+            return
+        with b.loop(0, len(outer)) as i:
+            offset = b.load(table(b, outer), "int64", i)
+            panel.call(b, b.at(source, offset, spec.dtype), b.at(self._packed, i * (depth * plan.width), spec.dtype), depth)
+
+    def _outputs(self, pixels: Any, first: Value, f: Value, columns: int, accumulate: Value) -> None:
+        """All outputs with index `first` on the first axis, band by band of the window."""
+        b, plan, spec = self.build, self.plan, self.spec
+        strides = plan.image.strides
+        origin = sum(-low * s for low, s in zip(spec.low, strides, strict=True))
+        steps = [rhs * s for rhs, s in zip(spec.rhs_dilation, strides, strict=True)]
+        offsets = _combinations([[t * s for t in range(n)] for n, s in zip(spec.window[:-1], steps, strict=False)])
+        inner = range(1, len(spec.window) - plan.joined)
+        a_moves = _combinations([[o * spec.stride[d] * strides[d] for o in range(spec.out_spatial[d])] for d in inner])
+        c_moves = _combinations([[o * spec.y[1 + d] for o in range(spec.out_spatial[d])] for d in inner])
+        a = b.at(pixels, first * (spec.stride[0] * strides[0]) + origin, spec.dtype)
+        c = b.at(self.y, first * spec.y[1] + f * spec.y[-1], spec.dtype)
+        band = max(1, _BAND // spec.window[-1])
+        with b.loop(0, len(offsets), band) as segment:
+            count = b.min(len(offsets) - segment, band)
+            add = accumulate | (segment > 0)
+            with b.loop(0, len(a_moves)) as place:
+                a_move, c_move = (b.load(table(b, m), "int64", place) for m in (a_moves, c_moves))
+                start = (b.at(a, a_move, spec.dtype), b.at(c, c_move, spec.dtype))
+                self._run(*start, columns, segment, count, offsets, add)
+
+    def _run(
+        self, a: Any, c: Any, columns: int, segment: Value, count: Value, offsets: list[int], accumulate: Value
+    ) -> None:
+        b, plan, spec = self.build, self.plan, self.spec
+        packed = b.at(self._packed, segment * (spec.window[-1] * plan.width), spec.dtype)
+        with pieces(b, 0, plan.run, plan.rows, plan.run) as piece:
+            for m, rows in piece():
+                tile = Tile(
+                    spec.dtype, rows, columns, a_row=1, a_step=spec.rhs_dilation[-1] * plan.image.strides[-1],
+                    b_step=plan.width, b_whole=True, c_row=spec.y[0], c_column=spec.y[-1], segments=True,
+                )  # fmt: skip
+                tile.call(
+                    b, b.at(a, m, spec.dtype), packed, b.at(c, m * spec.y[0], spec.dtype), spec.window[-1], accumulate,
+                    count, b.at(table(b, offsets), segment, "int64"),
+                )  # fmt: skip
