@@ -1,0 +1,76 @@
+"""How an elementwise primitive becomes a function of this package: promotion, broadcasting, name and docstring."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fdl.array import Array as ConcreteArray
+from fdl.dtypes import bool_, key
+from fdl.errors import DtypeError
+from fdl.numpy._operands import Array, broadcast, cast, inexact, number, promote
+
+
+def _documented(function: Callable[..., Any], name: str, text: str, args: str) -> Callable[..., Any]:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{text}\n\n    Args:\n{args}\n    Returns:\n        An array of the operands' common shape.\n    "
+    return function
+
+
+def unary(name: str, operation: Any, text: str, to_inexact: bool = True, integers: str = "") -> Callable[[Any], Array]:
+    """The function that applies a primitive of one operand.
+
+    Args:
+        name: of the function.
+        operation: the primitive.
+        text: the first line of the docstring.
+        to_inexact: whether integers are converted to the default float first.
+        integers: "unchanged" if integers and booleans are returned as they are.
+    """
+
+    def function(x: Any, /) -> Array:
+        x = number(name, x)
+        if to_inexact:
+            x = cast(x, inexact(x.type.dtype))
+        elif integers == "unchanged" and x.type.dtype.kind in "iub":
+            return x
+        if x.type.dtype not in operation.domain:
+            raise DtypeError(f"{name} is not defined for {x.type}; convert it first, for example with astype")
+        return operation(x)
+
+    kinds = "any number; integers become the default float" if to_inexact else "any number"
+    return _documented(function, name, text, f"        x: array or Python scalar of {kinds}.\n")
+
+
+def binary(
+    name: str, operation: Any, text: str, to_inexact: bool = False, boolean: Any = None, check: bool = True
+) -> Callable[[Any, Any], Array]:
+    """The function that applies a primitive of two operands after promotion and broadcasting.
+
+    Args:
+        name: of the function.
+        operation: the primitive, or a function of two Values of one type.
+        text: the first line of the docstring.
+        to_inexact: whether integers are converted to the default float first.
+        boolean: the primitive for two booleans, if it is another one.
+        check: whether `operation` is a primitive with a `domain`.
+    """
+    domain = frozenset(operation.domain) if check else frozenset()
+    fast = domain - {bool_} if boolean is not None else domain
+
+    def function(x: Any, y: Any, /) -> Array:
+        # Two arrays of one type need no preparation, and this is where eager code spends its time.
+        if type(x) is ConcreteArray and type(y) is ConcreteArray:
+            a, b = x._data, y._data
+            if a is not None and b is not None and a.dtype == b.dtype and a.shape == b.shape and a.dtype in fast:
+                return operation(x, y)
+        x, y = broadcast(name, *promote(name, x, y, to_inexact=to_inexact, keys=key in domain))
+        dtype: np.dtype = x.type.dtype
+        if dtype == bool_ and boolean is not None:
+            return boolean(x, y)
+        if check and dtype not in domain:
+            raise DtypeError(f"{name} is not defined for {x.type} and {y.type}; convert an operand first with astype")
+        return operation(x, y)
+
+    args = "        x: array or Python scalar.\n        y: array or Python scalar; shapes broadcast, dtypes promote.\n"
+    return _documented(function, name, text, args)

@@ -1,0 +1,255 @@
+"""Operators, properties and methods of values: each is a function of this package."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from fdl.array import Array
+from fdl.core.trace import Value
+from fdl.errors import ShapeError
+from fdl.numpy import (
+    _printing,
+    arithmetic,
+    creation,
+    diagonals,
+    indexing,
+    linear,
+    logic,
+    rearrange,
+    reductions,
+    selection,
+    shape,
+    sorting,
+    statistics,
+)
+
+_OPERANDS = (Value, bool, int, float, complex, np.ndarray, np.generic)
+
+
+def _forward(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def method(self: Any, other: Any) -> Any:
+        return function(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    return method
+
+
+def _reflected(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def method(self: Any, other: Any) -> Any:
+        return function(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    return method
+
+
+_BINARY = {
+    "add": arithmetic.add,
+    "sub": arithmetic.subtract,
+    "mul": arithmetic.multiply,
+    "truediv": arithmetic.divide,
+    "floordiv": arithmetic.floor_divide,
+    "mod": arithmetic.remainder,
+    "divmod": arithmetic.divmod,
+    "pow": arithmetic.power,
+    "matmul": linear.matmul,
+    "and": logic.bitwise_and,
+    "or": logic.bitwise_or,
+    "xor": logic.bitwise_xor,
+    "lshift": logic.left_shift,
+    "rshift": logic.right_shift,
+}
+_COMPARISONS = {
+    "eq": logic.equal,
+    "ne": logic.not_equal,
+    "lt": logic.less,
+    "le": logic.less_equal,
+    "gt": logic.greater,
+    "ge": logic.greater_equal,
+}
+_UNARY = {
+    "neg": arithmetic.negative,
+    "pos": arithmetic.positive,
+    "abs": arithmetic.absolute,
+    "invert": logic.invert,
+}
+
+
+def _number(kind: type, name: str) -> Callable[[Any], Any]:
+    def convert(self: Any) -> Any:
+        data = self.concrete(f"{name}()")
+        if data.size != 1:
+            raise ShapeError(f"{name}() needs an array of one element, got shape {data.shape}; use any, all or item")
+        return kind(data.item())
+
+    return convert
+
+
+def _index(self: Any) -> int:
+    data = self.concrete("an index")
+    if data.dtype.kind not in "iu" or data.ndim:
+        raise TypeError(f"only integer scalars can be an index, got {self.type}")
+    return int(data)
+
+
+def _len(self: Any) -> int:
+    if not self.type.ndim:
+        raise TypeError("len() of an array without axes")
+    return self.type.shape[0]
+
+
+def _iter(self: Any) -> Iterator[Any]:
+    if not self.type.ndim:
+        raise TypeError("iteration over an array without axes")
+    if type(self) is Array:
+        return iter([Array(np.asarray(row)) for row in self.concrete()])
+    return iter(shape.unstack(self))
+
+
+def _format(self: Any, spec: str) -> str:
+    if type(self) is not Array:
+        return format(repr(self), spec)
+    return format(self.concrete().item(), spec) if not self.type.ndim else format(str(self), spec)
+
+
+def _contains(self: Any, element: Any) -> bool:
+    return bool(reductions.any(logic.equal(self, element)))
+
+
+def _round(self: Any, ndigits: int | None = None) -> Any:
+    return arithmetic.round(self, ndigits or 0)
+
+
+def _set_item(self: Any, index: Any, value: Any) -> None:
+    raise TypeError("arrays are immutable; write x = x.at[index].set(value) instead of x[index] = value")
+
+
+def _reshape(self: Any, *args: Any, order: str = "C") -> Any:
+    return shape.reshape(self, args[0] if len(args) == 1 else args, order)
+
+
+def _transpose(self: Any, *args: Any) -> Any:
+    axes = args[0] if len(args) == 1 and not isinstance(args[0], int) else args
+    return shape.transpose(self, axes or None)
+
+
+def _flatten(self: Any, order: str = "C") -> Any:
+    return shape.ravel(self, order)
+
+
+def _clip(self: Any, min: Any = None, max: Any = None) -> Any:
+    return arithmetic.clip(self, min, max)
+
+
+def _astype(self: Any, dtype: Any, copy: bool = False, device: Any = None) -> Any:
+    return creation.astype(self, dtype)
+
+
+def _item(self: Any, *args: int) -> Any:
+    return self.concrete("item()").item(*args)
+
+
+def _to_list(self: Any) -> Any:
+    return self.concrete("tolist()").tolist()
+
+
+def _block_until_ready(self: Any) -> Any:
+    """The array itself: results are computed before they are returned."""
+    return self
+
+
+def _byte_size(self: Any) -> int:
+    return self.type.size * self.type.dtype.itemsize
+
+
+def _matrix_transposed(self: Any) -> Any:
+    return shape.matrix_transpose(self)
+
+
+_PROPERTIES: dict[str, Callable[[Any], Any]] = {
+    "shape": lambda self: self.type.shape,
+    "dtype": lambda self: self.type.dtype,
+    "ndim": lambda self: self.type.ndim,
+    "size": lambda self: self.type.size,
+    "itemsize": lambda self: self.type.dtype.itemsize,
+    "nbytes": _byte_size,
+    "T": shape.transpose,
+    "mT": _matrix_transposed,
+    "real": arithmetic.real,
+    "imag": arithmetic.imag,
+    "at": indexing.IndexUpdate,
+}
+_METHODS: dict[str, Callable[..., Any]] = {
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "flatten": _flatten,
+    "clip": _clip,
+    "astype": _astype,
+    "item": _item,
+    "tolist": _to_list,
+    "block_until_ready": _block_until_ready,
+    "copy": creation.copy,
+    "conj": arithmetic.conj,
+    "conjugate": arithmetic.conj,
+    "round": arithmetic.round,
+    "dot": linear.dot,
+    "trace": linear.trace,
+    "ravel": shape.ravel,
+    "squeeze": shape.squeeze,
+    "swapaxes": shape.swapaxes,
+    "diagonal": diagonals.diagonal,
+    "repeat": rearrange.repeat,
+    "take": selection.take,
+    "nonzero": selection.nonzero,
+    "choose": selection.choose,
+    "compress": lambda self, condition, axis=None: selection.compress(condition, self, axis),
+    "sort": sorting.sort,
+    "argsort": sorting.argsort,
+    "searchsorted": sorting.searchsorted,
+    "argpartition": sorting.argpartition,
+    "mean": statistics.mean,
+    "std": statistics.std,
+    "var": statistics.var,
+    "sum": reductions.sum,
+    "prod": reductions.prod,
+    "max": reductions.max,
+    "min": reductions.min,
+    "ptp": reductions.ptp,
+    "any": reductions.any,
+    "all": reductions.all,
+    "argmax": reductions.argmax,
+    "argmin": reductions.argmin,
+    "cumsum": reductions.cumsum,
+    "cumprod": reductions.cumprod,
+}
+
+
+def install() -> None:
+    """Give `Value` its operators, properties and methods."""
+    for name, function in _BINARY.items():
+        setattr(Value, f"__{name}__", _forward(function))
+        setattr(Value, f"__r{name}__", _reflected(function))
+    for name, function in _COMPARISONS.items():
+        setattr(Value, f"__{name}__", _forward(function))
+    for name, unary in _UNARY.items():
+        setattr(Value, f"__{name}__", lambda self, unary=unary: unary(self))
+    for name, getter in _PROPERTIES.items():
+        setattr(Value, name, property(getter))
+    for name, method in _METHODS.items():
+        setattr(Value, name, method)
+    for name, method in {
+        "__hash__": None,
+        "__bool__": _number(bool, "bool"),
+        "__int__": _number(int, "int"),
+        "__float__": _number(float, "float"),
+        "__complex__": _number(complex, "complex"),
+        "__index__": _index,
+        "__len__": _len,
+        "__iter__": _iter,
+        "__contains__": _contains,
+        "__format__": _format,
+        "__round__": _round,
+        "__getitem__": indexing.read,
+        "__setitem__": _set_item,
+    }.items():
+        setattr(Value, name, method)
+    Array.__repr__ = _printing.array_repr  # type: ignore[method-assign, assignment]
+    Array.__str__ = _printing.array_str  # type: ignore[method-assign, assignment]

@@ -1,0 +1,166 @@
+"""Operands of the functions of this package: as values, of one dtype, of one shape, with axes counted from the front."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fdl import array as arrays
+from fdl.array import as_array
+from fdl.core.trace import Value
+from fdl.dtypes import (
+    complex64,
+    complex128,
+    default_dtype,
+    float32,
+    float64,
+    is_inexact,
+    key,
+    result_type,
+)
+from fdl.errors import DtypeError, ShapeError
+from fdl.ops.convert import convert
+from fdl.ops.shape import broadcast_in_dim
+
+#: For signatures: an fdl.Array or a tracer. Operators and methods are installed at run time, which no checker follows.
+Array: TypeAlias = Any
+#: For signatures: an Array, a NumPy array or scalar, or a Python number.
+ArrayLike: TypeAlias = Any
+DTypeLike: TypeAlias = Any
+Axis: TypeAlias = int | Sequence[int] | None
+
+SCALARS = (bool, int, float, complex)
+
+
+def value(name: str, x: Any) -> Array:
+    """`x` as a Value, for the function `name`."""
+    return as_array(x, f"an operand of {name}")
+
+
+def number(name: str, x: Any, allowed: Sequence[np.dtype] | None = None) -> Array:
+    """`x` as a Value that is not a random key, and has an `allowed` dtype."""
+    x = value(name, x)
+    refuse_keys(name, x.type.dtype)
+    if allowed is not None and x.type.dtype not in allowed:
+        raise DtypeError(f"{name} is not defined for {x.type}; convert it first, for example with astype")
+    return x
+
+
+def refuse_keys(name: str, dtype: np.dtype) -> None:
+    """Raise if `dtype` is that of random keys."""
+    if dtype == key:
+        raise DtypeError(f"{name} is not defined for random keys; draw numbers from them with fdl.random")
+
+
+def cast(x: Any, dtype: np.dtype) -> Array:
+    """A Value or a Python number as a Value of the given dtype."""
+    if isinstance(x, Value):
+        return x if x.type.dtype == dtype else convert(x, dtype)
+    return arrays.Array(np.asarray(x, dtype))
+
+
+def inexact(dtype: np.dtype) -> np.dtype:
+    """`dtype` if it is floating or complex, else the default float."""
+    return dtype if is_inexact(dtype) else default_dtype(float)
+
+
+def real_of(dtype: np.dtype) -> np.dtype:
+    """The dtype of the real part of numbers of `dtype`."""
+    return {complex64: float32, complex128: float64}.get(dtype, dtype)
+
+
+def promote(name: str, *args: Any, to_inexact: bool = False, keys: bool = False) -> list[Array]:
+    """The operands as Values of their common dtype; Python numbers take the dtype of the arrays that they meet."""
+    kept = [a if type(a) in SCALARS or isinstance(a, Value) else value(name, a) for a in args]
+    found = [a.type.dtype for a in kept if isinstance(a, Value)]
+    if not (keys and len(found) == len(kept) and all(d == key for d in found)):
+        for d in found:
+            refuse_keys(name, d)
+    dtype = result_type(*kept)
+    if to_inexact:
+        dtype = inexact(dtype)
+    if all(type(a) is int for a in kept):
+        dtype = inexact(dtype) if to_inexact else np.result_type(*(arrays.scalar_dtype(a) for a in kept))
+    return [cast(a, dtype) for a in kept]
+
+
+def broadcast_shapes(*shapes: Sequence[int] | int, name: str = "broadcast_shapes") -> tuple[int, ...]:
+    """The shape to which all shapes broadcast.
+
+    Raises:
+        ShapeError: they do not fit.
+
+    >>> broadcast_shapes((3, 1), (4,))
+    (3, 4)
+    """
+    try:
+        return np.broadcast_shapes(*shapes)  # type: ignore[arg-type]
+    except ValueError:
+        shown = " and ".join(str(tuple(s) if isinstance(s, Sequence) else (s,)) for s in shapes)
+        raise ShapeError(
+            f"{name}: shapes {shown} do not broadcast: counted from the last axis, extents must be equal or 1. "
+            "Reshape an operand, or give it an axis of extent 1 with x[:, None]"
+        ) from None
+
+
+def expand_to(x: Array, shape: Sequence[int]) -> Array:
+    """`x` repeated to a shape that it broadcasts to."""
+    shape = tuple(shape)
+    if x.type.shape == shape:
+        return x
+    return broadcast_in_dim(x, shape, range(len(shape) - x.type.ndim, len(shape)))
+
+
+def broadcast(name: str, *values: Array) -> list[Array]:
+    """The values repeated to their common shape."""
+    first = values[0].type.shape
+    if all(v.type.shape == first for v in values):
+        return list(values)
+    shape = broadcast_shapes(*(v.type.shape for v in values), name=name)
+    return [expand_to(v, shape) for v in values]
+
+
+def matched(name: str, *args: Any, to_inexact: bool = False) -> list[Array]:
+    """The operands as Values of one dtype and one shape."""
+    return broadcast(name, *promote(name, *args, to_inexact=to_inexact))
+
+
+def axis_index(name: str, axis: Any, ndim: int) -> int:
+    """`axis` counted from the front."""
+    axis = operator.index(axis)
+    if not -ndim <= axis < ndim:
+        raise ShapeError(f"{name}: axis {axis} is out of bounds for an array with {ndim} axes")
+    return axis % ndim
+
+
+def axis_tuple(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
+    """One axis, several, or None for all, counted from the front."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = tuple(axis_index(name, a, ndim) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"{name}: an axis is given twice in axis={axis}")
+    return axes
+
+
+def shape_tuple(name: str, shape: Any) -> tuple[int, ...]:
+    """A shape given as an int or as a sequence of ints."""
+    if isinstance(shape, Value):
+        shape = shape.concrete(f"{name}: the shape").tolist()
+    shape = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
+    try:
+        found = tuple(operator.index(n) for n in shape)
+    except TypeError:
+        if any(isinstance(n, Value) for n in shape):
+            raise
+        raise ShapeError(f"{name}: a shape consists of integers, got {shape}") from None
+    if any(n < 0 for n in found):
+        raise ShapeError(f"{name}: the shape {found} has a negative extent")
+    return found
+
+
+def no_out(name: str, out: Any) -> None:
+    """Refuse the argument ``out``: arrays are immutable."""
+    if out is not None:
+        raise NotImplementedError(f"{name}: arrays are immutable, so there is no out=; use the result")

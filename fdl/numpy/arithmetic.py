@@ -1,0 +1,501 @@
+"""Elementwise arithmetic: sums, products, quotients, powers, rounding, extrema."""
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from fdl.core.trace import Value
+from fdl.dtypes import INTEGER, REAL, SIGNED, UNSIGNED, bool_
+from fdl.errors import DtypeError
+from fdl.numpy._functions import binary, unary
+from fdl.numpy._operands import (
+    Array,
+    ArrayLike,
+    broadcast,
+    cast,
+    inexact,
+    matched,
+    no_out,
+    number,
+    promote,
+    real_of,
+)
+from fdl.ops import arithmetic as ops
+from fdl.ops import bitwise, compare, rounding, transcendental
+from fdl.ops.select import select
+from fdl.ops.shape import full_like
+
+add = binary("add", ops.add, "x + y; of booleans, x or y.", boolean=bitwise.or_)
+subtract = binary("subtract", ops.sub, "x - y.")
+multiply = binary("multiply", ops.mul, "x * y; of booleans, x and y.", boolean=bitwise.and_)
+divide = true_divide = binary("divide", ops.div, "x / y; integers give the default float.", to_inexact=True)
+maximum = binary("maximum", ops.max_, "The larger of x and y; NaN if either is NaN.", boolean=bitwise.or_)
+minimum = binary("minimum", ops.min_, "The smaller of x and y; NaN if either is NaN.", boolean=bitwise.and_)
+nextafter = binary("nextafter", ops.nextafter, "The number next to x in the direction of y.", to_inexact=True)
+negative = unary("negative", ops.neg, "-x.", to_inexact=False)
+sign = unary("sign", ops.sign, "-1, 0 or 1 by the sign of x; of a complex number, x / |x|.", to_inexact=False)
+floor = unary("floor", rounding.floor, "The largest integer not above x.", to_inexact=False, integers="unchanged")
+ceil = unary("ceil", rounding.ceil, "The smallest integer not below x.", to_inexact=False, integers="unchanged")
+
+
+def absolute(x: ArrayLike, /) -> Array:
+    """The absolute value; of a complex number its modulus.
+
+    Args:
+        x: array or Python scalar of any number.
+
+    Returns:
+        An array like x, real if x is complex.
+
+    >>> absolute(-2.5)
+    Array(2.5, dtype=float32)
+    """
+    x = number("abs", x)
+    return x if x.type.dtype in UNSIGNED or x.type.dtype == bool_ else ops.abs_(x)
+
+
+abs = absolute  # noqa: A001
+
+
+def fabs(x: ArrayLike, /) -> Array:
+    """The absolute value of a real number, in floating point.
+
+    >>> fabs(-2)
+    Array(2., dtype=float32)
+    """
+    x = number("fabs", x, (bool_, *REAL))
+    return ops.abs_(cast(x, inexact(x.type.dtype)))
+
+
+def positive(x: ArrayLike, /) -> Array:
+    """x itself, as an array.
+
+    >>> positive(2)
+    Array(2, dtype=int32)
+    """
+    return number("positive", x)
+
+
+def square(x: ArrayLike, /) -> Array:
+    """x * x.
+
+    >>> square(3)
+    Array(9, dtype=int32)
+    """
+    x = number("square", x)
+    return x if x.type.dtype == bool_ else ops.IntegerPow(2)(x)
+
+
+def reciprocal(x: ArrayLike, /) -> Array:
+    """1 / x; integers give the default float.
+
+    >>> reciprocal(4)
+    Array(0.25, dtype=float32)
+    """
+    x = number("reciprocal", x)
+    return ops.IntegerPow(-1)(cast(x, inexact(x.type.dtype)))
+
+
+def power(x1: ArrayLike, x2: ArrayLike, /) -> Array:
+    """x1 raised to x2.
+
+    Args:
+        x1: array or Python scalar.
+        x2: the exponent; a Python integer is expanded into products. Integers may not be raised to negative ones.
+
+    Returns:
+        An array of the common shape and dtype.
+
+    Raises:
+        DtypeError: an integer to a negative Python integer.
+
+    >>> power(2.0, 3), power(4.0, 0.5)
+    (Array(8., dtype=float32), Array(2., dtype=float32))
+    """
+    if type(x2) in (int, float) and isinstance(x1, Value):
+        simple = _power_of_scalar(x1, x2)
+        if simple is not None:
+            return simple
+    x1, x2 = broadcast("power", *promote("power", x1, x2))
+    if x1.type.dtype in INTEGER or x1.type.dtype == bool_:
+        return _integer_power(*(cast(x, np.dtype(np.int32)) if x.type.dtype == bool_ else x for x in (x1, x2)))
+    return transcendental.pow_(x1, x2)
+
+
+pow = power  # noqa: A001
+
+
+def _power_of_scalar(x: Any, exponent: int | float) -> Any:
+    """x to a Python number by products or a square root, or None if that is not how it is done."""
+    dtype = x.type.dtype
+    whole = dtype in INTEGER
+    if type(exponent) is int and whole and exponent < 0:
+        raise DtypeError(f"power: integers ({x.type}) cannot be raised to the negative power {exponent}; use floats")
+    if dtype not in ops.IntegerPow.domain or (whole and type(exponent) is float):
+        return None
+    if exponent == 0.5 and dtype.kind != "c":
+        return transcendental.sqrt(x)
+    if type(exponent) is float and (exponent % 1 or not -16 <= exponent <= 16):
+        return None
+    return x if exponent == 1 else ops.IntegerPow(int(exponent))(x)
+
+
+def _integer_power(x: Array, exponent: Array) -> Array:
+    """By squaring, for one bit of the exponent after the other; negative exponents give 0 unless x is 1 or -1."""
+    result, one, zero = full_like(x, 1), full_like(x, 1), full_like(x, 0)
+    left = exponent
+    for _ in range(8 * x.type.dtype.itemsize - 1):
+        odd = compare.ne(bitwise.and_(left, one), zero)
+        result = select(odd, ops.mul(result, x), result)
+        x, left = ops.mul(x, x), bitwise.shift_right_logical(left, one)
+    return result
+
+
+def float_power(x: ArrayLike, y: ArrayLike, /) -> Array:
+    """x raised to y in floating point of at least the default precision.
+
+    >>> float_power(2, -1)
+    Array(0.5, dtype=float32)
+    """
+    return transcendental.pow_(*matched("float_power", x, y, to_inexact=True))
+
+
+def floor_divide(x1: ArrayLike, x2: ArrayLike, /) -> Array:
+    """x1 / x2 rounded towards minus infinity.
+
+    >>> floor_divide(-7, 2)
+    Array(-4, dtype=int32)
+    """
+    return _divmod("floor_divide", x1, x2)[0]
+
+
+def remainder(x1: ArrayLike, x2: ArrayLike, /) -> Array:
+    """What is left of x1 after division by x2; it has the sign of x2.
+
+    >>> remainder(-7, 2)
+    Array(1, dtype=int32)
+    """
+    return _modulo(*_real_pair("remainder", x1, x2))[0]
+
+
+mod = remainder
+
+
+def divmod(x1: ArrayLike, x2: ArrayLike, /) -> tuple[Array, Array]:  # noqa: A001
+    """Quotient rounded towards minus infinity, and remainder.
+
+    >>> divmod(7, 2)
+    (Array(3, dtype=int32), Array(1, dtype=int32))
+    """
+    return _divmod("divmod", x1, x2)
+
+
+def fmod(x1: ArrayLike, x2: ArrayLike, /) -> Array:
+    """What is left of x1 after division by x2 rounded towards zero; it has the sign of x1.
+
+    >>> fmod(-7, 2)
+    Array(-1, dtype=int32)
+    """
+    return ops.rem(*_real_pair("fmod", x1, x2))
+
+
+def _real_pair(name: str, x: ArrayLike, y: ArrayLike) -> list[Array]:
+    x, y = matched(name, x, y)
+    if x.type.dtype == bool_:
+        x, y = cast(x, np.dtype(np.int32)), cast(y, np.dtype(np.int32))
+    if x.type.dtype not in REAL:
+        raise DtypeError(f"{name} is not defined for {x.type}")
+    return [x, y]
+
+
+def _modulo(x: Array, y: Array) -> tuple[Array, Array]:
+    """The remainder with the sign of y, and where it differs from the one with the sign of x."""
+    zero, left = full_like(x, 0), ops.rem(x, y)
+    shifted = bitwise.and_(compare.ne(left, zero), compare.ne(compare.lt(left, zero), compare.lt(y, zero)))
+    return select(shifted, ops.add(left, y), left), shifted
+
+
+def _divmod(name: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    x, y = _real_pair(name, x, y)
+    modulo, shifted = _modulo(x, y)
+    if x.type.dtype in INTEGER:
+        quotient = ops.div(x, y)
+        return select(shifted, ops.sub(quotient, full_like(x, 1)), quotient), modulo
+    return rounding.round_(ops.div(ops.sub(x, modulo), y)), modulo
+
+
+def trunc(x: ArrayLike, /) -> Array:
+    """x rounded towards zero.
+
+    >>> trunc(-1.5)
+    Array(-1., dtype=float32)
+    """
+    x = number("trunc", x, (bool_, *REAL))
+    if x.type.dtype.kind in "iub":
+        return x
+    return select(compare.lt(x, full_like(x, 0)), rounding.ceil(x), rounding.floor(x))
+
+
+def rint(x: ArrayLike, /) -> Array:
+    """x rounded to the nearest integer, halves to the even one, in floating point.
+
+    >>> rint(2.5)
+    Array(2., dtype=float32)
+    """
+    x = number("rint", x)
+    return _each_part(rounding.round_, cast(x, inexact(x.type.dtype)))
+
+
+def round(a: ArrayLike, decimals: int = 0, out: None = None) -> Array:  # noqa: A001
+    """Rounded to a number of decimals, halves to even.
+
+    Args:
+        a: array or Python scalar.
+        decimals: how many digits after the point to keep; negative ones round integer digits.
+        out: not supported.
+
+    >>> round(2.345, 1)
+    Array(2.3, dtype=float32)
+    """
+    no_out("round", out)
+    x, decimals = number("round", a), operator.index(decimals)
+    if x.type.dtype.kind in "iub":
+        if decimals >= 0:
+            return x
+        factor = cast(10**-decimals, x.type.dtype)
+        return multiply(cast(rounding.round_(cast(x, np.dtype(np.float64)) / 10.0**-decimals), x.type.dtype), factor)
+    if decimals == 0:
+        return _each_part(rounding.round_, x)
+    factor = full_like(x, 10.0**decimals)
+    return ops.div(_each_part(rounding.round_, ops.mul(x, factor)), factor)
+
+
+around = round
+
+
+def _each_part(operation: Any, x: Array) -> Array:
+    """A function of real numbers applied to real and imaginary part."""
+    if x.type.dtype.kind != "c":
+        return operation(x)
+    from fdl.ops.complex import complex_, imag, real
+
+    return complex_(operation(real(x)), operation(imag(x)))
+
+
+def fmax(x1: ArrayLike, x2: ArrayLike) -> Array:
+    """The larger of x1 and x2; the other one if one is NaN.
+
+    >>> fmax(1.0, float("nan"))
+    Array(1., dtype=float32)
+    """
+    return _ignoring_nan(ops.max_, *matched("fmax", x1, x2))
+
+
+def fmin(x1: ArrayLike, x2: ArrayLike) -> Array:
+    """The smaller of x1 and x2; the other one if one is NaN.
+
+    >>> fmin(1.0, float("nan"))
+    Array(1., dtype=float32)
+    """
+    return _ignoring_nan(ops.min_, *matched("fmin", x1, x2))
+
+
+def _ignoring_nan(operation: Any, x: Array, y: Array) -> Array:
+    first = select(compare.ne(y, y), x, operation(x, y))
+    return select(compare.ne(x, x), y, first)
+
+
+def clip(
+    arr: ArrayLike | None = None, /, min: ArrayLike | None = None, max: ArrayLike | None = None  # noqa: A002
+) -> Array:
+    """Limited to an interval.
+
+    Args:
+        arr: array or Python scalar.
+        min: lower limit; None for none.
+        max: upper limit; None for none. It wins where the limits cross.
+
+    Raises:
+        DtypeError: a complex operand.
+
+    >>> clip(5.0, max=2)
+    Array(2., dtype=float32)
+    """
+    x = number("clip", arr, (bool_, *REAL))
+    if min is not None:
+        x = maximum(min, x)
+    return x if max is None else minimum(max, x)
+
+
+def copysign(x1: ArrayLike, x2: ArrayLike, /) -> Array:
+    """The magnitude of x1 with the sign of x2.
+
+    >>> copysign(2.0, -0.0)
+    Array(-2., dtype=float32)
+    """
+    x, y = matched("copysign", x1, x2, to_inexact=True)
+    magnitude = ops.abs_(x)
+    return select(signbit(y), ops.neg(magnitude), magnitude)
+
+
+def signbit(x: ArrayLike, /) -> Array:
+    """Whether the sign bit is set: true for negative numbers, -0.0 and negative NaN.
+
+    >>> signbit(-0.0)
+    Array(True, dtype=bool)
+    """
+    from fdl.ops.convert import bitcast
+
+    x = number("signbit", x, (bool_, *REAL))
+    if x.type.dtype in UNSIGNED or x.type.dtype == bool_:
+        return compare.ne(x, x)
+    bits = x if x.type.dtype in SIGNED else bitcast(x, np.dtype(f"int{8 * x.type.dtype.itemsize}"))
+    return compare.lt(bits, full_like(bits, 0))
+
+
+def heaviside(x1: ArrayLike, x2: ArrayLike, /) -> Array:
+    """0 where x1 is negative, 1 where it is positive, x2 where it is zero.
+
+    >>> heaviside(0.0, 0.5)
+    Array(0.5, dtype=float32)
+    """
+    x, y = matched("heaviside", x1, x2, to_inexact=True)
+    zero, one = full_like(x, 0), full_like(x, 1)
+    step = select(compare.lt(x, zero), zero, select(compare.gt(x, zero), one, y))
+    return select(compare.ne(x, x), x, step)
+
+
+def gcd(x1: ArrayLike, x2: ArrayLike) -> Array:
+    """The greatest common divisor, by Euclid's algorithm.
+
+    >>> gcd(12, 18)
+    Array(6, dtype=int32)
+    """
+    x, y = _integer_pair("gcd", x1, x2)
+    zero = full_like(x, 0)
+    # Fibonacci numbers need the most steps: 1.44 for every bit.
+    for _ in range(int(1.45 * 8 * x.type.dtype.itemsize) + 1):
+        done = compare.eq(y, zero)
+        x, y = select(done, x, y), select(done, zero, ops.rem(x, select(done, full_like(x, 1), y)))
+    return x
+
+
+def lcm(x1: ArrayLike, x2: ArrayLike) -> Array:
+    """The least common multiple.
+
+    >>> lcm(4, 6)
+    Array(12, dtype=int32)
+    """
+    x, y = _integer_pair("lcm", x1, x2)
+    divisor = gcd(x, y)
+    none = compare.eq(divisor, full_like(x, 0))
+    return select(none, full_like(x, 0), ops.mul(x, ops.div(y, select(none, full_like(x, 1), divisor))))
+
+
+def _integer_pair(name: str, x: ArrayLike, y: ArrayLike) -> list[Array]:
+    x, y = matched(name, x, y)
+    if x.type.dtype not in INTEGER:
+        raise DtypeError(f"{name} is defined for integers, got {x.type}")
+    return [absolute(x), absolute(y)]
+
+
+def angle(z: ArrayLike, deg: bool = False) -> Array:
+    """The argument of a complex number.
+
+    Args:
+        z: array or Python scalar.
+        deg: whether in degrees instead of radians.
+
+    >>> angle(1j, deg=True)
+    Array(90., dtype=float32)
+    """
+    from fdl.ops.complex import imag, real
+    from fdl.ops.trigonometric import atan2
+
+    z = number("angle", z)
+    z = cast(z, inexact(z.type.dtype))
+    parts = (imag(z), real(z)) if z.type.dtype.kind == "c" else (full_like(z, 0), z)
+    radians = atan2(*parts)
+    return multiply(radians, 180 / np.pi) if deg else radians
+
+
+def conjugate(x: ArrayLike, /) -> Array:
+    """The complex conjugate; real numbers as they are.
+
+    >>> conjugate(1 + 2j)
+    Array(1.-2.j, dtype=complex64)
+    """
+    from fdl.ops.complex import conj
+
+    x = number("conjugate", x)
+    return conj(x) if x.type.dtype.kind == "c" else x
+
+
+conj = conjugate
+
+
+def real(val: ArrayLike, /) -> Array:
+    """The real part.
+
+    >>> real(1 + 2j)
+    Array(1., dtype=float32)
+    """
+    from fdl.ops import complex as complex_ops
+
+    x = number("real", val)
+    return complex_ops.real(x) if x.type.dtype.kind == "c" else x
+
+
+def imag(val: ArrayLike, /) -> Array:
+    """The imaginary part; zeros for real numbers.
+
+    >>> imag(1 + 2j)
+    Array(2., dtype=float32)
+    """
+    from fdl.ops import complex as complex_ops
+
+    x = number("imag", val)
+    return complex_ops.imag(x) if x.type.dtype.kind == "c" else full_like(x, 0)
+
+
+def nan_to_num(
+    x: ArrayLike,
+    copy: bool = True,
+    nan: ArrayLike = 0.0,
+    posinf: ArrayLike | None = None,
+    neginf: ArrayLike | None = None,
+) -> Array:
+    """NaN and infinities replaced by numbers.
+
+    Args:
+        x: array or Python scalar.
+        copy: accepted for compatibility; arrays are immutable.
+        nan: replaces NaN.
+        posinf: replaces infinity; None is the largest finite number.
+        neginf: replaces minus infinity; None is the smallest finite number.
+
+    >>> nan_to_num(float("inf"), posinf=9.0)
+    Array(9., dtype=float32)
+    """
+    from fdl.numpy.scalar_types import finfo
+
+    x = number("nan_to_num", x)
+    dtype = x.type.dtype
+    if dtype.kind in "iub":
+        return x
+    if dtype.kind == "c":
+        from fdl.ops import complex as complex_ops
+
+        parts = (nan_to_num(part(x), copy, nan, posinf, neginf) for part in (complex_ops.real, complex_ops.imag))
+        return complex_ops.complex_(*parts)
+    limits = finfo(real_of(dtype))
+    top = limits.max if posinf is None else posinf
+    bottom = limits.min if neginf is None else neginf
+    for wrong, replacement in (
+        (compare.ne(x, x), nan),
+        (compare.eq(x, full_like(x, np.inf)), top),
+        (compare.eq(x, full_like(x, -np.inf)), bottom),
+    ):
+        x = select(wrong, broadcast("nan_to_num", cast(replacement, dtype), x)[0], x)
+    return x

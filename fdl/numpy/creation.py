@@ -1,0 +1,616 @@
+"""Making arrays: from data, of constants, ranges, grids."""
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl import array as arrays
+from fdl.array import as_array
+from fdl.core.trace import Value
+from fdl.dtypes import as_dtype, default_dtype, key, result_type
+from fdl.errors import LeafError, ShapeError
+from fdl.numpy._operands import (
+    SCALARS,
+    Array,
+    ArrayLike,
+    DTypeLike,
+    axis_index,
+    broadcast,
+    cast,
+    expand_to,
+    inexact,
+    number,
+    promote,
+    refuse_keys,
+    shape_tuple,
+    value,
+)
+from fdl.ops import compare
+from fdl.ops.shape import Iota, broadcast_in_dim, iota, reshape
+from fdl.ops.shape import full as filled
+
+
+def array(
+    object: Any,  # noqa: A002
+    dtype: DTypeLike | None = None,
+    copy: bool = True,
+    order: str | None = "K",
+    ndmin: int = 0,
+    *,
+    device: Any = None,
+) -> Array:
+    """An array from data.
+
+    Args:
+        object: number, array, or nested sequence of these, traced ones included.
+        dtype: of the result; None keeps an array's dtype, and gives float32, int32, bool or complex64 to Python data.
+        copy: accepted for compatibility; data that could change later is always copied.
+        order: "K", "C" or None; arrays have no memory order that could be seen.
+        ndmin: least number of axes; missing ones are put in front.
+        device: accepted for compatibility.
+
+    Returns:
+        The array.
+
+    Raises:
+        LeafError: `object` holds something that is not a number.
+        ShapeError: a nested sequence is not rectangular.
+
+    >>> array([1, 2]), array([[1.0], [2.0]]).shape
+    (Array([1, 2], dtype=int32), (2, 1))
+    """
+    result = _from_data(object, None if dtype is None else as_dtype(dtype))
+    if dtype is not None and result.type.dtype != as_dtype(dtype):
+        refuse_keys("array", result.type.dtype)
+        result = cast(result, as_dtype(dtype))
+    missing = ndmin - result.type.ndim
+    return reshape(result, (1,) * missing + result.type.shape) if missing > 0 else result
+
+
+def asarray(
+    a: Any, dtype: DTypeLike | None = None, order: str | None = None, *, copy: bool | None = None, device: Any = None
+) -> Array:
+    """`a` as an array, itself if it is one of the right dtype.
+
+    Args:
+        a: number, array, or nested sequence of these.
+        dtype: of the result; None keeps it.
+        order: accepted for compatibility.
+        copy: accepted for compatibility.
+        device: accepted for compatibility.
+
+    >>> asarray(2.5)
+    Array(2.5, dtype=float32)
+    """
+    return array(a, dtype)
+
+
+def _from_data(data: Any, dtype: np.dtype | None) -> Array:
+    if isinstance(data, Value):
+        return as_array(data, "array: the operand")
+    if type(data) in SCALARS:
+        return as_array(data) if dtype is None else arrays.Array(np.asarray(data, dtype))
+    if isinstance(data, (list, tuple)):
+        return _from_sequence(data, dtype)
+    if isinstance(data, (bytearray, memoryview)):
+        data = np.asarray(data)
+    if hasattr(data, "__fdl_array__"):
+        return _from_data(data.__fdl_array__(), dtype)
+    return as_array(data, "array: the operand")
+
+
+def _from_sequence(data: Sequence[Any], dtype: np.dtype | None) -> Array:
+    leaves = list(_leaves(data))
+    plain = {type(leaf) for leaf in leaves}
+    if plain <= {bool, int, float, complex}:
+        wide = np.complex128 if complex in plain else np.float64 if float in plain or not plain else None
+        try:
+            found = np.array(data, wide)
+        except ValueError as error:
+            raise ShapeError(f"array: the nested sequence is not rectangular: {error}") from None
+        return arrays.Array(found.astype(dtype or _default_of(found, plain)))
+    items = [_from_data(item, dtype) for item in data]
+    shapes = {item.type.shape for item in items}
+    if len(shapes) > 1:
+        raise ShapeError(f"array: the items of a sequence have different shapes: {sorted(shapes)}")
+    # A Python number among arrays stays weak.
+    weak = [raw if type(raw) in SCALARS else item for raw, item in zip(data, items, strict=True)]
+    common = dtype or result_type(*weak)
+    if all(type(item) is arrays.Array for item in items):
+        return arrays.Array(np.stack([cast(item, common).concrete() for item in items]))
+    from fdl.ops.slicing import concatenate
+
+    return concatenate([reshape(cast(i, common), (1, *i.type.shape)) for i in items], 0)
+
+
+def _default_of(found: np.ndarray, kinds: set[type]) -> np.dtype:
+    """The dtype of Python numbers: the default of their kind, 64 bits for integers that need them."""
+    if not kinds or kinds & {float, complex}:
+        return default_dtype(complex if complex in kinds else float)
+    if kinds == {bool}:
+        return default_dtype(bool)
+    if found.dtype == object:
+        raise LeafError("array: an integer does not fit into 64 bits")
+    default = default_dtype(int)
+    fits = not found.size or (found.min() >= np.iinfo(default).min and found.max() <= np.iinfo(default).max)
+    return default if fits else found.dtype
+
+
+def _leaves(data: Any) -> Any:
+    for item in data:
+        if isinstance(item, (list, tuple)):
+            yield from _leaves(item)
+        else:
+            yield item
+
+
+def copy(a: ArrayLike, order: str | None = None) -> Array:
+    """An array like `a`; arrays are immutable, so it may share memory.
+
+    >>> copy(1.0)
+    Array(1., dtype=float32)
+    """
+    return asarray(a)
+
+
+def astype(x: ArrayLike, dtype: DTypeLike | None, /, *, copy: bool = False, device: Any = None) -> Array:
+    """`x` converted to another dtype.
+
+    Args:
+        x: array or number; the real part is taken of complex numbers made real.
+        dtype: the dtype wanted; None is the default float.
+        copy: accepted for compatibility.
+        device: accepted for compatibility.
+
+    >>> astype(2.7, int)
+    Array(2, dtype=int32)
+    """
+    target = default_dtype(float) if dtype is None else as_dtype(dtype)
+    x = value("astype", x)
+    return x if x.type.dtype == target else cast(number("astype", x), target)
+
+
+def zeros(shape: Any, dtype: DTypeLike | None = None, *, device: Any = None) -> Array:
+    """An array of zeros.
+
+    Args:
+        shape: int or sequence of ints.
+        dtype: default float32.
+        device: accepted for compatibility.
+
+    >>> zeros(3)
+    Array([0., 0., 0.], dtype=float32)
+    """
+    return filled(0, shape_tuple("zeros", shape), as_dtype(float if dtype is None else dtype))
+
+
+def ones(shape: Any, dtype: DTypeLike | None = None, *, device: Any = None) -> Array:
+    """An array of ones.
+
+    Args:
+        shape: int or sequence of ints.
+        dtype: default float32.
+        device: accepted for compatibility.
+
+    >>> ones((1, 2), int)
+    Array([[1, 1]], dtype=int32)
+    """
+    return filled(1, shape_tuple("ones", shape), as_dtype(float if dtype is None else dtype))
+
+
+def empty(shape: Any, dtype: DTypeLike | None = None, *, device: Any = None) -> Array:
+    """An array of zeros: memory that is not set would differ from run to run.
+
+    >>> empty(2)
+    Array([0., 0.], dtype=float32)
+    """
+    return zeros(shape, dtype)
+
+
+def full(shape: Any, fill_value: ArrayLike, dtype: DTypeLike | None = None, *, device: Any = None) -> Array:
+    """An array of one value, or of an array broadcast to `shape`.
+
+    Args:
+        shape: int or sequence of ints.
+        fill_value: number or array.
+        dtype: default that of `fill_value`.
+        device: accepted for compatibility.
+
+    >>> full(2, 7)
+    Array([7, 7], dtype=int32)
+    """
+    x = asarray(fill_value, dtype)
+    shape = shape_tuple("full", shape)
+    if np.broadcast_shapes(x.type.shape, shape) != shape:
+        raise ShapeError(f"full: a fill_value of shape {x.type.shape} does not broadcast to {shape}")
+    return expand_to(x, shape)
+
+
+def _like(a: Any, dtype: DTypeLike | None, shape: Any) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of a new array like `a`, which may be anything with both attributes."""
+    if not (hasattr(a, "shape") and hasattr(a, "dtype")):
+        a = asarray(a)
+    return (
+        tuple(a.shape) if shape is None else shape_tuple("shape", shape),
+        as_dtype(a.dtype if dtype is None else dtype),
+    )
+
+
+def zeros_like(a: Any, dtype: DTypeLike | None = None, shape: Any = None, *, device: Any = None) -> Array:
+    """Zeros in the shape and dtype of `a`.
+
+    Args:
+        a: array, or anything with shape and dtype.
+        dtype: instead of that of `a`.
+        shape: instead of that of `a`.
+        device: accepted for compatibility.
+
+    >>> zeros_like(array([1, 2]))
+    Array([0, 0], dtype=int32)
+    """
+    return filled(0, *_like(a, dtype, shape))
+
+
+def ones_like(a: Any, dtype: DTypeLike | None = None, shape: Any = None, *, device: Any = None) -> Array:
+    """Ones in the shape and dtype of `a`.
+
+    >>> ones_like(array([2.0, 3.0]))
+    Array([1., 1.], dtype=float32)
+    """
+    return filled(1, *_like(a, dtype, shape))
+
+
+def empty_like(prototype: Any, dtype: DTypeLike | None = None, shape: Any = None, *, device: Any = None) -> Array:
+    """Zeros in the shape and dtype of `prototype`.
+
+    >>> empty_like(array([2.0, 3.0]))
+    Array([0., 0.], dtype=float32)
+    """
+    return zeros_like(prototype, dtype, shape)
+
+
+def full_like(
+    a: Any, fill_value: ArrayLike, dtype: DTypeLike | None = None, shape: Any = None, *, device: Any = None
+) -> Array:
+    """One value in the shape and dtype of `a`.
+
+    >>> full_like(array([1, 2]), 5)
+    Array([5, 5], dtype=int32)
+    """
+    return full(*(lambda s, d: (s, fill_value, d))(*_like(a, dtype, shape)))
+
+
+def arange(
+    start: ArrayLike,
+    stop: ArrayLike | None = None,
+    step: ArrayLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    device: Any = None,
+) -> Array:
+    """Numbers from start (default 0) to stop, which is left out.
+
+    Args:
+        start: the first; the stop if it is the only one.
+        stop: where to end.
+        step: distance of neighbours.
+        dtype: default that of the arguments.
+        device: accepted for compatibility.
+
+    Returns:
+        Array of shape (ceil((stop - start) / step),).
+
+    Raises:
+        ConcretizationError: an argument is traced; the length of the result would depend on it.
+
+    >>> arange(3), arange(1.0, 2.0, 0.5)
+    (Array([0, 1, 2], dtype=int32), Array([1. , 1.5], dtype=float32))
+    """
+    given = [v for v in (start, stop, step) if v is not None]
+    kind = result_type(*given) if dtype is None else as_dtype(dtype)
+    numbers = [v.concrete("arange needs numbers that are known: one").item() if isinstance(v, Value) else v for v in given]
+    if stop is None and step is None and kind.kind in "iuf":
+        return iota(kind, (max(0, math.ceil(numbers[0])),), 0)
+    if step is not None and stop is None:
+        numbers = [0, *numbers]
+    if numbers[2:] == [0]:
+        raise ShapeError("arange: the step must not be zero")
+    return arrays.Array(np.arange(*numbers).astype(kind))
+
+
+def linspace(
+    start: ArrayLike,
+    stop: ArrayLike,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: DTypeLike | None = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Any:
+    """Numbers at equal distances from start to stop.
+
+    Args:
+        start: the first; arrays give one sequence for each element.
+        stop: the last if `endpoint`.
+        num: how many.
+        endpoint: whether `stop` is one of them.
+        retstep: whether the distance is returned too.
+        dtype: default the default float, or that of the arguments.
+        axis: of the result along which the numbers lie.
+        device: accepted for compatibility.
+
+    Returns:
+        Array with `num` along `axis`; with `retstep`, also the distance.
+
+    >>> linspace(0, 1, 3)
+    Array([0. , 0.5, 1. ], dtype=float32)
+    """
+    num = operator.index(num)
+    if num < 0:
+        raise ShapeError(f"linspace: num must not be negative, got {num}")
+    first, last = promote("linspace", start, stop, to_inexact=True)
+    target = first.type.dtype if dtype is None else as_dtype(dtype)
+    working = inexact(np.promote_types(first.type.dtype, np.float32) if first.type.dtype.itemsize < 4 else first.type.dtype)
+    first, last = broadcast("linspace", cast(first, working), cast(last, working))
+    parts = num - 1 if endpoint else num
+    if type(first) is arrays.Array and type(last) is arrays.Array:
+        exact = np.linspace(*(v.concrete().astype(np.complex128 if v.type.dtype.kind == "c" else float) for v in (first, last)),
+                            num, endpoint)
+        values = cast(arrays.Array(exact), working)
+    else:
+        values = _interpolated(first, last, num, parts, endpoint)
+    if target.kind in "iu":
+        from fdl.numpy.arithmetic import floor
+
+        values = floor(values)
+    values = cast(values, target)
+    axis = axis_index("linspace", axis, values.type.ndim)
+    if axis:
+        from fdl.numpy.shape import moveaxis
+
+        values = moveaxis(values, 0, axis)
+    return (values, (last - first) / (parts or math.nan)) if retstep else values
+
+
+def _interpolated(first: Array, last: Array, num: int, parts: int, endpoint: bool) -> Array:
+    """`num` points of the straight line, the first and the last one exact."""
+    from fdl.numpy.shape import concatenate
+
+    shape = first.type.shape
+    ramp = cast(iota(np.dtype(np.int32), (num, *(1 for _ in shape)), 0), first.type.dtype) / max(parts, 1)
+    values = first[None] * (1 - ramp) + last[None] * ramp
+    if not endpoint or num < 2:
+        return values
+    return concatenate([values[:-1], last[None]], 0)
+
+
+def logspace(
+    start: ArrayLike,
+    stop: ArrayLike,
+    num: int = 50,
+    endpoint: bool = True,
+    base: ArrayLike = 10.0,
+    dtype: DTypeLike | None = None,
+    axis: int = 0,
+) -> Array:
+    """Powers of the base with exponents at equal distances.
+
+    >>> logspace(0, 2, 3)
+    Array([  1.,  10., 100.], dtype=float32)
+    """
+    from fdl.numpy.arithmetic import power
+
+    found = power(base, linspace(start, stop, num, endpoint, axis=axis))
+    return found if dtype is None else astype(found, dtype)
+
+
+def geomspace(
+    start: ArrayLike,
+    stop: ArrayLike,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: DTypeLike | None = None,
+    axis: int = 0,
+) -> Array:
+    """Numbers at equal ratios from start to stop, which have the same sign.
+
+    >>> geomspace(1.0, 4.0, 3)
+    Array([1., 2., 4.], dtype=float32)
+    """
+    from fdl.numpy.arithmetic import multiply
+    from fdl.numpy.arithmetic import sign as sign_of
+    from fdl.numpy.elementwise import exp, log
+
+    first, last = promote("geomspace", start, stop, to_inexact=True)
+    sign = sign_of(first)
+    found = sign * exp(linspace(log(multiply(first, sign)), log(multiply(last, sign)), num, endpoint, axis=axis))
+    return found if dtype is None else astype(found, dtype)
+
+
+def eye(
+    N: int, M: int | None = None, k: int | ArrayLike = 0, dtype: DTypeLike | None = None, *, device: Any = None
+) -> Array:
+    """A matrix with ones on a diagonal.
+
+    Args:
+        N: rows.
+        M: columns; None is N.
+        k: which diagonal: 0 is the main one, positive ones lie above.
+        dtype: default float32.
+        device: accepted for compatibility.
+
+    >>> eye(2)
+    Array([[1., 0.],
+           [0., 1.]], dtype=float32)
+    """
+    shape = shape_tuple("eye", (N, N if M is None else M))
+    rows, columns = (iota(np.dtype(np.int32), shape, a) for a in (0, 1))
+    return cast(compare.eq(rows + k, columns), as_dtype(float if dtype is None else dtype))
+
+
+def identity(n: int, dtype: DTypeLike | None = None) -> Array:
+    """The identity matrix.
+
+    >>> identity(1)
+    Array([[1.]], dtype=float32)
+    """
+    return eye(n, dtype=dtype)
+
+
+def tri(N: int, M: int | None = None, k: int = 0, dtype: DTypeLike | None = None) -> Array:
+    """A matrix with ones on and below a diagonal.
+
+    >>> tri(2)
+    Array([[1., 0.],
+           [1., 1.]], dtype=float32)
+    """
+    return cast(_below(shape_tuple("tri", (N, N if M is None else M)), k), as_dtype(float if dtype is None else dtype))
+
+
+def _below(shape: tuple[int, ...], k: Any) -> Array:
+    """Where a matrix of this shape is on or below diagonal k."""
+    rows, columns = (iota(np.dtype(np.int32), shape, a) for a in (0, 1))
+    return compare.ge(rows + k, columns)
+
+
+def tril(m: ArrayLike, k: int = 0) -> Array:
+    """The lower triangle of matrices, zeros above diagonal k.
+
+    Args:
+        m: array of shape (..., rows, columns).
+        k: the last diagonal kept.
+
+    >>> tril(ones((2, 2)))
+    Array([[1., 0.],
+           [1., 1.]], dtype=float32)
+    """
+    return _triangle("tril", m, lambda shape: _below(shape, k))
+
+
+def triu(m: ArrayLike, k: int = 0) -> Array:
+    """The upper triangle of matrices, zeros below diagonal k.
+
+    >>> triu(ones((2, 2)))
+    Array([[1., 1.],
+           [0., 1.]], dtype=float32)
+    """
+    from fdl.ops.bitwise import not_
+
+    return _triangle("triu", m, lambda shape: not_(_below(shape, k - 1)))
+
+
+def _triangle(name: str, m: ArrayLike, mask: Callable[[tuple[int, ...]], Array]) -> Array:
+    from fdl.ops.select import select
+
+    x = number(name, m)
+    if x.type.ndim < 2:
+        raise ShapeError(f"{name} needs an array of at least 2 axes, got shape {x.type.shape}")
+    kept = expand_to(mask(x.type.shape[-2:]), x.type.shape)
+    return select(kept, x, filled(0, x.type.shape, x.type.dtype))
+
+
+def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Array:
+    """The Vandermonde matrix: powers of the elements of a vector.
+
+    Args:
+        x: vector of shape (n,).
+        N: number of columns; None is n.
+        increasing: whether the powers grow from left to right.
+
+    >>> vander(array([2, 3]), 3)
+    Array([[4, 2, 1],
+           [9, 3, 1]], dtype=int32)
+    """
+    x = number("vander", x)
+    if x.type.ndim != 1:
+        raise ShapeError(f"vander needs a vector, got shape {x.type.shape}")
+    count = x.type.shape[0] if N is None else operator.index(N)
+    powers = range(count) if increasing else range(count - 1, -1, -1)
+    return stack_columns([x**p for p in powers], x)
+
+
+def stack_columns(columns: list[Array], like: Array) -> Array:
+    """Vectors as the columns of a matrix; of no vectors, a matrix without columns."""
+    from fdl.numpy.shape import stack
+
+    return stack(columns, 1) if columns else zeros((like.type.shape[0], 0), like.type.dtype)
+
+
+def fromfunction(
+    function: Callable[..., Any], shape: Any, *, dtype: DTypeLike = float, **kwargs: Any
+) -> Array:
+    """`function` of the coordinates of every element.
+
+    Args:
+        function: takes one scalar per axis.
+        shape: of the result.
+        dtype: of the coordinates.
+        **kwargs: passed on to `function`.
+
+    >>> fromfunction(lambda i, j: 2 * i + j, (2, 2), dtype=int)
+    Array([[0, 1],
+           [2, 3]], dtype=int32)
+    """
+    shape = shape_tuple("fromfunction", shape)
+    grid = [iota(as_dtype(dtype), shape, a) for a in range(len(shape))]
+    return asarray(function(*grid, **kwargs))
+
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Array:
+    """An array from an object that exports DLPack.
+
+    >>> from_dlpack(np.arange(2.0))
+    Array([0., 1.], dtype=float64)
+    """
+    return as_array(np.from_dlpack(x))
+
+
+def frombuffer(buffer: Any, dtype: DTypeLike = float, count: int = -1, offset: int = 0) -> Array:
+    """An array from the bytes of a buffer.
+
+    >>> frombuffer(bytes(4), int)
+    Array([0], dtype=int32)
+    """
+    return as_array(np.frombuffer(buffer, as_dtype(dtype), count, offset))
+
+
+def fromiter(iter: Any, dtype: DTypeLike, count: int = -1) -> Array:  # noqa: A002
+    """An array from the numbers of an iterable.
+
+    >>> fromiter(range(3), int)
+    Array([0, 1, 2], dtype=int32)
+    """
+    return as_array(np.fromiter(iter, as_dtype(dtype), count))
+
+
+def fromstring(string: str, dtype: DTypeLike = float, count: int = -1, *, sep: str) -> Array:
+    """An array from numbers in text.
+
+    >>> fromstring("1 2", int, sep=" ")
+    Array([1, 2], dtype=int32)
+    """
+    return as_array(np.fromstring(string, as_dtype(dtype), count, sep=sep))
+
+
+def load(file: Any) -> Array:
+    """An array from a .npy file; pickled objects are refused.
+
+    Args:
+        file: path or open binary file.
+    """
+    return as_array(np.load(file, allow_pickle=False))
+
+
+def save(file: Any, arr: ArrayLike) -> None:
+    """Write an array to a .npy file.
+
+    Args:
+        file: path or open binary file.
+        arr: the array; random keys are refused.
+    """
+    np.save(file, np.asarray(number("save", arr)), allow_pickle=False)

@@ -1,0 +1,279 @@
+"""Elementwise mathematical functions: exponentials, logarithms, trigonometry."""
+
+import numpy as np
+
+from fdl.dtypes import INTEGER, bool_
+from fdl.errors import DtypeError
+from fdl.numpy._functions import binary, unary
+from fdl.numpy._operands import Array, ArrayLike, cast, inexact, matched, number, promote
+from fdl.numpy.arithmetic import multiply
+from fdl.ops import arithmetic, bitwise, compare, transcendental, trigonometric
+from fdl.ops.convert import bitcast
+from fdl.ops.select import select
+from fdl.ops.shape import full_like
+
+exp = unary("exp", transcendental.exp, "e to the power x.")
+exp2 = unary("exp2", transcendental.exp2, "2 to the power x.")
+expm1 = unary("expm1", transcendental.expm1, "exp(x) - 1, accurate near 0.")
+log = unary("log", transcendental.log, "The natural logarithm; NaN for negative real numbers.")
+log1p = unary("log1p", transcendental.log1p, "log(1 + x), accurate near 0.")
+sqrt = unary("sqrt", transcendental.sqrt, "The square root; NaN for negative real numbers.")
+cbrt = unary("cbrt", transcendental.cbrt, "The real cube root.")
+sin = unary("sin", trigonometric.sin, "The sine of an angle in radians.")
+cos = unary("cos", trigonometric.cos, "The cosine of an angle in radians.")
+tan = unary("tan", trigonometric.tan, "The tangent of an angle in radians.")
+arcsin = asin = unary("arcsin", trigonometric.asin, "The inverse sine, in [-pi/2, pi/2].")
+arccos = acos = unary("arccos", trigonometric.acos, "The inverse cosine, in [0, pi].")
+arctan = atan = unary("arctan", trigonometric.atan, "The inverse tangent, in [-pi/2, pi/2].")
+sinh = unary("sinh", trigonometric.sinh, "The hyperbolic sine.")
+cosh = unary("cosh", trigonometric.cosh, "The hyperbolic cosine.")
+tanh = unary("tanh", trigonometric.tanh, "The hyperbolic tangent.")
+arcsinh = asinh = unary("arcsinh", trigonometric.asinh, "The inverse hyperbolic sine.")
+arccosh = acosh = unary("arccosh", trigonometric.acosh, "The inverse hyperbolic cosine.")
+arctanh = atanh = unary("arctanh", trigonometric.atanh, "The inverse hyperbolic tangent.")
+arctan2 = atan2 = binary(
+    "arctan2", trigonometric.atan2, "The angle of the point (y, x) = (x1, x2), in (-pi, pi].", to_inexact=True
+)
+
+
+def log2(x: ArrayLike, /) -> Array:
+    """The logarithm to base 2.
+
+    >>> log2(8.0)
+    Array(3., dtype=float32)
+    """
+    return arithmetic.div(log(x), full_like(log(x), np.log(2)))
+
+
+def log10(x: ArrayLike, /) -> Array:
+    """The logarithm to base 10.
+
+    >>> log10(0.0)
+    Array(-inf, dtype=float32)
+    """
+    natural = log(x)
+    return arithmetic.div(natural, full_like(natural, np.log(10)))
+
+
+def _log_of_sum(x: Array, y: Array, base: float) -> Array:
+    """log(base**x + base**y) to that base; the larger one is taken out, so that nothing overflows."""
+    larger, difference = arithmetic.max_(x, y), arithmetic.sub(x, y)
+    scale = full_like(x, np.log(base))
+    small = transcendental.exp(arithmetic.neg(arithmetic.mul(arithmetic.abs_(difference), scale)))
+    total = arithmetic.add(larger, arithmetic.div(transcendental.log1p(small), scale))
+    return select(compare.ne(difference, difference), arithmetic.add(x, y), total)
+
+
+def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
+    """log(exp(x1) + exp(x2)) without overflow.
+
+    Args:
+        x1: array or Python scalar, real.
+        x2: array or Python scalar, real.
+
+    >>> logaddexp(1000.0, 1000.0)
+    Array(1000.6931, dtype=float32)
+    """
+    return _log_of_sum(*_real_floats("logaddexp", x1, x2), np.e)
+
+
+def logaddexp2(x1: ArrayLike, x2: ArrayLike, /) -> Array:
+    """log2(2**x1 + 2**x2) without overflow.
+
+    >>> logaddexp2(3.0, 3.0)
+    Array(4., dtype=float32)
+    """
+    return _log_of_sum(*_real_floats("logaddexp2", x1, x2), 2.0)
+
+
+def _real_floats(name: str, *args: ArrayLike) -> list[Array]:
+    found = matched(name, *args, to_inexact=True)
+    if found[0].type.dtype.kind == "c":
+        raise DtypeError(f"{name} is defined for real numbers, got {found[0].type}")
+    return found
+
+
+def hypot(x1: ArrayLike, x2: ArrayLike, /) -> Array:
+    """sqrt(x1**2 + x2**2) without overflow.
+
+    >>> hypot(3.0, 4.0)
+    Array(5., dtype=float32)
+    """
+    x, y = (arithmetic.abs_(v) for v in _real_floats("hypot", x1, x2))
+    larger, smaller = arithmetic.max_(x, y), arithmetic.min_(x, y)
+    one, infinite = full_like(x, 1), compare.eq(larger, full_like(x, np.inf))
+    trivial = bitwise.or_(compare.eq(larger, full_like(x, 0)), infinite)
+    ratio = arithmetic.div(smaller, select(trivial, one, larger))
+    length = arithmetic.mul(larger, transcendental.sqrt(arithmetic.add(one, arithmetic.mul(ratio, ratio))))
+    either = bitwise.or_(compare.eq(x, full_like(x, np.inf)), compare.eq(y, full_like(y, np.inf)))
+    return select(either, full_like(x, np.inf), select(trivial, larger, length))
+
+
+def sinc(x: ArrayLike, /) -> Array:
+    """sin(pi x) / (pi x), and 1 at 0.
+
+    >>> sinc(0.0)
+    Array(1., dtype=float32)
+    """
+    x = number("sinc", x)
+    x = cast(x, inexact(x.type.dtype))
+    scaled = arithmetic.mul(x, full_like(x, np.pi))
+    zero = compare.eq(scaled, full_like(x, 0))
+    safe = select(zero, full_like(x, 1), scaled)
+    # Near 0 the first terms of the series, whose derivatives of every order up to three are right there too.
+    series = arithmetic.sub(full_like(x, 1), arithmetic.div(arithmetic.mul(scaled, scaled), full_like(x, 6)))
+    return select(zero, series, arithmetic.div(trigonometric.sin(safe), safe))
+
+
+def degrees(x: ArrayLike, /) -> Array:
+    """An angle in radians, in degrees.
+
+    >>> degrees(pi)
+    Array(180., dtype=float32)
+    """
+    return multiply(_floating("degrees", x), 180 / np.pi)
+
+
+def radians(x: ArrayLike, /) -> Array:
+    """An angle in degrees, in radians.
+
+    >>> radians(180.0)
+    Array(3.1415927, dtype=float32)
+    """
+    return multiply(_floating("radians", x), np.pi / 180)
+
+
+rad2deg, deg2rad = degrees, radians
+
+
+def _floating(name: str, x: ArrayLike) -> Array:
+    x = number(name, x)
+    return cast(x, inexact(x.type.dtype))
+
+
+def i0(x: ArrayLike) -> Array:
+    """The modified Bessel function of the first kind, order 0.
+
+    >>> i0(0.0)
+    Array(1., dtype=float32)
+    """
+    from fdl.ops.special import i0e
+
+    x = _floating("i0", x)
+    return arithmetic.mul(transcendental.exp(arithmetic.abs_(x)), i0e(x))
+
+
+def frexp(x: ArrayLike, /) -> tuple[Array, Array]:
+    """Mantissa in [0.5, 1) and exponent, so that x = mantissa * 2**exponent.
+
+    Args:
+        x: array or Python scalar, real.
+
+    Returns:
+        The mantissa, and the exponent as int32.
+
+    >>> frexp(6.0)
+    (Array(0.75, dtype=float32), Array(3, dtype=int32))
+    """
+    x = _floating("frexp", x)
+    name = x.type.dtype
+    if name.itemsize < 4:
+        mantissa, exponent = frexp(cast(x, np.dtype(np.float32)))
+        return cast(mantissa, name), exponent
+    wide = name.itemsize == 8
+    integer, digits, bias = np.dtype(np.int64 if wide else np.int32), 52 if wide else 23, 1022 if wide else 126
+    # Numbers below the normal range are scaled up first.
+    tiny = compare.lt(arithmetic.abs_(x), full_like(x, float(np.finfo(name).tiny)))
+    scaled = select(tiny, arithmetic.mul(x, full_like(x, 2.0 ** (digits + 1))), x)
+    bits = bitcast(scaled, integer)
+    mask = (1 << (11 if wide else 8)) - 1
+    field = bitwise.and_(bitwise.shift_right_logical(bits, full_like(bits, digits)), full_like(bits, mask))
+    exponent = arithmetic.sub(field, full_like(bits, bias))
+    exponent = select(tiny, arithmetic.sub(exponent, full_like(bits, digits + 1)), exponent)
+    cleared = bitwise.and_(bits, full_like(bits, ~(mask << digits)))
+    mantissa = bitcast(bitwise.or_(cleared, full_like(bits, bias << digits)), name)
+    plain = bitwise.or_(compare.eq(x, full_like(x, 0)), bitwise.not_(compare.is_finite(x)))
+    return select(plain, x, mantissa), cast(select(plain, full_like(bits, 0), exponent), np.dtype(np.int32))
+
+
+def ldexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
+    """x1 * 2**x2.
+
+    Args:
+        x1: array or Python scalar, real.
+        x2: integer exponents.
+
+    >>> ldexp(0.75, 3)
+    Array(6., dtype=float32)
+    """
+    exponent = number("ldexp", x2)
+    if exponent.type.dtype not in INTEGER and exponent.type.dtype != bool_:
+        raise DtypeError(f"ldexp: the exponent x2 must be an integer, got {exponent.type}")
+    x = _floating("ldexp", x1)
+    x, exponent = matched("ldexp", x, cast(exponent, x.type.dtype))
+    # In two halves, so that neither power of two overflows before the product does.
+    half = arithmetic.mul(exponent, full_like(x, 0.5))
+    from fdl.ops.rounding import floor
+
+    first = floor(half)
+    second = arithmetic.sub(exponent, first)
+    return arithmetic.mul(arithmetic.mul(x, transcendental.exp2(first)), transcendental.exp2(second))
+
+
+def modf(x: ArrayLike, /, out: None = None) -> tuple[Array, Array]:
+    """Fractional and integral part, both with the sign of x.
+
+    >>> modf(-2.5)
+    (Array(-0.5, dtype=float32), Array(-2., dtype=float32))
+    """
+    from fdl.numpy._operands import no_out
+    from fdl.numpy.arithmetic import copysign, trunc
+
+    no_out("modf", out)
+    x = _floating("modf", x)
+    whole = trunc(x)
+    infinite = compare.eq(arithmetic.abs_(x), full_like(x, np.inf))
+    fraction = select(infinite, full_like(x, 0), arithmetic.sub(x, whole))
+    return copysign(fraction, x), whole
+
+
+def spacing(x: ArrayLike, /) -> Array:
+    """The distance to the next number away from zero.
+
+    >>> spacing(1.0)
+    Array(1.1920929e-07, dtype=float32)
+    """
+    from fdl.numpy.arithmetic import copysign
+
+    x = _floating("spacing", x)
+    away = copysign(full_like(x, np.inf), x)
+    return arithmetic.sub(arithmetic.nextafter(x, away), x)
+
+
+def unwrap(
+    p: ArrayLike, discont: ArrayLike | None = None, axis: int = -1, period: ArrayLike = 2 * np.pi
+) -> Array:
+    """Angles without jumps: multiples of the period are added so that neighbours differ by at most half of it.
+
+    Args:
+        p: angles.
+        discont: jumps up to this are left alone; at least half a period.
+        axis: along which neighbours are compared.
+        period: of the angles.
+
+    >>> unwrap(array([0.0, 3.0, 6.0, 9.0]) % 6.0, period=6.0)
+    Array([0., 3., 6., 9.], dtype=float32)
+    """
+    from fdl import numpy as fnp
+
+    (p,) = promote("unwrap", p)
+    p = cast(p, inexact(p.type.dtype))
+    steps = fnp.diff(p, axis=axis)
+    half = period / 2
+    if discont is None:
+        discont = half
+    folded = fnp.mod(steps + half, period) - half
+    folded = fnp.where((folded == -half) & (steps > 0), half, folded)
+    shift = fnp.where(fnp.abs(steps) < discont, 0, folded - steps)
+    padded = fnp.concatenate([fnp.zeros_like(fnp.take(p, fnp.arange(1), axis=axis)), shift], axis=axis)
+    return p + fnp.cumsum(padded, axis=axis)

@@ -1,0 +1,386 @@
+"""Moving elements about: flip, roll, rotate, tile, repeat, pad, insert, delete."""
+
+import operator
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fdl import array as arrays
+from fdl.core.trace import Value
+from fdl.errors import ShapeError
+from fdl.numpy._operands import (
+    Array,
+    ArrayLike,
+    Axis,
+    axis_index,
+    axis_tuple,
+    cast,
+    expand_to,
+    shape_tuple,
+    value,
+)
+from fdl.numpy.shape import _between, concatenate, moveaxis, ravel, swapaxes
+from fdl.ops.shape import broadcast_in_dim, iota, reshape
+from fdl.ops.slicing import pad as padded
+from fdl.ops.slicing import reverse
+
+
+def flip(m: ArrayLike, axis: Axis = None) -> Array:
+    """The elements in opposite order along axes.
+
+    Args:
+        m: array.
+        axis: along which; None for all.
+
+    >>> flip(array([1, 2, 3]))
+    Array([3, 2, 1], dtype=int32)
+    """
+    x = value("flip", m)
+    return reverse(x, axis_tuple("flip", axis, x.type.ndim))
+
+
+def flipud(m: ArrayLike) -> Array:
+    """Opposite order along the first axis.
+
+    >>> flipud(array([1, 2]))
+    Array([2, 1], dtype=int32)
+    """
+    return flip(m, 0)
+
+
+def fliplr(m: ArrayLike) -> Array:
+    """Opposite order along the second axis.
+
+    >>> fliplr(array([[1, 2]]))
+    Array([[2, 1]], dtype=int32)
+    """
+    return flip(m, 1)
+
+
+def rot90(m: ArrayLike, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
+    """Rotated by quarter turns, from the first axis towards the second.
+
+    Args:
+        m: array.
+        k: how many turns.
+        axes: the plane.
+
+    >>> rot90(array([[1, 2], [3, 4]]))
+    Array([[2, 4],
+           [1, 3]], dtype=int32)
+    """
+    first, second = axis_tuple("rot90", tuple(axes), value("rot90", m).type.ndim)
+    turns = operator.index(k) % 4
+    if turns == 0:
+        return value("rot90", m)
+    if turns == 2:
+        return flip(m, (first, second))
+    if turns == 1:
+        return swapaxes(flip(m, second), first, second)
+    return flip(swapaxes(m, first, second), second)
+
+
+def roll(a: ArrayLike, shift: Any, axis: Axis = None) -> Array:
+    """The elements moved along axes; what leaves at one end comes in at the other.
+
+    Args:
+        a: array.
+        shift: by how many places, one number or one for each axis; may be traced.
+        axis: along which; None is the flattened array.
+
+    >>> roll(arange(4), 1)
+    Array([3, 0, 1, 2], dtype=int32)
+    """
+    x = value("roll", a)
+    if axis is None:
+        return reshape(roll(ravel(x), shift, 0), x.type.shape)
+    axes = [axis_index("roll", i, x.type.ndim) for i in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+    if isinstance(shift, Value) and type(shift) is arrays.Array:
+        shift = shift.concrete().tolist()
+    elif isinstance(shift, np.ndarray):
+        shift = shift.tolist()
+    if isinstance(shift, Value) and shift.type.ndim:
+        shift = list(shift)
+    shifts = list(shift) if isinstance(shift, (tuple, list)) else [shift] * len(axes)
+    if len(shifts) != len(axes):
+        if len(axes) != 1 and len(shifts) != 1:
+            raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
+        axes, shifts = axes * (len(shifts) if len(axes) == 1 else 1), shifts * (len(axes) if len(shifts) == 1 else 1)
+    for places, i in zip(shifts, axes, strict=True):
+        x = _rolled(x, places, i)
+    return x
+
+
+def _rolled(x: Array, places: Any, axis: int) -> Array:
+    extent = x.type.shape[axis]
+    if not extent:
+        return x
+    if isinstance(places, Value) and type(places) is not arrays.Array:
+        from fdl.ops.slicing import dynamic_slice
+
+        start = cast((-places) % extent, np.dtype(np.int32))
+        starts = [start if i == axis else np.int32(0) for i in range(x.type.ndim)]
+        return dynamic_slice(concatenate([x, x], axis), starts, x.type.shape)
+    cut = -operator.index(places) % extent
+    return concatenate([_between(x, axis, cut, extent), _between(x, axis, 0, cut)], axis) if cut else x
+
+
+def tile(A: ArrayLike, reps: Any) -> Array:
+    """The whole array repeated along axes.
+
+    Args:
+        A: array.
+        reps: how often, for each axis counted from the last.
+
+    >>> tile(array([1, 2]), 2)
+    Array([1, 2, 1, 2], dtype=int32)
+    """
+    x = value("tile", A)
+    counts = shape_tuple("tile", reps)
+    ndim = max(len(counts), x.type.ndim)
+    counts = (1,) * (ndim - len(counts)) + counts
+    shape = (1,) * (ndim - x.type.ndim) + x.type.shape
+    spread = tuple(n for pair in zip(counts, shape, strict=True) for n in pair)
+    repeated = broadcast_in_dim(reshape(x, shape), spread, tuple(range(1, 2 * ndim, 2)))
+    return reshape(repeated, tuple(c * n for c, n in zip(counts, shape, strict=True)))
+
+
+def repeat(
+    a: ArrayLike, repeats: Any, axis: int | None = None, *, total_repeat_length: int | None = None
+) -> Array:
+    """Every element repeated.
+
+    Args:
+        a: array.
+        repeats: how often, one number or one for each slice.
+        axis: along which; None flattens `a`.
+        total_repeat_length: extent of the result, which allows traced `repeats`; it is cut or its last slice repeated.
+
+    >>> repeat(array([1, 2]), 2)
+    Array([1, 1, 2, 2], dtype=int32)
+    """
+    x = value("repeat", a)
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis = axis_index("repeat", axis, x.type.ndim)
+    extent = x.type.shape[axis]
+    if total_repeat_length is None:
+        if isinstance(repeats, Value):
+            repeats = repeats.concrete("repeat with traced repeats needs total_repeat_length=: the number")
+        counts = np.asarray(repeats)
+        if counts.size == 1:
+            return _repeated_evenly(x, int(counts.reshape(())), axis)
+        if counts.shape != (extent,):
+            raise ShapeError(f"repeat: {counts.shape} repeats for axis {axis} of extent {extent}")
+        places: Any = np.repeat(np.arange(extent, dtype=np.int32), counts)
+    else:
+        places = _repeated_places(repeats, extent, operator.index(total_repeat_length))
+    return x[(slice(None),) * axis + (places,)]
+
+
+def _repeated_evenly(x: Array, count: int, axis: int) -> Array:
+    shape = x.type.shape
+    spread = (*shape[: axis + 1], count, *shape[axis + 1 :])
+    axes = tuple(i if i <= axis else i + 1 for i in range(len(shape)))
+    merged = (*shape[:axis], shape[axis] * count, *shape[axis + 1 :])
+    return reshape(broadcast_in_dim(x, spread, axes), merged)
+
+
+def _repeated_places(repeats: Any, extent: int, total: int) -> Array:
+    """For every place of the result the number of the slice that stands there."""
+    from fdl.numpy.arithmetic import clip
+    from fdl.numpy.reductions import cumsum
+    from fdl.numpy.sorting import searchsorted
+
+    counts = expand_to(cast(value("repeat", repeats), np.dtype(np.int32)), (extent,))
+    return clip(searchsorted(cumsum(counts), iota(np.int32, (total,), 0), side="right"), 0, extent - 1)
+
+
+def resize(a: ArrayLike, new_shape: Any) -> Array:
+    """Another shape, filled with the elements over and over.
+
+    >>> resize(array([1, 2]), (3,))
+    Array([1, 2, 1], dtype=int32)
+    """
+    x, shape = ravel(value("resize", a)), shape_tuple("resize", new_shape)
+    size = prod(shape)
+    if not x.type.size or not size:
+        return _zeros(x, shape)
+    copies = -(-size // x.type.size)
+    return reshape(tile(x, copies)[:size], shape)
+
+
+def _zeros(x: Array, shape: tuple[int, ...]) -> Array:
+    from fdl.ops.shape import full
+
+    return full(0, shape, x.type.dtype)
+
+
+def trim_zeros(filt: ArrayLike, trim: str = "fb", axis: Axis = None) -> Array:
+    """A vector without the zeros at its ends.
+
+    Args:
+        filt: vector whose elements are known.
+        trim: "f" for the front, "b" for the back, "fb" for both.
+        axis: must be None or 0.
+
+    >>> trim_zeros(array([0, 1, 0]))
+    Array([1], dtype=int32)
+    """
+    x = value("trim_zeros", filt)
+    kept = np.flatnonzero(x.concrete("trim_zeros has a result whose shape depends on the values: a known array"))
+    if not kept.size:
+        return x[:0]
+    return x[kept[0] if "f" in trim else 0 : kept[-1] + 1 if "b" in trim else None]
+
+
+def delete(arr: ArrayLike, obj: Any, axis: int | None = None, *, assume_unique_indices: bool = False) -> Array:
+    """Slices left out along an axis.
+
+    Args:
+        arr: array.
+        obj: which: int, slice or known array of integers or booleans.
+        axis: along which; None flattens `arr`.
+        assume_unique_indices: accepted for compatibility.
+
+    >>> delete(array([1, 2, 3]), 1)
+    Array([1, 3], dtype=int32)
+    """
+    x = value("delete", arr)
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis = axis_index("delete", axis, x.type.ndim)
+    places = obj.concrete("delete needs known indices: an index") if isinstance(obj, Value) else obj
+    kept = np.delete(np.arange(x.type.shape[axis], dtype=np.int32), places)
+    return x[(slice(None),) * axis + (kept,)]
+
+
+def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None) -> Array:
+    """Values put before slices of an axis.
+
+    Args:
+        arr: array.
+        obj: before which: int, slice or known array of integers.
+        values: what to insert.
+        axis: along which; None flattens `arr`.
+
+    >>> insert(array([1, 3]), 1, 2)
+    Array([1, 2, 3], dtype=int32)
+    """
+    x, new = value("insert", arr), value("insert", values)
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis = axis_index("insert", axis, x.type.ndim)
+    extent = x.type.shape[axis]
+    known = obj.concrete("insert needs known indices: an index") if isinstance(obj, Value) else obj
+    single = not isinstance(known, slice) and np.ndim(known) == 0
+    new = cast(new, x.type.dtype)
+    new = reshape(new, (1,) * (x.type.ndim - new.type.ndim) + new.type.shape)
+    new = moveaxis(new, 0, axis) if single and x.type.ndim > 1 else new
+    # NumPy says where everything goes: numbers from `extent` on stand for the new slices.
+    size = np.arange(extent)[known].size if isinstance(known, slice) else max(np.size(known), 1)
+    count = max(new.type.shape[axis], size)
+    numbers = np.insert(np.arange(extent), known, np.arange(extent, extent + count))
+    shape = list(x.type.shape)
+    shape[axis] = count
+    return concatenate([x, expand_to(new, shape)], axis)[(slice(None),) * axis + (numbers,)]
+
+
+def pad(array: ArrayLike, pad_width: Any, mode: str | Callable[..., Any] = "constant", **kwargs: Any) -> Array:
+    """Elements added at the ends of axes.
+
+    Args:
+        array: array.
+        pad_width: how many: a number, (before, after), or such a pair for each axis; or a dict by axis.
+        mode: "constant", "edge", "wrap", "reflect", "symmetric", "linear_ramp", "maximum", "minimum", "mean",
+            "empty", or a function as NumPy takes it.
+        **kwargs: constant_values, end_values, stat_length, reflect_type, as for NumPy.
+
+    Raises:
+        ShapeError: the widths do not fit the axes, or are negative.
+
+    >>> pad(array([1, 2]), 1)
+    Array([0, 1, 2, 0], dtype=int32)
+    """
+    from fdl.numpy import _padding
+
+    x = value("pad", array)
+    widths = [tuple(map(int, w)) for w in _padding.pairs("pad_width", pad_width, x.type.ndim)]
+    if any(n < 0 for w in widths for n in w):
+        raise ShapeError(f"pad: widths must not be negative, got {pad_width}")
+    return _padding.apply(x, widths, mode, kwargs)
+
+
+def constant_border(x: Array, low: int, high: int, axis: int, fill: Any) -> Array:
+    """`x` with a constant added at both ends of an axis."""
+    config = [(low, high, 0) if i == axis else (0, 0, 0) for i in range(x.type.ndim)]
+    return padded(x, cast(fill, x.type.dtype), config)
+
+
+def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) -> Any:
+    """The coordinates of every element of an array.
+
+    Args:
+        dimensions: its shape.
+        dtype: default int32.
+        sparse: whether to return arrays that broadcast to it instead.
+
+    >>> indices((2, 2))[0]
+    Array([[0, 0],
+           [1, 1]], dtype=int32)
+    """
+    from fdl.dtypes import as_dtype
+    from fdl.numpy.selection import ogrid_of
+    from fdl.numpy.shape import stack
+
+    shape = shape_tuple("indices", dimensions)
+    grids = [cast(g, as_dtype(int if dtype is None else dtype)) for g in ogrid_of(shape)]
+    if sparse:
+        return tuple(grids)
+    if not shape:
+        return _zeros(cast(0, as_dtype(int if dtype is None else dtype)), (0,))
+    return stack([expand_to(g, shape) for g in grids])
+
+
+def meshgrid(*xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> list[Array]:
+    """Coordinates on the grid that vectors span.
+
+    Args:
+        *xi: vectors.
+        copy: accepted for compatibility.
+        sparse: whether to return arrays that broadcast to the grid instead.
+        indexing: "xy" if the first vector runs along the second axis, "ij" if along the first.
+
+    >>> meshgrid(array([1, 2]), array([3]))
+    [Array([[1, 2]], dtype=int32), Array([[3, 3]], dtype=int32)]
+    """
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}")
+    vectors = [ravel(value("meshgrid", x)) for x in xi]
+    count = len(vectors)
+    place = list(range(count))
+    if indexing == "xy" and count > 1:
+        place[:2] = [1, 0]
+    shape = [0] * count
+    for p, v in zip(place, vectors, strict=True):
+        shape[p] = v.type.size
+    thin = [reshape(v, tuple(v.type.size if i == p else 1 for i in range(count))) for p, v in zip(place, vectors, strict=True)]
+    return thin if sparse else [expand_to(t, shape) for t in thin]
+
+
+def ix_(*args: ArrayLike) -> tuple[Array, ...]:
+    """Index arrays that select the grid of the given rows, columns, ...
+
+    >>> [x.shape for x in ix_(array([0, 1]), array([2]))]
+    [(2, 1), (1, 1)]
+    """
+    from fdl.numpy.creation import asarray
+    from fdl.numpy.selection import nonzero
+
+    vectors = [asarray(a) for a in args]
+    vectors = [nonzero(v)[0] if v.type.dtype == np.bool_ else v for v in vectors]
+    if any(v.type.ndim != 1 for v in vectors):
+        raise ShapeError("ix_ needs vectors")
+    return tuple(meshgrid(*vectors, sparse=True, indexing="ij"))

@@ -1,0 +1,426 @@
+"""Means, variances, quantiles, correlations."""
+
+from typing import Any
+
+import numpy as np
+
+from fdl.dtypes import as_dtype, result_type
+from fdl.errors import DtypeError, ShapeError
+from fdl.numpy._operands import (
+    Array,
+    ArrayLike,
+    Axis,
+    DTypeLike,
+    axis_tuple,
+    cast,
+    inexact,
+    no_out,
+    number,
+    promote,
+    real_of,
+    value,
+)
+from fdl.numpy.arithmetic import clip, conj, floor, maximum, real
+from fdl.numpy.linear import dot
+from fdl.numpy.logic import isnan
+from fdl.numpy.reductions import all as all_of
+from fdl.numpy.reductions import any as any_of
+from fdl.numpy.reductions import sum as total
+from fdl.numpy.selection import where as choose
+from fdl.numpy.shape import broadcast_to, concatenate, moveaxis, ravel, reshape, transpose
+from fdl.numpy.sorting import sort
+from fdl.ops.precision import accumulator
+
+
+def _count(x: Array, axes: tuple[int, ...], where: ArrayLike | None, keepdims: bool) -> Any:
+    """How many elements are reduced."""
+    if where is None:
+        return int(np.prod([x.type.shape[i] for i in axes]))
+    return total(broadcast_to(value("where", where), x.type.shape), axes, keepdims=keepdims, dtype=np.int32)
+
+
+def mean(
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    keepdims: bool = False,
+    *,
+    where: ArrayLike | None = None,
+) -> Array:
+    """The arithmetic mean.
+
+    Args:
+        a: array.
+        axis: over which; None for all.
+        dtype: of the result; default that of `a`, for integers the default float.
+        out: not supported.
+        keepdims: whether reduced axes stay, with extent 1.
+        where: mask of the elements to count.
+
+    >>> mean(array([1, 2, 6]))
+    Array(3., dtype=float32)
+    """
+    no_out("mean", out)
+    x = number("mean", a)
+    target = inexact(x.type.dtype) if dtype is None else as_dtype(dtype)
+    working = accumulator(target)
+    x = cast(x, working)
+    axes = axis_tuple("mean", axis, x.type.ndim)
+    count = _count(x, axes, where, keepdims)
+    added = total(x, axes, keepdims=keepdims, where=where)
+    return cast(added / (cast(count, working) if isinstance(count, int) else count), target)
+
+
+def average(
+    a: ArrayLike,
+    axis: Axis = None,
+    weights: ArrayLike | None = None,
+    returned: bool = False,
+    keepdims: bool = False,
+) -> Any:
+    """The weighted mean.
+
+    Args:
+        a: array.
+        axis: over which; None for all.
+        weights: in the shape of `a`, or a vector along `axis`.
+        returned: whether the sum of the weights is returned too.
+        keepdims: whether reduced axes stay, with extent 1.
+
+    >>> average(array([1.0, 3.0]), weights=array([3.0, 1.0]))
+    Array(1.5, dtype=float32)
+    """
+    if weights is None:
+        (x,) = promote("average", a, to_inexact=True)
+        result = mean(x, axis, keepdims=keepdims)
+        axes = axis_tuple("average", axis, x.type.ndim)
+        scale: Any = broadcast_to(cast(float(_count(x, axes, None, False)), x.type.dtype), result.type.shape)
+    else:
+        x, w = promote("average", a, weights, to_inexact=True)
+        axes = axis_tuple("average", axis, x.type.ndim)
+        if w.type.shape != x.type.shape:
+            if w.type.ndim != len(axes) or axis is None or w.type.shape != tuple(x.type.shape[i] for i in axes):
+                raise ShapeError(f"average: weights of shape {w.type.shape} do not fit {x.type.shape} along axis={axis}")
+            order = np.argsort(axes)
+            w = transpose(w, tuple(int(i) for i in order))
+            w = reshape(w, tuple(n if i in axes else 1 for i, n in enumerate(x.type.shape)))
+            w = broadcast_to(w, x.type.shape)
+        scale = total(w, axes, keepdims=keepdims)
+        result = total(x * w, axes, keepdims=keepdims) / scale
+    return (result, scale) if returned else result
+
+
+def var(
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    ddof: int = 0,
+    keepdims: bool = False,
+    *,
+    where: ArrayLike | None = None,
+    mean: ArrayLike | None = None,
+    correction: int | float | None = None,
+) -> Array:
+    """The variance: the mean squared distance from the mean.
+
+    Args:
+        a: array; of complex numbers the squared modulus counts.
+        axis: over which; None for all.
+        dtype: of the result; default that of `a`, for integers the default float.
+        out: not supported.
+        ddof: is subtracted from the number of elements in the divisor.
+        keepdims: whether reduced axes stay, with extent 1.
+        where: mask of the elements to count.
+        mean: the mean if it is known, with reduced axes as extents of 1.
+        correction: another name of `ddof`.
+
+    >>> var(array([1.0, 3.0])), var(array([1.0, 3.0]), ddof=1)
+    (Array(1., dtype=float32), Array(2., dtype=float32))
+    """
+    no_out("var", out)
+    if correction is not None:
+        if ddof:
+            raise ValueError("var: ddof and correction are the same; give one of them")
+        ddof = correction  # type: ignore[assignment]
+    x = number("var", a)
+    target = real_of(inexact(x.type.dtype)) if dtype is None else as_dtype(dtype)
+    working = accumulator(result_type(inexact(x.type.dtype), target))
+    x = cast(x, working)
+    center = _mean(x, axis, keepdims=True, where=where) if mean is None else mean
+    distance = x - center
+    squares = real(distance * conj(distance)) if working.kind == "c" else distance * distance
+    axes = axis_tuple("var", axis, x.type.ndim)
+    count = _count(x, axes, where, keepdims)
+    added = total(squares, axes, keepdims=keepdims, where=where)
+    divisor = maximum(0, count - ddof) if not isinstance(count, int) else float(max(0, count - ddof))
+    return cast(added / divisor, target)
+
+
+_mean = mean
+
+
+def std(
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    ddof: int = 0,
+    keepdims: bool = False,
+    *,
+    where: ArrayLike | None = None,
+    mean: ArrayLike | None = None,
+    correction: int | float | None = None,
+) -> Array:
+    """The standard deviation, the root of the variance; arguments as for :func:`var`.
+
+    >>> std(array([1.0, 3.0]))
+    Array(1., dtype=float32)
+    """
+    no_out("std", out)
+    from fdl.numpy.elementwise import sqrt
+
+    return sqrt(var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
+
+
+_METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def _quantile(
+    name: str, a: ArrayLike, q: ArrayLike, axis: Axis, method: str, keepdims: bool, skip_nan: bool, out: Any, overwrite: bool
+) -> Array:
+    no_out(name, out)
+    if method not in _METHODS:
+        raise ValueError(f"{name}: method must be one of {', '.join(_METHODS)}, got {method!r}")
+    x, q = promote(name, a, q, to_inexact=True)
+    if x.type.dtype.kind == "c":
+        raise DtypeError(f"{name} is not defined for complex numbers")
+    if q.type.ndim > 1:
+        raise ShapeError(f"{name}: q must be a number or a vector, got shape {q.type.shape}")
+    axes = axis_tuple(name, axis, x.type.ndim)
+    shape = x.type.shape
+    rest = tuple(n for i, n in enumerate(shape) if i not in axes)
+    x = reshape(moveaxis(x, axes, tuple(range(-len(axes), 0))), (*rest, int(np.prod([shape[i] for i in axes]))))
+    if not x.type.shape[-1]:
+        raise ShapeError(f"{name} of no elements: shape {shape} over axis={axis}")
+    result = _interpolate(sort(x), x, q, method, skip_nan)
+    if q.type.ndim:
+        result = moveaxis(result, -1, 0)
+    else:
+        result = result[..., 0]
+    if not keepdims:
+        return result
+    ones = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return reshape(result, q.type.shape + ones)
+
+
+def _interpolate(ordered: Array, x: Array, q: Array, method: str, skip_nan: bool) -> Array:
+    """The quantiles of rows in rising order; those of a row with NaN are NaN, unless NaN are skipped."""
+    q = ravel(q)
+    missing = isnan(x)
+    if skip_nan:
+        count = total(~missing, -1, keepdims=True, dtype=x.type.dtype)
+        last = maximum(count - 1, 0)
+    else:
+        last = broadcast_to(cast(x.type.shape[-1] - 1.0, x.type.dtype), (*x.type.shape[:-1], 1))
+    place = q * last
+    low, high = floor(place), floor(place) + 1
+    share = place - low
+    low, high = (cast(clip(p, 0, last), np.dtype(np.int32)) for p in (low, high))
+    from fdl.numpy.selection import take_along_axis
+
+    below, above = (take_along_axis(ordered, p, -1, mode="clip") for p in (low, high))
+    result = {
+        "linear": lambda: below * (1 - share) + above * share,
+        "lower": lambda: below,
+        "higher": lambda: choose(share > 0, above, below),
+        "midpoint": lambda: choose(share > 0, (below + above) / 2, below),
+        "nearest": lambda: choose((share > 0.5) | ((share == 0.5) & (low % 2 == 1)), above, below),
+    }[method]()
+    bad = all_of(missing, -1, keepdims=True) if skip_nan else any_of(missing, -1, keepdims=True)
+    wrong = bad | (q < 0) | (q > 1)
+    # Infinite neighbours of equal value must not become NaN.
+    result = choose(below == above, below, result)
+    return choose(wrong, np.nan, result)
+
+
+def quantile(
+    a: ArrayLike,
+    q: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+) -> Array:
+    """Quantiles: values below which a share q of the elements lies.
+
+    Args:
+        a: array, real.
+        q: shares in [0, 1], a number or a vector.
+        axis: over which; None for all.
+        out: not supported.
+        overwrite_input: accepted for compatibility.
+        method: between two elements: "linear", "lower", "higher", "midpoint" or "nearest".
+        keepdims: whether reduced axes stay, with extent 1.
+
+    Returns:
+        Array with one leading axis if `q` is a vector.
+
+    >>> quantile(array([1.0, 2.0, 3.0, 4.0]), 0.5)
+    Array(2.5, dtype=float32)
+    """
+    return _quantile("quantile", a, q, axis, method, keepdims, False, out, overwrite_input)
+
+
+def nanquantile(
+    a: ArrayLike,
+    q: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+) -> Array:
+    """Quantiles of the elements that are not NaN; arguments as for :func:`quantile`.
+
+    >>> nanquantile(array([1.0, float("nan"), 3.0]), 0.5)
+    Array(2., dtype=float32)
+    """
+    return _quantile("nanquantile", a, q, axis, method, keepdims, True, out, overwrite_input)
+
+
+def _share(q: ArrayLike) -> Array:
+    (q,) = promote("percentile", q, to_inexact=True)
+    return q / 100
+
+
+def percentile(
+    a: ArrayLike,
+    q: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+) -> Array:
+    """Quantiles with q in percent; arguments as for :func:`quantile`.
+
+    >>> percentile(array([1.0, 2.0, 3.0]), 50)
+    Array(2., dtype=float32)
+    """
+    return _quantile("percentile", a, _share(q), axis, method, keepdims, False, out, overwrite_input)
+
+
+def nanpercentile(
+    a: ArrayLike,
+    q: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+) -> Array:
+    """Percentiles of the elements that are not NaN.
+
+    >>> nanpercentile(array([1.0, float("nan"), 3.0]), 50)
+    Array(2., dtype=float32)
+    """
+    return _quantile("nanpercentile", a, _share(q), axis, method, keepdims, True, out, overwrite_input)
+
+
+def median(
+    a: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
+) -> Array:
+    """The middle element, or the mean of the two middle ones.
+
+    >>> median(array([3.0, 1.0, 2.0]))
+    Array(2., dtype=float32)
+    """
+    return _quantile("median", a, 0.5, axis, "midpoint", keepdims, False, out, overwrite_input)
+
+
+def nanmedian(
+    a: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
+) -> Array:
+    """The median of the elements that are not NaN.
+
+    >>> nanmedian(array([3.0, float("nan"), 2.0]))
+    Array(2.5, dtype=float32)
+    """
+    return _quantile("nanmedian", a, 0.5, axis, "midpoint", keepdims, True, out, overwrite_input)
+
+
+def cov(
+    m: ArrayLike,
+    y: ArrayLike | None = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: int | None = None,
+    fweights: ArrayLike | None = None,
+    aweights: ArrayLike | None = None,
+    dtype: DTypeLike | None = None,
+) -> Array:
+    """The covariance matrix.
+
+    Args:
+        m: variables along rows, observations along columns; a vector is one variable.
+        y: more variables.
+        rowvar: False if variables lie along columns.
+        bias: whether to divide by the number of observations n instead of n - 1.
+        ddof: divide by n - ddof instead.
+        fweights: how often each observation was made.
+        aweights: how much each observation counts.
+        dtype: in which to compute.
+
+    >>> cov(array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]))
+    Array([[ 1., -1.],
+           [-1.,  1.]], dtype=float32)
+    """
+    given = [m] if y is None else [m, y]
+    given = promote("cov", *given, to_inexact=True)
+    if any(g.type.ndim > 2 for g in given):
+        raise ShapeError("cov needs vectors or matrices")
+    rows = [g[None] if g.type.ndim == 1 else g[None, None] if g.type.ndim == 0 else g if rowvar else g.T for g in given]
+    x = concatenate(rows, 0)
+    x = x if dtype is None else cast(x, as_dtype(dtype))
+    if ddof is None:
+        ddof = 0 if bias else 1
+    weights: Any = None
+    if fweights is not None:
+        weights = value("cov", fweights)
+    if aweights is not None:
+        weights = value("cov", aweights) if weights is None else weights * aweights
+    average_row, scale = average(x, 1, weights, returned=True)
+    scale = scale[0]
+    if weights is None:
+        norm: Any = x.type.shape[1] - ddof
+    elif aweights is None or not ddof:
+        norm = scale - ddof
+    else:
+        norm = scale - ddof * total(weights * aweights) / scale
+    x = x - average_row[:, None]
+    weighted = x if weights is None else x * weights
+    result = dot(x, conj(weighted).T) / norm
+    return reshape(result, ()) if result.type.shape == (1, 1) else result
+
+
+def corrcoef(
+    x: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True, dtype: DTypeLike | None = None
+) -> Array:
+    """Pearson's correlation coefficients; arguments as for :func:`cov`.
+
+    >>> corrcoef(array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]))
+    Array([[ 1., -1.],
+           [-1.,  1.]], dtype=float32)
+    """
+    from fdl.numpy.diagonals import diag
+    from fdl.numpy.elementwise import sqrt
+
+    c = cov(x, y, rowvar, dtype=dtype)
+    if c.type.ndim == 0:
+        return c / c
+    deviation = sqrt(real(diag(c)))
+    c = c / deviation[:, None] / deviation[None, :]
+    return c if c.type.dtype.kind == "c" else clip(c, -1, 1)
