@@ -113,6 +113,11 @@ def is_eager() -> bool:
     return _context.interpreter is None
 
 
+def is_base(interpreter: Interpreter) -> bool:
+    """Whether `interpreter` is the one that computes at once."""
+    return interpreter is _Context.base
+
+
 @contextmanager
 def use(interpreter: Interpreter) -> Iterator[Interpreter]:
     """Make `interpreter` current for a while."""

@@ -1,0 +1,120 @@
+"""Names that programs ask of their surroundings: devices, scopes, evaluation at trace time."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fdl import tree
+from fdl.array import Array, as_array
+from fdl.core import trace
+from fdl.core.trace import lift
+from fdl.core.types import TensorType
+
+
+@dataclass(frozen=True)
+class Device:
+    """The processor; there is one device, and its memory is the host's."""
+
+    id: int = 0
+    platform: str = "cpu"
+    device_kind: str = "cpu"
+    process_index: int = 0
+
+
+def devices(backend: str | None = None) -> list[Device]:
+    """The devices: one.
+
+    Raises:
+        RuntimeError: a backend other than the CPU is asked for.
+
+    >>> devices()
+    [Device(id=0, platform='cpu', device_kind='cpu', process_index=0)]
+    """
+    if backend not in (None, "cpu"):
+        raise RuntimeError(f"fdl runs on the CPU; there is no backend {backend!r}")
+    return [Device()]
+
+
+def local_devices(backend: str | None = None) -> list[Device]:
+    """The devices of this process: one."""
+    return devices(backend)
+
+
+def device_count(backend: str | None = None) -> int:
+    """The number of devices: one."""
+    return len(devices(backend))
+
+
+def default_backend() -> str:
+    """The name of the platform: ``"cpu"``."""
+    return "cpu"
+
+
+def block_until_ready(x: Any) -> Any:
+    """`x` itself: results are always ready, since calls are synchronous.
+
+    >>> block_until_ready(1.0)
+    1.0
+    """
+    return x
+
+
+def device_put(x: Any, device: Any = None) -> Any:
+    """`x` (a pytree) with NumPy arrays and numbers made into Arrays.
+
+    >>> device_put(1.0)
+    Array(1., dtype=float32)
+    """
+    return tree.map(as_array, x)
+
+
+def device_get(x: Any) -> Any:
+    """`x` (a pytree) with Arrays made into NumPy arrays.
+
+    >>> import fdl.numpy as fnp
+    >>> device_get(fnp.ones(2))
+    array([1., 1.], dtype=float32)
+    """
+    import numpy as np
+
+    return tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, Array) else leaf, x)
+
+
+def typeof(x: Any) -> TensorType:
+    """The shape and dtype of a value, traced or not.
+
+    >>> print(typeof(1.0))
+    f32[]
+    """
+    return lift(x).type
+
+
+@contextmanager
+def ensure_compile_time_eval() -> Iterator[None]:
+    """Compute with known values at once, even while tracing.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> def f(x):
+    ...     with fdl.ensure_compile_time_eval():
+    ...         known = fnp.arange(3).sum()
+    ...     return x if known == 3 else -x
+    >>> fdl.jit(f)(1.0)
+    Array(1., dtype=float32)
+    """
+    interpreter = trace.current()
+    while not trace.is_base(interpreter):
+        interpreter = interpreter.parent
+    with trace.use(interpreter):
+        yield
+
+
+@contextmanager
+def named_scope(name: str) -> Iterator[None]:
+    """Accepted for ports; Programs carry the user's source lines instead of scope names."""
+    yield
+
+
+def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[..., Any]:
+    """`fun` itself; Programs carry the user's source lines instead of scope names."""
+    return fun
