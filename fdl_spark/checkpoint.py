@@ -56,7 +56,7 @@ class CheckpointFolder:
     def save(self, saved: Saved) -> None:
         """Write a checkpoint, and delete all but the last few."""
         self.files.create_dir(self.path, recursive=True)
-        tensors = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in saved.tensors.items()})
+        tensors = safetensors.numpy.save({name: np.array(array, order="C") for name, array in saved.tensors.items()})
         values = {
             "format": FORMAT,
             "step": saved.step,

@@ -61,7 +61,7 @@ def _checked(name: str, array: np.ndarray) -> np.ndarray:
 
 def without_nan(name: str, array: np.ndarray) -> np.ndarray:
     """The array itself; raises BadColumn if it holds a NaN."""
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and array.size:
         bad = np.isnan(array.reshape(len(array), -1)).any(axis=1)
         if bad.any():
             raise BadColumn(name, "NaN", int(np.argmax(bad)))

@@ -8,9 +8,12 @@ import importlib
 
 import pyspark.daemon
 
+from fdl_spark.quiet import ignore_pandas_warning
+
 PRELOAD = ("pyspark.worker", "numpy", "fdl", "fdl_spark.worker")
 
 if __name__ == "__main__":
+    ignore_pandas_warning()
     for name in PRELOAD:
         importlib.import_module(name)
     gc.collect()

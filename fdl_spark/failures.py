@@ -30,7 +30,6 @@ def explained(doing: str) -> Iterator[None]:
     try:
         yield
     except (Py4JJavaError, PySparkException) as error:
-        if __import__("os").environ.get("DBG"): print(str(error)[:6000]); raise
         raise _meaning(str(error), doing) from None
 
 
@@ -39,7 +38,7 @@ def _meaning(text: str, doing: str) -> Exception:
         return Lost(_first_line(text))
     report = text[text.rindex(TRACEBACK) :]
     report = re.split(r"\n+\s*at org\.apache|\n\nDriver stacktrace|\n\nJVM stacktrace", report)[0].strip()
-    last = report.splitlines()[-1]
+    last = next(line for line in [*report.splitlines()[1:], ""] if not line.startswith(" "))
     if "BlockMissing" in last:
         return Lost(last)
     if last.startswith(f"{DataError.__module__}.{DataError.__name__}: "):

@@ -15,6 +15,7 @@ from pyspark.sql import types as T
 import fdl
 from fdl_spark.columns import BadColumn, arrow_arrays
 from fdl_spark.errors import ColumnError, DataError, MissingColumnError
+from fdl_spark.quiet import no_pandas_warning
 from fdl_spark.source import is_numeric, numeric_columns
 
 _appliers: dict[str, Callable[[Any], np.ndarray]] = {}  # as a module's attribute it outlives a task
@@ -50,14 +51,16 @@ def predict(
     """
     if columns is None:
         columns = [field.name for field in frame.schema.fields if is_numeric(field.dataType)]
-    inputs = [column.alias(f"_fdl_{i}") for i, column in enumerate(numeric_columns(frame, columns))]
+    # Numbers for names: mapInArrow cannot find a column with a dot in its name.
+    numbered = [*(frame[f"`{name}`"] for name in frame.columns), *numeric_columns(frame, columns)]
+    widened = frame.select(*(column.alias(str(i)) for i, column in enumerate(numbered)))
     context = frame.sparkSession.sparkContext
     shared = context.broadcast(cloudpickle.dumps((apply, fdl.tree.map(np.asarray, params))))
     task = Task(uuid.uuid4().hex, shared, tuple(columns), tuple(frame.columns), output, batch_size)
-    widened = frame.select(*(f"`{name}`" for name in frame.columns), *inputs)
     kind = _output_type(widened, apply, params, task)
     schema = T.StructType([*frame.schema.fields, T.StructField(output, kind)])
-    return widened.mapInArrow(partial(_predict, task), schema)
+    with no_pandas_warning():
+        return widened.mapInArrow(partial(_predict, task), schema)
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,14 @@ class Task:
 
     def batch(self, rows: pa.RecordBatch) -> dict[str, np.ndarray]:
         """The arrays of a record batch by their columns' names."""
-        arrays = [rows.column(f"_fdl_{i}") for i in range(len(self.inputs))]
-        return arrow_arrays(pa.RecordBatch.from_arrays(arrays, list(self.inputs)))
+        return arrow_arrays(pa.RecordBatch.from_arrays(rows.columns[len(self.kept) :], list(self.inputs)))
 
 
 def _output_type(widened: DataFrame, apply: Callable[[Any, Any], Any], params: Any, task: Task) -> T.DataType:
     """The Spark type of the new column, from the types of the first row."""
-    rows = widened.select(*(f"_fdl_{i}" for i in range(len(task.inputs)))).limit(1).toArrow().combine_chunks()
+    rows = widened.limit(1)
+    with no_pandas_warning():
+        rows = rows.toArrow().combine_chunks()
     if rows.num_rows == 0:
         return T.FloatType()
     try:
@@ -120,7 +124,7 @@ def _predict(task: Task, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Recor
             problem = bad.problem
             raise ColumnError(problem.column, f"{problem.text} (rows counted in this partition)", row + problem.row) from None
         predicted = _in_pieces(_appliers[task.run], batch, rows.num_rows, task.batch_size)
-        kept = [rows.column(i) for i in range(len(task.kept))]
+        kept = rows.columns[: len(task.kept)]
         yield pa.RecordBatch.from_arrays([*kept, _nested(predicted)], [*task.kept, task.output])
         row += rows.num_rows
 

@@ -1,5 +1,6 @@
 """A SparkSession that trains well: the user's own as it is, else a new one with the settings that were measured to matter."""
 import atexit
+import importlib
 import logging
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from fdl_spark.java import java_home
+from fdl_spark.quiet import no_pandas_warning
 
 log = logging.getLogger("fdl_spark")
 
@@ -37,7 +39,7 @@ appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
 logger.spark.name = org.apache.spark
 logger.spark.level = off
 # Spark announces the level of its shell if that differs from the root's.
-logger.shell.name = org.apache.spark.repl.Main
+logger.shell.name = org.apache.spark.api.python.PythonGatewayServer
 logger.shell.level = error
 """
 
@@ -72,6 +74,8 @@ def session(
         tell_losses(active)
         return active
     os.environ["JAVA_HOME"] = str(java_home())
+    with no_pandas_warning():
+        importlib.import_module("pyspark.testing")  # as the first conversion of an argument to Java does
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(master).appName(app)
     for name, value in {**_settings(master), **(config or {})}.items():

@@ -20,6 +20,7 @@ from pyspark.sql import types as T
 import fdl
 from fdl_spark.columns import NUMERIC, Arrays, BadColumn, Problem, arrow_arrays, not_numeric, stacked, without_nan
 from fdl_spark.errors import ColumnError, DataError, MissingColumnError
+from fdl_spark.quiet import no_pandas_warning
 
 CHUNK_BYTES = 8 << 20
 CHUNK_ROWS = 4096
@@ -60,9 +61,8 @@ def open_source(data: Any, context: SparkContext, columns: Sequence[str] | None 
     return _array_source(data, context)
 
 
-def numeric_columns(frame: DataFrame, columns: Sequence[str] | None) -> list[Any]:
-    """The selected columns of a frame in types that become arrays: ML vectors as arrays of float, decimals as doubles."""
-    names = frame.columns if columns is None else list(columns)
+def numeric_columns(frame: DataFrame, names: Sequence[str]) -> list[Any]:
+    """Columns of a frame in types that become arrays: ML vectors as arrays of float, decimals as doubles."""
     for name in names:
         if name not in frame.columns:
             raise MissingColumnError(name, frame.columns, "columns=")
@@ -88,22 +88,25 @@ def _numeric(column: Any, field: T.StructField) -> Any:
         from pyspark.ml.functions import vector_to_array
 
         # A null vector must arrive as a null, which vector_to_array does not take.
-        return sql.when(column.isNotNull(), vector_to_array(column, "float32")).alias(field.name)
+        return sql.when(column.isNotNull(), vector_to_array(column, "float32"))
     if isinstance(field.dataType, T.DecimalType):
-        return column.cast("double").alias(field.name)
+        return column.cast("double")
     return column
 
 
 def _frame_source(frame: DataFrame, columns: Sequence[str] | None) -> Source:
-    selected = frame.select(*numeric_columns(frame, columns))
-    chunks = selected.mapInArrow(_arrow_chunks, "chunk binary").rdd.map(lambda row: pickle.loads(row.chunk))
-    return Source(chunks, {name: name for name in selected.columns})
+    names = frame.columns if columns is None else list(columns)
+    # Numbers for names: mapInArrow cannot find a column with a dot in its name.
+    selected = frame.select(*(column.alias(str(i)) for i, column in enumerate(numeric_columns(frame, names))))
+    with no_pandas_warning():
+        chunks = selected.mapInArrow(partial(_arrow_chunks, names), "chunk binary").rdd
+    return Source(chunks.map(lambda row: pickle.loads(row.chunk)), {name: name for name in names})
 
 
-def _arrow_chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _arrow_chunks(names: list[str], batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         if batch.num_rows:
-            chunk = pickle.dumps(_or_problem(partial(arrow_arrays, batch)), protocol=5)
+            chunk = pickle.dumps(_or_problem(partial(arrow_arrays, batch.rename_columns(names))), protocol=5)
             yield pa.RecordBatch.from_arrays([pa.array([chunk], pa.binary())], ["chunk"])
 
 

@@ -1,0 +1,255 @@
+"""Training is exact: the same bits by any route, and the numbers of a plain loop."""
+import json
+
+import numpy as np
+import pytest
+
+import fdl
+import fdl_spark
+from fdl import optim
+from fdl_spark.shards import Schedule
+
+SETTINGS = {"batch_size": 64, "shards": 4, "seed": 11}
+
+
+@pytest.fixture(scope="module")
+def train(spark, problem):
+    def run(**changes):
+        settings = {"optimizer": optim.adam(0.02), "epochs": 2, **SETTINGS, **changes}
+        loss, data = settings.pop("loss", problem.loss), settings.pop("data", problem.data)
+        return fdl_spark.train(loss, problem.params, data, **settings)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def once(train):
+    """The run that others are compared to."""
+    return train(partitions=1)
+
+
+def plain_losses(problem, optimizer, steps):
+    """The losses of a loop in one process over the same batches, each taken whole."""
+    x, y = problem.data["x"], problem.data["y"]
+    schedule = Schedule(len(x), SETTINGS["batch_size"], SETTINGS["shards"], SETTINGS["seed"])
+    shard_of, slot_of = schedule.deal(np.arange(len(x)))
+    params = problem.params
+    state = optimizer.init(params)
+    losses = []
+    for step in range(steps):
+        rows = [
+            np.flatnonzero((shard_of == shard) & np.isin(slot_of, schedule.slots(step, shard)))
+            for shard in range(schedule.shards)
+        ]
+        batch = {"x": x[np.concatenate(rows)], "y": y[np.concatenate(rows)]}
+        value, gradient = fdl.value_and_grad(problem.loss)(params, batch)
+        updates, state = optimizer.update(gradient, state, params)
+        params = optim.apply_updates(params, updates)
+        losses.append(float(value))
+    return losses
+
+
+@pytest.mark.parametrize("partitions", [2, 4])
+def test_same_bits_on_any_number_of_partitions(train, once, digest, partitions):
+    run = train(partitions=partitions)
+    assert digest(run.params) == digest(once.params)
+    assert run.history.loss == once.history.loss
+
+
+def test_same_bits_through_the_driver(train, once, digest):
+    assert digest(train(partitions=2, sync="driver").params) == digest(once.params)
+
+
+def test_same_bits_on_slices(train, once, digest, monkeypatch):
+    """Parameters cut into several slices, each with its own state."""
+    monkeypatch.setattr("fdl_spark.shuffle.SLICE_BYTES", 64)
+    monkeypatch.setattr("fdl_spark.shuffle.ALIGNMENT", 8)
+    run = train(partitions=4)
+    assert digest(run.params) == digest(once.params)
+    np.testing.assert_array_equal(*(np.concatenate([a.ravel() for a in r.optimizer_state.values()]) for r in (run, once)))
+
+
+def test_losses_of_a_plain_loop(once, problem):
+    expected = plain_losses(problem, optim.adam(0.02), len(once.history.loss))
+    np.testing.assert_allclose(once.history.loss, expected, rtol=1e-5)
+
+
+def test_training_learns_and_validates(train, problem):
+    run = train(validation=problem.data, metrics={"accuracy": problem.accuracy}, epochs=6, partitions=2)
+    first, last = (run.history.epochs[i]["validation"] for i in (0, -1))
+    assert last["loss"] < 0.6 * first["loss"]
+    assert last["accuracy"] > 0.9
+    expected = float(problem.accuracy(run.params, problem.data))
+    np.testing.assert_allclose(last["accuracy"], expected, rtol=1e-6)
+
+
+def test_optimizer_with_a_global_norm_updates_whole(train, problem):
+    """Clipping by the global norm cannot be done slice by slice; it must still be right."""
+    optimizer = optim.chain(optim.clip_by_global_norm(0.1), optim.adam(0.02))
+    run = train(optimizer=optimizer, partitions=2, steps=6)
+    np.testing.assert_allclose(run.history.loss, plain_losses(problem, optimizer, 6), rtol=1e-5)
+
+
+def test_random_keys_do_not_depend_on_partitions(train, problem, digest):
+    runs = [train(loss=problem.noisy_loss, partitions=partitions, steps=4) for partitions in (1, 2)]
+    assert digest(runs[0].params) == digest(runs[1].params)
+    kept = [record["kept"] for record in runs[0].history.steps]
+    assert len(set(kept)) == 4
+    assert all(0.4 < value < 0.6 for value in kept)
+
+
+def test_stop_and_resume_gives_the_same_bits(train, once, digest, tmp_path):
+    folder = tmp_path / "run"
+    stopped = train(partitions=1, checkpoint=folder, steps=5)
+    assert stopped.step == 5
+    resumed = train(partitions=2, checkpoint=folder)
+    assert digest(resumed.params) == digest(once.params)
+    assert resumed.history.loss == once.history.loss
+    assert [record["epoch"] for record in resumed.history.epochs] == [1, 1, 2]
+
+
+def test_a_finished_run_resumes_to_itself(train, digest, tmp_path):
+    first = train(steps=3, checkpoint=tmp_path)
+    again = train(steps=3, checkpoint=tmp_path)
+    assert digest(again.params) == digest(first.params)
+    assert again.history.loss == first.history.loss
+
+
+def test_number_of_shards_comes_from_the_checkpoint(train, digest, tmp_path):
+    train(steps=2, checkpoint=tmp_path, shards=3)
+    resumed = train(steps=4, checkpoint=tmp_path, shards=None, partitions=2)
+    assert digest(resumed.params) == digest(train(steps=4, shards=3).params)
+
+
+def test_checkpoint_of_another_run(train, tmp_path):
+    train(steps=1, checkpoint=tmp_path)
+    with pytest.raises(fdl_spark.CheckpointError, match="seed was 11, is 12"):
+        train(steps=2, checkpoint=tmp_path, seed=12)
+    with pytest.raises(fdl_spark.CheckpointError, match=r"state.* was .*, is "):
+        train(steps=2, checkpoint=tmp_path, optimizer=optim.sgd(0.1))
+
+
+def test_damaged_checkpoint(train, tmp_path):
+    train(steps=1, checkpoint=tmp_path)
+    (tensors,) = tmp_path.glob("*.safetensors")
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    with pytest.raises(fdl_spark.CheckpointError, match="is damaged"):
+        train(steps=2, checkpoint=tmp_path)
+    (values,) = tmp_path.glob("*.json")
+    values.write_text("{")
+    with pytest.raises(fdl_spark.CheckpointError, match="cannot be read"):
+        train(steps=2, checkpoint=tmp_path)
+
+
+def test_checkpoint_is_readable_by_hand(train, tmp_path):
+    run = train(steps=2, checkpoint=tmp_path)
+    (values,) = (json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
+    assert values["step"] == 2
+    assert [record["loss"] for record in values["history"]["steps"]] == run.history.loss
+    import safetensors.numpy
+
+    (path,) = tmp_path.glob("*.safetensors")
+    tensors = safetensors.numpy.load_file(path)
+    np.testing.assert_array_equal(tensors["params['hidden']['w']"], np.asarray(run.params["hidden"]["w"]))
+
+
+def test_phases_add_up(once):
+    for record in once.history.steps:
+        assert abs(sum(record["phases"].values()) - record["seconds"]) < 1e-9
+        assert min(record["phases"].values()) >= 0
+        assert record["tasks"]["min"] <= record["tasks"]["median"] <= record["tasks"]["max"]
+        assert record["tasks"]["straggler"].startswith("task 0 on ")
+
+
+def test_batch_larger_than_the_data(train, problem):
+    run = train(batch_size=1000, epochs=1)
+    assert [record["rows"] for record in run.history.steps] == [len(problem.data["x"])]
+
+
+def test_more_shards_than_rows_of_a_batch(train):
+    run = train(batch_size=2, shards=4, steps=3)
+    assert [record["rows"] for record in run.history.steps] == [2, 2, 2]
+
+
+def test_nonfinite_loss_stops_with_step_and_shard(train, problem):
+    def loss(params, batch):
+        return problem.loss(params, batch) * fdl.numpy.where(fdl.numpy.max(batch["y"]) > 100, fdl.numpy.nan, 1.0)
+
+    y = problem.data["y"].copy()
+    y[7] = 101
+    shard_of, slot_of = (found[7] for found in Schedule(len(y), 64, 4, 11).deal(np.arange(len(y))))
+    schedule = Schedule(len(y), 64, 4, 11)
+    step = next(s for s in range(schedule.steps_per_epoch) if slot_of in schedule.slots(s, int(shard_of)))
+    data = {"x": problem.data["x"], "y": y}
+    with pytest.raises(fdl_spark.NonFiniteError, match=rf"step {step}, shard {shard_of}: the loss \(nan\) is not finite"):
+        train(loss=loss, data=data, epochs=1)
+    skipped = train(loss=loss, data=data, epochs=1, nonfinite="skip")
+    assert [event["step"] for event in skipped.history.events] == [step]
+    assert np.isfinite(np.asarray(skipped.params["out"]["w"])).all()
+
+
+def test_nonfinite_gradient_names_the_parameter(train, problem):
+    def loss(params, batch):
+        return problem.loss(params, batch) + fdl.numpy.sqrt(fdl.numpy.sum(params["out"]["b"] ** 2))
+
+    with pytest.raises(fdl_spark.NonFiniteError, match=r"step 0, shard 0: the gradient of params\['out'\]\['b'\]"):
+        train(loss=loss)
+
+
+def test_user_error_on_an_executor(train):
+    def loss(params, batch):
+        import os
+
+        if "SPARK_LOCAL_DIRS" in os.environ:
+            raise RuntimeError("no such luck")
+        return fdl.numpy.mean(batch["x"]) * params["out"]["b"][0]
+
+    with pytest.raises(fdl_spark.UserFunctionError, match="step 0: a function raised RuntimeError: no such luck"):
+        train(loss=loss)
+
+
+def test_loss_must_be_a_number(train):
+    with pytest.raises(fdl_spark.LossError, match=r"must return one floating-point number; it returned shape \(16, 6\)"):
+        train(loss=lambda params, batch: batch["x"])
+
+
+def test_missing_column(train):
+    with pytest.raises(fdl_spark.MissingColumnError, match=r"the loss asked for column 'z'; the data has the columns \['x', 'y'\]"):
+        train(loss=lambda params, batch: batch["z"])
+
+
+def test_callbacks(train, tmp_path, capsys):
+    from tensorboardX.proto import event_pb2  # noqa: F401  the writer is real
+
+    class Stop(fdl_spark.Callback):
+        seen = []
+
+        def start(self, run):
+            self.seen.append(("start", run.step, run.steps))
+
+        def step(self, run, record):
+            self.seen.append((record["step"], run.step))
+            return run.step == 3
+
+        def end(self, run):
+            self.seen.append("end")
+
+    run = train(callbacks=[Stop(), fdl_spark.Progress(), fdl_spark.TensorBoard(str(tmp_path))])
+    assert run.step == 3
+    assert Stop.seen == [("start", 0, 14), (0, 1), (1, 2), (2, 3), "end"]
+    assert "3/14" in capsys.readouterr().err
+    assert list(tmp_path.glob("events.*"))
+
+
+def test_history_plots_itself(train, problem, tmp_path):
+    run = train(steps=8, validation=problem.data, metrics={"accuracy": problem.accuracy})
+    run.history.plot(tmp_path / "history.png")
+    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert run.history._repr_png_().startswith(b"\x89PNG")
+
+
+def test_arguments():
+    with pytest.raises(ValueError, match="sync must be one of"):
+        fdl_spark.train(None, {}, {}, optimizer=None, batch_size=1, sync="none")
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        fdl_spark.train(None, {}, {}, optimizer=None, batch_size=0)
