@@ -8,6 +8,7 @@ from fdl.core import trace
 from fdl.core.primitive import Linear
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.trace import lift
+from fdl.errors import DifferentiationError
 from fdl.ops.arithmetic import add
 from fdl.ops.shape import zeros_of
 
@@ -35,6 +36,10 @@ def backward(program: Program, args: Sequence[Any], cotangents: Sequence[Any]) -
             continue
         operands = [_operand(known, a) for a in equation.inputs]
         operation = equation.operation
+        if not operation.linear:
+            raise DifferentiationError(
+                f"only linear functions can be transposed, but {operation.name} at {equation.source} is not linear"
+            )
         for atom, cotangent in zip(
             equation.inputs, operation.transpose(outs if operation.multiple else outs[0], *operands), strict=True
         ):
