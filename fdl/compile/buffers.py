@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fdl.compile.affine import row_major
-from fdl.compile.fuse import Nest, Schedule, Single, View
+from fdl.compile.fuse import Nest, Schedule, Single, View, is_nothing
 from fdl.compile.loops import Loops, make_body, make_loops
 from fdl.core.program import Literal, Program, Var
 from fdl.core.types import TensorType
@@ -136,7 +136,8 @@ def _finished(schedule: Schedule) -> list[Any]:
             bodies.append(make_body(step, schedule.virtual))
             needed.update(load.var for load in bodies[-1].loads())
         else:
-            bodies.append([schedule.operand(a) for a in step.equation.inputs])
+            operands = () if is_nothing(step.equation) else step.equation.inputs
+            bodies.append([schedule.operand(a) for a in operands])
             needed.update(v.root for v in bodies[-1] if isinstance(v.root, Var))
     for step, body in zip(schedule.steps, bodies, strict=True):
         if isinstance(step, Single):

@@ -9,19 +9,26 @@ from typing import Any
 from llvmlite import ir
 
 from fdl.compile.buffers import Plan, SingleStep, aligned, make_plan, nbytes
+from fdl.compile.canonical import canonical
+from fdl.compile.fuse import is_nothing
 from fdl.compile.inline import inline
 from fdl.compile.simplify import simplify
 from fdl.compile.values import I8, I64, POINTER, Value
-from fdl.core.program import subprograms
+from fdl.core.program import Program, subprograms
 from fdl.core.types import TensorType
 from fdl.dtypes import bool_, int64
 
 
+def prepared(program: Program) -> Program:
+    """A Program of `Step` equations in the forms that the later stages expect."""
+    return canonical(simplify(inline(program)))
+
+
 def nested_plans(equation: Any) -> list[Plan]:
     """Plans of the Programs that a control flow operation holds; none for other operations."""
-    if equation.operation.name not in EMITTERS:
+    if equation.operation.name not in EMITTERS or is_nothing(equation):
         return []
-    return [make_plan(simplify(inline(p))) for p in subprograms(equation.operation)]
+    return [make_plan(prepared(p)) for p in subprograms(equation.operation)]
 
 
 def workspace_bytes(step: SingleStep) -> int:

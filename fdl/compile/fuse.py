@@ -113,7 +113,9 @@ class Schedule:
     def place(self, equation: Any) -> None:
         """Put an equation where it belongs."""
         kind = classify(equation)
-        if kind == "virtual" or (kind == "nest" and self.is_free(equation)):
+        if is_nothing(equation):
+            self.append(Single(equation))
+        elif kind == "virtual" or (kind == "nest" and self.is_free(equation)):
             self._virtual[equation.outputs[0]] = equation
         elif kind == "nest":
             self.place_in_nest(equation)
@@ -303,6 +305,11 @@ class _CopyEquation:
     operation: Copy = Copy()
     source: str = ""
     scope: int = 0
+
+
+def is_nothing(equation: Any) -> bool:
+    """Whether an equation makes no elements, and so needs no code."""
+    return not equation.operation.effect and all(v.type.size == 0 for v in equation.outputs)
 
 
 def classify(equation: Any) -> str:

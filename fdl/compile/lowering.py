@@ -36,7 +36,7 @@ def carrier(dtype: np.dtype) -> np.dtype | None:
 @lru_cache(maxsize=4096)
 def is_lowerable(operation: Any, dtypes: tuple[np.dtype, ...]) -> bool:
     """Whether the ``lower`` rule of an elementwise operation makes code for operands of these dtypes."""
-    moves = type(operation).__name__ == "Select"
+    moves = type(operation).__name__ == "Select" or hasattr(operation, "moves_keys")
     carriers = [carrier(d) for d in dtypes]
     if any(c is None or (c != d and not moves) for c, d in zip(carriers, dtypes, strict=True)):
         return False

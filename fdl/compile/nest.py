@@ -74,9 +74,11 @@ class NestEmitter:
         return max(1, self.build.target.vector_bits // 8 // max(sizes, default=4))
 
     def dtypes(self) -> Iterator[np.dtype]:
-        """The dtypes of all values."""
+        """The dtypes of what varies from lane to lane."""
         for instruction in self.loops.instructions:
-            if not isinstance(instruction, Index):
+            if isinstance(instruction, Load) and self.last >= 0 and not instruction.flat.coefficients[self.last]:
+                continue
+            if not isinstance(instruction, (Index, Constant)):
                 dtype = instruction.var.type.dtype if isinstance(instruction, Load) else instruction.dtype
                 yield carrier(dtype) or dtype
 

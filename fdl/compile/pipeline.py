@@ -8,10 +8,9 @@ import numpy as np
 
 from fdl.compile.buffers import make_plan
 from fdl.compile.emit import ENTRY, Emission
-from fdl.compile.inline import inline
+from fdl.compile.control import prepared
 from fdl.compile.machine import compile_object, load_objects
 from fdl.compile.runtime import Executable
-from fdl.compile.simplify import simplify
 from fdl.compile.target import host_target
 from fdl.core.program import Program, Var
 from fdl.core.types import TensorType
@@ -31,7 +30,7 @@ class Compiled:
 
 def build_executable(program: Program, donate: tuple[bool, ...]) -> Executable:
     """Compile a Program."""
-    plan = make_plan(simplify(inline(program)), donate)
+    plan = make_plan(prepared(program), donate)
     target = host_target()
     emission = Emission(target, len(program.inputs), len(program.outputs))
     emission.plan(

@@ -1,17 +1,64 @@
 """Steps that are one equation: control flow, kernels, and host calls for everything else."""
 
+from dataclasses import replace
 from typing import Any
 
 from fdl.compile import control
+from fdl.compile.affine import strides
 from fdl.compile.buffers import SingleStep
+from fdl.compile.canonical import PRODUCT, features_last
+from fdl.compile.fuse import View, is_nothing
+from fdl.compile.kernels import contract, conv
 
 
 def emit_single(emitter: Any, step: SingleStep) -> None:
     """Emit the code of a step."""
-    if all(v.type.size == 0 for v in step.outputs) and not step.equation.operation.effect:
+    operation = step.equation.operation
+    if is_nothing(step.equation):
         return
-    emit = control.EMITTERS.get(step.equation.operation.name) if step.plans else None
-    if emit is not None:
-        emit(emitter, step)
-    else:
+    if step.plans:
+        control.EMITTERS[operation.name](emitter, step)
+    elif operation.family not in KERNELS or not KERNELS[operation.family](emitter, step):
         emitter.host(step)
+
+
+def emit_product(emitter: Any, step: SingleStep) -> bool:
+    """A batched matrix product in canonical form."""
+    operation, (x, y) = step.equation.operation, step.views
+    dtype = step.outputs[0].type.dtype
+    if (operation.contracting, operation.batch_axes) != PRODUCT or not contract.supports(dtype) or x.type.dtype != dtype:
+        return False
+    (batch, m, k), n = x.type.shape, y.type.shape[2]
+    c = strides((batch, m, n))
+    spec = contract.Contraction(dtype, batch, m, n, k, x.strides, y.strides, c)  # type: ignore[arg-type]
+    emission = emitter.emission
+    kernel = emission.shared(f"{spec}", lambda: contract.emit(emission.module, emission.target, spec))
+    pointers = [emitter.first(x), emitter.first(y), emitter.pointer(step.outputs[0])]
+    kernel.run(emitter.build, pointers, emission.scratch_for(kernel.scratch_bytes))
+    return True
+
+
+def emit_convolution(emitter: Any, step: SingleStep) -> bool:
+    """A convolution with features last; groups of examples one after the other."""
+    operation, (x, w), (out,) = step.equation.operation, step.views, step.outputs
+    if operation.numbers != features_last(x.type.ndim) or not conv.supports(out.type.dtype) or x.type.dtype != out.type.dtype:
+        return False
+    (batch, *spatial, features), (*window, _, out_features) = x.type.shape, w.type.shape
+    groups, y = operation.batch_group_count, strides(out.type.shape)
+    spec = conv.Convolution(
+        out.type.dtype, batch // groups, features, out_features // groups, tuple(spatial), tuple(window),
+        out.type.shape[1:-1], operation.strides, tuple(low for low, _ in operation.padding), operation.lhs_dilation,
+        operation.rhs_dilation, operation.feature_group_count, x.strides, w.strides, y,
+    )  # fmt: skip
+    emission = emitter.emission
+    kernel = emission.shared(f"{spec}", lambda: conv.emit(emission.module, emission.target, spec))
+    scratch = emission.scratch_for(kernel.scratch_bytes)
+    for group in range(groups):
+        parts = (x, group * batch // groups * x.strides[0]), (w, group * out_features // groups * w.strides[-1])
+        inputs = [emitter.first(replace(v, offset=v.offset + distance)) for v, distance in parts]
+        output = emitter.first(View(out, group * out_features // groups, y, out.type))
+        kernel.run(emitter.build, [*inputs, output], scratch)
+    return True
+
+
+KERNELS = {"contract": emit_product, "conv": emit_convolution}

@@ -1,0 +1,180 @@
+"""Canonical forms: general operations rewritten as the ones that kernels compute.
+
+A dot_general becomes a batched matrix product of operands whose axes are permuted and merged, which costs nothing where
+the strides allow it; 16-bit floats are converted to float32 around it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fdl.compile.inline import Step
+from fdl.compile.kernels import contract, conv
+from fdl.compile.random import JoinWords, TakeWord, Threefry
+from fdl.core.program import Atom, Program, Var
+from fdl.core.types import TensorType
+from fdl.ops.contract import DotGeneral
+from fdl.dtypes import key, uint32, uint64
+from fdl.ops.conv import ConvDimensionNumbers, ConvGeneral
+from fdl.ops.convert import Convert
+from fdl.ops.precision import accumulator
+from fdl.ops.random_bits import KeyUnwrap, KeyWrap, RandomBits, RandomFoldIn, RandomSplit
+from fdl.ops.shape import BroadcastInDim, Iota, Reshape, Transpose
+from fdl.ops.slicing import Slice
+
+#: What a batched matrix product is as a dot_general: (batch, m, k) with (batch, k, n).
+PRODUCT = ((2,), (1,)), ((0,), (0,))
+
+
+def canonical(program: Program) -> Program:
+    """`program` with its contractions in canonical form."""
+    found: list[Step] = []
+    for equation in program.equations:
+        rewrite = _RULES.get(type(equation.operation))
+        if rewrite is None or not rewrite(_Rewriter(found, equation), equation):
+            found.append(equation)
+    return Program(program.inputs, tuple(found), program.outputs, program.constants)
+
+
+class _Rewriter:
+    """Appends equations that stand for one equation."""
+
+    def __init__(self, found: list[Step], model: Step) -> None:
+        self.found, self.model = found, model
+
+    def apply(self, operation: Any, *atoms: Atom, into: Var | None = None) -> Var:
+        """The result of an operation."""
+        out = into or Var(operation.result(*(a.type for a in atoms)))
+        self.found.append(replace(self.model, operation=operation, inputs=atoms, outputs=(out,)))
+        return out
+
+    def convert(self, x: Atom, dtype: np.dtype) -> Atom:
+        """`x` as `dtype`."""
+        return x if x.type.dtype == dtype else self.apply(Convert(dtype), x)
+
+    def transpose(self, x: Atom, axes: Sequence[int]) -> Atom:
+        """`x` with its axes in another order."""
+        return x if tuple(axes) == tuple(range(len(axes))) else self.apply(Transpose(tuple(axes)), x)
+
+    def reshape(self, x: Atom, shape: tuple[int, ...]) -> Atom:
+        """`x` under another shape."""
+        return x if x.type.shape == shape else self.apply(Reshape(shape), x)
+
+    def deliver(self, x: Atom, equation: Step) -> None:
+        """Make `x` the result of `equation`."""
+        (out,) = equation.outputs
+        if x.type.dtype != out.type.dtype:
+            shape = x.type.shape
+            x = self.apply(Convert(out.type.dtype), x, into=out if shape == out.type.shape else None)
+            if x is out:
+                return
+        self.apply(Reshape(out.type.shape), x, into=out)
+
+
+def _dot_general(rewriter: _Rewriter, equation: Step) -> bool:
+    operation, (x, y) = equation.operation, equation.inputs
+    (out,) = equation.outputs
+    dtype = accumulator(out.type.dtype)
+    if not contract.supports(dtype) or x.type.dtype.kind == "c" or out.type.size == 0:
+        return False
+    batch, contracting = operation.batch_axes, operation.contracting
+    if batch == PRODUCT[1] and contracting == PRODUCT[0] and x.type.ndim == y.type.ndim == 3 and x.type.dtype == dtype:
+        return False
+    # Either operand may decide in which order the contracted axes are run through: the larger one's order is kept.
+    side = 0 if x.type.size >= y.type.size else 1
+    order = sorted(range(len(contracting[0])), key=lambda i: contracting[side][i])
+    summed = [tuple(own[i] for i in order) for own in contracting]
+    free = operation.free(x.type, 0), operation.free(y.type, 1)
+    sizes = [prod(t.shape[a] for a in axes) for t, axes in (
+        (x.type, batch[0]), (x.type, free[0]), (x.type, summed[0]), (y.type, free[1])
+    )]  # fmt: skip
+    b, m, k, n = sizes
+    left = rewriter.transpose(rewriter.convert(x, dtype), batch[0] + free[0] + summed[0])
+    right = rewriter.transpose(rewriter.convert(y, dtype), batch[1] + summed[1] + free[1])
+    left, right = rewriter.reshape(left, (b, m, k)), rewriter.reshape(right, (b, k, n))
+    rewriter.deliver(rewriter.apply(DotGeneral(*PRODUCT), left, right), equation)
+    return True
+
+
+def _convolution(rewriter: _Rewriter, equation: Step) -> bool:
+    """Features last, in data and result; the kernel's output features last."""
+    operation, (x, w) = equation.operation, equation.inputs
+    (out,) = equation.outputs
+    dtype = accumulator(out.type.dtype)
+    last = features_last(x.type.ndim)
+    if not conv.supports(dtype) or x.type.dtype.kind == "c" or out.type.size == 0 or x.type.ndim < 3:
+        return False
+    if operation.numbers == last and x.type.dtype == dtype:
+        return False
+    numbers = operation.numbers
+    x, w = rewriter.convert(x, dtype), rewriter.convert(w, dtype)
+    data = rewriter.transpose(x, _moved(last.lhs_spec, numbers.lhs_spec))
+    kernel = rewriter.transpose(w, _moved(last.rhs_spec, numbers.rhs_spec))
+    result = rewriter.apply(replace(operation, numbers=last, dtype=None), data, kernel)
+    rewriter.deliver(rewriter.transpose(result, _moved(numbers.out_spec, last.out_spec)), equation)
+    return True
+
+
+def features_last(ndim: int) -> ConvDimensionNumbers:
+    """The layouts that the convolution kernels use."""
+    spatial = tuple(range(1, ndim - 1))
+    return ConvDimensionNumbers((0, ndim - 1, *spatial), (ndim - 1, ndim - 2, *range(ndim - 2)), (0, ndim - 1, *spatial))
+
+
+def _moved(wanted: Sequence[int], found: Sequence[int]) -> list[int]:
+    """The permutation that brings axes with the roles of `found` to the places `wanted`."""
+    order = [0] * len(wanted)
+    for place, axis in zip(wanted, found, strict=True):
+        order[place] = axis
+    return order
+
+
+def _random_bits(rewriter: _Rewriter, equation: Step) -> bool:
+    operation, (keys,) = equation.operation, equation.inputs
+    (out,) = equation.outputs
+    shape, count = out.type.shape, prod(operation.shape)
+    counter = rewriter.apply(Iota((count,), 0, uint32 if count < 2**32 else uint64))
+    counter = rewriter.reshape(counter, operation.shape)
+    axes = tuple(range(keys.type.ndim)), tuple(range(keys.type.ndim, len(shape)))
+    operands = [rewriter.apply(BroadcastInDim(shape, own), v) for own, v in zip(axes, (keys, counter), strict=True)]
+    rewriter.apply(Threefry(out.type.dtype), *operands, into=out)
+    return True
+
+
+def _fold_in(rewriter: _Rewriter, equation: Step) -> bool:
+    rewriter.apply(Threefry(key), *equation.inputs, into=equation.outputs[0])
+    return True
+
+
+def _wrap(rewriter: _Rewriter, equation: Step) -> bool:
+    (words,), (out,) = equation.inputs, equation.outputs
+    shape = words.type.shape
+    halves = []
+    for number in (0, 1):
+        starts, limits = (0,) * len(shape), (*shape[:-1], number + 1)
+        half = rewriter.apply(Slice((*starts[:-1], number), limits, (1,) * len(shape)), words)
+        halves.append(rewriter.reshape(half, shape[:-1]))
+    rewriter.apply(JoinWords(), *halves, into=out)
+    return True
+
+
+def _unwrap(rewriter: _Rewriter, equation: Step) -> bool:
+    (keys,), (out,) = equation.inputs, equation.outputs
+    shape = out.type.shape
+    repeated = rewriter.apply(BroadcastInDim(shape, tuple(range(len(shape) - 1))), keys)
+    rewriter.apply(TakeWord(), repeated, rewriter.apply(Iota(shape, len(shape) - 1, uint32)), into=out)
+    return True
+
+
+_RULES: dict[Any, Callable[[_Rewriter, Step], bool]] = {
+    DotGeneral: _dot_general,
+    ConvGeneral: _convolution,
+    RandomBits: _random_bits,
+    RandomSplit: _random_bits,
+    RandomFoldIn: _fold_in,
+    KeyWrap: _wrap,
+    KeyUnwrap: _unwrap,
+}

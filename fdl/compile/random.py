@@ -1,0 +1,96 @@
+"""Random bits as elementwise operations, so that they fuse with what uses them.
+
+A key is carried in one 64-bit register, its first word in the low half.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fdl.core.types import TensorType
+from fdl.dtypes import key, uint32, uint64
+from fdl.ops.random_bits import PARITY, ROTATIONS
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Base: elementwise on the words of keys; exists only inside the compiler."""
+
+    family = "elementwise"
+    multiple = False
+    effect = False
+    moves_keys = True
+
+    @property
+    def name(self) -> str:
+        """For printing."""
+        return type(self).__name__
+
+
+@dataclass(frozen=True)
+class Threefry(_Words):
+    """The words of a key (first operand) at a counter (second), as `dtype`: a key, or bits in an unsigned integer."""
+
+    dtype: np.dtype
+
+    def result(self, *types: TensorType) -> TensorType:
+        """As many as there are keys."""
+        return TensorType(types[0].shape, self.dtype)
+
+    def lower(self, build: Any, keys: Any, counter: Any) -> Any:
+        """The function of `fdl.ops.random_bits.threefry2x32` on registers."""
+        first, second = _split(build, keys)
+        third = first ^ second ^ build.constant(PARITY, uint32)
+        words = first, second, third
+        if counter.dtype == uint64:
+            low, high = _split(build, counter)
+        else:
+            low, high = build.convert(counter, uint32), build.constant(0, uint32, counter.lanes)
+        x0, x1 = high + first, low + second
+        for group in range(5):
+            for rotation in ROTATIONS[group % 2]:
+                x0 = x0 + x1
+                x1 = build.or_(build.shift_left(x1, rotation), build.shift_right_logical(x1, 32 - rotation)) ^ x0
+            x0 = x0 + words[(group + 1) % 3]
+            x1 = x1 + words[(group + 2) % 3] + (group + 1)
+        if self.dtype == key:
+            return _join(build, x0, x1)
+        return _join(build, x1, x0) if self.dtype == uint64 else build.convert(x0 ^ x1, self.dtype)
+
+
+@dataclass(frozen=True)
+class JoinWords(_Words):
+    """The key of two words."""
+
+    def result(self, *types: TensorType) -> TensorType:
+        """A key for each pair."""
+        return TensorType(types[0].shape, key)
+
+    def lower(self, build: Any, first: Any, second: Any) -> Any:
+        """One register of both."""
+        return _join(build, first, second)
+
+
+@dataclass(frozen=True)
+class TakeWord(_Words):
+    """Word 0 or 1 (second operand) of a key."""
+
+    def result(self, *types: TensorType) -> TensorType:
+        """A word for each key."""
+        return TensorType(types[0].shape, uint32)
+
+    def lower(self, build: Any, keys: Any, number: Any) -> Any:
+        """A half of the register."""
+        low, high = _split(build, keys)
+        return build.select(build.eq(number, 0), low, high)
+
+
+def _split(build: Any, number: Any) -> tuple[Any, Any]:
+    """Low and high half of a 64-bit register."""
+    high = build.convert(build.shift_right_logical(number, 32), uint32)
+    return build.convert(number, uint32), high
+
+
+def _join(build: Any, low: Any, high: Any) -> Any:
+    return build.or_(build.convert(low, uint64), build.shift_left(build.convert(high, uint64), 32))
