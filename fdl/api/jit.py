@@ -1,0 +1,402 @@
+"""jit: functions traced once for each kind of arguments, compiled, and called natively."""
+
+import functools
+import inspect
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fdl import tree
+from fdl.api.arguments import PYTHON_SCALARS, FlatFunction, flatten_values, name_of
+from fdl.api.inspect import ShapeDtypeStruct, abstract_leaves
+from fdl.array import Array, scalar_dtype
+from fdl.config import config
+from fdl.control.call import Call
+from fdl.core.program import Program
+from fdl.core.trace import Value, current, is_eager, trace_program
+from fdl.core.types import TensorType
+
+_MISSING = object()
+
+
+@dataclass
+class Traced:
+    """A function traced for one kind of arguments.
+
+    Attributes:
+        program: what was recorded; its first inputs are `captured`.
+        captured: tracers of enclosing transforms that the function closes over.
+        flat: knows the structure of the result.
+        donated: which leaves are donated.
+    """
+
+    program: Program
+    captured: list[Any]
+    flat: FlatFunction
+    donated: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        place = {var: number for number, var in enumerate(self.program.inputs)}
+        atoms = self.program.outputs
+        #: For every output, the number of the input it simply is, or None.
+        self.passed = [place.get(a) for a in atoms]  # type: ignore[arg-type]
+        self.computed = self.program
+        if any(p is not None for p in self.passed):
+            kept = tuple(a for a, p in zip(atoms, self.passed, strict=True) if p is None)
+            self.computed = Program(self.program.inputs, self.program.equations, kept, self.program.constants)
+        self._compiled: Any = None
+
+    @property
+    def donates(self) -> bool:
+        """Whether any leaf is donated."""
+        return any(self.donated)
+
+    def _shared(self, leaves: Sequence[Any]) -> list[int]:
+        """Numbers of the donated leaves whose memory somebody else can see: other arrays, NumPy views, other leaves."""
+        seen = [id(leaf) for leaf in leaves]
+        return [
+            number
+            for number, (leaf, given) in enumerate(zip(leaves, self.donated, strict=True))
+            if given and (type(leaf) is not Array or sys.getrefcount(leaf._data) > 2 or seen.count(id(leaf)) > 1)
+        ]
+
+    @property
+    def compiled(self) -> Any:
+        """The native function, made when first needed."""
+        if self._compiled is None:
+            from fdl.compile import compile_program
+
+            self._compiled = compile_program(self.computed, self.donated)
+        return self._compiled
+
+    def run(self, leaves: Sequence[Any]) -> list[Any]:
+        """Results for concrete leaves."""
+        shared = self._shared(leaves) if self.donates else ()
+        arrays = [leaf._data if type(leaf) is Array and leaf._data is not None else _concrete(leaf) for leaf in leaves]
+        for number in shared:
+            arrays[number] = arrays[number].copy()
+        outs = iter(self.compiled.run(arrays))
+        return [Array(next(outs)) if p is None else _as_result(leaves[p]) for p in self.passed]
+
+
+def _concrete(leaf: Any) -> np.ndarray:
+    if isinstance(leaf, Value):
+        return leaf.concrete()
+    return np.asarray(leaf, scalar_dtype(leaf)) if type(leaf) in PYTHON_SCALARS else np.asarray(leaf)
+
+
+def _as_result(leaf: Any) -> Array:
+    return leaf if type(leaf) is Array else Array(np.array(_concrete(leaf)))
+
+
+class Jitted:
+    """What :func:`jit` returns; see there."""
+
+    def __init__(self, fun: Callable[..., Any], static: "Static", donated: "Static", options: dict[str, Any]) -> None:
+        functools.update_wrapper(self, fun)
+        self.fun = fun
+        self.static = static
+        self.donated = donated
+        self.options = options
+        self.cache: dict[Any, Traced] = _shared_cache(fun, static, donated)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if config.disable_jit:
+            return self.fun(*args, **kwargs)
+        dynamic, fixed, kwargs, key = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
+        leaves, structure = tree.flatten((dynamic, kwargs))
+        kinds = [_kind(leaf) for leaf in leaves]
+        if None in kinds:
+            leaves, structure = flatten_values(_Partly(self.fun, fixed), dynamic, kwargs)
+            kinds = [_kind(leaf) for leaf in leaves]
+        eager = is_eager()
+        key = (structure, tuple(kinds), key, config.default_float, config.default_int)
+        if not eager:
+            key += current().axis_sizes()
+        traced = self.cache.get(key)
+        if traced is None:
+            types, weak = [k[0] for k in kinds], [k[1] for k in kinds]  # type: ignore[index]
+            traced = self.trace(fixed, structure, types, weak, self.donated.marks(args, kwargs, fixed))
+            if not traced.captured:
+                self.cache[key] = traced
+        if eager:
+            outs = traced.run(leaves)
+            if traced.donates:
+                _donate(leaves, traced.donated, outs)
+        else:
+            outs = list(Call(traced.program, name_of(self.fun))(*traced.captured, *leaves))
+        return traced.flat.unflatten(outs)
+
+    def trace(
+        self, fixed: dict[Any, Any], structure: Any, types: Sequence[TensorType], weak: Sequence[bool], donated: Any
+    ) -> Traced:
+        """Record the function for leaves of the given types."""
+        flat = FlatFunction(_Partly(self.fun, fixed), structure)
+        program, captured = trace_program(flat, types, name_of(self.fun), weak)
+        return Traced(program, captured, flat, donated or (False,) * len(types))
+
+    def lower(self, *args: Any, **kwargs: Any) -> "Lowered":
+        """Trace for arguments (arrays or ShapeDtypeStructs) without running; see :class:`Lowered`."""
+        dynamic, fixed, kwargs, _ = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
+        types, structure = abstract_leaves(_Partly(self.fun, fixed), dynamic, kwargs)
+        weak = [type(leaf) in PYTHON_SCALARS for leaf in tree.leaves((dynamic, kwargs))]
+        marks = self.donated.marks(args, kwargs, fixed)
+        return Lowered(self, self.trace(fixed, structure, types, weak, marks), structure, self.static)
+
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """Shapes and dtypes of the result."""
+        return self.lower(*args, **kwargs).out_info
+
+    def clear_cache(self) -> None:
+        """Forget everything that was traced."""
+        self.cache.clear()
+
+    def __reduce__(self) -> Any:
+        module = sys.modules.get(self.fun.__module__)
+        if getattr(module, self.fun.__qualname__, None) is self:
+            return self.fun.__qualname__
+        return functools.partial(jit, **self.options), (self.fun,)
+
+
+@dataclass
+class Lowered:
+    """A traced call: prints as its Program; :meth:`compile` makes it callable."""
+
+    jitted: Jitted
+    traced: Traced
+    structure: Any
+    static: "Static"
+
+    @property
+    def out_info(self) -> Any:
+        """Shapes and dtypes of the result."""
+        return self.traced.flat.unflatten(
+            [ShapeDtypeStruct(t.shape, t.dtype) for t in self.traced.program.output_types]
+        )
+
+    def as_text(self) -> str:
+        """The Program as text."""
+        return str(self.traced.program)
+
+    def compile(self) -> Callable[..., Any]:
+        """A function of the same arguments, without the static ones, that runs the compiled Program."""
+        traced, structure = self.traced, self.structure
+        _ = traced.compiled
+
+        def compiled(*args: Any, **kwargs: Any) -> Any:
+            leaves, found = flatten_values(self.jitted.fun, args, kwargs)
+            types = [leaf.type for leaf in leaves]
+            if found != structure or types != list(traced.program.input_types):
+                raise TypeError(
+                    f"compiled for ({', '.join(map(str, traced.program.input_types))}), called with ({', '.join(map(str, types))})"
+                )
+            return traced.flat.unflatten(traced.run(leaves))
+
+        return compiled
+
+
+class _Partly:
+    """`fun` with its static arguments filled in."""
+
+    def __init__(self, fun: Callable[..., Any], fixed: dict[Any, Any]) -> None:
+        self.fun = fun
+        self.fixed = fixed
+        self.names = {k: v for k, v in fixed.items() if isinstance(k, str)}
+        self.__name__ = name_of(fun)
+        if not fixed:
+            self.__wrapped__ = fun
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.fixed:
+            return self.fun(*args, **kwargs)
+        rest = iter(args)
+        count = len(args) + len(self.fixed) - len(self.names)
+        full = [self.fixed[n] if n in self.fixed else next(rest) for n in range(count)]
+        return self.fun(*full, **self.names, **kwargs)
+
+
+class Static:
+    """Arguments named by number and by name, for `static_*` and `donate_*`."""
+
+    def __init__(self, fun: Callable[..., Any], numbers: Any, names: Any, what: str) -> None:
+        self.numbers = (numbers,) if isinstance(numbers, int) else tuple(numbers or ())
+        self.names = (names,) if isinstance(names, str) else tuple(names or ())
+        self.what = what
+        if (self.numbers and not self.names) or (self.names and not self.numbers):
+            self._infer(fun)
+
+    def _infer(self, fun: Callable[..., Any]) -> None:
+        """Complete numbers from names, and the other way round, by the signature."""
+        try:
+            parameters = inspect.signature(fun).parameters
+        except (TypeError, ValueError):
+            return
+        by_place = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        flexible = {n for n, p in parameters.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        for name in self.names:
+            if name not in parameters and not takes_any:
+                raise ValueError(
+                    f"{self.what}_argnames names {name!r}, which is no parameter of {name_of(fun)}({', '.join(parameters)})"
+                )
+        if self.names:
+            self.numbers = tuple(by_place.index(n) for n in self.names if n in by_place)
+        else:
+            self.names = tuple(
+                by_place[n] for n in self.numbers if -len(by_place) <= n < len(by_place) and by_place[n] in flexible
+            )
+
+    def __bool__(self) -> bool:
+        return bool(self.numbers or self.names)
+
+    def __hash__(self) -> int:
+        return hash((self.numbers, self.names))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Static) and (self.numbers, self.names) == (other.numbers, other.names)
+
+    def places(self, count: int) -> set[int]:
+        """The numbers among `count` positional arguments."""
+        return {n % count for n in self.numbers if -count <= n < count}
+
+    def split(
+        self, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[Any, Any], dict[str, Any], Any]:
+        """The dynamic positional arguments, the static ones, the dynamic keyword ones, and a key for the static."""
+        places = self.places(len(args))
+        fixed: dict[Any, Any] = {n: args[n] for n in sorted(places)}
+        fixed.update((n, kwargs[n]) for n in self.names if n in kwargs)
+        for place, value in fixed.items():
+            try:
+                hash(value)
+            except TypeError:
+                raise TypeError(
+                    f"static argument {place!r} of a jitted function is {value!r} of type {type(value).__name__}, which cannot be "
+                    "hashed; pass a tuple instead of a list, or an array as a dynamic argument"
+                ) from None
+        dynamic = tuple(a for n, a in enumerate(args) if n not in places)
+        rest = {k: v for k, v in kwargs.items() if k not in fixed}
+        return dynamic, fixed, rest, tuple((k, type(v), v) for k, v in fixed.items())
+
+    def marks(self, args: Sequence[Any], kwargs: dict[str, Any], fixed: dict[Any, Any]) -> tuple[bool, ...]:
+        """For every dynamic leaf, whether its argument is named; empty if none is."""
+        if not self:
+            return ()
+        places = self.places(len(args))
+        found: list[bool] = []
+        for number, arg in enumerate(args):
+            if number not in fixed:
+                found += [number in places] * len(tree.leaves(arg))
+        for name in sorted(k for k in kwargs if k not in fixed):
+            found += [name in self.names] * len(tree.leaves(kwargs[name]))
+        return tuple(found)
+
+
+def _kind(leaf: Any) -> tuple[TensorType, bool] | None:
+    """Type and weakness of a leaf; None if it is no array."""
+    if isinstance(leaf, Value):
+        return leaf.type, leaf.weak
+    if type(leaf) in PYTHON_SCALARS:
+        return TensorType((), scalar_dtype(leaf)), True
+    if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind not in "OUSMm":
+        return TensorType(leaf.shape, leaf.dtype), False
+    return None
+
+
+def _donate(leaves: Sequence[Any], donated: Sequence[bool], outs: Sequence[Any]) -> None:
+    """Take the memory away from donated arrays, except those returned as they are."""
+    returned = {id(o) for o in outs}
+    for leaf, given in zip(leaves, donated, strict=True):
+        if given and type(leaf) is Array and id(leaf) not in returned:
+            _ = leaf.type
+            leaf._data = None
+
+
+_caches: Any = weakref.WeakKeyDictionary()
+
+
+def _shared_cache(fun: Callable[..., Any], static: Static, donated: Static) -> dict[Any, Traced]:
+    """One cache for all jits of the same function with the same options."""
+    try:
+        return _caches.setdefault(fun, {}).setdefault((static, donated), {})
+    except TypeError:
+        return {}
+
+
+def jit(
+    fun: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Sequence[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Sequence[str] | None = None,
+    **ignored: Any,
+) -> Any:
+    """`fun`, traced once for every structure and type of arguments and compiled to one native function.
+
+    Args:
+        fun: a pure function of pytrees of arrays. Without it, a decorator is returned.
+        static_argnums: positional arguments that are hashable Python values; each value is compiled for separately.
+        static_argnames: the same by name.
+        donate_argnums: positional arguments whose memory may be reused for results; they cannot be used afterwards.
+        donate_argnames: the same by name.
+        **ignored: `device`, `backend`, `inline`, `keep_unused` and `abstracted_axes` are accepted for ports.
+
+    Returns:
+        A function of the same arguments. It has `lower`, `eval_shape` and `clear_cache`, and pickles.
+
+    Raises:
+        LeafError: an argument is no array; names its path.
+        ConcretizationError: Python control flow needs the value of a traced array.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> f = fdl.jit(lambda x: fnp.sum(x * 2.0))
+    >>> f(fnp.arange(3.0))
+    Array(6., dtype=float32)
+    """
+    options = {
+        "static_argnums": static_argnums,
+        "static_argnames": static_argnames,
+        "donate_argnums": donate_argnums,
+        "donate_argnames": donate_argnames,
+    }
+    unknown = set(ignored) - {"device", "backend", "inline", "keep_unused", "abstracted_axes", "compiler_options"}
+    if unknown:
+        raise TypeError(f"jit got an unexpected keyword argument {sorted(unknown)[0]!r}")
+    if fun is None:
+        return functools.partial(jit, **options)
+    if not callable(fun):
+        raise TypeError(f"jit needs a function, got {fun!r}")
+    static = Static(fun, static_argnums, static_argnames, "static")
+    return Jitted(fun, static, Static(fun, donate_argnums, donate_argnames, "donate"), options)
+
+
+@contextmanager
+def disable_jit(disable: bool = True) -> Iterator[None]:
+    """Run jitted functions operation by operation inside the block.
+
+    >>> import fdl
+    >>> with fdl.disable_jit():
+    ...     fdl.jit(lambda x: print(x))(1.0)
+    1.0
+    """
+    saved, config.disable_jit = config.disable_jit, disable
+    try:
+        yield
+    finally:
+        config.disable_jit = saved
+
+
+def clear_caches() -> None:
+    """Forget every traced and compiled function."""
+    for cache in _caches.values():
+        for traced in cache.values():
+            traced.clear()
