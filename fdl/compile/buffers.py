@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from fdl.compile.affine import row_major
+from fdl.compile.affine import row_major, strides
 from fdl.compile.fuse import Nest, Schedule, Single, View, is_nothing
 from fdl.compile.loops import Loops, make_body, make_loops
 from fdl.core.program import Literal, Program, Var
@@ -213,7 +213,12 @@ class _Placement:
 
     def may_overwrite(self, var: Var, other: Var, step: Any) -> bool:
         """Whether `step` reads each element of `other` only just before it writes the same bytes of `var`."""
-        if not isinstance(step, LoopsStep) or all(s.var is not var for s in step.loops.stores):
+        if isinstance(step, SingleStep):
+            # These write only places that they have read, or do not read at all.
+            whole = View(other, 0, strides(var.type.shape), var.type)
+            updates = step.equation.operation.family == "scatter" and step.views[0] == whole
+            return updates and all(v.root is not other for v in step.views[1:])
+        if all(s.var is not var for s in step.loops.stores):
             return False
         if nbytes(var.type) != nbytes(other.type) or var.type.dtype.itemsize != other.type.dtype.itemsize:
             return False

@@ -147,6 +147,10 @@ class PlanEmitter:
         pointer, size = self.pointer(view.root), view.type.dtype.itemsize
         return self.build.ir.gep(pointer, [I64(view.offset * size)], source_etype=I8) if view.offset else pointer
 
+    def in_place(self, view: View, var: Var) -> bool:
+        """Whether `var` was given the memory that `view` shows."""
+        return isinstance(view.root, Var) and self.given.slots[view.root] == self.given.slots[var]
+
     def loops(self, step: LoopsStep) -> None:
         """Call the function of a loop nest."""
         loops, slots = step.loops, self.given.slots

@@ -51,6 +51,10 @@ class Loops:
         """What is loaded."""
         return [i for i in self.instructions if isinstance(i, Load)]
 
+    def collapsed(self) -> "Loops":
+        """With neighbouring loops merged where every index runs through them as through one."""
+        return _collapsed(self)
+
     def key(self, number: Callable[[Var], int]) -> str:
         """A text that is equal for nests with equal code, when `number` says which operand a variable is."""
         parts: list[Any] = [self.extents, self.reduced]
@@ -124,7 +128,6 @@ def _renumbered(instruction: Instruction, order: dict[int, int]) -> Instruction:
 
 
 def _collapsed(loops: Loops) -> Loops:
-    """With neighbouring loops merged where every index runs through them as through one."""
     affines = [a for i in loops.instructions for a in _affines(i)]
     affines += [s.flat for s in (*loops.stores, *loops.reductions)]
     extents, reduced, kept = list(loops.extents), list(loops.reduced), list(range(len(loops.extents)))

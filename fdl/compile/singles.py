@@ -8,7 +8,7 @@ from fdl.compile.affine import strides
 from fdl.compile.buffers import SingleStep
 from fdl.compile.canonical import PRODUCT, features_last
 from fdl.compile.fuse import View, is_nothing
-from fdl.compile.kernels import contract, conv
+from fdl.compile.kernels import contract, conv, moves, scans
 
 
 def emit_single(emitter: Any, step: SingleStep) -> None:
@@ -18,7 +18,9 @@ def emit_single(emitter: Any, step: SingleStep) -> None:
         return
     if step.plans:
         control.EMITTERS[operation.name](emitter, step)
-    elif operation.family not in KERNELS or not KERNELS[operation.family](emitter, step):
+        return
+    emit = KERNELS.get(operation.name) or KERNELS.get(operation.family)
+    if emit is None or not emit(emitter, step):
         emitter.host(step)
 
 
@@ -61,4 +63,17 @@ def emit_convolution(emitter: Any, step: SingleStep) -> bool:
     return True
 
 
-KERNELS = {"contract": emit_product, "conv": emit_convolution}
+#: By the name or the family of an operation; a kernel returns False if it does not take the operands.
+KERNELS = {
+    "contract": emit_product,
+    "conv": emit_convolution,
+    "concatenate": moves.emit_concatenate,
+    "pad": moves.emit_pad,
+    "dynamic_slice": moves.emit_dynamic_slice,
+    "dynamic_update_slice": moves.emit_dynamic_update_slice,
+    "gather": moves.emit_gather,
+    "scatter": moves.emit_scatter,
+    "cumulative": scans.emit_cumulative,
+    "arg_max": scans.emit_arg_extremum,
+    "arg_min": scans.emit_arg_extremum,
+}

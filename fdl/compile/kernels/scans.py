@@ -1,0 +1,121 @@
+"""Loops along one axis that carry a result: cumulative sums and their kin, and the place of an extreme element."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl.compile.affine import strides
+from fdl.compile.build import Build
+from fdl.compile.kernels.moves import shared_function
+from fdl.compile.lowering import neutral
+from fdl.compile.values import Value, is_float
+from fdl.core.program import Var
+from fdl.dtypes import int64
+from fdl.ops.precision import accumulator
+
+_KINDS = {"Cumsum": ("sum", "add"), "Cumprod": ("prod", "mul"), "Cummax": ("max", "max"), "Cummin": ("min", "min")}
+
+
+def emit_cumulative(emitter: Any, step: Any) -> bool:
+    """Every element combined with all before it."""
+    operation, (x,), (out,) = step.equation.operation, step.views, step.outputs
+    name, dtype = type(operation).__name__, x.type.dtype
+    if name not in _KINDS or dtype.kind == "c":
+        return False
+    kind, method = _KINDS[name]
+    wide, axis, count = accumulator(dtype), operation.axis, x.type.shape[operation.axis]
+    y = strides(out.type.shape)
+
+    def fill(build: Build, source: Any, target: Any) -> None:
+        for read, written, lanes in _lines(build, x.type.shape, axis, (x.strides, y), dtype):
+            total = build.variable(build.constant(neutral(kind, wide), wide, lanes))
+            with build.loop(0, count) as i:
+                place = build.sub(build.index(count - 1), i) if operation.reverse else i
+                value = build.load(source, dtype, read + place * x.strides[axis], lanes, _step(x, axis))
+                total.set(getattr(build, method)(total.get(), build.convert(value, wide)))
+                build.store(build.convert(total.get(), dtype), target, written + place * y[axis])
+
+    key = (operation, x.type, x.strides)
+    function = shared_function(emitter.emission, "cumulative", key, 2, fill)
+    emitter.build.call_function(function, [emitter.first(x), emitter.pointer(out)])
+    return True
+
+
+def emit_arg_extremum(emitter: Any, step: Any) -> bool:
+    """The place of the first extreme element; NaN counts as extreme."""
+    operation, (x,), (out,) = step.equation.operation, step.views, step.outputs
+    dtype, axis, count = x.type.dtype, operation.axis, x.type.shape[operation.axis]
+    shape = out.type.shape
+    y = list(strides(shape))
+    y.insert(axis, 0)
+    largest = type(operation).__name__ == "ArgMax"
+
+    def better(build: Build, new: Value, old: Value) -> Value:
+        wins = build.gt(new, old) if largest else build.lt(new, old)
+        if is_float(dtype):
+            wins = build.or_(wins, build.and_(build.ne(new, new), build.eq(old, old)))
+        return wins
+
+    def fill(build: Build, source: Any, target: Any) -> None:
+        for read, written, lanes in _lines(build, x.type.shape, axis, (x.strides, y), dtype, int64):
+            first = build.load(source, dtype, read, lanes, _step(x, axis))
+            best, place = build.variable(first), build.variable(build.constant(0, int64, lanes))
+            with build.loop(1, count) as i:
+                value = build.load(source, dtype, read + i * x.strides[axis], lanes, _step(x, axis))
+                wins = better(build, value, best.get())
+                best.set(build.select(wins, value, best.get()))
+                place.set(build.select(wins, build.broadcast(i, lanes), place.get()))
+            build.store(build.convert(place.get(), out.type.dtype), target, written)
+
+    key = (operation, x.type, x.strides)
+    function = shared_function(emitter.emission, "arg_extremum", key, 2, fill)
+    emitter.build.call_function(function, [emitter.first(x), emitter.pointer(out)])
+    return True
+
+
+def _step(x: Any, axis: int) -> int:
+    """Distance of the lanes of a vector, which run along the last axis."""
+    return x.strides[-1] if axis != x.type.ndim - 1 else 1
+
+
+def _lines(
+    build: Build, shape: Sequence[int], axis: int, steps: Sequence[Sequence[int]], *dtypes: np.dtype
+) -> Iterator[Any]:
+    """(offset in each array..., lanes) for every line along `axis`, or for vectors of neighbouring lines.
+
+    A generator inside open loops: its consumer emits the body between two steps.
+    """
+    others = [a for a in range(len(shape)) if a != axis]
+    last = len(shape) - 1
+    vector = axis != last and steps[1][last] == 1
+    outer = others[:-1] if vector else others
+    pieces = [(0, 1, 1)]
+    if vector:
+        full = min(build.target.lanes(d) for d in dtypes)
+        whole = shape[last] // full * full
+        pieces = [p for p in ((0, whole, full), (whole, shape[last], 1)) if p[0] < p[1]]
+    for first, stop, lanes in pieces:
+        with _Loops(build, [shape[a] for a in outer]) as counters:
+            with build.loop(first, stop, lanes) as i:
+                offsets = []
+                for own in steps:
+                    total = build.index(0)
+                    for counter, a in zip(counters, outer, strict=True):
+                        total = total + counter * own[a]
+                    offsets.append(total + i * own[last] if vector else total)
+                yield (*offsets, lanes)
+
+
+class _Loops:
+    """Nested loops as one context manager."""
+
+    def __init__(self, build: Build, extents: Sequence[int]) -> None:
+        self.contexts: list[Any] = [build.loop(0, n) for n in extents]
+
+    def __enter__(self) -> list[Value]:
+        return [c.__enter__() for c in self.contexts]
+
+    def __exit__(self, *error: Any) -> None:
+        for context in reversed(self.contexts):
+            context.__exit__(*error)
