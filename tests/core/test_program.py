@@ -28,7 +28,8 @@ def traced(function=polynomial):
 def test_a_program_shows_types_and_source_lines():
     text = str(traced())
     assert "program(a:f32[3]) {" in text
-    assert "b:f32[3] = sin a  # test_program.py:23 (polynomial)" in text
+    line = polynomial.__code__.co_firstlineno + 1
+    assert f"c:f32[3] = sin a  # test_program.py:{line} (polynomial)" in text
     assert text.rstrip().endswith("}")
 
 
