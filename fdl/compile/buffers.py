@@ -109,12 +109,13 @@ class _Arena:
         self.live = [i for i in self.live if i[0] != offset]
 
 
-def make_plan(program: Program, donate: tuple[bool, ...] = ()) -> Plan:
+def make_plan(program: Program, donate: tuple[bool, ...] = (), carry: dict[int, int] | None = None) -> Plan:
     """The plan of a simplified Program.
 
     Args:
         program: with `Step` equations.
         donate: which inputs' memory may be overwritten; none by default.
+        carry: for the body of a loop, the only input, by number of the output, whose memory the output may take.
     """
     from fdl.compile.control import nested_plans, workspace_bytes
 
@@ -124,7 +125,7 @@ def make_plan(program: Program, donate: tuple[bool, ...] = ()) -> Plan:
         if isinstance(step, SingleStep):
             step.plans = nested_plans(step.equation)
             step.workspace_bytes = workspace_bytes(step)
-    return _Placement(schedule, steps, donate).plan()
+    return _Placement(schedule, steps, donate, carry).plan()
 
 
 def _finished(schedule: Schedule) -> list[Any]:
@@ -154,8 +155,10 @@ def _finished(schedule: Schedule) -> list[Any]:
 class _Placement:
     """Gives every stored value a slot, walking through the steps."""
 
-    def __init__(self, schedule: Schedule, steps: list[Any], donate: tuple[bool, ...]) -> None:
-        self.schedule, self.steps = schedule, steps
+    def __init__(
+        self, schedule: Schedule, steps: list[Any], donate: tuple[bool, ...], carry: dict[int, int] | None
+    ) -> None:
+        self.schedule, self.steps, self.carry = schedule, steps, carry
         program = schedule.program
         self.slots = {v: Slot("input", n) for n, v in enumerate(program.inputs)}
         self.slots.update((v, Slot("constant", n)) for n, (v, _) in enumerate(program.constants))
@@ -203,6 +206,8 @@ class _Placement:
         """The memory of a donated input that nothing reads any more."""
         for other in self.donated:
             if other.type != var.type:
+                continue
+            if self.carry is not None and self.carry.get(self.outputs[var]) != self.slots[other].number:
                 continue
             last = self.last.get(other, -1)
             if last < number or (last == number and self.may_overwrite(var, other, step)):

@@ -14,7 +14,7 @@ from fdl.compile.fuse import is_nothing
 from fdl.compile.inline import inline
 from fdl.compile.simplify import simplify
 from fdl.compile.values import I8, I64, POINTER, Value
-from fdl.core.program import Program, subprograms
+from fdl.core.program import Program
 from fdl.core.types import TensorType
 from fdl.dtypes import bool_, int64
 
@@ -28,7 +28,17 @@ def nested_plans(equation: Any) -> list[Plan]:
     """Plans of the Programs that a control flow operation holds; none for other operations."""
     if equation.operation.name not in EMITTERS or is_nothing(equation):
         return []
-    return [make_plan(prepared(p)) for p in subprograms(equation.operation)]
+    operation = equation.operation
+    if operation.name == "cond":
+        return [make_plan(prepared(p)) for p in operation.branches]
+    # An iteration may update the carry where it is.
+    repeated = operation.name == "while"
+    constants = operation.body_constants if repeated else operation.constants
+    count = len(equation.outputs) if repeated else operation.carries
+    carry = {n: constants + n for n in range(count)}
+    donate = tuple(n in carry.values() for n in range(len(operation.body.inputs)))
+    body = make_plan(prepared(operation.body), donate, carry)
+    return [make_plan(prepared(operation.condition)), body] if repeated else [body]
 
 
 def workspace_bytes(step: SingleStep) -> int:
@@ -90,9 +100,10 @@ class _Carry:
         self.emitter, self.types, build = emitter, _carried(step), emitter.build
         self.results = [emitter.pointer(v) for v in step.outputs[: len(self.types)]]
         others = [space.take(nbytes(t)) for t in self.types]
+        self.stays = step.plans[-1].reused
         pairs = list(zip(self.results, others, strict=True))
         if swaps % 2:
-            pairs = [(b, a) for a, b in pairs]
+            pairs = [(a, b) if n in self.stays else (b, a) for n, (a, b) in enumerate(pairs)]
         self.now, self.following = [], []
         for (first, second), source, type in zip(pairs, initial, self.types, strict=True):
             emitter.copy(source, first, nbytes(type))
@@ -106,11 +117,12 @@ class _Carry:
         return [load(s, typ=POINTER) for s in self.now], [load(s, typ=POINTER) for s in self.following]
 
     def swap(self, now: Sequence[Any], following: Sequence[Any]) -> None:
-        """Make the next values the current ones."""
+        """Make the next values the current ones, where they were not written in their place."""
         store = self.emitter.build.ir.store
-        for a, b, slot, other in zip(now, following, self.now, self.following, strict=True):
-            store(b, slot)
-            store(a, other)
+        for number, (a, b) in enumerate(zip(now, following, strict=True)):
+            if number not in self.stays:
+                store(b, self.now[number])
+                store(a, self.following[number])
 
     def deliver(self) -> None:
         """Move the values to the results if an odd number of iterations left them in the other place."""
