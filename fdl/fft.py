@@ -1,0 +1,202 @@
+"""Discrete Fourier transforms, under the names of ``numpy.fft``.
+
+Real input is converted to complex where a transform needs it; half precision is computed in float32.
+"""
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import fdl.numpy as fnp
+from fdl import dtypes
+from fdl.dtypes import as_dtype
+from fdl.errors import DtypeError, ShapeError
+from fdl.ops.fft import fft as transform
+
+Array = Any
+Axes = Sequence[int] | None
+
+_NORMS = (None, "backward", "ortho", "forward")
+
+
+def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+    """Transform along one axis.
+
+    Args:
+        a: array; float64 and complex128 give complex128, all others complex64.
+        n: length; the axis is cut or padded with zeros to it. None is its extent.
+        axis: to transform.
+        norm: "backward" (the default: the inverse divides by n), "ortho" or "forward".
+
+    Returns:
+        A complex array.
+
+    >>> fft(fnp.array([1.0, 1.0])).real.tolist()
+    [2.0, 0.0]
+    """
+    return _transform("fft", a, None if n is None else (n,), (axis,), norm)
+
+
+def ifft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+    """Inverse of :func:`fft`."""
+    return _transform("ifft", a, None if n is None else (n,), (axis,), norm)
+
+
+def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+    """Transform of real numbers along one axis: the first n // 2 + 1 frequencies."""
+    return _transform("rfft", a, None if n is None else (n,), (axis,), norm)
+
+
+def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+    """Inverse of :func:`rfft`; n is the number of real results, by default twice the number of frequencies minus two."""
+    return _transform("irfft", a, None if n is None else (n,), (axis,), norm)
+
+
+def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+    """Transform of a signal that is Hermitian in time, of which the first half is given: real frequencies."""
+    return irfft(fnp.conj(a), n, axis, _swapped(norm))
+
+
+def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+    """Inverse of :func:`hfft`."""
+    return fnp.conj(rfft(a, n, axis, _swapped(norm)))
+
+
+def fftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str | None = None) -> Array:
+    """Transform along several axes.
+
+    Args:
+        a: array.
+        s: lengths, one per axis; None is their extents.
+        axes: to transform; None is the last ``len(s)``, or all.
+        norm: as in :func:`fft`.
+    """
+    return _transform("fft", a, s, axes, norm)
+
+
+def ifftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str | None = None) -> Array:
+    """Inverse of :func:`fftn`."""
+    return _transform("ifft", a, s, axes, norm)
+
+
+def rfftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str | None = None) -> Array:
+    """Transform of real numbers along several axes; the last of them keeps the first half of the frequencies."""
+    return _transform("rfft", a, s, axes, norm)
+
+
+def irfftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str | None = None) -> Array:
+    """Inverse of :func:`rfftn`."""
+    return _transform("irfft", a, s, axes, norm)
+
+
+def fft2(a: Any, s: Sequence[int] | None = None, axes: Axes = (-2, -1), norm: str | None = None) -> Array:
+    """Transform along two axes."""
+    return _transform("fft", a, s, axes, norm)
+
+
+def ifft2(a: Any, s: Sequence[int] | None = None, axes: Axes = (-2, -1), norm: str | None = None) -> Array:
+    """Inverse of :func:`fft2`."""
+    return _transform("ifft", a, s, axes, norm)
+
+
+def rfft2(a: Any, s: Sequence[int] | None = None, axes: Axes = (-2, -1), norm: str | None = None) -> Array:
+    """Transform of real numbers along two axes."""
+    return _transform("rfft", a, s, axes, norm)
+
+
+def irfft2(a: Any, s: Sequence[int] | None = None, axes: Axes = (-2, -1), norm: str | None = None) -> Array:
+    """Inverse of :func:`rfft2`."""
+    return _transform("irfft", a, s, axes, norm)
+
+
+def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Array:
+    """The frequencies of :func:`fft`: cycles per unit, for n samples at distance d."""
+    k = fnp.arange(n)
+    k = fnp.where(k < (n + 1) // 2, k, k - n)
+    return k.astype(as_dtype(float if dtype is None else dtype)) / (n * d)
+
+
+def rfftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Array:
+    """The frequencies of :func:`rfft`."""
+    return fnp.arange(n // 2 + 1).astype(as_dtype(float if dtype is None else dtype)) / (n * d)
+
+
+def fftshift(x: Any, axes: Any = None) -> Array:
+    """Move frequency zero to the middle of the axes (None is all)."""
+    x = fnp.asarray(x)
+    axes = _axes(x, axes)
+    return fnp.roll(x, [x.shape[a] // 2 for a in axes], axes)
+
+
+def ifftshift(x: Any, axes: Any = None) -> Array:
+    """Inverse of :func:`fftshift`."""
+    x = fnp.asarray(x)
+    axes = _axes(x, axes)
+    return fnp.roll(x, [-(x.shape[a] // 2) for a in axes], axes)
+
+
+def _axes(x: Array, axes: Any) -> tuple[int, ...]:
+    if axes is None:
+        return tuple(range(x.ndim))
+    found = tuple(operator.index(a) for a in (axes if isinstance(axes, Sequence) else (axes,)))
+    if any(not -x.ndim <= a < x.ndim for a in found):
+        raise ShapeError(f"axes {axes} do not exist in {x.type}")
+    return tuple(a % x.ndim for a in found)
+
+
+def _swapped(norm: str | None) -> str | None:
+    return {None: "forward", "backward": "forward", "forward": "backward"}.get(norm, norm)
+
+
+def _transform(kind: str, a: Any, s: Sequence[int] | None, axes: Axes, norm: str | None) -> Array:
+    if norm not in _NORMS:
+        raise ValueError(f"norm is 'backward', 'ortho' or 'forward', got {norm!r}")
+    x = _prepared(kind, fnp.asarray(a))
+    axes = _axes(x, range(x.ndim - len(s), x.ndim) if axes is None and s is not None else axes)
+    if s is not None and len(s) != len(axes):
+        raise ShapeError(f"lengths s={tuple(s)} and axes {axes} differ in number")
+    if len(set(axes)) != len(axes):
+        # Repeated axes are transformed one after the other.
+        for i, axis in enumerate(axes):
+            x = _transform(kind, x, None if s is None else (s[i],), (axis,), norm)
+        return x
+    lengths = [x.shape[axis] for axis in axes] if s is None else [operator.index(n) for n in s]
+    if kind == "irfft" and s is None and axes:
+        lengths[-1] = 2 * (x.shape[axes[-1]] - 1)
+    if not axes or min(lengths) < 1:
+        raise ShapeError(f"a Fourier transform needs axes of positive length, got {lengths} for {x.type}")
+    held = [n // 2 + 1 if kind == "irfft" and i == len(axes) - 1 else n for i, n in enumerate(lengths)]
+    for axis, extent in zip(axes, held, strict=True):
+        x = _fitted(x, axis, extent)
+    last = tuple(range(x.ndim - len(axes), x.ndim))
+    y = transform(fnp.moveaxis(x, axes, last), kind, lengths)
+    return fnp.moveaxis(_scaled(y, kind, math.prod(lengths), norm), last, axes)
+
+
+def _prepared(kind: str, x: Array) -> Array:
+    """x in a dtype that the transform takes."""
+    if kind == "rfft" and x.dtype.kind == "c":
+        raise DtypeError(f"rfft needs real numbers, got {x.type}; use fft, or take x.real")
+    single = x.dtype not in (dtypes.float64, dtypes.complex128)
+    if kind == "rfft":
+        return x.astype(dtypes.float32 if single else dtypes.float64)
+    return x.astype(dtypes.complex64 if single else dtypes.complex128)
+
+
+def _scaled(y: Array, kind: str, points: int, norm: str | None) -> Array:
+    inverse = kind in ("ifft", "irfft")
+    if norm == "ortho":
+        return y * (math.sqrt(points) if inverse else 1 / math.sqrt(points))
+    if norm == "forward":
+        return y * (points if inverse else 1 / points)
+    return y
+
+
+def _fitted(x: Array, axis: int, extent: int) -> Array:
+    have = x.shape[axis]
+    if have > extent:
+        return x[tuple(slice(extent) if a == axis else slice(None) for a in range(x.ndim))]
+    if have < extent:
+        return fnp.pad(x, [(0, extent - have) if a == axis else (0, 0) for a in range(x.ndim)])
+    return x

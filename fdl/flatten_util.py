@@ -1,0 +1,48 @@
+"""A pytree as one vector."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import fdl.numpy as fnp
+from fdl import tree
+from fdl.dtypes import result_type
+from fdl.errors import DtypeError, ShapeError
+
+
+def ravel_pytree(pytree: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """All elements of a tree in one vector, and the way back.
+
+    Args:
+        pytree: a tree of arrays and numbers.
+
+    Returns:
+        A vector in the dtype in which the leaves meet, and a function from such a vector to a tree with the shapes and
+        dtypes of the leaves.
+
+    >>> flat, unravel = ravel_pytree({"w": fnp.ones((2, 2)), "b": fnp.zeros(2)})
+    >>> flat.tolist()
+    [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+    >>> unravel(2 * flat)["w"].shape
+    (2, 2)
+    """
+    leaves, treedef = tree.flatten(pytree)
+    arrays = [fnp.asarray(leaf) for leaf in leaves]
+    types = [a.type for a in arrays]
+    dtype = result_type(*(t.dtype for t in types)) if types else np.dtype(np.float32)
+    ends = np.cumsum([t.size for t in types], dtype=int).tolist()
+    total = ends[-1] if ends else 0
+
+    def unravel(flat: Any) -> Any:
+        flat = fnp.asarray(flat)
+        if flat.shape != (total,):
+            raise ShapeError(f"unravel needs a vector of {total} elements, got {flat.type}")
+        if flat.dtype != dtype:
+            raise DtypeError(f"unravel needs a vector of dtype {dtype}, that of ravel_pytree, got {flat.type}")
+        starts = [0, *ends[:-1]]
+        parts = [flat[a:b].reshape(t.shape) for a, b, t in zip(starts, ends, types, strict=True)]
+        return treedef.unflatten([p.astype(t.dtype) for p, t in zip(parts, types, strict=True)])
+
+    flats = [a.astype(dtype).ravel() for a in arrays]
+    return fnp.concatenate(flats) if flats else fnp.zeros((0,), dtype), unravel

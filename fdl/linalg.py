@@ -1,0 +1,203 @@
+"""Linear algebra, under the names of ``jax.lax.linalg``; ``fdl.numpy.linalg`` has the names of NumPy.
+
+All functions take stacks of matrices: the last two axes are the matrix, the others a batch.
+"""
+
+from typing import Any
+
+import fdl.numpy as fnp
+from fdl import dtypes
+from fdl.array import as_array
+from fdl.ops import linalg as ops
+from fdl.ops.matrix import adjoint, eye_like, solve, swap
+
+Array = Any
+
+
+def cholesky(x: Any, *, symmetrize_input: bool = True) -> Array:
+    """The lower triangular l with l l^H = x.
+
+    Args:
+        x: [..., n, n], Hermitian and positive definite; float32, float64 or complex.
+        symmetrize_input: whether to use (x + x^H) / 2; otherwise the lower triangle is read.
+
+    Returns:
+        [..., n, n]; NaN where x is not positive definite.
+
+    >>> cholesky(fnp.array([[4.0, 0.0], [0.0, 9.0]])).tolist()
+    [[2.0, 0.0], [0.0, 3.0]]
+    """
+    return ops.cholesky(_symmetric(as_array(x, "x"), symmetrize_input))
+
+
+def eigh(x: Any, *, lower: bool = True, symmetrize_input: bool = True, sort_eigenvalues: bool = True) -> tuple[Array, Array]:
+    """Eigenvectors and eigenvalues of Hermitian matrices.
+
+    Args:
+        x: [..., n, n].
+        lower: which triangle is read, if not `symmetrize_input`.
+        symmetrize_input: whether to use (x + x^H) / 2.
+        sort_eigenvalues: accepted for compatibility; they are always in ascending order.
+
+    Returns:
+        Eigenvectors, the columns of [..., n, n], and eigenvalues [..., n].
+    """
+    x = as_array(x, "x")
+    x = x if lower or symmetrize_input else adjoint(x)
+    w, v = ops.eigh(_symmetric(x, symmetrize_input))
+    return v, w
+
+
+def eig(x: Any, *, compute_left_eigenvectors: bool = True, compute_right_eigenvectors: bool = True) -> list[Array]:
+    """Eigenvalues and eigenvectors of square matrices.
+
+    Args:
+        x: [..., n, n].
+        compute_left_eigenvectors: whether to return them.
+        compute_right_eigenvectors: whether to return them.
+
+    Returns:
+        Complex eigenvalues [..., n], then left and right eigenvectors (columns of norm one) as asked for. Only the
+        eigenvalues can be differentiated.
+    """
+    x = as_array(x, "x")
+    if not (compute_left_eigenvectors or compute_right_eigenvectors):
+        return [*ops.eig(x, vectors=False)]
+    w, right = ops.eig(x)
+    found = [w]
+    if compute_left_eigenvectors:
+        n = x.type.shape[-1]
+        left = adjoint(solve(right, eye_like(right, n, n)))
+        found.append(left / fnp.sqrt(fnp.sum(fnp.abs(left) ** 2, axis=-2, keepdims=True)))
+    return [*found, right] if compute_right_eigenvectors else found
+
+
+def lu(x: Any) -> tuple[Array, Array, Array]:
+    """LU factorization with partial pivoting.
+
+    Args:
+        x: [..., m, n].
+
+    Returns:
+        l (below the diagonal; ones on it) and u in one matrix, pivots int32[..., min(m, n)], and the permutation
+        int32[..., m] of the rows: ``x[permutation] = l @ u``.
+    """
+    return ops.lu(as_array(x, "x"))
+
+
+def lu_pivots_to_permutation(pivots: Any, permutation_size: int) -> Array:
+    """The permutation that a sequence of row exchanges makes.
+
+    Args:
+        pivots: int32[..., k]: row i was exchanged with row ``pivots[i]``.
+        permutation_size: number of rows.
+
+    Returns:
+        int32[..., permutation_size].
+    """
+    pivots = fnp.asarray(pivots)
+    rows = fnp.arange(permutation_size, dtype=dtypes.int32)
+    found = fnp.broadcast_to(rows, (*pivots.shape[:-1], permutation_size))
+    for i in range(pivots.shape[-1]):
+        other = pivots[..., i : i + 1]
+        mine, theirs = found[..., i : i + 1], fnp.sum(fnp.where(rows == other, found, 0), axis=-1, keepdims=True)
+        found = fnp.where(rows == other, mine, fnp.where(rows == i, theirs, found))
+    return found.astype(dtypes.int32)
+
+
+def qr(x: Any, *, full_matrices: bool = True) -> tuple[Array, Array]:
+    """QR factorization.
+
+    Args:
+        x: [..., m, n].
+        full_matrices: whether q is [..., m, m]; otherwise [..., m, min(m, n)].
+
+    Returns:
+        q with orthonormal columns, and upper triangular r.
+    """
+    return ops.qr(as_array(x, "x"), full_matrices)
+
+
+def svd(x: Any, *, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+    """Singular value decomposition.
+
+    Args:
+        x: [..., m, n].
+        full_matrices: whether u and vh are square.
+        compute_uv: whether to return u and vh.
+
+    Returns:
+        (u, s, vh) with ``x = u @ diag(s) @ vh``, or s alone; s is in descending order.
+    """
+    found = ops.svd(as_array(x, "x"), full_matrices, compute_uv)
+    return found if compute_uv else found[0]
+
+
+def triangular_solve(
+    a: Any,
+    b: Any,
+    *,
+    left_side: bool = False,
+    lower: bool = False,
+    transpose_a: bool = False,
+    conjugate_a: bool = False,
+    unit_diagonal: bool = False,
+) -> Array:
+    """Solve op(a) x = b, or x op(a) = b if not `left_side`, for a triangular matrix.
+
+    Args:
+        a: [..., n, n]; only one triangle is read.
+        b: [..., n, k] (or [..., k, n]); a vector [..., n] counts as one column (or row).
+        left_side: on which side of x the matrix stands.
+        lower: which triangle is read.
+        transpose_a: whether op transposes.
+        conjugate_a: whether op conjugates.
+        unit_diagonal: whether to take the diagonal as ones.
+
+    Returns:
+        An array like b.
+    """
+    a, b = as_array(a, "a"), as_array(b, "b")
+    vector = b.type.ndim == a.type.ndim - 1
+    axis = -1 if left_side else -2
+    b = fnp.expand_dims(b, axis) if vector else b
+    x = ops.triangular_solve(
+        a,
+        b,
+        left_side=left_side,
+        lower=lower,
+        transpose_a=transpose_a,
+        conjugate_a=conjugate_a,
+        unit_diagonal=unit_diagonal,
+    )
+    return fnp.squeeze(x, axis) if vector else x
+
+
+def householder_product(a: Any, taus: Any) -> Array:
+    """The product of reflections I - tau v v^H, whose vectors are the columns of `a` below the diagonal.
+
+    Args:
+        a: [..., m, n]; the diagonal counts as ones, what is above it as zeros.
+        taus: [..., k], k not above n.
+
+    Returns:
+        The first n columns of the product, [..., m, n].
+    """
+    a, taus = fnp.asarray(a), fnp.asarray(taus)
+    m, n = a.shape[-2:]
+    vectors = fnp.tril(a, -1) + eye_like(a, m, n)
+    product = eye_like(a, m, n)
+    for i in reversed(range(taus.shape[-1])):
+        v = vectors[..., :, i : i + 1]
+        product = product - taus[..., i, None, None] * fnp.matmul(v, fnp.matmul(adjoint(v), product))
+    return product
+
+
+def symmetric_product(a_matrix: Any, c_matrix: Any, *, alpha: float = 1.0, beta: float = 0.0) -> Array:
+    """alpha a a^T + beta c."""
+    a = fnp.asarray(a_matrix)
+    return alpha * fnp.matmul(a, swap(a)) + beta * fnp.asarray(c_matrix)
+
+
+def _symmetric(x: Array, symmetrize: bool) -> Array:
+    return (x + adjoint(x)) / 2 if symmetrize else x

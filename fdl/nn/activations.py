@@ -1,0 +1,306 @@
+"""Activation functions, under the names of ``jax.nn``.
+
+All take and return arrays of any shape; integers are promoted as in `fdl.numpy` arithmetic.
+"""
+
+import math
+from typing import Any
+
+import fdl.numpy as fnp
+from fdl.errors import ShapeError
+from fdl.ops.arithmetic import stop_gradient
+from fdl.ops.special import erfc
+from fdl.ops.transcendental import logistic
+
+Array = Any
+Axis = int | tuple[int, ...] | None
+
+
+def identity(x: Any) -> Array:
+    """The argument itself, as an array."""
+    return fnp.asarray(x)
+
+
+def relu(x: Any) -> Array:
+    """max(x, 0); the derivative at zero is zero.
+
+    >>> relu(fnp.array([-1.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
+    x = fnp.asarray(x)
+    return fnp.where(x <= 0, fnp.zeros_like(x), x)
+
+
+def relu6(x: Any) -> Array:
+    """min(max(x, 0), 6); the derivative at both corners is zero."""
+    x = relu(x)
+    return fnp.where(x >= 6, 6.0, x)
+
+
+def leaky_relu(x: Any, negative_slope: Any = 1e-2) -> Array:
+    """x where it is positive or zero, ``negative_slope * x`` elsewhere."""
+    x = fnp.asarray(x)
+    return fnp.where(x >= 0, x, negative_slope * x)
+
+
+def elu(x: Any, alpha: Any = 1.0) -> Array:
+    """x where it is positive, ``alpha * (exp(x) - 1)`` elsewhere. Source: Clevert, Unterthiner, Hochreiter (2016)."""
+    x = fnp.asarray(x)
+    return fnp.where(x > 0, x, alpha * fnp.expm1(fnp.where(x > 0, 0.0, x)))
+
+
+def celu(x: Any, alpha: Any = 1.0) -> Array:
+    """Elu with a continuous derivative for every alpha. Source: Barron (2017)."""
+    x = fnp.asarray(x)
+    return fnp.where(x > 0, x, alpha * fnp.expm1(fnp.where(x > 0, 0.0, x) / alpha))
+
+
+def selu(x: Any) -> Array:
+    """Scaled elu that keeps mean 0 and variance 1. Source: Klambauer et al. (2017)."""
+    return 1.0507009873554805 * elu(x, 1.6732632423543772)
+
+
+def gelu(x: Any, approximate: bool = True) -> Array:
+    """x times the normal distribution function of x. Source: Hendrycks, Gimpel (2016).
+
+    Args:
+        x: array.
+        approximate: whether to use the formula with tanh.
+    """
+    x = _inexact(x)
+    if approximate:
+        return x * (0.5 * (1.0 + fnp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
+    return 0.5 * x * erfc(-x * math.sqrt(0.5))
+
+
+def sigmoid(x: Any) -> Array:
+    """1 / (1 + exp(-x))."""
+    return logistic(_inexact(x))
+
+
+def silu(x: Any) -> Array:
+    """x times its sigmoid; also called swish."""
+    x = fnp.asarray(x)
+    return x * sigmoid(x)
+
+
+swish = silu
+
+
+def tanh(x: Any) -> Array:
+    """Hyperbolic tangent."""
+    return fnp.tanh(x)
+
+
+def softplus(x: Any) -> Array:
+    """log(1 + exp(x)), without overflow."""
+    return fnp.logaddexp(x, 0.0)
+
+
+def log_sigmoid(x: Any) -> Array:
+    """log(sigmoid(x)), without underflow."""
+    return -softplus(-fnp.asarray(x))
+
+
+def mish(x: Any) -> Array:
+    """x tanh(softplus(x)). Source: Misra (2019)."""
+    x = fnp.asarray(x)
+    return x * fnp.tanh(softplus(x))
+
+
+def soft_sign(x: Any) -> Array:
+    """x / (1 + abs(x))."""
+    x = fnp.asarray(x)
+    return x / (fnp.abs(x) + 1)
+
+
+def squareplus(x: Any, b: Any = 4) -> Array:
+    """(x + sqrt(x**2 + b)) / 2."""
+    x = fnp.asarray(x)
+    return (x + fnp.sqrt(x * x + b)) / 2
+
+
+def sparse_plus(x: Any) -> Array:
+    """0 below -1, x above 1, a parabola between them."""
+    x = fnp.asarray(x)
+    return fnp.where(x <= -1.0, 0.0, fnp.where(x >= 1.0, x, (x + 1.0) ** 2 / 4))
+
+
+def sparse_sigmoid(x: Any) -> Array:
+    """0 below -1, 1 above 1, a line between them."""
+    return 0.5 * fnp.clip(fnp.asarray(x) + 1.0, 0.0, 2.0)
+
+
+def hard_tanh(x: Any) -> Array:
+    """x clipped to [-1, 1]."""
+    x = fnp.asarray(x)
+    return fnp.where(x > 1, 1, fnp.where(x < -1, -1, x))
+
+
+def hard_sigmoid(x: Any) -> Array:
+    """relu6(x + 3) / 6."""
+    return relu6(fnp.asarray(x) + 3.0) / 6.0
+
+
+def hard_silu(x: Any) -> Array:
+    """x times its hard sigmoid; also called hard swish."""
+    x = fnp.asarray(x)
+    return x * hard_sigmoid(x)
+
+
+hard_swish = hard_silu
+
+
+def glu(x: Any, axis: int = -1) -> Array:
+    """The first half along an axis times the sigmoid of the second. Source: Dauphin et al. (2017)."""
+    x = fnp.asarray(x)
+    if x.shape[axis] % 2:
+        raise ShapeError(f"glu halves axis {axis}, which needs an even extent; got {x.type}")
+    first, second = fnp.split(x, 2, axis)
+    return first * sigmoid(second)
+
+
+def log1mexp(x: Any) -> Array:
+    """log(1 - exp(-x)) for positive x, accurate near zero and far from it. Source: Mächler (2012)."""
+    x = _inexact(x)
+    near = x < math.log(2)
+    return fnp.where(
+        near,
+        fnp.log(-fnp.expm1(-fnp.where(near, x, 1.0))),
+        fnp.log1p(-fnp.exp(-fnp.where(near, 1.0, x))),
+    )
+
+
+def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
+    """Positive numbers that sum to one along an axis: exp(x) / sum(exp(x)).
+
+    Args:
+        x: array.
+        axis: an axis, several, or None for all.
+        where: which elements take part; the others become 0.
+
+    >>> softmax(fnp.array([0.0, 0.0])).tolist()
+    [0.5, 0.5]
+    """
+    weights = fnp.exp(_shifted(x, axis, where))
+    return weights / fnp.sum(weights, axis=axis, keepdims=True)
+
+
+def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
+    """Logarithm of :func:`softmax`, without overflow; excluded elements become -inf."""
+    shifted = _shifted(x, axis, where)
+    return shifted - fnp.log(fnp.sum(fnp.exp(shifted), axis=axis, keepdims=True))
+
+
+def _shifted(x: Any, axis: Axis, where: Any) -> Array:
+    """x minus its largest element along the axis; -inf where excluded."""
+    x = _inexact(x)
+    x = x if where is None else fnp.where(where, x, -math.inf)
+    largest = stop_gradient(fnp.max(x, axis=axis, keepdims=True))
+    return x - (largest if where is None else fnp.where(largest == -math.inf, 0.0, largest))
+
+
+def logsumexp(
+    a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, return_sign: bool = False, where: Any = None
+) -> Any:
+    """log(sum(b * exp(a))), without overflow.
+
+    Args:
+        a: array.
+        axis: an axis, several, or None for all.
+        b: factors that broadcast with a; None is ones.
+        keepdims: whether the axes stay, with extent one.
+        return_sign: whether to return (log of the absolute value, sign), so that the sum may be negative.
+        where: which elements take part.
+
+    Returns:
+        An array, or a pair of arrays.
+    """
+    a = _inexact(a)
+    if b is not None:
+        a, b = _common(a, b)
+        a = fnp.where(b != 0, a, -math.inf)
+    a = a if where is None else fnp.where(where, a, -math.inf)
+    largest = fnp.max(fnp.real(a), axis=axis, keepdims=True)
+    largest = stop_gradient(fnp.where(fnp.isfinite(largest), largest, 0.0))
+    terms = fnp.exp(a - largest)
+    terms = terms if b is None else b * terms
+    total = fnp.sum(terms, axis=axis, keepdims=keepdims)
+    largest = largest if keepdims else fnp.squeeze(largest, axis=axis)
+    if not return_sign:
+        return fnp.log(total) + largest
+    return fnp.log(fnp.abs(total)) + largest, fnp.sign(total)
+
+
+def _common(a: Array, b: Any) -> tuple[Array, Array]:
+    dtype = fnp.result_type(a, b)
+    a, b = fnp.broadcast_arrays(a, fnp.asarray(b))
+    return a.astype(dtype), b.astype(dtype)
+
+
+def logmeanexp(x: Any, axis: Axis = None, where: Any = None, keepdims: bool = False) -> Array:
+    """log(mean(exp(x))), without overflow."""
+    x = _inexact(x)
+    counted = fnp.ones_like(x) if where is None else fnp.where(where, fnp.ones_like(x), 0)
+    total = fnp.sum(counted, axis=axis, keepdims=keepdims)
+    return logsumexp(x, axis=axis, where=where, keepdims=keepdims) - fnp.log(total)
+
+
+def standardize(
+    x: Any,
+    axis: Axis = -1,
+    mean: Any = None,
+    variance: Any = None,
+    epsilon: Any = 1e-5,
+    where: Any = None,
+    *,
+    algorithm: str = "fast",
+) -> Array:
+    """Subtract the mean and divide by the standard deviation.
+
+    Args:
+        x: array.
+        axis: over which mean and variance are taken.
+        mean: None to compute it.
+        variance: None to compute it.
+        epsilon: added to the variance.
+        where: which elements the mean and variance are taken of.
+        algorithm: "fast" takes the variance as the mean of squares minus the squared mean, "stable" as the mean squared
+            deviation.
+    """
+    x = _inexact(x)
+    if algorithm not in ("fast", "stable"):
+        raise ValueError(f"standardize knows the algorithms 'fast' and 'stable', got {algorithm!r}")
+    if mean is None:
+        mean = fnp.mean(x, axis=axis, keepdims=True, where=where)
+    if variance is None and algorithm == "stable":
+        variance = fnp.mean(fnp.square(x - mean), axis=axis, keepdims=True, where=where)
+    elif variance is None:
+        variance = fnp.mean(fnp.square(x), axis=axis, keepdims=True, where=where) - fnp.square(mean)
+        variance = fnp.maximum(variance, 0.0)
+    return (x - mean) / fnp.sqrt(variance + epsilon)
+
+
+def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> Array:
+    """Vectors with a one at the place that an integer names; integers out of range give zeros.
+
+    Args:
+        x: integers of any shape.
+        num_classes: extent of the new axis.
+        dtype: of the result, by default float32.
+        axis: where the new axis is put.
+
+    >>> one_hot(fnp.array([1, 0]), 2).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    x = fnp.asarray(x)
+    place = axis % (x.ndim + 1)
+    shape = [1] * (x.ndim + 1)
+    shape[place] = num_classes
+    classes = fnp.arange(num_classes, dtype=x.dtype).reshape(shape)
+    return (fnp.expand_dims(x, place) == classes).astype(float if dtype is None else dtype)
+
+
+def _inexact(x: Any) -> Array:
+    x = fnp.asarray(x)
+    return x if fnp.issubdtype(x.dtype, fnp.inexact) else x.astype(float)

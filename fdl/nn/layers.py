@@ -1,0 +1,255 @@
+"""Layers as pure functions of explicit parameters.
+
+Every layer ``name`` with parameters comes with ``init_name(key, ...)``, which makes them: a dict in which ``w``
+multiplies and ``b`` is added. The layer takes the parameters first, then the input, then its settings by keyword. The
+channels (features) are the last axis of the input; all axes before those that a layer works on are batch axes. Parameters are
+float32 unless ``dtype`` says otherwise.
+
+>>> from fdl import nn, random
+>>> import fdl.numpy as fnp
+>>> params = nn.init_dense(random.key(0), 3, 4)
+>>> {name: p.shape for name, p in params.items()}
+{'w': (3, 4), 'b': (4,)}
+>>> nn.dense(params, fnp.ones((2, 3))).shape
+(2, 4)
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import fdl.numpy as fnp
+from fdl import random
+from fdl.dtypes import as_dtype
+from fdl.errors import ShapeError
+from fdl.nn import initializers
+from fdl.nn.attention import dot_product_attention
+from fdl.nn.initializers import Initializer
+from fdl.ops.arithmetic import stop_gradient
+
+Array = Any
+Params = dict[str, Any]
+
+
+def weights(
+    key: Any, shape: Sequence[int], outputs: Sequence[int], bias: bool, w_init: Initializer, b_init: Initializer, dtype: Any
+) -> Params:
+    """Parameters w of one shape and, if `bias`, b of another."""
+    first, second = random.split(key)
+    dtype = as_dtype(float if dtype is None else dtype)
+    params = {"w": w_init(first, tuple(shape), dtype)}
+    return params | {"b": b_init(second, tuple(outputs), dtype)} if bias else params
+
+
+def shifted(params: Params, y: Array) -> Array:
+    """`y` plus the parameter b, if there is one."""
+    return y + params["b"] if "b" in params else y
+
+
+def init_dense(
+    key: Any,
+    inputs: int,
+    outputs: int,
+    *,
+    bias: bool = True,
+    w_init: Initializer = initializers.lecun_normal(),  # noqa: B008
+    b_init: Initializer = initializers.zeros,
+    dtype: Any = None,
+) -> Params:
+    """Parameters of :func:`dense`: w [inputs, outputs] and b [outputs].
+
+    Args:
+        key: random key.
+        inputs: number of input features.
+        outputs: number of output features.
+        bias: whether there is a b.
+        w_init: initializer of w.
+        b_init: initializer of b.
+        dtype: of the parameters.
+    """
+    return weights(key, (inputs, outputs), (outputs,), bias, w_init, b_init, dtype)
+
+
+def dense(params: Params, x: Any) -> Array:
+    """A linear map of the last axis: x w + b.
+
+    Args:
+        params: from :func:`init_dense`.
+        x: [..., inputs].
+
+    Returns:
+        [..., outputs].
+    """
+    x = fnp.asarray(x)
+    if x.ndim == 0 or x.shape[-1] != params["w"].shape[0]:
+        raise ShapeError(f"dense with w {params['w'].type} needs inputs [..., {params['w'].shape[0]}], got {x.type}")
+    return shifted(params, fnp.matmul(x, params["w"]))
+
+
+def init_embedding(
+    key: Any,
+    count: int,
+    size: int,
+    *,
+    w_init: Initializer = initializers.normal(1.0),  # noqa: B008
+    dtype: Any = None,
+) -> Params:
+    """Parameters of :func:`embedding`: w [count, size]."""
+    return weights(key, (count, size), (), False, w_init, initializers.zeros, dtype)
+
+
+def embedding(params: Params, ids: Any) -> Array:
+    """Rows of a table.
+
+    Args:
+        params: from :func:`init_embedding`.
+        ids: integers of any shape, from 0 up to count - 1.
+
+    Returns:
+        An array of shape ``(*ids.shape, size)``.
+    """
+    return fnp.take(params["w"], fnp.asarray(ids), axis=0)
+
+
+def dropout(key: Any, rate: Any, x: Any) -> Array:
+    """Zero elements with probability `rate`, and scale the others by 1 / (1 - rate). Source: Srivastava et al. (2014).
+
+    Args:
+        key: random key; a new one every step.
+        rate: probability, from 0 up to, but not including, 1. For evaluation do not call it, or pass 0.
+        x: array.
+    """
+    x = fnp.asarray(x)
+    if isinstance(rate, (int, float)):
+        if not 0 <= rate < 1:
+            raise ValueError(f"dropout needs a rate in [0, 1), got {rate}")
+        if rate == 0:
+            return x
+    kept = random.uniform(key, x.shape) >= rate
+    return fnp.where(kept, x / (1 - rate), fnp.zeros_like(x))
+
+
+def init_layer_norm(size: int, *, bias: bool = True, dtype: Any = None) -> Params:
+    """Parameters of :func:`layer_norm`, :func:`rms_norm` and :func:`group_norm`: ones w [size] and zeros b [size]."""
+    dtype = as_dtype(float if dtype is None else dtype)
+    params = {"w": fnp.ones((size,), dtype)}
+    return params | {"b": fnp.zeros((size,), dtype)} if bias else params
+
+
+init_group_norm = init_layer_norm
+
+
+def init_rms_norm(size: int, *, dtype: Any = None) -> Params:
+    """Parameters of :func:`rms_norm`: ones w [size]."""
+    return init_layer_norm(size, bias=False, dtype=dtype)
+
+
+def layer_norm(params: Params, x: Any, *, epsilon: float = 1e-5) -> Array:
+    """Standardize every vector along the last axis, then scale and shift. Source: Ba, Kiros, Hinton (2016)."""
+    x = fnp.asarray(x)
+    return shifted(params, _standardized(x, (-1,), epsilon) * params["w"])
+
+
+def rms_norm(params: Params, x: Any, *, epsilon: float = 1e-6) -> Array:
+    """Divide every vector along the last axis by its root mean square, then scale. Source: Zhang, Sennrich (2019)."""
+    x = fnp.asarray(x)
+    return shifted(params, x / fnp.sqrt(fnp.mean(x * x, axis=-1, keepdims=True) + epsilon) * params["w"])
+
+
+def group_norm(params: Params, x: Any, groups: int, *, epsilon: float = 1e-5) -> Array:
+    """Standardize groups of channels over space, then scale and shift. Source: Wu, He (2018).
+
+    Args:
+        params: from :func:`init_group_norm`.
+        x: [batch, *space, channels].
+        groups: a divisor of the number of channels.
+        epsilon: added to the variance.
+    """
+    x = fnp.asarray(x)
+    if x.shape[-1] % groups:
+        raise ShapeError(f"group_norm: {groups} groups do not divide the channels of {x.type}")
+    split = x.reshape((*x.shape[:-1], groups, x.shape[-1] // groups))
+    axes = (*range(1, x.ndim - 1), -1)
+    return shifted(params, _standardized(split, axes, epsilon).reshape(x.shape) * params["w"])
+
+
+def _standardized(x: Array, axes: Sequence[int], epsilon: float) -> Array:
+    centered = x - fnp.mean(x, axis=tuple(axes), keepdims=True)
+    return centered / fnp.sqrt(fnp.mean(centered * centered, axis=tuple(axes), keepdims=True) + epsilon)
+
+
+def init_batch_norm(size: int, *, dtype: Any = None) -> tuple[Params, Params]:
+    """Parameters w, b and running statistics mean, var of :func:`batch_norm`, all [size]."""
+    dtype = as_dtype(float if dtype is None else dtype)
+    stats = {"mean": fnp.zeros((size,), dtype), "var": fnp.ones((size,), dtype)}
+    return init_layer_norm(size, dtype=dtype), stats
+
+
+def batch_norm(
+    params: Params, stats: Params, x: Any, *, training: bool, momentum: float = 0.9, epsilon: float = 1e-5
+) -> tuple[Array, Params]:
+    """Standardize channels over everything else, then scale and shift. Source: Ioffe, Szegedy (2015).
+
+    Args:
+        params: w and b.
+        stats: running mean and variance.
+        x: [..., channels].
+        training: whether to use (and record) the statistics of x; otherwise the running ones are used.
+        momentum: weight of the old running statistics.
+        epsilon: added to the variance.
+
+    Returns:
+        The output, and the new running statistics. No gradient flows into them.
+    """
+    x = fnp.asarray(x)
+    if training:
+        axes = tuple(range(x.ndim - 1))
+        mean = fnp.mean(x, axis=axes)
+        var = fnp.mean(fnp.square(x - mean), axis=axes)
+        seen = {"mean": mean, "var": var}
+        stats = {
+            name: momentum * old + (1 - momentum) * stop_gradient(seen[name]).astype(old.dtype)
+            for name, old in stats.items()
+        }
+    else:
+        mean, var = stats["mean"], stats["var"]
+    return shifted(params, (x - mean) / fnp.sqrt(var + epsilon) * params["w"]), stats
+
+
+def init_multi_head_attention(
+    key: Any,
+    size: int,
+    heads: int,
+    *,
+    bias: bool = True,
+    w_init: Initializer = initializers.lecun_normal(),  # noqa: B008
+    dtype: Any = None,
+) -> Params:
+    """Parameters of :func:`multi_head_attention`: dense layers query, key, value and out, each [size, size]."""
+    if size % heads:
+        raise ShapeError(f"multi_head_attention: {heads} heads do not divide the size {size}")
+    names = ("query", "key", "value", "out")
+    keys = random.split(key, len(names))
+    return {n: init_dense(k, size, size, bias=bias, w_init=w_init, dtype=dtype) for n, k in zip(names, keys, strict=True)}
+
+
+def multi_head_attention(params: Params, x: Any, context: Any = None, *, heads: int, **settings: Any) -> Array:
+    """Attention of every position of x to every position of `context`.
+
+    Args:
+        params: from :func:`init_multi_head_attention`.
+        x: [batch, queries, size].
+        context: [batch, keys, size]; None is x itself.
+        heads: number of heads, a divisor of size.
+        **settings: passed to :func:`dot_product_attention`, for example ``is_causal=True``.
+
+    Returns:
+        [batch, queries, size].
+    """
+    x = fnp.asarray(x)
+    context = x if context is None else fnp.asarray(context)
+
+    def split(name: str, value: Array) -> Array:
+        return dense(params[name], value).reshape((*value.shape[:-1], heads, -1))
+
+    out = dot_product_attention(split("query", x), split("key", context), split("value", context), **settings)
+    return dense(params["out"], out.reshape(x.shape))

@@ -1,0 +1,92 @@
+"""Cells of recurrent networks: ``cell(params, carry, x)`` to ``(carry, y)``, as ``fdl.lax.scan`` takes them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import fdl.numpy as fnp
+from fdl import random
+from fdl.dtypes import as_dtype
+from fdl.nn import initializers
+from fdl.nn.activations import sigmoid
+from fdl.nn.layers import Array, Params
+
+Carry = Any
+
+
+def _init_gates(key: Any, inputs: int, size: int, gates: int, dtype: Any) -> Params:
+    dtype = as_dtype(float if dtype is None else dtype)
+    first, *rest = random.split(key, gates + 1)
+    recurrent = [initializers.orthogonal()(k, (size, size), dtype) for k in rest]
+    return {
+        "wx": initializers.lecun_normal()(first, (inputs, gates * size), dtype),
+        "wh": fnp.concatenate(recurrent, axis=1),
+        "b": fnp.zeros((gates * size,), dtype),
+    }
+
+
+def init_lstm(key: Any, inputs: int, size: int, *, dtype: Any = None) -> Params:
+    """Parameters of :func:`lstm_cell`: wx [inputs, 4 size], wh [size, 4 size] and b [4 size].
+
+    The gates are, in this order: input, forget, cell, output. The bias of the forget gate starts at one.
+    """
+    params = _init_gates(key, inputs, size, 4, dtype)
+    forget = fnp.concatenate([fnp.zeros(size), fnp.ones(size), fnp.zeros(2 * size)])
+    return params | {"b": params["b"] + forget.astype(params["b"].dtype)}
+
+
+def lstm_carry(batch: Sequence[int], size: int, dtype: Any = None) -> Carry:
+    """The first state (hidden, cell) of :func:`lstm_cell`: zeros [*batch, size]."""
+    zeros = fnp.zeros((*batch, size), as_dtype(float if dtype is None else dtype))
+    return zeros, zeros
+
+
+def lstm_cell(params: Params, carry: Carry, x: Any) -> tuple[Carry, Array]:
+    """One step of a long short-term memory. Source: Hochreiter, Schmidhuber (1997); Gers et al. (2000).
+
+    Args:
+        params: from :func:`init_lstm`.
+        carry: (hidden, cell), each [..., size].
+        x: [..., inputs].
+
+    Returns:
+        The new carry, and the new hidden state.
+    """
+    hidden, cell = carry
+    gates = fnp.matmul(x, params["wx"]) + fnp.matmul(hidden, params["wh"]) + params["b"]
+    enter, forget, new, leave = fnp.split(gates, 4, axis=-1)
+    cell = sigmoid(forget) * cell + sigmoid(enter) * fnp.tanh(new)
+    hidden = sigmoid(leave) * fnp.tanh(cell)
+    return (hidden, cell), hidden
+
+
+def init_gru(key: Any, inputs: int, size: int, *, dtype: Any = None) -> Params:
+    """Parameters of :func:`gru_cell`: wx [inputs, 3 size], wh [size, 3 size], b [3 size] and bh [size].
+
+    The gates are, in this order: reset, update, new; bh belongs to the recurrent part of the last.
+    """
+    params = _init_gates(key, inputs, size, 3, dtype)
+    return params | {"bh": fnp.zeros((size,), params["b"].dtype)}
+
+
+def gru_carry(batch: Sequence[int], size: int, dtype: Any = None) -> Carry:
+    """The first state of :func:`gru_cell`: zeros [*batch, size]."""
+    return lstm_carry(batch, size, dtype)[0]
+
+
+def gru_cell(params: Params, carry: Carry, x: Any) -> tuple[Carry, Array]:
+    """One step of a gated recurrent unit. Source: Cho et al. (2014), reset after the product.
+
+    Args:
+        params: from :func:`init_gru`.
+        carry: hidden state [..., size].
+        x: [..., inputs].
+
+    Returns:
+        The new hidden state, twice.
+    """
+    outer = fnp.split(fnp.matmul(x, params["wx"]) + params["b"], 3, axis=-1)
+    inner = fnp.split(fnp.matmul(carry, params["wh"]), 3, axis=-1)
+    reset, update = sigmoid(outer[0] + inner[0]), sigmoid(outer[1] + inner[1])
+    new = fnp.tanh(outer[2] + reset * (inner[2] + params["bh"]))
+    hidden = (1 - update) * new + update * carry
+    return hidden, hidden

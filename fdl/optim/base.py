@@ -1,0 +1,247 @@
+"""What an optimizer is: a pair of pure functions; and how pairs combine."""
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple
+
+import fdl.numpy as fnp
+from fdl import tree
+from fdl.dtypes import float32, int32
+
+Tree = Any
+Schedule = Callable[[Any], Any]
+ScalarOrSchedule = Any
+
+_LARGEST = 2**31 - 1
+
+
+class _Pair(NamedTuple):
+    init: Callable[[Tree], Any]
+    update: Callable[..., tuple[Tree, Any]]
+
+
+class GradientTransformation(_Pair):
+    """A pair of pure functions that turns gradients into updates, one step at a time.
+
+    Attributes:
+        init: from parameters to the first state, a pytree of arrays.
+        update: from (gradients, state, parameters or None) to (updates, next state). Add the updates to the parameters
+            with :func:`apply_updates`.
+        elementwise: whether an element of the updates depends on the same element of gradients, state and parameters
+            only (and on scalars such as the step count), so that the function may be applied to parts of the
+            parameters, or to all of them laid out in one vector.
+    """
+
+    elementwise: bool
+
+    def __new__(
+        cls, init: Callable[[Tree], Any], update: Callable[..., tuple[Tree, Any]], elementwise: bool = False
+    ) -> "GradientTransformation":
+        pair = super().__new__(cls, init, update)
+        pair.elementwise = elementwise
+        return pair
+
+
+class EmptyState(NamedTuple):
+    """The state of a transformation that has none."""
+
+
+class MaskedNode(NamedTuple):
+    """Stands where a masked transformation sees no leaf."""
+
+
+class MaskedState(NamedTuple):
+    """State of the inner transformation, for the leaves it sees."""
+
+    inner_state: Any
+
+
+class MultiTransformState(NamedTuple):
+    """States of the inner transformations by label."""
+
+    inner_states: Any
+
+
+class MultiStepsState(NamedTuple):
+    """Steps since the last update, updates made, state of the optimizer, mean of the gradients so far."""
+
+    mini_step: Any
+    gradient_step: Any
+    inner_opt_state: Any
+    acc_grads: Any
+
+
+def stateless(function: Callable[[Tree, Tree | None], Tree], elementwise: bool = False) -> GradientTransformation:
+    """The transformation ``function(updates, params)``, which needs no state."""
+
+    def update(updates: Tree, state: EmptyState, params: Tree | None = None) -> tuple[Tree, EmptyState]:
+        return function(updates, params), state
+
+    return GradientTransformation(lambda params: EmptyState(), update, elementwise)
+
+
+def per_leaf(function: Callable[[Any], Any], elementwise: bool = False) -> GradientTransformation:
+    """The transformation that applies a function to every leaf of the gradients."""
+    return stateless(lambda updates, params: tree.map(function, updates), elementwise)
+
+
+def identity() -> GradientTransformation:
+    """Leaves the gradients as they are."""
+    return per_leaf(lambda g: g, True)
+
+
+def set_to_zero() -> GradientTransformation:
+    """Makes all updates zero: frozen parameters."""
+    return per_leaf(fnp.zeros_like, True)
+
+
+def chain(*transformations: GradientTransformation) -> GradientTransformation:
+    """Apply transformations one after the other; element-wise if all of them are.
+
+    >>> from fdl import optim
+    >>> optimizer = chain(optim.clip(1.0), optim.sgd(0.1))
+    >>> optimizer.elementwise
+    True
+    """
+
+    def init(params: Tree) -> tuple[Any, ...]:
+        return tuple(t.init(params) for t in transformations)
+
+    def update(updates: Tree, state: tuple[Any, ...], params: Tree | None = None) -> tuple[Tree, tuple[Any, ...]]:
+        states = []
+        for transformation, inner in zip(transformations, state, strict=True):
+            updates, inner = transformation.update(updates, inner, params)
+            states.append(inner)
+        return updates, tuple(states)
+
+    return GradientTransformation(init, update, all(t.elementwise for t in transformations))
+
+
+def masked(inner: GradientTransformation, mask: Tree | Callable[[Tree], Tree]) -> GradientTransformation:
+    """Apply a transformation to some leaves; the others pass through.
+
+    Args:
+        inner: the transformation.
+        mask: a tree of booleans that is a prefix of the parameters, or a function from parameters to one.
+    """
+
+    def visible(values: Tree) -> tuple[Tree, Tree]:
+        chosen = mask(values) if callable(mask) else mask
+        return chosen, tree.map(lambda keep, x: x if keep else MaskedNode(), chosen, values)
+
+    def init(params: Tree) -> MaskedState:
+        return MaskedState(inner.init(visible(params)[1]))
+
+    def update(updates: Tree, state: MaskedState, params: Tree | None = None) -> tuple[Tree, MaskedState]:
+        chosen, seen = visible(updates)
+        made, found = inner.update(seen, state.inner_state, None if params is None else visible(params)[1])
+        return tree.map(lambda keep, new, old: new if keep else old, chosen, made, updates), MaskedState(found)
+
+    return GradientTransformation(init, update)
+
+
+def multi_transform(
+    transforms: Mapping[Hashable, GradientTransformation], param_labels: Tree | Callable[[Tree], Tree]
+) -> GradientTransformation:
+    """Different transformations for different leaves.
+
+    Args:
+        transforms: by label.
+        param_labels: a tree of labels that is a prefix of the parameters, or a function from parameters to one.
+    """
+
+    def inner(label: Hashable) -> GradientTransformation:
+        def mask(values: Tree) -> Tree:
+            labels = param_labels(values) if callable(param_labels) else param_labels
+            unknown = {name for name in tree.leaves(labels) if name not in transforms}
+            if unknown:
+                raise ValueError(f"multi_transform has no transformation for the labels {sorted(map(str, unknown))}")
+            return tree.map(lambda name: name == label, labels)
+
+        return masked(transforms[label], mask)
+
+    inners = {label: inner(label) for label in transforms}
+
+    def init(params: Tree) -> MultiTransformState:
+        return MultiTransformState({label: t.init(params) for label, t in inners.items()})
+
+    def update(updates: Tree, state: MultiTransformState, params: Tree | None = None) -> tuple[Tree, MultiTransformState]:
+        states = {}
+        for label, transformation in inners.items():
+            updates, states[label] = transformation.update(updates, state.inner_states[label], params)
+        return updates, MultiTransformState(states)
+
+    return GradientTransformation(init, update)
+
+
+def multi_steps(optimizer: GradientTransformation, every_k: int) -> GradientTransformation:
+    """Update once every `every_k` steps with the mean of the gradients; the updates in between are zero."""
+
+    def init(params: Tree) -> MultiStepsState:
+        zero = fnp.zeros((), int32)
+        return MultiStepsState(zero, zero, optimizer.init(params), zeros(params))
+
+    def update(updates: Tree, state: MultiStepsState, params: Tree | None = None) -> tuple[Tree, MultiStepsState]:
+        done = state.mini_step + 1
+        mean = tree.map(lambda a, g: a + (g - a) / done.astype(a.dtype), state.acc_grads, updates)
+        made, inner = optimizer.update(mean, state.inner_opt_state, params)
+        last = done == every_k
+
+        def either(new: Tree, old: Tree) -> Tree:
+            return tree.map(lambda n, o: fnp.where(last, n, o), new, old)
+
+        following = MultiStepsState(
+            fnp.where(last, 0, done).astype(int32),
+            state.gradient_step + last.astype(int32),
+            either(inner, state.inner_opt_state),
+            either(zeros(mean), mean),
+        )
+        return either(made, zeros(made)), following
+
+    return GradientTransformation(init, update, optimizer.elementwise)
+
+
+def apply_updates(params: Tree, updates: Tree) -> Tree:
+    """Parameters plus updates, in the dtype of the parameters.
+
+    >>> apply_updates({"w": 1.0}, {"w": 0.5})["w"].item()
+    1.5
+    """
+
+    def add(p: Any, u: Any) -> Any:
+        p = fnp.asarray(p)
+        return fnp.asarray(p + u).astype(p.dtype)
+
+    return tree.map(add, params, updates)
+
+
+def incremental_update(new_tensors: Tree, old_tensors: Tree, step_size: Any) -> Tree:
+    """Move old values a fraction of the way to new ones: ``step_size * new + (1 - step_size) * old``."""
+    return tree.map(lambda new, old: step_size * new + (1.0 - step_size) * old, new_tensors, old_tensors)
+
+
+def global_norm(updates: Tree) -> Any:
+    """The Euclidean norm of all leaves together."""
+    total = tree.reduce(lambda s, x: s + fnp.sum(squared(fnp.asarray(x))), updates, fnp.zeros((), float32))
+    return fnp.sqrt(total)
+
+
+def squared(x: Any) -> Any:
+    """Squared modulus."""
+    return fnp.real(x * fnp.conj(x)) if fnp.iscomplexobj(x) else x * x
+
+
+def zeros(params: Tree, dtype: Any = None) -> Tree:
+    """Zeros like every leaf."""
+    return tree.map(lambda p: fnp.zeros_like(p, dtype=dtype), params)
+
+
+def increment(count: Any) -> Any:
+    """The next step count; it stays at the largest int32 instead of wrapping around."""
+    return fnp.where(count < _LARGEST, count + 1, _LARGEST).astype(int32)
+
+
+def needs_params(name: str, params: Tree | None) -> Tree:
+    """Raise unless the parameters were passed to ``update``."""
+    if params is None:
+        raise ValueError(f"{name} needs the parameters: call update(grads, state, params)")
+    return params

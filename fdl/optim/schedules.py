@@ -1,0 +1,232 @@
+"""Schedules: functions from the step count to a number such as the learning rate."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import fdl.numpy as fnp
+from fdl.optim.base import Schedule
+
+
+def constant_schedule(value: Any) -> Schedule:
+    """The same value at every step."""
+    return lambda count: value
+
+
+def polynomial_schedule(
+    init_value: Any, end_value: Any, power: Any, transition_steps: int, transition_begin: int = 0
+) -> Schedule:
+    """From `init_value` to `end_value` along ``(1 - progress) ** power``.
+
+    Args:
+        init_value: value up to step `transition_begin`.
+        end_value: value after `transition_steps` more steps.
+        power: 1 is a straight line.
+        transition_steps: length of the way; zero keeps `init_value`.
+        transition_begin: steps before it.
+    """
+    if transition_steps <= 0:
+        return constant_schedule(init_value)
+
+    def schedule(count: Any) -> Any:
+        done = fnp.clip(fnp.asarray(count) - max(transition_begin, 0), 0, transition_steps)
+        return (init_value - end_value) * (1 - done / transition_steps) ** power + end_value
+
+    return schedule
+
+
+def linear_schedule(init_value: Any, end_value: Any, transition_steps: int, transition_begin: int = 0) -> Schedule:
+    """From `init_value` to `end_value` in a straight line.
+
+    >>> linear_schedule(1.0, 0.0, 10)(5).item()
+    0.5
+    """
+    return polynomial_schedule(init_value, end_value, 1, transition_steps, transition_begin)
+
+
+def piecewise_constant_schedule(init_value: Any, boundaries_and_scales: dict[int, float] | None = None) -> Schedule:
+    """`init_value`, multiplied by a scale from each boundary on (a step count)."""
+
+    def schedule(count: Any) -> Any:
+        value = init_value
+        for boundary, scale in sorted((boundaries_and_scales or {}).items()):
+            value = value * fnp.where(fnp.asarray(count) < boundary, 1.0, scale)
+        return value
+
+    return schedule
+
+
+def exponential_decay(
+    init_value: Any,
+    transition_steps: int,
+    decay_rate: float,
+    transition_begin: int = 0,
+    staircase: bool = False,
+    end_value: Any = None,
+) -> Schedule:
+    """``init_value * decay_rate ** (steps / transition_steps)``.
+
+    Args:
+        init_value: value up to step `transition_begin`.
+        transition_steps: steps for one factor of `decay_rate`.
+        decay_rate: the factor.
+        transition_begin: steps before the decay.
+        staircase: whether the value changes only every `transition_steps` steps.
+        end_value: where the decay stops.
+    """
+    if transition_steps <= 0 or decay_rate == 0:
+        return constant_schedule(init_value)
+    stop = fnp.maximum if decay_rate < 1 else fnp.minimum
+
+    def schedule(count: Any) -> Any:
+        done = fnp.asarray(count) - max(transition_begin, 0)
+        exponent = done / transition_steps
+        exponent = fnp.floor(exponent) if staircase else exponent
+        value = fnp.where(done <= 0, init_value, init_value * fnp.power(decay_rate, exponent))
+        return value if end_value is None else stop(value, end_value)
+
+    return schedule
+
+
+def cosine_decay_schedule(init_value: Any, decay_steps: int, alpha: Any = 0.0, exponent: Any = 1.0) -> Schedule:
+    """Half a period of a cosine. Source: Loshchilov, Hutter, "SGDR" (2017).
+
+    Args:
+        init_value: first value.
+        decay_steps: length.
+        alpha: last value as a fraction of the first.
+        exponent: of the cosine term.
+    """
+    if decay_steps <= 0:
+        raise ValueError(f"cosine_decay_schedule needs a positive decay_steps, got {decay_steps}")
+
+    def schedule(count: Any) -> Any:
+        progress = fnp.minimum(fnp.asarray(count), decay_steps) / decay_steps
+        cosine = 0.5 * (1 + fnp.cos(math.pi * progress))
+        return init_value * ((1 - alpha) * cosine**exponent + alpha)
+
+    return schedule
+
+
+def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
+    """One schedule after another; each counts from its own boundary."""
+
+    def schedule(count: Any) -> Any:
+        count = fnp.asarray(count)
+        value = schedules[0](count)
+        for boundary, following in zip(boundaries, schedules[1:], strict=True):
+            value = fnp.where(count < boundary, value, following(count - boundary))
+        return value
+
+    return schedule
+
+
+def warmup_constant_schedule(init_value: Any, peak_value: Any, warmup_steps: int) -> Schedule:
+    """A straight line to `peak_value`, which then stays."""
+    return linear_schedule(init_value, peak_value, warmup_steps)
+
+
+def warmup_cosine_decay_schedule(
+    init_value: Any, peak_value: Any, warmup_steps: int, decay_steps: int, end_value: Any = 0.0, exponent: Any = 1.0
+) -> Schedule:
+    """A straight line to `peak_value`, then a cosine to `end_value`.
+
+    Args:
+        init_value: first value.
+        peak_value: value after the warmup.
+        warmup_steps: length of the line.
+        decay_steps: length of everything, the warmup included.
+        end_value: last value.
+        exponent: of the cosine term.
+    """
+    alpha = 0.0 if peak_value == 0.0 else end_value / peak_value
+    rise = linear_schedule(init_value, peak_value, warmup_steps)
+    return join_schedules(
+        [rise, cosine_decay_schedule(peak_value, decay_steps - warmup_steps, alpha, exponent)], [warmup_steps]
+    )
+
+
+def warmup_exponential_decay_schedule(
+    init_value: Any,
+    peak_value: Any,
+    warmup_steps: int,
+    transition_steps: int,
+    decay_rate: float,
+    transition_begin: int = 0,
+    staircase: bool = False,
+    end_value: Any = None,
+) -> Schedule:
+    """A straight line to `peak_value`, then :func:`exponential_decay`."""
+    rise = linear_schedule(init_value, peak_value, warmup_steps)
+    fall = exponential_decay(peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value)
+    return join_schedules([rise, fall], [warmup_steps])
+
+
+def piecewise_interpolate_schedule(
+    interpolate_type: str, init_value: Any, boundaries_and_scales: dict[int, float] | None = None
+) -> Schedule:
+    """Interpolates between values at boundaries.
+
+    Args:
+        interpolate_type: "linear" or "cosine".
+        init_value: value at step 0.
+        boundaries_and_scales: step count, and by what the value changes until then.
+    """
+    if interpolate_type not in ("linear", "cosine"):
+        raise ValueError(f"piecewise_interpolate_schedule takes 'linear' or 'cosine', got {interpolate_type!r}")
+    points = sorted((boundaries_and_scales or {}).items())
+
+    def schedule(count: Any) -> Any:
+        count, start, value = fnp.asarray(count), 0, init_value
+        found = value
+        for boundary, scale in points:
+            progress = fnp.clip((count - start) / max(boundary - start, 1), 0.0, 1.0)
+            if interpolate_type == "cosine":
+                progress = (1 - fnp.cos(math.pi * progress)) / 2
+            found = fnp.where(count < start, found, value + (value * scale - value) * progress)
+            start, value = boundary, value * scale
+        return found
+
+    return schedule
+
+
+def linear_onecycle_schedule(
+    transition_steps: int,
+    peak_value: float,
+    pct_start: float = 0.3,
+    pct_final: float = 0.85,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+) -> Schedule:
+    """Up, down and far down in straight lines. Source: Smith, Topin, "Super-convergence" (2018)."""
+    return piecewise_interpolate_schedule(
+        "linear",
+        peak_value / div_factor,
+        {
+            int(pct_start * transition_steps): div_factor,
+            int(pct_final * transition_steps): 1.0 / div_factor,
+            transition_steps: 1.0 / final_div_factor,
+        },
+    )
+
+
+def cosine_onecycle_schedule(
+    transition_steps: int,
+    peak_value: float,
+    pct_start: float = 0.3,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+) -> Schedule:
+    """Up and down in cosines. Source: Smith, Topin, "Super-convergence" (2018)."""
+    return piecewise_interpolate_schedule(
+        "cosine",
+        peak_value / div_factor,
+        {int(pct_start * transition_steps): div_factor, transition_steps: 1.0 / (div_factor * final_div_factor)},
+    )
+
+
+def sgdr_schedule(cosine_kwargs: Sequence[dict[str, Any]]) -> Schedule:
+    """Cosine decays with warm restarts: the arguments of :func:`warmup_cosine_decay_schedule` for each. Source: SGDR."""
+    cycles = list(cosine_kwargs)
+    ends = [sum(c["decay_steps"] for c in cycles[: i + 1]) for i in range(len(cycles))]
+    return join_schedules([warmup_cosine_decay_schedule(**c) for c in cycles], ends[:-1])

@@ -1,0 +1,459 @@
+"""Transformations of gradients by their history and by the parameters."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import fdl.numpy as fnp
+from fdl import tree
+from fdl.dtypes import int32
+from fdl.optim.base import (
+    GradientTransformation,
+    ScalarOrSchedule,
+    Schedule,
+    Tree,
+    global_norm,
+    increment,
+    masked,
+    needs_params,
+    per_leaf,
+    squared,
+    stateless,
+    zeros,
+)
+
+
+class TraceState(NamedTuple):
+    """Decayed sum of the gradients."""
+
+    trace: Any
+
+
+class EmaState(NamedTuple):
+    """Step count and moving average."""
+
+    count: Any
+    ema: Any
+
+
+class ScaleByScheduleState(NamedTuple):
+    """Step count."""
+
+    count: Any
+
+
+class ScaleByAdamState(NamedTuple):
+    """Step count, first and second moments."""
+
+    count: Any
+    mu: Any
+    nu: Any
+
+
+class ScaleByAmsgradState(NamedTuple):
+    """Step count, first and second moments, largest second moment."""
+
+    count: Any
+    mu: Any
+    nu: Any
+    nu_max: Any
+
+
+class ScaleByRmsState(NamedTuple):
+    """Step count and second moments."""
+
+    count: Any
+    nu: Any
+
+
+class ScaleByRssState(NamedTuple):
+    """Sums of squares."""
+
+    sum_of_squares: Any
+
+
+class ScaleByAdaDeltaState(NamedTuple):
+    """Second moments of gradients and of updates."""
+
+    e_g: Any
+    e_x: Any
+
+
+class ScaleByLionState(NamedTuple):
+    """Step count and momentum."""
+
+    count: Any
+    mu: Any
+
+
+def scale(step_size: Any) -> GradientTransformation:
+    """Multiply by a number."""
+    return per_leaf(lambda g: step_size * g, True)
+
+
+def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
+    """Multiply by a number that depends on the step count."""
+
+    def init(params: Tree) -> ScaleByScheduleState:
+        return ScaleByScheduleState(_zero())
+
+    def update(updates: Tree, state: ScaleByScheduleState, params: Tree | None = None) -> tuple[Tree, ScaleByScheduleState]:
+        size = fnp.asarray(step_size_fn(state.count))
+        return tree.map(lambda g: size.astype(g.dtype) * g, updates), ScaleByScheduleState(increment(state.count))
+
+    return GradientTransformation(init, update, True)
+
+
+def scale_by_learning_rate(learning_rate: ScalarOrSchedule, *, flip_sign: bool = True) -> GradientTransformation:
+    """Multiply by minus the learning rate, a number or a schedule (by plus, if not `flip_sign`)."""
+    sign = -1 if flip_sign else 1
+    if callable(learning_rate):
+        return scale_by_schedule(lambda count: sign * learning_rate(count))
+    return scale(sign * learning_rate)
+
+
+def trace(decay: Any, nesterov: bool = False, accumulator_dtype: Any = None) -> GradientTransformation:
+    """Momentum: the sum of the gradients with weights ``decay ** age``. Source: Polyak (1964); Nesterov (1983)."""
+
+    def init(params: Tree) -> TraceState:
+        return TraceState(zeros(params, accumulator_dtype))
+
+    def update(updates: Tree, state: TraceState, params: Tree | None = None) -> tuple[Tree, TraceState]:
+        total = tree.map(lambda g, t: g + decay * t, updates, state.trace)
+        made = tree.map(lambda g, t: g + decay * t, updates, total) if nesterov else total
+        return made, TraceState(_cast(total, accumulator_dtype))
+
+    return GradientTransformation(init, update, True)
+
+
+def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> GradientTransformation:
+    """Replace gradients by their exponential moving average."""
+
+    def init(params: Tree) -> EmaState:
+        return EmaState(_zero(), zeros(params, accumulator_dtype))
+
+    def update(updates: Tree, state: EmaState, params: Tree | None = None) -> tuple[Tree, EmaState]:
+        average, count = _moment(updates, state.ema, decay), increment(state.count)
+        made = _corrected(average, decay, count) if debias else average
+        return made, EmaState(count, _cast(average, accumulator_dtype))
+
+    return GradientTransformation(init, update, True)
+
+
+def scale_by_adam(
+    b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, eps_root: Any = 0.0, mu_dtype: Any = None, *, nesterov: bool = False
+) -> GradientTransformation:
+    """Divide the mean of the gradients by the root of the mean of their squares. Source: Kingma, Ba, "Adam" (2015).
+
+    Args:
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the root.
+        eps_root: added under the root.
+        mu_dtype: of the first moment; None is that of the parameters.
+        nesterov: whether to look one step ahead (Dozat, "NAdam", 2016).
+    """
+
+    def init(params: Tree) -> ScaleByAdamState:
+        return ScaleByAdamState(_zero(), zeros(params, mu_dtype), zeros(params))
+
+    def update(updates: Tree, state: ScaleByAdamState, params: Tree | None = None) -> tuple[Tree, ScaleByAdamState]:
+        mu, nu, count = _moment(updates, state.mu, b1), _second(updates, state.nu, b2), increment(state.count)
+        mean = _mean(updates, mu, b1, count, nesterov)
+        made = tree.map(lambda m, v: m / (fnp.sqrt(v + eps_root) + eps), mean, _corrected(nu, b2, count))
+        return made, ScaleByAdamState(count, _cast(mu, mu_dtype), nu)
+
+    return GradientTransformation(init, update, True)
+
+
+def scale_by_amsgrad(
+    b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, eps_root: Any = 0.0, mu_dtype: Any = None
+) -> GradientTransformation:
+    """Adam with the largest second moment so far. Source: Reddi, Kale, Kumar (2018)."""
+
+    def init(params: Tree) -> ScaleByAmsgradState:
+        return ScaleByAmsgradState(_zero(), zeros(params, mu_dtype), zeros(params), zeros(params))
+
+    def update(updates: Tree, state: ScaleByAmsgradState, params: Tree | None = None) -> tuple[Tree, ScaleByAmsgradState]:
+        mu, nu, count = _moment(updates, state.mu, b1), _second(updates, state.nu, b2), increment(state.count)
+        largest = tree.map(fnp.maximum, state.nu_max, _corrected(nu, b2, count))
+        made = tree.map(lambda m, v: m / (fnp.sqrt(v + eps_root) + eps), _corrected(mu, b1, count), largest)
+        return made, ScaleByAmsgradState(count, _cast(mu, mu_dtype), nu, largest)
+
+    return GradientTransformation(init, update, True)
+
+
+def scale_by_adamax(b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> GradientTransformation:
+    """Adam with the maximum norm. Source: Kingma, Ba, "Adam" (2015), section 7."""
+
+    def init(params: Tree) -> ScaleByAdamState:
+        return ScaleByAdamState(_zero(), zeros(params), zeros(params))
+
+    def update(updates: Tree, state: ScaleByAdamState, params: Tree | None = None) -> tuple[Tree, ScaleByAdamState]:
+        mu, count = _moment(updates, state.mu, b1), increment(state.count)
+        nu = tree.map(lambda g, v: fnp.maximum(fnp.abs(g) + eps, b2 * v), updates, state.nu)
+        return tree.map(fnp.divide, _corrected(mu, b1, count), nu), ScaleByAdamState(count, mu, nu)
+
+    return GradientTransformation(init, update, True)
+
+
+def scale_by_belief(
+    b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-16, eps_root: Any = 1e-16, *, nesterov: bool = False
+) -> GradientTransformation:
+    """Adam with the variance around the mean. Source: Zhuang et al., "AdaBelief" (2020)."""
+
+    def init(params: Tree) -> ScaleByAdamState:
+        return ScaleByAdamState(_zero(), zeros(params), zeros(params))
+
+    def update(updates: Tree, state: ScaleByAdamState, params: Tree | None = None) -> tuple[Tree, ScaleByAdamState]:
+        mu, count = _moment(updates, state.mu, b1), increment(state.count)
+        surprise = tree.map(fnp.subtract, updates, mu)
+        nu = tree.map(lambda v: v + eps_root, _second(surprise, state.nu, b2))
+        mean = _mean(updates, mu, b1, count, nesterov)
+        made = tree.map(lambda m, v: m / (fnp.sqrt(v) + eps), mean, _corrected(nu, b2, count))
+        return made, ScaleByAdamState(count, mu, nu)
+
+    return GradientTransformation(init, update, True)
+
+
+def scale_by_radam(
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    eps_root: Any = 0.0,
+    threshold: Any = 5.0,
+    *,
+    nesterov: bool = False,
+) -> GradientTransformation:
+    """Adam whose first steps do not trust the second moment. Source: Liu et al., "RAdam" (2020)."""
+    limit = 2.0 / (1.0 - b2) - 1.0
+
+    def init(params: Tree) -> ScaleByAdamState:
+        return ScaleByAdamState(_zero(), zeros(params), zeros(params))
+
+    def update(updates: Tree, state: ScaleByAdamState, params: Tree | None = None) -> tuple[Tree, ScaleByAdamState]:
+        mu, nu, count = _moment(updates, state.mu, b1), _second(updates, state.nu, b2), increment(state.count)
+        power = b2**count
+        length = limit - 2 * count * power / (1 - power)
+        ratio = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length)
+        trusted, factor = length >= threshold, fnp.sqrt(fnp.where(length >= threshold, ratio, 1.0))
+
+        def step(m: Any, v: Any) -> Any:
+            return fnp.where(trusted, factor.astype(m.dtype) * m / (fnp.sqrt(v + eps_root) + eps), m)
+
+        mean = _mean(updates, mu, b1, count, nesterov)
+        return tree.map(step, mean, _corrected(nu, b2, count)), ScaleByAdamState(count, mu, nu)
+
+    return GradientTransformation(init, update, True)
+
+
+def scale_by_rms(
+    decay: Any = 0.9,
+    eps: Any = 1e-8,
+    initial_scale: Any = 0.0,
+    eps_in_sqrt: bool = True,
+    bias_correction: bool = False,
+) -> GradientTransformation:
+    """Divide by the root of the mean square. Source: Tieleman, Hinton, "RMSProp" (2012).
+
+    Args:
+        decay: of the mean of squares.
+        eps: keeps the divisor from zero.
+        initial_scale: first value of the mean of squares.
+        eps_in_sqrt: whether `eps` is added under the root.
+        bias_correction: whether the mean is corrected for its first value.
+    """
+
+    def init(params: Tree) -> ScaleByRmsState:
+        return ScaleByRmsState(_zero(), tree.map(lambda p: fnp.full_like(p, initial_scale), params))
+
+    def update(updates: Tree, state: ScaleByRmsState, params: Tree | None = None) -> tuple[Tree, ScaleByRmsState]:
+        nu, count = _second(updates, state.nu, decay), increment(state.count)
+        mean = _corrected(nu, decay, count) if bias_correction else nu
+        return tree.map(lambda g, v: g / _root(v, eps, eps_in_sqrt), updates, mean), ScaleByRmsState(count, nu)
+
+    return GradientTransformation(init, update, True)
+
+
+def scale_by_stddev(
+    decay: Any = 0.9,
+    eps: Any = 1e-8,
+    initial_scale: Any = 0.0,
+    eps_in_sqrt: bool = True,
+    bias_correction: bool = False,
+) -> GradientTransformation:
+    """Divide by the standard deviation: the centered form of :func:`scale_by_rms`. Source: Graves (2013)."""
+
+    def init(params: Tree) -> ScaleByAdamState:
+        return ScaleByAdamState(_zero(), zeros(params), tree.map(lambda p: fnp.full_like(p, initial_scale), params))
+
+    def update(updates: Tree, state: ScaleByAdamState, params: Tree | None = None) -> tuple[Tree, ScaleByAdamState]:
+        mu, nu, count = _moment(updates, state.mu, decay), _second(updates, state.nu, decay), increment(state.count)
+        mean, square = (_corrected(x, decay, count) if bias_correction else x for x in (mu, nu))
+        made = tree.map(lambda g, m, v: g / _root(v - squared(m), eps, eps_in_sqrt), updates, mean, square)
+        return made, ScaleByAdamState(count, mu, nu)
+
+    return GradientTransformation(init, update, True)
+
+
+def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> GradientTransformation:
+    """Divide by the root of the sum of squares. Source: Duchi, Hazan, Singer, "Adagrad" (2011)."""
+
+    def init(params: Tree) -> ScaleByRssState:
+        return ScaleByRssState(tree.map(lambda p: fnp.full_like(p, initial_accumulator_value), params))
+
+    def update(updates: Tree, state: ScaleByRssState, params: Tree | None = None) -> tuple[Tree, ScaleByRssState]:
+        total = tree.map(lambda g, t: squared(g) + t, updates, state.sum_of_squares)
+        made = tree.map(lambda g, t: fnp.where(t > 0, g / fnp.sqrt(t + eps), 0.0), updates, total)
+        return made, ScaleByRssState(total)
+
+    return GradientTransformation(init, update, True)
+
+
+def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> GradientTransformation:
+    """Divide by the root mean square of gradients, multiply by that of updates. Source: Zeiler, "Adadelta" (2012)."""
+
+    def init(params: Tree) -> ScaleByAdaDeltaState:
+        return ScaleByAdaDeltaState(zeros(params), zeros(params))
+
+    def update(updates: Tree, state: ScaleByAdaDeltaState, params: Tree | None = None) -> tuple[Tree, ScaleByAdaDeltaState]:
+        e_g = _second(updates, state.e_g, rho)
+        made = tree.map(lambda g, v, x: fnp.sqrt(x + eps) / fnp.sqrt(v + eps) * g, updates, e_g, state.e_x)
+        return made, ScaleByAdaDeltaState(e_g, _second(made, state.e_x, rho))
+
+    return GradientTransformation(init, update, True)
+
+
+def scale_by_lion(b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None) -> GradientTransformation:
+    """The sign of a momentum. Source: Chen et al., "Symbolic discovery of optimization algorithms" (2023)."""
+
+    def init(params: Tree) -> ScaleByLionState:
+        return ScaleByLionState(_zero(), zeros(params, mu_dtype))
+
+    def update(updates: Tree, state: ScaleByLionState, params: Tree | None = None) -> tuple[Tree, ScaleByLionState]:
+        made = tree.map(lambda g, m: fnp.sign((1.0 - b1) * g + b1 * m), updates, state.mu)
+        mu = _cast(_moment(updates, state.mu, b2), mu_dtype)
+        return made, ScaleByLionState(increment(state.count), mu)
+
+    return GradientTransformation(init, update, True)
+
+
+def scale_by_trust_ratio(min_norm: Any = 0.0, trust_coefficient: Any = 1.0, eps: Any = 0.0) -> GradientTransformation:
+    """Multiply every leaf by the norm of its parameter over the norm of its update. Source: You et al. (2017, 2020)."""
+
+    def function(updates: Tree, params: Tree | None) -> Tree:
+        return tree.map(ratio, updates, needs_params("scale_by_trust_ratio", params))
+
+    def ratio(update: Any, param: Any) -> Any:
+        ours, theirs = (fnp.maximum(fnp.sqrt(fnp.sum(squared(x))), min_norm) for x in (param, update))
+        zero = (ours == 0.0) | (theirs == 0.0)
+        return update * fnp.where(zero, 1.0, trust_coefficient * ours / (theirs + eps)).astype(update.dtype)
+
+    return stateless(function)
+
+
+def add_decayed_weights(
+    weight_decay: ScalarOrSchedule = 0.0, mask: Tree | Callable[[Tree], Tree] | None = None
+) -> GradientTransformation:
+    """Add the parameters, multiplied by a number or a schedule, to the gradients.
+
+    Args:
+        weight_decay: the factor.
+        mask: which leaves decay, as in :func:`masked`; None is all.
+    """
+    if callable(weight_decay):
+        whole = _scheduled_decay(weight_decay)
+    else:
+        whole = stateless(
+            lambda updates, params: tree.map(
+                lambda g, p: g + weight_decay * p, updates, needs_params("add_decayed_weights", params)
+            ),
+            True,
+        )
+    return whole if mask is None else masked(whole, mask)
+
+
+def _scheduled_decay(schedule: Schedule) -> GradientTransformation:
+    def update(updates: Tree, state: ScaleByScheduleState, params: Tree | None = None) -> tuple[Tree, ScaleByScheduleState]:
+        factor = fnp.asarray(schedule(state.count))
+        params = needs_params("add_decayed_weights", params)
+        made = tree.map(lambda g, p: g + factor.astype(g.dtype) * p, updates, params)
+        return made, ScaleByScheduleState(increment(state.count))
+
+    return GradientTransformation(lambda params: ScaleByScheduleState(_zero()), update, True)
+
+
+def clip(max_delta: Any) -> GradientTransformation:
+    """Clip every element to [-max_delta, max_delta]."""
+    return per_leaf(lambda g: fnp.clip(g, -max_delta, max_delta), True)
+
+
+def clip_by_block_rms(threshold: Any) -> GradientTransformation:
+    """Shrink every leaf whose root mean square exceeds a threshold."""
+    return per_leaf(lambda g: g / fnp.maximum(1.0, fnp.sqrt(fnp.mean(squared(g))) / threshold))
+
+
+def clip_by_global_norm(max_norm: Any) -> GradientTransformation:
+    """Shrink all leaves together if their norm exceeds `max_norm`. Source: Pascanu, Mikolov, Bengio (2013)."""
+
+    def function(updates: Tree, params: Tree | None) -> Tree:
+        norm = global_norm(updates)
+        return tree.map(lambda g: fnp.where(norm < max_norm, g, g / norm.astype(g.dtype) * max_norm), updates)
+
+    return stateless(function)
+
+
+def zero_nans() -> GradientTransformation:
+    """Replace NaN by zero."""
+    return per_leaf(lambda g: fnp.where(fnp.isnan(g), 0, g), True)
+
+
+def centralize() -> GradientTransformation:
+    """Subtract from matrices the mean over all axes but the last. Source: Yong et al. (2020)."""
+
+    def centered(g: Any) -> Any:
+        return g - fnp.mean(g, axis=tuple(range(g.ndim - 1)), keepdims=True) if g.ndim > 1 else g
+
+    return per_leaf(centered)
+
+
+def keep_params_nonnegative() -> GradientTransformation:
+    """Change updates so that no parameter becomes negative."""
+    return stateless(
+        lambda updates, params: tree.map(
+            lambda u, p: fnp.where(p + u < 0.0, -p, u), updates, needs_params("keep_params_nonnegative", params)
+        ),
+        True,
+    )
+
+
+def _zero() -> Any:
+    return fnp.zeros((), int32)
+
+
+def _cast(values: Tree, dtype: Any) -> Tree:
+    return values if dtype is None else tree.map(lambda x: x.astype(dtype), values)
+
+
+def _moment(updates: Tree, moments: Tree, decay: Any) -> Tree:
+    return tree.map(lambda g, m: (1 - decay) * g + decay * m, updates, moments)
+
+
+def _second(updates: Tree, moments: Tree, decay: Any) -> Tree:
+    return tree.map(lambda g, m: (1 - decay) * squared(g) + decay * m, updates, moments)
+
+
+def _corrected(moments: Tree, decay: Any, count: Any) -> Tree:
+    """Moments divided by the total weight of the gradients in them."""
+    weight = 1 - decay**count
+    return tree.map(lambda m: m / weight.astype(m.dtype), moments)
+
+
+def _mean(updates: Tree, mu: Tree, b1: Any, count: Any, nesterov: bool) -> Tree:
+    if not nesterov:
+        return _corrected(mu, b1, count)
+    ahead, now = _corrected(mu, b1, increment(count)), _corrected(updates, b1, count)
+    return tree.map(lambda m, g: b1 * m + (1 - b1) * g, ahead, now)
+
+
+def _root(x: Any, eps: Any, inside: bool) -> Any:
+    return fnp.sqrt(x + eps) if inside else fnp.sqrt(x) + eps

@@ -1,0 +1,298 @@
+"""Distributions with parameters.
+
+Gamma, Poisson and binomial numbers are quantiles of one or two uniform numbers, so that element i depends on the key
+and i only, as everywhere in this package; their bits are not those of other libraries.
+"""
+
+from typing import Any
+
+import fdl.numpy as fnp
+from fdl import dtypes
+from fdl.array import as_array
+from fdl.errors import ShapeError
+from fdl.ops.quantile import binomial_quantile, gamma_quantile, poisson_quantile
+from fdl.random.basic import (
+    Shape,
+    broadcast_shape,
+    exponential,
+    fitted,
+    floating,
+    inexact,
+    normal,
+    rademacher,
+    to_shape,
+    uniform,
+)
+from fdl.random.keys import Array, split, typed
+
+
+def _open_unit(key: Any, shape: tuple[int, ...]) -> Array:
+    """Uniform float64 numbers inside (0, 1)."""
+    return uniform(key, shape, dtypes.float64) + 2.0**-53
+
+
+def loggamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Logarithms of gamma numbers of scale one, accurate where the numbers themselves underflow.
+
+    Args:
+        key: one key.
+        a: shape parameter, positive; differentiable.
+        shape: of the result; None is that of a.
+        dtype: a real floating dtype, by default float32.
+
+    Returns:
+        An array of that shape and dtype.
+    """
+    dtype, shape = floating("loggamma", dtype), broadcast_shape("loggamma", shape, a)
+    (a,) = fitted("loggamma", shape, dtypes.float64, a)
+    # If X is gamma(a + 1) and U uniform, X U^(1/a) is gamma(a).
+    first, second = (_open_unit(k, shape) for k in split(typed(key, "loggamma")[0]))
+    found = fnp.log(gamma_quantile(a + 1, first)) + fnp.log(second) / a
+    return found.astype(dtype)
+
+
+def gamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Gamma numbers of scale one; the arguments are those of :func:`loggamma`."""
+    dtype = floating("gamma", dtype)
+    return fnp.exp(loggamma(key, a, shape, dtypes.float64)).astype(dtype)
+
+
+def chisquare(key: Any, df: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Chi-square numbers with `df` degrees of freedom."""
+    return 2 * gamma(key, fnp.asarray(df) / 2, shape, dtype)
+
+
+def beta(key: Any, a: Any, b: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Beta numbers.
+
+    Args:
+        key: one key.
+        a: first parameter, positive.
+        b: second parameter; broadcasts with a.
+        shape: of the result; None is the common shape.
+        dtype: a real floating dtype, by default float32.
+
+    Returns:
+        An array of that shape and dtype.
+    """
+    dtype, shape = floating("beta", dtype), broadcast_shape("beta", shape, a, b)
+    first, second = split(typed(key, "beta")[0])
+    x, y = loggamma(first, a, shape, dtypes.float64), loggamma(second, b, shape, dtypes.float64)
+    top = fnp.maximum(x, y)
+    x, y = fnp.exp(x - top), fnp.exp(y - top)
+    return (x / (x + y)).astype(dtype)
+
+
+def dirichlet(key: Any, alpha: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Dirichlet vectors along the last axis.
+
+    Args:
+        key: one key.
+        alpha: concentrations [..., n].
+        shape: of the draw without the last axis; None is ``alpha.shape[:-1]``.
+        dtype: a real floating dtype, by default float32.
+
+    Returns:
+        An array of shape ``(*shape, n)`` that sums to one along the last axis.
+    """
+    dtype, alpha = floating("dirichlet", dtype), as_array(alpha, "alpha")
+    if alpha.type.ndim < 1:
+        raise ShapeError(f"random.dirichlet needs concentrations alpha [..., n], got {alpha.type}")
+    shape = broadcast_shape("dirichlet", shape, alpha[..., 0])
+    logs = loggamma(key, alpha, (*shape, alpha.type.shape[-1]), dtypes.float64)
+    weights = fnp.exp(logs - fnp.max(logs, axis=-1, keepdims=True))
+    return (weights / fnp.sum(weights, axis=-1, keepdims=True)).astype(dtype)
+
+
+def t(key: Any, df: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Student's t numbers with `df` degrees of freedom."""
+    dtype, shape = floating("t", dtype), broadcast_shape("t", shape, df)
+    first, second = split(typed(key, "t")[0])
+    (half,) = fitted("t", shape, dtype, fnp.asarray(df) / 2)
+    return normal(first, shape, dtype) * fnp.sqrt(half / gamma(second, half, shape, dtype))
+
+
+def f(key: Any, dfnum: Any, dfden: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """F numbers with `dfnum` and `dfden` degrees of freedom."""
+    dtype, shape = floating("f", dtype), broadcast_shape("f", shape, dfnum, dfden)
+    below, above = split(typed(key, "f")[0])
+    num, den = fitted("f", shape, dtype, dfnum, dfden)
+    return (chisquare(above, num, shape, dtype) / num) / (chisquare(below, den, shape, dtype) / den)
+
+
+def poisson(key: Any, lam: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Poisson numbers.
+
+    Args:
+        key: one key.
+        lam: rate, not negative.
+        shape: of the result; None is that of lam.
+        dtype: by default int32.
+
+    Returns:
+        An array of that shape and dtype.
+    """
+    shape = broadcast_shape("poisson", shape, lam)
+    (rate,) = fitted("poisson", shape, dtypes.float64, lam)
+    return poisson_quantile(rate, _open_unit(key, shape)).astype(int if dtype is None else dtype)
+
+
+def binomial(key: Any, n: Any, p: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Numbers of successes.
+
+    Args:
+        key: one key.
+        n: number of trials.
+        p: probability of success; broadcasts with n.
+        shape: of the result; None is the common shape.
+        dtype: a real floating dtype, by default float32.
+
+    Returns:
+        An array of that shape and dtype.
+    """
+    dtype, shape = floating("binomial", dtype), broadcast_shape("binomial", shape, n, p)
+    n, p = fitted("binomial", shape, dtypes.float64, n, p)
+    return binomial_quantile(n, p, _open_unit(key, shape)).astype(dtype)
+
+
+def geometric(key: Any, p: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Numbers of trials up to the first success, each with probability p; int32 by default."""
+    shape = broadcast_shape("geometric", shape, p)
+    u = 1 - uniform(key, shape, dtypes.float64)
+    return (fnp.floor(fnp.log(u) / fnp.log1p(-fnp.asarray(p))) + 1).astype(int if dtype is None else dtype)
+
+
+def multivariate_normal(
+    key: Any, mean: Any, cov: Any, shape: Shape | None = None, dtype: Any = None, method: str = "cholesky"
+) -> Array:
+    """Normal vectors along the last axis.
+
+    Args:
+        key: one key.
+        mean: [..., n].
+        cov: covariance [..., n, n].
+        shape: of the draw without the last axis; None is the common shape of the batches of mean and cov.
+        dtype: a real floating dtype; None is that of mean and cov.
+        method: how to take the root of cov: "cholesky", "eigh" or "svd"; the last two allow singular ones.
+
+    Returns:
+        An array of shape ``(*shape, n)``.
+    """
+    if method not in ("cholesky", "eigh", "svd"):
+        raise ValueError(f"random.multivariate_normal takes method 'cholesky', 'eigh' or 'svd', got {method!r}")
+    mean, cov = as_array(mean, "mean"), as_array(cov, "cov")
+    common = dtypes.result_type(mean.type.dtype, cov.type.dtype)
+    dtype = floating("multivariate_normal", dtype or (common if dtypes.is_inexact(common) else None))
+    mean, cov = mean.astype(dtype), cov.astype(dtype)
+    if mean.type.ndim < 1 or cov.type.shape[-2:] != mean.type.shape[-1:] * 2:
+        raise ShapeError(f"random.multivariate_normal needs mean [..., n] and cov [..., n, n], got {mean.type}, {cov.type}")
+    shape = broadcast_shape("multivariate_normal", shape, mean[..., 0], cov[..., 0, 0])
+    noise = normal(key, (*shape, mean.type.shape[-1]), dtype)
+    return mean + fnp.matmul(_root(cov, method), noise[..., None])[..., 0]
+
+
+def _root(cov: Array, method: str) -> Array:
+    if method == "cholesky":
+        return fnp.linalg.cholesky(cov)
+    if method == "eigh":
+        w, v = fnp.linalg.eigh(cov)
+        return v * fnp.sqrt(w[..., None, :])
+    u, s, _ = fnp.linalg.svd(cov)
+    return u * fnp.sqrt(s[..., None, :])
+
+
+def orthogonal(key: Any, n: int, shape: Shape = (), dtype: Any = None, m: int | None = None) -> Array:
+    """Matrices [n, m] with orthonormal rows or columns, uniformly distributed.
+
+    Args:
+        key: one key.
+        n: number of rows.
+        shape: of the batch.
+        dtype: floating or complex, by default float32.
+        m: number of columns; None is n.
+
+    Returns:
+        An array of shape ``(*shape, n, m)``. Source: Mezzadri, "How to generate random matrices from the classical
+        compact groups" (2007).
+    """
+    dtype, columns = inexact("orthogonal", dtype), n if m is None else m
+    z = normal(key, (*to_shape(shape), max(n, columns), min(n, columns)), dtype)
+    q, r = fnp.linalg.qr(z)
+    signs = fnp.sign(fnp.diagonal(r, axis1=-2, axis2=-1))
+    found = q * signs[..., None, :]
+    return fnp.swapaxes(found, -1, -2) if n < columns else found
+
+
+def lognormal(key: Any, sigma: Any = 1.0, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Exponentials of normal numbers of standard deviation `sigma`."""
+    dtype, shape = inexact("lognormal", dtype), broadcast_shape("lognormal", shape, sigma)
+    return fnp.exp(normal(key, shape, dtype) * fitted("lognormal", shape, dtype, sigma)[0])
+
+
+def pareto(key: Any, b: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Pareto numbers with shape parameter b, at least one."""
+    dtype, shape = floating("pareto", dtype), broadcast_shape("pareto", shape, b)
+    return fnp.exp(exponential(key, shape, dtype) / fitted("pareto", shape, dtype, b)[0])
+
+
+def rayleigh(key: Any, scale: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Rayleigh numbers."""
+    dtype, shape = floating("rayleigh", dtype), broadcast_shape("rayleigh", shape, scale)
+    return fitted("rayleigh", shape, dtype, scale)[0] * fnp.sqrt(-2 * fnp.log(uniform(key, shape, dtype)))
+
+
+def weibull_min(key: Any, scale: Any, concentration: Any, shape: Shape = (), dtype: Any = None) -> Array:
+    """Weibull numbers."""
+    exponents = exponential(key, shape, floating("weibull_min", dtype))
+    return fnp.power(exponents, 1.0 / fnp.asarray(concentration)) * scale
+
+
+def maxwell(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
+    """Maxwell numbers of scale one: lengths of normal vectors in three dimensions."""
+    vectors = normal(key, (*to_shape(shape), 3), floating("maxwell", dtype))
+    return fnp.sqrt(fnp.sum(vectors * vectors, axis=-1))
+
+
+def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Shape = (), dtype: Any = None) -> Array:
+    """Maxwell numbers with a random sign, scaled and moved."""
+    common = broadcast_shape("double_sided_maxwell", None, loc, scale)
+    shape = (*(to_shape(shape) or common), *common)
+    first, second = split(typed(key, "double_sided_maxwell")[0])
+    return rademacher(second, shape, floating("double_sided_maxwell", dtype)) * maxwell(first, shape, dtype) * scale + loc
+
+
+def wald(key: Any, mean: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Inverse Gaussian numbers of scale one. Source: Michael, Schucany, Haas (1976)."""
+    dtype, shape = floating("wald", dtype), broadcast_shape("wald", shape, mean)
+    first, second = split(typed(key, "wald")[0])
+    (mean,) = fitted("wald", shape, dtype, mean)
+    square = normal(first, shape, dtype) ** 2
+    root = fnp.sqrt(4 * mean * square + mean**2 * square**2)
+    x = mean + mean**2 * square / 2 - mean / 2 * root
+    return fnp.where(uniform(second, shape, dtype) <= mean / (mean + x), x, mean**2 / x)
+
+
+def triangular(key: Any, left: Any, mode: Any, right: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Numbers whose density rises from `left` to `mode` and falls to `right`."""
+    dtype, shape = floating("triangular", dtype), broadcast_shape("triangular", shape, left, mode, right)
+    left, mode, right = fitted("triangular", shape, dtype, left, mode, right)
+    u, span = uniform(key, shape, dtype), right - left
+    rising = left + fnp.sqrt(u * span * (mode - left))
+    falling = right - fnp.sqrt((1 - u) * span * (right - mode))
+    return fnp.where(u < (mode - left) / span, rising, falling)
+
+
+def generalized_normal(key: Any, p: float, shape: Shape = (), dtype: Any = None) -> Array:
+    """Numbers with density proportional to exp(-|x|**p)."""
+    first, second = split(typed(key, "generalized_normal")[0])
+    dtype, shape = floating("generalized_normal", dtype), to_shape(shape)
+    return rademacher(second, shape, dtype) * gamma(first, 1 / p, shape, dtype) ** (1 / p)
+
+
+def ball(key: Any, d: int, p: float = 2, shape: Shape = (), dtype: Any = None) -> Array:
+    """Points in the unit ball of the p-norm in d dimensions. Source: Barthe, Guédon, Mendelson, Naor (2005)."""
+    first, second = split(typed(key, "ball")[0])
+    dtype, shape = floating("ball", dtype), to_shape(shape)
+    points = generalized_normal(first, p, (*shape, d), dtype)
+    total = fnp.sum(fnp.abs(points) ** p, axis=-1) + exponential(second, shape, dtype)
+    return points / total[..., None] ** (1 / p)

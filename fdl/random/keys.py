@@ -1,0 +1,162 @@
+"""Random keys: making, splitting and taking them apart."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl import dtypes
+from fdl.array import as_array
+from fdl.core.trace import Value
+from fdl.errors import DtypeError, ShapeError
+from fdl.ops.bitwise import shift_right_logical
+from fdl.ops.convert import convert
+from fdl.ops.random_bits import key_unwrap, key_wrap, random_fold_in, random_split
+from fdl.ops.shape import full_like, reshape
+from fdl.ops.slicing import concatenate
+
+Array = Any
+_IMPLEMENTATIONS = (None, "threefry2x32", "fry")
+
+
+def key(seed: Any, *, impl: str | None = None) -> Array:
+    """A typed random key.
+
+    Args:
+        seed: an integer or an integer scalar. The same seed gives the same key everywhere.
+        impl: None or "threefry2x32", the only generator.
+
+    Returns:
+        A scalar array of dtype key.
+
+    Raises:
+        DtypeError: the seed is not an integer.
+
+    >>> key_data(key(42)).tolist()
+    [0, 42]
+    """
+    return key_wrap(_seed_words(seed, impl))
+
+
+def PRNGKey(seed: Any, *, impl: str | None = None) -> Array:
+    """A random key in its old form, two numbers; every function here takes both forms.
+
+    Args:
+        seed: an integer or an integer scalar.
+        impl: None or "threefry2x32".
+
+    Returns:
+        uint32[2].
+    """
+    return _seed_words(seed, impl)
+
+
+def _seed_words(seed: Any, impl: str | None) -> Array:
+    if impl not in _IMPLEMENTATIONS:
+        raise ValueError(f"fdl.random has one generator, threefry2x32; got impl={impl!r}")
+    if type(seed) is int:
+        # Seeds of 32 bits fill the low word only, whatever their sign.
+        high = 0 if -(2**31) <= seed < 2**32 else seed >> 32
+        return as_array(np.array([high & 0xFFFFFFFF, seed & 0xFFFFFFFF], np.uint32))
+    seed = as_array(seed, "the seed")
+    if seed.type.dtype not in dtypes.INTEGER or seed.type.shape:
+        raise DtypeError(f"the seed of a random key is an integer scalar, got {seed.type}; use vmap for several")
+    low = convert(seed, dtypes.uint32)
+    wide = seed.type.dtype.itemsize == 8
+    high = convert(shift_right_logical(seed, full_like(seed, 32)), dtypes.uint32) if wide else full_like(low, 0)
+    return concatenate([reshape(high, (1,)), reshape(low, (1,))], 0)
+
+
+def key_data(keys: Any) -> Array:
+    """The words of keys.
+
+    Args:
+        keys: key[...].
+
+    Returns:
+        uint32[..., 2].
+    """
+    keys = as_array(keys, "keys")
+    return key_unwrap(keys) if keys.type.dtype == dtypes.key else keys
+
+
+def wrap_key_data(key_bits_array: Any, *, impl: str | None = None) -> Array:
+    """Keys from their words.
+
+    Args:
+        key_bits_array: uint32[..., 2].
+        impl: None or "threefry2x32".
+
+    Returns:
+        key[...].
+    """
+    if impl not in _IMPLEMENTATIONS:
+        raise ValueError(f"fdl.random has one generator, threefry2x32; got impl={impl!r}")
+    return key_wrap(as_array(key_bits_array, "key_bits_array"))
+
+
+def key_impl(keys: Any) -> str:
+    """The name of the generator of keys."""
+    typed(keys, "key_impl", batched=True)
+    return "threefry2x32"
+
+
+def split(key: Any, num: int | Sequence[int] = 2) -> Array:
+    """New keys from one.
+
+    Args:
+        key: one key. Do not use it again.
+        num: how many keys, or the shape of an array of them.
+
+    Returns:
+        An array of keys of shape `num`; uint32[num, 2] if the key is in the old form. Key i depends on `key` and i only.
+
+    >>> split(key(0), 3).shape
+    (3,)
+    """
+    shape = (operator.index(num),) if not isinstance(num, Sequence) else tuple(operator.index(n) for n in num)
+    one, old = typed(key, "split")
+    keys = random_split(one, shape)
+    return key_unwrap(keys) if old else keys
+
+
+def fold_in(key: Any, data: Any) -> Array:
+    """A new key from a key and a number.
+
+    Args:
+        key: one key.
+        data: an integer scalar, taken modulo 2**32.
+
+    Returns:
+        One key: the one at position `data` of :func:`split`.
+    """
+    one, old = typed(key, "fold_in")
+    if type(data) is int:
+        data = np.array(data & 0xFFFFFFFF, np.uint32)
+    data = as_array(data, "data")
+    if data.type.dtype not in dtypes.INTEGER or data.type.shape:
+        raise DtypeError(f"fold_in takes an integer scalar as data, got {data.type}; use vmap for several")
+    found = random_fold_in(one, convert(data, dtypes.uint32))
+    return key_unwrap(found) if old else found
+
+
+def clone(key: Any) -> Array:
+    """The key itself: keys are immutable, and reuse is not checked."""
+    return key
+
+
+def typed(key: Any, name: str, batched: bool = False) -> tuple[Array, bool]:
+    """The typed key behind an argument of the function `name`, and whether it came in the old form."""
+    if not isinstance(key, Value):
+        if isinstance(key, int):
+            raise DtypeError(f"{name} needs a random key, got the number {key!r}; make a key with fdl.random.key({key!r})")
+        key = as_array(key, f"the key of {name}")
+    old = key.type.dtype == dtypes.uint32 and key.type.shape[-1:] == (2,)
+    if old:
+        key = key_wrap(key)
+    elif key.type.dtype != dtypes.key:
+        raise DtypeError(f"{name} needs a random key, got {key.type}; make one with fdl.random.key")
+    if key.type.shape and not batched:
+        raise ShapeError(f"{name} takes a single random key, got {key.type}; use fdl.vmap to map over keys")
+    return key, old
