@@ -3,6 +3,7 @@
 from math import e, inf, nan, pi
 
 from fdl.array import Array as ndarray
+from fdl.numpy import linalg
 from fdl.numpy._methods import install
 from fdl.numpy._operands import broadcast_shapes
 from fdl.numpy._printing import array_repr, array_str
@@ -530,6 +531,7 @@ __all__ = [
     "less",
     "less_equal",
     "lexsort",
+    "linalg",
     "linspace",
     "load",
     "log",

@@ -82,6 +82,8 @@ def promote(name: str, *args: Any, to_inexact: bool = False, keys: bool = False)
         dtype = inexact(dtype)
     if all(type(a) is int for a in kept):
         dtype = inexact(dtype) if to_inexact else np.result_type(*(arrays.scalar_dtype(a) for a in kept))
+    if found and all(type(a) in SCALARS or a.weak for a in kept):
+        return [cast(a, dtype) if isinstance(a, Value) else arrays.Number(np.asarray(a, dtype)) for a in kept]
     return [cast(a, dtype) for a in kept]
 
 

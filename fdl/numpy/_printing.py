@@ -13,6 +13,8 @@ def array_repr(arr: Any, max_line_width: int | None = None, precision: int | Non
     >>> array_repr(array([1, 2]))
     'Array([1, 2], dtype=int32)'
     """
+    if arr.is_deleted():
+        return f"Array({arr.type}, donated)"
     data = arr.concrete()
     if data.dtype == key:
         words = np.stack([data["word0"], data["word1"]], -1)

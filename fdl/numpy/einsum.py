@@ -5,6 +5,7 @@ from typing import Any
 
 import opt_einsum
 
+from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, DTypeLike, cast, no_out, promote
 from fdl.numpy.linear import contract
@@ -44,26 +45,24 @@ def einsum(
     terms, result, arrays = _parse(subscripts, operands)
     arrays = promote("einsum", *arrays)
     extents = _extents(terms, arrays, subscripts)
-    pending = [_simplify(x, t, terms[:i] + terms[i + 1 :] + [result]) for i, (x, t) in enumerate(zip(arrays, terms, strict=True))]
+    pending = [
+        _simplify(x, term, [*terms[:i], *terms[i + 1 :], result])
+        for i, (x, term) in enumerate(zip(arrays, terms, strict=True))
+    ]
     shapes = [tuple(extents[c] for c in t) for _, t in pending]
     equation = ",".join(t for _, t in pending) + "->" + result
-    path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize="auto" if optimize is True else optimize or "auto")
+    search = "auto" if optimize in (True, False) else optimize
+    path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize=search)
     for chosen in path:
         picked = [pending.pop(i) for i in sorted(chosen, reverse=True)]
-        joined = picked[0]
-        for other in picked[1:]:
-            needed = set("".join(t for _, t in pending)) | set(result) | set("".join(t for _, t in picked[picked.index(other) + 1 :]))
-            joined = _pair(joined, other, needed, preferred_element_type)
-        pending.append(joined)
+        while len(picked) > 1:
+            first, second = picked.pop(0), picked.pop(0)
+            needed = set(result).union(*(t for _, t in pending + picked))
+            picked.insert(0, _pair(first, second, needed, preferred_element_type))
+        pending += picked
     x, term = _simplify(*pending[0], [result])
     x = transpose(x, tuple(term.index(c) for c in result))
-    return x if preferred_element_type is None else cast(x, _dtype(preferred_element_type))
-
-
-def _dtype(dtype: DTypeLike) -> Any:
-    from fdl.dtypes import as_dtype
-
-    return as_dtype(dtype)
+    return x if preferred_element_type is None else cast(x, as_dtype(preferred_element_type))
 
 
 def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[str], str, list[Any]]:
@@ -136,7 +135,8 @@ def _pair(first: tuple[Array, str], second: tuple[Array, str], needed: set[str],
 
 def _without_ones(x: Array, term: str, other: Array, other_term: str) -> tuple[Array, str]:
     """`x` without axes of extent 1 that stand for a larger extent of the other operand."""
-    keep = [i for i, c in enumerate(term) if not (x.type.shape[i] == 1 and c in other_term and other.type.shape[other_term.index(c)] != 1)]
+    larger = {c for c, extent in zip(other_term, other.type.shape, strict=True) if extent != 1}
+    keep = [i for i, c in enumerate(term) if x.type.shape[i] != 1 or c not in larger]
     return reshape(x, tuple(x.type.shape[i] for i in keep)), "".join(term[i] for i in keep)
 
 

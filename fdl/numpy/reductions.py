@@ -146,7 +146,7 @@ def _extremum(
         x = cast(x, np.dtype(np.int8))
     x = masked(name, x, where, reduce.identity(x.type.dtype, largest) if x.type.dtype.kind != "c" else 0)
     axes = axis_tuple(name, axis, x.type.ndim)
-    if initial is None and any(x.type.shape[i] == 0 for i in axes):
+    if initial is None and 0 in [x.type.shape[i] for i in axes]:
         raise ShapeError(f"{name} of no elements: shape {x.type.shape} over axis={axis}; give initial=")
     result = kept((reduce.reduce_max if largest else reduce.reduce_min)(x, axes), x.type.shape, axes, keepdims)
     if initial is not None:

@@ -1,0 +1,282 @@
+"""Sets of numbers: unique, union, intersection, membership."""
+
+import operator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fdl import array as arrays
+from fdl.dtypes import default_dtype
+from fdl.numpy._operands import Array, ArrayLike, axis_index, cast, number, promote
+from fdl.numpy.creation import asarray
+from fdl.numpy.logic import logical_not
+from fdl.numpy.reductions import cumsum
+from fdl.numpy.selection import nonzero, take
+from fdl.numpy.selection import where as choose
+from fdl.numpy.shape import concatenate, moveaxis, ravel, reshape
+from fdl.numpy.sorting import argsort, lexsort, searchsorted, sort
+
+
+class UniqueAllResult(NamedTuple):
+    """Distinct values, where each is first, which of them each element is, and how often each occurs."""
+
+    values: Any
+    indices: Any
+    inverse_indices: Any
+    counts: Any
+
+
+class UniqueCountsResult(NamedTuple):
+    """Distinct values and how often each occurs."""
+
+    values: Any
+    counts: Any
+
+
+class UniqueInverseResult(NamedTuple):
+    """Distinct values and which of them each element is."""
+
+    values: Any
+    inverse_indices: Any
+
+
+def unique(
+    ar: ArrayLike,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: int | None = None,
+    *,
+    equal_nan: bool = True,
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
+) -> Any:
+    """The distinct elements, rising.
+
+    Args:
+        ar: array.
+        return_index: whether to return where each is first.
+        return_inverse: whether to return which of them each element is.
+        return_counts: whether to return how often each occurs.
+        axis: compare slices along it instead of elements.
+        equal_nan: whether all NaN count as one.
+        size: how many to return, which allows tracing; surplus ones are dropped, missing ones filled.
+        fill_value: for missing ones; default the smallest.
+
+    Returns:
+        The elements, followed by what was asked for.
+
+    Raises:
+        ConcretizationError: `ar` is traced and `size` is not given.
+
+    >>> unique(array([3, 1, 3]), return_counts=True)
+    (Array([1, 3], dtype=int32), Array([1, 2], dtype=int32))
+    """
+    x = number("unique", ar)
+    shape = x.type.shape
+    if axis is None:
+        rows, axis = ravel(x)[:, None], None
+    else:
+        axis = axis_index("unique", axis, x.type.ndim)
+        moved = moveaxis(x, axis, 0)
+        rows = reshape(moved, (shape[axis], int(np.prod(moved.type.shape[1:]))))
+    count = rows.type.shape[0]
+    order = _row_order(rows)
+    ordered = rows[order]
+    first = _starts(ordered, equal_nan)
+    if size is None:
+        places = nonzero(first)[0]
+    else:
+        places = nonzero(first, size=operator.index(size), fill_value=count)[0]
+    values = take(ordered, places, 0, mode="clip")
+    if size is not None and count:
+        missing = (places >= count)[:, None]
+        values = choose(missing, values[:1] if fill_value is None else cast(asarray(fill_value), x.type.dtype), values)
+    if axis is None:
+        values = values[:, 0]
+    else:
+        values = moveaxis(reshape(values, (values.type.shape[0], *shape[:axis], *shape[axis + 1 :])), 0, axis)
+    results = [values]
+    if return_index:
+        results.append(take(order, places, mode="clip"))
+    if return_inverse:
+        group = cumsum(first) - 1
+        inverse = _zeros(count).at[order].set(cast(group, default_dtype(int)))
+        results.append(reshape(inverse, shape) if axis is None else inverse)
+    if return_counts:
+        ends = concatenate([places[1:], asarray([count])]) if size is None else concatenate([places, asarray([count])])[1:]
+        results.append(cast(ends - places, default_dtype(int)))
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _zeros(count: int) -> Array:
+    """Integer zeros."""
+    return arrays.Array(np.zeros(count, default_dtype(int)))
+
+
+def _row_order(rows: Array) -> Array:
+    """The order that sorts rows, the first column first."""
+    columns = rows.type.shape[1]
+    if columns == 1:
+        return argsort(rows[:, 0])
+    return lexsort([rows[:, i] for i in range(columns - 1, -1, -1)]) if columns else asarray(np.arange(rows.type.shape[0]))
+
+
+def _starts(ordered: Array, equal_nan: bool) -> Array:
+    """Whether each of the ordered rows differs from the one before it."""
+    if not ordered.type.shape[0]:
+        return ordered[:, 0] != ordered[:, 0]
+    different = ordered[1:] != ordered[:-1]
+    if equal_nan and ordered.type.dtype.kind in "fcV":
+        both = (ordered[1:] != ordered[1:]) & (ordered[:-1] != ordered[:-1])
+        different = different & ~both
+    return concatenate([asarray([True]), different.any(1)])
+
+
+def unique_values(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Array:
+    """The distinct elements, NaN each by itself.
+
+    >>> unique_values(array([2, 1, 2]))
+    Array([1, 2], dtype=int32)
+    """
+    return unique(x, equal_nan=False, size=size, fill_value=fill_value)
+
+
+def unique_counts(
+    x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None
+) -> UniqueCountsResult:
+    """The distinct elements and how often each occurs.
+
+    >>> unique_counts(array([2, 1, 2])).counts
+    Array([1, 2], dtype=int32)
+    """
+    return UniqueCountsResult(*unique(x, return_counts=True, equal_nan=False, size=size, fill_value=fill_value))
+
+
+def unique_inverse(
+    x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None
+) -> UniqueInverseResult:
+    """The distinct elements and which of them each element is.
+
+    >>> unique_inverse(array([2, 1, 2])).inverse_indices
+    Array([1, 0, 1], dtype=int32)
+    """
+    return UniqueInverseResult(*unique(x, return_inverse=True, equal_nan=False, size=size, fill_value=fill_value))
+
+
+def unique_all(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> UniqueAllResult:
+    """The distinct elements with all that :func:`unique` can return.
+
+    >>> unique_all(array([2, 1, 2])).indices
+    Array([1, 0], dtype=int32)
+    """
+    return UniqueAllResult(*unique(x, True, True, True, equal_nan=False, size=size, fill_value=fill_value))
+
+
+def isin(
+    element: ArrayLike, test_elements: ArrayLike, assume_unique: bool = False, invert: bool = False, *,
+    method: str = "auto",
+) -> Array:
+    """Whether each element occurs among the test elements.
+
+    Args:
+        element: array.
+        test_elements: array.
+        assume_unique: accepted for compatibility.
+        invert: whether to return the opposite.
+        method: accepted for compatibility.
+
+    >>> isin(array([1, 2]), array([2, 3]))
+    Array([False,  True], dtype=bool)
+    """
+    x, table = promote("isin", element, asarray(test_elements))
+    table = sort(ravel(table))
+    if not table.type.size:
+        found = x != x
+        found = found & ~found
+    else:
+        found = take(table, searchsorted(table, x), mode="clip") == x
+    return logical_not(found) if invert else found
+
+
+def union1d(ar1: ArrayLike, ar2: ArrayLike, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Array:
+    """The distinct elements of two arrays.
+
+    >>> union1d(array([1, 2]), array([2, 3]))
+    Array([1, 2, 3], dtype=int32)
+    """
+    return unique(concatenate([ravel(asarray(ar1)), ravel(asarray(ar2))]), size=size, fill_value=fill_value)
+
+
+def _selected(values: Array, keep: Array, size: int | None, fill_value: ArrayLike | None) -> Array:
+    from fdl.numpy.selection import compress
+
+    return compress(keep, values, size=size, fill_value=0 if fill_value is None else fill_value)
+
+
+def setdiff1d(
+    ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, *, size: int | None = None,
+    fill_value: ArrayLike | None = None,
+) -> Array:
+    """The distinct elements of the first array that the second lacks.
+
+    Args:
+        ar1: array.
+        ar2: array.
+        assume_unique: whether the elements of `ar1` are distinct; they then keep their order.
+        size: how many to return, which allows tracing.
+        fill_value: for missing ones.
+
+    >>> setdiff1d(array([1, 2, 3]), array([2]))
+    Array([1, 3], dtype=int32)
+    """
+    x = ravel(asarray(ar1))
+    if size is not None and not assume_unique:
+        x = sort(x)
+        first = _starts(x[:, None], True)
+        return _selected(x, first & isin(x, ar2, invert=True), size, fill_value)
+    x = x if assume_unique else unique(x)
+    return _selected(x, isin(x, ar2, invert=True), size, fill_value)
+
+
+def setxor1d(
+    ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, *, size: int | None = None,
+    fill_value: ArrayLike | None = None,
+) -> Array:
+    """The distinct elements of exactly one of two arrays.
+
+    >>> setxor1d(array([1, 2]), array([2, 3]))
+    Array([1, 3], dtype=int32)
+    """
+    x, y = (ravel(v) for v in promote("setxor1d", asarray(ar1), asarray(ar2)))
+    both = sort(concatenate([x, y]))
+    keep = _starts(both[:, None], True) & (isin(both, x) != isin(both, y))
+    return _selected(both, keep, size, fill_value)
+
+
+def intersect1d(
+    ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, return_indices: bool = False, *,
+    size: int | None = None, fill_value: ArrayLike | None = None,
+) -> Any:
+    """The distinct elements of both arrays.
+
+    Args:
+        ar1: array.
+        ar2: array.
+        assume_unique: accepted for compatibility.
+        return_indices: whether to return where each is first in `ar1` and in `ar2`.
+        size: how many to return, which allows tracing.
+        fill_value: for missing ones.
+
+    >>> intersect1d(array([1, 2]), array([2, 3]))
+    Array([2], dtype=int32)
+    """
+    x, y = (ravel(v) for v in promote("intersect1d", asarray(ar1), asarray(ar2)))
+    ordered, order = sort(x), argsort(x)
+    keep = _starts(ordered[:, None], True) & isin(ordered, y)
+    values = _selected(ordered, keep, size, fill_value)
+    if not return_indices:
+        return values
+    in_y = argsort(y)
+    places = nonzero(keep, size=size, fill_value=x.type.size)[0]
+    return values, take(order, places, mode="clip"), take(in_y, searchsorted(sort(y), values), mode="clip")
