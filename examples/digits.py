@@ -4,6 +4,7 @@ Run: python examples/digits.py      # about a minute; saves digits.png
 """
 
 import numpy
+import pyarrow
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -19,26 +20,22 @@ def init(key):
     """Parameters of two convolutions and two dense layers."""
     keys = fdl.random.split(key, 4)
     he = nn.initializers.he_normal()
-
-    def layer(key, *shape):
-        return {"w": he(key, shape), "b": np.zeros(shape[-1])}
-
     return {
-        "conv1": layer(keys[0], 3, 3, 1, 16),
-        "conv2": layer(keys[1], 3, 3, 16, 32),
-        "dense1": layer(keys[2], 4 * 4 * 32, 64),
-        "dense2": layer(keys[3], 64, 10),
+        "conv1": nn.init_conv(keys[0], 1, 16, (3, 3), w_init=he),
+        "conv2": nn.init_conv(keys[1], 16, 32, (3, 3), w_init=he),
+        "dense1": nn.init_dense(keys[2], 4 * 4 * 32, 64, w_init=he),
+        "dense2": nn.init_dense(keys[3], 64, 10),
     }
 
 
 def apply(params, batch):
     """Logits (n, 10) of images (n, 64) with pixels between 0 and 1."""
     x = batch["image"].reshape(-1, 8, 8, 1)
-    x = nn.relu(nn.conv(x, **params["conv1"]))
-    x = nn.relu(nn.conv(x, **params["conv2"]))
+    x = nn.relu(nn.conv(params["conv1"], x))
+    x = nn.relu(nn.conv(params["conv2"], x))
     x = nn.max_pool(x, (2, 2), strides=(2, 2))
-    x = nn.relu(nn.dense(x.reshape(len(x), -1), **params["dense1"]))
-    return nn.dense(x, **params["dense2"])
+    x = nn.relu(nn.dense(params["dense1"], x.reshape(len(x), -1)))
+    return nn.dense(params["dense2"], x)
 
 
 def loss(params, batch):
@@ -51,41 +48,40 @@ def accuracy(params, batch):
     return np.mean(np.argmax(apply(params, batch), axis=-1) == batch["digit"])
 
 
-def data():
-    """(training, test): a quarter is held out; each training image comes also moved by a pixel in four directions."""
+def frames(spark):
+    """(training, test) DataFrames of image and digit: a quarter held out, training images also moved by a pixel."""
     digits = load_digits()
     images, held_images, labels, held_labels = train_test_split(
-        (digits.images / 16).astype(numpy.float32),
-        digits.target.astype(numpy.int32),
-        test_size=0.25,
-        stratify=digits.target,
-        random_state=0,
+        digits.images / 16, digits.target, test_size=0.25, stratify=digits.target, random_state=0
     )
     moves = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]
     moved = numpy.concatenate([numpy.roll(images, move, axis=(1, 2)) for move in moves])
-    training = {"image": moved.reshape(-1, 64), "digit": numpy.tile(labels, len(moves))}
-    return training, {"image": held_images.reshape(-1, 64), "digit": held_labels}
+
+    def frame(images, labels):
+        rows = {"image": list(images.reshape(-1, 64).astype(numpy.float32)), "digit": labels.astype(numpy.int32)}
+        return spark.createDataFrame(pyarrow.table(rows)).repartition(PARTITIONS)
+
+    return frame(moved, numpy.tile(labels, len(moves))), frame(held_images, held_labels)
 
 
 def main():
-    """Train, print the test accuracy and plot the history."""
-    training, test = data()
+    """Train, plot the history and print the test accuracy."""
     spark = fdl_spark.session(f"local[{PARTITIONS}]")
-    steps = EPOCHS * -(-len(training["digit"]) // BATCH)
+    training, test = frames(spark)
     run = fdl_spark.train(
         loss,
         init(fdl.random.key(0)),
         training,
-        optimizer=optim.adam(optim.cosine_decay_schedule(4e-3, steps)),
+        optimizer=optim.adam(optim.cosine_decay_schedule(4e-3, EPOCHS * -(-training.count() // BATCH))),
         batch_size=BATCH,
         epochs=EPOCHS,
         validation=test,
         metrics={"accuracy": accuracy},
         callbacks=[fdl_spark.Progress()],
     )
-    result = fdl_spark.evaluate({"accuracy": accuracy}, run.params, test)
     run.history.plot("digits.png")
-    print(f"history saved as digits.png; {spark.sparkContext.defaultParallelism} partitions")
+    result = fdl_spark.evaluate({"accuracy": accuracy}, run.params, test)
+    print(f"trained on {training.rdd.getNumPartitions()} partitions; history plotted in digits.png")
     print(f"test accuracy {result['accuracy']:.4f}")
 
 

@@ -1,6 +1,7 @@
 """Control flow: scan, cond, switch, while_loop, fori_loop, map, associative_scan."""
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -67,8 +68,9 @@ def _same_carry(name: str, before: Any, types: Sequence[TensorType], after: Any,
     for path, number in tree.leaves_with_path(model):
         if types[number] != found[number]:
             raise ShapeError(
-                f"the body of {name} must return a carry of the types it was given, but carry{tree.keystr(path)} came in as "
-                f"{types[number]} and went out as {found[number]}. Convert or reshape it in the body, or start with that type."
+                f"the body of {name} must return a carry of the types it was given, but carry{tree.keystr(path)} came in "
+                f"as {types[number]} and went out as {found[number]}. Convert or reshape it in the body, or start with "
+                "that type."
             )
 
 
@@ -162,7 +164,7 @@ def _length(xs: Any, leaves: Sequence[Any], given: int | None) -> int:
 def _scan_in_python(f: Any, carry: Any, xs: Any, steps: int, reverse: bool) -> tuple[Any, Any]:
     ys = []
     for step in range(steps)[:: -1 if reverse else 1]:
-        carry, y = f(carry, tree.map(lambda x: as_array(x)[step], xs))
+        carry, y = f(carry, tree.map(operator.itemgetter(step), tree.map(as_array, xs)))
         ys.append(y)
     ordered = ys[::-1] if reverse else ys
     if not ordered:
@@ -248,15 +250,15 @@ def _choose(name: str, index: Any, branches: Sequence[Callable[..., Any]], opera
     for number, (program, flat) in enumerate(zip(programs, flats, strict=True)):
         if flat.out_structure != flats[0].out_structure:
             raise TreeError(
-                f"the branches of {name} must return the same structure, but {_branch(name, 0)} returned {flats[0].out_structure} and "
-                f"{_branch(name, number)} returned {flat.out_structure}"
+                f"the branches of {name} must return the same structure, but {_branch(name, 0)} returned "
+                f"{flats[0].out_structure} and {_branch(name, number)} returned {flat.out_structure}"
             )
         for place, (mine, first) in enumerate(zip(program.output_types, programs[0].output_types, strict=True)):
             if mine.shape != first.shape:
                 path = tree.keystr(tree.leaves_with_path(flat.unflatten(range(len(program.outputs))))[place][0])
                 raise ShapeError(
-                    f"the branches of {name} must return the same types, but output{path} is {first} from {_branch(name, 0)} and {mine} "
-                    f"from {_branch(name, number)}"
+                    f"the branches of {name} must return the same types, but output{path} is {first} from "
+                    f"{_branch(name, 0)} and {mine} from {_branch(name, number)}"
                 )
     programs = _same_dtypes(name, programs)
     return flats[0].unflatten(Cond(tuple(programs))(index, *captured, *leaves))
@@ -277,7 +279,8 @@ def _same_dtypes(name: str, programs: Sequence[Program]) -> list[Program]:
         for t, first in zip(program.output_types, programs[0].output_types, strict=True):
             if t.dtype != first.dtype and t.shape != ():
                 raise DtypeError(
-                    f"the branches of {name} must return the same types, but {_branch(name, 0)} returned {first} and {_branch(name, number)} {t}"
+                    f"the branches of {name} must return the same types, but {_branch(name, 0)} returned {first} and "
+                    f"{_branch(name, number)} returned {t}"
                 )
 
     def converted(program: Program) -> Program:
@@ -322,7 +325,8 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
     condition, cond_captured, _ = _trace(cond_fun, call_structure, types, weak)
     if [t.shape for t in condition.output_types] != [()]:
         raise ShapeError(
-            f"the condition of while_loop must return one bool scalar, got ({', '.join(map(str, condition.output_types))})"
+            "the condition of while_loop must return one bool scalar, got "
+            f"({', '.join([str(t) for t in condition.output_types])})"
         )
     if condition.output_types[0].dtype != bool_:
         raise DtypeError(f"the condition of while_loop must return a bool, got {condition.output_types[0]}")
