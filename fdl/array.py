@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl.core import trace
 from fdl.core.interpret import evaluate
-from fdl.core.trace import Interpreter, Tracer, Value
+from fdl.core.trace import Interpreter, Tracer, Value, stays_weak
 from fdl.core.types import TensorType
 from fdl.dtypes import ALL, default_dtype, key
 from fdl.errors import ConcretizationError, DonationError, LeafError
@@ -38,6 +38,10 @@ class Array(Value):
             raise DonationError("this array was donated to a jitted call (donate_argnums) and can no longer be used")
         return self._data
 
+    def is_deleted(self) -> bool:
+        """Whether the memory was donated to a jitted call."""
+        return self._data is None
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         data = self.concrete().view()
         data.flags.writeable = False
@@ -60,18 +64,37 @@ class Array(Value):
         return Array(self.concrete().copy())
 
 
+class Number(Array):
+    """A Python number handed to a transform: an array whose dtype yields to that of others."""
+
+    __slots__ = ()
+    weak = True
+
+
+def strong(value: Any) -> Any:
+    """`value`, as an ordinary Array if it is a Number."""
+    return Array(value._data) if type(value) is Number else value
+
+
 class Eager(Interpreter):
     """Runs the NumPy reference of every operation; heavy ones go through the compiler."""
 
     run_heavy: Callable[[Any, Sequence[np.ndarray]], Sequence[np.ndarray]] | None = None
 
     def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
+        if args and type(args[0]) is Number:
+            return self.process_numbers(operation, args)
         arrays = [a.concrete() if type(a) is Array else as_array(a).concrete() for a in args]
         if operation.family != "elementwise" or _mixed(arrays):
             operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])
         if operation.heavy and self.run_heavy is not None:
             return [Array(o) for o in self.run_heavy(operation, arrays)]
         return [Array(o if type(o) is np.ndarray else np.asarray(o)) for o in evaluate(operation, arrays)]
+
+    def process_numbers(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
+        """The results for a Number as the first operand: Numbers too if the operation keeps weakness."""
+        outs = self.process(operation, [strong(a) for a in args])
+        return [Number(o.concrete()) for o in outs] if stays_weak(operation, args, outs) else outs
 
     def axis_size(self, name: Any) -> int | None:
         return None

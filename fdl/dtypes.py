@@ -125,7 +125,7 @@ def _node(value: Any) -> Any:
         return value
     dtype = getattr(value, "dtype", None)
     if getattr(value, "weak", False):
-        return {"b": bool_, "i": "int*", "f": "float*", "c": "complex*"}[value.type.dtype.kind]
+        return {"b": bool_, "i": "int*", "u": "int*", "f": "float*", "c": "complex*"}[value.type.dtype.kind]
     if isinstance(dtype, np.dtype) and not isinstance(value, type):
         return dtype
     return as_dtype(value)

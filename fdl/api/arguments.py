@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fdl import tree
-from fdl.array import as_array
+from fdl.array import Number, as_array, strong
 from fdl.core.trace import Value
 from fdl.errors import LeafError, TreeError
 
@@ -25,12 +25,17 @@ def flatten_values(function: Callable[..., Any], args: Sequence[Any], kwargs: di
     """
     leaves, structure = tree.flatten((tuple(args), kwargs))
     try:
-        return [leaf if isinstance(leaf, Value) else as_array(leaf) for leaf in leaves], structure
+        return [leaf if isinstance(leaf, Value) else _as_value(leaf) for leaf in leaves], structure
     except LeafError:
         pass
     for path, leaf in tree.leaves_with_path((tuple(args), kwargs)):
         check_leaf(leaf, f"{argument_path(function, path)} of {name_of(function)}")
     raise AssertionError("one of the leaves must have been refused")
+
+
+def _as_value(leaf: Any) -> Any:
+    value = as_array(leaf)
+    return Number(value.concrete()) if type(leaf) in PYTHON_SCALARS else value
 
 
 def check_leaf(leaf: Any, where: str) -> Any:
@@ -109,11 +114,11 @@ class FlatFunction:
 
     def unflatten(self, outs: Sequence[Any]) -> Any:
         """The result with `outs` as its leaves."""
-        return tree.unflatten(self.out_structure, outs)
+        return tree.unflatten(self.out_structure, map(strong, outs))
 
     def restore_aux(self, values: Sequence[Any]) -> Any:
         """The second part of the result with `values` as its arrays."""
-        arrays, rest = iter(values), iter(self.aux_rest)
+        arrays, rest = map(strong, values), iter(self.aux_rest)
         return tree.unflatten(self.aux_structure, [next(arrays) if v else next(rest) for v in self.aux_is_value])
 
 

@@ -60,7 +60,7 @@ class _CustomFunction:
         functools.update_wrapper(partly, self.fun, updated=())
         leaves, structure = flatten_values(partly, dynamic, {})
         flat = FlatFunction(partly, structure)
-        program, captured = trace_program(flat, [lift(v).type for v in leaves], name_of(self.fun))
+        program, captured = trace_program(flat, [v.type for v in leaves], name_of(self.fun), [v.weak for v in leaves])
         outs = self.operation(program, len(captured), structure, flat, list(static.values()))(*captured, *leaves)
         return flat.unflatten(outs)
 
@@ -312,7 +312,7 @@ def checkpoint(
         functools.update_wrapper(partly, fun, updated=())
         leaves, structure = flatten_values(partly, [a for n, a in enumerate(args) if n not in static], kwargs)
         flat = FlatFunction(partly, structure)
-        program, captured = trace_program(flat, [lift(v).type for v in leaves], name_of(fun))
+        program, captured = trace_program(flat, [v.type for v in leaves], name_of(fun), [v.weak for v in leaves])
         outs = (Call if keep else Remat)(program, name_of(fun))(*captured, *leaves)
         return flat.unflatten(outs)
 

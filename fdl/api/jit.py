@@ -31,13 +31,13 @@ class Traced:
     Attributes:
         program: what was recorded; its first inputs are `captured`.
         captured: tracers of enclosing transforms that the function closes over.
-        flat: knows the structure of the result.
+        out_structure: of the result.
         donated: which leaves are donated.
     """
 
     program: Program
     captured: list[Any]
-    flat: FlatFunction
+    out_structure: Any
     donated: tuple[bool, ...]
 
     def __post_init__(self) -> None:
@@ -133,7 +133,7 @@ class Jitted:
                 _donate(leaves, traced.donated, outs)
         else:
             outs = list(Call(traced.program, name_of(self.fun))(*traced.captured, *leaves))
-        return traced.flat.unflatten(outs)
+        return tree.unflatten(traced.out_structure, outs)
 
     def trace(
         self, fixed: dict[Any, Any], structure: Any, types: Sequence[TensorType], weak: Sequence[bool], donated: Any
@@ -141,7 +141,7 @@ class Jitted:
         """Record the function for leaves of the given types."""
         flat = FlatFunction(_Partly(self.fun, fixed), structure)
         program, captured = trace_program(flat, types, name_of(self.fun), weak)
-        return Traced(program, captured, flat, donated or (False,) * len(types))
+        return Traced(program, captured, flat.out_structure, donated or (False,) * len(types))
 
     def lower(self, *args: Any, **kwargs: Any) -> "Lowered":
         """Trace for arguments (arrays or ShapeDtypeStructs) without running; see :class:`Lowered`."""
@@ -178,8 +178,8 @@ class Lowered:
     @property
     def out_info(self) -> Any:
         """Shapes and dtypes of the result."""
-        return self.traced.flat.unflatten(
-            [ShapeDtypeStruct(t.shape, t.dtype) for t in self.traced.program.output_types]
+        return tree.unflatten(
+            self.traced.out_structure, [ShapeDtypeStruct(t.shape, t.dtype) for t in self.traced.program.output_types]
         )
 
     def as_text(self) -> str:
@@ -198,7 +198,7 @@ class Lowered:
                 raise TypeError(
                     f"compiled for ({', '.join(map(str, traced.program.input_types))}), called with ({', '.join(map(str, types))})"
                 )
-            return traced.flat.unflatten(traced.run(leaves))
+            return tree.unflatten(traced.out_structure, traced.run(leaves))
 
         return compiled
 

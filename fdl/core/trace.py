@@ -221,7 +221,10 @@ class Staging(Interpreter):
 
     def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
         atoms = tuple([self.atom(a) for a in args])
-        return self.record(operation, atoms)
+        outs = self.record(operation, atoms)
+        if args and getattr(args[0], "weak", False) and stays_weak(operation, args, outs):
+            outs[0].weak = True
+        return outs
 
     def record(self, operation: Any, atoms: tuple[Atom, ...]) -> list[StagedTracer]:
         """Append one equation; returns tracers of its outputs."""
@@ -250,6 +253,14 @@ class Staging(Interpreter):
             tuple((var, array) for var, array, _ in self.constants.values()),
         )
         return program, [value for _, value in captured]
+
+
+def stays_weak(operation: Any, args: Sequence[Any], outs: Sequence[Any]) -> bool:
+    """Whether the result stands for a Python scalar, as all operands do: arithmetic that keeps the dtype."""
+    if operation.family != "elementwise":
+        return False
+    dtype = outs[0].type.dtype
+    return all(getattr(a, "weak", False) and a.type.dtype == dtype for a in args)
 
 
 def check_alive(tracer: Tracer) -> None:
