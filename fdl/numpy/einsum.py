@@ -89,7 +89,9 @@ def _extents(terms: list[str], arrays: list[Array], subscripts: Any) -> dict[str
     found: dict[str, int] = {}
     for term, x in zip(terms, arrays, strict=True):
         if len(term) != x.type.ndim:
-            raise ShapeError(f"einsum {subscripts!r}: {term!r} names {len(term)} axes of an operand of shape {x.type.shape}")
+            raise ShapeError(
+                f"einsum {subscripts!r}: {term!r} names {len(term)} axes of an operand of shape {x.type.shape}"
+            )
         for letter, extent in zip(term, x.type.shape, strict=True):
             if found.setdefault(letter, extent) not in (1, extent) and extent != 1:
                 shapes = " and ".join(str(a.type.shape) for a in arrays)

@@ -15,6 +15,7 @@ from fdl.ops.arithmetic import add, max_, mul, nextafter, rem, stop_gradient, su
 from fdl.ops.bitwise import or_, shift_right_logical
 from fdl.ops.complex import complex_
 from fdl.ops.convert import bitcast, convert
+from fdl.ops.quantile import normal_quantile
 from fdl.ops.random_bits import random_bits
 from fdl.ops.select import clamp
 from fdl.ops.shape import broadcast_in_dim, full_like
@@ -104,6 +105,13 @@ def _normal_real(key: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
     span = (np.array(1, dtype) - low).astype(dtype)
     u = unit(key, shape, dtype)
     u = max_(full_like(u, low), add(mul(u, full_like(u, span)), full_like(u, low)))
+    return _from_symmetric(u)
+
+
+def _from_symmetric(u: Array) -> Array:
+    """Normal numbers from uniform ones in (-1, 1)."""
+    if u.type.dtype == dtypes.float32:
+        return normal_quantile(u)
     return mul(full_like(u, np.sqrt(2)), erf_inv(u))
 
 
@@ -125,7 +133,7 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Shape | None = Non
     lower, upper = fitted("truncated_normal", shape, dtype, lower, upper)
     root = np.asarray(np.sqrt(2), dtype)
     ends = erf(lower / root), erf(upper / root)
-    found = mul(full_like(lower, root), erf_inv(uniform(key, shape, dtype, *ends)))
+    found = _from_symmetric(uniform(key, shape, dtype, *ends))
     inner = nextafter(stop_gradient(lower), full_like(lower, np.inf))
     return clamp(inner, found, nextafter(stop_gradient(upper), full_like(upper, -np.inf)))
 
