@@ -13,7 +13,14 @@ from fdl.dtypes import ALL, default_dtype, key
 from fdl.errors import ConcretizationError, DonationError, LeafError
 
 
-class Array(Value):
+class _ArrayType(type):
+    """Makes ``isinstance(x, Array)`` true for tracers too: user code should treat both alike."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Value)
+
+
+class Array(Value, metaclass=_ArrayType):
     """An immutable n-d array; made by `fdl.numpy.array` and by every operation.
 
     NumPy sees it without a copy through ``np.asarray`` (read-only), the buffer protocol and DLPack.

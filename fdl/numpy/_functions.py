@@ -13,7 +13,9 @@ from fdl.numpy._operands import Array, broadcast, cast, inexact, number, promote
 
 def _documented(function: Callable[..., Any], name: str, text: str, args: str) -> Callable[..., Any]:
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{text}\n\n    Args:\n{args}\n    Returns:\n        An array of the operands' common shape.\n    "
+    function.__doc__ = (
+        f"{text}\n\n    Args:\n{args}\n    Returns:\n        An array of the operands' common shape.\n    "
+    )
     return function
 
 

@@ -74,7 +74,9 @@ def parse(shape: tuple[int, ...], index: Any, checked: bool) -> list[Part]:
     parts = [_simplified(part) for part in (index if isinstance(index, tuple) else (index,))]
     used = sum(_axes_of(p) for p in parts)
     if used > len(shape):
-        raise IndexingError(f"too many indices: an array of shape {shape} has {len(shape)} axes, but {used} are indexed")
+        raise IndexingError(
+            f"too many indices: an array of shape {shape} has {len(shape)} axes, but {used} are indexed"
+        )
     dots = [i for i, p in enumerate(parts) if p is Ellipsis]
     if len(dots) > 1:
         raise IndexingError("an index can only have one ellipsis ('...')")
@@ -161,7 +163,9 @@ def _bound(bound: Any) -> int | None:
 def _mask_places(shape: tuple[int, ...], axis: int, mask: Any) -> Sequence[np.ndarray]:
     expected = shape[axis : axis + len(shape_of(mask))]
     if shape_of(mask) != expected:
-        raise IndexingError(f"a boolean mask of shape {shape_of(mask)} does not fit the axes it indexes, of shape {expected}")
+        raise IndexingError(
+            f"a boolean mask of shape {shape_of(mask)} does not fit the axes it indexes, of shape {expected}"
+        )
     if isinstance(mask, Value):
         mask = mask.concrete("a boolean mask selects a number of elements that is not known while tracing: the mask")
     return mask.nonzero()

@@ -15,7 +15,7 @@ from fdl.numpy.reductions import sum as total
 from fdl.numpy.shape import moveaxis, ravel, reshape
 
 
-def norm(x: ArrayLike, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Array:  # noqa: A002
+def norm(x: ArrayLike, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Array:
     """The norm of vectors or matrices.
 
     Args:
@@ -45,7 +45,7 @@ def norm(x: ArrayLike, ord: Any = None, axis: Axis = None, keepdims: bool = Fals
     raise ShapeError(f"linalg.norm takes one axis or two, got axis={axis} for shape {x.type.shape}")
 
 
-def vector_norm(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False, ord: Any = 2) -> Array:  # noqa: A002
+def vector_norm(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False, ord: Any = 2) -> Array:
     """The norm of the elements along axes as one vector; `ord` as for :func:`norm`.
 
     >>> vector_norm(ones((2, 2)))
@@ -56,7 +56,7 @@ def vector_norm(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False, o
     return _of_vectors(x, ord, axis_tuple("vector_norm", axis, x.type.ndim), keepdims)
 
 
-def matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: Any = "fro") -> Array:  # noqa: A002
+def matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: Any = "fro") -> Array:
     """The norm of matrices along the last two axes; `ord` as for :func:`norm`.
 
     >>> matrix_norm(ones((2, 2)))

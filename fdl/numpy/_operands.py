@@ -1,4 +1,4 @@
-"""Operands of the functions of this package: as values, of one dtype, of one shape, with axes counted from the front."""
+"""Operands of the functions here: as values, of one dtype, of one shape, with axes counted from the front."""
 
 import operator
 from collections.abc import Sequence

@@ -105,7 +105,7 @@ def _slice(x: Array, axis: int, place: int) -> Array:
 
 def _between_borders(before: Array, x: Array, after: Array, axis: int, low: int, high: int) -> Array:
     """`x` between copies of two slices."""
-    shapes = [x.type.shape[:axis] + (n,) + x.type.shape[axis + 1 :] for n in (low, high)]
+    shapes = [(*x.type.shape[:axis], n, *x.type.shape[axis + 1 :]) for n in (low, high)]
     return concatenate([expand_to(before, shapes[0]), x, expand_to(after, shapes[1])], axis)
 
 
@@ -137,13 +137,13 @@ def _mirrored(x: Array, axis: int, low: int, high: int, with_edge: bool, odd: bo
 
 def _ramp(x: Array, axis: int, width: int, end: Any, side: int) -> Array:
     """From the edge to `end`, the edge itself left out."""
-    from fdl.numpy.creation import linspace
+    from fdl.numpy.ranges import linspace
 
     edge = _slice(x, axis, 0 if side == 0 else x.type.shape[axis] - 1)
     working = inexact(x.type.dtype)
     edge, end = cast(edge, working), expand_to(cast(_scalar(end), working), edge.type.shape)
     ramp = linspace(end, edge, width, endpoint=False, dtype=x.type.dtype, axis=axis)
-    ramp = ramp.reshape(x.type.shape[:axis] + (width,) + x.type.shape[axis + 1 :])
+    ramp = ramp.reshape((*x.type.shape[:axis], width, *x.type.shape[axis + 1 :]))
     return ramp if side == 0 else flip(ramp, axis)
 
 

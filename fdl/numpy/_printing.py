@@ -7,7 +7,9 @@ import numpy as np
 from fdl.dtypes import key
 
 
-def array_repr(arr: Any, max_line_width: int | None = None, precision: int | None = None, suppress_small: Any = None) -> str:
+def array_repr(
+    arr: Any, max_line_width: int | None = None, precision: int | None = None, suppress_small: Any = None
+) -> str:
     """Like ``Array([1., 2.], dtype=float32)``.
 
     >>> array_repr(array([1, 2]))
@@ -29,7 +31,9 @@ def array_repr(arr: Any, max_line_width: int | None = None, precision: int | Non
     return f"Array({text}, {dtype})" if room else f"Array({text},\n      {dtype})"
 
 
-def array_str(a: Any, max_line_width: int | None = None, precision: int | None = None, suppress_small: Any = None) -> str:
+def array_str(
+    a: Any, max_line_width: int | None = None, precision: int | None = None, suppress_small: Any = None
+) -> str:
     """The elements as text, without the dtype.
 
     >>> array_str(array([1, 2]))

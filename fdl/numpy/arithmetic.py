@@ -55,7 +55,7 @@ def absolute(x: ArrayLike, /) -> Array:
     return x if x.type.dtype in UNSIGNED or x.type.dtype == bool_ else ops.abs_(x)
 
 
-abs = absolute  # noqa: A001
+abs = absolute
 
 
 def fabs(x: ArrayLike, /) -> Array:
@@ -123,7 +123,7 @@ def power(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     return transcendental.pow_(x1, x2)
 
 
-pow = power  # noqa: A001
+pow = power
 
 
 def _power_of_scalar(x: Any, exponent: int | float) -> Any:
@@ -182,7 +182,7 @@ def remainder(x1: ArrayLike, x2: ArrayLike, /) -> Array:
 mod = remainder
 
 
-def divmod(x1: ArrayLike, x2: ArrayLike, /) -> tuple[Array, Array]:  # noqa: A001
+def divmod(x1: ArrayLike, x2: ArrayLike, /) -> tuple[Array, Array]:
     """Quotient rounded towards minus infinity, and remainder.
 
     >>> divmod(7, 2)
@@ -247,7 +247,7 @@ def rint(x: ArrayLike, /) -> Array:
     return _each_part(rounding.round_, cast(x, inexact(x.type.dtype)))
 
 
-def round(a: ArrayLike, decimals: int = 0, out: None = None) -> Array:  # noqa: A001
+def round(a: ArrayLike, decimals: int = 0, out: None = None) -> Array:
     """Rounded to a number of decimals, halves to even.
 
     Args:
@@ -307,7 +307,10 @@ def _ignoring_nan(operation: Any, x: Array, y: Array) -> Array:
 
 
 def clip(
-    arr: ArrayLike | None = None, /, min: ArrayLike | None = None, max: ArrayLike | None = None  # noqa: A002
+    arr: ArrayLike | None = None,
+    /,
+    min: ArrayLike | None = None,
+    max: ArrayLike | None = None,
 ) -> Array:
     """Limited to an interval.
 

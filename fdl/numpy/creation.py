@@ -1,6 +1,5 @@
 """Making arrays: from data, of constants, ranges, grids."""
 
-import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,31 +9,27 @@ import numpy as np
 from fdl import array as arrays
 from fdl.array import as_array
 from fdl.core.trace import Value
-from fdl.dtypes import as_dtype, default_dtype, key, result_type
+from fdl.dtypes import as_dtype, default_dtype, result_type
 from fdl.errors import LeafError, ShapeError
 from fdl.numpy._operands import (
     SCALARS,
     Array,
     ArrayLike,
     DTypeLike,
-    axis_index,
-    broadcast,
     cast,
     expand_to,
-    inexact,
     number,
-    promote,
     refuse_keys,
     shape_tuple,
     value,
 )
 from fdl.ops import compare
-from fdl.ops.shape import Iota, broadcast_in_dim, iota, reshape
 from fdl.ops.shape import full as filled
+from fdl.ops.shape import iota, reshape
 
 
 def array(
-    object: Any,  # noqa: A002
+    object: Any,
     dtype: DTypeLike | None = None,
     copy: bool = True,
     order: str | None = "K",
@@ -283,155 +278,6 @@ def full_like(
     return full(*(lambda s, d: (s, fill_value, d))(*_like(a, dtype, shape)))
 
 
-def arange(
-    start: ArrayLike,
-    stop: ArrayLike | None = None,
-    step: ArrayLike | None = None,
-    dtype: DTypeLike | None = None,
-    *,
-    device: Any = None,
-) -> Array:
-    """Numbers from start (default 0) to stop, which is left out.
-
-    Args:
-        start: the first; the stop if it is the only one.
-        stop: where to end.
-        step: distance of neighbours.
-        dtype: default that of the arguments.
-        device: accepted for compatibility.
-
-    Returns:
-        Array of shape (ceil((stop - start) / step),).
-
-    Raises:
-        ConcretizationError: an argument is traced; the length of the result would depend on it.
-
-    >>> arange(3), arange(1.0, 2.0, 0.5)
-    (Array([0, 1, 2], dtype=int32), Array([1. , 1.5], dtype=float32))
-    """
-    given = [v for v in (start, stop, step) if v is not None]
-    kind = result_type(*given) if dtype is None else as_dtype(dtype)
-    numbers = [v.concrete("arange needs numbers that are known: one").item() if isinstance(v, Value) else v for v in given]
-    if stop is None and step is None and kind.kind in "iuf":
-        return iota(kind, (max(0, math.ceil(numbers[0])),), 0)
-    if step is not None and stop is None:
-        numbers = [0, *numbers]
-    if numbers[2:] == [0]:
-        raise ShapeError("arange: the step must not be zero")
-    return arrays.Array(np.arange(*numbers).astype(kind))
-
-
-def linspace(
-    start: ArrayLike,
-    stop: ArrayLike,
-    num: int = 50,
-    endpoint: bool = True,
-    retstep: bool = False,
-    dtype: DTypeLike | None = None,
-    axis: int = 0,
-    *,
-    device: Any = None,
-) -> Any:
-    """Numbers at equal distances from start to stop.
-
-    Args:
-        start: the first; arrays give one sequence for each element.
-        stop: the last if `endpoint`.
-        num: how many.
-        endpoint: whether `stop` is one of them.
-        retstep: whether the distance is returned too.
-        dtype: default the default float, or that of the arguments.
-        axis: of the result along which the numbers lie.
-        device: accepted for compatibility.
-
-    Returns:
-        Array with `num` along `axis`; with `retstep`, also the distance.
-
-    >>> linspace(0, 1, 3)
-    Array([0. , 0.5, 1. ], dtype=float32)
-    """
-    num = operator.index(num)
-    if num < 0:
-        raise ShapeError(f"linspace: num must not be negative, got {num}")
-    first, last = promote("linspace", start, stop, to_inexact=True)
-    target = first.type.dtype if dtype is None else as_dtype(dtype)
-    working = inexact(np.promote_types(first.type.dtype, np.float32) if first.type.dtype.itemsize < 4 else first.type.dtype)
-    first, last = broadcast("linspace", cast(first, working), cast(last, working))
-    parts = num - 1 if endpoint else num
-    if type(first) is arrays.Array and type(last) is arrays.Array:
-        exact = np.linspace(*(v.concrete().astype(np.complex128 if v.type.dtype.kind == "c" else float) for v in (first, last)),
-                            num, endpoint)
-        values = cast(arrays.Array(exact), working)
-    else:
-        values = _interpolated(first, last, num, parts, endpoint)
-    if target.kind in "iu":
-        from fdl.numpy.arithmetic import floor
-
-        values = floor(values)
-    values = cast(values, target)
-    axis = axis_index("linspace", axis, values.type.ndim)
-    if axis:
-        from fdl.numpy.shape import moveaxis
-
-        values = moveaxis(values, 0, axis)
-    return (values, (last - first) / (parts or math.nan)) if retstep else values
-
-
-def _interpolated(first: Array, last: Array, num: int, parts: int, endpoint: bool) -> Array:
-    """`num` points of the straight line, the first and the last one exact."""
-    from fdl.numpy.shape import concatenate
-
-    shape = first.type.shape
-    ramp = cast(iota(np.dtype(np.int32), (num, *(1 for _ in shape)), 0), first.type.dtype) / max(parts, 1)
-    values = first[None] * (1 - ramp) + last[None] * ramp
-    if not endpoint or num < 2:
-        return values
-    return concatenate([values[:-1], last[None]], 0)
-
-
-def logspace(
-    start: ArrayLike,
-    stop: ArrayLike,
-    num: int = 50,
-    endpoint: bool = True,
-    base: ArrayLike = 10.0,
-    dtype: DTypeLike | None = None,
-    axis: int = 0,
-) -> Array:
-    """Powers of the base with exponents at equal distances.
-
-    >>> logspace(0, 2, 3)
-    Array([  1.,  10., 100.], dtype=float32)
-    """
-    from fdl.numpy.arithmetic import power
-
-    found = power(base, linspace(start, stop, num, endpoint, axis=axis))
-    return found if dtype is None else astype(found, dtype)
-
-
-def geomspace(
-    start: ArrayLike,
-    stop: ArrayLike,
-    num: int = 50,
-    endpoint: bool = True,
-    dtype: DTypeLike | None = None,
-    axis: int = 0,
-) -> Array:
-    """Numbers at equal ratios from start to stop, which have the same sign.
-
-    >>> geomspace(1.0, 4.0, 3)
-    Array([1., 2., 4.], dtype=float32)
-    """
-    from fdl.numpy.arithmetic import multiply
-    from fdl.numpy.arithmetic import sign as sign_of
-    from fdl.numpy.elementwise import exp, log
-
-    first, last = promote("geomspace", start, stop, to_inexact=True)
-    sign = sign_of(first)
-    found = sign * exp(linspace(log(multiply(first, sign)), log(multiply(last, sign)), num, endpoint, axis=axis))
-    return found if dtype is None else astype(found, dtype)
-
-
 def eye(
     N: int, M: int | None = None, k: int | ArrayLike = 0, dtype: DTypeLike | None = None, *, device: Any = None
 ) -> Array:
@@ -541,9 +387,7 @@ def stack_columns(columns: list[Array], like: Array) -> Array:
     return stack(columns, 1) if columns else zeros((like.type.shape[0], 0), like.type.dtype)
 
 
-def fromfunction(
-    function: Callable[..., Any], shape: Any, *, dtype: DTypeLike = float, **kwargs: Any
-) -> Array:
+def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: DTypeLike = float, **kwargs: Any) -> Array:
     """`function` of the coordinates of every element.
 
     Args:
@@ -579,7 +423,7 @@ def frombuffer(buffer: Any, dtype: DTypeLike = float, count: int = -1, offset: i
     return as_array(np.frombuffer(buffer, as_dtype(dtype), count, offset))
 
 
-def fromiter(iter: Any, dtype: DTypeLike, count: int = -1) -> Array:  # noqa: A002
+def fromiter(iter: Any, dtype: DTypeLike, count: int = -1) -> Array:
     """An array from the numbers of an iterable.
 
     >>> fromiter(range(3), int)

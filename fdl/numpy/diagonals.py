@@ -114,7 +114,7 @@ def diag_indices(n: int, ndim: int = 2) -> tuple[Array, ...]:
     >>> diag_indices(2)
     (Array([0, 1], dtype=int32), Array([0, 1], dtype=int32))
     """
-    from fdl.numpy.creation import arange
+    from fdl.numpy.ranges import arange
 
     return (arange(n, dtype=int),) * ndim
 

@@ -122,7 +122,9 @@ def write(
     except ValueError:
         fits = False
     if not fits:
-        raise ShapeError(f"x.at[...].{kind}: values of shape {values.type.shape} do not broadcast to {shape}, the shape indexed")
+        raise ShapeError(
+            f"x.at[...].{kind}: values of shape {values.type.shape} do not broadcast to {shape}, the shape indexed"
+        )
     values = expand_to(values, shape)
     if all(isinstance(p, (New, Range)) or isinstance(p.places, int) for p in parts) and all(
         abs(p.step) == 1 for p in parts if isinstance(p, Range)
@@ -264,31 +266,43 @@ class IndexedPart:
     def _write(self, kind: str, values: ArrayLike, indices_are_sorted: bool, unique_indices: bool, mode: Any) -> Array:
         return write(self._array, self._index, values, kind, mode, unique_indices, indices_are_sorted)
 
-    def set(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+    def set(
+        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
         """The elements replaced; of several values for one place, the last one stays."""
         return self._write("set", values, indices_are_sorted, unique_indices, mode)
 
-    def add(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+    def add(
+        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
         """The values added; all of them if a place comes several times."""
         return self._write("add", values, indices_are_sorted, unique_indices, mode)
 
-    def subtract(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+    def subtract(
+        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
         """The values subtracted."""
         from fdl.numpy.arithmetic import negative
 
         return self._write("add", negative(values), indices_are_sorted, unique_indices, mode)
 
-    def multiply(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+    def multiply(
+        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
         """The elements multiplied by the values."""
         return self._write("mul", values, indices_are_sorted, unique_indices, mode)
 
     mul = multiply
 
-    def min(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+    def min(
+        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
         """The smaller of element and value."""
         return self._write("min", values, indices_are_sorted, unique_indices, mode)
 
-    def max(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+    def max(
+        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
         """The larger of element and value."""
         return self._write("max", values, indices_are_sorted, unique_indices, mode)
 
@@ -297,14 +311,18 @@ class IndexedPart:
         ones = full_like(cast(self._array, dtype), 1)
         return write(ones, self._index, values, "mul", **options)
 
-    def divide(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+    def divide(
+        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
         """The elements divided by the values."""
         from fdl.numpy.arithmetic import divide
 
         options = {"mode": mode, "unique_indices": unique_indices, "indices_are_sorted": indices_are_sorted}
         return divide(self._array, self._factors(values, self._array.type.dtype, options))
 
-    def power(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+    def power(
+        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
         """The elements raised to the values."""
         from fdl.numpy.arithmetic import power
 
@@ -312,7 +330,12 @@ class IndexedPart:
         return power(self._array, self._factors(values, value("power", values).type.dtype, options))
 
     def apply(
-        self, func: Callable[[Any], Any], *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+        self,
+        func: Callable[[Any], Any],
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
     ) -> Array:
         """The elements replaced by `func` of them, once each."""
         old = self.get(mode=mode, indices_are_sorted=indices_are_sorted, unique_indices=unique_indices)

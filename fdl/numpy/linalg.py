@@ -65,7 +65,9 @@ def _matrices(name: str, a: ArrayLike, square: bool = False) -> Array:
     x = number(name, a)
     if x.type.ndim < 2 or (square and x.type.shape[-1] != x.type.shape[-2]):
         kind = "square matrices" if square else "matrices"
-        raise ShapeError(f"linalg.{name} needs {kind} of shape (..., {'n, n' if square else 'm, n'}), got shape {x.type.shape}")
+        raise ShapeError(
+            f"linalg.{name} needs {kind} of shape (..., {'n, n' if square else 'm, n'}), got shape {x.type.shape}"
+        )
     dtype = inexact(x.type.dtype)
     return cast(x, np.dtype(np.float32) if dtype.itemsize < 4 else dtype)
 
@@ -246,7 +248,9 @@ def solve(a: ArrayLike, b: ArrayLike) -> Array:
     x, y = promote("linalg.solve", x, b)
     vector = y.type.ndim == 1
     if not y.type.ndim or y.type.shape[-1 if vector else -2] != x.type.shape[-1]:
-        raise ShapeError(f"linalg.solve: a right-hand side of shape {y.type.shape} does not fit matrices {x.type.shape}")
+        raise ShapeError(
+            f"linalg.solve: a right-hand side of shape {y.type.shape} does not fit matrices {x.type.shape}"
+        )
     y = y[:, None] if vector else y
     lead = np.broadcast_shapes(x.type.shape[:-2], y.type.shape[:-2])
     x, y = (broadcast_to(v, lead + v.type.shape[-2:]) for v in (x, y))
@@ -500,7 +504,12 @@ def cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Array:
 
 
 def tensordot(
-    x1: ArrayLike, x2: ArrayLike, /, *, axes: Any = 2, precision: Any = None,
+    x1: ArrayLike,
+    x2: ArrayLike,
+    /,
+    *,
+    axes: Any = 2,
+    precision: Any = None,
     preferred_element_type: DTypeLike | None = None,
 ) -> Array:
     """The sum of products over chosen axes; see :func:`fdl.numpy.tensordot`.

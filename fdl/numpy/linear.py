@@ -35,9 +35,7 @@ def _differ(name: str, x: Array, y: Array, rule: str) -> ShapeError:
     )
 
 
-def dot(
-    a: ArrayLike, b: ArrayLike, *, precision: Any = None, preferred_element_type: DTypeLike | None = None
-) -> Array:
+def dot(a: ArrayLike, b: ArrayLike, *, precision: Any = None, preferred_element_type: DTypeLike | None = None) -> Array:
     """The sum of products over the last axis of `a` and the second to last (of a vector: the only) axis of `b`.
 
     Args:
@@ -60,8 +58,8 @@ def dot(
         return product if preferred_element_type is None else cast(product, as_dtype(preferred_element_type))
     axis = max(y.type.ndim - 2, 0)
     if x.type.shape[-1] != y.type.shape[axis]:
-        rule = f"the last axis of the first ({x.type.shape[-1]}) must equal axis {axis} of the second ({y.type.shape[axis]})"
-        raise _differ("dot", x, y, rule)
+        extents = f"({x.type.shape[-1]}) must equal axis {axis} of the second ({y.type.shape[axis]})"
+        raise _differ("dot", x, y, f"the last axis of the first {extents}")
     return contract(x, y, ((x.type.ndim - 1,), (axis,)), dtype=preferred_element_type)
 
 
@@ -134,7 +132,12 @@ def vdot(
 
 
 def vecdot(
-    x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1, precision: Any = None,
+    x1: ArrayLike,
+    x2: ArrayLike,
+    /,
+    *,
+    axis: int = -1,
+    precision: Any = None,
     preferred_element_type: DTypeLike | None = None,
 ) -> Array:
     """Scalar products along an axis, the first operand conjugated; other axes broadcast.
@@ -257,7 +260,9 @@ def kron(a: ArrayLike, b: ArrayLike) -> Array:
     x, y = promote("kron", a, b)
     count = max(x.type.ndim, y.type.ndim)
     x_shape, y_shape = ((1,) * (count - v.type.ndim) + v.type.shape for v in (x, y))
-    spread = reshape(x, tuple(n for m in x_shape for n in (m, 1))) * reshape(y, tuple(n for m in y_shape for n in (1, m)))
+    spread = reshape(x, tuple(n for m in x_shape for n in (m, 1))) * reshape(
+        y, tuple(n for m in y_shape for n in (1, m))
+    )
     return reshape(spread, tuple(m * n for m, n in zip(x_shape, y_shape, strict=True)))
 
 

@@ -7,8 +7,9 @@ import numpy as np
 from fdl.dtypes import result_type
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, cast, number, promote, value
-from fdl.numpy.creation import arange, asarray, ones, vander, zeros, zeros_like
+from fdl.numpy.creation import asarray, eye, ones, vander, zeros, zeros_like
 from fdl.numpy.elementwise import sqrt
+from fdl.numpy.ranges import arange
 from fdl.numpy.shape import atleast_1d, concatenate, stack
 
 
@@ -162,7 +163,6 @@ def roots(p: ArrayLike, *, strip_zeros: bool = True) -> Array:
     >>> roots(array([1.0, -3.0, 2.0])).real.sort()
     Array([1., 2.], dtype=float32)
     """
-    from fdl.numpy.creation import eye
     from fdl.numpy.linalg import eigvals
 
     (x,) = promote("roots", p, to_inexact=True)

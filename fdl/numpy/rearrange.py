@@ -147,9 +147,7 @@ def tile(A: ArrayLike, reps: Any) -> Array:
     return reshape(repeated, tuple(c * n for c, n in zip(counts, shape, strict=True)))
 
 
-def repeat(
-    a: ArrayLike, repeats: Any, axis: int | None = None, *, total_repeat_length: int | None = None
-) -> Array:
+def repeat(a: ArrayLike, repeats: Any, axis: int | None = None, *, total_repeat_length: int | None = None) -> Array:
     """Every element repeated.
 
     Args:
@@ -366,7 +364,10 @@ def meshgrid(*xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: 
     shape = [0] * count
     for p, v in zip(place, vectors, strict=True):
         shape[p] = v.type.size
-    thin = [reshape(v, tuple(v.type.size if i == p else 1 for i in range(count))) for p, v in zip(place, vectors, strict=True)]
+    thin = [
+        reshape(v, tuple(v.type.size if i == p else 1 for i in range(count)))
+        for p, v in zip(place, vectors, strict=True)
+    ]
     return thin if sparse else [expand_to(t, shape) for t in thin]
 
 

@@ -74,7 +74,7 @@ def _accumulated(
     return result
 
 
-def sum(  # noqa: A001
+def sum(
     a: ArrayLike,
     axis: Axis = None,
     dtype: DTypeLike | None = None,
@@ -103,9 +103,7 @@ def sum(  # noqa: A001
     Array([4, 6], dtype=int32)
     """
     no_out("sum", out)
-    return _accumulated(
-        "sum", reduce.sum_, "add", 0, a, axis, dtype, keepdims, initial, where, promote_integers
-    )
+    return _accumulated("sum", reduce.sum_, "add", 0, a, axis, dtype, keepdims, initial, where, promote_integers)
 
 
 def prod(
@@ -124,9 +122,7 @@ def prod(
     Array(6, dtype=int32)
     """
     no_out("prod", out)
-    return _accumulated(
-        "prod", reduce.prod_, "multiply", 1, a, axis, dtype, keepdims, initial, where, promote_integers
-    )
+    return _accumulated("prod", reduce.prod_, "multiply", 1, a, axis, dtype, keepdims, initial, where, promote_integers)
 
 
 def _extremum(
@@ -156,7 +152,7 @@ def _extremum(
     return cast(result, dtype)
 
 
-def max(  # noqa: A001
+def max(
     a: ArrayLike,
     axis: Axis = None,
     out: None = None,
@@ -184,7 +180,7 @@ def max(  # noqa: A001
     return _extremum("max", a, axis, keepdims, initial, where)
 
 
-def min(  # noqa: A001
+def min(
     a: ArrayLike,
     axis: Axis = None,
     out: None = None,
@@ -222,7 +218,7 @@ def _truth(name: str, reduction: Any, neutral: bool, a: ArrayLike, axis: Axis, k
     return kept(reduction(x, axes), x.type.shape, axes, keepdims)
 
 
-def all(  # noqa: A001
+def all(
     a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: ArrayLike | None = None
 ) -> Array:
     """Whether all elements are true, or not zero.
@@ -241,7 +237,7 @@ def all(  # noqa: A001
     return _truth("all", reduce.all_, True, a, axis, keepdims, where)
 
 
-def any(  # noqa: A001
+def any(
     a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: ArrayLike | None = None
 ) -> Array:
     """Whether any element is true, or not zero; arguments as for :func:`all`.
@@ -401,7 +397,11 @@ def diff(
 
     def beside(part: ArrayLike) -> Array:
         part = value("diff", part)
-        return part if part.type.ndim else expand_to(part, tuple(1 if i == axis else m for i, m in enumerate(x.type.shape)))
+        return (
+            part
+            if part.type.ndim
+            else expand_to(part, tuple(1 if i == axis else m for i, m in enumerate(x.type.shape)))
+        )
 
     parts = [beside(p) for p in (prepend,) if p is not None] + [x] + [beside(p) for p in (append,) if p is not None]
     x = concatenate(parts, axis)

@@ -234,9 +234,7 @@ def _without(x: Array, axis: int) -> tuple[int, ...]:
     return x.type.shape[:axis] + x.type.shape[axis + 1 :]
 
 
-def put(
-    a: ArrayLike, ind: ArrayLike, v: ArrayLike, mode: str | None = None, *, inplace: bool = True
-) -> Array:
+def put(a: ArrayLike, ind: ArrayLike, v: ArrayLike, mode: str | None = None, *, inplace: bool = True) -> Array:
     """A copy of `a` with elements of its flattened form replaced.
 
     Args:

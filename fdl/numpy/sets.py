@@ -84,10 +84,7 @@ def unique(
     order = _row_order(rows)
     ordered = rows[order]
     first = _starts(ordered, equal_nan)
-    if size is None:
-        places = nonzero(first)[0]
-    else:
-        places = nonzero(first, size=operator.index(size), fill_value=count)[0]
+    places = nonzero(first)[0] if size is None else nonzero(first, size=operator.index(size), fill_value=count)[0]
     values = take(ordered, places, 0, mode="clip")
     if size is not None and count:
         missing = (places >= count)[:, None]
@@ -104,7 +101,9 @@ def unique(
         inverse = _zeros(count).at[order].set(cast(group, default_dtype(int)))
         results.append(reshape(inverse, shape) if axis is None else inverse)
     if return_counts:
-        ends = concatenate([places[1:], asarray([count])]) if size is None else concatenate([places, asarray([count])])[1:]
+        ends = (
+            concatenate([places[1:], asarray([count])]) if size is None else concatenate([places, asarray([count])])[1:]
+        )
         results.append(cast(ends - places, default_dtype(int)))
     return results[0] if len(results) == 1 else tuple(results)
 
@@ -119,7 +118,9 @@ def _row_order(rows: Array) -> Array:
     columns = rows.type.shape[1]
     if columns == 1:
         return argsort(rows[:, 0])
-    return lexsort([rows[:, i] for i in range(columns - 1, -1, -1)]) if columns else asarray(np.arange(rows.type.shape[0]))
+    return (
+        lexsort([rows[:, i] for i in range(columns - 1, -1, -1)]) if columns else asarray(np.arange(rows.type.shape[0]))
+    )
 
 
 def _starts(ordered: Array, equal_nan: bool) -> Array:
@@ -174,7 +175,11 @@ def unique_all(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLik
 
 
 def isin(
-    element: ArrayLike, test_elements: ArrayLike, assume_unique: bool = False, invert: bool = False, *,
+    element: ArrayLike,
+    test_elements: ArrayLike,
+    assume_unique: bool = False,
+    invert: bool = False,
+    *,
     method: str = "auto",
 ) -> Array:
     """Whether each element occurs among the test elements.
@@ -215,7 +220,11 @@ def _selected(values: Array, keep: Array, size: int | None, fill_value: ArrayLik
 
 
 def setdiff1d(
-    ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, *, size: int | None = None,
+    ar1: ArrayLike,
+    ar2: ArrayLike,
+    assume_unique: bool = False,
+    *,
+    size: int | None = None,
     fill_value: ArrayLike | None = None,
 ) -> Array:
     """The distinct elements of the first array that the second lacks.
@@ -240,7 +249,11 @@ def setdiff1d(
 
 
 def setxor1d(
-    ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, *, size: int | None = None,
+    ar1: ArrayLike,
+    ar2: ArrayLike,
+    assume_unique: bool = False,
+    *,
+    size: int | None = None,
     fill_value: ArrayLike | None = None,
 ) -> Array:
     """The distinct elements of exactly one of two arrays.
@@ -255,8 +268,13 @@ def setxor1d(
 
 
 def intersect1d(
-    ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, return_indices: bool = False, *,
-    size: int | None = None, fill_value: ArrayLike | None = None,
+    ar1: ArrayLike,
+    ar2: ArrayLike,
+    assume_unique: bool = False,
+    return_indices: bool = False,
+    *,
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
 ) -> Any:
     """The distinct elements of both arrays.
 

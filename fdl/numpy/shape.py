@@ -1,5 +1,6 @@
 """Changing the shape: reshape, transpose, broadcast, join, split."""
 
+import itertools
 import operator
 from collections.abc import Sequence
 from math import prod
@@ -342,7 +343,9 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: DTypeLike | None = Non
         items, axis = [ravel(x) for x in items], 0
     axis = axis_index("concatenate", axis, items[0].type.ndim)
     shapes = [x.type.shape for x in items]
-    if any(s[:axis] + s[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :] or len(s) != len(shapes[0]) for s in shapes):
+    if any(
+        s[:axis] + s[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :] or len(s) != len(shapes[0]) for s in shapes
+    ):
         shown = " and ".join(map(str, dict.fromkeys(shapes)))
         raise ShapeError(f"concatenate: shapes {shown} must be equal except along axis {axis}")
     return items[0] if len(items) == 1 else slicing.concatenate(items, axis)
@@ -490,7 +493,7 @@ def _split(name: str, ary: ArrayLike, sections: Any, axis: int, even: bool) -> l
         bounds = np.cumsum([0] + [small + 1] * longer + [small] * (count - longer)).tolist()
     else:
         bounds = [0, *(slice(int(i)).indices(extent)[1] for i in sections), extent]
-    return [_between(x, axis, a, max(a, b)) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [_between(x, axis, a, max(a, b)) for a, b in itertools.pairwise(bounds)]
 
 
 def split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array]:

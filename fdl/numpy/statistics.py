@@ -101,7 +101,8 @@ def average(
         axes = axis_tuple("average", axis, x.type.ndim)
         if w.type.shape != x.type.shape:
             if w.type.ndim != len(axes) or axis is None or w.type.shape != tuple(x.type.shape[i] for i in axes):
-                raise ShapeError(f"average: weights of shape {w.type.shape} do not fit {x.type.shape} along axis={axis}")
+                shapes = f"{w.type.shape} do not fit {x.type.shape}"
+                raise ShapeError(f"average: weights of shape {shapes} along axis={axis}")
             order = np.argsort(axes)
             w = transpose(w, tuple(int(i) for i in order))
             w = reshape(w, tuple(n if i in axes else 1 for i, n in enumerate(x.type.shape)))
@@ -188,7 +189,7 @@ _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
 def _quantile(
-    name: str, a: ArrayLike, q: ArrayLike, axis: Axis, method: str, keepdims: bool, skip_nan: bool, out: Any, overwrite: bool
+    name: str, a: ArrayLike, q: ArrayLike, axis: Axis, method: str, keepdims: bool, skip_nan: bool, out: Any
 ) -> Array:
     no_out(name, out)
     if method not in _METHODS:
@@ -205,10 +206,7 @@ def _quantile(
     if not x.type.shape[-1]:
         raise ShapeError(f"{name} of no elements: shape {shape} over axis={axis}")
     result = _interpolate(sort(x), x, q, method, skip_nan)
-    if q.type.ndim:
-        result = moveaxis(result, -1, 0)
-    else:
-        result = result[..., 0]
+    result = moveaxis(result, -1, 0) if q.type.ndim else result[..., 0]
     if not keepdims:
         return result
     ones = tuple(1 if i in axes else n for i, n in enumerate(shape))
@@ -271,7 +269,7 @@ def quantile(
     >>> quantile(array([1.0, 2.0, 3.0, 4.0]), 0.5)
     Array(2.5, dtype=float32)
     """
-    return _quantile("quantile", a, q, axis, method, keepdims, False, out, overwrite_input)
+    return _quantile("quantile", a, q, axis, method, keepdims, False, out)
 
 
 def nanquantile(
@@ -288,7 +286,7 @@ def nanquantile(
     >>> nanquantile(array([1.0, float("nan"), 3.0]), 0.5)
     Array(2., dtype=float32)
     """
-    return _quantile("nanquantile", a, q, axis, method, keepdims, True, out, overwrite_input)
+    return _quantile("nanquantile", a, q, axis, method, keepdims, True, out)
 
 
 def _share(q: ArrayLike) -> Array:
@@ -310,7 +308,7 @@ def percentile(
     >>> percentile(array([1.0, 2.0, 3.0]), 50)
     Array(2., dtype=float32)
     """
-    return _quantile("percentile", a, _share(q), axis, method, keepdims, False, out, overwrite_input)
+    return _quantile("percentile", a, _share(q), axis, method, keepdims, False, out)
 
 
 def nanpercentile(
@@ -327,7 +325,7 @@ def nanpercentile(
     >>> nanpercentile(array([1.0, float("nan"), 3.0]), 50)
     Array(2., dtype=float32)
     """
-    return _quantile("nanpercentile", a, _share(q), axis, method, keepdims, True, out, overwrite_input)
+    return _quantile("nanpercentile", a, _share(q), axis, method, keepdims, True, out)
 
 
 def median(
@@ -338,7 +336,7 @@ def median(
     >>> median(array([3.0, 1.0, 2.0]))
     Array(2., dtype=float32)
     """
-    return _quantile("median", a, 0.5, axis, "midpoint", keepdims, False, out, overwrite_input)
+    return _quantile("median", a, 0.5, axis, "midpoint", keepdims, False, out)
 
 
 def nanmedian(
@@ -349,7 +347,7 @@ def nanmedian(
     >>> nanmedian(array([3.0, float("nan"), 2.0]))
     Array(2.5, dtype=float32)
     """
-    return _quantile("nanmedian", a, 0.5, axis, "midpoint", keepdims, True, out, overwrite_input)
+    return _quantile("nanmedian", a, 0.5, axis, "midpoint", keepdims, True, out)
 
 
 def cov(
@@ -406,9 +404,7 @@ def cov(
     return reshape(result, ()) if result.type.shape == (1, 1) else result
 
 
-def corrcoef(
-    x: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True, dtype: DTypeLike | None = None
-) -> Array:
+def corrcoef(x: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True, dtype: DTypeLike | None = None) -> Array:
     """Pearson's correlation coefficients; arguments as for :func:`cov`.
 
     >>> corrcoef(array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]))
