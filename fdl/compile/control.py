@@ -14,7 +14,7 @@ from fdl.compile.fuse import is_nothing
 from fdl.compile.inline import inline
 from fdl.compile.simplify import simplify
 from fdl.compile.values import I8, I64, POINTER, Value
-from fdl.core.program import Program
+from fdl.core.program import Program, subprograms
 from fdl.core.types import TensorType
 from fdl.dtypes import bool_, int64
 
@@ -85,11 +85,23 @@ def emit_cond(emitter: Any, step: SingleStep) -> None:
     switch = build.ir.switch(index.ir, blocks[last])
     for number, block in enumerate(blocks[:last]):
         switch.add_case(ir.Constant(index.ir.type, number), block)
-    for plan, block in zip(step.plans, blocks, strict=True):
+    for number, (plan, block) in enumerate(zip(step.plans, blocks, strict=True)):
         build.ir.position_at_end(block)
-        emitter.emission.plan(plan, inputs, outputs, arena)
+        emitter.emission.plan(plan, inputs, outputs, arena, _path(emitter, step, number))
         build.ir.branch(after)
     build.ir.position_at_end(after)
+
+
+def _path(emitter: Any, step: SingleStep, number: int) -> tuple[Any, ...]:
+    """How to find the Program of one of the plans of a step: pairs of an equation and a Program that it holds."""
+    return (*emitter.path, (emitter.place(step), number))
+
+
+def find_equation(program: Program, path: tuple[Any, ...]) -> Any:
+    """The equation at a path in a prepared Program."""
+    for place, number in path[:-1]:
+        program = prepared(list(subprograms(program.equations[place].operation))[number])
+    return program.equations[path[-1]]
 
 
 class _Carry:
@@ -148,7 +160,7 @@ def emit_scan(emitter: Any, step: SingleStep) -> None:
         now, following = carry.read()
         slices = [_slice(build, p, number, v.type) for p, v in zip(sources, scanned, strict=True)]
         written = [_slice(build, p, number, v.type) for p, v in zip(targets, stacks, strict=True)]
-        emitter.emission.plan(plan, [*fixed, *now, *slices], [*following, *written], arena)
+        emitter.emission.plan(plan, [*fixed, *now, *slices], [*following, *written], arena, _path(emitter, step, 0))
         carry.swap(now, following)
 
 
@@ -168,9 +180,9 @@ def emit_while(emitter: Any, step: SingleStep) -> None:
     verdict = build.stack_slot(I64)
     with build.while_() as loop:
         now, following = carry.read()
-        emitter.emission.plan(condition, [*test_constants, *now], [verdict], test_arena)
+        emitter.emission.plan(condition, [*test_constants, *now], [verdict], test_arena, _path(emitter, step, 0))
         loop.proceed_if(build.load(verdict, bool_))
-        emitter.emission.plan(body, [*body_constants, *now], following, body_arena)
+        emitter.emission.plan(body, [*body_constants, *now], following, body_arena, _path(emitter, step, 1))
         carry.swap(now, following)
     carry.deliver()
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.affine import strides
 from fdl.compile.buffers import LoopsStep, Plan, SingleStep, Slot
 from fdl.compile.build import Build, new_function
 from fdl.compile.fuse import View
@@ -19,19 +18,9 @@ from fdl.compile.nest import NestEmitter
 from fdl.compile.target import Target
 from fdl.compile.values import I8, I32, I64, POINTER, Value
 from fdl.core.program import Literal, Var
-from fdl.core.types import TensorType
 
 #: The exported function.
 ENTRY = "run"
-
-
-class HostCall:
-    """A call of Python from native code: which operation, on operands and results laid out how."""
-
-    def __init__(self, operation: Any, operands: Sequence[View], results: Sequence[TensorType]) -> None:
-        self.operation = operation
-        self.operands = [(v.type.shape, v.type.dtype, v.strides) for v in operands]
-        self.results = [(t.shape, t.dtype, strides(t.shape)) for t in results]
 
 
 class Emission:
@@ -41,7 +30,7 @@ class Emission:
         module: the module.
         target: the processor.
         constants: arrays that the code reads.
-        hosts: host calls by number.
+        hosts: for each host call the place of its equation, and the strides of its operands.
         scratch_bytes: memory that kernels need at once.
     """
 
@@ -50,7 +39,7 @@ class Emission:
         self.module = ir.Module("program")
         self.inputs, self.outputs = inputs, outputs
         self.constants: list[np.ndarray] = []
-        self.hosts: list[HostCall] = []
+        self.hosts: list[Any] = []
         self.scratch_bytes = 0
         self._constant_numbers: dict[Any, int] = {}
         self._functions: dict[str, Any] = {}
@@ -93,9 +82,11 @@ class Emission:
         self.scratch_bytes = max(self.scratch_bytes, size)
         return self.scratch
 
-    def plan(self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any) -> None:
-        """Emit the steps of a plan on pointers to its inputs, outputs and arena."""
-        PlanEmitter(self, plan, inputs, outputs, arena).emit()
+    def plan(
+        self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any, path: tuple[Any, ...] = ()
+    ) -> None:
+        """Emit the steps of a plan on pointers to its inputs, outputs and arena; `path` leads to its Program."""
+        PlanEmitter(self, plan, inputs, outputs, arena, path).emit()
 
     def finish(self) -> ir.Module:
         """Return from the function; the module."""
@@ -106,8 +97,10 @@ class Emission:
 class PlanEmitter:
     """Emits the steps of one plan."""
 
-    def __init__(self, emission: Emission, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any) -> None:
-        self.emission, self.given = emission, plan
+    def __init__(
+        self, emission: Emission, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any, path: tuple[Any, ...]
+    ) -> None:
+        self.emission, self.given, self.path = emission, plan, path
         self.inputs, self.outputs, self.arena = inputs, outputs, arena
         self.constants = dict(plan.program.constants)
         self.build = emission.build
@@ -173,11 +166,15 @@ class PlanEmitter:
         function = self.emission.shared(loops.key(lambda var: order[slots[var]]), make)
         self.build.call_function(function, [self.pointer(var) for var in operands.values()])
 
+    def place(self, step: SingleStep) -> int:
+        """The number of the equation of a step."""
+        return self.given.program.equations.index(step.equation)
+
     def host(self, step: SingleStep) -> None:
         """Call Python for a step."""
         emission, build = self.emission, self.build
         number = len(emission.hosts)
-        emission.hosts.append(HostCall(step.equation.operation, step.views, [v.type for v in step.outputs]))
+        emission.hosts.append(((*self.path, self.place(step)), tuple(v.strides for v in step.views)))
         pointers = [self.first(v) for v in step.views] + [self.pointer(v) for v in step.outputs]
         table = build.stack_slot(POINTER, max(len(pointers), 1))
         for n, pointer in enumerate(pointers):

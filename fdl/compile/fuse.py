@@ -292,7 +292,11 @@ class Schedule:
             root = self.root(atom)
             if isinstance(root, Literal) or root in taken or self.home[root] == -1:
                 root = Var(atom.type)
-                self.place_in_nest(_CopyEquation((atom,), (root,)))
+                copy = _CopyEquation((atom,), (root,))
+                if carrier(atom.type.dtype) is None or is_nothing(copy):
+                    self.append(Single(copy))
+                else:
+                    self.place_in_nest(copy)
             taken.add(root)
             found.append(root)
         return found

@@ -1,8 +1,9 @@
 """Inlining: operations that compute a Program are replaced by its equations."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any
 
 from fdl.control.call import Remat
 from fdl.core.program import Atom, Equation, Literal, Program, Var
@@ -21,7 +22,7 @@ class Step(Equation):
 
 
 def inline(program: Program) -> Program:
-    """`program` with calls, custom derivative rules and checkpoints replaced by what they compute."""
+    """`program` with calls, custom derivative rules and checkpoints replaced by what they compute, on all levels."""
     return _Inliner().run(program)
 
 
@@ -48,10 +49,22 @@ class _Inliner:
             if inner is None:
                 outputs = tuple(Var(v.type) for v in equation.outputs)
                 names.update(zip(equation.outputs, outputs, strict=True))
-                yield Step(equation.operation, inputs, outputs, equation.source, scope)
+                yield Step(_inside(equation.operation), inputs, outputs, equation.source, scope)
                 continue
             inner_names: dict[Var, Atom] = dict(zip(inner.inputs, inputs, strict=True))
             inner_scope = next(self.scopes) if isinstance(equation.operation, Remat) else scope
             yield from self.expand(inner, inner_names, inner_scope)
             found = (a if isinstance(a, Literal) else inner_names[a] for a in inner.outputs)
             names.update(zip(equation.outputs, found, strict=True))
+
+
+def _inside(operation: Any) -> Any:
+    """`operation` with the Programs that it holds inlined."""
+    changed: dict[str, Any] = {}
+    for name in operation.__dataclass_fields__:
+        value = getattr(operation, name)
+        if isinstance(value, Program):
+            changed[name] = inline(value)
+        elif isinstance(value, tuple) and value and all(isinstance(v, Program) for v in value):
+            changed[name] = tuple(map(inline, value))
+    return replace(operation, **changed) if changed else operation

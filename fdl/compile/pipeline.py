@@ -1,34 +1,62 @@
 """The compiler: inline, simplify, fuse, place, emit; and the caches in front of it."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
-from collections.abc import Sequence
 
 import numpy as np
 
+from fdl.compile.archive import Archive, constant_bytes
 from fdl.compile.buffers import make_plan
-from fdl.compile.emit import ENTRY, Emission
-from fdl.compile.control import prepared
-from fdl.compile.machine import compile_object, load_objects
-from fdl.compile.runtime import Executable
+from fdl.compile.cache import default_cache
+from fdl.compile.control import find_equation, prepared
+from fdl.compile.emit import Emission
+from fdl.compile.inline import inline
+from fdl.compile.machine import compile_object, content_key
+from fdl.compile.runtime import Executable, HostCall
 from fdl.compile.target import host_target
-from fdl.core.program import Program, Var
+from fdl.core.program import Equation, Program, Var
 from fdl.core.types import TensorType
 
 
 class Compiled:
-    """A Program as one native function."""
+    """A Program as one native function.
 
-    def __init__(self, program: Program, donate: tuple[bool, ...] = ()) -> None:
-        self.program, self.donate = program, donate
-        self._executable = build_executable(program, donate)
+    Args:
+        program: what to compute.
+        donate: which inputs' memory may be overwritten.
+        archive: the machine code, if it is there already.
+    """
+
+    def __init__(self, program: Program, donate: tuple[bool, ...], archive: Archive) -> None:
+        self.program, self.donate, self.archive = program, donate, archive
+        hosts = []
+        if archive.hosts:
+            whole = prepared(program)
+            hosts = [HostCall(find_equation(whole, path), steps) for path, steps in archive.hosts]
+        self._executable = Executable(archive, program.output_types, hosts)
+        #: ``run(arrays) -> results``: NumPy arrays of the input types, any strides; results are new arrays, except that
+        #: donated inputs' memory may be returned.
         self.run = self._executable.run
 
     def __reduce__(self) -> Any:
-        return compile_program, (self.program, self.donate)
+        return restore, (self.program, self.donate, _cache_key(self.program, self.donate), self.archive.pack())
 
 
-def build_executable(program: Program, donate: tuple[bool, ...]) -> Executable:
+def restore(program: Program, donate: tuple[bool, ...], key: str, data: bytes) -> Compiled:
+    """What was pickled; compiled anew if this processor or version is another one."""
+    if key == _cache_key(program, donate):
+        default_cache().put(key, data)
+    return compile_program(program, donate)
+
+
+def _cache_key(program: Program, donate: tuple[bool, ...]) -> str:
+    # Custom derivative rules, which hold Python functions, are gone once they are inlined: the hash is the same in
+    # every process.
+    return content_key(f"{inline(program).digest.hex()} {donate}", host_target())
+
+
+def build_archive(program: Program, donate: tuple[bool, ...]) -> Archive:
     """Compile a Program."""
     plan = make_plan(prepared(program), donate)
     target = host_target()
@@ -39,29 +67,31 @@ def build_executable(program: Program, donate: tuple[bool, ...]) -> Executable:
         [emission.output(n) for n in range(len(program.outputs))],
         emission.arena,
     )
-    library = load_objects([compile_object(emission.finish(), target)], [ENTRY])
-    return Executable(
-        library,
-        library.addresses[ENTRY],
-        program.input_types,
-        program.output_types,
-        emission.constants,
-        emission.hosts,
+    return Archive(
+        compile_object(emission.finish(), target),
+        constant_bytes(emission.constants),
+        tuple(emission.hosts),
         plan.arena_bytes,
         emission.scratch_bytes,
-        plan.reused,
+        tuple(plan.reused.items()),
     )
 
 
 @lru_cache(maxsize=512)
 def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> Compiled:
-    """The native function of a Program, made once for equal Programs.
+    """The native function of a Program, made once for equal Programs, with machine code kept on disk.
 
     Args:
         program: what to compute.
         donate: which inputs' memory may be overwritten and returned; none by default.
     """
-    return Compiled(program, donate)
+    key = _cache_key(program, donate)
+    found = default_cache().get(key)
+    if found is not None:
+        return Compiled(program, donate, Archive.unpack(found))
+    archive = build_archive(program, donate)
+    default_cache().put(key, archive.pack())
+    return Compiled(program, donate, archive)
 
 
 def run_heavy(operation: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -71,8 +101,6 @@ def run_heavy(operation: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 @lru_cache(maxsize=1024)
 def _single(operation: Any, types: tuple[TensorType, ...]) -> Compiled:
-    from fdl.core.program import Equation
-
     inputs = tuple(Var(t) for t in types)
     result = operation.result(*types)
     outputs = tuple(Var(t) for t in (result if operation.multiple else (result,)))

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fdl.compile.machine import Library
+from fdl.compile.affine import strides
+from fdl.compile.archive import Archive
+from fdl.compile.emit import ENTRY
+from fdl.compile.machine import load_objects
 from fdl.core.interpret import evaluate
 from fdl.core.types import TensorType
 
@@ -43,36 +46,33 @@ class Workspace(threading.local):
 _workspace = Workspace()
 
 
+class HostCall:
+    """A call of Python from native code: an equation, whose operands have the given strides."""
+
+    def __init__(self, equation: Any, operand_strides: Sequence[tuple[int, ...]]) -> None:
+        self.operation = equation.operation
+        types = [a.type for a in equation.inputs]
+        self.operands = [(t.shape, t.dtype, s) for t, s in zip(types, operand_strides, strict=True)]
+        self.results = [(v.type.shape, v.type.dtype, strides(v.type.shape)) for v in equation.outputs]
+
+
 class Executable:
     """Machine code with what it needs to be called.
 
     Args:
-        library: the loaded code.
-        entry: address of the function.
-        input_types, output_types: of the Program.
-        constants: arrays that the code reads.
+        archive: the code.
+        output_types: of the Program.
         hosts: host calls by number.
-        arena_bytes, scratch_bytes: memory to work in.
-        reused: which output is returned in the memory of which (donated) input.
     """
 
-    def __init__(
-        self,
-        library: Library,
-        entry: int,
-        input_types: Sequence[TensorType],
-        output_types: Sequence[TensorType],
-        constants: Sequence[np.ndarray],
-        hosts: Sequence[Any],
-        arena_bytes: int,
-        scratch_bytes: int,
-        reused: dict[int, int],
-    ) -> None:
-        self._library, self._function = library, _RUN(entry)
-        self._input_types, self._output_types = tuple(input_types), tuple(output_types)
-        self._constants, self._hosts = [np.ascontiguousarray(c) for c in constants], hosts
+    def __init__(self, archive: Archive, output_types: Sequence[TensorType], hosts: Sequence[HostCall]) -> None:
+        self._library = load_objects([archive.code], [ENTRY])
+        self._function = _RUN(self._library.addresses[ENTRY])
+        self._output_types, self._hosts = tuple(output_types), hosts
+        self._constants = [_aligned(c) for c in archive.constants]
         self._constant_pointers = [c.ctypes.data for c in self._constants]
-        self._arena_bytes, self._scratch_bytes, self._reused = arena_bytes, scratch_bytes, reused
+        self._arena_bytes, self._scratch_bytes = archive.arena_bytes, archive.scratch_bytes
+        self._reused = dict(archive.reused)
         self._callback = _HOST(self._call_host)
         self._callback_pointer = ctypes.cast(self._callback, ctypes.c_void_p).value if hosts else 0
         self._raised = threading.local()
@@ -117,6 +117,15 @@ class Executable:
             self._raised.error = error
             return RAISED
         return 0
+
+
+def _aligned(data: bytes) -> np.ndarray:
+    """A copy of `data` at a multiple of 64."""
+    memory = np.empty(len(data) + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    found = memory[start : start + len(data)]
+    found[:] = np.frombuffer(data, np.uint8)
+    return found
 
 
 def _view(address: int, shape: tuple[int, ...], dtype: np.dtype, steps: tuple[int, ...]) -> np.ndarray:

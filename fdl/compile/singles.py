@@ -5,7 +5,7 @@ from typing import Any
 
 from fdl.compile import control
 from fdl.compile.affine import strides
-from fdl.compile.buffers import SingleStep
+from fdl.compile.buffers import SingleStep, nbytes
 from fdl.compile.canonical import PRODUCT, features_last
 from fdl.compile.fuse import View, is_nothing
 from fdl.compile.kernels import contract, conv, moves, scans
@@ -63,8 +63,15 @@ def emit_convolution(emitter: Any, step: SingleStep) -> bool:
     return True
 
 
+def emit_copy(emitter: Any, step: SingleStep) -> bool:
+    """Bytes as they are."""
+    emitter.copy(emitter.first(step.views[0]), emitter.pointer(step.outputs[0]), nbytes(step.outputs[0].type))
+    return True
+
+
 #: By the name or the family of an operation; a kernel returns False if it does not take the operands.
 KERNELS = {
+    "copy": emit_copy,
     "contract": emit_product,
     "conv": emit_convolution,
     "concatenate": moves.emit_concatenate,

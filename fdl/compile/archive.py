@@ -1,0 +1,65 @@
+"""A compiled program as bytes: machine code and what is needed to call it, for the disk cache and for other processes.
+
+The layout is a line of JSON, the bytes of the constants, the object file. Reading it runs no code; host calls are
+found again in the Program by their place.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What is known of a compiled program apart from the Program itself.
+
+    Attributes:
+        code: relocatable object file.
+        constants: the bytes of the arrays that it reads.
+        hosts: for each host call where its equation is in the prepared Program, and the strides of its operands.
+        arena_bytes, scratch_bytes: memory it works in.
+        reused: pairs of an output and the donated input whose memory it takes.
+    """
+
+    code: bytes
+    constants: tuple[bytes, ...]
+    hosts: tuple[tuple[Any, Any], ...]
+    arena_bytes: int
+    scratch_bytes: int
+    reused: tuple[tuple[int, int], ...]
+
+    def pack(self) -> bytes:
+        """All of it as bytes."""
+        header = {
+            "constants": [len(c) for c in self.constants],
+            "hosts": self.hosts,
+            "arena": self.arena_bytes,
+            "scratch": self.scratch_bytes,
+            "reused": self.reused,
+        }
+        return b"".join([json.dumps(header).encode(), b"\n", *self.constants, self.code])
+
+    @staticmethod
+    def unpack(data: bytes) -> "Archive":
+        """The inverse of `pack`."""
+        line, _, rest = data.partition(b"\n")
+        header = json.loads(line)
+        constants, start = [], 0
+        for size in header["constants"]:
+            constants.append(rest[start : start + size])
+            start += size
+        hosts = tuple((tuple(map(_tuple, path)), tuple(map(tuple, steps))) for path, steps in header["hosts"])
+        reused = tuple(map(tuple, header["reused"]))
+        return Archive(rest[start:], tuple(constants), hosts, header["arena"], header["scratch"], reused)  # type: ignore[arg-type]
+
+
+def _tuple(item: Any) -> Any:
+    return tuple(item) if isinstance(item, list) else item
+
+
+def constant_bytes(arrays: Sequence[np.ndarray]) -> tuple[bytes, ...]:
+    """The bytes of arrays in row-major order."""
+    return tuple(np.ascontiguousarray(a).tobytes() for a in arrays)
