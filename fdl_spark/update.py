@@ -1,5 +1,5 @@
 """The optimizer's step on one flat vector of parameters, whole or a slice of it."""
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -40,8 +40,16 @@ class Update:
         Returns:
           The new parameters and the new leaves.
         """
-        updated, leaves = self._step(flat, gradient, leaves)
+        updated, leaves = self._compiled(flat, gradient, leaves)
         return np.asarray(updated), [np.asarray(leaf) for leaf in leaves]
+
+    def step(self, flat: Any, gradient: Any, leaves: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """The same, not compiled."""
+        params, state = self._tree(flat), fdl.tree.unflatten(self._structure, leaves)
+        updates, state = self.optimizer.update(self._tree(gradient), state, params)
+        params = fdl.optim.apply_updates(params, updates)
+        updated = params if self.elementwise else fdl.flatten_util.ravel_pytree(params)[0]
+        return updated, fdl.tree.leaves(state)
 
     def paths(self, flat: np.ndarray) -> list[str]:
         """The key path of each leaf of the state."""
@@ -61,15 +69,8 @@ class Update:
         return unravel
 
     @cached_property
-    def _step(self) -> Callable[..., Any]:
-        def step(flat: Any, gradient: Any, leaves: Leaves) -> tuple[Any, Leaves]:
-            params, state = self._tree(flat), fdl.tree.unflatten(self._structure, leaves)
-            updates, state = self.optimizer.update(self._tree(gradient), state, params)
-            params = fdl.optim.apply_updates(params, updates)
-            updated = params if self.elementwise else fdl.flatten_util.ravel_pytree(params)[0]
-            return updated, fdl.tree.leaves(state)
-
-        return fdl.jit(step)
+    def _compiled(self) -> Callable[..., Any]:
+        return fdl.jit(self.step)
 
 
 def cut(leaves: Leaves, size: int, start: int, stop: int) -> Leaves:
@@ -117,7 +118,7 @@ def is_elementwise(optimizer: Any, params: Any) -> bool:
 
 
 def _two_steps(update: Update, flat: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    leaves = update.initial(flat)
+    leaves: Sequence[Any] = update.initial(flat)
     for _ in range(2):
-        flat, leaves = update(flat, gradient, leaves)
-    return flat
+        flat, leaves = update.step(flat, gradient, leaves)
+    return np.asarray(flat)
