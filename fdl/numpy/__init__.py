@@ -5,6 +5,7 @@ from math import e, inf, nan, pi
 from typing import Any
 
 from fdl.array import Array as ndarray
+from fdl.dtypes import result_type
 from fdl.numpy import linalg
 from fdl.numpy._methods import install
 from fdl.numpy._operands import broadcast_shapes

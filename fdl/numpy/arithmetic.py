@@ -212,6 +212,8 @@ def _real_pair(name: str, x: ArrayLike, y: ArrayLike) -> list[Array]:
 def _modulo(x: Array, y: Array) -> tuple[Array, Array]:
     """The remainder with the sign of y, and where it differs from the one with the sign of x."""
     zero, left = full_like(x, 0), ops.rem(x, y)
+    if x.type.dtype in INTEGER:
+        left = select(compare.eq(y, zero), zero, left)
     shifted = bitwise.and_(compare.ne(left, zero), compare.ne(compare.lt(left, zero), compare.lt(y, zero)))
     return select(shifted, ops.add(left, y), left), shifted
 
@@ -222,7 +224,8 @@ def _divmod(name: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     if x.type.dtype in INTEGER:
         quotient = ops.div(x, y)
         return select(shifted, ops.sub(quotient, full_like(x, 1)), quotient), modulo
-    return rounding.round_(ops.div(ops.sub(x, modulo), y)), modulo
+    quotient = rounding.round_(ops.div(ops.sub(x, modulo), y))
+    return select(compare.eq(y, full_like(y, 0)), ops.div(x, y), quotient), modulo
 
 
 def trunc(x: ArrayLike, /) -> Array:
