@@ -74,11 +74,11 @@ def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) ->
 
     def one(leaf: Any) -> Any:
         gathered = AllGather(axis_name, size)(as_array(leaf))
-        place = axis % gathered.type.ndim
+        shape = list(gathered.type.shape[1:])
+        place = axis % (len(shape) if tiled else len(shape) + 1)
         moved = move_axis(gathered, 0, place)
         if not tiled:
             return moved
-        shape = list(leaf.type.shape)
         shape[place] *= size
         return reshape(moved, shape)
 

@@ -267,6 +267,16 @@ def test_large_closed_over_arrays_are_constants(rng):
     assert_same(f(np.array([3, 1])), table[[3, 1]])
 
 
+def test_values_that_are_read_as_they_move_and_returned_as_well(rng):
+    def f(x):
+        turned, rows = x.T, fnp.broadcast_to(fnp.sum(x, 0), (3, 3))
+        product = fnp.sin(x) * rows
+        return turned + 1, turned, product, rows, fnp.sort(turned), fnp.cumsum(rows + product)
+
+    x = rng.normal(size=(3, 3))
+    assert_close(fdl.jit(f)(x), f(fnp.asarray(x)), 1e-12)
+
+
 def test_empty_and_scalar_arrays():
     assert_same(fdl.jit(lambda x: x + 1)(np.zeros((0, 3))), np.zeros((0, 3)))
     assert_same(fdl.jit(lambda x: fnp.sum(x))(np.zeros((0, 3))), np.float64(0.0))
