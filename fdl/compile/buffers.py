@@ -133,6 +133,7 @@ def _finished(schedule: Schedule) -> list[Any]:
     bodies, found = [], []
     needed = set(schedule.outputs)
     for number, step in enumerate(schedule.steps):
+        schedule.current = number
         if isinstance(step, Nest):
             bodies.append(make_body(step, schedule.virtual))
             needed.update(load.var for load in bodies[-1].loads())

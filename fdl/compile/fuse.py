@@ -102,13 +102,19 @@ class Schedule:
         self.home: dict[Var, int] = {v: -1 for v in program.inputs}
         self.home.update((v, -1) for v, _ in program.constants)
         self._virtual: dict[Var, Any] = {}
+        self._stored_late: dict[Var, Any] = {}
+        #: The step whose code is being made, once all are placed: it cannot load what it or a later one stores.
+        self.current: int | None = None
         for equation in program.equations:
             self.place(equation)
         self.outputs = self.place_outputs()
 
     def virtual(self, var: Var) -> Any:
-        """The equation of a value that is not stored."""
-        return self._virtual.get(var)
+        """The equation of a value that is not stored (yet)."""
+        found = self._virtual.get(var)
+        if found is None and self.current is not None and var in self._stored_late and self.home[var] >= self.current:
+            return self._stored_late[var]
+        return found
 
     def place(self, equation: Any) -> None:
         """Put an equation where it belongs."""
@@ -163,7 +169,8 @@ class Schedule:
         if isinstance(equation.operation, Reshape) and isinstance(equation.inputs[0], Var):
             self.store(equation.inputs[0])
             return
-        del self._virtual[var]
+        # Steps placed before read it where it comes from, and go on doing so.
+        self._stored_late[var] = self._virtual.pop(var)
         self.place_in_nest(equation)
 
     def root(self, atom: Atom) -> Atom:
