@@ -69,12 +69,13 @@ class _CustomFunction:
         raise NotImplementedError
 
 
-class custom_jvp(_CustomFunction):  # noqa: N801  named as users know it
+class custom_jvp(_CustomFunction):
     """A function whose forward derivative is given by a rule.
 
     Args:
         fun: any function of arrays.
-        nondiff_argnums: positional arguments that are not differentiated (any Python objects); they come first in the rule.
+        nondiff_argnums: positional arguments that are not differentiated (any Python objects); they come first in the
+            rule.
 
     Set the rule with :meth:`defjvp` or :meth:`defjvps`; reverse mode follows from it.
 
@@ -128,7 +129,8 @@ def _flat_pair(name: str, out: Any, tangent: Any) -> tuple[list[Any], list[Any]]
     dots, its_structure = tree.flatten(tangent)
     if structure != its_structure:
         raise TreeError(
-            f"the jvp rule of {name} returned an output of structure {structure} and a tangent of structure {its_structure}"
+            f"the jvp rule of {name} returned an output of structure {structure} and a tangent of "
+            f"structure {its_structure}"
         )
     outs, dots = [as_array(o) for o in outs], [as_array(d) for d in dots]
     return outs, [_same_type(name, d, o) for d, o in zip(dots, outs, strict=True)]
@@ -144,12 +146,13 @@ def _same_type(name: str, tangent: Any, out: Any) -> Any:
     raise ShapeError(f"the derivative rule of {name} returned {tangent.type} where {out.type} is needed")
 
 
-class custom_vjp(_CustomFunction):  # noqa: N801  named as users know it
+class custom_vjp(_CustomFunction):
     """A function whose reverse derivative is given by a pair of rules.
 
     Args:
         fun: any function of arrays.
-        nondiff_argnums: positional arguments that are not differentiated (any Python objects); they come first in `bwd`.
+        nondiff_argnums: positional arguments that are not differentiated (any Python objects); they come first in
+            `bwd`.
 
     Set the rules with :meth:`defvjp`.
 
@@ -171,7 +174,8 @@ class custom_vjp(_CustomFunction):  # noqa: N801  named as users know it
         symbolic_zeros: bool = False,
         optimize_remat: bool = False,
     ) -> None:
-        """Set ``fwd(*args) -> (output, residuals)`` and ``bwd(*nondiff, residuals, cotangent) -> tuple of cotangents``."""
+        """Set ``fwd(*args) -> (output, residuals)`` and ``bwd(*nondiff, residuals, cotangent) -> tuple "
+        "of cotangents``."""
         self.rules = (fwd, bwd)
 
     def operation(self, program: Any, captured: int, structure: Any, flat: FlatFunction, static: list[Any]) -> Any:
@@ -213,7 +217,8 @@ def _match_cotangents(name: str, found: Any, structure: Any, types: Sequence[Any
     args = tree.unflatten(structure, list(range(structure.num_leaves)))[0]
     if not isinstance(found, (tuple, list)) or len(found) != len(args):
         raise TreeError(
-            f"the backward rule of {name} must return a tuple of {len(args)} cotangents, one for each differentiable argument"
+            f"the backward rule of {name} must return a tuple of {len(args)} cotangents, one for each "
+            "differentiable argument"
         )
     values: list[Any] = [None] * structure.num_leaves
     for arg, cotangent in zip(args, found, strict=True):
@@ -223,7 +228,8 @@ def _match_cotangents(name: str, found: Any, structure: Any, types: Sequence[Any
         leaves = tree.leaves(cotangent, is_leaf=lambda x: x is None)
         if len(leaves) != len(numbers):
             raise TreeError(
-                f"the backward rule of {name} returned a cotangent of structure {tree.structure(cotangent)} for an argument of "
+                f"the backward rule of {name} returned a cotangent of structure "
+                f"{tree.structure(cotangent)} for an argument of "
                 f"structure {expected}"
             )
         for number, leaf in zip(numbers, leaves, strict=True):
@@ -319,7 +325,7 @@ def checkpoint(
     return wrapped
 
 
-class checkpoint_policies:  # noqa: N801  named as users know it
+class checkpoint_policies:
     """What :func:`checkpoint` keeps."""
 
     @staticmethod

@@ -151,7 +151,8 @@ def _check_input(
         )
     kind = "a bool" if dtype == bool_ else "an integer" if dtype.kind in "iu" else "not a real number"
     raise DifferentiationError(
-        f"grad needs real floating-point inputs, but {where} is {leaf.type}, {kind}. Convert it to float32, choose other "
+        f"grad needs real floating-point inputs, but {where} is {leaf.type}, {kind}. Convert it to "
+        "float32, choose other "
         "argnums, or pass allow_int=True to get a gradient of dtype float0."
     )
 
@@ -160,7 +161,8 @@ def _check_output(fun: Callable[..., Any], out: Any, holomorphic: bool) -> None:
     type = lift(out).type
     if type.shape != ():
         raise DifferentiationError(
-            f"grad needs a scalar output, but {name_of(fun)} returned {type}. Reduce it (for example with .mean() or .sum()), "
+            f"grad needs a scalar output, but {name_of(fun)} returned {type}. Reduce it (for example with "
+            ".mean() or .sum()), "
             "or use fdl.jacrev for the derivative of an array."
         )
     if type.dtype not in (INEXACT if holomorphic else FLOATING):

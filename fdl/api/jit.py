@@ -196,7 +196,8 @@ class Lowered:
             types = [leaf.type for leaf in leaves]
             if found != structure or types != list(traced.program.input_types):
                 raise TypeError(
-                    f"compiled for ({', '.join(map(str, traced.program.input_types))}), called with ({', '.join(map(str, types))})"
+                    f"compiled for ({', '.join(map(str, traced.program.input_types))}), called with "
+                    f"({', '.join(map(str, types))})"
                 )
             return tree.unflatten(traced.out_structure, traced.run(leaves))
 
@@ -245,7 +246,8 @@ class Static:
         for name in self.names:
             if name not in parameters and not takes_any:
                 raise ValueError(
-                    f"{self.what}_argnames names {name!r}, which is no parameter of {name_of(fun)}({', '.join(parameters)})"
+                    f"{self.what}_argnames names {name!r}, which is no parameter of "
+                    f"{name_of(fun)}({', '.join(parameters)})"
                 )
         if self.names:
             self.numbers = tuple(by_place.index(n) for n in self.names if n in by_place)
@@ -279,7 +281,8 @@ class Static:
                 hash(value)
             except TypeError:
                 raise TypeError(
-                    f"static argument {place!r} of a jitted function is {value!r} of type {type(value).__name__}, which cannot be "
+                    f"static argument {place!r} of a jitted function is {value!r} of type "
+                    f"{type(value).__name__}, which cannot be "
                     "hashed; pass a tuple instead of a list, or an array as a dynamic argument"
                 ) from None
         dynamic = tuple(a for n, a in enumerate(args) if n not in places)

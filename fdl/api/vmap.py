@@ -58,7 +58,8 @@ def vmap(
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):
             raise BatchError(
-                f"vmap in_axes has {len(in_axes)} entries, but {name_of(fun)} was called with {len(args)} positional arguments"
+                f"vmap in_axes has {len(in_axes)} entries, but {name_of(fun)} was called with {len(args)} "
+                "positional arguments"
             )
         leaves, structure = flatten_values(fun, args, kwargs)
         axes = flatten_axes("in_axes", structure, (in_axes, 0))
@@ -102,7 +103,8 @@ def _places(fun: Any, args: Any, kwargs: Any, leaves: Sequence[Any], axes: Seque
         if axis is not None and not -ndim <= axis < ndim:
             path = tree.leaves_with_path((args, kwargs))[number][0]
             raise BatchError(
-                f"vmap was asked to map axis {axis} of {argument_path(fun, path)} of {name_of(fun)}, which is {leaf.type} and has "
+                f"vmap was asked to map axis {axis} of {argument_path(fun, path)} of {name_of(fun)}, "
+                f"which is {leaf.type} and has "
                 f"{ndim} axes; use in_axes=None for arguments that are not mapped"
             )
         places.append(None if axis is None else axis % ndim)

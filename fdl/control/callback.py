@@ -31,14 +31,16 @@ class Callback(Primitive):
         for out, type in zip(outs, self.types, strict=True):
             if out.shape != type.shape or out.dtype != type.dtype:
                 raise ShapeError(
-                    f"the callback {self.function.__qualname__.split('@')[0]} returned {out.dtype}{list(out.shape)} where its "
+                    f"the callback {self.function.__qualname__.split('@')[0]} returned "
+                    f"{out.dtype}{list(out.shape)} where its "
                     f"result was declared to be {type}"
                 )
         return outs
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         raise DifferentiationError(
-            "a pure_callback has no derivative, since fdl cannot see inside it. Wrap it in a function with custom_jvp or "
+            "a pure_callback has no derivative, since fdl cannot see inside it. Wrap it in a function "
+            "with custom_jvp or "
             "custom_vjp, or stop the gradient before it with fdl.lax.stop_gradient."
         )
 

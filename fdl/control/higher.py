@@ -27,7 +27,8 @@ def check_operands(operation: Primitive, expected: Sequence[TensorType], found: 
     """Raise unless the operands have the types that a Program expects."""
     if tuple(expected) != tuple(found):
         raise ShapeError(
-            f"{operation.name} was given ({', '.join(map(str, found))}), but its program takes ({', '.join(map(str, expected))})"
+            f"{operation.name} was given ({', '.join(map(str, found))}), but its program takes "
+            f"({', '.join(map(str, expected))})"
         )
 
 
@@ -104,7 +105,7 @@ class Halves:
         known, half, self.out_unknown, types = partial_program(program, tuple(unknown), tuple(instantiate))
         count = len(known.outputs) - len(types)
         residuals = known.outputs[count:]
-        place = {var: number for var, number in zip(known.inputs, _numbers(unknown, False), strict=True)}
+        place = dict(zip(known.inputs, _numbers(unknown, False), strict=True))
         inner = half.inputs[len(half.inputs) - len(types) :]
         own = half.inputs[: len(half.inputs) - len(types)]
         passed = [(place[r], v) for r, v in zip(residuals, inner, strict=True) if r in place]  # type: ignore[index]

@@ -98,7 +98,8 @@ class While(Higher):
 
     def transpose(self, cotangents: Sequence[Any], *args: Any) -> Sequence[Any]:
         raise DifferentiationError(
-            "reverse-mode differentiation of while_loop, or of fori_loop with a traced number of steps, is not defined: "
+            "reverse-mode differentiation of while_loop, or of fori_loop with a traced number of steps, "
+            "is not defined: "
             "the backward pass would have to store an unknown number of steps. Use fdl.lax.scan, or fori_loop with "
             "bounds that are Python integers, or forward mode (fdl.jvp, fdl.jacfwd)."
         )

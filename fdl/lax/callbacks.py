@@ -30,8 +30,8 @@ def pure_callback(
         result_shape_dtypes: a pytree of ShapeDtypeStructs (or arrays) that say what it returns.
         *args, **kwargs: its arguments, pytrees of arrays.
         sharding: accepted for ports, and ignored.
-        vmap_method: "sequential" (the default: once for each example), "expand_dims" or "broadcast_all" (the function takes
-            a leading batch axis).
+        vmap_method: "sequential" (the default: once for each example), "expand_dims" or "broadcast_all" (the
+            function takes a leading batch axis).
 
     Raises:
         ShapeError: the function returns something else than declared.

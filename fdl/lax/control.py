@@ -68,7 +68,8 @@ def _same_carry(name: str, before: Any, types: Sequence[TensorType], after: Any,
     for path, number in tree.leaves_with_path(model):
         if types[number] != found[number]:
             raise ShapeError(
-                f"the body of {name} must return a carry of the types it was given, but carry{tree.keystr(path)} came in "
+                f"the body of {name} must return a carry of the types it was given, but "
+                f"carry{tree.keystr(path)} came in "
                 f"as {types[number]} and went out as {found[number]}. Convert or reshape it in the body, or start with "
                 "that type."
             )

@@ -30,7 +30,7 @@ Padding = str | Sequence[tuple[int, int]]
 def conv_dimension_numbers(
     lhs_shape: Sequence[int], rhs_shape: Sequence[int], dimension_numbers: Any
 ) -> ConvDimensionNumbers:
-    """Layouts given as strings such as ``("NHWC", "HWIO", "NHWC")``, as ConvDimensionNumbers, or None (batch, feature, space).
+    """Layouts given as strings such as ``("NHWC", "HWIO", "NHWC")``, as ConvDimensionNumbers, or None.
 
     Raises:
         ShapeError: the strings do not fit the operands' numbers of axes.
@@ -44,8 +44,8 @@ def conv_dimension_numbers(
     lhs, rhs, out = dimension_numbers
     if not (len(lhs) == len(rhs) == len(out) == ndim == len(rhs_shape)):
         raise ShapeError(
-            f"dimension_numbers {(lhs, rhs, out)} do not fit operands of {ndim} and {len(rhs_shape)} axes: each string needs a "
-            "letter for every axis"
+            f"dimension_numbers {(lhs, rhs, out)} do not fit operands of {ndim} and {len(rhs_shape)} axes: each string "
+            "needs a letter for every axis"
         )
     spatial = [c for c in rhs if c not in "OI"]
     if set(lhs) - set("NC") != set(spatial) or set(out) - set("NC") != set(spatial) or len(set(lhs)) != ndim:
@@ -118,7 +118,8 @@ def conv_general_dilated(
     space = lhs.ndim - 2
     if len(tuple(window_strides)) != space:
         raise ShapeError(
-            f"conv_general_dilated of {lhs.type} has {space} spatial axes, but window_strides is {tuple(window_strides)}"
+            f"conv_general_dilated of {lhs.type} has {space} spatial axes, but window_strides is "
+            f"{tuple(window_strides)}"
         )
     if isinstance(padding, str):
         data = [
@@ -129,8 +130,8 @@ def conv_general_dilated(
         ]
         padding = padtype_to_pads(data, window, window_strides, padding)
     return conv_ops.conv_general(
-        lhs, rhs, tuple(window_strides), padding, numbers, lhs_dilation, rhs_dilation, feature_group_count, batch_group_count,
-        preferred_element_type,
+        lhs, rhs, tuple(window_strides), padding, numbers, lhs_dilation, rhs_dilation, feature_group_count,
+        batch_group_count, preferred_element_type,
     )  # fmt: skip
 
 
@@ -146,7 +147,8 @@ def conv(
     precision: Any = None,
     preferred_element_type: Any = None,
 ) -> Any:
-    """Convolution with (batch, features, *space) data and "SAME" or "VALID" padding; see :func:`conv_general_dilated`."""
+    """Convolution with (batch, features, *space) data and "SAME" or "VALID" padding; see "
+    ":func:`conv_general_dilated`."""
     return conv_general_dilated(lhs, rhs, window_strides, padding, preferred_element_type=preferred_element_type)
 
 

@@ -159,7 +159,8 @@ def reduce_window(
     base, dilation = tuple(base_dilation or (1,) * operand.ndim), tuple(window_dilation or (1,) * operand.ndim)
     if not len(window) == len(strides) == operand.ndim:
         raise ShapeError(
-            f"reduce_window of {operand.type} needs {operand.ndim} window dimensions and strides, got {window} and {strides}"
+            f"reduce_window of {operand.type} needs {operand.ndim} window dimensions and strides, got "
+            f"{window} and {strides}"
         )
     spread = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
     extents = [max((n - 1) * d + 1, 0) for n, d in zip(operand.shape, base, strict=True)]
