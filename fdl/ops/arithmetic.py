@@ -286,7 +286,7 @@ class Sign(Unary):
     domain = Binary.domain
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.sign(x).astype(x.dtype)
+        return np.where(x == 0, x, np.sign(x)).astype(x.dtype)  # keeps the sign of zero
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         from fdl.ops.compare import eq

@@ -59,7 +59,7 @@ class ErfInv(Special, Unary):
     """The inverse of the error function."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("erfinv", x)
+        return np.where(x == 0, x, _scipy("erfinv", x))  # keeps the sign of zero
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
         return mul(full_like(x, _root(pi) / 2), exp(mul(out, out)))
@@ -199,7 +199,7 @@ class I1e(Special, Unary):
     """exp(-abs(x)) times the modified Bessel function of order 1."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("i1e", x)
+        return np.where(x == 0, x, _scipy("i1e", x))  # keeps the sign of zero
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
         zero = eq(x, full_like(x, 0))
