@@ -29,7 +29,7 @@ class Array(Value, metaclass=_ArrayType):
     __slots__ = ("_data", "_type")
 
     def __init__(self, data: np.ndarray) -> None:
-        self._data = data
+        self._data: Any = data
 
     @property
     def type(self) -> TensorType:  # type: ignore[override]

@@ -3,14 +3,14 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from fdl import tree
 from fdl.api.arguments import FlatFunction, flatten_values, name_of
 from fdl.array import as_array
 from fdl.control.call import Call, Remat
 from fdl.control.custom import CustomJvp, CustomVjp, Rule
-from fdl.core.trace import is_eager, lift, trace_program
+from fdl.core.trace import is_eager, trace_program
 from fdl.dtypes import INEXACT
 from fdl.errors import DifferentiationError, ShapeError, TreeError
 from fdl.ops.shape import zeros_of
@@ -184,7 +184,7 @@ class custom_vjp(_CustomFunction):
                 f"custom_vjp function {name_of(self.fun)} has no rules yet; set them with defvjp"
             )
         fwd, bwd = self.rules
-        name, nondiff, residual_structure = name_of(self.fun), self.nondiff, None
+        name, nondiff, residual_structure = name_of(self.fun), self.nondiff, cast(Any, None)
         out_structure = flat.out_structure
 
         def forward(*values: Any) -> tuple[list[Any], list[Any]]:

@@ -365,7 +365,7 @@ def jit(
     >>> f(fnp.arange(3.0))
     Array(6., dtype=float32)
     """
-    options = {
+    options: dict[str, Any] = {
         "static_argnums": static_argnums,
         "static_argnames": static_argnames,
         "donate_argnums": donate_argnums,

@@ -87,7 +87,7 @@ def flatten_axes(name: str, structure: Any, axes: Any) -> list[int | None]:
     def spread(axis: Any, part: Any) -> None:
         if not (axis is _NO_AXIS or isinstance(axis, int)):
             raise TypeError(f"vmap {name} must hold ints and None, got {axis!r}")
-        found.extend([None if axis is _NO_AXIS else axis] * len(tree.leaves(part)))
+        found.extend([axis if isinstance(axis, int) else None] * len(tree.leaves(part)))
 
     try:
         tree.map(spread, marked, model)

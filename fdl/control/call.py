@@ -1,7 +1,7 @@
 """Call: a Program applied to operands; and Remat, which forgets what happened inside."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class Call(Higher):
     """The outputs of a Program: what a jitted function becomes inside other traces."""
 
     linear = True
+    #: Whether the program may mix what is linear with what is not when it is transposed.
+    mixed: ClassVar[bool] = False
     program: Program
     label: str = ""
 
@@ -55,7 +57,7 @@ class Call(Higher):
 
     def transpose(self, cotangents: Sequence[Any], *args: Any) -> Sequence[Any]:
         linear = is_linear(args)
-        program, has = transpose_program(self.program, linear, nonzero(cotangents))
+        program, has = transpose_program(self.program, linear, nonzero(cotangents), separate=self.mixed)
         outs = self.like(program)(*take(args, linear, False), *take(cotangents, nonzero(cotangents)))
         return spread(spread(outs, has), linear)
 
@@ -86,6 +88,8 @@ class Remat(Call):
 
     Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016.
     """
+
+    mixed = True
 
     def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
         unknown = tuple(k is None for k in known)

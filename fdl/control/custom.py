@@ -104,8 +104,8 @@ def _program_jvp(program: Program) -> Callable[..., Any]:
 class CustomVjp(Custom):
     """A Program with rules on flat sequences of values.
 
-    ``forward(*operands) -> (outputs, residuals)`` and ``backward(residuals, cotangents)``, which returns cotangents of the
-    operands.
+    ``forward(*operands) -> (outputs, residuals)`` and ``backward(residuals, cotangents)``, which returns the
+    operands' cotangents.
     """
 
     forward: Rule

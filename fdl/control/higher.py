@@ -108,7 +108,7 @@ class Halves:
         place = dict(zip(known.inputs, _numbers(unknown, False), strict=True))
         inner = half.inputs[len(half.inputs) - len(types) :]
         own = half.inputs[: len(half.inputs) - len(types)]
-        passed = [(place[r], v) for r, v in zip(residuals, inner, strict=True) if r in place]  # type: ignore[index]
+        passed = [(place[r], v) for r, v in zip(residuals, inner, strict=True) if r in place]
         computed = [(r, v) for r, v in zip(residuals, inner, strict=True) if r not in place]
         self.forwarded = [number for number, _ in passed]
         self.residual_types = [r.type for r, _ in computed]

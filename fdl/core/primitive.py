@@ -6,7 +6,7 @@ lacks a rule is refused.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
@@ -39,6 +39,7 @@ class Primitive:
     heavy: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     effect: ClassVar[bool] = False
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -61,7 +62,7 @@ class Primitive:
         return tuple(outs) if self.multiple else outs[0]
 
     def __repr__(self) -> str:
-        shown = [f"{f.name}={_brief(getattr(self, f.name))}" for f in fields(self) if f.repr]
+        shown = [f"{name}={_brief(getattr(self, name))}" for name in self.__dataclass_fields__]
         return self.name + (f"[{' '.join(shown)}]" if shown else "")
 
     @property

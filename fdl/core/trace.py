@@ -81,6 +81,7 @@ class Interpreter:
 
 class _Context(threading.local):
     base: Interpreter
+    lift: Callable[[Any], Value]
     interpreter: Interpreter | None = None
 
 
@@ -89,18 +90,13 @@ _context = _Context()
 
 def set_base(interpreter: Interpreter, lift: Callable[[Any], Value]) -> None:
     """Install what runs when no transform does, and what turns NumPy arrays into values."""
-    global _lift
     _Context.base = interpreter
-    _lift = lift
-
-
-def _lift(value: Any) -> Value:
-    raise RuntimeError("fdl.array has not been imported")
+    _Context.lift = staticmethod(lift)
 
 
 def lift(value: Any) -> Value:
     """`value` itself if it is a Value, else the array made of it."""
-    return value if isinstance(value, Value) else _lift(value)
+    return value if isinstance(value, Value) else _context.lift(value)
 
 
 def current() -> Interpreter:

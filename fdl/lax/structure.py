@@ -144,7 +144,9 @@ def split(operand: Any, sizes: Sequence[int], axis: int = 0) -> list[Any]:
 def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, int, int]]) -> Any:
     """`operand` with (low, high, interior) padding for each axis; negative low and high cut off."""
     operand = as_array(operand)
-    return slicing.pad(operand, cast(padding_value, operand.dtype), [tuple(c) for c in padding_config])
+    return slicing.pad(
+        operand, cast(padding_value, operand.dtype), [(low, high, inner) for low, high, inner in padding_config]
+    )
 
 
 def rev(operand: Any, dimensions: Sequence[int]) -> Any:

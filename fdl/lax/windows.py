@@ -164,9 +164,11 @@ def reduce_window(
         )
     spread = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
     extents = [max((n - 1) * d + 1, 0) for n, d in zip(operand.shape, base, strict=True)]
-    pads = (
-        padtype_to_pads(extents, spread, strides, padding) if isinstance(padding, str) else [tuple(p) for p in padding]
-    )
+    pads: list[tuple[int, int]]
+    if isinstance(padding, str):
+        pads = padtype_to_pads(extents, spread, strides, padding)
+    else:
+        pads = [(low, high) for low, high in padding]
     name = monoid_name(computation, operand.dtype)
     if name in ("add", "max", "min"):
         kind = "sum" if name == "add" else name

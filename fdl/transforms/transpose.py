@@ -5,12 +5,14 @@ from functools import lru_cache
 from typing import Any
 
 from fdl.core import trace
+from fdl.core.interpret import apply_program
 from fdl.core.primitive import Linear
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.trace import lift
 from fdl.errors import DifferentiationError
 from fdl.ops.arithmetic import add
 from fdl.ops.shape import zeros_of
+from fdl.transforms.linearize import partial_program
 
 
 def backward(program: Program, args: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
@@ -72,9 +74,23 @@ def _accumulate(found: dict[Var, Any], known: dict[Var, Any], atom: Atom, cotang
     found[atom] = cotangent if atom not in found else add(found[atom], cotangent)
 
 
+def _backward_separated(
+    program: Program, linear: tuple[bool, ...], args: Sequence[Any], cotangents: Sequence[Any]
+) -> list[Any]:
+    """Cotangents of the linear inputs, after computing what does not depend on them."""
+    known, rest, _, _ = partial_program(program, linear, (True,) * len(program.outputs))
+    residuals = apply_program(known, [a for a in args if not isinstance(a, Linear)])
+    operands = [a for a in args if isinstance(a, Linear)]
+    return backward(rest, [*operands, *residuals], cotangents)[: len(operands)]
+
+
 @lru_cache(maxsize=1024)
 def transpose_program(
-    program: Program, linear: tuple[bool, ...], nonzero: tuple[bool, ...], instantiate: bool = False
+    program: Program,
+    linear: tuple[bool, ...],
+    nonzero: tuple[bool, ...],
+    instantiate: bool = False,
+    separate: bool = False,
 ) -> tuple[Program, tuple[bool, ...]]:
     """The transposed Program.
 
@@ -83,6 +99,7 @@ def transpose_program(
         linear: which inputs it is linear in.
         nonzero: which outputs have a cotangent.
         instantiate: whether every linear input gets a cotangent, zeros if need be.
+        separate: whether operations that hold Programs may mix linear and other computation, and must be cut in two.
 
     Returns:
         A Program from (inputs that are not linear, cotangents of the marked outputs) to the cotangents of those linear
@@ -97,8 +114,11 @@ def transpose_program(
             Linear(t) if is_linear else next(rest) for t, is_linear in zip(program.input_types, linear, strict=True)
         ]
         cotangents = [next(rest) if n else None for n in nonzero]
-        outs = backward(program, args, cotangents)
-        outs = [o for o, is_linear in zip(outs, linear, strict=True) if is_linear]
+        if separate:
+            outs = _backward_separated(program, linear, args, cotangents)
+        else:
+            outs = backward(program, args, cotangents)
+            outs = [o for o, is_linear in zip(outs, linear, strict=True) if is_linear]
         if instantiate:
             types = [t for t, is_linear in zip(program.input_types, linear, strict=True) if is_linear]
             outs = [zeros_of(t) if o is None else o for o, t in zip(outs, types, strict=True)]
