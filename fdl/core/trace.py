@@ -232,7 +232,7 @@ class Staging(Interpreter):
     def origin(self, tracer: StagedTracer) -> str:
         """Which argument or operation made `tracer`, for messages."""
         if tracer.atom in self.inputs:
-            return f" (argument {self.inputs.index(tracer.atom)} of {self.name or 'the function'})"  # type: ignore[arg-type]
+            return f" (argument {self.inputs.index(tracer.atom)} of {self.name or 'the function'})"
         for equation in self.equations:
             if tracer.atom in equation.outputs:
                 return f" (made by {equation.operation.name} at {equation.source})"
