@@ -13,7 +13,7 @@ from fdl.errors import DtypeError
 
 
 class Arithmetic(Conversion):
-    """The arithmetic half of `Build`: every method takes values of one dtype (or Python numbers) and returns a value."""
+    """The arithmetic half of `Build`: methods take values of one dtype (or Python numbers) and return a value."""
 
     def add(self, x: Operand, y: Operand) -> Value:
         """x + y; integers wrap, booleans are or-ed."""
@@ -239,7 +239,9 @@ class Arithmetic(Conversion):
         values = [v if isinstance(v, Value) else self.constant(v, like.dtype) for v in operands]
         for v in values:
             if v.dtype != like.dtype:
-                raise DtypeError(f"operands of one operation have dtypes {like.dtype} and {v.dtype}; convert one of them")
+                raise DtypeError(
+                    f"operands of one operation have dtypes {like.dtype} and {v.dtype}; convert one of them"
+                )
         lanes = max(v.lanes for v in values)
         return [self.broadcast(v, lanes) for v in values]
 

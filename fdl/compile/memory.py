@@ -48,9 +48,7 @@ class Memory(Arithmetic):
             return self.unpack(stored, dtype)
         return self._gather(pointer, dtype, self._lane_indices(index, stride, lanes), lanes, mask)
 
-    def store(
-        self, value: Value, pointer: Any, index: Index = 0, stride: Index = 1, mask: Value | None = None
-    ) -> None:
+    def store(self, value: Value, pointer: Any, index: Index = 0, stride: Index = 1, mask: Value | None = None) -> None:
         """Write `value` to `pointer[index + i * stride]`; arguments as in `load`."""
         dtype, lanes = value.dtype, value.lanes
         stored = self.pack(value)

@@ -39,7 +39,7 @@ class Target:
         return f"{_triple()}|{self.cpu}|{self.features}"
 
     def lanes(self, dtype: Any) -> int:
-        """How many elements of `dtype` fill a vector register, counted in the dtype that computes (float16 as float32)."""
+        """How many elements of `dtype` fill a vector register; 16-bit floats count as the float32 they compute in."""
         size = np.dtype(dtype).itemsize
         return self.vector_bits // 8 // (4 if np.dtype(dtype).kind not in "iub" and size == 2 else size)
 
@@ -111,7 +111,9 @@ def _target(name: str) -> Target:
         raise PlatformError(f"FDL_CPU={name!r} names an x86-64 processor but this machine is {_triple()}; use 'native'")
     bits, modern = levels.get(name, (128, False))
     if name not in levels and not _knows(name):
-        raise PlatformError(f"FDL_CPU={name!r} is no processor that LLVM knows for {_triple()}; use 'native' or x86-64-v3")
+        raise PlatformError(
+            f"FDL_CPU={name!r} is no processor that LLVM knows for {_triple()}; use 'native' or x86-64-v3"
+        )
     features = "" if bits < 512 else "-prefer-256-bit"
     return Target(name, features, bits, modern, modern)
 

@@ -1,6 +1,7 @@
 """Helpers of the compiler's tests: run an emitted kernel or function on NumPy arrays."""
 
 import ctypes
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ def kernel(
         room = np.full(emitted.scratch_bytes + 128, 255, np.uint8)
         start = -room.ctypes.data % 64
         cuts = [emitted.work * i // parts for i in range(parts + 1)]
-        for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+        for begin, end in itertools.pairwise(cuts):
             call(*arrays, room.ctypes.data + start, begin, end)
         assert (room[start + emitted.scratch_bytes :] == 255).all()
 

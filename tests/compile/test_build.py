@@ -60,7 +60,10 @@ def pairs(dtype):
 
 def same(got, want):
     want = np.array(want, got.dtype) if isinstance(want, list) else np.asarray(want).astype(got.dtype)
-    np.testing.assert_array_equal(got.astype(np.float64) if got.dtype == BFLOAT16 else got, want.astype(np.float64) if got.dtype == BFLOAT16 else want)
+    np.testing.assert_array_equal(
+        got.astype(np.float64) if got.dtype == BFLOAT16 else got,
+        want.astype(np.float64) if got.dtype == BFLOAT16 else want,
+    )
 
 
 @pytest.mark.parametrize("dtype", NUMBERS, ids=str)
@@ -97,7 +100,14 @@ def test_integer_division_truncates_and_never_traps(dtype):
 @pytest.mark.parametrize("dtype", [*NUMBERS, BOOL], ids=str)
 def test_comparisons_and_select(dtype):
     x, y = pairs(dtype)
-    for name, ufunc in [("eq", np.equal), ("ne", np.not_equal), ("lt", np.less), ("le", np.less_equal), ("gt", np.greater), ("ge", np.greater_equal)]:
+    for name, ufunc in [
+        ("eq", np.equal),
+        ("ne", np.not_equal),
+        ("lt", np.less),
+        ("le", np.less_equal),
+        ("gt", np.greater),
+        ("ge", np.greater_equal),
+    ]:
         with np.errstate(invalid="ignore"):
             want = ufunc(x, y)
         same(run(lambda b, u, v, name=name: getattr(b, name)(u, v), x, y, result=bool), want)
@@ -141,7 +151,9 @@ def test_bits(dtype):
     same(run(lambda b, u: ~u, x, result=dtype), ~x)
     y = np.resize(np.array([0, 1, 3, bits - 1, bits, bits + 1, 100], dtype), x.size)
     shifts = y.tolist()
-    wrap = np.array([(v << s) & (2**bits - 1) for v, s in zip(unsigned, shifts, strict=True)], f"uint{bits}").view(dtype)
+    wrap = np.array([(v << s) & (2**bits - 1) for v, s in zip(unsigned, shifts, strict=True)], f"uint{bits}").view(
+        dtype
+    )
     same(run(lambda b, u, v: b.shift_left(u, v), x, y, result=dtype), wrap)
     logical = np.array([v >> s for v, s in zip(unsigned, shifts, strict=True)], f"uint{bits}").view(dtype)
     same(run(lambda b, u, v: b.shift_right_logical(u, v), x, y, result=dtype), logical)
@@ -152,7 +164,13 @@ def test_bits(dtype):
 
 def test_logic_of_booleans():
     x, y = pairs(BOOL)
-    for name, ufunc in [("and_", np.logical_and), ("or_", np.logical_or), ("xor", np.logical_xor), ("add", np.add), ("mul", np.multiply)]:
+    for name, ufunc in [
+        ("and_", np.logical_and),
+        ("or_", np.logical_or),
+        ("xor", np.logical_xor),
+        ("add", np.add),
+        ("mul", np.multiply),
+    ]:
         same(run(lambda b, u, v, name=name: getattr(b, name)(u, v), x, y, result=bool), ufunc(x, y))
     same(run(lambda b, u: ~u, x, result=bool), ~x)
 
@@ -165,10 +183,17 @@ def test_conversion(source):
         if wanted.kind in "iu" and source in FLOATS:
             info = np.iinfo(wanted)
             numbers = x.astype(np.float64).tolist()
-            want = [0 if math.isnan(v) else info.max if v >= info.max else info.min if v <= info.min else int(v) for v in numbers]
+            want = [
+                0 if math.isnan(v) else info.max if v >= info.max else info.min if v <= info.min else int(v)
+                for v in numbers
+            ]
         else:
             with np.errstate(all="ignore"):
-                want = x.astype(np.float32).astype(wanted) if wanted == BFLOAT16 and source.kind in "iu" else x.astype(wanted)
+                want = (
+                    x.astype(np.float32).astype(wanted)
+                    if wanted == BFLOAT16 and source.kind in "iu"
+                    else x.astype(wanted)
+                )
         with np.errstate(invalid="ignore"):
             same(got, want)
 
@@ -192,7 +217,18 @@ def test_all_half_precision_numbers(dtype, cpu, monkeypatch):
 
 
 def test_float64_to_float16_rounds_once():
-    x = np.array([1 + 2.0**-11 + 2.0**-40, 1 + 2.0**-11 - 2.0**-40, 65520.0, 65519.999999, 2.0**-25, 2.0**-25 + 2.0**-60, np.nan, -np.inf])
+    x = np.array(
+        [
+            1 + 2.0**-11 + 2.0**-40,
+            1 + 2.0**-11 - 2.0**-40,
+            65520.0,
+            65519.999999,
+            2.0**-25,
+            2.0**-25 + 2.0**-60,
+            np.nan,
+            -np.inf,
+        ]
+    )
     with np.errstate(over="ignore"):
         same(run(lambda b, u: b.convert(u, "float16"), x, result="float16"), x.astype(np.float16))
 

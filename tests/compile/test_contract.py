@@ -4,10 +4,14 @@ import itertools
 
 import numpy as np
 import pytest
-from tests.compile.native import kernel
+from llvmlite import ir
 
+from fdl.compile.build import Build, new_function
 from fdl.compile.kernels import contract
+from fdl.compile.machine import assembly
 from fdl.compile.target import host_target
+from fdl.compile.values import I64, POINTER
+from tests.compile.native import kernel
 
 SHAPES = [
     (1, 1, 1, 1), (2, 3, 5, 7), (1, 6, 16, 8), (1, 13, 33, 9), (3, 1, 40, 17), (2, 40, 1, 19), (1, 7, 16, 1),
@@ -60,3 +64,111 @@ def test_all_layouts(shape, dtype):
         c[:] = np.nan
         product(a, b, c, host_target(), parts=int(rng.integers(1, 4)))
         check(a, b, c)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 5), (2, 0, 4, 5), (2, 3, 0, 5), (2, 3, 4, 0), (1, 1, 7, 0), (1, 7, 1, 0)])
+def test_empty_dimensions(shape):
+    batch, m, n, k = shape
+    a, b, c = np.ones((batch, m, k)), np.ones((batch, k, n)), np.full((batch, m, n), np.nan)
+    product(a, b, c, host_target())
+    assert (c == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 19, 11), (2, 3, 5, 400), (1, 2, 3, 40)])
+def test_accumulation(shape):
+    rng = np.random.default_rng(0)
+    batch, m, n, k = shape
+    for layout in LAYOUTS:
+        a, b = laid_out(rng, (batch, m, k), np.float32, "row"), laid_out(rng, (batch, k, n), np.float32, layout)
+        c = rng.standard_normal((batch, m, n)).astype(np.float32)
+        before = c.astype(np.float64)
+        product(a, b, c, host_target(), accumulate=True)
+        check(a, b, c, before)
+
+
+def test_broadcast_operands():
+    rng = np.random.default_rng(0)
+    a = np.broadcast_to(rng.standard_normal((1, 9, 1)), (3, 9, 20))
+    b = np.broadcast_to(rng.standard_normal((1, 20, 17)), (3, 20, 17))
+    c = np.zeros((3, 9, 17))
+    product(a, b, c, host_target(), parts=3)
+    check(a, b, c)
+
+
+def test_rows_that_share_cache_lines_are_packed():
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((1, 20, 1024)).astype(np.float32)[:, :, :301]
+    b = rng.standard_normal((1, 301, 90)).astype(np.float32)
+    c = np.zeros((1, 20, 90), np.float32)
+    assert strides(a)[1] * 4 == 4096
+    product(a, b, c, host_target())
+    check(a, b, c)
+
+
+@pytest.mark.parametrize("shape", [(2, 13, 37, 300), (1, 1, 50, 9), (1, 50, 1, 9), (1, 3, 4, 64), (2, 6, 16, 5)])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_epilogue_sees_every_element_once_at_its_index(shape, layout):
+    rng = np.random.default_rng(0)
+    batch, m, n, k = shape
+    a, b = laid_out(rng, (batch, m, k), np.float32, "row"), laid_out(rng, (batch, k, n), np.float32, layout)
+    c = laid_out(rng, (batch, m, n), np.float32, layout)
+    bias = rng.standard_normal(n).astype(np.float32)
+
+    def epilogue(build, value, index, extras, mask):
+        value = value + build.load(extras[0], "float32", index[2], value.lanes, mask=mask)
+        return value + build.broadcast(build.convert(index[0] * 100 + index[1], "float32"), value.lanes)
+
+    product(a, b, c, host_target(), parts=2, epilogue=epilogue, extras=[bias])
+    rows = np.arange(batch)[:, None, None] * 100 + np.arange(m)[:, None]
+    np.testing.assert_allclose(c, a.astype(np.float64) @ b + bias + rows, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 70, 33), (1, 200, 10, 65), (1, 9, 300, 700)])
+def test_parts_give_the_same_bits(shape):
+    rng = np.random.default_rng(0)
+    batch, m, n, k = shape
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((batch, m, k), (batch, k, n)))
+    one, many = np.zeros((batch, m, n), np.float32), np.zeros((batch, m, n), np.float32)
+    work = product(a, b, one, host_target()).work
+    product(a, b, many, host_target(), parts=work)
+    assert work > 1
+    np.testing.assert_array_equal(one, many)
+
+
+def test_nan_and_infinity_reach_only_their_rows_and_columns():
+    a, b = np.ones((1, 20, 9), np.float32), np.ones((1, 9, 35), np.float32)
+    a[0, 3, 4], b[0, 2, 34] = np.nan, np.inf
+    c = np.zeros((1, 20, 35), np.float32)
+    product(a, b, c, host_target())
+    nan = np.zeros(c.shape, bool)
+    nan[0, 3] = True
+    np.testing.assert_array_equal(np.isnan(c), nan)
+    np.testing.assert_array_equal(np.isinf(c[0, :, 34]), np.arange(20) != 3)
+    assert np.isfinite(np.delete(c[0], 3, 0)[:, :34]).all()
+
+
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3"])
+def test_other_processors(cpu):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((1, 23, 50)), rng.standard_normal((1, 50, 29))
+    c = np.zeros((1, 23, 29))
+    product(a, b, c, host_target(cpu))
+    check(a, b, c)
+
+
+def test_code_for_wide_vectors_uses_them():
+    module = ir.Module("test")
+    spec = contract.Contraction(np.dtype("float32"), 1, 60, 128, 64, (0, 64, 1), (0, 128, 1), (0, 128, 1))
+    contract.emit(module, host_target("x86-64-v4"), spec)
+    keep = new_function(module, "keep", [POINTER] * 4 + [I64, I64], exported=True)
+    b = Build(module, host_target("x86-64-v4"), keep)
+    b.call_function(next(f for f in module.functions if f.name.startswith("contract")), list(keep.args))
+    b.ret()
+    text = assembly(module, host_target("x86-64-v4"))
+    inner = [line for line in text.splitlines() if "vfmadd" in line]
+    assert len(inner) >= 24 and all("%zmm" in line for line in inner)
+
+
+def test_what_is_not_offered_is_said():
+    assert contract.supports("float32") and contract.supports("float64")
+    assert not any(contract.supports(d) for d in ("int32", "complex64", "float16", "bool"))

@@ -93,7 +93,7 @@ def operands(case, dtype, seed=0):
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_forward(name, dtype):
-    *_, stride, padding, lhs, rhs, groups = case = CASES[name]
+    *_, stride, _, lhs, rhs, groups = case = CASES[name]
     x, w, y, low = operands(case, dtype)
     run(x, w, y, stride, low, lhs, rhs, groups, parts=2)
     close(y, direct(x, w, stride, low, lhs, rhs, y.shape[1:-1], groups), w[..., 0].size)
@@ -101,7 +101,7 @@ def test_forward(name, dtype):
 
 @pytest.mark.parametrize("name", ["3x3", "groups", "depthwise", "1d", "7x7 stride 2"])
 def test_channels_first_memory(name):
-    *_, stride, padding, lhs, rhs, groups = case = CASES[name]
+    *_, stride, _, lhs, rhs, groups = case = CASES[name]
     x, w, y, low = operands(case, np.float32)
     x, y = (np.moveaxis(np.ascontiguousarray(np.moveaxis(v, -1, 1)), 1, -1) for v in (x, y))
     w = np.ascontiguousarray(w.transpose()).transpose()
@@ -113,8 +113,8 @@ def test_channels_first_memory(name):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_gradient_by_x(name, dtype):
     """<conv(x, w), dy> = <x, dx> decides what dx must be; dx is a convolution with reversed, swapped w."""
-    shape, window, features, stride, padding, lhs, rhs, groups = case = CASES[name]
-    x, w, y, low = operands(case, dtype)
+    shape, window, features, stride, _, lhs, rhs, _ = case = CASES[name]
+    _, w, y, low = operands(case, dtype)
     dy = np.random.default_rng(3).standard_normal(y.shape).astype(dtype)
     dx = np.full(shape, np.nan, dtype)
     flipped = np.flip(w, axis=tuple(range(len(window)))).swapaxes(-1, -2)
@@ -133,7 +133,7 @@ def test_gradient_by_x(name, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("parts", [1, 3])
 def test_gradient_by_w(name, dtype, parts):
-    shape, window, features, stride, padding, lhs, rhs, groups = case = CASES[name]
+    shape, window, _, stride, _, lhs, rhs, _ = case = CASES[name]
     x, w, y, low = operands(case, dtype)
     dy = np.random.default_rng(3).standard_normal(y.shape).astype(dtype)
     dw = np.full(w.shape, np.nan, dtype)
@@ -152,7 +152,7 @@ def test_gradient_by_w(name, dtype, parts):
 @pytest.mark.parametrize("name", ["depthwise", "depthwise stride 2"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_depthwise_gradient_by_w(name, dtype):
-    shape, window, features, stride, padding, lhs, rhs, groups = case = CASES[name]
+    shape, window, _, stride, _, lhs, rhs, groups = case = CASES[name]
     x, w, y, low = operands(case, dtype)
     dy = np.random.default_rng(3).standard_normal(y.shape).astype(dtype)
     dw = np.full(w.shape, np.nan, dtype)
@@ -170,7 +170,7 @@ def test_depthwise_gradient_by_w(name, dtype):
 
 @pytest.mark.parametrize("name", ["3x3", "transposed", "depthwise"])
 def test_epilogue_sees_every_output_once_at_its_index(name):
-    *_, stride, padding, lhs, rhs, groups = case = CASES[name]
+    *_, stride, _, lhs, rhs, groups = case = CASES[name]
     x, w, y, low = operands(case, np.float32)
     bias = np.arange(w.shape[-1], dtype=np.float32)
 
@@ -186,7 +186,7 @@ def test_epilogue_sees_every_output_once_at_its_index(name):
 
 @pytest.mark.parametrize("name", ["3x3", "depthwise"])
 def test_parts_give_the_same_bits(name):
-    *_, stride, padding, lhs, rhs, groups = case = CASES[name]
+    *_, stride, _, lhs, rhs, groups = case = CASES[name]
     x, w, y, low = operands(case, np.float32)
     one, many = y.copy(), y.copy()
     run(x, w, one, stride, low, lhs, rhs, groups, parts=1)

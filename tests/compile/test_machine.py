@@ -28,12 +28,19 @@ def answer(code):
     return ctypes.CFUNCTYPE(ctypes.c_int64)(library.addresses["answer"])()
 
 
-@pytest.mark.parametrize(("name", "bits", "fma"), [("x86-64", 128, False), ("x86-64-v3", 256, True), ("x86-64-v4", 512, True)])
+@pytest.mark.parametrize(
+    ("name", "bits", "fma"), [("x86-64", 128, False), ("x86-64-v3", 256, True), ("x86-64-v4", 512, True)]
+)
 def test_forced_processors(name, bits, fma, monkeypatch):
     monkeypatch.setenv("FDL_CPU", name)
     target = host_target()
     assert (target.vector_bits, target.fma) == (bits, fma)
-    assert [target.lanes(d) for d in ("float32", "float64", "float16", "int8")] == [bits // 32, bits // 64, bits // 32, bits // 8]
+    assert [target.lanes(d) for d in ("float32", "float64", "float16", "int8")] == [
+        bits // 32,
+        bits // 64,
+        bits // 32,
+        bits // 8,
+    ]
     rows, vectors = target.tile()
     registers = 32 if bits == 512 else 16
     assert rows * vectors + vectors < registers
@@ -80,7 +87,9 @@ def test_cache_saves_the_compilation(tmp_path):
     assert machine.content_key("seven", host_target()) != machine.content_key("seven", host_target("x86-64"))
 
 
-@pytest.mark.parametrize("damage", [lambda d: d[:-1], lambda d: d[:60] + bytes([d[60] ^ 1]) + d[61:], lambda d: b"", lambda d: b"x" + d])
+@pytest.mark.parametrize(
+    "damage", [lambda d: d[:-1], lambda d: d[:60] + bytes([d[60] ^ 1]) + d[61:], lambda d: b"", lambda d: b"x" + d]
+)
 def test_damaged_entries_are_compiled_again(tmp_path, damage):
     cache = ObjectCache(tmp_path)
     machine.object_code("k", host_target(), lambda: module_returning(5), cache)

@@ -106,7 +106,25 @@ def test_other_processors_lose_at_most_one_more_ulp(name, cpu):
     assert error <= bound + (2.0 if name.startswith("erf") or not EXTENDED else 1.0)
 
 
-SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, np.inf, -np.inf, np.nan, 5e-324, -5e-324, 1e308, -1e308]
+SPECIAL = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    2.0,
+    -2.0,
+    3.0,
+    -3.0,
+    np.inf,
+    -np.inf,
+    np.nan,
+    5e-324,
+    -5e-324,
+    1e308,
+    -1e308,
+]
 SPECIAL += [1e-40, -1e-40, 3e38, 2.5, -2.5, 1e20, -1e20, 9007199254740993.0]
 
 

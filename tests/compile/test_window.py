@@ -40,7 +40,9 @@ def meetings(spec):
         found = []
         for t in itertools.product(*map(range, spec.window)):
             at = [a * s + b * d - p for a, s, b, d, p in zip(o, spec.stride, t, spec.dilation, spec.low, strict=True)]
-            inside = [q % e == 0 and 0 <= q // e < n for q, e, n in zip(at, spec.base_dilation, spec.in_spatial, strict=True)]
+            inside = [
+                q % e == 0 and 0 <= q // e < n for q, e, n in zip(at, spec.base_dilation, spec.in_spatial, strict=True)
+            ]
             if all(inside):
                 found.append(tuple(q // e for q, e in zip(at, spec.base_dilation, strict=True)))
         yield o, found

@@ -19,9 +19,14 @@ from fdl.compile.kernels.tile import Panel, Tile
 from fdl.compile.target import Target
 from fdl.compile.values import I64, POINTER, Value
 
-#: Bytes of one panel of B that stay in the first-level cache, and of a block of A or B that stay in the second level.
-_PANEL_BYTES = 24 * 1024
-_BLOCK_BYTES = 192 * 1024
+#: Bytes of a panel of B that stay in the first-level cache, of a block of A that stay in the second level, and of a
+#: block of packed B, of which one panel after the other is used (K. Goto and R. van de Geijn, "Anatomy of
+#: High-Performance Matrix Multiplication", 2008).
+_PANEL_BYTES = 16 * 1024
+_BLOCK_BYTES = 128 * 1024
+_COLUMNS_BYTES = 1024 * 1024
+#: Rows of A at this distance fall on the same lines of the first-level cache.
+_ALIAS_BYTES = 4096
 
 Strides = tuple[int, int, int]
 
@@ -162,7 +167,7 @@ class _Plan:
     @cached_property
     def columns(self) -> int:
         """Columns of the block of B that is packed at once."""
-        most = max(1, _BLOCK_BYTES // (self.depth * self.spec.dtype.itemsize * self.width))
+        most = max(1, _COLUMNS_BYTES // (self.depth * self.spec.dtype.itemsize * self.width))
         return min(most, -(-self.spec.n // self.width)) * self.width
 
     @cached_property
@@ -173,16 +178,29 @@ class _Plan:
 
     @cached_property
     def pack_b(self) -> bool:
-        return self.spec.n > 1 and self.spec.b[2] != 1 or self.spec.m > 3 * self.rows
+        return (self.spec.n > 1 and self.spec.b[2] != 1) or self.spec.m > 3 * self.rows
 
     @cached_property
     def pack_a(self) -> bool:
-        return self.spec.a[2] != 1 and self.spec.n > 4 * self.width and self.spec.m > 1
+        """Whether blocks of A are copied: when k is not its unit stride, or rows displace each other in the cache."""
+        if self.spec.n <= 4 * self.width or self.spec.m == 1:
+            return False
+        return self.spec.a[2] != 1 or self.spec.a[1] * self.spec.dtype.itemsize % _ALIAS_BYTES == 0
 
     @cached_property
-    def a_width(self) -> int:
-        """Elements of a step of packed A."""
-        return -(-self.rows // self.lanes) * self.lanes
+    def a_steps(self) -> tuple[int, int]:
+        """Distance of two rows and of two elements along k in A as the tile sees it."""
+        if not self.pack_a:
+            return self.spec.a[1], self.spec.a[2]
+        if self.spec.a[2] == 1:
+            return -(-self.depth // self.lanes) * self.lanes, 1
+        return 1, -(-self.rows // self.lanes) * self.lanes
+
+    @cached_property
+    def a_block(self) -> int:
+        """Elements of packed A for one row of tiles."""
+        along_m, along_k = self.a_steps
+        return self.rows * along_m if along_k == 1 else self.depth * along_k
 
     @cached_property
     def by_dots(self) -> bool:
@@ -213,14 +231,17 @@ class _Plan:
     def scratch_bytes(self) -> int:
         if self.by_dots:
             return 0
-        elements = self.columns * self.depth * self.pack_b + -(-self.height // self.rows) * self.a_width * self.depth * self.pack_a
+        blocks = -(-self.height // self.rows)
+        elements = self.columns * self.depth * self.pack_b + blocks * self.a_block * self.pack_a
         return elements * self.spec.dtype.itemsize
 
 
 class _Emitter:
     """Emits the loops around the tile, outermost first: batch, passes over k, blocks of columns, blocks of rows."""
 
-    def __init__(self, build: Build, spec: Contraction, plan: _Plan, epilogue: Epilogue | None, operands: list[Any]) -> None:
+    def __init__(
+        self, build: Build, spec: Contraction, plan: _Plan, epilogue: Epilogue | None, operands: list[Any]
+    ) -> None:
         self.build, self.spec, self.plan, self.epilogue = build, spec, plan, epilogue
         self.a, self.b, self.c, *self.extras = operands
         self.scratch = build.function.args[-3]
@@ -270,11 +291,23 @@ class _Emitter:
 
     def _pack_a(self, source: Any, start: Value, stop: Value, depth: Value) -> None:
         b, spec, plan = self.build, self.spec, self.plan
+        along_k = plan.a_steps[1]
         with pieces(b, start, stop, plan.rows, spec.m) as piece:
             for m, rows in piece():
-                panel = Panel(spec.dtype, rows, plan.a_width, spec.a[2], spec.a[1])
-                to = b.at(self._packed_a, b.quotient(m - start, plan.rows) * plan.a_width * depth, spec.dtype)
-                panel.call(b, b.at(source, m * spec.a[1], spec.dtype), to, depth)
+                to = b.at(self._packed_a, b.quotient(m - start, plan.rows) * plan.a_block, spec.dtype)
+                read = b.at(source, m * spec.a[1], spec.dtype)
+                if along_k == 1:
+                    self._copy_rows(read, to, rows, depth)
+                else:
+                    Panel(spec.dtype, rows, along_k, spec.a[2], spec.a[1]).call(b, read, to, depth)
+
+    def _copy_rows(self, source: Any, to: Any, rows: int, depth: Value) -> None:
+        """Rows of A next to each other; beyond their ends they may be filled with anything."""
+        b, spec, plan = self.build, self.spec, self.plan
+        with b.loop(0, rows) as i, b.loop(0, depth, plan.lanes) as k:
+            mask = b.first_lanes(depth - k, plan.lanes)
+            line = b.load(source, spec.dtype, i * spec.a[1] + k, plan.lanes, mask=mask)
+            b.store(line, to, i * plan.a_steps[0] + k)
 
     def _block(
         self, pointers: tuple[Any, Any, Any], batch: Value, k: Value, depth: Value,
@@ -296,12 +329,10 @@ class _Emitter:
         whole = -(-columns // plan.lanes) * plan.lanes
         tile = Tile(
             spec.dtype, rows, columns,
-            1 if plan.pack_a else spec.a[1], plan.a_width if plan.pack_a else spec.a[2],
-            whole if plan.pack_b else spec.b[1], plan.pack_b, spec.c[1], spec.c[2] if spec.n > 1 else 1,
+            *plan.a_steps, whole if plan.pack_b else spec.b[1], plan.pack_b, spec.c[1], spec.c[2] if spec.n > 1 else 1,
         )  # fmt: skip
         if plan.pack_a:
-            block = b.quotient(m - origin[0], plan.rows) * plan.a_width
-            a = b.at(self._packed_a, block * depth, spec.dtype)
+            a = b.at(self._packed_a, b.quotient(m - origin[0], plan.rows) * plan.a_block, spec.dtype)
         else:
             a = b.at(pointers[0], m * spec.a[1] + k * spec.a[2], spec.dtype)
         if plan.pack_b:
@@ -328,7 +359,14 @@ class _Emitter:
 
 
 def emit_epilogue(
-    build: Build, dtype: np.dtype, epilogue: Any, rows: int, columns: int, lanes: int, strides: Sequence[int], extras: int
+    build: Build,
+    dtype: np.dtype,
+    epilogue: Any,
+    rows: int,
+    columns: int,
+    lanes: int,
+    strides: Sequence[int],
+    extras: int,
 ) -> None:
     """Fill a function (ptr C, ptr extras..., i64 batch, i64 row, i64 column) that applies `epilogue` to a tile."""
     c, given = build.function.args[0], build.function.args[1 : 1 + extras]

@@ -2,9 +2,10 @@
 
 ``emit(module, target, spec, epilogue, extras)`` emits a kernel (see `kernel`) with operands (x, w, y, *extras):
 
-    y[n, o, f] = sum over taps t and channels c of  x[n, (o * stride + t * rhs_dilation - low) / lhs_dilation, c] * w[t, c, f]
+    y[n, o, f] = sum over taps t and channels c of x[n, p, c] * w[t, c, f]
+    with p = (o * stride + t * rhs_dilation - low) / lhs_dilation
 
-where terms whose position is no whole element of x are left out. Every operand has any element strides, so the same
+where terms whose position p is no whole element of x are left out. Every operand has any element strides, so the same
 kernel serves
 
 * the forward pass (x channels last),

@@ -77,4 +77,6 @@ class Geometry:
     @property
     def padded(self) -> bool:
         """Whether positions outside x are read."""
-        return any(first < 0 or last >= size for (first, last), size in zip(self.read, self.spec.in_spatial, strict=True))
+        return any(
+            first < 0 or last >= size for (first, last), size in zip(self.read, self.spec.in_spatial, strict=True)
+        )

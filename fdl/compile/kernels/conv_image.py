@@ -1,4 +1,4 @@
-"""One image of x as the tiles read it: in place, or copied into scratch memory with its padding and unit channel stride."""
+"""One image of x as the tiles read it: in place, or copied with its padding, channels next to each other."""
 
 import math
 from dataclasses import dataclass

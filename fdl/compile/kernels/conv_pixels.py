@@ -167,9 +167,11 @@ class Pixels:
         if self.epilogue is not None:
             self._finish(phase, n, first, channel, size)
 
-    def _finish(self, phase: Sequence[AxisPhase], n: Value, first: Value, channel: Value, size: tuple[int, int]) -> None:
+    def _finish(
+        self, phase: Sequence[AxisPhase], n: Value, first: Value, channel: Value, size: tuple[int, int]
+    ) -> None:
         """Call the function that applies the epilogue to a tile in memory."""
-        b, spec = self.build, self.spec
+        b = self.build
         name = f"{b.function.name}.epilogue.{'.'.join(str(p.first) for p in phase)}.{size[0]}.{size[1]}"
         function = b.module.globals.get(name)
         if function is None:

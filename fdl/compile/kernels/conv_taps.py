@@ -102,7 +102,9 @@ class Taps:
             source = b.at(self.x, image * spec.x[-1], spec.dtype)
             pixels = plan.image.place(b, source, self.scratch)
             start, stop = b.quotient(begin, first), b.quotient(end + (first - 1), first)
-            with pieces(b, start * plan.width, b.min(stop * plan.width, spec.out_features), plan.width, spec.out_features) as panel:
+            with pieces(
+                b, start * plan.width, b.min(stop * plan.width, spec.out_features), plan.width, spec.out_features
+            ) as panel:
                 for f, columns in panel():
                     self._pack(image, f, columns)
                     unit = b.quotient(f, plan.width) * first
@@ -126,7 +128,9 @@ class Taps:
             return
         with b.loop(0, len(outer)) as i:
             offset = b.load(table(b, outer), "int64", i)
-            panel.call(b, b.at(source, offset, spec.dtype), b.at(self._packed, i * (depth * plan.width), spec.dtype), depth)
+            panel.call(
+                b, b.at(source, offset, spec.dtype), b.at(self._packed, i * (depth * plan.width), spec.dtype), depth
+            )
 
     def _outputs(self, pixels: Any, first: Value, f: Value, columns: int, accumulate: Value) -> None:
         """All outputs with index `first` on the first axis, band by band of the window."""

@@ -1,9 +1,10 @@
 """What every kernel of the library looks like to its caller.
 
 A kernel is an LLVM function ``void kernel(ptr operand, ..., ptr scratch, i64 begin, i64 end)``. It does the units
-[begin, end) of its `work`; units write disjoint parts of the result, so any cut of the range into threads, in any order, gives the same
-bits. `scratch` is private to the thread, `scratch_bytes` long, aligned to 64 bytes, with undefined contents before
-and after. Operands are pointers to elements; inputs are read only and do not overlap the output.
+[begin, end) of its `work`; units write disjoint parts of the result, so any cut of the range into threads, in any
+order, gives the same bits. `scratch` is private to the thread, `scratch_bytes` long, aligned to 64 bytes, with
+undefined contents before and after. Operands are pointers to elements; inputs are read only and do not overlap the
+output.
 """
 
 import hashlib
@@ -60,7 +61,9 @@ def kernel_function(module: ir.Module, target: Target, name: str, operands: int)
 
 
 @contextmanager
-def pieces(build: Build, start: Any, stop: Any, step: int, size: int) -> Iterator[Callable[[], Iterator[tuple[Value, int]]]]:
+def pieces(
+    build: Build, start: Any, stop: Any, step: int, size: int
+) -> Iterator[Callable[[], Iterator[tuple[Value, int]]]]:
     """Loop over [start, stop) in steps, for bodies whose code depends on how much is left.
 
     The context gives a generator of (position, length): the body inside ``for position, length in piece():`` is emitted

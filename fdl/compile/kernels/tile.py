@@ -82,15 +82,21 @@ def _emit(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
     build = Build(module, target, function)
     pointers = function.args[:rows_a]
     b, c = function.args[rows_a], function.args[rows_a + 1 : rows_a + 1 + rows_c]
-    depth, accumulate = (build.value(v, t) for v, t in zip(function.args[rows_a + 1 + rows_c :], ("int64", "bool"), strict=False))
+    depth, accumulate = (
+        build.value(v, t) for v, t in zip(function.args[rows_a + 1 + rows_c :], ("int64", "bool"), strict=False)
+    )
     lanes = target.lanes(tile.dtype)
     starts = range(0, tile.columns, lanes)
-    masks = [None if start + lanes <= tile.columns else build.first_lanes(tile.columns - start, lanes) for start in starts]
+    masks = [
+        None if start + lanes <= tile.columns else build.first_lanes(tile.columns - start, lanes) for start in starts
+    ]
     zero = build.constant(0, tile.dtype, lanes)
     sums = [[build.variable(zero) for _ in starts] for _ in range(tile.rows)]
 
     def spot(i: int, start: int) -> tuple[Any, int]:
-        return (c[0], i * tile.c_row + start * tile.c_column) if tile.c_row is not None else (c[i], start * tile.c_column)
+        return (
+            (c[0], i * tile.c_row + start * tile.c_column) if tile.c_row is not None else (c[i], start * tile.c_column)
+        )
 
     with build.if_(accumulate):
         for i, row in enumerate(sums):

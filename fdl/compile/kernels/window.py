@@ -1,13 +1,13 @@
 """Window reductions and what their derivatives need, vectorised over the innermost dimension.
 
-All take arrays that are contiguous in the order (outer, *spatial, inner); a window over any dimensions of an array has this form when the
-leading dimensions without window are merged into `outer` and the trailing ones into `inner`.
+All take arrays that are contiguous in the order (outer, *spatial, inner); a window over any dimensions of an array has
+this form when the leading dimensions without window are merged into `outer` and the trailing ones into `inner`.
 
-* ``emit_reduce(module, target, spec, kind)``: operands (x, y). `kind` is ``sum``, ``prod``, ``max`` or ``min``; positions outside
-  x, or between its dilated elements, are left out, and a window without any element gives the identity of `kind`.
-  float16 and bfloat16 are summed in float32.
-* ``emit_select_and_scatter(module, target, spec, kind)``: operands (x, dy, dx). dx is zero except that each window's dy is added to the
-  position of its first extreme element; `kind` is ``max`` or ``min``, NaN counts as extreme.
+* ``emit_reduce(module, target, spec, kind)``: operands (x, y). `kind` is ``sum``, ``prod``, ``max`` or ``min``;
+  positions outside x, or between its dilated elements, are left out, and a window without any element gives the
+  identity of `kind`. float16 and bfloat16 are summed in float32.
+* ``emit_select_and_scatter(module, target, spec, kind)``: operands (x, dy, dx). dx is zero except that each window's dy
+  is added to the position of its first extreme element; `kind` is ``max`` or ``min``, NaN counts as extreme.
 * ``emit_select_and_gather(module, target, spec, kind)``: operands (x, dx, dy). The transpose of the former.
 
 Units of work are the `outer` elements.

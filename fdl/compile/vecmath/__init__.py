@@ -1,8 +1,8 @@
 """Elementwise mathematical functions on vectors of any size, as polynomials in generated code.
 
-Every function is emitted once a module and number of lanes, as an internal LLVM function. Largest errors seen over the
-whole range, in units in the last place of the result, the same bound for float32 and float64; zeros, infinities, NaN and subnormal
-numbers give what C's library gives:
+Every function is emitted once a module and number of lanes, as an internal LLVM function. Bounds of the errors over the
+whole range, in units in the last place of the result, for float32 and float64 alike; zeros, infinities, NaN and
+subnormal numbers give what C's library gives:
 
 | function | ulp | function | ulp | function | ulp |
 |---|---|---|---|---|---|

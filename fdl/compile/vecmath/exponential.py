@@ -228,8 +228,8 @@ def power(b: "Build", x: Value, y: Value) -> Value:
         result = exp(b, wide_y * log(b, size))
         return b.convert(_power_special(b, wide_x, wide_y, result), x.dtype)
     high, low = _log_two_parts(b, b.abs(x))
-    h, l = two_product(b, high, y)
-    rest = b.fma(low, y, l)
+    h, lost = two_product(b, high, y)
+    rest = b.fma(low, y, lost)
     return _power_special(b, x, y, exp(b, h, b.select(b.abs(h) < 1e3, rest, 0.0)))
 
 

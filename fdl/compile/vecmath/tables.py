@@ -1,7 +1,16 @@
 """Numbers behind the functions: the layout of floats and polynomial coefficients.
 
-The coefficients interpolate the stated function at Chebyshev nodes of the stated interval; degrees are the lowest whose error
-stays below 2^-26 (float32) and 2^-55 (float64) of the result.
+The coefficients interpolate the functions at Chebyshev nodes; degrees are the lowest whose error stays below 2^-25.5
+(float32) and 2^-55 (float64) of the result.
+
+| table | function | variable | interval |
+|---|---|---|---|
+| exp | (e^r - 1 - r) / r^2 | r | up to log(2) / 2 |
+| log | (log((1 + s) / (1 - s)) - 2 s) / s^3 | s^2 | s up to (sqrt(2) - 1) / (sqrt(2) + 1) |
+| erf | erf(x) / x - 1 | x^2 | x up to 1 |
+| erfc | (1 + 2 x) exp(x^2) erfc(x) | (x - 3.75) / (x + 3.75) | x from 1/2 to 11 or 29 |
+| sin, cos | (sin(r) / r - 1) / r^2, (cos(r) - 1 + r^2 / 2) / r^4 | r^2 | r up to pi / 4 |
+| atan | (atan(t) / t - 1) / t^2 | t^2 | t up to tan(pi / 8) |
 """
 
 from dataclasses import dataclass
