@@ -12,7 +12,7 @@ from typing import Any, ClassVar, dataclass_transform
 import numpy as np
 
 from fdl.core import trace
-from fdl.core.program import Program
+from fdl.core.program import Program, parameters
 from fdl.core.types import TensorType
 from fdl.errors import PrimitiveError
 
@@ -39,7 +39,6 @@ class Primitive:
     heavy: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     effect: ClassVar[bool] = False
-    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -62,7 +61,7 @@ class Primitive:
         return tuple(outs) if self.multiple else outs[0]
 
     def __repr__(self) -> str:
-        shown = [f"{name}={_brief(getattr(self, name))}" for name in self.__dataclass_fields__]
+        shown = [f"{name}={_brief(getattr(self, name))}" for name in parameters(self)]
         return self.name + (f"[{' '.join(shown)}]" if shown else "")
 
     @property

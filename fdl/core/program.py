@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -117,9 +117,14 @@ class Program:
         return f"<Program ({ins}) -> ({outs}), {len(self.equations)} equations, {self.digest.hex()[:8]}>"
 
 
+def parameters(operation: Any) -> list[str]:
+    """Names of the parameters of an operation, in the order of its fields."""
+    return [f.name for f in fields(operation)]
+
+
 def subprograms(operation: Any) -> Iterator[Program]:
     """The programs among the parameters of an operation, in the order of its fields."""
-    for name in operation.__dataclass_fields__:
+    for name in parameters(operation):
         value = getattr(operation, name)
         if isinstance(value, Program):
             yield value
