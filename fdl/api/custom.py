@@ -121,7 +121,7 @@ class custom_jvp(_CustomFunction):
                 raise TreeError(f"the jvp rule of {name} must return a pair (output, tangent)")
             return _flat_pair(name, *result)
 
-        return CustomJvp(program, Rule(run))
+        return CustomJvp(program, Rule(run), closed=captured, label=name)
 
 
 def _flat_pair(name: str, out: Any, tangent: Any) -> tuple[list[Any], list[Any]]:
@@ -174,8 +174,7 @@ class custom_vjp(_CustomFunction):
         symbolic_zeros: bool = False,
         optimize_remat: bool = False,
     ) -> None:
-        """Set ``fwd(*args) -> (output, residuals)`` and ``bwd(*nondiff, residuals, cotangent) -> tuple "
-        "of cotangents``."""
+        """Set ``fwd(*args) -> (output, residuals)`` and ``bwd(*nondiff, residuals, cotangent) -> cotangents``, a tuple."""
         self.rules = (fwd, bwd)
 
     def operation(self, program: Any, captured: int, structure: Any, flat: FlatFunction, static: list[Any]) -> Any:
@@ -209,7 +208,7 @@ class custom_vjp(_CustomFunction):
             )
             return [None] * captured + _match_cotangents(name, found, structure, program.input_types[captured:])
 
-        return CustomVjp(program, Rule(forward), Rule(backward))
+        return CustomVjp(program, Rule(forward), Rule(backward), closed=captured, label=name)
 
 
 def _match_cotangents(name: str, found: Any, structure: Any, types: Sequence[Any]) -> list[Any]:

@@ -1,6 +1,7 @@
 """Functions with derivatives of the user's own."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import field
 from typing import Any
 
 import cloudpickle
@@ -42,9 +43,23 @@ def _load_rule(data: bytes) -> Rule:
 
 
 class Custom(Higher, abstract=True):
-    """A Program whose derivative is given by rules instead of its equations."""
+    """A Program whose derivative is given by rules instead of its equations.
+
+    ``closed`` counts the first operands, which the function closes over and the rules know nothing of; `label` is its name.
+    """
 
     program: Program
+    closed: int = field(default=0, kw_only=True)
+    label: str = field(default="", kw_only=True)
+
+    def check_closed(self, tangents: Sequence[Any]) -> None:
+        """Raise if a value that the function closes over is being differentiated."""
+        for tangent in tangents[: self.closed]:
+            if tangent is not None:
+                raise DifferentiationError(
+                    f"{self.label} has a derivative rule of its own, but closes over a {trace.lift(tangent).type} by which "
+                    "the gradient is taken; the rule cannot account for it. Pass the value as an argument instead."
+                )
 
     @property
     def inlined(self) -> Program:
@@ -68,6 +83,7 @@ class CustomJvp(Custom):
     rule: Rule
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        self.check_closed(tangents)
         given = [zeros_of(p.type) if t is None else t for p, t in zip(primals, tangents, strict=True)]
         return self.rule(list(primals), given)
 
@@ -84,7 +100,8 @@ class CustomJvp(Custom):
             return values[: len(values) // 2], values[len(values) // 2 :]
 
         program = self.batched_program(size, flags, axis_name)
-        return CustomJvp(program, Rule(rule))(*args), (True,) * len(program.outputs)
+        operation = CustomJvp(program, Rule(rule), closed=self.closed, label=self.label)
+        return operation(*args), (True,) * len(program.outputs)
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         for program, operands in sample_program(rng):
@@ -112,6 +129,7 @@ class CustomVjp(Custom):
     backward: Rule
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        self.check_closed(tangents)
         outs, residuals = self.forward(*primals)
         given = [zeros_of(p.type) if t is None else t for p, t in zip(primals, tangents, strict=True)]
         derivative = CustomDerivative(self.backward, len(residuals), tuple(trace.lift(o).type for o in outs))
@@ -132,7 +150,8 @@ class CustomVjp(Custom):
 
         backward = _batched_backward(self.backward, size, flags, axis_name)
         program = self.batched_program(size, flags, axis_name)
-        return CustomVjp(program, Rule(forward), Rule(backward))(*args), (True,) * len(program.outputs)
+        operation = CustomVjp(program, Rule(forward), Rule(backward), closed=self.closed, label=self.label)
+        return operation(*args), (True,) * len(program.outputs)
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         from fdl.core.primitive import Linear
