@@ -6,9 +6,21 @@ from typing import Any
 import numpy as np
 
 from fdl.array import Array as ConcreteArray
-from fdl.dtypes import bool_, key
+from fdl.core.trace import is_eager
+from fdl.dtypes import ANY, INEXACT, bool_, key
 from fdl.errors import DtypeError
 from fdl.numpy._operands import Array, broadcast, cast, inexact, number, promote
+
+
+def _repeated(number: int | float, like: np.ndarray | None, domain: frozenset[Any]) -> Array:
+    """A Python number in the shape and dtype of an array, without memory of its own; None if it needs promotion."""
+    if like is None or like.dtype not in domain:
+        return None
+    kind = like.dtype.kind
+    if kind == "f" or (kind in "iu" and type(number) is int):
+        scalar = np.asarray(number, like.dtype)
+        return ConcreteArray(np.ndarray(like.shape, like.dtype, scalar, 0, (0,) * like.ndim))
+    return None
 
 
 def _documented(function: Callable[..., Any], name: str, text: str, args: str) -> Callable[..., Any]:
@@ -58,7 +70,8 @@ def binary(
         check: whether `operation` is a primitive with a `domain`.
     """
     domain = frozenset(operation.domain) if check else frozenset()
-    fast = domain - {bool_} if boolean is not None else domain
+    unchanged = frozenset(INEXACT) if to_inexact else frozenset(ANY) - {bool_ if boolean is not None else None}
+    fast = domain & unchanged
 
     def function(x: Any, y: Any, /) -> Array:
         # Two arrays of one type need no preparation, and this is where eager code spends its time.
@@ -66,6 +79,15 @@ def binary(
             a, b = x._data, y._data
             if a is not None and b is not None and a.dtype == b.dtype and a.shape == b.shape and a.dtype in fast:
                 return operation(x, y)
+        elif is_eager():
+            if type(x) is ConcreteArray and type(y) in (int, float):
+                other = _repeated(y, x._data, fast)
+                if other is not None:
+                    return operation(x, other)
+            elif type(y) is ConcreteArray and type(x) in (int, float):
+                other = _repeated(x, y._data, fast)
+                if other is not None:
+                    return operation(other, y)
         x, y = broadcast(name, *promote(name, x, y, to_inexact=to_inexact, keys=key in domain))
         dtype: np.dtype = x.type.dtype
         if dtype == bool_ and boolean is not None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl.array import Array as ConcreteArray
-from fdl.core.trace import Value
+from fdl.core.trace import Value, is_eager
 from fdl.dtypes import bool_
 from fdl.errors import ShapeError
 from fdl.numpy._index import (
@@ -57,6 +57,11 @@ def read(
     indices_are_sorted: bool = False,
 ) -> Array:
     """``x[index]``: slices for what is known, one dynamic slice or gather for the rest."""
+    if mode is None and type(x) is ConcreteArray and is_eager() and _is_basic(index):
+        try:
+            return ConcreteArray(np.asarray(x.concrete()[index]))
+        except (IndexError, TypeError):
+            pass  # told below
     parts = parse(x.type.shape, index, checked=mode is None and fill_value is None)
     name = mode_name(mode, "promise_in_bounds" if fill_value is None else "fill")
     y = _sliced(x, parts)
@@ -83,6 +88,13 @@ def read(
     indices = broadcast_places([p.places for p in arrays], shape)
     out = gather(y, indices, numbers, sizes, name, fill_value, unique_indices, indices_are_sorted)
     return reshape(out, result_shape(parts))
+
+
+def _is_basic(index: Any) -> bool:
+    """Whether an index consists of Python's own integers and slices, which NumPy resolves at once."""
+    if type(index) is tuple:
+        return all(type(part) is int or type(part) is slice for part in index)
+    return type(index) is int or type(index) is slice
 
 
 def _sliced(x: Array, parts: Sequence[Part]) -> Array:

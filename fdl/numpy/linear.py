@@ -90,6 +90,8 @@ def matmul(
     if inner[0] != inner[1]:
         which = "the last axis of the first" if y.type.ndim < 2 else "the columns of the first"
         raise _differ("matmul", x, y, f"{which} ({inner[0]}) must equal the rows of the second ({inner[1]})")
+    if y.type.ndim <= 2:
+        return contract(x, y, ((x.type.ndim - 1,), (max(y.type.ndim - 2, 0),)), dtype=preferred_element_type)
     return _matrix_product("matmul", x, y, preferred_element_type)
 
 

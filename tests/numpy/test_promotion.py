@@ -7,7 +7,7 @@ import fdl
 import fdl.numpy as fnp
 from fdl import dtypes
 
-# Row by row the documented table for arrays, in the order b1 u1 u2 u4 u8 i1 i2 i4 i8 bf f2 f4 f8 c4 c8 (bytes of a real).
+# Row by row the documented table for arrays: b1 u1 u2 u4 u8 i1 i2 i4 i8 bf f2 f4 f8 c4 c8 (bytes of a real).
 ORDER = [
     "bool",
     "uint8",
