@@ -186,7 +186,9 @@ class IntegerPow(Unary):
     def reference(self, x: np.ndarray) -> np.ndarray:
         if self.exponent < 0:
             return np.reciprocal(np.power(x, -self.exponent))
-        return np.power(x, np.array(self.exponent).astype(x.dtype) if x.dtype.kind in "iu" else self.exponent).astype(x.dtype)
+        return np.power(x, np.array(self.exponent).astype(x.dtype) if x.dtype.kind in "iu" else self.exponent).astype(
+            x.dtype
+        )
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
         if self.exponent == 0:

@@ -12,7 +12,7 @@ from fdl.ops.elementwise import Binary, Unary
 class Comparison(Binary, abstract=True):
     """One of the six comparisons; NaN is unequal to everything, complex numbers compare by real part first."""
 
-    domain = ALL
+    domain: ClassVar[tuple[np.dtype, ...]] = ALL
     result_dtype = bool_
     function: ClassVar[np.ufunc]
 

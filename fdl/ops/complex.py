@@ -15,7 +15,7 @@ from fdl.ops.arithmetic import neg
 from fdl.ops.elementwise import Binary, Unary
 from fdl.ops.shape import zeros_of
 
-_PART = {complex64: float32, complex128: float64}
+_PART: dict[np.dtype, np.dtype] = {complex64: float32, complex128: float64}
 _WHOLE = {part: whole for whole, part in _PART.items()}
 
 

@@ -37,7 +37,7 @@ class DotGeneral(Primitive):
         for axes, what in ((self.contracting, "contracting"), (self.batch_axes, "batch")):
             extents = [[t.shape[a] for a in own if 0 <= a < t.ndim] for t, own in zip(types, axes, strict=True)]
             if extents[0] != extents[1] or len(extents[0]) != len(axes[0]) or len(extents[1]) != len(axes[1]):
-                raise ShapeError(f"dot_general of {x} and {y}: {what} axes {axes[0]} and {axes[1]} have different extents")
+                raise ShapeError(f"dot_general of {x} and {y}: {what} axes {axes[0]} and {axes[1]} differ in extent")
         if any(len(set(c + b)) != len(c + b) for c, b in zip(self.contracting, self.batch_axes, strict=True)):
             raise ShapeError(f"dot_general of {x} and {y} names an axis twice: {self}")
         if x.dtype != y.dtype or x.dtype not in ALL:
@@ -89,14 +89,13 @@ class DotGeneral(Primitive):
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         (x, y), count = args, len(self.batch_axes[0])
-        shifted = [
-            tuple(tuple(a + b for a in own) for own, b in zip(axes, batched, strict=True))
-            for axes in (self.contracting, self.batch_axes)
-        ]
+        contracting, batch = (
+            (tuple(a + batched[0] for a in of_x), tuple(a + batched[1] for a in of_y))
+            for of_x, of_y in (self.contracting, self.batch_axes)
+        )
         if all(batched):
-            both = ((0, *shifted[1][0]), (0, *shifted[1][1]))
-            return DotGeneral(shifted[0], both, self.dtype)(x, y)
-        out = DotGeneral(shifted[0], shifted[1], self.dtype)(x, y)
+            return DotGeneral(contracting, ((0, *batch[0]), (0, *batch[1])), self.dtype)(x, y)
+        out = DotGeneral(contracting, batch, self.dtype)(x, y)
         # The new axis is the first free one of its operand.
         return move_axis(out, count if batched[0] else count + len(self.free(x.type, 0)), 0)
 
@@ -121,13 +120,17 @@ class DotGeneral(Primitive):
         for dtype in ALL:
             yield DotGeneral(matrices, none), draw(rng, (3, 7), dtype), draw(rng, (7, 2), dtype)
         yield DotGeneral(matrices, none, float32), draw(rng, (3, 7), bfloat16), draw(rng, (7, 2), bfloat16)
-        yield DotGeneral(matrices, none, int32), draw(rng, (3, 7), as_dtype("int8")), draw(rng, (7, 2), as_dtype("int8"))
+        yield (
+            DotGeneral(matrices, none, int32),
+            draw(rng, (3, 7), as_dtype("int8")),
+            draw(rng, (7, 2), as_dtype("int8")),
+        )
 
 
 def dot_general(
     x: Any, y: Any, dimension_numbers: tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]], dtype: Any = None
 ) -> Any:
     """The product of x and y by ((contracting of x, of y), (batch of x, of y)), summed in `dtype`."""
-    contracting, batch = (tuple(tuple(map(int, own)) for own in axes) for axes in dimension_numbers)
+    contracting, batch = ((tuple(map(int, of_x)), tuple(map(int, of_y))) for of_x, of_y in dimension_numbers)
     dtype = None if dtype is None or as_dtype(dtype) == x.type.dtype else as_dtype(dtype)
     return DotGeneral(contracting, batch, dtype)(x, y)

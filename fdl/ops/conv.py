@@ -71,7 +71,8 @@ class ConvGeneral(Primitive):
         if x.ndim < 2 or any(sorted(spec) != axes for spec in (n.lhs_spec, n.rhs_spec, n.out_spec)) or w.ndim != x.ndim:
             raise ShapeError(f"{shown}: {n} must give each of {x.ndim} axes its meaning")
         per_axis = (self.strides, self.padding, self.lhs_dilation, self.rhs_dilation)
-        if any(len(p) != x.ndim - 2 for p in per_axis) or min((*self.strides, *self.lhs_dilation, *self.rhs_dilation), default=1) < 1:
+        steps = (*self.strides, *self.lhs_dilation, *self.rhs_dilation)
+        if any(len(p) != x.ndim - 2 for p in per_axis) or min(steps, default=1) < 1:
             raise ShapeError(f"{shown}: strides, padding and dilations need one (positive) entry for each spatial axis")
         groups, examples = self.feature_group_count, self.batch_group_count
         batch, features, *_ = (x.shape[a] for a in n.lhs_spec)

@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl.core.primitive import Primitive
 from fdl.core.types import TensorType
-from fdl.dtypes import ALL, as_dtype, bool_, float16, float32, int32, int8, is_inexact, uint16, uint32, uint8
+from fdl.dtypes import ALL, as_dtype, bool_, float16, float32, int8, int32, is_inexact, uint8, uint16, uint32
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.elementwise import Unary
 

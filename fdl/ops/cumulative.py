@@ -128,7 +128,9 @@ class Cummin(Record):
     function = np.minimum
 
 
-def _doubling(combine: Callable[[Any, Any], Any], xs: Sequence[Any], neutral: Sequence[Any], axis: int, backwards: bool) -> Any:
+def _doubling(
+    combine: Callable[[Any, Any], Any], xs: Sequence[Any], neutral: Sequence[Any], axis: int, backwards: bool
+) -> Any:
     """All prefixes of `xs`, a tuple of arrays, under an associative function of tuples, in log2(n) steps."""
     if backwards:
         flipped = _doubling(combine, [reverse(x, (axis,)) for x in xs], neutral, axis, False)

@@ -80,7 +80,9 @@ class Binary(Elementwise, abstract=True):
     arity = 2
 
 
-def check_elementwise(operation: Primitive, types: Sequence[TensorType], arity: int, domain: Sequence[np.dtype]) -> None:
+def check_elementwise(
+    operation: Primitive, types: Sequence[TensorType], arity: int, domain: Sequence[np.dtype]
+) -> None:
     """Raise unless there are `arity` operands of one shape and one dtype, in `domain`."""
     if len(types) != arity:
         raise TypeError(f"{operation.name} takes {arity} operands, got {len(types)}")

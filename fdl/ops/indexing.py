@@ -38,7 +38,9 @@ class Gather(Primitive):
     def windows(self, x: TensorType) -> Windows:
         """Where the windows lie in an operand of type `x`."""
         n = self.numbers
-        return Windows(x.shape, self.slice_sizes, n.start_index_map, n.operand_batching_dims, n.start_indices_batching_dims)
+        return Windows(
+            x.shape, self.slice_sizes, n.start_index_map, n.operand_batching_dims, n.start_indices_batching_dims
+        )
 
     def result(self, *types: TensorType) -> TensorType:
         x, indices = types
@@ -75,7 +77,11 @@ class Gather(Primitive):
     def transpose(self, cotangent: Any, x: Any, indices: Any) -> Sequence[Any]:
         n = self.numbers
         numbers = ScatterDimensionNumbers(
-            n.offset_dims, n.collapsed_slice_dims, n.start_index_map, n.operand_batching_dims, n.start_indices_batching_dims
+            n.offset_dims,
+            n.collapsed_slice_dims,
+            n.start_index_map,
+            n.operand_batching_dims,
+            n.start_indices_batching_dims,
         )
         back = Scatter("add", numbers, self.mode, self.unique_indices, self.indices_are_sorted)
         return back(zeros_of(x.type), indices, cotangent), None
@@ -157,7 +163,8 @@ class Scatter(Primitive):
 
     def reference(self, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> np.ndarray:
         windows = self.windows(TensorType(x.shape, x.dtype), TensorType(updates.shape, updates.dtype))
-        rows, inside = windows.locate(indices, self.mode)
+        located, inside = windows.locate(indices, self.mode)
+        rows = located.reshape(-1)
         window = self.numbers.update_window_dims
         places = [a for a in range(updates.ndim) if a not in window]
         news = updates.transpose(places + list(window)).reshape(inside.shape + windows.sizes)
@@ -166,9 +173,9 @@ class Scatter(Primitive):
         out = windows.rows(x).copy()
         news = news.reshape(rows.size, out.shape[1])
         if not inside.all():
-            keep = np.broadcast_to(inside.reshape(inside.shape + (1,) * (rows.ndim - count)), rows.shape).reshape(-1)
-            rows, news = rows.reshape(-1)[keep], news[keep]
-        _combine_rows(self.kind, out, rows.reshape(-1), news)
+            keep = np.broadcast_to(inside.reshape(inside.shape + (1,) * (located.ndim - count)), located.shape)
+            rows, news = rows[keep.reshape(-1)], news[keep.reshape(-1)]
+        _combine_rows(_COMBINE[self.kind], out, rows, news)
         return windows.unrows(out)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -209,7 +216,9 @@ class Scatter(Primitive):
         if isinstance(updates, Linear):
             of_updates = self.gathered(cotangent, indices, updates.type)
             if self.kind == "set" and not self.unique_indices:
-                of_updates = select(self._lasting(cotangent.type, indices, updates.type), of_updates, zeros_of(updates.type))
+                of_updates = select(
+                    self._lasting(cotangent.type, indices, updates.type), of_updates, zeros_of(updates.type)
+                )
         return of_x if isinstance(x, Linear) else None, None, of_updates
 
     def _lasting(self, x: TensorType, indices: Any, updates: TensorType) -> Any:
@@ -246,21 +255,26 @@ class Scatter(Primitive):
                     g.start_indices_batching_dims,
                 )  # fmt: skip
                 x, indices = rng.normal(size=shape), rng.integers(-2, 6, places)
-                updates = Gather(g, sizes).result(TensorType(shape, x.dtype), TensorType(places, indices.dtype))
+                type = Gather(g, sizes).result(TensorType(shape, x.dtype), TensorType(places, indices.dtype))
                 for mode in ("fill", "clip"):
-                    yield Scatter(kind, n, mode), x, indices, rng.normal(size=updates.shape)
+                    yield Scatter(kind, n, mode), x, indices, rng.normal(size=type.shape)
             rows = ScatterDimensionNumbers((1,), (0,), (0,))
             for dtype in (*SIGNED, *UNSIGNED, *FLOATING):
                 x, updates = (rng.integers(0, 5, (n, 3)).astype(dtype) for n in (5, 4))
                 yield Scatter(kind, rows), x, np.array([[1], [4], [1], [8]], np.int32), updates
-            yield Scatter(kind, rows, "fill", True), rng.normal(size=(5, 2)), np.array([[3], [0]]), rng.normal(size=(2, 2))
+            yield (
+                Scatter(kind, rows, "fill", True),
+                rng.normal(size=(5, 2)),
+                np.array([[3], [0]]),
+                rng.normal(size=(2, 2)),
+            )
         flags = rng.random((2, 4)) < 0.5
         yield Scatter("set", ScatterDimensionNumbers((), (0,), (0,))), flags[0], np.array([[1], [2]]), flags[1, :2]
 
 
-def _combine_rows(kind: str, out: np.ndarray, rows: np.ndarray, news: np.ndarray) -> None:
-    """Combine each of the rows `news` into the row of `out` with the number in `rows`."""
-    if kind == "set":
+def _combine_rows(function: Any, out: np.ndarray, rows: np.ndarray, news: np.ndarray) -> None:
+    """Combine each of the rows `news` into the row of `out` that `rows` numbers; without a function replace it."""
+    if function is None:
         out[rows] = news
         return
     if not rows.size:
@@ -268,7 +282,7 @@ def _combine_rows(kind: str, out: np.ndarray, rows: np.ndarray, news: np.ndarray
     order = np.argsort(rows, kind="stable")
     numbers = rows[order]
     first = np.flatnonzero(np.r_[True, numbers[1:] != numbers[:-1]])
-    function, targets = _COMBINE[kind], numbers[first]
+    targets = numbers[first]
     wide = widened(news[order])
     total = function.reduceat(wide, first, 0, wide.dtype)
     out[targets] = function(widened(out[targets]), total).astype(out.dtype)

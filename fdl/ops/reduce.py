@@ -42,7 +42,14 @@ class Reduction(Primitive, abstract=True):
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         main = np.dtype(np.float64 if np.dtype(np.float64) in self.domain else np.bool_)
         cls = type(self)
-        for shape, axes in (((3, 4, 2), (1,)), ((3, 4, 2), (0, 2)), ((3, 4), (0, 1)), ((5,), (0,)), ((), ()), ((2, 3), ())):
+        for shape, axes in (
+            ((3, 4, 2), (1,)),
+            ((3, 4, 2), (0, 2)),
+            ((3, 4), (0, 1)),
+            ((5,), (0,)),
+            ((), ()),
+            ((2, 3), ()),
+        ):
             yield cls(axes), draw(rng, shape, main)
         for shape, axes in (((0, 3), (0,)), ((0, 3), (1,)), ((1, 3), (0,)), ((2, 0), (0, 1))):
             yield cls(axes), draw(rng, shape, main)
@@ -152,7 +159,7 @@ class ReduceMin(Extremum):
 class Logical(Reduction, abstract=True):
     """Without derivative."""
 
-    domain = BOOLEAN
+    domain: ClassVar[tuple[np.dtype, ...]] = BOOLEAN
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         return self(primals[0]), None

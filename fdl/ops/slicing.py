@@ -26,7 +26,9 @@ class Slice(Structural):
         if any(len(p) != x.ndim for p in parameters) or not all(
             0 <= a <= b <= n and s > 0 for a, b, s, n in zip(*parameters, x.shape, strict=True)
         ):
-            raise ShapeError(f"slice of {x} from {self.starts} to {self.limits} by {self.strides} does not lie within it")
+            raise ShapeError(
+                f"slice of {x} from {self.starts} to {self.limits} by {self.strides} does not lie within it"
+            )
         return x.with_shape(tuple(-((a - b) // s) for a, b, s in zip(*parameters, strict=True)))
 
     def reference(self, x: np.ndarray) -> np.ndarray:
@@ -34,9 +36,6 @@ class Slice(Structural):
 
     def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
         return [index * step + start for index, step, start in zip(position, self.strides, self.starts, strict=True)]
-
-    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
-        return [p * s + a for p, a, s in zip(position, self.starts, self.strides, strict=True)]
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         spans = [_dilated(n, s - 1) for n, s in zip(cotangent.type.shape, self.strides, strict=True)]
@@ -150,7 +149,9 @@ class Concatenate(Primitive):
             raise DtypeError(f"concatenate needs operands of one dtype, got {', '.join(map(str, types))}")
         rests = {t.shape[:axis] + t.shape[axis + 1 :] for t in types}
         if len(rests) > 1 or any(t.ndim != first.ndim for t in types):
-            raise ShapeError(f"concatenate along axis {axis} of shapes that differ elsewhere: {', '.join(map(str, types))}")
+            raise ShapeError(
+                f"concatenate along axis {axis} of shapes that differ elsewhere: {', '.join(map(str, types))}"
+            )
         total = sum(t.shape[axis] for t in types)
         return first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1 :]))
 
@@ -193,12 +194,6 @@ class Reverse(Structural):
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         return np.flip(x, self.axes)
-
-    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
-        return [p * -1 + (n - 1) if a in self.axes else p for a, (p, n) in enumerate(zip(position, x.shape, strict=True))]
-
-    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
-        return [p * -1 + (n - 1) if a in self.axes else p for a, (p, n) in enumerate(zip(position, x.shape, strict=True))]
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         return (self(cotangent),)
@@ -293,7 +288,9 @@ class DynamicUpdateSlice(Primitive):
             return self(x, update, lift(np.int32(0)), *starts)
         axes = tuple(range(1, len(starts) + 1))
         numbers = ScatterDimensionNumbers(axes, (), axes, (0,), (0,))
-        return Scatter("set", numbers, "clip", unique_indices=True)(x, _index_vectors(size, starts, batched[2:]), update)
+        return Scatter("set", numbers, "clip", unique_indices=True)(
+            x, _index_vectors(size, starts, batched[2:]), update
+        )
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         for starts in ((1, 2), (-3, 9)):

@@ -29,7 +29,9 @@ class Sort(Primitive):
 
     def result(self, *types: TensorType) -> tuple[TensorType, ...]:
         if not 1 <= self.num_keys <= len(types) or any(t.shape != types[0].shape for t in types):
-            raise ShapeError(f"sort by {self.num_keys} keys needs operands of one shape, got {', '.join(map(str, types))}")
+            raise ShapeError(
+                f"sort by {self.num_keys} keys needs operands of one shape, got {', '.join(map(str, types))}"
+            )
         if not 0 <= self.axis < types[0].ndim:
             raise ShapeError(f"sort of {types[0]} along axis {self.axis}, which it does not have")
         if any(t.dtype not in ALL for t in types[: self.num_keys]):
@@ -37,7 +39,7 @@ class Sort(Primitive):
         return types
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        order = None
+        order: Any = None
         for keys in reversed([widened(a) for a in arrays[: self.num_keys]]):
             found = keys if order is None else np.take_along_axis(keys, order, self.axis)
             step = np.argsort(found, self.axis, kind="stable")

@@ -1,8 +1,9 @@
 """Special functions, by SciPy."""
 
-from collections.abc import Iterator, Sequence
-from math import pi, sqrt as _root
-from typing import Any
+from collections.abc import Iterator
+from math import pi
+from math import sqrt as _root
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def _scipy(name: str, *arrays: np.ndarray) -> np.ndarray:
 class Special(Elementwise, abstract=True):
     """A function of real numbers that SciPy knows."""
 
-    domain = FLOATING
+    domain: ClassVar[tuple[np.dtype, ...]] = FLOATING
 
     def lower(self, build: Any, *xs: Any) -> Any:
         return build.call(self.name, *xs)

@@ -23,7 +23,9 @@ def out_extents(
 ) -> tuple[int, ...]:
     """How many places a window has along each axis."""
     found = []
-    for n, k, step, (low, high), d, e in zip(shape, window, strides, padding, base_dilation, window_dilation, strict=True):
+    for n, k, step, (low, high), d, e in zip(
+        shape, window, strides, padding, base_dilation, window_dilation, strict=True
+    ):
         room = dilated(n, d) + low + high - dilated(k, e)
         found.append(room // step + 1 if room >= 0 else 0)
     return tuple(found)

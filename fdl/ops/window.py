@@ -15,7 +15,7 @@ from fdl.ops.reduce import draw, identity
 from fdl.ops.slicing import Pad, Slice
 from fdl.ops.strided import Pairs, gradient_padding, out_extents, sliding
 
-_FUNCTIONS = {"sum": np.sum, "max": np.max, "min": np.min}
+_FUNCTIONS: dict[str, Any] = {"sum": np.sum, "max": np.max, "min": np.min}
 
 
 class Windowed(Primitive, abstract=True):
@@ -70,7 +70,9 @@ class Windowed(Primitive, abstract=True):
     def chosen(self, x: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
         """For each window the flat place, in the padded operand, of its first extreme element; the padded shape."""
         of_max = self.kind == "max"
-        padded = self.pad.reference(widened(x), np.asarray(identity(accumulator(x.dtype), of_max), accumulator(x.dtype)))
+        padded = self.pad.reference(
+            widened(x), np.asarray(identity(accumulator(x.dtype), of_max), accumulator(x.dtype))
+        )
         windows = self.windows(padded)
         flat = windows.reshape(*windows.shape[: x.ndim], prod(self.window))
         first = (np.argmax if of_max else np.argmin)(flat, -1) if flat.size else np.zeros(flat.shape[:-1], np.int64)
@@ -88,7 +90,9 @@ class Windowed(Primitive, abstract=True):
             operation = type(self)("max", *geometry)
             yield operation, *self.operands(rng, shape, operation.places(TensorType(shape, dtype)).shape, dtype)
 
-    def operands(self, rng: np.random.Generator, shape: tuple[int, ...], places: tuple[int, ...], dtype: np.dtype) -> Any:
+    def operands(
+        self, rng: np.random.Generator, shape: tuple[int, ...], places: tuple[int, ...], dtype: np.dtype
+    ) -> Any:
         """Random operands, given the shape of what the window slides over and that of the places of the window."""
         raise NotImplementedError
 
@@ -140,7 +144,9 @@ class ReduceWindow(Windowed):
         for dtype in BOOLEAN + REAL:
             yield ReduceWindow("max", *geometry), draw(rng, shape, dtype)
 
-    def operands(self, rng: np.random.Generator, shape: tuple[int, ...], places: tuple[int, ...], dtype: np.dtype) -> Any:
+    def operands(
+        self, rng: np.random.Generator, shape: tuple[int, ...], places: tuple[int, ...], dtype: np.dtype
+    ) -> Any:
         return (draw(rng, shape, dtype),)
 
 
@@ -180,7 +186,9 @@ class SelectAndGather(Selecting):
     def transpose(self, cotangent: Any, numbers: Any, x: Any) -> Sequence[Any]:
         return self.other(SelectAndScatterAdd)(cotangent, x), None
 
-    def operands(self, rng: np.random.Generator, shape: tuple[int, ...], places: tuple[int, ...], dtype: np.dtype) -> Any:
+    def operands(
+        self, rng: np.random.Generator, shape: tuple[int, ...], places: tuple[int, ...], dtype: np.dtype
+    ) -> Any:
         return draw(rng, shape, dtype), draw(rng, shape, dtype)
 
 
@@ -205,7 +213,9 @@ class SelectAndScatterAdd(Selecting):
     def transpose(self, cotangent: Any, numbers: Any, x: Any) -> Sequence[Any]:
         return self.other(SelectAndGather)(cotangent, x), None
 
-    def operands(self, rng: np.random.Generator, shape: tuple[int, ...], places: tuple[int, ...], dtype: np.dtype) -> Any:
+    def operands(
+        self, rng: np.random.Generator, shape: tuple[int, ...], places: tuple[int, ...], dtype: np.dtype
+    ) -> Any:
         return draw(rng, places, dtype), draw(rng, shape, dtype)
 
 

@@ -15,7 +15,7 @@ MODES = ("fill", "clip", "promise_in_bounds")
 
 @dataclass(frozen=True)
 class GatherDimensionNumbers:
-    """How the axes of a gather's operand, indices and result belong together; the last axis of the indices is the vector.
+    """How the axes of a gather's operand, indices and result belong together; index vectors lie along the last axis.
 
     Attributes:
         offset_dims: axes of the result that run within a window.

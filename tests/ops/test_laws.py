@@ -93,7 +93,9 @@ def test_reference_has_the_type_that_result_says(name: str) -> None:
     for operation, arrays in samples(name):
         result = operation.result(*map(type_of, arrays))
         outs = evaluate(operation, arrays)
-        assert [type_of(np.asarray(o)) for o in outs] == list(result if operation.multiple else (result,)), says(operation, arrays)
+        assert [type_of(np.asarray(o)) for o in outs] == list(result if operation.multiple else (result,)), says(
+            operation, arrays
+        )
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -146,7 +148,9 @@ def tangents_of(arrays: tuple[np.ndarray, ...], chosen: list[int]) -> list[np.nd
     return found
 
 
-def finite_differences(operation: Primitive, arrays: tuple[np.ndarray, ...], tangents: list[Any], h: float = 1e-4) -> list[np.ndarray]:
+def finite_differences(
+    operation: Primitive, arrays: tuple[np.ndarray, ...], tangents: list[Any], h: float = 1e-4
+) -> list[np.ndarray]:
     """Directional derivative by the central stencil of fourth order."""
 
     def at(step: float) -> list[np.ndarray]:
@@ -168,7 +172,9 @@ def test_jvp_agrees_with_finite_differences(name: str) -> None:
         for chosen in choices(active):
             tangents = tangents_of(arrays, chosen)
             try:
-                outs, dots = jvp_values(apply(operation), arrays, [None if t is None else as_array(t) for t in tangents])
+                outs, dots = jvp_values(
+                    apply(operation), arrays, [None if t is None else as_array(t) for t in tangents]
+                )
             except DifferentiationError:
                 assert len(active) > 1
                 continue
@@ -184,7 +190,9 @@ def test_jvp_agrees_with_finite_differences(name: str) -> None:
 
 def pairing(xs: list[Any], ys: list[Any]) -> float:
     """Real part of the sum of products: the pairing of tangents and cotangents, without conjugation."""
-    return sum(float(np.sum(x * np.asarray(y, np.result_type(y, np.float64))).real) for x, y in zip(xs, ys, strict=True))
+    return sum(
+        float(np.sum(x * np.asarray(y, np.result_type(y, np.float64))).real) for x, y in zip(xs, ys, strict=True)
+    )
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -198,7 +206,9 @@ def test_transpose_passes_the_dot_product_test(name: str) -> None:
                 continue  # such an error is a rule, too
 
 
-def check_transpose(operation: Primitive, arrays: tuple[np.ndarray, ...], chosen: list[int], rng: np.random.Generator) -> None:
+def check_transpose(
+    operation: Primitive, arrays: tuple[np.ndarray, ...], chosen: list[int], rng: np.random.Generator
+) -> None:
     """The derivative by the chosen operands, and its transpose, give the same pairing of tangents and cotangents."""
     where = f"{says(operation, arrays)}, by operands {chosen}"
     flags = [i in chosen for i in range(len(arrays))]
@@ -206,7 +216,9 @@ def check_transpose(operation: Primitive, arrays: tuple[np.ndarray, ...], chosen
     tangents = [t for t in tangents_of(arrays, chosen) if t is not None]
     operands = [r.concrete() for r in residuals]
     dots = interpret(program, operands + tangents)
-    cotangents = [np.asarray(rng.normal(size=d.shape) + (1j if d.dtype.kind == "c" else 0)).astype(d.dtype) for d in dots]
+    cotangents = [
+        np.asarray(rng.normal(size=d.shape) + (1j if d.dtype.kind == "c" else 0)).astype(d.dtype) for d in dots
+    ]
     arguments = [as_array(o) for o in operands] + [Linear(type_of(t)) for t in tangents]
     found = backward(program, arguments, [as_array(c) for c in cotangents])[len(operands) :]
     for cotangent, tangent in zip(found, tangents, strict=True):
@@ -240,8 +252,15 @@ def test_vmap_agrees_with_a_loop(name: str) -> None:
             values = [as_array(s if b else s[1]) for s, b in zip(stacks, batched, strict=True)]
             with np.errstate(all="ignore"):
                 outs, flags = batch_values(apply(operation), size, values, batched)
-                loop = [evaluate(operation, [s[i] if b else s[1] for s, b in zip(stacks, batched, strict=True)]) for i in range(size)]
+                loop = [
+                    evaluate(operation, [s[i] if b else s[1] for s, b in zip(stacks, batched, strict=True)])
+                    for i in range(size)
+                ]
             for number, (out, flag) in enumerate(zip(outs, flags, strict=True)):
                 expected = np.stack([np.asarray(one[number]) for one in loop])
                 found = out.concrete()
-                close(found if flag else np.stack([found] * size), expected, f"{says(operation, arrays)}, batched {batched}")
+                close(
+                    found if flag else np.stack([found] * size),
+                    expected,
+                    f"{says(operation, arrays)}, batched {batched}",
+                )
