@@ -32,11 +32,48 @@ PRODUCT = ((2,), (1,)), ((0,), (0,))
 def canonical(program: Program) -> Program:
     """`program` with its contractions in canonical form."""
     found: list[Step] = []
-    for equation in program.equations:
+    for equation in _untransposed(program):
         rewrite = _RULES.get(type(equation.operation))
         if rewrite is None or not rewrite(_Rewriter(found, equation), equation):
             found.append(equation)
     return Program(program.inputs, tuple(found), program.outputs, program.constants)
+
+
+def _untransposed(program: Program) -> list[Any]:
+    """The equations, a product of which only the transpose is used being replaced by the product the other way round."""
+    users: dict[Any, list[Any]] = {}
+    for equation in program.equations:
+        for atom in equation.inputs:
+            users.setdefault(atom, []).append(equation)
+    returned = set(program.outputs)
+    changed: dict[Var, tuple[Var, tuple[int, ...]]] = {}
+    found: list[Any] = []
+    for equation in program.equations:
+        operation, out = equation.operation, equation.outputs[0] if equation.outputs else None
+        after = users.get(out, [])
+        if isinstance(operation, DotGeneral) and len(after) == 1 and out not in returned:
+            order = _swapped(operation, equation, after[0].operation)
+            if order is not None:
+                turned = replace(operation, contracting=operation.contracting[::-1], batch_axes=operation.batch_axes[::-1])
+                var = Var(turned.result(*(a.type for a in equation.inputs[::-1])))
+                changed[out] = var, order  # type: ignore[index]
+                found.append(replace(equation, operation=turned, inputs=equation.inputs[::-1], outputs=(var,)))
+                continue
+        if equation.inputs and equation.inputs[0] in changed:
+            var, order = changed[equation.inputs[0]]  # type: ignore[index]
+            axes = tuple(order[a] for a in operation.axes)
+            equation = replace(equation, operation=Transpose(axes), inputs=(var,))
+        found.append(equation)
+    return found
+
+
+def _swapped(operation: DotGeneral, equation: Any, after: Any) -> tuple[int, ...] | None:
+    """Where the axes of a product are in the product of swapped operands, if it is transposed so that this pays."""
+    x, y = (a.type for a in equation.inputs)
+    batch, m, n = len(operation.batch_axes[0]), len(operation.free(x, 0)), len(operation.free(y, 1))
+    if not isinstance(after, Transpose) or not m or not n or after.axes[-1] != batch + m - 1:
+        return None
+    return (*range(batch), *range(batch + n, batch + n + m), *range(batch, batch + n))
 
 
 class _Rewriter:

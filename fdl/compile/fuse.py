@@ -16,7 +16,8 @@ from fdl.compile.body import Body, Constant, Load, NotAffine
 from fdl.compile.lowering import REDUCTIONS, carrier, is_lowerable, takes_views
 from fdl.core.program import Atom, Literal, Program, Var
 from fdl.core.types import TensorType
-from fdl.ops.shape import Reshape
+from fdl.ops.shape import Reshape, Transpose
+from fdl.ops.slicing import Reverse
 
 #: A nest with more equations or stored operands than this takes no new ones: registers are few.
 MOST_EQUATIONS, MOST_OPERANDS = 64, 32
@@ -105,6 +106,11 @@ class Schedule:
         self._stored_late: dict[Var, Any] = {}
         #: The step whose code is being made, once all are placed: it cannot load what it or a later one stores.
         self.current: int | None = None
+        self._users: dict[Any, list[Any]] = {}
+        for equation in program.equations:
+            for atom in dict.fromkeys(equation.inputs):
+                self._users.setdefault(atom, []).append(equation)
+        self._users.update((atom, []) for atom in program.outputs)
         for equation in program.equations:
             self.place(equation)
         self.outputs = self.place_outputs()
@@ -121,7 +127,7 @@ class Schedule:
         kind = classify(equation)
         if is_nothing(equation):
             self.append(Single(equation))
-        elif kind == "virtual" or (kind == "nest" and self.is_free(equation)):
+        elif kind == "virtual" or (kind == "nest" and (self.is_free(equation) or self.is_moved(equation))):
             self._virtual[equation.outputs[0]] = equation
         elif kind == "nest":
             self.place_in_nest(equation)
@@ -133,6 +139,27 @@ class Schedule:
         if equation.operation.family != "elementwise":
             return False
         return all(isinstance(a, Literal) or self.is_known(a) for a in equation.inputs)
+
+    def is_moved(self, equation: Any) -> bool:
+        """Whether an elementwise result, each of whose users is the only one, ends in a move of elements to other places.
+
+        It is then computed where it is used, since no loop could do both.
+        """
+        if equation.operation.family != "elementwise":
+            return False
+        moved = False
+        for _ in range(8):
+            users = self._users.get(equation.outputs[0], [])
+            if len(users) != 1:
+                return False
+            (equation,) = users
+            if isinstance(equation.operation, (Transpose, Reverse)):
+                moved = True
+            elif classify(equation) != "nest":
+                return False
+            elif moved or equation.operation.family != "elementwise":
+                return moved
+        return False
 
     def is_known(self, var: Var) -> bool:
         """Whether a value is made of literals and indices alone, by at most a few operations."""

@@ -9,7 +9,8 @@ import numpy as np
 from fdl.compile.inline import Step
 from fdl.core.interpret import evaluate
 from fdl.core.program import Atom, Literal, Program, Var
-from fdl.ops.arithmetic import Add, Div, Mul, Neg, Sub
+from fdl.ops.arithmetic import Add, Div, Mul, Neg, StopGradient, Sub
+from fdl.ops.reduce import Reduction
 from fdl.ops.shape import BroadcastInDim, Reshape, Transpose
 
 #: Results up to this many bytes are computed while compiling.
@@ -96,6 +97,10 @@ class _Simplifier:
         operation = step.operation
         if isinstance(operation, (Add, Sub, Mul, Div)):
             return self.arithmetic(step)
+        if isinstance(operation, StopGradient):
+            return step.inputs[0]
+        if isinstance(operation, Reduction) and all(step.inputs[0].type.shape[a] == 1 for a in operation.axes):
+            return self.shorten(replace(step, operation=Reshape(step.outputs[0].type.shape)))
         if isinstance(operation, (Neg, BroadcastInDim, Reshape, Transpose)):
             (x,) = step.inputs
             if not isinstance(operation, Neg) and _is_identity(operation, x.type.shape):

@@ -1,6 +1,7 @@
 """Steps that are one equation: control flow, kernels, and host calls for everything else."""
 
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 from fdl.compile import control
@@ -8,7 +9,7 @@ from fdl.compile.affine import strides
 from fdl.compile.buffers import SingleStep, nbytes
 from fdl.compile.canonical import PRODUCT, features_last
 from fdl.compile.fuse import View, is_nothing
-from fdl.compile.kernels import contract, conv, moves, scans
+from fdl.compile.kernels import contract, conv, moves, scans, window
 
 
 def emit_single(emitter: Any, step: SingleStep) -> None:
@@ -63,6 +64,41 @@ def emit_convolution(emitter: Any, step: SingleStep) -> bool:
     return True
 
 
+def emit_window(emitter: Any, step: SingleStep) -> bool:
+    """A reduction over windows, or the choice of an element in each, and its transpose."""
+    operation, (out,) = step.equation.operation, step.outputs
+    # The chosen elements' operands are (dx, x) and (dy, x); kernels take x first.
+    reduces = operation.name == "reduce_window"
+    views = step.views if reduces else step.views[::-1]
+    x, dtype = views[0].type, views[0].type.dtype
+    if not window.supports(dtype):
+        return False
+    moving = [
+        a
+        for a, (n, padding, base) in enumerate(zip(operation.window, operation.padding, operation.base_dilation, strict=True))
+        if n > 1 or operation.strides[a] > 1 or padding != (0, 0) or base > 1
+    ]
+    first, last = (moving[0], moving[-1] + 1) if moving else (0, 0)
+    places = out.type.shape if operation.name != "select_and_scatter_add" else views[1].type.shape
+    part = slice(first, last)
+    spec = window.Window(
+        dtype, prod(x.shape[:first]), prod(x.shape[last:]), x.shape[part], operation.window[part], places[part],
+        operation.strides[part], tuple(low for low, _ in operation.padding[part]), operation.window_dilation[part],
+        operation.base_dilation[part],
+    )  # fmt: skip
+    emit = {
+        "reduce_window": window.emit_reduce,
+        "select_and_scatter_add": window.emit_select_and_scatter,
+        "select_and_gather": window.emit_select_and_gather,
+    }[operation.name]
+    emission = emitter.emission
+    key = f"{operation.name} {operation.kind} {spec}"
+    kernel = emission.shared(key, lambda: emit(emission.module, emission.target, spec, operation.kind))
+    pointers = [*map(emitter.first, views), emitter.pointer(out)]
+    kernel.run(emitter.build, pointers, emission.scratch_for(kernel.scratch_bytes))
+    return True
+
+
 def emit_copy(emitter: Any, step: SingleStep) -> bool:
     """Bytes as they are."""
     emitter.copy(emitter.first(step.views[0]), emitter.pointer(step.outputs[0]), nbytes(step.outputs[0].type))
@@ -74,6 +110,7 @@ KERNELS = {
     "copy": emit_copy,
     "contract": emit_product,
     "conv": emit_convolution,
+    "window": emit_window,
     "concatenate": moves.emit_concatenate,
     "pad": moves.emit_pad,
     "dynamic_slice": moves.emit_dynamic_slice,
