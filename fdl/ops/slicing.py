@@ -195,6 +195,10 @@ class Reverse(Structural):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return np.flip(x, self.axes)
 
+    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
+        turned = zip(position, x.shape, strict=True)
+        return [p * -1 + (n - 1) if a in self.axes else p for a, (p, n) in enumerate(turned)]
+
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         return (self(cotangent),)
 
