@@ -183,13 +183,18 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     [0.5, 0.5]
     """
     weights = fnp.exp(_shifted(x, axis, where))
-    return weights / fnp.sum(weights, axis=axis, keepdims=True)
+    return weights / _positive(fnp.sum(weights, axis=axis, keepdims=True), where)
 
 
 def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     """Logarithm of :func:`softmax`, without overflow; excluded elements become -inf."""
     shifted = _shifted(x, axis, where)
-    return shifted - fnp.log(fnp.sum(fnp.exp(shifted), axis=axis, keepdims=True))
+    return shifted - fnp.log(_positive(fnp.sum(fnp.exp(shifted), axis=axis, keepdims=True), where))
+
+
+def _positive(total: Array, where: Any) -> Array:
+    """`total`, which is zero where all elements are excluded, as a divisor."""
+    return total if where is None else fnp.where(total == 0, 1.0, total)
 
 
 def _shifted(x: Any, axis: Axis, where: Any) -> Array:

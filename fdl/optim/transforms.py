@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import fdl.numpy as fnp
 from fdl import tree
-from fdl.dtypes import int32
+from fdl.dtypes import float64, int32
 from fdl.optim.base import (
     GradientTransformation,
     ScalarOrSchedule,
@@ -232,7 +232,8 @@ def scale_by_radam(
 
     def update(updates: Tree, state: ScaleByAdamState, params: Tree | None = None) -> tuple[Tree, ScaleByAdamState]:
         mu, nu, count = _moment(updates, state.mu, b1), _second(updates, state.nu, b2), increment(state.count)
-        power = b2**count
+        # In float64: the first lengths are small differences of large numbers.
+        power = b2 ** count.astype(float64)
         length = limit - 2 * count * power / (1 - power)
         ratio = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length)
         trusted, factor = length >= threshold, fnp.sqrt(fnp.where(length >= threshold, ratio, 1.0))
@@ -408,10 +409,10 @@ def zero_nans() -> GradientTransformation:
 
 
 def centralize() -> GradientTransformation:
-    """Subtract from matrices the mean over all axes but the last. Source: Yong et al. (2020)."""
+    """Subtract from every slice along the first axis of a leaf its mean; vectors stay. Source: Yong et al. (2020)."""
 
     def centered(g: Any) -> Any:
-        return g - fnp.mean(g, axis=tuple(range(g.ndim - 1)), keepdims=True) if g.ndim > 1 else g
+        return g - fnp.mean(g, axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 else g
 
     return per_leaf(centered)
 
