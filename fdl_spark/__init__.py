@@ -2,6 +2,7 @@
 from fdl_spark.callback import Callback
 from fdl_spark.errors import (
     CheckpointError,
+    ClusterError,
     ColumnError,
     DataError,
     JavaNotFoundError,
@@ -23,6 +24,7 @@ from fdl_spark.train import train
 __all__ = [
     "Callback",
     "CheckpointError",
+    "ClusterError",
     "ColumnError",
     "DataError",
     "History",

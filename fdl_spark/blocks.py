@@ -1,4 +1,4 @@
-"""The data set on the executors: each task's shards as one .npy file a column, memory-mapped by every worker of the host.
+"""The data set on the executors: a task's shards as one .npy file a column, memory-mapped by every worker of the host.
 
 Iterations send only file handles through the workers' sockets. The RDD of handles is cached, so Spark prefers the
 executor that wrote the files, and it is made again from lineage, files and all, when that executor is lost.
@@ -162,7 +162,7 @@ def _new_folder() -> Path:
     return folder
 
 
-def _create(folder: Path, columns: Cells, rows: int) -> dict[str, np.ndarray]:
+def _create(folder: Path, columns: Cells, rows: int) -> dict[str, np.memmap]:
     files = {}
     for position, (name, (dtype, shape)) in enumerate(columns.items()):
         path = folder / f"{position}.npy"

@@ -1,8 +1,8 @@
 """Checkpoints: all that a run is made of, as safetensors and JSON, on any file system that pyarrow reaches.
 
-A checkpoint of step n is `step-n.safetensors` (parameters and optimizer state by key path) and `step-n.json` (arguments,
-cursor, random key, history, and the SHA-256 of the former). Each is written under another name and moved into place, the
-JSON last: a checkpoint without it does not exist. Reading runs no code.
+A checkpoint of step n is `step-n.safetensors` (parameters and optimizer state by key path) and `step-n.json`
+(arguments, cursor, random key, history, and the SHA-256 of the former). Each is written under another name and moved
+into place, the JSON last: a checkpoint without it does not exist. Reading runs no code.
 """
 import hashlib
 import json

@@ -11,7 +11,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a column, found on an executor and raised on the driver, which knows the row's global number."""
+    """What is wrong with a column; found on an executor, raised on the driver, which knows the row's global number."""
 
     column: str
     text: str
@@ -32,7 +32,8 @@ def arrow_arrays(batch: pa.RecordBatch) -> Arrays:
     Raises:
       BadColumn: null, NaN, or arrays of unequal lengths.
     """
-    return {name: _checked(name, _arrow(name, column)) for name, column in zip(batch.schema.names, batch.columns)}
+    columns = zip(batch.schema.names, batch.columns, strict=True)
+    return {name: _checked(name, _arrow(name, column)) for name, column in columns}
 
 
 def _arrow(name: str, column: pa.Array) -> np.ndarray:
@@ -81,7 +82,7 @@ def stacked(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Arrays:
 
 
 def _stack(name: str, values: list[Any]) -> np.ndarray:
-    arrays = []
+    arrays: list[np.ndarray] = []
     for row, value in enumerate(values):
         if value is None:
             raise BadColumn(name, "null", row)

@@ -1,4 +1,4 @@
-"""The parent of Spark's Python workers: it imports once, freezes the collector, and forks (`spark.python.daemon.module`).
+"""The parent of Spark's Python workers (`spark.python.daemon.module`): imports once, freezes the collector, forks.
 
 pyspark's own daemon runs `gc.collect()` after every task, which costs 16 ms with a worker's modules loaded and about
 nothing once they are frozen; and what is imported here is shared by all workers instead of being imported by each.

@@ -1,4 +1,4 @@
-"""`sync="driver"`: one stage; the parts of the gradient go to the driver, which adds them up, updates and broadcasts."""
+"""`sync="driver"`: one stage; the parts of the gradient go to the driver, which adds, updates and broadcasts."""
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -33,7 +33,7 @@ class Driver(Strategy):
             parts[node] = replace(part, gradient=gradient)
         timings = [part.timing for part in parts.values() if part.timing]
         watch.lap("schedule", forward_backward=slowest(timings))
-        total = gather(parts, job.schedule.shards, Part.add)
+        total = gather(parts, job.schedule.shards, Part.add, Part())
         job.weights.destroy()
         watch.lap("collect")
         if not total.bad:

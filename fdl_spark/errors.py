@@ -18,7 +18,7 @@ class JavaNotFoundError(SparkTrainingError):
 
 
 class ColumnError(SparkTrainingError, ValueError):
-    """A column cannot become an array: clean it in Spark (`frame.na.drop()`, a cast), or leave it out with `columns=`."""
+    """A column cannot become an array: clean it in Spark (`frame.na.drop()`, a cast), or leave it out (`columns=`)."""
 
     def __init__(self, column: str, problem: str, row: int | None = None):
         self.column, self.problem, self.row = column, problem, row
@@ -50,9 +50,13 @@ class UserFunctionError(SparkTrainingError, RuntimeError):
     """A function of the user raised on an executor; the message carries that traceback."""
 
 
+class ClusterError(SparkTrainingError, RuntimeError):
+    """The same step failed again and again for want of executors: look at Spark's logs (memory, disk, preemption)."""
+
+
 class NonFiniteError(SparkTrainingError, FloatingPointError):
-    """The loss or a gradient is NaN or infinite: lower the learning rate, clip gradients, look at the named shard's rows,
-    or pass `nonfinite="skip"` to leave such steps out."""
+    """The loss or a gradient is NaN or infinite: lower the learning rate, clip gradients, look at the shard's rows, or
+    pass `nonfinite="skip"` to leave such steps out."""
 
     def __init__(self, step: int, shard: int, what: str):
         self.step, self.shard, self.what = step, shard, what
@@ -63,4 +67,4 @@ class NonFiniteError(SparkTrainingError, FloatingPointError):
 
 
 class CheckpointError(SparkTrainingError, ValueError):
-    """A checkpoint cannot be read, or belongs to another run: delete it, name another folder, or restore the arguments."""
+    """A checkpoint cannot be read or is of another run: delete it, name another folder, or restore the arguments."""

@@ -1,11 +1,9 @@
 """Means of a loss and of metrics over a data set."""
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from pyspark import Broadcast
 
 from fdl_spark.blocks import Dataset
 from fdl_spark.dataset import load
@@ -14,7 +12,7 @@ from fdl_spark.history import means
 from fdl_spark.program import Program
 from fdl_spark.tree_sum import gather
 from fdl_spark.wire import pack, raw_output, unpack
-from fdl_spark.worker import Job, Part, measure
+from fdl_spark.worker import Job, Part, Shared, measure
 
 
 def evaluate(
@@ -50,30 +48,27 @@ def evaluate(
     dataset = load(data, batch_size=batch_size, columns=columns)
     try:
         program.check(dataset.example())
-        shared = dataset.context.broadcast(program)
-        found = evaluate_blocks(dataset, uuid.uuid4().hex, shared, program.flat(), batch_size)
-        shared.destroy()
+        shared = Shared.of(program, dataset.context)
+        found = evaluate_blocks(dataset, shared, program.flat(), batch_size)
+        shared.content.destroy()
         return found
     finally:
         dataset.close()
 
 
-def evaluate_blocks(
-    dataset: Dataset, run: str, program: Broadcast, weights: np.ndarray, batch_size: int
-) -> dict[str, float]:
+def evaluate_blocks(dataset: Dataset, program: Shared, weights: np.ndarray, batch_size: int) -> dict[str, float]:
     """Means over a data set that is on the executors.
 
     Args:
       dataset: the data.
-      run: the name under which workers keep the program.
-      program: broadcast of the Program.
+      program: the Program, on the executors.
       weights: the flat parameters.
       batch_size: rows that are evaluated at once.
 
     Returns:
       The means by name.
     """
-    job = Job(run, program, dataset.context.broadcast(weights), dataset.schedule, dataset.template, dataset.tasks)
+    job = Job(program, dataset.context.broadcast(weights), dataset.schedule, dataset.template, dataset.tasks)
     with explained("evaluation"):
         payloads = raw_output(dataset.blocks, partial(_parts, job, batch_size)).collect()
     job.weights.destroy()
@@ -81,7 +76,7 @@ def evaluate_blocks(
     for payload in payloads:
         (node, part), _ = unpack(payload)
         parts[node] = part
-    return means(gather(parts, dataset.schedule.shards, Part.add).sums)
+    return means(gather(parts, dataset.schedule.shards, Part.add, Part()).sums)
 
 
 def _parts(job: Job, rows: int, task: int, blocks: Any) -> Any:

@@ -32,7 +32,7 @@ class History:
 
     def add_step(self, step: int, outcome: Outcome) -> dict[str, Any]:
         """Record a step."""
-        record = {"step": step, **means(outcome.sums), "rows": int(outcome.sums["rows"])}
+        record: dict[str, Any] = {"step": step, **means(outcome.sums), "rows": int(outcome.sums["rows"])}
         record |= {"seconds": sum(outcome.phases.values()), "phases": dict(outcome.phases)}
         seconds = sorted((timing.seconds, timing.task, timing.host) for timing in outcome.timings)
         if seconds:
@@ -52,7 +52,7 @@ class History:
         steps = [record for record in self.steps if since < record["step"] <= step]
         rows = sum(record["rows"] for record in steps)
         names = [name for name in steps[-1] if name not in NOT_METRICS] if steps else []
-        record = {"epoch": epoch, "step": step}
+        record: dict[str, Any] = {"epoch": epoch, "step": step}
         record |= {name: sum(s[name] * s["rows"] for s in steps if name in s) / rows for name in names}
         if validation is not None:
             record["validation"] = dict(validation)

@@ -8,7 +8,7 @@ import fdl
 from fdl_spark.blocks import Dataset
 from fdl_spark.callback import Callback
 from fdl_spark.checkpoint import CheckpointFolder, Saved
-from fdl_spark.errors import NonFiniteError
+from fdl_spark.errors import ClusterError, NonFiniteError
 from fdl_spark.evaluate import evaluate_blocks
 from fdl_spark.failures import Lost, explained
 from fdl_spark.history import History
@@ -50,13 +50,17 @@ class Loop:
         self._snapshot: tuple[int, np.ndarray, Leaves] = (0, weights, self.strategy.state())
         self._setbacks = 0
 
-    def resume(self, saved: Saved) -> None:
+    def resume(self, folder: CheckpointFolder, saved: Saved) -> None:
         """Go on from a checkpoint.
+
+        Args:
+          folder: where it was.
+          saved: its content.
 
         Raises:
           CheckpointError: it is of another run.
         """
-        self.folder.check(saved, self._arguments(), self._tensors())
+        folder.check(saved, self._arguments(), self._tensors())
         leaves = [saved.tensors[f"state{path}"] for path in self.paths]
         pairs, structure = fdl.tree.flatten_with_path(self.program.params)
         params = fdl.tree.unflatten(structure, [saved.tensors[f"params{fdl.tree.keystr(path)}"] for path, _ in pairs])
@@ -107,7 +111,8 @@ class Loop:
     def _step(self) -> dict[str, Any]:
         step, schedule = self.run.step, self.dataset.schedule
         epoch, place = divmod(step, schedule.steps_per_epoch)
-        self._describe(f"step {step + 1} of {self.run.steps} (epoch {epoch + 1}, {place + 1}/{schedule.steps_per_epoch})")
+        place_in_epoch = f"epoch {epoch + 1}, {place + 1}/{schedule.steps_per_epoch}"
+        self._describe(f"step {step + 1} of {self.run.steps} ({place_in_epoch})")
         with explained(f"step {step}"):
             outcome = self.strategy.step(step)
         if outcome.bad:
@@ -122,10 +127,8 @@ class Loop:
         epoch = -(-run.step // self.dataset.schedule.steps_per_epoch)
         if self.held_out is not None:
             self._describe(f"validation after epoch {epoch}")
-            found = evaluate_blocks(
-                self.held_out, self.strategy.run, self.strategy.shared, self.strategy.weights,
-                self.dataset.schedule.batch_size,
-            )
+            batch_size = self.dataset.schedule.batch_size
+            found = evaluate_blocks(self.held_out, self.strategy.shared, self.strategy.weights, batch_size)
         return run.history.add_epoch(epoch, run.step - 1, found)
 
     def _take_snapshot(self) -> None:
@@ -137,7 +140,7 @@ class Loop:
         """Repeat the steps since the snapshot: all are pure functions of it, so nothing changes but the time."""
         self._setbacks += 1
         if self._setbacks > PATIENCE:
-            raise lost
+            raise ClusterError(f"step {self.run.step} failed {self._setbacks} times: {lost}") from lost
         step, weights, leaves = self._snapshot
         self.run.history.add_event(self.run.step, f"back to step {step}: {lost}")
         self.run.history.back_to(step)
@@ -161,7 +164,7 @@ class Loop:
         }
 
     def _state(self) -> dict[str, np.ndarray]:
-        return dict(zip(self.paths, self.strategy.state()))
+        return dict(zip(self.paths, self.strategy.state(), strict=True))
 
     def _tensors(self) -> dict[str, np.ndarray]:
         """Parameters and optimizer state by key path."""

@@ -40,4 +40,4 @@ def _epoch_lines(panel: Any, history: "History", names: list[str]) -> None:
         for label, of in ((name, lambda r: r), (f"validation {name}", lambda r: r.get("validation", {}))):
             points = [(record["step"], of(record)[name]) for record in history.epochs if name in of(record)]
             if points:
-                panel.plot(*zip(*points), marker="o", markersize=3, label=label)
+                panel.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)

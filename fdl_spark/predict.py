@@ -121,8 +121,8 @@ def _predict(task: Task, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Recor
         try:
             batch = task.batch(rows)
         except BadColumn as bad:
-            problem = bad.problem
-            raise ColumnError(problem.column, f"{problem.text} (rows counted in this partition)", row + problem.row) from None
+            text = f"{bad.problem.text} (rows counted in this partition)"
+            raise ColumnError(bad.problem.column, text, row + bad.problem.row) from None
         predicted = _in_pieces(_appliers[task.run], batch, rows.num_rows, task.batch_size)
         kept = rows.columns[: len(task.kept)]
         yield pa.RecordBatch.from_arrays([*kept, _nested(predicted)], [*task.kept, task.output])

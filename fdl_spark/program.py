@@ -34,11 +34,23 @@ class Program:
         metrics: Metrics | None = None,
         update: Update | None = None,
     ):
-        self.loss, self.seed, self.metrics, self.update = loss, seed, dict(metrics or {}), update
+        self.loss, self.seed, self.metrics = loss, seed, dict(metrics or {})
+        self.update: Any = update
         self.params = fdl.tree.map(np.asarray, params)
 
-    def __reduce__(self) -> Any:
-        return _revive, (cloudpickle.dumps((self.loss, self.params, self.seed, self.metrics, self.update)),)
+    def to_bytes(self) -> bytes:
+        """The program for a worker: equal functions and shapes of parameters give equal bytes."""
+        optimizer, elementwise = (self.update.optimizer, self.update.elementwise) if self.update else (None, False)
+        shapes = fdl.tree.map(lambda leaf: fdl.ShapeDtypeStruct(leaf.shape, leaf.dtype), self.params)
+        return cloudpickle.dumps((self.loss, shapes, self.seed, self.metrics, optimizer, elementwise))
+
+    @staticmethod
+    def from_bytes(content: bytes) -> "Program":
+        """The program that `to_bytes` gave, with zeros for parameters."""
+        loss, shapes, seed, metrics, optimizer, elementwise = cloudpickle.loads(content)
+        params = fdl.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+        update = Update(optimizer, params, elementwise) if optimizer else None
+        return Program(loss, params, seed=seed, metrics=metrics, update=update)
 
     def loss_and_gradient(
         self, flat: np.ndarray, batch: Any, step: int, shard: int
@@ -89,9 +101,8 @@ class Program:
         if self.loss is not None:
             loss, metrics = _shape("the loss", self._with_metrics, self.params, batch, np.uint32(0), np.uint32(0))
             if loss.shape != () or np.dtype(loss.dtype).kind != "f":
-                raise LossError(
-                    f"the loss must return one floating-point number; it returned shape {loss.shape}, dtype {loss.dtype}"
-                )
+                found = f"shape {loss.shape}, dtype {loss.dtype}"
+                raise LossError(f"the loss must return one floating-point number; it returned {found}")
             for name, metric in metrics.items():
                 if metric.shape != ():
                     raise LossError(f"metric {name!r} of the loss must be a number; its shape is {metric.shape}")
@@ -112,6 +123,7 @@ class Program:
         key: tuple[Any, ...] = ()
         if self._takes_key:
             key = (fdl.random.fold_in(fdl.random.fold_in(fdl.random.key(self.seed), step), shard),)
+        assert self.loss is not None
         out = self.loss(params, batch, *key)
         if isinstance(out, tuple):
             if len(out) != 2 or not isinstance(out[1], Mapping):
@@ -149,11 +161,6 @@ def takes_key(function: Callable[..., Any] | None) -> bool:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = [p for p in inspect.signature(function).parameters.values() if p.kind in kinds]
     return len(parameters) > 2 and (parameters[2].default is inspect.Parameter.empty or parameters[2].name == "key")
-
-
-def _revive(pickled: bytes) -> Program:
-    loss, params, seed, metrics, update = cloudpickle.loads(pickled)
-    return Program(loss, params, seed=seed, metrics=metrics, update=update)
 
 
 def _shape(asked_by: str, function: Callable[..., Any], params: Any, batch: Any, *rest: Any) -> Any:

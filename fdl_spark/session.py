@@ -1,4 +1,4 @@
-"""A SparkSession that trains well: the user's own as it is, else a new one with the settings that were measured to matter."""
+"""A SparkSession that trains well: the user's own as it is, else one with the settings that were measured to matter."""
 import atexit
 import importlib
 import logging

@@ -1,11 +1,11 @@
 """Logical shards and the batch schedule: which rows take part in which step, as pure functions of a seed.
 
 Row i of the data (its position in the input, partitions in order) is dealt to slot `permute(i) // S` of shard
-`permute(i) % S`, where `permute` is a keyed bijection: shards differ in size by at most one row and do not depend on how
-the input is partitioned. In every epoch each shard visits its slots in an order of its own, again by a keyed bijection,
-and the step t of the epoch takes the places t*B ... (t+1)*B - 1 of the deck in which place q is visit `q // S` of shard
-`q % S`. So every row takes part exactly once per epoch, all batches but the last have exactly B rows, and a shard's share
-of them is B // S rows or one more: two shapes, whatever B and S are.
+`permute(i) % S`, where `permute` is a keyed bijection: shards differ in size by at most one row and do not depend on
+how the input is partitioned. In every epoch each shard visits its slots in an order of its own, again by a keyed
+bijection, and step t of the epoch takes the places t*B ... (t+1)*B - 1 of the deck in which place q is visit `q // S`
+of shard `q % S`. So every row takes part exactly once per epoch, all batches but the last have exactly B rows, and a
+shard's share of them is B // S rows or one more: two shapes, whatever B and S are.
 """
 from dataclasses import dataclass
 

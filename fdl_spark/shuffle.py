@@ -1,12 +1,12 @@
-"""`sync="shuffle"`: one job of two stages; gradients are reduce-scattered by Spark's shuffle and updated slice by slice.
+"""`sync="shuffle"`: a job of two stages; gradients are reduce-scattered by Spark's shuffle and updated slice by slice.
 
-    forward-backward, task p --- slice n of its parts ---> synchronise, task n --- new weights ---> driver, which broadcasts
+    forward-backward, task p --- slice n of its parts ---> synchronise, task n --- new weights ---> driver, broadcast
                                                             ^      |
                                          the slice's state  +------+  persisted between the steps, on two executors
 
 The state of step t-1 is zipped to the shuffled parts of step t inside the JVM, so it never leaves the executors. Each
-step's lineage is cut by a local checkpoint: chains of shuffles would overflow the JVM's stack, and a lost executor would
-recompute them back to the first step. If both copies are lost the job fails, and the driver goes back to its snapshot.
+step's lineage is cut by a local checkpoint: chains of shuffles would overflow the JVM's stack, and a lost executor
+would recompute them to the first step. If both copies are lost the job fails, and the driver goes back to its snapshot.
 """
 import pickle
 import time
@@ -83,7 +83,7 @@ class Shuffle(Strategy):
         watch.lap("collect")
         if self.program.update.elementwise:
             self.weights = result
-        elif not first.total.bad:
+        elif not first.total.bad and self._leaves is not None:
             self.weights, self._leaves = self.program.update(self.weights, result, self._leaves)
             watch.lap("update")
         return Outcome(first.total.sums, first.total.bad, watch.phases, first.timings)
@@ -157,7 +157,7 @@ def _gathered(job: Job, n: int, payloads: Iterable[bytes], started: float) -> tu
         parts[node] = replace(part, gradient=gradient)
     fetched = time.perf_counter()
     timings = tuple(part.timing for part in parts.values() if part.timing)
-    total = gather(parts, job.schedule.shards, Part.add) or Part()
+    total = gather(parts, job.schedule.shards, Part.add, Part())
     return total, Answer(n, replace(total, gradient=None), timings, fetched - started, time.perf_counter() - fetched)
 
 
@@ -181,7 +181,7 @@ def _update_slice(
     before = time.perf_counter()
     weights = job.weights.value[start:stop]
     if not total.bad:
-        weights, leaves = job.compiled().update(weights, total.gradient, leaves)
+        weights, leaves = job.program.compiled().update(weights, total.gradient, leaves)
     answer = replace(answer, update=answer.update + time.perf_counter() - before)
     states = [pickle.dumps((n, leaves), protocol=5)] + [b""] * (len(payloads) - 1)
     for tag, payload in ((WEIGHTS, pack(answer, weights)), *((STATE, state) for state in states)):

@@ -153,7 +153,7 @@ def _array_source(data: Any, context: SparkContext) -> Source:
         raise DataError(f"data must be a DataFrame, an RDD or a dict of arrays; it is {type(data).__name__}")
     pairs, structure = fdl.tree.flatten_with_path(data)
     names = [_column_name(path) for path, _ in pairs]
-    arrays = {name: _column(name, leaf) for name, (_, leaf) in zip(names, pairs)}
+    arrays = {name: _column(name, leaf) for name, (_, leaf) in zip(names, pairs, strict=True)}
     lengths = {name: len(array) for name, array in arrays.items()}
     if not lengths or len(set(lengths.values())) > 1:
         raise DataError(f"the arrays must have one row per example each; their lengths are {lengths}")

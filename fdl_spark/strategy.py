@@ -1,9 +1,8 @@
 """What the ways of synchronising have in common: reduce-scatter, update, all-gather; the same bits by any of them."""
 import time
-import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from pyspark import SparkContext
@@ -11,7 +10,7 @@ from pyspark import SparkContext
 from fdl_spark.blocks import Dataset
 from fdl_spark.program import Program
 from fdl_spark.update import Leaves
-from fdl_spark.worker import Job, Timing
+from fdl_spark.worker import Job, Shared, Timing
 
 PHASES = ("broadcast", "schedule", "forward_backward", "shuffle", "update", "collect")
 
@@ -46,8 +45,7 @@ class Strategy(ABC):
     def __init__(self, dataset: Dataset, program: Program, weights: np.ndarray, leaves: Leaves):
         self.dataset, self.program, self.weights = dataset, program, weights
         self.context: SparkContext = dataset.context
-        self.run = uuid.uuid4().hex
-        self.shared = self.context.broadcast(program)
+        self.shared = Shared.of(program, self.context)
         self.restore(weights, leaves)
 
     @abstractmethod
@@ -64,13 +62,13 @@ class Strategy(ABC):
 
     def close(self) -> None:
         """Free what the executors hold."""
-        self.shared.destroy()
+        self.shared.content.destroy()
 
     def job(self, step: int) -> Job:
         """The job of a step, with the parameters broadcast."""
         data = self.dataset
         weights = self.context.broadcast(self.weights)
-        return Job(self.run, self.shared, weights, data.schedule, data.template, data.tasks, step)
+        return Job(self.shared, weights, data.schedule, data.template, data.tasks, step)
 
 
 class Stopwatch:
@@ -89,7 +87,7 @@ class Stopwatch:
         self._last = now
 
 
-def slowest(timings: list[Timing]) -> float:
+def slowest(timings: Sequence[Timing]) -> float:
     """The forward-backward seconds of the slowest task."""
     return max((timing.seconds for timing in timings), default=0.0)
 

@@ -43,14 +43,14 @@ def train(
 ) -> Run:
     """Train parameters on Spark by synchronous data-parallel gradient descent.
 
-    The parameters after k steps are the same bits for any number of partitions, executors, lost executors and resumes, if
-    `seed` and `shards` are the same and the rows of the data come in a stable order (Dai et al., BigDL, SoCC 2019, gives the
-    scheme of short stateless jobs; the fixed summation tree over shards is what makes it exact).
+    The parameters after k steps are the same bits for any number of partitions, executors, lost executors and resumes,
+    if `seed` and `shards` are the same and the rows of the data come in a stable order. The scheme of short stateless
+    jobs is that of BigDL (Dai et al., SoCC 2019, section 3); the fixed tree of sums over shards is what makes it exact.
 
     Args:
-      loss: (params, batch) or (params, batch, key) -> mean loss over the batch's rows, or (mean loss, dict of means). The
-        batch is a dict of arrays by column, each with rows first, or a pytree like `data`. The key is folded from the
-        seed, the step and the shard.
+      loss: (params, batch) or (params, batch, key) -> mean loss over the batch's rows, or (mean loss, dict of means).
+        The batch is a dict of arrays by column, each with rows first, or a pytree like `data`. The key is folded from
+        the seed, the step and the shard.
       params: pytree of floating-point arrays.
       data: a DataFrame; an RDD of dicts, tuples or arrays; or a pytree of arrays with equally many rows. A DataFrame's
         doubles become float32.
@@ -108,7 +108,7 @@ def train(
         program.check(dataset.example())
         loop = Loop(STRATEGIES[sync], dataset, held_out, program, folder, nonfinite == "skip")
         cleanup.callback(loop.strategy.close)
-        if saved is not None:
-            loop.resume(saved)
+        if folder is not None and saved is not None:
+            loop.resume(folder, saved)
         total = steps if steps is not None else epochs * dataset.schedule.steps_per_epoch
         return loop.train(total, checkpoint_steps, callbacks)

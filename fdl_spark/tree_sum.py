@@ -1,7 +1,8 @@
 """Sums over shards along one fixed binary tree, so that the bits do not depend on who adds what.
 
 Node (level, index) of the tree covers the shards index * 2**level ... (index + 1) * 2**level - 1, as far as they exist.
-A task that owns a run of shards adds up the largest nodes inside the run; whoever gathers the tasks' nodes adds up the rest.
+A task that owns a run of shards adds up the largest nodes inside the run; whoever gathers the tasks' nodes adds up the
+rest.
 """
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
@@ -58,9 +59,10 @@ def root(shards: int) -> Node:
     return (shards - 1).bit_length(), 0
 
 
-def gather(values: Mapping[Node, Value], shards: int, add: Callable[[Value, Value], Value]) -> Value | None:
-    """The sum over all shards from the values of nodes that cover them."""
-    return add_up(root(shards), shards, values.get, add)
+def gather(values: Mapping[Node, Value], shards: int, add: Callable[[Value, Value], Value], nothing: Value) -> Value:
+    """The sum over all shards from the values of nodes that cover them; `nothing` if all shards are absent."""
+    total = add_up(root(shards), shards, values.get, add)
+    return nothing if total is None else total
 
 
 def _fits(first: int, level: int, stop: int, shards: int) -> bool:

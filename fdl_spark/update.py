@@ -1,6 +1,7 @@
 """The optimizer's step on one flat vector of parameters, whole or a slice of it."""
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,11 @@ class Update:
     Args:
       optimizer: a pair of pure functions, `init(params)` and `update(gradients, state, params)`.
       params: a pytree like the parameters.
-      elementwise: whether the optimizer may be applied to the flat vector, or to any slice of it, in place of the pytree.
+      elementwise: whether the optimizer may be applied to the flat vector, or any slice of it, in place of the pytree.
     """
 
     def __init__(self, optimizer: Any, params: Any, elementwise: bool):
         self.optimizer, self.params, self.elementwise = optimizer, params, elementwise
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name in ("optimizer", "params", "elementwise")}
 
     def initial(self, flat: np.ndarray) -> Leaves:
         """The leaves of the state before the first step."""
@@ -81,16 +79,16 @@ def cut(leaves: Leaves, size: int, start: int, stop: int) -> Leaves:
 def join(slices: list[Leaves], lengths: list[int]) -> Leaves:
     """The state of the whole from the states of its slices."""
     return [
-        np.concatenate(parts) if all(part.shape == (n,) for part, n in zip(parts, lengths)) else parts[0]
-        for parts in map(list, zip(*slices))
+        np.concatenate(parts) if all(part.shape == (n,) for part, n in zip(parts, lengths, strict=True)) else parts[0]
+        for parts in map(list, zip(*slices, strict=True))
     ]
 
 
 def is_elementwise(optimizer: Any, params: Any) -> bool:
     """Whether an optimizer may be applied slice by slice to the flat vector of parameters.
 
-    It is tried: two steps on the pytree and on two slices of the flat vector must give the same bits, for gradients that
-    are ordinary, huge (which wakes clipping), and not a number in one place (which shows where a global quantity goes).
+    It is tried: two steps on the pytree and on two slices of the flat vector must give the same bits, for gradients
+    that are ordinary, huge (which wakes clipping), and not a number in one place (which shows any global quantity).
 
     Args:
       optimizer: the optimizer.
@@ -109,7 +107,7 @@ def is_elementwise(optimizer: Any, params: Any) -> bool:
     try:
         with np.errstate(all="ignore"):
             for trial in (gradient, gradient * flat.dtype.type(1e6), spoilt):
-                sliced = [_two_steps(part, start[a:b], trial[a:b]) for a, b in zip(cuts, cuts[1:])]
+                sliced = [_two_steps(part, start[a:b], trial[a:b]) for a, b in pairwise(cuts)]
                 if not np.array_equal(np.concatenate(sliced), _two_steps(whole, start, trial), equal_nan=True):
                     return False
     except (TypeError, ValueError, KeyError, AttributeError, IndexError):

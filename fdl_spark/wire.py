@@ -1,4 +1,4 @@
-"""Bytes through Spark without pickling or batching: a shuffle of payloads, output of payloads, and a frame for arrays."""
+"""Bytes through Spark without pickling or batching: a shuffle and an output of payloads, and a frame for arrays."""
 import pickle
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -56,7 +56,7 @@ def pack(header: Any, array: np.ndarray | None) -> bytes:
     """One payload of a small Python object and the bytes of an array (None: no array)."""
     head = pickle.dumps((header, None if array is None else array.dtype.str), protocol=5)
     head += b" " * (-(len(head) + 4) % 16)  # the array starts aligned; pickle stops reading at its own end
-    body = b"" if array is None else memoryview(np.ascontiguousarray(array)).cast("B")
+    body = b"" if array is None else np.ascontiguousarray(array).data.cast("B")
     return b"".join((struct.pack("<I", len(head)), head, body))
 
 

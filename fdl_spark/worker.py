@@ -1,4 +1,5 @@
 """The tasks' side of an iteration: gradients of a task's shards, added up along the tree."""
+import hashlib
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -6,14 +7,43 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from pyspark import Broadcast, SparkContext
 
 from fdl_spark.blocks import Block
 from fdl_spark.program import Program
 from fdl_spark.shards import Schedule, owned
 from fdl_spark.tree_sum import Node, add_up, cover
 
+KEPT_PROGRAMS = 8
 # A reused worker keeps a module's attributes, but not what a task's closure made: compiled programs live here.
 _programs: dict[str, Program] = {}
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A Program on its way to the workers, each of which compiles it once, whatever number of runs uses it.
+
+    Attributes:
+      digest: names its content.
+      content: broadcast of its bytes.
+    """
+
+    digest: str
+    content: Broadcast
+
+    @staticmethod
+    def of(program: Program, context: SparkContext) -> "Shared":
+        """Broadcast a program."""
+        content = program.to_bytes()
+        return Shared(hashlib.sha256(content).hexdigest(), context.broadcast(content))
+
+    def compiled(self) -> Program:
+        """The Program of this worker."""
+        if self.digest not in _programs:
+            while len(_programs) >= KEPT_PROGRAMS:
+                _programs.pop(next(iter(_programs)))
+            _programs[self.digest] = Program.from_bytes(self.content.value)
+        return _programs[self.digest]
 
 
 @dataclass(frozen=True)
@@ -21,8 +51,7 @@ class Job:
     """What the tasks of one job are told.
 
     Attributes:
-      run: the name of the run, under which workers keep its Program.
-      program: broadcast of the Program.
+      program: the Program.
       weights: broadcast of the flat parameters.
       schedule: which rows take part.
       template: the pytree of a batch with columns' names as leaves.
@@ -30,20 +59,12 @@ class Job:
       step: number of the step.
     """
 
-    run: str
-    program: Any
-    weights: Any
+    program: Shared
+    weights: Broadcast
     schedule: Schedule
     template: Any
     tasks: int
     step: int = 0
-
-    def compiled(self) -> Program:
-        """The Program, made once per worker."""
-        if self.run not in _programs:
-            _programs.clear()
-            _programs[self.run] = self.program.value
-        return _programs[self.run]
 
 
 @dataclass(frozen=True)
@@ -67,7 +88,7 @@ class Part:
     """
 
     sums: dict[str, float] = field(default_factory=dict)
-    gradient: np.ndarray | None = None
+    gradient: Any = None
     bad: tuple[tuple[int, str], ...] = ()
     timing: Timing | None = None
 
@@ -97,7 +118,7 @@ def forward_backward(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[t
     (block,) = blocks
     shards = job.schedule.shards
     nodes = list(cover(owned(task, job.tasks, shards), shards))
-    program, weights = job.compiled(), job.weights.value
+    program, weights = job.program.compiled(), job.weights.value
 
     def leaf(node: Node) -> Part | None:
         return _shard(job, program, weights, block, node[1]) if node[0] == 0 else None
@@ -106,7 +127,7 @@ def forward_backward(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[t
     timing = Timing(task, socket.gethostname(), time.perf_counter() - started)
     if parts:
         parts[0] = replace(parts[0], timing=timing)
-    yield from zip(nodes, parts)
+    yield from zip(nodes, parts, strict=True)
 
 
 def _shard(job: Job, program: Program, weights: np.ndarray, block: Block, shard: int) -> Part | None:
@@ -128,10 +149,10 @@ def _bad(program: Program, loss: float, gradient: np.ndarray) -> str | None:
 
 
 def measure(job: Job, rows: int, task: int, blocks: Iterable[Block]) -> Iterator[tuple[Node, Part]]:
-    """Sums of the loss and the metrics over all rows of a task's shards, `rows` at a time, as forward_backward yields them."""
+    """Sums of the loss and metrics over all rows of a task's shards, `rows` at a time, by node as forward_backward."""
     (block,) = blocks
     shards = job.schedule.shards
-    program, weights = job.compiled(), job.weights.value
+    program, weights = job.program.compiled(), job.weights.value
 
     def leaf(node: Node) -> Part | None:
         return _measured(job, program, weights, block, node[1], rows) if node[0] == 0 else None

@@ -22,9 +22,9 @@ def executor_pids(spark):
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"--app-id" in words and spark.sparkContext.applicationId.encode() in words:
-            if any(word.endswith(b"CoarseGrainedExecutorBackend") for word in words):
-                found.append(int(folder.name))
+        executor = any(word.endswith(b"CoarseGrainedExecutorBackend") for word in words)
+        if executor and spark.sparkContext.applicationId.encode() in words:
+            found.append(int(folder.name))
     return found
 
 
@@ -43,7 +43,7 @@ def main(master, kill):
     spark = fdl_spark.session(master, config={"spark.ui.enabled": "false"})
     problem = HERE["make_problem"]()
     run = fdl_spark.train(
-        problem.loss, problem.params, problem.data, optimizer=optim.adam(0.02), batch_size=64, epochs=2, seed=11,
+        problem.loss, problem.params, problem.data, optimizer=optim.adam(0.02), batch_size=100, epochs=2, seed=11,
         shards=4, callbacks=[KillExecutor(spark)] if kill else [],
     )
     print("java", spark.sparkContext._jvm.java.lang.System.getProperty("java.home"))

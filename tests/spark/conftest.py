@@ -1,4 +1,4 @@
-import logging
+import os
 import runpy
 from pathlib import Path
 
@@ -11,8 +11,9 @@ HERE = runpy.run_path(str(Path(__file__).with_name("problem.py")))
 def spark():
     import fdl_spark
 
+    # The tests are over before the JVM's optimising compiler would have paid.
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
     session = fdl_spark.session("local[2]", config={"spark.ui.enabled": "false"})
-    logging.getLogger("py4j").setLevel(logging.ERROR)
     yield session
     session.stop()
 

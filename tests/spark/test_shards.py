@@ -26,7 +26,11 @@ def test_permute_scatters_neighbours_evenly():
 
 
 schedules = st.builds(
-    Schedule, rows=st.integers(1, 200), batch_size=st.integers(1, 230), shards=st.integers(1, 9), seed=st.integers(0, 3)
+    Schedule,
+    rows=st.integers(1, 200),
+    batch_size=st.integers(1, 230),
+    shards=st.integers(1, 9),
+    seed=st.integers(0, 3),
 )
 
 
