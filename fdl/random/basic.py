@@ -168,7 +168,8 @@ def randint(key: Any, shape: Shape, minval: Any, maxval: Any, dtype: Any = None)
 
 def _randint(key: Array, shape: tuple[int, ...], low: Array, high: Array, dtype: np.dtype) -> Array:
     width = 8 * dtype.itemsize
-    beyond = fnp.greater(high, np.iinfo(dtype).max) if high.type.dtype != dtype else fnp.zeros_like(high, bool)
+    largest = np.iinfo(dtype).max
+    beyond = high > largest if np.iinfo(high.type.dtype).max > largest else fnp.zeros_like(high, bool)
     low, high = _clipped(low, dtype), _clipped(high, dtype)
     unsigned = np.dtype(f"uint{width}")
     empty = high <= low
@@ -302,11 +303,12 @@ def inexact(name: str, dtype: Any) -> np.dtype:
 
 def broadcast_shape(name: str, shape: Shape | None, *parameters: Any) -> tuple[int, ...]:
     """The shape of a draw whose parameters must broadcast to it; None is their common shape."""
-    common = np.broadcast_shapes(*(fnp.shape(p) for p in parameters))
+    common = fnp.broadcast_shapes(*(fnp.shape(p) for p in parameters))
     if shape is None:
         return common
     shape = to_shape(shape)
-    if np.broadcast_shapes(shape, common) != shape:
+    lead = len(shape) - len(common)
+    if lead < 0 or any(n not in (1, m) for n, m in zip(common, shape[lead:], strict=True)):
         raise ShapeError(f"random.{name}: parameters of common shape {common} do not broadcast to shape={shape}")
     return shape
 
