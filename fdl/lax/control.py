@@ -122,6 +122,7 @@ def scan(
     carry_out, y_structure = _split_result(f, flat)
     promoted = _promote_weak(types, weak, program.output_types[: len(types)])
     if carry_out == carry_structure and promoted != types:
+        weak = [w and p == t for w, p, t in zip(weak, promoted, types, strict=True)]
         types = promoted
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
         program, captured, flat = trace(types)
@@ -135,9 +136,14 @@ def _promote_weak(types: Sequence[TensorType], weak: Sequence[bool], found: Sequ
     if len(found) != len(types):
         return list(types)
     return [
-        TensorType(t.shape, f.dtype) if w and t.shape == f.shape and result_type(t.dtype, f.dtype) == f.dtype else t
+        TensorType(t.shape, f.dtype) if w and t.shape == f.shape and _yields(t.dtype, f.dtype) else t
         for t, w, f in zip(types, weak, found, strict=True)
     ]
+
+
+def _yields(weak: np.dtype, dtype: np.dtype) -> bool:
+    """Whether a Python number, traced as dtype `weak`, takes the given dtype when it meets it."""
+    return result_type(np.zeros((), weak).item(), dtype) == dtype
 
 
 def _split_result(f: Any, flat: FlatFunction) -> tuple[Any, Any]:
@@ -319,6 +325,7 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
     body, captured, flat = _trace(body_fun, call_structure, types, weak)
     promoted = _promote_weak(types, weak, body.output_types)
     if flat.out_structure == structure and promoted != types:
+        weak = [w and p == t for w, p, t in zip(weak, promoted, types, strict=True)]
         types = promoted
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
         body, captured, flat = _trace(body_fun, call_structure, types, weak)

@@ -1,10 +1,13 @@
 """checkpoint: the same derivatives, with less kept."""
 
 import numpy as np
+import pytest
 
 import fdl
 import fdl.numpy as fnp
 from fdl import lax
+from fdl.core.trace import lift
+from fdl.transforms.linearize import linearize_values
 from tests.api.check import assert_close, check_derivatives
 
 
@@ -13,13 +16,7 @@ def block(x):
 
 
 def residuals(f, x):
-    """How many arrays the backward pass of `f` gets from the forward pass: those that the pullback closes over."""
-    program = fdl.make_program(lambda x: fdl.linearize(f, x))
-    shapes = fdl.eval_shape(lambda x: fdl.vjp(f, x)[0], x)
-    del program, shapes
-    from fdl.core.trace import lift
-    from fdl.transforms.linearize import linearize_values
-
+    """The arrays that the backward pass of `f` gets from the forward pass."""
     _, _, kept, _ = linearize_values(lambda v: [f(v)], [lift(x)], [True])
     return [k for k in kept if k.size > 1]
 
@@ -54,6 +51,21 @@ def test_inside_scan(rng):
     check_derivatives(lambda w, x: run(w, x, fdl.checkpoint(layer)), w, x)
     plain = fdl.grad(lambda w: run(w, x, layer)[0].sum())(w)
     assert_close(fdl.jit(fdl.grad(lambda w: run(w, x, fdl.checkpoint(layer))[0].sum()))(w), plain)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: fdl.jit(fnp.sin)(x) * x,
+        lambda x: lax.scan(lambda c, v: (fnp.sin(c * v), c * v), x[0], x)[1] * x,
+        lambda x: lax.cond(x[0] > 0, fnp.sin, fnp.cos, x) * x,
+        lambda x: fdl.checkpoint(fnp.sin)(x) * fnp.exp(x),
+        lambda x: lax.while_loop(lambda c: c[0] < 1, lambda c: c + 0.3, np.zeros(3)) * x,
+    ],
+)
+def test_of_functions_that_hold_others(rng, f):
+    x = rng.normal(size=3)
+    check_derivatives(fdl.checkpoint(f), x)
 
 
 def test_static_argnums_pytrees_and_keywords(rng):
