@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl.compile.affine import common_refinement, identity, row_major, strides, unflatten
+from fdl.compile.affine import common_refinement, row_major, strides, unflatten
 from fdl.compile.body import Body, Constant, Load, NotAffine
 from fdl.compile.lowering import REDUCTIONS, carrier, is_lowerable, takes_views
 from fdl.core.program import Atom, Literal, Program, Var
@@ -22,8 +22,11 @@ from fdl.ops.slicing import Reverse
 #: A nest with more equations or stored operands than this takes no new ones: registers are few.
 MOST_EQUATIONS, MOST_OPERANDS = 64, 32
 
-#: How many of the last steps are looked at for one to join.
-WINDOW = 12
+#: How many of the nests that read a value are looked at for another reader of it to join.
+WINDOW = 8
+
+#: Results of so few elements are computed as soon as they can be, so that nothing has to wait for them.
+FEW = 16
 
 
 @dataclass(eq=False)
@@ -111,7 +114,8 @@ class Schedule:
             for atom in dict.fromkeys(equation.inputs):
                 self._users.setdefault(atom, []).append(equation)
         self._users.update((atom, []) for atom in program.outputs)
-        for equation in program.equations:
+        self._readers: dict[Var, list[int]] = {}
+        for equation in _small_first(program):
             self.place(equation)
         self.outputs = self.place_outputs()
 
@@ -127,12 +131,25 @@ class Schedule:
         kind = classify(equation)
         if is_nothing(equation):
             self.append(Single(equation))
-        elif kind == "virtual" or (kind == "nest" and (self.is_free(equation) or self.is_moved(equation))):
+        elif kind == "virtual" or (kind == "nest" and self.is_delayed(equation)):
             self._virtual[equation.outputs[0]] = equation
         elif kind == "nest":
             self.place_in_nest(equation)
         else:
             self.place_single(equation)
+
+    def is_delayed(self, equation: Any) -> bool:
+        """Whether a result is rather computed where it is used."""
+        return self.is_free(equation) or self.is_moved(equation) or self.is_first(equation)
+
+    def is_first(self, equation: Any) -> bool:
+        """Whether an elementwise result of inputs alone, which stay where they are, has one elementwise user."""
+        users = self._users.get(equation.outputs[0], [])
+        if len(users) != 1 or {equation.operation.family, users[0].operation.family} != {"elementwise"}:
+            return False
+        if classify(users[0]) != "nest":
+            return False
+        return all(isinstance(a, Literal) or self.home.get(a) == -1 or self.is_known(a) for a in equation.inputs)
 
     def is_free(self, equation: Any) -> bool:
         """Whether an elementwise equation reads no memory, so that it is rather computed again than stored."""
@@ -210,12 +227,19 @@ class Schedule:
 
     def view(self, atom: Atom) -> View | None:
         """`atom` as a strided window on what is stored, if it is one."""
-        extents = atom.type.shape
-        body = Body(extents, self.virtual)
-        try:
-            body.read(atom, identity(extents))
-        except NotAffine:
+        extents = common_refinement(atom.type.shape)
+        if extents is None or 0 in extents:
             return None
+        while True:
+            body = Body(extents, self.virtual)
+            try:
+                body.read(atom, body.place(atom.type.shape))
+                break
+            except NotAffine as error:
+                finer = self.refined(extents, error.var)
+                if finer is None:
+                    return None
+                extents = finer
         if len(body.instructions) != 1:
             return None
         found = body.instructions[0]
@@ -224,7 +248,15 @@ class Schedule:
             return View(literal, 0, (0,) * atom.type.ndim, atom.type)
         if not isinstance(found, Load) or found.guards:
             return None
-        return View(found.var, found.flat.constant, found.flat.coefficients, atom.type)
+        steps = _merged(found.flat.coefficients, extents, atom.type.shape)
+        return None if steps is None else View(found.var, found.flat.constant, steps, atom.type)
+
+    def refined(self, extents: tuple[int, ...], var: Var) -> tuple[int, ...] | None:
+        """Loops cut finer, so that they may run through `var` too; None if that is not possible or no change."""
+        if _size(extents) != var.type.size:
+            return None
+        finer = common_refinement(extents, var.type.shape)
+        return None if finer == extents else finer
 
     def operand(self, atom: Atom) -> View:
         """Where an operand of a single step is."""
@@ -240,21 +272,26 @@ class Schedule:
     def place_in_nest(self, equation: Any) -> None:
         """Let an equation join a nest, or begin one."""
         shape = loop_shape(equation)
+        own = common_refinement(shape)
+        assert own is not None
         while True:
             try:
-                own = common_refinement(shape)
-                loads = self.reads(equation, own)  # type: ignore[arg-type]
+                loads = self.reads(equation, own)
                 break
             except NotAffine as error:
-                self.store(error.var)
+                finer = self.refined(own, error.var)
+                if finer is None:
+                    self.store(error.var)
+                own = finer or own
         earliest = max((self.home[load.var] for load in loads), default=-1)
         best, rank = None, 0
-        for number in range(max(earliest, len(self.steps) - WINDOW, 0), len(self.steps)):
-            found = self.joined(self.steps[number], number, equation, shape)
+        near = {n for load in loads for n in (self.home[load.var], *self._readers.get(load.var, ())[-WINDOW:])}
+        for number in sorted(n for n in near if n >= max(earliest, 0)):
+            found = self.joined(self.steps[number], number, equation, own)
             if found is not None and found[0] >= rank:
                 rank, best = found[0], (number, *found[1:])
         if best is None:
-            nest = Nest(own, getattr(equation, "scope", 0), [], None, [])  # type: ignore[arg-type]
+            nest = Nest(own, getattr(equation, "scope", 0))
             self.append(nest)
             best = (len(self.steps) - 1, own, loads)
         self.join(best[0], equation, shape, best[1], best[2])
@@ -267,7 +304,10 @@ class Schedule:
         nest.extents = extents
         nest.shapes.append(shape)
         nest.equations.append(equation)
-        nest.operands.update(load.var for load in loads if self.home[load.var] != number)
+        for load in loads:
+            if self.home[load.var] != number and load.var not in nest.operands:
+                nest.operands.add(load.var)
+                self._readers.setdefault(load.var, []).append(number)
         if equation.operation.family == "reduce":
             nest.reduced = reduced_loops(equation, extents)
         for var in equation.outputs:
@@ -345,6 +385,20 @@ class _CopyEquation:
     scope: int = 0
 
 
+def _small_first(program: Program) -> list[Any]:
+    """The equations, those with small results moved up to where their operands are there."""
+    keys: dict[Any, float] = {}
+    order = []
+    for number, equation in enumerate(program.equations):
+        ready = max((keys.get(a, -1.0) for a in equation.inputs if isinstance(a, Var)), default=-1.0)
+        small = not equation.operation.effect and all(v.type.size <= FEW for v in equation.outputs)
+        small = small and all(a.type.size <= FEW for a in equation.inputs) and equation.operation.family != "control"
+        key = ready if small else float(number)
+        keys.update((v, key) for v in equation.outputs)
+        order.append((key, number, equation))
+    return [equation for _, _, equation in sorted(order, key=lambda item: item[:2])]
+
+
 def is_nothing(equation: Any) -> bool:
     """Whether an equation makes no elements, and so needs no code."""
     return not equation.operation.effect and all(v.type.size == 0 for v in equation.outputs)
@@ -384,6 +438,23 @@ def reduced_loops(equation: Any, extents: tuple[int, ...]) -> tuple[bool, ...]:
     assert position is not None
     axes = [position[a] for a in equation.operation.axes]
     return tuple(any(p.coefficients[j] for p in axes) for j in range(len(extents)))
+
+
+def _merged(coefficients: tuple[int, ...], extents: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Strides along the axes of `shape`, which `extents` refine; None if an axis has not one stride."""
+    found, rest = [], list(zip(coefficients, extents, strict=True))
+    for size in reversed(shape):
+        if size == 1:
+            found.append(0)
+            continue
+        step, extent = rest.pop()
+        found.append(step)
+        while extent < size:
+            coefficient, more = rest.pop()
+            if coefficient != step * extent:
+                return None
+            extent *= more
+    return tuple(reversed(found))
 
 
 def _refined(reduced: tuple[bool, ...], extents: tuple[int, ...], finer: tuple[int, ...]) -> tuple[bool, ...]:
