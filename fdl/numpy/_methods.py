@@ -7,6 +7,7 @@ import numpy as np
 
 from fdl.array import Array
 from fdl.core.trace import Value
+from fdl.dtypes import key
 from fdl.errors import ShapeError
 from fdl.numpy import (
     _printing,
@@ -107,7 +108,11 @@ def _iter(self: Any) -> Iterator[Any]:
 def _format(self: Any, spec: str) -> str:
     if type(self) is not Array:
         return format(repr(self), spec)
-    return format(self.concrete().item(), spec) if not self.type.ndim else format(str(self), spec)
+    if not self.type.ndim and self.type.dtype != key:
+        return format(self.concrete().item(), spec)
+    if spec:
+        raise TypeError(f"the format {spec!r} is for one number; this array has shape {self.type.shape}")
+    return str(self)
 
 
 def _contains(self: Any, element: Any) -> bool:

@@ -285,7 +285,7 @@ def ogrid_of(shape: Sequence[int]) -> tuple[Array, ...]:
     """The index along every axis, in arrays that broadcast to `shape`."""
     integer = default_dtype(int)
     return tuple(
-        arrays.Array(np.arange(n, dtype=integer).reshape((n,) + (1,) * (len(shape) - i - 1)))
+        arrays.Array(np.arange(n, dtype=integer).reshape([n if j == i else 1 for j in range(len(shape))]))
         for i, n in enumerate(shape)
     )
 
