@@ -74,6 +74,7 @@ CASES = {
     "1d": ((3, 20, 7), (5,), 11, (2,), ((2, 1),), (1,), (1,), 1),
     "3d": ((2, 5, 6, 7, 3), (2, 3, 2), 5, (1, 2, 1), ((1, 0), (1, 1), (0, 1)), (1, 1, 1), (1, 1, 2), 1),
     "negative padding": ((2, 9, 9, 4), (3, 3), 4, (1, 1), ((-1, -2), (-2, 1)), (1, 1), (1, 1), 1),
+    "many channels": ((2, 5, 6, 39), (3, 2), 9, (2, 1), ((1, 1), (0, 1)), (1, 1), (1, 2), 1),
     "one pixel": ((1, 1, 1, 1), (1, 1), 1, (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1), 1),
     "window of holes": ((2, 4, 4, 3), (1, 2), 5, (1, 1), ((0, 0), (1, 1)), (3, 2), (1, 2), 1),
     "no channels": ((2, 4, 4, 0), (3, 3), 5, (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
@@ -109,7 +110,9 @@ def test_channels_first_memory(name):
     close(y, direct(x, w, stride, low, lhs, rhs, y.shape[1:-1], groups), w[..., 0].size)
 
 
-@pytest.mark.parametrize("name", ["3x3", "1x1", "7x7 stride 2", "dilated", "1d", "3d", "negative padding"])
+@pytest.mark.parametrize(
+    "name", ["3x3", "1x1", "7x7 stride 2", "dilated", "1d", "3d", "negative padding", "many channels"]
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_gradient_by_x(name, dtype):
     """<conv(x, w), dy> = <x, dx> decides what dx must be; dx is a convolution with reversed, swapped w."""
@@ -129,7 +132,9 @@ def test_gradient_by_x(name, dtype):
     close(dx, want, math.prod(window) * features)
 
 
-@pytest.mark.parametrize("name", ["3x3", "1x1", "7x7 stride 2", "dilated", "1d", "3d", "negative padding"])
+@pytest.mark.parametrize(
+    "name", ["3x3", "1x1", "7x7 stride 2", "dilated", "1d", "3d", "negative padding", "many channels"]
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("parts", [1, 3])
 def test_gradient_by_w(name, dtype, parts):

@@ -14,6 +14,7 @@ import numpy as np
 from llvmlite import ir
 
 from fdl.compile.build import Build, new_function
+from fdl.compile.kernels import dots
 from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function, pieces
 from fdl.compile.kernels.tile import Panel, Tile
 from fdl.compile.target import Target
@@ -82,12 +83,7 @@ def emit(
     build = kernel_function(module, target, f"contract.{spec.batch}x{spec.m}x{spec.n}x{spec.k}", 3 + extras)
     a, b, c, *others = build.function.args[: 3 + extras]
     operands = [b, a, c, *others] if swap else [a, b, c, *others]
-    if plan.by_dots:
-        from fdl.compile.kernels.dots import emit_dots
-
-        emit_dots(build, spec, epilogue, operands)
-    else:
-        _Emitter(build, spec, plan, epilogue, operands).emit()
+    _Emitter(build, spec, plan, epilogue, operands).emit()
     flops = 2 * spec.batch * spec.m * spec.n * spec.k
     return Kernel(build.function, plan.scratch_bytes, spec.batch * plan.parts, flops)
 
@@ -183,7 +179,7 @@ class _Plan:
     @cached_property
     def pack_a(self) -> bool:
         """Whether blocks of A are copied: when k is not its unit stride, or rows displace each other in the cache."""
-        if self.spec.n <= 4 * self.width or self.spec.m == 1:
+        if self.spec.n <= 2 * self.width or self.spec.m == 1:
             return False
         return self.spec.a[2] != 1 or self.spec.a[1] * self.spec.dtype.itemsize % _ALIAS_BYTES == 0
 
@@ -217,15 +213,14 @@ class _Plan:
     @cached_property
     def part(self) -> int:
         """Rows or columns of a unit of work."""
-        if self.by_dots:
-            return self.spec.m
-        step, size = (self.width, self.spec.n) if self.by_columns else (self.rows, self.spec.m)
+        rows, columns = dots.tile(self.spec) if self.by_dots else (self.rows, self.width)
+        step, size = (columns, self.spec.n) if self.by_columns else (rows, self.spec.m)
         return step * max(1, min(64 // step, -(-size // step)))
 
     @cached_property
     def parts(self) -> int:
         """Units of work of one product of the batch."""
-        return -(-(self.spec.n if self.by_columns else self.spec.m) // self.part) if not self.by_dots else 1
+        return -(-(self.spec.n if self.by_columns else self.spec.m) // self.part)
 
     @cached_property
     def scratch_bytes(self) -> int:
@@ -256,7 +251,11 @@ class _Emitter:
             stop = b.min(self.end - batch * plan.parts, plan.parts) * plan.part
             rows = (b.index(0), b.index(spec.m)) if plan.by_columns else (first, b.min(stop, spec.m))
             columns = (first, b.min(stop, spec.n)) if plan.by_columns else (b.index(0), b.index(spec.n))
-            self._product(batch, rows, columns)
+            if plan.by_dots:
+                operands = (self.a, self.b, self.c, *self.extras)
+                dots.emit_dots(b, spec, operands, self.epilogue, batch, rows, columns)
+            else:
+                self._product(batch, rows, columns)
         b.ret()
 
     def _product(self, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:

@@ -46,23 +46,13 @@ class Depthwise(Pixels):
             totals = [t + tap * stride for t in totals for tap in p.taps]
         return totals
 
-    def emit(self) -> None:
-        """The whole function."""
-        b, plan, spec = self.build, self.plan, self.spec
-        plan.image.clear(b, self.scratch)
-        packed, at = [], plan.image.elements
-        for phase in plan.geometry.phases:
-            packed.append(at)
-            at += self._pack(phase, at)
-        with b.loop(b.argument(-2, "int64"), b.argument(-1, "int64")) as n:
-            image = plan.image.place(b, b.at(self.x, n * spec.x[0], spec.dtype), self.scratch)
-            for phase, weights in zip(plan.geometry.phases, packed, strict=True):
-                positions = math.prod(p.count for p in phase)
-                rows = min(_ROWS, positions)
-                with pieces(b, 0, positions, rows, positions) as piece:
-                    for first, height in piece():
-                        self._positions(phase, n, first, height, image, b.at(self.scratch, weights, spec.dtype))
-        b.ret()
+    def _phase(self, phase: Sequence[AxisPhase], n: Value, image: Any, weights: int) -> None:
+        b, spec = self.build, self.spec
+        positions = math.prod(p.count for p in phase)
+        rows = min(_ROWS, positions)
+        with pieces(b, 0, positions, rows, positions) as piece:
+            for first, height in piece():
+                self._positions(phase, n, first, height, image, b.at(self.scratch, weights, spec.dtype))
 
     def _positions(
         self, phase: Sequence[AxisPhase], n: Value, first: Value, rows: int, image: Any, weights: Any

@@ -8,6 +8,8 @@ import numpy as np
 
 from fdl.compile.build import Build
 from fdl.compile.kernels.conv_geometry import Geometry
+from fdl.compile.kernels.kernel import pieces
+from fdl.compile.kernels.tile import Panel
 from fdl.compile.values import Value
 
 
@@ -21,6 +23,8 @@ class Image:
         channels: elements at a position.
         spatial: strides of x along the spatial axes.
         channel: stride of x along the channels.
+        block: if not 0, the copy is cut into blocks of so many channels, one behind the other.
+        slot: elements that a position takes in a block, at least `block`.
     """
 
     geometry: Geometry
@@ -28,11 +32,13 @@ class Image:
     channels: int
     spatial: tuple[int, ...]
     channel: int
+    block: int = 0
+    slot: int = 0
 
     @property
     def in_place(self) -> bool:
         """Whether x itself can be read."""
-        return not self.geometry.padded and (self.channel == 1 or self.channels == 1)
+        return not self.block and not self.geometry.padded and (self.channel == 1 or self.channels == 1)
 
     @property
     def sizes(self) -> list[int]:
@@ -44,13 +50,23 @@ class Image:
         """Strides along the spatial axes as the tiles see them; channels are next to each other."""
         if self.in_place:
             return self.spatial
-        sizes = self.sizes
-        return tuple(self.channels * math.prod(sizes[i + 1 :]) for i in range(len(sizes)))
+        sizes, position = self.sizes, self.slot or self.channels
+        return tuple(position * math.prod(sizes[i + 1 :]) for i in range(len(sizes)))
+
+    @property
+    def block_stride(self) -> int:
+        """Distance of two blocks."""
+        return self.slot * math.prod(self.sizes)
 
     @property
     def elements(self) -> int:
         """Elements of scratch memory, whole cache lines."""
-        return 0 if self.in_place else -(-math.prod(self.sizes) * self.channels // 16) * 16
+        if self.in_place:
+            return 0
+        size = (
+            -(-self.channels // self.block) * self.block_stride if self.block else math.prod(self.sizes) * self.channels
+        )
+        return -(-size // 16) * 16
 
     def clear(self, b: Build, scratch: Any) -> None:
         """Write the padding, which stays while images come and go."""
@@ -75,6 +91,9 @@ class Image:
         start, stop = max(first, 0), min(last + 1, size)
         if stop <= start:
             return
+        if axis == len(self.spatial) - 1 and self.block:
+            self._copy_blocks(b, source, target, read, write, start, stop)
+            return
         if axis == len(self.spatial) - 1 and self.channel == 1 and self.spatial[axis] == self.channels:
             count = (stop - start) * self.channels
             read, write = read + start * self.channels, write + start * self.channels
@@ -86,6 +105,17 @@ class Image:
                 copy(b, self.dtype, source, below_read, self.channel, target, below_write, self.channels)
             else:
                 self._copy(b, source, target, axis + 1, below_read, below_write)
+
+    def _copy_blocks(
+        self, b: Build, source: Any, target: Any, read: Value, write: Value, start: int, stop: int
+    ) -> None:
+        """Copy the positions [start, stop) of a line to every block."""
+        with pieces(b, 0, self.channels, self.block, self.channels) as piece:
+            for channel, count in piece():
+                panel = Panel(self.dtype, count, self.slot, self.spatial[-1], self.channel)
+                line = b.at(source, read + channel * self.channel + start * self.spatial[-1], self.dtype)
+                block = b.quotient(channel, self.block) * self.block_stride
+                panel.call(b, line, b.at(target, write + block + start * self.strides[-1], self.dtype), stop - start)
 
 
 def copy(

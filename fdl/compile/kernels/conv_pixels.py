@@ -99,8 +99,7 @@ class Pixels:
         with b.loop(b.argument(-2, "int64"), b.argument(-1, "int64")) as n:
             image = plan.image.place(b, b.at(self.x, n * spec.x[0], spec.dtype), self.scratch)
             for phase, weights in zip(plan.geometry.phases, packed, strict=True):
-                with b.loop(0, spec.groups) as group:
-                    self._phase(phase, n, group, image, weights)
+                self._phase(phase, n, image, weights)
         b.ret()
 
     def _pack(self, phase: Sequence[AxisPhase], start: int) -> int:
@@ -120,7 +119,12 @@ class Pixels:
                     panel.call(b, b.at(self.w, source, spec.dtype), b.at(self.scratch, target, spec.dtype), plan.inputs)
         return size * plan.panels * spec.groups
 
-    def _phase(self, phase: Sequence[AxisPhase], n: Value, group: Value, image: Any, weights: int) -> None:
+    def _phase(self, phase: Sequence[AxisPhase], n: Value, image: Any, weights: int) -> None:
+        """All outputs of one phase and one image, from the weights packed at scratch element `weights`."""
+        with self.build.loop(0, self.spec.groups) as group:
+            self._group(phase, n, group, image, weights)
+
+    def _group(self, phase: Sequence[AxisPhase], n: Value, group: Value, image: Any, weights: int) -> None:
         b, plan, spec = self.build, self.plan, self.spec
         depth, offsets = self._run(phase)
         size = depth * len(offsets) * plan.width

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Rows of B that are used together, so that they stay in the first-level cache.
 _BAND = 256
+#: Bytes between two positions of x from which on it is copied in blocks.
+_FAR_BYTES = 128
 
 
 def fits(spec: "Convolution") -> bool:
@@ -46,7 +48,16 @@ class Plan:
     @cached_property
     def image(self) -> Image:
         s = self.spec
-        return Image(Geometry(s), s.dtype, s.batch, s.x[1:-1], s.x[0])
+        slot = -(-self.rows // self.lanes) * self.lanes if self.blocked else 0
+        return Image(Geometry(s), s.dtype, s.batch, s.x[1:-1], s.x[0], self.rows if self.blocked else 0, slot)
+
+    @cached_property
+    def blocked(self) -> bool:
+        """Whether x is copied in blocks of as many channels as the tile has rows.
+
+        Positions that are far apart would use few sets of the first-level cache.
+        """
+        return self.spec.batch * self.spec.dtype.itemsize >= _FAR_BYTES
 
     @cached_property
     def lanes(self) -> int:
@@ -61,6 +72,8 @@ class Plan:
     def joined(self) -> bool:
         """Whether outputs along the last axis follow each other like the batch does, in x and in y."""
         s = self.spec
+        if self.blocked:
+            return False
         dense = s.stride[-1] * self.image.strides[-1] == s.batch and s.y[-2] == s.batch * s.y[0]
         return dense and len(s.out_spatial) > 1
 
@@ -73,7 +86,8 @@ class Plan:
     def rows(self) -> int:
         """Rows of a tile."""
         most = self.target.tile_rows(self.width // self.lanes)
-        return -(-self.run // -(-self.run // most))
+        run = self.spec.batch if self.blocked else self.run
+        return -(-run // -(-run // most))
 
     @cached_property
     def work(self) -> int:
@@ -164,7 +178,7 @@ class Taps:
                     spec.dtype, rows, columns, a_row=1, a_step=spec.rhs_dilation[-1] * plan.image.strides[-1],
                     b_step=plan.width, b_whole=True, c_row=spec.y[0], c_column=spec.y[-1], segments=True,
                 )  # fmt: skip
-                tile.call(
-                    b, b.at(a, m, spec.dtype), packed, b.at(c, m * spec.y[0], spec.dtype), spec.window[-1], accumulate,
-                    count, b.at(table(b, offsets), segment, "int64"),
-                )  # fmt: skip
+                read = b.quotient(m, plan.rows) * plan.image.block_stride if plan.blocked else m
+                here, there = b.at(a, read, spec.dtype), b.at(c, m * spec.y[0], spec.dtype)
+                parts = b.at(table(b, offsets), segment, "int64")
+                tile.call(b, here, packed, there, spec.window[-1], accumulate, count, parts)
