@@ -49,7 +49,9 @@ def test_integer_division_truncates_and_is_total(dtype):
     x, y = pairs(dtype)
     quotients, rests = [], []
     for a, b in zip(map(int, x), map(int, y), strict=True):
-        quotient = wrapped(-1, dtype) if b == 0 else wrapped(abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1), dtype)
+        quotient = (
+            wrapped(-1, dtype) if b == 0 else wrapped(abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1), dtype)
+        )
         quotients.append(quotient)
         rests.append(a if b == 0 else wrapped(int(math.copysign(1, a)) * (abs(a) % abs(b)), dtype))
     np.testing.assert_array_equal(run(arithmetic.div, x, y), np.array(quotients, dtype))
@@ -111,7 +113,9 @@ def test_bits_against_python_integers(dtype):
         y, far = np.full(len(x), count, dtype), not 0 <= count < bits
         left = [0 if far else wrapped(v << count, dtype) for v in unsigned]
         right = [0 if far else wrapped(v >> count, dtype) for v in unsigned]
-        sign = [wrapped(wrapped(int(v), np.dtype(f"i{dtype.itemsize}")) >> (bits - 1 if far else count), dtype) for v in x]
+        sign = [
+            wrapped(wrapped(int(v), np.dtype(f"i{dtype.itemsize}")) >> (bits - 1 if far else count), dtype) for v in x
+        ]
         np.testing.assert_array_equal(run(bitwise.shift_left, x, y), np.array(left, dtype))
         np.testing.assert_array_equal(run(bitwise.shift_right_logical, x, y), np.array(right, dtype))
         np.testing.assert_array_equal(run(bitwise.shift_right_arithmetic, x, y), np.array(sign, dtype))
