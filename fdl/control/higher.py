@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl.core.primitive import Linear, Primitive
-from fdl.core.program import Program, Var
+from fdl.core.program import Program, Var, subprograms
 from fdl.core.types import TensorType
 from fdl.errors import ShapeError
 from fdl.transforms.linearize import partial_program
@@ -18,6 +18,11 @@ class Higher(Primitive, abstract=True):
     multiple = True
     heavy = True
     family = "control"
+
+    @property
+    def effect(self) -> bool:  # type: ignore[override]
+        """Whether a Program inside does something besides computing its results."""
+        return any(program.effect for program in subprograms(self))
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         return self.batch_named(size, args, batched, None)

@@ -148,6 +148,10 @@ class _Keep(Higher):
     kept: tuple[int, ...]
 
     @property
+    def effect(self) -> bool:  # type: ignore[override]
+        return self.operation.effect
+
+    @property
     def inlined(self) -> Program:
         return _kept_program(self)
 

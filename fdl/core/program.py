@@ -87,6 +87,11 @@ class Program:
         return tuple(v.type for v in self.outputs)
 
     @cached_property
+    def effect(self) -> bool:
+        """Whether it does something besides computing its outputs."""
+        return any(equation.operation.effect for equation in self.equations)
+
+    @cached_property
     def digest(self) -> bytes:
         """A hash of the structure: equal for programs that compute the same by the same equations."""
         found = hashlib.blake2b("\n".join(lines(self, sources=False)).encode(), digest_size=16)

@@ -25,6 +25,10 @@ from fdl.ops.convert import convert
 from fdl.ops.slicing import concatenate, slice_
 
 
+#: Stands for an operand that was not given, since None is one.
+_MISSING: Any = object()
+
+
 def _trace(
     fun: Callable[..., Any], structure: Any, types: Sequence[TensorType], weak: Sequence[bool] = ()
 ) -> tuple[Program, list[Any], FlatFunction]:
@@ -184,7 +188,7 @@ def cond(
     true_fun: Callable[..., Any],
     false_fun: Callable[..., Any],
     *operands: Any,
-    operand: Any = None,
+    operand: Any = _MISSING,
     linear: Any = None,
 ) -> Any:
     """``true_fun(*operands)`` if `pred`, else ``false_fun(*operands)``; only one of them runs.
@@ -201,7 +205,7 @@ def cond(
     >>> fdl.lax.cond(True, lambda x: x + 1.0, lambda x: x - 1.0, 2.0)
     Array(3., dtype=float32)
     """
-    if operand is not None:
+    if operand is not _MISSING:
         operands = (operand,)
     elif len(operands) == 0 and not callable(true_fun):
         raise TypeError("cond needs two functions: cond(pred, true_fun, false_fun, *operands)")
@@ -215,7 +219,7 @@ def cond(
     return _choose("cond", convert(pred, int32), [false_fun, true_fun], operands)
 
 
-def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, operand: Any = None) -> Any:
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, operand: Any = _MISSING) -> Any:
     """``branches[index](*operands)``; an index out of range is clamped.
 
     Args:
@@ -227,7 +231,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
     >>> fdl.lax.switch(1, [lambda x: x, lambda x: -x], 2.0)
     Array(-2., dtype=float32)
     """
-    operands = operands if operand is None else (operand,)
+    operands = operands if operand is _MISSING else (operand,)
     index = as_array(index, "the index of switch")
     if index.type.shape != () or index.type.dtype.kind not in "iu":
         raise DtypeError(f"switch needs an integer scalar as its index, got {index.type}")
