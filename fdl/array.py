@@ -27,6 +27,7 @@ class Array(Value, metaclass=_ArrayType):
     """
 
     __slots__ = ("_data", "_type")
+    _type: TensorType
 
     def __init__(self, data: np.ndarray) -> None:
         self._data: Any = data

@@ -225,6 +225,20 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "cumsum": reductions.cumsum,
     "cumprod": reductions.cumprod,
 }
+_PROTOCOLS: dict[str, Callable[..., Any]] = {
+    "bool": _number(bool, "bool"),
+    "int": _number(int, "int"),
+    "float": _number(float, "float"),
+    "complex": _number(complex, "complex"),
+    "index": _index,
+    "len": _len,
+    "iter": _iter,
+    "contains": _contains,
+    "format": _format,
+    "round": _round,
+    "getitem": indexing.read,
+    "setitem": _set_item,
+}
 
 
 def install() -> None:
@@ -240,21 +254,9 @@ def install() -> None:
         setattr(Value, name, property(getter))
     for name, method in _METHODS.items():
         setattr(Value, name, method)
-    for name, method in {
-        "__hash__": None,
-        "__bool__": _number(bool, "bool"),
-        "__int__": _number(int, "int"),
-        "__float__": _number(float, "float"),
-        "__complex__": _number(complex, "complex"),
-        "__index__": _index,
-        "__len__": _len,
-        "__iter__": _iter,
-        "__contains__": _contains,
-        "__format__": _format,
-        "__round__": _round,
-        "__getitem__": indexing.read,
-        "__setitem__": _set_item,
-    }.items():
-        setattr(Value, name, method)
-    Array.__repr__ = _printing.array_repr  # type: ignore[method-assign, assignment]
-    Array.__str__ = _printing.array_str  # type: ignore[method-assign, assignment]
+    for name, method in _PROTOCOLS.items():
+        setattr(Value, f"__{name}__", method)
+    # What is compared elementwise has no hash.
+    Value.__hash__ = None  # type: ignore[assignment]
+    Array.__repr__ = _printing.array_repr  # type: ignore[method-assign]
+    Array.__str__ = _printing.array_str  # type: ignore[method-assign]

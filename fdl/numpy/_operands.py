@@ -97,7 +97,7 @@ def broadcast_shapes(*shapes: Sequence[int] | int, name: str = "broadcast_shapes
     (3, 4)
     """
     try:
-        return np.broadcast_shapes(*shapes)  # type: ignore[arg-type]
+        return np.broadcast_shapes(*shapes)
     except ValueError:
         shown = " and ".join(str(tuple(s) if isinstance(s, Sequence) else (s,)) for s in shapes)
         raise ShapeError(

@@ -9,7 +9,7 @@ from fdl.core.trace import Value
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, cast, expand_to, inexact, value
 from fdl.numpy.rearrange import constant_border, flip
-from fdl.numpy.shape import _between, concatenate
+from fdl.numpy.shape import _between, concatenate, reshape
 
 Widths = Sequence[tuple[int, int]]
 
@@ -19,7 +19,7 @@ def pairs(name: str, given: Any, count: int) -> list[tuple[Any, Any]]:
     if isinstance(given, dict):
         found: list[tuple[Any, Any]] = [(0, 0)] * count
         for axis, entry in given.items():
-            found[axis] = tuple(entry) if isinstance(entry, (tuple, list)) else (entry, entry)  # type: ignore[assignment]
+            found[axis] = tuple(entry) if isinstance(entry, (tuple, list)) else (entry, entry)
         return found
     if not isinstance(given, (tuple, list, np.ndarray)) and np.ndim(given) == 0:
         return [(given, given)] * count
@@ -35,7 +35,7 @@ def pairs(name: str, given: Any, count: int) -> list[tuple[Any, Any]]:
         entries = entries * count
     if len(entries) != count or any(len(e) != 2 for e in entries):
         raise ShapeError(f"pad: {name}={given} does not fit an array of {count} axes")
-    return entries  # type: ignore[return-value]
+    return entries
 
 
 def apply(x: Array, widths: Widths, mode: str | Callable[..., Any], options: dict[str, Any]) -> Array:
@@ -96,7 +96,7 @@ def _one_axis(x: Array, axis: int, low: int, high: int, mode: str, options: dict
 
 def _scalar(fill: Any) -> Any:
     """A number or an array of one element as a scalar Value."""
-    return fill.reshape(()) if isinstance(fill, Value) else value("pad", np.asarray(fill).reshape(()))
+    return reshape(fill if isinstance(fill, Value) else value("pad", np.asarray(fill)), ())
 
 
 def _slice(x: Array, axis: int, place: int) -> Array:

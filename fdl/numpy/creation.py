@@ -275,7 +275,8 @@ def full_like(
     >>> full_like(array([1, 2]), 5)
     Array([5, 5], dtype=int32)
     """
-    return full(*(lambda s, d: (s, fill_value, d))(*_like(a, dtype, shape)))
+    target, kind = _like(a, dtype, shape)
+    return full(target, fill_value, kind)
 
 
 def eye(

@@ -142,7 +142,7 @@ def tril_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array
     >>> tril_indices(2)
     (Array([0, 1, 1], dtype=int32), Array([0, 0, 1], dtype=int32))
     """
-    return _indices(np.tri(n, n if m is None else m, k, bool))  # type: ignore[return-value]
+    return _indices(np.tri(n, n if m is None else m, k, bool))
 
 
 def triu_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array]:
@@ -151,7 +151,7 @@ def triu_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array
     >>> triu_indices(2)
     (Array([0, 0, 1], dtype=int32), Array([0, 1, 1], dtype=int32))
     """
-    return _indices(~np.tri(n, n if m is None else m, k - 1, bool))  # type: ignore[return-value]
+    return _indices(~np.tri(n, n if m is None else m, k - 1, bool))
 
 
 def tril_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, Array]:
@@ -187,4 +187,4 @@ def mask_indices(n: int, mask_func: Any, k: Any = 0, *, size: int | None = None)
     from fdl.numpy.creation import ones
     from fdl.numpy.selection import nonzero
 
-    return nonzero(mask_func(ones((n, n)), k), size=size)  # type: ignore[return-value]
+    return nonzero(mask_func(ones((n, n)), k), size=size)

@@ -74,7 +74,8 @@ def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     >>> logaddexp(0.0, 0.0)
     Array(0.6931472, dtype=float32)
     """
-    return _log_of_sum(*_real_floats("logaddexp", x1, x2), np.e)
+    x, y = _real_floats("logaddexp", x1, x2)
+    return _log_of_sum(x, y, np.e)
 
 
 def logaddexp2(x1: ArrayLike, x2: ArrayLike, /) -> Array:
@@ -83,7 +84,8 @@ def logaddexp2(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     >>> logaddexp2(3.0, 3.0)
     Array(4., dtype=float32)
     """
-    return _log_of_sum(*_real_floats("logaddexp2", x1, x2), 2.0)
+    x, y = _real_floats("logaddexp2", x1, x2)
+    return _log_of_sum(x, y, 2.0)
 
 
 def _real_floats(name: str, *args: ArrayLike) -> list[Array]:

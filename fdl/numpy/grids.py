@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl.core.trace import Value
-from fdl.numpy._operands import Array, value
+from fdl.numpy._operands import Array
 from fdl.numpy.creation import asarray
 from fdl.numpy.ranges import arange, linspace
 from fdl.numpy.rearrange import meshgrid
@@ -56,13 +55,13 @@ class Joined:
 
     @staticmethod
     def _part(part: Any, ndmin: int, place: int) -> Array:
-        x = _range(part) if isinstance(part, slice) else part if isinstance(part, Value) else asarray(part)
+        x = _range(part) if isinstance(part, slice) else asarray(part)
         own = x.type.ndim
         if own == 0:
             return x.reshape((1,) * max(ndmin, 1))
         if own >= ndmin:
             return x
-        x = value("r_", x).reshape((1,) * (ndmin - own) + x.type.shape)
+        x = x.reshape((1,) * (ndmin - own) + x.type.shape)
         if place == -1:
             return x
         return moveaxis(x, tuple(range(ndmin - own, ndmin)), tuple(range(place, place + own)))

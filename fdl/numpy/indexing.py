@@ -28,7 +28,7 @@ from fdl.ops.shape import full_like, reshape, transpose
 from fdl.ops.slicing import dynamic_slice, dynamic_update_slice, reverse, slice_
 from fdl.ops.windows import GatherDimensionNumbers, ScatterDimensionNumbers
 
-COMBINE = {
+COMBINE: dict[str, Callable[[Any, Any], Any]] = {
     "set": lambda old, new: new,
     "add": arithmetic.add,
     "mul": arithmetic.mul,

@@ -25,7 +25,8 @@ def contract(
     preferred = None if dtype is None else as_dtype(dtype)
     if x.type.dtype != bool_ or preferred is not None:
         return dot_general(x, y, (contracting, batch), preferred)
-    counted = dot_general(*(cast(v, np.dtype(np.int32)) for v in (x, y)), (contracting, batch))
+    x, y = (cast(v, np.dtype(np.int32)) for v in (x, y))
+    counted = dot_general(x, y, (contracting, batch))
     return ne(counted, full_like(counted, 0))
 
 

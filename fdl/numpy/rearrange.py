@@ -97,11 +97,7 @@ def roll(a: ArrayLike, shift: Any, axis: Axis = None) -> Array:
     if axis is None:
         return reshape(roll(ravel(x), shift, 0), x.type.shape)
     axes = [axis_index("roll", i, x.type.ndim) for i in (axis if isinstance(axis, (tuple, list)) else (axis,))]
-    if isinstance(shift, Value) and type(shift) is arrays.Array:
-        shift = shift.concrete().tolist()
-    elif isinstance(shift, np.ndarray):
-        shift = shift.tolist()
-    if isinstance(shift, Value) and shift.type.ndim:
+    if getattr(shift, "ndim", 0):
         shift = list(shift)
     shifts = list(shift) if isinstance(shift, (tuple, list)) else [shift] * len(axes)
     if len(shifts) != len(axes):
@@ -117,7 +113,8 @@ def _rolled(x: Array, places: Any, axis: int) -> Array:
     extent = x.type.shape[axis]
     if not extent:
         return x
-    if isinstance(places, Value) and type(places) is not arrays.Array:
+    traced = isinstance(places, Value) and type(places) is not arrays.Array
+    if traced:
         from fdl.ops.slicing import dynamic_slice
 
         start = cast((-places) % extent, np.dtype(np.int32))
@@ -305,7 +302,7 @@ def pad(array: ArrayLike, pad_width: Any, mode: str | Callable[..., Any] = "cons
     from fdl.numpy import _padding
 
     x = value("pad", array)
-    widths = [tuple(map(int, w)) for w in _padding.pairs("pad_width", pad_width, x.type.ndim)]
+    widths = [(int(low), int(high)) for low, high in _padding.pairs("pad_width", pad_width, x.type.ndim)]
     if any(n < 0 for w in widths for n in w):
         raise ShapeError(f"pad: widths must not be negative, got {pad_width}")
     return _padding.apply(x, widths, mode, kwargs)

@@ -41,10 +41,10 @@ class ScalarType:
 
 
 bool_ = ScalarType(dtypes.bool_)
-int8, int16, int32, int64 = map(ScalarType, dtypes.SIGNED)
-uint8, uint16, uint32, uint64 = map(ScalarType, dtypes.UNSIGNED)
-bfloat16, float16, float32, float64 = map(ScalarType, dtypes.FLOATING)
-complex64, complex128 = map(ScalarType, dtypes.COMPLEX)
+int8, int16, int32, int64 = (ScalarType(t) for t in dtypes.SIGNED)
+uint8, uint16, uint32, uint64 = (ScalarType(t) for t in dtypes.UNSIGNED)
+bfloat16, float16, float32, float64 = (ScalarType(t) for t in dtypes.FLOATING)
+complex64, complex128 = (ScalarType(t) for t in dtypes.COMPLEX)
 int_, uint, float_, complex_ = int32, uint32, float32, complex64
 single, double, csingle, cdouble = float32, float64, complex64, complex128
 

@@ -259,8 +259,8 @@ def packbits(a: ArrayLike, axis: int | None = None, bitorder: str = "big") -> Ar
     x = pad(x, [(0, missing if i == axis else 0) for i in range(x.type.ndim)])
     shape = x.type.shape
     bits = x.reshape((*shape[:axis], math.ceil(shape[axis] / 8), 8, *shape[axis + 1 :]))
-    weights = 1 << np.arange(8)[:: -1 if bitorder == "big" else 1].astype(np.uint8)
-    weights = weights.astype(np.uint8).reshape((8,) + (1,) * (len(shape) - axis - 1))
+    powers = np.array([1 << i for i in range(8)][:: -1 if bitorder == "big" else 1], np.uint8)
+    weights = powers.reshape((8,) + (1,) * (len(shape) - axis - 1))
     return total(bits.astype(np.uint8) * weights, axis + 1, np.uint8)
 
 
