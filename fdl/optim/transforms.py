@@ -290,7 +290,7 @@ def scale_by_stddev(
     def update(updates: Tree, state: ScaleByAdamState, params: Tree | None = None) -> tuple[Tree, ScaleByAdamState]:
         mu, nu, count = _moment(updates, state.mu, decay), _second(updates, state.nu, decay), increment(state.count)
         mean, square = (_corrected(x, decay, count) if bias_correction else x for x in (mu, nu))
-        made = tree.map(lambda g, m, v: g / _root(v - squared(m), eps, eps_in_sqrt), updates, mean, square)
+        made = tree.map(lambda g, m, v: g / _root(fnp.maximum(v - squared(m), 0), eps, eps_in_sqrt), updates, mean, square)
         return made, ScaleByAdamState(count, mu, nu)
 
     return GradientTransformation(init, update, True)
