@@ -1,10 +1,12 @@
-"""From a plan to one LLVM function: ``i32 run(ptr slots)``, 0 or the status that a host call returned.
+"""From a plan to one LLVM function, ``i32 run(ptr table)``.
 
-`slots` is a table of pointers: inputs, outputs, constants, then the arena, the scratch memory of kernels, and the
-callback for host calls. Equal loop nests share a function.
+The table holds pointers: the arena, the scratch memory of kernels, the callback for host calls, a table of constants,
+then the NumPy arrays of inputs and outputs, as objects: the code looks up itself where their elements are (the layout of
+NumPy's array object is part of its C API), since asking Python would take longer than many programs. It returns 0, the
+status of a host call that failed, or `UNUSABLE` if an input is not laid out as it has to be.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,14 @@ from fdl.core.program import Literal, Var
 #: The exported function.
 ENTRY = "run"
 
+#: Status of a call whose inputs are not all contiguous and aligned, and writable where they are donated.
+UNUSABLE = 2
+
+#: Where NumPy's array object has the address of its elements, and its flags.
+DATA_OFFSET, FLAGS_OFFSET = 16, 64
+CONTIGUOUS_ALIGNED, WRITEABLE = 0x0001 | 0x0100, 0x0400
+_OBJECTS = 4
+
 
 class Emission:
     """What all parts of one program's code share.
@@ -29,12 +39,13 @@ class Emission:
     Attributes:
         module: the module.
         target: the processor.
+        inputs, outputs: how many there are.
         constants: arrays that the code reads.
         hosts: for each host call the place of its equation, and the strides of its operands.
         scratch_bytes: memory that kernels need at once.
     """
 
-    def __init__(self, target: Target, inputs: int, outputs: int) -> None:
+    def __init__(self, target: Target, inputs: int, outputs: int, overwritten: Collection[int] = ()) -> None:
         self.target = target
         self.module = ir.Module("program")
         self.inputs, self.outputs = inputs, outputs
@@ -45,22 +56,40 @@ class Emission:
         self._functions: dict[str, Any] = {}
         self.build = Build(self.module, target, new_function(self.module, ENTRY, [POINTER], I32, exported=True))
         self.table = self.build.argument(0)
-        # Arena, scratch and callback stand first, since the number of constants is known only at the end.
-        self.arena, self.scratch, self.callback = (self.fetch(n) for n in range(3))
+        self.arena, self.scratch, self.callback, self.constant_table = (self.fetch(self.table, n) for n in range(_OBJECTS))
+        self._check(overwritten)
 
-    def fetch(self, number: int) -> Any:
-        """Pointer `number` of the table."""
+    def fetch(self, table: Any, number: int) -> Any:
+        """Pointer `number` of a table."""
         with self.build.ir.goto_entry_block():
-            address = self.build.ir.gep(self.table, [I64(number)], source_etype=POINTER)
+            address = self.build.ir.gep(table, [I64(number)], source_etype=POINTER)
+            return self.build.ir.load(address, typ=POINTER)
+
+    def _check(self, overwritten: Collection[int]) -> None:
+        """Return `UNUSABLE` unless all inputs can be used as they are."""
+        build, missing = self.build.ir, I32(0)
+        for number in range(self.inputs):
+            wanted = I32(CONTIGUOUS_ALIGNED | (WRITEABLE if number in overwritten else 0))
+            address = build.gep(self.fetch(self.table, _OBJECTS + number), [I64(FLAGS_OFFSET)], source_etype=I8)
+            flags = build.load(address, typ=I32)
+            missing = build.or_(missing, build.xor(build.and_(flags, wanted), wanted))
+        with build.if_then(build.icmp_unsigned("!=", missing, I32(0)), likely=False):
+            build.ret(I32(UNUSABLE))
+
+    def elements(self, number: int) -> Any:
+        """The address of the elements of an array of the table."""
+        array = self.fetch(self.table, _OBJECTS + number)
+        with self.build.ir.goto_entry_block():
+            address = self.build.ir.gep(array, [I64(DATA_OFFSET)], source_etype=I8)
             return self.build.ir.load(address, typ=POINTER)
 
     def input(self, number: int) -> Any:
         """The pointer to an input."""
-        return self.shared(f"input {number}", lambda: self.fetch(3 + number))
+        return self.shared(f"input {number}", lambda: self.elements(number))
 
     def output(self, number: int) -> Any:
         """The pointer to an output."""
-        return self.shared(f"output {number}", lambda: self.fetch(3 + self.inputs + number))
+        return self.shared(f"output {number}", lambda: self.elements(self.inputs + number))
 
     def constant(self, value: np.ndarray) -> Any:
         """The pointer to an array that is known now."""
@@ -69,7 +98,7 @@ class Emission:
             self._constant_numbers[key] = len(self.constants)
             self.constants.append(np.ascontiguousarray(value))
         number = self._constant_numbers[key]
-        return self.shared(f"constant {number}", lambda: self.fetch(3 + self.inputs + self.outputs + number))
+        return self.shared(f"constant {number}", lambda: self.fetch(self.constant_table, number))
 
     def shared(self, key: str, make: Callable[[], Any]) -> Any:
         """What `make` returns, made once a key."""

@@ -60,7 +60,7 @@ def build_archive(program: Program, donate: tuple[bool, ...]) -> Archive:
     """Compile a Program."""
     plan = make_plan(prepared(program), donate)
     target = host_target()
-    emission = Emission(target, len(program.inputs), len(program.outputs))
+    emission = Emission(target, len(program.inputs), len(program.outputs), plan.reused.values())
     emission.plan(
         plan,
         [emission.input(n) for n in range(len(program.inputs))],

@@ -1,8 +1,11 @@
 """Calling machine code: pointers in, arrays out, and Python called back for what has no native code."""
 
 import ctypes
+import sys
 import threading
+from array import array
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -10,7 +13,7 @@ import numpy as np
 
 from fdl.compile.affine import strides
 from fdl.compile.archive import Archive
-from fdl.compile.emit import ENTRY
+from fdl.compile.emit import DATA_OFFSET, ENTRY, FLAGS_OFFSET, UNUSABLE, WRITEABLE
 from fdl.compile.machine import load_objects
 from fdl.core.interpret import evaluate
 from fdl.core.types import TensorType
@@ -21,29 +24,31 @@ _HOST = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.POINTER(ctypes.c
 #: What a host call returns when Python raised.
 RAISED = 1
 
+_ALL_ARRAYS = {np.ndarray}
+
 
 class Workspace(threading.local):
     """Memory that calls work in, kept from call to call; every thread has its own."""
 
-    memory: np.ndarray = np.empty(0, np.uint8)
+    memory: np.ndarray | None = None
+    size = 0
+    address = 0
     busy = False
 
-    def borrow(self, size: int) -> np.ndarray:
-        """At least `size` bytes, aligned to 64; a call that runs inside another one gets memory of its own."""
-        size += 64
-        memory = self.memory if not self.busy and self.memory.nbytes >= size else np.empty(size, np.uint8)
-        if not self.busy:
-            self.memory, self.busy = memory, True
-        start = -memory.ctypes.data % 64
-        return memory[start:]
-
-    def give_back(self, borrowed: np.ndarray) -> None:
-        """Return what `borrow` gave."""
-        if borrowed.base is self.memory:
-            self.busy = False
+    def reserve(self, size: int) -> None:
+        """Have at least `size` bytes, aligned to 64."""
+        if self.size < size:
+            self.memory, self.address = _aligned(size)
+            self.size = size
 
 
 _workspace = Workspace()
+
+
+def _aligned(size: int) -> tuple[np.ndarray, int]:
+    """Memory, and an address in it that is a multiple of 64 and has `size` bytes after it."""
+    memory = np.empty(size + 64, np.uint8)
+    return memory, -(-memory.ctypes.data // 64) * 64
 
 
 class HostCall:
@@ -69,41 +74,43 @@ class Executable:
         self._library = load_objects([archive.code], [ENTRY])
         self._function = _RUN(self._library.addresses[ENTRY])
         self._output_types, self._hosts = tuple(output_types), hosts
-        self._constants = [_aligned(c) for c in archive.constants]
-        self._constant_pointers = [c.ctypes.data for c in self._constants]
-        self._arena_bytes, self._scratch_bytes = archive.arena_bytes, archive.scratch_bytes
+        self._constants, table = _constant_table(archive.constants)
+        self._scratch_offset = -(-archive.arena_bytes // 64) * 64
+        self._bytes = self._scratch_offset + archive.scratch_bytes
         self._reused = dict(archive.reused)
+        self._makers = [partial(np.empty, t.shape, t.dtype) for t in output_types]
         self._callback = _HOST(self._call_host)
-        self._callback_pointer = ctypes.cast(self._callback, ctypes.c_void_p).value if hosts else 0
+        callback = ctypes.cast(self._callback, ctypes.c_void_p).value if hosts else 0
+        self._fixed = (callback or 0, table)
         self._raised = threading.local()
 
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The results for arrays of the input types."""
-        inputs = [self._usable(n, a) for n, a in enumerate(arrays)]
-        outputs = [
-            inputs[self._reused[n]] if n in self._reused else np.empty(t.shape, t.dtype)
-            for n, t in enumerate(self._output_types)
-        ]
-        space = _workspace.borrow(self._arena_bytes + self._scratch_bytes + 64)
+        if not _ALL_ARRAYS.issuperset(map(type, arrays)):
+            arrays = list(map(np.asarray, arrays))
+        outputs = [make() for make in self._makers]
+        for number, given in self._reused.items():
+            outputs[number] = arrays[given]
+        space = _workspace
+        if space.busy:
+            # A host call of a running program runs a program: the outer one's memory is in use.
+            space = Workspace()
+        space.reserve(self._bytes)
+        space.busy = True
         try:
-            base = space.ctypes.data
-            pointers = [base, base + -(-self._arena_bytes // 64) * 64, self._callback_pointer]
-            pointers += [a.ctypes.data for a in (*inputs, *outputs)]
-            pointers += self._constant_pointers
-            table = (ctypes.c_void_p * len(pointers))(*pointers)
-            if self._function(ctypes.addressof(table)):
-                error = self._raised.error
-                del self._raised.error
-                raise error
+            base = space.address
+            objects = _objects((*arrays, *outputs))
+            table = array("Q", (base, base + self._scratch_offset, *self._fixed, *objects[0]))
+            status = self._function(table.buffer_info()[0])
         finally:
-            _workspace.give_back(space)
-        return outputs
-
-    def _usable(self, number: int, array: np.ndarray) -> np.ndarray:
-        """`array` if native code can read it (and write it, if it is donated), else a copy."""
-        if not array.flags.c_contiguous or not array.flags.aligned:
-            return array.copy(order="C")
-        return array.copy() if not array.flags.writeable and number in self._reused.values() else array
+            space.busy = False
+        if status == 0:
+            return outputs
+        if status == UNUSABLE:
+            return self.run([np.require(a, requirements="CAW") if a.ndim else a.copy() for a in arrays])
+        error = self._raised.error
+        del self._raised.error
+        raise error
 
     def _call_host(self, number: int, pointers: Any) -> int:
         call = self._hosts[number]
@@ -119,13 +126,47 @@ class Executable:
         return 0
 
 
-def _aligned(data: bytes) -> np.ndarray:
-    """A copy of `data` at a multiple of 64."""
-    memory = np.empty(len(data) + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    found = memory[start : start + len(data)]
-    found[:] = np.frombuffer(data, np.uint8)
-    return found
+def _constant_table(constants: Sequence[bytes]) -> tuple[list[Any], int]:
+    """What has to be kept alive, and the address of a table of pointers to copies of the constants."""
+    kept: list[Any] = []
+    pointers = []
+    for data in constants:
+        memory, address = _aligned(len(data))
+        ctypes.memmove(address, data, len(data))
+        kept.append(memory)
+        pointers.append(address)
+    table = array("Q", pointers)
+    return [*kept, table], table.buffer_info()[0]
+
+
+def _has_expected_layout() -> bool:
+    """Whether NumPy's array objects are where, and look like what, the generated code expects."""
+    for example in (np.arange(6.0), np.arange(6.0)[::2]):
+        address = id(example)
+        data = ctypes.c_void_p.from_address(address + DATA_OFFSET).value
+        flags = ctypes.c_int32.from_address(address + FLAGS_OFFSET).value
+        if data != example.ctypes.data or bool(flags & 1) != example.flags.c_contiguous or flags & WRITEABLE == 0:
+            return False
+    return True
+
+
+def _imitations(arrays: Sequence[np.ndarray]) -> tuple[Any, Any]:
+    """Addresses of structures that look like NumPy's array objects, and what keeps them alive."""
+    made = (ctypes.c_uint64 * (16 * len(arrays)))()
+    start = ctypes.addressof(made)
+    for number, a in enumerate(arrays):
+        made[16 * number + DATA_OFFSET // 8] = a.ctypes.data
+        flags = a.flags
+        made[16 * number + FLAGS_OFFSET // 8] = flags.c_contiguous | flags.aligned << 8 | flags.writeable << 10
+    return [start + 128 * n for n in range(len(arrays))], made
+
+
+def _addresses(arrays: Sequence[np.ndarray]) -> tuple[Any, Any]:
+    return map(id, arrays), None
+
+
+#: Addresses of array objects as the generated code reads them, and what has to be kept alive meanwhile.
+_objects = _addresses if sys.implementation.name == "cpython" and _has_expected_layout() else _imitations
 
 
 def _view(address: int, shape: tuple[int, ...], dtype: np.dtype, steps: tuple[int, ...]) -> np.ndarray:
