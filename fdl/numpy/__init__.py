@@ -4,6 +4,8 @@ import importlib
 from math import e, inf, nan, pi
 from typing import Any
 
+from numpy import get_printoptions, printoptions, set_printoptions
+
 from fdl.array import Array as ndarray
 from fdl.dtypes import result_type
 from fdl.numpy import linalg
@@ -66,6 +68,7 @@ from fdl.numpy.creation import (
     eye,
     from_dlpack,
     frombuffer,
+    fromfile,
     fromfunction,
     fromiter,
     fromstring,
@@ -76,6 +79,7 @@ from fdl.numpy.creation import (
     ones,
     ones_like,
     save,
+    savez,
     tri,
     tril,
     triu,
@@ -96,7 +100,7 @@ from fdl.numpy.diagonals import (
     triu_indices,
     triu_indices_from,
 )
-from fdl.numpy.einsum import einsum, einsum_path
+from fdl.numpy.einstein import einsum, einsum_path
 from fdl.numpy.elementwise import (
     acos,
     acosh,
@@ -313,7 +317,7 @@ from fdl.numpy.sets import (
     unique_inverse,
     unique_values,
 )
-from fdl.numpy.shape import (
+from fdl.numpy.shapes import (
     append,
     array_split,
     atleast_1d,
@@ -379,6 +383,8 @@ from fdl.numpy.statistics import (
 )
 
 newaxis = None
+bool = bool_
+__array_api_version__ = "2024.12"
 euler_gamma = 0.577215664901532860606512090082402431
 
 install()

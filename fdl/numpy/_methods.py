@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl.array import Array
 from fdl.core.trace import Value
-from fdl.dtypes import key
+from fdl.dtypes import as_dtype, key
 from fdl.errors import ShapeError
 from fdl.numpy import (
     _printing,
@@ -20,11 +20,13 @@ from fdl.numpy import (
     rearrange,
     reductions,
     selection,
-    shape,
+    shapes,
     sorting,
     statistics,
 )
+from fdl.ops.convert import bitcast
 
+# What operators take; all else is left to the other operand's class.
 _OPERANDS = (Value, bool, int, float, complex, np.ndarray, np.generic)
 
 
@@ -102,7 +104,7 @@ def _iter(self: Any) -> Iterator[Any]:
         raise TypeError("iteration over an array without axes")
     if type(self) is Array:
         return iter([Array(np.asarray(row)) for row in self.concrete()])
-    return iter(shape.unstack(self))
+    return iter(shapes.unstack(self))
 
 
 def _format(self: Any, spec: str) -> str:
@@ -128,16 +130,16 @@ def _set_item(self: Any, index: Any, value: Any) -> None:
 
 
 def _reshape(self: Any, *args: Any, order: str = "C") -> Any:
-    return shape.reshape(self, args[0] if len(args) == 1 else args, order)
+    return shapes.reshape(self, args[0] if len(args) == 1 else args, order)
 
 
 def _transpose(self: Any, *args: Any) -> Any:
     axes = args[0] if len(args) == 1 and not isinstance(args[0], int) else args
-    return shape.transpose(self, axes or None)
+    return shapes.transpose(self, axes or None)
 
 
 def _flatten(self: Any, order: str = "C") -> Any:
-    return shape.ravel(self, order)
+    return shapes.ravel(self, order)
 
 
 def _clip(self: Any, min: Any = None, max: Any = None) -> Any:
@@ -156,6 +158,23 @@ def _to_list(self: Any) -> Any:
     return self.concrete("tolist()").tolist()
 
 
+def _namespace(self: Any, *, api_version: str | None = None) -> Any:
+    from fdl import numpy
+
+    return numpy
+
+
+def _device(self: Any) -> Any:
+    from fdl.api.environment import devices
+
+    return devices()[0]
+
+
+def _view(self: Any, dtype: Any = None) -> Any:
+    """The bytes read as another dtype, of the same size."""
+    return self if dtype is None else bitcast(self, as_dtype(dtype))
+
+
 def _block_until_ready(self: Any) -> Any:
     """The array itself: results are computed before they are returned."""
     return self
@@ -166,7 +185,7 @@ def _byte_size(self: Any) -> int:
 
 
 def _matrix_transposed(self: Any) -> Any:
-    return shape.matrix_transpose(self)
+    return shapes.matrix_transpose(self)
 
 
 _PROPERTIES: dict[str, Callable[[Any], Any]] = {
@@ -176,10 +195,12 @@ _PROPERTIES: dict[str, Callable[[Any], Any]] = {
     "size": lambda self: self.type.size,
     "itemsize": lambda self: self.type.dtype.itemsize,
     "nbytes": _byte_size,
-    "T": shape.transpose,
+    "T": shapes.transpose,
     "mT": _matrix_transposed,
     "real": arithmetic.real,
     "imag": arithmetic.imag,
+    "device": _device,
+    "flat": lambda self: iter(shapes.ravel(self)),
     "at": indexing.IndexUpdate,
 }
 _METHODS: dict[str, Callable[..., Any]] = {
@@ -189,6 +210,9 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "clip": _clip,
     "astype": _astype,
     "item": _item,
+    "view": _view,
+    "devices": lambda self: {_device(self)},
+    "to_device": lambda self, device, *, stream=None: self,
     "tolist": _to_list,
     "block_until_ready": _block_until_ready,
     "copy": creation.copy,
@@ -197,9 +221,9 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "round": arithmetic.round,
     "dot": linear.dot,
     "trace": linear.trace,
-    "ravel": shape.ravel,
-    "squeeze": shape.squeeze,
-    "swapaxes": shape.swapaxes,
+    "ravel": shapes.ravel,
+    "squeeze": shapes.squeeze,
+    "swapaxes": shapes.swapaxes,
     "diagonal": diagonals.diagonal,
     "repeat": rearrange.repeat,
     "take": selection.take,
@@ -231,6 +255,7 @@ _PROTOCOLS: dict[str, Callable[..., Any]] = {
     "float": _number(float, "float"),
     "complex": _number(complex, "complex"),
     "index": _index,
+    "array_namespace": _namespace,
     "len": _len,
     "iter": _iter,
     "contains": _contains,

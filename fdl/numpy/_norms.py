@@ -12,7 +12,7 @@ from fdl.numpy.reductions import kept
 from fdl.numpy.reductions import max as largest
 from fdl.numpy.reductions import min as smallest
 from fdl.numpy.reductions import sum as total
-from fdl.numpy.shape import moveaxis, ravel, reshape
+from fdl.numpy.shapes import moveaxis, ravel, reshape
 
 
 def norm(x: ArrayLike, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Array:

@@ -9,7 +9,7 @@ from fdl.core.trace import Value
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, cast, expand_to, inexact, value
 from fdl.numpy.rearrange import constant_border, flip
-from fdl.numpy.shape import _between, concatenate, reshape
+from fdl.numpy.shapes import _between, concatenate, reshape
 
 Widths = Sequence[tuple[int, int]]
 

@@ -383,7 +383,7 @@ def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Arra
 
 def stack_columns(columns: list[Array], like: Array) -> Array:
     """Vectors as the columns of a matrix; of no vectors, a matrix without columns."""
-    from fdl.numpy.shape import stack
+    from fdl.numpy.shapes import stack
 
     return stack(columns, 1) if columns else zeros((like.type.shape[0], 0), like.type.dtype)
 
@@ -442,6 +442,19 @@ def fromstring(string: str, dtype: DTypeLike = float, count: int = -1, *, sep: s
     return as_array(np.fromstring(string, as_dtype(dtype), count, sep=sep))
 
 
+def fromfile(file: Any, dtype: DTypeLike = float, count: int = -1, sep: str = "", offset: int = 0) -> Array:
+    """An array from the bytes, or with `sep` the text, of a file.
+
+    Args:
+        file: path or open binary file.
+        dtype: of the numbers.
+        count: how many; -1 for all.
+        sep: what parts numbers in text.
+        offset: in bytes, where to start.
+    """
+    return as_array(np.fromfile(file, as_dtype(dtype), count, sep, offset=offset))
+
+
 def load(file: Any) -> Array:
     """An array from a .npy file; pickled objects are refused.
 
@@ -449,6 +462,18 @@ def load(file: Any) -> Array:
         file: path or open binary file.
     """
     return as_array(np.load(file, allow_pickle=False))
+
+
+def savez(file: Any, *args: ArrayLike, **kwds: ArrayLike) -> None:
+    """Write several arrays to a .npz file, named arr_0, arr_1, ... or by keyword.
+
+    Args:
+        file: path or open binary file.
+        *args: arrays.
+        **kwds: arrays by name.
+    """
+    named = {k: np.asarray(number("savez", v)) for k, v in kwds.items()}
+    np.savez(file, *(np.asarray(number("savez", a)) for a in args), **named)
 
 
 def save(file: Any, arr: ArrayLike) -> None:

@@ -9,8 +9,8 @@ from fdl.dtypes import default_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, axis_index, cast, expand_to, value
 from fdl.numpy.creation import eye
-from fdl.numpy.shape import moveaxis, ravel
-from fdl.numpy.shape import shape as shape_of
+from fdl.numpy.shapes import moveaxis, ravel
+from fdl.numpy.shapes import shape as shape_of
 from fdl.ops.select import select
 from fdl.ops.shape import full as filled
 from fdl.ops.shape import reshape

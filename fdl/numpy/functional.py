@@ -8,7 +8,7 @@ from typing import Any
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, axis_index, broadcast_shapes, value
 from fdl.numpy.creation import asarray
-from fdl.numpy.shape import expand_dims
+from fdl.numpy.shapes import expand_dims
 
 
 def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: ArrayLike, *args: Any, **kwargs: Any) -> Array:

@@ -8,7 +8,7 @@ from fdl.numpy._operands import Array
 from fdl.numpy.creation import asarray
 from fdl.numpy.ranges import arange, linspace
 from fdl.numpy.rearrange import meshgrid
-from fdl.numpy.shape import concatenate, moveaxis, stack
+from fdl.numpy.shapes import concatenate, moveaxis, stack
 
 
 def _range(part: slice) -> Array:

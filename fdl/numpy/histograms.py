@@ -17,7 +17,7 @@ from fdl.numpy.reductions import max as largest
 from fdl.numpy.reductions import min as smallest
 from fdl.numpy.reductions import sum as total
 from fdl.numpy.selection import ravel_multi_index, where
-from fdl.numpy.shape import ravel, reshape
+from fdl.numpy.shapes import ravel, reshape
 from fdl.numpy.sorting import searchsorted
 
 
@@ -207,7 +207,7 @@ def histogram2d(
     Array([[1., 0.],
            [0., 1.]], dtype=float32)
     """
-    from fdl.numpy.shape import stack
+    from fdl.numpy.shapes import stack
 
     both = isinstance(bins, (list, tuple)) and len(bins) == 2
     counts, edges = histogramdd(stack([x, y], 1), list(bins) if both else [bins, bins], range, weights, density)

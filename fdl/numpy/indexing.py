@@ -273,6 +273,8 @@ class IndexedPart:
             unique_indices: a promise.
             wrap_negative_indices: must be True.
         """
+        if not wrap_negative_indices:
+            raise NotImplementedError("x.at[...].get: negative indices always count from the end")
         return read(self._array, self._index, mode, fill_value, unique_indices, indices_are_sorted)
 
     def _write(self, kind: str, values: ArrayLike, indices_are_sorted: bool, unique_indices: bool, mode: Any) -> Array:

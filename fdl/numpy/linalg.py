@@ -19,7 +19,7 @@ from fdl.numpy.linear import matmul, outer, vecdot
 from fdl.numpy.reductions import sum as total
 from fdl.numpy.scalar_types import finfo
 from fdl.numpy.selection import where
-from fdl.numpy.shape import broadcast_to, matrix_transpose, reshape
+from fdl.numpy.shapes import broadcast_to, matrix_transpose, reshape
 from fdl.ops import linalg as ops
 from fdl.ops import matrix
 
@@ -111,8 +111,8 @@ def qr(a: ArrayLike, mode: str = "reduced") -> Any:
         q and r, or r.
 
     >>> q, r = qr(array([[3.0, 1.0], [4.0, 2.0]]))
-    >>> bool(allclose(q @ r, array([[3.0, 1.0], [4.0, 2.0]]), rtol=1e-4))
-    True
+    >>> allclose(q @ r, array([[3.0, 1.0], [4.0, 2.0]]), rtol=1e-4)
+    Array(True, dtype=bool)
     """
     if mode not in ("reduced", "complete", "r", "full"):
         raise ValueError(f"linalg.qr: mode must be 'reduced', 'complete' or 'r', got {mode!r}")
@@ -428,7 +428,7 @@ def multi_dot(arrays: Sequence[ArrayLike], *, precision: Any = None) -> Array:
     >>> multi_dot([ones((2, 3)), ones((3, 4)), ones(4)]).shape
     (2,)
     """
-    from fdl.numpy.einsum import einsum
+    from fdl.numpy.einstein import einsum
 
     found = promote("linalg.multi_dot", *arrays)
     letters = [opt_einsum.get_symbol(i) for i in range(len(found) + 1)]
@@ -462,7 +462,7 @@ def tensorsolve(a: ArrayLike, b: ArrayLike, axes: tuple[int, ...] | None = None)
     >>> tensorsolve(eye(4).reshape(2, 2, 4), ones((2, 2))).shape
     (4,)
     """
-    from fdl.numpy.shape import moveaxis
+    from fdl.numpy.shapes import moveaxis
 
     x, y = promote("linalg.tensorsolve", a, b)
     if axes is not None:

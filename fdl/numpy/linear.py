@@ -129,7 +129,7 @@ def vdot(
     Array(1.+0.j, dtype=complex64)
     """
     from fdl.numpy.arithmetic import conj
-    from fdl.numpy.shape import ravel
+    from fdl.numpy.shapes import ravel
 
     return dot(ravel(conj(a)), ravel(b), preferred_element_type=preferred_element_type)
 
@@ -149,7 +149,7 @@ def vecdot(
     Array([3., 3.], dtype=float32)
     """
     from fdl.numpy.arithmetic import conj
-    from fdl.numpy.shape import moveaxis
+    from fdl.numpy.shapes import moveaxis
 
     x, y = promote("vecdot", x1, x2)
     x, y = moveaxis(conj(x), axis, -1), moveaxis(y, axis, -1)
@@ -207,7 +207,7 @@ def outer(a: ArrayLike, b: ArrayLike, out: None = None) -> Array:
            [6, 8]], dtype=int32)
     """
     from fdl.numpy._operands import no_out
-    from fdl.numpy.shape import ravel
+    from fdl.numpy.shapes import ravel
 
     no_out("outer", out)
     x, y = (ravel(v) for v in promote("outer", a, b))
@@ -285,7 +285,7 @@ def cross(
     >>> cross(array([1, 0, 0]), array([0, 1, 0]))
     Array([0, 0, 1], dtype=int32)
     """
-    from fdl.numpy.shape import moveaxis, stack
+    from fdl.numpy.shapes import moveaxis, stack
 
     if axis is not None:
         axisa = axisb = axisc = axis

@@ -10,7 +10,7 @@ from fdl.numpy._operands import Array, ArrayLike, cast, number, promote, value
 from fdl.numpy.creation import asarray, eye, ones, vander, zeros, zeros_like
 from fdl.numpy.elementwise import sqrt
 from fdl.numpy.ranges import arange
-from fdl.numpy.shape import atleast_1d, concatenate, stack
+from fdl.numpy.shapes import atleast_1d, concatenate, stack
 
 
 def polyval(p: ArrayLike, x: ArrayLike, *, unroll: int = 16) -> Array:

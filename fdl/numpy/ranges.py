@@ -15,7 +15,7 @@ from fdl.numpy.arithmetic import floor, multiply, power
 from fdl.numpy.arithmetic import sign as sign_of
 from fdl.numpy.creation import astype
 from fdl.numpy.elementwise import exp, log
-from fdl.numpy.shape import concatenate, moveaxis
+from fdl.numpy.shapes import concatenate, moveaxis
 from fdl.ops.precision import accumulator
 from fdl.ops.shape import iota
 

@@ -21,7 +21,7 @@ from fdl.numpy._operands import (
     shape_tuple,
     value,
 )
-from fdl.numpy.shape import _between, concatenate, moveaxis, ravel, swapaxes
+from fdl.numpy.shapes import _between, concatenate, moveaxis, ravel, swapaxes
 from fdl.ops.shape import broadcast_in_dim, iota, reshape
 from fdl.ops.slicing import pad as padded
 from fdl.ops.slicing import reverse
@@ -328,7 +328,7 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
     """
     from fdl.dtypes import as_dtype
     from fdl.numpy.selection import ogrid_of
-    from fdl.numpy.shape import stack
+    from fdl.numpy.shapes import stack
 
     shape = shape_tuple("indices", dimensions)
     grids = [cast(g, as_dtype(int if dtype is None else dtype)) for g in ogrid_of(shape)]

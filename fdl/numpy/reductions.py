@@ -22,7 +22,7 @@ from fdl.numpy._operands import (
     promote,
     value,
 )
-from fdl.numpy.shape import _any_array
+from fdl.numpy.shapes import _any_array
 from fdl.ops import compare, cumulative, reduce
 from fdl.ops.select import select
 from fdl.ops.shape import full_like, reshape
@@ -335,7 +335,7 @@ def cumprod(a: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = Non
 
 
 def _with_start(name: str, run: Any, start: int, x: ArrayLike, axis: int | None, dtype: Any, include: bool) -> Array:
-    from fdl.numpy.shape import concatenate
+    from fdl.numpy.shapes import concatenate
 
     x = number(name, x)
     if axis is None:
@@ -388,7 +388,7 @@ def diff(
     Array([3, 5], dtype=int32)
     """
     from fdl.numpy.logic import not_equal
-    from fdl.numpy.shape import _between, concatenate
+    from fdl.numpy.shapes import _between, concatenate
 
     x = number("diff", a)
     if x.type.ndim == 0:
@@ -418,7 +418,7 @@ def ediff1d(ary: ArrayLike, to_end: ArrayLike | None = None, to_begin: ArrayLike
     >>> ediff1d(array([1, 4, 9]))
     Array([3, 5], dtype=int32)
     """
-    from fdl.numpy.shape import concatenate, ravel
+    from fdl.numpy.shapes import concatenate, ravel
 
     x = ravel(number("ediff1d", ary))
     found = [diff(x)]
@@ -441,7 +441,7 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: ArrayLike = 1.0, axi
     >>> trapezoid(array([1.0, 2.0, 3.0]))
     Array(4., dtype=float32)
     """
-    from fdl.numpy.shape import moveaxis
+    from fdl.numpy.shapes import moveaxis
 
     if x is None:
         (y,) = promote("trapezoid", y, to_inexact=True)

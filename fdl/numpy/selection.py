@@ -24,7 +24,7 @@ from fdl.numpy._operands import (
     value,
 )
 from fdl.numpy.indexing import mode_name, read
-from fdl.numpy.shape import ravel
+from fdl.numpy.shapes import ravel
 from fdl.ops import arithmetic, compare
 from fdl.ops.indexing import gather
 from fdl.ops.select import select as choose_between
@@ -109,7 +109,7 @@ def choose(a: ArrayLike, choices: Any, out: None = None, mode: str = "raise") ->
         if known.size and (known.min() < 0 or known.max() >= count):
             raise IndexingError(f"choose: a number is out of bounds for {count} choices")
     from fdl.numpy.arithmetic import clip, mod
-    from fdl.numpy.shape import stack
+    from fdl.numpy.shapes import stack
 
     which = mod(which, count) if mode == "wrap" else clip(which, 0, count - 1)
     which, *options = broadcast("choose", which, *options)
@@ -345,7 +345,7 @@ def argwhere(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) -
     Array([[0, 1],
            [1, 0]], dtype=int32)
     """
-    from fdl.numpy.shape import stack
+    from fdl.numpy.shapes import stack
 
     x = value("argwhere", a)
     if x.type.ndim == 0:

@@ -13,7 +13,7 @@ from fdl.numpy.logic import logical_not
 from fdl.numpy.reductions import cumsum
 from fdl.numpy.selection import nonzero, take
 from fdl.numpy.selection import where as choose
-from fdl.numpy.shape import concatenate, moveaxis, ravel, reshape
+from fdl.numpy.shapes import concatenate, moveaxis, ravel, reshape
 from fdl.numpy.sorting import argsort, lexsort, searchsorted, sort
 
 
@@ -50,6 +50,7 @@ def unique(
     equal_nan: bool = True,
     size: int | None = None,
     fill_value: ArrayLike | None = None,
+    sorted: bool = True,
 ) -> Any:
     """The distinct elements, rising.
 
@@ -62,6 +63,7 @@ def unique(
         equal_nan: whether all NaN count as one.
         size: how many to return, which allows tracing; surplus ones are dropped, missing ones filled.
         fill_value: for missing ones; default the smallest.
+        sorted: accepted for compatibility; they always are.
 
     Returns:
         The elements, followed by what was asked for.

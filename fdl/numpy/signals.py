@@ -12,7 +12,7 @@ from fdl.numpy._operands import Array, ArrayLike, Axis, DTypeLike, axis_index, a
 from fdl.numpy.arithmetic import clip, conj, mod
 from fdl.numpy.creation import asarray
 from fdl.numpy.selection import where
-from fdl.numpy.shape import concatenate
+from fdl.numpy.shapes import concatenate
 from fdl.numpy.sorting import argsort, searchsorted
 
 
@@ -164,7 +164,7 @@ def gradient(f: ArrayLike, *varargs: ArrayLike, axis: Axis = None, edge_order: i
 
 def _derivative(x: Array, axis: int, step: ArrayLike) -> Array:
     from fdl.numpy.reductions import diff
-    from fdl.numpy.shape import _between
+    from fdl.numpy.shapes import _between
 
     n = x.type.shape[axis]
     if n < 2:
@@ -249,7 +249,7 @@ def packbits(a: ArrayLike, axis: int | None = None, bitorder: str = "big") -> Ar
     """
     from fdl.numpy.rearrange import pad
     from fdl.numpy.reductions import sum as total
-    from fdl.numpy.shape import ravel
+    from fdl.numpy.shapes import ravel
 
     x = asarray(a) != 0
     if axis is None:
@@ -276,7 +276,7 @@ def unpackbits(a: ArrayLike, axis: int | None = None, count: int | None = None, 
     >>> unpackbits(array([160], dtype=uint8), count=3)
     Array([1, 0, 1], dtype=uint8)
     """
-    from fdl.numpy.shape import ravel
+    from fdl.numpy.shapes import ravel
 
     x = asarray(a)
     if x.type.dtype != np.uint8:

@@ -7,7 +7,7 @@ import numpy as np
 from fdl.dtypes import as_dtype, bool_, default_dtype, result_type
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, DTypeLike, axis_index, cast, expand_to, number, promote, value
-from fdl.numpy.shape import ravel
+from fdl.numpy.shapes import ravel
 from fdl.ops import arithmetic, bitwise, compare
 from fdl.ops.select import select
 from fdl.ops.shape import full, iota

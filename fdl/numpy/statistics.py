@@ -27,7 +27,7 @@ from fdl.numpy.reductions import all as all_of
 from fdl.numpy.reductions import any as any_of
 from fdl.numpy.reductions import sum as total
 from fdl.numpy.selection import where as choose
-from fdl.numpy.shape import broadcast_to, concatenate, moveaxis, ravel, reshape, transpose
+from fdl.numpy.shapes import broadcast_to, concatenate, moveaxis, ravel, reshape, transpose
 from fdl.numpy.sorting import sort
 from fdl.ops.precision import accumulator
 

@@ -175,7 +175,7 @@ def test_tracers_are_arrays_whose_values_are_unknown() -> None:
         "tolist": lambda x: x.tolist(),
     }
     for what, use in uses.items():
-        with pytest.raises(ConcretizationError, match=f"{what}.*traced .*(argument 0|made by)"):
+        with pytest.raises(ConcretizationError, match=f"{what}.*traced .*(argument x|made by)"):
             fdl.jit(use)(np.ones(2))
     seen = []
     fdl.jit(
@@ -220,3 +220,15 @@ def test_random_keys_can_be_moved_but_not_computed_with(keys: Any) -> None:
     ):
         with pytest.raises(DtypeError, match="random keys"):
             call()
+
+
+def test_numpy_does_not_take_tracers() -> None:
+    for transform in (fdl.grad, fdl.jit, fdl.vmap):
+        with pytest.raises(ConcretizationError, match=r"NumPy was given a traced .*fdl\.numpy"):
+            transform(lambda x: np.sin(x))(np.ones(1) if transform is fdl.vmap else 1.0)
+
+
+def test_array_api() -> None:
+    v = fnp.ones(2)
+    assert v.__array_namespace__() is fnp and v.device in v.devices() and v.to_device(v.device) is v
+    assert v.view("int32")[0] == np.float32(1).view(np.int32) and list(v.flat) == [1, 1]
