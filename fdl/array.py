@@ -43,7 +43,10 @@ class Array(Value, metaclass=_ArrayType):
 
     def concrete(self, why: str = "") -> np.ndarray:
         if self._data is None:
-            raise DonationError("this array was donated to a jitted call (donate_argnums) and can no longer be used")
+            raise DonationError(
+                f"this {self.type} was donated to a jitted call (donate_argnums) and can no longer be used; use the call's "
+                "result instead"
+            )
         return self._data
 
     def is_deleted(self) -> bool:

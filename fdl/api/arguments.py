@@ -83,6 +83,16 @@ class FlatFunction:
         self.out_structure: Any = None
         self.count = 0
 
+    @property
+    def name(self) -> str:
+        """Of the function."""
+        return name_of(self.function)
+
+    def describe(self, number: int) -> str:
+        """Which argument, or part of one, a flat value is, for messages."""
+        model = tree.unflatten(self.structure, range(self.structure.num_leaves))
+        return argument_path(self.function, tree.leaves_with_path(model)[number][0])
+
     def __call__(self, *values: Any) -> list[Any]:
         args, kwargs = tree.unflatten(self.structure, values)
         result = self.function(*args, **kwargs)
@@ -123,7 +133,26 @@ class FlatFunction:
 
 
 def _kind(value: Any) -> str:
+    if isinstance(value, Value):
+        return f"an array {value.type}"
     return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
+
+
+class _Array:
+    """Stands for the leaves of structures that are compared."""
+
+    type = "array"
+
+
+def difference(first: Any, second: Any, path: str = "") -> str:
+    """Where and how two different structures part, in words: first against second."""
+    one, other = (tree.unflatten(s, [_Array()] * s.num_leaves) for s in (first, second))
+    found = tree.explain_difference(one, other, path)
+    if found is None:
+        # Only a leaf of the first stands against a node of the second.
+        place, rest = str(tree.explain_difference(other, one, path)).split(": ", 1)
+        found = f"{place}: {' against '.join(reversed(rest.split(' against ')))}"
+    return found
 
 
 def normalize_numbers(numbers: int | Sequence[int], count: int, name: str) -> tuple[int, ...]:
@@ -136,6 +165,7 @@ def normalize_numbers(numbers: int | Sequence[int], count: int, name: str) -> tu
     for number in given:
         if not -count <= number < count:
             raise ValueError(
-                f"{name}={numbers!r} names argument {number}, but the call has {count} positional arguments"
+                f"{name}={numbers!r} names argument {number}, but the call has {count} positional arguments "
+                "(those passed by keyword do not count)"
             )
     return tuple(n % count for n in given)

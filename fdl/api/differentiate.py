@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
-from fdl.api.arguments import FlatFunction, argument_path, flatten_values, name_of, normalize_numbers, parameter_name
+from fdl.api.arguments import (
+    FlatFunction,
+    argument_path,
+    difference,
+    flatten_values,
+    name_of,
+    normalize_numbers,
+    parameter_name,
+)
 from fdl.array import Array, as_array
 from fdl.core.interpret import apply_program
 from fdl.core.primitive import Linear
@@ -70,7 +78,8 @@ def value_and_grad(
         outs, program, residuals, has = linearize_values(flat, leaves, active)
         if len(outs) < 1 or flat.count != 1:
             raise DifferentiationError(
-                f"grad needs a function that returns one scalar; {name_of(fun)} returned {flat.count} arrays"
+                f"grad needs a function that returns one scalar, but {name_of(fun)} returned {flat.count} arrays; with "
+                "has_aux=True it may return a pair of a scalar and anything else"
             )
         _check_output(fun, outs[0], holomorphic)
         cotangents = [full_like(outs[0], 1)] + [None] * (len(outs) - 1)
@@ -217,20 +226,27 @@ def _tangent_zeros(out: Any) -> Any:
 
 def _matching(given: Any, model: Any, structure: Any, leaves: Sequence[Any], name: str, of: str) -> list[Any]:
     """Leaves of `given` after a check that it is shaped like `model`; None for float0."""
+    many = name == "tangents"
     found, its_structure = tree.flatten((tuple(given), {}))
     if its_structure != structure:
-        raise TreeError(f"the {name} must have the structure of the {of}: expected {structure}, got {its_structure}")
+        expected, got = tree.structure(tuple(model)), tree.structure(tuple(given))
+        if not many and len(model) == len(given) == 1:
+            expected, got = tree.structure(model[0]), tree.structure(given[0])
+        raise TreeError(
+            f"the {name} must have the structure of the {of}, but they part {difference(expected, got, of)}"
+        )
     values: list[Any] = []
-    for path_leaf, leaf, value in zip(tree.leaves_with_path(tuple(model)), leaves, found, strict=True):
+    for (path, _), leaf, value in zip(tree.leaves_with_path(tuple(model)), leaves, found, strict=True):
+        place = tree.keystr(path if many else path[1:])
         if getattr(value, "dtype", None) == float0:
             values.append(None)
             continue
-        value = as_array(value, f"{name}{tree.keystr(path_leaf[0])}")
+        value = as_array(value, f"{name}{place}")
         if type(value) is Array and value.type.shape == leaf.type.shape and value.type.dtype != leaf.type.dtype:
             value = _weakly(value, leaf)
         if value.type != leaf.type:
             raise ShapeError(
-                f"{name}{tree.keystr(path_leaf[0])} is {value.type}, but {of}{tree.keystr(path_leaf[0])} is {leaf.type}"
+                f"{name}{place} is {value.type}, but {of}{place} is {leaf.type}; they must have one shape and dtype"
             )
         values.append(value if leaf.type.dtype in INEXACT else None)
     return values
@@ -331,11 +347,10 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
     program, captured = trace_program(flat, types, name_of(fun))
 
     def transposed(cotangent: Any) -> tuple[Any, ...]:
-        given = [as_array(leaf) for leaf in tree.leaves(cotangent)]
-        given = [
-            Array(g.concrete().astype(t.dtype)) if type(g) is Array and g.type != t and g.type.shape == t.shape else g
-            for g, t in zip(given, program.output_types, strict=True)
-        ]
+        outs = [zeros_of(t) for t in program.output_types]
+        model = tree.unflatten(flat.out_structure, outs)
+        _, out_structure = tree.flatten(((model,), {}))
+        given = _matching((cotangent,), (model,), out_structure, outs, "cotangent", "output")
         args = [*captured, *(Linear(t) for t in types)]
         found = backward(program, args, given)[len(captured) :]
         return tree.unflatten(structure, [zeros_of(t) if f is None else f for f, t in zip(found, types, strict=True)])[

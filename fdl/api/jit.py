@@ -215,6 +215,13 @@ class _Partly:
         if not fixed:
             self.__wrapped__ = fun
 
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """Of what is left, for messages."""
+        left = inspect.signature(self.fun).parameters.values()
+        places = [p.name for n, p in enumerate(left) if n not in self.fixed and p.name not in self.names]
+        return inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in places])
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not self.fixed:
             return self.fun(*args, **kwargs)

@@ -62,7 +62,8 @@ def vmap(
                 "positional arguments"
             )
         leaves, structure = flatten_values(fun, args, kwargs)
-        axes = flatten_axes("in_axes", structure, (in_axes, 0))
+        axes = flatten_axes("in_axes", tree.structure(args), in_axes)
+        axes += [0] * (len(leaves) - len(axes))
         places = _places(fun, args, kwargs, leaves, axes)
         size = _batch_size(fun, (args, kwargs), leaves, places, axis_size)
         moved = [leaf if p is None else move_axis(lift(leaf), p, 0) for leaf, p in zip(leaves, places, strict=True)]
@@ -89,10 +90,11 @@ def flatten_axes(name: str, structure: Any, axes: Any) -> list[int | None]:
             raise TypeError(f"vmap {name} must hold ints and None, got {axis!r}")
         found.extend([axis if isinstance(axis, int) else None] * len(tree.leaves(part)))
 
-    try:
-        tree.map(spread, marked, model)
-    except (TreeError, ValueError) as error:
-        raise TreeError(f"vmap {name}={axes!r} is not a tree prefix of the values it is for: {error}") from None
+    different = tree.explain_difference(marked, model)
+    if different:
+        of = {"in_axes": "arguments", "out_axes": "output"}[name]
+        raise TreeError(f"vmap {name}={axes!r} must be a tree prefix of the {of}, but they part {different}")
+    tree.map(spread, marked, model)
     return found
 
 

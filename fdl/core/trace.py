@@ -158,6 +158,16 @@ class Tracer(Value):
     def __repr__(self) -> str:
         return f"{type(self).__name__}<{self.type}>"
 
+    def origin(self) -> str:
+        """Which argument or line made it, in parentheses for messages; empty if that is not known."""
+        return ""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        raise ConcretizationError(
+            f"NumPy was given a traced {self.type}{self.origin()}, with which it cannot compute. Use the function of the "
+            "same name in fdl.numpy, or fdl.pure_callback to call NumPy with the value."
+        )
+
 
 class StagedTracer(Tracer):
     """A value of a Program that is being recorded."""
@@ -169,10 +179,12 @@ class StagedTracer(Tracer):
         self.atom = atom
         self.weak = weak
 
+    def origin(self) -> str:
+        return self.interpreter.origin(self)  # type: ignore[attr-defined]
+
     def concrete(self, why: str = "") -> np.ndarray:
-        made = self.interpreter.origin(self)  # type: ignore[attr-defined]
         raise ConcretizationError(
-            f"{why or 'a concrete value'} was needed of a traced {self.type}{made}, whose value is only known when the "
+            f"{why or 'a concrete value'} was needed of a traced {self.type}{self.origin()}, whose value is only known when the "
             "compiled function runs. Use fdl.numpy.where, fdl.lax.cond or fdl.lax.while_loop on it, or make the "
             "argument static with static_argnums."
         )
@@ -184,6 +196,7 @@ class Staging(Interpreter):
     def __init__(self, parent: Interpreter, name: str = "") -> None:
         self.parent = parent
         self.name = name
+        self.describe: Callable[[int], str] | None = None
         self.inputs: list[Var] = []
         self.equations: list[Equation] = []
         self.constants: dict[int, tuple[Var, np.ndarray, Any]] = {}
@@ -232,7 +245,9 @@ class Staging(Interpreter):
     def origin(self, tracer: StagedTracer) -> str:
         """Which argument or operation made `tracer`, for messages."""
         if tracer.atom in self.inputs:
-            return f" (argument {self.inputs.index(tracer.atom)} of {self.name or 'the function'})"
+            number = self.inputs.index(tracer.atom)
+            argument = self.describe(number) if self.describe else f"argument {number}"
+            return f" ({argument} of {self.name or 'the function'})"
         for equation in self.equations:
             if tracer.atom in equation.outputs:
                 return f" (made by {equation.operation.name} at {equation.source})"
@@ -262,9 +277,8 @@ def stays_weak(operation: Any, args: Sequence[Any], outs: Sequence[Any]) -> bool
 def check_alive(tracer: Tracer) -> None:
     """Refuse a tracer whose transform has ended."""
     if not tracer.interpreter.alive:
-        where = tracer.interpreter.origin(tracer) if isinstance(tracer, StagedTracer) else ""  # type: ignore[attr-defined]
         raise LeakedTracerError(
-            f"a tracer {tracer.type}{where} was used after the transformed function that made it had returned. "
+            f"a tracer {tracer.type}{tracer.origin()} was used after the transformed function that made it had returned. "
             "Return the value from the function instead of storing it in a global, an attribute or a list."
         )
 
@@ -284,6 +298,7 @@ def trace_program(
         The Program, and the tracers of enclosing transforms that `function` closes over; they are its first inputs.
     """
     staging = Staging(current(), name)
+    staging.describe = getattr(function, "describe", None)
     tracers = [staging.new_input(t, w) for t, w in zip(types, weak or [False] * len(types), strict=True)]
     with entered(staging):
         outputs = function(*tracers)

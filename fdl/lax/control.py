@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
-from fdl.api.arguments import FlatFunction, check_leaf, flatten_values, name_of
+from fdl.api.arguments import FlatFunction, check_leaf, difference, flatten_values, name_of
 from fdl.api.vmap import vmap
 from fdl.array import as_array
 from fdl.config import config
@@ -66,7 +66,8 @@ def _same_carry(name: str, before: Any, types: Sequence[TensorType], after: Any,
     """Raise unless the body returned a carry like the one it was given."""
     if before != after:
         raise TreeError(
-            f"the body of {name} must return a carry of the structure it was given, {before}, but returned {after}"
+            f"the body of {name} must return a carry of the structure it was given, but given and returned carry part "
+            f"{difference(before, after, 'carry')}"
         )
     model = tree.unflatten(before, list(range(before.num_leaves)))
     for path, number in tree.leaves_with_path(model):
@@ -155,7 +156,8 @@ def _split_result(f: Any, flat: FlatFunction) -> tuple[Any, Any]:
     result = tree.unflatten(flat.out_structure, [0] * flat.out_structure.num_leaves)
     if not (isinstance(result, (tuple, list)) and len(result) == 2):
         raise TreeError(
-            f"the body of scan ({name_of(f)}) must return a pair (carry, y), got structure {flat.out_structure}"
+            f"the body of scan ({name_of(f)}) must return a pair (carry, y), but returned "
+            f"{'one array' if flat.out_structure.num_nodes == 1 else flat.out_structure}"
         )
     return tree.structure(result[0]), tree.structure(result[1])
 
@@ -169,7 +171,9 @@ def _length(xs: Any, leaves: Sequence[Any], given: int | None) -> int:
         return extents.pop()
     if not extents:
         raise ShapeError("scan needs xs or length, to know the number of steps")
-    raise ShapeError(f"scan needs one leading extent, but xs and length say {sorted(extents)}")
+    said = [f"xs{tree.keystr(path)} has {np.shape(leaf)[0]}" for path, leaf in tree.leaves_with_path(xs)]
+    said += [] if given is None else [f"length is {given}"]
+    raise ShapeError(f"scan needs one leading extent, but {', '.join(said)}")
 
 
 def _scan_in_python(f: Any, carry: Any, xs: Any, steps: int, reverse: bool) -> tuple[Any, Any]:
@@ -261,8 +265,8 @@ def _choose(name: str, index: Any, branches: Sequence[Callable[..., Any]], opera
     for number, (program, flat) in enumerate(zip(programs, flats, strict=True)):
         if flat.out_structure != flats[0].out_structure:
             raise TreeError(
-                f"the branches of {name} must return the same structure, but {_branch(name, 0)} returned "
-                f"{flats[0].out_structure} and {_branch(name, number)} returned {flat.out_structure}"
+                f"the branches of {name} must return the same structure, but {_branch(name, 0)} and "
+                f"{_branch(name, number)} part {difference(flats[0].out_structure, flat.out_structure, 'output')}"
             )
         for place, (mine, first) in enumerate(zip(program.output_types, programs[0].output_types, strict=True)):
             if mine.shape != first.shape:

@@ -18,11 +18,15 @@ from fdl.ops.shape import repeat
 class BatchTracer(Tracer):
     """One element of a batch; `value` holds all of them along axis 0."""
 
-    __slots__ = ("value",)
+    __slots__ = ("source", "value")
 
-    def __init__(self, interpreter: Interpreter, value: Any) -> None:
+    def __init__(self, interpreter: Interpreter, value: Any, source: str = "") -> None:
         super().__init__(interpreter, TensorType(value.type.shape[1:], value.type.dtype))
         self.value = value
+        self.source = source
+
+    def origin(self) -> str:
+        return f" (made at {self.source})" if self.source else ""
 
     @property
     def weak(self) -> bool:  # type: ignore[override]
@@ -31,7 +35,7 @@ class BatchTracer(Tracer):
 
     def concrete(self, why: str = "") -> np.ndarray:
         raise ConcretizationError(
-            f"{why or 'a concrete value'} was needed of a {self.type} inside vmap, where it stands for a batch of "
+            f"{why or 'a concrete value'} was needed of a {self.type}{self.origin()} inside vmap, where it stands for a batch of "
             f"{self.value.type.shape[0]}. Use fdl.numpy.where or fdl.lax.cond, or keep the argument out of in_axes."
         )
 
@@ -75,7 +79,8 @@ class Batch(Interpreter):
                 outs, flags = operation.batch_named(self.size, values, batched, self.axis_name)
             else:
                 outs, flags = (operation.batch(self.size, values, batched),), (True,)
-        return [self.join(o, f) for o, f in zip(outs, flags, strict=True)]
+        source = trace.source_line()
+        return [BatchTracer(self, o, source) if f else o for o, f in zip(outs, flags, strict=True)]
 
 
 def _mentions(operation: Any, axis_name: Any) -> bool:

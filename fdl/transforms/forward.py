@@ -23,6 +23,10 @@ class DualTracer(Tracer):
         self.primal = primal
         self.tangent = tangent
 
+    def origin(self) -> str:
+        parts = (self.tangent, self.primal)
+        return next((found for p in parts if isinstance(p, Tracer) and (found := p.origin())), "")
+
     @property
     def weak(self) -> bool:  # type: ignore[override]
         """Whether the primal is weak."""

@@ -98,6 +98,10 @@ def linearize_values(
         that depend on them; the residuals; which outputs those are.
     """
     partial = Partial(trace.current())
+    partial.name = getattr(function, "name", "")
+    if hasattr(function, "describe"):
+        numbers = [n for n, a in enumerate(active) if a]
+        partial.describe = lambda n: function.describe(numbers[n])
     forward = Forward(partial)
     with entered(partial):
         tangents = [partial.new_input(lift(p).type) if a else None for p, a in zip(primals, active, strict=True)]

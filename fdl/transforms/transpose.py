@@ -15,6 +15,10 @@ from fdl.ops.shape import zeros_of
 from fdl.transforms.linearize import partial_program
 
 
+#: Operations that are linear in either operand, but not in both at once.
+BILINEAR = ("mul", "div", "dot_general", "conv_general")
+
+
 def backward(program: Program, args: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
     """Cotangents of the linear inputs.
 
@@ -37,16 +41,21 @@ def backward(program: Program, args: Sequence[Any], cotangents: Sequence[Any]) -
         if all(c is None for c in outs):
             continue
         operands = [_operand(known, a) for a in equation.inputs]
-        operation = equation.operation
-        if not operation.linear:
-            raise DifferentiationError(
-                f"only linear functions can be transposed, but {operation.name} at {equation.source} is not linear"
-            )
-        for atom, cotangent in zip(
-            equation.inputs, operation.transpose(outs if operation.multiple else outs[0], *operands), strict=True
-        ):
+        for atom, cotangent in zip(equation.inputs, _transposed(equation, outs, operands), strict=True):
             _accumulate(found, known, atom, cotangent)
     return [found.get(v) if isinstance(a, Linear) else None for v, a in zip(program.inputs, args, strict=True)]
+
+
+def _transposed(equation: Equation, outs: Sequence[Any], operands: Sequence[Any]) -> Sequence[Any]:
+    """Cotangents of the operands of one equation."""
+    operation = equation.operation
+    bilinear = operation.name in BILINEAR and all(isinstance(o, Linear) for o in operands)
+    if bilinear or not operation.linear:
+        raise DifferentiationError(
+            f"only linear functions can be transposed, but {operation.name} at {equation.source} is not linear"
+            + (" in both of its operands together" if bilinear else "")
+        )
+    return operation.transpose(outs if operation.multiple else outs[0], *operands)
 
 
 def _run_known(program: Program, known: dict[Var, Any]) -> list[Equation]:
