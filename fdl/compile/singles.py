@@ -1,6 +1,5 @@
 """Steps that are one equation: control flow, kernels, and host calls for everything else."""
 
-from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -8,7 +7,7 @@ from fdl.compile import control
 from fdl.compile.affine import strides
 from fdl.compile.buffers import SingleStep, nbytes
 from fdl.compile.canonical import PRODUCT, features_last
-from fdl.compile.fuse import View, is_nothing
+from fdl.compile.fuse import is_nothing
 from fdl.compile.kernels import contract, conv, moves, scans, window
 
 
@@ -42,25 +41,20 @@ def emit_product(emitter: Any, step: SingleStep) -> bool:
 
 
 def emit_convolution(emitter: Any, step: SingleStep) -> bool:
-    """A convolution with features last; groups of examples one after the other."""
+    """A convolution with features last."""
     operation, (x, w), (out,) = step.equation.operation, step.views, step.outputs
     if operation.numbers != features_last(x.type.ndim) or not conv.supports(out.type.dtype) or x.type.dtype != out.type.dtype:
         return False
     (batch, *spatial, features), (*window, _, out_features) = x.type.shape, w.type.shape
-    groups, y = operation.batch_group_count, strides(out.type.shape)
     spec = conv.Convolution(
-        out.type.dtype, batch // groups, features, out_features // groups, tuple(spatial), tuple(window),
-        out.type.shape[1:-1], operation.strides, tuple(low for low, _ in operation.padding), operation.lhs_dilation,
-        operation.rhs_dilation, operation.feature_group_count, x.strides, w.strides, y,
+        out.type.dtype, batch, features, out_features, tuple(spatial), tuple(window), out.type.shape[1:-1],
+        operation.strides, tuple(low for low, _ in operation.padding), operation.lhs_dilation, operation.rhs_dilation,
+        operation.feature_group_count, x.strides, w.strides, strides(out.type.shape), operation.batch_group_count,
     )  # fmt: skip
     emission = emitter.emission
     kernel = emission.shared(f"{spec}", lambda: conv.emit(emission.module, emission.target, spec))
-    scratch = emission.scratch_for(kernel.scratch_bytes)
-    for group in range(groups):
-        parts = (x, group * batch // groups * x.strides[0]), (w, group * out_features // groups * w.strides[-1])
-        inputs = [emitter.first(replace(v, offset=v.offset + distance)) for v, distance in parts]
-        output = emitter.first(View(out, group * out_features // groups, y, out.type))
-        kernel.run(emitter.build, [*inputs, output], scratch)
+    pointers = [emitter.first(x), emitter.first(w), emitter.pointer(out)]
+    kernel.run(emitter.build, pointers, emission.scratch_for(kernel.scratch_bytes))
     return True
 
 

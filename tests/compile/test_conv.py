@@ -1,5 +1,6 @@
 """Convolutions: forward, both gradients and their odd cases against a direct sum in float64."""
 
+import dataclasses
 import itertools
 import math
 
@@ -207,3 +208,34 @@ def test_nan_and_infinity_reach_only_their_outputs():
     run(x, w, y, (1, 1), (1, 1), (1, 1), (1, 1), 1)
     assert np.isnan(y[0, :2, :2]).all() and np.isnan(y).sum() == 16
     assert np.isinf(y[0, 4:, 4:]).all() and np.isinf(y).sum() == 16
+
+
+@pytest.mark.parametrize("case", [(6, 9, 3), (4, 8, 2), (5, 5, 5)], ids=str)
+@pytest.mark.parametrize("with_epilogue", [False, True])
+def test_groups_of_images(case, with_epilogue):
+    """Each group of images meets its own output channels; as many groups as both is a depthwise weight gradient."""
+    images, features, groups = case
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((images, 7, 6, 3)).astype(np.float32)
+    w = rng.standard_normal((3, 2, 3, features)).astype(np.float32)
+    stride, low, rhs = (1, 2), (1, 0), (2, 1)
+    out = [size_out(*row) for row in zip((7, 6), (3, 2), stride, [(1, 1), (0, 1)], (1, 1), rhs, strict=True)]
+    y = np.full((images // groups, *out, features), np.nan, np.float32)
+    spec = dataclasses.replace(specify(x, w, y, stride, low, (1, 1), rhs, 1), batch_groups=groups)
+    bias = rng.standard_normal(features).astype(np.float32)
+
+    def epilogue(b, value, index, extras, mask):
+        return value + b.load(extras[0], "float32", index[-1], value.lanes, mask=mask)
+
+    given = [bias] if with_epilogue else []
+    _, call = kernel(
+        lambda m: conv.emit(m, host_target(), spec, epilogue if given else None, len(given)),
+        host_target(),
+        3 + len(given),
+    )
+    call([x, w, y, *given], 2)
+    parts = [
+        direct(one, kernels, stride, low, (1, 1), rhs, out, 1)
+        for one, kernels in zip(np.split(x, groups), np.split(w, groups, -1), strict=True)
+    ]
+    close(y, np.concatenate(parts, -1) + (bias if with_epilogue else 0), w[..., 0].size)

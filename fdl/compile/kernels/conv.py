@@ -18,15 +18,17 @@ y must have unit stride along f (or one output feature). Which algorithm runs fo
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
+from fdl.compile.build import Build
 from fdl.compile.kernels import conv_depthwise, conv_pixels, conv_taps
 from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function
 from fdl.compile.target import Target
+from fdl.compile.values import I64, POINTER, Value
 
 Sizes = tuple[int, ...]
 
@@ -47,6 +49,8 @@ class Convolution:
         x: strides of x along (batch, *spatial, channel).
         w: strides of w along (*window, input channel within the group, output channel of all groups).
         y: strides of y along (batch, *spatial, channel).
+        batch_groups: the images of x and the output channels are cut into so many groups, and each group of images
+            meets only its own output channels; y has batch // batch_groups images.
     """
 
     dtype: np.dtype
@@ -64,6 +68,7 @@ class Convolution:
     x: Sizes
     w: Sizes
     y: Sizes
+    batch_groups: int = 1
 
 
 def supports(dtype: Any) -> bool:
@@ -75,6 +80,11 @@ def emit(
     module: ir.Module, target: Target, spec: Convolution, epilogue: Epilogue | None = None, extras: int = 0
 ) -> Kernel:
     """Emit the kernel of `spec`; the epilogue's indices are (batch, *spatial, channel) of y."""
+    if spec.batch_groups > 1:
+        weights = _depthwise_weights(spec)
+        if weights is not None and epilogue is None:
+            return emit_depthwise_weights(module, target, weights)
+        return _emit_batch_groups(module, target, spec, epilogue, extras)
     outputs = spec.batch * math.prod(spec.out_spatial) * spec.out_features
     flops = 2 * outputs * math.prod(spec.window) * (spec.in_features // max(1, spec.groups))
     if outputs == 0:
@@ -90,6 +100,44 @@ def emit(
     emitter = conv_depthwise.Depthwise if conv_depthwise.fits(spec) else conv_pixels.Pixels
     emitter(build, plan, epilogue, extras).emit()
     return Kernel(build.function, plan.scratch_bytes, spec.batch, flops)
+
+
+def _emit_batch_groups(
+    module: ir.Module, target: Target, spec: Convolution, epilogue: Epilogue | None, extras: int
+) -> Kernel:
+    """One convolution after the other; units of work are groups."""
+    groups, features = spec.batch_groups, spec.out_features // spec.batch_groups
+    one = replace(spec, batch=spec.batch // groups, out_features=features, batch_groups=1)
+    build = kernel_function(module, target, "conv.batch_groups", 3 + extras)
+    with build.loop(build.argument(-2, "int64"), build.argument(-1, "int64")) as group:
+
+        def shifted(b: Build, value: Value, index: tuple[Value, ...], given: Any, mask: Value | None) -> Value:
+            """The epilogue with the channel counted over all groups; the group is its last extra pointer."""
+            assert epilogue is not None
+            number = b.value(b.ir.ptrtoint(given[-1], I64), "int64")
+            return epilogue(b, value, (*index[:-1], index[-1] + number * features), given[:-1], mask)
+
+        inner = emit(module, target, one, shifted if epilogue else None, extras + bool(epilogue))
+        x, w, y, *others = build.function.args[: 3 + extras]
+        distances = (one.batch * spec.x[0], features * spec.w[-1], features * spec.y[-1])
+        moved = [build.at(p, group * d, spec.dtype) for p, d in zip((x, w, y), distances, strict=True)]
+        number = [build.ir.inttoptr(group.ir, POINTER)] if epilogue else []
+        inner.run(build, [*moved, *others, *number], build.function.args[-3])
+    build.ret()
+    return Kernel(build.function, inner.scratch_bytes, groups if inner.work else 0, inner.flops * groups)
+
+
+def _depthwise_weights(spec: Convolution) -> Convolution | None:
+    """The forward depthwise convolution whose gradient by the weights `spec` is, if it is one."""
+    channels = spec.batch_groups
+    if not spec.batch == spec.out_features == channels or spec.groups > 1 or any(d > 1 for d in spec.lhs_dilation):
+        return None
+    return replace(
+        spec, batch=spec.in_features, in_features=channels, window=spec.out_spatial, out_spatial=spec.window,
+        stride=spec.rhs_dilation, rhs_dilation=spec.stride, groups=channels, batch_groups=1,
+        x=(spec.x[-1], *spec.x[1:-1], spec.x[0]), w=(*spec.y[1:-1], 0, spec.y[-1]),
+        y=(spec.w[-2], *spec.w[:-2], spec.w[-1]),
+    )  # fmt: skip
 
 
 def emit_depthwise_weights(module: ir.Module, target: Target, spec: Convolution) -> Kernel:
