@@ -52,17 +52,20 @@ class DotGeneral(Primitive):
         return tuple(a for a in range(type.ndim) if a not in used)
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        types = [TensorType(v.shape, v.dtype) for v in (x, y)]
-        out = self.result(*types)
-        free = self.free(types[0], 0), self.free(types[1], 1)
-        dtype = accumulator(out.dtype)
-        batch = tuple(x.shape[a] for a in self.batch_axes[0])
-        summed = prod(x.shape[a] for a in self.contracting[0])
-        rows, columns = (prod(t.shape[a] for a in own) for t, own in zip(types, free, strict=True))
-        left = x.transpose(self.batch_axes[0] + free[0] + self.contracting[0]).reshape(*batch, rows, summed)
-        right = y.transpose(self.batch_axes[1] + self.contracting[1] + free[1]).reshape(*batch, summed, columns)
-        product = np.matmul(left.astype(dtype, copy=False), right.astype(dtype, copy=False))
-        return product.reshape(out.shape).astype(out.dtype, copy=False)
+        (summed_x, summed_y), (batch_x, batch_y) = self.contracting, self.batch_axes
+        free_x = [a for a in range(x.ndim) if a not in summed_x and a not in batch_x]
+        free_y = [a for a in range(y.ndim) if a not in summed_y and a not in batch_y]
+        left = x.transpose((*batch_x, *free_x, *summed_x))
+        right = y.transpose((*batch_y, *summed_y, *free_y))
+        batch, rows = left.shape[: len(batch_x)], left.shape[len(batch_x) : len(batch_x) + len(free_x)]
+        columns, summed = right.shape[right.ndim - len(free_y) :], prod(x.shape[a] for a in summed_x)
+        result = self.dtype or x.dtype
+        dtype = accumulator(result)
+        product = np.matmul(
+            left.reshape(*batch, prod(rows), summed).astype(dtype, copy=False),
+            right.reshape(*batch, summed, prod(columns)).astype(dtype, copy=False),
+        )
+        return product.reshape(batch + rows + columns).astype(result, copy=False)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (x, y), (dx, dy) = primals, tangents

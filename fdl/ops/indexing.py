@@ -170,7 +170,7 @@ class Scatter(Primitive):
         news = updates.transpose(places + list(window)).reshape(inside.shape + windows.sizes)
         count = len(places)
         news = news.transpose((*range(count), *(count + a for a in windows.order)))
-        out = windows.rows(x).copy()
+        out: np.ndarray = windows.rows(x).copy()
         news = news.reshape(rows.size, out.shape[1])
         if not inside.all():
             keep = np.broadcast_to(inside.reshape(inside.shape + (1,) * (located.ndim - count)), located.shape)
@@ -259,7 +259,7 @@ class Scatter(Primitive):
                 for mode in ("fill", "clip"):
                     yield Scatter(kind, n, mode), x, indices, rng.normal(size=type.shape)
             rows = ScatterDimensionNumbers((1,), (0,), (0,))
-            for dtype in (*SIGNED, *UNSIGNED, *FLOATING):
+            for dtype in (*SIGNED, *UNSIGNED, *FLOATING[:-1]):
                 x, updates = (rng.integers(0, 5, (n, 3)).astype(dtype) for n in (5, 4))
                 yield Scatter(kind, rows), x, np.array([[1], [4], [1], [8]], np.int32), updates
             yield (

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fdl.dtypes import FLOATING, INEXACT
-from fdl.ops.arithmetic import add, div, mul, sub
-from fdl.ops.compare import eq
+from fdl.ops.arithmetic import abs_, add, div, mul, sub
+from fdl.ops.bitwise import and_, not_
+from fdl.ops.compare import eq, gt
 from fdl.ops.elementwise import Binary, Unary
 from fdl.ops.precision import in_float32
 from fdl.ops.select import select
@@ -142,7 +143,8 @@ class Pow(Binary):
     def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
         one, zero = full_like(x, 1), full_like(x, 0)
         if index == 0:
-            constant = eq(y, zero)
+            # Where y * x**(y - 1) would be 0 * inf or 0 * nan although x**0 is one everywhere.
+            constant = and_(eq(y, zero), not_(gt(abs_(x), full_like(abs_(x), 0))))
             return select(constant, zero, mul(y, pow_(x, select(constant, one, sub(y, one)))))
         return mul(out, log(select(eq(x, zero), one, x)))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -72,12 +73,12 @@ class Windows:
     batching: tuple[int, ...]
     indices_batching: tuple[int, ...]
 
-    @property
+    @cached_property
     def moving(self) -> tuple[int, ...]:
         """Axes along which a window is shorter than the operand."""
         return tuple(a for a, (n, size) in enumerate(zip(self.shape, self.sizes, strict=True)) if n != size)
 
-    @property
+    @cached_property
     def order(self) -> tuple[int, ...]:
         """All axes, the moving ones first."""
         return self.moving + tuple(a for a in range(len(self.shape)) if a not in self.moving)
@@ -100,7 +101,7 @@ class Windows:
         places = indices.shape[:-1]
         if indices.dtype == uint64:
             indices = np.minimum(indices, np.uint64(2**62))
-        starts = {a: indices[..., i].astype(np.int64) for i, a in enumerate(self.index_map)}
+        starts: dict[int, np.ndarray] = {a: indices[..., i].astype(np.int64) for i, a in enumerate(self.index_map)}
         for axis, other in zip(self.batching, self.indices_batching, strict=True):
             starts[axis] = np.arange(self.shape[axis]).reshape([-1 if i == other else 1 for i in range(len(places))])
         inside = np.ones(places, bool)
@@ -109,26 +110,38 @@ class Windows:
                 inside &= (start >= 0) & (start <= self.shape[axis] - self.sizes[axis])
         found = np.zeros(places + (1,) * len(self.moving), np.int64)
         for i, axis in enumerate(self.moving):
-            start = np.clip(starts.get(axis, np.int64(0)), 0, self.shape[axis] - self.sizes[axis])
-            within = np.arange(self.sizes[axis]).reshape([-1 if i == j else 1 for j in range(len(self.moving))])
-            found = found * self.shape[axis] + (np.reshape(start, np.shape(start) + (1,) * len(self.moving)) + within)
+            found = found * self.shape[axis]
+            if axis in starts:
+                start = np.minimum(np.maximum(starts[axis], 0), self.shape[axis] - self.sizes[axis])
+                found = found + start.reshape(start.shape + (1,) * len(self.moving))
+            if self.sizes[axis] != 1:
+                found = found + np.arange(self.sizes[axis]).reshape(
+                    [-1 if i == j else 1 for j in range(len(self.moving))]
+                )
         return found, inside
 
 
 def check(what: str, windows: Windows, indices: TensorType, mode: str, types: Sequence[TensorType]) -> None:
     """Raise unless the windows fit into the operand and the index vectors fit to the windows."""
-    shown = f"{what} of {', '.join(map(str, types))}"
+    wrong = _mistake(windows, indices, mode)
+    if wrong is not None:
+        kind, text = wrong
+        raise kind(f"{what} of {', '.join(map(str, types))}: {text}")
+
+
+def _mistake(windows: Windows, indices: TensorType, mode: str) -> tuple[type[Exception], str] | None:
     if indices.dtype not in INTEGER:
-        raise DtypeError(f"{shown}: indices must be integers")
+        return DtypeError, "indices must be integers"
     if mode not in MODES:
-        raise ValueError(f"{shown}: mode must be one of {', '.join(MODES)}, got {mode!r}")
+        return ValueError, f"mode must be one of {', '.join(MODES)}, got {mode!r}"
     if len(windows.sizes) != len(windows.shape) or any(
         not 0 <= size <= (1 if a in windows.batching else n)
         for a, (size, n) in enumerate(zip(windows.sizes, windows.shape, strict=True))
     ):
-        raise ShapeError(f"{shown}: a window of sizes {windows.sizes} does not fit into shape {windows.shape}")
+        return ShapeError, f"a window of sizes {windows.sizes} does not fit into shape {windows.shape}"
     if not indices.shape or indices.shape[-1] != len(windows.index_map):
-        raise ShapeError(f"{shown}: the last axis of the indices must have {len(windows.index_map)} entries")
+        return ShapeError, f"the last axis of the indices must have {len(windows.index_map)} entries"
     for axis, other in zip(windows.batching, windows.indices_batching, strict=True):
         if windows.shape[axis] != indices.shape[other]:
-            raise ShapeError(f"{shown}: batching axes {axis} and {other} have different extents")
+            return ShapeError, f"batching axes {axis} and {other} have different extents"
+    return None

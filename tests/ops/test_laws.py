@@ -188,6 +188,33 @@ def test_jvp_agrees_with_finite_differences(name: str) -> None:
                     close(found[finite], expected.astype(found.dtype)[finite], where, 1e-6)
 
 
+@pytest.mark.parametrize("name", [n for n in CLASSES if n not in CONSTANT])
+def test_derivatives_have_derivatives(name: str) -> None:
+    for operation, arrays, active in smooth_samples(name):
+        tangents = tangents_of(arrays, active)
+        lifted = [None if t is None else as_array(t) for t in tangents]
+
+        def derivative(*xs: Any, operation: Primitive = operation, lifted: list[Any] = lifted) -> list[Any]:
+            return [d for d in jvp_values(apply(operation), xs, lifted)[1] if d is not None]
+
+        def at(step: float, arrays: Any = arrays, tangents: Any = tangents, derivative: Any = derivative) -> list[Any]:
+            moved = [a if t is None else a + step * t for a, t in zip(arrays, tangents, strict=True)]
+            return [d.concrete() for d in derivative(*moved)]
+
+        try:
+            firsts, seconds = jvp_values(derivative, arrays, lifted)
+        except DifferentiationError:
+            continue
+        h = 1e-5
+        with np.errstate(all="ignore"):
+            expected = [_stencil(values, h) for values in zip(at(h), at(-h), at(2 * h), at(-2 * h), strict=True)]
+        for first, second, slope in zip(firsts, seconds, expected, strict=True):
+            if first.type.dtype in WIDE:
+                found = np.zeros(first.type.shape, first.type.dtype) if second is None else second.concrete()
+                finite = np.isfinite(first.concrete())
+                close(found[finite], slope.astype(found.dtype)[finite], says(operation, arrays), 1e-5)
+
+
 def pairing(xs: list[Any], ys: list[Any]) -> float:
     """Real part of the sum of products: the pairing of tangents and cotangents, without conjugation."""
     return sum(
