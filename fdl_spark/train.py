@@ -52,8 +52,8 @@ def train(
         The batch is a dict of arrays by column, each with rows first, or a pytree like `data`. The key is folded from
         the seed, the step and the shard.
       params: pytree of floating-point arrays.
-      data: a DataFrame; an RDD of dicts, tuples or arrays; or a pytree of arrays with equally many rows. A DataFrame's
-        doubles become float32.
+      data: a DataFrame; an RDD of dicts, tuples or arrays; or a pytree of arrays with equally many rows. The
+        doubles of a DataFrame or RDD become float32.
       optimizer: a pair of pure functions, such as `fdl.optim.adam(1e-3)`.
       batch_size: rows of a global batch; the last one of an epoch may have fewer.
       epochs: how often each row takes part.

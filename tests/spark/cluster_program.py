@@ -33,7 +33,7 @@ class KillExecutor(fdl_spark.Callback):
         self.spark = spark
 
     def step(self, run, record):
-        if record["step"] == 4:
+        if record["step"] == 2:
             pids = executor_pids(self.spark)
             print("executors", len(pids))
             os.kill(pids[0], signal.SIGKILL)
@@ -43,7 +43,7 @@ def main(master, kill):
     spark = fdl_spark.session(master, config={"spark.ui.enabled": "false"})
     problem = HERE["make_problem"]()
     run = fdl_spark.train(
-        problem.loss, problem.params, problem.data, optimizer=optim.adam(0.02), batch_size=100, epochs=2, seed=11,
+        problem.loss, problem.params, problem.data, optimizer=optim.adam(0.02), batch_size=100, steps=7, seed=11,
         shards=4, callbacks=[KillExecutor(spark)] if kill else [],
     )
     print("java", spark.sparkContext._jvm.java.lang.System.getProperty("java.home"))

@@ -28,7 +28,7 @@ def run(*arguments, **environment):
 @pytest.fixture(scope="module")
 def expected(spark, problem, digest):
     trained = fdl_spark.train(
-        problem.loss, problem.params, problem.data, optimizer=optim.adam(0.02), batch_size=100, epochs=2, seed=11,
+        problem.loss, problem.params, problem.data, optimizer=optim.adam(0.02), batch_size=100, steps=7, seed=11,
         shards=4, partitions=1,
     )
     return digest(trained.params)

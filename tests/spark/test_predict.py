@@ -46,7 +46,7 @@ def test_predict_is_lazy_and_composes(frame):
 def test_predict_errors(frame):
     with pytest.raises(fdl_spark.MissingColumnError, match=r"asked for column 'z'; the data .* \['x', 'y'\]"):
         fdl_spark.predict(lambda params, batch: batch["z"], np.float32(0), frame)
-    with pytest.raises(fdl_spark.ColumnError, match="column 'a.name': string is not numeric"):
+    with pytest.raises(fdl_spark.ColumnError, match=r"column 'a.name': string is not numeric"):
         fdl_spark.predict(lambda params, batch: batch["a.name"], np.float32(0), frame, columns=["a.name"])
     with pytest.raises(fdl_spark.DataError, match="one row of output per row of the batch"):
         fdl_spark.predict(lambda params, batch: fnp.mean(batch["x"]), np.float32(0), frame)

@@ -8,7 +8,6 @@ import pytest
 import fdl_spark
 from fdl_spark.java import java_home, java_version
 
-
 module = importlib.import_module("fdl_spark.session")  # the package's face has a function of this name
 
 

@@ -19,7 +19,7 @@ def test_permute_depends_on_the_key_and_moves_rows():
 
 
 def test_permute_scatters_neighbours_evenly():
-    """The first half of the domain lands in the first half about half of the time: 4 sigma of the hypergeometric law."""
+    """The first half of the domain lands in the first half about half of the time: 4 sigma."""
     size = 10_000
     low = (permute(np.arange(size // 2), size, (5,)) < size // 2).sum()
     assert abs(low - size / 4) < 4 * np.sqrt(size / 16)

@@ -1,7 +1,9 @@
 """Training is exact: the same bits by any route, and the numbers of a plain loop."""
 import json
 import os
+import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,9 +90,17 @@ def test_training_learns_and_validates(train, problem):
     np.testing.assert_allclose(last["accuracy"], expected, rtol=1e-6)
 
 
-def test_optimizer_with_a_global_norm_updates_whole(train, problem):
-    """Clipping by the global norm cannot be done slice by slice; it must still be right."""
-    optimizer = optim.chain(optim.clip_by_global_norm(0.1), optim.adam(0.02))
+WHOLE = {
+    "global norm": optim.chain(optim.clip_by_global_norm(0.1), optim.adam(0.02)),
+    "mask by leaf": optim.adamw(0.02, weight_decay=0.1, mask=lambda params: fdl.tree.map(lambda p: p.ndim > 1, params)),
+    "says nothing": SimpleNamespace(init=optim.adam(0.02).init, update=optim.adam(0.02).update),
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_optimizers_that_need_the_whole_tree(train, problem, kind):
+    """They cannot be applied slice by slice; they must still be right."""
+    optimizer = WHOLE[kind]
     run = train(optimizer=optimizer, partitions=2, steps=6)
     np.testing.assert_allclose(run.history.loss, plain_losses(problem, optimizer, 6), rtol=1e-5)
 
@@ -292,6 +302,44 @@ def test_a_worker_that_dies(train, problem, once, digest, tmp_path):
     assert mark.exists()
     assert digest(run.params) == digest(once.params)
     assert len(run.history.events) == 1
+
+
+def test_blocks_that_vanish(train, once, digest, monkeypatch):
+    """The files are deleted under the first step, as when a task runs on another host than the one that wrote them."""
+    step, blocks = Shuffle.step, []
+
+    def losing(self, number):
+        if not blocks:
+            blocks.extend(self.dataset.blocks.collect())
+            for block in blocks:
+                shutil.rmtree(block.folder)
+        return step(self, number)
+
+    monkeypatch.setattr(Shuffle, "step", losing)
+    run = train(partitions=2)
+    assert digest(run.params) == digest(once.params)
+    (event,) = run.history.events
+    assert "BlockMissing" in event["event"]
+
+
+def test_training_leaves_nothing_behind(train, spark):
+    context = spark.sparkContext
+    persistent = context._jsc.getPersistentRDDs().size()
+    lineages = []
+
+    class Watch(fdl_spark.Callback):
+        def step(self, run, record):
+            lineages.append(max(len(text.toDebugString()) for text in context._jsc.getPersistentRDDs().values()))
+
+    train(partitions=2, steps=6, callbacks=[Watch()])
+    assert context._jsc.getPersistentRDDs().size() == persistent
+    assert max(lineages) < lineages[0] + 50  # only numbers get longer: each step's lineage is cut
+
+
+def test_a_frame_trains_to_the_same_bits(train, spark, problem, once, digest):
+    rows = [(x.tolist(), int(y)) for x, y in zip(*problem.data.values(), strict=True)]
+    frame = spark.createDataFrame(spark.sparkContext.parallelize(rows, 3), "x array<double>, y int")
+    assert digest(train(data=frame, partitions=2).params) == digest(once.params)
 
 
 def test_a_cluster_that_stays_broken(train, monkeypatch):
