@@ -1,4 +1,4 @@
-"""A convolutional network on handwritten digits, trained by Spark in four partitions.
+"""A convolutional network on handwritten digits, trained by Spark in two partitions.
 
 Run: python examples/digits.py      # about a minute; saves digits.png
 """
@@ -13,7 +13,7 @@ import fdl.numpy as np
 import fdl_spark
 from fdl import nn, optim
 
-PARTITIONS, BATCH, EPOCHS = 4, 128, 6
+PARTITIONS, BATCH, EPOCHS = 2, 256, 6
 
 
 def init(key):
@@ -72,7 +72,7 @@ def main():
         loss,
         init(fdl.random.key(0)),
         training,
-        optimizer=optim.adam(optim.cosine_decay_schedule(4e-3, EPOCHS * -(-training.count() // BATCH))),
+        optimizer=optim.adam(optim.cosine_decay_schedule(5e-3, EPOCHS * -(-training.count() // BATCH))),
         batch_size=BATCH,
         epochs=EPOCHS,
         validation=test,
