@@ -15,7 +15,7 @@ from fdl.ops.arithmetic import add
 from fdl.ops.convert import convert
 from fdl.ops.precision import accumulator
 from fdl.ops.reduce import draw
-from fdl.ops.shape import move_axis, reshape
+from fdl.ops.shape import move_axis, reshape, zeros_of
 from fdl.ops.slicing import Pad, reverse
 from fdl.ops.strided import Pairs, dilated, gradient_padding, out_extents, sliding
 
@@ -165,6 +165,10 @@ class ConvGeneral(Primitive):
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         (x, w), n = args, self.numbers
         examples, features = n.out_spec[:2]
+        if size == 0:
+            one = (TensorType(v.type.shape[b:], v.type.dtype) for v, b in zip(args, batched, strict=True))
+            out_type = self.result(*one)
+            return zeros_of(out_type.with_shape((0, *out_type.shape)))
         if all(batched):
             # Every element of the batch is a group of features, or of examples if there are such groups already.
             by_examples = self.batch_group_count > 1

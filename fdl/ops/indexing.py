@@ -167,10 +167,10 @@ class Scatter(Primitive):
         rows = located.reshape(-1)
         window = self.numbers.update_window_dims
         places = [a for a in range(updates.ndim) if a not in window]
-        news = updates.transpose(places + list(window)).reshape(inside.shape + windows.sizes)
+        news: np.ndarray = updates.transpose(places + list(window)).reshape(inside.shape + windows.sizes)
         count = len(places)
         news = news.transpose((*range(count), *(count + a for a in windows.order)))
-        out: np.ndarray = windows.rows(x).copy()
+        out = windows.rows(x).copy()
         news = news.reshape(rows.size, out.shape[1])
         if not inside.all():
             keep = np.broadcast_to(inside.reshape(inside.shape + (1,) * (located.ndim - count)), located.shape)

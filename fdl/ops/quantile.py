@@ -62,6 +62,25 @@ class GammaQuantile(Quantile):
         yield GammaQuantile(), rng.uniform(0.5, 5, (3, 4)), rng.uniform(0.1, 0.9, (3, 4))
 
 
+class Ndtri(Quantile):
+    """The x at which the standard normal distribution function is p."""
+
+    arity = 1
+
+    def compute(self, p: np.ndarray) -> np.ndarray:
+        from scipy.special import ndtri
+
+        return ndtri(p)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        x = self(*primals)
+        inverse_density = mul(full_like(x, np.sqrt(2 * np.pi)), exp(mul(full_like(x, 0.5), mul(x, x))))
+        return x, mul(inverse_density, tangents[0])
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        yield Ndtri(), rng.uniform(0.05, 0.95, (3, 4))
+
+
 class PoissonQuantile(Quantile):
     """The smallest count whose cumulative probability at a rate is p or more."""
 
@@ -139,5 +158,5 @@ TAILS = np.array(
     np.float32,
 )
 
-gamma_quantile, normal_quantile = GammaQuantile(), NormalQuantile()
+gamma_quantile, normal_quantile, ndtri = GammaQuantile(), NormalQuantile(), Ndtri()
 poisson_quantile, binomial_quantile = PoissonQuantile(), BinomialQuantile()

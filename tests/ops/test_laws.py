@@ -291,3 +291,15 @@ def test_vmap_agrees_with_a_loop(name: str) -> None:
                     expected,
                     f"{says(operation, arrays)}, batched {batched}",
                 )
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_vmap_of_an_empty_batch(name: str) -> None:
+    for operation, arrays in samples(name):
+        values = [as_array(np.zeros((0, *a.shape), a.dtype)) for a in arrays]
+        if not values:
+            continue
+        outs, flags = batch_values(apply(operation), 0, values, [True] * len(values))
+        result = operation.result(*map(type_of, arrays))
+        for out, flag, one in zip(outs, flags, result if operation.multiple else (result,), strict=True):
+            assert out.type == (one.with_shape((0, *one.shape)) if flag else one), says(operation, arrays)
