@@ -102,7 +102,7 @@ def _live(loops: Loops) -> Loops:
     needed = {s.number for s in (*loops.stores, *loops.reductions)}
     for number in range(len(loops.instructions) - 1, -1, -1):
         if number in needed:
-            needed.update(_operands(loops.instructions[number]))
+            needed.update(operands_of(loops.instructions[number]))
     order = {old: new for new, old in enumerate(sorted(needed))}
     return Loops(
         loops.extents,
@@ -113,7 +113,8 @@ def _live(loops: Loops) -> Loops:
     )
 
 
-def _operands(instruction: Instruction) -> Sequence[int]:
+def operands_of(instruction: Instruction) -> Sequence[int]:
+    """Numbers of the instructions that an instruction needs."""
     if isinstance(instruction, Choose):
         return (instruction.inside, instruction.outside)
     return getattr(instruction, "operands", ())

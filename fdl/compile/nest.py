@@ -9,7 +9,7 @@ import numpy as np
 from fdl.compile.affine import Affine
 from fdl.compile.body import Apply, Choose, Constant, Guards, Index, Load
 from fdl.compile.build import Build
-from fdl.compile.loops import Loops, Reduce
+from fdl.compile.loops import Loops, Reduce, operands_of
 from fdl.compile.lowering import carrier, neutral
 from fdl.compile.values import Value
 from fdl.core.program import Var
@@ -35,6 +35,37 @@ class NestEmitter:
     def __init__(self, build: Build, loops: Loops, pointer: Callable[[Var], Any]) -> None:
         self.build, self.loops, self.pointer = build, loops, pointer
         self.last = len(loops.extents) - 1
+        self.fixed = self._fixed()
+
+    def _fixed(self) -> list[bool]:
+        """Which instructions give the same all along the last loop, and so are computed before it."""
+        found: list[bool] = []
+
+        def still(affine: Affine) -> bool:
+            return self.last < 0 or not affine.coefficients[self.last]
+
+        for i in self.loops.instructions:
+            if isinstance(i, Apply):
+                found.append(all(found[o] for o in i.operands))
+            elif isinstance(i, Load):
+                found.append(still(i.flat) and all(still(index) for index, _ in i.guards))
+            elif isinstance(i, Choose):
+                found.append(found[i.inside] and found[i.outside] and all(still(index) for index, _ in i.guards))
+            else:
+                found.append(isinstance(i, Constant) or still(i.value))
+        return found
+
+    def hoisted(self, counters: Counters) -> dict[int, Value]:
+        """The values of those instructions, by number."""
+        values: dict[int, Value] = {}
+        masks: dict[Any, Any] = {}
+        for number, instruction in enumerate(self.loops.instructions):
+            if self.fixed[number] and not isinstance(instruction, Constant):
+                for o in operands_of(instruction):
+                    if o not in values:
+                        values[o] = self.compute(self.loops.instructions[o], values, counters, 1, masks)
+                values[number] = self.compute(instruction, values, counters, 1, masks)
+        return values
 
     def emit(self) -> None:
         """Emit all loops."""
@@ -47,9 +78,11 @@ class NestEmitter:
         elif not loops.reductions:
             with ExitStack() as stack:
                 counters = self.enter(stack, counters, kept[:-1])
+                hoisted = self.hoisted(counters)
                 for first, stop, lanes in self.spans():
                     with self.build.loop(first, stop, lanes) as i:
-                        self.store(self.evaluate(_with(counters, self.last, i), lanes), _with(counters, self.last, i))
+                        here = _with(counters, self.last, i)
+                        self.store(self.evaluate(here, lanes, hoisted), here)
         elif loops.reduced[-1]:
             with ExitStack() as stack:
                 self.rows(self.enter(stack, counters, kept), reduced)
@@ -103,11 +136,12 @@ class NestEmitter:
         partial = [[self.start(lanes) for _ in range(unroll)] for _, _, lanes, unroll in plan]
         with ExitStack() as stack:
             counters = self.enter(stack, counters, reduced[:-1])
+            hoisted = self.hoisted(counters)
             for (first, stop, lanes, unroll), variables in zip(plan, partial, strict=True):
                 with self.build.loop(first, stop, lanes * unroll) as i:
                     for u in range(unroll):
                         here = _with(counters, self.last, i + u * lanes)
-                        values = self.evaluate(here, lanes)
+                        values = self.evaluate(here, lanes, hoisted)
                         self.store(values, here)
                         self.accumulate(variables[u], values)
         for number, reduction in enumerate(self.loops.reductions):
@@ -128,9 +162,10 @@ class NestEmitter:
         variables = [self.start(lanes) for _ in range(unroll)]
         with ExitStack() as stack:
             counters = self.enter(stack, counters, reduced)
+            hoisted = self.hoisted(counters)
             for u in range(unroll):
                 here = self.beside(counters, u * lanes)
-                values = self.evaluate(here, lanes)
+                values = self.evaluate(here, lanes, hoisted)
                 self.store(values, here)
                 self.accumulate(variables[u], values)
         for u in range(unroll):
@@ -186,19 +221,17 @@ class NestEmitter:
                 total = term if isinstance(total, int) and total == 0 else term + total
         return total
 
-    def evaluate(self, counters: Counters, lanes: int) -> list[Value]:
+    def evaluate(self, counters: Counters, lanes: int, hoisted: dict[int, Value]) -> list[Value]:
         """All instructions for one vector of iterations."""
         values: list[Value] = []
-        masks: dict[Guards, Any] = {}
-        for instruction in self.loops.instructions:
-            values.append(self.broadcast(self.compute(instruction, values, counters, lanes, masks), lanes))
+        masks: dict[Any, Any] = {}
+        for number, instruction in enumerate(self.loops.instructions):
+            found = hoisted.get(number) or self.compute(instruction, values, counters, lanes, masks)
+            values.append(self.build.broadcast(found, lanes))
         return values
 
-    def broadcast(self, value: Value, lanes: int) -> Value:
-        return self.build.broadcast(value, lanes)
-
     def compute(
-        self, instruction: Any, values: Sequence[Value], counters: Counters, lanes: int, masks: dict[Guards, Any]
+        self, instruction: Any, values: Any, counters: Counters, lanes: int, masks: dict[Any, Any]
     ) -> Value:
         """One instruction."""
         build = self.build
@@ -218,7 +251,7 @@ class NestEmitter:
             index = build.broadcast(index, lanes) + build.iota(int64, lanes) * build.constant(step, int64, lanes)
         return build.convert(index, instruction.dtype)
 
-    def load(self, load: Load, counters: Counters, lanes: int, masks: dict[Guards, Any]) -> Value:
+    def load(self, load: Load, counters: Counters, lanes: int, masks: dict[Any, Any]) -> Value:
         """A vector from memory."""
         build, dtype = self.build, carrier(load.var.type.dtype)
         stride = load.flat.coefficients[self.last] if lanes > 1 else 0
@@ -234,7 +267,7 @@ class NestEmitter:
             return build.load(pointer, dtype, index)
         return build.load(pointer, dtype, index, lanes, stride, self.mask(load.guards, counters, lanes, masks))
 
-    def mask(self, guards: Guards, counters: Counters, lanes: int, masks: dict[Guards, Any]) -> Value:
+    def mask(self, guards: Guards, counters: Counters, lanes: int, masks: dict[Any, Any]) -> Value:
         """Whether all guards hold, per lane."""
         key = (guards, lanes)
         if key not in masks:
@@ -242,8 +275,8 @@ class NestEmitter:
             total = tests[0]
             for test in tests[1:]:
                 total = self.build.and_(total, test)
-            masks[key] = self.build.broadcast(total, lanes)  # type: ignore[index]
-        return masks[key]  # type: ignore[index]
+            masks[key] = self.build.broadcast(total, lanes)
+        return masks[key]
 
     def inside(self, affine: Affine, extent: int, counters: Counters, lanes: int) -> Value:
         """Whether 0 <= index < extent."""
