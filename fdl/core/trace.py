@@ -183,6 +183,7 @@ class StagedTracer(Tracer):
         return self.interpreter.origin(self)  # type: ignore[attr-defined]
 
     def concrete(self, why: str = "") -> np.ndarray:
+        check_alive(self)
         raise ConcretizationError(
             f"{why or 'a concrete value'} was needed of a traced {self.type}{self.origin()}, whose value is only known when the "
             "compiled function runs. Use fdl.numpy.where, fdl.lax.cond or fdl.lax.while_loop on it, or make the "

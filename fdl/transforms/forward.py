@@ -9,7 +9,7 @@ import numpy as np
 from fdl.core import trace
 from fdl.core.interpret import apply_program
 from fdl.core.program import Program
-from fdl.core.trace import Interpreter, Tracer, entered, lift, use
+from fdl.core.trace import Interpreter, Tracer, check_alive, entered, lift, use
 from fdl.ops.shape import zeros_of
 
 
@@ -33,6 +33,7 @@ class DualTracer(Tracer):
         return self.primal.weak
 
     def concrete(self, why: str = "") -> np.ndarray:
+        check_alive(self)
         return self.primal.concrete(why)
 
 
