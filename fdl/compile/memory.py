@@ -65,6 +65,11 @@ class Memory(Arithmetic):
         else:
             self._scatter(stored, pointer, dtype, self._lane_indices(index, stride, lanes), mask)
 
+    def clear(self, pointer: Any, size: Index) -> None:
+        """Set `size` bytes to zero."""
+        arguments = [pointer, ir.IntType(8)(0), self.index(size).ir, I1(False)]
+        self.ir.call(self.declare("llvm.memset.p0.i64", ir.VoidType(), [a.type for a in arguments]), arguments)
+
     def first_lanes(self, count: Index, lanes: int) -> Value:
         """The mask of the first `count` lanes."""
         if isinstance(count, int):

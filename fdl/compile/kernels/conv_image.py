@@ -72,9 +72,7 @@ class Image:
         """Write the padding, which stays while images come and go."""
         if self.in_place or not self.geometry.padded:
             return
-        lanes = b.target.lanes(self.dtype)
-        with b.loop(0, self.elements, lanes) as i:
-            b.store(b.constant(0, self.dtype, lanes), scratch, i)
+        b.clear(scratch, self.elements * self.dtype.itemsize)
 
     def place(self, b: Build, source: Any, scratch: Any) -> Any:
         """Copy the image at `source` if needed; returns the pointer to where position (0, ..., 0) is or would be."""

@@ -13,6 +13,8 @@ this form when the leading dimensions without window are merged into `outer` and
 Units of work are the `outer` elements.
 """
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ from fdl.compile.values import HALVES, Value, is_float
 from fdl.dtypes import bool_, float32, int32
 
 Sizes = tuple[int, ...]
+
+#: Taps of the largest window that is unrolled.
+_UNROLL = 9
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,12 @@ def emit_reduce(module: ir.Module, target: Target, spec: Window, kind: str) -> K
     start = {"sum": 0, "prod": 1, "max": _lowest(dtype), "min": _highest(dtype)}[kind]
     with nest.outputs() as (outer, position, inner, lanes, mask, place):
         total = b.variable(b.constant(start, dtype, lanes))
-        with nest.taps(position) as (element, _):
-            value = b.load(x, spec.dtype, nest.x_index(outer, element) + inner, lanes, mask=mask)
+
+        def add(where: Value, _: Value) -> None:
+            value = b.load(x, spec.dtype, where, lanes, mask=mask)
             total.set(combine(total.get(), b.convert(value, dtype)))
+
+        nest.taps(outer, position, inner, add)
         b.store(b.convert(total.get(), spec.dtype), y, place, mask=mask)
     b.ret()
     return nest.kernel()
@@ -85,16 +93,18 @@ def emit_select_and_scatter(module: ir.Module, target: Target, spec: Window, kin
     nest = _Nest(kernel_function(module, target, f"window.{kind}.scatter", 3), spec)
     b = nest.build
     x, dy, dx = b.function.args[:3]
-    size = spec.inner * int(np.prod(spec.in_spatial, dtype=np.int64))
-    with b.loop(nest.begin * size, nest.end * size) as i:
-        b.store(b.constant(0, spec.dtype), dx, i)
+    size = spec.inner * math.prod(spec.in_spatial)
+    b.clear(b.at(dx, nest.begin * size, spec.dtype), (nest.end - nest.begin) * (size * spec.dtype.itemsize))
     with nest.outputs() as (outer, position, inner, lanes, mask, place):
         chosen = _choose(nest, x, kind, outer, position, inner, lanes, mask)
         slope = b.load(dy, spec.dtype, place, lanes, mask=mask)
-        with nest.taps(position) as (element, tap):
-            where = nest.x_index(outer, element) + inner
+
+        def add(where: Value, tap: Value) -> None:
             before = b.load(dx, spec.dtype, where, lanes, mask=mask)
-            b.store(b.select(b.eq(chosen.get(), tap), before + slope, before), dx, where, mask=mask)
+            # Zero is added elsewhere: selecting what to store would become a masked store, slow on some processors.
+            b.store(before + b.select(b.eq(chosen.get(), tap), slope, 0), dx, where, mask=mask)
+
+        nest.taps(outer, position, inner, add)
     b.ret()
     return nest.kernel()
 
@@ -107,9 +117,12 @@ def emit_select_and_gather(module: ir.Module, target: Target, spec: Window, kind
     with nest.outputs() as (outer, position, inner, lanes, mask, place):
         chosen = _choose(nest, x, kind, outer, position, inner, lanes, mask)
         found = b.variable(b.constant(0, spec.dtype, lanes))
-        with nest.taps(position) as (element, tap):
-            value = b.load(dx, spec.dtype, nest.x_index(outer, element) + inner, lanes, mask=mask)
+
+        def pick(where: Value, tap: Value) -> None:
+            value = b.load(dx, spec.dtype, where, lanes, mask=mask)
             found.set(b.select(b.eq(chosen.get(), tap), value, found.get()))
+
+        nest.taps(outer, position, inner, pick)
         b.store(found.get(), dy, place, mask=mask)
     b.ret()
     return nest.kernel()
@@ -122,14 +135,17 @@ def _choose(
     b, spec = nest.build, nest.spec
     best = b.variable(b.constant(0, spec.dtype, lanes))
     chosen = b.variable(b.constant(-1, int32, lanes))
-    with nest.taps(position) as (element, tap):
-        value = b.load(x, spec.dtype, nest.x_index(outer, element) + inner, lanes, mask=mask)
+
+    def compare(where: Value, tap: Value) -> None:
+        value = b.load(x, spec.dtype, where, lanes, mask=mask)
         better = (value > best.get()) if kind == "max" else (value < best.get())
         if is_float(spec.dtype):
             better = better | (b.ne(value, value) & b.eq(best.get(), best.get()))
         better = better | (chosen.get() < 0)
         best.set(b.select(better, value, best.get()))
         chosen.set(b.select(better, b.broadcast(tap, lanes), chosen.get()))
+
+    nest.taps(outer, position, inner, compare)
     return chosen
 
 
@@ -147,14 +163,14 @@ class _Nest:
     def __init__(self, build: Build, spec: Window) -> None:
         self.build, self.spec = build, spec
         self.begin, self.end = build.argument(-2, "int64"), build.argument(-1, "int64")
-        most = 4 * build.target.lanes(spec.dtype)
+        # One register, so that masks of comparisons have its shape too.
+        most = build.target.lanes(spec.dtype)
         self.lanes = max(1, min(most, 1 << (spec.inner.bit_length() - 1))) if spec.inner else 1
 
     def kernel(self) -> Kernel:
         """The finished kernel."""
-        taps = int(np.prod(self.spec.window, dtype=np.int64))
-        outputs = self.spec.outer * self.spec.inner * int(np.prod(self.spec.out_spatial, dtype=np.int64))
-        return Kernel(self.build.function, 0, self.spec.outer, taps * outputs)
+        outputs = self.spec.outer * self.spec.inner * math.prod(self.spec.out_spatial)
+        return Kernel(self.build.function, 0, self.spec.outer, math.prod(self.spec.window) * outputs)
 
     @contextmanager
     def outputs(self) -> Iterator[tuple[Value, list[Value], Value, int, Value | None, Value]]:
@@ -170,14 +186,35 @@ class _Nest:
             mask = None if spec.inner % self.lanes == 0 else b.first_lanes(spec.inner - inner, self.lanes)
             yield outer, position, inner, self.lanes, mask, place * spec.inner + inner
 
-    @contextmanager
-    def taps(self, position: list[Value]) -> Iterator[tuple[list[Value], Value]]:
-        """Loop over the taps of one window, in order: (coordinates of the element of x, number of the tap)."""
+    def taps(self, outer: Value, position: list[Value], inner: Value, body: Callable[[Value, Value], None]) -> None:
+        """Emit `body` for the taps of one window, in order, with (index into x, number of the tap).
+
+        Small windows that lie within x are unrolled.
+        """
+        b, spec = self.build, self.spec
+        starts = [o * s - low for o, s, low in zip(position, spec.stride, spec.low, strict=True)]
+        if math.prod(spec.window) > _UNROLL or any(e > 1 for e in spec.base_dilation):
+            self._loop_taps(outer, starts, inner, body)
+            return
+        inside = b.constant(True, bool_)
+        for start, size, window, step in zip(starts, spec.in_spatial, spec.window, spec.dilation, strict=True):
+            inside = inside & (start >= 0) & (start + (window - 1) * step < size)
+        with b.if_else(inside) as (then, otherwise):
+            with then:
+                first = self._x_index(outer, starts) + inner
+                for number, tap in enumerate(itertools.product(*map(range, spec.window))):
+                    offset = 0
+                    for t, step, size in zip(tap, spec.dilation, spec.in_spatial, strict=True):
+                        offset = offset * size + t * step
+                    body(first + offset * spec.inner, b.constant(number, int32))
+            with otherwise:
+                self._loop_taps(outer, starts, inner, body)
+
+    def _loop_taps(self, outer: Value, starts: list[Value], inner: Value, body: Callable[[Value, Value], None]) -> None:
         b, spec = self.build, self.spec
         with ExitStack() as stack:
             element, number = [], b.index(0)
-            for d, o in enumerate(position):
-                start = o * spec.stride[d] - spec.low[d]
+            for d, start in enumerate(starts):
                 first, stop = self._meeting(d, start)
                 tap = stack.enter_context(b.loop(first, stop))
                 at = start + tap * spec.dilation[d]
@@ -187,7 +224,7 @@ class _Nest:
                     stack.enter_context(b.if_(b.eq(b.rem(at, base), 0)))
                     at = b.quotient(at, base)
                 element.append(at)
-            yield element, b.convert(number, int32)
+            body(self._x_index(outer, element) + inner, b.convert(number, int32))
 
     def _meeting(self, d: int, start: Value) -> tuple[Value, Value]:
         """The taps of dimension d that lie within dilated x, from the first to the one after the last."""
@@ -198,7 +235,7 @@ class _Nest:
         stop = b.min(b.quotient(b.max(reach + step - start, 0), step), spec.window[d])
         return first, stop
 
-    def x_index(self, outer: Value, element: list[Value]) -> Value:
+    def _x_index(self, outer: Value, element: list[Value]) -> Value:
         """Index of inner element 0 at the coordinates `element` of x."""
         where = outer
         for q, size in zip(element, self.spec.in_spatial, strict=True):
