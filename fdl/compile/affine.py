@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 
@@ -82,20 +83,13 @@ def unflatten(flat: Affine, shape: Sequence[int]) -> Position | None:
     return tuple(reversed(position))
 
 
-def identity(extents: tuple[int, ...]) -> Position:
-    """Each index itself."""
-    return tuple(
-        Affine(0, tuple(int(i == j) for i in range(len(extents))), extents) for j in range(len(extents))
-    )
-
-
 def row_major(extents: tuple[int, ...]) -> Affine:
     """The number of the iteration."""
     return Affine(0, strides(extents), extents)
 
 
 def common_refinement(*shapes: Sequence[int]) -> tuple[int, ...] | None:
-    """The coarsest extents, none of them 1, into which all `shapes` (of one size) can be cut; None if there are none."""
+    """The coarsest extents, none of them 1, into which all `shapes` (of one size) can be cut, if there are any."""
     size = prod(shapes[0])
     if size == 0:
         return (0,)
@@ -106,6 +100,5 @@ def common_refinement(*shapes: Sequence[int]) -> tuple[int, ...] | None:
             step *= extent
             cuts.add(step)
     ordered = sorted(cuts)
-    if any(high % low for low, high in zip(ordered, ordered[1:], strict=False)):
-        return None
-    return tuple(high // low for low, high in reversed(list(zip(ordered, ordered[1:], strict=False))))
+    steps = list(pairwise(ordered))
+    return None if any(high % low for low, high in steps) else tuple(high // low for low, high in reversed(steps))

@@ -53,7 +53,7 @@ class Archive:
             start += size
         hosts = tuple((tuple(map(_tuple, path)), tuple(map(tuple, steps))) for path, steps in header["hosts"])
         reused = tuple(map(tuple, header["reused"]))
-        return Archive(rest[start:], tuple(constants), hosts, header["arena"], header["scratch"], reused)  # type: ignore[arg-type]
+        return Archive(rest[start:], tuple(constants), hosts, header["arena"], header["scratch"], reused)
 
 
 def _tuple(item: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 from fdl.compile.affine import row_major, strides
 from fdl.compile.fuse import Nest, Schedule, Single, View, is_nothing
 from fdl.compile.loops import Loops, make_body, make_loops
-from fdl.core.program import Literal, Program, Var
+from fdl.core.program import Program, Var
 from fdl.core.types import TensorType
 
 ALIGNMENT = 64
@@ -130,7 +130,8 @@ def make_plan(program: Program, donate: tuple[bool, ...] = (), carry: dict[int, 
 
 def _finished(schedule: Schedule) -> list[Any]:
     """The steps with their loops and views, now that it is known what has to be stored."""
-    bodies, found = [], []
+    bodies: list[Any] = []
+    found: list[Any] = []
     needed = set(schedule.outputs)
     for number, step in enumerate(schedule.steps):
         schedule.current = number
@@ -147,7 +148,7 @@ def _finished(schedule: Schedule) -> list[Any]:
             found.append(SingleStep(step.equation, step.outputs, reads, body))
             continue
         loops = make_loops(step, body, needed.__contains__)
-        outputs = [s.var for s in (*loops.stores, *loops.reductions)]
+        outputs = [s.var for s in loops.results()]
         if outputs:
             found.append(LoopsStep(loops, outputs, tuple(dict.fromkeys(load.var for load in loops.reads()))))
     return found

@@ -15,9 +15,8 @@ from fdl.compile.inline import Step
 from fdl.compile.kernels import contract, conv
 from fdl.compile.random import JoinWords, TakeWord, Threefry
 from fdl.core.program import Atom, Program, Var
-from fdl.core.types import TensorType
-from fdl.ops.contract import DotGeneral
 from fdl.dtypes import key, uint32, uint64
+from fdl.ops.contract import DotGeneral
 from fdl.ops.conv import ConvDimensionNumbers, ConvGeneral
 from fdl.ops.convert import Convert
 from fdl.ops.precision import accumulator
@@ -40,13 +39,13 @@ def canonical(program: Program) -> Program:
 
 
 def _untransposed(program: Program) -> list[Any]:
-    """The equations, a product of which only the transpose is used being replaced by the product the other way round."""
+    """The equations; products of which only the transpose is used are replaced by those of swapped operands."""
     users: dict[Any, list[Any]] = {}
     for equation in program.equations:
         for atom in equation.inputs:
             users.setdefault(atom, []).append(equation)
     returned = set(program.outputs)
-    changed: dict[Var, tuple[Var, tuple[int, ...]]] = {}
+    changed: dict[Any, tuple[Var, tuple[int, ...]]] = {}
     found: list[Any] = []
     for equation in program.equations:
         operation, out = equation.operation, equation.outputs[0] if equation.outputs else None
@@ -54,13 +53,14 @@ def _untransposed(program: Program) -> list[Any]:
         if isinstance(operation, DotGeneral) and len(after) == 1 and out not in returned:
             order = _swapped(operation, equation, after[0].operation)
             if order is not None:
-                turned = replace(operation, contracting=operation.contracting[::-1], batch_axes=operation.batch_axes[::-1])
+                contracting, batch_axes = operation.contracting[::-1], operation.batch_axes[::-1]
+                turned = replace(operation, contracting=contracting, batch_axes=batch_axes)
                 var = Var(turned.result(*(a.type for a in equation.inputs[::-1])))
-                changed[out] = var, order  # type: ignore[index]
+                changed[out] = var, order
                 found.append(replace(equation, operation=turned, inputs=equation.inputs[::-1], outputs=(var,)))
                 continue
         if equation.inputs and equation.inputs[0] in changed:
-            var, order = changed[equation.inputs[0]]  # type: ignore[index]
+            var, order = changed[equation.inputs[0]]
             axes = tuple(order[a] for a in operation.axes)
             equation = replace(equation, operation=Transpose(axes), inputs=(var,))
         found.append(equation)
@@ -158,7 +158,8 @@ def _convolution(rewriter: _Rewriter, equation: Step) -> bool:
 def features_last(ndim: int) -> ConvDimensionNumbers:
     """The layouts that the convolution kernels use."""
     spatial = tuple(range(1, ndim - 1))
-    return ConvDimensionNumbers((0, ndim - 1, *spatial), (ndim - 1, ndim - 2, *range(ndim - 2)), (0, ndim - 1, *spatial))
+    data, kernel = (0, ndim - 1, *spatial), (ndim - 1, ndim - 2, *range(ndim - 2))
+    return ConvDimensionNumbers(data, kernel, data)
 
 
 def _moved(wanted: Sequence[int], found: Sequence[int]) -> list[int]:
@@ -173,8 +174,8 @@ def _random_bits(rewriter: _Rewriter, equation: Step) -> bool:
     operation, (keys,) = equation.operation, equation.inputs
     (out,) = equation.outputs
     shape, count = out.type.shape, prod(operation.shape)
-    counter = rewriter.apply(Iota((count,), 0, uint32 if count < 2**32 else uint64))
-    counter = rewriter.reshape(counter, operation.shape)
+    number = rewriter.apply(Iota((count,), 0, uint32 if count < 2**32 else uint64))
+    counter = rewriter.reshape(number, operation.shape)
     axes = tuple(range(keys.type.ndim)), tuple(range(keys.type.ndim, len(shape)))
     operands = [rewriter.apply(BroadcastInDim(shape, own), v) for own, v in zip(axes, (keys, counter), strict=True)]
     rewriter.apply(Threefry(out.type.dtype), *operands, into=out)

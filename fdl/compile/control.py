@@ -116,7 +116,8 @@ class _Carry:
         pairs = list(zip(self.results, others, strict=True))
         if swaps % 2:
             pairs = [(a, b) if n in self.stays else (b, a) for n, (a, b) in enumerate(pairs)]
-        self.now, self.following = [], []
+        self.now: list[Any] = []
+        self.following: list[Any] = []
         for (first, second), source, type in zip(pairs, initial, self.types, strict=True):
             emitter.copy(source, first, nbytes(type))
             for slots, pointer in ((self.now, first), (self.following, second)):

@@ -1,12 +1,13 @@
 """From a plan to one LLVM function, ``i32 run(ptr table)``.
 
 The table holds pointers: the arena, the scratch memory of kernels, the callback for host calls, a table of constants,
-then the NumPy arrays of inputs and outputs, as objects: the code looks up itself where their elements are (the layout of
-NumPy's array object is part of its C API), since asking Python would take longer than many programs. It returns 0, the
-status of a host call that failed, or `UNUSABLE` if an input is not laid out as it has to be.
+then the NumPy arrays of inputs and outputs, as objects: the code looks up itself where their elements are (the layout
+of NumPy's array object is part of its C API), since asking Python would take longer than many programs. It returns 0,
+the status of a host call that failed, or `UNUSABLE` if an input is not laid out as it has to be.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class Emission:
         self._functions: dict[str, Any] = {}
         self.build = Build(self.module, target, new_function(self.module, ENTRY, [POINTER], I32, exported=True))
         self.table = self.build.argument(0)
-        self.arena, self.scratch, self.callback, self.constant_table = (self.fetch(self.table, n) for n in range(_OBJECTS))
+        self.arena, self.scratch, self.callback, self.constant_table = map(partial(self.fetch, self.table), range(4))
         self._check(overwritten)
 
     def fetch(self, table: Any, number: int) -> Any:
@@ -127,7 +128,13 @@ class PlanEmitter:
     """Emits the steps of one plan."""
 
     def __init__(
-        self, emission: Emission, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any, path: tuple[Any, ...]
+        self,
+        emission: Emission,
+        plan: Plan,
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        arena: Any,
+        path: tuple[Any, ...],
     ) -> None:
         self.emission, self.given, self.path = emission, plan, path
         self.inputs, self.outputs, self.arena = inputs, outputs, arena

@@ -103,7 +103,7 @@ class Schedule:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.steps: list[Nest | Single] = []
-        self.home: dict[Var, int] = {v: -1 for v in program.inputs}
+        self.home: dict[Var, int] = dict.fromkeys(program.inputs, -1)
         self.home.update((v, -1) for v, _ in program.constants)
         self._virtual: dict[Var, Any] = {}
         self._stored_late: dict[Var, Any] = {}
@@ -158,7 +158,7 @@ class Schedule:
         return all(isinstance(a, Literal) or self.is_known(a) for a in equation.inputs)
 
     def is_moved(self, equation: Any) -> bool:
-        """Whether an elementwise result, each of whose users is the only one, ends in a move of elements to other places.
+        """Whether an elementwise result, used once by what is used once, ends in a move of elements to other places.
 
         It is then computed where it is used, since no loop could do both.
         """
@@ -333,9 +333,9 @@ class Schedule:
         extents = common_refinement(nest.extents, shape)
         if extents is None:
             return None
-        if equation.operation.family == "reduce" and nest.reduced is not None:
-            if reduced_loops(equation, extents) != _refined(nest.reduced, nest.extents, extents):
-                return None
+        marks = None if nest.reduced is None else _refined(nest.reduced, nest.extents, extents)
+        if equation.operation.family == "reduce" and marks not in (None, reduced_loops(equation, extents)):
+            return None
         try:
             loads = self.reads(equation, extents)
         except NotAffine:

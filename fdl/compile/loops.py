@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fdl.compile.affine import Affine, flatten, row_major
-from fdl.compile.body import Body, Choose, Index, Instruction, Load
+from fdl.compile.body import Apply, Body, Choose, Index, Instruction, Load
 from fdl.compile.fuse import Nest
 from fdl.compile.lowering import REDUCTIONS
 from fdl.core.program import Var
@@ -51,6 +51,10 @@ class Loops:
         """What is loaded."""
         return [i for i in self.instructions if isinstance(i, Load)]
 
+    def results(self) -> "list[Store | Reduce]":
+        """What leaves the nest."""
+        return [*self.stores, *self.reductions]
+
     def collapsed(self) -> "Loops":
         """With neighbouring loops merged where every index runs through them as through one."""
         return _collapsed(self)
@@ -60,7 +64,7 @@ class Loops:
         parts: list[Any] = [self.extents, self.reduced]
         for i in self.instructions:
             parts.append(("load", number(i.var), i.var.type.dtype, i.flat, i.guards) if isinstance(i, Load) else i)
-        for s in (*self.stores, *self.reductions):
+        for s in self.results():
             parts.append((number(s.var), s.var.type.dtype, s.flat, s.number, getattr(s, "kind", "")))
         return repr(parts)
 
@@ -99,7 +103,7 @@ def make_loops(nest: Nest, body: Body, needed: Callable[[Var], bool]) -> Loops:
 
 def _live(loops: Loops) -> Loops:
     """Without the instructions that nothing needs."""
-    needed = {s.number for s in (*loops.stores, *loops.reductions)}
+    needed = {s.number for s in loops.results()}
     for number in range(len(loops.instructions) - 1, -1, -1):
         if number in needed:
             needed.update(operands_of(loops.instructions[number]))
@@ -117,20 +121,20 @@ def operands_of(instruction: Instruction) -> Sequence[int]:
     """Numbers of the instructions that an instruction needs."""
     if isinstance(instruction, Choose):
         return (instruction.inside, instruction.outside)
-    return getattr(instruction, "operands", ())
+    return instruction.operands if isinstance(instruction, Apply) else ()
 
 
 def _renumbered(instruction: Instruction, order: dict[int, int]) -> Instruction:
     if isinstance(instruction, Choose):
         return replace(instruction, inside=order[instruction.inside], outside=order[instruction.outside])
-    if hasattr(instruction, "operands"):
+    if isinstance(instruction, Apply):
         return replace(instruction, operands=tuple(order[o] for o in instruction.operands))
     return instruction
 
 
 def _collapsed(loops: Loops) -> Loops:
     affines = [a for i in loops.instructions for a in _affines(i)]
-    affines += [s.flat for s in (*loops.stores, *loops.reductions)]
+    affines += [s.flat for s in loops.results()]
     extents, reduced, kept = list(loops.extents), list(loops.reduced), list(range(len(loops.extents)))
     for j in range(len(extents) - 2, -1, -1):
         inner, extent = kept[j + 1], extents[j + 1]

@@ -107,7 +107,7 @@ class Executable:
         if status == 0:
             return outputs
         if status == UNUSABLE:
-            return self.run([np.require(a, requirements="CAW") if a.ndim else a.copy() for a in arrays])
+            return self.run([np.require(a, requirements=["C", "A", "W"]) if a.ndim else a.copy() for a in arrays])
         error = self._raised.error
         del self._raised.error
         raise error
@@ -176,5 +176,5 @@ def _view(address: int, shape: tuple[int, ...], dtype: np.dtype, steps: tuple[in
     size = dtype.itemsize
     low = sum(s * (n - 1) for s, n in zip(steps, shape, strict=True) if s < 0) * size
     high = sum(s * (n - 1) for s, n in zip(steps, shape, strict=True) if s > 0) * size + size
-    memory = (ctypes.c_char * (high - low)).from_address(address + low)
+    memory: Any = (ctypes.c_char * (high - low)).from_address(address + low)
     return np.ndarray(shape, dtype, memory, -low, tuple(s * size for s in steps))

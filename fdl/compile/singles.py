@@ -28,7 +28,8 @@ def emit_product(emitter: Any, step: SingleStep) -> bool:
     """A batched matrix product in canonical form."""
     operation, (x, y) = step.equation.operation, step.views
     dtype = step.outputs[0].type.dtype
-    if (operation.contracting, operation.batch_axes) != PRODUCT or not contract.supports(dtype) or x.type.dtype != dtype:
+    is_canonical = (operation.contracting, operation.batch_axes) == PRODUCT
+    if not is_canonical or not contract.supports(dtype) or x.type.dtype != dtype:
         return False
     (batch, m, k), n = x.type.shape, y.type.shape[2]
     c = strides((batch, m, n))
@@ -43,7 +44,8 @@ def emit_product(emitter: Any, step: SingleStep) -> bool:
 def emit_convolution(emitter: Any, step: SingleStep) -> bool:
     """A convolution with features last."""
     operation, (x, w), (out,) = step.equation.operation, step.views, step.outputs
-    if operation.numbers != features_last(x.type.ndim) or not conv.supports(out.type.dtype) or x.type.dtype != out.type.dtype:
+    is_canonical = operation.numbers == features_last(x.type.ndim)
+    if not is_canonical or not conv.supports(out.type.dtype) or x.type.dtype != out.type.dtype:
         return False
     (batch, *spatial, features), (*window, _, out_features) = x.type.shape, w.type.shape
     spec = conv.Convolution(
@@ -69,8 +71,8 @@ def emit_window(emitter: Any, step: SingleStep) -> bool:
         return False
     moving = [
         a
-        for a, (n, padding, base) in enumerate(zip(operation.window, operation.padding, operation.base_dilation, strict=True))
-        if n > 1 or operation.strides[a] > 1 or padding != (0, 0) or base > 1
+        for a, n in enumerate(operation.window)
+        if (n, operation.strides[a], operation.padding[a], operation.base_dilation[a]) != (1, 1, (0, 0), 1)
     ]
     first, last = (moving[0], moving[-1] + 1) if moving else (0, 0)
     places = out.type.shape if operation.name != "select_and_scatter_add" else views[1].type.shape

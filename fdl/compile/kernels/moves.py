@@ -64,7 +64,8 @@ def copy_window(
 
     read, written = Var(TensorType((), dtype)), Var(TensorType((), dtype))
     to = affine(target[1])
-    instructions: list[Any] = [Constant(source, dtype) if isinstance(source, bytes) else Load(read, affine(source[1]), ())]
+    given = Constant(source, dtype) if isinstance(source, bytes) else Load(read, affine(source[1]), ())
+    instructions: list[Any] = [given]
     if kind != "set":
         instructions += [Load(written, to, ()), Apply(_COMBINE[kind], (1, 0), dtype)]
     stores = (Store(written, to, len(instructions) - 1),)
@@ -88,7 +89,8 @@ def emit_concatenate(emitter: Any, step: Any) -> bool:
         for (shape, source_steps, first), source in zip(key, sources, strict=True):
             copy_window(build, shape, dtype, (source, source_steps), (build.at(target, first, carrier(dtype)), steps))
 
-    emitter.build.call_function(shared_function(emitter.emission, "concatenate", (key, dtype, steps), len(pointers), fill), pointers)
+    function = shared_function(emitter.emission, "concatenate", (key, dtype, steps), len(pointers), fill)
+    emitter.build.call_function(function, pointers)
     return True
 
 
@@ -111,7 +113,8 @@ def emit_pad(emitter: Any, step: Any) -> bool:
         zero = (0,) * len(steps)
         copy_window(build, out.type.shape, dtype, (padding, zero), (y, steps))
         register = carrier(dtype)
-        copy_window(build, sizes, dtype, (build.at(source, first, register), x.strides), (build.at(y, target, register), wide))
+        read, written = build.at(source, first, register), build.at(y, target, register)
+        copy_window(build, sizes, dtype, (read, x.strides), (written, wide))
 
     key = (operation, x.type, x.strides)
     pointers = [emitter.pointer(out), emitter.first(x), emitter.first(filler)]
@@ -245,8 +248,10 @@ def emit_gather(emitter: Any, step: Any) -> bool:
     kept = [a for a in range(x.type.ndim) if a not in dropped]
     sizes, x_steps = [windows.sizes[a] for a in kept], [x.strides[a] for a in kept]
     target_steps = [steps[o] for o in offsets]
-    value = default_fill(dtype) if operation.fill_value is None and operation.mode == "fill" and dtype.names is None else operation.fill_value
-    filler = np.zeros((), dtype).tobytes() if value is None else np.asarray(value).astype(dtype).tobytes()
+    value = operation.fill_value
+    if value is None:
+        value = 0 if dtype.names or operation.mode != "fill" else default_fill(dtype)
+    filler = np.zeros((), dtype).tobytes() if dtype.names else np.asarray(value).astype(dtype).tobytes()
 
     def fill(build: Build, y: Any, source: Any, index: Any) -> None:
         places = _Places(build, windows, indices, index, operation.mode)

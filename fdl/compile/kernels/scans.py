@@ -1,6 +1,6 @@
 """Loops along one axis that carry a result: cumulative sums and their kin, and the place of an extreme element."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ from fdl.compile.build import Build
 from fdl.compile.kernels.moves import shared_function
 from fdl.compile.lowering import neutral
 from fdl.compile.values import Value, is_float
-from fdl.core.program import Var
 from fdl.dtypes import int64
 from fdl.ops.precision import accumulator
 
@@ -96,15 +95,14 @@ def _lines(
         whole = shape[last] // full * full
         pieces = [p for p in ((0, whole, full), (whole, shape[last], 1)) if p[0] < p[1]]
     for first, stop, lanes in pieces:
-        with _Loops(build, [shape[a] for a in outer]) as counters:
-            with build.loop(first, stop, lanes) as i:
-                offsets = []
-                for own in steps:
-                    total = build.index(0)
-                    for counter, a in zip(counters, outer, strict=True):
-                        total = total + counter * own[a]
-                    offsets.append(total + i * own[last] if vector else total)
-                yield (*offsets, lanes)
+        with _Loops(build, [shape[a] for a in outer]) as counters, build.loop(first, stop, lanes) as i:
+            offsets = []
+            for own in steps:
+                total = build.index(0)
+                for counter, a in zip(counters, outer, strict=True):
+                    total = total + counter * own[a]
+                offsets.append(total + i * own[last] if vector else total)
+            yield (*offsets, lanes)
 
 
 class _Loops:
