@@ -49,7 +49,7 @@ def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) 
 
 
 def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
-    """Inverse of :func:`rfft`; n is the number of real results, by default twice the number of frequencies minus two."""
+    """Inverse of :func:`rfft`; n is the number of real results, by default twice (frequencies minus one)."""
     return _transform("irfft", a, None if n is None else (n,), (axis,), norm)
 
 

@@ -30,7 +30,9 @@ def cholesky(x: Any, *, symmetrize_input: bool = True) -> Array:
     return ops.cholesky(_symmetric(as_array(x, "x"), symmetrize_input))
 
 
-def eigh(x: Any, *, lower: bool = True, symmetrize_input: bool = True, sort_eigenvalues: bool = True) -> tuple[Array, Array]:
+def eigh(
+    x: Any, *, lower: bool = True, symmetrize_input: bool = True, sort_eigenvalues: bool = True
+) -> tuple[Array, Array]:
     """Eigenvectors and eigenvalues of Hermitian matrices.
 
     Args:

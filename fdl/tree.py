@@ -4,8 +4,10 @@ Tuples, lists, dicts (by sorted keys), named tuples, OrderedDicts, defaultdicts,
 nodes; None is a node without children; everything else is a leaf.
 """
 
+import builtins
 import copyreg
 import functools
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeVar
@@ -136,7 +138,9 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None) ->
     {'w': 11, 'b': 22}
     """
     found, treedef = flatten(tree, is_leaf)
-    columns = [_flatten_up_to(treedef, tree, other, f"tree.map: argument {i}", is_leaf) for i, other in enumerate(rest, 2)]
+    columns = [
+        _flatten_up_to(treedef, tree, other, f"tree.map: argument {i}", is_leaf) for i, other in enumerate(rest, 2)
+    ]
     return treedef.unflatten([f(*row) for row in zip(found, *columns, strict=True)])
 
 
@@ -177,10 +181,7 @@ def reduce_associative(
 
 def all(tree: Any, *, is_leaf: IsLeaf = None) -> bool:
     """Whether every leaf is true."""
-    for leaf in leaves(tree, is_leaf):
-        if not leaf:
-            return False
-    return True
+    return builtins.all(leaves(tree, is_leaf))
 
 
 def leaves_with_path(tree: Any, is_leaf: IsLeaf = None) -> list[tuple[KeyPath, Any]]:
@@ -206,7 +207,8 @@ def map_with_path(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf 
     """
     found, treedef = flatten_with_path(tree, is_leaf)
     columns = [
-        _flatten_up_to(treedef, tree, other, f"tree.map_with_path: argument {i}", is_leaf) for i, other in enumerate(rest, 2)
+        _flatten_up_to(treedef, tree, other, f"tree.map_with_path: argument {i}", is_leaf)
+        for i, other in enumerate(rest, 2)
     ]
     return treedef.unflatten([f(path, leaf, *row) for (path, leaf), *row in zip(found, *columns, strict=True)])
 
@@ -367,7 +369,9 @@ def register_dataclass(
     """
     if data_fields is None or meta_fields is None:
         if not is_dataclass(nodetype):
-            raise TreeError(f"register_dataclass needs data_fields and meta_fields for {nodetype.__name__}, no dataclass")
+            raise TreeError(
+                f"register_dataclass needs data_fields and meta_fields for {nodetype.__name__}, no dataclass"
+            )
         kept = [f for f in fields(nodetype) if f.init and f.name not in drop_fields]
         data_fields = [f.name for f in kept if not f.metadata.get("static", False)]
         meta_fields = [f.name for f in kept if f.metadata.get("static", False)]
@@ -457,7 +461,7 @@ def _named(missing: list[Any], extra: list[Any]) -> list[tuple[str, list[str]]]:
     return [(word, [repr(k) for k in keys]) for word, keys in (("missing", missing), ("unexpected", extra)) if keys]
 
 
-_MAPPINGS = {dict, *(type(d) for d in (optree.typing.OrderedDict(), optree.typing.DefaultDict()))}
+_MAPPINGS = {dict, OrderedDict, defaultdict}
 
 
 def _children(tree: Any) -> dict[Any, tuple[Any, Any]]:
@@ -470,11 +474,11 @@ def _children(tree: Any) -> dict[Any, tuple[Any, Any]]:
 def _describe(treedef: PyTreeDef, tree: Any) -> str:
     if treedef_is_leaf(treedef):
         return f"a leaf {getattr(tree, 'type', None) or type(tree).__name__}"
-    if treedef.type is type(None):
+    if tree is None:
         return "None"
     if treedef.type in _MAPPINGS:
-        return f"a {treedef.type.__name__} with keys {list(treedef.entries())}"
-    return f"a {treedef.type.__name__} of {treedef.num_children}"
+        return f"a {type(tree).__name__} with keys {list(treedef.entries())}"
+    return f"a {type(tree).__name__} of {treedef.num_children}"
 
 
 _registrations: dict[type, tuple[Any, Any, Any]] = {}
@@ -485,13 +489,15 @@ def _travels(cls: type) -> bool:
     return cls.__module__ == "__main__" or "<locals>" in cls.__qualname__
 
 
-def _custom_types(treedef: PyTreeDef) -> set[type]:
+def _custom_types(treedef: PyTreeDef) -> set[Any]:
     found = {treedef.type} if treedef.kind == optree.PyTreeKind.CUSTOM else set()
     return found.union(*(_custom_types(child) for child in treedef.children()))
 
 
 def _reduce_treedef(treedef: PyTreeDef) -> tuple[Any, ...]:
-    travelling = [(cls, *_registrations[cls]) for cls in _custom_types(treedef) if _travels(cls) and cls in _registrations]
+    travelling = [
+        (cls, *_registrations[cls]) for cls in _custom_types(treedef) if _travels(cls) and cls in _registrations
+    ]
     return _restore_treedef, (travelling, treedef.__getstate__())
 
 
@@ -499,14 +505,19 @@ def _restore_treedef(travelling: list[tuple[Any, ...]], state: Any) -> PyTreeDef
     for cls, flatten_func, unflatten_func, flatten_with_keys in travelling:
         if cls not in _registrations:
             register_pytree_node(cls, flatten_func, unflatten_func, flatten_with_keys)
-    treedef = PyTreeDef.__new__(PyTreeDef)
+    treedef: Any = PyTreeDef.__new__(PyTreeDef)
     treedef.__setstate__(state)
     return treedef
+
+
+def _partial(function: Any, children: Any) -> Partial:
+    args, keywords = children
+    return Partial(function, *args, **keywords)
 
 
 copyreg.pickle(PyTreeDef, _reduce_treedef)
 register_pytree_with_keys(
     Partial,
     lambda p: (((GetAttrKey("args"), p.args), (GetAttrKey("keywords"), p.keywords)), p.func),
-    lambda function, children: (lambda args, keywords: Partial(function, *args, **keywords))(*children),
+    _partial,
 )

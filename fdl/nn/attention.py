@@ -86,13 +86,15 @@ def _check(query: Array, key: Array, value: Array, mask: Any) -> None:
     fits = key.shape == value.shape and query.shape[0] == key.shape[0] and query.shape[3] == key.shape[3]
     if not fits or query.ndim != 4 or key.shape[2] == 0 or query.shape[2] % key.shape[2]:
         raise ShapeError(
-            "dot_product_attention needs query [batch, queries, heads, size] and key and value [batch, keys, groups, size] "
+            "dot_product_attention needs query [batch, queries, heads, size], key, value [batch, keys, groups, size] "
             f"with heads a multiple of groups; got {query.type}, {key.type}, {value.type}"
         )
     if not query.dtype == key.dtype == value.dtype:
         raise DtypeError(f"dot_product_attention needs one dtype, got {query.type}, {key.type}, {value.type}")
     if mask is not None and fnp.asarray(mask).dtype != dtypes.bool_:
-        raise DtypeError(f"the mask of dot_product_attention is boolean, got {fnp.asarray(mask).type}; use bias for numbers")
+        raise DtypeError(
+            f"the mask of dot_product_attention is boolean, got {fnp.asarray(mask).type}; use bias for numbers"
+        )
 
 
 def _visible(

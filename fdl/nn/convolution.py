@@ -68,7 +68,9 @@ def conv(
     x = fnp.asarray(x)
     rank = params["w"].ndim - 2
     if x.ndim != rank + 2:
-        raise ShapeError(f"conv with w {params['w'].type} needs images [batch, {rank} axes of space, channels], got {x.type}")
+        raise ShapeError(
+            f"conv with w {params['w'].type} needs images [batch, {rank} axes of space, channels], got {x.type}"
+        )
     y = lax.conv_general_dilated(
         x,
         params["w"],
@@ -81,7 +83,9 @@ def conv(
     return shifted(params, y)
 
 
-def conv_transpose(params: Params, x: Any, *, strides: Extents = 1, padding: Padding = "SAME", dilation: Extents = 1) -> Array:
+def conv_transpose(
+    params: Params, x: Any, *, strides: Extents = 1, padding: Padding = "SAME", dilation: Extents = 1
+) -> Array:
     """Convolution with a stride in the input: the shape goes the other way than in :func:`conv`.
 
     Args:

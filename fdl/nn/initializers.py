@@ -113,7 +113,9 @@ def _complex_draw(distribution: str, key: Any, shape: tuple[int, ...], dtype: np
 
 def _fans(shape: tuple[int, ...], in_axis: Axes, out_axis: Axes, batch_axis: Axes) -> tuple[float, float]:
     if in_axis == -2 and len(shape) < 2:
-        raise ShapeError(f"the numbers of inputs and outputs of shape {shape} are unclear; give it two axes, or in_axis")
+        raise ShapeError(
+            f"the numbers of inputs and outputs of shape {shape} are unclear; give it two axes, or in_axis"
+        )
 
     def size(axes: Axes) -> int:
         return math.prod(shape[a] for a in ([axes] if isinstance(axes, int) else axes))
@@ -187,7 +189,9 @@ def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None)
 
     def draw(key: Any, shape: tuple[int, ...], dtype: np.dtype) -> Array:
         if len(shape) not in (3, 4, 5) or shape[-1] < shape[-2]:
-            raise ShapeError(f"delta_orthogonal needs a shape (*window, inputs, outputs), outputs >= inputs, got {shape}")
+            raise ShapeError(
+                f"delta_orthogonal needs a shape (*window, inputs, outputs), outputs >= inputs, got {shape}"
+            )
         middle = orthogonal(scale, column_axis)(key, shape[-2:], dtype)
         config = [((n - 1) // 2, n - 1 - (n - 1) // 2) for n in shape[:-2]] + [(0, 0), (0, 0)]
         return fnp.pad(middle.reshape((1,) * (len(shape) - 2) + shape[-2:]), config)

@@ -2,8 +2,8 @@
 
 Every layer ``name`` with parameters comes with ``init_name(key, ...)``, which makes them: a dict in which ``w``
 multiplies and ``b`` is added. The layer takes the parameters first, then the input, then its settings by keyword. The
-channels (features) are the last axis of the input; all axes before those that a layer works on are batch axes. Parameters are
-float32 unless ``dtype`` says otherwise.
+channels (features) are the last axis of the input; all axes before those that a layer works on are batch axes.
+Parameters are float32 unless ``dtype`` says otherwise.
 
 >>> from fdl import nn, random
 >>> import fdl.numpy as fnp
@@ -31,7 +31,13 @@ Params = dict[str, Any]
 
 
 def weights(
-    key: Any, shape: Sequence[int], outputs: Sequence[int], bias: bool, w_init: Initializer, b_init: Initializer, dtype: Any
+    key: Any,
+    shape: Sequence[int],
+    outputs: Sequence[int],
+    bias: bool,
+    w_init: Initializer,
+    b_init: Initializer,
+    dtype: Any,
 ) -> Params:
     """Parameters w of one shape and, if `bias`, b of another."""
     first, second = random.split(key)
@@ -229,7 +235,9 @@ def init_multi_head_attention(
         raise ShapeError(f"multi_head_attention: {heads} heads do not divide the size {size}")
     names = ("query", "key", "value", "out")
     keys = random.split(key, len(names))
-    return {n: init_dense(k, size, size, bias=bias, w_init=w_init, dtype=dtype) for n, k in zip(names, keys, strict=True)}
+    return {
+        n: init_dense(k, size, size, bias=bias, w_init=w_init, dtype=dtype) for n, k in zip(names, keys, strict=True)
+    }
 
 
 def multi_head_attention(params: Params, x: Any, context: Any = None, *, heads: int, **settings: Any) -> Array:

@@ -127,7 +127,7 @@ def cosine_similarity(predictions: Any, targets: Any, epsilon: float = 0.0, axis
 
 
 def smooth_labels(labels: Any, alpha: float) -> Array:
-    """Mix distributions [..., classes] with the uniform one, which gets weight `alpha`. Source: Szegedy et al. (2016)."""
+    """Mix distributions [..., classes] with the uniform one, of weight `alpha`. Source: Szegedy et al. (2016)."""
     labels = fnp.asarray(labels)
     return (1.0 - alpha) * labels + alpha / labels.shape[-1]
 

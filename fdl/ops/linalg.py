@@ -109,7 +109,7 @@ class Qr(MatrixPrimitive):
         k = m if self.full_matrices else min(m, n)
         return a.with_shape((*batch, m, k)), a.with_shape((*batch, k, n))
 
-    def reference(self, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(np.linalg.qr(a, mode="complete" if self.full_matrices else "reduced"))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -144,7 +144,7 @@ class Eigh(MatrixPrimitive):
         check_matrix("eigh", a, square=True)
         return TensorType(a.shape[:-1], real_dtype(a.dtype)), a
 
-    def reference(self, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(np.linalg.eigh(a))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -182,7 +182,7 @@ class Svd(MatrixPrimitive):
         return a.with_shape((*batch, m, rows)), s, a.with_shape((*batch, columns, n))
 
     def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
-        found = np.linalg.svd(a, self.full_matrices, self.compute_uv)
+        found: Any = np.linalg.svd(a, self.full_matrices, compute_uv=self.compute_uv)  # type: ignore[call-overload]
         return tuple(found) if self.compute_uv else (found,)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -227,7 +227,9 @@ class Eig(MatrixPrimitive):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         if self.vectors:
-            raise DifferentiationError("eig: eigenvectors have no derivative rule; use eigvals, or eigh if a is Hermitian")
+            raise DifferentiationError(
+                "eig: eigenvectors have no derivative rule; use eigvals, or eigh if a is Hermitian"
+            )
         w, v = Eig(True)(*primals)
         return (w,), (diagonal(Solve()(v, matmul(convert(tangents[0], v.type.dtype), v))),)
 
@@ -270,7 +272,9 @@ def _singular_vectors(u: Any, s: Any, vh: Any, da: Any, inner: Any) -> tuple[Any
     factor, columns, rows = (convert(x, dtype) for x in (factor, columns, rows))
     by_u, by_v = mul(inner, columns), mul(rows, inner)
     skew = masked(sub(inner, adjoint(inner)), np.eye(k, dtype=bool))
-    skew = div(mul(skew, full_like(skew, 0.5)), select(eq(columns, full_like(columns, 0)), full_like(columns, 1), columns))
+    skew = div(
+        mul(skew, full_like(skew, 0.5)), select(eq(columns, full_like(columns, 0)), full_like(columns, 1), columns)
+    )
     du = matmul(u, add(mul(factor, add(by_u, adjoint(by_u))), skew))
     v = adjoint(vh)
     dv = matmul(v, mul(factor, add(by_v, adjoint(by_v))))

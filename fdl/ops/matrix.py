@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fdl import dtypes
-from fdl.core.primitive import Linear, Primitive
+from fdl.core.primitive import Primitive
 from fdl.core.trace import lift
 from fdl.core.types import TensorType
 from fdl.errors import DtypeError, ShapeError
@@ -66,12 +66,12 @@ def masked(x: Any, mask: np.ndarray) -> Any:
 
 def lower_part(x: Any, below: int = 0) -> Any:
     """The lower triangle, from `below` diagonals below the main one."""
-    return masked(x, np.tri(*x.type.shape[-2:], -below, dtype=bool))
+    return masked(x, np.tri(x.type.shape[-2], x.type.shape[-1], -below, dtype=bool))
 
 
 def upper_part(x: Any) -> Any:
     """The upper triangle with the diagonal."""
-    return masked(x, ~np.tri(*x.type.shape[-2:], -1, dtype=bool))
+    return masked(x, ~np.tri(x.type.shape[-2], x.type.shape[-1], -1, dtype=bool))
 
 
 def diagonal(x: Any) -> Any:
@@ -157,14 +157,20 @@ class TriangularSolve(MatrixPrimitive):
         trans = (2 if self.conjugate_a else 1) if self.transpose_a else 0
         trsm = get_blas_funcs("trsm", (a, b))
         side, lower, unit = not self.left_side, self.lower, self.unit_diagonal
-        return each(lambda a, b: trsm(1.0, a, b, side=side, lower=lower, trans_a=trans, diag=unit), a, b).astype(b.dtype)
+        return each(lambda a, b: trsm(1.0, a, b, side=side, lower=lower, trans_a=trans, diag=unit), a, b).astype(
+            b.dtype
+        )
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a, b), (da, db) = primals, tangents
         out = self(a, b)
         if da is None:
             return out, self(a, db)
-        da = lower_part(da, int(self.unit_diagonal)) if self.lower else swap(lower_part(swap(da), int(self.unit_diagonal)))
+        da = (
+            lower_part(da, int(self.unit_diagonal))
+            if self.lower
+            else swap(lower_part(swap(da), int(self.unit_diagonal)))
+        )
         da = swap(da) if self.transpose_a else da
         da = conj(da) if self.conjugate_a and da.type.dtype.kind == "c" else da
         change = matmul(da, out) if self.left_side else matmul(out, da)

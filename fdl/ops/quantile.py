@@ -147,16 +147,19 @@ class NormalQuantile(Unary):
         yield NormalQuantile(), rng.uniform(-1, 1, (3, 40)).astype(np.float32)
 
 
-MIDDLE = np.array(
-    [2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 2.1858087e-04, -1.25372503e-03, -4.17768164e-03]
-    + [0.246640727, 1.50140941],
-    np.float32,
+#: Coefficients of the polynomials, from the highest power of w down: (middle, tails).
+COEFFICIENTS = (
+    (2.81022636e-08, -2.00214257e-04),
+    (3.43273939e-07, 1.00950558e-04),
+    (-3.5233877e-06, 1.34934322e-03),
+    (-4.39150654e-06, -3.67342844e-03),
+    (2.1858087e-04, 5.73950773e-03),
+    (-1.25372503e-03, -7.6224613e-03),
+    (-4.17768164e-03, 9.43887047e-03),
+    (0.246640727, 1.00167406),
+    (1.50140941, 2.83297682),
 )
-TAILS = np.array(
-    [-2.00214257e-04, 1.00950558e-04, 1.34934322e-03, -3.67342844e-03, 5.73950773e-03, -7.6224613e-03, 9.43887047e-03]
-    + [1.00167406, 2.83297682],
-    np.float32,
-)
+MIDDLE, TAILS = np.array(COEFFICIENTS, np.float32).T
 
 gamma_quantile, normal_quantile, ndtri = GammaQuantile(), NormalQuantile(), Ndtri()
 poisson_quantile, binomial_quantile = PoissonQuantile(), BinomialQuantile()

@@ -194,7 +194,9 @@ def _draw_keys(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def _check_keys(operation: Primitive, keys: TensorType) -> None:
     if keys.dtype != dtypes.key:
-        raise DtypeError(f"{operation.name} needs random keys, got {keys}; make them with fdl.random.key or wrap_key_data")
+        raise DtypeError(
+            f"{operation.name} needs random keys, got {keys}; make them with fdl.random.key or wrap_key_data"
+        )
 
 
 def random_bits(keys: Any, width: int, shape: Sequence[int]) -> Any:

@@ -164,7 +164,9 @@ def multi_transform(
     def init(params: Tree) -> MultiTransformState:
         return MultiTransformState({label: t.init(params) for label, t in inners.items()})
 
-    def update(updates: Tree, state: MultiTransformState, params: Tree | None = None) -> tuple[Tree, MultiTransformState]:
+    def update(
+        updates: Tree, state: MultiTransformState, params: Tree | None = None
+    ) -> tuple[Tree, MultiTransformState]:
         states = {}
         for label, transformation in inners.items():
             updates, states[label] = transformation.update(updates, state.inner_states[label], params)

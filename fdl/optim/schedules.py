@@ -226,7 +226,7 @@ def cosine_onecycle_schedule(
 
 
 def sgdr_schedule(cosine_kwargs: Sequence[dict[str, Any]]) -> Schedule:
-    """Cosine decays with warm restarts: the arguments of :func:`warmup_cosine_decay_schedule` for each. Source: SGDR."""
+    """Cosine decays with warm restarts, each a :func:`warmup_cosine_decay_schedule`. Source: "SGDR" (2017)."""
     cycles = list(cosine_kwargs)
     ends = [sum(c["decay_steps"] for c in cycles[: i + 1]) for i in range(len(cycles))]
     return join_schedules([warmup_cosine_decay_schedule(**c) for c in cycles], ends[:-1])

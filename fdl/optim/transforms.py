@@ -96,7 +96,9 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
     def init(params: Tree) -> ScaleByScheduleState:
         return ScaleByScheduleState(_zero())
 
-    def update(updates: Tree, state: ScaleByScheduleState, params: Tree | None = None) -> tuple[Tree, ScaleByScheduleState]:
+    def update(
+        updates: Tree, state: ScaleByScheduleState, params: Tree | None = None
+    ) -> tuple[Tree, ScaleByScheduleState]:
         size = fnp.asarray(step_size_fn(state.count))
         return tree.map(lambda g: size.astype(g.dtype) * g, updates), ScaleByScheduleState(increment(state.count))
 
@@ -140,7 +142,13 @@ def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> Gradi
 
 
 def scale_by_adam(
-    b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, eps_root: Any = 0.0, mu_dtype: Any = None, *, nesterov: bool = False
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    eps_root: Any = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = False,
 ) -> GradientTransformation:
     """Divide the mean of the gradients by the root of the mean of their squares. Source: Kingma, Ba, "Adam" (2015).
 
@@ -173,7 +181,9 @@ def scale_by_amsgrad(
     def init(params: Tree) -> ScaleByAmsgradState:
         return ScaleByAmsgradState(_zero(), zeros(params, mu_dtype), zeros(params), zeros(params))
 
-    def update(updates: Tree, state: ScaleByAmsgradState, params: Tree | None = None) -> tuple[Tree, ScaleByAmsgradState]:
+    def update(
+        updates: Tree, state: ScaleByAmsgradState, params: Tree | None = None
+    ) -> tuple[Tree, ScaleByAmsgradState]:
         mu, nu, count = _moment(updates, state.mu, b1), _second(updates, state.nu, b2), increment(state.count)
         largest = tree.map(fnp.maximum, state.nu_max, _corrected(nu, b2, count))
         made = tree.map(lambda m, v: m / (fnp.sqrt(v + eps_root) + eps), _corrected(mu, b1, count), largest)
@@ -290,7 +300,9 @@ def scale_by_stddev(
     def update(updates: Tree, state: ScaleByAdamState, params: Tree | None = None) -> tuple[Tree, ScaleByAdamState]:
         mu, nu, count = _moment(updates, state.mu, decay), _second(updates, state.nu, decay), increment(state.count)
         mean, square = (_corrected(x, decay, count) if bias_correction else x for x in (mu, nu))
-        made = tree.map(lambda g, m, v: g / _root(fnp.maximum(v - squared(m), 0), eps, eps_in_sqrt), updates, mean, square)
+        made = tree.map(
+            lambda g, m, v: g / _root(fnp.maximum(v - squared(m), 0), eps, eps_in_sqrt), updates, mean, square
+        )
         return made, ScaleByAdamState(count, mu, nu)
 
     return GradientTransformation(init, update, True)
@@ -316,7 +328,9 @@ def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> GradientTransformation
     def init(params: Tree) -> ScaleByAdaDeltaState:
         return ScaleByAdaDeltaState(zeros(params), zeros(params))
 
-    def update(updates: Tree, state: ScaleByAdaDeltaState, params: Tree | None = None) -> tuple[Tree, ScaleByAdaDeltaState]:
+    def update(
+        updates: Tree, state: ScaleByAdaDeltaState, params: Tree | None = None
+    ) -> tuple[Tree, ScaleByAdaDeltaState]:
         e_g = _second(updates, state.e_g, rho)
         made = tree.map(lambda g, v, x: fnp.sqrt(x + eps) / fnp.sqrt(v + eps) * g, updates, e_g, state.e_x)
         return made, ScaleByAdaDeltaState(e_g, _second(made, state.e_x, rho))
@@ -374,7 +388,9 @@ def add_decayed_weights(
 
 
 def _scheduled_decay(schedule: Schedule) -> GradientTransformation:
-    def update(updates: Tree, state: ScaleByScheduleState, params: Tree | None = None) -> tuple[Tree, ScaleByScheduleState]:
+    def update(
+        updates: Tree, state: ScaleByScheduleState, params: Tree | None = None
+    ) -> tuple[Tree, ScaleByScheduleState]:
         factor = fnp.asarray(schedule(state.count))
         params = needs_params("add_decayed_weights", params)
         made = tree.map(lambda g, p: g + factor.astype(g.dtype) * p, updates, params)

@@ -185,7 +185,9 @@ def multivariate_normal(
     dtype = floating("multivariate_normal", dtype or (common if dtypes.is_inexact(common) else None))
     mean, cov = mean.astype(dtype), cov.astype(dtype)
     if mean.type.ndim < 1 or cov.type.shape[-2:] != mean.type.shape[-1:] * 2:
-        raise ShapeError(f"random.multivariate_normal needs mean [..., n] and cov [..., n, n], got {mean.type}, {cov.type}")
+        raise ShapeError(
+            f"random.multivariate_normal needs mean [..., n] and cov [..., n, n], got {mean.type}, {cov.type}"
+        )
     shape = broadcast_shape("multivariate_normal", shape, mean[..., 0], cov[..., 0, 0])
     noise = normal(key, (*shape, mean.type.shape[-1]), dtype)
     return mean + fnp.matmul(_root(cov, method), noise[..., None])[..., 0]
@@ -258,7 +260,9 @@ def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Shape = (), dtyp
     common = broadcast_shape("double_sided_maxwell", None, loc, scale)
     shape = (*(to_shape(shape) or common), *common)
     first, second = split(typed(key, "double_sided_maxwell")[0])
-    return rademacher(second, shape, floating("double_sided_maxwell", dtype)) * maxwell(first, shape, dtype) * scale + loc
+    return (
+        rademacher(second, shape, floating("double_sided_maxwell", dtype)) * maxwell(first, shape, dtype) * scale + loc
+    )
 
 
 def wald(key: Any, mean: Any, shape: Shape | None = None, dtype: Any = None) -> Array:

@@ -110,7 +110,8 @@ def split(key: Any, num: int | Sequence[int] = 2) -> Array:
         num: how many keys, or the shape of an array of them.
 
     Returns:
-        An array of keys of shape `num`; uint32[num, 2] if the key is in the old form. Key i depends on `key` and i only.
+        An array of keys of shape `num`; uint32[num, 2] if the key is in the old form. Key i depends on `key` and i
+        only.
 
     >>> split(key(0), 3).shape
     (3,)
@@ -150,7 +151,9 @@ def typed(key: Any, name: str, batched: bool = False) -> tuple[Array, bool]:
     """The typed key behind an argument of the function `name`, and whether it came in the old form."""
     if not isinstance(key, Value):
         if isinstance(key, int):
-            raise DtypeError(f"{name} needs a random key, got the number {key!r}; make a key with fdl.random.key({key!r})")
+            raise DtypeError(
+                f"{name} needs a random key, got the number {key!r}; make a key with fdl.random.key({key!r})"
+            )
         key = as_array(key, f"the key of {name}")
     old = key.type.dtype == dtypes.uint32 and key.type.shape[-1:] == (2,)
     if old:

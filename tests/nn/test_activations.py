@@ -50,7 +50,9 @@ def test_values_derivatives_and_jit(name):
     slopes = (np.asarray(f(X + h)) - np.asarray(f(X - h))) / (2 * h)
     np.testing.assert_allclose(fdl.grad(lambda x: f(x).sum())(X), slopes, rtol=1e-6, atol=1e-7)
     assert f(X.astype(np.float32)).dtype == np.float32
-    np.testing.assert_allclose(fdl.jit(f)(X.astype(np.float32)), FORMULAS[name](X), rtol=max(tolerance, 3e-6), atol=2e-3)
+    np.testing.assert_allclose(
+        fdl.jit(f)(X.astype(np.float32)), FORMULAS[name](X), rtol=max(tolerance, 3e-6), atol=2e-3
+    )
 
 
 def test_derivatives_in_the_corners():
@@ -118,4 +120,6 @@ def test_standardize(rng, algorithm):
 def test_one_hot():
     assert nn.one_hot(np.array([2, -1, 5]), 3).tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 0]]
     x = np.array([[0, 1], [2, 0]])
-    np.testing.assert_array_equal(nn.one_hot(x, 3, axis=1, dtype="int8"), np.moveaxis(np.eye(3, dtype=np.int8)[x], -1, 1))
+    np.testing.assert_array_equal(
+        nn.one_hot(x, 3, axis=1, dtype="int8"), np.moveaxis(np.eye(3, dtype=np.int8)[x], -1, 1)
+    )

@@ -48,7 +48,7 @@ def test_complex_weights_have_their_variance(distribution):
 def test_plain_initializers():
     assert np.asarray(initializers.normal(0.5)(KEY, (10_000,))).std() == pytest.approx(0.5, rel=0.03)
     uniform = np.asarray(initializers.uniform(0.5)(KEY, (10_000,)))
-    assert 0 <= uniform.min() and uniform.max() < 0.5
+    assert uniform.min() >= 0 and uniform.max() < 0.5
     truncated = np.asarray(initializers.truncated_normal(0.5, lower=-1.0, upper=3.0)(KEY, (10_000,)))
     assert -0.5 <= truncated.min() < -0.49 and truncated.max() > 1
     assert initializers.constant(3)(KEY, (2,), "int32").tolist() == [3, 3]

@@ -43,12 +43,16 @@ def direct_conv(x, w, stride, low, size):
     )
 
 
-@pytest.mark.parametrize(("stride", "padding", "low", "size"), [(1, "SAME", 1, 7), (2, "VALID", 0, 3), (2, [(1, 1)] * 2, 1, 4)])
+@pytest.mark.parametrize(
+    ("stride", "padding", "low", "size"), [(1, "SAME", 1, 7), (2, "VALID", 0, 3), (2, [(1, 1)] * 2, 1, 4)]
+)
 def test_conv(rng, stride, padding, low, size):
     params = nn.init_conv(KEY, 2, 3, (3, 3), dtype="float64", b_init=nn.initializers.ones)
     x = rng.normal(size=(2, 7, 7, 2))
     found = nn.conv(params, x, strides=stride, padding=padding)
-    np.testing.assert_allclose(found, direct_conv(x, np.asarray(params["w"]), stride, low, size) + 1, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        found, direct_conv(x, np.asarray(params["w"]), stride, low, size) + 1, rtol=1e-9, atol=1e-12
+    )
 
 
 def test_grouped_conv_is_one_conv_per_group(rng):

@@ -14,7 +14,9 @@ def test_cross_entropies_agree_with_the_definition(rng):
     expected = -special.log_softmax(logits, -1)[np.arange(5), labels]
     np.testing.assert_allclose(nn.softmax_cross_entropy_with_integer_labels(logits, labels), expected, rtol=1e-12)
     np.testing.assert_allclose(nn.softmax_cross_entropy(logits, np.eye(4)[labels]), expected, rtol=1e-12)
-    np.testing.assert_allclose(nn.softmax_cross_entropy_with_integer_labels(logits.T, labels, axis=0), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        nn.softmax_cross_entropy_with_integer_labels(logits.T, labels, axis=0), expected, rtol=1e-12
+    )
 
 
 def test_gradient_of_cross_entropy_is_softmax_minus_label(rng):

@@ -187,7 +187,19 @@ def test_every_optimizer_descends():
     def loss(p):
         return sum(fnp.sum((x - y) ** 2) for x, y in zip(tree.leaves(p), tree.leaves(target), strict=True))
 
-    for name in ("sgd", "adam", "adamw", "nadam", "amsgrad", "adamax", "adabelief", "radam", "adagrad", "rmsprop", "lion"):
+    for name in (
+        "sgd",
+        "adam",
+        "adamw",
+        "nadam",
+        "amsgrad",
+        "adamax",
+        "adabelief",
+        "radam",
+        "adagrad",
+        "rmsprop",
+        "lion",
+    ):
         optimizer = getattr(optim, name)(0.05)
         params = tree.map(fnp.zeros_like, target)
         first, state = loss(params).item(), optimizer.init(params)
@@ -225,7 +237,12 @@ def test_elementwise_means_any_part_gives_the_same(problem):
         whole = run(optimizer, fnp.asarray(params), map(fnp.asarray, gradients))
         part = run(optimizer, fnp.asarray(params[2:5]), (fnp.asarray(g[2:5]) for g in gradients))
         np.testing.assert_array_equal(whole[2:5], part, err_msg=name)
-    others = [optim.lamb(RATE), optim.clip_by_global_norm(1.0), optim.masked(optim.adam(RATE), True), optim.centralize()]
+    others = [
+        optim.lamb(RATE),
+        optim.clip_by_global_norm(1.0),
+        optim.masked(optim.adam(RATE), True),
+        optim.centralize(),
+    ]
     assert not any(o.elementwise for o in others)
     assert not optim.chain(optim.adam(RATE), optim.clip_by_global_norm(1.0)).elementwise
 
@@ -262,7 +279,7 @@ def test_masked_and_multi_transform():
     for factor in (1.0, 1.5):
         updates, state = split.update(g, state, params)
         assert updates["w"].tolist() == [-2.0 * factor] * 2 and updates["deep"]["b"].tolist() == [0.0, 0.0]
-    with pytest.raises(ValueError, match="no transformation for the labels.*slow"):
+    with pytest.raises(ValueError, match=r"no transformation for the labels.*slow"):
         optim.multi_transform({"fast": optim.sgd(1.0)}, {"w": "slow", "deep": "fast"}).init(params)
 
 

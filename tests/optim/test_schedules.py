@@ -32,7 +32,9 @@ CASES = [
     (optim.cosine_onecycle_schedule(100, 1.0), {0: 0.04, 30: 1.0, 100: 4e-6}),
     (optim.join_schedules([optim.constant_schedule(1.0), lambda c: c * 1.0], [3]), {2: 1.0, 3: 0.0, 7: 4.0}),
     (
-        optim.sgdr_schedule([{"init_value": 0.0, "peak_value": v, "warmup_steps": 2, "decay_steps": 6} for v in (1.0, 0.5)]),
+        optim.sgdr_schedule(
+            [{"init_value": 0.0, "peak_value": v, "warmup_steps": 2, "decay_steps": 6} for v in (1.0, 0.5)]
+        ),
         {0: 0.0, 2: 1.0, 4: 0.5, 6: 0.0, 8: 0.5, 10: 0.25, 12: 0.0},
     ),
 ]

@@ -75,7 +75,9 @@ def test_complex_normal_has_variance_one():
     assert abs(np.mean(np.abs(drawn) ** 2) - 1) < 0.05 and abs(np.mean(drawn**2)) < 0.05
 
 
-@pytest.mark.parametrize(("low", "high", "dtype"), [(-3, 4, "int32"), (0, 256, "uint8"), (-128, 128, "int8"), (0, 3, "int64")])
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"), [(-3, 4, "int32"), (0, 256, "uint8"), (-128, 128, "int8"), (0, 3, "int64")]
+)
 def test_randint_covers_its_range_evenly(low, high, dtype):
     drawn = np.asarray(random.randint(KEY, (20 * (high - low),), low, high, dtype))
     assert drawn.dtype == dtype

@@ -16,9 +16,11 @@ from fdl.tree import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 Point = namedtuple("Point", "x y")
 trees = st.recursive(
     st.integers() | st.none(),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.tuples(inner, inner)
-    | st.dictionaries(st.text("abc", max_size=2), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text("abc", max_size=2), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -98,7 +100,7 @@ def test_mismatch_names_path_and_difference(first, second, words):
 
 
 def test_unflatten_counts_leaves():
-    with pytest.raises(TreeError, match="got 1 leaves .* with 2"):
+    with pytest.raises(TreeError, match=r"got 1 leaves .* with 2"):
         tree.unflatten(tree.structure((1, 2)), [1])
 
 

@@ -1,0 +1,293 @@
+"""Linear algebra, under the names of ``scipy.linalg``; leading axes are batch axes."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+import fdl.numpy as fnp
+from fdl import dtypes, linalg
+from fdl.errors import ShapeError
+from fdl.ops.matrix import adjoint
+
+Array = Any
+
+
+def _inexact(*args: Any) -> list[Array]:
+    dtype = fnp.result_type(*args)
+    dtype = dtype if fnp.issubdtype(dtype, fnp.inexact) else dtypes.default_dtype(float)
+    return [fnp.asarray(a).astype(dtype) for a in args]
+
+
+def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
+    """Determinants of matrices [..., n, n]."""
+    return fnp.linalg.det(a)
+
+
+def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
+    """Inverses of matrices [..., n, n]."""
+    return fnp.linalg.inv(a)
+
+
+def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Array:
+    """The Cholesky factor of a Hermitian positive definite matrix: l with l l^H = a, or u with u^H u = a.
+
+    Args:
+        a: [..., n, n]; only the triangle of the factor is read.
+        lower: whether to return l.
+        overwrite_a: accepted for compatibility, as is `check_finite`.
+        check_finite: see `overwrite_a`.
+    """
+    (a,) = _inexact(a)
+    return (
+        linalg.cholesky(a, symmetrize_input=False)
+        if lower
+        else adjoint(linalg.cholesky(adjoint(a), symmetrize_input=False))
+    )
+
+
+def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Array, bool]:
+    """A Cholesky factor for :func:`cho_solve`, and whether it is the lower one."""
+    return cholesky(a, lower), lower
+
+
+def cho_solve(c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, check_finite: bool = True) -> Array:
+    """Solve a x = b.
+
+    Args:
+        c_and_lower: from :func:`cho_factor`.
+        b: right-hand sides [..., n, k] or [n].
+    """
+    factor, lower = c_and_lower
+    factor, b = _inexact(factor, b)
+    complex_ = factor.dtype.kind == "c"
+    for adjointed in (not lower, lower):
+        b = linalg.triangular_solve(
+            factor, b, left_side=True, lower=lower, transpose_a=adjointed, conjugate_a=adjointed and complex_
+        )
+    return b
+
+
+def solve_triangular(
+    a: Any,
+    b: Any,
+    trans: int | str = 0,
+    lower: bool = False,
+    unit_diagonal: bool = False,
+    overwrite_b: bool = False,
+    debug: Any = None,
+    check_finite: bool = True,
+) -> Array:
+    """Solve a x = b for a triangular matrix.
+
+    Args:
+        a: [..., n, n]; one triangle is read.
+        b: right-hand sides [..., n, k] or [n].
+        trans: 0 or "N", 1 or "T" for the transpose of a, 2 or "C" for its adjoint.
+        lower: which triangle is read.
+        unit_diagonal: whether to take the diagonal as ones.
+        overwrite_b: accepted for compatibility, as are `debug` and `check_finite`.
+        debug: see `overwrite_b`.
+        check_finite: see `overwrite_b`.
+    """
+    if trans not in (0, 1, 2, "N", "T", "C"):
+        raise ValueError(f"solve_triangular takes trans 0, 1, 2, 'N', 'T' or 'C', got {trans!r}")
+    a, b = _inexact(a, b)
+    return linalg.triangular_solve(
+        a,
+        b,
+        left_side=True,
+        lower=lower,
+        transpose_a=trans not in (0, "N"),
+        conjugate_a=trans in (2, "C"),
+        unit_diagonal=unit_diagonal,
+    )
+
+
+def solve(
+    a: Any,
+    b: Any,
+    lower: bool = False,
+    overwrite_a: bool = False,
+    overwrite_b: bool = False,
+    debug: bool = False,
+    check_finite: bool = True,
+    assume_a: str = "gen",
+) -> Array:
+    """Solve a x = b.
+
+    Args:
+        a: [..., n, n].
+        b: right-hand sides [..., n, k] or [n].
+        lower: which triangle is read, if `assume_a` is "pos".
+        overwrite_a: accepted for compatibility, as are `overwrite_b`, `debug` and `check_finite`.
+        overwrite_b: see `overwrite_a`.
+        debug: see `overwrite_a`.
+        check_finite: see `overwrite_a`.
+        assume_a: "pos" for Hermitian positive definite matrices; "gen", "sym" or "her" otherwise.
+    """
+    if assume_a not in ("gen", "sym", "her", "pos"):
+        raise ValueError(f"solve takes assume_a 'gen', 'sym', 'her' or 'pos', got {assume_a!r}")
+    if assume_a == "pos":
+        return cho_solve(cho_factor(a, lower), b)
+    a, b = _inexact(a, b)
+    return fnp.linalg.solve(a, b)
+
+
+def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Array, ...]:
+    """LU factorization a = p l u.
+
+    Args:
+        a: [..., m, n].
+        permute_l: whether to return (p l, u) instead of (p, l, u).
+        overwrite_a: accepted for compatibility, as is `check_finite`.
+        check_finite: see `overwrite_a`.
+    """
+    (a,) = _inexact(a)
+    factors, _, permutation = linalg.lu(a)
+    m, n = a.shape[-2:]
+    k = min(m, n)
+    lower = fnp.tril(factors[..., :, :k], -1) + fnp.eye(m, k, dtype=a.dtype)
+    upper = fnp.triu(factors[..., :k, :])
+    p = (fnp.arange(m)[:, None] == permutation[..., None, :]).astype(a.dtype)
+    return (fnp.matmul(p, lower), upper) if permute_l else (p, lower, upper)
+
+
+def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Array, Array]:
+    """LU factorization for :func:`lu_solve`: both factors in one matrix, and the row exchanges."""
+    (a,) = _inexact(a)
+    factors, pivots, _ = linalg.lu(a)
+    return factors, pivots
+
+
+def lu_solve(
+    lu_and_piv: tuple[Any, Any], b: Any, trans: int = 0, overwrite_b: bool = False, check_finite: bool = True
+) -> Array:
+    """Solve a x = b, or with the transpose (trans 1) or adjoint (trans 2) of a.
+
+    Args:
+        lu_and_piv: from :func:`lu_factor`.
+        b: right-hand sides [..., n, k] or [n].
+        trans: 0, 1 or 2.
+        overwrite_b: accepted for compatibility, as is `check_finite`.
+        check_finite: see `overwrite_b`.
+    """
+    factors, b = _inexact(lu_and_piv[0], b)
+    permutation = linalg.lu_pivots_to_permutation(lu_and_piv[1], factors.shape[-2])
+    vector = b.ndim == factors.ndim - 1
+    x = b[..., None] if vector else b
+    if x.ndim < 2 or x.shape[-2] != factors.shape[-1]:
+        raise ShapeError(f"lu_solve: factors {factors.type} and right-hand sides {b.type} do not fit")
+    steps = {"left_side": True, "transpose_a": trans > 0, "conjugate_a": trans == 2}
+    order = [(True, True), (False, False)]
+    x = x if trans else fnp.take_along_axis(x, permutation[..., None], -2)
+    for lower, unit in reversed(order) if trans else order:
+        x = linalg.triangular_solve(factors, x, lower=lower, unit_diagonal=unit, **steps)
+    x = fnp.take_along_axis(x, fnp.argsort(permutation, axis=-1)[..., None], -2) if trans else x
+    return x[..., 0] if vector else x
+
+
+def qr(
+    a: Any,
+    overwrite_a: bool = False,
+    lwork: Any = None,
+    mode: str = "full",
+    pivoting: bool = False,
+    check_finite: bool = True,
+) -> Any:
+    """QR factorization.
+
+    Args:
+        a: [..., m, n].
+        overwrite_a: accepted for compatibility, as are `lwork` and `check_finite`.
+        lwork: see `overwrite_a`.
+        mode: "full", "economic", or "r" for r alone.
+        pivoting: not offered.
+        check_finite: see `overwrite_a`.
+    """
+    if pivoting or mode not in ("full", "economic", "r"):
+        raise NotImplementedError(f"qr takes mode 'full', 'economic' or 'r' without pivoting, got {mode!r}, {pivoting}")
+    (a,) = _inexact(a)
+    q, r = linalg.qr(a, full_matrices=mode != "economic")
+    return (r,) if mode == "r" else (q, r)
+
+
+def svd(
+    a: Any,
+    full_matrices: bool = True,
+    compute_uv: bool = True,
+    overwrite_a: bool = False,
+    check_finite: bool = True,
+    lapack_driver: str = "gesdd",
+) -> Any:
+    """Singular value decomposition (u, s, vh), or s alone."""
+    (a,) = _inexact(a)
+    return linalg.svd(a, full_matrices=full_matrices, compute_uv=compute_uv)
+
+
+def eigh(a: Any, b: Any = None, lower: bool = True, eigvals_only: bool = False) -> Any:
+    """Eigenvalues in ascending order, and eigenvectors unless `eigvals_only`, of Hermitian matrices; b must be None."""
+    if b is not None:
+        raise NotImplementedError("eigh: the generalized problem is not offered; reduce it with a Cholesky factor of b")
+    (a,) = _inexact(a)
+    v, w = linalg.eigh(a, lower=lower, symmetrize_input=False)
+    return w if eigvals_only else (w, v)
+
+
+def block_diag(*arrs: Any) -> Array:
+    """A matrix with the given matrices along its diagonal, zeros elsewhere.
+
+    >>> block_diag(fnp.ones((1, 2)), 3.0).tolist()
+    [[1.0, 1.0, 0.0], [0.0, 0.0, 3.0]]
+    """
+    blocks = [fnp.atleast_2d(a) for a in (arrs or (fnp.zeros((1, 0)),))]
+    if any(b.ndim > 2 for b in blocks):
+        raise ShapeError(f"block_diag takes matrices, got {', '.join(str(b.type) for b in blocks)}")
+    dtype = fnp.result_type(*blocks)
+    total, start, rows = sum(b.shape[1] for b in blocks), 0, []
+    for b in blocks:
+        rows.append(fnp.pad(b.astype(dtype), ((0, 0), (start, total - start - b.shape[1]))))
+        start += b.shape[1]
+    return fnp.concatenate(rows, axis=0)
+
+
+def toeplitz(c: Any, r: Any = None) -> Array:
+    """The matrix with first column c and first row r (None is the conjugate of c), constant along diagonals."""
+    c = fnp.ravel(fnp.asarray(c))
+    r = fnp.conj(c) if r is None else fnp.ravel(fnp.asarray(r))
+    values = fnp.concatenate([c[::-1], r[1:]])
+    index = np.arange(c.shape[0] - 1, -1, -1)[:, None] + np.arange(r.shape[0])[None, :]
+    return fnp.take(values, index, axis=0)
+
+
+# Numerators of the Padé approximants of exp, degree 13, and the norm up to which it is accurate in float64.
+_PADE = [math.factorial(26 - k) / (math.factorial(13 - k) * math.factorial(k)) for k in range(14)]
+_THETA = 5.371920351148152
+
+
+def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> Array:
+    """The exponential of matrices [..., n, n].
+
+    Args:
+        A: [..., n, n].
+        upper_triangular: accepted for compatibility.
+        max_squarings: the norm may be up to 2 ** max_squarings times 5.4; beyond, the result is NaN.
+
+    Returns:
+        [..., n, n]. Source: Higham, "The scaling and squaring method for the matrix exponential revisited" (2005).
+    """
+    (a,) = _inexact(A)
+    norm = fnp.max(fnp.sum(fnp.abs(a), axis=-2), axis=-1)
+    squarings = fnp.maximum(fnp.ceil(fnp.log2(fnp.maximum(norm, 1e-30) / _THETA)), 0.0)
+    a = a / fnp.exp2(squarings)[..., None, None].astype(a.dtype)
+    eye = fnp.eye(a.shape[-1], dtype=a.dtype)
+    square = fnp.matmul(a, a)
+    even, odd, power = _PADE[0] * eye, _PADE[1] * eye, eye
+    for k in range(2, 14, 2):
+        power = fnp.matmul(power, square)
+        even, odd = even + _PADE[k] * power, odd + _PADE[k + 1] * power
+    odd = fnp.matmul(a, odd)
+    found = fnp.linalg.solve(even - odd, fnp.broadcast_to(even + odd, a.shape))
+    for i in range(max_squarings):
+        found = fnp.where((squarings > i)[..., None, None], fnp.matmul(found, found), found)
+    return fnp.where((squarings > max_squarings)[..., None, None], fnp.nan, found)

@@ -1,0 +1,229 @@
+"""Krylov methods for linear systems, under the names of ``scipy.sparse.linalg``; vectors may be pytrees.
+
+The solvers run a loop whose length is not known beforehand. Derivatives by the right-hand side are those of the
+solution of the system: they come from another solve.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import fdl.numpy as fnp
+from fdl import lax
+from fdl.api.custom import custom_vjp
+from fdl.api.differentiate import linear_transpose
+from fdl.flatten_util import ravel_pytree
+
+Array = Any
+
+
+def cg(
+    A: Any, b: Any, x0: Any = None, *, tol: float = 1e-5, atol: float = 0.0, maxiter: int | None = None, M: Any = None
+) -> tuple[Any, None]:
+    """Conjugate gradients for A x = b. Source: Hestenes, Stiefel (1952).
+
+    Args:
+        A: a Hermitian positive definite matrix, or the function that multiplies by it.
+        b: right-hand side, a pytree.
+        x0: where to start; None is zero.
+        tol: the residual's norm relative to that of b at which to stop.
+        atol: the residual's norm at which to stop.
+        maxiter: the largest number of steps; None is ten times the number of unknowns.
+        M: preconditioner, an approximate inverse of A.
+
+    Returns:
+        The solution, and None.
+
+    >>> x, _ = cg(fnp.diag(fnp.array([2.0, 4.0])), fnp.ones(2))
+    >>> x.tolist()
+    [0.5, 0.25]
+    """
+    return _solve(_conjugate_gradients, A, b, x0, tol, atol, maxiter, M, symmetric=True)
+
+
+def bicgstab(
+    A: Any, b: Any, x0: Any = None, *, tol: float = 1e-5, atol: float = 0.0, maxiter: int | None = None, M: Any = None
+) -> tuple[Any, None]:
+    """Stabilized biconjugate gradients for any square A; the arguments of :func:`cg`. Source: van der Vorst (1992)."""
+    return _solve(_stabilized, A, b, x0, tol, atol, maxiter, M, symmetric=False)
+
+
+def _solve(
+    method: Callable[..., Array],
+    A: Any,
+    b: Any,
+    x0: Any,
+    tol: float,
+    atol: float,
+    maxiter: int | None,
+    M: Any,
+    symmetric: bool,
+) -> tuple[Any, None]:
+    flat, unravel = ravel_pytree(b)
+    start = fnp.zeros_like(flat) if x0 is None else ravel_pytree(x0)[0].astype(flat.dtype)
+    multiply, precondition = _flat(A, unravel), (lambda v: v) if M is None else _flat(M, unravel)
+    steps = 10 * flat.shape[0] if maxiter is None else maxiter
+
+    def run(multiply: Callable[[Array], Array], b: Array, x: Array) -> Array:
+        goal = fnp.maximum(tol * _norm(b), atol)
+        return method(multiply, precondition, b, x, goal, steps)
+
+    @custom_vjp
+    def solution(b: Array) -> Array:
+        return run(multiply, b, start)
+
+    def forward(b: Array) -> tuple[Array, None]:
+        return solution(b), None
+
+    def backward(_: None, cotangent: Array) -> tuple[Array]:
+        if symmetric:
+            return (fnp.conj(run(multiply, fnp.conj(cotangent), fnp.zeros_like(cotangent))),)
+        transposed = linear_transpose(multiply, cotangent)
+        return (run(lambda v: transposed(v)[0], cotangent, fnp.zeros_like(cotangent)),)
+
+    solution.defvjp(forward, backward)
+    return unravel(solution(flat)), None
+
+
+def _flat(A: Any, unravel: Callable[[Array], Any]) -> Callable[[Array], Array]:
+    """Multiplication by A as a function of vectors."""
+    if callable(A):
+        return lambda v: ravel_pytree(A(unravel(v)))[0]
+    return lambda v: fnp.matmul(A, v)
+
+
+def _dot(x: Array, y: Array) -> Array:
+    return fnp.sum(fnp.conj(x) * y)
+
+
+def _norm(x: Array) -> Array:
+    return fnp.sqrt(fnp.real(_dot(x, x)))
+
+
+def _conjugate_gradients(
+    multiply: Callable[[Array], Array],
+    precondition: Callable[[Array], Array],
+    b: Array,
+    x: Array,
+    goal: Array,
+    steps: int,
+) -> Array:
+    def unfinished(state: Any) -> Array:
+        _, residual, _, _, count = state
+        return (_norm(residual) > goal) & (count < steps)
+
+    def step(state: Any) -> Any:
+        x, residual, direction, energy, count = state
+        image = multiply(direction)
+        size = energy / _dot(direction, image)
+        x, residual = x + size * direction, residual - size * image
+        better = precondition(residual)
+        following = _dot(residual, better)
+        return x, residual, better + following / energy * direction, following, count + 1
+
+    residual = b - multiply(x)
+    better = precondition(residual)
+    return lax.while_loop(unfinished, step, (x, residual, better, _dot(residual, better), fnp.asarray(0)))[0]
+
+
+def _stabilized(
+    multiply: Callable[[Array], Array],
+    precondition: Callable[[Array], Array],
+    b: Array,
+    x: Array,
+    goal: Array,
+    steps: int,
+) -> Array:
+    def unfinished(state: Any) -> Array:
+        return (_norm(state[1]) > goal) & (state[-1] < steps)
+
+    def step(state: Any) -> Any:
+        x, residual, direction, image, rho, alpha, omega, count = state
+        following = _dot(shadow, residual)
+        direction = residual + following / rho * (alpha / omega) * (direction - omega * image)
+        better = precondition(direction)
+        image = multiply(better)
+        alpha = following / _dot(shadow, image)
+        half = residual - alpha * image
+        better_half = precondition(half)
+        other = multiply(better_half)
+        # A half step may already be exact.
+        size = _dot(other, other)
+        omega = fnp.where(size == 0, 1, _dot(other, half) / fnp.where(size == 0, 1, size)).astype(half.dtype)
+        x = x + alpha * better + omega * better_half
+        return x, half - omega * other, direction, image, following, alpha, omega, count + 1
+
+    shadow = b - multiply(x)
+    one, zero = fnp.ones((), b.dtype), fnp.zeros_like(b)
+    return lax.while_loop(unfinished, step, (x, shadow, zero, zero, one, one, one, fnp.asarray(0)))[0]
+
+
+def gmres(
+    A: Any,
+    b: Any,
+    x0: Any = None,
+    *,
+    tol: float = 1e-5,
+    atol: float = 0.0,
+    restart: int = 20,
+    maxiter: int | None = None,
+    M: Any = None,
+    solve_method: str = "batched",
+) -> tuple[Any, None]:
+    """Generalized minimal residuals for any square A. Source: Saad, Schultz (1986).
+
+    Args:
+        A: a matrix, or the function that multiplies by it.
+        b: right-hand side, a pytree.
+        x0: where to start; None is zero.
+        tol: the residual's norm relative to that of b at which to stop.
+        atol: the residual's norm at which to stop.
+        restart: the dimension of the space that is searched before starting again.
+        maxiter: the largest number of restarts; None is ten times the number of unknowns.
+        M: preconditioner, an approximate inverse of A.
+        solve_method: accepted for compatibility.
+
+    Returns:
+        The solution, and None.
+    """
+
+    def method(
+        multiply: Callable[[Array], Array],
+        precondition: Callable[[Array], Array],
+        b: Array,
+        x: Array,
+        goal: Array,
+        steps: int,
+    ) -> Array:
+        size = min(restart, b.shape[0])
+
+        def cycle(state: Any) -> Any:
+            x, residual, count = state
+            basis, images = _arnoldi(multiply, precondition, residual, size)
+            weights = fnp.linalg.lstsq(images, residual)[0]
+            x = x + precondition(fnp.matmul(basis, weights))
+            return x, b - multiply(x), count + 1
+
+        def unfinished(state: Any) -> Array:
+            return (_norm(state[1]) > goal) & (state[2] < steps)
+
+        return lax.while_loop(unfinished, cycle, (x, b - multiply(x), fnp.asarray(0)))[0]
+
+    return _solve(method, A, b, x0, tol, atol, maxiter, M, symmetric=False)
+
+
+def _arnoldi(
+    multiply: Callable[[Array], Array], precondition: Callable[[Array], Array], residual: Array, size: int
+) -> tuple[Array, Array]:
+    """An orthonormal basis of the Krylov space as columns, and what the map makes of it."""
+    columns, images, v = [], [], residual
+    for _ in range(size):
+        for _ in range(2 if columns else 0):
+            basis = fnp.stack(columns, axis=1)
+            v = v - fnp.matmul(basis, fnp.matmul(fnp.conj(basis).T, v))
+        norm = _norm(v)
+        tiny = norm <= 1e-10 * _norm(residual) if columns else norm == 0
+        v = fnp.where(tiny, 0, v / fnp.where(tiny, 1, norm)).astype(residual.dtype)
+        columns.append(v)
+        v = multiply(precondition(v))
+        images.append(v)
+    return fnp.stack(columns, axis=1), fnp.stack(images, axis=1)

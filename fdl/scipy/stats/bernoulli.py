@@ -1,0 +1,26 @@
+"""The distribution of one trial that succeeds with probability p."""
+
+from typing import Any
+
+import fdl.numpy as fnp
+from fdl.scipy import special
+
+Array = Any
+
+
+def logpmf(k: Any, p: Any, loc: Any = 0) -> Array:
+    """The logarithm of the probability of k."""
+    z = fnp.asarray(k) - loc
+    value = special.xlogy(z, p) + special.xlog1py(1 - z, -fnp.asarray(p))
+    return fnp.where((z == 0) | (z == 1), value, -fnp.inf)
+
+
+def pmf(k: Any, p: Any, loc: Any = 0) -> Array:
+    """The probability of k."""
+    return fnp.exp(logpmf(k, p, loc))
+
+
+def cdf(k: Any, p: Any, loc: Any = 0) -> Array:
+    """The probability of k or less."""
+    z = fnp.asarray(k) - loc
+    return fnp.where(z < 0, 0.0, fnp.where(z < 1, 1 - fnp.asarray(p), 1.0))

@@ -1,0 +1,29 @@
+"""The Cauchy distribution around `loc`."""
+
+import math
+from typing import Any
+
+import fdl.numpy as fnp
+
+Array = Any
+
+
+def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """The logarithm of the density."""
+    z = (fnp.asarray(x) - loc) / scale
+    return -math.log(math.pi) - fnp.log(scale) - fnp.log1p(z * z)
+
+
+def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """The density."""
+    return fnp.exp(logpdf(x, loc, scale))
+
+
+def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """The distribution function."""
+    return 0.5 + fnp.arctan((fnp.asarray(x) - loc) / scale) / math.pi
+
+
+def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """The quantile at probability q."""
+    return fnp.tan(math.pi * (fnp.asarray(q) - 0.5)) * scale + loc

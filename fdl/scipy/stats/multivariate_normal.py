@@ -1,0 +1,44 @@
+"""The normal distribution of vectors along the last axis."""
+
+import math
+from typing import Any
+
+import fdl.numpy as fnp
+from fdl import linalg
+from fdl.errors import ShapeError
+
+Array = Any
+
+
+def logpdf(x: Any, mean: Any, cov: Any, allow_singular: None = None) -> Array:
+    """The logarithm of the density.
+
+    Args:
+        x: [..., n].
+        mean: [..., n], or a number.
+        cov: [..., n, n], or a number: the variance of independent elements.
+        allow_singular: must be None.
+    """
+    if allow_singular is not None:
+        raise NotImplementedError("multivariate_normal.logpdf has no allow_singular; leave it out")
+    x, cov = fnp.asarray(x), fnp.asarray(cov)
+    if cov.ndim == 0:
+        x = fnp.atleast_1d(x)
+        cov = cov * fnp.eye(x.shape[-1], dtype=x.dtype)
+    if x.ndim < 1 or cov.shape[-2:] != x.shape[-1:] * 2:
+        raise ShapeError(f"multivariate_normal needs x [..., n] and cov [..., n, n], got {x.type} and {cov.type}")
+    dtype = fnp.result_type(x - mean, cov)
+    factor = linalg.cholesky(cov.astype(dtype))
+    difference = (x - mean).astype(dtype)
+    batch = fnp.broadcast_shapes(difference.shape[:-1], factor.shape[:-2])
+    n = x.shape[-1]
+    factor = fnp.broadcast_to(factor, (*batch, n, n))
+    columns = fnp.broadcast_to(difference, (*batch, n))[..., None]
+    z = linalg.triangular_solve(factor, columns, left_side=True, lower=True)[..., 0]
+    log_root = fnp.sum(fnp.log(fnp.diagonal(factor, axis1=-2, axis2=-1)), axis=-1)
+    return -0.5 * fnp.sum(z * z, axis=-1) - 0.5 * n * math.log(2 * math.pi) - log_root
+
+
+def pdf(x: Any, mean: Any, cov: Any) -> Array:
+    """The density."""
+    return fnp.exp(logpdf(x, mean, cov))

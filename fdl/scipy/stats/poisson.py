@@ -1,0 +1,26 @@
+"""The Poisson distribution with rate mu."""
+
+from typing import Any
+
+import fdl.numpy as fnp
+from fdl.scipy import special
+
+Array = Any
+
+
+def logpmf(k: Any, mu: Any, loc: Any = 0) -> Array:
+    """The logarithm of the probability of k."""
+    z = fnp.asarray(k) - loc
+    value = special.xlogy(z, mu) - special.gammaln(fnp.where(z < 0, 0, z) + 1) - mu
+    return fnp.where((z < 0) | (z != fnp.floor(z)), -fnp.inf, value)
+
+
+def pmf(k: Any, mu: Any, loc: Any = 0) -> Array:
+    """The probability of k."""
+    return fnp.exp(logpmf(k, mu, loc))
+
+
+def cdf(k: Any, mu: Any, loc: Any = 0) -> Array:
+    """The probability of k or less."""
+    z = fnp.floor(fnp.asarray(k) - loc)
+    return fnp.where(z < 0, 0.0, special.gammaincc(fnp.maximum(z, 0) + 1, mu))
