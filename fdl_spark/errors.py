@@ -51,7 +51,8 @@ class UserFunctionError(SparkTrainingError, RuntimeError):
 
 
 class ClusterError(SparkTrainingError, RuntimeError):
-    """The same step failed again and again for want of executors: look at Spark's logs (memory, disk, preemption)."""
+    """Spark cannot do its part: workers do not start (install fdl and fdl_spark where they run), or the same step
+    failed again and again for want of executors (look at Spark's logs for memory, disk, preemption)."""
 
 
 class NonFiniteError(SparkTrainingError, FloatingPointError):

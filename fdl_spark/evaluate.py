@@ -40,7 +40,7 @@ def evaluate(
       ColumnError, MissingColumnError, DataError: the data does not become arrays, or lacks a column.
 
     >>> error = lambda w, batch: abs(w * batch["x"]).mean()
-    >>> evaluate({"error": error}, np.float32(2), {"x": np.arange(5.0)})     # doctest: +SKIP
+    >>> evaluate({"error": error}, np.float32(2), {"x": np.arange(5.0)})
     {'error': 4.0}
     """
     loss, metrics = (None, loss_or_metrics) if isinstance(loss_or_metrics, Mapping) else (loss_or_metrics, {})

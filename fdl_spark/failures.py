@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
-from fdl_spark.errors import DataError, UserFunctionError
+from fdl_spark.errors import ClusterError, DataError, UserFunctionError
 
 TRACEBACK = "Traceback (most recent call last):"
 
@@ -25,6 +25,7 @@ def explained(doing: str) -> Iterator[None]:
     Raises:
       UserFunctionError: the user's function raised; the message carries its traceback.
       DataError: the data cannot be read twice alike.
+      ClusterError: the Python workers do not start.
       Lost: executors, workers or blocks were lost more often than Spark tries again.
     """
     try:
@@ -34,6 +35,8 @@ def explained(doing: str) -> Iterator[None]:
 
 
 def _meaning(text: str, doing: str) -> Exception:
+    if "fdl_spark.daemon's stdout" in text:
+        return ClusterError(f"{doing}: the Python workers do not start; are fdl and fdl_spark installed there?\n{text}")
     if TRACEBACK not in text:
         return Lost(_first_line(text))
     report = text[text.rindex(TRACEBACK) :]

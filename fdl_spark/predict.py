@@ -47,7 +47,16 @@ def predict(
       ColumnError, MissingColumnError: a named column is not numeric or not there, or the batch lacks one.
       DataError: `apply` does not give one row of output per row of the batch.
 
-    >>> predict(apply, run.params, frame, output="probability").show()     # doctest: +SKIP
+    >>> from fdl_spark import session
+    >>> frame = session().createDataFrame([("a", 1.0), ("b", 2.0)], "name string, x double")
+    >>> predict(lambda w, batch: w * batch["x"], np.float32(10), frame, output="y").show()
+    +----+---+----+
+    |name|  x|   y|
+    +----+---+----+
+    |   a|1.0|10.0|
+    |   b|2.0|20.0|
+    +----+---+----+
+    <BLANKLINE>
     """
     if columns is None:
         columns = [field.name for field in frame.schema.fields if is_numeric(field.dataType)]

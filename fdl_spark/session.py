@@ -65,8 +65,7 @@ def session(
     Raises:
       JavaNotFoundError: a new session is needed and there is no Java for it.
 
-    >>> spark = session("local[2]")                                           # doctest: +SKIP
-    >>> spark.range(3).count()                                                # doctest: +SKIP
+    >>> session("local[2]").range(3).count()
     3
     """
     active = SparkSession.getActiveSession()

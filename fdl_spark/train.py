@@ -80,11 +80,12 @@ def train(
       UserFunctionError: a function raised on an executor.
       CheckpointError: the checkpoint is damaged or of another run.
 
-    >>> def loss(params, batch):
-    ...     return ((batch["x"] @ params["w"] - batch["y"]) ** 2).mean()
-    >>> run = train(loss, {"w": w}, frame, optimizer=fdl.optim.adam(1e-3), batch_size=512)     # doctest: +SKIP
-    >>> run.params["w"].shape                                                                  # doctest: +SKIP
-    (4,)
+    >>> def loss(slope, batch):
+    ...     return ((slope * batch["x"] - batch["y"]) ** 2).mean()
+    >>> x = np.linspace(-1, 1, 64, dtype=np.float32)
+    >>> run = train(loss, np.float32(0), {"x": x, "y": 3 * x}, optimizer=fdl.optim.sgd(0.5), batch_size=32, epochs=8)
+    >>> round(float(run.params), 2)
+    3.0
     """
     if sync not in STRATEGIES:
         raise ValueError(f"sync must be one of {sorted(STRATEGIES)}, not {sync!r}")
