@@ -6,7 +6,7 @@ lacks a rule is refused.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
@@ -22,7 +22,7 @@ registry: dict[str, type["Primitive"]] = {}
 REQUIRED = ("result", "reference", "jvp", "batch", "samples")
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Primitive:
     """Base of all operations.
 

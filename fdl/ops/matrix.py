@@ -137,7 +137,7 @@ class TriangularSolve(MatrixPrimitive):
 
     linear = True
     left_side: bool = True
-    lower: bool = True
+    lower: bool = True  # type: ignore[assignment]  # the triangle, not the rule of elementwise primitives
     transpose_a: bool = False
     conjugate_a: bool = False
     unit_diagonal: bool = False
