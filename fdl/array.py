@@ -136,7 +136,9 @@ def as_array(value: Any, name: str = "an operand") -> Any:
         data = np.array(value)
         if data.dtype in ALL or data.dtype == key:
             return Array(data)
-        raise LeafError(f"{name} is a NumPy array of dtype {data.dtype}, which fdl has no numbers for; convert it first")
+        raise LeafError(
+            f"{name} is a NumPy array of dtype {data.dtype}, which fdl has no numbers for; convert it first"
+        )
     if hasattr(value, "__array__") and not isinstance(value, type):
         return as_array(np.asarray(value), name)
     raise LeafError(f"{name} is {value!r} of type {type(value).__name__}; an array or a number is needed")

@@ -1,4 +1,5 @@
 """Training, evaluation and prediction of fdl functions on Apache Spark."""
+
 from fdl_spark.callback import Callback
 from fdl_spark.errors import (
     CheckpointError,

@@ -3,6 +3,7 @@
 Iterations send only file handles through the workers' sockets. The RDD of handles is cached, so Spark prefers the
 executor that wrote the files, and it is made again from lineage, files and all, when that executor is lost.
 """
+
 import os
 import pickle
 import shutil

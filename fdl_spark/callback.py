@@ -1,4 +1,5 @@
 """What can be hung into a run: objects that are told of every step and epoch, and may stop it."""
+
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

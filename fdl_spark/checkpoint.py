@@ -4,6 +4,7 @@ A checkpoint of step n is `step-n.safetensors` (parameters and optimizer state b
 (arguments, cursor, random key, history, and the SHA-256 of the former). Each is written under another name and moved
 into place, the JSON last: a checkpoint without it does not exist. Reading runs no code.
 """
+
 import hashlib
 import json
 import os

@@ -1,4 +1,5 @@
 """Columns of rows become arrays, or one clear error with the column and the first bad row."""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -3,6 +3,7 @@
 pyspark's own daemon runs `gc.collect()` after every task, which costs 16 ms with a worker's modules loaded and about
 nothing once they are frozen; and what is imported here is shared by all workers instead of being imported by each.
 """
+
 import gc
 import importlib
 

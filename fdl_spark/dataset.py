@@ -1,4 +1,5 @@
 """From a user's data to shards on the executors."""
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,4 +1,5 @@
 """`sync="driver"`: one stage; the parts of the gradient go to the driver, which adds, updates and broadcasts."""
+
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial

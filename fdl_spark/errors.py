@@ -1,4 +1,5 @@
 """The mistakes a user of fdl_spark can make; the docstring of a class says how to mend it."""
+
 from collections.abc import Sequence
 
 

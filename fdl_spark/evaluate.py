@@ -1,4 +1,5 @@
 """Means of a loss and of metrics over a data set."""
+
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any

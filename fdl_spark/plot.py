@@ -1,4 +1,5 @@
 """The figure of a history."""
+
 from typing import TYPE_CHECKING, Any
 
 from fdl_spark.strategy import PHASES

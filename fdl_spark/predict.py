@@ -1,4 +1,5 @@
 """A function of parameters and a batch becomes a column of a DataFrame."""
+
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -115,8 +116,13 @@ def _output_type(widened: DataFrame, apply: Callable[[Any, Any], Any], params: A
 
 
 _SPARK_TYPES = {
-    "float32": T.FloatType(), "float64": T.DoubleType(), "bool": T.BooleanType(), "int8": T.ByteType(),
-    "int16": T.ShortType(), "int32": T.IntegerType(), "int64": T.LongType(),
+    "float32": T.FloatType(),
+    "float64": T.DoubleType(),
+    "bool": T.BooleanType(),
+    "int8": T.ByteType(),
+    "int16": T.ShortType(),
+    "int32": T.IntegerType(),
+    "int64": T.LongType(),
 }
 
 

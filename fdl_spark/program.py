@@ -1,4 +1,5 @@
 """What every task of a run needs to compute, broadcast once and compiled once per worker."""
+
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property

@@ -1,4 +1,5 @@
 """A progress bar."""
+
 from typing import TYPE_CHECKING, Any
 
 from fdl_spark.callback import Callback

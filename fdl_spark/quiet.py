@@ -1,4 +1,5 @@
 """PySpark warns of every pandas it does not know, even where no pandas is used, as nowhere here."""
+
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,5 @@
 """A run of training, as callbacks and the caller see it."""
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

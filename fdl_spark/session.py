@@ -1,4 +1,5 @@
 """A SparkSession that trains well: the user's own as it is, else one with the settings that were measured to matter."""
+
 import atexit
 import importlib
 import logging
@@ -46,9 +47,7 @@ logger.shell.level = error
 _told: set[str] = set()
 
 
-def session(
-    master: str = "local[*]", app: str = "fdl", config: Mapping[str, str] | None = None
-) -> SparkSession:
+def session(master: str = "local[*]", app: str = "fdl", config: Mapping[str, str] | None = None) -> SparkSession:
     """The active SparkSession, or a new one set up for training.
 
     An active session is used as it is, whatever the arguments say; what its settings cost is logged once. A new one

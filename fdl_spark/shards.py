@@ -7,6 +7,7 @@ bijection, and step t of the epoch takes the places t*B ... (t+1)*B - 1 of the d
 of shard `q % S`. So every row takes part exactly once per epoch, all batches but the last have exactly B rows, and a
 shard's share of them is B // S rows or one more: two shapes, whatever B and S are.
 """
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -8,6 +8,7 @@ The state of step t-1 is zipped to the shuffled parts of step t inside the JVM, 
 step's lineage is cut by a local checkpoint: chains of shuffles would overflow the JVM's stack, and a lost executor
 would recompute them to the first step. If both copies are lost the job fails, and the driver goes back to its snapshot.
 """
+
 import pickle
 import time
 from collections.abc import Iterable, Iterator

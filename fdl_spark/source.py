@@ -3,6 +3,7 @@
 Row i of the data is the i-th row in the order of the partitions and, within a partition, of its rows. That order is the
 identity of a row: the same rows in the same order give the same shards however they are cut into partitions.
 """
+
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """What the ways of synchronising have in common: reduce-scatter, update, all-gather; the same bits by any of them."""
+
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -90,4 +91,3 @@ class Stopwatch:
 def slowest(timings: Sequence[Timing]) -> float:
     """The forward-backward seconds of the slowest task."""
     return max((timing.seconds for timing in timings), default=0.0)
-

@@ -1,4 +1,5 @@
 """One reading of the data before training: how many rows each partition has, and what its columns hold."""
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 

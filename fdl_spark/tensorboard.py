@@ -1,4 +1,5 @@
 """Scalars for TensorBoard."""
+
 from typing import TYPE_CHECKING, Any
 
 from fdl_spark.callback import Callback

@@ -1,4 +1,5 @@
 """Synchronous data-parallel training of a pure function on Spark, exact to the bit."""
+
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from fdl_spark.strategy import Strategy
 from fdl_spark.update import Update, is_elementwise
 
 STRATEGIES: dict[str, type[Strategy]] = {"shuffle": Shuffle, "driver": Driver}
+
 
 def train(
     loss: Callable[..., Any],

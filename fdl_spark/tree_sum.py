@@ -4,6 +4,7 @@ Node (level, index) of the tree covers the shards index * 2**level ... (index + 
 A task that owns a run of shards adds up the largest nodes inside the run; whoever gathers the tasks' nodes adds up the
 rest.
 """
+
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 

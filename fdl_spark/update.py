@@ -1,4 +1,5 @@
 """The optimizer's step on one flat vector of parameters, whole or a slice of it."""
+
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any

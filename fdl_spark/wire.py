@@ -1,4 +1,5 @@
 """Bytes through Spark without pickling or batching: a shuffle and an output of payloads, and a frame for arrays."""
+
 import pickle
 import struct
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,5 @@
 """The tasks' side of an iteration: gradients of a task's shards, added up along the tree."""
+
 import hashlib
 import socket
 import time

@@ -188,9 +188,7 @@ class _Placement:
             for var in step.outputs:
                 if self.last[var] == number and self.slots[var].kind == "arena":
                     self.arena.free(self.slots[var].number)
-        return Plan(
-            self.schedule.program, self.steps, self.schedule.outputs, self.slots, self.arena.peak, self.reused
-        )
+        return Plan(self.schedule.program, self.steps, self.schedule.outputs, self.slots, self.arena.peak, self.reused)
 
     def place(self, var: Var, step: Any, number: int, dead: list[Var]) -> None:
         """Choose the slot of what a step makes."""

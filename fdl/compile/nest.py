@@ -1,6 +1,6 @@
 """Code for loop nests: explicit vectors along the last loop, sums in an order that depends on the shapes only."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,6 +19,9 @@ from fdl.ops.precision import accumulator
 #: Bodies up to this many instructions are repeated for smaller and smaller vectors at the end of a row, larger ones
 #: run element by element there.
 SMALL_BODY = 24
+
+#: Iterations of a tile along each of its two loops.
+TILE = 32
 
 Counters = tuple[Any, ...]
 
@@ -75,17 +78,19 @@ class NestEmitter:
         counters: Counters = (None,) * len(loops.extents)
         if not loops.extents:
             self.columns(counters, [], 1, 1)
+        elif not loops.reductions and (across := self.across()) is not None:
+            with ExitStack() as stack:
+                outer = [j for j in kept[:-1] if j != across]
+                self.tiled(self.enter(stack, counters, outer), across)
         elif not loops.reductions:
             with ExitStack() as stack:
-                counters = self.enter(stack, counters, kept[:-1])
-                hoisted = self.hoisted(counters)
-                for first, stop, lanes in self.spans():
-                    with self.build.loop(first, stop, lanes) as i:
-                        here = _with(counters, self.last, i)
-                        self.store(self.evaluate(here, lanes, hoisted), here)
+                self.plain(self.enter(stack, counters, kept[:-1]), self.spans())
         elif loops.reduced[-1]:
             with ExitStack() as stack:
                 self.rows(self.enter(stack, counters, kept), reduced)
+        elif self.is_streamed():
+            with ExitStack() as stack:
+                self.streamed(self.enter(stack, counters, kept[:-1]), reduced)
         else:
             with ExitStack() as stack:
                 counters = self.enter(stack, counters, kept[:-1])
@@ -129,6 +134,82 @@ class NestEmitter:
         """How many vectors are worked on at once, so that sums do not wait for each other."""
         most = 4 if len(self.loops.instructions) <= 12 else 2
         return next(u for u in (most, 2, 1) if count % u == 0 and u <= most)
+
+    def plain(self, counters: Counters, spans: Iterable[tuple[Any, Any, int]]) -> None:
+        """Pieces of the last loop, without reductions."""
+        hoisted = self.hoisted(counters)
+        for first, stop, lanes in spans:
+            with self.build.loop(first, stop, lanes) as i:
+                here = _with(counters, self.last, i)
+                self.store(self.evaluate(here, lanes, hoisted), here)
+
+    def across(self) -> int | None:
+        """The loop along which an operand lies in memory that the last loop crosses in large steps."""
+        extents = self.loops.extents
+        for load in self.loops.reads():
+            steps = [abs(c) for c in load.flat.coefficients]
+            if steps[self.last] > 1 and 1 in steps and not load.guards:
+                axis = steps.index(1)
+                if min(extents[axis], extents[self.last]) >= 2 * TILE:
+                    return axis
+        return None
+
+    def tiled(self, counters: Counters, axis: int) -> None:
+        """Square tiles over two loops, so that what is read across is used up while it is in the cache."""
+        build, extents = self.build, self.loops.extents
+        whole = extents[self.last] // self.lanes * self.lanes
+        with build.loop(0, extents[axis], TILE) as start:
+            stop = build.min(start + TILE, extents[axis])
+            with build.loop(0, whole, TILE) as first, build.loop(start, stop) as i:
+                last = build.min(first + TILE, whole)
+                self.plain(_with(counters, axis, i), [(first, last, self.lanes)])
+            if whole < extents[self.last]:
+                with build.loop(start, stop) as i:
+                    self.plain(_with(counters, axis, i), [(whole, extents[self.last], 1)])
+
+    def is_streamed(self) -> bool:
+        """Whether rows are too long for their sums to stay in registers: they are then kept in the result."""
+        long = self.loops.extents[self.last] > 8 * self.lanes
+        return long and all(accumulator(r.var.type.dtype) == r.var.type.dtype for r in self.loops.reductions)
+
+    def streamed(self, counters: Counters, reduced: Sequence[int]) -> None:
+        """Reductions whose last loop is kept: rows are read as they lie in memory, a few of them at a time."""
+        build, spans = self.build, list(self.spans())
+        for first, stop, lanes in spans:
+            with build.loop(first, stop, lanes) as i:
+                for reduction in self.loops.reductions:
+                    dtype = reduction.var.type.dtype
+                    self.finish(
+                        reduction,
+                        build.constant(neutral(reduction.kind, dtype), dtype, lanes),
+                        _with(counters, self.last, i),
+                    )
+        count = self.loops.extents[reduced[-1]]
+        together = self.unroll(count)
+        with ExitStack() as stack:
+            counters = self.enter(stack, counters, reduced[:-1])
+            row = stack.enter_context(build.loop(0, count, together))
+            rows = [_with(counters, reduced[-1], row + n if n else row) for n in range(together)]
+            hoisted = [self.hoisted(r) for r in rows]
+            for first, stop, lanes in spans:
+                with build.loop(first, stop, lanes) as i:
+                    totals = [self.partial(r, _with(counters, self.last, i), lanes) for r in self.loops.reductions]
+                    for own, fixed in zip(rows, hoisted, strict=True):
+                        here = _with(own, self.last, i)
+                        values = self.evaluate(here, lanes, fixed)
+                        self.store(values, here)
+                        totals = [
+                            self.combine(r, t, values[r.number])
+                            for r, t in zip(self.loops.reductions, totals, strict=True)
+                        ]
+                    for reduction, total in zip(self.loops.reductions, totals, strict=True):
+                        self.finish(reduction, total, _with(counters, self.last, i))
+
+    def partial(self, reduction: Reduce, counters: Counters, lanes: int) -> Value:
+        """What the result holds so far."""
+        step = reduction.flat.coefficients[self.last]
+        index, pointer = self.address(reduction.flat, counters), self.pointer(reduction.var)
+        return self.build.load(pointer, reduction.var.type.dtype, index, lanes, step if lanes > 1 else 1)
 
     def rows(self, counters: Counters, reduced: Sequence[int]) -> None:
         """Reductions whose last loop is reduced: vectors of partial results, combined at the end."""
@@ -230,9 +311,7 @@ class NestEmitter:
             values.append(self.build.broadcast(found, lanes))
         return values
 
-    def compute(
-        self, instruction: Any, values: Any, counters: Counters, lanes: int, masks: dict[Any, Any]
-    ) -> Value:
+    def compute(self, instruction: Any, values: Any, counters: Counters, lanes: int, masks: dict[Any, Any]) -> Value:
         """One instruction."""
         build = self.build
         if isinstance(instruction, Apply):

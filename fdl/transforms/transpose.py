@@ -14,7 +14,6 @@ from fdl.ops.arithmetic import add
 from fdl.ops.shape import zeros_of
 from fdl.transforms.linearize import partial_program
 
-
 #: Operations that are linear in either operand, but not in both at once.
 BILINEAR = ("mul", "div", "dot_general", "conv_general")
 

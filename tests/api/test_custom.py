@@ -289,7 +289,9 @@ def test_fixed_point_by_the_implicit_function_theorem(rng):
 
     @fdl.custom_vjp
     def solve(a):
-        return lax.while_loop(lambda s: fnp.abs(s[0] - s[1]) > 1e-14, lambda s: (s[1], fnp.cos(a * s[1])), (0.0 * a, 1.0 + 0.0 * a))[1]
+        return lax.while_loop(
+            lambda s: fnp.abs(s[0] - s[1]) > 1e-14, lambda s: (s[1], fnp.cos(a * s[1])), (0.0 * a, 1.0 + 0.0 * a)
+        )[1]
 
     def fwd(a):
         x = solve(a)

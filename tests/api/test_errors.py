@@ -88,7 +88,9 @@ def test_branches_that_return_different_trees_or_types():
 
 
 def test_predicates():
-    assert "scalar predicate, got bool[3]; use fdl.numpy.where" in message(ShapeError, lax.cond, ONES > 0, abs, abs, 1.0)
+    assert "scalar predicate, got bool[3]; use fdl.numpy.where" in message(
+        ShapeError, lax.cond, ONES > 0, abs, abs, 1.0
+    )
     text = message(fdl.errors.DtypeError, lax.while_loop, lambda c: c, lambda c: c, 0)
     assert "condition of while_loop must return a bool, got i32[]" in text
 
@@ -182,7 +184,12 @@ def test_leaked_tracers_name_the_line_that_made_them(transform):
         return x
 
     transform(leak)(ONES if transform is fdl.vmap else 1.0)
-    for use in (lambda: kept[0] + 1, lambda: fdl.jit(lambda y: y + kept[0])(1.0), lambda: fdl.jit(fnp.sin)(kept[0]), lambda: fdl.grad(fnp.sin)(kept[0])):
+    for use in (
+        lambda: kept[0] + 1,
+        lambda: fdl.jit(lambda y: y + kept[0])(1.0),
+        lambda: fdl.jit(fnp.sin)(kept[0]),
+        lambda: fdl.grad(fnp.sin)(kept[0]),
+    ):
         text = message(LeakedTracerError, use)
         assert re.match(r"a tracer f32\[\] \(made (by mul )?at test_errors\.py:\d+ \(leak\)\) was used after", text)
         assert "Return the value" in text
@@ -199,7 +206,9 @@ def test_unhashable_static_arguments():
 
 
 def test_options_of_jit():
-    assert "'m', which is no parameter of <lambda>(x, n)" in message(ValueError, fdl.jit, lambda x, n: x, static_argnames="m")
+    assert "'m', which is no parameter of <lambda>(x, n)" in message(
+        ValueError, fdl.jit, lambda x, n: x, static_argnames="m"
+    )
     assert "jit needs a function, got 3" in message(TypeError, fdl.jit, 3)
     assert "unexpected keyword argument 'static'" in message(TypeError, fdl.jit, abs, static=1)
 
@@ -221,7 +230,9 @@ def test_outputs_of_grad():
 
 def test_inputs_of_grad():
     text = message(DifferentiationError, fdl.grad(lambda p: p["w"][0].sum()), {"w": [fnp.arange(3)]})
-    assert text.startswith("grad needs real floating-point inputs, but argument p['w'][0] of <lambda> is i32[3], an integer.")
+    assert text.startswith(
+        "grad needs real floating-point inputs, but argument p['w'][0] of <lambda> is i32[3], an integer."
+    )
     assert "allow_int=True" in text
     assert "argument y of f is bool[]" in message(DifferentiationError, fdl.grad(f, argnums=1), 1.0, True)
     assert "argument x of f is c64[]; pass holomorphic=True" in message(DifferentiationError, fdl.grad(f), 1j, 1)
@@ -255,7 +266,9 @@ def test_in_axes():
     g = lambda x, y: x  # noqa: E731
     assert "in_axes has 1 entries, but <lambda> was called with 2" in message(BatchError, fdl.vmap(g, (0,)), ONES, ONES)
     text = message(TreeError, fdl.vmap(lambda x: x["a"], in_axes=({"b": 0},)), {"a": ONES})
-    assert text.startswith("vmap in_axes=({'b': 0},) must be a tree prefix of the arguments, but they part at [0]: a dict")
+    assert text.startswith(
+        "vmap in_axes=({'b': 0},) must be a tree prefix of the arguments, but they part at [0]: a dict"
+    )
     text = message(BatchError, fdl.vmap(g, (0, 2)), ONES, fnp.ones((3, 2)))
     assert text.startswith("vmap was asked to map axis 2 of argument y of <lambda>, which is f32[3,2] and has 2 axes")
     assert "argument y of <lambda>, which is f32[]" in message(BatchError, fdl.vmap(g), ONES, 1.0)
@@ -264,7 +277,9 @@ def test_in_axes():
 
 
 def test_out_axes():
-    assert "out_axes=3 does not fit an output of <lambda> with 1 axes" in message(BatchError, fdl.vmap(lambda x: x, 0, 3), ONES)
+    assert "out_axes=3 does not fit an output of <lambda> with 1 axes" in message(
+        BatchError, fdl.vmap(lambda x: x, 0, 3), ONES
+    )
     assert "depends on the mapped axis" in message(BatchError, fdl.vmap(lambda x: x, out_axes=None), ONES)
     text = message(TreeError, fdl.vmap(lambda x: {"a": x}, out_axes={"b": 0}), ONES)
     assert text.startswith("vmap out_axes={'b': 0} must be a tree prefix of the output")

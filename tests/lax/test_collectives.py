@@ -19,7 +19,12 @@ def x(rng):
 
 
 def test_sums_means_and_extremes(x):
-    for collective, expected in [(lax.psum, x.sum(0)), (lax.pmean, x.mean(0)), (lax.pmax, x.max(0)), (lax.pmin, x.min(0))]:
+    for collective, expected in [
+        (lax.psum, x.sum(0)),
+        (lax.pmean, x.mean(0)),
+        (lax.pmax, x.max(0)),
+        (lax.pmin, x.min(0)),
+    ]:
         assert_close(over(lambda v, c=collective: c(v, "i"))(x), np.tile(expected, (4, 1)))
         assert_close(over(lambda v, c=collective: c(v, "i"), out_axes=None)(x), expected)
         assert_close(over(lambda v, c=collective: v - c({"a": v}, "i")["a"])(x), x - expected)

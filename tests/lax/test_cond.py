@@ -95,7 +95,15 @@ def test_branches_with_different_residuals(rng):
 def test_switch_clamps_its_index(jit):
     f = lambda i: lax.switch(i, [lambda x: x, lambda x: x * 2, lambda x: x * 3], 10.0)  # noqa: E731
     f = fdl.jit(f) if jit else f
-    for index, expected in [(-5, 10.0), (0, 10.0), (1, 20.0), (2, 30.0), (7, 30.0), (np.uint8(200), 30.0), (np.int64(2**40), 30.0)]:
+    for index, expected in [
+        (-5, 10.0),
+        (0, 10.0),
+        (1, 20.0),
+        (2, 30.0),
+        (7, 30.0),
+        (np.uint8(200), 30.0),
+        (np.int64(2**40), 30.0),
+    ]:
         assert float(f(index)) == expected
     assert float(lax.switch(4, [lambda x: x + 1], 1.0)) == 2.0
 
@@ -126,7 +134,9 @@ def test_derivatives_of_a_batched_predicate(rng):
 
 def test_nested(rng):
     def f(x):
-        return lax.cond(x > 0, lambda x: lax.cond(x > 1, fnp.sin, fnp.cos, x), lambda x: lax.switch(1, [fnp.exp, fnp.tanh], x), x)
+        return lax.cond(
+            x > 0, lambda x: lax.cond(x > 1, fnp.sin, fnp.cos, x), lambda x: lax.switch(1, [fnp.exp, fnp.tanh], x), x
+        )
 
     for x in (1.5, 0.5, -0.5):
         check_derivatives(f, np.float64(x))

@@ -92,7 +92,9 @@ def test_gradients_by_carry_slices_and_closed_over_values(rng, reverse):
 
     check_derivatives(run, w, b, h, x)
     check_derivatives(fdl.jit(run), w, b, h, x, order=1)
-    expected = looped(lambda c, v: (lambda n: (n, (n * v, c.sum())))(fnp.tanh(w @ c + v) + b), fnp.asarray(h), x, 4, reverse)
+    expected = looped(
+        lambda c, v: (lambda n: (n, (n * v, c.sum())))(fnp.tanh(w @ c + v) + b), fnp.asarray(h), x, 4, reverse
+    )
     assert_close(run(w, b, h, x), expected)
 
 
@@ -113,7 +115,9 @@ def test_carries_that_only_partly_depend_on_what_is_differentiated(rng):
 
 def test_carries_that_swap_places(rng):
     x = rng.normal(size=5)
-    check_derivatives(lambda a, b, x: lax.scan(lambda c, v: ((c[1], fnp.sin(c[0] * v)), c[0]), (a, b), x), *rng.normal(size=2), x)
+    check_derivatives(
+        lambda a, b, x: lax.scan(lambda c, v: ((c[1], fnp.sin(c[0] * v)), c[0]), (a, b), x), *rng.normal(size=2), x
+    )
 
 
 def test_vmap_over_carry_slices_and_closed_over_values(rng):

@@ -44,7 +44,11 @@ def test_pytrees_constants_and_no_steps(rng):
     w, limit = rng.normal(size=3), np.float64(2.5)
 
     def run(w, limit, x):
-        return lax.while_loop(lambda s: fnp.sum(s["x"] ** 2) < limit, lambda s: {"x": s["x"] * 1.5 + w * 0, "n": s["n"] + 1}, {"x": x, "n": 0})
+        return lax.while_loop(
+            lambda s: fnp.sum(s["x"] ** 2) < limit,
+            lambda s: {"x": s["x"] * 1.5 + w * 0, "n": s["n"] + 1},
+            {"x": x, "n": 0},
+        )
 
     x, n = np.full(3, 0.1), 0
     while np.sum(x**2) < limit:

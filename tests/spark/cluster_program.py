@@ -1,7 +1,8 @@
 """Trains on a master of its own and prints the bits; with `--kill`, an executor is killed on the way.
 
-    python cluster_program.py MASTER [--kill]
+python cluster_program.py MASTER [--kill]
 """
+
 import os
 import runpy
 import signal
@@ -43,8 +44,15 @@ def main(master, kill):
     spark = fdl_spark.session(master, config={"spark.ui.enabled": "false"})
     problem = HERE["make_problem"]()
     run = fdl_spark.train(
-        problem.loss, problem.params, problem.data, optimizer=optim.adam(0.02), batch_size=100, steps=7, seed=11,
-        shards=4, callbacks=[KillExecutor(spark)] if kill else [],
+        problem.loss,
+        problem.params,
+        problem.data,
+        optimizer=optim.adam(0.02),
+        batch_size=100,
+        steps=7,
+        seed=11,
+        shards=4,
+        callbacks=[KillExecutor(spark)] if kill else [],
     )
     print("java", spark.sparkContext._jvm.java.lang.System.getProperty("java.home"))
     print("events", run.history.events)

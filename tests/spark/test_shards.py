@@ -1,4 +1,5 @@
 """The schedule is a partition of the rows, whatever the numbers are."""
+
 import numpy as np
 import pytest
 from hypothesis import given

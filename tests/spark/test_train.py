@@ -1,4 +1,5 @@
 """Training is exact: the same bits by any route, and the numbers of a plain loop."""
+
 import json
 import os
 import shutil

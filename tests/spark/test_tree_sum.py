@@ -1,4 +1,5 @@
 """A sum over shards has the same bits however the shards are grouped."""
+
 import operator
 
 import numpy as np
