@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.array import as_array
 from fdl.dtypes import key
 
 
@@ -15,6 +16,7 @@ def array_repr(
     >>> array_repr(array([1, 2]))
     'Array([1, 2], dtype=int32)'
     """
+    arr = as_array(arr)
     if arr.is_deleted():
         return f"Array({arr.type}, donated)"
     data = arr.concrete()
@@ -39,6 +41,7 @@ def array_str(
     >>> array_str(array([1, 2]))
     '[1 2]'
     """
+    a = as_array(a)
     data = a.concrete()
     if data.dtype == key:
         return array_repr(a)

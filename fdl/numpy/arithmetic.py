@@ -197,7 +197,9 @@ def fmod(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     >>> fmod(-7, 2)
     Array(-1, dtype=int32)
     """
-    return ops.rem(*_real_pair("fmod", x1, x2))
+    x, y = _real_pair("fmod", x1, x2)
+    left = ops.rem(x, y)
+    return select(compare.eq(y, full_like(y, 0)), full_like(x, 0), left) if x.type.dtype in INTEGER else left
 
 
 def _real_pair(name: str, x: ArrayLike, y: ArrayLike) -> list[Array]:

@@ -146,8 +146,8 @@ def histogramdd(
         Counts, and a list of d edge vectors.
 
     >>> histogramdd(array([[0.0, 0.0], [1.0, 1.0]]), 2)[0]
-    Array([[1., 0.],
-           [0., 1.]], dtype=float32)
+    Array([[1, 0],
+           [0, 1]], dtype=int32)
     """
     (points,) = promote("histogramdd", sample, to_inexact=True)
     if points.type.ndim != 2:
@@ -165,7 +165,7 @@ def histogramdd(
     inside = found[0][1]
     for _, more in found[1:]:
         inside = inside & more
-    counted = ones_like(columns[0]) if weights is None else number("histogramdd", weights)
+    counted = ones_like(columns[0], int) if weights is None else number("histogramdd", weights)
     flat = bincount(places, where(inside, counted, cast(0, counted.type.dtype)), length=int(np.prod(sizes)))
     counts = reshape(flat, sizes)
     if density:
@@ -204,8 +204,8 @@ def histogram2d(
         Counts, edges of x, edges of y.
 
     >>> histogram2d(array([0.0, 1.0]), array([0.0, 1.0]), 2)[0]
-    Array([[1., 0.],
-           [0., 1.]], dtype=float32)
+    Array([[1, 0],
+           [0, 1]], dtype=int32)
     """
     from fdl.numpy.shapes import stack
 

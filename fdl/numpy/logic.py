@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl.dtypes import BOOLEAN, INTEGER, bool_
+from fdl.dtypes import BOOLEAN, INTEGER, REAL, bool_
 from fdl.errors import DtypeError
 from fdl.numpy._functions import binary
 from fdl.numpy._operands import Array, ArrayLike, broadcast_shapes, cast, expand_to, matched, no_out, number, value
@@ -164,7 +164,7 @@ def isposinf(x: ArrayLike, /, out: None = None) -> Array:
     Array(True, dtype=bool)
     """
     no_out("isposinf", out)
-    x = number("isposinf", x)
+    x = number("isposinf", x, (bool_, *REAL))
     return compare.ne(x, x) if x.type.dtype.kind in "iub" else _is_infinity(x, np.inf)
 
 
@@ -175,7 +175,7 @@ def isneginf(x: ArrayLike, /, out: None = None) -> Array:
     Array(False, dtype=bool)
     """
     no_out("isneginf", out)
-    x = number("isneginf", x)
+    x = number("isneginf", x, (bool_, *REAL))
     return compare.ne(x, x) if x.type.dtype.kind in "iub" else _is_infinity(x, -np.inf)
 
 

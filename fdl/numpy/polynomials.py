@@ -6,7 +6,7 @@ import numpy as np
 
 from fdl.dtypes import result_type
 from fdl.errors import ShapeError
-from fdl.numpy._operands import Array, ArrayLike, cast, number, promote, value
+from fdl.numpy._operands import Array, ArrayLike, cast, promote, value
 from fdl.numpy.creation import asarray, eye, ones, vander, zeros, zeros_like
 from fdl.numpy.elementwise import sqrt
 from fdl.numpy.ranges import arange
@@ -103,9 +103,10 @@ def polyder(p: ArrayLike, m: int = 1) -> Array:
     """The derivative of order m.
 
     >>> polyder(array([3, 2, 1]))
-    Array([6, 2], dtype=int32)
+    Array([6., 2.], dtype=float32)
     """
-    x = atleast_1d(number("polyder", p))
+    (x,) = promote("polyder", p, to_inexact=True)
+    x = atleast_1d(x)
     for _ in range(m):
         degree = x.type.size - 1
         x = x[:-1] * arange(degree, 0, -1).astype(x.type.dtype) if degree > 0 else x[:0]

@@ -11,7 +11,7 @@ from fdl.core.trace import Value
 from fdl.dtypes import as_dtype, result_type
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, DTypeLike, axis_index, broadcast, cast, promote
-from fdl.numpy.arithmetic import floor, multiply, power
+from fdl.numpy.arithmetic import divide, floor, power
 from fdl.numpy.arithmetic import sign as sign_of
 from fdl.numpy.creation import astype
 from fdl.numpy.elementwise import exp, log
@@ -155,5 +155,5 @@ def geomspace(
     """
     first, last = promote("geomspace", start, stop, to_inexact=True)
     sign = sign_of(first)
-    found = sign * exp(linspace(log(multiply(first, sign)), log(multiply(last, sign)), num, endpoint, axis=axis))
+    found = sign * exp(linspace(log(divide(first, sign)), log(divide(last, sign)), num, endpoint, axis=axis))
     return found if dtype is None else astype(found, dtype)

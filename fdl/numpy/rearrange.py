@@ -164,9 +164,9 @@ def repeat(a: ArrayLike, repeats: Any, axis: int | None = None, *, total_repeat_
     if total_repeat_length is None:
         if isinstance(repeats, Value):
             repeats = repeats.concrete("repeat with traced repeats needs total_repeat_length=: the number")
-        counts = np.asarray(repeats)
+        counts = np.ravel(repeats)
         if counts.size == 1:
-            return _repeated_evenly(x, int(counts.reshape(())), axis)
+            return _repeated_evenly(x, int(counts[0]), axis)
         if counts.shape != (extent,):
             raise ShapeError(f"repeat: {counts.shape} repeats for axis {axis} of extent {extent}")
         places: Any = np.repeat(np.arange(extent, dtype=np.int32), counts)
@@ -353,7 +353,9 @@ def meshgrid(*xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: 
     """
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}")
-    vectors = [ravel(value("meshgrid", x)) for x in xi]
+    vectors = [value("meshgrid", x) for x in xi]
+    if any(v.type.ndim > 1 for v in vectors):
+        raise ShapeError(f"meshgrid needs vectors, got shapes {', '.join(str(v.type.shape) for v in vectors)}")
     count = len(vectors)
     place = list(range(count))
     if indexing == "xy" and count > 1:
@@ -378,7 +380,7 @@ def ix_(*args: ArrayLike) -> tuple[Array, ...]:
     from fdl.numpy.selection import nonzero
 
     vectors = [asarray(a) for a in args]
-    vectors = [nonzero(v)[0] if v.type.dtype == np.bool_ else v for v in vectors]
     if any(v.type.ndim != 1 for v in vectors):
-        raise ShapeError("ix_ needs vectors")
+        raise ShapeError(f"ix_ needs vectors, got shapes {', '.join(str(v.type.shape) for v in vectors)}")
+    vectors = [nonzero(v)[0] if v.type.dtype == np.bool_ else v for v in vectors]
     return tuple(meshgrid(*vectors, sparse=True, indexing="ij"))

@@ -302,7 +302,9 @@ def argmin(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bo
 
 def _running(name: str, operation: Any, a: ArrayLike, axis: int | None, dtype: DTypeLike | None) -> Array:
     x = number(name, a)
-    x = cast(x, promote_integer(x.type.dtype) if dtype is None else as_dtype(dtype))
+    # Short integers keep their dtype here, unlike in sums; booleans are counted.
+    kind = promote_integer(x.type.dtype) if x.type.dtype == bool_ else x.type.dtype
+    x = cast(x, kind if dtype is None else as_dtype(dtype))
     if axis is None:
         return operation(reshape(x, (x.type.size,)), 0)
     return operation(x, axis_index(name, axis, x.type.ndim))
@@ -342,7 +344,7 @@ def _with_start(name: str, run: Any, start: int, x: ArrayLike, axis: int | None,
         if x.type.ndim != 1:
             raise ShapeError(f"{name} of shape {x.type.shape} needs axis=")
         axis = 0
-    result = run(x, axis, dtype)
+    result = run(x, axis, promote_integer(x.type.dtype) if dtype is None else dtype)
     if not include:
         return result
     axis = axis_index(name, axis, x.type.ndim)

@@ -102,7 +102,7 @@ def choose(a: ArrayLike, choices: Any, out: None = None, mode: str = "raise") ->
     Array([3, 2], dtype=int32)
     """
     no_out("choose", out)
-    which, *options = value("choose", a), *promote("choose", *choices)
+    which, *options = _integer("choose", a), *promote("choose", *choices)
     count = len(options)
     if mode == "raise":
         known = which.concrete("choose with mode='raise' needs known numbers: a value")

@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl import array as arrays
 from fdl.dtypes import default_dtype
-from fdl.errors import ShapeError
+from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import Array, ArrayLike, Axis, DTypeLike, axis_index, axis_tuple, cast, promote
 from fdl.numpy.arithmetic import clip, conj, mod
 from fdl.numpy.creation import asarray
@@ -251,7 +251,10 @@ def packbits(a: ArrayLike, axis: int | None = None, bitorder: str = "big") -> Ar
     from fdl.numpy.reductions import sum as total
     from fdl.numpy.shapes import ravel
 
-    x = asarray(a) != 0
+    x = asarray(a)
+    if x.type.dtype.kind not in "biu":
+        raise DtypeError(f"packbits needs booleans or integers, got {x.type}")
+    x = x != 0
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_index("packbits", axis, x.type.ndim)
@@ -280,7 +283,7 @@ def unpackbits(a: ArrayLike, axis: int | None = None, count: int | None = None, 
 
     x = asarray(a)
     if x.type.dtype != np.uint8:
-        raise ShapeError(f"unpackbits needs uint8, got {x.type}")
+        raise DtypeError(f"unpackbits needs uint8, got {x.type}")
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_index("unpackbits", axis, x.type.ndim)

@@ -215,7 +215,7 @@ def _quantile(
 
 def _interpolate(ordered: Array, x: Array, q: Array, method: str, skip_nan: bool) -> Array:
     """The quantiles of rows in rising order; those of a row with NaN are NaN, unless NaN are skipped."""
-    q = ravel(q)
+    q = clip(ravel(q), 0, 1)
     missing = isnan(x)
     if skip_nan:
         count = total(~missing, -1, keepdims=True, dtype=x.type.dtype)
@@ -237,10 +237,9 @@ def _interpolate(ordered: Array, x: Array, q: Array, method: str, skip_nan: bool
         "nearest": lambda: choose((share > 0.5) | ((share == 0.5) & (low % 2 == 1)), above, below),
     }[method]()
     bad = all_of(missing, -1, keepdims=True) if skip_nan else any_of(missing, -1, keepdims=True)
-    wrong = bad | (q < 0) | (q > 1)
     # Infinite neighbours of equal value must not become NaN.
     result = choose(below == above, below, result)
-    return choose(wrong, np.nan, result)
+    return choose(bad, np.nan, result)
 
 
 def quantile(
@@ -256,7 +255,7 @@ def quantile(
 
     Args:
         a: array, real.
-        q: shares in [0, 1], a number or a vector.
+        q: shares, a number or a vector; limited to [0, 1].
         axis: over which; None for all.
         out: not supported.
         overwrite_input: accepted for compatibility.
