@@ -137,7 +137,7 @@ class TriangularSolve(MatrixPrimitive):
 
     linear = True
     left_side: bool = True
-    lower: bool = True  # type: ignore[assignment]  # the triangle, not the rule of elementwise primitives
+    is_lower: bool = True
     transpose_a: bool = False
     conjugate_a: bool = False
     unit_diagonal: bool = False
@@ -156,7 +156,7 @@ class TriangularSolve(MatrixPrimitive):
         a = a.conj() if self.conjugate_a and not self.transpose_a else a
         trans = (2 if self.conjugate_a else 1) if self.transpose_a else 0
         trsm = get_blas_funcs("trsm", (a, b))
-        side, lower, unit = not self.left_side, self.lower, self.unit_diagonal
+        side, lower, unit = not self.left_side, self.is_lower, self.unit_diagonal
         return each(lambda a, b: trsm(1.0, a, b, side=side, lower=lower, trans_a=trans, diag=unit), a, b).astype(
             b.dtype
         )
@@ -168,7 +168,7 @@ class TriangularSolve(MatrixPrimitive):
             return out, self(a, db)
         da = (
             lower_part(da, int(self.unit_diagonal))
-            if self.lower
+            if self.is_lower
             else swap(lower_part(swap(da), int(self.unit_diagonal)))
         )
         da = swap(da) if self.transpose_a else da
@@ -178,7 +178,7 @@ class TriangularSolve(MatrixPrimitive):
 
     def transpose(self, cotangent: Any, a: Any, b: Any) -> Sequence[Any]:
         a = conj(a) if self.conjugate_a and a.type.dtype.kind == "c" else a
-        turned = TriangularSolve(self.left_side, self.lower, not self.transpose_a, False, self.unit_diagonal)
+        turned = TriangularSolve(self.left_side, self.is_lower, not self.transpose_a, False, self.unit_diagonal)
         return None, turned(a, cotangent)
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:

@@ -10,6 +10,7 @@ from fdl.api.custom import custom_jvp
 from fdl.nn.activations import log_softmax, logsumexp, sigmoid, softmax
 from fdl.ops import quantile
 from fdl.ops import special as ops
+from fdl.scipy._operands import operands
 
 Array = Any
 
@@ -51,22 +52,15 @@ __all__ = [
 ]
 
 
-def _operands(*args: Any) -> list[Array]:
-    """The operands in one floating dtype and one shape."""
-    dtype = fnp.result_type(*args)
-    dtype = dtype if fnp.issubdtype(dtype, fnp.inexact) else dtypes.default_dtype(float)
-    return [fnp.asarray(a).astype(dtype) for a in fnp.broadcast_arrays(*(fnp.asarray(a) for a in args))]
-
-
 def _function(name: str, operation: Callable[..., Array], text: str, arity: int = 1) -> Callable[..., Array]:
     def unary(x: Any) -> Array:
-        return operation(*_operands(x))
+        return operation(*operands(x))
 
     def binary(x: Any, y: Any) -> Array:
-        return operation(*_operands(x, y))
+        return operation(*operands(x, y))
 
     def ternary(a: Any, b: Any, x: Any) -> Array:
-        return operation(*_operands(a, b, x))
+        return operation(*operands(a, b, x))
 
     function = (unary, binary, ternary)[arity - 1]
     function.__name__ = function.__qualname__ = name
@@ -90,7 +84,7 @@ ndtri = _function("ndtri", quantile.ndtri, "The inverse of the standard normal d
 
 def zeta(x: Any, q: Any = 1.0) -> Array:
     """The Hurwitz zeta function: the sum of (k + q) ** -x over k = 0, 1, ..."""
-    return ops.zeta(*_operands(x, q))
+    return ops.zeta(*operands(x, q))
 
 
 def expit(x: Any) -> Array:
@@ -100,25 +94,25 @@ def expit(x: Any) -> Array:
 
 def logit(x: Any) -> Array:
     """log(x / (1 - x)), the inverse of :func:`expit`."""
-    (x,) = _operands(x)
+    (x,) = operands(x)
     return fnp.log(x / (1 - x))
 
 
 def i0(x: Any) -> Array:
     """The modified Bessel function of order zero."""
-    (x,) = _operands(x)
+    (x,) = operands(x)
     return fnp.exp(fnp.abs(x)) * ops.i0e(x)
 
 
 def i1(x: Any) -> Array:
     """The modified Bessel function of order one."""
-    (x,) = _operands(x)
+    (x,) = operands(x)
     return fnp.exp(fnp.abs(x)) * ops.i1e(x)
 
 
 def gammasgn(x: Any) -> Array:
     """The sign of the gamma function."""
-    (x,) = _operands(x)
+    (x,) = operands(x)
     odd = fnp.floor(x) % 2 != 0
     sign = fnp.where((x < 0) & odd, -1.0, 1.0)
     return fnp.where((x < 0) & (x == fnp.floor(x)), fnp.nan, sign).astype(x.dtype)
@@ -126,7 +120,7 @@ def gammasgn(x: Any) -> Array:
 
 def gamma(x: Any) -> Array:
     """The gamma function."""
-    (x,) = _operands(x)
+    (x,) = operands(x)
     return gammasgn(x) * fnp.exp(ops.lgamma(x))
 
 
@@ -134,31 +128,31 @@ def factorial(n: Any, exact: bool = False) -> Array:
     """n!, as a float; zero for negative n."""
     if exact:
         raise NotImplementedError("factorial: arrays hold no exact integers of any size; use exact=False")
-    (n,) = _operands(n)
+    (n,) = operands(n)
     return fnp.where(n < 0, 0.0, fnp.exp(ops.lgamma(fnp.where(n < 0, 0.0, n) + 1)))
 
 
 def poch(z: Any, m: Any) -> Array:
     """The rising factorial gamma(z + m) / gamma(z)."""
-    z, m = _operands(z, m)
+    z, m = operands(z, m)
     return fnp.where(m == 0, 1.0, gammasgn(z + m) * gammasgn(z) * fnp.exp(ops.lgamma(z + m) - ops.lgamma(z)))
 
 
 def betaln(a: Any, b: Any) -> Array:
     """The logarithm of the absolute value of the beta function."""
-    a, b = _operands(a, b)
+    a, b = operands(a, b)
     return ops.lgamma(a) + ops.lgamma(b) - ops.lgamma(a + b)
 
 
 def beta(a: Any, b: Any) -> Array:
     """The beta function."""
-    a, b = _operands(a, b)
+    a, b = operands(a, b)
     return gammasgn(a) * gammasgn(b) * gammasgn(a + b) * fnp.exp(betaln(a, b))
 
 
 def multigammaln(a: Any, d: int) -> Array:
     """The logarithm of the gamma function of d dimensions."""
-    (a,) = _operands(a)
+    (a,) = operands(a)
     steps = fnp.arange(d).astype(a.dtype) / 2
     return d * (d - 1) / 4 * math.log(math.pi) + fnp.sum(ops.lgamma(fnp.expand_dims(a, -1) - steps), axis=-1)
 
@@ -176,7 +170,7 @@ def _xlogy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 def xlogy(x: Any, y: Any) -> Array:
     """x log(y), zero where x is zero."""
-    return _xlogy(*_operands(x, y))
+    return _xlogy(*operands(x, y))
 
 
 @custom_jvp
@@ -192,18 +186,18 @@ def _xlog1py_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 def xlog1py(x: Any, y: Any) -> Array:
     """x log(1 + y), zero where x is zero."""
-    return _xlog1py(*_operands(x, y))
+    return _xlog1py(*operands(x, y))
 
 
 def entr(x: Any) -> Array:
     """-x log(x), zero at zero and -inf below."""
-    (x,) = _operands(x)
+    (x,) = operands(x)
     return fnp.where(x < 0, -math.inf, -_xlogy(x, fnp.where(x < 0, 1.0, x)))
 
 
 def rel_entr(p: Any, q: Any) -> Array:
     """p log(p / q), zero where p is zero, inf outside its domain."""
-    p, q = _operands(p, q)
+    p, q = operands(p, q)
     inside, zero = (p > 0) & (q > 0), (p == 0) & (q >= 0)
     p_safe, q_safe = fnp.where(inside, p, 1.0), fnp.where(inside, q, 1.0)
     value = p_safe * (fnp.log(p_safe) - fnp.log(q_safe))
@@ -212,13 +206,13 @@ def rel_entr(p: Any, q: Any) -> Array:
 
 def kl_div(p: Any, q: Any) -> Array:
     """p log(p / q) - p + q."""
-    p, q = _operands(p, q)
+    p, q = operands(p, q)
     return rel_entr(p, q) - p + q
 
 
 def ndtr(x: Any) -> Array:
     """The standard normal distribution function."""
-    (x,) = _operands(x)
+    (x,) = operands(x)
     return 0.5 * ops.erfc(-x * math.sqrt(0.5))
 
 
@@ -251,5 +245,5 @@ def log_ndtr(x: Any, series_order: int = 3) -> Array:
         x: array.
         series_order: accepted for compatibility; enough terms are always taken.
     """
-    (x,) = _operands(x)
+    (x,) = operands(x)
     return _log_ndtr(x)

@@ -215,15 +215,19 @@ def _arnoldi(
     multiply: Callable[[Array], Array], precondition: Callable[[Array], Array], residual: Array, size: int
 ) -> tuple[Array, Array]:
     """An orthonormal basis of the Krylov space as columns, and what the map makes of it."""
-    columns, images, v = [], [], residual
-    for _ in range(size):
-        for _ in range(2 if columns else 0):
-            basis = fnp.stack(columns, axis=1)
+    smallest = 1e-10 * _norm(residual)
+
+    def step(state: tuple[Array, Array], place: Array) -> tuple[tuple[Array, Array], Array]:
+        basis, v = state
+        # Twice is enough; the columns that are still zero change nothing.
+        for _ in range(2):
             v = v - fnp.matmul(basis, fnp.matmul(fnp.conj(basis).T, v))
         norm = _norm(v)
-        tiny = norm <= 1e-10 * _norm(residual) if columns else norm == 0
-        v = fnp.where(tiny, 0, v / fnp.where(tiny, 1, norm)).astype(residual.dtype)
-        columns.append(v)
-        v = multiply(precondition(v))
-        images.append(v)
-    return fnp.stack(columns, axis=1), fnp.stack(images, axis=1)
+        ended = norm <= smallest
+        v = fnp.where(ended, 0, v / fnp.where(ended, 1, norm)).astype(residual.dtype)
+        image = multiply(precondition(v))
+        return (fnp.where(fnp.arange(size) == place, v[:, None], basis), image), image
+
+    empty = fnp.zeros((residual.shape[0], size), residual.dtype)
+    (basis, _), images = lax.scan(step, (empty, residual), fnp.arange(size))
+    return basis, images.T

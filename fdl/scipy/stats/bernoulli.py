@@ -4,14 +4,16 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.scipy import special
+from fdl.scipy._operands import operands
 
 Array = Any
 
 
 def logpmf(k: Any, p: Any, loc: Any = 0) -> Array:
     """The logarithm of the probability of k."""
-    z = fnp.asarray(k) - loc
-    value = special.xlogy(z, p) + special.xlog1py(1 - z, -fnp.asarray(p))
+    k, p, loc = operands(k, p, loc)
+    z = k - loc
+    value = special.xlogy(z, p) + special.xlog1py(1 - z, -p)
     return fnp.where((z == 0) | (z == 1), value, -fnp.inf)
 
 
@@ -22,5 +24,6 @@ def pmf(k: Any, p: Any, loc: Any = 0) -> Array:
 
 def cdf(k: Any, p: Any, loc: Any = 0) -> Array:
     """The probability of k or less."""
-    z = fnp.asarray(k) - loc
-    return fnp.where(z < 0, 0.0, fnp.where(z < 1, 1 - fnp.asarray(p), 1.0))
+    k, p, loc = operands(k, p, loc)
+    z = k - loc
+    return fnp.where(z < 0, 0.0, fnp.where(z < 1, 1 - p, 1.0))

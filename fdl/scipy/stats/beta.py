@@ -4,16 +4,18 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.scipy import special
+from fdl.scipy._operands import operands
 
 Array = Any
 
 
 def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density."""
-    z = (fnp.asarray(x) - loc) / scale
+    x, a, b, loc, scale = operands(x, a, b, loc, scale)
+    z = (x - loc) / scale
     outside = (z < 0) | (z > 1)
     safe = fnp.where(outside, 0.5, z)
-    value = special.xlogy(fnp.asarray(a) - 1, safe) + special.xlog1py(fnp.asarray(b) - 1, -safe)
+    value = special.xlogy(a - 1, safe) + special.xlog1py(b - 1, -safe)
     return fnp.where(outside, -fnp.inf, value - special.betaln(a, b) - fnp.log(scale))
 
 
@@ -24,4 +26,5 @@ def pdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 def cdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function."""
-    return special.betainc(a, b, fnp.clip((fnp.asarray(x) - loc) / scale, 0.0, 1.0))
+    x, a, b, loc, scale = operands(x, a, b, loc, scale)
+    return special.betainc(a, b, fnp.clip((x - loc) / scale, 0.0, 1.0))

@@ -4,13 +4,15 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.scipy._operands import operands
 
 Array = Any
 
 
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density."""
-    z = (fnp.asarray(x) - loc) / scale
+    x, loc, scale = operands(x, loc, scale)
+    z = (x - loc) / scale
     return -math.log(math.pi) - fnp.log(scale) - fnp.log1p(z * z)
 
 
@@ -21,9 +23,11 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function."""
-    return 0.5 + fnp.arctan((fnp.asarray(x) - loc) / scale) / math.pi
+    x, loc, scale = operands(x, loc, scale)
+    return 0.5 + fnp.arctan((x - loc) / scale) / math.pi
 
 
 def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The quantile at probability q."""
-    return fnp.tan(math.pi * (fnp.asarray(q) - 0.5)) * scale + loc
+    q, loc, scale = operands(q, loc, scale)
+    return fnp.tan(math.pi * (q - 0.5)) * scale + loc

@@ -3,13 +3,15 @@
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.scipy._operands import operands
 
 Array = Any
 
 
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density."""
-    z = (fnp.asarray(x) - loc) / scale
+    x, loc, scale = operands(x, loc, scale)
+    z = (x - loc) / scale
     return fnp.where(z < 0, -fnp.inf, -z - fnp.log(scale))
 
 
@@ -20,7 +22,8 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of :func:`sf`."""
-    return -fnp.maximum((fnp.asarray(x) - loc) / scale, 0.0)
+    x, loc, scale = operands(x, loc, scale)
+    return -fnp.maximum((x - loc) / scale, 0.0)
 
 
 def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
@@ -40,4 +43,5 @@ def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The quantile at probability q."""
-    return loc - fnp.log1p(-fnp.asarray(q)) * scale
+    q, loc, scale = operands(q, loc, scale)
+    return loc - fnp.log1p(-q) * scale

@@ -4,15 +4,17 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.scipy import special
+from fdl.scipy._operands import operands
 
 Array = Any
 
 
 def logpdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density."""
-    z = (fnp.asarray(x) - loc) / scale
+    x, a, loc, scale = operands(x, a, loc, scale)
+    z = (x - loc) / scale
     safe = fnp.where(z < 0, 1.0, z)
-    value = special.xlogy(fnp.asarray(a) - 1, safe) - safe - special.gammaln(a) - fnp.log(scale)
+    value = special.xlogy(a - 1, safe) - safe - special.gammaln(a) - fnp.log(scale)
     return fnp.where(z < 0, -fnp.inf, value)
 
 
@@ -23,9 +25,11 @@ def pdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 def cdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function."""
-    return special.gammainc(a, fnp.maximum((fnp.asarray(x) - loc) / scale, 0.0))
+    x, a, loc, scale = operands(x, a, loc, scale)
+    return special.gammainc(a, fnp.maximum((x - loc) / scale, 0.0))
 
 
 def sf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """One minus the distribution function, without cancellation."""
-    return special.gammaincc(a, fnp.maximum((fnp.asarray(x) - loc) / scale, 0.0))
+    x, a, loc, scale = operands(x, a, loc, scale)
+    return special.gammaincc(a, fnp.maximum((x - loc) / scale, 0.0))

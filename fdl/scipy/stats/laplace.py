@@ -4,13 +4,15 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.scipy._operands import operands
 
 Array = Any
 
 
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density."""
-    return -fnp.abs((fnp.asarray(x) - loc) / scale) - math.log(2) - fnp.log(scale)
+    x, loc, scale = operands(x, loc, scale)
+    return -fnp.abs((x - loc) / scale) - math.log(2) - fnp.log(scale)
 
 
 def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
@@ -20,6 +22,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function."""
-    z = (fnp.asarray(x) - loc) / scale
+    x, loc, scale = operands(x, loc, scale)
+    z = (x - loc) / scale
     tail = 0.5 * fnp.exp(-fnp.abs(z))
     return fnp.where(z <= 0, tail, 1 - tail)

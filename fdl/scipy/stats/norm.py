@@ -5,13 +5,15 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.scipy import special
+from fdl.scipy._operands import operands
 
 Array = Any
 
 
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density."""
-    z = (fnp.asarray(x) - loc) / scale
+    x, loc, scale = operands(x, loc, scale)
+    z = (x - loc) / scale
     return -0.5 * (z * z + math.log(2 * math.pi)) - fnp.log(scale)
 
 
@@ -22,29 +24,35 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function."""
-    return special.ndtr((fnp.asarray(x) - loc) / scale)
+    x, loc, scale = operands(x, loc, scale)
+    return special.ndtr((x - loc) / scale)
 
 
 def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the distribution function, accurate in the tails."""
-    return special.log_ndtr((fnp.asarray(x) - loc) / scale)
+    x, loc, scale = operands(x, loc, scale)
+    return special.log_ndtr((x - loc) / scale)
 
 
 def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """One minus the distribution function, without cancellation."""
-    return special.ndtr(-(fnp.asarray(x) - loc) / scale)
+    x, loc, scale = operands(x, loc, scale)
+    return special.ndtr(-(x - loc) / scale)
 
 
 def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of :func:`sf`."""
-    return special.log_ndtr(-(fnp.asarray(x) - loc) / scale)
+    x, loc, scale = operands(x, loc, scale)
+    return special.log_ndtr(-(x - loc) / scale)
 
 
 def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The quantile at probability q."""
+    q, loc, scale = operands(q, loc, scale)
     return special.ndtri(q) * scale + loc
 
 
 def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The inverse of :func:`sf`."""
+    q, loc, scale = operands(q, loc, scale)
     return -special.ndtri(q) * scale + loc

@@ -4,13 +4,15 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.scipy import special
+from fdl.scipy._operands import operands
 
 Array = Any
 
 
 def logpmf(k: Any, mu: Any, loc: Any = 0) -> Array:
     """The logarithm of the probability of k."""
-    z = fnp.asarray(k) - loc
+    k, mu, loc = operands(k, mu, loc)
+    z = k - loc
     value = special.xlogy(z, mu) - special.gammaln(fnp.where(z < 0, 0, z) + 1) - mu
     return fnp.where((z < 0) | (z != fnp.floor(z)), -fnp.inf, value)
 
@@ -22,5 +24,6 @@ def pmf(k: Any, mu: Any, loc: Any = 0) -> Array:
 
 def cdf(k: Any, mu: Any, loc: Any = 0) -> Array:
     """The probability of k or less."""
-    z = fnp.floor(fnp.asarray(k) - loc)
+    k, mu, loc = operands(k, mu, loc)
+    z = fnp.floor(k - loc)
     return fnp.where(z < 0, 0.0, special.gammaincc(fnp.maximum(z, 0) + 1, mu))

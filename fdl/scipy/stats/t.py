@@ -5,13 +5,15 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.scipy import special
+from fdl.scipy._operands import operands
 
 Array = Any
 
 
 def logpdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density."""
-    z, df = (fnp.asarray(x) - loc) / scale, fnp.asarray(df)
+    x, df, loc, scale = operands(x, df, loc, scale)
+    z = (x - loc) / scale
     value = special.gammaln((df + 1) / 2) - special.gammaln(df / 2) - 0.5 * fnp.log(df * math.pi) - fnp.log(scale)
     return value - (df + 1) / 2 * fnp.log1p(z * z / df)
 

@@ -3,13 +3,14 @@
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.scipy._operands import operands
 
 Array = Any
 
 
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density."""
-    x = fnp.asarray(x)
+    x, loc, scale = operands(x, loc, scale)
     inside = (x >= loc) & (x <= loc + scale)
     return fnp.where(inside, -fnp.log(scale), -fnp.inf)
 
@@ -21,10 +22,11 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function."""
-    return fnp.clip((fnp.asarray(x) - loc) / scale, 0.0, 1.0)
+    x, loc, scale = operands(x, loc, scale)
+    return fnp.clip((x - loc) / scale, 0.0, 1.0)
 
 
 def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The quantile at probability q; NaN outside [0, 1]."""
-    q = fnp.asarray(q)
+    q, loc, scale = operands(q, loc, scale)
     return fnp.where((q >= 0) & (q <= 1), q * scale + loc, fnp.nan)
