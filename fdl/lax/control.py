@@ -20,7 +20,7 @@ from fdl.core.program import Program
 from fdl.core.trace import Value, lift, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import bool_, int32, result_type
-from fdl.errors import DtypeError, ShapeError, TreeError
+from fdl.errors import ConcretizationError, DtypeError, ShapeError, TreeError
 from fdl.ops.convert import convert
 from fdl.ops.slicing import concatenate, slice_
 
@@ -176,6 +176,17 @@ def _length(xs: Any, leaves: Sequence[Any], given: int | None) -> int:
     raise ShapeError(f"scan needs one leading extent, but {', '.join(said)}")
 
 
+def _in_python(decision: Any) -> bool:
+    """Whether jit is disabled and Python can decide: inside vmap the value may be a batch."""
+    if not config.disable_jit:
+        return False
+    try:
+        decision.concrete()
+    except ConcretizationError:
+        return False
+    return True
+
+
 def _scan_in_python(f: Any, carry: Any, xs: Any, steps: int, reverse: bool) -> tuple[Any, Any]:
     ys = []
     for step in range(steps)[:: -1 if reverse else 1]:
@@ -216,7 +227,7 @@ def cond(
     pred = as_array(pred, "the predicate of cond")
     if pred.type.shape != ():
         raise ShapeError(f"cond needs a scalar predicate, got {pred.type}; use fdl.numpy.where for elementwise choices")
-    if config.disable_jit:
+    if _in_python(pred):
         return true_fun(*operands) if bool(pred.concrete("the predicate of cond")) else false_fun(*operands)
     if pred.type.dtype != bool_:
         pred = convert(pred, bool_)
@@ -243,7 +254,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
         raise ValueError("switch needs at least one branch")
     if len(branches) == 1:
         return branches[0](*operands)
-    if config.disable_jit:
+    if _in_python(index):
         return branches[min(max(int(index.concrete()), 0), len(branches) - 1)](*operands)
     from fdl.ops.select import clamp
 
@@ -323,7 +334,7 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
     Array(128, dtype=int32)
     """
     carry, weak, structure = _carry_leaves("while_loop", init_val)
-    if config.disable_jit:
+    if config.disable_jit and _in_python(as_array(cond_fun(init_val))):
         value = init_val
         while bool(as_array(cond_fun(value)).concrete("the condition of while_loop")):
             value = body_fun(value)

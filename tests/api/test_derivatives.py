@@ -170,7 +170,7 @@ def test_jvp_with_aux():
 
 def test_jvp_of_integers_takes_and_gives_float0():
     zero = np.zeros((), fdl.float0)
-    out, tangent = fdl.jvp(lambda x, n: (x * n, n + 1), (2.0, 3), (1.0, zero))
+    _, tangent = fdl.jvp(lambda x, n: (x * n, n + 1), (2.0, 3), (1.0, zero))
     assert float(tangent[0]) == 3.0
     assert tangent[1].dtype == fdl.float0
 
@@ -186,7 +186,7 @@ def test_vjp_with_many_outputs(rng):
 
 def test_vjp_with_aux(rng):
     x = rng.normal(size=3)
-    value, pull, aux = fdl.vjp(lambda x: (fnp.sum(x**2), fnp.max(x)), x, has_aux=True)
+    _, pull, aux = fdl.vjp(lambda x: (fnp.sum(x**2), fnp.max(x)), x, has_aux=True)
     assert_close(pull(np.float64(1.0)), (2 * x,))
     assert_close(aux, x.max())
 

@@ -48,8 +48,8 @@ def test_matmul_of_shapes_that_do_not_fit_names_matmul_both_shapes_and_the_axis(
 def test_tangents_of_another_structure():
     text = message(TreeError, fdl.jvp, model, ({"w": ONES},), ({"v": ONES},))
     assert text == (
-        "the tangents must have the structure of the primals, but they part at primals[0]: a dict with keys ['w'] against "
-        "a dict with keys ['v']: missing 'w'; unexpected 'v'"
+        "the tangents must have the structure of the primals, but they part at primals[0]: a dict with keys ['w'] "
+        "against a dict with keys ['v']: missing 'w'; unexpected 'v'"
     )
 
 
@@ -76,8 +76,8 @@ def test_cotangents(pull):
 def test_branches_that_return_different_trees_or_types():
     text = message(TreeError, lax.cond, True, lambda x: {"a": x}, lambda x: {"b": x}, 1.0)
     assert text == (
-        "the branches of cond must return the same structure, but false_fun and true_fun part at output: a dict with keys "
-        "['b'] against a dict with keys ['a']: missing 'b'; unexpected 'a'"
+        "the branches of cond must return the same structure, but false_fun and true_fun part at output: a dict with "
+        "keys ['b'] against a dict with keys ['a']: missing 'b'; unexpected 'a'"
     )
     text = message(TreeError, lax.cond, True, lambda x: x, lambda x: {"b": x}, 1.0)
     assert "part at output: a dict with keys ['b'] against" in text

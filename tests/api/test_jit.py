@@ -408,6 +408,17 @@ def test_disable_jit_runs_loops_in_python(rng):
     assert_close(eager, f(x), 1e-6)
 
 
+def test_disable_jit_leaves_batched_decisions_to_vmap(rng):
+    def f(x):
+        y = lax.cond(x > 0, fnp.sin, lambda x: lax.switch((x > -1).astype("int32"), [fnp.cos, fnp.exp], x), x)
+        return lax.while_loop(lambda y: y < 2, lambda y: y + 1, y)
+
+    x = rng.normal(size=5)
+    with fdl.disable_jit():
+        found = fdl.vmap(f)(x)
+    assert_close(found, np.stack([np.asarray(f(v)) for v in x]))
+
+
 def test_lower_and_compile(rng):
     f, calls = counted(lambda x, n, *, y: (x @ x.T) * n + y)
     jitted = fdl.jit(f, static_argnums=1)
