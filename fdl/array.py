@@ -44,8 +44,8 @@ class Array(Value, metaclass=_ArrayType):
     def concrete(self, why: str = "") -> np.ndarray:
         if self._data is None:
             raise DonationError(
-                f"this {self.type} was donated to a jitted call (donate_argnums) and can no longer be used; use the call's "
-                "result instead"
+                f"this {self.type} was donated to a jitted call (donate_argnums) and can no longer be used; use the "
+                "call's result instead"
             )
         return self._data
 

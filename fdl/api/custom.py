@@ -174,7 +174,7 @@ class custom_vjp(_CustomFunction):
         symbolic_zeros: bool = False,
         optimize_remat: bool = False,
     ) -> None:
-        """Set ``fwd(*args) -> (output, residuals)`` and ``bwd(*nondiff, residuals, cotangent) -> cotangents``, a tuple."""
+        """Set ``fwd(*args) -> (output, residuals)`` and ``bwd(*nondiff, residuals, cotangent) -> tuple``."""
         self.rules = (fwd, bwd)
 
     def operation(self, program: Any, captured: int, structure: Any, flat: FlatFunction, static: list[Any]) -> Any:

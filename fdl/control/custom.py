@@ -45,7 +45,8 @@ def _load_rule(data: bytes) -> Rule:
 class Custom(Higher, abstract=True):
     """A Program whose derivative is given by rules instead of its equations.
 
-    ``closed`` counts the first operands, which the function closes over and the rules know nothing of; `label` is its name.
+    ``closed`` counts the first operands, which the function closes over and the rules know nothing of;
+    `label` is its name.
     """
 
     program: Program
@@ -57,8 +58,9 @@ class Custom(Higher, abstract=True):
         for tangent in tangents[: self.closed]:
             if tangent is not None:
                 raise DifferentiationError(
-                    f"{self.label} has a derivative rule of its own, but closes over a {trace.lift(tangent).type} by which "
-                    "the gradient is taken; the rule cannot account for it. Pass the value as an argument instead."
+                    f"{self.label} has a derivative rule of its own, but closes over a {trace.lift(tangent).type} by "
+                    "which the gradient is taken; the rule cannot account for it. Pass the value as an argument "
+                    "instead."
                 )
 
     @property

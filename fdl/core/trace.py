@@ -164,8 +164,8 @@ class Tracer(Value):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         raise ConcretizationError(
-            f"NumPy was given a traced {self.type}{self.origin()}, with which it cannot compute. Use the function of the "
-            "same name in fdl.numpy, or fdl.pure_callback to call NumPy with the value."
+            f"NumPy was given a traced {self.type}{self.origin()}, with which it cannot compute. Use the function of "
+            "the same name in fdl.numpy, or fdl.pure_callback to call NumPy with the value."
         )
 
 
@@ -185,8 +185,9 @@ class StagedTracer(Tracer):
     def concrete(self, why: str = "") -> np.ndarray:
         check_alive(self)
         raise ConcretizationError(
-            f"{why or 'a concrete value'} was needed of a traced {self.type}{self.origin()}, whose value is only known when the "
-            "compiled function runs. Use fdl.numpy.where, fdl.lax.cond or fdl.lax.while_loop on it, or make the "
+            f"{why or 'a concrete value'} was needed of a traced {self.type}{self.origin()}, whose value is only known "
+            "when the compiled function runs. Use fdl.numpy.where, fdl.lax.cond or fdl.lax.while_loop on it, or "
+            "make the "
             "argument static with static_argnums."
         )
 
@@ -279,8 +280,8 @@ def check_alive(tracer: Tracer) -> None:
     """Refuse a tracer whose transform has ended."""
     if not tracer.interpreter.alive:
         raise LeakedTracerError(
-            f"a tracer {tracer.type}{tracer.origin()} was used after the transformed function that made it had returned. "
-            "Return the value from the function instead of storing it in a global, an attribute or a list."
+            f"a tracer {tracer.type}{tracer.origin()} was used after the transformed function that made it had "
+            "returned. Return the value from the function instead of storing it in a global, an attribute or a list."
         )
 
 

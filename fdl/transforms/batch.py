@@ -36,8 +36,9 @@ class BatchTracer(Tracer):
     def concrete(self, why: str = "") -> np.ndarray:
         trace.check_alive(self)
         raise ConcretizationError(
-            f"{why or 'a concrete value'} was needed of a {self.type}{self.origin()} inside vmap, where it stands for a batch of "
-            f"{self.value.type.shape[0]}. Use fdl.numpy.where or fdl.lax.cond, or keep the argument out of in_axes."
+            f"{why or 'a concrete value'} was needed of a {self.type}{self.origin()} inside vmap, where it stands for "
+            f"a batch of {self.value.type.shape[0]}. Use fdl.numpy.where or fdl.lax.cond, or keep the argument "
+            f"out of in_axes."
         )
 
 
