@@ -187,8 +187,7 @@ class StagedTracer(Tracer):
         raise ConcretizationError(
             f"{why or 'a concrete value'} was needed of a traced {self.type}{self.origin()}, whose value is only known "
             "when the compiled function runs. Use fdl.numpy.where, fdl.lax.cond or fdl.lax.while_loop on it, or "
-            "make the "
-            "argument static with static_argnums."
+            "make the argument static with static_argnums."
         )
 
 

@@ -38,7 +38,7 @@ class BatchTracer(Tracer):
         raise ConcretizationError(
             f"{why or 'a concrete value'} was needed of a {self.type}{self.origin()} inside vmap, where it stands for "
             f"a batch of {self.value.type.shape[0]}. Use fdl.numpy.where or fdl.lax.cond, or keep the argument "
-            f"out of in_axes."
+            "out of in_axes."
         )
 
 
