@@ -24,8 +24,12 @@ from fdl.ops.random_bits import KeyUnwrap, KeyWrap, RandomBits, RandomFoldIn, Ra
 from fdl.ops.shape import BroadcastInDim, Iota, Reshape, Transpose
 from fdl.ops.slicing import Slice
 
-#: What a batched matrix product is as a dot_general: (batch, m, k) with (batch, k, n).
-PRODUCT = ((2,), (1,)), ((0,), (0,))
+
+def product(ndim: int) -> DotGeneral:
+    """The batched matrix product (batch..., m, k) with (batch..., k, n)."""
+    batch = tuple(range(ndim - 2))
+    return DotGeneral(((ndim - 1,), (ndim - 2,)), (batch, batch))
+
 
 
 def canonical(program: Program) -> Program:
@@ -118,21 +122,21 @@ def _dot_general(rewriter: _Rewriter, equation: Step) -> bool:
     if not contract.supports(dtype) or x.type.dtype.kind == "c" or out.type.size == 0:
         return False
     batch, contracting = operation.batch_axes, operation.contracting
-    if batch == PRODUCT[1] and contracting == PRODUCT[0] and x.type.ndim == y.type.ndim == 3 and x.type.dtype == dtype:
+    if operation == product(x.type.ndim) and x.type.ndim == y.type.ndim > 2 and x.type.dtype == dtype:
         return False
     # Either operand may decide in which order the contracted axes are run through: the larger one's order is kept.
     side = 0 if x.type.size >= y.type.size else 1
     order = sorted(range(len(contracting[0])), key=lambda i: contracting[side][i])
     summed = [tuple(own[i] for i in order) for own in contracting]
     free = operation.free(x.type, 0), operation.free(y.type, 1)
-    sizes = [prod(t.shape[a] for a in axes) for t, axes in (
-        (x.type, batch[0]), (x.type, free[0]), (x.type, summed[0]), (y.type, free[1])
-    )]  # fmt: skip
-    b, m, k, n = sizes
+    b = tuple(x.type.shape[a] for a in batch[0]) or (1,)
+    m, k, n = (
+        prod(t.shape[a] for a in axes) for t, axes in ((x.type, free[0]), (x.type, summed[0]), (y.type, free[1]))
+    )
     left = rewriter.transpose(rewriter.convert(x, dtype), batch[0] + free[0] + summed[0])
     right = rewriter.transpose(rewriter.convert(y, dtype), batch[1] + summed[1] + free[1])
-    left, right = rewriter.reshape(left, (b, m, k)), rewriter.reshape(right, (b, k, n))
-    rewriter.deliver(rewriter.apply(DotGeneral(*PRODUCT), left, right), equation)
+    left, right = rewriter.reshape(left, (*b, m, k)), rewriter.reshape(right, (*b, k, n))
+    rewriter.deliver(rewriter.apply(product(len(b) + 2), left, right), equation)
     return True
 
 

@@ -174,10 +174,10 @@ class NestEmitter:
 
     def streamed(self, counters: Counters, reduced: Sequence[int]) -> None:
         """Reductions whose last loop is kept: rows are read as they lie in memory, a few of them at a time."""
-        build, spans = self.build, list(self.spans())
+        build, spans, reductions = self.build, list(self.spans()), self.loops.reductions
         for first, stop, lanes in spans:
             with build.loop(first, stop, lanes) as i:
-                for reduction in self.loops.reductions:
+                for reduction in reductions:
                     dtype = reduction.var.type.dtype
                     self.finish(
                         reduction,
@@ -193,7 +193,7 @@ class NestEmitter:
             hoisted = [self.hoisted(r) for r in rows]
             for first, stop, lanes in spans:
                 with build.loop(first, stop, lanes) as i:
-                    totals = [self.partial(r, _with(counters, self.last, i), lanes) for r in self.loops.reductions]
+                    totals = [self.partial(r, _with(counters, self.last, i), lanes) for r in reductions]
                     for own, fixed in zip(rows, hoisted, strict=True):
                         here = _with(own, self.last, i)
                         values = self.evaluate(here, lanes, fixed)

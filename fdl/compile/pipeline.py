@@ -1,4 +1,14 @@
-"""The compiler: inline, simplify, fuse, place, emit; and the caches in front of it."""
+"""The compiler: inline, simplify, canonical, fuse, place (buffers), emit; and the caches in front of it.
+
+What a compiled Program computes is what the references of its operations compute, but for
+
+* vector functions (exp, log, tanh, ...), which are within a few ulp of the correct result,
+* sums, which run in another order: one that depends on shapes and processor only, so that bits repeat,
+* products summed by matrix kernels and convolutions, where multiplication and addition are one rounding if the
+  processor has the instruction; elementwise code is never contracted or reassociated, and NaN, infinities and the sign
+  of zero are kept everywhere,
+* 16-bit floats, which are rounded after every operation but summed in float32.
+"""
 
 from collections.abc import Sequence
 from functools import lru_cache

@@ -1,12 +1,14 @@
 """Steps that are one equation: control flow, kernels, and host calls for everything else."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from math import prod
 from typing import Any
 
 from fdl.compile import control
 from fdl.compile.affine import strides
 from fdl.compile.buffers import SingleStep, nbytes
-from fdl.compile.canonical import PRODUCT, features_last
+from fdl.compile.canonical import features_last, product
 from fdl.compile.fuse import is_nothing
 from fdl.compile.kernels import contract, conv, moves, scans, window
 
@@ -28,17 +30,41 @@ def emit_product(emitter: Any, step: SingleStep) -> bool:
     """A batched matrix product in canonical form."""
     operation, (x, y) = step.equation.operation, step.views
     dtype = step.outputs[0].type.dtype
-    is_canonical = (operation.contracting, operation.batch_axes) == PRODUCT
+    is_canonical = operation == product(x.type.ndim) and x.type.ndim > 2
     if not is_canonical or not contract.supports(dtype) or x.type.dtype != dtype:
         return False
-    (batch, m, k), n = x.type.shape, y.type.shape[2]
-    c = strides((batch, m, n))
-    spec = contract.Contraction(dtype, batch, m, n, k, x.strides, y.strides, c)  # type: ignore[arg-type]
-    emission = emitter.emission
+    (*batch, m, k), n = x.type.shape, y.type.shape[-1]
+    c = strides((*batch, m, n))
+    loops = _merged_batch(batch, [v[: len(batch)] for v in (x.strides, y.strides, c)])
+    # The kernel loops over one batch axis; where several cannot be merged into one, it is called in loops.
+    (size, inner), outer = loops[-1], loops[:-1]
+    a, b, to = ((s, *v[-2:]) for s, v in zip(inner, (x.strides, y.strides, c), strict=True))
+    spec = contract.Contraction(dtype, size, m, n, k, a, b, to)  # type: ignore[arg-type]
+    emission, build = emitter.emission, emitter.build
     kernel = emission.shared(f"{spec}", lambda: contract.emit(emission.module, emission.target, spec))
+    scratch = emission.scratch_for(kernel.scratch_bytes)
     pointers = [emitter.first(x), emitter.first(y), emitter.pointer(step.outputs[0])]
-    kernel.run(emitter.build, pointers, emission.scratch_for(kernel.scratch_bytes))
+    with ExitStack() as stack:
+        for extent, steps in outer:
+            i = stack.enter_context(build.loop(0, extent))
+            pointers = [build.at(p, i * s, dtype) for p, s in zip(pointers, steps, strict=True)]
+        kernel.run(build, pointers, scratch)
     return True
+
+
+def _merged_batch(extents: Sequence[int], steps: Sequence[Sequence[int]]) -> list[tuple[int, tuple[int, ...]]]:
+    """Batch axes as few loops: (extent, stride of each array)."""
+    loops: list[tuple[int, tuple[int, ...]]] = []
+    for extent, *own in zip(extents, *steps, strict=True):
+        if loops and extent == 1:
+            continue
+        if loops and all(before == s * extent for before, s in zip(loops[-1][1], own, strict=True)):
+            loops[-1] = (loops[-1][0] * extent, tuple(own))
+        elif loops and loops[-1][0] == 1:
+            loops[-1] = (extent, tuple(own))
+        else:
+            loops.append((extent, tuple(own)))
+    return loops
 
 
 def emit_convolution(emitter: Any, step: SingleStep) -> bool:

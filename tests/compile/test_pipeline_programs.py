@@ -201,6 +201,24 @@ def test_contractions_in_any_layout(rng: np.random.Generator, batch: Any, contra
     check(lambda x, y: [product(x, y), product(transpose(x, (0, 2, 1)), reverse(y, (0,)))], x, y)
 
 
+def test_products_over_batch_axes_that_lie_apart(rng: np.random.Generator) -> None:
+    q, k = (rng.normal(size=(2, 5, 3, 4)).astype(np.float32) for _ in range(2))
+    check(lambda q, k: [DotGeneral(((3,), (3,)), ((0, 2), (0, 2)))(q, k)], q, k)
+
+
+@pytest.mark.parametrize("shape", [(37, 129), (64, 1000), (5, 6, 333), (133, 261)], ids=str)
+def test_wide_rows_and_large_transposes(rng: np.random.Generator, shape: tuple[int, ...]) -> None:
+    x, n = rng.normal(size=shape).astype(np.float32), len(shape)
+    back = tuple(reversed(range(n)))
+    check(
+        lambda x: [
+            *(f(x, tuple(range(k))) for f in (sum_, reduce_max) for k in (1, n - 1)),
+            *(transpose(x, back), add(transpose(exp(x), back), transpose(x, back)), exp(x)),
+        ],
+        x,
+    )
+
+
 def test_bias_and_activation_after_a_product(rng: np.random.Generator) -> None:
     x, w, b = (rng.normal(size=s).astype(np.float32) for s in ((37, 19), (19, 23), (23,)))
 
@@ -352,13 +370,14 @@ def test_pickle_and_program_cache() -> None:
 
 SCRIPT = """
 import numpy as np
-from fdl.compile import pipeline
+from fdl.compile import machine, pipeline
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
 from fdl.ops.transcendental import exp
 from fdl.ops.sort import Sort
 import sys
 count = 0
+machine._emitter_version = lambda: "one"  # the sources may be edited while the test runs
 compile_object = pipeline.compile_object
 def counted(*args):
     global count
