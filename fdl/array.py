@@ -116,7 +116,10 @@ class Eager(Interpreter):
 
 def _mixed(arrays: list[np.ndarray]) -> bool:
     first = arrays[0]
-    return any(a.shape != first.shape or a.dtype != first.dtype for a in arrays[1:])
+    for a in arrays[1:]:  # not any(...): a generator would double the time of a small operation's checks
+        if a.shape != first.shape or a.dtype != first.dtype:
+            return True
+    return False
 
 
 def as_array(value: Any, name: str = "an operand") -> Any:

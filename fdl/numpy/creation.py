@@ -473,7 +473,7 @@ def savez(file: Any, *args: ArrayLike, **kwds: ArrayLike) -> None:
         **kwds: arrays by name.
     """
     named = {k: np.asarray(number("savez", v)) for k, v in kwds.items()}
-    np.savez(file, *(np.asarray(number("savez", a)) for a in args), **named)
+    np.savez(file, *(np.asarray(number("savez", a)) for a in args), **named)  # type: ignore[arg-type]
 
 
 def save(file: Any, arr: ArrayLike) -> None:
