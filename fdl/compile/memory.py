@@ -70,6 +70,11 @@ class Memory(Arithmetic):
         arguments = [pointer, ir.IntType(8)(0), self.index(size).ir, I1(False)]
         self.ir.call(self.declare("llvm.memset.p0.i64", ir.VoidType(), [a.type for a in arguments]), arguments)
 
+    def prefetch(self, pointer: Any, dtype: Any, index: Index = 0) -> None:
+        """Ask for the cache line of an element that will be written soon."""
+        arguments = [self.at(pointer, index, dtype), I32(1), I32(3), I32(1)]
+        self.ir.call(self.declare("llvm.prefetch.p0", ir.VoidType(), [a.type for a in arguments]), arguments)
+
     def first_lanes(self, count: Index, lanes: int) -> Value:
         """The mask of the first `count` lanes."""
         if isinstance(count, int):

@@ -181,22 +181,13 @@ class _Plan:
         """Whether blocks of A are copied: when k is not its unit stride, or rows displace each other in the cache."""
         if self.spec.n <= 2 * self.width or self.spec.m == 1:
             return False
-        return self.spec.a[2] != 1 or self.spec.a[1] * self.spec.dtype.itemsize % _ALIAS_BYTES == 0
+        aliased = self.spec.a[1] * self.spec.dtype.itemsize % _ALIAS_BYTES == 0 and self.spec.n > 16 * self.width
+        return self.spec.a[2] != 1 or aliased
 
     @cached_property
-    def a_steps(self) -> tuple[int, int]:
-        """Distance of two rows and of two elements along k in A as the tile sees it."""
-        if not self.pack_a:
-            return self.spec.a[1], self.spec.a[2]
-        if self.spec.a[2] == 1:
-            return -(-self.depth // self.lanes) * self.lanes, 1
-        return 1, -(-self.rows // self.lanes) * self.lanes
-
-    @cached_property
-    def a_block(self) -> int:
-        """Elements of packed A for one row of tiles."""
-        along_m, along_k = self.a_steps
-        return self.rows * along_m if along_k == 1 else self.depth * along_k
+    def a_step(self) -> int:
+        """Elements of packed A for one step of k."""
+        return -(-self.rows // self.lanes) * self.lanes
 
     @cached_property
     def by_dots(self) -> bool:
@@ -226,8 +217,8 @@ class _Plan:
     def scratch_bytes(self) -> int:
         if self.by_dots:
             return 0
-        blocks = -(-self.height // self.rows)
-        elements = self.columns * self.depth * self.pack_b + blocks * self.a_block * self.pack_a
+        a_block = -(-self.height // self.rows) * self.a_step * self.depth
+        elements = self.columns * self.depth * self.pack_b + a_block * self.pack_a
         return elements * self.spec.dtype.itemsize
 
 
@@ -290,23 +281,15 @@ class _Emitter:
 
     def _pack_a(self, source: Any, start: Value, stop: Value, depth: Value) -> None:
         b, spec, plan = self.build, self.spec, self.plan
-        along_k = plan.a_steps[1]
         with pieces(b, start, stop, plan.rows, spec.m) as piece:
             for m, rows in piece():
-                to = b.at(self._packed_a, b.quotient(m - start, plan.rows) * plan.a_block, spec.dtype)
-                read = b.at(source, m * spec.a[1], spec.dtype)
-                if along_k == 1:
-                    self._copy_rows(read, to, rows, depth)
-                else:
-                    Panel(spec.dtype, rows, along_k, spec.a[2], spec.a[1]).call(b, read, to, depth)
+                panel = Panel(spec.dtype, rows, plan.a_step, spec.a[2], spec.a[1])
+                panel.call(b, b.at(source, m * spec.a[1], spec.dtype), self._a_block(m - start, depth), depth)
 
-    def _copy_rows(self, source: Any, to: Any, rows: int, depth: Value) -> None:
-        """Rows of A next to each other; beyond their ends they may be filled with anything."""
-        b, spec, plan = self.build, self.spec, self.plan
-        with b.loop(0, rows) as i, b.loop(0, depth, plan.lanes) as k:
-            mask = b.first_lanes(depth - k, plan.lanes)
-            line = b.load(source, spec.dtype, i * spec.a[1] + k, plan.lanes, mask=mask)
-            b.store(line, to, i * plan.a_steps[0] + k)
+    def _a_block(self, m: Value, depth: Value) -> Any:
+        """Where the rows from `m` of the block on are in packed A."""
+        b, plan = self.build, self.plan
+        return b.at(self._packed_a, b.quotient(m, plan.rows) * plan.a_step * depth, self.spec.dtype)
 
     def _block(
         self, pointers: tuple[Any, Any, Any], batch: Value, k: Value, depth: Value,
@@ -326,12 +309,12 @@ class _Emitter:
         b, spec, plan = self.build, self.spec, self.plan
         batch, m, n, k = index
         whole = -(-columns // plan.lanes) * plan.lanes
-        tile = Tile(
-            spec.dtype, rows, columns,
-            *plan.a_steps, whole if plan.pack_b else spec.b[1], plan.pack_b, spec.c[1], spec.c[2] if spec.n > 1 else 1,
-        )  # fmt: skip
+        along = (1, plan.a_step) if plan.pack_a else spec.a[1:]
+        b_step = whole if plan.pack_b else spec.b[1]
+        c_column = spec.c[2] if spec.n > 1 else 1
+        tile = Tile(spec.dtype, rows, columns, *along, b_step, plan.pack_b, spec.c[1], c_column)
         if plan.pack_a:
-            a = b.at(self._packed_a, b.quotient(m - origin[0], plan.rows) * plan.a_block, spec.dtype)
+            a = self._a_block(m - origin[0], depth)
         else:
             a = b.at(pointers[0], m * spec.a[1] + k * spec.a[2], spec.dtype)
         if plan.pack_b:

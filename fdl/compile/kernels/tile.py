@@ -98,10 +98,8 @@ def _emit(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
             (c[0], i * tile.c_row + start * tile.c_column) if tile.c_row is not None else (c[i], start * tile.c_column)
         )
 
-    with build.if_(accumulate):
-        for i, row in enumerate(sums):
-            for j, start in enumerate(starts):
-                row[j].set(build.load(*_swap(spot(i, start), tile.dtype), lanes, tile.c_column, masks[j]))
+    for i in range(tile.rows):
+        build.prefetch(*_swap(spot(i, 0), tile.dtype))
     with _steps(build, tile, depth) as (a_offset, b_index):
         panel = [
             build.load(b, tile.dtype, b_index * tile.b_step + start, lanes, mask=None if tile.b_whole else masks[j])
@@ -114,6 +112,12 @@ def _emit(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
             copies = build.broadcast(element, lanes)
             for j, total in enumerate(row):
                 total.set(build.fma(copies, panel[j], total.get()))
+    # C is added last: loading it first would make all of the sum wait for it.
+    with build.if_(accumulate):
+        for i, row in enumerate(sums):
+            for j, start in enumerate(starts):
+                before = build.load(*_swap(spot(i, start), tile.dtype), lanes, tile.c_column, masks[j])
+                row[j].set(row[j].get() + before)
     for i, row in enumerate(sums):
         for j, start in enumerate(starts):
             pointer, index = spot(i, start)
