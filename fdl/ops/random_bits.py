@@ -18,11 +18,15 @@ from fdl import dtypes
 from fdl.core.primitive import Primitive
 from fdl.core.types import TensorType
 from fdl.errors import DtypeError, ShapeError
+from fdl.ops.elementwise import Unary, check_elementwise
 from fdl.ops.shape import all_batched
 
+#: Bits of the mantissa by dtype.
+MANTISSA = {dtypes.bfloat16: 7, dtypes.float16: 10, dtypes.float32: 23, dtypes.float64: 52}
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
-_BLOCK = 1 << 14
+_WORD = 0xFFFFFFFF
+_BLOCK, _FEW = 1 << 14, 8
 
 
 class RandomPrimitive(Primitive, abstract=True):
@@ -113,6 +117,49 @@ class RandomFoldIn(RandomPrimitive):
             yield RandomFoldIn(), _draw_keys(rng, shape), rng.integers(0, 2**32, shape, np.uint32)
 
 
+class UnitInterval(Unary):
+    """Uniform numbers in [0, 1) from uniform bits: the highest bits as the mantissa of a number in [1, 2), minus one.
+
+    Bits are as wide as the float, but for bfloat16, which needs eight only.
+    """
+
+    domain = dtypes.UNSIGNED
+    dtype: np.dtype
+
+    @property
+    def mantissa(self) -> int:
+        """Bits of the mantissa."""
+        return MANTISSA[self.dtype]
+
+    def result(self, *types: TensorType) -> TensorType:
+        check_elementwise(self, types, 1, self.domain)
+        if self.dtype not in MANTISSA or 8 * types[0].dtype.itemsize != bit_width(self.dtype):
+            raise DtypeError(f"unit_interval makes {self.dtype} from other bits than {types[0]}")
+        return TensorType(types[0].shape, self.dtype)
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        one = np.ones((), self.dtype)
+        wide = x.astype(f"uint{8 * self.dtype.itemsize}")
+        wide = np.asarray((wide >> wide.dtype.type(8 * x.dtype.itemsize - self.mantissa)) | one.view(wide.dtype))
+        return np.asarray(wide.view(self.dtype) - one)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return self(*primals), None
+
+    def lower(self, build: Any, x: Any) -> Any:
+        one = np.ones((), self.dtype)
+        unsigned = np.dtype(f"uint{8 * self.dtype.itemsize}")
+        wide = build.convert(x, unsigned)
+        shift = build.constant(8 * x.dtype.itemsize - self.mantissa, unsigned, x.lanes)
+        wide = build.or_(build.shift_right_logical(wide, shift), build.constant(one.view(unsigned), unsigned, x.lanes))
+        return build.sub(build.bitcast(wide, self.dtype), build.constant(one, self.dtype, x.lanes))
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for dtype in MANTISSA:
+            bits = np.dtype(f"uint{bit_width(dtype)}")
+            yield UnitInterval(dtype), rng.integers(0, np.iinfo(bits).max, (3, 5), bits, endpoint=True)
+
+
 class KeyWrap(RandomPrimitive):
     """Keys from their words: uint32[..., 2] to key[...]."""
 
@@ -172,8 +219,26 @@ def threefry2x32(
     return x0, x1
 
 
+def _threefry_of_one(key0: int, key1: int, count0: int, count1: int) -> tuple[int, int]:
+    """The same for one counter, in Python's integers: quicker than a hundred NumPy calls."""
+    keys = (key0, key1, key0 ^ key1 ^ PARITY)
+    x0, x1 = (count0 + key0) & _WORD, (count1 + key1) & _WORD
+    for group in range(5):
+        for rotation in ROTATIONS[group % 2]:
+            x0 = (x0 + x1) & _WORD
+            x1 = ((x1 << rotation | x1 >> (32 - rotation)) & _WORD) ^ x0
+        x0 = (x0 + keys[(group + 1) % 3]) & _WORD
+        x1 = (x1 + keys[(group + 2) % 3] + group + 1) & _WORD
+    return x0, x1
+
+
 def _blocks(keys: np.ndarray, count: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Both words for every key (rows) at counters 0 .. count - 1, in blocks of columns that stay in cache."""
+    if keys.size * count <= _FEW:
+        found = [[_threefry_of_one(*key, 0, i) for i in range(count)] for key in keys.ravel().tolist()]
+        words = np.array(found, np.uint32).reshape(keys.size, count, 2)
+        yield slice(0, count), words[..., 0], words[..., 1]
+        return
     key0, key1 = keys["word0"].reshape(-1, 1), keys["word1"].reshape(-1, 1)
     step = max(1, _BLOCK // max(1, keys.size))
     for start in range(0, count, step):
@@ -202,6 +267,16 @@ def _check_keys(operation: Primitive, keys: TensorType) -> None:
 def random_bits(keys: Any, width: int, shape: Sequence[int]) -> Any:
     """Unsigned integers of 8, 16, 32 or 64 bits, of shape ``keys.shape + shape``."""
     return RandomBits(tuple(shape), width)(keys)
+
+
+def bit_width(dtype: np.dtype) -> int:
+    """How many random bits a uniform number of a dtype is made of."""
+    return 8 if MANTISSA[dtype] < 8 else 8 * dtype.itemsize
+
+
+def unit_interval(keys: Any, shape: Sequence[int], dtype: np.dtype) -> Any:
+    """Uniform numbers in [0, 1), of shape ``keys.shape + shape``."""
+    return UnitInterval(dtype)(random_bits(keys, bit_width(dtype), shape))
 
 
 def random_split(keys: Any, shape: Sequence[int]) -> Any:

@@ -12,18 +12,16 @@ from fdl.array import as_array
 from fdl.dtypes import as_dtype
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import add, max_, mul, nextafter, rem, stop_gradient, sub
-from fdl.ops.bitwise import or_, shift_right_logical
 from fdl.ops.complex import complex_
-from fdl.ops.convert import bitcast, convert
+from fdl.ops.convert import convert
 from fdl.ops.quantile import normal_quantile
-from fdl.ops.random_bits import random_bits
+from fdl.ops.random_bits import MANTISSA, random_bits, unit_interval
 from fdl.ops.select import clamp
 from fdl.ops.shape import broadcast_in_dim, full_like
 from fdl.ops.special import erf, erf_inv
 from fdl.random.keys import Array, split, typed
 
 Shape = Sequence[int]
-_MANTISSA = {dtypes.bfloat16: 7, dtypes.float16: 10, dtypes.float32: 23, dtypes.float64: 52}
 
 
 def bits(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
@@ -61,23 +59,11 @@ def uniform(key: Any, shape: Shape = (), dtype: Any = None, minval: Any = 0.0, m
     (2, 3)
     """
     dtype, shape = floating("uniform", dtype), to_shape(shape)
-    floats = unit(typed(key, "uniform")[0], shape, dtype)
+    floats = unit_interval(typed(key, "uniform")[0], shape, dtype)
     if type(minval) is float and type(maxval) is float and (minval, maxval) == (0.0, 1.0):
         return floats
     low, high = fitted("uniform", shape, dtype, minval, maxval)
     return max_(low, add(mul(floats, sub(high, low)), low))
-
-
-def unit(key: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
-    """Uniform numbers in [0, 1): random bits as the mantissa of numbers in [1, 2), minus one."""
-    mantissa, size = _MANTISSA[dtype], 8 * dtype.itemsize
-    width = 8 if mantissa < 8 else size
-    numbers = random_bits(key, width, shape)
-    numbers = numbers if width == size else convert(numbers, np.dtype(f"uint{size}"))
-    numbers = shift_right_logical(numbers, full_like(numbers, width - mantissa))
-    one = np.array(1, dtype)
-    numbers = bitcast(or_(numbers, full_like(numbers, one.view(numbers.type.dtype))), dtype)
-    return sub(numbers, full_like(numbers, one))
 
 
 def normal(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
@@ -103,8 +89,8 @@ def normal(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
 def _normal_real(key: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
     low = np.nextafter(np.array(-1, dtype), np.array(0, dtype))
     span = (np.array(1, dtype) - low).astype(dtype)
-    u = unit(key, shape, dtype)
-    u = max_(full_like(u, low), add(mul(u, full_like(u, span)), full_like(u, low)))
+    u = unit_interval(key, shape, dtype)
+    u = add(mul(u, full_like(u, span)), full_like(u, low))
     return _from_symmetric(u)
 
 
@@ -218,7 +204,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None, mode: str = "l
     if mode == "low":
         return fnp.less(uniform(key, shape, dtype), p)
     coarse, fine = uniform(key, (2, *shape), dtype)
-    return fine * 2.0 ** -_MANTISSA[dtype] < p - coarse
+    return fine * 2.0 ** -MANTISSA[dtype] < p - coarse
 
 
 def rademacher(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
@@ -273,7 +259,7 @@ def gumbel(key: Any, shape: Shape = (), dtype: Any = None, mode: str | None = No
     if mode not in ("high", "highest"):
         raise ValueError(f"random.gumbel takes mode 'low' or 'high', got {mode!r}")
     coarse, fine = uniform(key, (2, *to_shape(shape)), dtype)
-    u = fnp.where(coarse >= 0.5, coarse, coarse + 2.0 ** -_MANTISSA[dtype] * fine + float(info.tiny))
+    u = fnp.where(coarse >= 0.5, coarse, coarse + 2.0 ** -MANTISSA[dtype] * fine + float(info.tiny))
     return -fnp.log(-fnp.log1p(-u))
 
 

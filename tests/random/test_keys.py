@@ -81,3 +81,11 @@ def test_bad_keys_are_refused():
         random.key(1.5)
     with pytest.raises(ValueError, match="threefry2x32"):
         random.key(0, impl="rbg")
+
+
+def test_few_and_many_elements_are_computed_alike():
+    keys = random.split(random.key(9), 50)
+    many = np.asarray(random.bits(keys[7], (100,), "uint64"))
+    assert np.array_equal(random.bits(keys[7], (8,), "uint64"), many[:8])
+    by_key = np.asarray(random.key_data(fdl.vmap(random.split)(keys)))
+    assert np.array_equal(random.key_data(random.split(keys[7])), by_key[7])
