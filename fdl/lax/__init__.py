@@ -1,5 +1,6 @@
 """Operations closer to the primitives than `fdl.numpy`: no promotion beyond scalars, no implicit broadcasting."""
 
+from fdl import linalg
 from fdl.control.collective import axis_size
 from fdl.lax.callbacks import pure_callback
 from fdl.lax.collectives import all_gather, axis_index, pmax, pmean, pmin, ppermute, psum, psum_scatter
