@@ -7,7 +7,8 @@ import numpy as np
 
 from fdl.core.primitive import Linear
 from fdl.core.types import TensorType
-from fdl.dtypes import ALL, ANY, FLOATING, INEXACT, REAL, SIGNED
+from fdl.dtypes import ALL, ANY, FLOATING, INEXACT, NUMERIC, REAL, SIGNED
+from fdl.errors import DtypeError
 from fdl.ops.elementwise import Binary, Unary
 from fdl.ops.precision import in_float32
 from fdl.ops.shape import full_like
@@ -178,17 +179,26 @@ class StopGradient(Unary):
 
 
 class IntegerPow(Unary):
-    """x to an integer power that is known beforehand."""
+    """x to an integer power that is known beforehand; of integers it is not negative, and wraps around."""
 
-    domain = Binary.domain
+    domain = NUMERIC
     exponent: int
 
+    def result(self, *types: TensorType) -> TensorType:
+        type = super().result(*types)
+        if self.exponent < 0 and type.dtype not in INEXACT:
+            raise DtypeError(f"{type} to the power {self.exponent} is not an integer; convert it to a float first")
+        return type
+
     def reference(self, x: np.ndarray) -> np.ndarray:
-        if self.exponent < 0:
-            return np.reciprocal(np.power(x, -self.exponent))
-        return np.power(x, np.array(self.exponent).astype(x.dtype) if x.dtype.kind in "iu" else self.exponent).astype(
-            x.dtype
-        )
+        if x.dtype in INEXACT:
+            return in_float32(lambda v: np.power(v, v.dtype.type(self.exponent)), x)
+        self.result(TensorType(x.shape, x.dtype))
+        power, square, left = np.ones_like(x), x, self.exponent
+        while left:
+            power = np.multiply(power, square) if left & 1 else power
+            square, left = np.multiply(square, square), left >> 1
+        return power
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
         if self.exponent == 0:
@@ -200,7 +210,8 @@ class IntegerPow(Unary):
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         for exponent in (-2, -1, 0, 1, 2, 3, 5):
-            yield IntegerPow(exponent), rng.uniform(0.5, 2, (3, 4))
+            for dtype in INEXACT if exponent < 0 else NUMERIC:
+                yield IntegerPow(exponent), rng.uniform(0.5, 4, (3, 4)).astype(dtype)
 
 
 def power_by_squaring(build: Any, x: Any, exponent: int) -> Any:

@@ -12,6 +12,7 @@ from fdl.dtypes import BOOLEAN, FLOATING, NUMERIC, REAL
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.precision import accumulator, widened
 from fdl.ops.reduce import draw, identity
+from fdl.ops.shape import all_batched
 from fdl.ops.slicing import Pad, Slice
 from fdl.ops.strided import Pairs, gradient_padding, out_extents, sliding
 
@@ -60,12 +61,16 @@ class Windowed(Primitive, abstract=True):
         """A view with the elements of each window."""
         return sliding(padded, self.window, self.strides, self.window_dilation)
 
-    def batched(self, size: int) -> "Windowed":
-        """The same over an operand with one more leading axis."""
-        return type(self)(
+    def of(self, cls: type["Windowed"]) -> "Windowed":
+        """An operation of another class with the same windows."""
+        return cls(self.kind, self.window, self.strides, self.padding, self.base_dilation, self.window_dilation)
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        one_more = type(self)(
             self.kind, (1, *self.window), (1, *self.strides), ((0, 0), *self.padding), (1, *self.base_dilation),
             (1, *self.window_dilation),
         )  # fmt: skip
+        return one_more(*all_batched(size, args, batched))
 
     def chosen(self, x: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
         """For each window the flat place, in the padded operand, of its first extreme element; the padded shape."""
@@ -120,19 +125,12 @@ class ReduceWindow(Windowed):
         (x,), (dx,) = primals, tangents
         return self(x), self(dx) if self.kind == "sum" else self.of(SelectAndGather)(dx, x)
 
-    def of(self, cls: type[Windowed]) -> Windowed:
-        """An operation of another class with the same windows."""
-        return cls(self.kind, self.window, self.strides, self.padding, self.base_dilation, self.window_dilation)
-
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         padding = gradient_padding(
             x.type.shape, self.window, self.strides, self.padding, self.base_dilation, self.window_dilation
         )
         back = ReduceWindow("sum", self.window, self.base_dilation, padding, self.strides, self.window_dilation)
         return (back(cotangent),)
-
-    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
-        return self.batched(size)(args[0])
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         yield from super().samples(rng)
@@ -160,15 +158,6 @@ class Selecting(Windowed, abstract=True):
         # Which element is chosen does not change when x moves a little.
         return self(numbers, x), None if tangents[0] is None else self(tangents[0], x)
 
-    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
-        from fdl.ops.shape import all_batched
-
-        return self.batched(size)(*all_batched(size, args, batched))
-
-    def other(self, cls: type["Selecting"]) -> "Selecting":
-        """The transposed operation."""
-        return cls(self.kind, self.window, self.strides, self.padding, self.base_dilation, self.window_dilation)
-
 
 class SelectAndGather(Selecting):
     """Operands (numbers like x, x): for each window the number at the first extreme element of x; 0 in the padding."""
@@ -184,7 +173,7 @@ class SelectAndGather(Selecting):
         return self.pad.reference(numbers, np.zeros((), x.dtype)).reshape(-1)[places]
 
     def transpose(self, cotangent: Any, numbers: Any, x: Any) -> Sequence[Any]:
-        return self.other(SelectAndScatterAdd)(cotangent, x), None
+        return self.of(SelectAndScatterAdd)(cotangent, x), None
 
     def operands(
         self, rng: np.random.Generator, shape: tuple[int, ...], places: tuple[int, ...], dtype: np.dtype
@@ -211,7 +200,7 @@ class SelectAndScatterAdd(Selecting):
         return Slice((0,) * x.ndim, spread.shape, self.base_dilation).reference(spread).astype(x.dtype)
 
     def transpose(self, cotangent: Any, numbers: Any, x: Any) -> Sequence[Any]:
-        return self.other(SelectAndGather)(cotangent, x), None
+        return self.of(SelectAndGather)(cotangent, x), None
 
     def operands(
         self, rng: np.random.Generator, shape: tuple[int, ...], places: tuple[int, ...], dtype: np.dtype

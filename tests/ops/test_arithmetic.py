@@ -8,6 +8,7 @@ import pytest
 from fdl.array import as_array
 from fdl.core.interpret import evaluate
 from fdl.dtypes import FLOATING, INTEGER, SIGNED, UNSIGNED, bfloat16, float16
+from fdl.errors import DtypeError
 from fdl.ops import arithmetic, bitwise, rounding
 from fdl.ops.arithmetic import IntegerPow
 from fdl.transforms.forward import jvp_values
@@ -78,6 +79,10 @@ def test_extremes_and_signs_of_special_values(dtype):
 def test_integer_powers():
     x = np.array([-3, -1, 1, 2, 7], np.int8)
     np.testing.assert_array_equal(run(IntegerPow(3), x), np.array([-27, -1, 1, 8, 343 - 256], np.int8))
+    assert run(IntegerPow(200), np.array(-1, np.int8)) == 1
+    assert run(IntegerPow(200), np.array(3, np.uint8)) == 3**200 % 256
+    with pytest.raises(DtypeError, match="to the power -1 is not an integer"):
+        IntegerPow(-1)(x)
     np.testing.assert_allclose(run(IntegerPow(-2), np.array([0.5, 4.0])), [4.0, 0.0625])
     np.testing.assert_array_equal(run(IntegerPow(0), np.array([0.0, np.nan])), [1.0, 1.0])
 
