@@ -55,13 +55,23 @@ def log10(x: ArrayLike, /) -> Array:
     return arithmetic.div(natural, full_like(natural, np.log(10)))
 
 
+def _ordered(x: Array, y: Array) -> tuple[Array, Array]:
+    """The larger and the smaller one; of equal ones x and y, so that second derivatives are right there too."""
+    first = compare.ge(x, y)
+    return select(first, x, y), select(first, y, x)
+
+
 def _log_of_sum(x: Array, y: Array, base: float) -> Array:
     """log(base**x + base**y) to that base; the larger one is taken out, so that nothing overflows."""
-    larger, difference = arithmetic.max_(x, y), arithmetic.sub(x, y)
-    scale = full_like(x, np.log(base))
-    small = transcendental.exp(arithmetic.neg(arithmetic.mul(arithmetic.abs_(difference), scale)))
-    total = arithmetic.add(larger, arithmetic.div(transcendental.log1p(small), scale))
-    return select(compare.ne(difference, difference), arithmetic.add(x, y), total)
+    larger, smaller = _ordered(x, y)
+    zero, scale = full_like(x, 0), full_like(x, np.log(base))
+    plain = compare.is_finite(larger)
+    larger_safe, smaller_safe = select(plain, larger, zero), select(plain, smaller, zero)
+    taken_out = arithmetic.stop_gradient(larger_safe)
+    one = transcendental.expm1(arithmetic.mul(arithmetic.sub(larger_safe, taken_out), scale))
+    other = transcendental.exp(arithmetic.mul(arithmetic.sub(smaller_safe, taken_out), scale))
+    rest = arithmetic.div(transcendental.log1p(arithmetic.add(one, other)), scale)
+    return select(plain, arithmetic.add(taken_out, rest), arithmetic.max_(x, y))
 
 
 def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
@@ -102,13 +112,13 @@ def hypot(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     Array(5., dtype=float32)
     """
     x, y = (arithmetic.abs_(v) for v in _real_floats("hypot", x1, x2))
-    larger, smaller = arithmetic.max_(x, y), arithmetic.min_(x, y)
+    larger, smaller = _ordered(x, y)
     one, infinite = full_like(x, 1), compare.eq(larger, full_like(x, np.inf))
     trivial = bitwise.or_(compare.eq(larger, full_like(x, 0)), infinite)
     ratio = arithmetic.div(smaller, select(trivial, one, larger))
     length = arithmetic.mul(larger, transcendental.sqrt(arithmetic.add(one, arithmetic.mul(ratio, ratio))))
     either = bitwise.or_(compare.eq(x, full_like(x, np.inf)), compare.eq(y, full_like(y, np.inf)))
-    return select(either, full_like(x, np.inf), select(trivial, larger, length))
+    return select(either, full_like(x, np.inf), select(trivial, arithmetic.max_(x, y), length))
 
 
 def sinc(x: ArrayLike, /) -> Array:

@@ -111,3 +111,21 @@ def test_indices_have_no_derivative() -> None:
     rows = np.arange(6.0).reshape(3, 2)
     gradient = fdl.grad(lambda x, i: x[i].sum())(rows, 1)
     np.testing.assert_array_equal(np.asarray(gradient), [[0, 0], [1, 1], [0, 0]])
+
+
+@pytest.mark.parametrize("function", [fnp.logaddexp, fnp.logaddexp2, fnp.hypot])
+@pytest.mark.parametrize("point", [(0.3, 0.3), (1.0, -0.5), (-0.4, 2.0)])
+def test_second_derivatives_also_where_operands_are_equal(function: Any, point: tuple[float, float]) -> None:
+    x = np.array(point)
+    hessian = np.asarray(fdl.hessian(lambda v: function(v[0], v[1]))(x))
+    step = 1e-5
+    gradient = fdl.grad(lambda v: function(v[0], v[1]))
+    for i in range(2):
+        move = step * np.eye(2)[i]
+        column = (np.asarray(gradient(x + move)) - np.asarray(gradient(x - move))) / (2 * step)
+        np.testing.assert_allclose(hessian[:, i], column, rtol=1e-6, atol=1e-8)
+
+
+def test_logaddexp_of_infinities_has_a_finite_derivative() -> None:
+    for pair in ((-np.inf, -np.inf), (-np.inf, 0.0), (np.inf, 1.0)):
+        assert np.isfinite(np.asarray(fdl.grad(lambda v: fnp.logaddexp(v[0], v[1]))(np.array(pair)))).all()
