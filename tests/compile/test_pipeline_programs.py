@@ -27,7 +27,7 @@ from fdl.dtypes import ALL, ANY, bfloat16, float16, key
 from fdl.ops.arithmetic import abs_, add, div, max_, min_, mul, neg, sub
 from fdl.ops.compare import lt
 from fdl.ops.contract import DotGeneral
-from fdl.ops.reduce import reduce_max, sum_
+from fdl.ops.reduce import ArgMax, ArgMin, reduce_max, sum_
 from fdl.ops.select import select
 from fdl.ops.shape import broadcast_in_dim, full_like, reshape, transpose
 from fdl.ops.slicing import Pad, concatenate, dynamic_slice, dynamic_update_slice, reverse, slice_
@@ -217,6 +217,14 @@ def test_wide_rows_and_large_transposes(rng: np.random.Generator, shape: tuple[i
         ],
         x,
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32], ids=lambda d: d.__name__)
+def test_first_extreme_elements_of_long_rows(rng: np.random.Generator, dtype: Any) -> None:
+    x = rng.integers(0, 4, (50, 37)).astype(dtype)
+    if x.dtype.kind == "f":
+        x[::7, 20] = x[::5, 33] = np.nan
+    check(lambda x: [f(1)(x) for f in (ArgMax, ArgMin)], x)
 
 
 def test_bias_and_activation_after_a_product(rng: np.random.Generator) -> None:

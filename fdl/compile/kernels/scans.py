@@ -10,7 +10,7 @@ from fdl.compile.build import Build
 from fdl.compile.kernels.moves import shared_function
 from fdl.compile.lowering import neutral
 from fdl.compile.values import Value, is_float
-from fdl.dtypes import int64
+from fdl.dtypes import int32, int64
 from fdl.ops.precision import accumulator
 
 _KINDS = {"Cumsum": ("sum", "add"), "Cumprod": ("prod", "mul"), "Cummax": ("max", "max"), "Cummin": ("min", "min")}
@@ -56,7 +56,39 @@ def emit_arg_extremum(emitter: Any, step: Any) -> bool:
             wins = build.or_(wins, build.and_(build.ne(new, new), build.eq(old, old)))
         return wins
 
+    def along(build: Build, source: Any, target: Any) -> None:
+        """Lines of neighbouring elements: every lane finds the best of its own, the first of these is the result."""
+        lanes = build.target.lanes(dtype)
+        whole = count // lanes * lanes
+        for read, written, _ in _lines(build, x.type.shape, axis, (x.strides, y), dtype):
+            best = build.variable(build.load(source, dtype, read, lanes))
+            place = build.variable(build.iota(int32, lanes))
+            with build.loop(lanes, whole, lanes) as i:
+                value = build.load(source, dtype, read + i, lanes)
+                wins = better(build, value, best.get())
+                best.set(build.select(wins, value, best.get()))
+                here = build.broadcast(build.convert(i, int32), lanes) + build.iota(int32, lanes)
+                place.set(build.select(wins, here, place.get()))
+            values, places = best.get(), place.get()
+            winner, found = build.lane(values, 0), build.lane(places, 0)
+            for n in range(1, lanes):
+                value, here = build.lane(values, n), build.lane(places, n)
+                ties = build.and_(build.not_(better(build, winner, value)), here < found)
+                wins = build.or_(better(build, value, winner), ties)
+                winner, found = build.select(wins, value, winner), build.select(wins, here, found)
+            best, place = build.variable(winner), build.variable(found)
+            with build.loop(whole, count) as i:
+                value = build.load(source, dtype, read + i)
+                wins = better(build, value, best.get())
+                best.set(build.select(wins, value, best.get()))
+                place.set(build.select(wins, build.convert(i, int32), place.get()))
+            build.store(build.convert(place.get(), out.type.dtype), target, written)
+
     def fill(build: Build, source: Any, target: Any) -> None:
+        neighbours = axis == x.type.ndim - 1 and x.strides[axis] == 1 and dtype.itemsize >= 4
+        if neighbours and 2 * build.target.lanes(dtype) <= count < 2**31:
+            along(build, source, target)
+            return
         for read, written, lanes in _lines(build, x.type.shape, axis, (x.strides, y), dtype, int64):
             first = build.load(source, dtype, read, lanes, _step(x, axis))
             best, place = build.variable(first), build.variable(build.constant(0, int64, lanes))
