@@ -112,6 +112,9 @@ def embedding(params: Params, ids: Any) -> Array:
 
     Returns:
         An array of shape ``(*ids.shape, size)``.
+
+    >>> embedding({"w": fnp.eye(3)}, fnp.array([2])).tolist()
+    [[0.0, 0.0, 1.0]]
     """
     return fnp.take(params["w"], fnp.asarray(ids), axis=0)
 
@@ -123,6 +126,9 @@ def dropout(key: Any, rate: Any, x: Any) -> Array:
         key: random key; a new one every step.
         rate: probability, from 0 up to, but not including, 1. For evaluation do not call it, or pass 0.
         x: array.
+
+    >>> sorted(set(dropout(random.key(0), 0.5, fnp.ones(100)).tolist()))
+    [0.0, 2.0]
     """
     x = fnp.asarray(x)
     if isinstance(rate, (int, float)):
@@ -205,6 +211,11 @@ def batch_norm(
 
     Returns:
         The output, and the new running statistics. No gradient flows into them.
+
+    >>> params, stats = init_batch_norm(1)
+    >>> y, stats = batch_norm(params, stats, fnp.array([[0.0], [2.0]]), training=True)
+    >>> y.round(2).ravel().tolist(), stats["mean"].round(2).tolist()
+    ([-1.0, 1.0], [0.1...])
     """
     x = fnp.asarray(x)
     if training:

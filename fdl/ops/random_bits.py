@@ -235,7 +235,7 @@ def _threefry_of_one(key0: int, key1: int, count0: int, count1: int) -> tuple[in
 def _blocks(keys: np.ndarray, count: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Both words for every key (rows) at counters 0 .. count - 1, in blocks of columns that stay in cache."""
     if keys.size * count <= _FEW:
-        found = [[_threefry_of_one(*key, 0, i) for i in range(count)] for key in keys.ravel().tolist()]
+        found = [[_threefry_of_one(key[0], key[1], 0, i) for i in range(count)] for key in keys.ravel().tolist()]
         words = np.array(found, np.uint32).reshape(keys.size, count, 2)
         yield slice(0, count), words[..., 0], words[..., 1]
         return

@@ -109,6 +109,11 @@ def adamw(
         weight_decay: factor of the parameters, before the learning rate.
         mask: which leaves decay (see :func:`masked`); None is all.
         nesterov: whether to look one step ahead.
+
+    >>> optimizer, params = adamw(0.1, weight_decay=0.5), fnp.ones(1)
+    >>> updates, state = optimizer.update(fnp.ones(1), optimizer.init(params), params)
+    >>> updates.round(3).tolist()
+    [-0.15...]
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),

@@ -96,6 +96,9 @@ def cosine_decay_schedule(init_value: Any, decay_steps: int, alpha: Any = 0.0, e
         decay_steps: length.
         alpha: last value as a fraction of the first.
         exponent: of the cosine term.
+
+    >>> round(cosine_decay_schedule(1.0, 10)(5).item(), 3)
+    0.5
     """
     if decay_steps <= 0:
         raise ValueError(f"cosine_decay_schedule needs a positive decay_steps, got {decay_steps}")

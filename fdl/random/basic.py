@@ -76,6 +76,10 @@ def normal(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
 
     Returns:
         An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> normal(key(0), (2, 3)).shape
+    (2, 3)
     """
     dtype, shape = inexact("normal", dtype), to_shape(shape)
     key, _ = typed(key, "normal")
@@ -194,6 +198,10 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None, mode: str = "l
 
     Returns:
         An array of booleans.
+
+    >>> from fdl.random import key
+    >>> bernoulli(key(0), 1.0, (2,)).tolist()
+    [True, True]
     """
     p = as_array(p, "p")
     if p.type.dtype not in dtypes.FLOATING:

@@ -72,6 +72,10 @@ def choice(
 
     Raises:
         ShapeError: there is nothing, or not enough, to draw from.
+
+    >>> from fdl.random import key
+    >>> sorted(choice(key(0), 3, (3,), replace=False).tolist())
+    [0, 1, 2]
     """
     key, _ = typed(key, "choice")
     a, shape = as_array(a, "a"), to_shape(shape)
@@ -121,6 +125,10 @@ def categorical(
 
     Returns:
         An int32 array.
+
+    >>> from fdl.random import key
+    >>> categorical(key(0), fnp.log(fnp.array([0.0, 1.0, 0.0]))).item()
+    1
     """
     key, _ = typed(key, "categorical")
     logits = as_array(logits, "logits")

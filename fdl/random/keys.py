@@ -131,6 +131,9 @@ def fold_in(key: Any, data: Any) -> Array:
 
     Returns:
         One key: the one at position `data` of :func:`split`.
+
+    >>> bool((key_data(fold_in(key(0), 2)) == key_data(split(key(0), 3)[2])).all())
+    True
     """
     one, old = typed(key, "fold_in")
     if type(data) is int:
