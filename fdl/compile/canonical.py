@@ -31,7 +31,6 @@ def product(ndim: int) -> DotGeneral:
     return DotGeneral(((ndim - 1,), (ndim - 2,)), (batch, batch))
 
 
-
 def canonical(program: Program) -> Program:
     """`program` with its contractions in canonical form."""
     found: list[Step] = []

@@ -20,7 +20,7 @@ class Higher(Primitive, abstract=True):
     family = "control"
 
     @property
-    def effect(self) -> bool:  # type: ignore[override]
+    def effect(self) -> bool:
         """Whether a Program inside does something besides computing its results."""
         return any(program.effect for program in subprograms(self))
 

@@ -148,7 +148,7 @@ class _Keep(Higher):
     kept: tuple[int, ...]
 
     @property
-    def effect(self) -> bool:  # type: ignore[override]
+    def effect(self) -> bool:
         return self.operation.effect
 
     @property

@@ -24,7 +24,6 @@ from fdl.errors import ConcretizationError, DtypeError, ShapeError, TreeError
 from fdl.ops.convert import convert
 from fdl.ops.slicing import concatenate, slice_
 
-
 #: Stands for an operand that was not given, since None is one.
 _MISSING: Any = object()
 

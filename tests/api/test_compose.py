@@ -78,9 +78,13 @@ WRAPPERS = {
     "scan": lambda f: lambda x: lax.scan(lambda c, v: (c + f(v), None), 0.0, x[None])[0],
     "map": lambda f: lambda x: lax.map(f, fnp.stack([x, 2 * x]))[0],
     "cond": lambda f: lambda x: lax.cond(x[0] < 100, f, lambda x: x[0] * 0, x),
-    "batched cond": lambda f: lambda x: fdl.vmap(lambda n: lax.cond(n > 0, f, lambda x: x[0] * 0, x))(fnp.array([1, 0]))[0],
+    "batched cond": lambda f: (
+        lambda x: fdl.vmap(lambda n: lax.cond(n > 0, f, lambda x: x[0] * 0, x))(fnp.array([1, 0]))[0]
+    ),
     "linearize": lambda f: lambda x: fdl.linearize(lambda s: s * f(x), 1.0)[1](1.0),
-    "transpose": lambda f: lambda x: fdl.linear_transpose(lambda s: s * f(x), fnp.ones_like(x[0]))(fnp.ones_like(x[0]))[0],
+    "transpose": lambda f: (
+        lambda x: fdl.linear_transpose(lambda s: s * f(x), fnp.ones_like(x[0]))(fnp.ones_like(x[0]))[0]
+    ),
 }
 
 

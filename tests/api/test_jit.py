@@ -295,7 +295,13 @@ def test_donated_arguments_can_no_longer_be_used(rng):
     kept = np.array(x)
     out = fdl.jit(lambda x, y: (x + y, y.sum()), donate_argnums=0)(x, y)
     assert_close(out[0], kept + np.asarray(y))
-    for use in (lambda: x + 1, lambda: np.asarray(x), lambda: float(x[0]), lambda: fdl.jit(fnp.sin)(x), lambda: x.sum()):
+    for use in (
+        lambda: x + 1,
+        lambda: np.asarray(x),
+        lambda: float(x[0]),
+        lambda: fdl.jit(fnp.sin)(x),
+        lambda: x.sum(),
+    ):
         with pytest.raises(DonationError, match="was donated to a jitted call .donate_argnums."):
             use()
     assert x.shape == (5,)

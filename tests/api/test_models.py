@@ -72,7 +72,9 @@ def recurrent(rng):
 
     def loss(params):
         cell = fdl.checkpoint(nn.lstm_cell)
-        (hidden, _), steps = lax.scan(lambda c, x: cell(params["cell"], c, x), nn.lstm_carry((2,), 4, "float64"), inputs)
+        (hidden, _), steps = lax.scan(
+            lambda c, x: cell(params["cell"], c, x), nn.lstm_carry((2,), 4, "float64"), inputs
+        )
         return fnp.mean((nn.dense(params["out"], steps) - targets) ** 2) + fnp.sum(hidden**2)
 
     return loss, params
@@ -136,7 +138,9 @@ def test_hessian_vector_products(rng, make):
         forward = fdl.jit(lambda p: fdl.jvp(gradient, (p,), (along,))[1])(params)
         assert_close(forward, slope(fdl.jit(gradient), (params,), (along,)), 1e-5)
     other = direction(params, 2)
-    found = fdl.jit(fdl.grad(lambda p: tree.reduce(fnp.add, tree.map(lambda g, d: fnp.sum(g * d), gradient(p), along))))(params)
+    found = fdl.jit(
+        fdl.grad(lambda p: tree.reduce(fnp.add, tree.map(lambda g, d: fnp.sum(g * d), gradient(p), along)))
+    )(params)
     expected = slope(fdl.jit(gradient), (params,), (other,))
     assert dot(found, other) == pytest.approx(dot(expected, along), rel=1e-5, abs=1e-6)
 
