@@ -25,6 +25,9 @@ MOST_EQUATIONS, MOST_OPERANDS = 64, 32
 #: How many of the nests that read a value are looked at for another reader of it to join.
 WINDOW = 8
 
+#: How many operations in a row are computed where the last one is read.
+MOST_DELAYED = 40
+
 #: Results of so few elements are computed as soon as they can be, so that nothing has to wait for them.
 FEW = 16
 
@@ -107,6 +110,7 @@ class Schedule:
         self.home.update((v, -1) for v, _ in program.constants)
         self._virtual: dict[Var, Any] = {}
         self._stored_late: dict[Var, Any] = {}
+        self._depth: dict[Any, int] = {}
         #: The step whose code is being made, once all are placed: it cannot load what it or a later one stores.
         self.current: int | None = None
         self._users: dict[Any, list[Any]] = {}
@@ -132,11 +136,20 @@ class Schedule:
         if is_nothing(equation):
             self.append(Single(equation))
         elif kind == "virtual" or (kind == "nest" and self.is_delayed(equation)):
-            self._virtual[equation.outputs[0]] = equation
+            self.delay(equation)
         elif kind == "nest":
             self.place_in_nest(equation)
         else:
             self.place_single(equation)
+
+    def delay(self, equation: Any) -> None:
+        """Compute an equation where it is read, unless too many of that kind follow each other."""
+        (var,) = equation.outputs
+        self._depth[var] = 1 + max((self._depth.get(a, 0) for a in equation.inputs), default=0)
+        self._virtual[var] = equation
+        if self._depth[var] > MOST_DELAYED:
+            self.store(var)
+            self._depth[var] = 0
 
     def is_delayed(self, equation: Any) -> bool:
         """Whether a result is rather computed where it is used."""

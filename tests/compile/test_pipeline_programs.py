@@ -227,6 +227,15 @@ def test_first_extreme_elements_of_long_rows(rng: np.random.Generator, dtype: An
     check(lambda x: [f(1)(x) for f in (ArgMax, ArgMin)], x)
 
 
+def test_long_chains_of_moves(rng: np.random.Generator) -> None:
+    def function(x: Any) -> list[Any]:
+        for n in range(300):
+            x = transpose(x, (1, 0)) if n % 3 else Pad((1, -1), (0, 0), (0, 0))(x, np.float32(n))
+        return [x]
+
+    check(function, rng.normal(size=(5, 400)).astype(np.float32))
+
+
 def test_bias_and_activation_after_a_product(rng: np.random.Generator) -> None:
     x, w, b = (rng.normal(size=s).astype(np.float32) for s in ((37, 19), (19, 23), (23,)))
 
