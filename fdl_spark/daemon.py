@@ -6,6 +6,7 @@ nothing once they are frozen; and what is imported here is shared by all workers
 
 import gc
 import importlib
+import socket
 
 import pyspark.daemon
 
@@ -13,7 +14,19 @@ from fdl_spark.quiet import ignore_pandas_warning
 
 PRELOAD = ("pyspark.worker", "numpy", "fdl", "fdl_spark.worker")
 
+serve = pyspark.daemon.worker
+
+
+def serve_quietly(sock: socket.socket, authenticated: bool) -> int:
+    """Serve tasks; when the JVM hangs up, because the session ended, there is nobody to send a traceback to."""
+    try:
+        return serve(sock, authenticated)
+    except (BrokenPipeError, ConnectionResetError):
+        return 1
+
+
 if __name__ == "__main__":
+    pyspark.daemon.worker = serve_quietly
     ignore_pandas_warning()
     for name in PRELOAD:
         importlib.import_module(name)
