@@ -21,7 +21,7 @@ from fdl.array import Array, as_array
 from fdl.core.interpret import apply_program
 from fdl.core.primitive import Linear
 from fdl.core.trace import lift, trace_program
-from fdl.dtypes import FLOATING, INEXACT, bool_
+from fdl.dtypes import COMPLEX, FLOATING, INEXACT, bool_
 from fdl.errors import DifferentiationError, ShapeError, TreeError
 from fdl.ops.shape import full_like, zeros_of
 from fdl.transforms.forward import jvp_values
@@ -148,7 +148,7 @@ def _check_input(
 ) -> bool:
     """Whether to differentiate by a leaf; raises if that is not possible."""
     dtype = leaf.type.dtype
-    if dtype in FLOATING or (holomorphic and dtype in INEXACT):
+    if dtype in (COMPLEX if holomorphic else INEXACT):
         return True
     if dtype not in INEXACT and allow_int:
         return False
@@ -156,13 +156,13 @@ def _check_input(
     where = f"{argument_path(_Named(fun, numbers), path)} of {name_of(fun)}"
     if dtype in INEXACT:
         raise DifferentiationError(
-            f"grad needs real inputs, but {where} is {leaf.type}; pass holomorphic=True if {name_of(fun)} is"
+            f"grad with holomorphic=True needs complex inputs, but {where} is {leaf.type}; convert it, or leave "
+            "holomorphic out for a real function"
         )
     kind = "a bool" if dtype == bool_ else "an integer" if dtype.kind in "iu" else "not a real number"
     raise DifferentiationError(
         f"grad needs real floating-point inputs, but {where} is {leaf.type}, {kind}. Convert it to "
-        "float32, choose other "
-        "argnums, or pass allow_int=True to get a gradient of dtype float0."
+        "float32, choose other argnums, or pass allow_int=True to get a gradient of dtype float0."
     )
 
 
