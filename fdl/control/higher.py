@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl.core.primitive import Linear, Primitive
-from fdl.core.program import Program, Var, subprograms
+from fdl.core.program import Atom, Equation, Literal, Program, Var, subprograms
 from fdl.core.types import TensorType
 from fdl.errors import ShapeError
 from fdl.transforms.linearize import partial_program
@@ -96,7 +96,13 @@ def extend(program: Program, types: Sequence[TensorType], position: int | None =
 
 
 class Halves:
-    """A Program cut in two, where residuals that are known inputs need no output.
+    """A Program cut in two, where residuals that are known inputs, or cheaply made again, need no output.
+
+    Args:
+        program: what to cut.
+        unknown: which inputs are unknown.
+        instantiate: which outputs must be unknown.
+        invariant: how many of the first inputs can be read again at no cost, because all steps of a loop share them.
 
     Attributes:
         known: from the known inputs to the known outputs, then the residuals that are computed.
@@ -106,7 +112,9 @@ class Halves:
         residual_types: of the computed residuals.
     """
 
-    def __init__(self, program: Program, unknown: Sequence[bool], instantiate: Sequence[bool]) -> None:
+    def __init__(
+        self, program: Program, unknown: Sequence[bool], instantiate: Sequence[bool], invariant: int = 0
+    ) -> None:
         known, half, self.out_unknown, types = partial_program(program, tuple(unknown), tuple(instantiate))
         count = len(known.outputs) - len(types)
         residuals = known.outputs[count:]
@@ -114,7 +122,14 @@ class Halves:
         inner = half.inputs[len(half.inputs) - len(types) :]
         own = half.inputs[: len(half.inputs) - len(types)]
         passed = [(place[r], v) for r, v in zip(residuals, inner, strict=True) if r in place]
-        computed = [(r, v) for r, v in zip(residuals, inner, strict=True) if r not in place]
+        cheap = _cheap(known, {v for v, n in place.items() if n < invariant})
+        made = {v for equation in cheap for v in equation.outputs} | {v for v, _ in known.constants}
+        computed = [(r, v) for r, v in zip(residuals, inner, strict=True) if r not in place and r not in made]
+        again = {v: r for r, v in zip(residuals, inner, strict=True) if r in made}
+        cheap = prune(Program((), tuple(cheap), tuple(again.values()))).equations
+        names: dict[Atom, Atom] = {r: v for r, v in zip(residuals, inner, strict=True) if r in place}
+        read = dict.fromkeys(a for e in cheap for a in e.inputs if a in place and a not in names)
+        passed += [(place[var], var) for var in read]  # type: ignore[index, misc]
         self.forwarded = [number for number, _ in passed]
         self.residual_types = [r.type for r, _ in computed]
         self.known = prune(
@@ -123,7 +138,28 @@ class Halves:
             )
         )
         inputs = own + tuple(v for _, v in passed) + tuple(v for _, v in computed)
-        self.unknown = prune(Program(inputs, half.equations, half.outputs, half.constants))
+        equations = _renamed(cheap, names) + _renamed(half.equations, again)
+        outputs = tuple(again.get(a, a) for a in half.outputs)  # type: ignore[call-overload]
+        self.unknown = prune(Program(inputs, equations, outputs, half.constants + known.constants))
+
+
+def _cheap(program: Program, inputs: set[Any]) -> list[Equation]:
+    """Equations that move or map elements of nothing but literals, constants and the given inputs."""
+    found = []
+    known: set[Any] = inputs | {v for v, _ in program.constants}
+    for equation in program.equations:
+        plain = equation.operation.family in ("elementwise", "move") and not equation.operation.multiple
+        if plain and all(isinstance(a, Literal) or a in known for a in equation.inputs):
+            found.append(equation)
+            known.update(equation.outputs)
+    return found
+
+
+def _renamed(equations: Sequence[Equation], names: Any) -> tuple[Equation, ...]:
+    """The equations, reading other variables in the place of some."""
+    return tuple(
+        Equation(e.operation, tuple(names.get(a, a) for a in e.inputs), e.outputs, e.source) for e in equations
+    )
 
 
 def _numbers(marks: Sequence[bool], wanted: bool) -> list[int]:

@@ -99,7 +99,7 @@ class Scan(Higher):
         constants, carry, scanned = map(tuple, self.divide([k is None for k in known]))
         free = (False,) * (len(self.body.outputs) - self.carries)
         while True:
-            halves = Halves(self.body, constants + carry + scanned, carry + free)
+            halves = Halves(self.body, constants + carry + scanned, carry + free, self.constants)
             if halves.out_unknown[: self.carries] == carry:
                 break
             carry = halves.out_unknown[: self.carries]

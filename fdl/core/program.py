@@ -94,7 +94,7 @@ class Program:
     @cached_property
     def digest(self) -> bytes:
         """A hash of the structure: equal for programs that compute the same by the same equations."""
-        found = hashlib.blake2b("\n".join(lines(self, sources=False)).encode(), digest_size=16)
+        found = hashlib.blake2b("\n".join(lines(self, sources=False, nested=False)).encode(), digest_size=16)
         for _, value in self.constants:
             found.update(np.ascontiguousarray(value).tobytes())
         for equation in self.equations:
@@ -128,13 +128,15 @@ def parameters(operation: Any) -> list[str]:
 
 
 def subprograms(operation: Any) -> Iterator[Program]:
-    """The programs among the parameters of an operation, in the order of its fields."""
+    """The programs among the parameters of an operation (and of one among them), in the order of its fields."""
     for name in parameters(operation):
         value = getattr(operation, name)
         if isinstance(value, Program):
             yield value
         elif isinstance(value, tuple):
             yield from (v for v in value if isinstance(v, Program))
+        elif hasattr(value, "reference"):
+            yield from subprograms(value)
 
 
 def _letters(number: int) -> str:
@@ -147,7 +149,7 @@ def _letters(number: int) -> str:
         number -= 1
 
 
-def lines(program: Program, sources: bool = True, indent: str = "") -> list[str]:
+def lines(program: Program, sources: bool = True, indent: str = "", nested: bool = True) -> list[str]:
     """`program` as lines of text, inner programs indented below the equation that holds them."""
     names: dict[Var, str] = {}
 
@@ -165,7 +167,7 @@ def lines(program: Program, sources: bool = True, indent: str = "") -> list[str]
         line = f"{indent}  {typed(equation.outputs)} = {equation.operation!r}"
         line += "".join(f" {name(atom)}" for atom in equation.inputs)
         text.append(f"{line}  # {equation.source}" if sources and equation.source else line)
-        for inner in subprograms(equation.operation):
+        for inner in subprograms(equation.operation) if nested else ():
             text += lines(inner, sources, indent + "    ")
     text.append(f"{indent}  return {' '.join(name(atom) for atom in program.outputs)}")
     return [*text, indent + "}"]
