@@ -124,6 +124,13 @@ def test_holomorphic():
     assert_close(fdl.grad(lambda z: z**3, holomorphic=True)(z), 3 * z**2)
 
 
+def test_real_function_of_complex_arguments():
+    # With z = x + iy the gradient of a real f is df/dx - i df/dy: that of |z|^2 is 2 conj(z).
+    z = fnp.asarray(np.complex128(0.3 + 0.4j))
+    assert_close(fdl.grad(lambda z: fnp.real(z * fnp.conj(z)))(z), 2 * np.conj(0.3 + 0.4j))
+    assert_close(fdl.jit(fdl.grad(lambda z: fnp.real(z) * fnp.imag(z)))(z), 0.4 - 0.3j)
+
+
 def test_real_function_of_complex_intermediates():
     check_derivatives(lambda x: fnp.abs(fnp.exp(1j * x) + x) ** 2, np.float64(0.7))
 
