@@ -125,11 +125,11 @@ class Halves:
         cheap = _cheap(known, {v for v, n in place.items() if n < invariant})
         made = {v for equation in cheap for v in equation.outputs} | {v for v, _ in known.constants}
         computed = [(r, v) for r, v in zip(residuals, inner, strict=True) if r not in place and r not in made]
-        again = {v: r for r, v in zip(residuals, inner, strict=True) if r in made}
-        cheap = prune(Program((), tuple(cheap), tuple(again.values()))).equations
+        again: dict[Atom, Atom] = {v: r for r, v in zip(residuals, inner, strict=True) if r in made}
+        redone = prune(Program((), tuple(cheap), tuple(again.values()))).equations
         names: dict[Atom, Atom] = {r: v for r, v in zip(residuals, inner, strict=True) if r in place}
-        read = dict.fromkeys(a for e in cheap for a in e.inputs if a in place and a not in names)
-        passed += [(place[var], var) for var in read]  # type: ignore[index, misc]
+        read = dict.fromkeys(a for e in redone for a in e.inputs if a in place and a not in names)
+        passed += [(place[var], var) for var in read]
         self.forwarded = [number for number, _ in passed]
         self.residual_types = [r.type for r, _ in computed]
         self.known = prune(
@@ -138,8 +138,8 @@ class Halves:
             )
         )
         inputs = own + tuple(v for _, v in passed) + tuple(v for _, v in computed)
-        equations = _renamed(cheap, names) + _renamed(half.equations, again)
-        outputs = tuple(again.get(a, a) for a in half.outputs)  # type: ignore[call-overload]
+        equations = _renamed(redone, names) + _renamed(half.equations, again)
+        outputs = tuple(again.get(a, a) for a in half.outputs)
         self.unknown = prune(Program(inputs, equations, outputs, half.constants + known.constants))
 
 
