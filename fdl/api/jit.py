@@ -159,6 +159,9 @@ class Jitted:
         """Forget everything that was traced."""
         self.cache.clear()
 
+    def __repr__(self) -> str:
+        return f"<jitted {name_of(self.fun)}>"
+
     def __reduce__(self) -> Any:
         module = sys.modules.get(self.fun.__module__)
         if getattr(module, self.fun.__qualname__, None) is self:
