@@ -12,7 +12,7 @@ from fdl.api.arguments import PYTHON_SCALARS, FlatFunction, argument_path, check
 from fdl.core.program import Program
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
-from fdl.dtypes import as_dtype
+from fdl.dtypes import as_dtype, key
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ShapeDtypeStruct:
         return int(np.prod(self.shape))
 
     def __repr__(self) -> str:
-        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype})"
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={'key' if self.dtype == key else self.dtype})"
 
 
 def abstract_leaves(

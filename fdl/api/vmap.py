@@ -66,7 +66,11 @@ def vmap(
         axes += [0] * (len(leaves) - len(axes))
         places = _places(fun, args, kwargs, leaves, axes)
         size = _batch_size(fun, (args, kwargs), leaves, places, axis_size)
-        moved = [leaf if p is None else move_axis(lift(leaf), p, 0) for leaf, p in zip(leaves, places, strict=True)]
+        # What is not mapped is passed on as it came: a Python number stays one.
+        given = tree.leaves((args, kwargs))
+        moved = [
+            raw if p is None else move_axis(lift(leaf), p, 0) for raw, leaf, p in zip(given, leaves, places, strict=True)
+        ]
         flat = FlatFunction(fun, structure)
         outs, batched = batch_values(flat, size, moved, [p is not None for p in places], axis_name)
         out_places = flatten_axes("out_axes", flat.out_structure, out_axes)

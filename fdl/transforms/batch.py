@@ -102,7 +102,7 @@ def batch_values(
     """Results of `function` over a batch along axis 0 of the batched args; and which results are batched."""
     batch = Batch(trace.current(), size, axis_name)
     with entered(batch):
-        outs = function(*[batch.join(lift(a), b) for a, b in zip(args, batched, strict=True)])
+        outs = function(*[batch.join(a, b) for a, b in zip(args, batched, strict=True)])
         pairs = [batch.split(o) for o in outs]
     return [v for v, _ in pairs], [b for _, b in pairs]
 

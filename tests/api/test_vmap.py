@@ -43,6 +43,13 @@ def test_arguments_that_are_not_mapped(rng):
     assert_close(fdl.vmap(lambda x, s: x * s, in_axes=(0, None))(x, 2.0), 2 * x)
 
 
+def test_a_python_number_that_is_not_mapped_stays_one(rng):
+    x = rng.normal(size=(4, 3))
+    power = fdl.jit(lambda x, n: x**n, static_argnums=1)
+    assert_close(fdl.vmap(power, in_axes=(0, None))(x, 3), x**3)
+    assert_close(fdl.vmap(lambda x, n: x.reshape(n, 1), in_axes=(0, None))(x, 3), x[:, :, None])
+
+
 def test_axes_as_pytrees(rng):
     batch = {"a": rng.normal(size=(4, 3)), "b": (rng.normal(size=(2, 4)), rng.normal(size=2))}
 
