@@ -113,7 +113,10 @@ class Jitted:
             return self.fun(*args, **kwargs)
         dynamic, fixed, kwargs, key = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
         leaves, structure = tree.flatten((dynamic, kwargs))
-        kinds = [_kind(leaf) for leaf in leaves]
+        kinds = [
+            (data.shape, data.dtype) if type(leaf) is Array and (data := leaf._data) is not None else _kind(leaf)
+            for leaf in leaves
+        ]
         if None in kinds:
             leaves, structure = flatten_values(_Partly(self.fun, fixed), dynamic, kwargs)
             kinds = [_kind(leaf) for leaf in leaves]
@@ -123,7 +126,7 @@ class Jitted:
             key += current().axis_sizes()
         traced = self.cache.get(key)
         if traced is None:
-            types, weak = [k[0] for k in kinds], [k[1] for k in kinds]  # type: ignore[index]
+            types, weak = [TensorType(k[0], k[1]) for k in kinds], [len(k) == 3 for k in kinds]
             traced = self.trace(fixed, structure, types, weak, self.donated.marks(args, kwargs, fixed))
             if not traced.captured:
                 self.cache[key] = traced
@@ -313,14 +316,14 @@ class Static:
         return tuple(found)
 
 
-def _kind(leaf: Any) -> tuple[TensorType, bool] | None:
-    """Type and weakness of a leaf; None if it is no array."""
+def _kind(leaf: Any) -> Any:
+    """Shape and dtype of a leaf, and a mark if it is weak; None if it is no array."""
     if isinstance(leaf, Value):
-        return leaf.type, leaf.weak
+        return (leaf.shape, leaf.dtype, "weak") if leaf.weak else (leaf.shape, leaf.dtype)
     if type(leaf) in PYTHON_SCALARS:
-        return TensorType((), scalar_dtype(leaf)), True
+        return (), scalar_dtype(leaf), "weak"
     if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind not in "OUSMm":
-        return TensorType(leaf.shape, leaf.dtype), False
+        return leaf.shape, leaf.dtype
     return None
 
 
