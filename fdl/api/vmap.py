@@ -69,7 +69,8 @@ def vmap(
         # What is not mapped is passed on as it came: a Python number stays one.
         given = tree.leaves((args, kwargs))
         moved = [
-            raw if p is None else move_axis(lift(leaf), p, 0) for raw, leaf, p in zip(given, leaves, places, strict=True)
+            raw if p is None else move_axis(lift(leaf), p, 0)
+            for raw, leaf, p in zip(given, leaves, places, strict=True)
         ]
         flat = FlatFunction(fun, structure)
         outs, batched = batch_values(flat, size, moved, [p is not None for p in places], axis_name)
