@@ -276,7 +276,8 @@ def install() -> None:
     for name, unary in _UNARY.items():
         setattr(Value, f"__{name}__", lambda self, unary=unary: unary(self))
     for name, getter in _PROPERTIES.items():
-        setattr(Value, name, property(getter))
+        # The sentence, not the example: doctest would run it again among the names of another module.
+        setattr(Value, name, property(getter, doc=(getter.__doc__ or "").split("\n")[0]))
     for name, method in _METHODS.items():
         setattr(Value, name, method)
     for name, method in _PROTOCOLS.items():
