@@ -17,12 +17,28 @@ Axis = int | tuple[int, ...] | None
 
 
 def identity(x: Any) -> Array:
-    """The argument itself, as an array."""
+    """The argument itself, as an array.
+
+    Args:
+        x: array of any shape and dtype.
+
+    Returns:
+        An array like x.
+
+    >>> identity(2.0).item()
+    2.0
+    """
     return fnp.asarray(x)
 
 
 def relu(x: Any) -> Array:
     """max(x, 0); the derivative at zero is zero.
+
+    Args:
+        x: array of any shape and real dtype.
+
+    Returns:
+        An array like x.
 
     >>> relu(fnp.array([-1.0, 2.0])).tolist()
     [0.0, 2.0]
@@ -32,31 +48,84 @@ def relu(x: Any) -> Array:
 
 
 def relu6(x: Any) -> Array:
-    """min(max(x, 0), 6); the derivative at both corners is zero."""
+    """min(max(x, 0), 6); the derivative at both corners is zero.
+
+    Args:
+        x: array of any shape and real dtype.
+
+    Returns:
+        A floating array like x.
+
+    >>> relu6(fnp.array([-1.0, 2.0, 7.0])).tolist()
+    [0.0, 2.0, 6.0]
+    """
     x = relu(x)
     return fnp.where(x >= 6, 6.0, x)
 
 
 def leaky_relu(x: Any, negative_slope: Any = 1e-2) -> Array:
-    """x where it is positive or zero, ``negative_slope * x`` elsewhere."""
+    """x where it is positive or zero, ``negative_slope * x`` elsewhere.
+
+    Args:
+        x: array of any shape; integers count as float32.
+        negative_slope: factor of negative elements; broadcasts with x.
+
+    Returns:
+        A floating array like x.
+
+    >>> leaky_relu(fnp.array([-4.0, 2.0]), 0.25).tolist()
+    [-1.0, 2.0]
+    """
     x = fnp.asarray(x)
     return fnp.where(x >= 0, x, negative_slope * x)
 
 
 def elu(x: Any, alpha: Any = 1.0) -> Array:
-    """x where it is positive, ``alpha * (exp(x) - 1)`` elsewhere. Source: Clevert, Unterthiner, Hochreiter (2016)."""
+    """x where it is positive, ``alpha * (exp(x) - 1)`` elsewhere. Source: Clevert, Unterthiner, Hochreiter (2016).
+
+    Args:
+        x: array of any shape; integers count as float32.
+        alpha: minus the limit at minus infinity; broadcasts with x.
+
+    Returns:
+        A floating array like x.
+
+    >>> elu(fnp.array([-100.0, 2.0])).tolist()
+    [-1.0, 2.0]
+    """
     x = fnp.asarray(x)
     return fnp.where(x > 0, x, alpha * fnp.expm1(fnp.where(x > 0, 0.0, x)))
 
 
 def celu(x: Any, alpha: Any = 1.0) -> Array:
-    """Elu with a continuous derivative for every alpha. Source: Barron (2017)."""
+    """Elu with a continuous derivative for every alpha. Source: Barron (2017).
+
+    Args:
+        x: array of any shape; integers count as float32.
+        alpha: minus the limit at minus infinity; broadcasts with x.
+
+    Returns:
+        A floating array like x.
+
+    >>> celu(fnp.array([-100.0, 2.0])).tolist()
+    [-1.0, 2.0]
+    """
     x = fnp.asarray(x)
     return fnp.where(x > 0, x, alpha * fnp.expm1(fnp.where(x > 0, 0.0, x) / alpha))
 
 
 def selu(x: Any) -> Array:
-    """Scaled elu that keeps mean 0 and variance 1. Source: Klambauer et al. (2017)."""
+    """Scaled elu that keeps mean 0 and variance 1. Source: Klambauer et al. (2017).
+
+    Args:
+        x: array of any shape; integers count as float32.
+
+    Returns:
+        A floating array like x.
+
+    >>> round(selu(1.0).item(), 3)
+    1.051
+    """
     return 1.0507009873554805 * elu(x, 1.6732632423543772)
 
 
@@ -66,6 +135,12 @@ def gelu(x: Any, approximate: bool = True) -> Array:
     Args:
         x: array.
         approximate: whether to use the formula with tanh.
+
+    Returns:
+        A floating array like x.
+
+    >>> round(gelu(1.0, approximate=False).item(), 3)
+    0.841
     """
     x = _inexact(x)
     if approximate:
@@ -74,12 +149,32 @@ def gelu(x: Any, approximate: bool = True) -> Array:
 
 
 def sigmoid(x: Any) -> Array:
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)).
+
+    Args:
+        x: array of any shape; integers count as float32.
+
+    Returns:
+        A floating array like x.
+
+    >>> sigmoid(0.0).item()
+    0.5
+    """
     return logistic(_inexact(x))
 
 
 def silu(x: Any) -> Array:
-    """x times its sigmoid; also called swish."""
+    """x times its sigmoid; also called swish.
+
+    Args:
+        x: array of any shape; integers count as float32.
+
+    Returns:
+        A floating array like x.
+
+    >>> round(silu(1.0).item(), 3)
+    0.731
+    """
     x = fnp.asarray(x)
     return x * sigmoid(x)
 
@@ -88,62 +183,173 @@ swish = silu
 
 
 def tanh(x: Any) -> Array:
-    """Hyperbolic tangent."""
+    """Hyperbolic tangent.
+
+    Args:
+        x: array of any shape; integers count as float32.
+
+    Returns:
+        A floating array like x.
+
+    >>> tanh(fnp.array([0.0, 100.0])).tolist()
+    [0.0, 1.0]
+    """
     return fnp.tanh(x)
 
 
 def softplus(x: Any) -> Array:
-    """log(1 + exp(x)), without overflow."""
+    """log(1 + exp(x)), without overflow.
+
+    Args:
+        x: array of any shape; integers count as float32.
+
+    Returns:
+        A floating array like x.
+
+    >>> softplus(100.0).item()
+    100.0
+    """
     return fnp.logaddexp(x, 0.0)
 
 
 def log_sigmoid(x: Any) -> Array:
-    """log(sigmoid(x)), without underflow."""
+    """log(sigmoid(x)), without underflow.
+
+    Args:
+        x: array of any shape; integers count as float32.
+
+    Returns:
+        A floating array like x.
+
+    >>> log_sigmoid(-100.0).item()
+    -100.0
+    """
     return -softplus(-fnp.asarray(x))
 
 
 def mish(x: Any) -> Array:
-    """x tanh(softplus(x)). Source: Misra (2019)."""
+    """x tanh(softplus(x)). Source: Misra (2019).
+
+    Args:
+        x: array of any shape; integers count as float32.
+
+    Returns:
+        A floating array like x.
+
+    >>> round(mish(1.0).item(), 3)
+    0.865
+    """
     x = fnp.asarray(x)
     return x * fnp.tanh(softplus(x))
 
 
 def soft_sign(x: Any) -> Array:
-    """x / (1 + abs(x))."""
+    """x / (1 + abs(x)).
+
+    Args:
+        x: array of any shape; integers count as float32.
+
+    Returns:
+        A floating array like x.
+
+    >>> soft_sign(fnp.array([-1.0, 3.0])).tolist()
+    [-0.5, 0.75]
+    """
     x = fnp.asarray(x)
     return x / (fnp.abs(x) + 1)
 
 
 def squareplus(x: Any, b: Any = 4) -> Array:
-    """(x + sqrt(x**2 + b)) / 2."""
+    """(x + sqrt(x**2 + b)) / 2.
+
+    Args:
+        x: array of any shape; integers count as float32.
+        b: width of the bend, not negative; 0 is relu.
+
+    Returns:
+        A floating array like x.
+
+    >>> squareplus(0.0).item()
+    1.0
+    """
     x = fnp.asarray(x)
     return (x + fnp.sqrt(x * x + b)) / 2
 
 
 def sparse_plus(x: Any) -> Array:
-    """0 below -1, x above 1, a parabola between them."""
+    """0 below -1, x above 1, a parabola between them.
+
+    Args:
+        x: array of any shape; integers count as float32.
+
+    Returns:
+        A floating array like x.
+
+    >>> sparse_plus(fnp.array([-2.0, 0.0, 2.0])).tolist()
+    [0.0, 0.25, 2.0]
+    """
     x = fnp.asarray(x)
     return fnp.where(x <= -1.0, 0.0, fnp.where(x >= 1.0, x, (x + 1.0) ** 2 / 4))
 
 
 def sparse_sigmoid(x: Any) -> Array:
-    """0 below -1, 1 above 1, a line between them."""
+    """0 below -1, 1 above 1, a line between them.
+
+    Args:
+        x: array of any shape; integers count as float32.
+
+    Returns:
+        A floating array like x.
+
+    >>> sparse_sigmoid(fnp.array([-2.0, 0.0, 2.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
     return 0.5 * fnp.clip(fnp.asarray(x) + 1.0, 0.0, 2.0)
 
 
 def hard_tanh(x: Any) -> Array:
-    """x clipped to [-1, 1]."""
+    """x clipped to [-1, 1].
+
+    Args:
+        x: array of any shape and real dtype.
+
+    Returns:
+        An array like x.
+
+    >>> hard_tanh(fnp.array([-2.0, 0.5, 2.0])).tolist()
+    [-1.0, 0.5, 1.0]
+    """
     x = fnp.asarray(x)
     return fnp.where(x > 1, 1, fnp.where(x < -1, -1, x))
 
 
 def hard_sigmoid(x: Any) -> Array:
-    """relu6(x + 3) / 6."""
+    """relu6(x + 3) / 6.
+
+    Args:
+        x: array of any shape; integers count as float32.
+
+    Returns:
+        A floating array like x.
+
+    >>> hard_sigmoid(fnp.array([-4.0, 0.0, 4.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
     return relu6(fnp.asarray(x) + 3.0) / 6.0
 
 
 def hard_silu(x: Any) -> Array:
-    """x times its hard sigmoid; also called hard swish."""
+    """x times its hard sigmoid; also called hard swish.
+
+    Args:
+        x: array of any shape; integers count as float32.
+
+    Returns:
+        A floating array like x.
+
+    >>> hard_silu(fnp.array([0.0, 1.5, 4.0])).tolist()
+    [0.0, 1.125, 4.0]
+    """
     x = fnp.asarray(x)
     return x * hard_sigmoid(x)
 
@@ -152,7 +358,21 @@ hard_swish = hard_silu
 
 
 def glu(x: Any, axis: int = -1) -> Array:
-    """The first half along an axis times the sigmoid of the second. Source: Dauphin et al. (2017)."""
+    """The first half along an axis times the sigmoid of the second. Source: Dauphin et al. (2017).
+
+    Args:
+        x: floating array whose extent along the axis is even.
+        axis: the axis that is halved.
+
+    Returns:
+        An array with half the extent along the axis.
+
+    Raises:
+        ShapeError: the extent is odd.
+
+    >>> glu(fnp.array([2.0, 0.0])).tolist()
+    [1.0]
+    """
     x = fnp.asarray(x)
     if x.shape[axis] % 2:
         raise ShapeError(f"glu halves axis {axis}, which needs an even extent; got {x.type}")
@@ -161,7 +381,17 @@ def glu(x: Any, axis: int = -1) -> Array:
 
 
 def log1mexp(x: Any) -> Array:
-    """log(1 - exp(-x)) for positive x, accurate near zero and far from it. Source: Mächler (2012)."""
+    """log(1 - exp(-x)) for positive x, accurate near zero and far from it. Source: Mächler (2012).
+
+    Args:
+        x: array of positive numbers.
+
+    Returns:
+        A floating array like x.
+
+    >>> round(log1mexp(1.0).item(), 3)
+    -0.459
+    """
     x = _inexact(x)
     near = x < math.log(2)
     return fnp.where(
@@ -179,6 +409,9 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
         axis: an axis, several, or None for all.
         where: which elements take part; the others become 0.
 
+    Returns:
+        A floating array like x.
+
     >>> softmax(fnp.array([0.0, 0.0])).tolist()
     [0.5, 0.5]
     """
@@ -187,7 +420,19 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
 
 
 def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
-    """Logarithm of :func:`softmax`, without overflow; excluded elements become -inf."""
+    """Logarithm of :func:`softmax`, without overflow; excluded elements become -inf.
+
+    Args:
+        x: array of any shape; integers count as float32.
+        axis: an axis, several, or None for all.
+        where: which elements take part; None is all.
+
+    Returns:
+        A floating array like x.
+
+    >>> [round(v, 3) for v in log_softmax(fnp.array([1000.0, 1000.0])).tolist()]
+    [-0.693, -0.693]
+    """
     shifted = _shifted(x, axis, where)
     return shifted - fnp.log(_positive(fnp.sum(fnp.exp(shifted), axis=axis, keepdims=True), where))
 
@@ -220,6 +465,9 @@ def logsumexp(
 
     Returns:
         An array, or a pair of arrays.
+
+    >>> round(logsumexp(fnp.array([1000.0, 1000.0])).item(), 2)
+    1000.69
     """
     a = _inexact(a)
     if b is not None:
@@ -244,7 +492,20 @@ def _common(a: Array, b: Any) -> tuple[Array, Array]:
 
 
 def logmeanexp(x: Any, axis: Axis = None, where: Any = None, keepdims: bool = False) -> Array:
-    """log(mean(exp(x))), without overflow."""
+    """log(mean(exp(x))), without overflow.
+
+    Args:
+        x: array of any shape; integers count as float32.
+        axis: an axis, several, or None for all.
+        where: which elements take part; None is all.
+        keepdims: whether the axes stay, with extent one.
+
+    Returns:
+        An array without the axes, or with extent one there.
+
+    >>> round(logmeanexp(fnp.array([1000.0, 1000.0])).item(), 2)
+    1000.0
+    """
     x = _inexact(x)
     counted = fnp.ones_like(x) if where is None else fnp.where(where, fnp.ones_like(x), 0)
     total = fnp.sum(counted, axis=axis, keepdims=keepdims)
@@ -272,6 +533,15 @@ def standardize(
         where: which elements the mean and variance are taken of.
         algorithm: "fast" takes the variance as the mean of squares minus the squared mean, "stable" as the mean squared
             deviation.
+
+    Returns:
+        A floating array like x.
+
+    Raises:
+        ValueError: the algorithm is unknown.
+
+    >>> [round(v, 2) for v in standardize(fnp.array([1.0, 3.0])).tolist()]
+    [-1.0, 1.0]
     """
     x = _inexact(x)
     if algorithm not in ("fast", "stable"):
@@ -294,6 +564,9 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
         num_classes: extent of the new axis.
         dtype: of the result, by default float32.
         axis: where the new axis is put.
+
+    Returns:
+        An array of the shape of x with the new axis.
 
     >>> one_hot(fnp.array([1, 0]), 2).tolist()
     [[0.0, 1.0], [1.0, 0.0]]

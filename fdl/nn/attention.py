@@ -46,6 +46,11 @@ def dot_product_attention(
     Returns:
         An array like `query`, or a pair.
 
+    Raises:
+        ShapeError: the shapes do not fit.
+        DtypeError: the dtypes differ, or the mask is not boolean.
+        ValueError: the implementation is unknown.
+
     >>> x = fnp.ones((2, 5, 4, 8))
     >>> dot_product_attention(x, x, x, is_causal=True).shape
     (2, 5, 4, 8)

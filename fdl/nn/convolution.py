@@ -38,6 +38,16 @@ def init_conv(
         w_init: initializer of w.
         b_init: initializer of b.
         dtype: of the parameters.
+
+    Returns:
+        The parameters.
+
+    Raises:
+        ShapeError: the groups do not divide the channels.
+
+    >>> from fdl import random
+    >>> init_conv(random.key(0), 3, 8, (5, 5))["w"].shape
+    (5, 5, 3, 8)
     """
     if inputs % groups or outputs % groups:
         raise ShapeError(f"conv: {groups} groups do not divide {inputs} inputs and {outputs} outputs")
@@ -59,6 +69,9 @@ def conv(
 
     Returns:
         [batch, *space, outputs].
+
+    Raises:
+        ShapeError: x and w have different numbers of space axes.
 
     >>> from fdl import random
     >>> params = init_conv(random.key(0), 3, 8, (3, 3))
@@ -97,6 +110,11 @@ def conv_transpose(
 
     Returns:
         [batch, *space, outputs].
+
+    >>> from fdl import random
+    >>> params = init_conv(random.key(0), 8, 3, (3, 3))
+    >>> conv_transpose(params, fnp.ones((1, 8, 8, 8)), strides=2).shape
+    (1, 16, 16, 3)
     """
     x = fnp.asarray(x)
     rank = params["w"].ndim - 2
@@ -123,6 +141,9 @@ def max_pool(x: Any, window: Extents, strides: Extents | None = None, padding: P
     Returns:
         [batch, *space, channels].
 
+    Raises:
+        ShapeError: x has no space axes, or a setting does not fit them.
+
     >>> max_pool(fnp.arange(4.0).reshape(1, 4, 1), 2).ravel().tolist()
     [1.0, 3.0]
     """
@@ -145,6 +166,12 @@ def avg_pool(
 
     Returns:
         [batch, *space, channels].
+
+    Raises:
+        ShapeError: x has no space axes, or a setting does not fit them.
+
+    >>> avg_pool(fnp.arange(4.0).reshape(1, 4, 1), 2).ravel().tolist()
+    [0.5, 2.5]
     """
     x = fnp.asarray(x)
     total = _pool(x, 0.0, lax.add, window, strides, padding)

@@ -12,38 +12,131 @@ from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
 from fdl.random.keys import split
 
+__all__ = [
+    "Initializer",
+    "constant",
+    "delta_orthogonal",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "normal",
+    "ones",
+    "orthogonal",
+    "truncated_normal",
+    "uniform",
+    "variance_scaling",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]
+
 Array = Any
 Axes = int | Sequence[int]
 Initializer = Callable[..., Array]
 
 
 def zeros(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
-    """Zeros; the key is not used."""
+    """Zeros; the key is not used.
+
+    Args:
+        key: not used.
+        shape: of the result.
+        dtype: of the result; None is float32.
+
+    Returns:
+        An array.
+
+    >>> zeros(None, (2,)).tolist()
+    [0.0, 0.0]
+    """
     return fnp.zeros(shape, as_dtype(dtype or float))
 
 
 def ones(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
-    """Ones; the key is not used."""
+    """Ones; the key is not used.
+
+    Args:
+        key: not used.
+        shape: of the result.
+        dtype: of the result; None is float32.
+
+    Returns:
+        An array.
+
+    >>> ones(None, (2,)).tolist()
+    [1.0, 1.0]
+    """
     return fnp.ones(shape, as_dtype(dtype or float))
 
 
 def constant(value: Any, dtype: Any = None) -> Initializer:
-    """An initializer that repeats `value`."""
+    """An initializer that repeats `value`.
+
+    Args:
+        value: a number, or an array that broadcasts to the shape.
+        dtype: default dtype of the initializer; None is float32.
+
+    Returns:
+        A function (key, shape, dtype) to an array.
+
+    >>> constant(3.0)(random.key(0), (2,)).tolist()
+    [3.0, 3.0]
+    """
     return _initializer(dtype, lambda key, shape, dtype: fnp.full(shape, value, dtype))
 
 
 def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
-    """An initializer with uniform numbers in [0, scale)."""
+    """An initializer with uniform numbers in [0, scale).
+
+    Args:
+        scale: upper end.
+        dtype: default dtype of the initializer; None is float32.
+
+    Returns:
+        A function (key, shape, dtype) to an array.
+
+    >>> uniform(0.5)(random.key(0), (3, 4)).shape
+    (3, 4)
+    """
     return _initializer(dtype, lambda key, shape, dtype: random.uniform(key, shape, dtype) * fnp.asarray(scale, dtype))
 
 
 def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
-    """An initializer with normal numbers."""
+    """An initializer with normal numbers.
+
+    Args:
+        stddev: standard deviation.
+        dtype: default dtype of the initializer; None is float32.
+
+    Returns:
+        A function (key, shape, dtype) to an array.
+
+    >>> normal(0.5)(random.key(0), (3, 4)).shape
+    (3, 4)
+    """
     return _initializer(dtype, lambda key, shape, dtype: random.normal(key, shape, dtype) * fnp.asarray(stddev, dtype))
 
 
 def truncated_normal(stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, upper: Any = 2.0) -> Initializer:
-    """An initializer with normal numbers between `lower` and `upper` standard deviations."""
+    """An initializer with normal numbers between `lower` and `upper` standard deviations.
+
+    Args:
+        stddev: standard deviation before the cut.
+        dtype: default dtype of the initializer; None is float32.
+        lower: lower end, in standard deviations.
+        upper: upper end, in standard deviations.
+
+    Returns:
+        A function (key, shape, dtype) to an array.
+
+    >>> bool(fnp.all(fnp.abs(truncated_normal(1.0)(random.key(0), (100,))) <= 2))
+    True
+    """
 
     def draw(key: Any, shape: tuple[int, ...], dtype: np.dtype) -> Array:
         return random.truncated_normal(key, lower, upper, shape, dtype) * fnp.asarray(stddev, dtype)
@@ -73,6 +166,10 @@ def variance_scaling(
 
     Returns:
         A function (key, shape, dtype) to an array.
+
+    Raises:
+        ValueError: the mode or the distribution is unknown.
+        ShapeError: the shape has no such axes.
 
     >>> variance_scaling(1.0, "fan_in", "normal")(random.key(0), (3, 4)).shape
     (3, 4)
@@ -148,7 +245,20 @@ def _scaled(name: str, scale: float, mode: str, distribution: str, source: str) 
         return variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype)
 
     make.__name__ = make.__qualname__ = name
-    make.__doc__ = f'``variance_scaling({scale}, "{mode}", "{distribution}")``. Source: {source}.'
+    make.__doc__ = f"""``variance_scaling({scale}, "{mode}", "{distribution}")``. Source: {source}.
+
+    Args:
+        in_axis: axis or axes of the inputs.
+        out_axis: axis or axes of the outputs.
+        batch_axis: axes that are neither, nor part of the window.
+        dtype: default dtype of the initializer; None is float32.
+
+    Returns:
+        A function (key, shape, dtype) to an array.
+
+    >>> {name}()(random.key(0), (3, 4)).shape
+    (3, 4)
+    """
     return make
 
 
@@ -169,6 +279,16 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
         scale: factor.
         column_axis: the axis of the columns; the others together are the rows.
         dtype: default dtype of the initializer.
+
+    Returns:
+        A function (key, shape, dtype) to an array.
+
+    Raises:
+        ShapeError: the shape has fewer than two axes.
+
+    >>> w = orthogonal()(random.key(0), (4, 2))
+    >>> bool(fnp.allclose(w.T @ w, fnp.eye(2), atol=1e-5))
+    True
     """
 
     def draw(key: Any, shape: tuple[int, ...], dtype: np.dtype) -> Array:
@@ -185,7 +305,23 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
 
 
 def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
-    """An initializer of convolutions: an orthogonal matrix in the middle, zeros around. Source: Xiao et al. (2018)."""
+    """An initializer of convolutions: an orthogonal matrix in the middle, zeros around. Source: Xiao et al. (2018).
+
+    Args:
+        scale: factor.
+        column_axis: the axis of the columns of the matrix.
+        dtype: default dtype of the initializer; None is float32.
+
+    Returns:
+        A function (key, shape, dtype) to an array.
+
+    Raises:
+        ShapeError: the shape is not (*window, inputs, outputs) with at least as many outputs as inputs.
+
+    >>> w = delta_orthogonal()(random.key(0), (3, 2, 2))
+    >>> bool(fnp.all(w[0] == 0)), bool(fnp.allclose(w[1].T @ w[1], fnp.eye(2), atol=1e-5))
+    (True, True)
+    """
 
     def draw(key: Any, shape: tuple[int, ...], dtype: np.dtype) -> Array:
         if len(shape) not in (3, 4, 5) or shape[-1] < shape[-2]:

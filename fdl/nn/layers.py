@@ -71,6 +71,12 @@ def init_dense(
         w_init: initializer of w.
         b_init: initializer of b.
         dtype: of the parameters.
+
+    Returns:
+        The parameters.
+
+    >>> init_dense(random.key(0), 3, 4)["w"].shape
+    (3, 4)
     """
     return weights(key, (inputs, outputs), (outputs,), bias, w_init, b_init, dtype)
 
@@ -84,6 +90,12 @@ def dense(params: Params, x: Any) -> Array:
 
     Returns:
         [..., outputs].
+
+    Raises:
+        ShapeError: the last axis of x does not fit w.
+
+    >>> dense({"w": fnp.ones((2, 1)), "b": fnp.ones(1)}, fnp.array([[2.0, 3.0]])).tolist()
+    [[6.0]]
     """
     x = fnp.asarray(x)
     if x.ndim == 0 or x.shape[-1] != params["w"].shape[0]:
@@ -99,7 +111,21 @@ def init_embedding(
     w_init: Initializer = initializers.normal(1.0),  # noqa: B008
     dtype: Any = None,
 ) -> Params:
-    """Parameters of :func:`embedding`: w [count, size]."""
+    """Parameters of :func:`embedding`: w [count, size].
+
+    Args:
+        key: random key.
+        count: number of rows, one per id.
+        size: length of a row.
+        w_init: initializer of w.
+        dtype: of the parameters; None is float32.
+
+    Returns:
+        The parameters.
+
+    >>> init_embedding(random.key(0), 10, 4)["w"].shape
+    (10, 4)
+    """
     return weights(key, (count, size), (), False, w_init, initializers.zeros, dtype)
 
 
@@ -127,6 +153,12 @@ def dropout(key: Any, rate: Any, x: Any) -> Array:
         rate: probability, from 0 up to, but not including, 1. For evaluation do not call it, or pass 0.
         x: array.
 
+    Returns:
+        An array like x.
+
+    Raises:
+        ValueError: the rate is outside [0, 1).
+
     >>> sorted(set(dropout(random.key(0), 0.5, fnp.ones(100)).tolist()))
     [0.0, 2.0]
     """
@@ -141,7 +173,20 @@ def dropout(key: Any, rate: Any, x: Any) -> Array:
 
 
 def init_layer_norm(size: int, *, bias: bool = True, dtype: Any = None) -> Params:
-    """Parameters of :func:`layer_norm`, :func:`rms_norm` and :func:`group_norm`: ones w [size] and zeros b [size]."""
+    """Parameters of :func:`layer_norm`, :func:`rms_norm` and :func:`group_norm`: ones w [size] and zeros b [size].
+
+    Args:
+        size: number of channels.
+        bias: whether there is a b.
+        dtype: of the parameters; None is float32.
+
+    Returns:
+        The parameters.
+
+    >>> params = init_layer_norm(2)
+    >>> params["w"].tolist(), params["b"].tolist()
+    ([1.0, 1.0], [0.0, 0.0])
+    """
     dtype = as_dtype(float if dtype is None else dtype)
     params = {"w": fnp.ones((size,), dtype)}
     return params | {"b": fnp.zeros((size,), dtype)} if bias else params
@@ -151,18 +196,55 @@ init_group_norm = init_layer_norm
 
 
 def init_rms_norm(size: int, *, dtype: Any = None) -> Params:
-    """Parameters of :func:`rms_norm`: ones w [size]."""
+    """Parameters of :func:`rms_norm`: ones w [size].
+
+    Args:
+        size: number of channels.
+        dtype: of the parameters; None is float32.
+
+    Returns:
+        The parameters.
+
+    >>> init_rms_norm(2)["w"].tolist()
+    [1.0, 1.0]
+    """
     return init_layer_norm(size, bias=False, dtype=dtype)
 
 
 def layer_norm(params: Params, x: Any, *, epsilon: float = 1e-5) -> Array:
-    """Standardize every vector along the last axis, then scale and shift. Source: Ba, Kiros, Hinton (2016)."""
+    """Standardize every vector along the last axis, then scale and shift. Source: Ba, Kiros, Hinton (2016).
+
+    Args:
+        params: from :func:`init_layer_norm`.
+        x: [..., channels].
+        epsilon: added under the root.
+
+    Returns:
+        An array like x.
+
+    >>> y = layer_norm(init_layer_norm(2), fnp.array([1.0, 3.0]))
+    >>> [round(v, 2) for v in y.tolist()]
+    [-1.0, 1.0]
+    """
     x = fnp.asarray(x)
     return shifted(params, _standardized(x, (-1,), epsilon) * params["w"])
 
 
 def rms_norm(params: Params, x: Any, *, epsilon: float = 1e-6) -> Array:
-    """Divide every vector along the last axis by its root mean square, then scale. Source: Zhang, Sennrich (2019)."""
+    """Divide every vector along the last axis by its root mean square, then scale. Source: Zhang, Sennrich (2019).
+
+    Args:
+        params: from :func:`init_rms_norm`.
+        x: [..., channels].
+        epsilon: added under the root.
+
+    Returns:
+        An array like x.
+
+    >>> y = rms_norm(init_rms_norm(2), fnp.array([3.0, -3.0]))
+    >>> [round(v, 2) for v in y.tolist()]
+    [1.0, -1.0]
+    """
     x = fnp.asarray(x)
     return shifted(params, x / fnp.sqrt(fnp.mean(x * x, axis=-1, keepdims=True) + epsilon) * params["w"])
 
@@ -175,6 +257,17 @@ def group_norm(params: Params, x: Any, groups: int, *, epsilon: float = 1e-5) ->
         x: [batch, *space, channels].
         groups: a divisor of the number of channels.
         epsilon: added to the variance.
+
+    Returns:
+        An array like x.
+
+    Raises:
+        ShapeError: the groups do not divide the channels.
+
+    >>> x = fnp.array([[[1.0, 3.0, 5.0, 9.0]]])
+    >>> y = group_norm(init_group_norm(4), x, 2)
+    >>> [round(v, 2) for v in y.ravel().tolist()]
+    [-1.0, 1.0, -1.0, 1.0]
     """
     x = fnp.asarray(x)
     if x.shape[-1] % groups:
@@ -190,7 +283,19 @@ def _standardized(x: Array, axes: Sequence[int], epsilon: float) -> Array:
 
 
 def init_batch_norm(size: int, *, dtype: Any = None) -> tuple[Params, Params]:
-    """Parameters w, b and running statistics mean, var of :func:`batch_norm`, all [size]."""
+    """Parameters w, b and running statistics mean, var of :func:`batch_norm`, all [size].
+
+    Args:
+        size: number of channels.
+        dtype: of the parameters; None is float32.
+
+    Returns:
+        The parameters, and the running statistics.
+
+    >>> params, stats = init_batch_norm(2)
+    >>> stats["mean"].tolist(), stats["var"].tolist()
+    ([0.0, 0.0], [1.0, 1.0])
+    """
     dtype = as_dtype(float if dtype is None else dtype)
     stats = {"mean": fnp.zeros((size,), dtype), "var": fnp.ones((size,), dtype)}
     return init_layer_norm(size, dtype=dtype), stats
@@ -241,7 +346,25 @@ def init_multi_head_attention(
     w_init: Initializer = initializers.lecun_normal(),  # noqa: B008
     dtype: Any = None,
 ) -> Params:
-    """Parameters of :func:`multi_head_attention`: dense layers query, key, value and out, each [size, size]."""
+    """Parameters of :func:`multi_head_attention`: dense layers query, key, value and out, each [size, size].
+
+    Args:
+        key: random key.
+        size: number of features, a multiple of the heads.
+        heads: number of heads.
+        bias: whether the layers have a b.
+        w_init: initializer of their w.
+        dtype: of the parameters; None is float32.
+
+    Returns:
+        The parameters.
+
+    Raises:
+        ShapeError: the heads do not divide the size.
+
+    >>> sorted(init_multi_head_attention(random.key(0), 8, heads=2))
+    ['key', 'out', 'query', 'value']
+    """
     if size % heads:
         raise ShapeError(f"multi_head_attention: {heads} heads do not divide the size {size}")
     names = ("query", "key", "value", "out")
@@ -263,6 +386,10 @@ def multi_head_attention(params: Params, x: Any, context: Any = None, *, heads: 
 
     Returns:
         [batch, queries, size].
+
+    >>> params = init_multi_head_attention(random.key(0), 8, heads=2)
+    >>> multi_head_attention(params, fnp.ones((1, 5, 8)), heads=2, is_causal=True).shape
+    (1, 5, 8)
     """
     x = fnp.asarray(x)
     context = x if context is None else fnp.asarray(context)

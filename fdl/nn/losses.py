@@ -20,6 +20,10 @@ def softmax_cross_entropy(logits: Any, labels: Any, axis: int = -1) -> Array:
 
     Returns:
         An array without the axis.
+
+    >>> loss = softmax_cross_entropy(fnp.zeros((1, 2)), fnp.array([[0.5, 0.5]]))
+    >>> round(loss.item(), 3)
+    0.693
     """
     logits = fnp.asarray(logits)
     return -fnp.sum(labels * log_softmax(logits, axis=axis), axis=axis)
@@ -35,6 +39,10 @@ def softmax_cross_entropy_with_integer_labels(logits: Any, labels: Any, axis: in
 
     Returns:
         An array like `labels`.
+
+    Raises:
+        DtypeError: the labels are not integers.
+        ShapeError: their shape does not fit.
 
     >>> softmax_cross_entropy_with_integer_labels(fnp.zeros((1, 4)), fnp.array([2])).tolist()
     [1.386...]
@@ -59,41 +67,129 @@ def sigmoid_binary_cross_entropy(logits: Any, labels: Any) -> Array:
     Args:
         logits: array.
         labels: probabilities that broadcast with `logits`; 0 or 1 for certain labels.
+
+    Returns:
+        An array of the common shape.
+
+    >>> round(sigmoid_binary_cross_entropy(0.0, 1.0).item(), 3)
+    0.693
     """
     logits = fnp.asarray(logits)
     return -labels * log_sigmoid(logits) - (1.0 - labels) * log_sigmoid(-logits)
 
 
 def squared_error(predictions: Any, targets: Any = None) -> Array:
-    """Squared differences, elementwise; None stands for zeros."""
+    """Squared differences, elementwise; None stands for zeros.
+
+    Args:
+        predictions: floating array.
+        targets: array of the same shape; None stands for zeros.
+
+    Returns:
+        An array like `predictions`.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    >>> squared_error(fnp.array([1.0, 3.0]), fnp.array([1.0, 1.0])).tolist()
+    [0.0, 4.0]
+    """
     return fnp.square(_errors(predictions, targets))
 
 
 def l2_loss(predictions: Any, targets: Any = None) -> Array:
-    """Half the squared differences, elementwise."""
+    """Half the squared differences, elementwise.
+
+    Args:
+        predictions: floating array.
+        targets: array of the same shape; None stands for zeros.
+
+    Returns:
+        An array like `predictions`.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    >>> l2_loss(fnp.array([1.0, 3.0]), fnp.array([1.0, 1.0])).tolist()
+    [0.0, 2.0]
+    """
     return 0.5 * squared_error(predictions, targets)
 
 
 def absolute_error(predictions: Any, targets: Any = None) -> Array:
-    """Absolute differences, elementwise."""
+    """Absolute differences, elementwise.
+
+    Args:
+        predictions: floating array.
+        targets: array of the same shape; None stands for zeros.
+
+    Returns:
+        An array like `predictions`.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    >>> absolute_error(fnp.array([1.0, 3.0]), fnp.array([2.0, 1.0])).tolist()
+    [1.0, 2.0]
+    """
     return fnp.abs(_errors(predictions, targets))
 
 
 def huber_loss(predictions: Any, targets: Any = None, delta: float = 1.0) -> Array:
-    """Half the squared difference where it is below delta, linear beyond, elementwise. Source: Huber (1964)."""
+    """Half the squared difference where it is below delta, linear beyond, elementwise. Source: Huber (1964).
+
+    Args:
+        predictions: floating array.
+        targets: array of the same shape; None stands for zeros.
+        delta: where the parabola becomes a line, positive.
+
+    Returns:
+        An array like `predictions`.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    >>> huber_loss(fnp.array([0.5, 3.0])).tolist()
+    [0.125, 2.5]
+    """
     error = fnp.abs(_errors(predictions, targets))
     square = fnp.minimum(error, delta)
     return 0.5 * square**2 + delta * (error - square)
 
 
 def log_cosh(predictions: Any, targets: Any = None) -> Array:
-    """log(cosh(difference)), elementwise, without overflow."""
+    """log(cosh(difference)), elementwise, without overflow.
+
+    Args:
+        predictions: floating array.
+        targets: array of the same shape; None stands for zeros.
+
+    Returns:
+        An array like `predictions`.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    >>> round(log_cosh(fnp.array([1000.0])).item(), 2)
+    999.31
+    """
     error = _errors(predictions, targets)
     return fnp.logaddexp(error, -error) - math.log(2.0)
 
 
 def hinge_loss(predictor_outputs: Any, targets: Any) -> Array:
-    """max(0, 1 - output * target) for targets -1 and 1, elementwise."""
+    """max(0, 1 - output * target) for targets -1 and 1, elementwise.
+
+    Args:
+        predictor_outputs: floating array.
+        targets: array of -1 and 1 that broadcasts with it.
+
+    Returns:
+        An array of the common shape.
+
+    >>> hinge_loss(fnp.array([0.5, -2.0]), fnp.array([1, -1])).tolist()
+    [0.5, 0.0]
+    """
     return fnp.maximum(0, 1 - fnp.asarray(predictor_outputs) * targets)
 
 
@@ -107,6 +203,10 @@ def kl_divergence(log_predictions: Any, targets: Any, axis: int = -1) -> Array:
 
     Returns:
         An array without the axis.
+
+    >>> p = fnp.array([0.25, 0.75])
+    >>> round(kl_divergence(fnp.log(p / 2), p).item(), 3)
+    0.693
     """
     targets = fnp.asarray(targets)
     logs = fnp.where(targets == 0, 0.0, fnp.log(fnp.where(targets == 0, 1.0, targets)))
@@ -114,7 +214,20 @@ def kl_divergence(log_predictions: Any, targets: Any, axis: int = -1) -> Array:
 
 
 def cosine_similarity(predictions: Any, targets: Any, epsilon: float = 0.0, axis: int = -1) -> Array:
-    """Cosine of the angle between vectors along an axis; norms are at least `epsilon`."""
+    """Cosine of the angle between vectors along an axis; norms are at least `epsilon`.
+
+    Args:
+        predictions: floating array [..., n].
+        targets: like `predictions`.
+        epsilon: the smallest norm that counts.
+        axis: of the vectors.
+
+    Returns:
+        An array without the axis.
+
+    >>> round(cosine_similarity(fnp.array([1.0, 1.0]), fnp.array([1.0, 0.0])).item(), 3)
+    0.707
+    """
     predictions, targets = fnp.asarray(predictions), fnp.asarray(targets)
 
     def unit(x: Array) -> Array:
@@ -127,7 +240,18 @@ def cosine_similarity(predictions: Any, targets: Any, epsilon: float = 0.0, axis
 
 
 def smooth_labels(labels: Any, alpha: float) -> Array:
-    """Mix distributions [..., classes] with the uniform one, of weight `alpha`. Source: Szegedy et al. (2016)."""
+    """Mix distributions [..., classes] with the uniform one, of weight `alpha`. Source: Szegedy et al. (2016).
+
+    Args:
+        labels: probabilities [..., classes].
+        alpha: weight of the uniform distribution, in [0, 1].
+
+    Returns:
+        An array like `labels`.
+
+    >>> smooth_labels(fnp.array([1.0, 0.0]), 0.5).tolist()
+    [0.75, 0.25]
+    """
     labels = fnp.asarray(labels)
     return (1.0 - alpha) * labels + alpha / labels.shape[-1]
 

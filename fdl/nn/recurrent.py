@@ -28,6 +28,18 @@ def init_lstm(key: Any, inputs: int, size: int, *, dtype: Any = None) -> Params:
     """Parameters of :func:`lstm_cell`: wx [inputs, 4 size], wh [size, 4 size] and b [4 size].
 
     The gates are, in this order: input, forget, cell, output. The bias of the forget gate starts at one.
+
+    Args:
+        key: random key.
+        inputs: number of input features.
+        size: number of hidden features.
+        dtype: of the arrays; None is float32.
+
+    Returns:
+        The parameters.
+
+    >>> init_lstm(random.key(0), 3, 2)["wx"].shape
+    (3, 8)
     """
     params = _init_gates(key, inputs, size, 4, dtype)
     forget = fnp.concatenate([fnp.zeros(size), fnp.ones(size), fnp.zeros(2 * size)])
@@ -35,7 +47,19 @@ def init_lstm(key: Any, inputs: int, size: int, *, dtype: Any = None) -> Params:
 
 
 def lstm_carry(batch: Sequence[int], size: int, dtype: Any = None) -> Carry:
-    """The first state (hidden, cell) of :func:`lstm_cell`: zeros [*batch, size]."""
+    """The first state (hidden, cell) of :func:`lstm_cell`: zeros [*batch, size].
+
+    Args:
+        batch: extents of the batch axes, ``()`` for none.
+        size: number of hidden features.
+        dtype: of the arrays; None is float32.
+
+    Returns:
+        Zeros, twice.
+
+    >>> [part.shape for part in lstm_carry((5,), 2)]
+    [(5, 2), (5, 2)]
+    """
     zeros = fnp.zeros((*batch, size), as_dtype(float if dtype is None else dtype))
     return zeros, zeros
 
@@ -50,6 +74,11 @@ def lstm_cell(params: Params, carry: Carry, x: Any) -> tuple[Carry, Array]:
 
     Returns:
         The new carry, and the new hidden state.
+
+    >>> params = init_lstm(random.key(0), 3, 2)
+    >>> carry, y = lstm_cell(params, lstm_carry((5,), 2), fnp.ones((5, 3)))
+    >>> y.shape
+    (5, 2)
     """
     hidden, cell = carry
     gates = fnp.matmul(x, params["wx"]) + fnp.matmul(hidden, params["wh"]) + params["b"]
@@ -63,13 +92,37 @@ def init_gru(key: Any, inputs: int, size: int, *, dtype: Any = None) -> Params:
     """Parameters of :func:`gru_cell`: wx [inputs, 3 size], wh [size, 3 size], b [3 size] and bh [size].
 
     The gates are, in this order: reset, update, new; bh belongs to the recurrent part of the last.
+
+    Args:
+        key: random key.
+        inputs: number of input features.
+        size: number of hidden features.
+        dtype: of the arrays; None is float32.
+
+    Returns:
+        The parameters.
+
+    >>> init_gru(random.key(0), 3, 2)["wx"].shape
+    (3, 6)
     """
     params = _init_gates(key, inputs, size, 3, dtype)
     return params | {"bh": fnp.zeros((size,), params["b"].dtype)}
 
 
 def gru_carry(batch: Sequence[int], size: int, dtype: Any = None) -> Carry:
-    """The first state of :func:`gru_cell`: zeros [*batch, size]."""
+    """The first state of :func:`gru_cell`: zeros [*batch, size].
+
+    Args:
+        batch: extents of the batch axes, ``()`` for none.
+        size: number of hidden features.
+        dtype: of the arrays; None is float32.
+
+    Returns:
+        Zeros.
+
+    >>> gru_carry((5,), 2).shape
+    (5, 2)
+    """
     return lstm_carry(batch, size, dtype)[0]
 
 
@@ -83,6 +136,11 @@ def gru_cell(params: Params, carry: Carry, x: Any) -> tuple[Carry, Array]:
 
     Returns:
         The new hidden state, twice.
+
+    >>> params = init_gru(random.key(0), 3, 2)
+    >>> carry, y = gru_cell(params, gru_carry((5,), 2), fnp.ones((5, 3)))
+    >>> y.shape
+    (5, 2)
     """
     outer = fnp.split(fnp.matmul(x, params["wx"]) + params["b"], 3, axis=-1)
     inner = fnp.split(fnp.matmul(carry, params["wh"]), 3, axis=-1)
