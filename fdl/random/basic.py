@@ -34,6 +34,13 @@ def bits(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
 
     Returns:
         An array of that shape and dtype; element i depends on the key and i only.
+
+    Raises:
+        DtypeError: the dtype is none of them.
+
+    >>> from fdl.random import key
+    >>> bits(key(0), (2,)).dtype.name
+    'uint32'
     """
     dtype = dtypes.uint32 if dtype is None else as_dtype(dtype)
     if dtype not in dtypes.UNSIGNED:
@@ -53,6 +60,9 @@ def uniform(key: Any, shape: Shape = (), dtype: Any = None, minval: Any = 0.0, m
 
     Returns:
         An array of that shape and dtype.
+
+    Raises:
+        DtypeError: the dtype is not real floating.
 
     >>> from fdl.random import key
     >>> uniform(key(0), (2, 3)).shape
@@ -76,6 +86,9 @@ def normal(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
 
     Returns:
         An array of that shape and dtype.
+
+    Raises:
+        DtypeError: the dtype is neither floating nor complex.
 
     >>> from fdl.random import key
     >>> normal(key(0), (2, 3)).shape
@@ -117,6 +130,15 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Shape | None = Non
 
     Returns:
         An array of that shape and dtype.
+
+    Raises:
+        DtypeError: the dtype is not real floating.
+        ShapeError: the ends do not broadcast to the shape.
+
+    >>> from fdl.random import key
+    >>> x = truncated_normal(key(0), -1.0, 2.0, (100,))
+    >>> bool(fnp.all((x > -1) & (x < 2)))
+    True
     """
     dtype = floating("truncated_normal", dtype)
     shape = broadcast_shape("truncated_normal", shape, lower, upper)
@@ -140,6 +162,9 @@ def randint(key: Any, shape: Shape, minval: Any, maxval: Any, dtype: Any = None)
 
     Returns:
         An array of that shape and dtype.
+
+    Raises:
+        DtypeError: the dtype is not an integer one.
 
     >>> from fdl.random import key
     >>> int(randint(key(0), (), 3, 4))
@@ -199,6 +224,9 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None, mode: str = "l
     Returns:
         An array of booleans.
 
+    Raises:
+        DtypeError: p is not floating.
+
     >>> from fdl.random import key
     >>> bernoulli(key(0), 1.0, (2,)).tolist()
     [True, True]
@@ -216,33 +244,98 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None, mode: str = "l
 
 
 def rademacher(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
-    """-1 or 1 with probability one half each, of an integer (by default int32) or floating dtype."""
+    """-1 or 1 with probability one half each.
+
+    Args:
+        key: one key.
+        shape: of the result.
+        dtype: an integer or floating dtype; None is int32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> sorted(set(rademacher(key(0), (100,)).tolist()))
+    [-1, 1]
+    """
     dtype = as_dtype(int if dtype is None else dtype)
     signs = bernoulli(key, 0.5, to_shape(shape)).astype(dtype)
     return (2 * signs - 1).astype(dtype)
 
 
 def exponential(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
-    """Exponential numbers of rate one."""
+    """Exponential numbers of rate one.
+
+    Args:
+        key: one key.
+        shape: of the result.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> bool(fnp.all(exponential(key(0), (100,)) >= 0))
+    True
+    """
     return -fnp.log1p(-uniform(key, shape, floating("exponential", dtype)))
 
 
 def laplace(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
-    """Laplace numbers with location zero and scale one."""
+    """Laplace numbers with location zero and scale one.
+
+    Args:
+        key: one key.
+        shape: of the result.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> laplace(key(0), (2, 3)).shape
+    (2, 3)
+    """
     dtype = floating("laplace", dtype)
     u = uniform(key, shape, dtype, -1.0 + float(fnp.finfo(dtype).epsneg), 1.0)
     return fnp.sign(u) * fnp.log1p(-fnp.abs(u))
 
 
 def logistic(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
-    """Logistic numbers with location zero and scale one."""
+    """Logistic numbers with location zero and scale one.
+
+    Args:
+        key: one key.
+        shape: of the result.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> logistic(key(0), (2, 3)).shape
+    (2, 3)
+    """
     dtype = floating("logistic", dtype)
     u = uniform(key, shape, dtype, float(fnp.finfo(dtype).tiny), 1.0)
     return fnp.log(u) - fnp.log1p(-u)
 
 
 def cauchy(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
-    """Cauchy numbers with location zero and scale one."""
+    """Cauchy numbers with location zero and scale one.
+
+    Args:
+        key: one key.
+        shape: of the result.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> cauchy(key(0), (2, 3)).shape
+    (2, 3)
+    """
     dtype = floating("cauchy", dtype)
     u = uniform(key, shape, dtype, float(fnp.finfo(dtype).eps), 1.0)
     return fnp.tan(np.pi * (u - 0.5))
@@ -259,6 +352,10 @@ def gumbel(key: Any, shape: Shape = (), dtype: Any = None, mode: str | None = No
 
     Returns:
         An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> gumbel(key(0), (2, 3)).shape
+    (2, 3)
     """
     dtype = floating("gumbel", dtype)
     info = fnp.finfo(dtype)

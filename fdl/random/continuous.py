@@ -42,6 +42,10 @@ def loggamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = None) ->
 
     Returns:
         An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> loggamma(key(0), fnp.array([1e-5, 1.0])).shape
+    (2,)
     """
     dtype, shape = floating("loggamma", dtype), broadcast_shape("loggamma", shape, a)
     (a,) = fitted("loggamma", shape, dtypes.float64, a)
@@ -52,13 +56,41 @@ def loggamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = None) ->
 
 
 def gamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
-    """Gamma numbers of scale one; the arguments are those of :func:`loggamma`."""
+    """Gamma numbers of scale one.
+
+    Args:
+        key: one key.
+        a: shape parameter, positive; differentiable.
+        shape: of the result; None is that of the parameters.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> bool(gamma(key(0), 2.0) > 0)
+    True
+    """
     dtype = floating("gamma", dtype)
     return fnp.exp(loggamma(key, a, shape, dtypes.float64)).astype(dtype)
 
 
 def chisquare(key: Any, df: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
-    """Chi-square numbers with `df` degrees of freedom."""
+    """Chi-square numbers with `df` degrees of freedom.
+
+    Args:
+        key: one key.
+        df: degrees of freedom, positive.
+        shape: of the result; None is that of the parameters.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> bool(chisquare(key(0), 3.0) > 0)
+    True
+    """
     return 2 * gamma(key, fnp.asarray(df) / 2, shape, dtype)
 
 
@@ -74,6 +106,11 @@ def beta(key: Any, a: Any, b: Any, shape: Shape | None = None, dtype: Any = None
 
     Returns:
         An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> x = beta(key(0), 2.0, 3.0, (100,))
+    >>> bool(fnp.all((x >= 0) & (x <= 1)))
+    True
     """
     dtype, shape = floating("beta", dtype), broadcast_shape("beta", shape, a, b)
     first, second = split(typed(key, "beta")[0])
@@ -94,6 +131,13 @@ def dirichlet(key: Any, alpha: Any, shape: Shape | None = None, dtype: Any = Non
 
     Returns:
         An array of shape ``(*shape, n)`` that sums to one along the last axis.
+
+    Raises:
+        ShapeError: alpha is a scalar, or does not fit the shape.
+
+    >>> from fdl.random import key
+    >>> round(fnp.sum(dirichlet(key(0), fnp.ones(3))).item(), 3)
+    1.0
     """
     dtype, alpha = floating("dirichlet", dtype), as_array(alpha, "alpha")
     if alpha.type.ndim < 1:
@@ -105,7 +149,21 @@ def dirichlet(key: Any, alpha: Any, shape: Shape | None = None, dtype: Any = Non
 
 
 def t(key: Any, df: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
-    """Student's t numbers with `df` degrees of freedom."""
+    """Student's t numbers with `df` degrees of freedom.
+
+    Args:
+        key: one key.
+        df: degrees of freedom, positive.
+        shape: of the result; None is that of the parameters.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> t(key(0), 3.0, (2, 3)).shape
+    (2, 3)
+    """
     dtype, shape = floating("t", dtype), broadcast_shape("t", shape, df)
     first, second = split(typed(key, "t")[0])
     (half,) = fitted("t", shape, dtype, fnp.asarray(df) / 2)
@@ -113,7 +171,22 @@ def t(key: Any, df: Any, shape: Shape | None = None, dtype: Any = None) -> Array
 
 
 def f(key: Any, dfnum: Any, dfden: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
-    """F numbers with `dfnum` and `dfden` degrees of freedom."""
+    """F numbers with `dfnum` and `dfden` degrees of freedom.
+
+    Args:
+        key: one key.
+        dfnum: degrees of freedom, positive.
+        dfden: degrees of freedom, positive.
+        shape: of the result; None is that of the parameters.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> bool(f(key(0), 3.0, 4.0) > 0)
+    True
+    """
     dtype, shape = floating("f", dtype), broadcast_shape("f", shape, dfnum, dfden)
     below, above = split(typed(key, "f")[0])
     num, den = fitted("f", shape, dtype, dfnum, dfden)
@@ -131,6 +204,10 @@ def poisson(key: Any, lam: Any, shape: Shape | None = None, dtype: Any = None) -
 
     Returns:
         An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> poisson(key(0), 0.0, (2,)).tolist()
+    [0, 0]
     """
     shape = broadcast_shape("poisson", shape, lam)
     (rate,) = fitted("poisson", shape, dtypes.float64, lam)
@@ -149,6 +226,10 @@ def binomial(key: Any, n: Any, p: Any, shape: Shape | None = None, dtype: Any = 
 
     Returns:
         An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> binomial(key(0), 5, 1.0, (2,)).tolist()
+    [5.0, 5.0]
     """
     dtype, shape = floating("binomial", dtype), broadcast_shape("binomial", shape, n, p)
     n, p = fitted("binomial", shape, dtypes.float64, n, p)
@@ -156,7 +237,21 @@ def binomial(key: Any, n: Any, p: Any, shape: Shape | None = None, dtype: Any = 
 
 
 def geometric(key: Any, p: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
-    """Numbers of trials up to the first success, each with probability p; int32 by default."""
+    """Numbers of trials up to the first success.
+
+    Args:
+        key: one key.
+        p: probability of success, in (0, 1].
+        shape: of the result; None is that of the parameters.
+        dtype: of the result; None is int32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> bool(fnp.all(geometric(key(0), 0.5, (100,)) >= 1))
+    True
+    """
     shape = broadcast_shape("geometric", shape, p)
     u = 1 - uniform(key, shape, dtypes.float64)
     return (fnp.floor(fnp.log(u) / fnp.log1p(-fnp.asarray(p))) + 1).astype(int if dtype is None else dtype)
@@ -177,6 +272,14 @@ def multivariate_normal(
 
     Returns:
         An array of shape ``(*shape, n)``.
+
+    Raises:
+        ShapeError: mean, cov and shape do not fit.
+        ValueError: the method is unknown.
+
+    >>> from fdl.random import key
+    >>> multivariate_normal(key(0), fnp.zeros(3), fnp.eye(3), (2,)).shape
+    (2, 3)
     """
     if method not in ("cholesky", "eigh", "svd"):
         raise ValueError(f"random.multivariate_normal takes method 'cholesky', 'eigh' or 'svd', got {method!r}")
@@ -216,6 +319,11 @@ def orthogonal(key: Any, n: int, shape: Shape = (), dtype: Any = None, m: int | 
     Returns:
         An array of shape ``(*shape, n, m)``. Source: Mezzadri, "How to generate random matrices from the classical
         compact groups" (2007).
+
+    >>> from fdl.random import key
+    >>> q = orthogonal(key(0), 3)
+    >>> bool(fnp.allclose(q.T @ q, fnp.eye(3), atol=1e-5))
+    True
     """
     dtype, columns = inexact("orthogonal", dtype), n if m is None else m
     z = normal(key, (*to_shape(shape), max(n, columns), min(n, columns)), dtype)
@@ -226,37 +334,122 @@ def orthogonal(key: Any, n: int, shape: Shape = (), dtype: Any = None, m: int | 
 
 
 def lognormal(key: Any, sigma: Any = 1.0, shape: Shape | None = None, dtype: Any = None) -> Array:
-    """Exponentials of normal numbers of standard deviation `sigma`."""
+    """Exponentials of normal numbers of standard deviation `sigma`.
+
+    Args:
+        key: one key.
+        sigma: standard deviation of the logarithm.
+        shape: of the result; None is that of the parameters.
+        dtype: a floating or complex dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> bool(lognormal(key(0), 0.5) > 0)
+    True
+    """
     dtype, shape = inexact("lognormal", dtype), broadcast_shape("lognormal", shape, sigma)
     return fnp.exp(normal(key, shape, dtype) * fitted("lognormal", shape, dtype, sigma)[0])
 
 
 def pareto(key: Any, b: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
-    """Pareto numbers with shape parameter b, at least one."""
+    """Pareto numbers, at least one.
+
+    Args:
+        key: one key.
+        b: shape parameter, positive.
+        shape: of the result; None is that of the parameters.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> bool(pareto(key(0), 2.0) >= 1)
+    True
+    """
     dtype, shape = floating("pareto", dtype), broadcast_shape("pareto", shape, b)
     return fnp.exp(exponential(key, shape, dtype) / fitted("pareto", shape, dtype, b)[0])
 
 
 def rayleigh(key: Any, scale: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
-    """Rayleigh numbers."""
+    """Rayleigh numbers.
+
+    Args:
+        key: one key.
+        scale: scale, not negative.
+        shape: of the result; None is that of the parameters.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> bool(rayleigh(key(0), 2.0) >= 0)
+    True
+    """
     dtype, shape = floating("rayleigh", dtype), broadcast_shape("rayleigh", shape, scale)
     return fitted("rayleigh", shape, dtype, scale)[0] * fnp.sqrt(-2 * fnp.log(uniform(key, shape, dtype)))
 
 
 def weibull_min(key: Any, scale: Any, concentration: Any, shape: Shape = (), dtype: Any = None) -> Array:
-    """Weibull numbers."""
+    """Weibull numbers.
+
+    Args:
+        key: one key.
+        scale: scale, a number or an array that broadcasts with the shape.
+        concentration: shape parameter, likewise.
+        shape: of the result.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> bool(weibull_min(key(0), 2.0, 1.5) >= 0)
+    True
+    """
     exponents = exponential(key, shape, floating("weibull_min", dtype))
     return fnp.power(exponents, 1.0 / fnp.asarray(concentration)) * scale
 
 
 def maxwell(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
-    """Maxwell numbers of scale one: lengths of normal vectors in three dimensions."""
+    """Maxwell numbers of scale one: lengths of normal vectors in three dimensions.
+
+    Args:
+        key: one key.
+        shape: of the result.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> bool(maxwell(key(0)) >= 0)
+    True
+    """
     vectors = normal(key, (*to_shape(shape), 3), floating("maxwell", dtype))
     return fnp.sqrt(fnp.sum(vectors * vectors, axis=-1))
 
 
 def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Shape = (), dtype: Any = None) -> Array:
-    """Maxwell numbers with a random sign, scaled and moved."""
+    """Maxwell numbers with a random sign, scaled and moved.
+
+    Args:
+        key: one key.
+        loc: the middle.
+        scale: scale; broadcasts with loc.
+        shape: of the draw, in front of the common shape of loc and scale.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that dtype.
+
+    >>> from fdl.random import key
+    >>> double_sided_maxwell(key(0), 0.0, 1.0, (2, 3)).shape
+    (2, 3)
+    """
     common = broadcast_shape("double_sided_maxwell", None, loc, scale)
     shape = (*(to_shape(shape) or common), *common)
     first, second = split(typed(key, "double_sided_maxwell")[0])
@@ -266,7 +459,21 @@ def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Shape = (), dtyp
 
 
 def wald(key: Any, mean: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
-    """Inverse Gaussian numbers of scale one. Source: Michael, Schucany, Haas (1976)."""
+    """Inverse Gaussian numbers of scale one. Source: Michael, Schucany, Haas (1976).
+
+    Args:
+        key: one key.
+        mean: mean, positive.
+        shape: of the result; None is that of the parameters.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> bool(wald(key(0), 2.0) > 0)
+    True
+    """
     dtype, shape = floating("wald", dtype), broadcast_shape("wald", shape, mean)
     first, second = split(typed(key, "wald")[0])
     (mean,) = fitted("wald", shape, dtype, mean)
@@ -277,7 +484,24 @@ def wald(key: Any, mean: Any, shape: Shape | None = None, dtype: Any = None) -> 
 
 
 def triangular(key: Any, left: Any, mode: Any, right: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
-    """Numbers whose density rises from `left` to `mode` and falls to `right`."""
+    """Numbers whose density rises from `left` to `mode` and falls to `right`.
+
+    Args:
+        key: one key.
+        left: lower end.
+        mode: the peak of the density.
+        right: upper end; all three broadcast.
+        shape: of the result; None is that of the parameters.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> x = triangular(key(0), 0.0, 1.0, 3.0, (100,))
+    >>> bool(fnp.all((x >= 0) & (x <= 3)))
+    True
+    """
     dtype, shape = floating("triangular", dtype), broadcast_shape("triangular", shape, left, mode, right)
     left, mode, right = fitted("triangular", shape, dtype, left, mode, right)
     u, span = uniform(key, shape, dtype), right - left
@@ -287,14 +511,44 @@ def triangular(key: Any, left: Any, mode: Any, right: Any, shape: Shape | None =
 
 
 def generalized_normal(key: Any, p: float, shape: Shape = (), dtype: Any = None) -> Array:
-    """Numbers with density proportional to exp(-|x|**p)."""
+    """Numbers with density proportional to exp(-|x|**p).
+
+    Args:
+        key: one key.
+        p: exponent, positive; 2 gives normal numbers of variance one half.
+        shape: of the result.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of that shape and dtype.
+
+    >>> from fdl.random import key
+    >>> generalized_normal(key(0), 1.5, (2, 3)).shape
+    (2, 3)
+    """
     first, second = split(typed(key, "generalized_normal")[0])
     dtype, shape = floating("generalized_normal", dtype), to_shape(shape)
     return rademacher(second, shape, dtype) * gamma(first, 1 / p, shape, dtype) ** (1 / p)
 
 
 def ball(key: Any, d: int, p: float = 2, shape: Shape = (), dtype: Any = None) -> Array:
-    """Points in the unit ball of the p-norm in d dimensions. Source: Barthe, Guédon, Mendelson, Naor (2005)."""
+    """Points in the unit ball of the p-norm in d dimensions. Source: Barthe, Guédon, Mendelson, Naor (2005).
+
+    Args:
+        key: one key.
+        d: number of dimensions.
+        p: of the norm, positive.
+        shape: of the draw without the last axis.
+        dtype: a real floating dtype; None is float32.
+
+    Returns:
+        An array of shape ``(*shape, d)``.
+
+    >>> from fdl.random import key
+    >>> points = ball(key(0), 3, shape=(100,))
+    >>> bool(fnp.all(fnp.linalg.norm(points, axis=-1) <= 1.0001))
+    True
+    """
     first, second = split(typed(key, "ball")[0])
     dtype, shape = floating("ball", dtype), to_shape(shape)
     points = generalized_normal(first, p, (*shape, d), dtype)

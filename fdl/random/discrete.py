@@ -28,6 +28,9 @@ def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> A
     Returns:
         An array like x.
 
+    Raises:
+        DtypeError: x is a scalar, but not an integer.
+
     >>> from fdl.random import key
     >>> sorted(permutation(key(0), 4).tolist())
     [0, 1, 2, 3]
@@ -126,6 +129,9 @@ def categorical(
     Returns:
         An int32 array.
 
+    Raises:
+        ShapeError: the shapes do not fit, or there are not enough categories to draw without replacement.
+
     >>> from fdl.random import key
     >>> categorical(key(0), fnp.log(fnp.array([0.0, 1.0, 0.0]))).item()
     1
@@ -167,6 +173,10 @@ def multinomial(key: Any, n: Any, p: Any, *, shape: Sequence[int] | None = None,
 
     Returns:
         Counts that sum to n along the last axis.
+
+    >>> from fdl.random import key
+    >>> multinomial(key(0), 5, fnp.array([1.0, 0.0])).tolist()
+    [5.0, 0.0]
     """
     from fdl.random.continuous import binomial
 

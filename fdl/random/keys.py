@@ -48,6 +48,12 @@ def PRNGKey(seed: Any, *, impl: str | None = None) -> Array:
 
     Returns:
         uint32[2].
+
+    Raises:
+        DtypeError: the seed is not an integer.
+
+    >>> PRNGKey(42).tolist()
+    [0, 42]
     """
     return _seed_words(seed, impl)
 
@@ -76,6 +82,9 @@ def key_data(keys: Any) -> Array:
 
     Returns:
         uint32[..., 2].
+
+    >>> key_data(key(7)).tolist()
+    [0, 7]
     """
     keys = as_array(keys, "keys")
     return key_unwrap(keys) if keys.type.dtype == dtypes.key else keys
@@ -90,6 +99,12 @@ def wrap_key_data(key_bits_array: Any, *, impl: str | None = None) -> Array:
 
     Returns:
         key[...].
+
+    Raises:
+        ValueError: there is no such generator.
+
+    >>> key_data(wrap_key_data(PRNGKey(7))).tolist()
+    [0, 7]
     """
     if impl not in _IMPLEMENTATIONS:
         raise ValueError(f"fdl.random has one generator, threefry2x32; got impl={impl!r}")
@@ -97,7 +112,20 @@ def wrap_key_data(key_bits_array: Any, *, impl: str | None = None) -> Array:
 
 
 def key_impl(keys: Any) -> str:
-    """The name of the generator of keys."""
+    """The name of the generator of keys.
+
+    Args:
+        keys: key[...].
+
+    Returns:
+        "threefry2x32".
+
+    Raises:
+        DtypeError: they are no keys.
+
+    >>> key_impl(key(0))
+    'threefry2x32'
+    """
     typed(keys, "key_impl", batched=True)
     return "threefry2x32"
 
@@ -112,6 +140,10 @@ def split(key: Any, num: int | Sequence[int] = 2) -> Array:
     Returns:
         An array of keys of shape `num`; uint32[num, 2] if the key is in the old form. Key i depends on `key` and i
         only.
+
+    Raises:
+        DtypeError: the argument is no key.
+        ShapeError: it is several keys.
 
     >>> split(key(0), 3).shape
     (3,)
@@ -132,6 +164,10 @@ def fold_in(key: Any, data: Any) -> Array:
     Returns:
         One key: the one at position `data` of :func:`split`.
 
+    Raises:
+        DtypeError: the first argument is no key, or `data` no integer.
+        ShapeError: it is several keys.
+
     >>> bool((key_data(fold_in(key(0), 2)) == key_data(split(key(0), 3)[2])).all())
     True
     """
@@ -146,7 +182,17 @@ def fold_in(key: Any, data: Any) -> Array:
 
 
 def clone(key: Any) -> Array:
-    """The key itself: keys are immutable, and reuse is not checked."""
+    """The key itself: keys are immutable, and reuse is not checked.
+
+    Args:
+        key: one key, or several.
+
+    Returns:
+        The same.
+
+    >>> key_data(clone(key(7))).tolist()
+    [0, 7]
+    """
     return key
 
 
