@@ -7,8 +7,9 @@ import numpy as np
 
 from fdl.array import as_array
 from fdl.core.trace import Value
-from fdl.dtypes import as_dtype, bool_, is_inexact
-from fdl.errors import ShapeError
+from fdl.core.types import TensorType
+from fdl.dtypes import ALL, BOOLEAN, COMPLEX, FLOATING, SIGNED, UNSIGNED, as_dtype, bool_, is_inexact
+from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import expand_to, promote
 from fdl.ops import arithmetic, bitwise, compare, rounding, special, transcendental, trigonometric
 from fdl.ops import complex as complex_ops
@@ -97,25 +98,61 @@ __all__ = [
 ]
 
 
-def _documented(function: Callable[..., Any], name: str, operation: Any) -> Callable[..., Any]:
+_KINDS = {"boolean": BOOLEAN, "signed": SIGNED, "unsigned": UNSIGNED, "floating-point": FLOATING, "complex": COMPLEX}
+
+
+def _documented(function: Callable[..., Any], name: str, operation: Any, operands: str, example: str) -> Any:
+    """The function under its own name, with a docstring from the primitive's sentence, domain and result."""
+    kinds = ", ".join(kind for kind, dtypes in _KINDS.items() if set(dtypes) & set(operation.domain))
+    given = [dtype for dtype in operation.domain if dtype in ALL][-1]
+    found = operation.result(*[TensorType((), given)] * operation.arity).dtype
+    result = "the same dtype" if found == given else "dtype bool" if found == bool_ else f"dtype {found} for {given}"
+    operand = "the operand" if operation.arity == 1 else "an operand"
+    args, shown = example.split(" -> ")
     function.__name__ = function.__qualname__ = name
-    function.__module__ = __name__
-    function.__doc__ = operation.__class__.__doc__
+    function.__doc__ = f"""{operation.__class__.__doc__}
+
+    Args:
+        {operands}; dtype {kinds}.
+
+    Returns:
+        An array of that shape, of {result}.
+
+    Raises:
+        DtypeError: {operand} has another dtype.
+
+    >>> import fdl
+    >>> fdl.lax.{name}({args})
+    Array({shown})
+    """
     return function
 
 
-def _unary(name: str, operation: Any) -> Callable[[Any], Any]:
+def _check(name: str, operation: Any, operand: Any) -> None:
+    if operand.type.dtype not in operation.domain:
+        raise DtypeError(f"lax.{name} is not defined for {operand.type}; convert it first with convert_element_type")
+
+
+def _unary(name: str, operation: Any, example: str) -> Callable[[Any], Any]:
+    """The function that applies a primitive of one operand; `example` is "arguments -> inside of Array(...)"."""
+
     def function(x: Any) -> Any:
-        return operation(as_array(x, f"the operand of {name}"))
+        x = as_array(x, f"the operand of {name}")
+        _check(name, operation, x)
+        return operation(x)
 
-    return _documented(function, name, operation)
+    return _documented(function, name, operation, "x: array of any shape, or scalar", example)
 
 
-def _binary(name: str, operation: Any) -> Callable[[Any, Any], Any]:
+def _binary(name: str, operation: Any, example: str) -> Callable[[Any, Any], Any]:
+    """The function that applies a primitive of two operands; `example` as for :func:`_unary`."""
+
     def function(x: Any, y: Any) -> Any:
-        return operation(*_aligned(name, x, y))
+        x, y = _aligned(name, x, y)
+        _check(name, operation, x)
+        return operation(x, y)
 
-    return _documented(function, name, operation)
+    return _documented(function, name, operation, "x, y: arrays of one shape and dtype, or scalars", example)
 
 
 def _aligned(name: str, *args: Any) -> list[Any]:
@@ -131,55 +168,137 @@ def _aligned(name: str, *args: Any) -> list[Any]:
     return [expand_to(v, shape) for v in values]
 
 
-neg, sign, abs = _unary("neg", arithmetic.neg), _unary("sign", arithmetic.sign), _unary("abs", arithmetic.abs_)
-exp, exp2 = _unary("exp", transcendental.exp), _unary("exp2", transcendental.exp2)
-expm1, log, log1p = (_unary(n, getattr(transcendental, n)) for n in ("expm1", "log", "log1p"))
-sqrt, rsqrt, cbrt = (_unary(n, getattr(transcendental, n)) for n in ("sqrt", "rsqrt", "cbrt"))
-logistic = _unary("logistic", transcendental.logistic)
-sin, cos, tan = (_unary(n, getattr(trigonometric, n)) for n in ("sin", "cos", "tan"))
-asin, acos, atan = (_unary(n, getattr(trigonometric, n)) for n in ("asin", "acos", "atan"))
-sinh, cosh, tanh = (_unary(n, getattr(trigonometric, n)) for n in ("sinh", "cosh", "tanh"))
-asinh, acosh, atanh = (_unary(n, getattr(trigonometric, n)) for n in ("asinh", "acosh", "atanh"))
-erf, erfc, erf_inv = (_unary(n, getattr(special, n)) for n in ("erf", "erfc", "erf_inv"))
-lgamma, digamma = _unary("lgamma", special.lgamma), _unary("digamma", special.digamma)
-bessel_i0e, bessel_i1e = _unary("bessel_i0e", special.i0e), _unary("bessel_i1e", special.i1e)
-floor, ceil = _unary("floor", rounding.floor), _unary("ceil", rounding.ceil)
-is_finite = _unary("is_finite", compare.is_finite)
-bitwise_not = _unary("bitwise_not", bitwise.not_)
-population_count, clz = _unary("population_count", bitwise.population_count), _unary("clz", bitwise.clz)
-real, imag, conj = (_unary(n, getattr(complex_ops, n)) for n in ("real", "imag", "conj"))
+neg = _unary("neg", arithmetic.neg, "2.0 -> -2., dtype=float32")
+sign = _unary("sign", arithmetic.sign, "-2.0 -> -1., dtype=float32")
+abs = _unary("abs", arithmetic.abs_, "3.0 + 4.0j -> 5., dtype=float32")
+exp = _unary("exp", transcendental.exp, "0.0 -> 1., dtype=float32")
+exp2 = _unary("exp2", transcendental.exp2, "3.0 -> 8., dtype=float32")
+expm1 = _unary("expm1", transcendental.expm1, "0.0 -> 0., dtype=float32")
+log = _unary("log", transcendental.log, "1.0 -> 0., dtype=float32")
+log1p = _unary("log1p", transcendental.log1p, "0.0 -> 0., dtype=float32")
+sqrt = _unary("sqrt", transcendental.sqrt, "9.0 -> 3., dtype=float32")
+rsqrt = _unary("rsqrt", transcendental.rsqrt, "4.0 -> 0.5, dtype=float32")
+cbrt = _unary("cbrt", transcendental.cbrt, "27.0 -> 3., dtype=float32")
+logistic = _unary("logistic", transcendental.logistic, "0.0 -> 0.5, dtype=float32")
+sin = _unary("sin", trigonometric.sin, "0.0 -> 0., dtype=float32")
+cos = _unary("cos", trigonometric.cos, "0.0 -> 1., dtype=float32")
+tan = _unary("tan", trigonometric.tan, "0.0 -> 0., dtype=float32")
+asin = _unary("asin", trigonometric.asin, "0.5 -> 0.52359..., dtype=float32")
+acos = _unary("acos", trigonometric.acos, "1.0 -> 0., dtype=float32")
+atan = _unary("atan", trigonometric.atan, "1.0 -> 0.78539..., dtype=float32")
+sinh = _unary("sinh", trigonometric.sinh, "0.0 -> 0., dtype=float32")
+cosh = _unary("cosh", trigonometric.cosh, "0.0 -> 1., dtype=float32")
+tanh = _unary("tanh", trigonometric.tanh, "0.0 -> 0., dtype=float32")
+asinh = _unary("asinh", trigonometric.asinh, "1.0 -> 0.88137..., dtype=float32")
+acosh = _unary("acosh", trigonometric.acosh, "1.0 -> 0., dtype=float32")
+atanh = _unary("atanh", trigonometric.atanh, "0.5 -> 0.54930..., dtype=float32")
+erf = _unary("erf", special.erf, "0.5 -> 0.52049..., dtype=float32")
+erfc = _unary("erfc", special.erfc, "0.5 -> 0.47950..., dtype=float32")
+erf_inv = _unary("erf_inv", special.erf_inv, "0.5 -> 0.47693..., dtype=float32")
+lgamma = _unary("lgamma", special.lgamma, "4.0 -> 1.79175..., dtype=float32")
+digamma = _unary("digamma", special.digamma, "1.0 -> -0.57721..., dtype=float32")
+bessel_i0e = _unary("bessel_i0e", special.i0e, "0.0 -> 1., dtype=float32")
+bessel_i1e = _unary("bessel_i1e", special.i1e, "1.0 -> 0.20791..., dtype=float32")
+floor = _unary("floor", rounding.floor, "-1.5 -> -2., dtype=float32")
+ceil = _unary("ceil", rounding.ceil, "-1.5 -> -1., dtype=float32")
+is_finite = _unary("is_finite", compare.is_finite, 'float("nan") -> False, dtype=bool')
+bitwise_not = _unary("bitwise_not", bitwise.not_, "5 -> -6, dtype=int32")
+population_count = _unary("population_count", bitwise.population_count, "7 -> 3, dtype=int32")
+clz = _unary("clz", bitwise.clz, "1 -> 31, dtype=int32")
+real = _unary("real", complex_ops.real, "1.0 + 2.0j -> 1., dtype=float32")
+imag = _unary("imag", complex_ops.imag, "1.0 + 2.0j -> 2., dtype=float32")
+conj = _unary("conj", complex_ops.conj, "1.0 + 2.0j -> 1.-2.j, dtype=complex64")
 
-add, sub, mul, div = (_binary(n, getattr(arithmetic, n)) for n in ("add", "sub", "mul", "div"))
-rem, nextafter = _binary("rem", arithmetic.rem), _binary("nextafter", arithmetic.nextafter)
-max, min = _binary("max", arithmetic.max_), _binary("min", arithmetic.min_)
-pow, atan2 = _binary("pow", transcendental.pow_), _binary("atan2", trigonometric.atan2)
-eq, ne, lt, le, gt, ge = (_binary(n, getattr(compare, n)) for n in ("eq", "ne", "lt", "le", "gt", "ge"))
-bitwise_and, bitwise_or = _binary("bitwise_and", bitwise.and_), _binary("bitwise_or", bitwise.or_)
-bitwise_xor = _binary("bitwise_xor", bitwise.xor)
-shift_left = _binary("shift_left", bitwise.shift_left)
-shift_right_logical = _binary("shift_right_logical", bitwise.shift_right_logical)
-shift_right_arithmetic = _binary("shift_right_arithmetic", bitwise.shift_right_arithmetic)
-igamma, igammac = _binary("igamma", special.igamma), _binary("igammac", special.igammac)
-complex = _binary("complex", complex_ops.complex_)
+add = _binary("add", arithmetic.add, "1.0, 2.0 -> 3., dtype=float32")
+sub = _binary("sub", arithmetic.sub, "1.0, 2.0 -> -1., dtype=float32")
+mul = _binary("mul", arithmetic.mul, "3.0, 2.0 -> 6., dtype=float32")
+div = _binary("div", arithmetic.div, "-7, 2 -> -3, dtype=int32")
+rem = _binary("rem", arithmetic.rem, "-7, 2 -> -1, dtype=int32")
+nextafter = _binary("nextafter", arithmetic.nextafter, "0.0, 1.0 -> 1.e-45, dtype=float32")
+max = _binary("max", arithmetic.max_, "1.0, 2.0 -> 2., dtype=float32")
+min = _binary("min", arithmetic.min_, "1.0, 2.0 -> 1., dtype=float32")
+pow = _binary("pow", transcendental.pow_, "2.0, 3.0 -> 8., dtype=float32")
+atan2 = _binary("atan2", trigonometric.atan2, "1.0, -1.0 -> 2.35619..., dtype=float32")
+eq = _binary("eq", compare.eq, "1, 2 -> False, dtype=bool")
+ne = _binary("ne", compare.ne, "1, 2 -> True, dtype=bool")
+lt = _binary("lt", compare.lt, "1, 2 -> True, dtype=bool")
+le = _binary("le", compare.le, "2, 2 -> True, dtype=bool")
+gt = _binary("gt", compare.gt, "1, 2 -> False, dtype=bool")
+ge = _binary("ge", compare.ge, "2, 2 -> True, dtype=bool")
+bitwise_and = _binary("bitwise_and", bitwise.and_, "6, 3 -> 2, dtype=int32")
+bitwise_or = _binary("bitwise_or", bitwise.or_, "6, 3 -> 7, dtype=int32")
+bitwise_xor = _binary("bitwise_xor", bitwise.xor, "6, 3 -> 5, dtype=int32")
+shift_left = _binary("shift_left", bitwise.shift_left, "3, 2 -> 12, dtype=int32")
+shift_right_logical = _binary("shift_right_logical", bitwise.shift_right_logical, "-1, 28 -> 15, dtype=int32")
+shift_right_arithmetic = _binary("shift_right_arithmetic", bitwise.shift_right_arithmetic, "-8, 1 -> -4, dtype=int32")
+igamma = _binary("igamma", special.igamma, "1.0, 1.0 -> 0.63212..., dtype=float32")
+igammac = _binary("igammac", special.igammac, "1.0, 1.0 -> 0.36787..., dtype=float32")
+complex = _binary("complex", complex_ops.complex_, "1.0, 2.0 -> 1.+2.j, dtype=complex64")
 
 
 def integer_pow(x: Any, y: int) -> Any:
-    """`x` to a power that is a Python integer."""
+    """`x` to a power that is a Python integer.
+
+    Args:
+        x: array of numbers.
+        y: Python integer; of integers not negative.
+
+    Returns:
+        An array of the shape and dtype of `x`.
+
+    >>> import fdl
+    >>> fdl.lax.integer_pow(2.0, -1)
+    Array(0.5, dtype=float32)
+    """
     return IntegerPow(int(y))(as_array(x))
 
 
 def square(x: Any) -> Any:
-    """`x` times itself."""
+    """`x` times itself.
+
+    Args:
+        x: array of numbers.
+
+    Returns:
+        An array of the shape and dtype of `x`.
+
+    >>> import fdl
+    >>> fdl.lax.square(-3.0)
+    Array(9., dtype=float32)
+    """
     return IntegerPow(2)(as_array(x))
 
 
 def reciprocal(x: Any) -> Any:
-    """One divided by `x`."""
+    """One divided by `x`.
+
+    Args:
+        x: array of floating-point or complex numbers.
+
+    Returns:
+        An array of the shape and dtype of `x`.
+
+    >>> import fdl
+    >>> fdl.lax.reciprocal(4.0)
+    Array(0.25, dtype=float32)
+    """
     return IntegerPow(-1)(as_array(x))
 
 
 def round(x: Any, rounding_method: int = 0) -> Any:
-    """`x` rounded to integers, halves away from zero (method 0) or to even (method 1)."""
+    """`x` rounded to integers, halves away from zero (method 0) or to even (method 1).
+
+    Args:
+        x: array of floating-point numbers.
+        rounding_method: 0 or 1.
+
+    Returns:
+        An array of the shape and dtype of `x`.
+
+    >>> import fdl
+    >>> fdl.lax.round(2.5), fdl.lax.round(2.5, 1)
+    (Array(3., dtype=float32), Array(2., dtype=float32))
+    """
     return rounding.round_(as_array(x), "even" if rounding_method else "away")
 
 
@@ -189,13 +308,38 @@ def select(pred: Any, on_true: Any, on_false: Any) -> Any:
     Args:
         pred: bool; a scalar, or of the shape of the others.
         on_true, on_false: arrays of one shape and dtype (scalars are repeated).
+
+    Returns:
+        An array of the shape and dtype of `on_true` and `on_false`.
+
+    Raises:
+        ShapeError: `on_true` and `on_false` differ in shape.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> fdl.lax.select(fnp.array([True, False]), fnp.array([1, 2]), fnp.array([3, 4]))
+    Array([1, 4], dtype=int32)
     """
     on_true, on_false = _aligned("select", on_true, on_false)
     return select_primitive(expand_to(as_array(pred), on_true.type.shape), on_true, on_false)
 
 
 def select_n(which: Any, *cases: Any) -> Any:
-    """``cases[which]``, elementwise; `which` is bool (two cases) or an integer, a scalar or of the cases' shape."""
+    """The elements ``cases[which]``.
+
+    Args:
+        which: bool (two cases) or integers; a scalar, or of the shape of the cases.
+        *cases: arrays of one shape and dtype (scalars are repeated).
+
+    Returns:
+        An array of the shape and dtype of the cases.
+
+    Raises:
+        ShapeError: the cases differ in shape, or there are more than two for a bool.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> fdl.lax.select_n(fnp.array([2, 0]), fnp.array([1, 2]), fnp.array([3, 4]), fnp.array([5, 6]))
+    Array([5, 2], dtype=int32)
+    """
     cases = tuple(_aligned("select_n", *cases))
     which = expand_to(as_array(which), cases[0].type.shape)
     if which.type.dtype == bool_:
@@ -210,12 +354,34 @@ def select_n(which: Any, *cases: Any) -> Any:
 
 
 def clamp(min: Any, x: Any, max: Any) -> Any:
-    """`x` limited to [min, max]; the limits are scalars or of its shape."""
+    """`x` limited to [min, max]; the limits are scalars or of its shape.
+
+    Args:
+        min: lower limit, a scalar or of the shape of `x`.
+        x: array of numbers.
+        max: upper limit, a scalar or of the shape of `x`.
+
+    Returns:
+        An array of the shape and dtype of `x`.
+
+    Raises:
+        ShapeError: a limit has another shape.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> fdl.lax.clamp(0.0, fnp.array([-1.0, 0.5, 2.0]), 1.0)
+    Array([0. , 0.5, 1. ], dtype=float32)
+    """
     return clamp_primitive(*_aligned("clamp", min, x, max))
 
 
 def stop_gradient(x: Any) -> Any:
     """`x` (a pytree), as a constant for differentiation.
+
+    Args:
+        x: pytree; leaves that are not floating-point or complex stay as they are.
+
+    Returns:
+        A pytree of the same structure, shapes and dtypes.
 
     >>> import fdl
     >>> fdl.grad(lambda x: x * fdl.lax.stop_gradient(x))(3.0)
@@ -233,15 +399,57 @@ def stop_gradient(x: Any) -> Any:
 
 
 def convert_element_type(operand: Any, new_dtype: Any) -> Any:
-    """`operand` in another dtype."""
+    """`operand` in another dtype.
+
+    Args:
+        operand: array of any dtype.
+        new_dtype: dtype of the result.
+
+    Returns:
+        An array of the shape of `operand`.
+
+    >>> import fdl
+    >>> fdl.lax.convert_element_type(2.7, "int32")
+    Array(2, dtype=int32)
+    """
     return convert(as_array(operand), as_dtype(new_dtype))
 
 
 def bitcast_convert_type(operand: Any, new_dtype: Any) -> Any:
-    """The bits of `operand` read as another dtype; a different width adds or removes a last axis."""
+    """The bits of `operand` read as another dtype; a different width adds or removes a last axis.
+
+    Args:
+        operand: array of booleans or numbers.
+        new_dtype: dtype as which to read them.
+
+    Returns:
+        An array of `new_dtype`, of the shape of `operand` if both have the same width.
+
+    Raises:
+        ShapeError: `new_dtype` is wider, and the last axis does not hold the parts of one element.
+
+    >>> import fdl
+    >>> fdl.lax.bitcast_convert_type(1.0, "int32")
+    Array(1065353216, dtype=int32)
+    """
     return bitcast(as_array(operand), as_dtype(new_dtype))
 
 
 def betainc(a: Any, b: Any, x: Any) -> Any:
-    """The regularised incomplete beta function."""
+    """The regularized incomplete beta function.
+
+    Args:
+        a, b: positive floating-point numbers; arrays of one shape, or scalars.
+        x: of the same dtype, in [0, 1].
+
+    Returns:
+        An array of that shape and dtype.
+
+    Raises:
+        ShapeError: the operands differ in shape.
+
+    >>> import fdl
+    >>> fdl.lax.betainc(1.0, 1.0, 0.25)
+    Array(0.25, dtype=float32)
+    """
     return special.betainc(*_aligned("betainc", a, b, x))
