@@ -27,6 +27,16 @@ from fdl.optim.base import (
     set_to_zero,
     stateless,
 )
+from fdl.optim.constraints import (
+    add_decayed_weights,
+    centralize,
+    clip,
+    clip_by_block_rms,
+    clip_by_global_norm,
+    keep_params_nonnegative,
+    scale_by_trust_ratio,
+    zero_nans,
+)
 from fdl.optim.optimizers import (
     adabelief,
     adadelta,
@@ -71,13 +81,7 @@ from fdl.optim.transforms import (
     ScaleByRssState,
     ScaleByScheduleState,
     TraceState,
-    add_decayed_weights,
-    centralize,
-    clip,
-    clip_by_block_rms,
-    clip_by_global_norm,
     ema,
-    keep_params_nonnegative,
     scale,
     scale_by_adadelta,
     scale_by_adam,
@@ -91,9 +95,7 @@ from fdl.optim.transforms import (
     scale_by_rss,
     scale_by_schedule,
     scale_by_stddev,
-    scale_by_trust_ratio,
     trace,
-    zero_nans,
 )
 
 __all__ = [

@@ -29,6 +29,12 @@ class GradientTransformation(_Pair):
         elementwise: whether an element of the updates depends on the same element of gradients, state and parameters
             only (and on scalars such as the step count), so that the function may be applied to parts of the
             parameters, or to all of them laid out in one vector.
+
+    >>> from fdl import optim
+    >>> init, update = optim.sgd(0.5)
+    >>> updates, state = update({"w": fnp.ones(1)}, init({"w": fnp.zeros(1)}))
+    >>> updates["w"].tolist()
+    [-0.5]
     """
 
     elementwise: bool
@@ -71,7 +77,20 @@ class MultiStepsState(NamedTuple):
 
 
 def stateless(function: Callable[[Tree, Tree | None], Tree], elementwise: bool = False) -> GradientTransformation:
-    """The transformation ``function(updates, params)``, which needs no state."""
+    """The transformation ``function(updates, params)``, which needs no state.
+
+    Args:
+        function: from (updates, parameters or None) to updates.
+        elementwise: see :class:`GradientTransformation`.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.full(2, 2.0), stateless(lambda updates, params: updates + params)
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> updates.tolist()
+    [3.0, -2.0]
+    """
 
     def update(updates: Tree, state: EmptyState, params: Tree | None = None) -> tuple[Tree, EmptyState]:
         return function(updates, params), state
@@ -85,17 +104,41 @@ def per_leaf(function: Callable[[Any], Any], elementwise: bool = False) -> Gradi
 
 
 def identity() -> GradientTransformation:
-    """Leaves the gradients as they are."""
+    """Leaves the gradients as they are.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), identity()
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> updates.tolist()
+    [1.0, -4.0]
+    """
     return per_leaf(lambda g: g, True)
 
 
 def set_to_zero() -> GradientTransformation:
-    """Makes all updates zero: frozen parameters."""
+    """Makes all updates zero: frozen parameters.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), set_to_zero()
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> updates.tolist()
+    [0.0, 0.0]
+    """
     return per_leaf(fnp.zeros_like, True)
 
 
 def chain(*transformations: GradientTransformation) -> GradientTransformation:
     """Apply transformations one after the other; element-wise if all of them are.
+
+    Args:
+        *transformations: in the order in which they apply.
+
+    Returns:
+        A pair of pure functions. Its state is the tuple of their states.
 
     >>> from fdl import optim
     >>> optimizer = chain(optim.clip(1.0), optim.sgd(0.1))
@@ -122,6 +165,16 @@ def masked(inner: GradientTransformation, mask: Tree | Callable[[Tree], Tree]) -
     Args:
         inner: the transformation.
         mask: a tree of booleans that is a prefix of the parameters, or a function from parameters to one.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> from fdl import optim
+    >>> transformation = masked(optim.scale(2.0), {"w": True, "b": False})
+    >>> grads = {"w": fnp.ones(1), "b": fnp.ones(1)}
+    >>> updates, state = transformation.update(grads, transformation.init(grads))
+    >>> updates["w"].item(), updates["b"].item()
+    (2.0, 1.0)
     """
 
     def visible(values: Tree) -> tuple[Tree, Tree]:
@@ -147,6 +200,20 @@ def multi_transform(
     Args:
         transforms: by label.
         param_labels: a tree of labels that is a prefix of the parameters, or a function from parameters to one.
+
+    Returns:
+        A pair of pure functions.
+
+    Raises:
+        ValueError: a label has no transformation.
+
+    >>> from fdl import optim
+    >>> by_label = {"fast": optim.scale(2.0), "frozen": optim.set_to_zero()}
+    >>> transformation = multi_transform(by_label, {"w": "fast", "b": "frozen"})
+    >>> grads = {"w": fnp.ones(1), "b": fnp.ones(1)}
+    >>> updates, state = transformation.update(grads, transformation.init(grads))
+    >>> updates["w"].item(), updates["b"].item()
+    (2.0, 0.0)
     """
 
     def inner(label: Hashable) -> GradientTransformation:
@@ -176,7 +243,22 @@ def multi_transform(
 
 
 def multi_steps(optimizer: GradientTransformation, every_k: int) -> GradientTransformation:
-    """Update once every `every_k` steps with the mean of the gradients; the updates in between are zero."""
+    """Update once every `every_k` steps with the mean of the gradients; the updates in between are zero.
+
+    Args:
+        optimizer: what is applied to the mean.
+        every_k: how many gradients make a mean.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> from fdl import optim
+    >>> optimizer = multi_steps(optim.sgd(1.0), every_k=2)
+    >>> first, state = optimizer.update(fnp.array(1.0), optimizer.init(fnp.array(0.0)))
+    >>> second, state = optimizer.update(fnp.array(3.0), state)
+    >>> first.item(), second.item()
+    (0.0, -2.0)
+    """
 
     def init(params: Tree) -> MultiStepsState:
         zero = fnp.zeros((), int32)
@@ -205,6 +287,13 @@ def multi_steps(optimizer: GradientTransformation, every_k: int) -> GradientTran
 def apply_updates(params: Tree, updates: Tree) -> Tree:
     """Parameters plus updates, in the dtype of the parameters.
 
+    Args:
+        params: a tree of arrays.
+        updates: a tree of the same structure and shapes.
+
+    Returns:
+        A tree like the parameters.
+
     >>> apply_updates({"w": 1.0}, {"w": 0.5})["w"].item()
     1.5
     """
@@ -217,12 +306,34 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
 
 
 def incremental_update(new_tensors: Tree, old_tensors: Tree, step_size: Any) -> Tree:
-    """Move old values a fraction of the way to new ones: ``step_size * new + (1 - step_size) * old``."""
+    """Move old values a fraction of the way to new ones: ``step_size * new + (1 - step_size) * old``.
+
+    Args:
+        new_tensors: a tree of arrays.
+        old_tensors: a tree like it.
+        step_size: the fraction.
+
+    Returns:
+        A tree like them.
+
+    >>> incremental_update(fnp.array(2.0), fnp.array(0.0), 0.25).item()
+    0.5
+    """
     return tree.map(lambda new, old: step_size * new + (1.0 - step_size) * old, new_tensors, old_tensors)
 
 
 def global_norm(updates: Tree) -> Any:
-    """The Euclidean norm of all leaves together."""
+    """The Euclidean norm of all leaves together.
+
+    Args:
+        updates: a tree of arrays.
+
+    Returns:
+        A scalar.
+
+    >>> round(global_norm({"w": fnp.array([3.0]), "b": fnp.array(4.0)}).item(), 3)
+    5.0
+    """
     total = tree.reduce(lambda s, x: s + fnp.sum(squared(fnp.asarray(x))), updates, fnp.zeros((), float32))
     return fnp.sqrt(total)
 

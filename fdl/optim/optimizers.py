@@ -8,8 +8,8 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.optim.base import GradientTransformation, ScalarOrSchedule, Tree, chain, identity, masked, per_leaf
+from fdl.optim.constraints import add_decayed_weights, scale_by_trust_ratio
 from fdl.optim.transforms import (
-    add_decayed_weights,
     scale_by_adadelta,
     scale_by_adam,
     scale_by_adamax,
@@ -21,7 +21,6 @@ from fdl.optim.transforms import (
     scale_by_rms,
     scale_by_rss,
     scale_by_stddev,
-    scale_by_trust_ratio,
     trace,
 )
 
@@ -54,7 +53,19 @@ def sgd(
 
 
 def sign_sgd(learning_rate: ScalarOrSchedule) -> GradientTransformation:
-    """Descent along the signs of the gradients. Source: Bernstein et al. (2018)."""
+    """Descent along the signs of the gradients. Source: Bernstein et al. (2018).
+
+    Args:
+        learning_rate: number, array or schedule.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = sign_sgd(0.1), fnp.zeros(2)
+    >>> updates, state = optimizer.update(fnp.array([1.0, -4.0]), optimizer.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [-0.1, 0.1]
+    """
     return chain(per_leaf(fnp.sign, True), scale_by_learning_rate(learning_rate))
 
 
@@ -68,7 +79,25 @@ def adam(
     *,
     nesterov: bool = False,
 ) -> GradientTransformation:
-    """Adam; the arguments after the learning rate are those of :func:`scale_by_adam`."""
+    """Adam. Source: Kingma, Ba (2015).
+
+    Args:
+        learning_rate: number, array or schedule.
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the divisor, against zero.
+        eps_root: added under the root.
+        mu_dtype: of the first moment; None is that of the parameters.
+        nesterov: whether to look one step ahead.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = adam(0.1), fnp.zeros(2)
+    >>> updates, state = optimizer.update(fnp.array([1.0, -4.0]), optimizer.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [-0.1, 0.1]
+    """
     moments = scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
     return chain(moments, scale_by_learning_rate(learning_rate))
 
@@ -81,7 +110,24 @@ def nadam(
     eps_root: Any = 0.0,
     mu_dtype: Any = None,
 ) -> GradientTransformation:
-    """Adam that looks one step ahead. Source: Dozat (2016)."""
+    """Adam that looks one step ahead. Source: Dozat (2016).
+
+    Args:
+        learning_rate: number, array or schedule.
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the divisor, against zero.
+        eps_root: added under the root.
+        mu_dtype: of the first moment; None is that of the parameters.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = nadam(0.1), fnp.zeros(2)
+    >>> updates, state = optimizer.update(fnp.array([1.0, -4.0]), optimizer.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [-0.147, 0.147]
+    """
     return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=True)
 
 
@@ -110,6 +156,9 @@ def adamw(
         mask: which leaves decay (see :func:`masked`); None is all.
         nesterov: whether to look one step ahead.
 
+    Returns:
+        A pair of pure functions.
+
     >>> optimizer, params = adamw(0.1, weight_decay=0.5), fnp.ones(1)
     >>> updates, state = optimizer.update(fnp.ones(1), optimizer.init(params), params)
     >>> updates.round(3).tolist()
@@ -132,7 +181,26 @@ def nadamw(
     weight_decay: ScalarOrSchedule = 1e-4,
     mask: Mask = None,
 ) -> GradientTransformation:
-    """:func:`adamw` that looks one step ahead."""
+    """:func:`adamw` that looks one step ahead.
+
+    Args:
+        learning_rate: number, array or schedule.
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the divisor, against zero.
+        eps_root: added under the root.
+        mu_dtype: of the first moment; None is that of the parameters.
+        weight_decay: factor of the parameters, before the learning rate; a number or a schedule.
+        mask: which leaves decay, as in :func:`masked`; None is all.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = nadamw(0.1, weight_decay=0.5), fnp.ones(2)
+    >>> updates, state = optimizer.update(fnp.array([1.0, -4.0]), optimizer.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [-0.197, 0.097]
+    """
     return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=True)
 
 
@@ -144,12 +212,44 @@ def amsgrad(
     eps_root: Any = 0.0,
     mu_dtype: Any = None,
 ) -> GradientTransformation:
-    """Adam whose steps never grow again. Source: Reddi, Kale, Kumar (2018)."""
+    """Adam whose steps never grow again. Source: Reddi, Kale, Kumar (2018).
+
+    Args:
+        learning_rate: number, array or schedule.
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the divisor, against zero.
+        eps_root: added under the root.
+        mu_dtype: of the first moment; None is that of the parameters.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = amsgrad(0.1), fnp.zeros(2)
+    >>> updates, state = optimizer.update(fnp.array([1.0, -4.0]), optimizer.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [-0.1, 0.1]
+    """
     return chain(scale_by_amsgrad(b1, b2, eps, eps_root, mu_dtype), scale_by_learning_rate(learning_rate))
 
 
 def adamax(learning_rate: ScalarOrSchedule, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> GradientTransformation:
-    """Adam with the maximum norm. Source: Kingma, Ba (2015)."""
+    """Adam with the maximum norm. Source: Kingma, Ba (2015).
+
+    Args:
+        learning_rate: number, array or schedule.
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the divisor, against zero.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = adamax(0.1), fnp.zeros(2)
+    >>> updates, state = optimizer.update(fnp.array([1.0, -4.0]), optimizer.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [-0.1, 0.1]
+    """
     return chain(scale_by_adamax(b1, b2, eps), scale_by_learning_rate(learning_rate))
 
 
@@ -162,7 +262,24 @@ def adabelief(
     *,
     nesterov: bool = False,
 ) -> GradientTransformation:
-    """Adam with the variance around the mean. Source: Zhuang et al. (2020)."""
+    """Adam with the variance around the mean. Source: Zhuang et al. (2020).
+
+    Args:
+        learning_rate: number, array or schedule.
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the divisor, against zero.
+        eps_root: added under the root.
+        nesterov: whether to look one step ahead.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = adabelief(0.1), fnp.zeros(2)
+    >>> updates, state = optimizer.update(fnp.array([1.0, -4.0]), optimizer.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [-0.111, 0.111]
+    """
     return chain(scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov), scale_by_learning_rate(learning_rate))
 
 
@@ -176,7 +293,25 @@ def radam(
     *,
     nesterov: bool = False,
 ) -> GradientTransformation:
-    """Rectified Adam. Source: Liu et al. (2020)."""
+    """Rectified Adam. Source: Liu et al. (2020).
+
+    Args:
+        learning_rate: number, array or schedule.
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the divisor, against zero.
+        eps_root: added under the root.
+        threshold: length of the average from which the second moment is used.
+        nesterov: whether to look one step ahead.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = radam(0.1), fnp.zeros(2)
+    >>> updates, state = optimizer.update(fnp.array([1.0, -4.0]), optimizer.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [-0.1, 0.4]
+    """
     moments = scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov)
     return chain(moments, scale_by_learning_rate(learning_rate))
 
@@ -184,7 +319,21 @@ def radam(
 def adagrad(
     learning_rate: ScalarOrSchedule, initial_accumulator_value: Any = 0.1, eps: Any = 1e-7
 ) -> GradientTransformation:
-    """Adagrad. Source: Duchi, Hazan, Singer (2011)."""
+    """Adagrad. Source: Duchi, Hazan, Singer (2011).
+
+    Args:
+        learning_rate: number, array or schedule.
+        initial_accumulator_value: first value of the sum of squares.
+        eps: added to the divisor, against zero.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = adagrad(0.1, initial_accumulator_value=0.0), fnp.zeros(2)
+    >>> updates, state = optimizer.update(fnp.array([1.0, -4.0]), optimizer.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [-0.1, 0.1]
+    """
     return chain(scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))
 
 
@@ -195,7 +344,23 @@ def adadelta(
     weight_decay: Any = 0.0,
     weight_decay_mask: Mask = None,
 ) -> GradientTransformation:
-    """Adadelta. Source: Zeiler (2012)."""
+    """Adadelta. Source: Zeiler (2012).
+
+    Args:
+        learning_rate: number, array or schedule.
+        rho: decay of both means of squares.
+        eps: added under both roots.
+        weight_decay: factor of the parameters, added to the gradients.
+        weight_decay_mask: which leaves decay, as in :func:`masked`; None is all.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = adadelta(), fnp.zeros(2)
+    >>> updates, state = optimizer.update(fnp.array([1.0, -4.0]), optimizer.init(params), params)
+    >>> [round(u, 4) for u in updates.tolist()]
+    [-0.0032, 0.0032]
+    """
     return chain(
         add_decayed_weights(weight_decay, weight_decay_mask),
         scale_by_adadelta(rho, eps),
@@ -226,6 +391,14 @@ def rmsprop(
         momentum: of the updates; None for none.
         nesterov: whether the momentum looks one step ahead.
         bias_correction: whether the means are corrected for their first values.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = rmsprop(0.1), fnp.zeros(2)
+    >>> updates, state = optimizer.update(fnp.array([1.0, -4.0]), optimizer.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [-0.316, 0.316]
     """
     divide = scale_by_stddev if centered else scale_by_rms
     return chain(
@@ -243,7 +416,24 @@ def lion(
     weight_decay: ScalarOrSchedule = 1e-3,
     mask: Mask = None,
 ) -> GradientTransformation:
-    """Lion. Source: Chen et al. (2023)."""
+    """Lion. Source: Chen et al. (2023).
+
+    Args:
+        learning_rate: number, array or schedule.
+        b1: weight of the momentum in the update.
+        b2: decay of the momentum.
+        mu_dtype: of the momentum; None is that of the parameters.
+        weight_decay: factor of the parameters, before the learning rate; a number or a schedule.
+        mask: which leaves decay, as in :func:`masked`; None is all.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = lion(0.1), fnp.zeros(2)
+    >>> updates, state = optimizer.update(fnp.array([1.0, -4.0]), optimizer.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [-0.1, 0.1]
+    """
     return chain(
         scale_by_lion(b1, b2, mu_dtype),
         add_decayed_weights(weight_decay, mask),
@@ -260,7 +450,25 @@ def lamb(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask = None,
 ) -> GradientTransformation:
-    """Adam with a step per layer, for large batches. Source: You et al. (2020)."""
+    """Adam with a step per layer, for large batches. Source: You et al. (2020).
+
+    Args:
+        learning_rate: number, array or schedule.
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the divisor, against zero.
+        eps_root: added under the root.
+        weight_decay: factor of the parameters, before the learning rate; a number or a schedule.
+        mask: which leaves decay, as in :func:`masked`; None is all.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = lamb(0.1), fnp.ones(2)
+    >>> updates, state = optimizer.update(fnp.array([1.0, -4.0]), optimizer.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [-0.1, 0.1]
+    """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root),
         add_decayed_weights(weight_decay, mask),
@@ -279,7 +487,26 @@ def lars(
     momentum: Any = 0.9,
     nesterov: bool = False,
 ) -> GradientTransformation:
-    """Momentum with a step per layer, for large batches. Source: You, Gitman, Ginsburg (2017)."""
+    """Momentum with a step per layer, for large batches. Source: You, Gitman, Ginsburg (2017).
+
+    Args:
+        learning_rate: number, array or schedule.
+        weight_decay: factor of the parameters, added to the gradients.
+        weight_decay_mask: which leaves decay, as in :func:`masked`; True is all.
+        trust_coefficient: factor of the ratio of norms.
+        eps: added to the norm of the gradient.
+        trust_ratio_mask: which leaves have a step of their own.
+        momentum: decay of the sum of gradients.
+        nesterov: whether to look one step ahead.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> optimizer, params = lars(0.1, trust_coefficient=1.0), fnp.array([3.0, 4.0])
+    >>> updates, state = optimizer.update(fnp.array([0.6, 0.8]), optimizer.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [-0.3, -0.4]
+    """
     return chain(
         add_decayed_weights(weight_decay, weight_decay_mask),
         masked(scale_by_trust_ratio(0.0, trust_coefficient, eps), trust_ratio_mask),

@@ -9,7 +9,17 @@ from fdl.optim.base import Schedule
 
 
 def constant_schedule(value: Any) -> Schedule:
-    """The same value at every step."""
+    """The same value at every step.
+
+    Args:
+        value: the value.
+
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
+    >>> constant_schedule(0.1)(1000)
+    0.1
+    """
     return lambda count: value
 
 
@@ -24,6 +34,12 @@ def polynomial_schedule(
         power: 1 is a straight line.
         transition_steps: length of the way; zero keeps `init_value`.
         transition_begin: steps before it.
+
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
+    >>> polynomial_schedule(1.0, 0.0, 2, 10)(5).item()
+    0.25
     """
     if transition_steps <= 0:
         return constant_schedule(init_value)
@@ -38,6 +54,15 @@ def polynomial_schedule(
 def linear_schedule(init_value: Any, end_value: Any, transition_steps: int, transition_begin: int = 0) -> Schedule:
     """From `init_value` to `end_value` in a straight line.
 
+    Args:
+        init_value: value up to step `transition_begin`.
+        end_value: value after `transition_steps` more steps.
+        transition_steps: length of the way; zero keeps `init_value`.
+        transition_begin: steps before it.
+
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
     >>> linear_schedule(1.0, 0.0, 10)(5).item()
     0.5
     """
@@ -45,7 +70,18 @@ def linear_schedule(init_value: Any, end_value: Any, transition_steps: int, tran
 
 
 def piecewise_constant_schedule(init_value: Any, boundaries_and_scales: dict[int, float] | None = None) -> Schedule:
-    """`init_value`, multiplied by a scale from each boundary on (a step count)."""
+    """`init_value`, multiplied by a scale from each boundary on (a step count).
+
+    Args:
+        init_value: first value.
+        boundaries_and_scales: step count, and the factor from there on.
+
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
+    >>> piecewise_constant_schedule(1.0, {10: 0.5})(10).item()
+    0.5
+    """
 
     def schedule(count: Any) -> Any:
         value = init_value
@@ -73,6 +109,12 @@ def exponential_decay(
         transition_begin: steps before the decay.
         staircase: whether the value changes only every `transition_steps` steps.
         end_value: where the decay stops.
+
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
+    >>> round(exponential_decay(1.0, 10, 0.5)(20).item(), 3)
+    0.25
     """
     if transition_steps <= 0 or decay_rate == 0:
         return constant_schedule(init_value)
@@ -97,6 +139,12 @@ def cosine_decay_schedule(init_value: Any, decay_steps: int, alpha: Any = 0.0, e
         alpha: last value as a fraction of the first.
         exponent: of the cosine term.
 
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
+    Raises:
+        ValueError: `decay_steps` is not positive.
+
     >>> round(cosine_decay_schedule(1.0, 10)(5).item(), 3)
     0.5
     """
@@ -112,7 +160,18 @@ def cosine_decay_schedule(init_value: Any, decay_steps: int, alpha: Any = 0.0, e
 
 
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
-    """One schedule after another; each counts from its own boundary."""
+    """One schedule after another; each counts from its own boundary.
+
+    Args:
+        schedules: in the order in which they apply.
+        boundaries: step counts at which the next begins, one fewer than schedules.
+
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
+    >>> join_schedules([constant_schedule(1.0), constant_schedule(2.0)], [10])(10).item()
+    2.0
+    """
 
     def schedule(count: Any) -> Any:
         count = fnp.asarray(count)
@@ -125,7 +184,19 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
 
 
 def warmup_constant_schedule(init_value: Any, peak_value: Any, warmup_steps: int) -> Schedule:
-    """A straight line to `peak_value`, which then stays."""
+    """A straight line to `peak_value`, which then stays.
+
+    Args:
+        init_value: first value.
+        peak_value: value after the warmup.
+        warmup_steps: length of the straight line, in steps.
+
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
+    >>> warmup_constant_schedule(0.0, 1.0, 10)(5).item()
+    0.5
+    """
     return linear_schedule(init_value, peak_value, warmup_steps)
 
 
@@ -141,6 +212,12 @@ def warmup_cosine_decay_schedule(
         decay_steps: length of everything, the warmup included.
         end_value: last value.
         exponent: of the cosine term.
+
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
+    >>> round(warmup_cosine_decay_schedule(0.0, 1.0, 10, 20)(15).item(), 3)
+    0.5
     """
     alpha = 0.0 if peak_value == 0.0 else end_value / peak_value
     rise = linear_schedule(init_value, peak_value, warmup_steps)
@@ -159,7 +236,24 @@ def warmup_exponential_decay_schedule(
     staircase: bool = False,
     end_value: Any = None,
 ) -> Schedule:
-    """A straight line to `peak_value`, then :func:`exponential_decay`."""
+    """A straight line to `peak_value`, then :func:`exponential_decay`.
+
+    Args:
+        init_value: first value.
+        peak_value: value after the warmup.
+        warmup_steps: length of the straight line, in steps.
+        transition_steps: steps for one factor of `decay_rate`.
+        decay_rate: the factor.
+        transition_begin: steps between the warmup and the decay.
+        staircase: whether the decay changes the value only every `transition_steps` steps.
+        end_value: where the decay stops.
+
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
+    >>> round(warmup_exponential_decay_schedule(0.0, 1.0, 10, 10, 0.5)(20).item(), 3)
+    0.5
+    """
     rise = linear_schedule(init_value, peak_value, warmup_steps)
     fall = exponential_decay(peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value)
     return join_schedules([rise, fall], [warmup_steps])
@@ -174,6 +268,15 @@ def piecewise_interpolate_schedule(
         interpolate_type: "linear" or "cosine".
         init_value: value at step 0.
         boundaries_and_scales: step count, and by what the value changes until then.
+
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
+    Raises:
+        ValueError: the type is unknown.
+
+    >>> piecewise_interpolate_schedule("linear", 1.0, {10: 0.5})(5).item()
+    0.75
     """
     if interpolate_type not in ("linear", "cosine"):
         raise ValueError(f"piecewise_interpolate_schedule takes 'linear' or 'cosine', got {interpolate_type!r}")
@@ -201,7 +304,22 @@ def linear_onecycle_schedule(
     div_factor: float = 25.0,
     final_div_factor: float = 1e4,
 ) -> Schedule:
-    """Up, down and far down in straight lines. Source: Smith, Topin, "Super-convergence" (2018)."""
+    """Up, down and far down in straight lines. Source: Smith, Topin, "Super-convergence" (2018).
+
+    Args:
+        transition_steps: length of everything, in steps.
+        peak_value: the largest value.
+        pct_start: fraction of the steps up to the peak.
+        pct_final: fraction of the steps up to the first value again.
+        div_factor: the peak over the first value.
+        final_div_factor: the first value over the last.
+
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
+    >>> round(linear_onecycle_schedule(10, 1.0)(3).item(), 3)
+    1.0
+    """
     return piecewise_interpolate_schedule(
         "linear",
         peak_value / div_factor,
@@ -220,7 +338,21 @@ def cosine_onecycle_schedule(
     div_factor: float = 25.0,
     final_div_factor: float = 1e4,
 ) -> Schedule:
-    """Up and down in cosines. Source: Smith, Topin, "Super-convergence" (2018)."""
+    """Up and down in cosines. Source: Smith, Topin, "Super-convergence" (2018).
+
+    Args:
+        transition_steps: length of everything, in steps.
+        peak_value: the largest value.
+        pct_start: fraction of the steps up to the peak.
+        div_factor: the peak over the first value.
+        final_div_factor: the first value over the last.
+
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
+    >>> round(cosine_onecycle_schedule(10, 1.0)(3).item(), 3)
+    1.0
+    """
     return piecewise_interpolate_schedule(
         "cosine",
         peak_value / div_factor,
@@ -229,7 +361,18 @@ def cosine_onecycle_schedule(
 
 
 def sgdr_schedule(cosine_kwargs: Sequence[dict[str, Any]]) -> Schedule:
-    """Cosine decays with warm restarts, each a :func:`warmup_cosine_decay_schedule`. Source: "SGDR" (2017)."""
+    """Cosine decays with warm restarts, each a :func:`warmup_cosine_decay_schedule`. Source: "SGDR" (2017).
+
+    Args:
+        cosine_kwargs: the arguments of every cycle.
+
+    Returns:
+        A function from the step count, an integer or integer array, to the value.
+
+    >>> cycle = {"init_value": 0.0, "peak_value": 1.0, "warmup_steps": 2, "decay_steps": 4}
+    >>> round(sgdr_schedule([cycle, cycle])(6).item(), 3)
+    1.0
+    """
     cycles = list(cosine_kwargs)
     ends = [sum(c["decay_steps"] for c in cycles[: i + 1]) for i in range(len(cycles))]
     return join_schedules([warmup_cosine_decay_schedule(**c) for c in cycles], ends[:-1])

@@ -1,6 +1,5 @@
-"""Transformations of gradients by their history and by the parameters."""
+"""Transformations of gradients by their history."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import fdl.numpy as fnp
@@ -11,13 +10,9 @@ from fdl.optim.base import (
     ScalarOrSchedule,
     Schedule,
     Tree,
-    global_norm,
     increment,
-    masked,
-    needs_params,
     per_leaf,
     squared,
-    stateless,
     zeros,
 )
 
@@ -86,12 +81,36 @@ class ScaleByLionState(NamedTuple):
 
 
 def scale(step_size: Any) -> GradientTransformation:
-    """Multiply by a number."""
+    """Multiply by a number.
+
+    Args:
+        step_size: the number.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), scale(-0.5)
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> updates.tolist()
+    [-0.5, 2.0]
+    """
     return per_leaf(lambda g: step_size * g, True)
 
 
 def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
-    """Multiply by a number that depends on the step count."""
+    """Multiply by a number that depends on the step count.
+
+    Args:
+        step_size_fn: from the step count, int32, to the number.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), scale_by_schedule(lambda count: count + 2.0)
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> updates.tolist()
+    [2.0, -8.0]
+    """
 
     def init(params: Tree) -> ScaleByScheduleState:
         return ScaleByScheduleState(_zero())
@@ -106,7 +125,20 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
 
 
 def scale_by_learning_rate(learning_rate: ScalarOrSchedule, *, flip_sign: bool = True) -> GradientTransformation:
-    """Multiply by minus the learning rate, a number or a schedule (by plus, if not `flip_sign`)."""
+    """Multiply by minus the learning rate, a number or a schedule (by plus, if not `flip_sign`).
+
+    Args:
+        learning_rate: number, array or schedule.
+        flip_sign: whether to multiply by minus the learning rate.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), scale_by_learning_rate(0.5)
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> updates.tolist()
+    [-0.5, 2.0]
+    """
     sign = -1 if flip_sign else 1
     if callable(learning_rate):
         return scale_by_schedule(lambda count: sign * learning_rate(count))
@@ -114,7 +146,21 @@ def scale_by_learning_rate(learning_rate: ScalarOrSchedule, *, flip_sign: bool =
 
 
 def trace(decay: Any, nesterov: bool = False, accumulator_dtype: Any = None) -> GradientTransformation:
-    """Momentum: the sum of the gradients with weights ``decay ** age``. Source: Polyak (1964); Nesterov (1983)."""
+    """Momentum: the sum of the gradients with weights ``decay ** age``. Source: Polyak (1964); Nesterov (1983).
+
+    Args:
+        decay: weight of a gradient relative to the next.
+        nesterov: whether to look one step ahead.
+        accumulator_dtype: of the accumulator; None is that of the parameters.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> transformation = trace(0.5)
+    >>> _, state = transformation.update(fnp.ones(1), transformation.init(fnp.zeros(1)))
+    >>> transformation.update(fnp.ones(1), state)[0].tolist()
+    [1.5]
+    """
 
     def init(params: Tree) -> TraceState:
         return TraceState(zeros(params, accumulator_dtype))
@@ -128,7 +174,21 @@ def trace(decay: Any, nesterov: bool = False, accumulator_dtype: Any = None) -> 
 
 
 def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> GradientTransformation:
-    """Replace gradients by their exponential moving average."""
+    """Replace gradients by their exponential moving average.
+
+    Args:
+        decay: decay of the average per step.
+        debias: whether to correct for the first value, zero.
+        accumulator_dtype: of the accumulator; None is that of the parameters.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), ema(0.5, debias=False)
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> updates.tolist()
+    [0.5, -2.0]
+    """
 
     def init(params: Tree) -> EmaState:
         return EmaState(_zero(), zeros(params, accumulator_dtype))
@@ -159,6 +219,14 @@ def scale_by_adam(
         eps_root: added under the root.
         mu_dtype: of the first moment; None is that of the parameters.
         nesterov: whether to look one step ahead (Dozat, "NAdam", 2016).
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), scale_by_adam()
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [1.0, -1.0]
     """
 
     def init(params: Tree) -> ScaleByAdamState:
@@ -176,7 +244,23 @@ def scale_by_adam(
 def scale_by_amsgrad(
     b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, eps_root: Any = 0.0, mu_dtype: Any = None
 ) -> GradientTransformation:
-    """Adam with the largest second moment so far. Source: Reddi, Kale, Kumar (2018)."""
+    """Adam with the largest second moment so far. Source: Reddi, Kale, Kumar (2018).
+
+    Args:
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the divisor, against zero.
+        eps_root: added under the root.
+        mu_dtype: of the first moment; None is that of the parameters.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), scale_by_amsgrad()
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [1.0, -1.0]
+    """
 
     def init(params: Tree) -> ScaleByAmsgradState:
         return ScaleByAmsgradState(_zero(), zeros(params, mu_dtype), zeros(params), zeros(params))
@@ -193,7 +277,21 @@ def scale_by_amsgrad(
 
 
 def scale_by_adamax(b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> GradientTransformation:
-    """Adam with the maximum norm. Source: Kingma, Ba, "Adam" (2015), section 7."""
+    """Adam with the maximum norm. Source: Kingma, Ba, "Adam" (2015), section 7.
+
+    Args:
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the divisor, against zero.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), scale_by_adamax()
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [1.0, -1.0]
+    """
 
     def init(params: Tree) -> ScaleByAdamState:
         return ScaleByAdamState(_zero(), zeros(params), zeros(params))
@@ -209,7 +307,23 @@ def scale_by_adamax(b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> Gradient
 def scale_by_belief(
     b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-16, eps_root: Any = 1e-16, *, nesterov: bool = False
 ) -> GradientTransformation:
-    """Adam with the variance around the mean. Source: Zhuang et al., "AdaBelief" (2020)."""
+    """Adam with the variance around the mean. Source: Zhuang et al., "AdaBelief" (2020).
+
+    Args:
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the divisor, against zero.
+        eps_root: added under the root.
+        nesterov: whether to look one step ahead.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), scale_by_belief()
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [1.111, -1.111]
+    """
 
     def init(params: Tree) -> ScaleByAdamState:
         return ScaleByAdamState(_zero(), zeros(params), zeros(params))
@@ -234,7 +348,24 @@ def scale_by_radam(
     *,
     nesterov: bool = False,
 ) -> GradientTransformation:
-    """Adam whose first steps do not trust the second moment. Source: Liu et al., "RAdam" (2020)."""
+    """Adam whose first steps do not trust the second moment. Source: Liu et al., "RAdam" (2020).
+
+    Args:
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the divisor, against zero.
+        eps_root: added under the root.
+        threshold: length of the average from which the second moment is used.
+        nesterov: whether to look one step ahead.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), scale_by_radam()
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [1.0, -4.0]
+    """
     limit = 2.0 / (1.0 - b2) - 1.0
 
     def init(params: Tree) -> ScaleByAdamState:
@@ -272,6 +403,14 @@ def scale_by_rms(
         initial_scale: first value of the mean of squares.
         eps_in_sqrt: whether `eps` is added under the root.
         bias_correction: whether the mean is corrected for its first value.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), scale_by_rms()
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [3.162, -3.162]
     """
 
     def init(params: Tree) -> ScaleByRmsState:
@@ -292,7 +431,23 @@ def scale_by_stddev(
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
 ) -> GradientTransformation:
-    """Divide by the standard deviation: the centered form of :func:`scale_by_rms`. Source: Graves (2013)."""
+    """Divide by the standard deviation: the centered form of :func:`scale_by_rms`. Source: Graves (2013).
+
+    Args:
+        decay: decay of the average per step.
+        eps: added to the divisor, against zero.
+        initial_scale: first value of the mean of squares.
+        eps_in_sqrt: whether `eps` is added under the root.
+        bias_correction: whether the means are corrected for their first values.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), scale_by_stddev()
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [3.333, -3.333]
+    """
 
     def init(params: Tree) -> ScaleByAdamState:
         return ScaleByAdamState(_zero(), zeros(params), tree.map(lambda p: fnp.full_like(p, initial_scale), params))
@@ -309,7 +464,20 @@ def scale_by_stddev(
 
 
 def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> GradientTransformation:
-    """Divide by the root of the sum of squares. Source: Duchi, Hazan, Singer, "Adagrad" (2011)."""
+    """Divide by the root of the sum of squares. Source: Duchi, Hazan, Singer, "Adagrad" (2011).
+
+    Args:
+        initial_accumulator_value: first value of the sum of squares.
+        eps: added to the divisor, against zero.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), scale_by_rss(0.0)
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [1.0, -1.0]
+    """
 
     def init(params: Tree) -> ScaleByRssState:
         return ScaleByRssState(tree.map(lambda p: fnp.full_like(p, initial_accumulator_value), params))
@@ -323,7 +491,20 @@ def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Gradi
 
 
 def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> GradientTransformation:
-    """Divide by the root mean square of gradients, multiply by that of updates. Source: Zeiler, "Adadelta" (2012)."""
+    """Divide by the root mean square of gradients, multiply by that of updates. Source: Zeiler, "Adadelta" (2012).
+
+    Args:
+        rho: decay of both means of squares.
+        eps: added under both roots.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), scale_by_adadelta()
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [0.003, -0.003]
+    """
 
     def init(params: Tree) -> ScaleByAdaDeltaState:
         return ScaleByAdaDeltaState(zeros(params), zeros(params))
@@ -339,7 +520,21 @@ def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> GradientTransformation
 
 
 def scale_by_lion(b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None) -> GradientTransformation:
-    """The sign of a momentum. Source: Chen et al., "Symbolic discovery of optimization algorithms" (2023)."""
+    """The sign of a momentum. Source: Chen et al., "Symbolic discovery of optimization algorithms" (2023).
+
+    Args:
+        b1: weight of the momentum in the update.
+        b2: decay of the momentum.
+        mu_dtype: of the momentum; None is that of the parameters.
+
+    Returns:
+        A pair of pure functions.
+
+    >>> params, transformation = fnp.zeros(2), scale_by_lion()
+    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
+    >>> updates.tolist()
+    [1.0, -1.0]
+    """
 
     def init(params: Tree) -> ScaleByLionState:
         return ScaleByLionState(_zero(), zeros(params, mu_dtype))
@@ -350,97 +545,6 @@ def scale_by_lion(b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None) -> Gradie
         return made, ScaleByLionState(increment(state.count), mu)
 
     return GradientTransformation(init, update, True)
-
-
-def scale_by_trust_ratio(min_norm: Any = 0.0, trust_coefficient: Any = 1.0, eps: Any = 0.0) -> GradientTransformation:
-    """Multiply every leaf by the norm of its parameter over the norm of its update. Source: You et al. (2017, 2020)."""
-
-    def function(updates: Tree, params: Tree | None) -> Tree:
-        return tree.map(ratio, updates, needs_params("scale_by_trust_ratio", params))
-
-    def ratio(update: Any, param: Any) -> Any:
-        ours, theirs = (fnp.maximum(fnp.sqrt(fnp.sum(squared(x))), min_norm) for x in (param, update))
-        zero = (ours == 0.0) | (theirs == 0.0)
-        return update * fnp.where(zero, 1.0, trust_coefficient * ours / (theirs + eps)).astype(update.dtype)
-
-    return stateless(function)
-
-
-def add_decayed_weights(
-    weight_decay: ScalarOrSchedule = 0.0, mask: Tree | Callable[[Tree], Tree] | None = None
-) -> GradientTransformation:
-    """Add the parameters, multiplied by a number or a schedule, to the gradients.
-
-    Args:
-        weight_decay: the factor.
-        mask: which leaves decay, as in :func:`masked`; None is all.
-    """
-    if callable(weight_decay):
-        whole = _scheduled_decay(weight_decay)
-    else:
-        whole = stateless(
-            lambda updates, params: tree.map(
-                lambda g, p: g + weight_decay * p, updates, needs_params("add_decayed_weights", params)
-            ),
-            True,
-        )
-    return whole if mask is None else masked(whole, mask)
-
-
-def _scheduled_decay(schedule: Schedule) -> GradientTransformation:
-    def update(
-        updates: Tree, state: ScaleByScheduleState, params: Tree | None = None
-    ) -> tuple[Tree, ScaleByScheduleState]:
-        factor = fnp.asarray(schedule(state.count))
-        params = needs_params("add_decayed_weights", params)
-        made = tree.map(lambda g, p: g + factor.astype(g.dtype) * p, updates, params)
-        return made, ScaleByScheduleState(increment(state.count))
-
-    return GradientTransformation(lambda params: ScaleByScheduleState(_zero()), update, True)
-
-
-def clip(max_delta: Any) -> GradientTransformation:
-    """Clip every element to [-max_delta, max_delta]."""
-    return per_leaf(lambda g: fnp.clip(g, -max_delta, max_delta), True)
-
-
-def clip_by_block_rms(threshold: Any) -> GradientTransformation:
-    """Shrink every leaf whose root mean square exceeds a threshold."""
-    return per_leaf(lambda g: g / fnp.maximum(1.0, fnp.sqrt(fnp.mean(squared(g))) / threshold))
-
-
-def clip_by_global_norm(max_norm: Any) -> GradientTransformation:
-    """Shrink all leaves together if their norm exceeds `max_norm`. Source: Pascanu, Mikolov, Bengio (2013)."""
-
-    def function(updates: Tree, params: Tree | None) -> Tree:
-        norm = global_norm(updates)
-        return tree.map(lambda g: fnp.where(norm < max_norm, g, g / norm.astype(g.dtype) * max_norm), updates)
-
-    return stateless(function)
-
-
-def zero_nans() -> GradientTransformation:
-    """Replace NaN by zero."""
-    return per_leaf(lambda g: fnp.where(fnp.isnan(g), 0, g), True)
-
-
-def centralize() -> GradientTransformation:
-    """Subtract from every slice along the first axis of a leaf its mean; vectors stay. Source: Yong et al. (2020)."""
-
-    def centered(g: Any) -> Any:
-        return g - fnp.mean(g, axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 else g
-
-    return per_leaf(centered)
-
-
-def keep_params_nonnegative() -> GradientTransformation:
-    """Change updates so that no parameter becomes negative."""
-    return stateless(
-        lambda updates, params: tree.map(
-            lambda u, p: fnp.where(p + u < 0.0, -p, u), updates, needs_params("keep_params_nonnegative", params)
-        ),
-        True,
-    )
 
 
 def _zero() -> Any:
