@@ -9,5 +9,6 @@ from fdl.lax.convolution import *
 from fdl.lax.indexing import *
 from fdl.lax.operators import *
 from fdl.lax.reductions import *
+from fdl.lax.slicing import *
 from fdl.lax.structure import *
 from fdl.lax.windows import *
