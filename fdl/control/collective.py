@@ -165,8 +165,18 @@ def _row(value: Any, number: int | None) -> Any:
 def axis_size(name: Any) -> int:
     """The size of the named axis of the enclosing vmap.
 
+    Args:
+        name: of an axis.
+
+    Returns:
+        A Python integer.
+
     Raises:
         AxisNameError: no enclosing vmap binds it.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> fdl.vmap(lambda x: x * fdl.lax.axis_size("i"), axis_name="i")(fnp.array([5, 6]))
+    Array([10, 12], dtype=int32)
     """
     size = current().axis_size(name)
     if size is None:

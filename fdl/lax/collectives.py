@@ -19,6 +19,16 @@ def _names(axis_name: Any) -> tuple[Any, ...]:
 def psum(x: Any, axis_name: Any) -> Any:
     """Sum of `x` (a pytree) over the named axis, or axes.
 
+    Args:
+        x: pytree of arrays of numbers; Python numbers are multiplied by the size of the axis.
+        axis_name: name of an axis, or a tuple of names.
+
+    Returns:
+        A pytree of the same structure, shapes and dtypes.
+
+    Raises:
+        AxisNameError: no enclosing vmap binds the name.
+
     >>> import fdl, fdl.numpy as fnp
     >>> fdl.vmap(lambda x: x / fdl.lax.psum(x, "i"), axis_name="i")(fnp.array([1.0, 3.0]))
     Array([0.25, 0.75], dtype=float32)
@@ -38,7 +48,22 @@ def psum(x: Any, axis_name: Any) -> Any:
 
 
 def pmean(x: Any, axis_name: Any) -> Any:
-    """Mean of `x` (a pytree) over the named axis, or axes."""
+    """Mean of `x` (a pytree) over the named axis, or axes.
+
+    Args:
+        x: pytree of arrays of numbers.
+        axis_name: name of an axis, or a tuple of names.
+
+    Returns:
+        A pytree of the same structure and shapes; integers become the default float.
+
+    Raises:
+        AxisNameError: no enclosing vmap binds the name.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> fdl.vmap(lambda x: x - fdl.lax.pmean(x, "i"), axis_name="i")(fnp.array([1.0, 3.0]))
+    Array([-1.,  1.], dtype=float32)
+    """
     count = 1
     for name in _names(axis_name):
         count *= axis_size(name)
@@ -54,22 +79,84 @@ def _inexact(x: Any) -> Any:
 
 
 def pmax(x: Any, axis_name: Any) -> Any:
-    """Largest `x` (a pytree, elementwise) over the named axis."""
+    """Largest `x` (a pytree, elementwise) over the named axis.
+
+    Args:
+        x: pytree of arrays of real numbers.
+        axis_name: name of an axis.
+
+    Returns:
+        A pytree of the same structure, shapes and dtypes.
+
+    Raises:
+        AxisNameError: no enclosing vmap binds the name.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> fdl.vmap(lambda x: fdl.lax.pmax(x, "i"), axis_name="i")(fnp.array([1.0, 3.0]))
+    Array([3., 3.], dtype=float32)
+    """
     return tree.map(lambda leaf: bound(Pmax, axis_name)(as_array(leaf)), x)
 
 
 def pmin(x: Any, axis_name: Any) -> Any:
-    """Smallest `x` (a pytree, elementwise) over the named axis."""
+    """Smallest `x` (a pytree, elementwise) over the named axis.
+
+    Args:
+        x: pytree of arrays of real numbers.
+        axis_name: name of an axis.
+
+    Returns:
+        A pytree of the same structure, shapes and dtypes.
+
+    Raises:
+        AxisNameError: no enclosing vmap binds the name.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> fdl.vmap(lambda x: fdl.lax.pmin(x, "i"), axis_name="i")(fnp.array([1.0, 3.0]))
+    Array([1., 1.], dtype=float32)
+    """
     return tree.map(lambda leaf: bound(Pmin, axis_name)(as_array(leaf)), x)
 
 
 def axis_index(axis_name: Any) -> Any:
-    """The number of this example along the named axis, an int32 scalar."""
+    """The number of this example along the named axis.
+
+    Args:
+        axis_name: name of an axis.
+
+    Returns:
+        An int32 scalar.
+
+    Raises:
+        AxisNameError: no enclosing vmap binds the name.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> fdl.vmap(lambda x: x * fdl.lax.axis_index("i"), axis_name="i")(fnp.array([5, 6, 7]))
+    Array([ 0,  6, 14], dtype=int32)
+    """
     return bound(AxisIndex, axis_name)()
 
 
 def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) -> Any:
-    """All examples' `x` (a pytree) along a new axis at `axis`; with `tiled`, joined along the axis that is there."""
+    """All examples' `x` (a pytree) along a new axis at `axis`; with `tiled`, joined along the axis that is there.
+
+    Args:
+        x: pytree of arrays.
+        axis_name: name of an axis, of size n.
+        axis: where the examples go in the result.
+        tiled: whether to join along an existing axis.
+
+    Returns:
+        A pytree of the same structure; each array has a new axis of extent n, or an axis n times as long.
+
+    Raises:
+        AxisNameError: no enclosing vmap binds the name.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> fdl.vmap(lambda x: fdl.lax.all_gather(x, "i"), axis_name="i")(fnp.array([1, 2]))
+    Array([[1, 2],
+           [1, 2]], dtype=int32)
+    """
     size = axis_size(axis_name)
 
     def one(leaf: Any) -> Any:
@@ -86,7 +173,24 @@ def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) ->
 
 
 def psum_scatter(x: Any, axis_name: Any, *, scatter_dimension: int = 0, tiled: bool = False) -> Any:
-    """Sum over the named axis, of which example i gets slice i along `scatter_dimension`."""
+    """Sum over the named axis, of which example i gets slice i along `scatter_dimension`.
+
+    Args:
+        x: pytree of arrays of numbers, whose extent along the axis is n, or with `tiled` a multiple of n.
+        axis_name: name of an axis, of size n.
+        scatter_dimension: the axis to distribute.
+        tiled: whether the axis stays, 1/n as long, instead of being removed.
+
+    Returns:
+        A pytree of the same structure and dtypes.
+
+    Raises:
+        AxisNameError: no enclosing vmap binds the name.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> fdl.vmap(lambda x: fdl.lax.psum_scatter(x, "i"), axis_name="i")(fnp.array([[1, 2], [3, 4]]))
+    Array([4, 6], dtype=int32)
+    """
     size = axis_size(axis_name)
 
     def one(leaf: Any) -> Any:
@@ -101,6 +205,22 @@ def psum_scatter(x: Any, axis_name: Any, *, scatter_dimension: int = 0, tiled: b
 
 
 def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
-    """Send `x` (a pytree) from example to example by (source, destination) pairs; zeros where nothing arrives."""
+    """Send `x` (a pytree) from example to example by (source, destination) pairs; zeros where nothing arrives.
+
+    Args:
+        x: pytree of arrays.
+        axis_name: name of an axis.
+        perm: (source, destination) pairs of numbers of examples.
+
+    Returns:
+        A pytree of the same structure, shapes and dtypes.
+
+    Raises:
+        AxisNameError: no enclosing vmap binds the name.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> fdl.vmap(lambda x: fdl.lax.ppermute(x, "i", [(0, 1), (1, 0)]), axis_name="i")(fnp.array([1, 2]))
+    Array([2, 1], dtype=int32)
+    """
     pairs = tuple((int(s), int(d)) for s, d in perm)
     return tree.map(lambda leaf: bound(Ppermute, axis_name, pairs)(as_array(leaf)), x)

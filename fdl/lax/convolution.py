@@ -32,8 +32,20 @@ def conv_dimension_numbers(
 ) -> ConvDimensionNumbers:
     """Layouts given as strings such as ``("NHWC", "HWIO", "NHWC")``, as ConvDimensionNumbers, or None.
 
+    Args:
+        lhs_shape: shape of the data.
+        rhs_shape: shape of the kernel.
+        dimension_numbers: layouts of data, kernel and result; None stands for NC, OI and NC followed by the space.
+
+    Returns:
+        The ConvDimensionNumbers they stand for.
+
     Raises:
         ShapeError: the strings do not fit the operands' numbers of axes.
+
+    >>> import fdl
+    >>> fdl.lax.conv_dimension_numbers((1, 8, 3), (2, 3, 4), ("NHC", "HIO", "NHC")).rhs_spec
+    (2, 1, 0)
     """
     if isinstance(dimension_numbers, ConvDimensionNumbers):
         return dimension_numbers
@@ -62,7 +74,24 @@ def conv_dimension_numbers(
 def padtype_to_pads(
     in_shape: Sequence[int], window_shape: Sequence[int], window_strides: Sequence[int], padding: str
 ) -> list[tuple[int, int]]:
-    """(low, high) padding of each axis for "SAME", "SAME_LOWER" or "VALID"."""
+    """(low, high) padding of each axis for "SAME", "SAME_LOWER" or "VALID".
+
+    Args:
+        in_shape: extents of the data.
+        window_shape: extents of the window.
+        window_strides: steps of the window.
+        padding: one of those names.
+
+    Returns:
+        A pair for each axis.
+
+    Raises:
+        ValueError: the padding has another name.
+
+    >>> import fdl
+    >>> fdl.lax.padtype_to_pads((5,), (2,), (1,), "SAME")
+    [(0, 1)]
+    """
     kind = padding.upper()
     if kind == "VALID":
         return [(0, 0)] * len(in_shape)
@@ -105,9 +134,15 @@ def conv_general_dilated(
         batch_group_count: groups of examples with a kernel each.
         precision: accepted for ports.
         preferred_element_type: dtype in which to sum and return.
+        **ignored: further keywords, accepted for ports.
+
+    Returns:
+        An array, by default (batch, output features, *space).
 
     Raises:
         ShapeError: features, groups or numbers of axes do not agree.
+
+    Source: the operation `Conv` of XLA, https://openxla.org/xla/operation_semantics#conv_convolution
 
     >>> import fdl, fdl.numpy as fnp
     >>> fdl.lax.conv_general_dilated(fnp.ones((1, 1, 4)), fnp.ones((1, 1, 2)), (1,), "VALID")
@@ -147,8 +182,26 @@ def conv(
     precision: Any = None,
     preferred_element_type: Any = None,
 ) -> Any:
-    """Convolution with (batch, features, *space) data and "SAME" or "VALID" padding; see "
-    ":func:`conv_general_dilated`."""
+    """Convolution in the layouts NC, OI and NC followed by the space; see :func:`conv_general_dilated`.
+
+    Args:
+        lhs: data, (batch, features, *space).
+        rhs: kernel, (output features, input features, *space).
+        window_strides: step along each spatial axis.
+        padding: "SAME", "SAME_LOWER" or "VALID".
+        precision: accepted for ports.
+        preferred_element_type: dtype in which to sum and return.
+
+    Returns:
+        An array (batch, output features, *space).
+
+    Raises:
+        ShapeError: features or numbers of axes do not agree.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> fdl.lax.conv(fnp.ones((1, 1, 4)), fnp.ones((1, 1, 2)), (2,), "VALID")
+    Array([[[2., 2.]]], dtype=float32)
+    """
     return conv_general_dilated(lhs, rhs, window_strides, padding, preferred_element_type=preferred_element_type)
 
 
@@ -162,7 +215,29 @@ def conv_with_general_padding(
     precision: Any = None,
     preferred_element_type: Any = None,
 ) -> Any:
-    """Convolution with (batch, features, *space) data; see :func:`conv_general_dilated`."""
+    """Convolution with any padding and dilations; see :func:`conv_general_dilated`.
+
+    Args:
+        lhs: data, (batch, features, *space).
+        rhs: kernel, (output features, input features, *space).
+        window_strides: step along each spatial axis.
+        padding: "SAME", "SAME_LOWER", "VALID", or a (low, high) pair for each spatial axis.
+        lhs_dilation: distance of the data's elements along each spatial axis; 1 if None.
+        rhs_dilation: distance of the kernel's elements along each spatial axis; 1 if None.
+        precision: accepted for ports.
+        preferred_element_type: dtype in which to sum and return.
+
+    Returns:
+        An array (batch, output features, *space).
+
+    Raises:
+        ShapeError: features or numbers of axes do not agree.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> data, kernel = fnp.arange(4.0).reshape(1, 1, 4), fnp.ones((1, 1, 2))
+    >>> fdl.lax.conv_with_general_padding(data, kernel, (1,), [(1, 0)], None, (2,))
+    Array([[[1., 2., 4.]]], dtype=float32)
+    """
     return conv_general_dilated(
         lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, preferred_element_type=preferred_element_type
     )
@@ -193,6 +268,12 @@ def conv_transpose(
         precision: accepted for ports.
         preferred_element_type: dtype in which to sum and return.
         use_consistent_padding: read pairs as the padding of the convolution of which this is the gradient.
+
+    Returns:
+        An array, by default (batch, *space, output features).
+
+    Raises:
+        ShapeError: features or numbers of axes do not agree.
 
     >>> import fdl, fdl.numpy as fnp
     >>> fdl.lax.conv_transpose(fnp.ones((1, 3, 1)), fnp.ones((2, 1, 1)), (2,), "SAME").shape
@@ -246,6 +327,20 @@ def conv_general_dilated_patches(
     preferred_element_type: Any = None,
 ) -> Any:
     """The patches under a sliding kernel, laid out along the feature axis (features slowest, then space in order).
+
+    Args:
+        lhs: data, by default (batch, features, *space).
+        filter_shape: extents of the kernel along the spatial axes.
+        window_strides: step along each spatial axis.
+        padding: "SAME", "SAME_LOWER", "VALID", or a (low, high) pair for each spatial axis.
+        lhs_dilation: distance of the data's elements along each spatial axis; 1 if None.
+        rhs_dilation: distance of the kernel's elements along each spatial axis; 1 if None.
+        dimension_numbers: layouts, as for :func:`conv_general_dilated`.
+        precision: accepted for ports.
+        preferred_element_type: dtype of the result.
+
+    Returns:
+        An array in the layout of the data, with the product of features and `filter_shape` as its features.
 
     >>> import fdl, fdl.numpy as fnp
     >>> fdl.lax.conv_general_dilated_patches(fnp.arange(4.0).reshape(1, 1, 4), (2,), (1,), "VALID")

@@ -30,7 +30,12 @@ __all__ = [
 
 
 class GatherScatterMode(enum.Enum):
-    """What happens to indices out of bounds: dropped or filled, clamped, or promised not to occur."""
+    """What happens to indices out of bounds: dropped or filled, clamped, or promised not to occur.
+
+    >>> import fdl
+    >>> fdl.lax.GatherScatterMode.from_any("drop")
+    'fill'
+    """
 
     FILL_OR_DROP = "fill"
     CLIP = "clip"
@@ -70,7 +75,19 @@ def gather(
         mode: for indices out of bounds: "fill" (the default), "clip" or "promise_in_bounds".
         fill_value: for "fill"; NaN, or the smallest integer, if None.
 
+    Returns:
+        An array of the dtype of `operand`: the leading axes of the indices, and at ``offset_dims`` those of a slice.
+
+    Raises:
+        IndexingError: `mode` has another name.
+
     Source: the operation `Gather` of XLA, https://openxla.org/xla/operation_semantics#gather
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> numbers = fdl.lax.GatherDimensionNumbers((1,), (0,), (0,))
+    >>> fdl.lax.gather(fnp.array([[1, 2], [3, 4], [5, 6]]), fnp.array([[2], [0]]), numbers, (1, 2))
+    Array([[5, 6],
+           [1, 2]], dtype=int32)
     """
     chosen = GatherScatterMode.from_any(mode)
     return indexing.gather(
@@ -85,7 +102,9 @@ def gather(
     )
 
 
-def _scatter(kind: str) -> Any:
+def _scatter(kind: str, shown: str) -> Any:
+    """The function that combines by `kind`; `shown` is the result of its example."""
+
     def run(
         operand: Any,
         scatter_indices: Any,
@@ -109,7 +128,8 @@ def _scatter(kind: str) -> Any:
             indices_are_sorted,
         )
 
-    run.__name__ = run.__qualname__ = "scatter" if kind == "set" else f"scatter_{kind}"
+    name = "scatter" if kind == "set" else f"scatter_{kind}"
+    run.__name__ = run.__qualname__ = name
     run.__doc__ = f"""`operand` with slices at run-time starts combined ({kind}) with `updates`.
 
     Args:
@@ -120,24 +140,65 @@ def _scatter(kind: str) -> Any:
         indices_are_sorted, unique_indices: promises about the indices.
         mode: for indices out of bounds: "drop" (the default), "clip" or "promise_in_bounds".
 
+    Returns:
+        An array of the shape and dtype of `operand`.
+
+    Raises:
+        IndexingError: `mode` has another name.
+
     Source: the operation `Scatter` of XLA, https://openxla.org/xla/operation_semantics#scatter
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> numbers = fdl.lax.ScatterDimensionNumbers((), (0,), (0,))
+    >>> fdl.lax.{name}(fnp.array([1, 2, 3]), fnp.array([[2], [0]]), fnp.array([4, 5]), numbers)
+    Array({shown}, dtype=int32)
     """
     return run
 
 
-scatter, scatter_add, scatter_mul = _scatter("set"), _scatter("add"), _scatter("mul")
-scatter_min, scatter_max = _scatter("min"), _scatter("max")
+scatter = _scatter("set", "[5, 2, 4]")
+scatter_add, scatter_mul = _scatter("add", "[6, 2, 7]"), _scatter("mul", "[ 5,  2, 12]")
+scatter_min, scatter_max = _scatter("min", "[1, 2, 3]"), _scatter("max", "[5, 2, 4]")
 
 
 def scatter_sub(
     operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, **options: Any
 ) -> Any:
-    """`operand` with `updates` subtracted at run-time starts; see :func:`scatter_add`."""
+    """`operand` with `updates` subtracted at run-time starts; see :func:`scatter_add`.
+
+    Args:
+        operand: array of numbers.
+        scatter_indices: integers; the last axis holds one start for each entry of ``scatter_dims_to_operand_dims``.
+        updates: the slices.
+        dimension_numbers: how axes of operand, indices and updates belong together.
+        **options: the keywords of :func:`scatter_add`.
+
+    Returns:
+        An array of the shape and dtype of `operand`.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> numbers = fdl.lax.ScatterDimensionNumbers((), (0,), (0,))
+    >>> fdl.lax.scatter_sub(fnp.array([1, 2, 3]), fnp.array([[2], [2]]), fnp.array([4, 5]), numbers)
+    Array([ 1,  2, -6], dtype=int32)
+    """
     return scatter_add(operand, scatter_indices, -as_array(updates), dimension_numbers, **options)
 
 
 def index_take(src: Any, idxs: Sequence[Any], axes: Sequence[int]) -> Any:
-    """Elements of `src` at tuples of indices into `axes`; those axes are replaced by one leading axis."""
+    """Elements of `src` at tuples of indices into `axes`; those axes are replaced by one leading axis.
+
+    Args:
+        src: array of any shape and dtype.
+        idxs: a vector of integers for each of `axes`, all of one length n.
+        axes: the axes to index.
+
+    Returns:
+        An array of shape (n, *other extents).
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> fdl.lax.index_take(fnp.array([[1, 2], [3, 4]]), (fnp.array([0, 1]), fnp.array([1, 0])), (0, 1))
+    Array([2, 3], dtype=int32)
+    """
     src = as_array(src)
     columns = [convert(as_array(i), int32) for i in idxs]
     indices = concatenate([reshape(c, (*c.shape, 1)) for c in columns], 1)

@@ -76,6 +76,13 @@ def reduce(
         init_values: a scalar for each, the first operand of the combination.
         computation: associative, on scalars (pytrees of them).
         dimensions: the axes.
+        **ignored: further keywords, accepted for ports.
+
+    Returns:
+        Arrays in the structure of `operands`, of their dtypes and their shape without `dimensions`.
+
+    Raises:
+        ShapeError: an axis is out of bounds.
 
     >>> import fdl, fdl.numpy as fnp
     >>> fdl.lax.reduce(fnp.arange(4.0), 0.0, fdl.lax.add, (0,))
@@ -148,6 +155,14 @@ def reduce_window(
         window_dimensions, window_strides: extent and step along every axis.
         padding: "SAME", "VALID", or a (low, high) pair for every axis.
         base_dilation, window_dilation: distances of the elements of the operand and of the window.
+
+    Returns:
+        An array of the dtype of `operand`, with an element for every place of the window.
+
+    Raises:
+        ShapeError: `window_dimensions` or `window_strides` do not have an entry for every axis.
+
+    Source: the operation `ReduceWindow` of XLA, https://openxla.org/xla/operation_semantics#reducewindow
 
     >>> import fdl, fdl.numpy as fnp
     >>> fdl.lax.reduce_window(fnp.arange(4.0), -fnp.inf, fdl.lax.max, (2,), (2,), "VALID")

@@ -90,6 +90,13 @@ def promote(name: str, *args: Any, to_inexact: bool = False, keys: bool = False)
 def broadcast_shapes(*shapes: Sequence[int] | int, name: str = "broadcast_shapes") -> tuple[int, ...]:
     """The shape to which all shapes broadcast.
 
+    Args:
+        *shapes: tuples of extents, or single extents.
+        name: of the function that errors name.
+
+    Returns:
+        A tuple of extents.
+
     Raises:
         ShapeError: they do not fit.
 
