@@ -14,6 +14,27 @@ from fdl.dtypes import as_dtype
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.fft import fft as transform
 
+__all__ = [
+    "fft",
+    "fft2",
+    "fftfreq",
+    "fftn",
+    "fftshift",
+    "hfft",
+    "ifft",
+    "ifft2",
+    "ifftn",
+    "ifftshift",
+    "ihfft",
+    "irfft",
+    "irfft2",
+    "irfftn",
+    "rfft",
+    "rfft2",
+    "rfftfreq",
+    "rfftn",
+]
+
 Array = Any
 Axes = Sequence[int] | None
 
@@ -32,6 +53,10 @@ def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -
     Returns:
         A complex array.
 
+    Raises:
+        ShapeError: the axis does not exist or has no length.
+        ValueError: the norm is unknown.
+
     >>> fft(fnp.array([1.0, 1.0])).real.tolist()
     [2.0, 0.0]
     """
@@ -39,27 +64,98 @@ def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -
 
 
 def ifft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
-    """Inverse of :func:`fft`."""
+    """Inverse of :func:`fft`.
+
+    Args:
+        a: array, real or complex.
+        n: length; the axis is cut or padded with zeros to it. None is its extent.
+        axis: to transform.
+        norm: as in :func:`fft`.
+
+    Returns:
+        A complex array.
+
+    >>> ifft(fnp.array([2.0, 0.0])).real.tolist()
+    [1.0, 1.0]
+    """
     return _transform("ifft", a, None if n is None else (n,), (axis,), norm)
 
 
 def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
-    """Transform of real numbers along one axis: the first n // 2 + 1 frequencies."""
+    """Transform of real numbers along one axis: the first n // 2 + 1 frequencies.
+
+    Args:
+        a: real array; float64 gives complex128, all others complex64.
+        n: length; the axis is cut or padded with zeros to it. None is its extent.
+        axis: to transform.
+        norm: as in :func:`fft`.
+
+    Returns:
+        A complex array.
+
+    Raises:
+        DtypeError: a is complex.
+
+    >>> rfft(fnp.array([1.0, 0.0, 0.0, 0.0])).real.tolist()
+    [1.0, 1.0, 1.0]
+    """
     return _transform("rfft", a, None if n is None else (n,), (axis,), norm)
 
 
 def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
-    """Inverse of :func:`rfft`; n is the number of real results, by default twice (frequencies minus one)."""
+    """Inverse of :func:`rfft`.
+
+    Args:
+        a: the first n // 2 + 1 frequencies.
+        n: number of results; None is twice (frequencies minus one).
+        axis: to transform.
+        norm: as in :func:`fft`.
+
+    Returns:
+        A real array.
+
+    >>> irfft(fnp.array([4.0, 0.0, 0.0])).tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
     return _transform("irfft", a, None if n is None else (n,), (axis,), norm)
 
 
 def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
-    """Transform of a signal that is Hermitian in time, of which the first half is given: real frequencies."""
+    """Transform of a signal that is Hermitian in time, of which the first half is given: real frequencies.
+
+    Args:
+        a: the first n // 2 + 1 elements of the signal.
+        n: number of results; None is twice (elements minus one).
+        axis: to transform.
+        norm: as in :func:`fft`.
+
+    Returns:
+        A real array.
+
+    >>> hfft(fnp.array([1.0, 0.0])).tolist()
+    [1.0, 1.0]
+    """
     return irfft(fnp.conj(a), n, axis, _swapped(norm))
 
 
 def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
-    """Inverse of :func:`hfft`."""
+    """Inverse of :func:`hfft`.
+
+    Args:
+        a: real array; float64 gives complex128, all others complex64.
+        n: length; the axis is cut or padded with zeros to it. None is its extent.
+        axis: to transform.
+        norm: as in :func:`fft`.
+
+    Returns:
+        A complex array.
+
+    Raises:
+        DtypeError: a is complex.
+
+    >>> ihfft(fnp.array([1.0, 1.0])).real.tolist()
+    [1.0, 0.0]
+    """
     return fnp.conj(rfft(a, n, axis, _swapped(norm)))
 
 
@@ -71,66 +167,241 @@ def fftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str | 
         s: lengths, one per axis; None is their extents.
         axes: to transform; None is the last ``len(s)``, or all.
         norm: as in :func:`fft`.
+
+    Returns:
+        A complex array.
+
+    Raises:
+        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
+
+    >>> fftn(fnp.ones((2, 2))).real.tolist()
+    [[4.0, 0.0], [0.0, 0.0]]
     """
     return _transform("fft", a, s, axes, norm)
 
 
 def ifftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str | None = None) -> Array:
-    """Inverse of :func:`fftn`."""
+    """Inverse of :func:`fftn`.
+
+    Args:
+        a: array, real or complex.
+        s: lengths, one per axis; None is their extents.
+        axes: to transform; None is the last ``len(s)``, or all.
+        norm: as in :func:`fft`.
+
+    Returns:
+        A complex array.
+
+    Raises:
+        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
+
+    >>> ifftn(fnp.ones((2, 2))).real.tolist()
+    [[1.0, 0.0], [0.0, 0.0]]
+    """
     return _transform("ifft", a, s, axes, norm)
 
 
 def rfftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str | None = None) -> Array:
-    """Transform of real numbers along several axes; the last of them keeps the first half of the frequencies."""
+    """Transform of real numbers along several axes; the last of them keeps the first half of the frequencies.
+
+    Args:
+        a: real array; float64 gives complex128, all others complex64.
+        s: lengths, one per axis; None is their extents.
+        axes: to transform; None is the last ``len(s)``, or all.
+        norm: as in :func:`fft`.
+
+    Returns:
+        A complex array.
+
+    Raises:
+        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
+        DtypeError: a is complex.
+
+    >>> rfftn(fnp.ones((2, 4))).shape
+    (2, 3)
+    """
     return _transform("rfft", a, s, axes, norm)
 
 
 def irfftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str | None = None) -> Array:
-    """Inverse of :func:`rfftn`."""
+    """Inverse of :func:`rfftn`.
+
+    Args:
+        a: the first half of the frequencies along the last of the axes.
+        s: lengths of the result, one per axis; None takes the last as twice (frequencies minus one).
+        axes: to transform; None is the last ``len(s)``, or all.
+        norm: as in :func:`fft`.
+
+    Returns:
+        A real array.
+
+    Raises:
+        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
+
+    >>> irfftn(rfftn(fnp.ones((2, 4)))).shape
+    (2, 4)
+    """
     return _transform("irfft", a, s, axes, norm)
 
 
 def fft2(a: Any, s: Sequence[int] | None = None, axes: Axes = (-2, -1), norm: str | None = None) -> Array:
-    """Transform along two axes."""
+    """Transform along two axes.
+
+    Args:
+        a: array, real or complex.
+        s: lengths, one per axis; None is their extents.
+        axes: to transform.
+        norm: as in :func:`fft`.
+
+    Returns:
+        A complex array.
+
+    Raises:
+        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
+
+    >>> fft2(fnp.ones((2, 2))).real.tolist()
+    [[4.0, 0.0], [0.0, 0.0]]
+    """
     return _transform("fft", a, s, axes, norm)
 
 
 def ifft2(a: Any, s: Sequence[int] | None = None, axes: Axes = (-2, -1), norm: str | None = None) -> Array:
-    """Inverse of :func:`fft2`."""
+    """Inverse of :func:`fft2`.
+
+    Args:
+        a: array, real or complex.
+        s: lengths, one per axis; None is their extents.
+        axes: to transform.
+        norm: as in :func:`fft`.
+
+    Returns:
+        A complex array.
+
+    Raises:
+        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
+
+    >>> ifft2(fnp.ones((2, 2))).real.tolist()
+    [[1.0, 0.0], [0.0, 0.0]]
+    """
     return _transform("ifft", a, s, axes, norm)
 
 
 def rfft2(a: Any, s: Sequence[int] | None = None, axes: Axes = (-2, -1), norm: str | None = None) -> Array:
-    """Transform of real numbers along two axes."""
+    """Transform of real numbers along two axes.
+
+    Args:
+        a: real array; float64 gives complex128, all others complex64.
+        s: lengths, one per axis; None is their extents.
+        axes: to transform.
+        norm: as in :func:`fft`.
+
+    Returns:
+        A complex array.
+
+    Raises:
+        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
+        DtypeError: a is complex.
+
+    >>> rfft2(fnp.ones((2, 4))).shape
+    (2, 3)
+    """
     return _transform("rfft", a, s, axes, norm)
 
 
 def irfft2(a: Any, s: Sequence[int] | None = None, axes: Axes = (-2, -1), norm: str | None = None) -> Array:
-    """Inverse of :func:`rfft2`."""
+    """Inverse of :func:`rfft2`.
+
+    Args:
+        a: the first half of the frequencies along the last of the axes.
+        s: lengths of the result, one per axis; None takes the last as twice (frequencies minus one).
+        axes: to transform.
+        norm: as in :func:`fft`.
+
+    Returns:
+        A real array.
+
+    Raises:
+        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
+
+    >>> irfft2(rfft2(fnp.ones((2, 4)))).shape
+    (2, 4)
+    """
     return _transform("irfft", a, s, axes, norm)
 
 
 def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Array:
-    """The frequencies of :func:`fft`: cycles per unit, for n samples at distance d."""
+    """The frequencies of :func:`fft`: cycles per unit, for n samples at distance d.
+
+    Args:
+        n: number of samples.
+        d: their distance, in units of time or space.
+        dtype: of the result; None is float32.
+
+    Returns:
+        [n], in cycles per unit.
+
+    >>> fftfreq(4).tolist()
+    [0.0, 0.25, -0.5, -0.25]
+    """
     k = fnp.arange(n)
     k = fnp.where(k < (n + 1) // 2, k, k - n)
     return k.astype(as_dtype(float if dtype is None else dtype)) / (n * d)
 
 
 def rfftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Array:
-    """The frequencies of :func:`rfft`."""
+    """The frequencies of :func:`rfft`.
+
+    Args:
+        n: number of samples.
+        d: their distance, in units of time or space.
+        dtype: of the result; None is float32.
+
+    Returns:
+        [n // 2 + 1], in cycles per unit.
+
+    >>> rfftfreq(4).tolist()
+    [0.0, 0.25, 0.5]
+    """
     return fnp.arange(n // 2 + 1).astype(as_dtype(float if dtype is None else dtype)) / (n * d)
 
 
 def fftshift(x: Any, axes: Any = None) -> Array:
-    """Move frequency zero to the middle of the axes (None is all)."""
+    """Move frequency zero to the middle of the axes (None is all).
+
+    Args:
+        x: array of any dtype.
+        axes: an axis, several, or None for all.
+
+    Returns:
+        An array like x.
+
+    Raises:
+        ShapeError: an axis does not exist.
+
+    >>> fftshift(fftfreq(4)).tolist()
+    [-0.5, -0.25, 0.0, 0.25]
+    """
     x = fnp.asarray(x)
     axes = _axes(x, axes)
     return fnp.roll(x, [x.shape[a] // 2 for a in axes], axes)
 
 
 def ifftshift(x: Any, axes: Any = None) -> Array:
-    """Inverse of :func:`fftshift`."""
+    """Inverse of :func:`fftshift`.
+
+    Args:
+        x: array of any dtype.
+        axes: an axis, several, or None for all.
+
+    Returns:
+        An array like x.
+
+    Raises:
+        ShapeError: an axis does not exist.
+
+    >>> ifftshift(fftshift(fftfreq(4))).tolist()
+    [0.0, 0.25, -0.5, -0.25]
+    """
     x = fnp.asarray(x)
     axes = _axes(x, axes)
     return fnp.roll(x, [-(x.shape[a] // 2) for a in axes], axes)

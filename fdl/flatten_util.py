@@ -10,6 +10,8 @@ from fdl import tree
 from fdl.dtypes import result_type
 from fdl.errors import DtypeError, ShapeError
 
+__all__ = ["ravel_pytree"]
+
 
 def ravel_pytree(pytree: Any) -> tuple[Any, Callable[[Any], Any]]:
     """All elements of a tree in one vector, and the way back.
@@ -20,6 +22,10 @@ def ravel_pytree(pytree: Any) -> tuple[Any, Callable[[Any], Any]]:
     Returns:
         A vector in the dtype in which the leaves meet, and a function from such a vector to a tree with the shapes and
         dtypes of the leaves.
+
+    Raises:
+        ShapeError: the function back gets a vector of another length.
+        DtypeError: it gets one of another dtype.
 
     >>> flat, unravel = ravel_pytree({"w": fnp.ones((2, 2)), "b": fnp.zeros(2)})
     >>> flat.tolist()

@@ -11,6 +11,19 @@ from fdl.array import as_array
 from fdl.ops import linalg as ops
 from fdl.ops.matrix import adjoint, eye_like, solve, swap
 
+__all__ = [
+    "cholesky",
+    "eig",
+    "eigh",
+    "householder_product",
+    "lu",
+    "lu_pivots_to_permutation",
+    "qr",
+    "svd",
+    "symmetric_product",
+    "triangular_solve",
+]
+
 Array = Any
 
 
@@ -43,6 +56,11 @@ def eigh(
 
     Returns:
         Eigenvectors, the columns of [..., n, n], and eigenvalues [..., n].
+
+    >>> a = fnp.array([[2.0, 1.0], [1.0, 2.0]])
+    >>> v, w = eigh(a)
+    >>> [round(x, 3) for x in w.tolist()]
+    [1.0, 3.0]
     """
     x = as_array(x, "x")
     x = x if lower or symmetrize_input else adjoint(x)
@@ -61,6 +79,10 @@ def eig(x: Any, *, compute_left_eigenvectors: bool = True, compute_right_eigenve
     Returns:
         Complex eigenvalues [..., n], then left and right eigenvectors (columns of norm one) as asked for. Only the
         eigenvalues can be differentiated.
+
+    >>> w, left, right = eig(fnp.array([[0.0, 1.0], [-1.0, 0.0]]))
+    >>> sorted(round(x, 3) for x in w.imag.tolist())
+    [-1.0, 1.0]
     """
     x = as_array(x, "x")
     if not (compute_left_eigenvectors or compute_right_eigenvectors):
@@ -83,6 +105,10 @@ def lu(x: Any) -> tuple[Array, Array, Array]:
     Returns:
         l (below the diagonal; ones on it) and u in one matrix, pivots int32[..., min(m, n)], and the permutation
         int32[..., m] of the rows: ``x[permutation] = l @ u``.
+
+    >>> factors, pivots, permutation = lu(fnp.array([[1.0, 2.0], [4.0, 4.0]]))
+    >>> factors.tolist(), permutation.tolist()
+    ([[4.0, 4.0], [0.25, 1.0]], [1, 0])
     """
     return ops.lu(as_array(x, "x"))
 
@@ -96,6 +122,9 @@ def lu_pivots_to_permutation(pivots: Any, permutation_size: int) -> Array:
 
     Returns:
         int32[..., permutation_size].
+
+    >>> lu_pivots_to_permutation(fnp.array([2, 1]), 3).tolist()
+    [2, 1, 0]
     """
     pivots = fnp.asarray(pivots)
     rows = fnp.arange(permutation_size, dtype=dtypes.int32)
@@ -116,6 +145,10 @@ def qr(x: Any, *, full_matrices: bool = True) -> tuple[Array, Array]:
 
     Returns:
         q with orthonormal columns, and upper triangular r.
+
+    >>> q, r = qr(fnp.ones((3, 2)), full_matrices=False)
+    >>> q.shape, r.shape
+    ((3, 2), (2, 2))
     """
     return ops.qr(as_array(x, "x"), full_matrices)
 
@@ -130,6 +163,10 @@ def svd(x: Any, *, full_matrices: bool = True, compute_uv: bool = True) -> Any:
 
     Returns:
         (u, s, vh) with ``x = u @ diag(s) @ vh``, or s alone; s is in descending order.
+
+    >>> s = svd(fnp.array([[0.0, 2.0], [3.0, 0.0]]), compute_uv=False)
+    >>> [round(x, 3) for x in s.tolist()]
+    [3.0, 2.0]
     """
     found = ops.svd(as_array(x, "x"), full_matrices, compute_uv)
     return found if compute_uv else found[0]
@@ -158,6 +195,11 @@ def triangular_solve(
 
     Returns:
         An array like b.
+
+    >>> a = fnp.array([[2.0, 0.0], [1.0, 4.0]])
+    >>> x = triangular_solve(a, fnp.array([2.0, 5.0]), left_side=True, lower=True)
+    >>> [round(v, 3) for v in x.tolist()]
+    [1.0, 1.0]
     """
     a, b = as_array(a, "a"), as_array(b, "b")
     vector = b.type.ndim == a.type.ndim - 1
@@ -184,6 +226,9 @@ def householder_product(a: Any, taus: Any) -> Array:
 
     Returns:
         The first n columns of the product, [..., m, n].
+
+    >>> householder_product(fnp.array([[0.0], [0.0]]), fnp.array([2.0])).tolist()
+    [[-1.0], [0.0]]
     """
     a, taus = fnp.asarray(a), fnp.asarray(taus)
     m, n = a.shape[-2:]
@@ -196,7 +241,20 @@ def householder_product(a: Any, taus: Any) -> Array:
 
 
 def symmetric_product(a_matrix: Any, c_matrix: Any, *, alpha: float = 1.0, beta: float = 0.0) -> Array:
-    """alpha a a^T + beta c."""
+    """alpha a a^T + beta c.
+
+    Args:
+        a_matrix: [..., n, k].
+        c_matrix: [..., n, n].
+        alpha: factor of the product.
+        beta: factor of c.
+
+    Returns:
+        [..., n, n].
+
+    >>> symmetric_product(fnp.array([[1.0], [2.0]]), fnp.zeros((2, 2))).tolist()
+    [[1.0, 2.0], [2.0, 4.0]]
+    """
     a = fnp.asarray(a_matrix)
     return alpha * fnp.matmul(a, swap(a)) + beta * fnp.asarray(c_matrix)
 

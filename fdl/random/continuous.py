@@ -2,6 +2,8 @@
 
 Gamma, Poisson and binomial numbers are quantiles of one or two uniform numbers, so that element i depends on the key
 and i only, as everywhere in this package; their bits are not those of other libraries.
+Every function raises a DtypeError for a dtype that it cannot make, and a ShapeError for parameters that do not
+broadcast to the shape asked for.
 """
 
 from typing import Any

@@ -10,6 +10,25 @@ from fdl import dtypes, linalg
 from fdl.errors import ShapeError
 from fdl.ops.matrix import adjoint
 
+__all__ = [
+    "block_diag",
+    "cho_factor",
+    "cho_solve",
+    "cholesky",
+    "det",
+    "eigh",
+    "expm",
+    "inv",
+    "lu",
+    "lu_factor",
+    "lu_solve",
+    "qr",
+    "solve",
+    "solve_triangular",
+    "svd",
+    "toeplitz",
+]
+
 Array = Any
 
 
@@ -20,12 +39,43 @@ def _inexact(*args: Any) -> list[Array]:
 
 
 def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
-    """Determinants of matrices [..., n, n]."""
+    """Determinants of matrices [..., n, n].
+
+    Args:
+        a: [..., n, n].
+        overwrite_a: accepted for compatibility, as is `check_finite`.
+        check_finite: see `overwrite_a`.
+
+    Returns:
+        [...].
+
+    Raises:
+        ShapeError: the matrices are not square.
+
+    >>> a = fnp.array([[4.0, 0.0], [0.0, 9.0]])
+    >>> round(det(a).item(), 3)
+    36.0
+    """
     return fnp.linalg.det(a)
 
 
 def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
-    """Inverses of matrices [..., n, n]."""
+    """Inverses of matrices [..., n, n].
+
+    Args:
+        a: [..., n, n].
+        overwrite_a: accepted for compatibility, as is `check_finite`.
+        check_finite: see `overwrite_a`.
+
+    Returns:
+        [..., n, n].
+
+    Raises:
+        ShapeError: the matrices are not square.
+
+    >>> inv(fnp.array([[2.0, 0.0], [0.0, 4.0]])).round(3).tolist()
+    [[0.5, 0.0], [0.0, 0.25]]
+    """
     return fnp.linalg.inv(a)
 
 
@@ -37,6 +87,13 @@ def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finit
         lower: whether to return l.
         overwrite_a: accepted for compatibility, as is `check_finite`.
         check_finite: see `overwrite_a`.
+
+    Returns:
+        [..., n, n]; NaN where a is not positive definite.
+
+    >>> a = fnp.array([[4.0, 0.0], [0.0, 9.0]])
+    >>> cholesky(a).round(3).tolist()
+    [[2.0, 0.0], [0.0, 3.0]]
     """
     (a,) = _inexact(a)
     return (
@@ -47,7 +104,22 @@ def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finit
 
 
 def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Array, bool]:
-    """A Cholesky factor for :func:`cho_solve`, and whether it is the lower one."""
+    """A Cholesky factor for :func:`cho_solve`, and whether it is the lower one.
+
+    Args:
+        a: [..., n, n], Hermitian and positive definite; only the triangle of the factor is read.
+        lower: which factor.
+        overwrite_a: accepted for compatibility, as is `check_finite`.
+        check_finite: see `overwrite_a`.
+
+    Returns:
+        The factor [..., n, n], and `lower`.
+
+    >>> a = fnp.array([[4.0, 0.0], [0.0, 9.0]])
+    >>> factor, lower = cho_factor(a)
+    >>> factor.round(3).tolist(), lower
+    ([[2.0, 0.0], [0.0, 3.0]], False)
+    """
     return cholesky(a, lower), lower
 
 
@@ -57,6 +129,13 @@ def cho_solve(c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, 
     Args:
         c_and_lower: from :func:`cho_factor`.
         b: right-hand sides [..., n, k] or [n].
+
+    Returns:
+        x, like b.
+
+    >>> a = fnp.array([[4.0, 0.0], [0.0, 9.0]])
+    >>> [round(v, 3) for v in cho_solve(cho_factor(a), fnp.array([2.0, 9.0])).tolist()]
+    [0.5, 1.0]
     """
     factor, lower = c_and_lower
     factor, b = _inexact(factor, b)
@@ -89,6 +168,16 @@ def solve_triangular(
         overwrite_b: accepted for compatibility, as are `debug` and `check_finite`.
         debug: see `overwrite_b`.
         check_finite: see `overwrite_b`.
+
+    Returns:
+        x, like b.
+
+    Raises:
+        ValueError: `trans` is none of these.
+
+    >>> a = fnp.array([[2.0, 0.0], [1.0, 4.0]])
+    >>> [round(v, 3) for v in solve_triangular(a, fnp.array([2.0, 5.0]), lower=True).tolist()]
+    [1.0, 1.0]
     """
     if trans not in (0, 1, 2, "N", "T", "C"):
         raise ValueError(f"solve_triangular takes trans 0, 1, 2, 'N', 'T' or 'C', got {trans!r}")
@@ -125,6 +214,16 @@ def solve(
         debug: see `overwrite_a`.
         check_finite: see `overwrite_a`.
         assume_a: "pos" for Hermitian positive definite matrices; "gen", "sym" or "her" otherwise.
+
+    Returns:
+        x, like b.
+
+    Raises:
+        ValueError: `assume_a` is none of these.
+
+    >>> a = fnp.array([[2.0, 1.0], [1.0, 3.0]])
+    >>> [round(v, 3) for v in solve(a, fnp.array([3.0, 4.0])).tolist()]
+    [1.0, 1.0]
     """
     if assume_a not in ("gen", "sym", "her", "pos"):
         raise ValueError(f"solve takes assume_a 'gen', 'sym', 'her' or 'pos', got {assume_a!r}")
@@ -142,6 +241,14 @@ def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite:
         permute_l: whether to return (p l, u) instead of (p, l, u).
         overwrite_a: accepted for compatibility, as is `check_finite`.
         check_finite: see `overwrite_a`.
+
+    Returns:
+        (p, l, u) or (p l, u): permutation [..., m, m], l [..., m, k] and u [..., k, n], k = min(m, n).
+
+    >>> a = fnp.array([[1.0, 2.0], [4.0, 4.0]])
+    >>> p, l, u = lu(a)
+    >>> l.tolist(), u.tolist()
+    ([[1.0, 0.0], [0.25, 1.0]], [[4.0, 4.0], [0.0, 1.0]])
     """
     (a,) = _inexact(a)
     factors, _, permutation = linalg.lu(a)
@@ -154,7 +261,20 @@ def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite:
 
 
 def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Array, Array]:
-    """LU factorization for :func:`lu_solve`: both factors in one matrix, and the row exchanges."""
+    """LU factorization for :func:`lu_solve`: both factors in one matrix, and the row exchanges.
+
+    Args:
+        a: [..., m, n].
+        overwrite_a: accepted for compatibility, as is `check_finite`.
+        check_finite: see `overwrite_a`.
+
+    Returns:
+        Factors [..., m, n] and pivots int32[..., min(m, n)].
+
+    >>> factors, pivots = lu_factor(fnp.array([[1.0, 2.0], [4.0, 4.0]]))
+    >>> pivots.tolist()
+    [1, 1]
+    """
     (a,) = _inexact(a)
     factors, pivots, _ = linalg.lu(a)
     return factors, pivots
@@ -171,6 +291,15 @@ def lu_solve(
         trans: 0, 1 or 2.
         overwrite_b: accepted for compatibility, as is `check_finite`.
         check_finite: see `overwrite_b`.
+
+    Returns:
+        x, like b.
+
+    Raises:
+        ShapeError: the factors and b do not fit.
+
+    >>> [round(v, 3) for v in lu_solve(lu_factor(fnp.array([[2.0, 1.0], [1.0, 3.0]])), fnp.array([3.0, 4.0])).tolist()]
+    [1.0, 1.0]
     """
     factors, b = _inexact(lu_and_piv[0], b)
     permutation = linalg.lu_pivots_to_permutation(lu_and_piv[1], factors.shape[-2])
@@ -204,6 +333,16 @@ def qr(
         mode: "full", "economic", or "r" for r alone.
         pivoting: not offered.
         check_finite: see `overwrite_a`.
+
+    Returns:
+        q with orthonormal columns and upper triangular r; (r,) in mode "r".
+
+    Raises:
+        NotImplementedError: `pivoting` is asked for, or another mode.
+
+    >>> q, r = qr(fnp.ones((3, 2)), mode="economic")
+    >>> q.shape, r.shape
+    ((3, 2), (2, 2))
     """
     if pivoting or mode not in ("full", "economic", "r"):
         raise NotImplementedError(f"qr takes mode 'full', 'economic' or 'r' without pivoting, got {mode!r}, {pivoting}")
@@ -220,13 +359,46 @@ def svd(
     check_finite: bool = True,
     lapack_driver: str = "gesdd",
 ) -> Any:
-    """Singular value decomposition (u, s, vh), or s alone."""
+    """Singular value decomposition a = u diag(s) vh.
+
+    Args:
+        a: [..., m, n].
+        full_matrices: whether u and vh are square.
+        compute_uv: whether to return u and vh.
+        overwrite_a: accepted for compatibility, as are `check_finite` and `lapack_driver`.
+        check_finite: see `overwrite_a`.
+        lapack_driver: see `overwrite_a`.
+
+    Returns:
+        (u, s, vh), or s alone; s is in descending order.
+
+    >>> a = fnp.array([[4.0, 0.0], [0.0, 9.0]])
+    >>> [round(v, 3) for v in svd(a, compute_uv=False).tolist()]
+    [9.0, 4.0]
+    """
     (a,) = _inexact(a)
     return linalg.svd(a, full_matrices=full_matrices, compute_uv=compute_uv)
 
 
 def eigh(a: Any, b: Any = None, lower: bool = True, eigvals_only: bool = False) -> Any:
-    """Eigenvalues in ascending order, and eigenvectors unless `eigvals_only`, of Hermitian matrices; b must be None."""
+    """Eigenvalues and eigenvectors of Hermitian matrices.
+
+    Args:
+        a: [..., n, n].
+        b: must be None.
+        lower: which triangle is read.
+        eigvals_only: whether to leave out the eigenvectors.
+
+    Returns:
+        Eigenvalues [..., n] in ascending order, and eigenvectors, the columns of [..., n, n].
+
+    Raises:
+        NotImplementedError: b is given.
+
+    >>> a = fnp.array([[2.0, 1.0], [1.0, 2.0]])
+    >>> [round(v, 3) for v in eigh(a, eigvals_only=True).tolist()]
+    [1.0, 3.0]
+    """
     if b is not None:
         raise NotImplementedError("eigh: the generalized problem is not offered; reduce it with a Cholesky factor of b")
     (a,) = _inexact(a)
@@ -236,6 +408,15 @@ def eigh(a: Any, b: Any = None, lower: bool = True, eigvals_only: bool = False) 
 
 def block_diag(*arrs: Any) -> Array:
     """A matrix with the given matrices along its diagonal, zeros elsewhere.
+
+    Args:
+        *arrs: matrices, vectors (one row) or numbers.
+
+    Returns:
+        A matrix.
+
+    Raises:
+        ShapeError: an argument has more than two axes.
 
     >>> block_diag(fnp.ones((1, 2)), 3.0).tolist()
     [[1.0, 1.0, 0.0], [0.0, 0.0, 3.0]]
@@ -252,7 +433,18 @@ def block_diag(*arrs: Any) -> Array:
 
 
 def toeplitz(c: Any, r: Any = None) -> Array:
-    """The matrix with first column c and first row r (None is the conjugate of c), constant along diagonals."""
+    """The matrix that is constant along diagonals.
+
+    Args:
+        c: first column [m].
+        r: first row [n], of which element 0 is not used; None is the conjugate of c.
+
+    Returns:
+        [m, n].
+
+    >>> toeplitz(fnp.array([1, 2]), fnp.array([1, 5, 6])).tolist()
+    [[1, 5, 6], [2, 1, 5]]
+    """
     c = fnp.ravel(fnp.asarray(c))
     r = fnp.conj(c) if r is None else fnp.ravel(fnp.asarray(r))
     values = fnp.concatenate([c[::-1], r[1:]])
@@ -275,6 +467,9 @@ def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> 
 
     Returns:
         [..., n, n]. Source: Higham, "The scaling and squaring method for the matrix exponential revisited" (2005).
+
+    >>> [round(v, 3) for v in expm(fnp.array([[0.0, 1.0], [0.0, 0.0]]))[0].tolist()]
+    [1.0, 1.0]
     """
     (a,) = _inexact(A)
     norm = fnp.max(fnp.sum(fnp.abs(a), axis=-2), axis=-1)

@@ -8,6 +8,8 @@ from fdl import lax
 from fdl.api.differentiate import value_and_grad
 from fdl.errors import ShapeError
 
+__all__ = ["OptimizeResults", "minimize"]
+
 Array = Any
 
 
@@ -73,7 +75,12 @@ def minimize(
         An OptimizeResults. Source: Nocedal, Wright, "Numerical Optimization" (2006), algorithm 6.1; the line search is
         a bisection for the weak Wolfe conditions.
 
-    >>> minimize(lambda x: fnp.sum((x - 3.0) ** 2), fnp.zeros(2), method="BFGS").x.tolist()
+    Raises:
+        ValueError: the method or an option is unknown.
+        ShapeError: x0 is not a floating vector.
+
+    >>> found = minimize(lambda x: fnp.sum((x - 3.0) ** 2), fnp.zeros(2), method="BFGS")
+    >>> [round(x, 3) for x in found.x.tolist()]
     [3.0, 3.0]
     """
     if method.lower() != "bfgs":

@@ -13,6 +13,8 @@ from fdl.api.custom import custom_vjp
 from fdl.api.differentiate import linear_transpose
 from fdl.flatten_util import ravel_pytree
 
+__all__ = ["bicgstab", "cg", "gmres"]
+
 Array = Any
 
 
@@ -34,7 +36,7 @@ def cg(
         The solution, and None.
 
     >>> x, _ = cg(fnp.diag(fnp.array([2.0, 4.0])), fnp.ones(2))
-    >>> x.tolist()
+    >>> [round(v, 3) for v in x.tolist()]
     [0.5, 0.25]
     """
     return _solve(_conjugate_gradients, A, b, x0, tol, atol, maxiter, M, symmetric=True)
@@ -43,7 +45,24 @@ def cg(
 def bicgstab(
     A: Any, b: Any, x0: Any = None, *, tol: float = 1e-5, atol: float = 0.0, maxiter: int | None = None, M: Any = None
 ) -> tuple[Any, None]:
-    """Stabilized biconjugate gradients for any square A; the arguments of :func:`cg`. Source: van der Vorst (1992)."""
+    """Stabilized biconjugate gradients for any square A. Source: van der Vorst (1992).
+
+    Args:
+        A: a square matrix, or the function that multiplies by it.
+        b: right-hand side, a pytree.
+        x0: where to start; None is zero.
+        tol: the residual's norm relative to that of b at which to stop.
+        atol: the residual's norm at which to stop.
+        maxiter: the largest number of steps; None is ten times the number of unknowns.
+        M: preconditioner, an approximate inverse of A.
+
+    Returns:
+        The solution, and None.
+
+    >>> x, _ = bicgstab(fnp.array([[2.0, 1.0], [0.0, 4.0]]), fnp.array([2.0, 4.0]))
+    >>> [round(v, 3) for v in x.tolist()]
+    [0.5, 1.0]
+    """
     return _solve(_stabilized, A, b, x0, tol, atol, maxiter, M, symmetric=False)
 
 
@@ -184,6 +203,10 @@ def gmres(
 
     Returns:
         The solution, and None.
+
+    >>> x, _ = gmres(fnp.array([[2.0, 1.0], [0.0, 4.0]]), fnp.array([2.0, 4.0]))
+    >>> [round(v, 3) for v in x.tolist()]
+    [0.5, 1.0]
     """
 
     def method(

@@ -6,11 +6,27 @@ import fdl.numpy as fnp
 from fdl.scipy import special
 from fdl.scipy._operands import operands
 
+__all__ = ["cdf", "logpdf", "pdf"]
+
 Array = Any
 
 
 def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The logarithm of the density."""
+    """The logarithm of the density.
+
+    Args:
+        x: where, a real array.
+        a: first parameter, positive; broadcasts.
+        b: second parameter, positive; broadcasts.
+        loc: what is added to the variable; broadcasts.
+        scale: by what the variable is multiplied, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(logpdf(0.5, 2.0, 3.0).item(), 3)
+    0.405
+    """
     x, a, b, loc, scale = operands(x, a, b, loc, scale)
     z = (x - loc) / scale
     outside = (z < 0) | (z > 1)
@@ -20,11 +36,39 @@ def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 def pdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The density."""
+    """The density.
+
+    Args:
+        x: where, a real array.
+        a: first parameter, positive; broadcasts.
+        b: second parameter, positive; broadcasts.
+        loc: what is added to the variable; broadcasts.
+        scale: by what the variable is multiplied, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(pdf(0.5, 2.0, 3.0).item(), 3)
+    1.5
+    """
     return fnp.exp(logpdf(x, a, b, loc, scale))
 
 
 def cdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The distribution function."""
+    """The distribution function.
+
+    Args:
+        x: where, a real array.
+        a: first parameter, positive; broadcasts.
+        b: second parameter, positive; broadcasts.
+        loc: what is added to the variable; broadcasts.
+        scale: by what the variable is multiplied, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(cdf(0.5, 2.0, 2.0).item(), 3)
+    0.5
+    """
     x, a, b, loc, scale = operands(x, a, b, loc, scale)
     return special.betainc(a, b, fnp.clip((x - loc) / scale, 0.0, 1.0))

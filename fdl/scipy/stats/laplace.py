@@ -6,22 +6,60 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl.scipy._operands import operands
 
+__all__ = ["cdf", "logpdf", "pdf"]
+
 Array = Any
 
 
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The logarithm of the density."""
+    """The logarithm of the density.
+
+    Args:
+        x: where, a real array.
+        loc: the middle; broadcasts.
+        scale: scale, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(logpdf(1.0).item(), 3)
+    -1.693
+    """
     x, loc, scale = operands(x, loc, scale)
     return -fnp.abs((x - loc) / scale) - math.log(2) - fnp.log(scale)
 
 
 def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The density."""
+    """The density.
+
+    Args:
+        x: where, a real array.
+        loc: the middle; broadcasts.
+        scale: scale, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(pdf(1.0).item(), 3)
+    0.184
+    """
     return fnp.exp(logpdf(x, loc, scale))
 
 
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The distribution function."""
+    """The distribution function.
+
+    Args:
+        x: where, a real array.
+        loc: the middle; broadcasts.
+        scale: scale, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(cdf(1.0).item(), 3)
+    0.816
+    """
     x, loc, scale = operands(x, loc, scale)
     z = (x - loc) / scale
     tail = 0.5 * fnp.exp(-fnp.abs(z))

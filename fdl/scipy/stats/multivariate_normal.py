@@ -7,6 +7,8 @@ import fdl.numpy as fnp
 from fdl import linalg
 from fdl.errors import ShapeError
 
+__all__ = ["logpdf", "pdf"]
+
 Array = Any
 
 
@@ -18,6 +20,16 @@ def logpdf(x: Any, mean: Any, cov: Any, allow_singular: None = None) -> Array:
         mean: [..., n], or a number.
         cov: [..., n, n], or a number: the variance of independent elements.
         allow_singular: must be None.
+
+    Returns:
+        [...].
+
+    Raises:
+        NotImplementedError: `allow_singular` is given.
+        ShapeError: x and cov do not fit.
+
+    >>> round(logpdf(fnp.zeros(2), 0.0, fnp.eye(2)).item(), 3)
+    -1.838
     """
     if allow_singular is not None:
         raise NotImplementedError("multivariate_normal.logpdf has no allow_singular; leave it out")
@@ -40,5 +52,20 @@ def logpdf(x: Any, mean: Any, cov: Any, allow_singular: None = None) -> Array:
 
 
 def pdf(x: Any, mean: Any, cov: Any) -> Array:
-    """The density."""
+    """The density.
+
+    Args:
+        x: [..., n].
+        mean: [..., n], or a number.
+        cov: [..., n, n], or a number: the variance of independent elements.
+
+    Returns:
+        [...].
+
+    Raises:
+        ShapeError: x and cov do not fit.
+
+    >>> round(pdf(fnp.zeros(2), 0.0, fnp.eye(2)).item(), 3)
+    0.159
+    """
     return fnp.exp(logpdf(x, mean, cov))

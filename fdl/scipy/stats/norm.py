@@ -7,52 +7,150 @@ import fdl.numpy as fnp
 from fdl.scipy import special
 from fdl.scipy._operands import operands
 
+__all__ = ["cdf", "isf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
+
 Array = Any
 
 
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The logarithm of the density."""
+    """The logarithm of the density.
+
+    Args:
+        x: where, a real array.
+        loc: mean; broadcasts.
+        scale: standard deviation, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(logpdf(1.0).item(), 3)
+    -1.419
+    """
     x, loc, scale = operands(x, loc, scale)
     z = (x - loc) / scale
     return -0.5 * (z * z + math.log(2 * math.pi)) - fnp.log(scale)
 
 
 def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The density."""
+    """The density.
+
+    Args:
+        x: where, a real array.
+        loc: mean; broadcasts.
+        scale: standard deviation, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(pdf(1.0).item(), 3)
+    0.242
+    """
     return fnp.exp(logpdf(x, loc, scale))
 
 
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The distribution function."""
+    """The distribution function.
+
+    Args:
+        x: where, a real array.
+        loc: mean; broadcasts.
+        scale: standard deviation, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(cdf(1.0).item(), 3)
+    0.841
+    """
     x, loc, scale = operands(x, loc, scale)
     return special.ndtr((x - loc) / scale)
 
 
 def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The logarithm of the distribution function, accurate in the tails."""
+    """The logarithm of the distribution function, accurate in the tails.
+
+    Args:
+        x: where, a real array.
+        loc: mean; broadcasts.
+        scale: standard deviation, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(logcdf(1.0).item(), 3)
+    -0.173
+    """
     x, loc, scale = operands(x, loc, scale)
     return special.log_ndtr((x - loc) / scale)
 
 
 def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """One minus the distribution function, without cancellation."""
+    """One minus the distribution function, without cancellation.
+
+    Args:
+        x: where, a real array.
+        loc: mean; broadcasts.
+        scale: standard deviation, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(sf(1.0).item(), 3)
+    0.159
+    """
     x, loc, scale = operands(x, loc, scale)
     return special.ndtr(-(x - loc) / scale)
 
 
 def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The logarithm of :func:`sf`."""
+    """The logarithm of :func:`sf`.
+
+    Args:
+        x: where, a real array.
+        loc: mean; broadcasts.
+        scale: standard deviation, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(logsf(1.0).item(), 3)
+    -1.841
+    """
     x, loc, scale = operands(x, loc, scale)
     return special.log_ndtr(-(x - loc) / scale)
 
 
 def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The quantile at probability q."""
+    """The quantile at probability q.
+
+    Args:
+        q: probability, in [0, 1].
+        loc: mean; broadcasts.
+        scale: standard deviation, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(ppf(0.75).item(), 3)
+    0.674
+    """
     q, loc, scale = operands(q, loc, scale)
     return special.ndtri(q) * scale + loc
 
 
 def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The inverse of :func:`sf`."""
+    """The inverse of :func:`sf`.
+
+    Args:
+        q: probability, in [0, 1].
+        loc: mean; broadcasts.
+        scale: standard deviation, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(isf(0.75).item(), 3)
+    -0.674
+    """
     q, loc, scale = operands(q, loc, scale)
     return -special.ndtri(q) * scale + loc

@@ -6,11 +6,25 @@ import fdl.numpy as fnp
 from fdl.scipy import special
 from fdl.scipy._operands import operands
 
+__all__ = ["cdf", "logpmf", "pmf"]
+
 Array = Any
 
 
 def logpmf(k: Any, mu: Any, loc: Any = 0) -> Array:
-    """The logarithm of the probability of k."""
+    """The logarithm of the probability of k.
+
+    Args:
+        k: a number of events.
+        mu: rate, not negative; broadcasts.
+        loc: what is added to the variable; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(logpmf(2, 1.5).item(), 3)
+    -1.382
+    """
     k, mu, loc = operands(k, mu, loc)
     z = k - loc
     value = special.xlogy(z, mu) - special.gammaln(fnp.where(z < 0, 0, z) + 1) - mu
@@ -18,12 +32,36 @@ def logpmf(k: Any, mu: Any, loc: Any = 0) -> Array:
 
 
 def pmf(k: Any, mu: Any, loc: Any = 0) -> Array:
-    """The probability of k."""
+    """The probability of k.
+
+    Args:
+        k: a number of events.
+        mu: rate, not negative; broadcasts.
+        loc: what is added to the variable; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(pmf(2, 1.5).item(), 3)
+    0.251
+    """
     return fnp.exp(logpmf(k, mu, loc))
 
 
 def cdf(k: Any, mu: Any, loc: Any = 0) -> Array:
-    """The probability of k or less."""
+    """The probability of k or less.
+
+    Args:
+        k: a number of events.
+        mu: rate, not negative; broadcasts.
+        loc: what is added to the variable; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(cdf(2, 1.5).item(), 3)
+    0.809
+    """
     k, mu, loc = operands(k, mu, loc)
     z = fnp.floor(k - loc)
     return fnp.where(z < 0, 0.0, special.gammaincc(fnp.maximum(z, 0) + 1, mu))

@@ -7,11 +7,26 @@ import fdl.numpy as fnp
 from fdl.scipy import special
 from fdl.scipy._operands import operands
 
+__all__ = ["logpdf", "pdf"]
+
 Array = Any
 
 
 def logpdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The logarithm of the density."""
+    """The logarithm of the density.
+
+    Args:
+        x: where, a real array.
+        df: degrees of freedom, positive; broadcasts.
+        loc: what is added to the variable; broadcasts.
+        scale: by what the variable is multiplied, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(logpdf(1.0, 3.0).item(), 3)
+    -1.576
+    """
     x, df, loc, scale = operands(x, df, loc, scale)
     z = (x - loc) / scale
     value = special.gammaln((df + 1) / 2) - special.gammaln(df / 2) - 0.5 * fnp.log(df * math.pi) - fnp.log(scale)
@@ -19,5 +34,18 @@ def logpdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 def pdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The density."""
+    """The density.
+
+    Args:
+        x: where, a real array.
+        df: degrees of freedom, positive; broadcasts.
+        loc: what is added to the variable; broadcasts.
+        scale: by what the variable is multiplied, positive; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(pdf(1.0, 3.0).item(), 3)
+    0.207
+    """
     return fnp.exp(logpdf(x, df, loc, scale))
