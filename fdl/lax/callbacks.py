@@ -33,6 +33,9 @@ def pure_callback(
         vmap_method: "sequential" (the default: once for each example), "expand_dims" or "broadcast_all" (the
             function takes a leading batch axis).
 
+    Returns:
+        A pytree of arrays in the structure of `result_shape_dtypes`.
+
     Raises:
         ShapeError: the function returns something else than declared.
         DifferentiationError: the callback is differentiated.

@@ -213,6 +213,12 @@ def cond(
         *operands: their arguments, pytrees.
         operand: the old way to pass one operand.
 
+    Returns:
+        What the function that ran returns, a pytree of arrays.
+
+    Raises:
+        ShapeError, TreeError: the results of the functions differ in type or structure.
+
     Under vmap with a batched `pred` both run, and the result is selected.
 
     >>> import fdl
@@ -240,6 +246,12 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
         index: an integer scalar.
         branches: functions whose results have the same structure and types.
         *operands: their arguments, pytrees.
+
+    Returns:
+        What the branch that ran returns, a pytree of arrays.
+
+    Raises:
+        ShapeError, TreeError: the results of the branches differ in type or structure.
 
     >>> import fdl
     >>> fdl.lax.switch(1, [lambda x: x, lambda x: -x], 2.0)
@@ -325,6 +337,9 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
         body_fun: returns a value of the structure and types it was given.
         init_val: a pytree.
 
+    Returns:
+        The last value, in the structure and types of `init_val`.
+
     Raises:
         DifferentiationError: in reverse mode; use :func:`scan`, or :func:`fori_loop` with Python integers as bounds.
 
@@ -371,6 +386,12 @@ def fori_loop(
         init_val: a pytree.
         unroll: accepted for ports; the compiler decides.
 
+    Returns:
+        The last value, in the structure and types of `init_val`.
+
+    Raises:
+        ShapeError, TreeError: the body changes the type or structure of the value.
+
     >>> import fdl
     >>> fdl.lax.fori_loop(0, 4, lambda i, total: total + i, 0)
     Array(6, dtype=int32)
@@ -404,6 +425,9 @@ def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any
         xs: a pytree of arrays with one leading extent.
         batch_size: how many slices to do at once by vmap.
 
+    Returns:
+        The results of `f`, a pytree of arrays with that leading extent.
+
     >>> import fdl, fdl.numpy as fnp
     >>> fdl.lax.map(lambda x: x**2, fnp.arange(3.0))
     Array([0., 1., 4.], dtype=float32)
@@ -433,6 +457,9 @@ def associative_scan(fn: Callable[..., Any], elems: Any, reverse: bool = False, 
         elems: a pytree of arrays with one extent along `axis`.
         reverse: combine from the end.
         axis: which axis to combine along.
+
+    Returns:
+        A pytree of the structure, shapes and dtypes of `elems`.
 
     Source: Blelloch, "Prefix Sums and Their Applications", 1990.
 
