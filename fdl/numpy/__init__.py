@@ -1,15 +1,13 @@
 """fdl.numpy: NumPy's functions on fdl's arrays; names, keywords, defaults and results are those of jax.numpy."""
 
-import importlib
 from math import e, inf, nan, pi
-from typing import Any
+from types import ModuleType as _Module
 
 from numpy import get_printoptions, printoptions, set_printoptions
 
 from fdl.array import Array as ndarray
 from fdl.dtypes import result_type
-from fdl.numpy import linalg
-from fdl.numpy._methods import install
+from fdl.numpy import _methods, linalg
 from fdl.numpy._operands import broadcast_shapes
 from fdl.numpy._printing import array_repr, array_str
 from fdl.numpy.arithmetic import (
@@ -146,8 +144,8 @@ from fdl.numpy.elementwise import (
     tanh,
     unwrap,
 )
-from fdl.numpy.functional import Signature, apply_along_axis, apply_over_axes, vectorize
-from fdl.numpy.grids import Grid, Joined, c_, index_exp, mgrid, ogrid, r_, s_
+from fdl.numpy.functional import apply_along_axis, apply_over_axes, vectorize
+from fdl.numpy.grids import c_, index_exp, mgrid, ogrid, r_, s_
 from fdl.numpy.histograms import bincount, histogram, histogram2d, histogram_bin_edges, histogramdd
 from fdl.numpy.linear import cross, dot, inner, kron, matmul, matvec, outer, tensordot, trace, vdot, vecdot, vecmat
 from fdl.numpy.logic import (
@@ -387,10 +385,12 @@ bool = bool_
 __array_api_version__ = "2024.12"
 euler_gamma = 0.577215664901532860606512090082402431
 
-install()
+_methods.install()
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Module:
     if name == "fft":
-        return importlib.import_module("fdl.fft")
+        from fdl import fft
+
+        return fft
     raise AttributeError(f"module 'fdl.numpy' has no attribute {name!r}")

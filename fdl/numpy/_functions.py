@@ -23,21 +23,34 @@ def _repeated(number: int | float, like: np.ndarray | None, domain: frozenset[An
     return None
 
 
-def _documented(function: Callable[..., Any], name: str, text: str, args: str) -> Callable[..., Any]:
+def _documented(function: Callable[..., Any], name: str, text: str, args: str, example: str) -> Callable[..., Any]:
+    """The function under its public name, with its docstring; `example` is "arguments -> inside of Array(...)"."""
+    given, shown = example.split(" -> ")
+    function.__module__ = "fdl.numpy"
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = (
-        f"{text}\n\n    Args:\n{args}\n    Returns:\n        An array of the operands' common shape.\n    "
-    )
+    function.__doc__ = f"""{text}
+
+    Args:
+{args}
+    Returns:
+        An array of the operands' common shape.
+
+    >>> {name}({given})
+    Array({shown})
+    """
     return function
 
 
-def unary(name: str, operation: Any, text: str, to_inexact: bool = True, integers: str = "") -> Callable[[Any], Array]:
+def unary(
+    name: str, operation: Any, text: str, example: str, to_inexact: bool = True, integers: str = ""
+) -> Callable[[Any], Array]:
     """The function that applies a primitive of one operand.
 
     Args:
         name: of the function.
         operation: the primitive.
         text: the first line of the docstring.
+        example: "arguments -> inside of Array(...)", for the docstring.
         to_inexact: whether integers are converted to the default float first.
         integers: "unchanged" if integers and booleans are returned as they are.
     """
@@ -53,23 +66,28 @@ def unary(name: str, operation: Any, text: str, to_inexact: bool = True, integer
         return operation(x)
 
     kinds = "any number; integers become the default float" if to_inexact else "any number"
-    return _documented(function, name, text, f"        x: array or Python scalar of {kinds}.\n")
+    return _documented(function, name, text, f"        x: array or Python scalar of {kinds}.\n", example)
 
 
 def binary(
-    name: str, operation: Any, text: str, to_inexact: bool = False, boolean: Any = None, check: bool = True
+    name: str,
+    operation: Any,
+    text: str,
+    example: str,
+    to_inexact: bool = False,
+    boolean: Any = None,
 ) -> Callable[[Any, Any], Array]:
     """The function that applies a primitive of two operands after promotion and broadcasting.
 
     Args:
         name: of the function.
-        operation: the primitive, or a function of two Values of one type.
+        operation: the primitive.
         text: the first line of the docstring.
+        example: "arguments -> inside of Array(...)", for the docstring.
         to_inexact: whether integers are converted to the default float first.
         boolean: the primitive for two booleans, if it is another one.
-        check: whether `operation` is a primitive with a `domain`.
     """
-    domain = frozenset(operation.domain) if check else frozenset()
+    domain = frozenset(operation.domain)
     unchanged = frozenset(INEXACT) if to_inexact else frozenset(ANY) - {bool_ if boolean is not None else None}
     fast = domain & unchanged
 
@@ -92,9 +110,9 @@ def binary(
         dtype: np.dtype = x.type.dtype
         if dtype == bool_ and boolean is not None:
             return boolean(x, y)
-        if check and dtype not in domain:
+        if dtype not in domain:
             raise DtypeError(f"{name} is not defined for {x.type} and {y.type}; convert an operand first with astype")
         return operation(x, y)
 
     args = "        x: array or Python scalar.\n        y: array or Python scalar; shapes broadcast, dtypes promote.\n"
-    return _documented(function, name, text, args)
+    return _documented(function, name, text, args, example)

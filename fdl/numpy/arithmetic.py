@@ -26,17 +26,49 @@ from fdl.ops import bitwise, compare, rounding, transcendental
 from fdl.ops.select import select
 from fdl.ops.shape import full_like
 
-add = binary("add", ops.add, "x + y; of booleans, x or y.", boolean=bitwise.or_)
-subtract = binary("subtract", ops.sub, "x - y.")
-multiply = binary("multiply", ops.mul, "x * y; of booleans, x and y.", boolean=bitwise.and_)
-divide = true_divide = binary("divide", ops.div, "x / y; integers give the default float.", to_inexact=True)
-maximum = binary("maximum", ops.max_, "The larger of x and y; NaN if either is NaN.", boolean=bitwise.or_)
-minimum = binary("minimum", ops.min_, "The smaller of x and y; NaN if either is NaN.", boolean=bitwise.and_)
-nextafter = binary("nextafter", ops.nextafter, "The number next to x in the direction of y.", to_inexact=True)
-negative = unary("negative", ops.neg, "-x.", to_inexact=False)
-sign = unary("sign", ops.sign, "-1, 0 or 1 by the sign of x; of a complex number, x / |x|.", to_inexact=False)
-floor = unary("floor", rounding.floor, "The largest integer not above x.", to_inexact=False, integers="unchanged")
-ceil = unary("ceil", rounding.ceil, "The smallest integer not below x.", to_inexact=False, integers="unchanged")
+add = binary("add", ops.add, "x + y; of booleans, x or y.", "1, 2 -> 3, dtype=int32", boolean=bitwise.or_)
+subtract = binary("subtract", ops.sub, "x - y.", "1, 2 -> -1, dtype=int32")
+multiply = binary("multiply", ops.mul, "x * y; of booleans, x and y.", "3, 2 -> 6, dtype=int32", boolean=bitwise.and_)
+divide = true_divide = binary(
+    "divide", ops.div, "x / y; integers give the default float.", "1, 2 -> 0.5, dtype=float32", to_inexact=True
+)
+maximum = binary(
+    "maximum", ops.max_, "The larger of x and y; NaN if either is NaN.", "1, 2 -> 2, dtype=int32", boolean=bitwise.or_
+)
+minimum = binary(
+    "minimum", ops.min_, "The smaller of x and y; NaN if either is NaN.", "1, 2 -> 1, dtype=int32", boolean=bitwise.and_
+)
+nextafter = binary(
+    "nextafter",
+    ops.nextafter,
+    "The number next to x in the direction of y.",
+    "0.0, 1.0 -> 1.e-45, dtype=float32",
+    to_inexact=True,
+)
+negative = unary("negative", ops.neg, "-x.", "2 -> -2, dtype=int32", to_inexact=False)
+sign = unary(
+    "sign",
+    ops.sign,
+    "-1, 0 or 1 by the sign of x; of a complex number, x / |x|.",
+    "-2.5 -> -1., dtype=float32",
+    to_inexact=False,
+)
+floor = unary(
+    "floor",
+    rounding.floor,
+    "The largest integer not above x.",
+    "-1.5 -> -2., dtype=float32",
+    to_inexact=False,
+    integers="unchanged",
+)
+ceil = unary(
+    "ceil",
+    rounding.ceil,
+    "The smallest integer not below x.",
+    "-1.5 -> -1., dtype=float32",
+    to_inexact=False,
+    integers="unchanged",
+)
 
 
 def absolute(x: ArrayLike, /) -> Array:

@@ -451,6 +451,16 @@ def fromfile(file: Any, dtype: DTypeLike = float, count: int = -1, sep: str = ""
         count: how many; -1 for all.
         sep: what parts numbers in text.
         offset: in bytes, where to start.
+
+    Returns:
+        A vector of that dtype.
+
+    >>> import tempfile
+    >>> file = tempfile.TemporaryFile()
+    >>> size, start = file.write(bytes([1, 2, 3])), file.seek(0)
+    >>> fromfile(file, "uint8", count=2)
+    Array([1, 2], dtype=uint8)
+    >>> file.close()
     """
     return as_array(np.fromfile(file, as_dtype(dtype), count, sep, offset=offset))
 
@@ -460,6 +470,18 @@ def load(file: Any) -> Array:
 
     Args:
         file: path or open binary file.
+
+    Returns:
+        An array of the shape and dtype in the file.
+
+    Raises:
+        ValueError: the file holds pickled objects.
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> save(file, asarray([1, 2]))
+    >>> load(io.BytesIO(file.getvalue()))
+    Array([1, 2], dtype=int32)
     """
     return as_array(np.load(file, allow_pickle=False))
 
@@ -471,6 +493,12 @@ def savez(file: Any, *args: ArrayLike, **kwds: ArrayLike) -> None:
         file: path or open binary file.
         *args: arrays.
         **kwds: arrays by name.
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> savez(file, ones(2), weights=zeros(3))
+    >>> np.load(io.BytesIO(file.getvalue())).files
+    ['weights', 'arr_0']
     """
     named = {k: np.asarray(number("savez", v)) for k, v in kwds.items()}
     np.savez(file, *(np.asarray(number("savez", a)) for a in args), **named)  # type: ignore[arg-type]
@@ -482,5 +510,11 @@ def save(file: Any, arr: ArrayLike) -> None:
     Args:
         file: path or open binary file.
         arr: the array; random keys are refused.
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> save(file, asarray([1, 2]))
+    >>> np.load(io.BytesIO(file.getvalue())).tolist()
+    [1, 2]
     """
     np.save(file, np.asarray(number("save", arr)), allow_pickle=False)

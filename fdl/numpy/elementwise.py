@@ -12,27 +12,41 @@ from fdl.ops.convert import bitcast
 from fdl.ops.select import select
 from fdl.ops.shape import full_like
 
-exp = unary("exp", transcendental.exp, "e to the power x.")
-exp2 = unary("exp2", transcendental.exp2, "2 to the power x.")
-expm1 = unary("expm1", transcendental.expm1, "exp(x) - 1, accurate near 0.")
-log = unary("log", transcendental.log, "The natural logarithm; NaN for negative real numbers.")
-log1p = unary("log1p", transcendental.log1p, "log(1 + x), accurate near 0.")
-sqrt = unary("sqrt", transcendental.sqrt, "The square root; NaN for negative real numbers.")
-cbrt = unary("cbrt", transcendental.cbrt, "The real cube root.")
-sin = unary("sin", trigonometric.sin, "The sine of an angle in radians.")
-cos = unary("cos", trigonometric.cos, "The cosine of an angle in radians.")
-tan = unary("tan", trigonometric.tan, "The tangent of an angle in radians.")
-arcsin = asin = unary("arcsin", trigonometric.asin, "The inverse sine, in [-pi/2, pi/2].")
-arccos = acos = unary("arccos", trigonometric.acos, "The inverse cosine, in [0, pi].")
-arctan = atan = unary("arctan", trigonometric.atan, "The inverse tangent, in [-pi/2, pi/2].")
-sinh = unary("sinh", trigonometric.sinh, "The hyperbolic sine.")
-cosh = unary("cosh", trigonometric.cosh, "The hyperbolic cosine.")
-tanh = unary("tanh", trigonometric.tanh, "The hyperbolic tangent.")
-arcsinh = asinh = unary("arcsinh", trigonometric.asinh, "The inverse hyperbolic sine.")
-arccosh = acosh = unary("arccosh", trigonometric.acosh, "The inverse hyperbolic cosine.")
-arctanh = atanh = unary("arctanh", trigonometric.atanh, "The inverse hyperbolic tangent.")
+exp = unary("exp", transcendental.exp, "e to the power x.", "0 -> 1., dtype=float32")
+exp2 = unary("exp2", transcendental.exp2, "2 to the power x.", "3 -> 8., dtype=float32")
+expm1 = unary("expm1", transcendental.expm1, "exp(x) - 1, accurate near 0.", "0.0 -> 0., dtype=float32")
+log = unary(
+    "log", transcendental.log, "The natural logarithm; NaN for negative real numbers.", "1 -> 0., dtype=float32"
+)
+log1p = unary("log1p", transcendental.log1p, "log(1 + x), accurate near 0.", "0.0 -> 0., dtype=float32")
+sqrt = unary("sqrt", transcendental.sqrt, "The square root; NaN for negative real numbers.", "9 -> 3., dtype=float32")
+cbrt = unary("cbrt", transcendental.cbrt, "The real cube root.", "27 -> 3., dtype=float32")
+sin = unary("sin", trigonometric.sin, "The sine of an angle in radians.", "0.0 -> 0., dtype=float32")
+cos = unary("cos", trigonometric.cos, "The cosine of an angle in radians.", "0.0 -> 1., dtype=float32")
+tan = unary("tan", trigonometric.tan, "The tangent of an angle in radians.", "0.0 -> 0., dtype=float32")
+arcsin = asin = unary(
+    "arcsin", trigonometric.asin, "The inverse sine, in [-pi/2, pi/2].", "0.5 -> 0.52359..., dtype=float32"
+)
+arccos = acos = unary("arccos", trigonometric.acos, "The inverse cosine, in [0, pi].", "1.0 -> 0., dtype=float32")
+arctan = atan = unary(
+    "arctan", trigonometric.atan, "The inverse tangent, in [-pi/2, pi/2].", "1.0 -> 0.78539..., dtype=float32"
+)
+sinh = unary("sinh", trigonometric.sinh, "The hyperbolic sine.", "0.0 -> 0., dtype=float32")
+cosh = unary("cosh", trigonometric.cosh, "The hyperbolic cosine.", "0.0 -> 1., dtype=float32")
+tanh = unary("tanh", trigonometric.tanh, "The hyperbolic tangent.", "0.0 -> 0., dtype=float32")
+arcsinh = asinh = unary(
+    "arcsinh", trigonometric.asinh, "The inverse hyperbolic sine.", "1.0 -> 0.88137..., dtype=float32"
+)
+arccosh = acosh = unary("arccosh", trigonometric.acosh, "The inverse hyperbolic cosine.", "1.0 -> 0., dtype=float32")
+arctanh = atanh = unary(
+    "arctanh", trigonometric.atanh, "The inverse hyperbolic tangent.", "0.5 -> 0.54930..., dtype=float32"
+)
 arctan2 = atan2 = binary(
-    "arctan2", trigonometric.atan2, "The angle of the point (y, x) = (x1, x2), in (-pi, pi].", to_inexact=True
+    "arctan2",
+    trigonometric.atan2,
+    "The angle of the point (y, x) = (x1, x2), in (-pi, pi].",
+    "1.0, -1.0 -> 2.35619..., dtype=float32",
+    to_inexact=True,
 )
 
 

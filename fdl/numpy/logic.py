@@ -11,16 +11,18 @@ from fdl.numpy._operands import Array, ArrayLike, broadcast_shapes, cast, expand
 from fdl.ops import arithmetic, bitwise, compare, reduce
 from fdl.ops.shape import full_like
 
-equal = binary("equal", compare.eq, "Whether x == y.")
-not_equal = binary("not_equal", compare.ne, "Whether x != y.")
-less = binary("less", compare.lt, "Whether x < y.")
-less_equal = binary("less_equal", compare.le, "Whether x <= y.")
-greater = binary("greater", compare.gt, "Whether x > y.")
-greater_equal = binary("greater_equal", compare.ge, "Whether x >= y.")
-bitwise_and = binary("bitwise_and", bitwise.and_, "The bits set in both x and y.")
-bitwise_or = binary("bitwise_or", bitwise.or_, "The bits set in x or y.")
-bitwise_xor = binary("bitwise_xor", bitwise.xor, "The bits set in exactly one of x and y.")
-left_shift = bitwise_left_shift = binary("left_shift", bitwise.shift_left, "The bits of x moved up by y places.")
+equal = binary("equal", compare.eq, "Whether x == y.", "1, 2 -> False, dtype=bool")
+not_equal = binary("not_equal", compare.ne, "Whether x != y.", "1, 2 -> True, dtype=bool")
+less = binary("less", compare.lt, "Whether x < y.", "1, 2 -> True, dtype=bool")
+less_equal = binary("less_equal", compare.le, "Whether x <= y.", "2, 2 -> True, dtype=bool")
+greater = binary("greater", compare.gt, "Whether x > y.", "1, 2 -> False, dtype=bool")
+greater_equal = binary("greater_equal", compare.ge, "Whether x >= y.", "2, 2 -> True, dtype=bool")
+bitwise_and = binary("bitwise_and", bitwise.and_, "The bits set in both x and y.", "6, 3 -> 2, dtype=int32")
+bitwise_or = binary("bitwise_or", bitwise.or_, "The bits set in x or y.", "6, 3 -> 7, dtype=int32")
+bitwise_xor = binary("bitwise_xor", bitwise.xor, "The bits set in exactly one of x and y.", "6, 3 -> 5, dtype=int32")
+left_shift = bitwise_left_shift = binary(
+    "left_shift", bitwise.shift_left, "The bits of x moved up by y places.", "3, 2 -> 12, dtype=int32"
+)
 
 
 def _truth(name: str, x: ArrayLike) -> Array:

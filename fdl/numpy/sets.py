@@ -18,7 +18,11 @@ from fdl.numpy.sorting import argsort, lexsort, searchsorted, sort
 
 
 class UniqueAllResult(NamedTuple):
-    """Distinct values, where each is first, which of them each element is, and how often each occurs."""
+    """Distinct values, where each is first, which of them each element is, and how often each occurs.
+
+    >>> unique_all(np.array([5, 5])).counts
+    Array([2], dtype=int32)
+    """
 
     values: Any
     indices: Any
@@ -27,14 +31,22 @@ class UniqueAllResult(NamedTuple):
 
 
 class UniqueCountsResult(NamedTuple):
-    """Distinct values and how often each occurs."""
+    """Distinct values and how often each occurs.
+
+    >>> unique_counts(np.array([5, 5])).values
+    Array([5], dtype=int64)
+    """
 
     values: Any
     counts: Any
 
 
 class UniqueInverseResult(NamedTuple):
-    """Distinct values and which of them each element is."""
+    """Distinct values and which of them each element is.
+
+    >>> unique_inverse(np.array([7, 5])).inverse_indices
+    Array([1, 0], dtype=int32)
+    """
 
     values: Any
     inverse_indices: Any

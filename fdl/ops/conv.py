@@ -28,6 +28,9 @@ class ConvDimensionNumbers:
         lhs_spec: of the data: batch axis, feature axis, spatial axes.
         rhs_spec: of the kernel: output feature axis, input feature axis, spatial axes.
         out_spec: of the result: batch axis, feature axis, spatial axes.
+
+    >>> ConvDimensionNumbers((0, 2, 1), (2, 1, 0), (0, 2, 1)).rhs_spec
+    (2, 1, 0)
     """
 
     lhs_spec: tuple[int, ...]

@@ -24,6 +24,10 @@ class GatherDimensionNumbers:
         start_index_map: the axis of the operand that each entry of an index vector counts along.
         operand_batching_dims: axes of the operand that run together with axes of the indices; the result lacks them.
         start_indices_batching_dims: those axes of the indices.
+
+    >>> rows = GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0,))
+    >>> rows.offset_dims
+    (1,)
     """
 
     offset_dims: tuple[int, ...]
@@ -43,6 +47,10 @@ class ScatterDimensionNumbers:
         scatter_dims_to_operand_dims: the axis of the operand that each entry of an index vector counts along.
         operand_batching_dims: axes of the operand that run together with axes of the indices; the updates lack them.
         scatter_indices_batching_dims: those axes of the indices.
+
+    >>> rows = ScatterDimensionNumbers((1,), inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0,))
+    >>> rows.update_window_dims
+    (1,)
     """
 
     update_window_dims: tuple[int, ...]
