@@ -70,7 +70,7 @@ def _merged_batch(extents: Sequence[int], steps: Sequence[Sequence[int]]) -> lis
 def emit_convolution(emitter: Any, step: SingleStep) -> bool:
     """A convolution with features last."""
     operation, (x, w), (out,) = step.equation.operation, step.views, step.outputs
-    is_canonical = operation.numbers == features_last(x.type.ndim)
+    is_canonical = x.type.ndim > 2 and operation.numbers == features_last(x.type.ndim)
     if not is_canonical or not conv.supports(out.type.dtype) or x.type.dtype != out.type.dtype:
         return False
     (batch, *spatial, features), (*window, _, out_features) = x.type.shape, w.type.shape
