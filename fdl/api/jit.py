@@ -62,7 +62,13 @@ class Traced:
         return [
             number
             for number, (leaf, given) in enumerate(zip(leaves, self.donated, strict=True))
-            if given and (type(leaf) is not Array or sys.getrefcount(leaf._data) > 2 or seen.count(id(leaf)) > 1)
+            if given
+            and (
+                type(leaf) is not Array
+                or sys.getrefcount(leaf._data) > 2
+                or _is_window(leaf._data)
+                or seen.count(id(leaf)) > 1
+            )
         ]
 
     @property
@@ -71,7 +77,9 @@ class Traced:
         if self._compiled is None:
             from fdl.compile import compile_program
 
-            self._compiled = compile_program(self.computed, self.donated)
+            # What is returned as it is must not be overwritten.
+            free = tuple(given and n not in self.passed for n, given in enumerate(self.donated))
+            self._compiled = compile_program(self.computed, free)
         return self._compiled
 
     def run(self, leaves: Sequence[Any]) -> list[Any]:
@@ -80,8 +88,20 @@ class Traced:
         arrays = [leaf._data if type(leaf) is Array and leaf._data is not None else _concrete(leaf) for leaf in leaves]
         for number in shared:
             arrays[number] = arrays[number].copy()
-        outs = iter(self.compiled.run(arrays))
-        return [Array(next(outs)) if p is None else _as_result(leaves[p]) for p in self.passed]
+        made = iter(self.compiled.run(arrays))
+        outs = [Array(next(made)) if p is None else _as_result(leaves[p]) for p in self.passed]
+        if self.donates:
+            _donate(leaves, self.donated, outs)
+        return outs
+
+
+def _is_window(data: np.ndarray | None) -> bool:
+    """Whether an array looks at memory of another object that somebody else holds too."""
+    return (
+        data is not None
+        and data.base is not None
+        and (type(data.base) is not np.ndarray or data.base.base is not None or sys.getrefcount(data.base) > 2)
+    )
 
 
 def _concrete(leaf: Any) -> np.ndarray:
@@ -132,8 +152,6 @@ class Jitted:
                 self.cache[key] = traced
         if eager:
             outs = traced.run(leaves)
-            if traced.donates:
-                _donate(leaves, traced.donated, outs)
         else:
             outs = list(Call(traced.program, name_of(self.fun))(*traced.captured, *leaves))
         return tree.unflatten(traced.out_structure, outs)

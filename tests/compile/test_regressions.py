@@ -1,0 +1,31 @@
+"""Programs that were once compiled wrongly, as small as they get."""
+
+import numpy as np
+
+import fdl
+import fdl.numpy as jnp
+
+
+def test_donated_input_that_is_returned_is_not_overwritten() -> None:
+    x, y = jnp.array([0.0, 1.0, 2.0]), jnp.array([1.0, 1.0, 1.0])
+    same, total = fdl.jit(lambda x, y: (x, x + y), donate_argnums=(0, 1))(x, y)
+    np.testing.assert_array_equal(same, [0, 1, 2])
+    np.testing.assert_array_equal(total, [1, 2, 3])
+    np.testing.assert_array_equal(x, [0, 1, 2])
+    assert y.is_deleted()
+
+
+def test_donation_spares_memory_that_another_array_shows() -> None:
+    original = jnp.array([0.0, 1.0, 2.0, 3.0])
+    square = jnp.reshape(original, (2, 2))
+    flat = jnp.reshape(square, (4,))
+    np.testing.assert_array_equal(fdl.jit(lambda x: x + 1, donate_argnums=0)(flat), [1, 2, 3, 4])
+    np.testing.assert_array_equal(square, [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(original, [0, 1, 2, 3])
+
+
+def test_compiled_functions_take_donated_memory_away() -> None:
+    x = jnp.array([0.0, 1.0])
+    compiled = fdl.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile()
+    np.testing.assert_array_equal(compiled(x), [1, 2])
+    assert x.is_deleted()
