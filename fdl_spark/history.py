@@ -20,6 +20,10 @@ class History:
         The phases add up to the step: "schedule" is all that Spark does around and between the others.
       epochs: per epoch: "epoch", "step", the mean "loss" and metrics of its steps, and "validation" with its own.
       events: what went wrong and was survived: "step" and "event".
+
+    >>> history = History(steps=[{"step": 0, "loss": 2.0}, {"step": 1, "loss": 1.5}])
+    >>> history.loss, history
+    ([2.0, 1.5], History(2 steps, 0 epochs, last loss 1.5))
     """
 
     steps: list[dict[str, Any]] = field(default_factory=list)

@@ -13,6 +13,9 @@ class Progress(Callback):
 
     Args:
       options: of `tqdm.tqdm`, such as `file` or `disable`.
+
+    >>> Progress(desc="training", disable=True).options
+    {'desc': 'training', 'disable': True}
     """
 
     def __init__(self, **options: Any):

@@ -17,6 +17,10 @@ class Run:
       steps: number of steps of the whole run.
       step: steps done so far.
       history: the record of them.
+
+    >>> run = Run(steps=10)
+    >>> run.step, run.history
+    (0, History(no steps))
     """
 
     steps: int

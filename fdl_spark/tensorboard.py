@@ -14,6 +14,9 @@ class TensorBoard(Callback):
 
     Args:
       folder: where `tensorboard --logdir` will look.
+
+    >>> TensorBoard("runs/first").folder
+    'runs/first'
     """
 
     def __init__(self, folder: str):
