@@ -32,7 +32,7 @@ def identity(x: Any) -> Array:
 
 
 def relu(x: Any) -> Array:
-    """max(x, 0); the derivative at zero is zero.
+    """max(x, 0); the derivative at zero is zero. Source: Nair, Hinton (2010).
 
     Args:
         x: array of any shape and real dtype.
@@ -64,7 +64,7 @@ def relu6(x: Any) -> Array:
 
 
 def leaky_relu(x: Any, negative_slope: Any = 1e-2) -> Array:
-    """x where it is positive or zero, ``negative_slope * x`` elsewhere.
+    """x where it is positive or zero, ``negative_slope * x`` elsewhere. Source: Maas, Hannun, Ng (2013).
 
     Args:
         x: array of any shape; integers count as float32.
@@ -164,7 +164,7 @@ def sigmoid(x: Any) -> Array:
 
 
 def silu(x: Any) -> Array:
-    """x times its sigmoid; also called swish.
+    """x times its sigmoid; also called swish. Source: Elfwing, Uchibe, Doya (2018); Ramachandran, Zoph, Le (2017).
 
     Args:
         x: array of any shape; integers count as float32.
@@ -244,7 +244,7 @@ def mish(x: Any) -> Array:
 
 
 def soft_sign(x: Any) -> Array:
-    """x / (1 + abs(x)).
+    """x / (1 + abs(x)). Source: Turian, Bergstra, Bengio (2009).
 
     Args:
         x: array of any shape; integers count as float32.
@@ -260,7 +260,7 @@ def soft_sign(x: Any) -> Array:
 
 
 def squareplus(x: Any, b: Any = 4) -> Array:
-    """(x + sqrt(x**2 + b)) / 2.
+    """(x + sqrt(x**2 + b)) / 2. Source: Barron (2021).
 
     Args:
         x: array of any shape; integers count as float32.
@@ -339,7 +339,7 @@ def hard_sigmoid(x: Any) -> Array:
 
 
 def hard_silu(x: Any) -> Array:
-    """x times its hard sigmoid; also called hard swish.
+    """x times its hard sigmoid; also called hard swish. Source: Howard et al. (2019).
 
     Args:
         x: array of any shape; integers count as float32.

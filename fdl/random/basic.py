@@ -226,6 +226,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None, mode: str = "l
 
     Raises:
         DtypeError: p is not floating.
+        ValueError: the mode is unknown.
 
     >>> from fdl.random import key
     >>> bernoulli(key(0), 1.0, (2,)).tolist()
@@ -352,6 +353,9 @@ def gumbel(key: Any, shape: Shape = (), dtype: Any = None, mode: str | None = No
 
     Returns:
         An array of that shape and dtype.
+
+    Raises:
+        ValueError: the mode is unknown.
 
     >>> from fdl.random import key
     >>> gumbel(key(0), (2, 3)).shape

@@ -21,7 +21,7 @@ _IMPLEMENTATIONS = (None, "threefry2x32", "fry")
 
 
 def key(seed: Any, *, impl: str | None = None) -> Array:
-    """A typed random key.
+    """A typed random key. Source of the generator: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011).
 
     Args:
         seed: an integer or an integer scalar. The same seed gives the same key everywhere.

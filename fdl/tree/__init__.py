@@ -14,7 +14,6 @@ from fdl.tree.keys import (
     keystr,
 )
 from fdl.tree.operations import (
-    IsLeaf,
     all,
     all_leaves,
     broadcast,
@@ -50,7 +49,6 @@ __all__ = [
     "DictKey",
     "FlattenedIndexKey",
     "GetAttrKey",
-    "IsLeaf",
     "KeyEntry",
     "KeyPath",
     "Partial",
