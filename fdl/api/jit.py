@@ -14,7 +14,7 @@ import numpy as np
 from fdl import tree
 from fdl.api.arguments import PYTHON_SCALARS, FlatFunction, flatten_values, name_of
 from fdl.api.inspect import ShapeDtypeStruct, abstract_leaves
-from fdl.array import Array, scalar_dtype
+from fdl.array import Array, eager, scalar_dtype
 from fdl.config import config
 from fdl.control.call import Call
 from fdl.core.program import Program
@@ -353,6 +353,16 @@ def _donate(leaves: Sequence[Any], donated: Sequence[bool], outs: Sequence[Any])
             _ = leaf.type
             leaf._data = None
 
+
+def _run_heavy(operation: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    from fdl.compile import run_heavy
+
+    eager.run_heavy = run_heavy
+    return run_heavy(operation, arrays)
+
+
+#: The compiler is imported when the first heavy operation or jitted function runs.
+eager.run_heavy = _run_heavy
 
 _caches: Any = weakref.WeakKeyDictionary()
 
