@@ -24,6 +24,10 @@ class Array(Value, metaclass=_ArrayType):
     """An immutable n-d array; made by `fdl.numpy.array` and by every operation.
 
     NumPy sees it without a copy through ``np.asarray`` (read-only), the buffer protocol and DLPack.
+
+    >>> import fdl.numpy as fnp
+    >>> np.asarray(fnp.ones(2)).flags.writeable
+    False
     """
 
     __slots__ = ("_data", "_type")

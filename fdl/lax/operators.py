@@ -207,7 +207,6 @@ population_count = _unary("population_count", bitwise.population_count, "7 -> 3,
 clz = _unary("clz", bitwise.clz, "1 -> 31, dtype=int32")
 real = _unary("real", complex_ops.real, "1.0 + 2.0j -> 1., dtype=float32")
 imag = _unary("imag", complex_ops.imag, "1.0 + 2.0j -> 2., dtype=float32")
-conj = _unary("conj", complex_ops.conj, "1.0 + 2.0j -> 1.-2.j, dtype=complex64")
 
 add = _binary("add", arithmetic.add, "1.0, 2.0 -> 3., dtype=float32")
 sub = _binary("sub", arithmetic.sub, "1.0, 2.0 -> -1., dtype=float32")
@@ -234,6 +233,28 @@ shift_right_arithmetic = _binary("shift_right_arithmetic", bitwise.shift_right_a
 igamma = _binary("igamma", special.igamma, "1.0, 1.0 -> 0.63212..., dtype=float32")
 igammac = _binary("igammac", special.igammac, "1.0, 1.0 -> 0.36787..., dtype=float32")
 complex = _binary("complex", complex_ops.complex_, "1.0, 2.0 -> 1.+2.j, dtype=complex64")
+
+
+def conj(x: Any) -> Any:
+    """The complex conjugate.
+
+    Args:
+        x: array of complex numbers; float32 and float64 become complex first.
+
+    Returns:
+        A complex array of the shape of `x`.
+
+    Raises:
+        DtypeError: the operand has another dtype.
+
+    >>> import fdl
+    >>> fdl.lax.conj(1.0 + 2.0j)
+    Array(1.-2.j, dtype=complex64)
+    """
+    x = as_array(x, "the operand of conj")
+    whole = complex(x, 0) if x.type.dtype.kind == "f" else x
+    _check("conj", complex_ops.conj, whole)
+    return complex_ops.conj(whole)
 
 
 def integer_pow(x: Any, y: int) -> Any:

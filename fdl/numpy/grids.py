@@ -20,7 +20,11 @@ def _range(part: slice) -> Array:
 
 
 class Grid:
-    """``mgrid[slices]`` (all coordinates in one array) and ``ogrid[slices]`` (arrays that broadcast)."""
+    """``mgrid[slices]`` (all coordinates in one array) and ``ogrid[slices]`` (arrays that broadcast).
+
+    >>> mgrid[0:2, 0:3].shape, [g.shape for g in ogrid[0:2, 0:3]]
+    ((2, 2, 3), [(2, 1), (1, 3)])
+    """
 
     def __init__(self, sparse: bool) -> None:
         self._sparse = sparse
@@ -38,6 +42,10 @@ class Joined:
 
     A string "axis,ndmin,place" in front says along which axis, how many axes at least, and where a vector's own axis
     goes.
+
+    >>> r_[1, 5:8], c_[[1, 2], [3, 4]]
+    (Array([1, 5, 6, 7], dtype=int32), Array([[1, 3],
+           [2, 4]], dtype=int32))
     """
 
     def __init__(self, axis: int, ndmin: int, place: int) -> None:

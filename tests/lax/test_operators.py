@@ -1,0 +1,39 @@
+"""Elementwise functions refuse dtypes clearly, alike eagerly and under jit; every public function is documented."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import fdl
+import fdl.numpy as fnp
+from fdl.errors import DtypeError
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, fdl.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize(("name", "args"), [("sin", (1,)), ("bitwise_and", (1.0, 2.0)), ("abs", (True,))])
+def test_wrong_dtype_is_one_clear_error(transform, name, args):
+    with pytest.raises(DtypeError, match=f"lax.{name} is not defined for .* convert_element_type"):
+        transform(getattr(fdl.lax, name))(*args)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_conj_of_real_numbers_is_complex(dtype):
+    x = np.array([1.5, -2.0], dtype)
+    found = np.asarray(fdl.lax.conj(x))
+    assert found.dtype == (x + 0j).dtype
+    np.testing.assert_array_equal(found, np.conj(x + 0j))
+
+
+@pytest.mark.parametrize("module", [fdl.lax, fnp], ids=["lax", "numpy"])
+def test_public_functions_have_an_example(module):
+    functions = {n: f for n, f in vars(module).items() if inspect.isfunction(f) and not n.startswith("_")}
+    own = {n: f for n, f in functions.items() if f.__module__.startswith("fdl.")}
+    assert len(own) > 100
+    assert [n for n, f in own.items() if ">>> " not in (f.__doc__ or "")] == []
+
+
+def test_functions_of_factories_are_found_under_their_names():
+    assert fnp.sin.__module__ == "fdl.numpy"
+    assert fdl.lax.sin.__module__ == "fdl.lax.operators"
+    assert not {"install", "Grid", "Joined"} & set(vars(fnp))
