@@ -129,6 +129,8 @@ def cho_solve(c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, 
     Args:
         c_and_lower: from :func:`cho_factor`.
         b: right-hand sides [..., n, k] or [n].
+        overwrite_b: accepted for compatibility, as is `check_finite`.
+        check_finite: see `overwrite_b`.
 
     Returns:
         x, like b.

@@ -1,7 +1,6 @@
 """Special functions, under the names of ``scipy.special``. Elementwise; operands broadcast and promote."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import fdl.numpy as fnp
@@ -10,6 +9,7 @@ from fdl.api.custom import custom_jvp
 from fdl.nn.activations import log_softmax, logsumexp, sigmoid, softmax
 from fdl.ops import quantile
 from fdl.ops import special as ops
+from fdl.scipy._entropy import entr, kl_div, rel_entr, xlog1py, xlogy
 from fdl.scipy._operands import operands
 
 Array = Any
@@ -52,98 +52,189 @@ __all__ = [
 ]
 
 
-def _function(name: str, operation: Callable[..., Array], text: str, example: str, **args: str) -> Callable[..., Array]:
-    """The operation as a function of arrays, numbers and lists; `args` describes its arguments in order."""
+def erf(x: Any) -> Array:
+    """The error function.
 
-    def unary(x: Any) -> Array:
-        return operation(*operands(x))
+    Args:
+        x: real array of any shape.
 
-    def binary(x: Any, y: Any) -> Array:
-        return operation(*operands(x, y))
+    Returns:
+        A floating array like x.
 
-    def ternary(a: Any, b: Any, x: Any) -> Array:
-        return operation(*operands(a, b, x))
-
-    args = args or {"x": "real array of any shape."}
-    function = (unary, binary, ternary)[len(args) - 1]
-    function.__name__ = function.__qualname__ = name
-    lines = "\n".join(f"    {arg}: {meaning}" for arg, meaning in args.items())
-    returns = f"Returns:\n    A floating array of the {'shape of x' if len(args) == 1 else 'common shape'}."
-    function.__doc__ = f"{text}\n\nArgs:\n{lines}\n\n{returns}\n\n>>> {example}\n"
-    return function
+    >>> round(erf(1.0).item(), 3)
+    0.843
+    """
+    return ops.erf(*operands(x))
 
 
-erf = _function("erf", ops.erf, "The error function.", "round(erf(1.0).item(), 3)\n0.843")
-erfc = _function(
-    "erfc", ops.erfc, "One minus the error function, without cancellation.", "round(erfc(1.0).item(), 3)\n0.157"
-)
-erfinv = _function(
-    "erfinv", ops.erf_inv, "The inverse of the error function, on (-1, 1).", "round(erfinv(0.5).item(), 3)\n0.477"
-)
-gammaln = _function(
-    "gammaln",
-    ops.lgamma,
-    "The logarithm of the absolute value of the gamma function.",
-    "round(gammaln(4.0).item(), 3)\n1.792",
-)
-digamma = _function(
-    "digamma",
-    ops.digamma,
-    "The logarithmic derivative of the gamma function.",
-    "round(digamma(1.0).item(), 3)\n-0.577",
-)
-i0e = _function(
-    "i0e",
-    ops.i0e,
-    "The modified Bessel function of order zero times exp(-abs(x)).",
-    "round(i0e(1.0).item(), 3)\n0.466",
-)
-i1e = _function(
-    "i1e",
-    ops.i1e,
-    "The modified Bessel function of order one times exp(-abs(x)).",
-    "round(i1e(1.0).item(), 3)\n0.208",
-)
-gammainc = _function(
-    "gammainc",
-    ops.igamma,
-    "The regularized lower incomplete gamma function P(a, x).",
-    "round(gammainc(1.0, 1.0).item(), 3)\n0.632",
-    a="shape parameter, positive.",
-    x="upper end of the integral, not negative.",
-)
-gammaincc = _function(
-    "gammaincc",
-    ops.igammac,
-    "The regularized upper incomplete gamma function Q(a, x).",
-    "round(gammaincc(1.0, 1.0).item(), 3)\n0.368",
-    a="shape parameter, positive.",
-    x="lower end of the integral, not negative.",
-)
-polygamma = _function(
-    "polygamma",
-    ops.polygamma,
-    "The n-th derivative of the digamma function at x.",
-    "round(polygamma(1, 1.0).item(), 3)\n1.645",
-    n="order, not negative.",
-    x="real array.",
-)
-betainc = _function(
-    "betainc",
-    ops.betainc,
-    "The regularized incomplete beta function of a, b and x.",
-    "round(betainc(2.0, 1.0, 0.5).item(), 3)\n0.25",
-    a="first parameter, positive.",
-    b="second parameter, positive.",
-    x="upper end of the integral, in [0, 1].",
-)
-ndtri = _function(
-    "ndtri",
-    quantile.ndtri,
-    "The inverse of the standard normal distribution function.",
-    "round(ndtri(0.975).item(), 2)\n1.96",
-    x="probabilities, in [0, 1].",
-)
+def erfc(x: Any) -> Array:
+    """One minus the error function, without cancellation.
+
+    Args:
+        x: real array of any shape.
+
+    Returns:
+        A floating array like x.
+
+    >>> round(erfc(1.0).item(), 3)
+    0.157
+    """
+    return ops.erfc(*operands(x))
+
+
+def erfinv(x: Any) -> Array:
+    """The inverse of the error function.
+
+    Args:
+        x: real array, in [-1, 1].
+
+    Returns:
+        A floating array like x.
+
+    >>> round(erfinv(0.5).item(), 3)
+    0.477
+    """
+    return ops.erf_inv(*operands(x))
+
+
+def ndtri(p: Any) -> Array:
+    """The inverse of the standard normal distribution function.
+
+    Args:
+        p: probabilities, in [0, 1].
+
+    Returns:
+        A floating array like p.
+
+    >>> round(ndtri(0.975).item(), 2)
+    1.96
+    """
+    return quantile.ndtri(*operands(p))
+
+
+def gammaln(x: Any) -> Array:
+    """The logarithm of the absolute value of the gamma function.
+
+    Args:
+        x: real array of any shape.
+
+    Returns:
+        A floating array like x.
+
+    >>> round(gammaln(4.0).item(), 3)
+    1.792
+    """
+    return ops.lgamma(*operands(x))
+
+
+def digamma(x: Any) -> Array:
+    """The logarithmic derivative of the gamma function.
+
+    Args:
+        x: real array of any shape.
+
+    Returns:
+        A floating array like x.
+
+    >>> round(digamma(1.0).item(), 3)
+    -0.577
+    """
+    return ops.digamma(*operands(x))
+
+
+def polygamma(n: Any, x: Any) -> Array:
+    """The n-th derivative of the digamma function at x.
+
+    Args:
+        n: order, not negative.
+        x: real array.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(polygamma(1, 1.0).item(), 3)
+    1.645
+    """
+    return ops.polygamma(*operands(n, x))
+
+
+def gammainc(a: Any, x: Any) -> Array:
+    """The regularized lower incomplete gamma function P(a, x).
+
+    Args:
+        a: shape parameter, positive.
+        x: upper end of the integral, not negative.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(gammainc(1.0, 1.0).item(), 3)
+    0.632
+    """
+    return ops.igamma(*operands(a, x))
+
+
+def gammaincc(a: Any, x: Any) -> Array:
+    """The regularized upper incomplete gamma function Q(a, x).
+
+    Args:
+        a: shape parameter, positive.
+        x: lower end of the integral, not negative.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(gammaincc(1.0, 1.0).item(), 3)
+    0.368
+    """
+    return ops.igammac(*operands(a, x))
+
+
+def betainc(a: Any, b: Any, x: Any) -> Array:
+    """The regularized incomplete beta function I_x(a, b).
+
+    Args:
+        a: first parameter, positive.
+        b: second parameter, positive.
+        x: upper end of the integral, in [0, 1].
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(betainc(2.0, 1.0, 0.5).item(), 3)
+    0.25
+    """
+    return ops.betainc(*operands(a, b, x))
+
+
+def i0e(x: Any) -> Array:
+    """The modified Bessel function of order zero times exp(-abs(x)).
+
+    Args:
+        x: real array of any shape.
+
+    Returns:
+        A floating array like x.
+
+    >>> round(i0e(1.0).item(), 3)
+    0.466
+    """
+    return ops.i0e(*operands(x))
+
+
+def i1e(x: Any) -> Array:
+    """The modified Bessel function of order one times exp(-abs(x)).
+
+    Args:
+        x: real array of any shape.
+
+    Returns:
+        A floating array like x.
+
+    >>> round(i1e(1.0).item(), 3)
+    0.208
+    """
+    return ops.i1e(*operands(x))
 
 
 def zeta(x: Any, q: Any = 1.0) -> Array:
@@ -348,113 +439,6 @@ def multigammaln(a: Any, d: int) -> Array:
     (a,) = operands(a)
     steps = fnp.arange(d).astype(a.dtype) / 2
     return d * (d - 1) / 4 * math.log(math.pi) + fnp.sum(ops.lgamma(fnp.expand_dims(a, -1) - steps), axis=-1)
-
-
-@custom_jvp
-def _xlogy(x: Array, y: Array) -> Array:
-    return fnp.where(x == 0, 0.0, x * fnp.log(y))
-
-
-@_xlogy.defjvp
-def _xlogy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    (x, y), (dx, dy) = primals, tangents
-    return _xlogy(x, y), dx * fnp.log(y) + dy * x / y
-
-
-def xlogy(x: Any, y: Any) -> Array:
-    """x log(y), zero where x is zero.
-
-    Args:
-        x: array.
-        y: array that broadcasts with x.
-
-    Returns:
-        A floating array of the common shape.
-
-    >>> xlogy(0.0, 0.0).item()
-    0.0
-    """
-    return _xlogy(*operands(x, y))
-
-
-@custom_jvp
-def _xlog1py(x: Array, y: Array) -> Array:
-    return fnp.where(x == 0, 0.0, x * fnp.log1p(y))
-
-
-@_xlog1py.defjvp
-def _xlog1py_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    (x, y), (dx, dy) = primals, tangents
-    return _xlog1py(x, y), dx * fnp.log1p(y) + dy * x / (1 + y)
-
-
-def xlog1py(x: Any, y: Any) -> Array:
-    """x log(1 + y), zero where x is zero.
-
-    Args:
-        x: array.
-        y: array that broadcasts with x.
-
-    Returns:
-        A floating array of the common shape.
-
-    >>> xlog1py(0.0, -1.0).item()
-    0.0
-    """
-    return _xlog1py(*operands(x, y))
-
-
-def entr(x: Any) -> Array:
-    """-x log(x), zero at zero and -inf below.
-
-    Args:
-        x: real array of any shape.
-
-    Returns:
-        A floating array like x.
-
-    >>> round(entr(0.5).item(), 3)
-    0.347
-    """
-    (x,) = operands(x)
-    return fnp.where(x < 0, -math.inf, -_xlogy(x, fnp.where(x < 0, 1.0, x)))
-
-
-def rel_entr(p: Any, q: Any) -> Array:
-    """p log(p / q), zero where p is zero, inf outside its domain.
-
-    Args:
-        p: array, not negative.
-        q: array that broadcasts with p.
-
-    Returns:
-        A floating array of the common shape.
-
-    >>> round(rel_entr(1.0, 0.5).item(), 3)
-    0.693
-    """
-    p, q = operands(p, q)
-    inside, zero = (p > 0) & (q > 0), (p == 0) & (q >= 0)
-    p_safe, q_safe = fnp.where(inside, p, 1.0), fnp.where(inside, q, 1.0)
-    value = p_safe * (fnp.log(p_safe) - fnp.log(q_safe))
-    return fnp.where(inside, value, fnp.where(zero, 0.0, math.inf))
-
-
-def kl_div(p: Any, q: Any) -> Array:
-    """p log(p / q) - p + q.
-
-    Args:
-        p: array, not negative.
-        q: array that broadcasts with p.
-
-    Returns:
-        A floating array of the common shape.
-
-    >>> round(kl_div(1.0, 0.5).item(), 3)
-    0.193
-    """
-    p, q = operands(p, q)
-    return rel_entr(p, q) - p + q
 
 
 def ndtr(x: Any) -> Array:

@@ -1,0 +1,117 @@
+"""Products with logarithms, and what is made of them: entropies and divergences. Elementwise."""
+
+import math
+from typing import Any
+
+import fdl.numpy as fnp
+from fdl.api.custom import custom_jvp
+from fdl.scipy._operands import operands
+
+Array = Any
+
+
+@custom_jvp
+def _xlogy(x: Array, y: Array) -> Array:
+    return fnp.where(x == 0, 0.0, x * fnp.log(y))
+
+
+@_xlogy.defjvp
+def _xlogy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (x, y), (dx, dy) = primals, tangents
+    return _xlogy(x, y), dx * fnp.log(y) + dy * x / y
+
+
+def xlogy(x: Any, y: Any) -> Array:
+    """x log(y), zero where x is zero.
+
+    Args:
+        x: array.
+        y: array that broadcasts with x.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> xlogy(0.0, 0.0).item()
+    0.0
+    """
+    return _xlogy(*operands(x, y))
+
+
+@custom_jvp
+def _xlog1py(x: Array, y: Array) -> Array:
+    return fnp.where(x == 0, 0.0, x * fnp.log1p(y))
+
+
+@_xlog1py.defjvp
+def _xlog1py_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (x, y), (dx, dy) = primals, tangents
+    return _xlog1py(x, y), dx * fnp.log1p(y) + dy * x / (1 + y)
+
+
+def xlog1py(x: Any, y: Any) -> Array:
+    """x log(1 + y), zero where x is zero.
+
+    Args:
+        x: array.
+        y: array that broadcasts with x.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> xlog1py(0.0, -1.0).item()
+    0.0
+    """
+    return _xlog1py(*operands(x, y))
+
+
+def entr(x: Any) -> Array:
+    """-x log(x), zero at zero and -inf below.
+
+    Args:
+        x: real array of any shape.
+
+    Returns:
+        A floating array like x.
+
+    >>> round(entr(0.5).item(), 3)
+    0.347
+    """
+    (x,) = operands(x)
+    return fnp.where(x < 0, -math.inf, -_xlogy(x, fnp.where(x < 0, 1.0, x)))
+
+
+def rel_entr(p: Any, q: Any) -> Array:
+    """p log(p / q), zero where p is zero, inf outside its domain.
+
+    Args:
+        p: array, not negative.
+        q: array that broadcasts with p.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(rel_entr(1.0, 0.5).item(), 3)
+    0.693
+    """
+    p, q = operands(p, q)
+    inside, zero = (p > 0) & (q > 0), (p == 0) & (q >= 0)
+    p_safe, q_safe = fnp.where(inside, p, 1.0), fnp.where(inside, q, 1.0)
+    value = p_safe * (fnp.log(p_safe) - fnp.log(q_safe))
+    return fnp.where(inside, value, fnp.where(zero, 0.0, math.inf))
+
+
+def kl_div(p: Any, q: Any) -> Array:
+    """p log(p / q) - p + q.
+
+    Args:
+        p: array, not negative.
+        q: array that broadcasts with p.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(kl_div(1.0, 0.5).item(), 3)
+    0.193
+    """
+    p, q = operands(p, q)
+    return rel_entr(p, q) - p + q
