@@ -66,6 +66,14 @@ def test_other_functions():
     np.testing.assert_allclose(special.logsumexp(X, b=Y), reference.logsumexp(X, b=Y), rtol=1e-12)
 
 
+def test_arguments_have_their_usual_names():
+    np.testing.assert_allclose(special.gammainc(a=2.0, x=1.0), reference.gammainc(2.0, 1.0), rtol=1e-6)
+    np.testing.assert_allclose(special.gammaincc(a=2.0, x=1.0), reference.gammaincc(2.0, 1.0), rtol=1e-6)
+    np.testing.assert_allclose(special.betainc(a=2.0, b=3.0, x=0.25), reference.betainc(2.0, 3.0, 0.25), rtol=1e-6)
+    np.testing.assert_allclose(special.polygamma(n=1, x=2.0), reference.polygamma(1, 2.0), rtol=1e-6)
+    np.testing.assert_allclose(special.ndtri(p=0.75), reference.ndtri(0.75), rtol=1e-6)
+
+
 def test_corners():
     zero = np.zeros(1)
     assert special.xlogy(0.0, 0.0).item() == special.xlog1py(0.0, -1.0).item() == special.entr(0.0).item() == 0
