@@ -140,9 +140,9 @@ class Jitted:
         if None in kinds:
             leaves, structure = flatten_values(_Partly(self.fun, fixed), dynamic, kwargs)
             kinds = [_kind(leaf) for leaf in leaves]
-        eager = is_eager()
+        at_once = is_eager()
         key = (structure, tuple(kinds), key, config.default_float, config.default_int)
-        if not eager:
+        if not at_once:
             key += current().axis_sizes()
         traced = self.cache.get(key)
         if traced is None:
@@ -150,10 +150,9 @@ class Jitted:
             traced = self.trace(fixed, structure, types, weak, self.donated.marks(args, kwargs, fixed))
             if not traced.captured:
                 self.cache[key] = traced
-        if eager:
-            outs = traced.run(leaves)
-        else:
-            outs = list(Call(traced.program, name_of(self.fun))(*traced.captured, *leaves))
+        if at_once:
+            return tree.unflatten(traced.out_structure, traced.run(leaves))
+        outs = Call(traced.program, name_of(self.fun))(*traced.captured, *leaves)
         return tree.unflatten(traced.out_structure, outs)
 
     def trace(
