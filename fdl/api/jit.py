@@ -20,6 +20,7 @@ from fdl.control.call import Call
 from fdl.core.program import Program
 from fdl.core.trace import Value, current, is_eager, trace_program
 from fdl.core.types import TensorType
+from fdl.dtypes import ANY
 
 _MISSING = object()
 
@@ -339,7 +340,7 @@ def _kind(leaf: Any) -> Any:
         return (leaf.shape, leaf.dtype, "weak") if leaf.weak else (leaf.shape, leaf.dtype)
     if type(leaf) in PYTHON_SCALARS:
         return (), scalar_dtype(leaf), "weak"
-    if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind not in "OUSMm":
+    if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype in ANY:
         return leaf.shape, leaf.dtype
     return None
 

@@ -1,9 +1,11 @@
 """Programs that were once compiled wrongly, as small as they get."""
 
 import numpy as np
+import pytest
 
 import fdl
 import fdl.numpy as jnp
+from fdl.errors import LeafError
 
 
 def test_donated_input_that_is_returned_is_not_overwritten() -> None:
@@ -29,3 +31,8 @@ def test_compiled_functions_take_donated_memory_away() -> None:
     compiled = fdl.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile()
     np.testing.assert_array_equal(compiled(x), [1, 2])
     assert x.is_deleted()
+
+
+def test_arrays_of_foreign_dtypes_are_named_as_arguments() -> None:
+    with pytest.raises(LeafError, match="x of .*>f4"):
+        fdl.jit(lambda x: x + 1)(np.arange(3, dtype=">f4"))
