@@ -3,7 +3,8 @@
 What a compiled Program computes is what the references of its operations compute, but for
 
 * vector functions (exp, log, tanh, ...), which are within a few ulp of the correct result,
-* sums, which run in another order: one that depends on shapes and processor only, so that bits repeat,
+* sums, which run in another order: one that depends on shapes and processor only, so that bits repeat; the sum of
+  nothing but negative zeros may be a zero of either sign,
 * products summed by matrix kernels and convolutions, where multiplication and addition are one rounding if the
   processor has the instruction; elementwise code is never contracted or reassociated, and NaN, infinities and the sign
   of zero are kept everywhere,
