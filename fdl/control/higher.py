@@ -48,12 +48,6 @@ def spread(items: Sequence[Any], marks: Sequence[bool]) -> list[Any]:
     return [next(rest) if mark else None for mark in marks]
 
 
-def merge(marks: Sequence[bool], where_true: Sequence[Any], where_false: Sequence[Any]) -> list[Any]:
-    """Items of two sequences in the order that the marks give."""
-    true, false = iter(where_true), iter(where_false)
-    return [next(true) if mark else next(false) for mark in marks]
-
-
 def nonzero(tangents: Sequence[Any]) -> tuple[bool, ...]:
     """Which tangents are there."""
     return tuple(t is not None for t in tangents)

@@ -10,7 +10,7 @@ from typing import Any
 from fdl.core import trace
 from fdl.core.interpret import apply_program
 from fdl.core.program import Program, Var
-from fdl.core.trace import Interpreter, StagedTracer, Staging, Value, entered, lift, use
+from fdl.core.trace import StagedTracer, Staging, Value, entered, lift, use
 from fdl.core.types import TensorType
 from fdl.transforms.forward import Forward
 
@@ -153,8 +153,3 @@ def partial_program(
     known_half, captured = trace.trace_program(run, types)
     assert not captured, "a Program is closed"
     return known_half, unknown_half, out_unknown, residual_types
-
-
-def is_staging(interpreter: Interpreter) -> bool:
-    """Whether operations are being recorded, so that values are not concrete."""
-    return isinstance(interpreter, Staging)
