@@ -19,6 +19,7 @@ from fdl.compile.fuse import View
 from fdl.compile.lowering import carrier
 from fdl.compile.nest import NestEmitter
 from fdl.compile.target import Target
+from fdl.compile.team import Team
 from fdl.compile.values import I8, I32, I64, POINTER, Value
 from fdl.core.program import Literal, Var
 
@@ -44,6 +45,7 @@ class Emission:
         constants: arrays that the code reads.
         hosts: for each host call the place of its equation, and the strides of its operands.
         scratch_bytes: memory that kernels need at once.
+        team: the threads that run the code.
     """
 
     def __init__(self, target: Target, inputs: int, outputs: int, overwritten: Collection[int] = ()) -> None:
@@ -56,6 +58,7 @@ class Emission:
         self._constant_numbers: dict[Any, int] = {}
         self._functions: dict[str, Any] = {}
         self.build = Build(self.module, target, new_function(self.module, ENTRY, [POINTER], I32, exported=True))
+        self.team = Team(self.build)
         self.table = self.build.argument(0)
         self.arena, self.scratch, self.callback, self.constant_table = map(partial(self.fetch, self.table), range(4))
         self._check(overwritten)

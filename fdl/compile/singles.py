@@ -48,7 +48,7 @@ def emit_product(emitter: Any, step: SingleStep) -> bool:
         for extent, steps in outer:
             i = stack.enter_context(build.loop(0, extent))
             pointers = [build.at(p, i * s, dtype) for p, s in zip(pointers, steps, strict=True)]
-        kernel.run(build, pointers, scratch)
+        kernel.run(build, pointers, scratch, *emission.team.share(kernel.work))
     return True
 
 
@@ -82,7 +82,8 @@ def emit_convolution(emitter: Any, step: SingleStep) -> bool:
     emission = emitter.emission
     kernel = emission.shared(f"{spec}", lambda: conv.emit(emission.module, emission.target, spec))
     pointers = [emitter.first(x), emitter.first(w), emitter.pointer(out)]
-    kernel.run(emitter.build, pointers, emission.scratch_for(kernel.scratch_bytes))
+    scratch = emission.scratch_for(kernel.scratch_bytes)
+    kernel.run(emitter.build, pointers, scratch, *emission.team.share(kernel.work))
     return True
 
 
@@ -117,7 +118,8 @@ def emit_window(emitter: Any, step: SingleStep) -> bool:
     key = f"{operation.name} {operation.kind} {spec}"
     kernel = emission.shared(key, lambda: emit(emission.module, emission.target, spec, operation.kind))
     pointers = [*map(emitter.first, views), emitter.pointer(out)]
-    kernel.run(emitter.build, pointers, emission.scratch_for(kernel.scratch_bytes))
+    scratch = emission.scratch_for(kernel.scratch_bytes)
+    kernel.run(emitter.build, pointers, scratch, *emission.team.share(kernel.work))
     return True
 
 
