@@ -26,6 +26,7 @@ from fdl.api.environment import (
 from fdl.api.inspect import ShapeDtypeStruct, eval_shape, make_program
 from fdl.api.jacobian import hessian, jacfwd, jacobian, jacrev
 from fdl.api.jit import clear_caches, disable_jit, jit
+from fdl.api.rows import Rows
 from fdl.api.vmap import vmap
 from fdl.array import Array
 from fdl.config import config
@@ -49,6 +50,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Array",
     "Program",
+    "Rows",
     "ShapeDtypeStruct",
     "block_until_ready",
     "checkpoint",

@@ -146,6 +146,8 @@ def as_array(value: Any, name: str = "an operand") -> Any:
         raise LeafError(
             f"{name} is a NumPy array of dtype {data.dtype}, which fdl has no numbers for; convert it first"
         )
+    if hasattr(value, "__fdl_array__"):
+        return value.__fdl_array__()
     if hasattr(value, "__array__") and not isinstance(value, type):
         return as_array(np.asarray(value), name)
     raise LeafError(f"{name} is {value!r} of type {type(value).__name__}; an array or a number is needed")

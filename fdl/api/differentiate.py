@@ -17,7 +17,9 @@ from fdl.api.arguments import (
     normalize_numbers,
     parameter_name,
 )
+from fdl.api.rows import looked_up, no_rows
 from fdl.array import Array, as_array
+from fdl.compile.inline import inline
 from fdl.core.interpret import apply_program
 from fdl.core.primitive import Linear
 from fdl.core.trace import lift, trace_program
@@ -38,6 +40,8 @@ def value_and_grad(
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
+    *,
+    sparse: Any = False,
 ) -> Callable[..., Any]:
     """A function that returns both the value of `fun` and its gradient.
 
@@ -47,6 +51,9 @@ def value_and_grad(
         has_aux: whether `fun` returns a pair (output, aux); aux is passed through.
         holomorphic: whether `fun` is complex and holomorphic.
         allow_int: whether integer leaves are allowed; their gradients have dtype float0.
+        sparse: which leaves are tables, whose gradient is returned as :class:`fdl.Rows` if all that `fun` does with
+            them is to look up rows (``table[ids]``, ``nn.embedding``), so that it costs what is looked up: a tree of
+            booleans that is a prefix of the argument (of the tuple of them if `argnums` is a sequence).
 
     Returns:
         ``f(*args, **kwargs) -> (value, gradient)``, or ``((value, aux), gradient)``. The gradient has the structure,
@@ -58,6 +65,9 @@ def value_and_grad(
     >>> import fdl
     >>> fdl.value_and_grad(lambda x: x**2)(3.0)
     (Array(9., dtype=float32), Array(6., dtype=float32))
+    >>> table, ids = fdl.numpy.ones((1000, 2)), fdl.numpy.array([7, 7])
+    >>> fdl.value_and_grad(lambda table: table[ids].sum(), sparse=True)(table)[1].rows
+    Array([7, 7], dtype=int32)
     """
 
     @functools.wraps(fun)
@@ -83,8 +93,14 @@ def value_and_grad(
             )
         _check_output(fun, outs[0], holomorphic)
         cotangents = [full_like(outs[0], 1)] + [None] * (len(outs) - 1)
+        tables = _tables(sparse, chosen, isinstance(argnums, int))
         found = _pull(
-            program, residuals, [lift(x).type for x, a in zip(leaves, active, strict=True) if a], cotangents, has
+            program,
+            residuals,
+            [lift(x).type for x, a in zip(leaves, active, strict=True) if a],
+            cotangents,
+            has,
+            [t for t, a in zip(tables, active, strict=True) if a],
         )
         rest = iter(found)
         gradients = [next(rest) if a else _float0(leaf) for leaf, a in zip(leaves, active, strict=True)]
@@ -102,6 +118,8 @@ def grad(
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
+    *,
+    sparse: Any = False,
 ) -> Callable[..., Any]:
     """A function that returns the gradient of `fun`, or (gradient, aux); see :func:`value_and_grad`.
 
@@ -109,7 +127,7 @@ def grad(
     >>> fdl.grad(fdl.grad(lambda x: x**3))(2.0)
     Array(12., dtype=float32)
     """
-    both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int)
+    both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, sparse=sparse)
 
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -178,16 +196,35 @@ def _check_output(fun: Callable[..., Any], out: Any, holomorphic: bool) -> None:
         raise DifferentiationError(f"grad needs a real floating-point output, but {name_of(fun)} returned {type}")
 
 
+def _tables(sparse: Any, chosen: Sequence[Any], single: bool) -> list[bool]:
+    """For every leaf of the chosen arguments whether it is a table."""
+    if isinstance(sparse, bool):
+        return [sparse] * len(tree.leaves(chosen))
+    return [bool(t) for t in tree.leaves(tree.broadcast((sparse,) if single else tuple(sparse), tuple(chosen)))]
+
+
 def _float0(leaf: Any) -> np.ndarray:
     return np.zeros(leaf.type.shape, float0)
 
 
 def _pull(
-    program: Any, residuals: Sequence[Any], types: Sequence[Any], cotangents: Sequence[Any], has: Sequence[bool]
+    program: Any,
+    residuals: Sequence[Any],
+    types: Sequence[Any],
+    cotangents: Sequence[Any],
+    has: Sequence[bool],
+    tables: Sequence[bool] = (),
 ) -> list[Any]:
-    """Cotangents of the active inputs, zeros instantiated."""
+    """Cotangents of the active inputs, zeros instantiated; those of tables as Rows where that is possible."""
     args = [*residuals, *(Linear(t) for t in types)]
-    found = backward(program, args, [c for c, h in zip(cotangents, has, strict=True) if h])[len(residuals) :]
+    given = [c for c, h in zip(cotangents, has, strict=True) if h]
+    if any(tables):
+        program = inline(program)
+        marked = {v for v, t in zip(program.inputs[len(residuals) :], tables, strict=True) if t}
+        found = backward(program, args, given, looked_up, marked)[len(residuals) :]
+        found = [no_rows(t) if f is None and m else f for f, t, m in zip(found, types, tables, strict=True)]
+    else:
+        found = backward(program, args, given)[len(residuals) :]
     return [zeros_of(t) if f is None else f for f, t in zip(found, types, strict=True)]
 
 

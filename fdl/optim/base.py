@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import fdl.numpy as fnp
 from fdl import tree
+from fdl.api.rows import Rows
 from fdl.dtypes import float32, int32
 
 Tree = Any
@@ -99,8 +100,12 @@ def stateless(function: Callable[[Tree, Tree | None], Tree], elementwise: bool =
 
 
 def per_leaf(function: Callable[[Any], Any], elementwise: bool = False) -> GradientTransformation:
-    """The transformation that applies a function to every leaf of the gradients."""
-    return stateless(lambda updates, params: tree.map(function, updates), elementwise)
+    """The transformation that applies a function to every leaf of the gradients; an elementwise one keeps zeros."""
+
+    def apply(g: Any) -> Any:
+        return g.map(function) if elementwise and isinstance(g, Rows) else function(g)
+
+    return stateless(lambda updates, params: tree.map(apply, updates), elementwise)
 
 
 def identity() -> GradientTransformation:
@@ -114,7 +119,7 @@ def identity() -> GradientTransformation:
     >>> updates.tolist()
     [1.0, -4.0]
     """
-    return per_leaf(lambda g: g, True)
+    return stateless(lambda updates, params: updates, True)
 
 
 def set_to_zero() -> GradientTransformation:
@@ -289,7 +294,7 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
 
     Args:
         params: a tree of arrays.
-        updates: a tree of the same structure and shapes.
+        updates: a tree of the same structure and shapes; only the rows of :class:`fdl.Rows` change.
 
     Returns:
         A tree like the parameters.
@@ -300,6 +305,8 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
 
     def add(p: Any, u: Any) -> Any:
         p = fnp.asarray(p)
+        if isinstance(u, Rows):
+            return u.added_to(p)
         return fnp.asarray(p + u).astype(p.dtype)
 
     return tree.map(add, params, updates)
@@ -334,8 +341,12 @@ def global_norm(updates: Tree) -> Any:
     >>> round(global_norm({"w": fnp.array([3.0]), "b": fnp.array(4.0)}).item(), 3)
     5.0
     """
-    total = tree.reduce(lambda s, x: s + fnp.sum(squared(fnp.asarray(x))), updates, fnp.zeros((), float32))
-    return fnp.sqrt(total)
+    return fnp.sqrt(tree.reduce(lambda s, x: s + sum_of_squares(x), updates, fnp.zeros((), float32)))
+
+
+def sum_of_squares(x: Any) -> Any:
+    """The sum of the squared moduli of the elements."""
+    return fnp.sum(squared(x.combined().values if isinstance(x, Rows) else fnp.asarray(x)))
 
 
 def squared(x: Any) -> Any:

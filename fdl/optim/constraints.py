@@ -5,6 +5,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl import tree
+from fdl.api.rows import Rows
 from fdl.dtypes import int32
 from fdl.optim.base import (
     GradientTransformation,
@@ -16,8 +17,8 @@ from fdl.optim.base import (
     masked,
     needs_params,
     per_leaf,
-    squared,
     stateless,
+    sum_of_squares,
 )
 from fdl.optim.transforms import ScaleByScheduleState
 
@@ -46,7 +47,7 @@ def scale_by_trust_ratio(min_norm: Any = 0.0, trust_coefficient: Any = 1.0, eps:
         return tree.map(ratio, updates, needs_params("scale_by_trust_ratio", params))
 
     def ratio(update: Any, param: Any) -> Any:
-        ours, theirs = (fnp.maximum(fnp.sqrt(fnp.sum(squared(x))), min_norm) for x in (param, update))
+        ours, theirs = (fnp.maximum(fnp.sqrt(sum_of_squares(x)), min_norm) for x in (param, update))
         zero = (ours == 0.0) | (theirs == 0.0)
         return update * fnp.where(zero, 1.0, trust_coefficient * ours / (theirs + eps)).astype(update.dtype)
 
@@ -128,7 +129,7 @@ def clip_by_block_rms(threshold: Any) -> GradientTransformation:
     >>> [round(u, 3) for u in updates.tolist()]
     [1.0, -1.0]
     """
-    return per_leaf(lambda g: g / fnp.maximum(1.0, fnp.sqrt(fnp.mean(squared(g))) / threshold))
+    return per_leaf(lambda g: g / fnp.maximum(1.0, fnp.sqrt(sum_of_squares(g) / g.size) / threshold))
 
 
 def clip_by_global_norm(max_norm: Any) -> GradientTransformation:
@@ -147,8 +148,13 @@ def clip_by_global_norm(max_norm: Any) -> GradientTransformation:
     """
 
     def function(updates: Tree, params: Tree | None) -> Tree:
+        updates = tree.map(lambda g: g.combined() if isinstance(g, Rows) else g, updates)
         norm = global_norm(updates)
-        return tree.map(lambda g: fnp.where(norm < max_norm, g, g / norm.astype(g.dtype) * max_norm), updates)
+
+        def shrunk(g: Any) -> Any:
+            return fnp.where(norm < max_norm, g, g / norm.astype(g.dtype) * max_norm)
+
+        return tree.map(lambda g: g.map(shrunk) if isinstance(g, Rows) else shrunk(g), updates)
 
     return stateless(function)
 

@@ -11,8 +11,8 @@ from fdl.optim.base import (
     Schedule,
     Tree,
     increment,
-    per_leaf,
     squared,
+    stateless,
     zeros,
 )
 
@@ -94,7 +94,7 @@ def scale(step_size: Any) -> GradientTransformation:
     >>> updates.tolist()
     [-0.5, 2.0]
     """
-    return per_leaf(lambda g: step_size * g, True)
+    return stateless(lambda updates, params: tree.map(lambda g: step_size * g, updates), True)
 
 
 def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:

@@ -1,6 +1,6 @@
 """Transposition: a linear Program run backwards, from cotangents of outputs to cotangents of inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -8,9 +8,11 @@ from fdl.core import trace
 from fdl.core.interpret import apply_program
 from fdl.core.primitive import Linear
 from fdl.core.program import Atom, Equation, Literal, Program, Var
-from fdl.core.trace import lift
+from fdl.core.trace import Value, lift
+from fdl.core.types import TensorType
 from fdl.errors import DifferentiationError
 from fdl.ops.arithmetic import add
+from fdl.ops.indexing import Gather
 from fdl.ops.shape import zeros_of
 from fdl.transforms.linearize import partial_program
 
@@ -18,13 +20,22 @@ from fdl.transforms.linearize import partial_program
 BILINEAR = ("mul", "div", "dot_general", "conv_general")
 
 
-def backward(program: Program, args: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+#: What a lookup does: from (operation, cotangent of what was found, type of the table, indices) to a cotangent of the
+#: table that has its own way to be added to others, or None if there is none.
+Lookup = Callable[[Any, Any, TensorType, Any], Any]
+
+
+def backward(
+    program: Program, args: Sequence[Any], cotangents: Sequence[Any], lookup: Lookup | None = None, tables: Any = ()
+) -> list[Any]:
     """Cotangents of the linear inputs.
 
     Args:
         program: linear in those inputs whose argument is ``Linear(type)``.
         args: the other inputs' values, and ``Linear(type)``.
         cotangents: of the outputs; None is zero.
+        lookup: makes the cotangents of what is gathered from `tables`, instead of arrays as large as they are.
+        tables: inputs of the program.
 
     Returns:
         A cotangent, or None for zero, for every input (None where it is not linear).
@@ -40,6 +51,11 @@ def backward(program: Program, args: Sequence[Any], cotangents: Sequence[Any]) -
         if all(c is None for c in outs):
             continue
         operands = [_operand(known, a) for a in equation.inputs]
+        if lookup is not None and isinstance(equation.operation, Gather) and equation.inputs[0] in tables:
+            made = lookup(equation.operation, outs[0], operands[0].type, operands[1])
+            if made is not None:
+                _accumulate(found, known, equation.inputs[0], made)
+                continue
         for atom, cotangent in zip(equation.inputs, _transposed(equation, outs, operands), strict=True):
             _accumulate(found, known, atom, cotangent)
     return [found.get(v) if isinstance(a, Linear) else None for v, a in zip(program.inputs, args, strict=True)]
@@ -79,7 +95,12 @@ def _operand(known: dict[Var, Any], atom: Atom) -> Any:
 def _accumulate(found: dict[Var, Any], known: dict[Var, Any], atom: Atom, cotangent: Any) -> None:
     if cotangent is None or isinstance(atom, Literal) or atom in known:
         return
-    found[atom] = cotangent if atom not in found else add(found[atom], cotangent)
+    if atom not in found:
+        found[atom] = cotangent
+    elif isinstance(cotangent, Value) and isinstance(found[atom], Value):
+        found[atom] = add(found[atom], cotangent)
+    else:
+        found[atom] = found[atom] + cotangent
 
 
 def _backward_separated(

@@ -10,7 +10,7 @@ import optree
 
 from fdl.errors import TreeError
 from fdl.tree.keys import KeyPath, to_key, to_path
-from fdl.tree.registry import NAMESPACE, PyTreeDef
+from fdl.tree.registry import NAMESPACE, VALUES, PyTreeDef
 
 IsLeaf = Callable[[Any], bool] | None
 
@@ -105,7 +105,7 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None) ->
     >>> map(lambda x, y: x + y, {"w": 1, "b": 2}, {"w": 10, "b": 20})
     {'w': 11, 'b': 22}
     """
-    found, treedef = flatten(tree, is_leaf)
+    found, treedef = optree.tree_flatten(tree, is_leaf, namespace=VALUES)
     columns = [
         _flatten_up_to(treedef, tree, other, f"tree.map: argument {i}", is_leaf) for i, other in enumerate(rest, 2)
     ]
@@ -139,7 +139,7 @@ def reduce(function: Callable[[Any, Any], Any], tree: Any, initializer: Any = _M
     6
     """
     start = () if initializer is _MISSING else (initializer,)
-    return functools.reduce(function, leaves(tree, is_leaf), *start)
+    return functools.reduce(function, optree.tree_leaves(tree, is_leaf, namespace=VALUES), *start)
 
 
 def reduce_associative(

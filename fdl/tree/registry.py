@@ -16,6 +16,9 @@ T = TypeVar("T")
 
 NAMESPACE = "fdl"
 
+#: Where `fdl.tree.map` and `reduce` look: nodes that stand for one array are leaves here.
+VALUES = "fdl.values"
+
 
 def register_pytree_node(
     nodetype: type,
@@ -46,7 +49,8 @@ def register_pytree_node(
     [1, 2, 3]
     """
     if flatten_with_keys_func is None:
-        optree.register_pytree_node(nodetype, flatten_func, unflatten_func, namespace=NAMESPACE)
+        for namespace in (NAMESPACE, VALUES):
+            optree.register_pytree_node(nodetype, flatten_func, unflatten_func, namespace=namespace)
         _registrations[nodetype] = (flatten_func, unflatten_func, None)
     else:
         register_pytree_with_keys(nodetype, flatten_with_keys_func, unflatten_func, flatten_func)
@@ -57,6 +61,8 @@ def register_pytree_with_keys(
     flatten_with_keys: Callable[[Any], tuple[Iterable[tuple[Any, Any]], Any]],
     unflatten_func: Callable[[Any, Iterable[Any]], Any],
     flatten_func: Callable[[Any], tuple[Iterable[Any], Any]] | None = None,
+    *,
+    is_value: bool = False,
 ) -> None:
     """Make a class a node whose children have names in key paths.
 
@@ -65,6 +71,7 @@ def register_pytree_with_keys(
         flatten_with_keys: from an instance to (pairs of key and child, auxiliary data).
         unflatten_func: from (auxiliary data, children) to an instance.
         flatten_func: accepted for compatibility; `flatten_with_keys` says the same.
+        is_value: whether :func:`map` and :func:`reduce` take an instance as one value, as they take an array.
 
     Returns:
         None.
@@ -88,7 +95,10 @@ def register_pytree_with_keys(
         pairs = list(pairs)
         return [child for _, child in pairs], auxiliary, tuple(key for key, _ in pairs)
 
-    optree.register_pytree_node(nodetype, flatten_entries, unflatten_func, path_entry_type=Keyed, namespace=NAMESPACE)
+    for namespace in (NAMESPACE,) if is_value else (NAMESPACE, VALUES):
+        optree.register_pytree_node(
+            nodetype, flatten_entries, unflatten_func, path_entry_type=Keyed, namespace=namespace
+        )
     _registrations[nodetype] = (flatten_func, unflatten_func, flatten_with_keys)
 
 
