@@ -32,6 +32,7 @@ from fdl.array import Array
 from fdl.config import config
 from fdl.core.program import Program
 from fdl.lax.callbacks import pure_callback
+from fdl.threads import get_num_threads, set_num_threads
 
 make_jaxpr = make_program
 
@@ -70,6 +71,7 @@ __all__ = [
     "ensure_compile_time_eval",
     "eval_shape",
     "float0",
+    "get_num_threads",
     "grad",
     "hessian",
     "jacfwd",
@@ -88,6 +90,7 @@ __all__ = [
     "numpy",
     "pure_callback",
     "remat",
+    "set_num_threads",
     "tree",
     "tree_util",
     "typeof",

@@ -20,8 +20,9 @@ class Archive:
         code: relocatable object file.
         constants: the bytes of the arrays that it reads.
         hosts: for each host call where its equation is in the prepared Program, and the strides of its operands.
-        arena_bytes, scratch_bytes: memory it works in.
+        arena_bytes, scratch_bytes: memory it works in; of scratch memory every thread has its own.
         reused: pairs of an output and the donated input whose memory it takes.
+        parallel: whether it is a function for several threads.
     """
 
     code: bytes
@@ -30,6 +31,7 @@ class Archive:
     arena_bytes: int
     scratch_bytes: int
     reused: tuple[tuple[int, int], ...]
+    parallel: bool
 
     def pack(self) -> bytes:
         """All of it as bytes."""
@@ -39,6 +41,7 @@ class Archive:
             "arena": self.arena_bytes,
             "scratch": self.scratch_bytes,
             "reused": self.reused,
+            "parallel": self.parallel,
         }
         return b"".join([json.dumps(header).encode(), b"\n", *self.constants, self.code])
 
@@ -53,7 +56,8 @@ class Archive:
             start += size
         hosts = tuple((tuple(map(_tuple, path)), tuple(map(tuple, steps))) for path, steps in header["hosts"])
         reused = tuple(map(tuple, header["reused"]))
-        return Archive(rest[start:], tuple(constants), hosts, header["arena"], header["scratch"], reused)
+        sizes = header["arena"], header["scratch"]
+        return Archive(rest[start:], tuple(constants), hosts, *sizes, reused, header["parallel"])
 
 
 def _tuple(item: Any) -> Any:

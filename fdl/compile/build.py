@@ -125,6 +125,11 @@ class Build(Memory):
         """Call an LLVM function with values, integers (64-bit) or plain LLVM values; returns the LLVM result."""
         return self.ir.call(function, [self._plain(a) for a in arguments])
 
+    def call_pointer(self, pointer: Any, result: Any, arguments: Sequence[Any]) -> Any:
+        """Call the function at an LLVM pointer with plain LLVM values; `result` is the LLVM type that it returns."""
+        kind = ir.FunctionType(result, [a.type for a in arguments])
+        return self.ir.call(_Callee(pointer, kind), arguments)
+
     def _plain(self, argument: Any) -> Any:
         if isinstance(argument, Value):
             return argument.ir
@@ -136,6 +141,13 @@ class Build(Memory):
             self.ir.ret_void()
         else:
             self.ir.ret(value.ir)
+
+
+class _Callee:
+    """A pointer that is called as a function of a known type."""
+
+    def __init__(self, pointer: Any, function_type: ir.FunctionType) -> None:
+        self.function_type, self.get_reference = function_type, pointer.get_reference
 
 
 class While:

@@ -13,7 +13,7 @@ from fdl.compile.canonical import canonical
 from fdl.compile.fuse import is_nothing
 from fdl.compile.inline import inline
 from fdl.compile.simplify import simplify
-from fdl.compile.values import I8, I64, POINTER, Value
+from fdl.compile.values import I8, POINTER, Value
 from fdl.core.program import Program, subprograms
 from fdl.core.types import TensorType
 from fdl.dtypes import bool_, int64
@@ -42,7 +42,7 @@ def nested_plans(equation: Any) -> list[Plan]:
 
 
 def workspace_bytes(step: SingleStep) -> int:
-    """Memory for the inner plans' values, and for the second place of a carry."""
+    """Memory for the inner plans' values, the second place of a carry, and the verdict of a condition."""
     if not step.plans:
         return 0
     size = sum(aligned(nbytes(t)) for t in _carried(step))
@@ -118,8 +118,11 @@ class _Carry:
             pairs = [(a, b) if n in self.stays else (b, a) for n, (a, b) in enumerate(pairs)]
         self.now: list[Any] = []
         self.following: list[Any] = []
-        for (first, second), source, type in zip(pairs, initial, self.types, strict=True):
-            emitter.copy(source, first, nbytes(type))
+        with emitter.emission.team.alone():
+            for (first, _), source, type in zip(pairs, initial, self.types, strict=True):
+                emitter.copy(source, first, nbytes(type))
+        emitter.emission.team.barrier()
+        for first, second in pairs:
             for slots, pointer in ((self.now, first), (self.following, second)):
                 slots.append(build.stack_slot(POINTER))
                 build.ir.store(pointer, slots[-1])
@@ -139,10 +142,12 @@ class _Carry:
 
     def deliver(self) -> None:
         """Move the values to the results if an odd number of iterations left them in the other place."""
-        build = self.emitter.build
-        for pointer, result, type in zip(self.read()[0], self.results, self.types, strict=True):
-            with build.ir.if_then(build.ir.icmp_unsigned("!=", pointer, result)):
-                self.emitter.copy(pointer, result, nbytes(type))
+        build, team = self.emitter.build, self.emitter.emission.team
+        with team.alone():
+            for pointer, result, type in zip(self.read()[0], self.results, self.types, strict=True):
+                with build.ir.if_then(build.ir.icmp_unsigned("!=", pointer, result)):
+                    self.emitter.copy(pointer, result, nbytes(type))
+        team.barrier()
 
 
 def emit_scan(emitter: Any, step: SingleStep) -> None:
@@ -178,7 +183,7 @@ def emit_while(emitter: Any, step: SingleStep) -> None:
     test_constants, body_constants, initial = ([emitter.first(v) for v in vs] for vs in operation.divide(step.views))
     carry = _Carry(emitter, step, space, initial, 0)
     test_arena, body_arena = space.take(condition.arena_bytes), space.take(body.arena_bytes)
-    verdict = build.stack_slot(I64)
+    verdict = space.take(1)
     with build.while_() as loop:
         now, following = carry.read()
         emitter.emission.plan(condition, [*test_constants, *now], [verdict], test_arena, _path(emitter, step, 0))

@@ -1,4 +1,5 @@
-"""From a plan to one LLVM function, ``i32 run(ptr table)``.
+"""From a plan to one LLVM function, ``i32 run(ptr table)``, or with threads (see `native_pool`)
+``i32 run(ptr table, ptr team, i64 number, i64 count)``.
 
 The table holds pointers: the arena, the scratch memory of kernels, the callback for host calls, a table of constants,
 then the NumPy arrays of inputs and outputs, as objects: the code looks up itself where their elements are (the layout
@@ -7,21 +8,25 @@ the status of a host call that failed, or `UNUSABLE` if an input is not laid out
 """
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.buffers import LoopsStep, Plan, SingleStep, Slot
+from fdl.compile.buffers import LoopsStep, Plan, SingleStep, Slot, aligned
 from fdl.compile.build import Build, new_function
+from fdl.compile.cost import shares
 from fdl.compile.fuse import View
+from fdl.compile.hazards import Hazards
 from fdl.compile.lowering import carrier
 from fdl.compile.nest import NestEmitter
 from fdl.compile.target import Target
 from fdl.compile.team import Team
 from fdl.compile.values import I8, I32, I64, POINTER, Value
 from fdl.core.program import Literal, Var
+from fdl.dtypes import int64
 
 #: The exported function.
 ENTRY = "run"
@@ -48,7 +53,9 @@ class Emission:
         team: the threads that run the code.
     """
 
-    def __init__(self, target: Target, inputs: int, outputs: int, overwritten: Collection[int] = ()) -> None:
+    def __init__(
+        self, target: Target, inputs: int, outputs: int, overwritten: Collection[int] = (), parallel: bool = False
+    ) -> None:
         self.target = target
         self.module = ir.Module("program")
         self.inputs, self.outputs = inputs, outputs
@@ -57,11 +64,21 @@ class Emission:
         self.scratch_bytes = 0
         self._constant_numbers: dict[Any, int] = {}
         self._functions: dict[str, Any] = {}
-        self.build = Build(self.module, target, new_function(self.module, ENTRY, [POINTER], I32, exported=True))
-        self.team = Team(self.build)
+        arguments = [POINTER, POINTER, I64, I64] if parallel else [POINTER]
+        self.build = Build(self.module, target, new_function(self.module, ENTRY, arguments, I32, exported=True))
+        self.team = Team(self.build, *self.build.function.args[1:])
         self.table = self.build.argument(0)
         self.arena, self.scratch, self.callback, self.constant_table = map(partial(self.fetch, self.table), range(4))
+        self._scratch_size = ir.GlobalVariable(self.module, I64, "scratch")
+        if parallel:
+            self.scratch = self._own_scratch()
         self._check(overwritten)
+
+    def _own_scratch(self) -> Any:
+        """The scratch memory of this thread."""
+        build = self.build.ir
+        offset = build.mul(self.team.number.ir, build.load(self._scratch_size, typ=I64))
+        return build.gep(self.scratch, [offset], source_etype=I8)
 
     def fetch(self, table: Any, number: int) -> Any:
         """Pointer `number` of a table."""
@@ -118,11 +135,18 @@ class Emission:
     def plan(
         self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any, path: tuple[Any, ...] = ()
     ) -> None:
-        """Emit the steps of a plan on pointers to its inputs, outputs and arena; `path` leads to its Program."""
+        """Emit the steps of a plan on pointers to its inputs, outputs and arena; `path` leads to its Program.
+
+        All threads have done their part of an inner plan when it is left.
+        """
         PlanEmitter(self, plan, inputs, outputs, arena, path).emit()
+        if path:
+            self.team.barrier()
 
     def finish(self) -> ir.Module:
         """Return from the function; the module."""
+        size, self.scratch_bytes = self._scratch_size, aligned(self.scratch_bytes)
+        size.initializer, size.global_constant, size.linkage = I64(self.scratch_bytes), True, "internal"
         self.build.ir.ret(I32(0))
         return self.module
 
@@ -148,11 +172,16 @@ class PlanEmitter:
         """Emit all steps in order."""
         from fdl.compile.singles import emit_single
 
+        team = self.emission.team
+        hazards = Hazards(team, self.given.slots)
         for step in self.given.steps:
-            if isinstance(step, LoopsStep):
-                self.loops(step)
-            else:
-                emit_single(self, step)
+            shared = team.together and shares(step)
+            hazards.before(step, shared)
+            with nullcontext() if shared else team.alone():
+                if isinstance(step, LoopsStep):
+                    self.loops(step)
+                else:
+                    emit_single(self, step)
 
     def at_slot(self, slot: Slot, var: Var) -> Any:
         """The pointer to a slot."""
@@ -184,8 +213,9 @@ class PlanEmitter:
         return isinstance(view.root, Var) and self.given.slots[view.root] == self.given.slots[var]
 
     def loops(self, step: LoopsStep) -> None:
-        """Call the function of a loop nest."""
-        loops, slots = step.loops, self.given.slots
+        """Call the function of a loop nest, with the part of its work that this thread does."""
+        loops, slots, team = step.loops, self.given.slots, self.emission.team
+        together = team.together
         if 0 in loops.extents:
             return
         operands: dict[Slot, Var] = {}
@@ -195,15 +225,24 @@ class PlanEmitter:
 
         def make() -> ir.Function:
             name = self.emission.module.get_unique_name("nest")
-            function = new_function(self.emission.module, name, [POINTER] * len(operands))
+            types = [POINTER] * len(operands) + [I64, I64] * together
+            function = new_function(self.emission.module, name, types)
             function.attributes.add("noinline")
             build = Build(self.emission.module, self.emission.target, function)
-            NestEmitter(build, loops, lambda var: function.args[order[slots[var]]]).emit()
+            nest = NestEmitter(build, loops, lambda var: function.args[order[slots[var]]])
+            units = nest.divide(build.argument(-2, int64), build.argument(-1, int64)) if together else 1
+            nest.emit()
             build.ret()
-            return function
+            return function, units
 
-        function = self.emission.shared(loops.key(lambda var: order[slots[var]]), make)
-        self.build.call_function(function, [self.pointer(var) for var in operands.values()])
+        key = loops.key(lambda var: order[slots[var]])
+        function, units = self.emission.shared(f"{key} {together}", make)
+        pointers = [self.pointer(var) for var in operands.values()]
+        if units > 1:
+            self.build.call_function(function, [*pointers, *team.share(units)])
+            return
+        with team.alone():
+            self.build.call_function(function, [*pointers, *team.share(units)] if together else pointers)
 
     def place(self, step: SingleStep) -> int:
         """The number of the equation of a step."""
@@ -216,12 +255,12 @@ class PlanEmitter:
         emission.hosts.append(((*self.path, self.place(step)), tuple(v.strides for v in step.views)))
         pointers = [self.first(v) for v in step.views] + [self.pointer(v) for v in step.outputs]
         table = build.stack_slot(POINTER, max(len(pointers), 1))
-        for n, pointer in enumerate(pointers):
-            build.ir.store(pointer, build.ir.gep(table, [I64(n)], source_etype=POINTER))
-        kind = ir.FunctionType(I32, [I64, POINTER])
-        status = build.ir.call(_Callee(emission.callback, kind), [I64(number), table])
-        with build.ir.if_then(build.ir.icmp_signed("!=", status, I32(0)), likely=False):
-            build.ir.ret(status)
+        with emission.team.alone():
+            for n, pointer in enumerate(pointers):
+                build.ir.store(pointer, build.ir.gep(table, [I64(n)], source_etype=POINTER))
+            status = build.call_pointer(emission.callback, I32, [I64(number), table])
+            with build.ir.if_then(build.ir.icmp_signed("!=", status, I32(0)), likely=False):
+                emission.team.fail(status)
 
     def load_scalar(self, view: View) -> Value:
         """The value of a scalar operand."""
@@ -232,10 +271,3 @@ class PlanEmitter:
         name, boolean = "llvm.memcpy.p0.p0.i64", ir.IntType(1)
         function = self.build.declare(name, ir.VoidType(), [POINTER, POINTER, I64, boolean])
         self.build.ir.call(function, [target, source, I64(size), boolean(0)])
-
-
-class _Callee:
-    """A pointer that is called as a function of a known type."""
-
-    def __init__(self, pointer: Any, function_type: ir.FunctionType) -> None:
-        self.function_type, self.get_reference = function_type, pointer.get_reference

@@ -23,6 +23,9 @@ SMALL_BODY = 24
 #: Iterations of a tile along each of its two loops.
 TILE = 32
 
+#: A loop with so many units of work is cut rather than one inside it.
+MANY_UNITS = 16
+
 Counters = tuple[Any, ...]
 
 
@@ -39,6 +42,42 @@ class NestEmitter:
         self.build, self.loops, self.pointer = build, loops, pointer
         self.last = len(loops.extents) - 1
         self.fixed = self._fixed()
+        self.part: tuple[int, Any, Any] | None = None
+
+    def divide(self, begin: Value, end: Value) -> int:
+        """Emit only the units [begin, end) of the work; returns how many units there are.
+
+        A unit is a piece of one loop that no reduction reduces; vectors never reach from one piece into the next, so
+        that every element is computed in the same way wherever the work is cut.
+        """
+        units, axis, size = max(self._divisions(), default=(1, 0, 0))
+        if units > 1:
+            stop = self.build.min(end * size, self.loops.extents[axis])
+            self.part = axis, begin * size, stop
+        return units
+
+    def _divisions(self) -> Iterator[tuple[int, int, int]]:
+        """(units, loop, iterations of a unit) of the ways to cut; loops with enough units only down to the first."""
+        loops = self.loops
+        across = None if loops.reductions or not loops.extents else self.across()
+        for axis, extent in enumerate(loops.extents):
+            if loops.reduced[axis] or (axis == self.last and across is not None):
+                continue
+            size = TILE if axis == across else 4 * self.lanes if axis == self.last else 1
+            units = -(-extent // size)
+            yield units, axis, size
+            if units >= MANY_UNITS:
+                return
+
+    def bounds(self, axis: int) -> tuple[Any, Any]:
+        """First iteration of a loop, and the one after the last."""
+        return self.clip(axis, 0, self.loops.extents[axis])
+
+    def clip(self, axis: int, first: int, stop: int) -> tuple[Any, Any]:
+        """What of [first, stop) along a loop is to be done."""
+        if self.part is None or self.part[0] != axis:
+            return first, stop
+        return self.build.max(self.part[1], first), self.build.min(self.part[2], stop)
 
     def _fixed(self) -> list[bool]:
         """Which instructions give the same all along the last loop, and so are computed before it."""
@@ -84,7 +123,8 @@ class NestEmitter:
                 self.tiled(self.enter(stack, counters, outer), across)
         elif not loops.reductions:
             with ExitStack() as stack:
-                self.plain(self.enter(stack, counters, kept[:-1]), self.spans())
+                spans = ((*self.clip(self.last, first, stop), lanes) for first, stop, lanes in self.spans())
+                self.plain(self.enter(stack, counters, kept[:-1]), spans)
         elif loops.reduced[-1]:
             with ExitStack() as stack:
                 self.rows(self.enter(stack, counters, kept), reduced)
@@ -96,13 +136,13 @@ class NestEmitter:
                 counters = self.enter(stack, counters, kept[:-1])
                 for first, stop, lanes in self.spans():
                     unroll = self.unroll((stop - first) // lanes)
-                    with self.build.loop(first, stop, lanes * unroll) as i:
+                    with self.build.loop(*self.clip(self.last, first, stop), lanes * unroll) as i:
                         self.columns(_with(counters, self.last, i), reduced, lanes, unroll)
 
     def enter(self, stack: ExitStack, counters: Counters, axes: Sequence[int]) -> Counters:
         """Open the loops of some axes."""
         for axis in axes:
-            counters = _with(counters, axis, stack.enter_context(self.build.loop(0, self.loops.extents[axis])))
+            counters = _with(counters, axis, stack.enter_context(self.build.loop(*self.bounds(axis))))
         return counters
 
     @property
@@ -158,7 +198,7 @@ class NestEmitter:
         """Square tiles over two loops, so that what is read across is used up while it is in the cache."""
         build, extents = self.build, self.loops.extents
         whole = extents[self.last] // self.lanes * self.lanes
-        with build.loop(0, extents[axis], TILE) as start:
+        with build.loop(*self.bounds(axis), TILE) as start:
             stop = build.min(start + TILE, extents[axis])
             with build.loop(0, whole, TILE) as first, build.loop(start, stop) as i:
                 last = build.min(first + TILE, whole)
@@ -176,7 +216,7 @@ class NestEmitter:
         """Reductions whose last loop is kept: rows are read as they lie in memory, a few of them at a time."""
         build, spans, reductions = self.build, list(self.spans()), self.loops.reductions
         for first, stop, lanes in spans:
-            with build.loop(first, stop, lanes) as i:
+            with build.loop(*self.clip(self.last, first, stop), lanes) as i:
                 for reduction in reductions:
                     dtype = reduction.var.type.dtype
                     self.finish(
@@ -192,7 +232,7 @@ class NestEmitter:
             rows = [_with(counters, reduced[-1], row + n if n else row) for n in range(together)]
             hoisted = [self.hoisted(r) for r in rows]
             for first, stop, lanes in spans:
-                with build.loop(first, stop, lanes) as i:
+                with build.loop(*self.clip(self.last, first, stop), lanes) as i:
                     totals = [self.partial(r, _with(counters, self.last, i), lanes) for r in reductions]
                     for own, fixed in zip(rows, hoisted, strict=True):
                         here = _with(own, self.last, i)

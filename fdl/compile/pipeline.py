@@ -21,6 +21,7 @@ from fdl.compile.archive import Archive, constant_bytes
 from fdl.compile.buffers import make_plan
 from fdl.compile.cache import default_cache
 from fdl.compile.control import find_equation, prepared
+from fdl.compile.cost import worth_threads
 from fdl.compile.emit import Emission
 from fdl.compile.inline import inline
 from fdl.compile.machine import compile_object, content_key
@@ -70,8 +71,8 @@ def _cache_key(program: Program, donate: tuple[bool, ...]) -> str:
 def build_archive(program: Program, donate: tuple[bool, ...]) -> Archive:
     """Compile a Program."""
     plan = make_plan(prepared(program), donate)
-    target = host_target()
-    emission = Emission(target, len(program.inputs), len(program.outputs), plan.reused.values())
+    target, parallel = host_target(), worth_threads(plan)
+    emission = Emission(target, len(program.inputs), len(program.outputs), plan.reused.values(), parallel)
     emission.plan(
         plan,
         [emission.input(n) for n in range(len(program.inputs))],
@@ -85,6 +86,7 @@ def build_archive(program: Program, donate: tuple[bool, ...]) -> Archive:
         plan.arena_bytes,
         emission.scratch_bytes,
         tuple(plan.reused.items()),
+        parallel,
     )
 
 

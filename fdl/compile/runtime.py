@@ -15,8 +15,10 @@ from fdl.compile.affine import strides
 from fdl.compile.archive import Archive
 from fdl.compile.emit import DATA_OFFSET, ENTRY, FLAGS_OFFSET, UNUSABLE, WRITEABLE
 from fdl.compile.machine import load_objects
+from fdl.compile.pool import the_pool
 from fdl.core.interpret import evaluate
 from fdl.core.types import TensorType
+from fdl.threads import get_num_threads
 
 _RUN = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
 _HOST = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.POINTER(ctypes.c_void_p))
@@ -72,11 +74,12 @@ class Executable:
 
     def __init__(self, archive: Archive, output_types: Sequence[TensorType], hosts: Sequence[HostCall]) -> None:
         self._library = load_objects([archive.code], [ENTRY])
-        self._function = _RUN(self._library.addresses[ENTRY])
+        self._address, self._parallel = self._library.addresses[ENTRY], archive.parallel
+        self._function = _RUN(self._address)
         self._output_types, self._hosts = tuple(output_types), hosts
         self._constants, table = _constant_table(archive.constants)
         self._scratch_offset = -(-archive.arena_bytes // 64) * 64
-        self._bytes = self._scratch_offset + archive.scratch_bytes
+        self._scratch_bytes = archive.scratch_bytes
         self._reused = dict(archive.reused)
         self._makers = [partial(np.empty, t.shape, t.dtype) for t in output_types]
         self._callback = _HOST(self._call_host)
@@ -91,17 +94,19 @@ class Executable:
         outputs = [make() for make in self._makers]
         for number, given in self._reused.items():
             outputs[number] = arrays[given]
+        threads = the_pool().reserve(get_num_threads()) if self._parallel else 1
         space = _workspace
         if space.busy:
             # A host call of a running program runs a program: the outer one's memory is in use.
             space = Workspace()
-        space.reserve(self._bytes)
+        space.reserve(self._scratch_offset + threads * self._scratch_bytes)
         space.busy = True
         try:
             base = space.address
             objects = _objects((*arrays, *outputs))
             table = array("Q", (base, base + self._scratch_offset, *self._fixed, *objects[0]))
-            status = self._function(table.buffer_info()[0])
+            place = table.buffer_info()[0]
+            status = the_pool().run(self._address, place, threads) if self._parallel else self._function(place)
         finally:
             space.busy = False
         if status == 0:

@@ -145,3 +145,6 @@ KERNELS = {
     "arg_max": scans.emit_arg_extremum,
     "arg_min": scans.emit_arg_extremum,
 }
+
+#: Those that divide their work with `Team.share`; the others run on one thread.
+SHARED = {"contract", "conv", "window"}
