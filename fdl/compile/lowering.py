@@ -18,7 +18,7 @@ REDUCTIONS = {
 }  # fmt: skip
 
 #: Families whose operands may be strided windows on stored values.
-READS_VIEWS = ("host", "contract", "conv", "gather", "scatter", "cumulative", "move", "reduce", "random")
+READS_VIEWS = ("host", "contract", "conv", "gather", "scatter", "cumulative", "move", "reduce", "random", "sort")
 
 
 def takes_views(equation: Any) -> bool:

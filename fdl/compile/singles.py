@@ -10,7 +10,7 @@ from fdl.compile.affine import strides
 from fdl.compile.buffers import SingleStep, nbytes
 from fdl.compile.canonical import features_last, product
 from fdl.compile.fuse import is_nothing
-from fdl.compile.kernels import contract, conv, moves, scans, window
+from fdl.compile.kernels import contract, conv, moves, scans, sort, window
 
 
 def emit_single(emitter: Any, step: SingleStep) -> None:
@@ -144,6 +144,8 @@ KERNELS = {
     "cumulative": scans.emit_cumulative,
     "arg_max": scans.emit_arg_extremum,
     "arg_min": scans.emit_arg_extremum,
+    "sort": sort.emit_sort,
+    "top_k": sort.emit_top_k,
 }
 
 #: Those that divide their work with `Team.share`; the others run on one thread.

@@ -22,6 +22,7 @@ class Sort(Primitive):
     order, also if ``stable`` does not ask for it.
     """
 
+    family = "sort"
     multiple = True
     axis: int
     num_keys: int = 1
@@ -71,6 +72,7 @@ class TopK(Primitive):
     NaN is the largest number.
     """
 
+    family = "sort"
     multiple = True
     k: int
 

@@ -1,0 +1,68 @@
+"""Sorting in generated code against NumPy's stable sort: every bit, zeros of both signs and all NaN included."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from fdl.compile.pipeline import run_heavy
+from fdl.dtypes import BOOLEAN, REAL
+from fdl.ops.sort import Sort, TopK
+
+#: Single elements, insertion, digits; lines along both axes; nothing at all.
+SHAPES = [(5,), (47, 2), (2, 700), (0, 3)]
+
+
+def draw(rng, shape, dtype):
+    """Numbers with many ties, extremes, and what is special about floats."""
+    dtype = np.dtype(dtype)
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        wide = rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+        return np.where(rng.random(shape) < 0.5, wide, rng.integers(0, 4, shape).astype(dtype))
+    special = np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0])
+    return np.where(rng.random(shape) < 0.5, rng.normal(size=shape), rng.choice(special, shape)).astype(dtype)
+
+
+def assert_same_bits(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("dtype", BOOLEAN + REAL, ids=str)
+def test_sort(dtype):
+    rng = np.random.default_rng(1)
+    for shape in SHAPES:
+        for axis in range(len(shape)):
+            x = draw(rng, shape, dtype)
+            for operands in ([x], [x, rng.normal(size=shape) + 1j]):
+                operation = Sort(axis)
+                assert_same_bits(run_heavy(operation, operands), operation.reference(*operands))
+
+
+@pytest.mark.parametrize("keys", [2, 3])
+def test_several_keys(keys):
+    rng = np.random.default_rng(2)
+    for shape in SHAPES:
+        operands = [draw(rng, shape, d) for d in (np.int8, np.float64, ml_dtypes.bfloat16, np.int32)]
+        operands[0] %= 3
+        operation = Sort(0, keys)
+        assert_same_bits(run_heavy(operation, operands), operation.reference(*operands))
+
+
+@pytest.mark.parametrize("dtype", BOOLEAN + REAL, ids=str)
+def test_top_k(dtype):
+    rng = np.random.default_rng(3)
+    for shape in [(3, 30), (2, 900), (0, 4)]:
+        for k in sorted({0, shape[-1] // 10, shape[-1]}):
+            x = draw(rng, shape, dtype)
+            assert_same_bits(run_heavy(TopK(k), [x]), TopK(k).reference(x))
+
+
+def test_rising_and_falling_rows_displace_all_or_nothing():
+    x = np.arange(5000, dtype=np.int32)
+    for row in (x, x[::-1].copy(), np.zeros_like(x)):
+        assert_same_bits(run_heavy(TopK(20), [row]), TopK(20).reference(row))
