@@ -11,6 +11,7 @@ from llvmlite import ir
 from fdl.compile.buffers import Plan, SingleStep, aligned, make_plan, nbytes
 from fdl.compile.canonical import canonical
 from fdl.compile.fuse import is_nothing
+from fdl.compile.hoist import hoist
 from fdl.compile.inline import inline
 from fdl.compile.simplify import simplify
 from fdl.compile.values import I8, POINTER, Value
@@ -21,7 +22,7 @@ from fdl.dtypes import bool_, int64
 
 def prepared(program: Program) -> Program:
     """A Program of `Step` equations in the forms that the later stages expect."""
-    return canonical(simplify(inline(program)))
+    return canonical(simplify(hoist(simplify(inline(program)))))
 
 
 def nested_plans(equation: Any) -> list[Plan]:

@@ -49,7 +49,13 @@ class _Inliner:
             if inner is None:
                 outputs = tuple(Var(v.type) for v in equation.outputs)
                 names.update(zip(equation.outputs, outputs, strict=True))
-                yield Step(_inside(equation.operation), inputs, outputs, equation.source, scope)
+                yield Step(
+                    _inside(equation.operation),
+                    inputs,
+                    outputs,
+                    equation.source,
+                    scope or getattr(equation, "scope", 0),
+                )
                 continue
             inner_names: dict[Var, Atom] = dict(zip(inner.inputs, inputs, strict=True))
             inner_scope = next(self.scopes) if isinstance(equation.operation, Remat) else scope
