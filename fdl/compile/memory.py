@@ -70,9 +70,9 @@ class Memory(Arithmetic):
         arguments = [pointer, ir.IntType(8)(0), self.index(size).ir, I1(False)]
         self.ir.call(self.declare("llvm.memset.p0.i64", ir.VoidType(), [a.type for a in arguments]), arguments)
 
-    def prefetch(self, pointer: Any, dtype: Any, index: Index = 0) -> None:
-        """Ask for the cache line of an element that will be written soon."""
-        arguments = [self.at(pointer, index, dtype), I32(1), I32(3), I32(1)]
+    def prefetch(self, pointer: Any, dtype: Any, index: Index = 0, write: bool = True) -> None:
+        """Ask for the cache line of an element that will be written (or only read) soon; it need not exist."""
+        arguments = [self.at(pointer, index, dtype), I32(int(write)), I32(3), I32(1)]
         self.ir.call(self.declare("llvm.prefetch.p0", ir.VoidType(), [a.type for a in arguments]), arguments)
 
     def first_lanes(self, count: Index, lanes: int) -> Value:

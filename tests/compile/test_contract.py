@@ -16,6 +16,7 @@ from tests.compile.native import kernel
 SHAPES = [
     (1, 1, 1, 1), (2, 3, 5, 7), (1, 6, 16, 8), (1, 13, 33, 9), (3, 1, 40, 17), (2, 40, 1, 19), (1, 7, 16, 1),
     (1, 64, 48, 300), (2, 70, 130, 20), (1, 5, 3, 1000), (1, 100, 10, 64), (1, 33, 200, 65), (1, 2, 70, 33),
+    (1, 3, 700, 21), (2, 1, 300, 16), (1, 40, 9, 70), (1, 21, 37, 150), (1, 50, 40, 3),
 ]  # fmt: skip
 LAYOUTS = ["row", "column", "strided"]
 
@@ -105,7 +106,10 @@ def test_rows_that_share_cache_lines_are_packed():
     check(a, b, c)
 
 
-@pytest.mark.parametrize("shape", [(2, 13, 37, 300), (1, 1, 50, 9), (1, 50, 1, 9), (1, 3, 4, 64), (2, 6, 16, 5)])
+@pytest.mark.parametrize(
+    "shape",
+    [(2, 13, 37, 300), (1, 1, 50, 9), (1, 50, 1, 9), (1, 3, 4, 64), (2, 6, 16, 5), (1, 2, 300, 17), (2, 50, 7, 64)],
+)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_epilogue_sees_every_element_once_at_its_index(shape, layout):
     rng = np.random.default_rng(0)
@@ -123,7 +127,7 @@ def test_epilogue_sees_every_element_once_at_its_index(shape, layout):
     np.testing.assert_allclose(c, a.astype(np.float64) @ b + bias + rows, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(3, 40, 70, 33), (1, 200, 10, 65), (1, 9, 300, 700)])
+@pytest.mark.parametrize("shape", [(3, 40, 70, 33), (1, 200, 10, 65), (1, 9, 300, 700), (2, 3, 700, 50)])
 def test_parts_give_the_same_bits(shape):
     rng = np.random.default_rng(0)
     batch, m, n, k = shape

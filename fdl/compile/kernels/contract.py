@@ -14,9 +14,10 @@ import numpy as np
 from llvmlite import ir
 
 from fdl.compile.build import Build, new_function
-from fdl.compile.kernels import dots
+from fdl.compile.kernels import dots, streams
 from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function, pieces
-from fdl.compile.kernels.tile import Panel, Tile
+from fdl.compile.kernels.panel import Panel
+from fdl.compile.kernels.tile import Tile
 from fdl.compile.target import Target
 from fdl.compile.values import I64, POINTER, Value
 
@@ -173,6 +174,11 @@ class _Plan:
         return min(most, -(-self.spec.m // self.rows)) * self.rows
 
     @cached_property
+    def rows_outside(self) -> bool:
+        """Whether all columns of B stay in the first-level cache while rows of A come and go."""
+        return self.columns * self.depth * self.spec.dtype.itemsize <= _PANEL_BYTES
+
+    @cached_property
     def pack_b(self) -> bool:
         return (self.spec.n > 1 and self.spec.b[2] != 1) or self.spec.m > 3 * self.rows
 
@@ -191,10 +197,23 @@ class _Plan:
 
     @cached_property
     def by_dots(self) -> bool:
-        """Whether both operands run along k and one has so few rows that packing the other would not pay."""
+        """Whether both operands run along k, or can cheaply, and one has so few rows that packing would not pay."""
+        spec, short = self.spec, min(self.spec.m, self.spec.n)
+        few = short <= 4 or (short <= 48 and 3 * spec.k >= 2 * short * self.lanes)
+        if spec.a[2] != 1 or not few or spec.k < self.lanes:
+            return False
+        return self.turn_b or (spec.b[1] == 1 and (spec.b[2] != 1 or spec.n == 1))
+
+    @cached_property
+    def turn_b(self) -> bool:
+        """Whether dot products copy B so that it runs along k: it has few columns, and many rows of A meet them."""
         spec = self.spec
-        along_k = spec.a[2] == 1 and spec.b[1] == 1 and spec.k >= self.lanes
-        return along_k and min(spec.m, spec.n) <= 4 and (spec.b[2] != 1 or spec.n == 1)
+        return spec.b[1] != 1 and spec.b[2] == 1 and 1 < spec.n <= 12 and spec.m >= 32 and spec.k >= 4 * self.lanes
+
+    @cached_property
+    def by_streams(self) -> bool:
+        """Whether A has so few rows that rows of B are best read as they lie in memory."""
+        return not self.by_dots and streams.fits(self.spec, self.lanes)
 
     @cached_property
     def by_columns(self) -> bool:
@@ -215,8 +234,10 @@ class _Plan:
 
     @cached_property
     def scratch_bytes(self) -> int:
-        if self.by_dots:
+        if self.by_streams:
             return 0
+        if self.by_dots:
+            return self.turn_b * self.spec.n * self.spec.k * self.spec.dtype.itemsize
         a_block = -(-self.height // self.rows) * self.a_step * self.depth
         elements = self.columns * self.depth * self.pack_b + a_block * self.pack_a
         return elements * self.spec.dtype.itemsize
@@ -243,11 +264,19 @@ class _Emitter:
             rows = (b.index(0), b.index(spec.m)) if plan.by_columns else (first, b.min(stop, spec.m))
             columns = (first, b.min(stop, spec.n)) if plan.by_columns else (b.index(0), b.index(spec.n))
             if plan.by_dots:
-                operands = (self.a, self.b, self.c, *self.extras)
-                dots.emit_dots(b, spec, operands, self.epilogue, batch, rows, columns)
+                self._dots(batch, rows, columns)
+            elif plan.by_streams:
+                streams.emit_streams(b, spec, (self.a, self.b, self.c, *self.extras), self.epilogue, batch, columns)
             else:
                 self._product(batch, rows, columns)
         b.ret()
+
+    def _dots(self, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
+        b, spec, bb = self.build, self.spec, self.b
+        if self.plan.turn_b:
+            dots.turn(b, spec, b.at(bb, batch * spec.b[0], spec.dtype), self.scratch)
+            spec, bb = replace(spec, b=(0, 1, spec.k)), self.scratch
+        dots.emit_dots(b, spec, (self.a, bb, self.c, *self.extras), self.epilogue, batch, rows, columns)
 
     def _product(self, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
         b, plan, spec = self.build, self.plan, self.spec
@@ -295,11 +324,19 @@ class _Emitter:
         self, pointers: tuple[Any, Any, Any], batch: Value, k: Value, depth: Value,
         rows: tuple[Value, Value], columns: tuple[Value, Value],
     ) -> None:  # fmt: skip
-        """The tiles of one block: panels of columns outside, so that a panel of B stays in the first-level cache."""
-        with pieces(self.build, *columns, self.plan.width, self.spec.n) as panel:
-            for n, width in panel():
-                with pieces(self.build, *rows, self.plan.rows, self.spec.m) as piece:
-                    for m, height in piece():
+        """The tiles of one block: panels of columns outside, so that a panel of B stays in the first-level cache.
+
+        If all of B fits there, rows are outside, and C is written row by row.
+        """
+        plan = self.plan
+        sides = [(columns, plan.width, self.spec.n), (rows, plan.rows, self.spec.m)]
+        (far, far_step, far_size), (near, near_step, near_size) = sides[::-1] if plan.rows_outside else sides
+        with pieces(self.build, *far, far_step, far_size) as far_pieces:
+            for i, far_count in far_pieces():
+                with pieces(self.build, *near, near_step, near_size) as near_pieces:
+                    for j, near_count in near_pieces():
+                        place = ((i, far_count), (j, near_count))
+                        (m, height), (n, width) = place if plan.rows_outside else place[::-1]
                         self._tile(pointers, (batch, m, n, k), depth, (rows[0], columns[0]), height, width)
 
     def _tile(

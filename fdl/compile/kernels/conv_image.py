@@ -9,7 +9,7 @@ import numpy as np
 from fdl.compile.build import Build
 from fdl.compile.kernels.conv_geometry import Geometry
 from fdl.compile.kernels.kernel import pieces
-from fdl.compile.kernels.tile import Panel
+from fdl.compile.kernels.panel import Panel
 from fdl.compile.values import Value
 
 

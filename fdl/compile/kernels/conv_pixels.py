@@ -15,7 +15,8 @@ from fdl.compile.build import Build, new_function
 from fdl.compile.kernels.conv_geometry import AxisPhase, Geometry
 from fdl.compile.kernels.conv_image import Image
 from fdl.compile.kernels.kernel import Epilogue, pieces, table
-from fdl.compile.kernels.tile import Panel, Tile
+from fdl.compile.kernels.panel import Panel
+from fdl.compile.kernels.tile import Tile
 from fdl.compile.target import Target
 from fdl.compile.values import I64, POINTER, Value
 

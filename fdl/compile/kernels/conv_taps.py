@@ -17,7 +17,8 @@ from fdl.compile.kernels.conv_geometry import Geometry
 from fdl.compile.kernels.conv_image import Image
 from fdl.compile.kernels.conv_pixels import _combinations
 from fdl.compile.kernels.kernel import pieces, table
-from fdl.compile.kernels.tile import Panel, Tile
+from fdl.compile.kernels.panel import Panel
+from fdl.compile.kernels.tile import Tile
 from fdl.compile.target import Target
 from fdl.compile.values import Value
 

@@ -1,0 +1,111 @@
+"""Packing: a matrix of any strides copied into rows of whole vectors, as the tile reads them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from fdl.compile.build import Build, new_function
+from fdl.compile.target import Target
+from fdl.compile.values import I32, I64, POINTER, Value
+
+#: Rows ahead of the one that is copied that are asked for: they are too far apart for the processor to guess.
+_AHEAD = 8
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Copies a matrix [count, columns] of any strides into rows of whole vectors, filled up with zeros.
+
+    Attributes:
+        dtype: float32 or float64.
+        columns: columns to copy.
+        width: elements of a row of the copy, a multiple of the lanes.
+        row, column: strides of the matrix that is read.
+    """
+
+    dtype: np.dtype
+    columns: int
+    width: int
+    row: int
+    column: int
+
+    def call(self, build: Build, source: Any, destination: Any, count: Any) -> None:
+        """Emit the copy of `count` rows from `source` to `destination`."""
+        name = f"panel.{self.dtype}.{self.columns}.{self.width}.{self.row}.{self.column}"
+        function = build.module.globals.get(name) or self._emit(build.module, build.target, name)
+        build.call_function(function, [source, destination, count])
+
+    def _emit(self, module: ir.Module, target: Target, name: str) -> ir.Function:
+        function = new_function(module, name, [POINTER, POINTER, I64])
+        function.attributes.add("noinline")
+        build = Build(module, target, function)
+        lanes, count = target.lanes(self.dtype), build.argument(2, "int64")
+        whole: Any = 0
+        if self.row == 1 and self.column != 1 and self.columns > 1:
+            whole = build.quotient(count, lanes) * lanes
+            with build.loop(0, whole, lanes) as k:
+                self._turn(build, k, lanes)
+        with build.loop(whole, count) as k:
+            self._copy(build, k, lanes)
+        build.ret()
+        return function
+
+    def _copy(self, build: Build, k: Value, lanes: int) -> None:
+        """Copy row `k`."""
+        source, destination = build.function.args[:2]
+        line = build.at(source, k * self.row, self.dtype)
+        copy = build.at(destination, k * self.width, self.dtype)
+        if self.column == 1 and self.row * self.dtype.itemsize >= 64:
+            for start in range(0, self.columns, 64 // self.dtype.itemsize):
+                build.prefetch(line, self.dtype, _AHEAD * self.row + start, write=False)
+        for start in range(0, self.width, lanes):
+            build.store(self._read(build, line, start, lanes), copy, start)
+
+    def _read(self, build: Build, line: Any, start: int, lanes: int) -> Value:
+        """`lanes` elements of a row from `start` on; those that do not exist are 0."""
+        left = self.columns - start
+        if left <= 0:
+            return build.constant(0, self.dtype, lanes)
+        if self.column == 1:
+            mask = None if left >= lanes else build.first_lanes(left, lanes)
+            return build.load(line, self.dtype, start, lanes, mask=mask)
+        vector: Any = build.constant(0, self.dtype, lanes).ir
+        for i in range(min(left, lanes)):
+            element = build.load(line, self.dtype, (start + i) * self.column)
+            vector = build.ir.insert_element(vector, element.ir, I32(i))
+        return build.value(vector, self.dtype)
+
+    def _turn(self, build: Build, k: Value, lanes: int) -> None:
+        """Copy as many rows as a vector has lanes, from `k` on, where the matrix is read along its columns."""
+        source, destination = build.function.args[:2]
+        zero = build.constant(0, self.dtype, lanes)
+        for start in range(0, self.width, lanes):
+            read = [
+                build.load(source, self.dtype, k + c * self.column, lanes) if c < self.columns else zero
+                for c in range(start, start + lanes)
+            ]
+            for i, row in enumerate(transposed(build, read)):
+                build.store(row, destination, (k + i) * self.width + start)
+
+
+def transposed(build: Build, rows: list[Value]) -> list[Value]:
+    """A square matrix of vectors with rows and columns exchanged; the number of lanes is a power of two.
+
+    Blocks off the diagonal change places: those of half the size first, single elements last.
+    """
+    rows, size = list(rows), len(rows)
+    half = size // 2
+    while half:
+        kind = ir.VectorType(I32, size)
+        above = ir.Constant(kind, [size + j - half if j & half else j for j in range(size)])
+        below = ir.Constant(kind, [size + j if j & half else j + half for j in range(size)])
+        for i in range(size):
+            if not i & half:
+                a, b = rows[i], rows[i + half]
+                rows[i], rows[i + half] = (
+                    build.value(build.ir.shuffle_vector(a.ir, b.ir, order), a.dtype) for order in (above, below)
+                )
+        half //= 2
+    return rows

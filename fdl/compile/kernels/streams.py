@@ -1,0 +1,72 @@
+"""Matrix products with few rows of A: rows of B stream by once while C stays in the first-level cache."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fdl.compile.build import Build
+from fdl.compile.kernels.kernel import Epilogue, pieces
+from fdl.compile.values import Value
+
+if TYPE_CHECKING:
+    from fdl.compile.kernels.contract import Contraction
+
+#: Elements of C that are kept in the cache.
+_BLOCK = 2048
+#: Rows of B that meet one visit of C, by the rows of A.
+_TOGETHER = {1: 8, 2: 4, 3: 4, 4: 2}
+#: Vectors a turn.
+_VECTORS = 2
+
+
+def fits(spec: "Contraction", lanes: int) -> bool:
+    """Whether this algorithm can serve `spec` and is the right one."""
+    return spec.m in _TOGETHER and spec.b[2] == spec.c[2] == 1 and spec.n >= 16 * lanes and spec.k > 1
+
+
+def emit_streams(
+    build: Build, spec: "Contraction", operands: Sequence[Any], epilogue: Epilogue | None, batch: Value,
+    columns: tuple[Value, Value],
+) -> None:  # fmt: skip
+    """Emit the part `columns` of one product of the batch."""
+    a, b, c, *extras = operands
+    a, b, c = (build.at(p, batch * s[0], spec.dtype) for p, s in ((a, spec.a), (b, spec.b), (c, spec.c)))
+    together = _TOGETHER[spec.m]
+    # The visit that completes C is emitted apart only if it does something else.
+    last = (spec.k - (epilogue is not None)) // together * together
+    block = _BLOCK >> (spec.m - 1).bit_length()
+    with build.loop(*columns, block) as start:
+        part = start, build.min(start + block, columns[1])
+        with build.loop(0, last, together) as k:
+            _visit(build, spec, (a, b, c), part, k, together)
+
+        def finish(value: Value, row: int, n: Value, mask: Value | None) -> Value:
+            index = batch, build.index(row), n
+            return value if epilogue is None else epilogue(build, value, index, extras, mask)
+
+        if last < spec.k:
+            _visit(build, spec, (a, b, c), part, build.index(last), spec.k - last, finish)
+
+
+def _visit(
+    build: Build, spec: "Contraction", operands: tuple[Any, Any, Any], columns: tuple[Value, Value], k: Value,
+    count: int, finish: Any = None,
+) -> None:  # fmt: skip
+    """Add `count` rows of B from `k` on, times their elements of A, to C."""
+    (a, b, c), lanes, dtype = operands, build.target.lanes(spec.dtype), spec.dtype
+    factors = [
+        [build.broadcast(build.load(a, dtype, i * spec.a[1] + (k + j) * spec.a[2]), lanes) for j in range(count)]
+        for i in range(spec.m)
+    ]
+    again = build.broadcast(build.or_(k > 0, build.constant(spec.accumulate, "bool")), lanes)
+    with pieces(build, *columns, _VECTORS * lanes, spec.n) as piece:
+        for n, width in piece():
+            for start in range(0, width, lanes):
+                mask = None if start + lanes <= width else build.first_lanes(width - start, lanes)
+                read = [build.load(b, dtype, (k + j) * spec.b[1] + n + start, lanes, mask=mask) for j in range(count)]
+                for i, own in enumerate(factors):
+                    where = n + (i * spec.c[1] + start)
+                    total = build.select(again, build.load(c, dtype, where, lanes, mask=mask), 0)
+                    for factor, row in zip(own, read, strict=True):
+                        total = build.fma(factor, row, total)
+                    total = total if finish is None else finish(total, i, n + start, mask)
+                    build.store(total, c, where, mask=mask)
