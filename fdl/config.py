@@ -32,5 +32,10 @@ class Config:
             raise AttributeError(f"fdl.config has no setting {name!r}; it has {', '.join(self.__dataclass_fields__)}")
         setattr(self, name, value)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        #: All that decides what a jitted function means; a new object whenever one of them changes.
+        self.__dict__["state"] = tuple(getattr(self, n, None) for n in ("default_float", "default_int", "disable_jit"))
+
 
 config = Config()

@@ -13,6 +13,7 @@ import numpy as np
 
 from fdl import tree
 from fdl.api.arguments import PYTHON_SCALARS, FlatFunction, flatten_values, name_of
+from fdl.api.fast_call import MISMATCH, FastCall, fast_call
 from fdl.api.inspect import ShapeDtypeStruct, abstract_leaves
 from fdl.array import Array, eager, scalar_dtype
 from fdl.config import config
@@ -22,7 +23,8 @@ from fdl.core.trace import Value, current, is_eager, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import ANY
 
-_MISSING = object()
+#: How many kinds of calls of one function are fast at a time.
+_RECENT = 4
 
 
 @dataclass
@@ -51,6 +53,9 @@ class Traced:
             kept = tuple(a for a, p in zip(atoms, self.passed, strict=True) if p is None)
             self.computed = Program(self.program.inputs, self.program.equations, kept, self.program.constants)
         self._compiled: Any = None
+        #: How many calls went the general way, and the faster way that is made for the second.
+        self.calls = 0
+        self.fast: FastCall | None = None
 
     @property
     def donates(self) -> bool:
@@ -105,6 +110,15 @@ def _is_window(data: np.ndarray | None) -> bool:
     )
 
 
+def _lay_out(leaves: Sequence[Any], donated: Sequence[bool]) -> None:
+    """Give Arrays that are strided views memory of their own, which native code can read as it is."""
+    for leaf, given in zip(leaves, donated, strict=True):
+        if type(leaf) is Array and leaf._data is not None:
+            flags = leaf._data.flags
+            if not (flags.c_contiguous and flags.aligned and (flags.writeable or not given)):
+                leaf._data = leaf._data.copy("C")
+
+
 def _concrete(leaf: Any) -> np.ndarray:
     if isinstance(leaf, Value):
         return leaf.concrete()
@@ -113,6 +127,18 @@ def _concrete(leaf: Any) -> np.ndarray:
 
 def _as_result(leaf: Any) -> Array:
     return leaf if type(leaf) is Array else Array(np.array(_concrete(leaf)))
+
+
+class Cache(dict[Any, Traced]):
+    """What was traced, by kind of call; and for each state of the configuration the fast calls that were made last."""
+
+    def __init__(self) -> None:
+        self.recent: dict[Any, tuple[FastCall, ...]] = {}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        super().clear()
+        self.recent.clear()
 
 
 class Jitted:
@@ -124,22 +150,31 @@ class Jitted:
         self.static = static
         self.donated = donated
         self.options = options
-        self.cache: dict[Any, Traced] = _shared_cache(fun, static, donated)
+        self.cache = _shared_cache(fun, static, donated)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if is_eager():
+            for call in self.cache.recent.get(config.state, ()):
+                result = call(args, kwargs)
+                if result is not MISMATCH:
+                    return result
+        return self.call(args, kwargs)
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of any call."""
         if config.disable_jit:
             return self.fun(*args, **kwargs)
-        dynamic, fixed, kwargs, key = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
-        leaves, structure = tree.flatten((dynamic, kwargs))
+        dynamic, fixed, rest, key = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
+        leaves, structure = tree.flatten((dynamic, rest))
         kinds = [
             (data.shape, data.dtype) if type(leaf) is Array and (data := leaf._data) is not None else _kind(leaf)
             for leaf in leaves
         ]
         if None in kinds:
-            leaves, structure = flatten_values(_Partly(self.fun, fixed), dynamic, kwargs)
+            leaves, structure = flatten_values(_Partly(self.fun, fixed), dynamic, rest)
             kinds = [_kind(leaf) for leaf in leaves]
         at_once = is_eager()
         key = (structure, tuple(kinds), key, config.default_float, config.default_int)
@@ -148,13 +183,25 @@ class Jitted:
         traced = self.cache.get(key)
         if traced is None:
             types, weak = [TensorType(k[0], k[1]) for k in kinds], [len(k) == 3 for k in kinds]
-            traced = self.trace(fixed, structure, types, weak, self.donated.marks(args, kwargs, fixed))
+            traced = self.trace(fixed, structure, types, weak, self.donated.marks(args, rest, fixed))
             if not traced.captured:
                 self.cache[key] = traced
         if at_once:
+            self.prepare(traced, args, kwargs, fixed, structure)
+            if traced.fast is not None:
+                _lay_out(leaves, traced.donated)
             return tree.unflatten(traced.out_structure, traced.run(leaves))
         outs = Call(traced.program, name_of(self.fun))(*traced.captured, *leaves)
         return tree.unflatten(traced.out_structure, outs)
+
+    def prepare(self, traced: Traced, args: Any, kwargs: Any, fixed: Any, structure: Any) -> None:
+        """Make calls like this one fast, from the second on."""
+        traced.calls += 1
+        if traced.calls == 2:
+            traced.fast = fast_call(traced, args, kwargs, fixed, structure)
+        if traced.fast is not None:
+            others = [call for call in self.cache.recent.get(config.state, ()) if call is not traced.fast]
+            self.cache.recent[config.state] = (traced.fast, *others[: _RECENT - 1])
 
     def trace(
         self, fixed: dict[Any, Any], structure: Any, types: Sequence[TensorType], weak: Sequence[bool], donated: Any
@@ -367,12 +414,12 @@ eager.run_heavy = _run_heavy
 _caches: Any = weakref.WeakKeyDictionary()
 
 
-def _shared_cache(fun: Callable[..., Any], static: Static, donated: Static) -> dict[Any, Traced]:
+def _shared_cache(fun: Callable[..., Any], static: Static, donated: Static) -> Cache:
     """One cache for all jits of the same function with the same options."""
     try:
-        return _caches.setdefault(fun, {}).setdefault((static, donated), {})
+        return _caches.setdefault(fun, {}).setdefault((static, donated), Cache())
     except TypeError:
-        return {}
+        return Cache()
 
 
 def jit(

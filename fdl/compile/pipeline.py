@@ -46,10 +46,10 @@ class Compiled:
         if archive.hosts:
             whole = prepared(program)
             hosts = [HostCall(find_equation(whole, path), steps) for path, steps in archive.hosts]
-        self._executable = Executable(archive, program.output_types, hosts)
+        self.executable = Executable(archive, program.output_types, hosts)
         #: ``run(arrays) -> results``: NumPy arrays of the input types, any strides; results are new arrays, except that
         #: donated inputs' memory may be returned.
-        self.run = self._executable.run
+        self.run = self.executable.run
 
     def __reduce__(self) -> Any:
         return restore, (self.program, self.donate, _cache_key(self.program, self.donate), self.archive.pack())

@@ -71,6 +71,11 @@ class Pool:
         """Run the function at an address on `count` threads, if they are free; its status."""
         return int(self._enter(self._address, function, table, count))
 
+    @property
+    def entry(self) -> tuple[int, int]:
+        """What native code needs to do the same: the addresses of `ENTER` and of the pool."""
+        return self._library.addresses[ENTER], self._address
+
     def stop(self) -> None:
         """End the threads, unless they are at work."""
         with self._lock:

@@ -4,7 +4,7 @@ import ctypes
 import sys
 import threading
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from fdl.compile.affine import strides
 from fdl.compile.archive import Archive
+from fdl.compile.blocks import LARGE, blocks
 from fdl.compile.emit import DATA_OFFSET, ENTRY, FLAGS_OFFSET, UNUSABLE, WRITEABLE
 from fdl.compile.machine import load_objects
 from fdl.compile.pool import the_pool
@@ -44,7 +45,7 @@ class Workspace(threading.local):
             self.size = size
 
 
-_workspace = Workspace()
+workspace = Workspace()
 
 
 def _aligned(size: int) -> tuple[np.ndarray, int]:
@@ -74,48 +75,57 @@ class Executable:
 
     def __init__(self, archive: Archive, output_types: Sequence[TensorType], hosts: Sequence[HostCall]) -> None:
         self._library = load_objects([archive.code], [ENTRY])
-        self._address, self._parallel = self._library.addresses[ENTRY], archive.parallel
+        self._address, self.parallel = self._library.addresses[ENTRY], archive.parallel
         self._function = _RUN(self._address)
-        self._output_types, self._hosts = tuple(output_types), hosts
+        self.output_types, self._hosts = tuple(output_types), hosts
         self._constants, table = _constant_table(archive.constants)
-        self._scratch_offset = -(-archive.arena_bytes // 64) * 64
-        self._scratch_bytes = archive.scratch_bytes
-        self._reused = dict(archive.reused)
-        self._makers = [partial(np.empty, t.shape, t.dtype) for t in output_types]
+        self.scratch_offset = -(-archive.arena_bytes // 64) * 64
+        self.scratch_bytes = archive.scratch_bytes
+        self.reused = dict(archive.reused)
+        self.makers = [_maker(t) for t in output_types]
         self._callback = _HOST(self._call_host)
         callback = ctypes.cast(self._callback, ctypes.c_void_p).value if hosts else 0
         self._fixed = (callback or 0, table)
         self._raised = threading.local()
 
+    @property
+    def code(self) -> tuple[int, int, int, int]:
+        """What a call needs: addresses of function, callback and constants, and where scratch memory starts."""
+        return (self._address, *self._fixed, self.scratch_offset)
+
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The results for arrays of the input types."""
         if not _ALL_ARRAYS.issuperset(map(type, arrays)):
             arrays = list(map(np.asarray, arrays))
-        outputs = [make() for make in self._makers]
-        for number, given in self._reused.items():
+        outputs = [make() for make in self.makers]
+        for number, given in self.reused.items():
             outputs[number] = arrays[given]
-        threads = the_pool().reserve(get_num_threads()) if self._parallel else 1
-        space = _workspace
+        threads = the_pool().reserve(get_num_threads()) if self.parallel else 1
+        space = workspace
         if space.busy:
             # A host call of a running program runs a program: the outer one's memory is in use.
             space = Workspace()
-        space.reserve(self._scratch_offset + threads * self._scratch_bytes)
+        space.reserve(self.scratch_offset + threads * self.scratch_bytes)
         space.busy = True
         try:
             base = space.address
             objects = _objects((*arrays, *outputs))
-            table = array("Q", (base, base + self._scratch_offset, *self._fixed, *objects[0]))
+            table = array("Q", (base, base + self.scratch_offset, *self._fixed, *objects[0]))
             place = table.buffer_info()[0]
-            status = the_pool().run(self._address, place, threads) if self._parallel else self._function(place)
+            status = the_pool().run(self._address, place, threads) if self.parallel else self._function(place)
         finally:
             space.busy = False
         if status == 0:
             return outputs
         if status == UNUSABLE:
             return self.run([np.require(a, requirements=["C", "A", "W"]) if a.ndim else a.copy() for a in arrays])
-        error = self._raised.error
+        raise self.error()
+
+    def error(self) -> BaseException:
+        """What the last host call of this thread raised."""
+        error: BaseException = self._raised.error
         del self._raised.error
-        raise error
+        return error
 
     def _call_host(self, number: int, pointers: Any) -> int:
         call = self._hosts[number]
@@ -131,6 +141,12 @@ class Executable:
         return 0
 
 
+def _maker(kind: TensorType) -> Callable[[], np.ndarray]:
+    """What makes an array of a type; large ones on memory of the pool."""
+    empty = blocks.empty if kind.size * kind.dtype.itemsize >= LARGE else np.empty
+    return partial(empty, kind.shape, kind.dtype)
+
+
 def _constant_table(constants: Sequence[bytes]) -> tuple[list[Any], int]:
     """What has to be kept alive, and the address of a table of pointers to copies of the constants."""
     kept: list[Any] = []
@@ -144,7 +160,7 @@ def _constant_table(constants: Sequence[bytes]) -> tuple[list[Any], int]:
     return [*kept, table], table.buffer_info()[0]
 
 
-def _has_expected_layout() -> bool:
+def has_expected_layout() -> bool:
     """Whether NumPy's array objects are where, and look like what, the generated code expects."""
     for example in (np.arange(6.0), np.arange(6.0)[::2]):
         address = id(example)
@@ -171,7 +187,7 @@ def _addresses(arrays: Sequence[np.ndarray]) -> tuple[Any, Any]:
 
 
 #: Addresses of array objects as the generated code reads them, and what has to be kept alive meanwhile.
-_objects = _addresses if sys.implementation.name == "cpython" and _has_expected_layout() else _imitations
+_objects = _addresses if sys.implementation.name == "cpython" and has_expected_layout() else _imitations
 
 
 def _view(address: int, shape: tuple[int, ...], dtype: np.dtype, steps: tuple[int, ...]) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fdl import array as arrays
 from fdl.array import as_array
-from fdl.core.trace import Value
+from fdl.core.trace import Value, is_eager
 from fdl.dtypes import as_dtype, default_dtype, result_type
 from fdl.errors import LeafError, ShapeError
 from fdl.numpy._operands import (
@@ -24,7 +24,7 @@ from fdl.numpy._operands import (
     value,
 )
 from fdl.ops import compare
-from fdl.ops.shape import full as filled
+from fdl.ops.shape import full as repeated
 from fdl.ops.shape import iota, reshape
 
 
@@ -222,6 +222,11 @@ def full(shape: Any, fill_value: ArrayLike, dtype: DTypeLike | None = None, *, d
     if np.broadcast_shapes(x.type.shape, shape) != shape:
         raise ShapeError(f"full: a fill_value of shape {x.type.shape} does not broadcast to {shape}")
     return expand_to(x, shape)
+
+
+def filled(number: int, shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """An array of one number, with memory of its own in eager mode."""
+    return arrays.Array(np.full(shape, number, dtype)) if is_eager() else repeated(number, shape, dtype)
 
 
 def _like(a: Any, dtype: DTypeLike | None, shape: Any) -> tuple[tuple[int, ...], np.dtype]:

@@ -1,0 +1,220 @@
+"""Python code written for one kind of call: it takes trees of one structure apart and calls machine code.
+
+The general way from a call to its compiled Program finds the structure and types of whatever comes. A `fast_call` knows
+them and only checks that they are the same, which takes a tenth of the time.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optree import PyTreeKind
+
+from fdl import tree
+from fdl.api.arguments import PYTHON_SCALARS
+from fdl.array import Array, scalar_dtype
+from fdl.threads import get_num_threads
+
+#: What a fast call returns for arguments that are not of its kind.
+MISMATCH = NotImplemented
+
+FastCall = Callable[[tuple[Any, ...], dict[str, Any]], Any]
+
+_SEQUENCES = {PyTreeKind.TUPLE: tuple, PyTreeKind.LIST: list}
+
+
+def fast_call(
+    traced: Any, args: Sequence[Any], kwargs: Mapping[str, Any], fixed: Mapping[Any, Any], structure: Any
+) -> FastCall | None:
+    """A function of (args, kwargs) for calls like this one.
+
+    Args:
+        traced: what the call led to, compiled.
+        args, kwargs: of the call.
+        fixed: the static ones among them, by number or name.
+        structure: of the other ones.
+
+    Returns:
+        The function, which returns `MISMATCH` for calls of another kind; None if there is no faster way.
+    """
+    from fdl.compile.native_call import native_call
+    from fdl.compile.pool import the_pool
+    from fdl.compile.runtime import workspace
+
+    if any(given and number in traced.passed for number, given in enumerate(traced.donated)):
+        return None
+    executable = traced.compiled.executable
+    run = native_call(executable, traced.program.input_types, traced.donated)
+    if run is None:
+        return None
+    names = {"run": run, "workspace": workspace, "the_pool": the_pool, "get_num_threads": get_num_threads}
+    writer = _Writer({**names, "executable": executable})
+    writer.arguments(args, kwargs, fixed, structure)
+    leaves = tree.leaves((tuple(a for n, a in enumerate(args) if n not in fixed), _without(kwargs, fixed)))
+    if not all(writer.number(name, leaf) for name, leaf in zip(writer.leaves, leaves, strict=True)):
+        return None
+    for number in traced.passed:
+        if number is not None:
+            writer.require(f"type({writer.leaves[number]}) is {writer.constant(Array)}")
+    made = [f"made{n}" for n, p in enumerate(traced.passed) if p is None]
+    results = [f"made{n}" if p is None else writer.leaves[p] for n, p in enumerate(traced.passed)]
+    model = tree.unflatten(traced.out_structure, range(len(results)))
+    return writer.finish(made, writer.build(traced.out_structure, model, results), executable)
+
+
+def _without(kwargs: Mapping[str, Any], fixed: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name not in fixed}
+
+
+class _Writer:
+    """Writes the function: `check` lines that find the leaves, then `after` lines that put results together."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self.names = {"MISMATCH": MISMATCH, "flatten": tree.flatten, "asarray": np.asarray, **names}
+        self.check: list[str] = []
+        self.after: list[str] = []
+        self.leaves: list[str] = []
+        self._count = 0
+
+    def new(self) -> str:
+        """A new variable."""
+        self._count += 1
+        return f"v{self._count}"
+
+    def constant(self, value: Any) -> str:
+        """A name for a value that is known now."""
+        name = f"c{len(self.names)}"
+        self.names[name] = value
+        return name
+
+    def require(self, condition: str) -> None:
+        """Go on only if an expression holds."""
+        self.check.append(f"if not ({condition}): return MISMATCH")
+
+    def arguments(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], fixed: Mapping[Any, Any], structure: Any
+    ) -> None:
+        """Find the leaves of args and kwargs."""
+        self.require(f"len(args) == {len(args)} and len(kwargs) == {len(kwargs)}")
+        dynamic, by_name = structure.children()
+        places = [self.new() for _ in args]
+        if places:
+            self.check.append(f"{', '.join(places)}, = args")
+        rest = iter(dynamic.children())
+        for number, name in enumerate(places):
+            if number in fixed:
+                self.static(name, fixed[number])
+            else:
+                self.take_apart(next(rest), name)
+        for key, child in zip(by_name.entries(), by_name.children(), strict=True):
+            self.take_apart(child, self.item("kwargs", key))
+        for key in kwargs:
+            if key in fixed:
+                self.static(self.item("kwargs", key), fixed[key])
+
+    def static(self, name: str, value: Any) -> None:
+        """Check a static argument."""
+        wanted = self.constant(value)
+        self.require(f"{name} is {wanted} or type({name}) is {self.constant(type(value))} and {name} == {wanted}")
+
+    def item(self, mapping: str, key: Any) -> str:
+        """A variable for an item of a dict."""
+        name = self.new()
+        self.check.append(f"{name} = {mapping}[{self.constant(key)}]")
+        return name
+
+    def take_apart(self, structure: Any, name: str) -> None:
+        """Check that a variable has a structure, and find its leaves."""
+        kind, count = structure.kind, structure.num_children
+        if kind == PyTreeKind.LEAF:
+            self.leaves.append(name)
+        elif kind == PyTreeKind.NONE:
+            self.require(f"{name} is None")
+        elif kind == PyTreeKind.DICT:
+            self.require(f"type({name}) is dict and len({name}) == {count}")
+            for key, child in zip(structure.entries(), structure.children(), strict=True):
+                self.take_apart(child, self.item(name, key))
+        elif kind in _SEQUENCES or kind == PyTreeKind.NAMEDTUPLE:
+            wanted = self.constant(_SEQUENCES.get(kind, structure.type))
+            self.require(f"type({name}) is {wanted} and len({name}) == {count}")
+            parts = [self.new() for _ in range(count)]
+            if parts:
+                self.check.append(f"{', '.join(parts)}, = {name}")
+            for part, child in zip(parts, structure.children(), strict=True):
+                self.take_apart(child, part)
+        else:
+            found, leaves = self.new(), [self.new() for _ in range(structure.num_leaves)]
+            self.check.append(f"{name}, {found} = flatten({name})")
+            self.require(f"{found} == {self.constant(structure)}")
+            if leaves:
+                self.check.append(f"{', '.join(leaves)}, = {name}")
+            self.leaves += leaves
+
+    def number(self, name: str, leaf: Any) -> bool:
+        """Turn a leaf that is a number into an array; False for a leaf that needs the general way."""
+        kind = type(leaf)
+        if kind is Array or kind is np.ndarray:
+            return True
+        if kind not in PYTHON_SCALARS and not isinstance(leaf, np.generic):
+            return False
+        self.require(f"type({name}) is {self.constant(kind)}")
+        if kind is int:
+            self.require(f"{self.constant(scalar_dtype)}({name}) is {self.constant(scalar_dtype(leaf))}")
+        if kind in PYTHON_SCALARS:
+            self.check.append(f"{name} = asarray({name}, {self.constant(scalar_dtype(leaf))})")
+        else:
+            self.check.append(f"{name} = asarray({name})")
+        return True
+
+    def build(self, structure: Any, model: Any, results: Sequence[str]) -> str:
+        """An expression for a tree; `model` has the numbers of results as its leaves."""
+        kind, children = structure.kind, structure.children()
+        if kind == PyTreeKind.LEAF:
+            return results[model]
+        if kind == PyTreeKind.NONE:
+            return "None"
+        name = self.new()
+        if kind == PyTreeKind.DICT:
+            by_key = dict(zip(structure.entries(), children, strict=True))
+            items = [f"{self.constant(k)}: {self.build(by_key[k], model[k], results)}" for k in model]
+            self.after.append(f"{name} = {{{', '.join(items)}}}")
+        elif kind in _SEQUENCES or kind == PyTreeKind.NAMEDTUPLE:
+            parts = "".join(self.build(c, m, results) + ", " for c, m in zip(children, model, strict=True))
+            whole = f"[{parts}]" if kind == PyTreeKind.LIST else f"({parts})"
+            if kind == PyTreeKind.NAMEDTUPLE:
+                whole = f"{self.constant(structure.type)}._make({whole})"
+            self.after.append(f"{name} = {whole}")
+        else:
+            leaves = "".join(f"{results[n]}, " for n in tree.leaves(model))
+            self.after.append(f"{name} = {self.constant(structure)}.unflatten(({leaves}))")
+        return name
+
+    def finish(self, made: Sequence[str], result: str, executable: Any) -> FastCall:
+        """The function."""
+        if executable.parallel:
+            prepare = "pool = the_pool(); enter, address = pool.entry; count = pool.reserve(get_num_threads())"
+        else:
+            prepare = "enter = address = count = 0"
+        size = f"{executable.scratch_offset} + {executable.scratch_bytes} * (count or 1)"
+        body = [
+            "def call(args, kwargs):",
+            "    try:",
+            *("        " + line for line in self.check),
+            "    except KeyError:",
+            "        return MISMATCH",
+            f"    {prepare}",
+            f"    if workspace.busy or workspace.size < {size}: return MISMATCH",
+            "    workspace.busy = True",
+            "    try:",
+            f"        made = run(workspace.address, enter, address, count, {', '.join(self.leaves)})",
+            "    finally:",
+            "        workspace.busy = False",
+            "    if made is MISMATCH: return MISMATCH",
+            "    if made is None: raise executable.error()",
+            *([f"    {', '.join(made)}, = made"] if made else []),
+            *("    " + line for line in self.after),
+            f"    return {result}",
+        ]
+        exec(compile("\n".join(body), "<fast call>", "exec"), self.names)
+        call: FastCall = self.names["call"]
+        return call

@@ -1,0 +1,130 @@
+"""Memory of large results, used again.
+
+Fresh pages cost more than many kernels: the operating system clears them one by one when they are first written. A
+large result is made on a block of the pool, and the block goes back when the last array that shows it is gone.
+"""
+
+import contextlib
+import mmap
+import os
+import sys
+import threading
+import weakref
+from math import prod
+from typing import Any
+
+import numpy as np
+
+#: Results of so many bytes come from the pool.
+LARGE = 2**20
+
+#: Blocks that were not used while so many others were asked for are given back to the operating system.
+_RECENT = 256
+
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+
+
+class Block(mmap.mmap):
+    """Pages of the pool; the base of the arrays made on them."""
+
+
+class BlockPool:
+    """Blocks that were in use and are free now, by size.
+
+    What is free is never more than was in use at once lately. Threads may share it, and a child process gets a pool of
+    its own; a block may come back at any moment, also while another one is taken.
+    """
+
+    def __init__(self) -> None:
+        self._renew_lock()
+        self._free: dict[int, list[tuple[int, Block]]] = {}
+        self._lent: dict[int, tuple[Any, Block]] = {}
+        self._asked = 0
+        self._free_bytes = self._lent_bytes = self._peak = self._former_peak = 0
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.RLock()
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that wait to be used again."""
+        return self._free_bytes
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An array of undefined elements."""
+        block = self.take(prod(shape) * dtype.itemsize)
+        array: np.ndarray = np.ndarray(shape, dtype, block)
+        reference = weakref.ref(array, self._returned)
+        self._lent[id(reference)] = reference, block
+        return array
+
+    def take(self, size: int) -> Block:
+        """A block of at least `size` bytes, to be brought back by `give`."""
+        size = _rounded(size)
+        with self._lock:
+            self._asked += 1
+            if self._asked % _RECENT == 0:
+                self._age()
+            self._lent_bytes += size
+            self._peak = max(self._peak, self._lent_bytes)
+            with contextlib.suppress(KeyError, IndexError):
+                _, block = self._free[size].pop()
+                self._free_bytes -= size
+                return block
+        return _new_block(size)
+
+    def give(self, block: Block) -> None:
+        """Bring a block back."""
+        size = len(block)
+        with self._lock:
+            self._lent_bytes -= size
+            if self._free_bytes + size <= max(self._peak, self._former_peak):
+                self._free.setdefault(size, []).append((self._asked, block))
+                self._free_bytes += size
+
+    def clear(self) -> None:
+        """Give all that is free back to the operating system."""
+        with self._lock:
+            self._free.clear()
+            self._free_bytes = 0
+            self._peak, self._former_peak = self._lent_bytes, 0
+
+    def _returned(self, reference: Any) -> None:
+        _, block = self._lent.pop(id(reference))
+        # The dying array, `block` and the argument of getrefcount: whoever else holds it may still read it.
+        if sys.getrefcount(block) <= 3:
+            self.give(block)
+        else:
+            with self._lock:
+                self._lent_bytes -= len(block)
+
+    def _age(self) -> None:
+        """Drop what was not used lately."""
+        for size, entries in list(self._free.items()):
+            kept = [entry for entry in entries if entry[0] > self._asked - _RECENT]
+            self._free_bytes -= size * (len(entries) - len(kept))
+            if kept:
+                self._free[size] = kept
+            else:
+                del self._free[size]
+        self._peak, self._former_peak = self._lent_bytes, self._peak
+
+
+def _rounded(size: int) -> int:
+    """`size` or up to an eighth more, so that similar sizes share blocks."""
+    step = max(mmap.PAGESIZE, 1 << max(size.bit_length() - 4, 0))
+    return -(-max(size, 1) // step) * step
+
+
+def _new_block(size: int) -> Block:
+    block = Block(-1, size, **_PRIVATE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):
+            block.madvise(mmap.MADV_HUGEPAGE)
+    return block
+
+
+blocks = BlockPool()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=blocks._renew_lock)
