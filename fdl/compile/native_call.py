@@ -18,10 +18,10 @@ import numpy as np
 from llvmlite import ir
 
 from fdl.array import Array
+from fdl.compile.blocks import LARGE, Block
 from fdl.compile.build import new_function
 from fdl.compile.emit import DATA_OFFSET, UNUSABLE
 from fdl.compile.machine import load_objects, object_code
-from fdl.compile.blocks import LARGE, Block
 from fdl.compile.runtime import has_expected_layout
 from fdl.compile.target import host_target
 from fdl.compile.values import I8, I32, I64, POINTER
