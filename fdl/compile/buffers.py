@@ -6,6 +6,7 @@ from typing import Any
 from fdl.compile.affine import row_major, strides
 from fdl.compile.fuse import Nest, Schedule, Single, View, is_nothing
 from fdl.compile.loops import Loops, make_body, make_loops
+from fdl.compile.split import split
 from fdl.core.program import Program, Var
 from fdl.core.types import TensorType
 
@@ -147,10 +148,10 @@ def _finished(schedule: Schedule) -> list[Any]:
             reads = tuple(dict.fromkeys(v.root for v in body if isinstance(v.root, Var)))
             found.append(SingleStep(step.equation, step.outputs, reads, body))
             continue
-        loops = make_loops(step, body, needed.__contains__)
-        outputs = [s.var for s in loops.results()]
-        if outputs:
-            found.append(LoopsStep(loops, outputs, tuple(dict.fromkeys(load.var for load in loops.reads()))))
+        for loops in split(make_loops(step, body, needed.__contains__)):
+            outputs = [s.var for s in loops.results()]
+            if outputs:
+                found.append(LoopsStep(loops, outputs, tuple(dict.fromkeys(load.var for load in loops.reads()))))
     return found
 
 

@@ -13,7 +13,7 @@ _STEP = 10.0
 #: A program with less than this to share leaves the other threads asleep.
 _PROGRAM = 60.0
 #: Per microsecond: floating-point operations of matrix kernels, instructions of other loops (vectors), bytes.
-_FLOPS, _INSTRUCTIONS, _BYTES = 50_000.0, 2_000.0, 10_000.0
+_FLOPS, _INSTRUCTIONS, _BYTES = 90_000.0, 6_000.0, 30_000.0
 #: Instructions of functions that take more than a few.
 _SLOW = {
     "div": 5, "sqrt": 8, "exp": 12, "log": 15, "tanh": 20, "erf": 25, "pow": 35, "sin": 30, "cos": 30, "logistic": 20,

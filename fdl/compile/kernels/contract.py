@@ -217,15 +217,14 @@ class _Plan:
 
     @cached_property
     def by_columns(self) -> bool:
-        """Whether the work is cut along n; every part packs only its own columns of B."""
-        return self.spec.n >= self.spec.m
+        """Whether the work is cut along n; every thread then packs only its own columns of B, but all of A."""
+        return self.spec.n >= self.spec.m or (not self.pack_a and self.spec.n >= 8 * self.width)
 
     @cached_property
     def part(self) -> int:
         """Rows or columns of a unit of work."""
         rows, columns = dots.tile(self.spec) if self.by_dots else (self.rows, self.width)
-        step, size = (columns, self.spec.n) if self.by_columns else (rows, self.spec.m)
-        return step * max(1, min(64 // step, -(-size // step)))
+        return columns if self.by_columns else rows
 
     @cached_property
     def parts(self) -> int:

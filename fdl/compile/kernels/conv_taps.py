@@ -3,8 +3,8 @@
 In the vocabulary of `conv` this is the convolution whose *batch* has unit stride in x (it is the channels of the
 forward pass) and whose window is large: the tile's rows are elements of the batch, next to each other in memory, its
 columns output features, and the sum runs over the window and, in memory, over the channels (the images of the
-forward pass) one after the other. Units of work are pairs of a panel of output features and an index of the first
-output axis.
+forward pass) one after the other. Units of work are pairs of a panel of output features and an output position (all
+positions along the last axis together, if they are joined).
 """
 
 import math
@@ -91,8 +91,13 @@ class Plan:
         return -(-run // -(-run // most))
 
     @cached_property
+    def places(self) -> int:
+        """Output positions that are done one after the other."""
+        return math.prod(self.spec.out_spatial[:-1] if self.joined else self.spec.out_spatial)
+
+    @cached_property
     def work(self) -> int:
-        return -(-self.spec.out_features // self.width) * self.spec.out_spatial[0]
+        return -(-self.spec.out_features // self.width) * self.places
 
     @property
     def scratch_bytes(self) -> int:
@@ -112,19 +117,19 @@ class Taps:
         b, plan, spec = self.build, self.plan, self.spec
         begin, end = b.argument(-2, "int64"), b.argument(-1, "int64")
         plan.image.clear(b, self.scratch)
-        first = spec.out_spatial[0]
+        places = plan.places
         with b.loop(0, spec.in_features) as image, b.if_(begin < end):
             source = b.at(self.x, image * spec.x[-1], spec.dtype)
             pixels = plan.image.place(b, source, self.scratch)
-            start, stop = b.quotient(begin, first), b.quotient(end + (first - 1), first)
+            start, stop = b.quotient(begin, places), b.quotient(end + (places - 1), places)
             with pieces(
                 b, start * plan.width, b.min(stop * plan.width, spec.out_features), plan.width, spec.out_features
             ) as panel:
                 for f, columns in panel():
                     self._pack(image, f, columns)
-                    unit = b.quotient(f, plan.width) * first
-                    with b.loop(b.max(begin - unit, 0), b.min(end - unit, first)) as o:
-                        self._outputs(pixels, o, f, columns, image > 0)
+                    unit = b.quotient(f, plan.width) * places
+                    part = b.max(begin - unit, 0), b.min(end - unit, places)
+                    self._outputs(pixels, part, f, columns, image > 0)
         b.ret()
 
     @property
@@ -147,23 +152,22 @@ class Taps:
                 b, b.at(source, offset, spec.dtype), b.at(self._packed, i * (depth * plan.width), spec.dtype), depth
             )
 
-    def _outputs(self, pixels: Any, first: Value, f: Value, columns: int, accumulate: Value) -> None:
-        """All outputs with index `first` on the first axis, band by band of the window."""
+    def _outputs(self, pixels: Any, part: tuple[Value, Value], f: Value, columns: int, accumulate: Value) -> None:
+        """The outputs at some positions, band by band of the window."""
         b, plan, spec = self.build, self.plan, self.spec
         strides = plan.image.strides
         origin = sum(-low * s for low, s in zip(spec.low, strides, strict=True))
         steps = [rhs * s for rhs, s in zip(spec.rhs_dilation, strides, strict=True)]
         offsets = _combinations([[t * s for t in range(n)] for n, s in zip(spec.window[:-1], steps, strict=False)])
-        inner = range(1, len(spec.window) - plan.joined)
-        a_moves = _combinations([[o * spec.stride[d] * strides[d] for o in range(spec.out_spatial[d])] for d in inner])
-        c_moves = _combinations([[o * spec.y[1 + d] for o in range(spec.out_spatial[d])] for d in inner])
-        a = b.at(pixels, first * (spec.stride[0] * strides[0]) + origin, spec.dtype)
-        c = b.at(self.y, first * spec.y[1] + f * spec.y[-1], spec.dtype)
+        axes = range(len(spec.window) - plan.joined)
+        a_moves = _combinations([[o * spec.stride[d] * strides[d] for o in range(spec.out_spatial[d])] for d in axes])
+        c_moves = _combinations([[o * spec.y[1 + d] for o in range(spec.out_spatial[d])] for d in axes])
+        a, c = b.at(pixels, origin, spec.dtype), b.at(self.y, f * spec.y[-1], spec.dtype)
         band = max(1, _BAND // spec.window[-1])
         with b.loop(0, len(offsets), band) as segment:
             count = b.min(len(offsets) - segment, band)
             add = accumulate | (segment > 0)
-            with b.loop(0, len(a_moves)) as place:
+            with b.loop(*part) as place:
                 a_move, c_move = (b.load(table(b, m), "int64", place) for m in (a_moves, c_moves))
                 start = (b.at(a, a_move, spec.dtype), b.at(c, c_move, spec.dtype))
                 self._run(*start, columns, segment, count, offsets, add)
