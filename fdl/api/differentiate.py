@@ -19,7 +19,6 @@ from fdl.api.arguments import (
 )
 from fdl.api.rows import looked_up, no_rows
 from fdl.array import Array, as_array
-from fdl.compile.inline import inline
 from fdl.core.interpret import apply_program
 from fdl.core.primitive import Linear
 from fdl.core.trace import lift, trace_program
@@ -219,6 +218,8 @@ def _pull(
     args = [*residuals, *(Linear(t) for t in types)]
     given = [c for c, h in zip(cotangents, has, strict=True) if h]
     if any(tables):
+        from fdl.compile.inline import inline  # the compiler is imported when it is needed
+
         program = inline(program)
         marked = {v for v, t in zip(program.inputs[len(residuals) :], tables, strict=True) if t}
         found = backward(program, args, given, looked_up, marked)[len(residuals) :]

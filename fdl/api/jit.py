@@ -103,9 +103,12 @@ class Traced:
 
 def _is_window(data: np.ndarray | None) -> bool:
     """Whether an array looks at memory of another object that somebody else holds too."""
+    from fdl.compile.blocks import Block
+
     return (
         data is not None
         and data.base is not None
+        and type(data.base) is not Block
         and (type(data.base) is not np.ndarray or data.base.base is not None or sys.getrefcount(data.base) > 2)
     )
 
@@ -169,10 +172,7 @@ class Jitted:
             return self.fun(*args, **kwargs)
         dynamic, fixed, rest, key = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
         leaves, structure = tree.flatten((dynamic, rest))
-        kinds = [
-            (data.shape, data.dtype) if type(leaf) is Array and (data := leaf._data) is not None else _kind(leaf)
-            for leaf in leaves
-        ]
+        kinds = [_kind(leaf) for leaf in leaves]
         if None in kinds:
             leaves, structure = flatten_values(_Partly(self.fun, fixed), dynamic, rest)
             kinds = [_kind(leaf) for leaf in leaves]
@@ -383,6 +383,8 @@ class Static:
 
 def _kind(leaf: Any) -> Any:
     """Shape and dtype of a leaf, and a mark if it is weak; None if it is no array."""
+    if type(leaf) is Array and leaf._data is not None:
+        return leaf._data.shape, leaf._data.dtype
     if isinstance(leaf, Value):
         return (leaf.shape, leaf.dtype, "weak") if leaf.weak else (leaf.shape, leaf.dtype)
     if type(leaf) in PYTHON_SCALARS:

@@ -6,7 +6,7 @@ lacks a rule is refused.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, dataclass, field
 from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
@@ -42,7 +42,9 @@ class Primitive:
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        dataclass(frozen=True, repr=False)(cls)
+        if cls.__dict__.get("__annotations__") or not hasattr(cls, "__dataclass_fields__"):
+            # A class without fields of its own inherits all that dataclass would generate once more, slowly.
+            dataclass(frozen=True, repr=False)(cls)
         if abstract:
             return
         needed = REQUIRED + (("transpose",) if cls.linear else ()) + (("lower",) if cls.family == "elementwise" else ())
@@ -54,6 +56,9 @@ class Primitive:
         if cls.__name__ in registry and registry[cls.__name__].__module__ != cls.__module__:
             raise PrimitiveError(f"two primitives are called {cls.__name__}")
         registry[cls.__name__] = cls
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise FrozenInstanceError(f"operations are immutable: cannot set {name} of {self!r}")
 
     def __call__(self, *args: Any) -> Any:
         """Apply to values in the current interpreter."""
