@@ -5,6 +5,7 @@ it to values in the current interpreter. Subclasses are turned into frozen datac
 lacks a rule is refused.
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import FrozenInstanceError, dataclass, field
 from typing import Any, ClassVar, dataclass_transform
@@ -42,8 +43,9 @@ class Primitive:
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.__dict__.get("__annotations__") or not hasattr(cls, "__dataclass_fields__"):
-            # A class without fields of its own inherits all that dataclass would generate once more, slowly.
+        inherits = len(cls.__bases__) == 1 and hasattr(cls, "__dataclass_fields__")
+        if not inherits or inspect.get_annotations(cls):
+            # Others have no fields of their own and inherit all that would be generated once more, slowly.
             dataclass(frozen=True, repr=False)(cls)
         if abstract:
             return
