@@ -15,6 +15,7 @@ from pyspark.sql import types as T
 
 import fdl
 from fdl_spark.columns import BadColumn, arrow_arrays
+from fdl_spark.cores import use_cores_of_task
 from fdl_spark.errors import ColumnError, DataError, MissingColumnError
 from fdl_spark.quiet import no_pandas_warning
 from fdl_spark.source import is_numeric, numeric_columns
@@ -127,6 +128,7 @@ _SPARK_TYPES = {
 
 
 def _predict(task: Task, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    use_cores_of_task()
     if task.run not in _appliers:
         _appliers.clear()
         apply, params = cloudpickle.loads(task.program.value)

@@ -11,6 +11,7 @@ import numpy as np
 from pyspark import Broadcast, SparkContext
 
 from fdl_spark.blocks import Block
+from fdl_spark.cores import use_cores_of_task
 from fdl_spark.program import Program
 from fdl_spark.shards import Schedule, owned
 from fdl_spark.tree_sum import Node, add_up, cover
@@ -39,7 +40,8 @@ class Shared:
         return Shared(hashlib.sha256(content).hexdigest(), context.broadcast(content))
 
     def compiled(self) -> Program:
-        """The Program of this worker."""
+        """The Program of this worker, which runs on the cores of the task."""
+        use_cores_of_task()
         if self.digest not in _programs:
             while len(_programs) >= KEPT_PROGRAMS:
                 _programs.pop(next(iter(_programs)))
