@@ -239,7 +239,7 @@ class NestEmitter:
                         values = self.evaluate(here, lanes, fixed)
                         self.store(values, here)
                         totals = [
-                            self.combine(r, t, values[r.number])
+                            self.combine(r, t, self.build.convert(values[r.number], t.dtype))
                             for r, t in zip(self.loops.reductions, totals, strict=True)
                         ]
                     for reduction, total in zip(self.loops.reductions, totals, strict=True):
