@@ -20,6 +20,7 @@ class Archive:
         code: relocatable object file.
         constants: the bytes of the arrays that it reads.
         hosts: for each host call where its equation is in the prepared Program, and the strides of its operands.
+        foreign: numbers of constants that stand for addresses of other compilers' code, and where these equations are.
         arena_bytes, scratch_bytes: memory it works in; of scratch memory every thread has its own.
         reused: pairs of an output and the donated input whose memory it takes.
         parallel: whether it is a function for several threads.
@@ -28,6 +29,7 @@ class Archive:
     code: bytes
     constants: tuple[bytes, ...]
     hosts: tuple[tuple[Any, Any], ...]
+    foreign: tuple[tuple[int, Any], ...]
     arena_bytes: int
     scratch_bytes: int
     reused: tuple[tuple[int, int], ...]
@@ -38,6 +40,7 @@ class Archive:
         header = {
             "constants": [len(c) for c in self.constants],
             "hosts": self.hosts,
+            "foreign": self.foreign,
             "arena": self.arena_bytes,
             "scratch": self.scratch_bytes,
             "reused": self.reused,
@@ -55,9 +58,10 @@ class Archive:
             constants.append(rest[start : start + size])
             start += size
         hosts = tuple((tuple(map(_tuple, path)), tuple(map(tuple, steps))) for path, steps in header["hosts"])
+        foreign = tuple((number, tuple(map(_tuple, path))) for number, path in header["foreign"])
         reused = tuple(map(tuple, header["reused"]))
         sizes = header["arena"], header["scratch"]
-        return Archive(rest[start:], tuple(constants), hosts, *sizes, reused, header["parallel"])
+        return Archive(rest[start:], tuple(constants), hosts, foreign, *sizes, reused, header["parallel"])
 
 
 def _tuple(item: Any) -> Any:

@@ -135,6 +135,11 @@ class Build(Memory):
             return argument.ir
         return I64(argument) if isinstance(argument, int) else argument
 
+    def import_function(self, text: str, symbol: str, result: Any, arguments: list[Any]) -> ir.Function:
+        """The function `symbol` of another LLVM module, whose `text` is linked to this one; see `compile_object`."""
+        self.module.__dict__.setdefault("imported", {})[symbol] = text
+        return self.declare(symbol, result, arguments)
+
     def ret(self, value: Value | None = None) -> None:
         """Return from the function."""
         if value is None:

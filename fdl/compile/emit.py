@@ -49,6 +49,8 @@ class Emission:
         inputs, outputs: how many there are.
         constants: arrays that the code reads.
         hosts: for each host call the place of its equation, and the strides of its operands.
+        foreign: for each call of another compiler's code the number of the constant that is replaced by its address,
+            and the place of its equation.
         scratch_bytes: memory that kernels need at once.
         team: the threads that run the code.
     """
@@ -61,6 +63,7 @@ class Emission:
         self.inputs, self.outputs = inputs, outputs
         self.constants: list[np.ndarray] = []
         self.hosts: list[Any] = []
+        self.foreign: list[Any] = []
         self.scratch_bytes = 0
         self._constant_numbers: dict[Any, int] = {}
         self._functions: dict[str, Any] = {}
@@ -120,6 +123,12 @@ class Emission:
             self.constants.append(np.ascontiguousarray(value))
         number = self._constant_numbers[key]
         return self.shared(f"constant {number}", lambda: self.fetch(self.constant_table, number))
+
+    def foreign_address(self, path: tuple[Any, ...]) -> Any:
+        """The address of the code of the equation at a path, which the process that loads this code looks up."""
+        self.foreign.append((len(self.constants), path))
+        self.constants.append(np.zeros(0, np.uint8))
+        return self.fetch(self.constant_table, len(self.constants) - 1)
 
     def shared(self, key: str, make: Callable[[], Any]) -> Any:
         """What `make` returns, made once a key."""
@@ -250,15 +259,24 @@ class PlanEmitter:
 
     def host(self, step: SingleStep) -> None:
         """Call Python for a step."""
-        emission, build = self.emission, self.build
+        emission = self.emission
         number = len(emission.hosts)
         emission.hosts.append(((*self.path, self.place(step)), tuple(v.strides for v in step.views)))
+        self.call_outside(step, emission.callback, [I64(number)])
+
+    def foreign(self, step: SingleStep) -> None:
+        """Call another compiler's code for a step."""
+        self.call_outside(step, self.emission.foreign_address((*self.path, self.place(step))), [])
+
+    def call_outside(self, step: SingleStep, function: Any, arguments: list[Any]) -> None:
+        """Call a function that takes a table of pointers to operands and results last, and returns a status."""
+        emission, build = self.emission, self.build
         pointers = [self.first(v) for v in step.views] + [self.pointer(v) for v in step.outputs]
         table = build.stack_slot(POINTER, max(len(pointers), 1))
         with emission.team.alone():
             for n, pointer in enumerate(pointers):
                 build.ir.store(pointer, build.ir.gep(table, [I64(n)], source_etype=POINTER))
-            status = build.call_pointer(emission.callback, I32, [I64(number), table])
+            status = build.call_pointer(function, I32, [*arguments, table])
             with build.ir.if_then(build.ir.icmp_signed("!=", status, I32(0)), likely=False):
                 emission.team.fail(status)
 

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 
 from fdl.control.call import Remat
-from fdl.core.program import Atom, Equation, Literal, Program, Var
+from fdl.core.program import Atom, Equation, Literal, Program, Var, parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class _Inliner:
 def _inside(operation: Any) -> Any:
     """`operation` with the Programs that it holds inlined."""
     changed: dict[str, Any] = {}
-    for name in operation.__dataclass_fields__:
+    for name in parameters(operation):
         value = getattr(operation, name)
         if isinstance(value, Program):
             changed[name] = inline(value)

@@ -58,6 +58,9 @@ def _optimised(module: Any, target: Target) -> Any:
     # What is emitted has its vectors, tiles and unrolling already; LLVM's standard pipelines would take five times as
     # long to find nothing more. The code generator adds strength reduction and hoisting of its own.
     passes = llvm.create_new_module_pass_manager()
+    if imported := getattr(module, "imported", None):
+        _link(parsed, imported)
+        passes.add_global_dead_code_eliminate_pass()
     passes.add_always_inliner_pass()
     passes.add_sroa_pass()
     passes.add_instruction_combine_pass()
@@ -68,6 +71,19 @@ def _optimised(module: Any, target: Target) -> Any:
     passes.add_aggressive_dce_pass()
     passes.run(parsed, llvm.create_pass_builder(target.machine, llvm.create_pipeline_tuning_options()))
     return parsed
+
+
+def _link(module: Any, imported: dict[str, str]) -> None:
+    """Add functions of other modules, given by the text of these, to be put where they are called."""
+    for symbol, text in imported.items():
+        library = _llvm().parse_assembly(text)
+        for function in library.functions:
+            if not function.is_declaration and function.name != symbol:
+                function.linkage = "internal"
+        module.link_in(library)
+        own = module.get_function(symbol)
+        own.linkage = "internal"
+        own.add_function_attribute("alwaysinline")
 
 
 def load_objects(objects: Iterable[bytes], exports: Sequence[str]) -> Library:

@@ -42,11 +42,12 @@ class Compiled:
 
     def __init__(self, program: Program, donate: tuple[bool, ...], archive: Archive) -> None:
         self.program, self.donate, self.archive = program, donate, archive
-        hosts = []
-        if archive.hosts:
+        hosts, foreign = [], {}
+        if archive.hosts or archive.foreign:
             whole = prepared(program)
             hosts = [HostCall(find_equation(whole, path), steps) for path, steps in archive.hosts]
-        self.executable = Executable(archive, program.output_types, hosts)
+            foreign = {number: find_equation(whole, path) for number, path in archive.foreign}
+        self.executable = Executable(archive, program.output_types, hosts, foreign)
         #: ``run(arrays) -> results``: NumPy arrays of the input types, any strides; results are new arrays, except that
         #: donated inputs' memory may be returned.
         self.run = self.executable.run
@@ -83,6 +84,7 @@ def build_archive(program: Program, donate: tuple[bool, ...]) -> Archive:
         compile_object(emission.finish(), target),
         constant_bytes(emission.constants),
         tuple(emission.hosts),
+        tuple(emission.foreign),
         plan.arena_bytes,
         emission.scratch_bytes,
         tuple(plan.reused.items()),

@@ -71,14 +71,20 @@ class Executable:
         archive: the code.
         output_types: of the Program.
         hosts: host calls by number.
+        foreign: equations that another compiler made code for, by the number of the constant in whose place its
+            address is.
     """
 
-    def __init__(self, archive: Archive, output_types: Sequence[TensorType], hosts: Sequence[HostCall]) -> None:
+    def __init__(
+        self, archive: Archive, output_types: Sequence[TensorType], hosts: Sequence[HostCall], foreign: dict[int, Any]
+    ) -> None:
         self._library = load_objects([archive.code], [ENTRY])
         self._address, self.parallel = self._library.addresses[ENTRY], archive.parallel
         self._function = _RUN(self._address)
         self.output_types, self._hosts = tuple(output_types), hosts
-        self._constants, table = _constant_table(archive.constants)
+        self._foreign = {n: (e, e.operation.entry(*(a.type for a in e.inputs))) for n, e in foreign.items()}
+        addresses = {number: entry.address for number, (_, entry) in self._foreign.items()}
+        self._constants, table = _constant_table(archive.constants, addresses)
         self.scratch_offset = -(-archive.arena_bytes // 64) * 64
         self.scratch_bytes = archive.scratch_bytes
         self.reused = dict(archive.reused)
@@ -122,10 +128,15 @@ class Executable:
         raise self.error()
 
     def error(self) -> BaseException:
-        """What the last host call of this thread raised."""
-        error: BaseException = self._raised.error
-        del self._raised.error
-        return error
+        """What the last host call of this thread raised, or that other compilers' code failed."""
+        error: BaseException | None = self._raised.__dict__.pop("error", None)
+        if error is not None:
+            return error
+        names = sorted({e.operation.label for e, _ in self._foreign.values()})
+        return RuntimeError(
+            "a compiled function raised an exception, or returned an array of another shape than was declared: "
+            f"{' or '.join(names)}. Call it by itself, or under fdl.disable_jit(), to see what happened"
+        )
 
     def _call_host(self, number: int, pointers: Any) -> int:
         call = self._hosts[number]
@@ -147,15 +158,18 @@ def _maker(kind: TensorType) -> Callable[[], np.ndarray]:
     return partial(empty, kind.shape, kind.dtype)
 
 
-def _constant_table(constants: Sequence[bytes]) -> tuple[list[Any], int]:
-    """What has to be kept alive, and the address of a table of pointers to copies of the constants."""
+def _constant_table(constants: Sequence[bytes], addresses: dict[int, int]) -> tuple[list[Any], int]:
+    """What has to be kept alive, and the address of a table of pointers to copies of the constants.
+
+    Some entries are the given `addresses` instead.
+    """
     kept: list[Any] = []
     pointers = []
-    for data in constants:
+    for number, data in enumerate(constants):
         memory, address = _aligned(len(data))
         ctypes.memmove(address, data, len(data))
         kept.append(memory)
-        pointers.append(address)
+        pointers.append(addresses.get(number, address))
     table = array("Q", pointers)
     return [*kept, table], table.buffer_info()[0]
 

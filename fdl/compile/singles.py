@@ -129,6 +129,12 @@ def emit_copy(emitter: Any, step: SingleStep) -> bool:
     return True
 
 
+def emit_foreign(emitter: Any, step: SingleStep) -> bool:
+    """A call of machine code that another compiler made; the operation knows where it is in each process."""
+    emitter.foreign(step)
+    return True
+
+
 #: By the name or the family of an operation; a kernel returns False if it does not take the operands.
 KERNELS = {
     "copy": emit_copy,
@@ -146,6 +152,7 @@ KERNELS = {
     "arg_min": scans.emit_arg_extremum,
     "sort": sort.emit_sort,
     "top_k": sort.emit_top_k,
+    "foreign": emit_foreign,
 }
 
 #: Those that divide their work with `Team.share`; the others run on one thread.

@@ -9,6 +9,7 @@ import pytest
 
 import fdl
 import fdl.control
+import fdl.ext
 import fdl.ops
 from fdl.compile import compile_program
 from fdl.core.interpret import interpret
@@ -16,7 +17,7 @@ from fdl.core.primitive import registry
 from fdl.core.program import Equation, Program, Var
 from fdl.core.types import TensorType
 
-for package in (fdl.ops, fdl.control):
+for package in (fdl.ops, fdl.control, fdl.ext):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
 

@@ -12,6 +12,7 @@ import pytest
 
 import fdl
 import fdl.control
+import fdl.ext
 import fdl.ops
 from fdl.array import as_array
 from fdl.core.interpret import evaluate, interpret
@@ -26,7 +27,7 @@ from fdl.transforms.forward import jvp_values
 from fdl.transforms.linearize import linearize_values
 from fdl.transforms.transpose import backward
 
-for package in (fdl.ops, fdl.control):
+for package in (fdl.ops, fdl.control, fdl.ext):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
 
@@ -37,7 +38,7 @@ TOLERANCE = {2: 2e-2, 4: 2e-5, 8: 1e-10, 16: 1e-10}
 CONSTANT = {"StopGradient", "Nextafter", "BinomialQuantile"}
 
 # They hold functions of the user, which equal only themselves.
-HOLD_FUNCTIONS = {"CustomJvp", "CustomVjp"}
+HOLD_FUNCTIONS = {"CustomJvp", "CustomVjp", "NumbaCall", "NumbaScalar"}
 
 
 def stands_alone(name: str) -> bool:

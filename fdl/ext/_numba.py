@@ -1,0 +1,34 @@
+"""What the other files need of numba, which is imported when it is first used."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fdl.errors import DtypeError
+
+
+@cache
+def numba() -> Any:
+    """The module numba.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import numba
+    except ImportError as error:
+        raise ImportError("fdl.ext needs numba; install it with: pip install 'fdl[numba]'") from error
+    return numba
+
+
+def numba_type(function: str, dtype: np.dtype) -> Any:
+    """numba's type of numbers of a dtype; raises DtypeError, naming `function`, if it has none."""
+    if dtype.kind in "biufc" and dtype.itemsize > (2 if dtype.kind == "f" else 0):
+        return numba().from_dtype(dtype)
+    raise DtypeError(f"{function}: numba has no numbers of dtype {dtype}; convert them before and after the call")
+
+
+def compiled(function: Any, **options: Any) -> Any:
+    """`function`, or the Python function that it was compiled from, compiled with these options."""
+    return numba().njit(**options)(getattr(function, "py_func", function))
