@@ -46,6 +46,8 @@ class Memory(Arithmetic):
             address = self.at(pointer, index, dtype)
             stored = self._load_one(address, dtype, lanes) if mask is None else self._load_masked(address, dtype, mask)
             return self.unpack(stored, dtype)
+        if isinstance(stride, int) and stride == 2 and mask is None:
+            return self.unpack(self._load_alternate(self.at(pointer, index, dtype), dtype, lanes), dtype)
         return self._gather(pointer, dtype, self._lane_indices(index, stride, lanes), lanes, mask)
 
     def store(self, value: Value, pointer: Any, index: Index = 0, stride: Index = 1, mask: Value | None = None) -> None:
@@ -87,6 +89,12 @@ class Memory(Arithmetic):
 
     def _load_one(self, address: Any, dtype: np.dtype, lanes: int) -> Any:
         return self.ir.load(address, align=dtype.itemsize, typ=wide(memory_type(dtype), lanes))
+
+    def _load_alternate(self, address: Any, dtype: np.dtype, lanes: int) -> Any:
+        """Every other element, from two vectors that end with the last one wanted."""
+        first, second = (self._load_one(self.at(address, start, dtype), dtype, lanes) for start in (0, lanes - 1))
+        order = [2 * i if 2 * i < lanes else 2 * i + 1 for i in range(lanes)]
+        return self.ir.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, lanes), order))
 
     def _load_masked(self, address: Any, dtype: np.dtype, mask: Value) -> Any:
         kind = wide(memory_type(dtype), mask.lanes)
