@@ -1,10 +1,12 @@
 """Memory: where every stored value lives, and when its place is free again."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from fdl.compile.affine import row_major, strides
 from fdl.compile.fuse import Nest, Schedule, Single, View, is_nothing
+from fdl.compile.group import GroupStep, grouped
 from fdl.compile.loops import Loops, make_body, make_loops
 from fdl.compile.split import split
 from fdl.core.program import Program, Var
@@ -18,8 +20,8 @@ class Slot:
     """A place in memory.
 
     Attributes:
-        kind: ``input``, ``output``, ``constant`` or ``arena``.
-        number: which input, output or constant; the offset in bytes for the arena.
+        kind: ``input``, ``output``, ``constant``, ``arena`` or ``private`` (to a thread in a group).
+        number: which input, output or constant; the offset in bytes for the others.
     """
 
     kind: str
@@ -33,6 +35,7 @@ class LoopsStep:
     loops: Loops
     outputs: list[Var]
     reads: tuple[Var, ...]
+    scope: int = 0
 
 
 @dataclass(eq=False)
@@ -53,6 +56,11 @@ class SingleStep:
     plans: list["Plan"] = field(default_factory=list)
     workspace: int = 0
     workspace_bytes: int = 0
+
+    @property
+    def scope(self) -> int:
+        """The checkpointed block that it belongs to."""
+        return getattr(self.equation, "scope", 0)
 
 
 @dataclass(eq=False)
@@ -121,7 +129,7 @@ def make_plan(program: Program, donate: tuple[bool, ...] = (), carry: dict[int, 
     from fdl.compile.control import nested_plans, workspace_bytes
 
     schedule = Schedule(program)
-    steps = _finished(schedule)
+    steps = list(_divided(grouped(_finished(schedule), schedule.outputs, LoopsStep)))
     for step in steps:
         if isinstance(step, SingleStep):
             step.plans = nested_plans(step.equation)
@@ -148,11 +156,27 @@ def _finished(schedule: Schedule) -> list[Any]:
             reads = tuple(dict.fromkeys(v.root for v in body if isinstance(v.root, Var)))
             found.append(SingleStep(step.equation, step.outputs, reads, body))
             continue
-        for loops in split(make_loops(step, body, needed.__contains__)):
-            outputs = [s.var for s in loops.results()]
-            if outputs:
-                found.append(LoopsStep(loops, outputs, tuple(dict.fromkeys(load.var for load in loops.reads()))))
+        found += _loops_steps([make_loops(step, body, needed.__contains__)], step.scope)
     return found
+
+
+def _loops_steps(nests: Iterable[Loops], scope: int) -> list[LoopsStep]:
+    """Steps of loop nests that make anything."""
+    steps = []
+    for loops in nests:
+        outputs = [s.var for s in loops.results()]
+        reads = tuple(dict.fromkeys(load.var for load in loops.reads()))
+        steps += [LoopsStep(loops, outputs, reads, scope)] if outputs else []
+    return steps
+
+
+def _divided(steps: Iterable[Any]) -> Iterator[Any]:
+    """The steps; long sums among them in two."""
+    for step in steps:
+        if isinstance(step, LoopsStep):
+            yield from _loops_steps(split(step.loops), step.scope)
+        else:
+            yield step
 
 
 class _Placement:
@@ -181,6 +205,8 @@ class _Placement:
             dead = [v for v in step.reads if self.last[v] == number and self.slots[v].kind == "arena"]
             for var in step.outputs:
                 self.place(var, step, number, dead)
+            if isinstance(step, GroupStep):
+                self.place_private(step)
             if isinstance(step, SingleStep) and step.workspace_bytes:
                 step.workspace = self.arena.allocate(step.workspace_bytes)
                 self.arena.free(step.workspace)
@@ -203,6 +229,19 @@ class _Placement:
                 return
         self.slots[var] = Slot("arena", self.arena.allocate(nbytes(var.type)))
 
+    def place_private(self, group: GroupStep) -> None:
+        """Choose places in a thread's memory for what a group keeps to itself."""
+        memory, last = _Arena(), {v: n for n, cut in enumerate(group.members) for v in (*cut.step.reads, *cut.made)}
+        private = set(group.private)
+        for number, cut in enumerate(group.members):
+            for var in private.intersection(cut.made):
+                size = group.block * group.space.inner(var) * var.type.dtype.itemsize
+                self.slots[var] = Slot("private", memory.allocate(size))
+            for var in private.intersection((*cut.step.reads, *cut.made)):
+                if last[var] == number:
+                    memory.free(self.slots[var].number)
+        group.private_bytes = memory.peak
+
     def donated_slot(self, var: Var, step: Any, number: int) -> Slot | None:
         """The memory of a donated input that nothing reads any more."""
         for other in self.donated:
@@ -219,6 +258,8 @@ class _Placement:
 
     def may_overwrite(self, var: Var, other: Var, step: Any) -> bool:
         """Whether `step` reads each element of `other` only just before it writes the same bytes of `var`."""
+        if isinstance(step, GroupStep):
+            return False
         if isinstance(step, SingleStep):
             # These write only places that they have read, or do not read at all.
             whole = View(other, 0, strides(var.type.shape), var.type)

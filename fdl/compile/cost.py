@@ -5,7 +5,9 @@ from typing import Any
 
 from fdl.compile.body import Apply
 from fdl.compile.buffers import LoopsStep, Plan, SingleStep, nbytes
+from fdl.compile.cut import NestCut
 from fdl.compile.fuse import is_nothing
+from fdl.compile.group import GroupStep
 from fdl.compile.singles import SHARED
 
 #: A step shorter than this is done by one thread: handing data to another core takes a while.
@@ -41,7 +43,12 @@ def shared_time(step: Any) -> float:
         if operation.name == "cond":
             return max(inner)
         return sum(inner) * (operation.length if operation.name == "scan" else _UNKNOWN)
-    time = _loops_time(step) if isinstance(step, LoopsStep) else _single_time(step)
+    if isinstance(step, GroupStep):
+        time = sum(
+            _loops_time(cut.step) if isinstance(cut, NestCut) else _single_time(cut.step) for cut in step.members
+        )
+    else:
+        time = _loops_time(step) if isinstance(step, LoopsStep) else _single_time(step)
     return time if time >= _STEP else 0.0
 
 

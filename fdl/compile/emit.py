@@ -19,6 +19,7 @@ from fdl.compile.buffers import LoopsStep, Plan, SingleStep, Slot, aligned
 from fdl.compile.build import Build, new_function
 from fdl.compile.cost import shares
 from fdl.compile.fuse import View
+from fdl.compile.group import GroupStep
 from fdl.compile.hazards import Hazards
 from fdl.compile.lowering import carrier
 from fdl.compile.nest import NestEmitter
@@ -26,7 +27,7 @@ from fdl.compile.target import Target
 from fdl.compile.team import Team
 from fdl.compile.values import I8, I32, I64, POINTER, Value
 from fdl.core.program import Literal, Var
-from fdl.dtypes import int64
+from fdl.dtypes import int8, int64
 
 #: The exported function.
 ENTRY = "run"
@@ -64,7 +65,7 @@ class Emission:
         self.constants: list[np.ndarray] = []
         self.hosts: list[Any] = []
         self.foreign: list[Any] = []
-        self.scratch_bytes = 0
+        self.scratch_bytes = self.scratch_taken = 0
         self._constant_numbers: dict[Any, int] = {}
         self._functions: dict[str, Any] = {}
         arguments = [POINTER, POINTER, I64, I64] if parallel else [POINTER]
@@ -137,9 +138,9 @@ class Emission:
         return self._functions[key]
 
     def scratch_for(self, size: int) -> Any:
-        """Scratch memory of at least `size` bytes, shared by all kernels."""
-        self.scratch_bytes = max(self.scratch_bytes, size)
-        return self.scratch
+        """Scratch memory of at least `size` bytes, shared by all kernels, behind what is taken at the moment."""
+        self.scratch_bytes = max(self.scratch_bytes, self.scratch_taken + size)
+        return self.build.at(self.scratch, self.scratch_taken, int8)
 
     def plan(
         self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any, path: tuple[Any, ...] = ()
@@ -179,6 +180,7 @@ class PlanEmitter:
 
     def emit(self) -> None:
         """Emit all steps in order."""
+        from fdl.compile.emit_group import GroupEmitter
         from fdl.compile.singles import emit_single
 
         team = self.emission.team
@@ -189,6 +191,8 @@ class PlanEmitter:
             with nullcontext() if shared else team.alone():
                 if isinstance(step, LoopsStep):
                     self.loops(step)
+                elif isinstance(step, GroupStep):
+                    GroupEmitter(self, step).emit()
                 else:
                     emit_single(self, step)
 

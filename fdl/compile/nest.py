@@ -133,11 +133,7 @@ class NestEmitter:
                 self.streamed(self.enter(stack, counters, kept[:-1]), reduced)
         else:
             with ExitStack() as stack:
-                counters = self.enter(stack, counters, kept[:-1])
-                for first, stop, lanes in self.spans():
-                    unroll = self.unroll((stop - first) // lanes)
-                    with self.build.loop(*self.clip(self.last, first, stop), lanes * unroll) as i:
-                        self.columns(_with(counters, self.last, i), reduced, lanes, unroll)
+                self.in_registers(self.enter(stack, counters, kept[:-1]), reduced)
 
     def enter(self, stack: ExitStack, counters: Counters, axes: Sequence[int]) -> Counters:
         """Open the loops of some axes."""
@@ -225,15 +221,19 @@ class NestEmitter:
                         _with(counters, self.last, i),
                     )
         count = self.loops.extents[reduced[-1]]
-        together = self.unroll(count)
         with ExitStack() as stack:
             counters = self.enter(stack, counters, reduced[:-1])
-            row = stack.enter_context(build.loop(0, count, together))
-            rows = [_with(counters, reduced[-1], row + n if n else row) for n in range(together)]
+            self.sweep(counters, reduced[-1], (0, count), self.unroll(count))
+
+    def sweep(self, counters: Counters, axis: int, bounds: tuple[Any, Any], together: int) -> None:
+        """Add `together` rows along an axis at a time to the results in memory."""
+        build = self.build
+        with build.loop(*bounds, together) as row:
+            rows = [_with(counters, axis, row + n if n else row) for n in range(together)]
             hoisted = [self.hoisted(r) for r in rows]
-            for first, stop, lanes in spans:
+            for first, stop, lanes in self.spans():
                 with build.loop(*self.clip(self.last, first, stop), lanes) as i:
-                    totals = [self.partial(r, _with(counters, self.last, i), lanes) for r in reductions]
+                    totals = [self.partial(r, _with(rows[0], self.last, i), lanes) for r in self.loops.reductions]
                     for own, fixed in zip(rows, hoisted, strict=True):
                         here = _with(own, self.last, i)
                         values = self.evaluate(here, lanes, fixed)
@@ -243,7 +243,7 @@ class NestEmitter:
                             for r, t in zip(self.loops.reductions, totals, strict=True)
                         ]
                     for reduction, total in zip(self.loops.reductions, totals, strict=True):
-                        self.finish(reduction, total, _with(counters, self.last, i))
+                        self.finish(reduction, total, _with(rows[0], self.last, i))
 
     def partial(self, reduction: Reduce, counters: Counters, lanes: int) -> Value:
         """What the result holds so far."""
@@ -276,6 +276,13 @@ class NestEmitter:
             for other in totals[1:]:
                 total = self.combine(reduction, total, other)
             self.finish(reduction, total, counters)
+
+    def in_registers(self, counters: Counters, reduced: Sequence[int]) -> None:
+        """Reductions whose last loop is kept, one vector of results after the other."""
+        for first, stop, lanes in self.spans():
+            unroll = self.unroll((stop - first) // lanes)
+            with self.build.loop(*self.clip(self.last, first, stop), lanes * unroll) as i:
+                self.columns(_with(counters, self.last, i), reduced, lanes, unroll)
 
     def columns(self, counters: Counters, reduced: Sequence[int], lanes: int, unroll: int) -> None:
         """Reductions whose last loop is kept: `unroll` neighbouring vectors of results stay in registers."""

@@ -47,7 +47,7 @@ def split(loops: Loops) -> list[Loops]:
             for r, var in zip(loops.reductions, partial, strict=True)
         ),
     )  # fmt: skip
-    return [first.collapsed(), *(_combined(r, var) for r, var in zip(loops.reductions, partial, strict=True))]
+    return [first.collapsed(), *(combined(r, var) for r, var in zip(loops.reductions, partial, strict=True))]
 
 
 def _chunks(loops: Loops) -> tuple[int, int] | None:
@@ -80,7 +80,7 @@ def _moved(instruction: Any, change: Any) -> Any:
     return instruction
 
 
-def _combined(reduction: Reduce, partial: Var) -> Loops:
+def combined(reduction: Reduce, partial: Var) -> Loops:
     """The nest that reduces the results of the chunks."""
     extents = partial.type.shape
     read = Load(partial, Affine(0, (extents[1], 1), extents), ())

@@ -1,0 +1,317 @@
+"""Groups: steps that run row by row, one after the other, so that what they hand on stays in the cache.
+
+Softmax is three loop nests, since its maximum has to be complete before the first exponential is taken; but complete
+for one row only. Steps that read each other's values only in the same row become one step: for every block of rows all
+of them run. Values that nothing else reads exist only for the block, in memory private to the thread. A sum over rows
+ends in a group: each chunk of rows, of a size that depends on the shapes alone, has a sum of its own, and another step
+adds these up in order.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from fdl.compile.cut import Cut, NestCut, ProductCut, Space, cut_nest, cut_product, is_batched_product, spaces
+from fdl.compile.loops import Reduce
+from fdl.compile.split import combined
+from fdl.core.program import Var
+from fdl.core.types import TensorType
+from fdl.ops.precision import accumulator
+
+#: How many steps after the first one are looked at for members of its group.
+WINDOW = 48
+
+#: Bytes that a block of rows touches, so that they stay in the first-level cache, and where products have a part in it
+#: (which use the second level anyway, and like large matrices).
+BLOCK_BYTES, PRODUCT_BYTES = 24 * 1024, 192 * 1024
+
+#: Bytes that a single row may touch: half of the second-level cache.
+ROW_BYTES = 256 * 1024
+
+#: Bytes of traffic to memory that a group has to save.
+LEAST_GAIN = 8 * 1024
+
+#: Bytes of a value from outside that is read together rather than twice.
+LEAST_SHARED = 2 * 1024
+
+#: Into how many chunks the rows are cut whose sums are added up in the end.
+CHUNKS = 16
+
+#: Products that add up over blocks of rows run one after the other for a unit, so that there have to be some units.
+LEAST_UNITS = 4
+
+
+@dataclass(eq=False)
+class GroupStep:
+    """Steps that run row by row.
+
+    Attributes:
+        space: the rows.
+        members: the steps, in order.
+        block: how many rows a member does at a time.
+        chunk: rows of a unit of work that lie in one unit of the space, a multiple of `block` unless all of them.
+        together: units of the space in a unit of work; 1 if a chunk is not all rows.
+        partial: the sums of chunks, by the result that they are parts of.
+        private: values that nothing else reads.
+        outputs: all others.
+        reads: values from outside.
+    """
+
+    space: Space
+    members: list[Cut]
+    block: int
+    chunk: int
+    together: int
+    partial: dict[Var, Var]
+    private: list[Var]
+    outputs: list[Var]
+    reads: tuple[Var, ...]
+    private_bytes: int = 0
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of a unit of the space."""
+        return -(-self.space.rows // self.chunk)
+
+    @property
+    def work(self) -> int:
+        """Units of work, which do not depend on each other."""
+        return -(-self.space.units // self.together) * self.chunks
+
+
+@dataclass(eq=False)
+class _Found:
+    """Steps that can be a group, and what it would save."""
+
+    space: Space
+    members: dict[int, Cut]
+    after: list[int]
+    gain: int = 0
+
+
+def grouped(steps: Iterable[Any], outputs: Iterable[Var], make_step: Any) -> list[Any]:
+    """The steps in another order, some of them in groups.
+
+    Args:
+        steps: in an order in which they can run.
+        outputs: values that are needed in the end.
+        make_step: (loops, outputs, reads) -> the step of a loop nest.
+    """
+    return _Grouping(list(steps), set(outputs), make_step).run()
+
+
+class _Grouping:
+    def __init__(self, steps: list[Any], outputs: set[Var], make_step: Any) -> None:
+        self.steps, self.outputs, self.make_step = steps, outputs, make_step
+        self.done: set[Any] = set()
+        self._cuts: dict[Any, NestCut | None] = {}
+        self.readers: dict[Var, set[Any]] = {}
+        for step in steps:
+            for var in step.reads:
+                self.readers.setdefault(var, set()).add(step)
+
+    def run(self) -> list[Any]:
+        """Begin a group at every step in turn."""
+        number = 0
+        while number < len(self.steps):
+            found = self.best(number)
+            if found is None:
+                number += 1
+                continue
+            part = self.steps[number : number + WINDOW]
+            made = self.finished(found)
+            before = [s for n, s in enumerate(part, number) if n not in found.members and n not in found.after]
+            self.steps[number : number + WINDOW] = before + made + [self.steps[n] for n in found.after]
+        return self.steps
+
+    def best(self, seed: int) -> _Found | None:
+        """The group that begins with a step and saves most."""
+        if not self.takes_part(self.steps[seed]):
+            return None
+        best = None
+        for space in self.proposals(seed):
+            found = self.collect(seed, space, None)
+            # Steps that share nothing with the first one only stand in the way.
+            while found is not None and (linked := self.linked(found, seed)) != set(found.members):
+                found = self.collect(seed, space, linked)
+            if found is None or len(found.members) < 2:
+                continue
+            found.gain = self.gain(found)
+            if found.gain >= LEAST_GAIN and (best is None or found.gain > best.gain):
+                best = found
+        return best
+
+    def takes_part(self, step: Any) -> bool:
+        """Whether a step can be in a group."""
+        return step not in self.done and (
+            hasattr(step, "loops") or (hasattr(step, "views") and is_batched_product(step))
+        )
+
+    def proposals(self, seed: int) -> list[Space]:
+        """Spaces to try: those of the step itself and of those that read what it makes."""
+        first = self.steps[seed]
+        near = [first]
+        readers = {s for v in first.outputs for s in self.readers.get(v, ())}
+        for step in self.steps[seed + 1 : seed + WINDOW]:
+            if self.takes_part(step) and (step in readers or is_product(step)):
+                near.append(step)
+        found = dict.fromkeys(space for step in near for space in spaces(step))
+        return [space for space in found if space.size > 1]
+
+    def cut(self, step: Any, space: Space, made: set[Var]) -> Cut | None:
+        """A step cut by a space."""
+        if is_product(step):
+            return cut_product(step, space, made)
+        key = step, space
+        if key not in self._cuts:
+            self._cuts[key] = cut_nest(step, space)
+        return self._cuts[key]
+
+    def collect(self, seed: int, space: Space, allowed: set[int] | None) -> _Found | None:
+        """All steps that can run with the first one, and those that have to run after them."""
+        members: dict[int, Cut] = {}
+        after: list[int] = []
+        made, late = set[Var](), set[Var]()
+        scope = self.steps[seed].scope
+        for number in range(seed, min(seed + WINDOW, len(self.steps))):
+            step = self.steps[number]
+            if getattr(step, "equation", None) is not None and step.equation.operation.effect:
+                after.append(number)
+                late.update(step.outputs)
+                if number == seed:
+                    return None
+                after += range(number + 1, min(seed + WINDOW, len(self.steps)))
+                break
+            can = self.takes_part(step) and step.scope == scope and (allowed is None or number in allowed)
+            if late.intersection(step.reads):
+                can = False
+            cut = self.cut(step, space, made) if can else None
+            if cut and self.is_acceptable(cut) and all(cut.reads_own(v) for v in step.reads if v in made):
+                members[number] = cut
+                made.update(cut.made)
+                late.update(cut.sums)
+                continue
+            if number == seed:
+                return None
+            if late.intersection(step.reads) or made.intersection(step.reads):
+                after.append(number)
+                late.update(step.outputs)
+        return _Found(space, members, after)
+
+    def is_acceptable(self, cut: Cut) -> bool:
+        """Whether a member's sums can be made in chunks."""
+        if not cut.summed:
+            return True
+        if isinstance(cut, ProductCut):
+            return cut.space.units >= LEAST_UNITS
+        size = sum(v.type.size for v in cut.sums)
+        if cut.sums_units or cut.space.units == 1:
+            # Sums as long as the rows are many would fill memory themselves.
+            return size * CHUNKS * 2 <= prod(cut.loops.extents)
+        return cut.space.units >= LEAST_UNITS
+
+    def linked(self, found: _Found, seed: int) -> set[int]:
+        """The members that are connected with the first one by values that they share."""
+        users: dict[Var, list[int]] = {}
+        made = {v for cut in found.members.values() for v in cut.made}
+        for number in found.members:
+            for var in {*self.steps[number].reads, *self.steps[number].outputs}:
+                if var in made or (found.space.inner(var) and nbytes(var) >= LEAST_SHARED):
+                    users.setdefault(var, []).append(number)
+        reached, front = {seed}, [seed]
+        while front:
+            number = front.pop()
+            for var in {*self.steps[number].reads, *self.steps[number].outputs}:
+                for other in users.get(var, ()):
+                    if other not in reached:
+                        reached.add(other)
+                        front.append(other)
+        return reached
+
+    def private(self, found: _Found) -> list[Var]:
+        """Values that only members read."""
+        steps = {self.steps[n] for n in found.members}
+        made = [v for cut in found.members.values() for v in cut.made]
+        return [v for v in made if v not in self.outputs and self.readers.get(v, set()) <= steps]
+
+    def gain(self, found: _Found) -> int:
+        """Bytes that need not go to memory and back; 0 if a row is too large to stay in the cache."""
+        touched: dict[Var, int] = {}
+        for number, cut in found.members.items():
+            for var in {*self.steps[number].reads, *cut.made}:
+                if found.space.inner(var):
+                    touched[var] = touched.get(var, 0) + 1
+        size = {v: nbytes(v) for v in touched}
+        if sum(size.values()) // found.space.size > ROW_BYTES:
+            return 0
+        private = set(self.private(found))
+        return sum((count - (var not in private)) * size[var] for var, count in touched.items())
+
+    def finished(self, found: _Found) -> list[Any]:
+        """The group, and the steps that add up the sums of its chunks."""
+        members, space = list(found.members.values()), found.space
+        private = self.private(found)
+        block, chunk, together = _partition(members, space)
+        made = [v for cut in members for v in cut.made]
+        reads = dict.fromkeys(v for cut in members for v in cut.step.reads if v not in made)
+        group = GroupStep(space, members, block, chunk, together, {}, private, [], tuple(reads))
+        group.outputs = [v for v in made if v not in private]
+        steps: list[Any] = [group]
+        for number, cut in enumerate(members):
+            if isinstance(cut, NestCut) and cut.summed and (cut.sums_units or space.units == 1):
+                partial = {r.var: _partial(r, group.work) for r in cut.loops.reductions}
+                group.partial.update(partial)
+                steps += [
+                    self.make_step(combined(r, partial[r.var]), [r.var], (partial[r.var],))
+                    for r in cut.loops.reductions
+                ]
+                group.outputs += partial.values()
+            else:
+                group.outputs += cut.sums
+            del number
+        old = {cut.step for cut in members}
+        for step in old:
+            for var in step.reads:
+                self.readers[var] -= old
+        for step in steps:
+            for var in step.reads:
+                self.readers.setdefault(var, set()).add(step)
+        self.done.update(steps)
+        return steps
+
+
+def nbytes(var: Var) -> int:
+    """Bytes that a value takes."""
+    return var.type.size * var.type.dtype.itemsize
+
+
+def is_product(step: Any) -> bool:
+    """Whether a step is a product that can be cut."""
+    return hasattr(step, "views") and is_batched_product(step)
+
+
+def _partition(members: Iterable[Cut], space: Space) -> tuple[int, int, int]:
+    """(block, chunk, together) of a group."""
+    members = list(members)
+    has_products = any(isinstance(cut, ProductCut) for cut in members)
+    touched = {v for cut in members for v in (*cut.step.reads, *cut.made) if space.inner(v)}
+    row = max(1, sum(space.inner(v) * v.type.dtype.itemsize for v in touched))
+    most = (PRODUCT_BYTES if has_products else BLOCK_BYTES) // row
+    block = min(space.rows, max(most, 32 if has_products else 1))
+    block = -(-space.rows // -(-space.rows // block))
+    sums = [cut for cut in members if cut.summed]
+    if not sums:
+        return block, block, 1
+    if space.units == 1:
+        blocks = -(-space.rows // block)
+        return block, min(space.rows, block * -(-blocks // CHUNKS)), 1
+    if any(cut.sums_units for cut in sums):
+        return block, space.rows, -(-space.units // CHUNKS)
+    return block, space.rows, 1
+
+
+def _partial(reduction: Reduce, chunks: int) -> Var:
+    """The sums of chunks."""
+    type = reduction.var.type
+    return Var(TensorType((chunks, type.size), accumulator(type.dtype)))
