@@ -51,7 +51,7 @@ def _emit(build: "Build", name: str, symbol: str, dtype: np.dtype, lanes: int, a
 
     kind = wide(register_type(dtype), lanes)
     function = new_function(build.module, symbol, [kind] * arity, kind)
-    function.attributes.add("noinline")
+    function.attributes.add("alwaysinline" if name == "exp" else "noinline")
     inner = Build(build.module, build.target, function)
     inner.ret(_FUNCTIONS[name](inner, *(inner.argument(i, dtype) for i in range(arity))))
     return function
