@@ -1,5 +1,7 @@
 """Running a Program: in the current interpreter, or by NumPy references alone."""
 
+import contextvars
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +39,22 @@ def interpret(program: Program, arrays: Sequence[np.ndarray]) -> list[np.ndarray
         outs = evaluate(equation.operation, [read(a) for a in equation.inputs])
         environment.update(zip(equation.outputs, outs, strict=True))
     return [np.asarray(read(a)) for a in program.outputs]
+
+
+class _Quiet(threading.local):
+    """How each thread calls a function of NumPy without floating-point warnings: ``quiet.run(function, *operands)``.
+
+    The settings of NumPy belong to a context, which is made once; ``np.errstate`` takes longer than a small addition.
+    Functions that may call one another's references must not run in it.
+    """
+
+    def __init__(self) -> None:
+        context = contextvars.copy_context()
+        context.run(np.seterr, all="ignore")
+        self.run = context.run
+
+
+quiet = _Quiet()
 
 
 def evaluate(operation: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:

@@ -6,21 +6,28 @@ from typing import Any
 import numpy as np
 
 from fdl.array import Array as ConcreteArray
+from fdl.core.interpret import quiet
 from fdl.core.trace import is_eager
 from fdl.dtypes import ANY, INEXACT, bool_, key
 from fdl.errors import DtypeError
 from fdl.numpy._operands import Array, broadcast, cast, inexact, number, promote
 
 
-def _repeated(number: int | float, like: np.ndarray | None, domain: frozenset[Any]) -> Array:
+def _repeated(number: int | float, like: np.ndarray | None, domain: frozenset[Any]) -> np.ndarray | None:
     """A Python number in the shape and dtype of an array, without memory of its own; None if it needs promotion."""
     if like is None or like.dtype not in domain:
         return None
     kind = like.dtype.kind
     if kind == "f" or (kind in "iu" and type(number) is int):
         scalar = np.asarray(number, like.dtype)
-        return ConcreteArray(np.ndarray(like.shape, like.dtype, scalar, 0, (0,) * like.ndim))
+        return np.ndarray(like.shape, like.dtype, scalar, 0, (0,) * like.ndim)
     return None
+
+
+def _at_once(reference: Callable[..., Any], *operands: np.ndarray) -> Array:
+    """The result of an operation outside all transforms, for operands that are known to fit."""
+    made = quiet.run(reference, *operands)
+    return ConcreteArray(made if type(made) is np.ndarray else np.asarray(made))
 
 
 def _documented(function: Callable[..., Any], name: str, text: str, args: str, example: str) -> Callable[..., Any]:
@@ -55,7 +62,13 @@ def unary(
         integers: "unchanged" if integers and booleans are returned as they are.
     """
 
+    domain = frozenset(operation.domain)
+    fast = domain & frozenset(INEXACT) if to_inexact or integers == "unchanged" else domain - {key}
+    reference = operation.reference
+
     def function(x: Any, /) -> Array:
+        if type(x) is ConcreteArray and x._data is not None and x._data.dtype in fast and is_eager():
+            return _at_once(reference, x._data)
         x = number(name, x)
         if to_inexact:
             x = cast(x, inexact(x.type.dtype))
@@ -90,22 +103,23 @@ def binary(
     domain = frozenset(operation.domain)
     unchanged = frozenset(INEXACT) if to_inexact else frozenset(ANY) - {bool_ if boolean is not None else None}
     fast = domain & unchanged
+    reference = operation.reference
 
     def function(x: Any, y: Any, /) -> Array:
         # Two arrays of one type need no preparation, and this is where eager code spends its time.
         if type(x) is ConcreteArray and type(y) is ConcreteArray:
             a, b = x._data, y._data
-            if a is not None and b is not None and a.dtype == b.dtype and a.shape == b.shape and a.dtype in fast:
-                return operation(x, y)
+            if a is not None and b is not None and a.dtype is b.dtype and a.shape == b.shape and a.dtype in fast:
+                return _at_once(reference, a, b) if is_eager() else operation(x, y)
         elif is_eager():
             if type(x) is ConcreteArray and type(y) in (int, float):
                 other = _repeated(y, x._data, fast)
                 if other is not None:
-                    return operation(x, other)
+                    return _at_once(reference, x._data, other)
             elif type(y) is ConcreteArray and type(x) in (int, float):
                 other = _repeated(x, y._data, fast)
                 if other is not None:
-                    return operation(other, y)
+                    return _at_once(reference, other, y._data)
         x, y = broadcast(name, *promote(name, x, y, to_inexact=to_inexact, keys=key in domain))
         dtype: np.dtype = x.type.dtype
         if dtype == bool_ and boolean is not None:

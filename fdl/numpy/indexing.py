@@ -57,11 +57,11 @@ def read(
     indices_are_sorted: bool = False,
 ) -> Array:
     """``x[index]``: slices for what is known, one dynamic slice or gather for the rest."""
-    if mode is None and type(x) is ConcreteArray and is_eager() and _is_basic(index):
+    if mode is None and type(x) is ConcreteArray and is_eager():
         try:
-            return ConcreteArray(np.asarray(x.concrete()[index]))
+            return ConcreteArray(np.asarray(x.concrete()[_known(index)]))
         except (IndexError, TypeError):
-            pass  # told below
+            pass  # not for NumPy, or an error that is told below
     parts = parse(x.type.shape, index, checked=mode is None and fill_value is None)
     name = mode_name(mode, "promise_in_bounds" if fill_value is None else "fill")
     y = _sliced(x, parts)
@@ -90,11 +90,25 @@ def read(
     return reshape(out, result_shape(parts))
 
 
-def _is_basic(index: Any) -> bool:
-    """Whether an index consists of Python's own integers and slices, which NumPy resolves at once."""
+def _known(index: Any) -> Any:
+    """An index of integers, slices, new axes and arrays of integers, as NumPy takes it.
+
+    Raises:
+        TypeError: the index has other parts, or such that NumPy understands otherwise.
+    """
     if type(index) is tuple:
-        return all(type(part) is int or type(part) is slice for part in index)
-    return type(index) is int or type(index) is slice
+        return tuple([_known_part(part) for part in index])
+    return _known_part(index)
+
+
+def _known_part(part: Any) -> Any:
+    if type(part) is int or type(part) is slice or part is None or part is Ellipsis:
+        return part
+    if type(part) is ConcreteArray:
+        part = part.concrete()
+    if type(part) is np.ndarray and part.dtype.kind == "i":
+        return part
+    raise TypeError
 
 
 def _sliced(x: Array, parts: Sequence[Part]) -> Array:
@@ -123,6 +137,10 @@ def write(
     indices_are_sorted: bool = False,
 ) -> Array:
     """`x` with `values` combined into ``x[index]``; `kind` is "set", "add", "mul", "min" or "max"."""
+    if mode is None and type(x) is ConcreteArray and is_eager():
+        written = _write_at_once(x.concrete(), index, values, kind)
+        if written is not None:
+            return ConcreteArray(written)
     values = cast(values if isinstance(values, Value) else value(f"at[...].{kind}", values), x.type.dtype)
     masked = _write_where(x, index, values, kind)
     if masked is not None:
@@ -143,6 +161,34 @@ def write(
     ):
         return _write_block(x, parts, values, kind)
     return _write_places(x, parts, values, kind, mode_name(mode, "fill"), unique_indices, indices_are_sorted)
+
+
+def _write_at_once(x: np.ndarray, index: Any, values: Any, kind: str) -> np.ndarray | None:
+    """What `write` returns for integers and slices and values that need no conversion; None for all else."""
+    parts = index if type(index) is tuple else (index,)
+    if type(values) is ConcreteArray:
+        values = values.concrete()
+        if values.dtype != x.dtype:
+            return None
+    elif not (type(values) is float and x.dtype.kind == "f") and not (type(values) is int and x.dtype.kind in "if"):
+        return None
+    for part in parts:
+        if type(part) is not int and type(part) is not slice:
+            return None
+    try:
+        values = np.asarray(values, x.dtype)
+        old = x[index]
+    except (IndexError, TypeError, OverflowError):
+        return None
+    if values.ndim and values.shape != old.shape:
+        return None
+    new = x.copy("C")
+    new[index] = values if kind == "set" else COMBINE[kind](*map(ConcreteArray, _matched(old, values))).concrete()
+    return new
+
+
+def _matched(old: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(old), np.broadcast_to(new, old.shape)
 
 
 def _write_where(x: Array, index: Any, values: Array, kind: str) -> Any:

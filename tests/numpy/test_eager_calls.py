@@ -1,0 +1,100 @@
+"""Small operations outside all transforms go almost straight to NumPy."""
+
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import fdl.numpy as fnp
+from fdl.errors import IndexingError, ShapeError
+from fdl.numpy import indexing
+
+
+def python_calls(function):
+    """How many Python functions run in a call."""
+    count = 0
+
+    def seen(frame, event, argument):
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(seen)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count - 1
+
+
+X, Y, PLACES = fnp.arange(6.0), fnp.ones(6), fnp.array([0, 4])
+
+
+@pytest.mark.parametrize(
+    ("function", "most"),
+    [
+        (lambda: X + Y, 8),
+        (lambda: X * 2.0, 9),
+        (lambda: fnp.tanh(X), 7),
+        (lambda: X[0], 8),
+        (lambda: X[1:3, None], 10),
+        (lambda: X[PLACES], 8),
+        (lambda: X.at[1].set(2.0), 12),
+    ],
+)
+def test_few_python_calls(function, most):
+    function()
+    assert python_calls(function) <= most
+
+
+@pytest.mark.parametrize("index", [1, -1, slice(1, 4), (0, slice(None)), (slice(None, None, -2), 1), ()])
+@pytest.mark.parametrize("value", [7, 2.5, "row"])
+@pytest.mark.parametrize("kind", ["set", "add", "multiply", "min", "max"])
+@pytest.mark.parametrize("dtype", ["float32", "int8", "bfloat16"])
+def test_written_as_by_the_general_way(index, value, kind, dtype, rng, monkeypatch):
+    x = fnp.asarray(rng.normal(size=(4, 3)) * 5).astype(dtype)
+    value = x[index] if value == "row" else value
+
+    found = getattr(x.at[index], kind)(value)
+    monkeypatch.setattr(indexing, "_write_at_once", lambda *args: None)
+    expected = getattr(x.at[index], kind)(value)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(np.asarray(found.astype("float32")), np.asarray(expected.astype("float32")))
+
+
+def test_what_numpy_takes_otherwise_is_refused_as_before():
+    x = fnp.zeros((3, 4))
+    with pytest.raises(IndexingError, match="out of bounds"):
+        x[3]
+    with pytest.raises(IndexingError, match="out of bounds"):
+        x[fnp.array([0, 3])]
+    with pytest.raises(IndexingError, match="out of bounds"):
+        x.at[3].set(1.0)
+    with pytest.raises(IndexingError, match="sequence"):
+        x[[0, 1]]
+    with pytest.raises(ShapeError, match="broadcast"):
+        x.at[0].set(fnp.zeros((1, 1, 4)))
+    assert x.at[0].set(fnp.ones(1)).sum() == 4
+
+
+def test_no_warnings_in_any_thread():
+    found = []
+
+    def work():
+        found.append([float(v) for v in (X[:1] / X[:1], Y[0] / 0.0, fnp.log(X[0] - 1), fnp.float32(3e38) * Y[0] * 10)])
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    work()
+    np.testing.assert_array_equal(found, [[np.nan, np.inf, np.nan, np.inf]] * 3)
+    assert np.geterr()["divide"] == "warn"
+
+
+def test_what_is_written_does_not_show_in_what_was():
+    x = fnp.zeros(3)
+    view = x[:2]
+    y = x.at[0].set(5)
+    assert x[0] == 0 and view[0] == 0 and y[0] == 5
