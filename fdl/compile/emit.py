@@ -243,7 +243,8 @@ class PlanEmitter:
             function.attributes.add("noinline")
             build = Build(self.emission.module, self.emission.target, function)
             nest = NestEmitter(build, loops, lambda var: function.args[order[slots[var]]])
-            units = nest.divide(build.argument(-2, int64), build.argument(-1, int64)) if together else 1
+            part = (build.argument(-2, int64), build.argument(-1, int64)) if together else None
+            units = nest.divide(lambda _: part) if part else 1
             nest.emit()
             build.ret()
             return function, units
@@ -288,8 +289,8 @@ class PlanEmitter:
         """The value of a scalar operand."""
         return self.build.load(self.first(view), carrier(view.type.dtype))
 
-    def copy(self, source: Any, target: Any, size: int) -> None:
+    def copy(self, source: Any, target: Any, size: int | Value) -> None:
         """Copy bytes between places that do not overlap."""
         name, boolean = "llvm.memcpy.p0.p0.i64", ir.IntType(1)
         function = self.build.declare(name, ir.VoidType(), [POINTER, POINTER, I64, boolean])
-        self.build.ir.call(function, [target, source, I64(size), boolean(0)])
+        self.build.ir.call(function, [target, source, self.build.index(size).ir, boolean(0)])

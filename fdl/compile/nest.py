@@ -44,16 +44,22 @@ class NestEmitter:
         self.fixed = self._fixed()
         self.part: tuple[int, Any, Any] | None = None
 
-    def divide(self, begin: Value, end: Value) -> int:
-        """Emit only the units [begin, end) of the work; returns how many units there are.
+    def divide(self, share: Callable[[int], tuple[Value, Value]]) -> int:
+        """Emit only a part of the work.
 
         A unit is a piece of one loop that no reduction reduces; vectors never reach from one piece into the next, so
         that every element is computed in the same way wherever the work is cut.
+
+        Args:
+            share: given how many units there are, the units [begin, end) to do.
+
+        Returns:
+            How many units there are; with 1, the whole work is emitted.
         """
         units, axis, size = max(self._divisions(), default=(1, 0, 0))
         if units > 1:
-            stop = self.build.min(end * size, self.loops.extents[axis])
-            self.part = axis, begin * size, stop
+            begin, end = share(units)
+            self.part = axis, begin * size, self.build.min(end * size, self.loops.extents[axis])
         return units
 
     def _divisions(self) -> Iterator[tuple[int, int, int]]:

@@ -11,6 +11,10 @@ from fdl.compile.buffers import SingleStep, nbytes
 from fdl.compile.canonical import features_last, product
 from fdl.compile.fuse import is_nothing
 from fdl.compile.kernels import contract, conv, moves, scans, sort, window
+from fdl.dtypes import uint8
+
+#: Bytes that a thread copies at least.
+_COPY_BYTES = 4096
 
 
 def emit_single(emitter: Any, step: SingleStep) -> None:
@@ -125,7 +129,11 @@ def emit_window(emitter: Any, step: SingleStep) -> bool:
 
 def emit_copy(emitter: Any, step: SingleStep) -> bool:
     """Bytes as they are."""
-    emitter.copy(emitter.first(step.views[0]), emitter.pointer(step.outputs[0]), nbytes(step.outputs[0].type))
+    build, size = emitter.build, nbytes(step.outputs[0].type)
+    begin, end = (unit * _COPY_BYTES for unit in emitter.emission.team.share(-(-size // _COPY_BYTES)))
+    places = (emitter.first(step.views[0]), emitter.pointer(step.outputs[0]))
+    source, target = (build.at(place, begin, uint8) for place in places)
+    emitter.copy(source, target, build.min(end, size) - begin)
     return True
 
 
@@ -156,4 +164,7 @@ KERNELS = {
 }
 
 #: Those that divide their work with `Team.share`; the others run on one thread.
-SHARED = {"contract", "conv", "window"}
+SHARED = {
+    "contract", "conv", "window", "copy", "concatenate", "pad", "dynamic_slice", "dynamic_update_slice", "gather",
+    "scatter",
+}  # fmt: skip

@@ -7,7 +7,6 @@ from typing import Any
 from llvmlite import ir
 
 from fdl.compile.build import Build
-from fdl.compile.memory import Index
 from fdl.compile.native_pool import BARRIER, STATUS
 from fdl.compile.values import I8, I32, I64, POINTER, Value
 from fdl.dtypes import int64
@@ -32,6 +31,7 @@ class Team:
         self.number = build.index(0) if shared is None else build.value(number, int64)
         self.count = build.index(1) if shared is None else build.value(count, int64)
         self.barriers = 0
+        self._parts: dict[int, tuple[Value, Value]] = {}
         self._private = shared is None
         self._after: ir.Block | None = None
         self._fallible = False
@@ -41,14 +41,33 @@ class Team:
         """Whether there may be other threads at this place of the code."""
         return not self._private
 
-    def share(self, units: Index) -> tuple[Value, Value]:
+    @property
+    def types(self) -> list[Any]:
+        """LLVM types of the arguments that a function takes for `inside`."""
+        return [POINTER, I64, I64] if self.together else []
+
+    @property
+    def arguments(self) -> list[Any]:
+        """Those arguments."""
+        return [self.shared, self.number.ir, self.count.ir] if self.together else []
+
+    def inside(self, build: Build) -> "Team":
+        """The same threads in a function that all of them call, with `arguments` as its last ones."""
+        return Team(build, *build.function.args[-3:]) if self.together else Team(build)
+
+    def share(self, units: int) -> tuple[Value, Value]:
         """This thread's part [begin, end) of so many units of work, which write disjoint memory."""
         build = self.build
         if self._private:
             return build.index(0), build.index(units)
-        total = build.index(units)
-        begin, end = (build.ir.udiv(build.mul(total, n).ir, self.count.ir) for n in (self.number, self.number + 1))
-        return build.value(begin, int64), build.value(end, int64)
+        if units not in self._parts:
+            with build.ir.goto_entry_block():
+                begin, end = (build.mul(n, units).ir for n in (self.number, build.add(self.number, 1)))
+                self._parts[units] = (
+                    build.value(build.ir.udiv(begin, self.count.ir), int64),
+                    build.value(build.ir.udiv(end, self.count.ir), int64),
+                )
+        return self._parts[units]
 
     def barrier(self) -> None:
         """Wait until all threads are here; what each wrote before is then seen by all."""

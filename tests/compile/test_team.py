@@ -96,6 +96,16 @@ def lookups(table: Any, rows: Any, updates: Any) -> Any:
     return table[rows] * 2, table.at[rows].add(updates), table.at[rows].max(updates), table.at[rows[:3]].set(0.5)
 
 
+def windows(x: Any, starts: Any, slopes: Any) -> Any:
+    """Windows that overlap; the derivative adds them up."""
+
+    def picked(x: Any) -> Any:
+        return fdl.vmap(lambda i: lax.dynamic_slice(x, (i, fnp.int32(0)), (4, 17)))(starts)
+
+    value, pull = fdl.vjp(picked, x)
+    return value, pull(slopes)[0]
+
+
 def moving(x: Any, y: Any, start: Any) -> Any:
     return (
         fnp.concatenate([x, y * 2, x[::-1]], 0), lax.pad(x, fnp.float32(7), [(1, 2, 1), (0, 1, 2)]),
@@ -131,6 +141,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], list[np.ndarray]]] = {
     "while": (newton, [RANDOM.uniform(1, 4, (50, 3)).astype("f")]),
     "switch": (branches, [np.array([1], np.int32), normal(23, 11)]),
     "lookups": (lookups, [normal(40, 9), whole(35, below=40), normal(35, 9)]),
+    "windows": (windows, [normal(19, 17), whole(12, below=15), normal(12, 4, 17)]),
     "moving": (moving, [normal(20, 9), normal(6, 9), np.array([3, 2], np.int32)]),
     "columns": (sums, [normal(301, 37)]),
     "few long rows": (sums, [normal(3, 6001)]),

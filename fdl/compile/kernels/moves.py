@@ -5,6 +5,7 @@ indices when the code runs.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fdl.compile.build import Build, new_function
 from fdl.compile.loops import Loops, Store
 from fdl.compile.lowering import carrier, is_lowerable
 from fdl.compile.nest import NestEmitter
+from fdl.compile.team import Team
 from fdl.compile.values import POINTER, Value
 from fdl.core.program import Var
 from fdl.core.types import TensorType
@@ -40,14 +42,32 @@ def shared_function(emission: Any, name: str, key: Any, operands: int, fill: Cal
     return emission.shared(f"{name} {key}", make)
 
 
+def call_divided(emitter: Any, name: str, key: Any, pointers: Sequence[Any], fill: Callable[..., None]) -> None:
+    """Call a function like that of `shared_function` whose work threads divide; ``fill(build, team, *pointers)``."""
+    emission, team = emitter.emission, emitter.emission.team
+
+    def make() -> Any:
+        unique = emission.module.get_unique_name(name)
+        function = new_function(emission.module, unique, [POINTER] * len(pointers) + team.types)
+        function.attributes.add("noinline")
+        build = Build(emission.module, emission.target, function)
+        fill(build, team.inside(build), *function.args[: len(pointers)])
+        build.ret()
+        return function
+
+    function = emission.shared(f"{name} {key} {team.together}", make)
+    emitter.build.call_function(function, [*pointers, *team.arguments])
+
+
 def copy_window(
-    build: Build, sizes: Sequence[int], dtype: np.dtype, source: tuple[Any, Sequence[int]] | bytes,
+    build: Build, team: Team | None, sizes: Sequence[int], dtype: np.dtype, source: tuple[Any, Sequence[int]] | bytes,
     target: tuple[Any, Sequence[int]], kind: str = "set",
 ) -> None:  # fmt: skip
     """Copy a strided block, or one element all over a block; or combine what is there with it.
 
     Args:
         build: where the code goes.
+        team: the threads that divide the work; none if there is one.
         sizes: of the block.
         dtype: of its elements.
         source: pointer and strides, or the bytes of an element.
@@ -70,7 +90,10 @@ def copy_window(
         instructions += [Load(written, to, ()), Apply(_COMBINE[kind], (1, 0), dtype)]
     stores = (Store(written, to, len(instructions) - 1),)
     loops = Loops(extents, (False,) * len(extents), tuple(instructions), stores, ()).collapsed()
-    NestEmitter(build, loops, lambda var: source[0] if var is read else target[0]).emit()
+    nest = NestEmitter(build, loops, lambda var: source[0] if var is read else target[0])
+    whole = team is not None and team.together and nest.divide(team.share) == 1
+    with team.alone() if team is not None and whole else nullcontext():
+        nest.emit()
 
 
 def emit_concatenate(emitter: Any, step: Any) -> bool:
@@ -85,12 +108,12 @@ def emit_concatenate(emitter: Any, step: Any) -> bool:
         pointers.append(emitter.first(view))
         offset += view.type.shape[axis] * steps[axis]
 
-    def fill(build: Build, target: Any, *sources: Any) -> None:
+    def fill(build: Build, team: Team, target: Any, *sources: Any) -> None:
         for (shape, source_steps, first), source in zip(key, sources, strict=True):
-            copy_window(build, shape, dtype, (source, source_steps), (build.at(target, first, carrier(dtype)), steps))
+            to = build.at(target, first, carrier(dtype)), steps
+            copy_window(build, team, shape, dtype, (source, source_steps), to)
 
-    function = shared_function(emitter.emission, "concatenate", (key, dtype, steps), len(pointers), fill)
-    emitter.build.call_function(function, pointers)
+    call_divided(emitter, "concatenate", (key, dtype, steps), pointers, fill)
     return True
 
 
@@ -109,16 +132,17 @@ def emit_pad(emitter: Any, step: Any) -> bool:
         target += (low + skipped * (interior + 1)) * steps[axis]
     wide = tuple(s * (i + 1) for s, i in zip(steps, operation.interior, strict=True))
 
-    def fill(build: Build, y: Any, source: Any, padding: Any) -> None:
+    def fill(build: Build, team: Team, y: Any, source: Any, padding: Any) -> None:
         zero = (0,) * len(steps)
-        copy_window(build, out.type.shape, dtype, (padding, zero), (y, steps))
+        copy_window(build, team, out.type.shape, dtype, (padding, zero), (y, steps))
         register = carrier(dtype)
         read, written = build.at(source, first, register), build.at(y, target, register)
-        copy_window(build, sizes, dtype, (read, x.strides), (written, wide))
+        team.barrier()
+        copy_window(build, team, sizes, dtype, (read, x.strides), (written, wide))
 
     key = (operation, x.type, x.strides)
     pointers = [emitter.pointer(out), emitter.first(x), emitter.first(filler)]
-    emitter.build.call_function(shared_function(emitter.emission, "pad", key, 3, fill), pointers)
+    call_divided(emitter, "pad", key, pointers, fill)
     return True
 
 
@@ -147,13 +171,14 @@ def emit_dynamic_slice(emitter: Any, step: Any) -> bool:
     if register is None:
         return False
 
-    def fill(build: Build, y: Any, source: Any, *pointers: Any) -> None:
+    def fill(build: Build, team: Team, y: Any, source: Any, *pointers: Any) -> None:
         first = _block_start(build, pointers, starts, x.type.shape, shape, x.strides)
-        copy_window(build, shape, x.type.dtype, (build.at(source, first, register), x.strides), (y, strides(shape)))
+        block = build.at(source, first, register), x.strides
+        copy_window(build, team, shape, x.type.dtype, block, (y, strides(shape)))
 
     key = (x.type, x.strides, shape, [s.type for s in starts])
     pointers = [emitter.pointer(out), emitter.first(x), *map(emitter.first, starts)]
-    emitter.build.call_function(shared_function(emitter.emission, "dynamic_slice", key, len(pointers), fill), pointers)
+    call_divided(emitter, "dynamic_slice", key, pointers, fill)
     return True
 
 
@@ -166,14 +191,13 @@ def emit_dynamic_update_slice(emitter: Any, step: Any) -> bool:
         return False
     _copy_operand(emitter, x, out)
 
-    def fill(build: Build, y: Any, source: Any, *pointers: Any) -> None:
+    def fill(build: Build, team: Team, y: Any, source: Any, *pointers: Any) -> None:
         first = _block_start(build, pointers, starts, x.type.shape, shape, steps)
-        copy_window(build, shape, x.type.dtype, (source, update.strides), (build.at(y, first, register), steps))
+        copy_window(build, team, shape, x.type.dtype, (source, update.strides), (build.at(y, first, register), steps))
 
     key = (x.type, shape, update.strides, [s.type for s in starts])
     pointers = [emitter.pointer(out), emitter.first(update), *map(emitter.first, starts)]
-    function = shared_function(emitter.emission, "dynamic_update_slice", key, len(pointers), fill)
-    emitter.build.call_function(function, pointers)
+    call_divided(emitter, "dynamic_update_slice", key, pointers, fill)
     return True
 
 
@@ -182,11 +206,11 @@ def _copy_operand(emitter: Any, x: Any, out: Var) -> None:
     if emitter.in_place(x, out):
         return
 
-    def fill(build: Build, y: Any, source: Any) -> None:
-        copy_window(build, x.type.shape, x.type.dtype, (source, x.strides), (y, strides(x.type.shape)))
+    def fill(build: Build, team: Team, y: Any, source: Any) -> None:
+        copy_window(build, team, x.type.shape, x.type.dtype, (source, x.strides), (y, strides(x.type.shape)))
 
-    function = shared_function(emitter.emission, "copy", (x.type, x.strides), 2, fill)
-    emitter.build.call_function(function, [emitter.pointer(out), emitter.first(x)])
+    call_divided(emitter, "copy", (x.type, x.strides), [emitter.pointer(out), emitter.first(x)], fill)
+    emitter.emission.team.barrier()
 
 
 class _Places:
@@ -222,14 +246,19 @@ def _dot(build: Build, counters: Sequence[Value], steps: Sequence[int]) -> Value
     return total
 
 
-def _nested(build: Build, extents: Sequence[int], body: Callable[[list[Value]], None]) -> None:
-    """``body(counters)`` in loops over `extents`."""
+def _nested(
+    build: Build, extents: Sequence[int], body: Callable[[list[Value]], None], team: Team | None = None
+) -> None:
+    """``body(counters)`` in loops over `extents`, of which a team divides the longest."""
+    divided = extents.index(max(extents)) if team is not None else None
 
     def enter(counters: list[Value]) -> None:
         if len(counters) == len(extents):
             body(counters)
             return
-        with build.loop(0, extents[len(counters)]) as i:
+        axis = len(counters)
+        bounds = team.share(extents[axis]) if team is not None and axis == divided else (0, extents[axis])
+        with build.loop(*bounds) as i:
             enter([*counters, i])
 
     enter([])
@@ -253,32 +282,40 @@ def emit_gather(emitter: Any, step: Any) -> bool:
         value = 0 if dtype.names or operation.mode != "fill" else default_fill(dtype)
     filler = np.zeros((), dtype).tobytes() if dtype.names else np.asarray(value).astype(dtype).tobytes()
 
-    def fill(build: Build, y: Any, source: Any, index: Any) -> None:
+    count = indices.type.shape[:-1]
+    many = max(count, default=1) > 1
+
+    def fill(build: Build, team: Team, y: Any, source: Any, index: Any) -> None:
         places = _Places(build, windows, indices, index, operation.mode)
+        within = None if many else team
 
         def body(counters: list[Value]) -> None:
             first, inside = places.locate(counters, x.strides)
             window = build.at(source, first, register), x_steps
             target = build.at(y, _dot(build, counters, place_steps), register), target_steps
             if inside is None:
-                copy_window(build, sizes, dtype, window, target)
+                copy_window(build, within, sizes, dtype, window, target)
                 return
             with build.if_else(inside) as (then, otherwise):
                 with then:
-                    copy_window(build, sizes, dtype, window, target)
+                    copy_window(build, within, sizes, dtype, window, target)
                 with otherwise:
-                    copy_window(build, sizes, dtype, filler, target)
+                    copy_window(build, within, sizes, dtype, filler, target)
 
-        _nested(build, indices.type.shape[:-1], body)
+        _nested(build, count, body, team if many else None)
 
     key = (operation, x.type, x.strides, indices.type, indices.strides)
-    function = shared_function(emitter.emission, "gather", key, 3, fill)
-    emitter.build.call_function(function, [emitter.pointer(out), emitter.first(x), emitter.first(indices)])
+    pointers = [emitter.pointer(out), emitter.first(x), emitter.first(indices)]
+    call_divided(emitter, "gather", key, pointers, fill)
     return True
 
 
 def emit_scatter(emitter: Any, step: Any) -> bool:
-    """A copy (unless it is made in place) into which windows are combined, in the order of the index vectors."""
+    """A copy (unless it is made in place) into which windows are combined, in the order of the index vectors.
+
+    Threads divide the elements of the windows, and every one of them goes through all index vectors; but not where
+    windows may meet in other elements, because an index moves them along an axis on which they extend.
+    """
     operation, (x, indices, updates), (out,) = step.equation.operation, step.views, step.outputs
     dtype, register = x.type.dtype, carrier(x.type.dtype)
     if register is None or (operation.kind != "set" and not is_lowerable(_COMBINE[operation.kind], (dtype, dtype))):
@@ -289,24 +326,27 @@ def emit_scatter(emitter: Any, step: Any) -> bool:
     kept = [a for a in range(x.type.ndim) if a not in dropped]
     sizes, target_steps = [windows.sizes[a] for a in kept], [steps[a] for a in kept]
     update_steps = [updates.strides[a] for a in numbers.update_window_dims]
+    aligned = all(windows.sizes[a] == 1 for a in windows.index_map)
     _copy_operand(emitter, x, out)
 
-    def fill(build: Build, y: Any, source: Any, index: Any) -> None:
+    def fill(build: Build, team: Team, y: Any, source: Any, index: Any) -> None:
         places = _Places(build, windows, indices, index, operation.mode)
+        within = team if aligned else None
 
         def body(counters: list[Value]) -> None:
             first, inside = places.locate(counters, steps)
             update = build.at(source, _dot(build, counters, place_steps), register), update_steps
             target = build.at(y, first, register), target_steps
             if inside is None:
-                copy_window(build, sizes, dtype, update, target, operation.kind)
+                copy_window(build, within, sizes, dtype, update, target, operation.kind)
                 return
             with build.if_(inside):
-                copy_window(build, sizes, dtype, update, target, operation.kind)
+                copy_window(build, within, sizes, dtype, update, target, operation.kind)
 
-        _nested(build, indices.type.shape[:-1], body)
+        with nullcontext() if aligned else team.alone():
+            _nested(build, indices.type.shape[:-1], body)
 
     key = (operation, x.type, indices.type, indices.strides, updates.type, updates.strides)
-    function = shared_function(emitter.emission, "scatter", key, 3, fill)
-    emitter.build.call_function(function, [emitter.pointer(out), emitter.first(updates), emitter.first(indices)])
+    pointers = [emitter.pointer(out), emitter.first(updates), emitter.first(indices)]
+    call_divided(emitter, "scatter", key, pointers, fill)
     return True
