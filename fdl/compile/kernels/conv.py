@@ -96,10 +96,14 @@ def emit(
         taps = conv_taps.Plan(spec, target)
         conv_taps.Taps(build, taps).emit()
         return Kernel(build.function, taps.scratch_bytes, taps.work, flops)
-    plan = conv_pixels.Plan(spec, target)
-    emitter = conv_depthwise.Depthwise if conv_depthwise.fits(spec) else conv_pixels.Pixels
-    emitter(build, plan, epilogue, extras).emit()
-    return Kernel(build.function, plan.scratch_bytes, spec.batch, flops)
+    plan: conv_pixels.Plan
+    if conv_depthwise.fits(spec):
+        plan = conv_depthwise.DepthwisePlan(spec, target)
+        conv_depthwise.Depthwise(build, plan, epilogue, extras).emit()
+    else:
+        plan = conv_pixels.Plan(spec, target)
+        conv_pixels.Pixels(build, plan, epilogue, extras).emit()
+    return Kernel(build.function, plan.scratch_bytes, plan.work, flops)
 
 
 def _emit_batch_groups(

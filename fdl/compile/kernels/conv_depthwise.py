@@ -24,8 +24,15 @@ def fits(spec: "Convolution") -> bool:
     return spec.groups == spec.in_features == spec.out_features > 1
 
 
+class DepthwisePlan(Plan):
+    """Sizes of a depthwise convolution."""
+
+    def rows(self, phase: Sequence[AxisPhase]) -> int:
+        return min(_ROWS, math.prod(p.count for p in phase))
+
+
 class Depthwise(Pixels):
-    """Emits the forward kernel and the gradient by x; units of work are images.
+    """Emits the forward kernel and the gradient by x; units of work are those of `Pixels`.
 
     The packed weights of `Pixels`, where a group has one panel, have one element of a row in use; they are packed here
     as rows of channels instead.
@@ -46,17 +53,15 @@ class Depthwise(Pixels):
             totals = [t + tap * stride for t in totals for tap in p.taps]
         return totals
 
-    def _phase(self, phase: Sequence[AxisPhase], n: Value, image: Any, weights: int) -> None:
+    def _phase(self, phase: Sequence[AxisPhase], n: Value, part: Value, image: Any, weights: int) -> None:
         b, spec = self.build, self.spec
         positions = math.prod(p.count for p in phase)
-        rows = min(_ROWS, positions)
-        with pieces(b, 0, positions, rows, positions) as piece:
+        rows = self.plan.rows(phase)
+        with pieces(b, *self._positions(phase, part), rows, positions) as piece:
             for first, height in piece():
-                self._positions(phase, n, first, height, image, b.at(self.scratch, weights, spec.dtype))
+                self._outputs(phase, n, first, height, image, b.at(self.scratch, weights, spec.dtype))
 
-    def _positions(
-        self, phase: Sequence[AxisPhase], n: Value, first: Value, rows: int, image: Any, weights: Any
-    ) -> None:
+    def _outputs(self, phase: Sequence[AxisPhase], n: Value, first: Value, rows: int, image: Any, weights: Any) -> None:
         b, spec = self.build, self.spec
         reads, writes = [], []
         for i in range(rows):

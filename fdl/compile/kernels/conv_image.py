@@ -74,16 +74,22 @@ class Image:
             return
         b.clear(scratch, self.elements * self.dtype.itemsize)
 
-    def place(self, b: Build, source: Any, scratch: Any) -> Any:
-        """Copy the image at `source` if needed; returns the pointer to where position (0, ..., 0) is or would be."""
+    def place(self, b: Build, source: Any, scratch: Any, part: tuple[Value, Value] | None = None) -> Any:
+        """Copy the image at `source` if needed; returns the pointer to where position (0, ..., 0) is or would be.
+
+        Of an image with several axes only the positions [start, stop) of the first can be asked for.
+        """
         if self.in_place:
             return source
         origin = sum(-first * stride for (first, _), stride in zip(self.geometry.read, self.strides, strict=True))
         target = b.at(scratch, origin, self.dtype)
-        self._copy(b, source, target, 0, b.index(0), b.index(0))
+        self._copy(b, source, target, 0, b.index(0), b.index(0), part)
         return target
 
-    def _copy(self, b: Build, source: Any, target: Any, axis: int, read: Value, write: Value) -> None:
+    def _copy(
+        self, b: Build, source: Any, target: Any, axis: int, read: Value, write: Value,
+        part: tuple[Value, Value] | None = None,
+    ) -> None:  # fmt: skip
         first, last = self.geometry.read[axis]
         size = self.geometry.spec.in_spatial[axis]
         start, stop = max(first, 0), min(last + 1, size)
@@ -97,7 +103,7 @@ class Image:
             read, write = read + start * self.channels, write + start * self.channels
             copy(b, self.dtype, source, read, 1, target, write, count)
             return
-        with b.loop(start, stop) as i:
+        with b.loop(*((b.max(part[0], start), b.min(part[1], stop)) if part else (start, stop))) as i:
             below_read, below_write = read + i * self.spatial[axis], write + i * self.strides[axis]
             if axis == len(self.spatial) - 1:
                 copy(b, self.dtype, source, below_read, self.channel, target, below_write, self.channels)

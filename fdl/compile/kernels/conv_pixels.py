@@ -23,6 +23,10 @@ from fdl.compile.values import I64, POINTER, Value
 if TYPE_CHECKING:
     from fdl.compile.kernels.conv import Convolution
 
+#: Bytes of x that one unit of work reads, at most, and how many units of work there are at least if lines allow.
+_BLOCK_BYTES = 192 * 1024
+_UNITS = 16
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -66,6 +70,32 @@ class Plan:
         return -(-positions // -(-positions // most))
 
     @cached_property
+    def block(self) -> int:
+        """Outputs of a phase along the first axis that are one unit of work.
+
+        The part of x that they read stays in the second-level cache while panels of weights come and go. Tiles divide
+        every unit but the last as they divide the whole.
+        """
+        s, first = self.spec, self.geometry.axes[0]
+        if len(s.window) == 1 and not self.image.in_place:
+            return max(p.count for p in first)
+        line = math.prod(s.in_spatial[1:]) * s.in_features * s.dtype.itemsize * first[0].step
+        counts = [math.prod(p.count for p in phase[1:]) for phase in self.geometry.phases]
+        rows = [self.rows(phase) for phase in self.geometry.phases]
+        even = math.lcm(*(r // math.gcd(r, count) for r, count in zip(rows, counts, strict=True)))
+        wanted = min(_BLOCK_BYTES // max(1, line), -(-max(p.count for p in first) * s.batch // _UNITS))
+        return max(1, wanted // even) * even
+
+    @cached_property
+    def blocks(self) -> int:
+        """Units of work of one image."""
+        return -(-max(p.count for p in self.geometry.axes[0]) // self.block)
+
+    @property
+    def work(self) -> int:
+        return self.spec.batch * self.blocks
+
+    @cached_property
     def panels(self) -> int:
         return -(-self.outputs // self.width)
 
@@ -81,7 +111,7 @@ class Plan:
 
 
 class Pixels:
-    """Emits the kernel; units of work are images."""
+    """Emits the kernel; units of work are parts of images, cut along the first axis."""
 
     def __init__(self, build: Build, plan: Plan, epilogue: Epilogue | None, extras: int) -> None:
         self.build, self.plan, self.spec, self.epilogue = build, plan, plan.spec, epilogue
@@ -97,11 +127,31 @@ class Pixels:
         for phase in plan.geometry.phases:
             packed.append(at)
             at += self._pack(phase, at)
-        with b.loop(b.argument(-2, "int64"), b.argument(-1, "int64")) as n:
-            image = plan.image.place(b, b.at(self.x, n * spec.x[0], spec.dtype), self.scratch)
+        begin = b.argument(-2, "int64")
+        with b.loop(begin, b.argument(-1, "int64")) as unit:
+            n = b.quotient(unit, plan.blocks)
+            part = unit - n * plan.blocks
+            read = self._read(part, b.ne(part, 0) & (unit > begin)) if plan.blocks > 1 else None
+            image = plan.image.place(b, b.at(self.x, n * spec.x[0], spec.dtype), self.scratch, read)
             for phase, weights in zip(plan.geometry.phases, packed, strict=True):
-                self._phase(phase, n, image, weights)
+                self._phase(phase, n, part, image, weights)
         b.ret()
+
+    def _read(self, part: Value, follows: Value) -> tuple[Value, Value]:
+        """Positions of the first axis of x that part of an image reads, without those that the part before left."""
+        b, block = self.build, self.plan.block
+        used = [p for p in self.plan.geometry.axes[0] if p.taps]
+        low = min((p.base for p in used), default=0)
+        high = max((p.base + (len(p.taps) - 1) * p.dilation for p in used), default=0) + 1
+        step = self.plan.geometry.axes[0][0].step
+        start, stop = part * (block * step) + low, ((part + 1) * block - 1) * step + high
+        return b.select(follows, b.max(start, stop - block * step), start), stop
+
+    def _positions(self, phase: Sequence[AxisPhase], part: Value) -> tuple[Value, Value]:
+        """The positions of a phase, as row-major numbers, that are in this part of an image."""
+        b, plan = self.build, self.plan
+        line = math.prod(p.count for p in phase[1:])
+        return part * (plan.block * line), b.min((part + 1) * plan.block, phase[0].count) * line
 
     def _pack(self, phase: Sequence[AxisPhase], start: int) -> int:
         """Pack the weights of one phase from scratch element `start` on; returns how many elements that takes."""
@@ -120,12 +170,12 @@ class Pixels:
                     panel.call(b, b.at(self.w, source, spec.dtype), b.at(self.scratch, target, spec.dtype), plan.inputs)
         return size * plan.panels * spec.groups
 
-    def _phase(self, phase: Sequence[AxisPhase], n: Value, image: Any, weights: int) -> None:
-        """All outputs of one phase and one image, from the weights packed at scratch element `weights`."""
+    def _phase(self, phase: Sequence[AxisPhase], n: Value, part: Value, image: Any, weights: int) -> None:
+        """The outputs of one phase in part of an image, from the weights packed at scratch element `weights`."""
         with self.build.loop(0, self.spec.groups) as group:
-            self._group(phase, n, group, image, weights)
+            self._group(phase, n, part, group, image, weights)
 
-    def _group(self, phase: Sequence[AxisPhase], n: Value, group: Value, image: Any, weights: int) -> None:
+    def _group(self, phase: Sequence[AxisPhase], n: Value, part: Value, group: Value, image: Any, weights: int) -> None:
         b, plan, spec = self.build, self.plan, self.spec
         depth, offsets = self._run(phase)
         size = depth * len(offsets) * plan.width
@@ -135,7 +185,7 @@ class Pixels:
                 number = group * plan.panels + b.quotient(f, plan.width)
                 packed = b.at(self.scratch, number * size + weights, spec.dtype)
                 channel = group * plan.outputs + f
-                with pieces(b, 0, positions, rows, positions) as piece:
+                with pieces(b, *self._positions(phase, part), rows, positions) as piece:
                     for first, height in piece():
                         self._tile(phase, (n, group, first, channel), image, packed, (height, columns), depth, offsets)
 
