@@ -23,6 +23,7 @@ from fdl.api.environment import (
     named_scope,
     typeof,
 )
+from fdl.api.explain import explain_cache_miss
 from fdl.api.inspect import ShapeDtypeStruct, eval_shape, make_program
 from fdl.api.jacobian import hessian, jacfwd, jacobian, jacrev
 from fdl.api.jit import clear_caches, disable_jit, jit
@@ -70,6 +71,7 @@ __all__ = [
     "disable_jit",
     "ensure_compile_time_eval",
     "eval_shape",
+    "explain_cache_miss",
     "float0",
     "get_num_threads",
     "grad",

@@ -14,12 +14,15 @@ class Config:
         default_int: dtype name of integers made without a dtype.
         disable_jit: run jitted functions operation by operation.
         debug_nans: raise as soon as an eager operation makes a NaN.
+        explain_cache_misses: log, as a warning of the logger ``fdl``, why a jitted function is traced again.
     """
 
     default_float: str = field(default_factory=lambda: os.environ.get("FDL_DEFAULT_FLOAT", "float32"))
     default_int: str = field(default_factory=lambda: os.environ.get("FDL_DEFAULT_INT", "int32"))
     disable_jit: bool = field(default_factory=lambda: os.environ.get("FDL_DISABLE_JIT", "0") == "1")
     debug_nans: bool = field(default_factory=lambda: os.environ.get("FDL_DEBUG_NANS", "0") == "1")
+
+    explain_cache_misses: bool = field(default_factory=lambda: os.environ.get("FDL_EXPLAIN_CACHE_MISSES", "0") == "1")
 
     def update(self, name: str, value: Any) -> None:
         """Set the field `name`; a ``jax_`` prefix is ignored.

@@ -1,13 +1,13 @@
 """jit: functions traced once for each kind of arguments, compiled, and called natively."""
 
 import functools
-import inspect
+import logging
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from fdl import tree
 from fdl.api.arguments import PYTHON_SCALARS, FlatFunction, flatten_values, name_of
 from fdl.api.fast_call import MISMATCH, FastCall, fast_call
 from fdl.api.inspect import ShapeDtypeStruct, abstract_leaves
+from fdl.api.static import Partly, Static
 from fdl.array import Array, eager, scalar_dtype
 from fdl.config import config
 from fdl.control.call import Call
@@ -22,6 +23,8 @@ from fdl.core.program import Program
 from fdl.core.trace import Value, current, is_eager, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import ANY
+
+_log = logging.getLogger("fdl")
 
 #: How many kinds of calls of one function are fast at a time.
 _RECENT = 4
@@ -78,14 +81,17 @@ class Traced:
         ]
 
     @property
+    def free(self) -> tuple[bool, ...]:
+        """Which inputs may be overwritten: the donated ones, unless they are returned as they are."""
+        return tuple(given and n not in self.passed for n, given in enumerate(self.donated))
+
+    @property
     def compiled(self) -> Any:
         """The native function, made when first needed."""
         if self._compiled is None:
             from fdl.compile import compile_program
 
-            # What is returned as it is must not be overwritten.
-            free = tuple(given and n not in self.passed for n, given in enumerate(self.donated))
-            self._compiled = compile_program(self.computed, free)
+            self._compiled = compile_program(self.computed, self.free)
         return self._compiled
 
     def run(self, leaves: Sequence[Any]) -> list[Any]:
@@ -132,7 +138,26 @@ def _as_result(leaf: Any) -> Array:
     return leaf if type(leaf) is Array else Array(np.array(_concrete(leaf)))
 
 
-class Cache(dict[Any, Traced]):
+class Signature(NamedTuple):
+    """All that decides which trace a call uses.
+
+    Attributes:
+        structure: of the dynamic arguments, as (args, kwargs).
+        kinds: shape and dtype of every leaf, and a mark if it is weak.
+        static: number or name, type and value of every static argument.
+        default_float, default_int: settings.
+        axes: names and sizes of the axes bound by transforms around the call.
+    """
+
+    structure: Any
+    kinds: tuple[Any, ...]
+    static: tuple[Any, ...]
+    default_float: str
+    default_int: str
+    axes: tuple[Any, ...]
+
+
+class Cache(dict[Signature, Traced]):
     """What was traced, by kind of call; and for each state of the configuration the fast calls that were made last."""
 
     def __init__(self) -> None:
@@ -147,7 +172,7 @@ class Cache(dict[Any, Traced]):
 class Jitted:
     """What :func:`jit` returns; see there."""
 
-    def __init__(self, fun: Callable[..., Any], static: "Static", donated: "Static", options: dict[str, Any]) -> None:
+    def __init__(self, fun: Callable[..., Any], static: Static, donated: Static, options: dict[str, Any]) -> None:
         functools.update_wrapper(self, fun)
         self.fun = fun
         self.static = static
@@ -170,29 +195,42 @@ class Jitted:
         """The result of any call."""
         if config.disable_jit:
             return self.fun(*args, **kwargs)
-        dynamic, fixed, rest, key = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
-        leaves, structure = tree.flatten((dynamic, rest))
-        kinds = [_kind(leaf) for leaf in leaves]
-        if None in kinds:
-            leaves, structure = flatten_values(_Partly(self.fun, fixed), dynamic, rest)
-            kinds = [_kind(leaf) for leaf in leaves]
-        at_once = is_eager()
-        key = (structure, tuple(kinds), key, config.default_float, config.default_int)
-        if not at_once:
-            key += current().axis_sizes()
-        traced = self.cache.get(key)
+        leaves, signature, fixed, rest = self.signature(args, kwargs)
+        traced = self.cache.get(signature)
         if traced is None:
-            types, weak = [TensorType(k[0], k[1]) for k in kinds], [len(k) == 3 for k in kinds]
-            traced = self.trace(fixed, structure, types, weak, self.donated.marks(args, rest, fixed))
+            if config.explain_cache_misses:
+                self.explain(args, kwargs)
+            types, weak = [TensorType(k[0], k[1]) for k in signature.kinds], [len(k) == 3 for k in signature.kinds]
+            traced = self.trace(fixed, signature.structure, types, weak, self.donated.marks(args, rest, fixed))
             if not traced.captured:
-                self.cache[key] = traced
-        if at_once:
-            self.prepare(traced, args, kwargs, fixed, structure)
+                self.cache[signature] = traced
+        if is_eager():
+            self.prepare(traced, args, kwargs, fixed, signature.structure)
             if traced.fast is not None:
                 _lay_out(leaves, traced.donated)
             return tree.unflatten(traced.out_structure, traced.run(leaves))
         outs = Call(traced.program, name_of(self.fun))(*traced.captured, *leaves)
         return tree.unflatten(traced.out_structure, outs)
+
+    def signature(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], Signature, dict[Any, Any], dict[str, Any]]:
+        """The leaves of a call's dynamic arguments, its signature, its static arguments, its dynamic keywords."""
+        dynamic, fixed, rest, static = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
+        leaves, structure = tree.flatten((dynamic, rest))
+        kinds = [_kind(leaf) for leaf in leaves]
+        if None in kinds:
+            leaves, structure = flatten_values(Partly(self.fun, fixed), dynamic, rest)
+            kinds = [_kind(leaf) for leaf in leaves]
+        axes = () if is_eager() else current().axis_sizes()
+        found = Signature(structure, tuple(kinds), static, config.default_float, config.default_int, axes)
+        return leaves, found, fixed, rest
+
+    def explain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Log why a call is traced."""
+        from fdl.api.explain import explain_cache_miss
+
+        _log.warning("%s", explain_cache_miss(self)(*args, **kwargs))
 
     def prepare(self, traced: Traced, args: Any, kwargs: Any, fixed: Any, structure: Any) -> None:
         """Make calls like this one fast, from the second on."""
@@ -207,14 +245,14 @@ class Jitted:
         self, fixed: dict[Any, Any], structure: Any, types: Sequence[TensorType], weak: Sequence[bool], donated: Any
     ) -> Traced:
         """Record the function for leaves of the given types."""
-        flat = FlatFunction(_Partly(self.fun, fixed), structure)
+        flat = FlatFunction(Partly(self.fun, fixed), structure)
         program, captured = trace_program(flat, types, name_of(self.fun), weak)
         return Traced(program, captured, flat.out_structure, donated or (False,) * len(types))
 
     def lower(self, *args: Any, **kwargs: Any) -> "Lowered":
         """Trace for arguments (arrays or ShapeDtypeStructs) without running; see :class:`Lowered`."""
         dynamic, fixed, kwargs, _ = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
-        types, structure = abstract_leaves(_Partly(self.fun, fixed), dynamic, kwargs)
+        types, structure = abstract_leaves(Partly(self.fun, fixed), dynamic, kwargs)
         weak = [type(leaf) in PYTHON_SCALARS for leaf in tree.leaves((dynamic, kwargs))]
         marks = self.donated.marks(args, kwargs, fixed)
         return Lowered(self, self.trace(fixed, structure, types, weak, marks), structure, self.static)
@@ -244,7 +282,7 @@ class Lowered:
     jitted: Jitted
     traced: Traced
     structure: Any
-    static: "Static"
+    static: Static
 
     @property
     def out_info(self) -> Any:
@@ -273,112 +311,6 @@ class Lowered:
             return tree.unflatten(traced.out_structure, traced.run(leaves))
 
         return compiled
-
-
-class _Partly:
-    """`fun` with its static arguments filled in."""
-
-    def __init__(self, fun: Callable[..., Any], fixed: dict[Any, Any]) -> None:
-        self.fun = fun
-        self.fixed = fixed
-        self.names = {k: v for k, v in fixed.items() if isinstance(k, str)}
-        self.__name__ = name_of(fun)
-        if not fixed:
-            self.__wrapped__ = fun
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        """Of what is left, for messages."""
-        left = inspect.signature(self.fun).parameters.values()
-        places = [p.name for n, p in enumerate(left) if n not in self.fixed and p.name not in self.names]
-        return inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in places])
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.fixed:
-            return self.fun(*args, **kwargs)
-        rest = iter(args)
-        count = len(args) + len(self.fixed) - len(self.names)
-        full = [self.fixed[n] if n in self.fixed else next(rest) for n in range(count)]
-        return self.fun(*full, **self.names, **kwargs)
-
-
-class Static:
-    """Arguments named by number and by name, for `static_*` and `donate_*`."""
-
-    def __init__(self, fun: Callable[..., Any], numbers: Any, names: Any, what: str) -> None:
-        self.numbers = (numbers,) if isinstance(numbers, int) else tuple(numbers or ())
-        self.names = (names,) if isinstance(names, str) else tuple(names or ())
-        self.what = what
-        if (self.numbers and not self.names) or (self.names and not self.numbers):
-            self._infer(fun)
-
-    def _infer(self, fun: Callable[..., Any]) -> None:
-        """Complete numbers from names, and the other way round, by the signature."""
-        try:
-            parameters = inspect.signature(fun).parameters
-        except (TypeError, ValueError):
-            return
-        by_place = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        flexible = {n for n, p in parameters.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        for name in self.names:
-            if name not in parameters and not takes_any:
-                raise ValueError(
-                    f"{self.what}_argnames names {name!r}, which is no parameter of "
-                    f"{name_of(fun)}({', '.join(parameters)})"
-                )
-        if self.names:
-            self.numbers = tuple(by_place.index(n) for n in self.names if n in by_place)
-        else:
-            self.names = tuple(
-                by_place[n] for n in self.numbers if -len(by_place) <= n < len(by_place) and by_place[n] in flexible
-            )
-
-    def __bool__(self) -> bool:
-        return bool(self.numbers or self.names)
-
-    def __hash__(self) -> int:
-        return hash((self.numbers, self.names))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Static) and (self.numbers, self.names) == (other.numbers, other.names)
-
-    def places(self, count: int) -> set[int]:
-        """The numbers among `count` positional arguments."""
-        return {n % count for n in self.numbers if -count <= n < count}
-
-    def split(
-        self, args: Sequence[Any], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[Any, Any], dict[str, Any], Any]:
-        """The dynamic positional arguments, the static ones, the dynamic keyword ones, and a key for the static."""
-        places = self.places(len(args))
-        fixed: dict[Any, Any] = {n: args[n] for n in sorted(places)}
-        fixed.update((n, kwargs[n]) for n in self.names if n in kwargs)
-        for place, value in fixed.items():
-            try:
-                hash(value)
-            except TypeError:
-                raise TypeError(
-                    f"static argument {place!r} of a jitted function is {value!r} of type "
-                    f"{type(value).__name__}, which cannot be "
-                    "hashed; pass a tuple instead of a list, or an array as a dynamic argument"
-                ) from None
-        dynamic = tuple(a for n, a in enumerate(args) if n not in places)
-        rest = {k: v for k, v in kwargs.items() if k not in fixed}
-        return dynamic, fixed, rest, tuple((k, type(v), v) for k, v in fixed.items())
-
-    def marks(self, args: Sequence[Any], kwargs: dict[str, Any], fixed: dict[Any, Any]) -> tuple[bool, ...]:
-        """For every dynamic leaf, whether its argument is named; empty if none is."""
-        if not self:
-            return ()
-        places = self.places(len(args))
-        found: list[bool] = []
-        for number, arg in enumerate(args):
-            if number not in fixed:
-                found += [number in places] * len(tree.leaves(arg))
-        for name in sorted(k for k in kwargs if k not in fixed):
-            found += [name in self.names] * len(tree.leaves(kwargs[name]))
-        return tuple(found)
 
 
 def _kind(leaf: Any) -> Any:
@@ -470,6 +402,11 @@ def jit(
         raise TypeError(f"jit needs a function, got {fun!r}")
     static = Static(fun, static_argnums, static_argnames, "static")
     return Jitted(fun, static, Static(fun, donate_argnums, donate_argnames, "donate"), options)
+
+
+def jitted_functions() -> list[Callable[..., Any]]:
+    """The functions that were given to jit and still exist, oldest first."""
+    return list(_caches)
 
 
 @contextmanager

@@ -53,17 +53,18 @@ class Compiled:
         self.run = self.executable.run
 
     def __reduce__(self) -> Any:
-        return restore, (self.program, self.donate, _cache_key(self.program, self.donate), self.archive.pack())
+        return restore, (self.program, self.donate, cache_key(self.program, self.donate), self.archive.pack())
 
 
 def restore(program: Program, donate: tuple[bool, ...], key: str, data: bytes) -> Compiled:
     """What was pickled; compiled anew if this processor or version is another one."""
-    if key == _cache_key(program, donate):
+    if key == cache_key(program, donate):
         default_cache().put(key, data)
     return compile_program(program, donate)
 
 
-def _cache_key(program: Program, donate: tuple[bool, ...]) -> str:
+def cache_key(program: Program, donate: tuple[bool, ...]) -> str:
+    """The name of a Program's machine code on disk."""
     # Custom derivative rules, which hold Python functions, are gone once they are inlined: the hash is the same in
     # every process.
     return content_key(f"{inline(program).digest.hex()} {donate}", host_target())
@@ -100,7 +101,7 @@ def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> Compiled
         program: what to compute.
         donate: which inputs' memory may be overwritten and returned; none by default.
     """
-    key = _cache_key(program, donate)
+    key = cache_key(program, donate)
     found = default_cache().get(key)
     if found is not None:
         return Compiled(program, donate, Archive.unpack(found))
