@@ -13,6 +13,7 @@ from fdl.compile.canonical import canonical
 from fdl.compile.fuse import is_nothing
 from fdl.compile.hoist import hoist
 from fdl.compile.inline import inline
+from fdl.compile.narrow import narrow
 from fdl.compile.simplify import simplify
 from fdl.compile.values import I8, POINTER, Value
 from fdl.core.program import Program, subprograms
@@ -22,7 +23,7 @@ from fdl.dtypes import bool_, int64
 
 def prepared(program: Program) -> Program:
     """A Program of `Step` equations in the forms that the later stages expect."""
-    return canonical(simplify(hoist(simplify(inline(program)))))
+    return canonical(simplify(narrow(hoist(simplify(inline(program))))))
 
 
 def nested_plans(equation: Any) -> list[Plan]:

@@ -7,7 +7,13 @@ import fdl
 import fdl.numpy as fnp
 from fdl import lax, nn
 from fdl.compile.control import prepared
-from fdl.core.program import subprograms
+from fdl.compile.hoist.residuals import minimum_cut
+from fdl.compile.inline import Step
+from fdl.core.program import Var, subprograms
+from fdl.core.types import TensorType
+from fdl.ops.arithmetic import Add, Mul
+from fdl.ops.shape import BroadcastInDim
+from fdl.ops.transcendental import Exp
 from tests.api.check import assert_close
 
 STEPS, BATCH, SIZE = 5, 2, 3
@@ -270,3 +276,46 @@ def test_lstm_and_gru_cells(rng):
         gradient = fdl.grad(lambda p, loss=loss: loss(lax.scan, p))
         assert_close(fdl.jit(gradient)(params), fdl.grad(lambda p, loss=loss: loss(python_scan, p))(params))
         assert [count(b, "contract") for b in bodies(compiled(gradient, params))] == [1, 1]
+
+
+def test_an_lstm_stacks_its_gates_and_states_only(rng):
+    params = nn.init_lstm(fdl.random.key(0), SIZE, 4, dtype="float64")
+    x = fnp.asarray(rng.normal(size=(STEPS, BATCH, SIZE)))
+
+    def loss(params, x):
+        carry = nn.lstm_carry((BATCH,), 4, "float64")
+        return lax.scan(lambda c, v: nn.lstm_cell(params, c, v), carry, x)[1].sum()
+
+    program = compiled(fdl.grad(loss), params, x)
+    forward = next(e.operation for e in program.equations if e.operation.name == "scan")
+    stacks = forward.body.output_types[forward.carries :]
+    # Four gates, tanh of the cell, the cell and the hidden state before the step.
+    assert sum(t.size for t in stacks) == 7 * BATCH * 4
+
+
+def test_relu_stacks_one_byte_an_element(rng):
+    w, x = weights(rng, (50, 50), (STEPS, 2, 50))
+
+    def loss(w, x):
+        return lax.scan(lambda h, v: (fdl.nn.relu(h @ w + v) * 2, None), x[0], x)[0].sum()
+
+    program = compiled(fdl.grad(loss, 1), w, x)
+    forward = next(e.operation for e in program.equations if e.operation.name == "scan")
+    stacks = forward.body.output_types[forward.carries :]
+    assert [t.dtype for t in stacks] == [np.dtype(bool)]
+
+
+def test_minimum_cut():
+    """z = (x + y) * x stands for what is needed: the smaller of both ways to have it."""
+    large, small = (TensorType((n,), np.dtype(np.float64)) for n in (10, 2))
+    x, y, s, z = Var(large), Var(large), Var(large), Var(large)
+    chain = [Step(Exp(), (Var(large),), (x,)), Step(Exp(), (Var(large),), (y,))]
+    chain += [Step(Add(), (x, y), (s,)), Step(Mul(), (s, x), (z,))]
+    assert set(minimum_cut(chain, [z], [])) == {z}
+    assert set(minimum_cut(chain, [z, s, x], [])) == {x, s}
+    assert set(minimum_cut(chain, [z, s], [])) == {z, s}
+    assert set(minimum_cut(chain, [z, s], [y])) == {x}
+    assert minimum_cut(chain, [z, s], [x, y]) == []
+    few, wide = Var(small), Var(TensorType((10, 2), np.dtype(np.float64)))
+    spread = [Step(Exp(), (Var(small),), (few,)), Step(BroadcastInDim((10, 2), (1,)), (few,), (wide,))]
+    assert minimum_cut(spread, [wide], []) == [few]

@@ -1,31 +1,32 @@
-"""Work that a loop would repeat, or do in small parts, moved out of it."""
+"""Work that a loop would repeat, or do in small parts, moved out of it; and less that one loop keeps for another."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from fdl.compile.hoist.invariants import move_invariants, without_invariants
 from fdl.compile.hoist.loop import Loop
 from fdl.compile.hoist.products import distributed
+from fdl.compile.hoist.residuals import share
 from fdl.compile.hoist.totals import move_totals
 from fdl.compile.inline import Step
-from fdl.compile.simplify import simplify
-from fdl.core.program import Program, Var
+from fdl.compile.simplify import drop_dead, simplify
+from fdl.core.program import Program
 
 
 def hoist(program: Program) -> Program:
     """A simplified Program whose loops, on all levels, do only what has to be done in every step."""
-    needed: set[Any] = {a for e in program.equations for a in e.inputs} | set(program.outputs)
+    program = _with_fewer_stacks(_each_body(program))
     equations: list[Any] = []
     constants = list(program.constants)
+    needed = set(_reads(program))
     for equation in program.equations:
         if equation.operation.name == "scan":
-            for loop in _loops(equation, needed):
+            for loop in _loops(equation, needed):  # type: ignore[arg-type]
                 equations += loop.steps()
                 constants += loop.before.constants + loop.after.constants
         elif equation.operation.name == "while":
-            operation: Any = equation.operation
-            body = simplify(hoist(simplify(operation.body)))
-            found, more = without_invariants(replace(equation, operation=replace(operation, body=body)))
+            found, more = without_invariants(equation)  # type: ignore[arg-type]
             equations += found
             constants += more
         else:
@@ -33,14 +34,52 @@ def hoist(program: Program) -> Program:
     return Program(program.inputs, tuple(equations), program.outputs, tuple(constants))
 
 
-def _loops(equation: Step, needed: set[Var]) -> list[Loop]:
+def _each_body(program: Program) -> Program:
+    """`program` with its loops' bodies done."""
+    equations = []
+    for equation in program.equations:
+        operation: Any = equation.operation
+        if operation.name in ("scan", "while"):
+            body = simplify(hoist(simplify(operation.body)))
+            equation = replace(equation, operation=replace(operation, body=body))
+        equations.append(equation)
+    return Program(program.inputs, tuple(equations), program.outputs, program.constants)
+
+
+def _reads(program: Program) -> Counter[Any]:
+    """How often equations and results read each value."""
+    return Counter([a for e in program.equations for a in e.inputs] + list(program.outputs))
+
+
+def _with_fewer_stacks(program: Program) -> Program:
+    """`program` whose scans stack little for others that read it."""
+    scans = [e for e in program.equations if e.operation.name == "scan"]
+    if len(scans) < 2:
+        return program
+    reads = _reads(program)
+    constants = list(program.constants)
+    loops: dict[Any, Loop] = {}
+    for equation in scans:
+        loop = loops[equation] = Loop(equation)  # type: ignore[arg-type]
+        loop.prune(reads)
+        constants += loop.before.constants
+    for number, reader in enumerate(scans):
+        for writer in scans[:number]:
+            elsewhere = [r for r, n in reads.items() if n != reader.inputs.count(r)]
+            share(loops[writer], loops[reader], elsewhere)
+    equations: list[Any] = []
+    for equation in program.equations:
+        equations += loops[equation].steps() if equation in loops else [equation]
+    shared = Program(program.inputs, tuple(equations), program.outputs, tuple(constants))
+    return _each_body(drop_dead(shared))
+
+
+def _loops(equation: Step, needed: Any) -> list[Loop]:
     """What a scan is replaced by."""
-    operation: Any = equation.operation
-    body = simplify(hoist(simplify(operation.body)))
-    loop = Loop(replace(equation, operation=replace(operation, body=body)))
+    loop = Loop(equation)
     loop.prune(needed)
     move_invariants(loop)
-    if loop.length < 2 or body.effect:
+    if loop.length < 2 or any(e.operation.effect for e in loop.equations):
         return [loop]
     move_totals(loop)
     return distributed(loop)

@@ -1,0 +1,61 @@
+"""Elementwise results of which only slices are read are computed slice by slice, where these are used.
+
+The gates of a recurrent cell are sums that are split into parts; each part then is in the loops that use it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from fdl.core.program import Literal, Program, Var
+from fdl.ops.slicing import Slice
+
+
+def narrow(program: Program) -> Program:
+    """`program` with slices taken of operands instead of elementwise results, if together they are no longer."""
+    users: dict[Any, list[Any]] = {}
+    for equation in program.equations:
+        for atom in dict.fromkeys(equation.inputs):
+            users.setdefault(atom, []).append(equation)
+    returned = set(program.outputs)
+    gone: set[Any] = set()
+    found: list[Any] = []
+    for equation in reversed(program.equations):
+        if not _is_split(equation, users, returned):
+            found.append(equation)
+            continue
+        for part in users[equation.outputs[0]]:
+            gone.add(part)
+            found += _sliced(equation, part, users)[::-1]
+        for atom in equation.inputs:
+            users[atom] = [u for u in users[atom] if u is not equation]
+    # The slices were passed before it was known that they are computed early instead.
+    kept = tuple(e for e in reversed(found) if e not in gone)
+    return Program(program.inputs, kept, program.outputs, program.constants)
+
+
+def _is_split(equation: Any, users: dict[Any, list[Any]], returned: set[Any]) -> bool:
+    if equation.operation.family != "elementwise" or equation.operation.multiple or equation.outputs[0] in returned:
+        return False
+    (out,) = equation.outputs
+    parts: Sequence[Any] = users.get(out, ())
+    if not parts or not all(isinstance(p.operation, Slice) for p in parts):
+        return False
+    if any(isinstance(a, Literal) or a.type.shape != out.type.shape for a in equation.inputs):
+        return False
+    same_scope = all(getattr(p, "scope", 0) == getattr(equation, "scope", 0) for p in parts)
+    return same_scope and sum(p.outputs[0].type.size for p in parts) <= out.type.size
+
+
+def _sliced(equation: Any, part: Any, users: dict[Any, list[Any]]) -> list[Any]:
+    """The equations that make one slice of an elementwise result."""
+    found, inputs = [], []
+    for atom in equation.inputs:
+        var = Var(part.operation.result(atom.type))
+        found.append(replace(part, inputs=(atom,), outputs=(var,)))
+        users.setdefault(atom, []).append(found[-1])
+        inputs.append(var)
+    found.append(replace(equation, inputs=tuple(inputs), outputs=part.outputs))
+    for var in inputs:
+        users[var] = [found[-1]]
+    return found
