@@ -56,6 +56,26 @@ def emit_product(emitter: Any, step: SingleStep) -> bool:
     return True
 
 
+def emit_panel_product(emitter: Any, step: SingleStep) -> bool:
+    """A product with a packed matrix: one for all whole panels, and one for the last if it is narrower."""
+    (x, panels), (out,) = step.views, step.outputs
+    (m, k), n, (count, _, width), dtype = x.type.shape, out.type.shape[1], panels.type.shape, out.type.dtype
+    emission, build = emitter.emission, emitter.build
+    whole = n // width
+    for first, number, columns in ((0, whole, width), (whole, count - whole, n - whole * width)):
+        if number == 0:
+            continue
+        a, b, c = (0, *x.strides), (k * width, width, 1), (width, n, 1)
+        spec = contract.Contraction(dtype, number, m, columns, k, a, b, c)  # type: ignore[arg-type]
+        kernel = emission.shared(f"{spec}", lambda spec=spec: contract.emit(emission.module, emission.target, spec))
+        pointers = [emitter.first(x)]
+        pointers.append(build.at(emitter.first(panels), first * k * width, dtype))
+        pointers.append(build.at(emitter.pointer(out), first * width, dtype))
+        scratch = emission.scratch_for(kernel.scratch_bytes)
+        kernel.run(build, pointers, scratch, *emission.team.share(kernel.work))
+    return True
+
+
 def _merged_batch(extents: Sequence[int], steps: Sequence[Sequence[int]]) -> list[tuple[int, tuple[int, ...]]]:
     """Batch axes as few loops: (extent, stride of each array)."""
     loops: list[tuple[int, tuple[int, ...]]] = []
@@ -147,6 +167,7 @@ def emit_foreign(emitter: Any, step: SingleStep) -> bool:
 KERNELS = {
     "copy": emit_copy,
     "contract": emit_product,
+    "panel_product": emit_panel_product,
     "conv": emit_convolution,
     "window": emit_window,
     "concatenate": moves.emit_concatenate,

@@ -6,6 +6,7 @@ from typing import Any
 
 from fdl.compile.hoist.invariants import move_invariants, without_invariants
 from fdl.compile.hoist.loop import Loop
+from fdl.compile.hoist.panels import pack
 from fdl.compile.hoist.products import distributed
 from fdl.compile.hoist.residuals import share
 from fdl.compile.hoist.totals import move_totals
@@ -82,4 +83,7 @@ def _loops(equation: Step, needed: Any) -> list[Loop]:
     if loop.length < 2 or any(e.operation.effect for e in loop.equations):
         return [loop]
     move_totals(loop)
-    return distributed(loop)
+    parts = distributed(loop)
+    for part in parts:
+        pack(part)
+    return parts

@@ -8,6 +8,7 @@ first), the loop is cut in two and the product stands between them.
 from typing import Any
 
 from fdl.compile.hoist.loop import BATCHED, Carried, Loop, Outside, bytes_of
+from fdl.compile.hoist.residuals import minimum_cut
 from fdl.compile.inline import Step
 from fdl.core.program import Atom, Var
 from fdl.ops.shape import Reshape
@@ -112,9 +113,11 @@ def _cut(loop: Loop, equation: Step) -> tuple[Loop, Loop] | None:
         return None
     second: list[Step] = [e for e in loop.equations if not affected.isdisjoint(e.outputs)]
     crossing = _crossing(loop, second, affected)
-    own = [a for a in equation.inputs if not loop.is_fixed(a)]
+    there = {a: result for result, a in loop.stacks if a not in affected}
+    # What cheap operations make of slices is made again by the second loop.
+    crossing = minimum_cut(loop.equations, crossing, {*loop.scanned, *loop.invariant, *there})
     extra = loop.new_bytes(crossing)
-    if extra > sum(map(bytes_of, own)) or not loop.may_stack(extra):
+    if extra > sum(bytes_of(a) for a in equation.inputs if not loop.is_fixed(a)) or not loop.may_stack(extra):
         return None
     # What was moved behind the loop may need the results of both parts.
     last, loop.after = loop.after, Outside()
@@ -122,13 +125,13 @@ def _cut(loop: Loop, equation: Step) -> tuple[Loop, Loop] | None:
     late = [c for c in loop.carried if c.var in affected]
     stays: list[Carried] = [c for c in loop.carried if c.var not in affected]
     behind = [s for s in loop.stacks if s[1] in affected]
-    after = loop.part(late, behind, {**loop.scanned, **stacked})
+    after = loop.part(late, behind, {**loop.scanned, **there, **stacked})  # type: ignore[dict-item]
     before = loop.part(stays, [s for s in loop.stacks if s not in behind], dict(loop.scanned))
     before.before, before.after, after.after = loop.before, loop.after, last
     return before, after
 
 
 def _crossing(loop: Loop, equations: list[Step], affected: set[Any]) -> list[Any]:
-    """What the equations read that the others make; the results of affected carries' first steps do not count."""
+    """What the equations, and the carries that are affected, read that other equations make."""
     read = [a for e in equations for a in e.inputs] + [c.next for c in loop.carried if c.var in affected]
     return [a for a in dict.fromkeys(read) if not (loop.is_fixed(a) or a in affected or a in loop.scanned)]

@@ -180,6 +180,8 @@ class _Plan:
 
     @cached_property
     def pack_b(self) -> bool:
+        if self.spec.b[2] == 1 and self.spec.n <= self.width >= self.spec.b[1]:
+            return False  # B is a packed panel already.
         return (self.spec.n > 1 and self.spec.b[2] != 1) or self.spec.m > 3 * self.rows
 
     @cached_property
