@@ -4,53 +4,40 @@ from types import ModuleType
 
 import numpy as np
 
-from benchmarks import functional
+from benchmarks import arrays, functional, pytorch
 
 TITLE = "LeNet-5, batch 256"
 BATCH = 256
 RATE = 0.02
 
 
-def inputs() -> tuple[dict, tuple]:
+def inputs(batch: int = BATCH) -> tuple[dict, tuple]:
     """(parameters, batch) as NumPy arrays: images NHWC, filters HWIO, dense weights (in, out)."""
     rng = np.random.default_rng(0)
-
-    def layer(*shape: int) -> dict:
-        fan_in = int(np.prod(shape[:-1]))
-        return {
-            "w": (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(np.float32),
-            "b": np.zeros(shape[-1], np.float32),
-        }
-
     params = {
-        "conv0": layer(5, 5, 1, 6),
-        "conv1": layer(5, 5, 6, 16),
-        "dense0": layer(400, 120),
-        "dense1": layer(120, 84),
-        "dense2": layer(84, 10),
+        "conv0": arrays.layer(rng, 5, 5, 1, 6),
+        "conv1": arrays.layer(rng, 5, 5, 6, 16),
+        "dense0": arrays.layer(rng, 400, 120),
+        "dense1": arrays.layer(rng, 120, 84),
+        "dense2": arrays.layer(rng, 84, 10),
     }
-    images = rng.random((BATCH, 28, 28, 1), dtype=np.float32)
-    return params, (images, rng.integers(0, 10, BATCH).astype(np.int32))
+    return params, (rng.random((batch, 28, 28, 1), dtype=np.float32), arrays.labels(rng, 10, batch))
 
 
 def functional_loss(xp: ModuleType):
     """loss(params, batch) for fdl or jax."""
-    lax, nn = xp.lax, xp.nn
+    relu = xp.nn.relu
 
     def conv(x, layer, padding):
-        y = lax.conv_general_dilated(x, layer["w"], (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        return nn.relu(y + layer["b"])
-
-    def pool(x):
-        return lax.reduce_window(x, -np.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+        return relu(functional.conv(xp, x, layer["w"], 1, padding) + layer["b"])
 
     def loss(params, batch):
         x, labels = batch
-        x = pool(conv(x, params["conv0"], "SAME"))
-        x = pool(conv(x, params["conv1"], "VALID"))
+        x = functional.max_pool(xp, conv(x, params["conv0"], "SAME"), 2, 2)
+        x = functional.max_pool(xp, conv(x, params["conv1"], "VALID"), 2, 2)
         x = x.reshape(x.shape[0], -1)
         for name in ("dense0", "dense1"):
-            x = nn.relu(x @ params[name]["w"] + params[name]["b"])
+            x = relu(x @ params[name]["w"] + params[name]["b"])
         x = x @ params["dense2"]["w"] + params["dense2"]["b"]
         return functional.softmax_cross_entropy(xp, x, labels)
 
@@ -62,25 +49,12 @@ def functional_optimizer(xp: ModuleType):
 
 
 def torch_inputs(torch: ModuleType, channels_last: bool) -> tuple[dict, tuple]:
-    """The same numbers in PyTorch's order: images NCHW, filters OIHW, dense weights (out, in)."""
     params, (images, labels) = inputs()
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
-
-    def leaf(array):
-        return torch.tensor(np.ascontiguousarray(array))
-
-    leaves = {}
-    for name, layer in params.items():
-        w = layer["w"]
-        if w.ndim == 4:
-            leaves[name + ".w"] = leaf(w.transpose(3, 2, 0, 1)).contiguous(memory_format=memory_format)
-        elif name == "dense0" and not channels_last:  # its inputs come channels first
-            leaves[name + ".w"] = leaf(w.reshape(5, 5, 16, 120).transpose(2, 0, 1, 3).reshape(400, 120).T)
-        else:
-            leaves[name + ".w"] = leaf(w.T)
-        leaves[name + ".b"] = leaf(layer["b"])
-    images = leaf(images.transpose(0, 3, 1, 2)).contiguous(memory_format=memory_format)
-    return {name: x.requires_grad_() for name, x in leaves.items()}, (images, torch.tensor(labels, dtype=torch.int64))
+    if not channels_last:  # the first dense layer's inputs come channels first
+        w = params["dense0"]["w"].reshape(5, 5, 16, 120)
+        params["dense0"]["w"] = w.transpose(2, 0, 1, 3).reshape(400, 120)
+    batch = pytorch.images(torch, images, channels_last), pytorch.indices(torch, labels)
+    return pytorch.leaves(torch, params, channels_last), batch
 
 
 def torch_loss(torch: ModuleType, channels_last: bool):
@@ -99,4 +73,4 @@ def torch_loss(torch: ModuleType, channels_last: bool):
 
 
 def torch_optimizer(torch: ModuleType, leaves: list):
-    return torch.optim.SGD(leaves, lr=RATE, momentum=0.9, fused=True)
+    return pytorch.sgd(torch, leaves, RATE)

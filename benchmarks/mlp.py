@@ -2,10 +2,11 @@
 
 from itertools import pairwise
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from benchmarks import functional
+from benchmarks import arrays, functional, pytorch
 
 TITLE = "MLP 784-512-512-10, batch 256"
 SIZES = (784, 512, 512, 10)
@@ -13,17 +14,11 @@ BATCH = 256
 RATE = 0.05
 
 
-def inputs() -> tuple[dict, tuple]:
+def inputs(batch: int = BATCH, sizes: tuple[int, ...] = SIZES) -> tuple[dict, tuple]:
     """(parameters, batch) as NumPy arrays."""
     rng = np.random.default_rng(0)
-    params = {
-        f"dense{i}": {
-            "w": (rng.standard_normal((m, n)) * np.sqrt(2 / m)).astype(np.float32),
-            "b": np.zeros(n, np.float32),
-        }
-        for i, (m, n) in enumerate(pairwise(SIZES))
-    }
-    return params, (rng.random((BATCH, SIZES[0]), dtype=np.float32), rng.integers(0, SIZES[-1], BATCH).astype(np.int32))
+    params = {f"dense{i}": arrays.layer(rng, m, n) for i, (m, n) in enumerate(pairwise(sizes))}
+    return params, (rng.random((batch, sizes[0]), dtype=np.float32), arrays.labels(rng, sizes[-1], batch))
 
 
 def functional_loss(xp: ModuleType):
@@ -44,14 +39,9 @@ def functional_optimizer(xp: ModuleType):
     return functional.sgd(xp, RATE)
 
 
-def torch_inputs(torch: ModuleType, channels_last: bool) -> tuple[dict, tuple]:
-    """The same numbers as leaves that require gradients; a Linear layer's weight is stored (out, in)."""
-    params, (x, labels) = inputs()
-    leaves = {}
-    for name, layer in params.items():
-        leaves[name + ".w"] = torch.tensor(layer["w"].T.copy(), requires_grad=True)
-        leaves[name + ".b"] = torch.tensor(layer["b"], requires_grad=True)
-    return leaves, (torch.tensor(x), torch.tensor(labels, dtype=torch.int64))
+def torch_inputs(torch: ModuleType, channels_last: bool, given: Any = None) -> tuple[dict, tuple]:
+    params, (x, labels) = given or inputs()
+    return pytorch.leaves(torch, params), (torch.tensor(x), pytorch.indices(torch, labels))
 
 
 def torch_loss(torch: ModuleType, channels_last: bool):
@@ -70,4 +60,4 @@ def torch_loss(torch: ModuleType, channels_last: bool):
 
 
 def torch_optimizer(torch: ModuleType, leaves: list):
-    return torch.optim.SGD(leaves, lr=RATE, momentum=0.9, fused=True)
+    return pytorch.sgd(torch, leaves, RATE)

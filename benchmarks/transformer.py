@@ -1,44 +1,41 @@
-"""A small causal transformer language model: 2 layers, width 128, 4 heads, 8 sequences of 64 tokens, Adam."""
+"""A small causal transformer language model: 4 layers, width 128, 4 heads, 8 sequences of 64 tokens, Adam."""
 
 from types import ModuleType
 
 import numpy as np
 
-from benchmarks import functional
+from benchmarks import arrays, functional, pytorch
 
-TITLE = "Transformer, 2 layers of 128, 8 x 64 tokens"
-VOCABULARY, WIDTH, HEADS, DEPTH, LENGTH, BATCH = 256, 128, 4, 2, 64, 8
+TITLE = "Transformer, 4 layers of 128, 8 x 64 tokens"
+VOCABULARY, WIDTH, HEADS, DEPTH, LENGTH, BATCH = 256, 128, 4, 4, 64, 8
 RATE = 1e-3
 
 
-def inputs() -> tuple[dict, tuple]:
+def inputs(batch: int = BATCH) -> tuple[dict, tuple]:
     """(parameters, batch) as NumPy arrays; dense weights (in, out)."""
     rng = np.random.default_rng(0)
 
-    def normal(*shape: int):
-        return (rng.standard_normal(shape) * 0.05).astype(np.float32)
-
-    def norm() -> dict:
-        return {"scale": np.ones(WIDTH, np.float32), "shift": np.zeros(WIDTH, np.float32)}
+    def dense(m: int, n: int) -> np.ndarray:
+        return arrays.normal(rng, 0.05, m, n)
 
     def block() -> dict:
         return {
-            "norm0": norm(),
-            "qkv": normal(WIDTH, 3 * WIDTH),
-            "out": normal(WIDTH, WIDTH),
-            "norm1": norm(),
-            "up": normal(WIDTH, 4 * WIDTH),
-            "down": normal(4 * WIDTH, WIDTH),
+            "norm0": arrays.norm(WIDTH),
+            "qkv": dense(WIDTH, 3 * WIDTH),
+            "out": dense(WIDTH, WIDTH),
+            "norm1": arrays.norm(WIDTH),
+            "up": dense(WIDTH, 4 * WIDTH),
+            "down": dense(4 * WIDTH, WIDTH),
         }
 
     params = {
-        "tokens": normal(VOCABULARY, WIDTH),
-        "positions": normal(LENGTH, WIDTH),
+        "tokens": dense(VOCABULARY, WIDTH),
+        "positions": dense(LENGTH, WIDTH),
         "blocks": [block() for _ in range(DEPTH)],
-        "norm": norm(),
-        "head": normal(WIDTH, VOCABULARY),
+        "norm": arrays.norm(WIDTH),
+        "head": dense(WIDTH, VOCABULARY),
     }
-    text = rng.integers(0, VOCABULARY, (BATCH, LENGTH + 1)).astype(np.int32)
+    text = arrays.labels(rng, VOCABULARY, batch, LENGTH + 1)
     return params, (text[:, :-1].copy(), text[:, 1:].copy())
 
 
@@ -76,20 +73,9 @@ def functional_optimizer(xp: ModuleType):
 
 
 def torch_inputs(torch: ModuleType, channels_last: bool) -> tuple[dict, tuple]:
-    """The same numbers under flat names; dense weights (out, in), tables as they are."""
     params, (tokens, targets) = inputs()
-    leaves = {}
-
-    def add(prefix: str, tree) -> None:
-        if isinstance(tree, np.ndarray):
-            table = tree.ndim < 2 or prefix in ("tokens", "positions")
-            leaves[prefix] = torch.tensor(tree if table else tree.T.copy(), requires_grad=True)
-            return
-        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            add(f"{prefix}.{key}" if prefix else str(key), value)
-
-    add("", params)
-    return leaves, (torch.tensor(tokens, dtype=torch.int64), torch.tensor(targets, dtype=torch.int64))
+    batch = pytorch.indices(torch, tokens), pytorch.indices(torch, targets)
+    return pytorch.leaves(torch, params, tables=["tokens", "positions"]), batch
 
 
 def torch_loss(torch: ModuleType, channels_last: bool):
@@ -120,4 +106,4 @@ def torch_loss(torch: ModuleType, channels_last: bool):
 
 
 def torch_optimizer(torch: ModuleType, leaves: list):
-    return torch.optim.Adam(leaves, lr=RATE, fused=True)
+    return pytorch.adam(torch, leaves, RATE)

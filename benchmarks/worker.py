@@ -1,7 +1,12 @@
-"""One framework training one model in a process of its own, told what to do over a pipe.
+"""One framework in a process of its own, told over a pipe what to load, to time and to measure.
 
 A process each keeps thread pools, allocators and peak memory apart; the parent alternates blocks between them.
-Started as `python -m benchmarks.worker MODEL FRAMEWORK THREADS`; reads one request a line, answers one JSON line.
+Started as `python -m benchmarks.worker FRAMEWORK THREADS`; reads one request a line, answers one JSON line:
+
+    model NAME        build a training step, run three; their losses, seconds of the first call and of the last step
+    kernel NAME FILE  build a kernel, run it, save its result; seconds of the first call and of another, or null
+    block COUNT       mean seconds of a call over COUNT, the last one awaited
+    memory            bytes above the idle process while it runs
 """
 
 import importlib
@@ -11,18 +16,24 @@ import sys
 import time
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
+
+import numpy as np
 
 STEPS_CHECKED = 3
 
 
-def functional_step(model: ModuleType, xp: ModuleType) -> Callable[[], object]:
-    """A training step in JAX's vocabulary: `xp` is fdl or jax."""
-    loss = model.functional_loss(xp)
+def functional_step(model: ModuleType, xp: ModuleType, size: int | None = None) -> Callable[[], object]:
+    """A training step in JAX's vocabulary, `xp` being fdl or jax, on a batch of `size` or the model's own."""
+    if hasattr(model, "functional_gradient"):
+        gradient = model.functional_gradient(xp)
+    else:
+        gradient = xp.value_and_grad(model.functional_loss(xp))
     init, update = model.functional_optimizer(xp)
-    params, batch = xp.tree.map(xp.numpy.asarray, model.inputs())
+    params, batch = xp.tree.map(xp.numpy.asarray, model.inputs(size or model.BATCH))
 
     def train(params, state, batch):
-        value, grads = xp.value_and_grad(loss)(params, batch)
+        value, grads = gradient(params, batch)
         state, params = update(grads, state, params)
         return params, state, value
 
@@ -37,33 +48,36 @@ def functional_step(model: ModuleType, xp: ModuleType) -> Callable[[], object]:
 
 
 def torch_step(model: ModuleType, channels_last: bool, compiled: bool) -> Callable[[], object]:
-    """A training step in eager PyTorch, or with its loss under torch.compile."""
+    """A training step in eager PyTorch, or with its loss (its gradient, if it has one) under torch.compile."""
     import torch
 
     leaves, batch = model.torch_inputs(torch, channels_last)
     optimizer = model.torch_optimizer(torch, list(leaves.values()))
-    loss = model.torch_loss(torch, channels_last)
+    explicit = hasattr(model, "torch_gradient")
+    function = (model.torch_gradient if explicit else model.torch_loss)(torch, channels_last)
     if compiled:
-        loss = torch.compile(loss)
+        function = torch.compile(function)
 
     def step():
         optimizer.zero_grad()
-        value = loss(leaves, batch)
-        value.backward()
+        if explicit:
+            value, grads = function(leaves, batch)
+            for name, leaf in leaves.items():
+                leaf.grad = grads[name]
+        else:
+            value = function(leaves, batch)
+            value.backward()
         optimizer.step()
         return value.detach()
 
     return step
 
 
-def load(framework: str, threads: int) -> Callable[[ModuleType], Callable[[], object]]:
-    """Import the framework, which is not part of any measurement, and return the maker of its step."""
+def model_step(name: str, framework: str) -> Callable[[], object]:
+    model = importlib.import_module(f"benchmarks.{name}")
     if framework in ("fdl", "jax"):
-        xp = importlib.import_module(framework)
-        return lambda model: functional_step(model, xp)
-    torch = importlib.import_module("torch")
-    torch.set_num_threads(threads)
-    return lambda model: torch_step(model, "channels_last" in framework, "compile" in framework)
+        return functional_step(model, importlib.import_module(framework))
+    return torch_step(model, "channels_last" in framework, "compile" in framework)
 
 
 def status(field: str) -> int:
@@ -72,39 +86,69 @@ def status(field: str) -> int:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":"))
 
 
+class Service:
+    """Answers requests; `run` is what has been loaded."""
+
+    def __init__(self, framework: str, threads: int) -> None:
+        self.framework = framework
+        module = importlib.import_module(framework.split()[0].split(".")[0])  # no measurement includes the import
+        if module.__name__ == "torch":
+            module.set_num_threads(threads)
+        self.idle = status("VmRSS")
+        self.run: Callable[[], Any] = lambda: None
+        self.wait: Callable[[Any], Any] = float
+
+    def model(self, name: str) -> dict[str, Any]:
+        start = time.perf_counter()
+        self.run = model_step(name, self.framework)
+        losses = [float(self.run())]
+        first = time.perf_counter() - start
+        losses += [float(self.run()) for _ in range(STEPS_CHECKED - 2)]
+        start = time.perf_counter()
+        losses.append(float(self.run()))
+        return {"first": first, "losses": losses, "last": time.perf_counter() - start}
+
+    def kernel(self, name: str, file: str) -> dict[str, Any] | None:
+        from benchmarks import kernels
+
+        made = kernels.make(name, self.framework)
+        if made is None:
+            return None
+        self.run, self.wait = made, getattr(sys.modules.get(self.framework), "block_until_ready", lambda x: x)
+        start = time.perf_counter()
+        self.wait(self.run())
+        first = time.perf_counter() - start
+        start = time.perf_counter()
+        result = self.wait(self.run())
+        last = time.perf_counter() - start
+        np.save(file, kernels.as_numpy(result))
+        return {"first": first, "last": last}
+
+    def block(self, count: str) -> float:
+        start = time.perf_counter()
+        for _ in range(int(count)):
+            value = self.run()
+        self.wait(value)
+        return (time.perf_counter() - start) / int(count)
+
+    def memory(self) -> int:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+        self.block("3")
+        return status("VmHWM") - self.idle
+
+
 def main() -> None:
     """Serve requests until the parent closes the pipe."""
-    name, framework, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    framework, threads = sys.argv[1], int(sys.argv[2])
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what the frameworks print is not an answer
-    model = importlib.import_module(f"benchmarks.{name}")
-    make = load(framework, threads)
-    idle = status("VmRSS")
-
-    start = time.perf_counter()
-    step = make(model)
-    losses = [float(step())]  # type: ignore[arg-type]
-    first = time.perf_counter() - start
-    losses += [float(step()) for _ in range(STEPS_CHECKED - 1)]  # type: ignore[arg-type]
-    print(json.dumps({"first": first, "losses": losses}), file=answers)
-
+    service = Service(framework, threads)
+    print(json.dumps("ready"), file=answers)
     for line in sys.stdin:
         request, *arguments = line.split()
-        if request == "block":  # mean seconds of a step over a number of steps, the last one awaited
-            count = int(arguments[0])
-            start = time.perf_counter()
-            for _ in range(count):
-                value = step()
-            float(value)  # type: ignore[arg-type]
-            answer = (time.perf_counter() - start) / count
-        else:  # bytes above the idle process while it trains, compilation left out
-            with open("/proc/self/clear_refs", "w") as file:
-                file.write("5")
-            for _ in range(5):
-                float(step())  # type: ignore[arg-type]
-            answer = status("VmHWM") - idle
-        print(json.dumps(answer), file=answers)
+        print(json.dumps(getattr(service, request)(*arguments)), file=answers)
 
 
 if __name__ == "__main__":
