@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks import arrays, functional, pytorch
 
 TITLE = "Inception-v1, batch 16"
-BATCH = 16
+BATCH, SIZE = 16, 224
 RATE = 1e-3
 #: Channels in, then of the branches: 1x1; 3x3 reduced and out; 5x5 reduced and out; after pooling.
 MODULES = {
@@ -46,8 +46,10 @@ def inputs(batch: int = BATCH) -> tuple[dict, tuple]:
             "five": conv(5, low5, five),
             "pooled": conv(1, m, pooled),
         }
-    params["dense"] = {"w": arrays.normal(rng, 0.01, 1024, 1000), "b": np.zeros(1000, np.float32)}
-    return params, (arrays.normal(rng, 1, batch, 224, 224, 3), arrays.labels(rng, 1000, batch))
+    _, one, _, three, _, five, pooled = list(MODULES.values())[-1]
+    features = one + three + five + pooled
+    params["dense"] = {"w": arrays.normal(rng, 0.01, features, 1000), "b": np.zeros(1000, np.float32)}
+    return params, (arrays.normal(rng, 1, batch, SIZE, SIZE, 3), arrays.labels(rng, 1000, batch))
 
 
 def functional_loss(xp: ModuleType):

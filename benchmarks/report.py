@@ -20,14 +20,7 @@ STEPS = {
     "torch.compile": ["torch.compile", "torch.compile channels_last"],
     "JAX": ["jax"],
 }
-KERNELS = {
-    "fdl": ["fdl"],
-    "NumPy": ["numpy"],
-    "torch": ["torch"],
-    "torch, channels last": ["torch channels_last"],
-    "torch.compile": ["torch.compile", "torch.compile channels_last"],
-    "JAX": ["jax"],
-}
+KERNELS = {"fdl": ["fdl"], "NumPy": ["numpy"]} | STEPS
 
 
 def machine() -> dict[str, str]:
@@ -83,6 +76,14 @@ def title(name: str) -> str:
     return models.title(name) if name in models.MODELS else name
 
 
+def mebibytes(numbers: dict) -> str:
+    return f"{numbers['peak'] / 2**20:.0f}"
+
+
+def cold_and_warm(numbers: dict) -> str:
+    return f"{numbers['cold']:.1f} / {numbers['warm']:.1f}"
+
+
 def costs(results: dict[str, dict]) -> list[str]:
     """Tables of first calls and of memory."""
     first, memory, reasons = [], [], []
@@ -91,7 +92,9 @@ def costs(results: dict[str, dict]) -> list[str]:
             peak = [pick(numbers, names, lambda n: f"{n['peak'] / 2**20:.0f}") for names in STEPS.values()]
             memory.append([title(name), threads, *peak])
             if "cold" in numbers["fdl"]:
-                cells = [pick(numbers, names, lambda n: f"{n['cold']:.1f} / {n['warm']:.1f}") for names in STEPS.values()]
+                cells = [
+                    pick(numbers, names, lambda n: f"{n['cold']:.1f} / {n['warm']:.1f}") for names in STEPS.values()
+                ]
                 first.append([title(name), *cells])
             reasons += [
                 f"* {title(name)}, {threads} threads: {found['left out']}"

@@ -23,7 +23,7 @@ import numpy as np
 STEPS_CHECKED = 3
 
 
-def functional_step(model: ModuleType, xp: ModuleType, size: int | None = None) -> Callable[[], object]:
+def functional_step(model: ModuleType, xp: ModuleType, size: int | None = None) -> Callable[[], Any]:
     """A training step in JAX's vocabulary, `xp` being fdl or jax, on a batch of `size` or the model's own."""
     if hasattr(model, "functional_gradient"):
         gradient = model.functional_gradient(xp)
@@ -47,7 +47,7 @@ def functional_step(model: ModuleType, xp: ModuleType, size: int | None = None) 
     return step
 
 
-def torch_step(model: ModuleType, channels_last: bool, compiled: bool) -> Callable[[], object]:
+def torch_step(model: ModuleType, channels_last: bool, compiled: bool) -> Callable[[], Any]:
     """A training step in eager PyTorch, or with its loss (its gradient, if it has one) under torch.compile."""
     import torch
 
@@ -73,7 +73,7 @@ def torch_step(model: ModuleType, channels_last: bool, compiled: bool) -> Callab
     return step
 
 
-def model_step(name: str, framework: str) -> Callable[[], object]:
+def model_step(name: str, framework: str) -> Callable[[], Any]:
     model = importlib.import_module(f"benchmarks.{name}")
     if framework in ("fdl", "jax"):
         return functional_step(model, importlib.import_module(framework))
@@ -121,7 +121,7 @@ class Service:
         start = time.perf_counter()
         result = self.wait(self.run())
         last = time.perf_counter() - start
-        np.save(file, kernels.as_numpy(result))
+        np.save(file, kernels.as_numpy(name, self.framework, result))
         return {"first": first, "last": last}
 
     def block(self, count: str) -> float:

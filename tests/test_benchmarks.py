@@ -6,12 +6,57 @@ import numpy as np
 import pytest
 
 import fdl
-from benchmarks.run import MODELS
+from benchmarks import kernels, report
+from benchmarks.models import MODELS
 from benchmarks.worker import functional_step
+
+#: What makes a model small enough for a test.
+SMALL = {
+    "inception": {"SIZE": 32, "MODULES": {"3a": (192, 16, 12, 16, 4, 8, 8), "4a": (48, 16, 12, 16, 4, 8, 8)}},
+    "resnet": {"BLOCKS": [(16, 64, 2)]},
+    "lstm": {"VOCABULARY": 100, "HIDDEN": 32, "LENGTH": 5},
+    "convlstm": {"HIDDEN": 8, "LENGTH": 3},
+    "transformer": {"DEPTH": 1},
+    "keywords": {"DEPTH": 1},
+}
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_steps_lower_the_loss(name: str) -> None:
-    step = functional_step(import_module(f"benchmarks.{name}"), fdl)
-    losses = [float(step()) for _ in range(4)]  # type: ignore[arg-type]
-    assert all(np.diff(losses) < 0), losses
+def test_steps_lower_the_loss(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = import_module(f"benchmarks.{name}")
+    for attribute, value in SMALL.get(name, {}).items():
+        monkeypatch.setattr(model, attribute, value)
+    step = functional_step(model, fdl, size=8)
+    losses = [float(step()) for _ in range(4)]
+    assert losses[3] < losses[0], losses
+
+
+def test_transposed_products_are_products_of_the_transposed() -> None:
+    case = kernels.matmul(5, 3, 4, 2, transposed="xy")
+    x, y = case.inputs()
+    expected = np.einsum("bkm,bnk->bmn", x, y)
+    np.testing.assert_allclose(case.functional(fdl, x, y), expected, rtol=1e-5)
+    assert case.work == 2 * 2 * 5 * 3 * 4
+
+
+def test_gradients_of_convolutions_are_adjoint() -> None:
+    cases = kernels.convolutions(2, 6, 3, 3, 4, 2)
+    x, w = cases["forward"].inputs()
+    _, dy = cases["data"].inputs()
+    whole = np.sum(np.asarray(cases["forward"].functional(fdl, x, w)) * dy)
+    np.testing.assert_allclose(np.sum(np.asarray(cases["data"].functional(fdl, w, dy)) * x), whole, rtol=1e-4)
+    np.testing.assert_allclose(np.sum(np.asarray(cases["weights"].functional(fdl, x, dy)) * w), whole, rtol=1e-4)
+
+
+def test_tables_compare_with_the_best_peer() -> None:
+    numbers = {"fdl": {"step": 1.0}, "torch": {"step": 3.0}, "jax": {"step": 4.0}, "numpy": {"left out": "slow"}}
+    assert report.ratios(numbers) == (3.0, 4.0)
+    text = report.comparison({"sort_1M": {"1": numbers}}, report.KERNELS, "1", "kernel", lambda _: lambda n: "x")
+    header, _, row, mean = text.splitlines()
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == ["sort_1M", "x", "", "x", "", "", "x", "3.00", "4.00"]
+    assert len({len(header), len(row), len(mean)}) == 1
+
+
+def test_every_kernel_has_a_unit() -> None:
+    known = [family for families in kernels.FAMILIES.values() for family in families]
+    assert {kernels.family(name) for name in kernels.cases()} == set(known)
