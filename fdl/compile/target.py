@@ -3,7 +3,7 @@
 import os
 import struct
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -36,7 +36,7 @@ class Target:
     @property
     def key(self) -> str:
         """A string that differs whenever generated code may differ."""
-        return f"{_triple()}|{self.cpu}|{self.features}"
+        return f"{_triple()}|{self.cpu}|{self.features}|{self.vector_bits}"
 
     def lanes(self, dtype: Any) -> int:
         """How many elements of `dtype` fill a vector register; 16-bit floats count as the float32 they compute in."""
@@ -82,7 +82,8 @@ def host_target(name: str | None = None) -> Target:
 
     Args:
         name: ``native``, one of the levels ``x86-64``, ``x86-64-v2``, ``x86-64-v3``, ``x86-64-v4``, or any processor
-            name that LLVM knows for this architecture.
+            name that LLVM knows for this architecture; ``:128``, ``:256`` or ``:512`` behind it sets the width of
+            vectors, which LLVM makes of several registers where the processor has none so wide.
 
     Returns:
         The target; equal names give the same object.
@@ -99,6 +100,15 @@ def host_target(name: str | None = None) -> Target:
 @cache
 def _target(name: str) -> Target:
     check_platform(sys.byteorder, struct.calcsize("P") * 8)
+    name, _, bits = name.partition(":")
+    if not bits:
+        return _processor(name)
+    if bits not in ("128", "256", "512"):
+        raise PlatformError(f"FDL_CPU='{name}:{bits}': vectors have 128, 256 or 512 bits")
+    return replace(_processor(name), vector_bits=int(bits))
+
+
+def _processor(name: str) -> Target:
     llvm = _llvm()
     on = llvm.get_host_cpu_features()
     if name == "native":
