@@ -20,3 +20,10 @@ os.environ["FDL_CACHE_DIR"] = _cache.name
 def rng() -> np.random.Generator:
     """A generator that starts the same in every test, whatever ran before it."""
     return np.random.default_rng(0)
+
+
+def pytest_configure() -> None:
+    if os.environ.get("FDL_TEST_GUARD"):
+        from tests import guard
+
+        guard.install()
