@@ -1,6 +1,6 @@
 """Rows: an array that is zero but for some rows, as the gradient of a table of which few rows were looked up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from fdl.ops.distinct import distinct
 from fdl.ops.indexing import GatherDimensionNumbers, ScatterDimensionNumbers, gather, scatter
 from fdl.ops.select import select
 from fdl.ops.shape import full, full_like, reshape, zeros_of
-from fdl.ops.slicing import concatenate
+from fdl.ops.slicing import DynamicSlice, concatenate, slice_
 
 
 class Rows:
@@ -109,7 +109,7 @@ class Rows:
         >>> found.rows.tolist(), found.values.tolist()
         ([2, 0, 4], [[2.0], [1.0], [0.0]])
         """
-        if self.is_combined:
+        if self.is_combined or not self.rows.size:
             return self
         count, outside = self.rows.shape[0], full(self.shape[0], self.rows.shape, int32)
         ids = row_numbers(self.rows, self.shape[0])
@@ -182,28 +182,39 @@ def row_numbers(ids: Any, count: int) -> Any:
 
 def read_rows(x: Any, rows: Any) -> Any:
     """Rows of `x`; zeros for those out of bounds."""
+    if not x.shape[0]:
+        return zeros_of(x.type.with_shape((*rows.shape, *x.shape[1:])))
     numbers = GatherDimensionNumbers(tuple(range(1, x.ndim)), (0,), (0,))
     return gather(x, reshape(rows, (*rows.shape, 1)), numbers, (1, *x.shape[1:]), "fill", 0)
 
 
 def write_rows(kind: str, x: Any, rows: Any, values: Any, is_unique: bool = False) -> Any:
     """`x` with `values` put at, or added to, rows; those out of bounds are left out."""
+    if not x.shape[0]:
+        return x
     numbers = ScatterDimensionNumbers(tuple(range(1, values.ndim)), (0,), (0,))
     return scatter(kind, x, reshape(rows, (*rows.shape, 1)), values, numbers, "fill", is_unique)
 
 
-def looked_up(operation: Any, cotangent: Any, table: TensorType, indices: Any) -> Rows | None:
-    """The cotangent of a table from which whole rows were gathered; None if something else was."""
-    n, count = operation.numbers, indices.ndim - 1
-    rows = (n.collapsed_slice_dims, n.start_index_map, n.operand_batching_dims) == ((0,), (0,), ())
-    if not rows or operation.slice_sizes[1:] != table.shape[1:]:
+def looked_up(operation: Any, cotangent: Any, table: TensorType, indices: Sequence[Any]) -> Rows | None:
+    """The cotangent of a table from which whole rows were read; None if something else was."""
+    sizes = operation.sizes if isinstance(operation, DynamicSlice) else operation.slice_sizes
+    if sizes[0] != 1 or sizes[1:] != table.shape[1:] or 0 in table.shape:
         return None
-    if n.offset_dims != tuple(range(count, count + table.ndim - 1)):
-        return None
-    size = TensorType(indices.shape[:-1], table.dtype).size
-    ids = reshape(indices, (size,))
-    rows = row_numbers(ids, table.shape[0]) if operation.mode == "fill" else _clipped(ids, table.shape[0])
-    return Rows(rows, reshape(cotangent, (size, *table.shape[1:])), table.shape)
+    if isinstance(operation, DynamicSlice):
+        ids, inside = reshape(indices[0], (1,)), False
+    else:
+        n, places, inside = operation.numbers, indices[0].shape[:-1], operation.mode == "fill"
+        trailing = tuple(range(len(places), cotangent.ndim))
+        if 0 not in n.start_index_map or n.operand_batching_dims or n.offset_dims != trailing:
+            return None
+        if inside and n.start_index_map != (0,):
+            return None
+        place = n.start_index_map.index(0)
+        starts, ends = (0,) * len(places) + (place,), (*places, place + 1)
+        ids = reshape(slice_(indices[0], starts, ends), (TensorType(places, table.dtype).size,))
+    rows = row_numbers(ids, table.shape[0]) if inside else _clipped(ids, table.shape[0])
+    return Rows(rows, reshape(cotangent, (*ids.shape, *table.shape[1:])), table.shape)
 
 
 def no_rows(table: TensorType) -> Any:

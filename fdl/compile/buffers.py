@@ -134,7 +134,14 @@ def make_plan(program: Program, donate: tuple[bool, ...] = (), carry: dict[int, 
         if isinstance(step, SingleStep):
             step.plans = nested_plans(step.equation)
             step.workspace_bytes = workspace_bytes(step)
-    return _Placement(schedule, steps, donate, carry).plan()
+    while True:
+        placement = _Placement(schedule, steps, donate, carry)
+        plan = placement.plan()
+        lost = placement.overwritten - set(plan.reused.values())
+        if not lost:
+            return plan
+        # What has been overwritten must not be given back to its owner: only outputs may take such memory.
+        donate = tuple(mark and n not in lost for n, mark in enumerate(donate))
 
 
 def _finished(schedule: Schedule) -> list[Any]:
@@ -197,6 +204,7 @@ class _Placement:
         self.last.update((v, len(steps)) for v in self.outputs)
         self.donated = [v for v, mark in zip(program.inputs, donate, strict=False) if mark]
         self.reused: dict[int, int] = {}
+        self.overwritten: set[int] = set()
         self.arena = _Arena()
 
     def plan(self) -> Plan:
@@ -227,6 +235,12 @@ class _Placement:
                 self.slots[var] = self.slots[other]
                 dead.remove(other)
                 return
+        updated = self.updated(var, step, number)
+        if updated is not None:
+            self.donated[self.donated.index(updated)] = var
+            self.slots[var] = self.slots[updated]
+            self.overwritten.add(self.slots[var].number)
+            return
         self.slots[var] = Slot("arena", self.arena.allocate(nbytes(var.type)))
 
     def place_private(self, group: GroupStep) -> None:
@@ -242,9 +256,17 @@ class _Placement:
                     memory.free(self.slots[var].number)
         group.private_bytes = memory.peak
 
+    def updated(self, var: Var, step: Any, number: int) -> Var | None:
+        """What has the memory of a donated input, if a single step makes `var` by changing some of its elements."""
+        for other in self.donated if isinstance(step, SingleStep) else ():
+            if other.type == var.type and self.last.get(other) == number and self.may_overwrite(var, other, step):
+                return other
+        return None
+
     def donated_slot(self, var: Var, step: Any, number: int) -> Slot | None:
         """The memory of a donated input that nothing reads any more."""
-        for other in self.donated:
+        first = self.updated(var, step, number)
+        for other in self.donated if first is None else [first, *self.donated]:
             if other.type != var.type:
                 continue
             if self.carry is not None and self.carry.get(self.outputs[var]) != self.slots[other].number:
@@ -263,8 +285,11 @@ class _Placement:
         if isinstance(step, SingleStep):
             # These write only places that they have read, or do not read at all.
             whole = View(other, 0, strides(var.type.shape), var.type)
-            updates = step.equation.operation.family == "scatter" and step.views[0] == whole
-            return updates and all(v.root is not other for v in step.views[1:])
+            operation, views = step.equation.operation, step.views
+            if operation.family not in ("scatter", "replay"):
+                return False
+            place = 0 if operation.family == "scatter" else operation.overwritten(step.outputs.index(var), len(views))
+            return views[place] == whole and all(v.root is not other for n, v in enumerate(views) if n != place)
         if all(s.var is not var for s in step.loops.stores):
             return False
         if nbytes(var.type) != nbytes(other.type) or var.type.dtype.itemsize != other.type.dtype.itemsize:

@@ -10,7 +10,7 @@ from fdl.compile.affine import strides
 from fdl.compile.buffers import SingleStep, nbytes
 from fdl.compile.canonical import features_last, product
 from fdl.compile.fuse import is_nothing
-from fdl.compile.kernels import contract, conv, moves, scans, sort, window
+from fdl.compile.kernels import contract, conv, moves, rows, scans, sort, window
 from fdl.dtypes import uint8
 
 #: Bytes that a thread copies at least.
@@ -179,6 +179,8 @@ KERNELS = {
     "cumulative": scans.emit_cumulative,
     "arg_max": scans.emit_arg_extremum,
     "arg_min": scans.emit_arg_extremum,
+    "distinct": rows.emit_distinct,
+    "replay": rows.emit_replay,
     "sort": sort.emit_sort,
     "top_k": sort.emit_top_k,
     "foreign": emit_foreign,
@@ -187,5 +189,5 @@ KERNELS = {
 #: Those that divide their work with `Team.share`; the others run on one thread.
 SHARED = {
     "contract", "conv", "window", "copy", "concatenate", "pad", "dynamic_slice", "dynamic_update_slice", "gather",
-    "scatter",
+    "replay", "scatter",
 }  # fmt: skip

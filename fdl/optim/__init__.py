@@ -71,6 +71,7 @@ from fdl.optim.schedules import (
     warmup_cosine_decay_schedule,
     warmup_exponential_decay_schedule,
 )
+from fdl.optim.tables import ByRowsState, TableState, by_rows, catch_up
 from fdl.optim.transforms import (
     EmaState,
     ScaleByAdaDeltaState,
@@ -99,6 +100,7 @@ from fdl.optim.transforms import (
 )
 
 __all__ = [
+    "ByRowsState",
     "EmaState",
     "EmptyState",
     "GradientTransformation",
@@ -113,6 +115,7 @@ __all__ = [
     "ScaleByRmsState",
     "ScaleByRssState",
     "ScaleByScheduleState",
+    "TableState",
     "TraceState",
     "adabelief",
     "adadelta",
@@ -123,6 +126,8 @@ __all__ = [
     "add_decayed_weights",
     "amsgrad",
     "apply_updates",
+    "by_rows",
+    "catch_up",
     "centralize",
     "chain",
     "clip",

@@ -30,6 +30,7 @@ class GradientTransformation(_Pair):
         elementwise: whether an element of the updates depends on the same element of gradients, state and parameters
             only (and on scalars such as the step count), so that the function may be applied to parts of the
             parameters, or to all of them laid out in one vector.
+        catch_up: makes up for steps that rows of tables have missed, see :func:`catch_up`; None if none can miss any.
 
     >>> from fdl import optim
     >>> init, update = optim.sgd(0.5)
@@ -39,6 +40,7 @@ class GradientTransformation(_Pair):
     """
 
     elementwise: bool
+    catch_up: Callable[..., tuple[Tree, Any]] | None = None
 
     def __new__(
         cls, init: Callable[[Tree], Any], update: Callable[..., tuple[Tree, Any]], elementwise: bool = False
@@ -145,6 +147,9 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
     Returns:
         A pair of pure functions. Its state is the tuple of their states.
 
+    Raises:
+        ValueError: something follows an exact :func:`by_rows`, whose steps may come later.
+
     >>> from fdl import optim
     >>> optimizer = chain(optim.clip(1.0), optim.sgd(0.1))
     >>> optimizer.elementwise
@@ -161,7 +166,18 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
             states.append(inner)
         return updates, tuple(states)
 
-    return GradientTransformation(init, update, all(t.elementwise for t in transformations))
+    result = GradientTransformation(init, update, all(t.elementwise for t in transformations))
+    *before, last = transformations or (None,)
+    if any(t.catch_up is not None for t in before):
+        raise ValueError("what follows exact by_rows in a chain would not see the steps that rows make up for")
+    if last is not None and last.catch_up is not None:
+        result.catch_up = lambda params, state, rows: _last_catches_up(last.catch_up, params, state, rows)
+    return result
+
+
+def _last_catches_up(catch_up: Any, params: Tree, state: tuple[Any, ...], rows: Tree) -> tuple[Tree, Any]:
+    params, last = catch_up(params, state[-1], rows)
+    return params, (*state[:-1], last)
 
 
 def masked(inner: GradientTransformation, mask: Tree | Callable[[Tree], Tree]) -> GradientTransformation:

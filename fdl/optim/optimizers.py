@@ -9,6 +9,7 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl.optim.base import GradientTransformation, ScalarOrSchedule, Tree, chain, identity, masked, per_leaf
 from fdl.optim.constraints import add_decayed_weights, scale_by_trust_ratio
+from fdl.optim.tables import by_rows
 from fdl.optim.transforms import (
     scale_by_adadelta,
     scale_by_adam,
@@ -78,6 +79,8 @@ def adam(
     mu_dtype: Any = None,
     *,
     nesterov: bool = False,
+    sparse: Mask = None,
+    lazy: bool = False,
 ) -> GradientTransformation:
     """Adam. Source: Kingma, Ba (2015).
 
@@ -89,6 +92,10 @@ def adam(
         eps_root: added under the root.
         mu_dtype: of the first moment; None is that of the parameters.
         nesterov: whether to look one step ahead.
+        sparse: which leaves are tables, whose gradient may be :class:`fdl.Rows`: a tree of booleans that is a prefix of
+            the parameters, or a function from parameters to one. A step then costs the rows with a gradient, see
+            :func:`by_rows`; begin it with :func:`catch_up`, unless lazy. None: no leaf is.
+        lazy: whether rows of tables without a gradient keep parameters and moments.
 
     Returns:
         A pair of pure functions.
@@ -99,7 +106,8 @@ def adam(
     [-0.1, 0.1]
     """
     moments = scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
-    return chain(moments, scale_by_learning_rate(learning_rate))
+    whole = chain(moments, scale_by_learning_rate(learning_rate))
+    return whole if sparse is None else by_rows(whole, sparse, lazy)
 
 
 def nadam(

@@ -566,8 +566,8 @@ def _second(updates: Tree, moments: Tree, decay: Any) -> Tree:
 def _corrected(moments: Tree, decay: Any, count: Any) -> Tree:
     """Moments divided by the total weight of the gradients in them."""
     # In float64: one minus a power near one.
-    weight = 1 - decay ** count.astype(float64)
-    return tree.map(lambda m: m / weight.astype(m.dtype), moments)
+    factor = 1 / (1 - decay ** count.astype(float64))
+    return tree.map(lambda m: m * factor.astype(m.dtype), moments)
 
 
 def _mean(updates: Tree, mu: Tree, b1: Any, count: Any, nesterov: bool) -> Tree:

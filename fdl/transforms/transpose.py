@@ -14,6 +14,7 @@ from fdl.errors import DifferentiationError
 from fdl.ops.arithmetic import add
 from fdl.ops.indexing import Gather
 from fdl.ops.shape import zeros_of
+from fdl.ops.slicing import DynamicSlice
 from fdl.transforms.linearize import partial_program
 
 #: Operations that are linear in either operand, but not in both at once.
@@ -22,7 +23,7 @@ BILINEAR = ("mul", "div", "dot_general", "conv_general")
 
 #: What a lookup does: from (operation, cotangent of what was found, type of the table, indices) to a cotangent of the
 #: table that has its own way to be added to others, or None if there is none.
-Lookup = Callable[[Any, Any, TensorType, Any], Any]
+Lookup = Callable[[Any, Any, TensorType, Sequence[Any]], Any]
 
 
 def backward(
@@ -51,8 +52,8 @@ def backward(
         if all(c is None for c in outs):
             continue
         operands = [_operand(known, a) for a in equation.inputs]
-        if lookup is not None and isinstance(equation.operation, Gather) and equation.inputs[0] in tables:
-            made = lookup(equation.operation, outs[0], operands[0].type, operands[1])
+        if isinstance(equation.operation, (Gather, DynamicSlice)) and equation.inputs[0] in tables:
+            made = lookup(equation.operation, outs[0], operands[0].type, operands[1:])  # type: ignore[misc]
             if made is not None:
                 _accumulate(found, known, equation.inputs[0], made)
                 continue

@@ -6,6 +6,7 @@ indices when the code runs.
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,11 @@ from fdl.core.types import TensorType
 from fdl.dtypes import int64, uint64
 from fdl.ops import arithmetic
 from fdl.ops.indexing import default_fill
+
+#: Windows are fetched so many places before they are read or written, if they are not too many cache lines.
+_AHEAD, _MOST_LINES, _LINE = 6, 32, 64
+#: Windows that threads combine into an array are divided by their place modulo this.
+_PARTS = 64
 
 _COMBINE = {"add": arithmetic.add, "mul": arithmetic.mul, "min": arithmetic.min_, "max": arithmetic.max_}
 
@@ -189,7 +195,7 @@ def emit_dynamic_update_slice(emitter: Any, step: Any) -> bool:
     register, shape, steps = carrier(x.type.dtype), update.type.shape, strides(x.type.shape)
     if register is None:
         return False
-    _copy_operand(emitter, x, out)
+    copy_operand(emitter, x, out)
 
     def fill(build: Build, team: Team, y: Any, source: Any, *pointers: Any) -> None:
         first = _block_start(build, pointers, starts, x.type.shape, shape, steps)
@@ -201,7 +207,7 @@ def emit_dynamic_update_slice(emitter: Any, step: Any) -> bool:
     return True
 
 
-def _copy_operand(emitter: Any, x: Any, out: Var) -> None:
+def copy_operand(emitter: Any, x: Any, out: Var) -> None:
     """Copy the operand into the result, unless the result took over its memory."""
     if emitter.in_place(x, out):
         return
@@ -237,6 +243,40 @@ class _Places:
                 inside = same if inside is None else build.and_(inside, same)
             first = first + held * steps[axis]
         return first, inside
+
+    def fetch(self, counters: Sequence[Value], extents: Sequence[int], pointer: Any, window: "_Fetched") -> None:
+        """Ask for the window of a later index vector."""
+        if not counters or window.lines > _MOST_LINES or extents[-1] <= _AHEAD:
+            return
+        build = self.build
+        later = build.min(counters[-1] + _AHEAD, extents[-1] - 1)
+        first, _ = self.locate([*counters[:-1], later], window.steps)
+        for line in range(window.lines):
+            place = build.min(first + line * (_LINE // window.register.itemsize), window.last)
+            build.prefetch(pointer, window.register, place, window.written)
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """What windows are in memory: strides of the array around them and its last element; cache lines of a window."""
+
+    steps: tuple[int, ...]
+    last: int
+    register: np.dtype
+    lines: int
+    written: bool
+
+
+def _fetched(type: TensorType, steps: Sequence[int], sizes: Sequence[int], written: bool) -> _Fetched:
+    """Windows of these sizes along the axes of an array of `type`."""
+    length, register = 1, carrier(type.dtype)
+    assert register is not None
+    for step, size in sorted(zip(steps, sizes, strict=True)):
+        if size != 1 and step != length:
+            length = _MOST_LINES * _LINE  # in several pieces: more than is fetched
+        length *= size
+    last = sum((n - 1) * s for n, s in zip(type.shape, steps, strict=True))
+    return _Fetched(tuple(steps), last, register, -(-length * register.itemsize // _LINE), written)
 
 
 def _dot(build: Build, counters: Sequence[Value], steps: Sequence[int]) -> Value:
@@ -284,12 +324,14 @@ def emit_gather(emitter: Any, step: Any) -> bool:
 
     count = indices.type.shape[:-1]
     many = max(count, default=1) > 1
+    fetched = _fetched(x.type, x.strides, windows.sizes, False)
 
     def fill(build: Build, team: Team, y: Any, source: Any, index: Any) -> None:
         places = _Places(build, windows, indices, index, operation.mode)
         within = None if many else team
 
         def body(counters: list[Value]) -> None:
+            places.fetch(counters, count, source, fetched)
             first, inside = places.locate(counters, x.strides)
             window = build.at(source, first, register), x_steps
             target = build.at(y, _dot(build, counters, place_steps), register), target_steps
@@ -313,8 +355,8 @@ def emit_gather(emitter: Any, step: Any) -> bool:
 def emit_scatter(emitter: Any, step: Any) -> bool:
     """A copy (unless it is made in place) into which windows are combined, in the order of the index vectors.
 
-    Threads divide the elements of the windows, and every one of them goes through all index vectors; but not where
-    windows may meet in other elements, because an index moves them along an axis on which they extend.
+    Every thread goes through all index vectors. Threads divide the places of windows, or the elements of a single one;
+    but not where windows may meet in other elements, because an index moves them along an axis on which they extend.
     """
     operation, (x, indices, updates), (out,) = step.equation.operation, step.views, step.outputs
     dtype, register = x.type.dtype, carrier(x.type.dtype)
@@ -327,14 +369,23 @@ def emit_scatter(emitter: Any, step: Any) -> bool:
     sizes, target_steps = [windows.sizes[a] for a in kept], [steps[a] for a in kept]
     update_steps = [updates.strides[a] for a in numbers.update_window_dims]
     aligned = all(windows.sizes[a] == 1 for a in windows.index_map)
-    _copy_operand(emitter, x, out)
+    copy_operand(emitter, x, out)
+    extents = indices.type.shape[:-1]
+    many, fetched = max(extents, default=1) > 1, _fetched(x.type, steps, windows.sizes, True)
+    apart = min([steps[a] for a in windows.index_map], default=0) if aligned and many else 0
 
     def fill(build: Build, team: Team, y: Any, source: Any, index: Any) -> None:
         places = _Places(build, windows, indices, index, operation.mode)
-        within = team if aligned else None
+        within = team if aligned and not apart else None
+        begin, end = team.share(_PARTS)
 
         def body(counters: list[Value]) -> None:
+            places.fetch(counters, extents, y, fetched)
             first, inside = places.locate(counters, steps)
+            if apart:
+                part = build.and_(build.quotient(first, apart), build.constant(_PARTS - 1, int64))
+                mine = build.and_(build.ge(part, begin), build.lt(part, end))
+                inside = mine if inside is None else build.and_(mine, inside)
             update = build.at(source, _dot(build, counters, place_steps), register), update_steps
             target = build.at(y, first, register), target_steps
             if inside is None:
@@ -344,7 +395,7 @@ def emit_scatter(emitter: Any, step: Any) -> bool:
                 copy_window(build, within, sizes, dtype, update, target, operation.kind)
 
         with nullcontext() if aligned else team.alone():
-            _nested(build, indices.type.shape[:-1], body)
+            _nested(build, extents, body)
 
     key = (operation, x.type, indices.type, indices.strides, updates.type, updates.strides)
     pointers = [emitter.pointer(out), emitter.first(updates), emitter.first(indices)]

@@ -1,0 +1,334 @@
+"""Optimizers whose step costs the rows of a table that were looked up, not the table."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import fdl.numpy as fnp
+from fdl import tree
+from fdl.api.rows import Rows, read_rows, row_numbers, write_rows
+from fdl.api.vmap import vmap
+from fdl.compile.control import prepared
+from fdl.control.replay import Replay
+from fdl.core.interpret import apply_program
+from fdl.core.program import Literal
+from fdl.core.trace import trace_program
+from fdl.core.types import TensorType
+from fdl.dtypes import int32
+from fdl.errors import ShapeError, TreeError
+from fdl.optim.base import GradientTransformation, MaskedNode, Tree, apply_updates, increment, needs_params
+from fdl.transforms.linearize import partial_program
+
+#: How many steps a row may miss at most: each step brings one of so many parts of every table up to date.
+MOST_MISSED = 1024
+
+
+class TableState(NamedTuple):
+    """State of the inner optimizer for one table; how many steps each row has seen (None if rows do not catch up)."""
+
+    inner_state: Any
+    seen: Any
+
+
+class ByRowsState(NamedTuple):
+    """Step count, state of the inner optimizer for all leaves that are no tables, state of each table, and the numbers
+    in the inner state before each of the last steps."""
+
+    count: Any
+    dense: Any
+    tables: Any
+    history: Any
+
+
+def by_rows(
+    optimizer: GradientTransformation, tables: Tree | Callable[[Tree], Tree] = True, lazy: bool = False
+) -> GradientTransformation:
+    """An optimizer whose steps touch only those rows of tables that have a gradient (:class:`fdl.Rows`).
+
+    Exact (the default): rows without a gradient change as they do under `optimizer` with a gradient of zero - momentum
+    goes on, moments and weights decay - but later: :func:`catch_up` makes up for the steps that a row has missed, in
+    the same arithmetic, before the row is read. Call it first in every step with the rows that the step looks up;
+    gradients of rows that are not up to date become NaN. Once in %d steps every row is visited, so a step costs what it
+    touches and that small part of the table.
+
+    Lazy: rows without a gradient keep parameters and moments, as in PyTorch's SparseAdam and TensorFlow's LazyAdam.
+    The step count, and with it bias corrections and schedules, is that of all steps. Nothing has to be caught up.
+
+    Clipping goes before it in a chain; weight decay belongs into `optimizer` (decoupled, or added to the gradient), and
+    then concerns all rows if exact, and the rows with a gradient if lazy. The gradient of a table may also be dense.
+
+    Args:
+        optimizer: element-wise; its learning rate is a number or a schedule.
+        tables: which leaves are tables: a tree of booleans that is a prefix of the parameters, or a function from
+            parameters to one. Gradients of other leaves that are Rows are made dense.
+        lazy: whether rows without gradient stay as they are.
+
+    Returns:
+        A pair of pure functions. Updates of tables are Rows.
+
+    Raises:
+        ValueError: the optimizer is not element-wise, or one state of it is neither like the table nor a scalar.
+
+    >>> import fdl
+    >>> from fdl import optim
+    >>> optimizer = by_rows(optim.sgd(0.1, momentum=0.9))
+    >>> params = fnp.zeros((4, 1))
+    >>> state = optimizer.init(params)
+    >>> for row in (0, 1, 2):
+    ...     params, state = optim.catch_up(optimizer, params, state, fnp.array([row]))
+    ...     grads = fdl.grad(lambda p: p[row].sum(), sparse=True)(params)
+    ...     updates, state = optimizer.update(grads, state, params)
+    ...     params = optim.apply_updates(params, updates)
+    >>> optim.catch_up(optimizer, params, state)[0].ravel()
+    Array([-0.271, -0.19 , -0.1  ,  0.   ], dtype=float32)
+    """
+    if not optimizer.elementwise:
+        raise ValueError(
+            "by_rows needs an element-wise optimizer, which can be applied to some rows alone; transformations that "
+            "look at whole leaves (clip_by_global_norm, ...) go before it in a chain"
+        )
+    apart = _Apart(tables)
+
+    def init(params: Tree) -> ByRowsState:
+        rest, chosen = apart(params)
+        states = tuple(
+            TableState(optimizer.init(t), None if lazy else fnp.zeros(fnp.shape(t)[0], int32)) for t in chosen
+        )
+        history = (
+            () if lazy or not states else [fnp.zeros(MOST_MISSED, s.dtype) for s in _numbers(states[0], chosen[0])]
+        )
+        return ByRowsState(fnp.zeros((), int32), optimizer.init(rest), states, tuple(history))
+
+    def update(updates: Tree, state: ByRowsState, params: Tree | None = None) -> tuple[Tree, ByRowsState]:
+        rest, gradients = apart(updates)
+        others, chosen = (None, [None] * len(gradients)) if params is None else apart(params)
+        rest = tree.map(lambda g: g.dense() if isinstance(g, Rows) else g, rest)
+        made, dense = optimizer.update(rest, state.dense, others)
+        pairs = [
+            _update_table(optimizer, g, s, p, state.count)
+            for g, s, p in zip(gradients, state.tables, chosen, strict=True)
+        ]
+        history = state.history
+        if history:
+            place = state.count % MOST_MISSED
+            before = _numbers(state.tables[0], gradients[0])
+            history = tuple(h.at[place].set(b) for h, b in zip(history, before, strict=True))
+        following = ByRowsState(increment(state.count), dense, tuple(s for _, s in pairs), history)
+        return apart.together(updates, made, [u for u, _ in pairs]), following
+
+    def catch_up(params: Tree, state: ByRowsState, rows: Tree) -> tuple[Tree, ByRowsState]:
+        if lazy:
+            return params, state
+        rest, chosen = apart(params)
+        named = [None] * len(chosen) if rows is None else apart.of_tables(rows, params)
+        found = [
+            _catch_up_table(optimizer, p, s, state, None if rows is None else _ids(n, p.shape))
+            for p, s, n in zip(chosen, state.tables, named, strict=True)
+        ]
+        return apart.together(params, rest, [p for p, _ in found]), state._replace(tables=tuple(s for _, s in found))
+
+    result = GradientTransformation(init, update)
+    result.catch_up = catch_up
+    return result
+
+
+by_rows.__doc__ = str(by_rows.__doc__) % MOST_MISSED
+
+
+def catch_up(optimizer: GradientTransformation, params: Tree, state: Any, rows: Tree | None = None) -> tuple[Tree, Any]:
+    """Make up for the steps that rows of tables have missed under an exact :func:`by_rows`.
+
+    Call it first in a training step with the rows that the step looks up, and without `rows` before parameters are
+    used in another way: for evaluation, for a checkpoint, at the end.
+
+    Args:
+        optimizer: made by :func:`by_rows`, ``adam(sparse=...)``, or a :func:`chain` that ends in one. For all others
+            parameters and state are returned as they are.
+        params: the parameters.
+        state: of the optimizer.
+        rows: for each table, in its place in a tree like the parameters, the numbers of rows (integers of any shape);
+            None where there are none to read. Left out: all rows of all tables.
+
+    Returns:
+        (parameters, state).
+
+    >>> from fdl import optim
+    >>> optimizer, params = optim.adam(0.1, sparse={"table": True, "w": False}), {"table": fnp.ones((3, 2)), "w": 1.0}
+    >>> params, state = catch_up(optimizer, params, optimizer.init(params), {"table": fnp.array([2]), "w": None})
+    """
+    if optimizer.catch_up is None:
+        return params, state
+    return optimizer.catch_up(params, state, rows)
+
+
+class _Apart:
+    """Takes the tables out of trees like the parameters."""
+
+    def __init__(self, mask: Tree | Callable[[Tree], Tree]) -> None:
+        self.mask = mask
+
+    def marks(self, values: Tree) -> list[bool]:
+        chosen = self.mask(values) if callable(self.mask) else self.mask
+        spread = tree.map(lambda mark, part: tree.map(lambda leaf: mark and fnp.ndim(leaf) > 0, part), chosen, values)
+        return [bool(m) for m in tree.leaves(spread)]
+
+    def __call__(self, values: Tree) -> tuple[Tree, list[Any]]:
+        """The tree with nothing in the places of tables, and the tables."""
+        leaves, structure = tree.flatten(values, is_leaf=_is_rows)
+        marks = self.marks(values)
+        rest = [MaskedNode() if m else leaf for leaf, m in zip(leaves, marks, strict=True)]
+        return tree.unflatten(structure, rest), [leaf for leaf, m in zip(leaves, marks, strict=True) if m]
+
+    def together(self, model: Tree, rest: Tree, tables: Sequence[Any]) -> Tree:
+        """The opposite: a tree like `model`."""
+        others, parts = iter(tree.leaves(rest, is_leaf=_is_rows)), iter(tables)
+        structure = tree.structure(model, is_leaf=_is_rows)
+        return tree.unflatten(structure, [next(parts if mark else others) for mark in self.marks(model)])
+
+    def of_tables(self, given: Tree, params: Tree) -> list[Any]:
+        """What a tree, in which None may stand for anything, has in the places of tables."""
+        found: list[Any] = []
+        marks = iter(self.marks(params))
+
+        def visit(part: Any, model: Any, path: str) -> None:
+            if tree.all_leaves([model]) or part is None:
+                wanted = [next(marks) for _ in tree.leaves(model)]
+                found.extend(part for mark in wanted if mark)
+                return
+            children, others = (dict(_children(x)) for x in (part, model))
+            if children.keys() != others.keys():
+                raise TreeError(
+                    f"the rows{path} to catch up have the entries {list(children)}, but the parameters there have "
+                    f"{list(others)}; give None for parameters that are no tables"
+                )
+            for key, child in others.items():
+                visit(children[key], child, f"{path}{key}")
+
+        visit(given, params, "")
+        return found
+
+
+def _children(node: Tree) -> list[tuple[str, Any]]:
+    """Names and children of a node."""
+    found = tree.flatten_with_path(node, is_leaf=lambda x: x is not node)[0]
+    return [(tree.keystr(path), child) for path, child in found]
+
+
+def _is_rows(x: Any) -> bool:
+    return isinstance(x, Rows)
+
+
+def _ids(given: Any, shape: tuple[int, ...]) -> Any:
+    """Numbers of rows as a vector."""
+    if given is None:
+        return fnp.zeros(0, int32)
+    if isinstance(given, Rows):
+        given = given.rows
+    given = fnp.asarray(given)
+    if given.dtype.kind not in "iu":
+        raise ShapeError(f"the rows of a table of shape {shape} to catch up must be integers, got {given.dtype}")
+    return row_numbers(given.reshape(-1), shape[0])
+
+
+def _is_row_wise(leaf: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a leaf of the inner state has a part for each row."""
+    if fnp.shape(leaf) == shape:
+        return True
+    if fnp.shape(leaf) != ():
+        raise ValueError(
+            f"by_rows needs an optimizer whose state is like the table, {shape}, or scalar; it has {fnp.shape(leaf)}"
+        )
+    return False
+
+
+def _numbers(state: TableState, table: Any) -> list[Any]:
+    """The scalars in the state of a table, which are the same for all."""
+    return [s for s in tree.leaves(state.inner_state) if not _is_row_wise(s, tuple(fnp.shape(table)))]
+
+
+def _update_table(
+    optimizer: GradientTransformation, gradient: Any, state: TableState, param: Any, count: Any
+) -> tuple[Any, TableState]:
+    """Updates of a table, and its state after the step."""
+    if not isinstance(gradient, Rows):
+        made, inner = optimizer.update(gradient, state.inner_state, param)
+        if state.seen is None:
+            return made, TableState(inner, None)
+        return _only_current(made, state.seen == count), TableState(inner, fnp.full_like(state.seen, increment(count)))
+    found, (leaves, structure) = gradient.combined(), tree.flatten(state.inner_state)
+    row_wise = [_is_row_wise(leaf, gradient.shape) for leaf in leaves]
+    read = [read_rows(x, found.rows) if r else x for x, r in zip(leaves, row_wise, strict=True)]
+    part = None if param is None else read_rows(param, found.rows)
+    made, inner = optimizer.update(found.values, tree.unflatten(structure, read), part)
+    written = [
+        write_rows("set", x, found.rows, new.astype(x.dtype), True) if r else new
+        for x, new, r in zip(leaves, tree.leaves(inner), row_wise, strict=True)
+    ]
+    seen = state.seen
+    if seen is not None:
+        needs_params("by_rows", param)
+        made = _only_current(made, read_rows(seen, found.rows) == count)
+        seen = write_rows("set", seen, found.rows, fnp.full(found.rows.shape, increment(count)), True)
+    return Rows(found.rows, made, gradient.shape, True), TableState(tree.unflatten(structure, written), seen)
+
+
+def _only_current(updates: Any, current: Any) -> Any:
+    """Updates, or NaN in rows that were not up to date when they were read."""
+    return fnp.where(current.reshape(-1, *[1] * (updates.ndim - 1)), updates, np.nan)
+
+
+def _catch_up_table(
+    optimizer: GradientTransformation, param: Any, state: TableState, whole: ByRowsState, ids: Any
+) -> tuple[Any, TableState]:
+    """A table and its state once rows, and the part of the table whose turn it is, are up to date."""
+    param = fnp.asarray(param)
+    leaves, structure = tree.flatten(state.inner_state)
+    row_wise = [_is_row_wise(leaf, param.shape) for leaf in leaves]
+    tables = [x for x, r in zip(leaves, row_wise, strict=True) if r] + [param]
+    body, numbers = _step_without_gradient(optimizer, leaves, structure, row_wise, param.dtype, whole.history)
+    size = -(-param.shape[0] // MOST_MISSED)
+    if ids is None:
+        rows = fnp.arange(param.shape[0], dtype=int32)
+    else:
+        rows = fnp.concatenate([ids, whole.count % MOST_MISSED * size + fnp.arange(size, dtype=int32)])
+    seen, *tables = Replay(body, len(tables))(rows, state.seen, whole.count, *numbers, *tables)
+    rest = iter(tables)
+    inner = tree.unflatten(structure, [next(rest) if r else x for x, r in zip(leaves, row_wise, strict=True)])
+    return next(rest), TableState(inner, seen)
+
+
+def _step_without_gradient(
+    optimizer: GradientTransformation, leaves: Sequence[Any], structure: Any, row_wise: Sequence[bool], dtype: Any,
+    history: Sequence[Any],
+) -> tuple[Any, list[Any]]:  # fmt: skip
+    """What a step does to one element of each row-wise state and of the table, as a Program that also takes numbers;
+    and these numbers for each of the last steps."""
+
+    def step(*values: Any) -> list[Any]:
+        numbers, elements = iter(values[: len(history)]), iter(values[len(history) :])
+        state = tree.unflatten(structure, [next(elements if r else numbers) for r in row_wise])
+        param = next(elements)
+        updates, state = optimizer.update(fnp.zeros((), dtype), state, param)
+        after = [x.astype(old.dtype) for x, old, r in zip(tree.leaves(state), leaves, row_wise, strict=True) if r]
+        return [*after, apply_updates(param, updates)]
+
+    scalars = [TensorType((), h.dtype) for h in history]
+    elements = [TensorType((), x.dtype) for x, r in zip(leaves, row_wise, strict=True) if r]
+    program, captured = trace_program(step, [*scalars, *elements, TensorType((), np.dtype(dtype))])
+    known = len(captured) + len(history)
+    unknown = tuple(n >= known for n in range(len(program.inputs)))
+    of_numbers, body, _, types = partial_program(program, unknown, (True,) * len(program.outputs))
+    # What is the same in all steps becomes part of the body.
+    fixed = [a.value if isinstance(a, Literal) else None for a in prepared(of_numbers).outputs]
+    moving = [t for t, f in zip(types, fixed, strict=True) if f is None]
+
+    def short(*values: Any) -> list[Any]:
+        rest = iter(values[len(elements) + 1 :])
+        return apply_program(body, [*values[: len(elements) + 1], *(next(rest) if f is None else f for f in fixed)])
+
+    whole, _ = trace_program(short, [*program.input_types[known:], *moving])
+    if not moving:
+        return whole, []
+    of_one = vmap(lambda *numbers: apply_program(of_numbers, [*captured, *numbers]), axis_size=MOST_MISSED)
+    return whole, [n for n, f in zip(of_one(*history), fixed, strict=True) if f is None]
