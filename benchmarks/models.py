@@ -21,6 +21,8 @@ MODELS = {
     "convlstm": IMAGES,
     "transformer": PLAIN,
     "per_example": PLAIN,
+    "ncf": PLAIN,
+    "ncf_lazy": ["fdl", "torch", "torch.compile"],
 }
 
 

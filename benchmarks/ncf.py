@@ -5,6 +5,7 @@ them in four tables. The steps are those that dense gradients make; see `ncf_laz
 another batch, since a step that costs what it touches would otherwise gain by it.
 """
 
+import importlib
 from collections.abc import Callable
 from itertools import cycle, pairwise
 from types import ModuleType
@@ -143,8 +144,9 @@ def torch_step(torch: ModuleType, compiled: bool, sparse: bool) -> Callable[[], 
     return step
 
 
-def step(framework: str, module: ModuleType, lazy: bool = False) -> Callable[[], object]:
+def step(framework: str, lazy: bool = False) -> Callable[[], object]:
     """The step of a framework: of `fdl`, `jax`, `torch` or `torch.compile`."""
+    module = importlib.import_module(framework.split(".")[0])
     if framework == "fdl":
         return fdl_step(module, lazy)
     return jax_step(module) if framework == "jax" else torch_step(module, "compile" in framework, lazy)
