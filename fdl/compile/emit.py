@@ -21,6 +21,7 @@ from fdl.compile.cost import shares
 from fdl.compile.fuse import View
 from fdl.compile.group import GroupStep
 from fdl.compile.hazards import Hazards
+from fdl.compile.layout import CONTIGUOUS_ALIGNED, DATA_OFFSET, ENTRY, FLAGS_OFFSET, OBJECTS, UNUSABLE, WRITEABLE
 from fdl.compile.lowering import carrier
 from fdl.compile.nest import NestEmitter
 from fdl.compile.target import Target
@@ -28,17 +29,6 @@ from fdl.compile.team import Team
 from fdl.compile.values import I8, I32, I64, POINTER, Value
 from fdl.core.program import Literal, Var
 from fdl.dtypes import int8, int64
-
-#: The exported function.
-ENTRY = "run"
-
-#: Status of a call whose inputs are not all contiguous and aligned, and writable where they are donated.
-UNUSABLE = 2
-
-#: Where NumPy's array object has the address of its elements, and its flags.
-DATA_OFFSET, FLAGS_OFFSET = 16, 64
-CONTIGUOUS_ALIGNED, WRITEABLE = 0x0001 | 0x0100, 0x0400
-_OBJECTS = 4
 
 
 class Emission:
@@ -95,7 +85,7 @@ class Emission:
         build, missing = self.build.ir, I32(0)
         for number in range(self.inputs):
             wanted = I32(CONTIGUOUS_ALIGNED | (WRITEABLE if number in overwritten else 0))
-            address = build.gep(self.fetch(self.table, _OBJECTS + number), [I64(FLAGS_OFFSET)], source_etype=I8)
+            address = build.gep(self.fetch(self.table, OBJECTS + number), [I64(FLAGS_OFFSET)], source_etype=I8)
             flags = build.load(address, typ=I32)
             missing = build.or_(missing, build.xor(build.and_(flags, wanted), wanted))
         with build.if_then(build.icmp_unsigned("!=", missing, I32(0)), likely=False):
@@ -103,7 +93,7 @@ class Emission:
 
     def elements(self, number: int) -> Any:
         """The address of the elements of an array of the table."""
-        array = self.fetch(self.table, _OBJECTS + number)
+        array = self.fetch(self.table, OBJECTS + number)
         with self.build.ir.goto_entry_block():
             address = self.build.ir.gep(array, [I64(DATA_OFFSET)], source_etype=I8)
             return self.build.ir.load(address, typ=POINTER)

@@ -12,16 +12,9 @@ from typing import Any
 from llvmlite import ir
 
 from fdl.compile.build import Build, new_function
+from fdl.compile.layout import CONDITION, ENTER, MAILBOX_BYTES, MUTEX, NUMBER, STOP, WORKER
 from fdl.compile.target import Target, _triple
 from fdl.compile.values import I8, I32, I64, POINTER
-
-ENTER, STOP, WORKER = "fdl_pool_enter", "fdl_pool_stop", "fdl_pool_worker"
-
-#: A mailbox: the job, the number of its thread; the mutex and the condition that it sleeps on are 64 bytes further each
-#: (no system's are larger).
-MAILBOX_BYTES = 256
-NUMBER, _MUTEX, _CONDITION = 8, 64, 128
-POOL_BYTES = MAILBOX_BYTES * 257
 
 #: A job, which is the team of a call: what to call; how many have arrived at the barrier; how often it has opened; the
 #: status of a host call that failed.
@@ -123,7 +116,7 @@ class _Emitter:
         build = self.function(WORKER, [POINTER], POINTER, exported=True)
         mailbox = build.function.args[0]
         number = build.ir.load(self.at(build, mailbox, NUMBER), typ=I64)
-        mutex, condition = self.at(build, mailbox, _MUTEX), self.at(build, mailbox, _CONDITION)
+        mutex, condition = self.at(build, mailbox, MUTEX), self.at(build, mailbox, CONDITION)
         waiting, ready, working, ending = (
             build.function.append_basic_block(n) for n in ("waiting", "ready", "working", "ending")
         )
@@ -167,11 +160,11 @@ class _Emitter:
         return self.at(build, pool, build.ir.mul(number.ir, I64(MAILBOX_BYTES)))
 
     def _post(self, build: Build, mailbox: Any, job: Any) -> None:
-        mutex = self.at(build, mailbox, _MUTEX)
+        mutex = self.at(build, mailbox, MUTEX)
         self.system(build, "pthread_mutex_lock", mutex)
         build.ir.atomic_rmw("xchg", mailbox, job, "release")
         self.system(build, "pthread_mutex_unlock", mutex)
-        self.system(build, "pthread_cond_signal", self.at(build, mailbox, _CONDITION))
+        self.system(build, "pthread_cond_signal", self.at(build, mailbox, CONDITION))
 
     def _take(self, build: Build, pool: Any) -> Any:
         """Whether the threads were free; they are taken then."""

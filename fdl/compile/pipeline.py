@@ -18,11 +18,7 @@ from typing import Any
 import numpy as np
 
 from fdl.compile.archive import Archive, constant_bytes
-from fdl.compile.buffers import make_plan
 from fdl.compile.cache import default_cache
-from fdl.compile.control import find_equation, prepared
-from fdl.compile.cost import worth_threads
-from fdl.compile.emit import Emission
 from fdl.compile.inline import inline
 from fdl.compile.machine import compile_object, content_key
 from fdl.compile.runtime import Executable, HostCall
@@ -44,6 +40,8 @@ class Compiled:
         self.program, self.donate, self.archive = program, donate, archive
         hosts, foreign = [], {}
         if archive.hosts or archive.foreign:
+            from fdl.compile.control import find_equation, prepared
+
             whole = prepared(program)
             hosts = [HostCall(find_equation(whole, path), steps) for path, steps in archive.hosts]
             foreign = {number: find_equation(whole, path) for number, path in archive.foreign}
@@ -72,6 +70,12 @@ def cache_key(program: Program, donate: tuple[bool, ...]) -> str:
 
 def build_archive(program: Program, donate: tuple[bool, ...]) -> Archive:
     """Compile a Program."""
+    # Machine code that is on disk already needs none of these, and importing them takes longer than loading it.
+    from fdl.compile.buffers import make_plan
+    from fdl.compile.control import prepared
+    from fdl.compile.cost import worth_threads
+    from fdl.compile.emit import Emission
+
     plan = make_plan(prepared(program), donate)
     target, parallel = host_target(), worth_threads(plan)
     emission = Emission(target, len(program.inputs), len(program.outputs), plan.reused.values(), parallel)

@@ -11,9 +11,10 @@ import ctypes
 import os
 import signal
 import threading
+from typing import Any
 
+from fdl.compile.layout import ENTER, MAILBOX_BYTES, NUMBER, POOL_BYTES, STOP, WORKER
 from fdl.compile.machine import load_objects, object_code
-from fdl.compile.native_pool import ENTER, MAILBOX_BYTES, NUMBER, POOL_BYTES, STOP, WORKER, emit_pool
 from fdl.compile.target import host_target
 
 _ENTER = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 3, ctypes.c_int64)
@@ -24,7 +25,7 @@ class Pool:
     """Threads that wait for work."""
 
     def __init__(self) -> None:
-        code = object_code("pool", host_target(), lambda: emit_pool(host_target()))
+        code = object_code("pool", host_target(), _emit)
         self._library = load_objects([code], [ENTER, STOP, WORKER])
         self._enter = _ENTER(self._library.addresses[ENTER])
         self._system = ctypes.CDLL(None)
@@ -85,6 +86,13 @@ class Pool:
                     self._system.pthread_join(handle, None)
                 self._threads = []
                 self._most = 1
+
+
+def _emit() -> Any:
+    """The module of the generated half; imported only when it is not on disk."""
+    from fdl.compile.native_pool import emit_pool
+
+    return emit_pool(host_target())
 
 
 _pool: Pool | None = None

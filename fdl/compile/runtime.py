@@ -14,7 +14,7 @@ import numpy as np
 from fdl.compile.affine import strides
 from fdl.compile.archive import Archive
 from fdl.compile.blocks import LARGE, blocks
-from fdl.compile.emit import DATA_OFFSET, ENTRY, FLAGS_OFFSET, UNUSABLE, WRITEABLE
+from fdl.compile.layout import DATA_OFFSET, ENTRY, FLAGS_OFFSET, UNUSABLE, WRITEABLE
 from fdl.compile.machine import load_objects
 from fdl.compile.pool import the_pool
 from fdl.core.interpret import evaluate

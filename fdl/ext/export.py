@@ -9,7 +9,7 @@ import numpy as np
 from fdl import tree
 from fdl.api.inspect import make_program
 from fdl.compile import compile_program
-from fdl.compile.emit import CONTIGUOUS_ALIGNED, DATA_OFFSET, FLAGS_OFFSET, WRITEABLE
+from fdl.compile.layout import CONTIGUOUS_ALIGNED, DATA_OFFSET, FLAGS_OFFSET, WRITEABLE
 from fdl.compile.runtime import Executable
 from fdl.core.types import TensorType
 from fdl.errors import TreeError
