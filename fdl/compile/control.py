@@ -14,6 +14,7 @@ from fdl.compile.fuse import is_nothing
 from fdl.compile.hoist import hoist
 from fdl.compile.inline import inline
 from fdl.compile.narrow import narrow
+from fdl.compile.partial import chunks
 from fdl.compile.simplify import simplify
 from fdl.compile.values import I8, POINTER, Value
 from fdl.core.program import Program, subprograms
@@ -44,7 +45,11 @@ def nested_plans(equation: Any) -> list[Plan]:
 
 
 def workspace_bytes(step: SingleStep) -> int:
-    """Memory for the inner plans' values, the second place of a carry, and the verdict of a condition."""
+    """Memory for the sums of chunks; the inner plans' values, the second place of a carry, a condition's verdict."""
+    if step.equation.operation.family == "conv":
+        (x, w), (out,) = step.views, step.equation.outputs
+        count = chunks(step.equation.operation, x.type, w.type, out.type)
+        return count * nbytes(out.type) if count > 1 else 0
     if not step.plans:
         return 0
     size = sum(aligned(nbytes(t)) for t in _carried(step))

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from math import prod
 from typing import Any
 
-from fdl.compile import control
+from fdl.compile import control, partial
 from fdl.compile.affine import strides
 from fdl.compile.buffers import SingleStep, nbytes
 from fdl.compile.canonical import features_last, product
@@ -103,6 +103,10 @@ def emit_convolution(emitter: Any, step: SingleStep) -> bool:
         operation.strides, tuple(low for low, _ in operation.padding), operation.lhs_dilation, operation.rhs_dilation,
         operation.feature_group_count, x.strides, w.strides, strides(out.type.shape), operation.batch_group_count,
     )  # fmt: skip
+    count = partial.chunks(operation, x.type, w.type, out.type)
+    if count > 1:
+        partial.emit_chunks(emitter, step, spec, count)
+        return True
     emission = emitter.emission
     kernel = emission.shared(f"{spec}", lambda: conv.emit(emission.module, emission.target, spec))
     pointers = [emitter.first(x), emitter.first(w), emitter.pointer(out)]

@@ -10,6 +10,8 @@ import fdl
 import fdl.numpy as fnp
 from fdl import lax, nn, threads
 from fdl.compile import cost
+from fdl.compile.buffers import SingleStep, make_plan
+from fdl.compile.control import prepared
 from fdl.compile.pipeline import Compiled, build_archive
 from fdl.core.interpret import interpret
 from fdl.core.trace import trace_program
@@ -53,6 +55,16 @@ def network(w0: Any, w1: Any, x: Any) -> Any:
         return (hidden**2).sum()
 
     return fdl.grad(loss, argnums=(0, 1))(w0, w1)
+
+
+def first_layer(w: Any, x: Any) -> Any:
+    """A gradient of few numbers that are long sums."""
+
+    def loss(w: Any) -> Any:
+        y = lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return fnp.tanh(y / 5).mean()
+
+    return (fdl.grad(loss)(w),)
 
 
 def attention(x: Any, w: Any) -> Any:
@@ -136,6 +148,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], list[np.ndarray]]] = {
     "mlp": (mlp, [normal(30, 40), normal(40), normal(40, 5), normal(65, 30), whole(65)]),
     "network": (network, [normal(3, 3, 2, 6) / 5, normal(5, 5, 6, 20) / 9, normal(7, 13, 12, 2)]),
     "network of one image": (network, [normal(3, 3, 2, 40) / 5, normal(3, 3, 40, 8) / 9, normal(1, 24, 24, 2)]),
+    "first layer": (first_layer, [normal(5, 5, 1, 6), normal(32, 28, 28, 1)]),
     "attention": (attention, [normal(3, 10, 16), normal(3, 16, 16) / 4]),
     "recurrent": (recurrent, [normal(16, 40) / 4, normal(6, 9, 6), normal(9, 10)]),
     "while": (newton, [RANDOM.uniform(1, 4, (50, 3)).astype("f")]),
@@ -192,6 +205,13 @@ def test_memory_of_a_donated_input_is_written_by_all_threads() -> None:
         (found,) = native.run([given, slope])
         assert found is given
         np.testing.assert_allclose(found, expected, 1e-4, 1e-4)
+
+
+def test_a_gradient_of_few_numbers_is_summed_in_chunks() -> None:
+    function, arrays = PROGRAMS["first layer"]
+    program = trace_program(function, [TensorType(a.shape, a.dtype) for a in arrays])[0]
+    steps = make_plan(prepared(program)).steps
+    assert [s.workspace_bytes for s in steps if isinstance(s, SingleStep)][-1] == 16 * 150 * 4
 
 
 def test_small_programs_leave_the_threads_asleep(monkeypatch: Any) -> None:
