@@ -1,13 +1,14 @@
 """Memory: where every stored value lives, and when its place is free again."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from fdl.compile.affine import row_major, strides
+from fdl.compile.body import Body
 from fdl.compile.fuse import Nest, Schedule, Single, View, is_nothing
 from fdl.compile.group import GroupStep, grouped
-from fdl.compile.loops import Loops, make_body, make_loops
+from fdl.compile.loops import Loops, make_body, make_loops, whole_loops
 from fdl.compile.split import split
 from fdl.core.program import Program, Var
 from fdl.core.types import TensorType
@@ -45,6 +46,7 @@ class SingleStep:
     Attributes:
         equation: what to compute.
         views: where its operands are.
+        epilogue: what is computed on each element of its result.
         plans: of the Programs it holds.
         workspace: offset in the arena of `workspace_bytes` for its own use.
     """
@@ -53,6 +55,7 @@ class SingleStep:
     outputs: list[Var]
     reads: tuple[Var, ...]
     views: list[View]
+    epilogue: Loops | None = None
     plans: list["Plan"] = field(default_factory=list)
     workspace: int = 0
     workspace_bytes: int = 0
@@ -156,12 +159,17 @@ def _finished(schedule: Schedule) -> list[Any]:
             needed.update(load.var for load in bodies[-1].loads())
         else:
             operands = () if is_nothing(step.equation) else step.equation.inputs
-            bodies.append([schedule.operand(a) for a in operands])
-            needed.update(v.root for v in bodies[-1] if isinstance(v.root, Var))
+            views = [schedule.operand(a) for a in operands]
+            needed.update(v.root for v in views if isinstance(v.root, Var))
+            epilogue = None
+            if step.epilogue is not None and step.epilogue.equations:
+                epilogue = make_body(step.epilogue, schedule.virtual)
+                needed.update(load.var for load in epilogue.loads() if load.var not in step.equation.outputs)
+            bodies.append((views, epilogue))
     for step, body in zip(schedule.steps, bodies, strict=True):
         if isinstance(step, Single):
-            reads = tuple(dict.fromkeys(v.root for v in body if isinstance(v.root, Var)))
-            found.append(SingleStep(step.equation, step.outputs, reads, body))
+            views, epilogue = body
+            found.append(_single(step, views, epilogue, needed.__contains__))
             continue
         found += _loops_steps([make_loops(step, body, needed.__contains__)], step.scope)
     return found
@@ -184,6 +192,18 @@ def _divided(steps: Iterable[Any]) -> Iterator[Any]:
             yield from _loops_steps(split(step.loops), step.scope)
         else:
             yield step
+
+
+def _single(step: Single, views: list[View], body: Body | None, needed: Callable[[Var], bool]) -> SingleStep:
+    """A single step with what of its epilogue is needed."""
+    outputs = list(step.equation.outputs)
+    reads = [v.root for v in views if isinstance(v.root, Var)]
+    if body is None or step.epilogue is None:
+        return SingleStep(step.equation, outputs, tuple(dict.fromkeys(reads)), views)
+    epilogue = whole_loops(step.epilogue, body, needed)
+    outputs += [s.var for s in epilogue.results()]
+    reads += [load.var for load in epilogue.reads() if load.var not in outputs]
+    return SingleStep(step.equation, outputs, tuple(dict.fromkeys(reads)), views, epilogue if epilogue.stores else None)
 
 
 class _Placement:
@@ -211,8 +231,12 @@ class _Placement:
         """Place everything."""
         for number, step in enumerate(self.steps):
             dead = [v for v in step.reads if self.last[v] == number and self.slots[v].kind == "arena"]
+            summed = self.summed_elsewhere(step, number)
             for var in step.outputs:
-                self.place(var, step, number, dead)
+                if var is not summed:
+                    self.place(var, step, number, dead)
+            if summed is not None:
+                self.place_sum(summed, step)
             if isinstance(step, GroupStep):
                 self.place_private(step)
             if isinstance(step, SingleStep) and step.workspace_bytes:
@@ -220,9 +244,9 @@ class _Placement:
                 self.arena.free(step.workspace)
             for var in dead:
                 self.arena.free(self.slots[var].number)
-            for var in step.outputs:
-                if self.last[var] == number and self.slots[var].kind == "arena":
-                    self.arena.free(self.slots[var].number)
+            for slot in {self.slots[var] for var in step.outputs if self.last[var] == number}:
+                if slot.kind == "arena" and all(self.last[v] == number for v in step.outputs if self.slots[v] == slot):
+                    self.arena.free(slot.number)
         return Plan(self.schedule.program, self.steps, self.schedule.outputs, self.slots, self.arena.peak, self.reused)
 
     def place(self, var: Var, step: Any, number: int, dead: list[Var]) -> None:
@@ -263,6 +287,22 @@ class _Placement:
                 return other
         return None
 
+    def summed_elsewhere(self, step: Any, number: int) -> Var | None:
+        """The result of a kernel that only its epilogue reads."""
+        if not isinstance(step, SingleStep) or step.epilogue is None:
+            return None
+        (var,) = step.equation.outputs
+        return var if self.last[var] == number and var not in self.outputs else None
+
+    def place_sum(self, var: Var, step: SingleStep) -> None:
+        """Let a kernel sum up in the memory of what its epilogue makes, unless something is read there."""
+        taken = {self.slots[v] for v in step.reads}
+        for other in step.outputs:
+            if other is not var and other.type.dtype == var.type.dtype and self.slots[other] not in taken:
+                self.slots[var] = self.slots[other]
+                return
+        self.slots[var] = Slot("arena", self.arena.allocate(nbytes(var.type)))
+
     def donated_slot(self, var: Var, step: Any, number: int) -> Slot | None:
         """The memory of a donated input that nothing reads any more."""
         first = self.updated(var, step, number)
@@ -286,13 +326,17 @@ class _Placement:
             # These write only places that they have read, or do not read at all.
             whole = View(other, 0, strides(var.type.shape), var.type)
             operation, views = step.equation.operation, step.views
-            if operation.family not in ("scatter", "replay"):
+            if operation.family in ("scatter", "replay"):
+                place = (
+                    0 if operation.family == "scatter" else operation.overwritten(step.outputs.index(var), len(views))
+                )
+                return views[place] == whole and all(v.root is not other for n, v in enumerate(views) if n != place)
+            if step.epilogue is None or any(v.root is other for v in views):
                 return False
-            place = 0 if operation.family == "scatter" else operation.overwritten(step.outputs.index(var), len(views))
-            return views[place] == whole and all(v.root is not other for n, v in enumerate(views) if n != place)
-        if all(s.var is not var for s in step.loops.stores):
+        loops: Loops = step.epilogue if isinstance(step, SingleStep) else step.loops  # type: ignore[assignment]
+        if all(s.var is not var for s in loops.stores):
             return False
         if nbytes(var.type) != nbytes(other.type) or var.type.dtype.itemsize != other.type.dtype.itemsize:
             return False
-        here = row_major(step.loops.extents)
-        return all(load.flat == here and not load.guards for load in step.loops.reads() if load.var is other)
+        here = row_major(loops.extents)
+        return all(load.flat == here and not load.guards for load in loops.reads() if load.var is other)

@@ -266,7 +266,7 @@ class PlanEmitter:
     def call_outside(self, step: SingleStep, function: Any, arguments: list[Any]) -> None:
         """Call a function that takes a table of pointers to operands and results last, and returns a status."""
         emission, build = self.emission, self.build
-        pointers = [self.first(v) for v in step.views] + [self.pointer(v) for v in step.outputs]
+        pointers = [self.first(v) for v in step.views] + [self.pointer(v) for v in step.equation.outputs]
         table = build.stack_slot(POINTER, max(len(pointers), 1))
         with emission.team.alone():
             for n, pointer in enumerate(pointers):

@@ -3,19 +3,22 @@
 Equations are placed one after the other into a list of steps. An elementwise equation, a reduction or a copy may join a
 nest over as many elements, no earlier than what it reads is there, if it reads what that nest makes only at the same
 element. Operations that just move elements are not computed at all: the ones that read them read the source instead.
+A product or a convolution has a nest too, its epilogue: what is computed on each part of the result while that part is
+in the cache.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fdl.compile.affine import common_refinement, row_major, strides, unflatten
-from fdl.compile.body import Body, Constant, Load, NotAffine
+from fdl.compile.body import Body, Choose, Constant, Index, Load, NotAffine
+from fdl.compile.canonical import features_last, product
+from fdl.compile.kernels import contract
 from fdl.compile.lowering import REDUCTIONS, carrier, is_lowerable, takes_views
+from fdl.compile.steps import CopyEquation, Nest, Single, View
 from fdl.core.program import Atom, Literal, Program, Var
-from fdl.core.types import TensorType
 from fdl.ops.shape import Reshape, Transpose
 from fdl.ops.slicing import Reverse
 
@@ -28,70 +31,11 @@ WINDOW = 8
 #: How many operations in a row are computed where the last one is read.
 MOST_DELAYED = 40
 
+#: Whether products and convolutions take epilogues.
+EPILOGUES = True
+
 #: Results of so few elements are computed as soon as they can be, so that nothing has to wait for them.
 FEW = 16
-
-
-@dataclass(eq=False)
-class Nest:
-    """Equations computed in the same loops.
-
-    Attributes:
-        extents: of the loops.
-        equations: elementwise ones, copies and reductions.
-        reduced: which loops are reduced by the reductions; None if there are none.
-        scope: of the checkpointed block.
-        shapes: that the extents refine.
-        operands: stored values read.
-    """
-
-    extents: tuple[int, ...]
-    scope: int
-    equations: list[Any] = field(default_factory=list)
-    reduced: tuple[bool, ...] | None = None
-    shapes: list[tuple[int, ...]] = field(default_factory=list)
-    operands: set[Var] = field(default_factory=set)
-
-    @property
-    def outputs(self) -> list[Var]:
-        """What it makes."""
-        return [v for e in self.equations for v in e.outputs]
-
-
-@dataclass(eq=False)
-class Single:
-    """An equation that has a kernel, or a call of the host, of its own."""
-
-    equation: Any
-
-    @property
-    def outputs(self) -> list[Var]:
-        """What it makes."""
-        return list(self.equation.outputs)
-
-
-@dataclass(frozen=True)
-class View:
-    """A strided window on a stored value; strides and offset count elements."""
-
-    root: Atom
-    offset: int
-    strides: tuple[int, ...]
-    type: TensorType
-
-
-@dataclass(frozen=True)
-class Copy:
-    """The operation that stores a value a second time, as an output of its own."""
-
-    family = "copy"
-    multiple = False
-    effect = False
-    name = "copy"
-
-    def source(self, position: Any, x: TensorType) -> Any:
-        """Every element stays where it is."""
-        return position
 
 
 class Schedule:
@@ -105,6 +49,17 @@ class Schedule:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        #: Equations that take no epilogue, since other steps would read too much of what it makes.
+        self.alone: set[Any] = set()
+        self.make()
+        found = self.spread()
+        if found:
+            self.alone = found
+            self.make()
+
+    def make(self) -> None:
+        """Place all equations."""
+        program = self.program
         self.steps: list[Nest | Single] = []
         self.home: dict[Var, int] = dict.fromkeys(program.inputs, -1)
         self.home.update((v, -1) for v, _ in program.constants)
@@ -119,6 +74,7 @@ class Schedule:
                 self._users.setdefault(atom, []).append(equation)
         self._users.update((atom, []) for atom in program.outputs)
         self._readers: dict[Var, list[int]] = {}
+        self._last_read: dict[Var, int] = {}
         for equation in _small_first(program):
             self.place(equation)
         self.outputs = self.place_outputs()
@@ -153,16 +109,27 @@ class Schedule:
 
     def is_delayed(self, equation: Any) -> bool:
         """Whether a result is rather computed where it is used."""
-        return self.is_free(equation) or self.is_moved(equation) or self.is_first(equation)
+        return self.is_free(equation) or self.is_moved(equation) or self.is_inner(equation)
 
-    def is_first(self, equation: Any) -> bool:
-        """Whether an elementwise result of inputs alone, which stay where they are, has one elementwise user."""
+    def is_inner(self, equation: Any) -> bool:
+        """Whether an elementwise result has one elementwise user, which may as well read what the result is made of.
+
+        That may be inputs, which stay where they are, or a single array of no more bytes than the result.
+        """
         users = self._users.get(equation.outputs[0], [])
         if len(users) != 1 or {equation.operation.family, users[0].operation.family} != {"elementwise"}:
             return False
         if classify(users[0]) != "nest":
             return False
-        return all(isinstance(a, Literal) or self.home.get(a) == -1 or self.is_known(a) for a in equation.inputs)
+        if all(isinstance(a, Literal) or self.home.get(a) == -1 or self.is_known(a) for a in equation.inputs):
+            return True
+        (out,) = (v.type for v in equation.outputs)
+        try:
+            loads = self.reads(equation, common_refinement(out.shape) or ())
+        except NotAffine:
+            return False
+        large = {load.var for load in loads if 2 * load.var.type.size > out.size}
+        return len(large) == 1 and all(v.type.dtype.itemsize <= out.dtype.itemsize for v in large)
 
     def is_free(self, equation: Any) -> bool:
         """Whether an elementwise equation reads no memory, so that it is rather computed again than stored."""
@@ -204,6 +171,24 @@ class Schedule:
             equation = self.virtual(operands[0])
         return equation is not None and not equation.inputs
 
+    def spread(self) -> set[Any]:
+        """Equations with an epilogue of which nests read more than one result as large as their own.
+
+        What is computed in those nests, or next to them, need not be stored at all.
+        """
+        found = set()
+        for step in self.steps:
+            if isinstance(step, Single) and step.epilogue is not None:
+                size = step.equation.outputs[0].type.size
+                read = [v for v in step.epilogue.outputs if v.type.size == size and self.is_read_by_nests(v)]
+                if len(read) > 1:
+                    found.add(step.equation)
+        return found
+
+    def is_read_by_nests(self, var: Var) -> bool:
+        """Whether a loop nest loads a stored value."""
+        return any(isinstance(self.steps[n], Nest) for n in self._readers.get(var, ()))
+
     # Singles
 
     def place_single(self, equation: Any) -> None:
@@ -211,7 +196,16 @@ class Schedule:
         for atom in equation.inputs:
             if isinstance(atom, Var) and (not takes_views(equation) or self.view(atom) is None):
                 self.store(atom)
-        self.append(Single(equation))
+        self.append(Single(equation, None if equation in self.alone else epilogue_nest(equation)))
+        for atom in equation.inputs:
+            self.touch(atom, len(self.steps) - 1)
+
+    def touch(self, atom: Atom, number: int) -> None:
+        """Remember that the step reads what `atom` comes from."""
+        while isinstance(atom, Var) and (equation := self.virtual(atom)) is not None and equation.inputs:
+            atom = equation.inputs[0]
+        if isinstance(atom, Var):
+            self._last_read[atom] = number
 
     def append(self, step: Nest | Single) -> None:
         """Add a step at the end."""
@@ -261,7 +255,7 @@ class Schedule:
             return View(literal, 0, (0,) * atom.type.ndim, atom.type)
         if not isinstance(found, Load) or found.guards:
             return None
-        steps = _merged(found.flat.coefficients, extents, atom.type.shape)
+        steps = merged(found.flat.coefficients, extents, atom.type.shape)
         return None if steps is None else View(found.var, found.flat.constant, steps, atom.type)
 
     def refined(self, extents: tuple[int, ...], var: Var) -> tuple[int, ...] | None:
@@ -300,7 +294,7 @@ class Schedule:
         best, rank = None, 0
         near = {n for load in loads for n in (self.home[load.var], *self._readers.get(load.var, ())[-WINDOW:])}
         for number in sorted(n for n in near if n >= max(earliest, 0)):
-            found = self.joined(self.steps[number], number, equation, own)
+            found = self.joined(number, equation, own)
             if found is not None and found[0] >= rank:
                 rank, best = found[0], (number, *found[1:])
         if best is None:
@@ -311,13 +305,14 @@ class Schedule:
 
     def join(self, number: int, equation: Any, shape: tuple[int, ...], extents: tuple[int, ...], loads: Any) -> None:
         """Add an equation to the nest at `number`."""
-        nest: Any = self.steps[number]
+        nest: Any = self.nest(number)
         if nest.reduced is not None:
             nest.reduced = _refined(nest.reduced, nest.extents, extents)
         nest.extents = extents
         nest.shapes.append(shape)
         nest.equations.append(equation)
         for load in loads:
+            self._last_read[load.var] = max(number, self._last_read.get(load.var, number))
             if self.home[load.var] != number and load.var not in nest.operands:
                 nest.operands.add(load.var)
                 self._readers.setdefault(load.var, []).append(number)
@@ -326,18 +321,28 @@ class Schedule:
         for var in equation.outputs:
             self.home[var] = number
 
+    def nest(self, number: int) -> Nest | None:
+        """The nest of a step, if it has one."""
+        step = self.steps[number]
+        return step if isinstance(step, Nest) else step.epilogue
+
     def reads(self, equation: Any, extents: tuple[int, ...]) -> list[Load]:
         """What an equation loads in loops of these extents."""
+        return self.body(equation, extents).loads()
+
+    def body(self, equation: Any, extents: tuple[int, ...]) -> Body:
+        """The instructions of an equation in loops of these extents."""
         body = Body(extents, self.virtual)
         if equation.operation.family == "reduce":
             body.read(equation.inputs[0], body.place(equation.inputs[0].type.shape))
         else:
             body.define(equation)
-        return body.loads()
+        return body
 
-    def joined(self, nest: Any, number: int, equation: Any, shape: tuple[int, ...]) -> Any:
-        """(rank, extents, loads) if the equation can join the nest and gains by it."""
-        if not isinstance(nest, Nest) or nest.scope != getattr(equation, "scope", 0):
+    def joined(self, number: int, equation: Any, shape: tuple[int, ...]) -> Any:
+        """(rank, extents, loads) if the equation can join the nest of a step and gains by it."""
+        nest = self.nest(number)
+        if nest is None or nest.scope != getattr(equation, "scope", 0):
             return None
         if len(nest.equations) >= MOST_EQUATIONS or len(nest.operands) >= MOST_OPERANDS:
             return None
@@ -350,10 +355,12 @@ class Schedule:
         if equation.operation.family == "reduce" and marks not in (None, reduced_loops(equation, extents)):
             return None
         try:
-            loads = self.reads(equation, extents)
+            body = self.body(equation, extents)
         except NotAffine:
             return None
-        rank = 0
+        if isinstance(self.steps[number], Single) and not self.is_epilogue(equation, body, number):
+            return None
+        rank, loads = 0, body.loads()
         for load in loads:
             if self.home[load.var] == number:
                 if load.flat != row_major(extents) or load.guards or self.is_reduction(load.var, nest):
@@ -362,6 +369,21 @@ class Schedule:
             elif load.var in nest.operands and load.var.type.size * 2 > _size(shape):
                 rank += 1
         return (rank, extents, loads) if rank else None
+
+    def is_epilogue(self, equation: Any, body: Body, number: int) -> bool:
+        """Whether an equation can be computed on vectors of the result of a single step."""
+        (result,) = self.steps[number].equation.outputs  # type: ignore[union-attr]
+        if equation.operation.family != "elementwise" or any(isinstance(i, (Index, Choose)) for i in body.instructions):
+            return False
+        for load in body.loads():
+            steps = merged(load.flat.coefficients, body.extents, result.type.shape)
+            if steps is None or load.guards or steps[-1] not in (0, 1):
+                return False
+            # Read early, an input could no longer be updated where it is.
+            whole = load.var.type.size == result.type.size > FEW
+            if whole and self.home[load.var] == -1 and self._last_read.get(load.var, -1) > number:
+                return False
+        return True
 
     def is_reduction(self, var: Var, nest: Nest) -> bool:
         """Whether a result of `nest` is complete only when its loops are."""
@@ -379,7 +401,7 @@ class Schedule:
             root = self.root(atom)
             if isinstance(root, Literal) or root in taken or self.home[root] == -1:
                 root = Var(atom.type)
-                copy = _CopyEquation((atom,), (root,))
+                copy = CopyEquation((atom,), (root,))
                 if carrier(atom.type.dtype) is None or is_nothing(copy):
                     self.append(Single(copy))
                 else:
@@ -387,15 +409,6 @@ class Schedule:
             taken.add(root)
             found.append(root)
         return found
-
-
-@dataclass(frozen=True, eq=False)
-class _CopyEquation:
-    inputs: tuple[Atom, ...]
-    outputs: tuple[Var, ...]
-    operation: Copy = Copy()
-    source: str = ""
-    scope: int = 0
 
 
 def _small_first(program: Program) -> list[Any]:
@@ -453,7 +466,26 @@ def reduced_loops(equation: Any, extents: tuple[int, ...]) -> tuple[bool, ...]:
     return tuple(any(p.coefficients[j] for p in axes) for j in range(len(extents)))
 
 
-def _merged(coefficients: tuple[int, ...], extents: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
+def epilogue_nest(equation: Any) -> Nest | None:
+    """An empty epilogue, if the kernel of an equation takes one."""
+    operation = equation.operation
+    if not EPILOGUES or operation.family not in ("contract", "conv"):
+        return None
+    x, (out,) = equation.inputs[0].type, equation.outputs
+    has_kernel = contract.supports(out.type.dtype) and x.dtype == out.type.dtype and x.ndim > 2 and out.type.size > 0
+    if operation.family == "contract":
+        # Stacks of products run in groups with what follows.
+        has_kernel = has_kernel and operation == product(x.ndim) and _size(x.shape[:-2]) == 1
+    else:
+        has_kernel = has_kernel and operation.numbers == features_last(x.ndim)
+    if not has_kernel:
+        return None
+    extents = common_refinement(out.type.shape)
+    assert extents is not None
+    return Nest(extents, getattr(equation, "scope", 0), shapes=[tuple(out.type.shape)])
+
+
+def merged(coefficients: tuple[int, ...], extents: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """Strides along the axes of `shape`, which `extents` refine; None if an axis has not one stride."""
     found, rest = [], list(zip(coefficients, extents, strict=True))
     for size in reversed(shape):

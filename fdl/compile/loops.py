@@ -82,7 +82,12 @@ def make_body(nest: Nest, virtual: Callable[[Var], Any]) -> Body:
 
 
 def make_loops(nest: Nest, body: Body, needed: Callable[[Var], bool]) -> Loops:
-    """The loops of a nest, which store what is `needed` outside."""
+    """The loops of a nest, which store what is `needed` outside, as few as possible."""
+    return whole_loops(nest, body, needed).collapsed()
+
+
+def whole_loops(nest: Nest, body: Body, needed: Callable[[Var], bool]) -> Loops:
+    """The loops of a nest with the nest's extents."""
     stores, reductions = [], []
     for equation in nest.equations:
         (var,) = equation.outputs
@@ -98,7 +103,7 @@ def make_loops(nest: Nest, body: Body, needed: Callable[[Var], bool]) -> Loops:
             stores.append(Store(var, row_major(nest.extents), body.local[var]))
     reduced = nest.reduced if nest.reduced is not None and reductions else (False,) * len(nest.extents)
     loops = Loops(nest.extents, reduced, tuple(body.instructions), tuple(stores), tuple(reductions))
-    return _collapsed(_live(loops))
+    return _live(loops)
 
 
 def _live(loops: Loops) -> Loops:

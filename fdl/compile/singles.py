@@ -9,12 +9,16 @@ from fdl.compile import control, partial
 from fdl.compile.affine import strides
 from fdl.compile.buffers import SingleStep, nbytes
 from fdl.compile.canonical import features_last, product
+from fdl.compile.epilogue import Tail, as_nest
 from fdl.compile.fuse import is_nothing
 from fdl.compile.kernels import contract, conv, moves, rows, scans, sort, window
 from fdl.dtypes import uint8
 
 #: Bytes that a thread copies at least.
 _COPY_BYTES = 4096
+
+#: What a kernel returns that has computed the epilogue of its step too.
+FUSED = "fused"
 
 
 def emit_single(emitter: Any, step: SingleStep) -> None:
@@ -26,14 +30,18 @@ def emit_single(emitter: Any, step: SingleStep) -> None:
         control.EMITTERS[operation.name](emitter, step)
         return
     emit = KERNELS.get(operation.name) or KERNELS.get(operation.family)
-    if emit is None or not emit(emitter, step):
+    done = emit is not None and emit(emitter, step)
+    if not done:
         emitter.host(step)
+    if step.epilogue is not None and done != FUSED:
+        emitter.emission.team.barrier()
+        emitter.loops(as_nest(step))
 
 
-def emit_product(emitter: Any, step: SingleStep) -> bool:
+def emit_product(emitter: Any, step: SingleStep) -> bool | str:
     """A batched matrix product in canonical form."""
-    operation, (x, y) = step.equation.operation, step.views
-    dtype = step.outputs[0].type.dtype
+    operation, (x, y), (out,) = step.equation.operation, step.views, step.equation.outputs
+    dtype = out.type.dtype
     is_canonical = operation == product(x.type.ndim) and x.type.ndim > 2
     if not is_canonical or not contract.supports(dtype) or x.type.dtype != dtype:
         return False
@@ -45,15 +53,20 @@ def emit_product(emitter: Any, step: SingleStep) -> bool:
     a, b, to = ((s, *v[-2:]) for s, v in zip(inner, (x.strides, y.strides, c), strict=True))
     spec = contract.Contraction(dtype, size, m, n, k, a, b, to)  # type: ignore[arg-type]
     emission, build = emitter.emission, emitter.build
-    kernel = emission.shared(f"{spec}", lambda: contract.emit(emission.module, emission.target, spec))
+    tail = Tail(step, emitter.given.slots, 3) if step.epilogue else None
+    operands = tail.operands if tail else []
+    kernel = emission.shared(
+        f"{spec} {tail and tail.key()}",
+        lambda: contract.emit(emission.module, emission.target, spec, tail, len(operands)),
+    )
     scratch = emission.scratch_for(kernel.scratch_bytes)
-    pointers = [emitter.first(x), emitter.first(y), emitter.pointer(step.outputs[0])]
+    pointers, extras = [emitter.first(x), emitter.first(y), emitter.pointer(out)], [*map(emitter.pointer, operands)]
     with ExitStack() as stack:
         for extent, steps in outer:
             i = stack.enter_context(build.loop(0, extent))
             pointers = [build.at(p, i * s, dtype) for p, s in zip(pointers, steps, strict=True)]
-        kernel.run(build, pointers, scratch, *emission.team.share(kernel.work))
-    return True
+        kernel.run(build, [*pointers, *extras], scratch, *emission.team.share(kernel.work))
+    return FUSED
 
 
 def emit_panel_product(emitter: Any, step: SingleStep) -> bool:
@@ -91,9 +104,9 @@ def _merged_batch(extents: Sequence[int], steps: Sequence[Sequence[int]]) -> lis
     return loops
 
 
-def emit_convolution(emitter: Any, step: SingleStep) -> bool:
+def emit_convolution(emitter: Any, step: SingleStep) -> bool | str:
     """A convolution with features last."""
-    operation, (x, w), (out,) = step.equation.operation, step.views, step.outputs
+    operation, (x, w), (out,) = step.equation.operation, step.views, step.equation.outputs
     is_canonical = x.type.ndim > 2 and operation.numbers == features_last(x.type.ndim)
     if not is_canonical or not conv.supports(out.type.dtype) or x.type.dtype != out.type.dtype:
         return False
@@ -108,11 +121,17 @@ def emit_convolution(emitter: Any, step: SingleStep) -> bool:
         partial.emit_chunks(emitter, step, spec, count)
         return True
     emission = emitter.emission
-    kernel = emission.shared(f"{spec}", lambda: conv.emit(emission.module, emission.target, spec))
-    pointers = [emitter.first(x), emitter.first(w), emitter.pointer(out)]
+    fused = step.epilogue is not None and conv.takes_epilogue(spec, emission.target)
+    tail = Tail(step, emitter.given.slots, len(out.type.shape)) if fused else None
+    operands = tail.operands if tail else []
+    kernel = emission.shared(
+        f"{spec} {tail and tail.key()}",
+        lambda: conv.emit(emission.module, emission.target, spec, tail, len(operands)),
+    )
+    pointers = [emitter.first(x), emitter.first(w), *map(emitter.pointer, (out, *operands))]
     scratch = emission.scratch_for(kernel.scratch_bytes)
     kernel.run(emitter.build, pointers, scratch, *emission.team.share(kernel.work))
-    return True
+    return FUSED if fused else True
 
 
 def emit_window(emitter: Any, step: SingleStep) -> bool:

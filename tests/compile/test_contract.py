@@ -118,9 +118,12 @@ def test_epilogue_sees_every_element_once_at_its_index(shape, layout):
     c = laid_out(rng, (batch, m, n), np.float32, layout)
     bias = rng.standard_normal(n).astype(np.float32)
 
-    def epilogue(build, value, index, extras, mask):
-        value = value + build.load(extras[0], "float32", index[2], value.lanes, mask=mask)
-        return value + build.broadcast(build.convert(index[0] * 100 + index[1], "float32"), value.lanes)
+    def epilogue(build, value, index, extras, mask, axis=-1):
+        column, row = (build.broadcast(i, value.lanes) for i in (index[2], index[0] * 100 + index[1]))
+        lanes = build.iota("int64", value.lanes)
+        column, row = (column, row + lanes) if axis == 1 else (column + lanes, row)
+        value = value + build.load(extras[0], "float32", column, mask=mask)
+        return value + build.convert(row, "float32")
 
     product(a, b, c, host_target(), parts=2, epilogue=epilogue, extras=[bias])
     rows = np.arange(batch)[:, None, None] * 100 + np.arange(m)[:, None]

@@ -180,7 +180,7 @@ def test_epilogue_sees_every_output_once_at_its_index(name):
     x, w, y, low = operands(case, np.float32)
     bias = np.arange(w.shape[-1], dtype=np.float32)
 
-    def epilogue(b, value, index, extras, mask):
+    def epilogue(b, value, index, extras, mask, axis=-1):
         shifted = value + b.load(extras[0], "float32", index[-1], value.lanes, mask=mask)
         return b.max(shifted, b.broadcast(b.convert(index[1], "float32"), value.lanes))
 
@@ -225,7 +225,7 @@ def test_groups_of_images(case, with_epilogue):
     spec = dataclasses.replace(specify(x, w, y, stride, low, (1, 1), rhs, 1), batch_groups=groups)
     bias = rng.standard_normal(features).astype(np.float32)
 
-    def epilogue(b, value, index, extras, mask):
+    def epilogue(b, value, index, extras, mask, axis=-1):
         return value + b.load(extras[0], "float32", index[-1], value.lanes, mask=mask)
 
     given = [bias] if with_epilogue else []

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.build import Build, new_function
+from fdl.compile.build import Build
 from fdl.compile.kernels import dots, streams
+from fdl.compile.kernels.finish import finish
 from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function, pieces
 from fdl.compile.kernels.panel import Panel
 from fdl.compile.kernels.tile import Tile
 from fdl.compile.target import Target
-from fdl.compile.values import I64, POINTER, Value
+from fdl.compile.values import Value
 
 #: Bytes of a panel of B that stay in the first-level cache, of a block of A that stay in the second level, and of a
 #: block of packed B, of which one panel after the other is used (K. Goto and R. van de Geijn, "Anatomy of
@@ -27,6 +28,8 @@ from fdl.compile.values import I64, POINTER, Value
 _PANEL_BYTES = 16 * 1024
 _BLOCK_BYTES = 128 * 1024
 _COLUMNS_BYTES = 1024 * 1024
+#: Bytes of C that an epilogue is applied to at once.
+_RESULT_BYTES = 128 * 1024
 #: Rows of A at this distance fall on the same lines of the first-level cache.
 _ALIAS_BYTES = 4096
 
@@ -72,7 +75,7 @@ def emit(
         target: the processor.
         spec: the product.
         epilogue: applied to complete elements of C before they are stored for the last time; its indices are
-            (batch, m, n), and with strided C lanes run along n all the same.
+            (batch, m, n).
         extras: number of pointer operands after C that are passed through to the epilogue.
     """
     if 0 in (spec.batch, spec.m, spec.n):
@@ -80,7 +83,7 @@ def emit(
     swap = _better_swapped(spec, target)
     if swap:
         spec, epilogue = _swapped(spec), _swapped_epilogue(epilogue)
-    plan = _Plan(spec, target)
+    plan = _Plan(spec, target, epilogue is not None)
     build = kernel_function(module, target, f"contract.{spec.batch}x{spec.m}x{spec.n}x{spec.k}", 3 + extras)
     a, b, c, *others = build.function.args[: 3 + extras]
     operands = [b, a, c, *others] if swap else [a, b, c, *others]
@@ -112,28 +115,26 @@ def _swapped(spec: Contraction) -> Contraction:
 
 
 def _swapped_epilogue(epilogue: Epilogue | None) -> Epilogue | None:
-    """An epilogue for the transposed product: its lanes run along m, so it is called for one lane at a time."""
+    """An epilogue for the transposed product: its lanes run along m."""
     if epilogue is None:
         return None
 
-    def lane_by_lane(build: Build, value: Value, index: Any, extras: Sequence[Any], mask: Value | None) -> Value:
+    def swapped(
+        build: Build, value: Value, index: Any, pointers: Sequence[Any], mask: Value | None, axis: int = -1
+    ) -> Value | None:
         batch, n, m = index
-        result: Any = value.ir
-        for lane in range(value.lanes):
-            present = None if mask is None else build.lane(mask, lane)
-            done = epilogue(build, build.lane(value, lane), (batch, m + lane, n), extras, present)
-            result = done.ir if value.lanes == 1 else build.ir.insert_element(result, done.ir, ir.IntType(32)(lane))
-        return build.value(result, value.dtype)
+        return epilogue(build, value, (batch, m, n), pointers, mask, axis=1)
 
-    return lane_by_lane
+    return swapped
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The block sizes for one product on one processor."""
+    """The block sizes for one product, with an epilogue or not, on one processor."""
 
     spec: Contraction
     target: Target
+    has_epilogue: bool = False
 
     @cached_property
     def lanes(self) -> int:
@@ -171,6 +172,8 @@ class _Plan:
     def height(self) -> int:
         """Rows of the block of A that is used while it stays in the cache."""
         most = max(4, _BLOCK_BYTES // (self.depth * self.spec.dtype.itemsize * self.rows))
+        if self.has_epilogue:
+            most = min(most, max(4, _RESULT_BYTES // (self.columns * self.spec.dtype.itemsize * self.rows)))
         return min(most, -(-self.spec.m // self.rows)) * self.rows
 
     @cached_property
@@ -267,9 +270,11 @@ class _Emitter:
             if plan.by_dots:
                 self._dots(batch, rows, columns)
             elif plan.by_streams:
-                streams.emit_streams(b, spec, (self.a, self.b, self.c, *self.extras), self.epilogue, batch, columns)
+                streams.emit_streams(b, spec, (self.a, self.b, self.c), batch, columns)
             else:
                 self._product(batch, rows, columns)
+            if self.epilogue is not None and (plan.by_dots or plan.by_streams):
+                self._finish(batch, rows, columns)
         b.ret()
 
     def _dots(self, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
@@ -277,7 +282,7 @@ class _Emitter:
         if self.plan.turn_b:
             dots.turn(b, spec, b.at(bb, batch * spec.b[0], spec.dtype), self.scratch)
             spec, bb = replace(spec, b=(0, 1, spec.k)), self.scratch
-        dots.emit_dots(b, spec, (self.a, bb, self.c, *self.extras), self.epilogue, batch, rows, columns)
+        dots.emit_dots(b, spec, (self.a, bb, self.c), batch, rows, columns)
 
     def _product(self, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
         b, plan, spec = self.build, self.plan, self.spec
@@ -338,14 +343,23 @@ class _Emitter:
                     for j, near_count in near_pieces():
                         place = ((i, far_count), (j, near_count))
                         (m, height), (n, width) = place if plan.rows_outside else place[::-1]
-                        self._tile(pointers, (batch, m, n, k), depth, (rows[0], columns[0]), height, width)
+                        self._tile(pointers, (m, n, k), depth, (rows[0], columns[0]), height, width)
+        if self.epilogue is not None:
+            with self.build.if_(k + depth >= self.spec.k):
+                self._finish(batch, rows, columns)
+
+    def _finish(self, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
+        """Apply the epilogue to a block of C."""
+        assert self.epilogue is not None
+        starts, counts = (batch, rows[0], columns[0]), (1, rows[1] - rows[0], columns[1] - columns[0])
+        finish(self.build, self.epilogue, self.spec.dtype, (self.c, *self.extras), self.spec.c, starts, counts)
 
     def _tile(
         self, pointers: tuple[Any, Any, Any], index: tuple[Value, ...], depth: Value,
         origin: tuple[Value, Value], rows: int, columns: int,
     ) -> None:  # fmt: skip
         b, spec, plan = self.build, self.spec, self.plan
-        batch, m, n, k = index
+        m, n, k = index
         whole = -(-columns // plan.lanes) * plan.lanes
         along = (1, plan.a_step) if plan.pack_a else spec.a[1:]
         b_step = whole if plan.pack_b else spec.b[1]
@@ -361,42 +375,3 @@ class _Emitter:
             bb = b.at(pointers[1], n * spec.b[2] + k * spec.b[1], spec.dtype)
         c = b.at(pointers[2], m * spec.c[1] + n * spec.c[2], spec.dtype)
         tile.call(b, a, bb, c, depth, True if spec.accumulate else k > 0)
-        if self.epilogue is not None:
-            with b.if_(k + depth >= spec.k):
-                self._finish(c, (batch, m, n), rows, columns)
-
-    def _finish(self, c: Any, index: tuple[Value, Value, Value], rows: int, columns: int) -> None:
-        """Call the function that applies the epilogue to a tile in memory; it is emitted once for each tile size."""
-        b, spec, plan = self.build, self.spec, self.plan
-        name = f"{b.function.name}.epilogue.{rows}.{columns}"
-        function = b.module.globals.get(name)
-        if function is None:
-            function = new_function(b.module, name, [POINTER] * (1 + len(self.extras)) + [I64] * 3)
-            function.attributes.add("noinline")
-            inner = Build(b.module, b.target, function)
-            emit_epilogue(inner, spec.dtype, self.epilogue, rows, columns, plan.lanes, spec.c[1:], len(self.extras))
-        b.call_function(function, [c, *self.extras, *index])
-
-
-def emit_epilogue(
-    build: Build,
-    dtype: np.dtype,
-    epilogue: Any,
-    rows: int,
-    columns: int,
-    lanes: int,
-    strides: Sequence[int],
-    extras: int,
-) -> None:
-    """Fill a function (ptr C, ptr extras..., i64 batch, i64 row, i64 column) that applies `epilogue` to a tile."""
-    c, given = build.function.args[0], build.function.args[1 : 1 + extras]
-    batch, m, n = (build.argument(i, "int64") for i in (-3, -2, -1))
-    with build.loop(0, rows) as i:
-        for start in range(0, columns, lanes):
-            left = columns - start
-            mask = None if left >= lanes else build.first_lanes(left, lanes)
-            where = i * strides[0] + start * strides[1]
-            value = build.load(c, dtype, where, lanes, strides[1], mask)
-            result = epilogue(build, value, (batch, m + i, n + start), given, mask)
-            build.store(result, c, where, strides[1], mask)
-    build.ret()

@@ -76,6 +76,13 @@ def supports(dtype: Any) -> bool:
     return np.dtype(dtype) in (np.float32, np.float64)
 
 
+def takes_epilogue(spec: Convolution, target: Target) -> bool:
+    """Whether an epilogue in the kernel pays: the best algorithm has one, and channels fill vectors."""
+    lanes = target.lanes(spec.dtype)
+    fills = spec.out_features % lanes == 0 or spec.out_features > 4 * lanes
+    return fills and spec.batch_groups == 1 and not conv_taps.fits(spec)
+
+
 def emit(
     module: ir.Module, target: Target, spec: Convolution, epilogue: Epilogue | None = None, extras: int = 0
 ) -> Kernel:
@@ -115,11 +122,13 @@ def _emit_batch_groups(
     build = kernel_function(module, target, "conv.batch_groups", 3 + extras)
     with build.loop(build.argument(-2, "int64"), build.argument(-1, "int64")) as group:
 
-        def shifted(b: Build, value: Value, index: tuple[Value, ...], given: Any, mask: Value | None) -> Value:
+        def shifted(
+            build: Build, value: Value, index: tuple[Value, ...], pointers: Any, mask: Value | None, axis: int = -1
+        ) -> Value | None:
             """The epilogue with the channel counted over all groups; the group is its last extra pointer."""
             assert epilogue is not None
-            number = b.value(b.ir.ptrtoint(given[-1], I64), "int64")
-            return epilogue(b, value, (*index[:-1], index[-1] + number * features), given[:-1], mask)
+            number = build.value(build.ir.ptrtoint(pointers[-1], I64), "int64")
+            return epilogue(build, value, (*index[:-1], index[-1] + number * features), pointers[:-1], mask, axis)
 
         inner = emit(module, target, one, shifted if epilogue else None, extras + bool(epilogue))
         x, w, y, *others = build.function.args[: 3 + extras]

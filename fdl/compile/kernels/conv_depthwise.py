@@ -77,8 +77,6 @@ class Depthwise(Pixels):
             offsets = [o + i * p.dilation * stride for o in offsets for i in range(len(p.taps))]
         function = self._row_function(rows)
         b.call_function(function, [*reads, weights, *writes, len(offsets), table(b, offsets or [0])])
-        if self.epilogue is not None:
-            self._finish(phase, n, first, b.index(0), (rows, spec.out_features))
 
     def _row_function(self, rows: int) -> Any:
         spec, module = self.spec, self.build.module

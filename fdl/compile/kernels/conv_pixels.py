@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from fdl.compile.build import Build, new_function
+from fdl.compile.build import Build
 from fdl.compile.kernels.conv_geometry import AxisPhase, Geometry
 from fdl.compile.kernels.conv_image import Image
+from fdl.compile.kernels.finish import finish
 from fdl.compile.kernels.kernel import Epilogue, pieces, table
 from fdl.compile.kernels.panel import Panel
 from fdl.compile.kernels.tile import Tile
 from fdl.compile.target import Target
-from fdl.compile.values import I64, POINTER, Value
+from fdl.compile.values import Value
 
 if TYPE_CHECKING:
     from fdl.compile.kernels.conv import Convolution
@@ -135,7 +136,18 @@ class Pixels:
             image = plan.image.place(b, b.at(self.x, n * spec.x[0], spec.dtype), self.scratch, read)
             for phase, weights in zip(plan.geometry.phases, packed, strict=True):
                 self._phase(phase, n, part, image, weights)
+            if self.epilogue is not None:
+                self._finish(self.epilogue, n, part)
         b.ret()
+
+    def _finish(self, epilogue: Epilogue, n: Value, part: Value) -> None:
+        """Apply the epilogue to part of an image."""
+        b, spec = self.build, self.spec
+        step = self.plan.block * self.plan.geometry.axes[0][0].period
+        start, stop = part * step, b.min((part + 1) * step, spec.out_spatial[0])
+        starts = (n, start, *[0] * (len(spec.y) - 2))
+        counts = (1, stop - start, *spec.out_spatial[1:], spec.out_features)
+        finish(b, epilogue, spec.dtype, (self.y, *self.extras), spec.y, starts, counts)
 
     def _read(self, part: Value, follows: Value) -> tuple[Value, Value]:
         """Positions of the first axis of x that part of an image reads, without those that the part before left."""
@@ -219,40 +231,6 @@ class Pixels:
             segments=True,
         )  # fmt: skip
         tile.call(b, reads, weights, writes, depth, False, len(offsets), table(b, offsets or [0]))
-        if self.epilogue is not None:
-            self._finish(phase, n, first, channel, size)
-
-    def _finish(
-        self, phase: Sequence[AxisPhase], n: Value, first: Value, channel: Value, size: tuple[int, int]
-    ) -> None:
-        """Call the function that applies the epilogue to a tile in memory."""
-        b = self.build
-        name = f"{b.function.name}.epilogue.{'.'.join(str(p.first) for p in phase)}.{size[0]}.{size[1]}"
-        function = b.module.globals.get(name)
-        if function is None:
-            function = new_function(b.module, name, [POINTER] * (1 + len(self.extras)) + [I64] * 3)
-            function.attributes.add("noinline")
-            self._emit_epilogue(Build(b.module, b.target, function), phase, size)
-        b.call_function(function, [self.y, *self.extras, n, first, channel])
-
-    def _emit_epilogue(self, b: Build, phase: Sequence[AxisPhase], size: tuple[int, int]) -> None:
-        spec, lanes = self.spec, self.plan.lanes
-        y, *extras = b.function.args[: 1 + len(self.extras)]
-        n, first, channel = (b.argument(i, "int64") for i in (-3, -2, -1))
-        with b.loop(0, size[0]) as i:
-            where = coordinates(b, first + i, [p.count for p in phase])
-            where = [j * p.period + p.first for p, j in zip(phase, where, strict=True)]
-            start = n * spec.y[0] + channel * spec.y[-1]
-            for j, stride in zip(where, spec.y[1:-1], strict=True):
-                start = start + j * stride
-            for f in range(0, size[1], lanes):
-                mask = None if f + lanes <= size[1] else b.first_lanes(size[1] - f, lanes)
-                place = start + f * spec.y[-1]
-                value = b.load(y, spec.dtype, place, lanes, spec.y[-1], mask)
-                assert self.epilogue is not None
-                result = self.epilogue(b, value, (n, *where, channel + f), extras, mask)
-                b.store(result, y, place, spec.y[-1], mask)
-        b.ret()
 
 
 def coordinates(b: Build, position: Value, counts: Sequence[int]) -> list[Value]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fdl.compile.build import Build
-from fdl.compile.kernels.kernel import Epilogue, pieces
+from fdl.compile.kernels.kernel import pieces
 from fdl.compile.kernels.panel import transposed
 from fdl.compile.values import Value
 
@@ -21,8 +21,8 @@ def tile(spec: "Contraction") -> tuple[int, int]:
 
 
 def emit_dots(
-    build: Build, spec: "Contraction", operands: Sequence[Any], epilogue: Epilogue | None, batch: Value,
-    rows: tuple[Value, Value], columns: tuple[Value, Value],
+    build: Build, spec: "Contraction", operands: Sequence[Any], batch: Value, rows: tuple[Value, Value],
+    columns: tuple[Value, Value],
 ) -> None:  # fmt: skip
     """Emit the part [rows, columns) of one product of the batch, the longer side outside: it is read once."""
     step_m, step_n = tile(spec)
@@ -34,15 +34,14 @@ def emit_dots(
                 for j, near_count in near_pieces():
                     place = ((i, far_count), (j, near_count))
                     (m, height), (n, width) = place if spec.m >= spec.n else place[::-1]
-                    _finish(build, spec, operands, epilogue, (batch, m, n), (height, width))
+                    _sums(build, spec, operands, (batch, m, n), (height, width))
 
 
-def _finish(
-    build: Build, spec: "Contraction", operands: Sequence[Any], epilogue: Epilogue | None,
-    index: tuple[Value, Value, Value], size: tuple[int, int],
-) -> None:  # fmt: skip
+def _sums(
+    build: Build, spec: "Contraction", operands: Sequence[Any], index: tuple[Value, Value, Value], size: tuple[int, int]
+) -> None:
     """Emit the sums of one tile and store them."""
-    a, b, c, *extras = operands
+    a, b, c = operands
     batch, m, n = index
     start_a = build.at(a, batch * spec.a[0] + m * spec.a[1], spec.dtype)
     start_b = build.at(b, batch * spec.b[0] + n * spec.b[2], spec.dtype)
@@ -50,8 +49,6 @@ def _finish(
         where = batch * spec.c[0] + (m + i) * spec.c[1] + (n + j) * spec.c[2]
         if spec.accumulate:
             total = total + build.load(c, spec.dtype, where)
-        if epilogue is not None:
-            total = epilogue(build, total, (batch, m + i, n + j), extras, None)
         build.store(total, c, where)
 
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from llvmlite import ir
 
@@ -19,11 +19,27 @@ from fdl.compile.build import Build, new_function
 from fdl.compile.target import Target
 from fdl.compile.values import I64, POINTER, Value
 
-#: Called on every vector of the output once it is complete:
-#: ``epilogue(build, value, (index of each output dimension as Value, ...), extra pointers) -> value to store``.
-#: The last index is that of the vector's first lane; the lanes follow each other along the last dimension. Lanes
-#: beyond the end of the output are computed and not stored: loads inside the epilogue must use `mask`.
-Epilogue = Callable[[Build, Value, tuple[Value, ...], Sequence[Any], Value | None], Value]
+
+class Epilogue(Protocol):
+    """Called on every vector of the output once it is complete."""
+
+    def __call__(
+        self, build: Build, value: Value, index: tuple[Value, ...], pointers: Sequence[Any], mask: Value | None,
+        axis: int = -1,
+    ) -> Value | None:  # fmt: skip
+        """Compute and store what depends on `value`.
+
+        Args:
+            build: where the code goes.
+            value: the vector.
+            index: of its first lane, along every axis of the output.
+            pointers: the kernel's extra operands.
+            mask: lanes that are part of the output; others must be neither loaded nor stored. None if all are.
+            axis: the axis along which the lanes follow each other.
+
+        Returns:
+            What the output gets instead of `value`, or None to leave it.
+        """
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fdl.compile.build import Build
-from fdl.compile.kernels.kernel import Epilogue, pieces
+from fdl.compile.kernels.kernel import pieces
 from fdl.compile.values import Value
 
 if TYPE_CHECKING:
@@ -24,32 +24,25 @@ def fits(spec: "Contraction", lanes: int) -> bool:
 
 
 def emit_streams(
-    build: Build, spec: "Contraction", operands: Sequence[Any], epilogue: Epilogue | None, batch: Value,
-    columns: tuple[Value, Value],
-) -> None:  # fmt: skip
+    build: Build, spec: "Contraction", operands: Sequence[Any], batch: Value, columns: tuple[Value, Value]
+) -> None:
     """Emit the part `columns` of one product of the batch."""
-    a, b, c, *extras = operands
-    a, b, c = (build.at(p, batch * s[0], spec.dtype) for p, s in ((a, spec.a), (b, spec.b), (c, spec.c)))
+    moves = (spec.a[0], spec.b[0], spec.c[0])
+    a, b, c = (build.at(p, batch * s, spec.dtype) for p, s in zip(operands, moves, strict=True))
     together = _TOGETHER[spec.m]
-    # The visit that completes C is emitted apart only if it does something else.
-    last = (spec.k - (epilogue is not None)) // together * together
+    last = spec.k // together * together
     block = _BLOCK >> (spec.m - 1).bit_length()
     with build.loop(*columns, block) as start:
         part = start, build.min(start + block, columns[1])
         with build.loop(0, last, together) as k:
             _visit(build, spec, (a, b, c), part, k, together)
-
-        def finish(value: Value, row: int, n: Value, mask: Value | None) -> Value:
-            index = batch, build.index(row), n
-            return value if epilogue is None else epilogue(build, value, index, extras, mask)
-
         if last < spec.k:
-            _visit(build, spec, (a, b, c), part, build.index(last), spec.k - last, finish)
+            _visit(build, spec, (a, b, c), part, build.index(last), spec.k - last)
 
 
 def _visit(
     build: Build, spec: "Contraction", operands: tuple[Any, Any, Any], columns: tuple[Value, Value], k: Value,
-    count: int, finish: Any = None,
+    count: int,
 ) -> None:  # fmt: skip
     """Add `count` rows of B from `k` on, times their elements of A, to C."""
     (a, b, c), lanes, dtype = operands, build.target.lanes(spec.dtype), spec.dtype
@@ -68,5 +61,4 @@ def _visit(
                     total = build.select(again, build.load(c, dtype, where, lanes, mask=mask), 0)
                     for factor, row in zip(own, read, strict=True):
                         total = build.fma(factor, row, total)
-                    total = total if finish is None else finish(total, i, n + start, mask)
                     build.store(total, c, where, mask=mask)
