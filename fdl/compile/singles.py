@@ -34,8 +34,10 @@ def emit_single(emitter: Any, step: SingleStep) -> None:
     if not done:
         emitter.host(step)
     if step.epilogue is not None and done != FUSED:
+        # Nobody else knows of the work after the first barrier, so that the step ends with another one.
         emitter.emission.team.barrier()
         emitter.loops(as_nest(step))
+        emitter.emission.team.barrier()
 
 
 def emit_product(emitter: Any, step: SingleStep) -> bool | str:
