@@ -159,12 +159,13 @@ def _same(a: Any, b: Any) -> bool:
 
 def _on_disk(program: Program, donated: tuple[bool, ...]) -> str:
     from fdl.compile.cache import default_cache
+    from fdl.compile.inline import inline
     from fdl.compile.pipeline import cache_key
 
     cache = default_cache()
     if cache.directory is None:
         return "Machine code is not kept on disk, because FDL_CACHE_DIR is empty."
-    if cache.get(cache_key(program, donated)) is not None:
+    if cache.get(cache_key(inline(program), donated)) is not None:
         return f"Its machine code is on disk in {cache.directory}: it is loaded, not compiled."
     if not cache.directory.is_dir():
         return f"Nothing was compiled before: {cache.directory} does not exist yet."

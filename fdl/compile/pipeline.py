@@ -51,21 +51,22 @@ class Compiled:
         self.run = self.executable.run
 
     def __reduce__(self) -> Any:
-        return restore, (self.program, self.donate, cache_key(self.program, self.donate), self.archive.pack())
+        key = cache_key(inline(self.program), self.donate)
+        return restore, (self.program, self.donate, key, self.archive.pack())
 
 
 def restore(program: Program, donate: tuple[bool, ...], key: str, data: bytes) -> Compiled:
     """What was pickled; compiled anew if this processor or version is another one."""
-    if key == cache_key(program, donate):
+    if key == cache_key(inline(program), donate):
         default_cache().put(key, data)
     return compile_program(program, donate)
 
 
-def cache_key(program: Program, donate: tuple[bool, ...]) -> str:
-    """The name of a Program's machine code on disk."""
+def cache_key(inlined: Program, donate: tuple[bool, ...]) -> str:
+    """The name of an inlined Program's machine code on disk."""
     # Custom derivative rules, which hold Python functions, are gone once they are inlined: the hash is the same in
     # every process.
-    return content_key(f"{inline(program).digest.hex()} {donate}", host_target())
+    return content_key(f"{inlined.digest.hex()} {donate}", host_target())
 
 
 def build_archive(program: Program, donate: tuple[bool, ...]) -> Archive:
@@ -97,7 +98,6 @@ def build_archive(program: Program, donate: tuple[bool, ...]) -> Archive:
     )
 
 
-@lru_cache(maxsize=512)
 def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> Compiled:
     """The native function of a Program, made once for equal Programs, with machine code kept on disk.
 
@@ -105,6 +105,11 @@ def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> Compiled
         program: what to compute.
         donate: which inputs' memory may be overwritten and returned; none by default.
     """
+    return _compile(inline(program), donate)
+
+
+@lru_cache(maxsize=512)
+def _compile(program: Program, donate: tuple[bool, ...]) -> Compiled:
     key = cache_key(program, donate)
     found = default_cache().get(key)
     if found is not None:

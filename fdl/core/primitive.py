@@ -8,6 +8,7 @@ lacks a rule is refused.
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import FrozenInstanceError, dataclass, field
+from functools import cache
 from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
@@ -138,5 +139,6 @@ def _brief(value: Any) -> str:
     return getattr(value, "__qualname__", None) or str(value)
 
 
+@cache
 def _snake(name: str) -> str:
     return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -94,12 +94,28 @@ class Program:
     @cached_property
     def digest(self) -> bytes:
         """A hash of the structure: equal for programs that compute the same by the same equations."""
-        found = hashlib.blake2b("\n".join(lines(self, sources=False, nested=False)).encode(), digest_size=16)
-        for _, value in self.constants:
-            found.update(np.ascontiguousarray(value).tobytes())
+        numbers: dict[Var, int] = {}
+        text = [f"{number}:{var.type}" for number, var in enumerate(self.inputs)]
+        for var in (*self.inputs, *(var for var, _ in self.constants)):
+            numbers[var] = len(numbers)
+        inner: list[bytes] = []
+
+        def name(atom: Atom) -> str:
+            return str(atom) if isinstance(atom, Literal) else str(numbers[atom])
+
+        # The types of results follow from operands and operations, but for functions of users.
         for equation in self.equations:
-            for inner in subprograms(equation.operation):
-                found.update(inner.digest)
+            text.append(f"{equation.operation!r} {' '.join([name(a) for a in equation.inputs])}")
+            if equation.operation.family == "host":
+                text.append(" ".join([str(var.type) for var in equation.outputs]))
+            for var in equation.outputs:
+                numbers[var] = len(numbers)
+            inner += [program.digest for program in subprograms(equation.operation)]
+        text.append(" ".join([name(a) for a in self.outputs]))
+        found = hashlib.blake2b("\n".join(text).encode(), digest_size=16)
+        for var, value in self.constants:
+            found.update(str(var.type).encode() + np.ascontiguousarray(value).tobytes())
+        found.update(b"".join(inner))
         return found.digest()
 
     def __hash__(self) -> int:
@@ -122,9 +138,14 @@ class Program:
         return f"<Program ({ins}) -> ({outs}), {len(self.equations)} equations, {self.digest.hex()[:8]}>"
 
 
-def parameters(operation: Any) -> list[str]:
+def parameters(operation: Any) -> tuple[str, ...]:
     """Names of the parameters of an operation, in the order of its fields."""
-    return [f.name for f in fields(operation)]
+    return _names(type(operation))
+
+
+@cache
+def _names(operation_type: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(operation_type))
 
 
 def subprograms(operation: Any) -> Iterator[Program]:

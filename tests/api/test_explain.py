@@ -112,9 +112,9 @@ def test_the_disk_cache(monkeypatch, tmp_path):
     folder.mkdir()
     assert "No machine code" in text(fdl.jit(f), X)
     fdl.clear_caches()
-    from fdl.compile import compile_program
+    from fdl.compile.pipeline import _compile
 
-    compile_program.cache_clear()
+    _compile.cache_clear()
     fdl.jit(f)(X)
     assert list(folder.glob("*.o")) and cache.default_cache().directory == folder
     assert "it is loaded, not compiled" in text(fdl.jit(f), np.ones(3, np.float32)) or "nothing" in text(fdl.jit(f), X)
