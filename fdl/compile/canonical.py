@@ -117,8 +117,10 @@ class _Rewriter:
 def _dot_general(rewriter: _Rewriter, equation: Step) -> bool:
     operation, (x, y) = equation.operation, equation.inputs
     (out,) = equation.outputs
-    dtype = accumulator(out.type.dtype)
-    if not contract.supports(dtype) or x.type.dtype.kind == "c" or out.type.size == 0:
+    depth = prod(x.type.shape[a] for a in operation.contracting[0])
+    kept = x.type.dtype == out.type.dtype and contract.supports(out.type.dtype, depth)
+    dtype = out.type.dtype if kept else accumulator(out.type.dtype)
+    if not contract.supports(dtype, depth) or x.type.dtype.kind == "c" or out.type.size == 0:
         return False
     batch, contracting = operation.batch_axes, operation.contracting
     if operation == product(x.type.ndim) and x.type.ndim == y.type.ndim > 2 and x.type.dtype == dtype:

@@ -45,7 +45,7 @@ def emit_product(emitter: Any, step: SingleStep) -> bool | str:
     operation, (x, y), (out,) = step.equation.operation, step.views, step.equation.outputs
     dtype = out.type.dtype
     is_canonical = operation == product(x.type.ndim) and x.type.ndim > 2
-    if not is_canonical or not contract.supports(dtype) or x.type.dtype != dtype:
+    if not is_canonical or not contract.supports(dtype, x.type.shape[-1]) or x.type.dtype != dtype:
         return False
     (*batch, m, k), n = x.type.shape, y.type.shape[-1]
     c = strides((*batch, m, n))

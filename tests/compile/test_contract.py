@@ -2,6 +2,7 @@
 
 import itertools
 
+import ml_dtypes
 import numpy as np
 import pytest
 from llvmlite import ir
@@ -176,6 +177,39 @@ def test_code_for_wide_vectors_uses_them():
     assert len(inner) >= 24 and all("%zmm" in line for line in inner)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "case", list(enumerate([(1, 13, 37, 90), (2, 70, 33, 20), (1, 1, 300, 40), (1, 5, 7, 64)])), ids=str
+)
+def test_16_bit_floats_are_rounded_once(dtype, case):
+    rng = np.random.default_rng(0)
+    number, (batch, m, n, k) = case
+    layout = LAYOUTS[number % 3]
+    a, b = laid_out(rng, (batch, m, k), dtype, "row"), laid_out(rng, (batch, k, n), dtype, layout)
+    c = laid_out(rng, (batch, m, n), dtype, layout)
+    # Without float16 in hardware its conversions are long; one case is enough.
+    product(a, b, c, host_target("x86-64" if number == 3 else "native"), parts=2)
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    # Half a unit for the rounding, and what float32 leaves of sums that cancel.
+    slack = k * 2.0**-24 * (np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64))
+    unit = float(ml_dtypes.finfo(dtype).eps)
+    assert (np.abs(c.astype(np.float64) - exact) <= 0.51 * unit * np.abs(exact) + slack + 1e-7).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
+@pytest.mark.parametrize("shape", [(1, 13, 37, 300), (2, 3, 5, 7), (1, 1, 300, 9), (1, 40, 9, 70), (1, 30, 40, 2)])
+def test_integers_wrap(dtype, shape):
+    rng = np.random.default_rng(0)
+    batch, m, n, k = shape
+    limits = np.iinfo(dtype)
+    a, b = (rng.integers(limits.min, limits.max, s, dtype, endpoint=True) for s in ((batch, m, k), (batch, n, k)))
+    for layout in (b.swapaxes(1, 2), np.ascontiguousarray(b.swapaxes(1, 2))):
+        c = np.zeros((batch, m, n), dtype)
+        product(a, layout, c, host_target(), parts=2)
+        np.testing.assert_array_equal(c, a @ layout)
+
+
 def test_what_is_not_offered_is_said():
-    assert contract.supports("float32") and contract.supports("float64")
-    assert not any(contract.supports(d) for d in ("int32", "complex64", "float16", "bool"))
+    assert all(contract.supports(d) for d in ("float32", "float64", "int32", "uint64", "float16"))
+    assert not any(contract.supports(d) for d in ("int8", "complex64", "bool"))
+    assert not contract.supports(np.dtype(ml_dtypes.bfloat16), 100_000)

@@ -20,7 +20,8 @@ from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function, pieces
 from fdl.compile.kernels.panel import Panel
 from fdl.compile.kernels.tile import Tile
 from fdl.compile.target import Target
-from fdl.compile.values import Value
+from fdl.compile.values import HALVES, Value
+from fdl.dtypes import float32, float64
 
 #: Bytes of a panel of B that stay in the first-level cache, of a block of A that stay in the second level, and of a
 #: block of packed B, of which one panel after the other is used (K. Goto and R. van de Geijn, "Anatomy of
@@ -30,6 +31,8 @@ _BLOCK_BYTES = 128 * 1024
 _COLUMNS_BYTES = 1024 * 1024
 #: Bytes of C that an epilogue is applied to at once.
 _RESULT_BYTES = 128 * 1024
+#: The longest sum of 16-bit floats: panels of that many rows stay in the second level.
+_DEEPEST = 4096
 #: Rows of A at this distance fall on the same lines of the first-level cache.
 _ALIAS_BYTES = 4096
 
@@ -41,7 +44,7 @@ class Contraction:
     """A batched matrix product, sizes and strides in elements.
 
     Attributes:
-        dtype: float32 or float64, of all three operands.
+        dtype: of all three operands; see `supports`. 16-bit floats are summed in float32 and rounded once.
         batch, m, n, k: sizes; any may be 0 or 1.
         a: strides of A along (batch, m, k).
         b: strides of B along (batch, k, n).
@@ -59,10 +62,22 @@ class Contraction:
     c: Strides
     accumulate: bool = False
 
+    @property
+    def sums(self) -> np.dtype:
+        """The dtype of the sums."""
+        return float32 if self.dtype in HALVES else self.dtype
 
-def supports(dtype: Any) -> bool:
-    """Whether contractions of this dtype have a kernel; integers, complex and 16-bit floats do not."""
-    return np.dtype(dtype) in (np.float32, np.float64)
+
+def supports(dtype: Any, depth: int = 0) -> bool:
+    """Whether contractions of this dtype have a kernel, for sums of `depth` products.
+
+    Complex numbers, booleans and integers of 8 and 16 bits have none. The sums of 16-bit floats must not leave the
+    registers, so that long ones are left to a float32 product of converted operands.
+    """
+    dtype = np.dtype(dtype)
+    if dtype in HALVES:
+        return depth <= _DEEPEST
+    return dtype in (float32, float64) or (dtype.kind in "iu" and dtype.itemsize >= 4)
 
 
 def emit(
@@ -141,6 +156,16 @@ class _Plan:
         return self.target.lanes(self.spec.dtype)
 
     @cached_property
+    def itemsize(self) -> int:
+        """Bytes of an element in the scratch memory."""
+        return self.spec.sums.itemsize
+
+    @cached_property
+    def halves(self) -> bool:
+        """Whether operands are converted when they are packed, and C is complete after one pass."""
+        return self.spec.sums != self.spec.dtype
+
+    @cached_property
     def width(self) -> int:
         """Columns of a tile, whole vectors."""
         most = -(-self.spec.n // self.lanes)
@@ -158,20 +183,20 @@ class _Plan:
     @cached_property
     def depth(self) -> int:
         """How much of k one pass takes."""
-        most = max(64, _PANEL_BYTES // (self.width * self.spec.dtype.itemsize))
-        passes = max(1, -(-self.spec.k // most))
+        most = self.spec.k if self.halves else max(64, _PANEL_BYTES // (self.width * self.itemsize))
+        passes = max(1, -(-self.spec.k // max(1, most)))
         return max(1, -(-self.spec.k // passes))
 
     @cached_property
     def columns(self) -> int:
         """Columns of the block of B that is packed at once."""
-        most = max(1, _COLUMNS_BYTES // (self.depth * self.spec.dtype.itemsize * self.width))
+        most = max(1, _COLUMNS_BYTES // (self.depth * self.itemsize * self.width))
         return min(most, -(-self.spec.n // self.width)) * self.width
 
     @cached_property
     def height(self) -> int:
         """Rows of the block of A that is used while it stays in the cache."""
-        most = max(4, _BLOCK_BYTES // (self.depth * self.spec.dtype.itemsize * self.rows))
+        most = max(4, _BLOCK_BYTES // (self.depth * self.itemsize * self.rows))
         if self.has_epilogue:
             most = min(most, max(4, _RESULT_BYTES // (self.columns * self.spec.dtype.itemsize * self.rows)))
         return min(most, -(-self.spec.m // self.rows)) * self.rows
@@ -179,21 +204,21 @@ class _Plan:
     @cached_property
     def rows_outside(self) -> bool:
         """Whether all columns of B stay in the first-level cache while rows of A come and go."""
-        return self.columns * self.depth * self.spec.dtype.itemsize <= _PANEL_BYTES
+        return self.columns * self.depth * self.itemsize <= _PANEL_BYTES
 
     @cached_property
     def pack_b(self) -> bool:
         if self.spec.b[2] == 1 and self.spec.n <= self.width >= self.spec.b[1]:
             return False  # B is a packed panel already.
-        return (self.spec.n > 1 and self.spec.b[2] != 1) or self.spec.m > 3 * self.rows
+        return (self.spec.n > 1 and self.spec.b[2] != 1) or self.spec.m > (1 if self.halves else 3) * self.rows
 
     @cached_property
     def pack_a(self) -> bool:
-        """Whether blocks of A are copied: when k is not its unit stride, or rows displace each other in the cache."""
+        """Whether blocks of A are copied: to convert them, or when k is not the unit stride or rows displace others."""
         if self.spec.n <= 2 * self.width or self.spec.m == 1:
             return False
         aliased = self.spec.a[1] * self.spec.dtype.itemsize % _ALIAS_BYTES == 0 and self.spec.n > 16 * self.width
-        return self.spec.a[2] != 1 or aliased
+        return self.spec.a[2] != 1 or aliased or self.halves
 
     @cached_property
     def a_step(self) -> int:
@@ -244,7 +269,7 @@ class _Plan:
             return self.turn_b * self.spec.n * self.spec.k * self.spec.dtype.itemsize
         a_block = -(-self.height // self.rows) * self.a_step * self.depth
         elements = self.columns * self.depth * self.pack_b + a_block * self.pack_a
-        return elements * self.spec.dtype.itemsize
+        return elements * self.itemsize
 
 
 class _Emitter:
@@ -303,28 +328,28 @@ class _Emitter:
     @property
     def _packed_a(self) -> Any:
         """Where packed A starts in the scratch memory: behind packed B."""
-        return self.build.at(self.scratch, self.plan.columns * self.plan.depth * self.plan.pack_b, self.spec.dtype)
+        return self.build.at(self.scratch, self.plan.columns * self.plan.depth * self.plan.pack_b, self.spec.sums)
 
     def _pack_b(self, source: Any, start: Value, stop: Value, depth: Value) -> None:
         b, spec, plan = self.build, self.spec, self.plan
         with pieces(b, start, stop, plan.width, spec.n) as piece:
             for n, columns in piece():
                 whole = -(-columns // plan.lanes) * plan.lanes
-                panel = Panel(spec.dtype, columns, whole, spec.b[1], spec.b[2])
-                to = b.at(self.scratch, (n - start) * depth, spec.dtype)
+                panel = Panel(spec.dtype, columns, whole, spec.b[1], spec.b[2], spec.sums)
+                to = b.at(self.scratch, (n - start) * depth, spec.sums)
                 panel.call(b, b.at(source, n * spec.b[2], spec.dtype), to, depth)
 
     def _pack_a(self, source: Any, start: Value, stop: Value, depth: Value) -> None:
         b, spec, plan = self.build, self.spec, self.plan
         with pieces(b, start, stop, plan.rows, spec.m) as piece:
             for m, rows in piece():
-                panel = Panel(spec.dtype, rows, plan.a_step, spec.a[2], spec.a[1])
+                panel = Panel(spec.dtype, rows, plan.a_step, spec.a[2], spec.a[1], spec.sums)
                 panel.call(b, b.at(source, m * spec.a[1], spec.dtype), self._a_block(m - start, depth), depth)
 
     def _a_block(self, m: Value, depth: Value) -> Any:
         """Where the rows from `m` of the block on are in packed A."""
         b, plan = self.build, self.plan
-        return b.at(self._packed_a, b.quotient(m, plan.rows) * plan.a_step * depth, self.spec.dtype)
+        return b.at(self._packed_a, b.quotient(m, plan.rows) * plan.a_step * depth, self.spec.sums)
 
     def _block(
         self, pointers: tuple[Any, Any, Any], batch: Value, k: Value, depth: Value,
@@ -364,13 +389,17 @@ class _Emitter:
         along = (1, plan.a_step) if plan.pack_a else spec.a[1:]
         b_step = whole if plan.pack_b else spec.b[1]
         c_column = spec.c[2] if spec.n > 1 else 1
-        tile = Tile(spec.dtype, rows, columns, *along, b_step, plan.pack_b, spec.c[1], c_column)
+        stored = (None if plan.pack_a else spec.dtype, None if plan.pack_b else spec.dtype, spec.dtype)
+        tile = Tile(
+            spec.sums, rows, columns, *along, b_step, plan.pack_b, spec.c[1], c_column,
+            stored=tuple(kind if plan.halves else None for kind in stored),  # type: ignore[arg-type]
+        )  # fmt: skip
         if plan.pack_a:
             a = self._a_block(m - origin[0], depth)
         else:
             a = b.at(pointers[0], m * spec.a[1] + k * spec.a[2], spec.dtype)
         if plan.pack_b:
-            bb = b.at(self.scratch, (n - origin[1]) * depth, spec.dtype)
+            bb = b.at(self.scratch, (n - origin[1]) * depth, spec.sums)
         else:
             bb = b.at(pointers[1], n * spec.b[2] + k * spec.b[1], spec.dtype)
         c = b.at(pointers[2], m * spec.c[1] + n * spec.c[2], spec.dtype)

@@ -48,7 +48,8 @@ def _sums(
     for (i, j), total in _dots(build, spec, start_a, start_b, *size).items():
         where = batch * spec.c[0] + (m + i) * spec.c[1] + (n + j) * spec.c[2]
         if spec.accumulate:
-            total = total + build.load(c, spec.dtype, where)
+            total = total + build.convert(build.load(c, spec.dtype, where), spec.sums)
+        total = build.convert(total, spec.dtype)
         build.store(total, c, where)
 
 
@@ -56,11 +57,11 @@ def _dots(build: Build, spec: "Contraction", a: Any, b: Any, rows: int, columns:
     lanes = build.target.lanes(spec.dtype)
     whole = spec.k // lanes * lanes
     pairs = [(i, j) for i in range(rows) for j in range(columns)]
-    sums = {pair: build.variable(build.constant(0, spec.dtype, lanes)) for pair in pairs}
+    sums = {pair: build.variable(build.constant(0, spec.sums, lanes)) for pair in pairs}
 
     def step(k: Any, mask: Value | None) -> None:
         def load(p: Any, stride: int) -> Value:
-            return build.load(p, spec.dtype, k + stride, lanes, mask=mask)
+            return build.convert(build.load(p, spec.dtype, k + stride, lanes, mask=mask), spec.sums)
 
         # The shorter list stays in registers beside the sums, the other side passes through one.
         if rows < columns:

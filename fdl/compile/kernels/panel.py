@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from fdl.compile.build import Build, new_function
 from fdl.compile.target import Target
-from fdl.compile.values import I32, I64, POINTER, Value
+from fdl.compile.values import HALVES, I32, I64, POINTER, Value
 
 #: Rows ahead of the one that is copied that are asked for: they are too far apart for the processor to guess.
 _AHEAD = 8
@@ -19,10 +19,11 @@ class Panel:
     """Copies a matrix [count, columns] of any strides into rows of whole vectors, filled up with zeros.
 
     Attributes:
-        dtype: float32 or float64.
+        dtype: of the matrix.
         columns: columns to copy.
         width: elements of a row of the copy, a multiple of the lanes.
         row, column: strides of the matrix that is read.
+        into: dtype of the copy; None is `dtype`.
     """
 
     dtype: np.dtype
@@ -30,10 +31,11 @@ class Panel:
     width: int
     row: int
     column: int
+    into: np.dtype | None = None
 
     def call(self, build: Build, source: Any, destination: Any, count: Any) -> None:
         """Emit the copy of `count` rows from `source` to `destination`."""
-        name = f"panel.{self.dtype}.{self.columns}.{self.width}.{self.row}.{self.column}"
+        name = f"panel.{self.dtype}.{self.columns}.{self.width}.{self.row}.{self.column}.{self.into}"
         function = build.module.globals.get(name) or self._emit(build.module, build.target, name)
         build.call_function(function, [source, destination, count])
 
@@ -56,19 +58,20 @@ class Panel:
         """Copy row `k`."""
         source, destination = build.function.args[:2]
         line = build.at(source, k * self.row, self.dtype)
-        copy = build.at(destination, k * self.width, self.dtype)
+        into = self.into or self.dtype
+        copy = build.at(destination, k * self.width, into)
         if self.column == 1 and self.row * self.dtype.itemsize >= 64:
             for start in range(0, self.columns, 64 // self.dtype.itemsize):
                 build.prefetch(line, self.dtype, _AHEAD * self.row + start, write=False)
         for start in range(0, self.width, lanes):
-            build.store(self._read(build, line, start, lanes), copy, start)
+            build.store(build.convert(self._read(build, line, start, lanes), into), copy, start)
 
     def _read(self, build: Build, line: Any, start: int, lanes: int) -> Value:
         """`lanes` elements of a row from `start` on; those that do not exist are 0."""
         left = self.columns - start
         if left <= 0:
             return build.constant(0, self.dtype, lanes)
-        if self.column == 1:
+        if self.column == 1 and (left >= lanes or self.dtype not in HALVES):
             mask = None if left >= lanes else build.first_lanes(left, lanes)
             return build.load(line, self.dtype, start, lanes, mask=mask)
         vector: Any = build.constant(0, self.dtype, lanes).ir
@@ -87,7 +90,7 @@ class Panel:
                 for c in range(start, start + lanes)
             ]
             for i, row in enumerate(transposed(build, read)):
-                build.store(row, destination, (k + i) * self.width + start)
+                build.store(build.convert(row, self.into or self.dtype), destination, (k + i) * self.width + start)
 
 
 def transposed(build: Build, rows: list[Value]) -> list[Value]:

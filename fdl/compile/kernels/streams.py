@@ -20,6 +20,8 @@ _VECTORS = 2
 
 def fits(spec: "Contraction", lanes: int) -> bool:
     """Whether this algorithm can serve `spec` and is the right one."""
+    if spec.sums != spec.dtype:
+        return False
     return spec.m in _TOGETHER and spec.b[2] == spec.c[2] == 1 and spec.n >= 16 * lanes and spec.k > 1
 
 

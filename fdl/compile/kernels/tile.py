@@ -23,7 +23,7 @@ class Tile:
     """The shape of a tile; distances count elements.
 
     Attributes:
-        dtype: float32 or float64.
+        dtype: of the sums.
         rows, columns: size of the piece of C.
         a_row: distance of two rows of A; None if every row has its own pointer.
         a_step: distance of two elements of A along k.
@@ -32,6 +32,7 @@ class Tile:
         c_row: distance of two rows of C; None if every row has its own pointer.
         c_column: distance of two columns of C.
         segments: whether the sum runs over segments of A.
+        stored: dtypes of A, B and C in memory; None where it is `dtype`.
     """
 
     dtype: np.dtype
@@ -44,12 +45,13 @@ class Tile:
     c_row: int | None
     c_column: int = 1
     segments: bool = False
+    stored: tuple[np.dtype | None, np.dtype | None, np.dtype | None] = (None, None, None)
 
     @property
     def name(self) -> str:
         """The name of the tile's function."""
         parts = (self.dtype, self.rows, self.columns, self.a_row, self.a_step, self.b_step, int(self.b_whole))
-        return "tile." + ".".join(map(str, (*parts, self.c_row, self.c_column, int(self.segments))))
+        return "tile." + ".".join(map(str, (*parts, self.c_row, self.c_column, int(self.segments), *self.stored)))
 
     def call(
         self, build: Build, a: Any, b: Any, c: Any, depth: Any, accumulate: Any, segments: Any = 1, offsets: Any = None
@@ -85,7 +87,7 @@ def _emit(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
     depth, accumulate = (
         build.value(v, t) for v, t in zip(function.args[rows_a + 1 + rows_c :], ("int64", "bool"), strict=False)
     )
-    lanes = target.lanes(tile.dtype)
+    lanes, (in_a, in_b, in_c) = target.lanes(tile.dtype), (kind or tile.dtype for kind in tile.stored)
     starts = range(0, tile.columns, lanes)
     masks = [
         None if start + lanes <= tile.columns else build.first_lanes(tile.columns - start, lanes) for start in starts
@@ -99,29 +101,30 @@ def _emit(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
         )
 
     for i in range(tile.rows):
-        build.prefetch(*_swap(spot(i, 0), tile.dtype))
+        build.prefetch(*_swap(spot(i, 0), in_c))
     with _steps(build, tile, depth) as (a_offset, b_index):
         panel = [
-            build.load(b, tile.dtype, b_index * tile.b_step + start, lanes, mask=None if tile.b_whole else masks[j])
+            build.load(b, in_b, b_index * tile.b_step + start, lanes, mask=None if tile.b_whole else masks[j])
             for j, start in enumerate(starts)
         ]
+        panel = [build.convert(part, tile.dtype) for part in panel]
         for i, row in enumerate(sums):
             base = pointers[i] if tile.a_row is None else pointers[0]
-            address = build.at(base, a_offset, tile.dtype)
-            element = build.load(address, tile.dtype, 0 if tile.a_row is None else i * tile.a_row)
-            copies = build.broadcast(element, lanes)
+            address = build.at(base, a_offset, in_a)
+            element = build.load(address, in_a, 0 if tile.a_row is None else i * tile.a_row)
+            copies = build.broadcast(build.convert(element, tile.dtype), lanes)
             for j, total in enumerate(row):
                 total.set(build.fma(copies, panel[j], total.get()))
     # C is added last: loading it first would make all of the sum wait for it.
     with build.if_(accumulate):
         for i, row in enumerate(sums):
             for j, start in enumerate(starts):
-                before = build.load(*_swap(spot(i, start), tile.dtype), lanes, tile.c_column, masks[j])
-                row[j].set(row[j].get() + before)
+                before = build.load(*_swap(spot(i, start), in_c), lanes, tile.c_column, masks[j])
+                row[j].set(row[j].get() + build.convert(before, tile.dtype))
     for i, row in enumerate(sums):
         for j, start in enumerate(starts):
             pointer, index = spot(i, start)
-            build.store(row[j].get(), pointer, index, tile.c_column, masks[j])
+            build.store(build.convert(row[j].get(), in_c), pointer, index, tile.c_column, masks[j])
     build.ret()
     return function
 
