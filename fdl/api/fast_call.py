@@ -37,6 +37,7 @@ def fast_call(
     Returns:
         The function, which returns `MISMATCH` for calls of another kind; None if there is no faster way.
     """
+    from fdl.compile.blocks import blocks
     from fdl.compile.native_call import native_call
     from fdl.compile.pool import the_pool
     from fdl.compile.runtime import workspace
@@ -47,8 +48,8 @@ def fast_call(
     run = native_call(executable, traced.program.input_types, traced.donated)
     if run is None:
         return None
-    names = {"run": run, "workspace": workspace, "the_pool": the_pool, "get_num_threads": get_num_threads}
-    writer = _Writer({**names, "executable": executable})
+    names = {"run": run, "workspace": workspace, "blocks": blocks, "the_pool": the_pool}
+    writer = _Writer({**names, "get_num_threads": get_num_threads, "executable": executable})
     writer.arguments(args, kwargs, fixed, structure)
     leaves = tree.leaves((tuple(a for n, a in enumerate(args) if n not in fixed), _without(kwargs, fixed)))
     if not all(writer.number(name, leaf) for name, leaf in zip(writer.leaves, leaves, strict=True)):
@@ -191,24 +192,29 @@ class _Writer:
 
     def finish(self, made: Sequence[str], result: str, executable: Any) -> FastCall:
         """The function."""
+        from fdl.compile.blocks import LARGE
+
+        enter = "enter = address = count = 0"
         if executable.parallel:
-            prepare = "pool = the_pool(); enter, address = pool.entry; count = pool.reserve(get_num_threads())"
-        else:
-            prepare = "enter = address = count = 0"
+            enter = "pool = the_pool(); enter, address = pool.entry; count = pool.reserve(get_num_threads())"
         size = f"{executable.scratch_offset} + {executable.scratch_bytes} * (count or 1)"
+        if executable.scratch_offset + executable.scratch_bytes >= LARGE:
+            take, give, place = [f"block = blocks.take({size})"], "blocks.give(block)", "block.address"
+        else:
+            # The first call has made the workspace large enough.
+            take = [f"if workspace.busy or workspace.size < {size}: return MISMATCH", "workspace.busy = True"]
+            give, place = "workspace.busy = False", "workspace.address"
         body = [
             "def call(args, kwargs):",
             "    try:",
             *("        " + line for line in self.check),
             "    except KeyError:",
             "        return MISMATCH",
-            f"    {prepare}",
-            f"    if workspace.busy or workspace.size < {size}: return MISMATCH",
-            "    workspace.busy = True",
+            *("    " + line for line in (enter, *take)),
             "    try:",
-            f"        made = run(workspace.address, enter, address, count, {', '.join(self.leaves)})",
+            f"        made = run({place}, enter, address, count, {', '.join(self.leaves)})",
             "    finally:",
-            "        workspace.busy = False",
+            f"        {give}",
             "    if made is MISMATCH: return MISMATCH",
             "    if made is None: raise executable.error()",
             *([f"    {', '.join(made)}, = made"] if made else []),

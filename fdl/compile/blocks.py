@@ -1,10 +1,11 @@
-"""Memory of large results, used again.
+"""Memory of large results and of calls that work in much of it, used again.
 
 Fresh pages cost more than many kernels: the operating system clears them one by one when they are first written. A
 large result is made on a block of the pool, and the block goes back when the last array that shows it is gone.
 """
 
 import contextlib
+import ctypes
 import mmap
 import os
 import sys
@@ -25,7 +26,13 @@ _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MA
 
 
 class Block(mmap.mmap):
-    """Pages of the pool; the base of the arrays made on them."""
+    """Pages of the pool; the base of the arrays made on them.
+
+    Attributes:
+        address: of the first page.
+    """
+
+    address: int
 
 
 class BlockPool:
@@ -121,6 +128,7 @@ def _new_block(size: int) -> Block:
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):
             block.madvise(mmap.MADV_HUGEPAGE)
+    block.address = ctypes.addressof(ctypes.c_char.from_buffer(block))
     return block
 
 

@@ -4,7 +4,8 @@ import ctypes
 import sys
 import threading
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from math import prod
 from typing import Any
@@ -31,7 +32,7 @@ _ALL_ARRAYS = {np.ndarray}
 
 
 class Workspace(threading.local):
-    """Memory that calls work in, kept from call to call; every thread has its own."""
+    """Memory that calls work in if they need little of it, kept from call to call; every thread has its own."""
 
     memory: np.ndarray | None = None
     size = 0
@@ -46,6 +47,26 @@ class Workspace(threading.local):
 
 
 workspace = Workspace()
+
+
+@contextmanager
+def working_memory(size: int) -> Iterator[int]:
+    """Lend `size` bytes to a call; gives their address."""
+    if size >= LARGE:
+        block = blocks.take(size)
+        try:
+            yield block.address
+        finally:
+            blocks.give(block)
+        return
+    # A host call of a running program runs a program: the outer one's memory is in use.
+    space = Workspace() if workspace.busy else workspace
+    space.reserve(size)
+    space.busy = True
+    try:
+        yield space.address
+    finally:
+        space.busy = False
 
 
 def _aligned(size: int) -> tuple[np.ndarray, int]:
@@ -107,20 +128,11 @@ class Executable:
         for number, given in self.reused.items():
             outputs[number] = arrays[given]
         threads = the_pool().reserve(get_num_threads()) if self.parallel else 1
-        space = workspace
-        if space.busy:
-            # A host call of a running program runs a program: the outer one's memory is in use.
-            space = Workspace()
-        space.reserve(self.scratch_offset + threads * self.scratch_bytes)
-        space.busy = True
-        try:
-            base = space.address
+        with working_memory(self.scratch_offset + threads * self.scratch_bytes) as base:
             objects = _objects((*arrays, *outputs))
             table = array("Q", (base, base + self.scratch_offset, *self._fixed, *objects[0]))
             place = table.buffer_info()[0]
             status = the_pool().run(self._address, place, threads) if self.parallel else self._function(place)
-        finally:
-            space.busy = False
         if status == 0:
             return outputs
         if status == UNUSABLE:

@@ -81,6 +81,19 @@ def test_donated_blocks_are_overwritten():
     assert y._data.ctypes.data != place and window[0] == 6 and float(y[0]) == 7
 
 
+def test_calls_work_on_blocks(monkeypatch):
+    made, new_block = [], module._new_block
+    monkeypatch.setattr(module, "_new_block", lambda size: made.append(size) or new_block(size))
+    blocks.clear()
+    f = fdl.jit(lambda x, w: fnp.sum((x @ w) @ w, axis=1))
+    x, w = fnp.ones((600, 600)), fnp.ones((600, 600))
+    f(x, w)
+    assert sum(made) >= 600 * 600 * 4 and blocks.free_bytes == sum(made)
+    for _ in range(3):
+        assert float(f(x, w)[7]) == 600.0**3
+    assert blocks.free_bytes == sum(made) and len(made) == 1
+
+
 def test_similar_sizes_share_blocks():
     pool = BlockPool()
     place = address(pool.empty((LARGE + 5000,), np.dtype(np.uint8)))
