@@ -10,6 +10,7 @@ from fdl.compile.fuse import Nest, Schedule, Single, View, is_nothing
 from fdl.compile.group import GroupStep, grouped
 from fdl.compile.loops import Loops, make_body, make_loops, whole_loops
 from fdl.compile.split import split
+from fdl.compile.widen import widened
 from fdl.core.program import Program, Var
 from fdl.core.types import TensorType
 
@@ -186,10 +187,10 @@ def _loops_steps(nests: Iterable[Loops], scope: int) -> list[LoopsStep]:
 
 
 def _divided(steps: Iterable[Any]) -> Iterator[Any]:
-    """The steps; long sums among them in two."""
+    """The steps; narrow rows are joined, and long sums made in two steps."""
     for step in steps:
         if isinstance(step, LoopsStep):
-            yield from _loops_steps(split(step.loops), step.scope)
+            yield from _loops_steps((part for loops in widened(step.loops) for part in split(loops)), step.scope)
         else:
             yield step
 

@@ -477,7 +477,9 @@ def epilogue_nest(equation: Any) -> Nest | None:
         # Stacks of products run in groups with what follows.
         has_kernel = has_kernel and operation == product(x.ndim) and _size(x.shape[:-2]) == 1
     else:
-        has_kernel = has_kernel and operation.numbers == features_last(x.ndim)
+        # A few channels fill no vectors: loops over narrow rows are faster.
+        fills = out.type.shape[-1] % 8 == 0 or out.type.shape[-1] > 32
+        has_kernel = has_kernel and operation.numbers == features_last(x.ndim) and fills
     if not has_kernel:
         return None
     extents = common_refinement(out.type.shape)

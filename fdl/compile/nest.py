@@ -177,6 +177,12 @@ class NestEmitter:
         most = 4 if len(self.loops.instructions) <= 12 else 2
         return next(u for u in (most, 2, 1) if count % u == 0 and u <= most)
 
+    def neighbours(self, count: int) -> int:
+        """How many vectors of results stay in registers: all, if they are few, so that memory is read once."""
+        whole = self.part is None or self.part[0] != self.last
+        few = count * len(self.loops.reductions) <= 8 and len(self.loops.instructions) <= 6
+        return count if whole and few else self.unroll(count)
+
     def plain(self, counters: Counters, spans: Iterable[tuple[Any, Any, int]]) -> None:
         """Pieces of the last loop, without reductions."""
         hoisted = self.hoisted(counters)
@@ -286,7 +292,7 @@ class NestEmitter:
     def in_registers(self, counters: Counters, reduced: Sequence[int]) -> None:
         """Reductions whose last loop is kept, one vector of results after the other."""
         for first, stop, lanes in self.spans():
-            unroll = self.unroll((stop - first) // lanes)
+            unroll = self.neighbours((stop - first) // lanes)
             with self.build.loop(*self.clip(self.last, first, stop), lanes * unroll) as i:
                 self.columns(_with(counters, self.last, i), reduced, lanes, unroll)
 

@@ -123,7 +123,7 @@ def emit_convolution(emitter: Any, step: SingleStep) -> bool | str:
         partial.emit_chunks(emitter, step, spec, count)
         return True
     emission = emitter.emission
-    fused = step.epilogue is not None and conv.takes_epilogue(spec, emission.target)
+    fused = step.epilogue is not None and conv.takes_epilogue(spec)
     tail = Tail(step, emitter.given.slots, len(out.type.shape)) if fused else None
     operands = tail.operands if tail else []
     kernel = emission.shared(

@@ -76,11 +76,9 @@ def supports(dtype: Any) -> bool:
     return np.dtype(dtype) in (np.float32, np.float64)
 
 
-def takes_epilogue(spec: Convolution, target: Target) -> bool:
-    """Whether an epilogue in the kernel pays: the best algorithm has one, and channels fill vectors."""
-    lanes = target.lanes(spec.dtype)
-    fills = spec.out_features % lanes == 0 or spec.out_features > 4 * lanes
-    return fills and spec.batch_groups == 1 and not conv_taps.fits(spec)
+def takes_epilogue(spec: Convolution) -> bool:
+    """Whether the best algorithm for `spec` takes an epilogue; others serve if it must."""
+    return spec.batch_groups == 1 and not conv_taps.fits(spec)
 
 
 def emit(
