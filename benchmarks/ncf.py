@@ -60,14 +60,14 @@ def functional_loss(xp: ModuleType):
 
 def fdl_step(fdl: ModuleType, lazy: bool) -> Callable[[], object]:
     """A step of fdl that costs the rows looked up: exact, or with rows left alone that have no gradient."""
-    optim, loss = fdl.optim, functional_loss(fdl)
-    optimizer = optim.adam(RATE, sparse={"tables": True, "layers": False}, lazy=lazy)
+    optim, loss, kinds = fdl.optim, functional_loss(fdl), {"tables": True, "layers": False}
+    optimizer = optim.adam(RATE, sparse=kinds, lazy=lazy)
 
     def train(params, state, batch):
-        users, items, _ = batch
-        read = {"user_mf": users, "item_mf": items, "user_mlp": users, "item_mlp": items}
-        params, state = optim.catch_up(optimizer, params, state, {"tables": read, "layers": None})
-        value, grads = fdl.value_and_grad(loss, sparse={"tables": True, "layers": False})(params, batch)
+        if not lazy:
+            rows = optim.lookups(loss, kinds)(params, batch)
+            params, state = optim.catch_up(optimizer, params, state, rows)
+        value, grads = fdl.value_and_grad(loss, sparse=kinds)(params, batch)
         updates, state = optimizer.update(grads, state, params)
         return optim.apply_updates(params, updates), state, value
 

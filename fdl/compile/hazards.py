@@ -20,6 +20,7 @@ class Hazards:
         self.team, self.slots = team, slots
         self.seen = team.barriers
         self.pending: list[tuple[Any, bool, bool]] = []
+        self.latest: list[tuple[Any, bool, bool]] = []
 
     def before(self, step: Any, shared: bool) -> None:
         """Emit a barrier if a step has to wait for the steps before it.
@@ -31,13 +32,14 @@ class Hazards:
         if not self.team.together:
             return
         if self.team.barriers != self.seen:
-            self.pending, self.seen = [], self.team.barriers
+            # The latest step emitted barriers, and may have gone on after them.
+            self.pending, self.seen = self.latest, self.team.barriers
         found = [(place, writes, shared) for place, writes in self._accesses(step)]
         loops = shared and isinstance(step, SingleStep) and bool(step.plans)
         if (loops and self.pending) or any(_conflict(a, b) for a in self.pending for b in found):
             self.team.barrier()
             self.pending, self.seen = [], self.team.barriers
-        self.pending += found
+        self.pending, self.latest = self.pending + found, found
 
     def _accesses(self, step: Any) -> Iterator[tuple[tuple[str, int, int], bool]]:
         """(memory, whether it is written) of a step."""

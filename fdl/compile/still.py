@@ -59,6 +59,7 @@ def _result(equation: Any, facts: list[Fact]) -> Fact:
         return facts[1] if facts[1] is facts[2] or (zeros[1] and zeros[2]) else None
     if name == "sqrt" and isinstance(facts[0], float) and facts[0] > 0:
         return float(np.sqrt(facts[0]))
-    if name in ("max", "min") and all(isinstance(f, float) for f in facts):
-        return {"max": max, "min": min}[name](facts)  # type: ignore[operator, type-var, return-value]
+    numbers = [f for f in facts if isinstance(f, float)]
+    if name in ("max", "min") and len(numbers) == 2:
+        return max(numbers) if name == "max" else min(numbers)
     return None

@@ -71,7 +71,7 @@ from fdl.optim.schedules import (
     warmup_cosine_decay_schedule,
     warmup_exponential_decay_schedule,
 )
-from fdl.optim.tables import ByRowsState, TableState, by_rows, catch_up
+from fdl.optim.tables import ByRowsState, TableState, by_rows, catch_up, lookups
 from fdl.optim.transforms import (
     EmaState,
     ScaleByAdaDeltaState,
@@ -148,6 +148,7 @@ __all__ = [
     "linear_onecycle_schedule",
     "linear_schedule",
     "lion",
+    "lookups",
     "masked",
     "multi_steps",
     "multi_transform",

@@ -7,6 +7,7 @@ import numpy as np
 
 import fdl.numpy as fnp
 from fdl import tree
+from fdl.api.differentiate import grad
 from fdl.api.rows import Rows, read_rows, row_numbers, write_rows
 from fdl.api.vmap import vmap
 from fdl.compile.control import prepared
@@ -160,6 +161,42 @@ def catch_up(optimizer: GradientTransformation, params: Tree, state: Any, rows: 
     if optimizer.catch_up is None:
         return params, state
     return optimizer.catch_up(params, state, rows)
+
+
+def lookups(loss: Callable[..., Any], tables: Tree = True) -> Callable[..., Tree]:
+    """Which rows of tables a function looks up: what :func:`catch_up` wants to know.
+
+    Args:
+        loss: a function of the parameters, the first argument, that returns a scalar.
+        tables: which leaves are tables, a tree of booleans that is a prefix of the parameters.
+
+    Returns:
+        A function of the same arguments to a tree like the parameters: numbers of rows, all of them for a table that is
+        read in another way, None for what is no table. Under ``fdl.jit`` nothing else is computed.
+
+    >>> import fdl
+    >>> from fdl import optim
+    >>> optimizer = optim.adam(0.1, sparse={"table": True, "w": False})
+    >>> def loss(params, ids):
+    ...     return (params["table"][ids] @ params["w"]).sum()
+    >>> params = {"table": fnp.ones((5, 2)), "w": fnp.ones(2)}
+    >>> rows = lookups(loss, {"table": True, "w": False})(params, fnp.array([3, 1, 3]))
+    >>> rows["table"].tolist(), rows["w"]
+    ([3, 1, 3], None)
+    >>> params, state = optim.catch_up(optimizer, params, optimizer.init(params), rows)
+    """
+
+    def found(params: Tree, *args: Any, **kwargs: Any) -> Tree:
+        gradients = grad(loss, sparse=tables)(params, *args, **kwargs)
+        leaves, structure = tree.flatten(gradients, is_leaf=_is_rows)
+        marks = _Apart(tables).marks(params)
+        return tree.unflatten(structure, [_rows_of(g) if m else None for g, m in zip(leaves, marks, strict=True)])
+
+    return found
+
+
+def _rows_of(gradient: Any) -> Any:
+    return gradient.rows if isinstance(gradient, Rows) else fnp.arange(gradient.shape[0], dtype=int32)
 
 
 class _Apart:

@@ -160,6 +160,32 @@ def test_rows_that_were_not_caught_up_become_nan():
     assert np.isnan(np.asarray(table)).all(1).tolist() == [True, False, False, False]
 
 
+def test_lookups_are_found_in_the_loss():
+    """Whatever way they take; the step that uses them equals a dense one."""
+
+    def of_two(params, ids):
+        first = fdl.vmap(lambda i: params["tables"][0][i])(ids)
+        second = fdl.jit(lambda t: fnp.take(t, ids % 4, axis=0))(params["tables"][1])
+        return ((first @ params["w"] - second.sum(1)) ** 2).sum() + params["tables"][2].sum()
+
+    kinds = {"tables": True, "w": False}
+    tables = [parameters()["table"][:n] for n in (ROWS, 4, 3)]
+    params, ids = {"tables": tables, "w": fnp.ones(WIDTH)}, fnp.array([3, 17, 3])
+    rows = fdl.jit(optim.lookups(of_two, kinds))(params, ids)
+    assert [r.tolist() for r in rows["tables"]] == [[3, 17, 3], [3, 1, 3], [0, 1, 2]] and rows["w"] is None
+    exact, dense = optim.adam(0.1, sparse=kinds), optim.adam(0.1)
+    found, expected, state, its = params, params, exact.init(params), dense.init(params)
+    for batch in batches(steps=3):
+        found, state = optim.catch_up(exact, found, state, optim.lookups(of_two, kinds)(found, batch))
+        updates, state = exact.update(fdl.grad(of_two, sparse=kinds)(found, batch), state, found)
+        found = optim.apply_updates(found, updates)
+        updates, its = dense.update(fdl.grad(of_two)(expected, batch), its, expected)
+        expected = optim.apply_updates(expected, updates)
+    found, _ = optim.catch_up(exact, found, state)
+    for one, other in zip(fdl.tree.leaves(found), fdl.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, 2e-5, 2e-6)
+
+
 def test_no_rows_and_rows_out_of_bounds():
     params = parameters()
     grads = {"table": fdl.Rows(fnp.array([ROWS, -1, 2]), fnp.ones((3, WIDTH)), (ROWS, WIDTH)), "w": fnp.zeros(WIDTH)}
@@ -203,6 +229,23 @@ def test_a_step_touches_no_whole_table():
                 assert np.prod(single.loops.extents) < rows
         whole = [v for single in plan.steps for v in single.outputs if v.type.shape[:1] == (rows,)]
         assert len(whole) >= 3 and all(plan.slots[v].kind == "input" for v in whole)
+
+
+@pytest.mark.parametrize("kind", [None, "exact"])
+def test_the_bits_do_not_depend_on_the_number_of_threads(kind):
+    """Enough rows that threads divide them; the dense gradient begins as zeros that all threads write."""
+    rng = np.random.default_rng(0)
+    table, results = rng.normal(size=(3000, 32)).astype(np.float32), []
+    ids = [np.minimum(rng.geometric(0.002, 2000), 2999).astype(np.int32) for _ in range(4)]
+    before = fdl.get_num_threads()
+    try:
+        for threads in (1, 2):
+            fdl.set_num_threads(threads)
+            params = {"table": fnp.array(table), "w": fnp.ones(32)}
+            results.append(train(optim.adam(schedule), kind, params, ids)[0]["table"])
+    finally:
+        fdl.set_num_threads(before)
+    np.testing.assert_array_equal(*results)
 
 
 def test_mistakes():
