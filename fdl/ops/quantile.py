@@ -122,10 +122,12 @@ class NormalQuantile(Unary):
         w = -np.log1p(-(x * x))
         middle = w < 5
         w = np.where(middle, w - np.float32(2.5), np.sqrt(w) - np.float32(3)).astype(np.float64)
-        total = np.where(middle, MIDDLE[0], TAILS[0])
-        for a, b in zip(MIDDLE[1:], TAILS[1:], strict=True):
-            # Rounded once per step, as a fused multiply-add does.
-            total = (np.where(middle, a, b) + total.astype(np.float64) * w).astype(np.float32)
+        each = (-1,) + (1,) * x.ndim
+        first, *rest = np.where(middle, MIDDLE.reshape(each), TAILS.reshape(each))
+        total = np.asarray(first)
+        for coefficient in rest:
+            # Rounded once per step, as a fused multiply-add does: w has double precision.
+            total = (coefficient + total * w).astype(np.float32)
         return np.asarray(total * x * np.float32(np.sqrt(2)))
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
