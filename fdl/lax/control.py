@@ -15,6 +15,7 @@ from fdl.config import config
 from fdl.control.cond import Cond
 from fdl.control.higher import prune
 from fdl.control.scan import Scan
+from fdl.control.unroll import scan_unrolled
 from fdl.control.while_loop import While
 from fdl.core.program import Program
 from fdl.core.trace import Value, lift, trace_program
@@ -96,7 +97,7 @@ def scan(
         xs: a pytree of arrays with one leading extent, or None.
         length: number of steps; needed if `xs` is None.
         reverse: run from the last slice to the first; the stacked `ys` keep the order of `xs`.
-        unroll: accepted for ports; the compiler decides.
+        unroll: how many steps a step of the compiled loop does; True for all, so that no loop is left.
 
     Returns:
         (last carry, ys stacked along a new leading axis).
@@ -131,8 +132,18 @@ def scan(
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
         program, captured, flat = trace(types)
     _same_carry("scan", carry_structure, types, carry_out, program.output_types[: carry_out.num_leaves])
-    outs = Scan(program, steps, bool(reverse), len(captured), len(carry))(*captured, *carry, *x_leaves)
+    operation = Scan(program, steps, bool(reverse), len(captured), len(carry))
+    outs = scan_unrolled(operation, _unrolling(unroll, steps), [*captured, *carry, *x_leaves])
     return tree.unflatten(carry_structure, outs[: len(carry)]), tree.unflatten(y_structure, outs[len(carry) :])
+
+
+def _unrolling(unroll: Any, steps: int) -> int:
+    """How many steps to do at a time."""
+    if isinstance(unroll, (bool, np.bool_)):
+        return steps if unroll else 1
+    if not isinstance(unroll, (int, np.integer)) or unroll < 1:
+        raise ValueError(f"unroll must be True, False or a positive number of steps, got {unroll!r}")
+    return int(unroll)
 
 
 def _promote_weak(types: Sequence[TensorType], weak: Sequence[bool], found: Sequence[TensorType]) -> list[TensorType]:
@@ -384,7 +395,7 @@ def fori_loop(
         lower, upper: integer scalars. If both are Python integers the loop has a reverse mode.
         body_fun: ``body_fun(i, value) -> value`` of the same structure and types.
         init_val: a pytree.
-        unroll: accepted for ports; the compiler decides.
+        unroll: as in :func:`scan`; has no effect if a bound is not known.
 
     Returns:
         The last value, in the structure and types of `init_val`.
@@ -405,7 +416,7 @@ def fori_loop(
         numbers = np.arange(first, max(first, last), dtype=np.int32 if abs(last) < 2**31 else np.int64)
         if len(numbers) == 0 and config.disable_jit:
             return init_val
-        return scan(lambda value, i: (body_fun(i, value), None), init_val, numbers)[0]
+        return scan(lambda value, i: (body_fun(i, value), None), init_val, numbers, unroll=unroll or 1)[0]
     lower, upper = as_array(lower), as_array(upper)
     dtype = result_type(lower.type.dtype, upper.type.dtype)
     first, last = convert(lower, dtype), convert(upper, dtype)

@@ -247,3 +247,28 @@ def test_associative_scan_of_what_does_not_commute(rng):
         products.append(products[-1] @ m)
     assert_close(lax.associative_scan(fnp.matmul, matrices), np.stack(products))
     assert_close(fdl.vmap(lambda m: lax.associative_scan(fnp.matmul, m))(matrices[None])[0], np.stack(products))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("unroll", [1, 2, 3, 5, 9, True, False])
+def test_unrolled(case, reverse, unroll):
+    init, xs = case
+    expected = lax.scan(body, init, xs, reverse=reverse)
+    assert_close(lax.scan(body, init, xs, reverse=reverse, unroll=unroll), expected)
+    program = fdl.make_program(lambda i, x: lax.scan(body, i, x, reverse=reverse, unroll=unroll))(init, xs)
+    at_once = {True: 5, False: 1}.get(unroll, unroll) if isinstance(unroll, bool) else unroll
+    lengths = [e.operation.length for e in program.equations if e.operation.name == "scan"]
+    assert lengths == ([5] if at_once == 1 else [5 // at_once] if at_once < 4 and 5 // at_once > 1 else [])
+
+    def loss(h):
+        return lax.scan(body, init | {"h": h}, xs, reverse=reverse, unroll=unroll)[1][0].sum()
+
+    check_derivatives(loss, init["h"])
+
+
+def test_unroll_is_a_positive_number_of_steps():
+    for unroll in (0, -1, 1.5, "all"):
+        with pytest.raises(ValueError, match="unroll must be True, False or a positive number"):
+            lax.scan(lambda c, x: (c + x, None), 0.0, np.ones(3), unroll=unroll)
+    assert float(lax.fori_loop(0, 5, lambda i, s: s + 1.0, 0.0, unroll=True)) == 5.0
+    assert lax.scan(lambda c, x: (c + x, c), 0.0, np.ones(0), unroll=4)[1].shape == (0,)

@@ -63,7 +63,7 @@ def _fixed_results(loop: Loop) -> None:
             axes = tuple(range(1, result.type.ndim))
             loop.after.apply(BroadcastInDim(result.type.shape, axes), loop.fixed(atom), model=loop.model, into=result)
         elif atom in loop.scanned or atom in known:
-            source = loop.scanned[atom] if atom in loop.scanned else known[atom]  # type: ignore[index]
+            source = loop.scanned[atom] if atom in loop.scanned else known[atom]
             loop.after.apply(Reshape(result.type.shape), source, model=loop.model, into=result)
         else:
             known[atom] = result
@@ -89,10 +89,10 @@ def without_invariants(equation: Step) -> tuple[list[Step], list[Any]]:
 
     def moved(atom: Any) -> Atom:
         if not isinstance(atom, Literal) and atom not in names:
-            maker = makers[atom]
+            maker: Any = makers[atom]
             inputs = tuple(map(moved, maker.inputs))
             outputs = tuple(Var(v.type) for v in maker.outputs)
-            outside.equations.append(replace(maker, inputs=inputs, outputs=outputs, scope=equation.scope))  # type: ignore[call-arg]
+            outside.equations.append(replace(maker, inputs=inputs, outputs=outputs, scope=equation.scope))
             names.update(zip(maker.outputs, outputs, strict=True))
         return names.get(atom, atom)
 

@@ -49,8 +49,8 @@ class Outside:
             self.constants.append((names[var], value))  # type: ignore[arg-type]
         for equation in program.equations:
             inputs = tuple(names.get(a, a) for a in equation.inputs)
-            names.update((v, Var(v.type)) for v in equation.outputs)
-            outputs = tuple(names[v] for v in equation.outputs)
+            outputs = tuple(Var(v.type) for v in equation.outputs)
+            names.update(zip(equation.outputs, outputs, strict=True))
             self.equations.append(replace(model, operation=equation.operation, inputs=inputs, outputs=outputs))
         return [names.get(a, a) for a in program.outputs]
 

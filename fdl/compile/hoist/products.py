@@ -121,7 +121,7 @@ def _cut(loop: Loop, equation: Step) -> tuple[Loop, Loop] | None:
         return None
     # What was moved behind the loop may need the results of both parts.
     last, loop.after = loop.after, Outside()
-    stacked: dict[Var, Atom] = {a: loop.stacked(a) for a in crossing}  # type: ignore[misc]
+    stacked: dict[Var, Atom] = {a: loop.stacked(a) for a in crossing}
     late = [c for c in loop.carried if c.var in affected]
     stays: list[Carried] = [c for c in loop.carried if c.var not in affected]
     behind = [s for s in loop.stacks if s[1] in affected]

@@ -73,7 +73,7 @@ def _make_again(first: Loop, second: Loop, known: dict[Any, Any], atoms: dict[Va
     for equation in second.equations:
         inputs = tuple(value(atoms[a]) if a in atoms else a for a in equation.inputs)
         equations.append(replace(equation, inputs=inputs))
-    second.substitute({a: value(atoms[a]) for a in second.results() if a in atoms})  # type: ignore[index, misc]
+    second.substitute({a: value(atoms[a]) for a in second.results() if a in atoms})
     second.equations = equations
     for inner in atoms:
         del second.scanned[inner]
