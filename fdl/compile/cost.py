@@ -70,7 +70,7 @@ def _single_time(step: SingleStep) -> float:
         return 0.0
     flops = 0
     if operation.family == "contract":
-        flops = 2 * outputs[0].type.size * step.views[0].type.shape[-1]
+        flops = 2 * outputs[0].type.size * prod(step.views[0].type.shape[-1:])
     elif operation.family == "conv":
         w = step.views[1].type
         flops = 2 * outputs[0].type.size * w.size // max(1, outputs[0].type.shape[-1])

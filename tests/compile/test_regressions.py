@@ -36,3 +36,9 @@ def test_compiled_functions_take_donated_memory_away() -> None:
 def test_arrays_of_foreign_dtypes_are_named_as_arguments() -> None:
     with pytest.raises(LeafError, match="x of .*>f4"):
         fdl.jit(lambda x: x + 1)(np.arange(3, dtype=">f4"))
+
+
+def test_product_of_numbers_without_axes() -> None:
+    half = jnp.array(1.5, jnp.float16)
+    assert float(fdl.jit(lambda x, y: jnp.dot(x, y))(half, half)) == 2.25
+    assert int(fdl.jit(lambda x: jnp.vdot(x, x))(jnp.array(3, jnp.int8))) == 9
