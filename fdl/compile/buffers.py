@@ -273,12 +273,26 @@ class _Placement:
         memory, last = _Arena(), {v: n for n, cut in enumerate(group.members) for v in (*cut.step.reads, *cut.made)}
         private = set(group.private)
         for number, cut in enumerate(group.members):
-            for var in private.intersection(cut.made):
-                size = group.block * group.space.inner(var) * var.type.dtype.itemsize
-                self.slots[var] = Slot("private", memory.allocate(size))
-            for var in private.intersection((*cut.step.reads, *cut.made)):
+            dead = [v for v in cut.step.reads if v in private and last[v] == number]
+            # The result of a product shares the place of what its epilogue makes of it.
+            for var in reversed(cut.made):
+                if var not in private:
+                    continue
+                shared = [v for v in dead if _in_place(var, v, cut.loops)]
                 if last[var] == number:
-                    memory.free(self.slots[var].number)
+                    shared += [
+                        v for v in cut.made if v is not var and v in self.slots and v.type.dtype == var.type.dtype
+                    ]
+                if shared:
+                    self.slots[var] = self.slots[shared[0]]
+                    dead = [v for v in dead if v is not shared[0]]
+                else:
+                    size = group.block * group.space.inner(var) * var.type.dtype.itemsize
+                    self.slots[var] = Slot("private", memory.allocate(size))
+            gone = {self.slots[v] for v in (*dead, *cut.made) if v in private and last[v] == number}
+            kept = {self.slots[v] for v in cut.made if v in private and last[v] > number}
+            for slot in (s for s in gone - kept if s.kind == "private"):
+                memory.free(slot.number)
         group.private_bytes = memory.peak
 
     def updated(self, var: Var, step: Any, number: int) -> Var | None:
@@ -334,10 +348,14 @@ class _Placement:
                 return views[place] == whole and all(v.root is not other for n, v in enumerate(views) if n != place)
             if step.epilogue is None or any(v.root is other for v in views):
                 return False
-        loops: Loops = step.epilogue if isinstance(step, SingleStep) else step.loops  # type: ignore[assignment]
-        if all(s.var is not var for s in loops.stores):
-            return False
-        if nbytes(var.type) != nbytes(other.type) or var.type.dtype.itemsize != other.type.dtype.itemsize:
-            return False
-        here = row_major(loops.extents)
-        return all(load.flat == here and not load.guards for load in loops.reads() if load.var is other)
+        return _in_place(var, other, step.epilogue if isinstance(step, SingleStep) else step.loops)
+
+
+def _in_place(var: Var, other: Var, loops: Loops | None) -> bool:
+    """Whether loops read each element of `other` only just before they write the same bytes of `var`."""
+    if loops is None or all(s.var is not var for s in loops.stores):
+        return False
+    if nbytes(var.type) != nbytes(other.type) or var.type.dtype.itemsize != other.type.dtype.itemsize:
+        return False
+    here = row_major(loops.extents)
+    return all(load.flat == here and not load.guards for load in loops.reads() if load.var is other)

@@ -112,11 +112,15 @@ class ProductCut:
         step: the step that is cut.
         space: of the cut.
         along: what the rows of the space are: ``m`` (rows of the result), ``k`` (what is summed) or nothing at all.
+        tail: its epilogue, cut too; None if it has none.
     """
 
     step: Any
     space: Space
     along: str
+    tail: NestCut | None
+
+    loops = None
 
     @property
     def summed(self) -> bool:
@@ -128,7 +132,7 @@ class ProductCut:
     @property
     def made(self) -> list[Var]:
         """What it makes row by row."""
-        return [] if self.summed else self.step.outputs
+        return [] if self.summed else list(self.step.outputs)
 
     @property
     def sums(self) -> list[Var]:
@@ -142,7 +146,8 @@ class ProductCut:
     def reads_own(self, var: Var) -> bool:
         """Whether each row reads only its own part of `var`."""
         pairs = zip(self.step.views, self.row_axes(), strict=True)
-        return all(self._is_own(view, axis, var) for view, axis in pairs if view.root is var)
+        own = all(self._is_own(view, axis, var) for view, axis in pairs if view.root is var)
+        return own and (self.tail is None or self.tail.reads_own(var))
 
     def _is_own(self, view: View, axis: int | None, var: Var) -> bool:
         batch, extents, steps = view.type.ndim - 2, list(view.type.shape), list(view.strides)
@@ -169,9 +174,8 @@ def _is_own(flat: Affine, units: Sequence[int], space: Space, var: Var) -> bool:
     return low >= 0 and high < inner
 
 
-def cut_nest(step: Any, space: Space) -> NestCut | None:
-    """A nest cut by a space, if it can be."""
-    loops = step.loops
+def cut_loops(step: Any, loops: Loops, space: Space) -> NestCut | None:
+    """The loops of a step cut by a space, if they can be."""
     if not loops.extents or prod(loops.extents) % space.size:
         return None
     found = _split(loops.extents, space)
@@ -243,9 +247,16 @@ def cut_product(step: Any, space: Space, made: Iterable[Var]) -> ProductCut | No
     made, n = set(made), y.type.shape[-1]
     if 2 * m * n * k < LEAST_FLOPS:
         return None
+    tail = None
+    if step.epilogue is not None:
+        tail = cut_loops(step, step.epilogue, space)
+        if tail is None:
+            return None
     choices = [""] if space.rows == 1 else [a for a, size in (("m", m), ("k", k)) if size == space.rows]
     for along in choices:
-        cut = ProductCut(step, space, along)
+        if along == "k" and tail:
+            continue
+        cut = ProductCut(step, space, along, tail)
         if all(cut.reads_own(view.root) for view in step.views if view.root in made):
             return cut
     return None
@@ -253,11 +264,11 @@ def cut_product(step: Any, space: Space, made: Iterable[Var]) -> ProductCut | No
 
 def is_batched_product(step: Any) -> bool:
     """Whether a step is a product in canonical form, of more than one pair of matrices."""
-    if step.equation.operation.family != "contract" or getattr(step, "epilogue", None) is not None:
+    if step.equation.operation.family != "contract":
         return False
     if len(step.views) != 2:
         return False
-    x, dtype = step.views[0], step.outputs[0].type.dtype
+    x, dtype = step.views[0], step.equation.outputs[0].type.dtype
     canonical = step.equation.operation == product(x.type.ndim) and x.type.ndim > 2
     return canonical and contract.supports(dtype) and x.type.dtype == dtype and prod(x.type.shape[:-2]) > 1
 

@@ -1,10 +1,11 @@
 """Code for groups of steps: all members on one block of rows after the other."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fdl.compile.build import Build, new_function
 from fdl.compile.cut import Cut, NestCut, ProductCut
-from fdl.compile.fuse import View
+from fdl.compile.epilogue import Tail
 from fdl.compile.group import GroupStep
 from fdl.compile.kernels import contract
 from fdl.compile.kernels.kernel import pieces
@@ -26,8 +27,6 @@ class GroupEmitter:
     def __init__(self, emitter: Any, group: GroupStep) -> None:
         self.emitter, self.group, self.space = emitter, group, group.space
         self.emission, self.build = emitter.emission, emitter.build
-        self.private = set(group.private)
-        self.sums_of = set(group.partial.values())
 
     def emit(self) -> None:
         """Emit this thread's part of the work."""
@@ -74,8 +73,9 @@ class GroupEmitter:
 
     def pointer(self, var: Var) -> Any:
         """Where element 0 of a value would be, if there were more of it than the part that there is."""
-        if var in self.private:
-            place = self.build.at(self.scratch, self.emitter.given.slots[var].number, int8)
+        slot = self.emitter.given.slots[var]
+        if slot.kind == "private":
+            place = self.build.at(self.scratch, slot.number, int8)
             return self.build.at(place, -(self.first_row * self.space.inner(var)), var.type.dtype)
         if var in self.group.partial:
             partial = self.group.partial[var]
@@ -137,7 +137,7 @@ class GroupEmitter:
     def product(self, cut: ProductCut, unit: Value, begin: Value, count: int) -> None:
         """Call the kernel of a product."""
         step, emission, build = cut.step, self.emission, self.build
-        (x, y), (out,) = step.views, step.outputs
+        (x, y), (out,) = step.views, step.equation.outputs
         dtype = out.type.dtype
         (m, k), n = x.type.shape[-2:], y.type.shape[-1]
         rows, depth = (count if cut.along == axis else size for axis, size in (("m", m), ("k", k)))
@@ -145,23 +145,39 @@ class GroupEmitter:
             dtype, 1, rows, n, depth, (0, *x.strides[-2:]), (0, *y.strides[-2:]), (0, n, 1),
             cut.along == "k" and count < k,
         )  # fmt: skip
-        kernel = emission.shared(f"{spec}", lambda: contract.emit(emission.module, emission.target, spec))
+        tail = Tail(step, self.emitter.given.slots, 3) if step.epilogue else None
+        operands = tail.operands if tail else []
+        kernel = emission.shared(
+            f"{spec} {tail and tail.key()}",
+            lambda: contract.emit(emission.module, emission.target, spec, tail, len(operands)),
+        )
         pointers = []
         for view, axis in zip((x, y), cut.row_axes(), strict=True):
-            offset = self.entry(view, unit) + view.offset
+            offset = self.entry(view.type.shape, view.strides, unit) + view.offset
             if axis is not None:
                 offset = offset + begin * view.strides[axis]
             pointers.append(build.at(self.pointer(view.root), offset, dtype))
         start = unit * (m * n) + begin * n if cut.along == "m" else unit * (m * n)
         pointers.append(build.at(self.pointer(out), start, dtype))
+        for var, steps in self.tail_strides(step):
+            offset = self.entry(out.type.shape, steps, unit) + begin * steps[-2]
+            pointers.append(build.at(self.pointer(var), offset, var.type.dtype))
         kernel.run(build, pointers, emission.scratch_for(kernel.scratch_bytes))
 
-    def entry(self, view: View, unit: Value) -> Value:
+    def tail_strides(self, step: Any) -> list[tuple[Var, tuple[int, ...]]]:
+        """The operands of an epilogue, with their strides along all axes of the result."""
+        if step.epilogue is None:
+            return []
+        tail = Tail(step, self.emitter.given.slots, step.equation.outputs[0].type.ndim)
+        found = {a.operand: a.strides for a in (*tail.loads.values(), *(access for _, access in tail.stores))}
+        return [(var, found[number]) for number, var in enumerate(tail.operands)]
+
+    def entry(self, shape: Sequence[int], strides: Sequence[int], unit: Value) -> Value:
         """How far the matrix of a unit is from the first one."""
         offset, rest = self.build.index(0), unit
-        batch = view.type.shape[:-2]
+        batch = shape[:-2]
         for axis in range(len(batch) - 1, -1, -1):
             above = self.build.quotient(rest, batch[axis]) if axis else self.build.index(0)
-            offset = offset + (rest - above * batch[axis]) * view.strides[axis]
+            offset = offset + (rest - above * batch[axis]) * strides[axis]
             rest = above
         return offset

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from fdl.compile.cut import Cut, NestCut, ProductCut, Space, cut_nest, cut_product, is_batched_product, spaces
+from fdl.compile.cut import Cut, NestCut, ProductCut, Space, cut_loops, cut_product, is_batched_product, spaces
 from fdl.compile.loops import Reduce
 from fdl.compile.split import combined
 from fdl.core.program import Var
@@ -165,7 +165,7 @@ class _Grouping:
             return cut_product(step, space, made)
         key = step, space
         if key not in self._cuts:
-            self._cuts[key] = cut_nest(step, space)
+            self._cuts[key] = cut_loops(step, step.loops, space)
         return self._cuts[key]
 
     def collect(self, seed: int, space: Space, allowed: set[int] | None) -> _Found | None:
