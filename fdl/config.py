@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass
@@ -21,8 +21,10 @@ class Config:
     default_int: str = field(default_factory=lambda: os.environ.get("FDL_DEFAULT_INT", "int32"))
     disable_jit: bool = field(default_factory=lambda: os.environ.get("FDL_DISABLE_JIT", "0") == "1")
     debug_nans: bool = field(default_factory=lambda: os.environ.get("FDL_DEBUG_NANS", "0") == "1")
-
     explain_cache_misses: bool = field(default_factory=lambda: os.environ.get("FDL_EXPLAIN_CACHE_MISSES", "0") == "1")
+
+    #: All that decides what a jitted function means; another value whenever one of these settings changes.
+    state: ClassVar[tuple[Any, ...]]
 
     def update(self, name: str, value: Any) -> None:
         """Set the field `name`; a ``jax_`` prefix is ignored.
@@ -37,7 +39,6 @@ class Config:
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        #: All that decides what a jitted function means; a new object whenever one of them changes.
         self.__dict__["state"] = tuple(getattr(self, n, None) for n in ("default_float", "default_int", "disable_jit"))
 
 

@@ -140,7 +140,7 @@ def _makes_arrays() -> bool:
     if version >> 24 not in (1, 2):
         return False
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(np.dtype(np.float32)))
-    signature = [
+    signature: list[Any] = [
         ctypes.py_object,
         ctypes.py_object,
         ctypes.c_int,

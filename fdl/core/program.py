@@ -1,7 +1,7 @@
 """Program: a typed, immutable list of equations in static single assignment form."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from typing import Any
@@ -140,12 +140,13 @@ class Program:
 
 def parameters(operation: Any) -> tuple[str, ...]:
     """Names of the parameters of an operation, in the order of its fields."""
-    return _names(type(operation))
+    kind: Any = type(operation)
+    return _names(kind)
 
 
 @cache
-def _names(operation_type: Any) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(operation_type))
+def _names(operation_type: Hashable) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(operation_type))  # type: ignore[arg-type]
 
 
 def subprograms(operation: Any) -> Iterator[Program]:
