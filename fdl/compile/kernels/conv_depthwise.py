@@ -8,14 +8,16 @@ from fdl.compile.build import Build, new_function
 from fdl.compile.kernels.conv_geometry import AxisPhase
 from fdl.compile.kernels.conv_pixels import Pixels, Plan, coordinates
 from fdl.compile.kernels.kernel import pieces, table
-from fdl.compile.values import I64, POINTER, Value
+from fdl.compile.values import POINTER, Value
 
 if TYPE_CHECKING:
     from fdl.compile.kernels.conv import Convolution
 
 #: Positions that share the load of a weight.
 _ROWS = 4
-#: Taps whose sums are in registers at once when weights are differentiated.
+#: Bytes of x that a unit of work reads, about: they stay in the first-level cache between their copy and their use.
+_BLOCK_BYTES = 24 * 1024
+#: Taps whose sums are in registers at once when weights are differentiated, and that are unrolled.
 _TAPS = 9
 
 
@@ -29,6 +31,10 @@ class DepthwisePlan(Plan):
 
     def rows(self, phase: Sequence[AxisPhase]) -> int:
         return min(_ROWS, math.prod(p.count for p in phase))
+
+    @property
+    def block_bytes(self) -> int:
+        return _BLOCK_BYTES
 
 
 class Depthwise(Pixels):
@@ -75,29 +81,36 @@ class Depthwise(Pixels):
         offsets = [0]
         for p, stride in zip(phase, self.plan.image.strides, strict=True):
             offsets = [o + i * p.dilation * stride for o in offsets for i in range(len(p.taps))]
-        function = self._row_function(rows)
-        b.call_function(function, [*reads, weights, *writes, len(offsets), table(b, offsets or [0])])
+        b.call_function(self._row_function(rows, offsets), [*reads, weights, *writes])
 
-    def _row_function(self, rows: int) -> Any:
+    def _row_function(self, rows: int, offsets: Sequence[int]) -> Any:
+        """The function that sums over the taps, which lie at `offsets` in x, for `rows` positions and all channels."""
         spec, module = self.spec, self.build.module
-        name = f"depthwise.{spec.dtype}.{rows}.{spec.groups}.{spec.y[-1]}"
+        taps = table(self.build, offsets or [0])
+        name = f"depthwise.{spec.dtype}.{rows}.{spec.groups}.{spec.y[-1]}.{len(offsets)}.{taps.name}"
         if name in module.globals:
             return module.globals[name]
-        function = new_function(module, name, [POINTER] * (2 * rows + 1) + [I64, POINTER])
+        function = new_function(module, name, [POINTER] * (2 * rows + 1))
         function.attributes.add("noinline")
         b = Build(module, self.build.target, function)
-        reads, w, writes = function.args[:rows], function.args[rows], function.args[rows + 1 : 2 * rows + 1]
-        taps, offsets = b.argument(2 * rows + 1, "int64"), function.args[-1]
+        reads, w, writes = function.args[:rows], function.args[rows], function.args[rows + 1 :]
         lanes = self.plan.lanes
         with pieces(b, 0, spec.groups, lanes, spec.groups) as piece:
             for c, width in piece():
                 mask = None if width == lanes else b.first_lanes(width, lanes)
                 sums = [b.variable(b.constant(0, spec.dtype, lanes)) for _ in range(rows)]
-                with b.loop(0, taps) as tap:
-                    weight = b.load(w, spec.dtype, tap * spec.groups + c, lanes, mask=mask)
-                    offset = b.load(offsets, "int64", tap) + c
+
+                def add(weight_at: Value, x_at: Value, sums: Any = sums, mask: Any = mask) -> None:
+                    weight = b.load(w, spec.dtype, weight_at, lanes, mask=mask)
                     for x, total in zip(reads, sums, strict=True):
-                        total.set(b.fma(b.load(x, spec.dtype, offset, lanes, mask=mask), weight, total.get()))
+                        total.set(b.fma(b.load(x, spec.dtype, x_at, lanes, mask=mask), weight, total.get()))
+
+                if len(offsets) <= _TAPS:
+                    for tap, offset in enumerate(offsets):
+                        add(c + tap * spec.groups, c + offset)
+                else:
+                    with b.loop(0, len(offsets)) as tap:
+                        add(tap * spec.groups + c, b.load(taps, "int64", tap) + c)
                 for y, total in zip(writes, sums, strict=True):
                     b.store(total.get(), y, c * spec.y[-1], spec.y[-1], mask)
         b.ret()

@@ -24,7 +24,7 @@ from fdl.compile.values import Value
 if TYPE_CHECKING:
     from fdl.compile.kernels.conv import Convolution
 
-#: Bytes of x that one unit of work reads, at most, and how many units of work there are at least if lines allow.
+#: Bytes of x that a unit of work reads, about, and how many units of work there are at least, if lines allow.
 _BLOCK_BYTES = 192 * 1024
 _UNITS = 16
 
@@ -70,6 +70,11 @@ class Plan:
         most = min(8, self.target.tile_rows(self.width // self.lanes))
         return -(-positions // -(-positions // most))
 
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of x that one unit of work reads, about."""
+        return _BLOCK_BYTES
+
     @cached_property
     def block(self) -> int:
         """Outputs of a phase along the first axis that are one unit of work.
@@ -84,7 +89,7 @@ class Plan:
         counts = [math.prod(p.count for p in phase[1:]) for phase in self.geometry.phases]
         rows = [self.rows(phase) for phase in self.geometry.phases]
         even = math.lcm(*(r // math.gcd(r, count) for r, count in zip(rows, counts, strict=True)))
-        wanted = min(_BLOCK_BYTES // max(1, line), -(-max(p.count for p in first) * s.batch // _UNITS))
+        wanted = min(self.block_bytes // max(1, line), -(-max(p.count for p in first) * s.batch // _UNITS))
         return max(1, wanted // even) * even
 
     @cached_property
