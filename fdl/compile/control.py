@@ -16,6 +16,7 @@ from fdl.compile.inline import inline
 from fdl.compile.narrow import narrow
 from fdl.compile.partial import chunks
 from fdl.compile.simplify import simplify
+from fdl.compile.transposes import transposed_late
 from fdl.compile.values import I8, POINTER, Value
 from fdl.core.program import Program, subprograms
 from fdl.core.types import TensorType
@@ -24,7 +25,7 @@ from fdl.dtypes import bool_, int64
 
 def prepared(program: Program) -> Program:
     """A Program of `Step` equations in the forms that the later stages expect."""
-    return canonical(simplify(narrow(hoist(simplify(inline(program))))))
+    return transposed_late(canonical(simplify(narrow(hoist(simplify(inline(program)))))))
 
 
 def nested_plans(equation: Any) -> list[Plan]:
