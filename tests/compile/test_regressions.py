@@ -40,4 +40,4 @@ def test_arrays_of_foreign_dtypes_are_named_as_arguments() -> None:
 
 def test_product_of_numbers_without_axes() -> None:
     three = jnp.array(3, jnp.uint8)
-    assert int(fdl.jit(jnp.dot)(three, three)) == 9
+    assert int(fdl.jit(lambda x: fdl.lax.dot_general(x, x, (((), ()), ((), ()))))(three)) == 9
