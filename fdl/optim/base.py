@@ -180,6 +180,14 @@ def _last_catches_up(catch_up: Any, params: Tree, state: tuple[Any, ...], rows: 
     return params, (*state[:-1], last)
 
 
+def _refuse_to_hide(name: str, inner: GradientTransformation) -> None:
+    if inner.catch_up is not None:
+        raise ValueError(
+            f"{name} would hide that rows have to catch up; put by_rows outside, and say by its argument `tables` "
+            "which leaves are tables"
+        )
+
+
 def masked(inner: GradientTransformation, mask: Tree | Callable[[Tree], Tree]) -> GradientTransformation:
     """Apply a transformation to some leaves; the others pass through.
 
@@ -197,6 +205,8 @@ def masked(inner: GradientTransformation, mask: Tree | Callable[[Tree], Tree]) -
     >>> updates["w"].item(), updates["b"].item()
     (2.0, 1.0)
     """
+
+    _refuse_to_hide("masked, multi_transform", inner)
 
     def visible(values: Tree) -> tuple[Tree, Tree]:
         chosen = mask(values) if callable(mask) else mask
@@ -280,6 +290,8 @@ def multi_steps(optimizer: GradientTransformation, every_k: int) -> GradientTran
     >>> first.item(), second.item()
     (0.0, -2.0)
     """
+
+    _refuse_to_hide("multi_steps", optimizer)
 
     def init(params: Tree) -> MultiStepsState:
         zero = fnp.zeros((), int32)

@@ -50,8 +50,8 @@ def by_rows(
     Exact (the default): rows without a gradient change as they do under `optimizer` with a gradient of zero - momentum
     goes on, moments and weights decay - but later: :func:`catch_up` makes up for the steps that a row has missed, in
     the same arithmetic, before the row is read. Call it first in every step with the rows that the step looks up;
-    gradients of rows that are not up to date become NaN. Once in %d steps every row is visited, so a step costs what it
-    touches and that small part of the table.
+    gradients of rows that are not up to date become NaN. Once in 1024 steps every row is visited, so a step costs what
+    it touches and that small part of the table.
 
     Lazy: rows without a gradient keep parameters and moments, as in PyTorch's SparseAdam and TensorFlow's LazyAdam.
     The step count, and with it bias corrections and schedules, is that of all steps. Nothing has to be caught up.
@@ -119,8 +119,6 @@ def by_rows(
         return apart.together(updates, made, [u for u, _ in pairs]), following
 
     def catch_up(params: Tree, state: ByRowsState, rows: Tree) -> tuple[Tree, ByRowsState]:
-        if lazy:
-            return params, state
         rest, chosen = apart(params)
         named = [None] * len(chosen) if rows is None else apart.of_tables(rows, params)
         found = [
@@ -130,11 +128,8 @@ def by_rows(
         return apart.together(params, rest, [p for p, _ in found]), state._replace(tables=tuple(s for _, s in found))
 
     result = GradientTransformation(init, update)
-    result.catch_up = catch_up
+    result.catch_up = None if lazy else catch_up
     return result
-
-
-by_rows.__doc__ = str(by_rows.__doc__) % MOST_MISSED
 
 
 def catch_up(optimizer: GradientTransformation, params: Tree, state: Any, rows: Tree | None = None) -> tuple[Tree, Any]:

@@ -74,7 +74,7 @@ def close(found, expected, tolerance=2e-6):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_exact_steps_equal_dense_steps(name):
     optimizer = OPTIMIZERS[name]
-    expected = train(optimizer, None, parameters(np.float64), batches())[0]
+    expected = train(optimizer, None, parameters(np.float64), batches(), compiled=False)[0]
     found = train(optimizer, "exact", parameters(np.float64), batches())[0]
     close(found, expected, {"half moments": 1e-2, "adam schedule": 1e-7}.get(name, 1e-10))
 
@@ -96,7 +96,7 @@ def test_a_missed_step_has_the_bits_of_a_dense_one():
 
 def test_more_steps_than_the_history_holds(monkeypatch):
     monkeypatch.setattr(optim.tables, "MOST_MISSED", 8)
-    expected = train(optim.adam(schedule), None, parameters(), batches(steps=30))[0]
+    expected = train(optim.adam(schedule), None, parameters(), batches(steps=30), compiled=False)[0]
     close(train(optim.adam(schedule), "exact", parameters(), batches(steps=30))[0], expected, 1e-5)
 
 
@@ -104,7 +104,7 @@ def test_more_steps_than_the_history_holds(monkeypatch):
 def test_clipping_goes_before(clip):
     """Many duplicates, so that a norm of the rows one by one would be another one."""
     ids = [np.array([2, 2, 2, 5], np.int32)] * 3
-    expected = train(optim.adam(0.1), None, parameters(), ids, before=[clip])[0]
+    expected = train(optim.adam(0.1), None, parameters(), ids, False, [clip])[0]
     close(train(optim.adam(0.1), "exact", parameters(), ids, before=[clip])[0], expected)
 
 
@@ -253,6 +253,9 @@ def test_mistakes():
         optim.by_rows(optim.lamb(0.1))
     with pytest.raises(ValueError, match="follows exact by_rows"):
         optim.chain(optim.adam(0.1, sparse=True), optim.scale(2.0))
+    with pytest.raises(ValueError, match="hide that rows have to catch up"):
+        optim.masked(optim.adam(0.1, sparse=True), True)
+    assert optim.chain(optim.adam(0.1, sparse=True, lazy=True), optim.scale(2.0)).catch_up is None
     optimizer = optim.adam(0.1, sparse={"table": True, "w": False})
     params = parameters()
     with pytest.raises(TreeError, match="give None for parameters that are no tables"):
