@@ -1,5 +1,6 @@
 """Rough times of steps on one core, in microseconds: what is worth dividing among threads."""
 
+import os
 from math import prod
 from typing import Any
 
@@ -31,8 +32,8 @@ def shares(step: Any) -> bool:
 
 
 def worth_threads(plan: Plan) -> bool:
-    """Whether a program has enough work for more than one thread."""
-    return sum(map(shared_time, plan.steps)) >= _PROGRAM
+    """Whether a program has enough work for more than one thread; the pool is made of POSIX threads."""
+    return os.name == "posix" and sum(map(shared_time, plan.steps)) >= _PROGRAM
 
 
 def shared_time(step: Any) -> float:
