@@ -27,6 +27,7 @@ from fdl.api.explain import explain_cache_miss
 from fdl.api.inspect import ShapeDtypeStruct, eval_shape, make_program
 from fdl.api.jacobian import hessian, jacfwd, jacobian, jacrev
 from fdl.api.jit import clear_caches, disable_jit, jit
+from fdl.api.profile import Profile, profile
 from fdl.api.rows import Rows
 from fdl.api.vmap import vmap
 from fdl.array import Array
@@ -51,6 +52,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Array",
+    "Profile",
     "Program",
     "Rows",
     "ShapeDtypeStruct",
@@ -90,6 +92,7 @@ __all__ = [
     "named_call",
     "named_scope",
     "numpy",
+    "profile",
     "pure_callback",
     "remat",
     "set_num_threads",

@@ -97,7 +97,7 @@ class Traced:
     def run(self, leaves: Sequence[Any]) -> list[Any]:
         """Results for concrete leaves."""
         shared = self._shared(leaves) if self.donates else ()
-        arrays = [leaf._data if type(leaf) is Array and leaf._data is not None else _concrete(leaf) for leaf in leaves]
+        arrays = [leaf._data if type(leaf) is Array and leaf._data is not None else concrete(leaf) for leaf in leaves]
         for number in shared:
             arrays[number] = arrays[number].copy()
         made = iter(self.compiled.run(arrays))
@@ -128,14 +128,15 @@ def _lay_out(leaves: Sequence[Any], donated: Sequence[bool]) -> None:
                 leaf._data = leaf._data.copy("C")
 
 
-def _concrete(leaf: Any) -> np.ndarray:
+def concrete(leaf: Any) -> np.ndarray:
+    """The NumPy array of a leaf."""
     if isinstance(leaf, Value):
         return leaf.concrete()
     return np.asarray(leaf, scalar_dtype(leaf)) if type(leaf) in PYTHON_SCALARS else np.asarray(leaf)
 
 
 def _as_result(leaf: Any) -> Array:
-    return leaf if type(leaf) is Array else Array(np.array(_concrete(leaf)))
+    return leaf if type(leaf) is Array else Array(np.array(concrete(leaf)))
 
 
 class Signature(NamedTuple):

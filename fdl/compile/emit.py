@@ -8,7 +8,7 @@ the status of a host call that failed, or `UNUSABLE` if an input is not laid out
 """
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,7 @@ class Emission:
             and the place of its equation.
         scratch_bytes: memory that kernels need at once.
         team: the threads that run the code.
+        lap: surrounds the code of each step of a plan; with nothing unless time is taken (see `stopwatch`).
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Emission:
         self.hosts: list[Any] = []
         self.foreign: list[Any] = []
         self.scratch_bytes = self.scratch_taken = 0
+        self.lap: Callable[[Plan, Any], AbstractContextManager[None]] = lambda plan, step: nullcontext()
         self._constant_numbers: dict[Any, int] = {}
         self._functions: dict[str, Any] = {}
         arguments = [POINTER, POINTER, I64, I64] if parallel else [POINTER]
@@ -176,15 +178,16 @@ class PlanEmitter:
         team = self.emission.team
         hazards = Hazards(team, self.given.slots)
         for step in self.given.steps:
-            shared = team.together and shares(step)
-            hazards.before(step, shared)
-            with nullcontext() if shared else team.alone():
-                if isinstance(step, LoopsStep):
-                    self.loops(step)
-                elif isinstance(step, GroupStep):
-                    GroupEmitter(self, step).emit()
-                else:
-                    emit_single(self, step)
+            with self.emission.lap(self.given, step):
+                shared = team.together and shares(step)
+                hazards.before(step, shared)
+                with nullcontext() if shared else team.alone():
+                    if isinstance(step, LoopsStep):
+                        self.loops(step)
+                    elif isinstance(step, GroupStep):
+                        GroupEmitter(self, step).emit()
+                    else:
+                        emit_single(self, step)
 
     def at_slot(self, slot: Slot, var: Var) -> Any:
         """The pointer to a slot."""

@@ -11,7 +11,7 @@ What a compiled Program computes is what the references of its operations comput
 * 16-bit floats, which are rounded after every operation but summed in float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -33,10 +33,13 @@ class Compiled:
     Args:
         program: what to compute.
         donate: which inputs' memory may be overwritten.
-        archive: the machine code, if it is there already.
+        archive: the machine code.
+        exports: symbols of it, besides the function, whose addresses are wanted.
     """
 
-    def __init__(self, program: Program, donate: tuple[bool, ...], archive: Archive) -> None:
+    def __init__(
+        self, program: Program, donate: tuple[bool, ...], archive: Archive, exports: Sequence[str] = ()
+    ) -> None:
         self.program, self.donate, self.archive = program, donate, archive
         hosts, foreign = [], {}
         if archive.hosts or archive.foreign:
@@ -45,7 +48,7 @@ class Compiled:
             whole = prepared(program)
             hosts = [HostCall(find_equation(whole, path), steps) for path, steps in archive.hosts]
             foreign = {number: find_equation(whole, path) for number, path in archive.foreign}
-        self.executable = Executable(archive, program.output_types, hosts, foreign)
+        self.executable = Executable(archive, program.output_types, hosts, foreign, exports)
         #: ``run(arrays) -> results``: NumPy arrays of the input types, any strides; results are new arrays, except that
         #: donated inputs' memory may be returned.
         self.run = self.executable.run
@@ -69,8 +72,10 @@ def cache_key(inlined: Program, donate: tuple[bool, ...]) -> str:
     return content_key(f"{inlined.digest.hex()} {donate}", host_target())
 
 
-def build_archive(program: Program, donate: tuple[bool, ...]) -> Archive:
-    """Compile a Program."""
+def build_archive(
+    program: Program, donate: tuple[bool, ...], watch: Callable[[Any, Any], None] | None = None
+) -> Archive:
+    """Compile a Program; `watch` is shown the emission and the plan before any code is emitted."""
     # Machine code that is on disk already needs none of these, and importing them takes longer than loading it.
     from fdl.compile.buffers import make_plan
     from fdl.compile.control import prepared
@@ -80,6 +85,8 @@ def build_archive(program: Program, donate: tuple[bool, ...]) -> Archive:
     plan = make_plan(prepared(program), donate)
     target, parallel = host_target(), worth_threads(plan)
     emission = Emission(target, len(program.inputs), len(program.outputs), plan.reused.values(), parallel)
+    if watch is not None:
+        watch(emission, plan)
     emission.plan(
         plan,
         [emission.input(n) for n in range(len(program.inputs))],

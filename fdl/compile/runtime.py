@@ -94,13 +94,20 @@ class Executable:
         hosts: host calls by number.
         foreign: equations that another compiler made code for, by the number of the constant in whose place its
             address is.
+        exports: symbols of the code, besides the function, whose `addresses` are wanted.
     """
 
     def __init__(
-        self, archive: Archive, output_types: Sequence[TensorType], hosts: Sequence[HostCall], foreign: dict[int, Any]
+        self,
+        archive: Archive,
+        output_types: Sequence[TensorType],
+        hosts: Sequence[HostCall],
+        foreign: dict[int, Any],
+        exports: Sequence[str] = (),
     ) -> None:
-        self._library = load_objects([archive.code], [ENTRY])
-        self._address, self.parallel = self._library.addresses[ENTRY], archive.parallel
+        self._library = load_objects([archive.code], [ENTRY, *exports])
+        self.addresses = self._library.addresses
+        self._address, self.parallel = self.addresses[ENTRY], archive.parallel
         self._function = _RUN(self._address)
         self.output_types, self._hosts = tuple(output_types), hosts
         self._foreign = {n: (e, e.operation.entry(*(a.type for a in e.inputs))) for n, e in foreign.items()}

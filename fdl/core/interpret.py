@@ -9,7 +9,7 @@ import numpy as np
 
 from fdl.core import trace
 from fdl.core.program import Atom, Literal, Program, Var
-from fdl.core.trace import lift
+from fdl.core.trace import Replay, lift
 
 
 def apply_program(program: Program, args: Sequence[Any]) -> list[Any]:
@@ -21,9 +21,11 @@ def apply_program(program: Program, args: Sequence[Any]) -> list[Any]:
     def read(atom: Atom) -> Any:
         return lift(atom.value) if isinstance(atom, Literal) else environment[atom]
 
-    for equation in program.equations:
-        outs = process(equation.operation, [read(a) for a in equation.inputs])
-        environment.update(zip(equation.outputs, outs, strict=True))
+    with Replay() as at:
+        for equation in program.equations:
+            at(equation.source)
+            outs = process(equation.operation, [read(a) for a in equation.inputs])
+            environment.update(zip(equation.outputs, outs, strict=True))
     return [read(a) for a in program.outputs]
 
 

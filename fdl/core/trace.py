@@ -83,6 +83,8 @@ class _Context(threading.local):
     base: Interpreter
     lift: Callable[[Any], Value]
     interpreter: Interpreter | None = None
+    #: The user's line that operations are recorded for, if it is not on the stack (see `Replay`).
+    line = ""
 
 
 _context = _Context()
@@ -135,8 +137,27 @@ def entered(interpreter: Interpreter) -> Iterator[Interpreter]:
             interpreter.alive = False
 
 
+class Replay:
+    """While a Program is run again, or backwards, its equations' lines are those of what is recorded.
+
+    A context manager; call it with each line.
+    """
+
+    def __enter__(self) -> "Replay":
+        self._outer = _context.line
+        return self
+
+    def __call__(self, line: str) -> None:
+        _context.line = line or self._outer
+
+    def __exit__(self, *_: object) -> None:
+        _context.line = self._outer
+
+
 def source_line() -> str:
-    """The innermost line of the stack that is not fdl's own, as ``file.py:12 (function)``."""
+    """The innermost line of the stack that is not fdl's own, or that is replayed, as ``file.py:12 (function)``."""
+    if _context.line:
+        return _context.line
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename

@@ -8,7 +8,7 @@ from fdl.core import trace
 from fdl.core.interpret import apply_program
 from fdl.core.primitive import Linear
 from fdl.core.program import Atom, Equation, Literal, Program, Var
-from fdl.core.trace import Value, lift
+from fdl.core.trace import Replay, Value, lift
 from fdl.core.types import TensorType
 from fdl.errors import DifferentiationError
 from fdl.ops.arithmetic import add
@@ -16,6 +16,9 @@ from fdl.ops.indexing import Gather
 from fdl.ops.shape import zeros_of
 from fdl.ops.slicing import DynamicSlice
 from fdl.transforms.linearize import partial_program
+
+#: What follows the line of an operation in the line of its transposition.
+BACKWARD = ", backward"
 
 #: Operations that are linear in either operand, but not in both at once.
 BILINEAR = ("mul", "div", "dot_general", "conv_general")
@@ -47,18 +50,20 @@ def backward(
     found: dict[Var, Any] = {}
     for atom, cotangent in zip(program.outputs, cotangents, strict=True):
         _accumulate(found, known, atom, cotangent)
-    for equation in reversed(linear):
-        outs = [found.pop(v, None) for v in equation.outputs]
-        if all(c is None for c in outs):
-            continue
-        operands = [_operand(known, a) for a in equation.inputs]
-        if isinstance(equation.operation, (Gather, DynamicSlice)) and equation.inputs[0] in tables:
-            made = lookup(equation.operation, outs[0], operands[0].type, operands[1:])  # type: ignore[misc]
-            if made is not None:
-                _accumulate(found, known, equation.inputs[0], made)
+    with Replay() as at:
+        for equation in reversed(linear):
+            outs = [found.pop(v, None) for v in equation.outputs]
+            if all(c is None for c in outs):
                 continue
-        for atom, cotangent in zip(equation.inputs, _transposed(equation, outs, operands), strict=True):
-            _accumulate(found, known, atom, cotangent)
+            at(f"{equation.source.removesuffix(BACKWARD)}{BACKWARD}" if equation.source else "")
+            operands = [_operand(known, a) for a in equation.inputs]
+            if isinstance(equation.operation, (Gather, DynamicSlice)) and equation.inputs[0] in tables:
+                made = lookup(equation.operation, outs[0], operands[0].type, operands[1:])  # type: ignore[misc]
+                if made is not None:
+                    _accumulate(found, known, equation.inputs[0], made)
+                    continue
+            for atom, cotangent in zip(equation.inputs, _transposed(equation, outs, operands), strict=True):
+                _accumulate(found, known, atom, cotangent)
     return [found.get(v) if isinstance(a, Linear) else None for v, a in zip(program.inputs, args, strict=True)]
 
 
@@ -78,12 +83,14 @@ def _run_known(program: Program, known: dict[Var, Any]) -> list[Equation]:
     """Evaluate what does not depend on linear inputs into `known`; returns the equations that do."""
     linear = []
     process = trace.current().process
-    for equation in program.equations:
-        operands = [_operand(known, a) for a in equation.inputs]
-        if any(isinstance(o, Linear) for o in operands):
-            linear.append(equation)
-        else:
-            known.update(zip(equation.outputs, process(equation.operation, operands), strict=True))
+    with Replay() as at:
+        for equation in program.equations:
+            operands = [_operand(known, a) for a in equation.inputs]
+            if any(isinstance(o, Linear) for o in operands):
+                linear.append(equation)
+            else:
+                at(equation.source)
+                known.update(zip(equation.outputs, process(equation.operation, operands), strict=True))
     return linear
 
 
