@@ -47,7 +47,7 @@ def nested_plans(equation: Any) -> list[Plan]:
 
 def workspace_bytes(step: SingleStep) -> int:
     """Memory for the sums of chunks; the inner plans' values, the second place of a carry, a condition's verdict."""
-    if step.equation.operation.family == "conv":
+    if step.equation.operation.family == "conv" and step.views:
         (x, w), (out,) = step.views, step.equation.outputs
         count = chunks(step.equation.operation, x.type, w.type, out.type)
         return count * nbytes(out.type) if count > 1 else 0

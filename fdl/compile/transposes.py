@@ -150,9 +150,8 @@ def _turned_back(operation: Any, axes: Axes) -> Any:
     if isinstance(operation, Concatenate):
         return Concatenate(axes[operation.axis])
     order = [axes.index(a) for a in range(len(axes))]
-    if isinstance(operation, Slice):
-        names = ("starts", "limits", "strides")
-    else:
+    names: tuple[str, ...] = ("starts", "limits", "strides")
+    if isinstance(operation, Windowed):
         names = ("window", "strides", "padding", "base_dilation", "window_dilation")
         wide = [a for a in order if operation.window[a] > 1]
         if wide != sorted(wide):
