@@ -7,7 +7,7 @@ ends in a group: each chunk of rows, of a size that depends on the shapes alone,
 adds these up in order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -22,12 +22,16 @@ from fdl.ops.precision import accumulator
 #: How many steps after the first one are looked at for members of its group.
 WINDOW = 48
 
-#: Bytes that a block of rows touches, so that they stay in the first-level cache, and where products have a part in it
-#: (which use the second level anyway, and like large matrices).
-BLOCK_BYTES, PRODUCT_BYTES = 24 * 1024, 192 * 1024
+#: Bytes that a block of rows works in, so that they stay in the first-level cache, and where products have a part in it
+#: (which use the second level anyway, and like large matrices: their other operand is packed for every block).
+BLOCK_BYTES, PRODUCT_BYTES = 40 * 1024, 768 * 1024
 
-#: Bytes that a single row may touch: half of the second-level cache.
-ROW_BYTES = 256 * 1024
+#: Rows of a block at least, if there are that many: of vectors along the rows, of products, and of sums over rows.
+LEAST_BLOCK, LEAST_PRODUCT, LEAST_SUMMED = 8, 48, 4
+
+#: Bytes that a single row may work in, and those from which on there have to be some rows for the threads to share.
+ROW_BYTES, LARGE_ROW = 1024 * 1024, 32 * 1024
+LEAST_ROWS = 8
 
 #: Bytes of traffic to memory that a group has to save.
 LEAST_GAIN = 8 * 1024
@@ -242,23 +246,24 @@ class _Grouping:
             for var in {*self.steps[number].reads, *cut.made}:
                 if found.space.inner(var):
                     touched[var] = touched.get(var, 0) + 1
-        size = {v: nbytes(v) for v in touched}
-        if sum(size.values()) // found.space.size > ROW_BYTES:
-            return 0
         private = set(self.private(found))
-        return sum((count - (var not in private)) * size[var] for var, count in touched.items())
+        row = _row_bytes(found.members.values(), found.space, private)
+        if row > ROW_BYTES or (row > LARGE_ROW and found.space.size < LEAST_ROWS):
+            return 0
+        gain = sum((count - (var not in private)) * nbytes(var) for var, count in touched.items())
+        return gain * 3 // 4 if row > PRODUCT_BYTES else gain
 
     def finished(self, found: _Found) -> list[Any]:
         """The group, and the steps that add up the sums of its chunks."""
         members, space = list(found.members.values()), found.space
         private = self.private(found)
-        block, chunk, together = _partition(members, space)
+        block, chunk, together = _partition(members, space, private)
         made = [v for cut in members for v in cut.made]
         reads = dict.fromkeys(v for cut in members for v in cut.step.reads if v not in made)
         group = GroupStep(space, members, block, chunk, together, {}, private, [], tuple(reads))
         group.outputs = [v for v in made if v not in private]
         steps: list[Any] = [group]
-        for number, cut in enumerate(members):
+        for cut in members:
             if isinstance(cut, NestCut) and cut.summed and (cut.sums_units or space.units == 1):
                 partial = {r.var: _partial(r, group.work) for r in cut.loops.reductions}
                 group.partial.update(partial)
@@ -269,7 +274,6 @@ class _Grouping:
                 group.outputs += partial.values()
             else:
                 group.outputs += cut.sums
-            del number
         old = {cut.step for cut in members}
         for step in old:
             for var in step.reads:
@@ -291,15 +295,33 @@ def is_product(step: Any) -> bool:
     return hasattr(step, "views") and is_batched_product(step)
 
 
-def _partition(members: Iterable[Cut], space: Space) -> tuple[int, int, int]:
+def _row_bytes(members: Iterable[Cut], space: Space, private: Iterable[Var]) -> int:
+    """Bytes of one row that are in use at the same time: all from and for outside, and what is private so far."""
+    members, private = list(members), set(private)
+    last = {v: n for n, cut in enumerate(members) for v in (*cut.step.reads, *cut.made)}
+    outside, live, most = set[Var](), set[Var](), 0
+    for number, cut in enumerate(members):
+        own = {v for v in (*cut.step.reads, *cut.made) if space.inner(v)}
+        outside |= own - private
+        live = {v for v in live | own if v in private and last[v] > number}
+        most = max(most, sum(nbytes(v) for v in live))
+    return (most + sum(nbytes(v) for v in outside)) // space.size
+
+
+def _block(members: Sequence[Cut], space: Space, row: int) -> int:
+    """How many rows are done at a time."""
+    if not any(isinstance(cut, ProductCut) for cut in members):
+        most = max(LEAST_SUMMED if any(cut.summed for cut in members) else 1, BLOCK_BYTES // max(row, 1))
+        return min(space.rows, most if most <= LEAST_BLOCK // 2 else -(-most // LEAST_BLOCK) * LEAST_BLOCK)
+    most = min(space.rows, max(PRODUCT_BYTES // max(row, 1), LEAST_PRODUCT))
+    # A last block of another size would need code of its own.
+    even = [n for n in range(most // 2 + 1, most * 3 // 2) if space.rows % n == 0]
+    return min(even, key=lambda n: abs(n - most), default=most)
+
+
+def _partition(members: Sequence[Cut], space: Space, private: Iterable[Var]) -> tuple[int, int, int]:
     """(block, chunk, together) of a group."""
-    members = list(members)
-    has_products = any(isinstance(cut, ProductCut) for cut in members)
-    touched = {v for cut in members for v in (*cut.step.reads, *cut.made) if space.inner(v)}
-    row = max(1, sum(space.inner(v) * v.type.dtype.itemsize for v in touched))
-    most = (PRODUCT_BYTES if has_products else BLOCK_BYTES) // row
-    block = min(space.rows, max(most, 32 if has_products else 1))
-    block = -(-space.rows // -(-space.rows // block))
+    block = _block(members, space, _row_bytes(members, space, private))
     sums = [cut for cut in members if cut.summed]
     if not sums:
         return block, block, 1

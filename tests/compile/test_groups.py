@@ -33,6 +33,7 @@ def sizes(request: Any, monkeypatch: Any) -> None:
     for module, name, value in (
         (group, "LEAST_GAIN", 0), (group, "LEAST_SHARED", 0), (cut, "LEAST_FLOPS", 0),
         (group, "BLOCK_BYTES", size), (group, "PRODUCT_BYTES", size), (group, "ROW_BYTES", 1 << 30),
+        (group, "LEAST_BLOCK", 1), (group, "LEAST_PRODUCT", 1), (group, "LEAST_SUMMED", 1), (group, "LEAST_ROWS", 1),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
 
