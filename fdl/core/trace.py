@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -160,11 +161,19 @@ def source_line() -> str:
         return _context.line
     frame = sys._getframe(1)
     while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith(_PACKAGE) and "functools.py" not in name and "contextlib.py" not in name:
-            return f"{os.path.basename(name)}:{frame.f_lineno} ({frame.f_code.co_name})"
+        code = frame.f_code
+        name = _shown_name(code.co_filename)
+        if name:
+            return f"{name}:{frame.f_lineno} ({code.co_name})"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
+
+
+@cache
+def _shown_name(path: str) -> str:
+    """The name of a user's file; empty for files of fdl and those that call it back."""
+    own = path.startswith(_PACKAGE) or "functools.py" in path or "contextlib.py" in path
+    return "" if own else os.path.basename(path)
 
 
 class Tracer(Value):
