@@ -22,6 +22,8 @@ _SLOW = {
     "div": 5, "sqrt": 8, "exp": 12, "log": 15, "tanh": 20, "erf": 25, "pow": 35, "sin": 30, "cos": 30, "logistic": 20,
     "Threefry": 60,
 }  # fmt: skip
+#: Floating-point operations that take as long as sorting an element.
+_SORTED = 1500
 #: Iterations of a loop whose number is not known.
 _UNKNOWN = 10
 
@@ -75,6 +77,8 @@ def _single_time(step: SingleStep) -> float:
     elif operation.family == "conv":
         w = step.views[1].type
         flops = 2 * outputs[0].type.size * w.size // max(1, outputs[0].type.shape[-1])
+    elif operation.family == "sort":
+        flops = _SORTED * step.views[0].type.size
     elif operation.family == "window":
         sizes = [v.type.size for v in outputs] + [v.type.size for v in step.views]
         flops = 20 * prod(operation.window) * min(sizes)

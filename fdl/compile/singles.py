@@ -214,5 +214,5 @@ KERNELS = {
 #: Those that divide their work with `Team.share`; the others run on one thread.
 SHARED = {
     "contract", "conv", "window", "copy", "concatenate", "pad", "dynamic_slice", "dynamic_update_slice", "gather",
-    "replay", "scatter",
+    "replay", "scatter", "sort",
 }  # fmt: skip

@@ -145,6 +145,7 @@ def chain(x: Any) -> Any:
 
 
 PROGRAMS: dict[str, tuple[Callable[..., Any], list[np.ndarray]]] = {
+    "sorted rows": (lambda x: (fnp.sort(x, 0), fnp.argsort(x), *lax.top_k(x, 5)), [normal(33, 40)]),
     "mlp": (mlp, [normal(30, 40), normal(40), normal(40, 5), normal(65, 30), whole(65)]),
     "network": (network, [normal(3, 3, 2, 6) / 5, normal(5, 5, 6, 20) / 9, normal(7, 13, 12, 2)]),
     "network of one image": (network, [normal(3, 3, 2, 40) / 5, normal(3, 3, 40, 8) / 9, normal(1, 24, 24, 2)]),

@@ -95,7 +95,8 @@ def _run(emitter: Any, step: Any, key: Any, lines: Lines, scratch_bytes: int, fi
 
     kernel = emission.shared(f"{step.equation.operation} {key} {arrays}", make)
     pointers = [*map(emitter.first, step.views), *map(emitter.pointer, step.outputs)]
-    kernel.run(emitter.build, pointers, emission.scratch_for(scratch_bytes))
+    scratch = emission.scratch_for(scratch_bytes)
+    kernel.run(emitter.build, pointers, scratch, *emission.team.share(kernel.work))
 
 
 def emit_sort(emitter: Any, step: Any) -> bool:
