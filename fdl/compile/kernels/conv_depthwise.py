@@ -106,8 +106,8 @@ class Depthwise(Pixels):
                         total.set(b.fma(b.load(x, spec.dtype, x_at, lanes, mask=mask), weight, total.get()))
 
                 if len(offsets) <= _TAPS:
-                    for tap, offset in enumerate(offsets):
-                        add(c + tap * spec.groups, c + offset)
+                    for number, offset in enumerate(offsets):
+                        add(c + number * spec.groups, c + offset)
                 else:
                     with b.loop(0, len(offsets)) as tap:
                         add(tap * spec.groups + c, b.load(taps, "int64", tap) + c)

@@ -11,7 +11,7 @@ from fdl.compile.target import Target
 from fdl.compile.values import HALVES, I32, I64, POINTER, Value
 
 #: Rows ahead of the one that is copied that are asked for: they are too far apart for the processor to guess.
-_AHEAD = 8
+_AHEAD = 16
 
 
 @dataclass(frozen=True)
