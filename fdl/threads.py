@@ -57,7 +57,7 @@ def _default() -> int:
         text = os.environ.get(name, "").split(",")[0].strip()
         if text.isdigit() and int(text) > 0:
             return int(text)
-    return max(1, min(_affinity(), math.ceil(quota())))
+    return max(1, math.ceil(min(_affinity(), quota())))
 
 
 def _affinity() -> int:

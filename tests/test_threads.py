@@ -69,6 +69,13 @@ class TestNumber:
         monkeypatch.setattr(threads, "quota", lambda: 6.5)
         assert threads._default.__wrapped__() == (expected or 7)
 
+    def test_all_processors_without_a_quota(self, monkeypatch: Any) -> None:
+        for name in ("FDL_NUM_THREADS", "OMP_NUM_THREADS"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(threads, "_affinity", lambda: 5)
+        monkeypatch.setattr(threads, "quota", lambda: math.inf)
+        assert threads._default.__wrapped__() == 5
+
     def test_no_more_than_the_quota(self, monkeypatch: Any) -> None:
         for name in ("FDL_NUM_THREADS", "OMP_NUM_THREADS"):
             monkeypatch.delenv(name, raising=False)
