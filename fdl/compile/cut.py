@@ -100,8 +100,8 @@ class NestCut:
         reduced = self.loops.reduced[: self.fixed]
         if any(reduced) and not (all(reduced) and (self.ranged is None or self.loops.reduced[self.ranged])):
             return False
-        stored = [*self.loops.stores, *(() if self.summed else self.loops.reductions)]
-        return all(self.is_own(s.flat, s.var) for s in stored)
+        own = self.loops.stores if self.summed else self.loops.results()
+        return all(self.is_own(s.flat, s.var) for s in own)
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,13 +44,19 @@ def two_sum(x: Value, y: Value) -> tuple[Value, Value]:
     return total, (x - (total - part)) + (y - part)
 
 
+def _divided(b: "Build", x: Value, offset: int) -> tuple[Value, Value]:
+    """(r, bits): x = k log(2) + r; the lowest bits are those of k + offset, those above them are the same for all x."""
+    f = format_of(x.dtype)
+    magic = f.magic + offset
+    shifted = b.fma(x, 1 / math.log(2), magic)
+    k = shifted - magic
+    return b.fma(k, -f.ln2_low, b.fma(k, -f.ln2_high, x)), b.bitcast(shifted, f.integer)
+
+
 def _reduced(b: "Build", x: Value) -> tuple[Value, Value]:
     """(r, k): x = k log(2) + r, with the integer k in bits that wrap around zero."""
-    f = format_of(x.dtype)
-    shifted = b.fma(x, 1 / math.log(2), f.magic)
-    k = shifted - f.magic
-    rest = b.fma(k, -f.ln2_low, b.fma(k, -f.ln2_high, x))
-    return rest, b.bitcast(shifted, f.integer) - f.magic_bits
+    rest, bits = _divided(b, x, 0)
+    return rest, bits - format_of(x.dtype).magic_bits
 
 
 def _scaled(b: "Build", x: Value, k: Value) -> Value:
@@ -77,9 +83,14 @@ def _expm1_reduced(b: "Build", r: Value) -> Value:
 
 def exp(b: "Build", x: Value, low: Value | None = None) -> Value:
     """exp(x + low)."""
-    r, k = _reduced(b, _within(b, x))
+    f = format_of(x.dtype)
+    # With twice the bias in them, either half of the bits is a power of two but for a shift that drops what is above.
+    r, bits = _divided(b, _within(b, x), 2 * f.bias)
     r = r if low is None else r + low
-    return _scaled(b, _expm1_reduced(b, r) + 1.0, k)
+    result, half = _expm1_reduced(b, r) + 1.0, b.shift_right_logical(bits, 1)
+    for step in (half, bits - half):
+        result = result * b.bitcast(b.shift_left(step, f.mantissa), x.dtype)
+    return result
 
 
 def exp2(b: "Build", x: Value) -> Value:
