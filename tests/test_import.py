@@ -1,0 +1,12 @@
+"""What ``import fdl`` leaves for later, so that it takes a third of a second at most."""
+
+import subprocess
+import sys
+
+LATER = ("fdl.compile", "fdl.ext", "fdl.nn", "fdl.random", "fdl.scipy", "llvmlite", "numba", "opt_einsum", "scipy")
+
+
+def test_import_leaves_heavy_modules_for_later():
+    code = "import sys, fdl; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert [name for name in loaded if name.startswith(LATER)] == []

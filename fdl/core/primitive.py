@@ -44,9 +44,7 @@ class Primitive:
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        inherits = len(cls.__bases__) == 1 and hasattr(cls, "__dataclass_fields__")
-        if not inherits or inspect.get_annotations(cls):
-            # Others have no fields of their own and inherit all that would be generated once more, slowly.
+        if _has_own_fields(cls):
             dataclass(frozen=True, repr=False)(cls)
         if abstract:
             return
@@ -120,6 +118,17 @@ class Primitive:
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         """Operations of this class with operands, for the laws: yields (operation, operand, ...)."""
         raise NotImplementedError
+
+
+def _has_own_fields(cls: type) -> bool:
+    """Whether a class has other fields than its first base that is a dataclass.
+
+    Other classes inherit all that dataclass would generate once more, slowly.
+    """
+    bases = [b for b in cls.__mro__[1:] if "__dataclass_fields__" in vars(b)]
+    names = [set(b.__dataclass_fields__) for b in bases]  # type: ignore[attr-defined]
+    plain = [b for b in cls.__mro__ if b not in bases and b is not Primitive]
+    return not names or names[0] != set().union(*names) or any(map(inspect.get_annotations, plain))
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import opt_einsum
-
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, DTypeLike, cast, no_out, promote
@@ -52,7 +50,7 @@ def einsum(
     shapes = [tuple(extents[c] for c in t) for _, t in pending]
     equation = ",".join(t for _, t in pending) + "->" + result
     search = "auto" if optimize in (True, False) else optimize
-    path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize=search)
+    path, _ = _library().contract_path(equation, *shapes, shapes=True, optimize=search)
     for chosen in path:
         picked = [pending.pop(i) for i in sorted(chosen, reverse=True)]
         while len(picked) > 1:
@@ -78,7 +76,7 @@ def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[str], str, li
         pairs = zip((getattr(x, "shape", ()) for x in arrays), axes, strict=True)
         given = (*(v for pair in pairs for v in pair), *last)
     try:
-        left, right, _ = opt_einsum.parser.parse_einsum_input(given, shapes=True)
+        left, right, _ = _library().parser.parse_einsum_input(given, shapes=True)
     except (ValueError, IndexError) as error:
         raise ShapeError(f"einsum {subscripts!r}: {error}") from None
     return left.split(","), right, arrays
@@ -142,6 +140,13 @@ def _without_ones(x: Array, term: str, other: Array, other_term: str) -> tuple[A
     return reshape(x, tuple(x.type.shape[i] for i in keep)), "".join(term[i] for i in keep)
 
 
+def _library() -> Any:
+    """opt_einsum, imported when first needed to keep ``import fdl`` quick."""
+    import opt_einsum
+
+    return opt_einsum
+
+
 def einsum_path(subscripts: Any, /, *operands: ArrayLike, optimize: Any = "auto") -> tuple[Any, Any]:
     """The order of contractions that :func:`einsum` would use, and a printable report on it.
 
@@ -151,5 +156,5 @@ def einsum_path(subscripts: Any, /, *operands: ArrayLike, optimize: Any = "auto"
     terms, result, arrays = _parse(subscripts, operands)
     shapes = [tuple(getattr(x, "shape", ())) for x in arrays]
     equation = ",".join(terms) + "->" + result
-    path, report = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize=optimize)
+    path, report = _library().contract_path(equation, *shapes, shapes=True, optimize=optimize)
     return ["optimal", *path], report

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import opt_einsum
 
 from fdl.errors import ShapeError
 from fdl.numpy import linear
@@ -428,6 +427,8 @@ def multi_dot(arrays: Sequence[ArrayLike], *, precision: Any = None) -> Array:
     >>> multi_dot([ones((2, 3)), ones((3, 4)), ones(4)]).shape
     (2,)
     """
+    import opt_einsum
+
     from fdl.numpy.einstein import einsum
 
     found = promote("linalg.multi_dot", *arrays)
