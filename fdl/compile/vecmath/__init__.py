@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = {**exponential.FUNCTIONS, **special.FUNCTIONS, **trigonometric.FUNCTIONS}
 
+#: So short that a call, which has to save all vector registers, takes as long.
+_SHORT = ("exp", "logistic", "tanh")
+
 
 def supports(name: str, dtype: Any) -> bool:
     """Whether `call` offers the function `name` for `dtype`."""
@@ -51,7 +54,7 @@ def _emit(build: "Build", name: str, symbol: str, dtype: np.dtype, lanes: int, a
 
     kind = wide(register_type(dtype), lanes)
     function = new_function(build.module, symbol, [kind] * arity, kind)
-    function.attributes.add("alwaysinline" if name == "exp" else "noinline")
+    function.attributes.add("alwaysinline" if name in _SHORT else "noinline")
     inner = Build(build.module, build.target, function)
     inner.ret(_FUNCTIONS[name](inner, *(inner.argument(i, dtype) for i in range(arity))))
     return function

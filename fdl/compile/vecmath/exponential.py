@@ -172,10 +172,12 @@ def log1p(b: "Build", x: Value) -> Value:
 
 
 def tanh(b: "Build", x: Value) -> Value:
-    """Hyperbolic tangent, from expm1(2 |x|)."""
-    size = b.abs(x)
-    limit = 0.4 * format_of(x.dtype).mantissa
-    t = expm1(b, b.select(size > limit, limit, size) * 2.0)
+    """Hyperbolic tangent, from t = exp(2 |x|) - 1, which is never so large that it needs care."""
+    f = format_of(x.dtype)
+    size, limit = b.abs(x), 0.4 * f.mantissa
+    r, bits = _divided(b, b.select(size > limit, limit, size) * 2.0, f.bias)
+    power = b.bitcast(b.shift_left(bits, f.mantissa), x.dtype)
+    t = b.fma(power, _expm1_reduced(b, r), power - 1.0)
     return b.copysign(t / (t + 2.0), x)
 
 
