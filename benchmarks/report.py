@@ -76,6 +76,11 @@ def title(name: str) -> str:
     return models.title(name) if name in models.MODELS else name
 
 
+def milliseconds(numbers: dict) -> str:
+    value = numbers["step"] * 1e3
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
 def mebibytes(numbers: dict) -> str:
     return f"{numbers['peak'] / 2**20:.0f}"
 
@@ -120,7 +125,7 @@ def tables(results: dict[str, Any]) -> str:
         parts += [
             f"### Training steps, {counted(threads)}",
             "Milliseconds of a step; then the best peer's and JAX's over fdl's: above 1 fdl is faster.",
-            comparison(results["models"], STEPS, threads, "model", lambda _: lambda n: f"{n['step'] * 1e3:.3g}"),
+            comparison(results["models"], STEPS, threads, "model", lambda _: milliseconds),
         ]
     if results["models"]:
         parts += costs(results["models"])

@@ -1,7 +1,7 @@
 """What the steps of a plan compute, in the words of the user's Program, and how much work that is."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -49,8 +49,9 @@ class Accounts:
     """Accounts of the steps of one plan."""
 
     def __init__(self, plan: Plan) -> None:
-        self.stored = plan.slots.keys()
+        self.slots = plan.slots
         self.made = {v: e for e in plan.program.equations for v in e.outputs}
+        self.order = {e: n for n, e in enumerate(plan.program.equations)}
         #: The results that partial sums are parts of.
         self.whole = {
             v: step.outputs
@@ -63,42 +64,60 @@ class Accounts:
     def of(self, step: Any) -> Account:
         """The account of a step."""
         if isinstance(step, SingleStep):
-            equation = step.equation
-            flops = 0 if is_nothing(equation) or step.plans else _single_flops(step)
-            return Account(_single_words(step), equation.source, flops, 0 if step.plans else _single_bytes(step))
+            return self.of_single(step)
+        parts = [v for v in step.reads if v in self.whole]
+        if parts:
+            source = _most_common(self.made[v].source for v in step.outputs if v in self.made)
+            return Account(
+                f"sum {_shape(parts[0].type.shape)}", source, sum(v.type.size for v in parts), _traffic(step)
+            )
         equations = list(self.equations(step))
+        shape = max((v.type for v in (*step.reads, *step.outputs)), key=lambda t: t.size).shape
+        suffix = " (partial sums)" if any(v in self.whole for v in step.outputs) else ""
         return Account(
-            self.words(step, equations),
+            f"{self.words(equations) or 'copy'} {_shape(shape)}{suffix}",
             _most_common(e.source for e in equations),
             sum(map(_flops, equations)),
             _traffic(step),
         )
 
-    def equations(self, step: Any) -> Iterator[Any]:
-        """The equations that a nest or a group computes, in no order."""
+    def of_single(self, step: SingleStep) -> Account:
+        """The account of an equation with code of its own, and of its epilogue."""
+        equation = step.equation
+        if is_nothing(equation) or step.plans:
+            return Account(_single_words(step), equation.source, 0, 0)
+        if step.epilogue is None:
+            return Account(_single_words(step), equation.source, _single_flops(step), _single_bytes(step))
+        after = [e for e in self.equations(step) if e is not equation]
+        # The result that only the epilogue reads shares a place with what is made of it.
+        places = {self.slots[v]: nbytes(v.type) for v in step.outputs}
+        return Account(
+            f"{_single_words(step)}, then {self.words(after)}",
+            equation.source,
+            _single_flops(step) + sum(map(_flops, after)),
+            sum(places.values()) + sum(nbytes(v.type) for v in step.reads),
+        )
+
+    def equations(self, step: Any) -> list[Any]:
+        """The equations that a step computes, in the order of the Program."""
         own = {*step.outputs, *(step.private if isinstance(step, GroupStep) else ())}
-        reads, seen = set(step.reads), set()
         pending = [w for v in own for w in self.whole.get(v, (v,))]
-        roots = {*pending, *own}
+        roots, found = set(pending), set()
         while pending:
             var = pending.pop()
             equation = self.made.get(var)
-            if equation is None or equation in seen or (var not in roots and (var in self.stored or var in reads)):
+            if equation is None or equation in found or (var not in roots and var in self.slots):
                 continue
-            seen.add(equation)
-            yield equation
+            found.add(equation)
             pending += [a for a in equation.inputs if isinstance(a, Var)]
+        return sorted(found, key=self.order.__getitem__)
 
-    def words(self, step: Any, equations: list[Any]) -> str:
-        """Operations in the order of the Program, and the largest shape."""
-        order = {e: n for n, e in enumerate(dict.fromkeys(self.made.values()))}
-        equations = sorted(equations, key=order.__getitem__)
+    def words(self, equations: list[Any]) -> str:
+        """Names of operations."""
         computing = [e for e in equations if e.operation.family not in ("move", "copy")] or equations
-        names = list(dict.fromkeys(_word(e.operation.name) for e in computing)) or ["copy"]
+        names = list(dict.fromkeys(_word(e.operation.name) for e in computing))
         more = [f"{len(names) - _MOST_WORDS} more"] if len(names) > _MOST_WORDS else []
-        shape = max((v.type for v in (*step.reads, *step.outputs)), key=lambda t: t.size).shape
-        suffix = " (partial sums)" if any(v in self.whole for v in step.outputs) else ""
-        return f"{', '.join([*names[:_MOST_WORDS], *more])} {_shape(_trim(shape))}{suffix}"
+        return ", ".join([*names[:_MOST_WORDS], *more])
 
 
 def _word(name: str) -> str:
@@ -106,6 +125,9 @@ def _word(name: str) -> str:
 
 
 def _shape(shape: tuple[int, ...]) -> str:
+    """A shape without leading axes of one."""
+    while len(shape) > 2 and shape[0] == 1:
+        shape = shape[1:]
     return "(" + ", ".join(map(str, shape)) + ")"
 
 
@@ -118,10 +140,10 @@ def _single_words(step: SingleStep) -> str:
     operation = step.equation.operation
     types = [v.type for v in step.views]
     if operation.family == "contract" and len(types) == 2:
-        out = step.outputs[0].type
+        out = step.equation.outputs[0].type
         inner = types[0].shape[-1]
         left, right = (*out.shape[:-1], inner), (*out.shape[:-2], inner, out.shape[-1])
-        return f"matmul {_shape(_trim(left))} @ {_shape(_trim(right))}"
+        return f"matmul {_shape(left)} @ {_shape(right)}"
     if operation.family == "conv":
         given = {"stride": operation.strides, "dilation": operation.rhs_dilation, "upsampling": operation.lhs_dilation}
         more = [f"{k} {'x'.join(map(str, v))}" for k, v in given.items() if set(v) != {1}]
@@ -136,13 +158,6 @@ def _single_words(step: SingleStep) -> str:
         (*types, *(v.type for v in step.outputs)), key=lambda t: t.size, default=TensorType((), np.dtype("f4"))
     )
     return f"{_word(operation.name)} {_shape(largest.shape)}"
-
-
-def _trim(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Without leading axes of one."""
-    while len(shape) > 2 and shape[0] == 1:
-        shape = shape[1:]
-    return shape
 
 
 def _is_real(dtype: np.dtype) -> bool:
@@ -168,7 +183,7 @@ def _product_flops(x: TensorType, out: TensorType) -> int:
 
 
 def _single_flops(step: SingleStep) -> int:
-    operation, out = step.equation.operation, step.outputs[0].type
+    operation, out = step.equation.operation, step.equation.outputs[0].type
     if operation.family == "contract":
         return _product_flops(step.views[0].type, out)
     if operation.family == "conv":

@@ -85,7 +85,7 @@ def test_steps_inside_of_loops_count_every_time_but_their_time_once(threads):
     finally:
         fdl.set_num_threads(before)
     assert found.threads == threads
-    assert sum(k.flops for k in named(found, "matmul")) == 13 * 2 * 256 * 128 * 128
+    assert found.flops == 13 * (2 * 256 * 128 * 128 + 256 * 128)
     assert {k.calls for k in named(found, "matmul")} == {13}
     assert all(k.seconds >= 0 for k in found.kernels)
     assert sum(k.seconds for k in found.kernels) <= found.seconds
@@ -172,3 +172,17 @@ def test_plot_has_a_bar_for_each_kernel():
 
 def test_partial_functions_have_names():
     assert str(fdl.profile(partial(fnp.multiply, 2.0))(fnp.ones(3)))
+
+
+def test_what_is_done_on_a_product_at_once_is_named_and_counted():
+    found = fdl.profile(lambda x, w, b: fnp.tanh(x @ w + b))(fnp.ones((64, 32)), fnp.ones((32, 48)), fnp.ones(48))
+    (kernel,) = found.kernels
+    assert kernel.what == "matmul (64, 32) @ (32, 48), then add, tanh"
+    assert kernel.flops == 2 * 64 * 32 * 48 + 2 * 64 * 48
+    assert kernel.bytes == 4 * (64 * 32 + 32 * 48 + 48 + 64 * 48)
+
+
+def test_partial_sums_are_counted_where_they_are_made():
+    kernels = fdl.profile(lambda x: fnp.sum(fnp.exp(x)))(fnp.ones(2**20)).kernels
+    assert sum(k.flops for k in kernels) == pytest.approx(2 * 2**20, rel=0.01)
+    assert sum(k.bytes for k in kernels) == pytest.approx(4 * 2**20, rel=0.01)
