@@ -60,6 +60,7 @@ def value_and_grad(
 
     Raises:
         DifferentiationError: the output is not a scalar, or an input has no derivative.
+        TreeError: `sparse` is no prefix of the argument.
 
     >>> import fdl
     >>> fdl.value_and_grad(lambda x: x**2)(3.0)
@@ -195,11 +196,20 @@ def _check_output(fun: Callable[..., Any], out: Any, holomorphic: bool) -> None:
         raise DifferentiationError(f"grad needs a real floating-point output, but {name_of(fun)} returned {type}")
 
 
+_SPARSE = "sparse must be True, False, or a tree of them that is a prefix of the argument"
+
+
 def _tables(sparse: Any, chosen: Sequence[Any], single: bool) -> list[bool]:
     """For every leaf of the chosen arguments whether it is a table."""
     if isinstance(sparse, bool):
         return [sparse] * len(tree.leaves(chosen))
-    return [bool(t) for t in tree.leaves(tree.broadcast((sparse,) if single else tuple(sparse), tuple(chosen)))]
+    try:
+        marks = tree.leaves(tree.broadcast((sparse,) if single else tuple(sparse), tuple(chosen)))
+    except (TreeError, TypeError) as error:
+        raise TreeError(f"{_SPARSE}: {error}") from None
+    if strange := [m for m in marks if not isinstance(m, bool | np.bool_)]:
+        raise TreeError(f"{_SPARSE}, which {strange[0]!r} is not")
+    return [bool(m) for m in marks]
 
 
 def _float0(leaf: Any) -> np.ndarray:

@@ -43,7 +43,7 @@ class Profile:
     Attributes:
         name: of the function.
         kernels: the slowest first.
-        seconds: of the whole call, of which the kernels are nearly all.
+        seconds: of the whole call; what the kernels do not add up to is the call itself.
         threads: that the call ran on.
         peak_memory: bytes that the call works in and returns, arguments not counted.
         peak_flops: most float32 operations a second on these threads, measured.

@@ -9,7 +9,7 @@ from fdl import tree
 from fdl.array import as_array
 from fdl.core.types import TensorType
 from fdl.dtypes import int32
-from fdl.errors import ShapeError
+from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import max_, min_
 from fdl.ops.bitwise import and_
 from fdl.ops.compare import ge, lt
@@ -37,6 +37,7 @@ class Rows:
 
     Raises:
         ShapeError: the shapes do not fit together.
+        DtypeError: `rows` are no integers.
 
     >>> import fdl, fdl.numpy as fnp
     >>> found = fdl.Rows(fnp.array([2, 0, 2]), fnp.ones((3, 2)), (4, 2))
@@ -48,13 +49,15 @@ class Rows:
     __array_ufunc__ = None
 
     def __init__(self, rows: Any, values: Any, shape: tuple[int, ...], is_combined: bool = False) -> None:
-        self.rows, self.values = as_array(rows, "the rows"), as_array(values, "the values")
+        self.rows, self.values = as_array(rows, "argument rows of Rows"), as_array(values, "argument values of Rows")
         self.shape, self.is_combined = tuple(shape), is_combined
         if not self.shape or self.values.shape != (*self.rows.shape, *self.shape[1:]) or self.rows.ndim != 1:
             raise ShapeError(
                 f"Rows of an array of shape {self.shape} needs rows (count,) and values (count, "
                 f"{', '.join(map(str, self.shape[1:]))}), got {self.rows.type} and {self.values.type}"
             )
+        if self.rows.dtype.kind not in "iu":
+            raise DtypeError(f"argument rows of Rows must be integers, the numbers of rows, got {self.rows.dtype}")
 
     @property
     def dtype(self) -> np.dtype:

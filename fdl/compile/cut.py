@@ -12,11 +12,10 @@ from math import prod
 from typing import Any
 
 from fdl.compile.affine import Affine, strides
-from fdl.compile.body import Choose, Index, Load
 from fdl.compile.canonical import product
 from fdl.compile.fuse import View
 from fdl.compile.kernels import contract
-from fdl.compile.loops import Loops
+from fdl.compile.loops import Loops, reindexed
 from fdl.core.program import Var
 
 #: Products of fewer operations for one unit are left to a kernel that knows all units.
@@ -216,25 +215,11 @@ def _refined(loops: Loops, pieces: Iterable[Piece]) -> Loops:
     pieces = list(pieces)
     extents = tuple(extent for _, extent, _ in pieces)
 
-    def fine(affine: Affine) -> Affine:
-        return Affine(affine.constant, tuple(affine.coefficients[n] * step for n, _, step in pieces), extents)
-
-    def guards(tests: Any) -> Any:
-        return tuple((fine(index), extent) for index, extent in tests)
-
-    def instruction(i: Any) -> Any:
-        if isinstance(i, Load):
-            return Load(i.var, fine(i.flat), guards(i.guards))
-        if isinstance(i, Index):
-            return replace(i, value=fine(i.value))
-        return replace(i, guards=guards(i.guards)) if isinstance(i, Choose) else i
-
-    return Loops(
+    return reindexed(
+        loops,
         extents,
         tuple(loops.reduced[n] for n, _, _ in pieces),
-        tuple(instruction(i) for i in loops.instructions),
-        tuple(replace(s, flat=fine(s.flat)) for s in loops.stores),
-        tuple(replace(r, flat=fine(r.flat)) for r in loops.reductions),
+        lambda a: Affine(a.constant, tuple(a.coefficients[n] * step for n, _, step in pieces), extents),
     )
 
 

@@ -151,26 +151,35 @@ def _collapsed(loops: Loops) -> Loops:
     if len(kept) == len(loops.extents):
         return loops
     merged = tuple(extents)
+    return reindexed(
+        loops,
+        merged,
+        tuple(reduced),
+        lambda a: Affine(a.constant, tuple(a.coefficients[k] for k in kept), merged),
+    )
 
-    def short(affine: Affine) -> Affine:
-        return Affine(affine.constant, tuple(affine.coefficients[k] for k in kept), merged)
+
+def reindexed(
+    loops: Loops, extents: tuple[int, ...], reduced: tuple[bool, ...], change: Callable[[Affine], Affine]
+) -> Loops:
+    """The same elements in loops of other extents, for which `change` rewrites every index."""
 
     def guards(tests: Any) -> Any:
-        return tuple((short(index), extent) for index, extent in tests)
+        return tuple((change(index), extent) for index, extent in tests)
 
     def instruction(i: Instruction) -> Instruction:
         if isinstance(i, Load):
-            return Load(i.var, short(i.flat), guards(i.guards))
+            return Load(i.var, change(i.flat), guards(i.guards))
         if isinstance(i, Index):
-            return replace(i, value=short(i.value))
+            return replace(i, value=change(i.value))
         return replace(i, guards=guards(i.guards)) if isinstance(i, Choose) else i
 
     return Loops(
-        merged,
-        tuple(reduced),
+        extents,
+        reduced,
         tuple(instruction(i) for i in loops.instructions),
-        tuple(replace(s, flat=short(s.flat)) for s in loops.stores),
-        tuple(replace(r, flat=short(r.flat)) for r in loops.reductions),
+        tuple(replace(s, flat=change(s.flat)) for s in loops.stores),
+        tuple(replace(r, flat=change(r.flat)) for r in loops.reductions),
     )
 
 

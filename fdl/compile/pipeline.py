@@ -1,10 +1,14 @@
-"""The compiler: inline, simplify, canonical, fuse, place (buffers), emit; and the caches in front of it.
+"""The compiler, and the caches in front of it.
+
+From Program to Program (`control.prepared`): inline, simplify, hoist, narrow, simplify, canonical, transposes. From
+there to steps (`buffers.make_plan`): fuse, group, divide and widen, then place values in memory. Then emit.
 
 What a compiled Program computes is what the references of its operations compute, but for
 
 * vector functions (exp, log, tanh, ...), which are within a few ulp of the correct result,
-* sums, which run in another order: one that depends on shapes and processor only, so that bits repeat; the sum of
-  nothing but negative zeros may be a zero of either sign,
+* sums, also those that a loop adds up from step to step, which run in another order: one that depends on shapes and
+  processor only, so that bits repeat on any number of threads; the sum of nothing but negative zeros may be a zero of
+  either sign,
 * products summed by matrix kernels and convolutions, where multiplication and addition are one rounding if the
   processor has the instruction; elementwise code is never contracted or reassociated, and NaN, infinities and the sign
   of zero are kept everywhere,

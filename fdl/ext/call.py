@@ -14,7 +14,7 @@ from fdl.core.primitive import Primitive
 from fdl.core.types import TensorType
 from fdl.dtypes import as_dtype
 from fdl.errors import DifferentiationError, DtypeError, ShapeError
-from fdl.ext._numba import compiled, numba, numba_type
+from fdl.ext._numba import compiled, dtype_of, numba, numba_type
 
 
 def numba_call(
@@ -39,6 +39,7 @@ def numba_call(
         Arrays in the structure of `result_shape_dtypes`.
 
     Raises:
+        TypeError: the function is not made by ``numba.njit``, or both `jvp` and `vjp` are given.
         DtypeError: numba has no numbers of an argument's dtype, or the function returns others than declared.
         ShapeError: the function returns another number of results or of axes than declared.
         DifferentiationError: a derivative is asked for, and neither `jvp` nor `vjp` is given.
@@ -160,7 +161,7 @@ def _return_types(function: Rule, types: tuple[TensorType, ...]) -> tuple[tuple[
     found = dispatcher.overloads[tuple(signature)].signature.return_type
     several = isinstance(found, module.types.BaseTuple)
     parts = [(getattr(p, "dtype", p), getattr(p, "ndim", 0)) for p in (found if several else (found,))]
-    return tuple((np.dtype(module.np.numpy_support.as_dtype(dtype)), ndim) for dtype, ndim in parts), several
+    return tuple((dtype_of(f"numba_call of {dispatcher.__name__}", dtype), ndim) for dtype, ndim in parts), several
 
 
 @lru_cache(maxsize=256)

@@ -13,7 +13,7 @@ from fdl.control.custom import Rule
 from fdl.core.types import TensorType
 from fdl.dtypes import bool_, float32, float64
 from fdl.errors import DifferentiationError, DtypeError
-from fdl.ext._numba import compiled, numba, numba_type
+from fdl.ext._numba import compiled, dtype_of, numba_type
 from fdl.numpy._operands import matched
 from fdl.ops.elementwise import Elementwise, check_elementwise
 
@@ -34,7 +34,8 @@ def elementwise(
         A function of arrays, which are broadcast and promoted together; integers become float32.
 
     Raises:
-        DtypeError: the operands are neither float32 nor float64, or the function returns complex numbers.
+        DtypeError: the operands are neither float32 nor float64, or the function does not return real numbers.
+        ValueError: there is not one derivative for each operand.
         DifferentiationError: a derivative is asked for that is not given.
 
     >>> import fdl, fdl.numpy as fnp, numba
@@ -52,6 +53,11 @@ def elementwise(
 
     def apply(*args: Any) -> Any:
         operands = matched(name, *args, to_inexact=True)
+        if derivatives is not None and len(derivatives) != len(operands):
+            raise ValueError(
+                f"elementwise({name}) has {len(operands)} operands, but {len(derivatives)} derivatives were given; "
+                "give one for each, None where it is zero"
+            )
         rules = None if derivatives is None else tuple(None if d is None else Rule(d) for d in derivatives)
         dtype = operands[0].type.dtype
         return NumbaScalar(_code(Rule(function), dtype, len(operands)), dtype, len(operands), rules)(*operands)
@@ -91,7 +97,7 @@ def _code(function: Rule, dtype: np.dtype, arity: int) -> Code:
     signature = (numba_type("elementwise", dtype),) * arity
     bare.compile(signature)
     overload = bare.overloads[signature]
-    result = np.dtype(numba().np.numpy_support.as_dtype(overload.signature.return_type))
+    result = dtype_of(f"elementwise({own.__name__})", overload.signature.return_type)
     if result.kind not in "biuf":
         raise DtypeError(f"elementwise: {own.__name__} of {dtype} returns {result}, which is not a real number")
     return Code(own, bare.inspect_llvm(signature), overload.fndesc.llvm_func_name, result)

@@ -46,7 +46,7 @@ def to_numba(fun: Callable[..., Any], *args: Any) -> Any:
     program, shape = make_program(fun, return_shape=True)(*args)
     name = getattr(fun, "__name__", "function")
     results = list(shape) if isinstance(shape, tuple | list) else [shape]
-    if len(tree.leaves(args)) != len(args) or len(tree.leaves(results)) != len(results):
+    if not tree.all_leaves(args) or not tree.all_leaves(results):
         raise TreeError(f"to_numba({name}): arguments and results must be arrays, or one tuple of arrays as the result")
     for type in (*program.input_types, *program.output_types):
         numba_type(f"to_numba({name})", type.dtype)
