@@ -372,7 +372,7 @@ class Schedule:
 
     def is_epilogue(self, equation: Any, body: Body, number: int) -> bool:
         """Whether an equation can be computed on vectors of the result of a single step."""
-        (result,) = self.steps[number].equation.outputs  # type: ignore[union-attr]
+        (result,) = self.steps[number].equation.outputs  # type: ignore[union-attr]  # only single steps have epilogues
         if equation.operation.family != "elementwise" or any(isinstance(i, (Index, Choose)) for i in body.instructions):
             return False
         for load in body.loads():

@@ -130,7 +130,7 @@ def _numpy_function(number: int) -> int:
     """The address of a function of NumPy's C API."""
     get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    table = get_pointer(np._core._multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]
+    table = get_pointer(np._core._multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]  # a private name of NumPy
     return int(ctypes.c_void_p.from_address(table + 8 * number).value or 0)
 
 

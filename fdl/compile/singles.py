@@ -81,7 +81,7 @@ def emit_panel_product(emitter: Any, step: SingleStep) -> bool:
         if number == 0:
             continue
         a, b, c = (0, *x.strides), (k * width, width, 1), (width, n, 1)
-        spec = contract.Contraction(dtype, number, m, columns, k, a, b, c)  # type: ignore[arg-type]
+        spec = contract.Contraction(dtype, number, m, columns, k, a, b, c)  # type: ignore[arg-type]  # three numbers each
         kernel = emission.shared(f"{spec}", lambda spec=spec: contract.emit(emission.module, emission.target, spec))
         pointers = [emitter.first(x)]
         pointers.append(build.at(emitter.first(panels), first * k * width, dtype))

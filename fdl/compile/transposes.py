@@ -106,7 +106,7 @@ class _Late:
         if any(a is None for a in inputs):
             return False
         (out,) = equation.outputs
-        var = Var(operation.result(*(a.type for a in inputs)))  # type: ignore[union-attr]
+        var = Var(operation.result(*(a.type for a in inputs)))  # type: ignore[union-attr]  # none is None
         self.append(replace(equation, operation=operation, inputs=inputs, outputs=(var,)))
         self.append(replace(equation, operation=Transpose(after), inputs=(var,), outputs=(out,)))
         self.sources[out] = var, after
@@ -140,7 +140,7 @@ class _Late:
         inputs = tuple(self.turned(a, axes, model, depth + 1) for a in maker.inputs)
         if any(a is None for a in inputs):
             return None
-        out = Var(maker.operation.result(*(a.type for a in inputs)))  # type: ignore[union-attr]
+        out = Var(maker.operation.result(*(a.type for a in inputs)))  # type: ignore[union-attr]  # none is None
         self.append(replace(maker, inputs=inputs, outputs=(out,)))
         return out
 

@@ -146,7 +146,7 @@ def parameters(operation: Any) -> tuple[str, ...]:
 
 @cache
 def _names(operation_type: Hashable) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(operation_type))  # type: ignore[arg-type]
+    return tuple(f.name for f in fields(operation_type))  # type: ignore[arg-type]  # a dataclass
 
 
 def subprograms(operation: Any) -> Iterator[Program]:

@@ -58,7 +58,7 @@ def backward(
             at(f"{equation.source.removesuffix(BACKWARD)}{BACKWARD}" if equation.source else "")
             operands = [_operand(known, a) for a in equation.inputs]
             if isinstance(equation.operation, (Gather, DynamicSlice)) and equation.inputs[0] in tables:
-                made = lookup(equation.operation, outs[0], operands[0].type, operands[1:])  # type: ignore[misc]
+                made = lookup(equation.operation, outs[0], operands[0].type, operands[1:])  # type: ignore[misc]  # given with tables
                 if made is not None:
                     _accumulate(found, known, equation.inputs[0], made)
                     continue

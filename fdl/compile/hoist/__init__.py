@@ -23,11 +23,11 @@ def hoist(program: Program) -> Program:
     needed = set(_reads(program))
     for equation in program.equations:
         if equation.operation.name == "scan":
-            for loop in _loops(equation, needed):  # type: ignore[arg-type]
+            for loop in _loops(equation, needed):  # type: ignore[arg-type]  # inlined: all are steps
                 equations += loop.steps()
                 constants += loop.before.constants + loop.after.constants
         elif equation.operation.name == "while":
-            found, more = without_invariants(equation)  # type: ignore[arg-type]
+            found, more = without_invariants(equation)  # type: ignore[arg-type]  # inlined: all are steps
             equations += found
             constants += more
         else:
@@ -61,7 +61,7 @@ def _with_fewer_stacks(program: Program) -> Program:
     constants = list(program.constants)
     loops: dict[Any, Loop] = {}
     for equation in scans:
-        loop = loops[equation] = Loop(equation)  # type: ignore[arg-type]
+        loop = loops[equation] = Loop(equation)  # type: ignore[arg-type]  # inlined: all are steps
         loop.prune(reads)
         constants += loop.before.constants
     for number, reader in enumerate(scans):

@@ -79,8 +79,8 @@ def without_invariants(equation: Step) -> tuple[list[Step], list[Any]]:
     first, count = operation.condition_constants, operation.body_constants
     names: dict[Any, Atom] = dict(zip(body.inputs[:count], equation.inputs[first : first + count], strict=True))
     for var, value in body.constants:
-        names[var] = Var(var.type)
-        outside.constants.append((names[var], value))  # type: ignore[arg-type]
+        names[var] = copy = Var(var.type)
+        outside.constants.append((copy, value))
     fixed = set(names)
     for e in body.equations:
         if not e.operation.effect and all(isinstance(a, Literal) or a in fixed for a in e.inputs):

@@ -45,8 +45,8 @@ class Outside:
         """The outputs of a Program of plain equations."""
         names: dict[Any, Atom] = dict(zip(program.inputs, operands, strict=True))
         for var, value in program.constants:
-            names[var] = Var(var.type)
-            self.constants.append((names[var], value))  # type: ignore[arg-type]
+            names[var] = copy = Var(var.type)
+            self.constants.append((copy, value))
         for equation in program.equations:
             inputs = tuple(names.get(a, a) for a in equation.inputs)
             outputs = tuple(Var(v.type) for v in equation.outputs)
@@ -99,7 +99,7 @@ class Loop:
             for parts in zip(inner[1], outer[1], body.outputs[:count], equation.outputs[:count], strict=True)
         ]
         self.stacks = list(zip(equation.outputs[count:], body.outputs[count:], strict=True))
-        self.equations: list[Step] = list(body.equations)  # type: ignore[arg-type]
+        self.equations: list[Step] = list(body.equations)  # type: ignore[arg-type]  # inlined: all are steps
         self.before, self.after = Outside(), Outside()
         for var, value in body.constants:
             self.constants[var] = Var(var.type)

@@ -125,7 +125,7 @@ def _cut(loop: Loop, equation: Step) -> tuple[Loop, Loop] | None:
     late = [c for c in loop.carried if c.var in affected]
     stays: list[Carried] = [c for c in loop.carried if c.var not in affected]
     behind = [s for s in loop.stacks if s[1] in affected]
-    after = loop.part(late, behind, {**loop.scanned, **there, **stacked})  # type: ignore[dict-item]
+    after = loop.part(late, behind, {**loop.scanned, **there, **stacked})  # type: ignore[dict-item]  # variables are atoms
     before = loop.part(stays, [s for s in loop.stacks if s not in behind], dict(loop.scanned))
     before.before, before.after, after.after = loop.before, loop.after, last
     return before, after

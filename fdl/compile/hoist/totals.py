@@ -79,7 +79,7 @@ def _total(loop: Loop, atom: Any) -> Var:
     elif isinstance(operation, DotGeneral):
         contracting = tuple((0, *(a + 1 for a in axes)) for axes in operation.contracting)
         batch = tuple(tuple(a + 1 for a in axes) for axes in operation.batch_axes)
-        whole = DotGeneral(contracting, batch, operation.dtype)  # type: ignore[arg-type]
+        whole = DotGeneral(contracting, batch, operation.dtype)  # type: ignore[arg-type]  # two operands: pairs
     else:
         whole = operation
         places = operation.numbers.lhs_spec[1], operation.numbers.rhs_spec[1]

@@ -392,7 +392,7 @@ class _Emitter:
         stored = (None if plan.pack_a else spec.dtype, None if plan.pack_b else spec.dtype, spec.dtype)
         tile = Tile(
             spec.sums, rows, columns, *along, b_step, plan.pack_b, spec.c[1], c_column,
-            stored=tuple(kind if plan.halves else None for kind in stored),  # type: ignore[arg-type]
+            stored=tuple(kind if plan.halves else None for kind in stored),  # type: ignore[arg-type]  # three
         )  # fmt: skip
         if plan.pack_a:
             a = self._a_block(m - origin[0], depth)
