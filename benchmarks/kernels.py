@@ -2,7 +2,6 @@
 
 import fnmatch
 import importlib
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -291,7 +290,8 @@ def family(name: str) -> str:
 def rate(name: str, numbers: dict[str, Any]) -> str:
     """Work per second in the family's unit."""
     scale = 1e6 if family(name) == "sort" else 1e9
-    return f"{cases()[name].work / numbers['step'] / scale:.3g}"
+    value = cases()[name].work / numbers["step"] / scale
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
 def make(name: str, framework: str) -> Callable[[], Any] | None:
@@ -343,19 +343,23 @@ def agree(ours: np.ndarray, theirs: np.ndarray) -> bool:
 
 
 def measure(
-    patterns: list[str], threads: int, rounds: int, limit: float
+    patterns: list[str], threads: int, rounds: int, limit: float, place: str
 ) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
-    """Names of the kernels that match one of the patterns, with the numbers of every framework that has it."""
+    """Names of the kernels that match one of the patterns, with the numbers of every framework that has it.
+
+    `place` is a directory for disk caches and results.
+    """
     names = [name for name in cases() if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
-    with tempfile.TemporaryDirectory() as place, Team(FRAMEWORKS, threads, place) as team:
+    with Team(FRAMEWORKS, threads, place) as team:
         for name in names:
             answers = team.each(f"kernel {name} {place}/{{name}}.npy", limit)
-            found = {framework: answer for framework, answer in answers.items() if answer is not None}
-            results = {framework: np.load(f"{place}/{framework.replace(' ', '_')}.npy") for framework in found}
-            wrong = [framework for framework in found if not agree(results["fdl"], results[framework])]
-            last = {framework: found[framework]["last"] for framework in found if framework not in wrong}
-            steps = team.alternate(last, rounds, SECONDS)
-            numbers: dict[str, dict[str, Any]] = {
-                framework: {"step": step, "first": found[framework]["first"]} for framework, step in steps.items()
-            }
-            yield name, numbers | {framework: {"left out": "another result"} for framework in wrong}
+            numbers = {framework: answer for framework, answer in answers.items() if answer is not None}
+            made = [framework for framework, answer in numbers.items() if "last" in answer]
+            results = {framework: np.load(f"{place}/{framework.replace(' ', '_')}.npy") for framework in made}
+            for framework, result in results.items():
+                if not agree(results["fdl"], result):
+                    numbers[framework] = {"left out": "another result"}
+            last = {framework: answer.pop("last") for framework, answer in numbers.items() if "last" in answer}
+            for framework, step in team.alternate(last, rounds, SECONDS).items():
+                numbers[framework]["step"] = step
+            yield name, numbers

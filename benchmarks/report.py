@@ -57,11 +57,11 @@ def comparison(
     results: dict[str, dict], columns: dict[str, list[str]], threads: str, label: str, show: Callable[[str], Callable]
 ) -> str:
     """A table of one thread count: a row for each case, a column for each framework, then the ratios and their mean."""
+    measured = {name: by_threads[threads] for name, by_threads in results.items() if threads in by_threads}
+    known = {framework for numbers in measured.values() for framework in numbers}
+    columns = {column: names for column, names in columns.items() if known.intersection(names)}
     rows, best, jax = [], [], []
-    for name, by_threads in results.items():
-        if threads not in by_threads:
-            continue
-        numbers = by_threads[threads]
+    for name, numbers in measured.items():
         to_best, to_jax = ratios(numbers)
         best += [to_best] if to_best else []
         jax += [to_jax] if to_jax else []

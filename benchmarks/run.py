@@ -1,7 +1,7 @@
 """Measure fdl and its peers, keep the numbers in benchmarks/results.json and write the tables of benchmarks/README.md.
 
     python -m benchmarks.run [--only models|kernels] [--models mlp lenet ...] [--kernels 'matmul*' ...] [--threads 1 2]
-                             [--rounds 7] [--seconds 0.3] [--limit 120] [--dry]
+                             [--rounds 7] [--seconds 0.2] [--limit 120] [--dry]
 
 What is measured replaces its rows of the tables, the other rows stay. Blocks of calls alternate between the frameworks,
 so that a noisy moment touches all of them, and medians are compared. Before anything is timed, the results must agree.
@@ -10,6 +10,7 @@ so that a noisy moment touches all of them, and medians are compared. Before any
 import argparse
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kernels", nargs="+", default=["*"], help="patterns of names")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7, help="blocks of each framework")
-    parser.add_argument("--seconds", type=float, default=0.3, help="of one block")
+    parser.add_argument("--seconds", type=float, default=0.2, help="of one block")
     parser.add_argument("--limit", type=float, default=120, help="seconds after which a peer's first call is given up")
     parser.add_argument("--dry", action="store_true", help="print the tables, write nothing")
     return parser.parse_args()
@@ -52,10 +53,11 @@ def main() -> None:
             for threads, numbers in found.items():
                 keep("models", model, threads, numbers)
     if options.only != "models":
-        for threads in options.threads:
-            print(f"{time.perf_counter() - start:5.0f} s: kernels, {threads} threads", file=sys.stderr)
-            for name, numbers in kernels.measure(options.kernels, threads, options.rounds, options.limit):
-                keep("kernels", name, threads, numbers)
+        with tempfile.TemporaryDirectory() as cache:
+            for threads in options.threads:
+                print(f"{time.perf_counter() - start:5.0f} s: kernels, {threads} threads", file=sys.stderr)
+                for name, numbers in kernels.measure(options.kernels, threads, options.rounds, options.limit, cache):
+                    keep("kernels", name, threads, numbers)
     text = report.tables(results)
     print(text)
     if not options.dry:

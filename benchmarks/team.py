@@ -58,6 +58,9 @@ class Worker:
         return self.answer(limit)
 
     def close(self) -> None:
+        """End the process; once is enough."""
+        if self.log.closed:
+            return
         self.process.kill()
         self.process.communicate()
         self.log.close()
@@ -77,8 +80,11 @@ class Team:
         self.left_out: dict[str, str] = {}
 
     def __enter__(self) -> "Team":
-        for worker in self.workers:
-            worker.answer(120)
+        for worker in list(self.workers):
+            try:
+                worker.answer(120)
+            except Failed as failure:
+                self.leave(worker, str(failure))
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -92,15 +98,18 @@ class Team:
             try:
                 answers[worker.name] = worker.ask(request.format(name=worker.name.replace(" ", "_")), limit)
             except Failed as failure:
-                if worker.name == "fdl":
-                    raise
                 self.leave(worker, str(failure))
         return answers
 
     def leave(self, worker: Worker, reason: str) -> None:
-        self.left_out[worker.name] = reason
-        self.workers.remove(worker)
+        """Do without a peer; there is nothing to compare without fdl."""
         worker.close()
+        self.workers.remove(worker)
+        self.left_out[worker.name] = reason
+        if worker.name == "fdl":
+            for other in self.workers:
+                other.close()
+            raise Failed(reason)
 
     def alternate(self, last: dict[str, float], rounds: int, seconds: float) -> dict[str, float]:
         """Median seconds of a call in alternated blocks of about `seconds`.
