@@ -57,9 +57,7 @@ def functional_optimizer(xp: ModuleType):
 
 
 def torch_inputs(torch: ModuleType, channels_last: bool) -> tuple[dict, tuple]:
-    params, (features, labels) = inputs()
-    batch = pytorch.images(torch, features, channels_last), pytorch.indices(torch, labels)
-    return pytorch.leaves(torch, params, channels_last), batch
+    return pytorch.classification(torch, *inputs(), channels_last)
 
 
 def torch_loss(torch: ModuleType, channels_last: bool):

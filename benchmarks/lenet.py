@@ -49,12 +49,11 @@ def functional_optimizer(xp: ModuleType):
 
 
 def torch_inputs(torch: ModuleType, channels_last: bool) -> tuple[dict, tuple]:
-    params, (images, labels) = inputs()
+    params, batch = inputs()
     if not channels_last:  # the first dense layer's inputs come channels first
         w = params["dense0"]["w"].reshape(5, 5, 16, 120)
         params["dense0"]["w"] = w.transpose(2, 0, 1, 3).reshape(400, 120)
-    batch = pytorch.images(torch, images, channels_last), pytorch.indices(torch, labels)
-    return pytorch.leaves(torch, params, channels_last), batch
+    return pytorch.classification(torch, params, batch, channels_last)
 
 
 def torch_loss(torch: ModuleType, channels_last: bool):

@@ -31,6 +31,12 @@ def indices(torch: ModuleType, values: np.ndarray) -> Any:
     return torch.tensor(values, dtype=torch.int64)
 
 
+def classification(torch: ModuleType, params: Any, batch: tuple, channels_last: bool) -> tuple[dict, tuple]:
+    """Parameters and a batch of images with labels."""
+    inputs, labels = batch
+    return leaves(torch, params, channels_last), (images(torch, inputs, channels_last), indices(torch, labels))
+
+
 def batch_norm(torch: ModuleType, x: Any, params: dict[str, Any], name: str) -> Any:
     """In training mode, without running averages."""
     return torch.nn.functional.batch_norm(x, None, None, params[f"{name}.scale"], params[f"{name}.shift"], True)

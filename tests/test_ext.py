@@ -9,7 +9,7 @@ import fdl.numpy as fnp
 from fdl import ext, lax
 from fdl.api.inspect import ShapeDtypeStruct, make_program
 from fdl.compile import compile_program
-from fdl.errors import DifferentiationError, DtypeError, ShapeError
+from fdl.errors import DifferentiationError, DtypeError, ShapeError, TreeError
 
 
 @numba.njit
@@ -192,3 +192,25 @@ def test_large_fdl_function_in_numba():
     native = ext.to_numba(lambda a, b: a @ b, *(np.zeros((300, 300)),) * 2)
     a = np.random.default_rng(3).normal(size=(300, 300))
     np.testing.assert_allclose(numba.njit(lambda a: native(a, a.T))(a), a @ a.T, rtol=1e-10)
+
+
+def test_results_that_are_no_numbers_are_refused():
+    @numba.njit
+    def nothing(x):
+        pass
+
+    x = fnp.ones(3)
+    with pytest.raises(DtypeError, match="numba_call of nothing: the function returns none"):
+        ext.numba_call(nothing, x, x)
+    with pytest.raises(DtypeError, match="nothing.*returns none"):
+        ext.elementwise(nothing)(x)
+
+
+def test_each_operand_has_a_derivative():
+    with pytest.raises(ValueError, match="has 2 operands, but 1 derivatives"):
+        ext.elementwise(lambda x, y: x * y, derivatives=[lambda x, y: y])(1.0, 2.0)
+
+
+def test_a_result_in_a_dict_is_refused():
+    with pytest.raises(TreeError, match="one tuple of arrays"):
+        ext.to_numba(lambda x: {"a": x}, fnp.ones(3))

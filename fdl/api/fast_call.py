@@ -221,6 +221,7 @@ class _Writer:
             *("    " + line for line in self.after),
             f"    return {result}",
         ]
+        # Code for this very structure of arguments takes a fraction of the time of loops over trees.
         exec(compile("\n".join(body), "<fast call>", "exec"), self.names)
         call: FastCall = self.names["call"]
         return call

@@ -185,6 +185,7 @@ def _entry(function: Rule, inputs: tuple[TensorType, ...], outputs: tuple[Tensor
     scope: dict[str, Any] = {"carray": module.carray, "function": function.function}
     scope |= {f"input{n}": numba_type("numba_call", t.dtype) for n, t in enumerate(inputs)}
     scope |= {f"output{n}": numba_type("numba_call", t.dtype) for n, t in enumerate(outputs)}
+    # numba compiles no loops over operands of different types: each gets its own line.
     exec("\n".join(lines), scope)
     pointers = module.types.CPointer(module.types.voidptr)
     return module.cfunc(module.types.int32(pointers))(scope["call"])

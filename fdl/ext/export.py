@@ -62,6 +62,7 @@ def to_numba(fun: Callable[..., Any], *args: Any) -> Any:
         **{f"output{n}": t.dtype for n, t in enumerate(program.output_types)},
     }
     several = isinstance(shape, tuple | list)
+    # numba compiles no loops over arguments of different types: each gets its own lines.
     exec(_source(name, program.input_types, program.output_types, code, several), scope)
     return numba().njit(scope["call"])
 

@@ -14,6 +14,7 @@ import fdl.numpy as fnp
 from fdl import tree
 from fdl.compile import native_call
 from fdl.errors import LeafError
+from tests import python_calls
 from tests.api.check import assert_close
 
 Point = collections.namedtuple("Point", "x y")
@@ -50,22 +51,6 @@ class Counted:
 
     def __call__(self, *args, **kwargs):
         return self.jitted(*args, **kwargs)
-
-
-def python_calls(function):
-    """How many Python functions run in a call."""
-    count = 0
-
-    def seen(frame, event, argument):
-        nonlocal count
-        count += event == "call"
-
-    sys.setprofile(seen)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 TREES = [

@@ -6,7 +6,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import nn, optim
-from fdl.errors import ShapeError
+from fdl.errors import DtypeError, ShapeError, TreeError
 
 IDS = np.array([[1, 2, 2], [9, 1, 2]], np.int32)
 
@@ -144,3 +144,14 @@ def test_half_precision_parameters_are_rounded_once():
 def test_parts_that_do_not_fit():
     with pytest.raises(ShapeError, match=r"needs rows \(count,\) and values \(count, 2\)"):
         fdl.Rows(fnp.array([1]), fnp.ones((1, 3)), (4, 2))
+
+
+def test_numbers_of_rows_are_integers():
+    with pytest.raises(DtypeError, match="argument rows of Rows must be integers.*float32"):
+        fdl.Rows(fnp.ones(2), fnp.ones((2, 2)), (4, 2))
+
+
+@pytest.mark.parametrize("sparse", ["table", None, {"other": True}, lambda params: True])
+def test_sparse_is_a_tree_of_booleans(sparse):
+    with pytest.raises(TreeError, match="sparse must be True, False, or a tree of them"):
+        fdl.grad(lambda params: params["table"][0].sum(), sparse=sparse)({"table": fnp.ones((3, 2))})
