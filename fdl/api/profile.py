@@ -161,7 +161,8 @@ def _row(kernel: Kernel, total: float) -> tuple[str, ...]:
 
 
 def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.3f}" if seconds < 0.1 else f"{seconds * 1e3:.1f}"
+    digits = 5 if seconds < 1e-5 else 3 if seconds < 0.1 else 1
+    return f"{seconds * 1e3:.{digits}f}"
 
 
 def _number(value: float) -> str:
