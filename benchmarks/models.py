@@ -58,7 +58,7 @@ def measure(
         for threads in counts:
             with Team([name for name in MODELS[model] if name not in left_out], threads, cache) as team:
                 warm = load(team, model, limit)
-                steps = team.alternate({name: answer["last"] for name, answer in warm.items()}, rounds, seconds)
+                steps = team.alternate(warm, rounds, seconds)
                 peaks = team.each("memory", limit)
             results[threads] = {name: {"step": steps[name], "peak": peaks[name]} for name in steps}
             if threads == counts[0]:

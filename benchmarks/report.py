@@ -102,7 +102,7 @@ def costs(results: dict[str, dict]) -> list[str]:
                 ]
                 first.append([title(name), *cells])
             reasons += [
-                f"* {title(name)}, {threads} threads: {found['left out']}"
+                f"* {title(name)}, {counted(threads)}: {found['left out']}"
                 for found in numbers.values()
                 if "left out" in found
             ]
@@ -120,20 +120,22 @@ def costs(results: dict[str, dict]) -> list[str]:
 def tables(results: dict[str, Any]) -> str:
     """All tables."""
     about = results["machine"]
+    steps = {name: results["models"][name] for name in models.MODELS if name in results["models"]}
+    found = {name: results["kernels"][name] for name in kernels.cases() if name in results["kernels"]}
     parts = [f"{about['processor']}; " + ", ".join(f"{k} {v}" for k, v in about.items() if k != "processor")]
-    for threads in sorted({t for by_threads in results["models"].values() for t in by_threads}):
+    for threads in sorted({t for by_threads in steps.values() for t in by_threads}):
         parts += [
             f"### Training steps, {counted(threads)}",
             "Milliseconds of a step; then the best peer's and JAX's over fdl's: above 1 fdl is faster.",
-            comparison(results["models"], STEPS, threads, "model", lambda _: milliseconds),
+            comparison(steps, STEPS, threads, "model", lambda _: milliseconds),
         ]
-    if results["models"]:
-        parts += costs(results["models"])
-    for threads in sorted({t for by_threads in results["kernels"].values() for t in by_threads}):
+    if steps:
+        parts += costs(steps)
+    for threads in sorted({t for by_threads in found.values() for t in by_threads}):
         parts.append(f"### Kernels, {counted(threads)}")
         for unit, family in kernels.FAMILIES.items():
-            chosen = {name: found for name, found in results["kernels"].items() if kernels.family(name) in family}
-            if any(threads in found for found in chosen.values()):
+            chosen = {name: numbers for name, numbers in found.items() if kernels.family(name) in family}
+            if any(threads in numbers for numbers in chosen.values()):
                 parts.append(comparison(chosen, KERNELS, threads, unit, lambda name: lambda n: kernels.rate(name, n)))
     return "\n\n".join(parts)
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import Any
 
@@ -111,20 +111,24 @@ class Team:
                 other.close()
             raise Failed(reason)
 
-    def alternate(self, last: dict[str, float], rounds: int, seconds: float) -> dict[str, float]:
+    def alternate(self, names: Collection[str], rounds: int, seconds: float) -> dict[str, float]:
         """Median seconds of a call in alternated blocks of about `seconds`.
 
         Args:
-            last: seconds of one call, by framework; the others are not asked.
+            names: of the frameworks that take part.
             rounds: blocks of each framework; fewer, but three, where a call takes longer than a block.
         """
-        taking_part = [worker for worker in self.workers if worker.name in last]
-        for worker in taking_part:  # a better guess than one call, and warm caches
-            if last[worker.name] < seconds / 10:
-                last[worker.name] = worker.ask("block 3")
-        counts = {name: max(1, math.floor(seconds / time)) for name, time in last.items()}
-        turns = {name: max(3, min(rounds, math.ceil(2 * rounds * seconds / time))) for name, time in last.items()}
-        blocks: dict[str, list[float]] = {name: [] for name in last}
+        taking_part = [worker for worker in self.workers if worker.name in names]
+        once: dict[str, float] = {}
+        for worker in taking_part:  # early calls may be much slower than later ones
+            count, call = 1, worker.ask("block 1")
+            while call * count < seconds / 2:
+                count *= 4
+                call = worker.ask(f"block {count}")
+            once[worker.name] = call
+        counts = {name: max(1, math.floor(seconds / time)) for name, time in once.items()}
+        turns = {name: max(3, min(rounds, math.ceil(2 * rounds * seconds / time))) for name, time in once.items()}
+        blocks: dict[str, list[float]] = {name: [] for name in once}
         for turn in range(rounds):
             for worker in taking_part:
                 if turn < turns[worker.name]:

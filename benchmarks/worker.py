@@ -3,8 +3,8 @@
 A process each keeps thread pools, allocators and peak memory apart; the parent alternates blocks between them.
 Started as `python -m benchmarks.worker FRAMEWORK THREADS`; reads one request a line, answers one JSON line:
 
-    model NAME        build a training step, run three; their losses, seconds of the first call and of the last step
-    kernel NAME FILE  build a kernel, run it, save its result; seconds of the first call and of another, or null
+    model NAME        build a training step, run three; their losses and the seconds of the first call
+    kernel NAME FILE  build a kernel, run it, save its result; seconds of the first call, or null
     block COUNT       mean seconds of a call over COUNT, the last one awaited
     memory            bytes above the idle process while it runs
 """
@@ -105,10 +105,8 @@ class Service:
         self.run = model_step(name, self.framework)
         losses = [float(self.run())]
         first = time.perf_counter() - start
-        losses += [float(self.run()) for _ in range(STEPS_CHECKED - 2)]
-        start = time.perf_counter()
-        losses.append(float(self.run()))
-        return {"first": first, "losses": losses, "last": time.perf_counter() - start}
+        losses += [float(self.run()) for _ in range(STEPS_CHECKED - 1)]
+        return {"first": first, "losses": losses}
 
     def kernel(self, name: str, file: str) -> dict[str, Any] | None:
         from benchmarks import kernels
@@ -123,11 +121,8 @@ class Service:
         except Exception as error:  # this one kernel fails, not the framework
             return {"left out": repr(error)[:200]}
         first = time.perf_counter() - start
-        start = time.perf_counter()
-        result = self.wait(self.run())
-        last = time.perf_counter() - start
-        np.save(file, kernels.as_numpy(name, self.framework, result))
-        return {"first": first, "last": last}
+        np.save(file, kernels.as_numpy(name, self.framework, self.run()))
+        return {"first": first}
 
     def block(self, count: str) -> float:
         start = time.perf_counter()
