@@ -4,6 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import fdl
 from fdl.compile.pipeline import run_heavy
 from fdl.dtypes import BOOLEAN, REAL
 from fdl.ops.sort import Sort, TopK
@@ -66,3 +67,12 @@ def test_rising_and_falling_rows_displace_all_or_nothing():
     x = np.arange(5000, dtype=np.int32)
     for row in (x, x[::-1].copy(), np.zeros_like(x)):
         assert_same_bits(run_heavy(TopK(20), [row]), TopK(20).reference(row))
+
+
+def test_rows_of_several_lengths_in_one_program():
+    rng = np.random.default_rng(4)
+    arrays = [draw(rng, shape, np.float32) for shape in ((50,), (200,), (3, 50), (7, 50))]
+    found = fdl.jit(lambda *xs: [(*fdl.lax.top_k(x, 5), fdl.numpy.sort(x)) for x in xs])(*arrays)
+    for x, (values, places, ordered) in zip(arrays, found, strict=True):
+        assert_same_bits((values, places), TopK(5).reference(x))
+        assert_same_bits((ordered,), Sort(x.ndim - 1).reference(x))

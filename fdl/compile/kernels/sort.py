@@ -58,9 +58,9 @@ class _Memory:
         *arrays, self.counters = [build.at(scratch, p, np.uint8) for p in places]
         self.records, self.room = arrays[: len(sizes) // 2], arrays[len(sizes) // 2 :]
 
-    def write(self, index: Value, words: Sequence[Value], pointers: Sequence[Any] | None = None) -> None:
-        """Store a record, or a vector of them."""
-        for pointer, word in zip(pointers or self.records, words, strict=True):
+    def write(self, index: Value, words: Sequence[Value]) -> None:
+        """Store a record."""
+        for pointer, word in zip(self.records, words, strict=True):
             self.build.store(word, pointer, index)
 
     def sort(self, count: Any) -> list[Any]:
@@ -75,7 +75,7 @@ class _Memory:
         return [self.build.load(p, d, index) for p, d in zip(pointers, self.layout.arrays, strict=True)]
 
 
-def _run(emitter: Any, step: Any, key: Any, lines: Lines, scratch_bytes: int, fill: Callable[..., None]) -> None:
+def _run(emitter: Any, step: Any, lines: Lines, scratch_bytes: int, fill: Callable[..., None]) -> None:
     """Emit and call the kernel whose body for the first element of a line in each array `fill` emits."""
     emission = emitter.emission
     arrays = [(v.type.dtype, v.strides) for v in step.views]
@@ -93,7 +93,7 @@ def _run(emitter: Any, step: Any, key: Any, lines: Lines, scratch_bytes: int, fi
         build.ret()
         return Kernel(build.function, scratch_bytes, lines.count)
 
-    kernel = emission.shared(f"{step.equation.operation} {key} {arrays}", make)
+    kernel = emission.shared(f"{step.equation.operation} {lines} {arrays}", make)
     pointers = [*map(emitter.first, step.views), *map(emitter.pointer, step.outputs)]
     scratch = emission.scratch_for(scratch_bytes)
     kernel.run(emitter.build, pointers, scratch, *emission.team.share(kernel.work))
@@ -118,7 +118,7 @@ def emit_sort(emitter: Any, step: Any) -> bool:
         else:
             _sort_together(build, inputs, [(p, steps[axis]) for p in targets], scratch, lines.length, layouts)
 
-    _run(emitter, step, lines, lines, scratch_bytes, fill)
+    _run(emitter, step, lines, scratch_bytes, fill)
     return True
 
 
@@ -198,7 +198,7 @@ def emit_top_k(emitter: Any, step: Any) -> bool:
             build.store(build.load(source, dtype, place * stride), targets[0], i)
             build.store(build.convert(place, outs[1].type.dtype), targets[1], i)
 
-    _run(emitter, step, k, lines, layout.scratch_bytes(room), fill)
+    _run(emitter, step, lines, layout.scratch_bytes(room), fill)
     return True
 
 
