@@ -23,7 +23,7 @@ class _ArrayType(type):
 class Array(Value, metaclass=_ArrayType):
     """An immutable n-d array; made by `fdl.numpy.array` and by every operation.
 
-    NumPy sees it without a copy through ``np.asarray`` (read-only), the buffer protocol and DLPack.
+    NumPy sees it without a copy through ``np.asarray``, read-only, and through DLPack.
 
     >>> import fdl.numpy as fnp
     >>> np.asarray(fnp.ones(2)).flags.writeable

@@ -35,10 +35,12 @@ class LeafError(FdlError, TypeError):
 
 
 class ConcretizationError(FdlError, TypeError):
-    """A value that is only known when the compiled program runs was needed while tracing.
+    """A value that is only known when the compiled program runs, or that is being differentiated, was needed by Python.
 
-    Python's ``if``, ``while``, ``int()`` and ``bool()`` need a concrete value. Use ``fdl.numpy.where``,
-    ``fdl.lax.cond``, ``fdl.lax.while_loop``, or make the argument static with ``static_argnums``.
+    Under ``jit`` and ``vmap``, Python's ``if``, ``while``, ``int()`` and ``bool()`` need a concrete value. Use
+    ``fdl.numpy.where``, ``fdl.lax.cond``, ``fdl.lax.while_loop``, or make the argument static with ``static_argnums``.
+    Under ``grad`` and ``jvp`` alone these work, but ``float()``, ``math`` and NumPy would cut the derivative. Use the
+    functions of ``fdl.numpy``; write ``fdl.lax.stop_gradient(x)`` where no derivative is wanted.
     """
 
 

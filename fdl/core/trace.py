@@ -56,9 +56,13 @@ class Value:
         """The NumPy array behind the value.
 
         Raises:
-            ConcretizationError: the value is known only when the compiled program runs.
+            ConcretizationError: the value is known only when the compiled program runs, or is being differentiated.
         """
         raise NotImplementedError
+
+    def discrete(self, why: str = "") -> np.ndarray:
+        """Like :meth:`concrete`, for a decision or an integer made of the value, whose derivative is zero anyway."""
+        return self.concrete(why)
 
 
 class Interpreter:
@@ -197,6 +201,21 @@ class Tracer(Value):
             f"NumPy was given a traced {self.type}{self.origin()}, with which it cannot compute. Use the function of "
             "the same name in fdl.numpy, or fdl.pure_callback to call NumPy with the value."
         )
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.concrete("DLPack export").__dlpack__(**kwargs)
+
+    def __reduce__(self) -> Any:
+        raise ConcretizationError(
+            f"a traced {self.type}{self.origin()} was pickled, which has no numbers outside of its transform. Return "
+            "it from the transformed function, and pickle what that returns."
+        )
+
+    def __copy__(self) -> "Tracer":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "Tracer":
+        return self
 
 
 class StagedTracer(Tracer):

@@ -191,7 +191,7 @@ def _in_python(decision: Any) -> bool:
     if not config.disable_jit:
         return False
     try:
-        decision.concrete()
+        decision.discrete()
     except ConcretizationError:
         return False
     return True
@@ -244,7 +244,7 @@ def cond(
     if pred.type.shape != ():
         raise ShapeError(f"cond needs a scalar predicate, got {pred.type}; use fdl.numpy.where for elementwise choices")
     if _in_python(pred):
-        return true_fun(*operands) if bool(pred.concrete("the predicate of cond")) else false_fun(*operands)
+        return true_fun(*operands) if bool(pred.discrete("the predicate of cond")) else false_fun(*operands)
     if pred.type.dtype != bool_:
         pred = convert(pred, bool_)
     return _choose("cond", convert(pred, int32), [false_fun, true_fun], operands)
@@ -361,7 +361,7 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
     carry, weak, structure = _carry_leaves("while_loop", init_val)
     if config.disable_jit and _in_python(as_array(cond_fun(init_val))):
         value = init_val
-        while bool(as_array(cond_fun(value)).concrete("the condition of while_loop")):
+        while bool(as_array(cond_fun(value)).discrete("the condition of while_loop")):
             value = body_fun(value)
         return tree.map(as_array, value)
     types = [c.type for c in carry]

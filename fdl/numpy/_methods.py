@@ -1,14 +1,15 @@
 """Operators, properties and methods of values: each is a function of this package."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from fdl.array import Array
-from fdl.core.trace import Value
+from fdl.core.trace import Tracer, Value
 from fdl.dtypes import as_dtype, key
-from fdl.errors import ShapeError
+from fdl.errors import ConcretizationError, ShapeError
 from fdl.numpy import (
     _printing,
     arithmetic,
@@ -78,7 +79,8 @@ _UNARY = {
 
 def _number(kind: type, name: str) -> Callable[[Any], Any]:
     def convert(self: Any) -> Any:
-        data = self.concrete(f"{name}()")
+        # An int or a bool is constant but for its steps; a float or a complex must not leave a derivative behind.
+        data = (self.discrete if kind in (int, bool) else self.concrete)(f"{name}()")
         if data.size != 1:
             raise ShapeError(f"{name}() needs an array of one element, got shape {data.shape}; use any, all or item")
         return kind(data.item())
@@ -108,7 +110,12 @@ def _iter(self: Any) -> Iterator[Any]:
 
 
 def _format(self: Any, spec: str) -> str:
-    if type(self) is not Array:
+    if isinstance(self, Tracer):
+        if not re.fullmatch("(.?[<>^])?[0-9]*s?", spec):
+            raise ConcretizationError(
+                f"the format {spec!r} needs a number, but a traced {self.type}{self.origin()} has none yet or is being "
+                'differentiated; use fdl.debug.print("{...}", x), or a format without a type, which shows the tracer'
+            )
         return format(repr(self), spec)
     if not self.type.ndim and self.type.dtype != key:
         return format(self.concrete().item(), spec)

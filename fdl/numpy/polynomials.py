@@ -171,7 +171,7 @@ def roots(p: ArrayLike, *, strip_zeros: bool = True) -> Array:
     complex_dtype = result_type(x, np.complex64)
     at_zero = 0
     if strip_zeros:
-        kept = np.flatnonzero(x.concrete("roots with strip_zeros=True needs known coefficients: a value"))
+        kept = np.flatnonzero(x.discrete("roots with strip_zeros=True needs known coefficients: a value"))
         if not kept.size:
             return zeros(0, complex_dtype)
         at_zero = x.type.size - 1 - int(kept[-1])

@@ -225,7 +225,7 @@ def trim_zeros(filt: ArrayLike, trim: str = "fb", axis: Axis = None) -> Array:
     Array([1], dtype=int32)
     """
     x = value("trim_zeros", filt)
-    kept = np.flatnonzero(x.concrete("trim_zeros has a result whose shape depends on the values: a known array"))
+    kept = np.flatnonzero(x.discrete("trim_zeros has a result whose shape depends on the values: a known array"))
     if not kept.size:
         return x[:0]
     return x[kept[0] if "f" in trim else 0 : kept[-1] + 1 if "b" in trim else None]

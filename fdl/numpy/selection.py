@@ -312,7 +312,7 @@ def nonzero(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) ->
         x = reshape(x, (1,))
     integer = default_dtype(int)
     if size is None:
-        known = x.concrete("nonzero without size= has a result whose shape depends on the values: a known array")
+        known = x.discrete("nonzero without size= has a result whose shape depends on the values: a known array")
         return tuple(arrays.Array(places.astype(integer)) for places in known.nonzero())
     from fdl.numpy.reductions import cumsum
     from fdl.ops.shape import iota

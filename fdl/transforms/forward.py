@@ -10,6 +10,8 @@ from fdl.core import trace
 from fdl.core.interpret import apply_program
 from fdl.core.program import Program
 from fdl.core.trace import Interpreter, Tracer, check_alive, entered, lift, use
+from fdl.dtypes import is_inexact
+from fdl.errors import ConcretizationError
 from fdl.ops.shape import zeros_of
 
 
@@ -32,9 +34,23 @@ class DualTracer(Tracer):
         """Whether the primal is weak."""
         return self.primal.weak
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}<{self.type}, primal={self.primal!r}>"
+
     def concrete(self, why: str = "") -> np.ndarray:
+        array = self.discrete(why)
+        if not is_inexact(self.type.dtype):
+            return array
+        raise ConcretizationError(
+            f"{why or 'a concrete value'} was needed at {trace.source_line()} of a {self.type}{self.origin()} that is "
+            "being differentiated: no derivative can follow a number outside of fdl, so its gradient would be zero "
+            "without a word. Compute with fdl.numpy instead of math and numpy; return what you want to look at with "
+            "has_aux=True, or show it with fdl.debug.print; write fdl.lax.stop_gradient(x) where no gradient is wanted."
+        )
+
+    def discrete(self, why: str = "") -> np.ndarray:
         check_alive(self)
-        return self.primal.concrete(why)
+        return self.primal.discrete(why)
 
 
 class Forward(Interpreter):
