@@ -47,7 +47,7 @@ class Build(Memory):
     def __init__(self, module: ir.Module, target: Target, function: ir.Function) -> None:
         self.module, self.target, self.function = module, target, function
         block = function.append_basic_block("entry") if not function.blocks else function.blocks[-1]
-        self.ir = ir.IRBuilder(block)
+        self.ir = Builder(block)
 
     def argument(self, number: int, dtype: Any = None) -> Any:
         """Argument `number` of the function: a `Value` of `dtype`, or the plain pointer without one."""
@@ -146,6 +146,22 @@ class Build(Memory):
             self.ir.ret_void()
         else:
             self.ir.ret(value.ir)
+
+
+class Builder(ir.IRBuilder):
+    """llvmlite's builder, which does not search for its place: a block holds thousands of instructions."""
+
+    @contextmanager
+    def goto_block(self, block: ir.Block) -> Iterator[None]:
+        """Insert at the end of `block`, before its terminator (which is its last instruction), for a while."""
+        before = self.block
+        self.position_at_end(block)
+        if block.is_terminated:
+            self._anchor -= 1
+        try:
+            yield
+        finally:
+            self.position_at_end(before)
 
 
 class _Callee:

@@ -169,6 +169,7 @@ class PlanEmitter:
         self.inputs, self.outputs, self.arena = inputs, outputs, arena
         self.constants = dict(plan.program.constants)
         self.build = emission.build
+        self._places: dict[Any, int] = {}
 
     def emit(self) -> None:
         """Emit all steps in order."""
@@ -253,7 +254,9 @@ class PlanEmitter:
 
     def place(self, step: SingleStep) -> int:
         """The number of the equation of a step."""
-        return self.given.program.equations.index(step.equation)
+        if not self._places:
+            self._places = {equation: n for n, equation in enumerate(self.given.program.equations)}
+        return self._places[step.equation]
 
     def host(self, step: SingleStep) -> None:
         """Call Python for a step."""

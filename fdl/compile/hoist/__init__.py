@@ -64,10 +64,12 @@ def _with_fewer_stacks(program: Program) -> Program:
         loop = loops[equation] = Loop(equation)  # type: ignore[arg-type]  # inlined: all are steps
         loop.prune(reads)
         constants += loop.before.constants
-    for number, reader in enumerate(scans):
-        for writer in scans[:number]:
-            elsewhere = [r for r, n in reads.items() if n != reader.inputs.count(r)]
-            share(loops[writer], loops[reader], elsewhere)
+    writers = {v: number for number, scan in enumerate(scans) for v in scan.outputs}
+    for reader in scans:
+        stacks, own = loops[reader].scanned.values(), Counter(reader.inputs)
+        elsewhere = {r for r in stacks if reads[r] != own[r]}
+        for number in sorted({writers[r] for r in stacks if r in writers}):
+            share(loops[scans[number]], loops[reader], elsewhere)
     equations: list[Any] = []
     for equation in program.equations:
         equations += loops[equation].steps() if equation in loops else [equation]
