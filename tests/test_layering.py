@@ -25,7 +25,7 @@ LAYERS = [
     ["fdl.ops"],
     ["fdl.array"],
     ["fdl.core"],
-    ["fdl.tree", "fdl.tree_util", "fdl.dtypes", "fdl.errors", "fdl.config", "fdl.threads"],
+    ["fdl.tree", "fdl.tree_util", "fdl.dtypes", "fdl.errors", "fdl.config", "fdl.threads", "fdl.trust"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PRIVATE_TO_FDL = ["fdl.api", "fdl.control", "fdl.transforms", "fdl.compile", "fdl.ops", "fdl.core"]

@@ -165,6 +165,9 @@ def _on_disk(program: Program, donated: tuple[bool, ...]) -> str:
     cache = default_cache()
     if cache.directory is None:
         return "Machine code is not kept on disk, because FDL_CACHE_DIR is empty."
+    refusal = cache.refusal()
+    if refusal is not None:
+        return f"Machine code is not kept on disk, because others could have put theirs there: {refusal}."
     if cache.get(cache_key(inline(program), donated)) is not None:
         return f"Its machine code is on disk in {cache.directory}: it is loaded, not compiled."
     if not cache.directory.is_dir():

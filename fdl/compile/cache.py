@@ -5,8 +5,11 @@ import hashlib
 import os
 import sys
 import tempfile
+import warnings
 from functools import cache
 from pathlib import Path
+
+from fdl.trust import UntrustedError, check_folder, open_trusted
 
 _MAGIC = b"fdl object 1\n"
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
@@ -16,7 +19,8 @@ class ObjectCache:
     """A directory of object files.
 
     An entry is a checksum followed by the bytes. What cannot be read, or does not match its checksum, counts as
-    missing; what cannot be written (a full or read-only disk) is left out. Processes may share the directory.
+    missing; what cannot be written (a full or read-only disk) is left out. Processes of one user may share the
+    directory. Its content is run, so that a directory or file which others can write is not used, with one warning.
 
     Args:
         directory: where the files are; made when the first one is written. None keeps nothing.
@@ -26,6 +30,7 @@ class ObjectCache:
     def __init__(self, directory: Path | None, limit: int = 512 * 2**20) -> None:
         self.directory, self.limit = directory, limit
         self._size: int | None = None
+        self._told = False
 
     def get(self, key: str) -> bytes | None:
         """The bytes stored under `key` (hexadecimal), or None."""
@@ -33,8 +38,11 @@ class ObjectCache:
             return None
         path = self._path(key)
         try:
-            data = path.read_bytes()
-        except OSError:
+            check_folder(self.directory)
+            with open_trusted(path) as file:
+                data = file.read()
+        except OSError as error:
+            self._tell(error)
             return None
         start = len(_MAGIC) + _CHECKSUM_BYTES
         body = data[start:]
@@ -52,8 +60,8 @@ class ObjectCache:
             return
         path = self._path(key)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+            check_folder(self.directory, create=True)
+            handle, temporary = tempfile.mkstemp(dir=self.directory, suffix=".part")
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(_header(body) + body)
@@ -61,9 +69,31 @@ class ObjectCache:
             except BaseException:
                 os.unlink(temporary)
                 raise
-        except OSError:
+        except OSError as error:
+            self._tell(error)
             return
         self._bound(len(body))
+
+    def refusal(self) -> str | None:
+        """Why the directory is not used, if others can write it."""
+        try:
+            if self.directory is not None:
+                check_folder(self.directory)
+        except UntrustedError as error:
+            return str(error)
+        except OSError:
+            pass
+        return None
+
+    def _tell(self, error: OSError) -> None:
+        if isinstance(error, UntrustedError) and not self._told:
+            self._told = True
+            warnings.warn(
+                f"no machine code is loaded from {self.directory}, because others could have put it there: {error}. "
+                "Set FDL_CACHE_DIR to a folder that only you can write, or leave it empty for no cache",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _path(self, key: str) -> Path:
         assert self.directory is not None
@@ -96,11 +126,14 @@ def _header(body: bytes) -> bytes:
 
 
 def default_directory() -> Path | None:
-    """``FDL_CACHE_DIR`` if it is set (None if it is empty), otherwise a folder in the user's cache directory."""
+    """``FDL_CACHE_DIR`` if it is set, otherwise a folder in the user's cache directory; None if there is to be none."""
     named = os.environ.get("FDL_CACHE_DIR")
-    if named is not None:
-        return Path(named).expanduser() if named else None
-    home = Path.home()
+    try:
+        if named is not None:
+            return Path(named).expanduser() if named else None
+        home = Path.home()
+    except RuntimeError:  # a user without a home, as containers have them
+        return None
     if sys.platform == "darwin":
         return home / "Library" / "Caches" / "fdl"
     if sys.platform == "win32":
