@@ -1,5 +1,7 @@
 """Elementwise mathematical functions: exponentials, logarithms, trigonometry."""
 
+from typing import Any
+
 import numpy as np
 
 from fdl.dtypes import INTEGER, bool_
@@ -56,17 +58,24 @@ def log2(x: ArrayLike, /) -> Array:
     >>> log2(8.0)
     Array(3., dtype=float32)
     """
-    return arithmetic.div(log(x), full_like(log(x), np.log(2)))
+    return _logarithm("log2", transcendental.log2, 2, x)
 
 
 def log10(x: ArrayLike, /) -> Array:
     """The logarithm to base 10.
 
-    >>> log10(0.0)
-    Array(-inf, dtype=float32)
+    >>> log10(1000.0)
+    Array(3., dtype=float32)
     """
-    natural = log(x)
-    return arithmetic.div(natural, full_like(natural, np.log(10)))
+    return _logarithm("log10", transcendental.log10, 10, x)
+
+
+def _logarithm(name: str, operation: Any, base: int, x: ArrayLike) -> Array:
+    """The primitive `operation`, which is exact for powers of the base; of complex numbers by the natural logarithm."""
+    x = _floating(name, x)
+    if x.type.dtype.kind != "c":
+        return operation(x)
+    return arithmetic.div(transcendental.log(x), full_like(x, np.log(base)))
 
 
 def _ordered(x: Array, y: Array) -> tuple[Array, Array]:
@@ -125,14 +134,7 @@ def hypot(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     >>> hypot(3.0, 4.0)
     Array(5., dtype=float32)
     """
-    x, y = (arithmetic.abs_(v) for v in _real_floats("hypot", x1, x2))
-    larger, smaller = _ordered(x, y)
-    one, infinite = full_like(x, 1), compare.eq(larger, full_like(x, np.inf))
-    trivial = bitwise.or_(compare.eq(larger, full_like(x, 0)), infinite)
-    ratio = arithmetic.div(smaller, select(trivial, one, larger))
-    length = arithmetic.mul(larger, transcendental.sqrt(arithmetic.add(one, arithmetic.mul(ratio, ratio))))
-    either = bitwise.or_(compare.eq(x, full_like(x, np.inf)), compare.eq(y, full_like(y, np.inf)))
-    return select(either, full_like(x, np.inf), select(trivial, arithmetic.max_(x, y), length))
+    return transcendental.hypot(*_real_floats("hypot", x1, x2))
 
 
 def sinc(x: ArrayLike, /) -> Array:

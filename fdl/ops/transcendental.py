@@ -9,9 +9,9 @@ import numpy as np
 from fdl.dtypes import FLOATING, INEXACT
 from fdl.ops.arithmetic import abs_, add, div, mul, sub
 from fdl.ops.bitwise import and_, not_
-from fdl.ops.compare import eq, gt
+from fdl.ops.compare import eq, gt, is_finite
 from fdl.ops.elementwise import Binary, Unary
-from fdl.ops.precision import in_float32
+from fdl.ops.precision import in_float32, in_float64
 from fdl.ops.select import select
 from fdl.ops.shape import full_like
 
@@ -23,7 +23,7 @@ class Function(Unary, abstract=True):
     interval: ClassVar[tuple[float, float]] = (-2.0, 2.0)  # where samples are drawn
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return in_float32(type(self).function, x)
+        return in_float64(type(self).function, x)
 
     def lower(self, build: Any, x: Any) -> Any:
         return build.call(self.name, x)
@@ -70,6 +70,28 @@ class Log(Function):
         return div(full_like(x, 1), x)
 
 
+class Log2(Function):
+    """The logarithm to base 2, exact for powers of 2."""
+
+    function = np.log2
+    domain = FLOATING
+    interval = (0.2, 3.0)
+
+    def slope(self, index: int, out: Any, x: Any) -> Any:
+        return div(full_like(x, 1 / _ln(2)), x)
+
+
+class Log10(Function):
+    """The logarithm to base 10, exact for powers of 10."""
+
+    function = np.log10
+    domain = FLOATING
+    interval = (0.2, 3.0)
+
+    def slope(self, index: int, out: Any, x: Any) -> Any:
+        return div(full_like(x, 1 / _ln(10)), x)
+
+
 class Log1p(Function):
     """log(1 + x), exact near zero."""
 
@@ -85,6 +107,9 @@ class Sqrt(Function):
 
     function = np.sqrt
     interval = (0.2, 3.0)
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return in_float32(np.sqrt, x)  # which is rounded right in every format
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
         return div(full_like(x, 0.5), out)
@@ -112,7 +137,19 @@ class Rsqrt(Function):
 class Cbrt(Function):
     """The real cube root."""
 
-    function = np.cbrt
+    @staticmethod
+    def function(x: np.ndarray) -> np.ndarray:
+        # C's libraries miss the roots of perfect cubes in float64: one step of Newton's method, the residual exact.
+        scaled, exponent = np.frexp(x)
+        shift = exponent % 3
+        scaled = np.ldexp(scaled, shift)
+        root = np.cbrt(scaled)
+        square, square_low = _product(root, root)
+        cube, cube_low = _product(square, root)
+        residual = (cube - scaled) + (cube_low + square_low * root)
+        root = np.ldexp(root - residual / (3 * square), (exponent - shift) // 3)
+        return np.where(np.isfinite(x) & (x != 0), root, x)
+
     domain = FLOATING
     interval = (0.2, 3.0)
 
@@ -138,7 +175,7 @@ class Pow(Binary):
     domain = INEXACT
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return in_float32(np.power, x, y)
+        return in_float64(np.power, x, y)
 
     def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
         one, zero = full_like(x, 1), full_like(x, 0)
@@ -159,5 +196,36 @@ class Pow(Binary):
         return np.asarray(rng.uniform(0.3, 2.5, shape)).astype(dtype)
 
 
-exp, exp2, expm1, log, log1p, pow_ = Exp(), Exp2(), Expm1(), Log(), Log1p(), Pow()
-sqrt, rsqrt, cbrt, logistic = Sqrt(), Rsqrt(), Cbrt(), Logistic()
+class Hypot(Binary):
+    """The length of the vector (x, y), without overflow; exact where it is a whole number of times the unit of both."""
+
+    domain = FLOATING
+
+    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return in_float64(np.hypot, x, y)
+
+    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+        zero = full_like(out, 0)
+        plain = and_(gt(out, zero), is_finite(out))
+        # Where the length is zero or infinite the derivative is zero, as that of abs is at zero.
+        return div(select(plain, (x, y)[index], zero), select(plain, out, full_like(out, 1)))
+
+    def lower(self, build: Any, x: Any, y: Any) -> Any:
+        return build.call("hypot", x, y)
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        yield from super().samples(rng)
+        yield self, np.array([3.0, 0.0, np.inf, np.nan, -5.0]), np.array([-4.0, -0.0, np.nan, 1.0, 12.0])
+
+
+def _product(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x y of float64 of ordinary size, as its rounded value and the exact rest (Dekker 1971)."""
+    split = 2.0**27 + 1
+    x_high, y_high = (v * split - (v * split - v) for v in (x, y))
+    x_low, y_low = x - x_high, y - y_high
+    product = x * y
+    return product, ((x_high * y_high - product) + x_high * y_low + x_low * y_high) + x_low * y_low
+
+
+exp, exp2, expm1, log, log2, log10, log1p, pow_ = Exp(), Exp2(), Expm1(), Log(), Log2(), Log10(), Log1p(), Pow()
+sqrt, rsqrt, cbrt, logistic, hypot = Sqrt(), Rsqrt(), Cbrt(), Logistic(), Hypot()

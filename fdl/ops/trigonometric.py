@@ -8,7 +8,7 @@ import numpy as np
 from fdl.dtypes import FLOATING
 from fdl.ops.arithmetic import add, div, mul, neg, sub
 from fdl.ops.elementwise import Binary
-from fdl.ops.precision import in_float32
+from fdl.ops.precision import in_float64
 from fdl.ops.shape import full_like
 from fdl.ops.transcendental import Function, rsqrt
 
@@ -77,7 +77,7 @@ class Atan2(Binary):
     domain = FLOATING
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return in_float32(np.arctan2, x, y)
+        return in_float64(np.arctan2, x, y)
 
     def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
         square = add(mul(x, x), mul(y, y))

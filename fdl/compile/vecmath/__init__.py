@@ -10,8 +10,11 @@ subnormal numbers give what C's library gives:
 | expm1 | 2 | asinh | 2 | tan | 2.5 |
 | log, log1p | 1.5 | acosh, atanh | 2.5 | asin, acos | 3 |
 | log2 | 2 | erf | 1.5 | atan, atan2 | 2.5 |
-| tanh | 3 | erfc | 5 | cbrt | 1 |
-| logistic | 3 | | | pow | 1 (float32), 2 (float64) |
+| log10, tanh | 3 | erfc | 5 | cbrt | 1 |
+| logistic | 3 | hypot | 1 | pow | 1 |
+
+exp2 of whole numbers, log2 and log10 of powers of their base, cbrt of cubes, and pow and hypot whose result the format
+holds, are exact.
 
 float16 and bfloat16 compute in float32. Processors without fused multiply-add may lose one more ulp.
 """

@@ -163,6 +163,20 @@ def log2(b: "Build", x: Value) -> Value:
     return _log_special(b, x, b.fma(_log_positive(b, m), 1 / math.log(2), k))
 
 
+def log10(b: "Build", x: Value) -> Value:
+    """Logarithm to base 10; the error of the fraction is too small to reach the last place of a whole number."""
+    f = format_of(x.dtype)
+    k, m = _split(b, x)
+    high, low = (0.301025390625, 4.605038981195214e-06) if f.mantissa == 23 else _LOG10_2
+    natural = _log_positive(b, m)
+    fraction = b.fma(natural, 1 / math.log(10), b.fma(natural, 1.098319650216765e-17, k * low))
+    return _log_special(b, x, b.fma(k, high, fraction))
+
+
+#: log10(2) in two parts, the first short enough for exact products with exponents.
+_LOG10_2 = 0.30102999566361177, 3.694239077158931e-13
+
+
 def log1p(b: "Build", x: Value) -> Value:
     """log(1 + x)."""
     u = x + 1.0
@@ -243,7 +257,20 @@ def power(b: "Build", x: Value, y: Value) -> Value:
     high, low = _log_two_parts(b, b.abs(x))
     h, lost = two_product(b, high, y)
     rest = b.fma(low, y, lost)
-    return _power_special(b, x, y, exp(b, h, b.select(b.abs(h) < 1e3, rest, 0.0)))
+    return _power_special(b, x, y, _exp_of_sum(b, h, b.select(b.abs(h) < 1e3, rest, 0.0)))
+
+
+def _exp_of_sum(b: "Build", x: Value, low: Value) -> Value:
+    """exp(x + low) within 0.7 ulp, so that a power that the format holds is exact."""
+    f = format_of(x.dtype)
+    x = _within(b, x)
+    shifted = b.fma(x, 1 / math.log(2), f.magic)
+    k = shifted - f.magic
+    r, rest = two_sum(b.fma(k, -f.ln2_high, x), b.fma(k, -f.ln2_low, low))
+    # 1 + r in two parts; what is added to it is small.
+    total = r + 1.0
+    rest = (r - (total - 1.0)) + b.fma(rest, total, r * r * polynomial(b, r, f.exp))
+    return _scaled(b, total + rest, b.bitcast(shifted, f.integer) - f.magic_bits)
 
 
 def _log_two_parts(b: "Build", x: Value) -> tuple[Value, Value]:
@@ -287,6 +314,6 @@ def _power_special(b: "Build", x: Value, y: Value, result: Value) -> Value:
 
 
 FUNCTIONS: dict[str, Callable[..., Value]] = {
-    "exp": exp, "exp2": exp2, "expm1": expm1, "log": log, "log2": log2, "log1p": log1p, "tanh": tanh,
+    "exp": exp, "exp2": exp2, "expm1": expm1, "log": log, "log2": log2, "log10": log10, "log1p": log1p, "tanh": tanh,
     "logistic": logistic, "sinh": sinh, "cosh": cosh, "asinh": asinh, "acosh": acosh, "atanh": atanh, "pow": power,
 }  # fmt: skip

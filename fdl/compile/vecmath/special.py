@@ -1,4 +1,4 @@
-"""The error functions and the cube root."""
+"""The error functions, the cube root and the length of a vector."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ import numpy as np
 from fdl.compile.values import Value
 from fdl.compile.vecmath.exponential import exp, log, two_product
 from fdl.compile.vecmath.tables import format_of, polynomial
+from fdl.dtypes import float64
 
 if TYPE_CHECKING:
     from fdl.compile.build import Build
@@ -49,18 +50,49 @@ def erfc(b: "Build", x: Value) -> Value:
 
 
 def cbrt(b: "Build", x: Value) -> Value:
-    """Cube root: a third of the logarithm, then one step of Newton's method."""
+    """Cube root: a third of the logarithm, then one step of Newton's method, whose residual carries twice the digits.
+
+    The step changes the root by far less than its precision is, so that the result is the rounded root of all but the
+    rarest numbers, and the root itself of a perfect cube.
+    """
     f = format_of(x.dtype)
     size = b.abs(x)
-    tiny = size < 2.0 ** (-f.bias // 2)
-    step = f.bias // 3
-    scaled = b.select(tiny, size * 2.0 ** (3 * (step // 2)), size)
+    # The cube of the root and what rounding it loses stay in the range of the format.
+    step = f.bias // 6
+    tiny, huge = size < 2.0 ** (-f.bias // 4), size > 2.0 ** (f.bias - 4)
+    scale = b.select(tiny, 2.0 ** (3 * step), b.select(huge, 2.0**-6, b.constant(1.0, x.dtype, x.lanes)))
+    scaled = size * scale
     root = exp(b, log(b, scaled) * (1.0 / 3.0))
-    square = root * root
-    root = root - b.fma(square, root, -scaled) / (square * 3.0)
-    root = b.select(tiny, root * 2.0 ** -(step // 2), root)
+    square, square_low = two_product(b, root, root)
+    cube, cube_low = two_product(b, square, root)
+    residual = (cube - scaled) + b.fma(square_low, root, cube_low)
+    root = root - residual / (square * 3.0)
+    root = root * b.select(tiny, 2.0**-step, b.select(huge, 4.0, b.constant(1.0, x.dtype, x.lanes)))
     ordinary = (size > 0.0) & (size < np.inf)
     return b.select(ordinary, b.copysign(root, x), x)
 
 
-FUNCTIONS: dict[str, Callable[..., Value]] = {"erf": erf, "erfc": erfc, "cbrt": cbrt}
+def hypot(b: "Build", x: Value, y: Value) -> Value:
+    """The length of (x, y): the root of the sum of squares, then one step of Newton's method with an exact residual."""
+    if x.dtype != float64:
+        wide_x, wide_y = (b.convert(v, float64) for v in (x, y))
+        result = b.sqrt(wide_x * wide_x + wide_y * wide_y)
+        infinite = b.eq(b.abs(wide_x), np.inf) | b.eq(b.abs(wide_y), np.inf)
+        return b.convert(b.select(infinite, np.inf, result), x.dtype)
+    width, height = b.abs(x), b.abs(y)
+    steep = height > width
+    low, high = b.select(steep, width, height), b.select(steep, height, width)
+    one = b.constant(1.0, x.dtype, x.lanes)
+    small, large = high < 2.0**-400, high > 2.0**400
+    low, high = (v * b.select(small, 2.0**600, b.select(large, 2.0**-600, one)) for v in (low, high))
+    length = b.sqrt(b.fma(high, high, low * low))
+    # Of an infinite or vanishing length there is nothing to correct.
+    (root, root_low), (a, a_low), (c, c_low) = (two_product(b, v, v) for v in (length, high, low))
+    residual = ((root - a) - c) + (root_low - a_low - c_low)
+    corrected = length - residual / (length * 2.0)
+    length = b.select((length > 0.0) & (length < np.inf), corrected, length)
+    length = length * b.select(small, 2.0**-600, b.select(large, 2.0**600, one))
+    return b.select(b.eq(width, np.inf) | b.eq(height, np.inf), np.inf, length)
+
+
+FUNCTIONS: dict[str, Callable[..., Value]] = {"erf": erf, "erfc": erfc, "cbrt": cbrt, "hypot": hypot}
