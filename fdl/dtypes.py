@@ -105,6 +105,16 @@ def promote_integer(dtype: np.dtype) -> np.dtype:
     return _join(frozenset((dtype, default))) if dtype in BOOLEAN + SIGNED else dtype
 
 
+def index_dtype(extent: int) -> np.dtype:
+    """The dtype of places on an axis, or of counts up to `extent`: the default integer, or int64 if that is too small.
+
+    >>> index_dtype(10), index_dtype(2**31)
+    (dtype('int32'), dtype('int64'))
+    """
+    integer = default_dtype(int)
+    return integer if extent <= np.iinfo(integer).max else int64
+
+
 def default_dtype(kind: Any) -> np.dtype:
     """The dtype that a Python scalar type (bool, int, float, complex) gets when nothing else decides."""
     if kind is bool:

@@ -419,10 +419,14 @@ class NestEmitter:
     def inside(self, affine: Affine, extent: int, counters: Counters, lanes: int) -> Value:
         """Whether 0 <= index < extent."""
         build = self.build
-        index = build.convert(build.index(self.address(affine, counters)), int32)
+        index = build.index(self.address(affine, counters))
+        spans = (abs(c) * n for c, n in zip(affine.coefficients, self.loops.extents, strict=True))
+        if max(extent, abs(affine.constant) + sum(spans)) < 2**31:
+            index = build.convert(index, int32)  # twice as many lanes
         step = affine.coefficients[self.last] if lanes > 1 else 0
         if step:
-            index = build.broadcast(index, lanes) + build.iota(int32, lanes) * build.constant(step, int32, lanes)
+            integer = index.dtype
+            index = build.broadcast(index, lanes) + build.iota(integer, lanes) * build.constant(step, integer, lanes)
         return build.and_(build.ge(index, 0), build.lt(index, extent))
 
 

@@ -281,7 +281,8 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
     from fdl.ops.select import clamp
 
     if index.type.dtype != int32:
-        low, high = (as_array(np.asarray(n, index.type.dtype)) for n in (0, len(branches) - 1))
+        last = min(len(branches) - 1, np.iinfo(index.type.dtype).max)
+        low, high = (as_array(np.asarray(n, index.type.dtype)) for n in (0, last))
         index = convert(clamp(low, index, high), int32)
     return _choose("switch", index, branches, operands)
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from fdl.array import as_array
-from fdl.dtypes import int32
+from fdl.dtypes import result_type
 from fdl.errors import IndexingError
 from fdl.lax.structure import concatenate
+from fdl.numpy._index import signed_places
 from fdl.numpy._operands import cast
 from fdl.ops import indexing
 from fdl.ops.convert import convert
@@ -200,8 +201,9 @@ def index_take(src: Any, idxs: Sequence[Any], axes: Sequence[int]) -> Any:
     Array([2, 3], dtype=int32)
     """
     src = as_array(src)
-    columns = [convert(as_array(i), int32) for i in idxs]
-    indices = concatenate([reshape(c, (*c.shape, 1)) for c in columns], 1)
+    columns = [signed_places(as_array(i), src.shape[a]) for i, a in zip(idxs, axes, strict=True)]
+    widest = result_type(*columns)
+    indices = concatenate([reshape(convert(c, widest), (*c.shape, 1)) for c in columns], 1)
     sizes = [1 if a in axes else n for a, n in enumerate(src.shape)]
     kept = len(src.shape) - len(axes)
     numbers = GatherDimensionNumbers(tuple(range(1, kept + 1)), tuple(axes), tuple(axes))

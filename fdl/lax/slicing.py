@@ -10,12 +10,9 @@ from fdl.core.trace import Value
 from fdl.dtypes import int32
 from fdl.errors import ShapeError
 from fdl.lax.structure import expand_dims, squeeze
+from fdl.numpy._index import from_front
 from fdl.numpy._operands import axis_index, cast
-from fdl.ops import shape as shapes
 from fdl.ops import slicing
-from fdl.ops.arithmetic import add
-from fdl.ops.compare import lt
-from fdl.ops.select import select
 
 __all__ = [
     "dynamic_index_in_dim",
@@ -124,12 +121,11 @@ def _starts(operand: Any, start_indices: Any) -> list[Any]:
 
 def _from_front(start: Any, extent: int) -> Any:
     if isinstance(start, (int, np.integer)):
-        return as_array(np.asarray(int(start) + extent * (int(start) < 0), int32))
+        # The block is moved inside anyway, so that a start far outside is as good as one at the border.
+        place = max(0, min(int(start) + extent * (int(start) < 0), extent))
+        return as_array(np.asarray(place, int32 if extent <= np.iinfo(int32).max else np.int64))
     start = as_array(start)
-    if start.dtype.kind == "u":
-        return start
-    zero = shapes.full_like(start, 0)
-    return select(lt(start, zero), add(start, shapes.full_like(start, extent)), start)
+    return from_front(start, extent) if start.dtype.kind in "iu" else start
 
 
 def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int]) -> Any:

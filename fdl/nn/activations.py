@@ -8,6 +8,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.errors import ShapeError
+from fdl.numpy._index import signed_places
 from fdl.ops.arithmetic import stop_gradient
 from fdl.ops.special import erfc
 from fdl.ops.transcendental import logistic
@@ -575,6 +576,8 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
     place = axis % (x.ndim + 1)
     shape = [1] * (x.ndim + 1)
     shape[place] = num_classes
+    if x.dtype.kind in "iu":
+        x = signed_places(x, num_classes)  # in a short dtype the numbers of many classes would wrap around
     classes = fnp.arange(num_classes, dtype=x.dtype).reshape(shape)
     return (fnp.expand_dims(x, place) == classes).astype(float if dtype is None else dtype)
 

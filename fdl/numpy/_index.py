@@ -9,10 +9,10 @@ import numpy as np
 
 from fdl import array as arrays
 from fdl.core.trace import Value
-from fdl.dtypes import bool_, int32, int64, uint32
+from fdl.dtypes import bool_, int32, int64, uint32, uint64
 from fdl.errors import IndexingError
 from fdl.numpy._operands import Array, cast, expand_to
-from fdl.ops.arithmetic import add
+from fdl.ops.arithmetic import add, min_
 from fdl.ops.compare import lt
 from fdl.ops.select import select
 from fdl.ops.shape import full_like, reshape
@@ -175,13 +175,9 @@ def _places(shape: tuple[int, ...], axis: int, part: Any, checked: bool) -> Any:
     """Integer indices, counted from the front."""
     extent = shape[axis]
     if isinstance(part, Value):
-        wide = part.type.dtype in (int64, uint32) or part.type.dtype.itemsize == 8
-        places = cast(part, int64 if wide else int32)
-        if part.type.dtype.kind == "u":
-            return places
-        return select(lt(places, full_like(places, 0)), add(places, full_like(places, extent)), places)
-    known = np.asarray(part).astype(np.int64)
-    places = np.where(known < 0, known + extent, known)
+        return from_front(part, extent)
+    known = _signed_64(np.asarray(max(-(2**63), min(part, 2**63 - 1)) if isinstance(part, int) else part))
+    places = known + extent * (known < 0)  # a place that is not negative is left alone: it may be the largest int64
     wrong = (places < 0) | (places >= extent)
     if wrong.any():
         if checked:
@@ -189,8 +185,31 @@ def _places(shape: tuple[int, ...], axis: int, part: Any, checked: bool) -> Any:
                 f"index {known[wrong].flat[0]} is out of bounds for axis {axis} of extent {extent} (shape {shape}); "
                 "to have it clipped or filled instead, use x.at[...].get(mode=...) or .set(..., mode='drop')"
             )
-        return places.astype(np.int32)
+        return places.astype(np.int64)
     return int(places) if places.ndim == 0 else places.astype(np.int32 if extent < 2**31 else np.int64)
+
+
+def _signed_64(places: np.ndarray) -> np.ndarray:
+    """Known indices as int64; larger ones become the largest, which is out of bounds as well."""
+    if places.dtype == uint64:
+        places = np.minimum(places, np.uint64(np.iinfo(np.int64).max))
+    return places.astype(np.int64)
+
+
+def signed_places(places: Array, extent: int) -> Array:
+    """Indices in a signed dtype that holds them, and the extent of their axis too: bounds are computed in it."""
+    if places.type.dtype == uint64:
+        places = min_(places, full_like(places, np.iinfo(np.int64).max))
+    wide = places.type.dtype.itemsize == 8 or places.type.dtype == uint32 or extent > np.iinfo(np.int32).max
+    return cast(places, int64 if wide else int32)
+
+
+def from_front(places: Array, extent: int) -> Array:
+    """Indices of any integer dtype, negative ones of which count from the end, counted from the front."""
+    signed = signed_places(places, extent)
+    if places.type.dtype.kind == "u":
+        return signed
+    return select(lt(signed, full_like(signed, 0)), add(signed, full_like(signed, extent)), signed)
 
 
 def broadcast_places(places: Sequence[Any], shape: tuple[int, ...]) -> Any:

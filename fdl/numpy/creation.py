@@ -9,7 +9,7 @@ import numpy as np
 from fdl import array as arrays
 from fdl.array import as_array
 from fdl.core.trace import Value, is_eager
-from fdl.dtypes import as_dtype, default_dtype, result_type
+from fdl.dtypes import as_dtype, default_dtype, index_dtype, result_type
 from fdl.errors import LeafError, ShapeError
 from fdl.numpy._operands import (
     SCALARS,
@@ -301,8 +301,7 @@ def eye(
            [0., 1.]], dtype=float32)
     """
     shape = shape_tuple("eye", (N, N if M is None else M))
-    rows, columns = (iota(np.dtype(np.int32), shape, a) for a in (0, 1))
-    return cast(compare.eq(rows + k, columns), as_dtype(float if dtype is None else dtype))
+    return cast(_diagonals(compare.eq, shape, k), as_dtype(float if dtype is None else dtype))
 
 
 def identity(n: int, dtype: DTypeLike | None = None) -> Array:
@@ -326,8 +325,15 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: DTypeLike | None = None
 
 def _below(shape: tuple[int, ...], k: Any) -> Array:
     """Where a matrix of this shape is on or below diagonal k."""
-    rows, columns = (iota(np.dtype(np.int32), shape, a) for a in (0, 1))
-    return compare.ge(rows + k, columns)
+    return _diagonals(compare.ge, shape, k)
+
+
+def _diagonals(comparison: Any, shape: tuple[int, ...], k: Any) -> Array:
+    """How the number of the row plus k compares to that of the column."""
+    rows, columns = (iota(index_dtype(sum(shape)), shape, a) for a in (0, 1))
+    if isinstance(k, (int, np.integer)):
+        k = max(-shape[0], min(int(k), shape[1]))  # beyond the corners nothing changes
+    return comparison(rows + k, columns)
 
 
 def tril(m: ArrayLike, k: int = 0) -> Array:

@@ -2,11 +2,12 @@
 
 import operator
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from fdl.dtypes import default_dtype
+from fdl.dtypes import index_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, cast, inexact, number, promote, value
 from fdl.numpy.arithmetic import clip
@@ -43,12 +44,14 @@ def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0,
         known = x.concrete("bincount without length= has a result whose shape depends on the values: a known array")
         length = max(operator.index(minlength), int(known.max()) + 1 if known.size else 0)
     if weights is None:
-        counted: Any = cast(1, default_dtype(int))
+        counted: Any = cast(1, index_dtype(x.type.size))
     else:
         counted = value("bincount", weights)
         if counted.type.shape != x.type.shape:
             raise ShapeError(f"bincount: weights of shape {counted.type.shape} do not fit {x.type.shape} elements")
-    places = clip(cast(x, np.dtype(np.int32) if x.type.dtype.kind == "b" else x.type.dtype), 0)
+    places = cast(x, np.dtype(np.int32)) if x.type.dtype.kind == "b" else x
+    # Without a sign there is nothing to clip, and signed places would wrap.
+    places = clip(places, 0) if places.type.dtype.kind == "i" else places
     return zeros(length, counted.type.dtype).at[places].add(counted, mode="drop")
 
 
@@ -166,7 +169,7 @@ def histogramdd(
     for _, more in found[1:]:
         inside = inside & more
     counted = ones_like(columns[0], int) if weights is None else number("histogramdd", weights)
-    flat = bincount(places, where(inside, counted, cast(0, counted.type.dtype)), length=int(np.prod(sizes)))
+    flat = bincount(places, where(inside, counted, cast(0, counted.type.dtype)), length=prod(sizes))
     counts = reshape(flat, sizes)
     if density:
         volume: Any = 1

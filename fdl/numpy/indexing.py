@@ -60,7 +60,7 @@ def read(
     if mode is None and type(x) is ConcreteArray and is_eager():
         try:
             return ConcreteArray(np.asarray(x.concrete()[_known(index)]))
-        except (IndexError, TypeError):
+        except (IndexError, TypeError, OverflowError):
             pass  # not for NumPy, or an error that is told below
     parts = parse(x.type.shape, index, checked=mode is None and fill_value is None)
     name = mode_name(mode, "promise_in_bounds" if fill_value is None else "fill")
@@ -248,7 +248,7 @@ def _write_places(
     full = shape + tuple(p.count for p in partial)
     columns: dict[int, Any] = {p.axis: _trailing(p.places, len(partial)) for p in at}
     for number, p in enumerate(partial):
-        steps = p.start + p.step * np.arange(p.count, dtype=np.int32)
+        steps = p.start + p.step * np.arange(p.count)
         columns[p.axis] = steps.reshape((p.count,) + (1,) * (len(partial) - number - 1))
     axes = tuple(sorted(columns))
     window = tuple(range(len(full), len(full) + len(whole)))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl.dtypes import as_dtype
+from fdl.dtypes import as_dtype, index_dtype
 from fdl.numpy import reductions, statistics
 from fdl.numpy._operands import Array, ArrayLike, Axis, DTypeLike, inexact, no_out, number
 from fdl.numpy.elementwise import sqrt
@@ -140,7 +140,7 @@ def nanmean(
     no_out("nanmean", out)
     x, present = _without("nanmean", a, 0)
     target = inexact(x.type.dtype) if dtype is None else as_dtype(dtype)
-    count = reductions.sum(present, axis, np.dtype(np.int32), keepdims=keepdims, where=where)
+    count = reductions.sum(present, axis, index_dtype(x.type.size), keepdims=keepdims, where=where)
     return (reductions.sum(x, axis, target, keepdims=keepdims, where=where) / count).astype(target)
 
 
@@ -164,7 +164,7 @@ def nanvar(
     counted = present if where is None else present & where
     center = nanmean(a, axis, dtype, keepdims=True, where=where) if mean is None else mean
     result = statistics.var(x, axis, dtype, None, ddof, keepdims, where=counted, mean=center)
-    count = reductions.sum(counted, axis, np.dtype(np.int32), keepdims=keepdims)
+    count = reductions.sum(counted, axis, index_dtype(x.type.size), keepdims=keepdims)
     return choose(count > ddof, result, np.nan)
 
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from fdl import array as arrays
 from fdl.core.trace import Value
+from fdl.dtypes import index_dtype
 from fdl.errors import ShapeError
+from fdl.numpy._index import signed_places
 from fdl.numpy._operands import (
     Array,
     ArrayLike,
@@ -117,7 +119,7 @@ def _rolled(x: Array, places: Any, axis: int) -> Array:
     if traced:
         from fdl.ops.slicing import dynamic_slice
 
-        start = cast((-places) % extent, np.dtype(np.int32))
+        start = -(signed_places(places, extent) % extent) % extent
         starts = [start if i == axis else np.int32(0) for i in range(x.type.ndim)]
         return dynamic_slice(concatenate([x, x], axis), starts, x.type.shape)
     cut = -operator.index(places) % extent
@@ -169,7 +171,7 @@ def repeat(a: ArrayLike, repeats: Any, axis: int | None = None, *, total_repeat_
             return _repeated_evenly(x, int(counts[0]), axis)
         if counts.shape != (extent,):
             raise ShapeError(f"repeat: {counts.shape} repeats for axis {axis} of extent {extent}")
-        places: Any = np.repeat(np.arange(extent, dtype=np.int32), counts)
+        places: Any = np.repeat(np.arange(extent, dtype=index_dtype(extent)), counts)
     else:
         places = _repeated_places(repeats, extent, operator.index(total_repeat_length))
     return x[(slice(None),) * axis + (places,)]
@@ -189,8 +191,8 @@ def _repeated_places(repeats: Any, extent: int, total: int) -> Array:
     from fdl.numpy.reductions import cumsum
     from fdl.numpy.sorting import searchsorted
 
-    counts = expand_to(cast(value("repeat", repeats), np.dtype(np.int32)), (extent,))
-    return clip(searchsorted(cumsum(counts), iota(np.int32, (total,), 0), side="right"), 0, extent - 1)
+    counts = expand_to(cast(value("repeat", repeats), index_dtype(total)), (extent,))
+    return clip(searchsorted(cumsum(counts), iota(index_dtype(total), (total,), 0), side="right"), 0, extent - 1)
 
 
 def resize(a: ArrayLike, new_shape: Any) -> Array:

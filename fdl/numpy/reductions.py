@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl.dtypes import BOOLEAN, REAL, as_dtype, bool_, promote_integer
+from fdl.dtypes import BOOLEAN, REAL, as_dtype, bool_, index_dtype, promote_integer
 from fdl.errors import ShapeError
 from fdl.numpy._operands import (
     Array,
@@ -47,7 +47,7 @@ def masked(name: str, x: Array, where: ArrayLike | None, neutral: Any) -> Array:
 
 def _accumulated(
     name: str,
-    reduction: Callable[[Any, Any], Any],
+    reduction: Callable[[Any, Any, Any], Any],
     combine: str,
     neutral: int,
     a: ArrayLike,
@@ -64,9 +64,9 @@ def _accumulated(
         target = as_dtype(dtype)
     else:
         target = promote_integer(x.type.dtype) if promote_integers or x.type.dtype == bool_ else x.type.dtype
-    x = masked(name, cast(x, target), where, neutral)
+    x = masked(name, x, where, neutral)
     axes = axis_tuple(name, axis, x.type.ndim)
-    result = kept(reduction(x, axes), x.type.shape, axes, keepdims)
+    result = kept(reduction(x, axes, target), x.type.shape, axes, keepdims)
     if initial is not None:
         from fdl.numpy import arithmetic
 
@@ -256,7 +256,8 @@ def count_nonzero(a: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Ar
     Array(2, dtype=int32)
     """
     x = number("count_nonzero", a)
-    return sum(compare.ne(x, full_like(x, 0)), axis, keepdims=keepdims)
+    nonzero = x if x.type.dtype == bool_ else compare.ne(x, full_like(x, 0))
+    return sum(nonzero, axis, index_dtype(x.type.size), keepdims=keepdims)
 
 
 def _position(name: str, find: Any, a: ArrayLike, axis: int | None, keepdims: bool | None) -> Array:
@@ -304,10 +305,10 @@ def _running(name: str, operation: Any, a: ArrayLike, axis: int | None, dtype: D
     x = number(name, a)
     # Short integers keep their dtype here, unlike in sums; booleans are counted.
     kind = promote_integer(x.type.dtype) if x.type.dtype == bool_ else x.type.dtype
-    x = cast(x, kind if dtype is None else as_dtype(dtype))
+    target = kind if dtype is None else as_dtype(dtype)
     if axis is None:
-        return operation(reshape(x, (x.type.size,)), 0)
-    return operation(x, axis_index(name, axis, x.type.ndim))
+        return operation(reshape(x, (x.type.size,)), 0, dtype=target)
+    return operation(x, axis_index(name, axis, x.type.ndim), dtype=target)
 
 
 def cumsum(a: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = None, out: None = None) -> Array:

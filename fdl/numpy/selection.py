@@ -2,13 +2,15 @@
 
 import operator
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from fdl import array as arrays
-from fdl.dtypes import bool_, default_dtype, int32, int64
+from fdl.dtypes import bool_, index_dtype, uint64
 from fdl.errors import DtypeError, IndexingError, ShapeError
+from fdl.numpy._index import from_front, signed_places
 from fdl.numpy._operands import (
     Array,
     ArrayLike,
@@ -108,10 +110,9 @@ def choose(a: ArrayLike, choices: Any, out: None = None, mode: str = "raise") ->
         known = which.concrete("choose with mode='raise' needs known numbers: a value")
         if known.size and (known.min() < 0 or known.max() >= count):
             raise IndexingError(f"choose: a number is out of bounds for {count} choices")
-    from fdl.numpy.arithmetic import clip, mod
     from fdl.numpy.shapes import stack
 
-    which = mod(which, count) if mode == "wrap" else clip(which, 0, count - 1)
+    which = _fitted(which, count, "wrap" if mode == "wrap" else "clip")
     which, *options = broadcast("choose", which, *options)
     return take_along_axis(stack(options), which[None], 0)[0]
 
@@ -170,14 +171,12 @@ def _fitted(places: Array, extent: int, mode: str | None) -> Array:
     from fdl.numpy.arithmetic import clip, mod
 
     if mode == "wrap":
-        return mod(cast(places, _signed(places)), extent)
+        # An index of 64 bits without sign is beyond all signed ones.
+        fits = places if places.type.dtype == uint64 else signed_places(places, extent)
+        return signed_places(mod(fits, extent), extent)
     if mode == "clip":
-        return clip(places, 0, extent - 1)
+        return clip(signed_places(places, extent), 0, extent - 1)
     return places
-
-
-def _signed(x: Array) -> np.dtype:
-    return int64 if x.type.dtype.itemsize == 8 else int32
 
 
 def take_along_axis(
@@ -217,10 +216,7 @@ def take_along_axis(
         if wrong.any():
             bad = places.concrete()[wrong].flat[0]
             raise IndexingError(f"take_along_axis: index {bad} is out of bounds for axis {axis} of extent {extent}")
-    places = cast(places, _signed(places))
-    if wrap_negative_indices is not False:
-        negative = compare.lt(places, full_like(places, 0))
-        places = choose_between(negative, arithmetic.add(places, full_like(places, extent)), places)
+    places = signed_places(places, extent) if wrap_negative_indices is False else from_front(places, extent)
     lead = broadcast_shapes(_without(x, axis), _without(places, axis), name="take_along_axis")
     x = expand_to(x, (*lead[:axis], extent, *lead[axis:]))
     places = expand_to(places, (*lead[:axis], places.type.shape[axis], *lead[axis:]))
@@ -283,9 +279,8 @@ def put_along_axis(
 
 def ogrid_of(shape: Sequence[int]) -> tuple[Array, ...]:
     """The index along every axis, in arrays that broadcast to `shape`."""
-    integer = default_dtype(int)
     return tuple(
-        arrays.Array(np.arange(n, dtype=integer).reshape([n if j == i else 1 for j in range(len(shape))]))
+        arrays.Array(np.arange(n, dtype=index_dtype(n)).reshape([n if j == i else 1 for j in range(len(shape))]))
         for i, n in enumerate(shape)
     )
 
@@ -310,10 +305,11 @@ def nonzero(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) ->
     x = number("nonzero", a)
     if x.type.ndim == 0:
         x = reshape(x, (1,))
-    integer = default_dtype(int)
+    integer = index_dtype(x.type.size)
     if size is None:
         known = x.discrete("nonzero without size= has a result whose shape depends on the values: a known array")
-        return tuple(arrays.Array(places.astype(integer)) for places in known.nonzero())
+        kinds = [index_dtype(n) for n in x.type.shape]
+        return tuple(arrays.Array(places.astype(k)) for places, k in zip(known.nonzero(), kinds, strict=True))
     from fdl.numpy.reductions import cumsum
     from fdl.ops.shape import iota
 
@@ -413,7 +409,7 @@ def place(arr: ArrayLike, mask: ArrayLike, vals: ArrayLike, *, inplace: bool = T
     x, chosen, values = value("place", arr), ravel(_condition("place", mask)), ravel(value("place", vals))
     if x.type.size != chosen.type.size or not values.type.size:
         raise ShapeError(f"place: a mask of {x.type.size} elements and at least one value are needed")
-    turn = (cumsum(chosen) - 1) % values.type.size
+    turn = (cumsum(chosen, dtype=index_dtype(chosen.type.size)) - 1) % values.type.size
     flat = where(chosen, cast(take(values, turn, mode="clip"), x.type.dtype), ravel(x))
     return reshape(flat, x.type.shape)
 
@@ -459,14 +455,14 @@ def unravel_index(indices: ArrayLike, shape: Any) -> tuple[Array, ...]:
     >>> unravel_index(5, (2, 3))
     (Array(1, dtype=int32), Array(2, dtype=int32))
     """
-    places, shape = _integer("unravel_index", indices), shape_tuple("unravel_index", shape)
-    dtype, found = places.type.dtype, []
+    shape = shape_tuple("unravel_index", shape)
+    places, found = signed_places(_integer("unravel_index", indices), prod(shape)), []
     for extent in reversed(shape):
         divisor = full_like(places, max(extent, 1))
         rest = arithmetic.rem(places, divisor)
         found.append(rest)
         places = arithmetic.div(arithmetic.sub(places, rest), divisor)
-    return tuple(cast(f, dtype) for f in reversed(found))
+    return tuple(reversed(found))
 
 
 def ravel_multi_index(
@@ -486,18 +482,15 @@ def ravel_multi_index(
     """
     if len(multi_index) != len(dims):
         raise ShapeError(f"ravel_multi_index: {len(multi_index)} coordinates for {len(dims)} axes")
-    from fdl.numpy.arithmetic import clip, mod
-
-    coordinates = list(promote("ravel_multi_index", *multi_index))
+    count = prod(dims)
+    coordinates = [signed_places(_integer("ravel_multi_index", c), count) for c in multi_index]
     if mode == "raise":
         for c, n in zip(coordinates, dims, strict=True):
             known = c.concrete("ravel_multi_index with mode='raise' needs known coordinates: one")
             if known.size and (known.min() < 0 or known.max() >= n):
                 raise IndexingError(f"ravel_multi_index: a coordinate is out of bounds for extent {n} of {tuple(dims)}")
-    elif mode == "wrap":
-        coordinates = [mod(c, n) for c, n in zip(coordinates, dims, strict=True)]
     else:
-        coordinates = [clip(c, 0, n - 1) for c, n in zip(coordinates, dims, strict=True)]
+        coordinates = [_fitted(c, n, mode) for c, n in zip(coordinates, dims, strict=True)]
     pairs = list(zip(coordinates, dims, strict=True))
     total: Any = 0
     for c, n in pairs if order == "C" else reversed(pairs):

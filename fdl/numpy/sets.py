@@ -1,14 +1,14 @@
 """Sets of numbers: unique, union, intersection, membership."""
 
 import operator
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fdl import array as arrays
-from fdl.dtypes import default_dtype
+from fdl.dtypes import index_dtype
 from fdl.numpy._operands import Array, ArrayLike, axis_index, cast, number, promote
-from fdl.numpy.creation import asarray
+from fdl.numpy.creation import asarray, zeros
 from fdl.numpy.logic import logical_not
 from fdl.numpy.reductions import cumsum
 from fdl.numpy.selection import nonzero, take
@@ -93,7 +93,7 @@ def unique(
     else:
         axis = axis_index("unique", axis, x.type.ndim)
         moved = moveaxis(x, axis, 0)
-        rows = reshape(moved, (shape[axis], int(np.prod(moved.type.shape[1:]))))
+        rows = reshape(moved, (shape[axis], prod(moved.type.shape[1:])))
     count = rows.type.shape[0]
     order = _row_order(rows)
     ordered = rows[order]
@@ -111,20 +111,15 @@ def unique(
     if return_index:
         results.append(take(order, places, mode="clip"))
     if return_inverse:
-        group = cumsum(first) - 1
-        inverse = _zeros(count).at[order].set(cast(group, default_dtype(int)))
+        group = cumsum(first, dtype=index_dtype(count)) - 1
+        inverse = zeros(count, index_dtype(count)).at[order].set(group)
         results.append(reshape(inverse, shape) if axis is None else inverse)
     if return_counts:
         ends = (
             concatenate([places[1:], asarray([count])]) if size is None else concatenate([places, asarray([count])])[1:]
         )
-        results.append(cast(ends - places, default_dtype(int)))
+        results.append(cast(ends - places, index_dtype(count)))
     return results[0] if len(results) == 1 else tuple(results)
-
-
-def _zeros(count: int) -> Array:
-    """Integer zeros."""
-    return arrays.Array(np.zeros(count, default_dtype(int)))
 
 
 def _row_order(rows: Array) -> Array:

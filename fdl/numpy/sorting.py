@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from fdl.dtypes import as_dtype, bool_, default_dtype, result_type
-from fdl.errors import ShapeError
+from fdl.dtypes import as_dtype, bool_, index_dtype, result_type
+from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import Array, ArrayLike, DTypeLike, axis_index, cast, expand_to, number, promote, value
 from fdl.numpy.shapes import ravel
 from fdl.ops import arithmetic, bitwise, compare
@@ -71,7 +71,9 @@ def argsort(
     """
     _plain(kind, order)
     x, axis = _axis("argsort", number("argsort", a), axis)
-    integer = default_dtype(int) if dtype is None else as_dtype(dtype)
+    integer = index_dtype(x.type.shape[axis]) if dtype is None else as_dtype(dtype)
+    if integer.kind not in "iu" or x.type.shape[axis] - 1 > np.iinfo(integer).max:
+        raise DtypeError(f"argsort: {integer} cannot hold the places on axis {axis} of {x.type}")
     places = iota(integer, x.type.shape, axis)
     if descending:
         # Sorted backwards twice, so that equal elements keep their order.
@@ -94,7 +96,7 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
     if not found:
         raise ShapeError("lexsort needs at least one key")
     axis = axis_index("lexsort", axis, found[0].type.ndim)
-    places = iota(default_dtype(int), found[0].type.shape, axis)
+    places = iota(index_dtype(found[0].type.shape[axis]), found[0].type.shape, axis)
     return Sort(axis, len(found), True)(*reversed(found), places)[-1]
 
 
@@ -165,11 +167,12 @@ def searchsorted(
         table = table[value("searchsorted", sorter)]
     if table.type.dtype == bool_:
         table, x = (cast(t, np.dtype(np.int8)) for t in (table, x))
-    integer, count = default_dtype(int), table.type.shape[0]
+    integer, count = index_dtype(table.type.shape[0]), table.type.shape[0]
     low, high = full(0, x.type.shape, integer), full(count, x.type.shape, integer)
     # Each step halves the interval; the last one finds whether the place is in front of or behind one element.
     for _ in range(count.bit_length()):
-        middle = arithmetic.div(arithmetic.add(low, high), full(2, x.type.shape, integer))
+        half = arithmetic.div(arithmetic.sub(high, low), full(2, x.type.shape, integer))
+        middle = arithmetic.add(low, half)
         element = table.at[middle].get(mode="clip")
         behind = _before(element, x) if side == "left" else bitwise.not_(_before(x, element))
         behind = bitwise.and_(behind, compare.lt(low, high))

@@ -1,10 +1,11 @@
 """Means, variances, quantiles, correlations."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from fdl.dtypes import as_dtype, result_type
+from fdl.dtypes import as_dtype, float32, float64, index_dtype, result_type
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import (
     Array,
@@ -26,6 +27,7 @@ from fdl.numpy.logic import isnan
 from fdl.numpy.reductions import all as all_of
 from fdl.numpy.reductions import any as any_of
 from fdl.numpy.reductions import sum as total
+from fdl.numpy.selection import _condition
 from fdl.numpy.selection import where as choose
 from fdl.numpy.shapes import broadcast_to, concatenate, moveaxis, ravel, reshape, transpose
 from fdl.numpy.sorting import sort
@@ -35,8 +37,9 @@ from fdl.ops.precision import accumulator
 def _count(x: Array, axes: tuple[int, ...], where: ArrayLike | None, keepdims: bool) -> Any:
     """How many elements are reduced."""
     if where is None:
-        return int(np.prod([x.type.shape[i] for i in axes]))
-    return total(broadcast_to(value("where", where), x.type.shape), axes, keepdims=keepdims, dtype=np.int32)
+        return prod(x.type.shape[i] for i in axes)
+    mask = broadcast_to(_condition("where", where), x.type.shape)
+    return total(mask, axes, keepdims=keepdims, dtype=index_dtype(x.type.size))
 
 
 def mean(
@@ -65,10 +68,9 @@ def mean(
     x = number("mean", a)
     target = inexact(x.type.dtype) if dtype is None else as_dtype(dtype)
     working = accumulator(target)
-    x = cast(x, working)
     axes = axis_tuple("mean", axis, x.type.ndim)
     count = _count(x, axes, where, keepdims)
-    added = total(x, axes, keepdims=keepdims, where=where)
+    added = total(x, axes, working, keepdims=keepdims, where=where)
     return cast(added / (cast(count, working) if isinstance(count, int) else count), target)
 
 
@@ -202,7 +204,7 @@ def _quantile(
     axes = axis_tuple(name, axis, x.type.ndim)
     shape = x.type.shape
     rest = tuple(n for i, n in enumerate(shape) if i not in axes)
-    x = reshape(moveaxis(x, axes, tuple(range(-len(axes), 0))), (*rest, int(np.prod([shape[i] for i in axes]))))
+    x = reshape(moveaxis(x, axes, tuple(range(-len(axes), 0))), (*rest, prod(shape[i] for i in axes)))
     if not x.type.shape[-1]:
         raise ShapeError(f"{name} of no elements: shape {shape} over axis={axis}")
     result = _interpolate(sort(x), x, q, method, skip_nan)
@@ -215,17 +217,19 @@ def _quantile(
 
 def _interpolate(ordered: Array, x: Array, q: Array, method: str, skip_nan: bool) -> Array:
     """The quantiles of rows in rising order; those of a row with NaN are NaN, unless NaN are skipped."""
-    q = clip(ravel(q), 0, 1)
+    # Places are computed in a dtype that tells neighbours apart, whatever that of the elements.
+    count, integer = x.type.shape[-1], index_dtype(x.type.shape[-1])
+    exact = result_type(q, float32 if count < 2**16 else float64)
+    q = clip(ravel(cast(q, exact)), 0, 1)
     missing = isnan(x)
     if skip_nan:
-        count = total(~missing, -1, keepdims=True, dtype=x.type.dtype)
-        last = maximum(count - 1, 0)
+        last = maximum(total(~missing, -1, keepdims=True, dtype=exact) - 1, 0)
     else:
-        last = broadcast_to(cast(x.type.shape[-1] - 1.0, x.type.dtype), (*x.type.shape[:-1], 1))
+        last = broadcast_to(cast(count - 1.0, exact), (*x.type.shape[:-1], 1))
     place = q * last
     low, high = floor(place), floor(place) + 1
-    share = place - low
-    low, high = (cast(clip(p, 0, last), np.dtype(np.int32)) for p in (low, high))
+    share = cast(place - low, x.type.dtype)
+    low, high = (cast(clip(p, 0, last), integer) for p in (low, high))
     from fdl.numpy.selection import take_along_axis
 
     below, above = (take_along_axis(ordered, p, -1, mode="clip") for p in (low, high))

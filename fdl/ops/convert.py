@@ -59,6 +59,12 @@ class Convert(Unary):
         yield Convert(int32), np.array([np.nan, np.inf, -np.inf])
 
 
+def is_plain(source: np.dtype, target: np.dtype) -> bool:
+    """Whether NumPy's ``astype`` converts numbers as :class:`Convert` does."""
+    exact_to_inexact = is_inexact(target) or not is_inexact(source)
+    return target != bool_ and exact_to_inexact and (target.kind == "c" or source.kind != "c")
+
+
 def _saturated(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     inside = (x > low) & (x < high)

@@ -5,15 +5,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fdl.array import Array
+from fdl.core.interpret import quiet
 from fdl.core.primitive import Primitive
+from fdl.core.trace import is_eager
 from fdl.core.types import TensorType
-from fdl.dtypes import FLOATING, NUMERIC, REAL, int32
+from fdl.dtypes import FLOATING, NUMERIC, REAL, index_dtype
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import add, div, mul, sub
 from fdl.ops.bitwise import or_
 from fdl.ops.compare import eq, ge, ne
+from fdl.ops.convert import convert, is_plain
 from fdl.ops.indexing import take_along
-from fdl.ops.precision import accumulator, widened
+from fdl.ops.precision import accumulated
 from fdl.ops.reduce import draw
 from fdl.ops.select import select
 from fdl.ops.shape import Structural, full, full_like, iota
@@ -46,7 +50,7 @@ class Cumulative(Primitive, abstract=True):
     def reference(self, x: np.ndarray) -> np.ndarray:
         if self.reverse:
             return np.flip(type(self)(self.axis).reference(np.flip(x, self.axis)), self.axis)
-        return self.function.accumulate(widened(x), self.axis, accumulator(x.dtype)).astype(x.dtype)
+        return accumulated(self.function, x, self.axis)
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         return type(self)(self.axis + 1, self.reverse)(args[0])
@@ -110,8 +114,8 @@ class Record(Cumulative, abstract=True):
         (x,), (dx,) = primals, tangents
         out = self(x)
         new = or_(eq(x, out), ne(x, x))
-        last = x.type.shape[self.axis] - 1
-        places, none = iota(int32, x.type.shape, self.axis), full(last if self.reverse else 0, x.type.shape, int32)
+        last, integer = x.type.shape[self.axis] - 1, index_dtype(x.type.shape[self.axis])
+        places, none = iota(integer, x.type.shape, self.axis), full(last if self.reverse else 0, x.type.shape, integer)
         nearest = (Cummin if self.reverse else Cummax)(self.axis, self.reverse)
         return out, take_along(dx, nearest(select(new, places, none)), self.axis)
 
@@ -149,14 +153,24 @@ def _delayed(x: Any, fill: Any, axis: int, step: int) -> Any:
     return pad(slice_(x, (0,) * x.type.ndim, limits), full(fill, (), x.type.dtype), config)
 
 
-def cumsum(x: Any, axis: int, reverse: bool = False) -> Any:
-    """Running sum along `axis`, from the end if `reverse`."""
-    return Cumsum(axis, reverse)(x)
+def cumsum(x: Any, axis: int, reverse: bool = False, dtype: np.dtype | None = None) -> Any:
+    """Running sum along `axis`, in `dtype`, from the end if `reverse`."""
+    return _converted(Cumsum(axis, reverse), x, dtype)
 
 
-def cumprod(x: Any, axis: int, reverse: bool = False) -> Any:
-    """Running product along `axis`, from the end if `reverse`."""
-    return Cumprod(axis, reverse)(x)
+def cumprod(x: Any, axis: int, reverse: bool = False, dtype: np.dtype | None = None) -> Any:
+    """Running product along `axis`, in `dtype`, from the end if `reverse`."""
+    return _converted(Cumprod(axis, reverse), x, dtype)
+
+
+def _converted(operation: Cumulative, x: Any, dtype: np.dtype | None) -> Any:
+    """The running result of `x` converted to `dtype`, which outside all transforms makes no converted copy."""
+    if dtype is None or x.type.dtype == dtype:
+        return operation(x)
+    if type(x) is Array and is_eager() and not operation.reverse and is_plain(x.type.dtype, dtype):
+        operation.result(TensorType(x.type.shape, dtype))
+        return Array(quiet.run(accumulated, operation.function, x.concrete(), operation.axis, dtype))
+    return operation(convert(x, dtype))
 
 
 def cummax(x: Any, axis: int, reverse: bool = False) -> Any:

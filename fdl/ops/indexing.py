@@ -8,7 +8,7 @@ import numpy as np
 
 from fdl.core.primitive import Linear, Primitive
 from fdl.core.types import TensorType
-from fdl.dtypes import FLOATING, SIGNED, UNSIGNED, bool_, int32, is_inexact, key
+from fdl.dtypes import FLOATING, SIGNED, UNSIGNED, bool_, index_dtype, is_inexact, key
 from fdl.errors import DifferentiationError, DtypeError, ShapeError
 from fdl.ops.arithmetic import div, mul
 from fdl.ops.compare import eq
@@ -223,8 +223,9 @@ class Scatter(Primitive):
 
     def _lasting(self, x: TensorType, indices: Any, updates: TensorType) -> Any:
         """Which updates no later one replaces."""
-        numbered = reshape(iota(int32, (updates.size,), 0), updates.shape)
-        owner = self(full(-1, x.shape, int32), indices, numbered)
+        integer = index_dtype(updates.size)
+        numbered = reshape(iota(integer, (updates.size,), 0), updates.shape)
+        owner = self(full(-1, x.shape, integer), indices, numbered)
         return eq(self.gathered(owner, indices, updates), numbered)
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:

@@ -1,18 +1,22 @@
 """Reductions over axes, which disappear."""
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
 
+from fdl.array import Array
+from fdl.core.interpret import quiet
 from fdl.core.primitive import Primitive
+from fdl.core.trace import is_eager
 from fdl.core.types import TensorType
-from fdl.dtypes import ALL, BOOLEAN, INTEGER, NUMERIC, REAL, as_dtype, int32
+from fdl.dtypes import ALL, BOOLEAN, INTEGER, NUMERIC, REAL, as_dtype, index_dtype, int32
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import add, div, mul
 from fdl.ops.compare import eq
-from fdl.ops.convert import convert
-from fdl.ops.precision import accumulator, widened
+from fdl.ops.convert import convert, is_plain
+from fdl.ops.precision import reduced
 from fdl.ops.shape import Structural, broadcast_in_dim, reshape, transpose, zeros_of
 from fdl.ops.slicing import concatenate, slice_
 
@@ -74,7 +78,7 @@ class Sum(Structural, Reduction):
     family = "reduce"
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.sum(widened(x), self.axes, accumulator(x.dtype)).astype(x.dtype)
+        return reduced(np.add, x, self.axes)
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         return (expand(cotangent, x.type.shape, self.axes),)
@@ -84,12 +88,12 @@ class Prod(Reduction):
     """The product; integers wrap around, 16-bit floats are multiplied in float32."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.prod(widened(x), self.axes, accumulator(x.dtype)).astype(x.dtype)
+        return reduced(np.multiply, x, self.axes)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (x,), (dx,) = primals, tangents
         kept = tuple(a for a in range(x.type.ndim) if a not in self.axes)
-        count = int(np.prod([x.type.shape[a] for a in self.axes]))
+        count = prod(x.type.shape[a] for a in self.axes)
         shape = (count, *(x.type.shape[a] for a in kept))
         return self(x), _product_tangent(*(reshape(transpose(v, self.axes + kept), shape) for v in (x, dx)))
 
@@ -116,13 +120,13 @@ class Extremum(Reduction, abstract=True):
     """Largest or smallest; equal ones share the derivative; NaN if there is any."""
 
     domain = ALL
-    function: ClassVar[Callable[..., Any]]
+    function: ClassVar[np.ufunc]
     largest: ClassVar[bool]
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         if x.size == 0:
             return np.full(self.result(TensorType(x.shape, x.dtype)).shape, identity(x.dtype, self.largest), x.dtype)
-        return np.asarray(type(self).function(widened(x), self.axes)).astype(x.dtype)
+        return reduced(type(self).function, x, self.axes)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (x,), (dx,) = primals, tangents
@@ -145,14 +149,14 @@ def identity(dtype: np.dtype, of_max: bool) -> Any:
 class ReduceMax(Extremum):
     """The largest element; of none the smallest number there is."""
 
-    function = np.max
+    function = np.maximum
     largest = True
 
 
 class ReduceMin(Extremum):
     """The smallest element; of none the largest number there is."""
 
-    function = np.min
+    function = np.minimum
     largest = False
 
 
@@ -221,10 +225,14 @@ class ArgExtremum(Primitive, abstract=True):
             raise ShapeError(f"{self.name} over axis {self.axis} of {x}: there must be such an axis, with elements")
         if x.dtype not in BOOLEAN + REAL:
             raise DtypeError(f"{self.name} is not defined for {x}")
+        if self.dtype not in INTEGER or x.shape[self.axis] - 1 > np.iinfo(self.dtype).max:
+            raise DtypeError(
+                f"{self.name} over axis {self.axis} of {x}: {self.dtype} cannot hold the places on that axis"
+            )
         return TensorType(x.shape[: self.axis] + x.shape[self.axis + 1 :], self.dtype)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(type(self).function(widened(x), self.axis)).astype(self.dtype)
+        return np.asarray(type(self).function(x, self.axis)).astype(self.dtype)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         return self(primals[0]), None
@@ -260,14 +268,26 @@ def expand(x: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
     return broadcast_in_dim(x, shape, tuple(a for a in range(len(shape)) if a not in axes))
 
 
-def sum_(x: Any, axes: Sequence[int]) -> Any:
-    """The sum over `axes`; `x` itself if there are none."""
-    return Sum(tuple(axes))(x) if len(axes) else x
+def sum_(x: Any, axes: Sequence[int], dtype: np.dtype | None = None) -> Any:
+    """The sum over `axes`, in `dtype`; `x` itself if there are none."""
+    if not len(axes):
+        return x if dtype is None else convert(x, dtype)
+    return _converted(Sum(tuple(axes)), np.add, x, dtype)
 
 
-def prod_(x: Any, axes: Sequence[int]) -> Any:
-    """The product over `axes`."""
-    return Prod(tuple(axes))(x)
+def prod_(x: Any, axes: Sequence[int], dtype: np.dtype | None = None) -> Any:
+    """The product over `axes`, in `dtype`."""
+    return _converted(Prod(tuple(axes)), np.multiply, x, dtype)
+
+
+def _converted(operation: Reduction, function: np.ufunc, x: Any, dtype: np.dtype | None) -> Any:
+    """The reduction of `x` converted to `dtype`, which outside all transforms makes no converted copy."""
+    if dtype is None or x.type.dtype == dtype:
+        return operation(x)
+    if type(x) is Array and is_eager() and is_plain(x.type.dtype, dtype):
+        operation.result(TensorType(x.type.shape, dtype))
+        return Array(quiet.run(reduced, function, x.concrete(), operation.axes, dtype))
+    return operation(convert(x, dtype))
 
 
 def reduce_max(x: Any, axes: Sequence[int]) -> Any:
@@ -305,11 +325,11 @@ def reduce_xor(x: Any, axes: Sequence[int]) -> Any:
     return ReduceXor(tuple(axes))(x)
 
 
-def argmax(x: Any, axis: int, dtype: Any = int32) -> Any:
-    """The place of the first largest element along `axis`, as `dtype`."""
-    return ArgMax(axis, as_dtype(dtype))(x)
+def argmax(x: Any, axis: int, dtype: Any = None) -> Any:
+    """The place of the first largest element along `axis`, as `dtype`, by default one that can hold it."""
+    return ArgMax(axis, index_dtype(x.type.shape[axis]) if dtype is None else as_dtype(dtype))(x)
 
 
-def argmin(x: Any, axis: int, dtype: Any = int32) -> Any:
-    """The place of the first smallest element along `axis`, as `dtype`."""
-    return ArgMin(axis, as_dtype(dtype))(x)
+def argmin(x: Any, axis: int, dtype: Any = None) -> Any:
+    """The place of the first smallest element along `axis`, as `dtype`, by default one that can hold it."""
+    return ArgMin(axis, index_dtype(x.type.shape[axis]) if dtype is None else as_dtype(dtype))(x)

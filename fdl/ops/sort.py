@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl.core.primitive import Primitive
 from fdl.core.types import TensorType
-from fdl.dtypes import ALL, BOOLEAN, REAL, int32
+from fdl.dtypes import ALL, BOOLEAN, REAL, index_dtype, int32, int64
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.indexing import take_along
 from fdl.ops.precision import widened
@@ -48,7 +48,8 @@ class Sort(Primitive):
         return tuple(np.take_along_axis(a, order, self.axis) for a in arrays)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        *outs, order = self(*primals, iota(int32, primals[0].type.shape, self.axis))
+        shape = primals[0].type.shape
+        *outs, order = self(*primals, iota(index_dtype(shape[self.axis]), shape, self.axis))
         return tuple(outs), tuple(None if t is None else take_along(t, order, self.axis) for t in tangents)
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
@@ -67,7 +68,7 @@ class Sort(Primitive):
 
 
 class TopK(Primitive):
-    """The `k` largest along the last axis in falling order, and their places (int32); of equal ones the first is first.
+    """The `k` largest along the last axis in falling order, and their places; of equal ones the first is first.
 
     NaN is the largest number.
     """
@@ -83,13 +84,13 @@ class TopK(Primitive):
         if x.dtype not in BOOLEAN + REAL:
             raise DtypeError(f"top_k is not defined for {x}")
         shape = (*x.shape[:-1], self.k)
-        return TensorType(shape, x.dtype), TensorType(shape, int32)
+        return TensorType(shape, x.dtype), TensorType(shape, int32 if x.shape[-1] <= 2**31 else int64)
 
     def reference(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # Sorted from behind, so that equal elements come out in their order once the result is turned around.
         order = np.argsort(np.flip(widened(x), -1), -1, kind="stable")
         places = x.shape[-1] - 1 - np.flip(order, -1)[..., : self.k]
-        return np.take_along_axis(x, places, -1), places.astype(np.int32)
+        return np.take_along_axis(x, places, -1), places.astype(int32 if x.shape[-1] <= 2**31 else int64)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         values, places = self(*primals)
