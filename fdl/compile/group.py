@@ -207,13 +207,11 @@ class _Grouping:
         """Whether a member's sums can be made in chunks."""
         if not cut.summed:
             return True
-        if isinstance(cut, ProductCut):
-            return cut.space.units >= LEAST_UNITS
-        size = sum(v.type.size for v in cut.sums)
-        if cut.sums_units or cut.space.units == 1:
+        if isinstance(cut, NestCut) and (cut.sums_units or cut.space.units == 1):
             # Sums as long as the rows are many would fill memory themselves.
-            return size * CHUNKS * 2 <= prod(cut.loops.extents)
-        return cut.space.units >= LEAST_UNITS
+            return sum(v.type.size for v in cut.sums) * CHUNKS * 2 <= prod(cut.loops.extents)
+        # The sums of a unit grow in the results, which must be as wide as sums are.
+        return cut.space.units >= LEAST_UNITS and all(accumulator(v.type.dtype) == v.type.dtype for v in cut.sums)
 
     def linked(self, found: _Found, seed: int) -> set[int]:
         """The members that are connected with the first one by values that they share."""

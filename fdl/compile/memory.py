@@ -17,10 +17,10 @@ class Memory(Arithmetic):
     """The memory layer of `Build`. A pointer is a plain LLVM ``ptr``; indices and strides count elements."""
 
     def at(self, pointer: Any, index: Index, dtype: Any) -> Any:
-        """The address of element `index` of an array of `dtype` that starts at `pointer`."""
+        """The address of element `index` of an array of `dtype`, which needs no register, that starts at `pointer`."""
         if isinstance(index, int) and index == 0:
             return pointer
-        return self.ir.gep(pointer, [self.index(index).ir], source_etype=memory_type(np.dtype(dtype)))
+        return self.ir.gep(pointer, [self.index(index).ir], source_etype=ir.IntType(8 * np.dtype(dtype).itemsize))
 
     def load(
         self, pointer: Any, dtype: Any, index: Index = 0, lanes: int = 1, stride: Index = 1, mask: Value | None = None

@@ -447,8 +447,13 @@ def _shifted(x: Any, axis: Axis, where: Any) -> Array:
     """x minus its largest element along the axis; -inf where excluded."""
     x = _inexact(x)
     x = x if where is None else fnp.where(where, x, -math.inf)
-    largest = stop_gradient(fnp.max(x, axis=axis, keepdims=True))
+    largest = stop_gradient(_largest(x, axis))
     return x - (largest if where is None else fnp.where(largest == -math.inf, 0.0, largest))
+
+
+def _largest(x: Array, axis: Axis) -> Array:
+    """The largest elements along the axis, which stays; -inf if it has none."""
+    return fnp.max(x, axis=axis, keepdims=True, initial=None if x.size else -math.inf)
 
 
 def logsumexp(
@@ -475,7 +480,7 @@ def logsumexp(
         a, b = _common(a, b)
         a = fnp.where(b != 0, a, -math.inf)
     a = a if where is None else fnp.where(where, a, -math.inf)
-    largest = fnp.max(fnp.real(a), axis=axis, keepdims=True)
+    largest = _largest(fnp.real(a), axis)
     largest = stop_gradient(fnp.where(fnp.isfinite(largest), largest, 0.0))
     terms = fnp.exp(a - largest)
     terms = terms if b is None else b * terms

@@ -283,3 +283,60 @@ def test_bits_do_not_depend_on_the_number_of_threads() -> None:
             assert all(a == b for a, b in itertools.pairwise(results))
     finally:
         fdl.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", [bfloat16, float16], ids=str)
+@pytest.mark.parametrize("shape", [(31, 31, 2), (5, 70, 9), (1, 40, 3)], ids=str)
+def test_sums_over_the_rows_of_16_bits(shape: tuple[int, ...], dtype: Any) -> None:
+    """They are as wide as sums are, not rounded after every block of rows."""
+    x = np.random.default_rng(0).normal(size=shape).astype(dtype)
+
+    def normed(x: Any) -> Any:
+        y = x - x.mean(-1, keepdims=True)
+        return [(y * fnp.cos(x)).sum(1), nn.softmax(y).sum((0, 1)), y]
+
+    wide = [np.asarray(v) for v in normed(fnp.asarray(x.astype(np.float64)))]
+    for got, exact in zip(run(normed, x), wide, strict=True):
+        assert got.dtype == dtype
+        np.testing.assert_allclose(got.astype(np.float64), exact, atol=4 * TOLERANCE[str(dtype)] * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("batch", [1, 32, 33, 100])
+def test_mean_of_per_example_gradients(batch: int) -> None:
+    """Each unit of a group gives one row of a sum that has no other loop."""
+    rng = np.random.default_rng(0)
+    sizes = [(7, 64), (64,), (64, 10), (10,)]
+    params = [0.3 * rng.normal(size=s) for s in sizes]
+    x, labels = rng.normal(size=(batch, 7)), rng.integers(0, 10, batch)
+
+    def loss(params: Any, x: Any, label: Any) -> Any:
+        w1, b1, w2, b2 = params
+        return -nn.log_softmax(nn.relu(x @ w1 + b1) @ w2 + b2)[label]
+
+    def mean(*arrays: Any) -> Any:
+        *params, x, labels = arrays
+        each = fdl.vmap(fdl.value_and_grad(loss), (None, 0, 0))(params, x, labels)
+        return fdl.tree.map(lambda leaf: leaf.mean(0), each)
+
+    def whole(*arrays: Any) -> Any:
+        *params, x, labels = arrays
+        return fdl.value_and_grad(lambda p: fdl.vmap(loss, (None, 0, 0))(p, x, labels).mean())(params)
+
+    with fdl.disable_jit():
+        expected = fdl.tree.leaves(whole(*map(fnp.asarray, (*params, x, labels))))
+    for got, exact in zip(run(mean, *params, x, labels), expected, strict=True):
+        np.testing.assert_allclose(got, np.asarray(exact), 1e-10, 1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 5, 1000])
+def test_keys_that_only_a_group_reads(count: int) -> None:
+    keys = np.asarray(fdl.random.split(fdl.random.key(0), count))
+
+    def draw(keys: Any) -> Any:
+        later = fdl.vmap(lambda k: fdl.random.split(k, 3)[1])(keys)
+        return fdl.vmap(lambda k: nn.softmax(fdl.random.normal(k, (4,))))(later), later
+
+    eager = draw(fnp.asarray(keys))
+    found = run(draw, keys)
+    np.testing.assert_allclose(found[0], np.asarray(eager[0]), 2e-6)
+    assert found[1].tobytes() == np.asarray(eager[1]).tobytes()
