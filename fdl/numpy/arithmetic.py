@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl.core.trace import Value
-from fdl.dtypes import INTEGER, REAL, SIGNED, UNSIGNED, bool_
+from fdl.dtypes import INEXACT, INTEGER, REAL, SIGNED, UNSIGNED, bool_
 from fdl.errors import DtypeError
 from fdl.numpy._functions import binary, unary
 from fdl.numpy._operands import (
@@ -23,6 +23,7 @@ from fdl.numpy._operands import (
 )
 from fdl.ops import arithmetic as ops
 from fdl.ops import bitwise, compare, rounding, transcendental
+from fdl.ops.precision import HALVES
 from fdl.ops.select import select
 from fdl.ops.shape import full_like
 
@@ -46,13 +47,6 @@ nextafter = binary(
     to_inexact=True,
 )
 negative = unary("negative", ops.neg, "-x.", "2 -> -2, dtype=int32", to_inexact=False)
-sign = unary(
-    "sign",
-    ops.sign,
-    "-1, 0 or 1 by the sign of x; of a complex number, x / |x|.",
-    "-2.5 -> -1., dtype=float32",
-    to_inexact=False,
-)
 floor = unary(
     "floor",
     rounding.floor,
@@ -184,6 +178,16 @@ def _integer_power(x: Array, exponent: Array) -> Array:
     return result
 
 
+def sign(x: ArrayLike, /) -> Array:
+    """-1, 0 or 1 by the sign of x, 0 for -0.0 too; of a complex number, x / |x|.
+
+    >>> sign(-2.5)
+    Array(-1., dtype=float32)
+    """
+    found = ops.sign(number("sign", x))
+    return ops.add(found, full_like(found, 0)) if found.type.dtype in INEXACT else found  # -0.0 + 0.0 is 0.0
+
+
 def float_power(x: ArrayLike, y: ArrayLike, /) -> Array:
     """x raised to y in floating point of at least the default precision.
 
@@ -249,17 +253,33 @@ def _modulo(x: Array, y: Array) -> tuple[Array, Array]:
     if x.type.dtype in INTEGER:
         left = select(compare.eq(y, zero), zero, left)
     shifted = bitwise.and_(compare.ne(left, zero), compare.ne(compare.lt(left, zero), compare.lt(y, zero)))
-    return select(shifted, ops.add(left, y), left), shifted
+    modulo = select(shifted, ops.add(left, y), left)
+    if x.type.dtype in INTEGER:
+        return modulo, shifted
+    return select(compare.eq(left, zero), copysign(zero, y), modulo), shifted
 
 
 def _divmod(name: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     x, y = _real_pair(name, x, y)
+    dtype = x.type.dtype
+    if dtype in HALVES:
+        x, y = cast(x, np.dtype(np.float32)), cast(y, np.dtype(np.float32))
     modulo, shifted = _modulo(x, y)
-    if x.type.dtype in INTEGER:
+    one, zero = full_like(x, 1), full_like(x, 0)
+    if dtype in INTEGER:
         quotient = ops.div(x, y)
-        return select(shifted, ops.sub(quotient, full_like(x, 1)), quotient), modulo
-    quotient = rounding.round_(ops.div(ops.sub(x, modulo), y))
-    return select(compare.eq(y, full_like(y, 0)), ops.div(x, y), quotient), modulo
+        quotient = select(shifted, ops.sub(quotient, one), quotient)
+        return select(compare.eq(y, zero), zero, quotient), modulo  # zero by zero, as in NumPy
+    # The multiple of y below x is exact but for its last bit, which rounding repairs. From the remainder with the sign
+    # of x it is finite for an infinite y too.
+    exact = ops.div(ops.sub(x, ops.rem(x, y)), y)
+    exact = select(shifted, ops.sub(exact, one), exact)
+    whole = rounding.floor(exact)
+    whole = select(compare.gt(ops.sub(exact, whole), full_like(x, 0.5)), ops.add(whole, one), whole)
+    ratio = ops.div(x, y)
+    quotient = select(compare.eq(exact, zero), copysign(zero, ratio), whole)
+    quotient = select(compare.eq(y, zero), ratio, quotient)
+    return cast(quotient, dtype), cast(modulo, dtype)
 
 
 def trunc(x: ArrayLike, /) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl.array import Array as ConcreteArray
 from fdl.core.trace import Value, is_eager
-from fdl.dtypes import bool_
+from fdl.dtypes import bool_, index_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._index import (
     At,
@@ -21,7 +21,7 @@ from fdl.numpy._index import (
     result_shape,
 )
 from fdl.numpy._operands import Array, ArrayLike, cast, expand_to, value
-from fdl.ops import arithmetic
+from fdl.ops import arithmetic, compare
 from fdl.ops.indexing import gather, scatter
 from fdl.ops.select import select
 from fdl.ops.shape import full_like, reshape, transpose
@@ -397,6 +397,51 @@ class IndexedPart:
         unique_indices: bool = False,
         mode: Any = None,
     ) -> Array:
-        """The elements replaced by `func` of them, once each."""
+        """The elements replaced by `func` of them, for a place that comes several times by as many applications.
+
+        Args:
+            func: a function of each element by itself.
+            indices_are_sorted: a promise.
+            unique_indices: a promise, without which an array of indices may repeat places.
+            mode: for places out of bounds: "drop", "clip" or "promise_in_bounds".
+        """
         old = self.get(mode=mode, indices_are_sorted=indices_are_sorted, unique_indices=unique_indices)
-        return self._write("set", func(old), indices_are_sorted, unique_indices, mode)
+        new = func(old)
+        if not unique_indices and _may_repeat(self._index):
+            new = _applied(func, old, new, self._occurrences(mode))
+        return self._write("set", new, indices_are_sorted, unique_indices, mode)
+
+    def _occurrences(self, mode: Any) -> Array:
+        """How often the index has the place of each of its elements."""
+        zeros = full_like(cast(self._array, index_dtype(self._array.type.size)), 0)
+        return IndexedPart(IndexedPart(zeros, self._index).add(1, mode=mode), self._index).get(mode=mode)
+
+
+def _may_repeat(index: Any) -> bool:
+    """Whether an index has arrays of integers, so that a place can come several times."""
+    parts = index if isinstance(index, tuple) else (index,)
+    arrays = [p for p in parts if isinstance(p, (Value, np.ndarray))]
+    return any((p.type if isinstance(p, Value) else p).dtype.kind in "iu" and np.shape(p) != () for p in arrays)
+
+
+def _applied(func: Callable[[Any], Any], old: Array, first: Array, times: Array) -> Array:
+    """`func` applied to each element of `old` as often as `times` says; `first` is that of one application."""
+    from fdl import lax
+
+    def again(found: Array, number: Any) -> Array:
+        return select(compare.gt(times, expand_to(cast(number, times.type.dtype), times.type.shape)),
+                      cast(func(found), old.type.dtype), found)  # fmt: skip
+
+    found = cast(first, old.type.dtype)
+    if type(times) is ConcreteArray:
+        for number in range(1, int(times.concrete().max(initial=0))):
+            found = again(found, np.asarray(number))
+        return found
+    most = times.max()
+    numbers = np.arange(1, max(times.type.size, 1), dtype=times.type.dtype)
+    # As many rounds as there are elements would do; those that change nothing are skipped.
+    return lax.scan(
+        lambda found, number: (lax.cond(number < most, lambda f: again(f, number), lambda f: f, found), None),
+        found,
+        numbers,
+    )[0]

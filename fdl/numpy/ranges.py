@@ -10,7 +10,7 @@ from fdl import array as arrays
 from fdl.core.trace import Value
 from fdl.dtypes import as_dtype, result_type
 from fdl.errors import ShapeError
-from fdl.numpy._operands import Array, ArrayLike, DTypeLike, axis_index, broadcast, cast, promote
+from fdl.numpy._operands import Array, ArrayLike, DTypeLike, axis_index, broadcast, cast, inexact, promote, value
 from fdl.numpy.arithmetic import divide, floor, power
 from fdl.numpy.arithmetic import sign as sign_of
 from fdl.numpy.creation import astype
@@ -92,16 +92,21 @@ def linspace(
     num = operator.index(num)
     if num < 0:
         raise ShapeError(f"linspace: num must not be negative, got {num}")
-    first, last = promote("linspace", start, stop, to_inexact=True)
-    target = first.type.dtype if dtype is None else as_dtype(dtype)
-    working = accumulator(first.type.dtype)
-    first, last = broadcast("linspace", cast(first, working), cast(last, working))
+    common = inexact(result_type(*promote("linspace", start, stop, to_inexact=True)))
+    target = common if dtype is None else as_dtype(dtype)
+    # Python numbers keep all their digits until the dtype of the result is known.
+    working = accumulator(result_type(common, inexact(target)) if target.kind != "c" else target)
     parts = num - 1 if endpoint else num
-    if type(first) is arrays.Array and type(last) is arrays.Array:
+    known = [_known(v) for v in (start, stop)]
+    if all(v is not None for v in known):
         wide = np.complex128 if working.kind == "c" else np.float64
-        exact = np.linspace(first.concrete().astype(wide), last.concrete().astype(wide), num, endpoint)
-        values = cast(arrays.Array(exact), working)
+        low, high = (np.asarray(v).astype(wide) for v in known)
+        with np.errstate(all="ignore"):
+            exact, step = np.linspace(low, high, num, endpoint, retstep=True)
+        values, step = arrays.Array(exact), arrays.Array(np.asarray(step))
     else:
+        first, last = broadcast("linspace", *(cast(value("linspace", v), working) for v in (start, stop)))
+        step = (last - first) / (parts or math.nan)
         values = _interpolated(first, last, num, parts, endpoint)
     if target.kind in "iu":
         values = floor(values)
@@ -109,7 +114,14 @@ def linspace(
     axis = axis_index("linspace", axis, values.type.ndim)
     if axis:
         values = moveaxis(values, 0, axis)
-    return (values, (last - first) / (parts or math.nan)) if retstep else values
+    return (values, cast(step, inexact(target))) if retstep else values
+
+
+def _known(value: Any) -> Any:
+    """The number or array behind an argument that is not traced, else None."""
+    if isinstance(value, Value):
+        return value.concrete() if type(value) in (arrays.Array, arrays.Number) else None
+    return value
 
 
 def _interpolated(first: Array, last: Array, num: int, parts: int, endpoint: bool) -> Array:

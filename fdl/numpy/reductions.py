@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl.dtypes import BOOLEAN, REAL, as_dtype, bool_, index_dtype, promote_integer
-from fdl.errors import ShapeError
+from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import (
     Array,
     ArrayLike,
@@ -33,13 +33,21 @@ def kept(x: Array, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool
     return reshape(x, tuple(1 if i in axes else n for i, n in enumerate(shape))) if keepdims else x
 
 
+def mask_of(name: str, where: ArrayLike) -> Array:
+    """The argument ``where`` of a reduction, which must be boolean: numbers might be meant as weights."""
+    mask = number(name, where)
+    if mask.type.dtype != bool_:
+        raise DtypeError(
+            f"{name}: where= must be boolean, got {mask.type}; write where=mask != 0, or weights= of average"
+        )
+    return mask
+
+
 def masked(name: str, x: Array, where: ArrayLike | None, neutral: Any) -> Array:
     """`x` with the neutral element where `where` is false."""
     if where is None:
         return x
-    mask = number(name, where)
-    if mask.type.dtype != bool_:
-        mask = compare.ne(mask, full_like(mask, 0))
+    mask = mask_of(name, where)
     shape = broadcast_shapes(x.type.shape, mask.type.shape, name=f"{name}: where")
     x = expand_to(x, shape)
     return select(expand_to(mask, shape), x, full_like(x, neutral))

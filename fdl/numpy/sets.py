@@ -10,7 +10,7 @@ from fdl.dtypes import index_dtype
 from fdl.numpy._operands import Array, ArrayLike, axis_index, cast, number, promote
 from fdl.numpy.creation import asarray, zeros
 from fdl.numpy.logic import logical_not
-from fdl.numpy.reductions import cumsum
+from fdl.numpy.reductions import argmax, cumsum
 from fdl.numpy.selection import nonzero, take
 from fdl.numpy.selection import where as choose
 from fdl.numpy.shapes import concatenate, moveaxis, ravel, reshape
@@ -109,7 +109,8 @@ def unique(
         values = moveaxis(reshape(values, (values.type.shape[0], *shape[:axis], *shape[axis + 1 :])), 0, axis)
     results = [values]
     if return_index:
-        results.append(take(order, places, mode="clip"))
+        found = take(order, places, mode="clip")
+        results.append(found if size is None or not count else choose(places < count, found, order[0]))
     if return_inverse:
         group = cumsum(first, dtype=index_dtype(count)) - 1
         inverse = zeros(count, index_dtype(count)).at[order].set(group)
@@ -222,9 +223,14 @@ def union1d(ar1: ArrayLike, ar2: ArrayLike, *, size: int | None = None, fill_val
     return unique(concatenate([ravel(asarray(ar1)), ravel(asarray(ar2))]), size=size, fill_value=fill_value)
 
 
-def _selected(values: Array, keep: Array, size: int | None, fill_value: ArrayLike | None) -> Array:
+def _selected(
+    values: Array, keep: Array, size: int | None, fill_value: ArrayLike | None, smallest: bool = False
+) -> Array:
+    """The values to keep, padded to `size`; by default with the first of them if that is the smallest, else with 0."""
     from fdl.numpy.selection import compress
 
+    if fill_value is None and smallest and size is not None and values.type.size:
+        fill_value = choose(keep.any(), values[argmax(keep)], 0)
     return compress(keep, values, size=size, fill_value=0 if fill_value is None else fill_value)
 
 
@@ -273,7 +279,7 @@ def setxor1d(
     x, y = (ravel(v) for v in promote("setxor1d", asarray(ar1), asarray(ar2)))
     both = sort(concatenate([x, y]))
     keep = _starts(both[:, None], True) & (isin(both, x) != isin(both, y))
-    return _selected(both, keep, size, fill_value)
+    return _selected(both, keep, size, fill_value, smallest=True)
 
 
 def intersect1d(
@@ -301,9 +307,11 @@ def intersect1d(
     x, y = (ravel(v) for v in promote("intersect1d", asarray(ar1), asarray(ar2)))
     ordered, order = sort(x), argsort(x)
     keep = _starts(ordered[:, None], True) & isin(ordered, y)
-    values = _selected(ordered, keep, size, fill_value)
+    values = _selected(ordered, keep, size, fill_value, smallest=True)
     if not return_indices:
         return values
-    in_y = argsort(y)
+    # Missing places lie behind the last element, which is out of bounds.
     places = nonzero(keep, size=size, fill_value=x.type.size)[0]
-    return values, take(order, places, mode="clip"), take(in_y, searchsorted(sort(y), values), mode="clip")
+    in_x = take(order, places, mode="fill", fill_value=x.type.size)
+    in_y = take(argsort(y), searchsorted(sort(y), values), mode="fill", fill_value=y.type.size)
+    return values, in_x, in_y if size is None else choose(places < x.type.size, in_y, y.type.size)

@@ -26,8 +26,8 @@ from fdl.numpy.linear import dot
 from fdl.numpy.logic import isnan
 from fdl.numpy.reductions import all as all_of
 from fdl.numpy.reductions import any as any_of
+from fdl.numpy.reductions import mask_of
 from fdl.numpy.reductions import sum as total
-from fdl.numpy.selection import _condition
 from fdl.numpy.selection import where as choose
 from fdl.numpy.shapes import broadcast_to, concatenate, moveaxis, ravel, reshape, transpose
 from fdl.numpy.sorting import sort
@@ -38,7 +38,7 @@ def _count(x: Array, axes: tuple[int, ...], where: ArrayLike | None, keepdims: b
     """How many elements are reduced."""
     if where is None:
         return prod(x.type.shape[i] for i in axes)
-    mask = broadcast_to(_condition("where", where), x.type.shape)
+    mask = broadcast_to(mask_of("mean", where), x.type.shape)
     return total(mask, axes, keepdims=keepdims, dtype=index_dtype(x.type.size))
 
 
@@ -157,7 +157,11 @@ def var(
     axes = axis_tuple("var", axis, x.type.ndim)
     count = _count(x, axes, where, keepdims)
     added = total(squares, axes, keepdims=keepdims, where=where)
-    divisor = maximum(0, count - ddof) if not isinstance(count, int) else float(max(0, count - ddof))
+    # Of fewer elements than degrees of freedom nothing can be said.
+    if isinstance(count, int):
+        divisor: Any = count - ddof if count > ddof else np.nan
+    else:
+        divisor = choose(count > ddof, cast(count, added.type.dtype) - ddof, np.nan)
     return cast(added / divisor, target)
 
 

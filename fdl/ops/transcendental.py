@@ -54,7 +54,13 @@ class Exp2(Function):
 class Expm1(Function):
     """exp(x) - 1, exact near zero."""
 
-    function = np.expm1
+    @staticmethod
+    def function(x: np.ndarray) -> np.ndarray:
+        out = np.expm1(x)
+        if x.dtype.kind != "c":
+            return out
+        # NumPy multiplies infinity by the sine of zero; the exponential has the limits that C's standard demands.
+        return np.where(np.isfinite(x), out, np.exp(x) - 1)
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
         return add(out, full_like(x, 1))

@@ -12,7 +12,7 @@ Array = Any
 
 @custom_jvp
 def _xlogy(x: Array, y: Array) -> Array:
-    return fnp.where(x == 0, 0.0, x * fnp.log(y))
+    return fnp.where((x == 0) & ~fnp.isnan(y), 0.0, x * fnp.log(y))
 
 
 @_xlogy.defjvp
@@ -22,7 +22,7 @@ def _xlogy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 def xlogy(x: Any, y: Any) -> Array:
-    """x log(y), zero where x is zero.
+    """x log(y), zero where x is zero unless y is NaN.
 
     Args:
         x: array.
@@ -39,7 +39,7 @@ def xlogy(x: Any, y: Any) -> Array:
 
 @custom_jvp
 def _xlog1py(x: Array, y: Array) -> Array:
-    return fnp.where(x == 0, 0.0, x * fnp.log1p(y))
+    return fnp.where((x == 0) & ~fnp.isnan(y), 0.0, x * fnp.log1p(y))
 
 
 @_xlog1py.defjvp
@@ -49,7 +49,7 @@ def _xlog1py_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 def xlog1py(x: Any, y: Any) -> Array:
-    """x log(1 + y), zero where x is zero.
+    """x log(1 + y), zero where x is zero unless y is NaN.
 
     Args:
         x: array.
@@ -97,7 +97,8 @@ def rel_entr(p: Any, q: Any) -> Array:
     inside, zero = (p > 0) & (q > 0), (p == 0) & (q >= 0)
     p_safe, q_safe = fnp.where(inside, p, 1.0), fnp.where(inside, q, 1.0)
     value = p_safe * (fnp.log(p_safe) - fnp.log(q_safe))
-    return fnp.where(inside, value, fnp.where(zero, 0.0, math.inf))
+    outside = fnp.where(fnp.isnan(p) | fnp.isnan(q), math.nan, math.inf)
+    return fnp.where(inside, value, fnp.where(zero, 0.0, outside))
 
 
 def kl_div(p: Any, q: Any) -> Array:
