@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 
 from fdl.config import config
+from fdl.errors import DtypeError
 
 bool_ = np.dtype(np.bool_)
 int8, int16, int32, int64 = (np.dtype(f"int{bits}") for bits in (8, 16, 32, 64))
@@ -149,9 +150,21 @@ def as_dtype(value: Any) -> np.dtype:
     """
     if isinstance(value, type) and value in _WEAK:
         return default_dtype(value)
-    if value == "bfloat16":
+    if isinstance(value, str) and value == "bfloat16":
         return bfloat16
-    return np.dtype(value)
+    try:
+        return np.dtype(value)
+    except TypeError:
+        raise DtypeError(f"{value!r} is no dtype; give one such as fdl.numpy.float32, 'int32' or float") from None
+
+
+def dtype_of(x: Any) -> np.dtype:
+    """The dtype of an array, of a Python number that stands alone, or that `x` names."""
+    # The class np.float32 has an attribute `dtype` too, which belongs to its instances.
+    dtype = None if isinstance(x, type) else getattr(x, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        return dtype
+    return default_dtype(type(x)) if type(x) in _WEAK else as_dtype(x)
 
 
 def result_type(*values: Any) -> np.dtype:

@@ -12,6 +12,13 @@ class ShapeError(FdlError, TypeError, ValueError):
     """
 
 
+class AxisError(ShapeError, IndexError):
+    """An axis lies outside those of the array, or is given twice.
+
+    An array with n axes has the axes -n to n - 1; print ``x.shape``. As in NumPy it is a ValueError and an IndexError.
+    """
+
+
 class DtypeError(FdlError, TypeError):
     """An operation is not defined for the dtype it was given.
 

@@ -162,11 +162,16 @@ def _row(value: Any, number: int | None) -> Any:
     return slice_(value, starts, (number + 1, *shape[1:]), (1,) * len(shape))
 
 
+def names_of(axis_name: Any) -> tuple[Any, ...]:
+    """One name of an axis, or a tuple of names, as a tuple."""
+    return tuple(axis_name) if isinstance(axis_name, (tuple, list)) else (axis_name,)
+
+
 def axis_size(name: Any) -> int:
-    """The size of the named axis of the enclosing vmap.
+    """The size of the named axis of the enclosing vmap; of several axes the product.
 
     Args:
-        name: of an axis.
+        name: of an axis, or a tuple of names.
 
     Returns:
         A Python integer.
@@ -178,10 +183,13 @@ def axis_size(name: Any) -> int:
     >>> fdl.vmap(lambda x: x * fdl.lax.axis_size("i"), axis_name="i")(fnp.array([5, 6]))
     Array([10, 12], dtype=int32)
     """
-    size = current().axis_size(name)
-    if size is None:
-        raise AxisNameError(unbound(name))
-    return size
+    total = 1
+    for one in names_of(name):
+        size = current().axis_size(one)
+        if size is None:
+            raise AxisNameError(unbound(one))
+        total *= size
+    return total
 
 
 def unbound(name: Any) -> str:
@@ -189,7 +197,7 @@ def unbound(name: Any) -> str:
     return f"no enclosing vmap binds the axis name {name!r}; call it inside fdl.vmap(..., axis_name={name!r})"
 
 
-def bound(make: Callable[..., Collective], name: Any, *parameters: Any) -> Collective:
-    """The collective over `name`, after a check that the axis exists."""
+def bound(make: Callable[[Any], Collective], name: Any) -> Collective:
+    """The collective over one `name`, after a check that the axis exists."""
     axis_size(name)
-    return make(name, *parameters)
+    return make(name)

@@ -1,19 +1,28 @@
 """Collectives over an axis that an enclosing vmap names."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from fdl import tree
 from fdl.array import as_array
-from fdl.control.collective import AllGather, AxisIndex, Pmax, Pmin, Ppermute, Psum, PsumScatter, bound
+from fdl.control.collective import AllGather, AxisIndex, Pmax, Pmin, Ppermute, Psum, PsumScatter, bound, names_of
 from fdl.control.collective import axis_size as axis_size
-from fdl.ops.arithmetic import div
+from fdl.dtypes import bool_, default_dtype, is_inexact
+from fdl.errors import ShapeError
+from fdl.numpy._operands import axis_index as place_of
+from fdl.ops.arithmetic import add, div, mul
 from fdl.ops.convert import convert
 from fdl.ops.shape import full_like, move_axis, reshape
 
 
-def _names(axis_name: Any) -> tuple[Any, ...]:
-    return tuple(axis_name) if isinstance(axis_name, (tuple, list)) else (axis_name,)
+def _over(make: Callable[[Any], Any], leaf: Any, axis_name: Any) -> Any:
+    """`leaf` combined over every named axis, one after another."""
+    leaf = as_array(leaf, "an operand of a collective")
+    for name in names_of(axis_name):
+        leaf = bound(make, name)(leaf)
+    return leaf
 
 
 def psum(x: Any, axis_name: Any) -> Any:
@@ -24,7 +33,7 @@ def psum(x: Any, axis_name: Any) -> Any:
         axis_name: name of an axis, or a tuple of names.
 
     Returns:
-        A pytree of the same structure, shapes and dtypes.
+        A pytree of the same structure, shapes and dtypes; booleans are counted.
 
     Raises:
         AxisNameError: no enclosing vmap binds the name.
@@ -35,14 +44,10 @@ def psum(x: Any, axis_name: Any) -> Any:
     """
 
     def one(leaf: Any) -> Any:
-        if type(leaf) in (int, float):
-            for name in _names(axis_name):
-                leaf = leaf * axis_size(name)
-            return leaf
-        leaf = as_array(leaf)
-        for name in _names(axis_name):
-            leaf = bound(Psum, name)(leaf)
-        return leaf
+        if type(leaf) in (bool, int, float, complex):
+            return leaf * axis_size(axis_name)
+        leaf = as_array(leaf, "an operand of psum")
+        return _over(Psum, convert(leaf, default_dtype(int)) if leaf.type.dtype == bool_ else leaf, axis_name)
 
     return tree.map(one, x)
 
@@ -64,26 +69,22 @@ def pmean(x: Any, axis_name: Any) -> Any:
     >>> fdl.vmap(lambda x: x - fdl.lax.pmean(x, "i"), axis_name="i")(fnp.array([1.0, 3.0]))
     Array([-1.,  1.], dtype=float32)
     """
-    count = 1
-    for name in _names(axis_name):
-        count *= axis_size(name)
+    count = axis_size(axis_name)
     total = psum(tree.map(_inexact, x), axis_name)
     return tree.map(lambda t: div(t, full_like(t, count)), total)
 
 
 def _inexact(x: Any) -> Any:
-    from fdl.dtypes import default_dtype, is_inexact
-
-    x = as_array(x)
+    x = as_array(x, "an operand of pmean")
     return x if is_inexact(x.type.dtype) else convert(x, default_dtype(float))
 
 
 def pmax(x: Any, axis_name: Any) -> Any:
-    """Largest `x` (a pytree, elementwise) over the named axis.
+    """Largest `x` (a pytree, elementwise) over the named axis, or axes.
 
     Args:
         x: pytree of arrays of real numbers.
-        axis_name: name of an axis.
+        axis_name: name of an axis, or a tuple of names.
 
     Returns:
         A pytree of the same structure, shapes and dtypes.
@@ -95,15 +96,15 @@ def pmax(x: Any, axis_name: Any) -> Any:
     >>> fdl.vmap(lambda x: fdl.lax.pmax(x, "i"), axis_name="i")(fnp.array([1.0, 3.0]))
     Array([3., 3.], dtype=float32)
     """
-    return tree.map(lambda leaf: bound(Pmax, axis_name)(as_array(leaf)), x)
+    return tree.map(lambda leaf: _over(Pmax, leaf, axis_name), x)
 
 
 def pmin(x: Any, axis_name: Any) -> Any:
-    """Smallest `x` (a pytree, elementwise) over the named axis.
+    """Smallest `x` (a pytree, elementwise) over the named axis, or axes.
 
     Args:
         x: pytree of arrays of real numbers.
-        axis_name: name of an axis.
+        axis_name: name of an axis, or a tuple of names.
 
     Returns:
         A pytree of the same structure, shapes and dtypes.
@@ -115,14 +116,14 @@ def pmin(x: Any, axis_name: Any) -> Any:
     >>> fdl.vmap(lambda x: fdl.lax.pmin(x, "i"), axis_name="i")(fnp.array([1.0, 3.0]))
     Array([1., 1.], dtype=float32)
     """
-    return tree.map(lambda leaf: bound(Pmin, axis_name)(as_array(leaf)), x)
+    return tree.map(lambda leaf: _over(Pmin, leaf, axis_name), x)
 
 
 def axis_index(axis_name: Any) -> Any:
-    """The number of this example along the named axis.
+    """The number of this example along the named axis; along several, in row-major order.
 
     Args:
-        axis_name: name of an axis.
+        axis_name: name of an axis, or a tuple of names.
 
     Returns:
         An int32 scalar.
@@ -134,7 +135,11 @@ def axis_index(axis_name: Any) -> Any:
     >>> fdl.vmap(lambda x: x * fdl.lax.axis_index("i"), axis_name="i")(fnp.array([5, 6, 7]))
     Array([ 0,  6, 14], dtype=int32)
     """
-    return bound(AxisIndex, axis_name)()
+    number = as_array(np.int32(0))
+    for name in names_of(axis_name):
+        here = bound(AxisIndex, name)()
+        number = add(mul(number, full_like(number, axis_size(name))), here)
+    return number
 
 
 def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) -> Any:
@@ -142,7 +147,7 @@ def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) ->
 
     Args:
         x: pytree of arrays.
-        axis_name: name of an axis, of size n.
+        axis_name: name of an axis, or a tuple of names, in row-major order; of size n together.
         axis: where the examples go in the result.
         tiled: whether to join along an existing axis.
 
@@ -160,9 +165,9 @@ def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) ->
     size = axis_size(axis_name)
 
     def one(leaf: Any) -> Any:
-        gathered = AllGather(axis_name, size)(as_array(leaf))
+        gathered = _gathered(leaf, axis_name)
         shape = list(gathered.type.shape[1:])
-        place = axis % (len(shape) if tiled else len(shape) + 1)
+        place = place_of("all_gather", axis, len(shape) if tiled else len(shape) + 1)
         moved = move_axis(gathered, 0, place)
         if not tiled:
             return moved
@@ -172,12 +177,21 @@ def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) ->
     return tree.map(one, x)
 
 
+def _gathered(leaf: Any, axis_name: Any) -> Any:
+    """All examples' `leaf` along a new leading axis."""
+    leaf = as_array(leaf, "an operand of a collective")
+    names, shape = names_of(axis_name), leaf.type.shape
+    for name in reversed(names):
+        leaf = AllGather(name, axis_size(name))(leaf)
+    return reshape(leaf, (axis_size(axis_name), *shape))
+
+
 def psum_scatter(x: Any, axis_name: Any, *, scatter_dimension: int = 0, tiled: bool = False) -> Any:
     """Sum over the named axis, of which example i gets slice i along `scatter_dimension`.
 
     Args:
         x: pytree of arrays of numbers, whose extent along the axis is n, or with `tiled` a multiple of n.
-        axis_name: name of an axis, of size n.
+        axis_name: name of an axis, or a tuple of names, in row-major order; of size n together.
         scatter_dimension: the axis to distribute.
         tiled: whether the axis stays, 1/n as long, instead of being removed.
 
@@ -194,12 +208,22 @@ def psum_scatter(x: Any, axis_name: Any, *, scatter_dimension: int = 0, tiled: b
     size = axis_size(axis_name)
 
     def one(leaf: Any) -> Any:
-        leaf = as_array(leaf)
+        leaf = as_array(leaf, "an operand of psum_scatter")
+        shape = leaf.type.shape
+        place = place_of("psum_scatter", scatter_dimension, len(shape))
+        if shape[place] != size and not (tiled and shape[place] % size == 0):
+            raise ShapeError(
+                f"psum_scatter distributes axis {place} of {leaf.type} over {size} examples, so its extent must be "
+                f"{'a multiple of ' if tiled else ''}{size}"
+            )
         if tiled:
-            shape = leaf.type.shape
-            parts = (size, shape[scatter_dimension] // size)
-            leaf = reshape(leaf, shape[:scatter_dimension] + parts + shape[scatter_dimension + 1 :])
-        return PsumScatter(axis_name, size)(move_axis(leaf, scatter_dimension, 0))
+            leaf = reshape(leaf, (*shape[:place], size, shape[place] // size, *shape[place + 1 :]))
+        leaf = move_axis(leaf, place, 0)
+        names = names_of(axis_name)
+        leaf = reshape(leaf, (*map(axis_size, names), *leaf.type.shape[1:]))
+        for name in names:
+            leaf = PsumScatter(name, axis_size(name))(leaf)
+        return leaf
 
     return tree.map(one, x)
 
@@ -209,7 +233,7 @@ def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
 
     Args:
         x: pytree of arrays.
-        axis_name: name of an axis.
+        axis_name: name of an axis, or a tuple of names, whose examples are numbered in row-major order.
         perm: (source, destination) pairs of numbers of examples.
 
     Returns:
@@ -222,5 +246,19 @@ def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
     >>> fdl.vmap(lambda x: fdl.lax.ppermute(x, "i", [(0, 1), (1, 0)]), axis_name="i")(fnp.array([1, 2]))
     Array([2, 1], dtype=int32)
     """
-    pairs = tuple((int(s), int(d)) for s, d in perm)
-    return tree.map(lambda leaf: bound(Ppermute, axis_name, pairs)(as_array(leaf)), x)
+    pairs, size = tuple((int(s), int(d)) for s, d in perm), axis_size(axis_name)
+    ends = [list(end) for end in zip(*pairs, strict=True)]
+    if any(len(set(end)) < len(end) or not all(0 <= n < size for n in end) for end in ends):
+        raise ValueError(f"ppermute needs distinct sources and distinct destinations among {size} examples, got {perm}")
+    names = names_of(axis_name)
+    if len(names) == 1:
+        return tree.map(lambda leaf: _over(lambda name: Ppermute(name, pairs), leaf, names), x)
+    source = {d: s for s, d in pairs}
+    place = axis_index(axis_name)
+    origin = as_array(np.asarray([source.get(d, size) for d in range(size)], np.int32))[place]
+
+    def one(leaf: Any) -> Any:
+        gathered = _gathered(leaf, axis_name)
+        return gathered.at[origin].get(mode="fill", fill_value=0)
+
+    return tree.map(one, x)

@@ -1,6 +1,6 @@
 """Elementwise operations, by their lax names: operands of one shape, or scalars beside one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -148,11 +148,12 @@ def _binary(name: str, operation: Any, example: str) -> Callable[[Any, Any], Any
     """The function that applies a primitive of two operands; `example` as for :func:`_unary`."""
 
     def function(x: Any, y: Any) -> Any:
-        x, y = _aligned(name, x, y)
+        x, y = _broadcast(name, x, y)
         _check(name, operation, x)
         return operation(x, y)
 
-    return _documented(function, name, operation, "x, y: arrays of one shape and dtype, or scalars", example)
+    operands = "x, y: arrays of one shape (but for extents of 1) and dtype, or scalars"
+    return _documented(function, name, operation, operands, example)
 
 
 def _aligned(name: str, *args: Any) -> list[Any]:
@@ -160,12 +161,39 @@ def _aligned(name: str, *args: Any) -> list[Any]:
     values = promote(name, *args)
     shapes = {v.type.shape for v in values if v.type.shape != ()}
     if len(shapes) > 1:
-        raise ShapeError(
-            f"lax.{name} needs operands of one shape (or scalars), got {', '.join(str(v.type) for v in values)}; "
-            f"fdl.numpy broadcasts, lax does not"
-        )
+        raise ShapeError(f"lax.{name} needs operands of one shape (or scalars), got {_types(values)}")
     shape = shapes.pop() if shapes else ()
     return [expand_to(v, shape) for v in values]
+
+
+def _broadcast(name: str, *args: Any) -> list[Any]:
+    """Operands of one dtype and shape: scalars and, among arrays of as many axes, extents of 1 are repeated."""
+    values = promote(name, *args)
+    shapes = {v.type.shape for v in values if v.type.shape != ()}
+    try:
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError:
+        shape = None
+    if shape is None or len({len(s) for s in shapes}) > 1:
+        raise ShapeError(
+            f"lax.{name} needs operands of one shape, scalars, or extents of 1 along as many axes, got "
+            f"{_types(values)}; fdl.numpy also adds axes in front"
+        )
+    return [expand_to(v, shape) for v in values]
+
+
+def _types(values: Sequence[Any]) -> str:
+    return ", ".join(str(v.type) for v in values)
+
+
+def _chooser(name: str, which: Any, shape: tuple[int, ...]) -> Any:
+    """What chooses among cases of a shape: a scalar, or an array of that shape."""
+    which = as_array(which, f"the first operand of {name}")
+    if which.type.shape not in ((), shape):
+        raise ShapeError(
+            f"lax.{name} chooses by a scalar, or by an array of the cases' shape {shape}; got {which.type}"
+        )
+    return expand_to(which, shape)
 
 
 neg = _unary("neg", arithmetic.neg, "2.0 -> -2., dtype=float32")
@@ -341,7 +369,7 @@ def select(pred: Any, on_true: Any, on_false: Any) -> Any:
     Array([1, 4], dtype=int32)
     """
     on_true, on_false = _aligned("select", on_true, on_false)
-    return select_primitive(expand_to(as_array(pred), on_true.type.shape), on_true, on_false)
+    return select_primitive(_chooser("select", pred, on_true.type.shape), on_true, on_false)
 
 
 def select_n(which: Any, *cases: Any) -> Any:
@@ -362,7 +390,7 @@ def select_n(which: Any, *cases: Any) -> Any:
     Array([5, 2], dtype=int32)
     """
     cases = tuple(_aligned("select_n", *cases))
-    which = expand_to(as_array(which), cases[0].type.shape)
+    which = _chooser("select_n", which, cases[0].type.shape)
     if which.type.dtype == bool_:
         if len(cases) > 2:
             raise ShapeError(f"select_n with a boolean `which` takes one or two cases, got {len(cases)}")
@@ -473,4 +501,4 @@ def betainc(a: Any, b: Any, x: Any) -> Any:
     >>> fdl.lax.betainc(1.0, 1.0, 0.25)
     Array(0.25, dtype=float32)
     """
-    return special.betainc(*_aligned("betainc", a, b, x))
+    return special.betainc(*_broadcast("betainc", a, b, x))

@@ -10,8 +10,9 @@ import numpy as np
 from fdl import array as arrays
 from fdl.core.trace import Value
 from fdl.dtypes import bool_, int32, int64, uint32, uint64
-from fdl.errors import IndexingError
+from fdl.errors import FdlError, IndexingError
 from fdl.numpy._operands import Array, cast, expand_to
+from fdl.numpy.creation import array
 from fdl.ops.arithmetic import add, min_
 from fdl.ops.compare import lt
 from fdl.ops.select import select
@@ -52,7 +53,19 @@ class At:
         return () if isinstance(self.places, int) else shape_of(self.places)
 
 
-Part = New | Range | At
+@dataclass(frozen=True)
+class Flag:
+    """A scalar boolean: a mask of no axes, which selects all (one place) or nothing (no place)."""
+
+    count: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The extents of the places, with which those of index arrays broadcast."""
+        return (self.count,)
+
+
+Part = New | Range | At | Flag
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
@@ -87,7 +100,7 @@ def parse(shape: tuple[int, ...], index: Any, checked: bool) -> list[Part]:
     for part in parts[:place] + rest + parts[place + 1 :]:
         new = _resolve(shape, axis, part, checked)
         found += new
-        axis += sum(not isinstance(p, New) for p in new)
+        axis += sum(isinstance(p, (Range, At)) for p in new)
     return found
 
 
@@ -96,7 +109,7 @@ def _simplified(part: Any) -> Any:
     if part is None or part is Ellipsis or isinstance(part, (slice, bool, int)):
         return part
     if isinstance(part, (list, tuple)):
-        raise IndexingError("a sequence cannot be an index; write x[array(sequence)], or x[i, j] for several axes")
+        part = _from_sequence(part)
     if isinstance(part, Value) and type(part) is not arrays.Array:
         dtype = part.type.dtype
     else:
@@ -109,11 +122,25 @@ def _simplified(part: Any) -> Any:
         dtype = part.dtype
         if dtype.kind in "iu" and part.ndim == 0:
             return int(part)
-        if dtype == np.float64 and part.size == 0:
-            return part.astype(np.int64)
     if dtype.kind not in "iub":
-        raise IndexingError(f"an index must be an integer, a boolean mask, a slice, None or ..., got {dtype}")
+        kind = (
+            f"{part.item()!r} of type {type(part.item()).__name__}" if dtype.kind in "OU" and not part.ndim else dtype
+        )
+        raise IndexingError(
+            f"an index must be an integer, a boolean mask, a slice, None, ... or a sequence of integers, got {kind}"
+        )
     return part
+
+
+def _from_sequence(part: Any) -> Any:
+    """The array of a list among the parts, as NumPy understands it; an empty one holds integers."""
+    try:
+        found = array(part)
+    except FdlError as error:
+        raise IndexingError(
+            f"the sequence {part!r} cannot be an index, since it is no array of integers or booleans: {error}"
+        ) from None
+    return found if found.type.size else np.zeros(found.type.shape, np.int64)
 
 
 def _axes_of(part: Any) -> int:
@@ -133,9 +160,7 @@ def _resolve(shape: tuple[int, ...], axis: int, part: Any, checked: bool) -> lis
     if part is None:
         return [New()]
     if isinstance(part, bool) or (_is_mask(part) and shape_of(part) == ()):
-        if not bool(part):
-            raise IndexingError("a scalar index False selects nothing; use a mask or fdl.numpy.zeros instead")
-        return [New()]
+        return [Flag(int(bool(part)))]
     if isinstance(part, slice):
         start, stop, step = slice(*(_bound(b) for b in (part.start, part.stop, part.step))).indices(shape[axis])
         return [Range(axis, start, len(range(start, stop, step)), step)]
@@ -162,10 +187,13 @@ def _bound(bound: Any) -> int | None:
 
 def _mask_places(shape: tuple[int, ...], axis: int, mask: Any) -> Sequence[np.ndarray]:
     expected = shape[axis : axis + len(shape_of(mask))]
-    if shape_of(mask) != expected:
+    # An empty mask selects nothing of any extent, as in JAX.
+    if any(given not in (0, extent) for given, extent in zip(shape_of(mask), expected, strict=True)):
         raise IndexingError(
             f"a boolean mask of shape {shape_of(mask)} does not fit the axes it indexes, of shape {expected}"
         )
+    if 0 in shape_of(mask):
+        return [np.zeros(0, np.int32)] * len(expected)
     if isinstance(mask, Value):
         mask = mask.concrete("a boolean mask selects a number of elements that is not known while tracing: the mask")
     return mask.nonzero()
@@ -231,7 +259,7 @@ def _as_value(places: Any, dtype: np.dtype) -> Array:
     return cast(places if isinstance(places, Value) else arrays.Array(np.asarray(places)), dtype)
 
 
-def places_shape(parts: Sequence[At]) -> tuple[int, ...]:
+def places_shape(parts: Sequence[At | Flag]) -> tuple[int, ...]:
     """The shape to which the index arrays broadcast."""
     try:
         return np.broadcast_shapes(*(p.shape for p in parts))
@@ -242,15 +270,22 @@ def places_shape(parts: Sequence[At]) -> tuple[int, ...]:
 
 def first_place(parts: Sequence[Part]) -> int:
     """How many parts stand before the axes of the index arrays in the result: none if slices part the arrays."""
-    where = [i for i, p in enumerate(parts) if isinstance(p, At)]
+    where = [i for i, p in enumerate(parts) if isinstance(p, (At, Flag))]
     together = where == list(range(where[0], where[0] + len(where)))
     return where[0] if together else 0
 
 
+def refuse_empty_axes(shape: tuple[int, ...], parts: Sequence[Part]) -> None:
+    """Raise if elements are to come from an axis that has none."""
+    for part in parts:
+        if isinstance(part, At) and not shape[part.axis] and 0 not in part.shape:
+            raise IndexingError(f"axis {part.axis} of an array of shape {shape} has no elements, so no index fits it")
+
+
 def result_shape(parts: Sequence[Part]) -> tuple[int, ...]:
     """The shape of ``x[...]``."""
-    at = [p for p in parts if isinstance(p, At)]
-    extents = [1 if isinstance(p, New) else p.count for p in parts if not isinstance(p, At)]
+    at = [p for p in parts if isinstance(p, (At, Flag))]
+    extents = [1 if isinstance(p, New) else p.count for p in parts if isinstance(p, (New, Range))]
     if not at:
         return tuple(extents)
     place = first_place(parts)

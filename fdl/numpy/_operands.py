@@ -19,7 +19,7 @@ from fdl.dtypes import (
     key,
     result_type,
 )
-from fdl.errors import DtypeError, ShapeError
+from fdl.errors import AxisError, DtypeError, ShapeError
 from fdl.ops.convert import convert
 from fdl.ops.shape import broadcast_in_dim
 
@@ -136,10 +136,19 @@ def matched(name: str, *args: Any, to_inexact: bool = False) -> list[Array]:
 
 
 def axis_index(name: str, axis: Any, ndim: int) -> int:
-    """`axis` counted from the front."""
-    axis = operator.index(axis)
+    """`axis` counted from the front.
+
+    Raises:
+        AxisError: it is none of the axes.
+    """
+    try:
+        axis = operator.index(axis)
+    except TypeError:
+        if isinstance(axis, Value):
+            raise
+        raise TypeError(f"{name}: an axis is an integer, got {axis!r} of type {type(axis).__name__}") from None
     if not -ndim <= axis < ndim:
-        raise ShapeError(f"{name}: axis {axis} is out of bounds for an array with {ndim} axes")
+        raise AxisError(f"{name}: axis {axis} is out of bounds for an array with {ndim} axes")
     return axis % ndim
 
 
@@ -149,7 +158,7 @@ def axis_tuple(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
         return tuple(range(ndim))
     axes = tuple(axis_index(name, a, ndim) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
     if len(set(axes)) != len(axes):
-        raise ShapeError(f"{name}: an axis is given twice in axis={axis}")
+        raise AxisError(f"{name}: an axis is given twice in axis={axis}")
     return axes
 
 

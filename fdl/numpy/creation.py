@@ -8,7 +8,7 @@ import numpy as np
 
 from fdl import array as arrays
 from fdl.array import as_array
-from fdl.core.trace import Value, is_eager
+from fdl.core.trace import Value, is_eager, use
 from fdl.dtypes import as_dtype, default_dtype, index_dtype, result_type
 from fdl.errors import LeafError, ShapeError
 from fdl.numpy._operands import (
@@ -115,7 +115,8 @@ def _from_sequence(data: Sequence[Any], dtype: np.dtype | None) -> Array:
     weak = [raw if type(raw) in SCALARS else item for raw, item in zip(data, items, strict=True)]
     common = dtype or result_type(*weak)
     if all(type(item) is arrays.Array for item in items):
-        return arrays.Array(np.stack([cast(item, common).concrete() for item in items]))
+        with use(arrays.eager):  # what is known stays known while a function is traced
+            return arrays.Array(np.stack([cast(item, common).concrete() for item in items]))
     from fdl.ops.slicing import concatenate
 
     return concatenate([reshape(cast(i, common), (1, *i.type.shape)) for i in items], 0)

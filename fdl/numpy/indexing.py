@@ -11,20 +11,21 @@ from fdl.dtypes import bool_, index_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._index import (
     At,
-    New,
+    Flag,
     Part,
     Range,
     broadcast_places,
     first_place,
     parse,
     places_shape,
+    refuse_empty_axes,
     result_shape,
 )
 from fdl.numpy._operands import Array, ArrayLike, cast, expand_to, value
 from fdl.ops import arithmetic, compare
 from fdl.ops.indexing import gather, scatter
 from fdl.ops.select import select
-from fdl.ops.shape import full_like, reshape, transpose
+from fdl.ops.shape import full_like, reshape, transpose, zeros_of
 from fdl.ops.slicing import dynamic_slice, dynamic_update_slice, reverse, slice_
 from fdl.ops.windows import GatherDimensionNumbers, ScatterDimensionNumbers
 
@@ -64,22 +65,26 @@ def read(
             pass  # not for NumPy, or an error that is told below
     parts = parse(x.type.shape, index, checked=mode is None and fill_value is None)
     name = mode_name(mode, "promise_in_bounds" if fill_value is None else "fill")
+    result = result_shape(parts)
+    if 0 in result:
+        return zeros_of(x.type.with_shape(result))
+    refuse_empty_axes(x.type.shape, parts)
     y = _sliced(x, parts)
     arrays = [p for p in parts if isinstance(p, At) and not isinstance(p.places, int)]
     if not arrays:
-        return reshape(y, result_shape(parts))
+        return reshape(y, result)
     if name != "fill" and all(p.shape == () for p in arrays):
         starts: list[Any] = [np.int32(0)] * x.type.ndim
         sizes = list(y.type.shape)
         for p in arrays:
             starts[p.axis], sizes[p.axis] = p.places, 1
-        return reshape(dynamic_slice(y, starts, sizes), result_shape(parts))
+        return reshape(dynamic_slice(y, starts, sizes), result)
     # Axes with a known place have an extent of 1 by now, and go.
     known = {p.axis for p in parts if isinstance(p, At) and isinstance(p.places, int)}
     axes = [i for i in range(x.type.ndim) if i not in known]
     y = reshape(y, tuple(y.type.shape[i] for i in axes))
     taken = tuple(axes.index(p.axis) for p in arrays)
-    shape = places_shape(arrays)
+    shape = places_shape([p for p in parts if isinstance(p, (At, Flag))])
     before = sum(isinstance(p, Range) for p in parts[: first_place(parts)])
     kept = len(axes) - len(taken)
     offsets = tuple(i if i < before else i + len(shape) for i in range(kept))
@@ -87,7 +92,7 @@ def read(
     numbers = GatherDimensionNumbers(offsets, tuple(sorted(taken)), taken)
     indices = broadcast_places([p.places for p in arrays], shape)
     out = gather(y, indices, numbers, sizes, name, fill_value, unique_indices, indices_are_sorted)
-    return reshape(out, result_shape(parts))
+    return reshape(out, result)
 
 
 def _known(index: Any) -> Any:
@@ -155,8 +160,10 @@ def write(
         raise ShapeError(
             f"x.at[...].{kind}: values of shape {values.type.shape} do not broadcast to {shape}, the shape indexed"
         )
+    if 0 in shape or 0 in x.type.shape:
+        return x
     values = expand_to(values, shape)
-    if all(isinstance(p, (New, Range)) or isinstance(p.places, int) for p in parts) and all(
+    if all(not isinstance(p, At) or isinstance(p.places, int) for p in parts) and all(
         abs(p.step) == 1 for p in parts if isinstance(p, Range)
     ):
         return _write_block(x, parts, values, kind)
@@ -229,7 +236,7 @@ def _write_places(
     x: Array, parts: Sequence[Part], values: Array, kind: str, mode: str, unique: bool, in_order: bool
 ) -> Array:
     """By a scatter: places and partial ranges become index vectors, whole axes lie in the window."""
-    at = [p for p in parts if isinstance(p, At)]
+    at = [p for p in parts if isinstance(p, (At, Flag))]
     ranges = [p for p in parts if isinstance(p, Range)]
     whole = [p for p in ranges if p.step == 1 and p.count == x.type.shape[p.axis]]
     partial = [p for p in ranges if p not in whole]
@@ -246,7 +253,7 @@ def _write_places(
     order = [*range(before, before + len(shape)), *(axis_of(p) for p in partial), *(axis_of(p) for p in whole)]
     values = transpose(values, order)
     full = shape + tuple(p.count for p in partial)
-    columns: dict[int, Any] = {p.axis: _trailing(p.places, len(partial)) for p in at}
+    columns = {p.axis: _trailing(p.places, len(partial)) for p in at if isinstance(p, At)}
     for number, p in enumerate(partial):
         steps = p.start + p.step * np.arange(p.count)
         columns[p.axis] = steps.reshape((p.count,) + (1,) * (len(partial) - number - 1))

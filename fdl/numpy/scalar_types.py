@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 
 from fdl import dtypes
-from fdl.dtypes import as_dtype, result_type
+from fdl.dtypes import dtype_of, result_type
 
 
 class ScalarType:
@@ -69,25 +69,36 @@ def finfo(dtype: Any) -> Any:
     """Limits of a floating dtype: eps, max, min, tiny, bits, ...
 
     Args:
-        dtype: a floating or complex dtype, or an array of one.
+        dtype: a floating or complex dtype, or an array or number of one.
+
+    Raises:
+        ValueError: it is another dtype.
 
     >>> finfo(float32).eps
     np.float32(1.1920929e-07)
     """
-    return ml_dtypes.finfo(_dtype_of(dtype))
+    found = dtype_of(dtype)
+    if found not in dtypes.INEXACT:
+        raise ValueError(f"finfo is for floating and complex dtypes, got {found}; iinfo is for integers")
+    return ml_dtypes.finfo(found)
 
 
 def iinfo(int_type: Any) -> Any:
     """Limits of an integer dtype: max, min, bits.
 
+    Args:
+        int_type: an integer dtype, or an array or number of one.
+
+    Raises:
+        ValueError: it is another dtype.
+
     >>> iinfo(int8).max
     127
     """
-    return ml_dtypes.iinfo(_dtype_of(int_type))
-
-
-def _dtype_of(x: Any) -> np.dtype:
-    return getattr(x, "dtype", None) or as_dtype(x)
+    found = dtype_of(int_type)
+    if found not in dtypes.INTEGER:
+        raise ValueError(f"iinfo is for integer dtypes, got {found}; finfo is for floating ones")
+    return ml_dtypes.iinfo(found)
 
 
 def issubdtype(arg1: Any, arg2: Any) -> bool:
@@ -105,7 +116,7 @@ def _scalar_class(x: Any) -> type:
         return x
     if isinstance(x, type) and x in (bool, int, float, complex):
         return np.dtype(x).type
-    found = _dtype_of(x)
+    found = dtype_of(x)
     return dtypes.prng_key if found == dtypes.key else found.type
 
 
@@ -118,8 +129,8 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     if isinstance(kind, tuple):
         return any(isdtype(dtype, k) for k in kind)
     if isinstance(kind, str) and kind in _KINDS:
-        return _dtype_of(dtype) in _KINDS[kind]
-    return bool(_dtype_of(dtype) == _dtype_of(kind))
+        return dtype_of(dtype) in _KINDS[kind]
+    return bool(dtype_of(dtype) == dtype_of(kind))
 
 
 def promote_types(a: Any, b: Any) -> np.dtype:
@@ -128,7 +139,7 @@ def promote_types(a: Any, b: Any) -> np.dtype:
     >>> promote_types(float16, bfloat16), promote_types(int32, float16)
     (dtype('float32'), dtype('float16'))
     """
-    return result_type(_dtype_of(a), _dtype_of(b))
+    return result_type(dtype_of(a), dtype_of(b))
 
 
 def can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
@@ -137,7 +148,7 @@ def can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
     >>> can_cast(int32, float32), can_cast(int8, int32)
     (False, True)
     """
-    return bool(np.can_cast(_dtype_of(from_), _dtype_of(to), casting=casting))
+    return bool(np.can_cast(dtype_of(from_), dtype_of(to), casting=casting))
 
 
 def isscalar(element: Any) -> bool:
@@ -156,7 +167,7 @@ def iscomplexobj(x: Any) -> bool:
     >>> iscomplexobj(1j)
     True
     """
-    return bool(np.dtype(getattr(x, "dtype", None) or np.asarray(x).dtype).kind == "c")
+    return bool((x.dtype if isinstance(getattr(x, "dtype", None), np.dtype) else np.asarray(x).dtype).kind == "c")
 
 
 def isrealobj(x: Any) -> bool:

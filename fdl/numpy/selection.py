@@ -297,6 +297,7 @@ def nonzero(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) ->
         One integer vector per axis.
 
     Raises:
+        ShapeError: `a` has no axes.
         ConcretizationError: `a` is traced and `size` is not given.
 
     >>> nonzero(array([0, 3, 4]))
@@ -304,7 +305,7 @@ def nonzero(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) ->
     """
     x = number("nonzero", a)
     if x.type.ndim == 0:
-        x = reshape(x, (1,))
+        raise ShapeError(f"nonzero needs at least one axis, got {x.type}; use atleast_1d, or flatnonzero")
     integer = index_dtype(x.type.size)
     if size is None:
         known = x.discrete("nonzero without size= has a result whose shape depends on the values: a known array")
@@ -345,7 +346,7 @@ def argwhere(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) -
 
     x = value("argwhere", a)
     if x.type.ndim == 0:
-        return nonzero(x, size=size, fill_value=fill_value)[0][:, None][:, :0]
+        return nonzero(ravel(x), size=size, fill_value=fill_value)[0][:, None][:, :0]
     return stack(nonzero(x, size=size, fill_value=fill_value), -1)
 
 

@@ -10,7 +10,7 @@ from fdl.core.interpret import quiet
 from fdl.core.primitive import Primitive
 from fdl.core.trace import is_eager
 from fdl.core.types import TensorType
-from fdl.dtypes import FLOATING, NUMERIC, REAL, index_dtype
+from fdl.dtypes import FLOATING, NUMERIC, REAL, bool_, index_dtype, int8
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import add, div, mul, sub
 from fdl.ops.bitwise import or_
@@ -154,12 +154,16 @@ def _delayed(x: Any, fill: Any, axis: int, step: int) -> Any:
 
 
 def cumsum(x: Any, axis: int, reverse: bool = False, dtype: np.dtype | None = None) -> Any:
-    """Running sum along `axis`, in `dtype`, from the end if `reverse`."""
+    """Running sum along `axis`, in `dtype`, from the end if `reverse`; in booleans whether any was true."""
+    if (dtype or x.type.dtype) == bool_:
+        return convert(cummax(convert(convert(x, bool_), int8), axis, reverse), bool_)
     return _converted(Cumsum(axis, reverse), x, dtype)
 
 
 def cumprod(x: Any, axis: int, reverse: bool = False, dtype: np.dtype | None = None) -> Any:
-    """Running product along `axis`, in `dtype`, from the end if `reverse`."""
+    """Running product along `axis`, in `dtype`, from the end if `reverse`; in booleans whether all were true."""
+    if (dtype or x.type.dtype) == bool_:
+        return convert(cummin(convert(convert(x, bool_), int8), axis, reverse), bool_)
     return _converted(Cumprod(axis, reverse), x, dtype)
 
 

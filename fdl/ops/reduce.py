@@ -11,7 +11,7 @@ from fdl.core.interpret import quiet
 from fdl.core.primitive import Primitive
 from fdl.core.trace import is_eager
 from fdl.core.types import TensorType
-from fdl.dtypes import ALL, BOOLEAN, INTEGER, NUMERIC, REAL, as_dtype, index_dtype, int32
+from fdl.dtypes import ALL, BOOLEAN, INTEGER, NUMERIC, REAL, as_dtype, bool_, index_dtype, int32
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import add, div, mul
 from fdl.ops.compare import eq
@@ -269,14 +269,18 @@ def expand(x: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
 
 
 def sum_(x: Any, axes: Sequence[int], dtype: np.dtype | None = None) -> Any:
-    """The sum over `axes`, in `dtype`; `x` itself if there are none."""
+    """The sum over `axes`, in `dtype`, of booleans whether any is true; `x` itself if there are no axes."""
     if not len(axes):
         return x if dtype is None else convert(x, dtype)
+    if (dtype or x.type.dtype) == bool_:
+        return any_(convert(x, bool_), axes)
     return _converted(Sum(tuple(axes)), np.add, x, dtype)
 
 
 def prod_(x: Any, axes: Sequence[int], dtype: np.dtype | None = None) -> Any:
-    """The product over `axes`, in `dtype`."""
+    """The product over `axes`, in `dtype`, of booleans whether all are true."""
+    if (dtype or x.type.dtype) == bool_:
+        return all_(convert(x, bool_), axes)
     return _converted(Prod(tuple(axes)), np.multiply, x, dtype)
 
 

@@ -142,8 +142,9 @@ def _mistake(windows: Windows, indices: TensorType, mode: str) -> tuple[type[Exc
         return DtypeError, "indices must be integers"
     if mode not in MODES:
         return ValueError, f"mode must be one of {', '.join(MODES)}, got {mode!r}"
+    nowhere = 0 in indices.shape[:-1]  # where no window is, any size fits
     if len(windows.sizes) != len(windows.shape) or any(
-        not 0 <= size <= (1 if a in windows.batching else n)
+        not (0 <= size <= (1 if a in windows.batching else n) or nowhere)
         for a, (size, n) in enumerate(zip(windows.sizes, windows.shape, strict=True))
     ):
         return ShapeError, f"a window of sizes {windows.sizes} does not fit into shape {windows.shape}"

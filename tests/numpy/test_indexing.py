@@ -21,10 +21,19 @@ INDICES: list[Any] = [
     (ALL, 1, a([2, 3])), (ALL, a([2, 3]), 1), (a([1]), n, a([2])), (n, a([1, 2]), n, ALL, a([0])),
     (a([1, 0]), slice(1, 4, 2)), (slice(2, None, -1), a([1, 0]), slice(0, 4, 3)), (..., a([0, 1]), a([1, 1])),
     (a([-1, -3]), a([-4, 0]), -1), (a([0, 2], np.uint8), a([1, 3], np.int8)),
+    # Lists, and tuples within the index, are arrays.
+    [2, 0], [[0, 1], [2, 0]], [], [[]], ([0, 1], [1, 2]), ((0, 1), (1, 2)), ([[0], [2]], [1, 3]), (ALL, [3, 0, 0]),
+    ([0, 1], ALL, (2, 3)), (..., [0, 1]), ([1, 0], n, 1), (1, [2, 3]), (slice(1, None), [0], [1]), ([0, 2], a([1, 3])),
+    ([np.int64(1), -1], 0), [a(1), 2], (ALL, [], 1), ([], ALL, []),
+    # A scalar boolean is a mask of no axes.
+    True, False, np.True_, (True, 1), (False, ALL, 1), (..., False), (ALL, True), (n, False), (a([0, 1]), ALL, True),
+    (True, [0, 2], 1), (True, True), (True, False), ([1], False), (True, n, 0, ALL, [1]),
 ]  # fmt: skip
 MASKS: list[Any] = [
     a([True, False, True]), (ALL, a([True, False, True, True])), a([False] * 3), (a([True, False, True]), a([1, 2])),
     (..., a([True, True, False, False, True])),
+    [True, False, True], (ALL, [True, False, True, True]), ([True, False, True], [1, 2]), [False] * 3,
+    (1, [True] * 4, True), a(True), a(False), (a(True), 0),
 ]  # fmt: skip
 
 
@@ -85,6 +94,59 @@ def test_writing_agrees_with_numpy_when_indices_are_traced(index: Any, x: np.nda
     np.add.at(expected, index, 2.0)
     actual = traced(index, lambda x, i: x.at[i].add(2.0), x)
     np.testing.assert_allclose(np.asarray(actual), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("index", [i for i in INDICES + MASKS if isinstance(i, (list, bool))], ids=str)
+def test_lists_and_booleans_under_transforms(index: Any, x: np.ndarray, rng: np.random.Generator) -> None:
+    weights = rng.normal(size=x[index].shape)
+    expected = np.zeros(SHAPE)
+    np.add.at(expected, index, weights)
+    np.testing.assert_allclose(np.asarray(fdl.jit(fdl.grad(lambda x: (x[index] * weights).sum()))(x)), expected)
+    many = np.stack([x, -x])
+    np.testing.assert_array_equal(np.asarray(fdl.vmap(lambda x: x[index])(many)), np.stack([x[index], -x[index]]))
+
+
+def test_traced_numbers_in_a_list() -> None:
+    x = np.arange(5.0)
+    np.testing.assert_array_equal(np.asarray(fdl.jit(lambda x, i: x[[i, i + 1, 0]])(x, 2)), x[[2, 3, 0]])
+
+
+EMPTY = np.zeros((0, 3))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [[], a([], int), (ALL, [0, 2]), a([], bool), np.zeros((0, 3), bool), ([], 1), (a([], bool), 1), (..., [1]), True],
+    ids=str,
+)
+def test_arrays_without_elements(index: Any) -> None:
+    """As NumPy: what selects nothing of nothing is no error, eagerly, compiled, and with traced indices."""
+    for found in (
+        fnp.asarray(EMPTY)[given(index)],
+        fdl.jit(lambda x: x[given(index)])(EMPTY),
+        fdl.vmap(lambda x: x[given(index)])(EMPTY[None])[0],
+        traced(index, lambda x, i: x[i], EMPTY),
+    ):
+        assert found.shape == EMPTY[index].shape and found.dtype == np.float64
+    for write in (lambda x: x.at[index].set(1.0), fdl.jit(lambda x: x.at[index].add(1.0))):
+        assert write(fnp.asarray(EMPTY)).shape == EMPTY.shape
+
+
+def test_an_empty_mask_selects_nothing_of_any_extent() -> None:
+    # NumPy refuses this one; JAX, run beside, gives no elements.
+    x = fnp.arange(3)
+    assert x[a([], bool)].shape == (0,) and fdl.jit(lambda x: x[fnp.array([], bool)])(x).shape == (0,)
+    assert x.at[a([], bool)].set(7).tolist() == [0, 1, 2]
+
+
+def test_elements_of_an_empty_axis_are_an_error_that_names_it() -> None:
+    for read in (
+        lambda i: fnp.zeros((0, 3))[i], lambda i: fnp.zeros((0, 3)).at[i].get(mode="fill"),
+        lambda i: fnp.take(fnp.zeros((0, 3)), i, 0, mode="clip"),
+    ):  # fmt: skip
+        for index in (1, fnp.array([0, 1])):
+            with pytest.raises(IndexingError, match=r"axis 0 of an array of shape \(0, 3\) has no elements"):
+                fdl.jit(read)(index)
 
 
 def test_other_updates(x: np.ndarray) -> None:
@@ -151,7 +213,10 @@ def test_a_traced_mask_can_be_written_but_not_read() -> None:
 def test_wrong_indices_have_clear_errors() -> None:
     x = fnp.zeros((2, 3))
     for index, message in (
-        (1.0, "must be an integer"), ([0, 1], "sequence cannot be an index"), ((0, 0, 0), "too many indices"),
+        (1.0, "must be an integer"), ((0, 0, 0), "too many indices"), ("a", "got 'a' of type str"),
+        ([0.5], "got float"), ([None, 0], r"the sequence \[None, 0\] cannot be an index"), (a([]), "got float64"),
+        ([[0], [0, 1]], "cannot be an index.*not rectangular"), ([slice(1)], "cannot be an index"),
+        (([0, 1], False), r"shapes \(2,\) and \(0,\) do not broadcast"), (object(), "of type object"),
         ((..., ...), "one ellipsis"), (a([True]), "does not fit"), ((a([0, 1]), a([0, 1, 2])), "do not broadcast"),
         (slice(1.5), "must be integers"),
     ):  # fmt: skip

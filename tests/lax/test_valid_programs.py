@@ -1,0 +1,87 @@
+"""Programs over fdl.lax that must work, with their values from NumPy, under every transform."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fdl
+import fdl.numpy as fnp
+from fdl import lax
+from tests.programs import assert_returns, check_program
+
+FOUR, ONE = np.array([0.5, 2.0, 3.0, 1.5]), np.array([2.0])
+COLUMN, ROW = np.array([[0.5], [2.0], [3.0]]), np.array([[1.0, 4.0]])
+BINARY = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "max": np.maximum, "min": np.minimum,
+    "pow": np.power, "atan2": np.arctan2, "rem": np.fmod, "eq": np.equal, "lt": np.less, "ge": np.greater_equal,
+    "complex": lambda x, y: x + 1j * y,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BINARY)
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [(FOUR, ONE), (ONE, FOUR), (COLUMN, ROW), (FOUR, np.float64(2)), (COLUMN, np.ones((1, 1))), (FOUR[:0], ONE)],
+)  # fmt: skip
+def test_extents_of_one_are_repeated(name: str, x: Any, y: Any) -> None:
+    if name in ("max", "min", "rem"):
+        y = y + 0.1  # where they have one derivative
+    check_program(getattr(lax, name), (x, y), BINARY[name](x, y))
+
+
+@pytest.mark.parametrize("name", ["bitwise_and", "bitwise_xor", "shift_left"])
+def test_extents_of_one_are_repeated_for_integers(name: str) -> None:
+    x, y = np.arange(4), np.array([1])
+    check_program(getattr(lax, name), (x, y), getattr(np, {"shift_left": "left_shift"}.get(name, name))(x, y))
+
+
+# Collectives over several axes: the two-axis program is that of one axis over the flattened examples.
+
+X = np.arange(2.0 * 3 * 6).reshape(2, 3, 6)
+NAMES = [("i", "j"), ("j", "i"), ["i", "j"]]
+
+
+def over_two(function: Any, names: Any, x: np.ndarray) -> Any:
+    """`function(x, names)` for a grid of examples, "j" outside and "i" inside."""
+    return fdl.jit(fdl.vmap(fdl.vmap(lambda x: function(x, names), axis_name="i"), axis_name="j"))(x)
+
+
+def over_one(function: Any, names: Any, x: np.ndarray) -> Any:
+    """The same with one axis, whose examples are in row-major order of `names`."""
+    order = (1, 0) if tuple(names) == ("i", "j") else (0, 1)
+    grid = np.moveaxis(x, (0, 1), order)
+    flat = fdl.vmap(lambda x: function(x, "all"), axis_name="all")(grid.reshape(-1, *x.shape[2:]))
+    return fdl.tree.map(lambda y: np.moveaxis(np.asarray(y).reshape(grid.shape[:2] + y.shape[1:]), order, (0, 1)), flat)
+
+
+@pytest.mark.parametrize("names", NAMES, ids=str)
+@pytest.mark.parametrize(
+    "function",
+    [
+        lax.psum, lax.pmean, lax.pmax, lax.pmin, lax.all_gather, lax.psum_scatter,
+        lambda x, n: lax.all_gather(x, n, axis=1), lambda x, n: lax.all_gather(x, n, axis=0, tiled=True),
+        lambda x, n: lax.psum_scatter(x[None], n, scatter_dimension=1, tiled=True),
+        lambda x, n: lax.axis_index(n) + 10 * lax.axis_size(n), lambda x, n: lax.psum(1, n) * x,
+        lambda x, n: lax.pmax({"a": x, "b": (2 * x, 1.0)}, n), lambda x, n: lax.psum(x > 7, n),
+        lambda x, n: lax.ppermute(x, n, [(0, 5), (1, 2), (4, 1), (5, 0)]), lambda x, n: lax.ppermute(x, n, []),
+        lambda x, n: fdl.grad(lambda x: (lax.ppermute(x, n, [(0, 5), (1, 2), (4, 1)]) * x).sum())(x),
+        lambda x, n: fdl.grad(lambda x: (lax.pmax(x, n) * lax.psum_scatter(x, n)).sum())(x),
+    ],
+)  # fmt: skip
+def test_collectives_over_several_axes(function: Any, names: Any) -> None:
+    assert_returns(over_two(function, names, X), over_one(function, names, X))
+
+
+@pytest.mark.parametrize("function", [lax.psum, lax.pmean, lax.pmax, lax.pmin])
+def test_collectives_over_no_axis(function: Any) -> None:
+    assert_returns(fdl.vmap(lambda x: function(x, ()), axis_name="i")(X), X)
+    assert fdl.vmap(lambda x: lax.axis_index(()), axis_name="i")(X).tolist() == [0, 0]
+
+
+def test_one_name_in_a_tuple() -> None:
+    for function in (lax.psum, lax.pmax, lambda x, n: lax.axis_index(n), lambda x, n: lax.ppermute(x, n, [(0, 1)])):
+        found = [fdl.vmap(lambda x: function(x, n), axis_name="i")(X) for n in ("i", ("i",))]  # noqa: B023
+        assert_returns(*found)
+    flags = fdl.vmap(lambda x: lax.psum(x, "i"), axis_name="i")(fnp.array([True, False, True]))
+    assert flags.dtype == fnp.int32 and flags.tolist() == [2, 2, 2]
