@@ -23,7 +23,7 @@ class _ArrayType(type):
 class Array(Value, metaclass=_ArrayType):
     """An immutable n-d array; made by `fdl.numpy.array` and by every operation.
 
-    NumPy sees it without a copy through ``np.asarray``, read-only, and through DLPack.
+    NumPy sees it without a copy, and read-only, through ``np.asarray`` and DLPack.
 
     >>> import fdl.numpy as fnp
     >>> np.asarray(fnp.ones(2)).flags.writeable
@@ -62,21 +62,45 @@ class Array(Value, metaclass=_ArrayType):
         data.flags.writeable = False
         return np.array(data, dtype=dtype, copy=copy) if dtype is not None or copy else data
 
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        # DLPack before 1.0 cannot say "read-only", and NumPy refuses to export such an array; consumers must not write.
-        return self.concrete().__dlpack__(**kwargs)
+    def __dlpack__(self, *, max_version: Any = None, copy: bool | None = None, **kwargs: Any) -> Any:
+        data = self.concrete().view()
+        if max_version is None or max_version[0] < 1:
+            # DLPack before 1.0 cannot say "read-only": its consumers get memory that they may write to.
+            return (data if copy is False else data.copy()).__dlpack__(**kwargs)
+        data.flags.writeable = False
+        return data.__dlpack__(max_version=max_version, copy=copy, **kwargs)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.concrete().__dlpack_device__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Array, (np.ascontiguousarray(self.concrete()).reshape(self._data.shape),)
+        return _unpickled, (np.ascontiguousarray(self.concrete()).reshape(self._data.shape),)
 
     def __copy__(self) -> "Array":
-        return self
+        return copied(self)
 
     def __deepcopy__(self, memo: Any) -> "Array":
-        return Array(self.concrete().copy())
+        return copied(self)
+
+
+def _unpickled(data: np.ndarray) -> Array:
+    """The Array of unpickled numbers; those that were pickled out of band lie in somebody else's memory."""
+    return Array(data if data.flags.owndata else data.copy())
+
+
+def copied(value: Any) -> Any:
+    """A copy of a Value; tracers have no memory."""
+    return Array(value.concrete().copy("C")) if type(value) is Array else value
+
+
+def alias(value: Any) -> Any:
+    """`value` under a handle of its own: memory is shared, but to donate one leaves the other as it is."""
+    if type(value) is not Array:
+        return value
+    other = Array(value._data)
+    if hasattr(value, "_type"):
+        other._type = value._type
+    return other
 
 
 class Number(Array):
@@ -151,6 +175,14 @@ def as_array(value: Any, name: str = "an operand") -> Any:
     if hasattr(value, "__array__") and not isinstance(value, type):
         return as_array(np.asarray(value), name)
     raise LeafError(f"{name} is {value!r} of type {type(value).__name__}; an array or a number is needed")
+
+
+def as_operand(value: Any, name: str = "an operand") -> Any:
+    """Like :func:`as_array`, for a public function: an Array gets another handle.
+
+    Where there is nothing to do, the function returns its operand; to donate that must leave the caller's own.
+    """
+    return alias(as_array(value, name))
 
 
 def scalar_dtype(value: Any) -> np.dtype:

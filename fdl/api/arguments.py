@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fdl import tree
-from fdl.array import Number, as_array, strong
+from fdl.array import Number, alias, as_array, strong
 from fdl.core.trace import Value
 from fdl.errors import LeafError, TreeError
 
@@ -124,12 +124,17 @@ class FlatFunction:
 
     def unflatten(self, outs: Sequence[Any]) -> Any:
         """The result with `outs` as its leaves."""
-        return tree.unflatten(self.out_structure, map(strong, outs))
+        return tree.unflatten(self.out_structure, map(_returned, outs))
 
     def restore_aux(self, values: Sequence[Any]) -> Any:
         """The second part of the result with `values` as its arrays."""
-        arrays, rest = map(strong, values), iter(self.aux_rest)
+        arrays, rest = map(_returned, values), iter(self.aux_rest)
         return tree.unflatten(self.aux_structure, [next(arrays) if v else next(rest) for v in self.aux_is_value])
+
+
+def _returned(value: Any) -> Any:
+    """A result as it is handed to the user: no Number, and not the very Array that came in."""
+    return alias(strong(value))
 
 
 def _kind(value: Any) -> str:

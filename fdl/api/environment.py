@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fdl import tree
-from fdl.array import Array, as_array
+from fdl.array import Array, alias, as_array
 from fdl.core import trace
 from fdl.core.trace import lift
 from fdl.core.types import TensorType
@@ -61,12 +61,12 @@ def block_until_ready(x: Any) -> Any:
 
 
 def device_put(x: Any, device: Any = None) -> Any:
-    """`x` (a pytree) with NumPy arrays and numbers made into Arrays.
+    """`x` (a pytree) with NumPy arrays and numbers made into Arrays; Arrays share their memory with the result.
 
     >>> device_put(1.0)
     Array(1., dtype=float32)
     """
-    return tree.map(as_array, x)
+    return tree.map(lambda leaf: alias(as_array(leaf)), x)
 
 
 def device_get(x: Any) -> Any:

@@ -89,7 +89,7 @@ class Rows:
     __fdl_array__ = dense
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.dense(), dtype)
+        return np.array(self.dense(), dtype, copy=copy)
 
     def added_to(self, x: Any) -> Any:
         """The sum with an array, in its dtype; compiled, and with `x` donated, it touches the rows only.

@@ -12,6 +12,11 @@ from fdl.errors import DifferentiationError, ShapeError
 from fdl.ops.shape import all_batched
 
 
+def copies(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What a user's function gets: it may keep arrays and write to them, where compiled code reuses the memory."""
+    return [np.array(a) for a in arrays]
+
+
 class Callback(Primitive):
     """Results of a Python function of NumPy arrays, which must return arrays of the declared types.
 
@@ -27,7 +32,7 @@ class Callback(Primitive):
         return self.types
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        outs = [np.asarray(o) for o in self.function(*arrays)]
+        outs = [np.array(o) for o in self.function(*copies(arrays))]
         for out, type in zip(outs, self.types, strict=True):
             if out.shape != type.shape or out.dtype != type.dtype:
                 raise ShapeError(
@@ -79,7 +84,7 @@ class Effect(Primitive):
         return ()
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        self.function(*arrays)
+        self.function(*copies(arrays))
         return []
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:

@@ -111,7 +111,7 @@ class NumbaCall(Primitive):
                 raise ShapeError(f"{self.label} returns {ndim} axes as result {number}, declared to be {type}")
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        found = self.function(*(np.ascontiguousarray(a) if a.ndim else a[()] for a in arrays))
+        found = self.function(*(np.array(a, order="C") if a.ndim else a[()] for a in arrays))
         results = [np.asarray(r) for r in (found if isinstance(found, tuple) else (found,))]
         for result, type in zip(results, self.types, strict=True):
             if result.shape != type.shape:

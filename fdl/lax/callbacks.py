@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl import tree
 from fdl.api.arguments import flatten_values
-from fdl.control.callback import Callback, Effect
+from fdl.control.callback import Callback, Effect, copies
 from fdl.control.custom import Rule
 from fdl.core.trace import is_eager
 from fdl.core.types import TensorType
@@ -80,6 +80,6 @@ def debug_callback(callback: Callable[..., None], *args: Any, ordered: bool = Fa
         callback(*call_args, **call_kwargs)
 
     if is_eager():
-        run(*(leaf.concrete() for leaf in leaves))
+        run(*copies([leaf.concrete() for leaf in leaves]))
     else:
         Effect(Rule(run))(*leaves)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
-from fdl.array import as_array
+from fdl.array import as_operand as as_array
 from fdl.control.collective import AllGather, AxisIndex, Pmax, Pmin, Ppermute, Psum, PsumScatter, bound, names_of
 from fdl.control.collective import axis_size as axis_size
 from fdl.dtypes import bool_, default_dtype, is_inexact

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl.array import as_array
+from fdl.array import as_operand as as_array
 from fdl.core.trace import Value
 from fdl.core.types import TensorType
 from fdl.dtypes import ALL, BOOLEAN, COMPLEX, FLOATING, SIGNED, UNSIGNED, as_dtype, bool_, is_inexact

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fdl.array import as_array
+from fdl.array import as_operand as as_array
 from fdl.dtypes import as_dtype, int32
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import axis_index, promote

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from fdl.array import as_array
+from fdl.array import as_operand as as_array
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._operands import axis_index, broadcast_shapes, cast, promote

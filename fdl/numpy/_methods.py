@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl.array import Array
+from fdl.array import Array, alias
 from fdl.core.trace import Tracer, Value
 from fdl.dtypes import as_dtype, key
 from fdl.errors import ConcretizationError, ShapeError
@@ -154,7 +154,7 @@ def _clip(self: Any, min: Any = None, max: Any = None) -> Any:
 
 
 def _astype(self: Any, dtype: Any, copy: bool = False, device: Any = None) -> Any:
-    return creation.astype(self, dtype)
+    return creation.astype(self, dtype, copy=copy)
 
 
 def _item(self: Any, *args: int) -> Any:
@@ -179,7 +179,7 @@ def _device(self: Any) -> Any:
 
 def _view(self: Any, dtype: Any = None) -> Any:
     """The bytes read as another dtype, of the same size."""
-    return self if dtype is None else bitcast(self, as_dtype(dtype))
+    return alias(self) if dtype is None else bitcast(self, as_dtype(dtype))
 
 
 def _block_until_ready(self: Any) -> Any:

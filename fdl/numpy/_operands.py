@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fdl import array as arrays
-from fdl.array import as_array
+from fdl.array import alias, as_operand
 from fdl.core.trace import Value
 from fdl.dtypes import (
     complex64,
@@ -35,7 +35,7 @@ SCALARS = (bool, int, float, complex)
 
 def value(name: str, x: Any) -> Array:
     """`x` as a Value, for the function `name`."""
-    return as_array(x, f"an operand of {name}")
+    return as_operand(x, f"an operand of {name}")
 
 
 def number(name: str, x: Any, allowed: Sequence[np.dtype] | None = None) -> Array:
@@ -73,6 +73,8 @@ def real_of(dtype: np.dtype) -> np.dtype:
 def promote(name: str, *args: Any, to_inexact: bool = False, keys: bool = False) -> list[Array]:
     """The operands as Values of their common dtype; Python numbers take the dtype of the arrays that they meet."""
     kept = [a if type(a) in SCALARS or isinstance(a, Value) else value(name, a) for a in args]
+    if len(kept) == 1:
+        kept = [alias(kept[0])]
     found = [a.type.dtype for a in kept if isinstance(a, Value)]
     if not (keys and len(found) == len(kept) and all(d == key for d in found)):
         for d in found:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.array import alias
 from fdl.core.trace import Value
 from fdl.dtypes import INEXACT, INTEGER, REAL, SIGNED, UNSIGNED, bool_
 from fdl.errors import DtypeError
@@ -164,7 +165,7 @@ def _power_of_scalar(x: Any, exponent: int | float) -> Any:
         return transcendental.sqrt(x)
     if type(exponent) is float and (exponent % 1 or not -16 <= exponent <= 16):
         return None
-    return x if exponent == 1 else ops.IntegerPow(int(exponent))(x)
+    return alias(x) if exponent == 1 else ops.IntegerPow(int(exponent))(x)
 
 
 def _integer_power(x: Array, exponent: Array) -> Array:

@@ -42,7 +42,7 @@ def array(
     Args:
         object: number, array, or nested sequence of these, traced ones included.
         dtype: of the result; None keeps an array's dtype, and gives float32, int32, bool or complex64 to Python data.
-        copy: accepted for compatibility; data that could change later is always copied.
+        copy: False lets the result share the memory of an Array; data that could change later is always copied.
         order: "K", "C" or None; arrays have no memory order that could be seen.
         ndmin: least number of axes; missing ones are put in front.
         device: accepted for compatibility.
@@ -61,6 +61,8 @@ def array(
     if dtype is not None and result.type.dtype != as_dtype(dtype):
         refuse_keys("array", result.type.dtype)
         result = cast(result, as_dtype(dtype))
+    if result is object:
+        result = arrays.copied(result) if copy else arrays.alias(result)
     missing = ndmin - result.type.ndim
     return reshape(result, (1,) * missing + result.type.shape) if missing > 0 else result
 
@@ -68,19 +70,38 @@ def array(
 def asarray(
     a: Any, dtype: DTypeLike | None = None, order: str | None = None, *, copy: bool | None = None, device: Any = None
 ) -> Array:
-    """`a` as an array, itself if it is one of the right dtype.
+    """`a` as an array, which shares the memory of an Array of the right dtype.
 
     Args:
         a: number, array, or nested sequence of these.
         dtype: of the result; None keeps it.
         order: accepted for compatibility.
-        copy: accepted for compatibility.
+        copy: True for memory of its own; False to share it or raise; None copies what could change later.
         device: accepted for compatibility.
+
+    Returns:
+        The array.
+
+    Raises:
+        ValueError: `copy` is False, and `a` is no Array of that dtype.
 
     >>> asarray(2.5)
     Array(2.5, dtype=float32)
     """
-    return array(a, dtype)
+    if copy is False:
+        _refuse_copy("asarray", a, None if dtype is None else as_dtype(dtype))
+    return array(a, dtype, bool(copy))
+
+
+def _refuse_copy(name: str, a: Any, dtype: np.dtype | None) -> None:
+    """Raise unless `a` is an Array of that dtype, whose memory can be shared."""
+    if not isinstance(a, Value) or dtype not in (None, a.type.dtype):
+        kind = str(a.type) if isinstance(a, Value) else f"a {type(a).__name__}"
+        raise ValueError(
+            f"{name} with copy=False cannot make an array {'' if dtype is None else f'of dtype {dtype} '}of {kind} "
+            "without a copy: arrays are immutable, so they share memory with other Arrays of their dtype only. Leave "
+            "copy out, or pass copy=None"
+        )
 
 
 def _from_data(data: Any, dtype: np.dtype | None) -> Array:
@@ -144,12 +165,12 @@ def _leaves(data: Any) -> Any:
 
 
 def copy(a: ArrayLike, order: str | None = None) -> Array:
-    """An array like `a`; arrays are immutable, so it may share memory.
+    """An array like `a`, with memory of its own.
 
     >>> copy(1.0)
     Array(1., dtype=float32)
     """
-    return asarray(a)
+    return array(a)
 
 
 def astype(x: ArrayLike, dtype: DTypeLike | None, /, *, copy: bool = False, device: Any = None) -> Array:
@@ -158,7 +179,7 @@ def astype(x: ArrayLike, dtype: DTypeLike | None, /, *, copy: bool = False, devi
     Args:
         x: array or number; the real part is taken of complex numbers made real.
         dtype: the dtype wanted; None is the default float.
-        copy: accepted for compatibility.
+        copy: whether the result has memory of its own even if the dtype is the same.
         device: accepted for compatibility.
 
     >>> astype(2.7, int)
@@ -166,7 +187,9 @@ def astype(x: ArrayLike, dtype: DTypeLike | None, /, *, copy: bool = False, devi
     """
     target = default_dtype(float) if dtype is None else as_dtype(dtype)
     x = value("astype", x)
-    return x if x.type.dtype == target else cast(number("astype", x), target)
+    if x.type.dtype != target:
+        return cast(number("astype", x), target)
+    return arrays.copied(x) if copy else x
 
 
 def zeros(shape: Any, dtype: DTypeLike | None = None, *, device: Any = None) -> Array:
@@ -421,10 +444,23 @@ def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: DTypeLike =
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Array:
     """An array from an object that exports DLPack.
 
+    Args:
+        x: the object.
+        device: accepted for compatibility.
+        copy: True for memory of its own; False to share it or raise; None copies what could change later.
+
+    Returns:
+        The array.
+
+    Raises:
+        ValueError: `copy` is False, and `x` is no Array.
+
     >>> from_dlpack(np.arange(2.0))
     Array([0., 1.], dtype=float64)
     """
-    return as_array(np.from_dlpack(x))
+    if copy is False:
+        _refuse_copy("from_dlpack", x, None)
+    return array(x, copy=bool(copy)) if isinstance(x, Value) else as_array(np.from_dlpack(x))
 
 
 def frombuffer(buffer: Any, dtype: DTypeLike = float, count: int = -1, offset: int = 0) -> Array:

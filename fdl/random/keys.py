@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fdl import dtypes
-from fdl.array import as_array
+from fdl.array import as_array, as_operand
 from fdl.core.trace import Value
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.bitwise import shift_right_logical
@@ -86,7 +86,7 @@ def key_data(keys: Any) -> Array:
     >>> key_data(key(7)).tolist()
     [0, 7]
     """
-    keys = as_array(keys, "keys")
+    keys = as_operand(keys, "keys")
     return key_unwrap(keys) if keys.type.dtype == dtypes.key else keys
 
 
@@ -188,12 +188,12 @@ def clone(key: Any) -> Array:
         key: one key, or several.
 
     Returns:
-        The same.
+        The same, with memory shared.
 
     >>> key_data(clone(key(7))).tolist()
     [0, 7]
     """
-    return key
+    return as_operand(key, "the key")
 
 
 def typed(key: Any, name: str, batched: bool = False) -> tuple[Array, bool]:
