@@ -134,7 +134,7 @@ class NestEmitter:
         elif loops.reduced[-1]:
             with ExitStack() as stack:
                 self.rows(self.enter(stack, counters, kept), reduced)
-        elif self.is_streamed():
+        elif self.is_streamed(reduced):
             with ExitStack() as stack:
                 self.streamed(self.enter(stack, counters, kept[:-1]), reduced)
         else:
@@ -215,9 +215,12 @@ class NestEmitter:
                 with build.loop(start, stop) as i:
                     self.plain(_with(counters, axis, i), [(whole, extents[self.last], 1)])
 
-    def is_streamed(self) -> bool:
-        """Whether rows are too long for their sums to stay in registers: they are then kept in the result."""
-        long = self.loops.extents[self.last] > 8 * self.lanes
+    def is_streamed(self, reduced: Sequence[int]) -> bool:
+        """Whether rows are too long for their sums to stay in registers: they are then kept in the result.
+
+        Where no loop is left to reduce (each unit of a group adds one row), nothing has to stay anywhere.
+        """
+        long = bool(reduced) and self.loops.extents[self.last] > 8 * self.lanes
         return long and all(accumulator(r.var.type.dtype) == r.var.type.dtype for r in self.loops.reductions)
 
     def streamed(self, counters: Counters, reduced: Sequence[int]) -> None:

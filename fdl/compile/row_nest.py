@@ -47,7 +47,7 @@ class RowNest(NestEmitter):
                 self.plain(self.enter(stack, counters, kept[:-1]), self.spans())
             elif loops.reduced[-1]:
                 self.rows(self.enter(stack, counters, kept), reduced)
-            elif reduced and self.is_streamed():
+            elif self.is_streamed(reduced):
                 self.streamed(self.enter(stack, counters, kept[:-1]), reduced)
             else:
                 self.in_registers(self.enter(stack, counters, kept[:-1]), reduced)
