@@ -15,6 +15,8 @@ class Config:
         disable_jit: run jitted functions operation by operation.
         debug_nans: raise as soon as an eager operation makes a NaN.
         explain_cache_misses: log, as a warning of the logger ``fdl``, why a jitted function is traced again.
+        debug_compiler: check the compiler's work after every pass, and raise a CompilerError where a pass fails rather
+            than compile without it.
     """
 
     default_float: str = field(default_factory=lambda: os.environ.get("FDL_DEFAULT_FLOAT", "float32"))
@@ -22,6 +24,7 @@ class Config:
     disable_jit: bool = field(default_factory=lambda: os.environ.get("FDL_DISABLE_JIT", "0") == "1")
     debug_nans: bool = field(default_factory=lambda: os.environ.get("FDL_DEBUG_NANS", "0") == "1")
     explain_cache_misses: bool = field(default_factory=lambda: os.environ.get("FDL_EXPLAIN_CACHE_MISSES", "0") == "1")
+    debug_compiler: bool = field(default_factory=lambda: os.environ.get("FDL_DEBUG_COMPILER", "0") == "1")
 
     #: All that decides what a jitted function means; another value whenever one of these settings changes.
     state: ClassVar[tuple[Any, ...]]

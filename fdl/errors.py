@@ -112,3 +112,19 @@ class PlatformError(FdlError, RuntimeError):
 
     fdl needs a 64-bit little-endian processor; ``FDL_CPU`` takes ``native``, ``x86-64`` or another name LLVM knows.
     """
+
+
+class CompilerError(FdlError, RuntimeError):
+    """A pass of fdl's compiler failed, and nothing can be used instead of what it makes.
+
+    This is a fault of fdl, not of the program; report it with the message and the printed Program. It is raised by
+    what needs machine code (`fdl.ext.to_numba`), and by everything if ``FDL_DEBUG_COMPILER=1``.
+    """
+
+
+class CompilerWarning(UserWarning):
+    """A pass of fdl's compiler failed, and the program was compiled without it: results are right, calls may be slower.
+
+    This is a fault of fdl, not of the program; report it with the message and the printed Program.
+    ``FDL_DEBUG_COMPILER=1`` raises a CompilerError with the whole traceback instead.
+    """

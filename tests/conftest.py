@@ -1,4 +1,4 @@
-"""What every test shares: deterministic hypothesis, a seeded generator, a compile cache that starts empty."""
+"""What every test shares: seeds, an empty compile cache, and a compiler whose passes must not fail."""
 
 import os
 import tempfile
@@ -14,6 +14,8 @@ hypothesis.settings.load_profile("fdl")
 # Set before fdl is imported, and inherited by Spark's workers: a test never meets machine code of an earlier run.
 _cache = tempfile.TemporaryDirectory(prefix="fdl-tests-")
 os.environ["FDL_CACHE_DIR"] = _cache.name
+# A pass of the compiler that fails, or makes what the verifiers refuse, is an error here, in Spark's workers too.
+os.environ["FDL_DEBUG_COMPILER"] = "1"
 
 
 @pytest.fixture

@@ -45,6 +45,8 @@ def fast_call(
     if any(given and number in traced.passed for number, given in enumerate(traced.donated)):
         return None
     executable = traced.compiled.executable
+    if executable is None:
+        return None
     run = native_call(executable, traced.program.input_types, traced.donated)
     if run is None:
         return None

@@ -237,7 +237,10 @@ class Jitted:
         """Make calls like this one fast, from the second on."""
         traced.calls += 1
         if traced.calls == 2:
-            traced.fast = fast_call(traced, args, kwargs, fixed, structure)
+            from fdl.compile.fallback import otherwise
+
+            make = functools.partial(fast_call, traced, args, kwargs, fixed, structure)
+            traced.fast = otherwise("fast calls", traced.program, make, None)
         if traced.fast is not None:
             others = [call for call in self.cache.recent.get(config.state, ()) if call is not traced.fast]
             self.cache.recent[config.state] = (traced.fast, *others[: _RECENT - 1])

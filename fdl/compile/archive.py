@@ -24,6 +24,7 @@ class Archive:
         arena_bytes, scratch_bytes: memory it works in; of scratch memory every thread has its own.
         reused: pairs of an output and the donated input whose memory it takes.
         parallel: whether it is a function for several threads.
+        skip: names of the passes that it was compiled without.
     """
 
     code: bytes
@@ -34,6 +35,7 @@ class Archive:
     scratch_bytes: int
     reused: tuple[tuple[int, int], ...]
     parallel: bool
+    skip: frozenset[str] = frozenset()
 
     def pack(self) -> bytes:
         """All of it as bytes."""
@@ -45,6 +47,7 @@ class Archive:
             "scratch": self.scratch_bytes,
             "reused": self.reused,
             "parallel": self.parallel,
+            "skip": sorted(self.skip),
         }
         return b"".join([json.dumps(header).encode(), b"\n", *self.constants, self.code])
 
@@ -61,7 +64,8 @@ class Archive:
         foreign = tuple((number, tuple(map(_tuple, path))) for number, path in header["foreign"])
         reused = tuple(map(tuple, header["reused"]))
         sizes = header["arena"], header["scratch"]
-        return Archive(rest[start:], tuple(constants), hosts, foreign, *sizes, reused, header["parallel"])
+        skip = frozenset(header["skip"])
+        return Archive(rest[start:], tuple(constants), hosts, foreign, *sizes, reused, header["parallel"], skip)
 
 
 def _tuple(item: Any) -> Any:

@@ -1,12 +1,13 @@
 """Memory: where every stored value lives, and when its place is free again."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from fdl.compile.affine import row_major, strides
 from fdl.compile.body import Body
-from fdl.compile.fuse import Nest, Schedule, Single, View, is_nothing
+from fdl.compile.fallback import Skip, during
+from fdl.compile.fuse import Nest, Schedule, Single, Unfused, View, is_nothing
 from fdl.compile.group import GroupStep, grouped
 from fdl.compile.loops import Loops, make_body, make_loops, whole_loops
 from fdl.compile.split import split
@@ -78,6 +79,7 @@ class Plan:
         slots: where the stored variables are.
         arena_bytes: memory for values that are neither inputs nor outputs.
         reused: number of the input in whose memory an output is returned, by number of the output.
+        skip: names of the passes that it was made without.
     """
 
     program: Program
@@ -86,6 +88,7 @@ class Plan:
     slots: dict[Var, Slot]
     arena_bytes: int
     reused: dict[int, int]
+    skip: Skip = frozenset()
 
 
 def aligned(size: int) -> int:
@@ -99,11 +102,12 @@ def nbytes(type: TensorType) -> int:
 
 
 class _Arena:
-    """First-fit allocation of intervals that are in use at the same time."""
+    """First-fit allocation of intervals that are in use at the same time; of all, if none is ever `freed`."""
 
-    def __init__(self) -> None:
+    def __init__(self, freed: bool = True) -> None:
         self.live: list[tuple[int, int]] = []
         self.peak = 0
+        self.freed = freed
 
     def allocate(self, size: int) -> int:
         """The offset of a free interval."""
@@ -119,27 +123,75 @@ class _Arena:
 
     def free(self, offset: int) -> None:
         """Give an interval back."""
-        self.live = [i for i in self.live if i[0] != offset]
+        if self.freed:
+            self.live = [i for i in self.live if i[0] != offset]
 
 
-def make_plan(program: Program, donate: tuple[bool, ...] = (), carry: dict[int, int] | None = None) -> Plan:
+def make_plan(
+    program: Program,
+    donate: tuple[bool, ...] = (),
+    carry: dict[int, int] | None = None,
+    skip: Skip = frozenset(),
+) -> Plan:
     """The plan of a simplified Program.
 
     Args:
         program: with `Step` equations.
         donate: which inputs' memory may be overwritten; none by default.
         carry: for the body of a loop, the only input, by number of the output, whose memory the output may take.
+        skip: names of the passes to do without.
     """
     from fdl.compile.control import nested_plans, workspace_bytes
 
-    schedule = Schedule(program)
-    steps = list(_divided(grouped(_finished(schedule), schedule.outputs, LoopsStep)))
+    with during("fuse"):
+        schedule = Unfused(program, skip) if skip & {"fuse", "loops"} else Schedule(program, skip)
+        steps = _finished(schedule)
+    for name, run in SCHEDULING:
+        if name not in skip:
+            with during(name):
+                steps = run(steps, schedule.outputs)
     for step in steps:
         if isinstance(step, SingleStep):
-            step.plans = nested_plans(step.equation)
-            step.workspace_bytes = workspace_bytes(step)
+            with during("control"):
+                step.plans = nested_plans(step.equation, skip)
+            if step.plans or "kernels" not in skip:
+                with during("kernels"):
+                    step.workspace_bytes = workspace_bytes(step)
+    with during("reuse"):
+        return _placed(schedule, steps, donate, carry, skip)
+
+
+def _grouped(steps: list[Any], outputs: Iterable[Var]) -> list[Any]:
+    return grouped(steps, outputs, LoopsStep)
+
+
+def _each_nest(change: Callable[[Loops], list[Loops]]) -> Callable[[list[Any], Iterable[Var]], list[Any]]:
+    """A pass that replaces each loop nest, by nests that make the same one after the other."""
+
+    def run(steps: list[Any], outputs: Iterable[Var]) -> list[Any]:
+        found: list[Any] = []
+        for step in steps:
+            found += _loops_steps(change(step.loops), step.scope) if isinstance(step, LoopsStep) else [step]
+        return found
+
+    return run
+
+
+#: The passes over the steps of a schedule, in their order: rows become groups, narrow rows are joined, and long sums
+#: are made in two steps. Each may be left out.
+SCHEDULING: list[tuple[str, Callable[[list[Any], Iterable[Var]], list[Any]]]] = [
+    ("group", _grouped),
+    ("widen", _each_nest(widened)),
+    ("split", _each_nest(split)),
+]
+
+
+def _placed(
+    schedule: Schedule, steps: list[Any], donate: tuple[bool, ...], carry: dict[int, int] | None, skip: Skip
+) -> Plan:
+    """The steps with a place for every value."""
     while True:
-        placement = _Placement(schedule, steps, donate, carry)
+        placement = _Placement(schedule, steps, donate, carry, skip)
         plan = placement.plan()
         lost = placement.overwritten - set(plan.reused.values())
         if not lost:
@@ -186,15 +238,6 @@ def _loops_steps(nests: Iterable[Loops], scope: int) -> list[LoopsStep]:
     return steps
 
 
-def _divided(steps: Iterable[Any]) -> Iterator[Any]:
-    """The steps; narrow rows are joined, and long sums made in two steps."""
-    for step in steps:
-        if isinstance(step, LoopsStep):
-            yield from _loops_steps((part for loops in widened(step.loops) for part in split(loops)), step.scope)
-        else:
-            yield step
-
-
 def _single(step: Single, views: list[View], body: Body | None, needed: Callable[[Var], bool]) -> SingleStep:
     """A single step with what of its epilogue is needed."""
     outputs = list(step.equation.outputs)
@@ -211,9 +254,13 @@ class _Placement:
     """Gives every stored value a slot, walking through the steps."""
 
     def __init__(
-        self, schedule: Schedule, steps: list[Any], donate: tuple[bool, ...], carry: dict[int, int] | None
+        self, schedule: Schedule, steps: list[Any], donate: tuple[bool, ...], carry: dict[int, int] | None, skip: Skip
     ) -> None:
-        self.schedule, self.steps, self.carry = schedule, steps, carry
+        #: Whether values may take the place of others; otherwise each has its own.
+        self.reuses = "reuse" not in skip
+        if not self.reuses:
+            donate, carry = (), None
+        self.schedule, self.steps, self.carry, self.skip = schedule, steps, carry, skip
         program = schedule.program
         self.slots = {v: Slot("input", n) for n, v in enumerate(program.inputs)}
         self.slots.update((v, Slot("constant", n)) for n, (v, _) in enumerate(program.constants))
@@ -226,7 +273,7 @@ class _Placement:
         self.donated = [v for v, mark in zip(program.inputs, donate, strict=False) if mark]
         self.reused: dict[int, int] = {}
         self.overwritten: set[int] = set()
-        self.arena = _Arena()
+        self.arena = _Arena(self.reuses)
 
     def plan(self) -> Plan:
         """Place everything."""
@@ -248,7 +295,8 @@ class _Placement:
             for slot in {self.slots[var] for var in step.outputs if self.last[var] == number}:
                 if slot.kind == "arena" and all(self.last[v] == number for v in step.outputs if self.slots[v] == slot):
                     self.arena.free(slot.number)
-        return Plan(self.schedule.program, self.steps, self.schedule.outputs, self.slots, self.arena.peak, self.reused)
+        program, outputs = self.schedule.program, self.schedule.outputs
+        return Plan(program, self.steps, outputs, self.slots, self.arena.peak, self.reused, self.skip)
 
     def place(self, var: Var, step: Any, number: int, dead: list[Var]) -> None:
         """Choose the slot of what a step makes."""
@@ -270,7 +318,10 @@ class _Placement:
 
     def place_private(self, group: GroupStep) -> None:
         """Choose places in a thread's memory for what a group keeps to itself."""
-        memory, last = _Arena(), {v: n for n, cut in enumerate(group.members) for v in (*cut.step.reads, *cut.made)}
+        memory, last = (
+            _Arena(self.reuses),
+            {v: n for n, cut in enumerate(group.members) for v in (*cut.step.reads, *cut.made)},
+        )
         private = set(group.private)
         for number, cut in enumerate(group.members):
             dead = [v for v in cut.step.reads if v in private and last[v] == number]
@@ -278,8 +329,8 @@ class _Placement:
             for var in reversed(cut.made):
                 if var not in private:
                     continue
-                shared = [v for v in dead if _in_place(var, v, cut.loops)]
-                if last[var] == number:
+                shared = [v for v in dead if self.reuses and _in_place(var, v, cut.loops)]
+                if last[var] == number and self.reuses:
                     shared += [
                         v for v in cut.made if v is not var and v in self.slots and v.type.dtype == var.type.dtype
                     ]
@@ -304,7 +355,7 @@ class _Placement:
 
     def summed_elsewhere(self, step: Any, number: int) -> Var | None:
         """The result of a kernel that only its epilogue reads."""
-        if not isinstance(step, SingleStep) or step.epilogue is None:
+        if not self.reuses or not isinstance(step, SingleStep) or step.epilogue is None:
             return None
         (var,) = step.equation.outputs
         return var if self.last[var] == number and var not in self.outputs else None
@@ -335,7 +386,7 @@ class _Placement:
 
     def may_overwrite(self, var: Var, other: Var, step: Any) -> bool:
         """Whether `step` reads each element of `other` only just before it writes the same bytes of `var`."""
-        if isinstance(step, GroupStep):
+        if not self.reuses or isinstance(step, GroupStep):
             return False
         if isinstance(step, SingleStep):
             # These write only places that they have read, or do not read at all.

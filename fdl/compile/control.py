@@ -9,40 +9,31 @@ from typing import Any
 from llvmlite import ir
 
 from fdl.compile.buffers import Plan, SingleStep, aligned, make_plan, nbytes
-from fdl.compile.canonical import canonical
+from fdl.compile.fallback import Skip
 from fdl.compile.fuse import is_nothing
-from fdl.compile.hoist import hoist
-from fdl.compile.inline import inline
-from fdl.compile.narrow import narrow
 from fdl.compile.partial import chunks
-from fdl.compile.simplify import simplify
-from fdl.compile.transposes import transposed_late
+from fdl.compile.passes import prepared
 from fdl.compile.values import I8, POINTER, Value
 from fdl.core.program import Program, subprograms
 from fdl.core.types import TensorType
 from fdl.dtypes import bool_, int64
 
 
-def prepared(program: Program) -> Program:
-    """A Program of `Step` equations in the forms that the later stages expect."""
-    return transposed_late(canonical(simplify(narrow(hoist(simplify(inline(program)))))))
-
-
-def nested_plans(equation: Any) -> list[Plan]:
+def nested_plans(equation: Any, skip: Skip) -> list[Plan]:
     """Plans of the Programs that a control flow operation holds; none for other operations."""
-    if equation.operation.name not in EMITTERS or is_nothing(equation):
+    if "control" in skip or equation.operation.name not in EMITTERS or is_nothing(equation):
         return []
     operation = equation.operation
     if operation.name == "cond":
-        return [make_plan(prepared(p)) for p in operation.branches]
+        return [make_plan(prepared(p, skip), skip=skip) for p in operation.branches]
     # An iteration may update the carry where it is.
     repeated = operation.name == "while"
     constants = operation.body_constants if repeated else operation.constants
     count = len(equation.outputs) if repeated else operation.carries
     carry = {n: constants + n for n in range(count)}
     donate = tuple(n in carry.values() for n in range(len(operation.body.inputs)))
-    body = make_plan(prepared(operation.body), donate, carry)
-    return [make_plan(prepared(operation.condition)), body] if repeated else [body]
+    body = make_plan(prepared(operation.body, skip), donate, carry, skip)
+    return [make_plan(prepared(operation.condition, skip), skip=skip), body] if repeated else [body]
 
 
 def workspace_bytes(step: SingleStep) -> int:
@@ -105,10 +96,10 @@ def _path(emitter: Any, step: SingleStep, number: int) -> tuple[Any, ...]:
     return (*emitter.path, (emitter.place(step), number))
 
 
-def find_equation(program: Program, path: tuple[Any, ...]) -> Any:
-    """The equation at a path in a prepared Program."""
+def find_equation(program: Program, path: tuple[Any, ...], skip: Skip) -> Any:
+    """The equation at a path in a Program that was prepared without the passes to `skip`."""
     for place, number in path[:-1]:
-        program = prepared(list(subprograms(program.equations[place].operation))[number])
+        program = prepared(list(subprograms(program.equations[place].operation))[number], skip)
     return program.equations[path[-1]]
 
 

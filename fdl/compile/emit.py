@@ -18,6 +18,7 @@ from llvmlite import ir
 from fdl.compile.buffers import LoopsStep, Plan, SingleStep, Slot, aligned
 from fdl.compile.build import Build, new_function
 from fdl.compile.cost import shares
+from fdl.compile.fallback import during
 from fdl.compile.fuse import View
 from fdl.compile.group import GroupStep
 from fdl.compile.hazards import Hazards
@@ -180,13 +181,17 @@ class PlanEmitter:
         hazards = Hazards(team, self.given.slots)
         for step in self.given.steps:
             with self.emission.lap(self.given, step):
-                shared = team.together and shares(step)
-                hazards.before(step, shared)
+                with during("threads"):
+                    shared = team.together and shares(step)
+                    hazards.before(step, shared)
                 with nullcontext() if shared else team.alone():
                     if isinstance(step, LoopsStep):
-                        self.loops(step)
+                        # What a nest of one equation needs is tried for each (`is_lowerable`): fusion is at fault.
+                        with during("fuse"):
+                            self.loops(step)
                     elif isinstance(step, GroupStep):
-                        GroupEmitter(self, step).emit()
+                        with during("group"):
+                            GroupEmitter(self, step).emit()
                     else:
                         emit_single(self, step)
 

@@ -15,6 +15,7 @@ import numpy as np
 from fdl.compile.affine import common_refinement, row_major, strides, unflatten
 from fdl.compile.body import Body, Choose, Constant, Index, Load, NotAffine
 from fdl.compile.canonical import features_last, product
+from fdl.compile.fallback import Skip
 from fdl.compile.kernels import contract
 from fdl.compile.lowering import REDUCTIONS, carrier, is_lowerable, takes_views
 from fdl.compile.steps import CopyEquation, Nest, Single, View
@@ -41,14 +42,18 @@ FEW = 16
 class Schedule:
     """The steps of a Program, in order.
 
+    Args:
+        program: in the forms that `fdl.compile.passes.prepared` gives it.
+        skip: names of the passes to do without.
+
     Attributes:
         steps: nests and single equations.
         home: the number of the step that makes a stored value; -1 for inputs and constants.
         outputs: of the Program; Copies added where an output is not made by a step, or made once and returned twice.
     """
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, skip: Skip = frozenset()) -> None:
+        self.program, self.skip = program, skip
         #: Equations that take no epilogue, since other steps would read too much of what it makes.
         self.alone: set[Any] = set()
         self.make()
@@ -75,9 +80,13 @@ class Schedule:
         self._users.update((atom, []) for atom in program.outputs)
         self._readers: dict[Var, list[int]] = {}
         self._last_read: dict[Var, int] = {}
-        for equation in _small_first(program):
+        for equation in self.ordered():
             self.place(equation)
         self.outputs = self.place_outputs()
+
+    def ordered(self) -> Iterable[Any]:
+        """The equations in the order in which they are placed."""
+        return _small_first(self.program)
 
     def virtual(self, var: Var) -> Any:
         """The equation of a value that is not stored (yet)."""
@@ -196,7 +205,8 @@ class Schedule:
         for atom in equation.inputs:
             if isinstance(atom, Var) and (not takes_views(equation) or self.view(atom) is None):
                 self.store(atom)
-        self.append(Single(equation, None if equation in self.alone else epilogue_nest(equation)))
+        alone = equation in self.alone or "epilogues" in self.skip
+        self.append(Single(equation, None if alone else epilogue_nest(equation)))
         for atom in equation.inputs:
             self.touch(atom, len(self.steps) - 1)
 
@@ -401,14 +411,42 @@ class Schedule:
             root = self.root(atom)
             if isinstance(root, Literal) or root in taken or self.home[root] == -1:
                 root = Var(atom.type)
-                copy = CopyEquation((atom,), (root,))
-                if carrier(atom.type.dtype) is None or is_nothing(copy):
-                    self.append(Single(copy))
-                else:
-                    self.place_in_nest(copy)
+                self.place_copy(CopyEquation((atom,), (root,)))
             taken.add(root)
             found.append(root)
         return found
+
+    def place_copy(self, copy: CopyEquation) -> None:
+        """Append a copy."""
+        if carrier(copy.outputs[0].type.dtype) is None or is_nothing(copy):
+            self.append(Single(copy))
+        else:
+            self.place_in_nest(copy)
+
+
+class Unfused(Schedule):
+    """A schedule without fusion: every equation is a step, and all that it makes is stored."""
+
+    def ordered(self) -> Iterable[Any]:
+        return self.program.equations
+
+    def place(self, equation: Any) -> None:
+        if is_nothing(equation) or "loops" in self.skip or classify(equation) == "single":
+            self.append(Single(equation))
+        else:
+            self.place_in_nest(equation)
+
+    def place_copy(self, copy: CopyEquation) -> None:
+        if "loops" in self.skip:
+            self.append(Single(copy))
+        else:
+            super().place_copy(copy)
+
+    def joined(self, number: int, equation: Any, shape: tuple[int, ...]) -> None:
+        return None
+
+    def spread(self) -> set[Any]:
+        return set()
 
 
 def _small_first(program: Program) -> list[Any]:

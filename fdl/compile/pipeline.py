@@ -1,7 +1,8 @@
 """The compiler, and the caches in front of it.
 
-From Program to Program (`control.prepared`): inline, simplify, hoist, narrow, simplify, canonical, transposes. From
-there to steps (`buffers.make_plan`): fuse, group, divide and widen, then place values in memory. Then emit.
+From Program to Program (`passes.PASSES`): inline, simplify, hoist, narrow, simplify, canonical, transposes. From there
+to steps (`buffers.make_plan`): fuse, then `buffers.SCHEDULING`: group, widen, split; then place values in memory. Then
+emit. A pass that fails is left out (`fallback`).
 
 What a compiled Program computes is what the references of its operations compute, but for
 
@@ -23,10 +24,12 @@ import numpy as np
 
 from fdl.compile.archive import Archive, constant_bytes
 from fdl.compile.cache import default_cache
+from fdl.compile.fallback import Skip, during, otherwise, with_fewer_passes
 from fdl.compile.inline import inline
 from fdl.compile.machine import compile_object, content_key
 from fdl.compile.runtime import Executable, HostCall
 from fdl.compile.target import host_target
+from fdl.core.interpret import interpret
 from fdl.core.program import Equation, Program, Var
 from fdl.core.types import TensorType
 
@@ -47,47 +50,73 @@ class Compiled:
         self.program, self.donate, self.archive = program, donate, archive
         hosts, foreign = [], {}
         if archive.hosts or archive.foreign:
-            from fdl.compile.control import find_equation, prepared
+            from fdl.compile.control import find_equation
+            from fdl.compile.passes import prepared
 
-            whole = prepared(program)
-            hosts = [HostCall(find_equation(whole, path), steps) for path, steps in archive.hosts]
-            foreign = {number: find_equation(whole, path) for number, path in archive.foreign}
+            whole = prepared(program, archive.skip)
+            hosts = [HostCall(find_equation(whole, path, archive.skip), steps) for path, steps in archive.hosts]
+            foreign = {number: find_equation(whole, path, archive.skip) for number, path in archive.foreign}
         self.executable = Executable(archive, program.output_types, hosts, foreign, exports)
         #: ``run(arrays) -> results``: NumPy arrays of the input types, any strides; results are new arrays, except that
         #: donated inputs' memory may be returned.
         self.run = self.executable.run
 
     def __reduce__(self) -> Any:
-        key = cache_key(inline(self.program), self.donate)
+        key = cache_key(inline(self.program), self.donate, self.archive.skip)
         return restore, (self.program, self.donate, key, self.archive.pack())
 
 
-def restore(program: Program, donate: tuple[bool, ...], key: str, data: bytes) -> Compiled:
+class Interpreted:
+    """A Program that could not be compiled, run by the references of its operations; used like a `Compiled`."""
+
+    executable = None
+
+    def __init__(self, program: Program, donate: tuple[bool, ...]) -> None:
+        self.program, self.donate = program, donate
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The results for arrays of the input types; new arrays."""
+        return [np.array(result) for result in interpret(self.program, [np.asarray(a) for a in arrays])]
+
+    def __reduce__(self) -> Any:
+        return compile_program, (self.program, self.donate)
+
+
+def restore(program: Program, donate: tuple[bool, ...], key: str, data: bytes) -> Compiled | Interpreted:
     """What was pickled; compiled anew if this processor or version is another one."""
-    if key == cache_key(inline(program), donate):
+    skip = Archive.unpack(data).skip
+    if key == cache_key(inline(program), donate, skip):
         default_cache().put(key, data)
     return compile_program(program, donate)
 
 
-def cache_key(inlined: Program, donate: tuple[bool, ...]) -> str:
-    """The name of an inlined Program's machine code on disk."""
+def cache_key(inlined: Program, donate: tuple[bool, ...], skip: Skip = frozenset()) -> str:
+    """The name on disk of an inlined Program's machine code, compiled without the passes to `skip`."""
     # Custom derivative rules, which hold Python functions, are gone once they are inlined: the hash is the same in
     # every process.
-    return content_key(f"{inlined.digest.hex()} {donate}", host_target())
+    parts = [inlined.digest.hex(), str(donate), *sorted(skip)]
+    return content_key(" ".join(parts), host_target())
 
 
 def build_archive(
-    program: Program, donate: tuple[bool, ...], watch: Callable[[Any, Any], None] | None = None
+    program: Program,
+    donate: tuple[bool, ...],
+    skip: Skip = frozenset(),
+    watch: Callable[[Any, Any], None] | None = None,
 ) -> Archive:
-    """Compile a Program; `watch` is shown the emission and the plan before any code is emitted."""
+    """Compile a Program without the passes to `skip`.
+
+    `watch` is shown the emission and the plan before any code is emitted.
+    """
     # Machine code that is on disk already needs none of these, and importing them takes longer than loading it.
     from fdl.compile.buffers import make_plan
-    from fdl.compile.control import prepared
     from fdl.compile.cost import worth_threads
     from fdl.compile.emit import Emission
+    from fdl.compile.passes import prepared
 
-    plan = make_plan(prepared(program), donate)
-    target, parallel = host_target(), worth_threads(plan)
+    plan = make_plan(prepared(program, skip), donate, skip=skip)
+    with during("threads"):
+        target, parallel = host_target(), "threads" not in skip and worth_threads(plan)
     emission = Emission(target, len(program.inputs), len(program.outputs), plan.reused.values(), parallel)
     if watch is not None:
         watch(emission, plan)
@@ -106,28 +135,34 @@ def build_archive(
         emission.scratch_bytes,
         tuple(plan.reused.items()),
         parallel,
+        skip,
     )
 
 
-def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> Compiled:
+def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> Compiled | Interpreted:
     """The native function of a Program, made once for equal Programs, with machine code kept on disk.
 
     Args:
         program: what to compute.
         donate: which inputs' memory may be overwritten and returned; none by default.
     """
-    return _compile(inline(program), donate)
+    inlined = otherwise("inline", program, lambda: inline(program), None)
+    return Interpreted(program, donate) if inlined is None else _compile(inlined, donate)
 
 
 @lru_cache(maxsize=512)
-def _compile(program: Program, donate: tuple[bool, ...]) -> Compiled:
-    key = cache_key(program, donate)
-    found = default_cache().get(key)
-    if found is not None:
-        return Compiled(program, donate, Archive.unpack(found))
-    archive = build_archive(program, donate)
-    default_cache().put(key, archive.pack())
-    return Compiled(program, donate, archive)
+def _compile(program: Program, donate: tuple[bool, ...]) -> Compiled | Interpreted:
+    def attempt(skip: Skip) -> Compiled | Interpreted:
+        key = cache_key(program, donate, skip)
+        found = default_cache().get(key)
+        if found is not None:
+            return Compiled(program, donate, Archive.unpack(found))
+        archive = build_archive(program, donate, skip)
+        made = Compiled(program, donate, archive)
+        default_cache().put(key, archive.pack())
+        return made
+
+    return with_fewer_passes(program, attempt, lambda: Interpreted(program, donate))
 
 
 def run_heavy(operation: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -136,7 +171,7 @@ def run_heavy(operation: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 @lru_cache(maxsize=1024)
-def _single(operation: Any, types: tuple[TensorType, ...]) -> Compiled:
+def _single(operation: Any, types: tuple[TensorType, ...]) -> Compiled | Interpreted:
     inputs = tuple(Var(t) for t in types)
     result = operation.result(*types)
     outputs = tuple(Var(t) for t in (result if operation.multiple else (result,)))

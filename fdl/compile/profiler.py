@@ -10,7 +10,8 @@ import numpy as np
 from fdl.compile.account import Accounts
 from fdl.compile.buffers import Plan, nbytes
 from fdl.compile.emit import Emission
-from fdl.compile.pipeline import Compiled, build_archive
+from fdl.compile.fallback import Skip, with_fewer_passes
+from fdl.compile.pipeline import Compiled, Interpreted, build_archive
 from fdl.compile.stopwatch import CELLS, Stopwatch, count_steps
 from fdl.core.program import Program
 from fdl.threads import get_num_threads
@@ -68,12 +69,16 @@ def measure(program: Program, donate: tuple[bool, ...], arrays: Sequence[np.ndar
 
     def watch(emission: Emission, plan: Plan) -> None:
         watches.append(Stopwatch(emission, count_steps(plan)))
-        emission.lap = watches[0].lap
+        emission.lap = watches[-1].lap
 
-    compiled = Compiled(program, donate, build_archive(program, donate, watch), [CELLS])
-    address = compiled.executable.addresses[CELLS]
-    count = len(watches[0].laps)
-    cells = np.ctypeslib.as_array((ctypes.c_int64 * (2 * count)).from_address(address)).reshape(count, 2)
+    def attempt(skip: Skip) -> Compiled | Interpreted:
+        return Compiled(program, donate, build_archive(program, donate, skip, watch), [CELLS])
+
+    compiled = with_fewer_passes(program, attempt, lambda: Interpreted(program, donate))
+    cells = np.zeros((0, 2), np.int64)  # of a program that is interpreted
+    if isinstance(compiled, Compiled):
+        count, address = len(watches[-1].laps), compiled.executable.addresses[CELLS]
+        cells = np.ctypeslib.as_array((ctypes.c_int64 * (2 * count)).from_address(address)).reshape(count, 2)
     best, found = float("inf"), cells.copy()
     started, runs = time.perf_counter(), 0
     while runs <= _RUNS or time.perf_counter() - started < _SECONDS:
@@ -85,12 +90,14 @@ def measure(program: Program, donate: tuple[bool, ...], arrays: Sequence[np.ndar
         if runs and seconds < best:  # the first run meets cold caches and untouched memory
             best, found = seconds, cells.copy()
         runs += 1
+    if not isinstance(compiled, Compiled):
+        return Measurement([], best, 1, sum(map(nbytes, program.output_types)))
     archive = compiled.archive
     threads = get_num_threads() if archive.parallel else 1
     reused = {number for number, _ in archive.reused}
     results = sum(nbytes(t) for n, t in enumerate(program.output_types) if n not in reused)
     memory = archive.arena_bytes + threads * archive.scratch_bytes + results
-    return Measurement(_kernels(watches[0], found), best, threads, memory)
+    return Measurement(_kernels(watches[-1], found), best, threads, memory)
 
 
 def _kernels(watch: Stopwatch, cells: np.ndarray) -> list[Measured]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fdl.core.types import TensorType
 from fdl.dtypes import key, uint32, uint64
-from fdl.ops.random_bits import PARITY, ROTATIONS
+from fdl.ops.random_bits import PARITY, ROTATIONS, _as_keys, threefry2x32
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,16 @@ class Threefry(_Words):
     def result(self, *types: TensorType) -> TensorType:
         """As many as there are keys."""
         return TensorType(types[0].shape, self.dtype)
+
+    def reference(self, keys: np.ndarray, counter: np.ndarray) -> np.ndarray:
+        """By the function of the user's operations."""
+        high, low = (counter.astype(np.uint64) >> shift & 0xFFFFFFFF for shift in (np.uint64(32), np.uint64(0)))
+        first, second = threefry2x32(keys["word0"], keys["word1"], high.astype(uint32), low.astype(uint32))
+        if self.dtype == key:
+            return _as_keys(first, second)
+        if self.dtype == uint64:
+            return first.astype(uint64) << uint64.type(32) | second
+        return (first ^ second).astype(self.dtype)
 
     def lower(self, build: Any, keys: Any, counter: Any) -> Any:
         """The function of `fdl.ops.random_bits.threefry2x32` on registers."""
@@ -67,6 +77,10 @@ class JoinWords(_Words):
         """A key for each pair."""
         return TensorType(types[0].shape, key)
 
+    def reference(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """The words side by side."""
+        return _as_keys(first, second)
+
     def lower(self, build: Any, first: Any, second: Any) -> Any:
         """One register of both."""
         return _join(build, first, second)
@@ -79,6 +93,10 @@ class TakeWord(_Words):
     def result(self, *types: TensorType) -> TensorType:
         """A word for each key."""
         return TensorType(types[0].shape, uint32)
+
+    def reference(self, keys: np.ndarray, number: np.ndarray) -> np.ndarray:
+        """A field of the key."""
+        return np.where(number == 0, keys["word0"], keys["word1"])
 
     def lower(self, build: Any, keys: Any, number: Any) -> Any:
         """A half of the register."""

@@ -10,6 +10,7 @@ from fdl.compile.affine import strides
 from fdl.compile.buffers import SingleStep, nbytes
 from fdl.compile.canonical import features_last, product
 from fdl.compile.epilogue import Tail, as_nest
+from fdl.compile.fallback import during
 from fdl.compile.fuse import is_nothing
 from fdl.compile.kernels import contract, conv, moves, rows, scans, sort, window
 from fdl.dtypes import uint8
@@ -27,17 +28,21 @@ def emit_single(emitter: Any, step: SingleStep) -> None:
     if is_nothing(step.equation):
         return
     if step.plans:
-        control.EMITTERS[operation.name](emitter, step)
+        with during("control"):
+            control.EMITTERS[operation.name](emitter, step)
         return
-    emit = KERNELS.get(operation.name) or KERNELS.get(operation.family)
-    done = emit is not None and emit(emitter, step)
-    if not done:
-        emitter.host(step)
-    if step.epilogue is not None and done != FUSED:
-        # Nobody else knows of the work after the first barrier, so that the step ends with another one.
-        emitter.emission.team.barrier()
-        emitter.loops(as_nest(step))
-        emitter.emission.team.barrier()
+    with during("kernels" if step.epilogue is None else "epilogues"):
+        emit = KERNELS.get(operation.name) or KERNELS.get(operation.family)
+        if "kernels" in emitter.given.skip and operation.family != "copy":
+            emit = None
+        done = emit is not None and emit(emitter, step)
+        if not done:
+            emitter.host(step)
+        if step.epilogue is not None and done != FUSED:
+            # Nobody else knows of the work after the first barrier, so that the step ends with another one.
+            emitter.emission.team.barrier()
+            emitter.loops(as_nest(step))
+            emitter.emission.team.barrier()
 
 
 def emit_product(emitter: Any, step: SingleStep) -> bool | str:

@@ -163,14 +163,17 @@ def source_line() -> str:
     """The innermost line of the stack that is not fdl's own, or that is replayed, as ``file.py:12 (function)``."""
     if _context.line:
         return _context.line
+    frame = user_frame()
+    name = _shown_name(frame.f_code.co_filename)
+    return f"{name}:{frame.f_lineno} ({frame.f_code.co_name})" if name else ""
+
+
+def user_frame() -> Any:
+    """The innermost frame of the stack that is not fdl's own; the outermost one if all are."""
     frame = sys._getframe(1)
-    while frame is not None:
-        code = frame.f_code
-        name = _shown_name(code.co_filename)
-        if name:
-            return f"{name}:{frame.f_lineno} ({code.co_name})"
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""
+    while frame.f_back is not None and not _shown_name(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
 
 
 @cache

@@ -8,11 +8,11 @@ import numpy as np
 
 from fdl import tree
 from fdl.api.inspect import make_program
-from fdl.compile import compile_program
+from fdl.compile import Compiled, compile_program
 from fdl.compile.layout import CONTIGUOUS_ALIGNED, DATA_OFFSET, FLAGS_OFFSET, WRITEABLE
 from fdl.compile.runtime import Executable
 from fdl.core.types import TensorType
-from fdl.errors import TreeError
+from fdl.errors import CompilerError, TreeError
 from fdl.ext._numba import numba, numba_type
 
 
@@ -30,6 +30,7 @@ def to_numba(fun: Callable[..., Any], *args: Any) -> Any:
     Raises:
         DtypeError: numba has no numbers of one of the dtypes.
         TreeError: `fun` takes or returns a nest of containers.
+        CompilerError: fdl has no machine code for `fun`, because of a fault in its compiler.
         ValueError: in the compiled function, when an array has another shape.
 
     >>> import fdl, fdl.numpy as fnp, numba, numpy as np
@@ -51,6 +52,10 @@ def to_numba(fun: Callable[..., Any], *args: Any) -> Any:
     for type in (*program.input_types, *program.output_types):
         numba_type(f"to_numba({name})", type.dtype)
     compiled = compile_program(program)
+    if not isinstance(compiled, Compiled):
+        raise CompilerError(
+            f"to_numba({name}): fdl's compiler failed, as a CompilerWarning says, and numba can call machine code only"
+        )
     # Compiled callers hold the address of the code, which therefore has to stay where it is.
     _kept.append(compiled)
     code = compiled.executable

@@ -10,7 +10,8 @@ from fdl import tree
 from fdl.api.differentiate import grad
 from fdl.api.rows import Rows, read_rows, row_numbers, write_rows
 from fdl.api.vmap import vmap
-from fdl.compile.control import prepared
+from fdl.compile.fallback import otherwise
+from fdl.compile.passes import prepared
 from fdl.control.replay import Replay
 from fdl.core.interpret import apply_program
 from fdl.core.program import Literal
@@ -352,7 +353,8 @@ def _step_without_gradient(
     unknown = tuple(n >= known for n in range(len(program.inputs)))
     of_numbers, body, _, types = partial_program(program, unknown, (True,) * len(program.outputs))
     # What is the same in all steps becomes part of the body.
-    fixed = [a.value if isinstance(a, Literal) else None for a in prepared(of_numbers).outputs]
+    simple = otherwise("simplify", of_numbers, lambda: prepared(of_numbers), of_numbers)
+    fixed = [a.value if isinstance(a, Literal) else None for a in simple.outputs]
     moving = [t for t, f in zip(types, fixed, strict=True) if f is None]
 
     def short(*values: Any) -> list[Any]:

@@ -76,11 +76,11 @@ def _numbered(
 
 def emit_replay(emitter: Any, step: Any) -> bool:
     """Each row that is named and late runs through its missed steps with its elements in registers."""
-    from fdl.compile.control import prepared
+    from fdl.compile.passes import prepared
 
     operation, emission, team = step.equation.operation, emitter.emission, emitter.emission.team
     rows, seen, count, numbers, tables = operation.divide(step.views)
-    body = prepared(operation.body)
+    body = prepared(operation.body, emitter.given.skip)
     if not all(_is_elementwise(e) for e in body.equations):
         return False
     replayer = _Replayer(body, rows.type, [v.type for v in numbers], [v.type for v in tables])
