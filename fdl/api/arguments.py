@@ -1,6 +1,8 @@
 """From Python calls with pytrees to flat sequences of values, and back."""
 
+import functools
 import inspect
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,8 +15,18 @@ PYTHON_SCALARS = (bool, int, float, complex)
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The name of a function, for messages."""
-    return getattr(function, "__name__", None) or type(function).__name__
+    """The name of a function, for messages; of a partial call, that of the function inside."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) else type(function).__name__
+
+
+def require_function(name: str, parameter: str, value: Any) -> None:
+    """Raise unless `value`, the argument `parameter` of the function `name`, can be called."""
+    if not callable(value):
+        kind = type(value).__name__
+        raise TypeError(f"{name} needs a function as {parameter}, got {reprlib.repr(value)} of type {kind}")
 
 
 def flatten_values(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:

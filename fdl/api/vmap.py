@@ -4,10 +4,12 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from fdl import tree
-from fdl.api.arguments import FlatFunction, argument_path, flatten_values, name_of
+from fdl.api.arguments import FlatFunction, argument_path, check_leaf, name_of, require_function
 from fdl.core.trace import lift
-from fdl.errors import BatchError, TreeError
+from fdl.errors import BatchError, LeafError, TreeError
 from fdl.ops.shape import move_axis, repeat
 from fdl.transforms.batch import batch_values
 
@@ -49,10 +51,13 @@ def vmap(
     >>> fdl.vmap(fnp.dot)(fnp.ones((2, 3)), fnp.ones((2, 3)))
     Array([3., 3.], dtype=float32)
     """
+    require_function("vmap", "fun", fun)
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
-    if not isinstance(in_axes, (int, tuple, type(None))):
+    if not isinstance(in_axes, (int, tuple, type(None))) or isinstance(in_axes, bool):
         raise TypeError(f"vmap in_axes must be an int, None, or a tuple with an entry per argument, got {in_axes!r}")
+    if axis_size is not None and (not isinstance(axis_size, (int, np.integer)) or axis_size < 0):
+        raise TypeError(f"vmap axis_size must be the extent of an axis, not negative, got {axis_size!r}")
 
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -61,23 +66,32 @@ def vmap(
                 f"vmap in_axes has {len(in_axes)} entries, but {name_of(fun)} was called with {len(args)} "
                 "positional arguments"
             )
-        leaves, structure = flatten_values(fun, args, kwargs)
+        given, structure = tree.flatten((args, kwargs))
         axes = flatten_axes("in_axes", tree.structure(args), in_axes)
-        axes += [0] * (len(leaves) - len(axes))
+        axes += [0] * (len(given) - len(axes))
+        # What is not mapped is passed on as it came: a Python number stays one, and it may be of any kind.
+        leaves = [
+            leaf if a is None else _mapped(fun, args, kwargs, n, leaf)
+            for n, (leaf, a) in enumerate(zip(given, axes, strict=True))
+        ]
         places = _places(fun, args, kwargs, leaves, axes)
         size = _batch_size(fun, (args, kwargs), leaves, places, axis_size)
-        # What is not mapped is passed on as it came: a Python number stays one.
-        given = tree.leaves((args, kwargs))
-        moved = [
-            raw if p is None else move_axis(lift(leaf), p, 0)
-            for raw, leaf, p in zip(given, leaves, places, strict=True)
-        ]
+        moved = [leaf if p is None else move_axis(leaf, p, 0) for leaf, p in zip(leaves, places, strict=True)]
         flat = FlatFunction(fun, structure)
         outs, batched = batch_values(flat, size, moved, [p is not None for p in places], axis_name)
         out_places = flatten_axes("out_axes", flat.out_structure, out_axes)
         return flat.unflatten([_place(fun, o, b, p, size) for o, b, p in zip(outs, batched, out_places, strict=True)])
 
     return wrapped
+
+
+def _mapped(fun: Any, args: Any, kwargs: Any, number: int, leaf: Any) -> Any:
+    """A leaf that is mapped, as a value."""
+    try:
+        return lift(leaf)
+    except LeafError:
+        path = tree.leaves_with_path((args, kwargs))[number][0]
+        return check_leaf(leaf, f"{argument_path(fun, path)} of {name_of(fun)}")
 
 
 def flatten_axes(name: str, structure: Any, axes: Any) -> list[int | None]:
@@ -91,7 +105,7 @@ def flatten_axes(name: str, structure: Any, axes: Any) -> list[int | None]:
     found: list[int | None] = []
 
     def spread(axis: Any, part: Any) -> None:
-        if not (axis is _NO_AXIS or isinstance(axis, int)):
+        if not (axis is _NO_AXIS or isinstance(axis, int)) or isinstance(axis, bool):
             raise TypeError(f"vmap {name} must hold ints and None, got {axis!r}")
         found.extend([axis if isinstance(axis, int) else None] * len(tree.leaves(part)))
 
@@ -106,7 +120,7 @@ def flatten_axes(name: str, structure: Any, axes: Any) -> list[int | None]:
 def _places(fun: Any, args: Any, kwargs: Any, leaves: Sequence[Any], axes: Sequence[int | None]) -> list[int | None]:
     places: list[int | None] = []
     for number, (leaf, axis) in enumerate(zip(leaves, axes, strict=True)):
-        ndim = lift(leaf).type.ndim
+        ndim = 0 if axis is None else leaf.type.ndim
         if axis is not None and not -ndim <= axis < ndim:
             path = tree.leaves_with_path((args, kwargs))[number][0]
             raise BatchError(

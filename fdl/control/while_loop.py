@@ -109,8 +109,8 @@ class While(Higher):
         flags = tuple(carry)
         while True:
             _, decided = batch_program(self.condition, size, (*mine, *flags), (False,), axis_name)
-            if decided[0]:
-                flags = (True,) * len(flags)
+            if decided[0]:  # examples stop at different times, so that all that changes is one of a batch
+                flags = tuple(f or c for f, c in zip(flags, self._changed(), strict=True))
             found = batch_program(self.body, size, (*body, *flags), flags, axis_name)[1]
             if found == flags:
                 break
@@ -124,6 +124,11 @@ class While(Higher):
             return loop(*constants, *body_args, *started), flags
         loop = _loop_each(condition, step, len(constants), len(body_args))
         return loop(*constants, *constants, *body_args, *started), flags
+
+    def _changed(self) -> list[bool]:
+        """Which carries the body does not return as they came."""
+        carried = self.body.inputs[self.body_constants :]
+        return [out is not given for out, given in zip(self.body.outputs, carried, strict=True)]
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         number, vector = TensorType((), np.dtype(np.float64)), TensorType((3,), np.dtype(np.float64))
@@ -217,7 +222,10 @@ def _loop_each(condition: Program, step: Program, constants: int, body_constants
         )
         active = apply_program(condition, [*mine, *carry])[0]
         new = apply_program(step, [*body, *carry])
-        return [select(broadcast_in_dim(active, n.type.shape, (0,)), n, o) for n, o in zip(new, carry, strict=True)]
+        return [
+            o if n is o else select(broadcast_in_dim(active, n.type.shape, (0,)), n, o)
+            for n, o in zip(new, carry, strict=True)
+        ]
 
     mine_types = condition.input_types[:constants]
     body_types = step.input_types[:body_constants]

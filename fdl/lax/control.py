@@ -1,14 +1,14 @@
-"""Control flow: scan, cond, switch, while_loop, fori_loop, map, associative_scan."""
+"""Control flow: scan, cond, switch, while_loop, fori_loop, map."""
 
-import functools
 import operator
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fdl import tree
-from fdl.api.arguments import FlatFunction, check_leaf, difference, flatten_values, name_of
+from fdl.api.arguments import FlatFunction, check_leaf, difference, flatten_values, name_of, require_function
 from fdl.api.vmap import vmap
 from fdl.array import as_array
 from fdl.config import config
@@ -18,12 +18,12 @@ from fdl.control.scan import Scan
 from fdl.control.unroll import scan_unrolled
 from fdl.control.while_loop import While
 from fdl.core.program import Program
-from fdl.core.trace import Value, lift, trace_program
+from fdl.core.trace import Tracer, Value, lift, trace_program
 from fdl.core.types import TensorType
-from fdl.dtypes import bool_, int32, result_type
+from fdl.dtypes import INTEGER, bool_, int32, result_type
 from fdl.errors import ConcretizationError, DtypeError, ShapeError, TreeError
 from fdl.ops.convert import convert
-from fdl.ops.slicing import concatenate, slice_
+from fdl.ops.slicing import concatenate
 
 #: Stands for an operand that was not given, since None is one.
 _MISSING: Any = object()
@@ -97,7 +97,7 @@ def scan(
         xs: a pytree of arrays with one leading extent, or None.
         length: number of steps; needed if `xs` is None.
         reverse: run from the last slice to the first; the stacked `ys` keep the order of `xs`.
-        unroll: how many steps a step of the compiled loop does; True for all, so that no loop is left.
+        unroll: how many steps a step of the compiled loop does; True or 0 for all, so that no loop is left.
 
     Returns:
         (last carry, ys stacked along a new leading axis).
@@ -109,9 +109,17 @@ def scan(
     >>> fdl.lax.scan(lambda total, x: (total + x, total), 0.0, fnp.arange(4.0))
     (Array(6., dtype=float32), Array([0., 0., 1., 3.], dtype=float32))
     """
-    carry, weak, carry_structure = _carry_leaves("scan", init)
+    return _scan("scan", f, init, xs, length, reverse, unroll)
+
+
+def _scan(name: str, f: Callable[..., Any], init: Any, xs: Any, length: Any, reverse: bool, unroll: Any) -> Any:
+    """:func:`scan` by the name that messages call it."""
+    require_function(name, "f", f)
+    carry, weak, carry_structure = _carry_leaves(name, init)
+    for path, leaf in tree.leaves_with_path(xs):
+        check_leaf(leaf, f"xs{tree.keystr(path)} of {name}")
     x_leaves, x_structure = flatten_values(f, (xs,), {})
-    steps = _length(xs, x_leaves, length)
+    steps = _length(name, xs, x_leaves, length)
     if config.disable_jit:
         return _scan_in_python(f, init, xs, steps, reverse)
     slices = [x.type.with_shape(x.type.shape[1:]) for x in x_leaves]
@@ -124,26 +132,26 @@ def scan(
 
     types = [c.type for c in carry]
     program, captured, flat = trace(types)
-    carry_out, y_structure = _split_result(f, flat)
+    carry_out, y_structure = _split_result(name, f, flat)
     promoted = _promote_weak(types, weak, program.output_types[: len(types)])
     if carry_out == carry_structure and promoted != types:
         weak = [w and p == t for w, p, t in zip(weak, promoted, types, strict=True)]
         types = promoted
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
         program, captured, flat = trace(types)
-    _same_carry("scan", carry_structure, types, carry_out, program.output_types[: carry_out.num_leaves])
+    _same_carry(name, carry_structure, types, carry_out, program.output_types[: carry_out.num_leaves])
     operation = Scan(program, steps, bool(reverse), len(captured), len(carry))
-    outs = scan_unrolled(operation, _unrolling(unroll, steps), [*captured, *carry, *x_leaves])
+    outs = scan_unrolled(operation, _unrolling(name, unroll, steps), [*captured, *carry, *x_leaves])
     return tree.unflatten(carry_structure, outs[: len(carry)]), tree.unflatten(y_structure, outs[len(carry) :])
 
 
-def _unrolling(unroll: Any, steps: int) -> int:
-    """How many steps to do at a time."""
+def _unrolling(name: str, unroll: Any, steps: int) -> int:
+    """How many steps to do at a time: all for True and, as in JAX, for 0."""
     if isinstance(unroll, (bool, np.bool_)):
         return steps if unroll else 1
-    if not isinstance(unroll, (int, np.integer)) or unroll < 1:
-        raise ValueError(f"unroll must be True, False or a positive number of steps, got {unroll!r}")
-    return int(unroll)
+    if not isinstance(unroll, (int, np.integer)) or unroll < 0:
+        raise ValueError(f"{name}: unroll must be True, False or a number of steps (0 for all), got {unroll!r}")
+    return int(unroll) or steps
 
 
 def _promote_weak(types: Sequence[TensorType], weak: Sequence[bool], found: Sequence[TensorType]) -> list[TensorType]:
@@ -161,29 +169,31 @@ def _yields(weak: np.dtype, dtype: np.dtype) -> bool:
     return result_type(np.zeros((), weak).item(), dtype) == dtype
 
 
-def _split_result(f: Any, flat: FlatFunction) -> tuple[Any, Any]:
+def _split_result(name: str, f: Any, flat: FlatFunction) -> tuple[Any, Any]:
     """Structures of the carry and of the y that a scan body returned."""
     result = tree.unflatten(flat.out_structure, [0] * flat.out_structure.num_leaves)
     if not (isinstance(result, (tuple, list)) and len(result) == 2):
         raise TreeError(
-            f"the body of scan ({name_of(f)}) must return a pair (carry, y), but returned "
+            f"the body of {name} ({name_of(f)}) must return a pair (carry, y), but returned "
             f"{'one array' if flat.out_structure.num_nodes == 1 else flat.out_structure}"
         )
     return tree.structure(result[0]), tree.structure(result[1])
 
 
-def _length(xs: Any, leaves: Sequence[Any], given: int | None) -> int:
-    for path, leaf in tree.leaves_with_path(xs):
-        if np.ndim(leaf) == 0 if not isinstance(leaf, Value) else leaf.type.ndim == 0:
-            raise ShapeError(f"scan needs xs{tree.keystr(path)} to have a leading axis, but it is a scalar")
+def _length(name: str, xs: Any, leaves: Sequence[Any], given: int | None) -> int:
+    for (path, _), leaf in zip(tree.leaves_with_path(xs), leaves, strict=True):
+        if leaf.type.ndim == 0:
+            raise ShapeError(f"{name} needs xs{tree.keystr(path)} to have a leading axis, but it is a scalar")
+    if given is not None and not (isinstance(given, (int, float, np.number)) and given >= 0 and given == int(given)):
+        raise ValueError(f"{name}: length must be a number of steps, not negative, got {given!r}")
     extents = {leaf.type.shape[0] for leaf in leaves} | ({int(given)} if given is not None else set())
     if len(extents) == 1:
         return extents.pop()
     if not extents:
-        raise ShapeError("scan needs xs or length, to know the number of steps")
+        raise ShapeError(f"{name} needs xs{' or length' * (name == 'scan')}, to know the number of steps")
     said = [f"xs{tree.keystr(path)} has {np.shape(leaf)[0]}" for path, leaf in tree.leaves_with_path(xs)]
     said += [] if given is None else [f"length is {given}"]
-    raise ShapeError(f"scan needs one leading extent, but {', '.join(said)}")
+    raise ShapeError(f"{name} needs one leading extent, but {', '.join(said)}")
 
 
 def _in_python(decision: Any) -> bool:
@@ -238,7 +248,7 @@ def cond(
     """
     if operand is not _MISSING:
         operands = (operand,)
-    elif len(operands) == 0 and not callable(true_fun):
+    if not (callable(true_fun) and callable(false_fun)):
         raise TypeError("cond needs two functions: cond(pred, true_fun, false_fun, *operands)")
     pred = as_array(pred, "the predicate of cond")
     if pred.type.shape != ():
@@ -272,6 +282,8 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
     index = as_array(index, "the index of switch")
     if index.type.shape != () or index.type.dtype.kind not in "iu":
         raise DtypeError(f"switch needs an integer scalar as its index, got {index.type}")
+    if not isinstance(branches, Sequence) or not all(callable(b) for b in branches):
+        raise TypeError(f"switch needs a sequence of functions as branches, got {reprlib.repr(branches)}")
     if not branches:
         raise ValueError("switch needs at least one branch")
     if len(branches) == 1:
@@ -359,7 +371,14 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
     >>> fdl.lax.while_loop(lambda x: x < 100, lambda x: x * 2, 1)
     Array(128, dtype=int32)
     """
-    carry, weak, structure = _carry_leaves("while_loop", init_val)
+    return _while("while_loop", cond_fun, body_fun, init_val)
+
+
+def _while(name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_val: Any) -> Any:
+    """:func:`while_loop` by the name that messages call it."""
+    require_function(name, "cond_fun", cond_fun)
+    require_function(name, "body_fun", body_fun)
+    carry, weak, structure = _carry_leaves(name, init_val)
     if config.disable_jit and _in_python(as_array(cond_fun(init_val))):
         value = init_val
         while bool(as_array(cond_fun(value)).discrete("the condition of while_loop")):
@@ -374,7 +393,7 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
         types = promoted
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
         body, captured, flat = _trace(body_fun, call_structure, types, weak)
-    _same_carry("while_loop", structure, types, flat.out_structure, body.output_types)
+    _same_carry(name, structure, types, flat.out_structure, body.output_types)
     condition, cond_captured, _ = _trace(cond_fun, call_structure, types, weak)
     if [t.shape for t in condition.output_types] != [()]:
         raise ShapeError(
@@ -393,7 +412,7 @@ def fori_loop(
     """``for i in range(lower, upper): value = body_fun(i, value)``.
 
     Args:
-        lower, upper: integer scalars. If both are Python integers the loop has a reverse mode.
+        lower, upper: integer scalars of one dtype. If both are known the loop has a reverse mode.
         body_fun: ``body_fun(i, value) -> value`` of the same structure and types.
         init_val: a pytree.
         unroll: as in :func:`scan`; has no effect if a bound is not known.
@@ -402,31 +421,43 @@ def fori_loop(
         The last value, in the structure and types of `init_val`.
 
     Raises:
+        DtypeError: a bound is no integer, or they have different dtypes.
         ShapeError, TreeError: the body changes the type or structure of the value.
 
     >>> import fdl
     >>> fdl.lax.fori_loop(0, 4, lambda i, total: total + i, 0)
     Array(6, dtype=int32)
     """
-    known = all(
-        isinstance(b, (int, np.integer)) or (isinstance(b, Value) and not hasattr(b, "interpreter"))
-        for b in (lower, upper)
-    )
-    if known:
-        first, last = int(lower), int(upper)
-        numbers = np.arange(first, max(first, last), dtype=np.int32 if abs(last) < 2**31 else np.int64)
+    require_function("fori_loop", "body_fun", body_fun)
+    first, last = _bounds(lower, upper)
+    if not (isinstance(first, Tracer) or isinstance(last, Tracer)):
+        start, stop = int(first.concrete()), int(last.concrete())
+        numbers = np.arange(start, max(start, stop), dtype=first.type.dtype)
         if len(numbers) == 0 and config.disable_jit:
             return init_val
-        return scan(lambda value, i: (body_fun(i, value), None), init_val, numbers, unroll=unroll or 1)[0]
-    lower, upper = as_array(lower), as_array(upper)
-    dtype = result_type(lower.type.dtype, upper.type.dtype)
-    first, last = convert(lower, dtype), convert(upper, dtype)
-    one = np.ones((), dtype)
+
+        def body(value: Any, i: Any) -> Any:
+            return body_fun(i, value), None
+
+        return _scan("fori_loop", body, init_val, numbers, None, False, 1 if unroll is None else unroll)[0]
+    one = np.ones((), first.type.dtype)
 
     def step(state: Any) -> Any:
         return state[0] + one, body_fun(state[0], state[1])
 
-    return while_loop(lambda state: state[0] < last, step, (first, init_val))[1]
+    return _while("fori_loop", lambda state: state[0] < last, step, (first, init_val))[1]
+
+
+def _bounds(*bounds: Any) -> list[Any]:
+    """The bounds of a counting loop as integer scalars of one dtype; Python numbers take that of the other bound."""
+    values = [as_array(b, f"the bound {n} of fori_loop") for b, n in zip(bounds, ("lower", "upper"), strict=True)]
+    weak = [isinstance(b, int) or v.weak for b, v in zip(bounds, values, strict=True)]
+    dtypes = {v.type.dtype for v, w in zip(values, weak, strict=True) if not w}
+    dtype = dtypes.pop() if len(dtypes) == 1 else result_type(*(v.type.dtype for v in values))
+    if dtypes or dtype not in INTEGER or any(v.type.shape or v.type.dtype.kind == "f" for v in values):
+        found = " and ".join(str(v.type) for v in values)
+        raise DtypeError(f"fori_loop needs integer scalars of one dtype as lower and upper, got {found}; convert one")
+    return [convert(v, dtype) for v in values]
 
 
 def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any:
@@ -435,19 +466,25 @@ def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any
     Args:
         f: a function of one slice.
         xs: a pytree of arrays with one leading extent.
-        batch_size: how many slices to do at once by vmap.
+        batch_size: how many slices to do at once by vmap; None or 0 for one at a time, without vmap.
 
     Returns:
         The results of `f`, a pytree of arrays with that leading extent.
+
+    Raises:
+        ShapeError: the leading extents of `xs` differ.
 
     >>> import fdl, fdl.numpy as fnp
     >>> fdl.lax.map(lambda x: x**2, fnp.arange(3.0))
     Array([0., 1., 4.], dtype=float32)
     """
-    if batch_size is None:
-        return scan(lambda _, x: (None, f(x)), None, xs)[1]
-    leaves = [as_array(x) for x in tree.leaves(xs)]
-    count = leaves[0].type.shape[0]
+    require_function("map", "f", f)
+    if not batch_size:
+        return _scan("map", lambda _, x: (None, f(x)), None, xs, None, False, 1)[1]
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 0:
+        raise ValueError(f"map: batch_size must be a number of slices, not negative, got {batch_size!r}")
+    leaves = [check_leaf(leaf, f"xs{tree.keystr(path)} of map") for path, leaf in tree.leaves_with_path(xs)]
+    count = _length("map", xs, leaves, None)
     whole = count - count % batch_size
     parts = []
     if whole:
@@ -459,79 +496,3 @@ def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any
     if whole < count or not parts:
         parts.append(vmap(f)(tree.map(lambda x: as_array(x)[whole:], xs)))
     return parts[0] if len(parts) == 1 else tree.map(lambda *ys: concatenate(list(ys), 0), *parts)
-
-
-def associative_scan(fn: Callable[..., Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:
-    """All prefixes combined by an associative function, in about 2 log2(n) vectorised steps.
-
-    Args:
-        fn: ``fn(a, b)``, associative, on pytrees of arrays with any extent along `axis`.
-        elems: a pytree of arrays with one extent along `axis`.
-        reverse: combine from the end.
-        axis: which axis to combine along.
-
-    Returns:
-        A pytree of the structure, shapes and dtypes of `elems`.
-
-    Source: Blelloch, "Prefix Sums and Their Applications", 1990.
-
-    >>> import fdl, fdl.numpy as fnp
-    >>> fdl.lax.associative_scan(fnp.multiply, fnp.arange(1.0, 5.0))
-    Array([ 1.,  2.,  6., 24.], dtype=float32)
-    """
-    leaves, structure = tree.flatten(elems)
-    values = [as_array(leaf) for leaf in leaves]
-    place = axis % values[0].type.ndim
-    if len({v.type.shape[place] for v in values}) != 1:
-        raise ShapeError(f"associative_scan needs one extent along axis {axis}, got {[str(v.type) for v in values]}")
-    if reverse:
-        from fdl.ops.slicing import reverse as flip
-
-        values = [flip(v, (place,)) for v in values]
-
-    def combine(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
-        return tree.leaves(fn(tree.unflatten(structure, a), tree.unflatten(structure, b)))
-
-    found = _prefixes(combine, values, place)
-    if reverse:
-        found = [flip(v, (place,)) for v in found]
-    return tree.unflatten(structure, found)
-
-
-def _prefixes(combine: Callable[..., list[Any]], values: list[Any], axis: int) -> list[Any]:
-    count = values[0].type.shape[axis]
-    if count < 2:
-        return values
-    cut = functools.partial(_cut, axis=axis)
-    pairs = combine([cut(v, 0, count - 1, 2) for v in values], [cut(v, 1, count, 2) for v in values])
-    odd = _prefixes(combine, pairs, axis)
-    rest = [cut(o, 0, (count - 1) // 2, 1) for o in odd]
-    even = combine(rest, [cut(v, 2, count, 2) for v in values]) if count > 2 else []
-    first = [cut(v, 0, 1, 1) for v in values]
-    evens = [concatenate([f, e], axis) for f, e in zip(first, even, strict=True)] if even else first
-    return [_interleave(e, o, axis) for e, o in zip(evens, odd, strict=True)]
-
-
-def _cut(value: Any, start: int, stop: int, step: int, axis: int) -> Any:
-    shape = value.type.shape
-    starts, limits, steps = [0] * len(shape), list(shape), [1] * len(shape)
-    starts[axis], limits[axis], steps[axis] = start, max(start, stop), step
-    return slice_(value, starts, limits, steps)
-
-
-def _interleave(even: Any, odd: Any, axis: int) -> Any:
-    from fdl.ops.arithmetic import add
-    from fdl.ops.slicing import pad
-
-    zero = np.zeros((), even.type.dtype)
-    count = even.type.shape[axis] + odd.type.shape[axis]
-
-    def widened(value: Any, low: int) -> Any:
-        extent = 2 * value.type.shape[axis] - 1
-        config = [(0, 0, 0)] * value.type.ndim
-        config[axis] = (low, count - low - extent, 1)
-        return pad(value, zero, config)
-
-    from fdl.ops.bitwise import or_
-
-    return (or_ if even.type.dtype == bool_ else add)(widened(even, 0), widened(odd, 1))

@@ -85,3 +85,48 @@ def test_one_name_in_a_tuple() -> None:
         assert_returns(*found)
     flags = fdl.vmap(lambda x: lax.psum(x, "i"), axis_name="i")(fnp.array([True, False, True]))
     assert flags.dtype == fnp.int32 and flags.tolist() == [2, 2, 2]
+
+
+# Loops
+
+
+@pytest.mark.parametrize("unroll", [0, 1, 2, 100, True, False, np.int64(2)])
+def test_unroll(unroll: Any) -> None:
+    check_program(lambda x: lax.scan(lambda c, y: (c + y, c * y), 0.5, x, unroll=unroll), (FOUR,), _running(FOUR))
+    found = lax.fori_loop(0, 4, lambda i, c: c + i, 0, unroll=unroll)
+    assert found.dtype == fnp.int32 and int(found) == 6
+
+
+def _running(x: np.ndarray) -> tuple[Any, Any]:
+    carries = 0.5 + np.concatenate([[0], np.cumsum(x)])
+    return carries[-1], carries[:-1] * x
+
+
+@pytest.mark.parametrize("batch_size", [None, 0, 1, 3, 4, 9])
+@pytest.mark.parametrize("x", [FOUR, FOUR[:0], FOUR[:1]], ids=len)
+def test_batches_of_map(batch_size: Any, x: np.ndarray) -> None:
+    check_program(lambda x: lax.map(lambda y: y * y, x, batch_size=batch_size), (x,), x * x)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "dtype"),
+    [
+        (0, 3, "int32"), (0, np.int8(3), "int8"), (fnp.int16(0), 3, "int16"), (np.int64(0), np.int64(3), "int64"),
+        (fnp.uint8(0), fnp.uint8(3), "uint8"), (3, 0, "int32"), (-3, -1, "int32"), (2**40, 2**40 + 2, "int64"),
+    ],
+)  # fmt: skip
+def test_the_index_of_a_counting_loop_has_the_dtype_of_its_bounds(lower: Any, upper: Any, dtype: str) -> None:
+    def total(lower: Any, upper: Any) -> Any:
+        return lax.fori_loop(lower, upper, lambda i, c: (c[0] + i, c[1] + 1), (fnp.zeros((), dtype), 0))
+
+    expected = (np.asarray(sum(range(int(lower), int(upper))), dtype), len(range(int(lower), int(upper))))
+    for found in (total(lower, upper), fdl.jit(total)(lower, upper)):
+        assert_returns(found, expected)
+        assert found[0].dtype == dtype
+
+
+def test_prefixes_of_nothing() -> None:
+    assert lax.associative_scan(fnp.add, ()) == ()
+    for x in (FOUR[:0], FOUR[:1], FOUR):
+        check_program(lambda x: lax.associative_scan(fnp.add, x), (x,), np.cumsum(x))
+        check_program(lambda x: lax.associative_scan(fnp.add, x, reverse=True), (x,), np.cumsum(x[::-1])[::-1])
