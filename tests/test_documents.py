@@ -31,7 +31,7 @@ def test_contributing_example_is_a_whole_op() -> None:
     scope: dict = {"__name__": "contributed", "np": np}
     preamble = """
 from fdl.dtypes import FLOATING
-from fdl.ops.arithmetic import abs_, mul, sub
+from fdl.ops.arithmetic import abs_, add, div, mul
 from fdl.ops.elementwise import Unary
 from fdl.ops.precision import in_float32
 from fdl.ops.shape import full_like

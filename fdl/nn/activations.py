@@ -9,8 +9,10 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl.errors import ShapeError
 from fdl.numpy._index import signed_places
+from fdl.ops import algebraic
 from fdl.ops.arithmetic import stop_gradient
-from fdl.ops.special import erfc
+from fdl.ops.select import clamp
+from fdl.ops.special import ndtr
 from fdl.ops.transcendental import logistic
 
 Array = Any
@@ -144,9 +146,11 @@ def gelu(x: Any, approximate: bool = True) -> Array:
     0.841
     """
     x = _inexact(x)
-    if approximate:
-        return x * (0.5 * (1.0 + fnp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
-    return 0.5 * x * erfc(-x * math.sqrt(0.5))
+    if not approximate:
+        return x * ndtr(x)
+    # (1 + tanh(u)) / 2 is the logistic function of 2 u, which does not cancel. Beyond 100 it is 0 or 1 in all dtypes.
+    limited = clamp(fnp.full_like(x, -100), x, fnp.full_like(x, 100))
+    return x * logistic(math.sqrt(8 / math.pi) * (limited + 0.044715 * limited**3))
 
 
 def sigmoid(x: Any) -> Array:
@@ -256,8 +260,7 @@ def soft_sign(x: Any) -> Array:
     >>> soft_sign(fnp.array([-1.0, 3.0])).tolist()
     [-0.5, 0.75]
     """
-    x = fnp.asarray(x)
-    return x / (fnp.abs(x) + 1)
+    return algebraic.soft_sign(_inexact(x))
 
 
 def squareplus(x: Any, b: Any = 4) -> Array:
@@ -273,8 +276,7 @@ def squareplus(x: Any, b: Any = 4) -> Array:
     >>> squareplus(0.0).item()
     1.0
     """
-    x = fnp.asarray(x)
-    return (x + fnp.sqrt(x * x + b)) / 2
+    return algebraic.squareplus(*_common(_inexact(x), b))
 
 
 def sparse_plus(x: Any) -> Array:

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.api.custom import custom_jvp
 from fdl.errors import DtypeError, ShapeError
 from fdl.nn.activations import log_sigmoid, log_softmax, logsumexp
 
@@ -173,8 +174,22 @@ def log_cosh(predictions: Any, targets: Any = None) -> Array:
     >>> round(log_cosh(fnp.array([1000.0])).item(), 2)
     999.31
     """
-    error = _errors(predictions, targets)
-    return fnp.logaddexp(error, -error) - math.log(2.0)
+    return _log_cosh(_errors(predictions, targets) * 1.0)
+
+
+@custom_jvp
+def _log_cosh(x: Array) -> Array:
+    size = fnp.abs(x)
+    near = size < 1.0
+    # cosh(x) - 1 is 2 sinh(x / 2)**2; far from zero exp(-x) is small instead.
+    excess = fnp.where(near, 2.0 * fnp.square(fnp.sinh(0.5 * fnp.where(near, x, 0.0))), fnp.exp(-2.0 * size))
+    return fnp.log1p(excess) + fnp.where(near, 0.0, size - math.log(2.0))
+
+
+@_log_cosh.defjvp
+def _log_cosh_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    return _log_cosh(x), dx * fnp.tanh(x)
 
 
 def hinge_loss(predictor_outputs: Any, targets: Any) -> Array:

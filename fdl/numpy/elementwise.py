@@ -1,5 +1,6 @@
 """Elementwise mathematical functions: exponentials, logarithms, trigonometry."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from fdl.errors import DtypeError
 from fdl.numpy._functions import binary, unary
 from fdl.numpy._operands import Array, ArrayLike, cast, inexact, matched, number, promote
 from fdl.numpy.arithmetic import multiply
-from fdl.ops import arithmetic, bitwise, compare, transcendental, trigonometric
+from fdl.ops import arithmetic, bitwise, compare, rounding, special, transcendental, trigonometric
 from fdl.ops.convert import bitcast
 from fdl.ops.select import select
 from fdl.ops.shape import full_like
@@ -78,25 +79,6 @@ def _logarithm(name: str, operation: Any, base: int, x: ArrayLike) -> Array:
     return arithmetic.div(transcendental.log(x), full_like(x, np.log(base)))
 
 
-def _ordered(x: Array, y: Array) -> tuple[Array, Array]:
-    """The larger and the smaller one; of equal ones x and y, so that second derivatives are right there too."""
-    first = compare.ge(x, y)
-    return select(first, x, y), select(first, y, x)
-
-
-def _log_of_sum(x: Array, y: Array, base: float) -> Array:
-    """log(base**x + base**y) to that base; the larger one is taken out, so that nothing overflows."""
-    larger, smaller = _ordered(x, y)
-    zero, scale = full_like(x, 0), full_like(x, np.log(base))
-    plain = compare.is_finite(larger)
-    larger_safe, smaller_safe = select(plain, larger, zero), select(plain, smaller, zero)
-    taken_out = arithmetic.stop_gradient(larger_safe)
-    one = transcendental.expm1(arithmetic.mul(arithmetic.sub(larger_safe, taken_out), scale))
-    other = transcendental.exp(arithmetic.mul(arithmetic.sub(smaller_safe, taken_out), scale))
-    rest = arithmetic.div(transcendental.log1p(arithmetic.add(one, other)), scale)
-    return select(plain, arithmetic.add(taken_out, rest), arithmetic.max_(x, y))
-
-
 def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """log(exp(x1) + exp(x2)) without overflow.
 
@@ -108,7 +90,7 @@ def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     Array(0.6931472, dtype=float32)
     """
     x, y = _real_floats("logaddexp", x1, x2)
-    return _log_of_sum(x, y, np.e)
+    return transcendental.logaddexp(x, y)
 
 
 def logaddexp2(x1: ArrayLike, x2: ArrayLike, /) -> Array:
@@ -118,7 +100,7 @@ def logaddexp2(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     Array(4., dtype=float32)
     """
     x, y = _real_floats("logaddexp2", x1, x2)
-    return _log_of_sum(x, y, 2.0)
+    return transcendental.logaddexp2(x, y)
 
 
 def _real_floats(name: str, *args: ArrayLike) -> list[Array]:
@@ -145,12 +127,32 @@ def sinc(x: ArrayLike, /) -> Array:
     """
     x = number("sinc", x)
     x = cast(x, inexact(x.type.dtype))
-    scaled = arithmetic.mul(x, full_like(x, np.pi))
-    zero = compare.eq(scaled, full_like(x, 0))
-    safe = select(zero, full_like(x, 1), scaled)
-    # Near 0 the first terms of the series, whose derivatives of every order up to three are right there too.
-    series = arithmetic.sub(full_like(x, 1), arithmetic.div(arithmetic.mul(scaled, scaled), full_like(x, 6)))
-    return select(zero, series, arithmetic.div(trigonometric.sin(safe), safe))
+    one, number_of_terms = full_like(x, 1), 12 if x.type.dtype.itemsize > 4 else 6
+    near = compare.lt(_modulus(x), full_like(_modulus(x), 0.5))
+    # Near 0 the power series, which does not cancel in derivatives.
+    square = arithmetic.IntegerPow(2)(select(near, x, full_like(x, 0)))
+    series = full_like(x, 0)
+    for k in reversed(range(number_of_terms)):
+        coefficient = full_like(x, (-(np.pi**2)) ** k / math.factorial(2 * k + 1))
+        series = arithmetic.add(arithmetic.mul(series, square), coefficient)
+    away = select(near, one, x)
+    return select(near, series, arithmetic.div(_sin_of_pi(away), away))
+
+
+def _modulus(x: Array) -> Array:
+    return arithmetic.abs_(x)
+
+
+def _sin_of_pi(x: Array) -> Array:
+    """sin(pi x) / pi; real numbers are reduced first, which is exact."""
+    pi, inverse = full_like(x, np.pi), full_like(x, 1 / np.pi)
+    if x.type.dtype.kind == "c":
+        return arithmetic.mul(trigonometric.sin(arithmetic.mul(x, pi)), inverse)
+    whole = rounding.round_(x)
+    half = arithmetic.mul(whole, full_like(x, 0.5))
+    odd = compare.ne(half, rounding.floor(half))
+    sine = trigonometric.sin(arithmetic.mul(arithmetic.sub(x, whole), pi))
+    return arithmetic.mul(sine, select(odd, arithmetic.neg(inverse), inverse))
 
 
 def degrees(x: ArrayLike, /) -> Array:
@@ -185,10 +187,7 @@ def i0(x: ArrayLike) -> Array:
     >>> i0(0.0)
     Array(1., dtype=float32)
     """
-    from fdl.ops.special import i0e
-
-    x = _floating("i0", x)
-    return arithmetic.mul(transcendental.exp(arithmetic.abs_(x)), i0e(x))
+    return special.i0(_floating("i0", x))
 
 
 def frexp(x: ArrayLike, /) -> tuple[Array, Array]:

@@ -135,12 +135,10 @@ class Rem(Binary):
         return np.where(y == 0, x, np.fmod(x, safe))
 
     def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
-        from fdl.ops.rounding import floor
+        from fdl.ops.rounding import round_
 
-        if index == 0:
-            return full_like(x, 1)
-        quotient = div(x, y)
-        return neg(mul(sign(quotient), floor(abs_(quotient))))
+        # The quotient of what the remainder leaves is a whole number but for its rounding.
+        return full_like(x, 1) if index == 0 else neg(round_(div(sub(x, out), y)))
 
     def lower(self, build: Any, x: Any, y: Any) -> Any:
         return build.rem(x, y)
@@ -216,16 +214,18 @@ class IntegerPow(Unary):
 
 def power_by_squaring(build: Any, x: Any, exponent: int) -> Any:
     """Code for x ** exponent in about log2(exponent) multiplications."""
-    result, square, left = None, x, abs(exponent)
+    one = build.constant(1, x.dtype, x.lanes)
+    if exponent < 0:
+        # In two steps, so that x**-exponent does not overflow where x**exponent is still a number.
+        first = build.div(one, power_by_squaring(build, x, (1 - exponent) // 2))
+        return first if exponent == -1 else build.div(first, power_by_squaring(build, x, -exponent // 2))
+    result, square, left = None, x, exponent
     while left:
         if left & 1:
             result = square if result is None else build.mul(result, square)
         left >>= 1
         square = build.mul(square, square) if left else square
-    one = build.constant(1, x.dtype, x.lanes)
-    if result is None:
-        return one
-    return build.div(one, result) if exponent < 0 else result
+    return one if result is None else result
 
 
 class Max(Binary):
@@ -282,12 +282,14 @@ class Abs(Unary):
         return in_float64(np.hypot, x.real, x.imag) if x.dtype.kind == "c" else np.abs(x)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        from fdl.ops.compare import eq
         from fdl.ops.complex import conj, real
+        from fdl.ops.select import select
 
         (x,), (dx,) = primals, tangents
         out = abs_(x)
         if x.type.dtype.kind != "c":
-            return out, mul(sign(x), dx)
+            return out, mul(select(eq(x, full_like(x, 0)), full_like(x, 1), sign(x)), dx)
         return out, real(mul(conj(sign(x)), dx))
 
     def lower(self, build: Any, x: Any) -> Any:

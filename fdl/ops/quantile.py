@@ -8,10 +8,12 @@ import numpy as np
 from fdl.core.primitive import Primitive
 from fdl.core.types import TensorType
 from fdl.dtypes import float32, float64
-from fdl.ops.arithmetic import add, div, mul, neg, sub
+from fdl.ops.arithmetic import abs_, add, div, mul, neg, sub
+from fdl.ops.compare import gt
 from fdl.ops.elementwise import Unary, check_elementwise
+from fdl.ops.select import select
 from fdl.ops.shape import all_batched, full_like
-from fdl.ops.special import igamma_grad_a, lgamma
+from fdl.ops.special import gaussian_half, igamma_grad_a, lgamma, ndtr, refined
 from fdl.ops.transcendental import exp, log
 
 
@@ -73,9 +75,13 @@ class Ndtri(Quantile):
         return ndtri(p)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        x = self(*primals)
-        inverse_density = mul(full_like(x, np.sqrt(2 * np.pi)), exp(mul(full_like(x, 0.5), mul(x, x))))
-        return x, mul(inverse_density, tangents[0])
+        (p,) = primals
+        x = self(p)
+        rough = div(full_like(x, np.sqrt(2 * np.pi)), gaussian_half(x))
+        # What is left of p after ndtr(x), from the nearer end, tells how far x is rounded.
+        upper = gt(x, full_like(x, 0))
+        end = select(upper, sub(full_like(x, 1), p), p)
+        return x, mul(refined(rough, mul(abs_(x), sub(ndtr(neg(abs_(x))), end))), tangents[0])
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         yield Ndtri(), rng.uniform(0.05, 0.95, (3, 4))

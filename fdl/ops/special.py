@@ -5,12 +5,13 @@ from math import pi
 from math import sqrt as _root
 from typing import Any, ClassVar
 
+import ml_dtypes
 import numpy as np
 
 from fdl.dtypes import FLOATING
 from fdl.errors import DifferentiationError
-from fdl.ops.arithmetic import add, div, mul, neg, sign, sub
-from fdl.ops.compare import eq
+from fdl.ops.arithmetic import abs_, add, div, mul, neg, sign, sub
+from fdl.ops.compare import gt, is_finite, lt
 from fdl.ops.elementwise import Binary, Elementwise, Unary
 from fdl.ops.precision import in_float32
 from fdl.ops.select import select
@@ -36,6 +37,47 @@ class Special(Elementwise, abstract=True):
         return np.asarray(rng.uniform(0.3, 4.0, shape)).astype(dtype)
 
 
+class Gaussian(Special, Unary):
+    """exp(-rate * x**2); computed from x * x in two parts, since the error of one rounding would grow like x * x."""
+
+    rate: float  # a power of two
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        wide = np.minimum(np.abs(x.astype(np.float64)), 1e4)
+        head = wide.astype(np.float32).astype(np.float64)  # whose square is exact
+        rest = (wide - head) * (wide + head)
+        return (np.exp(-self.rate * head * head) * np.exp(-self.rate * rest)).astype(x.dtype)
+
+    def slope(self, index: int, out: Any, x: Any) -> Any:
+        return mul(mul(full_like(x, -2 * self.rate), x), out)
+
+    def lower(self, build: Any, x: Any) -> Any:
+        return build.call(self.name, x, x * self.rate)
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for rate in (0.5, 1.0):
+            yield from Special.samples(Gaussian(rate), rng)
+            yield Gaussian(rate), np.array([0.0, -3.0, 9.3, 25.0, 30.0, np.inf, -np.inf, np.nan])
+
+
+class Ndtr(Special, Unary):
+    """The standard normal distribution function."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        from scipy.special import erfcx, ndtr
+
+        wide = x.astype(np.float64)
+        with np.errstate(under="ignore"):  # SciPy's own tail has the error of one rounding of x * x
+            tail = 0.5 * erfcx(np.maximum(-wide, 0.0) * _root(0.5)) * Gaussian(0.5).reference(wide)
+            return np.where(wide < -1.0, tail, ndtr(wide)).astype(x.dtype)
+
+    def slope(self, index: int, out: Any, x: Any) -> Any:
+        return mul(full_like(x, 1 / _root(2 * pi)), gaussian_half(x))
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.asarray(rng.uniform(-4.0, 4.0, shape)).astype(dtype)
+
+
 class Erf(Special, Unary):
     """The error function."""
 
@@ -43,17 +85,22 @@ class Erf(Special, Unary):
         return _scipy("erf", x)
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
-        return mul(full_like(x, 2 / _root(pi)), exp(neg(mul(x, x))))
+        return mul(full_like(x, 2 / _root(pi)), gaussian(x))
 
 
 class Erfc(Special, Unary):
     """1 - erf(x), exact where erf(x) is close to one."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("erfc", x)
+        from scipy.special import erfc, erfcx
+
+        wide = x.astype(np.float64)
+        with np.errstate(under="ignore"):  # as for Ndtr
+            tail = erfcx(np.maximum(wide, 0.0)) * Gaussian(1.0).reference(wide)
+            return np.where(wide > 0.5, tail, erfc(wide)).astype(x.dtype)
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
-        return mul(full_like(x, -2 / _root(pi)), exp(neg(mul(x, x))))
+        return mul(full_like(x, -2 / _root(pi)), gaussian(x))
 
 
 class ErfInv(Special, Unary):
@@ -63,7 +110,13 @@ class ErfInv(Special, Unary):
         return np.where(x == 0, x, _scipy("erfinv", x))  # keeps the sign of zero
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
-        return mul(full_like(x, _root(pi) / 2), exp(mul(out, out)))
+        one = full_like(x, 1)
+        rough = div(full_like(x, _root(pi) / 2), gaussian(out))
+        # What is left of x after erf(out), from the nearer end, tells how far `out` is rounded.
+        size = abs_(out)
+        tail = add(sub(abs_(x), one), erfc(size))
+        left = select(gt(size, full_like(x, 0.5)), tail, sub(abs_(x), erf(size)))
+        return refined(rough, mul(full_like(x, 2), mul(size, left)))
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.asarray(rng.uniform(-0.9, 0.9, shape)).astype(dtype)
@@ -73,18 +126,37 @@ class Lgamma(Special, Unary):
     """The logarithm of the absolute value of the gamma function."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("gammaln", x)
+        with np.errstate(divide="ignore"):
+            tiny = -np.log(np.abs(x.astype(np.float64)))  # SciPy overflows
+        return np.where(np.abs(x) < 1e-300, tiny.astype(x.dtype), _scipy("gammaln", x))
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
         return digamma(x)
+
+
+class Gamma(Special, Unary):
+    """The gamma function; NaN at its poles but zero, where it is infinite."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return _scipy("gamma", x)
+
+    def slope(self, index: int, out: Any, x: Any) -> Any:
+        return mul(out, digamma(x))
 
 
 class Digamma(Special, Unary):
     """The derivative of lgamma; NaN at its poles."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        pole = (x <= 0) & (x == np.floor(x))
-        return np.where(pole, np.array(np.nan).astype(x.dtype), _scipy("psi", x))
+        from scipy.special import psi
+
+        # By reflection about 1/2, from the distance to the nearest pole, which is exact.
+        wide = x.astype(np.float64)
+        left = wide < 0
+        angle = np.pi * (wide - np.rint(wide))
+        with np.errstate(all="ignore"):
+            found = np.where(left, psi(np.where(left, 1 - wide, wide)) - np.pi / np.tan(angle), psi(wide))
+        return np.where((wide <= 0) & (angle == 0), np.nan, found).astype(x.dtype)
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
         return polygamma(full_like(x, 1), x)
@@ -186,6 +258,27 @@ class Betainc(Special):
         return np.asarray(rng.uniform(0.2, 0.9, shape)).astype(dtype)
 
 
+class I0(Special, Unary):
+    """The modified Bessel function of order 0."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return _scipy("i0", x)
+
+    def slope(self, index: int, out: Any, x: Any) -> Any:
+        return i1(x)
+
+
+class I1(Special, Unary):
+    """The modified Bessel function of order 1."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.where(x == 0, x, _scipy("i1", x))  # keeps the sign of zero
+
+    def slope(self, index: int, out: Any, x: Any) -> Any:
+        ratio = _over_x(out, x)
+        return select(is_finite(ratio), sub(i0(x), ratio), abs_(out))  # both may be infinite
+
+
 class I0e(Special, Unary):
     """exp(-abs(x)) times the modified Bessel function of order 0."""
 
@@ -193,7 +286,7 @@ class I0e(Special, Unary):
         return _scipy("i0e", x)
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
-        return sub(i1e(x), mul(sign(x), out))
+        return neg(mul(sign(x), bessel_gap(x)))
 
 
 class I1e(Special, Unary):
@@ -203,13 +296,44 @@ class I1e(Special, Unary):
         return np.where(x == 0, x, _scipy("i1e", x))  # keeps the sign of zero
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
-        zero = eq(x, full_like(x, 0))
-        safe = select(zero, full_like(x, 1), x)
-        away = sub(i0e(x), mul(out, add(sign(x), div(full_like(x, 1), safe))))
-        return select(zero, full_like(x, 0.5), away)
+        return sub(bessel_gap(x), _over_x(out, x))
 
 
+class BesselGap(Special, Unary):
+    """i0e(x) - i1e(abs(x)), which cancel."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        from scipy.special import i0e, i1e
+
+        size = np.abs(x.astype(np.float64))
+        far = np.maximum(size, 20.0)
+        # Far from zero the difference of the asymptotic series: Abramowitz, Stegun (1964), 9.7.1.
+        first, second, total, power = 1.0, 1.0, np.zeros_like(far), np.ones_like(far)
+        for k in range(1, 26):
+            first, second = first * (2 * k - 1) ** 2 / (8 * k), second * ((2 * k - 1) ** 2 - 4) / (8 * k)
+            power = power / far
+            total = total + (first - second) * power
+        with np.errstate(invalid="ignore"):
+            near = i0e(size) - i1e(size)
+        return np.where(size > 20.0, total / np.sqrt(2 * pi * far), near).astype(x.dtype)
+
+    def slope(self, index: int, out: Any, x: Any) -> Any:
+        return mul(sign(x), sub(_over_x(i1e(x), x), mul(full_like(x, 2), out)))
+
+
+def _over_x(out: Any, x: Any) -> Any:
+    """A Bessel function of order 1, divided by x; near zero, where it is x / 2, without the digits that are lost."""
+    near = lt(abs_(x), full_like(x, 2.0 ** -(ml_dtypes.finfo(x.type.dtype).nmant + 2)))
+    return select(near, full_like(x, 0.5), div(out, select(near, full_like(x, 1), x)))
+
+
+def refined(rough: Any, error: Any) -> Any:
+    """``rough * (1 + rough * error)``: a reciprocal density, corrected for the rounding of where it was taken."""
+    return mul(rough, add(full_like(rough, 1), select(is_finite(rough), mul(rough, error), full_like(rough, 0))))
+
+
+gaussian, gaussian_half, ndtr = Gaussian(1.0), Gaussian(0.5), Ndtr()
 erf, erfc, erf_inv = Erf(), Erfc(), ErfInv()
-lgamma, digamma, polygamma, zeta = Lgamma(), Digamma(), Polygamma(), Zeta()
+lgamma, gamma, digamma, polygamma, zeta = Lgamma(), Gamma(), Digamma(), Polygamma(), Zeta()
 igamma, igammac, igamma_grad_a, betainc = Igamma(), Igammac(), IgammaGradA(), Betainc()
-i0e, i1e = I0e(), I1e()
+i0, i1, i0e, i1e, bessel_gap = I0(), I1(), I0e(), I1e(), BesselGap()

@@ -1,15 +1,15 @@
 """Exponentials, logarithms, powers and roots."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import log as _ln
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fdl.dtypes import FLOATING, INEXACT
-from fdl.ops.arithmetic import abs_, add, div, mul, sub
+from fdl.ops.arithmetic import abs_, add, div, mul, neg, sub
 from fdl.ops.bitwise import and_, not_
-from fdl.ops.compare import eq, gt, is_finite
+from fdl.ops.compare import eq, gt, is_finite, lt
 from fdl.ops.elementwise import Binary, Unary
 from fdl.ops.precision import in_float32, in_float64
 from fdl.ops.select import select
@@ -63,7 +63,7 @@ class Expm1(Function):
         return np.where(np.isfinite(x), out, np.exp(x) - 1)
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
-        return add(out, full_like(x, 1))
+        return exp(x)  # out + 1 cancels
 
 
 class Log(Function):
@@ -72,8 +72,8 @@ class Log(Function):
     function = np.log
     interval = (0.2, 3.0)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
-        return div(full_like(x, 1), x)
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return log(*primals), div(tangents[0], primals[0])  # 1 / x may overflow where a multiple of it does not
 
 
 class Log2(Function):
@@ -134,7 +134,7 @@ class Rsqrt(Function):
         return np.reciprocal(np.sqrt(x))
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
-        return mul(full_like(x, -0.5), div(out, x))
+        return div(mul(full_like(x, -0.5), out), x)
 
     def lower(self, build: Any, x: Any) -> Any:
         return build.rsqrt(x)
@@ -160,7 +160,7 @@ class Cbrt(Function):
     interval = (0.2, 3.0)
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
-        return div(out, mul(full_like(x, 3), x))
+        return div(full_like(x, 1 / 3), mul(out, out))
 
 
 class Logistic(Function):
@@ -168,11 +168,63 @@ class Logistic(Function):
 
     @staticmethod
     def function(x: np.ndarray) -> np.ndarray:
+        left, e = _exp_of_minus_size(x)
         one = x.dtype.type(1)
-        return np.reciprocal(one + np.exp(-x))
+        return np.where(left, e, one) / (one + e)
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
-        return mul(out, sub(full_like(x, 1), out))
+        return logistic_density(x)  # out * (1 - out) cancels
+
+
+class LogisticDensity(Function):
+    """The derivative of the logistic function, exp(-|x|) / (1 + exp(-|x|))**2."""
+
+    @staticmethod
+    def function(x: np.ndarray) -> np.ndarray:
+        _, e = _exp_of_minus_size(x)
+        return e / np.square(x.dtype.type(1) + e)
+
+    def slope(self, index: int, out: Any, x: Any) -> Any:
+        from fdl.ops.trigonometric import tanh
+
+        return neg(mul(out, tanh(mul(full_like(x, 0.5), x))))
+
+
+def _exp_of_minus_size(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where x (its real part) is negative, and exp(x) there, exp(-x) elsewhere, which never overflow."""
+    left = x.real < 0
+    return left, np.exp(np.where(left, x, -x))
+
+
+class Logaddexp(Binary):
+    """log(e**x + e**y) without overflow, or with base 2 throughout."""
+
+    domain = FLOATING
+    base2: bool = False
+
+    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return in_float32(np.logaddexp2 if self.base2 else np.logaddexp, x, y)
+
+    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+        mine, other = (x, y) if index == 0 else (y, x)
+        zero, one = full_like(x, 0), full_like(x, 1)
+        share = and_(eq(x, y), not_(is_finite(x)))  # equal infinities, whose difference is NaN
+        ahead = select(share, zero, sub(mine, other))
+        if not self.base2:
+            return logistic(ahead)
+        e = exp2(neg(abs_(ahead)))
+        return div(select(lt(ahead, zero), e, one), add(one, e))
+
+    def lower(self, build: Any, x: Any, y: Any) -> Any:
+        distance = build.select(build.eq(x, y), 0.0, build.abs(x - y))
+        rest = build.call("log1p", build.call("exp2" if self.base2 else "exp", -distance))
+        return build.max(x, y) + (rest * (1 / _ln(2)) if self.base2 else rest)
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        for base2 in (False, True):
+            yield from Binary.samples(Logaddexp(base2), rng)
+            infinite = np.array([np.inf, -np.inf, np.inf, 0.0, -np.inf, np.nan, np.inf])
+            yield Logaddexp(base2), infinite, np.array([np.inf, -np.inf, -np.inf, np.inf, 0.0, np.inf, 0.0])
 
 
 class Pow(Binary):
@@ -213,8 +265,9 @@ class Hypot(Binary):
     def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
         zero = full_like(out, 0)
         plain = and_(gt(out, zero), is_finite(out))
-        # Where the length is zero or infinite the derivative is zero, as that of abs is at zero.
-        return div(select(plain, (x, y)[index], zero), select(plain, out, full_like(out, 1)))
+        # Where the length is infinite the derivative is zero; where it is zero both operands share that of abs, as in JAX.
+        share = div(select(plain, (x, y)[index], zero), select(plain, out, full_like(out, 1)))
+        return select(eq(out, zero), full_like(out, 0.5), share)
 
     def lower(self, build: Any, x: Any, y: Any) -> Any:
         return build.call("hypot", x, y)
@@ -234,4 +287,5 @@ def _product(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 exp, exp2, expm1, log, log2, log10, log1p, pow_ = Exp(), Exp2(), Expm1(), Log(), Log2(), Log10(), Log1p(), Pow()
-sqrt, rsqrt, cbrt, logistic, hypot = Sqrt(), Rsqrt(), Cbrt(), Logistic(), Hypot()
+sqrt, rsqrt, cbrt, hypot = Sqrt(), Rsqrt(), Cbrt(), Hypot()
+logistic, logistic_density, logaddexp, logaddexp2 = Logistic(), LogisticDensity(), Logaddexp(), Logaddexp(base2=True)

@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from fdl.dtypes import FLOATING
-from fdl.ops.arithmetic import add, div, mul, neg, sub
+from fdl.ops.arithmetic import abs_, add, div, max_, mul, neg, sub
+from fdl.ops.compare import gt
 from fdl.ops.elementwise import Binary
 from fdl.ops.precision import in_float64
+from fdl.ops.select import select
 from fdl.ops.shape import full_like
-from fdl.ops.transcendental import Function, rsqrt
+from fdl.ops.transcendental import Function, logistic_density, rsqrt
 
 
 class Sin(Function):
@@ -67,8 +70,9 @@ class Atan(Function):
     function = np.arctan
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
+        far, near, inverse = _far(x)
         one = full_like(x, 1)
-        return div(one, add(one, mul(x, x)))
+        return _chosen(far, mul(inverse, inverse), div(one, add(one, mul(near, near))))
 
 
 class Atan2(Binary):
@@ -80,8 +84,9 @@ class Atan2(Binary):
         return in_float64(np.arctan2, x, y)
 
     def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
-        square = add(mul(x, x), mul(y, y))
-        return div(y, square) if index == 0 else div(neg(x), square)
+        size = max_(abs_(x), abs_(y))  # taken out, so that no square overflows or underflows
+        a, b = div(x, size), div(y, size)
+        return div(div(b if index == 0 else neg(a), add(mul(a, a), mul(b, b))), size)
 
     def lower(self, build: Any, x: Any, y: Any) -> Any:
         return build.call("atan2", x, y)
@@ -116,7 +121,7 @@ class Tanh(Function):
     function = np.tanh
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
-        return sub(full_like(x, 1), mul(out, out))
+        return mul(full_like(x, 4), logistic_density(mul(full_like(x, 2), x)))  # 1 - out * out cancels
 
 
 class Asinh(Function):
@@ -125,7 +130,8 @@ class Asinh(Function):
     function = np.arcsinh
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
-        return rsqrt(add(mul(x, x), full_like(x, 1)))
+        far, near, inverse = _far(x)
+        return _chosen(far, inverse, rsqrt(add(mul(near, near), full_like(x, 1))))
 
 
 class Acosh(Function):
@@ -147,6 +153,20 @@ class Atanh(Function):
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
         return div(full_like(x, 1), _one_minus_square(x))
+
+
+def _far(x: Any) -> tuple[Any, Any, Any]:
+    """Where 1 + x * x is x * x, x elsewhere (and 1 there), and 1 / |x|; complex numbers are never so far."""
+    one = full_like(x, 1)
+    if x.type.dtype.kind == "c":
+        return None, x, one
+    size = abs_(x)
+    far = gt(size, full_like(x, 2.0 ** (ml_dtypes.finfo(x.type.dtype).nmant // 2 + 2)))
+    return far, select(far, one, x), div(one, size)
+
+
+def _chosen(far: Any, there: Any, elsewhere: Any) -> Any:
+    return elsewhere if far is None else select(far, there, elsewhere)
 
 
 def _one_minus_square(x: Any) -> Any:

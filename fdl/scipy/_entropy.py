@@ -18,7 +18,7 @@ def _xlogy(x: Array, y: Array) -> Array:
 @_xlogy.defjvp
 def _xlogy_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     (x, y), (dx, dy) = primals, tangents
-    return _xlogy(x, y), dx * fnp.log(y) + dy * x / y
+    return _xlogy(x, y), dx * fnp.log(y) + dy * (x / y)
 
 
 def xlogy(x: Any, y: Any) -> Array:
@@ -45,7 +45,7 @@ def _xlog1py(x: Array, y: Array) -> Array:
 @_xlog1py.defjvp
 def _xlog1py_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     (x, y), (dx, dy) = primals, tangents
-    return _xlog1py(x, y), dx * fnp.log1p(y) + dy * x / (1 + y)
+    return _xlog1py(x, y), dx * fnp.log1p(y) + dy * (x / (1 + y))
 
 
 def xlog1py(x: Any, y: Any) -> Array:
@@ -76,8 +76,18 @@ def entr(x: Any) -> Array:
     >>> round(entr(0.5).item(), 3)
     0.347
     """
-    (x,) = operands(x)
-    return fnp.where(x < 0, -math.inf, -_xlogy(x, fnp.where(x < 0, 1.0, x)))
+    return _entr(*operands(x))
+
+
+@custom_jvp
+def _entr(x: Array) -> Array:
+    return fnp.where(x < 0, -math.inf, -_xlogy(x, x))
+
+
+@_entr.defjvp
+def _entr_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    return _entr(x), -dx * (fnp.log(x) + 1)
 
 
 def rel_entr(p: Any, q: Any) -> Array:

@@ -281,8 +281,20 @@ def logit(x: Any) -> Array:
     >>> round(logit(0.75).item(), 3)
     1.099
     """
-    (x,) = operands(x)
-    return fnp.log(x / (1 - x))
+    return _logit(*operands(x))
+
+
+@custom_jvp
+def _logit(x: Array) -> Array:
+    low = x < 0.3
+    ratio = fnp.where(low, x, 2 * x - 1) / (1 - x)
+    return fnp.where(low, fnp.log(ratio), fnp.log1p(ratio))
+
+
+@_logit.defjvp
+def _logit_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    return _logit(x), dx / x / (1 - x)
 
 
 def i0(x: Any) -> Array:
@@ -297,8 +309,7 @@ def i0(x: Any) -> Array:
     >>> round(i0(1.0).item(), 3)
     1.266
     """
-    (x,) = operands(x)
-    return fnp.exp(fnp.abs(x)) * ops.i0e(x)
+    return ops.i0(*operands(x))
 
 
 def i1(x: Any) -> Array:
@@ -313,8 +324,7 @@ def i1(x: Any) -> Array:
     >>> round(i1(1.0).item(), 3)
     0.565
     """
-    (x,) = operands(x)
-    return fnp.exp(fnp.abs(x)) * ops.i1e(x)
+    return ops.i1(*operands(x))
 
 
 def gammasgn(x: Any) -> Array:
@@ -347,8 +357,7 @@ def gamma(x: Any) -> Array:
     >>> round(gamma(5.0).item(), 3)
     24.0
     """
-    (x,) = operands(x)
-    return gammasgn(x) * fnp.exp(ops.lgamma(x))
+    return ops.gamma(*operands(x))
 
 
 def factorial(n: Any, exact: bool = False) -> Array:
@@ -370,7 +379,7 @@ def factorial(n: Any, exact: bool = False) -> Array:
     if exact:
         raise NotImplementedError("factorial: arrays hold no exact integers of any size; use exact=False")
     (n,) = operands(n)
-    return fnp.where(n < 0, 0.0, fnp.exp(ops.lgamma(fnp.where(n < 0, 0.0, n) + 1)))
+    return fnp.where(n < 0, 0.0, ops.gamma(fnp.where(n < 0, 0.0, n) + 1))
 
 
 def poch(z: Any, m: Any) -> Array:
@@ -518,30 +527,34 @@ def ndtr(x: Any) -> Array:
     >>> round(ndtr(1.96).item(), 3)
     0.975
     """
-    (x,) = operands(x)
-    return 0.5 * ops.erfc(-x * math.sqrt(0.5))
+    return ops.ndtr(*operands(x))
 
 
 @custom_jvp
 def _log_ndtr(x: Array) -> Array:
-    # Below, the tail is too small for erfc to hold; the asymptotic series is exact there to the last bit or two.
-    edge = -10.0 if x.dtype == dtypes.float32 else -20.0
-    middle = fnp.clip(x, edge, 0.0)
-    tail = fnp.minimum(x, edge)
-    series, term, square = 0.0, 1.0, 1 / (tail * tail)
-    for k in range(1, 8):
-        series, term = series + term, -(2 * k - 1) * term * square
+    edge, tail, series = _lower_tail(x)
     low = -0.5 * tail * tail - fnp.log(-tail) - 0.5 * math.log(2 * math.pi) + fnp.log(series)
-    high = fnp.log1p(-0.5 * ops.erfc(fnp.maximum(x, 0.0) * math.sqrt(0.5)))
-    inside = fnp.log(0.5 * ops.erfc(-middle * math.sqrt(0.5)))
-    return fnp.where(x > 0.0, high, fnp.where(x > edge, inside, low))
+    one_side = ops.ndtr(fnp.where(x > 0.0, -x, fnp.maximum(x, edge)))
+    return fnp.where(x > 0.0, fnp.log1p(-one_side), fnp.where(x > edge, fnp.log(one_side), low))
 
 
 @_log_ndtr.defjvp
 def _log_ndtr_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     (x,), (dx,) = primals, tangents
-    out = _log_ndtr(x)
-    return out, dx * fnp.exp(-0.5 * x * x - out - 0.5 * math.log(2 * math.pi))
+    edge, tail, series = _lower_tail(x)
+    inside = fnp.maximum(x, edge)
+    ratio = ops.gaussian_half(inside) / (math.sqrt(2 * math.pi) * ops.ndtr(inside))
+    return _log_ndtr(x), dx * fnp.where(x > edge, ratio, -tail / series)
+
+
+def _lower_tail(x: Array) -> tuple[float, Array, Array]:
+    """Where the tail begins that is too small for ndtr to hold, x in it, and the asymptotic series of -x ndtr / pdf."""
+    edge = -20.0 if x.dtype == dtypes.float64 else -10.0
+    tail = fnp.minimum(x, edge)
+    series, term, square = 0.0, 1.0, (1 / tail) ** 2
+    for k in range(1, 8):
+        series, term = series + term, -(2 * k - 1) * term * square
+    return edge, tail, series
 
 
 def log_ndtr(x: Any, series_order: int = 3) -> Array:

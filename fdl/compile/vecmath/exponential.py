@@ -201,6 +201,13 @@ def logistic(b: "Build", x: Value) -> Value:
     return b.select(x < 0.0, e, b.select(b.eq(x, x), 1.0, x)) / (e + 1.0)
 
 
+def logistic_density(b: "Build", x: Value) -> Value:
+    """The derivative of the logistic function; the same exponential as `logistic` takes, which LLVM computes once."""
+    e = exp(b, -b.abs(x))
+    rest = e + 1.0
+    return e / (rest * rest)
+
+
 def sinh(b: "Build", x: Value) -> Value:
     """Hyperbolic sine."""
     size = b.abs(x)
@@ -315,5 +322,6 @@ def _power_special(b: "Build", x: Value, y: Value, result: Value) -> Value:
 
 FUNCTIONS: dict[str, Callable[..., Value]] = {
     "exp": exp, "exp2": exp2, "expm1": expm1, "log": log, "log2": log2, "log10": log10, "log1p": log1p, "tanh": tanh,
-    "logistic": logistic, "sinh": sinh, "cosh": cosh, "asinh": asinh, "acosh": acosh, "atanh": atanh, "pow": power,
+    "logistic": logistic, "logistic_density": logistic_density, "sinh": sinh, "cosh": cosh, "asinh": asinh,
+    "acosh": acosh, "atanh": atanh, "pow": power,
 }  # fmt: skip

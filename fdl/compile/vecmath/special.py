@@ -1,5 +1,6 @@
 """The error functions, the cube root and the length of a vector."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -28,10 +29,33 @@ def _erfc_positive(b: "Build", x: Value) -> Value:
     f = format_of(x.dtype)
     limit = 28.0 if f.mantissa == 52 else 10.5
     x = b.select(x > limit, limit, x)
+    return gaussian(b, x, x) * _smooth(b, x)
+
+
+def _smooth(b: "Build", x: Value) -> Value:
+    """exp(x^2) erfc(x) for 1/2 <= x <= 28."""
     scale = 3.75
-    smooth = polynomial(b, (x - scale) / (x + scale), f.erfc) / b.fma(x, 2.0, 1.0)
-    square, rest = two_product(b, x, x)
-    return exp(b, -square, -rest) * smooth
+    return polynomial(b, (x - scale) / (x + scale), format_of(x.dtype).erfc) / b.fma(x, 2.0, 1.0)
+
+
+def gaussian(b: "Build", x: Value, y: Value) -> Value:
+    """exp(-x y), where x y is not negative."""
+    limit = 40.0 if x.dtype == float64 else 20.0
+    x, y = (b.select(b.abs(v) > limit, limit, b.abs(v)) for v in (x, y))
+    product, rest = two_product(b, x, y)
+    return exp(b, -product, -rest)
+
+
+def ndtr(b: "Build", x: Value) -> Value:
+    """The standard normal distribution function: erfc(-x / sqrt(2)) / 2, with the exponential of x^2 / 2 itself."""
+    f = format_of(x.dtype)
+    size = b.abs(x)
+    limit = 39.0 if f.mantissa == 52 else 14.5
+    size = b.select(size > limit, limit, size)
+    scaled = size * math.sqrt(0.5)
+    tail = gaussian(b, size, size * 0.5) * _smooth(b, scaled) * 0.5
+    small = b.fma(_erf_small(b, x * math.sqrt(0.5)), 0.5, 0.5)
+    return b.select(scaled < 0.5, small, b.select(x < 0.0, tail, 1.0 - tail))
 
 
 def erf(b: "Build", x: Value) -> Value:
@@ -95,4 +119,6 @@ def hypot(b: "Build", x: Value, y: Value) -> Value:
     return b.select(b.eq(width, np.inf) | b.eq(height, np.inf), np.inf, length)
 
 
-FUNCTIONS: dict[str, Callable[..., Value]] = {"erf": erf, "erfc": erfc, "cbrt": cbrt, "hypot": hypot}
+FUNCTIONS: dict[str, Callable[..., Value]] = {
+    "erf": erf, "erfc": erfc, "gaussian": gaussian, "ndtr": ndtr, "cbrt": cbrt, "hypot": hypot,
+}  # fmt: skip
