@@ -292,7 +292,8 @@ def sparse_plus(x: Any) -> Array:
     [0.0, 0.25, 2.0]
     """
     x = fnp.asarray(x)
-    return fnp.where(x <= -1.0, 0.0, fnp.where(x >= 1.0, x, (x + 1.0) ** 2 / 4))
+    inside = fnp.where(fnp.abs(x) >= 1.0, 0.0, x)  # so that no square overflows
+    return fnp.where(x <= -1.0, 0.0, fnp.where(x >= 1.0, x, (inside + 1.0) ** 2 / 4))
 
 
 def sparse_sigmoid(x: Any) -> Array:

@@ -127,7 +127,7 @@ def sinc(x: ArrayLike, /) -> Array:
     """
     x = number("sinc", x)
     x = cast(x, inexact(x.type.dtype))
-    one, number_of_terms = full_like(x, 1), 12 if x.type.dtype.itemsize > 4 else 6
+    one, number_of_terms = full_like(x, 1), 13 if x.type.dtype.itemsize > 4 else 8
     near = compare.lt(_modulus(x), full_like(_modulus(x), 0.5))
     # Near 0 the power series, which does not cancel in derivatives.
     square = arithmetic.IntegerPow(2)(select(near, x, full_like(x, 0)))

@@ -262,7 +262,7 @@ class I0(Special, Unary):
     """The modified Bessel function of order 0."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("i0", x)
+        return np.where(np.isinf(x), np.abs(x), _scipy("i0", x))
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
         return i1(x)
@@ -272,7 +272,7 @@ class I1(Special, Unary):
     """The modified Bessel function of order 1."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.where(x == 0, x, _scipy("i1", x))  # keeps the sign of zero
+        return np.where((x == 0) | np.isinf(x), x, _scipy("i1", x))  # keeps the sign of zero
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
         ratio = _over_x(out, x)

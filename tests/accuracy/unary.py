@@ -6,7 +6,8 @@ alike. Results below the normal range are compared absolutely, in the smallest n
 - `value`, `slope`: the bound of the function and of its derivative; a function of x where the error has to grow with x.
 - `floor`, `slope_floor`: where the function (its derivative) passes through zero as a difference of larger terms, the unit
   is that of the terms, of this size.
-- `tiny`: the bound for subnormal results, where a factor larger than one multiplies a subnormal number.
+- `tiny`: the bound for results below that many times the smallest normal number; more than 4 where a factor of that size
+  multiplies a subnormal number.
 - `at`, `slope_at`: conventions at kinks, poles and infinities: what JAX gives, else the limit. None: not compared.
 
 Where the function itself is not defined (NaN), its derivative is not compared.
@@ -19,6 +20,7 @@ from typing import Any
 
 import mpmath as mp
 import numpy as np
+import scipy.special
 
 import fdl.numpy as fnp
 from fdl import lax, nn
@@ -91,8 +93,11 @@ def log_ndtr_slope(x: Any) -> Any:
 
 
 def ndtri(p: Any) -> Any:
-    with mp.extraprec(1100):
-        return mp.sqrt(2) * mp.erfinv(2 * p - 1)
+    """By Newton's method on the logarithm, which doubles the digits of SciPy's result three times."""
+    x = mp.mpf(float(scipy.special.ndtri(float(p))))
+    for _ in range(4):
+        x -= (mp.log(ndtr(x)) - mp.log(p)) * ndtr(x) / density(x)
+    return x
 
 
 def gelu_argument(x: Any) -> Any:
@@ -130,7 +135,7 @@ def squareplus(x: Any) -> Any:
 
 def sinc_slope(x: Any) -> Any:
     if abs(x) < 1e-12:
-        return -mp.pi**2 / 3 * x
+        return -(mp.pi**2) / 3 * x
     return (mp.cospi(x) - mp.sincpi(x)) / x
 
 
@@ -154,6 +159,23 @@ def ie(order: int, x: Any) -> Any:
         term *= -mp.mpf(4 * order**2 - (2 * k - 1) ** 2) / (8 * k * size)
         total += term
     return total / mp.sqrt(2 * mp.pi * size) * (-1 if order % 2 and x < 0 else 1)
+
+
+def ie_gap(x: Any) -> Any:
+    """exp(-|x|) (I0(x) - I1(|x|))."""
+    size = abs(x)
+    if size < 400:
+        return ie(0, x) - ie(1, size)
+    total, first, second = mp.mpf(0), mp.mpf(1), mp.mpf(1)
+    for k in range(1, 40):
+        first, second = first * (2 * k - 1) ** 2 / (8 * k * size), second * ((2 * k - 1) ** 2 - 4) / (8 * k * size)
+        total += first - second
+    return total / mp.sqrt(2 * mp.pi * size)
+
+
+def at_pole(function: Callable[..., Any]) -> Callable[..., Any]:
+    """NaN at the poles of the gamma function."""
+    return lambda x: mp.nan if x <= 0 and x == mp.floor(x) else function(x)
 
 
 def inverse_root(x: Any) -> Any:
@@ -311,20 +333,20 @@ UNARY = {
         at={0.0: -inf, 1.0: inf}, slope_at={0.0: None, 1.0: inf}, domain=(0, 1),
     ),
     "entr": Row(
-        special.entr, lambda x: -x * mp.log(x), lambda x: -mp.log(x) - 1, points=[1 / e, 1.0], at={0.0: 0, inf: -inf},
+        special.entr, lambda x: -x * mp.log(x), lambda x: -mp.log(x) - 1, points=[1 / e, 1.0], at={0.0: 0, inf: -inf, -inf: -inf},
         slope_at={0.0: inf}, slope_floor=1.0, domain=half_line(0.0),
     ),
     # SciPy's, whose errors are absolute near the roots at 1, at 2 and between the poles.
     "gammaln": Row(
-        special.gammaln, lambda x: mp.re(mp.loggamma(x)), mp.digamma, points=[1.0, 2.0, -2.5], floor=1.0, value=8,
-        slope_floor=lambda x: np.where(x < 2, 8.0, 0.0), slope=6, at={inf: inf}, slope_at={inf: inf}, domain=(-170.0, inf),
+        special.gammaln, lambda x: mp.inf if x <= 0 and x == mp.floor(x) else mp.re(mp.loggamma(x)), at_pole(mp.digamma), points=[1.0, 2.0, -2.5], floor=1.0, value=8,
+        slope_floor=lambda x: np.where(x < 2, 8.0, 0.0), slope=6, at={inf: inf, -inf: None}, slope_at={inf: inf}, domain=(-170.0, inf),
     ),
     "digamma": Row(
-        special.digamma, mp.digamma, lambda x: mp.psi(1, x), points=[1.4616321449683622, -1.0], at={inf: inf, 0.0: None},
+        special.digamma, at_pole(mp.digamma), at_pole(lambda x: mp.psi(1, x)), points=[1.4616321449683622, -1.0], at={inf: inf, 0.0: None},
         slope_at={inf: None}, floor=lambda x: np.where(x < 2, 8.0, 0.0), value=6, slope=6, domain=(-170.0, inf),
     ),
     "gamma": Row(
-        special.gamma, mp.gamma, lambda x: mp.gamma(x) * mp.digamma(x), points=[1.0, 1.4616321449683622], value=8, slope=10,
+        special.gamma, at_pole(mp.gamma), at_pole(lambda x: mp.gamma(x) * mp.digamma(x)), points=[1.0, 1.4616321449683622], value=8, slope=10,
         at={0.0: None, inf: inf}, slope_at={inf: inf},
         slope_floor=lambda x: np.where(x < 2, 8.0 * np.abs(np.asarray(special.gamma(x))), 0.0), tiny=16, domain=(-170.0, inf),
     ),
@@ -338,10 +360,10 @@ UNARY = {
     ),
     # The derivatives are differences of two numbers that agree to 1 / |x|, which float64 computes in float64.
     "i0e": Row(
-        special.i0e, lambda x: ie(0, x), lambda x: ie(1, x) - mp.sign(x) * ie(0, x), value=6, slope=64, at=ENDS, slope_at=ENDS
+        special.i0e, lambda x: ie(0, x), lambda x: -mp.sign(x) * ie_gap(x), value=6, slope=64, at=ENDS, slope_at=ENDS
     ),
     "i1e": Row(
-        special.i1e, lambda x: ie(1, x), lambda x: (ie(0, x) + ie(2, x)) / 2 - abs(ie(1, x)), value=6, slope=96,
-        at=ENDS, slope_at={0.0: 0.5, **ENDS},
+        special.i1e, lambda x: ie(1, x), lambda x: ie_gap(x) - ie(1, x) / x, value=6, slope=96,
+        slope_floor=lambda x: np.where(np.abs(np.abs(x) - 1.5) < 0.3, 0.1, 0.0), at=ENDS, slope_at={0.0: 0.5, **ENDS},
     ),
 }  # fmt: skip
