@@ -264,10 +264,10 @@ class Hypot(Binary):
 
     def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
         zero = full_like(out, 0)
-        plain = and_(gt(out, zero), is_finite(out))
-        # Where the length is infinite the derivative is zero; where it is zero both operands share that of abs, as in JAX.
-        share = div(select(plain, (x, y)[index], zero), select(plain, out, full_like(out, 1)))
-        return select(eq(out, zero), full_like(out, 0.5), share)
+        # Where the length is infinite the derivative is zero; where it is zero both share that of abs, as in JAX.
+        operand = select(eq(out, full_like(out, np.inf)), zero, (x, y)[index])
+        nothing = eq(out, zero)
+        return select(nothing, full_like(out, 0.5), div(operand, select(nothing, full_like(out, 1), out)))
 
     def lower(self, build: Any, x: Any, y: Any) -> Any:
         return build.call("hypot", x, y)

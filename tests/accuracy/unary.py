@@ -1,13 +1,13 @@
 """Elementwise functions of one number: what they and their derivatives are, and how exact they are promised to be.
 
-Errors are in units in the last place of the exact result, over the whole range of float32 and float64, eager and compiled
-alike. Results below the normal range are compared absolutely, in the smallest numbers there are. What the columns mean:
+Errors are in units in the last place of the exact result, over the whole range of float32 and float64, eager and
+compiled alike. Subnormal results are compared absolutely, in the smallest numbers there are. What the columns mean:
 
 - `value`, `slope`: the bound of the function and of its derivative; a function of x where the error has to grow with x.
-- `floor`, `slope_floor`: where the function (its derivative) passes through zero as a difference of larger terms, the unit
-  is that of the terms, of this size.
-- `tiny`: the bound for results below that many times the smallest normal number; more than 4 where a factor of that size
-  multiplies a subnormal number.
+- `floor`, `slope_floor`: where the function (its derivative) passes through zero as a difference of larger terms, the
+  unit is that of the terms, of this size.
+- `tiny`: the bound for results below that many times the smallest normal number; more than 4 where a factor of that
+  size multiplies a subnormal number.
 - `at`, `slope_at`: conventions at kinks, poles and infinities: what JAX gives, else the limit. None: not compared.
 
 Where the function itself is not defined (NaN), its derivative is not compared.
@@ -192,7 +192,8 @@ UNARY = {
     "exp2": Row(fnp.exp2, lambda x: mp.power(2, x), lambda x: mp.power(2, x) * mp.ln2),
     "expm1": Row(fnp.expm1, mp.expm1, mp.exp, points=[0.0]),
     "log": Row(fnp.log, mp.log, lambda x: 1 / x, at={-inf: nan}, slope_at={0.0: None}, points=[1.0]),
-    "log2": Row(fnp.log2, lambda x: mp.log(x) / mp.ln2, lambda x: 1 / (x * mp.ln2), at={-inf: nan}, slope_at={0.0: None}),
+    "log2": Row(fnp.log2, lambda x: mp.log(x) / mp.ln2, lambda x: 1 / (x * mp.ln2), at={-inf: nan},
+                slope_at={0.0: None}),
     "log10": Row(
         fnp.log10, lambda x: mp.log(x) / mp.ln10, lambda x: 1 / (x * mp.ln10), at={-inf: nan}, slope_at={0.0: None}
     ),
@@ -214,7 +215,9 @@ UNARY = {
         fnp.sinc, mp.sincpi, sinc_slope, points=[0.5, 1.0, 2.0, 17.0], at={inf: nan, -inf: nan},
         slope_floor=lambda x: np.where(np.abs(x) > 1, 1 / np.abs(x), 0.0),
     ),
-    "arcsin": Row(fnp.arcsin, mp.asin, inverse_root, points=[1.0, -1.0], slope_at={1.0: inf, -1.0: inf}, domain=(-1, 1)),
+    "arcsin": Row(
+        fnp.arcsin, mp.asin, inverse_root, points=[1.0, -1.0], slope_at={1.0: inf, -1.0: inf}, domain=(-1, 1),
+    ),
     "arccos": Row(
         fnp.arccos, mp.acos, lambda x: -inverse_root(x), points=[1.0, -1.0], slope_at={1.0: -inf, -1.0: -inf},
         domain=(-1, 1),
@@ -238,7 +241,8 @@ UNARY = {
     "x**-2": Row(lambda x: x**-2, lambda x: x**-2, lambda x: -2 * x**-3, at={0.0: inf}, slope_at={0.0: None}),
     "x**-5": Row(lambda x: x**-5, lambda x: x**-5, lambda x: -5 * x**-6, at={0.0: None}, slope_at={0.0: -inf}),
     "x**1.5": Row(
-        lambda x: x**1.5, lambda x: x ** mp.mpf(1.5), lambda x: mp.mpf(1.5) * mp.sqrt(x), at={-inf: inf}, slope_at={-inf: None}
+        lambda x: x**1.5, lambda x: x ** mp.mpf(1.5), lambda x: mp.mpf(1.5) * mp.sqrt(x), at={-inf: inf},
+        slope_at={-inf: None},
     ),
     "abs": Row(fnp.abs, abs, mp.sign, slope_at={0.0: 1}),
     "sign": Row(fnp.sign, mp.sign, lambda x: mp.mpf(0)),
@@ -259,7 +263,8 @@ UNARY = {
     ),
     "hard_silu": Row(
         nn.hard_silu, lambda x: x * min(max(x + 3, mp.mpf(0)), mp.mpf(6)) / 6,
-        lambda x: mp.mpf(x >= 3) if abs(x) >= 3 else (2 * x + 3) / 6, slope_floor=0.5, at={-inf: nan}, slope_at={3.0: None, -3.0: None},
+        lambda x: mp.mpf(x >= 3) if abs(x) >= 3 else (2 * x + 3) / 6, slope_floor=0.5,
+        at={-inf: nan}, slope_at={3.0: None, -3.0: None},
     ),
     "sparse_plus": Row(
         nn.sparse_plus, lambda x: mp.mpf(0) if x <= -1 else x if x >= 1 else (x + 1) ** 2 / 4,
@@ -275,7 +280,8 @@ UNARY = {
     # Functions x times a factor that vanishes are NaN at -inf, and their derivatives at both infinities, as in JAX.
     "silu": Row(
         nn.silu, lambda x: x * expit(x), lambda x: expit(x) + x * logistic_density(x), points=[-1.2784645],
-        slope_floor=lambda x: np.where(np.abs(x + 1.28) < 0.3, 0.25, 0.0), tiny=128, at={-inf: nan}, slope_at={inf: None},
+        slope_floor=lambda x: np.where(np.abs(x + 1.28) < 0.3, 0.25, 0.0), tiny=128, at={-inf: nan},
+        slope_at={inf: None},
     ),
     "mish": Row(
         nn.mish, mish, mish_slope, slope=6, points=[-1.1924], tiny=128, at={inf: inf, -inf: nan}, slope_at={inf: None},
@@ -283,7 +289,8 @@ UNARY = {
     ),
     "elu": Row(nn.elu, lambda x: x if x > 0 else mp.expm1(x), lambda x: mp.exp(min(x, mp.mpf(0)))),
     "celu": Row(
-        lambda x: nn.celu(x, 2.0), lambda x: x if x > 0 else 2 * mp.expm1(x / 2), lambda x: mp.exp(min(x, mp.mpf(0)) / 2)
+        lambda x: nn.celu(x, 2.0), lambda x: x if x > 0 else 2 * mp.expm1(x / 2),
+        lambda x: mp.exp(min(x, mp.mpf(0)) / 2),
     ),
     "selu": Row(
         nn.selu, lambda x: SELU * (x if x > 0 else SELU_ALPHA * mp.expm1(x)),
@@ -317,11 +324,14 @@ UNARY = {
         value=6,
     ),
     "erfinv": Row(
-        special.erfinv, mp.erfinv, lambda x: mp.sqrt(mp.pi) / 2 * mp.exp(mp.erfinv(x) ** 2), slope=6, points=[1.0, -1.0],
+        special.erfinv, mp.erfinv, lambda x: mp.sqrt(mp.pi) / 2 * mp.exp(mp.erfinv(x) ** 2), slope=6,
+        points=[1.0, -1.0],
         at={1.0: inf, -1.0: -inf}, slope_at={1.0: inf, -1.0: inf}, domain=(-1, 1),
     ),
     "ndtr": Row(special.ndtr, ndtr, density, value=5),
-    "log_ndtr": Row(special.log_ndtr, log_ndtr, log_ndtr_slope, value=6, slope=6, at={-inf: -inf}, slope_at={-inf: None}),
+    "log_ndtr": Row(
+        special.log_ndtr, log_ndtr, log_ndtr_slope, value=6, slope=6, at={-inf: -inf}, slope_at={-inf: None},
+    ),
     # JAX gives 0 at both ends, where the limit is infinite.
     "ndtri": Row(
         special.ndtri, ndtri, lambda p: 1 / density(ndtri(p)), slope=8, points=[0.5, 1.0],
@@ -333,22 +343,27 @@ UNARY = {
         at={0.0: -inf, 1.0: inf}, slope_at={0.0: None, 1.0: inf}, domain=(0, 1),
     ),
     "entr": Row(
-        special.entr, lambda x: -x * mp.log(x), lambda x: -mp.log(x) - 1, points=[1 / e, 1.0], at={0.0: 0, inf: -inf, -inf: -inf},
+        special.entr, lambda x: -x * mp.log(x), lambda x: -mp.log(x) - 1, points=[1 / e, 1.0],
+        at={0.0: 0, inf: -inf, -inf: -inf},
         slope_at={0.0: inf}, slope_floor=1.0, domain=half_line(0.0),
     ),
     # SciPy's, whose errors are absolute near the roots at 1, at 2 and between the poles.
     "gammaln": Row(
-        special.gammaln, lambda x: mp.inf if x <= 0 and x == mp.floor(x) else mp.re(mp.loggamma(x)), at_pole(mp.digamma), points=[1.0, 2.0, -2.5], floor=1.0, value=8,
-        slope_floor=lambda x: np.where(x < 2, 8.0, 0.0), slope=6, at={inf: inf, -inf: None}, slope_at={inf: inf}, domain=(-170.0, inf),
+        special.gammaln, lambda x: mp.inf if x <= 0 and x == mp.floor(x) else mp.re(mp.loggamma(x)),
+        at_pole(mp.digamma), points=[1.0, 2.0, -2.5], floor=1.0, value=8,
+        slope_floor=lambda x: np.where(x < 2, 8.0, 0.0), slope=6, at={inf: inf, -inf: None},
+        slope_at={inf: inf}, domain=(-170.0, inf),
     ),
     "digamma": Row(
-        special.digamma, at_pole(mp.digamma), at_pole(lambda x: mp.psi(1, x)), points=[1.4616321449683622, -1.0], at={inf: inf, 0.0: None},
-        slope_at={inf: None}, floor=lambda x: np.where(x < 2, 8.0, 0.0), value=6, slope=6, domain=(-170.0, inf),
+        special.digamma, at_pole(mp.digamma), at_pole(lambda x: mp.psi(1, x)), points=[1.4616321449683622, -1.0],
+        at={inf: inf, 0.0: None}, slope_at={inf: None}, floor=lambda x: np.where(x < 2, 8.0, 0.0), value=6, slope=6,
+        domain=(-170.0, inf),
     ),
     "gamma": Row(
-        special.gamma, at_pole(mp.gamma), at_pole(lambda x: mp.gamma(x) * mp.digamma(x)), points=[1.0, 1.4616321449683622], value=8, slope=10,
-        at={0.0: None, inf: inf}, slope_at={inf: inf},
-        slope_floor=lambda x: np.where(x < 2, 8.0 * np.abs(np.asarray(special.gamma(x))), 0.0), tiny=16, domain=(-170.0, inf),
+        special.gamma, at_pole(mp.gamma), at_pole(lambda x: mp.gamma(x) * mp.digamma(x)),
+        points=[1.0, 1.4616321449683622], value=8, slope=10, at={0.0: None, inf: inf}, slope_at={inf: inf},
+        slope_floor=lambda x: np.where(x < 2, 8.0 * np.abs(np.asarray(special.gamma(x))), 0.0), tiny=16,
+        domain=(-170.0, inf),
     ),
     "i0": Row(
         special.i0, lambda x: mp.besseli(0, x), lambda x: mp.besseli(1, x), value=6, slope=6, at={inf: inf, -inf: inf},
