@@ -7,9 +7,8 @@ of NumPy's array object is part of its C API), since asking Python would take lo
 the status of a host call that failed, or `UNUSABLE` if an input is not laid out as it has to be.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -32,12 +31,26 @@ from fdl.core.program import Literal, Var
 from fdl.dtypes import int8, int64
 
 
+#: More inputs than this are checked in a loop.
+FEW_INPUTS = 16
+
+#: Plans of more steps than this are not straight-line code but data; see `fdl.compile.tape`.
+MOST_STEPS = 64
+
+
+def untimed(plan: Plan, step: Any) -> AbstractContextManager[None]:
+    """Surrounds the code of a step with nothing."""
+    return nullcontext()
+
+
 class Emission:
-    """What all parts of one program's code share.
+    """What all parts of one program's code share, and the function that is being emitted.
 
     Attributes:
         module: the module.
         target: the processor.
+        build: emits the code of the present function.
+        table: the present function's pointers to arena, scratch memory, ...
         inputs, outputs: how many there are.
         constants: arrays that the code reads.
         hosts: for each host call the place of its equation, and the strides of its operands.
@@ -58,24 +71,56 @@ class Emission:
         self.hosts: list[Any] = []
         self.foreign: list[Any] = []
         self.scratch_bytes = self.scratch_taken = 0
-        self.lap: Callable[[Plan, Any], AbstractContextManager[None]] = lambda plan, step: nullcontext()
+        self.frame_bytes = self.frames_taken = 0
+        self.lap: Callable[[Plan, Any], AbstractContextManager[None]] = untimed
         self._constant_numbers: dict[Any, int] = {}
         self._functions: dict[str, Any] = {}
+        self._local: dict[str, Any] = {}
+        self.steps: dict[str, Any] = {}
         arguments = [POINTER, POINTER, I64, I64] if parallel else [POINTER]
         self.build = Build(self.module, target, new_function(self.module, ENTRY, arguments, I32, exported=True))
         self.team = Team(self.build, *self.build.function.args[1:])
         self.table = self.build.argument(0)
-        self.arena, self.scratch, self.callback, self.constant_table = map(partial(self.fetch, self.table), range(4))
         self._scratch_size = ir.GlobalVariable(self.module, I64, "scratch")
         if parallel:
-            self.scratch = self._own_scratch()
+            self._local["scratch"] = self._own_scratch()
         self._check(overwritten)
 
-    def _own_scratch(self) -> Any:
+    @property
+    def arena(self) -> Any:
+        """The memory of the program's values."""
+        return self.local("arena", lambda: self.fetch(self.table, 0))
+
+    @property
+    def scratch(self) -> Any:
         """The scratch memory of this thread."""
+        return self.local("scratch", lambda: self.fetch(self.table, 1))
+
+    @property
+    def callback(self) -> Any:
+        """The function that calls Python."""
+        return self.local("callback", lambda: self.fetch(self.table, 2))
+
+    @property
+    def constant_table(self) -> Any:
+        """Pointers to the constants."""
+        return self.local("constants", lambda: self.fetch(self.table, 3))
+
+    def _own_scratch(self) -> Any:
+        """The part of the scratch memory that belongs to this thread."""
         build = self.build.ir
         offset = build.mul(self.team.number.ir, build.load(self._scratch_size, typ=I64))
-        return build.gep(self.scratch, [offset], source_etype=I8)
+        return build.gep(self.fetch(self.table, 1), [offset], source_etype=I8)
+
+    @contextmanager
+    def inside(self, build: Build, team: Team, table: Any) -> Iterator[None]:
+        """Emit into another function for a while, whose `table` begins like that of the program."""
+        outside = self.build, self.team, self.table, self._local
+        self.build, self.team, self.table, self._local = build, team, table, {}
+        try:
+            yield
+        finally:
+            self.build, self.team, self.table, self._local = outside
 
     def fetch(self, table: Any, number: int) -> Any:
         """Pointer `number` of a table."""
@@ -86,11 +131,27 @@ class Emission:
     def _check(self, overwritten: Collection[int]) -> None:
         """Return `UNUSABLE` unless all inputs can be used as they are."""
         build, missing = self.build.ir, I32(0)
-        for number in range(self.inputs):
-            wanted = I32(CONTIGUOUS_ALIGNED | (WRITEABLE if number in overwritten else 0))
-            address = build.gep(self.fetch(self.table, OBJECTS + number), [I64(FLAGS_OFFSET)], source_etype=I8)
-            flags = build.load(address, typ=I32)
-            missing = build.or_(missing, build.xor(build.and_(flags, wanted), wanted))
+        wanted = [CONTIGUOUS_ALIGNED | (WRITEABLE if n in overwritten else 0) for n in range(self.inputs)]
+        if self.inputs > FEW_INPUTS:
+            table = self.constant(np.array(wanted, np.int32))
+            with self.build.loop(0, self.inputs) as n:
+                number = build.add(n.ir, I64(OBJECTS))
+                array = build.load(build.gep(self.table, [number], source_etype=POINTER), typ=POINTER)
+                self._require(self._missing(array, build.load(build.gep(table, [n.ir], source_etype=I32), typ=I32)))
+            return
+        for number, flags in enumerate(wanted):
+            missing = build.or_(missing, self._missing(self.fetch(self.table, OBJECTS + number), I32(flags)))
+        self._require(missing)
+
+    def _missing(self, array: Any, wanted: Any) -> Any:
+        """Which of the wanted flags an array has not."""
+        build = self.build.ir
+        flags = build.load(build.gep(array, [I64(FLAGS_OFFSET)], source_etype=I8), typ=I32)
+        return build.xor(build.and_(flags, wanted), wanted)
+
+    def _require(self, missing: Any) -> None:
+        """Go on if nothing is missing."""
+        build = self.build.ir
         with build.if_then(build.icmp_unsigned("!=", missing, I32(0)), likely=False):
             build.ret(I32(UNUSABLE))
 
@@ -103,20 +164,27 @@ class Emission:
 
     def input(self, number: int) -> Any:
         """The pointer to an input."""
-        return self.shared(f"input {number}", lambda: self.elements(number))
+        return self.local(f"input {number}", lambda: self.elements(number))
 
     def output(self, number: int) -> Any:
         """The pointer to an output."""
-        return self.shared(f"output {number}", lambda: self.elements(self.inputs + number))
+        return self.local(f"output {number}", lambda: self.elements(self.inputs + number))
 
     def constant(self, value: np.ndarray) -> Any:
         """The pointer to an array that is known now."""
+        return self.constant_pointer(self.constant_number(value))
+
+    def constant_number(self, value: np.ndarray) -> int:
+        """The number of a constant, which is a new one unless an equal array has one."""
         key = (value.shape, value.dtype, value.tobytes())
         if key not in self._constant_numbers:
             self._constant_numbers[key] = len(self.constants)
             self.constants.append(np.ascontiguousarray(value))
-        number = self._constant_numbers[key]
-        return self.shared(f"constant {number}", lambda: self.fetch(self.constant_table, number))
+        return self._constant_numbers[key]
+
+    def constant_pointer(self, number: int) -> Any:
+        """The pointer to a constant."""
+        return self.local(f"constant {number}", lambda: self.fetch(self.constant_table, number))
 
     def foreign_address(self, path: tuple[Any, ...]) -> Any:
         """The address of the code of the equation at a path, which the process that loads this code looks up."""
@@ -130,25 +198,63 @@ class Emission:
             self._functions[key] = make()
         return self._functions[key]
 
+    def local(self, key: str, make: Callable[[], Any]) -> Any:
+        """What `make` returns, made once a key in each function: values that are there in all of it."""
+        if key not in self._local:
+            self._local[key] = make()
+        return self._local[key]
+
     def scratch_for(self, size: int) -> Any:
         """Scratch memory of at least `size` bytes, shared by all kernels, behind what is taken at the moment."""
         self.scratch_bytes = max(self.scratch_bytes, self.scratch_taken + size)
         return self.build.at(self.scratch, self.scratch_taken, int8)
 
-    def plan(
-        self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any, path: tuple[Any, ...] = ()
-    ) -> None:
-        """Emit the steps of a plan on pointers to its inputs, outputs and arena; `path` leads to its Program.
+    @contextmanager
+    def frame(self, size: int) -> Iterator[Any]:
+        """Memory of this thread that no code of the body uses for anything else: the offset from scratch memory's end."""
+        outside, self.frames_taken = self.frames_taken, self.frames_taken + size
+        self.frame_bytes = max(self.frame_bytes, self.frames_taken)
+        try:
+            yield self.frames_taken
+        finally:
+            self.frames_taken = outside
 
-        All threads have done their part of an inner plan when it is left.
+    def in_frame(self, offset: int) -> Any:
+        """The pointer to a place before the end of this thread's scratch memory."""
+        build = self.build.ir
+        place = build.sub(build.load(self._scratch_size, typ=I64), I64(offset))
+        return build.gep(self.scratch, [place], source_etype=I8)
+
+    def program(self, plan: Plan) -> None:
+        """Emit the steps of the program's plan."""
+        if len(plan.steps) > MOST_STEPS:
+            self._tape(plan, None, None, self.arena, ())
+            return
+        inputs, outputs = map(self.input, range(self.inputs)), map(self.output, range(self.outputs))
+        PlanEmitter(self, plan, list(inputs), list(outputs), self.arena, ()).emit()
+
+    def plan(
+        self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any, path: tuple[Any, ...]
+    ) -> None:
+        """Emit the steps of an inner plan on pointers to its inputs, outputs and arena; `path` leads to its Program.
+
+        All threads have done their part of it when it is left.
         """
-        PlanEmitter(self, plan, inputs, outputs, arena, path).emit()
-        if path:
-            self.team.barrier()
+        if len(plan.steps) > MOST_STEPS:
+            self._tape(plan, inputs, outputs, arena, path)
+        else:
+            PlanEmitter(self, plan, inputs, outputs, arena, path).emit()
+        self.team.barrier()
+
+    def _tape(self, *arguments: Any) -> None:
+        from fdl.compile.tape import Tape
+
+        Tape(self, *arguments).emit()
 
     def finish(self) -> ir.Module:
         """Return from the function; the module."""
-        size, self.scratch_bytes = self._scratch_size, aligned(self.scratch_bytes)
+        self.scratch_bytes = aligned(self.scratch_bytes) + aligned(self.frame_bytes)
+        size = self._scratch_size
         size.initializer, size.global_constant, size.linkage = I64(self.scratch_bytes), True, "internal"
         self.build.ir.ret(I32(0))
         return self.module
@@ -174,51 +280,62 @@ class PlanEmitter:
 
     def emit(self) -> None:
         """Emit all steps in order."""
-        from fdl.compile.emit_group import GroupEmitter
-        from fdl.compile.singles import emit_single
-
-        team = self.emission.team
-        hazards = Hazards(team, self.given.slots)
+        hazards = Hazards(self.emission.team, self.given.slots)
         for step in self.given.steps:
             with self.emission.lap(self.given, step):
                 with during("threads"):
-                    shared = team.together and shares(step)
-                    hazards.before(step, shared)
-                with nullcontext() if shared else team.alone():
-                    if isinstance(step, LoopsStep):
-                        # What a nest of one equation needs is tried for each (`is_lowerable`): fusion is at fault.
-                        with during("fuse"):
-                            self.loops(step)
-                    elif isinstance(step, GroupStep):
-                        with during("group"):
-                            GroupEmitter(self, step).emit()
-                    else:
-                        emit_single(self, step)
+                    shared = self.emission.team.together and shares(step)
+                    if hazards.before(step, shared):
+                        self.emission.team.barrier()
+                self.step(step, shared)
 
-    def at_slot(self, slot: Slot, var: Var) -> Any:
-        """The pointer to a slot."""
-        if slot.kind == "input":
-            return self.inputs[slot.number]
-        if slot.kind == "output":
-            return self.outputs[slot.number]
+    def step(self, step: Any, shared: bool) -> None:
+        """Emit a step, which is `shared` by all threads or done by one alone."""
+        from fdl.compile.emit_group import GroupEmitter
+        from fdl.compile.singles import emit_single
+
+        with nullcontext() if shared else self.emission.team.alone():
+            if isinstance(step, LoopsStep):
+                # What a nest of one equation needs is tried for each (`is_lowerable`): fusion is at fault.
+                with during("fuse"):
+                    self.loops(step)
+            elif isinstance(step, GroupStep):
+                with during("group"):
+                    GroupEmitter(self, step).emit()
+            else:
+                emit_single(self, step)
+
+    def at(self, kind: str, number: int, offset: int) -> Any:
+        """The pointer to a byte of an input, an output, a constant of the emission, or the arena."""
+        if kind == "constant":
+            base = self.emission.constant_pointer(number)
+        else:
+            base = self.arena if kind == "arena" else (self.inputs if kind == "input" else self.outputs)[number]
+        return self.build.ir.gep(base, [I64(offset)], source_etype=I8) if offset else base
+
+    def place_of(self, atom: Any) -> tuple[str, int, int]:
+        """Where a stored value or a literal begins, as arguments for `at`."""
+        if isinstance(atom, Literal):
+            return "constant", self.emission.constant_number(atom.value), 0
+        slot = self.given.slots[atom]
+        if slot.kind == "arena":
+            return "arena", 0, slot.number
         if slot.kind == "constant":
-            return self.emission.constant(self.constants[var])
-        return self.workspace(slot.number)
+            return "constant", self.emission.constant_number(self.constants[atom]), 0
+        return slot.kind, slot.number, 0
 
     def workspace(self, offset: int) -> Any:
         """The pointer to an offset in the arena."""
-        return self.build.ir.gep(self.arena, [I64(offset)], source_etype=I8) if offset else self.arena
+        return self.at("arena", 0, offset)
 
     def pointer(self, atom: Any) -> Any:
         """The pointer to the first element of a stored value or a literal."""
-        if isinstance(atom, Literal):
-            return self.emission.constant(atom.value)
-        return self.at_slot(self.given.slots[atom], atom)
+        return self.at(*self.place_of(atom))
 
     def first(self, view: View) -> Any:
         """The pointer to the first element of a view."""
-        pointer, size = self.pointer(view.root), view.type.dtype.itemsize
-        return self.build.ir.gep(pointer, [I64(view.offset * size)], source_etype=I8) if view.offset else pointer
+        kind, number, start = self.place_of(view.root)
+        return self.at(kind, number, start + view.offset * view.type.dtype.itemsize)
 
     def in_place(self, view: View, var: Var) -> bool:
         """Whether `var` was given the memory that `view` shows."""
@@ -230,10 +347,7 @@ class PlanEmitter:
         together = team.together
         if 0 in loops.extents:
             return
-        operands: dict[Slot, Var] = {}
-        for var in (*step.reads, *step.outputs):
-            operands.setdefault(slots[var], var)
-        order = {slot: n for n, slot in enumerate(operands)}
+        operands, order = self.operands(step)
 
         def make() -> ir.Function:
             name = self.emission.module.get_unique_name("nest")
@@ -250,12 +364,19 @@ class PlanEmitter:
 
         key = loops.key(lambda var: order[slots[var]])
         function, units = self.emission.shared(f"{key} {together}", make)
-        pointers = [self.pointer(var) for var in operands.values()]
+        pointers = [self.pointer(var) for var in operands]
         if units > 1:
             self.build.call_function(function, [*pointers, *team.share(units)])
             return
         with team.alone():
             self.build.call_function(function, [*pointers, *team.share(units)] if together else pointers)
+
+    def operands(self, step: LoopsStep) -> tuple[list[Var], dict[Slot, int]]:
+        """A value in each place that a nest uses, and the number of each place."""
+        slots, operands = self.given.slots, dict[Slot, Var]()
+        for var in (*step.reads, *step.outputs):
+            operands.setdefault(slots[var], var)
+        return list(operands.values()), {slot: n for n, slot in enumerate(operands)}
 
     def place(self, step: SingleStep) -> int:
         """The number of the equation of a step."""

@@ -120,12 +120,7 @@ def build_archive(
     emission = Emission(target, len(program.inputs), len(program.outputs), plan.reused.values(), parallel)
     if watch is not None:
         watch(emission, plan)
-    emission.plan(
-        plan,
-        [emission.input(n) for n in range(len(program.inputs))],
-        [emission.output(n) for n in range(len(program.outputs))],
-        emission.arena,
-    )
+    emission.program(plan)
     return Archive(
         compile_object(emission.finish(), target),
         constant_bytes(emission.constants),
