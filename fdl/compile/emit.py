@@ -30,7 +30,6 @@ from fdl.compile.values import I8, I32, I64, POINTER, Value
 from fdl.core.program import Literal, Var
 from fdl.dtypes import int8, int64
 
-
 #: More inputs than this are checked in a loop.
 FEW_INPUTS = 16
 
@@ -211,7 +210,7 @@ class Emission:
 
     @contextmanager
     def frame(self, size: int) -> Iterator[Any]:
-        """Memory of this thread that no code of the body uses for anything else: the offset from scratch memory's end."""
+        """Memory of this thread that the body uses for nothing else; gives its distance from scratch memory's end."""
         outside, self.frames_taken = self.frames_taken, self.frames_taken + size
         self.frame_bytes = max(self.frame_bytes, self.frames_taken)
         try:
@@ -219,7 +218,7 @@ class Emission:
         finally:
             self.frames_taken = outside
 
-    def in_frame(self, offset: int) -> Any:
+    def before_end(self, offset: int) -> Any:
         """The pointer to a place before the end of this thread's scratch memory."""
         build = self.build.ir
         place = build.sub(build.load(self._scratch_size, typ=I64), I64(offset))

@@ -77,7 +77,7 @@ class Tape:
             for step in plan.steps:
                 shared = emission.team.together and shares(step)
                 self.record(step, shared, hazards.before(step, shared))
-            frame = emission.in_frame(place)
+            frame = emission.before_end(place)
         self.fill(frame)
         self.run(frame)
 
