@@ -226,7 +226,7 @@ class Emission:
 
     def program(self, plan: Plan) -> None:
         """Emit the steps of the program's plan."""
-        if len(plan.steps) > MOST_STEPS:
+        if self._is_long(plan):
             self._tape(plan, None, None, self.arena, ())
             return
         inputs, outputs = map(self.input, range(self.inputs)), map(self.output, range(self.outputs))
@@ -239,16 +239,20 @@ class Emission:
 
         All threads have done their part of it when it is left.
         """
-        if len(plan.steps) > MOST_STEPS:
+        if self._is_long(plan):
             self._tape(plan, inputs, outputs, arena, path)
         else:
             PlanEmitter(self, plan, inputs, outputs, arena, path).emit()
         self.team.barrier()
 
+    def _is_long(self, plan: Plan) -> bool:
+        return len(plan.steps) > MOST_STEPS and "tape" not in plan.skip
+
     def _tape(self, *arguments: Any) -> None:
         from fdl.compile.tape import Tape
 
-        Tape(self, *arguments).emit()
+        with during("tape"):
+            Tape(self, *arguments).emit()
 
     def finish(self) -> ir.Module:
         """Return from the function; the module."""

@@ -23,7 +23,7 @@ U = TypeVar("U")
 OPTIONAL = (
     "simplify", "hoist", "narrow", "canonical", "transposes",
     "fuse", "epilogues", "group", "widen", "split", "reuse",
-    "threads", "kernels",
+    "threads", "kernels", "tape",
 )  # fmt: skip
 
 #: What is left out only if it fails itself, since without it most of a program runs in Python: loops around elementwise

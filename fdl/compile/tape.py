@@ -18,6 +18,7 @@ from fdl.compile.buffers import LoopsStep, Plan, SingleStep
 from fdl.compile.build import Build, new_function
 from fdl.compile.cost import shares
 from fdl.compile.emit import Emission, PlanEmitter, untimed
+from fdl.compile.fallback import during
 from fdl.compile.hazards import Hazards
 from fdl.compile.layout import DATA_OFFSET, OBJECTS
 from fdl.compile.values import I8, I32, I64, POINTER
@@ -75,8 +76,10 @@ class Tape:
         most = self.starts["constant"] + len(plan.program.constants) + sum(1 for _ in self._literals())
         with emission.frame(8 * most) as place:
             for step in plan.steps:
-                shared = emission.team.together and shares(step)
-                self.record(step, shared, hazards.before(step, shared))
+                with during("threads"):
+                    shared = emission.team.together and shares(step)
+                    waits = hazards.before(step, shared)
+                self.record(step, shared, waits)
             frame = emission.before_end(place)
         self.fill(frame)
         self.run(frame)

@@ -14,7 +14,7 @@ import pytest
 import fdl
 import fdl.compile.lowering
 import fdl.numpy as fnp
-from fdl.compile import buffers, control, cost, fallback, passes, pipeline, singles
+from fdl.compile import buffers, control, cost, emit, fallback, passes, pipeline, singles, tape
 from fdl.compile.cache import ObjectCache
 from fdl.compile.fallback import NATIVE, OPTIONAL
 from fdl.core.interpret import interpret
@@ -76,6 +76,9 @@ def inject(monkeypatch: pytest.MonkeyPatch, name: str, fail: Callable[..., Any])
         case "kernels":
             for key in set(singles.KERNELS) - {"copy"}:
                 monkeypatch.setitem(singles.KERNELS, key, fail)
+        case "tape":
+            monkeypatch.setattr(emit, "MOST_STEPS", 0)
+            monkeypatch.setattr(tape.Tape, "fill", fail)
         case "loops":
             monkeypatch.setattr(Tanh, "lower", fail)
             fdl.compile.lowering.is_lowerable.cache_clear()
@@ -396,6 +399,6 @@ def test_failures_are_errors_in_processes_that_tests_start() -> None:
 def test_optional_passes_are_those_that_run() -> None:
     """No pass is without a name that the ladder knows, and no name without a pass."""
     named = {name for name, _ in passes.PASSES} | {name for name, _ in buffers.SCHEDULING}
-    assert named | {"fuse", "epilogues", "reuse", "threads", "kernels"} == set(OPTIONAL)
+    assert named | {"fuse", "epilogues", "reuse", "threads", "kernels", "tape"} == set(OPTIONAL)
     program: Program = fdl.make_program(lambda x: x)(1.0)
     assert pipeline.cache_key(program, (), frozenset(OPTIONAL)) != pipeline.cache_key(program, ())

@@ -41,7 +41,7 @@ def module_of(function: Callable[..., Any], arrays: list[np.ndarray], monkeypatc
     """The LLVM module of a function; it is not translated."""
     found: list[Any] = []
     monkeypatch.setattr(pipeline, "compile_object", lambda module, target: b"")
-    build_archive(traced(function, arrays), (), lambda emission, plan: found.append(emission))
+    build_archive(traced(function, arrays), (), watch=lambda emission, plan: found.append(emission))
     return found[0].module
 
 
