@@ -420,6 +420,7 @@ def fitted(name: str, shape: tuple[int, ...], dtype: np.dtype, *parameters: Any)
     """The parameters in the dtype and shape of the draw."""
     found = []
     for p in parameters:
-        p = as_array(p, f"a parameter of random.{name}")
+        # Numbers of Python have all their digits.
+        p = as_array(np.asarray(p, dtype) if type(p) in (int, float) else p, f"a parameter of random.{name}")
         found.append(expanded(name, p if p.type.dtype == dtype else convert(p, dtype), shape))
     return found

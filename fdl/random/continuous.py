@@ -1,18 +1,19 @@
 """Distributions with parameters.
 
-Gamma, Poisson and binomial numbers are quantiles of one or two uniform numbers, so that element i depends on the key
-and i only, as everywhere in this package; their bits are not those of other libraries.
+The numbers are those that JAX draws for the same key, but for the last bits of logarithms, roots and powers.
 Every function raises a DtypeError for a dtype that it cannot make, and a ShapeError for parameters that do not
 broadcast to the shape asked for.
 """
 
 from typing import Any
 
+import numpy as np
+
 import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.array import as_array
-from fdl.errors import ShapeError
-from fdl.ops.quantile import binomial_quantile, gamma_quantile, poisson_quantile
+from fdl.errors import DtypeError, ShapeError
+from fdl.nn.activations import softmax
 from fdl.random.basic import (
     Shape,
     broadcast_shape,
@@ -26,11 +27,7 @@ from fdl.random.basic import (
     uniform,
 )
 from fdl.random.keys import Array, split, typed
-
-
-def _open_unit(key: Any, shape: tuple[int, ...]) -> Array:
-    """Uniform float64 numbers inside (0, 1)."""
-    return uniform(key, shape, dtypes.float64) + 2.0**-53
+from fdl.random.rejection import binomial_numbers, gamma_numbers, poisson_numbers
 
 
 def loggamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
@@ -38,23 +35,24 @@ def loggamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = None) ->
 
     Args:
         key: one key.
-        a: shape parameter, positive; differentiable.
+        a: shape parameter, positive; differentiable once.
         shape: of the result; None is that of a.
         dtype: a real floating dtype, by default float32.
 
     Returns:
-        An array of that shape and dtype.
+        An array of that shape and dtype. Sources: Marsaglia, Tsang, "A simple method for generating gamma variables"
+        (2000); for derivatives Figurnov, Mohamed, Mnih, "Implicit reparameterization gradients" (2018).
 
     >>> from fdl.random import key
     >>> loggamma(key(0), fnp.array([1e-5, 1.0])).shape
     (2,)
     """
-    dtype, shape = floating("loggamma", dtype), broadcast_shape("loggamma", shape, a)
-    (a,) = fitted("loggamma", shape, dtypes.float64, a)
-    # If X is gamma(a + 1) and U uniform, X U^(1/a) is gamma(a).
-    first, second = (_open_unit(k, shape) for k in split(typed(key, "loggamma")[0]))
-    found = fnp.log(gamma_quantile(a + 1, first)) + fnp.log(second) / a
-    return found.astype(dtype)
+    return _gamma("loggamma", key, a, shape, dtype)
+
+
+def _gamma(name: str, key: Any, a: Any, shape: Shape | None, dtype: Any) -> Array:
+    dtype, shape = floating(name, dtype), broadcast_shape(name, shape, a)
+    return gamma_numbers(typed(key, name)[0], fitted(name, shape, dtype, a)[0], name == "loggamma")
 
 
 def gamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
@@ -62,7 +60,7 @@ def gamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = None) -> Ar
 
     Args:
         key: one key.
-        a: shape parameter, positive; differentiable.
+        a: shape parameter, positive; differentiable once, with the implicit derivative.
         shape: of the result; None is that of the parameters.
         dtype: a real floating dtype; None is float32.
 
@@ -73,8 +71,7 @@ def gamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = None) -> Ar
     >>> bool(gamma(key(0), 2.0) > 0)
     True
     """
-    dtype = floating("gamma", dtype)
-    return fnp.exp(loggamma(key, a, shape, dtypes.float64)).astype(dtype)
+    return _gamma("gamma", key, a, shape, dtype)
 
 
 def chisquare(key: Any, df: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
@@ -93,7 +90,9 @@ def chisquare(key: Any, df: Any, shape: Shape | None = None, dtype: Any = None) 
     >>> bool(chisquare(key(0), 3.0) > 0)
     True
     """
-    return 2 * gamma(key, fnp.asarray(df) / 2, shape, dtype)
+    dtype, shape = floating("chisquare", dtype), broadcast_shape("chisquare", shape, df)
+    (df,) = fitted("chisquare", shape, dtype, df)
+    return 2 * fnp.exp(loggamma(key, df / 2, shape, dtype))
 
 
 def beta(key: Any, a: Any, b: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
@@ -116,10 +115,10 @@ def beta(key: Any, a: Any, b: Any, shape: Shape | None = None, dtype: Any = None
     """
     dtype, shape = floating("beta", dtype), broadcast_shape("beta", shape, a, b)
     first, second = split(typed(key, "beta")[0])
-    x, y = loggamma(first, a, shape, dtypes.float64), loggamma(second, b, shape, dtypes.float64)
+    x, y = loggamma(first, a, shape, dtype), loggamma(second, b, shape, dtype)
     top = fnp.maximum(x, y)
     x, y = fnp.exp(x - top), fnp.exp(y - top)
-    return (x / (x + y)).astype(dtype)
+    return x / (x + y)
 
 
 def dirichlet(key: Any, alpha: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
@@ -145,9 +144,7 @@ def dirichlet(key: Any, alpha: Any, shape: Shape | None = None, dtype: Any = Non
     if alpha.type.ndim < 1:
         raise ShapeError(f"random.dirichlet needs concentrations alpha [..., n], got {alpha.type}")
     shape = broadcast_shape("dirichlet", shape, alpha[..., 0])
-    logs = loggamma(key, alpha, (*shape, alpha.type.shape[-1]), dtypes.float64)
-    weights = fnp.exp(logs - fnp.max(logs, axis=-1, keepdims=True))
-    return (weights / fnp.sum(weights, axis=-1, keepdims=True)).astype(dtype)
+    return softmax(loggamma(key, alpha, (*shape, alpha.type.shape[-1]), dtype), -1)
 
 
 def t(key: Any, df: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
@@ -168,7 +165,7 @@ def t(key: Any, df: Any, shape: Shape | None = None, dtype: Any = None) -> Array
     """
     dtype, shape = floating("t", dtype), broadcast_shape("t", shape, df)
     first, second = split(typed(key, "t")[0])
-    (half,) = fitted("t", shape, dtype, fnp.asarray(df) / 2)
+    half = fitted("t", shape, dtype, df)[0] / 2
     return normal(first, shape, dtype) * fnp.sqrt(half / gamma(second, half, shape, dtype))
 
 
@@ -200,20 +197,28 @@ def poisson(key: Any, lam: Any, shape: Shape | None = None, dtype: Any = None) -
 
     Args:
         key: one key.
-        lam: rate, not negative.
+        lam: rate, not negative; taken as float32.
         shape: of the result; None is that of lam.
-        dtype: by default int32.
+        dtype: an integer dtype, by default int32.
 
     Returns:
-        An array of that shape and dtype.
+        An array of that shape and dtype; -1 where the rate is negative or NaN. Sources: Knuth, "The art of computer
+        programming", volume 2, for rates below 10; Hörmann, "The transformed rejection method for generating Poisson
+        random variables" (1993), for others.
 
     >>> from fdl.random import key
     >>> poisson(key(0), 0.0, (2,)).tolist()
     [0, 0]
     """
-    shape = broadcast_shape("poisson", shape, lam)
-    (rate,) = fitted("poisson", shape, dtypes.float64, lam)
-    return poisson_quantile(rate, _open_unit(key, shape)).astype(int if dtype is None else dtype)
+    dtype, shape = _integer("poisson", dtype), broadcast_shape("poisson", shape, lam)
+    return poisson_numbers(typed(key, "poisson")[0], fitted("poisson", shape, dtypes.float32, lam)[0], dtype=dtype)
+
+
+def _integer(name: str, dtype: Any) -> np.dtype:
+    found = dtypes.as_dtype(int if dtype is None else dtype)
+    if found not in dtypes.INTEGER:
+        raise DtypeError(f"random.{name} makes integers, got dtype {found}")
+    return found
 
 
 def binomial(key: Any, n: Any, p: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
@@ -221,21 +226,29 @@ def binomial(key: Any, n: Any, p: Any, shape: Shape | None = None, dtype: Any = 
 
     Args:
         key: one key.
-        n: number of trials.
+        n: number of trials, rounded down.
         p: probability of success; broadcasts with n.
         shape: of the result; None is the common shape.
         dtype: a real floating dtype, by default float32.
 
     Returns:
-        An array of that shape and dtype.
+        An array of that shape and dtype; NaN where n is negative or NaN, or p is no probability. Sources: Devroye,
+        "Non-uniform random variate generation" (1986), where few successes or failures are expected; Hörmann, "The
+        generation of binomial random variates" (1993), elsewhere.
 
     >>> from fdl.random import key
     >>> binomial(key(0), 5, 1.0, (2,)).tolist()
     [5.0, 5.0]
     """
     dtype, shape = floating("binomial", dtype), broadcast_shape("binomial", shape, n, p)
-    n, p = fitted("binomial", shape, dtypes.float64, n, p)
-    return binomial_quantile(n, p, _open_unit(key, shape)).astype(dtype)
+    n, p = fitted("binomial", shape, _probability_dtype(p), n, p)
+    return binomial_numbers(typed(key, "binomial")[0], n, p, dtype=dtype)
+
+
+def _probability_dtype(p: Any) -> np.dtype:
+    """The dtype of draws that a probability is compared with."""
+    found = dtypes.result_type(p)
+    return found if found in dtypes.FLOATING else dtypes.as_dtype(float)
 
 
 def geometric(key: Any, p: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
@@ -254,9 +267,10 @@ def geometric(key: Any, p: Any, shape: Shape | None = None, dtype: Any = None) -
     >>> bool(fnp.all(geometric(key(0), 0.5, (100,)) >= 1))
     True
     """
-    shape = broadcast_shape("geometric", shape, p)
-    u = 1 - uniform(key, shape, dtypes.float64)
-    return (fnp.floor(fnp.log(u) / fnp.log1p(-fnp.asarray(p))) + 1).astype(int if dtype is None else dtype)
+    dtype, shape = _integer("geometric", dtype), broadcast_shape("geometric", shape, p)
+    (p,) = fitted("geometric", shape, _probability_dtype(p), p)
+    u = uniform(key, shape, p.dtype)
+    return (fnp.floor(fnp.log(fnp.where(u == 0, 1, u)) / fnp.log1p(-p)) + 1).astype(dtype)
 
 
 def multivariate_normal(
@@ -555,4 +569,4 @@ def ball(key: Any, d: int, p: float = 2, shape: Shape = (), dtype: Any = None) -
     dtype, shape = floating("ball", dtype), to_shape(shape)
     points = generalized_normal(first, p, (*shape, d), dtype)
     total = fnp.sum(fnp.abs(points) ** p, axis=-1) + exponential(second, shape, dtype)
-    return points / total[..., None] ** (1 / p)
+    return points / (total ** (1 / p))[..., None]

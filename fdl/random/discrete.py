@@ -10,9 +10,11 @@ import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.array import as_array
 from fdl.errors import DtypeError, ShapeError
+from fdl.lax.control import scan
 from fdl.ops.random_bits import random_bits
 from fdl.ops.sort import Sort, top_k
-from fdl.random.basic import Shape, broadcast_shape, gumbel, randint, to_shape, uniform
+from fdl.random.basic import Shape, broadcast_shape, expanded, floating, gumbel, randint, to_shape, uniform
+from fdl.random.continuous import binomial
 from fdl.random.keys import Array, split, typed
 
 
@@ -178,17 +180,19 @@ def multinomial(key: Any, n: Any, p: Any, *, shape: Sequence[int] | None = None,
     >>> multinomial(key(0), 5, fnp.array([1.0, 0.0])).tolist()
     [5.0, 0.0]
     """
-    from fdl.random.continuous import binomial
+    dtype = floating("multinomial", dtype)
+    n, p = as_array(n, "n"), as_array(p, "p")
+    common = dtypes.result_type(n, p)
+    common = common if common in dtypes.FLOATING else dtypes.as_dtype(float)
+    batch = broadcast_shape("multinomial", None if shape is None else tuple(shape)[:-1], n, p[..., 0])
+    left = expanded("multinomial", n.astype(common), batch)
+    p = fnp.moveaxis(expanded("multinomial", p.astype(common), (*batch, p.type.shape[-1])), -1, 0)
+    remaining = fnp.cumsum(p[::-1], axis=0)[::-1]
+    ratios = fnp.clip(p / fnp.where(remaining == 0, 1, remaining), 0, 1)
 
-    p = as_array(p, "p")
-    full = broadcast_shape("multinomial", None if shape is None else tuple(shape)[:-1], n, p[..., 0])
-    p = fnp.broadcast_to(p, (*full, p.type.shape[-1]))
-    left = fnp.broadcast_to(fnp.asarray(n), full).astype(fnp.float64)
-    remaining = fnp.cumsum(p[..., ::-1], axis=-1)[..., ::-1]
-    ratios = fnp.where(remaining > 0, p / fnp.where(remaining > 0, remaining, 1), 0)
-    counts = []
-    for i, k in enumerate(split(key, p.type.shape[-1])):
-        count = binomial(k, left, fnp.clip(ratios[..., i], 0, 1), dtype=fnp.float64)
-        counts.append(count)
-        left = left - count
-    return fnp.stack(counts, axis=-1).astype(float if dtype is None else dtype)
+    def draw(left: Array, case: tuple[Array, Array]) -> tuple[Array, Array]:
+        count = binomial(case[1], left, case[0], dtype=common)
+        return left - count, count
+
+    counts = scan(draw, left, (ratios, split(typed(key, "multinomial")[0], p.type.shape[0])))[1]
+    return fnp.moveaxis(counts, 0, -1).astype(dtype)

@@ -35,7 +35,7 @@ WIDE = (np.float64, np.complex128)
 TOLERANCE = {2: 2e-2, 4: 2e-5, 8: 1e-10, 16: 1e-10}
 
 # Their derivative is zero by definition, not by calculus.
-CONSTANT = {"StopGradient", "Nextafter", "BinomialQuantile"}
+CONSTANT = {"StopGradient", "Nextafter"}
 
 # They hold functions of the user, which equal only themselves.
 HOLD_FUNCTIONS = {"CustomJvp", "CustomVjp", "NumbaCall", "NumbaScalar"}
