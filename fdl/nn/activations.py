@@ -9,6 +9,7 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl.errors import ShapeError
 from fdl.numpy._index import signed_places
+from fdl.numpy._operands import wide
 from fdl.ops import algebraic
 from fdl.ops.arithmetic import stop_gradient
 from fdl.ops.select import clamp
@@ -419,8 +420,9 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     >>> softmax(fnp.array([0.0, 0.0])).tolist()
     [0.5, 0.5]
     """
-    weights = fnp.exp(_shifted(x, axis, where))
-    return weights / _positive(fnp.sum(weights, axis=axis, keepdims=True), where)
+    x = _inexact(x)
+    weights = fnp.exp(_shifted(wide(x), axis, where))
+    return (weights / _positive(fnp.sum(weights, axis=axis, keepdims=True), where)).astype(x.dtype)
 
 
 def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
@@ -437,8 +439,9 @@ def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     >>> [round(v, 3) for v in log_softmax(fnp.array([1000.0, 1000.0])).tolist()]
     [-0.693, -0.693]
     """
-    shifted = _shifted(x, axis, where)
-    return shifted - fnp.log(_positive(fnp.sum(fnp.exp(shifted), axis=axis, keepdims=True), where))
+    x = _inexact(x)
+    shifted = _shifted(wide(x), axis, where)
+    return (shifted - fnp.log(_positive(fnp.sum(fnp.exp(shifted), axis=axis, keepdims=True), where))).astype(x.dtype)
 
 
 def _positive(total: Array, where: Any) -> Array:
@@ -448,7 +451,6 @@ def _positive(total: Array, where: Any) -> Array:
 
 def _shifted(x: Any, axis: Axis, where: Any) -> Array:
     """x minus its largest element along the axis; -inf where excluded."""
-    x = _inexact(x)
     x = x if where is None else fnp.where(where, x, -math.inf)
     largest = stop_gradient(_largest(x, axis))
     return x - (largest if where is None else fnp.where(largest == -math.inf, 0.0, largest))
@@ -481,17 +483,24 @@ def logsumexp(
     a = _inexact(a)
     if b is not None:
         a, b = _common(a, b)
-        a = fnp.where(b != 0, a, -math.inf)
+    dtype, a = a.dtype, wide(a)
     a = a if where is None else fnp.where(where, a, -math.inf)
-    largest = _largest(fnp.real(a), axis)
+    largest = _largest(fnp.real(a if b is None else fnp.where(b != 0, a, -math.inf)), axis)
     largest = stop_gradient(fnp.where(fnp.isfinite(largest), largest, 0.0))
-    terms = fnp.exp(a - largest)
-    terms = terms if b is None else b * terms
+    terms = fnp.exp(a - largest) if b is None else b * fnp.exp(_without_overflow(a - largest, b == 0))
     total = fnp.sum(terms, axis=axis, keepdims=keepdims)
     largest = largest if keepdims else fnp.squeeze(largest, axis=axis)
     if not return_sign:
-        return fnp.log(total) + largest
-    return fnp.log(fnp.abs(total)) + largest, fnp.sign(total)
+        return (fnp.log(total) + largest).astype(dtype)
+    return (fnp.log(fnp.abs(total)) + largest).astype(dtype), fnp.sign(total).astype(dtype)
+
+
+def _without_overflow(x: Array, excluded: Array) -> Array:
+    """`x`, lowered where excluded: its exponential, which is the derivative by a factor of zero, must stay finite."""
+    if fnp.iscomplexobj(x):
+        return fnp.where(excluded, -math.inf, x)
+    bound = math.floor(math.log(float(fnp.finfo(x.dtype).max)))
+    return fnp.where(excluded, fnp.where(fnp.isnan(x), -math.inf, fnp.minimum(x, bound)), x)
 
 
 def _common(a: Array, b: Any) -> tuple[Array, Array]:
@@ -555,6 +564,7 @@ def standardize(
     x = _inexact(x)
     if algorithm not in ("fast", "stable"):
         raise ValueError(f"standardize knows the algorithms 'fast' and 'stable', got {algorithm!r}")
+    dtype, x = fnp.result_type(x, *(v for v in (mean, variance) if v is not None)), wide(x)
     if mean is None:
         mean = fnp.mean(x, axis=axis, keepdims=True, where=where)
     if variance is None and algorithm == "stable":
@@ -562,7 +572,7 @@ def standardize(
     elif variance is None:
         variance = fnp.mean(fnp.square(x), axis=axis, keepdims=True, where=where) - fnp.square(mean)
         variance = fnp.maximum(variance, 0.0)
-    return (x - mean) / fnp.sqrt(variance + epsilon)
+    return ((x - mean) / fnp.sqrt(wide(fnp.asarray(variance)) + epsilon)).astype(dtype)
 
 
 def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> Array:

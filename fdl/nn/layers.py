@@ -24,6 +24,7 @@ from fdl.errors import ShapeError
 from fdl.nn import initializers
 from fdl.nn.attention import dot_product_attention
 from fdl.nn.initializers import Initializer
+from fdl.numpy._operands import wide
 from fdl.ops.arithmetic import stop_gradient
 
 Array = Any
@@ -246,7 +247,9 @@ def rms_norm(params: Params, x: Any, *, epsilon: float = 1e-6) -> Array:
     [1.0, -1.0]
     """
     x = fnp.asarray(x)
-    return shifted(params, x / fnp.sqrt(fnp.mean(x * x, axis=-1, keepdims=True) + epsilon) * params["w"])
+    numbers = wide(x)
+    unit = numbers / fnp.sqrt(fnp.mean(numbers * numbers, axis=-1, keepdims=True) + epsilon)
+    return shifted(params, unit.astype(x.dtype) * params["w"])
 
 
 def group_norm(params: Params, x: Any, groups: int, *, epsilon: float = 1e-5) -> Array:
@@ -278,8 +281,10 @@ def group_norm(params: Params, x: Any, groups: int, *, epsilon: float = 1e-5) ->
 
 
 def _standardized(x: Array, axes: Sequence[int], epsilon: float) -> Array:
-    centered = x - fnp.mean(x, axis=tuple(axes), keepdims=True)
-    return centered / fnp.sqrt(fnp.mean(centered * centered, axis=tuple(axes), keepdims=True) + epsilon)
+    numbers = wide(x)
+    centered = numbers - fnp.mean(numbers, axis=tuple(axes), keepdims=True)
+    deviation = fnp.sqrt(fnp.mean(centered * centered, axis=tuple(axes), keepdims=True) + epsilon)
+    return (centered / deviation).astype(x.dtype)
 
 
 def init_batch_norm(size: int, *, dtype: Any = None) -> tuple[Params, Params]:
@@ -323,6 +328,7 @@ def batch_norm(
     ([-1.0, 1.0], 0.1)
     """
     x = fnp.asarray(x)
+    dtype, x = x.dtype if training else fnp.result_type(x, stats["mean"], stats["var"]), wide(x)
     if training:
         axes = tuple(range(x.ndim - 1))
         mean = fnp.mean(x, axis=axes)
@@ -334,7 +340,8 @@ def batch_norm(
         }
     else:
         mean, var = stats["mean"], stats["var"]
-    return shifted(params, (x - mean) / fnp.sqrt(var + epsilon) * params["w"]), stats
+    unit = (x - mean) / fnp.sqrt(wide(fnp.asarray(var)) + epsilon)
+    return shifted(params, unit.astype(dtype) * params["w"]), stats
 
 
 def init_multi_head_attention(

@@ -7,6 +7,7 @@ import fdl.numpy as fnp
 from fdl.api.custom import custom_jvp
 from fdl.errors import DtypeError, ShapeError
 from fdl.nn.activations import log_sigmoid, log_softmax, logsumexp
+from fdl.numpy._operands import wide
 
 Array = Any
 
@@ -246,12 +247,13 @@ def cosine_similarity(predictions: Any, targets: Any, epsilon: float = 0.0, axis
     predictions, targets = fnp.asarray(predictions), fnp.asarray(targets)
 
     def unit(x: Array) -> Array:
+        x = wide(x)
         square = fnp.sum(x * x, axis=axis, keepdims=True)
         zero = square <= epsilon**2
         norm = fnp.where(zero, epsilon, fnp.sqrt(fnp.where(zero, 1.0, square)))
         return x / norm
 
-    return fnp.sum(unit(predictions) * unit(targets), axis=axis)
+    return fnp.sum(unit(predictions) * unit(targets), axis=axis).astype(fnp.result_type(predictions, targets, 1.0))
 
 
 def smooth_labels(labels: Any, alpha: float) -> Array:

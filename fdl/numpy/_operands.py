@@ -21,6 +21,7 @@ from fdl.dtypes import (
 )
 from fdl.errors import AxisError, DtypeError, ShapeError
 from fdl.ops.convert import convert
+from fdl.ops.precision import accumulator
 from fdl.ops.shape import broadcast_in_dim
 
 #: For signatures: an fdl.Array or a tracer. Operators and methods are installed at run time, which no checker follows.
@@ -58,6 +59,11 @@ def cast(x: Any, dtype: np.dtype) -> Array:
     if isinstance(x, Value):
         return x if x.type.dtype == dtype else convert(x, dtype)
     return arrays.Array(np.asarray(x, dtype))
+
+
+def wide(x: Array) -> Array:
+    """`x`, 16-bit floats as float32, which has room for squares, sums of exponentials and epsilons."""
+    return cast(x, accumulator(x.type.dtype))
 
 
 def inexact(dtype: np.dtype) -> np.dtype:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import fdl.numpy as fnp
 from fdl import tree
 from fdl.api.rows import Rows
-from fdl.dtypes import float32, int32
+from fdl.dtypes import bfloat16, float16, float32, int32
 
 Tree = Any
 Schedule = Callable[[Any], Any]
@@ -79,6 +79,33 @@ class MultiStepsState(NamedTuple):
     acc_grads: Any
 
 
+def in_float32(
+    init: Callable[[Tree], Any], update: Callable[..., tuple[Tree, Any]], elementwise: bool = False
+) -> GradientTransformation:
+    """The pair of functions, which see leaves of 16 bits as float32 and keep their state so; updates come back in 16.
+
+    In 16 bits squares of gradients overflow or become zero, as do the epsilons that keep divisors from it, and a mean
+    with a decay of 0.999 does not move.
+    """
+
+    def updated(updates: Tree, state: Any, params: Tree | None = None) -> tuple[Tree, Any]:
+        made, state = update(widened(updates), state, None if params is None else widened(params))
+        return tree.map(lambda u, g: u.astype(g.dtype) if _is_narrow(g) else u, made, updates), state
+
+    return GradientTransformation(lambda params: init(widened(params)), updated, elementwise)
+
+
+def widened(values: Tree) -> Tree:
+    """A tree with its leaves of 16 bits, :class:`fdl.Rows` too, in float32."""
+    return tree.map(
+        lambda x: (x if isinstance(x, Rows) else fnp.asarray(x)).astype(float32) if _is_narrow(x) else x, values
+    )
+
+
+def _is_narrow(x: Any) -> bool:
+    return getattr(x, "dtype", None) in (float16, bfloat16)
+
+
 def stateless(function: Callable[[Tree, Tree | None], Tree], elementwise: bool = False) -> GradientTransformation:
     """The transformation ``function(updates, params)``, which needs no state.
 
@@ -98,7 +125,7 @@ def stateless(function: Callable[[Tree, Tree | None], Tree], elementwise: bool =
     def update(updates: Tree, state: EmptyState, params: Tree | None = None) -> tuple[Tree, EmptyState]:
         return function(updates, params), state
 
-    return GradientTransformation(lambda params: EmptyState(), update, elementwise)
+    return in_float32(lambda params: EmptyState(), update, elementwise)
 
 
 def per_leaf(function: Callable[[Any], Any], elementwise: bool = False) -> GradientTransformation:
@@ -166,7 +193,7 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
             states.append(inner)
         return updates, tuple(states)
 
-    result = GradientTransformation(init, update, all(t.elementwise for t in transformations))
+    result = in_float32(init, update, all(t.elementwise for t in transformations))
     *before, last = transformations or (None,)
     if any(t.catch_up is not None for t in before):
         raise ValueError("what follows exact by_rows in a chain would not see the steps that rows make up for")
@@ -314,7 +341,7 @@ def multi_steps(optimizer: GradientTransformation, every_k: int) -> GradientTran
         )
         return either(made, zeros(made)), following
 
-    return GradientTransformation(init, update, optimizer.elementwise)
+    return in_float32(init, update, optimizer.elementwise)
 
 
 def apply_updates(params: Tree, updates: Tree) -> Tree:
@@ -374,6 +401,7 @@ def global_norm(updates: Tree) -> Any:
 
 def sum_of_squares(x: Any) -> Any:
     """The sum of the squared moduli of the elements."""
+    x = widened(x)
     return fnp.sum(squared(x.combined().values if isinstance(x, Rows) else fnp.asarray(x)))
 
 

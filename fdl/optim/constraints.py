@@ -13,6 +13,7 @@ from fdl.optim.base import (
     Schedule,
     Tree,
     global_norm,
+    in_float32,
     increment,
     masked,
     needs_params,
@@ -95,7 +96,7 @@ def _scheduled_decay(schedule: Schedule) -> GradientTransformation:
         made = tree.map(lambda g, p: g + factor.astype(g.dtype) * p, updates, params)
         return made, ScaleByScheduleState(increment(state.count))
 
-    return GradientTransformation(lambda params: ScaleByScheduleState(fnp.zeros((), int32)), update, True)
+    return in_float32(lambda params: ScaleByScheduleState(fnp.zeros((), int32)), update, True)
 
 
 def clip(max_delta: Any) -> GradientTransformation:

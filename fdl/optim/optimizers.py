@@ -37,7 +37,7 @@ def sgd(
         learning_rate: number or schedule.
         momentum: decay of the sum of gradients; None for plain descent.
         nesterov: whether to look one step ahead.
-        accumulator_dtype: of the sum of gradients; None is that of the parameters.
+        accumulator_dtype: of the sum of gradients; None is that of the parameters, at least float32.
 
     Returns:
         A pair of pure functions.
@@ -90,7 +90,7 @@ def adam(
         b2: decay of the second moment.
         eps: added to the divisor, against zero.
         eps_root: added under the root.
-        mu_dtype: of the first moment; None is that of the parameters.
+        mu_dtype: of the first moment; None is that of the parameters, at least float32.
         nesterov: whether to look one step ahead.
         sparse: which leaves are tables, whose gradient may be :class:`fdl.Rows`: a tree of booleans that is a prefix of
             the parameters, or a function from parameters to one. A step then costs the rows with a gradient, see
@@ -126,7 +126,7 @@ def nadam(
         b2: decay of the second moment.
         eps: added to the divisor, against zero.
         eps_root: added under the root.
-        mu_dtype: of the first moment; None is that of the parameters.
+        mu_dtype: of the first moment; None is that of the parameters, at least float32.
 
     Returns:
         A pair of pure functions.
@@ -159,7 +159,7 @@ def adamw(
         b2: decay of the second moment.
         eps: added to the root of the second moment.
         eps_root: added under the root.
-        mu_dtype: of the first moment; None is that of the parameters.
+        mu_dtype: of the first moment; None is that of the parameters, at least float32.
         weight_decay: factor of the parameters, before the learning rate.
         mask: which leaves decay (see :func:`masked`); None is all.
         nesterov: whether to look one step ahead.
@@ -197,7 +197,7 @@ def nadamw(
         b2: decay of the second moment.
         eps: added to the divisor, against zero.
         eps_root: added under the root.
-        mu_dtype: of the first moment; None is that of the parameters.
+        mu_dtype: of the first moment; None is that of the parameters, at least float32.
         weight_decay: factor of the parameters, before the learning rate; a number or a schedule.
         mask: which leaves decay, as in :func:`masked`; None is all.
 
@@ -228,7 +228,7 @@ def amsgrad(
         b2: decay of the second moment.
         eps: added to the divisor, against zero.
         eps_root: added under the root.
-        mu_dtype: of the first moment; None is that of the parameters.
+        mu_dtype: of the first moment; None is that of the parameters, at least float32.
 
     Returns:
         A pair of pure functions.
@@ -430,7 +430,7 @@ def lion(
         learning_rate: number, array or schedule.
         b1: weight of the momentum in the update.
         b2: decay of the momentum.
-        mu_dtype: of the momentum; None is that of the parameters.
+        mu_dtype: of the momentum; None is that of the parameters, at least float32.
         weight_decay: factor of the parameters, before the learning rate; a number or a schedule.
         mask: which leaves decay, as in :func:`masked`; None is all.
 

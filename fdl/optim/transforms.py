@@ -10,6 +10,7 @@ from fdl.optim.base import (
     ScalarOrSchedule,
     Schedule,
     Tree,
+    in_float32,
     increment,
     squared,
     stateless,
@@ -121,7 +122,7 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
         size = fnp.asarray(step_size_fn(state.count))
         return tree.map(lambda g: size.astype(g.dtype) * g, updates), ScaleByScheduleState(increment(state.count))
 
-    return GradientTransformation(init, update, True)
+    return in_float32(init, update, True)
 
 
 def scale_by_learning_rate(learning_rate: ScalarOrSchedule, *, flip_sign: bool = True) -> GradientTransformation:
@@ -151,7 +152,7 @@ def trace(decay: Any, nesterov: bool = False, accumulator_dtype: Any = None) -> 
     Args:
         decay: weight of a gradient relative to the next.
         nesterov: whether to look one step ahead.
-        accumulator_dtype: of the accumulator; None is that of the parameters.
+        accumulator_dtype: of the accumulator; None is that of the parameters, at least float32.
 
     Returns:
         A pair of pure functions.
@@ -170,7 +171,7 @@ def trace(decay: Any, nesterov: bool = False, accumulator_dtype: Any = None) -> 
         made = tree.map(lambda g, t: g + decay * t, updates, total) if nesterov else total
         return made, TraceState(_cast(total, accumulator_dtype))
 
-    return GradientTransformation(init, update, True)
+    return in_float32(init, update, True)
 
 
 def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> GradientTransformation:
@@ -179,7 +180,7 @@ def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> Gradi
     Args:
         decay: decay of the average per step.
         debias: whether to correct for the first value, zero.
-        accumulator_dtype: of the accumulator; None is that of the parameters.
+        accumulator_dtype: of the accumulator; None is that of the parameters, at least float32.
 
     Returns:
         A pair of pure functions.
@@ -198,7 +199,7 @@ def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> Gradi
         made = _corrected(average, decay, count) if debias else average
         return made, EmaState(count, _cast(average, accumulator_dtype))
 
-    return GradientTransformation(init, update, True)
+    return in_float32(init, update, True)
 
 
 def scale_by_adam(
@@ -217,7 +218,7 @@ def scale_by_adam(
         b2: decay of the second moment.
         eps: added to the root.
         eps_root: added under the root.
-        mu_dtype: of the first moment; None is that of the parameters.
+        mu_dtype: of the first moment; None is that of the parameters, at least float32.
         nesterov: whether to look one step ahead (Dozat, "NAdam", 2016).
 
     Returns:
@@ -238,7 +239,7 @@ def scale_by_adam(
         made = tree.map(lambda m, v: m / (fnp.sqrt(v + eps_root) + eps), mean, _corrected(nu, b2, count))
         return made, ScaleByAdamState(count, _cast(mu, mu_dtype), nu)
 
-    return GradientTransformation(init, update, True)
+    return in_float32(init, update, True)
 
 
 def scale_by_amsgrad(
@@ -251,7 +252,7 @@ def scale_by_amsgrad(
         b2: decay of the second moment.
         eps: added to the divisor, against zero.
         eps_root: added under the root.
-        mu_dtype: of the first moment; None is that of the parameters.
+        mu_dtype: of the first moment; None is that of the parameters, at least float32.
 
     Returns:
         A pair of pure functions.
@@ -273,7 +274,7 @@ def scale_by_amsgrad(
         made = tree.map(lambda m, v: m / (fnp.sqrt(v + eps_root) + eps), _corrected(mu, b1, count), largest)
         return made, ScaleByAmsgradState(count, _cast(mu, mu_dtype), nu, largest)
 
-    return GradientTransformation(init, update, True)
+    return in_float32(init, update, True)
 
 
 def scale_by_adamax(b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> GradientTransformation:
@@ -301,7 +302,7 @@ def scale_by_adamax(b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> Gradient
         nu = tree.map(lambda g, v: fnp.maximum(fnp.abs(g) + eps, b2 * v), updates, state.nu)
         return tree.map(fnp.divide, _corrected(mu, b1, count), nu), ScaleByAdamState(count, mu, nu)
 
-    return GradientTransformation(init, update, True)
+    return in_float32(init, update, True)
 
 
 def scale_by_belief(
@@ -336,7 +337,7 @@ def scale_by_belief(
         made = tree.map(lambda m, v: m / (fnp.sqrt(v) + eps), mean, _corrected(nu, b2, count))
         return made, ScaleByAdamState(count, mu, nu)
 
-    return GradientTransformation(init, update, True)
+    return in_float32(init, update, True)
 
 
 def scale_by_radam(
@@ -385,7 +386,7 @@ def scale_by_radam(
         mean = _mean(updates, mu, b1, count, nesterov)
         return tree.map(step, mean, _corrected(nu, b2, count)), ScaleByAdamState(count, mu, nu)
 
-    return GradientTransformation(init, update, True)
+    return in_float32(init, update, True)
 
 
 def scale_by_rms(
@@ -421,7 +422,7 @@ def scale_by_rms(
         mean = _corrected(nu, decay, count) if bias_correction else nu
         return tree.map(lambda g, v: g / _root(v, eps, eps_in_sqrt), updates, mean), ScaleByRmsState(count, nu)
 
-    return GradientTransformation(init, update, True)
+    return in_float32(init, update, True)
 
 
 def scale_by_stddev(
@@ -460,7 +461,7 @@ def scale_by_stddev(
         )
         return made, ScaleByAdamState(count, mu, nu)
 
-    return GradientTransformation(init, update, True)
+    return in_float32(init, update, True)
 
 
 def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> GradientTransformation:
@@ -487,7 +488,7 @@ def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Gradi
         made = tree.map(lambda g, t: fnp.where(t > 0, g / fnp.sqrt(t + eps), 0.0), updates, total)
         return made, ScaleByRssState(total)
 
-    return GradientTransformation(init, update, True)
+    return in_float32(init, update, True)
 
 
 def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> GradientTransformation:
@@ -516,7 +517,7 @@ def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> GradientTransformation
         made = tree.map(lambda g, v, x: fnp.sqrt(x + eps) / fnp.sqrt(v + eps) * g, updates, e_g, state.e_x)
         return made, ScaleByAdaDeltaState(e_g, _second(made, state.e_x, rho))
 
-    return GradientTransformation(init, update, True)
+    return in_float32(init, update, True)
 
 
 def scale_by_lion(b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None) -> GradientTransformation:
@@ -525,7 +526,7 @@ def scale_by_lion(b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None) -> Gradie
     Args:
         b1: weight of the momentum in the update.
         b2: decay of the momentum.
-        mu_dtype: of the momentum; None is that of the parameters.
+        mu_dtype: of the momentum; None is that of the parameters, at least float32.
 
     Returns:
         A pair of pure functions.
@@ -544,7 +545,7 @@ def scale_by_lion(b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None) -> Gradie
         mu = _cast(_moment(updates, state.mu, b2), mu_dtype)
         return made, ScaleByLionState(increment(state.count), mu)
 
-    return GradientTransformation(init, update, True)
+    return in_float32(init, update, True)
 
 
 def _zero() -> Any:
