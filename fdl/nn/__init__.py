@@ -17,9 +17,6 @@ from fdl.nn.activations import (
     leaky_relu,
     log1mexp,
     log_sigmoid,
-    log_softmax,
-    logmeanexp,
-    logsumexp,
     mish,
     one_hot,
     relu,
@@ -28,7 +25,6 @@ from fdl.nn.activations import (
     sigmoid,
     silu,
     soft_sign,
-    softmax,
     softplus,
     sparse_plus,
     sparse_sigmoid,
@@ -71,6 +67,7 @@ from fdl.nn.losses import (
     squared_error,
 )
 from fdl.nn.recurrent import gru_carry, gru_cell, init_gru, init_lstm, lstm_carry, lstm_cell
+from fdl.nn.softmax import log_softmax, logmeanexp, logsumexp, softmax
 
 __all__ = [
     "absolute_error",

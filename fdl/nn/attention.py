@@ -6,7 +6,7 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.errors import DtypeError, ShapeError
-from fdl.nn.activations import logsumexp, softmax
+from fdl.nn.softmax import logsumexp, softmax
 from fdl.ops.arithmetic import stop_gradient
 
 Array = Any

@@ -6,7 +6,8 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl.api.custom import custom_jvp
 from fdl.errors import DtypeError, ShapeError
-from fdl.nn.activations import log_sigmoid, log_softmax, logsumexp
+from fdl.nn.activations import log_sigmoid
+from fdl.nn.softmax import log_softmax, logsumexp
 from fdl.numpy._operands import wide
 
 Array = Any

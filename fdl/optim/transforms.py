@@ -457,7 +457,10 @@ def scale_by_stddev(
         mu, nu, count = _moment(updates, state.mu, decay), _second(updates, state.nu, decay), increment(state.count)
         mean, square = (_corrected(x, decay, count) if bias_correction else x for x in (mu, nu))
         made = tree.map(
-            lambda g, m, v: g / _root(fnp.maximum(v - squared(m), 0), eps, eps_in_sqrt), updates, mean, square
+            lambda g, m, v: g / _root(fnp.where(fnp.isinf(v), v, fnp.maximum(v - squared(m), 0)), eps, eps_in_sqrt),
+            updates,
+            mean,
+            square,
         )
         return made, ScaleByAdamState(count, mu, nu)
 
@@ -574,8 +577,8 @@ def _corrected(moments: Tree, decay: Any, count: Any) -> Tree:
 def _mean(updates: Tree, mu: Tree, b1: Any, count: Any, nesterov: bool) -> Tree:
     if not nesterov:
         return _corrected(mu, b1, count)
-    ahead, now = _corrected(mu, b1, increment(count)), _corrected(updates, b1, count)
-    return tree.map(lambda m, g: b1 * m + (1 - b1) * g, ahead, now)
+    ahead, now = b1 / (1 - b1 ** increment(count).astype(float64)), (1 - b1) / (1 - b1 ** count.astype(float64))
+    return tree.map(lambda m, g: ahead.astype(m.dtype) * m + now.astype(g.dtype) * g, mu, updates)
 
 
 def _root(x: Any, eps: Any, inside: bool) -> Any:

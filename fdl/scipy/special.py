@@ -7,7 +7,8 @@ import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.api.custom import custom_jvp
 from fdl.nn import activations
-from fdl.nn.activations import logsumexp, sigmoid
+from fdl.nn.activations import sigmoid
+from fdl.nn.softmax import logsumexp
 from fdl.ops import quantile
 from fdl.ops import special as ops
 from fdl.scipy._entropy import entr, kl_div, rel_entr, xlog1py, xlogy

@@ -117,7 +117,7 @@ FORMULAS = {
     "lion": (optim.lion(RATE), lion),
     "lamb": (optim.lamb(RATE), lambda t, x, g, m: trusted(x, adam(t, x, g, m, 1e-6))),
     "lars": (optim.lars(RATE), lars),
-    "a chain": (optim.chain(optim.clip_by_global_norm(np.inf), optim.scale_by_adam(), optim.scale(-RATE)), adam),
+    "a chain": (optim.chain(optim.clip(np.inf), optim.scale_by_adam(), optim.scale(-RATE)), adam),
 }
 
 #: Sizes of gradients. Squares of the largest still are float32 numbers.
