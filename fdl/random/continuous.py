@@ -13,7 +13,7 @@ import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.array import as_array
 from fdl.errors import DtypeError, ShapeError
-from fdl.nn.activations import softmax
+from fdl.nn.softmax import softmax
 from fdl.random.basic import (
     Shape,
     broadcast_shape,
