@@ -2,6 +2,7 @@
 
 from fdl_spark.callback import Callback
 from fdl_spark.errors import (
+    ArgumentError,
     CheckpointError,
     ClusterError,
     ColumnError,
@@ -23,6 +24,7 @@ from fdl_spark.tensorboard import TensorBoard
 from fdl_spark.train import train
 
 __all__ = [
+    "ArgumentError",
     "Callback",
     "CheckpointError",
     "ClusterError",

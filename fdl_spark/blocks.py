@@ -1,16 +1,22 @@
-"""The data set on the executors: a task's shards as one .npy file a column, memory-mapped by every worker of the host.
+"""The data set on the executors: a task's shards as one file of columns, memory-mapped by the workers of the host.
 
 Iterations send only file handles through the workers' sockets. The RDD of handles is cached, so Spark prefers the
 executor that wrote the files, and it is made again from lineage, files and all, when that executor is lost.
+
+A file holds numbers only: its layout comes with the handle, and opening it runs no code. It is this user's alone, and
+it is mapped for as long as a task lives: a worker that outlives the run keeps nothing of a deleted file.
 """
 
+import logging
+import mmap
 import os
 import pickle
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +24,7 @@ import numpy as np
 from pyspark import RDD, SparkContext, StorageLevel
 
 import fdl
+from fdl.trust import open_trusted
 from fdl_spark.columns import Arrays, Problem
 from fdl_spark.errors import DataError
 from fdl_spark.shards import Schedule, owned
@@ -25,7 +32,10 @@ from fdl_spark.source import Source
 from fdl_spark.survey import Cells, Survey
 from fdl_spark.wire import raw_input, raw_shuffle
 
+log = logging.getLogger("fdl_spark")
+
 SLICE_ROWS = 65536
+ALIGNMENT = 64  # bytes: columns start at whole cache lines
 
 
 class BlockMissing(Exception):
@@ -37,23 +47,37 @@ class Block:
     """The shards of one task in the local directory of one executor.
 
     Attributes:
-      folder: where the columns' files are.
-      shards: the run of shards, in the files' order.
-      starts: the first row of each of these shards in the files.
-      columns: the columns' names, in the files' order.
+      path: the file.
+      shards: the run of shards, in the file's order.
+      starts: the first row of each of these shards.
+      rows: number of rows of all of them.
+      columns: what the columns hold, in the file's order.
     """
 
-    folder: str
+    path: str
     shards: range
     starts: tuple[int, ...]
-    columns: tuple[str, ...]
+    rows: int
+    columns: Cells
 
-    def rows(self, shard: int, slots: np.ndarray | slice, template: Any) -> Any:
+    def batch(self, shard: int, slots: np.ndarray | slice, template: Any) -> Any:
         """A batch of a shard's rows as the pytree that the template describes."""
         start = self.starts[shard - self.shards.start]
         index = slice(slots.start + start, slots.stop + start) if isinstance(slots, slice) else slots + start
-        columns = _mapped(self.folder, self.columns)
-        return fdl.tree.map(lambda name: columns[name][index], template)
+        return fdl.tree.map(lambda name: self.arrays[name][index], template)
+
+    @cached_property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The columns, read-only.
+
+        Raises:
+          BlockMissing: the file is not on this host, not whole, or another user's.
+        """
+        try:
+            with open_trusted(self.path) as file:
+                return _views(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), self.rows, self.columns)
+        except (OSError, ValueError, TypeError) as missing:  # the latter two if it is too short
+            raise BlockMissing(str(missing)) from missing
 
 
 class Dataset:
@@ -68,13 +92,17 @@ class Dataset:
 
     def __init__(self, source: Source, survey: Survey, schedule: Schedule, tasks: int):
         self.template, self.columns, self.schedule, self.tasks = source.template, survey.columns, schedule, tasks
+        self.name = uuid.uuid4().hex
         first_rows = [survey.first_row(partition) for partition in range(len(survey.rows))]
-        routed = raw_shuffle(source.chunks, partial(_route, schedule, tasks, first_rows), tasks)
-        context = source.chunks.ctx
-        writer = partial(_write, schedule, tasks, survey.columns)
-        self.blocks: RDD = raw_input(routed, context).mapPartitionsWithIndex(writer)
+        self._routed = raw_shuffle(source.chunks, partial(_route, schedule, tasks, first_rows), tasks)
+        writer = partial(_write, self.name, schedule, tasks, survey.columns)
+        self.blocks: RDD = raw_input(self._routed, source.chunks.ctx).mapPartitionsWithIndex(writer)
         self.blocks.persist(StorageLevel.MEMORY_ONLY)
-        self.blocks.count()
+        try:
+            self.blocks.count()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def context(self) -> SparkContext:
@@ -97,9 +125,23 @@ class Dataset:
         self.blocks.persist(StorageLevel.MEMORY_ONLY)
 
     def close(self) -> None:
-        """Delete the blocks' files."""
-        self.blocks.foreachPartition(_delete)
-        self.blocks.unpersist()
+        """Delete the blocks' files, those of failed attempts too; a host that cannot be reached loses them later, with
+        its executor's local directory. Never raises, as that would hide why the run ended."""
+        cores = self.context.defaultParallelism
+        try:
+            # Tasks on the cached handles run where the files are; what is not cached must not be made again for this.
+            everywhere = self.blocks if self._cached() else self.context.parallelize(range(cores), cores)
+            everywhere.foreachPartition(partial(_delete, self.name))
+        except Exception as error:
+            log.warning("the files of a data set could not be deleted: %s", str(error)[:300])
+        finally:
+            with suppress(Exception):
+                self.blocks.unpersist()
+                self._routed.rdd().cleanShuffleDependencies(False)
+
+    def _cached(self) -> bool:
+        infos = self.context._jsc.sc().getRDDStorageInfo()
+        return any(info.id() == self.blocks.id() and info.numCachedPartitions() == self.tasks for info in infos)
 
 
 def _route(
@@ -126,26 +168,30 @@ def _pieces(chunk: Arrays) -> Iterator[Arrays]:
         yield {name: array[start : start + SLICE_ROWS] for name, array in chunk.items()}
 
 
-def _write(schedule: Schedule, tasks: int, columns: Cells, task: int, payloads: Iterable[bytes]) -> Iterator[Block]:
+def _write(
+    dataset: str, schedule: Schedule, tasks: int, columns: Cells, task: int, payloads: Iterable[bytes]
+) -> Iterator[Block]:
     """Write each arriving row at its place; nothing is sorted or kept in memory."""
     shards = owned(task, tasks, schedule.shards)
     ends = np.cumsum([schedule.shard_rows(shard) for shard in shards], dtype=np.int64)
     starts = np.concatenate([np.zeros(1, np.int64), ends])[: len(shards)]
     rows = int(ends[-1]) if len(shards) else 0
-    folder = _new_folder()
-    files = _create(folder, columns, rows)
-    written = 0
-    for payload in payloads:
-        piece_shards, slots, arrays = pickle.loads(payload)
-        places = starts[piece_shards - shards.start] + slots
-        written += len(places)
-        for name, file in files.items():
-            file[places] = arrays[name]
-    for file in files.values():
-        file.flush()
-    if written != rows:
-        raise DataError(_CHANGED)
-    yield Block(str(folder), shards, tuple(int(start) for start in starts), tuple(columns))
+    path = _new_path(dataset)
+    try:
+        arrays = _create(path, rows, columns)
+        written = 0
+        for payload in payloads:
+            piece_shards, slots, piece = pickle.loads(payload)
+            places = starts[piece_shards - shards.start] + slots
+            written += len(places)
+            for name, array in arrays.items():
+                array[places] = piece[name]
+        if written != rows:
+            raise DataError(_CHANGED)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    yield Block(str(path), shards, tuple(int(start) for start in starts), rows, columns)
 
 
 _CHANGED = (
@@ -154,40 +200,53 @@ _CHANGED = (
 )
 
 
-def _new_folder() -> Path:
-    """A new folder in the executor's local directories: the emptiest of those that can be written."""
-    roots = [Path(root) for root in os.environ["SPARK_LOCAL_DIRS"].split(",") if os.access(root, os.W_OK)]
+def _new_path(dataset: str) -> Path:
+    """A new name in the executor's local directories: in the emptiest of those that can be written."""
+    roots = [root for root in _local_directories() if os.access(root, os.W_OK)]
+    if not roots:
+        raise OSError(f"none of Spark's local directories can be written: {os.environ['SPARK_LOCAL_DIRS']}")
     root = max(roots, key=lambda root: shutil.disk_usage(root).free)
-    folder = root / f"fdl-{uuid.uuid4().hex}"
-    folder.mkdir()
-    return folder
+    return root / f"fdl-{dataset}-{uuid.uuid4().hex}.block"
 
 
-def _create(folder: Path, columns: Cells, rows: int) -> dict[str, np.memmap]:
-    files = {}
-    for position, (name, (dtype, shape)) in enumerate(columns.items()):
-        path = folder / f"{position}.npy"
-        if rows and np.prod(shape, dtype=int):
-            files[name] = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), (rows, *shape))
-        else:
-            np.save(path, np.empty((rows, *shape), dtype))
-    return files
+def _local_directories() -> list[Path]:
+    return [Path(root) for root in os.environ["SPARK_LOCAL_DIRS"].split(",")]
 
 
-@lru_cache(maxsize=64)
-def _mapped(folder: str, columns: tuple[str, ...]) -> Mapping[str, np.ndarray]:
-    """The columns of a folder, mapped once per worker."""
+def _create(path: Path, rows: int, columns: Cells) -> dict[str, np.ndarray]:
+    """A new file, which nobody else can read or write, and its columns to write to."""
+    size = max(1, sum(length for _, length in _places(rows, columns).values()))
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        return {name: _open(Path(folder) / f"{position}.npy") for position, name in enumerate(columns)}
-    except FileNotFoundError as missing:
-        raise BlockMissing(str(missing)) from missing
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle, 0, size)  # a disk that is full says so here; later it would kill the worker
+        else:
+            os.truncate(handle, size)
+        return _views(mmap.mmap(handle, size), rows, columns)
+    finally:
+        os.close(handle)
 
 
-def _open(path: Path) -> np.ndarray:
-    array = np.load(path, mmap_mode=None if path.stat().st_size < 4096 else "r")
-    return array.view(np.ndarray)
+def _places(rows: int, columns: Cells) -> dict[str, tuple[int, int]]:
+    """Where each column starts in the file, and how many bytes it takes up to the next one."""
+    places, start = {}, 0
+    for name, (dtype, shape) in columns.items():
+        length = -(-rows * int(np.prod(shape, dtype=int)) * np.dtype(dtype).itemsize // ALIGNMENT) * ALIGNMENT
+        places[name] = start, length
+        start += length
+    return places
 
 
-def _delete(blocks: Iterable[Block]) -> None:
-    for block in blocks:
-        shutil.rmtree(block.folder, ignore_errors=True)
+def _views(buffer: mmap.mmap, rows: int, columns: Cells) -> dict[str, np.ndarray]:
+    places = _places(rows, columns)
+    return {
+        name: np.ndarray((rows, *shape), dtype, buffer, places[name][0]) for name, (dtype, shape) in columns.items()
+    }
+
+
+def _delete(dataset: str, handles: Iterable[Any]) -> None:
+    for _ in handles:  # a task that leaves some of its input unread loses its worker
+        pass
+    for root in _local_directories():
+        for path in root.glob(f"fdl-{dataset}-*.block"):
+            path.unlink(missing_ok=True)

@@ -56,7 +56,7 @@ def _arrow(name: str, column: pa.Array) -> np.ndarray:
 
 
 def _checked(name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype == np.float64:
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4:
         array = array.astype(np.float32)
     return without_nan(name, array)
 
@@ -87,7 +87,12 @@ def _stack(name: str, values: list[Any]) -> np.ndarray:
     for row, value in enumerate(values):
         if value is None:
             raise BadColumn(name, "null", row)
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value.toArray() if hasattr(value, "toArray") else value)  # which ML's vectors have
+        except ValueError as error:
+            raise BadColumn(name, f"a ragged array ({error})", row) from None
+        if array.dtype.kind == "O" and isinstance(value, int):
+            raise BadColumn(name, f"{value} does not fit 64 bits", row)
         if array.dtype.kind not in NUMERIC:
             raise BadColumn(name, not_numeric(type(value).__name__), row)
         if arrays and array.shape != arrays[0].shape:

@@ -6,6 +6,7 @@ nothing once they are frozen; and what is imported here is shared by all workers
 
 import gc
 import importlib
+import os
 import socket
 
 import pyspark.daemon
@@ -14,11 +15,16 @@ from fdl_spark.quiet import ignore_pandas_warning
 
 PRELOAD = ("pyspark.worker", "numpy", "fdl", "fdl_spark.worker")
 
+PRIVATE = 0o077  # whoever can connect to the daemon's Unix socket, which has no password, can run code in a worker
+
 serve = pyspark.daemon.worker
+inherited_umask: int | None = None
 
 
 def serve_quietly(sock: socket.socket, authenticated: bool) -> int:
     """Serve tasks; when the JVM hangs up, because the session ended, there is nobody to send a traceback to."""
+    if inherited_umask is not None:
+        os.umask(inherited_umask)  # files that the user's functions write are as they are without this daemon
     try:
         return serve(sock, authenticated)
     except (BrokenPipeError, ConnectionResetError):
@@ -27,6 +33,7 @@ def serve_quietly(sock: socket.socket, authenticated: bool) -> int:
 
 if __name__ == "__main__":
     pyspark.daemon.worker = serve_quietly
+    inherited_umask = os.umask(PRIVATE)
     ignore_pandas_warning()
     for name in PRELOAD:
         importlib.import_module(name)

@@ -1,13 +1,15 @@
 """From a user's data to shards on the executors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pyspark import RDD, SparkContext, StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 
 from fdl_spark.blocks import Dataset
-from fdl_spark.failures import explained
+from fdl_spark.errors import ClusterError
+from fdl_spark.failures import STOPPED, about, settled
 from fdl_spark.session import session, tell_losses
 from fdl_spark.shards import Schedule
 from fdl_spark.source import open_source
@@ -17,10 +19,31 @@ from fdl_spark.survey import survey
 def context_of(data: Any) -> SparkContext:
     """The SparkContext that a DataFrame or RDD belongs to; else that of the active session, or of a new one."""
     if isinstance(data, RDD):
-        return data.ctx
+        return _running(data.ctx)
     spark: SparkSession = data.sparkSession if isinstance(data, DataFrame) else session()
+    _running(spark.sparkContext)
     tell_losses(spark)
     return spark.sparkContext
+
+
+def _running(context: SparkContext) -> SparkContext:
+    if context._jsc is None:
+        raise ClusterError(STOPPED)
+    return context
+
+
+@contextmanager
+def described(context: SparkContext) -> Iterator[None]:
+    """Leave the description of Spark's jobs as it was, whatever is set inside."""
+    before = context.getLocalProperty(DESCRIPTION)
+    try:
+        yield
+    finally:
+        with suppress(Exception):  # a session that was stopped has no jobs to describe
+            context.setLocalProperty(DESCRIPTION, before)
+
+
+DESCRIPTION = "spark.job.description"
 
 
 def load(
@@ -31,16 +54,18 @@ def load(
     shards: int | None = None,
     tasks: int | None = None,
     columns: Sequence[str] | None = None,
+    argument: str = "",
 ) -> Dataset:
     """Read data once, deal its rows to shards, and write these on the executors.
 
     Args:
-      data: a DataFrame; an RDD of dicts, tuples or arrays; or a pytree of arrays.
+      data: a DataFrame; an RDD of Rows, dicts, tuples or arrays; or a pytree of arrays.
       batch_size: rows of a global batch.
       seed: decides the dealing.
       shards: number of shards; None means one a task.
       tasks: number of tasks; None means what the cluster runs at once, but no more than shards.
-      columns: the DataFrame's columns to use; None means all.
+      columns: the columns to use; None means all.
+      argument: whose data this is, for messages.
 
     Returns:
       The Dataset.
@@ -48,19 +73,33 @@ def load(
     Raises:
       ColumnError, MissingColumnError, DataError: the data does not become arrays.
     """
-    context = context_of(data)
+    with about(argument), settled("reading the data"):
+        context = context_of(data)
+        with described(context):
+            return _load(data, context, batch_size, seed, shards, tasks, columns)
+
+
+def _load(
+    data: Any,
+    context: SparkContext,
+    batch_size: int,
+    seed: int,
+    shards: int | None,
+    tasks: int | None,
+    columns: Sequence[str] | None,
+) -> Dataset:
     context.setJobDescription("fdl: read the data")
-    with explained("reading the data"):
-        source = open_source(data, context, columns)
-        # The survey and the dealing must see the same rows, and computing them twice may be dear.
-        again = isinstance(data, DataFrame | RDD)
+    source = open_source(data, context, columns)
+    # The survey and the dealing must see the same rows, and computing them twice may be dear.
+    again = isinstance(data, DataFrame | RDD)
+    try:
         if again:
             source.chunks.persist(StorageLevel.MEMORY_AND_DISK)
         found = survey(source.chunks)
         tasks = tasks or min(context.defaultParallelism, shards or context.defaultParallelism)
         schedule = Schedule(sum(found.rows), batch_size, shards or tasks, seed)
         context.setJobDescription("fdl: write the shards")
-        dataset = Dataset(source, found, schedule, min(tasks, schedule.shards))
+        return Dataset(source, found, schedule, min(tasks, schedule.shards))
+    finally:
         if again:
             source.chunks.unpersist()
-    return dataset

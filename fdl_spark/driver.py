@@ -25,17 +25,16 @@ class Driver(Strategy):
 
     def step(self, step: int) -> Outcome:
         watch = Stopwatch()
-        job = self.job(step)
-        watch.lap("broadcast")
-        payloads = raw_output(self.dataset.blocks, partial(_parts, job)).collect()
+        with self.job(step) as job:
+            watch.lap("broadcast")
+            payloads = raw_output(self.dataset.blocks, partial(_parts, job)).collect()
         parts = {}
         for payload in payloads:
             (node, part), gradient = unpack(payload)
             parts[node] = replace(part, gradient=gradient)
         timings = [part.timing for part in parts.values() if part.timing]
         watch.lap("schedule", forward_backward=slowest(timings))
-        total = gather(parts, job.schedule.shards, Part.add, Part())
-        job.weights.destroy()
+        total = gather(parts, self.dataset.schedule.shards, Part.add, Part())
         watch.lap("collect")
         if not total.bad:
             self.weights, self.leaves = self.program.update(self.weights, total.gradient, self.leaves)

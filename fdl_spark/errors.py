@@ -1,10 +1,43 @@
 """The mistakes a user of fdl_spark can make; the docstring of a class says how to mend it."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fdl_spark.run import Run
 
 
 class SparkTrainingError(Exception):
-    """Base of all errors of fdl_spark."""
+    """Base of all errors of fdl_spark, and all that `train`, `evaluate` and `predict` raise, but for what a callback
+    raises, which passes as it is.
+
+    Attributes:
+      argument: the argument whose data is meant, if it is not the data to train on: "validation".
+      run: if training had begun, the Run until then; its `params` and `history` are not lost with the call.
+    """
+
+    argument: str = ""
+    run: "Run | None" = None
+
+    def __str__(self) -> str:
+        text = str(self.args[0]) if self.args else ""
+        return f"{self.argument}: {text}" if self.argument else text
+
+    def __reduce__(self) -> Any:
+        # Classes whose constructors take something else than the message pickle too, as pools of processes need.
+        state = {name: value for name, value in self.__dict__.items() if name != "run"}
+        return _again, (type(self), self.args, state)
+
+
+def _again(kind: type[SparkTrainingError], args: tuple[Any, ...], state: dict[str, Any]) -> SparkTrainingError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ArgumentError(SparkTrainingError, ValueError, TypeError):
+    """An argument is not of the kind, or out of the range, that the message names."""
 
 
 class JavaNotFoundError(SparkTrainingError):
@@ -32,15 +65,12 @@ class MissingColumnError(SparkTrainingError, KeyError):
 
     def __init__(self, name: object, columns: Sequence[str], asked_by: str):
         self.name, self.columns = name, tuple(columns)
-        self.message = f"{asked_by} asked for column {name!r}; the data has the columns {sorted(columns)}"
-        super().__init__(self.message)
-
-    def __str__(self) -> str:
-        return self.message
+        super().__init__(f"{asked_by} asked for column {name!r}; the data has the columns {sorted(columns)}")
 
 
 class DataError(SparkTrainingError, ValueError):
-    """The data is of a kind, or has lengths, that cannot be trained on; the message says what was expected."""
+    """The data is of a kind, or has lengths, that cannot be trained on, or the query that makes it fails; the message
+    says what was expected, or what Spark says of the query."""
 
 
 class LossError(SparkTrainingError, TypeError):
@@ -48,12 +78,14 @@ class LossError(SparkTrainingError, TypeError):
 
 
 class UserFunctionError(SparkTrainingError, RuntimeError):
-    """A function of the user raised on an executor; the message carries that traceback."""
+    """A function of the user raised: while it was traced on the driver (`__cause__` is what it raised), or on an
+    executor (the message carries that traceback)."""
 
 
 class ClusterError(SparkTrainingError, RuntimeError):
-    """Spark cannot do its part: workers do not start (install fdl and fdl_spark where they run), or the same step
-    failed again and again for want of executors (look at Spark's logs for memory, disk, preemption)."""
+    """Spark cannot do its part: workers do not start (install fdl and fdl_spark where they run), the session was
+    stopped or the job cancelled, or the same step failed again and again for want of executors (look at Spark's logs
+    for memory, disk, preemption)."""
 
 
 class NonFiniteError(SparkTrainingError, FloatingPointError):
@@ -69,4 +101,5 @@ class NonFiniteError(SparkTrainingError, FloatingPointError):
 
 
 class CheckpointError(SparkTrainingError, ValueError):
-    """A checkpoint cannot be read or is of another run: delete it, name another folder, or restore the arguments."""
+    """A checkpoint cannot be written, cannot be read, or is of another run: name another folder, delete it, or restore
+    the arguments."""

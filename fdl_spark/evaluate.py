@@ -1,19 +1,24 @@
 """Means of a loss and of metrics over a data set."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from fdl_spark.arguments import check_function, check_metrics, check_names, check_whole
 from fdl_spark.blocks import Dataset
-from fdl_spark.dataset import load
-from fdl_spark.failures import explained
+from fdl_spark.dataset import described, load
+from fdl_spark.errors import ArgumentError
+from fdl_spark.failures import Lost, calling, explained, settled
 from fdl_spark.history import means
 from fdl_spark.program import Program
 from fdl_spark.tree_sum import gather
 from fdl_spark.wire import pack, raw_output, unpack
 from fdl_spark.worker import Job, Part, Shared, measure
+
+PATIENCE = 3  # how often blocks that the cluster lost are made again
 
 
 def evaluate(
@@ -32,29 +37,46 @@ def evaluate(
       params: pytree of arrays.
       data: a DataFrame, an RDD, or a dict of arrays, as for `train`.
       batch_size: rows that are evaluated at once on each task.
-      columns: the DataFrame's columns to use; None means all.
+      columns: the columns to use, of data whose columns have names; None means all.
 
     Returns:
       The means by name; that of a loss is called "loss".
 
     Raises:
+      ArgumentError: an argument is not what it must be.
       ColumnError, MissingColumnError, DataError: the data does not become arrays, or lacks a column.
+      LossError: a metric is no number.
+      UserFunctionError: a function raised.
+      ClusterError: Spark lost what it needs, again and again.
 
     >>> error = lambda w, batch: abs(w * batch["x"]).mean()
     >>> evaluate({"error": error}, np.float32(2), {"x": np.arange(5.0)})
     {'error': 4.0}
     """
     loss, metrics = (None, loss_or_metrics) if isinstance(loss_or_metrics, Mapping) else (loss_or_metrics, {})
-    program = Program(loss, params, metrics=metrics)
-    dataset = load(data, batch_size=batch_size, columns=columns)
-    try:
+    if loss is not None:
+        check_function("loss_or_metrics", loss, "(params, batch), or a dict of such functions")
+    check_metrics("loss_or_metrics", metrics, ("rows",))
+    if loss is None and not metrics:
+        raise ArgumentError("loss_or_metrics is empty; name at least one metric")
+    check_whole("batch_size", batch_size, 1)
+    check_names("columns", columns)
+    with calling("making arrays of params"):
+        program = Program(loss, params, metrics=metrics)
+        weights = program.flat()
+    with ExitStack() as cleanup, settled("evaluation"):
+        dataset = load(data, batch_size=batch_size, columns=columns)
+        cleanup.callback(dataset.close)
+        cleanup.enter_context(described(dataset.context))
         program.check(dataset.example())
         shared = Shared.of(program, dataset.context)
-        found = evaluate_blocks(dataset, shared, program.flat(), batch_size)
-        shared.content.destroy()
-        return found
-    finally:
-        dataset.close()
+        cleanup.callback(shared.close)
+        dataset.context.setJobDescription("fdl: evaluate")
+        for _ in range(PATIENCE):
+            with suppress(Lost), explained("evaluation"):
+                return evaluate_blocks(dataset, shared, weights, batch_size)
+            dataset.rebuild()
+        return evaluate_blocks(dataset, shared, weights, batch_size)
 
 
 def evaluate_blocks(dataset: Dataset, program: Shared, weights: np.ndarray, batch_size: int) -> dict[str, float]:
@@ -69,10 +91,8 @@ def evaluate_blocks(dataset: Dataset, program: Shared, weights: np.ndarray, batc
     Returns:
       The means by name.
     """
-    job = Job(program, dataset.context.broadcast(weights), dataset.schedule, dataset.template, dataset.tasks)
-    with explained("evaluation"):
+    with Job.of(program, weights, dataset) as job:
         payloads = raw_output(dataset.blocks, partial(_parts, job, batch_size)).collect()
-    job.weights.destroy()
     parts = {}
     for payload in payloads:
         (node, part), _ = unpack(payload)

@@ -1,15 +1,20 @@
-"""What a failed Spark job means: the user's function raised, or something was lost that can be made again."""
+"""What a failed Spark job means: the user's function raised, the query failed, or something was lost."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pickle import PicklingError
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
+from py4j.protocol import Py4JError
+from pyspark import SparkContext
+from pyspark.errors import AnalysisException, IllegalArgumentException, PySparkException
 
-from fdl_spark.errors import ClusterError, DataError, UserFunctionError
+from fdl_spark.errors import ClusterError, DataError, SparkTrainingError, UserFunctionError
 
 TRACEBACK = "Traceback (most recent call last):"
+CONDITION = re.compile(r"\[([A-Z]+(?:_[A-Z0-9]+)*(?:\.[A-Z0-9_]+)*)\] (.*?)(?:\s*SQLSTATE: (\w{5})|$)", re.DOTALL)
+LOST_STATES = ("XX", "53", "56", "58", "82")  # SQLSTATEs of internal errors, resources, checkpoints, the system
+LOGS = "Spark's logs say more (memory, disk, preemption)"
 
 
 class Lost(Exception):
@@ -25,21 +30,86 @@ def explained(doing: str) -> Iterator[None]:
 
     Raises:
       UserFunctionError: the user's function raised; the message carries its traceback.
-      DataError: the data cannot be read twice alike.
-      ClusterError: the Python workers do not start.
+      DataError: the query that makes the data fails, or the data cannot be read twice alike.
+      ClusterError: the Python workers do not start, or Spark was stopped.
       Lost: executors, workers or blocks were lost more often than Spark tries again.
     """
     try:
         yield
-    except (Py4JJavaError, PySparkException) as error:
-        raise _meaning(str(error), doing) from None
+    except (Py4JError, PySparkException) as error:
+        raise _meaning(error, doing) from None
+    except PicklingError as error:
+        raise UserFunctionError(f"{doing}: a function cannot be sent to the executors: {error}") from error
+    except AttributeError as error:
+        if SparkContext._active_spark_context is not None:
+            raise
+        raise ClusterError(f"{doing}: {STOPPED}") from error
+    except ConnectionError as error:
+        raise ClusterError(f"{doing}: Spark's driver process is gone ({error}); make a new session") from error
 
 
-def _meaning(text: str, doing: str) -> Exception:
+@contextmanager
+def settled(doing: str) -> Iterator[None]:
+    """As `explained`, where nothing is left to go back to: what was lost is a ClusterError."""
+    try:
+        with explained(doing):
+            yield
+    except Lost as lost:
+        raise ClusterError(f"{doing}: {lost}; {LOGS}") from None
+
+
+@contextmanager
+def about(argument: str) -> Iterator[None]:
+    """Let errors inside name an argument."""
+    try:
+        yield
+    except SparkTrainingError as error:
+        error.argument = argument
+        raise
+
+
+@contextmanager
+def calling(what: str) -> Iterator[None]:
+    """Let what a function of the user raises inside name it.
+
+    Args:
+      what: the function, and what was done with it.
+
+    Raises:
+      UserFunctionError: from the function's own error.
+    """
+    try:
+        yield
+    except SparkTrainingError:
+        raise
+    except Exception as error:
+        raise UserFunctionError(f"{what} raised {type(error).__name__}: {error}") from error
+
+
+def _meaning(error: Exception, doing: str) -> Exception:
+    text = str(error)
     if "fdl_spark.daemon's stdout" in text:
         return ClusterError(f"{doing}: the Python workers do not start; are fdl and fdl_spark installed there?\n{text}")
-    if TRACEBACK not in text:
-        return Lost(_first_line(text))
+    if TRACEBACK in text:
+        return _in_python(text, doing)
+    condition, said, state = _condition(text)
+    if condition == "SPARK_JOB_CANCELLED" or "SparkContext was shut down" in text:
+        return ClusterError(f"{doing}: Spark's job was cancelled ({said or 'the session was stopped'})")
+    if re.search(r"stopped SparkContext|SparkPlan\.session\(\)\" is null", text):
+        return ClusterError(f"{doing}: {STOPPED}")
+    query = f"{doing}: Spark cannot run the query that the data comes from"
+    if condition and not state.startswith(LOST_STATES):
+        return DataError(f"{query}: [{condition}] {said}")
+    if isinstance(error, AnalysisException | IllegalArgumentException) or "Input path does not exist" in text:
+        return DataError(f"{query}: {_first_line(text)}")
+    return Lost(_first_line(text))
+
+
+STOPPED = "the SparkSession of the data was stopped; make a new one, and the data from it"
+
+
+def _in_python(text: str, doing: str) -> Exception:
+    """What a traceback from a worker means."""
     report = text[text.rindex(TRACEBACK) :]
     report = re.split(r"\n+\s*at org\.apache|\n\nDriver stacktrace|\n\nJVM stacktrace", report)[0].strip()
     last = next(line for line in [*report.splitlines()[1:], ""] if not line.startswith(" "))
@@ -47,7 +117,18 @@ def _meaning(text: str, doing: str) -> Exception:
         return Lost(last)
     if last.startswith(f"{DataError.__module__}.{DataError.__name__}: "):
         return DataError(last.split(": ", 1)[1])
+    if re.search(r"\[Errno 28\]|MemoryError|local directories can be written", last):
+        return ClusterError(f"{doing}: an executor has no memory or disk left: {last}; {LOGS}")
     return UserFunctionError(f"{doing}: a function raised {last}\n{report}")
+
+
+def _condition(text: str) -> tuple[str, str, str]:
+    """The last error condition that Spark names, as "DIVIDE_BY_ZERO", what it says of it, and its SQLSTATE."""
+    found = CONDITION.findall(text.split("\n\tat ")[0]) or CONDITION.findall(text)
+    if not found:
+        return "", "", ""
+    condition, said, state = found[-1]
+    return condition, " ".join(said.split())[:500], state
 
 
 def _first_line(text: str) -> str:

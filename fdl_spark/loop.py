@@ -1,6 +1,8 @@
 """The loop over steps: records, epochs, checkpoints, and going back to a snapshot when the cluster loses too much."""
 
+import logging
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import numpy as np
@@ -9,14 +11,16 @@ import fdl
 from fdl_spark.blocks import Dataset
 from fdl_spark.callback import Callback
 from fdl_spark.checkpoint import CheckpointFolder, Saved
-from fdl_spark.errors import ClusterError, NonFiniteError
+from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
 from fdl_spark.evaluate import evaluate_blocks
-from fdl_spark.failures import Lost, explained
+from fdl_spark.failures import LOGS, Lost, calling, explained, settled
 from fdl_spark.history import History
 from fdl_spark.program import Program
 from fdl_spark.run import Run
 from fdl_spark.strategy import Strategy
 from fdl_spark.update import Leaves
+
+log = logging.getLogger("fdl_spark")
 
 SNAPSHOT_STEPS = 50  # at most so many steps are repeated when executors take the only copies of the state with them
 PATIENCE = 3  # how often in a row to go back to the same snapshot
@@ -44,9 +48,10 @@ class Loop:
         skip: bool,
     ):
         weights = program.flat()
-        self.strategy = strategy(dataset, program, weights, program.update.initial(weights))
+        with calling("the optimizer's init"):
+            self.paths, leaves = program.update.paths(weights), program.update.initial(weights)
+        self.strategy = strategy(dataset, program, weights, leaves)
         self.dataset, self.held_out, self.program, self.folder, self.skip = dataset, held_out, program, folder, skip
-        self.paths = program.update.paths(weights)
         self.run = Run(0, _params=lambda: program.tree(self.strategy.weights), _state=self._state)
         self._snapshot: tuple[int, np.ndarray, Leaves] = (0, weights, self.strategy.state())
         self._setbacks = 0
@@ -74,21 +79,25 @@ class Loop:
         """Take the steps that are left of `steps`; callbacks may stop before."""
         run = self.run
         run.steps = max(steps, run.step)
-        started: list[Callback] = []
-        try:
+        with ExitStack() as ends:
             for callback in callbacks:
                 callback.start(run)
-                started.append(callback)
-            while run.step < run.steps and not self._advance(save_steps, callbacks):
-                pass
-            if self._snapshot[0] != run.step:
-                self._take_snapshot()
-        finally:
-            for callback in started:
-                callback.end(run)
-        _, weights, leaves = self._snapshot
-        state = dict(zip(self.paths, leaves, strict=True))
-        return Run(run.steps, run.step, run.history, lambda: self.program.tree(weights), lambda: state)
+                ends.callback(callback.end, run)
+            try:
+                while run.step < run.steps and not self._advance(save_steps, callbacks):
+                    pass
+            except SparkTrainingError as error:
+                with suppress(Exception):  # the state of the last step, if the cluster still has it
+                    self._take_snapshot()
+                error.run = self._ended()
+                raise
+        return self._ended()
+
+    def _ended(self) -> Run:
+        """The run up to the snapshot, without what training needed."""
+        step, weights, leaves = self._snapshot
+        tree, state = self.program.tree, dict(zip(self.paths, leaves, strict=True))
+        return Run(self.run.steps, step, self.run.history, lambda: tree(weights), lambda: state)
 
     def _advance(self, save_steps: int | None, callbacks: Sequence[Callback]) -> bool:
         """One step and what follows it; whether a callback wants to stop."""
@@ -105,18 +114,33 @@ class Loop:
             self._go_back(lost)
             return False
         if due and self.folder:
-            self.folder.save(Saved(run.step, self._arguments(), self._tensors(), run.history.to_json()))
+            self._save(self.folder)
         answers = [callback.step(run, record) for callback in callbacks]
         if epoch is not None:
             answers += [callback.epoch(run, epoch) for callback in callbacks]
-        return any(answers)
+        stop = any(answers)
+        if stop and self._snapshot[0] != run.step:
+            try:
+                self._take_snapshot()
+            except Lost as lost:
+                self._go_back(lost)
+                return False
+        return stop
+
+    def _save(self, folder: CheckpointFolder) -> None:
+        """Write a checkpoint; what a full disk spoils is the checkpoint, not the run, which tries again later."""
+        try:
+            folder.save(Saved(self.run.step, self._arguments(), self._tensors(), self.run.history.to_json()))
+        except CheckpointError as error:
+            self.run.history.add_event(self.run.step, f"no checkpoint: {error}")
+            log.warning("%s; training goes on without it, and the checkpoints before are as they were", error)
 
     def _step(self) -> dict[str, Any]:
         step, schedule = self.run.step, self.dataset.schedule
         epoch, place = divmod(step, schedule.steps_per_epoch)
         place_in_epoch = f"epoch {epoch + 1}, {place + 1}/{schedule.steps_per_epoch}"
-        self._describe(f"step {step + 1} of {self.run.steps} ({place_in_epoch})")
         with explained(f"step {step}"):
+            self._describe(f"step {step + 1} of {self.run.steps} ({place_in_epoch})")
             outcome = self.strategy.step(step)
         if outcome.bad:
             shard, what = min(outcome.bad)
@@ -129,9 +153,10 @@ class Loop:
         run, found = self.run, None
         epoch = -(-run.step // self.dataset.schedule.steps_per_epoch)
         if self.held_out is not None:
-            self._describe(f"validation after epoch {epoch}")
             batch_size = self.dataset.schedule.batch_size
-            found = evaluate_blocks(self.held_out, self.strategy.shared, self.strategy.weights, batch_size)
+            with explained(f"validation after epoch {epoch}"):
+                self._describe(f"validation after epoch {epoch}")
+                found = evaluate_blocks(self.held_out, self.strategy.shared, self.strategy.weights, batch_size)
         return run.history.add_epoch(epoch, run.step - 1, found)
 
     def _take_snapshot(self) -> None:
@@ -143,14 +168,15 @@ class Loop:
         """Repeat the steps since the snapshot: all are pure functions of it, so nothing changes but the time."""
         self._setbacks += 1
         if self._setbacks > PATIENCE:
-            raise ClusterError(f"step {self.run.step} failed {self._setbacks} times: {lost}") from lost
+            raise ClusterError(f"step {self.run.step} failed {self._setbacks} times: {lost}; {LOGS}") from None
         step, weights, leaves = self._snapshot
         self.run.history.add_event(self.run.step, f"back to step {step}: {lost}")
         self.run.history.back_to(step)
-        for dataset in (self.dataset, self.held_out):
-            if dataset is not None:
-                dataset.rebuild()
-        self.strategy.restore(weights, leaves)
+        with settled(f"going back to step {step}"):
+            for dataset in (self.dataset, self.held_out):
+                if dataset is not None:
+                    dataset.rebuild()
+            self.strategy.restore(weights, leaves)
         self.run.step = step
 
     def _describe(self, text: str) -> None:

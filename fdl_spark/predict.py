@@ -1,24 +1,30 @@
 """A function of parameters and a batch becomes a column of a DataFrame."""
 
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import numpy as np
 import pyarrow as pa
-from pyspark import Broadcast
+from pyspark import Broadcast, SparkContext
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 import fdl
+from fdl_spark.arguments import check_function, check_names, check_whole
 from fdl_spark.columns import BadColumn, arrow_arrays
 from fdl_spark.cores import use_cores_of_task
-from fdl_spark.errors import ColumnError, DataError, MissingColumnError
+from fdl_spark.dataset import context_of
+from fdl_spark.errors import ArgumentError, ColumnError, DataError, UserFunctionError
+from fdl_spark.failures import calling, settled
+from fdl_spark.program import shape_of
 from fdl_spark.quiet import no_pandas_warning
-from fdl_spark.source import is_numeric, numeric_columns
+from fdl_spark.source import is_numeric, numbered, numeric_columns
 
 _appliers: dict[str, Callable[[Any], np.ndarray]] = {}  # as a module's attribute it outlives a task
 
@@ -39,15 +45,19 @@ def predict(
       params: pytree of arrays.
       frame: the rows.
       output: name of the new column: a number, or nested arrays if `apply` gives more axes than one.
-      columns: the columns that the batch holds; None means all that are numeric.
+      columns: the columns that the batch holds; None means all that are numeric, of which no two may have one name.
       batch_size: rows that are computed at once.
 
     Returns:
-      The DataFrame with the new column; it is lazy, as Spark's are.
+      The DataFrame with the new column; it is lazy, as Spark's are: what is wrong with a later row is told by the
+      action that comes to it.
 
     Raises:
-      ColumnError, MissingColumnError: a named column is not numeric or not there, or the batch lacks one.
-      DataError: `apply` does not give one row of output per row of the batch.
+      ArgumentError: an argument is not what it must be.
+      ColumnError, MissingColumnError: a named column is not numeric or not there, `output` is there already, or the
+        batch lacks a column.
+      DataError: `apply` does not give one row of output per row of the batch, or the DataFrame's query fails.
+      UserFunctionError: `apply` raised.
 
     >>> from fdl_spark import session
     >>> frame = session().createDataFrame([("a", 1.0), ("b", 2.0)], "name string, x double")
@@ -60,34 +70,84 @@ def predict(
     +----+---+----+
     <BLANKLINE>
     """
-    if columns is None:
-        columns = [field.name for field in frame.schema.fields if is_numeric(field.dataType)]
-    # Numbers for names: mapInArrow cannot find a column with a dot in its name.
-    numbered = [*(frame[f"`{name}`"] for name in frame.columns), *numeric_columns(frame, columns)]
-    widened = frame.select(*(column.alias(str(i)) for i, column in enumerate(numbered)))
-    context = frame.sparkSession.sparkContext
-    shared = context.broadcast(cloudpickle.dumps((apply, fdl.tree.map(np.asarray, params))))
-    task = Task(uuid.uuid4().hex, shared, tuple(columns), tuple(frame.columns), output, batch_size)
+    check_function("apply", apply, "(params, batch)")
+    check_whole("batch_size", batch_size, 1)
+    check_names("columns", columns)
+    if not isinstance(frame, DataFrame):
+        raise DataError(f"predict needs a DataFrame, whose columns it keeps; it got {type(frame).__name__}")
+    if not isinstance(output, str) or not output:
+        raise ArgumentError(f"output must be the name of the new column, not {output!r}")
+    with settled("predict"):
+        _check_new(output, frame)
+        if columns is None:
+            columns = [field.name for field in frame.schema.fields if is_numeric(field.dataType)]
+        return _appended(apply, params, frame, output, columns, batch_size)
+
+
+def _check_new(output: str, frame: DataFrame) -> None:
+    """Raise if the frame has the column, as Spark compares names."""
+    exact = frame.sparkSession.conf.get("spark.sql.caseSensitive", "false") == "true"
+    taken = frame.columns if exact else [name.lower() for name in frame.columns]
+    if (output if exact else output.lower()) in taken:
+        raise ColumnError(output, "the DataFrame has this column already; choose another output=, or drop it before")
+
+
+def _appended(
+    apply: Callable[[Any, Any], Any],
+    params: Any,
+    frame: DataFrame,
+    output: str,
+    columns: Sequence[str],
+    batch_size: int,
+) -> DataFrame:
+    context = context_of(frame)
+    names = frame.columns
+    inputs = [column.alias(f"input {n}") for n, column in enumerate(numeric_columns(frame, columns))]
+    widened = numbered(frame).select("*", *inputs)
+    with calling("sending the function and params to the executors"):
+        program = cloudpickle.dumps((apply, fdl.tree.map(np.asarray, params)))
+    task = Task(sha256(program).hexdigest(), None, tuple(columns), len(names), batch_size)
     kind = _output_type(widened, apply, params, task)
-    schema = T.StructType([*frame.schema.fields, T.StructField(output, kind)])
+    task = replace(task, program=_broadcast(context, program))
+    fields = [T.StructField(str(n), f.dataType, f.nullable, f.metadata) for n, f in enumerate(frame.schema.fields)]
+    schema = T.StructType([*fields, T.StructField(str(len(names)), kind)])
     with no_pandas_warning():
-        return widened.mapInArrow(partial(_predict, task), schema)
+        return widened.mapInArrow(partial(_predict, task), schema).toDF(*names, output)
+
+
+_lent: list[tuple[Any, str]] = []  # weak references to broadcasts of predictions, and their files on the driver
+
+
+def _broadcast(context: SparkContext, content: bytes) -> Broadcast:
+    """A broadcast that lives as long as the DataFrames that use it, which only the JVM knows.
+
+    When it has collected those, Spark frees the broadcast but not its file on the driver, which goes with the next one.
+    """
+    for entry in list(_lent):
+        reference, path = entry
+        with suppress(Exception):
+            if reference.get() is not None:
+                continue
+        Path(path).unlink(missing_ok=True)  # or its JVM is gone altogether
+        _lent.remove(entry)
+    broadcast = context.broadcast(content)
+    _lent.append((context._jvm.java.lang.ref.WeakReference(broadcast._jbroadcast), broadcast._path))
+    return broadcast
 
 
 @dataclass(frozen=True)
 class Task:
     """What the tasks of a prediction are told."""
 
-    run: str
-    program: Broadcast
+    digest: str
+    program: Broadcast | None
     inputs: tuple[str, ...]
-    kept: tuple[str, ...]
-    output: str
+    kept: int
     batch_size: int
 
     def batch(self, rows: pa.RecordBatch) -> dict[str, np.ndarray]:
         """The arrays of a record batch by their columns' names."""
-        return arrow_arrays(pa.RecordBatch.from_arrays(rows.columns[len(self.kept) :], list(self.inputs)))
+        return arrow_arrays(pa.RecordBatch.from_arrays(rows.columns[self.kept :], list(self.inputs)))
 
 
 def _output_type(widened: DataFrame, apply: Callable[[Any, Any], Any], params: Any, task: Task) -> T.DataType:
@@ -95,18 +155,19 @@ def _output_type(widened: DataFrame, apply: Callable[[Any, Any], Any], params: A
     rows = widened.limit(1)
     with no_pandas_warning():
         rows = rows.toArrow().combine_chunks()
-    if rows.num_rows == 0:
-        return T.FloatType()
+    batches = rows.to_batches() or [pa.RecordBatch.from_pylist([], rows.schema)]
     try:
-        batch = task.batch(rows.to_batches()[0])
+        batch = task.batch(batches[0])
     except BadColumn as bad:
         raise ColumnError(bad.problem.column, bad.problem.text, bad.problem.row) from None
     types = {name: fdl.ShapeDtypeStruct((task.batch_size, *a.shape[1:]), a.dtype) for name, a in batch.items()}
     try:
-        found = fdl.eval_shape(apply, params, types)
-    except KeyError as missing:
-        raise MissingColumnError(missing.args[0], list(types), "the function") from None
-    if getattr(found, "shape", ())[:1] != (task.batch_size,):
+        found = shape_of("the function", apply, params, types)
+    except UserFunctionError:
+        if rows.num_rows == 0:
+            return T.FloatType()  # without rows the widths of arrays are not known
+        raise
+    if (getattr(found, "shape", None) or ())[:1] != (task.batch_size,):
         raise DataError(f"the function must give one row of output per row of the batch; it gives {found}")
     kind = _SPARK_TYPES.get(np.dtype(found.dtype).name)
     if kind is None:
@@ -129,10 +190,11 @@ _SPARK_TYPES = {
 
 def _predict(task: Task, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     use_cores_of_task()
-    if task.run not in _appliers:
+    if task.digest not in _appliers:
+        assert task.program is not None
         _appliers.clear()
         apply, params = cloudpickle.loads(task.program.value)
-        _appliers[task.run] = partial(fdl.jit(apply), params)
+        _appliers[task.digest] = partial(fdl.jit(apply), params)
     row = 0
     for rows in batches:
         try:
@@ -140,9 +202,11 @@ def _predict(task: Task, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Recor
         except BadColumn as bad:
             text = f"{bad.problem.text} (rows counted in this partition)"
             raise ColumnError(bad.problem.column, text, row + bad.problem.row) from None
-        predicted = _in_pieces(_appliers[task.run], batch, rows.num_rows, task.batch_size)
-        kept = rows.columns[: len(task.kept)]
-        yield pa.RecordBatch.from_arrays([*kept, _nested(predicted)], [*task.kept, task.output])
+        if not rows.num_rows:
+            continue
+        predicted = _in_pieces(_appliers[task.digest], batch, rows.num_rows, task.batch_size)
+        columns = [*rows.columns[: task.kept], _nested(predicted)]
+        yield pa.RecordBatch.from_arrays(columns, [str(n) for n in range(len(columns))])
         row += rows.num_rows
 
 

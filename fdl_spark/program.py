@@ -9,7 +9,9 @@ import cloudpickle
 import numpy as np
 
 import fdl
+from fdl_spark.arguments import RESERVED, check_metric_name
 from fdl_spark.errors import LossError, MissingColumnError
+from fdl_spark.failures import calling
 from fdl_spark.update import Update
 
 Metrics = Mapping[str, Callable[[Any, Any], Any]]
@@ -43,7 +45,8 @@ class Program:
         """The program for a worker: equal functions and shapes of parameters give equal bytes."""
         optimizer, elementwise = (self.update.optimizer, self.update.elementwise) if self.update else (None, False)
         shapes = fdl.tree.map(lambda leaf: fdl.ShapeDtypeStruct(leaf.shape, leaf.dtype), self.params)
-        return cloudpickle.dumps((self.loss, shapes, self.seed, self.metrics, optimizer, elementwise))
+        with calling("sending the loss, metrics and optimizer to the executors"):
+            return cloudpickle.dumps((self.loss, shapes, self.seed, self.metrics, optimizer, elementwise))
 
     @staticmethod
     def from_bytes(content: bytes) -> "Program":
@@ -100,15 +103,19 @@ class Program:
           LossError: the loss does not return a floating-point number, or that and a dict.
         """
         if self.loss is not None:
-            loss, metrics = _shape("the loss", self._with_metrics, self.params, batch, np.uint32(0), np.uint32(0))
-            if loss.shape != () or np.dtype(loss.dtype).kind != "f":
-                found = f"shape {loss.shape}, dtype {loss.dtype}"
+            loss, metrics = shape_of("the loss", self._with_metrics, self.params, batch, np.uint32(0), np.uint32(0))
+            if getattr(loss, "shape", None) != () or np.dtype(loss.dtype).kind != "f":
+                arrays = hasattr(loss, "shape")
+                found = f"shape {loss.shape}, dtype {loss.dtype}" if arrays else f"{type(loss).__name__}: {loss}"
                 raise LossError(f"the loss must return one floating-point number; it returned {found}")
             for name, metric in metrics.items():
-                if metric.shape != ():
-                    raise LossError(f"metric {name!r} of the loss must be a number; its shape is {metric.shape}")
+                check_metric_name("the loss", name, RESERVED)
+                if getattr(metric, "shape", None) != ():
+                    raise LossError(f"metric {name!r} of the loss must be a number; it is {metric}")
+                if name in self.metrics:
+                    raise LossError(f"metric {name!r} is one of the loss and one of metrics=; rename one of them")
         for name, metric in self.metrics.items():
-            found = _shape(f"metric {name!r}", metric, self.params, batch)
+            found = shape_of(f"metric {name!r}", metric, self.params, batch)
             if getattr(found, "shape", None) != ():
                 raise LossError(f"metric {name!r} must return one number; it returned {found}")
 
@@ -164,10 +171,29 @@ def takes_key(function: Callable[..., Any] | None) -> bool:
     return len(parameters) > 2 and (parameters[2].default is inspect.Parameter.empty or parameters[2].name == "key")
 
 
-def _shape(asked_by: str, function: Callable[..., Any], params: Any, batch: Any, *rest: Any) -> Any:
-    try:
-        return fdl.eval_shape(function, params, batch, *rest)
-    except KeyError as missing:
-        if isinstance(batch, Mapping) and missing.args and missing.args[0] not in batch:
-            raise MissingColumnError(missing.args[0], list(batch), asked_by) from None
-        raise
+def shape_of(asked_by: str, function: Callable[..., Any], params: Any, batch: Any, *rest: Any) -> Any:
+    """The types of a user's function's results.
+
+    Args:
+      asked_by: what the function is, for messages.
+      function: (params, batch, ...) -> pytree of arrays.
+      params: pytree of arrays.
+      batch: pytree of ShapeDtypeStructs.
+      rest: what else the function takes.
+
+    Raises:
+      MissingColumnError: it asks for a column that is not there.
+      UserFunctionError: it raises anything else.
+    """
+    columns = {fdl.tree.keystr(path): f"{np.dtype(t.dtype).name}{list(t.shape)}" for path, t in _pairs(batch)}
+    with calling(f"{asked_by}, traced on a batch of {columns},"):
+        try:
+            return fdl.eval_shape(function, params, batch, *rest)
+        except KeyError as missing:
+            if isinstance(batch, Mapping) and missing.args and missing.args[0] not in batch:
+                raise MissingColumnError(missing.args[0], list(batch), asked_by) from None
+            raise
+
+
+def _pairs(batch: Any) -> list[tuple[Any, Any]]:
+    return fdl.tree.flatten_with_path(batch)[0]

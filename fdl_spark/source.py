@@ -20,11 +20,13 @@ from pyspark.sql import types as T
 
 import fdl
 from fdl_spark.columns import NUMERIC, Arrays, BadColumn, Problem, arrow_arrays, not_numeric, stacked, without_nan
-from fdl_spark.errors import ColumnError, DataError, MissingColumnError
+from fdl_spark.errors import ArgumentError, ColumnError, DataError, MissingColumnError
 from fdl_spark.quiet import no_pandas_warning
+from fdl_spark.record import Record
 
 CHUNK_BYTES = 8 << 20
 CHUNK_ROWS = 4096
+TABLES = ("pandas", "polars", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,10 @@ def open_source(data: Any, context: SparkContext, columns: Sequence[str] | None 
     """See a user's data as chunks.
 
     Args:
-      data: a DataFrame; an RDD of dicts, tuples or arrays; or a pytree (usually a dict) of arrays, one row per entry.
+      data: a DataFrame; an RDD of Rows, dicts, tuples or arrays; or a pytree (usually a dict) of arrays, one row per
+        entry.
       context: where to run; a DataFrame or RDD brings its own.
-      columns: the DataFrame's columns to use; None means all.
+      columns: the columns to use, of data whose columns have names; None means all.
 
     Returns:
       The Source.
@@ -58,23 +61,40 @@ def open_source(data: Any, context: SparkContext, columns: Sequence[str] | None 
     if isinstance(data, DataFrame):
         return _frame_source(data, columns)
     if isinstance(data, RDD):
-        return _rdd_source(data)
-    return _array_source(data, context)
+        return _rdd_source(data, columns)
+    return _array_source(data, context, columns)
+
+
+def numbered(frame: DataFrame) -> DataFrame:
+    """The frame with numbers for names: names may have dots or capitals, or stand twice."""
+    return frame.toDF(*map(str, range(len(frame.columns))))
 
 
 def numeric_columns(frame: DataFrame, names: Sequence[str]) -> list[Any]:
-    """Columns of a frame in types that become arrays: ML vectors as arrays of float, decimals as doubles."""
+    """Columns of the numbered frame in types that become arrays: ML vectors as arrays of float, decimals as doubles."""
+    found, seen = [], set()
     for name in names:
-        if name not in frame.columns:
+        places = [place for place, other in enumerate(frame.columns) if other == name]
+        if not places:
             raise MissingColumnError(name, frame.columns, "columns=")
-    return [_numeric(frame[f"`{name}`"], frame.schema[name]) for name in names]
+        if len(places) > 1:
+            raise ColumnError(name, f"{len(places)} columns have this name; rename or drop all but one of them")
+        if name in seen:
+            raise ColumnError(name, "columns= has it twice")
+        seen.add(name)
+        found.append(_numeric(sql.col(str(places[0])), frame.schema.fields[places[0]]))
+    return found
 
 
 def is_numeric(kind: T.DataType) -> bool:
     """Whether values of a Spark type become numbers or arrays of numbers."""
+    return _is_vector(kind) or _is_nested_number(kind)
+
+
+def _is_nested_number(kind: T.DataType) -> bool:
     if isinstance(kind, T.ArrayType):
-        return is_numeric(kind.elementType)
-    return isinstance(kind, T.NumericType | T.BooleanType) or _is_vector(kind)
+        return _is_nested_number(kind.elementType)
+    return isinstance(kind, T.NumericType | T.BooleanType)
 
 
 def _is_vector(kind: T.DataType) -> bool:
@@ -90,15 +110,24 @@ def _numeric(column: Any, field: T.StructField) -> Any:
 
         # A null vector must arrive as a null, which vector_to_array does not take.
         return sql.when(column.isNotNull(), vector_to_array(column, "float32"))
-    if isinstance(field.dataType, T.DecimalType):
-        return column.cast("double")
-    return column
+    kind = _with_doubles(field.dataType)
+    return column if kind == field.dataType else column.cast(kind)
+
+
+def _with_doubles(kind: T.DataType) -> T.DataType:
+    if isinstance(kind, T.ArrayType):
+        return T.ArrayType(_with_doubles(kind.elementType), kind.containsNull)
+    return T.DoubleType() if isinstance(kind, T.DecimalType) else kind
 
 
 def _frame_source(frame: DataFrame, columns: Sequence[str] | None) -> Source:
+    if frame.isStreaming:
+        raise DataError("a streaming DataFrame has no end; train on its batches with writeStream.foreachBatch")
     names = frame.columns if columns is None else list(columns)
-    # Numbers for names: mapInArrow cannot find a column with a dot in its name.
-    selected = frame.select(*(column.alias(str(i)) for i, column in enumerate(numeric_columns(frame, names))))
+    if not names:
+        raise DataError("the DataFrame has no columns")
+    chosen = numeric_columns(frame, names)
+    selected = numbered(frame).select(*(column.alias(str(i)) for i, column in enumerate(chosen)))
     with no_pandas_warning():
         chunks = selected.mapInArrow(partial(_arrow_chunks, names), "chunk binary").rdd
     return Source(chunks.map(lambda row: pickle.loads(row.chunk)), {name: name for name in names})
@@ -118,18 +147,28 @@ def _or_problem(convert: Any) -> Arrays | Problem:
         return bad.problem
 
 
-def _rdd_source(rdd: RDD) -> Source:
+def _rdd_source(rdd: RDD, columns: Sequence[str] | None) -> Source:
     first = rdd.take(1)
     if not first:
         raise DataError("the RDD has no rows")
-    pairs = _flatten_row(first[0])
-    names = [name for name, _ in pairs]
-    return Source(rdd.mapPartitions(partial(_row_chunks, names)), _template(first[0], names))
+    template = _template(first[0])
+    names = fdl.tree.leaves(template)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ColumnError(twice, "several columns have this name; rename all but one of them")
+    if columns is not None:
+        template = _chosen(template, columns)
+        names = list(template)
+    if not names:
+        raise DataError("the rows of the RDD have no columns")
+    return Source(rdd.mapPartitions(partial(_row_chunks, names, columns is None)), template)
 
 
-def _row_chunks(names: list[str], rows: Iterable[Any]) -> Iterator[Arrays | Problem]:
+def _row_chunks(names: list[str], whole: bool, rows: Iterable[Any]) -> Iterator[Arrays | Problem]:
     iterator = iter(rows)
     while group := [dict(_flatten_row(row)) for row in islice(iterator, CHUNK_ROWS)]:
+        if not whole:
+            group = [{name: value for name, value in row.items() if name in names} for row in group]
         yield _or_problem(partial(stacked, group, names))
 
 
@@ -137,26 +176,56 @@ def _flatten_row(row: Any) -> list[tuple[str, Any]]:
     if isinstance(row, Mapping):
         return [(str(name), value) for name, value in row.items()]
     if isinstance(row, tuple):
-        return [(f"[{position}]", value) for position, value in enumerate(row)]
-    if isinstance(row, np.ndarray | np.generic | int | float):
+        return list(zip(_field_names(row) or [f"[{n}]" for n in range(len(row))], row, strict=True))
+    if isinstance(row, int | float | list) or hasattr(row, "__array__") or hasattr(row, "toArray"):
         return [("rows", row)]
-    raise DataError(f"a row of the RDD must be a dict, a tuple or an array; it is {type(row).__name__}")
+    raise DataError(f"a row of the RDD must be a Row, a dict, a tuple or an array; it is {type(row).__name__}")
 
 
-def _template(row: Any, names: list[str]) -> Any:
+def _field_names(row: tuple[Any, ...]) -> list[str]:
+    """The names of a Row's or a namedtuple's fields; a plain tuple has none."""
+    return list(getattr(row, "__fields__", getattr(row, "_fields", ())))
+
+
+def _template(row: Any) -> Any:
+    names = [name for name, _ in _flatten_row(row)]
     if isinstance(row, Mapping):
-        return {name: str(name) for name in row}
-    return tuple(names) if isinstance(row, tuple) else names[0]
+        return dict(zip(row, names, strict=True))
+    if isinstance(row, tuple):
+        return Record(zip(names, names, strict=True)) if _field_names(row) else tuple(names)
+    return names[0]
 
 
-def _array_source(data: Any, context: SparkContext) -> Source:
+def _chosen(columns_of: Any, columns: Sequence[str]) -> Any:
+    """The named entries of a dict."""
+    if not isinstance(columns_of, Mapping):
+        raise ArgumentError("columns= chooses columns by name, but those of the data have none; leave it out")
+    for name in columns:
+        if name not in columns_of:
+            raise MissingColumnError(name, [str(name) for name in columns_of], "columns=")
+    return type(columns_of)((name, columns_of[name]) for name in columns)  # type: ignore[call-arg]
+
+
+def _array_source(data: Any, context: SparkContext, columns: Sequence[str] | None) -> Source:
     if isinstance(data, str | bytes) or data is None:
         raise DataError(f"data must be a DataFrame, an RDD or a dict of arrays; it is {type(data).__name__}")
+    if type(data).__module__.split(".")[0] in TABLES:
+        raise DataError(
+            f"data must be a DataFrame of Spark, an RDD or a dict of arrays; it is a {type(data).__module__} "
+            f"{type(data).__name__}: make it one with spark.createDataFrame, or a dict of its columns' arrays"
+        )
+    if columns is not None:
+        data = _chosen(data, columns)
     pairs, structure = fdl.tree.flatten_with_path(data)
     names = [_column_name(path) for path, _ in pairs]
+    if not names:
+        raise DataError("the data has no columns")
     arrays = {name: _column(name, leaf) for name, (_, leaf) in zip(names, pairs, strict=True)}
+    if len(arrays) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ColumnError(twice, "several columns have this name; rename all but one of them")
     lengths = {name: len(array) for name, array in arrays.items()}
-    if not lengths or len(set(lengths.values())) > 1:
+    if len(set(lengths.values())) > 1:
         raise DataError(f"the arrays must have one row per example each; their lengths are {lengths}")
     rows = next(iter(lengths.values()))
     chunk_rows = max(1, CHUNK_BYTES * rows // max(1, sum(array.nbytes for array in arrays.values())))
@@ -175,7 +244,10 @@ def _column_name(path: Any) -> str:
 
 
 def _column(name: str, leaf: Any) -> np.ndarray:
-    array = np.asarray(leaf)
+    try:
+        array = np.asarray(leaf)
+    except Exception as error:
+        raise ColumnError(name, f"{type(leaf).__name__} does not become an array ({error})") from error
     if array.dtype.kind not in NUMERIC:
         raise ColumnError(name, not_numeric(f"an array of {array.dtype}"), 0)
     if array.ndim == 0:

@@ -3,6 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,13 +64,11 @@ class Strategy(ABC):
 
     def close(self) -> None:
         """Free what the executors hold."""
-        self.shared.content.destroy()
+        self.shared.close()
 
-    def job(self, step: int) -> Job:
-        """The job of a step, with the parameters broadcast."""
-        data = self.dataset
-        weights = self.context.broadcast(self.weights)
-        return Job(self.shared, weights, data.schedule, data.template, data.tasks, step)
+    def job(self, step: int) -> AbstractContextManager[Job]:
+        """The job of a step, with the parameters broadcast until the context ends."""
+        return Job.of(self.shared, self.weights, self.dataset, step)
 
 
 class Stopwatch:

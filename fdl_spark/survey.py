@@ -72,5 +72,8 @@ def _agree(known: Cells, found: Cells, row: int) -> Cells:
         other_dtype, other_shape = found[name]
         if shape != other_shape:
             raise ColumnError(name, f"arrays of unequal lengths: {shape} before, {other_shape} here", row)
-        merged[name] = (np.result_type(dtype, other_dtype).str, shape)
+        common = np.result_type(dtype, other_dtype)
+        # As within a chunk: what would need doubles to hold both becomes float32, wherever the partitions are cut.
+        narrowed = common == np.float64 and np.dtype(dtype) != np.dtype(other_dtype)
+        merged[name] = (np.dtype(np.float32 if narrowed else common).str, shape)
     return merged

@@ -3,15 +3,27 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 import fdl
+from fdl_spark.arguments import (
+    check_callbacks,
+    check_choice,
+    check_function,
+    check_metrics,
+    check_names,
+    check_optimizer,
+    check_params,
+    check_whole,
+)
 from fdl_spark.callback import Callback
 from fdl_spark.checkpoint import CheckpointFolder
-from fdl_spark.dataset import load
+from fdl_spark.dataset import described, load
 from fdl_spark.driver import Driver
+from fdl_spark.failures import about, calling, settled
 from fdl_spark.loop import Loop
 from fdl_spark.program import Program
 from fdl_spark.run import Run
@@ -54,8 +66,9 @@ def train(
         The batch is a dict of arrays by column, each with rows first, or a pytree like `data`. The key is folded from
         the seed, the step and the shard.
       params: pytree of floating-point arrays.
-      data: a DataFrame; an RDD of dicts, tuples or arrays; or a pytree of arrays with equally many rows. The
-        doubles of a DataFrame or RDD become float32.
+      data: a DataFrame; an RDD of Rows, dicts, tuples or arrays; or a pytree of arrays with equally many rows. The
+        doubles of a DataFrame or RDD become float32. Rows and namedtuples give batches whose columns are entries and
+        attributes: `batch["x"]` and `batch.x`.
       optimizer: a pair of pure functions, such as `fdl.optim.adam(1e-3)`.
       batch_size: rows of a global batch; the last one of an epoch may have fewer.
       epochs: how often each row takes part.
@@ -63,10 +76,11 @@ def train(
       seed: decides the shards, the order of rows and the keys.
       shards: number of logical shards; None means one a partition, or what the checkpoint says.
       partitions: number of tasks; None means as many as the cluster runs at once.
-      columns: the DataFrame's columns to use; None means all.
+      columns: the columns to use, of data whose columns have names; None means all.
       validation: data as `data`, on which the loss and the metrics are taken after each epoch.
       metrics: functions (params, batch) -> mean, by name, for the validation.
-      checkpoint: folder or URI of checkpoints. If it holds one of this run, training goes on from there.
+      checkpoint: folder or URI of checkpoints. If it holds one of this run, training goes on from there. One that
+        cannot be written later, to a full disk say, is left out with a warning and an event in the history.
       checkpoint_steps: save after every so many steps as well as after every epoch.
       callbacks: told of every step and epoch; see Callback.
       sync: how gradients meet: "shuffle", or "driver" for small models. Both give the same bits.
@@ -76,11 +90,13 @@ def train(
       The Run: `params`, `history`, `optimizer_state`.
 
     Raises:
+      ArgumentError: an argument is not what it must be.
       ColumnError, MissingColumnError, DataError: the data does not become arrays, or lacks a column.
       LossError: the loss does not return a number.
       NonFiniteError: the loss or a gradient is NaN or infinite.
-      UserFunctionError: a function raised on an executor.
-      CheckpointError: the checkpoint is damaged or of another run.
+      UserFunctionError: a function raised.
+      ClusterError: Spark was stopped, or lost what it needs again and again.
+      CheckpointError: the folder cannot be written, or the checkpoint is damaged or of another run.
 
     >>> def loss(slope, batch):
     ...     return ((slope * batch["x"] - batch["y"]) ** 2).mean()
@@ -89,29 +105,49 @@ def train(
     >>> round(float(run.params), 2)
     3.0
     """
-    if sync not in STRATEGIES:
-        raise ValueError(f"sync must be one of {sorted(STRATEGIES)}, not {sync!r}")
-    if nonfinite not in ("stop", "skip"):
-        raise ValueError(f"nonfinite must be 'stop' or 'skip', not {nonfinite!r}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    check_choice("sync", sync, list(STRATEGIES))
+    check_choice("nonfinite", nonfinite, ("stop", "skip"))
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("shards", shards, 1),
+        ("partitions", partitions, 1),
+        ("checkpoint_steps", checkpoint_steps, 1),
+        ("epochs", epochs, 0),
+        ("steps", steps, 0),
+        ("seed", seed, None),
+    ):
+        check_whole(name, value, least)
+    check_names("columns", columns)
+    check_function("loss", loss, "(params, batch) or (params, batch, key)")
+    check_metrics("metrics", metrics, ("loss", "rows"))
+    check_optimizer(optimizer)
+    check_params(params)
+    check_callbacks(callbacks)
     folder = CheckpointFolder(checkpoint) if checkpoint is not None else None
     saved = folder.load() if folder else None
+    if folder is not None:
+        folder.prepare()
     shards = shards or (saved.arguments["shards"] if saved else None)
+    read = partial(load, batch_size=batch_size, seed=seed, tasks=partitions, columns=columns)
     with ExitStack() as cleanup:
-        dataset = load(data, batch_size=batch_size, seed=seed, shards=shards, tasks=partitions, columns=columns)
-        cleanup.callback(dataset.close)
-        cleanup.callback(dataset.context.setJobDescription, None)
-        held_out = None
-        if validation is not None:
-            held_out = load(validation, batch_size=batch_size, seed=seed, tasks=partitions, columns=columns)
-            cleanup.callback(held_out.close)
-        update = Update(optimizer, fdl.tree.map(np.asarray, params), is_elementwise(optimizer, params))
-        program = Program(loss, params, seed=seed, metrics=metrics, update=update)
-        program.check(dataset.example())
-        loop = Loop(STRATEGIES[sync], dataset, held_out, program, folder, nonfinite == "skip")
-        cleanup.callback(loop.strategy.close)
-        if folder is not None and saved is not None:
-            loop.resume(folder, saved)
+        with settled("training"):
+            dataset = read(data, shards=shards)
+            cleanup.callback(dataset.close)
+            cleanup.enter_context(described(dataset.context))
+            held_out = None
+            if validation is not None:
+                held_out = read(validation, argument="validation")
+                cleanup.callback(held_out.close)
+            with calling("the optimizer"):
+                update = Update(optimizer, fdl.tree.map(np.asarray, params), is_elementwise(optimizer, params))
+            program = Program(loss, params, seed=seed, metrics=metrics, update=update)
+            program.check(dataset.example())
+            if held_out is not None:
+                with about("validation"):
+                    program.check(held_out.example())
+            loop = Loop(STRATEGIES[sync], dataset, held_out, program, folder, nonfinite == "skip")
+            cleanup.callback(loop.strategy.close)
+            if folder is not None and saved is not None:
+                loop.resume(folder, saved)
         total = steps if steps is not None else epochs * dataset.schedule.steps_per_epoch
         return loop.train(total, checkpoint_steps, callbacks)

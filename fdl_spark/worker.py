@@ -4,13 +4,14 @@ import hashlib
 import socket
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from pyspark import Broadcast, SparkContext
 
-from fdl_spark.blocks import Block
+from fdl_spark.blocks import Block, Dataset
 from fdl_spark.cores import use_cores_of_task
 from fdl_spark.program import Program
 from fdl_spark.shards import Schedule, owned
@@ -39,6 +40,10 @@ class Shared:
         content = program.to_bytes()
         return Shared(hashlib.sha256(content).hexdigest(), context.broadcast(content))
 
+    def close(self) -> None:
+        """Free the broadcast."""
+        destroy(self.content)
+
     def compiled(self) -> Program:
         """The Program of this worker, which runs on the cores of the task."""
         use_cores_of_task()
@@ -47,6 +52,12 @@ class Shared:
                 _programs.pop(next(iter(_programs)))
             _programs[self.digest] = Program.from_bytes(self.content.value)
         return _programs[self.digest]
+
+
+def destroy(broadcast: Broadcast) -> None:
+    """Free a broadcast, here and on the executors; whatever fails in doing so must not hide why the run ended."""
+    with suppress(Exception):
+        broadcast.destroy()
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,16 @@ class Job:
     template: Any
     tasks: int
     step: int = 0
+
+    @staticmethod
+    @contextmanager
+    def of(program: Shared, weights: np.ndarray, dataset: Dataset, step: int = 0) -> Iterator["Job"]:
+        """A job on a data set, whose parameters are broadcast for as long as the context lasts."""
+        shared = dataset.context.broadcast(weights)
+        try:
+            yield Job(program, shared, dataset.schedule, dataset.template, dataset.tasks, step)
+        finally:
+            destroy(shared)
 
 
 @dataclass(frozen=True)
@@ -137,7 +158,7 @@ def _shard(job: Job, program: Program, weights: np.ndarray, block: Block, shard:
     slots = job.schedule.slots(job.step, shard)
     if not slots.size:
         return None
-    means, gradient = program.loss_and_gradient(weights, block.rows(shard, slots, job.template), job.step, shard)
+    means, gradient = program.loss_and_gradient(weights, block.batch(shard, slots, job.template), job.step, shard)
     sums = {name: mean * slots.size for name, mean in means.items()} | {"rows": float(slots.size)}
     bad = _bad(program, means["loss"], gradient)
     share = gradient.dtype.type(slots.size / job.schedule.batch_rows(job.step))
@@ -169,7 +190,7 @@ def _measured(job: Job, program: Program, weights: np.ndarray, block: Block, sha
     size = job.schedule.shard_rows(shard)
     for start in range(0, size, rows):
         stop = min(start + rows, size)
-        means = program.measure(weights, block.rows(shard, slice(start, stop), job.template))
+        means = program.measure(weights, block.batch(shard, slice(start, stop), job.template))
         part = Part({name: mean * (stop - start) for name, mean in means.items()} | {"rows": float(stop - start)})
         total = part if total is None else total.add(part)
     return total

@@ -19,7 +19,7 @@ def contents(dataset):
     schedule, template = dataset.schedule, dataset.template
 
     def read(block):
-        return [(shard, block.rows(shard, slice(0, schedule.shard_rows(shard)), template)) for shard in block.shards]
+        return [(shard, block.batch(shard, slice(0, schedule.shard_rows(shard)), template)) for shard in block.shards]
 
     try:
         return [batch for _, batch in sorted(dataset.blocks.flatMap(read).collect(), key=lambda pair: pair[0])]
@@ -191,10 +191,10 @@ def test_blocks_are_deleted_and_made_again(spark, arrays):
     from pathlib import Path
 
     dataset = load(arrays, batch_size=8, shards=2, tasks=2)
-    first = [Path(block.folder) for block in dataset.blocks.collect()]
-    assert all(folder.is_dir() for folder in first)
+    first = [Path(block.path) for block in dataset.blocks.collect()]
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in first)
     dataset.rebuild()
-    second = [Path(block.folder) for block in dataset.blocks.collect()]
+    second = [Path(block.path) for block in dataset.blocks.collect()]
     assert not set(first) & set(second)
     dataset.close()
-    assert not any(folder.exists() for folder in second)
+    assert not any(path.exists() for path in first + second)

@@ -1,0 +1,220 @@
+"""Nobody else on the machine can slip code or data into a session, and what somebody hands us is data."""
+
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fdl_spark
+from fdl_spark.blocks import BlockMissing, _write
+from fdl_spark.checkpoint import CheckpointFolder, Saved
+from fdl_spark.failures import explained
+from fdl_spark.java import _shim
+from fdl_spark.shards import Schedule
+
+
+def test_sockets_are_in_a_folder_of_the_user(spark):
+    """Spark's Unix sockets ask for no password: who can connect can run code."""
+    context = spark.sparkContext
+    umasks = context.parallelize(range(2), 2).map(lambda _: os.umask(os.umask(0o022))).collect()
+    mine = os.umask(0o022)
+    os.umask(mine)
+    assert umasks == [mine] * 2  # the user's functions write files as they always did
+    folder = Path(context.getConf().get("spark.python.unix.domain.socket.dir"))
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    sockets = [path for path in folder.iterdir() if stat.S_ISSOCK(path.stat().st_mode)]
+    assert len(sockets) >= 2  # the driver's for accumulators, the daemon's for workers
+    assert any(not path.stat().st_mode & 0o077 for path in sockets)  # the daemon's, also on executors elsewhere
+
+
+@pytest.fixture
+def block(tmp_path, monkeypatch):
+    """A block of six rows of two columns in one shard, as a task writes it."""
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", str(tmp_path))
+    columns = {"x": ("<f4", (3,)), "n": ("|b1", ()), "none": ("<f8", (0,))}
+    rows = {"x": np.arange(18, dtype=np.float32).reshape(6, 3), "n": np.arange(6) % 2 == 0, "none": np.zeros((6, 0))}
+    payload = pickle.dumps((np.zeros(6, int), np.arange(6), rows), protocol=5)
+    (made,) = _write("name", Schedule(6, 2, 1, 0), 1, columns, 0, [payload])
+    for name, values in made.arrays.items():
+        np.testing.assert_array_equal(values, rows[name])
+        assert values.dtype == columns[name][0] and not values.flags.writeable
+    return type(made)(**{name: getattr(made, name) for name in made.__dataclass_fields__})  # as it comes to a task
+
+
+def link(path):
+    moved = path.rename(f"{path}.moved")
+    path.symlink_to(moved)
+
+
+CHANGES = {
+    "open to others": lambda path: path.chmod(0o666),
+    "gone": lambda path: path.unlink(),
+    "a link": link,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:30]),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_a_block_that_is_not_as_it_was_written_is_none(block, kind):
+    CHANGES[kind](Path(block.path))
+    with pytest.raises(BlockMissing):
+        _ = block.arrays
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files away")
+def test_a_block_of_another_user_is_none(block):
+    """As when two users' executors share a host: the task goes elsewhere, or the block is made again."""
+    os.chown(block.path, 54321, -1)
+    with pytest.raises(BlockMissing, match="belongs to the user"):
+        _ = block.arrays
+
+
+def test_a_full_disk_leaves_no_file(block, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(OSError, match="No space left"):
+        list(_write("other", Schedule(6, 2, 1, 0), 1, block.columns, 0, []))
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_full_disk_of_an_executor_is_told(spark):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(fdl_spark.ClusterError, match="no memory or disk left: OSError"), explained("writing"):
+        spark.sparkContext.parallelize([1], 1).map(full).count()
+
+
+def test_the_shim_for_java_is_private_and_goes_with_the_process():
+    shim = _shim(Path("/usr/bin/java"))
+    assert shim is _shim(Path("/usr/bin/java"))
+    assert stat.S_IMODE(shim.stat().st_mode) == 0o700
+    script = "import fdl_spark.java as j, pathlib; print(j._shim(pathlib.Path('/usr/bin/java')))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not Path(done.stdout.strip()).exists()
+
+
+def test_another_thread_finds_the_session_and_changes_nothing(spark):
+    def settings():
+        return {name: spark.conf.get(name, "") for name in names}, dict(os.environ)
+
+    names = ["spark.sql.execution.arrow.pyspark.enabled", "spark.ui.showConsoleProgress", "spark.app.name"]
+    spark.conf.set(names[0], "false")
+    try:
+        before, found = settings(), []
+        for config in (None, {"spark.sql.shuffle.partitions": "7", "spark.app.name": "mine"}):
+            thread = threading.Thread(
+                target=lambda c=config: found.append(fdl_spark.session("local[7]", "b", config=c))
+            )
+            thread.start()
+            thread.join()
+        assert found == [spark, spark]
+        assert settings() == before
+        assert spark.conf.get("spark.sql.shuffle.partitions") != "7"
+    finally:
+        spark.conf.set(names[0], "true")
+
+
+def test_descriptions_of_jobs_stay(spark):
+    context = spark.sparkContext
+    context.setJobDescription("the user's own")
+    try:
+        x = {"x": np.ones(4, np.float32)}
+        fdl_spark.evaluate({"m": lambda p, b: b["x"].mean()}, np.float32(0), x)
+        with pytest.raises(fdl_spark.MissingColumnError):
+            fdl_spark.evaluate({"m": lambda p, b: b["z"].mean()}, np.float32(0), x)
+        assert context.getLocalProperty("spark.job.description") == "the user's own"
+    finally:
+        context.setLocalProperty("spark.job.description", None)
+
+
+SAVED = Saved(1, {"shards": 2}, {"params": np.zeros(3, np.float32)}, {"steps": [], "epochs": [], "events": []})
+
+
+class Malice:
+    """A pickle of it makes a folder when it is opened."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+FOREIGN = {
+    "a list": "[]",
+    "a number": "3",
+    "text": '"step"',
+    "deep": "[" * 100_000,
+    "no format": "{}",
+    "cut off": '{"format": 1, "st',
+    "another step": '{"format": 1, "step": 2, "arguments": {"shards": 2}, "sha256": SHA, "history": HISTORY}',
+    "no shards": '{"format": 1, "step": 1, "arguments": {}, "sha256": SHA, "history": HISTORY}',
+    "shards of text": '{"format": 1, "step": 1, "arguments": {"shards": "2"}, "sha256": SHA, "history": HISTORY}',
+    "arguments of text": '{"format": 1, "step": 1, "arguments": "shards", "sha256": SHA, "history": HISTORY}',
+    "history of text": '{"format": 1, "step": 1, "arguments": {"shards": 2}, "sha256": SHA, "history": "steps"}',
+    "records of text": '{"format": 1, "step": 1, "arguments": {"shards": 2}, "sha256": SHA, "history": '
+    '{"steps": ["a"], "epochs": [], "events": []}}',
+    "another hash": '{"format": 1, "step": 1, "arguments": {"shards": 2}, "sha256": "00", "history": HISTORY}',
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_checkpoint_is_one_clear_error(tmp_path, kind):
+    import hashlib
+
+    folder = CheckpointFolder(tmp_path)
+    folder.save(SAVED)
+    (tensors,) = tmp_path.glob("*.safetensors")
+    (described,) = tmp_path.glob("*.json")
+    sha = f'"{hashlib.sha256(tensors.read_bytes()).hexdigest()}"'
+    history = '{"steps": [], "epochs": [], "events": []}'
+    described.write_text(FOREIGN[kind].replace("SHA", sha).replace("HISTORY", history))
+    with pytest.raises(fdl_spark.CheckpointError, match=r"step-000000001\..*(restore|format)"):
+        folder.load()
+
+
+def test_a_checkpoint_that_is_a_pickle_is_not_opened(tmp_path):
+    import hashlib
+
+    folder = CheckpointFolder(tmp_path)
+    folder.save(SAVED)
+    (tensors,) = tmp_path.glob("*.safetensors")
+    (described,) = tmp_path.glob("*.json")
+    evil = pickle.dumps(Malice(tmp_path / "made"))
+    old = hashlib.sha256(tensors.read_bytes()).hexdigest()
+    tensors.write_bytes(evil)
+    described.write_text(described.read_text().replace(old, hashlib.sha256(evil).hexdigest()))
+    with pytest.raises(fdl_spark.CheckpointError, match="cannot be read"):
+        folder.load()
+    described.write_bytes(evil)
+    with pytest.raises(fdl_spark.CheckpointError, match="cannot be read"):
+        folder.load()
+    assert not (tmp_path / "made").exists()
+    pickle.loads(evil)
+    assert (tmp_path / "made").exists()  # it would have been noticed
+
+
+def test_a_planted_link_is_not_followed(tmp_path):
+    """In a folder that all may write to, under the name that an unfinished checkpoint used to have."""
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    for ending in ("safetensors", "json"):
+        (run / f".step-000000001.{ending}.unfinished").symlink_to(precious)
+        (run / f"step-000000001.{ending}").symlink_to(precious)
+    folder = CheckpointFolder(run)
+    folder.save(SAVED)
+    assert precious.read_text() == "mine"
+    np.testing.assert_array_equal(folder.load().tensors["params"], SAVED.tensors["params"])
