@@ -257,7 +257,9 @@ def _modulo(x: Array, y: Array) -> tuple[Array, Array]:
     modulo = select(shifted, ops.add(left, y), left)
     if x.type.dtype in INTEGER:
         return modulo, shifted
-    return select(compare.eq(left, zero), copysign(zero, y), modulo), shifted
+    # A zero with the sign of y, and with the derivative of `left`.
+    nothing = ops.sub(copysign(zero, y), ops.sub(ops.stop_gradient(left), left))
+    return select(compare.eq(left, zero), nothing, modulo), shifted
 
 
 def _divmod(name: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
@@ -277,7 +279,7 @@ def _divmod(name: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     exact = select(shifted, ops.sub(exact, one), exact)
     whole = rounding.floor(exact)
     whole = select(compare.gt(ops.sub(exact, whole), full_like(x, 0.5)), ops.add(whole, one), whole)
-    ratio = ops.div(x, y)
+    ratio = ops.stop_gradient(ops.div(x, y))
     quotient = select(compare.eq(exact, zero), copysign(zero, ratio), whole)
     quotient = select(compare.eq(y, zero), ratio, quotient)
     return cast(quotient, dtype), cast(modulo, dtype)
@@ -347,7 +349,7 @@ def fmax(x1: ArrayLike, x2: ArrayLike) -> Array:
     >>> fmax(1.0, float("nan"))
     Array(1., dtype=float32)
     """
-    return _ignoring_nan(ops.max_, *matched("fmax", x1, x2))
+    return _unless_nan(compare.gt, *matched("fmax", x1, x2))
 
 
 def fmin(x1: ArrayLike, x2: ArrayLike) -> Array:
@@ -356,12 +358,12 @@ def fmin(x1: ArrayLike, x2: ArrayLike) -> Array:
     >>> fmin(1.0, float("nan"))
     Array(1., dtype=float32)
     """
-    return _ignoring_nan(ops.min_, *matched("fmin", x1, x2))
+    return _unless_nan(compare.lt, *matched("fmin", x1, x2))
 
 
-def _ignoring_nan(operation: Any, x: Array, y: Array) -> Array:
-    first = select(compare.ne(y, y), x, operation(x, y))
-    return select(compare.ne(x, x), y, first)
+def _unless_nan(better: Any, x: Array, y: Array) -> Array:
+    """x where it is better or y is NaN, else y, which also takes the derivative of equal ones, as in JAX."""
+    return select(bitwise.or_(better(x, y), compare.ne(y, y)), x, y)
 
 
 def clip(

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from math import log as _ln
 from typing import Any, ClassVar
 
+import ml_dtypes
 import numpy as np
 
 from fdl.dtypes import FLOATING, INEXACT
-from fdl.ops.arithmetic import abs_, add, div, mul, neg, sub
-from fdl.ops.bitwise import and_, not_
+from fdl.ops.arithmetic import abs_, add, div, max_, mul, neg, sign, sub
+from fdl.ops.bitwise import and_, not_, or_
 from fdl.ops.compare import eq, gt, is_finite, lt
 from fdl.ops.elementwise import Binary, Unary
 from fdl.ops.precision import in_float32, in_float64
@@ -240,7 +241,17 @@ class Pow(Binary):
         if index == 0:
             # Where y * x**(y - 1) would be 0 * inf or 0 * nan although x**0 is one everywhere.
             constant = and_(eq(y, zero), not_(gt(abs_(x), full_like(abs_(x), 0))))
-            return select(constant, zero, mul(y, pow_(x, select(constant, one, sub(y, one)))))
+            less = select(constant, one, sub(y, one))
+            by_power = mul(y, pow_(x, less))
+            if x.type.dtype.kind != "c":
+                # The rounding of y - 1 is multiplied by log(x); of large y it loses whether y is odd.
+                normal = full_like(x, float(ml_dtypes.finfo(x.type.dtype).tiny))
+                plain = or_(eq(less, y), and_(gt(abs_(out), normal), is_finite(out)))
+                plain = and_(plain, and_(gt(abs_(x), zero), is_finite(x)))
+                small = lt(abs_(y), one)  # y / x may overflow where out is large, 1 / x where x is subnormal
+                quotient = div(select(small, mul(y, out), out), select(plain, x, one))
+                by_power = select(plain, select(small, quotient, mul(y, quotient)), by_power)
+            return select(constant, zero, by_power)
         return mul(out, log(select(eq(x, zero), one, x)))
 
     def lower(self, build: Any, x: Any, y: Any) -> Any:
@@ -263,11 +274,10 @@ class Hypot(Binary):
         return in_float64(np.hypot, x, y)
 
     def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
-        zero = full_like(out, 0)
-        # Where the length is infinite the derivative is zero; where it is zero both share that of abs, as in JAX.
-        operand = select(eq(out, full_like(out, np.inf)), zero, (x, y)[index])
-        nothing = eq(out, zero)
-        return select(nothing, full_like(out, 0.5), div(operand, select(nothing, full_like(out, 1), out)))
+        a, b, size = direction(x, y)
+        share = div(a if index == 0 else b, sqrt(add(mul(a, a), mul(b, b))))
+        # Where the length is zero both share the derivative of abs, as in JAX.
+        return select(eq(size, full_like(x, 0)), full_like(x, 0.5), share)
 
     def lower(self, build: Any, x: Any, y: Any) -> Any:
         return build.call("hypot", x, y)
@@ -275,6 +285,15 @@ class Hypot(Binary):
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         yield from super().samples(rng)
         yield self, np.array([3.0, 0.0, np.inf, np.nan, -5.0]), np.array([-4.0, -0.0, np.nan, 1.0, 12.0])
+
+
+def direction(x: Any, y: Any) -> tuple[Any, Any, Any]:
+    """x and y divided by the larger of their sizes, so that no square overflows or underflows; and that size."""
+    zero, one, infinite = (full_like(x, v) for v in (0, 1, np.inf))
+    size = max_(abs_(x), abs_(y))
+    divisor = select(eq(size, zero), one, size)
+    a, b = (select(eq(abs_(v), infinite), sign(v), div(v, divisor)) for v in (x, y))
+    return a, b, size
 
 
 def _product(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

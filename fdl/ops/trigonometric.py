@@ -7,13 +7,13 @@ import ml_dtypes
 import numpy as np
 
 from fdl.dtypes import FLOATING
-from fdl.ops.arithmetic import abs_, add, div, max_, mul, neg, sub
+from fdl.ops.arithmetic import abs_, add, div, mul, neg, sub
 from fdl.ops.compare import gt
 from fdl.ops.elementwise import Binary
 from fdl.ops.precision import in_float64
 from fdl.ops.select import select
 from fdl.ops.shape import full_like
-from fdl.ops.transcendental import Function, logistic_density, rsqrt
+from fdl.ops.transcendental import Function, direction, logistic_density, rsqrt
 
 
 class Sin(Function):
@@ -84,8 +84,7 @@ class Atan2(Binary):
         return in_float64(np.arctan2, x, y)
 
     def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
-        size = max_(abs_(x), abs_(y))  # taken out, so that no square overflows or underflows
-        a, b = div(x, size), div(y, size)
+        a, b, size = direction(x, y)
         return div(div(b if index == 0 else neg(a), add(mul(a, a), mul(b, b))), size)
 
     def lower(self, build: Any, x: Any, y: Any) -> Any:

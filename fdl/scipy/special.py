@@ -6,9 +6,10 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.api.custom import custom_jvp
-from fdl.nn import activations
 from fdl.nn.activations import sigmoid
+from fdl.nn.softmax import log_softmax as _log_softmax
 from fdl.nn.softmax import logsumexp
+from fdl.nn.softmax import softmax as _softmax
 from fdl.ops import quantile
 from fdl.ops import special as ops
 from fdl.scipy._entropy import entr, kl_div, rel_entr, xlog1py, xlogy
@@ -497,7 +498,7 @@ def softmax(x: Any, axis: int | tuple[int, ...] | None = None) -> Array:
     >>> softmax(fnp.array([[0.0], [0.0]])).tolist()
     [[0.5], [0.5]]
     """
-    return activations.softmax(x, axis)
+    return _softmax(x, axis)
 
 
 def log_softmax(x: Any, axis: int | tuple[int, ...] | None = None) -> Array:
@@ -513,7 +514,7 @@ def log_softmax(x: Any, axis: int | tuple[int, ...] | None = None) -> Array:
     >>> [round(v, 3) for v in log_softmax(fnp.array([1000.0, 1000.0])).tolist()]
     [-0.693, -0.693]
     """
-    return activations.log_softmax(x, axis)
+    return _log_softmax(x, axis)
 
 
 def ndtr(x: Any) -> Array:

@@ -101,6 +101,28 @@ def ulps(got: Any, want: Exact, floor: Any = 0.0) -> np.ndarray:
     return np.where(np.isnan(error), np.inf, error)
 
 
+def limits(bound: Any, columns: Sequence[np.ndarray]) -> np.ndarray:
+    """A bound as numbers for all points."""
+    with np.errstate(all="ignore"):
+        found = bound(*(c.astype(np.float64) for c in columns)) if callable(bound) else bound
+        return np.broadcast_to(found, columns[0].shape)
+
+
+def check(what: str, got: Any, want: Exact, columns: Sequence[np.ndarray], bound: Any, floor: Any, tiny: float) -> None:
+    """Fail with the worst points if errors exceed the bound; see `tests.accuracy.unary` for the words."""
+    got = np.asarray(got)
+    error = ulps(got, want, limits(floor, columns))
+    allowed = np.maximum(limits(bound, columns), 0.5)
+    small = np.abs(want.rounded) < tiny * np.finfo(got.dtype).tiny
+    allowed = np.where(small, np.maximum(allowed, tiny), allowed)
+    wrong = np.flatnonzero(want.compared & ~(error <= allowed))
+    worst = wrong[np.argsort(-error[wrong])][:5]
+    shown = [
+        f"{', '.join(str(c[i]) for c in columns)}: {got[i]} for {want.rounded[i]}, {error[i]:.3g} ulp" for i in worst
+    ]
+    assert not wrong.size, f"{what}: {wrong.size} of {got.size} points are off: {'; '.join(shown)}"
+
+
 def value_and_derivatives(function: Callable[..., Any], count: int) -> Callable[..., Any]:
     """The function of `count` arrays that returns the values and the partial derivatives."""
 
