@@ -78,7 +78,7 @@ class Memory(Arithmetic):
         self.ir.call(self.declare("llvm.prefetch.p0", ir.VoidType(), [a.type for a in arguments]), arguments)
 
     def first_lanes(self, count: Index, lanes: int) -> Value:
-        """The mask of the first `count` lanes."""
+        """The mask of the first `count` lanes; a store takes each lane by itself where `count` is not known."""
         if isinstance(count, int):
             return self.value(ir.Constant(wide(I1, lanes), [i < count for i in range(lanes)]), bool_)
         return self.iota(int64, lanes) < self.broadcast(self.index(count), lanes)
@@ -114,9 +114,20 @@ class Memory(Arithmetic):
         return self.ir.load(slot, typ=kind)
 
     def _store_masked(self, stored: Any, address: Any, dtype: np.dtype, mask: Value) -> None:
+        """Store the lanes of a mask; single lanes as scalars (docs/decisions/015-single-lane-stores.md)."""
         if mask.lanes == 1:
             with self.ir.if_then(mask.ir):
                 self.ir.store(stored, address, align=dtype.itemsize)
+            return
+        if not isinstance(mask.ir, ir.Constant):
+            # LLVM may find out later that it has one lane.
+            self._scatter(stored, address, dtype, self.iota(int64, mask.lanes), mask)
+            return
+        kept = [i for i, on in enumerate(mask.ir.constant) if on.constant]
+        if len(kept) < 2:
+            for i in kept:
+                element = self.ir.extract_element(stored, I32(i))
+                self.ir.store(element, self.at(address, i, dtype), align=dtype.itemsize)
             return
         arguments = [stored, address, I32(dtype.itemsize), mask.ir]
         name = f"llvm.masked.store.{suffix(stored.type)}.p0"

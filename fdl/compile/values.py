@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 from llvmlite import ir
 
-from fdl.dtypes import bfloat16, bool_, float16, float32, float64, key
+from fdl.dtypes import bfloat16, bool_, float16, float32, float64
 from fdl.errors import DtypeError
 
 if TYPE_CHECKING:
@@ -39,11 +39,9 @@ def register_type(dtype: np.dtype) -> ir.Type:
 
 
 def memory_type(dtype: np.dtype) -> ir.Type:
-    """The LLVM type of one element of `dtype` in memory; complex numbers and keys are only ever moved, as words."""
+    """The LLVM type of one element of `dtype` in memory."""
     if dtype == bool_:
         return I8
-    if dtype.kind == "c" or dtype == key:
-        return I64 if dtype.itemsize == 8 else ir.ArrayType(I64, dtype.itemsize // 8)
     return I16 if dtype in HALVES else register_type(dtype)
 
 
