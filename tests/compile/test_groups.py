@@ -1,7 +1,7 @@
 """Groups of steps that run row by row: results against float64, laws, and what they leave out of memory."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import nn
-from fdl.compile import cut, group
 from fdl.compile.buffers import Plan, make_plan
 from fdl.compile.control import prepared
 from fdl.compile.group import GroupStep
@@ -19,23 +18,20 @@ from fdl.core.program import Program
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import bfloat16, float16
+from tests.compile.small_groups import small_groups
 
 SHAPES = [(1, 7), (9, 1), (67, 33), (3, 2, 41)]
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5, "float16": 5e-3, "bfloat16": 4e-2}
 
 
 @pytest.fixture(params=["usual", "small"], autouse=True)
-def sizes(request: Any, monkeypatch: Any) -> None:
+def sizes(request: Any) -> Iterator[None]:
     """The usual sizes of blocks, and blocks of few rows of groups as many as possible."""
     if request.param == "usual":
+        yield
         return
-    size = 1500
-    for module, name, value in (
-        (group, "LEAST_GAIN", 0), (group, "LEAST_SHARED", 0), (cut, "LEAST_FLOPS", 0),
-        (group, "BLOCK_BYTES", size), (group, "PRODUCT_BYTES", size), (group, "ROW_BYTES", 1 << 30),
-        (group, "LEAST_BLOCK", 1), (group, "LEAST_PRODUCT", 1), (group, "LEAST_SUMMED", 1), (group, "LEAST_ROWS", 1),
-    ):  # fmt: skip
-        monkeypatch.setattr(module, name, value)
+    with small_groups():
+        yield
 
 
 def traced(function: Callable[..., Any], *arrays: np.ndarray) -> Program:

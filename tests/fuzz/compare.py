@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -13,10 +13,12 @@ import fdl
 from fdl import tree
 from fdl.compile import cost, pipeline
 from fdl.core.interpret import interpret
+from tests.compile.small_groups import small_groups
 from tests.fuzz.programs import Built, Recipe, build
 
 #: Processors that programs are compiled for besides this one: vectors of 128 bits without fused products, 256, 512.
-PROCESSORS = ("x86-64", "native:256", "native:512", "native:128")
+#: "small" is this one, with groups of more steps in smaller blocks.
+PROCESSORS = ("x86-64", "native:256", "small", "native:512", "native:128")
 
 
 class Mismatch(Exception):
@@ -34,7 +36,8 @@ def compiled_for(processor: str) -> Iterator[None]:
 
     forget()
     with (
-        mock.patch.dict(os.environ, FDL_CPU=processor),
+        mock.patch.dict(os.environ, {} if processor == "small" else {"FDL_CPU": processor}),
+        small_groups() if processor == "small" else nullcontext(),
         mock.patch.object(pipeline, "default_cache", lambda: mock.Mock(get=lambda key: None)),
         # Threads divide also what is too small to be worth it.
         mock.patch.object(cost, "worth_threads", lambda plan: True),

@@ -1,10 +1,13 @@
 """Look for programs that fail, and make them smaller."""
 
+import time
 import traceback
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from tests.fuzz.compare import check
+from tests.fuzz.compare import PROCESSORS, check
 from tests.fuzz.programs import Recipe, build, random_recipe, smaller
 
 
@@ -66,3 +69,23 @@ def search(seed: int, processors: Sequence[str], tries: int = 60) -> tuple[int, 
     recipe, error = shrink(recipe, error, processors, tries)
     trace = "".join(traceback.format_exception(error)[-8:])
     return compared, Failure(seed, recipe, f"{type(error).__name__}: {error}", trace)
+
+
+def work(following: Any, own: Any, end: int, stop: float, every: bool, compared: Any, done: Any, failed: Any) -> None:
+    """Check one seed after the other, of those that several processes share."""
+    warnings.simplefilter("error")
+    while time.time() < stop:
+        with following.get_lock():
+            seed = following.value
+            following.value += 1
+        if seed >= end:
+            return
+        own.value = seed
+        others = PROCESSORS if every else (PROCESSORS[seed % len(PROCESSORS)],)
+        count, failure = search(seed, ("native", *others))
+        with compared.get_lock(), done.get_lock():
+            compared.value += count
+            done.value += 1
+        if failure is not None:
+            print(failure, flush=True)
+            failed.put(seed)
