@@ -65,6 +65,11 @@ def matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: Any = "fro") ->
     return norm(x, "fro" if ord is None else ord, (-2, -1), keepdims)
 
 
+def _largest(sizes: Array, axes: Axis, keepdims: bool = False) -> Array:
+    """The largest of numbers that are not negative, 0 of none."""
+    return largest(sizes, axes, keepdims=keepdims, initial=None if sizes.type.size else 0)
+
+
 def _euclidean(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     squares = real(x * conj(x)) if x.type.dtype.kind == "c" else x * x
     return sqrt(total(squares, axes, keepdims=keepdims))
@@ -77,7 +82,7 @@ def _of_vectors(x: Array, order: Any, axes: tuple[int, ...], keepdims: bool) -> 
         raise ValueError(f"linalg.norm: ord={order!r} is not a norm of vectors")
     sizes = absolute(x)
     if order == np.inf:
-        return largest(sizes, axes, keepdims=keepdims)
+        return _largest(sizes, axes, keepdims)
     if order == -np.inf:
         return smallest(sizes, axes, keepdims=keepdims)
     if order == 0:
@@ -95,11 +100,11 @@ def _of_matrices(x: Array, order: Any, axes: tuple[int, ...], keepdims: bool) ->
         from fdl.numpy.linalg import svdvals
 
         values = svdvals(moveaxis(x, axes, (-2, -1)))
-        result = total(values, -1) if order == "nuc" else values.max(-1) if order == 2 else values.min(-1)
+        result = total(values, -1) if order == "nuc" else _largest(values, -1) if order == 2 else values.min(-1)
         return kept(result, x.type.shape, axes, keepdims)
     summed = {1: rows, -1: rows, np.inf: columns, -np.inf: columns}.get(order)
     if summed is None:
         raise ValueError(f"linalg.norm: ord={order!r} is not a norm of matrices")
     sums = total(absolute(x), summed, keepdims=True)
-    result = (largest if order > 0 else smallest)(sums, axes)
+    result = (_largest if order > 0 else smallest)(sums, axes)
     return kept(result, x.type.shape, axes, keepdims)

@@ -6,15 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fdl.dtypes import default_dtype
 from fdl.errors import ShapeError
 from fdl.numpy import linear
 from fdl.numpy._norms import matrix_norm, norm, vector_norm
-from fdl.numpy._operands import Array, ArrayLike, DTypeLike, cast, inexact, number, promote
+from fdl.numpy._operands import Array, ArrayLike, DTypeLike, broadcast_shapes, cast, inexact, number, promote
 from fdl.numpy.arithmetic import absolute, conj
 from fdl.numpy.creation import eye
 from fdl.numpy.diagonals import diagonal as _diagonal
 from fdl.numpy.elementwise import exp
 from fdl.numpy.linear import matmul, outer, vecdot
+from fdl.numpy.reductions import any as any_
 from fdl.numpy.reductions import sum as total
 from fdl.numpy.scalar_types import finfo
 from fdl.numpy.selection import where
@@ -235,7 +237,7 @@ def solve(a: ArrayLike, b: ArrayLike) -> Array:
         b: a vector (n,), or matrices (..., n, k).
 
     Returns:
-        Array of the shape of b; infinities where a is singular.
+        Array of the shape of b; infinities and NaN where a is singular.
 
     Raises:
         ShapeError: the shapes do not fit.
@@ -251,14 +253,14 @@ def solve(a: ArrayLike, b: ArrayLike) -> Array:
             f"linalg.solve: a right-hand side of shape {y.type.shape} does not fit matrices {x.type.shape}"
         )
     y = y[:, None] if vector else y
-    lead = np.broadcast_shapes(x.type.shape[:-2], y.type.shape[:-2])
+    lead = broadcast_shapes(x.type.shape[:-2], y.type.shape[:-2], name="linalg.solve: the leading axes")
     x, y = (broadcast_to(v, lead + v.type.shape[-2:]) for v in (x, y))
     result = matrix.solve(x, y)
     return result[..., 0] if vector else result
 
 
 def inv(a: ArrayLike) -> Array:
-    """The inverse of square matrices; infinities where one is singular.
+    """The inverse of square matrices; infinities and NaN where one is singular.
 
     >>> inv(array([[2.0, 0.0], [0.0, 4.0]]))
     Array([[0.5 , 0.  ],
@@ -330,7 +332,7 @@ def matrix_rank(
     """The number of singular values that are not negligible.
 
     Args:
-        M: matrices (..., m, n).
+        M: matrices (..., m, n); a vector, or a number, has rank 1 unless it is zero.
         rtol: up to this share of the largest a singular value counts as zero; default max(m, n) eps.
         hermitian: whether M is Hermitian.
         tol: another name of `rtol`.
@@ -338,13 +340,16 @@ def matrix_rank(
     >>> matrix_rank(ones((2, 2)))
     Array(1, dtype=int32)
     """
-    x = _matrices("matrix_rank", M)
+    x = number("matrix_rank", M)
+    if x.type.ndim < 2:
+        return cast(any_(x), default_dtype(int))
+    x = _matrices("matrix_rank", x)
     s = svd(x, compute_uv=False, hermitian=hermitian)
     share = rtol if tol is None else tol
     if share is None:
         share = max(x.type.shape[-2:]) * float(finfo(x.type.dtype).eps)
     share = number("matrix_rank", share)
-    return total(s > share[..., None] * s.max(-1, keepdims=True), -1)
+    return total(s > share[..., None] * s.max(-1, keepdims=True, initial=0), -1)
 
 
 def matrix_power(a: ArrayLike, n: int) -> Array:
@@ -381,6 +386,8 @@ def cond(x: ArrayLike, p: Any = None) -> Array:
     Array(2., dtype=float32)
     """
     x = _matrices("cond", x)
+    if 0 in x.type.shape[-2:]:
+        raise ShapeError(f"linalg.cond of matrices without elements: shape {x.type.shape}")
     if p in (None, 2, -2):
         s = svdvals(x)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
@@ -449,7 +456,7 @@ def tensorinv(a: ArrayLike, ind: int = 2) -> Array:
     first, last = x.type.shape[:ind], x.type.shape[ind:]
     if ind < 1 or int(np.prod(first)) != int(np.prod(last)):
         raise ShapeError(f"linalg.tensorinv: shape {x.type.shape} is not square if cut at axis {ind}")
-    return reshape(inv(reshape(x, (int(np.prod(first)), -1))), last + first)
+    return reshape(inv(reshape(x, (int(np.prod(first)), int(np.prod(last))))), last + first)
 
 
 def tensorsolve(a: ArrayLike, b: ArrayLike, axes: tuple[int, ...] | None = None) -> Array:

@@ -22,6 +22,7 @@ from fdl.ops.matrix import (
     diagonal,
     draw_matrices,
     each,
+    each_or_nan,
     eye_like,
     hermitian,
     lower_part,
@@ -43,10 +44,8 @@ class Cholesky(MatrixPrimitive):
         return types[0]
 
     def reference(self, a: np.ndarray) -> np.ndarray:
-        try:
-            return np.linalg.cholesky(a)
-        except np.linalg.LinAlgError:
-            return each(_cholesky_or_nan, a)
+        found = each_or_nan(np.linalg.cholesky, a)
+        return np.tril(found) if np.isnan(found).any() else found
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -94,6 +93,8 @@ class Lu(MatrixPrimitive):
             yield Lu(), a
         yield Lu(), rng.normal(size=(4, 2))
         yield Lu(), rng.normal(size=(2, 4))
+        for shape in ((0, 0), (2, 0, 0), (3, 0), (0, 3), (0, 3, 3)):
+            yield Lu(), np.zeros(shape)
 
 
 class Qr(MatrixPrimitive):
@@ -145,7 +146,7 @@ class Eigh(MatrixPrimitive):
         return TensorType(a.shape[:-1], real_dtype(a.dtype)), a
 
     def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
-        return tuple(np.linalg.eigh(a))
+        return each_or_nan(lambda a: tuple(np.linalg.eigh(a)), a)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -182,8 +183,11 @@ class Svd(MatrixPrimitive):
         return a.with_shape((*batch, m, rows)), s, a.with_shape((*batch, columns, n))
 
     def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
-        found: Any = np.linalg.svd(a, self.full_matrices, compute_uv=self.compute_uv)  # type: ignore[call-overload]
-        return tuple(found) if self.compute_uv else (found,)
+        def svd(a: np.ndarray) -> tuple[np.ndarray, ...]:
+            found: Any = np.linalg.svd(a, self.full_matrices, compute_uv=self.compute_uv)  # type: ignore[call-overload]
+            return tuple(found) if self.compute_uv else (found,)
+
+        return each_or_nan(svd, a)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -223,7 +227,7 @@ class Eig(MatrixPrimitive):
 
     def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
         a = a.astype(np.result_type(a.dtype, np.complex64))
-        return tuple(np.linalg.eig(a)) if self.vectors else (np.linalg.eigvals(a),)
+        return each_or_nan(lambda a: tuple(np.linalg.eig(a)) if self.vectors else (np.linalg.eigvals(a),), a)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         if self.vectors:
@@ -238,16 +242,11 @@ class Eig(MatrixPrimitive):
             yield Eig(False), a
 
 
-def _cholesky_or_nan(a: np.ndarray) -> np.ndarray:
-    try:
-        return np.linalg.cholesky(a)
-    except np.linalg.LinAlgError:
-        return np.full_like(a, np.nan)
-
-
 def _lu_one(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from scipy.linalg.lapack import get_lapack_funcs
 
+    if not a.size:
+        return a, np.zeros(0, np.int32), np.arange(a.shape[0], dtype=np.int32)
     factors, pivots, _ = get_lapack_funcs("getrf", (a,))(a)
     permutation = np.arange(a.shape[0], dtype=np.int32)
     for i, p in enumerate(pivots):

@@ -4,6 +4,7 @@ Derivatives: Giles, "An extended collection of matrix derivative results for for
 differentiation" (2008).
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -110,7 +111,7 @@ def eye_like(like: Any, rows: int, columns: int) -> Any:
 def each(function: Callable[..., Any], *stacks: np.ndarray) -> Any:
     """`function` of every matrix of the stacks, stacked again (each result, if it returns a tuple)."""
     batch = stacks[0].shape[:-2]
-    flat = [s.reshape(-1, *s.shape[-2:]) for s in stacks]
+    flat = [s.reshape(math.prod(batch), *s.shape[-2:]) for s in stacks]
     found = [function(*matrices) for matrices in zip(*flat, strict=True)]
     if not found:
         sample = function(*(np.ones(s.shape[-2:], s.dtype) for s in stacks))
@@ -119,6 +120,24 @@ def each(function: Callable[..., Any], *stacks: np.ndarray) -> Any:
     if isinstance(found[0], tuple):
         return tuple(np.stack(part).reshape(*batch, *part[0].shape) for part in zip(*found, strict=True))
     return np.stack(found).reshape(*batch, *found[0].shape)
+
+
+def each_or_nan(function: Callable[[np.ndarray], Any], stack: np.ndarray) -> Any:
+    """`function` of a stack of matrices; NaN for those on which it gives up, instead of an error for all of them."""
+
+    def one(a: np.ndarray) -> Any:
+        try:
+            return function(a)
+        except np.linalg.LinAlgError:
+            found = function(np.eye(*a.shape, dtype=a.dtype))
+            if isinstance(found, tuple):
+                return tuple(np.full_like(part, np.nan) for part in found)
+            return np.full_like(found, np.nan)
+
+    try:
+        return function(stack)
+    except np.linalg.LinAlgError:
+        return each(one, stack)
 
 
 def draw_matrices(rng: np.random.Generator, *shape: int) -> Iterator[np.ndarray]:
@@ -190,7 +209,10 @@ class TriangularSolve(MatrixPrimitive):
 
 
 class Solve(MatrixPrimitive):
-    """x in a x = b (the transpose of a, if ``transpose_a``) by LU factorization; singular matrices give infinities."""
+    """x in a x = b (the transpose of a, if ``transpose_a``) by LU factorization.
+
+    For a singular matrix it is what substitution gives with a zero on the diagonal: infinities and NaN.
+    """
 
     linear = True
     transpose_a: bool = False
@@ -237,7 +259,8 @@ class SlogDet(MatrixPrimitive):
 
     def reference(self, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = np.linalg.slogdet(a)
-        return np.asarray(found.sign), np.asarray(found.logabsdet)
+        sign = np.where(np.isnan(found.logabsdet), np.nan, found.sign).astype(a.dtype)  # that of no number is none
+        return sign, np.asarray(found.logabsdet)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -268,10 +291,11 @@ def real_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def _solve_one(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    try:
-        return np.linalg.solve(a, b)
-    except np.linalg.LinAlgError:
-        return np.full_like(b, np.inf)
+    from scipy.linalg.lapack import get_lapack_funcs
+
+    getrf, getrs = get_lapack_funcs(("getrf", "getrs"), (a, b))
+    factors, pivots, _ = getrf(a)
+    return getrs(factors, pivots, b)[0].astype(b.dtype)
 
 
 def triangular_solve(

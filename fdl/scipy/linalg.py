@@ -7,7 +7,9 @@ import numpy as np
 
 import fdl.numpy as fnp
 from fdl import dtypes, linalg
+from fdl.api.arguments import PYTHON_SCALARS
 from fdl.errors import ShapeError
+from fdl.numpy._operands import broadcast_shapes
 from fdl.ops.matrix import adjoint
 
 __all__ = [
@@ -33,9 +35,24 @@ Array = Any
 
 
 def _inexact(*args: Any) -> list[Array]:
-    dtype = fnp.result_type(*args)
+    """The operands, which may be nested lists, in one floating or complex dtype that LAPACK takes."""
+    known = [a if isinstance(a, PYTHON_SCALARS) else fnp.asarray(a) for a in args]
+    dtype = fnp.result_type(*known)
     dtype = dtype if fnp.issubdtype(dtype, fnp.inexact) else dtypes.default_dtype(float)
-    return [fnp.asarray(a).astype(dtype) for a in args]
+    return [fnp.asarray(a).astype(dtype if dtype.itemsize >= 4 else dtypes.float32) for a in known]
+
+
+def _system(name: str, a: Any, b: Any) -> tuple[Array, Array, bool]:
+    """Matrices and right-hand sides [..., n, k] with the same leading axes, and whether b holds vectors."""
+    a, b = _inexact(a, b)
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        raise ShapeError(f"{name} needs square matrices [..., n, n], got {a.type}")
+    vector = b.ndim == 1 or (b.ndim == a.ndim - 1 and b.shape[-1] == a.shape[-1])
+    columns = b[..., None] if vector else b
+    if columns.ndim < 2 or columns.shape[-2] != a.shape[-1]:
+        raise ShapeError(f"{name}: matrices {a.type} and right-hand sides {b.type} do not fit")
+    lead = broadcast_shapes(a.shape[:-2], columns.shape[:-2], name=f"{name}: the leading axes")
+    return *(fnp.broadcast_to(v, lead + v.shape[-2:]) for v in (a, columns)), vector
 
 
 def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
@@ -128,7 +145,7 @@ def cho_solve(c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, 
 
     Args:
         c_and_lower: from :func:`cho_factor`.
-        b: right-hand sides [..., n, k] or [n].
+        b: right-hand sides [..., n, k] or [..., n]; the leading axes broadcast.
         overwrite_b: accepted for compatibility, as is `check_finite`.
         check_finite: see `overwrite_b`.
 
@@ -140,13 +157,13 @@ def cho_solve(c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, 
     [0.5, 1.0]
     """
     factor, lower = c_and_lower
-    factor, b = _inexact(factor, b)
+    factor, b, vector = _system("cho_solve", factor, b)
     complex_ = factor.dtype.kind == "c"
     for adjointed in (not lower, lower):
         b = linalg.triangular_solve(
             factor, b, left_side=True, lower=lower, transpose_a=adjointed, conjugate_a=adjointed and complex_
         )
-    return b
+    return b[..., 0] if vector else b
 
 
 def solve_triangular(
@@ -163,7 +180,7 @@ def solve_triangular(
 
     Args:
         a: [..., n, n]; one triangle is read.
-        b: right-hand sides [..., n, k] or [n].
+        b: right-hand sides [..., n, k] or [..., n]; the leading axes broadcast.
         trans: 0 or "N", 1 or "T" for the transpose of a, 2 or "C" for its adjoint.
         lower: which triangle is read.
         unit_diagonal: whether to take the diagonal as ones.
@@ -183,8 +200,8 @@ def solve_triangular(
     """
     if trans not in (0, 1, 2, "N", "T", "C"):
         raise ValueError(f"solve_triangular takes trans 0, 1, 2, 'N', 'T' or 'C', got {trans!r}")
-    a, b = _inexact(a, b)
-    return linalg.triangular_solve(
+    a, b, vector = _system("solve_triangular", a, b)
+    x = linalg.triangular_solve(
         a,
         b,
         left_side=True,
@@ -193,6 +210,7 @@ def solve_triangular(
         conjugate_a=trans in (2, "C"),
         unit_diagonal=unit_diagonal,
     )
+    return x[..., 0] if vector else x
 
 
 def solve(
@@ -209,7 +227,7 @@ def solve(
 
     Args:
         a: [..., n, n].
-        b: right-hand sides [..., n, k] or [n].
+        b: right-hand sides [..., n, k] or [..., n]; the leading axes broadcast.
         lower: which triangle is read, if `assume_a` is "pos".
         overwrite_a: accepted for compatibility, as are `overwrite_b`, `debug` and `check_finite`.
         overwrite_b: see `overwrite_a`.
@@ -289,7 +307,7 @@ def lu_solve(
 
     Args:
         lu_and_piv: from :func:`lu_factor`.
-        b: right-hand sides [..., n, k] or [n].
+        b: right-hand sides [..., n, k] or [..., n]; the leading axes broadcast.
         trans: 0, 1 or 2.
         overwrite_b: accepted for compatibility, as is `check_finite`.
         check_finite: see `overwrite_b`.
@@ -303,12 +321,9 @@ def lu_solve(
     >>> [round(v, 3) for v in lu_solve(lu_factor(fnp.array([[2.0, 1.0], [1.0, 3.0]])), fnp.array([3.0, 4.0])).tolist()]
     [1.0, 1.0]
     """
-    factors, b = _inexact(lu_and_piv[0], b)
+    factors, x, vector = _system("lu_solve", lu_and_piv[0], b)
     permutation = linalg.lu_pivots_to_permutation(lu_and_piv[1], factors.shape[-2])
-    vector = b.ndim == factors.ndim - 1
-    x = b[..., None] if vector else b
-    if x.ndim < 2 or x.shape[-2] != factors.shape[-1]:
-        raise ShapeError(f"lu_solve: factors {factors.type} and right-hand sides {b.type} do not fit")
+    permutation = fnp.broadcast_to(permutation, factors.shape[:-1])
     steps = {"left_side": True, "transpose_a": trans > 0, "conjugate_a": trans == 2}
     order = [(True, True), (False, False)]
     x = x if trans else fnp.take_along_axis(x, permutation[..., None], -2)
@@ -438,20 +453,22 @@ def toeplitz(c: Any, r: Any = None) -> Array:
     """The matrix that is constant along diagonals.
 
     Args:
-        c: first column [m].
-        r: first row [n], of which element 0 is not used; None is the conjugate of c.
+        c: first columns [..., m].
+        r: first rows [..., n], of which element 0 is not used; None is the conjugate of c.
 
     Returns:
-        [m, n].
+        [..., m, n].
 
     >>> toeplitz(fnp.array([1, 2]), fnp.array([1, 5, 6])).tolist()
     [[1, 5, 6], [2, 1, 5]]
     """
-    c = fnp.ravel(fnp.asarray(c))
-    r = fnp.conj(c) if r is None else fnp.ravel(fnp.asarray(r))
-    values = fnp.concatenate([c[::-1], r[1:]])
-    index = np.arange(c.shape[0] - 1, -1, -1)[:, None] + np.arange(r.shape[0])[None, :]
-    return fnp.take(values, index, axis=0)
+    c = fnp.atleast_1d(fnp.asarray(c))
+    r = fnp.conj(c) if r is None else fnp.atleast_1d(fnp.asarray(r))
+    lead = broadcast_shapes(c.shape[:-1], r.shape[:-1], name="toeplitz: the leading axes")
+    c, r = (fnp.broadcast_to(v, lead + v.shape[-1:]) for v in (c, r))
+    values = fnp.concatenate([c[..., ::-1], r[..., 1:]], axis=-1)
+    index = np.arange(c.shape[-1] - 1, -1, -1)[:, None] + np.arange(r.shape[-1])[None, :]
+    return fnp.take(values, index, axis=-1)
 
 
 # Numerators of the Padé approximants of exp, degree 13, and the norm up to which it is accurate in float64.
@@ -474,7 +491,9 @@ def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> 
     [1.0, 1.0]
     """
     (a,) = _inexact(A)
-    norm = fnp.max(fnp.sum(fnp.abs(a), axis=-2), axis=-1)
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        raise ShapeError(f"expm needs square matrices [..., n, n], got {a.type}")
+    norm = fnp.max(fnp.sum(fnp.abs(a), axis=-2), axis=-1, initial=0.0)
     squarings = fnp.maximum(fnp.ceil(fnp.log2(fnp.maximum(norm, 1e-30) / _THETA)), 0.0)
     a = a / fnp.exp2(squarings)[..., None, None].astype(a.dtype)
     eye = fnp.eye(a.shape[-1], dtype=a.dtype)

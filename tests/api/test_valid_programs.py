@@ -105,7 +105,7 @@ class Unhashable(Doubled):
 
 CALLABLES: dict[str, Any] = {
     "partial": functools.partial(lambda k, x: (k * x).sum(), 2.0),
-    "partial of a partial": functools.partial(functools.partial(lambda a, x, b: (a * b * x).sum(), 1.0), b=2.0),
+    "partial of a partial": functools.partial(functools.partial(lambda a, b, x: (a * b * x).sum(), 1.0), 2.0),
     "object": Doubled(),
     "unhashable object": Unhashable(),
     "bound method": Doubled().method,
