@@ -11,6 +11,7 @@ from fdl.core.interpret import evaluate
 from fdl.core.program import Atom, Literal, Program, Var
 from fdl.ops.arithmetic import Add, Div, Mul, Neg, StopGradient, Sub
 from fdl.ops.reduce import Reduction
+from fdl.ops.select import Gate
 from fdl.ops.shape import BroadcastInDim, Reshape, Transpose
 
 #: Results up to this many bytes are computed while compiling.
@@ -97,8 +98,8 @@ class _Simplifier:
         operation = step.operation
         if isinstance(operation, (Add, Sub, Mul, Div)):
             return self.arithmetic(step)
-        if isinstance(operation, StopGradient):
-            return step.inputs[0]
+        if isinstance(operation, (StopGradient, Gate)):
+            return step.inputs[-1]
         if isinstance(operation, Reduction) and all(step.inputs[0].type.shape[a] == 1 for a in operation.axes):
             return self.shorten(replace(step, operation=Reshape(step.outputs[0].type.shape)))
         if isinstance(operation, (Neg, BroadcastInDim, Reshape, Transpose)):

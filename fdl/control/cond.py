@@ -21,12 +21,13 @@ from fdl.control.higher import (
 )
 from fdl.core.interpret import apply_program, interpret
 from fdl.core.program import Program
-from fdl.core.trace import trace_program
+from fdl.core.trace import lift, trace_program
 from fdl.core.types import TensorType
+from fdl.dtypes import is_inexact
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.compare import eq
-from fdl.ops.select import select
-from fdl.ops.shape import all_batched, broadcast_in_dim, full_like, zeros_of
+from fdl.ops.select import gate, select
+from fdl.ops.shape import all_batched, broadcast_in_dim, full_like, repeat, zeros_of
 from fdl.transforms.batch import batch_program
 from fdl.transforms.forward import jvp_program
 from fdl.transforms.linearize import Split
@@ -77,17 +78,25 @@ class Cond(Higher):
         return Cond(branches)(*args), flags
 
     def batch_by_select(self, size: int, args: Sequence[Any], batched: Sequence[bool], axis_name: Any) -> list[Any]:
-        """Every branch for every example, and the outputs picked by each one's index."""
-        index, operands = args[0], args[1:]
+        """Every branch for every example, and the outputs picked by each one's index.
+
+        A branch that is not taken must not spoil gradients: its operands pass through gates.
+        """
+        operands, marks = _spread(size, args[1:], batched[1:])
         every = (True,) * len(self.branches[0].outputs)
-        programs = [batch_program(b, size, tuple(batched[1:]), every, axis_name)[0] for b in self.branches]
-        outs = apply_program(programs[0], operands)
-        last = len(programs) - 1
-        for number, program in enumerate(programs[1:], 1):
-            chosen = eq(_clamped(index, last), full_like(index, number))
-            others = apply_program(program, operands)
+        index = _clamped(args[0], len(self.branches) - 1)
+        outs: list[Any] = []
+        for number, branch in enumerate(self.branches):
+            chosen = eq(index, full_like(index, number))
+            program = batch_program(branch, size, marks, every, axis_name)[0]
+            given = [
+                gate(broadcast_in_dim(chosen, x.type.shape, (0,)), x) if b and is_inexact(x.type.dtype) else x
+                for x, b in zip(operands, marks, strict=True)
+            ]
+            found = apply_program(program, given)
             outs = [
-                select(broadcast_in_dim(chosen, o.type.shape, (0,)), n, o) for n, o in zip(others, outs, strict=True)
+                select(broadcast_in_dim(chosen, o.type.shape, (0,)), n, o) if number else n
+                for n, o in zip(found, outs or found, strict=True)
             ]
         return outs
 
@@ -115,6 +124,24 @@ class Cond(Higher):
             other = trace_program(lambda a, b: [all_batched(1, [a], [True])[0], b], program.input_types)[0]
             for index in (-1, 0, 1, 7):
                 yield Cond((program, other)), np.int32(index), x, y
+
+
+#: Operands that all examples share are repeated up to this many elements, or as many as the largest that they do not.
+SHARED = 1024
+
+
+def _spread(size: int, operands: Sequence[Any], batched: Sequence[bool]) -> tuple[list[Any], tuple[bool, ...]]:
+    """Values of the operands and which are batched, small shared numbers among them.
+
+    The cotangents of a shared operand are summed over the batch inside of a branch, where no gate can take out those
+    examples that did not choose it. Large ones, matrices of weights, stay as they are: to repeat them would cost a
+    batch of products, and their derivatives are finite unless an infinite number is multiplied by them.
+    """
+    values = [lift(x) for x in operands]
+    limit = max([SHARED] + [x.type.size // max(size, 1) for x, b in zip(values, batched, strict=True) if b])
+    small = [not b and is_inexact(x.type.dtype) and x.type.size <= limit for x, b in zip(values, batched, strict=True)]
+    values = [repeat(x, size) if s else x for x, s in zip(values, small, strict=True)]
+    return values, tuple(b or s for b, s in zip(batched, small, strict=True))
 
 
 def _clamped(index: Any, last: int) -> Any:

@@ -102,8 +102,9 @@ def _without_overflow(x: Array, excluded: Array) -> Array:
     """`x`, lowered where excluded: its exponential, which is the derivative by a factor of zero, must stay finite."""
     if fnp.iscomplexobj(x):
         return fnp.where(excluded, -math.inf, x)
+    below = stop_gradient(x)
     bound = math.floor(math.log(float(fnp.finfo(x.dtype).max)))
-    return fnp.where(excluded, fnp.where(fnp.isnan(x), -math.inf, fnp.minimum(x, bound)), x)
+    return fnp.where(excluded, fnp.where(fnp.isnan(below), -math.inf, fnp.minimum(below, bound)), x)
 
 
 def logmeanexp(x: Any, axis: Axis = None, where: Any = None, keepdims: bool = False) -> Array:

@@ -268,6 +268,8 @@ def _divmod(name: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     if dtype in HALVES:
         x, y = cast(x, np.dtype(np.float32)), cast(y, np.dtype(np.float32))
     modulo, shifted = _modulo(x, y)
+    # A quotient that is rounded has no derivative.
+    x, y = ops.stop_gradient(x), ops.stop_gradient(y)
     one, zero = full_like(x, 1), full_like(x, 0)
     if dtype in INTEGER:
         quotient = ops.div(x, y)

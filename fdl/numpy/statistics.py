@@ -23,14 +23,15 @@ from fdl.numpy._operands import (
 )
 from fdl.numpy.arithmetic import clip, conj, floor, maximum, real
 from fdl.numpy.linear import dot
-from fdl.numpy.logic import isnan
+from fdl.numpy.logic import isfinite, isnan
 from fdl.numpy.reductions import all as all_of
 from fdl.numpy.reductions import any as any_of
-from fdl.numpy.reductions import mask_of
+from fdl.numpy.reductions import mask_of, masked
 from fdl.numpy.reductions import sum as total
 from fdl.numpy.selection import where as choose
 from fdl.numpy.shapes import broadcast_to, concatenate, moveaxis, ravel, reshape, transpose
 from fdl.numpy.sorting import sort
+from fdl.ops.arithmetic import stop_gradient
 from fdl.ops.precision import accumulator
 
 
@@ -152,11 +153,11 @@ def var(
     working = accumulator(result_type(inexact(x.type.dtype), target))
     x = cast(x, working)
     center = _mean(x, axis, keepdims=True, where=where) if mean is None else mean
-    distance = x - center
+    distance = masked("var", x - center, where, 0)
     squares = real(distance * conj(distance)) if working.kind == "c" else distance * distance
     axes = axis_tuple("var", axis, x.type.ndim)
     count = _count(x, axes, where, keepdims)
-    added = total(squares, axes, keepdims=keepdims, where=where)
+    added = total(squares, axes, keepdims=keepdims)
     # Of fewer elements than degrees of freedom nothing can be said.
     if isinstance(count, int):
         divisor: Any = count - ddof if count > ddof else np.nan
@@ -245,8 +246,9 @@ def _interpolate(ordered: Array, x: Array, q: Array, method: str, skip_nan: bool
         "nearest": lambda: choose((share > 0.5) | ((share == 0.5) & (low % 2 == 1)), above, below),
     }[method]()
     bad = all_of(missing, -1, keepdims=True) if skip_nan else any_of(missing, -1, keepdims=True)
-    # Infinite neighbours of equal value must not become NaN.
-    result = choose(below == above, below, result)
+    # Neighbours of equal value are the result as they are, infinite ones too; both share the derivative.
+    equal = choose(isfinite(below), stop_gradient(below) + (result - stop_gradient(result)), below)
+    result = choose(below == above, equal, result)
     return choose(bad, np.nan, result)
 
 

@@ -60,6 +60,43 @@ class Select(Primitive):
             yield self, rng.random(5) < 0.5, xs[0], xs[1]
 
 
+class Gate(Primitive):
+    """x itself, which is a constant to derivatives where `predicate` does not hold.
+
+    What is computed of it there must not be used. A derivative by it may be infinite there, and infinity times the zero
+    that arrives from a choice of something else is NaN: the gate puts zero in its place.
+    """
+
+    family = "elementwise"
+    linear = True
+
+    def result(self, *types: TensorType) -> TensorType:
+        predicate, x = types
+        return select.result(predicate, x, x)
+
+    def reference(self, predicate: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return x
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        predicate, _ = primals
+        return self(*primals), select(predicate, tangents[1], zeros_of(tangents[1].type))
+
+    def transpose(self, cotangent: Any, predicate: Any, x: Any) -> Sequence[Any]:
+        return None, select(predicate, cotangent, zeros_of(cotangent.type))
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return self(*all_batched(size, args, batched))
+
+    def lower(self, build: Any, predicate: Any, x: Any) -> Any:
+        return x
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        # Where the predicate does not hold, the derivative is not that of x.
+        for shape in ((3, 4), (), (0, 2)):
+            yield self, np.ones(shape, bool), rng.normal(size=shape)
+        yield self, np.array([True, False]), np.array([3, 4], np.int32)
+
+
 class Clamp(Elementwise):
     """min(max(x, low), high); operands in the order (low, x, high)."""
 
@@ -87,4 +124,4 @@ class Clamp(Elementwise):
             yield self, np.full_like(x, 15), x, np.full_like(x, 25)
 
 
-select, clamp = Select(), Clamp()
+select, gate, clamp = Select(), Gate(), Clamp()
