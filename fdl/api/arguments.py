@@ -10,6 +10,7 @@ from fdl import tree
 from fdl.array import Number, alias, as_array, strong
 from fdl.core.trace import Value
 from fdl.errors import LeafError, TreeError
+from fdl.tree.structures import explain_structures
 
 PYTHON_SCALARS = (bool, int, float, complex)
 
@@ -102,8 +103,7 @@ class FlatFunction:
 
     def describe(self, number: int) -> str:
         """Which argument, or part of one, a flat value is, for messages."""
-        model = tree.unflatten(self.structure, range(self.structure.num_leaves))
-        return argument_path(self.function, tree.leaves_with_path(model)[number][0])
+        return argument_path(self.function, tree.paths(self.structure)[number])
 
     def __call__(self, *values: Any) -> list[Any]:
         args, kwargs = tree.unflatten(self.structure, values)
@@ -155,19 +155,12 @@ def _kind(value: Any) -> str:
     return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
 
 
-class _Array:
-    """Stands for the leaves of structures that are compared."""
-
-    type = "array"
-
-
 def difference(first: Any, second: Any, path: str = "") -> str:
     """Where and how two different structures part, in words: first against second."""
-    one, other = (tree.unflatten(s, [_Array()] * s.num_leaves) for s in (first, second))
-    found = tree.explain_difference(one, other, path)
+    found = explain_structures(first, second, path)
     if found is None:
         # Only a leaf of the first stands against a node of the second.
-        place, rest = str(tree.explain_difference(other, one, path)).split(": ", 1)
+        place, rest = str(explain_structures(second, first, path)).split(": ", 1)
         found = f"{place}: {' against '.join(reversed(rest.split(' against ')))}"
     return found
 

@@ -4,6 +4,7 @@ The general way from a call to its compiled Program finds the structure and type
 them and only checks that they are the same, which takes a tenth of the time.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -61,8 +62,7 @@ def fast_call(
             writer.require(f"type({writer.leaves[number]}) is {writer.constant(Array)}")
     made = [f"made{n}" for n, p in enumerate(traced.passed) if p is None]
     results = [f"made{n}" if p is None else writer.leaves[p] for n, p in enumerate(traced.passed)]
-    model = tree.unflatten(traced.out_structure, range(len(results)))
-    return writer.finish(made, writer.build(traced.out_structure, model, results), executable)
+    return writer.finish(made, writer.build(traced.out_structure, results), executable)
 
 
 def _without(kwargs: Mapping[str, Any], fixed: Mapping[Any, Any]) -> dict[str, Any]:
@@ -169,26 +169,29 @@ class _Writer:
             self.check.append(f"{name} = asarray({name})")
         return True
 
-    def build(self, structure: Any, model: Any, results: Sequence[str]) -> str:
-        """An expression for a tree; `model` has the numbers of results as its leaves."""
+    def build(self, structure: Any, results: Sequence[str]) -> str:
+        """An expression for a tree of the results, in the order of its leaves."""
         kind, children = structure.kind, structure.children()
         if kind == PyTreeKind.LEAF:
-            return results[model]
+            return results[0]
         if kind == PyTreeKind.NONE:
             return "None"
         name = self.new()
+        ends = list(itertools.accumulate(c.num_leaves for c in children))
+        parts = [(c, results[end - c.num_leaves : end]) for c, end in zip(children, ends, strict=True)]
         if kind == PyTreeKind.DICT:
-            by_key = dict(zip(structure.entries(), children, strict=True))
-            items = [f"{self.constant(k)}: {self.build(by_key[k], model[k], results)}" for k in model]
+            by_key = dict(zip(structure.entries(), parts, strict=True))
+            keys = structure.one_level().unflatten(structure.entries())  # in the order in which they were put in
+            items = [f"{self.constant(k)}: {self.build(*by_key[k])}" for k in keys]
             self.after.append(f"{name} = {{{', '.join(items)}}}")
         elif kind in _SEQUENCES or kind == PyTreeKind.NAMEDTUPLE:
-            parts = "".join(self.build(c, m, results) + ", " for c, m in zip(children, model, strict=True))
-            whole = f"[{parts}]" if kind == PyTreeKind.LIST else f"({parts})"
+            items = [self.build(*part) + ", " for part in parts]
+            whole = f"[{''.join(items)}]" if kind == PyTreeKind.LIST else f"({''.join(items)})"
             if kind == PyTreeKind.NAMEDTUPLE:
                 whole = f"{self.constant(structure.type)}._make({whole})"
             self.after.append(f"{name} = {whole}")
         else:
-            leaves = "".join(f"{results[n]}, " for n in tree.leaves(model))
+            leaves = "".join(f"{r}, " for r in results)
             self.after.append(f"{name} = {self.constant(structure)}.unflatten(({leaves}))")
         return name
 

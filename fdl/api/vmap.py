@@ -12,13 +12,7 @@ from fdl.core.trace import lift
 from fdl.errors import BatchError, LeafError, TreeError
 from fdl.ops.shape import move_axis, repeat
 from fdl.transforms.batch import batch_values
-
-
-class _NoAxis:
-    """A leaf that stands for None among axes, where None means "not mapped"."""
-
-
-_NO_AXIS = _NoAxis()
+from fdl.tree.structures import explain_structures, leaf_counts
 
 
 def vmap(
@@ -100,21 +94,16 @@ def flatten_axes(name: str, structure: Any, axes: Any) -> list[int | None]:
     Raises:
         TreeError: it is not a prefix.
     """
-    marked = tree.map(lambda a: _NO_AXIS if a is None else a, axes, is_leaf=lambda a: a is None)
-    model = tree.unflatten(structure, [object()] * structure.num_leaves)
-    found: list[int | None] = []
-
-    def spread(axis: Any, part: Any) -> None:
-        if not (axis is _NO_AXIS or isinstance(axis, int)) or isinstance(axis, bool):
+    given, prefix = tree.flatten(axes, is_leaf=lambda a: a is None)
+    for axis in given:
+        if not (axis is None or isinstance(axis, int)) or isinstance(axis, bool):
             raise TypeError(f"vmap {name} must hold ints and None, got {axis!r}")
-        found.extend([axis if isinstance(axis, int) else None] * len(tree.leaves(part)))
-
-    different = tree.explain_difference(marked, model)
+    different = explain_structures(prefix, structure)
     if different:
         of = {"in_axes": "arguments", "out_axes": "output"}[name]
         raise TreeError(f"vmap {name}={axes!r} must be a tree prefix of the {of}, but they part {different}")
-    tree.map(spread, marked, model)
-    return found
+    counts = leaf_counts(prefix, structure)
+    return [axis for axis, count in zip(given, counts, strict=True) for _ in range(count)]
 
 
 def _places(fun: Any, args: Any, kwargs: Any, leaves: Sequence[Any], axes: Sequence[int | None]) -> list[int | None]:

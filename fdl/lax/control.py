@@ -69,8 +69,7 @@ def _same_carry(name: str, before: Any, types: Sequence[TensorType], after: Any,
             f"the body of {name} must return a carry of the structure it was given, but given and returned carry part "
             f"{difference(before, after, 'carry')}"
         )
-    model = tree.unflatten(before, list(range(before.num_leaves)))
-    for path, number in tree.leaves_with_path(model):
+    for number, path in enumerate(tree.paths(before)):
         if types[number] != found[number]:
             raise ShapeError(
                 f"the body of {name} must return a carry of the types it was given, but "
@@ -123,9 +122,8 @@ def _scan(name: str, f: Callable[..., Any], init: Any, xs: Any, length: Any, rev
     if config.disable_jit:
         return _scan_in_python(f, init, xs, steps, reverse)
     slices = [x.type.with_shape(x.type.shape[1:]) for x in x_leaves]
-    _, call_structure = tree.flatten(
-        ((tree.unflatten(carry_structure, carry), tree.unflatten(x_structure, x_leaves)[0][0]), {})
-    )
+    x_tree = x_structure.child(0).child(0)
+    call_structure = tree.treedef_tuple([tree.treedef_tuple([carry_structure, x_tree]), tree.structure({})])
 
     def trace(types: Sequence[TensorType]) -> tuple[Program, list[Any], FlatFunction]:
         return _trace(f, call_structure, [*types, *slices], [*weak, *(False for _ in slices)])
@@ -171,13 +169,14 @@ def _yields(weak: np.dtype, dtype: np.dtype) -> bool:
 
 def _split_result(name: str, f: Any, flat: FlatFunction) -> tuple[Any, Any]:
     """Structures of the carry and of the y that a scan body returned."""
-    result = tree.unflatten(flat.out_structure, [0] * flat.out_structure.num_leaves)
-    if not (isinstance(result, (tuple, list)) and len(result) == 2):
+    found = flat.out_structure
+    if not (found.num_children == 2 and issubclass(found.type, (tuple, list))):
         raise TreeError(
             f"the body of {name} ({name_of(f)}) must return a pair (carry, y), but returned "
-            f"{'one array' if flat.out_structure.num_nodes == 1 else flat.out_structure}"
+            f"{'one array' if found.is_leaf() else found}"
         )
-    return tree.structure(result[0]), tree.structure(result[1])
+    carry, y = found.children()
+    return carry, y
 
 
 def _length(name: str, xs: Any, leaves: Sequence[Any], given: int | None) -> int:
@@ -316,7 +315,7 @@ def _choose(name: str, index: Any, branches: Sequence[Callable[..., Any]], opera
             )
         for place, (mine, first) in enumerate(zip(program.output_types, programs[0].output_types, strict=True)):
             if mine.shape != first.shape:
-                path = tree.keystr(tree.leaves_with_path(flat.unflatten(range(len(program.outputs))))[place][0])
+                path = tree.keystr(tree.paths(flat.out_structure)[place])
                 raise ShapeError(
                     f"the branches of {name} must return the same types, but output{path} is {first} from "
                     f"{_branch(name, 0)} and {mine} from {_branch(name, number)}"

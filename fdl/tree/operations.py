@@ -2,7 +2,6 @@
 
 import builtins
 import functools
-from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ import optree
 from fdl.errors import TreeError
 from fdl.tree.keys import KeyPath, to_key, to_path
 from fdl.tree.registry import NAMESPACE, VALUES, PyTreeDef
+from fdl.tree.structures import MAPPINGS, check_keys, missing_and_unexpected
 
 IsLeaf = Callable[[Any], bool] | None
 
@@ -27,10 +27,15 @@ def flatten(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[Any], PyTreeDef]:
     Returns:
         The leaves, left to right, and the structure.
 
+    Raises:
+        TreeError: a dict has keys that cannot be sorted.
+
     >>> flatten({"b": (1, 2), "a": None, "c": [3]})[0]
     [1, 2, 3]
     """
-    return optree.tree_flatten(tree, is_leaf, namespace=NAMESPACE)
+    found, treedef = optree.tree_flatten(tree, is_leaf, namespace=NAMESPACE)
+    check_keys(treedef)
+    return found, treedef
 
 
 def leaves(tree: Any, is_leaf: IsLeaf = None) -> list[Any]:
@@ -62,7 +67,9 @@ def structure(tree: Any, is_leaf: IsLeaf = None) -> PyTreeDef:
     >>> structure({"w": 1}) == structure({"w": 2})
     True
     """
-    return optree.tree_structure(tree, is_leaf, namespace=NAMESPACE)
+    treedef = optree.tree_structure(tree, is_leaf, namespace=NAMESPACE)
+    check_keys(treedef)
+    return treedef
 
 
 def unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
@@ -106,6 +113,7 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None) ->
     {'w': 11, 'b': 22}
     """
     found, treedef = optree.tree_flatten(tree, is_leaf, namespace=VALUES)
+    check_keys(treedef)
     columns = [
         _flatten_up_to(treedef, tree, other, f"tree.map: argument {i}", is_leaf) for i, other in enumerate(rest, 2)
     ]
@@ -220,6 +228,7 @@ def flatten_with_path(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[tuple[Key
     (["['w'][0]", "['w'][1]"], 2)
     """
     accessors, found, treedef = optree.tree_flatten_with_accessor(tree, is_leaf, namespace=NAMESPACE)
+    check_keys(treedef)
     return [(to_path(a), leaf) for a, leaf in zip(accessors, found, strict=True)], treedef
 
 
@@ -397,16 +406,15 @@ def explain_difference(first: Any, second: Any, path: str = "", is_leaf: IsLeaf 
     if treedef_is_leaf(treedef):
         return None
     other = structure(second)
-    same_kind = treedef.type is other.type or {treedef.type, other.type} <= _MAPPINGS
+    same_kind = treedef.type is other.type or {treedef.type, other.type} <= MAPPINGS
     here, there = _describe(treedef, first), _describe(other, second)
     entries, other_entries = treedef.entries(), other.entries()
     place = f"at {path}" if path else "at the root"
     if not same_kind:
         return f"{place}: {here} against {there}"
-    if set(entries) != set(other_entries):
-        missing = [k for k in entries if k not in other_entries]
-        extra = [k for k in other_entries if k not in entries]
-        if treedef.type not in _MAPPINGS:
+    missing, extra = missing_and_unexpected(entries, other_entries)
+    if missing or extra:
+        if treedef.type not in MAPPINGS:
             return f"{place}: {here} against {there}"
         parts = [f"{word} {', '.join(map_repr)}" for word, map_repr in _named(missing, extra)]
         return f"{place}: {here} against {there}: {'; '.join(parts)}"
@@ -422,9 +430,6 @@ def _named(missing: list[Any], extra: list[Any]) -> list[tuple[str, list[str]]]:
     return [(word, [repr(k) for k in keys]) for word, keys in (("missing", missing), ("unexpected", extra)) if keys]
 
 
-_MAPPINGS = {dict, OrderedDict, defaultdict}
-
-
 def _children(tree: Any) -> dict[Any, tuple[Any, Any]]:
     """Entry: (key, child) of the node at the root."""
     children, _, entries, _ = optree.tree_flatten_one_level(tree, namespace=NAMESPACE)
@@ -437,6 +442,6 @@ def _describe(treedef: PyTreeDef, tree: Any) -> str:
         return f"a leaf {getattr(tree, 'type', None) or type(tree).__name__}"
     if tree is None:
         return "None"
-    if treedef.type in _MAPPINGS:
+    if treedef.type in MAPPINGS:
         return f"a {type(tree).__name__} with keys {list(treedef.entries())}"
     return f"a {type(tree).__name__} of {treedef.num_children}"

@@ -198,10 +198,21 @@ def register_dataclass(
         kept = [f for f in fields(nodetype) if f.init and f.name not in drop_fields]
         data_fields = [f.name for f in kept if not f.metadata.get("static", False)]
         meta_fields = [f.name for f in kept if f.metadata.get("static", False)]
-    elif is_dataclass(nodetype):
-        named, wanted = {*data_fields, *meta_fields, *drop_fields}, {f.name for f in fields(nodetype) if f.init}
-        if not wanted <= named:
-            raise TreeError(f"register_dataclass: {nodetype.__name__} also has the fields {sorted(wanted - named)}")
+    names = [*data_fields, *meta_fields, *drop_fields]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TreeError(
+            f"register_dataclass: of the fields of {nodetype.__name__}, {twice} are named twice; each is data (a "
+            "child), meta (part of the structure) or dropped"
+        )
+    if is_dataclass(nodetype):
+        wanted = {f.name for f in fields(nodetype) if f.init}
+        unknown = sorted({*data_fields, *meta_fields} - {f.name for f in fields(nodetype)})
+        if not wanted <= set(names) or unknown:
+            raise TreeError(
+                f"register_dataclass: {nodetype.__name__} has the fields {sorted(wanted)}; data_fields and meta_fields "
+                f"must name each of them, but lack {sorted(wanted - set(names))} and add {unknown}"
+            )
     data, meta = tuple(data_fields), tuple(meta_fields)
     keys = tuple(GetAttrKey(name) for name in data)
 

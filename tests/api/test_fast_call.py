@@ -55,7 +55,7 @@ class Counted:
 
 TREES = [
     lambda x: x,
-    lambda x: {"b": x, "a": [x + 1, None, (x * 2,)], 3: {}},
+    lambda x: {"b": x, "a": [x + 1, None, (x * 2,)], "0": {}},
     lambda x: Point(x, (Point(x, ()), [])),
     lambda x: Pair(x, {"z": x, "a": 2 * x}),
     lambda x: collections.OrderedDict([("q", x), ("a", {"c": x})]),

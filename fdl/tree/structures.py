@@ -1,0 +1,88 @@
+"""Structures as such, without trees: no node of a user's class is made of leaves that it does not know."""
+
+from collections import OrderedDict, defaultdict
+from functools import lru_cache
+from typing import Any
+
+from optree import PyTreeKind
+
+from fdl.errors import TreeError
+from fdl.tree.keys import to_key
+from fdl.tree.registry import PyTreeDef
+
+#: Mappings, which have their keys as entries; those with equal keys stand for each other.
+MAPPINGS = {dict, OrderedDict, defaultdict}
+_SORTED = (PyTreeKind.DICT, PyTreeKind.DEFAULTDICT)
+
+
+@lru_cache(maxsize=4096)
+def check_keys(treedef: PyTreeDef) -> None:
+    """Raise if a dict has keys that cannot be sorted: its leaves come in the order of the keys."""
+    if treedef.kind in _SORTED:
+        try:
+            sorted(treedef.entries())
+        except TypeError:
+            raise TreeError(
+                f"the leaves of a dict are in the order of its keys, but the keys {list(treedef.entries())} cannot be "
+                "sorted; give all of them one type"
+            ) from None
+    for child in treedef.children():
+        check_keys(child)
+
+
+def leaf_counts(prefix: PyTreeDef, treedef: PyTreeDef) -> list[int]:
+    """How many leaves of a structure stand in the place of each leaf of another one, which is a prefix of it."""
+    if prefix.is_leaf():
+        return [treedef.num_leaves]
+    mine, others = _children(prefix), _children(treedef)
+    return [n for entry in prefix.entries() for n in leaf_counts(mine[entry][1], others[entry][1])]
+
+
+def explain_structures(first: PyTreeDef, second: PyTreeDef, path: str = "", leaf: str = "array") -> str | None:
+    """Where and how a structure does not have another one as a prefix, in words; None if it has.
+
+    Args:
+        first: the structure that may be a prefix.
+        second: the other one.
+        path: the place of both, as text.
+        leaf: what to call a leaf.
+    """
+    if first.is_leaf():
+        return None
+    place = f"at {path}" if path else "at the root"
+    here, there = _describe(first, leaf), _describe(second, leaf)
+    if not (first.type is second.type or {first.type, second.type} <= MAPPINGS):
+        return f"{place}: {here} against {there}"
+    missing, extra = missing_and_unexpected(first.entries(), second.entries())
+    if missing or extra:
+        parts = [f"missing {', '.join(map(repr, missing))}"] * bool(missing)
+        parts += [f"unexpected {', '.join(map(repr, extra))}"] * bool(extra)
+        return f"{place}: {here} against {there}" + (f": {'; '.join(parts)}" if first.type in MAPPINGS else "")
+    others = _children(second)
+    for entry, (key, child) in _children(first).items():
+        found = explain_structures(child, others[entry][1], path + str(key), leaf)
+        if found:
+            return found
+    return None
+
+
+def missing_and_unexpected(entries: list[Any], others: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Entries that only the first has, and those that only the second has."""
+    return [e for e in entries if e not in others], [e for e in others if e not in entries]
+
+
+def _children(treedef: PyTreeDef) -> dict[Any, tuple[Any, PyTreeDef]]:
+    """Entry: (key, structure of the child) of the root."""
+    level = treedef.one_level()
+    keys = [] if level is None else [to_key(accessor[0]) for accessor in level.accessors()]
+    return {e: (k, c) for e, k, c in zip(treedef.entries(), keys, treedef.children(), strict=True)}
+
+
+def _describe(treedef: PyTreeDef, leaf: str) -> str:
+    if treedef.is_leaf():
+        return f"a leaf {leaf}"
+    if treedef.type is None or treedef.type is type(None):
+        return "None"
+    if treedef.type in MAPPINGS:
+        return f"a {treedef.type.__name__} with keys {list(treedef.entries())}"
+    return f"a {treedef.type.__name__} of {treedef.num_children}"
