@@ -12,6 +12,7 @@ from fdl.compile.group import GroupStep, grouped
 from fdl.compile.loops import Loops, make_body, make_loops, whole_loops
 from fdl.compile.split import split
 from fdl.compile.widen import widened
+from fdl.config import config
 from fdl.core.program import Program, Var
 from fdl.core.types import TensorType
 
@@ -146,10 +147,12 @@ def make_plan(
     with during("fuse"):
         schedule = Unfused(program, skip) if skip & {"fuse", "loops"} else Schedule(program, skip)
         steps = _finished(schedule)
+        _verify_steps(steps, schedule)
     for name, run in SCHEDULING:
         if name not in skip:
             with during(name):
                 steps = run(steps, schedule.outputs)
+                _verify_steps(steps, schedule)
     for step in steps:
         if isinstance(step, SingleStep):
             with during("control"):
@@ -159,6 +162,13 @@ def make_plan(
                     step.workspace_bytes = workspace_bytes(step)
     with during("reuse"):
         return _placed(schedule, steps, donate, carry, skip)
+
+
+def _verify_steps(steps: list[Any], schedule: Schedule) -> None:
+    if config.debug_compiler:
+        from fdl.compile.verify import verify_steps
+
+        verify_steps(steps, schedule.program, schedule.outputs)
 
 
 def _grouped(steps: list[Any], outputs: Iterable[Var]) -> list[Any]:
@@ -195,9 +205,14 @@ def _placed(
         plan = placement.plan()
         lost = placement.overwritten - set(plan.reused.values())
         if not lost:
-            return plan
+            break
         # What has been overwritten must not be given back to its owner: only outputs may take such memory.
         donate = tuple(mark and n not in lost for n, mark in enumerate(donate))
+    if config.debug_compiler:
+        from fdl.compile.verify import verify_plan
+
+        verify_plan(plan, donate)
+    return plan
 
 
 def _finished(schedule: Schedule) -> list[Any]:

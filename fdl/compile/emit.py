@@ -27,6 +27,7 @@ from fdl.compile.nest import NestEmitter
 from fdl.compile.target import Target
 from fdl.compile.team import Team
 from fdl.compile.values import I8, I32, I64, POINTER, Value
+from fdl.config import config
 from fdl.core.program import Literal, Var
 from fdl.dtypes import int8, int64
 
@@ -263,6 +264,15 @@ class Emission:
         return self.module
 
 
+def verifier(team: Team, plan: Plan) -> Callable[[Any, bool, int, int], None]:
+    """What is shown each step of a plan, as `fdl.compile.verify.Barriers`; nothing unless `config.debug_compiler`."""
+    if not (config.debug_compiler and team.together):
+        return lambda *_: None
+    from fdl.compile.verify import Barriers
+
+    return Barriers(plan)
+
+
 class PlanEmitter:
     """Emits the steps of one plan."""
 
@@ -283,14 +293,18 @@ class PlanEmitter:
 
     def emit(self) -> None:
         """Emit all steps in order."""
-        hazards = Hazards(self.emission.team, self.given.slots)
+        team = self.emission.team
+        hazards, verified = Hazards(team, self.given.slots), verifier(team, self.given)
         for step in self.given.steps:
             with self.emission.lap(self.given, step):
                 with during("threads"):
-                    shared = self.emission.team.together and shares(step)
+                    shared = team.together and shares(step)
                     if hazards.before(step, shared):
-                        self.emission.team.barrier()
+                        team.barrier()
+                before = team.barriers
                 self.step(step, shared)
+                with during("threads"):
+                    verified(step, shared, before, team.barriers)
 
     def step(self, step: Any, shared: bool) -> None:
         """Emit a step, which is `shared` by all threads or done by one alone."""

@@ -101,11 +101,7 @@ def is_supported() -> bool:
         return False
     if not has_expected_layout() or not _has_expected_fields() or not {"_data", "_type"} <= _slots().keys():
         return False
-    try:
-        _method()
-        return _makes_arrays()
-    except (AttributeError, RuntimeError):
-        return False
+    return _numpy_functions() is not None and _makes_arrays()
 
 
 @cache
@@ -126,11 +122,17 @@ def _emit() -> Any:
     return Emitter().emit()
 
 
+def _numpy_functions() -> Any:
+    """The table of NumPy's C API as a capsule; None if it is not where NumPy 2 has it, which is a private name."""
+    module = getattr(getattr(np, "_core", None), "_multiarray_umath", None)
+    return getattr(module, "_ARRAY_API", None)
+
+
 def _numpy_function(number: int) -> int:
     """The address of a function of NumPy's C API."""
     get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    table = get_pointer(np._core._multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]  # a private name of NumPy
+    table = get_pointer(_numpy_functions(), None)
     return int(ctypes.c_void_p.from_address(table + 8 * number).value or 0)
 
 

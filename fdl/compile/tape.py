@@ -17,7 +17,7 @@ from llvmlite import ir
 from fdl.compile.buffers import LoopsStep, Plan, SingleStep
 from fdl.compile.build import Build, new_function
 from fdl.compile.cost import shares
-from fdl.compile.emit import Emission, PlanEmitter, untimed
+from fdl.compile.emit import Emission, PlanEmitter, untimed, verifier
 from fdl.compile.fallback import during
 from fdl.compile.hazards import Hazards
 from fdl.compile.layout import DATA_OFFSET, OBJECTS
@@ -72,14 +72,17 @@ class Tape:
     def emit(self) -> None:
         """Emit the functions of all steps, and here a loop over their records."""
         emission, plan = self.emission, self.given
-        hazards = Hazards(emission.team, plan.slots)
+        hazards, verified = Hazards(emission.team, plan.slots), verifier(emission.team, plan)
         most = self.starts["constant"] + len(plan.program.constants) + sum(1 for _ in self._literals())
         with emission.frame(8 * most) as place:
             for step in plan.steps:
                 with during("threads"):
                     shared = emission.team.together and shares(step)
                     waits = hazards.before(step, shared)
+                before = emission.team.barriers + waits
                 self.record(step, shared, waits)
+                with during("threads"):
+                    verified(step, shared, before, emission.team.barriers)
             frame = emission.before_end(place)
         self.fill(frame)
         self.run(frame)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fdl.dtypes import BOOLEAN, INTEGER, REAL, bool_
-from fdl.errors import DtypeError
+from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._functions import binary
 from fdl.numpy._operands import Array, ArrayLike, broadcast_shapes, cast, expand_to, matched, no_out, number, value
 from fdl.ops import arithmetic, bitwise, compare, reduce
@@ -273,7 +273,7 @@ def array_equiv(a1: ArrayLike, a2: ArrayLike) -> Array:
     x, y = value("array_equiv", a1), value("array_equiv", a2)
     try:
         shape = broadcast_shapes(x.type.shape, y.type.shape)
-    except ValueError:
+    except ShapeError:
         return cast(False, bool_)
     return _all(equal(expand_to(x, shape), expand_to(y, shape)))
 
