@@ -16,6 +16,19 @@ ALLOWED = {
     "fdl/compile/fallback.py Exception": "a pass that failed, which is told as a CompilerWarning",
     "fdl/compile/runtime.py BaseException": "an exception of a callback crosses native code, and is raised behind it",
     "fdl/ext/elementwise.py Exception": "NaN where the user's function raises, as documented",
+    "fdl_spark/arguments.py Exception": "an argument that is no array, said with its own error",
+    "fdl_spark/blocks.py BaseException": "deletes what is unfinished, and raises again",
+    "fdl_spark/blocks.py Exception": "freeing must not hide why a run ended, and is logged",
+    "fdl_spark/checkpoint.py BaseException": "deletes unfinished files, and raises again",
+    "fdl_spark/dataset.py Exception": "a session that was stopped has no jobs to describe",
+    "fdl_spark/failures.py AttributeError": "what a stopped session gives; raised again if it is not stopped",
+    "fdl_spark/failures.py Exception": "the user's function raised, which is told as a UserFunctionError",
+    "fdl_spark/loop.py Exception": "the state that a failed run may still save; the failure itself is raised",
+    "fdl_spark/predict.py Exception": "a Java virtual machine that is gone holds nothing",
+    "fdl_spark/shuffle.py BaseException": "frees what was made, and raises again",
+    "fdl_spark/shuffle.py Exception": "freeing what the cluster may have lost",
+    "fdl_spark/source.py Exception": "a column that is no array, said with its own error",
+    "fdl_spark/worker.py Exception": "freeing must not hide why a run ended",
 }
 
 
