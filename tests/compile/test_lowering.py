@@ -40,7 +40,7 @@ ELEMENTWISE = {
 #: Other operations by the dtypes of the first operands (or the result, without any) of samples that Python computes.
 OTHERS = {
     "bool empty": "All_ Any_ ReduceAnd ReduceOr ReduceXor",
-    "f64 empty": "Prod ReduceMax ReduceMin Sum",
+    "f64 empty": "Lu Prod ReduceMax ReduceMin Sum",
     "c64 c128": """
         Conj ConvGeneral Cumprod Cumsum DotGeneral Imag Iota Prod Real ReduceMax ReduceMin ReduceWindow Sort Sum
     """,
