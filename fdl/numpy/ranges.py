@@ -14,7 +14,7 @@ from fdl.numpy._operands import Array, ArrayLike, DTypeLike, axis_index, broadca
 from fdl.numpy.arithmetic import divide, floor, power
 from fdl.numpy.arithmetic import sign as sign_of
 from fdl.numpy.creation import astype
-from fdl.numpy.elementwise import exp, log
+from fdl.numpy.elementwise import log10
 from fdl.numpy.shapes import concatenate, moveaxis
 from fdl.ops.precision import accumulator
 from fdl.ops.shape import iota
@@ -162,10 +162,15 @@ def geomspace(
 ) -> Array:
     """Numbers at equal ratios from start to stop, which have the same sign.
 
-    >>> geomspace(1.0, 4.0, 3)
-    Array([1., 2., 4.], dtype=float32)
+    >>> geomspace(1.0, 1000.0, 4)
+    Array([   1.,   10.,  100., 1000.], dtype=float32)
     """
     first, last = promote("geomspace", start, stop, to_inexact=True)
+    known, wide = [_known(v) for v in (start, stop)], np.complex128 if first.type.dtype.kind == "c" else np.float64
+    if all(v is not None and np.all(np.asarray(v) != 0) for v in known):
+        # In float64, so that whole powers come out whole.
+        exact = arrays.Array(np.geomspace(*(np.asarray(v).astype(wide) for v in known), num, endpoint, axis=axis))
+        return cast(exact, first.type.dtype if dtype is None else as_dtype(dtype))
     sign = sign_of(first)
-    found = sign * exp(linspace(log(divide(first, sign)), log(divide(last, sign)), num, endpoint, axis=axis))
+    found = sign * power(10, linspace(log10(divide(first, sign)), log10(divide(last, sign)), num, endpoint, axis=axis))
     return found if dtype is None else astype(found, dtype)
