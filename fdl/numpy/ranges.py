@@ -169,7 +169,8 @@ def geomspace(
     known, wide = [_known(v) for v in (start, stop)], np.complex128 if first.type.dtype.kind == "c" else np.float64
     if all(v is not None and np.all(np.asarray(v) != 0) for v in known):
         # In float64, so that whole powers come out whole.
-        exact = arrays.Array(np.geomspace(*(np.asarray(v).astype(wide) for v in known), num, endpoint, axis=axis))
+        low, high = (np.asarray(v).astype(wide) for v in known)
+        exact = arrays.Array(np.geomspace(low, high, num, endpoint, axis=axis))
         return cast(exact, first.type.dtype if dtype is None else as_dtype(dtype))
     sign = sign_of(first)
     found = sign * power(10, linspace(log10(divide(first, sign)), log10(divide(last, sign)), num, endpoint, axis=axis))
