@@ -8,6 +8,7 @@ from fdl.api.custom import custom_jvp
 from fdl.errors import DtypeError, ShapeError
 from fdl.nn.activations import log_sigmoid
 from fdl.nn.softmax import log_softmax, logsumexp
+from fdl.numpy._index import signed_places
 from fdl.numpy._operands import wide
 
 Array = Any
@@ -56,6 +57,7 @@ def softmax_cross_entropy_with_integer_labels(logits: Any, labels: Any, axis: in
         raise DtypeError(f"labels are integers, got {labels.type}; use softmax_cross_entropy for probabilities")
     if labels.shape != logits.shape[:axis] + logits.shape[axis + 1 :]:
         raise ShapeError(f"labels {labels.type} do not fit logits {logits.type} without axis {axis}")
+    labels = signed_places(labels, logits.shape[axis])  # in a short dtype the numbers of many classes would wrap around
     shape = [1] * logits.ndim
     shape[axis] = -1
     classes = fnp.arange(logits.shape[axis], dtype=labels.dtype).reshape(shape)

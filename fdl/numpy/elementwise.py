@@ -293,6 +293,8 @@ def unwrap(p: ArrayLike, discont: ArrayLike | None = None, axis: int = -1, perio
 
     (p,) = promote("unwrap", p)
     p = cast(p, inexact(p.type.dtype))
+    if not p.type.size:
+        return p
     steps = fnp.diff(p, axis=axis)
     half = period / 2
     if discont is None:

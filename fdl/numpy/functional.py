@@ -40,14 +40,14 @@ def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: ArrayLike, *arg
     return function(x)
 
 
-def apply_over_axes(func: Callable[[Any, int], Any], a: ArrayLike, axes: Sequence[int]) -> Array:
+def apply_over_axes(func: Callable[[Any, int], Any], a: ArrayLike, axes: int | Sequence[int]) -> Array:
     """`func(a, axis)` for one axis after the other; axes that it drops are put back with extent 1.
 
     >>> apply_over_axes(sum, ones((2, 3)), [0, 1])
     Array([[6.]], dtype=float32)
     """
     x = value("apply_over_axes", a)
-    for axis in axes:
+    for axis in [axes] if isinstance(axes, int) else axes:
         found = func(x, axis)
         found = expand_dims(found, axis) if found.type.ndim == x.type.ndim - 1 else found
         if found.type.ndim != x.type.ndim:

@@ -52,6 +52,8 @@ def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0,
     places = cast(x, np.dtype(np.int32)) if x.type.dtype.kind == "b" else x
     # Without a sign there is nothing to clip, and signed places would wrap.
     places = clip(places, 0) if places.type.dtype.kind == "i" else places
+    if not length:
+        return zeros(0, counted.type.dtype)
     return zeros(length, counted.type.dtype).at[places].add(counted, mode="drop")
 
 

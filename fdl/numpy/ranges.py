@@ -14,7 +14,7 @@ from fdl.numpy._operands import Array, ArrayLike, DTypeLike, axis_index, broadca
 from fdl.numpy.arithmetic import divide, floor, power
 from fdl.numpy.arithmetic import sign as sign_of
 from fdl.numpy.creation import astype
-from fdl.numpy.elementwise import log10
+from fdl.numpy.elementwise import exp, log
 from fdl.numpy.shapes import concatenate, moveaxis
 from fdl.ops.precision import accumulator
 from fdl.ops.shape import iota
@@ -148,8 +148,15 @@ def logspace(
     >>> logspace(0, 2, 3)
     Array([  1.,  10., 100.], dtype=float32)
     """
-    found = power(base, linspace(start, stop, num, endpoint, axis=axis))
+    working = _working("logspace", dtype, start, stop)
+    found = power(cast(base, working), linspace(start, stop, num, endpoint, dtype=working, axis=axis))
     return found if dtype is None else astype(found, dtype)
+
+
+def _working(name: str, dtype: DTypeLike | None, *ends: ArrayLike) -> np.dtype:
+    """The dtype in which a sequence is computed: no less than that of its ends or of the result."""
+    found = result_type(*promote(name, *ends, to_inexact=True))
+    return found if dtype is None else result_type(found, inexact(as_dtype(dtype)))
 
 
 def geomspace(
@@ -162,16 +169,17 @@ def geomspace(
 ) -> Array:
     """Numbers at equal ratios from start to stop, which have the same sign.
 
-    >>> geomspace(1.0, 1000.0, 4)
-    Array([   1.,   10.,  100., 1000.], dtype=float32)
+    >>> geomspace(1.0, 4.0, 3)
+    Array([1., 2., 4.], dtype=float32)
     """
-    first, last = promote("geomspace", start, stop, to_inexact=True)
-    known, wide = [_known(v) for v in (start, stop)], np.complex128 if first.type.dtype.kind == "c" else np.float64
-    if all(v is not None and np.all(np.asarray(v) != 0) for v in known):
-        # In float64, so that whole powers come out whole.
-        low, high = (np.asarray(v).astype(wide) for v in known)
-        exact = arrays.Array(np.geomspace(low, high, num, endpoint, axis=axis))
-        return cast(exact, first.type.dtype if dtype is None else as_dtype(dtype))
+    working = _working("geomspace", dtype, start, stop)
+    first, last = broadcast("geomspace", *(cast(v, working) for v in (start, stop)))
     sign = sign_of(first)
-    found = sign * power(10, linspace(log10(divide(first, sign)), log10(divide(last, sign)), num, endpoint, axis=axis))
-    return found if dtype is None else astype(found, dtype)
+    found = sign * exp(linspace(log(divide(first, sign)), log(divide(last, sign)), num, endpoint, dtype=working))
+    # The ends are those given, not the exponentials of their logarithms.
+    if num > 1 and endpoint:
+        found = concatenate([found[:-1], last[None]], 0)
+    if num > 0:
+        found = concatenate([first[None], found[1:]], 0)
+    axis = axis_index("geomspace", axis, found.type.ndim)
+    return moveaxis(found if dtype is None else astype(found, dtype), 0, axis)

@@ -30,7 +30,7 @@ from fdl.numpy.shapes import ravel
 from fdl.ops import arithmetic, compare
 from fdl.ops.indexing import gather
 from fdl.ops.select import select as choose_between
-from fdl.ops.shape import full_like, reshape
+from fdl.ops.shape import full, full_like, reshape
 from fdl.ops.windows import GatherDimensionNumbers
 
 
@@ -152,6 +152,9 @@ def take(
         x, axis = ravel(x), 0
     axis = axis_index("take", axis, x.type.ndim)
     places = _integer("take", indices)
+    if not x.type.shape[axis] and not places.type.size:
+        shape = (*x.type.shape[:axis], *places.type.shape, *x.type.shape[axis + 1 :])
+        return full(0, shape, x.type.dtype)
     places = _fitted(places, x.type.shape[axis], mode)
     known = type(places) is arrays.Array
     how = mode or (None if known and fill_value is None else "fill")

@@ -537,6 +537,8 @@ def vsplit(ary: ArrayLike, indices_or_sections: Any) -> list[Array]:
     >>> [x.shape for x in vsplit(zeros((2, 4)), 2)]
     [(1, 4), (1, 4)]
     """
+    if ndim(ary) < 2:
+        raise ShapeError(f"vsplit needs at least two axes, got shape {shape(ary)}; use split")
     return _split("vsplit", ary, indices_or_sections, 0, even=True)
 
 

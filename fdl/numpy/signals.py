@@ -273,12 +273,13 @@ def unpackbits(a: ArrayLike, axis: int | None = None, count: int | None = None, 
     Args:
         a: uint8.
         axis: along which; None flattens `a`.
-        count: how many bits to return; negative: how many to leave out at the end.
+        count: how many bits to return, zeros if there are fewer; negative: how many to leave out at the end.
         bitorder: as for :func:`packbits`.
 
     >>> unpackbits(array([160], dtype=uint8), count=3)
     Array([1, 0, 1], dtype=uint8)
     """
+    from fdl.numpy.rearrange import pad
     from fdl.numpy.shapes import ravel
 
     x = asarray(a)
@@ -292,4 +293,7 @@ def unpackbits(a: ArrayLike, axis: int | None = None, count: int | None = None, 
     spread = x.reshape((*shape[: axis + 1], 1, *shape[axis + 1 :]))
     bits = (spread >> places.reshape((8,) + (1,) * (len(shape) - axis - 1))) & np.uint8(1)
     bits = bits.reshape((*shape[:axis], shape[axis] * 8, *shape[axis + 1 :]))
+    missing = 0 if count is None else max(0, count - bits.type.shape[axis])
+    if missing:
+        bits = pad(bits, [(0, missing if i == axis else 0) for i in range(len(shape))])
     return bits[(slice(None),) * axis + (slice(count),)]

@@ -201,5 +201,5 @@ def digitize(x: ArrayLike, bins: ArrayLike, right: bool = False, *, method: str 
         return searchsorted(edges, x, side)
     rising = compare.le(edges[0], edges[-1])
     up = searchsorted(edges, x, side)
-    down = count - searchsorted(reverse(edges, (0,)), x, "right" if right else "left")
+    down = count - searchsorted(reverse(edges, (0,)), x, side)
     return select(expand_to(rising, up.type.shape), up, down)

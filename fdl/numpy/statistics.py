@@ -396,18 +396,19 @@ def cov(
         ddof = 0 if bias else 1
     weights: Any = None
     if fweights is not None:
-        weights = value("cov", fweights)
+        weights = cast(value("cov", fweights), x.type.dtype)
     if aweights is not None:
-        weights = value("cov", aweights) if weights is None else weights * aweights
-    average_row, scale = average(x, 1, weights, returned=True)
-    scale = scale[0]
+        aweights = cast(value("cov", aweights), x.type.dtype)
+        weights = aweights if weights is None else weights * aweights
+    scale: Any = x.type.shape[1] if weights is None else total(weights)
+    center = mean(x, 1) if weights is None else total(x * weights, 1) / scale
     if weights is None:
-        norm: Any = x.type.shape[1] - ddof
+        norm: Any = max(scale - ddof, 0)
     elif aweights is None or not ddof:
-        norm = scale - ddof
+        norm = maximum(scale - ddof, 0)
     else:
-        norm = scale - ddof * total(weights * aweights) / scale
-    x = x - average_row[:, None]
+        norm = maximum(scale - ddof * total(weights * aweights) / scale, 0)
+    x = x - center[:, None]
     weighted = x if weights is None else x * weights
     result = dot(x, conj(weighted).T) / norm
     return reshape(result, ()) if result.type.shape == (1, 1) else result

@@ -81,7 +81,7 @@ def entr(x: Any) -> Array:
 
 @custom_jvp
 def _entr(x: Array) -> Array:
-    return fnp.where(x < 0, -math.inf, -_xlogy(x, x))
+    return fnp.where(x < 0, -math.inf, fnp.where(x == 0, 0.0, -_xlogy(x, x)))
 
 
 @_entr.defjvp

@@ -343,8 +343,8 @@ def gammasgn(x: Any) -> Array:
     """
     (x,) = operands(x)
     odd = fnp.floor(x) % 2 != 0
-    sign = fnp.where((x < 0) & odd, -1.0, 1.0)
-    return fnp.where((x < 0) & (x == fnp.floor(x)), fnp.nan, sign).astype(x.dtype)
+    sign = fnp.where(((x < 0) & odd) | ((x == 0) & fnp.signbit(x)), -1.0, 1.0)
+    return fnp.where(fnp.isnan(x) | ((x < 0) & (x == fnp.floor(x))), fnp.nan, sign).astype(x.dtype)
 
 
 def gamma(x: Any) -> Array:

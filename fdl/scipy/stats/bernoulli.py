@@ -4,13 +4,14 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.scipy import special
-from fdl.scipy._operands import operands
+from fdl.scipy._operands import distribution
 
 __all__ = ["cdf", "logpmf", "pmf"]
 
 Array = Any
 
 
+@distribution
 def logpmf(k: Any, p: Any, loc: Any = 0) -> Array:
     """The logarithm of the probability of k.
 
@@ -25,12 +26,12 @@ def logpmf(k: Any, p: Any, loc: Any = 0) -> Array:
     >>> round(logpmf(1, 0.25).item(), 3)
     -1.386
     """
-    k, p, loc = operands(k, p, loc)
     z = k - loc
     value = special.xlogy(z, p) + special.xlog1py(1 - z, -p)
     return fnp.where((z == 0) | (z == 1), value, -fnp.inf)
 
 
+@distribution
 def pmf(k: Any, p: Any, loc: Any = 0) -> Array:
     """The probability of k.
 
@@ -48,6 +49,7 @@ def pmf(k: Any, p: Any, loc: Any = 0) -> Array:
     return fnp.exp(logpmf(k, p, loc))
 
 
+@distribution
 def cdf(k: Any, p: Any, loc: Any = 0) -> Array:
     """The probability of k or less.
 
@@ -62,6 +64,5 @@ def cdf(k: Any, p: Any, loc: Any = 0) -> Array:
     >>> round(cdf(1, 0.25).item(), 3)
     1.0
     """
-    k, p, loc = operands(k, p, loc)
     z = k - loc
     return fnp.where(z < 0, 0.0, fnp.where(z < 1, 1 - p, 1.0))

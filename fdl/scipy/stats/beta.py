@@ -4,13 +4,14 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.scipy import special
-from fdl.scipy._operands import operands
+from fdl.scipy._operands import distribution
 
 __all__ = ["cdf", "logpdf", "pdf"]
 
 Array = Any
 
 
+@distribution
 def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density.
 
@@ -27,7 +28,6 @@ def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(logpdf(0.5, 2.0, 3.0).item(), 3)
     0.405
     """
-    x, a, b, loc, scale = operands(x, a, b, loc, scale)
     z = (x - loc) / scale
     outside = (z < 0) | (z > 1)
     safe = fnp.where(outside, 0.5, z)
@@ -35,6 +35,7 @@ def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return fnp.where(outside, -fnp.inf, value - special.betaln(a, b) - fnp.log(scale))
 
 
+@distribution
 def pdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The density.
 
@@ -54,6 +55,7 @@ def pdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return fnp.exp(logpdf(x, a, b, loc, scale))
 
 
+@distribution
 def cdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function.
 
@@ -70,5 +72,4 @@ def cdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(cdf(0.5, 2.0, 2.0).item(), 3)
     0.5
     """
-    x, a, b, loc, scale = operands(x, a, b, loc, scale)
     return special.betainc(a, b, fnp.clip((x - loc) / scale, 0.0, 1.0))

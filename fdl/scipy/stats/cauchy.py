@@ -4,13 +4,14 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
-from fdl.scipy._operands import operands
+from fdl.scipy._operands import distribution, log1p_square
 
 __all__ = ["cdf", "logpdf", "pdf", "ppf"]
 
 Array = Any
 
 
+@distribution
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density.
 
@@ -25,11 +26,11 @@ def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(logpdf(0.75).item(), 3)
     -1.591
     """
-    x, loc, scale = operands(x, loc, scale)
     z = (x - loc) / scale
-    return -math.log(math.pi) - fnp.log(scale) - fnp.log1p(z * z)
+    return -math.log(math.pi) - fnp.log(scale) - log1p_square(z)
 
 
+@distribution
 def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The density.
 
@@ -47,6 +48,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return fnp.exp(logpdf(x, loc, scale))
 
 
+@distribution
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function.
 
@@ -61,10 +63,10 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(cdf(0.75).item(), 3)
     0.705
     """
-    x, loc, scale = operands(x, loc, scale)
-    return 0.5 + fnp.arctan((x - loc) / scale) / math.pi
+    return fnp.arctan2(1.0, (loc - x) / scale) / math.pi  # exact in the lower tail too
 
 
+@distribution
 def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The quantile at probability q.
 
@@ -79,5 +81,8 @@ def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(ppf(0.75).item(), 3)
     1.0
     """
-    q, loc, scale = operands(q, loc, scale)
-    return fnp.tan(math.pi * (q - 0.5)) * scale + loc
+    # The cotangent of the distance from the nearer end, which is exact, is infinite there.
+    rest = fnp.minimum(q, 1 - q)
+    size = fnp.where(rest == 0, math.inf, 1 / fnp.tan(math.pi * fnp.where(rest == 0, 0.25, rest)))
+    z = fnp.where(fnp.abs(q - 0.5) < 0.25, fnp.tan(math.pi * (q - 0.5)), fnp.where(q < 0.5, -size, size))
+    return z * scale + loc

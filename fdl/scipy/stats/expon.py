@@ -3,13 +3,14 @@
 from typing import Any
 
 import fdl.numpy as fnp
-from fdl.scipy._operands import operands
+from fdl.scipy._operands import distribution
 
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
 
 Array = Any
 
 
+@distribution
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density.
 
@@ -24,11 +25,11 @@ def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(logpdf(1.0).item(), 3)
     -1.0
     """
-    x, loc, scale = operands(x, loc, scale)
     z = (x - loc) / scale
     return fnp.where(z < 0, -fnp.inf, -z - fnp.log(scale))
 
 
+@distribution
 def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The density.
 
@@ -46,6 +47,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return fnp.exp(logpdf(x, loc, scale))
 
 
+@distribution
 def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of :func:`sf`.
 
@@ -60,10 +62,10 @@ def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(logsf(1.0).item(), 3)
     -1.0
     """
-    x, loc, scale = operands(x, loc, scale)
     return -fnp.maximum((x - loc) / scale, 0.0)
 
 
+@distribution
 def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """One minus the distribution function.
 
@@ -81,6 +83,7 @@ def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return fnp.exp(logsf(x, loc, scale))
 
 
+@distribution
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function.
 
@@ -98,6 +101,7 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return -fnp.expm1(logsf(x, loc, scale))
 
 
+@distribution
 def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the distribution function.
 
@@ -115,6 +119,7 @@ def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return fnp.log(cdf(x, loc, scale))
 
 
+@distribution
 def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The quantile at probability q.
 
@@ -129,5 +134,4 @@ def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(ppf(0.75).item(), 3)
     1.386
     """
-    q, loc, scale = operands(q, loc, scale)
     return loc - fnp.log1p(-q) * scale

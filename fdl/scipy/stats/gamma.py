@@ -4,13 +4,14 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.scipy import special
-from fdl.scipy._operands import operands
+from fdl.scipy._operands import distribution
 
 __all__ = ["cdf", "logpdf", "pdf", "sf"]
 
 Array = Any
 
 
+@distribution
 def logpdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density.
 
@@ -26,13 +27,13 @@ def logpdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(logpdf(1.0, 2.0).item(), 3)
     -1.0
     """
-    x, a, loc, scale = operands(x, a, loc, scale)
     z = (x - loc) / scale
     safe = fnp.where(z < 0, 1.0, z)
     value = special.xlogy(a - 1, safe) - safe - special.gammaln(a) - fnp.log(scale)
     return fnp.where(z < 0, -fnp.inf, value)
 
 
+@distribution
 def pdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The density.
 
@@ -51,6 +52,7 @@ def pdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return fnp.exp(logpdf(x, a, loc, scale))
 
 
+@distribution
 def cdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function.
 
@@ -66,10 +68,10 @@ def cdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(cdf(1.0, 2.0).item(), 3)
     0.264
     """
-    x, a, loc, scale = operands(x, a, loc, scale)
     return special.gammainc(a, fnp.maximum((x - loc) / scale, 0.0))
 
 
+@distribution
 def sf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """One minus the distribution function, without cancellation.
 
@@ -85,5 +87,4 @@ def sf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(sf(1.0, 2.0).item(), 3)
     0.736
     """
-    x, a, loc, scale = operands(x, a, loc, scale)
     return special.gammaincc(a, fnp.maximum((x - loc) / scale, 0.0))

@@ -4,13 +4,14 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
-from fdl.scipy._operands import operands
+from fdl.scipy._operands import distribution
 
 __all__ = ["cdf", "logpdf", "pdf"]
 
 Array = Any
 
 
+@distribution
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density.
 
@@ -25,10 +26,10 @@ def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(logpdf(1.0).item(), 3)
     -1.693
     """
-    x, loc, scale = operands(x, loc, scale)
     return -fnp.abs((x - loc) / scale) - math.log(2) - fnp.log(scale)
 
 
+@distribution
 def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The density.
 
@@ -46,6 +47,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return fnp.exp(logpdf(x, loc, scale))
 
 
+@distribution
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function.
 
@@ -60,7 +62,6 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(cdf(1.0).item(), 3)
     0.816
     """
-    x, loc, scale = operands(x, loc, scale)
     z = (x - loc) / scale
     tail = 0.5 * fnp.exp(-fnp.abs(z))
     return fnp.where(z <= 0, tail, 1 - tail)

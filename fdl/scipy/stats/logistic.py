@@ -5,13 +5,14 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl.nn.activations import sigmoid, softplus
 from fdl.scipy import special
-from fdl.scipy._operands import operands
+from fdl.scipy._operands import distribution
 
 __all__ = ["cdf", "logpdf", "pdf", "ppf", "sf"]
 
 Array = Any
 
 
+@distribution
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density.
 
@@ -26,11 +27,12 @@ def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(logpdf(1.0).item(), 3)
     -1.627
     """
-    x, loc, scale = operands(x, loc, scale)
     z = (x - loc) / scale
-    return -z - 2 * softplus(-z) - fnp.log(scale)
+    distance = fnp.abs(z)  # the density is even, and finite terms stay so for infinite x
+    return -distance - 2 * softplus(-distance) - fnp.log(scale)
 
 
+@distribution
 def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The density.
 
@@ -48,6 +50,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return fnp.exp(logpdf(x, loc, scale))
 
 
+@distribution
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function.
 
@@ -62,10 +65,10 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(cdf(1.0).item(), 3)
     0.731
     """
-    x, loc, scale = operands(x, loc, scale)
     return sigmoid((x - loc) / scale)
 
 
+@distribution
 def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """One minus the distribution function, without cancellation.
 
@@ -80,10 +83,10 @@ def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(sf(1.0).item(), 3)
     0.269
     """
-    x, loc, scale = operands(x, loc, scale)
     return sigmoid(-(x - loc) / scale)
 
 
+@distribution
 def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The quantile at probability q.
 
@@ -98,5 +101,4 @@ def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(ppf(0.75).item(), 3)
     1.099
     """
-    q, loc, scale = operands(q, loc, scale)
     return special.logit(q) * scale + loc

@@ -5,13 +5,14 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.scipy import special
-from fdl.scipy._operands import operands
+from fdl.scipy._operands import distribution
 
 __all__ = ["cdf", "isf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
 
 Array = Any
 
 
+@distribution
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density.
 
@@ -26,11 +27,11 @@ def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(logpdf(1.0).item(), 3)
     -1.419
     """
-    x, loc, scale = operands(x, loc, scale)
     z = (x - loc) / scale
     return -0.5 * (z * z + math.log(2 * math.pi)) - fnp.log(scale)
 
 
+@distribution
 def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The density.
 
@@ -48,6 +49,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return fnp.exp(logpdf(x, loc, scale))
 
 
+@distribution
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function.
 
@@ -62,10 +64,10 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(cdf(1.0).item(), 3)
     0.841
     """
-    x, loc, scale = operands(x, loc, scale)
     return special.ndtr((x - loc) / scale)
 
 
+@distribution
 def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the distribution function, accurate in the tails.
 
@@ -80,10 +82,10 @@ def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(logcdf(1.0).item(), 3)
     -0.173
     """
-    x, loc, scale = operands(x, loc, scale)
     return special.log_ndtr((x - loc) / scale)
 
 
+@distribution
 def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """One minus the distribution function, without cancellation.
 
@@ -98,10 +100,10 @@ def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(sf(1.0).item(), 3)
     0.159
     """
-    x, loc, scale = operands(x, loc, scale)
     return special.ndtr(-(x - loc) / scale)
 
 
+@distribution
 def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of :func:`sf`.
 
@@ -116,10 +118,10 @@ def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(logsf(1.0).item(), 3)
     -1.841
     """
-    x, loc, scale = operands(x, loc, scale)
     return special.log_ndtr(-(x - loc) / scale)
 
 
+@distribution
 def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The quantile at probability q.
 
@@ -134,10 +136,10 @@ def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(ppf(0.75).item(), 3)
     0.674
     """
-    q, loc, scale = operands(q, loc, scale)
     return special.ndtri(q) * scale + loc
 
 
+@distribution
 def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The inverse of :func:`sf`.
 
@@ -152,5 +154,4 @@ def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(isf(0.75).item(), 3)
     -0.674
     """
-    q, loc, scale = operands(q, loc, scale)
     return -special.ndtri(q) * scale + loc

@@ -4,13 +4,14 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.scipy import special
-from fdl.scipy._operands import operands
+from fdl.scipy._operands import distribution
 
 __all__ = ["cdf", "logpmf", "pmf"]
 
 Array = Any
 
 
+@distribution
 def logpmf(k: Any, mu: Any, loc: Any = 0) -> Array:
     """The logarithm of the probability of k.
 
@@ -25,12 +26,12 @@ def logpmf(k: Any, mu: Any, loc: Any = 0) -> Array:
     >>> round(logpmf(2, 1.5).item(), 3)
     -1.382
     """
-    k, mu, loc = operands(k, mu, loc)
     z = k - loc
     value = special.xlogy(z, mu) - special.gammaln(fnp.where(z < 0, 0, z) + 1) - mu
     return fnp.where((z < 0) | (z != fnp.floor(z)), -fnp.inf, value)
 
 
+@distribution
 def pmf(k: Any, mu: Any, loc: Any = 0) -> Array:
     """The probability of k.
 
@@ -48,6 +49,7 @@ def pmf(k: Any, mu: Any, loc: Any = 0) -> Array:
     return fnp.exp(logpmf(k, mu, loc))
 
 
+@distribution
 def cdf(k: Any, mu: Any, loc: Any = 0) -> Array:
     """The probability of k or less.
 
@@ -62,6 +64,5 @@ def cdf(k: Any, mu: Any, loc: Any = 0) -> Array:
     >>> round(cdf(2, 1.5).item(), 3)
     0.809
     """
-    k, mu, loc = operands(k, mu, loc)
     z = fnp.floor(k - loc)
     return fnp.where(z < 0, 0.0, special.gammaincc(fnp.maximum(z, 0) + 1, mu))

@@ -5,13 +5,14 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.scipy import special
-from fdl.scipy._operands import operands
+from fdl.scipy._operands import distribution, log1p_square
 
 __all__ = ["logpdf", "pdf"]
 
 Array = Any
 
 
+@distribution
 def logpdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density.
 
@@ -27,12 +28,12 @@ def logpdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(logpdf(1.0, 3.0).item(), 3)
     -1.576
     """
-    x, df, loc, scale = operands(x, df, loc, scale)
     z = (x - loc) / scale
     value = special.gammaln((df + 1) / 2) - special.gammaln(df / 2) - 0.5 * fnp.log(df * math.pi) - fnp.log(scale)
-    return value - (df + 1) / 2 * fnp.log1p(z * z / df)
+    return value - (df + 1) / 2 * log1p_square(z / fnp.sqrt(df))
 
 
+@distribution
 def pdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The density.
 

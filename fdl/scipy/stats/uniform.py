@@ -3,13 +3,14 @@
 from typing import Any
 
 import fdl.numpy as fnp
-from fdl.scipy._operands import operands
+from fdl.scipy._operands import distribution
 
 __all__ = ["cdf", "logpdf", "pdf", "ppf"]
 
 Array = Any
 
 
+@distribution
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The logarithm of the density.
 
@@ -24,11 +25,11 @@ def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(logpdf(0.5, 0.0, 4.0).item(), 3)
     -1.386
     """
-    x, loc, scale = operands(x, loc, scale)
     inside = (x >= loc) & (x <= loc + scale)
     return fnp.where(inside, -fnp.log(scale), -fnp.inf)
 
 
+@distribution
 def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The density.
 
@@ -46,6 +47,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return fnp.exp(logpdf(x, loc, scale))
 
 
+@distribution
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function.
 
@@ -60,10 +62,10 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(cdf(0.5, 0.0, 4.0).item(), 3)
     0.125
     """
-    x, loc, scale = operands(x, loc, scale)
     return fnp.clip((x - loc) / scale, 0.0, 1.0)
 
 
+@distribution
 def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The quantile at probability q; NaN outside [0, 1].
 
@@ -78,5 +80,4 @@ def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> round(ppf(0.75, 0.0, 4.0).item(), 3)
     3.0
     """
-    q, loc, scale = operands(q, loc, scale)
     return fnp.where((q >= 0) & (q <= 1), q * scale + loc, fnp.nan)
