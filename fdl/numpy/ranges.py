@@ -102,8 +102,8 @@ def linspace(
         wide = np.complex128 if working.kind == "c" else np.float64
         low, high = (np.asarray(v).astype(wide) for v in known)
         with np.errstate(all="ignore"):
-            exact, step = np.linspace(low, high, num, endpoint, retstep=True)
-        values, step = arrays.Array(exact), arrays.Array(np.asarray(step))
+            exact, distance = np.linspace(low, high, num, endpoint, retstep=True)
+        values, step = arrays.Array(exact), arrays.Array(np.asarray(distance))
     else:
         first, last = broadcast("linspace", *(cast(value("linspace", v), working) for v in (start, stop)))
         step = (last - first) / (parts or math.nan)
