@@ -31,7 +31,10 @@ def native(module: ir.Module, target: Target, name: str, pointers: int, integers
 def kernel(
     emit: Callable[[ir.Module], Kernel], target: Target, operands: int
 ) -> tuple[Kernel, Callable[[Sequence[np.ndarray], int], None]]:
-    """Compile what `emit` makes; the result runs it on arrays, with its work cut into the given number of parts."""
+    """Compile what `emit` makes; the result runs it on arrays, with its work cut into the given number of parts.
+
+    Every run is repeated in other parts, the last one first, and must give the same bits: threads cut work anywhere.
+    """
     module = ir.Module("test")
     emitted = emit(module)
     function = new_function(module, "run", [POINTER] * (operands + 1) + [I64, I64], exported=True)
@@ -40,13 +43,24 @@ def kernel(
     build.ret()
     call = native(module, target, "run", operands + 1, 2)
 
-    def run(arrays: Sequence[np.ndarray], parts: int = 1) -> None:
+    def once(arrays: Sequence[np.ndarray], cuts: Sequence[int]) -> None:
         # A guard behind the scratch memory shows writes beyond its end; it starts out as NaN.
         room = np.full(emitted.scratch_bytes + 128, 255, np.uint8)
         start = -room.ctypes.data % 64
-        cuts = [emitted.work * i // parts for i in range(parts + 1)]
-        for begin, end in itertools.pairwise(cuts):
+        for begin, end in reversed(list(itertools.pairwise(cuts))):
             call(*arrays, room.ctypes.data + start, begin, end)
         assert (room[start + emitted.scratch_bytes :] == 255).all()
+
+    def run(arrays: Sequence[np.ndarray], parts: int = 1) -> None:
+        before = [a.copy() for a in arrays]
+        others = min(emitted.work, 61)
+        once(arrays, [emitted.work * i // others for i in range(others + 1)] if others else [0, 0])
+        cut = [a.copy() for a in arrays]
+        for array, values in zip(arrays, before, strict=True):
+            if array.flags.writeable:
+                array[...] = values
+        once(arrays, [emitted.work * i // parts for i in range(parts + 1)])
+        for array, values in zip(arrays, cut, strict=True):
+            assert array.tobytes() == values.tobytes(), "parts of the work depend on how it is cut"
 
     return emitted, run

@@ -131,6 +131,20 @@ def test_epilogue_sees_every_element_once_at_its_index(shape, layout):
     np.testing.assert_allclose(c, a.astype(np.float64) @ b + bias + rows, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("n", [100, 128, 257, 304])
+@pytest.mark.parametrize("m", range(1, 9))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("cpu", ["native", "native:256", "x86-64"])
+def test_few_rows_in_parts(m, n, dtype, cpu):
+    """Parts end where the columns of a turn end, whatever algorithm serves so many rows."""
+    rng = np.random.default_rng(0)
+    a = laid_out(rng, (1, m, 77), dtype, "column")
+    b = laid_out(rng, (1, 77, n), dtype, "row")
+    c = np.full((1, m, n), np.nan, dtype)
+    product(a, b, c, host_target(cpu), parts=2)
+    check(a, b, c)
+
+
 @pytest.mark.parametrize("shape", [(3, 40, 70, 33), (1, 200, 10, 65), (1, 9, 300, 700), (2, 3, 700, 50)])
 def test_parts_give_the_same_bits(shape):
     rng = np.random.default_rng(0)

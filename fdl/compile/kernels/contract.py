@@ -253,6 +253,8 @@ class _Plan:
     @cached_property
     def part(self) -> int:
         """Rows or columns of a unit of work."""
+        if self.by_streams:
+            return streams.width(self.lanes)
         rows, columns = dots.tile(self.spec) if self.by_dots else (self.rows, self.width)
         return columns if self.by_columns else rows
 

@@ -25,6 +25,11 @@ def fits(spec: "Contraction", lanes: int) -> bool:
     return spec.m in _TOGETHER and spec.b[2] == spec.c[2] == 1 and spec.n >= 16 * lanes and spec.k > 1
 
 
+def width(lanes: int) -> int:
+    """Columns of a turn; parts of the work are cut between turns."""
+    return _VECTORS * lanes
+
+
 def emit_streams(
     build: Build, spec: "Contraction", operands: Sequence[Any], batch: Value, columns: tuple[Value, Value]
 ) -> None:
@@ -53,10 +58,10 @@ def _visit(
         for i in range(spec.m)
     ]
     again = build.broadcast(build.or_(k > 0, build.constant(spec.accumulate, "bool")), lanes)
-    with pieces(build, *columns, _VECTORS * lanes, spec.n) as piece:
-        for n, width in piece():
-            for start in range(0, width, lanes):
-                mask = None if start + lanes <= width else build.first_lanes(width - start, lanes)
+    with pieces(build, *columns, width(lanes), spec.n) as piece:
+        for n, some in piece():
+            for start in range(0, some, lanes):
+                mask = None if start + lanes <= some else build.first_lanes(some - start, lanes)
                 read = [build.load(b, dtype, (k + j) * spec.b[1] + n + start, lanes, mask=mask) for j in range(count)]
                 for i, own in enumerate(factors):
                     where = n + (i * spec.c[1] + start)
