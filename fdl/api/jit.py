@@ -4,6 +4,7 @@ import functools
 import logging
 import sys
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class Traced:
 
     def _shared(self, leaves: Sequence[Any]) -> list[int]:
         """Numbers of the donated leaves whose memory somebody else can see: other arrays, NumPy views, other leaves."""
-        seen = [id(leaf) for leaf in leaves]
+        seen = Counter(map(id, leaves))
         return [
             number
             for number, (leaf, given) in enumerate(zip(leaves, self.donated, strict=True))
@@ -76,7 +77,7 @@ class Traced:
                 type(leaf) is not Array
                 or sys.getrefcount(leaf._data) > 2
                 or _is_window(leaf._data)
-                or seen.count(id(leaf)) > 1
+                or seen[id(leaf)] > 1
             )
         ]
 

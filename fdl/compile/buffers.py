@@ -1,10 +1,12 @@
 """Memory: where every stored value lives, and when its place is free again."""
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from fdl.compile.affine import row_major, strides
+from fdl.compile.arena import Arena
 from fdl.compile.body import Body
 from fdl.compile.fallback import Skip, during
 from fdl.compile.fuse import Nest, Schedule, Single, Unfused, View, is_nothing
@@ -15,8 +17,6 @@ from fdl.compile.widen import widened
 from fdl.config import config
 from fdl.core.program import Program, Var
 from fdl.core.types import TensorType
-
-ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -92,40 +92,9 @@ class Plan:
     skip: Skip = frozenset()
 
 
-def aligned(size: int) -> int:
-    """`size` rounded up to whole cache lines."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
 def nbytes(type: TensorType) -> int:
     """Bytes that the elements of a type take."""
     return type.size * type.dtype.itemsize
-
-
-class _Arena:
-    """First-fit allocation of intervals that are in use at the same time; of all, if none is ever `freed`."""
-
-    def __init__(self, freed: bool = True) -> None:
-        self.live: list[tuple[int, int]] = []
-        self.peak = 0
-        self.freed = freed
-
-    def allocate(self, size: int) -> int:
-        """The offset of a free interval."""
-        size, offset = aligned(max(size, 1)), 0
-        for start, stop in self.live:
-            if start - offset >= size:
-                break
-            offset = max(offset, stop)
-        self.live.append((offset, offset + size))
-        self.live.sort()
-        self.peak = max(self.peak, offset + size)
-        return offset
-
-    def free(self, offset: int) -> None:
-        """Give an interval back."""
-        if self.freed:
-            self.live = [i for i in self.live if i[0] != offset]
 
 
 def make_plan(
@@ -285,10 +254,15 @@ class _Placement:
             for var in (*step.reads, *step.outputs):
                 self.last[var] = number
         self.last.update((v, len(steps)) for v in self.outputs)
-        self.donated = [v for v, mark in zip(program.inputs, donate, strict=False) if mark]
+        #: What is in the memory of each donated input that no output has, and where nothing is read any more, by type.
+        self.donated = {n: program.inputs[n] for n, mark in enumerate(donate) if mark}
+        self.given_up: dict[TensorType, deque[int]] = {}
+        for n, var in self.donated.items():
+            if var not in self.last:
+                self.give_up(n, var)
         self.reused: dict[int, int] = {}
         self.overwritten: set[int] = set()
-        self.arena = _Arena(self.reuses)
+        self.arena = Arena(self.reuses)
 
     def plan(self) -> Plan:
         """Place everything."""
@@ -307,6 +281,9 @@ class _Placement:
                 self.arena.free(step.workspace)
             for var in dead:
                 self.arena.free(self.slots[var].number)
+            for var in (*step.reads, *step.outputs):
+                if self.last[var] == number and (given := self.donated_number(var)) is not None:
+                    self.give_up(given, var)
             for slot in {self.slots[var] for var in step.outputs if self.last[var] == number}:
                 if slot.kind == "arena" and all(self.last[v] == number for v in step.outputs if self.slots[v] == slot):
                     self.arena.free(slot.number)
@@ -325,8 +302,8 @@ class _Placement:
                 return
         updated = self.updated(var, step, number)
         if updated is not None:
-            self.donated[self.donated.index(updated)] = var
             self.slots[var] = self.slots[updated]
+            self.donated[self.slots[var].number] = var
             self.overwritten.add(self.slots[var].number)
             return
         self.slots[var] = Slot("arena", self.arena.allocate(nbytes(var.type)))
@@ -334,7 +311,7 @@ class _Placement:
     def place_private(self, group: GroupStep) -> None:
         """Choose places in a thread's memory for what a group keeps to itself."""
         memory, last = (
-            _Arena(self.reuses),
+            Arena(self.reuses),
             {v: n for n, cut in enumerate(group.members) for v in (*cut.step.reads, *cut.made)},
         )
         private = set(group.private)
@@ -363,10 +340,20 @@ class _Placement:
 
     def updated(self, var: Var, step: Any, number: int) -> Var | None:
         """What has the memory of a donated input, if a single step makes `var` by changing some of its elements."""
-        for other in self.donated if isinstance(step, SingleStep) else ():
-            if other.type == var.type and self.last.get(other) == number and self.may_overwrite(var, other, step):
+        for other in step.reads if isinstance(step, SingleStep) and not step.plans else ():
+            mine = self.donated_number(other) is not None and other.type == var.type and self.last[other] == number
+            if mine and self.may_overwrite(var, other, step):
                 return other
         return None
+
+    def donated_number(self, var: Var) -> int | None:
+        """The number of the donated input in whose memory a value is, unless an output has it."""
+        slot = self.slots[var]
+        return slot.number if slot.kind == "input" and self.donated.get(slot.number) is var else None
+
+    def give_up(self, number: int, var: Var) -> None:
+        """Remember that the memory of a donated input, which `var` is in, is not read any more."""
+        self.given_up.setdefault(var.type, deque()).append(number)
 
     def summed_elsewhere(self, step: Any, number: int) -> Var | None:
         """The result of a kernel that only its epilogue reads."""
@@ -386,18 +373,27 @@ class _Placement:
 
     def donated_slot(self, var: Var, step: Any, number: int) -> Slot | None:
         """The memory of a donated input that nothing reads any more."""
-        first = self.updated(var, step, number)
-        for other in self.donated if first is None else [first, *self.donated]:
-            if other.type != var.type:
-                continue
-            if self.carry is not None and self.carry.get(self.outputs[var]) != self.slots[other].number:
+        for given in self.candidates(var, step, number):
+            other = self.donated.get(given)
+            if other is None or other.type != var.type:
                 continue
             last = self.last.get(other, -1)
             if last < number or (last == number and self.may_overwrite(var, other, step)):
-                self.donated.remove(other)
-                self.reused[self.outputs[var]] = self.slots[other].number
+                del self.donated[given]
+                self.reused[self.outputs[var]] = given
                 return self.slots[other]
         return None
+
+    def candidates(self, var: Var, step: Any, number: int) -> Iterator[int]:
+        """Numbers of donated inputs whose memory an output may take: what `step` reads, then what nothing reads now."""
+        if self.carry is not None:
+            yield from (n for n in [self.carry.get(self.outputs[var])] if n is not None)
+            return
+        own = [self.updated(var, step, number), *(() if isinstance(step, SingleStep) and step.plans else step.reads)]
+        yield from [n for v in own if v is not None and (n := self.donated_number(v)) is not None]
+        given_up = self.given_up.get(var.type)
+        while given_up:
+            yield given_up.popleft()
 
     def may_overwrite(self, var: Var, other: Var, step: Any) -> bool:
         """Whether `step` reads each element of `other` only just before it writes the same bytes of `var`."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from fdl.compile.buffers import Plan, SingleStep, aligned, make_plan, nbytes
+from fdl.compile.arena import aligned
+from fdl.compile.buffers import Plan, SingleStep, make_plan, nbytes
 from fdl.compile.fallback import Skip
 from fdl.compile.fuse import is_nothing
 from fdl.compile.partial import chunks

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.buffers import LoopsStep, Plan, SingleStep, Slot, aligned
+from fdl.compile.arena import aligned
+from fdl.compile.buffers import LoopsStep, Plan, SingleStep, Slot
 from fdl.compile.build import Build, new_function
 from fdl.compile.cost import shares
 from fdl.compile.fallback import during
@@ -34,8 +35,8 @@ from fdl.dtypes import int8, int64
 #: More inputs than this are checked in a loop.
 FEW_INPUTS = 16
 
-#: Plans of more steps than this are not straight-line code but data; see `fdl.compile.tape`.
-MOST_STEPS = 64
+#: Plans of more steps, or more operands of steps, than this are not straight-line code but data; see `fdl.compile.tape`.
+MOST_STEPS, MOST_OPERANDS = 64, 512
 
 
 def untimed(plan: Plan, step: Any) -> AbstractContextManager[None]:
@@ -247,7 +248,8 @@ class Emission:
         self.team.barrier()
 
     def _is_long(self, plan: Plan) -> bool:
-        return len(plan.steps) > MOST_STEPS and "tape" not in plan.skip
+        operands = sum(len(step.reads) + len(step.outputs) for step in plan.steps)
+        return (len(plan.steps) > MOST_STEPS or operands > MOST_OPERANDS) and "tape" not in plan.skip
 
     def _tape(self, *arguments: Any) -> None:
         from fdl.compile.tape import Tape

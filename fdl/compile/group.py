@@ -131,7 +131,7 @@ class _Grouping:
 
     def best(self, seed: int) -> _Found | None:
         """The group that begins with a step and saves most."""
-        if not self.takes_part(self.steps[seed]):
+        if not self.takes_part(self.steps[seed]) or not self.has_neighbour(seed):
             return None
         best = None
         for space in self.proposals(seed):
@@ -145,6 +145,12 @@ class _Grouping:
             if found.gain >= LEAST_GAIN and (best is None or found.gain > best.gain):
                 best = found
         return best
+
+    def has_neighbour(self, seed: int) -> bool:
+        """Whether a step shares a value with one that is looked at; others are not worth a search."""
+        step = self.steps[seed]
+        values = {*step.outputs, *(v for v in step.reads if nbytes(v) >= LEAST_SHARED)}
+        return any(not values.isdisjoint(other.reads) for other in self.steps[seed + 1 : seed + WINDOW])
 
     def takes_part(self, step: Any) -> bool:
         """Whether a step can be in a group."""

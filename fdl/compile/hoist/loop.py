@@ -55,7 +55,7 @@ class Outside:
         return [names.get(a, a) for a in program.outputs]
 
 
-@dataclass
+@dataclass(eq=False)
 class Carried:
     """A value that goes from step to step.
 
@@ -151,6 +151,7 @@ class Loop:
         if needed is not None:
             self.stacks = [s for s in self.stacks if s[0] in needed]
         kept = [c for c in self.carried if needed is None or c.result in needed]
+        others = [c for c in self.carried if needed is not None and c.result not in needed]
         # What is computed outside by now is an input.
         given = {*self.constants, *self.scanned}
         while True:
@@ -160,11 +161,13 @@ class Loop:
                 if equation.operation.effect or not wanted.isdisjoint(v for v in equation.outputs if v not in given):
                     equations.append(equation)
                     wanted.update(equation.inputs)
-            more = [c for c in self.carried if c not in kept and c.var in wanted]
+            more = [c for c in others if c.var in wanted]
             if not more:
                 break
             kept += more
-        self.carried = [c for c in self.carried if c in kept]
+            others = [c for c in others if c.var not in wanted]
+        dropped = {c.var for c in others}
+        self.carried = [c for c in self.carried if c.var not in dropped]
         self.equations = equations[::-1]
         read = {a for e in self.equations for a in e.inputs} | set(self.results())
         self.constants = {v: a for v, a in self.constants.items() if v in read}
