@@ -35,7 +35,7 @@ from fdl.dtypes import int8, int64
 #: More inputs than this are checked in a loop.
 FEW_INPUTS = 16
 
-#: Plans of more steps, or more operands of steps, than this are not straight-line code but data; see `fdl.compile.tape`.
+#: Plans of more steps, or more operands of all steps, than this are data rather than code; see `fdl.compile.tape`.
 MOST_STEPS, MOST_OPERANDS = 64, 512
 
 
