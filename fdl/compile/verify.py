@@ -12,8 +12,9 @@ from math import prod
 from typing import Any
 
 from fdl.compile.affine import Affine, row_major
+from fdl.compile.arena import ALIGNMENT, aligned
 from fdl.compile.body import Load
-from fdl.compile.buffers import ALIGNMENT, LoopsStep, Plan, SingleStep, Slot, aligned, nbytes
+from fdl.compile.buffers import LoopsStep, Plan, SingleStep, Slot, nbytes
 from fdl.compile.cut import NestCut, ProductCut
 from fdl.compile.fuse import View, is_nothing
 from fdl.compile.group import GroupStep
