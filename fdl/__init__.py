@@ -8,8 +8,9 @@ import importlib
 from typing import Any
 
 from fdl import debug, lax, numpy, tree, tree_util
+from fdl.api.arguments import float0
 from fdl.api.custom import checkpoint, checkpoint_policies, custom_gradient, custom_jvp, custom_vjp, remat
-from fdl.api.differentiate import float0, grad, jvp, linear_transpose, linearize, value_and_grad, vjp
+from fdl.api.differentiate import grad, jvp, linear_transpose, linearize, value_and_grad, vjp
 from fdl.api.environment import (
     block_until_ready,
     default_backend,

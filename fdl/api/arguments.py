@@ -6,6 +6,8 @@ import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from fdl import tree
 from fdl.array import Number, alias, as_array, strong
 from fdl.core.trace import Value
@@ -13,6 +15,38 @@ from fdl.errors import LeafError, TreeError
 from fdl.tree.structures import explain_structures
 
 PYTHON_SCALARS = (bool, int, float, complex)
+
+#: The dtype of tangents of integers, which have no size.
+float0 = np.dtype([("float0", np.void, 0)])
+
+
+class _Float0:
+    """An array of dtype float0, which holds no numbers, as a part of a structure: it stands there as its shape."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+
+# What comes out of a structure is the array again.
+tree.register_pytree_node(_Float0, lambda node: ((), node.shape), lambda shape, _: np.zeros(shape, float0))
+
+
+def _is_float0(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray) and leaf.dtype == float0
+
+
+def flatten(values: Any) -> tuple[list[Any], Any]:
+    """Leaves and structure of a tree, its arrays of dtype float0 among the structure."""
+    leaves, structure = tree.flatten(values)
+    if any(map(_is_float0, leaves)):
+        leaves = [_Float0(leaf.shape) if _is_float0(leaf) else leaf for leaf in leaves]
+        leaves, structure = tree.flatten(tree.unflatten(structure, leaves))
+    return leaves, structure
+
+
+def lengthened(values: Any, size: int) -> Any:
+    """A tree whose arrays of dtype float0 have one more leading axis; for what is stacked."""
+    return tree.map(lambda x: np.zeros((size, *x.shape), float0) if _is_float0(x) else x, values)
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -36,7 +70,7 @@ def flatten_values(function: Callable[..., Any], args: Sequence[Any], kwargs: di
     Raises:
         LeafError: a leaf is not an array; names the argument and the path.
     """
-    leaves, structure = tree.flatten((tuple(args), kwargs))
+    leaves, structure = flatten((tuple(args), kwargs))
     try:
         return [leaf if isinstance(leaf, Value) else _as_value(leaf) for leaf in leaves], structure
     except LeafError:
@@ -114,7 +148,7 @@ class FlatFunction:
                     f"with has_aux=True {name_of(self.function)} must return a pair (output, aux), not {_kind(result)}"
                 )
             result, aux = result
-        leaves, self.out_structure = tree.flatten(result)
+        leaves, self.out_structure = flatten(result)
         outs = [self.check_output(leaf, result) for leaf in leaves]
         self.count = len(outs)
         if not self.has_aux:

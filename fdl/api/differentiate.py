@@ -11,26 +11,22 @@ from fdl import tree
 from fdl.api.arguments import (
     FlatFunction,
     argument_path,
-    difference,
     flatten_values,
     name_of,
     normalize_numbers,
     parameter_name,
 )
+from fdl.api.linear_maps import LinearMap, Pullback, Pushforward, matching, tangent_zeros
 from fdl.api.rows import looked_up, no_rows
-from fdl.array import Array, as_array
-from fdl.core.interpret import apply_program
 from fdl.core.primitive import Linear
+from fdl.core.program import Program
 from fdl.core.trace import lift, trace_program
 from fdl.dtypes import COMPLEX, FLOATING, INEXACT, bool_
-from fdl.errors import DifferentiationError, ShapeError, TreeError
+from fdl.errors import DifferentiationError, TreeError
 from fdl.ops.shape import full_like, zeros_of
 from fdl.transforms.forward import jvp_values
 from fdl.transforms.linearize import linearize_values
 from fdl.transforms.transpose import backward
-
-#: The dtype of tangents of integers, which have no size.
-float0 = np.dtype([("float0", np.void, 0)])
 
 
 def value_and_grad(
@@ -103,7 +99,7 @@ def value_and_grad(
             [t for t, a in zip(tables, active, strict=True) if a],
         )
         rest = iter(found)
-        gradients = [next(rest) if a else _float0(leaf) for leaf, a in zip(leaves, active, strict=True)]
+        gradients = [next(rest) if a else tangent_zeros(leaf.type) for leaf, a in zip(leaves, active, strict=True)]
         result = tree.unflatten(structure, gradients)[0]
         gradient = result[0] if isinstance(argnums, int) else tuple(result)
         value = flat.unflatten(outs[:1])
@@ -212,10 +208,6 @@ def _tables(sparse: Any, chosen: Sequence[Any], single: bool) -> list[bool]:
     return [bool(m) for m in marks]
 
 
-def _float0(leaf: Any) -> np.ndarray:
-    return np.zeros(leaf.type.shape, float0)
-
-
 def _pull(
     program: Any,
     residuals: Sequence[Any],
@@ -258,53 +250,15 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise TypeError("the primals and tangents of jvp must be tuples of arguments, also when there is only one")
     leaves, structure = flatten_values(fun, primals, {})
-    dots = _matching(tangents, primals, structure, leaves, "tangents", "primals")
+    dots = matching(tangents, structure, [leaf.type for leaf in leaves], "tangents", "primals")
     flat = FlatFunction(fun, structure, has_aux)
     outs, out_dots = jvp_values(flat, leaves, dots)
     value = flat.unflatten(outs[: flat.count])
-    filled = [_tangent_zeros(o) if d is None else d for o, d in zip(outs, out_dots, strict=True)][: flat.count]
+    filled = [tangent_zeros(lift(o).type) if d is None else d for o, d in zip(outs, out_dots, strict=True)][
+        : flat.count
+    ]
     tangent = flat.unflatten(filled)
     return (value, tangent, flat.restore_aux(outs[flat.count :])) if has_aux else (value, tangent)
-
-
-def _tangent_zeros(out: Any) -> Any:
-    type = lift(out).type
-    return zeros_of(type) if type.dtype in INEXACT else np.zeros(type.shape, float0)
-
-
-def _matching(given: Any, model: Any, structure: Any, leaves: Sequence[Any], name: str, of: str) -> list[Any]:
-    """Leaves of `given` after a check that it is shaped like `model`; None for float0."""
-    many = name == "tangents"
-    found, its_structure = tree.flatten((tuple(given), {}))
-    if its_structure != structure:
-        expected, got = tree.structure(tuple(model)), tree.structure(tuple(given))
-        if not many and len(model) == len(given) == 1:
-            expected, got = tree.structure(model[0]), tree.structure(given[0])
-        raise TreeError(
-            f"the {name} must have the structure of the {of}, but they part {difference(expected, got, of)}"
-        )
-    values: list[Any] = []
-    for (path, _), leaf, value in zip(tree.leaves_with_path(tuple(model)), leaves, found, strict=True):
-        place = tree.keystr(path if many else path[1:])
-        if getattr(value, "dtype", None) == float0:
-            values.append(None)
-            continue
-        value = as_array(value, f"{name}{place}")
-        if type(value) is Array and value.type.shape == leaf.type.shape and value.type.dtype != leaf.type.dtype:
-            value = _weakly(value, leaf)
-        if value.type != leaf.type:
-            raise ShapeError(
-                f"{name}{place} is {value.type}, but {of}{place} is {leaf.type}; they must have one shape and dtype"
-            )
-        values.append(value if leaf.type.dtype in INEXACT else None)
-    return values
-
-
-def _weakly(value: Any, leaf: Any) -> Any:
-    """A scalar tangent given as a Python number, in the dtype of its primal."""
-    if value.type.shape == () and leaf.type.dtype in INEXACT:
-        return Array(value.concrete().astype(leaf.type.dtype))
-    return value
 
 
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
@@ -328,13 +282,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     active = [leaf.type.dtype in INEXACT for leaf in leaves]
     outs, program, residuals, has = linearize_values(flat, leaves, active)
 
-    def f_jvp(*tangents: Any) -> Any:
-        dots = _matching(tangents, primals, structure, leaves, "tangents", "primals")
-        dots = [zeros_of(x.type) if d is None and a else d for x, d, a in zip(leaves, dots, active, strict=True)]
-        found = iter(apply_program(program, [*residuals, *(d for d, a in zip(dots, active, strict=True) if a)]))
-        filled = [next(found) if h else _tangent_zeros(o) for o, h in zip(outs, has, strict=True)]
-        return flat.unflatten(filled[: flat.count])
-
+    f_jvp = tree.Partial(_linear_map(Pushforward, flat, leaves, outs, program, has), *residuals)
     value = flat.unflatten(outs[: flat.count])
     return (value, f_jvp, flat.restore_aux(outs[flat.count :])) if has_aux else (value, f_jvp)
 
@@ -360,18 +308,22 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     active = [leaf.type.dtype in INEXACT for leaf in leaves]
     outs, program, residuals, has = linearize_values(flat, leaves, active)
     value = flat.unflatten(outs[: flat.count])
-    types = [x.type for x, a in zip(leaves, active, strict=True) if a]
-    _, out_structure = tree.flatten(((value,), {}))
-
-    def f_vjp(cotangent: Any) -> tuple[Any, ...]:
-        given = _matching((cotangent,), (value,), out_structure, outs[: flat.count], "cotangent", "output")
-        padded = [*given, *[None] * (len(outs) - flat.count)]
-        found = iter(_pull(program, residuals, types, padded, has))
-        return tree.unflatten(
-            structure, [next(found) if a else _float0(x) for x, a in zip(leaves, active, strict=True)]
-        )[0]
-
+    f_vjp = tree.Partial(_linear_map(Pullback, flat, leaves, outs, program, has), *residuals)
     return (value, f_vjp, flat.restore_aux(outs[flat.count :])) if has_aux else (value, f_vjp)
+
+
+def _linear_map(
+    kind: type[LinearMap],
+    flat: FlatFunction,
+    leaves: Sequence[Any],
+    outs: Sequence[Any],
+    program: Program,
+    has: Sequence[bool],
+) -> LinearMap:
+    """The derivative of a function, but for its residuals."""
+    _, out_structure = tree.flatten(((tree.unflatten(flat.out_structure, range(flat.count)),), {}))
+    out_types = tuple(lift(o).type for o in outs[: flat.count])
+    return kind(program, flat.structure, tuple(x.type for x in leaves), out_structure, out_types, tuple(has))
 
 
 def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., Any]:
@@ -395,10 +347,8 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
     program, captured = trace_program(flat, types, name_of(fun))
 
     def transposed(cotangent: Any) -> tuple[Any, ...]:
-        outs = [zeros_of(t) for t in program.output_types]
-        model = tree.unflatten(flat.out_structure, outs)
-        _, out_structure = tree.flatten(((model,), {}))
-        given = _matching((cotangent,), (model,), out_structure, outs, "cotangent", "output")
+        _, out_structure = tree.flatten(((tree.unflatten(flat.out_structure, range(flat.count)),), {}))
+        given = matching((cotangent,), out_structure, program.output_types, "cotangent", "output")
         args = [*captured, *(Linear(t) for t in types)]
         found = backward(program, args, given)[len(captured) :]
         return tree.unflatten(structure, [zeros_of(t) if f is None else f for f, t in zip(found, types, strict=True)])[

@@ -55,6 +55,8 @@ def fast_call(
     writer = _Writer({**names, "get_num_threads": get_num_threads, "executable": executable})
     writer.arguments(args, kwargs, fixed, structure)
     leaves = tree.leaves((tuple(a for n, a in enumerate(args) if n not in fixed), _without(kwargs, fixed)))
+    if len(leaves) != len(writer.leaves):
+        return None  # arrays of dtype float0 are leaves of the call, but not of the structure
     if not all(writer.number(name, leaf) for name, leaf in zip(writer.leaves, leaves, strict=True)):
         return None
     for number in traced.passed:

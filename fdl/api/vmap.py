@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
-from fdl.api.arguments import FlatFunction, argument_path, check_leaf, name_of, require_function
+from fdl.api.arguments import FlatFunction, argument_path, check_leaf, lengthened, name_of, require_function
 from fdl.core.trace import lift
 from fdl.errors import BatchError, LeafError, TreeError
 from fdl.ops.shape import move_axis, repeat
@@ -74,7 +74,8 @@ def vmap(
         flat = FlatFunction(fun, structure)
         outs, batched = batch_values(flat, size, moved, [p is not None for p in places], axis_name)
         out_places = flatten_axes("out_axes", flat.out_structure, out_axes)
-        return flat.unflatten([_place(fun, o, b, p, size) for o, b, p in zip(outs, batched, out_places, strict=True)])
+        placed = [_place(fun, o, b, p, size) for o, b, p in zip(outs, batched, out_places, strict=True)]
+        return lengthened(flat.unflatten(placed), size)
 
     return wrapped
 

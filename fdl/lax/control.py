@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
-from fdl.api.arguments import FlatFunction, check_leaf, difference, flatten_values, name_of, require_function
+from fdl.api.arguments import (
+    FlatFunction,
+    check_leaf,
+    difference,
+    flatten_values,
+    lengthened,
+    name_of,
+    require_function,
+)
 from fdl.api.vmap import vmap
 from fdl.array import as_array
 from fdl.config import config
@@ -140,7 +148,9 @@ def _scan(name: str, f: Callable[..., Any], init: Any, xs: Any, length: Any, rev
     _same_carry(name, carry_structure, types, carry_out, program.output_types[: carry_out.num_leaves])
     operation = Scan(program, steps, bool(reverse), len(captured), len(carry))
     outs = scan_unrolled(operation, _unrolling(name, unroll, steps), [*captured, *carry, *x_leaves])
-    return tree.unflatten(carry_structure, outs[: len(carry)]), tree.unflatten(y_structure, outs[len(carry) :])
+    return tree.unflatten(carry_structure, outs[: len(carry)]), lengthened(
+        tree.unflatten(y_structure, outs[len(carry) :]), steps
+    )
 
 
 def _unrolling(name: str, unroll: Any, steps: int) -> int:

@@ -1,0 +1,126 @@
+"""The functions that vjp and linearize return: pytrees, whose leaves are what they remember of the point."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fdl import tree
+from fdl.api.arguments import difference, float0
+from fdl.array import Array, alias, as_array
+from fdl.core.interpret import apply_program
+from fdl.core.primitive import Linear
+from fdl.core.program import Program
+from fdl.core.types import TensorType
+from fdl.dtypes import INEXACT
+from fdl.errors import ShapeError, TreeError
+from fdl.ops.shape import zeros_of
+from fdl.transforms.transpose import backward
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """A linear Program between trees, a function of residuals and what it is applied to.
+
+    A ``tree.Partial`` of it and the residuals is a pytree, equal to another one if both remember arrays of equal types
+    for equal computations; so it goes into and out of jitted functions.
+
+    Attributes:
+        program: from (residuals, tangents of the active inputs) to the tangents of the outputs that `has` marks.
+        in_structure, in_types: of the primal arguments, as (args, kwargs).
+        out_structure, out_types: of the output, as ((output,), {}).
+        has: which outputs depend on an active input; those of aux come last.
+    """
+
+    program: Program
+    in_structure: Any
+    in_types: tuple[TensorType, ...]
+    out_structure: Any
+    out_types: tuple[TensorType, ...]
+    has: tuple[bool, ...]
+
+
+class Pushforward(LinearMap):
+    """From tangents of the inputs to tangents of the output."""
+
+    def __call__(self, *args: Any) -> Any:
+        split = len(self.program.inputs) - sum(t.dtype in INEXACT for t in self.in_types)
+        residuals, tangents = args[:split], args[split:]
+        dots = matching(tangents, self.in_structure, self.in_types, "tangents", "primals")
+        given = [
+            zeros_of(t) if d is None else d for t, d in zip(self.in_types, dots, strict=True) if t.dtype in INEXACT
+        ]
+        found = iter(apply_program(self.program, [*residuals, *given]))
+        made = [next(found) if h else tangent_zeros(t) for t, h in zip(self.out_types, self.has, strict=False)]
+        return tree.unflatten(self.out_structure, map(alias, made))[0][0]
+
+
+class Pullback(LinearMap):
+    """From a cotangent of the output to a tuple of cotangents of the arguments."""
+
+    def __call__(self, *args: Any) -> Any:
+        active = [t for t in self.in_types if t.dtype in INEXACT]
+        split = len(self.program.inputs) - len(active)
+        residuals, cotangents = args[:split], args[split:]
+        if len(cotangents) != 1:
+            raise TypeError(
+                f"the function that vjp returns takes one cotangent of the structure of the output, not "
+                f"{len(cotangents)} arguments"
+            )
+        given = matching(cotangents, self.out_structure, self.out_types, "cotangent", "output")
+        padded = [*given, *[None] * (len(self.has) - len(given))]
+        found = backward(
+            self.program,
+            [*residuals, *map(Linear, active)],
+            [c for c, h in zip(padded, self.has, strict=True) if h],
+        )
+        made = iter(found[split:])
+        return tree.unflatten(
+            self.in_structure,
+            [_instantiated(next(made), t) if t.dtype in INEXACT else tangent_zeros(t) for t in self.in_types],
+        )[0]
+
+
+def _instantiated(value: Any, type: TensorType) -> Any:
+    return zeros_of(type) if value is None else value
+
+
+def tangent_zeros(type: TensorType) -> Any:
+    """The tangent of a value that does not move, or cannot."""
+    return zeros_of(type) if type.dtype in INEXACT else np.zeros(type.shape, float0)
+
+
+def matching(given: Any, structure: Any, types: Sequence[TensorType], name: str, of: str) -> list[Any]:
+    """Leaves of the arguments `given` after a check that they are like those of `structure`; None for float0."""
+    many = name == "tangents"
+    found, its_structure = tree.flatten((tuple(given), {}))
+    if its_structure != structure:
+        expected, got = (s.child(0) for s in (structure, its_structure))
+        if not many and expected.num_children == got.num_children == 1:
+            expected, got = expected.child(0), got.child(0)
+        raise TreeError(
+            f"the {name} must have the structure of the {of}, but they part {difference(expected, got, of)}"
+        )
+    values: list[Any] = []
+    for (path, wanted), value in zip(tree.leaves_with_path(tree.unflatten(structure, types)), found, strict=True):
+        place = tree.keystr(path[1:] if many else path[2:])
+        if getattr(value, "dtype", None) == float0:
+            values.append(None)
+            continue
+        value = as_array(value, f"{name}{place}")
+        if value.type.shape == wanted.shape == () and value.type.dtype != wanted.dtype:
+            value = _weakly(value, wanted)
+        if value.type != wanted:
+            raise ShapeError(
+                f"{name}{place} is {value.type}, but {of}{place} is {wanted}; they must have one shape and dtype"
+            )
+        values.append(value if wanted.dtype in INEXACT else None)
+    return values
+
+
+def _weakly(value: Any, wanted: TensorType) -> Any:
+    """A scalar tangent given as a Python number, in the dtype of its primal."""
+    if type(value) is Array and wanted.dtype in INEXACT:
+        return Array(value.concrete().astype(wanted.dtype))
+    return value
