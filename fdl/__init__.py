@@ -42,7 +42,20 @@ make_jaxpr = make_program
 __version__ = "0.1.0"
 
 #: Submodules that are imported when first used, to keep ``import fdl`` quick.
-_LAZY = ("ops", "dtypes", "errors", "fft", "flatten_util", "linalg", "nn", "optim", "random", "scipy", "test_util")
+_LAZY = (
+    "custom_derivatives",
+    "ops",
+    "dtypes",
+    "errors",
+    "fft",
+    "flatten_util",
+    "linalg",
+    "nn",
+    "optim",
+    "random",
+    "scipy",
+    "test_util",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -130,6 +130,9 @@ class Eager(Interpreter):
             return [Array(o) for o in self.run_heavy(operation, arrays)]
         return [Array(o if type(o) is np.ndarray else np.asarray(o)) for o in evaluate(operation, arrays)]
 
+    def call_custom(self, call: Any, args: Sequence[Any]) -> Sequence[Any]:
+        return call.function(*args)
+
     def process_numbers(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
         """The results for a Number as the first operand: Numbers too if the operation keeps weakness."""
         outs = self.process(operation, [strong(a) for a in args])

@@ -3,32 +3,122 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from fdl import tree
 from fdl.api.arguments import FlatFunction, flatten_values, name_of
 from fdl.array import as_array
 from fdl.control.call import Call, Remat
-from fdl.control.custom import CustomJvp, CustomVjp, Rule
-from fdl.core.trace import is_eager, trace_program
+from fdl.control.custom import NO_PROGRAM, Custom, CustomCall, CustomJvp, CustomVjp, Rule
+from fdl.core.trace import RULE_ADVICE, current, is_eager, lift, trace_program
+from fdl.core.types import TensorType
 from fdl.dtypes import INEXACT
-from fdl.errors import DifferentiationError, ShapeError, TreeError
+from fdl.errors import DifferentiationError, LeakedTracerError, ShapeError, TreeError
 from fdl.ops.shape import zeros_of
 
 
-def _resolve(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """All arguments by position, defaults filled in."""
-    if not kwargs:
-        try:
-            if len(inspect.signature(fun).parameters) == len(args):
-                return tuple(args)
-        except (TypeError, ValueError):
-            return tuple(args)
-    bound = inspect.signature(fun).bind(*args, **kwargs)
+def _resolve(
+    fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments by position, and those that can only be passed by keyword if any was; defaults filled in."""
+    try:
+        signature = inspect.signature(fun)
+    except (TypeError, ValueError):
+        return tuple(args), kwargs
+    kinds = [p.kind for p in signature.parameters.values()]
+    names = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
+    if not kwargs and not names and len(kinds) == len(args):
+        return tuple(args), {}
+    places = sum(k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds)
+    if len(args) == places + len(names) and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        # What a rule got after the positional arguments, it may hand on so.
+        args, kwargs = args[:places], {**dict(zip(names, args[places:], strict=True)), **kwargs}
+    bound = signature.bind(*args, **kwargs)
+    given = not kwargs.keys().isdisjoint(bound.kwargs)
     bound.apply_defaults()
-    if bound.kwargs:
-        raise TypeError(f"{name_of(fun)} has keyword-only arguments, which custom derivative rules do not take")
-    return bound.args
+    return bound.args, bound.kwargs if given else {}
+
+
+class SymbolicZero:
+    """A tangent or cotangent that is zero because nothing depends on it, for rules set with ``symbolic_zeros=True``.
+
+    >>> import fdl
+    >>> @fdl.custom_jvp
+    ... def f(x, y):
+    ...     return x * y
+    >>> def f_jvp(primals, tangents):
+    ...     print(tangents[1])
+    ...     return f(*primals), tangents[0] * primals[1]
+    >>> f.defjvp(f_jvp, symbolic_zeros=True) is f_jvp
+    True
+    >>> fdl.grad(f)(3.0, 4.0)
+    SymbolicZero(f32[])
+    Array(4., dtype=float32)
+    """
+
+    def __init__(self, type: TensorType) -> None:
+        self.aval = type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents of the axes."""
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the elements."""
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.aval.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.aval.size
+
+    def __fdl_array__(self) -> Any:
+        return zeros_of(self.aval)
+
+    def __repr__(self) -> str:
+        return f"SymbolicZero({self.aval})"
+
+
+@dataclass(frozen=True)
+class CustomVJPPrimal:
+    """An argument of a forward rule that was set with ``symbolic_zeros=True``.
+
+    Attributes:
+        value: the argument.
+        perturbed: whether the output is differentiated by it.
+    """
+
+    value: Any
+    perturbed: bool
+
+
+def custom_vjp_primal_tree_values(tree_of_primals: Any) -> Any:
+    """A tree of :class:`CustomVJPPrimal` as the tree of their values.
+
+    >>> custom_vjp_primal_tree_values((CustomVJPPrimal(1.0, True), CustomVJPPrimal(2.0, False)))
+    (1.0, 2.0)
+    """
+    return tree.map(lambda leaf: leaf.value, tree_of_primals)
+
+
+def _advised(name: str, rule: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The result of a rule; says what to do about a value that it cannot reach any more."""
+    try:
+        return rule(*args, **kwargs)
+    except LeakedTracerError as error:
+        raise LeakedTracerError(
+            f"the derivative rule of {name} reads a traced value that it closes over, or that was passed in "
+            f"nondiff_argnums, after the function that made it had returned: {str(error).split(' was used')[0]}. Rules "
+            f"run when {name} is differentiated. {RULE_ADVICE}"
+        ) from error
 
 
 class _CustomFunction:
@@ -47,33 +137,52 @@ class _CustomFunction:
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        args = _resolve(self.fun, args, kwargs)
+        args, named = _resolve(self.fun, args, kwargs)
         if is_eager():
-            return self.fun(*args)
+            return self.fun(*args, **named)
+        count, names = len(args), ()
+        if named and not self.takes_by_name(named):
+            args, names, named = (*args, *named.values()), tuple(named), {}
         static = {n: args[n] for n in self.nondiff}
         dynamic = [a for n, a in enumerate(args) if n not in static]
 
         def partly(*parts: Any) -> Any:
             rest = iter(parts)
-            return self.fun(*(static[n] if n in static else next(rest) for n in range(len(args))))
+            whole = [static[n] if n in static else next(rest) for n in range(len(args))]
+            return self.fun(*whole[:count], **dict(zip(names, whole[count:], strict=True)), **named)
 
         functools.update_wrapper(partly, self.fun, updated=())
         leaves, structure = flatten_values(partly, dynamic, {})
         flat = FlatFunction(partly, structure)
-        program, captured = trace_program(flat, [v.type for v in leaves], name_of(self.fun), [v.weak for v in leaves])
-        outs = self.operation(program, len(captured), structure, flat, list(static.values()))(*captured, *leaves)
-        return flat.unflatten(outs)
+        rules = self.flat_rules(flat, [v.type for v in leaves], list(static.values()), named)
+        owners = [self.fun, *self.user_rules(), *static.values(), named]
+        call = CustomCall(flat, rules, [v.weak for v in leaves], owners)
+        return flat.unflatten(list(current().call_custom(call, leaves)))
 
-    def operation(self, program: Any, captured: int, structure: Any, flat: FlatFunction, static: list[Any]) -> Any:
-        """The primitive for a traced call."""
+    def user_rules(self) -> Sequence[Callable[..., Any]]:
+        """The rules as they were set."""
         raise NotImplementedError
+
+    def flat_rules(
+        self, flat: FlatFunction, types: Sequence[TensorType], static: list[Any], named: dict[str, Any]
+    ) -> Custom:
+        """The rules on flat values, as an operation without a Program."""
+        raise NotImplementedError
+
+    def takes_by_name(self, named: dict[str, Any]) -> bool:
+        """Whether the rule takes the keyword-only arguments of a call by keyword too."""
+        rules = self.user_rules()
+        parameters = inspect.signature(rules[0]).parameters.values() if rules else ()
+        names = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+        return named.keys() <= names or any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 class custom_jvp(_CustomFunction):
     """A function whose forward derivative is given by a rule.
 
     Args:
-        fun: any function of arrays.
+        fun: any function of arrays. Keyword-only arguments of a call follow the positional ones in the rule, or are
+            passed to it by keyword, without derivative, if it has keyword-only parameters of their names.
         nondiff_argnums: positional arguments that are not differentiated (any Python objects); they come first in the
             rule.
 
@@ -91,37 +200,50 @@ class custom_jvp(_CustomFunction):
     """
 
     rule: Callable[..., Any] | None = None
+    symbolic_zeros = False
 
     def defjvp(self, jvp: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:
-        """Set the rule ``jvp(*nondiff, primals, tangents) -> (output, tangent)``; returns it."""
-        self.rule = jvp
+        """Set the rule ``jvp(*nondiff, primals, tangents) -> (output, tangent)``; returns it.
+
+        With `symbolic_zeros`, tangents of zero come as :class:`SymbolicZero`, and may be returned as such.
+        """
+        self.rule, self.symbolic_zeros = jvp, symbolic_zeros
         return jvp
 
     def defjvps(self, *jvps: Callable[..., Any] | None) -> None:
         """Set one rule for each argument, ``rule(tangent, output, *primals) -> tangent``; None is zero."""
 
-        def rule(*args: Any) -> Any:
+        def rule(*args: Any, **named: Any) -> Any:
             *static, primals, tangents = args
-            out = self(*static, *primals)
+            out = self(*static, *primals, **named)
             parts = [r(t, out, *primals) for r, t in zip(jvps, tangents, strict=True) if r is not None]
             total = functools.reduce(lambda a, b: tree.map(lambda x, y: x + y, a, b), parts) if parts else None
             return out, tree.map(lambda o: zeros_of(as_array(o).type), out) if total is None else total
 
-        self.rule = rule
+        self.rule, self.symbolic_zeros = rule, False
 
-    def operation(self, program: Any, captured: int, structure: Any, flat: FlatFunction, static: list[Any]) -> Any:
+    def user_rules(self) -> Sequence[Callable[..., Any]]:
+        return [self.rule] if self.rule else []
+
+    def flat_rules(
+        self, flat: FlatFunction, types: Sequence[TensorType], static: list[Any], named: dict[str, Any]
+    ) -> Custom:
         if self.rule is None:
             raise DifferentiationError(f"custom_jvp function {name_of(self.fun)} has no rule yet; set one with defjvp")
         rule, name = self.rule, name_of(self.fun)
+        zero = SymbolicZero if self.symbolic_zeros else zeros_of
 
         def run(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-            args, dots = (tree.unflatten(structure, vs[captured:])[0] for vs in (primals, tangents))
-            result = rule(*static, tuple(args), tuple(dots))
+            filled = [zero(lift(p).type) if t is None else t for p, t in zip(primals, tangents, strict=True)]
+            args, dots = (tree.unflatten(flat.structure, vs)[0] for vs in (primals, filled))
+            result = _advised(name, rule, *static, tuple(args), tuple(dots), **named)
             if not (isinstance(result, (tuple, list)) and len(result) == 2):
                 raise TreeError(f"the jvp rule of {name} must return a pair (output, tangent)")
+            if flat.out_structure is None:
+                flat.out_structure = tree.structure(result[0])
             return _flat_pair(name, *result)
 
-        return CustomJvp(program, Rule(run), closed=captured, label=name)
+        return CustomJvp(NO_PROGRAM, Rule(run), label=name)
 
 
 def _flat_pair(name: str, out: Any, tangent: Any) -> tuple[list[Any], list[Any]]:
@@ -166,6 +288,7 @@ class custom_vjp(_CustomFunction):
     """
 
     rules: tuple[Callable[..., Any], Callable[..., Any]] | None = None
+    symbolic_zeros = False
 
     def defvjp(
         self,
@@ -174,41 +297,56 @@ class custom_vjp(_CustomFunction):
         symbolic_zeros: bool = False,
         optimize_remat: bool = False,
     ) -> None:
-        """Set ``fwd(*args) -> (output, residuals)`` and ``bwd(*nondiff, residuals, cotangent) -> tuple``."""
-        self.rules = (fwd, bwd)
+        """Set ``fwd(*args) -> (output, residuals)`` and ``bwd(*nondiff, residuals, cotangent) -> tuple``.
 
-    def operation(self, program: Any, captured: int, structure: Any, flat: FlatFunction, static: list[Any]) -> Any:
+        With `symbolic_zeros`, the leaves of the arguments of `fwd` are :class:`CustomVJPPrimal`, and cotangents of
+        zero come to `bwd` as :class:`SymbolicZero`.
+        """
+        self.rules, self.symbolic_zeros = (fwd, bwd), symbolic_zeros
+
+    def user_rules(self) -> Sequence[Callable[..., Any]]:
+        return self.rules or ()
+
+    def flat_rules(
+        self, flat: FlatFunction, types: Sequence[TensorType], static: list[Any], named: dict[str, Any]
+    ) -> Custom:
         if self.rules is None:
             raise DifferentiationError(
                 f"custom_vjp function {name_of(self.fun)} has no rules yet; set them with defvjp"
             )
         fwd, bwd = self.rules
         name, nondiff, residual_structure = name_of(self.fun), self.nondiff, cast(Any, None)
-        out_structure = flat.out_structure
+        out_types: list[TensorType] = []
+        symbolic = self.symbolic_zeros
+        zero = SymbolicZero if symbolic else zeros_of
 
-        def forward(*values: Any) -> tuple[list[Any], list[Any]]:
+        def forward(values: Sequence[Any], perturbed: Sequence[bool]) -> tuple[list[Any], list[Any]]:
             nonlocal residual_structure
-            parts = iter(tree.unflatten(structure, values[captured:])[0])
-            fixed = dict(zip(nondiff, static, strict=True))
-            count = len(fixed) + len(tree.unflatten(structure, values[captured:])[0])
-            result = fwd(*(fixed[n] if n in fixed else next(parts) for n in range(count)))
+            shown = list(map(CustomVJPPrimal, values, perturbed)) if symbolic else values
+            dynamic = tree.unflatten(flat.structure, shown)[0]
+            parts, fixed = iter(dynamic), dict(zip(nondiff, static, strict=True))
+            args = [fixed[n] if n in fixed else next(parts) for n in range(len(fixed) + len(dynamic))]
+            result = _advised(name, fwd, *args, **named)
             if not (isinstance(result, (tuple, list)) and len(result) == 2):
                 raise TreeError(f"the forward rule of {name} must return a pair (output, residuals)")
             outs, found = tree.flatten(result[0])
-            if found != out_structure:
+            if flat.out_structure is None:
+                flat.out_structure = found
+            if found != flat.out_structure:
                 raise TreeError(
-                    f"the forward rule of {name} returned structure {found}, the function itself {out_structure}"
+                    f"the forward rule of {name} returned structure {found}, the function itself {flat.out_structure}"
                 )
             residuals, residual_structure = tree.flatten(result[1])
-            return [as_array(o) for o in outs], [as_array(r) for r in residuals]
+            outs = [as_array(o) for o in outs]
+            out_types[:] = [o.type for o in outs]
+            return outs, [as_array(r) for r in residuals]
 
         def backward(residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-            found = bwd(
-                *static, tree.unflatten(residual_structure, residuals), tree.unflatten(out_structure, cotangents)
-            )
-            return [None] * captured + _match_cotangents(name, found, structure, program.input_types[captured:])
+            filled = [zero(t) if c is None else c for c, t in zip(cotangents, out_types, strict=True)]
+            given = tree.unflatten(residual_structure, residuals), tree.unflatten(flat.out_structure, filled)
+            return _match_cotangents(name, _advised(name, bwd, *static, *given), flat.structure, types)
 
-        return CustomVjp(program, Rule(forward), Rule(backward), closed=captured, label=name)
+        return CustomVjp(NO_PROGRAM, Rule(forward), Rule(backward), label=name)
 
 
 def _match_cotangents(name: str, found: Any, structure: Any, types: Sequence[Any]) -> list[Any]:
@@ -220,21 +358,34 @@ def _match_cotangents(name: str, found: Any, structure: Any, types: Sequence[Any
             "differentiable argument"
         )
     values: list[Any] = [None] * structure.num_leaves
+
+    def match(cotangent: Any, part: Any) -> None:
+        numbers = tree.leaves(part)
+        if cotangent is _ZERO or isinstance(cotangent, SymbolicZero):
+            return
+        if len(numbers) != 1 or part is not numbers[0]:
+            raise TreeError(f"one cotangent {cotangent!r} stands for {len(numbers)} arrays")
+        if types[numbers[0]].dtype in INEXACT:
+            values[numbers[0]] = _check_cotangent(name, as_array(cotangent), types[numbers[0]])
+
     for arg, cotangent in zip(args, found, strict=True):
-        if cotangent is None:
-            continue
-        numbers, expected = tree.flatten(arg)
-        leaves = tree.leaves(cotangent, is_leaf=lambda x: x is None)
-        if len(leaves) != len(numbers):
+        marked = tree.map(lambda c: _ZERO if c is None else c, cotangent, is_leaf=lambda c: c is None)
+        try:
+            tree.map(match, marked, arg)
+        except TreeError as error:
+            expected, got = tree.structure(arg), tree.structure(cotangent)
             raise TreeError(
-                f"the backward rule of {name} returned a cotangent of structure "
-                f"{tree.structure(cotangent)} for an argument of "
-                f"structure {expected}"
-            )
-        for number, leaf in zip(numbers, leaves, strict=True):
-            if leaf is not None and types[number].dtype in INEXACT:
-                values[number] = _check_cotangent(name, as_array(leaf), types[number])
+                f"the backward rule of {name} returned a cotangent of structure {got} for an argument of structure "
+                f"{expected}; None stands for zeros of any structure ({error})"
+            ) from None
     return values
+
+
+class _Zero:
+    """Stands for a cotangent of None, which is zero for all that it stands in the place of."""
+
+
+_ZERO = _Zero()
 
 
 def _check_cotangent(name: str, cotangent: Any, type: Any) -> Any:

@@ -40,6 +40,9 @@ class LinearMap:
     out_types: tuple[TensorType, ...]
     has: tuple[bool, ...]
 
+    def __call__(self, *args: Any) -> Any:
+        raise NotImplementedError
+
 
 class Pushforward(LinearMap):
     """From tangents of the inputs to tangents of the output."""

@@ -20,7 +20,7 @@ from fdl.control.higher import (
 from fdl.core.interpret import interpret
 from fdl.core.primitive import Linear
 from fdl.core.program import Program
-from fdl.core.trace import trace_program
+from fdl.core.trace import require_closed, trace_program
 from fdl.core.types import TensorType
 from fdl.errors import ShapeError
 from fdl.ops.arithmetic import add
@@ -167,7 +167,7 @@ class Scan(Higher):
         types = [f.type for f in fixed] + const_types + carry_types + stack_types
         types += [s.type.with_shape(s.type.shape[1:]) for s in sliced]
         body, captured = trace_program(step, types)
-        assert not captured, "a Program is closed"
+        require_closed(captured)
         loop = Scan(body, self.length, not self.reverse, len(fixed), len(const_types) + self.carries)
         state = [zeros_of(t) if c is None else c for t, c in zip(carry_types, cotangents, strict=False)]
         outs = loop(*fixed, *map(zeros_of, const_types), *state, *take(cotangents[self.carries :], marks), *sliced)

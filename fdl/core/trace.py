@@ -75,6 +75,10 @@ class Interpreter:
         """The results of `operation` on values; a sequence, also when there is one."""
         raise NotImplementedError
 
+    def call_custom(self, call: Any, args: Sequence[Any]) -> Sequence[Any]:
+        """The results of a function with derivative rules of its own, a `CustomCall`."""
+        raise NotImplementedError
+
     def axis_size(self, name: Any) -> int | None:
         """The size of the named axis that this interpreter, or one below it, binds."""
         return self.parent.axis_size(name)
@@ -288,6 +292,10 @@ class Staging(Interpreter):
             outs[0].weak = True
         return outs
 
+    def call_custom(self, call: Any, args: Sequence[Any]) -> Sequence[Any]:
+        operation, captured = call.record(args)
+        return self.process(operation, [*captured, *args])
+
     def record(self, operation: Any, atoms: tuple[Atom, ...]) -> list[StagedTracer]:
         """Append one equation; returns tracers of its outputs."""
         result = operation.result(*[a.type for a in atoms])
@@ -334,6 +342,22 @@ def check_alive(tracer: Tracer) -> None:
             f"a tracer {tracer.type}{tracer.origin()} was used after the transformed function that made it had "
             "returned. Return the value from the function instead of storing it in a global, an attribute or a list."
         )
+
+
+def require_closed(captured: Sequence[Any]) -> None:
+    """Raise if a Program that is transformed reads values from outside, which only a derivative rule in it can do."""
+    if captured:
+        raise LeakedTracerError(
+            f"a derivative rule reads a traced {captured[0].type}{captured[0].origin()} that it closes over, or that "
+            f"was passed in nondiff_argnums, inside a function that is compiled or otherwise transformed. {RULE_ADVICE}"
+        )
+
+
+#: What to do with a value that a derivative rule cannot reach.
+RULE_ADVICE = (
+    "Pass it as an ordinary argument, for which the rule returns a derivative of zero (None in a backward rule), or "
+    "keep it among the residuals of the forward rule."
+)
 
 
 def trace_program(

@@ -45,10 +45,12 @@ class BatchTracer(Tracer):
 class Batch(Interpreter):
     """Applies the batching rule of every operation that meets a batched value."""
 
-    def __init__(self, parent: Interpreter, size: int, axis_name: Any = None) -> None:
+    def __init__(self, parent: Interpreter, size: int, axis_name: Any = None, tag: Any = None) -> None:
         self.parent = parent
         self.size = size
         self.axis_name = axis_name
+        #: What this interpreter shares with those that run the derivative rules of functions inside the same vmap.
+        self.tag = tag or object()
 
     def axis_size(self, name: Any) -> int | None:
         return self.size if self.axis_name is not None and name == self.axis_name else self.parent.axis_size(name)
@@ -59,7 +61,7 @@ class Batch(Interpreter):
 
     def split(self, value: Any) -> tuple[Any, bool]:
         """What the parent sees of a value, and whether it is batched."""
-        if type(value) is BatchTracer and value.interpreter is self:
+        if type(value) is BatchTracer and value.interpreter.tag is self.tag:  # type: ignore[attr-defined]
             return value.value, True
         return lift(value), False
 
@@ -84,6 +86,15 @@ class Batch(Interpreter):
         source = trace.source_line()
         return [BatchTracer(self, o, source) if f else o for o, f in zip(outs, flags, strict=True)]
 
+    def call_custom(self, call: Any, args: Sequence[Any]) -> Sequence[Any]:
+        values, batched = zip(*map(self.split, args), strict=True) if args else ((), ())
+        with use(self.parent):
+            if self.axis_name is None and not any(batched) and not any(self.split(v)[1] for v in call.closed_over()):
+                return self.parent.call_custom(call, values)
+            outs = self.parent.call_custom(call.over_batch(self.size, batched, self.axis_name, self.tag), values)
+        source = trace.source_line()
+        return [BatchTracer(self, lift(o), source) for o in outs]
+
 
 def _mentions(operation: Any, axis_name: Any) -> bool:
     """Whether a Program inside `operation` holds a collective over the axis."""
@@ -97,10 +108,13 @@ def _mentions(operation: Any, axis_name: Any) -> bool:
 
 
 def batch_values(
-    function: Any, size: int, args: Sequence[Any], batched: Sequence[bool], axis_name: Any = None
+    function: Any, size: int, args: Sequence[Any], batched: Sequence[bool], axis_name: Any = None, tag: Any = None
 ) -> tuple[list[Any], list[bool]]:
-    """Results of `function` over a batch along axis 0 of the batched args; and which results are batched."""
-    batch = Batch(trace.current(), size, axis_name)
+    """Results of `function` over a batch along axis 0 of the batched args; and which results are batched.
+
+    With the `tag` of another one, values of its batch count as those of this.
+    """
+    batch = Batch(trace.current(), size, axis_name, tag)
     with entered(batch):
         outs = function(*[batch.join(a, b) for a, b in zip(args, batched, strict=True)])
         pairs = [batch.split(o) for o in outs]
@@ -134,5 +148,5 @@ def batch_program(
 
     types = [t.with_shape((size, *t.shape)) if b else t for t, b in zip(program.input_types, batched, strict=True)]
     result, captured = trace.trace_program(run, types)
-    assert not captured, "a Program is closed"
+    trace.require_closed(captured)
     return result, flags

@@ -79,6 +79,15 @@ class Forward(Interpreter):
             outs, dots = (outs,), (dots,)
         return [self.join(o, d) for o, d in zip(outs, dots, strict=True)]
 
+    def call_custom(self, call: Any, args: Sequence[Any]) -> Sequence[Any]:
+        primals, tangents = zip(*map(self.split, args), strict=True) if args else ((), ())
+        call.rules.check_closed([self.split(v)[1] for v in call.closed_over()])
+        with use(self.parent):
+            if all(t is None for t in tangents):
+                return self.parent.call_custom(call, primals)
+            outs, dots = call.rules.jvp(primals, tangents)
+        return [self.join(o, d) for o, d in zip(outs, dots, strict=True)]
+
 
 def jvp_values(function: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """Values and tangents (None is zero) of ``function(*primals)``, a sequence of values."""
@@ -119,5 +128,5 @@ def jvp_program(
 
     types = list(program.input_types) + [t for t, has in zip(program.input_types, nonzero, strict=True) if has]
     result, captured = trace.trace_program(run, types)
-    assert not captured, "a Program is closed"
+    trace.require_closed(captured)
     return result, out_nonzero

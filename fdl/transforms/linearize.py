@@ -47,6 +47,13 @@ class Partial(Staging):
             return super().process(operation, args)
         return self.process_split(split, args)
 
+    def call_custom(self, call: Any, args: Sequence[Any]) -> Sequence[Any]:
+        if any(map(self.is_unknown, args)):
+            # A rule applies the function to a tangent, in which it is linear: what is recorded is only transposed.
+            return call.function(*args)
+        with use(self.parent):
+            return self.parent.call_custom(call, args)
+
     def process_split(self, split: "Split", args: Sequence[Any]) -> Sequence[Any]:
         """Run the known half of an operation that holds Programs, and record the other half."""
         with use(self.parent):
@@ -151,5 +158,5 @@ def partial_program(
 
     types = [t for t, u in zip(program.input_types, unknown, strict=True) if not u]
     known_half, captured = trace.trace_program(run, types)
-    assert not captured, "a Program is closed"
+    trace.require_closed(captured)
     return known_half, unknown_half, out_unknown, residual_types

@@ -165,5 +165,5 @@ def transpose_program(
     types = [t for t, is_linear in zip(program.input_types, linear, strict=True) if not is_linear]
     types += [t for t, n in zip(program.output_types, nonzero, strict=True) if n]
     result, captured = trace.trace_program(run, types)
-    assert not captured, "a Program is closed"
+    trace.require_closed(captured)
     return result, has

@@ -151,7 +151,7 @@ STAY = {
     "float of a comparison": lambda v: float(v > 0),
     "item of an integer": lambda v: v.astype(int).item(),
     "np.asarray of an integer": lambda v: np.asarray(fnp.floor(v).astype(int)),
-    "nonzero": fnp.nonzero,
+    "flatnonzero": fnp.flatnonzero,
     "cond": lambda v: fdl.lax.cond(v, lambda: 1.0, lambda: 2.0),
     "a mask": lambda v: fnp.stack([v, v])[np.array([True, False])],
     "stop_gradient": lambda v: float(fdl.lax.stop_gradient(v)),
