@@ -125,4 +125,6 @@ def kl_div(p: Any, q: Any) -> Array:
     0.193
     """
     p, q = operands(p, q)
-    return rel_entr(p, q) - p + q
+    inside = (p >= 0) & (q >= 0) & ((p == 0) | (q > 0))
+    found = rel_entr(p, q)
+    return fnp.where(inside, found - p + q, found)
