@@ -24,7 +24,7 @@ from fdl.numpy._operands import (
 )
 from fdl.ops import arithmetic as ops
 from fdl.ops import bitwise, compare, rounding, transcendental
-from fdl.ops.precision import HALVES
+from fdl.ops.precision import HALVES, accumulator
 from fdl.ops.select import select
 from fdl.ops.shape import full_like
 
@@ -329,11 +329,18 @@ def round(a: ArrayLike, decimals: int = 0, out: None = None) -> Array:
         return multiply(cast(rounding.round_(cast(x, np.dtype(np.float64)) / 10.0**-decimals), x.type.dtype), factor)
     if decimals == 0:
         return _each_part(rounding.round_, x)
-    factor = full_like(x, 10.0**decimals)
-    return ops.div(_each_part(rounding.round_, ops.mul(x, factor)), factor)
+    return cast(_each_part(lambda part: _rounded(part, decimals), cast(x, accumulator(x.type.dtype))), x.type.dtype)
 
 
 around = round
+
+
+def _rounded(x: Array, decimals: int) -> Array:
+    """Real numbers rounded to some decimals; those whose multiple overflows have none."""
+    most = 38 if x.type.dtype.itemsize == 4 else 308  # the powers of ten that the dtype holds
+    factor = full_like(x, 10.0 ** max(-most, min(decimals, most)))
+    scaled = ops.mul(x, factor)
+    return select(compare.is_finite(scaled), ops.div(rounding.round_(scaled), factor), x)
 
 
 def _each_part(operation: Any, x: Array) -> Array:
