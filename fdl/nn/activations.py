@@ -146,11 +146,13 @@ def gelu(x: Any, approximate: bool = True) -> Array:
     0.841
     """
     x = _inexact(x)
+    wide = _wide(x)
     if not approximate:
-        return x * ndtr(x)
+        return (wide * ndtr(wide)).astype(x.dtype)
     # (1 + tanh(u)) / 2 is the logistic function of 2 u, which does not cancel. Beyond 100 it is 0 or 1 in all dtypes.
-    limited = clamp(fnp.full_like(x, -100), x, fnp.full_like(x, 100))
-    return x * logistic(math.sqrt(8 / math.pi) * (limited + 0.044715 * limited**3))
+    limited = clamp(fnp.full_like(wide, -100), wide, fnp.full_like(wide, 100))
+    factor = logistic(math.sqrt(8 / math.pi) * (limited + 0.044715 * limited**3))
+    return (wide * factor).astype(x.dtype)
 
 
 def sigmoid(x: Any) -> Array:
@@ -180,8 +182,9 @@ def silu(x: Any) -> Array:
     >>> round(silu(1.0).item(), 3)
     0.731
     """
-    x = fnp.asarray(x)
-    return x * sigmoid(x)
+    x = _inexact(x)
+    wide = _wide(x)
+    return (wide * logistic(wide)).astype(x.dtype)
 
 
 swish = silu
@@ -479,6 +482,11 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
         x = signed_places(x, num_classes)  # in a short dtype the numbers of many classes would wrap around
     classes = fnp.arange(num_classes, dtype=x.dtype).reshape(shape)
     return (fnp.expand_dims(x, place) == classes).astype(float if dtype is None else dtype)
+
+
+def _wide(x: Array) -> Array:
+    """16-bit floats in float32: of a product whose factors have derivatives the sum is rounded once."""
+    return x.astype(fnp.float32) if x.dtype.itemsize == 2 else x
 
 
 def _inexact(x: Any) -> Array:

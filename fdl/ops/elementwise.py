@@ -7,8 +7,9 @@ import numpy as np
 
 from fdl.core.primitive import Primitive
 from fdl.core.types import TensorType
-from fdl.dtypes import INEXACT, NUMERIC, float64, key
+from fdl.dtypes import INEXACT, NUMERIC, float32, float64, key
 from fdl.errors import DtypeError, ShapeError
+from fdl.ops.precision import HALVES
 from fdl.ops.shape import all_batched
 
 
@@ -36,13 +37,28 @@ class Elementwise(Primitive, abstract=True):
         """The partial derivative of the result `out` by operand `index`; None is zero."""
         return None
 
+    def slope_in_float32(self, index: int, out: Any, *args: Any) -> Any:
+        """The slope of 16-bit floats: computed in float32, rounded once."""
+        from fdl.ops.convert import convert
+
+        given = (out, *args)
+        if any(a.type.dtype not in HALVES for a in given):
+            return self.slope(index, out, *args)
+        wide = [convert(a, float32) for a in given]
+        slope = self.slope(index, *wide)
+        for one, original in zip(wide, given, strict=True):
+            if slope is one:
+                return original
+        return None if slope is None else convert(slope, out.type.dtype)
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         from fdl.ops.arithmetic import add, mul
 
         out = self(*primals)
+        slope_of = self.slope if out.type.dtype not in HALVES else self.slope_in_float32
         total = None
         for index, tangent in enumerate(tangents):
-            slope = None if tangent is None else self.slope(index, out, *primals)
+            slope = None if tangent is None else slope_of(index, out, *primals)
             if slope is not None:
                 term = mul(slope, tangent)
                 total = term if total is None else add(total, term)

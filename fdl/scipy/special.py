@@ -10,7 +10,7 @@ from fdl.nn.activations import sigmoid
 from fdl.nn.softmax import log_softmax as _log_softmax
 from fdl.nn.softmax import logsumexp
 from fdl.nn.softmax import softmax as _softmax
-from fdl.ops import quantile
+from fdl.ops import gamma_ratios, quantile
 from fdl.ops import special as ops
 from fdl.scipy._entropy import entr, kl_div, rel_entr, xlog1py, xlogy
 from fdl.scipy._operands import operands
@@ -397,8 +397,7 @@ def poch(z: Any, m: Any) -> Array:
     >>> round(poch(2.0, 3.0).item(), 3)
     24.0
     """
-    z, m = operands(z, m)
-    return fnp.where(m == 0, 1.0, gammasgn(z + m) * gammasgn(z) * fnp.exp(ops.lgamma(z + m) - ops.lgamma(z)))
+    return gamma_ratios.poch(*operands(z, m))
 
 
 def betaln(a: Any, b: Any) -> Array:
@@ -437,8 +436,7 @@ def _betaln(a: Array, b: Array) -> Array:
 @_betaln.defjvp
 def _betaln_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     (a, b), (da, db) = primals, tangents
-    of_sum = ops.digamma(a + b)
-    return _betaln(a, b), (ops.digamma(a) - of_sum) * da + (ops.digamma(b) - of_sum) * db
+    return _betaln(a, b), -gamma_ratios.digamma_step(a, b) * da - gamma_ratios.digamma_step(b, a) * db
 
 
 def _stirling_rest(x: Array) -> Array:
@@ -463,8 +461,7 @@ def beta(a: Any, b: Any) -> Array:
     >>> round(beta(2.0, 3.0).item(), 3)
     0.083
     """
-    a, b = operands(a, b)
-    return gammasgn(a) * gammasgn(b) * gammasgn(a + b) * fnp.exp(betaln(a, b))
+    return gamma_ratios.beta(*operands(a, b))
 
 
 def multigammaln(a: Any, d: int) -> Array:

@@ -193,3 +193,70 @@ BINARY = {
         tiny=1024,
     ),
 }  # fmt: skip
+
+
+def gamma_density(a: Any, x: Any) -> Any:
+    return mp.exp((a - 1) * mp.log(x) - x - mp.loggamma(a))
+
+
+def by_shape(a: Any, x: Any) -> Any:
+    """The derivative of P(a, x) by a: of its power series, term by term, which cancel where x is large."""
+    with mp.extraprec(int(4 * x) + 100):
+        term = mp.exp(a * mp.log(x) - x - mp.loggamma(a + 1))
+        slope = mp.log(x) - mp.digamma(a + 1)
+        found, k = term * slope, 0
+        while k < x or abs(term * slope) > abs(found) * mp.eps:
+            k += 1
+            term *= x / (a + k)
+            slope -= 1 / (a + k)
+            found += term * slope
+        return found
+
+
+def gammainc(a: Any, x: Any) -> Any:
+    return mp.gammainc(a, 0, x, regularized=True)
+
+
+def gammaincc(a: Any, x: Any) -> Any:
+    return mp.gammainc(a, x, mp.inf, regularized=True)
+
+
+def exponent(a: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The logarithm of the gamma density is rounded, which the exponential multiplies."""
+    return 16 + 8 * np.abs(a - x + a * np.log(x / a))
+
+
+def lgamma(x: Any) -> Any:
+    return mp.re(mp.loggamma(x))
+
+
+def step(x: Any, y: Any) -> Any:
+    return mp.digamma(x + y) - mp.digamma(x)
+
+
+SHAPES = [1e-3, 0.1, 0.5, 1.0, 2.5, 7.0, 40.0]
+
+#: Of positive numbers, the first among SHAPES; by SciPy in float64, whose errors the bounds are. In float32 they are
+#: those results rounded. Where the function overflows so may its derivatives.
+GAMMA = {
+    "gammainc": Pair(
+        special.gammainc, gammainc, (by_shape, gamma_density), value=lambda a, x: 1024 + exponent(a, x),
+        slopes=(2.0**26, exponent),
+    ),
+    "gammaincc": Pair(
+        special.gammaincc, gammaincc, (lambda a, x: -by_shape(a, x), lambda a, x: -gamma_density(a, x)),
+        value=lambda a, x: 1024 + exponent(a, x), slopes=(2.0**26, exponent),
+    ),
+    "betaln": Pair(
+        special.betaln, lambda a, b: lgamma(a) + lgamma(b) - lgamma(a + b),
+        (lambda a, b: -step(a, b), lambda a, b: -step(b, a)), value=16, slopes=(8, 8), floor=1.0,
+    ),
+    "beta": Pair(
+        special.beta, mp.beta, (lambda a, b: -mp.beta(a, b) * step(a, b), lambda a, b: -mp.beta(a, b) * step(b, a)),
+        value=4096, slopes=(4096, 4096),
+    ),
+    "poch": Pair(
+        special.poch, mp.rf, (lambda a, b: mp.rf(a, b) * step(a, b), lambda a, b: mp.rf(a, b) * mp.digamma(a + b)),
+        value=4096, slopes=(4096, 4096),
+    ),
+}  # fmt: skip

@@ -381,4 +381,27 @@ UNARY = {
         special.i1e, lambda x: ie(1, x), lambda x: ie_gap(x) - ie(1, x) / x, value=6, slope=96,
         slope_floor=lambda x: np.where(np.abs(np.abs(x) - 1.5) < 0.3, 0.1, 0.0), at=ENDS, slope_at={0.0: 0.5, **ENDS},
     ),
+    # By SciPy in float64, which float32 is rounded from.
+    "polygamma(1, x)": Row(
+        lambda x: special.polygamma(1, x), lambda x: mp.psi(1, x), lambda x: mp.psi(2, x), value=8, slope=8,
+        at={inf: 0, -inf: None}, slope_at={inf: 0}, domain=(1e-40, 1e8),
+    ),
+    "polygamma(3, x)": Row(
+        lambda x: special.polygamma(3, x), lambda x: mp.psi(3, x), lambda x: mp.psi(4, x), value=8, slope=8, tiny=64,
+        at={inf: 0, -inf: None}, slope_at={inf: 0}, domain=(1e-40, 1e8),
+    ),
+    "zeta(2.5, q)": Row(
+        lambda q: special.zeta(2.5, q), lambda q: mp.zeta(2.5, q), lambda q: -2.5 * mp.zeta(3.5, q), value=8, slope=8,
+        at={inf: None, -inf: None}, slope_at={inf: None}, domain=(1e-40, 1e4),
+    ),
+    "betainc(2.5, 0.5, x)": Row(
+        lambda x: special.betainc(2.5, 0.5, x), lambda x: mp.betainc(2.5, 0.5, 0, x, regularized=True),
+        lambda x: x ** mp.mpf(1.5) / mp.sqrt(1 - x) / mp.beta(2.5, 0.5), value=256, slope=512, points=[0.5, 1.0],
+        slope_at={1.0: inf}, domain=(1e-100, 1),
+    ),
+    "betainc(30, 40, x)": Row(
+        lambda x: special.betainc(30.0, 40.0, x), lambda x: mp.betainc(30, 40, 0, x, regularized=True),
+        lambda x: x**29 * (1 - x) ** 39 / mp.beta(30, 40), value=2048, slope=2048, points=[0.5, 1.0],
+        slope_at={0.0: 0, 1.0: 0}, domain=(0, 1), tiny=2048,
+    ),
 }  # fmt: skip
