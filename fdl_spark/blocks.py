@@ -27,6 +27,7 @@ import fdl
 from fdl.trust import open_trusted
 from fdl_spark.columns import Arrays, Problem
 from fdl_spark.errors import DataError
+from fdl_spark.jobs import own_jobs
 from fdl_spark.shards import Schedule, owned
 from fdl_spark.source import Source
 from fdl_spark.survey import Cells, Survey
@@ -99,7 +100,8 @@ class Dataset:
         self.blocks: RDD = raw_input(self._routed, source.chunks.ctx).mapPartitionsWithIndex(writer)
         self.blocks.persist(StorageLevel.MEMORY_ONLY)
         try:
-            self.blocks.count()
+            with own_jobs(self.context):
+                self.blocks.count()
         except BaseException:
             self.close()
             raise

@@ -1,7 +1,6 @@
 """From a user's data to shards on the executors."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from typing import Any
 
 from pyspark import RDD, SparkContext, StorageLevel
@@ -10,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from fdl_spark.blocks import Dataset
 from fdl_spark.errors import ClusterError
 from fdl_spark.failures import STOPPED, about, settled
+from fdl_spark.jobs import own_jobs
 from fdl_spark.session import session, tell_losses
 from fdl_spark.shards import Schedule
 from fdl_spark.source import open_source
@@ -30,20 +30,6 @@ def _running(context: SparkContext) -> SparkContext:
     if context._jsc is None:
         raise ClusterError(STOPPED)
     return context
-
-
-@contextmanager
-def described(context: SparkContext) -> Iterator[None]:
-    """Leave the description of Spark's jobs as it was, whatever is set inside."""
-    before = context.getLocalProperty(DESCRIPTION)
-    try:
-        yield
-    finally:
-        with suppress(Exception):  # a session that was stopped has no jobs to describe
-            context.setLocalProperty(DESCRIPTION, before)
-
-
-DESCRIPTION = "spark.job.description"
 
 
 def load(
@@ -75,7 +61,7 @@ def load(
     """
     with about(argument), settled("reading the data"):
         context = context_of(data)
-        with described(context):
+        with own_jobs(context):
             return _load(data, context, batch_size, seed, shards, tasks, columns)
 
 

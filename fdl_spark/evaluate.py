@@ -9,10 +9,11 @@ import numpy as np
 
 from fdl_spark.arguments import check_function, check_metrics, check_names, check_whole
 from fdl_spark.blocks import Dataset
-from fdl_spark.dataset import described, load
+from fdl_spark.dataset import load
 from fdl_spark.errors import ArgumentError
 from fdl_spark.failures import Lost, calling, explained, settled
 from fdl_spark.history import means
+from fdl_spark.jobs import own_jobs
 from fdl_spark.program import Program
 from fdl_spark.tree_sum import gather
 from fdl_spark.wire import pack, raw_output, unpack
@@ -67,7 +68,7 @@ def evaluate(
     with ExitStack() as cleanup, settled("evaluation"):
         dataset = load(data, batch_size=batch_size, columns=columns)
         cleanup.callback(dataset.close)
-        cleanup.enter_context(described(dataset.context))
+        cleanup.enter_context(own_jobs(dataset.context))
         program.check(dataset.example())
         shared = Shared.of(program, dataset.context)
         cleanup.callback(shared.close)

@@ -21,9 +21,10 @@ from fdl_spark.arguments import (
 )
 from fdl_spark.callback import Callback
 from fdl_spark.checkpoint import CheckpointFolder
-from fdl_spark.dataset import described, load
+from fdl_spark.dataset import load
 from fdl_spark.driver import Driver
 from fdl_spark.failures import about, calling, settled
+from fdl_spark.jobs import own_jobs
 from fdl_spark.loop import Loop
 from fdl_spark.program import Program
 from fdl_spark.run import Run
@@ -133,7 +134,7 @@ def train(
         with settled("training"):
             dataset = read(data, shards=shards)
             cleanup.callback(dataset.close)
-            cleanup.enter_context(described(dataset.context))
+            cleanup.enter_context(own_jobs(dataset.context))
             held_out = None
             if validation is not None:
                 held_out = read(validation, argument="validation")
