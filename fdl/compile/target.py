@@ -81,8 +81,8 @@ def host_target(name: str | None = None) -> Target:
     """The target called `name`; without one the environment variable ``FDL_CPU`` decides, and then ``native``.
 
     Args:
-        name: ``native``, one of the levels ``x86-64``, ``x86-64-v2``, ``x86-64-v3``, ``x86-64-v4``, or any processor
-            name that LLVM knows for this architecture; ``:128``, ``:256`` or ``:512`` behind it sets the width of
+        name: ``native``, LLVM's name of this processor, or one of the levels ``x86-64``, ``x86-64-v2``,
+            ``x86-64-v3``, ``x86-64-v4``; ``:128``, ``:256`` or ``:512`` behind it sets the width of
             vectors, which LLVM makes of several registers where the processor has none so wide.
 
     Returns:
@@ -111,7 +111,7 @@ def _target(name: str) -> Target:
 def _processor(name: str) -> Target:
     llvm = _llvm()
     on = llvm.get_host_cpu_features()
-    if name == "native":
+    if name in ("native", llvm.get_host_cpu_name()):
         cpu, features = llvm.get_host_cpu_name(), on.flatten()
         wide, middle = on.get("avx512f", False), on.get("avx2", False)
         fma, half = on.get("fma", False) or on.get("neon", False), on.get("f16c", False) or on.get("neon", False)
@@ -119,17 +119,14 @@ def _processor(name: str) -> Target:
     levels = {"x86-64": (128, False), "x86-64-v2": (128, False), "x86-64-v3": (256, True), "x86-64-v4": (512, True)}
     if not _triple().startswith("x86_64") and name in levels:
         raise PlatformError(f"FDL_CPU={name!r} names an x86-64 processor but this machine is {_triple()}; use 'native'")
-    bits, modern = levels.get(name, (128, False))
-    if name not in levels and not _knows(name):
+    if name not in levels:
+        own = llvm.get_host_cpu_name()
         raise PlatformError(
-            f"FDL_CPU={name!r} is no processor that LLVM knows for {_triple()}; use 'native' or x86-64-v3"
+            f"FDL_CPU={name!r} is neither this processor ({own}) nor a level; use 'native' or x86-64-v3"
         )
+    bits, modern = levels[name]
     features = "" if bits < 512 else "-prefer-256-bit"
     return Target(name, features, bits, modern, modern)
-
-
-def _knows(name: str) -> bool:
-    return bool(name) and name.replace("-", "").replace("_", "").isalnum() and name == _llvm().get_host_cpu_name()
 
 
 def check_platform(byteorder: str, pointer_bits: int) -> None:

@@ -152,3 +152,9 @@ def test_threads_compile_at_once():
 def test_importing_fdl_does_not_import_llvm():
     script = "import sys, fdl; sys.exit('llvmlite' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_this_processor_by_its_name_is_the_native_one():
+    native = host_target("native")
+    assert host_target(native.cpu) == native
+    assert host_target(f"{native.cpu}:128").fma == native.fma

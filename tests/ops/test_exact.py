@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import fdl
 import fdl.numpy as fnp
 from fdl.compile.target import host_target
 from fdl.core.interpret import evaluate
@@ -87,3 +88,12 @@ def test_references_in_float32_are_rounded_from_float64(name, rng):
     found = evaluate(function, operands)[0]
     assert found.dtype == np.float32
     assert (np.abs(found - near) <= 0.5001 * np.spacing(np.abs(found))).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ratios_that_are_powers_of_ten(dtype):
+    start, stop = dtype(1), dtype(1e6)
+    for found in (fnp.geomspace(start, stop, 7), fdl.jit(lambda x: fnp.geomspace(x, stop, 7))(start)):
+        np.testing.assert_allclose(found, 10.0 ** np.arange(7), np.finfo(dtype).eps * 40)
+        assert [found[0], found[-1]] == [start, stop]
+    np.testing.assert_array_equal(fnp.geomspace(np.float32(1), np.float32(256), 9), 2.0 ** np.arange(9))
