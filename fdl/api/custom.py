@@ -140,7 +140,8 @@ class _CustomFunction:
         args, named = _resolve(self.fun, args, kwargs)
         if is_eager():
             return self.fun(*args, **named)
-        count, names = len(args), ()
+        count = len(args)
+        names: tuple[str, ...] = ()
         if named and not self.takes_by_name(named):
             args, names, named = (*args, *named.values()), tuple(named), {}
         static = {n: args[n] for n in self.nondiff}

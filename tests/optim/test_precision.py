@@ -266,3 +266,19 @@ def test_sums_of_exponentials_beyond_16_bits(dtype):
     np.testing.assert_allclose(float(nn.log_softmax(x)[0]), -np.log(70000), rtol=1e-2)
     np.testing.assert_allclose(float(nn.softmax(x)[0]), 1 / 70000, rtol=1e-2)
     assert nn.softmax(x).dtype == nn.log_softmax(x).dtype == nn.logsumexp(x).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_the_flat_vectors_of_spark(dtype):
+    from fdl_spark.update import Update
+
+    # A constant gradient moves by the learning rate in each step, a gradient of zero does not move.
+    flat = np.ones(4, DTYPES[dtype])
+    gradient = np.array([1e-4, -1e-4, 0.0, 2e4]).astype(DTYPES[dtype])
+    update = Update(optim.adam(0.125), {"w": flat}, True)
+    leaves = update.initial(flat)
+    for _ in range(2):
+        kinds = [leaf.dtype for leaf in leaves]
+        flat, leaves = update(flat, gradient, leaves)
+        assert [leaf.dtype for leaf in leaves] == kinds and flat.dtype == DTYPES[dtype]
+    np.testing.assert_allclose(flat.astype(np.float64), [0.75, 1.25, 1.0, 0.75], rtol=1e-2)
