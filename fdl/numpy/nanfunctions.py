@@ -161,7 +161,7 @@ def nanvar(
     """
     no_out("nanvar", out)
     x, present = _without("nanvar", a, 0)
-    counted = present if where is None else present & where
+    counted = present if where is None else present & reductions.mask_of("nanvar", where)
     center = nanmean(a, axis, dtype, keepdims=True, where=where) if mean is None else mean
     result = statistics.var(x, axis, dtype, None, ddof, keepdims, where=counted, mean=center)
     count = reductions.sum(counted, axis, index_dtype(x.type.size), keepdims=keepdims)

@@ -51,13 +51,16 @@ def arange(
     numbers = [
         v.concrete("arange needs numbers that are known: one").item() if isinstance(v, Value) else v for v in given
     ]
+    if dtype is None and kind.kind == "i" and any(abs(n) > np.iinfo(kind).max for n in numbers):
+        kind = np.dtype(np.int64)
     if stop is None and step is None and kind.kind in "iuf":
         return iota(kind, (max(0, math.ceil(numbers[0])),), 0)
     if step is not None and stop is None:
         numbers = [0, *numbers]
     if numbers[2:] == [0]:
         raise ShapeError("arange: the step must not be zero")
-    return arrays.Array(np.arange(*numbers).astype(kind))
+    # Integers from steps that are not whole count in whole steps, as in NumPy.
+    return arrays.Array(np.arange(*numbers, dtype=kind if kind.kind in "iu" else None).astype(kind))
 
 
 def linspace(

@@ -10,11 +10,12 @@ from fdl.dtypes import index_dtype
 from fdl.numpy._operands import Array, ArrayLike, axis_index, cast, number, promote
 from fdl.numpy.creation import asarray, zeros
 from fdl.numpy.logic import logical_not
-from fdl.numpy.reductions import argmax, cumsum
+from fdl.numpy.reductions import cumsum
 from fdl.numpy.selection import nonzero, take
 from fdl.numpy.selection import where as choose
 from fdl.numpy.shapes import concatenate, moveaxis, ravel, reshape
 from fdl.numpy.sorting import argsort, lexsort, searchsorted, sort
+from fdl.ops.shape import iota
 
 
 class UniqueAllResult(NamedTuple):
@@ -229,9 +230,11 @@ def _selected(
     """The values to keep, padded to `size`; by default with the first of them if that is the smallest, else with 0."""
     from fdl.numpy.selection import compress
 
-    if fill_value is None and smallest and size is not None and values.type.size:
-        fill_value = choose(keep.any(), values[argmax(keep)], 0)
-    return compress(keep, values, size=size, fill_value=0 if fill_value is None else fill_value)
+    found = compress(keep, values, size=size, fill_value=0 if fill_value is None else fill_value)
+    if fill_value is not None or size is None or not smallest:
+        return found
+    number = iota(index_dtype(size), (size,), 0)
+    return choose(number < keep.sum(), found, found[:1])
 
 
 def setdiff1d(

@@ -144,7 +144,7 @@ def _clip(d: Draw) -> Call:
     return call(x, **d.some(min=d.elements(x.dtype, (), False), max=d.elements(x.dtype, (), False)))
 
 
-row("clip", _clip, zeros=False)
+row("clip", _clip, zeros=False, lenient=True)
 
 
 def _close(d: Draw) -> Call:

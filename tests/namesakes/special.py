@@ -29,7 +29,8 @@ def special(names, draw, oracle=None, ulps=64, **settings):
     row(names, draw, oracle, **({"kind": "inexact", "promoted": True, "ulps": ulps} | settings))
 
 
-special("erf erfc expit", one(), zeros=False)
+special("erf expit", one(), zeros=False)
+special("erfc", one(KINDS, low=-6, high=6))
 special("erfinv", one(FLOAT, low=-1, high=1))
 special("logit ndtri", one(FLOAT, low=0, high=1), ulps=200, near=True)
 special("ndtr", one())

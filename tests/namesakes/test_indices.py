@@ -39,6 +39,12 @@ def test_places_and_counts_of_long_arrays_are_int64(f):
     assert set(_types(f, (2**20,))) == {np.dtype(np.int32)}
 
 
+def test_a_range_of_large_integers_does_not_wrap():
+    found = fnp.arange(2**31 - 2, 2**31 + 2)
+    assert found.dtype == np.int64 and found.tolist() == [2**31 - 2, 2**31 - 1, 2**31, 2**31 + 1]
+    assert fnp.arange(-(2**31) - 2, -(2**31)).tolist() == [-(2**31) - 2, -(2**31) - 1]
+
+
 def test_the_flattened_extent_decides_without_an_axis():
     assert _types(fnp.argmax, (2**16, 2**16)) == [np.int64]
     assert _types(lambda x: fnp.argmax(x, axis=1), (2**16, 2**16)) == [np.int32]
