@@ -19,9 +19,9 @@ from fdl.api.arguments import (
 from fdl.api.linear_maps import LinearMap, Pullback, Pushforward, matching, tangent_zeros
 from fdl.api.rows import looked_up, no_rows
 from fdl.core.primitive import Linear
-from fdl.core.program import Program
+from fdl.core.program import Equation, Program, Var
 from fdl.core.trace import lift, trace_program
-from fdl.dtypes import COMPLEX, FLOATING, INEXACT, bool_
+from fdl.dtypes import COMPLEX, FLOATING, INEXACT, bool_, is_inexact
 from fdl.errors import DifferentiationError, TreeError
 from fdl.ops.shape import full_like, zeros_of
 from fdl.transforms.forward import jvp_values
@@ -330,11 +330,14 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
     """The transpose of a linear function.
 
     Args:
-        fun: linear in all of its arguments.
+        fun: linear in all of its arguments together; what it adds that does not depend on them plays no part.
         *primals: arrays, or ShapeDtypeStructs, that give the arguments' types.
 
     Returns:
         A function from a cotangent of the output to a tuple of cotangents of the arguments.
+
+    Raises:
+        DifferentiationError: `fun` is not linear; names the operation that is not, and its line.
 
     >>> import fdl
     >>> fdl.linear_transpose(lambda x: 3.0 * x, 1.0)(2.0)
@@ -345,6 +348,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
     types, structure = abstract_leaves(fun, primals, {})
     flat = FlatFunction(fun, structure)
     program, captured = trace_program(flat, types, name_of(fun))
+    _refuse_integers(program, program.inputs[len(captured) :])
 
     def transposed(cotangent: Any) -> tuple[Any, ...]:
         _, out_structure = tree.flatten(((tree.unflatten(flat.out_structure, range(flat.count)),), {}))
@@ -356,3 +360,20 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
         ]
 
     return transposed
+
+
+def _refuse_integers(program: Program, inputs: Sequence[Var]) -> None:
+    """Raise if an output that depends on floating-point `inputs` is an integer or a boolean."""
+    moving = {v for v in inputs if is_inexact(v.type.dtype)}
+    makers: dict[Var, Equation] = {}
+    for equation in program.equations:
+        if not moving.isdisjoint(equation.inputs):
+            moving.update(equation.outputs)
+            makers.update((v, equation) for v in equation.outputs)
+    for atom in program.outputs:
+        if atom in makers and not is_inexact(atom.type.dtype):
+            maker = makers[atom]  # type: ignore[index]  # no literal has a maker
+            raise DifferentiationError(
+                f"only linear functions can be transposed, but {maker.operation.name} at {maker.source} is not linear: "
+                f"it makes {atom.type} of floating-point arguments"
+            )

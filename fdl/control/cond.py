@@ -60,6 +60,9 @@ class Cond(Higher):
         outs = Cond(branches)(*primals, *take(tangents[1:], marks))
         return outs[: len(has)], spread(outs[len(has) :], has)
 
+    def linear_groups(self, types: Sequence[TensorType]) -> Sequence[Sequence[int]]:
+        return (range(1, len(types)),)
+
     def transpose(self, cotangents: Sequence[Any], index: Any, *args: Any) -> Sequence[Any]:
         linear = is_linear(args)
         marks = nonzero(cotangents)

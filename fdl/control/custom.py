@@ -289,6 +289,9 @@ class CustomDerivative(Higher):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         return self(*primals), self(*primals[: self.residuals], *tangents[self.residuals :])
 
+    def linear_groups(self, types: Sequence[TensorType]) -> Sequence[Sequence[int]]:
+        return (range(self.residuals, len(types)),)
+
     def transpose(self, cotangents: Sequence[Any], *args: Any) -> Sequence[Any]:
         found = self.backward(list(args[: self.residuals]), list(cotangents))
         linear = is_linear(args[self.residuals :])

@@ -32,14 +32,15 @@ class Primitive:
         family: which part of the compiler makes its code; ``"host"`` calls the reference from inside the plan.
         multiple: whether the operation returns a tuple of results.
         heavy: whether eager calls are compiled instead of run by the reference.
-        linear: whether it is linear in some operand, and so has a ``transpose`` rule.
+        linear: in which operands it is linear, and so has a ``transpose`` rule: in all together if True; else in those
+            of each of these groups, while all other operands are given (see `linear_groups`).
         effect: whether it does something besides computing its result, so that it must not be dropped or repeated.
     """
 
     family: ClassVar[str] = "host"
     multiple: ClassVar[bool] = False
     heavy: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
+    linear: ClassVar[bool | tuple[tuple[int, ...], ...]] = False
     effect: ClassVar[bool] = False
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
@@ -86,6 +87,12 @@ class Primitive:
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         """Result and its tangent. A tangent that is zero is None, in and out; at least one given is not None."""
         raise NotImplementedError
+
+    def linear_groups(self, types: Sequence[TensorType]) -> Sequence[Sequence[int]]:
+        """Groups of its operands: it is linear in those of a group together, while all others are given."""
+        if isinstance(self.linear, tuple):
+            return self.linear
+        return (range(len(types)),) if self.linear else ()
 
     def transpose(self, cotangent: Any, *args: Any) -> Sequence[Any]:
         """Cotangents of the operands; those it is linear in arrive as ``Linear(type)``, None is zero."""

@@ -77,7 +77,7 @@ class Sub(Binary):
 class Mul(Binary):
     """x * y; integers wrap around."""
 
-    linear = True
+    linear = ((0,), (1,))
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.multiply(x, y)
@@ -97,7 +97,7 @@ class Mul(Binary):
 class Div(Binary):
     """x / y; integers truncate towards zero, and divided by zero give -1 (all bits set)."""
 
-    linear = True
+    linear = ((0,),)
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         if x.dtype in INEXACT:

@@ -27,7 +27,7 @@ class DotGeneral(Primitive):
     """
 
     family = "contract"
-    linear = True
+    linear = ((0,), (1,))
     contracting: Axes
     batch_axes: Axes
     dtype: np.dtype | None = None

@@ -55,7 +55,7 @@ class ConvGeneral(Primitive):
 
     family = "conv"
     heavy = True
-    linear = True
+    linear = ((0,), (1,))
     strides: tuple[int, ...]
     padding: Pairs
     lhs_dilation: tuple[int, ...]

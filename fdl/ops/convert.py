@@ -41,6 +41,10 @@ class Convert(Unary):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         return self(primals[0]), self(tangents[0]) if is_inexact(self.dtype) else None
 
+    def linear_groups(self, types: Sequence[TensorType]) -> Sequence[Sequence[int]]:
+        rounds = is_inexact(types[0].dtype) and not is_inexact(self.dtype)
+        return () if rounds or self.dtype == bool_ else ((0,),)
+
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         return (convert(cotangent, x.type.dtype),)
 

@@ -27,7 +27,7 @@ class Gather(Primitive):
     """
 
     family = "gather"
-    linear = True
+    linear = ((0,),)
     numbers: GatherDimensionNumbers
     slice_sizes: tuple[int, ...]
     mode: str = "fill"
@@ -206,6 +206,9 @@ class Scatter(Primitive):
             n.scatter_indices_batching_dims,
         )  # fmt: skip
         return Gather(numbers, self.sizes(x.type, updates), self.mode, 0)(x, indices)
+
+    def linear_groups(self, types: Sequence[TensorType]) -> Sequence[Sequence[int]]:
+        return {"add": ((0, 2),), "set": ((0, 2),), "mul": ((0,),)}.get(self.kind, ())
 
     def transpose(self, cotangent: Any, x: Any, indices: Any, updates: Any) -> Sequence[Any]:
         of_x, of_updates = cotangent, None

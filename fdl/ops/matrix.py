@@ -154,7 +154,7 @@ class TriangularSolve(MatrixPrimitive):
     infinities, not an error.
     """
 
-    linear = True
+    linear = ((1,),)
     left_side: bool = True
     is_lower: bool = True
     transpose_a: bool = False
@@ -214,7 +214,7 @@ class Solve(MatrixPrimitive):
     For a singular matrix it is what substitution gives with a zero on the diagonal: infinities and NaN.
     """
 
-    linear = True
+    linear = ((1,),)
     transpose_a: bool = False
 
     def result(self, *types: TensorType) -> TensorType:

@@ -20,7 +20,7 @@ class Select(Primitive):
     """`on_true` where `predicate` holds, else `on_false`; all of one shape."""
 
     family = "elementwise"
-    linear = True
+    linear = ((1, 2),)
 
     def result(self, *types: TensorType) -> TensorType:
         predicate, on_true, on_false = types
@@ -68,7 +68,7 @@ class Gate(Primitive):
     """
 
     family = "elementwise"
-    linear = True
+    linear = ((1,),)
 
     def result(self, *types: TensorType) -> TensorType:
         predicate, x = types

@@ -215,7 +215,7 @@ class DynamicSlice(Primitive):
     """A block of ``sizes`` that begins at the starts, integer scalars, moved so that it lies inside the operand."""
 
     family = "gather"
-    linear = True
+    linear = ((0,),)
     sizes: tuple[int, ...]
 
     def result(self, *types: TensorType) -> TensorType:
@@ -258,7 +258,7 @@ class DynamicUpdateSlice(Primitive):
     """The operand with a block replaced by the update, which begins at the starts, moved so that it lies inside."""
 
     family = "scatter"
-    linear = True
+    linear = ((0, 1),)
 
     def result(self, *types: TensorType) -> TensorType:
         x, update, *starts = types

@@ -125,6 +125,9 @@ class ReduceWindow(Windowed):
         (x,), (dx,) = primals, tangents
         return self(x), self(dx) if self.kind == "sum" else self.of(SelectAndGather)(dx, x)
 
+    def linear_groups(self, types: Sequence[TensorType]) -> Sequence[Sequence[int]]:
+        return ((0,),) if self.kind == "sum" else ()
+
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         padding = gradient_padding(
             x.type.shape, self.window, self.strides, self.padding, self.base_dilation, self.window_dilation
@@ -151,7 +154,7 @@ class ReduceWindow(Windowed):
 class Selecting(Windowed, abstract=True):
     """Moves numbers between the places of a window and the first extreme element of x in it; linear in the numbers."""
 
-    linear = True
+    linear = ((0,),)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         numbers, x = primals

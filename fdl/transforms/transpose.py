@@ -20,10 +20,6 @@ from fdl.transforms.linearize import partial_program
 #: What follows the line of an operation in the line of its transposition.
 BACKWARD = ", backward"
 
-#: Operations that are linear in either operand, but not in both at once.
-BILINEAR = ("mul", "div", "dot_general", "conv_general")
-
-
 #: What a lookup does: from (operation, cotangent of what was found, type of the table, indices) to a cotangent of the
 #: table that has its own way to be added to others, or None if there is none.
 Lookup = Callable[[Any, Any, TensorType, Sequence[Any]], Any]
@@ -70,13 +66,25 @@ def backward(
 def _transposed(equation: Equation, outs: Sequence[Any], operands: Sequence[Any]) -> Sequence[Any]:
     """Cotangents of the operands of one equation."""
     operation = equation.operation
-    bilinear = operation.name in BILINEAR and all(isinstance(o, Linear) for o in operands)
-    if bilinear or not operation.linear:
+    groups = operation.linear_groups([o.type for o in operands])
+    linear = {number for number, operand in enumerate(operands) if isinstance(operand, Linear)}
+    if not any(linear.issubset(group) for group in groups):
         raise DifferentiationError(
             f"only linear functions can be transposed, but {operation.name} at {equation.source} is not linear"
-            + (" in both of its operands together" if bilinear else "")
+            + (_in_which(linear, groups) if groups else "")
         )
     return operation.transpose(outs if operation.multiple else outs[0], *operands)
+
+
+def _in_which(linear: set[int], groups: Sequence[Sequence[int]]) -> str:
+    """In which operands an operation is not linear that is linear in others."""
+    wrong = sorted(linear.difference(*groups))
+    numbers = [_ORDINALS[n] if n < len(_ORDINALS) else f"number {n}" for n in wrong or sorted(linear)]
+    both = "" if wrong else " together"
+    return f" in its {' and '.join(numbers)} operand{'s' * (len(numbers) > 1)}{both}"
+
+
+_ORDINALS = ("first", "second", "third", "fourth")
 
 
 def _run_known(program: Program, known: dict[Var, Any]) -> list[Equation]:

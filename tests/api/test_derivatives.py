@@ -8,6 +8,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax, tree
+from fdl.errors import DifferentiationError
 from tests.api.check import assert_close, assert_same, check_derivatives, direction, dot, slope
 
 
@@ -272,3 +273,56 @@ def test_wrapped_functions_keep_name_and_docstring():
     for transform in (fdl.grad, fdl.value_and_grad, fdl.jit, fdl.vmap, fdl.jacfwd, fdl.jacrev, fdl.checkpoint):
         assert transform(loss).__name__ == "loss"
         assert "Its docstring." in transform(loss).__doc__
+
+
+def nonlinear_scan(x):
+    return fdl.lax.scan(lambda c, _: (c * c, None), x, None, 2)[0]
+
+
+NOT_LINEAR = {
+    "div, second": lambda x: 1 / x,
+    "div, itself": lambda x: x / x.sum(),
+    "mul, together": lambda x: x * x,
+    "dot_general, together": lambda x: x @ x,
+    "conv_general, together": lambda x: fdl.lax.conv(x[None, None], x[None, None, :2], (1,), "SAME"),
+    "exp": lambda x: fnp.exp(x),
+    "select, first": lambda x: fnp.where(x > 0, x, 0 * x),
+    "reduce_max": lambda x: x.max(),
+    "sort": lambda x: fnp.sort(x),
+    "cumprod": lambda x: fnp.cumprod(x),
+    "scan": nonlinear_scan,
+    "cond, first": lambda x: fdl.lax.cond(x[0] > 0, lambda v: v, lambda v: 2 * v, x),
+    "exp in a branch": lambda x: fdl.lax.cond(True, fnp.exp, lambda v: 2 * v, x),
+    "exp under jit": lambda x: fdl.jit(fnp.exp)(x),
+    "gather, second": lambda x: fnp.arange(4.0)[x.astype(int)],
+    "scatter, second": lambda x: fnp.zeros(4).at[x.astype(int)].add(x),
+    "scatter, maximum": lambda x: x.at[fnp.array([0])].max(x[:1]),
+    "scatter, product": lambda x: fnp.ones(3).at[fnp.array([0])].mul(x[:1]),
+    "dynamic_slice, second": lambda x: fdl.lax.dynamic_slice(x, (x[0].astype(int),), (1,)),
+    "convert": lambda x: x.astype(int),
+    "convert, and back": lambda x: x.astype(int).astype(float),
+    "arg_max": lambda x: x.argmax(),
+    "solve, first": lambda x: fnp.linalg.solve(fnp.outer(x, fnp.ones(3)) + fnp.eye(3), fnp.ones(3)),
+    "reduce_window": lambda x: fdl.lax.reduce_window(x, -fnp.inf, fdl.lax.max, (2,), (1,), "VALID"),
+    "round": lambda x: fnp.round(x),
+    "callback": lambda x: fdl.pure_callback(lambda v: v, x, x),
+}
+
+
+@pytest.mark.parametrize("what", NOT_LINEAR)
+def test_linear_transpose_names_what_is_not_linear(what):
+    function, x = NOT_LINEAR[what], fnp.array([1.0, 2.0, 3.0])
+    name = what.partition(",")[0].partition(" ")[0].replace("scan", "mul")
+    with pytest.raises(DifferentiationError, match=rf"only linear .*{name} at test_derivatives.py:\d+") as error:
+        out = fdl.eval_shape(function, x)
+        fdl.linear_transpose(function, x)(fnp.ones(out.shape, out.dtype))
+    place = what.rpartition(", ")[2]
+    if place in ("first", "second", "together"):
+        assert place in str(error.value)
+
+
+def test_linear_transpose_leaves_out_constants():
+    """As it does in JAX, a linear function with something added has the transpose of the linear part."""
+    x, weights = fnp.arange(3.0), fnp.array([1.0, 10.0, 100.0])
+    (found,) = fdl.linear_transpose(lambda x: fnp.where(fnp.array([True, False, True]), x, 5.0) / 4 + 1, x)(weights)
+    np.testing.assert_array_equal(found, [0.25, 0.0, 25.0])
