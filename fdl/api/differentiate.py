@@ -372,7 +372,7 @@ def _refuse_integers(program: Program, inputs: Sequence[Var]) -> None:
             makers.update((v, equation) for v in equation.outputs)
     for atom in program.outputs:
         if atom in makers and not is_inexact(atom.type.dtype):
-            maker = makers[atom]  # type: ignore[index]  # no literal has a maker
+            maker = makers[atom]
             raise DifferentiationError(
                 f"only linear functions can be transposed, but {maker.operation.name} at {maker.source} is not linear: "
                 f"it makes {atom.type} of floating-point arguments"

@@ -32,7 +32,8 @@ ELEMENTWISE = {
     "c128": "Select",
     "c64": "Bitcast",
     "bf16 f16 f32 f64": """
-        BesselGap Betainc Digamma ErfInv Gamma I0 I0e I1 I1e Igamma IgammaGradA Igammac Lgamma Polygamma Zeta
+        BesselGap Beta BetaDensity Betainc Digamma DigammaStep ErfInv Gamma GammaDensity I0 I0e I1 I1e Igamma
+        IgammaGradA Igammac Lgamma Poch Polygamma Zeta
     """,
     "key": "Eq Ne StopGradient",
 }
