@@ -158,8 +158,9 @@ def huber_loss(predictions: Any, targets: Any = None, delta: float = 1.0) -> Arr
     [0.125, 2.5]
     """
     error = fnp.abs(_errors(predictions, targets))
-    square = fnp.minimum(error, delta)
-    return 0.5 * square**2 + delta * (error - square)
+    inside = error <= delta
+    small = fnp.where(inside, error, 0.0)  # so that no square overflows
+    return fnp.where(inside, 0.5 * small**2, delta * (error - 0.5 * delta))
 
 
 def log_cosh(predictions: Any, targets: Any = None) -> Array:

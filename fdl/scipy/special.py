@@ -381,7 +381,8 @@ def factorial(n: Any, exact: bool = False) -> Array:
     if exact:
         raise NotImplementedError("factorial: arrays hold no exact integers of any size; use exact=False")
     (n,) = operands(n)
-    return fnp.where(n < 0, 0.0, ops.gamma(fnp.where(n < 0, 0.0, n) + 1))
+    wide = fnp.where(n < 0, 0.0, n).astype(dtypes.float64)  # in which n + 1 is exact
+    return fnp.where(n < 0, 0.0, ops.gamma(wide + 1).astype(n.dtype))
 
 
 def poch(z: Any, m: Any) -> Array:

@@ -112,7 +112,7 @@ def check(what: str, got: Any, want: Exact, columns: Sequence[np.ndarray], bound
     """Fail with the worst points if errors exceed the bound; see `tests.accuracy.unary` for the words."""
     got = np.asarray(got)
     error = ulps(got, want, limits(floor, columns))
-    allowed = np.maximum(limits(bound, columns), 0.5)
+    allowed = np.fmax(limits(bound, columns), 0.5)
     small = np.abs(want.rounded) < tiny * np.finfo(got.dtype).tiny
     allowed = np.where(small, np.maximum(allowed, tiny), allowed)
     wrong = np.flatnonzero(want.compared & ~(error <= allowed))

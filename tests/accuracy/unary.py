@@ -274,6 +274,28 @@ UNARY = {
         nn.sparse_sigmoid, lambda x: min(max((x + 1) / 2, mp.mpf(0)), mp.mpf(1)), lambda x: mp.mpf(abs(x) < 1) / 2,
         slope_at={1.0: None, -1.0: None},
     ),
+    "negative": Row(fnp.negative, lambda x: -x, lambda x: mp.mpf(-1), value=0, slope=0),
+    "fabs": Row(fnp.fabs, abs, mp.sign, value=0, slope=0, slope_at={0.0: 1}),
+    "trunc": Row(fnp.trunc, lambda x: mp.sign(x) * mp.floor(abs(x)), lambda x: mp.mpf(0), at=BOTH, value=0, slope=0),
+    "degrees": Row(fnp.degrees, lambda x: x * 180 / mp.pi, lambda x: 180 / mp.pi, at=BOTH, tiny=64),
+    "radians": Row(fnp.radians, lambda x: x * mp.pi / 180, lambda x: mp.pi / 180, at=BOTH),
+    # Losses, of a target that is given.
+    "squared_error": Row(lambda x: nn.squared_error(x), lambda x: x * x, lambda x: 2 * x),
+    "l2_loss": Row(lambda x: nn.l2_loss(x), lambda x: x * x / 2, lambda x: x),
+    "absolute_error": Row(lambda x: nn.absolute_error(x), abs, mp.sign, slope_at={0.0: 1}),
+    "huber_loss": Row(
+        lambda x: nn.huber_loss(x), lambda x: x * x / 2 if abs(x) < 1 else abs(x) - mp.mpf(0.5),
+        lambda x: max(min(x, mp.mpf(1)), mp.mpf(-1)), points=[1.0, -1.0],
+    ),
+    "hinge_loss": Row(
+        lambda x: nn.hinge_loss(x, 1.0), lambda x: max(1 - x, mp.mpf(0)), lambda x: mp.mpf(-1 if x < 1 else 0),
+        slope_at={1.0: -0.5},
+    ),
+    # The derivative passes through zero at the logit of the target.
+    "sigmoid_binary_cross_entropy": Row(
+        lambda x: nn.sigmoid_binary_cross_entropy(x, 0.25), lambda x: softplus(x) - x / 4,
+        lambda x: expit(x) - mp.mpf(0.25), slope_floor=0.25, floor=lambda x: np.abs(x), at={inf: inf, -inf: inf},
+    ),
     "sigmoid": Row(nn.sigmoid, expit, logistic_density),
     "softplus": Row(nn.softplus, softplus, expit),
     "log_sigmoid": Row(nn.log_sigmoid, lambda x: -softplus(-x), lambda x: expit(-x)),
@@ -364,6 +386,12 @@ UNARY = {
         points=[1.0, 1.4616321449683622], value=8, slope=10, at={0.0: None, inf: inf}, slope_at={inf: inf},
         slope_floor=lambda x: np.where(x < 2, 8.0 * np.abs(np.asarray(special.gamma(x))), 0.0), tiny=16,
         domain=(-170.0, inf),
+    ),
+    "factorial": Row(
+        special.factorial, lambda x: mp.gamma(x + 1) if x >= 0 else mp.mpf(0),
+        lambda x: mp.gamma(x + 1) * mp.digamma(x + 1) if x >= 0 else mp.mpf(0),
+        value=lambda x: 8 + 2 * np.clip(x, 0, 170), slope=lambda x: 16 + 4 * np.clip(x, 0, 170),
+        at={inf: inf}, slope_at={inf: inf}, slope_floor=lambda x: np.where((x >= 0) & (x < 2), 8.0, 0.0),
     ),
     "i0": Row(
         special.i0, lambda x: mp.besseli(0, x), lambda x: mp.besseli(1, x), value=6, slope=6, at={inf: inf, -inf: inf},
