@@ -120,7 +120,23 @@ class Tanh(Function):
     function = np.tanh
 
     def slope(self, index: int, out: Any, x: Any) -> Any:
-        return mul(full_like(x, 4), logistic_density(mul(full_like(x, 2), x)))  # 1 - out * out cancels
+        if x.type.dtype.kind == "c":
+            return mul(full_like(x, 4), logistic_density(mul(full_like(x, 2), x)))
+        return tanh_slope(x)  # 1 - out * out cancels
+
+
+class TanhSlope(Function):
+    """The derivative of the hyperbolic tangent, 4 exp(-2 |x|) / (1 + exp(-2 |x|))**2."""
+
+    domain = FLOATING
+
+    @staticmethod
+    def function(x: np.ndarray) -> np.ndarray:
+        e = np.exp(-2 * np.abs(x))
+        return 4 * e / np.square(1 + e)
+
+    def slope(self, index: int, out: Any, x: Any) -> Any:
+        return mul(mul(full_like(x, -2), tanh(x)), out)
 
 
 class Asinh(Function):
@@ -174,4 +190,5 @@ def _one_minus_square(x: Any) -> Any:
 
 
 sin, cos, tan, asin, acos, atan, atan2 = Sin(), Cos(), Tan(), Asin(), Acos(), Atan(), Atan2()
-sinh, cosh, tanh, asinh, acosh, atanh = Sinh(), Cosh(), Tanh(), Asinh(), Acosh(), Atanh()
+sinh, cosh, tanh, tanh_slope = Sinh(), Cosh(), Tanh(), TanhSlope()
+asinh, acosh, atanh = Asinh(), Acosh(), Atanh()

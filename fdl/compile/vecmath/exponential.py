@@ -187,12 +187,28 @@ def log1p(b: "Build", x: Value) -> Value:
 
 def tanh(b: "Build", x: Value) -> Value:
     """Hyperbolic tangent, from t = exp(2 |x|) - 1, which is never so large that it needs care."""
-    f = format_of(x.dtype)
-    size, limit = b.abs(x), 0.4 * f.mantissa
-    r, bits = _divided(b, b.select(size > limit, limit, size) * 2.0, f.bias)
-    power = b.bitcast(b.shift_left(bits, f.mantissa), x.dtype)
-    t = b.fma(power, _expm1_reduced(b, r), power - 1.0)
+    _, power, rest = _exp_of_twice_size(b, x)
+    t = b.fma(power, rest, power - 1.0)
     return b.copysign(t / (t + 2.0), x)
+
+
+def tanh_slope(b: "Build", x: Value) -> Value:
+    """1 - tanh(x)^2, from the same exponential as `tanh`, which LLVM computes once; 4 exp(-2 |x|) far from zero."""
+    limit, power, rest = _exp_of_twice_size(b, x)
+    q = 1.0 / (b.fma(power, rest, power) + 1.0)
+    found, size = b.variable(q * 4.0 * (1.0 - q)), b.abs(x)
+    far = size > limit
+    with b.if_(b.reduce("or", far), likely=False):
+        found.set(b.select(far, exp(b, size * -2.0) * 4.0, found.get()))
+    return found.get()
+
+
+def _exp_of_twice_size(b: "Build", x: Value) -> tuple[float, Value, Value]:
+    """(limit, p, r): exp(2 |x|) = p (1 + r) up to the limit of |x|, where p is the largest power of two."""
+    f = format_of(x.dtype)
+    size, limit = b.abs(x), 0.49 * f.bias * math.log(2)
+    r, bits = _divided(b, b.select(size > limit, limit, size) * 2.0, f.bias)
+    return limit, b.bitcast(b.shift_left(bits, f.mantissa), x.dtype), _expm1_reduced(b, r)
 
 
 def logistic(b: "Build", x: Value) -> Value:
@@ -322,6 +338,7 @@ def _power_special(b: "Build", x: Value, y: Value, result: Value) -> Value:
 
 FUNCTIONS: dict[str, Callable[..., Value]] = {
     "exp": exp, "exp2": exp2, "expm1": expm1, "log": log, "log2": log2, "log10": log10, "log1p": log1p, "tanh": tanh,
+    "tanh_slope": tanh_slope,
     "logistic": logistic, "logistic_density": logistic_density, "sinh": sinh, "cosh": cosh, "asinh": asinh,
     "acosh": acosh, "atanh": atanh, "pow": power,
 }  # fmt: skip
