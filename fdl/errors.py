@@ -26,6 +26,13 @@ class DtypeError(FdlError, TypeError):
     """
 
 
+class RangeError(FdlError, ValueError, OverflowError):
+    """A number does not fit into the dtype it is to have.
+
+    Choose a wider dtype, or bring the number into the range that ``fdl.numpy.iinfo(dtype)`` tells.
+    """
+
+
 class TreeError(FdlError, TypeError, ValueError):
     """A pytree does not have the structure that is needed.
 

@@ -12,6 +12,7 @@ import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.dtypes import as_dtype
 from fdl.errors import DtypeError, ShapeError
+from fdl.numpy._operands import axis_index
 from fdl.ops.fft import fft as transform
 
 __all__ = [
@@ -410,10 +411,7 @@ def ifftshift(x: Any, axes: Any = None) -> Array:
 def _axes(x: Array, axes: Any) -> tuple[int, ...]:
     if axes is None:
         return tuple(range(x.ndim))
-    found = tuple(operator.index(a) for a in (axes if isinstance(axes, Sequence) else (axes,)))
-    if any(not -x.ndim <= a < x.ndim for a in found):
-        raise ShapeError(f"axes {axes} do not exist in {x.type}")
-    return tuple(a % x.ndim for a in found)
+    return tuple(axis_index("fft", a, x.ndim) for a in (axes if isinstance(axes, Sequence) else (axes,)))
 
 
 def _swapped(norm: str | None) -> str | None:

@@ -7,7 +7,7 @@ import numpy as np
 
 import fdl.numpy as fnp
 from fdl import tree
-from fdl.dtypes import result_type
+from fdl.dtypes import default_dtype, key, result_type
 from fdl.errors import DtypeError, ShapeError
 
 __all__ = ["ravel_pytree"]
@@ -21,11 +21,11 @@ def ravel_pytree(pytree: Any) -> tuple[Any, Callable[[Any], Any]]:
 
     Returns:
         A vector in the dtype in which the leaves meet, and a function from such a vector to a tree with the shapes and
-        dtypes of the leaves.
+        dtypes of the leaves. If the leaves have one dtype, it takes vectors of any dtype, which their parts keep.
 
     Raises:
         ShapeError: the function back gets a vector of another length.
-        DtypeError: it gets one of another dtype.
+        DtypeError: it gets one of another kind of dtype, and the leaves do not all have one dtype.
 
     >>> flat, unravel = ravel_pytree({"w": fnp.ones((2, 2)), "b": fnp.zeros(2)})
     >>> flat.tolist()
@@ -36,7 +36,9 @@ def ravel_pytree(pytree: Any) -> tuple[Any, Callable[[Any], Any]]:
     leaves, treedef = tree.flatten(pytree)
     arrays = [fnp.asarray(leaf) for leaf in leaves]
     types = [a.type for a in arrays]
-    dtype = result_type(*(t.dtype for t in types)) if types else np.dtype(np.float32)
+    if key in (t.dtype for t in types) and any(t.dtype != key for t in types):
+        raise DtypeError("ravel_pytree: random keys and numbers have no common dtype; take the keys out of the tree")
+    dtype = result_type(*(t.dtype for t in types)) if types else default_dtype(float)
     ends = np.cumsum([t.size for t in types], dtype=int).tolist()
     total = ends[-1] if ends else 0
 
@@ -44,11 +46,11 @@ def ravel_pytree(pytree: Any) -> tuple[Any, Callable[[Any], Any]]:
         flat = fnp.asarray(flat)
         if flat.shape != (total,):
             raise ShapeError(f"unravel needs a vector of {total} elements, got {flat.type}")
-        if flat.dtype != dtype:
+        if mixed and flat.dtype.kind != dtype.kind:
             raise DtypeError(f"unravel needs a vector of dtype {dtype}, that of ravel_pytree, got {flat.type}")
-        starts = [0, *ends[:-1]]
-        parts = [flat[a:b].reshape(t.shape) for a, b, t in zip(starts, ends, types, strict=True)]
-        return treedef.unflatten([p.astype(t.dtype) for p, t in zip(parts, types, strict=True)])
+        parts = [flat[b - t.size : b].reshape(t.shape) for b, t in zip(ends, types, strict=True)]
+        return treedef.unflatten([p.astype(t.dtype) if mixed else p for p, t in zip(parts, types, strict=True)])
 
+    mixed = len({t.dtype for t in types}) > 1
     flats = [a.astype(dtype).ravel() for a in arrays]
     return fnp.concatenate(flats) if flats else fnp.zeros((0,), dtype), unravel

@@ -8,7 +8,7 @@ from typing import Any
 from fdl.array import as_operand as as_array
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
-from fdl.numpy._operands import axis_index, broadcast_shapes, cast, promote
+from fdl.numpy._operands import axis_index, broadcast_shapes, promote
 from fdl.ops import shape as shapes
 from fdl.ops import slicing
 from fdl.ops.convert import convert
@@ -311,9 +311,8 @@ def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, in
     Array([0, 1, 0, 0, 2], dtype=int32)
     """
     operand = as_array(operand)
-    return slicing.pad(
-        operand, cast(padding_value, operand.dtype), [(low, high, inner) for low, high, inner in padding_config]
-    )
+    value = element("the padding_value of lax.pad", padding_value, operand.dtype)
+    return slicing.pad(operand, value, [(low, high, inner) for low, high, inner in padding_config])
 
 
 def rev(operand: Any, dimensions: Sequence[int]) -> Any:

@@ -14,9 +14,9 @@ from fdl.array import Array, as_array
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import bool_, is_inexact
-from fdl.errors import ShapeError
+from fdl.errors import ShapeError, TreeError
 from fdl.lax.convolution import Padding, padtype_to_pads
-from fdl.numpy._operands import axis_index, cast
+from fdl.numpy._operands import axis_index, element
 from fdl.ops import reduce as reductions
 from fdl.ops import window as windows
 from fdl.ops.reduce import identity
@@ -90,7 +90,10 @@ def reduce(
     """
     leaves, structure = tree.flatten(operands)
     values = [as_array(leaf) for leaf in leaves]
-    inits = [cast(i, v.dtype) for i, v in zip(tree.leaves(init_values), values, strict=True)]
+    starts = tree.leaves(init_values)
+    if len(starts) != len(values):
+        raise TreeError(f"lax.reduce needs one init value for each of {len(values)} operands, got {len(starts)}")
+    inits = [element("an init value of lax.reduce", i, v.dtype) for i, v in zip(starts, values, strict=True)]
     axes = tuple(axis_index("reduce", d, values[0].ndim) for d in dimensions)
     if len(values) == 1:
         name = monoid_name(computation, values[0].dtype)
@@ -169,7 +172,7 @@ def reduce_window(
     Array([1., 3.], dtype=float32)
     """
     operand = as_array(operand)
-    init = cast(init_value, operand.dtype)
+    init = element("the init value of lax.reduce_window", init_value, operand.dtype)
     window, strides = tuple(window_dimensions), tuple(window_strides)
     base, dilation = tuple(base_dilation or (1,) * operand.ndim), tuple(window_dilation or (1,) * operand.ndim)
     if not len(window) == len(strides) == operand.ndim:

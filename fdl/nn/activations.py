@@ -9,7 +9,7 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl.errors import ShapeError
 from fdl.numpy._index import signed_places
-from fdl.numpy._operands import wide
+from fdl.numpy._operands import axis_index, wide
 from fdl.ops import algebraic
 from fdl.ops.select import clamp
 from fdl.ops.special import ndtr
@@ -475,7 +475,7 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
     [[0.0, 1.0], [1.0, 0.0]]
     """
     x = fnp.asarray(x)
-    place = axis % (x.ndim + 1)
+    place = axis_index("one_hot", axis, x.ndim + 1)
     shape = [1] * (x.ndim + 1)
     shape[place] = num_classes
     if x.dtype.kind in "iu":

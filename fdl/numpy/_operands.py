@@ -10,6 +10,7 @@ from fdl import array as arrays
 from fdl.array import alias, as_operand
 from fdl.core.trace import Value
 from fdl.dtypes import (
+    bool_,
     complex64,
     complex128,
     default_dtype,
@@ -19,7 +20,7 @@ from fdl.dtypes import (
     key,
     result_type,
 )
-from fdl.errors import AxisError, DtypeError, ShapeError
+from fdl.errors import AxisError, DtypeError, RangeError, ShapeError
 from fdl.ops.convert import convert
 from fdl.ops.precision import accumulator
 from fdl.ops.shape import broadcast_in_dim
@@ -58,12 +59,38 @@ def cast(x: Any, dtype: np.dtype) -> Array:
     """A Value or a Python number as a Value of the given dtype."""
     if isinstance(x, Value):
         return x if x.type.dtype == dtype else convert(x, dtype)
-    return arrays.Array(np.asarray(x, dtype))
+    try:
+        return arrays.Array(np.asarray(x, dtype))
+    except (OverflowError, ValueError):
+        raise RangeError(f"the number {x} does not fit into {dtype}; convert the array that it meets first") from None
 
 
 def wide(x: Array) -> Array:
     """`x`, 16-bit floats as float32, which has room for squares, sums of exponentials and epsilons."""
     return cast(x, accumulator(x.type.dtype))
+
+
+def element(name: str, given: Any, dtype: np.dtype) -> Array:
+    """A scalar as an element of arrays of `dtype`; among integers, infinity is the farthest of them.
+
+    Raises:
+        ShapeError: it is no scalar.
+        DtypeError: it is a known number that the dtype does not have.
+    """
+    x = value(name, given)
+    if x.type.shape:
+        raise ShapeError(f"{name} must be a scalar, got {x.type}")
+    if type(x) is not arrays.Array or x.type.dtype == dtype:
+        return cast(x, dtype)
+    known = x.concrete().item()
+    if dtype.kind in "iub" and isinstance(known, float):
+        if known in (np.inf, -np.inf):
+            low, high = (False, True) if dtype == bool_ else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+            return cast(high if known > 0 else low, dtype)
+        if known != known or known != int(known):
+            raise DtypeError(f"{name} is {known}, which {dtype} does not have; convert the array first")
+        known = int(known)
+    return cast(given if isinstance(known, complex) else known, dtype)
 
 
 def inexact(dtype: np.dtype) -> np.dtype:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, DTypeLike, cast, no_out, promote
@@ -26,7 +28,8 @@ def einsum(
         subscripts: like "ij,jk->ik", "..." for axes that broadcast; or operands and lists of axis numbers in turn.
         *operands: arrays, one per term left of the arrow.
         out: not supported.
-        optimize: how opt_einsum searches the order of contractions.
+        optimize: how opt_einsum searches the order of contractions ("greedy", "optimal", ...; True, False and "auto"
+            leave it to us), or the order, as :func:`einsum_path` returns it.
         precision: accepted for compatibility.
         preferred_element_type: dtype in which to sum and of the result.
 
@@ -49,8 +52,7 @@ def einsum(
     ]
     shapes = [tuple(extents[c] for c in t) for _, t in pending]
     equation = ",".join(t for _, t in pending) + "->" + result
-    search = "auto" if optimize in (True, False) else optimize
-    path, _ = _library().contract_path(equation, *shapes, shapes=True, optimize=search)
+    path, _ = _contract_path(equation, shapes, optimize)
     for chosen in path:
         picked = [pending.pop(i) for i in sorted(chosen, reverse=True)]
         while len(picked) > 1:
@@ -151,10 +153,39 @@ def einsum_path(subscripts: Any, /, *operands: ArrayLike, optimize: Any = "auto"
     """The order of contractions that :func:`einsum` would use, and a printable report on it.
 
     >>> einsum_path("ij,jk->ik", ones((2, 3)), ones((3, 4)))[0]
-    ['optimal', (0, 1)]
+    ['einsum_path', (0, 1)]
     """
     terms, result, arrays = _parse(subscripts, operands)
     shapes = [tuple(getattr(x, "shape", ())) for x in arrays]
     equation = ",".join(terms) + "->" + result
-    path, report = _library().contract_path(equation, *shapes, shapes=True, optimize=optimize)
-    return ["optimal", *path], report
+    path, report = _contract_path(equation, shapes, optimize)
+    return ["einsum_path", *path], report
+
+
+def _contract_path(equation: str, shapes: Sequence[tuple[int, ...]], optimize: Any) -> tuple[Any, Any]:
+    """The order of contractions, pairs of numbers of pending operands, and a report on it.
+
+    Raises:
+        ValueError: `optimize` is no way to search one, and no order for these operands.
+    """
+    search = "auto" if optimize is None or isinstance(optimize, (bool, np.bool_)) else optimize
+    if isinstance(search, (list, tuple)):
+        # NumPy's orders have a name in front, and (name, largest intermediate) is a way to search.
+        named = bool(search) and isinstance(search[0], str)
+        if named and len(search) == 2 and not isinstance(search[1], (list, tuple)):
+            search = search[0]
+        else:
+            search = [tuple(step) for step in (search[1:] if named else search)]
+            left = len(shapes)
+            for step in search:
+                if not step or len(set(step)) < len(step) or not all(0 <= n < left for n in step):
+                    raise ValueError(f"einsum: {step} of optimize={optimize!r} does not name some of {left} operands")
+                left -= len(step) - 1
+            if left > 1:
+                raise ValueError(f"einsum: optimize={optimize!r} leaves {left} of {len(shapes)} operands")
+    elif not (isinstance(search, str) or callable(search)):
+        raise ValueError(f"einsum: optimize is a boolean, a name such as 'greedy' or a list of pairs, got {optimize!r}")
+    try:
+        return _library().contract_path(equation, *shapes, shapes=True, optimize=search)
+    except KeyError:
+        raise ValueError(f"einsum: opt_einsum knows no way to search an order called {optimize!r}") from None

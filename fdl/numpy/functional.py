@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fdl.array import as_array
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, axis_index, broadcast_shapes, value
 from fdl.numpy.creation import asarray
@@ -61,7 +62,8 @@ Signature = tuple[list[tuple[str, ...]], list[tuple[str, ...]]]
 
 def _parse(signature: str) -> Signature:
     """Names of the core axes of arguments and results of ``(n,m),(m)->(n)``."""
-    if not re.fullmatch(r"\s*(\([\w,\s]*\)\s*,?\s*)*->\s*(\([\w,\s]*\)\s*,?\s*)+", signature):
+    pattern = r"\s*(\([\w,\s]*\)\s*,?\s*)*->\s*(\([\w,\s]*\)\s*,?\s*)+"
+    if not isinstance(signature, str) or not re.fullmatch(pattern, signature):
         raise ValueError(f"vectorize: {signature!r} is not a signature like '(n,m),(m)->(n)'")
 
     def side(text: str) -> list[tuple[str, ...]]:
@@ -78,31 +80,47 @@ def vectorize(
 
     Args:
         pyfunc: takes arrays whose axes are those named in the signature (scalars without one).
-        excluded: positions of arguments that are passed on unchanged.
+        excluded: positions and names of arguments that are passed on unchanged, as all keywords and None are.
         signature: like "(n,m),(m)->(n)".
 
     Returns:
         The function; it is vmapped over the leading axes.
 
+    Raises:
+        ShapeError: an argument or a result contradicts the signature.
+
     >>> vectorize(dot, signature="(n),(n)->()")(ones((2, 3)), ones(3))
     Array([3., 3.], dtype=float32)
     """
+    from fdl.api.arguments import require_function
     from fdl.api.vmap import vmap
 
+    require_function("vectorize", "pyfunc", pyfunc)
     parsed = None if signature is None else _parse(signature)
+    if isinstance(excluded, (int, str)) or not all(isinstance(e, str) or (type(e) is int and e >= 0) for e in excluded):
+        raise TypeError(f"vectorize: excluded is a set of positions, not negative, and names; got {excluded!r}")
 
     @functools.wraps(pyfunc)
     def vectorized(*args: Any, **kwargs: Any) -> Any:
         free = [i for i in range(len(args)) if i not in excluded]
+        if parsed is not None and len(parsed[0]) != len(free):
+            raise TypeError(f"vectorize: the signature {signature} has {len(parsed[0])} arguments, got {len(free)}")
+        names = None if parsed is None else [n for n, i in zip(parsed[0], free, strict=True) if args[i] is not None]
+        free = [i for i in free if args[i] is not None]
         arrays = [asarray(args[i]) for i in free]
-        cores = _core_axes(parsed, arrays)
-        lead = broadcast_shapes(*(x.type.shape[: x.type.ndim - c] for x, c in zip(arrays, cores, strict=True)))
+        sizes: dict[str, int] = {}
+        cores = _core_axes(names, arrays, sizes)
+        leads = [x.type.shape[: x.type.ndim - c] for x, c in zip(arrays, cores, strict=True)]
+        lead = broadcast_shapes(*leads, name="vectorize: the leading axes")
 
         def call(*given: Any) -> Any:
             every = list(args)
             for i, x in zip(free, given, strict=True):
                 every[i] = x
-            return pyfunc(*every, **kwargs)
+            result = pyfunc(*every, **kwargs)
+            if parsed is not None:
+                _check_results(str(signature), parsed[1], result, dict(sizes))
+            return result
 
         # An axis that an array lacks, or has with extent 1, is not mapped for it.
         for depth in range(len(lead)):
@@ -117,20 +135,36 @@ def vectorize(
     return vectorized
 
 
-def _core_axes(parsed: Signature | None, arrays: list[Array]) -> list[int]:
-    """How many core axes each argument has; their extents must agree."""
-    if parsed is None:
+def _core_axes(terms: list[tuple[str, ...]] | None, arrays: list[Array], sizes: dict[str, int]) -> list[int]:
+    """How many core axes each argument has; puts their extents, which must agree, into `sizes`."""
+    if terms is None:
         return [0] * len(arrays)
-    if len(parsed[0]) != len(arrays):
-        raise TypeError(f"vectorize: the signature has {len(parsed[0])} arguments, got {len(arrays)}")
-    sizes: dict[str, int] = {}
-    for names, x in zip(parsed[0], arrays, strict=True):
+    for names, x in zip(terms, arrays, strict=True):
         if x.type.ndim < len(names):
             raise ShapeError(f"vectorize: an argument of shape {x.type.shape} lacks core axes {names}")
-        for name, extent in zip(names, x.type.shape[x.type.ndim - len(names) :], strict=True):
-            if sizes.setdefault(name, extent) != extent:
-                raise ShapeError(f"vectorize: core axis {name!r} has extents {sizes[name]} and {extent}")
-    return [len(names) for names in parsed[0]]
+        _same_extents("an argument", names, x.type.shape[x.type.ndim - len(names) :], sizes)
+    return [len(names) for names in terms]
+
+
+def _same_extents(what: str, names: tuple[str, ...], shape: tuple[int, ...], sizes: dict[str, int]) -> None:
+    for name, extent in zip(names, shape, strict=True):
+        if sizes.setdefault(name, extent) != extent:
+            raise ShapeError(f"vectorize: core axis {name!r} has extents {sizes[name]} and {extent}, that of {what}")
+
+
+def _check_results(signature: str, terms: list[tuple[str, ...]], result: Any, sizes: dict[str, int]) -> None:
+    """Raise if what the function returned for one example contradicts the signature."""
+    results = result if isinstance(result, (tuple, list)) else (result,)
+    if len(results) != len(terms) or (len(terms) == 1 and results is result):
+        found = f"a {type(result).__name__} of {len(results)}" if results is result else "one"
+        raise ShapeError(f"vectorize: by the signature {signature} there are {len(terms)} results, got {found}")
+    for names, one in zip(terms, results, strict=True):
+        shape = as_array(one, "a result of the function of vectorize").type.shape
+        if len(shape) != len(names):
+            raise ShapeError(
+                f"vectorize: by the signature {signature} a result has the core axes {names}, got shape {shape}"
+            )
+        _same_extents("a result", names, shape, sizes)
 
 
 def _without_ones(x: Array, core: int, lead: tuple[int, ...]) -> Array:

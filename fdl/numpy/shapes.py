@@ -11,7 +11,7 @@ import numpy as np
 from fdl.array import as_array
 from fdl.core.trace import Value
 from fdl.dtypes import as_dtype
-from fdl.errors import ShapeError
+from fdl.errors import AxisError, ShapeError
 from fdl.numpy._operands import (
     Array,
     ArrayLike,
@@ -240,7 +240,7 @@ def rollaxis(a: ArrayLike, axis: int, start: int = 0) -> Array:
     x = value("rollaxis", a)
     axis, count = axis_index("rollaxis", axis, x.type.ndim), x.type.ndim
     if not -count <= start <= count:
-        raise ShapeError(f"rollaxis: start={start} is out of bounds for {count} axes")
+        raise AxisError(f"rollaxis: start={start} is out of bounds for {count} axes")
     start = start + count if start < 0 else start
     return moveaxis(x, axis, start - 1 if axis < start else start)
 
@@ -454,6 +454,8 @@ def block(arrays: Any) -> Array:
     """
     depth, node = 0, arrays
     while isinstance(node, list):
+        if not node:
+            raise ShapeError("block needs at least one array in every list")
         depth, node = depth + 1, node[0]
 
     def leaves(node: Any) -> list[Any]:

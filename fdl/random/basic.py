@@ -375,9 +375,12 @@ def gumbel(key: Any, shape: Shape = (), dtype: Any = None, mode: str | None = No
 def to_shape(shape: Any) -> tuple[int, ...]:
     """A shape argument as a tuple of ints."""
     try:
-        return tuple(operator.index(n) for n in (shape if isinstance(shape, (Sequence, np.ndarray)) else (shape,)))
+        found = tuple(operator.index(n) for n in (shape if isinstance(shape, (Sequence, np.ndarray)) else (shape,)))
     except TypeError:
         raise ShapeError(f"a shape is a sequence of integers known beforehand, got {shape!r}") from None
+    if any(n < 0 for n in found):
+        raise ShapeError(f"a shape has no negative extents, got {shape!r}")
+    return found
 
 
 def floating(name: str, dtype: Any) -> np.dtype:

@@ -11,6 +11,7 @@ from fdl import dtypes
 from fdl.array import as_array
 from fdl.errors import DtypeError, ShapeError
 from fdl.lax.control import scan
+from fdl.numpy._operands import axis_index
 from fdl.ops.random_bits import random_bits
 from fdl.ops.sort import Sort, top_k
 from fdl.random.basic import Shape, broadcast_shape, expanded, floating, gumbel, randint, to_shape, uniform
@@ -158,9 +159,7 @@ def categorical(
 
 
 def _axis(name: str, axis: int, x: Array) -> int:
-    if not -x.type.ndim <= axis < x.type.ndim:
-        raise ShapeError(f"random.{name}: axis {axis} does not exist in {x.type}")
-    return axis % x.type.ndim
+    return axis_index(f"random.{name}", axis, x.type.ndim)
 
 
 def multinomial(key: Any, n: Any, p: Any, *, shape: Sequence[int] | None = None, dtype: Any = None) -> Array:

@@ -1,6 +1,5 @@
 """Random keys: making, splitting and taking them apart."""
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,8 @@ import numpy as np
 from fdl import dtypes
 from fdl.array import as_array, as_operand
 from fdl.core.trace import Value
-from fdl.errors import DtypeError, ShapeError
+from fdl.errors import DtypeError, RangeError, ShapeError
+from fdl.numpy._operands import shape_tuple
 from fdl.ops.bitwise import shift_right_logical
 from fdl.ops.convert import convert
 from fdl.ops.random_bits import key_unwrap, key_wrap, random_fold_in, random_split
@@ -62,6 +62,8 @@ def _seed_words(seed: Any, impl: str | None) -> Array:
     if impl not in _IMPLEMENTATIONS:
         raise ValueError(f"fdl.random has one generator, threefry2x32; got impl={impl!r}")
     if type(seed) is int:
+        if not -(2**63) <= seed < 2**64:
+            raise RangeError(f"the seed of a random key has 64 bits, so that {seed} is none; take it modulo 2**64")
         # Seeds of 32 bits fill the low word only, whatever their sign.
         high = 0 if -(2**31) <= seed < 2**32 else seed >> 32
         return as_array(np.array([high & 0xFFFFFFFF, seed & 0xFFFFFFFF], np.uint32))
@@ -148,7 +150,7 @@ def split(key: Any, num: int | Sequence[int] = 2) -> Array:
     >>> split(key(0), 3).shape
     (3,)
     """
-    shape = (operator.index(num),) if not isinstance(num, Sequence) else tuple(operator.index(n) for n in num)
+    shape = shape_tuple("random.split", num)
     one, old = typed(key, "split")
     keys = random_split(one, shape)
     return key_unwrap(keys) if old else keys
@@ -173,6 +175,8 @@ def fold_in(key: Any, data: Any) -> Array:
     """
     one, old = typed(key, "fold_in")
     if type(data) is int:
+        if not -(2**31) <= data < 2**32:
+            raise RangeError(f"fold_in takes data of 32 bits, so that {data} is none; take it modulo 2**32")
         data = np.array(data & 0xFFFFFFFF, np.uint32)
     data = as_array(data, "data")
     if data.type.dtype not in dtypes.INTEGER or data.type.shape:

@@ -8,6 +8,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax
+from fdl.errors import DtypeError, RangeError, ShapeError
 from tests.programs import assert_returns, check_program
 
 FOUR, ONE = np.array([0.5, 2.0, 3.0, 1.5]), np.array([2.0])
@@ -130,3 +131,40 @@ def test_prefixes_of_nothing() -> None:
     for x in (FOUR[:0], FOUR[:1], FOUR):
         check_program(lambda x: lax.associative_scan(fnp.add, x), (x,), np.cumsum(x))
         check_program(lambda x: lax.associative_scan(fnp.add, x, reverse=True), (x,), np.cumsum(x[::-1])[::-1])
+
+
+# Init values of reductions: Python numbers, and infinity for the farthest integer
+
+SIX = np.array([3, 1, 4, 1, 5, 2])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "int8", "float32", "float64", "int64"])
+@pytest.mark.parametrize(
+    ("computation", "init", "function"),
+    [
+        (lax.max, -np.inf, np.maximum), (lax.min, np.inf, np.minimum), (lax.add, 0, np.add), (lax.add, 0.0, np.add),
+        (lax.add, 2.0, lambda a, b: a + b), (lax.mul, 1.0, np.multiply), (lax.max, 0, np.maximum),
+    ],
+)  # fmt: skip
+def test_init_values_of_reductions(computation: Any, init: Any, function: Any, dtype: str) -> None:
+    x = SIX.astype(dtype)
+    start = 2 if init == 2 else 0
+    pairs = (function(x[:-1], x[1:]) + start).astype(dtype)
+    found = lax.reduce_window(fnp.asarray(x), init, computation, (2,), (1,), "VALID")
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(np.asarray(found), pairs)
+    windows = fdl.jit(lambda x: lax.reduce_window(x, init, computation, (2,), (1,), "VALID"))(x)
+    np.testing.assert_array_equal(np.asarray(windows), pairs)
+    whole = lax.reduce(fnp.asarray(x), init, computation, (0,))
+    assert whole.dtype == dtype and int(whole) == int(function.reduce(x) if start == 0 else x.sum() + 2)
+
+
+def test_numbers_that_a_dtype_does_not_have() -> None:
+    x = fnp.arange(4)
+    for init, kind in ((0.5, DtypeError), (np.nan, DtypeError), (2**40, RangeError), (np.ones(2), ShapeError)):
+        with pytest.raises(kind, match="lax.reduce_window|int32"):
+            lax.reduce_window(x, init, lax.add, (2,), (1,), "VALID")
+        with pytest.raises(kind, match="lax.pad|int32"):
+            lax.pad(x, init, [(1, 1, 0)])
+    assert lax.pad(x, 7.0, [(1, 0, 0)]).tolist() == [7, 0, 1, 2, 3]
+    assert lax.reduce_window(x > 1, -np.inf, lax.bitwise_or, (2,), (2,), "VALID").tolist() == [False, True]

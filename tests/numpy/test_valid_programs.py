@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fdl
 import fdl.numpy as fnp
+from fdl.flatten_util import ravel_pytree
 from tests.programs import check_program
 
 REALS, G = np.array([0.5, -1.0, 2.0]), np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
@@ -140,3 +142,102 @@ def test_dtypes_given_as_classes() -> None:
     assert fnp.issubdtype(np.float32, fnp.floating) and fnp.isdtype(np.float32, "real floating")
     assert not fnp.iscomplexobj(np.float32) and fnp.result_type(np.int8, np.float32) == np.float32
     assert fnp.zeros(2, np.float16).dtype == np.float16 and fnp.ones(2).astype(np.int8).dtype == np.int8
+
+
+# einsum: every way to say the order of the contractions
+
+THREE = "ij,jk,kl->il"
+OPERANDS = (np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(3, 4), np.arange(4.0).reshape(4, 1))
+
+
+@pytest.mark.parametrize(
+    "optimize",
+    [
+        True, False, None, "auto", "greedy", "optimal", "dp", "branch-2", [(0, 1), (0, 1)], ((1, 2), (0, 1)),
+        [(0, 1, 2)],
+        ["einsum_path", (0, 1), (0, 1)], ("greedy", 10**6), ["optimal", 10.0], [[1, 2], [0, 1]],
+        fnp.einsum_path(THREE, *OPERANDS)[0], fnp.einsum_path(THREE, *OPERANDS, optimize="greedy")[0],
+        np.einsum_path(THREE, *OPERANDS)[0], np.einsum_path(THREE, *OPERANDS, optimize="optimal")[0],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_orders_of_einsum(optimize: Any) -> None:
+    expected = np.einsum(THREE, *OPERANDS)
+    check_program(lambda *x: fnp.einsum(THREE, *x, optimize=optimize), OPERANDS, expected, 1e-5)
+    path, report = fnp.einsum_path(THREE, *OPERANDS, optimize=optimize)
+    assert path[0] == "einsum_path" and sorted(sum(len(step) - 1 for step in path[1:]) for _ in "a") == [2]
+    assert "il" in str(report)
+
+
+def test_orders_that_do_not_fit() -> None:
+    for optimize, text in (
+        ([(0, 1)], "leaves 2 of 3 operands"), ([(0, 5), (0, 1)], r"\(0, 5\).*does not name some of 3 operands"),
+        ([(0, 0), (0, 1)], r"\(0, 0\)"), ("nonsense", "called 'nonsense'"), (5, "got 5"), ([], "leaves 3 of 3"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=text):
+            fnp.einsum(THREE, *OPERANDS, optimize=optimize)
+
+
+# vectorize
+
+
+def test_vectorize_passes_none_and_excluded_arguments_on() -> None:
+    def f(a: Any, b: Any, c: Any = None) -> Any:
+        return a * 2 if b is None else a * b
+
+    for function, args, expected in (
+        (fnp.vectorize(f), (None,), 2 * REALS),
+        (fnp.vectorize(f), (None, None), 2 * REALS),
+        (fnp.vectorize(f, excluded={1}), (3.0,), 3 * REALS),
+        (fnp.vectorize(f, excluded=[1, 2]), (3.0, "text"), 3 * REALS),
+        (fnp.vectorize(f, excluded={"b"}), (4.0,), 4 * REALS),
+        (fnp.vectorize(f, signature="(n),()->(n)"), (None,), 2 * REALS),
+        (fnp.vectorize(f, excluded={1}, signature="(n)->(n)"), (5.0,), 5 * REALS),
+    ):
+        check_program(lambda x: function(x, *args), (REALS,), expected)  # noqa: B023
+    check_program(lambda x: fnp.vectorize(lambda a, b: b)(None, x), (REALS,), REALS)
+    check_program(lambda x: fnp.vectorize(f, excluded={"b"})(x, b=3.0), (REALS,), 3 * REALS)
+
+
+def test_vectorize_of_several_results() -> None:
+    both = fnp.vectorize(lambda x: (x, x.sum()), signature="(n)->(n),()")
+    check_program(both, (G,), (G, G.sum(1)))
+    check_program(fnp.vectorize(lambda x: x[:1], signature="(n)->(k)"), (G,), G[:, :1])
+
+
+# ravel_pytree: leaves of every dtype
+
+
+@pytest.mark.parametrize(
+    ("tree", "dtype"),
+    [
+        ({"a": np.float32([1, 2]), "b": 3}, "float32"), ({"a": np.float32([1, 2]), "b": True}, "float32"),
+        ([np.arange(2, dtype="int8"), True], "int8"), ([np.int8([1]), np.float32([0.5]), np.array([True])], "float32"),
+        ([np.float32([1]), np.float64([2])], "float64"), ([np.complex64([1j]), np.float32([2])], "complex64"),
+        (2.5, "float32"), (3, "int32"), (True, "bool"), ([True, False], "bool"), ({}, "float32"), (None, "float32"),
+        ([np.ones(2, "float32"), None, np.zeros((0, 3), "float32")], "float32"), (np.zeros((2, 0), "int16"), "int16"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_ravel_and_back(tree: Any, dtype: str) -> None:
+    flat, unravel = ravel_pytree(tree)
+    leaves = [np.asarray(leaf) for leaf in fdl.tree.leaves(tree)]
+    expected = np.concatenate([leaf.ravel().astype(dtype) for leaf in leaves] or [np.zeros(0, dtype)])
+    assert flat.dtype == dtype and flat.shape == expected.shape
+    np.testing.assert_array_equal(np.asarray(flat), expected)
+    for back in (unravel(flat), fdl.jit(lambda t: ravel_pytree(t)[1](ravel_pytree(t)[0]))(tree)):
+        assert fdl.tree.structure(back) == fdl.tree.structure(tree)
+        for found, leaf in zip(fdl.tree.leaves(back), leaves, strict=True):
+            assert found.shape == leaf.shape and found.dtype.kind == leaf.dtype.kind
+            np.testing.assert_array_equal(np.asarray(found), leaf)
+
+
+def test_vectors_of_other_dtypes() -> None:
+    unravel = ravel_pytree({"w": np.ones((2, 1), "float32"), "b": np.ones(1, "float32")})[1]
+    assert unravel(np.arange(3.0))["w"].dtype == np.float64 and unravel(np.arange(3))["b"].dtype == np.int64
+    mixed = ravel_pytree([np.float32([1, 2]), 3])[1]
+    assert [x.dtype for x in mixed(np.arange(3.0))] == [np.float32, np.int32]
+    with pytest.raises(fdl.errors.DtypeError, match="needs a vector of dtype float32"):
+        mixed(np.arange(3))
+    with pytest.raises(fdl.errors.DtypeError, match="keys and numbers have no common dtype"):
+        ravel_pytree([fdl.random.key(0), 1.0])
