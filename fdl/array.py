@@ -10,7 +10,7 @@ from fdl.core.interpret import evaluate
 from fdl.core.trace import Interpreter, Tracer, Value, stays_weak
 from fdl.core.types import TensorType
 from fdl.dtypes import ALL, default_dtype, key
-from fdl.errors import ConcretizationError, DonationError, LeafError
+from fdl.errors import ConcretizationError, DonationError, LeafError, RangeError
 
 
 class _ArrayType(type):
@@ -165,7 +165,10 @@ def as_array(value: Any, name: str = "an operand") -> Any:
             raise ConcretizationError(f"{name} is a traced {value.type}, used outside the transform that made it")
         return value
     if type(value) in (bool, int, float, complex):
-        return Array(np.asarray(value, scalar_dtype(value)))
+        try:
+            return Array(np.asarray(value, scalar_dtype(value)))
+        except OverflowError:
+            raise RangeError(f"{name} is {value}, which no integer of 64 bits holds; make it a float") from None
     if isinstance(value, (np.ndarray, np.generic)):
         data = np.array(value)
         if data.dtype in ALL or data.dtype == key:

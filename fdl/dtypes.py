@@ -153,8 +153,10 @@ def as_dtype(value: Any) -> np.dtype:
     if isinstance(value, str) and value == "bfloat16":
         return bfloat16
     try:
+        if isinstance(value, (list, tuple, dict)):
+            raise TypeError  # NumPy's structured dtypes
         return np.dtype(value)
-    except TypeError:
+    except (TypeError, ValueError):
         raise DtypeError(f"{value!r} is no dtype; give one such as fdl.numpy.float32, 'int32' or float") from None
 
 

@@ -124,6 +124,7 @@ class FlatFunction:
     """
 
     def __init__(self, function: Callable[..., Any], structure: Any, has_aux: bool = False) -> None:
+        require_function("a transform", "fun", function)
         self.function = function
         self.structure = structure
         self.has_aux = has_aux

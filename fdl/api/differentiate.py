@@ -15,6 +15,7 @@ from fdl.api.arguments import (
     name_of,
     normalize_numbers,
     parameter_name,
+    require_function,
 )
 from fdl.api.linear_maps import LinearMap, Pullback, Pushforward, matching, tangent_zeros
 from fdl.api.rows import looked_up, no_rows
@@ -65,6 +66,8 @@ def value_and_grad(
     >>> fdl.value_and_grad(lambda table: table[ids].sum(), sparse=True)(table)[1].rows
     Array([7, 7], dtype=int32)
     """
+
+    require_function("grad", "fun", fun)
 
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from fdl.array import as_operand as as_array
 from fdl.dtypes import as_dtype, int32
 from fdl.errors import DtypeError, ShapeError
-from fdl.numpy._operands import axis_index, promote
+from fdl.numpy._operands import axis_index, integer, integers, promote
 from fdl.ops import contract, cumulative, reduce
 from fdl.ops import sort as sort_ops
 from fdl.ops.shape import move_axis
@@ -67,7 +67,7 @@ def _reduction(name: str, function: Callable[..., Any], text: str, example: str)
 
     def reduced(operand: Any, axes: Sequence[int], **ignored: Any) -> Any:
         operand = as_array(operand)
-        return function(operand, tuple(axis_index(name, a, operand.ndim) for a in axes))
+        return function(operand, tuple(axis_index(name, a, operand.ndim) for a in integers(f"{name}: axes", axes)))
 
     given, shown = example.split(" -> ")
     reduced.__name__ = reduced.__qualname__ = name
@@ -255,10 +255,11 @@ def top_k(operand: Any, k: int, *, axis: int = -1) -> tuple[Any, Any]:
     """
     operand = as_array(operand)
     place = axis_index("top_k", axis, operand.ndim)
+    k = integer("top_k: k", k)
     if not 0 <= k <= operand.shape[place]:
         raise ShapeError(f"top_k needs k between 0 and the extent {operand.shape[place]} of the axis, got k={k}")
     last = operand.ndim - 1
-    values, indices = sort_ops.top_k(move_axis(operand, place, last), int(k))
+    values, indices = sort_ops.top_k(move_axis(operand, place, last), k)
     return move_axis(values, last, place), move_axis(indices, last, place)
 
 

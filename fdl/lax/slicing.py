@@ -11,7 +11,7 @@ from fdl.dtypes import int32
 from fdl.errors import ShapeError
 from fdl.lax.structure import expand_dims, squeeze
 from fdl.numpy._index import from_front
-from fdl.numpy._operands import axis_index, cast
+from fdl.numpy._operands import axis_index, cast, integer, integers
 from fdl.ops import slicing
 
 __all__ = [
@@ -49,7 +49,10 @@ def slice(
     >>> fdl.lax.slice(fnp.arange(6), (1,), (6,), (2,))
     Array([1, 3, 5], dtype=int32)
     """
-    return slicing.slice_(as_array(operand), tuple(start_indices), tuple(limit_indices), strides)
+    starts, limits = integers("slice: start_indices", start_indices), integers("slice: limit_indices", limit_indices)
+    return slicing.slice_(
+        as_array(operand), starts, limits, None if strides is None else integers("slice: strides", strides)
+    )
 
 
 def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0) -> Any:
@@ -75,7 +78,9 @@ def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None,
     operand = as_array(operand)
     place = axis_index("slice_in_dim", axis, operand.ndim)
     extent = operand.shape[place]
-    first, last = (0 if start_index is None else start_index), (extent if limit_index is None else limit_index)
+    first = 0 if start_index is None else integer("slice_in_dim: start_index", start_index)
+    last = extent if limit_index is None else integer("slice_in_dim: limit_index", limit_index)
+    stride = integer("slice_in_dim: stride", stride)
     starts, limits, strides = [0] * operand.ndim, list(operand.shape), [1] * operand.ndim
     starts[place], limits[place], strides[place] = first + extent * (first < 0), last + extent * (last < 0), stride
     return slicing.slice_(operand, starts, limits, strides)
@@ -147,7 +152,7 @@ def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int]) 
     Array([3., 4.], dtype=float32)
     """
     operand = as_array(operand)
-    sizes = tuple(map(int, slice_sizes))
+    sizes = integers("dynamic_slice: slice_sizes", slice_sizes)
     if len(sizes) != operand.ndim or any(s > n for s, n in zip(sizes, operand.shape, strict=True)):
         raise ShapeError(f"dynamic_slice of {operand.type} cannot have slice_sizes {sizes}")
     return slicing.dynamic_slice(operand, _starts(operand, start_indices), sizes)
@@ -176,7 +181,7 @@ def dynamic_slice_in_dim(operand: Any, start_index: Any, slice_size: int, axis: 
     place = axis_index("dynamic_slice_in_dim", axis, operand.ndim)
     starts: list[Any] = [0] * operand.ndim
     sizes = list(operand.shape)
-    starts[place], sizes[place] = start_index, int(slice_size)
+    starts[place], sizes[place] = start_index, integer("dynamic_slice_in_dim: slice_size", slice_size)
     return dynamic_slice(operand, starts, sizes)
 
 

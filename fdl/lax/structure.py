@@ -8,7 +8,7 @@ from typing import Any
 from fdl.array import as_operand as as_array
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
-from fdl.numpy._operands import axis_index, broadcast_shapes, promote
+from fdl.numpy._operands import axis_index, broadcast_shapes, element, integers, promote, shape_tuple
 from fdl.ops import shape as shapes
 from fdl.ops import slicing
 from fdl.ops.convert import convert
@@ -48,7 +48,8 @@ def broadcast(operand: Any, sizes: Sequence[int]) -> Any:
            [1, 2]], dtype=int32)
     """
     operand = as_array(operand)
-    first = len(tuple(sizes))
+    sizes = integers("broadcast: sizes", sizes)
+    first = len(sizes)
     return shapes.broadcast_in_dim(operand, (*sizes, *operand.shape), range(first, first + operand.ndim))
 
 
@@ -74,7 +75,8 @@ def broadcast_in_dim(
     Array([[1, 1, 1],
            [2, 2, 2]], dtype=int32)
     """
-    return shapes.broadcast_in_dim(as_array(operand), tuple(map(int, shape)), tuple(map(int, broadcast_dimensions)))
+    places = integers("broadcast_in_dim: broadcast_dimensions", broadcast_dimensions)
+    return shapes.broadcast_in_dim(as_array(operand), integers("broadcast_in_dim: shape", shape), places)
 
 
 def iota(dtype: Any, size: int, *, dimension: int = 0) -> Any:
@@ -133,7 +135,7 @@ def full(shape: Sequence[int], fill_value: Any, dtype: Any = None, **ignored: An
     """
     value = as_array(fill_value)
     value = value if dtype is None else convert(value, as_dtype(dtype))
-    return shapes.broadcast_in_dim(value, tuple(shape), ())
+    return shapes.broadcast_in_dim(value, shape_tuple("full", shape), ())
 
 
 def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Sequence[int] | None = None, **ignored: Any) -> Any:
@@ -178,7 +180,8 @@ def reshape(operand: Any, new_sizes: Sequence[int], dimensions: Sequence[int] | 
     """
     operand = as_array(operand)
     return shapes.reshape(
-        operand if dimensions is None else shapes.transpose(operand, dimensions), tuple(map(int, new_sizes))
+        operand if dimensions is None else shapes.transpose(operand, dimensions),
+        integers("reshape: new_sizes", new_sizes),
     )
 
 
@@ -221,7 +224,7 @@ def transpose(operand: Any, permutation: Sequence[int]) -> Any:
     Array([[1, 3],
            [2, 4]], dtype=int32)
     """
-    return shapes.transpose(as_array(operand), tuple(map(int, permutation)))
+    return shapes.transpose(as_array(operand), integers("transpose: permutation", permutation))
 
 
 def expand_dims(array: Any, dimensions: Sequence[int]) -> Any:
@@ -242,7 +245,8 @@ def expand_dims(array: Any, dimensions: Sequence[int]) -> Any:
     (1, 3, 1)
     """
     array = as_array(array)
-    ndim = array.ndim + len(tuple(dimensions))
+    dimensions = integers("expand_dims: dimensions", dimensions)
+    ndim = array.ndim + len(dimensions)
     places = {axis_index("expand_dims", d, ndim) for d in dimensions}
     kept = iter(array.shape)
     return shapes.reshape(array, tuple(1 if a in places else next(kept) for a in range(ndim)))
@@ -266,6 +270,7 @@ def squeeze(array: Any, dimensions: Sequence[int]) -> Any:
     (3,)
     """
     array = as_array(array)
+    dimensions = integers("squeeze: dimensions", dimensions)
     places = {axis_index("squeeze", d, array.ndim) for d in dimensions}
     if any(array.shape[p] != 1 for p in places):
         raise ShapeError(f"squeeze of axes {tuple(dimensions)} of {array.type}: they must have extent 1")

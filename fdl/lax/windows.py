@@ -16,7 +16,7 @@ from fdl.core.types import TensorType
 from fdl.dtypes import bool_, is_inexact
 from fdl.errors import ShapeError, TreeError
 from fdl.lax.convolution import Padding, padtype_to_pads
-from fdl.numpy._operands import axis_index, element
+from fdl.numpy._operands import axis_index, element, integers
 from fdl.ops import reduce as reductions
 from fdl.ops import window as windows
 from fdl.ops.reduce import identity
@@ -94,7 +94,7 @@ def reduce(
     if len(starts) != len(values):
         raise TreeError(f"lax.reduce needs one init value for each of {len(values)} operands, got {len(starts)}")
     inits = [element("an init value of lax.reduce", i, v.dtype) for i, v in zip(starts, values, strict=True)]
-    axes = tuple(axis_index("reduce", d, values[0].ndim) for d in dimensions)
+    axes = tuple(axis_index("reduce", d, values[0].ndim) for d in integers("reduce: dimensions", dimensions))
     if len(values) == 1:
         name = monoid_name(computation, values[0].dtype)
         if name in _REDUCTIONS:
@@ -173,7 +173,8 @@ def reduce_window(
     """
     operand = as_array(operand)
     init = element("the init value of lax.reduce_window", init_value, operand.dtype)
-    window, strides = tuple(window_dimensions), tuple(window_strides)
+    window = integers("reduce_window: window_dimensions", window_dimensions)
+    strides = integers("reduce_window: window_strides", window_strides)
     base, dilation = tuple(base_dilation or (1,) * operand.ndim), tuple(window_dilation or (1,) * operand.ndim)
     if not len(window) == len(strides) == operand.ndim:
         raise ShapeError(

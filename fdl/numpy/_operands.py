@@ -1,6 +1,7 @@
 """Operands of the functions here: as values, of one dtype, of one shape, with axes counted from the front."""
 
 import operator
+import reprlib
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -63,6 +64,8 @@ def cast(x: Any, dtype: np.dtype) -> Array:
         return arrays.Array(np.asarray(x, dtype))
     except (OverflowError, ValueError):
         raise RangeError(f"the number {x} does not fit into {dtype}; convert the array that it meets first") from None
+    except TypeError:
+        raise DtypeError(f"{reprlib.repr(x)} is no number that {dtype} holds") from None
 
 
 def wide(x: Array) -> Array:
@@ -140,6 +143,8 @@ def broadcast_shapes(*shapes: Sequence[int] | int, name: str = "broadcast_shapes
     """
     try:
         return np.broadcast_shapes(*shapes)
+    except TypeError:
+        raise ShapeError(f"{name}: shapes are tuples of integers, got {reprlib.repr(shapes)}") from None
     except ValueError:
         shown = " and ".join(str(tuple(s) if isinstance(s, Sequence) else (s,)) for s in shapes)
         raise ShapeError(
@@ -170,18 +175,40 @@ def matched(name: str, *args: Any, to_inexact: bool = False) -> list[Array]:
     return broadcast(name, *promote(name, *args, to_inexact=to_inexact))
 
 
+def integer(what: str, given: Any) -> int:
+    """`given`, which `what` names, as an int.
+
+    Raises:
+        TypeError: it is no integer.
+    """
+    try:
+        return operator.index(given)
+    except TypeError:
+        if isinstance(given, Value) and not isinstance(given, arrays.Array):
+            raise
+        shown = f"an array {given.type}" if isinstance(given, Value) else reprlib.repr(given)
+        raise TypeError(f"{what} must be an integer, got {shown} of type {type(given).__name__}") from None
+
+
+def integers(what: str, given: Any) -> tuple[int, ...]:
+    """`given`, a sequence of integers that `what` names, as a tuple."""
+    if isinstance(given, Value):
+        given = given.concrete(f"{what}: a sequence of integers").tolist()
+    try:
+        items = tuple(given)
+    except TypeError:
+        kind = type(given).__name__
+        raise TypeError(f"{what} must be a sequence of integers, got {reprlib.repr(given)} of type {kind}") from None
+    return tuple([integer(f"an entry of {what}", n) for n in items])
+
+
 def axis_index(name: str, axis: Any, ndim: int) -> int:
     """`axis` counted from the front.
 
     Raises:
         AxisError: it is none of the axes.
     """
-    try:
-        axis = operator.index(axis)
-    except TypeError:
-        if isinstance(axis, Value):
-            raise
-        raise TypeError(f"{name}: an axis is an integer, got {axis!r} of type {type(axis).__name__}") from None
+    axis = integer(f"{name}: an axis", axis)
     if not -ndim <= axis < ndim:
         raise AxisError(f"{name}: axis {axis} is out of bounds for an array with {ndim} axes")
     return axis % ndim

@@ -1,6 +1,5 @@
 """Elementwise arithmetic: sums, products, quotients, powers, rounding, extrema."""
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from fdl.numpy._operands import (
     broadcast,
     cast,
     inexact,
+    integer,
     matched,
     no_out,
     number,
@@ -321,7 +321,7 @@ def round(a: ArrayLike, decimals: int = 0, out: None = None) -> Array:
     Array(2.3, dtype=float32)
     """
     no_out("round", out)
-    x, decimals = number("round", a), operator.index(decimals)
+    x, decimals = number("round", a), integer("round: decimals", decimals)
     if x.type.dtype.kind in "iub":
         if decimals >= 0:
             return x

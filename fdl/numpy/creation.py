@@ -1,6 +1,5 @@
 """Making arrays: from data, of constants, ranges, grids."""
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from fdl.numpy._operands import (
     DTypeLike,
     cast,
     expand_to,
+    integer,
     number,
     refuse_keys,
     shape_tuple,
@@ -108,7 +108,7 @@ def _from_data(data: Any, dtype: np.dtype | None) -> Array:
     if isinstance(data, Value):
         return as_array(data, "array: the operand")
     if type(data) in SCALARS:
-        return as_array(data) if dtype is None else arrays.Array(np.asarray(data, dtype))
+        return as_array(data) if dtype is None else cast(data, dtype)
     if isinstance(data, (list, tuple)):
         return _from_sequence(data, dtype)
     if isinstance(data, (bytearray, memoryview)):
@@ -411,7 +411,7 @@ def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Arra
     x = number("vander", x)
     if x.type.ndim != 1:
         raise ShapeError(f"vander needs a vector, got shape {x.type.shape}")
-    count = x.type.shape[0] if N is None else operator.index(N)
+    count = x.type.shape[0] if N is None else integer("vander: N", N)
     powers = range(count) if increasing else range(count - 1, -1, -1)
     return stack_columns([x**p for p in powers], x)
 

@@ -7,7 +7,7 @@ import numpy as np
 from fdl import array as arrays
 from fdl.dtypes import default_dtype
 from fdl.errors import ShapeError
-from fdl.numpy._operands import Array, ArrayLike, axis_index, cast, expand_to, value
+from fdl.numpy._operands import Array, ArrayLike, axis_index, cast, expand_to, integer, value
 from fdl.numpy.creation import eye
 from fdl.numpy.shapes import moveaxis, ravel
 from fdl.numpy.shapes import shape as shape_of
@@ -132,8 +132,7 @@ def diag_indices_from(arr: ArrayLike) -> tuple[Array, ...]:
 
 
 def _indices(mask: Any) -> tuple[Array, ...]:
-    integer = default_dtype(int)
-    return tuple(arrays.Array(places.astype(integer)) for places in np.nonzero(np.asarray(mask)))
+    return tuple(arrays.Array(places.astype(default_dtype(int))) for places in np.nonzero(np.asarray(mask)))
 
 
 def tril_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array]:
@@ -142,7 +141,7 @@ def tril_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array
     >>> tril_indices(2)
     (Array([0, 1, 1], dtype=int32), Array([0, 0, 1], dtype=int32))
     """
-    return _indices(np.tri(n, n if m is None else m, k, bool))
+    return _indices(_lower("tril_indices", n, k, m))
 
 
 def triu_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array]:
@@ -151,7 +150,12 @@ def triu_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array
     >>> triu_indices(2)
     (Array([0, 0, 1], dtype=int32), Array([0, 1, 1], dtype=int32))
     """
-    return _indices(~np.tri(n, n if m is None else m, k - 1, bool))
+    return _indices(~_lower("triu_indices", n, integer("triu_indices: k", k) - 1, m))
+
+
+def _lower(name: str, n: Any, k: Any, m: Any) -> np.ndarray:
+    rows = integer(f"{name}: n", n)
+    return np.tri(rows, rows if m is None else integer(f"{name}: m", m), integer(f"{name}: k", k), bool)
 
 
 def tril_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, Array]:
@@ -160,7 +164,8 @@ def tril_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, Array]:
     >>> tril_indices_from(zeros((2, 2)), -1)
     (Array([1], dtype=int32), Array([0], dtype=int32))
     """
-    return tril_indices(shape_of(arr)[-2], k, shape_of(arr)[-1])
+    rows, columns = _matrix_shape("tril_indices_from", arr)
+    return tril_indices(rows, k, columns)
 
 
 def triu_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, Array]:
@@ -169,7 +174,15 @@ def triu_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, Array]:
     >>> triu_indices_from(zeros((2, 2)), 1)
     (Array([0], dtype=int32), Array([1], dtype=int32))
     """
-    return triu_indices(shape_of(arr)[-2], k, shape_of(arr)[-1])
+    rows, columns = _matrix_shape("triu_indices_from", arr)
+    return triu_indices(rows, k, columns)
+
+
+def _matrix_shape(name: str, arr: ArrayLike) -> tuple[int, int]:
+    shape = value(name, arr).type.shape
+    if len(shape) != 2:
+        raise ShapeError(f"{name} needs a matrix, got shape {shape}")
+    return shape
 
 
 def mask_indices(n: int, mask_func: Any, k: Any = 0, *, size: int | None = None) -> tuple[Array, Array]:

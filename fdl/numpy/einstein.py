@@ -1,5 +1,6 @@
 """Einstein summation: opt_einsum chooses the order, every step is one contraction."""
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,8 +80,8 @@ def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[str], str, li
         given = (*(v for pair in pairs for v in pair), *last)
     try:
         left, right, _ = _library().parser.parse_einsum_input(given, shapes=True)
-    except (ValueError, IndexError) as error:
-        raise ShapeError(f"einsum {subscripts!r}: {error}") from None
+    except (ValueError, IndexError, TypeError, KeyError) as error:
+        raise ShapeError(f"einsum {reprlib.repr(subscripts)}: {error}") from None
     return left.split(","), right, arrays
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fdl.dtypes import index_dtype
 from fdl.errors import ShapeError
-from fdl.numpy._operands import Array, ArrayLike, cast, inexact, number, promote, value
+from fdl.numpy._operands import Array, ArrayLike, cast, inexact, integer, number, promote, value
 from fdl.numpy.arithmetic import clip
 from fdl.numpy.creation import asarray, ones_like, zeros
 from fdl.numpy.ranges import linspace
@@ -42,7 +42,7 @@ def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0,
         raise ShapeError(f"bincount needs a vector of integers, got {x.type}")
     if length is None:
         known = x.concrete("bincount without length= has a result whose shape depends on the values: a known array")
-        length = max(operator.index(minlength), int(known.max()) + 1 if known.size else 0)
+        length = max(integer("bincount: minlength", minlength), int(known.max()) + 1 if known.size else 0)
     if weights is None:
         counted: Any = cast(1, index_dtype(x.type.size))
     else:

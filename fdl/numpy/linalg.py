@@ -1,6 +1,5 @@
 """fdl.numpy.linalg: matrix factorizations, systems of equations, norms; matrices lie along the last two axes."""
 
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ from fdl.dtypes import default_dtype
 from fdl.errors import ShapeError
 from fdl.numpy import linear
 from fdl.numpy._norms import matrix_norm, norm, vector_norm
-from fdl.numpy._operands import Array, ArrayLike, DTypeLike, broadcast_shapes, cast, inexact, number, promote
+from fdl.numpy._operands import Array, ArrayLike, DTypeLike, broadcast_shapes, cast, inexact, integer, number, promote
 from fdl.numpy.arithmetic import absolute, conj
 from fdl.numpy.creation import eye
 from fdl.numpy.diagonals import diagonal as _diagonal
@@ -359,7 +358,7 @@ def matrix_power(a: ArrayLike, n: int) -> Array:
     Array([[1, 5],
            [0, 1]], dtype=int32)
     """
-    x, n = number("matrix_power", a), operator.index(n)
+    x, n = number("matrix_power", a), integer("linalg.matrix_power: n", n)
     if x.type.ndim < 2 or x.type.shape[-1] != x.type.shape[-2]:
         raise ShapeError(f"linalg.matrix_power needs square matrices, got shape {x.type.shape}")
     if n == 0:

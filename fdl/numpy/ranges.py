@@ -1,7 +1,6 @@
 """Numbers at equal distances or ratios."""
 
 import math
-import operator
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,18 @@ from fdl import array as arrays
 from fdl.core.trace import Value
 from fdl.dtypes import as_dtype, result_type
 from fdl.errors import ShapeError
-from fdl.numpy._operands import Array, ArrayLike, DTypeLike, axis_index, broadcast, cast, inexact, promote, value
+from fdl.numpy._operands import (
+    Array,
+    ArrayLike,
+    DTypeLike,
+    axis_index,
+    broadcast,
+    cast,
+    inexact,
+    integer,
+    promote,
+    value,
+)
 from fdl.numpy.arithmetic import divide, floor, power
 from fdl.numpy.arithmetic import sign as sign_of
 from fdl.numpy.creation import astype
@@ -47,6 +57,11 @@ def arange(
     (Array([0, 1, 2], dtype=int32), Array([1. , 1.5], dtype=float32))
     """
     given = [v for v in (start, stop, step) if v is not None]
+    for v in given:
+        if value("arange", v).type.shape:
+            raise ShapeError(f"arange takes numbers, got {value('arange', v).type}")
+    if not given:
+        raise TypeError("arange needs at least one number")
     kind = result_type(*given) if dtype is None else as_dtype(dtype)
     numbers = [
         v.concrete("arange needs numbers that are known: one").item() if isinstance(v, Value) else v for v in given
@@ -92,7 +107,7 @@ def linspace(
     >>> linspace(0, 1, 3)
     Array([0. , 0.5, 1. ], dtype=float32)
     """
-    num = operator.index(num)
+    num = integer("linspace: num", num)
     if num < 0:
         raise ShapeError(f"linspace: num must not be negative, got {num}")
     common = inexact(result_type(*promote("linspace", start, stop, to_inexact=True)))

@@ -1,6 +1,6 @@
 """Moving elements about: flip, roll, rotate, tile, repeat, pad, insert, delete."""
 
-import operator
+import reprlib
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from fdl import array as arrays
 from fdl.core.trace import Value
 from fdl.dtypes import index_dtype
-from fdl.errors import ShapeError
+from fdl.errors import DtypeError, IndexingError, ShapeError
 from fdl.numpy._index import signed_places
 from fdl.numpy._operands import (
     Array,
@@ -20,9 +20,11 @@ from fdl.numpy._operands import (
     axis_tuple,
     cast,
     expand_to,
+    integer,
     shape_tuple,
     value,
 )
+from fdl.numpy.creation import asarray
 from fdl.numpy.shapes import _between, concatenate, moveaxis, ravel, swapaxes
 from fdl.ops.shape import broadcast_in_dim, iota, reshape
 from fdl.ops.slicing import pad as padded
@@ -74,7 +76,7 @@ def rot90(m: ArrayLike, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
            [1, 3]], dtype=int32)
     """
     first, second = axis_tuple("rot90", tuple(axes), value("rot90", m).type.ndim)
-    turns = operator.index(k) % 4
+    turns = integer("rot90: k", k) % 4
     if turns == 0:
         return value("rot90", m)
     if turns == 2:
@@ -122,7 +124,7 @@ def _rolled(x: Array, places: Any, axis: int) -> Array:
         start = -(signed_places(places, extent) % extent) % extent
         starts = [start if i == axis else np.int32(0) for i in range(x.type.ndim)]
         return dynamic_slice(concatenate([x, x], axis), starts, x.type.shape)
-    cut = -operator.index(places) % extent
+    cut = -integer("roll: a shift", places) % extent
     return concatenate([_between(x, axis, cut, extent), _between(x, axis, 0, cut)], axis) if cut else x
 
 
@@ -166,14 +168,16 @@ def repeat(a: ArrayLike, repeats: Any, axis: int | None = None, *, total_repeat_
     if total_repeat_length is None:
         if isinstance(repeats, Value):
             repeats = repeats.concrete("repeat with traced repeats needs total_repeat_length=: the number")
-        counts = np.ravel(repeats)
+        counts = value("repeat: repeats", asarray(repeats)).concrete().ravel()
+        if counts.dtype.kind not in "iub" or (counts < 0).any():
+            raise DtypeError(f"repeat: repeats are integers that are not negative, got {reprlib.repr(repeats)}")
         if counts.size == 1:
             return _repeated_evenly(x, int(counts[0]), axis)
         if counts.shape != (extent,):
             raise ShapeError(f"repeat: {counts.shape} repeats for axis {axis} of extent {extent}")
         places: Any = np.repeat(np.arange(extent, dtype=index_dtype(extent)), counts)
     else:
-        places = _repeated_places(repeats, extent, operator.index(total_repeat_length))
+        places = _repeated_places(repeats, extent, integer("repeat: total_repeat_length", total_repeat_length))
     return x[(slice(None),) * axis + (places,)]
 
 
@@ -250,7 +254,10 @@ def delete(arr: ArrayLike, obj: Any, axis: int | None = None, *, assume_unique_i
         x, axis = ravel(x), 0
     axis = axis_index("delete", axis, x.type.ndim)
     places = obj.concrete("delete needs known indices: an index") if isinstance(obj, Value) else obj
-    kept = np.delete(np.arange(x.type.shape[axis], dtype=np.int32), places)
+    try:
+        kept = np.delete(np.arange(x.type.shape[axis], dtype=np.int32), places)
+    except (IndexError, ValueError, TypeError) as error:
+        raise IndexingError(f"delete: obj does not fit an axis of extent {x.type.shape[axis]}: {error}") from None
     return x[(slice(None),) * axis + (kept,)]
 
 
@@ -279,7 +286,10 @@ def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None)
     # NumPy says where everything goes: numbers from `extent` on stand for the new slices.
     size = np.arange(extent)[known].size if isinstance(known, slice) else max(np.size(known), 1)
     count = max(new.type.shape[axis], size)
-    numbers = np.insert(np.arange(extent), known, np.arange(extent, extent + count))
+    try:
+        numbers = np.insert(np.arange(extent), known, np.arange(extent, extent + count))
+    except (IndexError, ValueError, TypeError) as error:
+        raise IndexingError(f"insert: obj and values do not fit an axis of extent {extent}: {error}") from None
     shape = list(x.type.shape)
     shape[axis] = count
     return concatenate([x, expand_to(new, shape)], axis)[(slice(None),) * axis + (numbers,)]

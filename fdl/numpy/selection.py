@@ -1,6 +1,5 @@
 """Choosing elements: where, take, nonzero, and the like."""
 
-import operator
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
@@ -19,6 +18,8 @@ from fdl.numpy._operands import (
     broadcast_shapes,
     cast,
     expand_to,
+    integer,
+    integers,
     no_out,
     number,
     promote,
@@ -83,7 +84,9 @@ def select(condlist: Sequence[ArrayLike], choicelist: Sequence[ArrayLike], defau
     >>> select([array([True, False])], [1.0], 2.0)
     Array([1., 2.], dtype=float32)
     """
-    if len(condlist) != len(choicelist) or not condlist:
+    if not isinstance(condlist, (list, tuple)) or not isinstance(choicelist, (list, tuple)) or not condlist:
+        raise TypeError("select needs a list of conditions and one of choices, not empty")
+    if len(condlist) != len(choicelist):
         raise ShapeError(f"select needs as many choices as conditions, got {len(choicelist)} and {len(condlist)}")
     *choices, result = promote("select", *choicelist, default)
     for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
@@ -309,7 +312,7 @@ def nonzero(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) ->
     x = number("nonzero", a)
     if x.type.ndim == 0:
         raise ShapeError(f"nonzero needs at least one axis, got {x.type}; use atleast_1d, or flatnonzero")
-    integer = index_dtype(x.type.size)
+    counter = index_dtype(x.type.size)
     if size is None:
         known = x.discrete("nonzero without size= has a result whose shape depends on the values: a known array")
         kinds = [index_dtype(n) for n in x.type.shape]
@@ -317,16 +320,16 @@ def nonzero(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) ->
     from fdl.numpy.reductions import cumsum
     from fdl.ops.shape import iota
 
-    size = operator.index(size)
+    size = integer("nonzero: size", size)
     flat = ravel(_condition("nonzero", x))
     fills = fill_value if isinstance(fill_value, tuple) else (0 if fill_value is None else fill_value,) * x.type.ndim
     # Element k that is not zero goes to place k; all others go past the end, and are dropped.
-    places = where(flat, cumsum(cast(flat, integer)) - 1, size)
-    order = full_like(iota(integer, (size,), 0), 0)
-    order = order.at[places].set(iota(integer, (x.type.size,), 0), mode="drop")
-    found = iota(integer, (size,), 0) < cast(flat, integer).sum()
+    places = where(flat, cumsum(cast(flat, counter)) - 1, size)
+    order = full_like(iota(counter, (size,), 0), 0)
+    order = order.at[places].set(iota(counter, (x.type.size,), 0), mode="drop")
+    found = iota(counter, (size,), 0) < cast(flat, counter).sum()
     coordinates = unravel_index(order, x.type.shape)
-    return tuple(where(found, c, cast(f, integer)) for c, f in zip(coordinates, fills, strict=True))
+    return tuple(where(found, c, cast(f, counter)) for c, f in zip(coordinates, fills, strict=True))
 
 
 def flatnonzero(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) -> Array:
@@ -484,6 +487,9 @@ def ravel_multi_index(
     >>> ravel_multi_index((1, 2), (2, 3))
     Array(5, dtype=int32)
     """
+    dims = integers("ravel_multi_index: dims", dims)
+    if not isinstance(multi_index, (tuple, list)):
+        raise TypeError("ravel_multi_index needs a tuple of coordinates, one integer array for each axis")
     if len(multi_index) != len(dims):
         raise ShapeError(f"ravel_multi_index: {len(multi_index)} coordinates for {len(dims)} axes")
     count = prod(dims)

@@ -1,13 +1,12 @@
 """Sets of numbers: unique, union, intersection, membership."""
 
-import operator
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fdl.dtypes import index_dtype
-from fdl.numpy._operands import Array, ArrayLike, axis_index, cast, number, promote
+from fdl.numpy._operands import Array, ArrayLike, axis_index, cast, integer, number, promote
 from fdl.numpy.creation import asarray, zeros
 from fdl.numpy.logic import logical_not
 from fdl.numpy.reductions import cumsum
@@ -99,7 +98,9 @@ def unique(
     order = _row_order(rows)
     ordered = rows[order]
     first = _starts(ordered, equal_nan)
-    places = nonzero(first)[0] if size is None else nonzero(first, size=operator.index(size), fill_value=count)[0]
+    places = (
+        nonzero(first)[0] if size is None else nonzero(first, size=integer("unique: size", size), fill_value=count)[0]
+    )
     values = take(ordered, places, 0, mode="clip")
     if size is not None and count:
         missing = (places >= count)[:, None]

@@ -1,7 +1,6 @@
 """Changing the shape: reshape, transpose, broadcast, join, split."""
 
 import itertools
-import operator
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -22,6 +21,7 @@ from fdl.numpy._operands import (
     broadcast_shapes,
     cast,
     expand_to,
+    integer,
     no_out,
     promote,
     shape_tuple,
@@ -98,7 +98,7 @@ def _fill_in(type: Any, shape: Any) -> tuple[int, ...]:
     if isinstance(shape, Value):
         shape = shape.concrete("reshape: the shape").tolist()
     given = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
-    extents = [operator.index(n) for n in given]
+    extents = [integer("reshape: an extent", n) for n in given]
     known = prod(n for n in extents if n != -1)
     if extents.count(-1) == 1 and known > 0 and type.size % known == 0:
         extents[extents.index(-1)] = type.size // known
@@ -488,7 +488,7 @@ def _split(name: str, ary: ArrayLike, sections: Any, axis: int, even: bool) -> l
     if isinstance(sections, Value):
         sections = sections.concrete(f"{name}: where to split")
     if np.ndim(sections) == 0:
-        count = operator.index(sections)
+        count = integer(f"{name}: the number of parts", sections)
         if count < 1 or (even and extent % count):
             raise ShapeError(f"{name}: axis {axis} with extent {extent} cannot be split into {count} equal parts")
         small, longer = np.divmod(extent, count)

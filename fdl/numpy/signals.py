@@ -8,7 +8,18 @@ import numpy as np
 from fdl import array as arrays
 from fdl.dtypes import default_dtype
 from fdl.errors import DtypeError, ShapeError
-from fdl.numpy._operands import Array, ArrayLike, Axis, DTypeLike, axis_index, axis_tuple, cast, promote
+from fdl.numpy._operands import (
+    Array,
+    ArrayLike,
+    Axis,
+    DTypeLike,
+    axis_index,
+    axis_tuple,
+    cast,
+    integer,
+    number,
+    promote,
+)
 from fdl.numpy.arithmetic import clip, conj, mod
 from fdl.numpy.creation import asarray
 from fdl.numpy.selection import where
@@ -197,7 +208,7 @@ def bartlett(M: int) -> Array:
     >>> bartlett(3)
     Array([0., 1., 0.], dtype=float32)
     """
-    return _window(np.bartlett(M))
+    return _window(np.bartlett(integer("bartlett: M", M)))
 
 
 def blackman(M: int) -> Array:
@@ -206,7 +217,7 @@ def blackman(M: int) -> Array:
     >>> blackman(1)
     Array([1.], dtype=float32)
     """
-    return _window(np.blackman(M))
+    return _window(np.blackman(integer("blackman: M", M)))
 
 
 def hamming(M: int) -> Array:
@@ -215,7 +226,7 @@ def hamming(M: int) -> Array:
     >>> hamming(1)
     Array([1.], dtype=float32)
     """
-    return _window(np.hamming(M))
+    return _window(np.hamming(integer("hamming: M", M)))
 
 
 def hanning(M: int) -> Array:
@@ -224,7 +235,7 @@ def hanning(M: int) -> Array:
     >>> hanning(3)
     Array([0., 1., 0.], dtype=float32)
     """
-    return _window(np.hanning(M))
+    return _window(np.hanning(integer("hanning: M", M)))
 
 
 def kaiser(M: int, beta: float) -> Array:
@@ -233,7 +244,7 @@ def kaiser(M: int, beta: float) -> Array:
     >>> kaiser(1, 5.0)
     Array([1.], dtype=float32)
     """
-    return _window(np.kaiser(M, float(beta)))
+    return _window(np.kaiser(integer("kaiser: M", M), float(number("kaiser: beta", beta))))
 
 
 def packbits(a: ArrayLike, axis: int | None = None, bitorder: str = "big") -> Array:

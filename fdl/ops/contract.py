@@ -134,6 +134,12 @@ def dot_general(
     x: Any, y: Any, dimension_numbers: tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]], dtype: Any = None
 ) -> Any:
     """The product of x and y by ((contracting of x, of y), (batch of x, of y)), summed in `dtype`."""
-    contracting, batch = ((tuple(map(int, of_x)), tuple(map(int, of_y))) for of_x, of_y in dimension_numbers)
+    try:
+        contracting, batch = ((tuple(map(int, of_x)), tuple(map(int, of_y))) for of_x, of_y in dimension_numbers)
+    except (TypeError, ValueError):
+        raise ShapeError(
+            "dot_general takes dimension_numbers ((contracting of x, of y), (batch of x, of y)), sequences of axes, "
+            f"got {dimension_numbers!r}"
+        ) from None
     dtype = None if dtype is None or as_dtype(dtype) == x.type.dtype else as_dtype(dtype)
     return DotGeneral(contracting, batch, dtype)(x, y)
