@@ -128,7 +128,11 @@ class Eager(Interpreter):
             operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])
         if operation.heavy and self.run_heavy is not None:
             return [Array(o) for o in self.run_heavy(operation, arrays)]
-        return [Array(o if type(o) is np.ndarray else np.asarray(o)) for o in evaluate(operation, arrays)]
+        try:
+            return [Array(o if type(o) is np.ndarray else np.asarray(o)) for o in evaluate(operation, arrays)]
+        except (TypeError, ValueError):
+            operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])  # says what NumPy does not take
+            raise
 
     def call_custom(self, call: Any, args: Sequence[Any]) -> Sequence[Any]:
         return call.function(*args)

@@ -84,6 +84,9 @@ _ABOVE = {node: _above(node) for node in _EDGES}
 
 @lru_cache(maxsize=4096)
 def _join(nodes: frozenset[Any]) -> Any:
+    unknown = [n for n in nodes if n not in _ABOVE]
+    if unknown:
+        raise DtypeError(f"{unknown[0]} is no dtype of numbers, so it meets no other")
     common = frozenset.intersection(*(_ABOVE[n] for n in nodes))
     return max(common, key=lambda n: len(_ABOVE[n]))
 
@@ -176,6 +179,8 @@ def result_type(*values: Any) -> np.dtype:
     (dtype('float32'), dtype('float32'), dtype('float32'))
     """
     nodes = frozenset(_node(v) for v in values)
+    if not nodes:
+        raise TypeError("result_type needs at least one array, dtype or number")
     if len(nodes) == 1:
         (node,) = nodes
     elif key in nodes:

@@ -12,7 +12,7 @@ import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.dtypes import as_dtype
 from fdl.errors import DtypeError, ShapeError
-from fdl.numpy._operands import axis_index
+from fdl.numpy._operands import axis_index, integer
 from fdl.ops.fft import fft as transform
 
 __all__ = [
@@ -363,6 +363,7 @@ def rfftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Array:
     >>> rfftfreq(4).tolist()
     [0.0, 0.25, 0.5]
     """
+    n = integer("rfftfreq: n", n)
     return fnp.arange(n // 2 + 1).astype(as_dtype(float if dtype is None else dtype)) / (n * d)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.array import as_array
+from fdl.errors import ShapeError
+from fdl.numpy._operands import integer
 from fdl.ops import linalg as ops
 from fdl.ops.matrix import adjoint, eye_like, solve, swap
 
@@ -127,6 +129,7 @@ def lu_pivots_to_permutation(pivots: Any, permutation_size: int) -> Array:
     [2, 1, 0]
     """
     pivots = fnp.asarray(pivots)
+    permutation_size = integer("lu_pivots_to_permutation: permutation_size", permutation_size)
     rows = fnp.arange(permutation_size, dtype=dtypes.int32)
     found = fnp.broadcast_to(rows, (*pivots.shape[:-1], permutation_size))
     for i in range(pivots.shape[-1]):
@@ -231,6 +234,8 @@ def householder_product(a: Any, taus: Any) -> Array:
     [[-1.0], [0.0]]
     """
     a, taus = fnp.asarray(a), fnp.asarray(taus)
+    if a.ndim < 2 or taus.ndim < 1:
+        raise ShapeError(f"householder_product needs a [..., m, n] and taus [..., k], got {a.type} and {taus.type}")
     m, n = a.shape[-2:]
     vectors = fnp.tril(a, -1) + eye_like(a, m, n)
     product = eye_like(a, m, n)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
-from fdl.api.arguments import flatten_values
+from fdl.api.arguments import flatten_values, require_function
 from fdl.control.callback import Callback, Effect, copies
 from fdl.control.custom import Rule
 from fdl.core.trace import is_eager
@@ -45,8 +45,12 @@ def pure_callback(
     >>> fdl.jit(lambda x: fdl.pure_callback(np.cumsum, x, x))(x)
     Array([0., 1., 3.], dtype=float32)
     """
+    require_function("pure_callback", "callback", callback)
     leaves, structure = flatten_values(callback, args, kwargs)
     expected, out_structure = tree.flatten(result_shape_dtypes)
+    for e in expected:
+        if not (hasattr(e, "shape") and hasattr(e, "dtype")):
+            raise TypeError(f"pure_callback: result_shape_dtypes is a tree of things with shape and dtype, got {e!r}")
     types = tuple(TensorType(tuple(e.shape), as_dtype(e.dtype)) for e in expected)
 
     def run(*arrays: np.ndarray) -> list[Any]:

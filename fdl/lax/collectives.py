@@ -246,7 +246,11 @@ def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
     >>> fdl.vmap(lambda x: fdl.lax.ppermute(x, "i", [(0, 1), (1, 0)]), axis_name="i")(fnp.array([1, 2]))
     Array([2, 1], dtype=int32)
     """
-    pairs, size = tuple((int(s), int(d)) for s, d in perm), axis_size(axis_name)
+    size = axis_size(axis_name)
+    try:
+        pairs = tuple((int(s), int(d)) for s, d in perm)
+    except (TypeError, ValueError):
+        raise TypeError(f"ppermute takes perm as (source, destination) pairs of integers, got {perm!r}") from None
     ends = [list(end) for end in zip(*pairs, strict=True)]
     if any(len(set(end)) < len(end) or not all(0 <= n < size for n in end) for end in ends):
         raise ValueError(f"ppermute needs distinct sources and distinct destinations among {size} examples, got {perm}")

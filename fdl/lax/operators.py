@@ -10,7 +10,7 @@ from fdl.core.trace import Value
 from fdl.core.types import TensorType
 from fdl.dtypes import ALL, BOOLEAN, COMPLEX, FLOATING, SIGNED, UNSIGNED, as_dtype, bool_, is_inexact
 from fdl.errors import DtypeError, ShapeError
-from fdl.numpy._operands import expand_to, promote
+from fdl.numpy._operands import expand_to, integer, promote
 from fdl.ops import arithmetic, bitwise, compare, rounding, special, transcendental, trigonometric
 from fdl.ops import complex as complex_ops
 from fdl.ops.arithmetic import IntegerPow, StopGradient
@@ -299,7 +299,7 @@ def integer_pow(x: Any, y: int) -> Any:
     >>> fdl.lax.integer_pow(2.0, -1)
     Array(0.5, dtype=float32)
     """
-    return IntegerPow(int(y))(as_array(x))
+    return IntegerPow(integer("integer_pow: y", y))(as_array(x))
 
 
 def square(x: Any) -> Any:
@@ -389,6 +389,8 @@ def select_n(which: Any, *cases: Any) -> Any:
     >>> fdl.lax.select_n(fnp.array([2, 0]), fnp.array([1, 2]), fnp.array([3, 4]), fnp.array([5, 6]))
     Array([5, 2], dtype=int32)
     """
+    if not cases:
+        raise TypeError("select_n needs at least one case")
     cases = tuple(_aligned("select_n", *cases))
     which = _chooser("select_n", which, cases[0].type.shape)
     if which.type.dtype == bool_:

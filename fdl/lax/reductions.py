@@ -208,6 +208,8 @@ def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: in
     """
     several = isinstance(operand, (tuple, list))
     values = [as_array(o) for o in (operand if several else (operand,))]
+    if not values:
+        raise ShapeError("sort needs at least one operand")
     axis = axis_index("sort", dimension, values[0].ndim)
     outs = sort_ops.Sort(axis, num_keys, is_stable)(*values)
     return tuple(outs) if several else outs[0]

@@ -117,6 +117,8 @@ def _starts(operand: Any, start_indices: Any) -> list[Any]:
     if isinstance(start_indices, (Value, np.ndarray)):
         array = as_array(start_indices)
         start_indices = [index_in_dim(array, i, 0, False) for i in range(array.shape[0])]
+    if not isinstance(start_indices, (list, tuple)):
+        raise TypeError(f"start_indices are a vector or a sequence of integer scalars, got {start_indices!r}")
     if len(start_indices) != operand.ndim:
         raise ShapeError(
             f"dynamic slicing of {operand.type} needs {operand.ndim} start indices, got {len(start_indices)}"

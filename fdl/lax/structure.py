@@ -8,7 +8,7 @@ from typing import Any
 from fdl.array import as_operand as as_array
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
-from fdl.numpy._operands import axis_index, broadcast_shapes, element, integers, promote, shape_tuple
+from fdl.numpy._operands import axis_index, broadcast_shapes, element, integer, integers, promote, shape_tuple
 from fdl.ops import shape as shapes
 from fdl.ops import slicing
 from fdl.ops.convert import convert
@@ -94,7 +94,7 @@ def iota(dtype: Any, size: int, *, dimension: int = 0) -> Any:
     >>> fdl.lax.iota("float32", 3)
     Array([0., 1., 2.], dtype=float32)
     """
-    return shapes.iota(as_dtype(dtype), (size,), 0)
+    return shapes.iota(as_dtype(dtype), shape_tuple("iota", size), 0)
 
 
 def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int, out_sharding: Any = None) -> Any:
@@ -114,7 +114,8 @@ def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int, out_shard
     Array([[0, 1, 2],
            [0, 1, 2]], dtype=int32)
     """
-    return shapes.iota(as_dtype(dtype), tuple(shape), dimension)
+    extents = shape_tuple("broadcasted_iota", shape)
+    return shapes.iota(as_dtype(dtype), extents, axis_index("broadcasted_iota", dimension, len(extents)))
 
 
 def full(shape: Sequence[int], fill_value: Any, dtype: Any = None, **ignored: Any) -> Any:
@@ -201,7 +202,8 @@ def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = No
     (6, 4)
     """
     operand = as_array(operand)
-    start, stop, _ = builtins.slice(start_dimension, stop_dimension).indices(operand.ndim)
+    end = None if stop_dimension is None else integer("collapse: stop_dimension", stop_dimension)
+    start, stop, _ = builtins.slice(integer("collapse: start_dimension", start_dimension), end).indices(operand.ndim)
     middle = (prod(operand.shape[start:stop]),)
     return shapes.reshape(operand, operand.shape[:start] + middle + operand.shape[stop:])
 
@@ -337,4 +339,4 @@ def rev(operand: Any, dimensions: Sequence[int]) -> Any:
     >>> fdl.lax.rev(fnp.array([1, 2, 3]), (0,))
     Array([3, 2, 1], dtype=int32)
     """
-    return slicing.reverse(as_array(operand), tuple(dimensions))
+    return slicing.reverse(as_array(operand), integers("rev: dimensions", dimensions))

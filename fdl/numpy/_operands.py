@@ -121,7 +121,7 @@ def promote(name: str, *args: Any, to_inexact: bool = False, keys: bool = False)
     if all(type(a) is int for a in kept):
         dtype = inexact(dtype) if to_inexact else np.result_type(*(arrays.scalar_dtype(a) for a in kept))
     if found and all(type(a) in SCALARS or a.weak for a in kept):
-        return [cast(a, dtype) if isinstance(a, Value) else arrays.Number(np.asarray(a, dtype)) for a in kept]
+        return [cast(a, dtype) if isinstance(a, Value) else arrays.Number(cast(a, dtype).concrete()) for a in kept]
     return [cast(a, dtype) for a in kept]
 
 
@@ -182,7 +182,10 @@ def integer(what: str, given: Any) -> int:
         TypeError: it is no integer.
     """
     try:
-        return operator.index(given)
+        found = operator.index(given)
+        if not -(2**63) <= found < 2**63:
+            raise RangeError(f"{what} has 64 bits, so that {found} is none")
+        return found
     except TypeError:
         if isinstance(given, Value) and not isinstance(given, arrays.Array):
             raise
@@ -237,6 +240,8 @@ def shape_tuple(name: str, shape: Any) -> tuple[int, ...]:
         raise ShapeError(f"{name}: a shape consists of integers, got {shape}") from None
     if any(n < 0 for n in found):
         raise ShapeError(f"{name}: the shape {found} has a negative extent")
+    if any(n >= 2**63 for n in found):
+        raise ShapeError(f"{name}: the shape {found} has an extent that no array has")
     return found
 
 

@@ -15,6 +15,7 @@ from fdl.numpy._operands import (
     Array,
     ArrayLike,
     DTypeLike,
+    broadcast_shapes,
     cast,
     expand_to,
     integer,
@@ -243,7 +244,7 @@ def full(shape: Any, fill_value: ArrayLike, dtype: DTypeLike | None = None, *, d
     """
     x = asarray(fill_value, dtype)
     shape = shape_tuple("full", shape)
-    if np.broadcast_shapes(x.type.shape, shape) != shape:
+    if broadcast_shapes(x.type.shape, shape, name="full: fill_value and shape") != shape:
         raise ShapeError(f"full: a fill_value of shape {x.type.shape} does not broadcast to {shape}")
     return expand_to(x, shape)
 

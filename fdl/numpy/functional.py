@@ -7,7 +7,7 @@ from typing import Any
 
 from fdl.array import as_array
 from fdl.errors import ShapeError
-from fdl.numpy._operands import Array, ArrayLike, axis_index, broadcast_shapes, value
+from fdl.numpy._operands import Array, ArrayLike, axis_index, broadcast_shapes, integers, value
 from fdl.numpy.creation import asarray
 from fdl.numpy.shapes import expand_dims
 
@@ -47,8 +47,11 @@ def apply_over_axes(func: Callable[[Any, int], Any], a: ArrayLike, axes: int | S
     >>> apply_over_axes(sum, ones((2, 3)), [0, 1])
     Array([[6.]], dtype=float32)
     """
+    from fdl.api.arguments import require_function
+
+    require_function("apply_over_axes", "func", func)
     x = value("apply_over_axes", a)
-    for axis in [axes] if isinstance(axes, int) else axes:
+    for axis in [axes] if isinstance(axes, int) else integers("apply_over_axes: axes", axes):
         found = func(x, axis)
         found = expand_dims(found, axis) if found.type.ndim == x.type.ndim - 1 else found
         if found.type.ndim != x.type.ndim:

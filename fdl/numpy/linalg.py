@@ -9,7 +9,18 @@ from fdl.dtypes import default_dtype
 from fdl.errors import ShapeError
 from fdl.numpy import linear
 from fdl.numpy._norms import matrix_norm, norm, vector_norm
-from fdl.numpy._operands import Array, ArrayLike, DTypeLike, broadcast_shapes, cast, inexact, integer, number, promote
+from fdl.numpy._operands import (
+    Array,
+    ArrayLike,
+    DTypeLike,
+    axis_index,
+    broadcast_shapes,
+    cast,
+    inexact,
+    integer,
+    number,
+    promote,
+)
 from fdl.numpy.arithmetic import absolute, conj
 from fdl.numpy.creation import eye
 from fdl.numpy.diagonals import diagonal as _diagonal
@@ -437,6 +448,8 @@ def multi_dot(arrays: Sequence[ArrayLike], *, precision: Any = None) -> Array:
 
     from fdl.numpy.einstein import einsum
 
+    if not isinstance(arrays, (list, tuple)) or len(arrays) < 2:
+        raise TypeError("linalg.multi_dot needs a sequence of two arrays or more")
     found = promote("linalg.multi_dot", *arrays)
     letters = [opt_einsum.get_symbol(i) for i in range(len(found) + 1)]
     terms = [letters[i] + letters[i + 1] for i in range(len(found))]
@@ -505,6 +518,8 @@ def cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Array:
     Array([0, 0, 1], dtype=int32)
     """
     x, y = promote("linalg.cross", x1, x2)
+    for v in (x, y):
+        axis_index("linalg.cross", axis, v.type.ndim)
     if x.type.shape[axis] != 3 or y.type.shape[axis] != 3:
         raise ShapeError(f"linalg.cross needs vectors of length 3, got shapes {x.type.shape} and {y.type.shape}")
     return linear.cross(x, y, axis=axis)

@@ -15,6 +15,7 @@ from fdl.numpy._operands import (
     DTypeLike,
     axis_index,
     broadcast,
+    broadcast_shapes,
     cast,
     inexact,
     integer,
@@ -115,6 +116,7 @@ def linspace(
     # Python numbers keep all their digits until the dtype of the result is known.
     working = accumulator(result_type(common, inexact(target)) if target.kind != "c" else target)
     parts = num - 1 if endpoint else num
+    broadcast_shapes(*(value("linspace", v).type.shape for v in (start, stop)), name="linspace")
     known = [_known(v) for v in (start, stop)]
     if all(v is not None for v in known):
         wide = np.complex128 if working.kind == "c" else np.float64

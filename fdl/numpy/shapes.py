@@ -22,6 +22,7 @@ from fdl.numpy._operands import (
     cast,
     expand_to,
     integer,
+    integers,
     no_out,
     promote,
     shape_tuple,
@@ -170,9 +171,10 @@ def transpose(a: ArrayLike, axes: Sequence[int] | None = None) -> Array:
     x = value("transpose", a)
     if axes is None:
         return ops.transpose(x, tuple(range(x.type.ndim))[::-1])
-    order = axis_tuple("transpose", tuple(axes), x.type.ndim)
+    axes = integers("transpose: axes", axes)
+    order = axis_tuple("transpose", axes, x.type.ndim)
     if len(order) != x.type.ndim:
-        raise ShapeError(f"transpose: axes={tuple(axes)} must name all {x.type.ndim} axes of shape {x.type.shape}")
+        raise ShapeError(f"transpose: axes={axes} must name all {x.type.ndim} axes of shape {x.type.shape}")
     return ops.transpose(x, order)
 
 
@@ -487,14 +489,15 @@ def _split(name: str, ary: ArrayLike, sections: Any, axis: int, even: bool) -> l
     extent = x.type.shape[axis]
     if isinstance(sections, Value):
         sections = sections.concrete(f"{name}: where to split")
-    if np.ndim(sections) == 0:
+    if not isinstance(sections, (list, tuple)) and np.ndim(sections) == 0:
         count = integer(f"{name}: the number of parts", sections)
         if count < 1 or (even and extent % count):
             raise ShapeError(f"{name}: axis {axis} with extent {extent} cannot be split into {count} equal parts")
         small, longer = np.divmod(extent, count)
         bounds = np.cumsum([0] + [small + 1] * longer + [small] * (count - longer)).tolist()
     else:
-        bounds = [0, *(slice(int(i)).indices(extent)[1] for i in sections), extent]
+        places = integers(f"{name}: where to split", sections)
+        bounds = [0, *(slice(i).indices(extent)[1] for i in places), extent]
     return [_between(x, axis, a, max(a, b)) for a, b in itertools.pairwise(bounds)]
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.core.trace import Value
 from fdl.dtypes import as_dtype, bool_, index_dtype, result_type
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import Array, ArrayLike, DTypeLike, axis_index, cast, expand_to, number, promote, value
@@ -92,6 +93,8 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
     >>> lexsort((array([1, 0, 2]), array([5, 5, 4])))
     Array([2, 1, 0], dtype=int32)
     """
+    if not isinstance(keys, (list, tuple, np.ndarray, Value)):
+        raise TypeError(f"lexsort needs a sequence of keys, got {keys!r}")
     found = [number("lexsort", k) for k in keys]
     if not found:
         raise ShapeError("lexsort needs at least one key")

@@ -7,7 +7,21 @@ import numpy as np
 
 from fdl.core.primitive import Primitive
 from fdl.core.types import TensorType
-from fdl.dtypes import ALL, as_dtype, bool_, float16, float32, int8, int32, is_inexact, uint8, uint16, uint32
+from fdl.dtypes import (
+    ALL,
+    as_dtype,
+    bool_,
+    float16,
+    float32,
+    int8,
+    int32,
+    is_inexact,
+    key,
+    short_name,
+    uint8,
+    uint16,
+    uint32,
+)
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.elementwise import Unary
 
@@ -138,7 +152,11 @@ class Reinterpret(Primitive):
 def convert(x: Any, dtype: Any) -> Any:
     """`x` as `dtype`; itself if it has it already."""
     dtype = as_dtype(dtype)
-    return x if x.type.dtype == dtype else Convert(dtype)(x)
+    if x.type.dtype == dtype:
+        return x
+    if key in (dtype, x.type.dtype):
+        raise DtypeError(f"random keys are no numbers: {x.type} cannot become {short_name(dtype)}")
+    return Convert(dtype)(x)
 
 
 def bitcast(x: Any, dtype: Any) -> Any:

@@ -330,6 +330,11 @@ def default_fill(dtype: np.dtype) -> Any:
     return np.iinfo(dtype if dtype in UNSIGNED else np.uint32).max
 
 
+def _check_numbers(name: str, given: Any, kind: type) -> None:
+    if not isinstance(given, kind):
+        raise TypeError(f"{name} takes dimension_numbers of class {kind.__name__}, got {type(given).__name__}")
+
+
 def gather(
     x: Any,
     indices: Any,
@@ -341,6 +346,7 @@ def gather(
     indices_are_sorted: bool = False,
 ) -> Any:
     """Windows of `x` at `indices`; see :class:`Gather`."""
+    _check_numbers("gather", dimension_numbers, GatherDimensionNumbers)
     operation = Gather(dimension_numbers, tuple(slice_sizes), mode, fill_value, unique_indices, indices_are_sorted)
     return operation(x, indices)
 
@@ -356,6 +362,7 @@ def scatter(
     indices_are_sorted: bool = False,
 ) -> Any:
     """`x` with `updates` combined into it at `indices`; see :class:`Scatter`."""
+    _check_numbers("scatter", dimension_numbers, ScatterDimensionNumbers)
     return Scatter(kind, dimension_numbers, mode, unique_indices, indices_are_sorted)(x, indices, updates)
 
 

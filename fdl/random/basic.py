@@ -378,8 +378,8 @@ def to_shape(shape: Any) -> tuple[int, ...]:
         found = tuple(operator.index(n) for n in (shape if isinstance(shape, (Sequence, np.ndarray)) else (shape,)))
     except TypeError:
         raise ShapeError(f"a shape is a sequence of integers known beforehand, got {shape!r}") from None
-    if any(n < 0 for n in found):
-        raise ShapeError(f"a shape has no negative extents, got {shape!r}")
+    if any(not 0 <= n < 2**63 for n in found):
+        raise ShapeError(f"a shape has no negative extents and none above 2**63, got {shape!r}")
     return found
 
 

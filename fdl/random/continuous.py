@@ -14,6 +14,7 @@ from fdl import dtypes
 from fdl.array import as_array
 from fdl.errors import DtypeError, ShapeError
 from fdl.nn.softmax import softmax
+from fdl.numpy._operands import integer
 from fdl.random.basic import (
     Shape,
     broadcast_shape,
@@ -341,7 +342,8 @@ def orthogonal(key: Any, n: int, shape: Shape = (), dtype: Any = None, m: int | 
     >>> bool(fnp.allclose(q.T @ q, fnp.eye(3), atol=1e-5))
     True
     """
-    dtype, columns = inexact("orthogonal", dtype), n if m is None else m
+    n = integer("random.orthogonal: n", n)
+    dtype, columns = inexact("orthogonal", dtype), n if m is None else integer("random.orthogonal: m", m)
     z = normal(key, (*to_shape(shape), max(n, columns), min(n, columns)), dtype)
     q, r = fnp.linalg.qr(z)
     signs = fnp.sign(fnp.diagonal(r, axis1=-2, axis2=-1))
@@ -544,6 +546,7 @@ def generalized_normal(key: Any, p: float, shape: Shape = (), dtype: Any = None)
     """
     first, second = split(typed(key, "generalized_normal")[0])
     dtype, shape = floating("generalized_normal", dtype), to_shape(shape)
+    p = as_array(p, "the p of random.generalized_normal")
     return rademacher(second, shape, dtype) * gamma(first, 1 / p, shape, dtype) ** (1 / p)
 
 

@@ -11,7 +11,7 @@ from fdl import dtypes
 from fdl.array import as_array
 from fdl.errors import DtypeError, ShapeError
 from fdl.lax.control import scan
-from fdl.numpy._operands import axis_index
+from fdl.numpy._operands import axis_index, integer
 from fdl.ops.random_bits import random_bits
 from fdl.ops.sort import Sort, top_k
 from fdl.random.basic import Shape, broadcast_shape, expanded, floating, gumbel, randint, to_shape, uniform
@@ -87,7 +87,7 @@ def choice(
     a, shape = as_array(a, "a"), to_shape(shape)
     alone = a.type.ndim == 0
     axis = 0 if alone else _axis("choice", axis, a)
-    total = int(a.concrete("the n of random.choice")) if alone else a.type.shape[axis]
+    total = integer("random.choice: n", a) if alone else a.type.shape[axis]
     draws = math.prod(shape)
     if draws and total <= 0:
         raise ShapeError("random.choice: there is nothing to choose from")
