@@ -85,6 +85,11 @@ def _as_value(leaf: Any) -> Any:
     return Number(value.concrete()) if type(leaf) in PYTHON_SCALARS else value
 
 
+def call_structure(*arguments: Any) -> Any:
+    """The structure of a call's (args, kwargs), from those of its positional arguments."""
+    return tree.treedef_tuple([tree.treedef_tuple(arguments), tree.structure({})])
+
+
 def check_leaf(leaf: Any, where: str) -> Any:
     """`leaf` as a value, or an error that says where it was found."""
     try:

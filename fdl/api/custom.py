@@ -16,6 +16,7 @@ from fdl.core.types import TensorType
 from fdl.dtypes import INEXACT
 from fdl.errors import DifferentiationError, LeakedTracerError, ShapeError, TreeError
 from fdl.ops.shape import zeros_of
+from fdl.tree.structures import explain_structures, subtrees
 
 
 def _resolve(
@@ -350,43 +351,40 @@ class custom_vjp(_CustomFunction):
         return CustomVjp(NO_PROGRAM, Rule(forward), Rule(backward), label=name)
 
 
+def _stands_alone(cotangent: Any) -> bool:
+    """Whether a cotangent is one value, and no tree of them."""
+    return cotangent is None or isinstance(cotangent, SymbolicZero) or hasattr(cotangent, "__fdl_array__")
+
+
 def _match_cotangents(name: str, found: Any, structure: Any, types: Sequence[Any]) -> list[Any]:
     """Cotangents per leaf of the arguments; None, for an argument or below it, is zero."""
-    args = tree.unflatten(structure, list(range(structure.num_leaves)))[0]
-    if not isinstance(found, (tuple, list)) or len(found) != len(args):
+    arguments = structure.child(0).children()
+    if not isinstance(found, (tuple, list)) or len(found) != len(arguments):
         raise TreeError(
-            f"the backward rule of {name} must return a tuple of {len(args)} cotangents, one for each "
+            f"the backward rule of {name} must return a tuple of {len(arguments)} cotangents, one for each "
             "differentiable argument"
         )
-    values: list[Any] = [None] * structure.num_leaves
-
-    def match(cotangent: Any, part: Any) -> None:
-        numbers = tree.leaves(part)
-        if cotangent is _ZERO or isinstance(cotangent, SymbolicZero):
-            return
-        if len(numbers) != 1 or part is not numbers[0]:
-            raise TreeError(f"one cotangent {cotangent!r} stands for {len(numbers)} arrays")
-        if types[numbers[0]].dtype in INEXACT:
-            values[numbers[0]] = _check_cotangent(name, as_array(cotangent), types[numbers[0]])
-
-    for arg, cotangent in zip(args, found, strict=True):
-        marked = tree.map(lambda c: _ZERO if c is None else c, cotangent, is_leaf=lambda c: c is None)
-        try:
-            tree.map(match, marked, arg)
-        except TreeError as error:
-            expected, got = tree.structure(arg), tree.structure(cotangent)
+    values: list[Any] = []
+    for argument, cotangent in zip(arguments, found, strict=True):
+        leaves, given = tree.flatten(cotangent, is_leaf=_stands_alone)
+        different = explain_structures(given, argument)
+        if different:
             raise TreeError(
-                f"the backward rule of {name} returned a cotangent of structure {got} for an argument of structure "
-                f"{expected}; None stands for zeros of any structure ({error})"
-            ) from None
+                f"the backward rule of {name} returned a cotangent of structure {tree.structure(cotangent)} for an "
+                f"argument of structure {argument}; None stands for zeros of any structure (they part {different})"
+            )
+        for leaf, part in zip(leaves, subtrees(given, argument), strict=True):
+            if leaf is None or isinstance(leaf, SymbolicZero):
+                values += [None] * part.num_leaves
+                continue
+            if not part.is_leaf():
+                raise TreeError(
+                    f"the backward rule of {name} returned one cotangent {leaf!r} for an argument of structure {part}; "
+                    "None stands for zeros of any structure"
+                )
+            type = types[len(values)]
+            values.append(_check_cotangent(name, as_array(leaf), type) if type.dtype in INEXACT else None)
     return values
-
-
-class _Zero:
-    """Stands for a cotangent of None, which is zero for all that it stands in the place of."""
-
-
-_ZERO = _Zero()
 
 
 def _check_cotangent(name: str, cotangent: Any, type: Any) -> Any:

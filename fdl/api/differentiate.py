@@ -11,6 +11,7 @@ from fdl import tree
 from fdl.api.arguments import (
     FlatFunction,
     argument_path,
+    call_structure,
     flatten_values,
     name_of,
     normalize_numbers,
@@ -324,7 +325,7 @@ def _linear_map(
     has: Sequence[bool],
 ) -> LinearMap:
     """The derivative of a function, but for its residuals."""
-    _, out_structure = tree.flatten(((tree.unflatten(flat.out_structure, range(flat.count)),), {}))
+    out_structure = call_structure(flat.out_structure)
     out_types = tuple(lift(o).type for o in outs[: flat.count])
     return kind(program, flat.structure, tuple(x.type for x in leaves), out_structure, out_types, tuple(has))
 
@@ -354,7 +355,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
     _refuse_integers(program, program.inputs[len(captured) :])
 
     def transposed(cotangent: Any) -> tuple[Any, ...]:
-        _, out_structure = tree.flatten(((tree.unflatten(flat.out_structure, range(flat.count)),), {}))
+        out_structure = call_structure(flat.out_structure)
         given = matching((cotangent,), out_structure, program.output_types, "cotangent", "output")
         args = [*captured, *(Linear(t) for t in types)]
         found = backward(program, args, given)[len(captured) :]

@@ -12,7 +12,7 @@ from fdl.core.trace import lift
 from fdl.errors import BatchError, LeafError, TreeError
 from fdl.ops.shape import move_axis, repeat
 from fdl.transforms.batch import batch_values
-from fdl.tree.structures import explain_structures, leaf_counts
+from fdl.tree.structures import explain_structures, subtrees
 
 
 def vmap(
@@ -103,8 +103,8 @@ def flatten_axes(name: str, structure: Any, axes: Any) -> list[int | None]:
     if different:
         of = {"in_axes": "arguments", "out_axes": "output"}[name]
         raise TreeError(f"vmap {name}={axes!r} must be a tree prefix of the {of}, but they part {different}")
-    counts = leaf_counts(prefix, structure)
-    return [axis for axis, count in zip(given, counts, strict=True) for _ in range(count)]
+    parts = subtrees(prefix, structure)
+    return [axis for axis, part in zip(given, parts, strict=True) for _ in range(part.num_leaves)]
 
 
 def _places(fun: Any, args: Any, kwargs: Any, leaves: Sequence[Any], axes: Sequence[int | None]) -> list[int | None]:

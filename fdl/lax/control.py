@@ -10,6 +10,7 @@ import numpy as np
 from fdl import tree
 from fdl.api.arguments import (
     FlatFunction,
+    call_structure,
     check_leaf,
     difference,
     flatten_values,
@@ -131,10 +132,10 @@ def _scan(name: str, f: Callable[..., Any], init: Any, xs: Any, length: Any, rev
         return _scan_in_python(f, init, xs, steps, reverse)
     slices = [x.type.with_shape(x.type.shape[1:]) for x in x_leaves]
     x_tree = x_structure.child(0).child(0)
-    call_structure = tree.treedef_tuple([tree.treedef_tuple([carry_structure, x_tree]), tree.structure({})])
+    structure = call_structure(carry_structure, x_tree)
 
     def trace(types: Sequence[TensorType]) -> tuple[Program, list[Any], FlatFunction]:
-        return _trace(f, call_structure, [*types, *slices], [*weak, *(False for _ in slices)])
+        return _trace(f, structure, [*types, *slices], [*weak, *(False for _ in slices)])
 
     types = [c.type for c in carry]
     program, captured, flat = trace(types)
@@ -394,16 +395,16 @@ def _while(name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., Any]
             value = body_fun(value)
         return tree.map(as_array, value)
     types = [c.type for c in carry]
-    _, call_structure = tree.flatten(((init_val,), {}))
-    body, captured, flat = _trace(body_fun, call_structure, types, weak)
+    call = call_structure(structure)
+    body, captured, flat = _trace(body_fun, call, types, weak)
     promoted = _promote_weak(types, weak, body.output_types)
     if flat.out_structure == structure and promoted != types:
         weak = [w and p == t for w, p, t in zip(weak, promoted, types, strict=True)]
         types = promoted
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
-        body, captured, flat = _trace(body_fun, call_structure, types, weak)
+        body, captured, flat = _trace(body_fun, call, types, weak)
     _same_carry(name, structure, types, flat.out_structure, body.output_types)
-    condition, cond_captured, _ = _trace(cond_fun, call_structure, types, weak)
+    condition, cond_captured, _ = _trace(cond_fun, call, types, weak)
     if [t.shape for t in condition.output_types] != [()]:
         raise ShapeError(
             "the condition of while_loop must return one bool scalar, got "

@@ -8,7 +8,7 @@ from fdl.core.trace import Value
 from fdl.dtypes import as_dtype, bool_, index_dtype, result_type
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import Array, ArrayLike, DTypeLike, axis_index, cast, expand_to, number, promote, value
-from fdl.numpy.shapes import ravel
+from fdl.numpy.shapes import ravel, unstack
 from fdl.ops import arithmetic, bitwise, compare
 from fdl.ops.select import select
 from fdl.ops.shape import full, iota
@@ -93,7 +93,9 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
     >>> lexsort((array([1, 0, 2]), array([5, 5, 4])))
     Array([2, 1, 0], dtype=int32)
     """
-    if not isinstance(keys, (list, tuple, np.ndarray, Value)):
+    if isinstance(keys, Value):
+        keys = unstack(keys)
+    if not isinstance(keys, (list, tuple, np.ndarray)):
         raise TypeError(f"lexsort needs a sequence of keys, got {keys!r}")
     found = [number("lexsort", k) for k in keys]
     if not found:

@@ -30,12 +30,12 @@ def check_keys(treedef: PyTreeDef) -> None:
         check_keys(child)
 
 
-def leaf_counts(prefix: PyTreeDef, treedef: PyTreeDef) -> list[int]:
-    """How many leaves of a structure stand in the place of each leaf of another one, which is a prefix of it."""
+def subtrees(prefix: PyTreeDef, treedef: PyTreeDef) -> list[PyTreeDef]:
+    """What stands in the place of each leaf of a structure in another one, of which it is a prefix."""
     if prefix.is_leaf():
-        return [treedef.num_leaves]
+        return [treedef]
     mine, others = _children(prefix), _children(treedef)
-    return [n for entry in prefix.entries() for n in leaf_counts(mine[entry][1], others[entry][1])]
+    return [s for entry in prefix.entries() for s in subtrees(mine[entry][1], others[entry][1])]
 
 
 def explain_structures(first: PyTreeDef, second: PyTreeDef, path: str = "", leaf: str = "array") -> str | None:

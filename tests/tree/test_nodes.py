@@ -138,3 +138,17 @@ def test_fields_of_dataclasses() -> None:
             tree.register_dataclass(Layer, data, meta)
     tree.register_dataclass(Layer, ["w"], ["name"])
     assert fdl.jit(lambda p: tree.map(lambda x: 2 * x, p))(Layer(X, "a")).name == "a"
+
+
+def test_rules_of_ones_own_take_nodes() -> None:
+    squared = fdl.custom_vjp(total)
+    squared.defvjp(lambda p: (total(p), p), lambda p, c: (Pair(3 * c * p.y, 5 * c * p.x),))
+    for f in (squared, fdl.jit(squared)):
+        found = fdl.grad(f)(Pair(X, Y))
+        np.testing.assert_allclose(np.asarray(found.x), 3 * Y)
+        np.testing.assert_allclose(np.asarray(found.y), 5 * X)
+    squared.defvjp(lambda p: (total(p), p), lambda p, c: (None,))
+    assert not np.asarray(fdl.grad(squared)(Pair(X, Y)).x).any()
+    squared.defvjp(lambda p: (total(p), p), lambda p, c: ((p.x, p.y),))
+    with pytest.raises(TreeError, match="a tuple of 2 against a Pair of 2"):
+        fdl.grad(squared)(Pair(X, Y))
