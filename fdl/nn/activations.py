@@ -232,7 +232,7 @@ def log_sigmoid(x: Any) -> Array:
     >>> log_sigmoid(-100.0).item()
     -100.0
     """
-    return -softplus(-fnp.asarray(x))
+    return -softplus(-_inexact(x))
 
 
 def mish(x: Any) -> Array:

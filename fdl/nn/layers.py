@@ -24,7 +24,7 @@ from fdl.errors import ShapeError
 from fdl.nn import initializers
 from fdl.nn.attention import dot_product_attention
 from fdl.nn.initializers import Initializer
-from fdl.numpy._operands import wide
+from fdl.numpy._operands import floating, wide
 from fdl.ops.arithmetic import stop_gradient
 
 Array = Any
@@ -227,7 +227,7 @@ def layer_norm(params: Params, x: Any, *, epsilon: float = 1e-5) -> Array:
     >>> [round(v, 2) for v in y.tolist()]
     [-1.0, 1.0]
     """
-    x = fnp.asarray(x)
+    x = floating(x)
     return shifted(params, _standardized(x, (-1,), epsilon) * params["w"])
 
 
@@ -246,7 +246,7 @@ def rms_norm(params: Params, x: Any, *, epsilon: float = 1e-6) -> Array:
     >>> [round(v, 2) for v in y.tolist()]
     [1.0, -1.0]
     """
-    x = fnp.asarray(x)
+    x = floating(x)
     numbers = wide(x)
     unit = numbers / fnp.sqrt(fnp.mean(numbers * numbers, axis=-1, keepdims=True) + epsilon)
     return shifted(params, unit.astype(x.dtype) * params["w"])
@@ -272,7 +272,7 @@ def group_norm(params: Params, x: Any, groups: int, *, epsilon: float = 1e-5) ->
     >>> [round(v, 2) for v in y.ravel().tolist()]
     [-1.0, 1.0, -1.0, 1.0]
     """
-    x = fnp.asarray(x)
+    x = floating(x)
     if x.shape[-1] % groups:
         raise ShapeError(f"group_norm: {groups} groups do not divide the channels of {x.type}")
     split = x.reshape((*x.shape[:-1], groups, x.shape[-1] // groups))
@@ -327,7 +327,7 @@ def batch_norm(
     >>> [round(v, 2) for v in y.ravel().tolist()], round(stats["mean"].item(), 2)
     ([-1.0, 1.0], 0.1)
     """
-    x = fnp.asarray(x)
+    x = floating(x)
     dtype, x = x.dtype if training else fnp.result_type(x, stats["mean"], stats["var"]), wide(x)
     if training:
         axes = tuple(range(x.ndim - 1))

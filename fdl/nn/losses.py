@@ -9,7 +9,7 @@ from fdl.errors import DtypeError, ShapeError
 from fdl.nn.activations import log_sigmoid
 from fdl.nn.softmax import log_softmax, logsumexp
 from fdl.numpy._index import signed_places
-from fdl.numpy._operands import wide
+from fdl.numpy._operands import floating, wide
 
 Array = Any
 
@@ -29,7 +29,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, axis: int = -1) -> Array:
     >>> round(loss.item(), 3)
     0.693
     """
-    logits = fnp.asarray(logits)
+    logits = floating(logits)
     return -fnp.sum(labels * log_softmax(logits, axis=axis), axis=axis)
 
 
@@ -51,7 +51,7 @@ def softmax_cross_entropy_with_integer_labels(logits: Any, labels: Any, axis: in
     >>> round(softmax_cross_entropy_with_integer_labels(fnp.zeros((1, 4)), fnp.array([2])).item(), 3)
     1.386
     """
-    logits, labels = fnp.asarray(logits), fnp.asarray(labels)
+    logits, labels = floating(logits), fnp.asarray(labels)
     axis %= logits.ndim
     if not fnp.issubdtype(labels.dtype, fnp.integer):
         raise DtypeError(f"labels are integers, got {labels.type}; use softmax_cross_entropy for probabilities")
@@ -79,7 +79,7 @@ def sigmoid_binary_cross_entropy(logits: Any, labels: Any) -> Array:
     >>> round(sigmoid_binary_cross_entropy(0.0, 1.0).item(), 3)
     0.693
     """
-    logits = fnp.asarray(logits)
+    logits = floating(logits)
     return -labels * log_sigmoid(logits) - (1.0 - labels) * log_sigmoid(-logits)
 
 
@@ -210,7 +210,7 @@ def hinge_loss(predictor_outputs: Any, targets: Any) -> Array:
     >>> hinge_loss(fnp.array([0.5, -2.0]), fnp.array([1, -1])).tolist()
     [0.5, 0.0]
     """
-    return fnp.maximum(0, 1 - fnp.asarray(predictor_outputs) * targets)
+    return fnp.maximum(0, 1 - floating(predictor_outputs) * targets)
 
 
 def kl_divergence(log_predictions: Any, targets: Any, axis: int = -1) -> Array:
@@ -248,7 +248,7 @@ def cosine_similarity(predictions: Any, targets: Any, epsilon: float = 0.0, axis
     >>> round(cosine_similarity(fnp.array([1.0, 1.0]), fnp.array([1.0, 0.0])).item(), 3)
     0.707
     """
-    predictions, targets = fnp.asarray(predictions), fnp.asarray(targets)
+    predictions, targets = floating(predictions), floating(targets)
 
     def unit(x: Array) -> Array:
         x = wide(x)
@@ -278,7 +278,7 @@ def smooth_labels(labels: Any, alpha: float) -> Array:
 
 
 def _errors(predictions: Any, targets: Any) -> Array:
-    predictions = fnp.asarray(predictions)
+    predictions = floating(predictions)
     if targets is None:
         return predictions
     targets = fnp.asarray(targets)

@@ -101,6 +101,12 @@ def inexact(dtype: np.dtype) -> np.dtype:
     return dtype if is_inexact(dtype) else default_dtype(float)
 
 
+def floating(x: Any) -> Array:
+    """`x` as a Value, integers and booleans as the default float, whose squares do not wrap around."""
+    x = arrays.as_array(x)
+    return cast(x, inexact(x.type.dtype))
+
+
 def real_of(dtype: np.dtype) -> np.dtype:
     """The dtype of the real part of numbers of `dtype`."""
     return {complex64: float32, complex128: float64}.get(dtype, dtype)

@@ -151,9 +151,9 @@ row(
 
 # Losses
 def _pair(d: Draw) -> Call:
-    kind, shape = d.pick(*FLOAT, "int32"), d.shape()
-    x = d.elements(kind, shape, False)
-    return call(x, d.elements(kind, shape, False)) if d.flag() else call(x)
+    kind, shape = d.pick(*FLOAT, "int32", "uint8", "int8"), d.shape()
+    x = d.elements(kind, shape, False, -99, 99)
+    return call(x, d.elements(kind, shape, False, -99, 99)) if d.flag() else call(x)
 
 
 def _error(x, y=None):
@@ -169,12 +169,16 @@ def loss(name, oracle, draw=_pair, **settings):
     )
 
 
-loss("squared_error", lambda *p: _error(*p) ** 2, kind="common")
-loss("absolute_error", lambda *p: np.abs(_error(*p)), kind="common")
+loss("squared_error", lambda *p: _error(*p) ** 2)
+loss("absolute_error", lambda *p: np.abs(_error(*p)))
 loss("l2_loss", lambda *p: 0.5 * _error(*p) ** 2)
 loss("huber_loss", lambda *p: np.where(np.abs(e := _error(*p)) < 1, 0.5 * e * e, np.abs(e) - 0.5))
 loss("log_cosh", lambda *p: np.logaddexp(e := _error(*p), -e) - np.log(2))
-loss("hinge_loss", lambda x, y: np.maximum(0, 1 - x * y), lambda d: call(x := d.array(FLOAT, None, False), np.sign(x)))
+loss(
+    "hinge_loss",
+    lambda x, y: np.maximum(0, 1 - x * y),
+    lambda d: call(x := d.array((*FLOAT, "int8"), None, False, -99, 99), np.sign(x)),
+)
 loss(
     "sigmoid_binary_cross_entropy",
     lambda x, y: np.logaddexp(0, x) - x * y,
@@ -227,7 +231,7 @@ loss("softmax_cross_entropy_with_integer_labels", _integer_labels, _labels, prom
 
 # Layers
 def _rows(d: Draw) -> np.ndarray:
-    return d.elements("float32", d.pick((4,), (3, 4), (2, 3, 4)), False)
+    return d.elements(d.pick("float32", "float32", "int8", "uint8"), d.pick((4,), (3, 4), (2, 3, 4)), False, -99, 99)
 
 
 def _scaled(d: Draw) -> dict:
@@ -238,7 +242,7 @@ def _normalized(x, axes, epsilon=1e-5):
     return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + epsilon)
 
 
-LAYER = {"near": True, "ulps": 512, "zeros": False, "dtype": np.dtype(np.float32)}
+LAYER = {"kind": "inexact", "near": True, "ulps": 512, "zeros": False, "dtype": np.dtype(np.float32)}
 row("layer_norm", lambda d: call(_scaled(d), _rows(d)), lambda p, x: _normalized(x, -1) * p["w"] + p["b"], **LAYER)
 row(
     "rms_norm",
@@ -269,7 +273,7 @@ row(
     "embedding",
     lambda d: call({"w": d.elements("float32", (5, 3), False)}, d.array(("int32", "int8"), None, False, 0, 4)),
     lambda p, i: p["w"][i],
-    **LAYER,
+    **(LAYER | {"kind": "common"}),
 )
 
 
