@@ -70,7 +70,10 @@ def check_metric_name(what: str, name: Any, reserved: Sequence[str]) -> None:
 
 def check_params(params: Any) -> None:
     """Raise unless the parameters are arrays of floating-point numbers."""
-    leaves, _ = fdl.tree.flatten_with_path(params)
+    try:
+        leaves, _ = fdl.tree.flatten_with_path(params)
+    except Exception as error:
+        raise ArgumentError(f"params is no pytree of arrays: {error}") from error
     if not leaves:
         raise ArgumentError(f"params must have at least one array; it is {params!r}")
     for path, leaf in leaves:

@@ -20,6 +20,10 @@ def context_of(data: Any) -> SparkContext:
     """The SparkContext that a DataFrame or RDD belongs to; else that of the active session, or of a new one."""
     if isinstance(data, RDD):
         return _running(data.ctx)
+    if isinstance(data, DataFrame) and "connect" in type(data).__module__:
+        raise ClusterError(
+            "a DataFrame of Spark Connect has no RDDs, which training needs: use a session on the cluster"
+        )
     spark: SparkSession = data.sparkSession if isinstance(data, DataFrame) else session()
     _running(spark.sparkContext)
     tell_losses(spark)

@@ -10,6 +10,7 @@ from pyspark import SparkContext
 from pyspark.errors import AnalysisException, IllegalArgumentException, PySparkException
 
 from fdl_spark.errors import ClusterError, DataError, SparkTrainingError, UserFunctionError
+from fdl_spark.quiet import no_query_log
 
 TRACEBACK = "Traceback (most recent call last):"
 CONDITION = re.compile(r"\[([A-Z]+(?:_[A-Z0-9]+)*(?:\.[A-Z0-9_]+)*)\] (.*?)(?:\s*SQLSTATE: (\w{5})|$)", re.DOTALL)
@@ -35,7 +36,8 @@ def explained(doing: str) -> Iterator[None]:
       Lost: executors, workers or blocks were lost more often than Spark tries again.
     """
     try:
-        yield
+        with no_query_log():
+            yield
     except (Py4JError, PySparkException) as error:
         raise _meaning(error, doing) from None
     except PicklingError as error:

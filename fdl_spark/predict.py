@@ -22,6 +22,7 @@ from fdl_spark.cores import use_cores_of_task
 from fdl_spark.dataset import context_of
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, UserFunctionError
 from fdl_spark.failures import calling, settled
+from fdl_spark.jobs import own_jobs
 from fdl_spark.program import shape_of
 from fdl_spark.quiet import no_pandas_warning
 from fdl_spark.source import is_numeric, numbered, numeric_columns
@@ -81,7 +82,10 @@ def predict(
         _check_new(output, frame)
         if columns is None:
             columns = [field.name for field in frame.schema.fields if is_numeric(field.dataType)]
-        return _appended(apply, params, frame, output, columns, batch_size)
+        context = context_of(frame)
+        with own_jobs(context):
+            context.setJobDescription("fdl: see what predict gives")
+            return _appended(context, apply, params, frame, output, columns, batch_size)
 
 
 def _check_new(output: str, frame: DataFrame) -> None:
@@ -93,6 +97,7 @@ def _check_new(output: str, frame: DataFrame) -> None:
 
 
 def _appended(
+    context: SparkContext,
     apply: Callable[[Any, Any], Any],
     params: Any,
     frame: DataFrame,
@@ -100,7 +105,6 @@ def _appended(
     columns: Sequence[str],
     batch_size: int,
 ) -> DataFrame:
-    context = context_of(frame)
     names = frame.columns
     inputs = [column.alias(f"input {n}") for n, column in enumerate(numeric_columns(frame, columns))]
     widened = numbered(frame).select("*", *inputs)

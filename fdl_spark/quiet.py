@@ -1,5 +1,6 @@
-"""PySpark warns of every pandas it does not know, even where no pandas is used, as nowhere here."""
+"""What PySpark says without need: of every pandas that it does not know, and of failures that are raised anyway."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,20 @@ def no_pandas_warning() -> Iterator[None]:
     with warnings.catch_warnings():
         ignore_pandas_warning()
         yield
+
+
+@contextmanager
+def no_query_log() -> Iterator[None]:
+    """Do without the JVM's stack that PySpark logs before it raises what a query failed of."""
+    loggers = [logging.getLogger(f"{kind}QueryContextLogger") for kind in ("DataFrame", "SQL")]
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        yield
+    finally:
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
 
 
 def ignore_pandas_warning() -> None:

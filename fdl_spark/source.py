@@ -152,7 +152,7 @@ def _rdd_source(rdd: RDD, columns: Sequence[str] | None) -> Source:
     if not first:
         raise DataError("the RDD has no rows")
     template = _template(first[0])
-    names = fdl.tree.leaves(template)
+    names = [name for name, _ in _flatten_row(first[0])]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ColumnError(twice, "several columns have this name; rename all but one of them")
@@ -216,7 +216,10 @@ def _array_source(data: Any, context: SparkContext, columns: Sequence[str] | Non
         )
     if columns is not None:
         data = _chosen(data, columns)
-    pairs, structure = fdl.tree.flatten_with_path(data)
+    try:
+        pairs, structure = fdl.tree.flatten_with_path(data)
+    except Exception as error:
+        raise DataError(f"the data is no pytree of arrays: {error}") from error
     names = [_column_name(path) for path, _ in pairs]
     if not names:
         raise DataError("the data has no columns")

@@ -1,14 +1,17 @@
 """Machine code is loaded only from where nobody else can have put it; every way to plant some is tried."""
 
 import os
+import pickle
 import stat
 import subprocess
 import sys
 import warnings
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+import fdl
 from fdl.compile.cache import ObjectCache, _header, default_directory
 from fdl.trust import UntrustedError, check_folder, open_trusted
 
@@ -224,3 +227,19 @@ def test_a_user_without_a_home(monkeypatch):
     monkeypatch.delenv("FDL_CACHE_DIR")
     monkeypatch.setattr("pathlib.Path.home", nobody)
     assert default_directory() is None
+
+
+def test_arrays_that_are_pickles_are_not_opened(tmp_path):
+    """Opening a file that somebody hands us runs no code."""
+
+    class Malice:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "made"),)
+
+    np.save(tmp_path / "a.npy", np.array([Malice()], object), allow_pickle=True)
+    np.savez(tmp_path / "a.npz", a=np.array([Malice()], object))
+    (tmp_path / "b.npy").write_bytes(pickle.dumps(Malice()))
+    for name in ("a.npy", "a.npz", "b.npy"):
+        with pytest.raises((ValueError, fdl.errors.FdlError)):
+            _ = fdl.numpy.load(tmp_path / name)["a"]
+    assert not (tmp_path / "made").exists()

@@ -2,14 +2,13 @@
 
 import datetime
 import decimal
-import logging
 import threading
 from collections import OrderedDict, namedtuple
 
 import numpy as np
 import pytest
 from pyspark.ml.linalg import Vectors
-from pyspark.sql import Row
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as sql
 
 import fdl.numpy as fnp
@@ -60,6 +59,7 @@ ARGUMENTS = {
     "callback alone": ({"callbacks": fdl_spark.Progress()}, ArgumentError, r"callbacks must be a list, such as"),
     "callback's class": ({"callbacks": [fdl_spark.Progress]}, ArgumentError, "objects of a subclass"),
     "no parameters": ({"params": {}}, ArgumentError, "params must have at least one array"),
+    "parameters' names": ({"params": {1: X, "1": X}}, ArgumentError, "params is no pytree of arrays"),
     "whole parameters": ({"params": {"w": np.arange(3)}}, ArgumentError, r"params\['w'\] must be floating-point"),
     "parameters are text": ({"params": ["w"]}, ArgumentError, r"params\[0\] must be floating-point"),
     "checkpoint is a number": ({"checkpoint": 3}, fdl_spark.CheckpointError, "checkpoint=3 is no folder"),
@@ -86,7 +86,8 @@ ARRAYS = {
     "ragged": ({"x": X, "y": [[1], [1, 2]]}, DataError, "single number|lengths"),
     "objects": ({"x": X, "y": np.array([object()] * 12)}, ColumnError, "column 'y': an array of object is not numeric"),
     "dates": ({"x": X, "y": np.array(["2026-11-28"] * 12, "M8[D]")}, ColumnError, "column 'y': .* is not numeric"),
-    "two columns of a name": ({1: X, "1": X}, ColumnError, "column '1': several columns have this name"),
+    "names of two types": ({1: X, "1": X}, DataError, "no pytree of arrays: .*keys"),
+    "two columns of a name": ({"['a'][0]": X, "a": [X]}, ColumnError, r"column .*several columns have this name"),
 }
 
 
@@ -95,6 +96,12 @@ def test_arrays(spark, kind):
     data, error, text = ARRAYS[kind]
     with pytest.raises(error, match=text):
         train(data)
+
+
+def test_frames_of_spark_connect():
+    connect = type("DataFrame", (DataFrame,), {"__module__": "pyspark.sql.connect.dataframe"})
+    with pytest.raises(fdl_spark.ClusterError, match="Spark Connect has no RDDs"):
+        train(object.__new__(connect))
 
 
 def test_tables_of_other_libraries(spark):
@@ -155,16 +162,17 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_frames(spark, kind, no_query_log):
+def test_frames(spark, kind, caplog):
     error, text = FRAMES[kind]
     with pytest.raises(error, match=text) as caught:
         train(frame_of(spark, kind))
+    assert not caplog.records  # nor a stack of Java's on the way
     assert "py4j" not in str(caught.value) and "\tat " not in str(caught.value)
     assert caught.value.argument == ""
 
 
 @pytest.mark.parametrize("kind", ["division by zero", "all null", "no rows", "the wrong name", "the wrong width"])
-def test_the_validation_is_named(spark, kind, no_query_log):
+def test_the_validation_is_named(spark, kind):
     error, text = FRAMES[kind]
     with pytest.raises(error, match=text) as caught:
         train(validation=frame_of(spark, kind))
@@ -350,18 +358,9 @@ def test_evaluate(spark, kind):
         fdl_spark.evaluate(function, FITTED, GOOD, **options)
 
 
-def test_evaluate_of_a_query_that_fails(spark, no_query_log):
+def test_evaluate_of_a_query_that_fails(spark):
     with pytest.raises(DataError, match="DIVIDE_BY_ZERO"):
         fdl_spark.evaluate(loss, FITTED, frame_of(spark, "division by zero"))
-
-
-@pytest.fixture
-def no_query_log():
-    """PySpark's own record of a failed query, with the JVM's stack, is for its logs."""
-    logger = logging.getLogger("DataFrameQueryContextLogger")
-    before, logger.disabled = logger.disabled, True
-    yield
-    logger.disabled = before
 
 
 @pytest.fixture(scope="module")
@@ -402,7 +401,7 @@ def test_predict(named, kind):
         fdl_spark.predict(**arguments)
 
 
-def test_predict_of_a_query_that_fails(spark, no_query_log):
+def test_predict_of_a_query_that_fails(spark):
     with pytest.raises(DataError, match="DIVIDE_BY_ZERO"):
         fdl_spark.predict(double, FITTED, frame_of(spark, "division by zero"))
 
