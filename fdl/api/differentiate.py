@@ -18,7 +18,7 @@ from fdl.api.arguments import (
     parameter_name,
     require_function,
 )
-from fdl.api.linear_maps import LinearMap, Pullback, Pushforward, matching, tangent_zeros
+from fdl.api.linear_maps import LinearMap, Pullback, Pushforward, matching, scalars_as_inputs, tangent_zeros
 from fdl.api.rows import looked_up, no_rows
 from fdl.core.primitive import Linear
 from fdl.core.program import Equation, Program, Var
@@ -286,7 +286,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     active = [leaf.type.dtype in INEXACT for leaf in leaves]
     outs, program, residuals, has = linearize_values(flat, leaves, active)
 
-    f_jvp = tree.Partial(_linear_map(Pushforward, flat, leaves, outs, program, has), *residuals)
+    f_jvp = _linear_map(Pushforward, flat, leaves, outs, program, residuals, has)
     value = flat.unflatten(outs[: flat.count])
     return (value, f_jvp, flat.restore_aux(outs[flat.count :])) if has_aux else (value, f_jvp)
 
@@ -312,7 +312,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     active = [leaf.type.dtype in INEXACT for leaf in leaves]
     outs, program, residuals, has = linearize_values(flat, leaves, active)
     value = flat.unflatten(outs[: flat.count])
-    f_vjp = tree.Partial(_linear_map(Pullback, flat, leaves, outs, program, has), *residuals)
+    f_vjp = _linear_map(Pullback, flat, leaves, outs, program, residuals, has)
     return (value, f_vjp, flat.restore_aux(outs[flat.count :])) if has_aux else (value, f_vjp)
 
 
@@ -322,12 +322,15 @@ def _linear_map(
     leaves: Sequence[Any],
     outs: Sequence[Any],
     program: Program,
+    residuals: Sequence[Any],
     has: Sequence[bool],
-) -> LinearMap:
-    """The derivative of a function, but for its residuals."""
+) -> tree.Partial:
+    """The derivative of a function as a pytree of its residuals."""
     out_structure = call_structure(flat.out_structure)
     out_types = tuple(lift(o).type for o in outs[: flat.count])
-    return kind(program, flat.structure, tuple(x.type for x in leaves), out_structure, out_types, tuple(has))
+    program, residuals = scalars_as_inputs(program, residuals)
+    in_types = tuple(x.type for x in leaves)
+    return tree.Partial(kind(program, flat.structure, in_types, out_structure, out_types, tuple(has)), *residuals)
 
 
 def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., Any]:

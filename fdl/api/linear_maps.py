@@ -1,7 +1,7 @@
 """The functions that vjp and linearize return: pytrees, whose leaves are what they remember of the point."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from fdl.api.arguments import difference, float0
 from fdl.array import Array, alias, as_array
 from fdl.core.interpret import apply_program
 from fdl.core.primitive import Linear
-from fdl.core.program import Program
+from fdl.core.program import Atom, Literal, Program, Var
+from fdl.core.trace import lift
 from fdl.core.types import TensorType
 from fdl.dtypes import INEXACT
 from fdl.errors import ShapeError, TreeError
@@ -87,6 +88,23 @@ class Pullback(LinearMap):
 
 def _instantiated(value: Any, type: TensorType) -> Any:
     return zeros_of(type) if value is None else value
+
+
+def scalars_as_inputs(program: Program, residuals: Sequence[Any]) -> tuple[Program, list[Any]]:
+    """A linear Program that takes its numbers after the residuals, so that it is the same one at every point."""
+    numbers: dict[int, tuple[Var, Any]] = {}
+
+    def outside(atom: Atom) -> Atom:
+        if not isinstance(atom, Literal) or atom.type.dtype not in INEXACT:
+            return atom
+        return numbers.setdefault(id(atom), (Var(atom.type), lift(atom.value)))[0]
+
+    equations = tuple(replace(e, inputs=tuple(map(outside, e.inputs))) for e in program.equations)
+    outputs = tuple(map(outside, program.outputs))
+    split = len(residuals)
+    inputs = (*program.inputs[:split], *(var for var, _ in numbers.values()), *program.inputs[split:])
+    made = Program(inputs, equations, outputs, program.constants)
+    return made, [*residuals, *(value for _, value in numbers.values())]
 
 
 def tangent_zeros(type: TensorType) -> Any:

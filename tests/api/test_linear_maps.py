@@ -27,17 +27,21 @@ def test_they_go_out_of_jit_and_into_it() -> None:
 def test_equal_derivatives_at_other_points_share_compiled_code() -> None:
     traces = []
     apply = fdl.jit(lambda f, c: traces.append(1) or f(c))
-    for shift in range(3):
-        _, f_vjp = fdl.vjp(lambda x: fnp.sin(x) * x, X + shift)
-        expected = np.cos(X + shift) * (X + shift) + np.sin(X + shift)
-        np.testing.assert_allclose(apply(f_vjp, np.ones(3))[0], expected, rtol=1e-14)
-    assert len(traces) == 1
+    for point in (X, np.array(0.5)):
+        traces.clear()
+        for shift in range(3):
+            x = point + shift
+            _, f_vjp = fdl.vjp(lambda x: fnp.sin(x) * x, x)
+            np.testing.assert_allclose(apply(f_vjp, np.ones(x.shape))[0], np.cos(x) * x + np.sin(x), rtol=1e-14)
+        assert len(traces) == 1
 
 
 def test_their_leaves_are_what_they_remember() -> None:
     _, f_vjp = fdl.vjp(fnp.sin, X)
     (residual,) = tree.leaves(f_vjp)
     np.testing.assert_allclose(residual, np.cos(X), rtol=1e-14)
+    (number,) = tree.leaves(fdl.vjp(fnp.sin, 0.5)[1])
+    assert abs(number - np.cos(0.5)) < 1e-6
     doubled = tree.map(lambda r: 2 * r, f_vjp)
     np.testing.assert_allclose(doubled(np.ones(3))[0], 2 * np.cos(X), rtol=1e-14)
     again = pickle.loads(pickle.dumps(f_vjp))
