@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import operator
 import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -205,13 +206,26 @@ def difference(first: Any, second: Any, path: str = "") -> str:
     return found
 
 
+def argument_numbers(name: str, numbers: Any) -> tuple[int, ...]:
+    """One number of an argument, or several of them, as a tuple.
+
+    Raises:
+        TypeError: they are no integers.
+    """
+    given = tuple(numbers) if isinstance(numbers, (list, tuple, set, frozenset, range)) else (numbers,)
+    try:
+        return tuple(operator.index(n) for n in given)
+    except TypeError:
+        raise TypeError(f"{name} must be the number of an argument, or several of them, got {numbers!r}") from None
+
+
 def normalize_numbers(numbers: int | Sequence[int], count: int, name: str) -> tuple[int, ...]:
     """Argument numbers as a tuple of non-negative ints below `count`.
 
     Raises:
         ValueError: one is out of range.
     """
-    given = (numbers,) if isinstance(numbers, int) else tuple(numbers)
+    given = argument_numbers(name, numbers)
     for number in given:
         if not -count <= number < count:
             raise ValueError(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fdl import tree
-from fdl.api.arguments import name_of
+from fdl.api.arguments import argument_numbers, name_of
 
 
 class Partly:
@@ -35,12 +35,19 @@ class Partly:
         return self.fun(*full, **self.names, **kwargs)
 
 
+def _names(what: str, names: Any) -> tuple[str, ...]:
+    found = tuple(names) if isinstance(names, (list, tuple, set, frozenset)) else () if names is None else (names,)
+    if not all(isinstance(n, str) for n in found):
+        raise TypeError(f"{what} must be a name of a parameter, or several of them, got {names!r}")
+    return found
+
+
 class Static:
     """Arguments named by number and by name, for `static_*` and `donate_*`."""
 
     def __init__(self, fun: Callable[..., Any], numbers: Any, names: Any, what: str) -> None:
-        self.numbers = (numbers,) if isinstance(numbers, int) else tuple(numbers or ())
-        self.names = (names,) if isinstance(names, str) else tuple(names or ())
+        self.numbers = argument_numbers(f"{what}_argnums", () if numbers is None else numbers)
+        self.names = (names,) if isinstance(names, str) else _names(f"{what}_argnames", names)
         self.what = what
         if (self.numbers and not self.names) or (self.names and not self.numbers):
             self._infer(fun)
@@ -54,6 +61,13 @@ class Static:
         by_place = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         flexible = {n for n, p in parameters.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        if not any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
+            for number in self.numbers:
+                if not -len(by_place) <= number < len(by_place):
+                    raise ValueError(
+                        f"{self.what}_argnums names argument {number}, but {name_of(fun)}({', '.join(parameters)}) has "
+                        f"{len(by_place)} positional ones"
+                    )
         for name in self.names:
             if name not in parameters and not takes_any:
                 raise ValueError(

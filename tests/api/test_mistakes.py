@@ -42,6 +42,15 @@ MISTAKES: list[tuple[Any, Any, tuple[str, ...]]] = [
     (lambda: lax.cond(True, 1, 2), TypeError, ("cond needs two functions",)),
     (lambda: lax.associative_scan(3, X), TypeError, ("associative_scan needs a function as fn",)),
     (lambda: fnp.vectorize(3), TypeError, ("vectorize needs a function as pyfunc",)),
+    # Numbers and names of arguments
+    (lambda: fdl.jit(lambda x, n: x, static_argnums=5), ValueError, ("static_argnums", "argument 5", "2 positional")),
+    (lambda: fdl.jit(lambda x: x, donate_argnums=1), ValueError, ("donate_argnums", "argument 1", "1 positional")),
+    (lambda: fdl.jit(lambda x: x, static_argnums="a"), TypeError, ("static_argnums", "'a'")),
+    (lambda: fdl.jit(lambda x: x, static_argnames=3), TypeError, ("static_argnames", "got 3")),
+    (lambda: fdl.jit(lambda x: x, donate_argnames="q"), ValueError, ("donate_argnames", "'q'")),
+    (lambda: fdl.grad(lambda x: x, argnums="a")(1.0), TypeError, ("argnums", "'a'")),
+    (lambda: fdl.grad(lambda x: x, argnums=1.5)(1.0), TypeError, ("argnums", "1.5")),
+    (lambda: fdl.jacfwd(lambda x: x, argnums=3)(1.0), ValueError, ("argnums=3", "1 positional")),
     # Loops
     (lambda: lax.fori_loop(0, 3.5, step, 0), DtypeError, (r"lower and upper, got i32\[\] and f32\[\]", "convert")),
     (lambda: lax.fori_loop(0.0, 3.0, step, 0), DtypeError, ("integer scalars",)),
