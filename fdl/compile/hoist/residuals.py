@@ -14,11 +14,13 @@ from fdl.compile.hoist.loop import Loop, bytes_of
 from fdl.compile.inline import Step
 from fdl.core.program import Var
 from fdl.ops.special import Special
-from fdl.ops.transcendental import Function, Pow
-from fdl.ops.trigonometric import Atan2
+from fdl.ops.transcendental import Function, Logistic, LogisticDensity, Pow
+from fdl.ops.trigonometric import Atan2, Tanh, TanhSlope
 
 #: Elementwise operations that take longer than reading their result from memory.
 SLOW = (Function, Special, Pow, Atan2)
+#: Those of one exponential, whose derivative needs their operand anyway: stacking that alone halves what is kept.
+QUICK = (Logistic, LogisticDensity, Tanh, TanhSlope)
 
 
 def share(first: Loop, second: Loop, elsewhere: Collection[Any]) -> None:
@@ -83,7 +85,7 @@ def _make_again(first: Loop, second: Loop, known: dict[Any, Any], atoms: dict[Va
 def _is_cheap(step: Step) -> bool:
     operation = step.operation
     plain = operation.family in ("elementwise", "move") and not (operation.multiple or operation.effect)
-    return plain and not isinstance(operation, SLOW)
+    return plain and (isinstance(operation, QUICK) or not isinstance(operation, SLOW))
 
 
 def minimum_cut(equations: Iterable[Step], wanted: Collection[Any], free: Collection[Any]) -> list[Any]:
