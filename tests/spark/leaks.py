@@ -95,7 +95,7 @@ def predicted(spark, folder):
 
 
 def badly_predicted(spark, folder):
-    data = spark.createDataFrame([(1.0,), (None,)], "x double")
+    data = spark.createDataFrame([(1.0,)] * 8 + [(None,)], "x double")  # no partition begins with the bad row
     fdl_spark.predict(lambda slope, batch: slope * batch["x"], np.float32(3), data).count()
 
 
