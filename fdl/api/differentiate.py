@@ -18,7 +18,15 @@ from fdl.api.arguments import (
     parameter_name,
     require_function,
 )
-from fdl.api.linear_maps import LinearMap, Pullback, Pushforward, matching, scalars_as_inputs, tangent_zeros
+from fdl.api.linear_maps import (
+    LinearMap,
+    Pullback,
+    Pushforward,
+    Transposed,
+    matching,
+    scalars_as_inputs,
+    tangent_zeros,
+)
 from fdl.api.rows import looked_up, no_rows
 from fdl.core.primitive import Linear
 from fdl.core.program import Equation, Program, Var
@@ -341,10 +349,10 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
         *primals: arrays, or ShapeDtypeStructs, that give the arguments' types.
 
     Returns:
-        A function from a cotangent of the output to a tuple of cotangents of the arguments.
+        A function from a cotangent of the output to a tuple of cotangents of the arguments; a pytree.
 
     Raises:
-        DifferentiationError: `fun` is not linear; names the operation that is not, and its line.
+        DifferentiationError: when it is called, if `fun` is not linear; names the operation that is not, and its line.
 
     >>> import fdl
     >>> fdl.linear_transpose(lambda x: 3.0 * x, 1.0)(2.0)
@@ -357,16 +365,10 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
     program, captured = trace_program(flat, types, name_of(fun))
     _refuse_integers(program, program.inputs[len(captured) :])
 
-    def transposed(cotangent: Any) -> tuple[Any, ...]:
-        out_structure = call_structure(flat.out_structure)
-        given = matching((cotangent,), out_structure, program.output_types, "cotangent", "output")
-        args = [*captured, *(Linear(t) for t in types)]
-        found = backward(program, args, given)[len(captured) :]
-        return tree.unflatten(structure, [zeros_of(t) if f is None else f for f, t in zip(found, types, strict=True)])[
-            0
-        ]
-
-    return transposed
+    out_structure, out_types = call_structure(flat.out_structure), tuple(program.output_types)
+    program, residuals = scalars_as_inputs(program, captured)
+    made = Transposed(program, structure, tuple(types), out_structure, out_types, (True,) * len(out_types))
+    return tree.Partial(made, *residuals)
 
 
 def _refuse_integers(program: Program, inputs: Sequence[Var]) -> None:

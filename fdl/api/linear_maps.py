@@ -1,4 +1,4 @@
-"""The functions that vjp and linearize return: pytrees, whose leaves are what they remember of the point."""
+"""What vjp, linearize and linear_transpose return: functions that are pytrees of what they remember of the point."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -67,11 +67,7 @@ class Pullback(LinearMap):
         active = [t for t in self.in_types if t.dtype in INEXACT]
         split = len(self.program.inputs) - len(active)
         residuals, cotangents = args[:split], args[split:]
-        if len(cotangents) != 1:
-            raise TypeError(
-                f"the function that vjp returns takes one cotangent of the structure of the output, not "
-                f"{len(cotangents)} arguments"
-            )
+        _one_cotangent("vjp", cotangents)
         given = matching(cotangents, self.out_structure, self.out_types, "cotangent", "output")
         padded = [*given, *[None] * (len(self.has) - len(given))]
         found = backward(
@@ -84,6 +80,26 @@ class Pullback(LinearMap):
             self.in_structure,
             [_instantiated(next(made), t) if t.dtype in INEXACT else tangent_zeros(t) for t in self.in_types],
         )[0]
+
+
+class Transposed(LinearMap):
+    """From a cotangent of the output to a tuple of cotangents of the arguments; integers count as well."""
+
+    def __call__(self, *args: Any) -> Any:
+        split = len(self.program.inputs) - len(self.in_types)
+        residuals, cotangents = args[:split], args[split:]
+        _one_cotangent("linear_transpose", cotangents)
+        given = matching(cotangents, self.out_structure, self.out_types, "cotangent", "output", integers=True)
+        found = backward(self.program, [*residuals, *map(Linear, self.in_types)], given)[split:]
+        return tree.unflatten(self.in_structure, map(_instantiated, found, self.in_types))[0]
+
+
+def _one_cotangent(name: str, cotangents: Sequence[Any]) -> None:
+    if len(cotangents) != 1:
+        raise TypeError(
+            f"the function that {name} returns takes one cotangent of the structure of the output, not "
+            f"{len(cotangents)} arguments"
+        )
 
 
 def _instantiated(value: Any, type: TensorType) -> Any:
@@ -112,8 +128,10 @@ def tangent_zeros(type: TensorType) -> Any:
     return zeros_of(type) if type.dtype in INEXACT else np.zeros(type.shape, float0)
 
 
-def matching(given: Any, structure: Any, types: Sequence[TensorType], name: str, of: str) -> list[Any]:
-    """Leaves of the arguments `given` after a check that they are like those of `structure`; None for float0."""
+def matching(
+    given: Any, structure: Any, types: Sequence[TensorType], name: str, of: str, integers: bool = False
+) -> list[Any]:
+    """Leaves of `given` after a check that they are like those of `structure`; None for float0, or for all integers."""
     many = name == "tangents"
     found, its_structure = tree.flatten((tuple(given), {}))
     if its_structure != structure:
@@ -136,7 +154,7 @@ def matching(given: Any, structure: Any, types: Sequence[TensorType], name: str,
             raise ShapeError(
                 f"{name}{place} is {value.type}, but {of}{place} is {wanted}; they must have one shape and dtype"
             )
-        values.append(value if wanted.dtype in INEXACT else None)
+        values.append(value if integers or wanted.dtype in INEXACT else None)
     return values
 
 
