@@ -48,10 +48,13 @@ def leaves(tree: Any, is_leaf: IsLeaf = None) -> list[Any]:
     Returns:
         A list.
 
+    Raises:
+        TreeError: a dict has keys that cannot be sorted.
+
     >>> leaves({"b": (1, 2), "a": None, "c": [3]})
     [1, 2, 3]
     """
-    return optree.tree_leaves(tree, is_leaf, namespace=NAMESPACE)
+    return flatten(tree, is_leaf)[0]
 
 
 def structure(tree: Any, is_leaf: IsLeaf = None) -> PyTreeDef:
@@ -147,7 +150,9 @@ def reduce(function: Callable[[Any, Any], Any], tree: Any, initializer: Any = _M
     6
     """
     start = () if initializer is _MISSING else (initializer,)
-    return functools.reduce(function, optree.tree_leaves(tree, is_leaf, namespace=VALUES), *start)
+    found, treedef = optree.tree_flatten(tree, is_leaf, namespace=VALUES)
+    check_keys(treedef)
+    return functools.reduce(function, found, *start)
 
 
 def reduce_associative(

@@ -58,6 +58,14 @@ def test_dict_order_is_that_of_sorted_keys():
     assert tree.leaves(OrderedDict(b=1, a=2)) == [1, 2]
 
 
+def test_keys_that_cannot_be_sorted_are_refused_wherever_leaves_are_taken():
+    """As in JAX: the order of the leaves would be that of insertion."""
+    for mapping in ({1: 0, "a": 1}, {1j: 0, 2j: 1}, {(1, "a"): 0, (1, 2): 1}, {int: 0, str: 1}):
+        for take in (tree.leaves, tree.flatten, tree.structure, tree.leaves_with_path, lambda t: tree.reduce(max, t)):
+            with pytest.raises(TreeError, match="cannot be sorted"):
+                take([mapping])
+
+
 def test_none_is_a_node_without_leaves():
     assert tree.leaves([None, 1, {"a": None}]) == [1]
     assert tree.leaves([None, 1], is_leaf=lambda x: x is None) == [None, 1]
