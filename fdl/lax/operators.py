@@ -156,9 +156,9 @@ def _binary(name: str, operation: Any, example: str) -> Callable[[Any, Any], Any
     return _documented(function, name, operation, operands, example)
 
 
-def _aligned(name: str, *args: Any) -> list[Any]:
+def _aligned(name: str, *args: Any, keys: bool = False) -> list[Any]:
     """Operands of one dtype; scalars are repeated to the shape of the others, which must be equal."""
-    values = promote(name, *args)
+    values = promote(name, *args, keys=keys)
     shapes = {v.type.shape for v in values if v.type.shape != ()}
     if len(shapes) > 1:
         raise ShapeError(f"lax.{name} needs operands of one shape (or scalars), got {_types(values)}")
@@ -368,7 +368,7 @@ def select(pred: Any, on_true: Any, on_false: Any) -> Any:
     >>> fdl.lax.select(fnp.array([True, False]), fnp.array([1, 2]), fnp.array([3, 4]))
     Array([1, 4], dtype=int32)
     """
-    on_true, on_false = _aligned("select", on_true, on_false)
+    on_true, on_false = _aligned("select", on_true, on_false, keys=True)
     return select_primitive(_chooser("select", pred, on_true.type.shape), on_true, on_false)
 
 
@@ -391,7 +391,7 @@ def select_n(which: Any, *cases: Any) -> Any:
     """
     if not cases:
         raise TypeError("select_n needs at least one case")
-    cases = tuple(_aligned("select_n", *cases))
+    cases = tuple(_aligned("select_n", *cases, keys=True))
     which = _chooser("select_n", which, cases[0].type.shape)
     if which.type.dtype == bool_:
         if len(cases) > 2:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fdl import array as arrays
-from fdl.dtypes import bool_, index_dtype, uint64
+from fdl.dtypes import bool_, index_dtype, is_inexact, uint64
 from fdl.errors import DtypeError, IndexingError, ShapeError
 from fdl.numpy._index import from_front, signed_places
 from fdl.numpy._operands import (
@@ -29,7 +29,9 @@ from fdl.numpy._operands import (
 from fdl.numpy.indexing import mode_name, read
 from fdl.numpy.shapes import ravel
 from fdl.ops import arithmetic, compare
+from fdl.ops.bitwise import and_, not_
 from fdl.ops.indexing import gather
+from fdl.ops.select import gate
 from fdl.ops.select import select as choose_between
 from fdl.ops.shape import full, full_like, reshape
 from fdl.ops.windows import GatherDimensionNumbers
@@ -442,13 +444,20 @@ def piecewise(x: ArrayLike, condlist: Any, funclist: Sequence[Any], *args: Any, 
     if len(functions) != len(conditions) + 1:
         raise ShapeError(f"piecewise: {len(conditions)} conditions need as many functions, or one more")
 
-    def piece(function: Any) -> Array:
-        result = function(x, *args, **kw) if callable(function) else function
+    def piece(chosen: Array, function: Any) -> Array:
+        # Where another piece counts, this one must not spoil the gradient.
+        given = gate(chosen, x) if is_inexact(x.type.dtype) else x
+        result = function(given, *args, **kw) if callable(function) else function
         return expand_to(cast(result, x.type.dtype), x.type.shape)
 
-    result = piece(functions[-1])
-    for condition, function in zip(conditions, functions, strict=False):
-        result = where(condition, piece(function), result)
+    chosen, left = [], full(True, x.type.shape, bool_)
+    for condition in reversed(conditions):
+        holds = expand_to(_condition("piecewise", condition), x.type.shape)
+        chosen.append(and_(left, holds))
+        left = and_(left, not_(holds))
+    result = piece(left, functions[-1])
+    for mask, function in zip(reversed(chosen), functions, strict=False):
+        result = choose_between(mask, piece(mask, function), result)
     return result
 
 

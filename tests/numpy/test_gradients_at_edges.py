@@ -75,6 +75,12 @@ CASES: list[tuple[str, Any, list[float], list[float]]] = [
     ("masked sum", lambda x: fnp.sum(x, where=np.array([True, False])), [1, NAN], [1, 0]),
     ("masked mean", lambda x: fnp.mean(x, where=np.array([True, False])), [1, INF], [1, 0]),
     ("masked var", lambda x: fnp.var(x, where=np.array([True, True, False])), [1, 3, INF], [-1, 1, 0]),
+    (
+        "pieces that do not count",
+        lambda x: fnp.piecewise(x, [x > 0, x > 1], [fnp.sqrt, lambda v: 1 / (v - 1), lambda v: 3 * v]).sum(),
+        [0, 1, 2, -1],
+        [3, 0.5, -1, 3],
+    ),
     ("relu", lambda x: nn.relu(x).sum(), [0, -1, 2], [0, 0, 1]),
     ("relu6", lambda x: nn.relu6(x).sum(), [0, 6, 2], [0, 0, 1]),
     ("softplus", lambda x: nn.softplus(x).sum(), [-1e4, 0, 1e4], [0, 0.5, 1]),

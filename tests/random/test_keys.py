@@ -70,6 +70,15 @@ def test_vmap_and_jit_draw_what_a_loop_draws():
     assert np.array_equal(jitted(np.int32(8)), random.key_data(random.split(random.key(8))))
 
 
+def test_keys_are_chosen_elementwise():
+    first, second = random.split(random.key(0)), random.split(random.key(1))
+    mask = np.array([True, False])
+    expected = np.where(mask[:, None], random.key_data(first), random.key_data(second))
+    for choose in (fdl.lax.select, lambda m, a, b: fdl.lax.select_n(m, b, a), fnp.where):
+        for f in (choose, fdl.jit(choose), fdl.vmap(choose)):
+            np.testing.assert_array_equal(np.asarray(random.key_data(f(mask, first, second))), expected)
+
+
 def test_bad_keys_are_refused():
     with pytest.raises(DtypeError, match=r"fdl.random.key\(0\)"):
         random.normal(0, (3,))
