@@ -450,7 +450,8 @@ def gcd(x1: ArrayLike, x2: ArrayLike) -> Array:
     for _ in range(int(1.45 * 8 * x.type.dtype.itemsize) + 1):
         done = compare.eq(y, zero)
         x, y = select(done, x, y), select(done, zero, ops.rem(x, select(done, full_like(x, 1), y)))
-    return x
+    # The smallest integer has no positive one: what was computed of it may be negative.
+    return absolute(x)
 
 
 def lcm(x1: ArrayLike, x2: ArrayLike) -> Array:

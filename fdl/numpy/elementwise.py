@@ -11,6 +11,7 @@ from fdl.numpy._functions import binary, unary
 from fdl.numpy._operands import Array, ArrayLike, cast, inexact, matched, number, promote
 from fdl.numpy.arithmetic import multiply
 from fdl.ops import arithmetic, bitwise, compare, rounding, special, transcendental, trigonometric
+from fdl.ops.complex import complex_, imag, real
 from fdl.ops.convert import bitcast
 from fdl.ops.select import select
 from fdl.ops.shape import full_like
@@ -76,7 +77,10 @@ def _logarithm(name: str, operation: Any, base: int, x: ArrayLike) -> Array:
     x = _floating(name, x)
     if x.type.dtype.kind != "c":
         return operation(x)
-    return arithmetic.div(transcendental.log(x), full_like(x, np.log(base)))
+    # Parts by a real number: a complex quotient would multiply infinities by zero.
+    found = transcendental.log(x)
+    parts = [arithmetic.div(part(found), full_like(part(found), np.log(base))) for part in (real, imag)]
+    return complex_(*parts)
 
 
 def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:

@@ -428,7 +428,7 @@ def lstsq(
     columns = y[:, None] if y.type.ndim == 1 else y
     share = float(finfo(x.type.dtype).eps) * max(m, n) if rcond is None else max(rcond, float(finfo(x.type.dtype).eps))
     u, s, vh = svd(x, full_matrices=False)
-    kept = s > share * s[0]
+    kept = s > share * s[:1]  # of a matrix without elements there is none
     rank = total(kept)
     inverse = where(kept, 1 / where(kept, s, 1), 0)
     solution = matmul(_adjoint(vh), cast(inverse, x.type.dtype)[:, None] * matmul(_adjoint(u), columns))

@@ -33,6 +33,7 @@ from fdl.numpy.shapes import broadcast_to, concatenate, moveaxis, ravel, reshape
 from fdl.numpy.sorting import sort
 from fdl.ops.arithmetic import stop_gradient
 from fdl.ops.precision import accumulator
+from fdl.ops.shape import full
 
 
 def _count(x: Array, axes: tuple[int, ...], where: ArrayLike | None, keepdims: bool) -> Any:
@@ -210,8 +211,8 @@ def _quantile(
     shape = x.type.shape
     rest = tuple(n for i, n in enumerate(shape) if i not in axes)
     x = reshape(moveaxis(x, axes, tuple(range(-len(axes), 0))), (*rest, prod(shape[i] for i in axes)))
-    if not x.type.shape[-1]:
-        raise ShapeError(f"{name} of no elements: shape {shape} over axis={axis}")
+    if not x.type.shape[-1]:  # NaN, as the mean of no elements
+        x = full(float("nan"), (*rest, 1), x.type.dtype)
     result = _interpolate(sort(x), x, q, method, skip_nan)
     result = moveaxis(result, -1, 0) if q.type.ndim else result[..., 0]
     if not keepdims:

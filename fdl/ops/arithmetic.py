@@ -190,6 +190,8 @@ class IntegerPow(Unary):
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         if x.dtype in INEXACT:
+            if self.exponent == -1:  # zero at infinities, where the power of a complex number is NaN
+                return in_float64(np.reciprocal, x)
             return in_float64(lambda v: np.power(v, v.dtype.type(self.exponent)), x)
         self.result(TensorType(x.shape, x.dtype))
         power, square, left = np.ones_like(x), x, self.exponent

@@ -117,6 +117,9 @@ def test_quotients_of_infinities_and_signs_of_zero(jitted):
         ("tanh", complex(np.inf, 1), 1 + 0j), ("tanh", complex(np.inf, np.inf), 1 + 0j),
         ("tanh", complex(np.inf, np.nan), 1 + 0j), ("tanh", complex(np.nan, 0), complex(np.nan, 0)),
         ("tanh", complex(1, np.inf), complex(np.nan, np.nan)), ("tanh", complex(-np.inf, 2), -1 + 0j),
+        *[(name, complex(0, 0), complex(-np.inf, 0)) for name in ("log", "log2", "log10")],
+        ("log2", complex(np.inf, 0), complex(np.inf, 0)), ("log10", complex(np.inf, 0), complex(np.inf, 0)),
+        *[("reciprocal", z, 0j) for z in (complex(np.inf, 0), complex(0, -np.inf), complex(1, np.inf))],
     ],
 )  # fmt: skip
 def test_complex_limits_of_the_array_api(name, z, expected, jitted):

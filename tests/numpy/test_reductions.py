@@ -212,3 +212,13 @@ def test_reductions_of_nothing_are_errors() -> None:
     with pytest.raises(ValueError, match="needs initial="):
         fnp.max(X, where=M)
     assert np.isnan(fnp.mean(np.zeros(0)))
+
+
+def test_quantiles_of_nothing_are_nan() -> None:
+    """As in NumPy, which warns, and in JAX, which was run beside."""
+    for name in ("median", "nanmedian"):
+        assert np.isnan(getattr(fnp, name)(np.zeros(0)))
+        np.testing.assert_array_equal(np.asarray(getattr(fnp, name)(np.zeros((0, 2)), axis=0)), [np.nan, np.nan])
+    for name in ("quantile", "nanpercentile"):
+        found = np.asarray(getattr(fnp, name)(np.zeros((3, 0)), np.array([0.1, 0.2]), axis=1, keepdims=True))
+        assert found.shape == (2, 3, 1) and np.isnan(found).all()

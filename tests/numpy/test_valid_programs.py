@@ -55,6 +55,8 @@ PROGRAMS: list[tuple[str, Any, tuple[Any, ...]]] = [
     ("einsum over nothing", lambda n, x, y: n.einsum("ij,jk->ik", x, y), (np.zeros((2, 0)), NO_ROWS)),
     ("maximum over no other axis", lambda n, x: n.max(x, axis=1), (NO_ROWS,)),
     ("argsort nothing", lambda n, x: n.argsort(x), (NOTHING,)),
+    ("least squares of no equations", lambda n, x, y: n.linalg.lstsq(x, y)[0], (NO_ROWS, NOTHING)),
+    ("gcd of the smallest integer", lambda n, x, y: n.gcd(x, y), (np.int8([-128, -128, 6]), np.int8([-1, 1, -4]))),
     ("searchsorted in nothing", lambda n, x, y: n.searchsorted(x, y), (NOTHING, REALS)),
 ]  # fmt: skip
 
