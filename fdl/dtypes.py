@@ -158,9 +158,13 @@ def as_dtype(value: Any) -> np.dtype:
     try:
         if isinstance(value, (list, tuple, dict)):
             raise TypeError  # NumPy's structured dtypes
-        return np.dtype(value)
+        dtype = np.dtype(value)
     except (TypeError, ValueError):
         raise DtypeError(f"{value!r} is no dtype; give one such as fdl.numpy.float32, 'int32' or float") from None
+    dtype = dtype if dtype.isnative else dtype.newbyteorder("=")
+    if dtype not in ANY:
+        raise DtypeError(f"fdl has no arrays of {dtype}; give a dtype such as fdl.numpy.float32, 'int32' or float")
+    return dtype
 
 
 def dtype_of(x: Any) -> np.dtype:

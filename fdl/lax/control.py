@@ -194,6 +194,8 @@ def _length(name: str, xs: Any, leaves: Sequence[Any], given: int | None) -> int
     for (path, _), leaf in zip(tree.leaves_with_path(xs), leaves, strict=True):
         if leaf.type.ndim == 0:
             raise ShapeError(f"{name} needs xs{tree.keystr(path)} to have a leading axis, but it is a scalar")
+    if isinstance(given, Tracer):
+        given = given.concrete(f"{name} needs a length that is known (fori_loop takes a traced one): it").item()
     if given is not None and not (isinstance(given, (int, float, np.number)) and given >= 0 and given == int(given)):
         raise ValueError(f"{name}: length must be a number of steps, not negative, got {given!r}")
     extents = {leaf.type.shape[0] for leaf in leaves} | ({int(given)} if given is not None else set())
@@ -388,12 +390,12 @@ def _while(name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., Any]
     """:func:`while_loop` by the name that messages call it."""
     require_function(name, "cond_fun", cond_fun)
     require_function(name, "body_fun", body_fun)
+    # Without jit the loop runs in Python for as long as the condition is known: inside vmap it may become a batch.
+    while config.disable_jit and _in_python(going := as_array(cond_fun(init_val))):
+        if not bool(going.discrete()):
+            return tree.map(as_array, init_val)
+        init_val = body_fun(init_val)
     carry, weak, structure = _carry_leaves(name, init_val)
-    if config.disable_jit and _in_python(as_array(cond_fun(init_val))):
-        value = init_val
-        while bool(as_array(cond_fun(value)).discrete("the condition of while_loop")):
-            value = body_fun(value)
-        return tree.map(as_array, value)
     types = [c.type for c in carry]
     call = call_structure(structure)
     body, captured, flat = _trace(body_fun, call, types, weak)

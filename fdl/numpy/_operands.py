@@ -9,7 +9,7 @@ import numpy as np
 
 from fdl import array as arrays
 from fdl.array import alias, as_operand
-from fdl.core.trace import Value
+from fdl.core.trace import Tracer, Value
 from fdl.dtypes import (
     bool_,
     complex64,
@@ -193,7 +193,7 @@ def integer(what: str, given: Any) -> int:
             raise RangeError(f"{what} has 64 bits, so that {found} is none")
         return found
     except TypeError:
-        if isinstance(given, Value) and not isinstance(given, arrays.Array):
+        if isinstance(given, Tracer):  # isinstance(given, Array) holds too
             raise
         shown = f"an array {given.type}" if isinstance(given, Value) else reprlib.repr(given)
         raise TypeError(f"{what} must be an integer, got {shown} of type {type(given).__name__}") from None

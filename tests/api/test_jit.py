@@ -425,6 +425,17 @@ def test_disable_jit_leaves_batched_decisions_to_vmap(rng):
     assert_close(found, np.stack([np.asarray(f(v)) for v in x]))
 
 
+def test_disable_jit_leaves_a_condition_that_becomes_a_batch_to_vmap():
+    def doubled(n):
+        return lax.while_loop(lambda s: (s[0] < 2) | (s[1] < n), lambda s: (s[0] + 1, s[1] + n), (0, 0))
+
+    keys = fdl.random.split(fdl.random.key(0), 5)
+    expected = [fdl.random.poisson(k, 3.0) for k in keys]
+    with fdl.disable_jit():
+        assert np.asarray(fdl.vmap(doubled)(fnp.arange(4))).tolist() == [[2, 2, 2, 2], [0, 2, 4, 6]]
+        assert np.asarray(fdl.vmap(lambda k: fdl.random.poisson(k, 3.0))(keys)).tolist() == expected
+
+
 def test_lower_and_compile(rng):
     f, calls = counted(lambda x, n, *, y: (x @ x.T) * n + y)
     jitted = fdl.jit(f, static_argnums=1)

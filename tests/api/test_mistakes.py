@@ -86,6 +86,11 @@ MISTAKES: list[tuple[Any, Any, tuple[str, ...]]] = [
     (lambda: fdl.jit(lambda n: fnp.arange(n))(3), ConcretizationError, ("arange",)),
     (lambda: fdl.jit(lambda x: x[x > 0])(V), ConcretizationError, ("boolean mask",)),
     (lambda: fdl.jit(lambda n: fnp.reshape(X, n))(3), ConcretizationError, ("reshape: the shape",)),
+    (lambda: fdl.jit(lambda n: fnp.reshape(X, (n, -1)))(3), ConcretizationError, ("argument n of", "static_argnums")),
+    (lambda: fdl.jit(lambda n: fnp.sum(X, axis=n))(0), ConcretizationError, ("argument n of", "static_argnums")),
+    (lambda: fdl.jit(lambda n: fnp.linspace(0, 1, n))(3), ConcretizationError, ("argument n of", "static_argnums")),
+    (lambda: fdl.jit(lambda n: lax.top_k(V, n))(1), ConcretizationError, ("argument n of", "static_argnums")),
+    (lambda: fdl.jit(lambda n: lax.scan(step, 0.0, None, n))(3), ConcretizationError, ("scan needs a length", "fori")),
     # Shapes
     (lambda: fnp.zeros(-1), ShapeError, ("zeros", "negative")),
     (lambda: fnp.zeros(1.5), ShapeError, ("zeros", "integers", "1.5")),
@@ -128,6 +133,20 @@ MISTAKES: list[tuple[Any, Any, tuple[str, ...]]] = [
     (lambda: fnp.vectorize(step, signature="(n)->(n)")(X, X), TypeError, ("has 1 arguments, got 2",)),
     (lambda: fnp.vectorize(step, excluded={-1}), TypeError, ("excluded", "{-1}")),
     # Dtypes and numbers
+    *[
+        (call, DtypeError, (f"fdl has no arrays of {shown}",))
+        for dtype, shown in (("str", "<U0"), (object, "object"), ("S4", r"\|S4"), ("datetime64[s]", "datetime64"))
+        for call in (
+            lambda d=dtype: fnp.ones(2, d),
+            lambda d=dtype: X.astype(d),
+            lambda d=dtype: fnp.asarray([1], d),
+            lambda d=dtype: lax.full((2,), 1, d),
+            lambda d=dtype: fnp.full_like(X, 1, d),
+            lambda d=dtype: fnp.eye(2, dtype=d),
+            lambda d=dtype: lax.convert_element_type(X, d),
+            lambda d=dtype: fdl.nn.one_hot(V, 3, dtype=d),
+        )
+    ],
     (lambda: fnp.finfo("int32"), ValueError, ("finfo", "int32", "iinfo")),
     (lambda: fnp.iinfo(fnp.float32), ValueError, ("iinfo", "float32", "finfo")),
     (lambda: fnp.zeros(2, "nonsense"), DtypeError, ("'nonsense' is no dtype",)),
