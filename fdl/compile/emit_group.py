@@ -12,7 +12,7 @@ from fdl.compile.kernels.kernel import pieces
 from fdl.compile.lowering import neutral
 from fdl.compile.row_nest import RowNest
 from fdl.compile.values import I64, POINTER, Value
-from fdl.core.program import Var
+from fdl.core.program import Literal, Var
 from fdl.dtypes import int8
 
 
@@ -71,8 +71,10 @@ class GroupEmitter:
                 assert count is not None
                 self.product(cut, unit, begin, count)
 
-    def pointer(self, var: Var) -> Any:
+    def pointer(self, var: Var | Literal) -> Any:
         """Where element 0 of a value would be, if there were more of it than the part that there is."""
+        if isinstance(var, Literal):  # a number that a product reads as a matrix
+            return self.emitter.pointer(var)
         slot = self.emitter.given.slots[var]
         if slot.kind == "private":
             place = self.build.at(self.scratch, slot.number, int8)

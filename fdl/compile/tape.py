@@ -19,6 +19,7 @@ from fdl.compile.build import Build, new_function
 from fdl.compile.cost import shares
 from fdl.compile.emit import Emission, PlanEmitter, untimed, verifier
 from fdl.compile.fallback import during
+from fdl.compile.group import GroupStep
 from fdl.compile.hazards import Hazards
 from fdl.compile.layout import DATA_OFFSET, OBJECTS
 from fdl.compile.values import I8, I32, I64, POINTER
@@ -83,14 +84,17 @@ class Tape:
                 self.record(step, shared, waits)
                 with during("threads"):
                     verified(step, shared, before, emission.team.barriers)
+            if self.starts["constant"] + len(self.constants) > most:
+                raise RuntimeError("the frame of a tape has no room for its constants")
             frame = emission.before_end(place)
         self.fill(frame)
         self.run(frame)
 
     def _literals(self) -> Iterator[Any]:
         for step in self.given.steps:
-            if isinstance(step, SingleStep):
-                yield from (view for view in step.views if isinstance(view.root, Literal))
+            for single in [cut.step for cut in step.members] if isinstance(step, GroupStep) else [step]:
+                if isinstance(single, SingleStep):
+                    yield from (view for view in single.views if isinstance(view.root, Literal))
 
     def word(self, kind: str, number: int, offset: int) -> int:
         """An operand; arguments as in `PlanEmitter.at`."""

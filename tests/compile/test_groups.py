@@ -336,3 +336,24 @@ def test_keys_that_only_a_group_reads(count: int) -> None:
     found = run(draw, keys)
     np.testing.assert_allclose(found[0], np.asarray(eager[0]), 2e-6)
     assert found[1].tobytes() == np.asarray(eager[1]).tobytes()
+
+
+@pytest.mark.parametrize("shape", [(4, 31, 16), (2, 64, 5)], ids=str)
+@pytest.mark.parametrize("number", [1.0, 0.25])
+def test_numbers_that_products_read_as_matrices(shape: tuple[int, ...], number: float) -> None:
+    """The cotangent of a sum or a mean of attention is one number, which a product of the group has as operand."""
+    q, k, v = (random(*shape, seed=n) for n in range(3))
+    q64, k64, v64 = (a.astype(np.float64) for a in (q, k, v))
+
+    def total(*a: Any) -> Any:
+        return number * fnp.sum(fnp.matmul(nn.softmax(fnp.matmul(a[0], a[1].mT)), a[2]))
+
+    weights = softmax64(q64 @ k64.mT)
+    dweights = np.full(shape, number) @ v64.mT
+    dscores = weights * (dweights - (weights * dweights).sum(-1, keepdims=True))
+    got = run(fdl.grad(total, (0, 1, 2)), q, k, v)
+    expected = dscores @ k64, dscores.mT @ q64, weights.mT @ np.full(shape, number)
+    for gradient, reference in zip(got, expected, strict=True):
+        close(gradient, reference, np.float32)
+    made = run(lambda x: nn.softmax(fnp.matmul(fnp.full(shape, number), x.mT)), q)[0]
+    close(made, softmax64(np.full(shape, number) @ q64.mT), np.float32)

@@ -144,6 +144,11 @@ def chain(x: Any) -> Any:
     return (x,)
 
 
+def weighted(x: Any) -> Any:
+    """Groups whose products read a number as a matrix, a different one each."""
+    return [nn.softmax(fnp.matmul(fnp.full(x.shape, n / 9), (x + n).mT)).sum(0) for n in range(1, 9)]
+
+
 PROGRAMS: dict[str, tuple[Callable[..., Any], list[np.ndarray]]] = {
     "sorted rows": (lambda x: (fnp.sort(x, 0), fnp.argsort(x), *lax.top_k(x, 5)), [normal(33, 40)]),
     "mlp": (mlp, [normal(30, 40), normal(40), normal(40, 5), normal(65, 30), whole(65)]),
@@ -164,6 +169,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], list[np.ndarray]]] = {
     "integers": (sums, [whole(2048, 260)]),
     "random": (bits, [np.array([3], np.uint32)]),
     "chain": (chain, [normal(37, 37)]),
+    "numbers as matrices": (weighted, [normal(4, 31, 16)]),
     "nothing": (sums, [normal(0, 5)]),
 }
 
