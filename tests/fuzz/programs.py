@@ -77,14 +77,19 @@ def rows(y: Any) -> Any:
     return y.reshape(y.shape[0], math.prod(y.shape[1:]))
 
 
+def picked(y: Any, labels: Any) -> Any:
+    """Minus the logarithms of the probabilities of the labels; there is nothing to pick from no columns."""
+    if not y.shape[1]:
+        return fnp.sum(y)
+    return -fnp.sum(nn.log_softmax(y)[fnp.arange(y.shape[0]), labels % y.shape[1]])
+
+
 LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "squares": lambda y, labels: fnp.mean(y * y),
     "cross entropy": lambda y, labels: fnp.mean(
         nn.softmax_cross_entropy_with_integer_labels(rows(y), labels % max(1, rows(y).shape[1]))
     ),
-    "picked log-probability": lambda y, labels: (
-        -fnp.mean(nn.log_softmax(rows(y))[fnp.arange(y.shape[0]), labels % max(1, rows(y).shape[1])])
-    ),
+    "picked log-probability": lambda y, labels: picked(rows(y), labels),
     "huber": lambda y, labels: fnp.mean(nn.huber_loss(y, fnp.ones_like(y))),
     "logsumexp": lambda y, labels: nn.logsumexp(y),
     "weighted": lambda y, labels: fnp.sum(y * fnp.cos(fnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)),
