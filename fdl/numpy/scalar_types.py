@@ -116,7 +116,8 @@ def _scalar_class(x: Any) -> type:
         return x
     if isinstance(x, type) and x in (bool, int, float, complex):
         return np.dtype(x).type
-    found = dtype_of(x)
+    # A question about a dtype of NumPy has an answer, whether fdl has arrays of it or not.
+    found = x if isinstance(x, np.dtype) else dtype_of(x)
     return dtypes.prng_key if found == dtypes.key else found.type
 
 

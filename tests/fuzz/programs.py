@@ -86,6 +86,8 @@ def picked(y: Any, labels: Any) -> Any:
 
 LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "squares": lambda y, labels: fnp.mean(y * y),
+    "sum": lambda y, labels: fnp.sum(y),
+    "mean": lambda y, labels: fnp.mean(y),
     "cross entropy": lambda y, labels: fnp.mean(
         nn.softmax_cross_entropy_with_integer_labels(rows(y), labels % max(1, rows(y).shape[1]))
     ),

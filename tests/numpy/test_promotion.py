@@ -132,6 +132,7 @@ def test_names_of_dtypes() -> None:
     assert fnp.issubdtype(x.dtype, fnp.floating) and fnp.issubdtype(fnp.bfloat16, fnp.inexact)
     assert not fnp.issubdtype(fnp.int8, fnp.floating) and fnp.issubdtype(fnp.uint8, fnp.unsignedinteger)
     assert fnp.issubdtype(dtypes.key, dtypes.prng_key) and not fnp.issubdtype(dtypes.key, fnp.number)
+    assert not fnp.issubdtype(np.dtype("U1"), fnp.floating) and fnp.issubdtype(np.dtype("U1"), np.character)
     assert fnp.isdtype(fnp.bfloat16, "real floating") and fnp.isdtype(fnp.int8, ("bool", "integral"))
     assert fnp.finfo(fnp.bfloat16).bits == 16 and fnp.iinfo("uint8").max == 255
     assert fnp.can_cast("int8", "int16") and not fnp.can_cast("int16", "int8")
