@@ -298,7 +298,7 @@ def gathers(choose: Choices, x: Any) -> Layer | None:
         return plain(lambda x: fnp.take(x, ids, axis=-1))
     if kind == "segment":
         ids = choose.rng.integers(0, 7, rows)
-        return plain(lambda x: x + ops.segment_sum(x, ids, 7)[ids] / (rows + 1))
+        return plain(lambda x: x + ops.segment_sum(x, ids[: len(x)], 7)[ids[: len(x)]] / (rows + 1))
     if kind == "scatter":
         ids = choose.rng.integers(0, size, choose.pick((1, 3, size)))
         method = choose.pick(("add", "set", "max", "multiply"))
