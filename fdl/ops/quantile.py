@@ -14,7 +14,7 @@ from fdl.ops.compare import gt
 from fdl.ops.elementwise import Unary, check_elementwise
 from fdl.ops.select import select
 from fdl.ops.shape import all_batched, full_like
-from fdl.ops.special import gaussian_half, ndtr, refined
+from fdl.ops.special import gaussian_half, igamma_grad_a, ndtr, refined
 from fdl.ops.transcendental import exp
 
 
@@ -71,21 +71,12 @@ class GammaSensitivity(Quantile):
     arity = 2
 
     def compute(self, a: np.ndarray, log_x: np.ndarray) -> np.ndarray:
-        from scipy.special import digamma, gammainc, gammaincc, gammaln
+        from scipy.special import digamma, gammaln
 
         x = np.exp(log_x)
         # Near zero P is x^a exp(-x) (1 + x / (a + 1) + ...) / gamma(a + 1).
         near_zero = -(log_x - digamma(a + 1) - x / (a + 1) ** 2) / (a * (1 - x / (a + 1)))
-        # P varies with a over the length a near zero and sqrt(a) far from it. The central stencil of fourth order is
-        # then exact to about 1e-11 of the smaller one of P and 1 - P.
-        h = 2e-3 * np.minimum(a, np.sqrt(a))
-
-        def by_shape(function: Any) -> np.ndarray:
-            near = function(a + h, x) - function(a - h, x)
-            return np.asarray((8 * near - (function(a + 2 * h, x) - function(a - 2 * h, x))) / (12 * h))
-
-        by_a = np.where(x < a, by_shape(gammainc), -by_shape(gammaincc))
-        elsewhere = -by_a / np.exp(a * log_x - x - gammaln(a))
+        elsewhere = -igamma_grad_a.reference(a, x) / np.exp(a * log_x - x - gammaln(a))
         return np.where(x < 1e-6 * (a + 1), near_zero, elsewhere)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
