@@ -9,10 +9,19 @@ if TYPE_CHECKING:
 class Callback:
     """Base of callbacks; override what is needed. `step` and `epoch` stop the run by returning True.
 
+    `step` is told of each step as soon as it is done, while a group of steps goes on. If it reads `run.params` or stops
+    the run in the middle of a group, the group ends and its steps up to this one are taken again, to the same bits.
+
+    Attributes:
+      interval: a callback that reads the parameters or stops the run only after every so many steps says so here;
+        groups then end with these steps, and none is taken twice.
+
     >>> class Patience(Callback):
     ...     def epoch(self, run, record):
     ...         return record["validation"]["loss"] > 2 * run.history.epochs[0]["validation"]["loss"]
     """
+
+    interval: int | None = None
 
     def start(self, run: "Run") -> None:
         """Training begins, or goes on from a checkpoint: `run.step` of `run.steps` are done."""

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from fdl_spark.arguments import check_function, check_metrics, check_names, check_whole
-from fdl_spark.blocks import Dataset
-from fdl_spark.dataset import load
+from fdl_spark.data.blocks import Dataset
+from fdl_spark.data.dataset import load
 from fdl_spark.errors import ArgumentError
 from fdl_spark.failures import Lost, calling, explained, settled
 from fdl_spark.history import means
 from fdl_spark.jobs import own_jobs
 from fdl_spark.program import Program
 from fdl_spark.tree_sum import gather
-from fdl_spark.wire import pack, raw_output, unpack
+from fdl_spark.wire import pack, unpack
 from fdl_spark.worker import Job, Part, Shared, measure
 
 PATIENCE = 3  # how often blocks that the cluster lost are made again
@@ -93,7 +93,7 @@ def evaluate_blocks(dataset: Dataset, program: Shared, weights: np.ndarray, batc
       The means by name.
     """
     with Job.of(program, weights, dataset) as job:
-        payloads = raw_output(dataset.blocks, partial(_parts, job, batch_size)).collect()
+        payloads = dataset.map(partial(_parts, job, batch_size))
     parts = {}
     for payload in payloads:
         (node, part), _ = unpack(payload)

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fdl_spark.strategy import PHASES, Outcome
+from fdl_spark.engines.engine import Outcome
 
 
 @dataclass
@@ -75,7 +75,11 @@ class History:
 
     def timings(self) -> dict[str, float]:
         """The median seconds of each phase of a step."""
-        return {phase: median(s["phases"][phase] for s in self.steps) for phase in PHASES} if self.steps else {}
+        return {phase: median(s["phases"].get(phase, 0.0) for s in self.steps) for phase in self.phases()}
+
+    def phases(self) -> list[str]:
+        """The names of the phases, in their order within a step; engines have different ones."""
+        return list(dict.fromkeys(name for record in self.steps for name in record["phases"]))
 
     def to_json(self) -> dict[str, Any]:
         """The history as JSON values."""

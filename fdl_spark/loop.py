@@ -1,59 +1,84 @@
 """The loop over steps: records, epochs, checkpoints, and going back to a snapshot when the cluster loses too much."""
 
 import logging
-from collections.abc import Sequence
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 import fdl
-from fdl_spark.blocks import Dataset
 from fdl_spark.callback import Callback
 from fdl_spark.checkpoint import CheckpointFolder, Saved
+from fdl_spark.data.blocks import Dataset
+from fdl_spark.engines.engine import Engine, Outcome
 from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
 from fdl_spark.evaluate import evaluate_blocks
 from fdl_spark.failures import LOGS, Lost, calling, explained, settled
 from fdl_spark.history import History
-from fdl_spark.program import Program
 from fdl_spark.run import Run
-from fdl_spark.strategy import Strategy
 from fdl_spark.update import Leaves
 
 log = logging.getLogger("fdl_spark")
 
 SNAPSHOT_STEPS = 50  # at most so many steps are repeated when executors take the only copies of the state with them
+GROUP_SECONDS = 1.0  # how long a group lasts, besides the first of its steps
+OVERHEAD = 0.1  # the share of a group that starting and ending it may take; more makes groups longer
+LONGEST = 100_000  # steps
 PATIENCE = 3  # how often in a row to go back to the same snapshot
+
+
+Snapshot = tuple[int, np.ndarray, Leaves]  # steps done, the parameters and the state after them
+
+
+class Group:
+    """The outcomes of a group of steps that may be under way; those that come before anyone asks for them are kept."""
+
+    def __init__(self, outcomes: Iterator[Outcome]):
+        self._outcomes, self._kept = outcomes, deque[Outcome]()
+
+    def __iter__(self) -> Iterator[Outcome]:
+        while True:
+            if self._kept:
+                yield self._kept.popleft()
+                continue
+            try:
+                outcome = next(self._outcomes)
+            except StopIteration:
+                return
+            yield outcome
+
+    def drain(self) -> None:
+        """Wait for the end of the group."""
+        self._kept.extend(self._outcomes)
 
 
 class Loop:
     """Takes steps until the run is done.
 
     Args:
-      strategy: takes a step.
-      dataset: the data.
+      engine: the engine, at the run's first step.
       held_out: the data for validation, or None.
-      program: the user's functions.
       folder: where checkpoints are, or None.
-      skip: whether steps that are not finite are left out, rather than stopping the run.
+      group: how many steps one group has at most; "auto" for as many as take about a second.
     """
 
     def __init__(
         self,
-        strategy: type[Strategy],
-        dataset: Dataset,
+        engine: Engine,
         held_out: Dataset | None,
-        program: Program,
         folder: CheckpointFolder | None,
-        skip: bool,
+        group: int | Literal["auto"] = "auto",
     ):
-        weights = program.flat()
+        self.engine, self.held_out, self.folder, self.length = engine, held_out, folder, group
+        self.dataset, self.program = engine.dataset, engine.program
         with calling("the optimizer's init"):
-            self.paths, leaves = program.update.paths(weights), program.update.initial(weights)
-        self.strategy = strategy(dataset, program, weights, leaves)
-        self.dataset, self.held_out, self.program, self.folder, self.skip = dataset, held_out, program, folder, skip
-        self.run = Run(0, _params=lambda: program.tree(self.strategy.weights), _state=self._state)
-        self._snapshot: tuple[int, np.ndarray, Leaves] = (0, weights, self.strategy.state())
+            self.paths = self.program.update.paths(engine.weights)
+        self.run = Run(0, _params=lambda: self.program.tree(self._here()[1]), _state=self._state)
+        self._snapshot: Snapshot = (engine.done, engine.weights, engine.state())
+        self._group = Group(iter(()))
         self._setbacks = 0
 
     def resume(self, folder: CheckpointFolder, saved: Saved) -> None:
@@ -71,7 +96,7 @@ class Loop:
         pairs, structure = fdl.tree.flatten_with_path(self.program.params)
         params = fdl.tree.unflatten(structure, [saved.tensors[f"params{fdl.tree.keystr(path)}"] for path, _ in pairs])
         weights = np.asarray(fdl.flatten_util.ravel_pytree(params)[0])
-        self.strategy.restore(weights, leaves)
+        self.engine.restore(weights, leaves, saved.step)
         self.run.step, self.run.history = saved.step, History.from_json(saved.history)
         self._snapshot = (saved.step, weights, leaves)
 
@@ -86,46 +111,128 @@ class Loop:
             try:
                 while run.step < run.steps and not self._advance(save_steps, callbacks):
                     pass
-            except SparkTrainingError as error:
+            except (SparkTrainingError, KeyboardInterrupt) as error:
                 with suppress(Exception):  # the state of the last step, if the cluster still has it
+                    self._group.drain()
                     self._take_snapshot()
-                error.run = self._ended()
+                error.run = self._ended()  # type: ignore[union-attr]
+                if isinstance(error, KeyboardInterrupt) and self.folder and self.run.step:
+                    self._save(self.folder)
                 raise
         return self._ended()
 
     def _ended(self) -> Run:
         """The run up to the snapshot, without what training needed."""
         step, weights, leaves = self._snapshot
+        self.run.step = step
+        self.run.history.back_to(step)
         tree, state = self.program.tree, dict(zip(self.paths, leaves, strict=True))
         return Run(self.run.steps, step, self.run.history, lambda: tree(weights), lambda: state)
 
     def _advance(self, save_steps: int | None, callbacks: Sequence[Callback]) -> bool:
-        """One step and what follows it; whether a callback wants to stop."""
-        run = self.run
+        """A group of steps and what follows it; whether a callback wants to stop."""
+        run, engine = self.run, self.engine
+        end = self._end_of_group(save_steps, callbacks)
+        stop, epoch = False, None
         try:
-            record = self._step()
-            run.step += 1
+            for outcome in self._outcomes(end - run.step):
+                record = self._record(outcome)
+                run.step += 1
+                if run.step == end:
+                    break
+                stop = any(_answers(callbacks, run, record))
+                if stop:
+                    break
+            if stop:
+                self._stop_here()
+            else:
+                self._group.drain()
             ended = run.step % self.dataset.schedule.steps_per_epoch == 0 or run.step == run.steps
-            epoch = self._end_epoch() if ended else None
-            due = ended or (save_steps is not None and run.step % save_steps == 0)
-            if due or run.step - self._snapshot[0] >= SNAPSHOT_STEPS:
+            if ended and not stop:
+                epoch = self._end_epoch()
+            due = (ended and not stop) or (save_steps is not None and run.step % save_steps == 0)
+            if due or stop or engine.groups or run.step - self._snapshot[0] >= SNAPSHOT_STEPS:
                 self._take_snapshot()
         except Lost as lost:
             self._go_back(lost)
             return False
         if due and self.folder:
             self._save(self.folder)
-        answers = [callback.step(run, record) for callback in callbacks]
+        if run.step < end:
+            return stop
+        answers = _answers(callbacks, run, record)
         if epoch is not None:
             answers += [callback.epoch(run, epoch) for callback in callbacks]
-        stop = any(answers)
-        if stop and self._snapshot[0] != run.step:
+        if any(answers) and self._snapshot[0] != run.step:
             try:
                 self._take_snapshot()
             except Lost as lost:
                 self._go_back(lost)
                 return False
-        return stop
+        return any(answers)
+
+    def _end_of_group(self, save_steps: int | None, callbacks: Sequence[Callback]) -> int:
+        """The step before which the next group must end."""
+        run = self.run
+        if not self.engine.groups:
+            return run.step + 1
+        length = LONGEST if self.length == "auto" else self.length
+        intervals = [self.dataset.schedule.steps_per_epoch, save_steps, *(callback.interval for callback in callbacks)]
+        ends = [(run.step // interval + 1) * interval for interval in intervals if interval]
+        return min(run.step + length, run.steps, *ends)
+
+    def _outcomes(self, count: int) -> Iterator[Outcome]:
+        """The outcomes of a group, as they come.
+
+        Raises:
+          NonFiniteError: of a step that is not finite, when its group has ended.
+          Lost: the cluster failed.
+        """
+        first, run = self.run.step, self.run
+        place = f"epoch {first // self.dataset.schedule.steps_per_epoch + 1}"
+        steps = f"step {first + 1}" if count == 1 else f"steps from {first + 1}"
+        self._describe(f"{steps} of {run.steps} ({place})")
+        seconds = max(GROUP_SECONDS, self.engine.overhead / OVERHEAD) if self.length == "auto" else math.inf
+        self._group = Group(self.engine.group(count, seconds))
+        with explained(f"step {first}"):
+            for outcome in self._group:
+                if outcome.bad and not self.engine.skip:
+                    self._group.drain()
+                    raise NonFiniteError(run.step, *min(outcome.bad))
+                yield outcome
+
+    def _record(self, outcome: Outcome) -> dict[str, Any]:
+        if outcome.bad:
+            shard, what = min(outcome.bad)
+            self.run.history.add_event(self.run.step, f"left out: {what} of shard {shard} is not finite")
+        return self.run.history.add_step(self.run.step, outcome)
+
+    def _here(self) -> Snapshot:
+        """The step of the run with its parameters and state, also in the middle of a group."""
+        engine, step = self.engine, self.run.step
+        self._group.drain()
+        if engine.done == step:
+            return step, engine.weights, engine.state()
+        ahead = engine.done, engine.weights, engine.state()
+        self._replay(step)
+        found = step, engine.weights, engine.state()
+        engine.restore(ahead[1], ahead[2], ahead[0])
+        return found
+
+    def _stop_here(self) -> None:
+        """End the group that is under way, and make the engine's step the run's."""
+        self.engine.finish()
+        self._group.drain()
+        if self.engine.done != self.run.step:
+            self._replay(self.run.step)
+
+    def _replay(self, step: int) -> None:
+        """Take the steps of the last group again, up to this one."""
+        first, weights, leaves = self._snapshot
+        self.engine.restore(weights, leaves, first)
+        with explained(f"step {first}"):
+            for _ in self.engine.group(step - first):
+                pass
 
     def _save(self, folder: CheckpointFolder) -> None:
         """Write a checkpoint; what a full disk spoils is the checkpoint, not the run, which tries again later."""
@@ -135,20 +242,6 @@ class Loop:
             self.run.history.add_event(self.run.step, f"no checkpoint: {error}")
             log.warning("%s; training goes on without it, and the checkpoints before are as they were", error)
 
-    def _step(self) -> dict[str, Any]:
-        step, schedule = self.run.step, self.dataset.schedule
-        epoch, place = divmod(step, schedule.steps_per_epoch)
-        place_in_epoch = f"epoch {epoch + 1}, {place + 1}/{schedule.steps_per_epoch}"
-        with explained(f"step {step}"):
-            self._describe(f"step {step + 1} of {self.run.steps} ({place_in_epoch})")
-            outcome = self.strategy.step(step)
-        if outcome.bad:
-            shard, what = min(outcome.bad)
-            if not self.skip:
-                raise NonFiniteError(step, shard, what)
-            self.run.history.add_event(step, f"left out: {what} of shard {shard} is not finite")
-        return self.run.history.add_step(step, outcome)
-
     def _end_epoch(self) -> dict[str, Any]:
         run, found = self.run, None
         epoch = -(-run.step // self.dataset.schedule.steps_per_epoch)
@@ -156,12 +249,12 @@ class Loop:
             batch_size = self.dataset.schedule.batch_size
             with explained(f"validation after epoch {epoch}"):
                 self._describe(f"validation after epoch {epoch}")
-                found = evaluate_blocks(self.held_out, self.strategy.shared, self.strategy.weights, batch_size)
+                found = evaluate_blocks(self.held_out, self.engine.shared, self.engine.weights, batch_size)
         return run.history.add_epoch(epoch, run.step - 1, found)
 
     def _take_snapshot(self) -> None:
         with explained("reading the optimizer's state"):
-            self._snapshot = (self.run.step, self.strategy.weights, self.strategy.state())
+            self._snapshot = (self.engine.done, self.engine.weights, self.engine.state())
         self._setbacks = 0
 
     def _go_back(self, lost: Lost) -> None:
@@ -176,7 +269,7 @@ class Loop:
             for dataset in (self.dataset, self.held_out):
                 if dataset is not None:
                     dataset.rebuild()
-            self.strategy.restore(weights, leaves)
+            self.engine.restore(weights, leaves, step)
         self.run.step = step
 
     def _describe(self, text: str) -> None:
@@ -193,7 +286,7 @@ class Loop:
         }
 
     def _state(self) -> dict[str, np.ndarray]:
-        return dict(zip(self.paths, self.strategy.state(), strict=True))
+        return dict(zip(self.paths, self._here()[2], strict=True))
 
     def _tensors(self) -> dict[str, np.ndarray]:
         """Parameters and optimizer state of the snapshot by key path."""
@@ -201,3 +294,8 @@ class Loop:
         pairs, _ = fdl.tree.flatten_with_path(self.program.tree(weights))
         tensors = {f"params{fdl.tree.keystr(path)}": np.asarray(leaf) for path, leaf in pairs}
         return tensors | {f"state{path}": leaf for path, leaf in zip(self.paths, leaves, strict=True)}
+
+
+def _answers(callbacks: Sequence[Callback], run: Run, record: dict[str, Any]) -> list[bool | None]:
+    """What the callbacks say of a step: each is asked, whatever the ones before it say."""
+    return [callback.step(run, record) for callback in callbacks]

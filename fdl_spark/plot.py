@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fdl_spark.strategy import PHASES
-
 if TYPE_CHECKING:
     from fdl_spark.history import History
 
@@ -27,7 +25,10 @@ def history_figure(history: "History") -> Any:
     names = [name for name in (history.epochs[-1] if history.epochs else {}) if name not in ("epoch", "step", "loss")]
     measured = history.epochs[-1].get("validation", {}) if history.epochs else {}
     _epoch_lines(metrics, history, sorted({name for name in [*names, *measured] if name not in ("loss", "validation")}))
-    phases.stackplot(steps, [[r["phases"][name] * 1e3 for r in history.steps] for name in PHASES], labels=PHASES)
+    names = history.phases()
+    milliseconds = [[record["phases"].get(name, 0.0) * 1e3 for record in history.steps] for name in names]
+    if names:
+        phases.stackplot(steps, milliseconds, labels=names)
     for panel, title in ((losses, "loss"), (metrics, "metrics"), (phases, "milliseconds a step")):
         panel.set_title(title)
         panel.set_xlabel("step")

@@ -17,15 +17,15 @@ from pyspark.sql import types as T
 
 import fdl
 from fdl_spark.arguments import check_function, check_names, check_whole
-from fdl_spark.columns import BadColumn, arrow_arrays
 from fdl_spark.cores import use_cores_of_task
-from fdl_spark.dataset import context_of
+from fdl_spark.data.columns import BadColumn, arrow_arrays
+from fdl_spark.data.dataset import context_of
+from fdl_spark.data.source import is_numeric, numbered, numeric_columns
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, UserFunctionError
 from fdl_spark.failures import calling, settled
 from fdl_spark.jobs import own_jobs
 from fdl_spark.program import shape_of
 from fdl_spark.quiet import no_pandas_warning
-from fdl_spark.source import is_numeric, numbered, numeric_columns
 
 _appliers: dict[str, Callable[[Any], np.ndarray]] = {}  # as a module's attribute it outlives a task
 

@@ -21,18 +21,18 @@ from fdl_spark.arguments import (
 )
 from fdl_spark.callback import Callback
 from fdl_spark.checkpoint import CheckpointFolder
-from fdl_spark.dataset import load
-from fdl_spark.driver import Driver
+from fdl_spark.data.dataset import load
+from fdl_spark.engines.driver import Driver
+from fdl_spark.engines.engine import Engine
+from fdl_spark.engines.shuffle import Shuffle
 from fdl_spark.failures import about, calling, settled
 from fdl_spark.jobs import own_jobs
 from fdl_spark.loop import Loop
 from fdl_spark.program import Program
 from fdl_spark.run import Run
-from fdl_spark.shuffle import Shuffle
-from fdl_spark.strategy import Strategy
 from fdl_spark.update import Update, is_elementwise
 
-STRATEGIES: dict[str, type[Strategy]] = {"shuffle": Shuffle, "driver": Driver}
+ENGINES: dict[str, type[Engine]] = {"shuffle": Shuffle, "driver": Driver}
 
 
 def train(
@@ -54,6 +54,7 @@ def train(
     checkpoint_steps: int | None = None,
     callbacks: Sequence[Callback] = (),
     sync: Literal["shuffle", "driver"] = "shuffle",
+    group: int | Literal["auto"] = "auto",
     nonfinite: Literal["stop", "skip"] = "stop",
 ) -> Run:
     """Train parameters on Spark by synchronous data-parallel gradient descent.
@@ -85,6 +86,8 @@ def train(
       checkpoint_steps: save after every so many steps as well as after every epoch.
       callbacks: told of every step and epoch; see Callback.
       sync: how gradients meet: "shuffle", or "driver" for small models. Both give the same bits.
+      group: how many steps one Spark job takes at most, if its tasks stay (sync="resident"); "auto" for as many as
+        take about a second. A group ends with an epoch and with a checkpoint.
       nonfinite: what to do about a NaN or infinite loss or gradient: "stop" raises, "skip" leaves the step out.
 
     Returns:
@@ -106,13 +109,14 @@ def train(
     >>> round(float(run.params), 2)
     3.0
     """
-    check_choice("sync", sync, list(STRATEGIES))
+    check_choice("sync", sync, list(ENGINES))
     check_choice("nonfinite", nonfinite, ("stop", "skip"))
     for name, value, least in (
         ("batch_size", batch_size, 1),
         ("shards", shards, 1),
         ("partitions", partitions, 1),
         ("checkpoint_steps", checkpoint_steps, 1),
+        ("group", None if group == "auto" else group, 1),
         ("epochs", epochs, 0),
         ("steps", steps, 0),
         ("seed", seed, None),
@@ -146,8 +150,12 @@ def train(
             if held_out is not None:
                 with about("validation"):
                     program.check(held_out.example())
-            loop = Loop(STRATEGIES[sync], dataset, held_out, program, folder, nonfinite == "skip")
-            cleanup.callback(loop.strategy.close)
+            weights = program.flat()
+            with calling("the optimizer's init"):
+                leaves = update.initial(weights)
+            engine = ENGINES[sync](dataset, program, weights, leaves, skip=nonfinite == "skip")
+            cleanup.callback(engine.close)
+            loop = Loop(engine, held_out, folder, group)
             if folder is not None and saved is not None:
                 loop.resume(folder, saved)
         total = steps if steps is not None else epochs * dataset.schedule.steps_per_epoch

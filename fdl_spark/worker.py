@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from pyspark import Broadcast, SparkContext
 
-from fdl_spark.blocks import Block, Dataset
 from fdl_spark.cores import use_cores_of_task
+from fdl_spark.data.blocks import Block, Dataset
+from fdl_spark.data.shards import Schedule, owned
 from fdl_spark.program import Program
-from fdl_spark.shards import Schedule, owned
 from fdl_spark.tree_sum import Node, add_up, cover
 
 KEPT_PROGRAMS = 8

@@ -152,8 +152,8 @@ def test_what_a_callback_raises_passes_and_the_others_end(spark):
 
 def test_the_last_state_is_read_again_if_it_is_lost(spark, monkeypatch):
     """A callback stops the run, and the cluster loses the state before it is read."""
+    from fdl_spark.engines.shuffle import Shuffle
     from fdl_spark.failures import Lost
-    from fdl_spark.shuffle import Shuffle
 
     state, lost = Shuffle.state, []
 

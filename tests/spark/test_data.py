@@ -6,12 +6,12 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import Row
 
 import fdl_spark
-from fdl_spark.blocks import Dataset
-from fdl_spark.dataset import load
+from fdl_spark.data.blocks import Dataset
+from fdl_spark.data.dataset import load
+from fdl_spark.data.shards import Schedule
+from fdl_spark.data.source import open_source
+from fdl_spark.data.survey import Survey, survey
 from fdl_spark.failures import explained
-from fdl_spark.shards import Schedule
-from fdl_spark.source import open_source
-from fdl_spark.survey import Survey, survey
 
 
 def contents(dataset):

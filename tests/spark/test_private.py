@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import fdl_spark
-from fdl_spark.blocks import BlockMissing, _write
 from fdl_spark.checkpoint import CheckpointFolder, Saved
+from fdl_spark.data.blocks import BlockMissing, _write
+from fdl_spark.data.shards import Schedule
 from fdl_spark.failures import explained
 from fdl_spark.java import _shim
-from fdl_spark.shards import Schedule
 
 
 def test_sockets_are_in_a_folder_of_the_user(spark):

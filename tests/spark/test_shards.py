@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdl_spark.shards import Schedule, owned, permute
+from fdl_spark.data.shards import Schedule, owned, permute
 
 
 @given(size=st.integers(1, 500), key=st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 99)))

@@ -11,9 +11,9 @@ import pytest
 import fdl
 import fdl_spark
 from fdl import optim
+from fdl_spark.data.shards import Schedule
+from fdl_spark.engines.shuffle import Shuffle
 from fdl_spark.failures import Lost
-from fdl_spark.shards import Schedule
-from fdl_spark.shuffle import Shuffle
 
 SETTINGS = {"batch_size": 100, "shards": 4, "seed": 11}
 
@@ -68,8 +68,8 @@ def test_same_bits_through_the_driver(train, once, digest):
 
 def test_same_bits_on_slices(train, once, digest, monkeypatch):
     """Parameters cut into several slices, each with its own state."""
-    monkeypatch.setattr("fdl_spark.shuffle.SLICE_BYTES", 64)
-    monkeypatch.setattr("fdl_spark.shuffle.ALIGNMENT", 8)
+    monkeypatch.setattr("fdl_spark.engines.shuffle.SLICE_BYTES", 64)
+    monkeypatch.setattr("fdl_spark.engines.shuffle.ALIGNMENT", 8)
     run = train(partitions=4)
     assert digest(run.params) == digest(once.params)
     for name, leaf in once.optimizer_state.items():

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdl_spark.shards import owned
+from fdl_spark.data.shards import owned
 from fdl_spark.tree_sum import add_up, cover, gather, root
 
 

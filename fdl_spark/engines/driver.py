@@ -6,19 +6,19 @@ from functools import partial
 
 import numpy as np
 
-from fdl_spark.blocks import Block
-from fdl_spark.strategy import Outcome, Stopwatch, Strategy, slowest
+from fdl_spark.data.blocks import Block
+from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
 from fdl_spark.tree_sum import gather
 from fdl_spark.update import Leaves
-from fdl_spark.wire import pack, raw_output, unpack
+from fdl_spark.wire import pack, unpack
 from fdl_spark.worker import Job, Part, forward_backward
 
 
-class Driver(Strategy):
+class Driver(SteppingEngine):
     """Synchronise through the driver: least overhead for small models."""
 
-    def restore(self, weights: np.ndarray, leaves: Leaves) -> None:
-        self.weights, self.leaves = weights, leaves
+    def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
+        self.weights, self.leaves, self.done = weights, leaves, done
 
     def state(self) -> Leaves:
         return self.leaves
@@ -27,7 +27,7 @@ class Driver(Strategy):
         watch = Stopwatch()
         with self.job(step) as job:
             watch.lap("broadcast")
-            payloads = raw_output(self.dataset.blocks, partial(_parts, job)).collect()
+            payloads = self.dataset.map(partial(_parts, job))
         parts = {}
         for payload in payloads:
             (node, part), gradient = unpack(payload)

@@ -6,14 +6,14 @@ from typing import Any
 from pyspark import RDD, SparkContext, StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 
-from fdl_spark.blocks import Dataset
+from fdl_spark.data.blocks import Dataset
+from fdl_spark.data.shards import Schedule
+from fdl_spark.data.source import open_source
+from fdl_spark.data.survey import survey
 from fdl_spark.errors import ClusterError
 from fdl_spark.failures import STOPPED, about, settled
 from fdl_spark.jobs import own_jobs
 from fdl_spark.session import session, tell_losses
-from fdl_spark.shards import Schedule
-from fdl_spark.source import open_source
-from fdl_spark.survey import survey
 
 
 def context_of(data: Any) -> SparkContext:

@@ -22,8 +22,8 @@ import numpy as np
 from pyspark import Broadcast, SparkContext, StorageLevel
 from pyspark.serializers import pack_long
 
-from fdl_spark.blocks import Block
-from fdl_spark.strategy import Outcome, Stopwatch, Strategy, slowest
+from fdl_spark.data.blocks import Block
+from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
 from fdl_spark.tree_sum import gather
 from fdl_spark.update import Leaves, cut, join
 from fdl_spark.wire import pack, raw_input, raw_output, raw_shuffle, tagged, unpack
@@ -46,15 +46,15 @@ class Answer:
     update: float
 
 
-class Shuffle(Strategy):
+class Shuffle(SteppingEngine):
     """Synchronise through Spark's shuffle, as BigDL does (Dai et al., SoCC 2019, section 3.3)."""
 
     _kept: Any = None  # Java pairs of the last step, which hold the state
     _leaves: Leaves | None = None  # the state, while it is on the driver
 
-    def restore(self, weights: np.ndarray, leaves: Leaves) -> None:
+    def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
         self._forget()
-        self.weights, self._leaves = weights, leaves
+        self.weights, self._leaves, self.done = weights, leaves, done
         self.cuts = slices(weights.size, weights.itemsize, self.dataset.tasks)
 
     def state(self) -> Leaves:

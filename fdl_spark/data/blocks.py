@@ -13,7 +13,7 @@ import os
 import pickle
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -25,13 +25,13 @@ from pyspark import RDD, SparkContext, StorageLevel
 
 import fdl
 from fdl.trust import open_trusted
-from fdl_spark.columns import Arrays, Problem
+from fdl_spark.data.columns import Arrays, Problem
+from fdl_spark.data.shards import Schedule, owned
+from fdl_spark.data.source import Source
+from fdl_spark.data.survey import Cells, Survey
 from fdl_spark.errors import DataError
 from fdl_spark.jobs import own_jobs
-from fdl_spark.shards import Schedule, owned
-from fdl_spark.source import Source
-from fdl_spark.survey import Cells, Survey
-from fdl_spark.wire import raw_input, raw_shuffle
+from fdl_spark.wire import Payload, raw_input, raw_output, raw_shuffle
 
 log = logging.getLogger("fdl_spark")
 
@@ -120,6 +120,16 @@ class Dataset:
             return fdl.ShapeDtypeStruct((rows, *shape), np.dtype(dtype))
 
         return fdl.tree.map(column, self.template)
+
+    def map(self, function: Callable[[int, Iterator[Block]], Iterable[Payload]], barrier: bool = False) -> list[bytes]:
+        """What a function of each task's number and block yields, on the driver, in the order of the tasks.
+
+        Args:
+          function: (task, iterator over the one block, which it must read to its end) -> payloads.
+          barrier: whether all tasks must run at once.
+        """
+        blocks: Any = self.blocks.barrier() if barrier else self.blocks
+        return raw_output(blocks, function).collect()
 
     def rebuild(self) -> None:
         """Forget the blocks; the next job makes them again from lineage."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from pyspark import RDD
 
-from fdl_spark.columns import Arrays, Problem
+from fdl_spark.data.columns import Arrays, Problem
 from fdl_spark.errors import ColumnError, DataError
 
 Cells = dict[str, tuple[str, tuple[int, ...]]]

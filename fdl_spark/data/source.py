@@ -19,10 +19,10 @@ from pyspark.sql import functions as sql
 from pyspark.sql import types as T
 
 import fdl
-from fdl_spark.columns import NUMERIC, Arrays, BadColumn, Problem, arrow_arrays, not_numeric, stacked, without_nan
+from fdl_spark.data.columns import NUMERIC, Arrays, BadColumn, Problem, arrow_arrays, not_numeric, stacked, without_nan
+from fdl_spark.data.record import Record
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, MissingColumnError
 from fdl_spark.quiet import no_pandas_warning
-from fdl_spark.record import Record
 
 CHUNK_BYTES = 8 << 20
 CHUNK_ROWS = 4096

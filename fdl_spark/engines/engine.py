@@ -1,0 +1,140 @@
+"""What the ways of synchronising have in common: reduce-scatter, update, all-gather; the same bits by any of them.
+
+An engine takes groups of steps. One that waits for Spark's scheduler in every step takes them one by one; one whose
+tasks stay takes many in one job, and its parameters and state are on the driver only after the last of them.
+"""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import numpy as np
+from pyspark import SparkContext
+
+from fdl_spark.data.blocks import Dataset
+from fdl_spark.program import Program
+from fdl_spark.update import Leaves
+from fdl_spark.worker import Job, Shared, Timing
+
+PHASES = ("broadcast", "schedule", "forward_backward", "shuffle", "update", "collect")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one step gave, apart from the parameters.
+
+    Attributes:
+      sums: sums over the batch's rows, by name, and "rows".
+      bad: shards whose loss or gradient was not finite, and what it was; if any, nothing was updated.
+      phases: seconds by name of the phase; they add up to the step.
+      timings: of the forward-backward tasks.
+    """
+
+    sums: dict[str, float]
+    bad: tuple[tuple[int, str], ...]
+    phases: dict[str, float]
+    timings: tuple[Timing, ...] = field(default_factory=tuple)
+
+
+class Engine(ABC):
+    """A way to take synchronous steps.
+
+    Args:
+      dataset: the data.
+      program: the user's functions.
+      weights: the flat parameters.
+      leaves: the leaves of the optimizer's state, of the whole.
+      done: how many steps these are of.
+      skip: whether a step that is not finite is left out and the group goes on, or the group ends there.
+
+    Attributes:
+      weights: the flat parameters after `done` steps.
+      done: number of steps taken; inside a group, those before the group.
+      groups: whether a group of several steps costs less than as many groups of one.
+      overhead: seconds that the last group took besides its steps.
+    """
+
+    weights: np.ndarray
+    done: int
+    groups = False
+    overhead = 0.0
+
+    def __init__(
+        self, dataset: Dataset, program: Program, weights: np.ndarray, leaves: Leaves, done: int = 0, skip: bool = False
+    ):
+        self.dataset, self.program, self.skip = dataset, program, skip
+        self.context: SparkContext = dataset.context
+        self.shared = Shared.of(program, self.context)
+        self.restore(weights, leaves, done)
+
+    @abstractmethod
+    def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
+        """Go on from these parameters and this state, which are those after `done` steps."""
+
+    @abstractmethod
+    def group(self, count: int, seconds: float = math.inf) -> Iterator[Outcome]:
+        """Take steps, and yield the outcome of each as soon as it is known.
+
+        When the iterator ends, `done`, `weights` and `state()` are those after the last outcome. A step whose outcome
+        is bad changes nothing; unless `skip` it does not count as done and is the last one of its group.
+
+        Args:
+          count: at most so many steps, at least 1.
+          seconds: the group ends after the first step that is done later than so many seconds after its first one.
+        """
+
+    def finish(self) -> None:  # noqa: B027  groups of one have nothing to end
+        """Let the group that is under way end as soon as it can."""
+
+    @abstractmethod
+    def state(self) -> Leaves:
+        """The leaves of the optimizer's state, of the whole, after `done` steps."""
+
+    def close(self) -> None:
+        """Free what the executors hold."""
+        self.shared.close()
+
+
+class SteppingEngine(Engine):
+    """An engine that takes each step by Spark jobs of its own."""
+
+    def group(self, count: int, seconds: float = math.inf) -> Iterator[Outcome]:
+        for _ in range(count):
+            outcome = self.step(self.done)
+            stopped = outcome.bad and not self.skip
+            self.done += not stopped
+            yield outcome
+            if stopped:
+                return
+
+    @abstractmethod
+    def step(self, step: int) -> Outcome:
+        """Take the step with this number; changes `weights` and the state unless the outcome is bad."""
+
+    def job(self, step: int) -> AbstractContextManager[Job]:
+        """The job of a step, with the parameters broadcast until the context ends."""
+        return Job.of(self.shared, self.weights, self.dataset, step)
+
+
+class Stopwatch:
+    """Splits the time of a step into its phases."""
+
+    def __init__(self) -> None:
+        self.phases = dict.fromkeys(PHASES, 0.0)
+        self._last = time.perf_counter()
+
+    def lap(self, phase: str, **inside: float) -> None:
+        """Book the time since the last lap, but for parts of it that belong to other phases, to a phase."""
+        now = time.perf_counter()
+        self.phases[phase] += now - self._last - sum(inside.values())
+        for other, seconds in inside.items():
+            self.phases[other] += seconds
+        self._last = now
+
+
+def slowest(timings: Sequence[Timing]) -> float:
+    """The forward-backward seconds of the slowest task."""
+    return max((timing.seconds for timing in timings), default=0.0)
