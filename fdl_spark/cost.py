@@ -1,0 +1,252 @@
+"""What a step costs by each engine, said before it is taken: counts of what the engine does, times seconds of each.
+
+The counts follow from the engine, the number of ranks and the bytes of the parameters; the seconds (`Constants`) were
+fitted by `python -m benchmarks.spark_model --fit`, which also says how far the model is off on points that it has not
+seen. A run that has measured something of its own scales them (`Constants.scaled`).
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from statistics import NormalDist
+
+ENGINES = ("driver", "shuffle", "blocks", "resident")
+
+#: The parts of a step, which add up to it.
+PHASES = ("compute", "stragglers", "scheduling", "messages", "bytes", "network", "update")
+
+#: The part that a constant's seconds belong to.
+PHASE_OF = {
+    "job": "scheduling",
+    "stage": "scheduling",
+    "task": "scheduling",
+    "block": "messages",
+    "message": "messages",
+    "driver_byte": "bytes",
+    "worker_byte": "bytes",
+    "exchange_byte": "bytes",
+    "sum_byte": "bytes",
+    "update_byte": "update",
+}
+
+SLICE_BYTES = 1 << 20  # the engines that cut their slices for Spark's shuffle cut none much smaller
+TORRENT_BYTES = 4 << 20  # Spark's broadcasts travel in blocks of this size
+STATE = 2.0  # bytes of optimizer state for each byte of parameters, as Adam keeps
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the ranks are.
+
+    Attributes:
+      hosts: number of hosts; ranks are spread over them evenly.
+      cores: of each host, for the ranks; more ranks than these take turns.
+      bandwidth: bytes a second of a host's network, each way; only what passes between hosts uses it.
+      latency: seconds from sending to receiving between hosts.
+    """
+
+    hosts: int = 1
+    cores: int = 2
+    bandwidth: float = math.inf
+    latency: float = 0.0
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Seconds of one of each.
+
+    Attributes:
+      job: a Spark job of one stage, from Python to its end, without its tasks.
+      stage: a further stage of a job.
+      task: a task, for the driver, which starts one after the other.
+      block: a block that a task fetches through the shuffle or the block manager.
+      message: a message between two ranks, to send and to receive.
+      driver_byte: a byte that the driver's Python sends to the executors or collects from them.
+      worker_byte: a byte between the JVM and a Python worker, either way, with its copies.
+      exchange_byte: a byte from rank to rank.
+      sum_byte: a byte of a gradient that is added to another.
+      update_byte: a byte of parameters that the optimizer updates.
+      spread: standard deviation of a rank's compute seconds from step to step, as a share of them.
+    """
+
+    job: float = 12e-3
+    stage: float = 9e-3
+    task: float = 1.0e-3
+    block: float = 0.3e-3
+    message: float = 0.1e-3
+    driver_byte: float = 3e-9
+    worker_byte: float = 3e-9
+    exchange_byte: float = 0.5e-9
+    sum_byte: float = 0.15e-9
+    update_byte: float = 0.5e-9
+    spread: float = 0.02
+
+    def scaled(self, **factors: float) -> "Constants":
+        """Constants for a machine or a run that was measured to be slower or faster.
+
+        Args:
+          factors: by name of a constant, or of a phase for all constants that belong to it, what to multiply by.
+
+        Returns:
+          The new constants.
+
+        Raises:
+          TypeError: there is no such constant or phase.
+
+        >>> slower = Constants(job=0.01, stage=0.02).scaled(scheduling=2.0)
+        >>> slower.job, slower.stage
+        (0.02, 0.04)
+        """
+        names = [field.name for field in fields(self)]
+        unknown = set(factors) - set(names) - set(PHASES)
+        if unknown:
+            raise TypeError(f"no constant or phase is called {', '.join(sorted(unknown))}")
+        return replace(
+            self,
+            **{
+                name: getattr(self, name) * factors.get(name, 1.0) * factors.get(PHASE_OF.get(name, "stragglers"), 1.0)
+                for name in names
+            },
+        )
+
+
+FITTED, HERE = Constants(), Cluster()
+
+
+def predict(
+    engine: str,
+    ranks: int,
+    size: float,
+    compute: float,
+    constants: Constants = FITTED,
+    *,
+    cluster: Cluster = HERE,
+    slices: int | None = None,
+    group: int = 100,
+) -> dict[str, float]:
+    """The seconds of one synchronous step, by phase; their sum is the step.
+
+    Args:
+      engine: one of ENGINES.
+      ranks: number of tasks that compute gradients.
+      size: bytes of the parameters.
+      compute: seconds of a rank's forward-backward on a core of its own.
+      constants: what each thing costs.
+      cluster: where the ranks are.
+      slices: into how many slices "shuffle" and "blocks" cut the parameters; None for as many as they choose.
+      group: steps that one job of "resident" takes.
+
+    Returns:
+      Seconds by name of the phase, all of PHASES.
+
+    Raises:
+      ValueError: there is no such engine.
+
+    >>> seconds = predict("resident", 2, 4e6, 0.005)
+    >>> sum(seconds.values()) < sum(predict("shuffle", 2, 4e6, 0.005).values())
+    True
+    """
+    phases = dict.fromkeys(PHASES, 0.0)
+    turns = _turns(ranks, cluster)
+    phases["compute"] = compute * turns
+    phases["stragglers"] = compute * turns * constants.spread * expected_maximum(ranks)
+    for name, count in counts(engine, ranks, size, cluster=cluster, slices=slices, group=group).items():
+        phases[PHASE_OF[name]] += count * getattr(constants, name)
+    phases["network"] = network(engine, ranks, size, cluster, slices)
+    return phases
+
+
+def choose(engines: Iterable[str], ranks: int, size: float, compute: float, **how: object) -> dict[str, float]:
+    """The predicted seconds of a step by each of some engines, the fastest first; `how` as for `predict`."""
+    steps = {engine: sum(predict(engine, ranks, size, compute, **how).values()) for engine in engines}  # type: ignore[arg-type]
+    return dict(sorted(steps.items(), key=lambda item: item[1]))
+
+
+def counts(
+    engine: str,
+    ranks: int,
+    size: float,
+    *,
+    cluster: Cluster = HERE,
+    slices: int | None = None,
+    group: int = 100,
+) -> Mapping[str, float]:
+    """How often a step does what `Constants` has the seconds of, one after the other: what happens at once counts once.
+
+    Arguments are as for `predict`.
+    """
+    turns = _turns(ranks, cluster)
+    if engine == "driver":
+        return {
+            "job": 1, "task": ranks,
+            "driver_byte": size * (1 + ranks),  # the parameters out, every rank's gradient in
+            "worker_byte": 2 * size * turns,
+            "sum_byte": size * (ranks - 1),
+            "update_byte": size,
+        }  # fmt: skip
+    if engine in ("shuffle", "blocks"):
+        parts = slices or max(1, min(ranks, int(size) // SLICE_BYTES))
+        share = size / parts * _turns(parts, cluster)  # of the parameters, for the core that is busiest
+        fetched = ranks * _turns(parts, cluster)
+        by_driver = {"driver_byte": 2 * size} if engine == "shuffle" else {}
+        read = parts * turns if engine == "blocks" else 0  # every rank fetches every slice of the parameters
+        return by_driver | {
+            "job": 1, "stage": 1, "task": ranks + parts,
+            "block": fetched + read,
+            # Parameters in and a gradient out; a slice of every gradient in; parameters and state, out and in again.
+            "worker_byte": 2 * size * turns + share * (ranks + 1 + 2 * STATE),
+            "sum_byte": share * (ranks - 1),
+            "update_byte": share,
+        }  # fmt: skip
+    if engine == "resident":
+        share = size / ranks * turns
+        return {
+            "job": 1 / group, "task": ranks / group,
+            "message": 2 * (ranks - 1) * turns,
+            "exchange_byte": 2 * share * (ranks - 1),  # a slice of every gradient, then all slices of the parameters
+            "sum_byte": share * (ranks - 1),
+            "update_byte": share,
+            "driver_byte": size * (1 + STATE) / group,
+            "worker_byte": size * (1 + STATE) / group,
+        }  # fmt: skip
+    raise ValueError(f"there is no engine {engine!r}; there are {', '.join(ENGINES)}")
+
+
+def network(engine: str, ranks: int, size: float, cluster: Cluster, slices: int | None = None) -> float:
+    """Seconds for which a step waits for the network between hosts: its busiest link, and its latencies in a row."""
+    hosts = min(cluster.hosts, ranks)
+    if hosts < 2:
+        return 0.0
+    away = (hosts - 1) / hosts
+    if engine == "resident":
+        return 2 * (size * ranks / hosts * away / cluster.bandwidth + cluster.latency)
+    if engine == "driver":
+        gradients = size * ranks
+        return (gradients + broadcast_bytes(size, hosts)) / cluster.bandwidth + 4 * cluster.latency
+    parts = slices or max(1, min(ranks, int(size) // SLICE_BYTES))
+    owners = min(hosts, parts)
+    scattered = max(size * ranks / hosts, size * ranks / owners) * away  # a host sends its gradients, owners receive
+    if engine == "blocks":
+        gathered = size * hosts / owners * away  # an owner's slice goes to every host
+        return (scattered + gathered) / cluster.bandwidth + 6 * cluster.latency
+    return (scattered + size + broadcast_bytes(size, hosts)) / cluster.bandwidth + 6 * cluster.latency
+
+
+def broadcast_bytes(size: float, hosts: int) -> float:
+    """Bytes in a row on the busiest link of Spark's broadcast: blocks of 4 MiB, passed on by whoever has them."""
+    block = min(size, TORRENT_BYTES)
+    return size + block * math.log2(hosts) if hosts > 1 else 0.0
+
+
+def expected_maximum(ranks: int) -> float:
+    """The expected maximum of so many standard normal numbers (Blom, 1958), in standard deviations.
+
+    >>> round(expected_maximum(100), 2)  # 2.51 by integration
+    2.5
+    """
+    return NormalDist().inv_cdf((ranks - 0.375) / (ranks + 0.25)) if ranks > 1 else 0.0
+
+
+def _turns(tasks: int, cluster: Cluster) -> float:
+    """How many tasks the busiest core takes one after the other."""
+    return max(1.0, -(-tasks // cluster.hosts) / cluster.cores)

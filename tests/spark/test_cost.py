@@ -1,0 +1,92 @@
+"""The cost model: what it counts follows from the algorithms, whatever its constants are."""
+
+import math
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate, stats
+
+from fdl_spark.cost import ENGINES, PHASES, Cluster, Constants, choose, counts, expected_maximum, network, predict
+
+engines = st.sampled_from(ENGINES)
+ranks = st.integers(1, 1024)
+sizes = st.floats(1e3, 1e9)
+
+
+@given(engine=engines, ranks=ranks, size=sizes, compute=st.floats(0, 100), hosts=st.integers(1, 1024))
+def test_every_phase_is_known_finite_and_not_negative(engine, ranks, size, compute, hosts):
+    phases = predict(engine, ranks, size, compute, cluster=Cluster(hosts, 2, 1e9, 1e-4))
+    assert list(phases) == list(PHASES)
+    assert all(math.isfinite(seconds) and seconds >= 0 for seconds in phases.values())
+
+
+@given(engine=engines, ranks=ranks, size=sizes)
+def test_more_bytes_cost_more(engine, ranks, size):
+    small, large = (sum(predict(engine, ranks, bytes_, 0.1, slices=1).values()) for bytes_ in (size, 2 * size))
+    assert small < large <= 2 * small * (1 + 1e-12)
+
+
+@given(ranks=ranks, size=sizes)
+def test_resident_ranks_exchange_as_much_as_a_ring_does(ranks, size):
+    """Reduce-scatter and all-gather each move (N - 1) / N of the bytes into every rank (Patarasuk and Yuan, 2009)."""
+    cluster = Cluster(hosts=ranks, cores=1)
+    found = counts("resident", ranks, size, cluster=cluster)
+    assert found["exchange_byte"] == pytest.approx(2 * size * (ranks - 1) / ranks)
+    assert found["message"] == 2 * (ranks - 1)
+
+
+@given(count=st.integers(2, 16), size=sizes)
+def test_ranks_that_share_cores_pay_for_all_bytes(count, size):
+    """On two cores the bytes that all ranks exchange, 2 (N - 1) P, are moved by two at a time."""
+    found = counts("resident", count, size, cluster=Cluster(cores=2))
+    assert found["exchange_byte"] == pytest.approx(2 * (count - 1) * size / 2)
+
+
+def test_the_network_carries_what_passes_between_hosts():
+    cluster = Cluster(hosts=4, cores=2, bandwidth=1e9, latency=0.0)
+    assert network("resident", 4, 8e6, Cluster(1, 4, 1e9)) == 0.0
+    # A reduce-scatter sends 3/4 of 8 MB from each host, an all-gather as much.
+    assert network("resident", 4, 8e6, cluster) == pytest.approx(2 * 6e6 / 1e9)
+    # Two ranks a host send both their gradients, and both receive parameters.
+    assert network("resident", 8, 8e6, cluster) == pytest.approx(2 * 12e6 / 1e9)
+    # Four gradients into the driver and the parameters out, passed on twice.
+    assert network("driver", 4, 4e6, cluster) == pytest.approx((4 * 4e6 + 3 * 4e6) / 1e9)
+
+
+def test_a_long_group_shares_what_a_job_costs():
+    short, long = (predict("resident", 4, 1e5, 0.0, group=steps)["scheduling"] for steps in (1, 50))
+    assert short == pytest.approx(50 * long)
+
+
+@given(factor=st.floats(0.1, 10), phase=st.sampled_from(["scheduling", "messages", "bytes", "update", "stragglers"]))
+def test_scaling_a_phase_scales_its_seconds(factor, phase):
+    before = predict("shuffle", 8, 5e6, 1.0)
+    after = predict("shuffle", 8, 5e6, 1.0, Constants().scaled(**{phase: factor}))
+    expected = {name: seconds * (factor if name == phase else 1) for name, seconds in before.items()}
+    assert after == pytest.approx(expected)
+
+
+def test_each_constant_can_be_scaled_and_no_other():
+    for field in fields(Constants):
+        assert getattr(Constants().scaled(**{field.name: 3.0}), field.name) == 3 * getattr(Constants(), field.name)
+    with pytest.raises(TypeError, match="jbo"):
+        Constants().scaled(jbo=2.0)
+
+
+def test_choose_orders_engines_by_their_steps():
+    slow = Constants(job=1.0, stage=1.0)
+    found = choose(ENGINES, 2, 1e5, 0.0, constants=slow)
+    assert next(iter(found)) == "resident"
+    assert list(found.values()) == sorted(found.values())
+    with pytest.raises(ValueError, match="there is no engine 'ring'"):
+        choose(["ring"], 2, 1e5, 0.0)
+
+
+@pytest.mark.parametrize("count", [2, 10, 448, 1024])
+def test_the_expected_maximum_is_that_of_normal_numbers(count):
+    normal = stats.norm
+    exact, _ = integrate.quad(lambda x: x * count * normal.pdf(x) * normal.cdf(x) ** (count - 1), -10, 10)
+    np.testing.assert_allclose(expected_maximum(count), exact, rtol=0.05)
