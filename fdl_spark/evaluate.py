@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from fdl_spark.arguments import check_function, check_metrics, check_names, check_whole
-from fdl_spark.data.blocks import Dataset
 from fdl_spark.data.dataset import load
+from fdl_spark.data.sharded import Dataset
 from fdl_spark.errors import ArgumentError
 from fdl_spark.failures import Lost, calling, explained, settled
 from fdl_spark.history import means
-from fdl_spark.jobs import own_jobs
 from fdl_spark.program import Program
 from fdl_spark.tree_sum import gather
 from fdl_spark.wire import pack, unpack
@@ -68,11 +67,11 @@ def evaluate(
     with ExitStack() as cleanup, settled("evaluation"):
         dataset = load(data, batch_size=batch_size, columns=columns)
         cleanup.callback(dataset.close)
-        cleanup.enter_context(own_jobs(dataset.context))
+        cleanup.enter_context(dataset.own_jobs())
         program.check(dataset.example())
-        shared = Shared.of(program, dataset.context)
+        shared = Shared.of(program, dataset)
         cleanup.callback(shared.close)
-        dataset.context.setJobDescription("fdl: evaluate")
+        dataset.describe("fdl: evaluate")
         for _ in range(PATIENCE):
             with suppress(Lost), explained("evaluation"):
                 return evaluate_blocks(dataset, shared, weights, batch_size)

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pickle import PicklingError
 
-from py4j.protocol import Py4JError
-from pyspark import SparkContext
 from pyspark.errors import AnalysisException, IllegalArgumentException, PySparkException
 
+from fdl_spark.classic import Py4JError, SparkContext
 from fdl_spark.errors import ClusterError, DataError, SparkTrainingError, UserFunctionError
 from fdl_spark.quiet import no_query_log
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from pyspark import SparkContext
+from fdl_spark.classic import SparkContext
 
 DESCRIPTION = "spark.job.description"
 PATIENCE = 5.0  # seconds for the tasks of cancelled jobs to end, after which their files can be deleted

@@ -12,7 +12,7 @@ import numpy as np
 import fdl
 from fdl_spark.callback import Callback
 from fdl_spark.checkpoint import CheckpointFolder, Saved
-from fdl_spark.data.blocks import Dataset
+from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.engine import Engine, Outcome
 from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
 from fdl_spark.evaluate import evaluate_blocks
@@ -273,7 +273,7 @@ class Loop:
         self.run.step = step
 
     def _describe(self, text: str) -> None:
-        self.dataset.context.setJobDescription(f"fdl train: {text}")
+        self.dataset.describe(f"fdl train: {text}")
 
     def _arguments(self) -> dict[str, Any]:
         schedule = self.dataset.schedule

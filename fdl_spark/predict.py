@@ -11,12 +11,12 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import pyarrow as pa
-from pyspark import Broadcast, SparkContext
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 import fdl
 from fdl_spark.arguments import check_function, check_names, check_whole
+from fdl_spark.classic import Broadcast, SparkContext
 from fdl_spark.cores import use_cores_of_task
 from fdl_spark.data.columns import BadColumn, arrow_arrays
 from fdl_spark.data.dataset import context_of

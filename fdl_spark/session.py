@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
+from fdl_spark.classic import SparkContext
 from fdl_spark.java import java_home
 from fdl_spark.quiet import no_pandas_warning
 

@@ -26,7 +26,6 @@ from fdl_spark.engines.driver import Driver
 from fdl_spark.engines.engine import Engine
 from fdl_spark.engines.shuffle import Shuffle
 from fdl_spark.failures import about, calling, settled
-from fdl_spark.jobs import own_jobs
 from fdl_spark.loop import Loop
 from fdl_spark.program import Program
 from fdl_spark.run import Run
@@ -138,7 +137,7 @@ def train(
         with settled("training"):
             dataset = read(data, shards=shards)
             cleanup.callback(dataset.close)
-            cleanup.enter_context(own_jobs(dataset.context))
+            cleanup.enter_context(dataset.own_jobs())
             held_out = None
             if validation is not None:
                 held_out = read(validation, argument="validation")

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from pyspark import RDD
 from pyspark.serializers import NoOpSerializer, pack_long
+
+from fdl_spark.classic import RDD
 
 Payload = bytes | memoryview
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from pyspark import Broadcast, SparkContext
 
 from fdl_spark.cores import use_cores_of_task
-from fdl_spark.data.blocks import Block, Dataset
+from fdl_spark.data.blocks import Block
+from fdl_spark.data.sharded import Dataset, Shareable
 from fdl_spark.data.shards import Schedule, owned
 from fdl_spark.program import Program
 from fdl_spark.tree_sum import Node, add_up, cover
@@ -28,20 +28,20 @@ class Shared:
 
     Attributes:
       digest: names its content.
-      content: broadcast of its bytes.
+      content: its bytes, shared.
     """
 
     digest: str
-    content: Broadcast
+    content: Shareable
 
     @staticmethod
-    def of(program: Program, context: SparkContext) -> "Shared":
-        """Broadcast a program."""
+    def of(program: Program, dataset: Dataset) -> "Shared":
+        """Send a program to the tasks of a data set."""
         content = program.to_bytes()
-        return Shared(hashlib.sha256(content).hexdigest(), context.broadcast(content))
+        return Shared(hashlib.sha256(content).hexdigest(), dataset.share(content))
 
     def close(self) -> None:
-        """Free the broadcast."""
+        """Free what was sent."""
         destroy(self.content)
 
     def compiled(self) -> Program:
@@ -54,8 +54,8 @@ class Shared:
         return _programs[self.digest]
 
 
-def destroy(broadcast: Broadcast) -> None:
-    """Free a broadcast, here and on the executors; whatever fails in doing so must not hide why the run ended."""
+def destroy(broadcast: Shareable) -> None:
+    """Free what was shared, here and on the executors; whatever fails in doing so must not hide why the run ended."""
     with suppress(Exception):
         broadcast.destroy()
 
@@ -66,7 +66,7 @@ class Job:
 
     Attributes:
       program: the Program.
-      weights: broadcast of the flat parameters.
+      weights: the flat parameters, shared.
       schedule: which rows take part.
       template: the pytree of a batch with columns' names as leaves.
       tasks: number of tasks.
@@ -74,7 +74,7 @@ class Job:
     """
 
     program: Shared
-    weights: Broadcast
+    weights: Shareable
     schedule: Schedule
     template: Any
     tasks: int
@@ -83,8 +83,8 @@ class Job:
     @staticmethod
     @contextmanager
     def of(program: Shared, weights: np.ndarray, dataset: Dataset, step: int = 0) -> Iterator["Job"]:
-        """A job on a data set, whose parameters are broadcast for as long as the context lasts."""
-        shared = dataset.context.broadcast(weights)
+        """A job on a data set, whose parameters are shared for as long as the context lasts."""
+        shared = dataset.share(weights)
         try:
             yield Job(program, shared, dataset.schedule, dataset.template, dataset.tasks, step)
         finally:

@@ -14,18 +14,20 @@ import pickle
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pyspark import RDD, SparkContext, StorageLevel
+from pyspark import StorageLevel
 
 import fdl
 from fdl.trust import open_trusted
+from fdl_spark.classic import RDD, Broadcast, SparkContext
 from fdl_spark.data.columns import Arrays, Problem
+from fdl_spark.data.sharded import Dataset
 from fdl_spark.data.shards import Schedule, owned
 from fdl_spark.data.source import Source
 from fdl_spark.data.survey import Cells, Survey
@@ -81,8 +83,8 @@ class Block:
             raise BlockMissing(str(missing)) from missing
 
 
-class Dataset:
-    """Data cut into shards, on the executors.
+class RddDataset(Dataset):
+    """Data cut into shards, on the executors: an RDD of handles.
 
     Args:
       source: the user's data.
@@ -111,25 +113,18 @@ class Dataset:
         """Where the blocks are."""
         return self.blocks.ctx
 
-    def example(self) -> Any:
-        """A batch's types: the pytree of ShapeDtypeStructs of a shard's largest part of a batch."""
-        rows = -(-min(self.schedule.batch_size, self.schedule.rows) // self.schedule.shards)
-
-        def column(name: str) -> fdl.ShapeDtypeStruct:
-            dtype, shape = self.columns[name]
-            return fdl.ShapeDtypeStruct((rows, *shape), np.dtype(dtype))
-
-        return fdl.tree.map(column, self.template)
-
     def map(self, function: Callable[[int, Iterator[Block]], Iterable[Payload]], barrier: bool = False) -> list[bytes]:
-        """What a function of each task's number and block yields, on the driver, in the order of the tasks.
-
-        Args:
-          function: (task, iterator over the one block, which it must read to its end) -> payloads.
-          barrier: whether all tasks must run at once.
-        """
         blocks: Any = self.blocks.barrier() if barrier else self.blocks
         return raw_output(blocks, function).collect()
+
+    def share(self, value: Any) -> Broadcast:
+        return self.context.broadcast(value)
+
+    def own_jobs(self) -> AbstractContextManager[None]:
+        return own_jobs(self.context)
+
+    def describe(self, text: str) -> None:
+        self.context.setJobDescription(text)
 
     def rebuild(self) -> None:
         """Forget the blocks; the next job makes them again from lineage."""

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pyspark import RDD, SparkContext, StorageLevel
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 
-from fdl_spark.data.blocks import Dataset
+from fdl_spark.classic import RDD, SparkContext
+from fdl_spark.data.blocks import RddDataset
+from fdl_spark.data.sharded import Dataset
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.source import open_source
 from fdl_spark.data.survey import survey
@@ -89,7 +91,7 @@ def _load(
         tasks = tasks or min(context.defaultParallelism, shards or context.defaultParallelism)
         schedule = Schedule(sum(found.rows), batch_size, shards or tasks, seed)
         context.setJobDescription("fdl: write the shards")
-        return Dataset(source, found, schedule, min(tasks, schedule.shards))
+        return RddDataset(source, found, schedule, min(tasks, schedule.shards))
     finally:
         if again:
             source.chunks.unpersist()

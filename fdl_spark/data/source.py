@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark import RDD, SparkContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sql
 from pyspark.sql import types as T
 
 import fdl
+from fdl_spark.classic import RDD, SparkContext
 from fdl_spark.data.columns import NUMERIC, Arrays, BadColumn, Problem, arrow_arrays, not_numeric, stacked, without_nan
 from fdl_spark.data.record import Record
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, MissingColumnError

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from pyspark import RDD
 
+from fdl_spark.classic import RDD
 from fdl_spark.data.columns import Arrays, Problem
 from fdl_spark.errors import ColumnError, DataError
 

@@ -12,9 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
-from pyspark import SparkContext
 
-from fdl_spark.data.blocks import Dataset
+from fdl_spark.data.sharded import Dataset
 from fdl_spark.program import Program
 from fdl_spark.update import Leaves
 from fdl_spark.worker import Job, Shared, Timing
@@ -66,8 +65,7 @@ class Engine(ABC):
         self, dataset: Dataset, program: Program, weights: np.ndarray, leaves: Leaves, done: int = 0, skip: bool = False
     ):
         self.dataset, self.program, self.skip = dataset, program, skip
-        self.context: SparkContext = dataset.context
-        self.shared = Shared.of(program, self.context)
+        self.shared = Shared.of(program, dataset)
         self.restore(weights, leaves, done)
 
     @abstractmethod

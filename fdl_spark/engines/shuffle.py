@@ -19,10 +19,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from pyspark import Broadcast, SparkContext, StorageLevel
+from pyspark import StorageLevel
 from pyspark.serializers import pack_long
 
-from fdl_spark.data.blocks import Block
+from fdl_spark.classic import Broadcast, SparkContext
+from fdl_spark.data.blocks import Block, RddDataset
 from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
 from fdl_spark.tree_sum import gather
 from fdl_spark.update import Leaves, cut, join
@@ -49,8 +50,14 @@ class Answer:
 class Shuffle(SteppingEngine):
     """Synchronise through Spark's shuffle, as BigDL does (Dai et al., SoCC 2019, section 3.3)."""
 
+    dataset: RddDataset
     _kept: Any = None  # Java pairs of the last step, which hold the state
     _leaves: Leaves | None = None  # the state, while it is on the driver
+
+    @property
+    def context(self) -> SparkContext:
+        """Where the data is."""
+        return self.dataset.context
 
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
         self._forget()

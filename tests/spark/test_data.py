@@ -6,7 +6,7 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import Row
 
 import fdl_spark
-from fdl_spark.data.blocks import Dataset
+from fdl_spark.data.blocks import RddDataset
 from fdl_spark.data.dataset import load
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.source import open_source
@@ -184,7 +184,7 @@ def test_rows_that_change_between_readings(spark):
     source = open_source({"x": np.zeros(5)}, spark.sparkContext)
     seen = Survey((4,), survey(source.chunks).columns)
     with pytest.raises(fdl_spark.DataError, match="rows changed between two readings"), explained("writing"):
-        Dataset(source, seen, Schedule(4, 2, 1, 0), 1)
+        RddDataset(source, seen, Schedule(4, 2, 1, 0), 1)
 
 
 def test_blocks_are_deleted_and_made_again(spark, arrays):

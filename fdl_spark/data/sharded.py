@@ -1,0 +1,77 @@
+"""What engines know of the data on the executors, whichever kind of session it belongs to."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import numpy as np
+
+import fdl
+from fdl_spark.data.shards import Schedule
+from fdl_spark.data.survey import Cells
+from fdl_spark.wire import Payload
+
+
+class Shareable(Protocol):
+    """A value that is sent to the tasks along with the functions that refer to it."""
+
+    value: Any
+
+    def destroy(self) -> None:
+        """Free it, here and on the executors."""
+
+
+class Dataset(ABC):
+    """Data cut into shards, on the executors.
+
+    Attributes:
+      template: the pytree of a batch, with the columns' names as leaves.
+      columns: dtype and shape of one row, by column.
+      schedule: which row is in which shard and which step.
+      tasks: into how many tasks the shards are grouped.
+    """
+
+    template: Any
+    columns: Cells
+    schedule: Schedule
+    tasks: int
+
+    def example(self) -> Any:
+        """A batch's types: the pytree of ShapeDtypeStructs of a shard's largest part of a batch."""
+        rows = -(-min(self.schedule.batch_size, self.schedule.rows) // self.schedule.shards)
+
+        def column(name: str) -> fdl.ShapeDtypeStruct:
+            dtype, shape = self.columns[name]
+            return fdl.ShapeDtypeStruct((rows, *shape), np.dtype(dtype))
+
+        return fdl.tree.map(column, self.template)
+
+    @abstractmethod
+    def map(self, function: Callable[[int, Iterator], Iterable[Payload]], barrier: bool = False) -> list[bytes]:
+        """What a function of each task's number and block yields, on the driver, in the order of the tasks.
+
+        Args:
+          function: (task, iterator over the one block, which it must read to its end) -> payloads.
+          barrier: whether all tasks must run at once.
+        """
+
+    @abstractmethod
+    def share(self, value: Any) -> Shareable:
+        """Send a value to the tasks: functions given to `map` may hold the result and read its `value`."""
+
+    @abstractmethod
+    def own_jobs(self) -> AbstractContextManager[None]:
+        """Leave the settings of the user's jobs as they were, and none of ours running after an interrupt."""
+
+    @abstractmethod
+    def describe(self, text: str) -> None:
+        """Say in Spark's UI, as far as it has a place for this, what the next jobs do."""
+
+    @abstractmethod
+    def rebuild(self) -> None:
+        """Forget the blocks; the next job makes them again."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Delete the blocks' files. Never raises, as that would hide why the run ended."""
