@@ -1,0 +1,203 @@
+"""Encrypted connections: AES-256-GCM in records, under a key of each connection and direction."""
+
+import hashlib
+import hmac
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from fdl_spark.errors import ClusterError
+from fdl_spark.net.connection import TIMEOUT, Connection, advance
+
+RECORD = 1 << 17  # bytes of plaintext that a record has at most
+HEADER = struct.Struct(">I")
+TAG = 16
+FRAME = HEADER.size + RECORD + TAG
+RECORDS_OF_A_KEY = 1 << 20  # 128 GiB, far below what makes AES-GCM's blocks tell anything
+# Spark's settings that mean: what travels between hosts must not be readable there.
+SETTINGS = (
+    "spark.network.crypto.enabled",
+    "spark.authenticate.enableSaslEncryption",
+    "spark.ssl.rpc.enabled",
+    "spark.ssl.enabled",
+)
+
+
+def wanted(setting: Callable[[str, str], str | None]) -> bool:
+    """Whether Spark encrypts what travels on its network.
+
+    Args:
+      setting: (name, default) -> value, as `SparkConf.get`.
+
+    >>> wanted({"spark.network.crypto.enabled": "true"}.get)
+    True
+    """
+    return any((setting(name, "false") or "").strip().lower() == "true" for name in SETTINGS)
+
+
+def check_available() -> None:
+    """Raise ClusterError, which says what to install, if nothing here can encrypt."""
+    _aes(bytes(32))
+
+
+def _aes(key: bytes) -> Any:
+    try:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    except ImportError as error:
+        raise ClusterError(
+            f"Spark's network encryption is on, so that tasks must encrypt what they send to each other, which needs "
+            f"the package cryptography on {socket.gethostname()} ({error}): `pip install cryptography` on the driver "
+            f'and on all executors, or use sync="shuffle", whose bytes travel through Spark'
+        ) from error
+    return AESGCM(key)
+
+
+def derive(key: bytes, salt: bytes, info: bytes, size: int = 32) -> bytes:
+    """HKDF-SHA256 (RFC 5869): a key for one use from a secret.
+
+    Args:
+      key: the secret.
+      salt: what is random about the use.
+      info: what the use is.
+      size: bytes of the result.
+    """
+    extracted = hmac.digest(salt or bytes(32), key, hashlib.sha256)
+    result = block = b""
+    while len(result) < size:
+        block = hmac.digest(extracted, block + info + bytes([len(result) // 32 + 1]), hashlib.sha256)
+        result += block
+    return result[:size]
+
+
+class Direction:
+    """The key of one direction of a connection, and how many records it has sealed or opened."""
+
+    def __init__(self, key: bytes):
+        self._key, self._aes, self._count = key, _aes(key), 0
+
+    def seal(self, plain: Any, frame: memoryview) -> None:
+        """Encrypt into a frame that has room for the header, the text and the tag."""
+        HEADER.pack_into(frame, 0, len(plain))
+        self._aes.encrypt_into(self._nonce(), plain, bytes(frame[: HEADER.size]), frame[HEADER.size :])
+
+    def open(self, frame: memoryview, plain: memoryview) -> None:
+        """Decrypt a frame; raises cryptography's InvalidTag if it is not what the peer has sealed as this record."""
+        self._aes.decrypt_into(self._nonce(), frame[HEADER.size :], bytes(frame[: HEADER.size]), plain)
+
+    def _nonce(self) -> bytes:
+        if self._count == RECORDS_OF_A_KEY:
+            self._key, self._count = derive(self._key, b"", b"fdl next key"), 0
+            self._aes = _aes(self._key)
+        self._count += 1
+        return self._count.to_bytes(12, "big")
+
+
+class EncryptedConnection(Connection):
+    """A connection whose bytes only the peer can read, and none can change, leave out, repeat or put in.
+
+    Args:
+      sending, receiving: keys of 32 bytes.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        host: str,
+        sending: bytes,
+        receiving: bytes,
+        name: str = "a peer",
+        timeout: float = TIMEOUT,
+    ):
+        super().__init__(sock, host, name, timeout)
+        self._sending, self._receiving = Direction(sending), Direction(receiving)
+        self._sealed = memoryview(bytearray(FRAME))
+        self._start = self._stop = 0  # what has not been sent yet of the frame that is sealed
+        self._taken = 0  # how many bytes that frame holds; 0 if none is on its way
+        self._raw = memoryview(bytearray(2 * FRAME))
+        self._first = self._last = 0  # what was received and not opened yet
+        self._opened = memoryview(b"")  # what was opened and not asked for yet
+
+    def try_send(self, *buffers: memoryview) -> int:
+        rest, done = list(buffers), 0
+        while True:
+            if not self._taken:
+                if not rest:
+                    return done
+                plain = _first_bytes(rest, RECORD)
+                self._taken, self._start, self._stop = len(plain), 0, HEADER.size + len(plain) + TAG
+                self._sending.seal(plain, self._sealed[: self._stop])
+            self._start += super().try_send(self._sealed[self._start : self._stop])
+            if self._start < self._stop:
+                return done  # the next call begins with the bytes of this record
+            rest = advance(rest, self._taken)
+            done += self._taken
+            self._taken = 0
+
+    def try_receive(self, view: memoryview) -> int:
+        done = 0
+        while done < len(view):
+            if self._opened:
+                count = min(len(self._opened), len(view) - done)
+                view[done : done + count] = self._opened[:count]
+                self._opened = self._opened[count:]
+                done += count
+                continue
+            size = self._complete()
+            if size is None:
+                self._make_room()
+                received = super().try_receive(self._raw[self._last :])
+                if not received:
+                    break
+                self._last += received
+                continue
+            direct = size <= len(view) - done
+            plain = view[done : done + size] if direct else memoryview(bytearray(size))
+            self._open(size, plain)
+            if direct:
+                done += size
+            else:
+                self._opened = plain
+        return done
+
+    def _complete(self) -> int | None:
+        """How many bytes the next record holds, None if it is not here yet."""
+        here = self._last - self._first
+        if here < HEADER.size:
+            return None
+        (size,) = HEADER.unpack_from(self._raw, self._first)
+        if not 0 < size <= RECORD:
+            raise self.lost(f"sent an encrypted record of {size} bytes, where {RECORD} is the limit")
+        return size if here >= HEADER.size + size + TAG else None
+
+    def _open(self, size: int, plain: memoryview) -> None:
+        from cryptography.exceptions import InvalidTag
+
+        frame = self._raw[self._first : self._first + HEADER.size + size + TAG]
+        try:
+            self._receiving.open(frame, plain)
+        except InvalidTag:
+            raise self.lost("sent bytes that are not authentic: they were changed on their way") from None
+        self._first += len(frame)
+
+    def _make_room(self) -> None:
+        """Move what is left to the front, if the next record might not fit behind it."""
+        if self._first == self._last:
+            self._first = self._last = 0
+        elif len(self._raw) - self._first < FRAME:
+            here = self._last - self._first
+            self._raw[:here] = bytes(self._raw[self._first : self._last])
+            self._first, self._last = 0, here
+
+
+def _first_bytes(buffers: list[memoryview], size: int) -> memoryview | bytes:
+    """The first bytes of buffers, copied only if they are of several."""
+    if len(buffers) == 1 or len(buffers[0]) >= size:
+        return buffers[0][:size]
+    parts: list[memoryview] = []
+    for view in buffers:
+        parts.append(view[:size])
+        size -= len(parts[-1])
+        if not size:
+            break
+    return b"".join(parts)
