@@ -16,6 +16,7 @@ from pyspark.sql import types as T
 
 import fdl
 from fdl_spark.arguments import check_function, check_names, check_whole
+from fdl_spark.broadcasts import lend
 from fdl_spark.classic import Broadcast, SparkContext
 from fdl_spark.cores import use_cores_of_task
 from fdl_spark.data.columns import BadColumn, arrow_arrays
@@ -134,7 +135,7 @@ def _broadcast(context: SparkContext, content: bytes) -> Broadcast:
                 continue
         Path(path).unlink(missing_ok=True)  # or its JVM is gone altogether
         _lent.remove(entry)
-    broadcast = context.broadcast(content)
+    broadcast = lend(context, content)
     _lent.append((context._jvm.java.lang.ref.WeakReference(broadcast._jbroadcast), broadcast._path))
     return broadcast
 

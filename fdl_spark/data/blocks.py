@@ -25,6 +25,7 @@ from pyspark import StorageLevel
 
 import fdl
 from fdl.trust import open_trusted
+from fdl_spark.broadcasts import lend
 from fdl_spark.classic import RDD, Broadcast, SparkContext
 from fdl_spark.data.columns import Arrays, Problem
 from fdl_spark.data.sharded import Dataset
@@ -119,7 +120,7 @@ class RddDataset(Dataset):
         return raw_output(blocks, function).collect()
 
     def share(self, value: Any) -> Broadcast:
-        return self.context.broadcast(value)
+        return lend(self.context, value)
 
     def own_jobs(self) -> AbstractContextManager[None]:
         return own_jobs(self.context)

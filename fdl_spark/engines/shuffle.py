@@ -22,6 +22,7 @@ import numpy as np
 from pyspark import StorageLevel
 from pyspark.serializers import pack_long
 
+from fdl_spark.broadcasts import lend
 from fdl_spark.classic import Broadcast, SparkContext
 from fdl_spark.data.blocks import Block, RddDataset
 from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
@@ -106,7 +107,7 @@ class Shuffle(SteppingEngine):
     def _update_slices(self, job: Job, parts: Any) -> list[bytes]:
         previous, seed = self._kept, None
         if self._leaves is not None:
-            seed = self.context.broadcast(self._leaves)
+            seed = lend(self.context, self._leaves)
         else:
             parts = parts.zip(_with_tag(self.context, previous, STATE))
         update = partial(_update_slice, job, self.cuts, seed)
