@@ -82,16 +82,15 @@ def _load(
 ) -> Dataset:
     context.setJobDescription("fdl: read the data")
     source = open_source(data, context, columns)
-    # The survey and the dealing must see the same rows, and computing them twice may be dear.
-    again = isinstance(data, DataFrame | RDD)
     try:
-        if again:
-            source.chunks.persist(StorageLevel.MEMORY_AND_DISK)
+        # The survey and the dealing must see the same rows, and computing them twice may be dear.
+        if source.costly is not None:
+            source.costly.persist(StorageLevel.MEMORY_AND_DISK)
         found = survey(source.chunks)
         tasks = tasks or min(context.defaultParallelism, shards or context.defaultParallelism)
         schedule = Schedule(sum(found.rows), batch_size, shards or tasks, seed)
         context.setJobDescription("fdl: write the shards")
         return RddDataset(source, found, schedule, min(tasks, schedule.shards))
     finally:
-        if again:
-            source.chunks.unpersist()
+        if source.costly is not None:
+            source.costly.unpersist()

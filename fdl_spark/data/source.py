@@ -4,7 +4,6 @@ Row i of the data is the i-th row in the order of the partitions and, within a p
 identity of a row: the same rows in the same order give the same shards however they are cut into partitions.
 """
 
-import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,16 +12,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyspark.serializers import NoOpSerializer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sql
 from pyspark.sql import types as T
+from pyspark.sql.pandas.types import to_arrow_type
 
 import fdl
 from fdl_spark.classic import RDD, SparkContext
 from fdl_spark.data.columns import NUMERIC, Arrays, BadColumn, Problem, arrow_arrays, not_numeric, stacked, without_nan
 from fdl_spark.data.record import Record
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, MissingColumnError
-from fdl_spark.quiet import no_pandas_warning
 
 CHUNK_BYTES = 8 << 20
 CHUNK_ROWS = 4096
@@ -36,10 +36,12 @@ class Source:
     Attributes:
       chunks: RDD of dicts of arrays by column, or of Problems.
       template: the pytree of a batch, with the columns' names as leaves.
+      costly: the RDD that is persisted between two readings of the chunks, because computing it twice may be dear.
     """
 
     chunks: RDD
     template: Any
+    costly: RDD | None = None
 
 
 def open_source(data: Any, context: SparkContext, columns: Sequence[str] | None = None) -> Source:
@@ -128,16 +130,18 @@ def _frame_source(frame: DataFrame, columns: Sequence[str] | None) -> Source:
         raise DataError("the DataFrame has no columns")
     chosen = numeric_columns(frame, names)
     selected = numbered(frame).select(*(column.alias(str(i)) for i, column in enumerate(chosen)))
-    with no_pandas_warning():
-        chunks = selected.mapInArrow(partial(_arrow_chunks, names), "chunk binary").rdd
-    return Source(chunks.map(lambda row: pickle.loads(row.chunk)), {name: name for name in names})
+    types = [to_arrow_type(field.dataType) for field in selected.schema.fields]
+    schema = pa.schema([pa.field(name, kind) for name, kind in zip(names, types, strict=True)])
+    # Arrow batches that the JVM makes: mapInArrow's Python workers are others than those of RDDs, and start anew.
+    batches: RDD = RDD(selected._jdf.toArrowBatchRdd().toJavaRDD(), frame.sparkSession.sparkContext, NoOpSerializer())
+    return Source(batches.mapPartitions(partial(_arrow_chunks, schema)), {name: name for name in names}, batches)
 
 
-def _arrow_chunks(names: list[str], batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
+def _arrow_chunks(schema: pa.Schema, batches: Iterable[bytes]) -> Iterator[Arrays | Problem]:
+    for content in batches:
+        batch = pa.ipc.read_record_batch(pa.py_buffer(content), schema)
         if batch.num_rows:
-            chunk = pickle.dumps(_or_problem(partial(arrow_arrays, batch.rename_columns(names))), protocol=5)
-            yield pa.RecordBatch.from_arrays([pa.array([chunk], pa.binary())], ["chunk"])
+            yield _or_problem(partial(arrow_arrays, batch))
 
 
 def _or_problem(convert: Any) -> Arrays | Problem:
@@ -161,7 +165,8 @@ def _rdd_source(rdd: RDD, columns: Sequence[str] | None) -> Source:
         names = list(template)
     if not names:
         raise DataError("the rows of the RDD have no columns")
-    return Source(rdd.mapPartitions(partial(_row_chunks, names, columns is None)), template)
+    chunks = rdd.mapPartitions(partial(_row_chunks, names, columns is None))
+    return Source(chunks, template, chunks)
 
 
 def _row_chunks(names: list[str], whole: bool, rows: Iterable[Any]) -> Iterator[Arrays | Problem]:
