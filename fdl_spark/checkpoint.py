@@ -1,31 +1,49 @@
 """Checkpoints: all that a run is made of, as safetensors and JSON, on any file system that pyarrow reaches.
 
 A checkpoint of step n is `step-n.safetensors` (parameters and optimizer state by key path) and `step-n.json`
-(arguments, cursor, random key, history, and the SHA-256 of the former). Each is written under another name and moved
-into place once both are whole, the JSON last: a checkpoint without it does not exist. Reading runs no code.
+(arguments, cursor, random key, the end of the history, and the SHA-256 of the former, of the history's segments, and of
+itself). Each is written under another name and moved into place once both are on the disk, the JSON last: a checkpoint
+without it does not exist. What is not as it was written is not read: the newest checkpoint that is whole is used, and
+those after it are set aside, not deleted. Reading runs no code.
 """
 
+import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import safetensors
 import safetensors.numpy
-from pyarrow import fs
 
 from fdl_spark.errors import CheckpointError
+from fdl_spark.files import FAILED, open_files
+from fdl_spark.journal import KINDS, Journal, Records, check_history, plain, read_history
 
-FORMAT = 1
+log = logging.getLogger("fdl_spark")
+
+FORMAT = 2
 KEEP = 2
-FAILED = (OSError, pa.ArrowException)  # what pyarrow's file systems raise
+DESCRIBED = re.compile(r"step-(\d+)\.json")
+PART = re.compile(r"(step|history)-(\d+)(\.json|\.safetensors|-[0-9a-f]{8}\.jsonl)")  # of a checkpoint
+UNFINISHED = re.compile(r"\.(?:step|history)-(\d+)[-.].*\.unfinished")
+PROBE = re.compile(r"\.{1,2}[0-9a-f]{32}\.probe(\.[0-9a-f]{32}\.unfinished)?")
+NOT_AS_WRITTEN = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    FileNotFoundError,
+    safetensors.SafetensorError,
+)
 
 
 @dataclass(frozen=True)
@@ -36,13 +54,13 @@ class Saved:
       step: steps done.
       arguments: what the run depends on, JSON values by name.
       tensors: parameters and optimizer state, by key path.
-      history: the history as JSON values.
+      history: records by kind, as `History.records` has them.
     """
 
     step: int
     arguments: dict[str, Any]
     tensors: dict[str, np.ndarray]
-    history: dict[str, Any]
+    history: Records
 
 
 class CheckpointFolder:
@@ -51,6 +69,9 @@ class CheckpointFolder:
     Args:
       location: a path, or a URI such as `s3://bucket/run` or `hdfs://host/run`.
 
+    Attributes:
+      problems: (step, what is wrong) of the checkpoints after the one that `load` gave.
+
     Raises:
       CheckpointError: the location is no path, or of a file system that cannot be reached.
     """
@@ -58,29 +79,70 @@ class CheckpointFolder:
     def __init__(self, location: str | os.PathLike[str]):
         try:
             self.location = os.fspath(location)
-            if "://" in self.location:
-                self.files, self.path = fs.FileSystem.from_uri(self.location)
-            else:
-                self.files, self.path = fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(self.location))
+            self.files = open_files(self.location)
         except (TypeError, *FAILED) as error:
             raise CheckpointError(
                 f"checkpoint={location!r} is no folder or URI that can be reached: {error}"
             ) from error
+        self.problems: list[tuple[int, str]] = []
+        self._journal = Journal()
+        self._whole: list[int] | None = None  # steps of checkpoints that are not known to be damaged, ascending
+        self._newest: int | None = None  # the step that `load` gave, -1 for none
+
+    def load(self) -> Saved | None:
+        """The newest checkpoint that is whole, or None if there is none at all; changes nothing in the folder.
+
+        Newer ones that are damaged, or whose writing was interrupted, are told in one line of the log and in
+        `problems`.
+
+        Raises:
+          CheckpointError: there are checkpoints, none of which is whole; or one cannot be reached, or is of a newer
+            format.
+        """
+        try:
+            names = self.files.names()
+            self._whole, damaged, found = _steps(names), dict[int, str](), None
+            for step in reversed(self._whole):
+                try:
+                    found, self._journal = self._read(step)
+                    break
+                except CheckpointError as error:
+                    raise CheckpointError(f"{self._full(step, 'json')} {error}; {ADVICE}") from None
+                except NOT_AS_WRITTEN as error:
+                    damaged[step] = f"{self._full(step, 'json')} cannot be read: {_reason(error)}"
+        except FAILED as error:
+            raise CheckpointError(f"{self.location} cannot be read ({error})") from error
+        if damaged and found is None:
+            first, *others = damaged.values()
+            also = f", nor can the {len(others)} before it" if others else ""
+            raise CheckpointError(f"{first}{also}; {ADVICE}")
+        self._newest = found.step if found else -1
+        self._whole = [step for step in self._whole if step <= self._newest]
+        self.problems = sorted({**self._interrupted(names), **damaged}.items())
+        if self.problems:
+            told = "; ".join(text for _, text in self.problems)
+            log.warning("%s; %s", told, f"training goes on from step {found.step}" if found else "training starts anew")
+        return found
 
     def prepare(self) -> None:
-        """Make the folder, try to write in it, and delete what a run that was killed left unfinished.
+        """Make the folder, try to write in it, delete what a run that was killed left unfinished, and set aside the
+        files of the checkpoints that `load` found damaged or interrupted.
 
         Raises:
           CheckpointError: nothing can be written there.
         """
         try:
-            self.files.create_dir(self.path, recursive=True)
+            self.files.make()
             probe = f".{uuid.uuid4().hex}.probe"
             self._write({probe: b"fdl"})
-            self.files.delete_file(f"{self.path}/{probe}")
-            for info in self.files.get_file_info(fs.FileSelector(self.path)):
-                if re.fullmatch(r"\.step-.*\.unfinished", info.base_name):
-                    self.files.delete_file(info.path)
+            self.files.delete(probe)
+            aside = f"{uuid.uuid4().hex[:8]}.broken"
+            for name in self.files.names():
+                part = PART.fullmatch(name)
+                if UNFINISHED.fullmatch(name) or PROBE.fullmatch(name):
+                    self.files.delete(name)
+                elif part and self._newest is not None and int(part[2]) > self._newest:
+                    self.files.move(name, f"{name}.{aside}")
         except FAILED as error:
             raise CheckpointError(
                 f"checkpoint={self.location!r} cannot be written ({error}); name a folder that can, or leave it out"
@@ -93,57 +155,34 @@ class CheckpointFolder:
           CheckpointError: it cannot be written; the ones before are as they were.
         """
         tensors = safetensors.numpy.save({name: np.array(array, order="C") for name, array in saved.tensors.items()})
+        journal, history, segments = self._journal.add(saved.step, saved.history)
         values = {
             "format": FORMAT,
             "step": saved.step,
             "arguments": saved.arguments,
-            "sha256": hashlib.sha256(tensors).hexdigest(),
-            "history": saved.history,
+            "tensors": {"bytes": len(tensors), "sha256": hashlib.sha256(tensors).hexdigest()},
         }
-        described = json.dumps(values, indent=1).encode()
+        described = signed(json.dumps(values, indent=1, default=plain).encode()[:-2] + b',\n "history": ' + history)
         try:
-            self._write({_name(saved.step, "safetensors"): tensors, _name(saved.step, "json"): described})
+            if self._whole is None:
+                self._whole = self.steps()
+            contents = segments | {_name(saved.step, "safetensors"): tensors, _name(saved.step, "json"): described}
+            with self._nothing_half(saved.step, contents):
+                self._write(contents)
         except FAILED as error:
             raise CheckpointError(
                 f"the checkpoint of step {saved.step} cannot be written to {self.location} ({error})"
             ) from error
-        with suppress(*FAILED):
-            for step in self.steps()[:-KEEP]:
-                for ending in ("json", "safetensors"):
-                    self.files.delete_file(f"{self.path}/{_name(step, ending)}")
-
-    def load(self) -> Saved | None:
-        """The newest checkpoint, or None if there is none.
-
-        Raises:
-          CheckpointError: a file is damaged, missing, or of another format.
-        """
-        step = None
-        try:
-            steps = self.steps()
-            if not steps:
-                return None
-            step = steps[-1]
-            values = json.loads(self._read(_name(step, "json")))
-            if values["format"] != FORMAT:
-                raise CheckpointError(f"{self._full(step, 'json')} has format {values['format']}, not {FORMAT}")
-            tensors = self._read(_name(step, "safetensors"))
-            if hashlib.sha256(tensors).hexdigest() != values["sha256"]:
-                raise CheckpointError(f"{self._full(step, 'safetensors')} is damaged (wrong SHA-256); {ADVICE}")
-            arrays = safetensors.numpy.load(tensors)
-            _check_values(values, step)
-            return Saved(step, values["arguments"], arrays, values["history"])
-        except (ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError, *FAILED) as error:
-            if isinstance(error, CheckpointError):
-                raise
-            where = self.location if step is None else self._full(step, "json")
-            raise CheckpointError(f"{where} cannot be read ({error!r}); {ADVICE}") from error
+        self._journal, self._whole = journal, sorted({*self._whole, saved.step})
+        while len(self._whole) > KEEP:
+            old = self._whole.pop(0)
+            for ending in ("json", "safetensors"):
+                with suppress(*FAILED):
+                    self.files.delete(_name(old, ending))
 
     def steps(self) -> list[int]:
-        """The steps of the checkpoints that are there, ascending."""
-        found = self.files.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
-        matches = (re.fullmatch(r"step-(\d+)\.json", info.base_name) for info in found)
-        return sorted(int(match.group(1)) for match in matches if match)
+        """The steps of the checkpoints that are there, damaged or not, ascending."""
+        return _steps(self.files.names())
 
     def check(self, saved: Saved, arguments: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         """Raise if a checkpoint is of a run with other arguments or another model.
@@ -168,34 +207,126 @@ class CheckpointFolder:
     def _full(self, step: int, ending: str) -> str:
         return f"{self.location}/{_name(step, ending)}"
 
-    def _write(self, contents: Mapping[str, bytes]) -> None:
-        """Write files under names that nobody can foresee, and move them into place once all are whole."""
-        unfinished = {name: f"{self.path}/.{name}.{uuid.uuid4().hex}.unfinished" for name in contents}
+    def _read(self, step: int) -> tuple[Saved, Journal]:
+        """A checkpoint and the Journal that goes on from it.
+
+        Raises:
+          one of NOT_AS_WRITTEN: a file is damaged or missing.
+          one of FAILED: a file cannot be reached; whether it is damaged is not known.
+          CheckpointError: it is of a newer format.
+        """
         try:
-            for name, content in contents.items():
-                with self.files.open_output_stream(unfinished[name]) as stream:
-                    stream.write(content)
-            for name, path in unfinished.items():
-                self.files.move(path, f"{self.path}/{name}")
+            values = _values(self.files.read(_name(step, "json")))
+            tensors = self.files.read(_name(step, "safetensors"))
+            if values["step"] != step:
+                raise ValueError(f"it is of step {values['step']}")
+            old = values["format"] == 1
+            digest = values["sha256"] if old else values["tensors"]["sha256"]
+            if hashlib.sha256(tensors).hexdigest() != digest:
+                raise ValueError(f"{_name(step, 'safetensors')} is damaged (wrong SHA-256)")
+            journal, history = (Journal(), values["history"]) if old else read_history(values["history"], self.files)
+        except OSError as error:
+            if error.errno == errno.EIO:
+                raise ValueError(str(error)) from error
+            raise
+        check_history(history)
+        arguments = values["arguments"]
+        if not isinstance(arguments, dict) or type(arguments["shards"]) is not int or arguments["shards"] < 1:
+            raise ValueError("its number of shards is not right")
+        history = {kind: list(history[kind]) for kind in KINDS}
+        return Saved(step, arguments, _arrays(tensors), history), journal
+
+    def _interrupted(self, names: list[str]) -> dict[int, str]:
+        """What to say of the checkpoints after the newest one of which there are files, but no JSON."""
+        parts = [match[2] for match in map(PART.fullmatch, names) if match and match[1] == "step"]
+        begun = [int(step) for step in parts + [match[1] for match in map(UNFINISHED.fullmatch, names) if match]]
+        assert self._newest is not None
+        return {
+            step: f"the writing of {self._full(step, 'json')} was interrupted" for step in begun if step > self._newest
+        }
+
+    @contextmanager
+    def _nothing_half(self, step: int, names: Iterable[str]) -> Iterator[None]:
+        """Delete the files of a checkpoint that was not there before, if writing it fails half-way."""
+        try:
+            yield
         except BaseException:
-            for path in unfinished.values():
-                with suppress(*FAILED):
-                    self.files.delete_file(path)
+            if self._whole is not None and step not in self._whole:
+                for name in names:
+                    with suppress(*FAILED):
+                        self.files.delete(name)
             raise
 
-    def _read(self, name: str) -> bytes:
-        with self.files.open_input_stream(f"{self.path}/{name}") as stream:
-            return stream.read()
+    def _write(self, contents: Mapping[str, bytes]) -> None:
+        """Write files under names that nobody can foresee, and move them into place once all are whole, the last one
+        when the others are there for good."""
+        unfinished = {name: f".{name}.{uuid.uuid4().hex}.unfinished" for name in contents}
+        *others, last = contents
+        try:
+            for name, content in contents.items():
+                self.files.write(unfinished[name], content)
+            for name in others:
+                self.files.move(unfinished[name], name)
+            self.files.sync()
+            self.files.move(unfinished[last], last)
+            self.files.sync()
+        except BaseException:
+            for name in unfinished.values():
+                with suppress(*FAILED):
+                    self.files.delete(name)
+            raise
 
 
-def _check_values(values: Any, step: int) -> None:
-    """Raise ValueError if the JSON is not what `save` writes; whoever wrote it, a run goes on from it."""
-    arguments, history = values["arguments"], values["history"]
-    records = [record for name in ("steps", "epochs", "events") for record in history[name]]
-    if values["step"] != step or not isinstance(arguments["shards"], int) or arguments["shards"] < 1:
-        raise ValueError("its step or number of shards is not right")
-    if not all(isinstance(record, dict) and isinstance(record["step"], int) for record in records):
-        raise ValueError("its history is not right")
+def signed(text: bytes) -> bytes:
+    """JSON whose last entry is the SHA-256 of all that comes before it.
+
+    Args:
+      text: the object without its closing brace.
+    """
+    text += b',\n "sha256": "'
+    return text + hashlib.sha256(text).hexdigest().encode() + END
+
+
+END = b'"\n}\n'
+
+
+def _values(content: bytes) -> Any:
+    """The JSON, if it is as it was written; what format 1 says of itself cannot be checked.
+
+    Raises:
+      ValueError, TypeError, KeyError, RecursionError: it is not.
+      CheckpointError: it is of a newer format.
+    """
+    text, digest = content[: -64 - len(END)], content[-64 - len(END) :]
+    whole = digest == hashlib.sha256(text).hexdigest().encode() + END
+    values = json.loads(content)
+    if not whole and values["format"] != 1:
+        raise ValueError("it has another SHA-256 than when it was written")
+    if whole and values["format"] != FORMAT:
+        raise CheckpointError(f"has format {values['format']}, which this version of fdl cannot read")
+    return values
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    """The tensors by name; `safetensors.numpy.load` has no name for the types that NumPy itself lacks."""
+    found = {}
+    for name, tensor in safetensors.deserialize(content):
+        kind = tensor["dtype"]
+        dtype = _NAMES.get(kind) or {"F": "float", "I": "int", "U": "uint"}[kind[0]] + kind[1:]
+        found[name] = np.frombuffer(tensor["data"], np.dtype(dtype)).reshape(tensor["shape"])
+    return found
+
+
+# NumPy has bfloat16 from ml_dtypes, which fdl imports.
+_NAMES = {"BF16": "bfloat16", "BOOL": "bool", "C64": "complex64"}
+
+
+def _steps(names: list[str]) -> list[int]:
+    return sorted(int(match[1]) for match in map(DESCRIBED.fullmatch, names) if match)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError | OSError) else repr(error)
 
 
 ADVICE = "restore it, name another folder, or delete these files to go on from an earlier checkpoint or from the start"

@@ -1,11 +1,14 @@
 """What happened during training: numbers of every step and epoch, where the time went, and a plot of it."""
 
 import io
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import numpy as np
 
 from fdl_spark.engines.engine import Outcome
 
@@ -54,9 +57,9 @@ class History:
     def add_epoch(self, epoch: int, step: int, validation: Mapping[str, float] | None) -> dict[str, Any]:
         """Record the end of an epoch (or of the run), averaging the steps since the last one."""
         since = self.epochs[-1]["step"] if self.epochs else -1
-        steps = [record for record in self.steps if since < record["step"] <= step]
+        steps = self.steps[_first_from(self.steps, since + 1) : _first_from(self.steps, step + 1)]
         rows = sum(record["rows"] for record in steps)
-        names = [name for name in steps[-1] if name not in NOT_METRICS] if steps else []
+        names = [name for name, value in steps[-1].items() if _is_metric(name, value)] if steps else []
         record: dict[str, Any] = {"epoch": epoch, "step": step}
         record |= {name: sum(s[name] * s["rows"] for s in steps if name in s) / rows for name in names}
         if validation is not None:
@@ -70,16 +73,27 @@ class History:
 
     def back_to(self, step: int) -> None:
         """Forget what came from this step on; it will be done again."""
-        self.steps = [record for record in self.steps if record["step"] < step]
-        self.epochs = [record for record in self.epochs if record["step"] < step]
+        for records in (self.steps, self.epochs):
+            del records[_first_from(records, step) :]
 
     def timings(self) -> dict[str, float]:
         """The median seconds of each phase of a step."""
-        return {phase: median(s["phases"].get(phase, 0.0) for s in self.steps) for phase in self.phases()}
+        return {phase: float(np.median(self.seconds(phase))) for phase in self.phases()}
+
+    def seconds(self, phase: str) -> np.ndarray:
+        """The seconds of a phase, of every step; 0 where an engine has no such phase."""
+        return np.fromiter((record["phases"].get(phase, 0.0) for record in self.steps), float, len(self.steps))
 
     def phases(self) -> list[str]:
         """The names of the phases, in their order within a step; engines have different ones."""
-        return list(dict.fromkeys(name for record in self.steps for name in record["phases"]))
+        return list(
+            dict.fromkeys(name for names in dict.fromkeys(tuple(s["phases"]) for s in self.steps) for name in names)
+        )
+
+    @property
+    def records(self) -> dict[str, list[dict[str, Any]]]:
+        """The lists of records by kind, as they are, without a copy."""
+        return {"steps": self.steps, "epochs": self.epochs, "events": self.events}
 
     def to_json(self) -> dict[str, Any]:
         """The history as JSON values."""
@@ -87,7 +101,7 @@ class History:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "History":
-        """The history that `to_json` gave."""
+        """The history that `to_json` or `records` gave."""
         return History(**{name: list(values[name]) for name in ("steps", "epochs", "events")})
 
     def plot(self, path: str | Path | None = None) -> Any:
@@ -115,6 +129,16 @@ class History:
         if not self.steps:
             return "History(no steps)"
         return f"History({len(self.steps)} steps, {len(self.epochs)} epochs, last loss {self.steps[-1]['loss']:.4g})"
+
+
+def _first_from(records: list[dict[str, Any]], step: int) -> int:
+    """The place of the first record of this step or a later one."""
+    return bisect_left(records, step, key=lambda record: record["step"])
+
+
+def _is_metric(name: str, value: Any) -> bool:
+    """Whether an entry of a step's record is a mean over its rows; callbacks may have added anything."""
+    return name not in NOT_METRICS and isinstance(value, int | float)
 
 
 NOT_METRICS = ("step", "rows", "seconds", "phases", "tasks")

@@ -81,16 +81,22 @@ class Loop:
         self._group = Group(iter(()))
         self._setbacks = 0
 
-    def resume(self, folder: CheckpointFolder, saved: Saved) -> None:
-        """Go on from a checkpoint.
+    def resume(self, folder: CheckpointFolder, saved: Saved | None) -> None:
+        """Go on from a checkpoint, or from the start, and record which later checkpoints are damaged.
 
         Args:
           folder: where it was.
-          saved: its content.
+          saved: its content, None if there is none.
 
         Raises:
           CheckpointError: it is of another run.
         """
+        if saved is not None:
+            self._resume(folder, saved)
+        for _, problem in folder.problems:
+            self.run.history.add_event(self.run.step, f"from the checkpoint before: {problem}")
+
+    def _resume(self, folder: CheckpointFolder, saved: Saved) -> None:
         folder.check(saved, self._arguments(), self._tensors())
         leaves = [saved.tensors[f"state{path}"] for path in self.paths]
         pairs, structure = fdl.tree.flatten_with_path(self.program.params)
@@ -237,7 +243,7 @@ class Loop:
     def _save(self, folder: CheckpointFolder) -> None:
         """Write a checkpoint; what a full disk spoils is the checkpoint, not the run, which tries again later."""
         try:
-            folder.save(Saved(self.run.step, self._arguments(), self._tensors(), self.run.history.to_json()))
+            folder.save(Saved(self.run.step, self._arguments(), self._tensors(), self.run.history.records))
         except CheckpointError as error:
             self.run.history.add_event(self.run.step, f"no checkpoint: {error}")
             log.warning("%s; training goes on without it, and the checkpoints before are as they were", error)

@@ -2,8 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from fdl_spark.history import History
+
+POINTS = 2000  # more are not to be told apart in a picture
 
 
 def history_figure(history: "History") -> Any:
@@ -19,16 +23,18 @@ def history_figure(history: "History") -> Any:
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     losses, metrics, phases = figure.subplots(1, 3)
-    steps = [record["step"] for record in history.steps]
-    losses.plot(steps, history.loss, linewidth=0.8, label="step")
+    steps = np.array([record["step"] for record in history.steps], int)
+    losses.plot(*_extremes(steps, np.array(history.loss, float)), linewidth=0.8, label="step")
     _epoch_lines(losses, history, ["loss"])
     names = [name for name in (history.epochs[-1] if history.epochs else {}) if name not in ("epoch", "step", "loss")]
     measured = history.epochs[-1].get("validation", {}) if history.epochs else {}
     _epoch_lines(metrics, history, sorted({name for name in [*names, *measured] if name not in ("loss", "validation")}))
     names = history.phases()
-    milliseconds = [[record["phases"].get(name, 0.0) * 1e3 for record in history.steps] for name in names]
     if names:
-        phases.stackplot(steps, milliseconds, labels=names)
+        starts = _starts(len(steps), POINTS)
+        counts = np.diff([*starts, len(steps)])
+        milliseconds = [np.add.reduceat(history.seconds(name) * 1e3, starts) / counts for name in names]
+        phases.stackplot(steps[starts], milliseconds, labels=names)
     for panel, title in ((losses, "loss"), (metrics, "metrics"), (phases, "milliseconds a step")):
         panel.set_title(title)
         panel.set_xlabel("step")
@@ -37,9 +43,27 @@ def history_figure(history: "History") -> Any:
     return figure
 
 
+def _starts(count: int, most: int) -> np.ndarray:
+    """Where to cut so many points into at most so many runs of about the same length."""
+    return np.unique(np.linspace(0, count, min(count, most), endpoint=False).astype(int))
+
+
+def _extremes(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points of a long line that its picture consists of: the lowest and the highest of each run."""
+    if len(x) <= POINTS:
+        return x, y
+    kept = []
+    starts = _starts(len(x), POINTS // 2)
+    for start, run in zip(starts, np.split(y, starts[1:]), strict=True):
+        lowest = np.where(np.isnan(run), np.inf, run).argmin()
+        highest = np.where(np.isnan(run), -np.inf, run).argmax()
+        kept += sorted((start + lowest, start + highest))
+    return x[kept], y[kept]
+
+
 def _epoch_lines(panel: Any, history: "History", names: list[str]) -> None:
     for name in names:
         for label, of in ((name, lambda r: r), (f"validation {name}", lambda r: r.get("validation", {}))):
-            points = [(record["step"], of(record)[name]) for record in history.epochs if name in of(record)]
-            if points:
-                panel.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)
+            points = np.array([(record["step"], of(record)[name]) for record in history.epochs if name in of(record)])
+            if len(points):
+                panel.plot(*_extremes(*points.T), marker="o", markersize=3, label=label)

@@ -155,7 +155,7 @@ def train(
             engine = ENGINES[sync](dataset, program, weights, leaves, skip=nonfinite == "skip")
             cleanup.callback(engine.close)
             loop = Loop(engine, held_out, folder, group)
-            if folder is not None and saved is not None:
+            if folder is not None:
                 loop.resume(folder, saved)
         total = steps if steps is not None else epochs * dataset.schedule.steps_per_epoch
         return loop.train(total, checkpoint_steps, callbacks)
