@@ -20,6 +20,7 @@ TIMEOUT = 60.0  # seconds without progress
 SILENCE = 30.0  # seconds after which a host that does not acknowledge counts as gone
 LENGTH = struct.Struct(">Q")
 MESSAGE_LIMIT = 1 << 20
+UNIX_BUFFER = 2 << 20  # bytes
 DESCRIPTOR = b"D"  # the byte that a descriptor travels with
 VECTORS = 64  # buffers of one system call; the kernel's limit is 1,024
 
@@ -56,7 +57,9 @@ class Connection:
         self._socket = sock
         sock.setblocking(False)
         self.same_host = sock.family == getattr(socket, "AF_UNIX", None)
-        if not self.same_host:
+        if self.same_host:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNIX_BUFFER)  # the kernel has a limit of its own
+        else:
             _set_tcp_options(sock)
 
     def fileno(self) -> int:
@@ -161,7 +164,7 @@ class Connection:
             if sent:
                 rest = advance(rest, sent)
             else:
-                self._wait(select.POLLOUT, timeout, "took nothing")
+                self.wait(timeout=timeout, writing=True)
 
     def receive_into(self, buffer: Any, timeout: float | None = None) -> None:
         """Fill a buffer.
@@ -179,7 +182,7 @@ class Connection:
             if received:
                 view = view[received:]
             else:
-                self._wait(select.POLLIN, timeout, "sent nothing")
+                self.wait(timeout=timeout, reading=True)
 
     def send_message(self, value: Any, timeout: float | None = None) -> None:
         """Send one value that JSON can say."""
@@ -208,6 +211,24 @@ class Connection:
         except (ValueError, RecursionError) as error:
             raise self.lost(f"sent a message that is not JSON ({error})") from None
 
+    def wait(self, *, reading: bool = False, writing: bool = False, timeout: float | None = None) -> None:
+        """Wait until the kernel has or takes bytes of this connection; a loop over many has a selector instead.
+
+        Raises:
+          PeerLost: neither happened for so long, or the peer's host is gone.
+        """
+        timeout = self.timeout if timeout is None else timeout
+        end = time.monotonic() + timeout
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN * reading | select.POLLOUT * writing)
+        while True:
+            rest = end - time.monotonic()
+            if poll.poll(1e3 * max(0.0, min(rest, 1.0))):
+                return
+            if rest <= 0:
+                raise self.lost(f"{'sent' if reading else 'took'} nothing for {timeout:g} s")
+            self.check()
+
     # Descriptors, on one host
 
     def send_descriptor(self, fd: int, timeout: float | None = None) -> None:
@@ -217,7 +238,7 @@ class Connection:
                 socket.send_fds(self._socket, [DESCRIPTOR], [fd])
                 return
             except BlockingIOError:
-                self._wait(select.POLLOUT, timeout, "took nothing")
+                self.wait(timeout=timeout, writing=True)
             except OSError as error:
                 raise self._broken(error) from None
 
@@ -232,7 +253,7 @@ class Connection:
                 content, fds, flags, _ = socket.recv_fds(self._socket, 1, 1, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
                 break
             except BlockingIOError:
-                self._wait(select.POLLIN, timeout, "sent nothing")
+                self.wait(timeout=timeout, reading=True)
             except OSError as error:
                 raise self._broken(error) from None
         if not content:
@@ -243,19 +264,6 @@ class Connection:
             raise self.lost("sent something else where it must hand over shared memory")
         os.set_inheritable(fds[0], False)
         return fds[0]
-
-    def _wait(self, events: int, timeout: float | None, otherwise: str) -> None:
-        timeout = self.timeout if timeout is None else timeout
-        end = time.monotonic() + timeout
-        poll = select.poll()
-        poll.register(self._socket, events)
-        while True:
-            rest = end - time.monotonic()
-            if poll.poll(1e3 * max(0.0, min(rest, 1.0))):
-                return
-            if rest <= 0:
-                raise self.lost(f"{otherwise} for {timeout:g} s")
-            self.check()
 
     def _broken(self, error: OSError) -> PeerLost:
         if self._socket.fileno() < 0:

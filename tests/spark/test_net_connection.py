@@ -39,11 +39,11 @@ def join(kind, one, two, timeout=20.0):
 
 
 def make_pair(kind, buffer=None, timeout=20.0):
-    sockets = socket.socketpair()
+    ends = join(kind, *socket.socketpair(), timeout)
     if buffer is not None:
-        for sock in sockets:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-    return join(kind, *sockets, timeout)
+        for end in ends:
+            end._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+    return ends
 
 
 @pytest.fixture(params=KINDS)
