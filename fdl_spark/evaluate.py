@@ -1,13 +1,14 @@
 """Means of a loss and of metrics over a data set."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fdl_spark.arguments import check_function, check_metrics, check_names, check_whole
+from fdl_spark.cleanup import Cleanup
 from fdl_spark.data.dataset import load
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.errors import ArgumentError
@@ -64,13 +65,13 @@ def evaluate(
     with calling("making arrays of params"):
         program = Program(loss, params, metrics=metrics)
         weights = program.flat()
-    with ExitStack() as cleanup, settled("evaluation"):
+    with Cleanup() as cleanup, settled("evaluation"):
         dataset = load(data, batch_size=batch_size, columns=columns)
-        cleanup.callback(dataset.close)
-        cleanup.enter_context(dataset.own_jobs())
+        cleanup.add("deleting the data's blocks", dataset.close)
+        cleanup.enter("taking back the jobs' settings", dataset.own_jobs())
         program.check(dataset.example())
         shared = Shared.of(program, dataset)
-        cleanup.callback(shared.close)
+        cleanup.add("freeing what the executors hold", shared.close)
         dataset.describe("fdl: evaluate")
         for _ in range(PATIENCE):
             with suppress(Lost), explained("evaluation"):

@@ -4,7 +4,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 import fdl
 from fdl_spark.callback import Callback
 from fdl_spark.checkpoint import CheckpointFolder, Saved
+from fdl_spark.cleanup import Cleanup
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.engine import Engine, Outcome
 from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
@@ -110,22 +111,31 @@ class Loop:
         """Take the steps that are left of `steps`; callbacks may stop before."""
         run = self.run
         run.steps = max(steps, run.step)
-        with ExitStack() as ends:
+        with Cleanup() as ends:
             for callback in callbacks:
                 callback.start(run)
-                ends.callback(callback.end, run)
+                ends.add(f"{type(callback).__name__}.end", callback.end, run, users=True)
             try:
                 while run.step < run.steps and not self._advance(save_steps, callbacks):
                     pass
             except (SparkTrainingError, KeyboardInterrupt) as error:
                 with suppress(Exception):  # the state of the last step, if the cluster still has it
-                    self._group.drain()
-                    self._take_snapshot()
+                    self._catch_up()
                 error.run = self._ended()  # type: ignore[union-attr]
                 if isinstance(error, KeyboardInterrupt) and self.folder and self.run.step:
                     self._save(self.folder)
                 raise
-        return self._ended()
+            ends.run = ended = self._ended()
+        return ended
+
+    def _catch_up(self) -> None:
+        """Go to the end of the group that is under way, as it is after the last step that is recorded."""
+        self._group.drain()
+        for outcome in self._group:
+            self._record(outcome)
+            self.run.step += 1
+        if self.engine.done == self.run.step:  # else an interrupt came between a step and its record
+            self._take_snapshot()
 
     def _ended(self) -> Run:
         """The run up to the snapshot, without what training needed."""

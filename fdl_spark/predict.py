@@ -133,7 +133,8 @@ def _broadcast(context: SparkContext, content: bytes) -> Broadcast:
         with suppress(Exception):
             if reference.get() is not None:
                 continue
-        Path(path).unlink(missing_ok=True)  # or its JVM is gone altogether
+        with suppress(OSError):
+            Path(path).unlink(missing_ok=True)  # or its JVM is gone altogether
         _lent.remove(entry)
     broadcast = lend(context, content)
     _lent.append((context._jvm.java.lang.ref.WeakReference(broadcast._jbroadcast), broadcast._path))

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from fdl_spark.arguments import (
 )
 from fdl_spark.callback import Callback
 from fdl_spark.checkpoint import CheckpointFolder
+from fdl_spark.cleanup import Cleanup
 from fdl_spark.data.dataset import load
 from fdl_spark.engines.driver import Driver
 from fdl_spark.engines.engine import Engine
@@ -133,15 +133,15 @@ def train(
         folder.prepare()
     shards = shards or (saved.arguments["shards"] if saved else None)
     read = partial(load, batch_size=batch_size, seed=seed, tasks=partitions, columns=columns)
-    with ExitStack() as cleanup:
+    with Cleanup() as cleanup:
         with settled("training"):
             dataset = read(data, shards=shards)
-            cleanup.callback(dataset.close)
-            cleanup.enter_context(dataset.own_jobs())
+            cleanup.add("deleting the data's blocks", dataset.close)
+            cleanup.enter("taking back the jobs' settings", dataset.own_jobs())
             held_out = None
             if validation is not None:
                 held_out = read(validation, argument="validation")
-                cleanup.callback(held_out.close)
+                cleanup.add("deleting the validation's blocks", held_out.close)
             with calling("the optimizer"):
                 update = Update(optimizer, fdl.tree.map(np.asarray, params), is_elementwise(optimizer, params))
             program = Program(loss, params, seed=seed, metrics=metrics, update=update)
@@ -153,9 +153,10 @@ def train(
             with calling("the optimizer's init"):
                 leaves = update.initial(weights)
             engine = ENGINES[sync](dataset, program, weights, leaves, skip=nonfinite == "skip")
-            cleanup.callback(engine.close)
+            cleanup.add("freeing what the executors hold", engine.close)
             loop = Loop(engine, held_out, folder, group)
             if folder is not None:
                 loop.resume(folder, saved)
         total = steps if steps is not None else epochs * dataset.schedule.steps_per_epoch
-        return loop.train(total, checkpoint_steps, callbacks)
+        cleanup.run = run = loop.train(total, checkpoint_steps, callbacks)
+    return run

@@ -27,6 +27,7 @@ import fdl
 from fdl.trust import open_trusted
 from fdl_spark.broadcasts import lend
 from fdl_spark.classic import RDD, Broadcast, SparkContext
+from fdl_spark.cleanup import going_on
 from fdl_spark.data.columns import Arrays, Problem
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.data.shards import Schedule, owned
@@ -107,7 +108,8 @@ class RddDataset(Dataset):
             with own_jobs(self.context):
                 self.blocks.count()
         except BaseException:
-            self.close()
+            with going_on("deleting the data's blocks"):
+                self.close()
             raise
 
     @property

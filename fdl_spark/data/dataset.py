@@ -7,6 +7,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 
 from fdl_spark.classic import RDD, SparkContext
+from fdl_spark.cleanup import going_on
 from fdl_spark.data.blocks import RddDataset
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.data.shards import Schedule
@@ -93,4 +94,5 @@ def _load(
         return RddDataset(source, found, schedule, min(tasks, schedule.shards))
     finally:
         if source.costly is not None:
-            source.costly.unpersist()
+            with going_on("freeing the rows that were read"):
+                source.costly.unpersist()

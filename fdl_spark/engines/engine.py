@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fdl_spark.cleanup import going_on
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.program import Program
 from fdl_spark.update import Leaves
@@ -66,7 +67,12 @@ class Engine(ABC):
     ):
         self.dataset, self.program, self.skip = dataset, program, skip
         self.shared = Shared.of(program, dataset)
-        self.restore(weights, leaves, done)
+        try:
+            self.restore(weights, leaves, done)
+        except BaseException:
+            with going_on("freeing what the executors hold"):
+                self.close()
+            raise
 
     @abstractmethod
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
