@@ -22,4 +22,15 @@ except ImportError:
         """Never raised."""
 
 
-__all__ = ["RDD", "Broadcast", "Py4JError", "SparkContext"]
+__all__ = ["RDD", "Broadcast", "Py4JError", "SparkContext", "is_connect", "package_of"]
+
+
+def package_of(of: Any) -> str:
+    """The package of a DataFrame or session, which has functions of its kind: "pyspark.sql", "pyspark.sql.connect"."""
+    connect = any(kind.__module__.startswith("pyspark.sql.connect.") for kind in type(of).__mro__)
+    return "pyspark.sql.connect" if connect else "pyspark.sql"
+
+
+def is_connect(of: Any) -> bool:
+    """Whether a DataFrame or session is one of Spark Connect."""
+    return package_of(of) == "pyspark.sql.connect"

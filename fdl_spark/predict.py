@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cloudpickle
 import numpy as np
@@ -17,16 +17,25 @@ from pyspark.sql import types as T
 import fdl
 from fdl_spark.arguments import check_function, check_names, check_whole
 from fdl_spark.broadcasts import lend
-from fdl_spark.classic import Broadcast, SparkContext
+from fdl_spark.classic import SparkContext, is_connect
+from fdl_spark.connect.jobs import own_jobs as connect_jobs
+from fdl_spark.connect.share import lasting
 from fdl_spark.cores import use_cores_of_task
 from fdl_spark.data.columns import BadColumn, arrow_arrays
-from fdl_spark.data.dataset import context_of
+from fdl_spark.data.dataset import session_of
 from fdl_spark.data.source import is_numeric, numbered, numeric_columns
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, UserFunctionError
 from fdl_spark.failures import calling, settled
 from fdl_spark.jobs import own_jobs
 from fdl_spark.program import shape_of
 from fdl_spark.quiet import no_pandas_warning
+
+
+class Readable(Protocol):
+    """Bytes that tasks can read."""
+
+    value: Any
+
 
 _appliers: dict[str, Callable[[Any], np.ndarray]] = {}  # as a module's attribute it outlives a task
 
@@ -83,10 +92,13 @@ def predict(
         _check_new(output, frame)
         if columns is None:
             columns = [field.name for field in frame.schema.fields if is_numeric(field.dataType)]
-        context = context_of(frame)
-        with own_jobs(context):
-            context.setJobDescription("fdl: see what predict gives")
-            return _appended(context, apply, params, frame, output, columns, batch_size)
+        where = session_of(frame)
+        if is_connect(where):
+            with connect_jobs(where):
+                return _appended(partial(lasting, where), apply, params, frame, output, columns, batch_size)
+        with own_jobs(where):
+            where.setJobDescription("fdl: see what predict gives")
+            return _appended(partial(_broadcast, where), apply, params, frame, output, columns, batch_size)
 
 
 def _check_new(output: str, frame: DataFrame) -> None:
@@ -98,7 +110,7 @@ def _check_new(output: str, frame: DataFrame) -> None:
 
 
 def _appended(
-    context: SparkContext,
+    send: Callable[[bytes], Readable],
     apply: Callable[[Any, Any], Any],
     params: Any,
     frame: DataFrame,
@@ -113,7 +125,7 @@ def _appended(
         program = cloudpickle.dumps((apply, fdl.tree.map(np.asarray, params)))
     task = Task(sha256(program).hexdigest(), None, tuple(columns), len(names), batch_size)
     kind = _output_type(widened, apply, params, task)
-    task = replace(task, program=_broadcast(context, program))
+    task = replace(task, program=send(program))
     fields = [T.StructField(str(n), f.dataType, f.nullable, f.metadata) for n, f in enumerate(frame.schema.fields)]
     schema = T.StructType([*fields, T.StructField(str(len(names)), kind)])
     with no_pandas_warning():
@@ -123,7 +135,7 @@ def _appended(
 _lent: list[tuple[Any, str]] = []  # weak references to broadcasts of predictions, and their files on the driver
 
 
-def _broadcast(context: SparkContext, content: bytes) -> Broadcast:
+def _broadcast(context: SparkContext, content: bytes) -> Any:
     """A broadcast that lives as long as the DataFrames that use it, which only the JVM knows.
 
     When it has collected those, Spark frees the broadcast but not its file on the driver, which goes with the next one.
@@ -146,7 +158,7 @@ class Task:
     """What the tasks of a prediction are told."""
 
     digest: str
-    program: Broadcast | None
+    program: Readable | None
     inputs: tuple[str, ...]
     kept: int
     batch_size: int

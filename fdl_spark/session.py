@@ -7,9 +7,11 @@ import sys
 import threading
 from collections.abc import Mapping
 
-from pyspark.sql import SparkSession
+from pyspark.errors import PySparkRuntimeError
+from pyspark.sql import SparkSession, is_remote
 
-from fdl_spark.classic import SparkContext
+from fdl_spark.classic import SparkContext, is_connect
+from fdl_spark.errors import ClusterError
 from fdl_spark.folders import private_folder
 from fdl_spark.java import java_home
 from fdl_spark.quiet import no_pandas_warning
@@ -74,12 +76,19 @@ def session(master: str = "local[*]", app: str = "fdl", config: Mapping[str, str
         found = _existing()
         if found is None:
             return _new(master, app, config or {})
-    tell_losses(found)
+    if not is_connect(found):  # what a server of Spark Connect runs with is not for its clients to choose
+        tell_losses(found)
     return found
 
 
 def _existing() -> SparkSession | None:
     active = SparkSession.getActiveSession()
+    if active is None and (is_remote() or "SPARK_REMOTE" in os.environ):
+        # Another thread's of Spark Connect, or one with the server that the environment names; neither needs Java.
+        try:
+            return SparkSession.builder.getOrCreate()
+        except PySparkRuntimeError as error:
+            raise ClusterError(f"{error}; make a session with SparkSession.builder.remote(...)") from None
     if active is None and SparkContext._active_spark_context is not None:
         # Another thread's. A builder without options takes what there is and changes no setting.
         active = SparkSession.builder.getOrCreate()

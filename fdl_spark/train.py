@@ -21,6 +21,8 @@ from fdl_spark.arguments import (
 from fdl_spark.callback import Callback
 from fdl_spark.checkpoint import CheckpointFolder
 from fdl_spark.cleanup import Cleanup
+from fdl_spark.connect.dataset import ConnectDataset
+from fdl_spark.connect.shuffle import ConnectShuffle
 from fdl_spark.data.dataset import load
 from fdl_spark.engines.driver import Driver
 from fdl_spark.engines.engine import Engine
@@ -32,6 +34,7 @@ from fdl_spark.run import Run
 from fdl_spark.update import Update, is_elementwise
 
 ENGINES: dict[str, type[Engine]] = {"shuffle": Shuffle, "driver": Driver}
+CONNECT_ENGINES: dict[str, type[Engine]] = {"shuffle": ConnectShuffle, "driver": Driver}
 
 
 def train(
@@ -152,7 +155,8 @@ def train(
             weights = program.flat()
             with calling("the optimizer's init"):
                 leaves = update.initial(weights)
-            engine = ENGINES[sync](dataset, program, weights, leaves, skip=nonfinite == "skip")
+            engines = CONNECT_ENGINES if isinstance(dataset, ConnectDataset) else ENGINES
+            engine = engines[sync](dataset, program, weights, leaves, skip=nonfinite == "skip")
             cleanup.add("freeing what the executors hold", engine.close)
             loop = Loop(engine, held_out, folder, group)
             if folder is not None:

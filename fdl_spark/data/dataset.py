@@ -6,8 +6,10 @@ from typing import Any
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 
-from fdl_spark.classic import RDD, SparkContext
+from fdl_spark.classic import RDD, SparkContext, is_connect
 from fdl_spark.cleanup import going_on
+from fdl_spark.connect.dataset import load as connect_load
+from fdl_spark.connect.jobs import own_jobs as connect_jobs
 from fdl_spark.data.blocks import RddDataset
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.data.shards import Schedule
@@ -19,15 +21,16 @@ from fdl_spark.jobs import own_jobs
 from fdl_spark.session import session, tell_losses
 
 
-def context_of(data: Any) -> SparkContext:
-    """The SparkContext that a DataFrame or RDD belongs to; else that of the active session, or of a new one."""
+def session_of(data: Any) -> SparkContext | Any:
+    """What a DataFrame or RDD belongs to, else the active session, or a new one: as the SparkContext of a classic
+    session, or as the session itself if it is one of Spark Connect."""
     if isinstance(data, RDD):
         return _running(data.ctx)
-    if isinstance(data, DataFrame) and "connect" in type(data).__module__:
-        raise ClusterError(
-            "a DataFrame of Spark Connect has no RDDs, which training needs: use a session on the cluster"
-        )
     spark: SparkSession = data.sparkSession if isinstance(data, DataFrame) else session()
+    if is_connect(spark):
+        if spark.is_stopped:
+            raise ClusterError(STOPPED)
+        return spark
     _running(spark.sparkContext)
     tell_losses(spark)
     return spark.sparkContext
@@ -67,9 +70,12 @@ def load(
       ColumnError, MissingColumnError, DataError: the data does not become arrays.
     """
     with about(argument), settled("reading the data"):
-        context = context_of(data)
-        with own_jobs(context):
-            return _load(data, context, batch_size, seed, shards, tasks, columns)
+        where = session_of(data)
+        if is_connect(where):
+            with connect_jobs(where):
+                return connect_load(data, where, batch_size, seed, shards, tasks, columns)
+        with own_jobs(where):
+            return _load(data, where, batch_size, seed, shards, tasks, columns)
 
 
 def _load(

@@ -4,9 +4,10 @@ Row i of the data is the i-th row in the order of the partitions and, within a p
 identity of a row: the same rows in the same order give the same shards however they are cut into partitions.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from itertools import islice
 from typing import Any
 
@@ -14,12 +15,11 @@ import numpy as np
 import pyarrow as pa
 from pyspark.serializers import NoOpSerializer
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as sql
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_type
 
 import fdl
-from fdl_spark.classic import RDD, SparkContext
+from fdl_spark.classic import RDD, SparkContext, package_of
 from fdl_spark.data.columns import NUMERIC, Arrays, BadColumn, Problem, arrow_arrays, not_numeric, stacked, without_nan
 from fdl_spark.data.record import Record
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, MissingColumnError
@@ -64,7 +64,8 @@ def open_source(data: Any, context: SparkContext, columns: Sequence[str] | None 
         return _frame_source(data, columns)
     if isinstance(data, RDD):
         return _rdd_source(data, columns)
-    return _array_source(data, context, columns)
+    chunks, template = array_chunks(data, columns)
+    return Source(context.parallelize(chunks, len(chunks)), template)
 
 
 def numbered(frame: DataFrame) -> DataFrame:
@@ -84,7 +85,7 @@ def numeric_columns(frame: DataFrame, names: Sequence[str]) -> list[Any]:
         if name in seen:
             raise ColumnError(name, "columns= has it twice")
         seen.add(name)
-        found.append(_numeric(sql.col(str(places[0])), frame.schema.fields[places[0]]))
+        found.append(_numeric(package_of(frame), str(places[0]), frame.schema.fields[places[0]]))
     return found
 
 
@@ -103,15 +104,16 @@ def _is_vector(kind: T.DataType) -> bool:
     return type(kind).__name__ == "VectorUDT"
 
 
-def _numeric(column: Any, field: T.StructField) -> Any:
+def _numeric(package: str, name: str, field: T.StructField) -> Any:
     if not is_numeric(field.dataType):
         kind = field.dataType.simpleString()
         raise ColumnError(field.name, not_numeric("an encoded image or other binary" if kind == "binary" else kind))
+    functions = import_module(f"{package}.functions")
+    column = functions.col(name)
     if _is_vector(field.dataType):
-        from pyspark.ml.functions import vector_to_array
-
+        vectors = import_module(f"{package}.functions".replace(".sql", ".ml"))
         # A null vector must arrive as a null, which vector_to_array does not take.
-        return sql.when(column.isNotNull(), vector_to_array(column, "float32"))
+        return functions.when(column.isNotNull(), vectors.vector_to_array(column, "float32"))
     kind = _with_doubles(field.dataType)
     return column if kind == field.dataType else column.cast(kind)
 
@@ -122,18 +124,23 @@ def _with_doubles(kind: T.DataType) -> T.DataType:
     return T.DoubleType() if isinstance(kind, T.DecimalType) else kind
 
 
-def _frame_source(frame: DataFrame, columns: Sequence[str] | None) -> Source:
+def selected(frame: DataFrame, columns: Sequence[str] | None) -> tuple[DataFrame, list[str]]:
+    """The columns to use, with numbers for names, in types that become arrays; and their names."""
     if frame.isStreaming:
         raise DataError("a streaming DataFrame has no end; train on its batches with writeStream.foreachBatch")
     names = frame.columns if columns is None else list(columns)
     if not names:
         raise DataError("the DataFrame has no columns")
     chosen = numeric_columns(frame, names)
-    selected = numbered(frame).select(*(column.alias(str(i)) for i, column in enumerate(chosen)))
-    types = [to_arrow_type(field.dataType) for field in selected.schema.fields]
+    return numbered(frame).select(*(column.alias(str(i)) for i, column in enumerate(chosen))), names
+
+
+def _frame_source(frame: DataFrame, columns: Sequence[str] | None) -> Source:
+    chosen, names = selected(frame, columns)
+    types = [to_arrow_type(field.dataType) for field in chosen.schema.fields]
     schema = pa.schema([pa.field(name, kind) for name, kind in zip(names, types, strict=True)])
     # Arrow batches that the JVM makes: mapInArrow's Python workers are others than those of RDDs, and start anew.
-    batches: RDD = RDD(selected._jdf.toArrowBatchRdd().toJavaRDD(), frame.sparkSession.sparkContext, NoOpSerializer())
+    batches: RDD = RDD(chosen._jdf.toArrowBatchRdd().toJavaRDD(), frame.sparkSession.sparkContext, NoOpSerializer())
     return Source(batches.mapPartitions(partial(_arrow_chunks, schema)), {name: name for name in names}, batches)
 
 
@@ -141,10 +148,11 @@ def _arrow_chunks(schema: pa.Schema, batches: Iterable[bytes]) -> Iterator[Array
     for content in batches:
         batch = pa.ipc.read_record_batch(pa.py_buffer(content), schema)
         if batch.num_rows:
-            yield _or_problem(partial(arrow_arrays, batch))
+            yield or_problem(partial(arrow_arrays, batch))
 
 
-def _or_problem(convert: Any) -> Arrays | Problem:
+def or_problem(convert: Callable[[], Arrays]) -> Arrays | Problem:
+    """What a conversion gives, or what is wrong with a column."""
     try:
         return convert()
     except BadColumn as bad:
@@ -174,7 +182,7 @@ def _row_chunks(names: list[str], whole: bool, rows: Iterable[Any]) -> Iterator[
     while group := [dict(_flatten_row(row)) for row in islice(iterator, CHUNK_ROWS)]:
         if not whole:
             group = [{name: value for name, value in row.items() if name in names} for row in group]
-        yield _or_problem(partial(stacked, group, names))
+        yield or_problem(partial(stacked, group, names))
 
 
 def _flatten_row(row: Any) -> list[tuple[str, Any]]:
@@ -211,7 +219,8 @@ def _chosen(columns_of: Any, columns: Sequence[str]) -> Any:
     return type(columns_of)((name, columns_of[name]) for name in columns)  # type: ignore[call-arg]
 
 
-def _array_source(data: Any, context: SparkContext, columns: Sequence[str] | None) -> Source:
+def array_chunks(data: Any, columns: Sequence[str] | None) -> tuple[list[Arrays], Any]:
+    """The chunks of a pytree of arrays, and the template."""
     if isinstance(data, str | bytes) or data is None:
         raise DataError(f"data must be a DataFrame, an RDD or a dict of arrays; it is {type(data).__name__}")
     if type(data).__module__.split(".")[0] in TABLES:
@@ -243,7 +252,7 @@ def _array_source(data: Any, context: SparkContext, columns: Sequence[str] | Non
     ]
     if not chunks:
         raise DataError("the arrays have no rows")
-    return Source(context.parallelize(chunks, len(chunks)), fdl.tree.unflatten(structure, names))
+    return chunks, fdl.tree.unflatten(structure, names)
 
 
 def _column_name(path: Any) -> str:

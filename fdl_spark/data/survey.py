@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
@@ -42,10 +44,15 @@ def survey(chunks: RDD) -> Survey:
       ColumnError: with the column and the global number of the first bad row.
       DataError: there are no rows.
     """
-    rows = [0] * chunks.getNumPartitions()
+    return merged(chunks.mapPartitionsWithIndex(summaries).collect(), chunks.getNumPartitions())
+
+
+def merged(found_by_partition: Iterable[tuple[int, Any]], partitions: int) -> Survey:
+    """The Survey from the summaries of partitions, those of each in their order; raises as `survey`."""
+    rows = [0] * partitions
     columns: Cells = {}
     total = 0
-    for partition, found in sorted(chunks.mapPartitionsWithIndex(_summaries).collect(), key=lambda pair: pair[0]):
+    for partition, found in sorted(found_by_partition, key=itemgetter(0)):
         if isinstance(found, Problem):
             raise ColumnError(found.column, found.text, total + found.row)
         count, cells = found
@@ -57,7 +64,8 @@ def survey(chunks: RDD) -> Survey:
     return Survey(tuple(rows), columns)
 
 
-def _summaries(partition: int, chunks: Iterable[Arrays | Problem]) -> Iterator[tuple[int, object]]:
+def summaries(partition: int, chunks: Iterable[Arrays | Problem]) -> Iterator[tuple[int, Any]]:
+    """(partition, number of rows and Cells, or the Problem) of each chunk of a partition."""
     for chunk in chunks:
         if isinstance(chunk, Problem):
             yield partition, chunk

@@ -1,0 +1,70 @@
+"""`sync="shuffle"` over Spark Connect: a query of two stages; slices of gradients meet, and the driver updates.
+
+    forward-backward, task p --- slice n of its parts ---> sum, task n --- slice n of the gradient ---> driver
+
+The tasks need not reach each other. What the driver would send or receive is as long whether the executors or the
+driver update, and a state that the driver holds is never lost with an executor, nor read for a snapshot.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from fdl_spark.connect.dataset import ConnectDataset
+from fdl_spark.data.blocks import Block
+from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
+from fdl_spark.engines.shuffle import slices
+from fdl_spark.tree_sum import gather
+from fdl_spark.update import Leaves
+from fdl_spark.wire import pack, unpack
+from fdl_spark.worker import Job, Part, forward_backward
+
+
+class ConnectShuffle(SteppingEngine):
+    """Sum the gradients slice by slice on the executors, and update on the driver."""
+
+    dataset: ConnectDataset
+
+    def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
+        self.weights, self.leaves, self.done = weights, leaves, done
+        self.cuts = slices(weights.size, weights.itemsize, self.dataset.tasks)
+
+    def state(self) -> Leaves:
+        return self.leaves
+
+    def step(self, step: int) -> Outcome:
+        watch = Stopwatch()
+        shards = self.dataset.schedule.shards
+        with self.job(step) as job:
+            watch.lap("broadcast")
+            sent = partial(_scatter, job, self.cuts)
+            payloads = self.dataset.exchange(sent, partial(_sum, shards), len(self.cuts) - 1)
+        answers = [unpack(payload) for payload in payloads]
+        (total, timings), _ = answers[0]
+        watch.lap("schedule", forward_backward=slowest(timings))
+        gradient = None if total.bad else np.concatenate([array for _, array in answers])
+        watch.lap("collect")
+        if gradient is not None:
+            self.weights, self.leaves = self.program.update(self.weights, gradient, self.leaves)
+        watch.lap("update")
+        return Outcome(total.sums, total.bad, watch.phases, timings)
+
+
+def _scatter(job: Job, cuts: list[int], task: int, blocks: Iterable[Block]) -> Iterator[tuple[int, bytes]]:
+    for node, part in forward_backward(job, task, blocks):
+        header = node, replace(part, gradient=None)
+        for n, (start, stop) in enumerate(pairwise(cuts)):
+            yield n, pack(header, None if part.gradient is None else part.gradient[start:stop])
+
+
+def _sum(shards: int, n: int, payloads: Iterable[bytes]) -> Iterator[bytes]:
+    parts = {}
+    for payload in payloads:
+        (node, part), gradient = unpack(payload)
+        parts[node] = replace(part, gradient=gradient)
+    timings = tuple(part.timing for part in parts.values() if part.timing)
+    total = gather(parts, shards, Part.add, Part())
+    yield pack((replace(total, gradient=None), timings), total.gradient)
