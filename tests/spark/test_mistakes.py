@@ -98,12 +98,6 @@ def test_arrays(spark, kind):
         train(data)
 
 
-def test_frames_of_spark_connect():
-    connect = type("DataFrame", (DataFrame,), {"__module__": "pyspark.sql.connect.dataframe"})
-    with pytest.raises(fdl_spark.ClusterError, match="Spark Connect has no RDDs"):
-        train(object.__new__(connect))
-
-
 def test_tables_of_other_libraries(spark):
     import pyarrow
 
