@@ -8,7 +8,7 @@ from collections import OrderedDict, namedtuple
 import numpy as np
 import pytest
 from pyspark.ml.linalg import Vectors
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Row
 from pyspark.sql import functions as sql
 
 import fdl.numpy as fnp
