@@ -4,6 +4,8 @@ Source: Seide et al., "1-Bit Stochastic Gradient Descent", Interspeech 2014 (sec
 Feedback Fixes SignSGD and other Gradient Compression Schemes", ICML 2019.
 """
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 
@@ -65,7 +67,7 @@ def add_widened(total: np.ndarray, rounded: np.ndarray) -> np.ndarray:
 
 
 @fdl.jit
-def _round(gradient: fdl.Array, residual: fdl.Array) -> tuple[fdl.Array, fdl.Array]:
+def _round(gradient: Any, residual: Any) -> tuple[Any, Any]:
     total = gradient + residual
     finite = fnp.isfinite(gradient)
     rounded = fnp.where(finite, fnp.clip(total, -LARGEST, LARGEST), total).astype(fnp.bfloat16)
@@ -78,10 +80,10 @@ def _round(gradient: fdl.Array, residual: fdl.Array) -> tuple[fdl.Array, fdl.Arr
 
 
 @fdl.jit
-def _widen(rounded: fdl.Array) -> fdl.Array:
+def _widen(rounded: Any) -> Any:
     return rounded.astype(fnp.float32)
 
 
 @fdl.jit
-def _add_widened(total: fdl.Array, rounded: fdl.Array) -> fdl.Array:
+def _add_widened(total: Any, rounded: Any) -> Any:
     return total + rounded.astype(fnp.float32)
