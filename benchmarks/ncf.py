@@ -6,9 +6,10 @@ another batch, since a step that costs what it touches would otherwise gain by i
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import cycle, pairwise
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +26,17 @@ TABLES = {"user_mf": (USERS, FACTORS), "item_mf": (ITEMS, FACTORS), "user_mlp": 
 def inputs() -> tuple[dict, list[tuple]]:
     """(parameters, batches of users, items and labels) as NumPy arrays."""
     rng = np.random.default_rng(0)
+    return parameters(rng), [batch(rng) for _ in range(BATCHES)]
+
+
+def parameters(rng: np.random.Generator) -> dict:
+    """Four tables and the layers, as NumPy arrays."""
     layers = [
         {"w": (rng.standard_normal((m, n)) * np.sqrt(2 / m)).astype(np.float32), "b": np.zeros(n, np.float32)}
         for m, n in [*pairwise(LAYERS), (FACTORS + LAYERS[-1], 1)]
     ]
     tables = {name: rng.standard_normal(shape, np.float32) * np.float32(0.01) for name, shape in TABLES.items()}
-    return {"tables": tables, "layers": layers}, [batch(rng) for _ in range(BATCHES)]
+    return {"tables": tables, "layers": layers}
 
 
 def batch(rng: np.random.Generator) -> tuple:
@@ -99,20 +105,19 @@ def stepped(train: Callable, params: object, state: object, batches: list) -> Ca
     return step
 
 
-def torch_step(torch: ModuleType, compiled: bool, sparse: bool) -> Callable[[], object]:
-    """A step of PyTorch with fused dense Adam, or with SparseAdam for the tables."""
-    F = torch.nn.functional
-    params, batches = inputs()
+def torch_parameters(torch: ModuleType, params: dict) -> tuple[dict, list[tuple]]:
+    """(tables by name, weights and biases of the layers) as tensors that require gradients."""
     tables = {name: torch.tensor(t, requires_grad=True) for name, t in params["tables"].items()}
     layers = [
         (torch.tensor(p["w"].T.copy(), requires_grad=True), torch.tensor(p["b"], requires_grad=True))
         for p in params["layers"]
     ]
-    dense = [leaf for layer in layers for leaf in layer]
-    if sparse:
-        optimizers = [torch.optim.SparseAdam(tables.values(), lr=RATE), torch.optim.Adam(dense, lr=RATE, fused=True)]
-    else:
-        optimizers = [torch.optim.Adam([*tables.values(), *dense], lr=RATE, fused=True)]
+    return tables, layers
+
+
+def torch_loss(torch: ModuleType, tables: Mapping[str, Any], layers: list[tuple], sparse: bool) -> Callable:
+    """loss(users, items, labels); the gradients of tables are sparse or dense."""
+    F = torch.nn.functional
 
     def loss(users, items, labels):
         def read(name: str, ids):
@@ -124,6 +129,19 @@ def torch_step(torch: ModuleType, compiled: bool, sparse: bool) -> Callable[[], 
         x = torch.cat([read("user_mf", users) * read("item_mf", items), x], 1)
         return F.binary_cross_entropy_with_logits(F.linear(x, *layers[-1])[:, 0], labels)
 
+    return loss
+
+
+def torch_step(torch: ModuleType, compiled: bool, sparse: bool) -> Callable[[], object]:
+    """A step of PyTorch with fused dense Adam, or with SparseAdam for the tables."""
+    params, batches = inputs()
+    tables, layers = torch_parameters(torch, params)
+    dense = [leaf for layer in layers for leaf in layer]
+    if sparse:
+        optimizers = [torch.optim.SparseAdam(tables.values(), lr=RATE), torch.optim.Adam(dense, lr=RATE, fused=True)]
+    else:
+        optimizers = [torch.optim.Adam([*tables.values(), *dense], lr=RATE, fused=True)]
+    loss = torch_loss(torch, tables, layers, sparse)
     loss = torch.compile(loss) if compiled else loss
     following = cycle(
         [

@@ -1,0 +1,1 @@
+"""Spark engines measured: against their own compute, against TorchDistributor, and against a model of their cost."""

@@ -1,0 +1,103 @@
+"""fdl on Spark against TorchDistributor: the same rows, batches and parameters, in processes that take turns."""
+
+import math
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.spark.channel import Closed
+from benchmarks.spark.side import Side
+from benchmarks.spark.work import Work, prepare
+
+CHECKED = 3  # steps whose losses must be equal before anything is timed
+LONGEST = 300.0  # seconds for a block: the first one starts everything and compiles
+
+
+def start(name: str, data: Path, folder: str) -> Side:
+    """The side of a name such as "auto", "torch", or "auto/1" for one rank."""
+    kind, _, ranks = name.partition("/")
+    if kind == "torch":
+        return Side(name, "benchmarks.spark.torch_side", [str(data), ranks or "2"], folder)
+    return Side(name, "benchmarks.spark.fdl_side", [str(data), kind, ranks or "2"], folder)
+
+
+def measure(work: Work, names: list[str], rounds: int, seconds: float, warm: float) -> dict[str, dict[str, Any]]:
+    """Numbers of every side.
+
+    Args:
+      work: what is trained.
+      names: of the sides, the first one fdl's.
+      rounds: blocks of each.
+      seconds: of a block.
+      warm: seconds for which each trains before it is timed.
+
+    Returns:
+      By side: "step" (seconds), "blocks" (seconds of a step in each), "first" (seconds until the first steps were
+      done, data and compilation included), "phases", "python" and "java" (bytes at the peak), "losses"; or "left out"
+      with the reason.
+    """
+    results: dict[str, dict[str, Any]] = {}
+    sides: dict[str, Side] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        data.mkdir()
+        prepare(work, data)
+        try:
+            for name in names:
+                try:
+                    sides[name] = start(name, data, folder)
+                    started = time.perf_counter()
+                    answer = sides[name].ask({"block": CHECKED}, LONGEST)
+                    results[name] = {"first": time.perf_counter() - started, "losses": answer["losses"]}
+                    check(work, results, name)
+                except Closed as closed:
+                    results[name] = {"left out": str(closed)}
+                    if name in sides:
+                        sides.pop(name).close()
+            counts = {name: warmed(side, seconds, warm) for name, side in sides.items()}
+            taken: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+            for _ in range(rounds):
+                for name, side in sides.items():
+                    time.sleep(0.05)  # what the side before has running in the background ends
+                    taken[name].append(side.ask({"block": counts[name]}, LONGEST))
+            for name, side in sides.items():
+                blocks = [found["seconds"] / counts[name] for found in taken[name]]
+                with side.watched() as peak:
+                    side.ask({"block": counts[name]}, LONGEST)
+                phases = {
+                    phase: statistics.median(found["phases"].get(phase, 0.0) for found in taken[name])
+                    for phase in taken[name][-1]["phases"]
+                }
+                results[name] |= {"step": statistics.median(blocks), "blocks": blocks, "phases": phases, **peak}
+        finally:
+            for side in sides.values():
+                side.close()
+    return results
+
+
+def check(work: Work, results: dict[str, dict[str, Any]], name: str) -> None:
+    """Raise Closed unless a side's losses are those of the first side: the same bits if both are fdl's."""
+    ours = next(iter(results.values())).get("losses")
+    theirs = results[name]["losses"]
+    if ours is None:
+        return
+    exact = not name.startswith("torch")
+    if not all(
+        a == b if exact else math.isclose(a, b, rel_tol=work.tolerance) for a, b in zip(ours, theirs, strict=True)
+    ):
+        raise Closed(f"{name}: losses {theirs}, those of {next(iter(results))} {ours}")
+
+
+def warmed(side: Side, seconds: float, warm: float) -> int:
+    """How many steps take about `seconds`, after training for `warm` seconds."""
+    started, count = time.perf_counter(), 1
+    while True:
+        block = side.ask({"block": count}, LONGEST)["seconds"]
+        following = max(1, min(8 * count, math.floor(seconds * count / block)))
+        if time.perf_counter() - started > warm and following <= 2 * count:
+            print(f"      {side.name}: {block / count * 1e3:.2f} ms a step", file=sys.stderr)
+            return following
+        count = following

@@ -1,0 +1,80 @@
+"""Training that takes a block of steps when it is told to, and waits in between."""
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from fdl_spark import Callback
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of steps that was taken.
+
+    Attributes:
+      seconds: of the whole block, starting and ending its groups included.
+      records: those of its steps in the history.
+    """
+
+    seconds: float
+    records: list[dict[str, Any]]
+
+    @property
+    def step(self) -> float:
+        """Seconds of a step."""
+        return self.seconds / len(self.records)
+
+
+#: Yields how many steps the next block has, is sent the block, and ends the training by returning.
+Plan = Generator[int, Block, None]
+
+
+class Turns(Callback):
+    """Takes blocks of steps as a plan says; groups of steps end with the blocks.
+
+    Args:
+      plan: says how many steps the next block has and is sent the block, until it returns.
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.interval = self.target = next(plan)
+        self.first = 0
+        self.since = time.perf_counter()
+
+    def start(self, run: Any) -> None:
+        self.since = time.perf_counter()
+
+    def step(self, run: Any, record: dict[str, Any]) -> bool:
+        if run.step < self.target:
+            return False
+        block = Block(time.perf_counter() - self.since, run.history.steps[self.first : run.step])
+        try:
+            count = self.plan.send(block)
+        except StopIteration:
+            return True
+        self.first = run.step
+        self.interval = self.target = run.step + count  # the next multiple of the interval is the target
+        self.since = time.perf_counter()
+        return False
+
+
+def blocks_of(seconds: float, blocks: int, found: list[Block], most: float = 60.0) -> Plan:
+    """A plan: warm up, then take blocks of about so many seconds.
+
+    Args:
+      seconds: of one block; a block has a step at least.
+      blocks: how many are kept.
+      found: where they are kept.
+      most: seconds after which no further block is taken.
+    """
+    started = time.perf_counter()
+    yield 1  # the first step compiles
+    count, block = 1, (yield 2)
+    while block.seconds < seconds / 2 and time.perf_counter() - started < most / 2:
+        count = max(count + 1, min(4 * count, int(seconds / block.step)))
+        block = yield count
+    count = max(1, round(seconds / block.step))
+    while len(found) < blocks and (not found or time.perf_counter() - started < most):
+        found.append((yield count))
