@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fdl_spark.errors import ArgumentError
+from fdl_spark.errors import ArgumentError, ClusterError
 
 UNIX = "unix"
 LONGEST_PATH = 103  # macOS's limit; Linux takes 107
@@ -59,11 +59,20 @@ def local_host(towards: str) -> str:
 
     Returns:
       An address; one of the loopback if that is where `towards` is.
+
+    Raises:
+      ClusterError: the name is unknown here, or no network leads there.
+
+    >>> local_host("127.0.0.1")
+    '127.0.0.1'
     """
-    family, *_, place = socket.getaddrinfo(towards, 9, type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect(place)
-        return str(probe.getsockname()[0])
+    try:
+        family, *_, place = socket.getaddrinfo(towards, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(place)
+            return str(probe.getsockname()[0])
+    except OSError as error:
+        raise ClusterError(f"{socket.gethostname()} cannot reach the host {towards!r} ({error})") from error
 
 
 @functools.cache

@@ -285,6 +285,16 @@ def connect(
       PeerLost: nobody listens there, or not one that holds the secret, or it did not answer in time.
       ArgumentError: the address is none.
       ClusterError: nothing here can encrypt.
+
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> from fdl_spark.net.handshake import new_secret
+    >>> secret = new_secret()
+    >>> with Listener("127.0.0.1", secret) as listener, ThreadPoolExecutor(1) as pool:
+    ...     connecting = pool.submit(connect, listener.address, secret)
+    ...     with listener.accept(10) as theirs, connecting.result() as mine:
+    ...         mine.send_message({"rank": 1})
+    ...         print(theirs.receive_message())
+    {'rank': 1}
     """
     check_secret(secret)
     kind, where = addresses.parse(address)

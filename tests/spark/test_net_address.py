@@ -12,13 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from fdl_spark.errors import ArgumentError
+import fdl_spark
+from fdl_spark.errors import ArgumentError, ClusterError
 from fdl_spark.net import address
 from fdl_spark.net.address import host_key, local_host, parse, private_folder, remove, sweep, text
 from fdl_spark.net.handshake import new_secret
 from fdl_spark.net.secure import Listener
 
-KEY = "from fdl_spark.net.address import host_key; print(host_key())"
+#: A package in the place of fdl_spark, whose own `__init__` would import all of Spark.
+LIGHT = (
+    "import sys, types\n"
+    "package = sys.modules['fdl_spark'] = types.ModuleType('fdl_spark')\n"
+    f"package.__path__ = {list(fdl_spark.__path__)!r}\n"
+)
+KEY = LIGHT + "from fdl_spark.net.address import host_key; print(host_key())"
 
 
 @pytest.mark.parametrize(
@@ -62,6 +69,11 @@ def test_the_loopback_is_reached_by_the_loopback(towards):
     assert local_host(towards) in ("127.0.0.1", "::1")
 
 
+def test_a_host_that_nobody_knows():
+    with pytest.raises(ClusterError, match="cannot reach the host 'nobody.invalid'"):
+        local_host("nobody.invalid")
+
+
 def test_a_private_folder_has_a_short_path(tmp_path, monkeypatch):
     """Folders for temporary files may have long paths, as those of YARN's containers have."""
     long = tmp_path / ("x" * 100)
@@ -88,7 +100,7 @@ def test_no_folder_has_a_short_path(monkeypatch):
 def test_what_killed_processes_left_is_deleted(tmp_path, monkeypatch):
     """And nothing else: neither where somebody listens, however busy, nor what is young, nor what is not ours."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    script = (
+    script = LIGHT + (
         "import os, signal\n"
         "from fdl_spark.net.secure import Listener\n"
         "listener = Listener('unix', bytes(32))\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fdl_spark
 from fdl_spark.net import shared
 from fdl_spark.net.connection import Connection, PeerLost
 from fdl_spark.net.shared import Segment, SharedMemoryError, receive_segment, send_segment
@@ -157,7 +158,9 @@ def test_memory_that_goes_while_it_is_taken(monkeypatch):
 def test_nothing_is_left_of_a_process_that_is_killed(tmp_path):
     """Its memory is in no folder, and goes when it goes."""
     script = (
-        "import os, signal, numpy as np\n"
+        "import os, signal, sys, types, numpy as np\n"
+        "package = sys.modules['fdl_spark'] = types.ModuleType('fdl_spark')  # without all of Spark\n"
+        f"package.__path__ = {list(fdl_spark.__path__)!r}\n"
         "from fdl_spark.net.shared import Segment\n"
         "made = Segment.create(1 << 20); made.array(np.uint8, 1 << 20)[:] = 1\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
