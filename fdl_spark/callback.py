@@ -13,14 +13,15 @@ class Callback:
     the run in the middle of a group, the group ends and its steps up to this one are taken again, to the same bits.
 
     Attributes:
-      interval: a callback that reads the parameters or stops the run only after every so many steps says so here;
-        groups then end with these steps, and none is taken twice.
+      passive: whether it neither reads parameters nor stops the run; groups of steps then need not end for it.
+      interval: if it does so after every so many steps only; groups then end with these steps, and none is taken twice.
 
     >>> class Patience(Callback):
     ...     def epoch(self, run, record):
     ...         return record["validation"]["loss"] > 2 * run.history.epochs[0]["validation"]["loss"]
     """
 
+    passive: bool = False
     interval: int | None = None
 
     def start(self, run: "Run") -> None:

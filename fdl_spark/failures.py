@@ -114,7 +114,7 @@ def _in_python(text: str, doing: str) -> Exception:
     report = text[text.rindex(TRACEBACK) :]
     report = re.split(r"\n+\s*at org\.apache|\n\nDriver stacktrace|\n\nJVM stacktrace", report)[0].strip()
     last = next(line for line in [*report.splitlines()[1:], ""] if not line.startswith(" "))
-    if "BlockMissing" in last:
+    if "BlockMissing" in last or "PeerLost" in last:
         return Lost(last)
     if last.startswith(f"{DataError.__module__}.{DataError.__name__}: "):
         return DataError(last.split(": ", 1)[1])

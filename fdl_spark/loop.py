@@ -130,6 +130,7 @@ class Loop:
 
     def _catch_up(self) -> None:
         """Go to the end of the group that is under way, as it is after the last step that is recorded."""
+        self.engine.finish()
         self._group.drain()
         for outcome in self._group:
             self._record(outcome)
@@ -147,26 +148,26 @@ class Loop:
 
     def _advance(self, save_steps: int | None, callbacks: Sequence[Callback]) -> bool:
         """A group of steps and what follows it; whether a callback wants to stop."""
-        run, engine = self.run, self.engine
+        run, engine, schedule = self.run, self.engine, self.dataset.schedule
         end = self._end_of_group(save_steps, callbacks)
-        stop, epoch = False, None
+        stop, epoch, record = False, None, {}
         try:
             for outcome in self._outcomes(end - run.step):
                 record = self._record(outcome)
                 run.step += 1
                 if run.step == end:
                     break
-                stop = any(_answers(callbacks, run, record))
+                stop = self._tell_of_step(record, callbacks)
                 if stop:
                     break
             if stop:
                 self._stop_here()
             else:
                 self._group.drain()
-            ended = run.step % self.dataset.schedule.steps_per_epoch == 0 or run.step == run.steps
-            if ended and not stop:
+            at_end = run.step == end
+            if at_end and (run.step % schedule.steps_per_epoch == 0 or run.step == run.steps):
                 epoch = self._end_epoch()
-            due = (ended and not stop) or (save_steps is not None and run.step % save_steps == 0)
+            due = epoch is not None or (at_end and save_steps is not None and run.step % save_steps == 0)
             if due or stop or engine.groups or run.step - self._snapshot[0] >= SNAPSHOT_STEPS:
                 self._take_snapshot()
         except Lost as lost:
@@ -174,7 +175,7 @@ class Loop:
             return False
         if due and self.folder:
             self._save(self.folder)
-        if run.step < end:
+        if not at_end:
             return stop
         answers = _answers(callbacks, run, record)
         if epoch is not None:
@@ -187,13 +188,24 @@ class Loop:
                 return False
         return any(answers)
 
+    def _tell_of_step(self, record: dict[str, Any], callbacks: Sequence[Callback]) -> bool:
+        """Tell of a step in the middle of a group; whether a callback wants to stop."""
+        answers = _answers(callbacks, self.run, record)
+        epoch, rest = divmod(self.run.step, self.dataset.schedule.steps_per_epoch)
+        if not rest:
+            ended = self.run.history.add_epoch(epoch, self.run.step - 1, None)
+            answers += [callback.epoch(self.run, ended) for callback in callbacks]
+        return any(answers)
+
     def _end_of_group(self, save_steps: int | None, callbacks: Sequence[Callback]) -> int:
         """The step before which the next group must end."""
         run = self.run
         if not self.engine.groups:
             return run.step + 1
         length = LONGEST if self.length == "auto" else self.length
-        intervals = [self.dataset.schedule.steps_per_epoch, save_steps, *(callback.interval for callback in callbacks)]
+        intervals = [save_steps, *(getattr(callback, "interval", None) for callback in callbacks)]
+        if self.held_out is not None or self.folder is not None or any(map(_wants_epochs, callbacks)):
+            intervals.append(self.dataset.schedule.steps_per_epoch)
         ends = [(run.step // interval + 1) * interval for interval in intervals if interval]
         return min(run.step + length, run.steps, *ends)
 
@@ -315,3 +327,8 @@ class Loop:
 def _answers(callbacks: Sequence[Callback], run: Run, record: dict[str, Any]) -> list[bool | None]:
     """What the callbacks say of a step: each is asked, whatever the ones before it say."""
     return [callback.step(run, record) for callback in callbacks]
+
+
+def _wants_epochs(callback: Callback) -> bool:
+    """Whether groups should end with epochs for a callback."""
+    return not getattr(callback, "passive", False) and type(callback).epoch is not Callback.epoch

@@ -18,6 +18,8 @@ class Progress(Callback):
     {'desc': 'training', 'disable': True}
     """
 
+    passive = True
+
     def __init__(self, **options: Any):
         self.options = options
 

@@ -19,6 +19,8 @@ class TensorBoard(Callback):
     'runs/first'
     """
 
+    passive = True
+
     def __init__(self, folder: str):
         self.folder = folder
 

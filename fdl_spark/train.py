@@ -24,17 +24,20 @@ from fdl_spark.cleanup import Cleanup
 from fdl_spark.connect.dataset import ConnectDataset
 from fdl_spark.connect.shuffle import ConnectShuffle
 from fdl_spark.data.dataset import load
+from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.driver import Driver
 from fdl_spark.engines.engine import Engine
+from fdl_spark.engines.resident import Resident
 from fdl_spark.engines.shuffle import Shuffle
+from fdl_spark.errors import ArgumentError
 from fdl_spark.failures import about, calling, settled
 from fdl_spark.loop import Loop
 from fdl_spark.program import Program
 from fdl_spark.run import Run
 from fdl_spark.update import Update, is_elementwise
 
-ENGINES: dict[str, type[Engine]] = {"shuffle": Shuffle, "driver": Driver}
-CONNECT_ENGINES: dict[str, type[Engine]] = {"shuffle": ConnectShuffle, "driver": Driver}
+ENGINES: dict[str, type[Engine]] = {"resident": Resident, "shuffle": Shuffle, "driver": Driver}
+CONNECT_ENGINES: dict[str, type[Engine]] = {"resident": Resident, "shuffle": ConnectShuffle, "driver": Driver}
 
 
 def train(
@@ -55,7 +58,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_steps: int | None = None,
     callbacks: Sequence[Callback] = (),
-    sync: Literal["shuffle", "driver"] = "shuffle",
+    sync: Literal["resident", "shuffle", "driver"] = "shuffle",
     group: int | Literal["auto"] = "auto",
     nonfinite: Literal["stop", "skip"] = "stop",
 ) -> Run:
@@ -155,6 +158,7 @@ def train(
             weights = program.flat()
             with calling("the optimizer's init"):
                 leaves = update.initial(weights)
+            check_engine(sync, dataset)
             engines = CONNECT_ENGINES if isinstance(dataset, ConnectDataset) else ENGINES
             engine = engines[sync](dataset, program, weights, leaves, skip=nonfinite == "skip")
             cleanup.add("freeing what the executors hold", engine.close)
@@ -164,3 +168,14 @@ def train(
         total = steps if steps is not None else epochs * dataset.schedule.steps_per_epoch
         cleanup.run = run = loop.train(total, checkpoint_steps, callbacks)
     return run
+
+
+def check_engine(sync: str, dataset: Dataset) -> None:
+    """Raise if the cluster cannot run an engine's jobs."""
+    slots = dataset.slots() if ENGINES[sync].groups else None
+    if slots is not None and slots < dataset.tasks:
+        why = f"the cluster runs {slots} at once" if slots else "Spark cannot do that with dynamic allocation"
+        raise ArgumentError(
+            f'sync="{sync}" needs all of its {dataset.tasks} tasks to run at once, and {why}; '
+            f'pass partitions={slots or 1} or fewer, or sync="shuffle"'
+        )

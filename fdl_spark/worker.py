@@ -66,7 +66,7 @@ class Job:
 
     Attributes:
       program: the Program.
-      weights: the flat parameters, shared.
+      weights: the flat parameters, shared; None where the tasks have them.
       schedule: which rows take part.
       template: the pytree of a batch with columns' names as leaves.
       tasks: number of tasks.
@@ -74,7 +74,7 @@ class Job:
     """
 
     program: Shared
-    weights: Shareable
+    weights: Shareable | None
     schedule: Schedule
     template: Any
     tasks: int
@@ -142,16 +142,21 @@ def forward_backward(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[t
     (block,) = blocks
     shards = job.schedule.shards
     nodes = list(cover(owned(task, job.tasks, shards), shards))
-    program, weights = job.program.compiled(), job.weights.value
-
-    def leaf(node: Node) -> Part | None:
-        return _shard(job, program, weights, block, node[1]) if node[0] == 0 else None
-
-    parts = [add_up(node, shards, leaf, Part.add) or Part() for node in nodes]
+    assert job.weights is not None
+    parts = gradients(job, job.program.compiled(), job.weights.value, block, nodes)
     timing = Timing(task, socket.gethostname(), time.perf_counter() - started)
     if parts:
         parts[0] = replace(parts[0], timing=timing)
     yield from zip(nodes, parts, strict=True)
+
+
+def gradients(job: Job, program: Program, weights: np.ndarray, block: Block, nodes: Iterable[Node]) -> list[Part]:
+    """The parts of the gradient at nodes whose shards are in a block."""
+
+    def leaf(node: Node) -> Part | None:
+        return _shard(job, program, weights, block, node[1]) if node[0] == 0 else None
+
+    return [add_up(node, job.schedule.shards, leaf, Part.add) or Part() for node in nodes]
 
 
 def _shard(job: Job, program: Program, weights: np.ndarray, block: Block, shard: int) -> Part | None:
@@ -176,6 +181,7 @@ def measure(job: Job, rows: int, task: int, blocks: Iterable[Block]) -> Iterator
     """Sums of the loss and metrics over all rows of a task's shards, `rows` at a time, by node as forward_backward."""
     (block,) = blocks
     shards = job.schedule.shards
+    assert job.weights is not None
     program, weights = job.program.compiled(), job.weights.value
 
     def leaf(node: Node) -> Part | None:

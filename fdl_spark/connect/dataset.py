@@ -13,18 +13,20 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial, reduce
 from itertools import groupby
 from operator import itemgetter
+from threading import Thread
 from typing import Any
 
 import cloudpickle
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
+from pyspark.util import InheritableThread
 
 from fdl_spark.connect import tasks as on_worker
 from fdl_spark.connect.jobs import own_jobs
 from fdl_spark.connect.share import Share, dumps
 from fdl_spark.connect.upload import Upload, new_view
 from fdl_spark.data.blocks import Block
-from fdl_spark.data.sharded import Dataset
+from fdl_spark.data.sharded import Dataset, Network
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.source import array_chunks, selected
 from fdl_spark.data.survey import Survey, merged
@@ -90,6 +92,18 @@ class ConnectDataset(Dataset):
 
     def own_jobs(self) -> AbstractContextManager[None]:
         return own_jobs(self.spark)
+
+    def network(self) -> Network:
+        encrypted = False
+        with suppress(Exception):  # a setting that a session may not be allowed to see
+            encrypted = self.spark.conf.get("spark.network.crypto.enabled", "false") == "true"
+        return Network(None, encrypted)
+
+    def slots(self) -> int | None:
+        return None
+
+    def thread(self, target: Callable[[], None]) -> Thread:
+        return InheritableThread(target=target, session=self.spark)
 
     def describe(self, text: str) -> None:
         """Spark Connect has no place for it: the name of an operation is what it does."""

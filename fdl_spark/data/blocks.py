@@ -18,10 +18,12 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 from pyspark import StorageLevel
+from pyspark.util import InheritableThread
 
 import fdl
 from fdl.trust import open_trusted
@@ -29,7 +31,7 @@ from fdl_spark.broadcasts import lend
 from fdl_spark.classic import RDD, Broadcast, SparkContext
 from fdl_spark.cleanup import going_on
 from fdl_spark.data.columns import Arrays, Problem
-from fdl_spark.data.sharded import Dataset
+from fdl_spark.data.sharded import Dataset, Network
 from fdl_spark.data.shards import Schedule, owned
 from fdl_spark.data.source import Source
 from fdl_spark.data.survey import Cells, Survey
@@ -126,6 +128,21 @@ class RddDataset(Dataset):
 
     def own_jobs(self) -> AbstractContextManager[None]:
         return own_jobs(self.context)
+
+    def network(self) -> Network:
+        conf = self.context.getConf()
+        near = self.context.master.startswith("local")  # local-cluster too has all its processes on this host
+        encrypted = conf.get("spark.network.crypto.enabled", "false") == "true"
+        return Network("unix" if near else conf.get("spark.driver.host"), encrypted)
+
+    def slots(self) -> int | None:
+        if self.context.getConf().get("spark.dynamicAllocation.enabled", "false") == "true":
+            return 0  # Spark refuses jobs with barriers then
+        spark = self.context._jsc.sc()
+        return int(spark.maxNumConcurrentTasks(spark.resourceProfileManager().defaultResourceProfile()))
+
+    def thread(self, target: Callable[[], None]) -> Thread:
+        return InheritableThread(target=target)
 
     def describe(self, text: str) -> None:
         self.context.setJobDescription(text)

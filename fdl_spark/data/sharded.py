@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from threading import Thread
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +22,19 @@ class Shareable(Protocol):
 
     def destroy(self) -> None:
         """Free it, here and on the executors."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """How processes of a cluster may talk to each other.
+
+    Attributes:
+      driver: where the driver can listen for tasks: an address of its host, or "unix"; None if they cannot reach it.
+      encrypted: whether Spark encrypts what goes between hosts.
+    """
+
+    driver: str | None
+    encrypted: bool
 
 
 class Dataset(ABC):
@@ -63,6 +78,22 @@ class Dataset(ABC):
     @abstractmethod
     def own_jobs(self) -> AbstractContextManager[None]:
         """Leave the settings of the user's jobs as they were, and none of ours running after an interrupt."""
+
+    @abstractmethod
+    def network(self) -> Network:
+        """How the tasks may talk to each other and to the driver."""
+
+    @abstractmethod
+    def slots(self) -> int | None:
+        """How many tasks the cluster can run at once now, for jobs that need all of theirs at once.
+
+        Returns:
+          The number, 0 where no such job can run at all; None if it cannot be found out.
+        """
+
+    @abstractmethod
+    def thread(self, target: Callable[[], None]) -> Thread:
+        """A thread, not started, whose jobs are those of this one."""
 
     @abstractmethod
     def describe(self, text: str) -> None:

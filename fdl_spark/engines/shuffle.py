@@ -142,13 +142,13 @@ def _unpersist(pairs: Any) -> None:
         pairs.unpersist(False)
 
 
-def slices(size: int, itemsize: int, tasks: int) -> list[int]:
-    """Where to cut the flat vector: at most one slice a task, none much smaller than SLICE_BYTES.
+def slices(size: int, itemsize: int, tasks: int, least: int | None = None) -> list[int]:
+    """Where to cut the flat vector: at most one slice a task, none much smaller than `least` (SLICE_BYTES) bytes.
 
     >>> slices(1_000_000, 4, 2)
     [0, 500736, 1000000]
     """
-    count = max(1, min(tasks, size * itemsize // SLICE_BYTES))
+    count = max(1, min(tasks, size * itemsize // (least or SLICE_BYTES)))
     length = -(-size // (count * ALIGNMENT)) * ALIGNMENT
     return [*range(0, size, length), size] if size else [0, 0]
 
@@ -202,6 +202,7 @@ def _update_slice(
         payloads, leaves = list(frames), cut(seed.value, cuts[-1], start, stop)
     total, answer = _gathered(job, n, payloads, started)
     before = time.perf_counter()
+    assert job.weights is not None
     weights = job.weights.value[start:stop]
     if not total.bad:
         weights, leaves = job.program.compiled().update(weights, total.gradient, leaves)

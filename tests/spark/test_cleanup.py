@@ -8,7 +8,7 @@ import pytest
 
 import fdl_spark
 from fdl import optim
-from fdl_spark.cleanup import Cleanup, going_on
+from fdl_spark.cleanup import Cleanup
 from fdl_spark.data.blocks import RddDataset
 from fdl_spark.engines.driver import Driver
 from fdl_spark.engines.engine import Engine

@@ -1,0 +1,332 @@
+"""The tasks' side of `sync="resident"`: a rank takes a group of steps, and keeps what it holds for the next group.
+
+A rank is a task of a barrier job, and the Python process that runs it. The process outlives the task: its connections,
+its parameters and its slice of the optimizer's state stay in this module, named by the run, and the next group goes on
+from them if all ranks have come back with those of the same step. Otherwise the group starts from what the driver sent.
+"""
+
+import select
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from pyspark import BarrierTaskContext
+
+from fdl_spark.data.blocks import Block
+from fdl_spark.data.sharded import Shareable
+from fdl_spark.data.shards import owned
+from fdl_spark.net.connection import Connection, PeerLost
+from fdl_spark.net.exchange import Clock, Exchange, Room
+from fdl_spark.net.meeting import BarrierMeeting, HubMeeting, LinkMeeting, Meeting, Message
+from fdl_spark.net.mesh import Mesh, Terms
+from fdl_spark.net.secure import connect
+from fdl_spark.net.shared import Segment, SharedMemoryError, available
+from fdl_spark.program import Program
+from fdl_spark.tree_sum import Node, cover, gather
+from fdl_spark.update import Leaves, cut
+from fdl_spark.wire import pack
+from fdl_spark.worker import Job, Part, gradients
+
+PHASES = ("compute", "send", "wait", "sum", "update", "gather")
+KEPT_RUNS = 2
+REPORT_SECONDS = 0.1
+RETURN_SECONDS = 10.0  # for the processes of the last group to come back, where only they can tell that they have
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the ranks of a group are told.
+
+    Attributes:
+      job: the Program, the schedule and the number of ranks.
+      run: names the run.
+      group: number of the group within the run.
+      terms: how ranks connect.
+      hub: where they meet; None if they cannot reach the driver.
+      again: whether they may meet over the connections of the last group, if there is no hub.
+      cuts: where the flat vector is cut into slices.
+      first: the group's first step.
+      count: at most so many steps.
+      seconds: the group ends after the first step that is done later than so many seconds after its first one.
+      skip: whether steps that are not finite are left out.
+      start: the parameters and the state after `first` steps; None if the ranks should have them.
+    """
+
+    job: Job
+    run: str
+    group: int
+    terms: Terms
+    hub: str | None
+    again: bool
+    cuts: list[int]
+    first: int
+    count: int
+    seconds: float
+    skip: bool
+    start: Shareable | None
+
+    @cached_property
+    def nodes(self) -> list[list[Node]]:
+        """The nodes of each rank."""
+        shards, ranks = self.job.schedule.shards, self.job.tasks
+        return [list(cover(owned(rank, ranks, shards), shards)) for rank in range(ranks)]
+
+
+@dataclass
+class Member:
+    """What a process holds of a run.
+
+    Attributes:
+      mesh: its connections to the others.
+      hub: its connection to the driver.
+      room: its memory.
+      done: how many steps its parameters and state are of; -1 if they are not to be trusted.
+      slice: number of the slice whose state it holds; None for none.
+    """
+
+    mesh: Mesh = field(default_factory=Mesh)
+    hub: Connection | None = None
+    room: Room | None = None
+    done: int = -1
+    slice: int | None = None
+    weights: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    leaves: Leaves = field(default_factory=list)
+
+    def meeting(self, order: Order, rank: int) -> Meeting:
+        """Where this process meets the others of its group."""
+        terms = order.terms
+        if order.hub is None:
+            if not order.again:
+                return BarrierMeeting()
+            connections = [link.connection for link in self.mesh.links.values()]
+            if len(connections) != order.job.tasks - 1:
+                raise PeerLost(f"rank {rank}", socket.gethostname(), "has come without connections to the others")
+            return LinkMeeting(rank, connections, order.group, RETURN_SECONDS)
+        if self.hub is None:
+            self.hub = connect(order.hub, terms.secret, terms.timeout, encrypt=terms.encrypted, name="the driver")
+        return HubMeeting(self.hub, rank, order.group, terms.timeout)
+
+    def close(self) -> None:
+        """Hang up."""
+        self.mesh.close()
+        if self.hub is not None:
+            self.hub.close()
+
+
+_members: dict[str, Member] = {}  # by run
+
+
+def run_group(order: Order, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
+    """Take the steps of a group.
+
+    Yields:
+      What the driver needs: (what it is, array) as `wire.pack` packs it.
+    """
+    (block,) = blocks
+    try:
+        yield from Rank(order, task, block, _member(order.run)).run()
+    except BaseException:
+        forget(order.run)
+        raise
+
+
+def forget(run: str) -> None:
+    """Let go of a run."""
+    member = _members.pop(run, None)
+    if member is not None:
+        member.close()
+
+
+def _member(run: str) -> Member:
+    if run not in _members:
+        while len(_members) >= KEPT_RUNS:
+            forget(next(iter(_members)))
+        _members[run] = Member()
+    return _members[run]
+
+
+class Rank:
+    """One rank of one group."""
+
+    def __init__(self, order: Order, rank: int, block: Block, member: Member):
+        self.order, self.rank, self.block, self.member = order, rank, block, member
+        self.program: Program = order.job.program.compiled()
+        self.elementwise = self.program.update.elementwise
+        self._finishing = False
+        self._unreported: list[Message] = []
+        self._reported = time.monotonic()
+
+    def run(self) -> Iterator[bytes]:
+        """Meet, take the steps, and hand over what has changed."""
+        order, member = self.order, self.member
+        meeting = member.meeting(order, self.rank)
+        here = meeting.gather({**member.mesh.greeting(), "done": member.done, "slice": member.slice})
+        owners = self._owners(here)
+        if owners is None and order.start is None:
+            yield pack({"missing": self.rank}, None)
+            return
+        if member.room is None:
+            member.room = self._make_room(here)
+        links = member.mesh.join(self.rank, here, meeting, order.terms, self._address, member.room, self._view)
+        if owners is None:
+            owners = list(range(len(order.cuts) - 1))
+            self._load(owners)
+        shards, timeout = order.job.schedule.shards, order.terms.timeout
+        exchange = Exchange(self.rank, links, order.nodes, order.cuts, owners, shards, member.room, timeout)
+        member.done, began = -1, time.perf_counter()
+        steps = self._steps(exchange)
+        if self.rank == 0:
+            told = {"steps": steps, "rest": self._unreported, "done": member.done}
+            yield pack({**told, "seconds": time.perf_counter() - began}, None)
+        yield from self._results(exchange)
+
+    def _owners(self, here: list[Message]) -> list[int] | None:
+        """Which rank has each slice's state; None if any rank has come without what it needs."""
+        if any(message["done"] != self.order.first for message in here):
+            return None
+        slices = range(len(self.order.cuts) - 1)
+        if not self.elementwise:
+            return list(slices)
+        rank_of = {message["slice"]: rank for rank, message in enumerate(here)}
+        return [rank_of[number] for number in slices] if all(number in rank_of for number in slices) else None
+
+    def _load(self, owners: list[int]) -> None:
+        """Start from what the driver sent."""
+        assert self.order.start is not None
+        weights, leaves = self.order.start.value
+        member, cuts = self.member, self.order.cuts
+        member.weights = np.array(weights)
+        member.slice = owners.index(self.rank) if self.rank in owners else None
+        if not self.elementwise:
+            member.leaves = leaves
+        elif member.slice is not None:
+            start, stop = cuts[member.slice], cuts[member.slice + 1]
+            member.leaves = [np.array(leaf) for leaf in cut(leaves, cuts[-1], start, stop)]
+
+    def _make_room(self, here: list[Message]) -> Room:
+        """Memory for what the others get, shared if any of them is on this host."""
+        nodes, sizes = len(self.order.nodes[self.rank]), self._sizes()
+        if available() and sum(message["host"] == here[self.rank]["host"] for message in here) > 1:
+            with suppress(SharedMemoryError):  # then sockets serve
+                return Room(nodes, *sizes, Segment.create(Room.bytes(nodes, *sizes)))
+        return Room(nodes, *sizes)
+
+    def _view(self, rank: int, segment: Segment) -> Room:
+        return Room(len(self.order.nodes[rank]), *self._sizes(), segment)
+
+    def _sizes(self) -> tuple[int, int, np.dtype]:
+        cuts = self.order.cuts
+        return cuts[-1], max(stop - start for start, stop in pairwise(cuts)), self.program.flat().dtype
+
+    def _address(self) -> str:
+        """The host name under which the other tasks know this one."""
+        return BarrierTaskContext.get().getTaskInfos()[self.rank].address.rsplit(":", 1)[0]
+
+    def _steps(self, exchange: Exchange) -> int:
+        """Take the steps; how many outcomes there are."""
+        order, member = self.order, self.member
+        first_done = None
+        for step in range(order.first, order.first + order.count):
+            began = time.perf_counter()
+            outcome, stopped, last = self._step(exchange, step, first_done)
+            if self.rank == 0:
+                outcome["phases"]["compute"] += time.perf_counter() - began - sum(outcome["phases"].values())
+                self._unreported.append(outcome)
+                self._report()
+            if stopped:
+                member.done = step
+                return step + 1 - order.first
+            if last:
+                break
+            first_done = first_done or time.monotonic()
+        member.done = step + 1
+        return step + 1 - order.first
+
+    def _step(self, exchange: Exchange, step: int, first_done: float | None) -> tuple[Message, bool, bool]:
+        order, member, room = self.order, self.member, exchange.room
+        clock = Clock(PHASES)
+        job = replace(order.job, step=step)
+        parts = gradients(job, self.program, member.weights, self.block, order.nodes[self.rank])
+        for row, part in zip(room.parts, parts, strict=True):
+            if part.gradient is not None:
+                row[:] = part.gradient
+        clock.lap("compute")
+        message: Message = {"parts": [[part.sums, part.bad] for part in parts], "seconds": clock.phases["compute"]}
+        message |= {"host": socket.gethostname(), "last": self.rank == 0 and self._is_last(first_done)}
+        told, total = exchange.reduce_scatter(message, _present(job), clock)
+        whole = gather(_told_parts(order, told), job.schedule.shards, Part.add, Part())
+        if not whole.bad:
+            self._update(exchange, total, clock)
+        timings = [[rank, told[rank]["host"], told[rank]["seconds"]] for rank in sorted(told)]
+        outcome = {"sums": whole.sums, "bad": whole.bad, "phases": clock.phases, "timings": timings}
+        return outcome, bool(whole.bad) and not order.skip, told[0]["last"]
+
+    def _update(self, exchange: Exchange, total: np.ndarray | None, clock: Clock) -> None:
+        member, update, room = self.member, self.program.update, exchange.room
+        if not self.elementwise:
+            if total is not None:
+                room.slice[: total.size] = total
+            gradient = np.empty_like(member.weights)
+            exchange.all_gather(gradient, clock)
+            member.weights, member.leaves = update(member.weights, gradient, member.leaves)
+            clock.lap("update")
+            return
+        if total is not None:
+            start, stop = exchange.bounds[self.rank]
+            room.slice[: total.size], member.leaves = update(member.weights[start:stop], total, member.leaves)
+            clock.lap("update")
+        exchange.all_gather(member.weights, clock)
+
+    def _is_last(self, first_done: float | None) -> bool:
+        """Whether the group should end with this step: it has lasted long enough, or the driver wishes so."""
+        hub = self.member.hub
+        if hub is not None and select.select([hub], [], [], 0)[0]:
+            message = hub.receive_message(timeout=self.order.terms.timeout)
+            self._finishing |= message.get("group") == self.order.group and bool(message.get("finish"))
+        late = first_done is not None and time.monotonic() - first_done > self.order.seconds
+        return late or self._finishing
+
+    def _report(self) -> None:
+        """Tell the driver of the steps that are done, now and then."""
+        hub = self.member.hub
+        if hub is not None and time.monotonic() - self._reported > REPORT_SECONDS:
+            told = {"group": self.order.group, "outcomes": self._unreported}
+            hub.send_message(told, timeout=self.order.terms.timeout)
+            self._unreported, self._reported = [], time.monotonic()
+
+    def _results(self, exchange: Exchange) -> Iterator[bytes]:
+        member = self.member
+        if not self.elementwise:
+            if self.rank == 0:
+                yield pack({"slice": 0, "leaves": member.leaves}, member.weights)
+        elif member.slice is not None:
+            start, stop = exchange.bounds[self.rank]
+            yield pack({"slice": member.slice, "leaves": member.leaves}, member.weights[start:stop])
+
+
+def _present(job: Job) -> Any:
+    """Whether a node has a shard that takes part in the step."""
+    schedule, step = job.schedule, job.step
+    if schedule.batch_rows(step) >= schedule.shards:
+        return lambda node: True
+    taking_part = {shard for shard in range(schedule.shards) if schedule.slots(step, shard).size}
+
+    def present(node: Node) -> bool:
+        level, index = node
+        return any(shard in taking_part for shard in range(index << level, (index + 1) << level))
+
+    return present
+
+
+def _told_parts(order: Order, told: dict[int, Message]) -> dict[Node, Part]:
+    parts = {}
+    for rank, message in told.items():
+        for node, (sums, bad) in zip(order.nodes[rank], message["parts"], strict=True):
+            parts[node] = Part(sums, None, tuple((shard, what) for shard, what in bad))
+    return parts

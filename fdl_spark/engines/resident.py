@@ -1,0 +1,260 @@
+"""`sync="resident"`: one barrier job takes a group of steps; its tasks stay, and exchange slices among themselves.
+
+    driver ---- order ----> rank p: [forward-backward, reduce-scatter, update, all-gather] x steps ----> driver
+      ^                                       |
+      +------- outcomes, as they come --------+
+
+This is group scheduling (Drizzle: Venkataraman et al., SOSP 2017) on an unchanged Spark. After a group the parameters
+and the state are on the driver, so a group that fails is taken again from its start, on whatever executors are there.
+"""
+
+import math
+import secrets
+import time
+import uuid
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fdl_spark.data.blocks import Block
+from fdl_spark.data.sharded import Dataset, Shareable
+from fdl_spark.engines.engine import Engine, Outcome
+from fdl_spark.engines.rank import Order, forget, run_group
+from fdl_spark.engines.shuffle import slices
+from fdl_spark.failures import Lost
+from fdl_spark.interrupts import Interrupts
+from fdl_spark.net.meeting import Hub, Message
+from fdl_spark.net.mesh import Terms
+from fdl_spark.net.secure import Listener
+from fdl_spark.update import Leaves, join
+from fdl_spark.wire import unpack
+from fdl_spark.worker import Job, Timing, destroy
+
+SLICE_BYTES = 1 << 15  # smaller slices cost more in messages than they save
+POLL = 0.05  # seconds
+SLOT_SECONDS = 60.0  # for lost executors to be replaced
+PATIENCE = 10.0  # seconds for a group that nobody waits for to end
+TIMEOUT = 120.0  # seconds without a word after which a rank is given up
+
+
+class Resident(Engine):
+    """Synchronise among tasks that stay for a group of steps."""
+
+    groups = True
+    _start: Shareable | None = None
+    _ending = 0.0  # seconds from the last step of a group to its end, which belong to no step
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self._run, self._number = uuid.uuid4().hex, 0
+        self._cuts = slices(self.weights.size, self.weights.itemsize, self.dataset.tasks, SLICE_BYTES)
+        network = self.dataset.network()
+        self._terms = Terms(secrets.token_bytes(32), network.encrypted, TIMEOUT)
+        self._hub: Hub | None = None
+        if network.driver is not None:
+            self._hub = Hub(Listener(network.driver, self._terms.secret, encrypt=network.encrypted))
+
+    def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
+        self._drop_start()
+        self.weights, self._leaves, self.done = weights, leaves, done
+        self._known = self._met = False  # whether the ranks have these, and each other
+
+    def state(self) -> Leaves:
+        return self._leaves
+
+    def finish(self) -> None:
+        if self._hub is not None:
+            self._hub.tell({"finish": True})
+
+    def close(self) -> None:
+        self._drop_start()
+        if self._hub is not None:
+            self._hub.close()
+        with suppress(Exception):
+            self.dataset.map(partial(_forget, self._run))
+        super().close()
+
+    def group(self, count: int, seconds: float = math.inf) -> Iterator[Outcome]:
+        with Interrupts() as interrupts:
+            taken = yield from self._attempt(count, seconds, interrupts)
+            if not taken:  # a process has come without what the last group left in it
+                self._known = False
+                yield from self._attempt(count, seconds, interrupts)
+        interrupts.settle()
+
+    def _wait_for_slots(self) -> None:
+        """Wait until all ranks can run at once: executors that were lost are often replaced within seconds.
+
+        Raises:
+          Lost: they are not.
+        """
+        end = time.monotonic() + SLOT_SECONDS
+        while (slots := self.dataset.slots()) is not None and slots < self.dataset.tasks:
+            if time.monotonic() > end:
+                raise Lost(f"{self.dataset.tasks} tasks must run at once, and the cluster has room for {slots}")
+            time.sleep(POLL)
+
+    def _attempt(self, count: int, seconds: float, interrupts: Interrupts) -> Generator[Outcome, None, bool]:
+        began = told_last = time.perf_counter()
+        self._wait_for_slots()
+        job = GroupJob(self.dataset, self._order(count, seconds), self._hub)
+        try:
+            for outcomes in job.outcomes(interrupts):
+                now = time.perf_counter()
+                if told_last == began:
+                    inside = sum(sum(outcome.phases.values()) for outcome in outcomes)
+                    outcomes[0].phases["schedule"] = max(0.0, self._ending + now - began - inside)
+                told_last = now
+                yield from outcomes
+        finally:
+            job.end()
+        if job.missing:
+            return False
+        self.overhead = time.perf_counter() - began - job.seconds
+        self._ending = time.perf_counter() - told_last
+        self._take(job)
+        return True
+
+    def _order(self, count: int, seconds: float) -> Order:
+        self._number += 1
+        if not self._known and self._start is None:
+            self._start = self.dataset.share((self.weights, self._leaves))
+        dataset = self.dataset
+        return Order(
+            job=Job(self.shared, None, dataset.schedule, dataset.template, dataset.tasks),
+            run=self._run,
+            group=self._number,
+            terms=self._terms,
+            hub=None if self._hub is None else self._hub.listener.address,
+            again=self._met,
+            cuts=self._cuts,
+            first=self.done,
+            count=count,
+            seconds=seconds,
+            skip=self.skip,
+            start=None if self._known else self._start,
+        )
+
+    def _take(self, job: "GroupJob") -> None:
+        """Make what the ranks handed over the engine's own."""
+        self._drop_start()
+        self._known = self._met = True
+        self.done = job.done
+        lengths = [stop - start for start, stop in pairwise(self._cuts)]
+        slices_of = {header["slice"]: (array, header["leaves"]) for header, array in job.results}
+        if self.program.update.elementwise:
+            self.weights = np.concatenate([slices_of[n][0] for n in range(len(lengths))])
+            self._leaves = join([slices_of[n][1] for n in range(len(lengths))], lengths)
+        else:
+            self.weights, self._leaves = slices_of[0]
+
+    def _drop_start(self) -> None:
+        if self._start is not None:
+            destroy(self._start)
+            self._start = None
+
+
+class GroupJob:
+    """The Spark job of one group, in a thread of its own, so that its outcomes can be heard while it runs.
+
+    Args:
+      dataset: the data.
+      order: what the ranks are told.
+      hub: where they meet and report, if they can reach the driver.
+
+    Attributes:
+      missing: whether a rank came without what it needs, and nothing was done.
+      done: how many steps the results are of.
+      seconds: that the steps took, in rank 0.
+      results: what the ranks handed over: (header, array) each.
+    """
+
+    def __init__(self, dataset: Dataset, order: Order, hub: Hub | None):
+        self.dataset, self.order, self.hub = dataset, order, hub
+        self.missing, self.done, self.seconds = False, order.first, 0.0
+        self.results: list[tuple[Message, Any]] = []
+        self._payloads: list[bytes] = []
+        self._error: BaseException | None = None
+        if hub is not None:
+            hub.open(order.group, dataset.tasks)
+        self._thread = dataset.thread(self._run)
+        self._thread.start()
+
+    def outcomes(self, interrupts: Interrupts) -> Iterator[list[Outcome]]:
+        """The outcomes of the steps, as they are reported; returns when the job has ended.
+
+        Args:
+          interrupts: if it asks for an end, the group ends after the step under way.
+        """
+        heard, asked = 0, False
+        while True:
+            ended = not self._thread.is_alive()
+            for outcomes in self._hear(0.0 if ended else POLL):
+                heard += len(outcomes)
+                yield outcomes
+            if interrupts.asked and not asked:
+                asked = True
+                self.finish()
+            if ended:
+                break
+        if self._error is not None:
+            raise self._error
+        count, rest = self._read()
+        while heard + len(rest) < count:  # reports that are still on their way
+            for outcomes in self._hear(POLL):
+                heard += len(outcomes)
+                yield outcomes
+        if rest:
+            yield [_outcome(told) for told in rest]
+
+    def _hear(self, patience: float) -> Iterator[list[Outcome]]:
+        if self.hub is None:
+            self._thread.join(patience)
+            return
+        for message in self.hub.hear(patience):
+            yield [_outcome(told) for told in message["outcomes"]]
+
+    def end(self) -> None:
+        """Do not leave the job running."""
+        if self._thread.is_alive():
+            self.finish()
+            self._thread.join(PATIENCE)
+
+    def finish(self) -> None:
+        """Let the group end after the step under way, if the ranks can be told."""
+        if self.hub is not None:
+            self.hub.tell({"finish": True})
+
+    def _run(self) -> None:
+        try:
+            self._payloads = self.dataset.map(partial(run_group, self.order), barrier=True)
+        except BaseException as error:
+            self._error = error
+
+    def _read(self) -> tuple[int, list[Message]]:
+        """How many outcomes there are, and those that were not reported."""
+        count, rest = 0, []
+        for header, array in map(unpack, self._payloads):
+            if "missing" in header:
+                self.missing = True
+            elif "steps" in header:
+                count, rest, self.done, self.seconds = (header[name] for name in ("steps", "rest", "done", "seconds"))
+            else:
+                self.results.append((header, array))
+        return count, rest
+
+
+def _outcome(told: Message) -> Outcome:
+    timings = tuple(Timing(rank, host, seconds) for rank, host, seconds in told["timings"])
+    return Outcome(told["sums"], tuple((shard, what) for shard, what in told["bad"]), told["phases"], timings)
+
+
+def _forget(run: str, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
+    for _ in blocks:
+        pass
+    forget(run)
+    return iter(())

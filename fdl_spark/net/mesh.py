@@ -1,0 +1,142 @@
+"""The connections of a process to all others of its run, which are kept from group to group."""
+
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from fdl_spark.net.address import UNIX, host_key
+from fdl_spark.net.connection import Connection
+from fdl_spark.net.exchange import Link, Room
+from fdl_spark.net.meeting import Meeting, Message
+from fdl_spark.net.secure import Listener, connect
+from fdl_spark.net.shared import receive_segment, send_segment
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How the processes of a run connect.
+
+    Attributes:
+      secret: proves that a process belongs to the run.
+      encrypted: whether what goes between hosts is encrypted.
+      timeout: seconds after which one that says nothing is lost.
+    """
+
+    secret: bytes
+    encrypted: bool
+    timeout: float
+
+
+@dataclass
+class Mesh:
+    """What a process knows of the others.
+
+    Attributes:
+      token: names the process within the run.
+      links: to the others, by their tokens.
+    """
+
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    links: dict[str, Link] = field(default_factory=dict)
+
+    def greeting(self) -> Message:
+        """What the others need to know of this process."""
+        return {"token": self.token, "host": host_key(), "name": socket.gethostname(), "links": list(self.links)}
+
+    def join(
+        self,
+        rank: int,
+        here: list[Message],
+        meeting: Meeting,
+        terms: Terms,
+        address: Callable[[], str],
+        room: Room,
+        view: Callable[[int, Any], Room],
+    ) -> dict[int, Link]:
+        """Connect with all other ranks: by what is left of earlier groups, and anew where one of two has lost it.
+
+        Args:
+          rank: this process's.
+          here: the greetings of all ranks.
+          meeting: where they meet.
+          terms: how they connect.
+          address: gives this host's name or address for the others.
+          room: this process's memory; others of the host see it if it is shared.
+          view: makes the Room of another rank from its Segment.
+
+        Returns:
+          The links by rank.
+
+        Raises:
+          PeerLost: a rank does not connect.
+        """
+        tokens = [message["token"] for message in here]
+        missing = [
+            (i, j)
+            for j in range(len(here))
+            for i in range(j)
+            if tokens[j] not in here[i]["links"] or tokens[i] not in here[j]["links"]
+        ]
+        lost = {tokens[i if j == rank else j] for i, j in missing if rank in (i, j)}
+        for token in [token for token in self.links if token in lost or token not in tokens]:
+            self.links.pop(token).connection.close()
+        if missing:
+            for peer, connection in self._connections(rank, here, missing, meeting, terms, address):
+                connection.name, connection.host = f"rank {peer}", here[peer]["name"]
+                self.links[tokens[peer]] = _link(connection, peer, room, view, terms.timeout)
+        return {peer: self.links[token] for peer, token in enumerate(tokens) if peer != rank}
+
+    def close(self) -> None:
+        """Hang up."""
+        for link in self.links.values():
+            link.connection.close()
+        self.links = {}
+
+    def _connections(
+        self,
+        rank: int,
+        here: list[Message],
+        missing: list[tuple[int, int]],
+        meeting: Meeting,
+        terms: Terms,
+        address: Callable[[], str],
+    ) -> Iterator[tuple[int, Connection]]:
+        """New connections, with the rank at the other end: of a pair, the lower rank listens."""
+        mine = here[rank]["host"]
+        callers = [j for i, j in missing if i == rank]
+        near = [j for j in callers if here[j]["host"] == mine]
+        with ExitStack() as open_listeners:
+            listeners = {}
+            if near:
+                listeners["near"] = open_listeners.enter_context(Listener(UNIX, terms.secret))
+            if len(near) < len(callers):
+                far = Listener(address(), terms.secret, encrypt=terms.encrypted)
+                listeners["far"] = open_listeners.enter_context(far)
+            places = meeting.gather({kind: listener.address for kind, listener in listeners.items()})
+            for i, j in missing:
+                if j == rank:
+                    kind = "near" if here[i]["host"] == mine else "far"
+                    name = f"rank {i} on {here[i]['name']}"
+                    connection = connect(
+                        places[i][kind], terms.secret, terms.timeout, encrypt=terms.encrypted, name=name
+                    )
+                    connection.send_message({"rank": rank}, timeout=terms.timeout)
+                    yield i, connection
+            for kind, count in (("near", len(near)), ("far", len(callers) - len(near))):
+                for _ in range(count):
+                    connection = listeners[kind].accept(terms.timeout)
+                    yield connection.receive_message(timeout=terms.timeout)["rank"], connection
+
+
+def _link(connection: Connection, peer: int, room: Room, view: Callable[[int, Any], Room], timeout: float) -> Link:
+    """Take a connection up; two processes of one host see each other's memory, if both have memory to be seen."""
+    if not connection.same_host:
+        return Link(connection)
+    connection.send_message({"shared": room.shared is not None}, timeout=timeout)
+    if not connection.receive_message(timeout=timeout)["shared"] or room.shared is None:
+        return Link(connection)
+    send_segment(connection, room.shared)
+    return Link(connection, view(peer, receive_segment(connection)))
