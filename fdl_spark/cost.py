@@ -1,7 +1,7 @@
 """What a step costs by each engine, said before it is taken: counts of what the engine does, times seconds of each.
 
 The counts follow from the engine, the number of ranks and the bytes of the parameters; the seconds (`Constants`) were
-fitted by `python -m benchmarks.spark_model --fit`, which also says how far the model is off on points that it has not
+fitted by `python -m benchmarks.spark.model`, which also says how far the model is off on points that it has not
 seen. A run that has measured something of its own scales them (`Constants.scaled`).
 """
 
@@ -32,6 +32,7 @@ PHASE_OF = {
 SLICE_BYTES = 1 << 20  # the engines that cut their slices for Spark's shuffle cut none much smaller
 TORRENT_BYTES = 4 << 20  # Spark's broadcasts travel in blocks of this size
 STATE = 2.0  # bytes of optimizer state for each byte of parameters, as Adam keeps
+GROUP_SECONDS, OVERHEAD = 1.0, 0.1  # groups last so long, or until starting and ending them is this share of them
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def predict(
     *,
     cluster: Cluster = HERE,
     slices: int | None = None,
-    group: int = 100,
+    group: int | None = None,
 ) -> dict[str, float]:
     """The seconds of one synchronous step, by phase; their sum is the step.
 
@@ -134,7 +135,7 @@ def predict(
       constants: what each thing costs.
       cluster: where the ranks are.
       slices: into how many slices "shuffle" and "blocks" cut the parameters; None for as many as they choose.
-      group: steps that one job of "resident" takes.
+      group: steps that one job of "resident" takes; None for as many as it chooses.
 
     Returns:
       Seconds by name of the phase, all of PHASES.
@@ -150,9 +151,16 @@ def predict(
     turns = _turns(ranks, cluster)
     phases["compute"] = compute * turns
     phases["stragglers"] = compute * turns * constants.spread * expected_maximum(ranks)
-    for name, count in counts(engine, ranks, size, cluster=cluster, slices=slices, group=group).items():
-        phases[PHASE_OF[name]] += count * getattr(constants, name)
     phases["network"] = network(engine, ranks, size, cluster, slices)
+    apart = sum(phases.values())
+    if engine == "resident" and group is None:
+        endless, single = (
+            _seconds(counts(engine, ranks, size, cluster=cluster, group=steps), constants) for steps in (math.inf, 1)
+        )
+        overhead = single - endless
+        group = math.ceil(max(GROUP_SECONDS, overhead / OVERHEAD) / max(apart + endless, 1e-9))
+    for name, count in counts(engine, ranks, size, cluster=cluster, slices=slices, group=group or 1).items():
+        phases[PHASE_OF[name]] += count * getattr(constants, name)
     return phases
 
 
@@ -169,7 +177,7 @@ def counts(
     *,
     cluster: Cluster = HERE,
     slices: int | None = None,
-    group: int = 100,
+    group: float = 1,
 ) -> Mapping[str, float]:
     """How often a step does what `Constants` has the seconds of, one after the other: what happens at once counts once.
 
@@ -245,6 +253,10 @@ def expected_maximum(ranks: int) -> float:
     2.5
     """
     return NormalDist().inv_cdf((ranks - 0.375) / (ranks + 0.25)) if ranks > 1 else 0.0
+
+
+def _seconds(how_often: Mapping[str, float], constants: Constants) -> float:
+    return sum(count * getattr(constants, name) for name, count in how_often.items())
 
 
 def _turns(tasks: int, cluster: Cluster) -> float:

@@ -4,6 +4,7 @@ import math
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,13 +12,15 @@ import numpy as np
 import pytest
 
 import fdl
-from benchmarks.spark import flat, report
+from benchmarks import inception
+from benchmarks.spark import flat, model, report, simulate
 from benchmarks.spark.against import check
 from benchmarks.spark.channel import Channel, Closed, Door
 from benchmarks.spark.engines import Case, keep
 from benchmarks.spark.side import family, memory
 from benchmarks.spark.turns import Block, Plan, Turns, blocks_of
 from benchmarks.spark.work import SHARDS, WORKS, Work, columns, prepare, prepared
+from fdl_spark.cost import ENGINES, PHASE_OF, Constants
 
 
 def take(turns: Turns, steps: int) -> int:
@@ -181,3 +184,59 @@ def test_the_table_of_starts_keeps_the_first_round_apart():
     rows = cells(report.start({"LeNet-5 again": [3.0, 1.0, 2.0], "a new session": [4.0]})[2])[2:]
     assert rows == [["LeNet-5 again", "3.00", "1.50", "1.5"], ["a new session", "4.00", "", ""]]
     assert math.isclose(report.SCALING, 1.85)
+
+
+def synthetic(constants: Constants, cases: list[tuple[float, int]]) -> list[model.Point]:
+    """What would be measured if the model were true."""
+    points = []
+    for engine in ENGINES:
+        for megabytes, ranks in cases:
+            size, compute = 1e6 * megabytes, 1e-9 * megabytes * 1e6
+            update = constants.update_byte * size / ranks
+            point = model.Point(engine, ranks, size, compute, 1.0, update)
+            for _ in range(30):  # the group that a step is in depends on its seconds
+                point = replace(point, step=sum(point.predicted(constants).values()))
+            points.append(point)
+    return points
+
+
+def test_the_fit_finds_the_constants_that_made_the_numbers():
+    true = Constants(
+        job=0.02, stage=0.01, task=2e-3, block=4e-4, message=5e-5, driver_byte=2e-9, worker_byte=4e-9,
+        exchange_byte=3e-10, sum_byte=1e-10, update_byte=6e-10,
+    )  # fmt: skip
+    cases = [(megabytes, ranks) for megabytes in (0.1, 4.0, 28.0) for ranks in (1, 2, 4, 16)] + model.FITTED
+    found = model.fit(synthetic(true, cases), true.sum_byte)
+    for name in PHASE_OF:
+        assert getattr(found, name) == pytest.approx(getattr(true, name), rel=0.02), name
+    checked = synthetic(true, model.CHECKED)
+    assert all(model.is_checked(point) for point in checked)
+    assert max(abs(point.error(found)) for point in checked) < 0.02
+    assert "24 points that were not fitted: the median error of a step is 0 %" in model.summary(found, [], checked)
+
+
+def test_breaking_points_are_the_first():
+    for least in (1, 2, 3, 37, 1000):
+        assert simulate.first(lambda n, least=least: n >= least) == max(least, 2)
+    assert simulate.first(lambda n: False) is None
+
+
+def test_two_levels_of_exchange_need_fewer_messages_and_no_fewer_bytes():
+    one, two = (
+        simulate.Design("", "resident", two_level).phases(1024, 2.0, 10, Constants()) for two_level in (False, True)
+    )
+    assert two["messages"] == pytest.approx(one["messages"] * (31 + 31) / 1023)
+    assert two["bytes"] == one["bytes"]
+    assert two["network"] > one["network"]
+
+
+def test_the_simulation_is_of_inception_and_its_plot_is_one(tmp_path):
+    sizes = [np.asarray(leaf).nbytes for leaf in fdl.tree.leaves(inception.inputs(1)[0])]
+    assert sum(sizes) == simulate.SIZE
+    path = tmp_path / "scaling.png"
+    simulate.plot(Constants(), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    text = simulate.report(Constants())
+    assert [line.split("|")[1].strip() for line in text.splitlines() if "BigDL, published" in line] == [
+        "BigDL, published"
+    ]

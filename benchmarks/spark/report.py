@@ -2,10 +2,15 @@
 
 import statistics
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from benchmarks.report import table
 from benchmarks.spark.work import WORKS
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- spark begins -->", "<!-- spark ends -->"
+BEGIN_MODEL, END_MODEL = "<!-- model begins -->", "<!-- model ends -->"
 
 ORDER = ("driver", "shuffle", "blocks", "resident", "auto")
 

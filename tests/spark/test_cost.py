@@ -59,6 +59,12 @@ def test_the_network_carries_what_passes_between_hosts():
 def test_a_long_group_shares_what_a_job_costs():
     short, long = (predict("resident", 4, 1e5, 0.0, group=steps)["scheduling"] for steps in (1, 50))
     assert short == pytest.approx(50 * long)
+    # By itself the engine chooses groups in which a job is a tenth of the steps, at most.
+    chosen = predict("resident", 64, 28e6, 2.0)
+    assert (
+        chosen["scheduling"] + chosen["bytes"]
+        < 0.1 * sum(chosen.values()) + predict("resident", 64, 28e6, 2.0, group=10**9)["bytes"]
+    )
 
 
 @given(factor=st.floats(0.1, 10), phase=st.sampled_from(["scheduling", "messages", "bytes", "update", "stragglers"]))
