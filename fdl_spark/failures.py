@@ -14,11 +14,23 @@ from fdl_spark.quiet import no_query_log
 TRACEBACK = "Traceback (most recent call last):"
 CONDITION = re.compile(r"\[([A-Z]+(?:_[A-Z0-9]+)*(?:\.[A-Z0-9_]+)*)\] (.*?)(?:\s*SQLSTATE: (\w{5})|$)", re.DOTALL)
 LOST_STATES = ("XX", "53", "56", "58", "82")  # SQLSTATEs of internal errors, resources, checkpoints, the system
+LOST = ("BlockMissing", "PeerLost")  # exceptions of ours in tasks that say nothing about the user's functions
+FULL = re.compile(r"No space left on device|Disk quota exceeded")
+NO_BARRIER = re.compile(r"SPARK-24819|SPARK-24942|[Bb]arrier .*requires more slots|less than .* slots")
 LOGS = "Spark's logs say more (memory, disk, preemption)"
 
 
 class Lost(Exception):
     """A job failed because of the cluster, not of the user: going back to a snapshot can help."""
+
+
+class BlocksLost(Lost):
+    """Blocks are not where their handles say, or not as they were written: they must be made again."""
+
+
+class NoBarrier(ClusterError):
+    """Spark cannot run all tasks of a stage at once: ask for fewer, free slots, or use an engine that needs no barrier
+    (`sync="shuffle"` or `"driver"`)."""
 
 
 @contextmanager
@@ -93,11 +105,15 @@ def _meaning(error: Exception, doing: str) -> Exception:
         return ClusterError(f"{doing}: the Python workers do not start; are fdl and fdl_spark installed there?\n{text}")
     if TRACEBACK in text:
         return _in_python(text, doing)
+    if NO_BARRIER.search(text):
+        return NoBarrier(f"{doing}: {_first_line(text)}")
     condition, said, state = _condition(text)
     if condition == "SPARK_JOB_CANCELLED" or "SparkContext was shut down" in text:
         return ClusterError(f"{doing}: Spark's job was cancelled ({said or 'the session was stopped'})")
     if re.search(r"stopped SparkContext|SparkPlan\.session\(\)\" is null", text):
         return ClusterError(f"{doing}: {STOPPED}")
+    if FULL.search(text):
+        return ClusterError(f"{doing}: a local disk of Spark is full: {_first_line(text)}; {LOGS}")
     query = f"{doing}: Spark cannot run the query that the data comes from"
     if condition and not state.startswith(LOST_STATES):
         return DataError(f"{query}: [{condition}] {said}")
@@ -114,11 +130,14 @@ def _in_python(text: str, doing: str) -> Exception:
     report = text[text.rindex(TRACEBACK) :]
     report = re.split(r"\n+\s*at org\.apache|\n\nDriver stacktrace|\n\nJVM stacktrace", report)[0].strip()
     last = next(line for line in [*report.splitlines()[1:], ""] if not line.startswith(" "))
-    if "BlockMissing" in last or "PeerLost" in last:
-        return Lost(last)
+    kind = re.split(r"[:\s]", last)[0].rpartition(".")[2]
+    if kind in LOST:
+        return (BlocksLost if kind == "BlockMissing" else Lost)(last)
     if last.startswith(f"{DataError.__module__}.{DataError.__name__}: "):
         return DataError(last.split(": ", 1)[1])
-    if re.search(r"\[Errno 28\]|MemoryError|local directories can be written", last):
+    if kind == "DiskFull":
+        return ClusterError(f"{doing}: {last.split(': ', 1)[1]}")
+    if kind == "MemoryError" or re.search(r"\[Errno (28|122)\]", last):
         return ClusterError(f"{doing}: an executor has no memory or disk left: {last}; {LOGS}")
     return UserFunctionError(f"{doing}: a function raised {last}\n{report}")
 

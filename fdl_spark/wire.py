@@ -36,6 +36,14 @@ def raw_shuffle(rdd: RDD, emit: Callable[[int, Iterator], Iterable[tuple[int, Pa
     return rdd.ctx._jvm.PythonRDD.valueOfPair(pairs.partitionBy(partitioner))
 
 
+def clean_shuffle(shuffled: Any, context: Any) -> None:
+    """Delete the files of a `raw_shuffle`, and of no other one that its data came through."""
+    cleaner = context._jsc.sc().cleaner()
+    if cleaner.isDefined():
+        pairs = shuffled.rdd().dependencies().head().rdd()
+        cleaner.get().doCleanupShuffle(pairs.dependencies().head().shuffleId(), False)
+
+
 def tagged(rdd: RDD) -> Any:
     """The Java pairs (long, bytes) of an RDD whose elements are, in turn, `pack_long(number)` and a payload."""
     rdd._bypass_serializer = True

@@ -1,23 +1,15 @@
-"""The data set on the executors: a task's shards as one file of columns, memory-mapped by the workers of the host.
+"""The data set on the executors: each task's shards as one block, a file in a local directory of its executor.
 
 Iterations send only file handles through the workers' sockets. The RDD of handles is cached, so Spark prefers the
 executor that wrote the files, and it is made again from lineage, files and all, when that executor is lost.
-
-A file holds numbers only: its layout comes with the handle, and opening it runs no code. It is this user's alone, and
-it is mapped for as long as a task lives: a worker that outlives the run keeps nothing of a deleted file.
 """
 
 import logging
-import mmap
-import os
 import pickle
-import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
-from functools import cached_property, partial
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from threading import Thread
 from typing import Any
 
@@ -25,67 +17,24 @@ import numpy as np
 from pyspark import StorageLevel
 from pyspark.util import InheritableThread
 
-import fdl
-from fdl.trust import open_trusted
 from fdl_spark.broadcasts import lend
 from fdl_spark.classic import RDD, Broadcast, SparkContext
 from fdl_spark.cleanup import going_on
+from fdl_spark.data.block import Block, NewBlock, delete_blocks
 from fdl_spark.data.columns import Arrays, Problem
 from fdl_spark.data.sharded import Dataset, Network
 from fdl_spark.data.shards import Schedule, owned
 from fdl_spark.data.source import Source
 from fdl_spark.data.survey import Cells, Survey
 from fdl_spark.errors import DataError
+from fdl_spark.executors import everywhere
 from fdl_spark.folders import owner
 from fdl_spark.jobs import own_jobs
-from fdl_spark.wire import Payload, raw_input, raw_output, raw_shuffle
+from fdl_spark.wire import Payload, clean_shuffle, raw_input, raw_output, raw_shuffle
 
 log = logging.getLogger("fdl_spark")
 
-SLICE_ROWS = 65536
-ALIGNMENT = 64  # bytes: columns start at whole cache lines
-
-
-class BlockMissing(Exception):
-    """A task ran where its block is not; Spark tries it elsewhere, or the driver makes the blocks again."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """The shards of one task in the local directory of one executor.
-
-    Attributes:
-      path: the file.
-      shards: the run of shards, in the file's order.
-      starts: the first row of each of these shards.
-      rows: number of rows of all of them.
-      columns: what the columns hold, in the file's order.
-    """
-
-    path: str
-    shards: range
-    starts: tuple[int, ...]
-    rows: int
-    columns: Cells
-
-    def batch(self, shard: int, slots: np.ndarray | slice, template: Any) -> Any:
-        """A batch of a shard's rows as the pytree that the template describes."""
-        start = self.starts[shard - self.shards.start]
-        index = slice(slots.start + start, slots.stop + start) if isinstance(slots, slice) else slots + start
-        return fdl.tree.map(lambda name: self.arrays[name][index], template)
-
-    @cached_property
-    def arrays(self) -> Mapping[str, np.ndarray]:
-        """The columns, read-only.
-
-        Raises:
-          BlockMissing: the file is not on this host, not whole, or another user's.
-        """
-        try:
-            with open_trusted(self.path) as file:
-                return _views(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), self.rows, self.columns)
-        except (OSError, ValueError, TypeError) as missing:  # the latter two if it is too short
-            raise BlockMissing(str(missing)) from missing
+PIECE_ROWS, PIECE_BYTES = 65536, 64 << 20  # a payload must fit an array of the JVM, whatever the rows are
 
 
 class RddDataset(Dataset):
@@ -110,8 +59,7 @@ class RddDataset(Dataset):
             with own_jobs(self.context):
                 self.blocks.count()
         except BaseException:
-            with going_on("deleting the data's blocks"):
-                self.close()
+            self.close()
             raise
 
     @property
@@ -148,28 +96,23 @@ class RddDataset(Dataset):
         self.context.setJobDescription(text)
 
     def rebuild(self) -> None:
-        """Forget the blocks; the next job makes them again from lineage."""
+        """Forget the blocks and delete their files; the next job makes them again from lineage."""
+        self._delete_files()
         self.blocks.unpersist(blocking=True)
         self.blocks.persist(StorageLevel.MEMORY_ONLY)
 
     def close(self) -> None:
         """Delete the blocks' files, those of failed attempts too; a host that cannot be reached loses them later, with
         its executor's local directory. Never raises, as that would hide why the run ended."""
-        cores = self.context.defaultParallelism
-        try:
-            # Tasks on the cached handles run where the files are; what is not cached must not be made again for this.
-            everywhere = self.blocks if self._cached() else self.context.parallelize(range(cores), cores)
-            everywhere.foreachPartition(partial(_delete, self.name))
-        except Exception as error:
-            log.warning("the files of a data set could not be deleted: %s", str(error)[:300])
-        finally:
-            with suppress(Exception):
-                self.blocks.unpersist()
-                self._routed.rdd().cleanShuffleDependencies(False)
+        self._delete_files()
+        with going_on("forgetting the data's blocks"):
+            self.blocks.unpersist()
+        with going_on("deleting the data's shuffle files"):
+            clean_shuffle(self._routed, self.context)
 
-    def _cached(self) -> bool:
-        infos = self.context._jsc.sc().getRDDStorageInfo()
-        return any(info.id() == self.blocks.id() and info.numCachedPartitions() == self.tasks for info in infos)
+    def _delete_files(self) -> None:
+        with going_on("deleting the data's blocks"):
+            everywhere(self.context).foreachPartition(partial(_delete, self.name))
 
 
 def _route(
@@ -192,8 +135,11 @@ def _route(
 
 
 def _pieces(chunk: Arrays) -> Iterator[Arrays]:
-    for start in range(0, len(next(iter(chunk.values()))), SLICE_ROWS):
-        yield {name: array[start : start + SLICE_ROWS] for name, array in chunk.items()}
+    rows = len(next(iter(chunk.values())))
+    size = sum(array.nbytes for array in chunk.values())
+    step = max(1, min(PIECE_ROWS, PIECE_BYTES * rows // max(1, size)))
+    for start in range(0, rows, step):
+        yield {name: array[start : start + step] for name, array in chunk.items()}
 
 
 def _write(
@@ -201,25 +147,20 @@ def _write(
 ) -> Iterator[Block]:
     """Write each arriving row at its place; nothing is sorted or kept in memory."""
     shards = owned(task, tasks, schedule.shards)
-    ends = np.cumsum([schedule.shard_rows(shard) for shard in shards], dtype=np.int64)
-    starts = np.concatenate([np.zeros(1, np.int64), ends])[: len(shards)]
-    rows = int(ends[-1]) if len(shards) else 0
-    path = _new_path(dataset)
-    try:
-        arrays = _create(path, rows, columns)
+    first = schedule.first_row(shards.start)
+    starts = np.array([schedule.first_row(shard) - first for shard in shards], np.int64)
+    with NewBlock(dataset, shards, schedule, columns) as new:
         written = 0
         for payload in payloads:
             piece_shards, slots, piece = pickle.loads(payload)
             places = starts[piece_shards - shards.start] + slots
             written += len(places)
-            for name, array in arrays.items():
+            for name, array in new.arrays.items():
                 array[places] = piece[name]
-        if written != rows:
+        if written != schedule.first_row(shards.stop) - first:
             raise DataError(_CHANGED)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    yield Block(str(path), shards, tuple(int(start) for start in starts), rows, columns)
+        block = new.written()
+    yield block
 
 
 _CHANGED = (
@@ -228,53 +169,7 @@ _CHANGED = (
 )
 
 
-def _new_path(dataset: str) -> Path:
-    """A new name in the executor's local directories: in the emptiest of those that can be written."""
-    roots = [root for root in _local_directories() if os.access(root, os.W_OK)]
-    if not roots:
-        raise OSError(f"none of Spark's local directories can be written: {os.environ['SPARK_LOCAL_DIRS']}")
-    root = max(roots, key=lambda root: shutil.disk_usage(root).free)
-    return root / f"fdl-{dataset}-{uuid.uuid4().hex}.block"
-
-
-def _local_directories() -> list[Path]:
-    return [Path(root) for root in os.environ["SPARK_LOCAL_DIRS"].split(",")]
-
-
-def _create(path: Path, rows: int, columns: Cells) -> dict[str, np.ndarray]:
-    """A new file, which nobody else can read or write, and its columns to write to."""
-    size = max(1, sum(length for _, length in _places(rows, columns).values()))
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(handle, 0, size)  # a disk that is full says so here; later it would kill the worker
-        else:
-            os.truncate(handle, size)
-        return _views(mmap.mmap(handle, size), rows, columns)
-    finally:
-        os.close(handle)
-
-
-def _places(rows: int, columns: Cells) -> dict[str, tuple[int, int]]:
-    """Where each column starts in the file, and how many bytes it takes up to the next one."""
-    places, start = {}, 0
-    for name, (dtype, shape) in columns.items():
-        length = -(-rows * int(np.prod(shape, dtype=int)) * np.dtype(dtype).itemsize // ALIGNMENT) * ALIGNMENT
-        places[name] = start, length
-        start += length
-    return places
-
-
-def _views(buffer: mmap.mmap, rows: int, columns: Cells) -> dict[str, np.ndarray]:
-    places = _places(rows, columns)
-    return {
-        name: np.ndarray((rows, *shape), dtype, buffer, places[name][0]) for name, (dtype, shape) in columns.items()
-    }
-
-
 def _delete(dataset: str, handles: Iterable[Any]) -> None:
     for _ in handles:  # a task that leaves some of its input unread loses its worker
         pass
-    for root in _local_directories():
-        for path in root.glob(f"fdl-{dataset}-*.block"):
-            path.unlink(missing_ok=True)
+    delete_blocks(dataset)

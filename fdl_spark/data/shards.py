@@ -39,6 +39,10 @@ class Schedule:
         """How many rows a shard holds."""
         return _places_below(self.rows, shard, self.shards)
 
+    def first_row(self, shard: int) -> int:
+        """How many rows the shards before a shard hold."""
+        return shard * (self.rows // self.shards) + min(shard, self.rows % self.shards)
+
     def batch_rows(self, step: int) -> int:
         """How many rows the global batch of a step holds."""
         first, end = self._deck(step)

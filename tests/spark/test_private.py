@@ -13,8 +13,6 @@ import pytest
 
 import fdl_spark
 from fdl_spark.checkpoint import CheckpointFolder, Saved
-from fdl_spark.data.blocks import BlockMissing, _write
-from fdl_spark.data.shards import Schedule
 from fdl_spark.failures import explained
 from fdl_spark.java import _shim
 
@@ -31,60 +29,6 @@ def test_sockets_are_in_a_folder_of_the_user(spark):
     sockets = [path for path in folder.iterdir() if stat.S_ISSOCK(path.stat().st_mode)]
     assert len(sockets) >= 2  # the driver's for accumulators, the daemon's for workers
     assert any(not path.stat().st_mode & 0o077 for path in sockets)  # the daemon's, also on executors elsewhere
-
-
-@pytest.fixture
-def block(tmp_path, monkeypatch):
-    """A block of six rows of two columns in one shard, as a task writes it."""
-    monkeypatch.setenv("SPARK_LOCAL_DIRS", str(tmp_path))
-    columns = {"x": ("<f4", (3,)), "n": ("|b1", ()), "none": ("<f8", (0,))}
-    rows = {"x": np.arange(18, dtype=np.float32).reshape(6, 3), "n": np.arange(6) % 2 == 0, "none": np.zeros((6, 0))}
-    payload = pickle.dumps((np.zeros(6, int), np.arange(6), rows), protocol=5)
-    (made,) = _write("name", Schedule(6, 2, 1, 0), 1, columns, 0, [payload])
-    for name, values in made.arrays.items():
-        np.testing.assert_array_equal(values, rows[name])
-        assert values.dtype == columns[name][0] and not values.flags.writeable
-    return type(made)(**{name: getattr(made, name) for name in made.__dataclass_fields__})  # as it comes to a task
-
-
-def link(path):
-    moved = path.rename(f"{path}.moved")
-    path.symlink_to(moved)
-
-
-CHANGES = {
-    "open to others": lambda path: path.chmod(0o666),
-    "gone": lambda path: path.unlink(),
-    "a link": link,
-    "empty": lambda path: path.write_bytes(b""),
-    "cut off": lambda path: path.write_bytes(path.read_bytes()[:30]),
-}
-
-
-@pytest.mark.parametrize("kind", CHANGES)
-def test_a_block_that_is_not_as_it_was_written_is_none(block, kind):
-    CHANGES[kind](Path(block.path))
-    with pytest.raises(BlockMissing):
-        _ = block.arrays
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files away")
-def test_a_block_of_another_user_is_none(block):
-    """As when two users' executors share a host: the task goes elsewhere, or the block is made again."""
-    os.chown(block.path, 54321, -1)
-    with pytest.raises(BlockMissing, match="belongs to the user"):
-        _ = block.arrays
-
-
-def test_a_full_disk_leaves_no_file(block, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    before = set(tmp_path.iterdir())
-    with pytest.raises(OSError, match="No space left"):
-        list(_write("other", Schedule(6, 2, 1, 0), 1, block.columns, 0, []))
-    assert set(tmp_path.iterdir()) == before
 
 
 def test_a_full_disk_of_an_executor_is_told(spark):

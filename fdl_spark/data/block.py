@@ -1,0 +1,231 @@
+"""A block: the shards of one task as one file of columns, memory-mapped by the workers of the host.
+
+A file holds numbers only: its layout and its checksum come with the handle, and opening it runs no code. It is this
+user's alone. A worker maps it for as long as a task lives, so that it keeps nothing of a file that is deleted, and
+compares its content with the checksum when it first maps it and whenever the file has changed since.
+"""
+
+import math
+import mmap
+import os
+import shutil
+import uuid
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fdl
+from fdl.trust import open_trusted
+from fdl_spark.data.shards import Schedule
+from fdl_spark.data.survey import Cells
+from fdl_spark.disks import DiskFull, allocate, told_of_disk
+
+ALIGNMENT = 64  # bytes: columns start at whole cache lines
+SUBFOLDERS = 64  # of each of Spark's local directories (`spark.diskStore.subDirectories`)
+KEPT_CHECKSUMS = 1000
+
+Identity = tuple[int, int, int, int]  # device, inode, size, time of the last change: of a file with one content
+
+_checksums: dict[Identity, int] = {}  # of files that this process has read
+
+
+class BlockMissing(Exception):
+    """A task ran where its block is not; Spark tries it elsewhere, or the driver makes the blocks again."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """The shards of one task in the local directory of one executor.
+
+    Attributes:
+      path: the file.
+      shards: the run of shards, in the file's order.
+      schedule: how many rows each of them has.
+      columns: what the columns hold, in the file's order.
+      checksum: CRC-32 of the file.
+    """
+
+    path: str
+    shards: range
+    schedule: Schedule
+    columns: Cells
+    checksum: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of all shards."""
+        return self.schedule.first_row(self.shards.stop) - self.schedule.first_row(self.shards.start)
+
+    def batch(self, shard: int, slots: np.ndarray | slice, template: Any) -> Any:
+        """A batch of a shard's rows as the pytree that the template describes.
+
+        Raises:
+          BlockMissing: as `arrays`.
+        """
+        arrays = self.arrays
+        start = self.schedule.first_row(shard) - self.schedule.first_row(self.shards.start)
+        if isinstance(slots, slice):
+            index = slice(slots.start + start, slots.stop + start)
+            return fdl.tree.map(lambda name: arrays[name][index], template)
+        places = slots + start
+        return fdl.tree.map(lambda name: arrays[name].take(places, axis=0), template)
+
+    @property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The columns, read-only.
+
+        Raises:
+          BlockMissing: the file is not on this host, not as it was written, or another user's.
+        """
+        mapped: tuple[Identity, dict[str, np.ndarray]] | None = self.__dict__.get("_mapped")
+        if mapped is None or _changed(self.path, mapped[0]):
+            mapped = self.__dict__["_mapped"] = self._map()
+        return mapped[1]
+
+    def _map(self) -> tuple[Identity, dict[str, np.ndarray]]:
+        try:
+            with open_trusted(self.path) as file:
+                identity, size = _identity(os.fstat(file.fileno())), _size(self.rows, self.columns)
+                if identity[2] != size:
+                    raise BlockMissing(f"{self.path} has {identity[2]} bytes in place of {size}")
+                buffer = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+        except OSError as missing:
+            raise BlockMissing(str(missing)) from missing
+        if identity not in _checksums:
+            _remember(identity, zlib.crc32(buffer))
+        if _checksums[identity] != self.checksum:
+            raise BlockMissing(f"{self.path} does not hold what was written to it (its checksum is another one)")
+        return identity, _views(buffer, self.rows, self.columns)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_mapped"}
+
+
+class NewBlock:
+    """A block that is being written; as a context, it deletes its file if something is raised.
+
+    Args:
+      dataset: name of the data set.
+      shards, schedule, columns: as of the Block.
+
+    Attributes:
+      arrays: the columns, to write to.
+
+    Raises:
+      DiskFull: no local directory of this executor takes the file.
+    """
+
+    def __init__(self, dataset: str, shards: range, schedule: Schedule, columns: Cells):
+        self._block = Block("", shards, schedule, columns)
+        size = _size(self._block.rows, columns)
+        refused = []
+        for root in sorted(local_directories(), key=_free, reverse=True):
+            path = root / f"fdl-{dataset}-{uuid.uuid4().hex}.block"
+            try:
+                self._buffer = _create(path, size)
+                break
+            except OSError as error:
+                with suppress(OSError):
+                    path.unlink()
+                refused.append(told_of_disk(str(root), size, error))
+        else:
+            raise DiskFull(f"no local directory of Spark takes a block: {'; '.join(refused)}")
+        self._block = replace(self._block, path=str(path))
+        self.arrays = _views(self._buffer, self._block.rows, columns)
+
+    def __enter__(self) -> "NewBlock":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            with suppress(OSError):
+                os.unlink(self._block.path)
+
+    def written(self) -> Block:
+        """The block, when all rows have been written."""
+        checksum = zlib.crc32(self._buffer)
+        with suppress(OSError):
+            _remember(_identity(os.lstat(self._block.path)), checksum)
+        return replace(self._block, checksum=checksum)
+
+
+def local_directories() -> list[Path]:
+    """Spark's local directories of this executor; those that somebody deleted are made again, for Spark's files too."""
+    roots = [Path(root) for root in os.environ["SPARK_LOCAL_DIRS"].split(",")]
+    for root in roots:
+        if not root.exists():
+            with suppress(OSError):
+                root.mkdir(mode=0o700, parents=True)
+                for number in range(SUBFOLDERS):  # Spark remembers which of them it has made
+                    (root / f"{number:02x}").mkdir(mode=0o700)
+    return roots
+
+
+def delete_blocks(dataset: str) -> None:
+    """Delete all files of a data set in this executor's local directories."""
+    for root in local_directories():
+        with suppress(OSError):
+            for path in root.glob(f"fdl-{dataset}-*.block"):
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _create(path: Path, size: int) -> mmap.mmap:
+    """Map a new file, which nobody else can read or write."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        allocate(handle, size)
+        return mmap.mmap(handle, size)
+    finally:
+        os.close(handle)
+
+
+def _free(root: Path) -> int:
+    try:
+        return shutil.disk_usage(root).free
+    except OSError:
+        return 0
+
+
+def _identity(state: os.stat_result) -> Identity:
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def _changed(path: str, identity: Identity) -> bool:
+    """Whether another content may stand at a path; that of a deleted file stays with whoever has mapped it."""
+    try:
+        return _identity(os.lstat(path)) != identity
+    except OSError:
+        return False
+
+
+def _remember(identity: Identity, checksum: int) -> None:
+    while len(_checksums) >= KEPT_CHECKSUMS:
+        _checksums.pop(next(iter(_checksums)))
+    _checksums[identity] = checksum
+
+
+def _size(rows: int, columns: Cells) -> int:
+    return max(1, sum(length for _, length in _places(rows, columns).values()))
+
+
+def _places(rows: int, columns: Cells) -> dict[str, tuple[int, int]]:
+    """Where each column starts in the file, and how many bytes it takes up to the next one."""
+    places, start = {}, 0
+    for name, (dtype, shape) in columns.items():
+        length = -(-rows * math.prod(shape) * np.dtype(dtype).itemsize // ALIGNMENT) * ALIGNMENT
+        places[name] = start, length
+        start += length
+    return places
+
+
+def _views(buffer: mmap.mmap, rows: int, columns: Cells) -> dict[str, np.ndarray]:
+    places = _places(rows, columns)
+    return {
+        name: np.ndarray((rows, *shape), dtype, buffer, places[name][0]) for name, (dtype, shape) in columns.items()
+    }

@@ -1,0 +1,102 @@
+"""Which files of ours are on disk when: blocks, shuffles of loading, broadcasts on the driver."""
+
+import os
+import runpy
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fdl_spark
+from fdl_spark.data.dataset import load
+from fdl_spark.errors import ColumnError
+from fdl_spark.executors import everywhere
+
+LEAKS = runpy.run_path(str(Path(__file__).with_name("leaks.py")), run_name="leaks")
+DATA = {"x": np.arange(4000, dtype=np.float32).reshape(1000, 4)}
+PATIENCE = 20.0  # seconds: Spark deletes shuffles on threads of its own
+
+
+def files(spark):
+    context = spark.sparkContext
+    local = {str(path) for root in LEAKS["local_directories"](context) for path in root.rglob("*") if path.is_file()}
+    return local | {str(path) for path in Path(context._temp_dir).rglob("*")}
+
+
+def assert_gone(spark, before):
+    end = time.monotonic() + PATIENCE
+    while (more := files(spark) - before) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not more
+
+
+def test_every_executor_gets_a_task(spark):
+    assert everywhere(spark.sparkContext).map(lambda _: os.environ["SPARK_LOCAL_DIRS"]).collect() == [
+        ",".join(map(str, LEAKS["local_directories"](spark.sparkContext)))
+    ]
+
+
+def test_a_closed_data_set_leaves_no_file(spark):
+    before = files(spark)
+    dataset = load(DATA, batch_size=8, shards=4, tasks=2)
+    made = {Path(path).suffix for path in files(spark) - before}
+    assert {".block", ".data", ".index"} <= made
+    for _ in range(2):
+        dataset.rebuild()
+        assert not any(path.endswith(".block") for path in files(spark) - before)
+        assert dataset.map(lambda task, blocks: [b"%d" % sum(block.rows for block in blocks)]) == [b"500", b"500"]
+    dataset.close()
+    assert_gone(spark, before)
+
+
+def test_a_failed_load_leaves_no_file(spark, monkeypatch):
+    before = files(spark)
+    with pytest.raises(ColumnError):
+        load(spark.sparkContext.parallelize([{"x": 1.0}] * 50 + [{"x": None}], 2), batch_size=8)
+    monkeypatch.setattr("fdl_spark.data.blocks._write", lambda *_: iter([1 / 0]))
+    with pytest.raises(fdl_spark.UserFunctionError, match="ZeroDivisionError"):
+        load(DATA, batch_size=8)  # when the shuffle has written its files
+    assert_gone(spark, before)
+
+
+def test_an_interrupted_load_leaves_no_file(spark, tmp_path):
+    def slow(rows):
+        for row in rows:
+            if (tmp_path / "surveyed").exists():
+                (tmp_path / "routing").touch()
+                time.sleep(0.2)
+            yield row
+        (tmp_path / "surveyed").touch()
+
+    before = files(spark)
+    rdd = spark.sparkContext.parallelize([{"x": float(n)} for n in range(60)], 2).mapPartitions(slow)
+    rdd.count()
+    interrupter = threading.Thread(target=interrupt_when, args=(tmp_path / "routing",))
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        load(rdd, batch_size=8)
+    interrupter.join()
+    assert_gone(spark, before)
+
+
+def interrupt_when(mark):
+    import signal
+
+    end = time.monotonic() + 60
+    while not mark.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_shuffles_of_the_user_stay(spark):
+    """Those that the data came through serve the user's next job too."""
+    rdd = spark.sparkContext.parallelize([(n % 5, float(n)) for n in range(50)], 2).groupByKey().mapValues(sum)
+    before = files(spark)
+    assert rdd.count() == 5
+    theirs = files(spark) - before
+    assert theirs
+    load(rdd.map(lambda pair: {"x": pair[1]}), batch_size=2).close()
+    assert_gone(spark, before | theirs)
+    assert theirs <= files(spark)
