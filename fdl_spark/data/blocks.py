@@ -4,7 +4,6 @@ Iterations send only file handles through the workers' sockets. The RDD of handl
 executor that wrote the files, and it is made again from lineage, files and all, when that executor is lost.
 """
 
-import logging
 import pickle
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -31,8 +30,6 @@ from fdl_spark.executors import everywhere
 from fdl_spark.folders import owner
 from fdl_spark.jobs import own_jobs
 from fdl_spark.wire import Payload, clean_shuffle, raw_input, raw_output, raw_shuffle
-
-log = logging.getLogger("fdl_spark")
 
 PIECE_ROWS, PIECE_BYTES = 65536, 64 << 20  # a payload must fit an array of the JVM, whatever the rows are
 

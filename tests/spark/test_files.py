@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import signal
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import fdl_spark
+from fdl_spark.data import blocks
 from fdl_spark.data.dataset import load
 from fdl_spark.errors import ColumnError
 from fdl_spark.executors import everywhere
@@ -55,39 +57,35 @@ def test_a_failed_load_leaves_no_file(spark, monkeypatch):
     before = files(spark)
     with pytest.raises(ColumnError):
         load(spark.sparkContext.parallelize([{"x": 1.0}] * 50 + [{"x": None}], 2), batch_size=8)
-    monkeypatch.setattr("fdl_spark.data.blocks._write", lambda *_: iter([1 / 0]))
+    monkeypatch.setattr(blocks, "_write", lambda *_: iter([1 / 0]))
     with pytest.raises(fdl_spark.UserFunctionError, match="ZeroDivisionError"):
         load(DATA, batch_size=8)  # when the shuffle has written its files
     assert_gone(spark, before)
 
 
-def test_an_interrupted_load_leaves_no_file(spark, tmp_path):
-    def slow(rows):
-        for row in rows:
-            if (tmp_path / "surveyed").exists():
-                (tmp_path / "routing").touch()
-                time.sleep(0.2)
-            yield row
-        (tmp_path / "surveyed").touch()
+def test_an_interrupted_load_leaves_no_file(spark, tmp_path, monkeypatch):
+    write, mark = blocks._write, tmp_path / "written"
+
+    def slow(*arguments):
+        made = list(write(*arguments))
+        mark.touch()
+        time.sleep(30)
+        yield from made
+
+    def interrupt():
+        end = time.monotonic() + 60
+        while not mark.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
 
     before = files(spark)
-    rdd = spark.sparkContext.parallelize([{"x": float(n)} for n in range(60)], 2).mapPartitions(slow)
-    rdd.count()
-    interrupter = threading.Thread(target=interrupt_when, args=(tmp_path / "routing",))
+    monkeypatch.setattr(blocks, "_write", slow)
+    interrupter = threading.Thread(target=interrupt)
     interrupter.start()
     with pytest.raises(KeyboardInterrupt):
-        load(rdd, batch_size=8)
+        load(DATA, batch_size=8)
     interrupter.join()
     assert_gone(spark, before)
-
-
-def interrupt_when(mark):
-    import signal
-
-    end = time.monotonic() + 60
-    while not mark.exists() and time.monotonic() < end:
-        time.sleep(0.02)
-    os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_shuffles_of_the_user_stay(spark):
