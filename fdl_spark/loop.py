@@ -17,7 +17,7 @@ from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.engine import Engine, Outcome
 from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
 from fdl_spark.evaluate import evaluate_blocks
-from fdl_spark.failures import LOGS, Lost, calling, explained, settled
+from fdl_spark.failures import LOGS, BlocksLost, Lost, calling, explained, settled
 from fdl_spark.history import History
 from fdl_spark.run import Run
 from fdl_spark.update import Leaves
@@ -294,9 +294,10 @@ class Loop:
         self.run.history.add_event(self.run.step, f"back to step {step}: {lost}")
         self.run.history.back_to(step)
         with settled(f"going back to step {step}"):
-            for dataset in (self.dataset, self.held_out):
-                if dataset is not None:
-                    dataset.rebuild()
+            if isinstance(lost, BlocksLost) or self._setbacks > 1:  # those of lost executors Spark makes again itself
+                for dataset in (self.dataset, self.held_out):
+                    if dataset is not None:
+                        dataset.rebuild()
             self.engine.restore(weights, leaves, step)
         self.run.step = step
 
