@@ -79,10 +79,10 @@ def local_host(towards: str) -> str:
 def host_key() -> str:
     """Names the host and what of it this process sees; processes with equal keys can share sockets and memory.
 
-    Hosts' names do not serve: containers of one host have several, and clones of one machine have one. Even equal keys
-    promise nothing where machines are copied while they run, so that who cannot connect by a Unix socket tries TCP.
+    A host's name alone does not serve: clones of a machine have one, and containers of one host may have one. But it
+    tells apart copies of a running machine, and sandboxes whose kernel says the same in each.
     """
-    seen = [str(os.getuid()), *_boot()]
+    seen = [str(os.geteuid()), socket.gethostname(), *_boot()]
     with suppress(OSError):
         seen += [os.readlink(f"/proc/self/ns/{name}") for name in ("net", "mnt", "user")]
     root = os.stat("/")
@@ -125,7 +125,7 @@ def sweep(parent: Path) -> None:
         for folder in parent.glob(f"{PREFIX}*"):
             with suppress(OSError):
                 status = folder.lstat()
-                ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+                ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
                 if ours and time.time() - status.st_mtime > OLD and not _listens(folder / SOCKET):
                     remove(folder)
 

@@ -81,9 +81,15 @@ class Direction:
         HEADER.pack_into(frame, 0, len(plain))
         self._aes.encrypt_into(self._nonce(), plain, bytes(frame[: HEADER.size]), frame[HEADER.size :])
 
-    def open(self, frame: memoryview, plain: memoryview) -> None:
-        """Decrypt a frame; raises cryptography's InvalidTag if it is not what the peer has sealed as this record."""
-        self._aes.decrypt_into(self._nonce(), frame[HEADER.size :], bytes(frame[: HEADER.size]), plain)
+    def open(self, frame: memoryview, plain: memoryview) -> bool:
+        """Decrypt a frame; False if it is not what the peer has sealed as this record."""
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            self._aes.decrypt_into(self._nonce(), frame[HEADER.size :], bytes(frame[: HEADER.size]), plain)
+        except InvalidTag:
+            return False
+        return True
 
     def _nonce(self) -> bytes:
         if self._count == RECORDS_OF_A_KEY:
@@ -114,8 +120,8 @@ class EncryptedConnection(Connection):
         self._sealed = memoryview(bytearray(FRAME))
         self._start = self._stop = 0  # what has not been sent yet of the frame that is sealed
         self._taken = 0  # how many bytes that frame holds; 0 if none is on its way
-        self._raw = memoryview(bytearray(2 * FRAME))
-        self._first = self._last = 0  # what was received and not opened yet
+        self._frame = memoryview(bytearray(FRAME))
+        self._here = 0  # how many bytes of the next frame have been received
         self._opened = memoryview(b"")  # what was opened and not asked for yet
 
     def try_send(self, *buffers: memoryview) -> int:
@@ -137,57 +143,47 @@ class EncryptedConnection(Connection):
     def try_receive(self, view: memoryview) -> int:
         done = 0
         while done < len(view):
-            if self._opened:
-                count = min(len(self._opened), len(view) - done)
-                view[done : done + count] = self._opened[:count]
-                self._opened = self._opened[count:]
-                done += count
-                continue
-            size = self._complete()
-            if size is None:
-                self._make_room()
-                received = super().try_receive(self._raw[self._last :])
-                if not received:
+            if not self._opened:
+                plain = self._next_record(view[done:])
+                if plain is None:
                     break
-                self._last += received
-                continue
-            direct = size <= len(view) - done
-            plain = view[done : done + size] if direct else memoryview(bytearray(size))
-            self._open(size, plain)
-            if direct:
-                done += size
-            else:
+                if plain.obj is view.obj:  # it is where it was asked for
+                    done += len(plain)
+                    continue
                 self._opened = plain
+            count = min(len(self._opened), len(view) - done)
+            view[done : done + count] = self._opened[:count]
+            self._opened = self._opened[count:]
+            done += count
         return done
 
-    def _complete(self) -> int | None:
-        """How many bytes the next record holds, None if it is not here yet."""
-        here = self._last - self._first
-        if here < HEADER.size:
+    def _next_record(self, view: memoryview) -> memoryview | None:
+        """What the next record holds, put into the view if it has room, or None if it is not here yet.
+
+        No byte of a record is received before the one in front of it is opened: whoever waits for a message, which is
+        a record, may wait for the descriptor.
+        """
+        if not self._receive_up_to(HEADER.size):
             return None
-        (size,) = HEADER.unpack_from(self._raw, self._first)
+        (size,) = HEADER.unpack_from(self._frame)
         if not 0 < size <= RECORD:
             raise self.lost(f"sent an encrypted record of {size} bytes, where {RECORD} is the limit")
-        return size if here >= HEADER.size + size + TAG else None
+        if not self._receive_up_to(HEADER.size + size + TAG):
+            return None
+        plain = view[:size] if size <= len(view) else memoryview(bytearray(size))
+        if not self._receiving.open(self._frame[: self._here], plain):
+            raise self.lost("sent bytes that are not authentic: they were changed on their way")
+        self._here = 0
+        return plain
 
-    def _open(self, size: int, plain: memoryview) -> None:
-        from cryptography.exceptions import InvalidTag
-
-        frame = self._raw[self._first : self._first + HEADER.size + size + TAG]
-        try:
-            self._receiving.open(frame, plain)
-        except InvalidTag:
-            raise self.lost("sent bytes that are not authentic: they were changed on their way") from None
-        self._first += len(frame)
-
-    def _make_room(self) -> None:
-        """Move what is left to the front, if the next record might not fit behind it."""
-        if self._first == self._last:
-            self._first = self._last = 0
-        elif len(self._raw) - self._first < FRAME:
-            here = self._last - self._first
-            self._raw[:here] = bytes(self._raw[self._first : self._last])
-            self._first, self._last = 0, here
+    def _receive_up_to(self, size: int) -> bool:
+        """Whether so many bytes of the next frame are here."""
+        while self._here < size:
+            received = super().try_receive(self._frame[self._here : size])
+            if not received:
+                return False
+            self._here += received
+        return True
 
 
 def _first_bytes(buffers: list[memoryview], size: int) -> memoryview | bytes:

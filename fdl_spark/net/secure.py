@@ -34,6 +34,7 @@ PENDING = 64  # handshakes under way at most; the oldest is dropped
 BACKLOG = 1024
 PAUSES = (0.005, 0.2)  # seconds between attempts to connect, at first and at last
 HUNG_UP, TOO_MANY = "they hung up", "there were too many at once"
+BUSY = (BlockingIOError, ConnectionResetError, BrokenPipeError)  # its queue was full, or it hung up
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -175,7 +176,6 @@ class Listener:
                 raise OSError(errno.EBADF, f"the listener at {self.address} is closed")
             if self._ready:
                 return self._ready.popleft()
-            self._drop_late()
             if self._pending:
                 oldest = next(iter(self._pending.values()))
                 wait = min(wait, max(0.0, oldest.end - time.monotonic()))
@@ -184,6 +184,7 @@ class Listener:
                     self._accept_all()
                 elif key.fileobj is not self._woken and key.fileobj in self._pending:
                     self._go_on(self._pending[key.fileobj])
+            self._drop_late()  # after what had come was read: nobody is late because this process was busy
             return self._ready.popleft() if self._ready else None
 
     def _accept_all(self) -> None:
@@ -276,8 +277,9 @@ def connect(
     Args:
       address: the listener's.
       secret: the run's secret.
-      timeout: seconds until the listener must have let us in.
-      retry_until: a value of `time.monotonic()` until which a listener that is not there, or hangs up, is tried again.
+      timeout: seconds until the listener must have let us in; if it hangs up before, because it is busy with others, it
+        is tried again.
+      retry_until: a value of `time.monotonic()` until which a listener that is not there is tried again.
       encrypt: whether a TCP connection is encrypted, as the listener's are.
       name: who is there, for messages.
 
@@ -311,8 +313,7 @@ def connect(
         except Refused as error:
             raise PeerLost(name, host, f"at {address} cannot be used: {error}") from None
         except OSError as error:
-            full = isinstance(error, BlockingIOError)  # a Unix socket whose queue is full does not let wait
-            again = end if full else min(end, retry_until if retry_until is not None else 0.0)
+            again = end if isinstance(error, BUSY) else min(end, retry_until if retry_until is not None else 0.0)
             if time.monotonic() + pause >= again:
                 reason = error.strerror or str(error)
                 raise PeerLost(name, host, f"at {address} cannot be reached ({reason})") from None

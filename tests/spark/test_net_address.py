@@ -58,6 +58,14 @@ def test_processes_that_see_the_same_host_have_one_key():
     assert host_key() not in keys.values() and len(set(keys.values())) == len(keys) and "" not in keys.values()
 
 
+def test_hosts_with_other_names_are_others(monkeypatch):
+    """Copies of a running machine, and sandboxes, differ in nothing else."""
+    here = host_key()
+    assert host_key.__wrapped__() == here
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
+    assert host_key.__wrapped__() != here
+
+
 def test_hosts_that_tell_nothing_of_themselves_are_never_taken_for_one(monkeypatch):
     monkeypatch.setattr(Path, "read_text", lambda *_: (_ for _ in ()).throw(OSError()))
     monkeypatch.setattr(sys, "platform", "other")

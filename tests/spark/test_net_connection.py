@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import random
+import select
 import selectors
 import socket
 import struct
@@ -163,6 +164,17 @@ def test_arrays_of_any_kind(ends):
     with pytest.raises((ValueError, TypeError, BufferError), match=r"(?i)read.only|writ"):
         mine.send(b"abc")
         theirs.receive_into(b"abc")
+
+
+def test_a_message_that_is_there_can_be_waited_for(ends):
+    """After any message, the descriptor tells whether another one has come."""
+    mine, theirs = ends
+    for number in range(5):
+        mine.send_message({"number": number, "text": "x" * 1000 * number})
+    for number in range(5):
+        assert select.select([theirs], [], [], 10)[0]
+        assert theirs.receive_message()["number"] == number
+    assert not select.select([theirs], [], [], 0)[0]
 
 
 @pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1, 1 << 60, (1 << 64) - 1])

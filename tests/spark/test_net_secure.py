@@ -15,7 +15,7 @@ import pytest
 from fdl_spark.errors import ArgumentError
 from fdl_spark.net import address, handshake
 from fdl_spark.net.connection import PeerLost
-from fdl_spark.net.handshake import ANSWER, MAGIC, NONCE, OPENING, VERDICT, ConnectorSide, new_secret
+from fdl_spark.net.handshake import ANSWER, MAGIC, NONCE, OPENING, VERDICT, ConnectorSide, ListenerSide, new_secret
 from fdl_spark.net.secure import PENDING, Listener, connect
 
 SECRET = bytes(range(32))
@@ -193,6 +193,34 @@ def test_silence_and_single_bytes_have_a_deadline():
                 listener.accept(0)
             assert len(receive(silent, 1000)) == len(receive(slow, 1000)) == OPENING  # then the end
         assert not listener._pending
+
+
+def test_nobody_is_late_because_the_listener_was_busy():
+    """What came in time counts, whenever the listener looks."""
+    with Listener("unix", SECRET, handshake=0.1) as listener, dial(listener.address) as sock:
+        assert listener.try_accept() is None
+        sock.sendall(ConnectorSide(SECRET, listener.address, False).answer(receive(sock, OPENING)))
+        time.sleep(0.15)
+        with listener.accept(0):
+            assert not listener.refused
+
+
+@pytest.mark.parametrize("when", ["at once", "in the middle"])
+def test_a_connector_that_was_dropped_tries_again(when):
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        to = f"tcp:127.0.0.1:{server.getsockname()[1]}"
+        connecting = pool.submit(connect, to, SECRET, 10)
+        for _ in range(2):
+            dropped, _ = server.accept()
+            if when == "in the middle":
+                dropped.sendall(ListenerSide(SECRET, to, False).opening)
+            dropped.close()
+        sock, _ = server.accept()
+        with sock:
+            side = ListenerSide(SECRET, to, False)
+            sock.sendall(side.opening)
+            sock.sendall(side.verdict(receive(sock, ANSWER)))
+            connecting.result().close()
 
 
 def test_no_descriptors_left_for_strangers():
