@@ -49,24 +49,18 @@ def test_blocks_have_the_steps_that_were_asked_for():
     assert [[record["step"] for record in block.records] for block in found] == [[0, 1, 2], [3], [4, 5, 6, 7], [8, 9]]
 
 
-def test_blocks_take_about_the_seconds_that_were_asked_for():
+@pytest.mark.parametrize("group", [0.0, 3.0])
+@pytest.mark.parametrize(("step", "expected"), [(0.01, 100), (3e-4, 3333), (0.3, 3), (5.0, 1)])
+def test_blocks_take_about_the_seconds_that_were_asked_for_besides_their_group(step, expected, group):
     kept: list[Block] = []
     plan = blocks_of(1.0, 3, kept)
-    count = next(plan)
-    with pytest.raises(StopIteration):
-        while True:
-            count = plan.send(Block(0.01 * count, [{}] * count))
-    assert [block.seconds for block in kept] == pytest.approx([1.0] * 3)
-
-
-def test_a_slow_step_is_a_block_of_its_own():
-    kept: list[Block] = []
-    plan = blocks_of(1.0, 2, kept)
     counts = [next(plan)]
     with pytest.raises(StopIteration):
         while True:
-            counts.append(plan.send(Block(5.0 * counts[-1], [{}] * counts[-1])))
-    assert counts == [1, 2, 1, 1]
+            counts.append(plan.send(Block(group + step * counts[-1], [{}] * counts[-1])))
+    assert [len(block.records) for block in kept] == [expected] * 3
+    assert counts[0] == counts[1] == 1
+    assert sum(counts) * step < 10 + 20 * step
 
 
 def test_a_channel_answers_and_says_when_nobody_does(tmp_path):

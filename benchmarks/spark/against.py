@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.spark.channel import Closed
 from benchmarks.spark.side import Side
+from benchmarks.spark.turns import sizes
 from benchmarks.spark.work import Work, prepare
 
 CHECKED = 3  # steps whose losses must be equal before anything is timed
@@ -93,11 +94,15 @@ def check(work: Work, results: dict[str, dict[str, Any]], name: str) -> None:
 
 def warmed(side: Side, seconds: float, warm: float) -> int:
     """How many steps take about `seconds`, after training for `warm` seconds."""
-    started, count = time.perf_counter(), 1
+    started = time.perf_counter()
     while True:
-        block = side.ask({"block": count}, LONGEST)["seconds"]
-        following = max(1, min(8 * count, math.floor(seconds * count / block)))
-        if time.perf_counter() - started > warm and following <= 2 * count:
-            print(f"      {side.name}: {block / count * 1e3:.2f} ms a step", file=sys.stderr)
-            return following
-        count = following
+        sizing = sizes(seconds)
+        count = next(sizing)
+        try:
+            while True:
+                count = sizing.send(side.ask({"block": count}, LONGEST)["seconds"])
+        except StopIteration as end:
+            if time.perf_counter() - started > warm:
+                count = int(end.value)
+                print(f"      {side.name}: blocks of {count} steps", file=sys.stderr)
+                return count

@@ -158,9 +158,10 @@ def summary(constants: Constants, fitted: Sequence[Point], checked: Sequence[Poi
 def errors(label: str, constants: Constants, group: Sequence[Point]) -> str:
     found = [abs(point.error(constants)) for point in group]
     worst = max(group, key=lambda point: abs(point.error(constants)))
+    middle, most = (100 * float(np.quantile(found, share)) for share in (0.5, 0.9))
     return (
-        f"{len(found)} points that were {label}: the median error of a step is {100 * median(found):.0f} %, nine in "
-        f"ten are below {100 * float(np.quantile(found, 0.9)):.0f} %, the largest is {100 * worst.error(constants):+.0f} % "
+        f"{len(found)} points that were {label}: the median error of a step is {middle:.0f} %, nine in ten are below "
+        f"{most:.0f} %, the largest is {100 * worst.error(constants):+.0f} % "
         f"({worst.engine}, {worst.ranks} ranks, {worst.size / 1e6:g} MB)."
     )
 

@@ -71,10 +71,39 @@ def blocks_of(seconds: float, blocks: int, found: list[Block], most: float = 60.
     """
     started = time.perf_counter()
     yield 1  # the first step compiles
-    count, block = 1, (yield 2)
-    while block.seconds < seconds / 2 and time.perf_counter() - started < most / 2:
-        count = max(count + 1, min(4 * count, int(seconds / block.step)))
+    sizing = sizes(seconds)
+    count = next(sizing)
+    while True:
         block = yield count
-    count = max(1, round(seconds / block.step))
+        if time.perf_counter() - started > most / 2:
+            break
+        try:
+            count = sizing.send(block.seconds)
+        except StopIteration as end:
+            count = end.value
+            break
     while len(found) < blocks and (not found or time.perf_counter() - started < most):
         found.append((yield count))
+
+
+def sizes(seconds: float) -> Generator[int, float, int]:
+    """Find how many steps take about so many seconds, besides what starting and ending a group takes.
+
+    Args:
+      seconds: what they are to take.
+
+    Yields:
+      A number of steps to try; it is sent the seconds that they took.
+
+    Returns:
+      The number of steps.
+    """
+    count, before = 4, (yield 1)
+    tried = 1
+    while True:
+        taken = yield count
+        step = max((taken - before) / (count - tried), 1e-7)
+        if count * step >= seconds / 2 or step * 2 > seconds:
+            return max(1, min(round(seconds / step), 2 * count))
+        before, tried = taken, count
+        count = min(8 * count, max(2 * count, round(seconds / step)))
