@@ -28,6 +28,8 @@ except ImportError:  # Windows: folders are not marked, and none is swept
 log = logging.getLogger("fdl_spark")
 
 PREFIX = "fdl-spark-"
+SHORT = "/tmp"  # where folders are made if TMPDIR is too long for them
+LONGEST = 60  # a Unix socket's path has 104 bytes at most, of which Spark's names take 42
 LOCK = "lock"  # held while the process lives; deleted last, so that what a killed sweep leaves is swept again
 JVMS = "jvms"  # a line of JSON for each JVM whose folders hold files of ours
 OURS = re.compile(re.escape(PREFIX) + r"([a-z0-9_]{8})")
@@ -48,7 +50,7 @@ def private_folder() -> Path:
         pid = os.getpid()
         if pid not in _made:
             sweep()
-            folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_roots()[-1]))
             with suppress(OSError):  # a file system without locks: then the folder is never taken for dead
                 _mark(folder)
             atexit.register(_end, folder, pid)
@@ -82,11 +84,11 @@ def sweep() -> list[Path]:
     swept: list[Path] = []
     if fcntl is None or not shutil.rmtree.avoids_symlink_attacks:
         return swept
-    root = Path(tempfile.gettempdir())
-    with suppress(OSError):
-        for name in sorted(filter(OURS.fullmatch, os.listdir(root))):
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                swept += _sweep(root / name)
+    for root in map(Path, _roots()):
+        with suppress(OSError):
+            for name in sorted(filter(OURS.fullmatch, os.listdir(root))):
+                with suppress(OSError, ValueError, KeyError, TypeError):
+                    swept += _sweep(root / name)
     if swept:
         log.info("deleted what processes that were killed had left: %s", ", ".join(map(str, swept)))
     return swept
@@ -98,6 +100,13 @@ def process_start(pid: int) -> str | None:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
     except (OSError, IndexError):
         return None
+
+
+def _roots() -> list[str]:
+    """Where folders of ours may be; new ones are made in the last."""
+    root = tempfile.gettempdir()
+    short = len(os.fsencode(root)) + len(PREFIX) + 9 <= LONGEST
+    return [root] if short or not os.access(SHORT, os.W_OK | os.X_OK) else [root, SHORT]
 
 
 def _mark(folder: Path) -> None:

@@ -3,8 +3,8 @@
 import logging
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -95,7 +95,7 @@ class Loop:
         if saved is not None:
             self._resume(folder, saved)
         for _, problem in folder.problems:
-            self.run.history.add_event(self.run.step, f"from the checkpoint before: {problem}")
+            self.run.history.add_event(self.run.step, f"from an earlier checkpoint, or the start: {problem}")
 
     def _resume(self, folder: CheckpointFolder, saved: Saved) -> None:
         folder.check(saved, self._arguments(), self._tensors())
@@ -116,8 +116,10 @@ class Loop:
                 callback.start(run)
                 ends.add(f"{type(callback).__name__}.end", callback.end, run, users=True)
             try:
+                self._end_epoch_of_before(steps, callbacks)
                 while run.step < run.steps and not self._advance(save_steps, callbacks):
                     pass
+                ends.run = ended = self._ended()
             except (SparkTrainingError, KeyboardInterrupt) as error:
                 with suppress(Exception):  # the state of the last step, if the cluster still has it
                     self._catch_up()
@@ -125,7 +127,6 @@ class Loop:
                 if isinstance(error, KeyboardInterrupt) and self.folder and self.run.step:
                     self._save(self.folder)
                 raise
-            ends.run = ended = self._ended()
         return ended
 
     def _catch_up(self) -> None:
@@ -152,14 +153,15 @@ class Loop:
         end = self._end_of_group(save_steps, callbacks)
         stop, epoch, record = False, None, {}
         try:
-            for outcome in self._outcomes(end - run.step):
-                record = self._record(outcome)
-                run.step += 1
-                if run.step == end:
-                    break
-                stop = self._tell_of_step(record, callbacks)
-                if stop:
-                    break
+            with closing(self._outcomes(end - run.step)) as outcomes:  # Python ignores what interrupts its collector
+                for outcome in outcomes:
+                    record = self._record(outcome)
+                    run.step += 1
+                    if run.step == end:
+                        break
+                    stop = self._tell_of_step(record, callbacks)
+                    if stop:
+                        break
             if stop:
                 self._stop_here()
             else:
@@ -209,7 +211,7 @@ class Loop:
         ends = [(run.step // interval + 1) * interval for interval in intervals if interval]
         return min(run.step + length, run.steps, *ends)
 
-    def _outcomes(self, count: int) -> Iterator[Outcome]:
+    def _outcomes(self, count: int) -> Generator[Outcome, None, None]:
         """The outcomes of a group, as they come.
 
         Raises:
@@ -279,6 +281,20 @@ class Loop:
                 self._describe(f"validation after epoch {epoch}")
                 found = evaluate_blocks(self.held_out, self.engine.shared, self.engine.weights, batch_size)
         return run.history.add_epoch(epoch, run.step - 1, found)
+
+    def _end_epoch_of_before(self, steps: int, callbacks: Sequence[Callback]) -> None:
+        """End the epoch, or the run, whose last step a checkpoint is of, if an interrupt came between the two."""
+        run = self.run
+        while run.step and (run.step % self.dataset.schedule.steps_per_epoch == 0 or run.step == steps):
+            if run.history.epochs and run.history.epochs[-1]["step"] == run.step - 1:
+                return
+            try:
+                epoch = self._end_epoch()
+            except Lost as lost:
+                self._go_back(lost)
+            else:
+                for callback in callbacks:
+                    callback.epoch(run, epoch)
 
     def _take_snapshot(self) -> None:
         with explained("reading the optimizer's state"):

@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 
@@ -12,7 +13,7 @@ from pyspark.sql import SparkSession, is_remote
 
 from fdl_spark.classic import SparkContext, is_connect
 from fdl_spark.errors import ClusterError
-from fdl_spark.folders import private_folder
+from fdl_spark.folders import LONGEST, private_folder
 from fdl_spark.java import java_home
 from fdl_spark.quiet import no_pandas_warning
 
@@ -44,8 +45,6 @@ logger.spark.level = off
 logger.shell.name = org.apache.spark.api.python.PythonGatewayServer
 logger.shell.level = error
 """
-
-LONGEST_FOLDER = 60  # a Unix socket's path has 104 bytes at most, of which Spark's names take 42
 
 _told: set[str] = set()
 _making = threading.Lock()
@@ -138,6 +137,9 @@ def _settings(master: str) -> dict[str, str]:
         }
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         # Spark's Unix sockets have no password: who can connect to one can run code, so nobody else may reach them.
-        if len(os.fsencode(folder)) <= LONGEST_FOLDER:
+        if len(os.fsencode(folder)) <= LONGEST:
             settings["spark.python.unix.domain.socket.dir"] = str(folder)
+    elsewhere = "spark.python.unix.domain.socket.dir" not in settings
+    if elsewhere and len(os.fsencode(tempfile.gettempdir())) > LONGEST:
+        settings["spark.python.unix.domain.socket.enabled"] = "false"  # where Spark would make them, paths are too long
     return settings

@@ -86,8 +86,9 @@ def train(
       columns: the columns to use, of data whose columns have names; None means all.
       validation: data as `data`, on which the loss and the metrics are taken after each epoch.
       metrics: functions (params, batch) -> mean, by name, for the validation.
-      checkpoint: folder or URI of checkpoints. If it holds one of this run, training goes on from there. One that
-        cannot be written later, to a full disk say, is left out with a warning and an event in the history.
+      checkpoint: folder or URI of checkpoints. If it holds some of this run, training goes on from the newest that is
+        whole; damaged ones after it are renamed to `*.broken`, with a warning and an event in the history. One that
+        cannot be written later, to a full disk say, is left out with a warning and an event.
       checkpoint_steps: save after every so many steps as well as after every epoch.
       callbacks: told of every step and epoch; see Callback.
       sync: how gradients meet: "shuffle", or "driver" for small models. Both give the same bits.
@@ -105,7 +106,7 @@ def train(
       NonFiniteError: the loss or a gradient is NaN or infinite.
       UserFunctionError: a function raised.
       ClusterError: Spark was stopped, or lost what it needs again and again.
-      CheckpointError: the folder cannot be written, or the checkpoint is damaged or of another run.
+      CheckpointError: the folder cannot be written, its checkpoints are all damaged, or are of another run.
 
     >>> def loss(slope, batch):
     ...     return ((slope * batch["x"] - batch["y"]) ** 2).mean()

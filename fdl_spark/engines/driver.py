@@ -37,7 +37,8 @@ class Driver(SteppingEngine):
         total = gather(parts, self.dataset.schedule.shards, Part.add, Part())
         watch.lap("collect")
         if not total.bad:
-            self.weights, self.leaves = self.program.update(self.weights, total.gradient, self.leaves)
+            weights, leaves = self.program.update(self.weights, total.gradient, self.leaves)
+            self.weights, self.leaves, self.done = weights, leaves, step + 1
         watch.lap("update")
         return Outcome(total.sums, total.bad, watch.phases, tuple(timings))
 

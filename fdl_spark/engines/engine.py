@@ -107,16 +107,18 @@ class SteppingEngine(Engine):
 
     def group(self, count: int, seconds: float = math.inf) -> Iterator[Outcome]:
         for _ in range(count):
-            outcome = self.step(self.done)
+            done = self.done
+            outcome = self.step(done)
             stopped = outcome.bad and not self.skip
-            self.done += not stopped
+            self.done = done + (not stopped)
             yield outcome
             if stopped:
                 return
 
     @abstractmethod
     def step(self, step: int) -> Outcome:
-        """Take the step with this number; changes `weights` and the state unless the outcome is bad."""
+        """Take the step with this number; changes `weights` and the state, and with them `done`, unless the outcome is
+        bad: in one statement, so that an interrupt finds those of the step before or those of this one."""
 
     def job(self, step: int) -> AbstractContextManager[Job]:
         """The job of a step, with the parameters broadcast until the context ends."""

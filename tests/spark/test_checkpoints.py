@@ -104,6 +104,36 @@ def test_training_survives_a_disk_that_fills(spark, tmp_path, monkeypatch, caplo
     assert train(checkpoint=tmp_path).params == run.params
 
 
+def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(spark, tmp_path, caplog):
+    """With one line in the log and an event, which later checkpoints keep; and again when that one is damaged."""
+    undisturbed = train(steps=6, sync="driver")
+    train(steps=4, checkpoint=tmp_path, checkpoint_steps=1, sync="driver")
+    newest = tmp_path / "step-000000004.json"
+    content = newest.read_text()
+    newest.write_text(content.replace('"step": 4', '"step": 5', 1))
+    with caplog.at_level(logging.WARNING, "fdl_spark"):
+        run = train(steps=5, checkpoint=tmp_path, checkpoint_steps=1, sync="driver")
+    (record,) = caplog.records
+    assert f"{newest} cannot be read: it has another SHA-256" in record.getMessage()
+    assert "training goes on from step 3" in record.getMessage()
+    assert [event["step"] for event in run.history.events] == [3]
+    assert run.history.loss == undisturbed.history.loss[:5]
+    (aside,) = tmp_path.glob("step-000000004.json.*.broken")
+    assert aside.read_text() == content.replace('"step": 4', '"step": 5', 1)
+    (tmp_path / "step-000000005.safetensors").write_bytes(b"")
+    run = train(steps=6, checkpoint=tmp_path, checkpoint_steps=1, sync="driver")
+    assert run.params == undisturbed.params and run.history.loss == undisturbed.history.loss
+    assert [event["step"] for event in run.history.events] == [3, 4]
+    for name, event in zip(("4.json", "5.safetensors"), run.history.events, strict=True):
+        assert name in event["event"] and "earlier checkpoint" in event["event"]
+    for step in (5, 6):
+        (tmp_path / f"step-{step:09}.json").write_text("{}")
+    with pytest.raises(
+        fdl_spark.CheckpointError, match=r"6\.json cannot be read.*, nor can the 1 before it; restore it"
+    ):
+        train(steps=6, checkpoint=tmp_path, sync="driver")
+
+
 def test_what_a_killed_run_left_is_cleared(tmp_path):
     (tmp_path / ".step-000000007.json.0123.unfinished").touch()
     (tmp_path / "notes.unfinished").touch()

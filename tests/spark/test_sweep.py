@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(folders.fcntl is None, reason="folders are marke
 CALL = f"""
 import os, runpy, sys
 folders = runpy.run_path({folders.__file__!r})
+folders["sweep"].__globals__["SHORT"] = os.environ["TMPDIR"]
 """
 WAIT = CALL + "print(folders['private_folder'](), flush=True); sys.stdin.read()"
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -36,6 +37,7 @@ def root(tmp_path, monkeypatch):
     """A folder in place of /tmp."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(folders, "SHORT", str(tmp_path / "tmp"))
     return tmp_path / "tmp"
 
 
@@ -90,6 +92,21 @@ def test_a_killed_process_is_swept_and_a_living_one_is_not(root):
         for process in (living, killed):
             process.kill()
             process.communicate()
+
+
+def test_folders_are_where_sockets_can_be(tmp_path, monkeypatch):
+    """A long TMPDIR, as macOS has, leaves no room for the names of Unix sockets; the folders of both places go."""
+    long, short = tmp_path / ("long" * 20), tmp_path / "short"
+    for place in (long, short):
+        place.mkdir()
+    monkeypatch.setattr(folders, "SHORT", str(short))
+    monkeypatch.setattr(tempfile, "tempdir", str(short))
+    monkeypatch.setattr(folders, "LONGEST", len(str(short)) + 30)
+    assert folders._roots() == [str(short)]
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    assert folders._roots() == [str(long), str(short)]
+    assert folders.sweep() == [] and folders._roots()[-1] == str(short)
+    assert folders.sweep() == [] and sorted([dead(long), dead(short)]) == sorted(folders.sweep())
 
 
 def test_the_next_process_sweeps(root):

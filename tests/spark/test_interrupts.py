@@ -1,0 +1,162 @@
+"""Ctrl-C at any line of training: the run that is kept, and the checkpoint, are those after a whole number of steps.
+
+A data set in this process stands for the executors, so that a run takes milliseconds and can be interrupted everywhere.
+"""
+
+import runpy
+import sys
+from contextlib import nullcontext
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import fdl
+import fdl_spark
+from fdl import optim
+from fdl_spark.data.sharded import Dataset
+from fdl_spark.data.shards import Schedule
+from fdl_spark.engines.driver import Driver
+from fdl_spark.loop import Loop
+from fdl_spark.program import Program
+from fdl_spark.update import Update
+
+HERE = runpy.run_path(str(Path(__file__).with_name("disks.py")))
+X = np.linspace(-1, 1, 24, dtype=np.float32)
+STEPS = 6
+PACKAGE = str(Path(fdl_spark.__file__).parent)
+TRACED = ("loop.py", "engines/engine.py", "engines/driver.py", "checkpoint.py", "journal.py", "history.py")
+
+
+class InProcess(Dataset):
+    """Two tasks in this process, with a shard each."""
+
+    def __init__(self):
+        self.template, self.columns = {"x": "x"}, {"x": ("<f4", ())}
+        self.schedule, self.tasks = Schedule(len(X), 6, 2, 3), 2
+        shards, slots = self.schedule.deal(np.arange(len(X)))
+        self.rows = [X[shards == n][np.argsort(slots[shards == n])] for n in range(2)]
+
+    def batch(self, shard, slots, template):
+        return {"x": self.rows[shard][slots]}
+
+    def map(self, function, barrier=False):
+        return [bytes(payload) for task in range(2) for payload in function(task, iter([self]))]
+
+    def share(self, value):
+        return SimpleNamespace(value=value, destroy=lambda: None)
+
+    def describe(self, text):
+        pass
+
+
+InProcess.__abstractmethods__ = frozenset()  # what no engine here asks for
+
+
+def loss(params, batch):
+    return ((params["w"] * batch["x"] - 3 * batch["x"] + params["b"]) ** 2).mean()
+
+
+@lru_cache
+def program():
+    params = {"w": np.zeros(1, np.float32), "b": np.ones(1, np.float32)}
+    return Program(loss, params, seed=3, update=Update(optim.adam(0.1), params, True))
+
+
+def loop(disk):
+    made = program()
+    weights = made.flat()
+    engine = Driver(InProcess(), made, weights, made.update.initial(weights))
+    return Loop(engine, None, HERE["folder_on"](disk))
+
+
+def state(run):
+    """Parameters and optimizer state, to the bit."""
+    tensors = [np.asarray(leaf) for leaf in fdl.tree.leaves(run.params)] + list(run.optimizer_state.values())
+    return b"".join(array.tobytes() for array in tensors)
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt at a line of ours, counted from the beginning."""
+
+    def __init__(self, at):
+        self.at, self.count, self.where = at, 0, None
+
+    def __call__(self, frame, event, argument):
+        name = frame.f_code.co_filename
+        return self.line if name.startswith(PACKAGE) and name.endswith(TRACED) else None
+
+    def line(self, frame, event, argument):
+        if event == "line":
+            self.count += 1
+            if self.count == self.at:
+                self.where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+                raise KeyboardInterrupt
+        return self.line
+
+    def __enter__(self):
+        self.before = sys.gettrace()
+        sys.settrace(self)
+        return self
+
+    def __exit__(self, *_):
+        sys.settrace(self.before)
+
+
+class Saves(fdl_spark.Callback):
+    def __init__(self):
+        self.states = {}
+
+    def step(self, run, record):
+        self.states[run.step] = state(run), run.history.loss
+
+
+def train(disk, interrupt=None, callbacks=()):
+    made = loop(disk)
+    with interrupt or nullcontext():
+        return made.train(STEPS, 2, callbacks)
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """The state and the losses after each step."""
+    saves = Saves()
+    train(HERE["Disk"](), callbacks=[saves])
+    saves.states[0] = state(loop(HERE["Disk"]()).train(0, None, [])), []
+    assert len({content for content, _ in saves.states.values()}) == STEPS + 1
+    return saves.states
+
+
+def test_an_interrupt_at_any_line_keeps_whole_steps(undisturbed):
+    kept, lost, lines = set(), [], 1
+    while True:
+        disk, interrupt, error = HERE["Disk"](), Interrupt(lines), None
+        try:
+            train(disk, interrupt)
+        except KeyboardInterrupt as caught:
+            error = caught
+        if interrupt.where is None:
+            break  # it has no so many lines
+        run = getattr(error, "run", None)
+        found = HERE["folder_on"](disk).load()
+        if run is None:
+            assert error is not None, interrupt.where
+            lost.append(interrupt.where)
+        else:
+            assert (state(run), run.history.loss) == undisturbed[run.step], interrupt.where
+            assert [record["step"] for record in run.history.steps] == list(range(run.step))
+            assert (found.step if found else 0) == run.step, interrupt.where
+            kept.add(run.step)
+        if found:
+            again = loop(disk)
+            again.folder.load()
+            again.resume(again.folder, found)
+            resumed = again.train(STEPS, None, [])
+            assert (state(resumed), resumed.history.loss) == undisturbed[STEPS], interrupt.where
+            assert [(r["epoch"], r["step"]) for r in resumed.history.epochs] == [(1, 3), (2, 5)], interrupt.where
+        lines += 7
+    assert lines > 1000 and kept == set(range(STEPS + 1))
+    # Only before the first step and after the last one there is nothing to carry the run.
+    assert len(lost) < 10, lost
