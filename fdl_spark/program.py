@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +27,11 @@ class Program:
       seed: the seed of the keys that the loss is given.
       metrics: functions (params, batch) -> mean, by name.
       update: the optimizer's step.
+
+    Attributes:
+      machine_code: what was compiled on the driver for the workers, as bytes that `adopt` takes.
+      compiling: futures of what is being compiled.
+      adopted: names of the machine code that a worker has taken.
     """
 
     def __init__(
@@ -40,6 +46,9 @@ class Program:
         self.loss, self.seed, self.metrics = loss, seed, dict(metrics or {})
         self.update: Any = update
         self.params = fdl.tree.map(np.asarray, params)
+        self.machine_code: list[bytes] = []
+        self.compiling: list[Future[None]] = []
+        self.adopted: set[str] = set()
 
     def to_bytes(self) -> bytes:
         """The program for a worker: equal functions and shapes of parameters give equal bytes."""
@@ -55,6 +64,23 @@ class Program:
         params = fdl.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         update = Update(optimizer, params, elementwise) if optimizer else None
         return Program(loss, params, seed=seed, metrics=metrics, update=update)
+
+    def compile_gradient(self, batch: Any) -> None:
+        """Compile the loss and its gradient for batches of these types, into `machine_code`."""
+        self._compile("_gradient", batch, np.uint32(0), np.uint32(0))
+
+    def compile_measure(self, batch: Any) -> None:
+        """Compile the loss and the metrics for batches of these types, into `machine_code`."""
+        self._compile("_measure", batch)
+
+    def _compile(self, function: str, *args: Any) -> None:
+        compiled = getattr(self, function).lower(self.flat(), *args).compile()
+        self.machine_code.append(cloudpickle.dumps((function, compiled)))
+
+    def adopt(self, machine_code: bytes) -> None:
+        """Run what another process compiled of this program in calls of the types that it is for."""
+        function, compiled = cloudpickle.loads(machine_code)
+        getattr(self, function).adopt(compiled)
 
     def loss_and_gradient(
         self, flat: np.ndarray, batch: Any, step: int, shard: int
@@ -142,17 +168,20 @@ class Program:
     @cached_property
     def _gradient(self) -> Callable[..., Any]:
         differentiated = fdl.value_and_grad(self._with_metrics, has_aux=True)
+        unravel = self._unravel  # made here: made while tracing it would be recorded, in the first trace only
 
         def run(flat: Any, batch: Any, step: Any, shard: Any) -> tuple[dict[str, Any], Any]:
-            (loss, metrics), gradient = differentiated(self._unravel(flat), batch, step, shard)
+            (loss, metrics), gradient = differentiated(unravel(flat), batch, step, shard)
             return {"loss": loss, **metrics}, fdl.flatten_util.ravel_pytree(gradient)[0]
 
         return fdl.jit(run)
 
     @cached_property
     def _measure(self) -> Callable[..., Any]:
+        unravel = self._unravel
+
         def run(flat: Any, batch: Any) -> dict[str, Any]:
-            params = self._unravel(flat)
+            params = unravel(flat)
             found = {}
             if self.loss is not None:
                 loss, metrics = self._with_metrics(params, batch, np.uint32(0), np.uint32(0))

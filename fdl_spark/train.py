@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 import fdl
+from fdl_spark.ahead import Ahead
 from fdl_spark.arguments import (
     check_callbacks,
     check_choice,
@@ -145,21 +146,25 @@ def train(
             dataset = read(data, shards=shards)
             cleanup.add("deleting the data's blocks", dataset.close)
             cleanup.enter("taking back the jobs' settings", dataset.own_jobs())
-            held_out = None
-            if validation is not None:
-                held_out = read(validation, argument="validation")
-                cleanup.add("deleting the validation's blocks", held_out.close)
             with calling("the optimizer"):
                 update = Update(optimizer, fdl.tree.map(np.asarray, params), is_elementwise(optimizer, params))
             program = Program(loss, params, seed=seed, metrics=metrics, update=update)
             program.check(dataset.example())
-            if held_out is not None:
+            ahead = Ahead(program)
+            cleanup.add("compiling nothing more", ahead.close)
+            ahead.gradient(dataset)
+            held_out = None
+            if validation is not None:
+                held_out = read(validation, argument="validation")
+                cleanup.add("deleting the validation's blocks", held_out.close)
                 with about("validation"):
                     program.check(held_out.example())
+                ahead.measure(held_out, batch_size)
             weights = program.flat()
             with calling("the optimizer's init"):
                 leaves = update.initial(weights)
             check_engine(sync, dataset)
+            ahead.wait()
             engines = CONNECT_ENGINES if isinstance(dataset, ConnectDataset) else ENGINES
             engine = engines[sync](dataset, program, weights, leaves, skip=nonfinite == "skip")
             cleanup.add("freeing what the executors hold", engine.close)

@@ -60,8 +60,10 @@ class Update:
 
     @cached_property
     def _step(self) -> Callable[..., Any]:
+        structure = self._structure  # made here: made while tracing it would be recorded, in the first trace only
+
         def step(flat: Any, gradient: Any, leaves: Leaves) -> tuple[Any, list[Any]]:
-            params, state = self._tree(flat), fdl.tree.unflatten(self._structure, leaves)
+            params, state = self._tree(flat), fdl.tree.unflatten(structure, leaves)
             updates, state = self.optimizer.update(self._tree(gradient), state, params)
             params = fdl.optim.apply_updates(params, updates)
             updated = params if self.elementwise else fdl.flatten_util.ravel_pytree(params)[0]

@@ -4,6 +4,7 @@ import hashlib
 import socket
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,25 +25,38 @@ _programs: dict[str, Program] = {}
 
 @dataclass(frozen=True)
 class Shared:
-    """A Program on its way to the workers, each of which compiles it once, whatever number of runs uses it.
+    """A Program on its way to the workers, each of which loads it once, whatever number of runs uses it.
 
     Attributes:
       digest: names its content.
       content: its bytes, shared.
+      machine_code: what was compiled of it, by digest, shared.
     """
 
     digest: str
     content: Shareable
+    machine_code: tuple[tuple[str, Shareable], ...] = ()
 
     @staticmethod
     def of(program: Program, dataset: Dataset) -> "Shared":
-        """Send a program to the tasks of a data set."""
+        """Send a program to the tasks of a data set, with what was compiled of it."""
         content = program.to_bytes()
-        return Shared(hashlib.sha256(content).hexdigest(), dataset.share(content))
+        return Shared(hashlib.sha256(content).hexdigest(), dataset.share(content))._with_code(program, dataset)
+
+    def whole(self, program: Program, dataset: Dataset) -> "Shared":
+        """The same with all that is being compiled of the program: the workers would take longer."""
+        wait(program.compiling)
+        return self._with_code(program, dataset)
+
+    def _with_code(self, program: Program, dataset: Dataset) -> "Shared":
+        added = program.machine_code[len(self.machine_code) :]
+        sent = tuple((hashlib.sha256(code).hexdigest(), dataset.share(code)) for code in added)
+        return replace(self, machine_code=self.machine_code + sent) if sent else self
 
     def close(self) -> None:
         """Free what was sent."""
-        destroy(self.content)
+        for shared in (self.content, *(code for _, code in self.machine_code)):
+            destroy(shared)
 
     def compiled(self) -> Program:
         """The Program of this worker, which runs on the cores of the task."""
@@ -51,7 +65,12 @@ class Shared:
             while len(_programs) >= KEPT_PROGRAMS:
                 _programs.pop(next(iter(_programs)))
             _programs[self.digest] = Program.from_bytes(self.content.value)
-        return _programs[self.digest]
+        program = _programs[self.digest]
+        for digest, code in self.machine_code:
+            if digest not in program.adopted:
+                program.adopt(code.value)
+                program.adopted.add(digest)
+        return program
 
 
 def destroy(broadcast: Shareable) -> None:

@@ -46,6 +46,7 @@ class Traced:
     captured: list[Any]
     out_structure: Any
     donated: tuple[bool, ...]
+    _compiled: Any = None
 
     def __post_init__(self) -> None:
         place = {var: number for number, var in enumerate(self.program.inputs)}
@@ -56,7 +57,6 @@ class Traced:
         if any(p is not None for p in self.passed):
             kept = tuple(a for a, p in zip(atoms, self.passed, strict=True) if p is None)
             self.computed = Program(self.program.inputs, self.program.equations, kept, self.program.constants)
-        self._compiled: Any = None
         #: How many calls went the general way, and the faster way that is made for the second.
         self.calls = 0
         self.fast: FastCall | None = None
@@ -160,14 +160,21 @@ class Signature(NamedTuple):
 
 
 class Cache(dict[Signature, Traced]):
-    """What was traced, by kind of call; and for each state of the configuration the fast calls that were made last."""
+    """What was traced, by kind of call.
+
+    Attributes:
+        adopted: the same of other processes, without the rules for derivatives: for calls outside of transforms.
+        recent: for each state of the configuration the fast calls that were made last.
+    """
 
     def __init__(self) -> None:
+        self.adopted: dict[Signature, Traced] = {}
         self.recent: dict[Any, tuple[FastCall, ...]] = {}
 
     def clear(self) -> None:
         """Forget everything."""
         super().clear()
+        self.adopted.clear()
         self.recent.clear()
 
 
@@ -199,6 +206,8 @@ class Jitted:
             return self.fun(*args, **kwargs)
         leaves, signature, fixed, rest = self.signature(args, kwargs)
         traced = self.cache.get(signature)
+        if traced is None and is_eager():
+            traced = self.cache.adopted.get(signature)
         if traced is None:
             if config.explain_cache_misses:
                 self.explain(args, kwargs)
@@ -256,11 +265,31 @@ class Jitted:
 
     def lower(self, *args: Any, **kwargs: Any) -> "Lowered":
         """Trace for arguments (arrays or ShapeDtypeStructs) without running; see :class:`Lowered`."""
-        dynamic, fixed, kwargs, _ = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
+        dynamic, fixed, kwargs, static = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
         types, structure = abstract_leaves(Partly(self.fun, fixed), dynamic, kwargs)
         weak = [type(leaf) in PYTHON_SCALARS for leaf in tree.leaves((dynamic, kwargs))]
         marks = self.donated.marks(args, kwargs, fixed)
-        return Lowered(self, self.trace(fixed, structure, types, weak, marks), structure, self.static)
+        kinds = tuple((t.shape, t.dtype, "weak") if w else (t.shape, t.dtype) for t, w in zip(types, weak, strict=True))
+        axes = () if is_eager() else current().axis_sizes()
+        signature = Signature(structure, kinds, static, config.default_float, config.default_int, axes)
+        return Lowered(self, self.trace(fixed, structure, types, weak, marks), signature)
+
+    def adopt(self, compiled: "CompiledFunction") -> None:
+        """Let calls of its types run what was compiled from the same function, in another process say.
+
+        Args:
+            compiled: what `lower(...).compile()` gave there, unpickled here. Calls of other types, and calls inside of
+                transforms, are traced and compiled as ever.
+
+        >>> import fdl, pickle
+        >>> double = lambda x: x * 2
+        >>> sent = pickle.dumps(fdl.jit(double).lower(fdl.ShapeDtypeStruct((2,), "float32")).compile())
+        >>> here = fdl.jit(double)
+        >>> here.adopt(pickle.loads(sent))
+        >>> here(fdl.numpy.ones(2))
+        Array([2., 2.], dtype=float32)
+        """
+        self.cache.adopted[compiled.signature] = compiled.traced
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """Shapes and dtypes of the result."""
@@ -286,8 +315,7 @@ class Lowered:
 
     jitted: Jitted
     traced: Traced
-    structure: Any
-    static: Static
+    signature: Signature
 
     @property
     def out_info(self) -> Any:
@@ -300,22 +328,55 @@ class Lowered:
         """The Program as text."""
         return str(self.traced.program)
 
-    def compile(self) -> Callable[..., Any]:
+    def compile(self) -> "CompiledFunction":
         """A function of the same arguments, without the static ones, that runs the compiled Program."""
-        traced, structure = self.traced, self.structure
-        _ = traced.compiled
+        _ = self.traced.compiled
+        return CompiledFunction(name_of(self.jitted.fun), self.traced, self.signature, self.jitted.fun)
 
-        def compiled(*args: Any, **kwargs: Any) -> Any:
-            leaves, found = flatten_values(self.jitted.fun, args, kwargs)
-            types = [leaf.type for leaf in leaves]
-            if found != structure or types != list(traced.program.input_types):
-                raise TypeError(
-                    f"compiled for ({', '.join(map(str, traced.program.input_types))}), called with "
-                    f"({', '.join(map(str, types))})"
-                )
-            return tree.unflatten(traced.out_structure, traced.run(leaves))
 
-        return compiled
+class CompiledFunction:
+    """A function of arguments of one structure and one set of types, as :meth:`Lowered.compile` makes it.
+
+    It pickles with its machine code, which runs without being compiled again where processor and versions are the
+    same; elsewhere the Program, which comes along, is compiled. As with every pickle, who can change it can run code.
+    """
+
+    def __init__(self, name: str, traced: Traced, signature: Signature, fun: Callable[..., Any] | None = None) -> None:
+        self.__name__, self.traced, self.signature = name, traced, signature
+        if fun is not None:
+            self.__wrapped__ = fun  # whose arguments errors name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        traced = self.traced
+        leaves, found = flatten_values(self, args, kwargs)
+        types = [leaf.type for leaf in leaves]
+        if found != self.signature.structure or types != list(traced.program.input_types):
+            raise TypeError(
+                f"compiled for ({', '.join(map(str, traced.program.input_types))}), called with "
+                f"({', '.join(map(str, types))})"
+            )
+        return tree.unflatten(traced.out_structure, traced.run(leaves))
+
+    def __reduce__(self) -> Any:
+        traced = self.traced
+        if traced.captured:
+            raise TypeError(
+                f"{self.__name__} closes over values of a transform around it, so that it cannot be pickled"
+            )
+        parts = self.__name__, traced.compiled, traced.passed, traced.out_structure, traced.donated, self.signature
+        return _restored, parts
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.__name__}>"
+
+
+def _restored(
+    name: str, compiled: Any, passed: Sequence[int | None], out_structure: Any, donated: Any, signature: Signature
+) -> CompiledFunction:
+    computed, made = compiled.program, iter(compiled.program.outputs)
+    outputs = tuple(next(made) if number is None else computed.inputs[number] for number in passed)
+    program = Program(computed.inputs, computed.equations, outputs, computed.constants)
+    return CompiledFunction(name, Traced(program, [], out_structure, donated, compiled), signature)
 
 
 def _kind(leaf: Any) -> Any:

@@ -82,12 +82,17 @@ class Interpreted:
         return compile_program, (self.program, self.donate)
 
 
+#: Machine code that came with what is being unpickled, by the name that it would have on disk.
+_arrived: dict[str, bytes] = {}
+
+
 def restore(program: Program, donate: tuple[bool, ...], key: str, data: bytes) -> Compiled | Interpreted:
     """What was pickled; compiled anew if this processor or version is another one."""
-    skip = Archive.unpack(data).skip
-    if key == cache_key(inline(program), donate, skip):
-        default_cache().put(key, data)
-    return compile_program(program, donate)
+    _arrived[key] = data
+    try:
+        return compile_program(program, donate)
+    finally:
+        _arrived.pop(key, None)
 
 
 def cache_key(inlined: Program, donate: tuple[bool, ...], skip: Skip = frozenset()) -> str:
@@ -149,7 +154,7 @@ def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> Compiled
 def _compile(program: Program, donate: tuple[bool, ...]) -> Compiled | Interpreted:
     def attempt(skip: Skip) -> Compiled | Interpreted:
         key = cache_key(program, donate, skip)
-        found = default_cache().get(key)
+        found = _arrived.get(key) or default_cache().get(key)
         if found is not None:
             return Compiled(program, donate, Archive.unpack(found))
         archive = build_archive(program, donate, skip)

@@ -52,9 +52,9 @@ class Dataset(ABC):
     schedule: Schedule
     tasks: int
 
-    def example(self) -> Any:
-        """A batch's types: the pytree of ShapeDtypeStructs of a shard's largest part of a batch."""
-        rows = -(-min(self.schedule.batch_size, self.schedule.rows) // self.schedule.shards)
+    def example(self, rows: int | None = None) -> Any:
+        """A batch's types: the pytree of ShapeDtypeStructs of so many rows, or of a shard's largest part of a batch."""
+        rows = rows or -(-min(self.schedule.batch_size, self.schedule.rows) // self.schedule.shards)
 
         def column(name: str) -> fdl.ShapeDtypeStruct:
             dtype, shape = self.columns[name]

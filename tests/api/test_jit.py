@@ -13,6 +13,8 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax, tree
+from fdl.compile import pipeline
+from fdl.compile.cache import ObjectCache
 from fdl.errors import DonationError
 from tests.api.check import assert_close, assert_same
 
@@ -517,3 +519,75 @@ def test_random_keys_cross_the_border():
     inside = fdl.jit(lambda key: (fdl.random.normal(key, (4,)), fdl.random.split(key)))(key)
     assert_close(inside[0], fdl.random.normal(key, (4,)))
     assert_same(fdl.random.key_data(inside[1]), fdl.random.key_data(fdl.random.split(key)))
+
+
+def sent(compiled, monkeypatch):
+    """What a process gets that has compiled nothing, has no cache on disk and cannot compile."""
+    content = cloudpickle.dumps(compiled)
+    pipeline._compile.cache_clear()
+    monkeypatch.setattr(pipeline, "default_cache", lambda: ObjectCache(None))
+    monkeypatch.setattr(pipeline, "build_archive", None)
+    return pickle.loads(content)
+
+
+def test_compiled_functions_travel_with_their_machine_code(rng, monkeypatch):
+    table = rng.normal(size=3)
+    f = fdl.jit(lambda tree, n, *, y: {"same": tree["x"], "new": fnp.sin(tree["x"] * table) * n + y}, static_argnums=1)
+    x = rng.normal(size=(2, 3))
+    expected = f({"x": x}, 3, y=1.5)
+    again = sent(f.lower({"x": fdl.ShapeDtypeStruct((2, 3), "float64")}, 3, y=1.5).compile(), monkeypatch)
+    found = again({"x": x}, y=1.5)
+    assert {name: np.asarray(leaf).tolist() for name, leaf in found.items()} == {
+        name: np.asarray(leaf).tolist() for name, leaf in expected.items()
+    }
+    with pytest.raises(TypeError, match=r"compiled for \(f64\[2,3\]"):
+        again({"x": x[:1]}, y=1.5)
+
+
+def test_machine_code_of_another_processor_is_made_anew(rng, monkeypatch):
+    x = rng.normal(size=5)
+    compiled = fdl.jit(lambda x: fnp.cos(x) * 0.8125).lower(x).compile()
+    content = cloudpickle.dumps(compiled)
+    made, build = [], pipeline.build_archive
+    monkeypatch.setattr(pipeline, "build_archive", lambda *args: made.append(1) or build(*args))
+    monkeypatch.setattr(pipeline, "default_cache", lambda: ObjectCache(None))
+    monkeypatch.setattr(pipeline, "content_key", lambda key, target: f"of another processor: {key}")
+    pipeline._compile.cache_clear()
+    assert_close(pickle.loads(content)(x), np.cos(x) * 0.8125)
+    assert made == [1] and not pipeline._arrived
+
+
+def test_adopted_functions_are_neither_traced_nor_compiled(rng, monkeypatch):
+    @fdl.custom_jvp
+    def third(x):
+        return x * 3
+
+    third.defjvp(lambda primals, tangents: (third(*primals), tangents[0] * 100))
+    f, calls = counted(lambda x, n: {"y": third(fnp.tanh(x)) * n})
+    x = fnp.asarray(rng.normal(size=4), "float32")
+    compiled = sent(fdl.jit(f).lower(fdl.ShapeDtypeStruct((4,), "float32"), 2).compile(), monkeypatch)
+    jitted = fdl.jit(lambda x, n: f(x, n))  # as in a process that has traced nothing
+    jitted.adopt(compiled)
+    del calls[:]
+    for _ in range(3):  # the second call makes the third one fast
+        assert_close(jitted(x, 2)["y"], 6 * np.tanh(x), 1e-6)
+    assert not calls
+    monkeypatch.undo()
+    assert_close(jitted(x, 2.0)["y"], 6 * np.tanh(x), 1e-6)
+    assert len(calls) == 1
+    slope = fdl.grad(lambda x: jitted(x, 2)["y"].sum())(x)  # by the rule, which only the function knows
+    assert_close(slope, 200 * (1 - np.tanh(x) ** 2), 1e-5)
+    assert len(calls) == 2
+    jitted.clear_cache()
+    jitted(x, 2)
+    assert len(calls) == 3
+
+
+def test_what_closes_over_a_transform_does_not_pickle():
+    def f(x):
+        compiled = fdl.jit(lambda y: x * y).lower(1.0).compile()
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(compiled)
+        return x
+
+    fdl.grad(f)(2.0)
