@@ -1,19 +1,22 @@
 """The parent of Spark's Python workers (`spark.python.daemon.module`): imports once, freezes the collector, forks.
 
 pyspark's own daemon runs `gc.collect()` after every task, which costs 16 ms with a worker's modules loaded and about
-nothing once they are frozen; and what is imported here is shared by all workers instead of being imported by each.
+nothing once they are frozen; and what is imported here, fdl's compiler with LLVM too, is shared by all workers instead
+of being imported by each.
 """
 
 import gc
 import importlib
 import os
 import socket
+from contextlib import suppress
 
 import pyspark.daemon
 
+import fdl
 from fdl_spark.quiet import ignore_pandas_warning
 
-PRELOAD = ("pyspark.worker", "numpy", "fdl", "fdl_spark.worker")
+PRELOAD = ("pyspark.worker", "numpy", "numpy.ma", "fdl", "fdl.nn", "fdl.optim", "fdl_spark.worker")
 
 PRIVATE = 0o077  # whoever can connect to the daemon's Unix socket, which has no password, can run code in a worker
 
@@ -31,12 +34,21 @@ def serve_quietly(sock: socket.socket, authenticated: bool) -> int:
         return 1
 
 
+def load_compiler() -> None:
+    """Compile and call something small, as the compiler is imported when it is first used."""
+    with suppress(Exception):  # a worker that uses it says what is wrong
+        increment = fdl.jit(lambda x: x + 1)
+        for _ in range(3):
+            increment(1.0)
+
+
 if __name__ == "__main__":
     pyspark.daemon.worker = serve_quietly
     inherited_umask = os.umask(PRIVATE)
     ignore_pandas_warning()
     for name in PRELOAD:
         importlib.import_module(name)
+    load_compiler()
     gc.collect()
     gc.freeze()
     pyspark.daemon.manager()

@@ -36,11 +36,14 @@ def train(function=loss, data=None, **options):
 
 
 def on_executors(what):
-    """A loss that does something else on the executors than on the driver."""
+    """A loss that does something else on the executors, whenever it is computed there."""
 
-    def function(slope, batch):
+    def there():
         if "SPARK_LOCAL_DIRS" in os.environ:
             what()
+
+    def function(slope, batch):
+        fdl.debug.callback(there)
         return loss(slope, batch)
 
     return function

@@ -213,11 +213,12 @@ def test_nonfinite_gradient_names_the_parameter(train, problem):
 
 
 def test_user_error_on_an_executor(train):
-    def loss(params, batch):
-        import os
-
+    def unlucky():
         if "SPARK_LOCAL_DIRS" in os.environ:
             raise RuntimeError("no such luck")
+
+    def loss(params, batch):
+        fdl.debug.callback(unlucky)
         return fdl.numpy.mean(batch["x"]) * params["out"]["b"][0]
 
     with pytest.raises(fdl_spark.UserFunctionError, match="step 0: a function raised RuntimeError: no such luck"):
@@ -292,10 +293,13 @@ def test_a_worker_that_dies(train, problem, once, digest, tmp_path):
     """A Python worker is killed in the middle of a task; in local mode Spark does not try again by itself."""
     mark = tmp_path / "died"
 
-    def loss(params, batch):
+    def die_once():
         if "SPARK_LOCAL_DIRS" in os.environ and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def loss(params, batch):
+        fdl.debug.callback(die_once)
         return problem.loss(params, batch)
 
     run = train(loss=loss, partitions=2)
