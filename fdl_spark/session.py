@@ -15,6 +15,7 @@ from fdl_spark.classic import SparkContext, is_connect
 from fdl_spark.errors import ClusterError
 from fdl_spark.folders import LONGEST, private_folder
 from fdl_spark.java import java_home
+from fdl_spark.jobs import DESCRIPTION
 from fdl_spark.quiet import no_pandas_warning
 
 log = logging.getLogger("fdl_spark")
@@ -45,6 +46,13 @@ logger.spark.level = off
 logger.shell.name = org.apache.spark.api.python.PythonGatewayServer
 logger.shell.level = error
 """
+
+# Java's optimising compiler, which takes half of a local session's first minute, waits for what is really hot: ten
+# times as long as by default.
+PATIENT_COMPILER = (
+    "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
+    "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
+)
 
 _told: set[str] = set()
 _making = threading.Lock()
@@ -102,7 +110,22 @@ def _new(master: str, app: str, config: Mapping[str, str]) -> SparkSession:
     builder = SparkSession.builder.master(master).appName(app)
     for name, value in {**_settings(master), **config}.items():
         builder = builder.config(name, value)
-    return builder.getOrCreate()
+    spark = builder.getOrCreate()
+    if master.startswith("local"):
+        _start_workers(spark.sparkContext)
+    return spark
+
+
+def _start_workers(context: SparkContext) -> None:
+    """Begin to start the parent of the Python workers, which imports for a second, while the user prepares the data.
+
+    The job runs in a thread of the JVM, and nothing waits for it; if the session is stopped before it ends, so is it.
+    """
+    context.setJobDescription("fdl: start the Python workers")
+    try:
+        context.parallelize([0], 1).mapPartitions(iter)._jrdd.countAsync()
+    finally:
+        context.setLocalProperty(DESCRIPTION, None)
 
 
 def tell_losses(spark: SparkSession) -> None:
@@ -129,6 +152,7 @@ def _settings(master: str) -> dict[str, str]:
     if master.startswith("local"):
         # Every worker is on this machine: listen on the loopback only, and see the modules that the driver sees.
         settings |= {
+            "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log4j} {PATIENT_COMPILER}",
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.executor.extraJavaOptions": f"-Dlog4j2.configurationFile={log4j}",
