@@ -13,7 +13,7 @@ import pytest
 
 import fdl
 from benchmarks import inception
-from benchmarks.spark import flat, model, report, simulate
+from benchmarks.spark import flat, model, network, report, simulate
 from benchmarks.spark.against import check
 from benchmarks.spark.channel import Channel, Closed, Door
 from benchmarks.spark.engines import Case, keep
@@ -234,3 +234,11 @@ def test_the_simulation_is_of_inception_and_its_plot_is_one(tmp_path):
     assert [line.split("|")[1].strip() for line in text.splitlines() if "BigDL, published" in line] == [
         "BigDL, published"
     ]
+
+
+def test_an_exchange_takes_what_the_link_and_its_delay_take():
+    free = replace(Constants(), message=0.0, exchange_byte=0.0, sum_byte=0.0)
+    # Half of 8 MB goes each way twice, at 125 MB a second.
+    assert network.predicted(8e6, 1.0, 1e-3, free) == pytest.approx(2 * (4e6 / 125e6 + 1e-3))
+    found = [{"size": 8e6, "gigabits": 1.0, "delay": 1e-3, "seconds": 0.132}]
+    assert cells(network.report(found, free))[2] == ["8", "1", "1", "132", "66.0", "-50 %"]

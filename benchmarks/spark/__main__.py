@@ -19,7 +19,6 @@ from typing import Any
 
 from benchmarks.report import cpu
 from benchmarks.spark import against, engines, model, report, start
-from benchmarks.spark.report import BEGIN, END, README
 from benchmarks.spark.work import WORKS
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -86,8 +85,7 @@ def main() -> None:
     text = report.tables(results)
     print(text)
     if not options.dry:
-        before, rest = README.read_text().split(BEGIN)
-        README.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}")
+        report.write(text)
 
 
 def measure(part: str, options: argparse.Namespace) -> dict[str, Any]:

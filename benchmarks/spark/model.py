@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from benchmarks.report import table
-from benchmarks.spark.report import BEGIN_MODEL, END_MODEL, README, milliseconds, rank
+from benchmarks.spark.report import BEGIN_MODEL, END_MODEL, milliseconds, rank, write
 from fdl_spark import cost
 from fdl_spark.cost import PHASE_OF, Cluster, Constants
 
@@ -176,12 +176,6 @@ def write_constants(constants: Constants) -> None:
     path.write_text(text)
 
 
-def write_readme(text: str) -> None:
-    """Put the tables between the README's markers."""
-    before, rest = README.read_text().split(BEGIN_MODEL)
-    README.write_text(f"{before}{BEGIN_MODEL}\n\n{text}\n\n{END_MODEL}{rest.split(END_MODEL)[1]}")
-
-
 def main() -> None:
     """Fit, check and say."""
     from benchmarks.spark import simulate
@@ -198,7 +192,7 @@ def main() -> None:
     print(text)
     if options.write:
         write_constants(constants)
-        write_readme(text)
+        write(text, BEGIN_MODEL, END_MODEL)
         simulate.plot(constants, simulate.PLOT)
 
 

@@ -11,6 +11,7 @@ from benchmarks.spark.work import WORKS
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- spark begins -->", "<!-- spark ends -->"
 BEGIN_MODEL, END_MODEL = "<!-- model begins -->", "<!-- model ends -->"
+BEGIN_NETWORK, END_NETWORK = "<!-- network begins -->", "<!-- network ends -->"
 
 ORDER = ("driver", "shuffle", "blocks", "resident", "auto")
 
@@ -179,3 +180,9 @@ def tables(results: dict[str, Any]) -> str:
         if results.get(name):
             parts += write(results[name])
     return "\n\n".join(parts)
+
+
+def write(text: str, begin: str = BEGIN, end: str = END) -> None:
+    """Put tables between two markers of the README."""
+    before, rest = README.read_text().split(begin)
+    README.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}")
