@@ -37,8 +37,8 @@ Snapshot = tuple[int, np.ndarray, Leaves]  # steps done, the parameters and the 
 class Group:
     """The outcomes of a group of steps that may be under way; those that come before anyone asks for them are kept."""
 
-    def __init__(self, outcomes: Iterator[Outcome]):
-        self._outcomes, self._kept = outcomes, deque[Outcome]()
+    def __init__(self, outcomes: Iterator[Outcome], doing: str = ""):
+        self._outcomes, self._kept = _explained(outcomes, doing), deque[Outcome]()
 
     def __iter__(self) -> Iterator[Outcome]:
         while True:
@@ -223,19 +223,29 @@ class Loop:
         steps = f"step {first + 1}" if count == 1 else f"steps from {first + 1}"
         self._describe(f"{steps} of {run.steps} ({place})")
         seconds = max(GROUP_SECONDS, self.engine.overhead / OVERHEAD) if self.length == "auto" else math.inf
-        self._group = Group(self.engine.group(count, seconds))
-        with explained(f"step {first}"):
-            for outcome in self._group:
-                if outcome.bad and not self.engine.skip:
-                    self._group.drain()
-                    raise NonFiniteError(run.step, *min(outcome.bad))
-                yield outcome
+        self._group = Group(self.engine.group(count, seconds), f"step {first}")
+        for outcome in self._group:
+            if outcome.bad and not self.engine.skip:
+                self._group.drain()
+                raise NonFiniteError(run.step, *min(outcome.bad))
+            yield outcome
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
         if outcome.bad:
             shard, what = min(outcome.bad)
             self.run.history.add_event(self.run.step, f"left out: {what} of shard {shard} is not finite")
+        again = [timing for timing in outcome.timings if timing.attempt]
+        for timing in again:
+            text = f"task {timing.task} was run again on {timing.host} (attempt {timing.attempt + 1})"
+            self.run.history.add_event(self.run.step, text)
+        if again:
+            self._note_changes()
         return self.run.history.add_step(self.run.step, outcome)
+
+    def _note_changes(self) -> None:
+        """Record which executors were lost or came."""
+        for change in self.dataset.changes():
+            self.run.history.add_event(self.run.step, change)
 
     def _here(self) -> Snapshot:
         """The step of the run with its parameters and state, also in the middle of a group."""
@@ -301,6 +311,7 @@ class Loop:
         with explained("reading the optimizer's state"):
             self._snapshot = (self.engine.done, self.engine.weights, self.engine.state())
         self._setbacks = 0
+        self._note_changes()
 
     def _go_back(self, lost: Lost) -> None:
         """Repeat the steps since the snapshot: all are pure functions of it, so nothing changes but the time."""
@@ -309,6 +320,7 @@ class Loop:
             raise ClusterError(f"step {self.run.step} failed {self._setbacks} times: {lost}; {LOGS}") from None
         step, weights, leaves = self._snapshot
         self.run.history.add_event(self.run.step, f"back to step {step}: {lost}")
+        self._note_changes()
         self.run.history.back_to(step)
         with settled(f"going back to step {step}"):
             if isinstance(lost, BlocksLost) or self._setbacks > 1:  # those of lost executors Spark makes again itself
@@ -340,6 +352,12 @@ class Loop:
         pairs, _ = fdl.tree.flatten_with_path(self.program.tree(weights))
         tensors = {f"params{fdl.tree.keystr(path)}": np.asarray(leaf) for path, leaf in pairs}
         return tensors | {f"state{path}": leaf for path, leaf in zip(self.paths, leaves, strict=True)}
+
+
+def _explained(outcomes: Iterator[Outcome], doing: str) -> Iterator[Outcome]:
+    """The outcomes, and errors that say what failed, whoever asks for them."""
+    with explained(doing):
+        yield from outcomes
 
 
 def _answers(callbacks: Sequence[Callback], run: Run, record: dict[str, Any]) -> list[bool | None]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from pyspark.taskcontext import TaskContext
 
 from fdl_spark.cores import use_cores_of_task
 from fdl_spark.data.blocks import Block
@@ -112,11 +113,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one task worked, and where."""
+    """How long one task worked, and where, and how often it was tried before."""
 
     task: int
     host: str
     seconds: float
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,9 @@ def forward_backward(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[t
     nodes = list(cover(owned(task, job.tasks, shards), shards))
     assert job.weights is not None
     parts = gradients(job, job.program.compiled(), job.weights.value, block, nodes)
-    timing = Timing(task, socket.gethostname(), time.perf_counter() - started)
+    context = TaskContext.get()
+    attempt = context.attemptNumber() if context else 0
+    timing = Timing(task, socket.gethostname(), time.perf_counter() - started, attempt)
     if parts:
         parts[0] = replace(parts[0], timing=timing)
     yield from zip(nodes, parts, strict=True)

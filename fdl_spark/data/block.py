@@ -167,10 +167,11 @@ def local_directories() -> list[Path]:
 
 
 def delete_blocks(dataset: str) -> None:
-    """Delete all files of a data set in this executor's local directories."""
+    """Delete all files of a data set in this executor's local directories, and in those beside them: executors of this
+    application that were killed may have left some, as one worker gives all of them one folder."""
     for root in local_directories():
         with suppress(OSError):
-            for path in root.glob(f"fdl-{dataset}-*.block"):
+            for path in [*root.glob(f"fdl-{dataset}-*.block"), *root.parent.glob(f"blockmgr-*/fdl-{dataset}-*.block")]:
                 with suppress(OSError):
                     path.unlink()
 

@@ -29,6 +29,7 @@ from fdl_spark.errors import DataError
 from fdl_spark.executors import everywhere
 from fdl_spark.folders import owner
 from fdl_spark.jobs import own_jobs
+from fdl_spark.membership import Membership
 from fdl_spark.wire import Payload, clean_shuffle, raw_input, raw_output, raw_shuffle
 
 PIECE_ROWS, PIECE_BYTES = 65536, 64 << 20  # a payload must fit an array of the JVM, whatever the rows are
@@ -47,6 +48,7 @@ class RddDataset(Dataset):
     def __init__(self, source: Source, survey: Survey, schedule: Schedule, tasks: int):
         self.template, self.columns, self.schedule, self.tasks = source.template, survey.columns, schedule, tasks
         self.name = f"{owner(source.chunks.ctx)}-{uuid.uuid4().hex}"
+        self._membership = Membership(source.chunks.ctx)
         first_rows = [survey.first_row(partition) for partition in range(len(survey.rows))]
         self._routed = raw_shuffle(source.chunks, partial(_route, schedule, tasks, first_rows), tasks)
         writer = partial(_write, self.name, schedule, tasks, survey.columns)
@@ -91,6 +93,9 @@ class RddDataset(Dataset):
 
     def describe(self, text: str) -> None:
         self.context.setJobDescription(text)
+
+    def changes(self) -> list[str]:
+        return self._membership.changes()
 
     def rebuild(self) -> None:
         """Forget the blocks and delete their files; the next job makes them again from lineage."""

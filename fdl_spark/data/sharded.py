@@ -99,6 +99,10 @@ class Dataset(ABC):
     def describe(self, text: str) -> None:
         """Say in Spark's UI, as far as it has a place for this, what the next jobs do."""
 
+    def changes(self) -> list[str]:
+        """What has happened to the executors since the last call, for the history; nothing if it cannot be known."""
+        return []
+
     @abstractmethod
     def rebuild(self) -> None:
         """Forget the blocks; the next job makes them again."""

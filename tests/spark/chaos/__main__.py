@@ -1,0 +1,56 @@
+"""Run scenarios and print a table of what came of them.
+
+python -m tests.spark.chaos [--engines ...] [--masters ...] [--only PATTERN ...] [--json FILE] [--all] [--keep]
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from fnmatch import fnmatch
+from pathlib import Path
+
+from tests.spark.chaos.cluster import CLUSTERS
+from tests.spark.chaos.runner import run
+from tests.spark.chaos.scenarios import SCENARIOS
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engines", nargs="+", help="all that there are")
+    parser.add_argument("--masters", nargs="+", choices=list(CLUSTERS), default=list(CLUSTERS))
+    parser.add_argument("--only", nargs="+", default=["*"], help="patterns of scenarios' names")
+    parser.add_argument("--settings", nargs="+", help="only scenarios with these settings")
+    parser.add_argument("--all", action="store_true", help="each scenario on every master that it knows")
+    parser.add_argument("--json", type=Path, help="where to keep the verdicts")
+    parser.add_argument("--keep", action="store_true", help="leave the folders with the logs")
+    options = parser.parse_args()
+    chosen = [
+        scenario
+        for scenario in SCENARIOS
+        if any(fnmatch(scenario.name, pattern) for pattern in options.only)
+        and (not options.settings or scenario.settings in options.settings)
+    ]
+    engines = options.engines or available()
+    verdicts = []
+
+    def tell(verdict):
+        verdicts.append(verdict)
+        seconds = "" if verdict.recovery is None else f"{verdict.recovery:.1f} s"
+        print(f"{verdict.master:14} {verdict.engine:9} {verdict.scenario:50} {seconds:>7}  ", end="")
+        print("ok" if not verdict.faults else "; ".join(verdict.faults)[:2000], flush=True)
+        if options.json:
+            options.json.write_text(json.dumps([asdict(one) for one in verdicts], indent=1))
+
+    run(chosen, engines, options.masters, tell, every_master=options.all, keep=options.keep)
+    sys.exit(any(verdict.faults for verdict in verdicts))
+
+
+def available():
+    from fdl_spark.train import ENGINES
+
+    return [name for name in ENGINES if name != "auto"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Starts clusters and drivers, has them run scenarios, and says what came of each; what it started it also ends."""
+
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.spark.chaos import processes
+from tests.spark.chaos.cluster import CLUSTERS
+
+ROOT = Path(__file__).parents[3]
+HOOKS = Path(__file__).with_name("hooks")
+START = 120  # seconds for a session to come up on a busy machine
+
+
+class Died(Exception):
+    """The driver ended, or said nothing until the deadline."""
+
+
+def environment(**more):
+    """Of a driver; these tests are over before the JVM's optimising compiler would have paid."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *(path for path in sys.path if path)]),
+        "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:-UsePerfData",
+        **more,
+    }
+
+
+@dataclass
+class Application:
+    """A driver process on a cluster, with a folder that all its processes carry in their environment."""
+
+    cluster: object
+    config: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        folder = self.folder = self.cluster.folder
+        (folder / "tmp").mkdir(exist_ok=True)
+        self.errors = folder / f"driver.{len(list(folder.glob('driver.*')))}.log"
+        with open(self.errors, "wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.spark.chaos.driver"], env=environment(**self.environment()), cwd=ROOT,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, bufsize=1,
+            )  # fmt: skip
+        self.cluster.started.append(self.process)
+        self.lines: queue.Queue = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        hooks = os.pathsep.join([str(HOOKS), str(ROOT), *(path for path in sys.path if path)])
+        config = {
+            "spark.ui.enabled": "false",
+            "spark.executorEnv.PYTHONPATH": hooks,
+            f"spark.executorEnv.{processes.MARK}": str(folder),
+            "spark.executor.memory": "1g",
+            **self.cluster.settings,
+            **({"spark.authenticate.secret": self.cluster.secret} if self.cluster.secret else {}),
+            **self.config,
+        }
+        self.tell({"master": self.cluster.url, "config": config})
+        self.hear(START)
+
+    def environment(self):
+        return {processes.MARK: str(self.folder), "TMPDIR": str(self.folder / "tmp")}
+
+    def _read(self):
+        with self.process.stdout as lines:
+            for line in lines:
+                self.lines.put(line)
+        self.lines.put(None)
+
+    def tell(self, message):
+        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.flush()
+
+    def hear(self, seconds):
+        limit = time.monotonic() + seconds
+        while True:
+            try:
+                line = self.lines.get(timeout=max(0.0, limit - time.monotonic()))
+            except queue.Empty:
+                raise Died(f"nothing within {seconds} s\n{self.dump()}") from None
+            if line is None:
+                self.process.wait()
+                raise Died(f"the driver ended with {self.process.returncode}; {self.tail()}")
+            if line.startswith("{"):
+                return json.loads(line)
+
+    def ask(self, request, seconds):
+        self.tell(request)
+        return self.hear(seconds)
+
+    def tail(self):
+        return self.errors.read_text(errors="replace")[-3000:]
+
+    def dump(self):
+        """Where all Python processes of the cluster are."""
+        said = [self.tail()]
+        spy = shutil.which("py-spy", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+        for pid in [self.process.pid, *processes.ours(self.folder)]:
+            if spy and "python" in (processes.command(pid) or [""])[0]:
+                done = subprocess.run([spy, "dump", "--pid", str(pid)], capture_output=True, text=True, check=False)
+                said.append(f"{pid} {processes.status(pid)[0]} {processes.command(pid)[:4]}\n{done.stdout[-3000:]}")
+        return "\n".join(said)
+
+    def close(self, seconds=30):
+        """End the session as a user does; what is left of its processes afterwards."""
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            try:
+                self.hear(seconds)
+                self.process.wait(seconds)
+            except (Died, subprocess.TimeoutExpired):
+                self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def cluster(name, keep=False, secret=False):
+    """A cluster in a folder of its own; both go in the end, with every process that belongs to them."""
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    made = CLUSTERS[name](folder)
+    made.secret = uuid.uuid4().hex if secret else ""
+    try:
+        made.start()
+        yield made
+    finally:
+        processes.end(folder)
+        for process in made.started:
+            process.wait()
+            with suppress(OSError, AttributeError):
+                process.stdin.close()
+        if keep:
+            print(f"the logs are in {folder}")
+        else:
+            _remove_logs_of_spark(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_logs_of_spark(folder):
+    """Local-cluster's workers keep the output of their executors where pyspark is installed."""
+    import pyspark
+
+    for path in (Path(pyspark.__file__).parent / "work").glob("app-*"):
+        if any(str(folder).encode() in log.read_bytes() for log in path.glob("*/stderr")):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def missing(folder):
+    """Points whose function was not there any more."""
+    return sorted(path.name.removeprefix("missing-") for path in folder.glob("missing-*"))
+
+
+def fired(folder, id):
+    """What was done: (time, step, role) of each."""
+    found = [json.loads(path.read_text()) for path in folder.glob(f"fired-{id}-*")]
+    return sorted(found, key=lambda one: one["time"])

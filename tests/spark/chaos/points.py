@@ -1,0 +1,136 @@
+"""Where faults can happen: functions of fdl_spark that are wrapped when their module is imported."""
+
+import importlib.machinery
+import json
+import os
+import sys
+import time
+from functools import wraps
+from pathlib import Path
+
+from tests.spark.chaos import actions, processes
+
+# By point: the functions at whose beginning it is. Those of engines are where the engine's own work is; where a
+# function may have one of two names, the other one is not missed.
+POINTS = {
+    "load": ["fdl_spark.data.blocks:_write"],
+    "disk": ["fdl_spark.data.blocks:_create", "fdl_spark.data.block:_create"],
+    "forward_backward": ["fdl_spark.program:Program.loss_and_gradient"],
+    "exchange": [
+        "fdl_spark.engines.shuffle:_gathered",
+        "fdl_spark.engines.driver:_parts",
+        "fdl_spark.net.exchange:Exchange.reduce_scatter",
+    ],
+    "meeting": ["fdl_spark.net.mesh:Mesh.join"],
+    "all_gather": ["fdl_spark.net.exchange:Exchange.all_gather"],
+    "sending": ["fdl_spark.net.connection:Connection.try_send"],
+    "update": ["fdl_spark.update:Update.__call__"],
+    "collect": ["fdl_spark.wire:pack"],
+    "validation": ["fdl_spark.program:Program.measure"],
+    "checkpoint": ["fdl_spark.checkpoint:CheckpointFolder.save"],
+}
+SOCKETS = "FDL_CHAOS_SOCKETS"  # set: processes of one host exchange by sockets, as those of two do
+NO_MEMORY = "fdl_spark.net.shared:available"
+
+_role, _step = "", -1
+
+
+def install(role):
+    """Wrap the functions as soon as their modules are imported; the role is "executor" or "driver"."""
+    global _role
+    _role = role
+    wanted = {}
+    for point, names in POINTS.items():
+        for name in names:
+            module, attribute = name.split(":")
+            wanted.setdefault(module, []).append((point, attribute))
+    if os.environ.get(SOCKETS):
+        module, attribute = NO_MEMORY.split(":")
+        wanted.setdefault(module, []).append(("no memory", attribute))
+    sys.meta_path.insert(0, Finder(wanted))
+
+
+class Finder:
+    """Finds what Python's own finder does, and wraps functions after the module has run."""
+
+    def __init__(self, wanted):
+        self.wanted = wanted
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.wanted:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        run = spec.loader.exec_module
+
+        def exec_module(module):
+            run(module)
+            for point, attribute in self.wanted[name]:
+                wrap(module, point, attribute)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+def wrap(module, point, attribute):
+    *owners, last = attribute.split(".")
+    owner = module
+    try:
+        for part in owners:
+            owner = getattr(owner, part)
+        function = getattr(owner, last)
+    except AttributeError:  # the harness reports that, as the point is reached by no other name
+        (Path(os.environ[processes.MARK]) / f"missing-{point}").touch()
+        return
+
+    if point == "no memory":
+        setattr(owner, last, lambda: False)
+        return
+
+    @wraps(function)
+    def wrapped(*arguments, **named):
+        reached(point, arguments)
+        return function(*arguments, **named)
+
+    setattr(owner, last, wrapped)
+
+
+def reached(point, arguments=(), step=None):
+    """Do what is to be done here, if this is the place and the time."""
+    global _step
+    if step is not None:
+        _step = step
+    elif point == "forward_backward":
+        _step = int(arguments[3])
+    folder = Path(os.environ[processes.MARK])
+    try:
+        fault = json.loads((folder / "fault.json").read_text())
+    except FileNotFoundError:
+        return
+    if fault["point"] != point or fault.get("where", "executor") != _role:
+        return
+    if "shard" in fault and point == "forward_backward" and int(arguments[4]) != fault["shard"]:
+        return
+    if fault.get("least", 0) > sum(len(memoryview(buffer).cast("B")) for buffer in arguments[1:] if "least" in fault):
+        return
+    if fault.get("always"):
+        claim(folder, fault, 0)
+        if _step >= fault["steps"][0]:
+            actions.ACTIONS[fault["action"]](fault | {"arguments": arguments})
+        return
+    for turn, at in enumerate(fault["steps"]):
+        if _step < at:
+            return
+        if claim(folder, fault, turn):
+            actions.ACTIONS[fault["action"]](fault | {"arguments": arguments})
+            return
+
+
+def claim(folder, fault, turn):
+    """Whether this process is the first to come here; says when, and who."""
+    try:
+        handle = os.open(folder / f"fired-{fault['id']}-{turn}", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w") as file:
+        json.dump({"time": time.time(), "step": _step, "pid": os.getpid(), "role": _role}, file)
+    return True

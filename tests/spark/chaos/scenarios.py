@@ -1,0 +1,197 @@
+"""What can fail, when, and what must come of it: the same bits as undisturbed, unless a scenario says otherwise."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+# Settings of an application; scenarios with the same ones share it.
+SETTINGS: dict[str, dict[str, str]] = {
+    "plain": {},
+    "speculation": {
+        "spark.speculation": "true",
+        "spark.speculation.interval": "200ms",
+        "spark.speculation.minTaskRuntime": "1s",
+        "spark.speculation.quantile": "0.5",
+    },
+    "impatient": {"spark.network.timeout": "15s", "spark.executor.heartbeatInterval": "2s"},
+    "decommission": {
+        "spark.decommission.enabled": "true",
+        "spark.storage.decommission.enabled": "true",
+        "spark.storage.decommission.rddBlocks.enabled": "true",
+        "spark.storage.decommission.shuffleBlocks.enabled": "true",
+    },
+    "dynamic": {
+        "spark.dynamicAllocation.enabled": "true",
+        "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+        "spark.dynamicAllocation.shuffleTracking.timeout": "3s",
+        "spark.dynamicAllocation.minExecutors": "1",
+        "spark.dynamicAllocation.initialExecutors": "2",
+        "spark.dynamicAllocation.maxExecutors": "2",
+        "spark.dynamicAllocation.executorIdleTimeout": "3s",
+        "spark.dynamicAllocation.cachedExecutorIdleTimeout": "3s",
+        "spark.dynamicAllocation.schedulerBacklogTimeout": "200ms",
+        "spark.executor.cores": "1",
+    },
+    "sockets": {"spark.executorEnv.FDL_CHAOS_SOCKETS": "1"},
+    "secure": {
+        "spark.authenticate": "true",
+        "spark.network.crypto.enabled": "true",
+        "spark.io.encryption.enabled": "true",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing that fails.
+
+    Attributes:
+      name: what happens.
+      fault: where, at which steps, and the action; None for nothing.
+      says: a pattern that the history's events or the log must match; "" if nothing need be said.
+      masters: where it is run by default, the first one only unless all are asked for.
+      settings: the application's, by name.
+      options: arguments of `train`.
+      validation, checkpoint: whether the run has them.
+      stop: a step after which a callback stops the run.
+      resume: None, or the master that goes on after the driver died.
+      raises: a pattern of the error that ends the run, if one must.
+      seconds: the deadline.
+      engines: for which engines; empty for all.
+    """
+
+    name: str
+    fault: dict[str, Any] | None = None
+    says: str = ""
+    masters: tuple[str, ...] = ("local-cluster", "standalone")
+    settings: str = "plain"
+    options: dict[str, Any] = field(default_factory=dict)
+    validation: bool = False
+    checkpoint: bool = False
+    stop: int | None = None
+    resume: str | None = None
+    raises: str = ""
+    seconds: float = 150
+    engines: tuple[str, ...] = ()
+
+
+def at(point: str, action: str, *steps: int, where: str = "executor", **more: Any) -> dict[str, Any]:
+    return {"point": point, "action": action, "steps": list(steps), "where": where, **more}
+
+
+def between(action: str, *steps: int, **more: Any) -> dict[str, Any]:
+    """Between steps, by the driver."""
+    return at("step", action, *steps, where="driver", **more)
+
+
+AGAIN = "again|lost|back to"
+LOCAL, ALONE = ("local-cluster", "standalone"), ("standalone",)
+
+SCENARIOS = [
+    Scenario("undisturbed", validation=True, checkpoint=True),
+    Scenario("executor killed while loading", at("load", "kill_executor", -1)),
+    Scenario("executor killed in the first step", at("forward_backward", "kill_executor", 0), AGAIN),
+    Scenario("executor killed in forward-backward", at("forward_backward", "kill_executor", 5), AGAIN),
+    Scenario("executor killed in the exchange", at("exchange", "kill_executor", 5), AGAIN),
+    Scenario("executor killed in the update", at("update", "kill_executor", 5), "lost"),
+    Scenario("executor killed while collecting", at("collect", "kill_executor", 5), AGAIN),
+    Scenario("executor killed between steps", between("kill_executor", 5), "lost"),
+    Scenario("executor killed in validation", at("validation", "kill_executor", 5), "lost", validation=True),
+    Scenario(
+        "executor killed in a checkpoint",
+        at("checkpoint", "kill_executor", 5, where="driver"),
+        "lost",
+        checkpoint=True,
+    ),
+    Scenario("executor killed while ranks meet", at("meeting", "kill_executor", -1), AGAIN, engines=("resident",)),
+    Scenario("executor killed in the all-gather", at("all_gather", "kill_executor", 5), AGAIN, engines=("resident",)),
+    Scenario(
+        "executor killed in the exchange by sockets",
+        at("exchange", "kill_executor", 5),
+        AGAIN,
+        settings="sockets",
+        engines=("resident",),
+    ),
+    Scenario(
+        "connection cut in the middle of a slice",
+        at("sending", "cut_connection", 5, least=100_000),
+        "back to",
+        settings="sockets",
+        engines=("resident",),
+    ),
+    Scenario("executor killed twice", at("forward_backward", "kill_executor", 3, 7), AGAIN),
+    Scenario("both executors killed between steps", between("kill_executors", 5), "lost"),
+    Scenario("both executors killed in forward-backward", at("forward_backward", "kill_executors", 5), AGAIN),
+    Scenario("worker killed in a task", at("forward_backward", "kill_worker", 5), AGAIN),
+    Scenario("worker killed between steps", between("kill_worker", 5)),
+    Scenario("daemon killed in a task", at("forward_backward", "kill_daemon", 5), AGAIN),
+    Scenario("daemon killed between steps", between("kill_daemon", 5)),
+    Scenario("block files deleted", between("delete_blocks", 5)),
+    Scenario("block files truncated", between("truncate_blocks", 5)),
+    Scenario("a bit of block files flipped", between("flip_blocks", 5)),
+    Scenario("block files deleted in a task", at("forward_backward", "delete_blocks", 5)),
+    Scenario("block manager's folders deleted", between("delete_folders", 5)),
+    Scenario("task killed by the scheduler", between("kill_task", 5)),
+    Scenario("a rank is slow but alive", at("forward_backward", "slow", 3, shard=0, seconds=1.5, always=True)),
+    Scenario(
+        "disk full while loading", at("disk", "disk_full", -1, always=True), raises="ClusterError.*(disk|No space left)"
+    ),
+    Scenario(
+        "executor's JVM stopped for 20 s, with speculation",
+        at("forward_backward", "pause_jvm", 5, seconds=20),
+        settings="speculation",
+    ),
+    Scenario(
+        "executor stopped for 20 s, with speculation",
+        at("forward_backward", "pause_executor", 5, seconds=20),
+        settings="speculation",
+    ),
+    Scenario(
+        "executor stopped for 20 s between steps, with speculation",
+        between("pause_executor", 5, seconds=20),
+        settings="speculation",
+    ),
+    Scenario(
+        "executor stopped for good",
+        at("forward_backward", "pause_executor", 5),
+        "lost|rank",
+        settings="impatient",
+        seconds=240,
+    ),
+    Scenario("host lost with its blocks in a task", at("forward_backward", "lose_host", 5), AGAIN, ALONE),
+    Scenario("host lost with its blocks in the exchange", at("exchange", "lose_host", 5), AGAIN, ALONE),
+    Scenario("host lost with its blocks between steps", between("lose_host", 5), "lost", ALONE),
+    Scenario("executor decommissioned", between("decommission", 5), "lost", ALONE, "decommission"),
+    Scenario("executors let go and taken back", between("idle", 3, seconds=12), "lost|new executor", ALONE, "dynamic"),
+    Scenario("driver killed", between("kill_driver", 8), checkpoint=True, resume="local[1]"),
+    Scenario(
+        "driver and its JVM killed",
+        between("kill_driver_and_jvm", 8),
+        checkpoint=True,
+        resume="local-cluster[1,1,1024]",
+    ),
+    *(
+        Scenario(
+            f"driver killed at byte {byte:,} of a checkpoint",
+            at("checkpoint", "kill_at_byte", 8, where="driver", bytes=byte),
+            checkpoint=True,
+            resume="local[1]",
+        )
+        for byte in (0, 4_000, 1_000_000)
+    ),
+    Scenario("Ctrl-C between steps", between("interrupt", 5), raises="KeyboardInterrupt"),
+    Scenario("Ctrl-C in a task", between("interrupt", 5, seconds=0.1), raises="KeyboardInterrupt"),
+    Scenario(
+        "Ctrl-C in a slow task", at("forward_backward", "slow_and_interrupt", 5, seconds=5), raises="KeyboardInterrupt"
+    ),
+    Scenario("a callback stops the run", stop=5),
+    Scenario("undisturbed, encrypted", settings="secure", validation=True, checkpoint=True),
+    Scenario("executor killed, encrypted", at("forward_backward", "kill_executor", 5), AGAIN, settings="secure"),
+]
+
+
+def faults(scenario: Scenario, engine: str) -> dict[str, Any] | None:
+    """The fault as it is for an engine: `driver` updates on the driver, whose first executor is then the victim."""
+    fault = scenario.fault
+    if fault and engine == "driver" and fault["point"] == "update":
+        return fault | {"where": "driver"}
+    return fault
