@@ -233,7 +233,7 @@ class CheckpointFolder:
         arguments = values["arguments"]
         if not isinstance(arguments, dict) or type(arguments["shards"]) is not int or arguments["shards"] < 1:
             raise ValueError("its number of shards is not right")
-        history = {kind: list(history[kind]) for kind in KINDS}
+        history = {kind: list(history.get(kind, ())) for kind in KINDS}
         return Saved(step, arguments, _arrays(tensors), history), journal
 
     def _interrupted(self, names: list[str]) -> dict[int, str]:

@@ -2,7 +2,7 @@
 
 import io
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl_spark.engines.engine import Outcome
+from fdl_spark.engines.engine import Choice, Outcome
 
 
 @dataclass
@@ -23,6 +23,7 @@ class History:
         The phases add up to the step: "schedule" is all that Spark does around and between the others.
       epochs: per epoch: "epoch", "step", the mean "loss" and metrics of its steps, and "validation" with its own.
       events: what went wrong and was survived: "step" and "event".
+      engines: which engine took the steps from "step" on: "engine", and "why".
 
     >>> history = History(steps=[{"step": 0, "loss": 2.0}, {"step": 1, "loss": 1.5}])
     >>> history.loss, history
@@ -32,6 +33,7 @@ class History:
     steps: list[dict[str, Any]] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+    engines: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def loss(self) -> list[float]:
@@ -71,6 +73,11 @@ class History:
         """Record what went wrong and was survived."""
         self.events.append({"step": step, "event": event})
 
+    def add_choices(self, choices: Sequence[Choice]) -> None:
+        """Record which engines were chosen, those that are new."""
+        known = [(record["step"], record["engine"], record["why"]) for record in self.engines]
+        self.engines += [asdict(choice) for choice in choices if tuple(asdict(choice).values()) not in known]
+
     def back_to(self, step: int) -> None:
         """Forget what came from this step on; it will be done again."""
         for records in (self.steps, self.epochs):
@@ -93,7 +100,7 @@ class History:
     @property
     def records(self) -> dict[str, list[dict[str, Any]]]:
         """The lists of records by kind, as they are, without a copy."""
-        return {"steps": self.steps, "epochs": self.epochs, "events": self.events}
+        return {"steps": self.steps, "epochs": self.epochs, "events": self.events, "engines": self.engines}
 
     def to_json(self) -> dict[str, Any]:
         """The history as JSON values."""
@@ -102,7 +109,7 @@ class History:
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "History":
         """The history that `to_json` or `records` gave."""
-        return History(**{name: list(values[name]) for name in ("steps", "epochs", "events")})
+        return History(**{name: list(values.get(name, ())) for name in ("steps", "epochs", "events", "engines")})
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Plot the losses, the metrics, and where the time goes.

@@ -18,7 +18,7 @@ from typing import Any
 from fdl_spark.files import Files
 
 SEGMENT = 1 << 18  # bytes of a tail from which on it becomes a segment; a checkpoint writes at most so many again
-KINDS = ("steps", "epochs", "events")
+KINDS = ("steps", "epochs", "events", "engines")  # any but the first may be missing where there are none
 SEGMENTS = re.compile(r"history-(\d+)-[0-9a-f]{8}\.jsonl")
 
 Records = Mapping[str, list[dict[str, Any]]]  # by kind
@@ -50,21 +50,21 @@ class Journal:
         """
         if not self._continued(records):
             return Journal().add(step, records)
-        lines = {kind: [_line(record) for record in records[kind][self.counts[kind] :]] for kind in KINDS}
+        lines = {kind: [_line(record) for record in records.get(kind, ())[self.counts[kind] :]] for kind in KINDS}
         journal, files = self, dict[str, bytes]()
         # The last of each kind stays in the tail: callbacks, which are called after this, may add to it.
         older = {kind: lines[kind][:-1] for kind in KINDS}
         if sum(len(line) for kind in KINDS for line in older[kind]) >= SEGMENT:
             journal, files = self._seal(step, records, older)
             lines = {kind: lines[kind][-1:] for kind in KINDS}
-        head = {"counts": {kind: len(records[kind]) for kind in KINDS}, "sealed": journal.sealed}
+        head = {"counts": {kind: len(records.get(kind, ())) for kind in KINDS}, "sealed": journal.sealed}
         tails = [_entry(kind, lines[kind]) for kind in KINDS]
         return journal, b",\n  ".join([json.dumps(head).encode()[:-1], *tails]) + b"}", files
 
     def _continued(self, records: Records) -> bool:
         """Whether the records that the segments hold are still what the history begins with."""
         return all(
-            self.counts[kind] <= len(records[kind])
+            self.counts[kind] <= len(records.get(kind, ()))
             and (not self.counts[kind] or records[kind][self.counts[kind] - 1] is self.last[kind])
             for kind in KINDS
         )
@@ -106,8 +106,8 @@ def read_history(entry: Any, files: Files) -> tuple[Journal, dict[str, list[dict
     counts = {kind: len(records[kind]) for kind in KINDS}
     journal = Journal(entry["sealed"], counts, {kind: records[kind][-1] for kind in KINDS if records[kind]})
     for kind in KINDS:
-        records[kind] += entry[kind]
-    if entry["counts"] != {kind: len(records[kind]) for kind in KINDS}:
+        records[kind] += entry.get(kind, ())
+    if any(entry["counts"].get(kind, 0) != len(records[kind]) for kind in KINDS):
         raise ValueError("the number of records in its history is not right")
     return journal, records
 
@@ -116,7 +116,7 @@ def check_history(records: Any) -> None:
     """Raise ValueError, KeyError or TypeError unless records are such as a run writes, whoever wrote them."""
     for kind in KINDS:
         before = -1
-        for record in records[kind]:
+        for record in records.get(kind, ()):
             numbers = [record["step"]]
             if kind == "steps":
                 numbers += [record["rows"], record["loss"], record["seconds"], *record["phases"].values()]

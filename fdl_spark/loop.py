@@ -144,6 +144,7 @@ class Loop:
         step, weights, leaves = self._snapshot
         self.run.step = step
         self.run.history.back_to(step)
+        self.run.history.add_choices(self.engine.choices)
         tree, state = self.program.tree, dict(zip(self.paths, leaves, strict=True))
         return Run(self.run.steps, step, self.run.history, lambda: tree(weights), lambda: state)
 
@@ -224,6 +225,7 @@ class Loop:
         self._describe(f"{steps} of {run.steps} ({place})")
         seconds = max(GROUP_SECONDS, self.engine.overhead / OVERHEAD) if self.length == "auto" else math.inf
         self._group = Group(self.engine.group(count, seconds), f"step {first}")
+        run.history.add_choices(self.engine.choices)
         for outcome in self._group:
             if outcome.bad and not self.engine.skip:
                 self._group.drain()

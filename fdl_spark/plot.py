@@ -35,7 +35,8 @@ def history_figure(history: "History") -> Any:
         counts = np.diff([*starts, len(steps)])
         milliseconds = [np.add.reduceat(history.seconds(name) * 1e3, starts) / counts for name in names]
         phases.stackplot(steps[starts], milliseconds, labels=names)
-    for panel, title in ((losses, "loss"), (metrics, "metrics"), (phases, "milliseconds a step")):
+    by = f" ({history.engines[-1]['engine']})" if history.engines else ""
+    for panel, title in ((losses, "loss"), (metrics, "metrics"), (phases, f"milliseconds a step{by}")):
         panel.set_title(title)
         panel.set_xlabel("step")
         if panel.get_legend_handles_labels()[0]:

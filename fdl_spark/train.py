@@ -26,6 +26,7 @@ from fdl_spark.connect.dataset import ConnectDataset
 from fdl_spark.connect.shuffle import ConnectShuffle
 from fdl_spark.data.dataset import load
 from fdl_spark.data.sharded import Dataset
+from fdl_spark.engines.auto import Auto
 from fdl_spark.engines.driver import Driver
 from fdl_spark.engines.engine import Engine
 from fdl_spark.engines.resident import Resident
@@ -59,7 +60,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_steps: int | None = None,
     callbacks: Sequence[Callback] = (),
-    sync: Literal["resident", "shuffle", "driver"] = "shuffle",
+    sync: Literal["auto", "resident", "shuffle", "driver"] = "auto",
     group: int | Literal["auto"] = "auto",
     nonfinite: Literal["stop", "skip"] = "stop",
 ) -> Run:
@@ -92,9 +93,12 @@ def train(
         cannot be written later, to a full disk say, is left out with a warning and an event.
       checkpoint_steps: save after every so many steps as well as after every epoch.
       callbacks: told of every step and epoch; see Callback.
-      sync: how gradients meet: "shuffle", or "driver" for small models. Both give the same bits.
-      group: how many steps one Spark job takes at most, if its tasks stay (sync="resident"); "auto" for as many as
-        take about a second. A group ends with an epoch and with a checkpoint.
+      sync: how gradients meet; all ways give the same bits. "resident": one Spark job takes a group of steps, and its
+        tasks exchange slices among themselves. "shuffle": each step is a job of two stages, through Spark's shuffle.
+        "driver": each step is a job of one stage, and gradients go to the driver; for small models. "auto": whatever
+        is fastest in the first seconds; `run.history.engines` says which, and why.
+      group: how many steps one Spark job takes at most, if its tasks stay ("resident"); "auto" for as many as take
+        about a second. A group ends where a validation, a checkpoint or a callback needs the parameters.
       nonfinite: what to do about a NaN or infinite loss or gradient: "stop" raises, "skip" leaves the step out.
 
     Returns:
@@ -116,7 +120,7 @@ def train(
     >>> round(float(run.params), 2)
     3.0
     """
-    check_choice("sync", sync, list(ENGINES))
+    check_choice("sync", sync, ["auto", *ENGINES])
     check_choice("nonfinite", nonfinite, ("stop", "skip"))
     for name, value, least in (
         ("batch_size", batch_size, 1),
@@ -163,10 +167,9 @@ def train(
             weights = program.flat()
             with calling("the optimizer's init"):
                 leaves = update.initial(weights)
-            check_engine(sync, dataset)
+            engine_of = _engine(sync, dataset)
             ahead.wait()
-            engines = CONNECT_ENGINES if isinstance(dataset, ConnectDataset) else ENGINES
-            engine = engines[sync](dataset, program, weights, leaves, skip=nonfinite == "skip")
+            engine = engine_of(dataset, program, weights, leaves, skip=nonfinite == "skip")
             cleanup.add("freeing what the executors hold", engine.close)
             loop = Loop(engine, held_out, folder, group)
             if folder is not None:
@@ -176,12 +179,20 @@ def train(
     return run
 
 
-def check_engine(sync: str, dataset: Dataset) -> None:
-    """Raise if the cluster cannot run an engine's jobs."""
-    slots = dataset.slots() if ENGINES[sync].groups else None
+def _engine(sync: str, dataset: Dataset) -> Callable[..., Engine]:
+    """What makes the engine that an argument names.
+
+    Raises:
+      ArgumentError: the cluster cannot run its jobs.
+    """
+    engines = CONNECT_ENGINES if isinstance(dataset, ConnectDataset) else ENGINES
+    if sync == "auto":
+        return partial(Auto, engines=engines)
+    slots = dataset.slots() if engines[sync].groups else None
     if slots is not None and slots < dataset.tasks:
         why = f"the cluster runs {slots} at once" if slots else "Spark cannot do that with dynamic allocation"
         raise ArgumentError(
             f'sync="{sync}" needs all of its {dataset.tasks} tasks to run at once, and {why}; '
-            f'pass partitions={slots or 1} or fewer, or sync="shuffle"'
+            f'pass partitions={slots or 1} or fewer, or sync="auto"'
         )
+    return engines[sync]

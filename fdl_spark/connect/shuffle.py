@@ -26,6 +26,7 @@ from fdl_spark.worker import Job, Part, forward_backward
 class ConnectShuffle(SteppingEngine):
     """Sum the gradients slice by slice on the executors, and update on the driver."""
 
+    name = "shuffle"
     dataset: ConnectDataset
 
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:

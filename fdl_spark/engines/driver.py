@@ -17,6 +17,8 @@ from fdl_spark.worker import Job, Part, forward_backward
 class Driver(SteppingEngine):
     """Synchronise through the driver: least overhead for small models."""
 
+    name = "driver"
+
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
         self.weights, self.leaves, self.done = weights, leaves, done
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from fdl_spark.cleanup import going_on
 from fdl_spark.data.sharded import Dataset
+from fdl_spark.failures import Lost
 from fdl_spark.program import Program
 from fdl_spark.update import Leaves
 from fdl_spark.worker import Job, Shared, Timing
@@ -39,6 +40,25 @@ class Outcome:
     timings: tuple[Timing, ...] = field(default_factory=tuple)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which engine takes the steps from one on.
+
+    Attributes:
+      step: the first of them.
+      engine: the engine's name.
+      why: what speaks for it.
+    """
+
+    step: int
+    engine: str
+    why: str
+
+
+class NoBarrier(Lost):
+    """The tasks of an engine cannot all run at once, or cannot reach each other: another engine can do without."""
+
+
 class Engine(ABC):
     """A way to take synchronous steps.
 
@@ -54,11 +74,15 @@ class Engine(ABC):
       weights: the flat parameters after `done` steps.
       done: number of steps taken; inside a group, those before the group.
       groups: whether a group of several steps costs less than as many groups of one.
+      name: what `sync=` calls it.
+      choices: which engine takes the steps, and why; an engine that delegates to others adds to them.
       overhead: seconds that the last group took besides its steps.
     """
 
+    name = ""
     weights: np.ndarray
     done: int
+    choices: list[Choice]
     groups = False
     overhead = 0.0
 
@@ -66,6 +90,7 @@ class Engine(ABC):
         self, dataset: Dataset, program: Program, weights: np.ndarray, leaves: Leaves, done: int = 0, skip: bool = False
     ):
         self.dataset, self.program, self.skip = dataset, program, skip
+        self.choices = [Choice(done, self.name, "asked for")]
         self.shared = Shared.of(program, dataset)
         try:
             self.restore(weights, leaves, done)

@@ -36,6 +36,13 @@ from fdl_spark.worker import Job, Part, gradients
 PHASES = ("compute", "send", "wait", "sum", "update", "gather")
 KEPT_RUNS = 2
 REPORT_SECONDS = 0.1
+WHY_SECONDS = (
+    0.5  # for a rank that failed to say why, before those that miss it fail too: Spark tells the first failure
+)
+LEAST_PATIENCE, PATIENCE = (
+    60.0,
+    30.0,
+)  # a rank is lost if it is silent for so many seconds and so many longest gradients
 RETURN_SECONDS = 10.0  # for the processes of the last group to come back, where only they can tell that they have
 
 
@@ -88,6 +95,7 @@ class Member:
       room: its memory.
       done: how many steps its parameters and state are of; -1 if they are not to be trusted.
       slice: number of the slice whose state it holds; None for none.
+      longest: seconds of the longest gradient that a rank has computed.
     """
 
     mesh: Mesh = field(default_factory=Mesh)
@@ -95,6 +103,7 @@ class Member:
     room: Room | None = None
     done: int = -1
     slice: int | None = None
+    longest: float = 0.0
     weights: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     leaves: Leaves = field(default_factory=list)
 
@@ -131,6 +140,10 @@ def run_group(order: Order, task: int, blocks: Iterable[Block]) -> Iterator[byte
     (block,) = blocks
     try:
         yield from Rank(order, task, block, _member(order.run)).run()
+    except PeerLost:
+        time.sleep(WHY_SECONDS)
+        forget(order.run)
+        raise
     except BaseException:
         forget(order.run)
         raise
@@ -179,6 +192,8 @@ class Rank:
             self._load(owners)
         shards, timeout = order.job.schedule.shards, order.terms.timeout
         exchange = Exchange(self.rank, links, order.nodes, order.cuts, owners, shards, member.room, timeout)
+        if member.longest:
+            exchange.timeout = max(LEAST_PATIENCE, PATIENCE * member.longest)
         member.done, began = -1, time.perf_counter()
         steps = self._steps(exchange)
         if self.rank == 0:
@@ -263,6 +278,8 @@ class Rank:
         whole = gather(_told_parts(order, told), job.schedule.shards, Part.add, Part())
         if not whole.bad:
             self._update(exchange, total, clock)
+        member.longest = max(member.longest, *(message["seconds"] for message in told.values()))
+        exchange.timeout = max(LEAST_PATIENCE, PATIENCE * member.longest)
         timings = [[rank, told[rank]["host"], told[rank]["seconds"]] for rank in sorted(told)]
         outcome = {"sums": whole.sums, "bad": whole.bad, "phases": clock.phases, "timings": timings}
         return outcome, bool(whole.bad) and not order.skip, told[0]["last"]

@@ -22,10 +22,9 @@ import numpy as np
 
 from fdl_spark.data.blocks import Block
 from fdl_spark.data.sharded import Dataset, Shareable
-from fdl_spark.engines.engine import Engine, Outcome
+from fdl_spark.engines.engine import Engine, NoBarrier, Outcome
 from fdl_spark.engines.rank import Order, forget, run_group
 from fdl_spark.engines.shuffle import slices
-from fdl_spark.failures import Lost
 from fdl_spark.interrupts import Interrupts
 from fdl_spark.net.meeting import Hub, Message
 from fdl_spark.net.mesh import Terms
@@ -38,12 +37,13 @@ SLICE_BYTES = 1 << 15  # smaller slices cost more in messages than they save
 POLL = 0.05  # seconds
 SLOT_SECONDS = 60.0  # for lost executors to be replaced
 PATIENCE = 10.0  # seconds for a group that nobody waits for to end
-TIMEOUT = 120.0  # seconds without a word after which a rank is given up
+TIMEOUT = 600.0  # seconds without a word after which a rank is given up that may still have to compile
 
 
 class Resident(Engine):
     """Synchronise among tasks that stay for a group of steps."""
 
+    name = "resident"
     groups = True
     _start: Shareable | None = None
     _ending = 0.0  # seconds from the last step of a group to its end, which belong to no step
@@ -90,12 +90,12 @@ class Resident(Engine):
         """Wait until all ranks can run at once: executors that were lost are often replaced within seconds.
 
         Raises:
-          Lost: they are not.
+          NoBarrier: they are not.
         """
         end = time.monotonic() + SLOT_SECONDS
         while (slots := self.dataset.slots()) is not None and slots < self.dataset.tasks:
             if time.monotonic() > end:
-                raise Lost(f"{self.dataset.tasks} tasks must run at once, and the cluster has room for {slots}")
+                raise NoBarrier(f"{self.dataset.tasks} tasks do not run at once, the cluster runs {slots}")
             time.sleep(POLL)
 
     def _attempt(self, count: int, seconds: float, interrupts: Interrupts) -> Generator[Outcome, None, bool]:

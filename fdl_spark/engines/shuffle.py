@@ -51,6 +51,7 @@ class Answer:
 class Shuffle(SteppingEngine):
     """Synchronise through Spark's shuffle, as BigDL does (Dai et al., SoCC 2019, section 3.3)."""
 
+    name = "shuffle"
     dataset: RddDataset
     _kept: Any = None  # Java pairs of the last step, which hold the state
     _leaves: Leaves | None = None  # the state, while it is on the driver

@@ -198,7 +198,7 @@ def test_the_last_state_is_read_again_if_it_is_lost(spark, monkeypatch):
             return run.step == 2
 
     monkeypatch.setattr(Shuffle, "state", losing)
-    run = train(callbacks=[Stop()])
+    run = train(callbacks=[Stop()], sync="shuffle")
     assert lost and run.step == 2 and run.params == train(steps=2).params
     assert [event["event"] for event in run.history.events] == ["back to step 0: both copies"]
 

@@ -21,7 +21,7 @@ SETTINGS = {"batch_size": 100, "shards": 4, "seed": 11}
 @pytest.fixture(scope="module")
 def train(spark, problem):
     def run(**changes):
-        settings = {"optimizer": optim.adam(0.02), "epochs": 2, **SETTINGS, **changes}
+        settings = {"sync": "shuffle", "optimizer": optim.adam(0.02), "epochs": 2, **SETTINGS, **changes}
         loss, data = settings.pop("loss", problem.loss), settings.pop("data", problem.data)
         return fdl_spark.train(loss, problem.params, data, **settings)
 
