@@ -70,14 +70,14 @@ class Constants:
       spread: standard deviation of a rank's compute seconds from step to step, as a share of them.
     """
 
-    job: float = 12e-3
-    stage: float = 9e-3
-    task: float = 1.0e-3
+    job: float = 30e-3
+    stage: float = 50e-3
+    task: float = 2e-3
     block: float = 0.3e-3
-    message: float = 0.1e-3
-    driver_byte: float = 3e-9
-    worker_byte: float = 3e-9
-    exchange_byte: float = 0.5e-9
+    message: float = 0.15e-3
+    driver_byte: float = 2.2e-9
+    worker_byte: float = 2.2e-9
+    exchange_byte: float = 0.85e-9
     sum_byte: float = 0.15e-9
     update_byte: float = 0.5e-9
     spread: float = 0.02

@@ -27,8 +27,8 @@ MEGABYTES = [0.1, 4.0, 28.0, 100.0]
 RANKS = [1, 2, 4, 8, 16]
 #: Which sides take part in which work: auto is what users get; the others say what it is worth.
 SIDES = {
-    "lenet": ["auto", "shuffle", "blocks", "driver", "torch"],
-    "resnet": ["auto", "auto/1", "shuffle", "torch", "torch/1"],
+    "lenet": ["auto", "resident", "shuffle", "blocks", "driver", "torch"],
+    "resnet": ["auto", "auto/1", "torch", "torch/1"],
     "ncf": ["auto", "torch"],
     "ncf_large": ["auto", "torch"],
 }
@@ -42,9 +42,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", type=float, default=MEGABYTES, help="megabytes of parameters")
     parser.add_argument("--ranks", nargs="+", type=int, default=RANKS, help="numbers of ranks, at 4 MB")
     parser.add_argument("--optimizer", default="adam", choices=["adam", "sgd"], help="of the engines")
-    parser.add_argument("--rounds", type=int, default=5, help="blocks of each side")
+    parser.add_argument("--rounds", type=int, default=4, help="blocks of each side")
     parser.add_argument("--seconds", type=float, default=1.0, help="of one block")
-    parser.add_argument("--warm", type=float, default=15.0, help="seconds that each side trains before it is timed")
+    parser.add_argument("--warm", type=float, default=8.0, help="seconds that each side trains before it is timed")
     parser.add_argument("--small", action="store_true", help="a quick try with little data")
     parser.add_argument("--dry", action="store_true", help="print the tables, write nothing")
     return parser.parse_args()
@@ -104,7 +104,7 @@ def measure(part: str, options: argparse.Namespace) -> dict[str, Any]:
     else:
         cases = [engines.Case(name, ranks, 4e6) for ranks in options.ranks for name in names]
     rounds = 2 if part == "engines" and not options.small else 1
-    blocks = max(1, -(-options.rounds // rounds))
+    blocks = max(1, -(-options.rounds // 2))
     return engines.measure(cases, options.optimizer, options.seconds, blocks, rounds)
 
 

@@ -19,6 +19,7 @@ from benchmarks.spark.turns import Block, Turns, blocks_of
 from benchmarks.spark.work import SETTINGS, any_engine
 
 CORES = 2
+ENDLESS = 10_000_000
 LIMIT = 240.0  # seconds for a case
 
 
@@ -99,7 +100,7 @@ def run(case: Case, optimizer: str, seconds: float, blocks: int) -> dict[str, An
             flat.data(case.ranks),
             optimizer=flat.OPTIMIZERS[optimizer](),
             batch_size=case.ranks * flat.ROWS_A_RANK,
-            steps=flat.STEPS,
+            steps=ENDLESS,
             partitions=case.ranks,
             callbacks=[Turns(blocks_of(seconds, blocks, kept))],
             **any_engine(case.engine),

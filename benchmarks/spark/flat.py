@@ -15,7 +15,7 @@ import fdl
 from fdl_spark.program import Program
 from fdl_spark.update import Update, cut
 
-FEATURES, ROWS_A_RANK, STEPS = 8, 4, 50_000
+FEATURES, ROWS_A_RANK, STEPS = 8, 4, 20_000
 OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "adam": lambda: fdl.optim.adam(1e-3),
     "sgd": lambda: fdl.optim.sgd(0.05),

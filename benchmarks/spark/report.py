@@ -23,6 +23,7 @@ GOALS = {
 #: How many times as fast as TorchDistributor each work should be.
 RATIOS = {"lenet": 3.0, "resnet": 1.3, "ncf": 1.6, "ncf_large": 1.6}
 SCALING = 1.85
+USERS = ("auto", "resident")  # the sides that have goals
 START, DIGITS = 1.5, 8.0
 
 
@@ -123,13 +124,13 @@ def against(results: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
             if "step" not in found:
                 continue
             ratio = torch / found["step"] if torch and not side.startswith("torch") else None
-            goal = f" ({RATIOS[name]:g})" if side == "auto" and name in RATIOS else ""
+            goal = f" ({RATIOS[name]:g})" if side in USERS and name in RATIOS else ""
             speed = [milliseconds(found["step"]), f"{work.batch / found['step']:,.0f}"]
             memory = [f"{found.get(kind, 0) / 2**20:.0f}" for kind in ("python", "java")]
             rows.append([work.title, side, *speed, f"{ratio:.2f}{goal}" if ratio else "", *memory])
             alone = sides.get(f"{side}/1", {}).get("step")
             if alone:
-                goal = f" ({SCALING:g})" if side == "auto" else ""
+                goal = f" ({SCALING:g})" if side in USERS else ""
                 scaling.append([work.title, side, f"{alone / found['step']:.2f}{goal}"])
             if found["phases"]:
                 wheres.append((f"{work.title}, {side}", found))
