@@ -10,6 +10,7 @@ import cloudpickle
 import numpy as np
 
 import fdl
+import fdl.numpy as fnp
 from fdl_spark.arguments import RESERVED, check_metric_name
 from fdl_spark.errors import LossError, MissingColumnError
 from fdl_spark.failures import calling
@@ -67,7 +68,7 @@ class Program:
 
     def compile_gradient(self, batch: Any) -> None:
         """Compile the loss and its gradient for batches of these types, into `machine_code`."""
-        self._compile("_gradient", batch, np.uint32(0), np.uint32(0))
+        self._compile("_gradient", batch, np.uint32(0), np.uint32(0), self.flat().dtype.type(1))
 
     def compile_measure(self, batch: Any) -> None:
         """Compile the loss and the metrics for batches of these types, into `machine_code`."""
@@ -83,8 +84,8 @@ class Program:
         getattr(self, function).adopt(compiled)
 
     def loss_and_gradient(
-        self, flat: np.ndarray, batch: Any, step: int, shard: int
-    ) -> tuple[dict[str, float], np.ndarray]:
+        self, flat: np.ndarray, batch: Any, step: int, shard: int, share: float = 1.0
+    ) -> tuple[dict[str, float], np.ndarray, bool]:
         """The mean loss of a shard's part of a batch, with its metrics, and the gradient.
 
         Args:
@@ -92,12 +93,15 @@ class Program:
           batch: pytree of arrays, rows first.
           step: number of the step; with the shard it makes the loss's random key.
           shard: number of the shard.
+          share: of this part in the whole batch.
 
         Returns:
-          The loss (under "loss") and the loss's own metrics, and the gradient, float array (n,).
+          The loss (under "loss") and the loss's own metrics; the gradient times the share, float array (n,); and
+          whether all of it is finite.
         """
-        means, gradient = self._gradient(flat, batch, np.uint32(step), np.uint32(shard))
-        return {name: float(mean) for name, mean in means.items()}, np.asarray(gradient)
+        numbers = np.uint32(step), np.uint32(shard), flat.dtype.type(share)
+        means, gradient, finite = self._gradient(flat, batch, *numbers)
+        return {name: float(mean) for name, mean in means.items()}, np.asarray(gradient), bool(finite)
 
     def measure(self, flat: np.ndarray, batch: Any) -> dict[str, float]:
         """The means of the loss, of the metrics it reports, and of the metric functions over a batch."""
@@ -111,10 +115,8 @@ class Program:
         """The parameters as the user's pytree."""
         return self._unravel(flat)
 
-    def first_nonfinite(self, gradient: np.ndarray) -> str | None:
-        """The path of the first parameter whose gradient has a NaN or an infinity."""
-        if np.isfinite(gradient).all():
-            return None
+    def first_nonfinite(self, gradient: np.ndarray) -> str:
+        """The path of the first parameter whose gradient, which has a NaN or an infinity, has one."""
         pairs, _ = fdl.tree.flatten_with_path(self._unravel(gradient))
         return next(fdl.tree.keystr(path) for path, leaf in pairs if not np.isfinite(np.asarray(leaf)).all())
 
@@ -170,9 +172,10 @@ class Program:
         differentiated = fdl.value_and_grad(self._with_metrics, has_aux=True)
         unravel = self._unravel  # made here: made while tracing it would be recorded, in the first trace only
 
-        def run(flat: Any, batch: Any, step: Any, shard: Any) -> tuple[dict[str, Any], Any]:
+        def run(flat: Any, batch: Any, step: Any, shard: Any, share: Any) -> tuple[dict[str, Any], Any, Any]:
             (loss, metrics), gradient = differentiated(unravel(flat), batch, step, shard)
-            return {"loss": loss, **metrics}, fdl.flatten_util.ravel_pytree(gradient)[0]
+            part = fdl.flatten_util.ravel_pytree(gradient)[0] * share
+            return {"loss": loss, **metrics}, part, fnp.all(fnp.isfinite(part))
 
         return fdl.jit(run)
 

@@ -27,6 +27,7 @@ from fdl_spark.connect.shuffle import ConnectShuffle
 from fdl_spark.data.dataset import load
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.auto import Auto
+from fdl_spark.engines.blocks import Blocks
 from fdl_spark.engines.driver import Driver
 from fdl_spark.engines.engine import Engine
 from fdl_spark.engines.resident import Resident
@@ -38,7 +39,7 @@ from fdl_spark.program import Program
 from fdl_spark.run import Run
 from fdl_spark.update import Update, is_elementwise
 
-ENGINES: dict[str, type[Engine]] = {"resident": Resident, "shuffle": Shuffle, "driver": Driver}
+ENGINES: dict[str, type[Engine]] = {"resident": Resident, "shuffle": Shuffle, "blocks": Blocks, "driver": Driver}
 CONNECT_ENGINES: dict[str, type[Engine]] = {"resident": Resident, "shuffle": ConnectShuffle, "driver": Driver}
 
 
@@ -60,7 +61,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_steps: int | None = None,
     callbacks: Sequence[Callback] = (),
-    sync: Literal["auto", "resident", "shuffle", "driver"] = "auto",
+    sync: Literal["auto", "resident", "shuffle", "blocks", "driver"] = "auto",
     group: int | Literal["auto"] = "auto",
     nonfinite: Literal["stop", "skip"] = "stop",
 ) -> Run:
@@ -95,6 +96,7 @@ def train(
       callbacks: told of every step and epoch; see Callback.
       sync: how gradients meet; all ways give the same bits. "resident": one Spark job takes a group of steps, and its
         tasks exchange slices among themselves. "shuffle": each step is a job of two stages, through Spark's shuffle.
+        "blocks": the same, but parameters go from executor to executor; for large models and many executors.
         "driver": each step is a job of one stage, and gradients go to the driver; for small models. "auto": whatever
         is fastest in the first seconds; `run.history.engines` says which, and why.
       group: how many steps one Spark job takes at most, if its tasks stay ("resident"); "auto" for as many as take
@@ -188,6 +190,9 @@ def _engine(sync: str, dataset: Dataset) -> Callable[..., Engine]:
     engines = CONNECT_ENGINES if isinstance(dataset, ConnectDataset) else ENGINES
     if sync == "auto":
         return partial(Auto, engines=engines)
+    if sync not in engines:
+        found = " or ".join(f'"{name}"' for name in engines)
+        raise ArgumentError(f'sync="{sync}" needs a classic session; over Spark Connect pass {found}')
     slots = dataset.slots() if engines[sync].groups else None
     if slots is not None and slots < dataset.tasks:
         why = f"the cluster runs {slots} at once" if slots else "Spark cannot do that with dynamic allocation"

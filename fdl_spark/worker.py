@@ -110,6 +110,20 @@ class Job:
         finally:
             destroy(shared)
 
+    def at(self, step: int, weights: np.ndarray) -> "Job":
+        """The job of another step, in the task that was told its number and parameters."""
+        return replace(self, step=step, weights=Held(weights))
+
+
+@dataclass
+class Held:
+    """A value that is where it is used."""
+
+    value: Any = None
+
+    def destroy(self) -> None:
+        """Nothing was sent."""
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -186,18 +200,15 @@ def _shard(job: Job, program: Program, weights: np.ndarray, block: Block, shard:
     slots = job.schedule.slots(job.step, shard)
     if not slots.size:
         return None
-    means, gradient = program.loss_and_gradient(weights, block.batch(shard, slots, job.template), job.step, shard)
+    batch, share = block.batch(shard, slots, job.template), slots.size / job.schedule.batch_rows(job.step)
+    means, gradient, finite = program.loss_and_gradient(weights, batch, job.step, shard, share)
     sums = {name: mean * slots.size for name, mean in means.items()} | {"rows": float(slots.size)}
-    bad = _bad(program, means["loss"], gradient)
-    share = gradient.dtype.type(slots.size / job.schedule.batch_rows(job.step))
-    return Part(sums, gradient * share, ((shard, bad),) if bad else ())
-
-
-def _bad(program: Program, loss: float, gradient: np.ndarray) -> str | None:
-    if not np.isfinite(loss):
-        return f"the loss ({loss})"
-    path = program.first_nonfinite(gradient)
-    return None if path is None else f"the gradient of params{path}"
+    bad = None
+    if not np.isfinite(means["loss"]):
+        bad = f"the loss ({means['loss']})"
+    elif not finite:
+        bad = f"the gradient of params{program.first_nonfinite(gradient)}"
+    return Part(sums, gradient, ((shard, bad),) if bad else ())
 
 
 def measure(job: Job, rows: int, task: int, blocks: Iterable[Block]) -> Iterator[tuple[Node, Part]]:

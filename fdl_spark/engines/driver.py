@@ -6,8 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from fdl_spark.data.blocks import Block
+from fdl_spark.data.blocks import Block, RddDataset
 from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
+from fdl_spark.repeated import Repeated, told
 from fdl_spark.tree_sum import gather
 from fdl_spark.update import Leaves
 from fdl_spark.wire import pack, unpack
@@ -18,18 +19,33 @@ class Driver(SteppingEngine):
     """Synchronise through the driver: least overhead for small models."""
 
     name = "driver"
+    _jobs: Repeated | None = None
 
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
         self.weights, self.leaves, self.done = weights, leaves, done
+        if self._jobs is None and isinstance(self.dataset, RddDataset):
+            self._jobs = Repeated(self.dataset.context)
+            function = self._jobs.function(partial(_told_parts, self.lasting()), self.dataset.blocks._jrdd_deserializer)
+            self._parts = self._jobs.rdd(function, self.dataset.blocks._jrdd.rdd())
 
     def state(self) -> Leaves:
         return self.leaves
 
+    def close(self) -> None:
+        if self._jobs is not None:
+            self._jobs.close()
+        super().close()
+
     def step(self, step: int) -> Outcome:
         watch = Stopwatch()
-        with self.job(step) as job:
-            watch.lap("broadcast")
-            payloads = self.dataset.map(partial(_parts, job))
+        if self._jobs is None:
+            with self.job(step) as job:
+                watch.lap("broadcast")
+                payloads = self.dataset.map(partial(_parts, job))
+        else:
+            with self._jobs.told([step], self.weights):
+                watch.lap("broadcast")
+                payloads = self._jobs.collect(self._parts)
         parts = {}
         for payload in payloads:
             (node, part), gradient = unpack(payload)
@@ -43,6 +59,11 @@ class Driver(SteppingEngine):
             self.weights, self.leaves, self.done = weights, leaves, step + 1
         watch.lap("update")
         return Outcome(total.sums, total.bad, watch.phases, tuple(timings))
+
+
+def _told_parts(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
+    news = told()
+    return _parts(job.at(news.numbers[0], news.arrays[0]), task, blocks)
 
 
 def _parts(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from fdl_spark.data.sharded import Dataset
 from fdl_spark.failures import Lost
 from fdl_spark.program import Program
 from fdl_spark.update import Leaves
-from fdl_spark.worker import Job, Shared, Timing
+from fdl_spark.worker import Held, Job, Shared, Timing
 
 PHASES = ("broadcast", "schedule", "forward_backward", "shuffle", "update", "collect")
 
@@ -148,6 +148,10 @@ class SteppingEngine(Engine):
     def job(self, step: int) -> AbstractContextManager[Job]:
         """The job of a step, with the parameters broadcast until the context ends."""
         return Job.of(self.shared, self.weights, self.dataset, step)
+
+    def lasting(self) -> Job:
+        """What the jobs of all steps have in common; each task adds its step and parameters by `Job.at`."""
+        return Job(self.shared, Held(), self.dataset.schedule, self.dataset.template, self.dataset.tasks)
 
 
 class Stopwatch:

@@ -2,14 +2,16 @@
 
     forward-backward, task p --- slice n of its parts ---> synchronise, task n --- new weights ---> driver, broadcast
                                                             ^      |
-                                         the slice's state  +------+  persisted between the steps, on two executors
+                                         the slice's state  +------+  a file on the executor, from step to step
 
-The state of step t-1 is zipped to the shuffled parts of step t inside the JVM, so it never leaves the executors. Each
-step's lineage is cut by a local checkpoint: chains of shuffles would overflow the JVM's stack, and a lost executor
-would recompute them to the first step. If both copies are lost the job fails, and the driver goes back to its snapshot.
+Spark runs task n where the state of slice n is, because a cached RDD has its partition n there (its home). If the
+state is lost, with its executor or because the task had to run elsewhere, the driver goes back to its snapshot.
+
+What a step asks of the JVM is kept small, as each question takes as long as adding up some ten thousand numbers: the
+functions are pickled once, and only the shuffle is made anew, since its number must never be used twice: old gradients
+would be taken for new ones.
 """
 
-import pickle
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -20,21 +22,22 @@ from typing import Any
 
 import numpy as np
 from pyspark import StorageLevel
-from pyspark.serializers import pack_long
+from pyspark.serializers import NoOpSerializer, pack_long
 
-from fdl_spark.broadcasts import lend
-from fdl_spark.classic import Broadcast, SparkContext
+from fdl_spark.classic import SparkContext
 from fdl_spark.data.blocks import Block, RddDataset
+from fdl_spark.data.shards import owned
 from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
-from fdl_spark.tree_sum import gather
-from fdl_spark.update import Leaves, cut, join
-from fdl_spark.wire import pack, raw_input, raw_output, raw_shuffle, tagged, unpack
-from fdl_spark.worker import Job, Part, Timing, destroy, forward_backward
+from fdl_spark.engines.kept import Kept, Layout
+from fdl_spark.program import Program
+from fdl_spark.repeated import Repeated, told
+from fdl_spark.tree_sum import cover, gather
+from fdl_spark.update import Leaves, join
+from fdl_spark.wire import Payload, pack, raw_output, unpack
+from fdl_spark.worker import Job, Part, Timing, forward_backward
 
 SLICE_BYTES = 1 << 20  # smaller ones cost more in shuffle blocks than they save
 ALIGNMENT = 1024  # elements: slices start where whole vectors of the compiled loops do
-# Py4J sends a number as java.lang.Long, which the pairs' keys are, only if it does not fit an int.
-WEIGHTS, STATE = 1 << 40, (1 << 40) + 1
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,32 @@ class Answer:
 
 
 class Shuffle(SteppingEngine):
-    """Synchronise through Spark's shuffle, as BigDL does (Dai et al., SoCC 2019, section 3.3)."""
+    """Synchronise through Spark's shuffle, as BigDL does (Dai et al., SoCC 2019, section 3.3).
+
+    Args:
+      slices: into how many slices the parameters are cut at most; None means one a task, but none much smaller than
+        SLICE_BYTES.
+    """
 
     name = "shuffle"
     dataset: RddDataset
-    _kept: Any = None  # Java pairs of the last step, which hold the state
+    _jobs: Repeated | None = None
     _leaves: Leaves | None = None  # the state, while it is on the driver
+    _branch = 0
+    _homes: Any = None  # an RDD of empty frames
+
+    def __init__(
+        self,
+        dataset: RddDataset,
+        program: Program,
+        weights: np.ndarray,
+        leaves: Leaves,
+        done: int = 0,
+        skip: bool = False,
+        slices: int | None = None,
+    ):
+        self._count = slices
+        super().__init__(dataset, program, weights, leaves, done, skip)
 
     @property
     def context(self) -> SparkContext:
@@ -62,122 +85,119 @@ class Shuffle(SteppingEngine):
         return self.dataset.context
 
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
-        self._forget()
         self.weights, self._leaves, self.done = weights, leaves, done
-        self.cuts = slices(weights.size, weights.itemsize, self.dataset.tasks)
+        self._branch += 1
+        if self._jobs is None:
+            self.cuts, self.layout = cuts_of(weights, self.dataset.tasks, self._count), Layout.of(leaves)
+            self._prepare()
 
     def state(self) -> Leaves:
         if self._leaves is not None:
             return self._leaves
-        kept = raw_input(_with_tag(self.context, self._kept, STATE), self.context).collect()
-        slices_of = dict(pickle.loads(payload) for payload in kept if payload)
-        lengths = [stop - start for start, stop in pairwise(self.cuts)]
-        return join([slices_of[n] for n in range(len(lengths))], lengths)
+        read = partial(_read, [self._slice(n) for n in range(len(self.cuts) - 1)], self._branch, self.done)
+        packed = raw_output(self._homes, read).collect()
+        leaves = [self._slice(n).layout.views(np.frombuffer(one, np.uint8)) for n, one in enumerate(packed)]
+        return join(leaves, [stop - start for start, stop in pairwise(self.cuts)])
 
     def close(self) -> None:
-        self._forget()
+        if self._jobs is not None:
+            self._jobs.close()
+        if self._homes is not None:
+            with suppress(Exception):  # what the cluster has lost is free
+                self._homes.unpersist()
         super().close()
 
     def step(self, step: int) -> Outcome:
         watch = Stopwatch()
-        reduce = self._update_slices if self.program.update.elementwise else self._sum_slices
-        with self.job(step) as job:
+        assert self._jobs is not None
+        arrays = [self.weights] if self._leaves is None else [self.weights, self.layout.pack(self._leaves)]
+        with self._jobs.told([step, self._branch], *arrays):
             watch.lap("broadcast")
-            parts = raw_shuffle(self.dataset.blocks, partial(_scatter, job, self.cuts), len(self.cuts) - 1)
+            shuffled = self._jobs.values(self._scattered.partitionBy(self._partitioner))
+            together = (shuffled if self._homes is None else self._homes._jrdd.zip(shuffled)).rdd()
             try:
-                payloads = reduce(job, parts)
+                payloads = self._jobs.collect(self._jobs.rdd(self._synchronise, together))
             finally:
                 with suppress(Exception):
-                    parts.rdd().cleanShuffleDependencies(False)
+                    together.cleanShuffleDependencies(False)
         answers = sorted((unpack(payload) for payload in payloads), key=lambda answer: answer[0].slice)
         first: Answer = answers[0][0]
         fetch, update = (max(getattr(answer, name) for answer, _ in answers) for name in ("fetch", "update"))
         watch.lap("schedule", forward_backward=slowest(first.timings), shuffle=fetch, update=update)
-        result = np.concatenate([array for _, array in answers])
+        result: Any = np.concatenate([array for _, array in answers]) if len(answers) > 1 else answers[0][1]
         watch.lap("collect")
-        if self.program.update.elementwise:
-            self.weights = result
-        elif not first.total.bad and self._leaves is not None:
-            self.weights, self._leaves = self.program.update(self.weights, result, self._leaves)
+        if self._homes is None:
+            if not first.total.bad:
+                self.weights, self._leaves = self.program.update(self.weights, result, self._leaves)
             watch.lap("update")
+        elif not first.total.bad or self.skip:
+            self.weights, self._leaves = result, None
         return Outcome(first.total.sums, first.total.bad, watch.phases, first.timings)
 
-    def _sum_slices(self, job: Job, parts: Any) -> list[bytes]:
-        return raw_output(raw_input(parts, self.context), partial(_sum_slice, job)).collect()
-
-    def _update_slices(self, job: Job, parts: Any) -> list[bytes]:
-        previous, seed = self._kept, None
-        if self._leaves is not None:
-            seed = lend(self.context, self._leaves)
+    def _prepare(self) -> None:
+        """What all steps have in common."""
+        schedule, tasks = self.dataset.schedule, self.dataset.tasks
+        self._jobs, count = Repeated(self.context), len(self.cuts) - 1
+        scatter = self._jobs.function(
+            partial(_scatter, self.lasting(), self.cuts), self.dataset.blocks._jrdd_deserializer
+        )
+        parts = self._jobs.rdd(scatter, self.dataset.blocks._jrdd.rdd(), True)
+        self._scattered = self._jobs.pairs(parts).asJavaPairRDD()
+        self._partitioner = self.context._jvm.PythonPartitioner(count, 0)
+        if self.program.update.elementwise:
+            synchronise = partial(_update_slice, self.lasting(), [self._slice(n) for n in range(count)])
+            frames = sum(
+                len(list(cover(owned(task, tasks, schedule.shards), schedule.shards))) for task in range(tasks)
+            )
+            self._homes = raw_output(self.context.parallelize(range(count), count), partial(_empty, frames))
+            self._homes.persist(StorageLevel.MEMORY_AND_DISK)
+            self._homes._jrdd.count()
         else:
-            parts = parts.zip(_with_tag(self.context, previous, STATE))
-        update = partial(_update_slice, job, self.cuts, seed)
-        kept = _union_of_one(self.context, tagged(raw_input(parts, self.context).mapPartitionsWithIndex(update)))
-        kept.persist(self.context._getJavaStorageLevel(self._level()))
-        try:
-            kept.rdd().localCheckpoint()
-            payloads = raw_input(_with_tag(self.context, kept, WEIGHTS), self.context).collect()
-        except BaseException:
-            _unpersist(kept)
-            raise
-        finally:
-            if seed is not None:
-                destroy(seed)
-        self._forget()
-        self._kept = kept
-        return payloads
+            synchronise = partial(_sum_slice, self.lasting())
+        self._synchronise = self._jobs.function(synchronise, NoOpSerializer())
 
-    def _level(self) -> StorageLevel:
-        """Two copies where there are two executors to hold them (the driver is counted too)."""
-        alone = self.context._jsc.sc().getExecutorMemoryStatus().size() < 3
-        return StorageLevel.MEMORY_AND_DISK if alone else StorageLevel.MEMORY_AND_DISK_2
-
-    def _forget(self) -> None:
-        if self._kept is not None:
-            _unpersist(self._kept)
-        self._kept = self._leaves = None
+    def _slice(self, n: int) -> Kept:
+        start, stop = self.cuts[n], self.cuts[n + 1]
+        return Kept(self.dataset.name, n, start, stop, self.cuts[-1], self.layout)
 
 
-def _unpersist(pairs: Any) -> None:
-    with suppress(Exception):  # what the cluster has lost is free
-        pairs.unpersist(False)
+def cuts_of(weights: np.ndarray, tasks: int, count: int | None) -> list[int]:
+    """Where to cut the parameters: into as many slices as is said, else into as many as pay."""
+    most, least = (tasks, None) if count is None else (count, 1)
+    return slices(weights.size, weights.itemsize, most, least)
 
 
-def slices(size: int, itemsize: int, tasks: int, least: int | None = None) -> list[int]:
-    """Where to cut the flat vector: at most one slice a task, none much smaller than `least` (SLICE_BYTES) bytes.
+def slices(size: int, itemsize: int, most: int, least: int | None = None) -> list[int]:
+    """Where to cut the flat vector.
+
+    Args:
+      size: number of elements.
+      itemsize: bytes of each.
+      most: so many slices at most.
+      least: no slice has much fewer bytes; None means SLICE_BYTES.
 
     >>> slices(1_000_000, 4, 2)
     [0, 500736, 1000000]
     """
-    count = max(1, min(tasks, size * itemsize // (least or SLICE_BYTES)))
+    count = max(1, min(most, size * itemsize // (least or SLICE_BYTES)))
     length = -(-size // (count * ALIGNMENT)) * ALIGNMENT
     return [*range(0, size, length), size] if size else [0, 0]
 
 
-def _union_of_one(context: SparkContext, pairs: Any) -> Any:
-    """The same pairs by an RDD that lets go of its parents when it is checkpointed, which PairwiseRDD does not."""
-    rdds = context._gateway.new_array(context._jvm.org.apache.spark.api.java.JavaPairRDD, 1)
-    rdds[0] = pairs
-    return context._jsc.union(rdds)
-
-
-def _with_tag(context: SparkContext, pairs: Any, tag: int) -> Any:
-    """The payloads with one tag, picked inside the JVM."""
-    return context._jvm.PythonRDD.valueOfPair(pairs.filterByRange(tag, tag))
-
-
-def _scatter(job: Job, cuts: list[int], task: int, blocks: Iterable[Block]) -> Iterator[tuple[int, bytes]]:
-    for node, part in forward_backward(job, task, blocks):
+def _scatter(job: Job, cuts: list[int], task: int, blocks: Iterable[Block]) -> Iterator[Payload]:
+    news = told()
+    for node, part in forward_backward(job.at(news.numbers[0], news.arrays[0]), task, blocks):
         header = node, replace(part, gradient=None)
         for n, (start, stop) in enumerate(pairwise(cuts)):
-            yield n, pack(header, None if part.gradient is None else part.gradient[start:stop])
+            yield pack_long(n)
+            yield pack(header, None if part.gradient is None else part.gradient[start:stop])
 
 
 def _gathered(job: Job, n: int, payloads: Iterable[bytes], started: float) -> tuple[Part, Answer]:
     """Slice n of the sum over all shards, and the answer so far."""
     parts = {}
     for payload in payloads:
-        (node, part), gradient = unpack(payload)
+        (node, part, *_), gradient = unpack(payload)
         parts[node] = replace(part, gradient=gradient)
     fetched = time.perf_counter()
     timings = tuple(part.timing for part in parts.values() if part.timing)
@@ -190,25 +210,33 @@ def _sum_slice(job: Job, n: int, payloads: Iterable[bytes]) -> Iterator[bytes]:
     yield pack(answer, total.gradient)
 
 
-def _update_slice(
-    job: Job, cuts: list[int], seed: Broadcast | None, n: int, frames: Iterable[bytes]
-) -> Iterator[bytes]:
-    """The new slice and its state, and as many empty frames as make the next step's zip come out even."""
-    started = time.perf_counter()
-    start, stop = cuts[n], cuts[n + 1]
-    if seed is None:
-        together = list(frames)
-        payloads, leaves = together[::2], next(pickle.loads(state)[1] for state in together[1::2] if state)
-    else:
-        payloads, leaves = list(frames), cut(seed.value, cuts[-1], start, stop)
-    total, answer = _gathered(job, n, payloads, started)
+def _update_slice(job: Job, kept: list[Kept], n: int, frames: Iterable[bytes]) -> Iterator[bytes]:
+    """The new slice; its state stays here."""
+    news, own = told(), kept[n]
+    step, branch = news.numbers
+    total, answer = _gathered(job, n, filter(None, frames), time.perf_counter())  # homes are empty frames
     before = time.perf_counter()
-    assert job.weights is not None
-    weights = job.weights.value[start:stop]
+    weights, *seed = news.arrays
+    weights = weights[own.start : own.stop]
+    if seed:
+        own.forget()
+        leaves = own.cut(seed[0])
+    else:
+        leaves = own.read(branch, step)
     if not total.bad:
         weights, leaves = job.program.compiled().update(weights, total.gradient, leaves)
+    own.write(branch, step + 1, leaves)
     answer = replace(answer, update=answer.update + time.perf_counter() - before)
-    states = [pickle.dumps((n, leaves), protocol=5)] + [b""] * (len(payloads) - 1)
-    for tag, payload in ((WEIGHTS, pack(answer, weights)), *((STATE, state) for state in states)):
-        yield pack_long(tag)
-        yield payload
+    yield pack(answer, weights)
+
+
+def _read(kept: list[Kept], branch: int, step: int, n: int, frames: Iterable[bytes]) -> Iterator[Payload]:
+    for _ in frames:  # a task that leaves some of its input unread loses its worker
+        pass
+    yield kept[n].layout.pack(kept[n].read(branch, step)).data
+
+
+def _empty(count: int, n: int, numbers: Iterable[int]) -> Iterator[bytes]:
+    for _ in numbers:
+        pass
+    yield from [b""] * count

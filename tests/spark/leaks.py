@@ -108,6 +108,7 @@ def nan_at_one(slope, batch):
 
 RUNS = {
     "shuffle": lambda spark, folder: train(validation=DATA, metrics={"again": loss}),
+    "blocks": lambda spark, folder: train(sync="blocks"),
     "driver": lambda spark, folder: train(sync="driver"),
     "whole tree": lambda spark, folder: train(optimizer=optim.chain(optim.clip_by_global_norm(1.0), optim.adam(0.1))),
     "frame": lambda spark, folder: train(data=frame(spark)),
@@ -122,6 +123,7 @@ RUNS = {
     "tracing fails": lambda spark, folder: train(lambda slope, batch: batch["z"]),
     "optimizer fails": lambda spark, folder: train(optimizer=SimpleNamespace(init=lambda p: p["z"], update=loss)),
     "step fails": lambda spark, folder: train(on_executors(raise_there)),
+    "step fails with blocks": lambda spark, folder: train(on_executors(raise_there), sync="blocks"),
     "step fails through the driver": lambda spark, folder: train(on_executors(raise_there), sync="driver"),
     "evaluation fails": lambda spark, folder: fdl_spark.evaluate(on_executors(raise_there), np.float32(2), DATA),
     "prediction fails": badly_predicted,

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from fdl import optim
 from fdl_spark.data.shards import Schedule
 from fdl_spark.engines.shuffle import Shuffle
 from fdl_spark.failures import Lost
+from fdl_spark.repeated import Repeated
 
 SETTINGS = {"batch_size": 100, "shards": 4, "seed": 11}
 
@@ -66,14 +68,43 @@ def test_same_bits_through_the_driver(train, once, digest):
     assert digest(train(partitions=2, sync="driver").params) == digest(once.params)
 
 
-def test_same_bits_on_slices(train, once, digest, monkeypatch):
+@pytest.mark.parametrize("sync", ["shuffle", "blocks"])
+def test_same_bits_on_slices(train, once, digest, monkeypatch, sync):
     """Parameters cut into several slices, each with its own state."""
     monkeypatch.setattr("fdl_spark.engines.shuffle.SLICE_BYTES", 64)
     monkeypatch.setattr("fdl_spark.engines.shuffle.ALIGNMENT", 8)
-    run = train(partitions=4)
+    run = train(partitions=4, sync=sync)
     assert digest(run.params) == digest(once.params)
     for name, leaf in once.optimizer_state.items():
         np.testing.assert_array_equal(run.optimizer_state[name], leaf)
+
+
+def test_no_parameter_passes_through_the_driver(spark, monkeypatch):
+    """With sync="blocks" the driver sends parameters once, and gets them when the run ends."""
+    sent, came, told, collect = [], [], Repeated.told, Repeated.collect
+
+    def watched_told(self, numbers, *arrays):
+        sent.append(sum(array.nbytes for array in arrays))
+        return told(self, numbers, *arrays)
+
+    def watched_collect(self, rdd):
+        payloads = collect(self, rdd)
+        came.append(sum(map(len, payloads)))
+        return payloads
+
+    monkeypatch.setattr(Repeated, "told", watched_told)
+    monkeypatch.setattr(Repeated, "collect", watched_collect)
+    fdl_spark.train(
+        lambda w, batch: ((w - batch["x"].mean()) ** 2).mean(),
+        np.zeros(50_000, np.float32),
+        {"x": np.arange(80, dtype=np.float32)},
+        optimizer=optim.adam(0.1),
+        batch_size=20,
+        partitions=2,
+        sync="blocks",
+    )
+    assert [size // 100_000 for size in sent] == [6, 0, 0, 0]  # parameters and two moments
+    assert [size // 100_000 for size in came] == [0, 0, 0, 0, 2, 4]
 
 
 def test_losses_of_a_plain_loop(once, problem):
@@ -97,11 +128,11 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("kind", WHOLE)
-def test_optimizers_that_need_the_whole_tree(train, problem, kind):
+@pytest.mark.parametrize(("kind", "sync"), [*((kind, "shuffle") for kind in WHOLE), ("global norm", "blocks")])
+def test_optimizers_that_need_the_whole_tree(train, problem, kind, sync):
     """They cannot be applied slice by slice; they must still be right."""
     optimizer = WHOLE[kind]
-    run = train(optimizer=optimizer, partitions=2, steps=6)
+    run = train(optimizer=optimizer, partitions=2, steps=6, sync=sync)
     np.testing.assert_allclose(run.history.loss, plain_losses(problem, optimizer, 6), rtol=1e-5)
 
 
@@ -324,6 +355,51 @@ def test_blocks_that_vanish(train, once, digest, monkeypatch):
     assert digest(run.params) == digest(once.params)
     (event,) = run.history.events
     assert "BlockMissing" in event["event"]
+
+
+def test_state_that_vanishes(train, once, digest, monkeypatch):
+    """The files of the optimizer's state are deleted, as when their executor is lost."""
+    step, gone = Shuffle.step, []
+
+    def losing(self, number):
+        if number == 4 and not gone:
+            folder = Path(self.dataset.blocks.first().path).parent
+            gone.extend(folder.glob(f"fdl-{self.dataset.name}-slice*"))
+            for path in gone:
+                path.unlink()
+        return step(self, number)
+
+    monkeypatch.setattr(Shuffle, "step", losing)
+    run = train(partitions=2)
+    assert len(gone) == 2  # those before and after the last step, which might be repeated
+    assert digest(run.params) == digest(once.params)
+    (event,) = run.history.events
+    assert "back to step 0" in event["event"]
+    assert "state of slice 0 after step 4 is not on this executor" in event["event"]
+
+
+@pytest.mark.parametrize("sync", ["shuffle", "blocks"])
+def test_steps_left_out_keep_parameters_and_state(train, problem, sync):
+    """A step that is not finite changes nothing, wherever parameters and state are: also the first one."""
+
+    def loss(params, batch):
+        return problem.loss(params, batch) / fdl.numpy.where(fdl.numpy.any(batch["y"] > 100), 0.0, 1.0)
+
+    y = problem.data["y"].copy()
+    shards, slots = Schedule(len(y), 100, 4, 11).deal(np.arange(len(y)))
+    schedule = Schedule(len(y), 100, 4, 11)
+    for step in (0, 3):
+        taken = schedule.slots(step, 0)[0]
+        y[np.flatnonzero((shards == 0) & (slots == taken))] = 101
+    data = {"x": problem.data["x"], "y": y}
+    runs = [
+        train(loss=loss, data=data, nonfinite="skip", partitions=2, steps=5, sync=kind) for kind in (sync, "driver")
+    ]
+    assert [event["step"] for event in runs[0].history.events] == [0, 3]
+    for name, leaf in runs[1].optimizer_state.items():
+        np.testing.assert_array_equal(runs[0].optimizer_state[name], leaf)
+    for one, other in zip(*(fdl.tree.leaves(run.params) for run in runs), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_training_leaves_nothing_behind(train, spark):
