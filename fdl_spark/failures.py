@@ -14,7 +14,8 @@ from fdl_spark.quiet import no_query_log
 TRACEBACK = "Traceback (most recent call last):"
 CONDITION = re.compile(r"\[([A-Z]+(?:_[A-Z0-9]+)*(?:\.[A-Z0-9_]+)*)\] (.*?)(?:\s*SQLSTATE: (\w{5})|$)", re.DOTALL)
 LOST_STATES = ("XX", "53", "56", "58", "82")  # SQLSTATEs of internal errors, resources, checkpoints, the system
-LOST = ("BlockMissing", "PeerLost", "StateMissing")  # exceptions of ours in tasks that say nothing about the user's functions
+# Exceptions of ours in tasks that say nothing about the user's functions.
+LOST = ("BlockMissing", "PeerLost", "StateMissing")
 FULL = re.compile(r"No space left on device|Disk quota exceeded")
 NO_BARRIER = re.compile(r"SPARK-24819|SPARK-24942|[Bb]arrier .*requires more slots|less than .* slots")
 LOGS = "Spark's logs say more (memory, disk, preemption)"

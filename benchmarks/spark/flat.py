@@ -65,7 +65,7 @@ def alone(size: float, ranks: int, optimizer: str, seconds: float = 1.0) -> dict
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times["update"]) < 5:
         started = time.perf_counter()
-        _, gradient = program.loss_and_gradient(flat, batch, 0, 0)
+        _, gradient, _ = program.loss_and_gradient(flat, batch, 0, 0)
         between = time.perf_counter()
         piece, leaves = update(piece, gradient[:length], leaves)
         times["update"].append(time.perf_counter() - between)
