@@ -44,7 +44,7 @@ def test_fewer_slots_than_tasks(train, digest, expected, caplog):
     with caplog.at_level(logging.WARNING):
         run = train(partitions=4)
     assert digest(run.params) == expected
-    assert set(chosen(run)) <= {"driver", "shuffle"}
+    assert set(chosen(run)) <= {"driver", "shuffle", "blocks"}
     (line,) = [record.message for record in caplog.records if "tasks cannot stay" in record.message]
     assert "4 tasks do not run at once, the cluster runs 2" in line
     assert run.history.engines[-1]["why"].startswith("measured: ")
@@ -81,4 +81,4 @@ def test_slots_that_are_lost_for_good(train, digest, expected, monkeypatch):
     assert digest(run.params) == expected
     assert len(run.history.steps) == 25
     assert chosen(run)[:2] == ["resident", "resident"]
-    assert set(chosen(run)[2:]) <= {"driver", "shuffle"}
+    assert set(chosen(run)[2:]) <= {"driver", "shuffle", "blocks"}
