@@ -8,6 +8,7 @@ from pickle import PicklingError
 from pyspark.errors import AnalysisException, IllegalArgumentException, PySparkException
 
 from fdl_spark.classic import Py4JError, SparkContext
+from fdl_spark.connect.failures import ended
 from fdl_spark.errors import ClusterError, DataError, SparkTrainingError, UserFunctionError
 from fdl_spark.quiet import no_query_log
 
@@ -52,6 +53,10 @@ def explained(doing: str) -> Iterator[None]:
             yield
     except (Py4JError, PySparkException) as error:
         raise _meaning(error, doing) from None
+    except ValueError as error:
+        if (reason := ended(str(error))) is None:
+            raise
+        raise ClusterError(f"{doing}: {reason}") from error
     except PicklingError as error:
         raise UserFunctionError(f"{doing}: a function cannot be sent to the executors: {error}") from error
     except AttributeError as error:
@@ -104,6 +109,8 @@ def _meaning(error: Exception, doing: str) -> Exception:
     text = str(error)
     if "fdl_spark.daemon's stdout" in text:
         return ClusterError(f"{doing}: the Python workers do not start; are fdl and fdl_spark installed there?\n{text}")
+    if TRACEBACK not in text and (reason := ended(text)) is not None:
+        return ClusterError(f"{doing}: {reason}")
     if TRACEBACK in text:
         return _in_python(text, doing)
     if NO_BARRIER.search(text):
@@ -140,6 +147,8 @@ def _in_python(text: str, doing: str) -> Exception:
         return ClusterError(f"{doing}: {last.split(': ', 1)[1]}")
     if kind == "MemoryError" or re.search(r"\[Errno (28|122)\]", last):
         return ClusterError(f"{doing}: an executor has no memory or disk left: {last}; {LOGS}")
+    if re.search(r"ModuleNotFoundError: No module named '(fdl|fdl_spark)['.]|PYTHON_VERSION_MISMATCH", last):
+        return ClusterError(f"{doing}: the Python workers need fdl and fdl_spark, and the driver's Python: {last}")
     return UserFunctionError(f"{doing}: a function raised {last}\n{report}")
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from fdl_spark.connect.upload import Upload
 
-INLINE = 8 << 20  # bytes up to which a value goes with the function
+INLINE = 16 << 20  # bytes up to which a value goes with the function; a request may have 128 MB
 
 _noted: ContextVar[dict[str, "Share"] | None] = ContextVar("fdl_spark_shares", default=None)
 _arrived: dict[str, Any] = {}  # on a worker, while a task runs
