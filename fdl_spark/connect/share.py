@@ -113,7 +113,7 @@ def arrived(values: dict[str, bytes]) -> Iterator[None]:
 def _read_only(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         value.flags.writeable = False
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for item in value:
             _read_only(item)
     return value
