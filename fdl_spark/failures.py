@@ -14,7 +14,7 @@ from fdl_spark.quiet import no_query_log
 
 TRACEBACK = "Traceback (most recent call last):"
 CONDITION = re.compile(r"\[([A-Z]+(?:_[A-Z0-9]+)*(?:\.[A-Z0-9_]+)*)\] (.*?)(?:\s*SQLSTATE: (\w{5})|$)", re.DOTALL)
-LOST_STATES = ("XX", "53", "56", "58", "82")  # SQLSTATEs of internal errors, resources, checkpoints, the system
+LOST_STATES = ("XX", "53", "56", "58", "82", "HY")  # SQLSTATEs: internal, resources, checkpoints, system, handles
 # Exceptions of ours in tasks that say nothing about the user's functions.
 LOST = ("BlockMissing", "PeerLost", "StateMissing")
 FULL = re.compile(r"No space left on device|Disk quota exceeded")
@@ -116,7 +116,7 @@ def _meaning(error: Exception, doing: str) -> Exception:
     if NO_BARRIER.search(text):
         return NoBarrier(f"{doing}: {_first_line(text)}")
     condition, said, state = _condition(text)
-    if condition == "SPARK_JOB_CANCELLED" or "SparkContext was shut down" in text:
+    if condition in ("SPARK_JOB_CANCELLED", "OPERATION_CANCELED") or "SparkContext was shut down" in text:
         return ClusterError(f"{doing}: Spark's job was cancelled ({said or 'the session was stopped'})")
     if re.search(r"stopped SparkContext|SparkPlan\.session\(\)\" is null", text):
         return ClusterError(f"{doing}: {STOPPED}")

@@ -22,7 +22,7 @@ from pyspark.sql import DataFrame
 from pyspark.util import InheritableThread
 
 from fdl_spark.connect import tasks as on_worker
-from fdl_spark.connect.jobs import own_jobs
+from fdl_spark.connect.jobs import asking, own_jobs, reachable
 from fdl_spark.connect.share import Share, dumps
 from fdl_spark.connect.upload import Upload, new_view
 from fdl_spark.data.blocks import Block
@@ -68,7 +68,7 @@ class ConnectDataset(Dataset):
             raise
 
     def map(self, function: Callable[[int, Iterator[Block]], Iterable[Payload]], barrier: bool = False) -> list[bytes]:
-        return collected(self._run(partial(_to_driver, function), barrier))
+        return collected(self.spark, self._run(partial(_to_driver, function), barrier))
 
     def exchange(
         self,
@@ -85,7 +85,7 @@ class ConnectDataset(Dataset):
         """
         routed = self._run(emit).repartitionById(destinations, "task")
         function = partial(on_worker.gather, cloudpickle.dumps(gather, protocol=5))
-        return collected(_mapped(routed, function, on_worker.ANSWERS))
+        return collected(self.spark, _mapped(routed, function, on_worker.ANSWERS))
 
     def share(self, value: Any) -> Share:
         return Share(self.spark, value)
@@ -115,10 +115,12 @@ class ConnectDataset(Dataset):
 
     def close(self) -> None:
         """Delete the blocks' files, those of failed attempts too; never raises."""
+        if not reachable(self.spark):
+            return
         try:
             # Where handles are cached, tasks on them run where the files are.
             everywhere = self._handles if self._written and self.cached else spread(self.spark)
-            collected(_mapped(everywhere, partial(on_worker.delete, self.name), on_worker.ANSWERS))
+            collected(self.spark, _mapped(everywhere, partial(on_worker.delete, self.name), on_worker.ANSWERS))
         except Exception as error:
             log.warning("the files of a data set could not be deleted: %s", str(error)[:300])
         finally:
@@ -165,9 +167,8 @@ def load(
         # The survey and the dealing must see the same rows, and computing them twice may be dear.
         if isinstance(data, DataFrame) and cache(chunks):
             cleanup.callback(chunks.unpersist)
-        found = [
-            pickle.loads(summary) for summary in collected(_mapped(chunks, on_worker.summarize, on_worker.ANSWERS))
-        ]
+        summaries = collected(spark, _mapped(chunks, on_worker.summarize, on_worker.ANSWERS))
+        found = [pickle.loads(summary) for summary in summaries]
         survey = merged(found, max((partition for partition, _ in found), default=-1) + 1)
         if tasks is None:
             slots = parallelism(spark)
@@ -196,9 +197,9 @@ def cache(frame: Any) -> bool:
     return True
 
 
-def collected(answers: Any) -> list[bytes]:
+def collected(spark: Any, answers: Any) -> list[bytes]:
     """The payloads of the rows of ANSWERS, in the order of the tasks and, within a task, of its payloads."""
-    with no_pandas_warning():
+    with no_pandas_warning(), asking(spark):
         table = answers.toArrow()
     columns = [table.column(name).to_pylist() for name in on_worker.ANSWERS_SCHEMA.names]
     rows = sorted(zip(*columns, strict=True), key=itemgetter(1, 2, 3))

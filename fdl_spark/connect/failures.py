@@ -3,8 +3,7 @@
 import re
 
 GONE = r"StatusCode\.UNAVAILABLE|Cannot invoke RPC on closed channel|RETRIES_EXCEEDED"
-ENDED = r"\[INVALID_HANDLE\.(SESSION|OPERATION)_\w+\]|\[(NO_ACTIVE_SESSION|SESSION_CLOSED)\]"
-CANCELLED = r"\[OPERATION_CANCELED\]|OPERATION_CANCELED"
+ENDED = r"\[INVALID_HANDLE\.SESSION_\w+\]|\[(NO_ACTIVE_SESSION|SESSION_CLOSED)\]"
 
 
 def ended(text: str) -> str | None:
@@ -19,6 +18,4 @@ def ended(text: str) -> str | None:
         return f"the server of Spark Connect cannot be reached{said}; make a new session when it is there again"
     if re.search(ENDED, text):
         return "the session on the server of Spark Connect has ended; make a new one, and the data from it"
-    if re.search(CANCELLED, text):
-        return "Spark's operation was cancelled"
     return None

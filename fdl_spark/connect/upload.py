@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from fdl_spark.connect.jobs import asking, reachable
+
 PIECE = 2 << 20  # bytes of a row: the server's batches of rows have 4 MB
 REQUEST = 16 << 20  # bytes of a request, of the 128 MB that a server takes if nobody has lowered it
 
@@ -52,7 +54,7 @@ class Upload:
 
     def drop(self) -> None:
         """Free the views; plans that came from `frame` keep what they need."""
-        for view in self._views:
+        for view in self._views if reachable(self._spark) else ():
             with suppress(Exception):  # of a server that is gone nothing is left to free
                 self._spark.catalog.dropTempView(view)
 
@@ -60,10 +62,10 @@ class Upload:
         from pyspark.sql.connect.dataframe import DataFrame
         from pyspark.sql.connect.plan import LocalRelation
 
-        columns = [
-            pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), UPLOADED, strict=True)
-        ]
-        self._views.append(new_view(DataFrame(LocalRelation(pa.table(columns, UPLOADED)), self._spark)))
+        columns = zip(zip(*rows, strict=True), UPLOADED.types, strict=True)
+        table = pa.table([pa.array(column, kind) for column, kind in columns], UPLOADED)
+        with asking(self._spark):
+            self._views.append(new_view(DataFrame(LocalRelation(table), self._spark)))
 
 
 def new_view(frame: Any) -> str:

@@ -1,0 +1,310 @@
+# ruff: noqa: E402  (what is hidden must be hidden before it is imported)
+"""What a client of Spark Connect does; run as a program: `server URL` (without Java or SparkContext), or `local`.
+
+Prints one JSON object: what each check gave, or the error that it raised.
+"""
+
+import hashlib
+import json
+import os
+import runpy
+import signal
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+CLASSIC = ("py4j", "pyspark.core", "pyspark.java_gateway")
+
+
+class NoClassicSpark:
+    """What an import finds where only the client of Spark Connect is installed."""
+
+    def find_spec(self, name, path=None, target=None):
+        if any(name == hidden or name.startswith(f"{hidden}.") for hidden in CLASSIC):
+            raise ImportError(f"{name} is hidden")
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    if sys.argv[1] == "server":
+        os.environ["SPARK_SKIP_CONNECT_COMPAT_TESTS"] = "1"
+        sys.meta_path.insert(0, NoClassicSpark())
+
+import fdl
+import fdl.numpy as fnp
+import fdl_spark
+from fdl_spark.data.dataset import load
+
+HERE = runpy.run_path(str(Path(__file__).with_name("problem.py")))
+problem = HERE["make_problem"](200)
+adam = fdl.optim.adam(1e-2)
+
+
+def digest(params):
+    return hashlib.sha256(HERE["digest"](params).encode()).hexdigest()
+
+
+def rows(spark):
+    """Columns of many types, the same in every kind of session."""
+    x = ", ".join(f"cast(sin(id * {n}) as float)" for n in range(1, 7))
+    types = [f"array({x}) as x", "cast(id % 3 as tinyint) as y", "sin(id * id) as weight", "id % 2 = 0 as even"]
+    types += ["cast(id as decimal(10, 2)) as price", "array(array(id, 2L), array(3L, id)) as nest"]
+    return spark.range(0, 101, 1, 3).selectExpr("concat('row ', id) as name", *types)
+
+
+NUMBERS = ["x", "y", "weight", "even", "price", "nest"]
+
+
+def weighted(params, batch):
+    z = problem.scores(params, batch)
+    logp = z - fnp.log(fnp.sum(fnp.exp(z), axis=1, keepdims=True))
+    chosen = (fnp.arange(3) == batch["y"][:, None]).astype(fnp.float32)
+    more = batch["weight"] + batch["price"] * 1e-3 + batch["nest"][:, 1, 1] * 1e-3
+    return -fnp.mean(fnp.sum(logp * chosen, axis=1) * fnp.where(batch["even"], more, 1))
+
+
+def train(data, loss=problem.loss, **options):
+    options = {"optimizer": adam, "batch_size": 48, "steps": 3, "shards": 4, **options}
+    return fdl_spark.train(loss, problem.params, data, **options)
+
+
+def resumed(sync, folder=None):
+    folder = folder or tempfile.mkdtemp()
+    train(problem.data, problem.noisy_loss, sync=sync, checkpoint=folder, steps=3)
+    return digest(train(problem.data, problem.noisy_loss, sync=sync, checkpoint=folder, steps=6, partitions=1).params)
+
+
+def validated(spark):
+    found = {"validation": rows(spark), "columns": NUMBERS, "metrics": {"accuracy": problem.accuracy}, "epochs": 1}
+    run = train(rows(spark), weighted, steps=None, sync="driver", **found)
+    return [digest(run.params), run.history.epochs]
+
+
+class Stop(fdl_spark.Callback):
+    def step(self, run, record):
+        return run.step == 2
+
+
+def stopped():
+    run = train(problem.data, callbacks=[Stop()], steps=50)
+    return [run.step, digest(run.params)]
+
+
+def evaluated(spark):
+    found = fdl_spark.evaluate(weighted, problem.params, rows(spark), columns=NUMBERS)
+    return [found, fdl_spark.evaluate({"accuracy": problem.accuracy}, problem.params, problem.data)]
+
+
+def predicted(spark):
+    frame = rows(spark).drop("even")
+    found = fdl_spark.predict(problem.scores, problem.params, frame, output="scores", columns=["x"], batch_size=7)
+    table = found.toArrow()
+    return [table.column_names, str(table.schema), hashlib.sha256(repr(table.to_pylist()).encode()).hexdigest()]
+
+
+# What classic sessions and Spark Connect must give alike, to the bit.
+ALIKE = {
+    "shuffle": lambda spark: digest(train(problem.data).params),
+    "driver": lambda spark: digest(train(problem.data, sync="driver").params),
+    "resident": lambda spark: digest(train(problem.data, sync="resident", partitions=2).params),
+    "whole optimizer": lambda spark: digest(train(problem.data, optimizer=fdl.optim.lamb(1e-2)).params),
+    "columns": lambda spark: digest(train(rows(spark), weighted, columns=NUMBERS, partitions=3).params),
+    "validation": validated,
+    "resume": lambda spark: resumed("shuffle"),
+    "stop": lambda spark: stopped(),
+    "evaluate": evaluated,
+    "predict": predicted,
+}
+
+
+def blocks(spark):
+    """How many block files the executors' folders hold."""
+
+    def count(batches):
+        import pyarrow as pa
+
+        for _ in batches:
+            pass
+        folders = [Path(folder) for folder in os.environ["SPARK_LOCAL_DIRS"].split(",")]
+        found = sum(len(list(folder.glob("*.block"))) for folder in folders)
+        yield pa.RecordBatch.from_pydict({"count": [found]})
+
+    return spark.range(1).mapInArrow(count, "count long").toArrow().to_pylist()[0]["count"]
+
+
+def fails(function):
+    try:
+        function()
+    except fdl_spark.SparkTrainingError as error:
+        return [type(error).__name__, str(error)[:4000]]
+
+
+def raises(params, batch):
+    if in_task():
+        raise ZeroDivisionError("no bang")
+    return problem.loss(params, batch)
+
+
+def is_missing(params, batch):
+    if in_task():
+        raise ModuleNotFoundError("No module named 'fdl_spark'")
+    return problem.loss(params, batch)
+
+
+def in_task():
+    from pyspark import TaskContext
+
+    return TaskContext.get() is not None
+
+
+def killed_once():
+    marker = Path(tempfile.mkdtemp(), "killed")
+
+    def loss(params, batch):
+        if in_task() and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return problem.loss(params, batch)
+
+    run = train(problem.data, loss)
+    return [marker.exists(), digest(run.params), len(run.history.events)]
+
+
+def interrupted(spark):
+    class Interrupt(fdl_spark.Callback):
+        def step(self, run, record):
+            if run.step == 2:
+                threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    began = time.monotonic()
+    try:
+        train(problem.data, steps=100_000, callbacks=[Interrupt()])
+    except KeyboardInterrupt as error:
+        return [error.run.step >= 2, time.monotonic() - began < 60, blocks(spark), digest(train(problem.data).params)]
+
+
+def shared():
+    """A value larger than what goes with a function, and answers larger than a row."""
+    from fdl_spark.connect import share
+
+    dataset = load(problem.data, batch_size=48, shards=4, tasks=2)
+    try:
+        before, share.INLINE = share.INLINE, 1 << 20
+        value, small = dataset.share([np.arange(1_000_000), np.ones(3)]), dataset.share(b"small")
+
+        def look(task, blocks):
+            (block,) = blocks
+            array = value.value[0]
+            yield small.value + b" %d %d %d" % (task, array.sum(), array.flags.writeable)
+            yield array.tobytes()
+            yield b""
+            yield b"%d" % block.rows
+
+        found = dataset.map(look)
+        same = [found[place] == np.arange(1_000_000).tobytes() for place in (1, 5)]
+        value.destroy()
+        return [[found[n].decode() for n in (0, 2, 3, 4, 6, 7)], same]
+    finally:
+        share.INLINE = before
+        dataset.close()
+
+
+def uncached(spark):
+    """Sessions that cannot cache read the data anew in each operation."""
+    from pyspark.errors import PySparkException
+
+    kind = type(spark.range(1))
+    before = kind.cache
+
+    def refuse(frame):
+        raise PySparkException("[NOT_SUPPORTED_WITH_SERVERLESS] PERSIST TABLE is not supported on serverless compute.")
+
+    kind.cache = refuse
+    try:
+        return [digest(train(rows(spark), weighted, columns=NUMBERS, partitions=3, sync=s).params) for s in SYNCS]
+    finally:
+        kind.cache = before
+
+
+SYNCS = ("shuffle", "driver")
+
+
+def large_prediction(spark):
+    """Parameters larger than what goes with a function."""
+    from fdl_spark.connect import share
+
+    before, share.INLINE = share.INLINE, 1 << 10
+    try:
+        frame = spark.range(5).selectExpr("cast(id as float) as x")
+        found = fdl_spark.predict(lambda w, batch: w[-1] * batch["x"], np.arange(1000, dtype=np.float32), frame)
+        return [row.prediction for row in found.collect()]
+    finally:
+        share.INLINE = before
+
+
+SERVER = {
+    "session": lambda spark: fdl_spark.session() is spark,
+    "imports": lambda spark: [name for name in sys.modules if name.startswith(CLASSIC)],
+    "raises": lambda spark: fails(lambda: train(problem.data, raises)),
+    "module": lambda spark: fails(lambda: train(problem.data, is_missing)),
+    "query": lambda spark: fails(lambda: train(spark.range(9).selectExpr("1 div (id - id) as y"))),
+    "name": lambda spark: fails(lambda: train(rows(spark).select("nobody"))),
+    "null": lambda spark: fails(lambda: train(spark.range(0, 9, 1, 3).selectExpr("nullif(id, 5) as y"))),
+    "string": lambda spark: fails(lambda: train(rows(spark))),
+    "nothing": lambda spark: fails(lambda: train(spark.range(9).where("id > 9"))),
+    "text": lambda spark: fails(lambda: train("rows")),
+    "killed": lambda spark: killed_once(),
+    "interrupted": interrupted,
+    "shared": lambda spark: shared(),
+    "uncached": uncached,
+    "large prediction": large_prediction,
+    "left": lambda spark: [
+        blocks(spark),
+        [table.name for table in spark.catalog.listTables()],
+        sorted(spark.getTags()),
+    ],
+    "after the end": lambda spark: [spark.stop(), fails(lambda: train(rows_of_ended))][1],
+}
+
+
+def local(spark):
+    """What a process gives that has the server, too; then the server is killed."""
+    from pyspark import SparkContext
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    found = {"session": fdl_spark.session() is spark, "driver": ALIKE["driver"](spark)}
+    server = SparkContext._gateway.proc
+    spark.client.set_retry_policies([DefaultPolicy(max_retries=3)])
+
+    class Kill(fdl_spark.Callback):
+        def step(self, run, record):
+            if run.step == 2:
+                server.kill()
+
+    found["killed"] = fails(lambda: train(rows(spark), weighted, columns=NUMBERS, steps=9, callbacks=[Kill()]))
+    return found
+
+
+def told(check, spark):
+    try:
+        return check(spark)
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    from pyspark.sql import SparkSession
+
+    if sys.argv[1] == "local":
+        given = local(SparkSession.builder.remote("local[2]").getOrCreate())
+    else:
+        session = SparkSession.builder.remote(sys.argv[2]).getOrCreate()
+        rows_of_ended = rows(session)
+        given = {name: told(check, session) for name, check in (ALIKE | SERVER).items()}
+    print(json.dumps(given), flush=True)
+    os._exit(0)  # what is left of a killed server has nothing to say

@@ -1,0 +1,162 @@
+"""Spark Connect: the same bits as a classic session, from a client without Java, and clear errors."""
+
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyspark
+import pytest
+
+from fdl_spark.java import java_home
+
+PROGRAM = Path(__file__).with_name("connect_program.py")
+HERE = runpy.run_path(str(PROGRAM))
+QUIET = "rootLogger.level = off\n"
+SECONDS = 550
+
+
+def environment(folder):
+    changed = {"PYSPARK_PYTHON": sys.executable, "JAVA_HOME": str(java_home()), "SPARK_LOCAL_IP": "127.0.0.1"}
+    changed["JDK_JAVA_OPTIONS"] = f"-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={quiet(folder)}"
+    changed["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    left_out = ("SPARK_REMOTE", "SPARK_LOCAL_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_HOME")
+    return {name: value for name, value in os.environ.items() if name not in left_out} | changed
+
+
+def quiet(folder):
+    path = folder / "log4j2.properties"
+    path.write_text(QUIET)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The address of a server of Spark Connect, and the environment of its clients."""
+    folder = tmp_path_factory.mktemp("server")
+    token = os.urandom(16).hex()
+    env = environment(folder) | {"SPARK_CONNECT_AUTHENTICATE_TOKEN": token}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = {
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.port": str(port),
+        "spark.local.dir": str(folder),
+        "spark.task.maxFailures": "1",
+        "spark.ui.enabled": "false",
+    }
+    command = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--master", "local[2,3]"]
+    command += ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer"]
+    command += [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, "spark-internal"], env=env, stdout=log, stderr=log, cwd=folder)
+    try:
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end and process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"sc://localhost:{port}", env  # with a token any other name would need TLS
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def run(*arguments, env, cwd):
+    command = [sys.executable, str(PROGRAM), *arguments]
+    done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=SECONDS)
+    assert done.stdout, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def found(server, tmp_path_factory):
+    """What the checks gave over Spark Connect."""
+    address, env = server
+    return run("server", address, env=env, cwd=tmp_path_factory.mktemp("client"))
+
+
+@pytest.mark.parametrize("name", list(HERE["ALIKE"]))
+def test_the_same_bits_as_a_classic_session(name, found, spark):
+    assert found[name] == json.loads(json.dumps(HERE["ALIKE"][name](spark)))
+
+
+def test_the_session_is_the_one_there_is(found):
+    assert found["session"] is True
+
+
+def test_nothing_of_classic_spark_is_imported(found):
+    assert found["imports"] == []
+
+
+@pytest.mark.parametrize(
+    "name, kind, text",
+    [
+        ("raises", "UserFunctionError", "ZeroDivisionError: no bang"),
+        ("module", "ClusterError", "workers need fdl and fdl_spark"),
+        ("query", "DataError", "DIVIDE_BY_ZERO"),
+        ("name", "DataError", "nobody"),
+        ("null", "ColumnError", "column 'y': null, first at row 5"),
+        ("string", "ColumnError", "column 'name': string is not numeric"),
+        ("nothing", "DataError", "the data has no rows"),
+        ("text", "DataError", "it is str"),
+        ("after the end", "ClusterError", "was stopped"),
+    ],
+)
+def test_errors(name, kind, text, found):
+    assert found[name][0] == kind
+    assert text in found[name][1]
+
+
+def test_a_killed_worker_changes_nothing(found):
+    assert found["killed"] == [True, found["shuffle"], 0]
+
+
+def test_an_interrupt_ends_the_run(found):
+    assert found["interrupted"] == [True, True, 0, found["shuffle"]]
+
+
+def test_large_values_and_answers(found):
+    texts, same = found["shared"]
+    sum_of_all = 999_999 * 1_000_000 // 2
+    assert texts == [f"small 0 {sum_of_all} 0", "", "100", f"small 1 {sum_of_all} 0", "", "100"]
+    assert same == [True, True]
+
+
+def test_sessions_that_cannot_cache(found):
+    assert found["uncached"] == [found["columns"]] * 2
+
+
+def test_predictions_with_large_parameters(found):
+    assert found["large prediction"] == [0, 999, 1998, 2997, 3996]
+
+
+def test_nothing_is_left_behind(found):
+    assert found["left"] == [0, [], []]
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """What the checks gave in a process that started its server itself, on a free port."""
+    folder = tmp_path_factory.mktemp("local")
+    return run("local", env=environment(folder) | {"SPARK_TESTING": "1"}, cwd=folder)
+
+
+def test_a_server_in_the_same_process(local, spark):
+    assert local["session"] is True
+    assert local["driver"] == HERE["ALIKE"]["driver"](spark)
+
+
+def test_a_server_that_is_killed(local):
+    kind, text = local["killed"]
+    assert kind == "ClusterError"
+    assert "server of Spark Connect cannot be reached" in text
