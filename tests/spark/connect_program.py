@@ -144,16 +144,27 @@ def fails(function):
         return [type(error).__name__, str(error)[:4000]]
 
 
-def raises(params, batch):
-    if in_task():
-        raise ZeroDivisionError("no bang")
-    return problem.loss(params, batch)
+def calling(function):
+    """The loss, which calls a function in the tasks: what is traced alone is traced on the client."""
+
+    def call(x):
+        if in_task():
+            function()
+        return x
+
+    def loss(params, batch):
+        x = fdl.pure_callback(call, fdl.ShapeDtypeStruct(batch["x"].shape, batch["x"].dtype), batch["x"])
+        return problem.loss(params, {"x": x, "y": batch["y"]})
+
+    return loss
 
 
-def is_missing(params, batch):
-    if in_task():
-        raise ModuleNotFoundError("No module named 'fdl_spark'")
-    return problem.loss(params, batch)
+def bang():
+    raise ZeroDivisionError("no bang")
+
+
+def is_missing():
+    raise ModuleNotFoundError("No module named 'fdl_spark'")
 
 
 def in_task():
@@ -165,13 +176,12 @@ def in_task():
 def killed_once():
     marker = Path(tempfile.mkdtemp(), "killed")
 
-    def loss(params, batch):
-        if in_task() and not marker.exists():
+    def kill():
+        if not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return problem.loss(params, batch)
 
-    run = train(problem.data, loss)
+    run = train(problem.data, calling(kill))
     return [marker.exists(), digest(run.params), len(run.history.events)]
 
 
@@ -226,12 +236,9 @@ def uncached(spark):
 
     kind.cache = refuse
     try:
-        return [digest(train(rows(spark), weighted, columns=NUMBERS, partitions=3, sync=s).params) for s in SYNCS]
+        return digest(train(rows(spark), weighted, columns=NUMBERS, partitions=3).params)
     finally:
         kind.cache = before
-
-
-SYNCS = ("shuffle", "driver")
 
 
 def large_prediction(spark):
@@ -250,8 +257,8 @@ def large_prediction(spark):
 SERVER = {
     "session": lambda spark: fdl_spark.session() is spark,
     "imports": lambda spark: [name for name in sys.modules if name.startswith(CLASSIC)],
-    "raises": lambda spark: fails(lambda: train(problem.data, raises)),
-    "module": lambda spark: fails(lambda: train(problem.data, is_missing)),
+    "raises": lambda spark: fails(lambda: train(problem.data, calling(bang))),
+    "module": lambda spark: fails(lambda: train(problem.data, calling(is_missing))),
     "query": lambda spark: fails(lambda: train(spark.range(9).selectExpr("1 div (id - id) as y"))),
     "name": lambda spark: fails(lambda: train(rows(spark).select("nobody"))),
     "null": lambda spark: fails(lambda: train(spark.range(0, 9, 1, 3).selectExpr("nullif(id, 5) as y"))),
