@@ -291,8 +291,7 @@ class Loop:
             batch_size = self.dataset.schedule.batch_size
             with explained(f"validation after epoch {epoch}"):
                 self._describe(f"validation after epoch {epoch}")
-                self.engine.shared = self.engine.shared.whole(self.program, self.dataset)
-                found = evaluate_blocks(self.held_out, self.engine.shared, self.engine.weights, batch_size)
+                found = evaluate_blocks(self.held_out, self.engine.whole(), self.engine.weights, batch_size)
         return run.history.add_epoch(epoch, run.step - 1, found)
 
     def _end_epoch_of_before(self, steps: int, callbacks: Sequence[Callback]) -> None:

@@ -93,7 +93,7 @@ def _load(
         # The survey and the dealing must see the same rows, and computing them twice may be dear.
         if source.costly is not None:
             source.costly.persist(StorageLevel.MEMORY_AND_DISK)
-        found = survey(source.chunks)
+        found = source.survey or survey(source.chunks)
         tasks = tasks or min(context.defaultParallelism, shards or context.defaultParallelism)
         schedule = Schedule(sum(found.rows), batch_size, shards or tasks, seed)
         context.setJobDescription("fdl: write the shards")

@@ -22,6 +22,7 @@ import fdl
 from fdl_spark.classic import RDD, SparkContext, package_of
 from fdl_spark.data.columns import NUMERIC, Arrays, BadColumn, Problem, arrow_arrays, not_numeric, stacked, without_nan
 from fdl_spark.data.record import Record
+from fdl_spark.data.survey import Survey, merged, summaries
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, MissingColumnError
 
 CHUNK_BYTES = 8 << 20
@@ -37,11 +38,13 @@ class Source:
       chunks: RDD of dicts of arrays by column, or of Problems.
       template: the pytree of a batch, with the columns' names as leaves.
       costly: the RDD that is persisted between two readings of the chunks, because computing it twice may be dear.
+      survey: what the chunks hold, if it is known without reading them.
     """
 
     chunks: RDD
     template: Any
     costly: RDD | None = None
+    survey: Survey | None = None
 
 
 def open_source(data: Any, context: SparkContext, columns: Sequence[str] | None = None) -> Source:
@@ -65,7 +68,8 @@ def open_source(data: Any, context: SparkContext, columns: Sequence[str] | None 
     if isinstance(data, RDD):
         return _rdd_source(data, columns)
     chunks, template = array_chunks(data, columns)
-    return Source(context.parallelize(chunks, len(chunks)), template)
+    known = merged([found for n, chunk in enumerate(chunks) for found in summaries(n, [chunk])], len(chunks))
+    return Source(context.parallelize(chunks, len(chunks)), template, survey=known)
 
 
 def numbered(frame: DataFrame) -> DataFrame:

@@ -9,7 +9,6 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.engine import Choice, Engine, NoBarrier, Outcome
 from fdl_spark.program import Program
 from fdl_spark.update import Leaves
+from fdl_spark.worker import Shared
 
 log = logging.getLogger("fdl_spark")
 
@@ -77,9 +77,8 @@ class Auto(Engine):
     def overhead(self) -> float:  # type: ignore[override]
         return self.current.overhead
 
-    @property
-    def shared(self) -> Any:  # type: ignore[override]
-        return self.current.shared
+    def whole(self) -> Shared:
+        return self.current.whole()
 
     def state(self) -> Leaves:
         return self.current.state()

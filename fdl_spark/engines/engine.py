@@ -122,6 +122,11 @@ class Engine(ABC):
     def state(self) -> Leaves:
         """The leaves of the optimizer's state, of the whole, after `done` steps."""
 
+    def whole(self) -> Shared:
+        """The program on its way to the workers, with all of it that the driver was asked to compile."""
+        self.shared = self.shared.whole(self.program, self.dataset)
+        return self.shared
+
     def close(self) -> None:
         """Free what the executors hold."""
         self.shared.close()

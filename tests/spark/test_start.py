@@ -111,6 +111,9 @@ def test_jobs_of_a_short_run(spark, traced):
     train(traced.loss, frame, steps=1, sync="driver")
     found, _ = jobs(spark, since)
     assert found == ["fdl: read the data", "fdl: write the shards", "fdl train: step 1 of 1 (epoch 1)", None]
+    _, since = jobs(spark)
+    train(traced.loss, {"x": X, "y": 3 * X}, steps=1, sync="driver")  # arrays of the driver need not be read
+    assert jobs(spark, since)[0] == found[1:]
 
 
 def test_one_daemon_serves_all_of_training(spark):
