@@ -30,8 +30,8 @@ GROUP = 1.0  # seconds that a group of the resident engine takes
 #: Megabytes and ranks of further points to fit, and of those that only check.
 FITTED = [(0.1, 4), (0.1, 16), (1.0, 2), (28.0, 4)]
 CHECKED = [(0.4, 2), (12.0, 2), (60.0, 2), (1.0, 8), (12.0, 4), (0.4, 12)]
-#: What is measured by itself, since no engine does it without something else that is in proportion.
-DIRECT = ("sum_byte", "update_byte")
+#: What is known or measured by itself, since no engine does it here without something else that is in proportion.
+DIRECT = ("launch", "sum_byte", "update_byte")
 
 
 @dataclass(frozen=True)
