@@ -49,7 +49,8 @@ class ConnectShuffle(SteppingEngine):
         gradient = None if total.bad else np.concatenate([array for _, array in answers])
         watch.lap("collect")
         if gradient is not None:
-            self.weights, self.leaves = self.program.update(self.weights, gradient, self.leaves)
+            weights, leaves = self.program.update(self.weights, gradient, self.leaves)
+            self.weights, self.leaves, self.done = weights, leaves, step + 1
         watch.lap("update")
         return Outcome(total.sums, total.bad, watch.phases, timings)
 

@@ -143,14 +143,13 @@ class Resident(Engine):
         """Make what the ranks handed over the engine's own."""
         self._drop_start()
         self._known = self._met = True
-        self.done = job.done
         lengths = [stop - start for start, stop in pairwise(self._cuts)]
         slices_of = {header["slice"]: (array, header["leaves"]) for header, array in job.results}
+        weights, leaves = slices_of[0]
         if self.program.update.elementwise:
-            self.weights = np.concatenate([slices_of[n][0] for n in range(len(lengths))])
-            self._leaves = join([slices_of[n][1] for n in range(len(lengths))], lengths)
-        else:
-            self.weights, self._leaves = slices_of[0]
+            weights = np.concatenate([slices_of[n][0] for n in range(len(lengths))])
+            leaves = join([slices_of[n][1] for n in range(len(lengths))], lengths)
+        self.weights, self._leaves, self.done = weights, leaves, job.done
 
     def _drop_start(self) -> None:
         if self._start is not None:

@@ -128,10 +128,11 @@ class Shuffle(SteppingEngine):
         watch.lap("collect")
         if self._homes is None:
             if not first.total.bad:
-                self.weights, self._leaves = self.program.update(self.weights, result, self._leaves)
+                weights, leaves = self.program.update(self.weights, result, self._leaves)
+                self.weights, self._leaves, self.done = weights, leaves, step + 1
             watch.lap("update")
         elif not first.total.bad or self.skip:
-            self.weights, self._leaves = result, None
+            self.weights, self._leaves, self.done = result, None, step + 1
         return Outcome(first.total.sums, first.total.bad, watch.phases, first.timings)
 
     def _prepare(self) -> None:

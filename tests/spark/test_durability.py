@@ -306,7 +306,7 @@ def test_a_process_killed_again_and_again_loses_no_checkpoint(tmp_path):
     """SIGKILL at random moments of saving: what was saved is there, or the one that was under way."""
     program = str(Path(__file__).with_name("disks.py"))
     done = subprocess.run(
-        [sys.executable, "-c", SAVER, program, str(tmp_path), "30"],
+        [sys.executable, "-c", SAVER, program, str(tmp_path), "20"],
         capture_output=True,
         text=True,
         timeout=300,

@@ -3,6 +3,7 @@
 A data set in this process stands for the executors, so that a run takes milliseconds and can be interrupted everywhere.
 """
 
+import ast
 import runpy
 import sys
 from contextlib import nullcontext
@@ -156,7 +157,19 @@ def test_an_interrupt_at_any_line_keeps_whole_steps(undisturbed):
             resumed = again.train(STEPS, None, [])
             assert (state(resumed), resumed.history.loss) == undisturbed[STEPS], interrupt.where
             assert [(r["epoch"], r["step"]) for r in resumed.history.epochs] == [(1, 3), (2, 5)], interrupt.where
-        lines += 7
+        lines += 13
     assert lines > 1000 and kept == set(range(STEPS + 1))
     # Only before the first step and after the last one there is nothing to carry the run.
     assert len(lost) < 10, lost
+
+
+def test_engines_change_parameters_and_their_number_in_one_statement():
+    """An interrupt between two statements would let the parameters of one step pass for those of another."""
+    seen = 0
+    for path in [*Path(PACKAGE).glob("engines/*.py"), *Path(PACKAGE).glob("connect/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+                targets = {ast.unparse(n) for n in ast.walk(node) if isinstance(getattr(n, "ctx", None), ast.Store)}
+                seen += "self.weights" in targets
+                assert "self.weights" not in targets or "self.done" in targets, f"{path.name}:{node.lineno}"
+    assert seen >= 4
