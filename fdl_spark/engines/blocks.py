@@ -138,8 +138,10 @@ class Blocks(SteppingEngine):
         if first.total.bad:
             _unpersist(kept)
         else:
-            self._forget()
-            self._kept = kept
+            before = self._kept
+            self._kept, self._weights, self._leaves, self.done = kept, None, None, step + 1
+            if before is not None:
+                _unpersist(before)
         watch.lap("collect")
         return Outcome(first.total.sums, first.total.bad, watch.phases, first.timings)
 
