@@ -1,6 +1,6 @@
 """Run scenarios and print a table of what came of them.
 
-python -m tests.spark.chaos [--engines ...] [--masters ...] [--only PATTERN ...] [--json FILE] [--all] [--keep]
+python -m tests.spark.chaos [--engines ...] [--masters ...] [--only PATTERN ...] [--settings ...] [--json FILE] ...
 """
 
 import argparse
@@ -23,6 +23,7 @@ def main():
     parser.add_argument("--settings", nargs="+", help="only scenarios with these settings")
     parser.add_argument("--all", action="store_true", help="each scenario on every master that it knows")
     parser.add_argument("--json", type=Path, help="where to keep the verdicts")
+    parser.add_argument("--reference", default="", help="the digest of the undisturbed run, if it is known")
     parser.add_argument("--keep", action="store_true", help="leave the folders with the logs")
     options = parser.parse_args()
     chosen = [
@@ -42,7 +43,9 @@ def main():
         if options.json:
             options.json.write_text(json.dumps([asdict(one) for one in verdicts], indent=1))
 
-    run(chosen, engines, options.masters, tell, every_master=options.all, keep=options.keep)
+    run(
+        chosen, engines, options.masters, tell, every_master=options.all, keep=options.keep, reference=options.reference
+    )
     sys.exit(any(verdict.faults for verdict in verdicts))
 
 

@@ -1,9 +1,12 @@
 """Masters for tests: Spark's own local-cluster, and a standalone master with two workers on two addresses of the
 loopback, so that a host can be lost with all that is on it."""
 
+import ctypes
 import os
 import re
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pyspark
@@ -12,7 +15,14 @@ from fdl_spark.java import java_home
 from tests.spark.chaos import processes
 
 HOSTS = ("127.0.0.1", "127.0.0.2")
-PATIENCE = 60
+PATIENCE = 300  # seconds for a process to come up on a machine that does much else
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent():
+    """Let Linux kill this process when the harness is killed, which then cannot do it."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class LocalCluster:
@@ -86,6 +96,7 @@ class Standalone:
             process = subprocess.Popen(
                 [home / "bin" / "spark-class", f"org.apache.spark.deploy.{main}", *arguments],
                 env={**os.environ, **environment}, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                preexec_fn=end_with_parent,
             )  # fmt: skip
         self.started.append(process)
         return process, log

@@ -101,14 +101,10 @@ def blocks_of_dead():
 
 
 def living():
-    """The folders of the block managers of the executors that there are: the last one that each made."""
-    roots = [
-        Path(root)
-        for pid in processes.executors(FOLDER)
-        for root in processes.environment(pid).get("SPARK_EXECUTOR_DIRS", "").split(":")
-    ]
-    made = [sorted(root.glob("blockmgr-*"), key=lambda path: path.stat().st_ctime) for root in roots]
-    return {paths[-1] for paths in made if paths}
+    """The folders of the block managers of the executors that there are, as far as they have run tasks."""
+    daemons = [daemon for pid in processes.executors(FOLDER) for daemon in processes.daemons(pid)]
+    places = [processes.environment(daemon).get("SPARK_LOCAL_DIRS", "").split(",") for daemon in daemons]
+    return {Path(place) for found in places for place in found if place}
 
 
 def dead(path, managers):

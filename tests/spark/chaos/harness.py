@@ -19,7 +19,7 @@ from tests.spark.chaos.cluster import CLUSTERS
 
 ROOT = Path(__file__).parents[3]
 HOOKS = Path(__file__).with_name("hooks")
-START = 120  # seconds for a session to come up on a busy machine
+START = 400  # seconds for a session to come up on a machine that does much else
 
 
 class Died(Exception):

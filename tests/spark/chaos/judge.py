@@ -14,7 +14,7 @@ class Verdict:
       scenario, engine, master: what was run.
       faults: what is not as it must be; empty if all is well.
       same: whether the bits are those of an undisturbed run.
-      recovery: seconds from the fault to the first step after those that were done when it happened; or to the stop.
+      recovery: the longest time without a new step after the fault, in seconds; or the time until the run ended.
       said: what the history and the log say.
       left: what the run left behind, while its session went on.
       dead: block files of killed executors that are deleted with the session only, as nobody was there to do it.
@@ -65,7 +65,7 @@ def judge(verdict, scenario, result, fired, missing, reference):
 
 
 def recovery(scenario, result, fired):
-    """Seconds from the last fault until the run was further than before."""
+    """The longest time without a new step after the last fault, in seconds; or the time until the run ended."""
     if scenario.stop is not None:
         return result["ended"] - result["stopped"] if result.get("stopped") else None
     if not fired or not result.get("times"):
@@ -73,6 +73,10 @@ def recovery(scenario, result, fired):
     happened = fired[-1]["time"]
     if scenario.raises:
         return result["ended"] - happened
-    done = max((step for time, step in result["times"] if time <= happened), default=-1)
-    after = [time for time, step in result["times"] if time > happened and step > done]
-    return min(after) - happened if after else None
+    done, last, longest = -1, happened, 0.0
+    for time, step in result["times"]:
+        if step > done:  # not one that is taken again
+            if time > happened:
+                longest, last = max(longest, time - last), time
+            done = step
+    return longest if done > -1 and last > happened else None

@@ -15,7 +15,7 @@ from tests.spark.chaos.scenarios import SETTINGS, faults
 PATIENCE = 20  # seconds for the processes of a session that was stopped to end
 
 
-def run(scenarios, engines, masters, tell, every_master=False, keep=False):
+def run(scenarios, engines, masters, tell, every_master=False, keep=False, reference=""):
     """Run scenarios with engines.
 
     Args:
@@ -25,8 +25,9 @@ def run(scenarios, engines, masters, tell, every_master=False, keep=False):
       tell: called with each Verdict.
       every_master: whether each scenario is run on every master it names, or only on the first of those asked for.
       keep: whether to leave the folders with logs.
+      reference: the digest of the undisturbed run, if it is known.
     """
-    jobs, reference = [], undisturbed()
+    jobs, reference = [], reference or undisturbed()
     for scenario in scenarios:
         places = [master for master in scenario.masters if master in masters]
         for master in places if every_master else places[:1]:

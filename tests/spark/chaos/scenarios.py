@@ -70,7 +70,7 @@ class Scenario:
     stop: int | None = None
     resume: str | None = None
     raises: str = ""
-    seconds: float = 150
+    seconds: float = 300
     engines: tuple[str, ...] = ()
 
 
@@ -155,7 +155,7 @@ SCENARIOS = [
         at("forward_backward", "pause_executor", 5),
         "lost|rank",
         settings="impatient",
-        seconds=240,
+        seconds=600,
     ),
     Scenario("host lost with its blocks in a task", at("forward_backward", "lose_host", 5), AGAIN, ALONE),
     Scenario("host lost with its blocks in the exchange", at("exchange", "lose_host", 5), AGAIN, ALONE),
