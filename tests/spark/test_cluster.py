@@ -15,7 +15,7 @@ import fdl_spark
 from fdl import optim
 from tests.spark.chaos import driver, harness, processes
 from tests.spark.chaos.runner import Runs
-from tests.spark.chaos.scenarios import SCENARIOS
+from tests.spark.chaos.scenarios import SCENARIOS, SETTINGS
 
 PROGRAM = Path(__file__).with_name("cluster_program.py")
 TIMEOUT = 600
@@ -71,6 +71,12 @@ def local_cluster(undisturbed):
         yield Runs(cluster, {}, undisturbed)
 
 
+@pytest.fixture
+def by_sockets(undisturbed):
+    with harness.cluster("local-cluster") as cluster:
+        yield Runs(cluster, SETTINGS["sockets"], undisturbed)
+
+
 @pytest.fixture(scope="module")
 def standalone(undisturbed):
     with harness.cluster("standalone") as cluster:
@@ -78,9 +84,13 @@ def standalone(undisturbed):
 
 
 def test_an_executor_killed_in_the_exchange(local_cluster):
-    verdict = local_cluster.verdict(BY_NAME["executor killed in the exchange"], "shuffle")
+    verdict = local_cluster.verdict(BY_NAME["executor killed in the exchange"], "resident")
     assert not verdict.faults
     assert local_cluster.end() == []  # no process, no file
+
+
+def test_a_connection_cut_in_the_middle_of_a_slice(by_sockets):
+    assert not by_sockets.verdict(BY_NAME["connection cut in the middle of a slice"], "resident").faults
 
 
 def test_a_host_lost_with_its_blocks(standalone):
@@ -88,7 +98,7 @@ def test_a_host_lost_with_its_blocks(standalone):
 
 
 def test_a_driver_killed_and_its_run_resumed_elsewhere(standalone):
-    assert not standalone.verdict(BY_NAME["driver killed"], "driver").faults
+    assert not standalone.verdict(BY_NAME["driver killed"], "shuffle").faults
 
 
 def test_the_harness_ends_what_it_started():

@@ -52,7 +52,7 @@ def main():
 def available():
     from fdl_spark.train import ENGINES
 
-    return [name for name in ENGINES if name != "auto"]
+    return ["auto", *ENGINES]
 
 
 if __name__ == "__main__":

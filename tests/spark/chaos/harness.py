@@ -81,12 +81,16 @@ class Application:
         self.process.stdin.write(json.dumps(message) + "\n")
         self.process.stdin.flush()
 
-    def hear(self, seconds):
+    def hear(self, seconds, meanwhile=lambda: None):
+        """The next answer; something else can be done again and again until it comes."""
         limit = time.monotonic() + seconds
         while True:
             try:
-                line = self.lines.get(timeout=max(0.0, limit - time.monotonic()))
+                line = self.lines.get(timeout=1.0)
             except queue.Empty:
+                meanwhile()
+                if time.monotonic() < limit:
+                    continue
                 raise Died(f"nothing within {seconds} s\n{self.dump()}") from None
             if line is None:
                 self.process.wait()
@@ -94,9 +98,9 @@ class Application:
             if line.startswith("{"):
                 return json.loads(line)
 
-    def ask(self, request, seconds):
+    def ask(self, request, seconds, meanwhile=lambda: None):
         self.tell(request)
-        return self.hear(seconds)
+        return self.hear(seconds, meanwhile)
 
     def tail(self):
         return self.errors.read_text(errors="replace")[-3000:]

@@ -64,7 +64,8 @@ class Runs:
         if self.application is None:
             self.application = Application(self.cluster, self.config)
         request = self.request(scenario, engine)
-        result = self.application.ask(request, scenario.seconds)
+        meanwhile = self.cluster.mend if scenario.returns else lambda: None
+        result = self.application.ask(request, scenario.seconds, meanwhile)
         self.judge(verdict, scenario, engine, request, result)
 
     def judge(self, verdict, scenario, engine, request, result):

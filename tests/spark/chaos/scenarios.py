@@ -54,6 +54,7 @@ class Scenario:
       validation, checkpoint: whether the run has them.
       stop: a step after which a callback stops the run.
       resume: None, or the master that goes on after the driver died.
+      returns: whether a host that was lost comes back soon.
       raises: a pattern of the error that ends the run, if one must.
       seconds: the deadline.
       engines: for which engines; empty for all.
@@ -69,6 +70,7 @@ class Scenario:
     checkpoint: bool = False
     stop: int | None = None
     resume: str | None = None
+    returns: bool = False
     raises: str = ""
     seconds: float = 300
     engines: tuple[str, ...] = ()
@@ -84,7 +86,8 @@ def between(action: str, *steps: int, **more: Any) -> dict[str, Any]:
 
 
 AGAIN = "again|lost|back to"
-LOCAL, ALONE = ("local-cluster", "standalone"), ("standalone",)
+ALONE = ("standalone",)
+WITH_FEWER_SLOTS = ("auto", "shuffle", "blocks", "driver")  # all but the engine whose ranks need a slot each
 
 SCENARIOS = [
     Scenario("undisturbed", validation=True, checkpoint=True),
@@ -157,9 +160,17 @@ SCENARIOS = [
         settings="impatient",
         seconds=600,
     ),
-    Scenario("host lost with its blocks in a task", at("forward_backward", "lose_host", 5), AGAIN, ALONE),
-    Scenario("host lost with its blocks in the exchange", at("exchange", "lose_host", 5), AGAIN, ALONE),
-    Scenario("host lost with its blocks between steps", between("lose_host", 5), "lost", ALONE),
+    *(
+        Scenario(
+            f"host lost with its blocks {when}", fault, says, ALONE, engines=("driver", "shuffle", "blocks", "auto")
+        )
+        for when, fault, says in (
+            ("in a task", at("forward_backward", "lose_host", 5), AGAIN),
+            ("in the exchange", at("exchange", "lose_host", 5), AGAIN),
+            ("between steps", between("lose_host", 5), "lost"),
+        )
+    ),
+    Scenario("host lost, and back soon", at("forward_backward", "lose_host", 5), AGAIN, ALONE, returns=True),
     Scenario("executor decommissioned", between("decommission", 5), "lost", ALONE, "decommission"),
     Scenario("executors let go and taken back", between("idle", 3, seconds=12), "lost|new executor", ALONE, "dynamic"),
     Scenario("driver killed", between("kill_driver", 8), checkpoint=True, resume="local[1]"),
