@@ -61,7 +61,7 @@ class Constants:
       job: a Spark job of one stage, from Python to its end, without its tasks.
       stage: a further stage of a job.
       launch: a task, for the driver, which starts one after the other: what BigDL's overhead of scheduling grows by for
-        each task (7.4 % of a step of 1.95 s from 16 tasks to 448; Dai et al., SoCC 2019), as here it cannot be told from
+        each task (7.4 % of a step of 1.95 s from 16 tasks to 448; Dai et al., SoCC 2019); here it cannot be told from
         what the task itself takes on the same cores.
       task: a task, for the executor.
       block: a block that a task fetches through the shuffle or the block manager.
