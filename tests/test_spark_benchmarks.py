@@ -25,7 +25,7 @@ from fdl_spark.cost import ENGINES, PHASE_OF, Constants
 
 def take(turns: Turns, steps: int) -> int:
     """Run a training that ends its groups where the callback's interval says; the step at which it stopped."""
-    run = SimpleNamespace(step=0, history=SimpleNamespace(steps=[]))
+    run = SimpleNamespace(step=0, history=SimpleNamespace(steps=[], engines=[{"engine": "resident"}]))
     turns.start(run)
     while run.step < steps:
         end = (run.step // turns.interval + 1) * turns.interval
@@ -46,6 +46,7 @@ def test_blocks_have_the_steps_that_were_asked_for():
             found.append((yield count))
 
     assert take(Turns(plan()), 100) == 10
+    assert {block.engine for block in found} == {"resident"}
     assert [[record["step"] for record in block.records] for block in found] == [[0, 1, 2], [3], [4, 5, 6, 7], [8, 9]]
 
 

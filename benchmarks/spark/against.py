@@ -37,8 +37,8 @@ def measure(work: Work, names: list[str], rounds: int, seconds: float, warm: flo
 
     Returns:
       By side: "step" (seconds), "blocks" (seconds of a step in each), "first" (seconds until the first steps were
-      done, data and compilation included), "phases", "python" and "java" (bytes at the peak), "losses"; or "left out"
-      with the reason.
+      done, data and compilation included), "phases", "python" and "java" (bytes at the peak), "losses", "engine" (that
+      took the last steps); or "left out" with the reason.
     """
     results: dict[str, dict[str, Any]] = {}
     sides: dict[str, Side] = {}
@@ -72,7 +72,9 @@ def measure(work: Work, names: list[str], rounds: int, seconds: float, warm: flo
                     phase: statistics.median(found["phases"].get(phase, 0.0) for found in taken[name])
                     for phase in taken[name][-1]["phases"]
                 }
+                engine = taken[name][-1].get("engine", "")
                 results[name] |= {"step": statistics.median(blocks), "blocks": blocks, "phases": phases, **peak}
+                results[name] |= {"engine": engine}
         finally:
             for side in sides.values():
                 side.close()

@@ -33,6 +33,7 @@ def summary(block: Block) -> dict[str, Any]:
     names = dict.fromkeys(name for record in block.records for name in record["phases"])
     return {
         "seconds": block.seconds,
+        "engine": block.engine,
         "losses": [record["loss"] for record in block.records[:3]],
         "phases": {name: median(record["phases"].get(name, 0.0) for record in block.records) for name in names},
     }

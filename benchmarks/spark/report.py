@@ -133,7 +133,8 @@ def against(results: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
                 goal = f" ({SCALING:g})" if side in USERS else ""
                 scaling.append([work.title, side, f"{alone / found['step']:.2f}{goal}"])
             if found["phases"]:
-                wheres.append((f"{work.title}, {side}", found))
+                chosen = f" ({found['engine']})" if found.get("engine") and found["engine"] != side else ""
+                wheres.append((f"{work.title}, {side}{chosen}", found))
     if not rows:
         return []
     parts = [

@@ -15,10 +15,12 @@ class Block:
     Attributes:
       seconds: of the whole block, starting and ending its groups included.
       records: those of its steps in the history.
+      engine: the engine that took the last of them, where the history says.
     """
 
     seconds: float
     records: list[dict[str, Any]]
+    engine: str = ""
 
     @property
     def step(self) -> float:
@@ -49,7 +51,9 @@ class Turns(Callback):
     def step(self, run: Any, record: dict[str, Any]) -> bool:
         if run.step < self.target:
             return False
-        block = Block(time.perf_counter() - self.since, run.history.steps[self.first : run.step])
+        seconds = time.perf_counter() - self.since
+        engine = run.history.engines[-1]["engine"] if run.history.engines else ""
+        block = Block(seconds, run.history.steps[self.first : run.step], engine)
         try:
             count = self.plan.send(block)
         except StopIteration:
