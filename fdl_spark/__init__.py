@@ -15,6 +15,7 @@ from fdl_spark.errors import (
     UserFunctionError,
 )
 from fdl_spark.evaluate import evaluate
+from fdl_spark.every import Every, every
 from fdl_spark.history import History
 from fdl_spark.predict import predict
 from fdl_spark.progress import Progress
@@ -30,6 +31,7 @@ __all__ = [
     "ClusterError",
     "ColumnError",
     "DataError",
+    "Every",
     "History",
     "JavaNotFoundError",
     "LossError",
@@ -41,6 +43,7 @@ __all__ = [
     "TensorBoard",
     "UserFunctionError",
     "evaluate",
+    "every",
     "predict",
     "session",
     "train",

@@ -15,6 +15,7 @@ from fdl_spark.checkpoint import CheckpointFolder, Saved
 from fdl_spark.cleanup import Cleanup
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.engine import Engine, Outcome
+from fdl_spark.engines.leaves import paths
 from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
 from fdl_spark.evaluate import evaluate_blocks
 from fdl_spark.failures import LOGS, BlocksLost, Lost, calling, explained, settled
@@ -76,7 +77,7 @@ class Loop:
         self.engine, self.held_out, self.folder, self.length = engine, held_out, folder, group
         self.dataset, self.program = engine.dataset, engine.program
         with calling("the optimizer's init"):
-            self.paths = self.program.update.paths(engine.weights)
+            self.paths = paths(self.program, engine.weights, self.dataset.schedule.shards)
         self.run = Run(0, _params=lambda: self.program.tree(self._here()[1]), _state=self._state)
         self._snapshot: Snapshot = (engine.done, engine.weights, engine.state())
         self._group = Group(iter(()))
@@ -160,8 +161,8 @@ class Loop:
                     run.step += 1
                     if run.step == end:
                         break
-                    stop = self._tell_of_step(record, callbacks)
-                    if stop:
+                    stop = self._tell_of_step(record, callbacks) or stop
+                    if stop and engine.boundary(run.step) == run.step:
                         break
             if stop:
                 self._stop_here()
@@ -210,7 +211,12 @@ class Loop:
         if self.held_out is not None or self.folder is not None or any(map(_wants_epochs, callbacks)):
             intervals.append(self.dataset.schedule.steps_per_epoch)
         ends = [(run.step // interval + 1) * interval for interval in intervals if interval]
-        return min(run.step + length, run.steps, *ends)
+        end = min(run.step + length, run.steps, *ends)
+        if end < run.steps:
+            end = max(self.engine.boundary(end), run.step + 1)
+            while end < run.steps and self.engine.boundary(end) != end:
+                end += 1
+        return end
 
     def _outcomes(self, count: int) -> Generator[Outcome, None, None]:
         """The outcomes of a group, as they come.
@@ -250,11 +256,14 @@ class Loop:
             self.run.history.add_event(self.run.step, change)
 
     def _here(self) -> Snapshot:
-        """The step of the run with its parameters and state, also in the middle of a group."""
+        """The last step with common parameters, these and the state, also in the middle of a group."""
         engine, step = self.engine, self.run.step
         self._group.drain()
         if engine.done == step:
             return step, engine.weights, engine.state()
+        step = engine.boundary(step)
+        if step == self._snapshot[0]:
+            return self._snapshot
         ahead = engine.done, engine.weights, engine.state()
         self._replay(step)
         found = step, engine.weights, engine.state()
@@ -336,7 +345,9 @@ class Loop:
 
     def _arguments(self) -> dict[str, Any]:
         schedule = self.dataset.schedule
-        return {
+        algorithm: dict[str, Any] = {"every": self.engine.every} if self.program.inner else {}
+        algorithm |= {"wire": "bfloat16"} if self.program.rounded else {}
+        return algorithm | {
             "seed": schedule.seed,
             "key": np.asarray(fdl.random.key_data(fdl.random.key(schedule.seed))).tolist(),
             "shards": schedule.shards,

@@ -28,6 +28,8 @@ class Program:
       seed: the seed of the keys that the loss is given.
       metrics: functions (params, batch) -> mean, by name.
       update: the optimizer's step.
+      inner: the step that shards take on their own between those of `update`, if they do.
+      rounded: whether gradients are rounded to bfloat16 on their way.
 
     Attributes:
       machine_code: what was compiled on the driver for the workers, as bytes that `adopt` takes.
@@ -43,7 +45,10 @@ class Program:
         seed: int = 0,
         metrics: Metrics | None = None,
         update: Update | None = None,
+        inner: Update | None = None,
+        rounded: bool = False,
     ):
+        self.inner, self.rounded = inner, rounded
         self.loss, self.seed, self.metrics = loss, seed, dict(metrics or {})
         self.update: Any = update
         self.params = fdl.tree.map(np.asarray, params)
@@ -53,18 +58,18 @@ class Program:
 
     def to_bytes(self) -> bytes:
         """The program for a worker: equal functions and shapes of parameters give equal bytes."""
-        optimizer, elementwise = (self.update.optimizer, self.update.elementwise) if self.update else (None, False)
+        updates = [(update.optimizer, update.elementwise) if update else None for update in (self.update, self.inner)]
         shapes = fdl.tree.map(lambda leaf: fdl.ShapeDtypeStruct(leaf.shape, leaf.dtype), self.params)
         with calling("sending the loss, metrics and optimizer to the executors"):
-            return cloudpickle.dumps((self.loss, shapes, self.seed, self.metrics, optimizer, elementwise))
+            return cloudpickle.dumps((self.loss, shapes, self.seed, self.metrics, updates, self.rounded))
 
     @staticmethod
     def from_bytes(content: bytes) -> "Program":
         """The program that `to_bytes` gave, with zeros for parameters."""
-        loss, shapes, seed, metrics, optimizer, elementwise = cloudpickle.loads(content)
+        loss, shapes, seed, metrics, updates, rounded = cloudpickle.loads(content)
         params = fdl.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-        update = Update(optimizer, params, elementwise) if optimizer else None
-        return Program(loss, params, seed=seed, metrics=metrics, update=update)
+        update, inner = (Update(told[0], params, told[1]) if told else None for told in updates)
+        return Program(loss, params, seed=seed, metrics=metrics, update=update, inner=inner, rounded=rounded)
 
     def compile_gradient(self, batch: Any) -> None:
         """Compile the loss and its gradient for batches of these types, into `machine_code`."""

@@ -30,9 +30,11 @@ from fdl_spark.engines.auto import Auto
 from fdl_spark.engines.blocks import Blocks
 from fdl_spark.engines.driver import Driver
 from fdl_spark.engines.engine import Engine
+from fdl_spark.engines.leaves import initial
 from fdl_spark.engines.resident import Resident
 from fdl_spark.engines.shuffle import Shuffle
 from fdl_spark.errors import ArgumentError
+from fdl_spark.every import Every
 from fdl_spark.failures import about, calling, settled
 from fdl_spark.loop import Loop
 from fdl_spark.program import Program
@@ -61,8 +63,9 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_steps: int | None = None,
     callbacks: Sequence[Callback] = (),
-    sync: Literal["auto", "resident", "shuffle", "blocks", "driver"] = "auto",
+    sync: Literal["auto", "resident", "shuffle", "blocks", "driver"] | Every = "auto",
     group: int | Literal["auto"] = "auto",
+    wire: Literal["float32", "bfloat16"] = "float32",
     nonfinite: Literal["stop", "skip"] = "stop",
 ) -> Run:
     """Train parameters on Spark by synchronous data-parallel gradient descent.
@@ -98,9 +101,12 @@ def train(
         tasks exchange slices among themselves. "shuffle": each step is a job of two stages, through Spark's shuffle.
         "blocks": the same, but parameters go from executor to executor; for large models and many executors.
         "driver": each step is a job of one stage, and gradients go to the driver; for small models. "auto": whatever
-        is fastest in the first seconds; `run.history.engines` says which, and why.
+        is fastest in the first seconds; `run.history.engines` says which, and why. `fdl_spark.every(k)` is another
+        algorithm: shards take local steps.
       group: how many steps one Spark job takes at most, if its tasks stay ("resident"); "auto" for as many as take
         about a second. A group ends where a validation, a checkpoint or a callback needs the parameters.
+      wire: in what precision gradients travel. "bfloat16" halves their bytes: they are rounded shard by shard, what is
+        lost goes along with the shard's next one, and sums are float32. It takes tasks that stay ("resident").
       nonfinite: what to do about a NaN or infinite loss or gradient: "stop" raises, "skip" leaves the step out.
 
     Returns:
@@ -122,7 +128,9 @@ def train(
     >>> round(float(run.params), 2)
     3.0
     """
-    check_choice("sync", sync, ["auto", *ENGINES])
+    if not isinstance(sync, Every):
+        check_choice("sync", sync, ["auto", *ENGINES])
+    check_choice("wire", wire, ("float32", "bfloat16"))
     check_choice("nonfinite", nonfinite, ("stop", "skip"))
     for name, value, least in (
         ("batch_size", batch_size, 1),
@@ -141,6 +149,7 @@ def train(
     check_optimizer(optimizer)
     check_params(params)
     check_callbacks(callbacks)
+    _check_together(sync, wire, params, checkpoint_steps)
     folder = CheckpointFolder(checkpoint) if checkpoint is not None else None
     saved = folder.load() if folder else None
     if folder is not None:
@@ -153,8 +162,11 @@ def train(
             cleanup.add("deleting the data's blocks", dataset.close)
             cleanup.enter("taking back the jobs' settings", dataset.own_jobs())
             with calling("the optimizer"):
-                update = Update(optimizer, fdl.tree.map(np.asarray, params), is_elementwise(optimizer, params))
-            program = Program(loss, params, seed=seed, metrics=metrics, update=update)
+                update, inner = _update(optimizer, params), None
+                if isinstance(sync, Every):
+                    update, inner = _update(sync.outer, params), update
+            rounded = wire == "bfloat16"
+            program = Program(loss, params, seed=seed, metrics=metrics, update=update, inner=inner, rounded=rounded)
             program.check(dataset.example())
             ahead = Ahead(program)
             cleanup.add("compiling nothing more", ahead.close)
@@ -168,8 +180,8 @@ def train(
                 ahead.measure(held_out, batch_size)
             weights = program.flat()
             with calling("the optimizer's init"):
-                leaves = update.initial(weights)
-            engine_of = _engine(sync, dataset)
+                leaves = initial(program, weights, dataset.schedule.shards)
+            engine_of = _engine("resident" if rounded and sync == "auto" else sync, dataset)
             ahead.wait()
             engine = engine_of(dataset, program, weights, leaves, skip=nonfinite == "skip")
             cleanup.add("freeing what the executors hold", engine.close)
@@ -181,7 +193,27 @@ def train(
     return run
 
 
-def _engine(sync: str, dataset: Dataset) -> Callable[..., Engine]:
+def _update(optimizer: Any, params: Any) -> Update:
+    return Update(optimizer, fdl.tree.map(np.asarray, params), is_elementwise(optimizer, params))
+
+
+def _check_together(sync: str | Every, wire: str, params: Any, checkpoint_steps: int | None) -> None:
+    """Raise if arguments do not go together."""
+    if wire == "bfloat16":
+        if sync in ("shuffle", "blocks", "driver"):
+            raise ArgumentError(f'wire="bfloat16" needs tasks that stay: pass sync="resident", not sync="{sync}"')
+        for path, leaf in fdl.tree.flatten_with_path(params)[0]:
+            if (dtype := np.asarray(leaf).dtype) != np.float32:
+                where = f"params{fdl.tree.keystr(path)}"
+                raise ArgumentError(f'wire="bfloat16" rounds gradients of float32 parameters; {where} is {dtype}')
+    if isinstance(sync, Every) and checkpoint_steps and checkpoint_steps % sync.steps:
+        raise ArgumentError(
+            f"checkpoint_steps={checkpoint_steps} must be a multiple of the {sync.steps} steps of a round: "
+            f"between rounds there are no common parameters to save"
+        )
+
+
+def _engine(sync: str | Every, dataset: Dataset) -> Callable[..., Engine]:
     """What makes the engine that an argument names.
 
     Raises:
@@ -190,6 +222,7 @@ def _engine(sync: str, dataset: Dataset) -> Callable[..., Engine]:
     engines = CONNECT_ENGINES if isinstance(dataset, ConnectDataset) else ENGINES
     if sync == "auto":
         return partial(Auto, engines=engines)
+    every, sync = (sync.steps, "resident") if isinstance(sync, Every) else (1, sync)
     if sync not in engines:
         found = " or ".join(f'"{name}"' for name in engines)
         raise ArgumentError(f'sync="{sync}" needs a classic session; over Spark Connect pass {found}')
@@ -200,4 +233,4 @@ def _engine(sync: str, dataset: Dataset) -> Callable[..., Engine]:
             f'sync="{sync}" needs all of its {dataset.tasks} tasks to run at once, and {why}; '
             f'pass partitions={slots or 1} or fewer, or sync="auto"'
         )
-    return engines[sync]
+    return partial(Resident, every=every) if every > 1 else engines[sync]

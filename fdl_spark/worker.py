@@ -191,16 +191,32 @@ def gradients(job: Job, program: Program, weights: np.ndarray, block: Block, nod
     """The parts of the gradient at nodes whose shards are in a block."""
 
     def leaf(node: Node) -> Part | None:
-        return _shard(job, program, weights, block, node[1]) if node[0] == 0 else None
+        return shard_part(job, program, weights, block, node[1]) if node[0] == 0 else None
 
     return [add_up(node, job.schedule.shards, leaf, Part.add) or Part() for node in nodes]
 
 
-def _shard(job: Job, program: Program, weights: np.ndarray, block: Block, shard: int) -> Part | None:
+def shard_part(
+    job: Job, program: Program, weights: np.ndarray, block: Block, shard: int, whole: bool = True
+) -> Part | None:
+    """A shard's part of a batch: the sums over its rows, and its share of the gradient of the mean over all rows.
+
+    Args:
+      job: the job.
+      program: the Program.
+      weights: the parameters, float array (n,).
+      block: where the shard is.
+      shard: its number.
+      whole: whether the gradient is that share; else it is that of the mean over the shard's own rows.
+
+    Returns:
+      The Part, None if no row of the shard takes part.
+    """
     slots = job.schedule.slots(job.step, shard)
     if not slots.size:
         return None
-    batch, share = block.batch(shard, slots, job.template), slots.size / job.schedule.batch_rows(job.step)
+    batch = block.batch(shard, slots, job.template)
+    share = slots.size / job.schedule.batch_rows(job.step) if whole else 1.0
     means, gradient, finite = program.loss_and_gradient(weights, batch, job.step, shard, share)
     sums = {name: mean * slots.size for name, mean in means.items()} | {"rows": float(slots.size)}
     bad = None

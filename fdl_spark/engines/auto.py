@@ -83,6 +83,9 @@ class Auto(Engine):
     def state(self) -> Leaves:
         return self.current.state()
 
+    def boundary(self, step: int) -> int:
+        return self.current.boundary(step)
+
     def finish(self) -> None:
         self.current.finish()
 

@@ -75,6 +75,7 @@ class Engine(ABC):
       done: number of steps taken; inside a group, those before the group.
       groups: whether a group of several steps costs less than as many groups of one.
       name: what `sync=` calls it.
+      every: how many steps shards take on their own before they meet.
       choices: which engine takes the steps, and why; an engine that delegates to others adds to them.
       overhead: seconds that the last group took besides its steps.
     """
@@ -84,6 +85,7 @@ class Engine(ABC):
     done: int
     choices: list[Choice]
     groups = False
+    every = 1
     overhead = 0.0
 
     def __init__(
@@ -114,6 +116,10 @@ class Engine(ABC):
           count: at most so many steps, at least 1.
           seconds: the group ends after the first step that is done later than so many seconds after its first one.
         """
+
+    def boundary(self, step: int) -> int:
+        """The last number of steps, up to this one, after which there are common parameters."""
+        return step
 
     def finish(self) -> None:  # noqa: B027  groups of one have nothing to end
         """Let the group that is under way end as soon as it can."""

@@ -8,12 +8,11 @@ from them if all ranks have come back with those of the same step. Otherwise the
 import select
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from pyspark import BarrierTaskContext
@@ -21,6 +20,7 @@ from pyspark import BarrierTaskContext
 from fdl_spark.data.blocks import Block
 from fdl_spark.data.sharded import Shareable
 from fdl_spark.data.shards import owned
+from fdl_spark.engines.contribution import Contribution
 from fdl_spark.net.connection import Connection, PeerLost
 from fdl_spark.net.exchange import Clock, Exchange, Room
 from fdl_spark.net.meeting import BarrierMeeting, HubMeeting, LinkMeeting, Meeting, Message
@@ -31,18 +31,15 @@ from fdl_spark.program import Program
 from fdl_spark.tree_sum import Node, cover, gather
 from fdl_spark.update import Leaves, cut
 from fdl_spark.wire import pack
-from fdl_spark.worker import Job, Part, gradients
+from fdl_spark.worker import Job, Part
 
 PHASES = ("compute", "send", "wait", "sum", "update", "gather")
 KEPT_RUNS = 2
 REPORT_SECONDS = 0.1
-WHY_SECONDS = (
-    0.5  # for a rank that failed to say why, before those that miss it fail too: Spark tells the first failure
-)
-LEAST_PATIENCE, PATIENCE = (
-    60.0,
-    30.0,
-)  # a rank is lost if it is silent for so many seconds and so many longest gradients
+# For a rank that failed to say why before those that miss it fail too: Spark tells the first failure.
+WHY_SECONDS = 0.5
+# A rank is lost if it is silent for so many seconds, and for so many times the longest gradient.
+LEAST_PATIENCE, PATIENCE = 60.0, 30.0
 RETURN_SECONDS = 10.0  # for the processes of the last group to come back, where only they can tell that they have
 
 
@@ -62,7 +59,9 @@ class Order:
       count: at most so many steps.
       seconds: the group ends after the first step that is done later than so many seconds after its first one.
       skip: whether steps that are not finite are left out.
-      start: the parameters and the state after `first` steps; None if the ranks should have them.
+      every: how many steps a round has, after which the ranks meet.
+      start: the parameters, the optimizer's state and what each shard keeps after `first` steps; None if the ranks
+        should have them.
     """
 
     job: Job
@@ -76,13 +75,23 @@ class Order:
     count: int
     seconds: float
     skip: bool
+    every: int
     start: Shareable | None
 
     @cached_property
     def nodes(self) -> list[list[Node]]:
         """The nodes of each rank."""
-        shards, ranks = self.job.schedule.shards, self.job.tasks
-        return [list(cover(owned(rank, ranks, shards), shards)) for rank in range(ranks)]
+        return [list(cover(run, self.job.schedule.shards)) for run in self.owned]
+
+    @cached_property
+    def owned(self) -> list[range]:
+        """The shards of each rank."""
+        return [owned(rank, self.job.tasks, self.job.schedule.shards) for rank in range(self.job.tasks)]
+
+    def round(self, step: int) -> int:
+        """How many steps a round has that begins with a step."""
+        place, length = step % self.job.schedule.steps_per_epoch, self.job.schedule.steps_per_epoch
+        return min(self.every - place % self.every, length - place, self.first + self.count - step)
 
 
 @dataclass
@@ -95,6 +104,7 @@ class Member:
       room: its memory.
       done: how many steps its parameters and state are of; -1 if they are not to be trusted.
       slice: number of the slice whose state it holds; None for none.
+      kept: what its shards keep, by their numbers.
       longest: seconds of the longest gradient that a rank has computed.
     """
 
@@ -106,6 +116,7 @@ class Member:
     longest: float = 0.0
     weights: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     leaves: Leaves = field(default_factory=list)
+    kept: dict[int, Leaves] = field(default_factory=dict)
 
     def meeting(self, order: Order, rank: int) -> Meeting:
         """Where this process meets the others of its group."""
@@ -171,6 +182,9 @@ class Rank:
         self.order, self.rank, self.block, self.member = order, rank, block, member
         self.program: Program = order.job.program.compiled()
         self.elementwise = self.program.update.elementwise
+        self.nodes = order.nodes
+        if self.program.rounded:  # sums of rounded gradients would have to be rounded again
+            self.nodes = [[(0, shard) for shard in run] for run in order.owned]
         self._finishing = False
         self._unreported: list[Message] = []
         self._reported = time.monotonic()
@@ -179,7 +193,8 @@ class Rank:
         """Meet, take the steps, and hand over what has changed."""
         order, member = self.order, self.member
         meeting = member.meeting(order, self.rank)
-        here = meeting.gather({**member.mesh.greeting(), "done": member.done, "slice": member.slice})
+        held = {"done": member.done, "slice": member.slice, "shards": list(member.kept)}
+        here = meeting.gather({**member.mesh.greeting(), **held})
         owners = self._owners(here)
         if owners is None and order.start is None:
             yield pack({"missing": self.rank}, None)
@@ -191,7 +206,7 @@ class Rank:
             owners = list(range(len(order.cuts) - 1))
             self._load(owners)
         shards, timeout = order.job.schedule.shards, order.terms.timeout
-        exchange = Exchange(self.rank, links, order.nodes, order.cuts, owners, shards, member.room, timeout)
+        exchange = Exchange(self.rank, links, self.nodes, order.cuts, owners, shards, member.room, timeout)
         if member.longest:
             exchange.timeout = max(LEAST_PATIENCE, PATIENCE * member.longest)
         member.done, began = -1, time.perf_counter()
@@ -205,6 +220,8 @@ class Rank:
         """Which rank has each slice's state; None if any rank has come without what it needs."""
         if any(message["done"] != self.order.first for message in here):
             return None
+        if any(message["shards"] and message["shards"] != list(self.order.owned[r]) for r, message in enumerate(here)):
+            return None
         slices = range(len(self.order.cuts) - 1)
         if not self.elementwise:
             return list(slices)
@@ -214,9 +231,10 @@ class Rank:
     def _load(self, owners: list[int]) -> None:
         """Start from what the driver sent."""
         assert self.order.start is not None
-        weights, leaves = self.order.start.value
+        weights, leaves, kept = self.order.start.value
         member, cuts = self.member, self.order.cuts
         member.weights = np.array(weights)
+        member.kept = {shard: kept[shard] for shard in self.order.owned[self.rank]} if kept else {}
         member.slice = owners.index(self.rank) if self.rank in owners else None
         if not self.elementwise:
             member.leaves = leaves
@@ -226,18 +244,18 @@ class Rank:
 
     def _make_room(self, here: list[Message]) -> Room:
         """Memory for what the others get, shared if any of them is on this host."""
-        nodes, sizes = len(self.order.nodes[self.rank]), self._sizes()
+        nodes, sizes = len(self.nodes[self.rank]), self._sizes()
         if available() and sum(message["host"] == here[self.rank]["host"] for message in here) > 1:
             with suppress(SharedMemoryError):  # then sockets serve
                 return Room(nodes, *sizes, Segment.create(Room.bytes(nodes, *sizes)))
         return Room(nodes, *sizes)
 
     def _view(self, rank: int, segment: Segment) -> Room:
-        return Room(len(self.order.nodes[rank]), *self._sizes(), segment)
+        return Room(len(self.nodes[rank]), *self._sizes(), segment)
 
-    def _sizes(self) -> tuple[int, int, np.dtype]:
-        cuts = self.order.cuts
-        return cuts[-1], max(stop - start for start, stop in pairwise(cuts)), self.program.flat().dtype
+    def _sizes(self) -> tuple[int, int, np.dtype, bool]:
+        cuts, dtype = self.order.cuts, self.program.flat().dtype
+        return cuts[-1], max(stop - start for start, stop in pairwise(cuts)), dtype, self.program.rounded
 
     def _address(self) -> str:
         """The host name under which the other tasks know this one."""
@@ -246,43 +264,79 @@ class Rank:
     def _steps(self, exchange: Exchange) -> int:
         """Take the steps; how many outcomes there are."""
         order, member = self.order, self.member
-        first_done = None
-        for step in range(order.first, order.first + order.count):
-            began = time.perf_counter()
-            outcome, stopped, last = self._step(exchange, step, first_done)
+        first_done, step, last = None, order.first, False
+        while not last and step < order.first + order.count:
+            began, count = time.perf_counter(), order.round(step)
+            outcomes, bad, last = self._round(exchange, step, count, first_done)
             if self.rank == 0:
-                outcome["phases"]["compute"] += time.perf_counter() - began - sum(outcome["phases"].values())
-                self._unreported.append(outcome)
+                inside = sum(sum(outcome["phases"].values()) for outcome in outcomes)
+                outcomes[0]["phases"]["compute"] += time.perf_counter() - began - inside
+                self._unreported += outcomes
                 self._report()
-            if stopped:
+            if bad and not order.skip:
                 member.done = step
-                return step + 1 - order.first
-            if last:
-                break
+                return step + len(outcomes) - order.first
+            step += count
             first_done = first_done or time.monotonic()
-        member.done = step + 1
-        return step + 1 - order.first
+        member.done = step
+        return step - order.first
 
-    def _step(self, exchange: Exchange, step: int, first_done: float | None) -> tuple[Message, bool, bool]:
+    def _round(
+        self, exchange: Exchange, step: int, count: int, first_done: float | None
+    ) -> tuple[list[Message], bool, bool]:
+        """The outcomes of the steps until the ranks meet, whether any was bad, and whether the group ends with it."""
         order, member, room = self.order, self.member, exchange.room
         clock = Clock(PHASES)
         job = replace(order.job, step=step)
-        parts = gradients(job, self.program, member.weights, self.block, order.nodes[self.rank])
-        for row, part in zip(room.parts, parts, strict=True):
+        contribution = Contribution(job, self.program, self.block, self.nodes[self.rank], member.kept)
+        steps = contribution.parts(member.weights, count)
+        for row, part in zip(room.parts, steps[-1], strict=True):
             if part.gradient is not None:
                 row[:] = part.gradient
         clock.lap("compute")
-        message: Message = {"parts": [[part.sums, part.bad] for part in parts], "seconds": clock.phases["compute"]}
-        message |= {"host": socket.gethostname(), "last": self.rank == 0 and self._is_last(first_done)}
-        told, total = exchange.reduce_scatter(message, _present(job), clock)
-        whole = gather(_told_parts(order, told), job.schedule.shards, Part.add, Part())
-        if not whole.bad:
+        message: Message = {"steps": [[[part.sums, part.bad] for part in parts] for parts in steps]}
+        message |= {"seconds": clock.phases["compute"], "host": socket.gethostname()}
+        message["last"] = self.rank == 0 and self._is_last(first_done)
+        told, total = exchange.reduce_scatter(message, self._present(step, count), clock)
+        wholes = [self._whole(number, told) for number in range(count)]
+        bad = [whole.bad for whole in wholes if whole.bad]
+        if not bad:
+            member.kept = contribution.kept
             self._update(exchange, total, clock)
         member.longest = max(member.longest, *(message["seconds"] for message in told.values()))
         exchange.timeout = max(LEAST_PATIENCE, PATIENCE * member.longest)
-        timings = [[rank, told[rank]["host"], told[rank]["seconds"]] for rank in sorted(told)]
-        outcome = {"sums": whole.sums, "bad": whole.bad, "phases": clock.phases, "timings": timings}
-        return outcome, bool(whole.bad) and not order.skip, told[0]["last"]
+        timings = [[rank, told[rank]["host"], told[rank]["seconds"] / count] for rank in sorted(told)]
+        phases = {name: seconds / count for name, seconds in clock.phases.items()}
+        outcomes = [
+            {"sums": whole.sums, "bad": bad[0] if bad else (), "phases": dict(phases), "timings": timings}
+            for whole in wholes
+        ]
+        if bad and not order.skip:
+            outcomes = outcomes[: next(n for n, whole in enumerate(wholes) if whole.bad) + 1]
+            for outcome in outcomes[:-1]:
+                outcome["bad"] = ()
+        return outcomes, bool(bad), told[0]["last"]
+
+    def _whole(self, number: int, told: dict[int, Message]) -> Part:
+        """The sums over all shards of a step of the round."""
+        parts = {}
+        for rank, message in told.items():
+            for node, (sums, bad) in zip(self.nodes[rank], message["steps"][number], strict=True):
+                parts[node] = Part(sums, None, tuple((shard, what) for shard, what in bad))
+        return gather(parts, self.order.job.schedule.shards, Part.add, Part())
+
+    def _present(self, step: int, count: int) -> Callable[[Node], bool]:
+        """Whether a node has a shard that contributes to a round."""
+        schedule = self.order.job.schedule
+        if self.program.inner is not None or schedule.batch_rows(step) >= schedule.shards:
+            return lambda node: True
+        taking_part = {shard for shard in range(schedule.shards) if schedule.slots(step, shard).size}
+
+        def present(node: Node) -> bool:
+            level, index = node
+            return any(shard in taking_part for shard in range(index << level, (index + 1) << level))
+
+        return present
 
     def _update(self, exchange: Exchange, total: np.ndarray | None, clock: Clock) -> None:
         member, update, room = self.member, self.program.update, exchange.room
@@ -319,31 +373,11 @@ class Rank:
 
     def _results(self, exchange: Exchange) -> Iterator[bytes]:
         member = self.member
+        if any(member.kept.values()):
+            yield pack({"kept": member.kept}, None)
         if not self.elementwise:
             if self.rank == 0:
                 yield pack({"slice": 0, "leaves": member.leaves}, member.weights)
         elif member.slice is not None:
             start, stop = exchange.bounds[self.rank]
             yield pack({"slice": member.slice, "leaves": member.leaves}, member.weights[start:stop])
-
-
-def _present(job: Job) -> Any:
-    """Whether a node has a shard that takes part in the step."""
-    schedule, step = job.schedule, job.step
-    if schedule.batch_rows(step) >= schedule.shards:
-        return lambda node: True
-    taking_part = {shard for shard in range(schedule.shards) if schedule.slots(step, shard).size}
-
-    def present(node: Node) -> bool:
-        level, index = node
-        return any(shard in taking_part for shard in range(index << level, (index + 1) << level))
-
-    return present
-
-
-def _told_parts(order: Order, told: dict[int, Message]) -> dict[Node, Part]:
-    parts = {}
-    for rank, message in told.items():
-        for node, (sums, bad) in zip(order.nodes[rank], message["parts"], strict=True):
-            parts[node] = Part(sums, None, tuple((shard, what) for shard, what in bad))
-    return parts

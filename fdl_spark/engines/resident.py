@@ -23,6 +23,7 @@ import numpy as np
 from fdl_spark.data.blocks import Block
 from fdl_spark.data.sharded import Dataset, Shareable
 from fdl_spark.engines.engine import Engine, NoBarrier, Outcome
+from fdl_spark.engines.leaves import LeafOrder
 from fdl_spark.engines.rank import Order, forget, run_group
 from fdl_spark.engines.shuffle import slices
 from fdl_spark.interrupts import Interrupts
@@ -48,8 +49,9 @@ class Resident(Engine):
     _start: Shareable | None = None
     _ending = 0.0  # seconds from the last step of a group to its end, which belong to no step
 
-    def __init__(self, *args: Any, **options: Any):
+    def __init__(self, *args: Any, every: int = 1, **options: Any):
         super().__init__(*args, **options)
+        self.every, self._layout = every, LeafOrder.of(self.program, self.weights)
         self._run, self._number = uuid.uuid4().hex, 0
         self._cuts = slices(self.weights.size, self.weights.itemsize, self.dataset.tasks, SLICE_BYTES)
         network = self.dataset.network()
@@ -65,6 +67,11 @@ class Resident(Engine):
 
     def state(self) -> Leaves:
         return self._leaves
+
+    def boundary(self, step: int) -> int:
+        length = self.dataset.schedule.steps_per_epoch
+        place = (step - 1) % length + 1 if step else 0
+        return step if place == length else step - place % self.every
 
     def finish(self) -> None:
         if self._hub is not None:
@@ -122,7 +129,7 @@ class Resident(Engine):
     def _order(self, count: int, seconds: float) -> Order:
         self._number += 1
         if not self._known and self._start is None:
-            self._start = self.dataset.share((self.weights, self._leaves))
+            self._start = self.dataset.share((self.weights, *self._layout.split(self._leaves)))
         dataset = self.dataset
         return Order(
             job=Job(self.shared, None, dataset.schedule, dataset.template, dataset.tasks),
@@ -136,6 +143,7 @@ class Resident(Engine):
             count=count,
             seconds=seconds,
             skip=self.skip,
+            every=self.every,
             start=None if self._known else self._start,
         )
 
@@ -144,11 +152,13 @@ class Resident(Engine):
         self._drop_start()
         self._known = self._met = True
         lengths = [stop - start for start, stop in pairwise(self._cuts)]
-        slices_of = {header["slice"]: (array, header["leaves"]) for header, array in job.results}
+        slices_of = {header["slice"]: (array, header["leaves"]) for header, array in job.results if "slice" in header}
         weights, leaves = slices_of[0]
         if self.program.update.elementwise:
             weights = np.concatenate([slices_of[n][0] for n in range(len(lengths))])
             leaves = join([slices_of[n][1] for n in range(len(lengths))], lengths)
+        kept = {shard: own for header, _ in job.results for shard, own in header.get("kept", {}).items()}
+        leaves = [*leaves, *(leaf for shard in sorted(kept) for leaf in kept[shard])]
         self.weights, self._leaves, self.done = weights, leaves, job.done
 
     def _drop_start(self) -> None:

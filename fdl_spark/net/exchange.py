@@ -59,22 +59,26 @@ class Room:
       nodes: how many nodes it has.
       size: elements of the flat vector.
       slots: elements of its slice, at most.
-      dtype: of the elements.
+      dtype: of the parameters.
+      rounded: whether the sums are bfloat16, as their bits.
       shared: a Segment for it, if peers of this host are to read it.
     """
 
-    def __init__(self, nodes: int, size: int, slots: int, dtype: np.dtype, shared: Segment | None = None):
-        self.shared = shared
+    def __init__(
+        self, nodes: int, size: int, slots: int, dtype: np.dtype, rounded: bool = False, shared: Segment | None = None
+    ):
+        self.shared, self.dtype = shared, dtype
+        sent = np.dtype(np.uint16) if rounded else dtype
         if shared is None:
-            self.parts, self.slice = np.empty((nodes, size), dtype), np.empty(slots, dtype)
+            self.parts, self.slice = np.empty((nodes, size), sent), np.empty(slots, dtype)
         else:
-            self.parts = shared.array(dtype, nodes * size).reshape(nodes, size)
-            self.slice = shared.array(dtype, slots, nodes * size * dtype.itemsize)
+            self.slice = shared.array(dtype, slots)
+            self.parts = shared.array(sent, nodes * size, slots * dtype.itemsize).reshape(nodes, size)
 
     @staticmethod
-    def bytes(nodes: int, size: int, slots: int, dtype: np.dtype) -> int:
+    def bytes(nodes: int, size: int, slots: int, dtype: np.dtype, rounded: bool = False) -> int:
         """The size of its Segment."""
-        return (nodes * size + slots) * dtype.itemsize
+        return slots * dtype.itemsize + nodes * size * (2 if rounded else dtype.itemsize)
 
 
 @dataclass
@@ -98,10 +102,14 @@ class SliceSum:
       shards: number of shards.
       present: whether a node has a shard that takes part.
       size: elements of the slice.
+      dtype: of the sum; parts of another one are the bits of bfloat16.
     """
 
-    def __init__(self, parts: Mapping[Node, np.ndarray], shards: int, present: Callable[[Node], bool], size: int):
-        self._arrays, self._shards, self._present = dict(parts), shards, present
+    def __init__(
+        self, parts: Mapping[Node, np.ndarray], shards: int, present: Callable[[Node], bool], size: int, dtype: np.dtype
+    ):
+        self._parts, self._shards, self._present = parts, shards, present
+        self._arrays = {n: part if part.dtype == dtype else np.empty(size, dtype) for n, part in parts.items()}
         self._waiting: set[tuple[Node, int]] = set()
         self._root, self.size = root(shards), size
 
@@ -117,6 +125,9 @@ class SliceSum:
 
     def arrived(self, node: Node, piece: slice) -> None:
         """Add up what can be added up now that a piece of the slice at a node is there."""
+        if self._arrays[node] is not self._parts[node]:
+            bits = self._parts[node][piece].astype(np.uint32)
+            np.left_shift(bits, 16, out=self._arrays[node][piece].view(np.uint32))
         while node != self._root:
             level, index = node
             parent, sibling = (level + 1, index // 2), (level, index ^ 1)
@@ -264,7 +275,7 @@ class Exchange:
             for n, node in enumerate(self.nodes[rank]):
                 if present(node):
                     parts[node] = room.parts[n, start:stop]
-        return SliceSum(parts, self.shards, present, stop - start)
+        return SliceSum(parts, self.shards, present, stop - start, self.room.dtype)
 
     def _rooms(self) -> Iterator[tuple[int, Room]]:
         yield self.rank, self.room
