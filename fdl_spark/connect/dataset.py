@@ -48,15 +48,18 @@ class ConnectDataset(Dataset):
       survey: what the data consists of.
       schedule: which row is in which shard and which step.
       tasks: into how many tasks the shards are grouped.
+      slots: how many tasks the cluster runs at once, as far as it can be found out.
     """
 
-    def __init__(self, spark: Any, chunks: Any, template: Any, survey: Survey, schedule: Schedule, tasks: int):
+    def __init__(
+        self, spark: Any, chunks: Any, template: Any, survey: Survey, schedule: Schedule, tasks: int, slots: int
+    ):
         self.spark, self.template, self.columns = spark, template, survey.columns
         self.schedule, self.tasks, self.name = schedule, tasks, uuid.uuid4().hex
         sent = _mapped(chunks, partial(on_worker.route, survey, schedule, tasks), on_worker.SENT)
         write = partial(on_worker.write, self.name, schedule, tasks, survey.columns)
         handles = _mapped(sent.repartitionById(tasks, "task"), write, on_worker.HANDLES)
-        self._view, self._written = new_view(handles), False
+        self._view, self._written, self._slots = new_view(handles), False, slots
         try:
             self._handles = spark.table(self._view)
             self.cached = cache(self._handles)
@@ -100,6 +103,13 @@ class ConnectDataset(Dataset):
         return Network(None, encrypted)
 
     def slots(self) -> int | None:
+        """As when the data was loaded; None if a setting hides it."""
+        with suppress(PySparkException):  # a setting that a session may not be allowed to see
+            if self.spark.conf.get("spark.dynamicAllocation.enabled", "false") == "true":
+                return 0  # Spark refuses jobs with barriers then
+            hiding = ("spark.default.parallelism", "spark.sql.leafNodeDefaultParallelism")
+            if all(self.spark.conf.get(name, "0") == "0" for name in hiding):
+                return self._slots // int(self.spark.conf.get("spark.task.cpus", "1"))
         return None
 
     def thread(self, target: Callable[[], None]) -> Thread:
@@ -170,11 +180,10 @@ def load(
         summaries = collected(spark, _mapped(chunks, on_worker.summarize, on_worker.ANSWERS))
         found = [pickle.loads(summary) for summary in summaries]
         survey = merged(found, max((partition for partition, _ in found), default=-1) + 1)
-        if tasks is None:
-            slots = parallelism(spark)
-            tasks = min(slots, shards or slots)
+        slots = parallelism(spark)
+        tasks = tasks or min(slots, shards or slots)
         schedule = Schedule(sum(survey.rows), batch_size, shards or tasks, seed)
-        return ConnectDataset(spark, chunks, template, survey, schedule, min(tasks, schedule.shards))
+        return ConnectDataset(spark, chunks, template, survey, schedule, min(tasks, schedule.shards), slots)
 
 
 def parallelism(spark: Any) -> int:

@@ -69,7 +69,7 @@ def weighted(params, batch):
 
 
 def train(data, loss=problem.loss, **options):
-    options = {"optimizer": adam, "batch_size": 48, "steps": 3, "shards": 4, **options}
+    options = {"optimizer": adam, "batch_size": 48, "steps": 3, "shards": 4, "sync": "shuffle", **options}
     return fdl_spark.train(loss, problem.params, data, **options)
 
 
@@ -111,6 +111,7 @@ def predicted(spark):
 ALIKE = {
     "shuffle": lambda spark: digest(train(problem.data).params),
     "driver": lambda spark: digest(train(problem.data, sync="driver").params),
+    "auto": lambda spark: digest(train(problem.data, sync="auto").params),
     "resident": lambda spark: digest(train(problem.data, sync="resident", partitions=2).params),
     "whole optimizer": lambda spark: digest(train(problem.data, optimizer=fdl.optim.lamb(1e-2)).params),
     "columns": lambda spark: digest(train(rows(spark), weighted, columns=NUMBERS, partitions=3).params),
@@ -265,6 +266,8 @@ SERVER = {
     "string": lambda spark: fails(lambda: train(rows(spark))),
     "nothing": lambda spark: fails(lambda: train(spark.range(9).where("id > 9"))),
     "text": lambda spark: fails(lambda: train("rows")),
+    "slots": lambda spark: fails(lambda: train(problem.data, sync="resident", partitions=3)),
+    "blocks": lambda spark: fails(lambda: train(problem.data, sync="blocks")),
     "killed": lambda spark: killed_once(),
     "interrupted": interrupted,
     "shared": lambda spark: shared(),

@@ -109,6 +109,8 @@ def test_nothing_of_classic_spark_is_imported(found):
         ("string", "ColumnError", "column 'name': string is not numeric"),
         ("nothing", "DataError", "the data has no rows"),
         ("text", "DataError", "it is str"),
+        ("slots", "ArgumentError", "3 tasks to run at once, and the cluster runs 2"),
+        ("blocks", "ArgumentError", "needs a classic session"),
         ("after the end", "ClusterError", "was stopped"),
     ],
 )
