@@ -36,6 +36,7 @@ from fdl_spark.wire import Payload
 log = logging.getLogger("fdl_spark")
 
 MOST_SLOTS = 1 << 16
+UNSET = str((1 << 31) - 1)  # in place of a setting that nobody has made: Spark checks that it could be one
 
 
 class ConnectDataset(Dataset):
@@ -108,7 +109,7 @@ class ConnectDataset(Dataset):
             if self.spark.conf.get("spark.dynamicAllocation.enabled", "false") == "true":
                 return 0  # Spark refuses jobs with barriers then
             hiding = ("spark.default.parallelism", "spark.sql.leafNodeDefaultParallelism")
-            if all(self.spark.conf.get(name, "0") == "0" for name in hiding):
+            if all(self.spark.conf.get(name, UNSET) == UNSET for name in hiding):
                 return self._slots // int(self.spark.conf.get("spark.task.cpus", "1"))
         return None
 
