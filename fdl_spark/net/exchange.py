@@ -214,7 +214,10 @@ class Exchange:
                 raise self.links[peer].connection.lost(f"sent a message that claims {size} bytes")
             text = bytearray(size)
             yield memoryview(text)
-            told[peer] = json.loads(text)
+            try:
+                told[peer] = json.loads(text)
+            except ValueError as error:
+                raise self.links[peer].connection.lost(f"sent a message that is not JSON ({error})") from None
             if total is None:
                 return
             shared = self.links[peer].room is not None

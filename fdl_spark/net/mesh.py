@@ -107,27 +107,29 @@ class Mesh:
         """New connections, with the rank at the other end: of a pair, the lower rank listens."""
         mine = here[rank]["host"]
         callers = [j for i, j in missing if i == rank]
-        near = [j for j in callers if here[j]["host"] == mine]
         with ExitStack() as open_listeners:
             listeners = {}
-            if near:
+            if any(here[j]["host"] == mine for j in callers):
                 listeners["near"] = open_listeners.enter_context(Listener(UNIX, terms.secret))
-            if len(near) < len(callers):
+            if any(here[j]["host"] != mine for j in callers):
                 far = Listener(address(), terms.secret, encrypt=terms.encrypted)
                 listeners["far"] = open_listeners.enter_context(far)
             places = meeting.gather({kind: listener.address for kind, listener in listeners.items()})
             for i, j in missing:
                 if j == rank:
-                    kind = "near" if here[i]["host"] == mine else "far"
-                    name = f"rank {i} on {here[i]['name']}"
+                    place = places[i]["near" if here[i]["host"] == mine else "far"]
                     connection = connect(
-                        places[i][kind], terms.secret, terms.timeout, encrypt=terms.encrypted, name=name
+                        place,
+                        terms.secret,
+                        terms.timeout,
+                        encrypt=terms.encrypted,
+                        name=f"rank {i} ({here[i]['name']})",
                     )
                     connection.send_message({"rank": rank}, timeout=terms.timeout)
                     yield i, connection
-            for kind, count in (("near", len(near)), ("far", len(callers) - len(near))):
-                for _ in range(count):
-                    connection = listeners[kind].accept(terms.timeout)
+            for kind, listener in listeners.items():
+                for _ in [j for j in callers if (here[j]["host"] == mine) == (kind == "near")]:
+                    connection = listener.accept(terms.timeout)
                     yield connection.receive_message(timeout=terms.timeout)["rank"], connection
 
 
