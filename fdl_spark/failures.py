@@ -18,6 +18,7 @@ LOST_STATES = ("XX", "53", "56", "58", "82", "HY")  # SQLSTATEs: internal, resou
 # Exceptions of ours in tasks that say nothing about the user's functions.
 LOST = ("BlockMissing", "PeerLost", "StateMissing")
 FULL = re.compile(r"No space left on device|Disk quota exceeded")
+GONE = re.compile(r"(?:NoSuchFile|FileNotFound)Exception: (\S*/blockmgr-[0-9a-f-]{36})")
 NO_BARRIER = re.compile(r"SPARK-24819|SPARK-24942|[Bb]arrier .*requires more slots|less than .* slots")
 LOGS = "Spark's logs say more (memory, disk, preemption)"
 
@@ -120,6 +121,9 @@ def _meaning(error: Exception, doing: str) -> Exception:
         return ClusterError(f"{doing}: Spark's job was cancelled ({said or 'the session was stopped'})")
     if re.search(r"stopped SparkContext|SparkPlan\.session\(\)\" is null", text):
         return ClusterError(f"{doing}: {STOPPED}")
+    gone = GONE.search(text)
+    if gone:
+        return BlocksLost(f"a local directory of Spark is gone: {gone.group(1)}")
     if FULL.search(text):
         return ClusterError(f"{doing}: a local disk of Spark is full: {_first_line(text)}; {LOGS}")
     query = f"{doing}: Spark cannot run the query that the data comes from"

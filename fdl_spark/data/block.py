@@ -155,15 +155,20 @@ class NewBlock:
 
 
 def local_directories() -> list[Path]:
-    """Spark's local directories of this executor; those that somebody deleted are made again, for Spark's files too."""
+    """Spark's local directories of this executor, which are made again if somebody deleted them."""
     roots = [Path(root) for root in os.environ["SPARK_LOCAL_DIRS"].split(",")]
     for root in roots:
-        if not root.exists():
-            with suppress(OSError):
-                root.mkdir(mode=0o700, parents=True)
-                for number in range(SUBFOLDERS):  # Spark remembers which of them it has made
-                    (root / f"{number:02x}").mkdir(mode=0o700)
+        restore_directory(root)
     return roots
+
+
+def restore_directory(root: Path) -> None:
+    """Make one of Spark's local directories again if somebody deleted it; without it Spark can run no task there."""
+    if not root.exists() and root.parent.is_dir():  # else it is another host's
+        with suppress(OSError):
+            root.mkdir(mode=0o700)
+            for number in range(SUBFOLDERS):  # Spark remembers which of them it has made
+                (root / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
 
 
 def delete_blocks(dataset: str) -> None:

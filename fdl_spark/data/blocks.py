@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -19,7 +20,7 @@ from pyspark.util import InheritableThread
 from fdl_spark.broadcasts import lend
 from fdl_spark.classic import RDD, Broadcast, SparkContext
 from fdl_spark.cleanup import going_on
-from fdl_spark.data.block import Block, NewBlock, delete_blocks
+from fdl_spark.data.block import Block, NewBlock, delete_blocks, restore_directory
 from fdl_spark.data.columns import Arrays, Problem
 from fdl_spark.data.sharded import Dataset, Network
 from fdl_spark.data.shards import Schedule, owned
@@ -51,20 +52,16 @@ class RddDataset(Dataset):
         self._membership = Membership(source.chunks.ctx)
         first_rows = [survey.first_row(partition) for partition in range(len(survey.rows))]
         self._routed = raw_shuffle(source.chunks, partial(_route, schedule, tasks, first_rows), tasks)
-        writer = partial(_write, self.name, schedule, tasks, survey.columns)
-        self.blocks: RDD = raw_input(self._routed, source.chunks.ctx).mapPartitionsWithIndex(writer)
-        self.blocks.persist(StorageLevel.MEMORY_ONLY)
+        self.context: SparkContext = source.chunks.ctx
+        self.blocks = self._unwritten()
+        self._roots: set[Path] = set()  # local directories that hold blocks
         try:
             with own_jobs(self.context):
-                self.blocks.count()
+                paths = raw_output(self.blocks, _paths).collect()
+            self._roots = {Path(path.decode()).parent for path in paths}
         except BaseException:
             self.close()
             raise
-
-    @property
-    def context(self) -> SparkContext:
-        """Where the blocks are."""
-        return self.blocks.ctx
 
     def map(self, function: Callable[[int, Iterator[Block]], Iterable[Payload]], barrier: bool = False) -> list[bytes]:
         blocks: Any = self.blocks.barrier() if barrier else self.blocks
@@ -98,10 +95,19 @@ class RddDataset(Dataset):
         return self._membership.changes()
 
     def rebuild(self) -> None:
-        """Forget the blocks and delete their files; the next job makes them again from lineage."""
+        """Forget the blocks and delete their files; the next job makes them again from lineage.
+
+        The handles are another RDD then: an executor that Spark has counted out for a while, as it does when it cannot
+        fetch from it, keeps those of the old one, whatever it is told.
+        """
         self._delete_files()
-        self.blocks.unpersist(blocking=True)
-        self.blocks.persist(StorageLevel.MEMORY_ONLY)
+        with going_on("forgetting the data's blocks"):
+            self.blocks.unpersist()
+        self.blocks = self._unwritten()
+
+    def _unwritten(self) -> RDD:
+        writer = partial(_write, self.name, self.schedule, self.tasks, self.columns)
+        return raw_input(self._routed, self.context).mapPartitionsWithIndex(writer).persist(StorageLevel.MEMORY_ONLY)
 
     def close(self) -> None:
         """Delete the blocks' files, those of failed attempts too; a host that cannot be reached loses them later, with
@@ -113,6 +119,8 @@ class RddDataset(Dataset):
             clean_shuffle(self._routed, self.context)
 
     def _delete_files(self) -> None:
+        for root in self._roots:
+            restore_directory(root)
         with going_on("deleting the data's blocks"):
             everywhere(self.context).foreachPartition(partial(_delete, self.name))
 
@@ -169,6 +177,11 @@ _CHANGED = (
     "the rows changed between two readings of the data: cache() or checkpoint the DataFrame or RDD, "
     "or make the query that it comes from deterministic"
 )
+
+
+def _paths(task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
+    for block in blocks:
+        yield block.path.encode()
 
 
 def _delete(dataset: str, handles: Iterable[Any]) -> None:
