@@ -19,7 +19,7 @@ LOST_STATES = ("XX", "53", "56", "58", "82", "HY")  # SQLSTATEs: internal, resou
 LOST = ("BlockMissing", "PeerLost", "StateMissing")
 FULL = re.compile(r"No space left on device|Disk quota exceeded")
 GONE = re.compile(r"(?:NoSuchFile|FileNotFound)Exception: (\S*/blockmgr-[0-9a-f-]{36})")
-NO_BARRIER = re.compile(r"SPARK-24819|SPARK-24942|[Bb]arrier .*requires more slots|less than .* slots")
+NO_BARRIER = re.compile(r"Barrier execution mode does not (?:allow run|support dynamic).*")
 LOGS = "Spark's logs say more (memory, disk, preemption)"
 
 
@@ -114,8 +114,9 @@ def _meaning(error: Exception, doing: str) -> Exception:
         return ClusterError(f"{doing}: {reason}")
     if TRACEBACK in text:
         return _in_python(text, doing)
-    if NO_BARRIER.search(text):
-        return NoBarrier(f"{doing}: {_first_line(text)}")
+    barrier = NO_BARRIER.search(text)
+    if barrier:
+        return NoBarrier(f"{doing}: Spark cannot run all tasks at once: {barrier.group(0)[:300]}")
     condition, said, state = _condition(text)
     if condition in ("SPARK_JOB_CANCELLED", "OPERATION_CANCELED") or "SparkContext was shut down" in text:
         return ClusterError(f"{doing}: Spark's job was cancelled ({said or 'the session was stopped'})")

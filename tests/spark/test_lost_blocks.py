@@ -25,7 +25,7 @@ class Damage(fdl_spark.Callback):
 
     def step(self, run, record):
         if record["step"] == 2 and not self.changed:
-            self.changed = sorted(self.folder.glob("*.block"))
+            self.changed = sorted(path for path in self.folder.glob("*.block") if "-slice" not in path.name)
             self.change(self.changed)
 
 
