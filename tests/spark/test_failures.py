@@ -85,8 +85,8 @@ TEXTS = {
     "too few slots for a barrier": (
         CALL
         + "org.apache.spark.scheduler.BarrierJobSlotsNumberCheckFailed: [SPARK-24819]: Barrier execution mode does "
-        "not allow run a barrier stage that requires more slots than the total number of slots in the cluster currently. "
-        "Please init a new cluster." + WHERE,
+        "not allow run a barrier stage that requires more slots than the total number of slots in the cluster "
+        "currently. Please init a new cluster." + WHERE,
         NoBarrier,
         "requires more slots",
     ),
