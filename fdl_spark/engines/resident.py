@@ -26,6 +26,7 @@ from fdl_spark.engines.engine import Engine, NoBarrier, Outcome
 from fdl_spark.engines.leaves import LeafOrder
 from fdl_spark.engines.rank import Order, forget, run_group
 from fdl_spark.engines.shuffle import slices
+from fdl_spark.failures import Lost
 from fdl_spark.interrupts import Interrupts
 from fdl_spark.net.meeting import Hub, Message
 from fdl_spark.net.mesh import Terms
@@ -213,7 +214,10 @@ class GroupJob:
         if self._error is not None:
             raise self._error
         count, rest = self._read()
+        end = time.monotonic() + PATIENCE
         while heard + len(rest) < count:  # reports that are still on their way
+            if time.monotonic() > end:
+                raise Lost(f"{count - heard - len(rest)} of {count} steps were done, but never reported")
             for outcomes in self._hear(POLL):
                 heard += len(outcomes)
                 yield outcomes

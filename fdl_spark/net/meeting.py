@@ -16,6 +16,7 @@ from fdl_spark.net.connection import Connection, PeerLost
 from fdl_spark.net.secure import Listener
 
 Message = dict[str, Any]
+LONGEST = 64 << 20  # bytes of a message of a rank that has proved who it is
 HUB_SECONDS = 5.0  # for a message to or from a rank that has begun to speak
 
 
@@ -50,7 +51,7 @@ class HubMeeting(Meeting):
     def gather(self, message: Message) -> list[Message]:
         self.connection.send_message({"group": self.group, "rank": self.rank, "says": message}, timeout=self.timeout)
         while True:
-            answer = self.connection.receive_message(timeout=self.timeout)
+            answer = self.connection.receive_message(LONGEST, timeout=self.timeout)
             if answer.get("group") == self.group and "all" in answer:
                 return answer["all"]
 
@@ -73,7 +74,7 @@ class LinkMeeting(Meeting):
         for connection in self.connections:
             connection.send_message({"group": self.group, "rank": self.rank, "says": message}, timeout=self.timeout)
         for connection in self.connections:
-            answer = connection.receive_message(timeout=self.timeout)
+            answer = connection.receive_message(LONGEST, timeout=self.timeout)
             if answer["group"] != self.group:
                 raise connection.lost(f"is in group {answer['group']}, not {self.group}")
             said[answer["rank"]] = answer["says"]
@@ -140,7 +141,7 @@ class Hub:
         for place in ready:
             if isinstance(place, Connection):
                 try:
-                    yield place, place.receive_message(timeout=HUB_SECONDS)
+                    yield place, place.receive_message(LONGEST, timeout=HUB_SECONDS)
                 except PeerLost:
                     self._hang_up(place)
             else:
