@@ -13,7 +13,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -79,12 +79,17 @@ class Resident(Engine):
             self._hub.tell({"finish": True})
 
     def close(self) -> None:
-        self._drop_start()
-        if self._hub is not None:
-            self._hub.close()
+        with ExitStack() as steps:  # each is taken, whichever fails
+            steps.callback(super().close)
+            steps.callback(self._forget)
+            if self._hub is not None:
+                steps.callback(self._hub.close)
+            steps.callback(self._drop_start)
+
+    def _forget(self) -> None:
+        """Let the ranks go; those that have died have gone already."""
         with suppress(Exception):
             self.dataset.map(partial(_forget, self._run))
-        super().close()
 
     def group(self, count: int, seconds: float = math.inf) -> Iterator[Outcome]:
         with Interrupts() as interrupts:
