@@ -144,6 +144,9 @@ def _in_python(text: str, doing: str) -> Exception:
     report = re.split(r"\n+\s*at org\.apache|\n\nDriver stacktrace|\n\nJVM stacktrace", report)[0].strip()
     last = next(line for line in [*report.splitlines()[1:], ""] if not line.startswith(" "))
     kind = re.split(r"[:\s]", last)[0].rpartition(".")[2]
+    gone = re.match(r"FileNotFoundError: .*'(.*[/\\\\]blockmgr-[-0-9a-f]{36})[/\\\\]\w+[/\\\\]broadcast_\w+'", last)
+    if gone:
+        return BlocksLost(f"a local directory of Spark is gone: {gone.group(1)}")
     if kind in LOST:
         return (BlocksLost if kind == "BlockMissing" else Lost)(last)
     if last.startswith(f"{DataError.__module__}.{DataError.__name__}: "):

@@ -76,6 +76,13 @@ TEXTS = {
         BlocksLost,
         "is gone",
     ),
+    "a local directory is gone for broadcasts": (
+        ABORTED
+        + in_python(f"FileNotFoundError: [Errno 2] No such file or directory: '{GONE}/39/broadcast_48_python'")
+        + WHERE,
+        BlocksLost,
+        f"a local directory of Spark is gone: {GONE}$",
+    ),
     "a rank loses its peer": (
         BARRIER + in_python("fdl_spark.net.connection.PeerLost: rank 1 on host closed the connection") + WHERE,
         Lost,

@@ -5,6 +5,7 @@ python -m tests.spark.chaos [--engines ...] [--masters ...] [--only PATTERN ...]
 
 import argparse
 import json
+import signal
 import sys
 from dataclasses import asdict
 from fnmatch import fnmatch
@@ -34,6 +35,7 @@ def main():
     ]
     engines = options.engines or available()
     verdicts = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
 
     def tell(verdict):
         verdicts.append(verdict)
