@@ -12,7 +12,11 @@ SETTINGS: dict[str, dict[str, str]] = {
         "spark.speculation.minTaskRuntime": "1s",
         "spark.speculation.quantile": "0.5",
     },
-    "impatient": {"spark.network.timeout": "15s", "spark.executor.heartbeatInterval": "2s"},
+    "impatient": {
+        "spark.network.timeout": "15s",
+        "spark.network.timeoutInterval": "5s",
+        "spark.executor.heartbeatInterval": "2s",
+    },
     "decommission": {
         "spark.decommission.enabled": "true",
         "spark.storage.decommission.enabled": "true",
