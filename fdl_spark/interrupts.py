@@ -7,17 +7,23 @@ from typing import Any
 
 
 class Interrupts:
-    """Notes the first Ctrl-C inside; the second one raises KeyboardInterrupt at once.
+    """Notes Ctrl-C inside, and raises KeyboardInterrupt; PySpark's own handler would cancel all jobs, the user's too.
 
-    Whoever uses it looks at `asked`, ends what it does, and calls `settle`. PySpark's handler would cancel all jobs.
+    What is raised can be swallowed, where a call to the JVM or Python's collector is interrupted; `settle` raises it
+    again.
+
+    Args:
+      graceful: whether only the second Ctrl-C raises: whoever uses it looks at `asked`, and ends what it does.
 
     >>> with Interrupts() as interrupts:
     ...     interrupts.asked
     False
     """
 
-    asked = False
     _before: Any = None
+
+    def __init__(self, graceful: bool = False):
+        self.graceful, self.asked = graceful, False
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
@@ -36,6 +42,6 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        again, self.asked = self.asked, True
+        if again or not self.graceful:
             raise KeyboardInterrupt
-        self.asked = True

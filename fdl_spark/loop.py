@@ -20,6 +20,7 @@ from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, Spar
 from fdl_spark.evaluate import evaluate_blocks
 from fdl_spark.failures import LOGS, BlocksLost, Lost, calling, explained, settled
 from fdl_spark.history import History
+from fdl_spark.interrupts import Interrupts
 from fdl_spark.run import Run
 from fdl_spark.update import Leaves
 
@@ -112,14 +113,14 @@ class Loop:
         """Take the steps that are left of `steps`; callbacks may stop before."""
         run = self.run
         run.steps = max(steps, run.step)
-        with Cleanup() as ends:
+        with Cleanup() as ends, Interrupts() as interrupts:
             for callback in callbacks:
                 callback.start(run)
                 ends.add(f"{type(callback).__name__}.end", callback.end, run, users=True)
             try:
                 self._end_epoch_of_before(steps, callbacks)
                 while run.step < run.steps and not self._advance(save_steps, callbacks):
-                    pass
+                    interrupts.settle()
                 ends.run = ended = self._ended()
             except (SparkTrainingError, KeyboardInterrupt) as error:
                 with suppress(Exception):  # the state of the last step, if the cluster still has it

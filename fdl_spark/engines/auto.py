@@ -14,7 +14,8 @@ import numpy as np
 
 from fdl_spark.cost import choose
 from fdl_spark.data.sharded import Dataset
-from fdl_spark.engines.engine import Choice, Engine, NoBarrier, Outcome
+from fdl_spark.engines.engine import Choice, Engine, Outcome
+from fdl_spark.failures import NoBarrier
 from fdl_spark.program import Program
 from fdl_spark.update import Leaves
 from fdl_spark.worker import Shared

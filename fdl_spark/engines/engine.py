@@ -15,7 +15,6 @@ import numpy as np
 
 from fdl_spark.cleanup import going_on
 from fdl_spark.data.sharded import Dataset
-from fdl_spark.failures import Lost
 from fdl_spark.program import Program
 from fdl_spark.update import Leaves
 from fdl_spark.worker import Held, Job, Shared, Timing
@@ -53,10 +52,6 @@ class Choice:
     step: int
     engine: str
     why: str
-
-
-class NoBarrier(Lost):
-    """The tasks of an engine cannot all run at once, or cannot reach each other: another engine can do without."""
 
 
 class Engine(ABC):

@@ -22,11 +22,11 @@ import numpy as np
 
 from fdl_spark.data.blocks import Block
 from fdl_spark.data.sharded import Dataset, Shareable
-from fdl_spark.engines.engine import Engine, NoBarrier, Outcome
+from fdl_spark.engines.engine import Engine, Outcome
 from fdl_spark.engines.leaves import LeafOrder
 from fdl_spark.engines.rank import Order, forget, run_group
 from fdl_spark.engines.shuffle import slices
-from fdl_spark.failures import Lost
+from fdl_spark.failures import Lost, NoBarrier, explained
 from fdl_spark.interrupts import Interrupts
 from fdl_spark.net.meeting import Hub, Message
 from fdl_spark.net.mesh import Terms
@@ -92,7 +92,7 @@ class Resident(Engine):
             self.dataset.map(partial(_forget, self._run))
 
     def group(self, count: int, seconds: float = math.inf) -> Iterator[Outcome]:
-        with Interrupts() as interrupts:
+        with Interrupts(graceful=True) as interrupts:
             taken = yield from self._attempt(count, seconds, interrupts)
             if not taken:  # a process has come without what the last group left in it
                 self._known = False
@@ -217,7 +217,8 @@ class GroupJob:
             if ended:
                 break
         if self._error is not None:
-            raise self._error
+            with explained(f"step {self.order.first}"):
+                raise self._error
         count, rest = self._read()
         end = time.monotonic() + PATIENCE
         while heard + len(rest) < count:  # reports that are still on their way

@@ -8,8 +8,8 @@ import fdl_spark
 from fdl import optim
 from fdl_spark.data.blocks import RddDataset
 from fdl_spark.engines import auto
-from fdl_spark.engines.engine import NoBarrier
 from fdl_spark.engines.resident import Resident
+from fdl_spark.failures import NoBarrier
 
 
 @pytest.fixture(scope="module")
