@@ -31,7 +31,7 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
+        if self._before is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._before)
             self._before = None
 

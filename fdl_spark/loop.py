@@ -57,6 +57,10 @@ class Group:
         """Wait for the end of the group."""
         self._kept.extend(self._outcomes)
 
+    def close(self) -> None:
+        """Leave the group, wherever it is."""
+        self._outcomes.close()
+
 
 class Loop:
     """Takes steps until the run is done.
@@ -129,6 +133,8 @@ class Loop:
                 if isinstance(error, KeyboardInterrupt) and self.folder and self.run.step:
                     self._save(self.folder)
                 raise
+            finally:
+                self._group.close()
         return ended
 
     def _catch_up(self) -> None:
@@ -367,7 +373,7 @@ class Loop:
         return tensors | {f"state{path}": leaf for path, leaf in zip(self.paths, leaves, strict=True)}
 
 
-def _explained(outcomes: Iterator[Outcome], doing: str) -> Iterator[Outcome]:
+def _explained(outcomes: Iterator[Outcome], doing: str) -> Generator[Outcome, None, None]:
     """The outcomes, and errors that say what failed, whoever asks for them."""
     with explained(doing):
         yield from outcomes
