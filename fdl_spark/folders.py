@@ -35,6 +35,7 @@ JVMS = "jvms"  # a line of JSON for each JVM whose folders hold files of ours
 OURS = re.compile(re.escape(PREFIX) + r"([a-z0-9_]{8})")
 SPARKS = re.compile(r"spark-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 BLOCKS = re.compile(r"blockmgr-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+ENDED = "ZX"  # states of a process that has ended and that nobody has asked about yet
 FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 _made: dict[int, Path] = {}  # by process: a forked one makes its own
@@ -95,9 +96,10 @@ def sweep() -> list[Path]:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process of this machine started, in ticks since the machine did; None if there is no such process."""
+    """When a process of this machine started, in ticks since the machine did; None if it has ended, or never was."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        state, *numbers = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return None if state in ENDED else numbers[18]
     except (OSError, IndexError):
         return None
 

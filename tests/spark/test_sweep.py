@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -274,3 +275,18 @@ def test_what_a_killed_sweep_left_goes_with_the_next(root, monkeypatch):
         else:
             folder.rmdir()  # empty
     assert 4 < count < 20 and not list(root.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads what Linux tells of processes")
+def test_a_process_that_has_ended_is_dead_before_its_parent_asks():
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    try:
+        deadline = time.monotonic() + 30
+        while folders.process_start(child) is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert Path(f"/proc/{child}/stat").exists() and folders.process_start(child) is None
+    finally:
+        os.waitpid(child, 0)
+    assert folders.process_start(os.getpid()) is not None
