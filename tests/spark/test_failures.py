@@ -1,4 +1,4 @@
-"""What the texts of real failures of Spark mean; each was copied from a job that failed in this way."""
+"""What the texts of Spark's failures mean, in the form in which Spark 4.3 writes them."""
 
 import re
 
