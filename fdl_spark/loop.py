@@ -28,7 +28,7 @@ log = logging.getLogger("fdl_spark")
 
 SNAPSHOT_STEPS = 50  # at most so many steps are repeated when executors take the only copies of the state with them
 GROUP_SECONDS = 1.0  # how long a group lasts, besides the first of its steps
-OVERHEAD = 0.1  # the share of a group that starting and ending it may take; more makes groups longer
+OVERHEAD = 0.05  # the share of a group that starting and ending it may take; more makes groups longer
 LONGEST = 100_000  # steps
 PATIENCE = 3  # how often in a row to go back to the same snapshot
 

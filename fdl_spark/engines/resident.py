@@ -194,6 +194,7 @@ class GroupJob:
         self.results: list[tuple[Message, Any]] = []
         self._payloads: list[bytes] = []
         self._error: BaseException | None = None
+        self._ended = False
         if hub is not None:
             hub.open(order.group, dataset.tasks)
         self._thread = dataset.thread(self._run)
@@ -207,7 +208,7 @@ class GroupJob:
         """
         heard, asked = 0, False
         while True:
-            ended = not self._thread.is_alive()
+            ended = self._ended
             for outcomes in self._hear(0.0 if ended else POLL):
                 heard += len(outcomes)
                 yield outcomes
@@ -253,6 +254,9 @@ class GroupJob:
             self._payloads = self.dataset.map(partial(run_group, self.order), barrier=True)
         except BaseException as error:
             self._error = error
+        self._ended = True
+        if self.hub is not None:
+            self.hub.wake()
 
     def _read(self) -> tuple[int, list[Message]]:
         """How many outcomes there are, and those that were not reported."""

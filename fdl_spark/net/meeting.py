@@ -6,8 +6,10 @@ driver they meet at its listener in milliseconds, over connections that outlive 
 
 import json
 import selectors
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from pyspark import BarrierTaskContext
@@ -93,6 +95,7 @@ class Hub:
         self._connections: list[Connection] = []
         self._said: dict[int, tuple[Connection, Message]] = {}
         self.group = self.ranks = 0
+        self._bell, self._rung = socket.socketpair()
 
     def open(self, group: int, ranks: int) -> None:
         """Let the ranks of a group meet from now on, as often as they want to."""
@@ -125,9 +128,16 @@ class Hub:
         for connection in list(self._connections):
             self._say(connection, message)
 
+    def wake(self) -> None:
+        """Let whoever is in `hear` come back, from any thread."""
+        with suppress(OSError):
+            self._bell.send(b"!")
+
     def close(self) -> None:
         """Stop listening and hang up."""
         self.listener.close()
+        self._bell.close()
+        self._rung.close()
         for connection in self._connections:
             connection.close()
         self._connections = []
@@ -135,11 +145,14 @@ class Hub:
     def _hear(self, patience: float) -> Iterator[tuple[Connection, Message]]:
         with selectors.DefaultSelector() as selector:
             selector.register(self.listener, selectors.EVENT_READ)
+            selector.register(self._rung, selectors.EVENT_READ)
             for connection in self._connections:
                 selector.register(connection, selectors.EVENT_READ)
             ready = [key.fileobj for key, _ in selector.select(patience)]
         for place in ready:
-            if isinstance(place, Connection):
+            if place is self._rung:
+                self._rung.recv(64)
+            elif isinstance(place, Connection):
                 try:
                     yield place, place.receive_message(LONGEST, timeout=HUB_SECONDS)
                 except PeerLost:
