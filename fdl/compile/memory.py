@@ -101,6 +101,11 @@ class Memory(Arithmetic):
         zero = ir.Constant(kind, [memory_type(dtype)(0).constant] * mask.lanes)
         if mask.lanes == 1:
             return self._load_lane(address, dtype, mask)
+        if not isinstance(mask.ir, ir.Constant):
+            # A load whose lanes are all off may be of memory that is not there, which processors survive slowly.
+            bits = ir.IntType(mask.lanes)
+            some = self.ir.icmp_unsigned("!=", self.ir.bitcast(mask.ir, bits), bits(0))
+            address = self.ir.select(some, address, self.stack_slot(kind))
         arguments = [address, I32(dtype.itemsize), mask.ir, zero]
         name = f"llvm.masked.load.{suffix(kind)}.p0"
         return self.ir.call(self.declare(name, kind, [a.type for a in arguments]), arguments)
