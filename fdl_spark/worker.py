@@ -3,7 +3,7 @@
 import hashlib
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -178,7 +178,8 @@ def forward_backward(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[t
     shards = job.schedule.shards
     nodes = list(cover(owned(task, job.tasks, shards), shards))
     assert job.weights is not None
-    parts = gradients(job, job.program.compiled(), job.weights.value, block, nodes)
+    program, weights = job.program.compiled(), job.weights.value
+    parts = parts_at(nodes, shards, lambda shard: shard_part(job, program, weights, block, shard))
     context = TaskContext.get()
     attempt = context.attemptNumber() if context else 0
     timing = Timing(task, socket.gethostname(), time.perf_counter() - started, attempt)
@@ -187,13 +188,13 @@ def forward_backward(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[t
     yield from zip(nodes, parts, strict=True)
 
 
-def gradients(job: Job, program: Program, weights: np.ndarray, block: Block, nodes: Iterable[Node]) -> list[Part]:
-    """The parts of the gradient at nodes whose shards are in a block."""
+def parts_at(nodes: Iterable[Node], shards: int, of_shard: Callable[[int], Part | None]) -> list[Part]:
+    """The parts at nodes from those of the shards below, None of which means that it has none."""
 
     def leaf(node: Node) -> Part | None:
-        return shard_part(job, program, weights, block, node[1]) if node[0] == 0 else None
+        return of_shard(node[1]) if node[0] == 0 else None
 
-    return [add_up(node, job.schedule.shards, leaf, Part.add) or Part() for node in nodes]
+    return [add_up(node, shards, leaf, Part.add) or Part() for node in nodes]
 
 
 def shard_part(
@@ -234,11 +235,9 @@ def measure(job: Job, rows: int, task: int, blocks: Iterable[Block]) -> Iterator
     assert job.weights is not None
     program, weights = job.program.compiled(), job.weights.value
 
-    def leaf(node: Node) -> Part | None:
-        return _measured(job, program, weights, block, node[1], rows) if node[0] == 0 else None
-
-    for node in cover(owned(task, job.tasks, shards), shards):
-        yield node, add_up(node, shards, leaf, Part.add) or Part()
+    nodes = list(cover(owned(task, job.tasks, shards), shards))
+    parts = parts_at(nodes, shards, lambda shard: _measured(job, program, weights, block, shard, rows))
+    yield from zip(nodes, parts, strict=True)
 
 
 def _measured(job: Job, program: Program, weights: np.ndarray, block: Block, shard: int, rows: int) -> Part | None:

@@ -7,10 +7,10 @@ import numpy as np
 
 from fdl_spark.data.block import Block
 from fdl_spark.program import Program
-from fdl_spark.tree_sum import Node, add_up
+from fdl_spark.tree_sum import Node
 from fdl_spark.update import Leaves
 from fdl_spark.wire_precision import round_with_feedback
-from fdl_spark.worker import Job, Part, shard_part
+from fdl_spark.worker import Job, Part, parts_at, shard_part
 
 
 class Contribution:
@@ -48,13 +48,7 @@ class Contribution:
                 if part is not None:
                     of_step[shard] = part
 
-        def sums(of_step: dict[int, Part]) -> list[Part]:
-            def leaf(node: Node) -> Part | None:
-                return of_step.get(node[1]) if node[0] == 0 else None
-
-            return [add_up(node, self.job.schedule.shards, leaf, Part.add) or Part() for node in self.nodes]
-
-        return [sums(of_step) for of_step in found]
+        return [parts_at(self.nodes, self.job.schedule.shards, of_step.get) for of_step in found]
 
     def _step(self, shard: int, weights: np.ndarray) -> Part | None:
         return shard_part(self.job, self.program, weights, self.block, shard)

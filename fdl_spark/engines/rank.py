@@ -297,7 +297,7 @@ class Rank:
         message: Message = {"steps": [[[part.sums, part.bad] for part in parts] for parts in steps]}
         message |= {"seconds": clock.phases["compute"], "host": socket.gethostname()}
         message["last"] = self.rank == 0 and self._is_last(first_done)
-        told, total = exchange.reduce_scatter(message, self._present(step, count), clock)
+        told, total = exchange.reduce_scatter(message, self._present(step), clock)
         wholes = [self._whole(number, told) for number in range(count)]
         bad = [whole.bad for whole in wholes if whole.bad]
         if not bad:
@@ -325,7 +325,7 @@ class Rank:
                 parts[node] = Part(sums, None, tuple((shard, what) for shard, what in bad))
         return gather(parts, self.order.job.schedule.shards, Part.add, Part())
 
-    def _present(self, step: int, count: int) -> Callable[[Node], bool]:
+    def _present(self, step: int) -> Callable[[Node], bool]:
         """Whether a node has a shard that contributes to a round."""
         schedule = self.order.job.schedule
         if self.program.inner is not None or schedule.batch_rows(step) >= schedule.shards:
