@@ -24,12 +24,10 @@ import numpy as np
 from pyspark import StorageLevel
 from pyspark.serializers import NoOpSerializer, pack_long
 
-from fdl_spark.classic import SparkContext
-from fdl_spark.data.blocks import Block, RddDataset
-from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
+from fdl_spark.data.blocks import Block
+from fdl_spark.engines.engine import Outcome, Stopwatch, slowest
 from fdl_spark.engines.kept import Kept, Layout
-from fdl_spark.engines.shuffle import Answer, _gathered, cuts_of
-from fdl_spark.program import Program
+from fdl_spark.engines.shuffle import Answer, SlicedEngine, _gathered, cuts_of
 from fdl_spark.repeated import Repeated, Told, told
 from fdl_spark.update import Leaves, join
 from fdl_spark.wire import Payload, pack, unpack
@@ -39,38 +37,19 @@ from fdl_spark.worker import Job, forward_backward
 ANSWER, WEIGHTS, STATE = 1 << 40, (1 << 40) + 1, (1 << 40) + 2
 
 
-class Blocks(SteppingEngine):
+class Blocks(SlicedEngine):
     """Synchronise through Spark's shuffle and send parameters from executor to executor, as BigDL's task-side broadcast
     does (Dai et al., SoCC 2019, section 3.3): for large models and many executors.
 
     Args:
-      slices: as of Shuffle; an optimizer that needs the whole tree has one.
+      slices: as of SlicedEngine; an optimizer that needs the whole tree has one.
     """
 
     name = "blocks"
-    dataset: RddDataset
     _jobs: Repeated | None = None
     _kept: Any = None  # Java pairs of the last step: by tag an answer, the parameters and the state of each slice
     _weights: np.ndarray | None = None  # the parameters and the state, while they are on the driver
     _leaves: Leaves | None = None
-
-    def __init__(
-        self,
-        dataset: RddDataset,
-        program: Program,
-        weights: np.ndarray,
-        leaves: Leaves,
-        done: int = 0,
-        skip: bool = False,
-        slices: int | None = None,
-    ):
-        self._count = slices
-        super().__init__(dataset, program, weights, leaves, done, skip)
-
-    @property
-    def context(self) -> SparkContext:
-        """Where the data is."""
-        return self.dataset.context
 
     @property
     def weights(self) -> np.ndarray:  # type: ignore[override]

@@ -51,20 +51,15 @@ class Answer:
     update: float
 
 
-class Shuffle(SteppingEngine):
-    """Synchronise through Spark's shuffle, as BigDL does (Dai et al., SoCC 2019, section 3.3).
+class SlicedEngine(SteppingEngine):
+    """An engine that cuts the parameters into slices, on the RDDs of a classic session.
 
     Args:
       slices: into how many slices the parameters are cut at most; None means one a task, but none much smaller than
         SLICE_BYTES.
     """
 
-    name = "shuffle"
     dataset: RddDataset
-    _jobs: Repeated | None = None
-    _leaves: Leaves | None = None  # the state, while it is on the driver
-    _branch = 0
-    _homes: Any = None  # an RDD of empty frames
 
     def __init__(
         self,
@@ -83,6 +78,16 @@ class Shuffle(SteppingEngine):
     def context(self) -> SparkContext:
         """Where the data is."""
         return self.dataset.context
+
+
+class Shuffle(SlicedEngine):
+    """Synchronise through Spark's shuffle, as BigDL does (Dai et al., SoCC 2019, section 3.3)."""
+
+    name = "shuffle"
+    _jobs: Repeated | None = None
+    _leaves: Leaves | None = None  # the state, while it is on the driver
+    _branch = 0
+    _homes: Any = None  # an RDD of empty frames
 
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
         self.weights, self._leaves, self.done = weights, leaves, done
