@@ -1,6 +1,7 @@
 """A pass of the compiler that fails costs time, never a result: the ladder of attempts, and what the user is told."""
 
 import itertools
+import os
 import pickle
 import subprocess
 import sys
@@ -388,10 +389,11 @@ def test_failures_are_errors_in_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(caught.value.__cause__, IndexError)
 
 
-def test_failures_are_errors_in_processes_that_tests_start() -> None:
+def test_failures_are_errors_in_processes_that_tests_start(tmp_path: Any) -> None:
     """Spark's workers inherit the environment in the same way."""
     code = "import fdl, fdl.compile.passes as p; p.PASSES[:] = [('narrow', None)]; fdl.jit(lambda x: x + 1)(1.0)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    environment = {**os.environ, "FDL_CACHE_DIR": str(tmp_path)}  # where no other test has compiled this program
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode != 0
     assert "CompilerError: fdl's compiler failed in its pass 'narrow', on code of <string>:1" in done.stderr
 

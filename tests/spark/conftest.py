@@ -26,3 +26,16 @@ def problem():
 @pytest.fixture(scope="session")
 def digest():
     return HERE["digest"]
+
+
+@pytest.fixture(autouse=True)
+def _description():
+    """The description of the user's jobs is theirs again after every call."""
+    yield
+    from pyspark import SparkContext
+
+    context = SparkContext._active_spark_context
+    left = context and context.getLocalProperty("spark.job.description")
+    if left:
+        context.setLocalProperty("spark.job.description", None)
+    assert left is None

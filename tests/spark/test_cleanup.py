@@ -1,7 +1,7 @@
 """Cleaning up never hides why a run ended, nor what it gave, whichever of its steps fails."""
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
@@ -97,7 +97,7 @@ def test_a_context_that_passes_an_error_on_is_no_second_one(caplog):
 
     with pytest.raises(Bad, match="why"), Cleanup() as cleanup:
         cleanup.enter("passing on", passing())
-        cleanup.enter("leaving", Broken())
+        cleanup.enter("leaving", leaving_fails(nullcontext()))
         raise Bad("why")
     assert [record.getMessage() for record in caplog.records] == ["leaving failed: Bad: leaving failed"]
 
@@ -113,13 +113,13 @@ def broken(monkeypatch, owner, name):
     monkeypatch.setattr(owner, name, fails)
 
 
-class Broken:
-    """A context that fails when it is left."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
+@contextmanager
+def leaving_fails(context):
+    """A context that does what another does, and fails when it is left."""
+    try:
+        with context:
+            yield
+    finally:
         raise Bad("leaving failed")
 
 
@@ -127,7 +127,9 @@ STEPS = {
     "blocks": lambda patch: broken(patch, RddDataset, "close"),
     "engine": lambda patch: broken(patch, Engine, "close"),
     "program": lambda patch: broken(patch, Shared, "close"),
-    "jobs": lambda patch: patch.setattr(RddDataset, "own_jobs", lambda self: Broken()),
+    "jobs": lambda patch: patch.setattr(
+        RddDataset, "own_jobs", lambda self, own=RddDataset.own_jobs: leaving_fails(own(self))
+    ),
 }
 
 
