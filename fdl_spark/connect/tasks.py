@@ -14,7 +14,7 @@ from pyspark import TaskContext
 
 from fdl_spark.connect.share import arrived
 from fdl_spark.connect.upload import pieces
-from fdl_spark.data.blocks import _CHANGED, _delete, _route, _write
+from fdl_spark.data.blocks import CHANGED, delete_rows, route_rows, write_rows
 from fdl_spark.data.columns import Problem, arrow_arrays
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.source import or_problem
@@ -77,16 +77,16 @@ def route(survey: Survey, schedule: Schedule, tasks: int, batches: Batches) -> I
             seen += 0 if isinstance(chunk, Problem) else len(next(iter(chunk.values())))
             yield chunk
 
-    for task, content in _route(schedule, tasks, first_rows, mine, counted()):
+    for task, content in route_rows(schedule, tasks, first_rows, mine, counted()):
         yield _batch([(task, content)], SENT_SCHEMA)
     if seen != expected:
-        raise DataError(_CHANGED)
+        raise DataError(CHANGED)
 
 
 def write(name: str, schedule: Schedule, tasks: int, columns: Cells, batches: Batches) -> Iterator[pa.RecordBatch]:
     """Write the block of a task, and hand on where it is."""
     payloads = (content for (content,) in _rows(batches, "content") if content)
-    for block in _write(name, schedule, tasks, columns, partition(), payloads):
+    for block in write_rows(name, schedule, tasks, columns, partition(), payloads):
         yield _batch([(partition(), pickle.dumps(block, protocol=5))], HANDLES_SCHEMA)
 
 
@@ -130,7 +130,7 @@ def gather(content: bytes, batches: Batches) -> Iterator[pa.RecordBatch]:
 
 def delete(name: str, batches: Batches) -> Iterator[pa.RecordBatch]:
     """Delete the files of a data set from this host."""
-    _delete(name, batches)
+    delete_rows(name, batches)
     yield _batch([], ANSWERS_SCHEMA)
 
 

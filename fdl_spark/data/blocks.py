@@ -51,7 +51,7 @@ class RddDataset(Dataset):
         self.name = f"{owner(source.chunks.ctx)}-{uuid.uuid4().hex}"
         self._membership = Membership(source.chunks.ctx)
         first_rows = [survey.first_row(partition) for partition in range(len(survey.rows))]
-        self._routed = raw_shuffle(source.chunks, partial(_route, schedule, tasks, first_rows), tasks)
+        self._routed = raw_shuffle(source.chunks, partial(route_rows, schedule, tasks, first_rows), tasks)
         self.context: SparkContext = source.chunks.ctx
         self.blocks = self._unwritten()
         self._roots: set[Path] = set()  # local directories that hold blocks
@@ -106,7 +106,7 @@ class RddDataset(Dataset):
         self.blocks = self._unwritten()
 
     def _unwritten(self) -> RDD:
-        writer = partial(_write, self.name, self.schedule, self.tasks, self.columns)
+        writer = partial(write_rows, self.name, self.schedule, self.tasks, self.columns)
         return raw_input(self._routed, self.context).mapPartitionsWithIndex(writer).persist(StorageLevel.MEMORY_ONLY)
 
     def close(self) -> None:
@@ -122,10 +122,10 @@ class RddDataset(Dataset):
         for root in self._roots:
             restore_directory(root)
         with going_on("deleting the data's blocks"):
-            everywhere(self.context).foreachPartition(partial(_delete, self.name))
+            everywhere(self.context).foreachPartition(partial(delete_rows, self.name))
 
 
-def _route(
+def route_rows(
     schedule: Schedule, tasks: int, first_rows: list[int], partition: int, chunks: Iterable[Arrays]
 ) -> Iterator[tuple[int, bytes]]:
     """Send each row, with its shard and slot, to the task that owns its shard."""
@@ -133,7 +133,7 @@ def _route(
     row = first_rows[partition]
     for chunk in chunks:
         if isinstance(chunk, Problem) or row + len(next(iter(chunk.values()))) > schedule.rows:
-            raise DataError(_CHANGED)
+            raise DataError(CHANGED)
         for piece in _pieces(chunk):
             count = len(next(iter(piece.values())))
             shards, slots = schedule.deal(np.arange(row, row + count))
@@ -152,7 +152,7 @@ def _pieces(chunk: Arrays) -> Iterator[Arrays]:
         yield {name: array[start : start + step] for name, array in chunk.items()}
 
 
-def _write(
+def write_rows(
     dataset: str, schedule: Schedule, tasks: int, columns: Cells, task: int, payloads: Iterable[bytes]
 ) -> Iterator[Block]:
     """Write each arriving row at its place; nothing is sorted or kept in memory."""
@@ -168,12 +168,12 @@ def _write(
             for name, array in new.arrays.items():
                 array[places] = piece[name]
         if written != schedule.first_row(shards.stop) - first:
-            raise DataError(_CHANGED)
+            raise DataError(CHANGED)
         block = new.written()
     yield block
 
 
-_CHANGED = (
+CHANGED = (
     "the rows changed between two readings of the data: cache() or checkpoint the DataFrame or RDD, "
     "or make the query that it comes from deterministic"
 )
@@ -184,7 +184,8 @@ def _paths(task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
         yield block.path.encode()
 
 
-def _delete(dataset: str, handles: Iterable[Any]) -> None:
+def delete_rows(dataset: str, handles: Iterable[Any]) -> None:
+    """Delete the files of a data set from this host."""
     for _ in handles:  # a task that leaves some of its input unread loses its worker
         pass
     delete_blocks(dataset)

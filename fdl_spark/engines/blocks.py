@@ -27,7 +27,7 @@ from pyspark.serializers import NoOpSerializer, pack_long
 from fdl_spark.data.blocks import Block
 from fdl_spark.engines.engine import Outcome, Stopwatch, slowest
 from fdl_spark.engines.kept import Kept, Layout
-from fdl_spark.engines.shuffle import Answer, SlicedEngine, _gathered, cuts_of
+from fdl_spark.engines.shuffle import Answer, SlicedEngine, cuts_of, gathered
 from fdl_spark.repeated import Repeated, Told, told
 from fdl_spark.update import Leaves, join
 from fdl_spark.wire import Payload, pack, unpack
@@ -220,7 +220,7 @@ def _update_slice(job: Job, kept: list[Kept], n: int, frames: Iterable[bytes]) -
         leaves = own.layout.views(packed)
     count, payloads = len(payloads), [payload for payload in payloads if payload]
     read = max(unpack(payload)[0][2] for payload in payloads)
-    total, answer = _gathered(job, n, payloads, started)
+    total, answer = gathered(job, n, payloads, started)
     before = time.perf_counter()
     if not total.bad:
         weights, leaves = job.program.compiled().update(weights, total.gradient, leaves)

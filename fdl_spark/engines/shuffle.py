@@ -199,7 +199,7 @@ def _scatter(job: Job, cuts: list[int], task: int, blocks: Iterable[Block]) -> I
             yield pack(header, None if part.gradient is None else part.gradient[start:stop])
 
 
-def _gathered(job: Job, n: int, payloads: Iterable[bytes], started: float) -> tuple[Part, Answer]:
+def gathered(job: Job, n: int, payloads: Iterable[bytes], started: float) -> tuple[Part, Answer]:
     """Slice n of the sum over all shards, and the answer so far."""
     parts = {}
     for payload in payloads:
@@ -212,7 +212,7 @@ def _gathered(job: Job, n: int, payloads: Iterable[bytes], started: float) -> tu
 
 
 def _sum_slice(job: Job, n: int, payloads: Iterable[bytes]) -> Iterator[bytes]:
-    total, answer = _gathered(job, n, payloads, time.perf_counter())
+    total, answer = gathered(job, n, payloads, time.perf_counter())
     yield pack(answer, total.gradient)
 
 
@@ -220,7 +220,7 @@ def _update_slice(job: Job, kept: list[Kept], n: int, frames: Iterable[bytes]) -
     """The new slice; its state stays here."""
     news, own = told(), kept[n]
     step, branch = news.numbers
-    total, answer = _gathered(job, n, filter(None, frames), time.perf_counter())  # homes are empty frames
+    total, answer = gathered(job, n, filter(None, frames), time.perf_counter())  # homes are empty frames
     before = time.perf_counter()
     weights, *seed = news.arrays
     weights = weights[own.start : own.stop]

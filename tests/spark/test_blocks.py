@@ -13,7 +13,7 @@ import pytest
 
 from fdl_spark.data import block as module
 from fdl_spark.data.block import BlockMissing, NewBlock, delete_blocks, local_directories
-from fdl_spark.data.blocks import _delete, _route, _write
+from fdl_spark.data.blocks import delete_rows, route_rows, write_rows
 from fdl_spark.data.shards import Schedule
 from fdl_spark.disks import DiskFull, allocate
 
@@ -34,11 +34,11 @@ def disks(tmp_path, monkeypatch):
 
 def write(name="name", schedule=SCHEDULE, columns=COLUMNS, rows=ROWS, tasks=1):
     """The blocks of all tasks, routed and written as Spark's tasks do."""
-    sent = list(_route(schedule, tasks, [0], 0, [rows]))
+    sent = list(route_rows(schedule, tasks, [0], 0, [rows]))
     return [
         block
         for task in range(tasks)
-        for block in _write(name, schedule, tasks, columns, task, [p for to, p in sent if to == task])
+        for block in write_rows(name, schedule, tasks, columns, task, [p for to, p in sent if to == task])
     ]
 
 
@@ -256,7 +256,7 @@ def test_full_disks_are_named_with_their_bytes_and_keep_nothing(disks, monkeypat
 
 def test_a_failure_while_writing_keeps_nothing(disks):
     with pytest.raises(pickle.UnpicklingError):
-        list(_write("name", SCHEDULE, 1, COLUMNS, 0, [b"nonsense"]))
+        list(write_rows("name", SCHEDULE, 1, COLUMNS, 0, [b"nonsense"]))
     assert files(disks) == []
 
 
@@ -328,7 +328,7 @@ def test_all_files_of_one_data_set_are_deleted(disks):
     write()
     (other,) = write("another")
     disks[0].joinpath("fdl-name-folder.block").mkdir()  # what cannot be deleted does not keep the rest
-    _delete("name", iter([b"handle"]))
+    delete_rows("name", iter([b"handle"]))
     assert [str(path) for path in files(disks)] == [other.path]
     disks[1].joinpath("fdl-name-folder.block").mkdir()
     for disk in disks:

@@ -57,14 +57,14 @@ def test_a_failed_load_leaves_no_file(spark, monkeypatch):
     before = files(spark)
     with pytest.raises(ColumnError):
         load(spark.sparkContext.parallelize([{"x": 1.0}] * 50 + [{"x": None}], 2), batch_size=8)
-    monkeypatch.setattr(blocks, "_write", lambda *_: iter([1 / 0]))
+    monkeypatch.setattr(blocks, "write_rows", lambda *_: iter([1 / 0]))
     with pytest.raises(fdl_spark.UserFunctionError, match="ZeroDivisionError"):
         load(DATA, batch_size=8)  # when the shuffle has written its files
     assert_gone(spark, before)
 
 
 def test_an_interrupted_load_leaves_no_file(spark, tmp_path, monkeypatch):
-    write, mark = blocks._write, tmp_path / "written"
+    write, mark = blocks.write_rows, tmp_path / "written"
 
     def slow(*arguments):
         made = list(write(*arguments))
@@ -79,7 +79,7 @@ def test_an_interrupted_load_leaves_no_file(spark, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     before = files(spark)
-    monkeypatch.setattr(blocks, "_write", slow)
+    monkeypatch.setattr(blocks, "write_rows", slow)
     interrupter = threading.Thread(target=interrupt)
     interrupter.start()
     with pytest.raises(KeyboardInterrupt):

@@ -13,11 +13,11 @@ from tests.spark.chaos import actions, processes
 # By point: the functions at whose beginning it is. Those of engines are where the engine's own work is; where a
 # function may have one of two names, the other one is not missed.
 POINTS = {
-    "load": ["fdl_spark.data.blocks:_write"],
+    "load": ["fdl_spark.data.blocks:write_rows"],
     "disk": ["fdl_spark.data.blocks:_create", "fdl_spark.data.block:_create"],
     "forward_backward": ["fdl_spark.program:Program.loss_and_gradient"],
     "exchange": [
-        "fdl_spark.engines.shuffle:_gathered",
+        "fdl_spark.engines.shuffle:gathered",
         "fdl_spark.engines.driver:_parts",
         "fdl_spark.net.exchange:Exchange.reduce_scatter",
     ],
