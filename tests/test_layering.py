@@ -96,6 +96,36 @@ def test_fdl_spark_uses_only_the_public_fdl(path: Path) -> None:
     assert not private, "\n".join(private)
 
 
+def test_private_names_are_used_where_they_are_defined() -> None:
+    found = [f"{path.relative_to(ROOT)}:{line} uses {name}" for path in SOURCES for line, name in private_names(path)]
+    assert not found, "\n".join(found)
+
+
+def private_names(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, name) of each private name of another module of ours, imported or taken as the module's attribute.
+
+    Private modules (`fdl.numpy._operands`) are hidden from users only.
+    """
+    tree, modules = ast.parse(path.read_text()), dict[str, str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            for alias in node.names:
+                if node.module in MODULES and f"{node.module}.{alias.name}" not in MODULES and is_private(alias.name):
+                    yield node.lineno, f"{node.module}.{alias.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            module = modules.get(ast.unparse(node.value), "")
+            if module in MODULES and f"{module}.{node.attr}" not in MODULES:
+                yield node.lineno, f"{module}.{node.attr}"
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
 def test_files_are_short() -> None:
     everything = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in everything}

@@ -9,7 +9,7 @@ from typing import Any
 import llvmlite
 
 from fdl.compile.cache import ObjectCache, default_cache
-from fdl.compile.target import Target, _llvm, _triple
+from fdl.compile.target import Target, llvm_binding, process_triple
 
 _names = itertools.count()
 
@@ -50,9 +50,9 @@ def assembly(module: Any, target: Target) -> str:
 
 
 def _optimised(module: Any, target: Target) -> Any:
-    llvm = _llvm()
+    llvm = llvm_binding()
     parsed = llvm.parse_assembly(str(module))
-    parsed.triple = _triple()
+    parsed.triple = process_triple()
     parsed.data_layout = str(target.machine.target_data)
     parsed.verify()
     # What is emitted has its vectors, tiles and unrolling already; LLVM's standard pipelines would take five times as
@@ -76,7 +76,7 @@ def _optimised(module: Any, target: Target) -> Any:
 def _link(module: Any, imported: dict[str, str]) -> None:
     """Add functions of other modules, given by the text of these, to be put where they are called."""
     for symbol, text in imported.items():
-        library = _llvm().parse_assembly(text)
+        library = llvm_binding().parse_assembly(text)
         for function in library.functions:
             if not function.is_declaration and function.name != symbol:
                 function.linkage = "internal"
@@ -96,7 +96,7 @@ def load_objects(objects: Iterable[bytes], exports: Sequence[str]) -> Library:
     Raises:
         RuntimeError: an object is damaged, or a symbol is missing.
     """
-    builder = _llvm().JITLibraryBuilder()
+    builder = llvm_binding().JITLibraryBuilder()
     for image in objects:
         builder.add_object_img(image)
     builder.add_current_process()
@@ -108,7 +108,7 @@ def load_objects(objects: Iterable[bytes], exports: Sequence[str]) -> Library:
 
 @cache
 def _jit() -> Any:
-    return _llvm().create_lljit_compiler(use_jit_link=True)
+    return llvm_binding().create_lljit_compiler(use_jit_link=True)
 
 
 def object_code(
@@ -134,7 +134,7 @@ def object_code(
 
 def content_key(key: str, target: Target) -> str:
     """The name of a cache entry: a hash of `key`, the processor and the versions that shape machine code."""
-    llvm = _llvm().llvm_version_info
+    llvm = llvm_binding().llvm_version_info
     parts = [key, target.key, llvmlite.__version__, repr(llvm), _emitter_version()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -13,7 +13,7 @@ from llvmlite import ir
 
 from fdl.compile.build import Build, new_function
 from fdl.compile.layout import CONDITION, ENTER, MAILBOX_BYTES, MUTEX, NUMBER, STOP, WORKER
-from fdl.compile.target import Target, _triple
+from fdl.compile.target import Target, process_triple
 from fdl.compile.values import I8, I32, I64, POINTER
 
 #: A job, which is the team of a call: what to call; how many have arrived at the barrier; how often it has opened; the
@@ -58,9 +58,9 @@ class _Emitter:
 
     def pause(self, build: Build) -> None:
         """Tell the processor that this is a waiting loop."""
-        if _triple().startswith("x86_64"):
+        if process_triple().startswith("x86_64"):
             build.ir.call(build.declare("llvm.x86.sse2.pause", ir.VoidType(), []), [])
-        elif _triple().startswith(("aarch64", "arm64")):
+        elif process_triple().startswith(("aarch64", "arm64")):
             build.ir.call(build.declare("llvm.aarch64.hint", ir.VoidType(), [I32]), [I32(1)])
 
     def _wait(self) -> ir.Function:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fdl.core.types import TensorType
 from fdl.dtypes import key, uint32, uint64
-from fdl.ops.random_bits import PARITY, ROTATIONS, _as_keys, threefry2x32
+from fdl.ops.random_bits import PARITY, ROTATIONS, as_keys, threefry2x32
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Threefry(_Words):
         high, low = (counter.astype(np.uint64) >> shift & 0xFFFFFFFF for shift in (np.uint64(32), np.uint64(0)))
         first, second = threefry2x32(keys["word0"], keys["word1"], high.astype(uint32), low.astype(uint32))
         if self.dtype == key:
-            return _as_keys(first, second)
+            return as_keys(first, second)
         if self.dtype == uint64:
             return first.astype(uint64) << uint64.type(32) | second
         return (first ^ second).astype(self.dtype)
@@ -79,7 +79,7 @@ class JoinWords(_Words):
 
     def reference(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """The words side by side."""
-        return _as_keys(first, second)
+        return as_keys(first, second)
 
     def lower(self, build: Any, first: Any, second: Any) -> Any:
         """One register of both."""

@@ -36,7 +36,7 @@ class Target:
     @property
     def key(self) -> str:
         """A string that differs whenever generated code may differ."""
-        return f"{_triple()}|{self.cpu}|{self.features}|{self.vector_bits}"
+        return f"{process_triple()}|{self.cpu}|{self.features}|{self.vector_bits}"
 
     def lanes(self, dtype: Any) -> int:
         """How many elements of `dtype` fill a vector register; 16-bit floats count as the float32 they compute in."""
@@ -56,15 +56,15 @@ class Target:
     @cached_property
     def machine(self) -> Any:
         """LLVM's target machine."""
-        llvm = _llvm()
-        target = llvm.Target.from_triple(_triple())
+        llvm = llvm_binding()
+        target = llvm.Target.from_triple(process_triple())
         return target.create_target_machine(
             cpu=self.cpu, features=self.features, opt=3, reloc="pic", codemodel="small", jit=True
         )
 
 
 @cache
-def _llvm() -> Any:
+def llvm_binding() -> Any:
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
@@ -73,8 +73,8 @@ def _llvm() -> Any:
 
 
 @cache
-def _triple() -> str:
-    return str(_llvm().get_process_triple())
+def process_triple() -> str:
+    return str(llvm_binding().get_process_triple())
 
 
 def host_target(name: str | None = None) -> Target:
@@ -109,7 +109,7 @@ def _target(name: str) -> Target:
 
 
 def _processor(name: str) -> Target:
-    llvm = _llvm()
+    llvm = llvm_binding()
     on = llvm.get_host_cpu_features()
     if name in ("native", llvm.get_host_cpu_name()):
         cpu, features = llvm.get_host_cpu_name(), on.flatten()
@@ -117,8 +117,9 @@ def _processor(name: str) -> Target:
         fma, half = on.get("fma", False) or on.get("neon", False), on.get("f16c", False) or on.get("neon", False)
         return Target(cpu, features, 512 if wide else 256 if middle else 128, fma, half)
     levels = {"x86-64": (128, False), "x86-64-v2": (128, False), "x86-64-v3": (256, True), "x86-64-v4": (512, True)}
-    if not _triple().startswith("x86_64") and name in levels:
-        raise PlatformError(f"FDL_CPU={name!r} names an x86-64 processor but this machine is {_triple()}; use 'native'")
+    triple = process_triple()
+    if not triple.startswith("x86_64") and name in levels:
+        raise PlatformError(f"FDL_CPU={name!r} names an x86-64 processor but this machine is {triple}; use 'native'")
     if name not in levels:
         own = llvm.get_host_cpu_name()
         raise PlatformError(

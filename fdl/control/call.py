@@ -8,8 +8,8 @@ import numpy as np
 from fdl.control.higher import (
     Halves,
     Higher,
-    _numbers,
     check_operands,
+    indices_of,
     is_linear,
     nonzero,
     sample_program,
@@ -71,9 +71,9 @@ class Call(Higher):
         halves = Halves(self.program, unknown, (False,) * len(self.program.outputs))
         return Split(
             known=Call(halves.known, self.label),
-            known_args=_numbers(unknown, False),
+            known_args=indices_of(unknown, False),
             unknown=Call(halves.unknown, self.label),
-            unknown_args=_numbers(unknown, True) + halves.forwarded,
+            unknown_args=indices_of(unknown, True) + halves.forwarded,
             residuals=len(halves.residual_types),
             out_unknown=halves.out_unknown,
         )
@@ -101,7 +101,7 @@ class Remat(Call):
             known=Call(
                 Program(known_half.inputs, known_half.equations, known_half.outputs[:count], known_half.constants)
             ),
-            known_args=_numbers(unknown, False),
+            known_args=indices_of(unknown, False),
             unknown=Remat(Program(whole.inputs, whole.equations, outputs, whole.constants), self.label),
             unknown_args=list(range(len(known))),
             residuals=0,

@@ -9,10 +9,10 @@ import numpy as np
 from fdl.control.higher import (
     Halves,
     Higher,
-    _numbers,
     check_operands,
     either,
     extend,
+    indices_of,
     is_linear,
     nonzero,
     sample_program,
@@ -113,11 +113,11 @@ class Cond(Higher):
         arg_types = types[1:]
         return Split(
             known=Cond(tuple(_padded_known(h, i, residual_types) for i, h in enumerate(halves))),
-            known_args=[0, *(n + 1 for n in _numbers(unknown, False))],
+            known_args=[0, *(n + 1 for n in indices_of(unknown, False))],
             unknown=Cond(
                 tuple(_padded_unknown(h, i, residual_types, forwarded, arg_types) for i, h in enumerate(halves))
             ),
-            unknown_args=[0, *(n + 1 for n in _numbers(unknown, True) + forwarded)],
+            unknown_args=[0, *(n + 1 for n in indices_of(unknown, True) + forwarded)],
             residuals=sum(map(len, residual_types)),
             out_unknown=out_unknown,
         )

@@ -112,7 +112,7 @@ class Halves:
         known, half, self.out_unknown, types = partial_program(program, tuple(unknown), tuple(instantiate))
         count = len(known.outputs) - len(types)
         residuals = known.outputs[count:]
-        place = dict(zip(known.inputs, _numbers(unknown, False), strict=True))
+        place = dict(zip(known.inputs, indices_of(unknown, False), strict=True))
         inner = half.inputs[len(half.inputs) - len(types) :]
         own = half.inputs[: len(half.inputs) - len(types)]
         passed = [(place[r], v) for r, v in zip(residuals, inner, strict=True) if r in place]
@@ -156,7 +156,8 @@ def _renamed(equations: Sequence[Equation], names: Any) -> tuple[Equation, ...]:
     )
 
 
-def _numbers(marks: Sequence[bool], wanted: bool) -> list[int]:
+def indices_of(marks: Sequence[bool], wanted: bool) -> list[int]:
+    """Where the marks are the one that is wanted."""
     return [i for i, mark in enumerate(marks) if mark == wanted]
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from fdl.control.higher import (
     Halves,
     Higher,
-    _numbers,
     check_operands,
+    indices_of,
     is_linear,
     nonzero,
     reorder,
@@ -108,7 +108,7 @@ class Scan(Higher):
         # A residual that is a constant or a slice is read again from there; one that is the carry must be stacked.
         carried = [n for n in halves.forwarded if first <= n < second]
         known_half = halves.known
-        place = dict(zip(_numbers(unknown, False), known_half.inputs, strict=True))
+        place = dict(zip(indices_of(unknown, False), known_half.inputs, strict=True))
         count = len(known_half.outputs) - len(halves.residual_types)
         known_body = Program(
             known_half.inputs,
@@ -118,7 +118,7 @@ class Scan(Higher):
         )
         own, half = sum(unknown), halves.unknown
         forwarded = dict(zip(halves.forwarded, half.inputs[own:], strict=False))
-        mine = dict(zip(_numbers(unknown, True), half.inputs[:own], strict=True))
+        mine = dict(zip(indices_of(unknown, True), half.inputs[:own], strict=True))
         const_args = [n for n in range(first) if n in mine or n in forwarded]
         carry_args = [n for n in range(first, second) if n in mine]
         scan_args = [n for n in range(second, len(unknown)) if n in mine or n in forwarded]
@@ -129,7 +129,7 @@ class Scan(Higher):
         known_carries = self.carries - sum(carry)
         return Split(
             known=Scan(known_body, self.length, self.reverse, self.constants - sum(constants), known_carries),
-            known_args=_numbers(unknown, False),
+            known_args=indices_of(unknown, False),
             unknown=Scan(unknown_body, self.length, self.reverse, len(const_args), len(carry_args)),
             unknown_args=const_args + carry_args + scan_args,
             residuals=len(known_body.outputs) - count,

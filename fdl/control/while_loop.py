@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl.control.higher import Higher, _numbers, check_operands, extend, nonzero, reorder, spread, take
+from fdl.control.higher import Higher, check_operands, extend, indices_of, nonzero, reorder, spread, take
 from fdl.core.interpret import apply_program, interpret
 from fdl.core.program import Program
 from fdl.core.trace import trace_program
@@ -77,9 +77,9 @@ class While(Higher):
         while (found := partial_program(self.body, (*body, *carry), tuple(carry))[2]) != tuple(carry):
             carry = found
         first, second = self.condition_constants, self.condition_constants + self.body_constants
-        kept = _numbers(carry, False)
+        kept = indices_of(carry, False)
         condition_inputs = [*range(first), *(first + i for i in kept)]
-        body_known = _numbers(body, False)
+        body_known = indices_of(body, False)
         body_inputs = [*body_known, *(len(body) + i for i in kept)]
         loop = While(
             _restrict(self.condition, condition_inputs),
@@ -90,7 +90,7 @@ class While(Higher):
         return Split(
             known=loop,
             known_args=[*range(first), *(first + i for i in body_known), *(second + i for i in kept)],
-            unknown=_Keep(self, tuple(_numbers(carry, True))),
+            unknown=_Keep(self, tuple(indices_of(carry, True))),
             unknown_args=list(range(len(known))),
             residuals=0,
             out_unknown=carry,

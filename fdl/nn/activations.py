@@ -145,7 +145,7 @@ def gelu(x: Any, approximate: bool = True) -> Array:
     >>> round(gelu(1.0, approximate=False).item(), 3)
     0.841
     """
-    x = _inexact(x)
+    x = as_inexact(x)
     wide = _wide(x)
     if not approximate:
         return (wide * ndtr(wide)).astype(x.dtype)
@@ -167,7 +167,7 @@ def sigmoid(x: Any) -> Array:
     >>> sigmoid(0.0).item()
     0.5
     """
-    return logistic(_inexact(x))
+    return logistic(as_inexact(x))
 
 
 def silu(x: Any) -> Array:
@@ -182,7 +182,7 @@ def silu(x: Any) -> Array:
     >>> round(silu(1.0).item(), 3)
     0.731
     """
-    x = _inexact(x)
+    x = as_inexact(x)
     wide = _wide(x)
     return (wide * logistic(wide)).astype(x.dtype)
 
@@ -232,7 +232,7 @@ def log_sigmoid(x: Any) -> Array:
     >>> log_sigmoid(-100.0).item()
     -100.0
     """
-    return -softplus(-_inexact(x))
+    return -softplus(-as_inexact(x))
 
 
 def mish(x: Any) -> Array:
@@ -263,7 +263,7 @@ def soft_sign(x: Any) -> Array:
     >>> soft_sign(fnp.array([-1.0, 3.0])).tolist()
     [-0.5, 0.75]
     """
-    return algebraic.soft_sign(_inexact(x))
+    return algebraic.soft_sign(as_inexact(x))
 
 
 def squareplus(x: Any, b: Any = 4) -> Array:
@@ -279,7 +279,7 @@ def squareplus(x: Any, b: Any = 4) -> Array:
     >>> squareplus(0.0).item()
     1.0
     """
-    return algebraic.squareplus(*_common(_inexact(x), b))
+    return algebraic.squareplus(*promoted(as_inexact(x), b))
 
 
 def sparse_plus(x: Any) -> Array:
@@ -399,7 +399,7 @@ def log1mexp(x: Any) -> Array:
     >>> round(log1mexp(1.0).item(), 3)
     -0.459
     """
-    x = _inexact(x)
+    x = as_inexact(x)
     near = x < math.log(2)
     return fnp.where(
         near,
@@ -408,7 +408,8 @@ def log1mexp(x: Any) -> Array:
     )
 
 
-def _common(a: Array, b: Any) -> tuple[Array, Array]:
+def promoted(a: Array, b: Any) -> tuple[Array, Array]:
+    """Both with the dtype and the shape that they have in common."""
     dtype = fnp.result_type(a, b)
     a, b = fnp.broadcast_arrays(a, fnp.asarray(b))
     return a.astype(dtype), b.astype(dtype)
@@ -445,7 +446,7 @@ def standardize(
     >>> [round(v, 2) for v in standardize(fnp.array([1.0, 3.0])).tolist()]
     [-1.0, 1.0]
     """
-    x = _inexact(x)
+    x = as_inexact(x)
     if algorithm not in ("fast", "stable"):
         raise ValueError(f"standardize knows the algorithms 'fast' and 'stable', got {algorithm!r}")
     dtype, x = fnp.result_type(x, *(v for v in (mean, variance) if v is not None)), wide(x)
@@ -489,6 +490,7 @@ def _wide(x: Array) -> Array:
     return x.astype(fnp.float32) if x.dtype.itemsize == 2 else x
 
 
-def _inexact(x: Any) -> Array:
+def as_inexact(x: Any) -> Array:
+    """`x` as an array of a floating-point or complex dtype."""
     x = fnp.asarray(x)
     return x if fnp.issubdtype(x.dtype, fnp.inexact) else x.astype(float)

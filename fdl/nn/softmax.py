@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
-from fdl.nn.activations import Array, Axis, _common, _inexact
+from fdl.nn.activations import Array, Axis, as_inexact, promoted
 from fdl.numpy._operands import wide
 from fdl.ops.arithmetic import stop_gradient
 
@@ -23,7 +23,7 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     >>> softmax(fnp.array([0.0, 0.0])).tolist()
     [0.5, 0.5]
     """
-    x = _inexact(x)
+    x = as_inexact(x)
     weights = fnp.exp(_shifted(wide(x), axis, where))
     return (weights / _positive(fnp.sum(weights, axis=axis, keepdims=True), where)).astype(x.dtype)
 
@@ -42,7 +42,7 @@ def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     >>> [round(v, 3) for v in log_softmax(fnp.array([1000.0, 1000.0])).tolist()]
     [-0.693, -0.693]
     """
-    x = _inexact(x)
+    x = as_inexact(x)
     shifted = _shifted(wide(x), axis, where)
     return (shifted - fnp.log(_positive(fnp.sum(fnp.exp(shifted), axis=axis, keepdims=True), where))).astype(x.dtype)
 
@@ -83,9 +83,9 @@ def logsumexp(
     >>> round(logsumexp(fnp.array([1000.0, 1000.0])).item(), 2)
     1000.69
     """
-    a = _inexact(a)
+    a = as_inexact(a)
     if b is not None:
-        a, b = _common(a, b)
+        a, b = promoted(a, b)
     dtype, a = a.dtype, wide(a)
     a = a if where is None else fnp.where(where, a, -math.inf)
     largest = _largest(fnp.real(a if b is None else fnp.where(b != 0, a, -math.inf)), axis)
@@ -122,7 +122,7 @@ def logmeanexp(x: Any, axis: Axis = None, where: Any = None, keepdims: bool = Fa
     >>> round(logmeanexp(fnp.array([1000.0, 1000.0])).item(), 2)
     1000.0
     """
-    x = _inexact(x)
+    x = as_inexact(x)
     counted = fnp.ones_like(x) if where is None else fnp.where(where, fnp.ones_like(x), 0)
     total = fnp.sum(counted, axis=axis, keepdims=keepdims)
     return logsumexp(x, axis=axis, where=where, keepdims=keepdims) - fnp.log(total)

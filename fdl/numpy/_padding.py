@@ -9,7 +9,7 @@ from fdl.core.trace import Value
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, cast, expand_to, inexact, value
 from fdl.numpy.rearrange import constant_border, flip
-from fdl.numpy.shapes import _between, concatenate, reshape
+from fdl.numpy.shapes import between, concatenate, reshape
 
 Widths = Sequence[tuple[int, int]]
 
@@ -89,8 +89,8 @@ def _one_axis(x: Array, axis: int, low: int, high: int, mode: str, options: dict
         ramps = [_ramp(x, axis, width, ends[side], side) for side, width in enumerate((low, high))]
         return concatenate([ramps[0], x, ramps[1]], axis)
     lengths = options.get("stat_length", (extent, extent))
-    before = _statistic(mode, _between(x, axis, 0, min(lengths[0], extent)), axis)
-    after = _statistic(mode, _between(x, axis, extent - min(lengths[1], extent), extent), axis)
+    before = _statistic(mode, between(x, axis, 0, min(lengths[0], extent)), axis)
+    after = _statistic(mode, between(x, axis, extent - min(lengths[1], extent), extent), axis)
     return _between_borders(before, x, after, axis, low, high)
 
 
@@ -100,7 +100,7 @@ def _scalar(fill: Any) -> Any:
 
 
 def _slice(x: Array, axis: int, place: int) -> Array:
-    return _between(x, axis, place, place + 1)
+    return between(x, axis, place, place + 1)
 
 
 def _between_borders(before: Array, x: Array, after: Array, axis: int, low: int, high: int) -> Array:
@@ -114,7 +114,7 @@ def _repeated(x: Array, axis: int, width: int, in_front: bool) -> Array:
     extent = x.type.shape[axis]
     copies = concatenate([x] * (-(-width // extent) or 1), axis)
     size = copies.type.shape[axis]
-    return _between(copies, axis, size - width, size) if in_front else _between(copies, axis, 0, width)
+    return between(copies, axis, size - width, size) if in_front else between(copies, axis, 0, width)
 
 
 def _mirrored(x: Array, axis: int, low: int, high: int, with_edge: bool, odd: bool) -> Array:
@@ -126,8 +126,8 @@ def _mirrored(x: Array, axis: int, low: int, high: int, with_edge: bool, odd: bo
             return _between_borders(x, x, x, axis, low, high)
         before, after = min(low, reach), min(high, reach)
         skip = 0 if with_edge else 1
-        front = flip(_between(x, axis, skip, skip + before), axis)
-        back = flip(_between(x, axis, extent - skip - after, extent - skip), axis)
+        front = flip(between(x, axis, skip, skip + before), axis)
+        back = flip(between(x, axis, extent - skip - after, extent - skip), axis)
         if odd:
             front, back = 2 * _slice(x, axis, 0) - front, 2 * _slice(x, axis, extent - 1) - back
         x = concatenate([front, x, back], axis)

@@ -25,7 +25,7 @@ from fdl.numpy._operands import (
     value,
 )
 from fdl.numpy.creation import asarray
-from fdl.numpy.shapes import _between, concatenate, moveaxis, ravel, swapaxes
+from fdl.numpy.shapes import between, concatenate, moveaxis, ravel, swapaxes
 from fdl.ops.shape import broadcast_in_dim, iota, reshape
 from fdl.ops.slicing import pad as padded
 from fdl.ops.slicing import reverse
@@ -125,7 +125,7 @@ def _rolled(x: Array, places: Any, axis: int) -> Array:
         starts = [start if i == axis else np.int32(0) for i in range(x.type.ndim)]
         return dynamic_slice(concatenate([x, x], axis), starts, x.type.shape)
     cut = -integer("roll: a shift", places) % extent
-    return concatenate([_between(x, axis, cut, extent), _between(x, axis, 0, cut)], axis) if cut else x
+    return concatenate([between(x, axis, cut, extent), between(x, axis, 0, cut)], axis) if cut else x
 
 
 def tile(A: ArrayLike, reps: Any) -> Array:

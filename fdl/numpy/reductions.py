@@ -22,7 +22,7 @@ from fdl.numpy._operands import (
     promote,
     value,
 )
-from fdl.numpy.shapes import _any_array
+from fdl.numpy.shapes import any_array
 from fdl.ops import compare, cumulative, reduce
 from fdl.ops.select import select
 from fdl.ops.shape import full_like, reshape
@@ -399,7 +399,7 @@ def diff(
     Array([3, 5], dtype=int32)
     """
     from fdl.numpy.logic import not_equal
-    from fdl.numpy.shapes import _between, concatenate
+    from fdl.numpy.shapes import between, concatenate
 
     x = number("diff", a)
     if x.type.ndim == 0:
@@ -418,7 +418,10 @@ def diff(
     x = concatenate(parts, axis)
     for _ in range(n):
         extent = x.type.shape[axis]
-        later, earlier = _between(x, axis, 1 if extent else 0, extent), _between(x, axis, 0, (extent or 1) - 1)
+        later, earlier = (
+            between(x, axis, 1 if extent else 0, extent),
+            between(x, axis, 0, (extent or 1) - 1),
+        )
         x = not_equal(later, earlier) if x.type.dtype in BOOLEAN else later - earlier
     return x
 
@@ -434,9 +437,9 @@ def ediff1d(ary: ArrayLike, to_end: ArrayLike | None = None, to_begin: ArrayLike
     x = ravel(number("ediff1d", ary))
     found = [diff(x)]
     if to_begin is not None:
-        found.insert(0, cast(ravel(_any_array("ediff1d", to_begin)), x.type.dtype))
+        found.insert(0, cast(ravel(any_array("ediff1d", to_begin)), x.type.dtype))
     if to_end is not None:
-        found.append(cast(ravel(_any_array("ediff1d", to_end)), x.type.dtype))
+        found.append(cast(ravel(any_array("ediff1d", to_end)), x.type.dtype))
     return concatenate(found)
 
 

@@ -38,7 +38,7 @@ def shape(a: ArrayLike) -> tuple[int, ...]:
     >>> shape(zeros((2, 3)))
     (2, 3)
     """
-    return a.shape if hasattr(a, "shape") else _any_array("shape", a).type.shape
+    return a.shape if hasattr(a, "shape") else any_array("shape", a).type.shape
 
 
 def ndim(a: ArrayLike) -> int:
@@ -60,7 +60,7 @@ def size(a: ArrayLike, axis: Axis = None) -> int:
     return prod(found[i] for i in axis_tuple("size", axis, len(found)))
 
 
-def _any_array(name: str, a: Any) -> Array:
+def any_array(name: str, a: Any) -> Array:
     """`a` as a Value; for the functions that also take nested sequences."""
     from fdl.numpy.creation import asarray
 
@@ -278,7 +278,7 @@ def broadcast_arrays(*args: ArrayLike) -> list[Array]:
 
 
 def _at_least(count: int, place: Any, arys: tuple[Any, ...]) -> Any:
-    found = [x if x.type.ndim >= count else place(x) for x in (_any_array("atleast", a) for a in arys)]
+    found = [x if x.type.ndim >= count else place(x) for x in (any_array("atleast", a) for a in arys)]
     return found[0] if len(found) == 1 else found
 
 
@@ -320,7 +320,7 @@ def _items(name: str, arrays: Any) -> list[Array]:
         raise TypeError(f"{name} needs a sequence of arrays, got {type(arrays).__name__}")
     if not arrays:
         raise ShapeError(f"{name} needs at least one array")
-    arrays = [_any_array(name, a) if isinstance(a, (list, tuple)) else a for a in arrays]
+    arrays = [any_array(name, a) if isinstance(a, (list, tuple)) else a for a in arrays]
     return promote(name, *arrays, keys=True)
 
 
@@ -395,10 +395,10 @@ def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Array, ...]:
         raise ShapeError("unstack needs at least one axis, got a scalar")
     axis = axis_index("unstack", axis, x.type.ndim)
     rest = x.type.shape[:axis] + x.type.shape[axis + 1 :]
-    return tuple(ops.reshape(_between(x, axis, i, i + 1), rest) for i in range(x.type.shape[axis]))
+    return tuple(ops.reshape(between(x, axis, i, i + 1), rest) for i in range(x.type.shape[axis]))
 
 
-def _between(x: Array, axis: int, start: int, stop: int) -> Array:
+def between(x: Array, axis: int, start: int, stop: int) -> Array:
     """The elements from start to stop along an axis."""
     starts, limits = [0] * x.type.ndim, list(x.type.shape)
     starts[axis], limits[axis] = start, stop
@@ -480,7 +480,7 @@ def append(arr: ArrayLike, values: ArrayLike, axis: int | None = None) -> Array:
     >>> append(array([1, 2]), 3)
     Array([1, 2, 3], dtype=int32)
     """
-    return concatenate([_any_array("append", arr), _any_array("append", values)], axis)
+    return concatenate([any_array("append", arr), any_array("append", values)], axis)
 
 
 def _split(name: str, ary: ArrayLike, sections: Any, axis: int, even: bool) -> list[Array]:
@@ -498,7 +498,7 @@ def _split(name: str, ary: ArrayLike, sections: Any, axis: int, even: bool) -> l
     else:
         places = integers(f"{name}: where to split", sections)
         bounds = [0, *(slice(i).indices(extent)[1] for i in places), extent]
-    return [_between(x, axis, a, max(a, b)) for a, b in itertools.pairwise(bounds)]
+    return [between(x, axis, a, max(a, b)) for a, b in itertools.pairwise(bounds)]
 
 
 def split(ary: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array]:

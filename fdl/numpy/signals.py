@@ -175,26 +175,27 @@ def gradient(f: ArrayLike, *varargs: ArrayLike, axis: Axis = None, edge_order: i
 
 def _derivative(x: Array, axis: int, step: ArrayLike) -> Array:
     from fdl.numpy.reductions import diff
-    from fdl.numpy.shapes import _between
+    from fdl.numpy.shapes import between
 
     n = x.type.shape[axis]
     if n < 2:
         raise ShapeError(f"gradient needs at least 2 samples, got shape {x.type.shape} along axis {axis}")
     spacing = asarray(step)
     slopes = diff(x, axis=axis)
-    ends = _between(slopes, axis, 0, 1), _between(slopes, axis, n - 2, n - 1)
+    ends = between(slopes, axis, 0, 1), between(slopes, axis, n - 2, n - 1)
     if spacing.type.ndim == 0:
-        inner = (_between(x, axis, 2, n) - _between(x, axis, 0, n - 2)) / (2 * spacing)
+        inner = (between(x, axis, 2, n) - between(x, axis, 0, n - 2)) / (2 * spacing)
         return cast(concatenate([ends[0] / spacing, inner, ends[1] / spacing], axis), x.type.dtype)
     if spacing.type.shape != (n,):
         raise ShapeError(f"gradient: coordinates of shape {spacing.type.shape} for {n} samples along axis {axis}")
     widths = diff(spacing).reshape((n - 1,) + (1,) * (x.type.ndim - axis - 1))
     slopes = slopes / widths
     left, right = widths[:-1], widths[1:]
-    before, behind = _between(slopes, axis, 0, n - 2), _between(slopes, axis, 1, n - 1)
+    before, behind = between(slopes, axis, 0, n - 2), between(slopes, axis, 1, n - 1)
     inner = (right * before + left * behind) / (left + right)
     return cast(
-        concatenate([_between(slopes, axis, 0, 1), inner, _between(slopes, axis, n - 2, n - 1)], axis), x.type.dtype
+        concatenate([between(slopes, axis, 0, 1), inner, between(slopes, axis, n - 2, n - 1)], axis),
+        x.type.dtype,
     )
 
 

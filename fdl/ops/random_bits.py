@@ -107,7 +107,7 @@ class RandomFoldIn(RandomPrimitive):
         return keys
 
     def reference(self, keys: np.ndarray, data: np.ndarray) -> np.ndarray:
-        return _as_keys(*threefry2x32(keys["word0"], keys["word1"], np.zeros_like(data), data))
+        return as_keys(*threefry2x32(keys["word0"], keys["word1"], np.zeros_like(data), data))
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         return self(*all_batched(size, args, batched))
@@ -170,7 +170,7 @@ class KeyWrap(RandomPrimitive):
         return TensorType(data.shape[:-1], dtypes.key)
 
     def reference(self, data: np.ndarray) -> np.ndarray:
-        return _as_keys(data[..., 0], data[..., 1])
+        return as_keys(data[..., 0], data[..., 1])
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         return self(args[0])
@@ -247,14 +247,14 @@ def _blocks(keys: np.ndarray, count: int) -> Iterator[tuple[slice, np.ndarray, n
         yield slice(start, start + step), *threefry2x32(key0, key1, high, low)
 
 
-def _as_keys(word0: np.ndarray, word1: np.ndarray) -> np.ndarray:
+def as_keys(word0: np.ndarray, word1: np.ndarray) -> np.ndarray:
     out = np.empty(np.shape(word0), dtypes.key)
     out["word0"], out["word1"] = word0, word1
     return out
 
 
 def _draw_keys(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return _as_keys(*rng.integers(0, 2**32, (2, *shape), np.uint32))
+    return as_keys(*rng.integers(0, 2**32, (2, *shape), np.uint32))
 
 
 def _check_keys(operation: Primitive, keys: TensorType) -> None:

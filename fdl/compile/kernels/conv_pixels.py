@@ -173,7 +173,7 @@ class Pixels:
     def _pack(self, phase: Sequence[AxisPhase], start: int) -> int:
         """Pack the weights of one phase from scratch element `start` on; returns how many elements that takes."""
         b, plan, spec = self.build, self.plan, self.spec
-        offsets = _combinations([[t * stride for t in p.taps] for p, stride in zip(phase, spec.w[:-2], strict=True)])
+        offsets = summed([[t * stride for t in p.taps] for p, stride in zip(phase, spec.w[:-2], strict=True)])
         if not offsets:
             return 0
         size = len(offsets) * plan.inputs * plan.width
@@ -212,8 +212,8 @@ class Pixels:
         steps = [[i * p.dilation * s for i in range(len(p.taps))] for p, s in zip(phase, strides, strict=True)]
         dense = phase[-1].dilation * strides[-1] == plan.inputs and plan.spec.groups == 1
         if not dense:
-            return plan.inputs, _combinations(steps)
-        return plan.inputs * len(phase[-1].taps), _combinations(steps[:-1])
+            return plan.inputs, summed(steps)
+        return plan.inputs * len(phase[-1].taps), summed(steps[:-1])
 
     def _tile(
         self, phase: Sequence[AxisPhase], index: tuple[Value, Value, Value, Value], image: Any, weights: Any,
@@ -248,7 +248,7 @@ def coordinates(b: Build, position: Value, counts: Sequence[int]) -> list[Value]
     return [position, *result]
 
 
-def _combinations(steps: Sequence[Sequence[int]]) -> list[int]:
+def summed(steps: Sequence[Sequence[int]]) -> list[int]:
     """All sums of one number from each list, the last list running fastest."""
     totals = [0]
     for options in steps:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fdl.compile.build import Build
 from fdl.compile.kernels.conv_geometry import Geometry
 from fdl.compile.kernels.conv_image import Image
-from fdl.compile.kernels.conv_pixels import _combinations
+from fdl.compile.kernels.conv_pixels import summed
 from fdl.compile.kernels.kernel import pieces, table
 from fdl.compile.kernels.panel import Panel
 from fdl.compile.kernels.tile import Tile
@@ -141,7 +141,7 @@ class Taps:
         b, plan, spec = self.build, self.plan, self.spec
         source = b.at(self.w, image * spec.w[-2] + f * spec.w[-1], spec.dtype)
         panel = Panel(spec.dtype, columns, plan.width, spec.w[-3], spec.w[-1])
-        outer = _combinations([[t * s for t in range(n)] for n, s in zip(spec.window[:-1], spec.w, strict=False)])
+        outer = summed([[t * s for t in range(n)] for n, s in zip(spec.window[:-1], spec.w, strict=False)])
         depth = spec.window[-1]
         if outer == [i * depth * spec.w[-3] for i in range(len(outer))]:
             panel.call(b, source, self._packed, depth * len(outer))
@@ -158,10 +158,10 @@ class Taps:
         strides = plan.image.strides
         origin = sum(-low * s for low, s in zip(spec.low, strides, strict=True))
         steps = [rhs * s for rhs, s in zip(spec.rhs_dilation, strides, strict=True)]
-        offsets = _combinations([[t * s for t in range(n)] for n, s in zip(spec.window[:-1], steps, strict=False)])
+        offsets = summed([[t * s for t in range(n)] for n, s in zip(spec.window[:-1], steps, strict=False)])
         axes = range(len(spec.window) - plan.joined)
-        a_moves = _combinations([[o * spec.stride[d] * strides[d] for o in range(spec.out_spatial[d])] for d in axes])
-        c_moves = _combinations([[o * spec.y[1 + d] for o in range(spec.out_spatial[d])] for d in axes])
+        a_moves = summed([[o * spec.stride[d] * strides[d] for o in range(spec.out_spatial[d])] for d in axes])
+        c_moves = summed([[o * spec.y[1 + d] for o in range(spec.out_spatial[d])] for d in axes])
         a, c = b.at(pixels, origin, spec.dtype), b.at(self.y, f * spec.y[-1], spec.dtype)
         band = max(1, _BAND // spec.window[-1])
         with b.loop(0, len(offsets), band) as segment:
