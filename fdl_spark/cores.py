@@ -1,4 +1,4 @@
-"""How many processor cores a task's computations use: those that Spark counts for it."""
+"""How many processor cores there are, and how many a task's computations use: those that Spark counts for it."""
 
 import os
 
@@ -15,3 +15,8 @@ def use_cores_of_task() -> None:
     context = TaskContext.get()
     if context is not None and "FDL_NUM_THREADS" not in os.environ:
         fdl.set_num_threads(max(1, int(context.cpus())))
+
+
+def cores_of_host() -> int:
+    """The processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -30,7 +30,7 @@ PHASE_OF = {
     "update_byte": "update",
 }
 
-SLICE_BYTES = 1 << 20  # the engines that cut their slices for Spark's shuffle cut none much smaller
+SLICE_BYTES = 1 << 12  # no slice is much smaller
 TORRENT_BYTES = 4 << 20  # Spark's broadcasts travel in blocks of this size
 STATE = 2.0  # bytes of optimizer state for each byte of parameters, as Adam keeps
 GROUP_SECONDS, OVERHEAD = 1.0, 0.1  # groups last so long, or until starting and ending them is this share of them
@@ -44,13 +44,13 @@ class Cluster:
       hosts: number of hosts; ranks are spread over them evenly.
       cores: of each host, for the ranks; more ranks than these take turns.
       bandwidth: bytes a second of a host's network, each way; only what passes between hosts uses it.
-      latency: seconds from sending to receiving between hosts.
+      latency: seconds from sending to receiving between hosts. Nobody tells these two: they are usual ones.
     """
 
     hosts: int = 1
     cores: int = 2
-    bandwidth: float = math.inf
-    latency: float = 0.0
+    bandwidth: float = 10e9 / 8
+    latency: float = 50e-6
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def predict(
       compute: seconds of a rank's forward-backward on a core of its own.
       constants: what each thing costs.
       cluster: where the ranks are.
-      slices: into how many slices "shuffle" and "blocks" cut the parameters; None for as many as they choose.
+      slices: into how many slices the engine cuts the parameters; None for `best_slices`.
       group: steps that one job of "resident" takes; None for as many as it chooses.
 
     Returns:
@@ -154,41 +154,100 @@ def predict(
     """
     phases = dict.fromkeys(PHASES, 0.0)
     turns = _turns(ranks, cluster)
+    slices = slices or best_slices(engine, ranks, size, constants, cluster=cluster)
     phases["compute"] = compute * turns
     phases["stragglers"] = compute * turns * constants.spread * expected_maximum(ranks)
     phases["network"] = network(engine, ranks, size, cluster, slices)
     apart = sum(phases.values())
     if engine == "resident" and group is None:
         endless, single = (
-            _seconds(counts(engine, ranks, size, cluster=cluster, group=steps), constants) for steps in (math.inf, 1)
+            _seconds(counts(engine, ranks, size, slices, cluster=cluster, group=steps), constants)
+            for steps in (math.inf, 1)
         )
         overhead = single - endless
         group = math.ceil(max(GROUP_SECONDS, overhead / OVERHEAD) / max(apart + endless, 1e-9))
-    for name, count in counts(engine, ranks, size, cluster=cluster, slices=slices, group=group or 1).items():
+    for name, count in counts(engine, ranks, size, slices, cluster=cluster, group=group or 1).items():
         phases[PHASE_OF[name]] += count * getattr(constants, name)
     return phases
 
 
-def choose(engines: Iterable[str], ranks: int, size: float, compute: float, **how: object) -> dict[str, float]:
-    """The predicted seconds of a step by each of some engines, the fastest first; `how` as for `predict`."""
-    steps = {engine: sum(predict(engine, ranks, size, compute, **how).values()) for engine in engines}  # type: ignore[arg-type]
+def best_slices(engine: str, ranks: int, size: float, constants: Constants = FITTED, *, cluster: Cluster = HERE) -> int:
+    """Into how many slices an engine should cut the parameters, no more than there are ranks.
+
+    A slice costs messages, or a task and a block from every rank; it brings that one core more adds up and updates at
+    once, and that one host more receives. Arguments are as for `predict`.
+
+    >>> best_slices("resident", 2, 1e3), best_slices("resident", 2, 1e8)
+    (1, 2)
+    """
+    if engine == "driver":
+        return 1
+
+    def seconds(parts: int) -> float:
+        how_often = counts(engine, ranks, size, parts, cluster=cluster, group=math.inf)
+        return _seconds(how_often, constants) + network(engine, ranks, size, cluster, parts)
+
+    most = max(1, min(ranks, int(size) // SLICE_BYTES))
+    cores = cluster.hosts * cluster.cores
+    several = {count // 2**n for count in (most, cores, 1 << most.bit_length()) for n in range(count.bit_length())}
+    return min(sorted(several & set(range(1, most + 1))), key=seconds)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to take steps.
+
+    Attributes:
+      engine: by which engine.
+      slices: into how many slices the parameters are cut.
+    """
+
+    engine: str
+    slices: int
+
+    def __str__(self) -> str:
+        return self.engine + (f" in {self.slices} slices" if self.slices > 1 else "")
+
+
+def choose(
+    engines: Iterable[str],
+    ranks: int,
+    size: float,
+    compute: float,
+    constants: Constants = FITTED,
+    *,
+    cluster: Cluster = HERE,
+) -> dict[Plan, float]:
+    """The predicted seconds of a step by each of some engines, in its best number of slices, the fastest first.
+
+    Arguments are as for `predict`.
+
+    >>> plan = next(iter(choose(["shuffle", "resident"], 2, 4e6, 0.005)))
+    >>> plan.engine, plan.slices
+    ('resident', 2)
+    """
+    plans = [Plan(name, best_slices(name, ranks, size, constants, cluster=cluster)) for name in engines]
+    steps = {plan: step(plan, ranks, size, compute, constants, cluster=cluster) for plan in plans}
     return dict(sorted(steps.items(), key=lambda item: item[1]))
 
 
+def step(
+    plan: Plan, ranks: int, size: float, compute: float, constants: Constants = FITTED, *, cluster: Cluster = HERE
+) -> float:
+    """The predicted seconds of a step; arguments are as for `predict`."""
+    phases = predict(plan.engine, ranks, size, compute, constants, cluster=cluster, slices=plan.slices)
+    return sum(phases.values())
+
+
 def counts(
-    engine: str,
-    ranks: int,
-    size: float,
-    *,
-    cluster: Cluster = HERE,
-    slices: int | None = None,
-    group: float = 1,
+    engine: str, ranks: int, size: float, slices: int, *, cluster: Cluster = HERE, group: float = 1
 ) -> Mapping[str, float]:
     """How often a step does what `Constants` has the seconds of, one after the other: what happens at once counts once.
 
     Arguments are as for `predict`.
     """
-    turns = _turns(ranks, cluster)
+    turns, of_slices = _turns(ranks, cluster), _turns(slices, cluster)
+    share = size / slices * of_slices  # of the parameters, for the core that is busiest
     if engine == "driver":
         return {
             "job": 1, "launch": ranks, "task": turns,
@@ -198,25 +257,24 @@ def counts(
             "update_byte": size,
         }  # fmt: skip
     if engine in ("shuffle", "blocks"):
-        parts = slices or max(1, min(ranks, int(size) // SLICE_BYTES))
-        share = size / parts * _turns(parts, cluster)  # of the parameters, for the core that is busiest
-        fetched = ranks * _turns(parts, cluster)
         by_driver = {"driver_byte": 2 * size} if engine == "shuffle" else {}
-        read = parts * turns if engine == "blocks" else 0  # every rank fetches every slice of the parameters
+        read = slices * turns if engine == "blocks" else 0  # every rank fetches every slice of the parameters
         return by_driver | {
-            "job": 1, "stage": 1, "launch": ranks + parts, "task": turns + _turns(parts, cluster),
-            "block": fetched + read,
+            "job": 1, "stage": 1, "launch": ranks + slices, "task": turns + of_slices,
+            "block": ranks * of_slices + read,
             # Parameters in and a gradient out; a slice of every gradient in; parameters and state, out and in again.
             "worker_byte": 2 * size * turns + share * (ranks + 1 + 2 * STATE),
             "sum_byte": share * (ranks - 1),
             "update_byte": share,
         }  # fmt: skip
     if engine == "resident":
-        share = size / ranks * turns
+        # A rank tells every other one of its gradient, and of its slice if it has one, and sends each its share of it.
+        # Where ranks take turns, a core has its part of what all of them do, if that is more.
+        of_all = 1 / (cluster.hosts * cluster.cores)
         return {
             "job": 1 / group, "launch": ranks / group, "task": turns / group,
-            "message": 2 * (ranks - 1) * turns,
-            "exchange_byte": 2 * share * (ranks - 1),  # a slice of every gradient, then all slices of the parameters
+            "message": (ranks - 1) * turns + max((ranks + slices - 2) / 2, (ranks - 1) * slices * of_all),
+            "exchange_byte": size * max((ranks + slices - 2) / slices, 2 * (ranks - 1) * of_all),
             "sum_byte": share * (ranks - 1),
             "update_byte": share,
             "driver_byte": size * (1 + STATE) / group,
@@ -225,20 +283,21 @@ def counts(
     raise ValueError(f"there is no engine {engine!r}; there are {', '.join(ENGINES)}")
 
 
-def network(engine: str, ranks: int, size: float, cluster: Cluster, slices: int | None = None) -> float:
+def network(engine: str, ranks: int, size: float, cluster: Cluster, slices: int) -> float:
     """Seconds for which a step waits for the network between hosts: its busiest link, and its latencies in a row."""
     hosts = min(cluster.hosts, ranks)
     if hosts < 2:
         return 0.0
     away = (hosts - 1) / hosts
-    if engine == "resident":
-        return 2 * (size * ranks / hosts * away / cluster.bandwidth + cluster.latency)
     if engine == "driver":
         gradients = size * ranks
         return (gradients + broadcast_bytes(size, hosts)) / cluster.bandwidth + 4 * cluster.latency
-    parts = slices or max(1, min(ranks, int(size) // SLICE_BYTES))
-    owners = min(hosts, parts)
-    scattered = max(size * ranks / hosts, size * ranks / owners) * away  # a host sends its gradients, owners receive
+    owners = min(hosts, slices)
+    scattered = (
+        size * ranks / owners * away
+    )  # a host sends its gradients, and those with slices receive as much or more
+    if engine == "resident":
+        return 2 * (scattered / cluster.bandwidth + cluster.latency)  # and as much comes back
     if engine == "blocks":
         gathered = size * hosts / owners * away  # an owner's slice goes to every host
         return (scattered + gathered) / cluster.bandwidth + 6 * cluster.latency

@@ -1,4 +1,6 @@
-"""Tasks on every executor there is."""
+"""Which executors there are, and tasks on every one of them."""
+
+from typing import Any
 
 from fdl_spark.classic import RDD, SparkContext
 from fdl_spark.wire import raw_input
@@ -18,3 +20,11 @@ def everywhere(context: SparkContext) -> RDD:
     ]
     rdd = scala.makeRDD(jvm.PythonUtils.toSeq(tasks), jvm.scala.reflect.ClassTag.Any())
     return raw_input(rdd.toJavaRDD(), context)
+
+
+def hosts(context: SparkContext) -> int:
+    """On how many hosts there are executors; the driver's counts where there are no others."""
+    scala: Any = context._jsc.sc()
+    places = scala.getExecutorMemoryStatus().keySet().mkString(" ").split()
+    driver = scala.statusStore().executorSummary("driver").hostPort()
+    return len({place.rpartition(":")[0] for place in places if place != driver}) or 1

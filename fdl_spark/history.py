@@ -23,7 +23,7 @@ class History:
         The phases add up to the step: "schedule" is all that Spark does around and between the others.
       epochs: per epoch: "epoch", "step", the mean "loss" and metrics of its steps, and "validation" with its own.
       events: what went wrong and was survived: "step" and "event".
-      engines: which engine took the steps from "step" on: "engine", and "why".
+      engines: which engine took the steps from "step" on: "engine", the number of "slices", and "why".
 
     >>> history = History(steps=[{"step": 0, "loss": 2.0}, {"step": 1, "loss": 1.5}])
     >>> history.loss, history
@@ -75,8 +75,7 @@ class History:
 
     def add_choices(self, choices: Sequence[Choice]) -> None:
         """Record which engines were chosen, those that are new."""
-        known = [(record["step"], record["engine"], record["why"]) for record in self.engines]
-        self.engines += [asdict(choice) for choice in choices if tuple(asdict(choice).values()) not in known]
+        self.engines += [record for record in map(asdict, choices) if record not in self.engines]
 
     def back_to(self, step: int) -> None:
         """Forget what came from this step on; it will be done again."""

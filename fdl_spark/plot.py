@@ -1,5 +1,6 @@
 """The figure of a history."""
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,11 +8,13 @@ import numpy as np
 if TYPE_CHECKING:
     from fdl_spark.history import History
 
+WIDTH = 190  # characters of a line of small print
 POINTS = 2000  # more are not to be told apart in a picture
 
 
 def history_figure(history: "History") -> Any:
-    """Three panels: the loss of steps and epochs, the metrics of epochs, the seconds of each phase stacked.
+    """Three panels: the loss of steps and epochs, the metrics of epochs, the seconds of each phase stacked; below them
+    which engine took the steps, and why.
 
     Args:
       history: the record of a run.
@@ -35,6 +38,15 @@ def history_figure(history: "History") -> Any:
         counts = np.diff([*starts, len(steps)])
         milliseconds = [np.add.reduceat(history.seconds(name) * 1e3, starts) / counts for name in names]
         phases.stackplot(steps[starts], milliseconds, labels=names)
+    chosen = [
+        f"from step {choice['step'] + 1} by {choice['engine']}, slices: {choice.get('slices', 1)}; {choice['why']}"
+        for choice in history.engines
+    ]
+    for choice in history.engines[1:]:
+        phases.axvline(choice["step"], color="gray", linewidth=0.8, linestyle=":")
+    if chosen:
+        lines = [line for text in chosen[-2:] for line in textwrap.wrap(text, WIDTH)]
+        figure.supxlabel("\n".join(lines), fontsize="x-small", x=0.01, ha="left")
     by = f" ({history.engines[-1]['engine']})" if history.engines else ""
     for panel, title in ((losses, "loss"), (metrics, "metrics"), (phases, f"milliseconds a step{by}")):
         panel.set_title(title)

@@ -101,8 +101,8 @@ def train(
         tasks exchange slices among themselves. "shuffle": each step is a job of two stages, through Spark's shuffle.
         "blocks": the same, but parameters go from executor to executor; for large models and many executors.
         "driver": each step is a job of one stage, and gradients go to the driver; for small models. "auto": whatever
-        is fastest in the first seconds; `run.history.engines` says which, and why. `fdl_spark.every(k)` is another
-        algorithm: shards take local steps.
+        is fastest in the first seconds, in as many slices as pay; `run.history.engines` says which, and why.
+        `fdl_spark.every(k)` is another algorithm: shards take local steps.
       group: how many steps one Spark job takes at most, if its tasks stay ("resident"); "auto" for as many as take
         about a second. A group ends where a validation, a checkpoint or a callback needs the parameters.
       wire: in what precision gradients travel. "bfloat16" halves their bytes: they are rounded shard by shard, what is

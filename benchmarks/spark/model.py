@@ -45,6 +45,7 @@ class Point:
       compute: seconds of a rank's forward-backward alone.
       step: seconds of the step.
       update: seconds of the update of a slice alone.
+      slices: into how many the parameters were cut.
     """
 
     engine: str
@@ -53,6 +54,7 @@ class Point:
     compute: float
     step: float
     update: float
+    slices: int = 1
 
     @property
     def group(self) -> int:
@@ -66,12 +68,21 @@ class Point:
 
     def counts(self) -> dict[str, float]:
         """What the step does, by name of the constant."""
-        found = cost.counts(self.engine, self.ranks, self.size, cluster=HERE, group=self.group)
+        found = cost.counts(self.engine, self.ranks, self.size, self.slices, cluster=HERE, group=self.group)
         return {name: found.get(name, 0.0) for name in PHASE_OF}
 
     def predicted(self, constants: Constants) -> dict[str, float]:
         """Seconds by phase."""
-        return cost.predict(self.engine, self.ranks, self.size, self.compute, constants, cluster=HERE, group=self.group)
+        return cost.predict(
+            self.engine,
+            self.ranks,
+            self.size,
+            self.compute,
+            constants,
+            cluster=HERE,
+            slices=self.slices,
+            group=self.group,
+        )
 
     def error(self, constants: Constants) -> float:
         """The predicted step over the measured one, less one."""
@@ -81,7 +92,15 @@ class Point:
 def points(results: dict[str, dict[str, Any]]) -> list[Point]:
     """The points of what was measured, of engines that the model knows."""
     return [
-        Point(f["engine"], f["ranks"], f["size"], f["alone"]["forward_backward"], f["step"], f["alone"]["update"])
+        Point(
+            f["engine"],
+            f["ranks"],
+            f["size"],
+            f["alone"]["forward_backward"],
+            f["step"],
+            f["alone"]["update"],
+            f.get("slices", 1),
+        )
         for f in results.values()
         if "step" in f and f["engine"] in cost.ENGINES
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import table
-from fdl_spark.cost import ENGINES, Cluster, Constants, counts, predict
+from fdl_spark.cost import ENGINES, Cluster, Constants, best_slices, counts, predict
 
 PLOT = Path(__file__).with_name("scaling.png")
 NODES = [2**n for n in range(1, 11)]
@@ -90,7 +90,7 @@ def breaks(design: Design, compute: float, gigabits: float, constants: Constants
     return nodes, max(phases, key=phases.__getitem__)
 
 
-def limits(design: Design) -> str:
+def limits(design: Design, constants: Constants) -> str:
     """What does not go on whatever it costs."""
     if design.engine == "driver":
         nodes = first(lambda n: n * SIZE > RESULT_LIMIT)
@@ -100,7 +100,9 @@ def limits(design: Design) -> str:
         return f"{nodes:,} nodes: sockets of a rank" if nodes else "none below 131,072 nodes"
     if design.engine == "resident":
         return f"{DESCRIPTORS - 24:,} nodes: sockets of a rank reach the usual limit of open files (1,024)"
-    blocks = counts(design.engine, 1024, SIZE, cluster=Cluster(hosts=1024, cores=1))["block"]
+    cluster = Cluster(hosts=1024, cores=1)
+    slices = best_slices(design.engine, 1024, SIZE, constants, cluster=cluster)
+    blocks = counts(design.engine, 1024, SIZE, slices, cluster=cluster)["block"]
     return f"{blocks:,.0f} blocks fetched by one task at 1,024 nodes"
 
 
@@ -117,7 +119,7 @@ def report(constants: Constants) -> str:
                 rows.append(
                     [
                         design.name, f"{gigabits}", *(f"{100 * value:.0f} %" for value in values),
-                        f"{nodes:,}: {why}" if nodes else "never", limits(design),
+                        f"{nodes:,}: {why}" if nodes else "never", limits(design, constants),
                     ]
                 )  # fmt: skip
         if rate == BIGDL_RATE:

@@ -25,6 +25,7 @@ from fdl_spark.connect import tasks as on_worker
 from fdl_spark.connect.jobs import asking, own_jobs, reachable
 from fdl_spark.connect.share import Share, dumps
 from fdl_spark.connect.upload import Upload, new_view
+from fdl_spark.cost import Cluster
 from fdl_spark.data.blocks import Block
 from fdl_spark.data.sharded import Dataset, Network
 from fdl_spark.data.shards import Schedule
@@ -112,6 +113,10 @@ class ConnectDataset(Dataset):
             if all(self.spark.conf.get(name, UNSET) == UNSET for name in hiding):
                 return self._slots // int(self.spark.conf.get("spark.task.cpus", "1"))
         return None
+
+    def cluster(self) -> Cluster:
+        """As far as it is known: a session of Spark Connect does not say on which hosts its tasks run."""
+        return Cluster(1, self.slots() or self.tasks)
 
     def thread(self, target: Callable[[], None]) -> Thread:
         return InheritableThread(target=target, session=self.spark)

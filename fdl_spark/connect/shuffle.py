@@ -16,7 +16,6 @@ import numpy as np
 from fdl_spark.connect.dataset import ConnectDataset
 from fdl_spark.data.blocks import Block
 from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
-from fdl_spark.engines.shuffle import slices
 from fdl_spark.tree_sum import gather
 from fdl_spark.update import Leaves
 from fdl_spark.wire import pack, unpack
@@ -31,7 +30,6 @@ class ConnectShuffle(SteppingEngine):
 
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
         self.weights, self.leaves, self.done = weights, leaves, done
-        self.cuts = slices(weights.size, weights.itemsize, self.dataset.tasks)
 
     def state(self) -> Leaves:
         return self.leaves
@@ -42,7 +40,7 @@ class ConnectShuffle(SteppingEngine):
         with self.job(step) as job:
             watch.lap("broadcast")
             sent = partial(_scatter, job, self.cuts)
-            payloads = self.dataset.exchange(sent, partial(_sum, shards), len(self.cuts) - 1)
+            payloads = self.dataset.exchange(sent, partial(_sum, shards), self.slices)
         answers = [unpack(payload) for payload in payloads]
         (total, timings), _ = answers[0]
         watch.lap("schedule", forward_backward=slowest(timings))

@@ -20,6 +20,8 @@ from pyspark.util import InheritableThread
 from fdl_spark.broadcasts import lend
 from fdl_spark.classic import RDD, Broadcast, SparkContext
 from fdl_spark.cleanup import going_on
+from fdl_spark.cores import cores_of_host
+from fdl_spark.cost import Cluster
 from fdl_spark.data.block import Block, NewBlock, delete_blocks, restore_directory
 from fdl_spark.data.columns import Arrays, Problem
 from fdl_spark.data.sharded import Dataset, Network
@@ -27,7 +29,7 @@ from fdl_spark.data.shards import Schedule, owned
 from fdl_spark.data.source import Source
 from fdl_spark.data.survey import Cells, Survey
 from fdl_spark.errors import DataError
-from fdl_spark.executors import everywhere
+from fdl_spark.executors import everywhere, hosts
 from fdl_spark.folders import owner
 from fdl_spark.jobs import own_jobs
 from fdl_spark.membership import Membership
@@ -82,6 +84,16 @@ class RddDataset(Dataset):
     def slots(self) -> int | None:
         if self.context.getConf().get("spark.dynamicAllocation.enabled", "false") == "true":
             return 0  # Spark refuses jobs with barriers then
+        return self._concurrent()
+
+    def cluster(self) -> Cluster:
+        slots, places = self._concurrent(), hosts(self.context)
+        if self.context.master.startswith("local"):  # one may ask for more tasks than this host has cores
+            slots = min(slots, cores_of_host())
+        return Cluster(places, max(1, slots // places))
+
+    def _concurrent(self) -> int:
+        """How many tasks the executors that are there run at once."""
         spark = self.context._jsc.sc()
         return int(spark.maxNumConcurrentTasks(spark.resourceProfileManager().defaultResourceProfile()))
 

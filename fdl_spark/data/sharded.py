@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 import fdl
+from fdl_spark.cost import Cluster
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.survey import Cells
 from fdl_spark.wire import Payload
@@ -90,6 +91,10 @@ class Dataset(ABC):
         Returns:
           The number, 0 where no such job can run at all; None if it cannot be found out.
         """
+
+    @abstractmethod
+    def cluster(self) -> Cluster:
+        """Where the tasks run, for predictions; one core for each of them on one host where it cannot be found out."""
 
     @abstractmethod
     def thread(self, target: Callable[[], None]) -> Thread:

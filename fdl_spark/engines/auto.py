@@ -1,4 +1,4 @@
-"""`sync="auto"`: the engine that is fastest for this run, found out in its first seconds.
+"""`sync="auto"`: the engine and the number of slices that are fastest for this run, found out in its first seconds.
 
 All engines give the same bits, so that trying one is training. Where all tasks can run at once the resident engine
 begins, and another one is tried only if the cost model, with the seconds that were measured, says that it may be
@@ -9,10 +9,11 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from statistics import median
+from typing import Any
 
 import numpy as np
 
-from fdl_spark.cost import choose
+from fdl_spark.cost import FITTED, Plan, choose, counts, step
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.engine import Choice, Engine, Outcome
 from fdl_spark.failures import NoBarrier
@@ -47,17 +48,20 @@ class Auto(Engine):
     ):
         self.dataset, self.program, self.skip, self.engines = dataset, program, skip, dict(engines)
         self.choices = []
-        self._measured: dict[str, float] = {}  # seconds of a step, by engine
+        self._cluster = dataset.cluster()
+        self._measured: dict[Plan, float] = {}  # seconds of a step
         self._computing = math.nan  # the seconds of them that the slowest task computes
-        self._outcomes: list[Outcome] = []  # of the engine that is being measured
-        self._rivals: list[str] | None = None  # engines that are still to be measured; None before the first has been
-        self._settled = self._failed = False
-        name, why = "resident", "tried first"
+        self._slower = 1.0  # how many times what was predicted the update takes: optimizers differ
+        self._outcomes: list[Outcome] = []  # of the plan that is being measured
+        self._rivals: list[Plan] | None = None  # those still to be measured; None before the first has been
+        self._settled = False
+        expected = self._expected(weights.nbytes)
+        plan, why = next((plan for plan in expected if plan.engine == "resident"), next(iter(expected))), "tried first"
         slots = dataset.slots()
         if slots is not None and slots < dataset.tasks:
             why = self._refuse(f"{dataset.tasks} tasks do not run at once, the cluster runs {slots}")
-            name = next(iter(self._expected(weights.nbytes)))
-        self._take(name, why, weights, leaves, done)
+            plan = next(iter(self._expected(weights.nbytes)))
+        self._take(plan, why, weights, leaves, done)
 
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
         self.current.restore(weights, leaves, done)
@@ -73,6 +77,10 @@ class Auto(Engine):
     @property
     def groups(self) -> bool:  # type: ignore[override]
         return self.current.groups
+
+    @property
+    def cuts(self) -> list[int]:  # type: ignore[override]
+        return self.current.cuts
 
     @property
     def overhead(self) -> float:  # type: ignore[override]
@@ -111,66 +119,79 @@ class Auto(Engine):
     def _refuse(self, reason: str) -> str:
         """Do without the resident engine; what to say of it."""
         del self.engines["resident"]
-        self._measured.pop("resident", None)
+        self._measured = {plan: seconds for plan, seconds in self._measured.items() if plan.engine != "resident"}
         why = f"tasks cannot stay for several steps: {reason}"
         log.warning("%s; each step waits for Spark's scheduler instead", why)
         return why
 
     def _consider(self) -> None:
-        """Go on to the next engine to measure, or to the best one, when the current one has been measured."""
-        outcomes, name = self._outcomes[1:], self.current.name
+        """Go on to the next plan to measure, or to the best one, when the current one has been measured."""
+        outcomes, plan, size = self._outcomes[1:], self._plan, self.weights.nbytes
         if len(outcomes) < (1 if self.current.groups else TRIAL_STEPS - 1):
             return
         self._outcomes = []
-        self._measured[name] = self._seconds(name, outcomes)
+        self._measured[plan] = self._seconds(plan.engine, outcomes)
         self._computing = median(max((t.seconds for t in outcome.timings), default=0.0) for outcome in outcomes)
-        expected = self._expected(self.weights.nbytes)
+        predicted = counts(plan.engine, self.dataset.tasks, size, plan.slices, cluster=self._cluster)["update_byte"]
+        updating = median(outcome.phases.get("update", 0.0) for outcome in outcomes)
+        self._slower = max(0.1, updating / max(predicted * FITTED.update_byte, 1e-6))
+        expected = self._expected(size)
         if self._rivals is None:
-            limit = WORTH_A_TRIAL * self._measured[name] if name == "resident" else RIVALS * min(expected.values())
-            self._rivals = [other for other in expected if other != name and expected[other] <= limit]
+            limit = RIVALS * min(expected.values())
+            if plan.engine == "resident":
+                limit = WORTH_A_TRIAL * self._measured[plan]
+            self._rivals = [other for other in expected if other not in self._measured and expected[other] <= limit]
         if self._rivals:
             self._switch(self._rivals.pop(0), f"tried after {self._report(expected)}")
             return
         self._settled = True
         best = min(self._measured, key=lambda one: self._measured[one])
-        if best != name:
+        if best != plan:
             self._switch(best, self._report(expected))
         else:
-            self._choose(best, self._report(expected))
+            self._choose(self._report(expected))
 
-    def _expected(self, size: int) -> dict[str, float]:
-        """The seconds of a step by each engine, the fastest first: predicted, scaled by what was measured."""
+    def _expected(self, size: int) -> dict[Plan, float]:
+        """The seconds of a step by each engine, the fastest first: predicted, scaled by what was measured.
+
+        What Spark's jobs cost is learnt from any engine that takes one a step; what ranks that stay cost, from these.
+        """
         compute = 0.0 if math.isnan(self._computing) else self._computing
-        predicted = choose(self.engines, self.dataset.tasks, size, compute)
-        slower = [
-            (seconds - compute) / max(predicted[name] - compute, 1e-6)
-            for name, seconds in self._measured.items()
-            if name in predicted and name != "resident"
-        ]
-        factor = max(0.1, median(slower)) if slower else 1.0
-        scaled = {name: compute + factor * (seconds - compute) for name, seconds in predicted.items()}
-        return dict(sorted(scaled.items(), key=lambda item: item[1]))
+        constants = FITTED.scaled(update=self._slower)
+        where: Any = {"ranks": self.dataset.tasks, "size": size, "compute": 0.0, "cluster": self._cluster}
+        scales: dict[bool, list[float]] = {True: [], False: []}
+        for plan, seconds in self._measured.items():
+            predicted = max(step(plan, constants=constants, **where), 1e-6)
+            scales[plan.engine == "resident"].append((seconds - compute) / predicted)
+        factors = {stays: max(0.1, median(found)) if found else 1.0 for stays, found in scales.items()}
+        expected = {
+            plan: compute + factors[plan.engine == "resident"] * seconds
+            for plan, seconds in choose(self.engines, constants=constants, **where).items()
+        }
+        return dict(sorted(expected.items(), key=lambda item: item[1]))
 
     def _seconds(self, name: str, outcomes: list[Outcome]) -> float:
         """The seconds of a step by an engine."""
         return median(sum(outcome.phases.values()) for outcome in outcomes)
 
-    def _report(self, expected: Mapping[str, float]) -> str:
-        said = [f"{name} {1e3 * seconds:.3g} ms a step" for name, seconds in self._measured.items()]
-        others = [f"{name} {1e3 * expected[name]:.3g}" for name in expected if name not in self._measured]
+    def _report(self, expected: Mapping[Plan, float]) -> str:
+        said = [f"{plan} {1e3 * seconds:.3g} ms a step" for plan, seconds in self._measured.items()]
+        others = [f"{plan} {1e3 * expected[plan]:.3g}" for plan in expected if plan not in self._measured]
         computing = f"measured: {', '.join(said)} ({1e3 * self._computing:.3g} of it computing)"
         return computing + (f"; predicted: {', '.join(others)}" if others else "")
 
-    def _switch(self, name: str, why: str) -> None:
+    def _switch(self, plan: Plan, why: str) -> None:
         before = self.current
         weights, leaves, done = before.weights, before.state(), before.done
         before.close()
-        self._take(name, why, weights, leaves, done)
+        self._take(plan, why, weights, leaves, done)
 
-    def _take(self, name: str, why: str, weights: np.ndarray, leaves: Leaves, done: int) -> None:
-        self.current = self.engines[name](self.dataset, self.program, weights, leaves, done, self.skip)
-        self._choose(name, why)
+    def _take(self, plan: Plan, why: str, weights: np.ndarray, leaves: Leaves, done: int) -> None:
+        engine = self.engines[plan.engine]
+        self.current = engine(self.dataset, self.program, weights, leaves, done, self.skip, slices=plan.slices)
+        self._plan = Plan(plan.engine, self.current.slices)  # an optimizer that needs the whole tree may allow fewer
+        self._choose(why)
 
-    def _choose(self, name: str, why: str) -> None:
-        self.choices.append(Choice(self.current.done, name, why))
-        log.info("steps from %d on by sync=%r: %s", self.current.done + 1, name, why)
+    def _choose(self, why: str) -> None:
+        self.choices.append(Choice(self.current.done, self._plan.engine, why, self._plan.slices))
+        log.info("steps from %d on by sync=%r: %s", self.current.done + 1, str(self._plan), why)

@@ -15,6 +15,7 @@ import numpy as np
 
 from fdl_spark.cleanup import going_on
 from fdl_spark.data.sharded import Dataset
+from fdl_spark.engines.cuts import cuts
 from fdl_spark.program import Program
 from fdl_spark.update import Leaves
 from fdl_spark.worker import Held, Job, Shared, Timing
@@ -47,11 +48,13 @@ class Choice:
       step: the first of them.
       engine: the engine's name.
       why: what speaks for it.
+      slices: into how many slices it cuts the parameters.
     """
 
     step: int
     engine: str
     why: str
+    slices: int = 1
 
 
 class Engine(ABC):
@@ -64,8 +67,10 @@ class Engine(ABC):
       leaves: the leaves of the optimizer's state, of the whole.
       done: how many steps these are of.
       skip: whether a step that is not finite is left out and the group goes on, or the group ends there.
+      slices: into how many slices the parameters are cut, at most; None for as many as the cost model says.
 
     Attributes:
+      cuts: where they are.
       weights: the flat parameters after `done` steps.
       done: number of steps taken; inside a group, those before the group.
       groups: whether a group of several steps costs less than as many groups of one.
@@ -76,6 +81,7 @@ class Engine(ABC):
     """
 
     name = ""
+    cuts: list[int]
     weights: np.ndarray
     done: int
     choices: list[Choice]
@@ -84,10 +90,18 @@ class Engine(ABC):
     overhead = 0.0
 
     def __init__(
-        self, dataset: Dataset, program: Program, weights: np.ndarray, leaves: Leaves, done: int = 0, skip: bool = False
+        self,
+        dataset: Dataset,
+        program: Program,
+        weights: np.ndarray,
+        leaves: Leaves,
+        done: int = 0,
+        skip: bool = False,
+        slices: int | None = None,
     ):
         self.dataset, self.program, self.skip = dataset, program, skip
-        self.choices = [Choice(done, self.name, "asked for")]
+        self.cuts = self._cut(weights, slices)
+        self.choices = [Choice(done, self.name, "asked for", self.slices)]
         self.shared = Shared.of(program, dataset)
         try:
             self.restore(weights, leaves, done)
@@ -95,6 +109,14 @@ class Engine(ABC):
             with going_on("freeing what the executors hold"):
                 self.close()
             raise
+
+    def _cut(self, weights: np.ndarray, slices: int | None) -> list[int]:
+        return cuts(self.name, weights, self.dataset, slices)
+
+    @property
+    def slices(self) -> int:
+        """Into how many slices the parameters are cut."""
+        return len(self.cuts) - 1
 
     @abstractmethod
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:

@@ -25,7 +25,6 @@ from fdl_spark.data.sharded import Dataset, Shareable
 from fdl_spark.engines.engine import Engine, Outcome
 from fdl_spark.engines.leaves import LeafOrder
 from fdl_spark.engines.rank import Order, forget, run_group
-from fdl_spark.engines.shuffle import slices
 from fdl_spark.failures import Lost, NoBarrier, explained
 from fdl_spark.interrupts import Interrupts
 from fdl_spark.net.meeting import Hub, Message
@@ -35,7 +34,6 @@ from fdl_spark.update import Leaves, join
 from fdl_spark.wire import unpack
 from fdl_spark.worker import Job, Timing, destroy
 
-SLICE_BYTES = 1 << 15  # smaller slices cost more in messages than they save
 POLL = 0.05  # seconds
 SLOT_SECONDS = 60.0  # for lost executors to be replaced
 PATIENCE = 10.0  # seconds for a group that nobody waits for to end
@@ -54,7 +52,6 @@ class Resident(Engine):
         super().__init__(*args, **options)
         self.every, self._layout = every, LeafOrder.of(self.program, self.weights)
         self._run, self._number = uuid.uuid4().hex, 0
-        self._cuts = slices(self.weights.size, self.weights.itemsize, self.dataset.tasks, SLICE_BYTES)
         network = self.dataset.network()
         self._terms = Terms(secrets.token_bytes(32), network.encrypted, TIMEOUT)
         self._hub: Hub | None = None
@@ -144,7 +141,7 @@ class Resident(Engine):
             terms=self._terms,
             hub=None if self._hub is None else self._hub.listener.address,
             again=self._met,
-            cuts=self._cuts,
+            cuts=self.cuts,
             first=self.done,
             count=count,
             seconds=seconds,
@@ -157,7 +154,7 @@ class Resident(Engine):
         """Make what the ranks handed over the engine's own."""
         self._drop_start()
         self._known = self._met = True
-        lengths = [stop - start for start, stop in pairwise(self._cuts)]
+        lengths = [stop - start for start, stop in pairwise(self.cuts)]
         slices_of = {header["slice"]: (array, header["leaves"]) for header, array in job.results if "slice" in header}
         weights, leaves = slices_of[0]
         if self.program.update.elementwise:

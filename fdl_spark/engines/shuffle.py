@@ -29,15 +29,11 @@ from fdl_spark.data.blocks import Block, RddDataset
 from fdl_spark.data.shards import owned
 from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
 from fdl_spark.engines.kept import Kept, Layout
-from fdl_spark.program import Program
 from fdl_spark.repeated import Repeated, told
 from fdl_spark.tree_sum import cover, gather
 from fdl_spark.update import Leaves, join
 from fdl_spark.wire import Payload, pack, raw_output, unpack
 from fdl_spark.worker import Job, Part, Timing, forward_backward
-
-SLICE_BYTES = 1 << 20  # smaller ones cost more in shuffle blocks than they save
-ALIGNMENT = 1024  # elements: slices start where whole vectors of the compiled loops do
 
 
 @dataclass(frozen=True)
@@ -51,28 +47,10 @@ class Answer:
     update: float
 
 
-class SlicedEngine(SteppingEngine):
-    """An engine that cuts the parameters into slices, on the RDDs of a classic session.
-
-    Args:
-      slices: into how many slices the parameters are cut at most; None means one a task, but none much smaller than
-        SLICE_BYTES.
-    """
+class RddEngine(SteppingEngine):
+    """An engine on the RDDs of a classic session."""
 
     dataset: RddDataset
-
-    def __init__(
-        self,
-        dataset: RddDataset,
-        program: Program,
-        weights: np.ndarray,
-        leaves: Leaves,
-        done: int = 0,
-        skip: bool = False,
-        slices: int | None = None,
-    ):
-        self._count = slices
-        super().__init__(dataset, program, weights, leaves, done, skip)
 
     @property
     def context(self) -> SparkContext:
@@ -80,7 +58,7 @@ class SlicedEngine(SteppingEngine):
         return self.dataset.context
 
 
-class Shuffle(SlicedEngine):
+class Shuffle(RddEngine):
     """Synchronise through Spark's shuffle, as BigDL does (Dai et al., SoCC 2019, section 3.3)."""
 
     name = "shuffle"
@@ -93,13 +71,13 @@ class Shuffle(SlicedEngine):
         self.weights, self._leaves, self.done = weights, leaves, done
         self._branch += 1
         if self._jobs is None:
-            self.cuts, self.layout = cuts_of(weights, self.dataset.tasks, self._count), Layout.of(leaves)
+            self.layout = Layout.of(leaves)
             self._prepare()
 
     def state(self) -> Leaves:
         if self._leaves is not None:
             return self._leaves
-        read = partial(_read, [self._slice(n) for n in range(len(self.cuts) - 1)], self._branch, self.done)
+        read = partial(_read, [self._slice(n) for n in range(self.slices)], self._branch, self.done)
         packed = raw_output(self._homes, read).collect()
         leaves = [self._slice(n).layout.views(np.frombuffer(one, np.uint8)) for n, one in enumerate(packed)]
         return join(leaves, [stop - start for start, stop in pairwise(self.cuts)])
@@ -143,7 +121,7 @@ class Shuffle(SlicedEngine):
     def _prepare(self) -> None:
         """What all steps have in common."""
         schedule, tasks = self.dataset.schedule, self.dataset.tasks
-        self._jobs, count = Repeated(self.context), len(self.cuts) - 1
+        self._jobs, count = Repeated(self.context), self.slices
         scatter = self._jobs.function(
             partial(_scatter, self.lasting(), self.cuts), self.dataset.blocks._jrdd_deserializer
         )
@@ -165,29 +143,6 @@ class Shuffle(SlicedEngine):
     def _slice(self, n: int) -> Kept:
         start, stop = self.cuts[n], self.cuts[n + 1]
         return Kept(self.dataset.name, n, start, stop, self.cuts[-1], self.layout)
-
-
-def cuts_of(weights: np.ndarray, tasks: int, count: int | None) -> list[int]:
-    """Where to cut the parameters: into as many slices as is said, else into as many as pay."""
-    most, least = (tasks, None) if count is None else (count, 1)
-    return slices(weights.size, weights.itemsize, most, least)
-
-
-def slices(size: int, itemsize: int, most: int, least: int | None = None) -> list[int]:
-    """Where to cut the flat vector.
-
-    Args:
-      size: number of elements.
-      itemsize: bytes of each.
-      most: so many slices at most.
-      least: no slice has much fewer bytes; None means SLICE_BYTES.
-
-    >>> slices(1_000_000, 4, 2)
-    [0, 500736, 1000000]
-    """
-    count = max(1, min(most, size * itemsize // (least or SLICE_BYTES)))
-    length = -(-size // (count * ALIGNMENT)) * ALIGNMENT
-    return [*range(0, size, length), size] if size else [0, 0]
 
 
 def _scatter(job: Job, cuts: list[int], task: int, blocks: Iterable[Block]) -> Iterator[Payload]:

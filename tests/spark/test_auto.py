@@ -2,11 +2,14 @@
 
 import logging
 
+import numpy as np
 import pytest
 
 import fdl_spark
 from fdl import optim
+from fdl_spark.cost import Cluster, Plan
 from fdl_spark.data.blocks import RddDataset
+from fdl_spark.data.dataset import load
 from fdl_spark.engines import auto
 from fdl_spark.engines.resident import Resident
 from fdl_spark.failures import NoBarrier
@@ -59,12 +62,37 @@ def test_dynamic_allocation(train, digest, expected, monkeypatch):
 
 @pytest.mark.parametrize("kept", ["resident", "shuffle"])
 def test_an_engine_that_is_predicted_to_be_faster_is_tried(train, digest, expected, monkeypatch, kept):
-    monkeypatch.setattr(auto, "choose", lambda names, *_: {name: 0.0 if name == "shuffle" else 9.0 for name in names})
+    def choose(names, **_):
+        return {Plan(name, 1): 0.0 if name == "shuffle" else 9.0 for name in names}
+
+    monkeypatch.setattr(auto, "choose", choose)
     monkeypatch.setattr(auto.Auto, "_seconds", lambda self, name, outcomes: 2.0 - (name == kept))
     run = train(group=5)
     assert digest(run.params) == expected
     assert chosen(run) == ["resident", "shuffle", kept]
     assert "resident" in run.history.engines[-1]["why"] and "shuffle" in run.history.engines[-1]["why"]
+
+
+def test_an_engine_is_tried_in_other_slices(train, digest, expected, monkeypatch):
+    """The update turns out to be dear, so that the model finds two slices to be faster than one."""
+    calls = []
+
+    def choose(names, **_):
+        calls.append(names)
+        return {Plan(name, 1 if len(calls) == 1 else 2): 0.0 if name == "resident" else 9.0 for name in names}
+
+    monkeypatch.setattr(auto, "choose", choose)
+    monkeypatch.setattr(auto, "step", lambda plan, **_: 1.0)
+    monkeypatch.setattr(auto.Auto, "_seconds", lambda self, name, outcomes: 2.0 if self.slices == 1 else 1.0)
+    monkeypatch.setattr("fdl_spark.engines.cuts.ALIGNMENT", 8)
+    run = train(group=5)
+    assert digest(run.params) == expected
+    assert [(record["engine"], record["slices"]) for record in run.history.engines] == [
+        ("resident", 1),
+        ("resident", 2),
+        ("resident", 2),
+    ]
+    assert "resident 2e+03 ms a step, resident in 2 slices 1e+03" in run.history.engines[-1]["why"]
 
 
 def test_slots_that_are_lost_for_good(train, digest, expected, monkeypatch):
@@ -82,3 +110,15 @@ def test_slots_that_are_lost_for_good(train, digest, expected, monkeypatch):
     assert len(run.history.steps) == 25
     assert chosen(run)[:2] == ["resident", "resident"]
     assert set(chosen(run)[2:]) <= {"driver", "shuffle", "blocks"}
+
+
+def test_what_is_known_of_the_cluster(spark, monkeypatch):
+    """A session on one host of two slots; a host has no more cores than there are, whatever it is asked to run."""
+    dataset = load({"x": np.zeros(8, np.float32)}, batch_size=4)
+    try:
+        monkeypatch.setattr("fdl_spark.data.blocks.cores_of_host", lambda: 64)
+        assert dataset.cluster() == Cluster(hosts=1, cores=2)
+        monkeypatch.setattr("fdl_spark.data.blocks.cores_of_host", lambda: 1)
+        assert dataset.cluster() == Cluster(hosts=1, cores=1)
+    finally:
+        dataset.close()

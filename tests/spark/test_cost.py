@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from fdl_spark.cost import ENGINES, PHASES, Cluster, Constants, choose, counts, expected_maximum, network, predict
+from fdl_spark.cost import (
+    ENGINES,
+    PHASES,
+    SLICE_BYTES,
+    Cluster,
+    Constants,
+    best_slices,
+    choose,
+    counts,
+    expected_maximum,
+    network,
+    predict,
+)
 
 engines = st.sampled_from(ENGINES)
 ranks = st.integers(1, 1024)
@@ -33,7 +45,7 @@ def test_more_bytes_cost_more(engine, ranks, size):
 def test_resident_ranks_exchange_as_much_as_a_ring_does(ranks, size):
     """Reduce-scatter and all-gather each move (N - 1) / N of the bytes into every rank (Patarasuk and Yuan, 2009)."""
     cluster = Cluster(hosts=ranks, cores=1)
-    found = counts("resident", ranks, size, cluster=cluster)
+    found = counts("resident", ranks, size, ranks, cluster=cluster)
     assert found["exchange_byte"] == pytest.approx(2 * size * (ranks - 1) / ranks)
     assert found["message"] == 2 * (ranks - 1)
 
@@ -41,19 +53,19 @@ def test_resident_ranks_exchange_as_much_as_a_ring_does(ranks, size):
 @given(count=st.integers(2, 16), size=sizes)
 def test_ranks_that_share_cores_pay_for_all_bytes(count, size):
     """On two cores the bytes that all ranks exchange, 2 (N - 1) P, are moved by two at a time."""
-    found = counts("resident", count, size, cluster=Cluster(cores=2))
+    found = counts("resident", count, size, count, cluster=Cluster(cores=2))
     assert found["exchange_byte"] == pytest.approx(2 * (count - 1) * size / 2)
 
 
 def test_the_network_carries_what_passes_between_hosts():
     cluster = Cluster(hosts=4, cores=2, bandwidth=1e9, latency=0.0)
-    assert network("resident", 4, 8e6, Cluster(1, 4, 1e9)) == 0.0
+    assert network("resident", 4, 8e6, Cluster(1, 4, 1e9), 4) == 0.0
     # A reduce-scatter sends 3/4 of 8 MB from each host, an all-gather as much.
-    assert network("resident", 4, 8e6, cluster) == pytest.approx(2 * 6e6 / 1e9)
+    assert network("resident", 4, 8e6, cluster, 4) == pytest.approx(2 * 6e6 / 1e9)
     # Two ranks a host send both their gradients, and both receive parameters.
-    assert network("resident", 8, 8e6, cluster) == pytest.approx(2 * 12e6 / 1e9)
+    assert network("resident", 8, 8e6, cluster, 8) == pytest.approx(2 * 12e6 / 1e9)
     # Four gradients into the driver and the parameters out, passed on twice.
-    assert network("driver", 4, 4e6, cluster) == pytest.approx((4 * 4e6 + 3 * 4e6) / 1e9)
+    assert network("driver", 4, 4e6, cluster, 1) == pytest.approx((4 * 4e6 + 3 * 4e6) / 1e9)
 
 
 def test_a_long_group_shares_what_a_job_costs():
@@ -65,6 +77,41 @@ def test_a_long_group_shares_what_a_job_costs():
         chosen["scheduling"] + chosen["bytes"]
         < 0.1 * sum(chosen.values()) + predict("resident", 64, 28e6, 2.0, group=10**9)["bytes"]
     )
+
+
+@given(engine=engines, ranks=ranks, size=sizes, hosts=st.integers(1, 1024), data=st.data())
+def test_no_other_number_of_slices_is_predicted_to_be_much_faster(engine, ranks, size, hosts, data):
+    """The search looks at some numbers only; any other one gains little."""
+    cluster = Cluster(hosts, data.draw(st.integers(1, 8)))
+    best = best_slices(engine, ranks, size, cluster=cluster)
+    assert 1 <= best <= ranks
+    assert best == 1 or size / best >= SLICE_BYTES
+    other = data.draw(st.integers(1, max(1, min(ranks, int(size) // SLICE_BYTES))))
+    seconds = [
+        sum(predict(engine, ranks, size, 0.0, cluster=cluster, slices=n, group=10**9).values()) for n in (best, other)
+    ]
+    assert seconds[0] <= 1.15 * seconds[1]
+
+
+def test_slices_are_worth_what_they_bring():
+    """One core adds up and updates what several could; a message, a task and a block cost what they cost."""
+    many = Cluster(hosts=16, cores=1)
+    assert best_slices("resident", 16, 100e6, cluster=many) == 16
+    assert best_slices("shuffle", 16, 100e6, cluster=many) > 1
+    assert best_slices("resident", 16, 100e6, Constants(message=10.0), cluster=many) == 1
+    assert best_slices("shuffle", 16, 100e6, Constants(launch=10.0), cluster=many) == 1
+    assert best_slices("driver", 16, 100e6, cluster=many) == 1
+    # On two cores more slices than two are added up one after the other.
+    assert best_slices("resident", 16, 100e6, cluster=Cluster(hosts=1, cores=2)) == 2
+
+
+@given(ranks=st.integers(1, 64), size=sizes, data=st.data())
+def test_all_ranks_exchange_the_same_bytes_in_any_number_of_slices(ranks, size, data):
+    """On one core all messages and bytes are added up: 2 (N - 1) P bytes, whoever has the slices."""
+    slices = data.draw(st.integers(1, ranks))
+    found = counts("resident", ranks, size, slices, cluster=Cluster(1, 1))
+    assert found["exchange_byte"] == pytest.approx(2 * (ranks - 1) * size)
+    assert found["message"] == pytest.approx((ranks - 1) * (ranks + slices))
 
 
 @given(factor=st.floats(0.1, 10), phase=st.sampled_from(["scheduling", "messages", "bytes", "update", "stragglers"]))
@@ -85,7 +132,7 @@ def test_each_constant_can_be_scaled_and_no_other():
 def test_choose_orders_engines_by_their_steps():
     slow = Constants(job=1.0, stage=1.0)
     found = choose(ENGINES, 2, 1e5, 0.0, constants=slow)
-    assert next(iter(found)) == "resident"
+    assert next(iter(found)).engine == "resident"
     assert list(found.values()) == sorted(found.values())
     with pytest.raises(ValueError, match="there is no engine 'ring'"):
         choose(["ring"], 2, 1e5, 0.0)

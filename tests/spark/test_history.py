@@ -159,3 +159,17 @@ def test_the_picture_of_a_long_run_has_few_points_and_every_spike(count):
         assert len(path.vertices) <= 2 * POINTS + 5
     top = max(path.vertices[:, 1].max() for c in phases.collections for path in c.get_paths())
     assert top == pytest.approx(500.0)  # milliseconds: 250 of each phase
+
+
+def test_the_picture_says_which_engine_took_the_steps_and_why():
+    engines = [
+        {"step": 0, "engine": "driver", "why": "asked for"},  # as a checkpoint of before has it
+        {"step": 1, "engine": "resident", "slices": 2, "why": "measured: resident in 2 slices 2.8 ms a step"},
+    ]
+    steps = [{"step": n, "loss": 1.0, "rows": 1, "phases": {"compute": 0.1}} for n in range(2)]
+    figure = History(steps=steps, engines=engines).plot()
+    lines = figure._supxlabel.get_text().splitlines()
+    assert lines == [
+        "from step 1 by driver, slices: 1; asked for",
+        "from step 2 by resident, slices: 2; measured: resident in 2 slices 2.8 ms a step",
+    ]

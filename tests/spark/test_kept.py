@@ -6,8 +6,8 @@ import struct
 import numpy as np
 import pytest
 
+from fdl_spark.engines.cuts import slices
 from fdl_spark.engines.kept import Kept, Layout, StateMissing
-from fdl_spark.engines.shuffle import slices
 from fdl_spark.repeated import HEAD, START, STOP
 
 LEAVES = [
@@ -94,7 +94,7 @@ def test_forgetting_spares_other_slices(roots):
 def test_slices_cover_the_parameters():
     for size in (0, 1, 1023, 1024, 5000, 1_000_000):
         for most in (1, 2, 3, 16):
-            cuts = slices(size, 4, most, 1)
+            cuts = slices(size, most)
             assert cuts[0] == 0
             assert cuts[-1] == size
             assert len(cuts) - 1 <= max(1, most)

@@ -45,8 +45,8 @@ def test_same_bits(train, expected, digest, partitions, group):
 
 
 def test_same_bits_on_slices_of_any_owner(train, expected, digest, monkeypatch):
-    monkeypatch.setattr("fdl_spark.engines.resident.SLICE_BYTES", 64)
-    monkeypatch.setattr("fdl_spark.engines.shuffle.ALIGNMENT", 8)
+    monkeypatch.setattr("fdl_spark.engines.cuts.best_slices", lambda *_, **__: 2)
+    monkeypatch.setattr("fdl_spark.engines.cuts.ALIGNMENT", 8)
     monkeypatch.setattr("fdl_spark.net.exchange.PIECE", 24)
     same(train(group=3), expected, digest)
 

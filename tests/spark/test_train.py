@@ -71,9 +71,10 @@ def test_same_bits_through_the_driver(train, once, digest):
 @pytest.mark.parametrize("sync", ["shuffle", "blocks"])
 def test_same_bits_on_slices(train, once, digest, monkeypatch, sync):
     """Parameters cut into several slices, each with its own state."""
-    monkeypatch.setattr("fdl_spark.engines.shuffle.SLICE_BYTES", 64)
-    monkeypatch.setattr("fdl_spark.engines.shuffle.ALIGNMENT", 8)
+    monkeypatch.setattr("fdl_spark.engines.cuts.best_slices", lambda *_, **__: 3)
+    monkeypatch.setattr("fdl_spark.engines.cuts.ALIGNMENT", 8)
     run = train(partitions=4, sync=sync)
+    assert run.history.engines[0]["slices"] == 3
     assert digest(run.params) == digest(once.params)
     for name, leaf in once.optimizer_state.items():
         np.testing.assert_array_equal(run.optimizer_state[name], leaf)
