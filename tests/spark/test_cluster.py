@@ -72,9 +72,9 @@ def local_cluster(undisturbed):
 
 
 @pytest.fixture
-def by_sockets(undisturbed):
+def by_tcp(undisturbed):
     with harness.cluster("local-cluster") as cluster:
-        yield Runs(cluster, SETTINGS["sockets"], undisturbed)
+        yield Runs(cluster, SETTINGS["tcp"], undisturbed)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,8 @@ def test_an_executor_killed_in_the_exchange(local_cluster):
     assert local_cluster.end() == []  # no process, no file
 
 
-def test_a_connection_cut_in_the_middle_of_a_slice(by_sockets):
-    assert not by_sockets.verdict(BY_NAME["connection cut in the middle of a slice"], "resident").faults
+def test_a_connection_cut_in_the_middle_of_a_slice(by_tcp):
+    assert not by_tcp.verdict(BY_NAME["connection by TCP cut in the middle of a slice"], "resident").faults
 
 
 def test_a_host_lost_with_its_blocks(standalone):

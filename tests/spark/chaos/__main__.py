@@ -1,6 +1,6 @@
-"""Run scenarios and print a table of what came of them.
+"""Run scenarios and print a line on what came of each: each kind of failure once with each engine, or all.
 
-python -m tests.spark.chaos [--engines ...] [--masters ...] [--only PATTERN ...] [--settings ...] [--json FILE] ...
+python -m tests.spark.chaos [--all] [--engines ...] [--masters ...] [--only PATTERN ...] [--settings ...] [--json FILE]
 """
 
 import argparse
@@ -12,17 +12,18 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from tests.spark.chaos.cluster import CLUSTERS
-from tests.spark.chaos.runner import run
+from tests.spark.chaos.runner import jobs, run
 from tests.spark.chaos.scenarios import SCENARIOS
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engines", nargs="+", help="all that there are")
+    parser.add_argument("--engines", nargs="+", help="in place of all")
     parser.add_argument("--masters", nargs="+", choices=list(CLUSTERS), default=list(CLUSTERS))
-    parser.add_argument("--only", nargs="+", default=["*"], help="patterns of scenarios' names")
+    parser.add_argument("--only", nargs="+", help="patterns of scenarios' names, brief or not")
     parser.add_argument("--settings", nargs="+", help="only scenarios with these settings")
-    parser.add_argument("--all", action="store_true", help="each scenario on every master that it knows")
+    parser.add_argument("--all", action="store_true", help="all scenarios, each on every master that it knows")
+    parser.add_argument("--list", action="store_true", help="print what would be run")
     parser.add_argument("--json", type=Path, help="where to keep the verdicts")
     parser.add_argument("--reference", default="", help="the digest of the undisturbed run, if it is known")
     parser.add_argument("--keep", action="store_true", help="leave the folders with the logs")
@@ -30,10 +31,18 @@ def main():
     chosen = [
         scenario
         for scenario in SCENARIOS
-        if any(fnmatch(scenario.name, pattern) for pattern in options.only)
+        if (
+            any(fnmatch(scenario.name, pattern) for pattern in options.only)
+            if options.only
+            else options.all or scenario.brief
+        )
         and (not options.settings or scenario.settings in options.settings)
     ]
     engines = options.engines or available()
+    if options.list:
+        for master, _, scenario, engine in jobs(chosen, engines, options.masters, options.all):
+            print(f"{master:14} {engine:9} {scenario.name}")
+        return
     verdicts = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
 
@@ -54,7 +63,7 @@ def main():
 def available():
     from fdl_spark.train import ENGINES
 
-    return ["auto", *ENGINES]
+    return [*ENGINES, "auto"]
 
 
 if __name__ == "__main__":

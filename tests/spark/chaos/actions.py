@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tests.spark.chaos import processes
 
+FILLER = "local/filler"  # in the cluster's folder
+
 
 def victim(fault):
     """The executor of this worker; from the driver, the one started first."""
@@ -109,6 +111,20 @@ def delete_folders(fault):
         shutil.rmtree(path, ignore_errors=True)
 
 
+def delete_local_directories(fault):
+    """Those folders, and the executor's own around them."""
+    for path in files(victim(fault), "blockmgr-*"):
+        shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def delete_folders_of_driver(fault):
+    from pyspark import SparkContext
+
+    environment = SparkContext._active_spark_context._jvm.org.apache.spark.SparkEnv.get()
+    for path in environment.blockManager().diskBlockManager().localDirsString():
+        shutil.rmtree(path)
+
+
 def decommission(fault):
     """As a cluster manager announces that a node will go away."""
     processes.send(signal.SIGPWR, [victim(fault)])
@@ -116,6 +132,17 @@ def decommission(fault):
 
 def disk_full(fault):
     raise OSError(28, "No space left on device")
+
+
+def fill_disk(fault):
+    """Leave no byte free where Spark's local directories are, which the harness has made small; for so many seconds."""
+    filler = Path(fault["folder"]) / FILLER
+    with open(filler, "wb") as file:
+        while free := os.statvfs(filler).f_bavail * os.statvfs(filler).f_frsize:
+            os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, free)
+    if fault.get("seconds"):
+        free_again = ["sh", "-c", f"sleep {fault['seconds']}; rm -f '{filler}'"]
+        subprocess.Popen(free_again, start_new_session=True, stdout=subprocess.DEVNULL)
 
 
 def kill_driver(fault):
@@ -141,9 +168,12 @@ def slow_and_interrupt(fault):
 
 def cut_connection(fault):
     """Send a part of what is to be sent, then reset the connection."""
+    from fdl_spark.net.cipher import EncryptedConnection
+
     connection, *buffers = fault["arguments"]
     sock = next(value for value in vars(connection).values() if isinstance(value, socket.socket))
-    sock.send(bytes(buffers[0][: max(1, len(buffers[0]) // 2)]))
+    if not isinstance(connection, EncryptedConnection):  # else what is sent is for it to say
+        sock.send(bytes(buffers[0][: max(1, len(buffers[0]) // 2)]))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.shutdown(socket.SHUT_RDWR)
 

@@ -21,11 +21,15 @@ if processes.MARK in os.environ:
     points.install("driver")
 
 import numpy as np
+from pyspark.sql import SparkSession
 
 import fdl
 import fdl.numpy as fnp
 import fdl_spark
 from fdl import optim
+from fdl_spark.classic import is_connect
+from fdl_spark.connect.dataset import parallelism
+from tests.spark.chaos.actions import FILLER
 
 FOLDER = Path(os.environ.get(processes.MARK, "."))
 ROWS, FEATURES, HIDDEN, OUT = 384, 300, 800, 500  # 2.6 MB of parameters: two slices of every engine
@@ -155,6 +159,7 @@ def answer(spark, request, log):
         run, result["error"] = None, "".join(traceback.format_exception(error))
     result["ended"] = time.time()
     fault.unlink(missing_ok=True)
+    (FOLDER / FILLER).unlink(missing_ok=True)
     result |= {"times": watch.times, "stopped": getattr(watch, "stopped", None), "log": list(log.lines)}
     if run is not None:
         result |= {"step": run.step, "digest": digest(run), "events": [event["event"] for event in run.history.events]}
@@ -162,15 +167,26 @@ def answer(spark, request, log):
             result["again"] = digest(train(request, steps=run.step, checkpoint=None))
     time.sleep(0.3)  # Spark deletes files on a thread of its own
     result |= {"left": sorted(files() - before), "dead": blocks_of_dead(), **held()}
-    result["persisted"] = spark.sparkContext._jsc.getPersistentRDDs().size()
+    result["persisted"] = 0 if is_connect(spark) else spark.sparkContext._jsc.getPersistentRDDs().size()
     return result
 
 
 def ready(spark, executors):
     """Wait for the executors that there should be."""
-    context = spark.sparkContext._jsc.sc()
+
+    def there():
+        if is_connect(spark):
+            return len(processes.executors(FOLDER)) >= executors and parallelism(spark) >= executors
+        return spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() > executors
+
     with suppress(TimeoutError):
-        processes.wait_until(lambda: context.getExecutorMemoryStatus().size() > executors, 60, "executors")
+        processes.wait_until(there, 60, "executors")
+
+
+def session(master, config):
+    if master.startswith("sc://"):
+        return SparkSession.builder.remote(master).getOrCreate()
+    return fdl_spark.session(master, config=config)
 
 
 def main():
@@ -178,7 +194,7 @@ def main():
     setup = json.loads(sys.stdin.readline())
     log = Kept()
     logging.getLogger("fdl_spark").addHandler(log)
-    spark = fdl_spark.session(setup["master"], config=setup["config"])
+    spark = session(setup["master"], setup["config"])
     print(json.dumps({"ready": spark.version}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)

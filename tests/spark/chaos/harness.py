@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.spark.chaos import processes
-from tests.spark.chaos.cluster import CLUSTERS
+from tests.spark.chaos.cluster import CLUSTERS, ROOT, executors_settings
 
-ROOT = Path(__file__).parents[3]
-HOOKS = Path(__file__).with_name("hooks")
+SMALL_DISK = 64 << 20  # bytes
 START = 400  # seconds for a session to come up on a machine that does much else
 
 
@@ -55,12 +54,8 @@ class Application:
         self.cluster.started.append(self.process)
         self.lines: queue.Queue = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
-        hooks = os.pathsep.join([str(HOOKS), str(ROOT), *(path for path in sys.path if path)])
         config = {
-            "spark.ui.enabled": "false",
-            "spark.executorEnv.PYTHONPATH": hooks,
-            f"spark.executorEnv.{processes.MARK}": str(folder),
-            "spark.executor.memory": "1g",
+            **executors_settings(folder),
             **self.cluster.settings,
             **({"spark.authenticate.secret": self.cluster.secret} if self.cluster.secret else {}),
             **self.config,
@@ -69,7 +64,7 @@ class Application:
         self.hear(START)
 
     def environment(self):
-        return {processes.MARK: str(self.folder), "TMPDIR": str(self.folder / "tmp")}
+        return {processes.MARK: str(self.folder), "TMPDIR": str(self.folder / "tmp"), **self.cluster.environment}
 
     def _read(self):
         with self.process.stdout as lines:
@@ -128,11 +123,13 @@ class Application:
 
 
 @contextmanager
-def cluster(name, keep=False, secret=False):
-    """A cluster in a folder of its own; both go in the end, with every process that belongs to them."""
+def cluster(name, keep=False, settings="plain"):
+    """A cluster in a folder of its own, for applications with these settings; both go in the end, with every process
+    that belongs to them."""
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     made = CLUSTERS[name](folder)
-    made.secret = uuid.uuid4().hex if secret else ""
+    made.secret = uuid.uuid4().hex if settings == "secure" else ""
+    made.disk = SMALL_DISK if settings == "small disk" else 0
     try:
         made.start()
         yield made
@@ -142,6 +139,7 @@ def cluster(name, keep=False, secret=False):
             process.wait()
             with suppress(OSError, AttributeError):
                 process.stdin.close()
+        made.end()
         if keep:
             print(f"the logs are in {folder}")
         else:

@@ -19,18 +19,23 @@ POINTS = {
     "exchange": [
         "fdl_spark.engines.shuffle:gathered",
         "fdl_spark.engines.driver:_parts",
+        "fdl_spark.connect.shuffle:_sum",
         "fdl_spark.net.exchange:Exchange.reduce_scatter",
     ],
     "meeting": ["fdl_spark.net.mesh:Mesh.join"],
     "all_gather": ["fdl_spark.net.exchange:Exchange.all_gather"],
-    "sending": ["fdl_spark.net.connection:Connection.try_send"],
+    "sending": ["fdl_spark.net.connection:Connection.try_send", "fdl_spark.net.cipher:EncryptedConnection.try_send"],
     "update": ["fdl_spark.update:Update.__call__"],
     "collect": ["fdl_spark.wire:pack"],
     "validation": ["fdl_spark.program:Program.measure"],
     "checkpoint": ["fdl_spark.checkpoint:CheckpointFolder.save"],
 }
-SOCKETS = "FDL_CHAOS_SOCKETS"  # set: processes of one host exchange by sockets, as those of two do
-NO_MEMORY = "fdl_spark.net.shared:available"
+# How processes of one host exchange what they would by shared memory: by "unix" sockets, or "tcp" as if they had two.
+SOCKETS = "FDL_CHAOS_SOCKETS"
+INSTEAD = {
+    "unix": ("fdl_spark.net.shared:available", lambda: False),
+    "tcp": ("fdl_spark.net.address:host_key", lambda: f"a host of process {os.getpid()} only"),
+}
 
 _role, _step = "", -1
 
@@ -45,8 +50,8 @@ def install(role):
             module, attribute = name.split(":")
             wanted.setdefault(module, []).append((point, attribute))
     if os.environ.get(SOCKETS):
-        module, attribute = NO_MEMORY.split(":")
-        wanted.setdefault(module, []).append(("no memory", attribute))
+        module, attribute = INSTEAD[os.environ[SOCKETS]][0].split(":")
+        wanted.setdefault(module, []).append((SOCKETS, attribute))
     sys.meta_path.insert(0, Finder(wanted))
 
 
@@ -82,8 +87,8 @@ def wrap(module, point, attribute):
         (Path(os.environ[processes.MARK]) / f"missing-{point}").touch()
         return
 
-    if point == "no memory":
-        setattr(owner, last, lambda: False)
+    if point == SOCKETS:
+        setattr(owner, last, INSTEAD[os.environ[SOCKETS]][1])
         return
 
     @wraps(function)

@@ -42,6 +42,10 @@ def children(pid):
     return [other for other in everyone() if parent(other) == pid]
 
 
+def descendants(pid):
+    return [one for child in children(pid) for one in (child, *descendants(child))]
+
+
 def everyone():
     return sorted(int(folder.name) for folder in Path("/proc").glob("[0-9]*"))
 

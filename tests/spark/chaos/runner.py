@@ -7,12 +7,22 @@ import time
 from itertools import groupby
 
 from tests.spark.chaos import harness, processes
-from tests.spark.chaos.cluster import CLUSTERS
+from tests.spark.chaos.cluster import CLUSTERS, Connect
 from tests.spark.chaos.harness import Application, Died
 from tests.spark.chaos.judge import Verdict, judge
 from tests.spark.chaos.scenarios import SETTINGS, faults
 
 PATIENCE = 20  # seconds for the processes of a session that was stopped to end
+
+
+def jobs(scenarios, engines, masters, every_master=False):
+    """What is to be run: (master, settings, scenario, engine) of each, those that share an application together."""
+    found = []
+    for scenario in scenarios:
+        places = [master for master in scenario.masters if master in masters]
+        for master in places if every_master else places[:1]:
+            found += [(master, scenario.settings, scenario, e) for e in engines if e in (scenario.engines or engines)]
+    return sorted(found, key=lambda job: (job[0], job[1]))
 
 
 def run(scenarios, engines, masters, tell, every_master=False, keep=False, reference=""):
@@ -27,14 +37,10 @@ def run(scenarios, engines, masters, tell, every_master=False, keep=False, refer
       keep: whether to leave the folders with logs.
       reference: the digest of the undisturbed run, if it is known.
     """
-    jobs, reference = [], reference or undisturbed()
-    for scenario in scenarios:
-        places = [master for master in scenario.masters if master in masters]
-        for master in places if every_master else places[:1]:
-            jobs += [(master, scenario.settings, scenario, e) for e in engines if e in (scenario.engines or engines)]
-    jobs.sort(key=lambda job: (job[0], job[1]))
-    for (master, settings), group in groupby(jobs, key=lambda job: job[:2]):
-        with harness.cluster(master, keep, secret=settings == "secure") as cluster:
+    reference = reference or undisturbed()
+    chosen = jobs(scenarios, engines, masters, every_master)
+    for (master, settings), group in groupby(chosen, key=lambda job: job[:2]):
+        with harness.cluster(master, keep, settings) as cluster:
             runs = Runs(cluster, SETTINGS[settings], reference)
             for *_, scenario, engine in group:
                 tell(runs.verdict(scenario, engine))
@@ -125,9 +131,9 @@ class Runs:
 
     def strangers(self):
         """Processes other than the cluster's own."""
-        own = {process.pid for process, _ in getattr(self.cluster, "workers", {}).values()}
+        own = self.cluster.own()
         found = [pid for pid in processes.ours(self.cluster.folder) if pid not in own]
-        return [words[-8:] for pid in found if (words := processes.command(pid)) and "--webui-port" not in words]
+        return [words[-8:] for pid in found if (words := processes.command(pid))]
 
     def end(self):
         """End the session; the processes and files that are left of it."""
@@ -145,15 +151,15 @@ class Runs:
         """What there is in the temporary folders of driver and workers."""
         folders = [self.cluster.folder / "tmp", *self.cluster.folder.glob("local*")]
         found = [path for folder in folders for path in folder.rglob("*") if path.is_file() or path.is_socket()]
+        if isinstance(self.cluster, Connect):  # whose server goes on: what is its own stays
+            found = [path for path in found if any(part.startswith("fdl-") for part in path.parts)]
         return sorted(str(path.relative_to(self.cluster.folder)) for path in found)
 
     def abandon(self):
         """Kill the session that hangs or has died; the cluster's own processes stay."""
         if self.application is not None:
-            own = {process.pid for process, _ in getattr(self.cluster, "workers", {}).values()}
-            for pid in processes.ours(self.cluster.folder):
-                if pid not in own and "--webui-port" not in processes.command(pid):
-                    processes.send(9, [pid])
+            own = self.cluster.own()
+            processes.send(9, [pid for pid in processes.ours(self.cluster.folder) if pid not in own])
             self.application.process.wait()
             self.application = None
         (self.cluster.folder / "fault.json").unlink(missing_ok=True)

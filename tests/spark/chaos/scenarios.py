@@ -35,8 +35,11 @@ SETTINGS: dict[str, dict[str, str]] = {
         "spark.dynamicAllocation.schedulerBacklogTimeout": "1s",
         "spark.executor.cores": "1",
     },
-    "sockets": {"spark.executorEnv.FDL_CHAOS_SOCKETS": "1"},
+    "sockets": {"spark.executorEnv.FDL_CHAOS_SOCKETS": "unix"},
+    "tcp": {"spark.executorEnv.FDL_CHAOS_SOCKETS": "tcp"},
+    "small disk": {},  # where Spark's local directories are
     "secure": {
+        "spark.executorEnv.FDL_CHAOS_SOCKETS": "tcp",
         "spark.authenticate": "true",
         "spark.network.crypto.enabled": "true",
         "spark.io.encryption.enabled": "true",
@@ -62,6 +65,7 @@ class Scenario:
       raises: a pattern of the error that ends the run, if one must.
       seconds: the deadline.
       engines: for which engines; empty for all.
+      brief: whether it is one of those that are run unless more are asked for: each kind of failure once.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Scenario:
     raises: str = ""
     seconds: float = 300
     engines: tuple[str, ...] = ()
+    brief: bool = False
 
 
 def at(point: str, action: str, *steps: int, where: str = "executor", **more: Any) -> dict[str, Any]:
@@ -90,17 +95,32 @@ def between(action: str, *steps: int, **more: Any) -> dict[str, Any]:
 
 
 AGAIN = "again|lost|back to"
-ALONE = ("standalone",)
+ALONE, ON_CONNECT = ("standalone",), ("connect",)
 WITH_FEWER_SLOTS = ("auto", "shuffle", "blocks", "driver")  # all but the engine whose ranks need a slot each
+OVER_CONNECT = ("auto", "resident", "shuffle", "driver")
+RESIDENT = ("resident",)
+PHASES = {  # where the work of a step is: the point, and what the history must say when it fails there
+    "in the first step": at("forward_backward", "", 0),
+    "in forward-backward": at("forward_backward", "", 5),
+    "in the exchange": at("exchange", "", 5),
+    "in the update": at("update", "", 5),
+    "while collecting": at("collect", "", 5),
+}
+
+
+def in_each_phase(who: str, action: str, says: str = "", brief: str = "", **more: Any) -> list[Scenario]:
+    """One scenario a phase."""
+    return [
+        Scenario(f"{who} killed {when}", fault | {"action": action}, says, brief=when == brief, **more)
+        for when, fault in PHASES.items()
+    ]
+
 
 SCENARIOS = [
-    Scenario("undisturbed", validation=True, checkpoint=True),
+    Scenario("undisturbed", validation=True, checkpoint=True, brief=True),
+    # executors
     Scenario("executor killed while loading", at("load", "kill_executor", -1)),
-    Scenario("executor killed in the first step", at("forward_backward", "kill_executor", 0), AGAIN),
-    Scenario("executor killed in forward-backward", at("forward_backward", "kill_executor", 5), AGAIN),
-    Scenario("executor killed in the exchange", at("exchange", "kill_executor", 5), AGAIN),
-    Scenario("executor killed in the update", at("update", "kill_executor", 5), "lost"),
-    Scenario("executor killed while collecting", at("collect", "kill_executor", 5), AGAIN),
+    *in_each_phase("executor", "kill_executor", AGAIN, brief="in the exchange"),
     Scenario("executor killed between steps", between("kill_executor", 5), "lost"),
     Scenario("executor killed in validation", at("validation", "kill_executor", 5), "lost", validation=True),
     Scenario(
@@ -109,39 +129,76 @@ SCENARIOS = [
         "lost",
         checkpoint=True,
     ),
-    Scenario("executor killed while ranks meet", at("meeting", "kill_executor", -1), AGAIN, engines=("resident",)),
-    Scenario("executor killed in the all-gather", at("all_gather", "kill_executor", 5), AGAIN, engines=("resident",)),
-    Scenario(
-        "executor killed in the exchange by sockets",
-        at("exchange", "kill_executor", 5),
-        AGAIN,
-        settings="sockets",
-        engines=("resident",),
-    ),
-    Scenario(
-        "connection cut in the middle of a slice",
-        at("sending", "cut_connection", 5, least=100_000),
-        "back to",
-        settings="sockets",
-        engines=("resident",),
-    ),
-    Scenario("executor killed twice", at("forward_backward", "kill_executor", 3, 7), AGAIN),
+    Scenario("executor killed while ranks meet", at("meeting", "kill_executor", -1), AGAIN, engines=RESIDENT),
+    Scenario("executor killed in the all-gather", at("all_gather", "kill_executor", 5), AGAIN, engines=RESIDENT),
+    Scenario("executor killed twice", at("forward_backward", "kill_executor", 3, 7), AGAIN, brief=True),
     Scenario("both executors killed between steps", between("kill_executors", 5), "lost"),
-    Scenario("both executors killed in forward-backward", at("forward_backward", "kill_executors", 5), AGAIN),
-    Scenario("worker killed in a task", at("forward_backward", "kill_worker", 5), AGAIN),
+    Scenario(
+        "both executors killed in forward-backward", at("forward_backward", "kill_executors", 5), AGAIN, brief=True
+    ),
+    # Python workers and their parents
+    *in_each_phase("worker", "kill_worker", brief="in forward-backward"),
     Scenario("worker killed between steps", between("kill_worker", 5)),
-    Scenario("daemon killed in a task", at("forward_backward", "kill_daemon", 5), AGAIN),
+    Scenario("worker killed twice", at("forward_backward", "kill_worker", 3, 7), AGAIN),
+    Scenario("worker killed in the all-gather", at("all_gather", "kill_worker", 5), AGAIN, engines=RESIDENT),
+    *in_each_phase("daemon", "kill_daemon", brief="in the exchange"),
     Scenario("daemon killed between steps", between("kill_daemon", 5)),
+    Scenario("daemon killed twice", at("forward_backward", "kill_daemon", 3, 7), AGAIN),
+    # files
     Scenario("block files deleted", between("delete_blocks", 5)),
-    Scenario("block files truncated", between("truncate_blocks", 5)),
+    Scenario("block files truncated", between("truncate_blocks", 5), brief=True),
     Scenario("a bit of block files flipped", between("flip_blocks", 5)),
-    Scenario("block files deleted in a task", at("forward_backward", "delete_blocks", 5)),
-    Scenario("block manager's folders deleted", between("delete_folders", 5)),
-    Scenario("task killed by the scheduler", between("kill_task", 5)),
-    Scenario("a rank is slow but alive", at("forward_backward", "slow", 3, shard=0, seconds=1.5, always=True)),
+    Scenario("block files deleted in a task", at("forward_backward", "delete_blocks", 5), brief=True),
+    Scenario("block files truncated in a task", at("forward_backward", "truncate_blocks", 5)),
+    Scenario("block files deleted twice", between("delete_blocks", 3, 7)),
+    Scenario("block manager's folders deleted", between("delete_folders", 5), brief=True),
+    Scenario("block manager's folders deleted in a task", at("forward_backward", "delete_folders", 5)),
+    Scenario("local directories deleted", between("delete_local_directories", 5)),
+    Scenario("the driver's block manager's folders deleted", between("delete_folders_of_driver", 5)),
     Scenario(
         "disk full while loading", at("disk", "disk_full", -1, always=True), raises="ClusterError.*(disk|No space left)"
     ),
+    Scenario(
+        "disk filled while loading",
+        at("load", "fill_disk", -1),
+        settings="small disk",
+        masters=("local-cluster",),
+        raises="ClusterError.*(disk|No space left)",
+    ),
+    Scenario(
+        "disk filled between steps",
+        between("fill_disk", 5),
+        settings="small disk",
+        masters=("local-cluster",),
+        raises="ClusterError.*(disk|No space left)|^None$",
+    ),
+    Scenario(
+        "disk full for a second",
+        between("fill_disk", 5, seconds=1),
+        settings="small disk",
+        masters=("local-cluster",),
+        brief=True,
+    ),
+    # tasks and connections
+    Scenario("task killed by the scheduler", between("kill_task", 5)),
+    Scenario("a rank is slow but alive", at("forward_backward", "slow", 3, shard=0, seconds=1.5, always=True)),
+    *(
+        Scenario(name, fault, says, masters, settings, engines=RESIDENT, brief=brief)
+        for settings, masters, by, brief in (
+            ("sockets", ("local-cluster",), "a Unix socket", False),
+            ("tcp", ALONE, "TCP", True),
+            ("secure", ALONE, "encrypted TCP", False),
+        )
+        for name, fault, says in (
+            (
+                f"connection by {by} cut in the middle of a slice",
+                at("sending", "cut_connection", 5, least=100_000),
+                "back to",
+            ),
+            (f"executor killed in the exchange by {by}", at("exchange", "kill_executor", 5), AGAIN),
+        )
+    ),
+    # stopped processes
     Scenario(
         "executor's JVM stopped for 20 s, with speculation",
         at("forward_backward", "pause_jvm", 5, seconds=20),
@@ -151,6 +208,7 @@ SCENARIOS = [
         "executor stopped for 20 s, with speculation",
         at("forward_backward", "pause_executor", 5, seconds=20),
         settings="speculation",
+        brief=True,
     ),
     Scenario(
         "executor stopped for 20 s between steps, with speculation",
@@ -164,9 +222,10 @@ SCENARIOS = [
         settings="impatient",
         seconds=600,
     ),
+    # hosts, and clusters that grow and shrink
     *(
         Scenario(
-            f"host lost with its blocks {when}", fault, says, ALONE, engines=("driver", "shuffle", "blocks", "auto")
+            f"host lost with its blocks {when}", fault, says, ALONE, engines=WITH_FEWER_SLOTS, brief="in a" in when
         )
         for when, fault, says in (
             ("in a task", at("forward_backward", "lose_host", 5), AGAIN),
@@ -174,8 +233,25 @@ SCENARIOS = [
             ("between steps", between("lose_host", 5), "lost"),
         )
     ),
-    Scenario("host lost, and back soon", at("forward_backward", "lose_host", 5), AGAIN, ALONE, returns=True),
-    Scenario("executor decommissioned", between("decommission", 5), "lost", ALONE, "decommission"),
+    Scenario(
+        "host lost, and back soon", at("forward_backward", "lose_host", 5), AGAIN, ALONE, returns=True, brief=True
+    ),
+    Scenario(
+        "host lost for good",
+        at("forward_backward", "lose_host", 5),
+        AGAIN,
+        ALONE,
+        engines=RESIDENT,
+        raises="ClusterError.*at once.*(1|one)",
+    ),
+    Scenario("executor decommissioned", between("decommission", 5), "lost", ALONE, "decommission", brief=True),
+    Scenario(
+        "executor decommissioned in a task",
+        at("forward_backward", "decommission", 5),
+        "lost",
+        ALONE,
+        "decommission",
+    ),
     Scenario(
         "executors let go and taken back",
         between("idle", 3, seconds=12),
@@ -183,7 +259,9 @@ SCENARIOS = [
         ALONE,
         "dynamic",
         engines=WITH_FEWER_SLOTS,
+        brief=True,
     ),
+    # drivers
     Scenario("driver killed", between("kill_driver", 8), checkpoint=True, resume="local[1]"),
     Scenario(
         "driver and its JVM killed",
@@ -197,17 +275,34 @@ SCENARIOS = [
             at("checkpoint", "kill_at_byte", 8, where="driver", bytes=byte),
             checkpoint=True,
             resume="local[1]",
+            brief=byte == 1_000_000,
         )
-        for byte in (0, 4_000, 1_000_000)
+        for byte in (0, 1, 1_000, 4_000, 100_000, 1_000_000, 4_000_000, 7_000_000)
     ),
     Scenario("Ctrl-C between steps", between("interrupt", 5), raises="KeyboardInterrupt"),
-    Scenario("Ctrl-C in a task", between("interrupt", 5, seconds=0.1), raises="KeyboardInterrupt"),
+    Scenario("Ctrl-C in a task", between("interrupt", 5, seconds=0.1), raises="KeyboardInterrupt", brief=True),
     Scenario(
         "Ctrl-C in a slow task", at("forward_backward", "slow_and_interrupt", 5, seconds=5), raises="KeyboardInterrupt"
     ),
     Scenario("a callback stops the run", stop=5),
-    Scenario("undisturbed, encrypted", settings="secure", validation=True, checkpoint=True),
-    Scenario("executor killed, encrypted", at("forward_backward", "kill_executor", 5), AGAIN, settings="secure"),
+    # encryption and authentication
+    Scenario("undisturbed, encrypted", None, "", ALONE, "secure", validation=True, checkpoint=True),
+    Scenario(
+        "executor killed, encrypted", at("forward_backward", "kill_executor", 5), AGAIN, ALONE, "secure", brief=True
+    ),
+    # Spark Connect, whose clients are not told of executors
+    *(
+        Scenario(f"{name}, over Connect", fault, "", ON_CONNECT, engines=OVER_CONNECT, brief="exchange" in name)
+        for name, fault in (
+            ("undisturbed", None),
+            ("executor killed in forward-backward", at("forward_backward", "kill_executor", 5)),
+            ("executor killed in the exchange", at("exchange", "kill_executor", 5)),
+            ("executor killed between steps", between("kill_executor", 5)),
+            ("both executors killed in forward-backward", at("forward_backward", "kill_executors", 5)),
+            ("worker killed in forward-backward", at("forward_backward", "kill_worker", 5)),
+            ("block files deleted", between("delete_blocks", 5)),
+        )
+    ),
 ]
 
 
