@@ -15,7 +15,7 @@ import numpy as np
 
 from fdl_spark.classic import Broadcast, SparkContext
 from fdl_spark.disks import told_of_disk
-from fdl_spark.errors import ClusterError
+from fdl_spark.failures import NoRoom
 
 
 def lend(context: SparkContext, value: Any) -> Broadcast:
@@ -29,7 +29,7 @@ def lend(context: SparkContext, value: Any) -> Broadcast:
       The Broadcast.
 
     Raises:
-      ClusterError: the driver's temporary folder cannot take it.
+      NoRoom: the driver's temporary folder cannot take it.
     """
     return _Arrays(context, value, context._pickled_broadcast_vars)
 
@@ -51,7 +51,7 @@ class _Arrays(Broadcast):
                 f.close()
             os.unlink(self._path)
             text = told_of_disk(os.path.dirname(self._path), _size(value), error)
-            raise ClusterError(f"the driver cannot write what it sends to the executors: {text}") from error
+            raise NoRoom(f"the driver cannot write what it sends to the executors: {text}") from error
 
 
 class _Pickler(pickle.Pickler):

@@ -31,6 +31,10 @@ class BlocksLost(Lost):
     """Blocks are not where their handles say, or not as they were written: they must be made again."""
 
 
+class NoRoom(Lost):
+    """A local disk of Spark has no room now; it may have in a moment, as others' shuffle files come and go."""
+
+
 class NoBarrier(ClusterError):
     """Spark cannot run all tasks of a stage at once: ask for fewer, free slots, or use an engine that needs no barrier
     (`sync="shuffle"` or `"driver"`)."""
@@ -47,7 +51,7 @@ def explained(doing: str) -> Iterator[None]:
       UserFunctionError: the user's function raised; the message carries its traceback.
       DataError: the query that makes the data fails, or the data cannot be read twice alike.
       ClusterError: the Python workers do not start, or Spark was stopped.
-      Lost: executors, workers or blocks were lost more often than Spark tries again.
+      Lost: executors, workers or blocks were lost more often than Spark tries again, or a disk was full.
     """
     try:
         with no_query_log():
@@ -126,7 +130,7 @@ def _meaning(error: Exception, doing: str) -> Exception:
     if gone:
         return BlocksLost(f"a local directory of Spark is gone: {gone.group(1)}")
     if FULL.search(text):
-        return ClusterError(f"{doing}: a local disk of Spark is full: {_first_line(text)}; {LOGS}")
+        return NoRoom(f"a local disk of Spark is full: {_first_line(text)}")
     query = f"{doing}: Spark cannot run the query that the data comes from"
     if condition and not state.startswith(LOST_STATES):
         return DataError(f"{query}: [{condition}] {said}")
@@ -152,9 +156,11 @@ def _in_python(text: str, doing: str) -> Exception:
     if last.startswith(f"{DataError.__module__}.{DataError.__name__}: "):
         return DataError(last.split(": ", 1)[1])
     if kind == "DiskFull":
-        return ClusterError(f"{doing}: {last.split(': ', 1)[1]}")
-    if kind == "MemoryError" or re.search(r"\[Errno (28|122)\]", last):
-        return ClusterError(f"{doing}: an executor has no memory or disk left: {last}; {LOGS}")
+        return NoRoom(last.split(": ", 1)[1])
+    if re.search(r"\[Errno (28|122)\]", last):
+        return NoRoom(f"a disk of an executor is full: {last}")
+    if kind == "MemoryError":
+        return ClusterError(f"{doing}: an executor has no memory left: {last}; {LOGS}")
     if re.search(r"ModuleNotFoundError: No module named '(fdl|fdl_spark)['.]|PYTHON_VERSION_MISMATCH", last):
         return ClusterError(f"{doing}: the Python workers need fdl and fdl_spark, and the driver's Python: {last}")
     return UserFunctionError(f"{doing}: a function raised {last}\n{report}")

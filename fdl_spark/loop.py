@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
@@ -18,7 +19,7 @@ from fdl_spark.engines.engine import Engine, Outcome
 from fdl_spark.engines.leaves import paths
 from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
 from fdl_spark.evaluate import evaluate_blocks
-from fdl_spark.failures import LOGS, BlocksLost, Lost, calling, explained, settled
+from fdl_spark.failures import LOGS, BlocksLost, Lost, NoRoom, calling, explained, settled
 from fdl_spark.history import History
 from fdl_spark.interrupts import Interrupts
 from fdl_spark.run import Run
@@ -30,6 +31,7 @@ SNAPSHOT_STEPS = 50  # at most so many steps are repeated when executors take th
 GROUP_SECONDS = 1.0  # how long a group lasts, besides the first of its steps
 OVERHEAD = 0.05  # the share of a group that starting and ending it may take; more makes groups longer
 LONGEST = 100_000  # steps
+DISK_SECONDS = 1.0  # to wait for room on a full disk, at first; then twice as long each time
 PATIENCE = 3  # how often in a row to go back to the same snapshot
 
 
@@ -340,7 +342,10 @@ class Loop:
         self._note_changes()
         self.run.history.back_to(step)
         with settled(f"going back to step {step}"):
-            if isinstance(lost, BlocksLost) or self._setbacks > 1:  # those of lost executors Spark makes again itself
+            if isinstance(lost, NoRoom):
+                time.sleep(DISK_SECONDS * 2 ** (self._setbacks - 1))
+            # The blocks of lost executors Spark makes again itself.
+            elif isinstance(lost, BlocksLost) or self._setbacks > 1:
                 for dataset in (self.dataset, self.held_out):
                     if dataset is not None:
                         dataset.rebuild()

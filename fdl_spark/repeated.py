@@ -19,7 +19,7 @@ import numpy as np
 from fdl_spark.broadcasts import lend
 from fdl_spark.classic import SparkContext
 from fdl_spark.disks import told_of_disk
-from fdl_spark.errors import ClusterError
+from fdl_spark.failures import NoRoom
 from fdl_spark.wire import Payload
 
 PROPERTY = "fdl.told"
@@ -147,7 +147,7 @@ class _Sent:
             except OSError as error:
                 os.unlink(file.name)
                 text = told_of_disk(folder, len(data), error)
-                raise ClusterError(f"the driver cannot write what it sends to the executors: {text}") from error
+                raise NoRoom(f"the driver cannot write what it sends to the executors: {text}") from error
         return file.name
 
     def free(self) -> None:

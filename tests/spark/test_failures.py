@@ -6,7 +6,7 @@ import pytest
 from py4j.protocol import Py4JError
 
 import fdl_spark
-from fdl_spark.failures import BlocksLost, Lost, NoBarrier, explained
+from fdl_spark.failures import BlocksLost, Lost, NoBarrier, NoRoom, explained
 
 CALL = "An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collectAndServe.\n: "
 ABORTED = (
@@ -108,22 +108,27 @@ TEXTS = {
         ABORTED
         + in_python("fdl_spark.disks.DiskFull: no local directory of Spark takes a block: /a on b: full")
         + WHERE,
-        fdl_spark.ClusterError,
-        "^working: no local directory of Spark takes a block: /a on b: full$",
+        NoRoom,
+        "^no local directory of Spark takes a block: /a on b: full$",
     ),
     "no disk takes a shuffle": (
         ABORTED
         + "java.io.IOException: No space left on device\n\tat java.base/sun.nio.ch.FileDispatcherImpl.write0"
         + WHERE,
-        fdl_spark.ClusterError,
+        NoRoom,
         "a local disk of Spark is full: .*No space left on device",
     ),
     "a quota": (
         ABORTED + "java.io.IOException: Disk quota exceeded" + WHERE,
-        fdl_spark.ClusterError,
+        NoRoom,
         "is full: .*Disk quota exceeded",
     ),
-    "a task has no memory": (ABORTED + in_python("MemoryError") + WHERE, fdl_spark.ClusterError, "no memory or disk"),
+    "a task has no memory": (ABORTED + in_python("MemoryError") + WHERE, fdl_spark.ClusterError, "no memory left"),
+    "a task's own file has no room": (
+        ABORTED + in_python("OSError: [Errno 28] No space left on device") + WHERE,
+        NoRoom,
+        "a disk of an executor is full",
+    ),
     "a job is cancelled": (
         CALL + "org.apache.spark.SparkException: [SPARK_JOB_CANCELLED] Job 6 cancelled as part of cancellation of all "
         "jobs SQLSTATE: XXKDA" + WHERE,

@@ -119,7 +119,7 @@ class Connect(Cluster):
         python = {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": HOSTS[0], **self.environment}
         command = ["spark-submit", "--master", LocalCluster.url, *words, *main]
         self.server, log = self._launch("server", command, **python)
-        self.url = f"sc://{HOSTS[0]}:{port}"
+        self.url = f"sc://localhost:{port}"
 
         def listening():
             if self.server.poll() is not None:
