@@ -349,6 +349,7 @@ class Loop:
                 for dataset in (self.dataset, self.held_out):
                     if dataset is not None:
                         dataset.rebuild()
+                self.engine.renew()
             self.engine.restore(weights, leaves, step)
         self.run.step = step
 

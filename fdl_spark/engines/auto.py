@@ -98,6 +98,9 @@ class Auto(Engine):
     def finish(self) -> None:
         self.current.finish()
 
+    def renew(self) -> None:
+        self.current.renew()
+
     def close(self) -> None:
         self.current.close()
 

@@ -72,10 +72,13 @@ class Blocks(RddEngine):
             self._leaves = join(leaves, [stop - start for start, stop in pairwise(self.cuts)])
         return self._leaves
 
+    def renew(self) -> None:
+        self._forget_jobs()
+        super().renew()
+
     def close(self) -> None:
         self._forget()
-        if self._jobs is not None:
-            self._jobs.close()
+        self._forget_jobs()
         super().close()
 
     def step(self, step: int) -> Outcome:
@@ -155,6 +158,11 @@ class Blocks(RddEngine):
             level = StorageLevel(True, True, False, True, 1 if alone else 2)
             self._java_level = self.context._getJavaStorageLevel(level)
         return self._java_level
+
+    def _forget_jobs(self) -> None:
+        if self._jobs is not None:
+            self._jobs.close()
+        self._jobs = None
 
     def _forget(self) -> None:
         if self._kept is not None:

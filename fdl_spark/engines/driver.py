@@ -31,10 +31,18 @@ class Driver(SteppingEngine):
     def state(self) -> Leaves:
         return self.leaves
 
+    def renew(self) -> None:
+        self._forget_jobs()
+        super().renew()
+
     def close(self) -> None:
+        self._forget_jobs()
+        super().close()
+
+    def _forget_jobs(self) -> None:
         if self._jobs is not None:
             self._jobs.close()
-        super().close()
+        self._jobs = None
 
     def step(self, step: int) -> Outcome:
         watch = Stopwatch()

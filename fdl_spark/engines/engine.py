@@ -150,6 +150,11 @@ class Engine(ABC):
         self.shared = self.shared.whole(self.program, self.dataset)
         return self.shared
 
+    def renew(self) -> None:
+        """Send anew what all jobs need, as the executors have lost it or have other blocks now; then `restore`."""
+        self.shared.close()
+        self.shared = Shared.of(self.program, self.dataset)
+
     def close(self) -> None:
         """Free what the executors hold."""
         self.shared.close()

@@ -82,12 +82,12 @@ class Shuffle(RddEngine):
         leaves = [self._slice(n).layout.views(np.frombuffer(one, np.uint8)) for n, one in enumerate(packed)]
         return join(leaves, [stop - start for start, stop in pairwise(self.cuts)])
 
+    def renew(self) -> None:
+        self._forget_jobs()
+        super().renew()
+
     def close(self) -> None:
-        if self._jobs is not None:
-            self._jobs.close()
-        if self._homes is not None:
-            with suppress(Exception):  # what the cluster has lost is free
-                self._homes.unpersist()
+        self._forget_jobs()
         super().close()
 
     def step(self, step: int) -> Outcome:
@@ -139,6 +139,14 @@ class Shuffle(RddEngine):
         else:
             synchronise = partial(_sum_slice, self.lasting())
         self._synchronise = self._jobs.function(synchronise, NoOpSerializer())
+
+    def _forget_jobs(self) -> None:
+        if self._jobs is not None:
+            self._jobs.close()
+        if self._homes is not None:
+            with suppress(Exception):  # what the cluster has lost is free
+                self._homes.unpersist()
+        self._jobs = self._homes = None
 
     def _slice(self, n: int) -> Kept:
         start, stop = self.cuts[n], self.cuts[n + 1]

@@ -18,15 +18,18 @@ SETTINGS = {"optimizer": optim.adam(0.02), "batch_size": 100, "steps": 7, "seed"
 
 
 class Damage(fdl_spark.Callback):
-    """Does something to the files of the blocks after the third step."""
+    """Does something to the files of the blocks after the third step, and sees which there are after later ones."""
 
     def __init__(self, folder, change):
-        self.folder, self.change, self.changed = Path(folder), change, []
+        self.folder, self.change, self.changed, self.seen = Path(folder), change, [], set()
 
     def step(self, run, record):
+        files = sorted(path for path in self.folder.glob("*.block") if "-slice" not in path.name)
         if record["step"] == 2 and not self.changed:
-            self.changed = sorted(path for path in self.folder.glob("*.block") if "-slice" not in path.name)
+            self.changed = files
             self.change(self.changed)
+        elif record["step"] > 2:
+            self.seen.update(files)
 
 
 def flip(paths):
@@ -77,6 +80,7 @@ def test_damaged_blocks_are_made_again(spark, problem, digest, expected, folder,
     events = [record["event"] for record in run.history.events]
     assert any("BlockMissing" in event for event in events)
     assert not any(path.exists() for path in damage.changed)
+    assert len(damage.seen) == 2  # they are not made again at every step
 
 
 def test_damaged_blocks_of_an_evaluation_are_made_again(spark, problem, folder, tmp_path):

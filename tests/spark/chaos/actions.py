@@ -118,10 +118,10 @@ def delete_local_directories(fault):
 
 
 def delete_folders_of_driver(fault):
-    from pyspark import SparkContext
-
-    environment = SparkContext._active_spark_context._jvm.org.apache.spark.SparkEnv.get()
-    for path in environment.blockManager().diskBlockManager().localDirsString():
+    """The same on the driver."""
+    found = [path for path in Path(fault["folder"]).rglob("blockmgr-*") if "/executor-" not in str(path)]
+    assert found, "no folder was found"
+    for path in found:
         shutil.rmtree(path)
 
 
@@ -135,14 +135,19 @@ def disk_full(fault):
 
 
 def fill_disk(fault):
-    """Leave no byte free where Spark's local directories are, which the harness has made small; for so many seconds."""
+    """Leave no byte free where Spark's local directories are, which the harness has made small; for so many seconds, or
+    as long as the file is there."""
     filler = Path(fault["folder"]) / FILLER
-    with open(filler, "wb") as file:
-        while free := os.statvfs(filler).f_bavail * os.statvfs(filler).f_frsize:
-            os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, free)
-    if fault.get("seconds"):
-        free_again = ["sh", "-c", f"sleep {fault['seconds']}; rm -f '{filler}'"]
-        subprocess.Popen(free_again, start_new_session=True, stdout=subprocess.DEVNULL)
+    filler.touch()
+    words = (
+        f"end=$(( $(date +%s) + {fault.get('seconds', 100)} ));"
+        f"while [ -e '{filler}' ] && [ $(date +%s) -lt $end ]; do"  # again and again, as other files are deleted
+        f"  dd if=/dev/zero of='{filler}' bs=64k oflag=append conv=notrunc,nocreat 2>/dev/null; sleep 0.05;"
+        f"done; rm -f '{filler}'"
+    )
+    subprocess.Popen(["sh", "-c", words], start_new_session=True, stdout=subprocess.DEVNULL)
+    disk = Path(fault["folder"]) / "local"
+    processes.wait_until(lambda: os.statvfs(disk).f_bavail == 0, 10, "a full disk")
 
 
 def kill_driver(fault):
