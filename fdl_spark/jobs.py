@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from fdl_spark.classic import SparkContext
+from fdl_spark.interrupts import Interrupts
 
 DESCRIPTION = "spark.job.description"
 PATIENCE = 5.0  # seconds for the tasks of cancelled jobs to end, after which their files can be deleted
@@ -21,7 +22,8 @@ def own_jobs(context: SparkContext) -> Iterator[None]:
     before, tag = context.getLocalProperty(DESCRIPTION), f"fdl-{uuid.uuid4().hex}"
     context.addJobTag(tag)
     try:
-        yield
+        with Interrupts():
+            yield
     except Exception:
         raise
     except BaseException:

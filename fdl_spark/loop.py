@@ -32,6 +32,7 @@ GROUP_SECONDS = 1.0  # how long a group lasts, besides the first of its steps
 OVERHEAD = 0.05  # the share of a group that starting and ending it may take; more makes groups longer
 LONGEST = 100_000  # steps
 DISK_SECONDS = 1.0  # to wait for room on a full disk, at first; then twice as long each time
+STEP_SECONDS = 0.25  # how long Ctrl-C waits for the end of the step under way before it cancels the step
 PATIENCE = 3  # how often in a row to go back to the same snapshot
 
 
@@ -119,15 +120,18 @@ class Loop:
         """Take the steps that are left of `steps`; callbacks may stop before."""
         run = self.run
         run.steps = max(steps, run.step)
-        with Cleanup() as ends, Interrupts() as interrupts:
+        with Cleanup() as ends, Interrupts(STEP_SECONDS) as interrupts:
             for callback in callbacks:
                 callback.start(run)
                 ends.add(f"{type(callback).__name__}.end", callback.end, run, users=True)
             try:
                 self._end_epoch_of_before(steps, callbacks)
-                while run.step < run.steps and not self._advance(save_steps, callbacks):
+                stop = False
+                while run.step < run.steps and not stop:
+                    stop = self._advance(save_steps, callbacks)
                     interrupts.settle()
                 ends.run = ended = self._ended()
+                interrupts.settle()
             except (SparkTrainingError, KeyboardInterrupt) as error:
                 with suppress(Exception):  # the state of the last step, if the cluster still has it
                     self._catch_up()

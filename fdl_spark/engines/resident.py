@@ -89,12 +89,11 @@ class Resident(Engine):
             self.dataset.map(partial(_forget, self._run))
 
     def group(self, count: int, seconds: float = math.inf) -> Iterator[Outcome]:
-        with Interrupts(graceful=True) as interrupts:
+        with Interrupts(math.inf) as interrupts:
             taken = yield from self._attempt(count, seconds, interrupts)
             if not taken:  # a process has come without what the last group left in it
                 self._known = False
                 yield from self._attempt(count, seconds, interrupts)
-        interrupts.settle()
 
     def _wait_for_slots(self) -> None:
         """Wait until all ranks can run at once: executors that were lost are often replaced within seconds.

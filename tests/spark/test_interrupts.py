@@ -4,9 +4,15 @@ A data set in this process stands for the executors, so that a run takes millise
 """
 
 import ast
+import io
+import logging
+import os
 import runpy
+import signal
 import sys
-from contextlib import nullcontext
+import threading
+import time
+from contextlib import closing, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +26,7 @@ from fdl import optim
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.data.shards import Schedule
 from fdl_spark.engines.driver import Driver
+from fdl_spark.interrupts import Interrupts
 from fdl_spark.loop import Loop
 from fdl_spark.program import Program
 from fdl_spark.update import Update
@@ -179,3 +186,96 @@ def test_engines_change_parameters_and_their_number_in_one_statement():
                             seen.add(str(path.relative_to(PACKAGE)))
     engines = {f"engines/{name}.py" for name in ("blocks", "driver", "resident", "shuffle")} | {"connect/shuffle.py"}
     assert seen == engines
+
+
+@pytest.fixture
+def before():
+    """The handler of Ctrl-C, which is the same after the test."""
+    handler = signal.signal(signal.SIGINT, lambda *_: pytest.fail("nobody heard the interrupt"))
+    mine = signal.getsignal(signal.SIGINT)
+    yield
+    assert signal.getsignal(signal.SIGINT) is mine
+    signal.signal(signal.SIGINT, handler)
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0)  # Python calls handlers between instructions
+
+
+def test_an_interrupt_is_raised_at_once_or_where_it_is_asked_for(before):
+    with pytest.raises(KeyboardInterrupt), Interrupts():
+        interrupt()
+        raise AssertionError("not raised")
+    done = []
+    with pytest.raises(KeyboardInterrupt), Interrupts(1e6) as interrupts:
+        interrupt()
+        done.append(interrupts.asked)
+        interrupts.settle()
+    assert done == [True]
+
+
+@pytest.mark.parametrize("patience", [1e6, float("inf")])
+def test_a_second_interrupt_and_the_end_of_the_context_raise(before, patience):
+    done = []
+    with pytest.raises(KeyboardInterrupt), Interrupts(patience):
+        interrupt()
+        done.append(1)
+        interrupt()
+        raise AssertionError("not raised")
+    with pytest.raises(KeyboardInterrupt), Interrupts(patience):
+        interrupt()
+        done.append(2)
+    assert done == [1, 2]
+
+
+def test_an_interrupt_that_is_not_heard_is_raised_after_a_while(before):
+    noted = threading.Event()
+    with pytest.raises(KeyboardInterrupt), Interrupts(0.01) as interrupts:
+        interrupt()
+        assert interrupts.asked
+        noted.set()
+        time.sleep(600)
+    assert noted.is_set()
+
+
+def test_patience_that_has_ended_raises_nothing_later(before):
+    with pytest.raises(KeyboardInterrupt), Interrupts(0.05) as interrupts:
+        interrupt()
+        timer = interrupts._timer
+    timer.join()
+    with Interrupts(1e6) as later:
+        time.sleep(0.1)
+        assert not later.asked
+
+
+def test_an_error_on_its_way_is_not_hidden_by_an_interrupt(before):
+    with pytest.raises(ZeroDivisionError), Interrupts(1e6):
+        interrupt()
+        raise ZeroDivisionError
+
+
+def test_a_group_that_is_closed_hands_its_interrupt_on(before):
+    def group():
+        with Interrupts(float("inf")):
+            yield 1
+
+    with pytest.raises(KeyboardInterrupt), Interrupts(1e6) as outer:
+        with closing(group()) as outcomes:
+            next(outcomes)
+            interrupt()
+        assert outer.asked
+
+
+def test_an_interrupted_call_to_the_jvm_leaves_the_log_as_it_is(before, monkeypatch):
+    """Py4J logs by functions of `logging`, which set up the root logger if nobody has."""
+    root, said = logging.getLogger(), io.StringIO()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(logging, "lastResort", logging.StreamHandler(said))
+    with pytest.raises(KeyboardInterrupt), Interrupts():
+        logging.exception("KeyboardInterrupt while sending command.")
+        logging.getLogger("py4j.clientserver").exception("Exception occurred while shutting down connection")
+        logging.getLogger("fdl_spark").warning("a warning")
+        interrupt()
+    assert said.getvalue() == "a warning\n"
+    assert root.handlers == [] and root.filters == [] and logging.getLogger("py4j.clientserver").filters == []
