@@ -18,7 +18,10 @@ LOST_STATES = ("XX", "53", "56", "58", "82", "HY")  # SQLSTATEs: internal, resou
 # Exceptions of ours in tasks that say nothing about the user's functions.
 LOST = ("BlockMissing", "PeerLost", "StateMissing")
 FULL = re.compile(r"No space left on device|Disk quota exceeded")
-GONE = re.compile(r"(?:NoSuchFile|FileNotFound)Exception: (\S*/blockmgr-[0-9a-f-]{36})")
+# A local directory of a block manager, or the one beside it where an executor unpacks what is sent to Python.
+LOCAL = r"\S*/(?:blockmgr|spark)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+GONE = re.compile(rf"(?:NoSuchFile|FileNotFound)Exception: ({LOCAL})(?:$|[/\s])", re.MULTILINE)
+GONE_IN_PYTHON = re.compile(rf"FileNotFoundError: .*'({LOCAL})[/\\](?:\w+[/\\])?broadcast\w+'")
 NO_BARRIER = re.compile(r"Barrier execution mode does not (?:allow run|support dynamic).*")
 LOGS = "Spark's logs say more (memory, disk, preemption)"
 
@@ -28,7 +31,20 @@ class Lost(Exception):
 
 
 class BlocksLost(Lost):
-    """Blocks are not where their handles say, or not as they were written: they must be made again."""
+    """Blocks are not where their handles say, or not as they were written: they must be made again.
+
+    Attributes:
+      folder: the local directory of Spark that is gone, on the driver or an executor; None if the blocks only are.
+    """
+
+    folder: str | None = None
+
+    @staticmethod
+    def with_folder(folder: str) -> "BlocksLost":
+        """All that was in a local directory is lost, and nothing can be put there."""
+        lost = BlocksLost(f"a local directory of Spark is gone: {folder}")
+        lost.folder = folder
+        return lost
 
 
 class NoRoom(Lost):
@@ -128,7 +144,7 @@ def _meaning(error: Exception, doing: str) -> Exception:
         return ClusterError(f"{doing}: {STOPPED}")
     gone = GONE.search(text)
     if gone:
-        return BlocksLost(f"a local directory of Spark is gone: {gone.group(1)}")
+        return BlocksLost.with_folder(gone.group(1))
     if FULL.search(text):
         return NoRoom(f"a local disk of Spark is full: {_first_line(text)}")
     query = f"{doing}: Spark cannot run the query that the data comes from"
@@ -148,9 +164,9 @@ def _in_python(text: str, doing: str) -> Exception:
     report = re.split(r"\n+\s*at org\.apache|\n\nDriver stacktrace|\n\nJVM stacktrace", report)[0].strip()
     last = next(line for line in [*report.splitlines()[1:], ""] if not line.startswith(" "))
     kind = re.split(r"[:\s]", last)[0].rpartition(".")[2]
-    gone = re.match(r"FileNotFoundError: .*'(.*[/\\\\]blockmgr-[-0-9a-f]{36})[/\\\\]\w+[/\\\\]broadcast_\w+'", last)
+    gone = GONE_IN_PYTHON.match(last)
     if gone:
-        return BlocksLost(f"a local directory of Spark is gone: {gone.group(1)}")
+        return BlocksLost.with_folder(gone.group(1))
     if kind in LOST:
         return (BlocksLost if kind == "BlockMissing" else Lost)(last)
     if last.startswith(f"{DataError.__module__}.{DataError.__name__}: "):

@@ -352,7 +352,7 @@ class Loop:
             elif isinstance(lost, BlocksLost) or self._setbacks > 1:
                 for dataset in (self.dataset, self.held_out):
                     if dataset is not None:
-                        dataset.rebuild()
+                        dataset.rebuild(getattr(lost, "folder", None))
                 self.engine.renew()
             self.engine.restore(weights, leaves, step)
         self.run.step = step

@@ -124,7 +124,7 @@ class ConnectDataset(Dataset):
     def describe(self, text: str) -> None:
         """Spark Connect has no place for it: the name of an operation is what it does."""
 
-    def rebuild(self) -> None:
+    def rebuild(self, folder: str | None = None) -> None:
         if self.cached:
             self._handles.unpersist(blocking=True)
             self._handles.cache()

@@ -130,7 +130,7 @@ def gather(content: bytes, batches: Batches) -> Iterator[pa.RecordBatch]:
 
 def delete(name: str, batches: Batches) -> Iterator[pa.RecordBatch]:
     """Delete the files of a data set from this host."""
-    delete_rows(name, batches)
+    delete_rows(name, None, batches)
     yield _batch([], ANSWERS_SCHEMA)
 
 

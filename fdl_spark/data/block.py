@@ -158,6 +158,8 @@ def local_directories() -> list[Path]:
     """Spark's local directories of this executor, which are made again if somebody deleted them."""
     roots = [Path(root) for root in os.environ["SPARK_LOCAL_DIRS"].split(",")]
     for root in roots:
+        with suppress(OSError):
+            root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the executor's own, as far as it was deleted
         restore_directory(root)
     return roots
 
@@ -167,7 +169,8 @@ def restore_directory(root: Path) -> None:
     if not root.exists() and root.parent.is_dir():  # else it is another host's
         with suppress(OSError):
             root.mkdir(mode=0o700)
-            for number in range(SUBFOLDERS):  # Spark remembers which of them it has made
+            beside = root.name.startswith("spark-")  # a folder that Spark has for other things
+            for number in range(0 if beside else SUBFOLDERS):  # Spark remembers which of them it has made
                 (root / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
 
 

@@ -22,7 +22,7 @@ from fdl_spark.classic import RDD, Broadcast, SparkContext
 from fdl_spark.cleanup import going_on
 from fdl_spark.cores import cores_of_host
 from fdl_spark.cost import Cluster
-from fdl_spark.data.block import Block, NewBlock, delete_blocks, restore_directory
+from fdl_spark.data.block import Block, NewBlock, delete_blocks, local_directories, restore_directory
 from fdl_spark.data.columns import Arrays, Problem
 from fdl_spark.data.sharded import Dataset, Network
 from fdl_spark.data.shards import Schedule, owned
@@ -106,13 +106,13 @@ class RddDataset(Dataset):
     def changes(self) -> list[str]:
         return self._membership.changes()
 
-    def rebuild(self) -> None:
+    def rebuild(self, folder: str | None = None) -> None:
         """Forget the blocks and delete their files; the next job makes them again from lineage.
 
         The handles are another RDD then: an executor that Spark has counted out for a while, as it does when it cannot
         fetch from it, keeps those of the old one, whatever it is told.
         """
-        self._delete_files()
+        self._delete_files(folder)
         with going_on("forgetting the data's blocks"):
             self.blocks.unpersist()
         self.blocks = self._unwritten()
@@ -130,11 +130,12 @@ class RddDataset(Dataset):
         with going_on("deleting the data's shuffle files"):
             clean_shuffle(self._routed, self.context)
 
-    def _delete_files(self) -> None:
-        for root in self._roots:
+    def _delete_files(self, gone: str | None = None) -> None:
+        """Delete the blocks' files, and make local directories again that somebody deleted."""
+        for root in {*self._roots, *([Path(gone)] if gone else [])}:
             restore_directory(root)
         with going_on("deleting the data's blocks"):
-            everywhere(self.context).foreachPartition(partial(delete_rows, self.name))
+            everywhere(self.context).foreachPartition(partial(delete_rows, self.name, gone))
 
 
 def route_rows(
@@ -196,8 +197,10 @@ def _paths(task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
         yield block.path.encode()
 
 
-def delete_rows(dataset: str, handles: Iterable[Any]) -> None:
-    """Delete the files of a data set from this host."""
+def delete_rows(dataset: str, gone: str | None, handles: Iterable[Any]) -> None:
+    """Delete the files of a data set from this host; make a directory again that is gone, if it was this executor's."""
     for _ in handles:  # a task that leaves some of its input unread loses its worker
         pass
+    if gone and any(root.parent == Path(gone).parent for root in local_directories()):
+        restore_directory(Path(gone))
     delete_blocks(dataset)

@@ -109,8 +109,12 @@ class Dataset(ABC):
         return []
 
     @abstractmethod
-    def rebuild(self) -> None:
-        """Forget the blocks; the next job makes them again."""
+    def rebuild(self, folder: str | None = None) -> None:
+        """Forget the blocks; the next job makes them again.
+
+        Args:
+          folder: a local directory of Spark that is gone, to be made again too, wherever it was.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -328,7 +328,7 @@ def test_all_files_of_one_data_set_are_deleted(disks):
     write()
     (other,) = write("another")
     disks[0].joinpath("fdl-name-folder.block").mkdir()  # what cannot be deleted does not keep the rest
-    delete_rows("name", iter([b"handle"]))
+    delete_rows("name", None, iter([b"handle"]))
     assert [str(path) for path in files(disks)] == [other.path]
     disks[1].joinpath("fdl-name-folder.block").mkdir()
     for disk in disks:
@@ -336,6 +336,17 @@ def test_all_files_of_one_data_set_are_deleted(disks):
     delete_blocks("another")  # never raises
     for disk in disks:
         disk.chmod(0o700)
+
+
+def test_deleted_local_directories_are_made_again_in_a_task(monkeypatch, tmp_path):
+    """With the executor's own folder around them, and the one beside them that the driver was told is gone."""
+    root, beside, others = (tmp_path / path for path in ("executor/blockmgr-1", "executor/spark-1", "other/spark-1"))
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", str(root))
+    delete_rows("name", str(others), [])
+    assert root.stat().st_mode & 0o777 == 0o700 and len(list(root.iterdir())) == 64
+    assert not beside.exists() and not others.exists()
+    delete_rows("name", str(beside), [])
+    assert beside.is_dir() and not list(beside.iterdir())
 
 
 def test_no_folder_can_be_had(monkeypatch, tmp_path):

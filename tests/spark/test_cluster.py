@@ -7,13 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
 import fdl_spark
 from fdl import optim
-from tests.spark.chaos import driver, harness, processes
+from tests.spark.chaos import driver, harness, points, processes
 from tests.spark.chaos.runner import Runs
 from tests.spark.chaos.scenarios import SCENARIOS, SETTINGS
 
@@ -99,6 +101,13 @@ def test_a_host_lost_with_its_blocks(standalone):
 
 def test_a_driver_killed_and_its_run_resumed_elsewhere(standalone):
     assert not standalone.verdict(BY_NAME["driver killed"], "shuffle").faults
+
+
+def test_the_points_where_faults_happen_are_there():
+    """A function that was renamed would let its scenarios test nothing."""
+    for name in (name for names in points.POINTS.values() for name in names):
+        module, attribute = name.split(":")
+        assert callable(attrgetter(attribute)(import_module(module))), name
 
 
 def test_the_harness_ends_what_it_started():

@@ -39,6 +39,7 @@ CRASHED = (
     "Caused by: java.io.EOFException\n\tat java.base/java.io.DataInputStream.readFully"
 )
 KILLED = "ExecutorLostFailure (executor 1 exited caused by one of the running tasks) Reason: "
+BESIDE = "/tmp/spark-0a/executor-1b/spark-294290bf-e247-41af-9f34-e6785fc62095"
 GONE = "/tmp/spark-0a/executor-1b/blockmgr-9f4dc80c-121e-4fe5-8ff5-7094fd3085c3"
 
 TEXTS = {
@@ -82,6 +83,11 @@ TEXTS = {
         + WHERE,
         BlocksLost,
         f"a local directory of Spark is gone: {GONE}$",
+    ),
+    "an executor's other local directory is gone": (
+        ABORTED + f"java.nio.file.NoSuchFileException: {BESIDE}/broadcast4542085718360534319" + WHERE,
+        BlocksLost,
+        f"a local directory of Spark is gone: {BESIDE}$",
     ),
     "a rank loses its peer": (
         BARRIER + in_python("fdl_spark.net.connection.PeerLost: rank 1 on host closed the connection") + WHERE,
@@ -150,3 +156,5 @@ def test_a_failure_means(kind):
         raise Py4JError(text)
     assert type(raised.value) is meaning
     assert re.search(said, str(raised.value)), raised.value
+    if " is gone" in str(raised.value):
+        assert raised.value.folder == str(raised.value).rpartition(" ")[2]

@@ -15,6 +15,7 @@ from pathlib import Path
 import pyspark
 
 from fdl_spark.java import java_home
+from fdl_spark.session import FAST
 from tests.spark.chaos import processes
 
 ROOT = Path(__file__).parents[3]
@@ -108,6 +109,7 @@ class Connect(Cluster):
         settings = {
             **self.settings,
             **executors_settings(self.folder),
+            **{name: value for name, (value, _) in FAST.items()},
             "spark.connect.grpc.binding.address": HOSTS[0],
             "spark.connect.grpc.binding.port": str(port),
             "spark.driver.host": HOSTS[0],

@@ -14,7 +14,7 @@ from tests.spark.chaos import actions, processes
 # function may have one of two names, the other one is not missed.
 POINTS = {
     "load": ["fdl_spark.data.blocks:write_rows"],
-    "disk": ["fdl_spark.data.blocks:_create", "fdl_spark.data.block:_create"],
+    "disk": ["fdl_spark.data.block:_create"],
     "forward_backward": ["fdl_spark.program:Program.loss_and_gradient"],
     "exchange": [
         "fdl_spark.engines.shuffle:gathered",

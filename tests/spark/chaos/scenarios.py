@@ -119,7 +119,7 @@ def in_each_phase(who: str, action: str, says: str = "", brief: str = "", **more
 
 
 SCENARIOS = [
-    Scenario("undisturbed", validation=True, checkpoint=True, brief=True),
+    Scenario("undisturbed", validation=True, checkpoint=True),
     # executors
     Scenario("executor killed while loading", at("load", "kill_executor", -1)),
     *in_each_phase("executor", "kill_executor", AGAIN, brief="in the exchange"),
@@ -143,14 +143,14 @@ SCENARIOS = [
     Scenario("worker killed between steps", between("kill_worker", 5)),
     Scenario("worker killed twice", at("forward_backward", "kill_worker", 3, 7), AGAIN),
     Scenario("worker killed in the all-gather", at("all_gather", "kill_worker", 5), AGAIN, engines=RESIDENT),
-    *in_each_phase("daemon", "kill_daemon", brief="in the exchange"),
+    *in_each_phase("daemon", "kill_daemon"),
     Scenario("daemon killed between steps", between("kill_daemon", 5)),
     Scenario("daemon killed twice", at("forward_backward", "kill_daemon", 3, 7), AGAIN),
     # files
     Scenario("block files deleted", between("delete_blocks", 5)),
     Scenario("block files truncated", between("truncate_blocks", 5), brief=True),
     Scenario("a bit of block files flipped", between("flip_blocks", 5)),
-    Scenario("block files deleted in a task", at("forward_backward", "delete_blocks", 5), brief=True),
+    Scenario("block files deleted in a task", at("forward_backward", "delete_blocks", 5)),
     Scenario("block files truncated in a task", at("forward_backward", "truncate_blocks", 5)),
     Scenario("block files deleted twice", between("delete_blocks", 3, 7)),
     Scenario("block manager's folders deleted", between("delete_folders", 5), brief=True),
@@ -227,9 +227,7 @@ SCENARIOS = [
     ),
     # hosts, and clusters that grow and shrink
     *(
-        Scenario(
-            f"host lost with its blocks {when}", fault, says, ALONE, engines=WITH_FEWER_SLOTS, brief="in a" in when
-        )
+        Scenario(f"host lost with its blocks {when}", fault, says, ALONE, engines=WITH_FEWER_SLOTS)
         for when, fault, says in (
             ("in a task", at("forward_backward", "lose_host", 5), AGAIN),
             ("in the exchange", at("exchange", "lose_host", 5), AGAIN),
