@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-import fdl.compile.native_call
-from fdl.compile import runtime
-from fdl.compile.pool import the_pool
-from fdl.compile.runtime import Executable
+import fdl.compile.runtime.native.call
+from fdl.compile.runtime import executable as runtime
+from fdl.compile.runtime.executable import Executable
+from fdl.compile.runtime.pool import the_pool
 from fdl.threads import get_num_threads
 
 PAGE = mmap.PAGESIZE
@@ -85,4 +85,4 @@ def _run_once(executable: Any, arrays: Sequence[np.ndarray], before: bool, fill:
 def install() -> None:
     """Let all compiled programs of this process run between guards."""
     Executable.run = run_guarded  # type: ignore[method-assign]
-    fdl.compile.native_call.native_call = lambda *_: None
+    fdl.compile.runtime.native.call.native_call = lambda *_: None

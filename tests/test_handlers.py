@@ -11,10 +11,10 @@ BROAD = {"Exception", "BaseException", "AttributeError", "NameError", "RuntimeEr
 ALLOWED = {
     "fdl/api/explain.py Exception": "says that tracing fails, and with what",
     "fdl/array.py AttributeError": "a slot that has not been set yet",
-    "fdl/compile/cache.py BaseException": "deletes the unfinished file, and raises again",
-    "fdl/compile/cache.py RuntimeError": "a user without a home, as pathlib tells it",
+    "fdl/compile/runtime/cache.py BaseException": "deletes the unfinished file, and raises again",
+    "fdl/compile/runtime/cache.py RuntimeError": "a user without a home, as pathlib tells it",
     "fdl/compile/fallback.py Exception": "a pass that failed, which is told as a CompilerWarning",
-    "fdl/compile/runtime.py BaseException": "an exception of a callback crosses native code, and is raised behind it",
+    "fdl/compile/runtime/executable.py BaseException": "a callback's exception is raised behind the native code",
     "fdl/ext/elementwise.py Exception": "NaN where the user's function raises, as documented",
     "fdl_spark/ahead.py Exception": "what does not compile ahead is compiled by the tasks, which say why it does not",
     "fdl_spark/arguments.py Exception": "an argument that is no array, said with its own error",

@@ -16,7 +16,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import threads
-from fdl.compile.pool import the_pool
+from fdl.compile.runtime.pool import the_pool
 
 ROWS = 512
 

@@ -232,7 +232,7 @@ def _pull(
     args = [*residuals, *(Linear(t) for t in types)]
     given = [c for c, h in zip(cotangents, has, strict=True) if h]
     if any(tables):
-        from fdl.compile.inline import inline  # the compiler is imported when it is needed
+        from fdl.compile.passes.inline import inline  # the compiler is imported when it is needed
 
         program = inline(program)
         marked = {v for v, t in zip(program.inputs[len(residuals) :], tables, strict=True) if t}

@@ -158,9 +158,9 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _on_disk(program: Program, donated: tuple[bool, ...]) -> str:
-    from fdl.compile.cache import default_cache
-    from fdl.compile.inline import inline
+    from fdl.compile.passes.inline import inline
     from fdl.compile.pipeline import cache_key
+    from fdl.compile.runtime.cache import default_cache
 
     cache = default_cache()
     if cache.directory is None:

@@ -38,10 +38,10 @@ def fast_call(
     Returns:
         The function, which returns `MISMATCH` for calls of another kind; None if there is no faster way.
     """
-    from fdl.compile.blocks import blocks
-    from fdl.compile.native_call import native_call
-    from fdl.compile.pool import the_pool
-    from fdl.compile.runtime import workspace
+    from fdl.compile.runtime.blocks import blocks
+    from fdl.compile.runtime.executable import workspace
+    from fdl.compile.runtime.native.call import native_call
+    from fdl.compile.runtime.pool import the_pool
 
     if any(given and number in traced.passed for number, given in enumerate(traced.donated)):
         return None
@@ -199,7 +199,7 @@ class _Writer:
 
     def finish(self, made: Sequence[str], result: str, executable: Any) -> FastCall:
         """The function."""
-        from fdl.compile.blocks import LARGE
+        from fdl.compile.runtime.blocks import LARGE
 
         enter = "enter = address = count = 0"
         if executable.parallel:

@@ -110,7 +110,7 @@ class Traced:
 
 def _is_window(data: np.ndarray | None) -> bool:
     """Whether an array looks at memory of another object that somebody else holds too."""
-    from fdl.compile.blocks import Block
+    from fdl.compile.runtime.blocks import Block
 
     return (
         data is not None

@@ -202,8 +202,8 @@ def profile(fun: Callable[..., Any]) -> Callable[..., Profile]:
     jitted = fun if isinstance(fun, Jitted) else jit(fun)
 
     def profiled(*args: Any, **kwargs: Any) -> Profile:
-        from fdl.compile.peak import peak_bytes, peak_flops
-        from fdl.compile.profiler import measure
+        from fdl.compile.profile.peak import peak_bytes, peak_flops
+        from fdl.compile.profile.profiler import measure
 
         leaves = jitted.signature(args, kwargs)[0]
         traced = jitted.lower(*args, **kwargs).traced

@@ -1,8 +1,8 @@
 """The compiler, and the caches in front of it.
 
-From Program to Program (`passes.PASSES`): inline, simplify, hoist, narrow, simplify, canonical, transposes. From there
-to steps (`buffers.make_plan`): fuse, then `buffers.SCHEDULING`: group, widen, split; then place values in memory. Then
-emit. A pass that fails is left out (`fallback`).
+From Program to Program (`passes.order`): inline, simplify, hoist, narrow, simplify, canonical, transposes. From there
+to steps (`schedule.planner`): fuse, group, widen, split; then place values in memory. Then emit. A pass that fails is
+left out (`fallback`).
 
 What a compiled Program computes is what the references of its operations compute, but for
 
@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from fdl.compile.archive import Archive, constant_bytes
-from fdl.compile.cache import default_cache
 from fdl.compile.fallback import Skip, during, otherwise, with_fewer_passes
-from fdl.compile.inline import inline
-from fdl.compile.machine import compile_object, content_key
-from fdl.compile.runtime import Executable, HostCall
-from fdl.compile.target import host_target
+from fdl.compile.llvm.target import host_target
+from fdl.compile.passes.inline import inline
+from fdl.compile.runtime.archive import Archive, constant_bytes
+from fdl.compile.runtime.cache import default_cache
+from fdl.compile.runtime.executable import Executable, HostCall
+from fdl.compile.runtime.machine import compile_object, content_key
 from fdl.core.interpret import interpret
 from fdl.core.program import Equation, Program, Var
 from fdl.core.types import TensorType
@@ -50,8 +50,8 @@ class Compiled:
         self.program, self.donate, self.archive = program, donate, archive
         hosts, foreign = [], {}
         if archive.hosts or archive.foreign:
-            from fdl.compile.control import find_equation
-            from fdl.compile.passes import prepared
+            from fdl.compile.codegen.control import find_equation
+            from fdl.compile.passes.order import prepared
 
             whole = prepared(program, archive.skip)
             hosts = [HostCall(find_equation(whole, path, archive.skip), steps) for path, steps in archive.hosts]
@@ -114,15 +114,15 @@ def build_archive(
     `watch` is shown the emission and the plan before any code is emitted.
     """
     # Machine code that is on disk already needs none of these, and importing them takes longer than loading it.
-    from fdl.compile.buffers import make_plan
-    from fdl.compile.cost import worth_threads
-    from fdl.compile.emit import Emission
-    from fdl.compile.passes import prepared
+    from fdl.compile.codegen.emit import ProgramEmission
+    from fdl.compile.passes.order import prepared
+    from fdl.compile.schedule.cost import worth_threads
+    from fdl.compile.schedule.planner import make_plan
 
     plan = make_plan(prepared(program, skip), donate, skip=skip)
     with during("threads"):
         target, parallel = host_target(), "threads" not in skip and worth_threads(plan)
-    emission = Emission(target, len(program.inputs), len(program.outputs), plan.reused.values(), parallel)
+    emission = ProgramEmission(target, len(program.inputs), len(program.outputs), plan.reused.values(), parallel)
     if watch is not None:
         watch(emission, plan)
     emission.program(plan)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.values import I32, POINTER, memory_type, register_type, wide
+from fdl.compile.llvm.values import I32, POINTER, memory_type, register_type, wide
 from fdl.control.custom import Rule
 from fdl.core.types import TensorType
 from fdl.dtypes import bool_, float32, float64

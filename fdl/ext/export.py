@@ -9,8 +9,8 @@ import numpy as np
 from fdl import tree
 from fdl.api.inspect import make_program
 from fdl.compile import Compiled, compile_program
-from fdl.compile.layout import CONTIGUOUS_ALIGNED, DATA_OFFSET, FLAGS_OFFSET, WRITEABLE
-from fdl.compile.runtime import Executable
+from fdl.compile.llvm.layout import CONTIGUOUS_ALIGNED, DATA_OFFSET, FLAGS_OFFSET, WRITEABLE
+from fdl.compile.runtime.executable import Executable
 from fdl.core.types import TensorType
 from fdl.errors import CompilerError, TreeError
 from fdl.ext._numba import numba, numba_type
@@ -81,7 +81,7 @@ _OBJECT_WORDS = 16
 def _source(
     name: str, inputs: Sequence[TensorType], outputs: Sequence[TensorType], code: Executable, several: bool
 ) -> str:
-    """A Python function that lays out what `code` reads, as `fdl.compile.emit` describes, and calls it."""
+    """A Python function that lays out what `code` reads, as `fdl.compile.codegen.emit` describes, and calls it."""
     _, callback, constants, scratch = code.code
     lines = [f"def call({', '.join(f'x{n}' for n in range(len(inputs)))}):"]
     for n, type in enumerate(inputs):

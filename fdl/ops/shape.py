@@ -21,7 +21,7 @@ class Structural(Primitive, abstract=True):
 
     # Move operations other than reshape have one more rule, ``source(self, position, x)``: the position in the operand
     # (of type `x`) of the element at `position` of the result. Positions hold affine functions of loop indices
-    # (`fdl.compile.affine`), to be added to each other and to integers and multiplied by integers.
+    # (`fdl.compile.ir.affine`), to be added to each other and to integers and multiplied by integers.
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         return self(primals[0]), self(tangents[0])

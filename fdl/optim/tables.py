@@ -11,7 +11,7 @@ from fdl.api.differentiate import grad
 from fdl.api.rows import Rows, read_rows, row_numbers, write_rows
 from fdl.api.vmap import vmap
 from fdl.compile.fallback import otherwise
-from fdl.compile.passes import prepared
+from fdl.compile.passes.order import prepared
 from fdl.control.replay import Replay
 from fdl.core.interpret import apply_program
 from fdl.core.program import Literal

@@ -14,7 +14,7 @@ import fdl
 import fdl.numpy as fnp
 from fdl import lax, tree
 from fdl.compile import pipeline
-from fdl.compile.cache import ObjectCache
+from fdl.compile.runtime.cache import ObjectCache
 from fdl.errors import DonationError
 from tests.api.check import assert_close, assert_same
 

@@ -6,8 +6,8 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax
-from fdl.compile.buffers import make_plan
-from fdl.compile.control import prepared
+from fdl.compile.codegen.control import prepared
+from fdl.compile.schedule.planner import make_plan
 from tests.api.check import assert_close
 
 LAYERS, ROWS, SIZE = 16, 64, 8

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.build import Build, new_function
 from fdl.compile.kernels.kernel import Kernel
-from fdl.compile.machine import compile_object, load_objects
-from fdl.compile.target import Target
-from fdl.compile.values import I64, POINTER
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.target import Target
+from fdl.compile.llvm.values import I64, POINTER
+from fdl.compile.runtime.machine import compile_object, load_objects
 
 
 def native(module: ir.Module, target: Target, name: str, pointers: int, integers: int = 0) -> Callable[..., None]:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest import mock
 
-from fdl.compile import cut, group
+from fdl.compile.schedule import group
+from fdl.compile.schedule import row_tiles as cut
 
 _BYTES = 1500
 _SIZES = (

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from fdl.compile.build import Build, new_function
-from fdl.compile.target import host_target
-from fdl.compile.values import I64, POINTER
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.target import host_target
+from fdl.compile.llvm.values import I64, POINTER
 from fdl.errors import DtypeError
 from tests.compile.native import native
 

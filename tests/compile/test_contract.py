@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from fdl.compile.build import Build, new_function
-from fdl.compile.kernels import contract
-from fdl.compile.machine import assembly
-from fdl.compile.target import host_target
-from fdl.compile.values import I64, POINTER
+from fdl.compile.kernels.matmul import contraction
+from fdl.compile.kernels.matmul.spec import Contraction
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.target import host_target
+from fdl.compile.llvm.values import I64, POINTER
+from fdl.compile.lowerings.lowering import has_product_kernel
+from fdl.compile.runtime.machine import assembly
 from tests.compile.native import kernel
 
 SHAPES = [
@@ -36,11 +39,11 @@ def strides(array):
 
 
 def product(a, b, c, target, parts=1, accumulate=False, epilogue=None, extras=()):
-    spec = contract.Contraction(
+    spec = Contraction(
         a.dtype, a.shape[0], a.shape[1], b.shape[2], a.shape[2], strides(a), strides(b), strides(c), accumulate
     )
     emitted, run = kernel(
-        lambda module: contract.emit(module, target, spec, epilogue, len(extras)), target, 3 + len(extras)
+        lambda module: contraction.emit(module, target, spec, epilogue, len(extras)), target, 3 + len(extras)
     )
     run([a, b, c, *extras], parts)
     return emitted
@@ -180,8 +183,8 @@ def test_other_processors(cpu):
 
 def test_code_for_wide_vectors_uses_them():
     module = ir.Module("test")
-    spec = contract.Contraction(np.dtype("float32"), 1, 60, 128, 64, (0, 64, 1), (0, 128, 1), (0, 128, 1))
-    contract.emit(module, host_target("x86-64-v4"), spec)
+    spec = Contraction(np.dtype("float32"), 1, 60, 128, 64, (0, 64, 1), (0, 128, 1), (0, 128, 1))
+    contraction.emit(module, host_target("x86-64-v4"), spec)
     keep = new_function(module, "keep", [POINTER] * 4 + [I64, I64], exported=True)
     b = Build(module, host_target("x86-64-v4"), keep)
     b.call_function(next(f for f in module.functions if f.name.startswith("contract")), list(keep.args))
@@ -224,6 +227,6 @@ def test_integers_wrap(dtype, shape):
 
 
 def test_what_is_not_offered_is_said():
-    assert all(contract.supports(d) for d in ("float32", "float64", "int32", "uint64", "float16"))
-    assert not any(contract.supports(d) for d in ("int8", "complex64", "bool"))
-    assert not contract.supports(np.dtype(ml_dtypes.bfloat16), 100_000)
+    assert all(has_product_kernel(d) for d in ("float32", "float64", "int32", "uint64", "float16"))
+    assert not any(has_product_kernel(d) for d in ("int8", "complex64", "bool"))
+    assert not has_product_kernel(np.dtype(ml_dtypes.bfloat16), 100_000)

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from fdl.compile.kernels import conv
-from fdl.compile.target import host_target
+from fdl.compile.kernels.conv import convolution
+from fdl.compile.kernels.conv.spec import Convolution
+from fdl.compile.llvm.target import host_target
 from tests.compile.native import kernel
 
 
@@ -40,7 +41,7 @@ def size_out(size, window, stride, padding, lhs, rhs):
 
 
 def specify(x, w, y, stride, low, lhs, rhs, groups):
-    return conv.Convolution(
+    return Convolution(
         x.dtype, x.shape[0], x.shape[-1], w.shape[-1], x.shape[1:-1], w.shape[:-2], y.shape[1:-1],
         tuple(stride), tuple(low), tuple(lhs), tuple(rhs), groups, strides(x), strides(w), strides(y),
     )  # fmt: skip
@@ -50,7 +51,7 @@ def run(x, w, y, stride, low, lhs, rhs, groups, parts=1, epilogue=None, extras=(
     # A negative stride points to the last element: kernels take the address of element (0, ..., 0).
     spec = specify(x, w, y, stride, low, lhs, rhs, groups)
     target = host_target()
-    emitted, call = kernel(lambda m: conv.emit(m, target, spec, epilogue, len(extras)), target, 3 + len(extras))
+    emitted, call = kernel(lambda m: convolution.emit(m, target, spec, epilogue, len(extras)), target, 3 + len(extras))
     call([x, w, y, *extras], parts)
     return emitted
 
@@ -163,7 +164,7 @@ def test_depthwise_gradient_by_w(name, dtype):
     dy = np.random.default_rng(3).standard_normal(y.shape).astype(dtype)
     dw = np.full(w.shape, np.nan, dtype)
     spec, target = specify(x, w, dy, stride, low, lhs, rhs, groups), host_target()
-    _, call = kernel(lambda m: conv.emit_depthwise_weights(m, target, spec), target, 3)
+    _, call = kernel(lambda m: convolution.emit_depthwise_weights(m, target, spec), target, 3)
     call([x, dy, dw], 2)
     want = np.zeros(w.shape)
     for index in itertools.product(*map(range, y.shape[1:-1])):
@@ -230,7 +231,7 @@ def test_groups_of_images(case, with_epilogue):
 
     given = [bias] if with_epilogue else []
     _, call = kernel(
-        lambda m: conv.emit(m, host_target(), spec, epilogue if given else None, len(given)),
+        lambda m: convolution.emit(m, host_target(), spec, epilogue if given else None, len(given)),
         host_target(),
         3 + len(given),
     )

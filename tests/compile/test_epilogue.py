@@ -6,9 +6,11 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax, nn
-from fdl.compile import fuse, pipeline
-from fdl.compile.buffers import SingleStep, make_plan
-from fdl.compile.control import prepared
+from fdl.compile import pipeline
+from fdl.compile.codegen.control import prepared
+from fdl.compile.ir.plan import SingleStep
+from fdl.compile.schedule import fuse
+from fdl.compile.schedule.planner import make_plan
 
 SIZES = [(1, 1, 1), (7, 17, 1), (1, 65, 130), (130, 1, 7), (17, 130, 65), (65, 7, 130), (130, 65, 17)]
 

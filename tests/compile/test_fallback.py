@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 
 import fdl
-import fdl.compile.lowering
+import fdl.compile.lowerings.lowering
 import fdl.numpy as fnp
-from fdl.compile import buffers, control, cost, emit, fallback, passes, pipeline, singles, tape
-from fdl.compile.cache import ObjectCache
+from fdl.compile import fallback, pipeline
+from fdl.compile.codegen import control, emit, singles, tape
 from fdl.compile.fallback import NATIVE, OPTIONAL
+from fdl.compile.passes import order as passes
+from fdl.compile.runtime.cache import ObjectCache
+from fdl.compile.schedule import buffers, cost, planner
 from fdl.core.interpret import interpret
 from fdl.core.program import Program
 from fdl.errors import CompilerError, CompilerWarning, DtypeError, PlatformError
@@ -62,16 +65,16 @@ def inject(monkeypatch: pytest.MonkeyPatch, name: str, fail: Callable[..., Any])
 
     match name:
         case "fuse":
-            monkeypatch.setattr(buffers, "Schedule", fail)
+            monkeypatch.setattr(planner, "Schedule", fail)
         case "epilogues":
             monkeypatch.setattr(singles, "Tail", fail)
         case "reuse":
-            original = buffers._Placement.plan
+            original = buffers.Placement.plan
 
             def plan(self: Any) -> Any:
                 return original(fail(self) if self.reuses else self)
 
-            monkeypatch.setattr(buffers._Placement, "plan", plan)
+            monkeypatch.setattr(buffers.Placement, "plan", plan)
         case "threads":
             monkeypatch.setattr(cost, "worth_threads", fail)
         case "kernels":
@@ -82,13 +85,13 @@ def inject(monkeypatch: pytest.MonkeyPatch, name: str, fail: Callable[..., Any])
             monkeypatch.setattr(tape.Tape, "fill", fail)
         case "loops":
             monkeypatch.setattr(Tanh, "lower", fail)
-            fdl.compile.lowering.is_lowerable.cache_clear()
+            fdl.compile.lowerings.lowering.is_lowerable.cache_clear()
         case "control":
             for key in control.EMITTERS:
                 monkeypatch.setitem(control.EMITTERS, key, fail)
         case _:
             monkeypatch.setattr(passes, "PASSES", replaced(passes.PASSES))
-            monkeypatch.setattr(buffers, "SCHEDULING", replaced(buffers.SCHEDULING))
+            monkeypatch.setattr(planner, "SCHEDULING", replaced(planner.SCHEDULING))
 
 
 def step(weights: Any, x: Any, key: Any) -> Any:
@@ -258,7 +261,7 @@ def test_line_is_that_of_the_equation_at_fault(monkeypatch: pytest.MonkeyPatch) 
     with pytest.warns(CompilerWarning, match=rf"'kernels', on code of test_fallback.py:{line} \(function\)"):
         jitted(function)(np.arange(3.0))
     # A place in fusion knows its equation too.
-    original = buffers.Schedule.place_in_nest
+    original = planner.Schedule.place_in_nest
 
     def place_in_nest(self: Any, equation: Any) -> None:
         if equation.operation.name == "add":
@@ -267,7 +270,7 @@ def test_line_is_that_of_the_equation_at_fault(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.undo()
     monkeypatch.setattr(fdl.config, "debug_compiler", False)
-    monkeypatch.setattr(buffers.Schedule, "place_in_nest", place_in_nest)
+    monkeypatch.setattr(planner.Schedule, "place_in_nest", place_in_nest)
     with pytest.warns(CompilerWarning, match=rf"'fuse', on code of test_fallback.py:{line} \(function\)"):
         jitted(lambda x: function(x * 1.5))(np.arange(3.0))
 
@@ -359,14 +362,14 @@ def test_reduced_code_pickles(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) ->
 
 
 def test_profile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fdl.compile.profiler._SECONDS", 0.0)
+    monkeypatch.setattr("fdl.compile.profile.profiler._SECONDS", 0.0)
     x = fnp.ones((8, 8))
     with monkeypatch.context() as patch:
         inject(patch, "group", failing())
         with pytest.warns(CompilerWarning):
             found = fdl.profile(lambda x: fdl.nn.softmax(x @ x))(x)
     assert len(found.kernels) > 2
-    monkeypatch.setattr("fdl.compile.profiler.build_archive", failing())
+    monkeypatch.setattr("fdl.compile.profile.profiler.build_archive", failing())
     with pytest.warns(CompilerWarning, match="interpreter"):
         found = fdl.profile(lambda x: fdl.nn.softmax(x @ x * 2))(x)
     assert found.kernels == ()
@@ -391,7 +394,7 @@ def test_failures_are_errors_in_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_failures_are_errors_in_processes_that_tests_start(tmp_path: Any) -> None:
     """Spark's workers inherit the environment in the same way."""
-    code = "import fdl, fdl.compile.passes as p; p.PASSES[:] = [('narrow', None)]; fdl.jit(lambda x: x + 1)(1.0)"
+    code = "import fdl, fdl.compile.passes.order as p; p.PASSES[:] = [('narrow', None)]; fdl.jit(lambda x: x + 1)(1.0)"
     environment = {**os.environ, "FDL_CACHE_DIR": str(tmp_path)}  # where no other test has compiled this program
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode != 0
@@ -400,7 +403,7 @@ def test_failures_are_errors_in_processes_that_tests_start(tmp_path: Any) -> Non
 
 def test_optional_passes_are_those_that_run() -> None:
     """No pass is without a name that the ladder knows, and no name without a pass."""
-    named = {name for name, _ in passes.PASSES} | {name for name, _ in buffers.SCHEDULING}
+    named = {name for name, _ in passes.PASSES} | {name for name, _ in planner.SCHEDULING}
     assert named | {"fuse", "epilogues", "reuse", "threads", "kernels", "tape"} == set(OPTIONAL)
     program: Program = fdl.make_program(lambda x: x)(1.0)
     assert pipeline.cache_key(program, (), frozenset(OPTIONAL)) != pipeline.cache_key(program, ())

@@ -10,10 +10,11 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import nn
-from fdl.compile.buffers import Plan, make_plan
-from fdl.compile.control import prepared
-from fdl.compile.group import GroupStep
+from fdl.compile.codegen.control import prepared
+from fdl.compile.ir.plan import Plan
 from fdl.compile.pipeline import Compiled, build_archive
+from fdl.compile.schedule.group import GroupStep
+from fdl.compile.schedule.planner import make_plan
 from fdl.core.program import Program
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType

@@ -12,7 +12,7 @@ FAULTY = """
 import numpy as np
 from llvmlite import ir
 import fdl
-import fdl.compile.nest as nest
+import fdl.compile.loopnest.nest as nest
 from tests import guard
 guard.install()
 x = np.arange(1027.0)

@@ -6,9 +6,9 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax, nn
-from fdl.compile.control import prepared
-from fdl.compile.hoist.residuals import minimum_cut
-from fdl.compile.inline import Step
+from fdl.compile.codegen.control import prepared
+from fdl.compile.passes.hoisting.residuals import minimum_cut
+from fdl.compile.passes.inline import Step
 from fdl.core.program import Var, subprograms
 from fdl.core.types import TensorType
 from fdl.ops.arithmetic import Add, Mul

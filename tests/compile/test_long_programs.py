@@ -12,8 +12,9 @@ import fdl
 import fdl.numpy as fnp
 from benchmarks.first_calls import KINDS
 from fdl import lax
-from fdl.compile import emit, pipeline, tape
-from fdl.compile.cache import ObjectCache
+from fdl.compile import pipeline
+from fdl.compile.codegen import emit, tape
+from fdl.compile.runtime.cache import ObjectCache
 
 OPERATIONS = 700
 

@@ -11,10 +11,10 @@ import pytest
 
 from fdl import dtypes
 from fdl.compile import fallback, pipeline
-from fdl.compile.build import Build
-from fdl.compile.control import find_equation
-from fdl.compile.lowering import is_lowerable
-from fdl.compile.passes import prepared
+from fdl.compile.codegen.control import find_equation
+from fdl.compile.llvm.build import Build
+from fdl.compile.lowerings.lowering import is_lowerable
+from fdl.compile.passes.order import prepared
 from fdl.core.primitive import registry
 from fdl.core.program import Equation, Program, Var
 from fdl.core.types import TensorType

@@ -8,10 +8,11 @@ import sys
 import pytest
 from llvmlite import ir
 
-from fdl.compile import machine
-from fdl.compile.build import Build, new_function
-from fdl.compile.cache import ObjectCache, default_directory
-from fdl.compile.target import check_platform, host_target
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.target import check_platform, host_target
+from fdl.compile.runtime.cache import ObjectCache, default_directory
+from fdl.compile.runtime.executable import machine
 from fdl.errors import PlatformError
 
 

@@ -6,7 +6,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax
-from fdl.compile.hoist.panels import PanelProduct
+from fdl.compile.passes.hoisting.panels import PanelProduct
 from tests.compile.test_hoist import bodies, compiled
 
 STEPS = 5

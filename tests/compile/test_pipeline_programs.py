@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 
 from fdl.compile import compile_program
-from fdl.compile.buffers import LoopsStep, make_plan, nbytes
-from fdl.compile.control import prepared
+from fdl.compile.codegen.control import prepared
+from fdl.compile.ir.plan import LoopsStep, nbytes
+from fdl.compile.schedule.planner import make_plan
 from fdl.control.callback import Callback
 from fdl.control.cond import Cond
 from fdl.control.custom import Rule
@@ -387,7 +388,8 @@ def test_pickle_and_program_cache() -> None:
 
 SCRIPT = """
 import numpy as np
-from fdl.compile import machine, pipeline
+from fdl.compile.runtime.executable import machine
+from fdl.compile import pipeline
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
 from fdl.ops.transcendental import exp

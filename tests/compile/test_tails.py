@@ -15,11 +15,13 @@ import pytest
 from llvmlite import ir
 
 import fdl
-from fdl.compile import pipeline, target
-from fdl.compile.build import Build, new_function
-from fdl.compile.machine import _optimised, assembly
-from fdl.compile.target import Target, host_target
-from fdl.compile.values import POINTER
+from fdl.compile import pipeline
+from fdl.compile.llvm import target
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.target import Target, host_target
+from fdl.compile.llvm.values import POINTER
+from fdl.compile.runtime.machine import _optimised, assembly
 from tests.compile.families import FAMILIES
 from tests.compile.native import native
 

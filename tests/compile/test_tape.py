@@ -9,10 +9,12 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax, threads
-from fdl.compile import cost, emit, pipeline
-from fdl.compile.hazards import WAITS_FOR, Touched
+from fdl.compile import pipeline
+from fdl.compile.codegen import emit
+from fdl.compile.codegen.hazards import WAITS_FOR, Touched
 from fdl.compile.pipeline import Compiled, build_archive
-from fdl.compile.profiler import measure
+from fdl.compile.profile.profiler import measure
+from fdl.compile.schedule import cost
 from fdl.core.program import Program
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType

@@ -9,10 +9,11 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax, nn, threads
-from fdl.compile import cost
-from fdl.compile.buffers import SingleStep, make_plan
-from fdl.compile.control import prepared
+from fdl.compile.codegen.control import prepared
+from fdl.compile.ir.plan import SingleStep
 from fdl.compile.pipeline import Compiled, build_archive
+from fdl.compile.schedule import cost
+from fdl.compile.schedule.planner import make_plan
 from fdl.core.interpret import interpret
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType

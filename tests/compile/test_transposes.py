@@ -9,8 +9,9 @@ import fdl
 import fdl.numpy as fnp
 from fdl import lax, nn
 from fdl.compile import compile_program
-from fdl.compile.buffers import LoopsStep, make_plan
-from fdl.compile.control import prepared
+from fdl.compile.codegen.control import prepared
+from fdl.compile.ir.plan import LoopsStep
+from fdl.compile.schedule.planner import make_plan
 from fdl.core.interpret import interpret
 
 CHANNELS = 8

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fdl
-from fdl.compile.cache import ObjectCache, _header, default_directory
+from fdl.compile.runtime.cache import ObjectCache, _header, default_directory
 from fdl.trust import UntrustedError, check_folder, open_trusted
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes and owners are those of POSIX")

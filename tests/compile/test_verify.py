@@ -9,13 +9,16 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl.compile import cost, emit, pipeline
-from fdl.compile.buffers import LoopsStep, Plan, SingleStep, Slot, make_plan, nbytes
-from fdl.compile.cut import NestCut
-from fdl.compile.group import GroupStep
-from fdl.compile.hazards import Hazards
-from fdl.compile.passes import prepared
-from fdl.compile.verify import verify_plan, verify_steps
+from fdl.compile import pipeline
+from fdl.compile.codegen import emit
+from fdl.compile.codegen.hazards import Hazards
+from fdl.compile.ir.plan import LoopsStep, Plan, SingleStep, Slot, nbytes
+from fdl.compile.passes.order import prepared
+from fdl.compile.schedule import cost
+from fdl.compile.schedule.group import GroupStep
+from fdl.compile.schedule.planner import make_plan
+from fdl.compile.schedule.row_tiles import NestCut
+from fdl.compile.schedule.verify import verify_plan, verify_steps
 from fdl.errors import CompilerError, VerificationError
 
 
@@ -325,12 +328,12 @@ def test_barriers_that_are_dropped(name: str, most_steps: int, threads: None, mo
 
 def test_damage_stops_the_compiler_in_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """The verifiers run after each pass of all that the tests compile."""
-    from fdl.compile import buffers
+    from fdl.compile.schedule import planner
 
-    split = dict(buffers.SCHEDULING)["split"]
+    split = dict(planner.SCHEDULING)["split"]
     table = [
-        (n, (lambda steps, outs: split(steps, outs)[1:]) if n == "split" else run) for n, run in buffers.SCHEDULING
+        (n, (lambda steps, outs: split(steps, outs)[1:]) if n == "split" else run) for n, run in planner.SCHEDULING
     ]
-    monkeypatch.setattr(buffers, "SCHEDULING", table)
+    monkeypatch.setattr(planner, "SCHEDULING", table)
     with pytest.raises(CompilerError, match="in its pass 'split'.*VerificationError"):
         fdl.jit(lambda x: fnp.exp(x).sum() * 1.125)(normal(3))

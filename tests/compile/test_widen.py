@@ -5,8 +5,9 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl.compile.buffers import LoopsStep, make_plan
-from fdl.compile.control import prepared
+from fdl.compile.codegen.control import prepared
+from fdl.compile.ir.plan import LoopsStep
+from fdl.compile.schedule.planner import make_plan
 
 
 def layer(x, scale, shift):

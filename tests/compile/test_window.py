@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fdl.compile.kernels import window
-from fdl.compile.target import host_target
+from fdl.compile.llvm.target import host_target
 from tests.compile.native import kernel
 
 CASES = {

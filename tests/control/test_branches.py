@@ -167,7 +167,7 @@ def test_a_linear_choice_can_be_transposed() -> None:
 def test_gates_cost_nothing() -> None:
     f = fdl.vmap(lambda p, x: lax.cond(p, lambda x: x @ x, lambda x: x, x))
     program = fdl.jit(f).lower(np.ones(2, bool), np.ones((2, 3, 3))).traced.program
-    from fdl.compile.passes import prepared
+    from fdl.compile.passes.order import prepared
 
     names = [e.operation.name for e in prepared(program).equations]
     assert "gate" not in names and names.count("select") == 1

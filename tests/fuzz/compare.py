@@ -11,7 +11,8 @@ import numpy as np
 
 import fdl
 from fdl import tree
-from fdl.compile import cost, pipeline
+from fdl.compile import pipeline
+from fdl.compile.schedule import cost
 from fdl.core.interpret import interpret
 from tests.compile.small_groups import small_groups
 from tests.fuzz.programs import Built, Recipe, build

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fdl.compile.arithmetic import Arithmetic
+from fdl.compile.llvm.arithmetic import Arithmetic
 from tests.fuzz.compare import PROCESSORS, check
 from tests.fuzz.programs import Recipe, random_recipe
 from tests.fuzz.search import search

@@ -5,7 +5,7 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl.compile.target import host_target
+from fdl.compile.llvm.target import host_target
 from fdl.core.interpret import evaluate
 from fdl.ops import transcendental, trigonometric
 from tests.compile.test_vecmath import compiled

@@ -200,8 +200,9 @@ def test_no_rows_and_rows_out_of_bounds():
 
 def test_a_step_touches_no_whole_table():
     """Compiled, neither the code of a step nor its memory know how long the table is."""
-    from fdl.compile.buffers import LoopsStep, make_plan
-    from fdl.compile.control import prepared
+    from fdl.compile.codegen.control import prepared
+    from fdl.compile.ir.plan import LoopsStep
+    from fdl.compile.schedule.planner import make_plan
 
     rows = 10**9
 

@@ -11,7 +11,7 @@ from fdl.compile import compile_program
 def test_a_failing_pass_is_an_error_in_a_worker_too(spark: Any) -> None:
     def fails(_: Any) -> list[str]:
         import fdl
-        from fdl.compile import passes
+        from fdl.compile.passes import order as passes
 
         kept = list(passes.PASSES)
         passes.PASSES[:] = [("narrow", None)]

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fdl.compile.build import Build, new_function
 from fdl.compile.kernels.kernel import Epilogue
-from fdl.compile.values import I64, POINTER, Value
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.values import I64, POINTER, Value
 
 
 def finish(

@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 from llvmlite import ir
 
-from fdl.compile.build import Build, new_function
-from fdl.compile.target import Target
-from fdl.compile.values import I64, POINTER, Value
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.target import Target
+from fdl.compile.llvm.values import I64, POINTER, Value
 
 
 class Epilogue(Protocol):

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from fdl.compile.affine import Affine, strides
-from fdl.compile.body import Apply, Constant, Load
-from fdl.compile.build import Build, new_function
-from fdl.compile.loops import Loops, Store
-from fdl.compile.lowering import carrier, is_lowerable
-from fdl.compile.nest import NestEmitter
-from fdl.compile.team import Team
-from fdl.compile.values import POINTER, Value
+from fdl.compile.ir.affine import Affine, strides
+from fdl.compile.ir.body import Apply, Constant, Load
+from fdl.compile.ir.loops import Loops, Store
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.values import POINTER, Value
+from fdl.compile.loopnest.nest import NestEmitter
+from fdl.compile.loopnest.team import Team
+from fdl.compile.lowerings.lowering import carrier, is_lowerable
 from fdl.core.program import Var
 from fdl.core.types import TensorType
 from fdl.dtypes import int64, uint64

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.build import Build, new_function
-from fdl.compile.target import Target
-from fdl.compile.values import HALVES, I32, I64, POINTER, Value
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.target import Target
+from fdl.compile.llvm.values import HALVES, I32, I64, POINTER, Value
 
 #: Rows ahead of the one that is copied that are asked for: they are too far apart for the processor to guess.
 _AHEAD = 16

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from fdl.compile.build import Build, new_function
-from fdl.compile.values import HALVES, I1, I64, POINTER, Value, is_float, is_signed
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.values import HALVES, I1, I64, POINTER, Value, is_float, is_signed
 from fdl.dtypes import bool_, float32, int64, uint8, uint32, uint64
 
 DIGITS = 256

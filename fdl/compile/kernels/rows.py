@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from fdl.compile.build import Build, new_function
 from fdl.compile.kernels.moves import copy_operand, shared_function
-from fdl.compile.lowering import is_lowerable
-from fdl.compile.still import rests_at_zero
-from fdl.compile.values import I64, POINTER, Value
+from fdl.compile.kernels.still import rests_at_zero
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.values import I64, POINTER, Value
+from fdl.compile.lowerings.lowering import is_lowerable
 from fdl.core.program import Literal, Program
 from fdl.dtypes import int32, int64, is_inexact
 
@@ -76,7 +77,7 @@ def _numbered(
 
 def emit_replay(emitter: Any, step: Any) -> bool:
     """Each row that is named and late runs through its missed steps with its elements in registers."""
-    from fdl.compile.passes import prepared
+    from fdl.compile.passes.order import prepared
 
     operation, emission, team = step.equation.operation, emitter.emission, emitter.emission.team
     rows, seen, count, numbers, tables = operation.divide(step.views)

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from fdl.compile.affine import strides
-from fdl.compile.build import Build
+from fdl.compile.ir.affine import strides
+from fdl.compile.ir.reductions import neutral
 from fdl.compile.kernels.moves import shared_function
-from fdl.compile.lowering import neutral
-from fdl.compile.values import Value, is_float
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.values import Value, is_float
 from fdl.dtypes import int32, int64
 from fdl.ops.precision import accumulator
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.build import Build, new_function
-from fdl.compile.target import Target
-from fdl.compile.values import I1, I64, POINTER, Value
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.target import Target
+from fdl.compile.llvm.values import I1, I64, POINTER, Value
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.build import Build, Variable
 from fdl.compile.kernels.kernel import Kernel, kernel_function
-from fdl.compile.target import Target
-from fdl.compile.values import HALVES, I32, Value, is_float
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import Variable
+from fdl.compile.llvm.target import Target
+from fdl.compile.llvm.values import HALVES, I32, Value, is_float
 from fdl.dtypes import bool_, float32, int32
 
 Sizes = tuple[int, ...]

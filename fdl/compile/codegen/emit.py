@@ -1,0 +1,49 @@
+"""From a plan to one LLVM function, ``i32 run(ptr table)``, or with threads (see `native_pool`)
+``i32 run(ptr table, ptr team, i64 number, i64 count)``.
+
+The table holds pointers: the arena, the scratch memory of kernels, the callback for host calls, a table of constants,
+then the NumPy arrays of inputs and outputs, as objects: the code looks up itself where their elements are (the layout
+of NumPy's array object is part of its C API), since asking Python would take longer than many programs. It returns 0,
+the status of a host call that failed, or `UNUSABLE` if an input is not laid out as it has to be.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fdl.compile.codegen.emission import Emission
+from fdl.compile.codegen.plan import PlanEmitter
+from fdl.compile.codegen.tape import Tape
+from fdl.compile.fallback import during
+from fdl.compile.ir.plan import Plan
+
+#: Plans of more steps, or more operands of all steps, than this are data, not code; see `fdl.compile.codegen.tape`.
+MOST_STEPS, MOST_OPERANDS = 64, 512
+
+
+class ProgramEmission(Emission):
+    """The code of a program: plans that are short step by step, long ones as a tape."""
+
+    def program(self, plan: Plan) -> None:
+        """Emit the steps of the program's plan."""
+        if self._is_long(plan):
+            self._tape(plan, None, None, self.arena, ())
+            return
+        inputs, outputs = map(self.input, range(self.inputs)), map(self.output, range(self.outputs))
+        PlanEmitter(self, plan, list(inputs), list(outputs), self.arena, ()).emit()
+
+    def plan(
+        self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any, path: tuple[Any, ...]
+    ) -> None:
+        if self._is_long(plan):
+            self._tape(plan, inputs, outputs, arena, path)
+        else:
+            PlanEmitter(self, plan, inputs, outputs, arena, path).emit()
+        self.team.barrier()
+
+    def _is_long(self, plan: Plan) -> bool:
+        operands = sum(len(step.reads) + len(step.outputs) for step in plan.steps)
+        return (len(plan.steps) > MOST_STEPS or operands > MOST_OPERANDS) and "tape" not in plan.skip
+
+    def _tape(self, *arguments: Any) -> None:
+        with during("tape"):
+            Tape(self, *arguments).emit()

@@ -1,0 +1,187 @@
+"""Code for groups of steps: all members on one block of rows after the other."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fdl.compile.ir.reductions import neutral
+from fdl.compile.kernels.kernel import pieces
+from fdl.compile.kernels.matmul import contraction
+from fdl.compile.kernels.matmul.spec import Contraction
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.values import I64, POINTER, Value
+from fdl.compile.loopnest.epilogue import Tail
+from fdl.compile.loopnest.row_nest import RowNest
+from fdl.compile.schedule.group import GroupStep
+from fdl.compile.schedule.row_tiles import Cut, NestCut, ProductCut
+from fdl.core.program import Literal, Var
+from fdl.dtypes import int8
+
+
+class GroupEmitter:
+    """Emits one group.
+
+    Args:
+        emitter: of the plan.
+        group: the step.
+    """
+
+    def __init__(self, emitter: Any, group: GroupStep) -> None:
+        self.emitter, self.group, self.space = emitter, group, group.space
+        self.emission, self.build = emitter.emission, emitter.build
+
+    def emit(self) -> None:
+        """Emit this thread's part of the work."""
+        group, build, emission = self.group, self.build, self.emission
+        self.scratch = emission.scratch_for(group.private_bytes)
+        outside = emission.scratch_taken
+        emission.scratch_taken += group.private_bytes
+        team = emission.team
+        with build.loop(*team.share(group.work)) as self.work, team.solo():
+            self.clear_partial()
+            if group.chunks == 1:
+                first = self.work * group.together
+                with build.loop(first, build.min(first + group.together, self.space.units)) as unit:
+                    self.rows(unit, build.index(0), build.index(self.space.rows))
+            else:
+                unit = build.quotient(self.work, group.chunks)
+                start = (self.work - unit * group.chunks) * group.chunk
+                self.rows(unit, start, build.min(start + group.chunk, self.space.rows))
+        emission.scratch_taken = outside
+
+    def rows(self, unit: Value, start: Value, stop: Value) -> None:
+        """All members on the rows [start, stop) of a unit."""
+        build, group = self.build, self.group
+        for cut in group.members:
+            if cut.summed and not (cut.sums and cut.sums[0] in group.partial):
+                self.clear_sums(cut, unit)
+        if any(isinstance(cut, ProductCut) for cut in group.members):
+            with pieces(build, start, stop, group.block, self.space.rows) as piece:
+                for row, count in piece():
+                    self.block(unit, row, row + count, count)
+        else:
+            with build.loop(start, stop, group.block) as row:
+                self.block(unit, row, build.min(row + group.block, stop), None)
+
+    def block(self, unit: Value, begin: Value, end: Value, count: int | None) -> None:
+        """All members on a block of rows, of which there are `count`."""
+        self.first_row = unit * self.space.rows + begin
+        for cut in self.group.members:
+            if isinstance(cut, NestCut):
+                self.nest(cut, unit, begin, end)
+            else:
+                assert count is not None
+                self.product(cut, unit, begin, count)
+
+    def pointer(self, var: Var | Literal) -> Any:
+        """Where element 0 of a value would be, if there were more of it than the part that there is."""
+        if isinstance(var, Literal):  # a number that a product reads as a matrix
+            return self.emitter.pointer(var)
+        slot = self.emitter.given.slots[var]
+        if slot.kind == "private":
+            place = self.build.at(self.scratch, slot.number, int8)
+            return self.build.at(place, -(self.first_row * self.space.inner(var)), var.type.dtype)
+        if var in self.group.partial:
+            partial = self.group.partial[var]
+            return self.build.at(self.emitter.pointer(partial), self.work * var.type.size, partial.type.dtype)
+        return self.emitter.pointer(var)
+
+    def clear_partial(self) -> None:
+        """Let the sums of a chunk begin."""
+        for cut in self.group.members:
+            if isinstance(cut, NestCut):
+                for r in cut.loops.reductions:
+                    if r.var in self.group.partial:
+                        self.fill(self.pointer(r.var), self.group.partial[r.var].type.dtype, r.kind, r.var.type.size)
+
+    def clear_sums(self, cut: Cut, unit: Value) -> None:
+        """Let the sums of a unit begin in the results."""
+        kinds = [r.kind for r in cut.loops.reductions] if isinstance(cut, NestCut) else ["sum"]
+        for var, kind in zip(cut.sums, kinds, strict=True):
+            size, dtype = var.type.size // self.space.units, var.type.dtype
+            self.fill(self.build.at(self.emitter.pointer(var), unit * size, dtype), dtype, kind, size)
+
+    def fill(self, pointer: Any, dtype: Any, kind: str, size: int) -> None:
+        """Store what a reduction of nothing gives."""
+        build = self.build
+        lanes = build.target.lanes(dtype)
+        for first, stop, step in ((0, size // lanes * lanes, lanes), (size // lanes * lanes, size, 1)):
+            if first < stop:
+                with build.loop(first, stop, step) as i:
+                    build.store(build.constant(neutral(kind, dtype), dtype, step), pointer, i)
+
+    def nest(self, cut: NestCut, unit: Value, begin: Value, end: Value) -> None:
+        """Call the function of a nest."""
+        loops, slots = cut.loops, self.emitter.given.slots
+        partial = self.group.partial
+
+        def slot(var: Var) -> Any:
+            return slots[partial.get(var, var)]
+
+        operands: dict[Any, Var] = {}
+        for var in (*cut.step.reads, *cut.step.outputs):
+            operands.setdefault(slot(var), var)
+        order = {slot: n for n, slot in enumerate(operands)}
+
+        def make() -> Any:
+            module = self.emission.module
+            function = new_function(module, module.get_unique_name("rows"), [POINTER] * len(operands) + [I64] * 3)
+            function.attributes.add("noinline")
+            build = Build(module, self.emission.target, function)
+            bounds = [build.argument(len(operands) + n, "int64") for n in range(3)]
+            RowNest(build, cut.into(partial), lambda var: function.args[order[slots[var]]], *bounds).emit()
+            build.ret()
+            return function
+
+        sums = tuple(partial[v].type.dtype for v in cut.sums if v in partial)
+        key = f"rows {self.space} {cut.fixed} {sums} {loops.key(lambda var: order[slot(var)])}"
+        function = self.emission.shared(key, make)
+        self.build.call_function(function, [*map(self.pointer, operands.values()), unit, begin, end])
+
+    def product(self, cut: ProductCut, unit: Value, begin: Value, count: int) -> None:
+        """Call the kernel of a product."""
+        step, emission, build = cut.step, self.emission, self.build
+        (x, y), (out,) = step.views, step.equation.outputs
+        dtype = out.type.dtype
+        (m, k), n = x.type.shape[-2:], y.type.shape[-1]
+        rows, depth = (count if cut.along == axis else size for axis, size in (("m", m), ("k", k)))
+        spec = Contraction(
+            dtype, 1, rows, n, depth, (0, *x.strides[-2:]), (0, *y.strides[-2:]), (0, n, 1),
+            cut.along == "k" and count < k,
+        )  # fmt: skip
+        tail = Tail(step, self.emitter.given.slots, 3) if step.epilogue else None
+        operands = tail.operands if tail else []
+        kernel = emission.shared(
+            f"{spec} {tail and tail.key()}",
+            lambda: contraction.emit(emission.module, emission.target, spec, tail, len(operands)),
+        )
+        pointers = []
+        for view, axis in zip((x, y), cut.row_axes(), strict=True):
+            offset = self.entry(view.type.shape, view.strides, unit) + view.offset
+            if axis is not None:
+                offset = offset + begin * view.strides[axis]
+            pointers.append(build.at(self.pointer(view.root), offset, dtype))
+        start = unit * (m * n) + begin * n if cut.along == "m" else unit * (m * n)
+        pointers.append(build.at(self.pointer(out), start, dtype))
+        for var, steps in self.tail_strides(step):
+            offset = self.entry(out.type.shape, steps, unit) + begin * steps[-2]
+            pointers.append(build.at(self.pointer(var), offset, var.type.dtype))
+        kernel.run(build, pointers, emission.scratch_for(kernel.scratch_bytes))
+
+    def tail_strides(self, step: Any) -> list[tuple[Var, tuple[int, ...]]]:
+        """The operands of an epilogue, with their strides along all axes of the result."""
+        if step.epilogue is None:
+            return []
+        tail = Tail(step, self.emitter.given.slots, step.equation.outputs[0].type.ndim)
+        found = {a.operand: a.strides for a in (*tail.loads.values(), *(access for _, access in tail.stores))}
+        return [(var, found[number]) for number, var in enumerate(tail.operands)]
+
+    def entry(self, shape: Sequence[int], strides: Sequence[int], unit: Value) -> Value:
+        """How far the matrix of a unit is from the first one."""
+        offset, rest = self.build.index(0), unit
+        batch = shape[:-2]
+        for axis in range(len(batch) - 1, -1, -1):
+            above = self.build.quotient(rest, batch[axis]) if axis else self.build.index(0)
+            offset = offset + (rest - above * batch[axis]) * strides[axis]
+            rest = above
+        return offset

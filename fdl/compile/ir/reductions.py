@@ -1,0 +1,30 @@
+"""How reductions combine elements."""
+
+from typing import Any
+
+import numpy as np
+
+from fdl.dtypes import bool_, is_inexact
+
+#: How the reductions combine elements (`Build.reduce`).
+REDUCTIONS = {
+    "Sum": "sum", "Prod": "prod", "ReduceMax": "max", "ReduceMin": "min", "Any_": "or", "All_": "and",
+    "ReduceAnd": "and", "ReduceOr": "or", "ReduceXor": "xor",
+}  # fmt: skip
+
+
+def neutral(kind: str, dtype: np.dtype) -> Any:
+    """What combines with any element of `dtype` to that element."""
+    if kind in ("sum", "or", "xor"):
+        # -0.0 is what floating-point addition leaves alone, but the sum of nothing is 0.0, and so is NumPy's start.
+        return 0
+    if kind == "prod":
+        return 1
+    if kind == "and":
+        return True if dtype == bool_ else -1 if dtype.kind == "i" else np.iinfo(dtype).max
+    if is_inexact(dtype):
+        return -np.inf if kind == "max" else np.inf
+    if dtype == bool_:
+        return kind == "min"
+    limits = np.iinfo(dtype)
+    return limits.min if kind == "max" else limits.max

@@ -1,0 +1,1 @@
+"""Convolutions: on the register tile, and by vectors of channels."""

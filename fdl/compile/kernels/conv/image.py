@@ -1,0 +1,136 @@
+"""One image of x as the tiles read it: in place, or copied with its padding, channels next to each other."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fdl.compile.kernels.conv.geometry import Geometry
+from fdl.compile.kernels.kernel import pieces
+from fdl.compile.kernels.panel import Panel
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.values import Value
+
+
+@dataclass(frozen=True)
+class Image:
+    """How one image is read.
+
+    Attributes:
+        geometry: which positions are read.
+        dtype: of the elements.
+        channels: elements at a position.
+        spatial: strides of x along the spatial axes.
+        channel: stride of x along the channels.
+        block: if not 0, the copy is cut into blocks of so many channels, one behind the other.
+        slot: elements that a position takes in a block, at least `block`.
+    """
+
+    geometry: Geometry
+    dtype: np.dtype
+    channels: int
+    spatial: tuple[int, ...]
+    channel: int
+    block: int = 0
+    slot: int = 0
+
+    @property
+    def in_place(self) -> bool:
+        """Whether x itself can be read."""
+        return not self.block and not self.geometry.padded and (self.channel == 1 or self.channels == 1)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Positions of the copy along each axis."""
+        return [last - first + 1 for first, last in self.geometry.read]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides along the spatial axes as the tiles see them; channels are next to each other."""
+        if self.in_place:
+            return self.spatial
+        sizes, position = self.sizes, self.slot or self.channels
+        return tuple(position * math.prod(sizes[i + 1 :]) for i in range(len(sizes)))
+
+    @property
+    def block_stride(self) -> int:
+        """Distance of two blocks."""
+        return self.slot * math.prod(self.sizes)
+
+    @property
+    def elements(self) -> int:
+        """Elements of scratch memory, whole cache lines."""
+        if self.in_place:
+            return 0
+        size = (
+            -(-self.channels // self.block) * self.block_stride if self.block else math.prod(self.sizes) * self.channels
+        )
+        return -(-size // 16) * 16
+
+    def clear(self, b: Build, scratch: Any) -> None:
+        """Write the padding, which stays while images come and go."""
+        if self.in_place or not self.geometry.padded:
+            return
+        b.clear(scratch, self.elements * self.dtype.itemsize)
+
+    def place(self, b: Build, source: Any, scratch: Any, part: tuple[Value, Value] | None = None) -> Any:
+        """Copy the image at `source` if needed; returns the pointer to where position (0, ..., 0) is or would be.
+
+        Of an image with several axes only the positions [start, stop) of the first can be asked for.
+        """
+        if self.in_place:
+            return source
+        origin = sum(-first * stride for (first, _), stride in zip(self.geometry.read, self.strides, strict=True))
+        target = b.at(scratch, origin, self.dtype)
+        self._copy(b, source, target, 0, b.index(0), b.index(0), part)
+        return target
+
+    def _copy(
+        self, b: Build, source: Any, target: Any, axis: int, read: Value, write: Value,
+        part: tuple[Value, Value] | None = None,
+    ) -> None:  # fmt: skip
+        first, last = self.geometry.read[axis]
+        size = self.geometry.spec.in_spatial[axis]
+        start, stop = max(first, 0), min(last + 1, size)
+        if stop <= start:
+            return
+        if axis == len(self.spatial) - 1 and self.block:
+            self._copy_blocks(b, source, target, read, write, start, stop)
+            return
+        if axis == len(self.spatial) - 1 and self.channel == 1 and self.spatial[axis] == self.channels:
+            count = (stop - start) * self.channels
+            read, write = read + start * self.channels, write + start * self.channels
+            copy(b, self.dtype, source, read, 1, target, write, count)
+            return
+        with b.loop(*((b.max(part[0], start), b.min(part[1], stop)) if part else (start, stop))) as i:
+            below_read, below_write = read + i * self.spatial[axis], write + i * self.strides[axis]
+            if axis == len(self.spatial) - 1:
+                copy(b, self.dtype, source, below_read, self.channel, target, below_write, self.channels)
+            else:
+                self._copy(b, source, target, axis + 1, below_read, below_write)
+
+    def _copy_blocks(
+        self, b: Build, source: Any, target: Any, read: Value, write: Value, start: int, stop: int
+    ) -> None:
+        """Copy the positions [start, stop) of a line to every block."""
+        with pieces(b, 0, self.channels, self.block, self.channels) as piece:
+            for channel, count in piece():
+                panel = Panel(self.dtype, count, self.slot, self.spatial[-1], self.channel)
+                line = b.at(source, read + channel * self.channel + start * self.spatial[-1], self.dtype)
+                block = b.quotient(channel, self.block) * self.block_stride
+                panel.call(b, line, b.at(target, write + block + start * self.strides[-1], self.dtype), stop - start)
+
+
+def copy(
+    b: Build, dtype: np.dtype, source: Any, read: Value, stride: int, target: Any, write: Value, count: int
+) -> None:
+    """Copy `count` elements, `stride` apart, to a contiguous place."""
+    lanes = b.target.lanes(dtype)
+    whole = count // lanes * lanes
+    if whole:
+        with b.loop(0, whole, lanes) as i:
+            b.store(b.load(source, dtype, read + i * stride, lanes, stride), target, write + i)
+    if count > whole:
+        with b.loop(whole, count) as i:
+            b.store(b.load(source, dtype, read + i * stride), target, write + i)

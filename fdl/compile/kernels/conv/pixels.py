@@ -1,0 +1,254 @@
+"""Convolution with output positions as the rows of the tile: the forward pass and the gradient by x.
+
+For every phase (see `conv_geometry`) a row of the tile is an output position, its columns are output channels, and the
+sum runs over taps and input channels: taps along the last axis join with the channels to one long run where x is
+dense, the other taps are the tile's segments. There is no im2col.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from fdl.compile.kernels.conv.geometry import AxisPhase, Geometry
+from fdl.compile.kernels.conv.image import Image
+from fdl.compile.kernels.conv.spec import Convolution
+from fdl.compile.kernels.finish import finish
+from fdl.compile.kernels.kernel import Epilogue, pieces, table
+from fdl.compile.kernels.panel import Panel
+from fdl.compile.kernels.tile import Tile
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.target import Target
+from fdl.compile.llvm.values import Value
+
+#: Bytes of x that a unit of work reads, about, and how many units of work there are at least, if lines allow.
+_BLOCK_BYTES = 192 * 1024
+_UNITS = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes that follow from the convolution and the processor."""
+
+    spec: Convolution
+    target: Target
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        return Geometry(self.spec)
+
+    @cached_property
+    def image(self) -> Image:
+        s = self.spec
+        return Image(self.geometry, s.dtype, s.in_features, s.x[1:-1], s.x[-1])
+
+    @cached_property
+    def lanes(self) -> int:
+        return self.target.lanes(self.spec.dtype)
+
+    @cached_property
+    def inputs(self) -> int:
+        """Input channels of a group."""
+        return self.spec.in_features // self.spec.groups
+
+    @cached_property
+    def outputs(self) -> int:
+        """Output channels of a group."""
+        return self.spec.out_features // self.spec.groups
+
+    @cached_property
+    def width(self) -> int:
+        """Columns of a tile."""
+        return min(self.target.tile()[1], -(-self.outputs // self.lanes)) * self.lanes
+
+    def rows(self, phase: Sequence[AxisPhase]) -> int:
+        """Rows of a tile, so that the positions of the phase divide evenly."""
+        positions = math.prod(p.count for p in phase)
+        most = min(8, self.target.tile_rows(self.width // self.lanes))
+        return -(-positions // -(-positions // most))
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of x that one unit of work reads, about."""
+        return _BLOCK_BYTES
+
+    @cached_property
+    def block(self) -> int:
+        """Outputs of a phase along the first axis that are one unit of work.
+
+        The part of x that they read stays in the second-level cache while panels of weights come and go. Tiles divide
+        every unit but the last as they divide the whole.
+        """
+        s, first = self.spec, self.geometry.axes[0]
+        if len(s.window) == 1 and not self.image.in_place:
+            return max(p.count for p in first)
+        line = math.prod(s.in_spatial[1:]) * s.in_features * s.dtype.itemsize * first[0].step
+        counts = [math.prod(p.count for p in phase[1:]) for phase in self.geometry.phases]
+        rows = [self.rows(phase) for phase in self.geometry.phases]
+        even = math.lcm(*(r // math.gcd(r, count) for r, count in zip(rows, counts, strict=True)))
+        wanted = min(self.block_bytes // max(1, line), -(-max(p.count for p in first) * s.batch // _UNITS))
+        return max(1, wanted // even) * even
+
+    @cached_property
+    def blocks(self) -> int:
+        """Units of work of one image."""
+        return -(-max(p.count for p in self.geometry.axes[0]) // self.block)
+
+    @property
+    def work(self) -> int:
+        return self.spec.batch * self.blocks
+
+    @cached_property
+    def panels(self) -> int:
+        return -(-self.outputs // self.width)
+
+    @cached_property
+    def weights(self) -> int:
+        """Elements of the packed weights: for each phase, group, panel, tap and input channel a row of `width`."""
+        taps = sum(math.prod(len(p.taps) for p in phase) for phase in self.geometry.phases)
+        return taps * self.inputs * self.width * self.panels * self.spec.groups
+
+    @property
+    def scratch_bytes(self) -> int:
+        return (self.image.elements + self.weights) * self.spec.dtype.itemsize
+
+
+class Pixels:
+    """Emits the kernel; units of work are parts of images, cut along the first axis."""
+
+    def __init__(self, build: Build, plan: Plan, epilogue: Epilogue | None, extras: int) -> None:
+        self.build, self.plan, self.spec, self.epilogue = build, plan, plan.spec, epilogue
+        self.x, self.w, self.y = build.function.args[:3]
+        self.extras = build.function.args[3 : 3 + extras]
+        self.scratch = build.function.args[-3]
+
+    def emit(self) -> None:
+        """The whole function."""
+        b, plan, spec = self.build, self.plan, self.spec
+        plan.image.clear(b, self.scratch)
+        packed, at = [], plan.image.elements
+        for phase in plan.geometry.phases:
+            packed.append(at)
+            at += self._pack(phase, at)
+        begin = b.argument(-2, "int64")
+        with b.loop(begin, b.argument(-1, "int64")) as unit:
+            n = b.quotient(unit, plan.blocks)
+            part = unit - n * plan.blocks
+            read = self._read(part, b.ne(part, 0) & (unit > begin)) if plan.blocks > 1 else None
+            image = plan.image.place(b, b.at(self.x, n * spec.x[0], spec.dtype), self.scratch, read)
+            for phase, weights in zip(plan.geometry.phases, packed, strict=True):
+                self._phase(phase, n, part, image, weights)
+            if self.epilogue is not None:
+                self._finish(self.epilogue, n, part)
+        b.ret()
+
+    def _finish(self, epilogue: Epilogue, n: Value, part: Value) -> None:
+        """Apply the epilogue to part of an image."""
+        b, spec = self.build, self.spec
+        step = self.plan.block * self.plan.geometry.axes[0][0].period
+        start, stop = part * step, b.min((part + 1) * step, spec.out_spatial[0])
+        starts = (n, start, *[0] * (len(spec.y) - 2))
+        counts = (1, stop - start, *spec.out_spatial[1:], spec.out_features)
+        finish(b, epilogue, spec.dtype, (self.y, *self.extras), spec.y, starts, counts)
+
+    def _read(self, part: Value, follows: Value) -> tuple[Value, Value]:
+        """Positions of the first axis of x that part of an image reads, without those that the part before left."""
+        b, block = self.build, self.plan.block
+        used = [p for p in self.plan.geometry.axes[0] if p.taps]
+        low = min((p.base for p in used), default=0)
+        high = max((p.base + (len(p.taps) - 1) * p.dilation for p in used), default=0) + 1
+        step = self.plan.geometry.axes[0][0].step
+        start, stop = part * (block * step) + low, ((part + 1) * block - 1) * step + high
+        return b.select(follows, b.max(start, stop - block * step), start), stop
+
+    def _positions(self, phase: Sequence[AxisPhase], part: Value) -> tuple[Value, Value]:
+        """The positions of a phase, as row-major numbers, that are in this part of an image."""
+        b, plan = self.build, self.plan
+        line = math.prod(p.count for p in phase[1:])
+        return part * (plan.block * line), b.min((part + 1) * plan.block, phase[0].count) * line
+
+    def _pack(self, phase: Sequence[AxisPhase], start: int) -> int:
+        """Pack the weights of one phase from scratch element `start` on; returns how many elements that takes."""
+        b, plan, spec = self.build, self.plan, self.spec
+        offsets = summed([[t * stride for t in p.taps] for p, stride in zip(phase, spec.w[:-2], strict=True)])
+        if not offsets:
+            return 0
+        size = len(offsets) * plan.inputs * plan.width
+        with b.loop(0, spec.groups) as group, pieces(b, 0, plan.outputs, plan.width, plan.outputs) as piece:
+            for f, columns in piece():
+                panel = Panel(spec.dtype, columns, plan.width, spec.w[-2], spec.w[-1])
+                number = group * plan.panels + b.quotient(f, plan.width)
+                with b.loop(0, len(offsets)) as tap:
+                    source = b.load(table(b, offsets), "int64", tap) + (group * plan.outputs + f) * spec.w[-1]
+                    target = number * size + tap * (plan.inputs * plan.width) + start
+                    panel.call(b, b.at(self.w, source, spec.dtype), b.at(self.scratch, target, spec.dtype), plan.inputs)
+        return size * plan.panels * spec.groups
+
+    def _phase(self, phase: Sequence[AxisPhase], n: Value, part: Value, image: Any, weights: int) -> None:
+        """The outputs of one phase in part of an image, from the weights packed at scratch element `weights`."""
+        with self.build.loop(0, self.spec.groups) as group:
+            self._group(phase, n, part, group, image, weights)
+
+    def _group(self, phase: Sequence[AxisPhase], n: Value, part: Value, group: Value, image: Any, weights: int) -> None:
+        b, plan, spec = self.build, self.plan, self.spec
+        depth, offsets = self._run(phase)
+        size = depth * len(offsets) * plan.width
+        positions, rows = math.prod(p.count for p in phase), plan.rows(phase)
+        with pieces(b, 0, plan.outputs, plan.width, plan.outputs) as panel:
+            for f, columns in panel():
+                number = group * plan.panels + b.quotient(f, plan.width)
+                packed = b.at(self.scratch, number * size + weights, spec.dtype)
+                channel = group * plan.outputs + f
+                with pieces(b, *self._positions(phase, part), rows, positions) as piece:
+                    for first, height in piece():
+                        self._tile(phase, (n, group, first, channel), image, packed, (height, columns), depth, offsets)
+
+    def _run(self, phase: Sequence[AxisPhase]) -> tuple[int, list[int]]:
+        """Length of a run of x that is contiguous in every position, and where the runs start."""
+        plan, strides = self.plan, self.plan.image.strides
+        steps = [[i * p.dilation * s for i in range(len(p.taps))] for p, s in zip(phase, strides, strict=True)]
+        dense = phase[-1].dilation * strides[-1] == plan.inputs and plan.spec.groups == 1
+        if not dense:
+            return plan.inputs, summed(steps)
+        return plan.inputs * len(phase[-1].taps), summed(steps[:-1])
+
+    def _tile(
+        self, phase: Sequence[AxisPhase], index: tuple[Value, Value, Value, Value], image: Any, weights: Any,
+        size: tuple[int, int], depth: int, offsets: list[int],
+    ) -> None:  # fmt: skip
+        b, spec, plan = self.build, self.spec, self.plan
+        n, group, first, channel = index
+        reads, writes = [], []
+        for i in range(size[0]):
+            where = coordinates(b, first + i, [p.count for p in phase])
+            read = group * plan.inputs
+            write = n * spec.y[0] + channel * spec.y[-1]
+            for p, j, x_stride, y_stride in zip(phase, where, plan.image.strides, spec.y[1:-1], strict=True):
+                read = read + (j * p.step + p.base) * x_stride
+                write = write + (j * p.period + p.first) * y_stride
+            reads.append(b.at(image, read, spec.dtype))
+            writes.append(b.at(self.y, write, spec.dtype))
+        tile = Tile(
+            spec.dtype, *size, a_row=None, a_step=1, b_step=plan.width, b_whole=True, c_row=None, c_column=spec.y[-1],
+            segments=True,
+        )  # fmt: skip
+        tile.call(b, reads, weights, writes, depth, False, len(offsets), table(b, offsets or [0]))
+
+
+def coordinates(b: Build, position: Value, counts: Sequence[int]) -> list[Value]:
+    """The row-major number `position` as one index for each axis."""
+    result: list[Value] = []
+    for count in reversed(counts[1:]):
+        above = b.quotient(position, count)
+        result.insert(0, position - above * count)
+        position = above
+    return [position, *result]
+
+
+def summed(steps: Sequence[Sequence[int]]) -> list[int]:
+    """All sums of one number from each list, the last list running fastest."""
+    totals = [0]
+    for options in steps:
+        totals = [t + o for t in totals for o in options]
+    return totals

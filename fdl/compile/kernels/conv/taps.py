@@ -1,0 +1,187 @@
+"""Convolution with (tap, channel) as the rows of the tile: the gradient by the weights.
+
+In the vocabulary of `conv` this is the convolution whose *batch* has unit stride in x (it is the channels of the
+forward pass) and whose window is large: the tile's rows are elements of the batch, next to each other in memory, its
+columns output features, and the sum runs over the window and, in memory, over the channels (the images of the
+forward pass) one after the other. Units of work are pairs of a panel of output features and an output position (all
+positions along the last axis together, if they are joined).
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from fdl.compile.kernels.conv.geometry import Geometry
+from fdl.compile.kernels.conv.image import Image
+from fdl.compile.kernels.conv.pixels import summed
+from fdl.compile.kernels.conv.spec import Convolution
+from fdl.compile.kernels.kernel import pieces, table
+from fdl.compile.kernels.panel import Panel
+from fdl.compile.kernels.tile import Tile
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.target import Target
+from fdl.compile.llvm.values import Value
+
+#: Rows of B that are used together, so that they stay in the first-level cache.
+_BAND = 256
+#: Bytes between two positions of x from which on it is copied in blocks.
+_FAR_BYTES = 128
+
+
+def fits(spec: Convolution) -> bool:
+    """Whether this algorithm can serve `spec`."""
+    return (
+        spec.x[0] == 1 and spec.batch > 1 and spec.groups == 1 and spec.in_features > 0 and 0 not in spec.window
+        and all(d == 1 for d in spec.lhs_dilation)
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes that follow from the convolution and the processor."""
+
+    spec: Convolution
+    target: Target
+
+    @cached_property
+    def image(self) -> Image:
+        s = self.spec
+        slot = -(-self.rows // self.lanes) * self.lanes if self.blocked else 0
+        return Image(Geometry(s), s.dtype, s.batch, s.x[1:-1], s.x[0], self.rows if self.blocked else 0, slot)
+
+    @cached_property
+    def blocked(self) -> bool:
+        """Whether x is copied in blocks of as many channels as the tile has rows.
+
+        Positions that are far apart would use few sets of the first-level cache.
+        """
+        return self.spec.batch * self.spec.dtype.itemsize >= _FAR_BYTES
+
+    @cached_property
+    def lanes(self) -> int:
+        return self.target.lanes(self.spec.dtype)
+
+    @cached_property
+    def width(self) -> int:
+        """Columns of a tile."""
+        return min(self.target.tile()[1], -(-self.spec.out_features // self.lanes)) * self.lanes
+
+    @cached_property
+    def joined(self) -> bool:
+        """Whether outputs along the last axis follow each other like the batch does, in x and in y."""
+        s = self.spec
+        if self.blocked:
+            return False
+        dense = s.stride[-1] * self.image.strides[-1] == s.batch and s.y[-2] == s.batch * s.y[0]
+        return dense and len(s.out_spatial) > 1
+
+    @cached_property
+    def run(self) -> int:
+        """Rows of one run of tiles."""
+        return self.spec.batch * (self.spec.out_spatial[-1] if self.joined else 1)
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows of a tile."""
+        most = self.target.tile_rows(self.width // self.lanes)
+        run = self.spec.batch if self.blocked else self.run
+        return -(-run // -(-run // most))
+
+    @cached_property
+    def places(self) -> int:
+        """Output positions that are done one after the other."""
+        return math.prod(self.spec.out_spatial[:-1] if self.joined else self.spec.out_spatial)
+
+    @cached_property
+    def work(self) -> int:
+        return -(-self.spec.out_features // self.width) * self.places
+
+    @property
+    def scratch_bytes(self) -> int:
+        return (self.image.elements + math.prod(self.spec.window) * self.width) * self.spec.dtype.itemsize
+
+
+class Taps:
+    """Emits the kernel."""
+
+    def __init__(self, build: Build, plan: Plan) -> None:
+        self.build, self.plan, self.spec = build, plan, plan.spec
+        self.x, self.w, self.y = build.function.args[:3]
+        self.scratch = build.function.args[-3]
+
+    def emit(self) -> None:
+        """The whole function."""
+        b, plan, spec = self.build, self.plan, self.spec
+        begin, end = b.argument(-2, "int64"), b.argument(-1, "int64")
+        plan.image.clear(b, self.scratch)
+        places = plan.places
+        with b.loop(0, spec.in_features) as image, b.if_(begin < end):
+            source = b.at(self.x, image * spec.x[-1], spec.dtype)
+            pixels = plan.image.place(b, source, self.scratch)
+            start, stop = b.quotient(begin, places), b.quotient(end + (places - 1), places)
+            with pieces(
+                b, start * plan.width, b.min(stop * plan.width, spec.out_features), plan.width, spec.out_features
+            ) as panel:
+                for f, columns in panel():
+                    self._pack(image, f, columns)
+                    unit = b.quotient(f, plan.width) * places
+                    part = b.max(begin - unit, 0), b.min(end - unit, places)
+                    self._outputs(pixels, part, f, columns, image > 0)
+        b.ret()
+
+    @property
+    def _packed(self) -> Any:
+        return self.build.at(self.scratch, self.plan.image.elements, self.spec.dtype)
+
+    def _pack(self, image: Value, f: Value, columns: int) -> None:
+        """Copy one panel of w for one image: a row for each position of the window."""
+        b, plan, spec = self.build, self.plan, self.spec
+        source = b.at(self.w, image * spec.w[-2] + f * spec.w[-1], spec.dtype)
+        panel = Panel(spec.dtype, columns, plan.width, spec.w[-3], spec.w[-1])
+        outer = summed([[t * s for t in range(n)] for n, s in zip(spec.window[:-1], spec.w, strict=False)])
+        depth = spec.window[-1]
+        if outer == [i * depth * spec.w[-3] for i in range(len(outer))]:
+            panel.call(b, source, self._packed, depth * len(outer))
+            return
+        with b.loop(0, len(outer)) as i:
+            offset = b.load(table(b, outer), "int64", i)
+            panel.call(
+                b, b.at(source, offset, spec.dtype), b.at(self._packed, i * (depth * plan.width), spec.dtype), depth
+            )
+
+    def _outputs(self, pixels: Any, part: tuple[Value, Value], f: Value, columns: int, accumulate: Value) -> None:
+        """The outputs at some positions, band by band of the window."""
+        b, plan, spec = self.build, self.plan, self.spec
+        strides = plan.image.strides
+        origin = sum(-low * s for low, s in zip(spec.low, strides, strict=True))
+        steps = [rhs * s for rhs, s in zip(spec.rhs_dilation, strides, strict=True)]
+        offsets = summed([[t * s for t in range(n)] for n, s in zip(spec.window[:-1], steps, strict=False)])
+        axes = range(len(spec.window) - plan.joined)
+        a_moves = summed([[o * spec.stride[d] * strides[d] for o in range(spec.out_spatial[d])] for d in axes])
+        c_moves = summed([[o * spec.y[1 + d] for o in range(spec.out_spatial[d])] for d in axes])
+        a, c = b.at(pixels, origin, spec.dtype), b.at(self.y, f * spec.y[-1], spec.dtype)
+        band = max(1, _BAND // spec.window[-1])
+        with b.loop(0, len(offsets), band) as segment:
+            count = b.min(len(offsets) - segment, band)
+            add = accumulate | (segment > 0)
+            with b.loop(*part) as place:
+                a_move, c_move = (b.load(table(b, m), "int64", place) for m in (a_moves, c_moves))
+                start = (b.at(a, a_move, spec.dtype), b.at(c, c_move, spec.dtype))
+                self._run(*start, columns, segment, count, offsets, add)
+
+    def _run(
+        self, a: Any, c: Any, columns: int, segment: Value, count: Value, offsets: list[int], accumulate: Value
+    ) -> None:
+        b, plan, spec = self.build, self.plan, self.spec
+        packed = b.at(self._packed, segment * (spec.window[-1] * plan.width), spec.dtype)
+        with pieces(b, 0, plan.run, plan.rows, plan.run) as piece:
+            for m, rows in piece():
+                tile = Tile(
+                    spec.dtype, rows, columns, a_row=1, a_step=spec.rhs_dilation[-1] * plan.image.strides[-1],
+                    b_step=plan.width, b_whole=True, c_row=spec.y[0], c_column=spec.y[-1], segments=True,
+                )  # fmt: skip
+                read = b.quotient(m, plan.rows) * plan.image.block_stride if plan.blocked else m
+                here, there = b.at(a, read, spec.dtype), b.at(c, m * spec.y[0], spec.dtype)
+                parts = b.at(table(b, offsets), segment, "int64")
+                tile.call(b, here, packed, there, spec.window[-1], accumulate, count, parts)

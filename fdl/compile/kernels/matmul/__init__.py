@@ -1,0 +1,1 @@
+"""Matrix products: on the register tile, as dot products, and by rows that stream by."""

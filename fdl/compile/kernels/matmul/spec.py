@@ -1,0 +1,39 @@
+"""What a matrix product kernel computes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fdl.compile.llvm.values import HALVES
+from fdl.dtypes import float32
+
+Strides = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """A batched matrix product, sizes and strides in elements.
+
+    Attributes:
+        dtype: of all three operands; see `has_product_kernel`. 16-bit floats are summed in float32 and rounded once.
+        batch, m, n, k: sizes; any may be 0 or 1.
+        a: strides of A along (batch, m, k).
+        b: strides of B along (batch, k, n).
+        c: strides of C along (batch, m, n).
+        accumulate: add to what C holds instead of overwriting it.
+    """
+
+    dtype: np.dtype
+    batch: int
+    m: int
+    n: int
+    k: int
+    a: Strides
+    b: Strides
+    c: Strides
+    accumulate: bool = False
+
+    @property
+    def sums(self) -> np.dtype:
+        """The dtype of the sums."""
+        return float32 if self.dtype in HALVES else self.dtype

@@ -1,0 +1,175 @@
+"""Loads and stores: contiguous, strided, gathered and masked."""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from fdl.compile.llvm.arithmetic import Arithmetic
+from fdl.compile.llvm.conversion import suffix
+from fdl.compile.llvm.values import I1, I32, I64, POINTER, Value, memory_type, wide
+from fdl.dtypes import bool_, int64
+
+Index = int | Value
+
+
+class Memory(Arithmetic):
+    """The memory layer of `Build`. A pointer is a plain LLVM ``ptr``; indices and strides count elements."""
+
+    def at(self, pointer: Any, index: Index, dtype: Any) -> Any:
+        """The address of element `index` of an array of `dtype`, which needs no register, that starts at `pointer`."""
+        if isinstance(index, int) and index == 0:
+            return pointer
+        return self.ir.gep(pointer, [self.index(index).ir], source_etype=ir.IntType(8 * np.dtype(dtype).itemsize))
+
+    def load(
+        self, pointer: Any, dtype: Any, index: Index = 0, lanes: int = 1, stride: Index = 1, mask: Value | None = None
+    ) -> Value:
+        """`lanes` elements from `pointer[index + i * stride]`.
+
+        Args:
+            pointer: start of the array.
+            dtype: dtype of its elements.
+            index: the first element, or a vector of `lanes` indices to gather from (then `stride` is ignored).
+            lanes: 1, or the size of the vector to load.
+            stride: distance of two lanes in elements; 0 copies one element to every lane.
+            mask: boolean vector; lanes where it is false are not read and give 0.
+        """
+        dtype = np.dtype(dtype)
+        if isinstance(index, Value) and index.lanes > 1:
+            return self._gather(pointer, dtype, index, index.lanes, mask)
+        if lanes == 1 and mask is None:
+            return self.unpack(self._load_one(self.at(pointer, index, dtype), dtype, 1), dtype)
+        if isinstance(stride, int) and stride == 0 and mask is None:
+            return self.broadcast(self.load(pointer, dtype, index), lanes)
+        if isinstance(stride, int) and stride == 1:
+            address = self.at(pointer, index, dtype)
+            stored = self._load_one(address, dtype, lanes) if mask is None else self._load_masked(address, dtype, mask)
+            return self.unpack(stored, dtype)
+        if isinstance(stride, int) and stride == 2 and mask is None:
+            return self.unpack(self._load_alternate(self.at(pointer, index, dtype), dtype, lanes), dtype)
+        return self._gather(pointer, dtype, self._lane_indices(index, stride, lanes), lanes, mask)
+
+    def store(self, value: Value, pointer: Any, index: Index = 0, stride: Index = 1, mask: Value | None = None) -> None:
+        """Write `value` to `pointer[index + i * stride]`; arguments as in `load`."""
+        dtype, lanes = value.dtype, value.lanes
+        stored = self.pack(value)
+        if isinstance(index, Value) and index.lanes > 1:
+            self._scatter(stored, pointer, dtype, index, mask)
+        elif lanes == 1 and mask is None:
+            self.ir.store(stored, self.at(pointer, index, dtype), align=dtype.itemsize)
+        elif isinstance(stride, int) and stride == 1:
+            address = self.at(pointer, index, dtype)
+            if mask is None:
+                self.ir.store(stored, address, align=dtype.itemsize)
+            else:
+                self._store_masked(stored, address, dtype, mask)
+        else:
+            self._scatter(stored, pointer, dtype, self._lane_indices(index, stride, lanes), mask)
+
+    def clear(self, pointer: Any, size: Index) -> None:
+        """Set `size` bytes to zero."""
+        arguments = [pointer, ir.IntType(8)(0), self.index(size).ir, I1(False)]
+        self.ir.call(self.declare("llvm.memset.p0.i64", ir.VoidType(), [a.type for a in arguments]), arguments)
+
+    def prefetch(self, pointer: Any, dtype: Any, index: Index = 0, write: bool = True) -> None:
+        """Ask for the cache line of an element that will be written (or only read) soon; it need not exist."""
+        arguments = [self.at(pointer, index, dtype), I32(int(write)), I32(3), I32(1)]
+        self.ir.call(self.declare("llvm.prefetch.p0", ir.VoidType(), [a.type for a in arguments]), arguments)
+
+    def first_lanes(self, count: Index, lanes: int) -> Value:
+        """The mask of the first `count` lanes; a store takes each lane by itself where `count` is not known."""
+        if isinstance(count, int):
+            return self.value(ir.Constant(wide(I1, lanes), [i < count for i in range(lanes)]), bool_)
+        return self.iota(int64, lanes) < self.broadcast(self.index(count), lanes)
+
+    def lane(self, x: Value, number: int) -> Value:
+        """One lane of a vector."""
+        return x if x.lanes == 1 else self.value(self.ir.extract_element(x.ir, I32(number)), x.dtype)
+
+    def _load_one(self, address: Any, dtype: np.dtype, lanes: int) -> Any:
+        return self.ir.load(address, align=dtype.itemsize, typ=wide(memory_type(dtype), lanes))
+
+    def _load_alternate(self, address: Any, dtype: np.dtype, lanes: int) -> Any:
+        """Every other element, from two vectors that end with the last one wanted."""
+        first, second = (self._load_one(self.at(address, start, dtype), dtype, lanes) for start in (0, lanes - 1))
+        order = [2 * i if 2 * i < lanes else 2 * i + 1 for i in range(lanes)]
+        return self.ir.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, lanes), order))
+
+    def _load_masked(self, address: Any, dtype: np.dtype, mask: Value) -> Any:
+        kind = wide(memory_type(dtype), mask.lanes)
+        zero = ir.Constant(kind, [memory_type(dtype)(0).constant] * mask.lanes)
+        if mask.lanes == 1:
+            return self._load_lane(address, dtype, mask)
+        if not isinstance(mask.ir, ir.Constant):
+            # A load whose lanes are all off may be of memory that is not there, which processors survive slowly.
+            bits = ir.IntType(mask.lanes)
+            some = self.ir.icmp_unsigned("!=", self.ir.bitcast(mask.ir, bits), bits(0))
+            address = self.ir.select(some, address, self.stack_slot(kind))
+        arguments = [address, I32(dtype.itemsize), mask.ir, zero]
+        name = f"llvm.masked.load.{suffix(kind)}.p0"
+        return self.ir.call(self.declare(name, kind, [a.type for a in arguments]), arguments)
+
+    def _load_lane(self, address: Any, dtype: np.dtype, mask: Value) -> Any:
+        kind = memory_type(dtype)
+        slot = self.stack_slot(kind)
+        self.ir.store(ir.Constant(kind, 0), slot)
+        with self.ir.if_then(mask.ir):
+            self.ir.store(self._load_one(address, dtype, 1), slot)
+        return self.ir.load(slot, typ=kind)
+
+    def _store_masked(self, stored: Any, address: Any, dtype: np.dtype, mask: Value) -> None:
+        """Store the lanes of a mask; single lanes as scalars (docs/decisions/015-single-lane-stores.md)."""
+        if mask.lanes == 1:
+            with self.ir.if_then(mask.ir):
+                self.ir.store(stored, address, align=dtype.itemsize)
+            return
+        if not isinstance(mask.ir, ir.Constant):
+            # LLVM may find out later that it has one lane.
+            self._scatter(stored, address, dtype, self.iota(int64, mask.lanes), mask)
+            return
+        kept = [i for i, on in enumerate(mask.ir.constant) if on.constant]
+        if len(kept) < 2:
+            for i in kept:
+                element = self.ir.extract_element(stored, I32(i))
+                self.ir.store(element, self.at(address, i, dtype), align=dtype.itemsize)
+            return
+        arguments = [stored, address, I32(dtype.itemsize), mask.ir]
+        name = f"llvm.masked.store.{suffix(stored.type)}.p0"
+        self.ir.call(self.declare(name, ir.VoidType(), [a.type for a in arguments]), arguments)
+
+    def _lane_indices(self, index: Index, stride: Index, lanes: int) -> Value:
+        return self.index(index) + self.iota(int64, lanes) * self.index(stride)
+
+    def _gather(self, pointer: Any, dtype: np.dtype, index: Value, lanes: int, mask: Value | None) -> Value:
+        kind = memory_type(dtype)
+        index = self.index(index)
+        if mask is not None:
+            pointers = self.ir.gep(pointer, [index.ir], source_etype=kind)
+            pointers.type = ir.VectorType(POINTER, lanes)
+            zero = ir.Constant(wide(kind, lanes), [kind(0).constant] * lanes)
+            arguments = [pointers, I32(dtype.itemsize), self.broadcast(mask, lanes).ir, zero]
+            name = f"llvm.masked.gather.{suffix(wide(kind, lanes))}.v{lanes}p0"
+            loaded = self.ir.call(self.declare(name, wide(kind, lanes), [a.type for a in arguments]), arguments)
+            return self.unpack(loaded, dtype)
+        result: Any = ir.Constant(wide(kind, lanes), ir.Undefined)
+        for i in range(lanes):
+            element = self._load_one(self.at(pointer, self.lane(index, i), dtype), dtype, 1)
+            result = self.ir.insert_element(result, element, I32(i))
+        return self.unpack(result, dtype)
+
+    def _scatter(self, stored: Any, pointer: Any, dtype: np.dtype, index: Value, mask: Value | None) -> None:
+        for i in range(index.lanes):
+            element = self.ir.extract_element(stored, I32(i))
+            address = self.at(pointer, self.lane(self.index(index), i), dtype)
+            if mask is None:
+                self.ir.store(element, address, align=dtype.itemsize)
+            else:
+                self._store_masked(element, address, dtype, self.lane(mask, i))
+
+    def stack_slot(self, kind: Any, count: int = 1) -> Any:
+        """Room for `count` values of an LLVM type on the stack, reserved once a call of the function."""
+        with self.ir.goto_entry_block():
+            slot = self.ir.alloca(kind, size=I64(count) if count > 1 else None)
+        slot.type = POINTER
+        return slot

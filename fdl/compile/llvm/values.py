@@ -1,0 +1,140 @@
+"""Typed registers: what a value of some dtype is in LLVM, in a register and in memory."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, Union
+
+import numpy as np
+from llvmlite import ir
+
+from fdl.dtypes import bfloat16, bool_, float16, float32, float64
+from fdl.errors import DtypeError
+
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+POINTER = ir.PointerType()
+
+#: Floats that are stored in 16 bits and computed in float32, rounded after every operation.
+HALVES = (float16, bfloat16)
+
+Operand = Union["Value", int, float, bool]
+
+
+def register_type(dtype: np.dtype) -> ir.Type:
+    """The LLVM type of one element of `dtype` in a register.
+
+    Raises:
+        DtypeError: there is no register form (complex numbers, random keys).
+    """
+    if dtype == bool_:
+        return I1
+    if dtype.kind in "iu":
+        return ir.IntType(dtype.itemsize * 8)
+    if dtype == float64:
+        return ir.DoubleType()
+    if dtype == float32 or dtype in HALVES:
+        return ir.FloatType()
+    raise DtypeError(f"generated code has no register for dtype {dtype}")
+
+
+def memory_type(dtype: np.dtype) -> ir.Type:
+    """The LLVM type of one element of `dtype` in memory."""
+    if dtype == bool_:
+        return I8
+    return I16 if dtype in HALVES else register_type(dtype)
+
+
+def wide(element: ir.Type, lanes: int) -> ir.Type:
+    """`element` itself for one lane, otherwise the vector of `lanes`."""
+    return element if lanes == 1 else ir.VectorType(element, lanes)
+
+
+def is_float(dtype: np.dtype) -> bool:
+    """Whether `dtype` computes in floating point."""
+    return dtype in (float32, float64) or dtype in HALVES
+
+
+def is_signed(dtype: np.dtype) -> bool:
+    """Whether `dtype` is a signed integer."""
+    return dtype.kind == "i"
+
+
+class Arithmetic(Protocol):
+    """What a register's operators emit code with; see `Build`."""
+
+    def add(self, x: Operand, y: Operand) -> "Value": ...
+    def sub(self, x: Operand, y: Operand) -> "Value": ...
+    def mul(self, x: Operand, y: Operand) -> "Value": ...
+    def div(self, x: Operand, y: Operand) -> "Value": ...
+    def and_(self, x: Operand, y: Operand) -> "Value": ...
+    def or_(self, x: Operand, y: Operand) -> "Value": ...
+    def xor(self, x: Operand, y: Operand) -> "Value": ...
+    def lt(self, x: Operand, y: Operand) -> "Value": ...
+    def le(self, x: Operand, y: Operand) -> "Value": ...
+    def gt(self, x: Operand, y: Operand) -> "Value": ...
+    def ge(self, x: Operand, y: Operand) -> "Value": ...
+    def neg(self, x: Operand) -> "Value": ...
+    def not_(self, x: Operand) -> "Value": ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Value:
+    """A register: one element of `dtype`, or a vector of `lanes` of them.
+
+    Arithmetic operators emit code through the `build` that made the value; the other operand may be a Python number,
+    and a single element meets a vector by being copied to every lane.
+    """
+
+    ir: Any
+    dtype: np.dtype
+    lanes: int
+    build: Arithmetic
+
+    def __add__(self, other: Operand) -> "Value":
+        return self.build.add(self, other)
+
+    def __radd__(self, other: Operand) -> "Value":
+        return self.build.add(other, self)
+
+    def __sub__(self, other: Operand) -> "Value":
+        return self.build.sub(self, other)
+
+    def __rsub__(self, other: Operand) -> "Value":
+        return self.build.sub(other, self)
+
+    def __mul__(self, other: Operand) -> "Value":
+        return self.build.mul(self, other)
+
+    def __rmul__(self, other: Operand) -> "Value":
+        return self.build.mul(other, self)
+
+    def __truediv__(self, other: Operand) -> "Value":
+        return self.build.div(self, other)
+
+    def __rtruediv__(self, other: Operand) -> "Value":
+        return self.build.div(other, self)
+
+    def __neg__(self) -> "Value":
+        return self.build.neg(self)
+
+    def __and__(self, other: Operand) -> "Value":
+        return self.build.and_(self, other)
+
+    def __or__(self, other: Operand) -> "Value":
+        return self.build.or_(self, other)
+
+    def __xor__(self, other: Operand) -> "Value":
+        return self.build.xor(self, other)
+
+    def __invert__(self) -> "Value":
+        return self.build.not_(self)
+
+    def __lt__(self, other: Operand) -> "Value":
+        return self.build.lt(self, other)
+
+    def __le__(self, other: Operand) -> "Value":
+        return self.build.le(self, other)
+
+    def __gt__(self, other: Operand) -> "Value":
+        return self.build.gt(self, other)
+
+    def __ge__(self, other: Operand) -> "Value":
+        return self.build.ge(self, other)

@@ -1,0 +1,1 @@
+"""Code of loop nests and epilogues, and of the team of threads that shares them."""

@@ -1,0 +1,438 @@
+"""Code for loop nests: explicit vectors along the last loop, sums in an order that depends on the shapes only."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from fdl.compile.ir.affine import Affine
+from fdl.compile.ir.body import Apply, Choose, Constant, Guards, Index, Load
+from fdl.compile.ir.loops import Loops, Reduce, operands_of
+from fdl.compile.ir.reductions import neutral
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.values import Value
+from fdl.compile.lowerings.lowering import carrier
+from fdl.core.program import Var
+from fdl.dtypes import int32, int64
+from fdl.ops.precision import accumulator
+
+#: Bodies up to this many instructions are repeated for smaller and smaller vectors at the end of a row, larger ones
+#: run element by element there.
+SMALL_BODY = 24
+
+#: Iterations of a tile along each of its two loops.
+TILE = 32
+
+#: A loop with so many units of work is cut rather than one inside it.
+MANY_UNITS = 16
+
+Counters = tuple[Any, ...]
+
+
+class NestEmitter:
+    """Emits one nest at the end of a function.
+
+    Args:
+        build: where the code goes.
+        loops: the nest.
+        pointer: the LLVM pointer to the first element of a stored value.
+    """
+
+    def __init__(self, build: Build, loops: Loops, pointer: Callable[[Var], Any]) -> None:
+        self.build, self.loops, self.pointer = build, loops, pointer
+        self.last = len(loops.extents) - 1
+        self.fixed = self._fixed()
+        self.part: tuple[int, Any, Any] | None = None
+
+    def divide(self, share: Callable[[int], tuple[Value, Value]]) -> int:
+        """Emit only a part of the work.
+
+        A unit is a piece of one loop that no reduction reduces; vectors never reach from one piece into the next, so
+        that every element is computed in the same way wherever the work is cut.
+
+        Args:
+            share: given how many units there are, the units [begin, end) to do.
+
+        Returns:
+            How many units there are; with 1, the whole work is emitted.
+        """
+        units, axis, size = max(self._divisions(), default=(1, 0, 0))
+        if units > 1:
+            begin, end = share(units)
+            self.part = axis, begin * size, self.build.min(end * size, self.loops.extents[axis])
+        return units
+
+    def _divisions(self) -> Iterator[tuple[int, int, int]]:
+        """(units, loop, iterations of a unit) of the ways to cut; loops with enough units only down to the first."""
+        loops = self.loops
+        across = None if loops.reductions or not loops.extents else self.across()
+        for axis, extent in enumerate(loops.extents):
+            if loops.reduced[axis] or (axis == self.last and across is not None):
+                continue
+            size = TILE if axis == across else 4 * self.lanes if axis == self.last else 1
+            units = -(-extent // size)
+            yield units, axis, size
+            if units >= MANY_UNITS:
+                return
+
+    def bounds(self, axis: int) -> tuple[Any, Any]:
+        """First iteration of a loop, and the one after the last."""
+        return self.clip(axis, 0, self.loops.extents[axis])
+
+    def clip(self, axis: int, first: int, stop: int) -> tuple[Any, Any]:
+        """What of [first, stop) along a loop is to be done."""
+        if self.part is None or self.part[0] != axis:
+            return first, stop
+        return self.build.max(self.part[1], first), self.build.min(self.part[2], stop)
+
+    def _fixed(self) -> list[bool]:
+        """Which instructions give the same all along the last loop, and so are computed before it."""
+        found: list[bool] = []
+
+        def still(affine: Affine) -> bool:
+            return self.last < 0 or not affine.coefficients[self.last]
+
+        for i in self.loops.instructions:
+            if isinstance(i, Apply):
+                found.append(all(found[o] for o in i.operands))
+            elif isinstance(i, Load):
+                found.append(still(i.flat) and all(still(index) for index, _ in i.guards))
+            elif isinstance(i, Choose):
+                found.append(found[i.inside] and found[i.outside] and all(still(index) for index, _ in i.guards))
+            else:
+                found.append(isinstance(i, Constant) or still(i.value))
+        return found
+
+    def hoisted(self, counters: Counters) -> dict[int, Value]:
+        """The values of those instructions, by number."""
+        values: dict[int, Value] = {}
+        masks: dict[Any, Any] = {}
+        for number, instruction in enumerate(self.loops.instructions):
+            if self.fixed[number] and not isinstance(instruction, Constant):
+                for o in operands_of(instruction):
+                    if o not in values:
+                        values[o] = self.compute(self.loops.instructions[o], values, counters, 1, masks)
+                values[number] = self.compute(instruction, values, counters, 1, masks)
+        return values
+
+    def emit(self) -> None:
+        """Emit all loops."""
+        loops = self.loops
+        kept = [j for j, mark in enumerate(loops.reduced) if not mark]
+        reduced = [j for j, mark in enumerate(loops.reduced) if mark]
+        counters: Counters = (None,) * len(loops.extents)
+        if not loops.extents:
+            self.columns(counters, [], 1, 1)
+        elif not loops.reductions and (across := self.across()) is not None:
+            with ExitStack() as stack:
+                outer = [j for j in kept[:-1] if j != across]
+                self.tiled(self.enter(stack, counters, outer), across)
+        elif not loops.reductions:
+            with ExitStack() as stack:
+                spans = ((*self.clip(self.last, first, stop), lanes) for first, stop, lanes in self.spans())
+                self.plain(self.enter(stack, counters, kept[:-1]), spans)
+        elif loops.reduced[-1]:
+            with ExitStack() as stack:
+                self.rows(self.enter(stack, counters, kept), reduced)
+        elif self.is_streamed(reduced):
+            with ExitStack() as stack:
+                self.streamed(self.enter(stack, counters, kept[:-1]), reduced)
+        else:
+            with ExitStack() as stack:
+                self.in_registers(self.enter(stack, counters, kept[:-1]), reduced)
+
+    def enter(self, stack: ExitStack, counters: Counters, axes: Sequence[int]) -> Counters:
+        """Open the loops of some axes."""
+        for axis in axes:
+            counters = _with(counters, axis, stack.enter_context(self.build.loop(*self.bounds(axis))))
+        return counters
+
+    @property
+    def lanes(self) -> int:
+        """Elements of a full vector: as many as a register holds of the widest dtype that is computed with."""
+        sizes = [4 if d.itemsize == 2 and d.kind not in "iu" else d.itemsize for d in self.dtypes() if d.kind != "b"]
+        return max(1, self.build.target.vector_bits // 8 // max(sizes, default=4))
+
+    def dtypes(self) -> Iterator[np.dtype]:
+        """The dtypes of what varies from lane to lane."""
+        for instruction in self.loops.instructions:
+            if isinstance(instruction, Load) and self.last >= 0 and not instruction.flat.coefficients[self.last]:
+                continue
+            if not isinstance(instruction, (Index, Constant)):
+                dtype = instruction.var.type.dtype if isinstance(instruction, Load) else instruction.dtype
+                yield carrier(dtype) or dtype
+
+    def spans(self) -> Iterator[tuple[int, int, int]]:
+        """The last loop in pieces (first, stop, lanes)."""
+        extent, lanes, first = self.loops.extents[self.last], self.lanes, 0
+        while first < extent:
+            if extent - first >= lanes:
+                stop = first + (extent - first) // lanes * lanes
+                yield first, stop, lanes
+                first = stop
+            lanes = lanes // 2 if len(self.loops.instructions) <= SMALL_BODY else 1
+
+    def unroll(self, count: int) -> int:
+        """How many vectors are worked on at once, so that sums do not wait for each other."""
+        most = 4 if len(self.loops.instructions) <= 12 else 2
+        return next(u for u in (most, 2, 1) if count % u == 0 and u <= most)
+
+    def neighbours(self, count: int) -> int:
+        """How many vectors of results stay in registers: all, if they are few, so that memory is read once."""
+        whole = self.part is None or self.part[0] != self.last
+        few = count * len(self.loops.reductions) <= 8 and len(self.loops.instructions) <= 6
+        return count if whole and few else self.unroll(count)
+
+    def plain(self, counters: Counters, spans: Iterable[tuple[Any, Any, int]]) -> None:
+        """Pieces of the last loop, without reductions."""
+        hoisted = self.hoisted(counters)
+        for first, stop, lanes in spans:
+            with self.build.loop(first, stop, lanes) as i:
+                here = _with(counters, self.last, i)
+                self.store(self.evaluate(here, lanes, hoisted), here)
+
+    def across(self) -> int | None:
+        """The loop along which an operand lies in memory that the last loop crosses in large steps."""
+        extents = self.loops.extents
+        for load in self.loops.reads():
+            steps = [abs(c) for c in load.flat.coefficients]
+            if steps[self.last] > 1 and 1 in steps and not load.guards:
+                axis = steps.index(1)
+                if min(extents[axis], extents[self.last]) >= 2 * TILE:
+                    return axis
+        return None
+
+    def tiled(self, counters: Counters, axis: int) -> None:
+        """Square tiles over two loops, so that what is read across is used up while it is in the cache."""
+        build, extents = self.build, self.loops.extents
+        whole = extents[self.last] // self.lanes * self.lanes
+        with build.loop(*self.bounds(axis), TILE) as start:
+            stop = build.min(start + TILE, extents[axis])
+            with build.loop(0, whole, TILE) as first, build.loop(start, stop) as i:
+                last = build.min(first + TILE, whole)
+                self.plain(_with(counters, axis, i), [(first, last, self.lanes)])
+            if whole < extents[self.last]:
+                with build.loop(start, stop) as i:
+                    self.plain(_with(counters, axis, i), [(whole, extents[self.last], 1)])
+
+    def is_streamed(self, reduced: Sequence[int]) -> bool:
+        """Whether rows are too long for their sums to stay in registers: they are then kept in the result.
+
+        Where no loop is left to reduce (each unit of a group adds one row), nothing has to stay anywhere.
+        """
+        long = bool(reduced) and self.loops.extents[self.last] > 8 * self.lanes
+        return long and all(accumulator(r.var.type.dtype) == r.var.type.dtype for r in self.loops.reductions)
+
+    def streamed(self, counters: Counters, reduced: Sequence[int]) -> None:
+        """Reductions whose last loop is kept: rows are read as they lie in memory, a few of them at a time."""
+        build, spans, reductions = self.build, list(self.spans()), self.loops.reductions
+        for first, stop, lanes in spans:
+            with build.loop(*self.clip(self.last, first, stop), lanes) as i:
+                for reduction in reductions:
+                    dtype = reduction.var.type.dtype
+                    self.finish(
+                        reduction,
+                        build.constant(neutral(reduction.kind, dtype), dtype, lanes),
+                        _with(counters, self.last, i),
+                    )
+        count = self.loops.extents[reduced[-1]]
+        with ExitStack() as stack:
+            counters = self.enter(stack, counters, reduced[:-1])
+            self.sweep(counters, reduced[-1], (0, count), self.unroll(count))
+
+    def sweep(self, counters: Counters, axis: int, bounds: tuple[Any, Any], together: int) -> None:
+        """Add `together` rows along an axis at a time to the results in memory."""
+        build = self.build
+        with build.loop(*bounds, together) as row:
+            rows = [_with(counters, axis, row + n if n else row) for n in range(together)]
+            hoisted = [self.hoisted(r) for r in rows]
+            for first, stop, lanes in self.spans():
+                with build.loop(*self.clip(self.last, first, stop), lanes) as i:
+                    totals = [self.partial(r, _with(rows[0], self.last, i), lanes) for r in self.loops.reductions]
+                    for own, fixed in zip(rows, hoisted, strict=True):
+                        here = _with(own, self.last, i)
+                        values = self.evaluate(here, lanes, fixed)
+                        self.store(values, here)
+                        totals = [
+                            self.combine(r, t, self.build.convert(values[r.number], t.dtype))
+                            for r, t in zip(self.loops.reductions, totals, strict=True)
+                        ]
+                    for reduction, total in zip(self.loops.reductions, totals, strict=True):
+                        self.finish(reduction, total, _with(rows[0], self.last, i))
+
+    def partial(self, reduction: Reduce, counters: Counters, lanes: int) -> Value:
+        """What the result holds so far."""
+        step = reduction.flat.coefficients[self.last]
+        index, pointer = self.address(reduction.flat, counters), self.pointer(reduction.var)
+        return self.build.load(pointer, reduction.var.type.dtype, index, lanes, step if lanes > 1 else 1)
+
+    def rows(self, counters: Counters, reduced: Sequence[int]) -> None:
+        """Reductions whose last loop is reduced: vectors of partial results, combined at the end."""
+        plan = [(first, stop, lanes, self.unroll((stop - first) // lanes)) for first, stop, lanes in self.spans()]
+        partial = [[self.start(lanes) for _ in range(unroll)] for _, _, lanes, unroll in plan]
+        with ExitStack() as stack:
+            counters = self.enter(stack, counters, reduced[:-1])
+            hoisted = self.hoisted(counters)
+            for (first, stop, lanes, unroll), variables in zip(plan, partial, strict=True):
+                with self.build.loop(first, stop, lanes * unroll) as i:
+                    for u in range(unroll):
+                        here = _with(counters, self.last, i + u * lanes)
+                        values = self.evaluate(here, lanes, hoisted)
+                        self.store(values, here)
+                        self.accumulate(variables[u], values)
+        for number, reduction in enumerate(self.loops.reductions):
+            totals = []
+            for variables in partial:
+                found = [v[number].get() for v in variables]
+                while len(found) > 1:
+                    found = [self.combine(reduction, a, b) for a, b in zip(found[::2], found[1::2], strict=True)]
+                totals.append(self.build.reduce(reduction.kind, found[0]))
+            total = totals[0]
+            for other in totals[1:]:
+                total = self.combine(reduction, total, other)
+            self.finish(reduction, total, counters)
+
+    def in_registers(self, counters: Counters, reduced: Sequence[int]) -> None:
+        """Reductions whose last loop is kept, one vector of results after the other."""
+        for first, stop, lanes in self.spans():
+            unroll = self.neighbours((stop - first) // lanes)
+            with self.build.loop(*self.clip(self.last, first, stop), lanes * unroll) as i:
+                self.columns(_with(counters, self.last, i), reduced, lanes, unroll)
+
+    def columns(self, counters: Counters, reduced: Sequence[int], lanes: int, unroll: int) -> None:
+        """Reductions whose last loop is kept: `unroll` neighbouring vectors of results stay in registers."""
+        outer = counters
+        variables = [self.start(lanes) for _ in range(unroll)]
+        with ExitStack() as stack:
+            counters = self.enter(stack, counters, reduced)
+            hoisted = self.hoisted(counters)
+            for u in range(unroll):
+                here = self.beside(counters, u * lanes)
+                values = self.evaluate(here, lanes, hoisted)
+                self.store(values, here)
+                self.accumulate(variables[u], values)
+        for u in range(unroll):
+            for number, reduction in enumerate(self.loops.reductions):
+                self.finish(reduction, variables[u][number].get(), self.beside(outer, u * lanes))
+
+    def beside(self, counters: Counters, distance: int) -> Counters:
+        """The counters of a vector further along the last loop."""
+        return _with(counters, self.last, counters[self.last] + distance) if distance else counters
+
+    def start(self, lanes: int) -> list[Any]:
+        """Variables that hold the result of reducing nothing."""
+        found = []
+        for reduction in self.loops.reductions:
+            dtype = accumulator(reduction.var.type.dtype)
+            found.append(self.build.variable(self.build.constant(neutral(reduction.kind, dtype), dtype, lanes)))
+        return found
+
+    def accumulate(self, variables: Sequence[Any], values: Sequence[Value]) -> None:
+        """Combine one more vector with what has been reduced."""
+        for variable, reduction in zip(variables, self.loops.reductions, strict=True):
+            value = self.build.convert(values[reduction.number], accumulator(reduction.var.type.dtype))
+            variable.set(self.combine(reduction, variable.get(), value))
+
+    def combine(self, reduction: Reduce, x: Value, y: Value) -> Value:
+        """Two partial results."""
+        build = self.build
+        combine = {
+            "sum": build.add, "prod": build.mul, "max": build.max, "min": build.min,
+            "and": build.and_, "or": build.or_, "xor": build.xor,
+        }[reduction.kind]  # fmt: skip
+        return combine(x, build.broadcast(y, x.lanes))
+
+    def finish(self, reduction: Reduce, total: Value, counters: Counters) -> None:
+        """Store a complete result."""
+        value = self.build.convert(total, reduction.var.type.dtype)
+        stride = reduction.flat.coefficients[self.last] if value.lanes > 1 else 1
+        self.build.store(value, self.pointer(reduction.var), self.address(reduction.flat, counters), stride)
+
+    def store(self, values: Sequence[Value], counters: Counters) -> None:
+        """Store what the nest makes for each iteration."""
+        for item in self.loops.stores:
+            value = values[item.number]
+            stride = item.flat.coefficients[self.last] if value.lanes > 1 else 1
+            self.build.store(value, self.pointer(item.var), self.address(item.flat, counters), stride)
+
+    def address(self, affine: Affine, counters: Counters) -> Any:
+        """An affine index at the current iteration (of the first lane), as an integer or a value."""
+        total: Any = affine.constant
+        for coefficient, counter in zip(affine.coefficients, counters, strict=True):
+            if coefficient:
+                term = counter if coefficient == 1 else counter * coefficient
+                total = term if isinstance(total, int) and total == 0 else term + total
+        return total
+
+    def evaluate(self, counters: Counters, lanes: int, hoisted: dict[int, Value]) -> list[Value]:
+        """All instructions for one vector of iterations."""
+        values: list[Value] = []
+        masks: dict[Any, Any] = {}
+        for number, instruction in enumerate(self.loops.instructions):
+            found = hoisted.get(number) or self.compute(instruction, values, counters, lanes, masks)
+            values.append(self.build.broadcast(found, lanes))
+        return values
+
+    def compute(self, instruction: Any, values: Any, counters: Counters, lanes: int, masks: dict[Any, Any]) -> Value:
+        """One instruction."""
+        build = self.build
+        if isinstance(instruction, Apply):
+            return instruction.operation.lower(build, *(values[o] for o in instruction.operands))
+        if isinstance(instruction, Constant):
+            dtype = carrier(instruction.dtype)
+            return build.constant(np.frombuffer(instruction.data, dtype)[0], dtype, lanes)
+        if isinstance(instruction, Load):
+            return self.load(instruction, counters, lanes, masks)
+        if isinstance(instruction, Choose):
+            condition = self.mask(instruction.guards, counters, lanes, masks)
+            return build.select(condition, values[instruction.inside], values[instruction.outside])
+        index = build.index(self.address(instruction.value, counters))
+        step = instruction.value.coefficients[self.last] if lanes > 1 else 0
+        if step:
+            index = build.broadcast(index, lanes) + build.iota(int64, lanes) * build.constant(step, int64, lanes)
+        return build.convert(index, instruction.dtype)
+
+    def load(self, load: Load, counters: Counters, lanes: int, masks: dict[Any, Any]) -> Value:
+        """A vector from memory."""
+        build, dtype = self.build, carrier(load.var.type.dtype)
+        stride = load.flat.coefficients[self.last] if lanes > 1 else 0
+        index, pointer = self.address(load.flat, counters), self.pointer(load.var)
+        if not load.guards:
+            return build.load(pointer, dtype, index, lanes if stride else 1, stride or 1)
+        fixed = tuple(g for g in load.guards if lanes == 1 or not g[0].coefficients[self.last])
+        if stride == 0:
+            # Lanes share the element, which may be missing only for a reason that they share.
+            if fixed:
+                inside = self.mask(fixed, counters, 1, masks)
+                index = build.select(inside, build.index(index), build.index(0))
+            return build.load(pointer, dtype, index)
+        return build.load(pointer, dtype, index, lanes, stride, self.mask(load.guards, counters, lanes, masks))
+
+    def mask(self, guards: Guards, counters: Counters, lanes: int, masks: dict[Any, Any]) -> Value:
+        """Whether all guards hold, per lane."""
+        key = (guards, lanes)
+        if key not in masks:
+            tests = [self.inside(index, extent, counters, lanes) for index, extent in guards]
+            total = tests[0]
+            for test in tests[1:]:
+                total = self.build.and_(total, test)
+            masks[key] = self.build.broadcast(total, lanes)
+        return masks[key]
+
+    def inside(self, affine: Affine, extent: int, counters: Counters, lanes: int) -> Value:
+        """Whether 0 <= index < extent."""
+        build = self.build
+        index = build.index(self.address(affine, counters))
+        spans = (abs(c) * n for c, n in zip(affine.coefficients, self.loops.extents, strict=True))
+        if max(extent, abs(affine.constant) + sum(spans)) < 2**31:
+            index = build.convert(index, int32)  # twice as many lanes
+        step = affine.coefficients[self.last] if lanes > 1 else 0
+        if step:
+            integer = index.dtype
+            index = build.broadcast(index, lanes) + build.iota(integer, lanes) * build.constant(step, integer, lanes)
+        return build.and_(build.ge(index, 0), build.lt(index, extent))
+
+
+def _with(counters: Counters, axis: int, value: Any) -> Counters:
+    return (*counters[:axis], value, *counters[axis + 1 :])

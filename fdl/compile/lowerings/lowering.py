@@ -1,0 +1,74 @@
+"""What can be made native code, and what moves it there."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from fdl.compile.fallback import during
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.target import host_target
+from fdl.compile.llvm.values import HALVES
+from fdl.dtypes import complex64, float32, float64, key, uint64
+from fdl.errors import DtypeError
+
+#: The longest sum of 16-bit floats: panels of that many rows stay in the second level.
+DEEPEST = 4096
+
+#: Families whose operands may be strided windows on stored values.
+READS_VIEWS = ("host", "contract", "conv", "gather", "scatter", "cumulative", "move", "reduce", "random", "sort")
+
+#: Operations and families that divide their work with `Team.share`; the others run on one thread.
+SHARED = {
+    "contract", "conv", "window", "copy", "concatenate", "pad", "dynamic_slice", "dynamic_update_slice", "gather",
+    "replay", "scatter", "sort",
+}  # fmt: skip
+
+
+def takes_views(equation: Any) -> bool:
+    """Whether the operands of an equation may be strided."""
+    return equation.operation.family in READS_VIEWS
+
+
+def carrier(dtype: np.dtype) -> np.dtype | None:
+    """The dtype of the register that moves an element of `dtype`; None if there is none that wide."""
+    if dtype in (complex64, key):
+        return uint64
+    return None if dtype.kind in "cV" and dtype.itemsize != 2 else dtype
+
+
+@lru_cache(maxsize=4096)
+def is_lowerable(operation: Any, dtypes: tuple[np.dtype, ...]) -> bool:
+    """Whether the ``lower`` rule of an elementwise operation makes code for operands of these dtypes."""
+    moves = type(operation).__name__ == "Select" or hasattr(operation, "moves_keys")
+    carriers = [carrier(d) for d in dtypes]
+    if any(c is None or (c != d and not moves) for c, d in zip(carriers, dtypes, strict=True)):
+        return False
+    module = ir.Module()
+    build = Build(module, host_target(), new_function(module, "probe", []))
+    # Only what says so means that there is no code. Anything else is a mistake in the rule.
+    with during("loops"):
+        try:
+            operation.lower(build, *(build.constant(1, c, 8) for c in carriers))
+        except (DtypeError, NotImplementedError):
+            return False
+    return True
+
+
+def has_product_kernel(dtype: Any, depth: int = 0) -> bool:
+    """Whether contractions of this dtype have a kernel, for sums of `depth` products.
+
+    Complex numbers, booleans and integers of 8 and 16 bits have none. The sums of 16-bit floats must not leave the
+    registers, so that long ones are left to a float32 product of converted operands.
+    """
+    dtype = np.dtype(dtype)
+    if dtype in HALVES:
+        return depth <= DEEPEST
+    return dtype in (float32, float64) or (dtype.kind in "iu" and dtype.itemsize >= 4)
+
+
+def has_convolution_kernel(dtype: Any) -> bool:
+    """Whether convolutions of this dtype have a kernel."""
+    return np.dtype(dtype) in (np.float32, np.float64)

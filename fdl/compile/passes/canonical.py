@@ -1,0 +1,223 @@
+"""Canonical forms: general operations rewritten as the ones that kernels compute.
+
+A dot_general becomes a batched matrix product of operands whose axes are permuted and merged, which costs nothing where
+the strides allow it; 16-bit floats are converted to float32 around it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fdl.compile.lowerings.lowering import has_convolution_kernel, has_product_kernel
+from fdl.compile.passes.inline import Step
+from fdl.compile.passes.threefry import JoinWords, TakeWord, Threefry
+from fdl.core.program import Atom, Program, Var
+from fdl.dtypes import key, uint32, uint64
+from fdl.ops.contract import DotGeneral
+from fdl.ops.conv import ConvDimensionNumbers, ConvGeneral
+from fdl.ops.convert import Convert
+from fdl.ops.precision import accumulator
+from fdl.ops.random_bits import KeyUnwrap, KeyWrap, RandomBits, RandomFoldIn, RandomSplit
+from fdl.ops.shape import BroadcastInDim, Iota, Reshape, Transpose
+from fdl.ops.slicing import Slice
+
+
+def product(ndim: int) -> DotGeneral:
+    """The batched matrix product (batch..., m, k) with (batch..., k, n)."""
+    batch = tuple(range(ndim - 2))
+    return DotGeneral(((ndim - 1,), (ndim - 2,)), (batch, batch))
+
+
+def canonical(program: Program) -> Program:
+    """`program` with its contractions in canonical form."""
+    found: list[Step] = []
+    for equation in _untransposed(program):
+        rewrite = _RULES.get(type(equation.operation))
+        if rewrite is None or not rewrite(_Rewriter(found, equation), equation):
+            found.append(equation)
+    return Program(program.inputs, tuple(found), program.outputs, program.constants)
+
+
+def _untransposed(program: Program) -> list[Any]:
+    """The equations; products of which only the transpose is used are replaced by those of swapped operands."""
+    users: dict[Any, list[Any]] = {}
+    for equation in program.equations:
+        for atom in equation.inputs:
+            users.setdefault(atom, []).append(equation)
+    returned = set(program.outputs)
+    changed: dict[Any, tuple[Var, tuple[int, ...]]] = {}
+    found: list[Any] = []
+    for equation in program.equations:
+        operation, out = equation.operation, equation.outputs[0] if equation.outputs else None
+        after = users.get(out, [])
+        if isinstance(operation, DotGeneral) and len(after) == 1 and out not in returned:
+            order = _swapped(operation, equation, after[0].operation)
+            if order is not None:
+                contracting, batch_axes = operation.contracting[::-1], operation.batch_axes[::-1]
+                turned = replace(operation, contracting=contracting, batch_axes=batch_axes)
+                var = Var(turned.result(*(a.type for a in equation.inputs[::-1])))
+                changed[out] = var, order
+                found.append(replace(equation, operation=turned, inputs=equation.inputs[::-1], outputs=(var,)))
+                continue
+        if equation.inputs and equation.inputs[0] in changed:
+            var, order = changed[equation.inputs[0]]
+            axes = tuple(order[a] for a in operation.axes)
+            equation = replace(equation, operation=Transpose(axes), inputs=(var,))
+        found.append(equation)
+    return found
+
+
+def _swapped(operation: DotGeneral, equation: Any, after: Any) -> tuple[int, ...] | None:
+    """Where the axes of a product are in the product of swapped operands, if it is transposed so that this pays."""
+    x, y = (a.type for a in equation.inputs)
+    batch, m, n = len(operation.batch_axes[0]), len(operation.free(x, 0)), len(operation.free(y, 1))
+    if not isinstance(after, Transpose) or not m or not n or after.axes[-1] != batch + m - 1:
+        return None
+    return (*range(batch), *range(batch + n, batch + n + m), *range(batch, batch + n))
+
+
+class _Rewriter:
+    """Appends equations that stand for one equation."""
+
+    def __init__(self, found: list[Step], model: Step) -> None:
+        self.found, self.model = found, model
+
+    def apply(self, operation: Any, *atoms: Atom, into: Var | None = None) -> Var:
+        """The result of an operation."""
+        out = into or Var(operation.result(*(a.type for a in atoms)))
+        self.found.append(replace(self.model, operation=operation, inputs=atoms, outputs=(out,)))
+        return out
+
+    def convert(self, x: Atom, dtype: np.dtype) -> Atom:
+        """`x` as `dtype`."""
+        return x if x.type.dtype == dtype else self.apply(Convert(dtype), x)
+
+    def transpose(self, x: Atom, axes: Sequence[int]) -> Atom:
+        """`x` with its axes in another order."""
+        return x if tuple(axes) == tuple(range(len(axes))) else self.apply(Transpose(tuple(axes)), x)
+
+    def reshape(self, x: Atom, shape: tuple[int, ...]) -> Atom:
+        """`x` under another shape."""
+        return x if x.type.shape == shape else self.apply(Reshape(shape), x)
+
+    def deliver(self, x: Atom, equation: Step) -> None:
+        """Make `x` the result of `equation`."""
+        (out,) = equation.outputs
+        if x.type.dtype != out.type.dtype:
+            shape = x.type.shape
+            x = self.apply(Convert(out.type.dtype), x, into=out if shape == out.type.shape else None)
+            if x is out:
+                return
+        self.apply(Reshape(out.type.shape), x, into=out)
+
+
+def _dot_general(rewriter: _Rewriter, equation: Step) -> bool:
+    operation, (x, y) = equation.operation, equation.inputs
+    (out,) = equation.outputs
+    depth = prod(x.type.shape[a] for a in operation.contracting[0])
+    kept = x.type.dtype == out.type.dtype and has_product_kernel(out.type.dtype, depth)
+    dtype = out.type.dtype if kept else accumulator(out.type.dtype)
+    if not has_product_kernel(dtype, depth) or x.type.dtype.kind == "c" or out.type.size == 0:
+        return False
+    batch, contracting = operation.batch_axes, operation.contracting
+    if operation == product(x.type.ndim) and x.type.ndim == y.type.ndim > 2 and x.type.dtype == dtype:
+        return False
+    # Either operand may decide in which order the contracted axes are run through: the larger one's order is kept.
+    side = 0 if x.type.size >= y.type.size else 1
+    order = sorted(range(len(contracting[0])), key=lambda i: contracting[side][i])
+    summed = [tuple(own[i] for i in order) for own in contracting]
+    free = operation.free(x.type, 0), operation.free(y.type, 1)
+    b = tuple(x.type.shape[a] for a in batch[0]) or (1,)
+    m, k, n = (
+        prod(t.shape[a] for a in axes) for t, axes in ((x.type, free[0]), (x.type, summed[0]), (y.type, free[1]))
+    )
+    left = rewriter.transpose(rewriter.convert(x, dtype), batch[0] + free[0] + summed[0])
+    right = rewriter.transpose(rewriter.convert(y, dtype), batch[1] + summed[1] + free[1])
+    left, right = rewriter.reshape(left, (*b, m, k)), rewriter.reshape(right, (*b, k, n))
+    rewriter.deliver(rewriter.apply(product(len(b) + 2), left, right), equation)
+    return True
+
+
+def _convolution(rewriter: _Rewriter, equation: Step) -> bool:
+    """Features last, in data and result; the kernel's output features last."""
+    operation, (x, w) = equation.operation, equation.inputs
+    (out,) = equation.outputs
+    dtype = accumulator(out.type.dtype)
+    last = features_last(x.type.ndim)
+    if not has_convolution_kernel(dtype) or x.type.dtype.kind == "c" or out.type.size == 0 or x.type.ndim < 3:
+        return False
+    if operation.numbers == last and x.type.dtype == dtype:
+        return False
+    numbers = operation.numbers
+    x, w = rewriter.convert(x, dtype), rewriter.convert(w, dtype)
+    data = rewriter.transpose(x, _moved(last.lhs_spec, numbers.lhs_spec))
+    kernel = rewriter.transpose(w, _moved(last.rhs_spec, numbers.rhs_spec))
+    result = rewriter.apply(replace(operation, numbers=last, dtype=None), data, kernel)
+    rewriter.deliver(rewriter.transpose(result, _moved(numbers.out_spec, last.out_spec)), equation)
+    return True
+
+
+def features_last(ndim: int) -> ConvDimensionNumbers:
+    """The layouts that the convolution kernels use."""
+    spatial = tuple(range(1, ndim - 1))
+    data, kernel = (0, ndim - 1, *spatial), (ndim - 1, ndim - 2, *range(ndim - 2))
+    return ConvDimensionNumbers(data, kernel, data)
+
+
+def _moved(wanted: Sequence[int], found: Sequence[int]) -> list[int]:
+    """The permutation that brings axes with the roles of `found` to the places `wanted`."""
+    order = [0] * len(wanted)
+    for place, axis in zip(wanted, found, strict=True):
+        order[place] = axis
+    return order
+
+
+def _random_bits(rewriter: _Rewriter, equation: Step) -> bool:
+    operation, (keys,) = equation.operation, equation.inputs
+    (out,) = equation.outputs
+    shape, count = out.type.shape, prod(operation.shape)
+    number = rewriter.apply(Iota((count,), 0, uint32 if count < 2**32 else uint64))
+    counter = rewriter.reshape(number, operation.shape)
+    axes = tuple(range(keys.type.ndim)), tuple(range(keys.type.ndim, len(shape)))
+    operands = [rewriter.apply(BroadcastInDim(shape, own), v) for own, v in zip(axes, (keys, counter), strict=True)]
+    rewriter.apply(Threefry(out.type.dtype), *operands, into=out)
+    return True
+
+
+def _fold_in(rewriter: _Rewriter, equation: Step) -> bool:
+    rewriter.apply(Threefry(key), *equation.inputs, into=equation.outputs[0])
+    return True
+
+
+def _wrap(rewriter: _Rewriter, equation: Step) -> bool:
+    (words,), (out,) = equation.inputs, equation.outputs
+    shape = words.type.shape
+    halves = []
+    for number in (0, 1):
+        starts, limits = (0,) * len(shape), (*shape[:-1], number + 1)
+        half = rewriter.apply(Slice((*starts[:-1], number), limits, (1,) * len(shape)), words)
+        halves.append(rewriter.reshape(half, shape[:-1]))
+    rewriter.apply(JoinWords(), *halves, into=out)
+    return True
+
+
+def _unwrap(rewriter: _Rewriter, equation: Step) -> bool:
+    (keys,), (out,) = equation.inputs, equation.outputs
+    shape = out.type.shape
+    repeated = rewriter.apply(BroadcastInDim(shape, tuple(range(len(shape) - 1))), keys)
+    rewriter.apply(TakeWord(), repeated, rewriter.apply(Iota(shape, len(shape) - 1, uint32)), into=out)
+    return True
+
+
+_RULES: dict[Any, Callable[[_Rewriter, Step], bool]] = {
+    DotGeneral: _dot_general,
+    ConvGeneral: _convolution,
+    RandomBits: _random_bits,
+    RandomSplit: _random_bits,
+    RandomFoldIn: _fold_in,
+    KeyWrap: _wrap,
+    KeyUnwrap: _unwrap,
+}

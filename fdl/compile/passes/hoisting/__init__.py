@@ -1,0 +1,91 @@
+"""Work that a loop would repeat, or do in small parts, moved out of it; and less that one loop keeps for another."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from fdl.compile.passes.hoisting.invariants import move_invariants, without_invariants
+from fdl.compile.passes.hoisting.loop import Loop
+from fdl.compile.passes.hoisting.panels import pack
+from fdl.compile.passes.hoisting.products import distributed
+from fdl.compile.passes.hoisting.residuals import share
+from fdl.compile.passes.hoisting.totals import move_totals
+from fdl.compile.passes.inline import Step
+from fdl.compile.passes.simplify import drop_dead, simplify
+from fdl.core.program import Program
+
+
+def hoist(program: Program) -> Program:
+    """A simplified Program whose loops, on all levels, do only what has to be done in every step."""
+    program = _with_fewer_stacks(_each_body(program))
+    equations: list[Any] = []
+    constants = list(program.constants)
+    needed = set(_reads(program))
+    for equation in program.equations:
+        if equation.operation.name == "scan":
+            for loop in _loops(equation, needed):  # type: ignore[arg-type]  # inlined: all are steps
+                equations += loop.steps()
+                constants += loop.before.constants + loop.after.constants
+        elif equation.operation.name == "while":
+            found, more = without_invariants(equation)  # type: ignore[arg-type]  # inlined: all are steps
+            equations += found
+            constants += more
+        else:
+            equations.append(equation)
+    return Program(program.inputs, tuple(equations), program.outputs, tuple(constants))
+
+
+def _each_body(program: Program) -> Program:
+    """`program` with its loops' bodies done."""
+    equations = []
+    for equation in program.equations:
+        operation: Any = equation.operation
+        if operation.name in ("scan", "while"):
+            body = simplify(hoist(simplify(operation.body)))
+            equation = replace(equation, operation=replace(operation, body=body))
+        equations.append(equation)
+    return Program(program.inputs, tuple(equations), program.outputs, program.constants)
+
+
+def _reads(program: Program) -> Counter[Any]:
+    """How often equations and results read each value."""
+    return Counter([a for e in program.equations for a in e.inputs] + list(program.outputs))
+
+
+def _with_fewer_stacks(program: Program) -> Program:
+    """`program` whose scans stack little for others that read it."""
+    scans = [e for e in program.equations if e.operation.name == "scan"]
+    if len(scans) < 2:
+        return program
+    reads = _reads(program)
+    constants = list(program.constants)
+    loops: dict[Any, Loop] = {}
+    for equation in scans:
+        loop = loops[equation] = Loop(equation)  # type: ignore[arg-type]  # inlined: all are steps
+        loop.prune(reads)
+        constants += loop.before.constants
+    writers = {v: number for number, scan in enumerate(scans) for v in scan.outputs}
+    for reader in scans:
+        stacks, own = loops[reader].scanned.values(), Counter(reader.inputs)
+        elsewhere = {r for r in stacks if reads[r] != own[r]}
+        for number in sorted({writers[r] for r in stacks if r in writers}):
+            share(loops[scans[number]], loops[reader], elsewhere)
+    equations: list[Any] = []
+    for equation in program.equations:
+        equations += loops[equation].steps() if equation in loops else [equation]
+    shared = Program(program.inputs, tuple(equations), program.outputs, tuple(constants))
+    return _each_body(drop_dead(shared))
+
+
+def _loops(equation: Step, needed: Any) -> list[Loop]:
+    """What a scan is replaced by."""
+    loop = Loop(equation)
+    loop.prune(needed)
+    move_invariants(loop)
+    if loop.length < 2 or any(e.operation.effect for e in loop.equations):
+        return [loop]
+    move_totals(loop)
+    parts = distributed(loop)
+    for part in parts:
+        pack(part)
+    return parts

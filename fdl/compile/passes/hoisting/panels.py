@@ -1,0 +1,112 @@
+"""Matrices that all steps of a loop multiply by are packed once, as the matrix kernel would pack them in every step."""
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fdl.compile.llvm.target import host_target
+from fdl.compile.lowerings.lowering import has_product_kernel
+from fdl.compile.passes.hoisting.loop import Loop, bytes_of
+from fdl.compile.passes.inline import Step
+from fdl.core.program import Literal, Var
+from fdl.core.types import TensorType
+from fdl.ops.contract import DotGeneral
+from fdl.ops.shape import Reshape, Transpose
+from fdl.ops.slicing import Pad
+
+#: Products of fewer rows read the matrix where it is; to those of more, packing is little beside the product.
+LEAST_ROWS, MOST_ROWS = 4, 128
+#: Smaller matrices stay in the first-level cache.
+LEAST_BYTES = 1 << 14
+#: Loops of fewer steps pack in every step.
+LEAST_STEPS = 4
+
+
+@dataclass(frozen=True)
+class PanelProduct:
+    """The product of a matrix [m, k] with one that was packed as panels [ceil(columns / width), k, width]."""
+
+    columns: int
+    name = "panel_product"
+    family = "contract"
+    multiple = False
+    effect = False
+    inlined = None
+
+    def result(self, *types: TensorType) -> TensorType:
+        """[m, columns]."""
+        return types[0].with_shape((types[0].shape[0], self.columns))
+
+    def reference(self, x: np.ndarray, panels: np.ndarray) -> np.ndarray:
+        """By NumPy, from the matrix unpacked."""
+        whole = panels.transpose(1, 0, 2).reshape(x.shape[1], -1)
+        return x @ whole[:, : self.columns]
+
+
+def pack(loop: Loop) -> None:
+    """Let the products of a loop with matrices of all steps read these packed."""
+    if loop.length < LEAST_STEPS:
+        return
+    equations = list(loop.equations)
+    loop.equations = []
+    for equation in equations:
+        side = _fixed_side(loop, equation)
+        if side is None or not _pack(loop, equation, side):
+            loop.equations.append(equation)
+    loop.prune()
+
+
+def _fixed_side(loop: Loop, equation: Step) -> int | None:
+    """Which operand of a product of matrices is the same in all steps."""
+    operation = equation.operation
+    if not isinstance(operation, DotGeneral) or operation.batch_axes[0] or operation.dtype is not None:
+        return None
+    fixed = [loop.is_fixed(a) for a in equation.inputs]
+    return fixed.index(True) if sum(fixed) == 1 and has_product_kernel(equation.inputs[0].type.dtype) else None
+
+
+def _pack(loop: Loop, equation: Step, side: int) -> bool:
+    operation: Any = equation.operation
+    (out,) = equation.outputs
+    matrix, x = equation.inputs[side], equation.inputs[1 - side]
+    free, others = operation.free(matrix.type, side), operation.free(x.type, 1 - side)
+    pairs = sorted(zip(operation.contracting[side], operation.contracting[1 - side], strict=True))
+    n, k, m = (prod(t.shape[a] for a in axes) for t, axes in (
+        (matrix.type, free), (matrix.type, [a for a, _ in pairs]), (x.type, others)))  # fmt: skip
+    target = host_target()
+    width = target.tile()[1] * target.lanes(out.type.dtype)
+    if not LEAST_ROWS <= m <= MOST_ROWS or bytes_of(matrix) < LEAST_BYTES or n < width:
+        return False
+    panels = Var(out.type.with_shape((-(-n // width), k, width)))
+    loop.constants[panels] = _packed(loop, matrix, (*(a for a, _ in pairs), *free), (k, n, width), equation)
+
+    def apply(made: Any, *atoms: Any, into: Var | None = None) -> Var:
+        result = into or Var(made.result(*(a.type for a in atoms)))
+        loop.equations.append(replace(equation, operation=made, inputs=atoms, outputs=(result,)))
+        return result
+
+    rows = apply(Transpose((*others, *(a for _, a in pairs))), x)
+    rows = apply(Reshape((m, k)), rows)
+    found = apply(PanelProduct(n), rows, panels)
+    shape = tuple(x.type.shape[a] for a in others) + tuple(matrix.type.shape[a] for a in free)
+    if side == 1:
+        apply(Reshape(shape), found, into=out)
+    else:
+        order = (*range(len(others), len(shape)), *range(len(others)))
+        apply(Transpose(order), apply(Reshape(shape), found), into=out)
+    return True
+
+
+def _packed(loop: Loop, matrix: Any, axes: tuple[int, ...], sizes: tuple[int, int, int], model: Step) -> Var:
+    """The panels of a matrix [k, n] whose axes are in another order."""
+    k, n, width = sizes
+    model = replace(model, scope=loop.model.scope)
+    before, count = loop.before, -(-n // width)
+    found: Any = before.apply(Transpose(axes), loop.fixed(matrix), model=model)
+    found = before.apply(Reshape((k, n)), found, model=model)
+    nothing = Literal(np.zeros((), matrix.type.dtype))
+    found = before.apply(Pad((0, 0), (0, count * width - n), (0, 0)), found, nothing, model=model)
+    found = before.apply(Reshape((k, count, width)), found, model=model)
+    return before.apply(Transpose((1, 0, 2)), found, model=model)

@@ -1,0 +1,155 @@
+"""What a forward loop stacks for a backward loop: as few bytes as can be, without repeating what takes long.
+
+Everything that cheap operations make of what is stacked can be made again by the loop that reads it. Which values to
+stack is the minimum cut between those that have to be stacked and those that are needed, where a value counts its
+bytes (H. He and S. Yu, "Transcending Runtime-Memory Tradeoffs in Checkpointing by being Fusion Aware", 2023).
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import Any
+
+from fdl.compile.passes.hoisting.loop import Loop, bytes_of
+from fdl.compile.passes.inline import Step
+from fdl.core.program import Var
+from fdl.ops.special import Special
+from fdl.ops.transcendental import Function, Logistic, LogisticDensity, Pow
+from fdl.ops.trigonometric import Atan2, Tanh, TanhSlope
+
+#: Elementwise operations that take longer than reading their result from memory.
+SLOW = (Function, Special, Pow, Atan2)
+#: Those of one exponential, whose derivative needs their operand anyway: stacking that alone halves what is kept.
+QUICK = (Logistic, LogisticDensity, Tanh, TanhSlope)
+
+
+def share(first: Loop, second: Loop, elsewhere: Collection[Any]) -> None:
+    """Stack less in `first` of what only `second` reads; what is read `elsewhere` stays."""
+    slices = {outer: var for var, outer in second.scanned.items()}
+    needed = {r: a for r, a in first.stacks if r in slices and r not in elsewhere}
+    free = set(first.scanned) | first.invariant | {a for r, a in first.stacks if r not in needed}
+    wanted = dict.fromkeys(a for a in needed.values() if a not in free)
+    if first.length != second.length or not needed:
+        return
+    chosen = minimum_cut(first.equations, wanted, free)
+    if set(chosen) == set(needed.values()):
+        return
+    first.stacks = [s for s in first.stacks if s[0] not in needed]
+    known: dict[Any, Any] = {}
+    for atom in chosen:
+        known[atom] = Var(atom.type)
+        second.scanned[known[atom]] = first.stacked(atom)
+    _make_again(first, second, known, {slices[r]: a for r, a in needed.items()})
+    first.refresh()
+
+
+def _make_again(first: Loop, second: Loop, known: dict[Any, Any], atoms: dict[Var, Any]) -> None:
+    """Let `second` compute values of `first` from those that are `known`, where it needs them, instead of reading."""
+    equations: list[Step] = []
+
+    def given(atom: Any) -> tuple[dict[Any, Any], Any] | None:
+        """Which operands of `second` are to hold a value of `first`, and what it is outside."""
+        if atom in first.constants:
+            return second.constants, first.constants[atom]
+        if atom in first.scanned:
+            return second.scanned, first.scanned[atom]
+        stack = next((r for r, a in first.stacks if a is atom), None)
+        return None if stack is None else (second.scanned, stack)
+
+    def value(atom: Any) -> Any:
+        if not isinstance(atom, Var):
+            return atom
+        if atom not in known:
+            found = given(atom)
+            if found is not None:
+                known[atom] = Var(atom.type)
+                found[0][known[atom]] = found[1]
+            else:
+                maker = first.makers[atom]
+                read = tuple(map(value, maker.inputs))
+                known.update((v, Var(v.type)) for v in maker.outputs)
+                outputs = tuple(known[v] for v in maker.outputs)
+                equations.append(replace(maker, inputs=read, outputs=outputs, scope=0))
+        return known[atom]
+
+    for equation in second.equations:
+        inputs = tuple(value(atoms[a]) if a in atoms else a for a in equation.inputs)
+        equations.append(replace(equation, inputs=inputs))
+    second.substitute({a: value(atoms[a]) for a in second.results() if a in atoms})
+    second.equations = equations
+    for inner in atoms:
+        del second.scanned[inner]
+    second.refresh()
+
+
+def _is_cheap(step: Step) -> bool:
+    operation = step.operation
+    plain = operation.family in ("elementwise", "move") and not (operation.multiple or operation.effect)
+    return plain and (isinstance(operation, QUICK) or not isinstance(operation, SLOW))
+
+
+def minimum_cut(equations: Iterable[Step], wanted: Collection[Any], free: Collection[Any]) -> list[Any]:
+    """The values of least bytes from which cheap equations make the wanted ones; late ones, if there is a choice.
+
+    Args:
+        equations: of the body that makes the values.
+        wanted: variables.
+        free: variables that are there anyway.
+    """
+    makers = {v: e for e in equations for v in e.outputs}
+    graph: dict[Any, dict[Any, float]] = {}
+
+    def connect(a: Any, b: Any, capacity: float) -> None:
+        graph.setdefault(a, {})[b] = capacity
+        graph.setdefault(b, {}).setdefault(a, 0)
+
+    source, sink, infinite = "source", "sink", float("inf")
+    pending, seen = list(wanted), set(wanted)
+    for var in wanted:
+        connect((var, "out"), sink, infinite)
+    while pending:
+        var = pending.pop()
+        connect((var, "in"), (var, "out"), bytes_of(var))
+        maker = makers.get(var)
+        if maker is None or not _is_cheap(maker):
+            connect(source, (var, "in"), infinite)
+            continue
+        for atom in maker.inputs:
+            if isinstance(atom, Var) and atom not in free:
+                connect((atom, "out"), (var, "in"), infinite)
+                if atom not in seen:
+                    seen.add(atom)
+                    pending.append(atom)
+    if source not in graph:
+        return []
+    while path := _path(graph, source, sink):
+        amount = min(graph[a][b] for a, b in path)
+        for a, b in path:
+            graph[a][b] -= amount
+            graph[b][a] += amount
+    backwards = {a: {b: graph[b][a] for b in others} for a, others in graph.items()}
+    late = _reached(backwards, sink)
+    return [v for v in seen if (v, "out") in late and (v, "in") not in late]
+
+
+def _reached(graph: Any, start: Any) -> dict[Any, Any]:
+    """The nodes that edges with capacity lead to, and from where."""
+    found: dict[Any, Any] = {start: None}
+    pending = deque([start])
+    while pending:
+        node = pending.popleft()
+        for other, capacity in graph[node].items():
+            if capacity > 0 and other not in found:
+                found[other] = node
+                pending.append(other)
+    return found
+
+
+def _path(graph: Any, source: Any, sink: Any) -> list[tuple[Any, Any]]:
+    """The edges of a shortest path with capacity left."""
+    found = _reached(graph, source)
+    path, node = [], sink
+    while node in found and found[node] is not None:
+        path.append((found[node], node))
+        node = found[node]
+    return path

@@ -1,0 +1,96 @@
+"""A carry that only adds up products is one product behind the loop.
+
+The sum over steps of x_t y_t is a product that contracts the steps as well: this is how weight gradients of a loop are
+made by one large product of the stacks of its operands, instead of many small ones that read and write the sum.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from fdl.compile.passes.hoisting.loop import Loop, bytes_of
+from fdl.core.program import Atom, Var
+from fdl.ops.arithmetic import Add, Neg
+from fdl.ops.contract import DotGeneral
+from fdl.ops.conv import ConvGeneral
+from fdl.ops.reduce import Sum
+from fdl.ops.shape import BroadcastInDim, Reshape, Transpose
+from fdl.ops.slicing import Reverse, Slice
+
+#: Operations that may be applied to the sum as well as to what is summed.
+LINEAR = (Add, Neg, Transpose, Reshape, BroadcastInDim, Reverse, Slice)
+
+
+def move_totals(loop: Loop) -> None:
+    """Remove the carries that are sums of products, where stacking the operands costs less than the sums do."""
+    # Sums of what is stacked by then come last.
+    for leaves in ((DotGeneral, ConvGeneral), (DotGeneral, ConvGeneral, Sum)):
+        for carried in list(loop.carried):
+            term = _added(loop, carried)
+            if term is None or not _is_total(loop, term, leaves):
+                continue
+            loop.carried.remove(carried)
+            total = _total(loop, term)
+            loop.after.apply(Add(), carried.start, total, model=loop.model, into=carried.result)
+    loop.prune()
+
+
+def _added(loop: Loop, carried: Any) -> Atom | None:
+    """What each step adds to a carry that is read nowhere else."""
+    maker = loop.makers.get(carried.next)
+    if maker is None or not isinstance(maker.operation, Add) or carried.var not in maker.inputs:
+        return None
+    if loop.uses[carried.var] != 1 or loop.uses[carried.next] != 1:
+        return None
+    return maker.inputs[1] if maker.inputs[0] is carried.var else maker.inputs[0]
+
+
+def _is_total(loop: Loop, atom: Any, leaves: tuple[type, ...]) -> bool:
+    """Whether the sum over all steps can be computed outside, and should."""
+    maker = loop.makers.get(atom)
+    if maker is None or loop.uses[atom] != 1 or maker.scope:
+        return False
+    operation = maker.operation
+    if isinstance(operation, LINEAR):
+        return all(_is_total(loop, a, leaves) for a in maker.inputs)
+    if not isinstance(operation, leaves) or not _spans_steps(operation):
+        return False
+    if not all(isinstance(a, Var) and not loop.is_fixed(a) for a in maker.inputs):
+        return False
+    if any(a in loop.makers and loop.makers[a].scope for a in maker.inputs):
+        return False
+    extra = loop.new_bytes(maker.inputs)
+    return extra == 0 or (not isinstance(operation, Sum) and extra <= bytes_of(atom) and loop.may_stack(extra))
+
+
+def _spans_steps(operation: Any) -> bool:
+    return not isinstance(operation, ConvGeneral) or operation.feature_group_count == operation.batch_group_count == 1
+
+
+def _total(loop: Loop, atom: Any) -> Var:
+    """The sum over all steps of a value of the body."""
+    maker = loop.makers[atom]
+    operation = maker.operation
+    model = replace(maker, scope=loop.model.scope)
+    if isinstance(operation, LINEAR):
+        return loop.after.apply(operation, *(_total(loop, a) for a in maker.inputs), model=model)
+    operands = [loop.stacked(a) for a in maker.inputs]
+    if isinstance(operation, Sum):
+        whole: Any = Sum((0, *(a + 1 for a in operation.axes)))
+    elif isinstance(operation, DotGeneral):
+        contracting = tuple((0, *(a + 1 for a in axes)) for axes in operation.contracting)
+        batch = tuple(tuple(a + 1 for a in axes) for axes in operation.batch_axes)
+        whole = DotGeneral(contracting, batch, operation.dtype)  # type: ignore[arg-type]  # two operands: pairs
+    else:
+        whole = operation
+        places = operation.numbers.lhs_spec[1], operation.numbers.rhs_spec[1]
+        operands = [_merged_steps(loop, x, place, model) for x, place in zip(operands, places, strict=True)]
+    return loop.after.apply(whole, *operands, model=model)
+
+
+def _merged_steps(loop: Loop, stack: Var, place: int, model: Any) -> Var:
+    """A stack with the axis of steps put before axis `place` of a step, and merged with it."""
+    axes = (*range(1, place + 1), 0, *range(place + 1, stack.type.ndim))
+    moved = loop.after.apply(Transpose(axes), stack, model=model)
+    shape = moved.type.shape
+    merged = (*shape[:place], shape[place] * shape[place + 1], *shape[place + 2 :])
+    return loop.after.apply(Reshape(merged), moved, model=model)

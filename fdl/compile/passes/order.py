@@ -1,0 +1,35 @@
+"""The passes from Program to Program, in their order."""
+
+from collections.abc import Callable
+
+from fdl.compile.fallback import Skip, during
+from fdl.compile.passes.canonical import canonical
+from fdl.compile.passes.hoisting import hoist
+from fdl.compile.passes.inline import inline
+from fdl.compile.passes.simplify import simplify
+from fdl.compile.passes.sink_slices import narrow
+from fdl.compile.passes.sink_transposes import transposed_late
+from fdl.config import config
+from fdl.core.program import Program
+from fdl.core.verify import verify
+
+#: Each may be left out if it fails; what follows only expects fewer equations, or kernels instead of Python, of it.
+PASSES: list[tuple[str, Callable[[Program], Program]]] = [
+    ("simplify", simplify),
+    ("hoist", hoist),
+    ("narrow", narrow),
+    ("simplify", simplify),
+    ("canonical", canonical),
+    ("transposes", transposed_late),
+]
+
+
+def prepared(program: Program, skip: Skip = frozenset()) -> Program:
+    """A Program of `Step` equations in the forms that the scheduler expects, made by all passes but those to `skip`."""
+    for name, run in [("inline", inline), *PASSES]:
+        if name not in skip:
+            with during(name):
+                program = run(program)
+                if config.debug_compiler:
+                    verify(program)
+    return program

@@ -1,0 +1,171 @@
+"""Simplification: constants, algebra that is exact, equal equations once, nothing that is not needed."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fdl.compile.passes.inline import Step
+from fdl.core.interpret import evaluate
+from fdl.core.program import Atom, Literal, Program, Var
+from fdl.ops.arithmetic import Add, Div, Mul, Neg, StopGradient, Sub
+from fdl.ops.reduce import Reduction
+from fdl.ops.select import Gate
+from fdl.ops.shape import BroadcastInDim, Reshape, Transpose
+
+#: Results up to this many bytes are computed while compiling.
+FOLDED_BYTES = 1024
+
+
+def simplify(program: Program) -> Program:
+    """A Program of the same results, bit for bit, with fewer equations (which are `Step`)."""
+    return drop_dead(_Simplifier(program).run())
+
+
+class _Simplifier:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.names: dict[Var, Atom] = {v: v for v in program.inputs}
+        self.values: dict[Var, np.ndarray] = {}
+        self.makers: dict[Var, Step] = {}
+        self.known: dict[Any, tuple[Var, ...]] = {}
+        for var, value in program.constants:
+            self.names[var] = self.constant(value, var)
+
+    def run(self) -> Program:
+        equations = [e for equation in self.program.equations for e in self.visit(equation)]
+        outputs = tuple(self.rename(a) for a in self.program.outputs)
+        return Program(self.program.inputs, tuple(equations), outputs, tuple(self.values.items()))
+
+    def rename(self, atom: Atom) -> Atom:
+        return atom if isinstance(atom, Literal) else self.names[atom]
+
+    def constant(self, value: np.ndarray, var: Var) -> Atom:
+        """The atom of a value known now; equal ones share it."""
+        if value.shape == ():
+            return Literal(value)
+        key = ("constant", value.shape, value.dtype, value.tobytes())
+        if key not in self.known:
+            self.known[key] = (var,)
+            self.values[var] = value
+        return self.known[key][0]
+
+    def visit(self, equation: Any) -> Iterator[Step]:
+        step = Step(
+            equation.operation,
+            tuple(self.rename(a) for a in equation.inputs),
+            equation.outputs,
+            equation.source,
+            getattr(equation, "scope", 0),
+        )
+        if step.operation.effect:
+            self.names.update((v, v) for v in step.outputs)
+            yield step
+            return
+        if self.fold(step):
+            return
+        short = self.shorten(step)
+        if not isinstance(short, Step):
+            self.names[step.outputs[0]] = short
+            return
+        key = (short.operation, tuple(_key(a) for a in short.inputs), short.scope)
+        if key in self.known:
+            self.names.update(zip(short.outputs, self.known[key], strict=True))
+            return
+        self.known[key] = short.outputs
+        for var in short.outputs:
+            self.names[var] = var
+            self.makers[var] = short
+        yield short
+
+    def fold(self, step: Step) -> bool:
+        """Compute the step now if all it reads is known, and small."""
+        operation = step.operation
+        if operation.family in ("host", "control", "random") or isinstance(operation, BroadcastInDim):
+            return False
+        if not step.inputs or sum(v.type.size * v.type.dtype.itemsize for v in step.outputs) > FOLDED_BYTES:
+            return False
+        operands = [a.value if isinstance(a, Literal) else self.values.get(a) for a in step.inputs]
+        if any(o is None or o.nbytes > FOLDED_BYTES for o in operands):
+            return False
+        for var, value in zip(step.outputs, evaluate(operation, operands), strict=True):  # type: ignore[arg-type]
+            self.names[var] = self.constant(np.asarray(value), var)
+        return True
+
+    def shorten(self, step: Step) -> Step | Atom:
+        """An equal step or atom that costs less."""
+        operation = step.operation
+        if isinstance(operation, (Add, Sub, Mul, Div)):
+            return self.arithmetic(step)
+        if isinstance(operation, (StopGradient, Gate)):
+            return step.inputs[-1]
+        if isinstance(operation, Reduction) and all(step.inputs[0].type.shape[a] == 1 for a in operation.axes):
+            return self.shorten(replace(step, operation=Reshape(step.outputs[0].type.shape)))
+        if isinstance(operation, (Neg, BroadcastInDim, Reshape, Transpose)):
+            (x,) = step.inputs
+            if not isinstance(operation, Neg) and _is_identity(operation, x.type.shape):
+                return x
+            before = self.makers.get(x) if isinstance(x, Var) else None
+            if before is not None and before.scope == step.scope and type(before.operation) is type(operation):
+                return self.twice(before, step)
+        return step
+
+    def twice(self, before: Step, step: Step) -> Step | Atom:
+        """One step for two of a kind that follow each other."""
+        (x,), first, second = before.inputs, before.operation, step.operation
+        if isinstance(second, Neg):
+            return x
+        if isinstance(second, Reshape):
+            merged: Any = second
+        elif isinstance(second, Transpose):
+            merged = Transpose(tuple(first.axes[a] for a in second.axes))
+        else:
+            merged = BroadcastInDim(second.shape, tuple(second.axes[a] for a in first.axes))
+        return x if _is_identity(merged, x.type.shape) else replace(step, operation=merged, inputs=(x,))
+
+    def arithmetic(self, step: Step) -> Step | Atom:
+        x, y = step.inputs
+        kind = type(step.operation)
+        if kind in (Mul, Div) and self.is_all(y, 1):
+            return x
+        if kind is Mul and self.is_all(x, 1):
+            return y
+        # -0.0 is what floating-point addition leaves alone: -0.0 + 0.0 is 0.0.
+        nothing = -0.0 if x.type.dtype.kind not in "iub" else 0
+        if (kind is Add and self.is_all(y, nothing)) or (kind is Sub and self.is_all(y, 0)):
+            return x
+        return y if kind is Add and self.is_all(x, nothing) else step
+
+    def is_all(self, atom: Atom, number: float) -> bool:
+        """Whether every element of `atom` is known to be `number`, sign of zero included."""
+        while isinstance(atom, Var):
+            maker = self.makers.get(atom)
+            if maker is None or not isinstance(maker.operation, (BroadcastInDim, Reshape)):
+                return False
+            atom = maker.inputs[0]
+        if atom.value.dtype.kind not in "iub" and atom.value.dtype.kind != "f":
+            return False
+        return bool(atom.value == number) and (number != 0 or bool(np.signbit(atom.value) == np.signbit(number)))
+
+
+def _key(atom: Atom) -> Any:
+    return (atom.value.dtype, atom.value.tobytes()) if isinstance(atom, Literal) else atom
+
+
+def _is_identity(operation: Any, shape: tuple[int, ...]) -> bool:
+    if isinstance(operation, Transpose):
+        return operation.axes == tuple(range(len(shape)))
+    return operation.shape == shape
+
+
+def drop_dead(program: Program) -> Program:
+    """`program` without what no output and no effect needs."""
+    needed = {a for a in program.outputs if isinstance(a, Var)}
+    kept = []
+    for equation in reversed(program.equations):
+        if equation.operation.effect or not needed.isdisjoint(equation.outputs):
+            kept.append(equation)
+            needed.update(a for a in equation.inputs if isinstance(a, Var))
+    constants = tuple((v, value) for v, value in program.constants if v in needed)
+    return Program(program.inputs, tuple(reversed(kept)), program.outputs, constants)

@@ -1,0 +1,159 @@
+"""Transposes of convolutions' results move to where they are needed, or meet their inverse and disappear.
+
+Convolutions compute with channels last. Where a program has them elsewhere, each result is transposed, and each operand
+transposed back. What lies in between (elementwise operations, sums, pooling) does not care about the order of axes: it
+is done on what the convolution made, and its result is transposed instead.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from fdl.compile.ir.reductions import REDUCTIONS
+from fdl.compile.passes.inline import Step
+from fdl.compile.passes.simplify import drop_dead
+from fdl.core.program import Atom, Literal, Program, Var
+from fdl.ops.conv import ConvGeneral
+from fdl.ops.shape import BroadcastInDim, Reshape, Transpose
+from fdl.ops.slicing import Concatenate, Slice
+from fdl.ops.window import Windowed
+
+Axes = tuple[int, ...]
+
+#: How far back it is looked for what an operand is made of.
+_DEPTH = 8
+
+
+def transposed_late(program: Program) -> Program:
+    """`program` with transposes of convolutions' results moved towards its outputs."""
+    if not any(isinstance(e.operation, ConvGeneral) for e in program.equations):
+        return program
+    return drop_dead(_Late(program).run())
+
+
+class _Late:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.found: list[Any] = []
+        self.makers: dict[Var, Any] = {}
+        #: For a value that is a transpose: of what, and its axes.
+        self.sources: dict[Var, tuple[Var, Axes]] = {}
+        self.names: dict[Var, Atom] = {}
+        self._turned: dict[tuple[Var, Axes], Atom | None] = {}
+
+    def run(self) -> Program:
+        """Visit all equations."""
+        for equation in self.program.equations:
+            if any(a in self.names for a in equation.inputs if isinstance(a, Var)):
+                equation = replace(equation, inputs=tuple(self.rename(a) for a in equation.inputs))
+            if not self.visit(equation):
+                self.append(equation)
+        outputs = tuple(self.rename(a) for a in self.program.outputs)
+        return Program(self.program.inputs, tuple(self.found), outputs, self.program.constants)
+
+    def rename(self, atom: Atom) -> Atom:
+        """What stands for an atom now."""
+        return self.names.get(atom, atom) if isinstance(atom, Var) else atom
+
+    def append(self, equation: Any) -> None:
+        """Keep an equation."""
+        self.found.append(equation)
+        self.makers.update((v, equation) for v in equation.outputs)
+
+    def visit(self, equation: Any) -> bool:
+        """Whether another equation took the place of this one."""
+        operation = equation.operation
+        if isinstance(operation, Transpose):
+            return self.transpose(equation)
+        if isinstance(operation, Reshape) and operation.shape == equation.inputs[0].type.shape:
+            self.names[equation.outputs[0]] = equation.inputs[0]
+            return True
+        if operation.effect or operation.multiple or len(equation.outputs) != 1:
+            return False
+        axes = next((self.sources[a][1] for a in equation.inputs if a in self.sources), None)
+        if axes is None:
+            return False
+        if operation.family == "elementwise":
+            return self.replaced(equation, operation, axes, axes)
+        if isinstance(operation, (Windowed, Concatenate, Slice)):
+            turned = _turned_back(operation, axes)
+            return turned is not None and self.replaced(equation, turned, axes, axes)
+        if type(operation).__name__ in REDUCTIONS:
+            turned = type(operation)(tuple(sorted(axes[a] for a in operation.axes)))
+            kept = [p for a, p in enumerate(axes) if a not in operation.axes]
+            return self.replaced(equation, turned, axes, tuple(sorted(kept).index(p) for p in kept))
+        return False
+
+    def transpose(self, equation: Any) -> bool:
+        """Join two transposes; remember those of convolutions."""
+        (x,), (out,), axes = equation.inputs, equation.outputs, equation.operation.axes
+        if x in self.sources:
+            source, first = self.sources[x]
+            joined = tuple(first[a] for a in axes)
+            if joined == tuple(range(len(joined))):
+                self.names[out] = source
+            else:
+                self.sources[out] = source, joined
+                self.append(replace(equation, operation=Transpose(joined), inputs=(source,)))
+            return True
+        maker = self.makers.get(x)
+        if maker is not None and isinstance(maker.operation, ConvGeneral):
+            self.sources[out] = x, axes
+        return False
+
+    def replaced(self, equation: Any, operation: Any, axes: Axes, after: Axes) -> bool:
+        """Append `operation` on the operands with their axes as the sources have them, and the transpose `after`."""
+        inputs = tuple(self.turned(a, axes, equation) for a in equation.inputs)
+        if any(a is None for a in inputs):
+            return False
+        (out,) = equation.outputs
+        var = Var(operation.result(*(a.type for a in inputs)))  # type: ignore[union-attr]  # none is None
+        self.append(replace(equation, operation=operation, inputs=inputs, outputs=(var,)))
+        self.append(replace(equation, operation=Transpose(after), inputs=(var,), outputs=(out,)))
+        self.sources[out] = var, after
+        return True
+
+    def turned(self, atom: Atom, axes: Axes, model: Step, depth: int = 0) -> Atom | None:
+        """An operand before the transpose with these axes; None if it would have to be moved in memory."""
+        if isinstance(atom, Literal) or not atom.type.shape:
+            return atom
+        if atom in self.sources:
+            source, own = self.sources[atom]
+            return source if own == axes else None
+        key = atom, axes
+        if key not in self._turned:
+            self._turned[key] = self._turn(atom, axes, model, depth)
+        return self._turned[key]
+
+    def _turn(self, var: Var, axes: Axes, model: Step, depth: int) -> Atom | None:
+        maker = self.makers.get(var)
+        if maker is None or depth > _DEPTH:
+            return None
+        if isinstance(maker.operation, BroadcastInDim):
+            if 2 * maker.inputs[0].type.size > var.type.size:
+                return None
+            back = Transpose(tuple(axes.index(a) for a in range(len(axes))))
+            out = Var(back.result(var.type))
+            self.append(replace(maker, operation=back, inputs=(var,), outputs=(out,)))
+            return out
+        if maker.operation.family != "elementwise" or len(maker.outputs) != 1:
+            return None
+        inputs = tuple(self.turned(a, axes, model, depth + 1) for a in maker.inputs)
+        if any(a is None for a in inputs):
+            return None
+        out = Var(maker.operation.result(*(a.type for a in inputs)))  # type: ignore[union-attr]  # none is None
+        self.append(replace(maker, inputs=inputs, outputs=(out,)))
+        return out
+
+
+def _turned_back(operation: Any, axes: Axes) -> Any:
+    """The same operation on an array before the transpose; None if elements of a window would change their order."""
+    if isinstance(operation, Concatenate):
+        return Concatenate(axes[operation.axis])
+    order = [axes.index(a) for a in range(len(axes))]
+    names: tuple[str, ...] = ("starts", "limits", "strides")
+    if isinstance(operation, Windowed):
+        names = ("window", "strides", "padding", "base_dilation", "window_dilation")
+        wide = [a for a in order if operation.window[a] > 1]
+        if wide != sorted(wide):
+            return None
+    return replace(operation, **{n: tuple(getattr(operation, n)[a] for a in order) for n in names})

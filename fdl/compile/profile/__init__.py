@@ -1,0 +1,1 @@
+"""Time, memory and work of the steps of a compiled program."""

@@ -1,0 +1,234 @@
+"""Calling machine code: pointers in, arrays out, and Python called back for what has no native code."""
+
+import ctypes
+import sys
+import threading
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fdl.compile.ir.affine import strides
+from fdl.compile.llvm.layout import DATA_OFFSET, ENTRY, FLAGS_OFFSET, UNUSABLE, WRITEABLE
+from fdl.compile.runtime.archive import Archive
+from fdl.compile.runtime.blocks import LARGE, blocks
+from fdl.compile.runtime.machine import load_objects
+from fdl.compile.runtime.pool import the_pool
+from fdl.core.interpret import evaluate
+from fdl.core.types import TensorType
+from fdl.threads import get_num_threads
+
+_RUN = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
+_HOST = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.POINTER(ctypes.c_void_p))
+
+#: What a host call returns when Python raised.
+RAISED = 1
+
+_ALL_ARRAYS = {np.ndarray}
+
+
+class Workspace(threading.local):
+    """Memory that calls work in if they need little of it, kept from call to call; every thread has its own."""
+
+    memory: np.ndarray | None = None
+    size = 0
+    address = 0
+    busy = False
+
+    def reserve(self, size: int) -> None:
+        """Have at least `size` bytes, aligned to 64."""
+        if self.size < size:
+            self.memory, self.address = _aligned(size)
+            self.size = size
+
+
+workspace = Workspace()
+
+
+@contextmanager
+def working_memory(size: int) -> Iterator[int]:
+    """Lend `size` bytes to a call; gives their address."""
+    if size >= LARGE:
+        block = blocks.take(size)
+        try:
+            yield block.address
+        finally:
+            blocks.give(block)
+        return
+    # A host call of a running program runs a program: the outer one's memory is in use.
+    space = Workspace() if workspace.busy else workspace
+    space.reserve(size)
+    space.busy = True
+    try:
+        yield space.address
+    finally:
+        space.busy = False
+
+
+def _aligned(size: int) -> tuple[np.ndarray, int]:
+    """Memory, and an address in it that is a multiple of 64 and has `size` bytes after it."""
+    memory = np.empty(size + 64, np.uint8)
+    return memory, -(-memory.ctypes.data // 64) * 64
+
+
+class HostCall:
+    """A call of Python from native code: an equation, whose operands have the given strides."""
+
+    def __init__(self, equation: Any, operand_strides: Sequence[tuple[int, ...]]) -> None:
+        self.operation = equation.operation
+        types = [a.type for a in equation.inputs]
+        self.operands = [(t.shape, t.dtype, s) for t, s in zip(types, operand_strides, strict=True)]
+        self.results = [(v.type.shape, v.type.dtype, strides(v.type.shape)) for v in equation.outputs]
+
+
+class Executable:
+    """Machine code with what it needs to be called.
+
+    Args:
+        archive: the code.
+        output_types: of the Program.
+        hosts: host calls by number.
+        foreign: equations that another compiler made code for, by the number of the constant in whose place its
+            address is.
+        exports: symbols of the code, besides the function, whose `addresses` are wanted.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        output_types: Sequence[TensorType],
+        hosts: Sequence[HostCall],
+        foreign: dict[int, Any],
+        exports: Sequence[str] = (),
+    ) -> None:
+        self._library = load_objects([archive.code], [ENTRY, *exports])
+        self.addresses = self._library.addresses
+        self._address, self.parallel = self.addresses[ENTRY], archive.parallel
+        self._function = _RUN(self._address)
+        self.output_types, self._hosts = tuple(output_types), hosts
+        self._foreign = {n: (e, e.operation.entry(*(a.type for a in e.inputs))) for n, e in foreign.items()}
+        addresses = {number: entry.address for number, (_, entry) in self._foreign.items()}
+        self._constants, table = _constant_table(archive.constants, addresses)
+        self.scratch_offset = -(-archive.arena_bytes // 64) * 64
+        self.scratch_bytes = archive.scratch_bytes
+        self.reused = dict(archive.reused)
+        self.makers = [_maker(t) for t in output_types]
+        self._callback = _HOST(self._call_host)
+        callback = ctypes.cast(self._callback, ctypes.c_void_p).value if hosts else 0
+        self._fixed = (callback or 0, table)
+        self._raised = threading.local()
+
+    @property
+    def code(self) -> tuple[int, int, int, int]:
+        """What a call needs: addresses of function, callback and constants, and where scratch memory starts."""
+        return (self._address, *self._fixed, self.scratch_offset)
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The results for arrays of the input types."""
+        if not _ALL_ARRAYS.issuperset(map(type, arrays)):
+            arrays = list(map(np.asarray, arrays))
+        outputs = [make() for make in self.makers]
+        for number, given in self.reused.items():
+            outputs[number] = arrays[given]
+        threads = the_pool().reserve(get_num_threads()) if self.parallel else 1
+        with working_memory(self.scratch_offset + threads * self.scratch_bytes) as base:
+            objects = _objects((*arrays, *outputs))
+            table = array("Q", (base, base + self.scratch_offset, *self._fixed, *objects[0]))
+            place = table.buffer_info()[0]
+            status = the_pool().run(self._address, place, threads) if self.parallel else self._function(place)
+        if status == 0:
+            return outputs
+        if status == UNUSABLE:
+            return self.run([np.require(a, requirements=["C", "A", "W"]) if a.ndim else a.copy() for a in arrays])
+        raise self.error()
+
+    def error(self) -> BaseException:
+        """What the last host call of this thread raised, or that other compilers' code failed."""
+        error: BaseException | None = self._raised.__dict__.pop("error", None)
+        if error is not None:
+            return error
+        names = sorted({e.operation.label for e, _ in self._foreign.values()})
+        return RuntimeError(
+            "a compiled function raised an exception, or returned an array of another shape than was declared: "
+            f"{' or '.join(names)}. Call it by itself, or under fdl.disable_jit(), to see what happened"
+        )
+
+    def _call_host(self, number: int, pointers: Any) -> int:
+        call = self._hosts[number]
+        try:
+            count = len(call.operands)
+            arrays = [_view(pointers[n], *call.operands[n]) for n in range(count)]
+            results = evaluate(call.operation, arrays)
+            for n, (spec, result) in enumerate(zip(call.results, results, strict=True)):
+                _view(pointers[count + n], *spec)[...] = result
+        except BaseException as error:
+            self._raised.error = error
+            return RAISED
+        return 0
+
+
+def _maker(kind: TensorType) -> Callable[[], np.ndarray]:
+    """What makes an array of a type; large ones on memory of the pool."""
+    empty = blocks.empty if kind.size * kind.dtype.itemsize >= LARGE else np.empty
+    return partial(empty, kind.shape, kind.dtype)
+
+
+def _constant_table(constants: Sequence[bytes], addresses: dict[int, int]) -> tuple[list[Any], int]:
+    """What has to be kept alive, and the address of a table of pointers to copies of the constants.
+
+    Some entries are the given `addresses` instead.
+    """
+    kept: list[Any] = []
+    pointers = []
+    for number, data in enumerate(constants):
+        memory, address = _aligned(len(data))
+        ctypes.memmove(address, data, len(data))
+        kept.append(memory)
+        pointers.append(addresses.get(number, address))
+    table = array("Q", pointers)
+    return [*kept, table], table.buffer_info()[0]
+
+
+def has_expected_layout() -> bool:
+    """Whether NumPy's array objects are where, and look like what, the generated code expects."""
+    for example in (np.arange(6.0), np.arange(6.0)[::2]):
+        address = id(example)
+        data = ctypes.c_void_p.from_address(address + DATA_OFFSET).value
+        flags = ctypes.c_int32.from_address(address + FLAGS_OFFSET).value
+        if data != example.ctypes.data or bool(flags & 1) != example.flags.c_contiguous or flags & WRITEABLE == 0:
+            return False
+    return True
+
+
+def _imitations(arrays: Sequence[np.ndarray]) -> tuple[Any, Any]:
+    """Addresses of structures that look like NumPy's array objects, and what keeps them alive."""
+    made = (ctypes.c_uint64 * (16 * len(arrays)))()
+    start = ctypes.addressof(made)
+    for number, a in enumerate(arrays):
+        made[16 * number + DATA_OFFSET // 8] = a.ctypes.data
+        flags = a.flags
+        made[16 * number + FLAGS_OFFSET // 8] = flags.c_contiguous | flags.aligned << 8 | flags.writeable << 10
+    return [start + 128 * n for n in range(len(arrays))], made
+
+
+def _addresses(arrays: Sequence[np.ndarray]) -> tuple[Any, Any]:
+    return map(id, arrays), None
+
+
+#: Addresses of array objects as the generated code reads them, and what has to be kept alive meanwhile.
+_objects = _addresses if sys.implementation.name == "cpython" and has_expected_layout() else _imitations
+
+
+def _view(address: int, shape: tuple[int, ...], dtype: np.dtype, steps: tuple[int, ...]) -> np.ndarray:
+    """Memory as an array; `steps` count elements."""
+    if prod(shape) == 0:
+        return np.empty(shape, dtype)
+    size = dtype.itemsize
+    low = sum(s * (n - 1) for s, n in zip(steps, shape, strict=True) if s < 0) * size
+    high = sum(s * (n - 1) for s, n in zip(steps, shape, strict=True) if s > 0) * size + size
+    memory: Any = (ctypes.c_char * (high - low)).from_address(address + low)
+    return np.ndarray(shape, dtype, memory, -low, tuple(s * size for s in steps))

@@ -1,0 +1,559 @@
+"""Fusion: which equations share a loop nest, and in which order everything runs.
+
+Equations are placed one after the other into a list of steps. An elementwise equation, a reduction or a copy may join a
+nest over as many elements, no earlier than what it reads is there, if it reads what that nest makes only at the same
+element. Operations that just move elements are not computed at all: the ones that read them read the source instead.
+A product or a convolution has a nest too, its epilogue: what is computed on each part of the result while that part is
+in the cache.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fdl.compile.fallback import Skip
+from fdl.compile.ir.affine import common_refinement, row_major, strides, unflatten
+from fdl.compile.ir.body import Body, Choose, Constant, Index, Load, NotAffine
+from fdl.compile.ir.reductions import REDUCTIONS
+from fdl.compile.ir.steps import CopyEquation, Nest, Single, View
+from fdl.compile.lowerings.lowering import carrier, has_product_kernel, is_lowerable, takes_views
+from fdl.compile.passes.canonical import features_last, product
+from fdl.core.program import Atom, Literal, Program, Var
+from fdl.ops.shape import Reshape, Transpose
+from fdl.ops.slicing import Reverse
+
+#: A nest with more equations or stored operands than this takes no new ones: registers are few.
+MOST_EQUATIONS, MOST_OPERANDS = 64, 32
+
+#: How many of the nests that read a value are looked at for another reader of it to join.
+WINDOW = 8
+
+#: How many operations in a row are computed where the last one is read.
+MOST_DELAYED = 40
+
+#: Whether products and convolutions take epilogues.
+EPILOGUES = True
+
+#: Results of so few elements are computed as soon as they can be, so that nothing has to wait for them.
+FEW = 16
+
+
+class Schedule:
+    """The steps of a Program, in order.
+
+    Args:
+        program: in the forms that `fdl.compile.passes.order.prepared` gives it.
+        skip: names of the passes to do without.
+
+    Attributes:
+        steps: nests and single equations.
+        home: the number of the step that makes a stored value; -1 for inputs and constants.
+        outputs: of the Program; Copies added where an output is not made by a step, or made once and returned twice.
+    """
+
+    def __init__(self, program: Program, skip: Skip = frozenset()) -> None:
+        self.program, self.skip = program, skip
+        #: Equations that take no epilogue, since other steps would read too much of what it makes.
+        self.alone: set[Any] = set()
+        self.make()
+        found = self.spread()
+        if found:
+            self.alone = found
+            self.make()
+
+    def make(self) -> None:
+        """Place all equations."""
+        program = self.program
+        self.steps: list[Nest | Single] = []
+        self.home: dict[Var, int] = dict.fromkeys(program.inputs, -1)
+        self.home.update((v, -1) for v, _ in program.constants)
+        self._virtual: dict[Var, Any] = {}
+        self._stored_late: dict[Var, Any] = {}
+        self._depth: dict[Any, int] = {}
+        #: The step whose code is being made, once all are placed: it cannot load what it or a later one stores.
+        self.current: int | None = None
+        self._users: dict[Any, list[Any]] = {}
+        for equation in program.equations:
+            for atom in dict.fromkeys(equation.inputs):
+                self._users.setdefault(atom, []).append(equation)
+        self._users.update((atom, []) for atom in program.outputs)
+        self._readers: dict[Var, list[int]] = {}
+        self._last_read: dict[Var, int] = {}
+        for equation in self.ordered():
+            self.place(equation)
+        self.outputs = self.place_outputs()
+
+    def ordered(self) -> Iterable[Any]:
+        """The equations in the order in which they are placed."""
+        return _small_first(self.program)
+
+    def virtual(self, var: Var) -> Any:
+        """The equation of a value that is not stored (yet)."""
+        found = self._virtual.get(var)
+        if found is None and self.current is not None and var in self._stored_late and self.home[var] >= self.current:
+            return self._stored_late[var]
+        return found
+
+    def place(self, equation: Any) -> None:
+        """Put an equation where it belongs."""
+        kind = classify(equation)
+        if is_nothing(equation):
+            self.append(Single(equation))
+        elif kind == "virtual" or (kind == "nest" and self.is_delayed(equation)):
+            self.delay(equation)
+        elif kind == "nest":
+            self.place_in_nest(equation)
+        else:
+            self.place_single(equation)
+
+    def delay(self, equation: Any) -> None:
+        """Compute an equation where it is read, unless too many of that kind follow each other."""
+        (var,) = equation.outputs
+        self._depth[var] = 1 + max((self._depth.get(a, 0) for a in equation.inputs), default=0)
+        self._virtual[var] = equation
+        if self._depth[var] > MOST_DELAYED:
+            self.store(var)
+            self._depth[var] = 0
+
+    def is_delayed(self, equation: Any) -> bool:
+        """Whether a result is rather computed where it is used."""
+        return self.is_free(equation) or self.is_moved(equation) or self.is_inner(equation)
+
+    def is_inner(self, equation: Any) -> bool:
+        """Whether an elementwise result has one elementwise user, which may as well read what the result is made of.
+
+        That may be inputs, which stay where they are, or a single array of no more bytes than the result.
+        """
+        users = self._users.get(equation.outputs[0], [])
+        if len(users) != 1 or {equation.operation.family, users[0].operation.family} != {"elementwise"}:
+            return False
+        if classify(users[0]) != "nest":
+            return False
+        if all(isinstance(a, Literal) or self.home.get(a) == -1 or self.is_known(a) for a in equation.inputs):
+            return True
+        (out,) = (v.type for v in equation.outputs)
+        try:
+            loads = self.reads(equation, common_refinement(out.shape) or ())
+        except NotAffine:
+            return False
+        large = {load.var for load in loads if 2 * load.var.type.size > out.size}
+        return len(large) == 1 and all(v.type.dtype.itemsize <= out.dtype.itemsize for v in large)
+
+    def is_free(self, equation: Any) -> bool:
+        """Whether an elementwise equation reads no memory, so that it is rather computed again than stored."""
+        if equation.operation.family != "elementwise":
+            return False
+        return all(isinstance(a, Literal) or self.is_known(a) for a in equation.inputs)
+
+    def is_moved(self, equation: Any) -> bool:
+        """Whether an elementwise result, used once by what is used once, ends in a move of elements to other places.
+
+        It is then computed where it is used, since no loop could do both.
+        """
+        if equation.operation.family != "elementwise":
+            return False
+        moved = False
+        for _ in range(8):
+            users = self._users.get(equation.outputs[0], [])
+            if len(users) != 1:
+                return False
+            (equation,) = users
+            if isinstance(equation.operation, (Transpose, Reverse)):
+                moved = True
+            elif classify(equation) != "nest":
+                return False
+            elif moved or equation.operation.family != "elementwise":
+                return moved
+        return False
+
+    def is_known(self, var: Var) -> bool:
+        """Whether a value is made of literals and indices alone, by at most a few operations."""
+        equation, steps = self.virtual(var), 0
+        while equation is not None and equation.inputs and steps < 8:
+            steps += 1
+            operands = [a for a in equation.inputs if not isinstance(a, Literal)]
+            if not operands:
+                return True
+            if len(operands) > 1:
+                return False
+            equation = self.virtual(operands[0])
+        return equation is not None and not equation.inputs
+
+    def spread(self) -> set[Any]:
+        """Equations with an epilogue of which nests read more than one result as large as their own.
+
+        What is computed in those nests, or next to them, need not be stored at all.
+        """
+        found = set()
+        for step in self.steps:
+            if isinstance(step, Single) and step.epilogue is not None:
+                size = step.equation.outputs[0].type.size
+                read = [v for v in step.epilogue.outputs if v.type.size == size and self.is_read_by_nests(v)]
+                if len(read) > 1:
+                    found.add(step.equation)
+        return found
+
+    def is_read_by_nests(self, var: Var) -> bool:
+        """Whether a loop nest loads a stored value."""
+        return any(isinstance(self.steps[n], Nest) for n in self._readers.get(var, ()))
+
+    # Singles
+
+    def place_single(self, equation: Any) -> None:
+        """Append an equation of its own; its operands get stored unless it reads strided views."""
+        for atom in equation.inputs:
+            if isinstance(atom, Var) and (not takes_views(equation) or self.view(atom) is None):
+                self.store(atom)
+        alone = equation in self.alone or "epilogues" in self.skip
+        self.append(Single(equation, None if alone else epilogue_nest(equation)))
+        for atom in equation.inputs:
+            self.touch(atom, len(self.steps) - 1)
+
+    def touch(self, atom: Atom, number: int) -> None:
+        """Remember that the step reads what `atom` comes from."""
+        while isinstance(atom, Var) and (equation := self.virtual(atom)) is not None and equation.inputs:
+            atom = equation.inputs[0]
+        if isinstance(atom, Var):
+            self._last_read[atom] = number
+
+    def append(self, step: Nest | Single) -> None:
+        """Add a step at the end."""
+        self.home.update((v, len(self.steps)) for v in step.outputs)
+        self.steps.append(step)
+
+    def store(self, var: Var) -> None:
+        """Make sure that the elements of `var` are in memory in row-major order."""
+        equation = self.virtual(var)
+        if equation is None:
+            return
+        if isinstance(equation.operation, Reshape) and isinstance(equation.inputs[0], Var):
+            self.store(equation.inputs[0])
+            return
+        # Steps placed before read it where it comes from, and go on doing so.
+        self._stored_late[var] = self._virtual.pop(var)
+        self.place_in_nest(equation)
+
+    def root(self, atom: Atom) -> Atom:
+        """The stored value that has the elements of `atom` in the same order."""
+        while isinstance(atom, Var) and (equation := self.virtual(atom)) is not None:
+            if not isinstance(equation.operation, Reshape):
+                break
+            atom = equation.inputs[0]
+        return atom
+
+    def view(self, atom: Atom) -> View | None:
+        """`atom` as a strided window on what is stored, if it is one."""
+        extents = common_refinement(atom.type.shape)
+        if extents is None or 0 in extents:
+            return None
+        while True:
+            body = Body(extents, self.virtual)
+            try:
+                body.read(atom, body.place(atom.type.shape))
+                break
+            except NotAffine as error:
+                finer = self.refined(extents, error.var)
+                if finer is None:
+                    return None
+                extents = finer
+        if len(body.instructions) != 1:
+            return None
+        found = body.instructions[0]
+        if isinstance(found, Constant):
+            literal = Literal(np.frombuffer(found.data, found.dtype).reshape(()))
+            return View(literal, 0, (0,) * atom.type.ndim, atom.type)
+        if not isinstance(found, Load) or found.guards:
+            return None
+        steps = merged(found.flat.coefficients, extents, atom.type.shape)
+        return None if steps is None else View(found.var, found.flat.constant, steps, atom.type)
+
+    def refined(self, extents: tuple[int, ...], var: Var) -> tuple[int, ...] | None:
+        """Loops cut finer, so that they may run through `var` too; None if that is not possible or no change."""
+        if _size(extents) != var.type.size:
+            return None
+        finer = common_refinement(extents, var.type.shape)
+        return None if finer == extents else finer
+
+    def operand(self, atom: Atom) -> View:
+        """Where an operand of a single step is."""
+        root = self.root(atom)
+        if isinstance(root, Literal) or self.virtual(root) is not None:
+            found = self.view(atom)
+            assert found is not None
+            return found
+        return View(root, 0, strides(atom.type.shape), atom.type)
+
+    # Nests
+
+    def place_in_nest(self, equation: Any) -> None:
+        """Let an equation join a nest, or begin one."""
+        shape = loop_shape(equation)
+        own = common_refinement(shape)
+        assert own is not None
+        while True:
+            try:
+                loads = self.reads(equation, own)
+                break
+            except NotAffine as error:
+                finer = self.refined(own, error.var)
+                if finer is None:
+                    self.store(error.var)
+                own = finer or own
+        earliest = max((self.home[load.var] for load in loads), default=-1)
+        best, rank = None, 0
+        near = {n for load in loads for n in (self.home[load.var], *self._readers.get(load.var, ())[-WINDOW:])}
+        for number in sorted(n for n in near if n >= max(earliest, 0)):
+            found = self.joined(number, equation, own)
+            if found is not None and found[0] >= rank:
+                rank, best = found[0], (number, *found[1:])
+        if best is None:
+            nest = Nest(own, getattr(equation, "scope", 0))
+            self.append(nest)
+            best = (len(self.steps) - 1, own, loads)
+        self.join(best[0], equation, shape, best[1], best[2])
+
+    def join(self, number: int, equation: Any, shape: tuple[int, ...], extents: tuple[int, ...], loads: Any) -> None:
+        """Add an equation to the nest at `number`."""
+        nest: Any = self.nest(number)
+        if nest.reduced is not None:
+            nest.reduced = _refined(nest.reduced, nest.extents, extents)
+        nest.extents = extents
+        nest.shapes.append(shape)
+        nest.equations.append(equation)
+        for load in loads:
+            self._last_read[load.var] = max(number, self._last_read.get(load.var, number))
+            if self.home[load.var] != number and load.var not in nest.operands:
+                nest.operands.add(load.var)
+                self._readers.setdefault(load.var, []).append(number)
+        if equation.operation.family == "reduce":
+            nest.reduced = reduced_loops(equation, extents)
+        for var in equation.outputs:
+            self.home[var] = number
+
+    def nest(self, number: int) -> Nest | None:
+        """The nest of a step, if it has one."""
+        step = self.steps[number]
+        return step if isinstance(step, Nest) else step.epilogue
+
+    def reads(self, equation: Any, extents: tuple[int, ...]) -> list[Load]:
+        """What an equation loads in loops of these extents."""
+        return self.body(equation, extents).loads()
+
+    def body(self, equation: Any, extents: tuple[int, ...]) -> Body:
+        """The instructions of an equation in loops of these extents."""
+        body = Body(extents, self.virtual)
+        if equation.operation.family == "reduce":
+            body.read(equation.inputs[0], body.place(equation.inputs[0].type.shape))
+        else:
+            body.define(equation)
+        return body
+
+    def joined(self, number: int, equation: Any, shape: tuple[int, ...]) -> Any:
+        """(rank, extents, loads) if the equation can join the nest of a step and gains by it."""
+        nest = self.nest(number)
+        if nest is None or nest.scope != getattr(equation, "scope", 0):
+            return None
+        if len(nest.equations) >= MOST_EQUATIONS or len(nest.operands) >= MOST_OPERANDS:
+            return None
+        if not nest.shapes or _size(nest.shapes[0]) != _size(shape):
+            return None
+        extents = common_refinement(nest.extents, shape)
+        if extents is None:
+            return None
+        marks = None if nest.reduced is None else _refined(nest.reduced, nest.extents, extents)
+        if equation.operation.family == "reduce" and marks not in (None, reduced_loops(equation, extents)):
+            return None
+        try:
+            body = self.body(equation, extents)
+        except NotAffine:
+            return None
+        if isinstance(self.steps[number], Single) and not self.is_epilogue(equation, body, number):
+            return None
+        rank, loads = 0, body.loads()
+        for load in loads:
+            if self.home[load.var] == number:
+                if load.flat != row_major(extents) or load.guards or self.is_reduction(load.var, nest):
+                    return None
+                rank += 2
+            elif load.var in nest.operands and load.var.type.size * 2 > _size(shape):
+                rank += 1
+        return (rank, extents, loads) if rank else None
+
+    def is_epilogue(self, equation: Any, body: Body, number: int) -> bool:
+        """Whether an equation can be computed on vectors of the result of a single step."""
+        (result,) = self.steps[number].equation.outputs  # type: ignore[union-attr]  # only single steps have epilogues
+        if equation.operation.family != "elementwise" or any(isinstance(i, (Index, Choose)) for i in body.instructions):
+            return False
+        for load in body.loads():
+            steps = merged(load.flat.coefficients, body.extents, result.type.shape)
+            if steps is None or load.guards or steps[-1] not in (0, 1):
+                return False
+            # Read early, an input could no longer be updated where it is.
+            whole = load.var.type.size == result.type.size > FEW
+            if whole and self.home[load.var] == -1 and self._last_read.get(load.var, -1) > number:
+                return False
+        return True
+
+    def is_reduction(self, var: Var, nest: Nest) -> bool:
+        """Whether a result of `nest` is complete only when its loops are."""
+        return any(e.operation.family == "reduce" and var in e.outputs for e in nest.equations)
+
+    # Outputs
+
+    def place_outputs(self) -> list[Var]:
+        """A stored variable for every output, each with memory of its own."""
+        taken: set[Any] = set()
+        found = []
+        for atom in self.program.outputs:
+            if isinstance(atom, Var):
+                self.store(atom)
+            root = self.root(atom)
+            if isinstance(root, Literal) or root in taken or self.home[root] == -1:
+                root = Var(atom.type)
+                self.place_copy(CopyEquation((atom,), (root,)))
+            taken.add(root)
+            found.append(root)
+        return found
+
+    def place_copy(self, copy: CopyEquation) -> None:
+        """Append a copy."""
+        if carrier(copy.outputs[0].type.dtype) is None or is_nothing(copy):
+            self.append(Single(copy))
+        else:
+            self.place_in_nest(copy)
+
+
+class Unfused(Schedule):
+    """A schedule without fusion: every equation is a step, and all that it makes is stored."""
+
+    def ordered(self) -> Iterable[Any]:
+        return self.program.equations
+
+    def place(self, equation: Any) -> None:
+        if is_nothing(equation) or "loops" in self.skip or classify(equation) == "single":
+            self.append(Single(equation))
+        else:
+            self.place_in_nest(equation)
+
+    def place_copy(self, copy: CopyEquation) -> None:
+        if "loops" in self.skip:
+            self.append(Single(copy))
+        else:
+            super().place_copy(copy)
+
+    def joined(self, number: int, equation: Any, shape: tuple[int, ...]) -> None:
+        return None
+
+    def spread(self) -> set[Any]:
+        return set()
+
+
+def _small_first(program: Program) -> list[Any]:
+    """The equations, those with small results moved up to where their operands are there."""
+    keys: dict[Any, float] = {}
+    order = []
+    for number, equation in enumerate(program.equations):
+        ready = max((keys.get(a, -1.0) for a in equation.inputs if isinstance(a, Var)), default=-1.0)
+        small = not equation.operation.effect and all(v.type.size <= FEW for v in equation.outputs)
+        small = small and all(a.type.size <= FEW for a in equation.inputs) and equation.operation.family != "control"
+        key = ready if small else float(number)
+        keys.update((v, key) for v in equation.outputs)
+        order.append((key, number, equation))
+    return [equation for _, _, equation in sorted(order, key=lambda item: item[:2])]
+
+
+def is_nothing(equation: Any) -> bool:
+    """Whether an equation makes no elements, and so needs no code."""
+    return not equation.operation.effect and all(v.type.size == 0 for v in equation.outputs)
+
+
+def classify(equation: Any) -> str:
+    """How an equation is computed: ``virtual`` (where it is read), in a ``nest``, or as a ``single`` step."""
+    operation = equation.operation
+    if operation.effect or operation.multiple:
+        return "single"
+    dtypes = [a.type.dtype for a in (*equation.inputs, *equation.outputs)]
+    if operation.name == "iota":
+        return "virtual" if carrier(dtypes[0]) == dtypes[0] else "single"
+    if operation.family == "move":
+        plain = isinstance(operation, Reshape) or hasattr(operation, "source")
+        plain = plain or (operation.name == "pad" and not any(operation.interior))
+        return "virtual" if plain and all(carrier(d) is not None for d in dtypes) else "single"
+    if operation.family == "elementwise":
+        return "nest" if is_lowerable(operation, tuple(a.type.dtype for a in equation.inputs)) else "single"
+    if operation.family == "reduce" and type(operation).__name__ in REDUCTIONS:
+        x = equation.inputs[0].type
+        simple = x.size > 0 and x.dtype.kind != "c" and isinstance(equation.inputs[0], Var)
+        return "nest" if simple else "single"
+    return "single"
+
+
+def loop_shape(equation: Any) -> tuple[int, ...]:
+    """The shape that the loops of an equation run over."""
+    if equation.operation.family == "reduce":
+        return tuple(equation.inputs[0].type.shape)
+    return tuple(equation.outputs[0].type.shape)
+
+
+def reduced_loops(equation: Any, extents: tuple[int, ...]) -> tuple[bool, ...]:
+    """Which loops run over axes that a reduction reduces."""
+    position = unflatten(row_major(extents), equation.inputs[0].type.shape)
+    assert position is not None
+    axes = [position[a] for a in equation.operation.axes]
+    return tuple(any(p.coefficients[j] for p in axes) for j in range(len(extents)))
+
+
+def epilogue_nest(equation: Any) -> Nest | None:
+    """An empty epilogue, if the kernel of an equation takes one."""
+    operation = equation.operation
+    if not EPILOGUES or operation.family not in ("contract", "conv"):
+        return None
+    x, (out,) = equation.inputs[0].type, equation.outputs
+    has_kernel = has_product_kernel(out.type.dtype) and x.dtype == out.type.dtype and x.ndim > 2 and out.type.size > 0
+    if operation.family == "contract":
+        # Stacks of products run in groups with what follows.
+        has_kernel = has_kernel and operation == product(x.ndim) and _size(x.shape[:-2]) == 1
+    else:
+        # A few channels fill no vectors: loops over narrow rows are faster.
+        fills = out.type.shape[-1] % 8 == 0 or out.type.shape[-1] > 32
+        has_kernel = has_kernel and operation.numbers == features_last(x.ndim) and fills
+    if not has_kernel:
+        return None
+    extents = common_refinement(out.type.shape)
+    assert extents is not None
+    return Nest(extents, getattr(equation, "scope", 0), shapes=[tuple(out.type.shape)])
+
+
+def merged(coefficients: tuple[int, ...], extents: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Strides along the axes of `shape`, which `extents` refine; None if an axis has not one stride."""
+    found, rest = [], list(zip(coefficients, extents, strict=True))
+    for size in reversed(shape):
+        if size == 1:
+            found.append(0)
+            continue
+        step, extent = rest.pop()
+        found.append(step)
+        while extent < size:
+            coefficient, more = rest.pop()
+            if coefficient != step * extent:
+                return None
+            extent *= more
+    return tuple(reversed(found))
+
+
+def _refined(reduced: tuple[bool, ...], extents: tuple[int, ...], finer: tuple[int, ...]) -> tuple[bool, ...]:
+    """The marks of loops, for loops cut finer."""
+    found, rest = [], list(finer)
+    for mark, extent in zip(reduced, extents, strict=True):
+        while extent > 1:
+            found.append(mark)
+            extent //= rest.pop(0)
+    return tuple(found)
+
+
+def _size(shape: Iterable[int]) -> int:
+    size = 1
+    for extent in shape:
+        size *= extent
+    return size

@@ -1,0 +1,352 @@
+"""Groups: steps that run row by row, one after the other, so that what they hand on stays in the cache.
+
+Softmax is three loop nests, since its maximum has to be complete before the first exponential is taken; but complete
+for one row only. Steps that read each other's values only in the same row become one step: for every block of rows all
+of them run. Values that nothing else reads exist only for the block, in memory private to the thread. A sum over rows
+ends in a group: each chunk of rows, of a size that depends on the shapes alone, has a sum of its own, and another step
+adds these up in order.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from fdl.compile.ir.loops import Reduce
+from fdl.compile.schedule.row_tiles import (
+    Cut,
+    NestCut,
+    ProductCut,
+    Space,
+    cut_loops,
+    cut_product,
+    is_batched_product,
+    spaces,
+)
+from fdl.compile.schedule.split import combined
+from fdl.core.program import Var
+from fdl.core.types import TensorType
+from fdl.ops.precision import accumulator
+
+#: How many steps after the first one are looked at for members of its group.
+WINDOW = 48
+
+#: Bytes that a block of rows works in, so that they stay in the first-level cache, and where products have a part in it
+#: (which use the second level anyway, and like large matrices: their other operand is packed for every block).
+BLOCK_BYTES, PRODUCT_BYTES = 40 * 1024, 768 * 1024
+
+#: Rows of a block at least, if there are that many: of vectors along the rows, of products, and of sums over rows.
+LEAST_BLOCK, LEAST_PRODUCT, LEAST_SUMMED = 8, 48, 4
+
+#: Bytes that a single row may work in, and those from which on there have to be some rows for the threads to share.
+ROW_BYTES, LARGE_ROW = 1024 * 1024, 32 * 1024
+LEAST_ROWS = 8
+
+#: Bytes of traffic to memory that a group has to save.
+LEAST_GAIN = 8 * 1024
+
+#: Bytes of a value from outside that is read together rather than twice.
+LEAST_SHARED = 2 * 1024
+
+#: Into how many chunks the rows are cut whose sums are added up in the end.
+CHUNKS = 16
+
+#: Products that add up over blocks of rows run one after the other for a unit, so that there have to be some units.
+LEAST_UNITS = 4
+
+
+@dataclass(eq=False)
+class GroupStep:
+    """Steps that run row by row.
+
+    Attributes:
+        space: the rows.
+        members: the steps, in order.
+        block: how many rows a member does at a time.
+        chunk: rows of a unit of work that lie in one unit of the space, a multiple of `block` unless all of them.
+        together: units of the space in a unit of work; 1 if a chunk is not all rows.
+        partial: the sums of chunks, by the result that they are parts of.
+        private: values that nothing else reads.
+        outputs: all others.
+        reads: values from outside.
+    """
+
+    space: Space
+    members: list[Cut]
+    block: int
+    chunk: int
+    together: int
+    partial: dict[Var, Var]
+    private: list[Var]
+    outputs: list[Var]
+    reads: tuple[Var, ...]
+    private_bytes: int = 0
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of a unit of the space."""
+        return -(-self.space.rows // self.chunk)
+
+    @property
+    def work(self) -> int:
+        """Units of work, which do not depend on each other."""
+        return -(-self.space.units // self.together) * self.chunks
+
+
+@dataclass(eq=False)
+class _Found:
+    """Steps that can be a group, and what it would save."""
+
+    space: Space
+    members: dict[int, Cut]
+    after: list[int]
+    gain: int = 0
+
+
+def grouped(steps: Iterable[Any], outputs: Iterable[Var], make_step: Any) -> list[Any]:
+    """The steps in another order, some of them in groups.
+
+    Args:
+        steps: in an order in which they can run.
+        outputs: values that are needed in the end.
+        make_step: (loops, outputs, reads) -> the step of a loop nest.
+    """
+    return _Grouping(list(steps), set(outputs), make_step).run()
+
+
+class _Grouping:
+    def __init__(self, steps: list[Any], outputs: set[Var], make_step: Any) -> None:
+        self.steps, self.outputs, self.make_step = steps, outputs, make_step
+        self.done: set[Any] = set()
+        self._cuts: dict[Any, NestCut | None] = {}
+        self.readers: dict[Var, set[Any]] = {}
+        for step in steps:
+            for var in step.reads:
+                self.readers.setdefault(var, set()).add(step)
+
+    def run(self) -> list[Any]:
+        """Begin a group at every step in turn."""
+        number = 0
+        while number < len(self.steps):
+            found = self.best(number)
+            if found is None:
+                number += 1
+                continue
+            part = self.steps[number : number + WINDOW]
+            made = self.finished(found)
+            before = [s for n, s in enumerate(part, number) if n not in found.members and n not in found.after]
+            self.steps[number : number + WINDOW] = before + made + [self.steps[n] for n in found.after]
+        return self.steps
+
+    def best(self, seed: int) -> _Found | None:
+        """The group that begins with a step and saves most."""
+        if not self.takes_part(self.steps[seed]) or not self.has_neighbour(seed):
+            return None
+        best = None
+        for space in self.proposals(seed):
+            found = self.collect(seed, space, None)
+            # Steps that share nothing with the first one only stand in the way.
+            while found is not None and (linked := self.linked(found, seed)) != set(found.members):
+                found = self.collect(seed, space, linked)
+            if found is None or len(found.members) < 2:
+                continue
+            found.gain = self.gain(found)
+            if found.gain >= LEAST_GAIN and (best is None or found.gain > best.gain):
+                best = found
+        return best
+
+    def has_neighbour(self, seed: int) -> bool:
+        """Whether a step shares a value with one that is looked at; others are not worth a search."""
+        step = self.steps[seed]
+        values = {*step.outputs, *(v for v in step.reads if nbytes(v) >= LEAST_SHARED)}
+        return any(not values.isdisjoint(other.reads) for other in self.steps[seed + 1 : seed + WINDOW])
+
+    def takes_part(self, step: Any) -> bool:
+        """Whether a step can be in a group."""
+        return step not in self.done and (
+            hasattr(step, "loops") or (hasattr(step, "views") and is_batched_product(step))
+        )
+
+    def proposals(self, seed: int) -> list[Space]:
+        """Spaces to try: those of the step itself and of those that read what it makes."""
+        first = self.steps[seed]
+        near = [first]
+        readers = {s for v in first.outputs for s in self.readers.get(v, ())}
+        for step in self.steps[seed + 1 : seed + WINDOW]:
+            if self.takes_part(step) and (step in readers or is_product(step)):
+                near.append(step)
+        found = dict.fromkeys(space for step in near for space in spaces(step))
+        return [space for space in found if space.size > 1]
+
+    def cut(self, step: Any, space: Space, made: set[Var]) -> Cut | None:
+        """A step cut by a space."""
+        if is_product(step):
+            return cut_product(step, space, made)
+        key = step, space
+        if key not in self._cuts:
+            self._cuts[key] = cut_loops(step, step.loops, space)
+        return self._cuts[key]
+
+    def collect(self, seed: int, space: Space, allowed: set[int] | None) -> _Found | None:
+        """All steps that can run with the first one, and those that have to run after them."""
+        members: dict[int, Cut] = {}
+        after: list[int] = []
+        made, late = set[Var](), set[Var]()
+        scope = self.steps[seed].scope
+        for number in range(seed, min(seed + WINDOW, len(self.steps))):
+            step = self.steps[number]
+            if getattr(step, "equation", None) is not None and step.equation.operation.effect:
+                after.append(number)
+                late.update(step.outputs)
+                if number == seed:
+                    return None
+                after += range(number + 1, min(seed + WINDOW, len(self.steps)))
+                break
+            can = self.takes_part(step) and step.scope == scope and (allowed is None or number in allowed)
+            if late.intersection(step.reads):
+                can = False
+            cut = self.cut(step, space, made) if can else None
+            if cut and self.is_acceptable(cut) and all(cut.reads_own(v) for v in step.reads if v in made):
+                members[number] = cut
+                made.update(cut.made)
+                late.update(cut.sums)
+                continue
+            if number == seed:
+                return None
+            if late.intersection(step.reads) or made.intersection(step.reads):
+                after.append(number)
+                late.update(step.outputs)
+        return _Found(space, members, after)
+
+    def is_acceptable(self, cut: Cut) -> bool:
+        """Whether a member's sums can be made in chunks."""
+        if not cut.summed:
+            return True
+        if isinstance(cut, NestCut) and (cut.sums_units or cut.space.units == 1):
+            # Sums as long as the rows are many would fill memory themselves.
+            return sum(v.type.size for v in cut.sums) * CHUNKS * 2 <= prod(cut.loops.extents)
+        # The sums of a unit grow in the results, which must be as wide as sums are.
+        return cut.space.units >= LEAST_UNITS and all(accumulator(v.type.dtype) == v.type.dtype for v in cut.sums)
+
+    def linked(self, found: _Found, seed: int) -> set[int]:
+        """The members that are connected with the first one by values that they share."""
+        users: dict[Var, list[int]] = {}
+        made = {v for cut in found.members.values() for v in cut.made}
+        for number in found.members:
+            for var in {*self.steps[number].reads, *self.steps[number].outputs}:
+                if var in made or (found.space.inner(var) and nbytes(var) >= LEAST_SHARED):
+                    users.setdefault(var, []).append(number)
+        reached, front = {seed}, [seed]
+        while front:
+            number = front.pop()
+            for var in {*self.steps[number].reads, *self.steps[number].outputs}:
+                for other in users.get(var, ()):
+                    if other not in reached:
+                        reached.add(other)
+                        front.append(other)
+        return reached
+
+    def private(self, found: _Found) -> list[Var]:
+        """Values that only members read."""
+        steps = {self.steps[n] for n in found.members}
+        made = [v for cut in found.members.values() for v in cut.made]
+        return [v for v in made if v not in self.outputs and self.readers.get(v, set()) <= steps]
+
+    def gain(self, found: _Found) -> int:
+        """Bytes that need not go to memory and back; 0 if a row is too large to stay in the cache."""
+        touched: dict[Var, int] = {}
+        for number, cut in found.members.items():
+            for var in {*self.steps[number].reads, *cut.made}:
+                if found.space.inner(var):
+                    touched[var] = touched.get(var, 0) + 1
+        private = set(self.private(found))
+        row = _row_bytes(found.members.values(), found.space, private)
+        if row > ROW_BYTES or (row > LARGE_ROW and found.space.size < LEAST_ROWS):
+            return 0
+        gain = sum((count - (var not in private)) * nbytes(var) for var, count in touched.items())
+        return gain * 3 // 4 if row > PRODUCT_BYTES else gain
+
+    def finished(self, found: _Found) -> list[Any]:
+        """The group, and the steps that add up the sums of its chunks."""
+        members, space = list(found.members.values()), found.space
+        private = self.private(found)
+        block, chunk, together = _partition(members, space, private)
+        made = [v for cut in members for v in cut.made]
+        reads = dict.fromkeys(v for cut in members for v in cut.step.reads if v not in made)
+        group = GroupStep(space, members, block, chunk, together, {}, private, [], tuple(reads))
+        group.outputs = [v for v in made if v not in private]
+        steps: list[Any] = [group]
+        for cut in members:
+            if isinstance(cut, NestCut) and cut.summed and (cut.sums_units or space.units == 1):
+                partial = {r.var: _partial(r, group.work) for r in cut.loops.reductions}
+                group.partial.update(partial)
+                steps += [
+                    self.make_step(combined(r, partial[r.var]), [r.var], (partial[r.var],))
+                    for r in cut.loops.reductions
+                ]
+                group.outputs += partial.values()
+            else:
+                group.outputs += cut.sums
+        old = {cut.step for cut in members}
+        for step in old:
+            for var in step.reads:
+                self.readers[var] -= old
+        for step in steps:
+            for var in step.reads:
+                self.readers.setdefault(var, set()).add(step)
+        self.done.update(steps)
+        return steps
+
+
+def nbytes(var: Var) -> int:
+    """Bytes that a value takes."""
+    return var.type.size * var.type.dtype.itemsize
+
+
+def is_product(step: Any) -> bool:
+    """Whether a step is a product that can be cut."""
+    return hasattr(step, "views") and is_batched_product(step)
+
+
+def _row_bytes(members: Iterable[Cut], space: Space, private: Iterable[Var]) -> int:
+    """Bytes of one row that are in use at the same time: all from and for outside, and what is private so far."""
+    members, private = list(members), set(private)
+    last = {v: n for n, cut in enumerate(members) for v in (*cut.step.reads, *cut.made)}
+    outside, live, most = set[Var](), set[Var](), 0
+    for number, cut in enumerate(members):
+        own = {v for v in (*cut.step.reads, *cut.made) if space.inner(v)}
+        outside |= own - private
+        live = {v for v in live | own if v in private and last[v] > number}
+        most = max(most, sum(nbytes(v) for v in live))
+    return (most + sum(nbytes(v) for v in outside)) // space.size
+
+
+def _block(members: Sequence[Cut], space: Space, row: int) -> int:
+    """How many rows are done at a time."""
+    if not any(isinstance(cut, ProductCut) for cut in members):
+        most = max(LEAST_SUMMED if any(cut.summed for cut in members) else 1, BLOCK_BYTES // max(row, 1))
+        return min(space.rows, most if most <= LEAST_BLOCK // 2 else -(-most // LEAST_BLOCK) * LEAST_BLOCK)
+    most = min(space.rows, max(PRODUCT_BYTES // max(row, 1), LEAST_PRODUCT))
+    # A last block of another size would need code of its own.
+    even = [n for n in range(most // 2 + 1, most * 3 // 2) if space.rows % n == 0]
+    return min(even, key=lambda n: abs(n - most), default=most)
+
+
+def _partition(members: Sequence[Cut], space: Space, private: Iterable[Var]) -> tuple[int, int, int]:
+    """(block, chunk, together) of a group."""
+    block = _block(members, space, _row_bytes(members, space, private))
+    sums = [cut for cut in members if cut.summed]
+    if not sums:
+        return block, block, 1
+    if space.units == 1:
+        blocks = -(-space.rows // block)
+        return block, min(space.rows, block * -(-blocks // CHUNKS)), 1
+    if any(cut.sums_units for cut in sums):
+        return block, space.rows, -(-space.units // CHUNKS)
+    return block, space.rows, 1
+
+
+def _partial(reduction: Reduce, chunks: int) -> Var:
+    """The sums of chunks."""
+    type = reduction.var.type
+    return Var(TensorType((chunks, type.size), accumulator(type.dtype)))

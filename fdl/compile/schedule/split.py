@@ -1,0 +1,91 @@
+"""Long reductions to few results, in two steps: chunks first, so that threads can share them, then their results.
+
+How many chunks there are depends on the loops only, so that bits do not depend on the number of threads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+from fdl.compile.ir.affine import Affine
+from fdl.compile.ir.body import Choose, Index, Load
+from fdl.compile.ir.loops import Loops, Reduce
+from fdl.core.program import Var
+from fdl.core.types import TensorType
+from fdl.ops.precision import accumulator
+
+#: A nest with fewer iterations times instructions is not split.
+_WORK = 1 << 19
+#: Nor is one with so many results, whose loops can be shared.
+_RESULTS = 512
+#: Chunks, if the loop can be divided evenly; the first is best.
+_CHUNKS = (32, 16, 24, 28, 20, 30, 25, 27, 21, 18, 22, 26, 36, 40, 48, 64, 8, 10, 12, 14, 15, 9, 11, 13, 7, 5, 6, 4)
+
+
+def split(loops: Loops) -> list[Loops]:
+    """The nest, or a nest that reduces chunks followed by those that reduce the chunks' results."""
+    chosen = _chunks(loops)
+    if chosen is None:
+        return [loops]
+    axis, count = chosen
+    extents = _divided(loops.extents, axis, (count, loops.extents[axis] // count))
+
+    def change(affine: Affine, step: int = 0) -> Affine:
+        own = affine.coefficients[axis]
+        pair = (own * extents[axis + 1] + step, own)
+        return Affine(affine.constant, _divided(affine.coefficients, axis, pair), extents)
+
+    partial = [Var(TensorType((count, r.var.type.size), accumulator(r.var.type.dtype))) for r in loops.reductions]
+    first = Loops(
+        extents,
+        _divided(loops.reduced, axis, (False, True)),
+        tuple(_moved(i, change) for i in loops.instructions),
+        tuple(replace(s, flat=change(s.flat)) for s in loops.stores),
+        tuple(
+            replace(r, var=var, flat=change(r.flat, r.var.type.size))
+            for r, var in zip(loops.reductions, partial, strict=True)
+        ),
+    )  # fmt: skip
+    return [first.collapsed(), *(combined(r, var) for r, var in zip(loops.reductions, partial, strict=True))]
+
+
+def _chunks(loops: Loops) -> tuple[int, int] | None:
+    """The loop to divide, and into how many chunks."""
+    results = prod(n for n, mark in zip(loops.extents, loops.reduced, strict=True) if not mark)
+    if not loops.reductions or results > _RESULTS or prod(loops.extents) * len(loops.instructions) < _WORK:
+        return None
+    for count in _CHUNKS:
+        for axis, (extent, mark) in enumerate(zip(loops.extents, loops.reduced, strict=True)):
+            if mark and extent % count == 0 and extent > count:
+                return axis, count
+    return None
+
+
+def _divided(items: Sequence[Any], axis: int, pair: tuple[Any, Any]) -> tuple[Any, ...]:
+    return (*items[:axis], *pair, *items[axis + 1 :])
+
+
+def _moved(instruction: Any, change: Any) -> Any:
+    """An instruction at the new loops."""
+    if isinstance(instruction, Index):
+        return replace(instruction, value=change(instruction.value))
+    if isinstance(instruction, (Load, Choose)):
+        guards = tuple((change(index), extent) for index, extent in instruction.guards)
+        return (
+            Load(instruction.var, change(instruction.flat), guards)
+            if isinstance(instruction, Load)
+            else replace(instruction, guards=guards)
+        )
+    return instruction
+
+
+def combined(reduction: Reduce, partial: Var) -> Loops:
+    """The nest that reduces the results of the chunks."""
+    extents = partial.type.shape
+    read = Load(partial, Affine(0, (extents[1], 1), extents), ())
+    result = Reduce(reduction.var, Affine(0, (0, 1), extents), 0, reduction.kind)
+    if extents[1] == 1:
+        extents = extents[:1]
+        read, result = Load(partial, Affine(0, (1,), extents), ()), replace(result, flat=Affine(0, (0,), extents))
+    return Loops(extents, (True, False)[: len(extents)], (read,), (), (result,))
