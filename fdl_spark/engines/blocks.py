@@ -27,7 +27,7 @@ from pyspark.serializers import NoOpSerializer, pack_long
 from fdl_spark.data.blocks import Block
 from fdl_spark.engines.engine import Outcome, Stopwatch, slowest
 from fdl_spark.engines.kept import Kept, Layout
-from fdl_spark.engines.shuffle import Answer, SlicedEngine, cuts_of, gathered
+from fdl_spark.engines.shuffle import Answer, RddEngine, gathered
 from fdl_spark.repeated import Repeated, Told, told
 from fdl_spark.update import Leaves, join
 from fdl_spark.wire import Payload, pack, unpack
@@ -37,13 +37,9 @@ from fdl_spark.worker import Job, forward_backward
 ANSWER, WEIGHTS, STATE = 1 << 40, (1 << 40) + 1, (1 << 40) + 2
 
 
-class Blocks(SlicedEngine):
+class Blocks(RddEngine):
     """Synchronise through Spark's shuffle and send parameters from executor to executor, as BigDL's task-side broadcast
-    does (Dai et al., SoCC 2019, section 3.3): for large models and many executors.
-
-    Args:
-      slices: as of SlicedEngine; an optimizer that needs the whole tree has one.
-    """
+    does (Dai et al., SoCC 2019, section 3.3): for large models and many executors."""
 
     name = "blocks"
     _jobs: Repeated | None = None
@@ -63,9 +59,11 @@ class Blocks(SlicedEngine):
         self._forget()
         self._weights, self._leaves, self.done = weights, leaves, done
         if self._jobs is None:
-            count = self._count if self.program.update.elementwise else 1
-            self.cuts, self.layout = cuts_of(weights, self.dataset.tasks, count), Layout.of(leaves)
+            self.layout = Layout.of(leaves)
             self._prepare()
+
+    def _cut(self, weights: np.ndarray, slices: int | None) -> list[int]:
+        return super()._cut(weights, slices if self.program.update.elementwise else 1)  # it needs the whole tree
 
     def state(self) -> Leaves:
         if self._leaves is None:
@@ -74,10 +72,13 @@ class Blocks(SlicedEngine):
             self._leaves = join(leaves, [stop - start for start, stop in pairwise(self.cuts)])
         return self._leaves
 
+    def renew(self) -> None:
+        self._forget_jobs()
+        super().renew()
+
     def close(self) -> None:
         self._forget()
-        if self._jobs is not None:
-            self._jobs.close()
+        self._forget_jobs()
         super().close()
 
     def step(self, step: int) -> Outcome:
@@ -127,7 +128,7 @@ class Blocks(SlicedEngine):
     def _prepare(self) -> None:
         """What all steps have in common."""
         self._jobs = Repeated(self.context)
-        count = len(self.cuts) - 1
+        count = self.slices
         lasting, own = self.lasting(), [self._slice(n) for n in range(count)]
         self._scatter = self._jobs.function(partial(_scatter, lasting, self.cuts), NoOpSerializer())
         self._synchronise = self._jobs.function(partial(_update_slice, lasting, own), NoOpSerializer())
@@ -157,6 +158,11 @@ class Blocks(SlicedEngine):
             level = StorageLevel(True, True, False, True, 1 if alone else 2)
             self._java_level = self.context._getJavaStorageLevel(level)
         return self._java_level
+
+    def _forget_jobs(self) -> None:
+        if self._jobs is not None:
+            self._jobs.close()
+        self._jobs = None
 
     def _forget(self) -> None:
         if self._kept is not None:
