@@ -1,4 +1,4 @@
-"""From a plan to one LLVM function, ``i32 run(ptr table)``, or with threads (see `native_pool`)
+"""From a plan to one LLVM function, ``i32 run(ptr table)``, or with threads (see `native.pool`)
 ``i32 run(ptr table, ptr team, i64 number, i64 count)``.
 
 The table holds pointers: the arena, the scratch memory of kernels, the callback for host calls, a table of constants,

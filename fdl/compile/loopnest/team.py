@@ -17,7 +17,7 @@ class Team:
 
     Args:
         build: the function that they run.
-        shared: pointer to the memory that they share (see `native_pool`); none for a function that one thread runs.
+        shared: pointer to the memory that they share (see `native.pool`); none for a function that one thread runs.
         number, count: of the threads, LLVM values.
 
     Attributes:

@@ -117,7 +117,7 @@ class Depthwise(Pixels):
 
 
 def emit_weights(b: Build, plan: Plan) -> None:
-    """Fill the kernel of `conv.emit_depthwise_weights`; units of work are vectors of channels."""
+    """Fill the kernel of `convolution.emit_depthwise_weights`; units of work are vectors of channels."""
     spec, lanes = plan.spec, plan.lanes
     x, dy, dw, scratch = b.function.args[:4]
     plan.image.clear(b, scratch)

@@ -1,6 +1,6 @@
 """Convolution with output positions as the rows of the tile: the forward pass and the gradient by x.
 
-For every phase (see `conv_geometry`) a row of the tile is an output position, its columns are output channels, and the
+For every phase (see `geometry`) a row of the tile is an output position, its columns are output channels, and the
 sum runs over taps and input channels: taps along the last axis join with the channels to one long run where x is
 dense, the other taps are the tile's segments. There is no im2col.
 """

@@ -1,6 +1,6 @@
 """Convolution with (tap, channel) as the rows of the tile: the gradient by the weights.
 
-In the vocabulary of `conv` this is the convolution whose *batch* has unit stride in x (it is the channels of the
+In the vocabulary of `convolution` this is the convolution whose *batch* has unit stride in x (it is the channels of the
 forward pass) and whose window is large: the tile's rows are elements of the batch, next to each other in memory, its
 columns output features, and the sum runs over the window and, in memory, over the channels (the images of the
 forward pass) one after the other. Units of work are pairs of a panel of output features and an output position (all
