@@ -30,6 +30,9 @@ log = logging.getLogger("fdl_spark")
 SNAPSHOT_STEPS = 50  # at most so many steps are repeated when executors take the only copies of the state with them
 GROUP_SECONDS = 1.0  # how long a group lasts, besides the first of its steps
 OVERHEAD = 0.05  # the share of a group that starting and ending it may take; more makes groups longer
+# Parameters and state stay with the tasks for so long if handing them over would take a larger share than this; a
+# failure repeats the steps since then. They come with every group if they have so few bytes.
+HANDOVER, LONGEST_STAY, SMALL = 0.05, 60.0, 1 << 20
 LONGEST = 100_000  # steps
 DISK_SECONDS = 1.0  # to wait for room on a full disk, at first; then twice as long each time
 STEP_SECONDS = 0.25  # how long Ctrl-C waits for the end of the step under way before it cancels the step
@@ -88,6 +91,8 @@ class Loop:
             self.paths = paths(self.program, engine.weights, self.dataset.schedule.shards)
         self.run = Run(0, _params=lambda: self.program.tree(self._here()[1]), _state=self._state)
         self._snapshot: Snapshot = (engine.done, engine.weights, engine.state())
+        self._snapped = time.monotonic()
+        self._surprised = False  # whether a callback has read parameters or stopped where no group ends for it
         self._group = Group(iter(()))
         self._setbacks = 0
 
@@ -150,7 +155,7 @@ class Loop:
         for outcome in self._group:
             self._record(outcome)
             self.run.step += 1
-        if self.engine.done == self.run.step:  # else an interrupt came between a step and its record
+        if self._snapshot[0] < self.engine.done <= self.run.step:  # else an interrupt came between step and record
             self._take_snapshot()
 
     def _ended(self) -> Run:
@@ -168,7 +173,8 @@ class Loop:
         end = self._end_of_group(save_steps, callbacks)
         stop, epoch, record = False, None, {}
         try:
-            with closing(self._outcomes(end - run.step)) as outcomes:  # Python ignores what interrupts its collector
+            # Closed here, as Python ignores what interrupts its collector.
+            with closing(self._outcomes(end - run.step, self._stay(callbacks))) as outcomes:
                 for outcome in outcomes:
                     record = self._record(outcome)
                     run.step += 1
@@ -185,25 +191,24 @@ class Loop:
             if at_end and (run.step % schedule.steps_per_epoch == 0 or run.step == run.steps):
                 epoch = self._end_epoch()
             due = epoch is not None or (at_end and save_steps is not None and run.step % save_steps == 0)
-            if due or stop or engine.groups or run.step - self._snapshot[0] >= SNAPSHOT_STEPS:
+            wanted = stop or run.step == run.steps or (due and (self.folder is not None or not engine.groups))
+            old = not engine.groups and run.step - self._snapshot[0] >= SNAPSHOT_STEPS
+            if wanted or old or engine.here:
+                self._take_snapshot()
+            if due and self.folder:
+                self._save(self.folder)
+            if not at_end:
+                return stop
+            answers = _answers(callbacks, run, record)
+            if epoch is not None:
+                answers += [callback.epoch(run, epoch) for callback in callbacks]
+            stop = any(answers)
+            if (stop or engine.here) and self._snapshot[0] != run.step:
                 self._take_snapshot()
         except Lost as lost:
             self._go_back(lost)
             return False
-        if due and self.folder:
-            self._save(self.folder)
-        if not at_end:
-            return stop
-        answers = _answers(callbacks, run, record)
-        if epoch is not None:
-            answers += [callback.epoch(run, epoch) for callback in callbacks]
-        if any(answers) and self._snapshot[0] != run.step:
-            try:
-                self._take_snapshot()
-            except Lost as lost:
-                self._go_back(lost)
-                return False
-        return any(answers)
+        return stop
 
     def _tell_of_step(self, record: dict[str, Any], callbacks: Sequence[Callback]) -> bool:
         """Tell of a step in the middle of a group; whether a callback wants to stop."""
@@ -231,7 +236,16 @@ class Loop:
                 end += 1
         return end
 
-    def _outcomes(self, count: int) -> Generator[Outcome, None, None]:
+    def _stay(self, callbacks: Sequence[Callback]) -> float:
+        """For how many seconds parameters and state may stay with the tasks from now on."""
+        _, weights, leaves = self._snapshot
+        small = weights.nbytes + sum(leaf.nbytes for leaf in leaves) <= SMALL
+        if small or self._setbacks or self._surprised or any(map(_surprises, callbacks)):
+            return 0.0
+        longest = min(self.engine.handover / HANDOVER, LONGEST_STAY)
+        return max(0.0, longest - (time.monotonic() - self._snapped))
+
+    def _outcomes(self, count: int, stay: float) -> Generator[Outcome, None, None]:
         """The outcomes of a group, as they come.
 
         Raises:
@@ -243,7 +257,7 @@ class Loop:
         steps = f"step {first + 1}" if count == 1 else f"steps from {first + 1}"
         self._describe(f"{steps} of {run.steps} ({place})")
         seconds = max(GROUP_SECONDS, self.engine.overhead / OVERHEAD) if self.length == "auto" else math.inf
-        self._group = Group(self.engine.group(count, seconds), f"step {first}")
+        self._group = Group(self.engine.group(count, seconds, stay), f"step {first}")
         run.history.add_choices(self.engine.choices)
         for outcome in self._group:
             if outcome.bad and not self.engine.skip:
@@ -273,8 +287,9 @@ class Loop:
         engine, step = self.engine, self.run.step
         self._group.drain()
         if engine.done == step:
-            return step, engine.weights, engine.state()
-        step = engine.boundary(step)
+            with explained("reading the optimizer's state"):
+                return step, engine.weights, engine.state()
+        self._surprised, step = True, engine.boundary(step)
         if step == self._snapshot[0]:
             return self._snapshot
         ahead = engine.done, engine.weights, engine.state()
@@ -288,6 +303,7 @@ class Loop:
         self.engine.finish()
         self._group.drain()
         if self.engine.done != self.run.step:
+            self._surprised = True
             self._replay(self.run.step)
 
     def _replay(self, step: int) -> None:
@@ -333,7 +349,7 @@ class Loop:
     def _take_snapshot(self) -> None:
         with explained("reading the optimizer's state"):
             self._snapshot = (self.engine.done, self.engine.weights, self.engine.state())
-        self._setbacks = 0
+        self._snapped, self._setbacks = time.monotonic(), 0
         self._note_changes()
 
     def _go_back(self, lost: Lost) -> None:
@@ -392,6 +408,12 @@ def _explained(outcomes: Iterator[Outcome], doing: str) -> Generator[Outcome, No
 def _answers(callbacks: Sequence[Callback], run: Run, record: dict[str, Any]) -> list[bool | None]:
     """What the callbacks say of a step: each is asked, whatever the ones before it say."""
     return [callback.step(run, record) for callback in callbacks]
+
+
+def _surprises(callback: Callback) -> bool:
+    """Whether a callback may read parameters or stop the run after any step."""
+    passive = getattr(callback, "passive", False) or type(callback).step is Callback.step
+    return not passive and getattr(callback, "interval", None) is None
 
 
 def _wants_epochs(callback: Callback) -> bool:

@@ -47,6 +47,7 @@ class Auto(Engine):
         engines: Mapping[str, type[Engine]],
     ):
         self.dataset, self.program, self.skip, self.engines = dataset, program, skip, dict(engines)
+        self._size = weights.nbytes
         self.choices = []
         self._cluster = dataset.cluster()
         self._measured: dict[Plan, float] = {}  # seconds of a step
@@ -55,12 +56,12 @@ class Auto(Engine):
         self._outcomes: list[Outcome] = []  # of the plan that is being measured
         self._rivals: list[Plan] | None = None  # those still to be measured; None before the first has been
         self._settled = False
-        expected = self._expected(weights.nbytes)
+        expected = self._expected(self._size)
         plan, why = next((plan for plan in expected if plan.engine == "resident"), next(iter(expected))), "tried first"
         slots = dataset.slots()
         if slots is not None and slots < dataset.tasks:
             why = self._refuse(f"{dataset.tasks} tasks do not run at once, the cluster runs {slots}")
-            plan = next(iter(self._expected(weights.nbytes)))
+            plan = next(iter(self._expected(self._size)))
         self._take(plan, why, weights, leaves, done)
 
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
@@ -86,6 +87,14 @@ class Auto(Engine):
     def overhead(self) -> float:  # type: ignore[override]
         return self.current.overhead
 
+    @property
+    def handover(self) -> float:  # type: ignore[override]
+        return self.current.handover
+
+    @property
+    def here(self) -> bool:  # type: ignore[override]
+        return self.current.here
+
     def whole(self) -> Shared:
         return self.current.whole()
 
@@ -104,9 +113,9 @@ class Auto(Engine):
     def close(self) -> None:
         self.current.close()
 
-    def group(self, count: int, seconds: float = math.inf) -> Iterator[Outcome]:
+    def group(self, count: int, seconds: float = math.inf, stay: float = 0.0) -> Iterator[Outcome]:
         try:
-            for outcome in self.current.group(count, seconds):
+            for outcome in self.current.group(count, seconds, stay):
                 if not self._settled:
                     self._outcomes.append(outcome)
                 yield outcome
@@ -114,7 +123,7 @@ class Auto(Engine):
             why = self._refuse(str(refused))
             self._rivals = None
             self._settled = False
-            self._switch(next(iter(self._expected(self.weights.nbytes))), why)
+            self._switch(next(iter(self._expected(self._size))), why)
             return
         if not self._settled:
             self._consider()
@@ -129,7 +138,7 @@ class Auto(Engine):
 
     def _consider(self) -> None:
         """Go on to the next plan to measure, or to the best one, when the current one has been measured."""
-        outcomes, plan, size = self._outcomes[1:], self._plan, self.weights.nbytes
+        outcomes, plan, size = self._outcomes[1:], self._plan, self._size
         if len(outcomes) < (1 if self.current.groups else TRIAL_STEPS - 1):
             return
         self._outcomes = []

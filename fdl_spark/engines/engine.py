@@ -1,7 +1,7 @@
 """What the ways of synchronising have in common: reduce-scatter, update, all-gather; the same bits by any of them.
 
 An engine takes groups of steps. One that waits for Spark's scheduler in every step takes them one by one; one whose
-tasks stay takes many in one job, and its parameters and state are on the driver only after the last of them.
+tasks stay takes many in one job, and its parameters and state come to the driver when they are needed.
 """
 
 import math
@@ -77,7 +77,9 @@ class Engine(ABC):
       name: what `sync=` calls it.
       every: how many steps shards take on their own before they meet.
       choices: which engine takes the steps, and why; an engine that delegates to others adds to them.
-      overhead: seconds that the last group took besides its steps.
+      overhead: seconds that the last group took besides its steps and handing over.
+      handover: seconds that it took when parameters and state last came to the driver.
+      here: whether they have come with the last group; if not, whoever reads them has them fetched, which can fail.
     """
 
     name = ""
@@ -87,7 +89,8 @@ class Engine(ABC):
     choices: list[Choice]
     groups = False
     every = 1
-    overhead = 0.0
+    overhead = handover = 0.0
+    here = False
 
     def __init__(
         self,
@@ -123,7 +126,7 @@ class Engine(ABC):
         """Go on from these parameters and this state, which are those after `done` steps."""
 
     @abstractmethod
-    def group(self, count: int, seconds: float = math.inf) -> Iterator[Outcome]:
+    def group(self, count: int, seconds: float = math.inf, stay: float = 0.0) -> Iterator[Outcome]:
         """Take steps, and yield the outcome of each as soon as it is known.
 
         When the iterator ends, `done`, `weights` and `state()` are those after the last outcome. A step whose outcome
@@ -132,6 +135,7 @@ class Engine(ABC):
         Args:
           count: at most so many steps, at least 1.
           seconds: the group ends after the first step that is done later than so many seconds after its first one.
+          stay: parameters and state may stay with the tasks if the group takes no more than so many seconds.
         """
 
     def boundary(self, step: int) -> int:
@@ -163,7 +167,7 @@ class Engine(ABC):
 class SteppingEngine(Engine):
     """An engine that takes each step by Spark jobs of its own."""
 
-    def group(self, count: int, seconds: float = math.inf) -> Iterator[Outcome]:
+    def group(self, count: int, seconds: float = math.inf, stay: float = 0.0) -> Iterator[Outcome]:
         for _ in range(count):
             done = self.done
             outcome = self.step(done)

@@ -58,6 +58,7 @@ class Order:
       first: the group's first step.
       count: at most so many steps.
       seconds: the group ends after the first step that is done later than so many seconds after its first one.
+      stay: parameters and state are not handed over if the group takes no more than so many seconds.
       skip: whether steps that are not finite are left out.
       every: how many steps a round has, after which the ranks meet.
       start: the parameters, the optimizer's state and what each shard keeps after `first` steps; None if the ranks
@@ -74,6 +75,7 @@ class Order:
     first: int
     count: int
     seconds: float
+    stay: float
     skip: bool
     every: int
     start: Shareable | None
@@ -186,6 +188,8 @@ class Rank:
         if self.program.rounded:  # sums of rounded gradients would have to be rounded again
             self.nodes = [[(0, shard) for shard in run] for run in order.owned]
         self._finishing = False
+        self._handing_over = not order.count
+        self._began = time.monotonic()
         self._unreported: list[Message] = []
         self._reported = time.monotonic()
 
@@ -193,7 +197,8 @@ class Rank:
         """Meet, take the steps, and hand over what has changed."""
         order, member = self.order, self.member
         meeting = member.meeting(order, self.rank)
-        held = {"done": member.done, "slice": member.slice, "shards": list(member.kept)}
+        keeping = [shard for shard, own in member.kept.items() if own]
+        held = {"done": member.done, "slice": member.slice, "shards": keeping}
         here = meeting.gather({**member.mesh.greeting(), **held})
         owners = self._owners(here)
         if owners is None and order.start is None:
@@ -212,9 +217,12 @@ class Rank:
         member.done, began = -1, time.perf_counter()
         steps = self._steps(exchange)
         if self.rank == 0:
-            told = {"steps": steps, "rest": self._unreported, "done": member.done}
-            yield pack({**told, "seconds": time.perf_counter() - began}, None)
-        yield from self._results(exchange)
+            seconds = time.perf_counter() - began
+            self._report()
+            told = {"steps": steps, "rest": self._unreported, "done": member.done, "seconds": seconds}
+            yield pack({**told, "handed_over": self._handing_over}, None)
+        if self._handing_over:
+            yield from self._results(exchange)
 
     def _owners(self, here: list[Message]) -> list[int] | None:
         """Which rank has each slice's state; None if any rank has come without what it needs."""
@@ -244,18 +252,20 @@ class Rank:
 
     def _make_room(self, here: list[Message]) -> Room:
         """Memory for what the others get, shared if any of them is on this host."""
-        nodes, sizes = len(self.nodes[self.rank]), self._sizes()
+        sizes = self._sizes()
         if available() and sum(message["host"] == here[self.rank]["host"] for message in here) > 1:
             with suppress(SharedMemoryError):  # then sockets serve
-                return Room(nodes, *sizes, Segment.create(Room.bytes(nodes, *sizes)))
-        return Room(nodes, *sizes)
+                return Room(*sizes, Segment.create(Room.bytes(*sizes)))
+        return Room(*sizes)
 
     def _view(self, rank: int, segment: Segment) -> Room:
-        return Room(len(self.nodes[rank]), *self._sizes(), segment)
+        return Room(*self._sizes(), segment)
 
-    def _sizes(self) -> tuple[int, int, np.dtype, bool]:
+    def _sizes(self) -> tuple[int, int, int, np.dtype, bool]:
+        """The sizes of a Room, which serves a process whatever rank it is in a later group."""
         cuts, dtype = self.order.cuts, self.program.flat().dtype
-        return cuts[-1], max(stop - start for start, stop in pairwise(cuts)), dtype, self.program.rounded
+        longest = max(stop - start for start, stop in pairwise(cuts))
+        return max(map(len, self.nodes)), cuts[-1], longest, dtype, self.program.rounded
 
     def _address(self) -> str:
         """The host name under which the other tasks know this one."""
@@ -272,7 +282,8 @@ class Rank:
                 inside = sum(sum(outcome["phases"].values()) for outcome in outcomes)
                 outcomes[0]["phases"]["compute"] += time.perf_counter() - began - inside
                 self._unreported += outcomes
-                self._report()
+                if time.monotonic() - self._reported > REPORT_SECONDS:
+                    self._report()
             if bad and not order.skip:
                 member.done = step
                 return step + len(outcomes) - order.first
@@ -290,19 +301,22 @@ class Rank:
         job = replace(order.job, step=step)
         contribution = Contribution(job, self.program, self.block, self.nodes[self.rank], member.kept)
         steps = contribution.parts(member.weights, count)
-        for row, part in zip(room.parts, steps[-1], strict=True):
+        for row, part in zip(room.parts, steps[-1], strict=False):  # another rank may have more nodes
             if part.gradient is not None:
                 row[:] = part.gradient
         clock.lap("compute")
         message: Message = {"steps": [[[part.sums, part.bad] for part in parts] for parts in steps]}
         message |= {"seconds": clock.phases["compute"], "host": socket.gethostname()}
-        message["last"] = self.rank == 0 and self._is_last(first_done)
+        if self.rank == 0:
+            message["last"] = self._is_last(first_done)
+            message["handing_over"] = self._finishing or time.monotonic() - self._began >= order.stay
         told, total = exchange.reduce_scatter(message, self._present(step), clock)
         wholes = [self._whole(number, told) for number in range(count)]
         bad = [whole.bad for whole in wholes if whole.bad]
         if not bad:
             member.kept = contribution.kept
             self._update(exchange, total, clock)
+        self._handing_over = told[0]["handing_over"]
         member.longest = max(member.longest, *(message["seconds"] for message in told.values()))
         exchange.timeout = max(LEAST_PATIENCE, PATIENCE * member.longest)
         timings = [[rank, told[rank]["host"], told[rank]["seconds"] / count] for rank in sorted(told)]
@@ -364,9 +378,9 @@ class Rank:
         return late or self._finishing
 
     def _report(self) -> None:
-        """Tell the driver of the steps that are done, now and then."""
+        """Tell the driver of the steps that are done, if it can be reached."""
         hub = self.member.hub
-        if hub is not None and time.monotonic() - self._reported > REPORT_SECONDS:
+        if hub is not None and self._unreported:
             told = {"group": self.order.group, "outcomes": self._unreported}
             hub.send_message(told, timeout=self.order.terms.timeout)
             self._unreported, self._reported = [], time.monotonic()

@@ -4,8 +4,9 @@
       ^                                       |
       +------- outcomes, as they come --------+
 
-This is group scheduling (Drizzle: Venkataraman et al., SOSP 2017) on an unchanged Spark. After a group the parameters
-and the state are on the driver, so a group that fails is taken again from its start, on whatever executors are there.
+This is group scheduling (Drizzle: Venkataraman et al., SOSP 2017) on an unchanged Spark. Parameters and state come to
+the driver with a group if that costs little or is due, and else when they are asked for. A group that fails is taken
+again from what the driver has, on whatever executors are there.
 """
 
 import math
@@ -46,7 +47,10 @@ class Resident(Engine):
     name = "resident"
     groups = True
     _start: Shareable | None = None
-    _ending = 0.0  # seconds from the last step of a group to its end, which belong to no step
+    _ending = 0.0  # seconds since the last step of a group that belong to no step
+    _short: float | None = None  # since when there have been too few slots
+    # How many groups in a row have found in the Python workers what the last one left there, and how many have not.
+    _found = _missed = 0
 
     def __init__(self, *args: Any, every: int = 1, **options: Any):
         super().__init__(*args, **options)
@@ -60,11 +64,30 @@ class Resident(Engine):
 
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
         self._drop_start()
-        self.weights, self._leaves, self.done = weights, leaves, done
+        self._weights, self._leaves, self.done, self.here = weights, leaves, done, True
         self._known = self._met = False  # whether the ranks have these, and each other
 
+    @property
+    def weights(self) -> np.ndarray:  # type: ignore[override]
+        self._fetch()
+        return self._weights
+
     def state(self) -> Leaves:
+        self._fetch()
         return self._leaves
+
+    def _fetch(self) -> None:
+        """Let the ranks hand over what they have kept: a group of no steps.
+
+        Raises:
+          Lost: they do not have it any more; the steps since it last came are to be taken again.
+        """
+        if not self.here:
+            try:
+                for _ in self.group(0):
+                    pass
+            except NoBarrier as refused:
+                raise Lost(str(refused)) from None
 
     def boundary(self, step: int) -> int:
         length = self.dataset.schedule.steps_per_epoch
@@ -88,12 +111,15 @@ class Resident(Engine):
         with suppress(Exception):
             self.dataset.map(partial(_forget, self._run))
 
-    def group(self, count: int, seconds: float = math.inf) -> Iterator[Outcome]:
+    def group(self, count: int, seconds: float = math.inf, stay: float = 0.0) -> Iterator[Outcome]:
         with Interrupts(math.inf) as interrupts:
-            taken = yield from self._attempt(count, seconds, interrupts)
+            taken = yield from self._attempt(count, seconds, stay, interrupts)
             if not taken:  # a process has come without what the last group left in it
+                self._found, self._missed = 0, self._missed + 1
+                if not self.here:
+                    raise Lost(f"a Python worker has gone with what it kept after step {self.done}")
                 self._known = False
-                yield from self._attempt(count, seconds, interrupts)
+                yield from self._attempt(count, seconds, stay, interrupts)
 
     def _wait_for_slots(self) -> None:
         """Wait until all ranks can run at once: executors that were lost are often replaced within seconds.
@@ -101,16 +127,22 @@ class Resident(Engine):
         Raises:
           NoBarrier: they are not.
         """
-        end = time.monotonic() + SLOT_SECONDS
         while (slots := self.dataset.slots()) is not None and slots < self.dataset.tasks:
-            if time.monotonic() > end:
-                raise NoBarrier(f"{self.dataset.tasks} tasks do not run at once, the cluster runs {slots}")
+            self._short = self._short or time.monotonic()
+            if time.monotonic() > self._short + SLOT_SECONDS:
+                refused = f"{self.dataset.tasks} tasks do not run at once, the cluster runs {slots}"
+                raise NoBarrier(refused) if self.here else Lost(refused)
             time.sleep(POLL)
+        self._short = None
 
-    def _attempt(self, count: int, seconds: float, interrupts: Interrupts) -> Generator[Outcome, None, bool]:
+    def _attempt(
+        self, count: int, seconds: float, stay: float, interrupts: Interrupts
+    ) -> Generator[Outcome, None, bool]:
         began = told_last = time.perf_counter()
         self._wait_for_slots()
-        job = GroupJob(self.dataset, self._order(count, seconds), self._hub)
+        if self._layout.each or self._found < 2**self._missed:  # what shards keep does not follow them
+            stay = 0.0
+        job = GroupJob(self.dataset, self._order(count, seconds, stay), self._hub)
         try:
             for outcomes in job.outcomes(interrupts):
                 now = time.perf_counter()
@@ -123,15 +155,22 @@ class Resident(Engine):
             job.end()
         if job.missing:
             return False
-        self.overhead = time.perf_counter() - began - job.seconds
-        self._ending = time.perf_counter() - told_last
+        self._found += self._known
         self._take(job)
+        ended = time.perf_counter()
+        self._ending = ended - told_last + (0.0 if count else self._ending)
+        extra = ended - began - job.seconds
+        if self.here:  # without a hub the last step is only heard of at the end
+            self.handover = extra if self._hub is None else min(extra, ended - told_last)
+            extra -= self.handover
+        if count:
+            self.overhead = extra
         return True
 
-    def _order(self, count: int, seconds: float) -> Order:
+    def _order(self, count: int, seconds: float, stay: float) -> Order:
         self._number += 1
         if not self._known and self._start is None:
-            self._start = self.dataset.share((self.weights, *self._layout.split(self._leaves)))
+            self._start = self.dataset.share((self._weights, *self._layout.split(self._leaves)))
         dataset = self.dataset
         return Order(
             job=Job(self.shared, None, dataset.schedule, dataset.template, dataset.tasks),
@@ -144,15 +183,19 @@ class Resident(Engine):
             first=self.done,
             count=count,
             seconds=seconds,
+            stay=stay,
             skip=self.skip,
             every=self.every,
             start=None if self._known else self._start,
         )
 
     def _take(self, job: "GroupJob") -> None:
-        """Make what the ranks handed over the engine's own."""
+        """Make what the ranks handed over, if they have, the engine's own."""
         self._drop_start()
         self._known = self._met = True
+        if not job.handed_over:
+            self.done, self.here = job.done, job.done == self.done and self.here
+            return
         lengths = [stop - start for start, stop in pairwise(self.cuts)]
         slices_of = {header["slice"]: (array, header["leaves"]) for header, array in job.results if "slice" in header}
         weights, leaves = slices_of[0]
@@ -161,7 +204,7 @@ class Resident(Engine):
             leaves = join([slices_of[n][1] for n in range(len(lengths))], lengths)
         kept = {shard: own for header, _ in job.results for shard, own in header.get("kept", {}).items()}
         leaves = [*leaves, *(leaf for shard in sorted(kept) for leaf in kept[shard])]
-        self.weights, self._leaves, self.done = weights, leaves, job.done
+        self._weights, self._leaves, self.done, self.here = weights, leaves, job.done, True
 
     def _drop_start(self) -> None:
         if self._start is not None:
@@ -179,6 +222,7 @@ class GroupJob:
 
     Attributes:
       missing: whether a rank came without what it needs, and nothing was done.
+      handed_over: whether the results are the parameters and the state.
       done: how many steps the results are of.
       seconds: that the steps took, in rank 0.
       results: what the ranks handed over: (header, array) each.
@@ -186,7 +230,7 @@ class GroupJob:
 
     def __init__(self, dataset: Dataset, order: Order, hub: Hub | None):
         self.dataset, self.order, self.hub = dataset, order, hub
-        self.missing, self.done, self.seconds = False, order.first, 0.0
+        self.missing, self.handed_over, self.done, self.seconds = False, False, order.first, 0.0
         self.results: list[tuple[Message, Any]] = []
         self._payloads: list[bytes] = []
         self._error: BaseException | None = None
@@ -262,6 +306,7 @@ class GroupJob:
                 self.missing = True
             elif "steps" in header:
                 count, rest, self.done, self.seconds = (header[name] for name in ("steps", "rest", "done", "seconds"))
+                self.handed_over = header["handed_over"]
             else:
                 self.results.append((header, array))
         return count, rest

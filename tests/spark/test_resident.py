@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,3 +197,110 @@ def test_processes_that_have_forgotten_the_run(train, digest, monkeypatch):
 def test_more_ranks_than_the_cluster_runs_at_once(train):
     with pytest.raises(fdl_spark.ArgumentError, match="all of its 4 tasks to run at once, and the cluster runs 2"):
         train(partitions=4)
+
+
+@pytest.fixture(scope="module")
+def two_workers(spark):
+    """Spark has two Python workers, whatever other tests have left: more would take turns, and keep nothing."""
+    rdd = spark.sparkContext.parallelize(range(2), 2)
+    found = {pid for _ in range(6) for pid in rdd.mapPartitions(lambda part: [len(list(part)), os.getpid()]).collect()}
+    for pid in sorted(found - {1})[2:]:
+        os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}").exists():
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def staying(two_workers, monkeypatch):
+    """Parameters and state stay with the tasks, as those do that take long to hand over; how often they came."""
+    monkeypatch.setattr("fdl_spark.loop.SMALL", -1)
+    monkeypatch.setattr("fdl_spark.loop.HANDOVER", 1e-12)
+    take, came = Resident._take, []
+
+    def taking(self, job):
+        take(self, job)
+        came.append((job.done, job.handed_over))
+
+    monkeypatch.setattr(Resident, "_take", taking)
+    return came
+
+
+def test_parameters_stay_with_the_tasks_until_they_are_needed(train, expected, digest, staying):
+    same(train(group=3), expected, digest)
+    # The first group tells how long handing over takes, and the second that what it left is found again. A group of no
+    # steps asks for what the last one kept.
+    kept = [(done, False) for done in (9, 12, 15, 18, 20)]
+    assert staying == [(3, True), (6, True), *kept, (20, True)]
+
+
+def test_validation_and_checkpoints_fetch_what_stays(train, problem, digest, staying, tmp_path):
+    settings = {"validation": problem.data, "metrics": {"accuracy": problem.accuracy}, "checkpoint": tmp_path / "run"}
+    run = train(group=2, checkpoint_steps=8, steps=18, **settings)
+    assert [done for done, came in staying if came] == [2, 4, 5, 8, 10, 15, 16, 18]
+    assert [done for done, came in staying if not came] == [5, 7, 8, 10, 12, 14, 15, 16, 18]
+    resumed = train(group=2, checkpoint_steps=8, **settings)
+    expected = train(sync="driver", **settings | {"checkpoint": None})
+    assert digest(resumed.params) == digest(expected.params)
+    assert resumed.history.loss == expected.history.loss and run.history.events == []
+    assert resumed.history.epochs[:3] == expected.history.epochs[:3]
+
+
+@pytest.mark.parametrize("interval, came", [(1, [1, 2, 3, 9, 15, 20]), (4, [4, 3, 8, 12, 9, 16, 15, 20])])
+def test_a_callback_reads_parameters_that_stay(train, digest, staying, interval, came):
+    """One that reads where no group ends for it gets them too, and nothing stays any more."""
+    watches = Watch(read=(3, 9, 15)), Watch(read=(3, 9, 15))
+    watches[1].interval = interval
+    expected, run = (train(sync=s, callbacks=[w]) for s, w in zip(("driver", "resident"), watches, strict=True))
+    same(run, expected, digest)
+    assert [digest(watches[1].params[step]) for step in (3, 9, 15)] == [digest(w) for w in watches[0].params.values()]
+    assert [done for done, came in staying if came] == came
+
+
+@pytest.mark.parametrize("lost", ["between groups", "before it was fetched"])
+def test_a_process_that_is_lost_with_what_it_kept(train, expected, digest, staying, monkeypatch, lost):
+    """The steps since the last hand-over are taken again, and the history says so."""
+    fetching, at = lost == "before it was fetched", []
+    attempt = Resident._attempt
+
+    def attempting(self, count, *rest):
+        if not at and not self.here and (not count if fetching else self.done == 9):
+            at.append(self.done)
+            self._forget()
+        return attempt(self, count, *rest)
+
+    monkeypatch.setattr(Resident, "_attempt", attempting)
+    run = train(group=3)
+    same(run, expected, digest)
+    assert [event["step"] for event in run.history.events] == at == [20 if fetching else 9]
+    assert run.history.events[0]["event"].startswith("back to step 6: a Python worker has gone with what it kept")
+    after = staying[staying.index((at[0], False)) + 1 :]
+    assert after[0] == (9, True)  # what has been lost once is not risked again at once
+
+
+def test_ctrl_c_keeps_what_stayed(train, digest, staying):
+    class Interrupt(fdl_spark.Callback):
+        passive = True
+
+        def step(self, run, record):
+            if run.step == 11:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(callbacks=[Interrupt()], group=4)
+    run = caught.value.run
+    assert run.step == len(run.history.steps) >= 11
+    assert digest(run.params) == digest(train(steps=run.step, sync="driver").params)
+
+
+def test_a_step_that_is_not_finite_keeps_what_stayed(train, problem, digest, staying):
+    def loss(params, batch):
+        return problem.loss(params, batch) / fdl.numpy.where(fdl.numpy.max(batch["y"]) > 100, 0.0, 1.0)
+
+    y = problem.data["y"].copy()
+    y[200] = 101
+    errors = []
+    for sync in ("driver", "resident"):
+        with pytest.raises(fdl_spark.NonFiniteError) as caught:
+            train(loss=loss, data={"x": problem.data["x"], "y": y}, group=1, sync=sync)
+        errors.append((str(caught.value), caught.value.run.step, digest(caught.value.run.params)))
+    assert errors[0] == errors[1] and errors[0][1] > 1
