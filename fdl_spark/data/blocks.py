@@ -8,7 +8,7 @@ import pickle
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -82,9 +82,12 @@ class RddDataset(Dataset):
         return Network("unix" if near else conf.get("spark.driver.host"), encrypted)
 
     def slots(self) -> int | None:
-        if self.context.getConf().get("spark.dynamicAllocation.enabled", "false") == "true":
-            return 0  # Spark refuses jobs with barriers then
-        return self._concurrent()
+        return 0 if self._growing else self._concurrent()  # Spark refuses jobs with barriers if executors come and go
+
+    @cached_property
+    def _growing(self) -> bool:
+        """Whether Spark adds and ends executors as it likes; asked once, as a context's settings take 200 calls."""
+        return self.context.getConf().get("spark.dynamicAllocation.enabled", "false") == "true"
 
     def cluster(self) -> Cluster:
         slots, places = self._concurrent(), hosts(self.context)

@@ -9,10 +9,14 @@ shard's share of them is B // S rows or one more: two shapes, whatever B and S a
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 ROUNDS = 6
+# Visits that are worked out at once: NumPy takes as long for a few numbers as for hundreds. Of few steps, so that many
+# shards in one process do not fill its memory.
+WINDOW, WINDOW_STEPS = 4096, 64
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,18 @@ class Schedule:
           shard: 0 ... S - 1.
 
         Returns:
-          An int64 array; it may be empty if the batch has fewer rows than there are shards.
+          An int64 array, read-only; it may be empty if the batch has fewer rows than there are shards.
         """
         first, end = (_places_below(place, shard, self.shards) for place in self._deck(step))
-        epoch = step // self.steps_per_epoch
-        return permute(np.arange(first, end), self.shard_rows(shard), (self.seed, 1, epoch, shard))
+        length = min(WINDOW, WINDOW_STEPS * -(-self.batch_size // self.shards))
+        key = self.seed, 1, step // self.steps_per_epoch, shard
+        parts = []
+        while first < end:
+            number, offset = divmod(first, length)
+            part = _visits(key, self.shard_rows(shard), number * length, length)[offset : offset + end - first]
+            parts.append(part)
+            first += part.size
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int64), *parts])
 
     def deal(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The (shard, slot) of each row index."""
@@ -107,6 +118,14 @@ def permute(index: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
         result[walking] = left * low + right
         walking = walking[result[walking] >= size]
     return result
+
+
+@lru_cache(512)
+def _visits(key: tuple[int, ...], size: int, first: int, length: int) -> np.ndarray:
+    """The slots of so many visits of a shard with `size` rows, or as many as it has, from one on."""
+    slots = permute(np.arange(first, min(first + length, size)), size, key)
+    slots.flags.writeable = False
+    return slots
 
 
 def _places_below(place: int, shard: int, shards: int) -> int:

@@ -44,6 +44,22 @@ def test_every_row_once_per_epoch(schedule):
             assert sorted(slots) == list(range(schedule.shard_rows(shard)))
 
 
+@given(schedule=schedules, window=st.integers(1, 40), steps=st.integers(1, 5))
+def test_windows_do_not_change_the_order(schedule, window, steps):
+    """Visits are worked out many at a time; which rows a step has is a function of the step and the seed alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fdl_spark.data.shards.WINDOW", window)
+        patch.setattr("fdl_spark.data.shards.WINDOW_STEPS", steps)
+        for step in range(2 * schedule.steps_per_epoch):
+            epoch, place = divmod(step, schedule.steps_per_epoch)
+            rows = range(place * schedule.batch_size, min((place + 1) * schedule.batch_size, schedule.rows))
+            for shard in range(schedule.shards):
+                visits = np.array([row // schedule.shards for row in rows if row % schedule.shards == shard], np.int64)
+                key = schedule.seed, 1, epoch, shard
+                expected = permute(visits, schedule.shard_rows(shard), key)
+                np.testing.assert_array_equal(schedule.slots(step, shard), expected, strict=True)
+
+
 @given(schedule=schedules)
 def test_batches_are_full_and_even(schedule):
     for step in range(schedule.steps_per_epoch):
