@@ -14,6 +14,8 @@ import fdl.numpy as fnp
 from fdl_spark.arguments import RESERVED, check_metric_name
 from fdl_spark.errors import LossError, MissingColumnError
 from fdl_spark.failures import calling
+from fdl_spark.table_gradient import TableGradient, TableLayout
+from fdl_spark.tables import Tables, find_tables
 from fdl_spark.update import Update
 
 Metrics = Mapping[str, Callable[[Any, Any], Any]]
@@ -32,6 +34,7 @@ class Program:
       rounded: whether gradients are rounded to bfloat16 on their way.
 
     Attributes:
+      layout: where the tables are whose gradients are rows and values; None if all gradients are whole.
       machine_code: what was compiled on the driver for the workers, as bytes that `adopt` takes.
       compiling: futures of what is being compiled.
       adopted: names of the machine code that a worker has taken.
@@ -55,21 +58,47 @@ class Program:
         self.machine_code: list[bytes] = []
         self.compiling: list[Future[None]] = []
         self.adopted: set[str] = set()
+        self.layout: TableLayout | None = None
 
     def to_bytes(self) -> bytes:
         """The program for a worker: equal functions and shapes of parameters give equal bytes."""
         updates = [(update.optimizer, update.elementwise) if update else None for update in (self.update, self.inner)]
         shapes = fdl.tree.map(lambda leaf: fdl.ShapeDtypeStruct(leaf.shape, leaf.dtype), self.params)
         with calling("sending the loss, metrics and optimizer to the executors"):
-            return cloudpickle.dumps((self.loss, shapes, self.seed, self.metrics, updates, self.rounded))
+            return cloudpickle.dumps((self.loss, shapes, self.seed, self.metrics, updates, self.rounded, self.layout))
 
     @staticmethod
     def from_bytes(content: bytes) -> "Program":
         """The program that `to_bytes` gave, with zeros for parameters."""
-        loss, shapes, seed, metrics, updates, rounded = cloudpickle.loads(content)
+        loss, shapes, seed, metrics, updates, rounded, layout = cloudpickle.loads(content)
         params = fdl.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         update, inner = (Update(told[0], params, told[1]) if told else None for told in updates)
-        return Program(loss, params, seed=seed, metrics=metrics, update=update, inner=inner, rounded=rounded)
+        program = Program(loss, params, seed=seed, metrics=metrics, update=update, inner=inner, rounded=rounded)
+        program.layout = layout
+        return program
+
+    def find_tables(self, batch: Any) -> None:
+        """Let gradients of tables be rows and values, if the optimizer takes those and a gradient is all that is sent.
+
+        Args:
+          batch: pytree of ShapeDtypeStructs, a batch's first rows.
+        """
+        if self.inner is None and not self.rounded:
+            optimizer, dtype = self.update.optimizer, self.flat().dtype
+            with calling("the optimizer's tables"):
+                self.layout = find_tables(optimizer, self.params, self._with_metrics, batch, dtype)
+
+    @cached_property
+    def tables(self) -> Tables | None:
+        """What is computed of tables whose gradients are rows and values; None if there are none."""
+        if self.layout is None:
+            return None
+        return Tables(self.layout, self.params, self._with_metrics, self.update.optimizer)
+
+    @property
+    def exchanged(self) -> int:
+        """How many elements of a gradient are no rows of tables."""
+        return self.flat().size if self.layout is None else self.layout.dense
 
     def compile_gradient(self, batch: Any) -> None:
         """Compile the loss and its gradient for batches of these types, into `machine_code`."""
@@ -80,7 +109,10 @@ class Program:
         self._compile("_measure", batch)
 
     def _compile(self, function: str, *args: Any) -> None:
-        compiled = getattr(self, function).lower(self.flat(), *args).compile()
+        flat: Any = self.flat()
+        if function == "_gradient" and self.layout is not None:
+            flat = self.layout.leaves(flat)
+        compiled = getattr(self, function).lower(flat, *args).compile()
         self.machine_code.append(cloudpickle.dumps((function, compiled)))
 
     def adopt(self, machine_code: bytes) -> None:
@@ -89,24 +121,32 @@ class Program:
         getattr(self, function).adopt(compiled)
 
     def loss_and_gradient(
-        self, flat: np.ndarray, batch: Any, step: int, shard: int, share: float = 1.0
-    ) -> tuple[dict[str, float], np.ndarray, bool]:
+        self, flat: Any, batch: Any, step: int, shard: int, share: float = 1.0
+    ) -> tuple[dict[str, float], Any, bool]:
         """The mean loss of a shard's part of a batch, with its metrics, and the gradient.
 
         Args:
-          flat: the parameters, float array (n,).
+          flat: the parameters, float array (n,); of a program with tables also a list of leaves.
           batch: pytree of arrays, rows first.
           step: number of the step; with the shard it makes the loss's random key.
           shard: number of the shard.
           share: of this part in the whole batch.
 
         Returns:
-          The loss (under "loss") and the loss's own metrics; the gradient times the share, float array (n,); and
-          whether all of it is finite.
+          The loss (under "loss") and the loss's own metrics; the gradient times the share, float array (n,), or a
+          TableGradient if there are tables; and whether all of it is finite.
         """
-        numbers = np.uint32(step), np.uint32(shard), flat.dtype.type(share)
-        means, gradient, finite = self._gradient(flat, batch, *numbers)
-        return {name: float(mean) for name, mean in means.items()}, np.asarray(gradient), bool(finite)
+        numbers = np.uint32(step), np.uint32(shard)
+        if self.layout is None:
+            means, gradient, finite = self._gradient(flat, batch, *numbers, flat.dtype.type(share))
+            gradient = np.asarray(gradient)
+        else:
+            leaves = self.layout.leaves(flat) if isinstance(flat, np.ndarray) else flat
+            share = np.dtype(self.layout.dtype).type(share)
+            means, dense, pairs, finite = self._gradient(leaves, batch, *numbers, share)
+            pairs = [(np.asarray(rows), np.asarray(values)) for rows, values in pairs]
+            gradient = TableGradient.of(self.layout, np.asarray(dense), pairs)
+        return {name: float(mean) for name, mean in means.items()}, gradient, bool(finite)
 
     def measure(self, flat: np.ndarray, batch: Any) -> dict[str, float]:
         """The means of the loss, of the metrics it reports, and of the metric functions over a batch."""
@@ -120,8 +160,11 @@ class Program:
         """The parameters as the user's pytree."""
         return self._unravel(flat)
 
-    def first_nonfinite(self, gradient: np.ndarray) -> str:
+    def first_nonfinite(self, gradient: Any) -> str:
         """The path of the first parameter whose gradient, which has a NaN or an infinity, has one."""
+        if isinstance(gradient, TableGradient):
+            pairs, _ = fdl.tree.flatten_with_path(self.params)
+            return fdl.tree.keystr(pairs[gradient.first_nonfinite()][0])
         pairs, _ = fdl.tree.flatten_with_path(self._unravel(gradient))
         return next(fdl.tree.keystr(path) for path, leaf in pairs if not np.isfinite(np.asarray(leaf)).all())
 
@@ -174,6 +217,8 @@ class Program:
 
     @cached_property
     def _gradient(self) -> Callable[..., Any]:
+        if self.tables is not None:
+            return self.tables.gradient
         differentiated = fdl.value_and_grad(self._with_metrics, has_aux=True)
         unravel = self._unravel  # made here: made while tracing it would be recorded, in the first trace only
 

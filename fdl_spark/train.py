@@ -39,6 +39,7 @@ from fdl_spark.failures import about, calling, settled
 from fdl_spark.loop import Loop
 from fdl_spark.program import Program
 from fdl_spark.run import Run
+from fdl_spark.tables import is_lazy
 from fdl_spark.update import Update, is_elementwise
 
 ENGINES: dict[str, type[Engine]] = {"resident": Resident, "shuffle": Shuffle, "blocks": Blocks, "driver": Driver}
@@ -168,6 +169,8 @@ def train(
             rounded = wire == "bfloat16"
             program = Program(loss, params, seed=seed, metrics=metrics, update=update, inner=inner, rounded=rounded)
             program.check(dataset.example())
+            program.find_tables(dataset.example())
+            engines = _engines_for(program, sync, dataset)
             ahead = Ahead(program)
             cleanup.add("compiling nothing more", ahead.close)
             ahead.gradient(dataset)
@@ -181,7 +184,7 @@ def train(
             weights = program.flat()
             with calling("the optimizer's init"):
                 leaves = initial(program, weights, dataset.schedule.shards)
-            engine_of = _engine("resident" if rounded and sync == "auto" else sync, dataset)
+            engine_of = _engine("resident" if rounded and sync == "auto" else sync, dataset, engines)
             ahead.wait()
             engine = engine_of(dataset, program, weights, leaves, skip=nonfinite == "skip")
             cleanup.add("freeing what the executors hold", engine.close)
@@ -213,13 +216,43 @@ def _check_together(sync: str | Every, wire: str, params: Any, checkpoint_steps:
         )
 
 
-def _engine(sync: str | Every, dataset: Dataset) -> Callable[..., Engine]:
+def _engines_for(program: Program, sync: str | Every, dataset: Dataset) -> dict[str, type[Engine]]:
+    """The engines that may take a run's steps, by name.
+
+    Raises:
+      ArgumentError: an optimizer must be told which rows of tables were looked up, and would not be.
+    """
+    engines = CONNECT_ENGINES if isinstance(dataset, ConnectDataset) else ENGINES
+    updates = [update for update in (program.update, program.inner) if update is not None]
+    if not any(is_lazy(update.optimizer, program.params) for update in updates):
+        return engines
+    lazy = "optimizer: a lazy by_rows changes only rows that were looked up"
+    if program.inner is not None or program.rounded:
+        what = "sync=fdl_spark.every(k)" if program.inner is not None else 'wire="bfloat16"'
+        raise ArgumentError(
+            f"{lazy}, and {what} sends whole gradients, which do not say so; make it exact (lazy=False)"
+        )
+    if getattr(program.update.optimizer, "tables", None) is None:
+        raise ArgumentError(
+            f"{lazy}, and gradients say so only if by_rows is outermost, or in a chain with element-wise "
+            f"transformations; put it there, or make it exact (lazy=False)"
+        )
+    if program.layout is not None:
+        engines = {name: engine for name, engine in engines.items() if name in ("resident", "driver")}
+        if sync != "auto" and sync not in engines:
+            raise ArgumentError(
+                f'{lazy}, and sync="{sync}" sends whole gradients, which do not say so; pass sync="resident", '
+                f'"driver" or "auto"'
+            )
+    return engines
+
+
+def _engine(sync: str | Every, dataset: Dataset, engines: dict[str, type[Engine]]) -> Callable[..., Engine]:
     """What makes the engine that an argument names.
 
     Raises:
       ArgumentError: the cluster cannot run its jobs.
     """
-    engines = CONNECT_ENGINES if isinstance(dataset, ConnectDataset) else ENGINES
     if sync == "auto":
         return partial(Auto, engines=engines)
     every, sync = (sync.steps, "resident") if isinstance(sync, Every) else (1, sync)

@@ -17,6 +17,7 @@ from fdl_spark.data.blocks import Block
 from fdl_spark.data.sharded import Dataset, Shareable
 from fdl_spark.data.shards import Schedule, owned
 from fdl_spark.program import Program
+from fdl_spark.table_gradient import TableGradient
 from fdl_spark.tree_sum import Node, add_up, cover
 
 KEPT_PROGRAMS = 8
@@ -156,19 +157,22 @@ class Part:
         sums = {name: self.sums.get(name, 0.0) + other.sums.get(name, 0.0) for name in self.sums | other.sums}
         if self.gradient is None or other.gradient is None:
             gradient = other.gradient if self.gradient is None else self.gradient
+        elif isinstance(self.gradient, TableGradient):
+            gradient = self.gradient + other.gradient
         else:
             reused = self.gradient if self.gradient.flags.writeable else None
             gradient = np.add(self.gradient, other.gradient, out=reused)
         return Part(sums, gradient, self.bad + other.bad, self.timing)
 
 
-def forward_backward(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[tuple[Node, Part]]:
+def forward_backward(job: Job, task: int, blocks: Iterable[Block], whole: bool = True) -> Iterator[tuple[Node, Part]]:
     """The parts of the gradient that a task's shards give, at the nodes that cover them.
 
     Args:
       job: the job.
       task: number of the task.
       blocks: the task's one block; read to its end, or Spark would throw the worker away.
+      whole: whether the gradients of tables are made whole.
 
     Yields:
       (node, Part) for each node of the cover, empty ones too, so that their number is known beforehand.
@@ -183,9 +187,16 @@ def forward_backward(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[t
     context = TaskContext.get()
     attempt = context.attemptNumber() if context else 0
     timing = Timing(task, socket.gethostname(), time.perf_counter() - started, attempt)
+    if whole:
+        parts = [replace(part, gradient=made_whole(part.gradient)) for part in parts]
     if parts:
         parts[0] = replace(parts[0], timing=timing)
     yield from zip(nodes, parts, strict=True)
+
+
+def made_whole(gradient: Any) -> Any:
+    """A gradient as one flat vector."""
+    return gradient.whole() if isinstance(gradient, TableGradient) else gradient
 
 
 def parts_at(nodes: Iterable[Node], shards: int, of_shard: Callable[[int], Part | None]) -> list[Part]:
@@ -197,15 +208,13 @@ def parts_at(nodes: Iterable[Node], shards: int, of_shard: Callable[[int], Part 
     return [add_up(node, shards, leaf, Part.add) or Part() for node in nodes]
 
 
-def shard_part(
-    job: Job, program: Program, weights: np.ndarray, block: Block, shard: int, whole: bool = True
-) -> Part | None:
+def shard_part(job: Job, program: Program, weights: Any, block: Block, shard: int, whole: bool = True) -> Part | None:
     """A shard's part of a batch: the sums over its rows, and its share of the gradient of the mean over all rows.
 
     Args:
       job: the job.
       program: the Program.
-      weights: the parameters, float array (n,).
+      weights: the parameters, as Program.loss_and_gradient takes them.
       block: where the shard is.
       shard: its number.
       whole: whether the gradient is that share; else it is that of the mean over the shard's own rows.

@@ -31,6 +31,8 @@ class GradientTransformation(_Pair):
             only (and on scalars such as the step count), so that the function may be applied to parts of the
             parameters, or to all of them laid out in one vector.
         catch_up: makes up for steps that rows of tables have missed, see :func:`catch_up`; None if none can miss any.
+        tables: which leaves are tables, as :func:`by_rows` was told, if what becomes of a row depends on that row
+            alone, so that it does not matter how many rows a gradient (:class:`fdl.Rows`) names; else None.
 
     >>> from fdl import optim
     >>> init, update = optim.sgd(0.5)
@@ -41,6 +43,7 @@ class GradientTransformation(_Pair):
 
     elementwise: bool
     catch_up: Callable[..., tuple[Tree, Any]] | None = None
+    tables: Any = None
 
     def __new__(
         cls, init: Callable[[Tree], Any], update: Callable[..., tuple[Tree, Any]], elementwise: bool = False
@@ -199,6 +202,9 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
         raise ValueError("what follows exact by_rows in a chain would not see the steps that rows make up for")
     if last is not None and last.catch_up is not None:
         result.catch_up = lambda params, state, rows: _last_catches_up(last.catch_up, params, state, rows)
+    of_tables = [t for t in transformations if t.tables is not None]
+    if len(of_tables) == 1 and all(t.elementwise for t in transformations if t is not of_tables[0]):
+        result.tables = of_tables[0].tables
     return result
 
 

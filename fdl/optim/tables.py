@@ -1,24 +1,29 @@
 """Optimizers whose step costs the rows of a table that were looked up, not the table."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import fdl.numpy as fnp
 from fdl import tree
-from fdl.api.differentiate import grad
-from fdl.api.rows import Rows, read_rows, row_numbers, write_rows
+from fdl.api.inspect import trace_call
+from fdl.api.rows import Rows, looked_up, read_rows, row_numbers, write_rows
 from fdl.api.vmap import vmap
 from fdl.compile.fallback import otherwise
+from fdl.compile.passes.inline import inline
 from fdl.compile.passes.order import prepared
+from fdl.control.higher import prune
 from fdl.control.replay import Replay
 from fdl.core.interpret import apply_program
-from fdl.core.program import Literal
-from fdl.core.trace import trace_program
+from fdl.core.program import Equation, Literal, Program, Var
+from fdl.core.trace import lift, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import int32
 from fdl.errors import ShapeError, TreeError
+from fdl.ops.indexing import Gather
+from fdl.ops.shape import zeros_of
+from fdl.ops.slicing import DynamicSlice
 from fdl.optim.base import GradientTransformation, MaskedNode, Tree, apply_updates, increment, needs_params
 from fdl.transforms.linearize import partial_program
 
@@ -129,7 +134,7 @@ def by_rows(
         return apart.together(params, rest, [p for p, _ in found]), state._replace(tables=tuple(s for _, s in found))
 
     result = GradientTransformation(init, update)
-    result.catch_up = None if lazy else catch_up
+    result.catch_up, result.tables = None if lazy else catch_up, tables
     return result
 
 
@@ -160,10 +165,10 @@ def catch_up(optimizer: GradientTransformation, params: Tree, state: Any, rows: 
 
 
 def lookups(loss: Callable[..., Any], tables: Tree = True) -> Callable[..., Tree]:
-    """Which rows of tables a function looks up: what :func:`catch_up` wants to know.
+    """Which rows of tables a function looks up, with or without a gradient: what :func:`catch_up` wants to know.
 
     Args:
-        loss: a function of the parameters, the first argument, that returns a scalar.
+        loss: a function of the parameters, the first argument.
         tables: which leaves are tables, a tree of booleans that is a prefix of the parameters.
 
     Returns:
@@ -183,16 +188,40 @@ def lookups(loss: Callable[..., Any], tables: Tree = True) -> Callable[..., Tree
     """
 
     def found(params: Tree, *args: Any, **kwargs: Any) -> Tree:
-        gradients = grad(loss, sparse=tables)(params, *args, **kwargs)
-        leaves, structure = tree.flatten(gradients, is_leaf=_is_rows)
-        marks = _Apart(tables).marks(params)
-        return tree.unflatten(structure, [_rows_of(g) if m else None for g, m in zip(leaves, marks, strict=True)])
+        program, captured, _ = trace_call(loss, (params, *args), kwargs)
+        program = inline(program)
+        marks, structure = _Apart(tables).marks(params), tree.structure(params)
+        leaves = program.inputs[len(captured) :][: len(marks)]
+        reads = [_reads(program, leaf) if mark else None for leaf, mark in zip(leaves, marks, strict=True)]
+        indices = [atom for read in reads for equation in read or () for atom in equation.inputs[1:]]
+        given = [*captured, *map(lift, tree.leaves(((params, *args), kwargs)))]
+        part = prune(Program(program.inputs, program.equations, tuple(indices), program.constants))
+        values = dict(zip(indices, apply_program(part, given), strict=True))
+        rows = [
+            _rows_of(read, leaf.type, values) if mark else None
+            for read, leaf, mark in zip(reads, leaves, marks, strict=True)
+        ]
+        return tree.unflatten(structure, rows)
 
     return found
 
 
-def _rows_of(gradient: Any) -> Any:
-    return gradient.rows if isinstance(gradient, Rows) else fnp.arange(gradient.shape[0], dtype=int32)
+def _reads(program: Program, table: Var) -> list[Equation] | None:
+    """The equations that read parts of a table, which is an input; None if it is read in another way."""
+    reads = [equation for equation in program.equations if table in equation.inputs]
+    parts = [isinstance(e.operation, Gather | DynamicSlice) and table not in e.inputs[1:] for e in reads]
+    return None if table in program.outputs or not all(parts) else reads
+
+
+def _rows_of(reads: list[Equation] | None, table: TensorType, values: Mapping[Any, Any]) -> Any:
+    """The numbers of the rows that equations read, whose other inputs have these values."""
+    found = [
+        looked_up(e.operation, zeros_of(e.outputs[0].type), table, [values[atom] for atom in e.inputs[1:]])
+        for e in reads or ()
+    ]
+    if reads is None or None in found:
+        return fnp.arange(table.shape[0], dtype=int32)
+    return fnp.concatenate([rows.rows for rows in found]) if found else fnp.zeros(0, int32)
 
 
 class _Apart:

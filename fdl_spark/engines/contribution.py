@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -32,11 +33,11 @@ class Contribution:
         self._before = {shard: kept.get(shard, []) for shard in block.shards}
         self.kept = dict(self._before)
 
-    def parts(self, weights: np.ndarray, count: int) -> list[list[Part]]:
+    def parts(self, weights: Any, count: int) -> list[list[Part]]:
         """The parts at the nodes, of each step of a round; the gradients are those of the whole round, in the last one.
 
         Args:
-          weights: the parameters, float array (n,).
+          weights: the parameters, as Program.loss_and_gradient takes them.
           count: number of steps of the round; one unless shards step on their own.
         """
         found: list[dict[int, Part]] = [{} for _ in range(count)]
@@ -50,7 +51,18 @@ class Contribution:
 
         return [parts_at(self.nodes, self.job.schedule.shards, of_step.get) for of_step in found]
 
-    def _step(self, shard: int, weights: np.ndarray) -> Part | None:
+    def caught_up(self, leaves: Any, state: Any) -> Any:
+        """The leaves of parameters and state when the rows of tables that the rank's shards look up are up to date."""
+        tables, step = self.program.tables, self.job.step
+        assert tables is not None
+        for shard in self.block.shards:
+            slots = self.job.schedule.slots(step, shard)
+            if slots.size:
+                batch = self.block.batch(shard, slots, self.job.template)
+                leaves, state = tables.catch_up(leaves, state, batch, step, shard)
+        return leaves, state
+
+    def _step(self, shard: int, weights: Any) -> Part | None:
         return shard_part(self.job, self.program, weights, self.block, shard)
 
     def _local(self, shard: int, start: np.ndarray, count: int) -> list[Part | None]:

@@ -3,16 +3,18 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from fdl_spark.data.blocks import Block, RddDataset
 from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
 from fdl_spark.repeated import Repeated, told
+from fdl_spark.table_gradient import TableGradient
 from fdl_spark.tree_sum import gather
 from fdl_spark.update import Leaves
 from fdl_spark.wire import pack, unpack
-from fdl_spark.worker import Job, Part, forward_backward
+from fdl_spark.worker import Job, Part, forward_backward, made_whole
 
 
 class Driver(SteppingEngine):
@@ -57,16 +59,23 @@ class Driver(SteppingEngine):
         parts = {}
         for payload in payloads:
             (node, part), gradient = unpack(payload)
-            parts[node] = replace(part, gradient=gradient)
+            parts[node] = part if gradient is None else replace(part, gradient=gradient)
         timings = [part.timing for part in parts.values() if part.timing]
         watch.lap("schedule", forward_backward=slowest(timings))
         total = gather(parts, self.dataset.schedule.shards, Part.add, Part())
         watch.lap("collect")
         if not total.bad:
-            weights, leaves = self.program.update(self.weights, total.gradient, self.leaves)
+            weights, leaves = self._updated(total.gradient)
             self.weights, self.leaves, self.done = weights, leaves, step + 1
         watch.lap("update")
         return Outcome(total.sums, total.bad, watch.phases, tuple(timings))
+
+    def _updated(self, gradient: Any) -> tuple[np.ndarray, Leaves]:
+        """The parameters and the state after a step; what is lazy must see which rows were looked up."""
+        tables = self.program.tables
+        if tables is not None and tables.lazy:
+            return tables.flat(*tables.update(*tables.copied(self.weights, self.leaves), gradient))
+        return self.program.update(self.weights, made_whole(gradient), self.leaves)
 
 
 def _told_parts(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
@@ -75,5 +84,8 @@ def _told_parts(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[bytes]
 
 
 def _parts(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
-    for node, part in forward_backward(job, task, blocks):
-        yield pack((node, replace(part, gradient=None)), part.gradient)
+    for node, part in forward_backward(job, task, blocks, whole=False):
+        if isinstance(part.gradient, TableGradient):
+            yield pack((node, part), None)
+        else:
+            yield pack((node, replace(part, gradient=None)), part.gradient)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from pyspark import BarrierTaskContext
@@ -21,6 +22,7 @@ from fdl_spark.data.blocks import Block
 from fdl_spark.data.sharded import Shareable
 from fdl_spark.data.shards import owned
 from fdl_spark.engines.contribution import Contribution
+from fdl_spark.engines.rows import RowsSwap
 from fdl_spark.net.connection import Connection, PeerLost
 from fdl_spark.net.exchange import Clock, Exchange, Room
 from fdl_spark.net.meeting import BarrierMeeting, HubMeeting, LinkMeeting, Meeting, Message
@@ -28,6 +30,7 @@ from fdl_spark.net.mesh import Mesh, Terms
 from fdl_spark.net.secure import connect
 from fdl_spark.net.shared import Segment, SharedMemoryError, available
 from fdl_spark.program import Program
+from fdl_spark.table_gradient import TableGradient
 from fdl_spark.tree_sum import Node, cover, gather
 from fdl_spark.update import Leaves, cut
 from fdl_spark.wire import pack
@@ -116,7 +119,7 @@ class Member:
     done: int = -1
     slice: int | None = None
     longest: float = 0.0
-    weights: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    weights: Any = field(default_factory=lambda: np.empty(0, np.float32))  # the leaves, if there are tables
     leaves: Leaves = field(default_factory=list)
     kept: dict[int, Leaves] = field(default_factory=dict)
 
@@ -241,6 +244,10 @@ class Rank:
         assert self.order.start is not None
         weights, leaves, kept = self.order.start.value
         member, cuts = self.member, self.order.cuts
+        if self.program.tables is not None:
+            member.slice = 0 if self.rank == 0 else None
+            member.weights, member.leaves = self.program.tables.copied(weights, leaves)
+            return
         member.weights = np.array(weights)
         member.kept = {shard: kept[shard] for shard in self.order.owned[self.rank]} if kept else {}
         member.slice = owners.index(self.rank) if self.rank in owners else None
@@ -300,22 +307,28 @@ class Rank:
         clock = Clock(PHASES)
         job = replace(order.job, step=step)
         contribution = Contribution(job, self.program, self.block, self.nodes[self.rank], member.kept)
+        tables, rows = self.program.tables, None
+        if tables is not None:
+            member.weights, member.leaves = contribution.caught_up(member.weights, member.leaves)
         steps = contribution.parts(member.weights, count)
         for row, part in zip(room.parts, steps[-1], strict=False):  # another rank may have more nodes
             if part.gradient is not None:
-                row[:] = part.gradient
+                row[:] = part.gradient if tables is None else part.gradient.dense
         clock.lap("compute")
         message: Message = {"steps": [[[part.sums, part.bad] for part in parts] for parts in steps]}
         message |= {"seconds": clock.phases["compute"], "host": socket.gethostname()}
         if self.rank == 0:
             message["last"] = self._is_last(first_done)
             message["handing_over"] = self._finishing or time.monotonic() - self._began >= order.stay
-        told, total = exchange.reduce_scatter(message, self._present(step), clock)
+        if tables is not None:
+            rows = RowsSwap(tables.layout, self.nodes, steps[-1], self.rank, order.job.schedule.shards)
+            message["rows"] = rows.counts
+        told, total = exchange.reduce_scatter(message, self._present(step), clock, rows)
         wholes = [self._whole(number, told) for number in range(count)]
         bad = [whole.bad for whole in wholes if whole.bad]
         if not bad:
             member.kept = contribution.kept
-            self._update(exchange, total, clock)
+            self._update(exchange, total, rows, clock)
         self._handing_over = told[0]["handing_over"]
         member.longest = max(member.longest, *(message["seconds"] for message in told.values()))
         exchange.timeout = max(LEAST_PATIENCE, PATIENCE * member.longest)
@@ -352,13 +365,20 @@ class Rank:
 
         return present
 
-    def _update(self, exchange: Exchange, total: np.ndarray | None, clock: Clock) -> None:
+    def _update(self, exchange: Exchange, total: np.ndarray | None, rows: RowsSwap | None, clock: Clock) -> None:
         member, update, room = self.member, self.program.update, exchange.room
         if not self.elementwise:
             if total is not None:
                 room.slice[: total.size] = total
-            gradient = np.empty_like(member.weights)
+            gradient = np.empty(self.order.cuts[-1], room.dtype)
             exchange.all_gather(gradient, clock)
+            if rows is not None:
+                tables, pairs = self.program.tables, rows.total()
+                clock.lap("sum")
+                found = TableGradient(tables.layout, gradient, pairs)
+                member.weights, member.leaves = tables.update(member.weights, member.leaves, found)
+                clock.lap("update")
+                return
             member.weights, member.leaves = update(member.weights, gradient, member.leaves)
             clock.lap("update")
             return
@@ -386,12 +406,16 @@ class Rank:
             self._unreported, self._reported = [], time.monotonic()
 
     def _results(self, exchange: Exchange) -> Iterator[bytes]:
-        member = self.member
+        member, tables = self.member, self.program.tables
         if any(member.kept.values()):
             yield pack({"kept": member.kept}, None)
         if not self.elementwise:
             if self.rank == 0:
-                yield pack({"slice": 0, "leaves": member.leaves}, member.weights)
+                weights, leaves = member.weights, member.leaves
+                if tables is not None:
+                    member.weights, member.leaves = tables.catch_up_all(weights, leaves)
+                    weights, leaves = tables.flat(member.weights, member.leaves)
+                yield pack({"slice": 0, "leaves": leaves}, weights)
         elif member.slice is not None:
             start, stop = exchange.bounds[self.rank]
             yield pack({"slice": member.slice, "leaves": member.leaves}, member.weights[start:stop])

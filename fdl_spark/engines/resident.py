@@ -72,6 +72,9 @@ class Resident(Engine):
         self._fetch()
         return self._weights
 
+    def _cut(self, weights: np.ndarray, slices: int | None) -> list[int]:
+        return super()._cut(weights[: self.program.exchanged], slices)  # rows of tables are sent whole
+
     def state(self) -> Leaves:
         self._fetch()
         return self._leaves

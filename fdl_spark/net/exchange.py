@@ -189,7 +189,7 @@ class Exchange:
         }
 
     def reduce_scatter(
-        self, message: Message, present: Callable[[Node], bool], clock: Clock
+        self, message: Message, present: Callable[[Node], bool], clock: Clock, rows: Any = None
     ) -> tuple[dict[int, Message], np.ndarray | None]:
         """Send the sums at this rank's nodes, which are in its room, and sum up its slice.
 
@@ -197,6 +197,7 @@ class Exchange:
           message: what to tell all ranks.
           present: whether a node has a shard that takes part in this step.
           clock: books the time as "send", "wait" and "sum".
+          rows: the RowsSwap of gradients that have rows of tables; what it counts is in the message, as "rows".
 
         Returns:
           What all ranks told, by rank, and the sum of the slice; None if this rank owns none.
@@ -218,6 +219,8 @@ class Exchange:
                 told[peer] = json.loads(text)
             except ValueError as error:
                 raise self.links[peer].connection.lost(f"sent a message that is not JSON ({error})") from None
+            if rows is not None:
+                yield from rows.receive(peer, told[peer].get("rows"), self.links[peer].connection.lost)
             if total is None:
                 return
             shared = self.links[peer].room is not None
@@ -232,7 +235,7 @@ class Exchange:
 
         outgoing = {}
         for peer, link in self.links.items():
-            outgoing[peer] = [memoryview(LENGTH.pack(len(header)) + header)]
+            outgoing[peer] = [memoryview(LENGTH.pack(len(header)) + header), *(rows.buffers() if rows else ())]
             if link.room is None and peer in self.bounds:
                 start, stop = self.bounds[peer]
                 outgoing[peer] += [

@@ -261,3 +261,21 @@ def test_mistakes():
     params = parameters()
     with pytest.raises(TreeError, match="give None for parameters that are no tables"):
         optim.catch_up(optimizer, params, optimizer.init(params), {"table": fnp.array([1])})
+
+
+def test_lookups_without_a_gradient_are_found_too():
+    """Rows that a step reads must be up to date, whatever it does with them."""
+
+    def of_all(params, ids):
+        table = params["table"]
+        return (table[ids] @ params["w"]).sum(), table[fdl.lax.stop_gradient(ids) + 1].sum()
+
+    def of_one(params, ids):
+        return fdl.lax.stop_gradient(params["table"])[ids].sum()
+
+    params, ids, kinds = parameters(), fnp.array([3, 17, 3]), {"table": True, "w": False}
+    rows = fdl.jit(optim.lookups(of_all, kinds))(params, ids)["table"]
+    assert rows.tolist() == [3, 17, 3, 4, 18, 4]
+    assert set(ids.tolist()) <= set(optim.lookups(of_one, kinds)(params, ids)["table"].tolist())
+    assert optim.lookups(lambda p, i: p["table"], kinds)(params, ids)["table"].tolist() == list(range(ROWS))
+    assert optim.lookups(lambda p, i: p["w"], kinds)(params, ids)["table"].tolist() == []

@@ -1,0 +1,92 @@
+"""Rows of tables on their way between the ranks of a group: each rank sends those at its nodes to all others.
+
+They travel right behind a step's message, which says how many there are. Every rank adds up all of them along the tree,
+as every rank takes the whole step: the tables are too large to send rows back and forth to the one that owns them, and
+what a step looks up is small.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl_spark.net.connection import as_bytes
+from fdl_spark.table_gradient import Pair, TableLayout, merged
+from fdl_spark.tree_sum import Node, gather
+from fdl_spark.worker import Part
+
+Pairs = tuple[Pair, ...]
+
+
+class RowsSwap:
+    """The rows of one step.
+
+    Args:
+      layout: of the parameters.
+      nodes: the nodes of each rank.
+      parts: this rank's, at its nodes.
+      rank: this rank.
+      shards: number of shards.
+
+    Attributes:
+      counts: what to tell the others along with the message: the numbers of rows at each node, by table.
+    """
+
+    def __init__(
+        self, layout: TableLayout, nodes: Sequence[Sequence[Node]], parts: Sequence[Part], rank: int, shards: int
+    ):
+        self.layout, self.nodes, self.shards = layout, nodes, shards
+        self._found: dict[Node, Pairs] = {
+            node: part.gradient.tables
+            for node, part in zip(nodes[rank], parts, strict=True)
+            if part.gradient is not None
+        }
+        self.counts = [[int(rows.size) for rows, _ in self._found.get(node, ())] for node in nodes[rank]]
+
+    def buffers(self) -> list[memoryview]:
+        """What to send behind the message."""
+        return [as_bytes(array) for pairs in self._found.values() for pair in pairs for array in pair if array.size]
+
+    def receive(self, peer: int, counts: Any, lost: Callable[[str], Exception]) -> Generator[memoryview, None, None]:
+        """Buffers for what a rank sends behind its message.
+
+        Args:
+          peer: the rank.
+          counts: what it told.
+          lost: makes the error of a rank that does not say what it must.
+        """
+        layout = self.layout
+        shapes = [layout.shapes[n] for n in layout.tables]
+        if not _is_possible(counts, len(self.nodes[peer]), [shape[0] for shape in shapes]):
+            raise lost(f"sent numbers of rows that cannot be: {counts!r:.200}")
+        for node, of_node in zip(self.nodes[peer], counts, strict=True):
+            pairs = []
+            for count, shape in zip(of_node, shapes, strict=False):
+                rows, values = np.empty(count, np.int32), np.empty((count, *shape[1:]), layout.dtype)
+                yield as_bytes(rows)
+                if count and (rows[0] < 0 or rows[-1] >= shape[0] or (np.diff(rows) <= 0).any()):
+                    raise lost(f"sent rows that a table of shape {shape} does not have, or not in order")
+                yield as_bytes(values)
+                pairs.append((rows, values))
+            if pairs:
+                self._found[node] = tuple(pairs)
+
+    def total(self) -> Pairs:
+        """The rows of the sum over all shards, when all have arrived."""
+        return gather(self._found, self.shards, _added, ())
+
+
+def _added(one: Pairs, other: Pairs) -> Pairs:
+    return tuple(merged(a, b) for a, b in zip(one, other, strict=True))
+
+
+def _is_possible(counts: Any, nodes: int, sizes: Sequence[int]) -> bool:
+    """Whether numbers of rows are one list for each node, which is empty or has one number for each table."""
+    if not isinstance(counts, list) or len(counts) != nodes:
+        return False
+    return all(
+        isinstance(of_node, list)
+        and len(of_node) in (0, len(sizes))
+        and all(type(count) is int and 0 <= count <= size for count, size in zip(of_node, sizes, strict=False))
+        for of_node in counts
+    )
