@@ -164,6 +164,8 @@ def find_tables(optimizer: Any, params: Any, loss: Loss, batch: Any, dtype: np.d
 
 def is_lazy(optimizer: Any, params: Any) -> bool:
     """Whether an optimizer leaves rows as they are that have no gradient, so that it must be told which have one."""
+    if not isinstance(optimizer, fdl.optim.GradientTransformation):
+        return False
     state = fdl.eval_shape(optimizer.init, params)
     found = fdl.tree.leaves(state, is_leaf=_is_state_of_table)
     return any(_is_state_of_table(one) and one.seen is None for one in found)

@@ -229,13 +229,11 @@ def _engines_for(program: Program, sync: str | Every, dataset: Dataset) -> dict[
     lazy = "optimizer: a lazy by_rows changes only rows that were looked up"
     if program.inner is not None or program.rounded:
         what = "sync=fdl_spark.every(k)" if program.inner is not None else 'wire="bfloat16"'
-        raise ArgumentError(
-            f"{lazy}, and {what} sends whole gradients, which do not say so; make it exact (lazy=False)"
-        )
+        raise ArgumentError(f"{lazy}, and {what} sends whole gradients, which do not say so; pass lazy=False")
     if getattr(program.update.optimizer, "tables", None) is None:
         raise ArgumentError(
             f"{lazy}, and gradients say so only if by_rows is outermost, or in a chain with element-wise "
-            f"transformations; put it there, or make it exact (lazy=False)"
+            f"transformations; put it there, or pass lazy=False"
         )
     if program.layout is not None:
         engines = {name: engine for name, engine in engines.items() if name in ("resident", "driver")}

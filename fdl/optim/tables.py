@@ -215,13 +215,15 @@ def _reads(program: Program, table: Var) -> list[Equation] | None:
 
 def _rows_of(reads: list[Equation] | None, table: TensorType, values: Mapping[Any, Any]) -> Any:
     """The numbers of the rows that equations read, whose other inputs have these values."""
-    found = [
-        looked_up(e.operation, zeros_of(e.outputs[0].type), table, [values[atom] for atom in e.inputs[1:]])
-        for e in reads or ()
-    ]
-    if reads is None or None in found:
-        return fnp.arange(table.shape[0], dtype=int32)
-    return fnp.concatenate([rows.rows for rows in found]) if found else fnp.zeros(0, int32)
+    rows = [fnp.zeros(0, int32)]
+    for read in reads or ():
+        indices = [values[atom] for atom in read.inputs[1:]]
+        found = looked_up(read.operation, zeros_of(read.outputs[0].type), table, indices)
+        if found is None:
+            reads = None
+            break
+        rows.append(found.rows)
+    return fnp.arange(table.shape[0], dtype=int32) if reads is None else fnp.concatenate(rows)
 
 
 class _Apart:

@@ -372,8 +372,9 @@ class Rank:
                 room.slice[: total.size] = total
             gradient = np.empty(self.order.cuts[-1], room.dtype)
             exchange.all_gather(gradient, clock)
-            if rows is not None:
-                tables, pairs = self.program.tables, rows.total()
+            tables = self.program.tables
+            if tables is not None and rows is not None:
+                pairs = rows.total()
                 clock.lap("sum")
                 found = TableGradient(tables.layout, gradient, pairs)
                 member.weights, member.leaves = tables.update(member.weights, member.leaves, found)
