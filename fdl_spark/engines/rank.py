@@ -245,7 +245,7 @@ class Rank:
         weights, leaves, kept = self.order.start.value
         member, cuts = self.member, self.order.cuts
         if self.program.tables is not None:
-            member.slice = 0 if self.rank == 0 else None
+            member.slice, member.kept = None, {}
             member.weights, member.leaves = self.program.tables.copied(weights, leaves)
             return
         member.weights = np.array(weights)
