@@ -7,7 +7,7 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl.compile.runtime.executable import cache
+from fdl.compile.runtime import cache
 
 X = np.ones(3, np.float32)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from fdl.compile.runtime.executable.native import call as native_call
 
 import fdl
 import fdl.numpy as fnp
 from fdl import tree
+from fdl.compile.runtime.native import call as native_call
 from fdl.errors import LeafError
 from tests import python_calls
 from tests.api.check import assert_close

@@ -9,8 +9,8 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
+from fdl.compile.runtime import blocks as module
 from fdl.compile.runtime.blocks import LARGE, BlockPool, blocks
-from fdl.compile.runtime.executable import blocks as module
 
 FLOAT = np.dtype(np.float32)
 SHAPE = (LARGE // 4,)

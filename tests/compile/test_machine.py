@@ -11,8 +11,8 @@ from llvmlite import ir
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import check_platform, host_target
+from fdl.compile.runtime import machine
 from fdl.compile.runtime.cache import ObjectCache, default_directory
-from fdl.compile.runtime.executable import machine
 from fdl.errors import PlatformError
 
 

@@ -388,7 +388,7 @@ def test_pickle_and_program_cache() -> None:
 
 SCRIPT = """
 import numpy as np
-from fdl.compile.runtime.executable import machine
+from fdl.compile.runtime import machine
 from fdl.compile import pipeline
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
