@@ -21,6 +21,7 @@ PHASE_OF = {
     "stage": "scheduling",
     "launch": "scheduling",
     "task": "scheduling",
+    "round": "scheduling",
     "block": "messages",
     "message": "messages",
     "driver_byte": "bytes",
@@ -31,9 +32,14 @@ PHASE_OF = {
 }
 
 SLICE_BYTES = 1 << 12  # no slice is much smaller
+CLOSE = 1.03  # times the best prediction: more slices are not worth less than that
 TORRENT_BYTES = 4 << 20  # Spark's broadcasts travel in blocks of this size
 STATE = 2.0  # bytes of optimizer state for each byte of parameters, as Adam keeps
-GROUP_SECONDS, OVERHEAD = 1.0, 0.1  # groups last so long, or until starting and ending them is this share of them
+GROUP_SECONDS = 1.0  # how long a group of steps lasts, besides the first of them
+OVERHEAD = 0.05  # the share of a group that starting and ending it may take; more makes groups longer
+# Parameters and state stay with the tasks for so long if handing them over would take a larger share than this; a
+# failure repeats the steps since then. They come with every group if they have so few bytes.
+HANDOVER, LONGEST_STAY, SMALL = 0.05, 60.0, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class Constants:
         each task (7.4 % of a step of 1.95 s from 16 tasks to 448; Dai et al., SoCC 2019); here it cannot be told from
         what the task itself takes on the same cores.
       task: a task, for the executor.
+      round: a step of a task that stays, besides what it computes, sends and receives.
       block: a block that a task fetches through the shuffle or the block manager.
       message: a message between two ranks, to send and to receive.
       driver_byte: a byte that the driver's Python sends to the executors or collects from them.
@@ -74,17 +81,18 @@ class Constants:
       spread: standard deviation of a rank's compute seconds from step to step, as a share of them.
     """
 
-    job: float = 30e-3
-    stage: float = 50e-3
+    job: float = 19e-3
+    stage: float = 17e-3
     launch: float = 0.33e-3
-    task: float = 2e-3
+    task: float = 1e-3
+    round: float = 0.4e-3
     block: float = 0.3e-3
-    message: float = 0.15e-3
-    driver_byte: float = 2.2e-9
-    worker_byte: float = 2.2e-9
-    exchange_byte: float = 0.85e-9
-    sum_byte: float = 0.15e-9
-    update_byte: float = 0.5e-9
+    message: float = 0.05e-3
+    driver_byte: float = 1e-9
+    worker_byte: float = 1.1e-9
+    exchange_byte: float = 0.35e-9
+    sum_byte: float = 0.1e-9
+    update_byte: float = 0.25e-9
     spread: float = 0.02
 
     def scaled(self, **factors: float) -> "Constants":
@@ -129,6 +137,7 @@ def predict(
     cluster: Cluster = HERE,
     slices: int | None = None,
     group: int | None = None,
+    stay: float | None = None,
 ) -> dict[str, float]:
     """The seconds of one synchronous step, by phase; their sum is the step.
 
@@ -141,6 +150,7 @@ def predict(
       cluster: where the ranks are.
       slices: into how many slices the engine cuts the parameters; None for `best_slices`.
       group: steps that one job of "resident" takes; None for as many as it chooses.
+      stay: steps after which its parameters and state are handed over; None for as many as it chooses.
 
     Returns:
       Seconds by name of the phase, all of PHASES.
@@ -159,20 +169,22 @@ def predict(
     phases["stragglers"] = compute * turns * constants.spread * expected_maximum(ranks)
     phases["network"] = network(engine, ranks, size, cluster, slices)
     apart = sum(phases.values())
-    if engine == "resident" and group is None:
-        endless, single = (
-            _seconds(counts(engine, ranks, size, slices, cluster=cluster, group=steps), constants)
-            for steps in (math.inf, 1)
+    if engine == "resident":
+        least, of_job, of_handover = (
+            _seconds(counts(engine, ranks, size, slices, cluster=cluster, group=steps, stay=apiece), constants)
+            for steps, apiece in ((math.inf, math.inf), (1, math.inf), (math.inf, 1))
         )
-        overhead = single - endless
-        group = math.ceil(max(GROUP_SECONDS, overhead / OVERHEAD) / max(apart + endless, 1e-9))
-    for name, count in counts(engine, ranks, size, slices, cluster=cluster, group=group or 1).items():
+        step = max(apart + least, 1e-9)
+        group = group or math.ceil(max(GROUP_SECONDS, (of_job - least) / OVERHEAD) / step)
+        longest = min((of_handover - least) / HANDOVER, LONGEST_STAY) if size * (1 + STATE) > SMALL else 0.0
+        stay = stay or max(group, longest / step)
+    for name, count in counts(engine, ranks, size, slices, cluster=cluster, group=group or 1, stay=stay or 1).items():
         phases[PHASE_OF[name]] += count * getattr(constants, name)
     return phases
 
 
 def best_slices(engine: str, ranks: int, size: float, constants: Constants = FITTED, *, cluster: Cluster = HERE) -> int:
-    """Into how many slices an engine should cut the parameters, no more than there are ranks.
+    """Into how many slices an engine should cut the parameters: as few as come close to the best, at most one a rank.
 
     A slice costs messages, or a task and a block from every rank; it brings that one core more adds up and updates at
     once, and that one host more receives. Arguments are as for `predict`.
@@ -184,13 +196,14 @@ def best_slices(engine: str, ranks: int, size: float, constants: Constants = FIT
         return 1
 
     def seconds(parts: int) -> float:
-        how_often = counts(engine, ranks, size, parts, cluster=cluster, group=math.inf)
+        how_often = counts(engine, ranks, size, parts, cluster=cluster, group=math.inf, stay=math.inf)
         return _seconds(how_often, constants) + network(engine, ranks, size, cluster, parts)
 
     most = max(1, min(ranks, int(size) // SLICE_BYTES))
     cores = cluster.hosts * cluster.cores
     several = {count // 2**n for count in (most, cores, 1 << most.bit_length()) for n in range(count.bit_length())}
-    return min(sorted(several & set(range(1, most + 1))), key=seconds)
+    predicted = {count: seconds(count) for count in sorted(several & set(range(1, most + 1)))}
+    return next(count for count, step in predicted.items() if step <= CLOSE * min(predicted.values()))
 
 
 @dataclass(frozen=True)
@@ -240,7 +253,7 @@ def step(
 
 
 def counts(
-    engine: str, ranks: int, size: float, slices: int, *, cluster: Cluster = HERE, group: float = 1
+    engine: str, ranks: int, size: float, slices: int, *, cluster: Cluster = HERE, group: float = 1, stay: float = 1
 ) -> Mapping[str, float]:
     """How often a step does what `Constants` has the seconds of, one after the other: what happens at once counts once.
 
@@ -272,13 +285,13 @@ def counts(
         # Where ranks take turns, a core has its part of what all of them do, if that is more.
         of_all = 1 / (cluster.hosts * cluster.cores)
         return {
-            "job": 1 / group, "launch": ranks / group, "task": turns / group,
+            "job": 1 / group, "launch": ranks / group, "task": turns / group, "round": turns,
             "message": (ranks - 1) * turns + max((ranks + slices - 2) / 2, (ranks - 1) * slices * of_all),
             "exchange_byte": size * max((ranks + slices - 2) / slices, 2 * (ranks - 1) * of_all),
             "sum_byte": share * (ranks - 1),
             "update_byte": share,
-            "driver_byte": size * (1 + STATE) / group,
-            "worker_byte": size * (1 + STATE) / group,
+            "driver_byte": size * (1 + STATE) / stay,
+            "worker_byte": size * (1 + STATE) / stay,
         }  # fmt: skip
     raise ValueError(f"there is no engine {engine!r}; there are {', '.join(ENGINES)}")
 

@@ -14,6 +14,7 @@ import fdl
 from fdl_spark.callback import Callback
 from fdl_spark.checkpoint import CheckpointFolder, Saved
 from fdl_spark.cleanup import Cleanup
+from fdl_spark.cost import GROUP_SECONDS, HANDOVER, LONGEST_STAY, OVERHEAD, SMALL
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.engine import Engine, Outcome
 from fdl_spark.engines.leaves import paths
@@ -28,11 +29,6 @@ from fdl_spark.update import Leaves
 log = logging.getLogger("fdl_spark")
 
 SNAPSHOT_STEPS = 50  # at most so many steps are repeated when executors take the only copies of the state with them
-GROUP_SECONDS = 1.0  # how long a group lasts, besides the first of its steps
-OVERHEAD = 0.05  # the share of a group that starting and ending it may take; more makes groups longer
-# Parameters and state stay with the tasks for so long if handing them over would take a larger share than this; a
-# failure repeats the steps since then. They come with every group if they have so few bytes.
-HANDOVER, LONGEST_STAY, SMALL = 0.05, 60.0, 1 << 20
 LONGEST = 100_000  # steps
 DISK_SECONDS = 1.0  # to wait for room on a full disk, at first; then twice as long each time
 STEP_SECONDS = 0.25  # how long Ctrl-C waits for the end of the step under way before it cancels the step

@@ -1,6 +1,6 @@
 """Measure training on Spark, keep the numbers in spark/results.json and write the tables of benchmarks/README.md.
 
-    python -m benchmarks.spark [--only engines ranks model lenet resnet ncf ncf_large start] [--engines driver ...]
+    python -m benchmarks.spark [--only engines ranks lenet resnet ncf ncf_large start] [--engines driver ...]
                                [--sizes 0.1 4 28 100] [--rounds 5] [--seconds 1] [--small] [--dry]
 
 What is measured replaces its rows of the tables, the other rows stay. Results must agree before anything is timed;
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import cpu
-from benchmarks.spark import against, engines, model, report, start
+from benchmarks.spark import against, engines, report, start
 from benchmarks.spark.work import WORKS
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -32,7 +32,7 @@ SIDES = {
     "ncf": ["auto", "torch"],
     "ncf_large": ["auto", "torch"],
 }
-PARTS = ["engines", "ranks", "model", *WORKS, "start"]
+PARTS = ["engines", "ranks", *WORKS, "start"]
 
 
 def arguments() -> argparse.Namespace:
@@ -97,9 +97,7 @@ def measure(part: str, options: argparse.Namespace) -> dict[str, Any]:
     if part == "start":
         return start.measure((options.engines or ["auto"])[0], 1 if options.small else 2)
     names = options.engines or ENGINES
-    if part == "model":
-        cases = [engines.Case(name, n, 1e6 * mb) for mb, n in model.FITTED + model.CHECKED for name in names]
-    elif part == "engines":
+    if part == "engines":
         cases = [engines.Case(name, 2, 1e6 * megabytes) for megabytes in options.sizes for name in names]
     else:
         cases = [engines.Case(name, ranks, 4e6) for ranks in options.ranks for name in names]

@@ -1,114 +1,76 @@
-"""Fit the constants of `fdl_spark.cost` to what was measured, and say how far the model is off on what was not fitted.
+"""Measure steps, fit the constants of `fdl_spark.cost` to them, and say how far the model is off on steps held out.
 
-    python -m benchmarks.spark.model [--write] [--results FILE]
+    python -m benchmarks.spark.model --measure --write [--seconds 0.4] [--minutes 9]
 
-takes the points of `python -m benchmarks.spark --only engines ranks model` from spark/results.json. With --write the
-constants go into fdl_spark/cost.py and the table into benchmarks/README.md.
+measures the points of `cases` in one session of 16 slots, keeps them in spark/model.json, and writes the constants into
+fdl_spark/cost.py, the tables into benchmarks/README.md and the plot into spark/scaling.png. Without --measure it takes
+the points that are kept; without --write it prints. It writes nothing if the fit is not to be trusted (`refusals`).
 """
 
 import argparse
 import json
+import random
 import re
+import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
-from benchmarks.report import table
+from benchmarks.report import cpu, table
+from benchmarks.spark import engines, simulate
+from benchmarks.spark.engines import Case
+from benchmarks.spark.fit import FREE, HERE, Fit, Point, fit, refusals
 from benchmarks.spark.report import BEGIN_MODEL, END_MODEL, milliseconds, rank, write
 from fdl_spark import cost
-from fdl_spark.cost import PHASE_OF, Cluster, Constants
+from fdl_spark.cost import PHASE_OF, Constants, best_slices
 
-RESULTS = Path(__file__).with_name("results.json")
-HERE = Cluster(hosts=1, cores=2)
-GROUP = 1.0  # seconds that a group of the resident engine takes
-#: Megabytes and ranks of further points to fit, and of those that only check.
-FITTED = [(0.1, 4), (0.1, 16), (1.0, 2), (28.0, 4)]
-CHECKED = [(0.4, 2), (12.0, 2), (60.0, 2), (1.0, 8), (12.0, 4), (0.4, 12)]
-#: What is known or measured by itself, since no engine does it here without something else that is in proportion.
-DIRECT = ("launch", "sum_byte", "update_byte")
-
-
-@dataclass(frozen=True)
-class Point:
-    """A measured step.
-
-    Attributes:
-      engine: its name.
-      ranks: number of tasks.
-      size: bytes of parameters.
-      compute: seconds of a rank's forward-backward alone.
-      step: seconds of the step.
-      update: seconds of the update of a slice alone.
-      slices: into how many the parameters were cut.
-    """
-
-    engine: str
-    ranks: int
-    size: float
-    compute: float
-    step: float
-    update: float
-    slices: int = 1
-
-    @property
-    def group(self) -> int:
-        """Steps of a group, if the engine takes groups."""
-        return max(1, round(GROUP / self.step))
-
-    @property
-    def above(self) -> float:
-        """Seconds besides forward-backward."""
-        return self.step - self.compute * max(1.0, self.ranks / HERE.cores)
-
-    def counts(self) -> dict[str, float]:
-        """What the step does, by name of the constant."""
-        found = cost.counts(self.engine, self.ranks, self.size, self.slices, cluster=HERE, group=self.group)
-        return {name: found.get(name, 0.0) for name in PHASE_OF}
-
-    def predicted(self, constants: Constants) -> dict[str, float]:
-        """Seconds by phase."""
-        return cost.predict(
-            self.engine,
-            self.ranks,
-            self.size,
-            self.compute,
-            constants,
-            cluster=HERE,
-            slices=self.slices,
-            group=self.group,
-        )
-
-    def error(self, constants: Constants) -> float:
-        """The predicted step over the measured one, less one."""
-        return sum(self.predicted(constants).values()) / self.step - 1
+RESULTS = Path(__file__).with_name("model.json")
+#: Megabytes and ranks of the points that are fitted, with the numbers of slices of the engines that cut slices; several
+#: numbers say which one is the fastest.
+FITTED = {
+    (0.1, 2): (1, 2), (1.0, 2): (1,), (4.0, 2): (1, 2), (28.0, 2): (1, 2), (100.0, 2): (2,),
+    (4.0, 1): (1,), (0.1, 4): (1,), (4.0, 4): (4,), (28.0, 4): (2,), (4.0, 8): (1, 2, 8), (0.1, 16): (1,),
+    (4.0, 16): (2, 16),
+}  # fmt: skip
+#: Of those that only check.
+CHECKED = {(0.4, 2): (1,), (12.0, 2): (2,), (60.0, 2): (2,), (1.0, 8): (4,), (12.0, 4): (2, 4), (0.4, 12): (1,)}
 
 
-def points(results: dict[str, dict[str, Any]]) -> list[Point]:
-    """The points of what was measured, of engines that the model knows."""
-    return [
-        Point(
-            f["engine"],
-            f["ranks"],
-            f["size"],
-            f["alone"]["forward_backward"],
-            f["step"],
-            f["alone"]["update"],
-            f.get("slices", 1),
-        )
-        for f in results.values()
-        if "step" in f and f["engine"] in cost.ENGINES
-    ]
+def cases() -> list[tuple[Case, bool]]:
+    """What is measured, and whether it is held out; the numbers of slices of a case follow each other."""
+    found = []
+    for held_out, group in ((False, FITTED), (True, CHECKED)):
+        for (megabytes, ranks), slices in group.items():
+            for name in cost.ENGINES:
+                several = (1,) if name == "driver" else slices
+                found += [(Case(name, ranks, 1e6 * megabytes, count), held_out) for count in several]
+    return found
 
 
-def is_checked(point: Point) -> bool:
-    """Whether a point is kept from fitting."""
-    return (point.size / 1e6, point.ranks) in CHECKED
+def measure(seconds: float, minutes: float) -> dict[str, Any]:
+    """The numbers of all cases, or of those that there is time for, and what they depend on."""
+    mixed = [case for case, _ in cases()]
+    random.Random(0).shuffle(mixed)  # what there is no time for, or disturbs some minutes, is of any kind
+    found = engines.measure(mixed, "adam", seconds, 2, 1, one_session=True, most=60 * minutes)
+    return {"processor": cpu(), "sum_byte": added(), "cases": found}
+
+
+def points(results: dict[str, Any]) -> list[Point]:
+    """The points of what was measured."""
+    found = []
+    for case, held_out in cases():
+        numbers = results["cases"].get(str(case), {})
+        if "step" in numbers:
+            alone, slices = numbers["alone"], numbers["slices"]
+            how = numbers["group"], alone["forward_backward"], alone["update"], numbers["step"]
+            found.append(Point(case.engine, case.ranks, case.size, slices, *how, held_out))
+    return found
 
 
 def added(count: int = 1 << 20, rounds: int = 50) -> float:
@@ -122,56 +84,36 @@ def added(count: int = 1 << 20, rounds: int = 50) -> float:
     return median(times) / left.nbytes
 
 
-def fit(measured: Sequence[Point], sum_byte: float) -> Constants:
-    """The constants that come nearest to the measured steps.
-
-    Non-negative least squares of the relative errors (Lawson and Hanson, 1974), so that a step of a millisecond counts
-    as much as one of a second.
-
-    Args:
-      measured: the points.
-      sum_byte: seconds to add a byte, measured by itself.
-    """
-    update = [p.update / (p.size / p.ranks) for p in measured if p.size >= 1e6]
-    known = replace(Constants(), sum_byte=sum_byte, update_byte=median(update) if update else Constants().update_byte)
-    names = [name for name in PHASE_OF if name not in DIRECT]
-    rows, rest = [], []
-    for point in measured:
-        counts = point.counts()
-        turns = max(1.0, point.ranks / HERE.cores)
-        rows.append([counts[name] / point.step for name in names])
-        direct = sum(counts[name] * getattr(known, name) for name in DIRECT)
-        straggle = point.compute * turns * known.spread * cost.expected_maximum(point.ranks)
-        rest.append((point.above - direct - straggle) / point.step)
-    seen = [n for n in range(len(names)) if any(row[n] for row in rows)]
-    scale = np.array([max(row[n] for row in rows) for n in seen])  # columns of like size, for the solver's sake
-    solution, _ = nnls(np.array(rows)[:, seen] / scale, np.array(rest))
-    return replace(known, **dict(zip([names[n] for n in seen], (solution / scale).tolist(), strict=True)))
-
-
-def summary(constants: Constants, fitted: Sequence[Point], checked: Sequence[Point]) -> str:
+def summary(found: Fit, measured: Sequence[Point]) -> str:
     """The constants, and how far predictions are off, as markdown."""
+    constants = found.constants
     units = {name: ("ns", 1e9) if name.endswith("byte") else ("ms", 1e3) for name in PHASE_OF}
-    rows = [
-        [name, f"{getattr(constants, name) * units[name][1]:.3g} {units[name][0]}", PHASE_OF[name]] for name in PHASE_OF
-    ]
-    parts = ["Fitted constants: seconds of one of each.", table(["constant", "", "phase"], rows)]
-    for label, group in (("fitted", fitted), ("not fitted", checked)):
+    rows = []
+    for name in PHASE_OF:
+        source = f"±{100 * found.errors[name]:.0f} %" if name in found.errors else "assumed"
+        if name not in FREE:
+            source = "BigDL's" if name == "launch" else "measured by itself"
+        rows.append([name, f"{getattr(constants, name) * units[name][1]:.3g} {units[name][0]}", PHASE_OF[name], source])
+    parts = ["Constants: seconds of one of each.", table(["constant", "", "phase", "standard error"], rows)]
+    if found.held:
+        parts.append(f"The points do not tell {', '.join(found.held)}: held at what they were thought to be.")
+    fitted, checked = ([p for p in measured if p.held_out == held_out] for held_out in (False, True))
+    for label, group in (("fitted", fitted), ("held out", checked)):
         if group:
             parts.append(errors(label, constants, group))
     if checked:
         lines = [
             [
-                p.engine, f"{p.ranks}", f"{p.size / 1e6:g}", milliseconds(p.step),
-                milliseconds(sum(p.predicted(constants).values())), f"{100 * p.error(constants):+.0f} %",
+                p.engine, f"{p.ranks}", f"{p.slices}", f"{p.size / 1e6:g}", milliseconds(p.step),
+                milliseconds(p.predicted(constants)), f"{100 * p.error(constants):+.0f} %",
             ]
             for p in sorted(checked, key=lambda p: (*rank(p.engine), p.size, p.ranks))
         ]  # fmt: skip
         parts += [
-            "Points that were not fitted:",
-            table(["engine", "ranks", "MB", "measured ms", "predicted ms", ""], lines),
+            "Points that were held out:",
+            table(["engine", "ranks", "slices", "MB", "measured ms", "predicted ms", ""], lines),
         ]
-    return "\n\n".join(parts)
+    return "\n\n".join(parts + slices(constants, measured))
 
 
 def errors(label: str, constants: Constants, group: Sequence[Point]) -> str:
@@ -185,6 +127,32 @@ def errors(label: str, constants: Constants, group: Sequence[Point]) -> str:
     )
 
 
+def slices(constants: Constants, measured: Sequence[Point]) -> list[str]:
+    """A table of steps in several numbers of slices: which one was the fastest, and which one the model says."""
+    rows, losses = [], []
+    for (engine, size, ranks), group in groupby(
+        sorted(measured, key=lambda p: (*rank(p.engine), p.size, p.ranks)), lambda p: (p.engine, p.size, p.ranks)
+    ):
+        steps = {point.slices: point.step for point in group}
+        if len(steps) < 2:
+            continue
+        said = best_slices(engine, ranks, size, constants, cluster=HERE)
+        nearest = min(steps, key=lambda count: abs(np.log(count / said)))
+        losses.append(steps[nearest] / min(steps.values()) - 1)
+        found = ", ".join(f"{count}: {milliseconds(seconds)}" for count, seconds in sorted(steps.items()))
+        rows.append(
+            [engine, f"{ranks}", f"{size / 1e6:g}", found, f"{min(steps, key=steps.__getitem__)}", f"{said}",
+             f"{100 * losses[-1]:.0f} %"]
+        )  # fmt: skip
+    if not rows:
+        return []
+    return [
+        f"The number of slices that the model chooses: it loses {100 * np.mean(losses):.0f} % of a step on average "
+        f"against the fastest one that was measured, {100 * max(losses):.0f} % at most.",
+        table(["engine", "ranks", "MB", "ms a step by slices", "fastest", "chosen", "lost"], rows),
+    ]
+
+
 def write_constants(constants: Constants) -> None:
     """Put the constants into fdl_spark/cost.py."""
     path = Path(cost.__file__)
@@ -196,23 +164,34 @@ def write_constants(constants: Constants) -> None:
 
 
 def main() -> None:
-    """Fit, check and say."""
-    from benchmarks.spark import simulate
-
+    """Measure, fit, check and say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", action="store_true", help="measure the points anew")
     parser.add_argument("--write", action="store_true", help="write constants, tables and the plot")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file of the points")
+    parser.add_argument("--seconds", type=float, default=0.4, help="of a block of steps; each case has two")
+    parser.add_argument("--minutes", type=float, default=9.0, help="for measuring; further cases are left out")
     options = parser.parse_args()
-    measured = points(json.loads(options.results.read_text())["engines"])
-    fitted = [point for point in measured if not is_checked(point)]
-    checked = [point for point in measured if is_checked(point)]
-    constants = fit(fitted, added())
-    text = summary(constants, fitted, checked) + "\n\n" + simulate.report(constants)
+    if options.measure:
+        options.results.write_text(json.dumps(measure(options.seconds, options.minutes), indent=1) + "\n")
+    results = json.loads(options.results.read_text())
+    measured = points(results)
+    found = fit(measured, results["sum_byte"])
+    count = f"{len(measured)} of {len(cases())} points were measured."
+    text = f"{results['processor']}, two cores; {count}\n\n" + summary(found, measured)
+    left_out = {name: numbers["left out"] for name, numbers in results["cases"].items() if "left out" in numbers}
+    if left_out:
+        text += "\n\nLeft out:\n\n" + "\n".join(f"* {name}: {why}" for name, why in left_out.items())
+    text += "\n\n![Inception-v1 on 2 to 1,024 nodes](spark/scaling.png)\n\n" + simulate.report(found.constants)
     print(text)
+    reasons = refusals(found, measured)
+    if reasons:
+        print("The constants are not to be trusted:", *reasons, sep="\n* ", file=sys.stderr)
+        raise SystemExit(1)
     if options.write:
-        write_constants(constants)
+        write_constants(found.constants)
         write(text, BEGIN_MODEL, END_MODEL)
-        simulate.plot(constants, simulate.PLOT)
+        simulate.plot(found.constants, simulate.PLOT)
 
 
 if __name__ == "__main__":
