@@ -23,6 +23,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from fdl_spark.claim import Claim, Taken, claim
 from fdl_spark.errors import CheckpointError
 from fdl_spark.files import FAILED, open_files
 from fdl_spark.journal import KINDS, Journal, Records, check_history, plain, read_history
@@ -86,8 +87,31 @@ class CheckpointFolder:
             ) from error
         self.problems: list[tuple[int, str]] = []
         self._journal = Journal()
+        self._claim: Claim | None = None
         self._whole: list[int] | None = None  # steps of checkpoints that are not known to be damaged, ascending
         self._newest: int | None = None  # the step that `load` gave, -1 for none
+
+    def claim(self) -> None:
+        """Make the folder, if it is not there, and this run's until `release`.
+
+        Raises:
+          CheckpointError: another run has it; or nothing can be written there.
+        """
+        try:
+            self.files.make()
+            self._claim = claim(self.files)
+        except Taken as taken:
+            raise CheckpointError(
+                f"checkpoint={self.location!r} is in use by {taken}; wait until that run ends, or name another folder"
+            ) from None
+        except FAILED as error:
+            raise self._unwritable(error) from error
+
+    def release(self) -> None:
+        """Let other runs have the folder."""
+        if self._claim is not None:
+            held, self._claim = self._claim, None
+            held.release()
 
     def load(self) -> Saved | None:
         """The newest checkpoint that is whole, or None if there is none at all; changes nothing in the folder.
@@ -144,15 +168,18 @@ class CheckpointFolder:
                 elif part and self._newest is not None and int(part[2]) > self._newest:
                     self.files.move(name, f"{name}.{aside}")
         except FAILED as error:
-            raise CheckpointError(
-                f"checkpoint={self.location!r} cannot be written ({error}); name a folder that can, or leave it out"
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: Exception) -> CheckpointError:
+        return CheckpointError(
+            f"checkpoint={self.location!r} cannot be written ({error}); name a folder that can, or leave it out"
+        )
 
     def save(self, saved: Saved) -> None:
         """Write a checkpoint, and delete all but the last few.
 
         Raises:
-          CheckpointError: it cannot be written; the ones before are as they were.
+          CheckpointError: it cannot be written, or the folder is another run's now; the ones before are as they were.
         """
         tensors = safetensors.numpy.save({name: np.array(array, order="C") for name, array in saved.tensors.items()})
         journal, history, segments = self._journal.add(saved.step, saved.history)
@@ -164,11 +191,17 @@ class CheckpointFolder:
         }
         described = signed(json.dumps(values, indent=1, default=plain).encode()[:-2] + b',\n "history": ' + history)
         try:
+            if self._claim is not None:
+                self._claim.check()
             if self._whole is None:
                 self._whole = self.steps()
             contents = segments | {_name(saved.step, "safetensors"): tensors, _name(saved.step, "json"): described}
             with self._nothing_half(saved.step, contents):
                 self._write(contents)
+        except Taken as taken:
+            raise CheckpointError(
+                f"the checkpoint of step {saved.step} is not written: {self.location} is now in use by {taken}"
+            ) from None
         except FAILED as error:
             raise CheckpointError(
                 f"the checkpoint of step {saved.step} cannot be written to {self.location} ({error})"

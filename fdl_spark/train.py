@@ -95,7 +95,8 @@ def train(
       metrics: functions (params, batch) -> mean, by name, for the validation.
       checkpoint: folder or URI of checkpoints. If it holds some of this run, training goes on from the newest that is
         whole; damaged ones after it are renamed to `*.broken`, with a warning and an event in the history. One that
-        cannot be written later, to a full disk say, is left out with a warning and an event.
+        cannot be written later, to a full disk say, is left out with a warning and an event. A folder is one run's at
+        a time; where the file system has no locks (HDFS, object stores) it is the last one's that came.
       checkpoint_steps: save after every so many steps as well as after every epoch.
       callbacks: told of every step and epoch; see Callback.
       sync: how gradients meet; all ways give the same bits. "resident": one Spark job takes a group of steps, and its
@@ -120,7 +121,8 @@ def train(
       NonFiniteError: the loss or a gradient is NaN or infinite.
       UserFunctionError: a function raised.
       ClusterError: Spark was stopped, or lost what it needs again and again.
-      CheckpointError: the folder cannot be written, its checkpoints are all damaged, or are of another run.
+      CheckpointError: the folder cannot be written, a run that lives has it, its checkpoints are all damaged, or are
+        of another run.
 
     >>> def loss(slope, batch):
     ...     return ((slope * batch["x"] - batch["y"]) ** 2).mean()
@@ -152,12 +154,15 @@ def train(
     check_callbacks(callbacks)
     _check_together(sync, wire, params, checkpoint_steps)
     folder = CheckpointFolder(checkpoint) if checkpoint is not None else None
-    saved = folder.load() if folder else None
-    if folder is not None:
-        folder.prepare()
-    shards = shards or (saved.arguments["shards"] if saved else None)
-    read = partial(load, batch_size=batch_size, seed=seed, tasks=partitions, columns=columns)
     with Cleanup() as cleanup:
+        saved = None
+        if folder is not None:
+            folder.claim()
+            cleanup.add("giving back the checkpoints' folder", folder.release)
+            saved = folder.load()
+            folder.prepare()
+        shards = shards or (saved.arguments["shards"] if saved else None)
+        read = partial(load, batch_size=batch_size, seed=seed, tasks=partitions, columns=columns)
         with settled("training"):
             dataset = read(data, shards=shards)
             cleanup.add("deleting the data's blocks", dataset.close)

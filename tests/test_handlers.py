@@ -19,6 +19,7 @@ ALLOWED = {
     "fdl_spark/ahead.py Exception": "what does not compile ahead is compiled by the tasks, which say why it does not",
     "fdl_spark/arguments.py Exception": "an argument that is no array, said with its own error",
     "fdl_spark/checkpoint.py BaseException": "deletes unfinished files, and raises again",
+    "fdl_spark/claim.py BaseException": "lets go of the lock, and raises again",
     "fdl_spark/cleanup.py BaseException": "the first error is raised when all steps of cleaning up are taken",
     "fdl_spark/cleanup.py Exception": "a step of cleaning up that failed, which is logged",
     "fdl_spark/connect/dataset.py BaseException": "frees what was made, and raises again",
