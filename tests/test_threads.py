@@ -175,8 +175,8 @@ class TestPool:
         queue = context.Queue()
         child = context.Process(target=in_child, args=(queue,))
         child.start()
-        assert queue.get(timeout=60) == 2
-        child.join(60)
+        assert queue.get(timeout=600) == 2
+        child.join(600)
         assert child.exitcode == 0
         check(layer(*operands()))
 
@@ -262,6 +262,6 @@ class TestPool:
         root = Path(fdl.__file__).parent.parent
         environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env=environment, check=True
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=600, env=environment, check=True
         )
         assert float(done.stdout) == 256.0**3

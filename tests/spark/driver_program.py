@@ -1,6 +1,8 @@
 """A driver to be killed or interrupted: trains with checkpoints, and prints each step and how it ended.
 
-python driver_program.py FOLDER SYNC PARTITIONS
+python driver_program.py FOLDER SYNC PARTITIONS LAST
+
+After the step LAST it waits for the end of its input, so that whoever kills or interrupts it is never too late.
 """
 
 import runpy
@@ -15,11 +17,16 @@ STEPS = 40
 
 
 class Told(fdl_spark.Callback):
+    def __init__(self, last):
+        self.last = last
+
     def start(self, run):
         print("from", run.step, flush=True)
 
     def step(self, run, record):
         print("step", record["step"], flush=True)
+        if record["step"] == self.last:
+            sys.stdin.read()
 
 
 def train(problem, folder=None, **options):
@@ -38,10 +45,10 @@ def train(problem, folder=None, **options):
     )
 
 
-def main(folder, sync, partitions):
+def main(folder, sync, partitions, last):
     spark = fdl_spark.session("local[2]", config={"spark.ui.enabled": "false"})
     try:
-        run = train(HERE["make_problem"](), folder, sync=sync, partitions=int(partitions), callbacks=[Told()])
+        run = train(HERE["make_problem"](), folder, sync=sync, partitions=int(partitions), callbacks=[Told(int(last))])
         print("ended", run.step)
     except KeyboardInterrupt as interrupt:
         run = interrupt.run

@@ -16,7 +16,7 @@ from fdl_spark.checkpoint import CheckpointFolder
 
 PROGRAM = Path(__file__).with_name("driver_program.py")
 HERE = runpy.run_path(str(PROGRAM))
-PATIENCE = 60.0  # seconds for processes to follow the one that was killed
+PATIENCE = 300.0  # seconds for processes to follow the one that was killed
 
 
 class Driver:
@@ -29,6 +29,7 @@ class Driver:
         self.process = subprocess.Popen(
             [sys.executable, PROGRAM, *map(str, arguments)],
             env=environment,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -50,7 +51,7 @@ class Driver:
 
     def end(self):
         """What it printed, by first word."""
-        out, err = self.process.communicate(timeout=300)
+        out, err = self.process.communicate(timeout=600)
         assert self.process.returncode == 0 and "Traceback" not in err, err
         return dict(line.split(" ", 1) for line in out.splitlines())
 
@@ -82,7 +83,7 @@ def test_a_run_that_is_killed_and_interrupted_ends_with_the_same_bits(spark, pro
     expected = HERE["train"](problem, sync="driver", partitions=2)
     folder = tmp_path / "run"
 
-    with Driver(temporary, folder, "shuffle", 2) as killed:
+    with Driver(temporary, folder, "shuffle", 2, 22) as killed:
         killed.read_to(f"step {np.random.default_rng().integers(9, 20)}")
         time.sleep(np.random.default_rng().random() * 0.1)
         killed.send(signal.SIGKILL)
@@ -90,16 +91,16 @@ def test_a_run_that_is_killed_and_interrupted_ends_with_the_same_bits(spark, pro
     left = ours(temporary)
     assert {name.split("-")[0] for name in left} == {"fdl", "spark", "blockmgr"}, left
     (saved,) = CheckpointFolder(folder).steps()[-1:]
-    assert 8 <= saved <= 20
+    assert 8 <= saved <= 23
 
-    with Driver(temporary, folder, "driver", 3) as interrupted:
+    with Driver(temporary, folder, "driver", 3, saved + 10) as interrupted:
         read = interrupted.read_to(f"step {saved + 5}")
         assert f"from {saved}" in read
         assert not left & ours(temporary)
         interrupted.send(signal.SIGINT)
         printed = interrupted.end()
     step = int(printed["interrupted"])
-    assert saved + 5 < step < HERE["STEPS"]
+    assert saved + 5 < step <= saved + 11 < HERE["STEPS"]
     assert CheckpointFolder(folder).steps()[-1] == step
     deadline = time.monotonic() + PATIENCE
     while ours(temporary) and time.monotonic() < deadline:

@@ -240,10 +240,10 @@ def test_an_interrupt_that_is_not_heard_is_raised_after_a_while(before):
 
 
 def test_patience_that_has_ended_raises_nothing_later(before):
-    with pytest.raises(KeyboardInterrupt), Interrupts(0.05) as interrupts:
+    interrupts = Interrupts(0.05)
+    with pytest.raises(KeyboardInterrupt), interrupts:
         interrupt()
-        timer = interrupts._timer
-    timer.join()
+    interrupts._timer.join()
     with Interrupts(1e6) as later:
         time.sleep(0.1)
         assert not later.asked

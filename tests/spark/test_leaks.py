@@ -9,7 +9,7 @@ import pytest
 
 LEAKS = runpy.run_path(str(Path(__file__).with_name("leaks.py")), run_name="leaks")
 FIRST = ("shuffle", "frame", "predict")  # the first runs of a session start workers, connections and threads
-PATIENCE = 20.0  # seconds until Spark's cleaner, workers and sockets have followed
+PATIENCE = 300.0  # seconds until Spark's cleaner, workers and sockets have followed
 
 
 @pytest.fixture

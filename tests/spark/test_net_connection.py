@@ -28,7 +28,7 @@ from fdl_spark.net.secure import Listener, connect
 KINDS = ("plain", "encrypted")
 
 
-def join(kind, one, two, timeout=20.0):
+def join(kind, one, two, timeout=300.0):
     """Connections over two sockets, as a handshake would have made them."""
     if kind == "plain":
         return Connection(one, "here", "rank 0", timeout), Connection(two, "there", "rank 1", timeout)
@@ -39,7 +39,7 @@ def join(kind, one, two, timeout=20.0):
     )
 
 
-def make_pair(kind, buffer=None, timeout=20.0):
+def make_pair(kind, buffer=None, timeout=300.0):
     ends = join(kind, *socket.socketpair(), timeout)
     if buffer is not None:
         for end in ends:
@@ -339,7 +339,7 @@ class Middle:
     def __init__(self, stack):
         one, self.left = socket.socketpair()
         self.right, two = socket.socketpair()
-        self.mine, self.theirs = join("encrypted", one, two, timeout=5.0)
+        self.mine, self.theirs = join("encrypted", one, two)
         for closed in (self.mine, self.theirs, self.left, self.right):
             stack.enter_context(closed)
         self.left.setblocking(False)

@@ -19,6 +19,7 @@ from fdl_spark.net.handshake import ANSWER, MAGIC, NONCE, OPENING, VERDICT, Conn
 from fdl_spark.net.secure import PENDING, Listener, connect
 
 SECRET = bytes(range(32))
+LONG = 300.0  # seconds for what does come, on a busy machine too
 PLACES = {"unix": ("unix", False), "tcp": ("127.0.0.1", False), "encrypted": ("127.0.0.1", True)}
 
 
@@ -31,7 +32,7 @@ def dial(to):
     """A socket that knows the address and nothing else."""
     kind, where = address.parse(to)
     sock = socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET, socket.SOCK_STREAM)
-    sock.settimeout(10)
+    sock.settimeout(LONG)
     sock.connect(where)
     return sock
 
@@ -47,8 +48,8 @@ def pair(stack, place, encrypt, **arguments):
     """A listener and both ends of a connection to it."""
     listener = stack.enter_context(Listener(place, SECRET, encrypt=encrypt))
     with ThreadPoolExecutor(1) as pool:
-        connecting = pool.submit(connect, listener.address, SECRET, 10, encrypt=encrypt, **arguments)
-        accepted = stack.enter_context(listener.accept(10))
+        connecting = pool.submit(connect, listener.address, SECRET, LONG, encrypt=encrypt, **arguments)
+        accepted = stack.enter_context(listener.accept(LONG))
         return listener, accepted, stack.enter_context(connecting.result())
 
 
@@ -71,7 +72,7 @@ def with_another_secret(to, encrypt):
 
 def with_another_opinion_on_encryption(to, encrypt):
     with pytest.raises(PeerLost, match="only one of the two ends encrypts"):
-        connect(to, SECRET, 10, encrypt=not encrypt)
+        connect(to, SECRET, LONG, encrypt=not encrypt)
 
 
 def with_garbage(to, encrypt):
@@ -138,8 +139,8 @@ def test_a_stranger_is_not_let_in(kind, stranger):
             assert listener.try_accept() is None
             time.sleep(0.001)
         strange.result()
-        friend = pool.submit(connect, listener.address, SECRET, 10, encrypt=encrypt)
-        with listener.accept(10) as accepted, friend.result() as connected:
+        friend = pool.submit(connect, listener.address, SECRET, LONG, encrypt=encrypt)
+        with listener.accept(LONG) as accepted, friend.result() as connected:
             connected.send_message("hello")
             assert accepted.receive_message() == "hello"
         while not listener.refused:  # the end of a connection may be seen later
@@ -167,8 +168,8 @@ def test_many_that_say_nothing(place, count):
         listener = stack.enter_context(Listener(host, SECRET, encrypt=encrypt))
         silent = [stack.enter_context(dial(listener.address)) for _ in range(count // 2)]
         pool = stack.enter_context(ThreadPoolExecutor(1))
-        friend = pool.submit(connect, listener.address, SECRET, 10, encrypt=encrypt)
-        accepted = stack.enter_context(listener.accept(10))
+        friend = pool.submit(connect, listener.address, SECRET, LONG, encrypt=encrypt)
+        accepted = stack.enter_context(listener.accept(LONG))
         connected = stack.enter_context(friend.result())
         for _ in range(count // 2):
             silent.append(stack.enter_context(dial(listener.address)))
@@ -180,7 +181,7 @@ def test_many_that_say_nothing(place, count):
 
 
 def test_silence_and_single_bytes_have_a_deadline():
-    with Listener("unix", SECRET, handshake=0.2) as listener:
+    with Listener("unix", SECRET, handshake=1.0) as listener:
         with dial(listener.address) as silent, dial(listener.address) as slow:
             with pytest.raises(TimeoutError, match="nobody connected to unix:.*within 0.01 s"):
                 listener.accept(0.01)
@@ -209,7 +210,7 @@ def test_nobody_is_late_because_the_listener_was_busy():
 def test_a_connector_that_was_dropped_tries_again(when):
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
         to = f"tcp:127.0.0.1:{server.getsockname()[1]}"
-        connecting = pool.submit(connect, to, SECRET, 10)
+        connecting = pool.submit(connect, to, SECRET, LONG)
         for _ in range(2):
             dropped, _ = server.accept()
             if when == "in the middle":
@@ -238,7 +239,7 @@ def test_no_descriptors_left_for_strangers():
         try:
             listener.try_accept()
             client.sendall(ConnectorSide(SECRET, listener.address, False).answer(receive(client, OPENING)))
-            stack.enter_context(listener.accept(10))
+            stack.enter_context(listener.accept(LONG))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert listener.refused["there were too many at once"] >= 10
@@ -278,14 +279,14 @@ class Impostor:
 def test_a_listener_without_the_secret_is_not_believed(reply):
     impostor = Impostor(reply)
     with pytest.raises(PeerLost, match="it does not have the run's secret"):
-        connect(impostor.address, SECRET, 10)
+        connect(impostor.address, SECRET, LONG)
     impostor.close()
 
 
 def test_what_answers_is_something_else():
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
         to = f"tcp:127.0.0.1:{server.getsockname()[1]}"
-        connecting = pool.submit(connect, to, SECRET, 10)
+        connecting = pool.submit(connect, to, SECRET, LONG)
         sock, _ = server.accept()
         with sock:
             sock.sendall(b"HTTP/1.1 400 Bad Request\r\nServer: something\r\n\r\n" + bytes(100))
@@ -321,18 +322,18 @@ def test_nothing_is_left_and_nothing_listens(place):
 def test_close_ends_an_accept_of_another_thread():
     listener = Listener("unix", SECRET)
     with ThreadPoolExecutor(1) as pool:
-        accepting = pool.submit(listener.accept, 60)
+        accepting = pool.submit(listener.accept, LONG)
         time.sleep(0.05)
         listener.close()
         with pytest.raises(OSError, match="is closed"):
-            accepting.result(10)
+            accepting.result(LONG)
 
 
 def test_a_listener_that_comes_later_is_waited_for():
     with Listener("127.0.0.1", SECRET) as listener:
         to = listener.address
     with pytest.raises(PeerLost, match=r"rank 2 on 127.0.0.1 at tcp:127.0.0.1:\d+ cannot be reached"):
-        connect(to, SECRET, 10, retry_until=time.monotonic() + 0.05, name="rank 2")
+        connect(to, SECRET, LONG, retry_until=time.monotonic() + 0.05, name="rank 2")
 
 
 @pytest.mark.parametrize("place", ["", "0.0.0.0", "::", "*"])
