@@ -20,7 +20,7 @@ from fdl_spark.broadcasts import lend
 from fdl_spark.classic import SparkContext
 from fdl_spark.disks import told_of_disk
 from fdl_spark.failures import NoRoom
-from fdl_spark.wire import Payload
+from fdl_spark.wire import Payload, dtype_name
 
 PROPERTY = "fdl.told"
 # The file of a broadcast is a pickle of bytes, which start at a whole cache line: PROTO 5, a string for padding, POP,
@@ -135,7 +135,7 @@ class _Sent:
         else:
             self._path = self._written(context._temp_dir, array.reshape(-1).view(np.uint8).data)
             self.broadcast = context._jsc.broadcast(set_up(self._path))
-        self.name = f"{self.broadcast.id()}:{array.dtype.str}"
+        self.name = f"{self.broadcast.id()}:{dtype_name(array.dtype)}"
 
     def _written(self, folder: str, data: memoryview) -> str:
         with NamedTemporaryFile(delete=False, dir=folder, buffering=0) as file:

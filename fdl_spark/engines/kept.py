@@ -21,6 +21,7 @@ from fdl.trust import open_trusted
 from fdl_spark.data.block import local_directories
 from fdl_spark.disks import DiskFull, told_of_disk
 from fdl_spark.update import Leaves, cut
+from fdl_spark.wire import dtype_name
 
 ALIGNMENT = 64  # bytes: leaves start at whole cache lines
 SUFFIX = ".block"  # as the files of data sets, which are deleted together with these
@@ -43,7 +44,7 @@ class Layout:
     @staticmethod
     def of(leaves: Leaves) -> "Layout":
         """The layout of leaves as they are."""
-        return Layout(tuple((leaf.dtype.str, leaf.shape) for leaf in leaves))
+        return Layout(tuple((dtype_name(leaf.dtype), leaf.shape) for leaf in leaves))
 
     def slice(self, size: int, start: int, stop: int) -> "Layout":
         """The layout of a slice of the state of `size` parameters."""
