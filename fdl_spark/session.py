@@ -148,6 +148,9 @@ def _settings(master: str) -> dict[str, str]:
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log4j}",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # A task that fetches from an executor that has died asks it three times more, and waits before each, before
+        # Spark computes again what is gone: 15 s by default. One that is alive but slow refuses no connection.
+        "spark.shuffle.io.retryWait": "1s",
     }
     if master.startswith("local"):
         # Every worker is on this machine: listen on the loopback only, and see the modules that the driver sees.

@@ -108,7 +108,8 @@ def train(
       group: how many steps one Spark job takes at most, if its tasks stay ("resident"); "auto" for as many as take
         about a second. A group ends where a validation, a checkpoint or a callback needs the parameters.
       wire: in what precision gradients travel. "bfloat16" halves their bytes: they are rounded shard by shard, what is
-        lost goes along with the shard's next one, and sums are float32. It takes tasks that stay ("resident").
+        lost goes along with the shard's next one, and sums are float32. All ways of `sync` give the same bits.
+        Parameters travel as float32.
       nonfinite: what to do about a NaN or infinite loss or gradient: "stop" raises, "skip" leaves the step out.
 
     Returns:
@@ -189,7 +190,7 @@ def train(
             weights = program.flat()
             with calling("the optimizer's init"):
                 leaves = initial(program, weights, dataset.schedule.shards)
-            engine_of = _engine("resident" if rounded and sync == "auto" else sync, dataset, engines)
+            engine_of = _engine(sync, dataset, engines, rounded)
             ahead.wait()
             engine = engine_of(dataset, program, weights, leaves, skip=nonfinite == "skip")
             cleanup.add("freeing what the executors hold", engine.close)
@@ -208,8 +209,6 @@ def _update(optimizer: Any, params: Any) -> Update:
 def _check_together(sync: str | Every, wire: str, params: Any, checkpoint_steps: int | None) -> None:
     """Raise if arguments do not go together."""
     if wire == "bfloat16":
-        if sync in ("shuffle", "blocks", "driver"):
-            raise ArgumentError(f'wire="bfloat16" needs tasks that stay: pass sync="resident", not sync="{sync}"')
         for path, leaf in fdl.tree.flatten_with_path(params)[0]:
             if (dtype := np.asarray(leaf).dtype) != np.float32:
                 where = f"params{fdl.tree.keystr(path)}"
@@ -250,12 +249,21 @@ def _engines_for(program: Program, sync: str | Every, dataset: Dataset) -> dict[
     return engines
 
 
-def _engine(sync: str | Every, dataset: Dataset, engines: dict[str, type[Engine]]) -> Callable[..., Engine]:
-    """What makes the engine that an argument names.
+def _engine(
+    sync: str | Every, dataset: Dataset, engines: dict[str, type[Engine]], rounded: bool
+) -> Callable[..., Engine]:
+    """What makes the engine that an argument names; `rounded` says whether gradients are.
 
     Raises:
       ArgumentError: the cluster cannot run its jobs.
     """
+    if rounded and not dataset.returns and not isinstance(sync, Every):  # shards must find what they have lost
+        if sync in ("shuffle", "driver"):
+            raise ArgumentError(
+                f'wire="bfloat16" with sync="{sync}" needs tasks that run where they ran before, and this session '
+                f'cannot cache their data; pass sync="resident"'
+            )
+        sync = "resident" if sync == "auto" else sync
     if sync == "auto":
         return partial(Auto, engines=engines)
     every, sync = (sync.steps, "resident") if isinstance(sync, Every) else (1, sync)

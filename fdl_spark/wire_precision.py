@@ -50,20 +50,8 @@ def widen(rounded: np.ndarray) -> np.ndarray:
     >>> widen(np.array([0x3F80, 0xC000], np.uint16))
     array([ 1., -2.], dtype=float32)
     """
-    return np.asarray(_widen(rounded.view(ml_dtypes.bfloat16)))
-
-
-def add_widened(total: np.ndarray, rounded: np.ndarray) -> np.ndarray:
-    """`total + widen(rounded)`, in one pass over memory.
-
-    Args:
-      total: float32 array (n,).
-      rounded: bfloat16 array (n,), or its bits as uint16.
-
-    Returns:
-      float32 array (n,).
-    """
-    return np.asarray(_add_widened(total, rounded.view(ml_dtypes.bfloat16)))
+    bits = rounded.view(np.uint16).astype(np.uint32)
+    return np.left_shift(bits, 16, out=bits).view(np.float32)
 
 
 @fdl.jit
@@ -77,13 +65,3 @@ def _round(gradient: Any, residual: Any) -> tuple[Any, Any]:
     lost = (gradient - (total - virtual)) + (residual - virtual)
     left = fnp.where(fnp.isfinite(total), (total - sent) + lost, (gradient - sent) + residual)
     return rounded, fnp.where(finite, left, residual)
-
-
-@fdl.jit
-def _widen(rounded: Any) -> Any:
-    return rounded.astype(fnp.float32)
-
-
-@fdl.jit
-def _add_widened(total: Any, rounded: Any) -> Any:
-    return total + rounded.astype(fnp.float32)

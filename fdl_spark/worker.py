@@ -184,14 +184,17 @@ def forward_backward(job: Job, task: int, blocks: Iterable[Block], whole: bool =
     assert job.weights is not None
     program, weights = job.program.compiled(), job.weights.value
     parts = parts_at(nodes, shards, lambda shard: shard_part(job, program, weights, block, shard))
+    if whole:
+        parts = [replace(part, gradient=made_whole(part.gradient)) for part in parts]
+    yield from zip(nodes, timed(parts, task, started), strict=True)
+
+
+def timed(parts: list[Part], task: int, started: float) -> list[Part]:
+    """The parts of a task, of which the first says how long the task has worked since it started."""
     context = TaskContext.get()
     attempt = context.attemptNumber() if context else 0
     timing = Timing(task, socket.gethostname(), time.perf_counter() - started, attempt)
-    if whole:
-        parts = [replace(part, gradient=made_whole(part.gradient)) for part in parts]
-    if parts:
-        parts[0] = replace(parts[0], timing=timing)
-    yield from zip(nodes, parts, strict=True)
+    return [replace(part, timing=timing) for part in parts[:1]] + parts[1:]
 
 
 def made_whole(gradient: Any) -> Any:

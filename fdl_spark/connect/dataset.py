@@ -104,6 +104,15 @@ class ConnectDataset(Dataset):
             encrypted = self.spark.conf.get("spark.network.crypto.enabled", "false") == "true"
         return Network(None, encrypted)
 
+    def encrypts_files(self) -> bool:
+        with suppress(Exception):  # a setting that a session may not be allowed to see
+            return self.spark.conf.get("spark.io.encryption.enabled", "false") == "true"
+        return False
+
+    @property
+    def returns(self) -> bool:  # type: ignore[override]
+        return self.cached
+
     def slots(self) -> int | None:
         """As when the data was loaded; None if a setting hides it."""
         with suppress(PySparkException):  # a setting that a session may not be allowed to see

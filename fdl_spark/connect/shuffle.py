@@ -16,10 +16,11 @@ import numpy as np
 from fdl_spark.connect.dataset import ConnectDataset
 from fdl_spark.data.blocks import Block
 from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
+from fdl_spark.engines.residuals import Residuals, arrived
 from fdl_spark.tree_sum import gather
 from fdl_spark.update import Leaves
 from fdl_spark.wire import pack, unpack
-from fdl_spark.worker import Job, Part, forward_backward
+from fdl_spark.worker import Job, Part
 
 
 class ConnectShuffle(SteppingEngine):
@@ -29,17 +30,18 @@ class ConnectShuffle(SteppingEngine):
     dataset: ConnectDataset
 
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
+        leaves, self._residuals = self._residuals.restored(leaves)
         self.weights, self.leaves, self.done = weights, leaves, done
 
     def state(self) -> Leaves:
-        return self.leaves
+        return [*self.leaves, *self._residuals.leaves(self.dataset)]
 
     def step(self, step: int) -> Outcome:
         watch = Stopwatch()
         shards = self.dataset.schedule.shards
-        with self.job(step) as job:
+        with self.job(step) as job, self._residuals.shared(self.dataset) as lost:
             watch.lap("broadcast")
-            sent = partial(_scatter, job, self.cuts)
+            sent = partial(_scatter, job, lost, self.cuts)
             payloads = self.dataset.exchange(sent, partial(_sum, shards), self.slices)
         answers = [unpack(payload) for payload in payloads]
         (total, timings), _ = answers[0]
@@ -48,13 +50,16 @@ class ConnectShuffle(SteppingEngine):
         watch.lap("collect")
         if gradient is not None:
             weights, leaves = self.program.update(self.weights, gradient, self.leaves)
-            self.weights, self.leaves, self.done = weights, leaves, step + 1
+            taken = self._residuals.taken(step + 1)
+            self.weights, self.leaves, self._residuals, self.done = weights, leaves, taken, step + 1
         watch.lap("update")
         return Outcome(total.sums, total.bad, watch.phases, timings)
 
 
-def _scatter(job: Job, cuts: list[int], task: int, blocks: Iterable[Block]) -> Iterator[tuple[int, bytes]]:
-    for node, part in forward_backward(job, task, blocks):
+def _scatter(
+    job: Job, lost: Residuals, cuts: list[int], task: int, blocks: Iterable[Block]
+) -> Iterator[tuple[int, bytes]]:
+    for node, part in lost.parts(job, task, blocks):
         header = node, replace(part, gradient=None)
         for n, (start, stop) in enumerate(pairwise(cuts)):
             yield n, pack(header, None if part.gradient is None else part.gradient[start:stop])
@@ -63,7 +68,7 @@ def _scatter(job: Job, cuts: list[int], task: int, blocks: Iterable[Block]) -> I
 def _sum(shards: int, n: int, payloads: Iterable[bytes]) -> Iterator[bytes]:
     parts = {}
     for payload in payloads:
-        (node, part), gradient = unpack(payload)
+        (node, part), gradient = arrived(payload)
         parts[node] = replace(part, gradient=gradient)
     timings = tuple(part.timing for part in parts.values() if part.timing)
     total = gather(parts, shards, Part.add, Part())

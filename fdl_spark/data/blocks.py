@@ -81,6 +81,9 @@ class RddDataset(Dataset):
         encrypted = conf.get("spark.network.crypto.enabled", "false") == "true"
         return Network("unix" if near else conf.get("spark.driver.host"), encrypted)
 
+    def encrypts_files(self) -> bool:
+        return bool(self.context._encryption_enabled)
+
     def slots(self) -> int | None:
         return 0 if self._growing else self._concurrent()  # Spark refuses jobs with barriers if executors come and go
 

@@ -46,12 +46,16 @@ class Dataset(ABC):
       columns: dtype and shape of one row, by column.
       schedule: which row is in which shard and which step.
       tasks: into how many tasks the shards are grouped.
+      name: begins the names of its files after "fdl-", those of its tasks' states too, which are deleted with it.
+      returns: whether a task runs, as a rule, where it ran before, and finds its files there.
     """
 
     template: Any
     columns: Cells
     schedule: Schedule
     tasks: int
+    name: str
+    returns = True
 
     def example(self, rows: int | None = None) -> Any:
         """A batch's types: the pytree of ShapeDtypeStructs of so many rows, or of a shard's largest part of a batch."""
@@ -83,6 +87,10 @@ class Dataset(ABC):
     @abstractmethod
     def network(self) -> Network:
         """How the tasks may talk to each other and to the driver."""
+
+    def encrypts_files(self) -> bool:
+        """Whether Spark encrypts what it writes to local disks."""
+        return False
 
     @abstractmethod
     def slots(self) -> int | None:

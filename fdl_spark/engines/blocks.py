@@ -8,7 +8,7 @@ A forward-backward task depends narrowly on all slices: the Cartesian product of
 are joined into one partition, makes Spark fetch what is elsewhere when the task runs, and writes no files. The state of
 a slice is zipped to its parts in the same way. Each step's lineage is cut by a local checkpoint: chains of shuffles
 would overflow the JVM's stack, and a lost executor would recompute them to the first step. If both copies are lost the
-job fails, and the driver goes back to its snapshot.
+job fails, and the driver goes back to its snapshot, as it does if what shards lost in rounding (`residuals.py`) is.
 """
 
 import pickle
@@ -26,12 +26,13 @@ from pyspark.serializers import NoOpSerializer, pack_long
 
 from fdl_spark.data.blocks import Block
 from fdl_spark.engines.engine import Outcome, Stopwatch, slowest
-from fdl_spark.engines.kept import Kept, Layout
-from fdl_spark.engines.shuffle import Answer, RddEngine, gathered
+from fdl_spark.engines.kept import Layout, Slice
+from fdl_spark.engines.residuals import Residuals
+from fdl_spark.engines.shuffle import Answer, RddEngine, gathered, slices_of
 from fdl_spark.repeated import Repeated, Told, told
 from fdl_spark.update import Leaves, join
 from fdl_spark.wire import Payload, pack, unpack
-from fdl_spark.worker import Job, forward_backward
+from fdl_spark.worker import Job
 
 # Py4J sends a number as java.lang.Long, which the pairs' keys are, only if it does not fit an int.
 ANSWER, WEIGHTS, STATE = 1 << 40, (1 << 40) + 1, (1 << 40) + 2
@@ -57,6 +58,7 @@ class Blocks(RddEngine):
 
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
         self._forget()
+        leaves, self._residuals = self._residuals.restored(leaves)
         self._weights, self._leaves, self.done = weights, leaves, done
         if self._jobs is None:
             self.layout = Layout.of(leaves)
@@ -68,9 +70,9 @@ class Blocks(RddEngine):
     def state(self) -> Leaves:
         if self._leaves is None:
             packed = dict(unpack(payload) for payload in self._collected(STATE) if payload)
-            leaves = [self._slice(n).layout.views(packed[n]) for n in range(len(packed))]
+            leaves = [own.layout.views(packed[own.number]) for own in self._slices()]
             self._leaves = join(leaves, [stop - start for start, stop in pairwise(self.cuts)])
-        return self._leaves
+        return [*self._leaves, *self._residuals.leaves(self.dataset)]
 
     def renew(self) -> None:
         self._forget_jobs()
@@ -88,11 +90,11 @@ class Blocks(RddEngine):
         seed: list[np.ndarray] = []
         if self._kept is None:
             assert self._weights is not None and self._leaves is not None
-            seed = [self._weights, self.layout.pack(self._leaves)]
+            seed = [self._weights, self.layout.pack(self._leaves), *self._residuals.arrays]
         else:
             # Values of pairs name no preferred place, so that a task runs where its block is.
             blocks = blocks.cartesian(jobs.values(self._kept.filterByRange(WEIGHTS, WEIGHTS).coalesce(1)))
-        with jobs.told([step], *seed):
+        with jobs.told([step, *self._residuals.numbers], *seed):
             watch.lap("broadcast")
             scattered = jobs.pairs(jobs.rdd(self._scatter, blocks.rdd(), True)).asJavaPairRDD()
             together = jobs.values(scattered.partitionBy(self._partitioner))
@@ -118,8 +120,8 @@ class Blocks(RddEngine):
         if first.total.bad:
             _unpersist(kept)
         else:
-            before = self._kept
-            self._kept, self._weights, self._leaves, self.done = kept, None, None, step + 1
+            before, lost = self._kept, self._residuals.taken(step + 1)
+            self._kept, self._weights, self._leaves, self._residuals, self.done = kept, None, None, lost, step + 1
             if before is not None:
                 _unpersist(before)
         watch.lap("collect")
@@ -128,16 +130,12 @@ class Blocks(RddEngine):
     def _prepare(self) -> None:
         """What all steps have in common."""
         self._jobs = Repeated(self.context)
-        count = self.slices
-        lasting, own = self.lasting(), [self._slice(n) for n in range(count)]
-        self._scatter = self._jobs.function(partial(_scatter, lasting, self.cuts), NoOpSerializer())
-        self._synchronise = self._jobs.function(partial(_update_slice, lasting, own), NoOpSerializer())
+        lasting, lost = self.lasting(), self._residuals.lasting()
+        self._scatter = self._jobs.function(partial(_scatter, lasting, lost, self.cuts), NoOpSerializer())
+        self._synchronise = self._jobs.function(partial(_update_slice, lasting, self._slices()), NoOpSerializer())
         jvm: Any = self.context._jvm
-        self._partitioner = jvm.PythonPartitioner(count, 0)
+        self._partitioner = jvm.PythonPartitioner(self.slices, 0)
         self._array_class = jvm.org.apache.spark.api.java.JavaPairRDD
-
-    def _slice(self, n: int) -> Kept:
-        return Kept(self.dataset.name, n, self.cuts[n], self.cuts[n + 1], self.cuts[-1], self.layout)
 
     def _union_of_one(self, pairs: Any) -> Any:
         """The same pairs by an RDD that lets go of its parents when it is checkpointed, which PairwiseRDD does not."""
@@ -178,16 +176,14 @@ def _unpersist(pairs: Any) -> None:
         pairs.unpersist(False)
 
 
-def _scatter(job: Job, cuts: list[int], task: int, frames: Iterable[bytes]) -> Iterator[Payload]:
+def _scatter(job: Job, lost: Residuals, cuts: list[int], task: int, frames: Iterable[bytes]) -> Iterator[Payload]:
     """Slices of the task's parts, and from task 0 an empty frame more for each, so that there are two at least."""
     started, news = time.perf_counter(), told()
+    step, *numbers = news.numbers
     block, weights = _block_and_weights(news, cuts, frames)
     read = time.perf_counter() - started
-    for node, part in forward_backward(job.at(news.numbers[0], weights), task, [block]):
-        header = node, replace(part, gradient=None), read
-        for n, (start, stop) in enumerate(pairwise(cuts)):
-            yield pack_long(n)
-            yield pack(header, None if part.gradient is None else part.gradient[start:stop])
+    for node, part in lost.at(numbers, news.arrays).parts(job.at(step, weights), task, [block]):
+        yield from slices_of(node, part, cuts, read)
     if task == 0:
         for n in range(len(cuts) - 1):
             yield pack_long(n)
@@ -212,9 +208,9 @@ def _block_and_weights(news: Told, cuts: list[int], frames: Iterable[bytes]) -> 
     return block, weights
 
 
-def _update_slice(job: Job, kept: list[Kept], n: int, frames: Iterable[bytes]) -> Iterator[Payload]:
+def _update_slice(job: Job, slices: list[Slice], n: int, frames: Iterable[bytes]) -> Iterator[Payload]:
     """The answer, the new slice and its state, and as many empty frames as make the next step's zip come out even."""
-    started, news, own = time.perf_counter(), told(), kept[n]
+    started, news, own = time.perf_counter(), told(), slices[n]
     arrived = list(frames)
     weights: Any
     packed: Any

@@ -9,12 +9,13 @@ import numpy as np
 
 from fdl_spark.data.blocks import Block, RddDataset
 from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
+from fdl_spark.engines.residuals import Residuals, arrived
 from fdl_spark.repeated import Repeated, told
 from fdl_spark.table_gradient import TableGradient
 from fdl_spark.tree_sum import gather
 from fdl_spark.update import Leaves
-from fdl_spark.wire import pack, unpack
-from fdl_spark.worker import Job, Part, forward_backward, made_whole
+from fdl_spark.wire import pack
+from fdl_spark.worker import Job, Part, made_whole
 
 
 class Driver(SteppingEngine):
@@ -24,14 +25,16 @@ class Driver(SteppingEngine):
     _jobs: Repeated | None = None
 
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
+        leaves, self._residuals = self._residuals.restored(leaves)
         self.weights, self.leaves, self.done = weights, leaves, done
         if self._jobs is None and isinstance(self.dataset, RddDataset):
             self._jobs = Repeated(self.dataset.context)
-            function = self._jobs.function(partial(_told_parts, self.lasting()), self.dataset.blocks._jrdd_deserializer)
+            told_parts = partial(_told_parts, self.lasting(), self._residuals.lasting())
+            function = self._jobs.function(told_parts, self.dataset.blocks._jrdd_deserializer)
             self._parts = self._jobs.rdd(function, self.dataset.blocks._jrdd.rdd())
 
     def state(self) -> Leaves:
-        return self.leaves
+        return [*self.leaves, *self._residuals.leaves(self.dataset)]
 
     def renew(self) -> None:
         self._forget_jobs()
@@ -49,16 +52,16 @@ class Driver(SteppingEngine):
     def step(self, step: int) -> Outcome:
         watch = Stopwatch()
         if self._jobs is None:
-            with self.job(step) as job:
+            with self.job(step) as job, self._residuals.shared(self.dataset) as lost:
                 watch.lap("broadcast")
-                payloads = self.dataset.map(partial(_parts, job))
+                payloads = self.dataset.map(partial(_parts, job, lost))
         else:
-            with self._jobs.told([step], self.weights):
+            with self._jobs.told([step, *self._residuals.numbers], self.weights, *self._residuals.arrays):
                 watch.lap("broadcast")
                 payloads = self._jobs.collect(self._parts)
         parts = {}
         for payload in payloads:
-            (node, part), gradient = unpack(payload)
+            (node, part), gradient = arrived(payload)
             parts[node] = part if gradient is None else replace(part, gradient=gradient)
         timings = [part.timing for part in parts.values() if part.timing]
         watch.lap("schedule", forward_backward=slowest(timings))
@@ -66,7 +69,8 @@ class Driver(SteppingEngine):
         watch.lap("collect")
         if not total.bad:
             weights, leaves = self._updated(total.gradient)
-            self.weights, self.leaves, self.done = weights, leaves, step + 1
+            lost = self._residuals.taken(step + 1)
+            self.weights, self.leaves, self._residuals, self.done = weights, leaves, lost, step + 1
         watch.lap("update")
         return Outcome(total.sums, total.bad, watch.phases, tuple(timings))
 
@@ -78,13 +82,14 @@ class Driver(SteppingEngine):
         return self.program.update(self.weights, made_whole(gradient), self.leaves)
 
 
-def _told_parts(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
+def _told_parts(job: Job, lost: Residuals, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
     news = told()
-    return _parts(job.at(news.numbers[0], news.arrays[0]), task, blocks)
+    step, *numbers = news.numbers
+    return _parts(job.at(step, news.arrays[0]), lost.at(numbers, news.arrays), task, blocks)
 
 
-def _parts(job: Job, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
-    for node, part in forward_backward(job, task, blocks, whole=False):
+def _parts(job: Job, lost: Residuals, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
+    for node, part in lost.parts(job, task, blocks, whole=False):
         if isinstance(part.gradient, TableGradient):
             yield pack((node, part), None)
         else:

@@ -10,12 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from fdl_spark.cleanup import going_on
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.cuts import cuts
+from fdl_spark.engines.residuals import Residuals
 from fdl_spark.program import Program
 from fdl_spark.update import Leaves
 from fdl_spark.worker import Held, Job, Shared, Timing
@@ -166,6 +168,10 @@ class Engine(ABC):
 
 class SteppingEngine(Engine):
     """An engine that takes each step by Spark jobs of its own."""
+
+    def __init__(self, dataset: Dataset, program: Program, weights: np.ndarray, *arguments: Any, **options: Any):
+        self._residuals = Residuals.of(program, weights, dataset)
+        super().__init__(dataset, program, weights, *arguments, **options)
 
     def group(self, count: int, seconds: float = math.inf, stay: float = 0.0) -> Iterator[Outcome]:
         for _ in range(count):

@@ -1,12 +1,14 @@
-"""The optimizer's state of a slice between two steps: a file in the local directory of the executor that updates it.
+"""What a task keeps between two steps: files in the local directory of its executor.
 
+A slice's task keeps the optimizer's state of the slice, and a shard's what was lost when its gradients were rounded.
 A file holds numbers only, and its name says of which step they are: a task that is repeated, or that wakes up long
 after the cluster went on without it, finds and writes the numbers of its own step. What a file holds is lost with its
-executor; the driver then goes back to its snapshot.
+executor; the driver then goes back to its snapshot. Where Spark encrypts what it writes, these files are encrypted too.
 """
 
 import mmap
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ import numpy as np
 from fdl.trust import open_trusted
 from fdl_spark.data.block import local_directories
 from fdl_spark.disks import DiskFull, told_of_disk
+from fdl_spark.engines.sealed import read_sealed, sealed_size, write_sealed
 from fdl_spark.update import Leaves, cut
 from fdl_spark.wire import dtype_name
 
@@ -84,19 +87,17 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The states of one slice on the executor of the task that asks.
+class Slice:
+    """A slice of the flat parameters, and of the optimizer's state.
 
     Attributes:
-      run: names the data set, which deletes these files at its end.
       number: of the slice.
-      start: the first element of the flat parameters that the slice is of.
-      stop: the one behind the last.
+      start: its first element.
+      stop: the one behind its last.
       size: number of the flat parameters.
       whole: layout of the state of all of them.
     """
 
-    run: str
     number: int
     start: int
     stop: int
@@ -112,6 +113,23 @@ class Kept:
         """The slice's leaves of the whole state, packed."""
         return cut(self.whole.views(packed), self.size, self.start, self.stop)
 
+
+@dataclass(frozen=True)
+class Kept:
+    """What a task keeps on its executor, seen by the task.
+
+    Attributes:
+      run: names the data set, which deletes these files at its end.
+      place: says whose state it is, as "slice 0".
+      layout: of the leaves.
+      key: 32 bytes that the files are encrypted with; None if Spark does not encrypt its own.
+    """
+
+    run: str
+    place: str
+    layout: Layout
+    key: bytes | None = None
+
     def read(self, branch: int, step: int) -> Leaves:
         """The leaves after a step, read-only.
 
@@ -122,44 +140,68 @@ class Kept:
         Raises:
           StateMissing: they are not on this executor, or not whole.
         """
-        layout = self.layout
+        name, size = self._name(branch, step), self.layout.size
+        expected = size if self.key is None else sealed_size(size)
         for root in local_directories():
-            with suppress(OSError), open_trusted(root / self._name(branch, step)) as file:
-                if os.fstat(file.fileno()).st_size == layout.size:
-                    return layout.views(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        raise StateMissing(f"the optimizer's state of slice {self.number} after step {step} is not on this executor")
+            with suppress(OSError), open_trusted(root / name) as file:
+                if os.fstat(file.fileno()).st_size != expected:
+                    continue
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                if self.key is None:
+                    return self.layout.views(mapped)
+                content = read_sealed(memoryview(mapped), self.key, name, size)
+                if content is not None:
+                    content.flags.writeable = False
+                    return self.layout.views(content)
+        raise StateMissing(f"the state of {self.place} after step {step} is not on this executor")
 
-    def write(self, branch: int, step: int, leaves: Leaves) -> None:
-        """Keep the leaves after a step, and no longer those that its task, if it is repeated, does not need.
+    def write(self, branch: int, step: int, leaves: Leaves, since: int) -> None:
+        """Keep the leaves after a step, and of earlier ones only those that the task, if it is repeated, needs again.
+
+        Args:
+          branch: as for `read`.
+          step: number of steps that are done.
+          leaves: what to keep.
+          since: after how many steps the leaves are that these follow from.
 
         Raises:
           DiskFull: no local directory of this executor takes them.
         """
-        layout, refused = self.layout, []
+        name, refused = self._name(branch, step), []
         for root in sorted(local_directories(), key=_free, reverse=True):
-            hidden = root / self._name(branch, step, f"-{uuid.uuid4().hex}")
+            hidden = root / f"{name.removesuffix(SUFFIX)}-{uuid.uuid4().hex}{SUFFIX}"
             try:
                 with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                    layout.write(file, leaves)
-                os.replace(hidden, root / self._name(branch, step))
+                    if self.key is None:
+                        self.layout.write(file, leaves)
+                    else:
+                        write_sealed(file, self.key, name, self.layout.pack(leaves))
+                os.replace(hidden, root / name)
                 break
             except OSError as error:
-                refused.append(told_of_disk(str(root), layout.size, error))
+                refused.append(told_of_disk(str(root), self.layout.size, error))
             finally:
                 hidden.unlink(missing_ok=True)
         else:
-            raise DiskFull(f"no local directory of Spark takes the optimizer's state: {'; '.join(refused)}")
-        for root in local_directories():
-            (root / self._name(branch, step - 2)).unlink(missing_ok=True)
+            raise DiskFull(f"no local directory of Spark takes the state of {self.place}: {'; '.join(refused)}")
+        self._forget_before(branch, step, since)
 
-    def forget(self) -> None:
-        """Delete the slice's files, of all branches."""
+    def _forget_before(self, branch: int, step: int, since: int) -> None:
+        """Delete the files of earlier steps but one; those of later ones are not a late task's to delete."""
+        mine = re.compile(rf"{re.escape(self._prefix)}(\d+)-(\d+){re.escape(SUFFIX)}")
         for root in local_directories():
-            for path in root.glob(f"fdl-{self.run}-slice{self.number}-*{SUFFIX}"):
-                path.unlink(missing_ok=True)
+            with suppress(OSError):  # what cannot be deleted goes with the data set
+                for name in filter(None, map(mine.fullmatch, os.listdir(root))):
+                    number = int(name[1]), int(name[2])
+                    if number < (branch, step) and number != (branch, since):
+                        (root / name[0]).unlink(missing_ok=True)
 
-    def _name(self, branch: int, step: int, more: str = "") -> str:
-        return f"fdl-{self.run}-slice{self.number}-{branch}-{step}{more}{SUFFIX}"
+    @property
+    def _prefix(self) -> str:
+        return f"fdl-{self.run}-{self.place.replace(' ', '')}-"
+
+    def _name(self, branch: int, step: int) -> str:
+        return f"{self._prefix}{branch}-{step}{SUFFIX}"
 
 
 def _free(root: Path) -> int:

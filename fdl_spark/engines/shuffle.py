@@ -5,13 +5,15 @@
                                          the slice's state  +------+  a file on the executor, from step to step
 
 Spark runs task n where the state of slice n is, because a cached RDD has its partition n there (its home). If the
-state is lost, with its executor or because the task had to run elsewhere, the driver goes back to its snapshot.
+state is lost, with its executor or because the task had to run elsewhere, the driver goes back to its snapshot. What
+shards lose when gradients are rounded is kept in the same way where forward-backward runs (`residuals.py`).
 
 What a step asks of the JVM is kept small, as each question takes as long as adding up some ten thousand numbers: the
 functions are pickled once, and only the shuffle is made anew, since its number must never be used twice: old gradients
 would be taken for new ones.
 """
 
+import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -28,12 +30,13 @@ from fdl_spark.classic import SparkContext
 from fdl_spark.data.blocks import Block, RddDataset
 from fdl_spark.data.shards import owned
 from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
-from fdl_spark.engines.kept import Kept, Layout
+from fdl_spark.engines.kept import Kept, Layout, Slice
+from fdl_spark.engines.residuals import Residuals, arrived
 from fdl_spark.repeated import Repeated, told
-from fdl_spark.tree_sum import cover, gather
+from fdl_spark.tree_sum import Node, cover, gather
 from fdl_spark.update import Leaves, join
 from fdl_spark.wire import Payload, pack, raw_output, unpack
-from fdl_spark.worker import Job, Part, Timing, forward_backward
+from fdl_spark.worker import Job, Part, Timing
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,16 @@ class RddEngine(SteppingEngine):
     """An engine on the RDDs of a classic session."""
 
     dataset: RddDataset
+    layout: Layout  # of the optimizer's state
 
     @property
     def context(self) -> SparkContext:
         """Where the data is."""
         return self.dataset.context
+
+    def _slices(self) -> list[Slice]:
+        size = self.cuts[-1]
+        return [Slice(n, *bounds, size, self.layout) for n, bounds in enumerate(pairwise(self.cuts))]
 
 
 class Shuffle(RddEngine):
@@ -63,23 +71,26 @@ class Shuffle(RddEngine):
 
     name = "shuffle"
     _jobs: Repeated | None = None
-    _leaves: Leaves | None = None  # the state, while it is on the driver
-    _branch = 0
+    _leaves: Leaves | None = None  # the optimizer's state, while it is on the driver
     _homes: Any = None  # an RDD of empty frames
 
     def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
+        leaves, self._residuals = self._residuals.restored(leaves)
         self.weights, self._leaves, self.done = weights, leaves, done
-        self._branch += 1
         if self._jobs is None:
             self.layout = Layout.of(leaves)
             self._prepare()
 
     def state(self) -> Leaves:
+        return [*self._optimizer_leaves(), *self._residuals.leaves(self.dataset)]
+
+    def _optimizer_leaves(self) -> Leaves:
         if self._leaves is not None:
             return self._leaves
-        read = partial(_read, [self._slice(n) for n in range(self.slices)], self._branch, self.done)
-        packed = raw_output(self._homes, read).collect()
-        leaves = [self._slice(n).layout.views(np.frombuffer(one, np.uint8)) for n, one in enumerate(packed)]
+        packed = raw_output(self._homes, partial(_read, self._keeps, self._residuals.branch, self.done)).collect()
+        leaves = [
+            kept.layout.views(np.frombuffer(one, np.uint8)) for kept, one in zip(self._keeps, packed, strict=True)
+        ]
         return join(leaves, [stop - start for start, stop in pairwise(self.cuts)])
 
     def renew(self) -> None:
@@ -93,8 +104,9 @@ class Shuffle(RddEngine):
     def step(self, step: int) -> Outcome:
         watch = Stopwatch()
         assert self._jobs is not None
-        arrays = [self.weights] if self._leaves is None else [self.weights, self.layout.pack(self._leaves)]
-        with self._jobs.told([step, self._branch], *arrays):
+        seed = [] if self._leaves is None else [self.layout.pack(self._leaves)]
+        arrays = [self.weights, *seed, *self._residuals.arrays]
+        with self._jobs.told([step, len(seed), *self._residuals.numbers], *arrays):
             watch.lap("broadcast")
             shuffled = self._jobs.values(self._scattered.partitionBy(self._partitioner))
             together = (shuffled if self._homes is None else self._homes._jrdd.zip(shuffled)).rdd()
@@ -109,13 +121,15 @@ class Shuffle(RddEngine):
         watch.lap("schedule", forward_backward=slowest(first.timings), shuffle=fetch, update=update)
         result: Any = np.concatenate([array for _, array in answers]) if len(answers) > 1 else answers[0][1]
         watch.lap("collect")
+        bad = bool(first.total.bad)
+        lost = self._residuals if bad else self._residuals.taken(step + 1)
         if self._homes is None:
-            if not first.total.bad:
+            if not bad:
                 weights, leaves = self.program.update(self.weights, result, self._leaves)
-                self.weights, self._leaves, self.done = weights, leaves, step + 1
+                self.weights, self._leaves, self._residuals, self.done = weights, leaves, lost, step + 1
             watch.lap("update")
-        elif not first.total.bad or self.skip:
-            self.weights, self._leaves, self.done = result, None, step + 1
+        elif not bad or self.skip:
+            self.weights, self._leaves, self._residuals, self.done = result, None, lost, step + 1
         return Outcome(first.total.sums, first.total.bad, watch.phases, first.timings)
 
     def _prepare(self) -> None:
@@ -123,15 +137,23 @@ class Shuffle(RddEngine):
         schedule, tasks = self.dataset.schedule, self.dataset.tasks
         self._jobs, count = Repeated(self.context), self.slices
         scatter = self._jobs.function(
-            partial(_scatter, self.lasting(), self.cuts), self.dataset.blocks._jrdd_deserializer
+            partial(_scatter, self.lasting(), self._residuals.lasting(), self.cuts),
+            self.dataset.blocks._jrdd_deserializer,
         )
         parts = self._jobs.rdd(scatter, self.dataset.blocks._jrdd.rdd(), True)
         self._scattered = self._jobs.pairs(parts).asJavaPairRDD()
         self._partitioner = self.context._jvm.PythonPartitioner(count, 0)
         if self.program.update.elementwise:
-            synchronise = partial(_update_slice, self.lasting(), [self._slice(n) for n in range(count)])
-            frames = sum(
-                len(list(cover(owned(task, tasks, schedule.shards), schedule.shards))) for task in range(tasks)
+            key = secrets.token_bytes(32) if self.dataset.encrypts_files() else None
+            slices = self._slices()
+            self._keeps = [Kept(self.dataset.name, f"slice {n.number}", n.layout, key) for n in slices]
+            synchronise = partial(_update_slice, self.lasting(), slices, self._keeps)
+            frames = (
+                schedule.shards
+                if self.program.rounded
+                else sum(
+                    len(list(cover(owned(task, tasks, schedule.shards), schedule.shards))) for task in range(tasks)
+                )
             )
             self._homes = raw_output(self.context.parallelize(range(count), count), partial(_empty, frames))
             self._homes.persist(StorageLevel.MEMORY_AND_DISK)
@@ -148,25 +170,27 @@ class Shuffle(RddEngine):
                 self._homes.unpersist()
         self._jobs = self._homes = None
 
-    def _slice(self, n: int) -> Kept:
-        start, stop = self.cuts[n], self.cuts[n + 1]
-        return Kept(self.dataset.name, n, start, stop, self.cuts[-1], self.layout)
 
-
-def _scatter(job: Job, cuts: list[int], task: int, blocks: Iterable[Block]) -> Iterator[Payload]:
+def _scatter(job: Job, lost: Residuals, cuts: list[int], task: int, blocks: Iterable[Block]) -> Iterator[Payload]:
     news = told()
-    for node, part in forward_backward(job.at(news.numbers[0], news.arrays[0]), task, blocks):
-        header = node, replace(part, gradient=None)
-        for n, (start, stop) in enumerate(pairwise(cuts)):
-            yield pack_long(n)
-            yield pack(header, None if part.gradient is None else part.gradient[start:stop])
+    step, _, *numbers = news.numbers
+    for node, part in lost.at(numbers, news.arrays).parts(job.at(step, news.arrays[0]), task, blocks):
+        yield from slices_of(node, part, cuts)
+
+
+def slices_of(node: Node, part: Part, cuts: list[int], *more: Any) -> Iterator[Payload]:
+    """The slices of a part, each after its number; `more` goes along."""
+    header = node, replace(part, gradient=None), *more
+    for n, (start, stop) in enumerate(pairwise(cuts)):
+        yield pack_long(n)
+        yield pack(header, None if part.gradient is None else part.gradient[start:stop])
 
 
 def gathered(job: Job, n: int, payloads: Iterable[bytes], started: float) -> tuple[Part, Answer]:
     """Slice n of the sum over all shards, and the answer so far."""
     parts = {}
     for payload in payloads:
-        (node, part, *_), gradient = unpack(payload)
+        (node, part, *_), gradient = arrived(payload)
         parts[node] = replace(part, gradient=gradient)
     fetched = time.perf_counter()
     timings = tuple(part.timing for part in parts.values() if part.timing)
@@ -179,30 +203,25 @@ def _sum_slice(job: Job, n: int, payloads: Iterable[bytes]) -> Iterator[bytes]:
     yield pack(answer, total.gradient)
 
 
-def _update_slice(job: Job, kept: list[Kept], n: int, frames: Iterable[bytes]) -> Iterator[bytes]:
+def _update_slice(job: Job, slices: list[Slice], keeps: list[Kept], n: int, frames: Iterable[bytes]) -> Iterator[bytes]:
     """The new slice; its state stays here."""
-    news, own = told(), kept[n]
-    step, branch = news.numbers
+    news, own, kept = told(), slices[n], keeps[n]
+    step, seeded, branch, _ = news.numbers
     total, answer = gathered(job, n, filter(None, frames), time.perf_counter())  # homes are empty frames
     before = time.perf_counter()
-    weights, *seed = news.arrays
-    weights = weights[own.start : own.stop]
-    if seed:
-        own.forget()
-        leaves = own.cut(seed[0])
-    else:
-        leaves = own.read(branch, step)
+    weights = news.arrays[0][own.start : own.stop]
+    leaves = own.cut(news.arrays[1]) if seeded else kept.read(branch, step)
     if not total.bad:
         weights, leaves = job.program.compiled().update(weights, total.gradient, leaves)
-    own.write(branch, step + 1, leaves)
+    kept.write(branch, step + 1, leaves, step)
     answer = replace(answer, update=answer.update + time.perf_counter() - before)
     yield pack(answer, weights)
 
 
-def _read(kept: list[Kept], branch: int, step: int, n: int, frames: Iterable[bytes]) -> Iterator[Payload]:
+def _read(keeps: list[Kept], branch: int, step: int, n: int, frames: Iterable[bytes]) -> Iterator[Payload]:
     for _ in frames:  # a task that leaves some of its input unread loses its worker
         pass
-    yield kept[n].layout.pack(kept[n].read(branch, step)).data
+    yield keeps[n].layout.pack(keeps[n].read(branch, step)).data
 
 
 def _empty(count: int, n: int, numbers: Iterable[int]) -> Iterator[bytes]:

@@ -79,6 +79,15 @@ def resumed(sync, folder=None):
     return digest(train(problem.data, problem.noisy_loss, sync=sync, checkpoint=folder, steps=6, partitions=1).params)
 
 
+def rounded():
+    """Rounded gradients by one engine after the other, what was lost in rounding handed on."""
+    folder = tempfile.mkdtemp()
+    for steps, sync, partitions in ((2, "shuffle", 2), (4, "driver", 1), (6, "resident", 2)):
+        options = {"sync": sync, "partitions": partitions, "steps": steps}
+        run = train(problem.data, wire="bfloat16", checkpoint=folder, **options)
+    return [digest(run.params), digest([run.optimizer_state[name] for name in sorted(run.optimizer_state)])]
+
+
 def validated(spark):
     found = {"validation": rows(spark), "columns": NUMBERS, "metrics": {"accuracy": problem.accuracy}, "epochs": 1}
     run = train(rows(spark), weighted, steps=None, sync="driver", **found)
@@ -113,6 +122,7 @@ ALIKE = {
     "driver": lambda spark: digest(train(problem.data, sync="driver").params),
     "auto": lambda spark: digest(train(problem.data, sync="auto").params),
     "resident": lambda spark: digest(train(problem.data, sync="resident", partitions=2).params),
+    "rounded": lambda spark: rounded(),
     "whole optimizer": lambda spark: digest(train(problem.data, optimizer=fdl.optim.lamb(1e-2)).params),
     "columns": lambda spark: digest(train(rows(spark), weighted, columns=NUMBERS, partitions=3).params),
     "validation": validated,
@@ -237,7 +247,9 @@ def uncached(spark):
 
     kind.cache = refuse
     try:
-        return digest(train(rows(spark), weighted, columns=NUMBERS, partitions=3).params)
+        options = {"columns": NUMBERS, "partitions": 3}
+        found = digest(train(rows(spark), weighted, **options).params)
+        return [found, *fails(lambda: train(rows(spark), weighted, wire="bfloat16", **options))]
     finally:
         kind.cache = before
 

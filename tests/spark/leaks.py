@@ -1,6 +1,8 @@
-"""What a session holds, counted, and runs of every kind that should leave it as it was; run by hand for many of them:
+"""What a session holds, counted, and runs of every kind that should leave it as it was; run by hand for many of them,
+or for one run of many steps, with what is held in its course:
 
 python leaks.py MASTER ROUNDS
+python leaks.py MASTER ENGINE STEP ...
 """
 
 import gc
@@ -221,6 +223,42 @@ def run(spark, kind, folder):
     return "ran"
 
 
+class Count(fdl_spark.Callback):
+    """Counts, after some steps, what is held."""
+
+    def __init__(self, spark, steps):
+        self.spark, self.steps, self.counted = spark, steps, []
+
+    def step(self, run, record):
+        if run.step in self.steps:
+            self.counted.append({**held(self.spark), **more(self.spark), **memory(self.spark)})
+            print(f"step {run.step}: {record['seconds'] * 1e3:.0f} ms", file=sys.stderr, flush=True)
+
+
+def more(spark):
+    """What Spark keeps for broadcasts and connections."""
+    context = spark.sparkContext
+    beans = context._jvm.java.lang.management.ManagementFactory
+    return {
+        "threads of the JVM": beans.getThreadMXBean().getThreadCount(),
+        "broadcasts known to Python": len(context._pickled_broadcast_vars._registry),
+    }
+
+
+def over_steps(master, engine, steps):
+    """Print what a run holds after some of its steps, rounded gradients and all."""
+    # Spark's user interface remembers the last thousand jobs and stages: here only as many as the first steps make.
+    few = {f"spark.ui.retained{what}": "100" for what in ("Jobs", "Stages", "Tasks")}
+    spark = fdl_spark.session(master, config={"spark.ui.enabled": "false", **few})
+    train(sync=engine, steps=1)
+    count = Count(spark, steps)
+    train(sync=engine, wire="bfloat16", steps=max(steps), callbacks=[count])
+    print(f"| {engine}, after so many steps | {' | '.join(map(str, steps))} |\n|{'---|' * (len(steps) + 1)}")
+    for name in count.counted[0]:
+        print(f"| {name} | {' | '.join(f'{one[name]:.6g}' for one in count.counted)} |")
+    spark.stop()
+
+
 def main(master, rounds):
     import shutil
     import tempfile
@@ -238,4 +276,7 @@ def main(master, rounds):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    if sys.argv[2].isdigit():
+        main(sys.argv[1], int(sys.argv[2]))
+    else:
+        over_steps(sys.argv[1], sys.argv[2], list(map(int, sys.argv[3:])))

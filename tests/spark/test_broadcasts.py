@@ -103,5 +103,7 @@ def test_a_session_that_encrypts_and_authenticates_gives_the_same_bits(spark, ca
         expected = capsys.readouterr().out
         printed, errors = other.communicate(timeout=600)
     assert other.returncode == 0, errors
-    assert printed == expected
+    clear = next(line for line in expected.splitlines() if line.startswith("readable"))
+    assert any(".mu" in word for word in clear.split()) and any(".wire" in word for word in clear.split())
+    assert printed == expected.replace(clear, "readable")  # nothing of what training keeps
     assert [len(line.split()) for line in printed.splitlines()[:2]] == [2, 2]  # one digest for all of them

@@ -134,7 +134,9 @@ def test_large_values_and_answers(found):
 
 
 def test_sessions_that_cannot_cache(found):
-    assert found["uncached"] == found["columns"]
+    trained, kind, text = found["uncached"]
+    assert trained == found["columns"]
+    assert kind == "ArgumentError" and 'pass sync="resident"' in text
 
 
 def test_predictions_with_large_parameters(found):

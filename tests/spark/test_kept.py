@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from fdl_spark.engines.cuts import slices
-from fdl_spark.engines.kept import Kept, Layout, StateMissing
+from fdl_spark.engines.kept import Kept, Layout, Slice, StateMissing
+from fdl_spark.engines.sealed import read_sealed, sealed_size, write_sealed
+from fdl_spark.net.cipher import RECORD
 from fdl_spark.repeated import HEAD, START, STOP
 
 LEAVES = [
@@ -18,8 +20,18 @@ LEAVES = [
 ]
 
 
-def kept(number=0, start=4, stop=10):
-    return Kept("run", number, start, stop, 10, Layout.of(LEAVES))
+def part(number=0, start=4, stop=10):
+    """A slice and what is kept of it."""
+    own = Slice(number, start, stop, 10, Layout.of(LEAVES))
+    return own.cut(Layout.of(LEAVES).pack(LEAVES)), own.layout
+
+
+def kept(key=None, **which):
+    leaves, layout = part(**which)
+    return leaves, Kept("run", f"slice {which.get('number', 0)}", layout, key)
+
+
+KEYS = [None, bytes(range(32))]
 
 
 @pytest.fixture(autouse=True)
@@ -36,28 +48,30 @@ def files(roots):
     return sorted(path.name for root in roots for path in root.iterdir())
 
 
-def test_a_slice_is_read_as_it_was_written(roots):
-    own = kept()
-    leaves = own.cut(Layout.of(LEAVES).pack(LEAVES))
-    own.write(1, 5, leaves)
+@pytest.mark.parametrize("key", KEYS, ids=["clear", "encrypted"])
+def test_a_slice_is_read_as_it_was_written(roots, key):
+    leaves, own = kept(key)
+    own.write(1, 5, leaves, 4)
     for found, leaf in zip(own.read(1, 5), [LEAVES[0][4:], LEAVES[1], LEAVES[2][4:], LEAVES[3]], strict=True):
         assert found.dtype == leaf.dtype
         np.testing.assert_array_equal(found, leaf)
         assert not found.flags.writeable
+    (path,) = [path for root in roots for path in root.iterdir()]
+    assert (LEAVES[0][4:].tobytes() in path.read_bytes()) == (key is None)
 
 
-def test_a_state_of_nothing():
+@pytest.mark.parametrize("key", KEYS, ids=["clear", "encrypted"])
+def test_a_state_of_nothing(key):
     """Plain gradient descent has none."""
-    own = Kept("run", 0, 0, 10, 10, Layout.of([]))
-    own.write(1, 1, [])
+    own = Kept("run", "slice 0", Layout.of([]), key)
+    own.write(1, 1, [], 0)
     assert own.read(1, 1) == []
 
 
 def test_a_task_that_is_repeated_finds_what_it_needs(roots):
-    own = kept()
-    leaves = own.cut(Layout.of(LEAVES).pack(LEAVES))
+    leaves, own = kept()
     for step in (1, 2, 3, 3):
-        own.write(1, step, leaves)
+        own.write(1, step, leaves, step - 1)
     own.read(1, 2)
     own.read(1, 3)
     assert len(files(roots)) == 2
@@ -66,29 +80,82 @@ def test_a_task_that_is_repeated_finds_what_it_needs(roots):
             own.read(branch, step)
 
 
-def test_a_file_that_is_not_whole_is_missing(roots):
-    own = kept()
-    own.write(1, 1, own.cut(Layout.of(LEAVES).pack(LEAVES)))
+def test_what_steps_that_are_left_out_need_stays(roots):
+    leaves, own = kept()
+    own.write(1, 5, leaves, 4)
+    for step in (6, 7, 8):
+        own.write(1, step, leaves, 5)
+        own.read(1, 5)
+        assert len(files(roots)) == 2
+
+
+def test_a_late_task_deletes_nothing_that_is_needed(roots):
+    leaves, own = kept()
+    for branch, step in ((1, 7), (1, 8), (1, 3), (2, 4), (1, 9)):
+        own.write(branch, step, leaves, step - 1)
+    own.read(2, 4)
+    own.write(2, 5, leaves, 4)
+    own.read(2, 4)
+    assert len(files(roots)) == 2
+
+
+@pytest.mark.parametrize("key", KEYS, ids=["clear", "encrypted"])
+def test_a_file_that_is_not_whole_is_missing(roots, key):
+    leaves, own = kept(key)
+    own.write(1, 1, leaves, 0)
     (path,) = [path for root in roots for path in root.iterdir()]
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(StateMissing):
         own.read(1, 1)
 
 
+def test_an_encrypted_file_opens_only_as_what_it_was_written(roots):
+    leaves, own = kept(KEYS[1])
+    own.write(1, 1, leaves, 0)
+    (path,) = [path for root in roots for path in root.iterdir()]
+    content = path.read_bytes()
+    path.write_bytes(content[:30] + bytes([content[30] ^ 1]) + content[31:])
+    with pytest.raises(StateMissing):
+        own.read(1, 1)
+    path.with_name(path.name.replace("-1-1.", "-1-2.")).write_bytes(content)  # of another step
+    with pytest.raises(StateMissing):
+        own.read(1, 2)
+    path.write_bytes(content)
+    own.read(1, 1)
+    with pytest.raises(StateMissing):
+        Kept("run", "slice 0", own.layout, bytes(32)).read(1, 1)
+
+
+@pytest.mark.parametrize("size", [0, 1, RECORD - 1, RECORD, 2 * RECORD + 5])
+def test_sealed_files_of_all_lengths(tmp_path, rng, size):
+    content = rng.integers(0, 256, size, np.uint8)
+    with open(tmp_path / "file", "wb") as file:
+        write_sealed(file, KEYS[1], "name", content)
+    written = (tmp_path / "file").read_bytes()
+    assert len(written) == sealed_size(size)
+    np.testing.assert_array_equal(read_sealed(memoryview(written), KEYS[1], "name", size), content)
+    if size > RECORD:  # records that have changed places
+        first, second = (slice(at, at + RECORD + 20) for at in (16, 16 + RECORD + 20))
+        swapped = bytearray(written)
+        swapped[first], swapped[second] = written[second], written[first]
+        assert read_sealed(memoryview(swapped), KEYS[1], "name", size) is None
+
+
 def test_a_write_that_fails_leaves_nothing(roots):
-    own = kept()
+    leaves, own = kept()
     with pytest.raises(ValueError, match="argument 2 is shorter"):
-        own.write(1, 1, own.cut(Layout.of(LEAVES).pack(LEAVES))[:-1])
+        own.write(1, 1, leaves[:-1], 0)
     assert files(roots) == []
 
 
 def test_forgetting_spares_other_slices(roots):
-    own, other = kept(), kept(1, 0, 4)
-    for one in (own, other):
-        one.write(1, 1, one.cut(Layout.of(LEAVES).pack(LEAVES)))
-    own.forget()
+    leaves, own = kept()
+    others, other = kept(number=1, start=0, stop=4)
+    other.write(1, 1, others, 0)
+    for step in (1, 2, 3):
+        own.write(1, step, leaves, step - 1)
     other.read(1, 1)
-    assert len(files(roots)) == 1
+    assert len(files(roots)) == 3
 
 
 def test_slices_cover_the_parameters():

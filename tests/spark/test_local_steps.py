@@ -143,8 +143,6 @@ def test_arguments(train, problem):
     halves = fdl.tree.map(lambda leaf: leaf.astype(np.float64), problem.params)
     with pytest.raises(fdl_spark.ArgumentError, match="rounds gradients of float32 parameters; params"):
         train(wire="bfloat16", params=halves)
-    with pytest.raises(fdl_spark.ArgumentError, match='needs tasks that stay: pass sync="resident"'):
-        train(wire="bfloat16", sync="driver")
     with pytest.raises(fdl_spark.ArgumentError, match="must be a multiple of the 4 steps of a round"):
         train(sync=fdl_spark.every(4), checkpoint_steps=6)
     for steps in (0, None, 1.5):

@@ -50,6 +50,10 @@ def test_no_java_at_all(tmp_path, monkeypatch):
         java_home()
 
 
+def test_an_executor_that_died_is_given_up_within_seconds(spark):
+    assert spark.sparkContext.getConf().get("spark.shuffle.io.retryWait") == "1s"
+
+
 def test_active_session_is_used_as_it_is(spark):
     assert fdl_spark.session("local[7]", app="other") is spark
 
