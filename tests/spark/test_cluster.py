@@ -85,9 +85,14 @@ def standalone(undisturbed):
         yield Runs(cluster, {}, undisturbed)
 
 
-def test_an_executor_killed_in_the_exchange(local_cluster):
-    verdict = local_cluster.verdict(BY_NAME["executor killed in the exchange"], "resident")
-    assert not verdict.faults
+def test_an_executor_a_worker_and_folders_lost(local_cluster):
+    lost = {
+        "executor killed in the exchange": "resident",
+        "worker killed in forward-backward": "blocks",
+        "block manager's folders deleted": "shuffle",
+    }
+    verdicts = [local_cluster.verdict(BY_NAME[name], engine) for name, engine in lost.items()]
+    assert not {verdict.scenario: verdict.faults for verdict in verdicts if verdict.faults}
     assert local_cluster.end() == []  # no process, no file
 
 

@@ -106,7 +106,8 @@ def blocks_of_dead():
 
 def living():
     """The folders of the block managers of the executors that there are, as far as they have run tasks."""
-    daemons = [daemon for pid in processes.executors(FOLDER) for daemon in processes.daemons(pid)]
+    executors = [pid for pid in processes.executors(FOLDER) if processes.status(pid)[0] != "T"]  # not stopped ones
+    daemons = [daemon for pid in executors for daemon in processes.daemons(pid)]
     places = [processes.environment(daemon).get("SPARK_LOCAL_DIRS", "").split(",") for daemon in daemons]
     return {Path(place) for found in places for place in found if place}
 

@@ -243,7 +243,7 @@ SCENARIOS = [
         AGAIN,
         ALONE,
         engines=RESIDENT,
-        raises="ClusterError.*at once.*(1|one)",
+        raises="NoBarrier.*at once.*runs 1",
     ),
     Scenario("executor decommissioned", between("decommission", 5), "lost", ALONE, "decommission", brief=True),
     Scenario(
