@@ -19,7 +19,10 @@ FILLER = "local/filler"  # in the cluster's folder
 def victim(fault):
     """The executor of this worker; from the driver, the one started first."""
     mine = processes.executor_of(os.getpid())
-    return mine if mine > 1 else processes.executors(fault["folder"])[fault.get("victim", 0)]
+    if mine > 1:
+        return mine
+    folder = Path(fault["folder"])
+    return next(pid for pid in processes.executors(folder) if not (folder / f"leaving-{pid}").exists())
 
 
 def files(executor, pattern):
@@ -118,16 +121,17 @@ def delete_local_directories(fault):
 
 
 def delete_folders_of_driver(fault):
-    """The same on the driver."""
-    found = [path for path in Path(fault["folder"]).rglob("blockmgr-*") if "/executor-" not in str(path)]
-    assert found, "no folder was found"
-    for path in found:
-        shutil.rmtree(path)
+    """The same on the driver, which does not make them again as long as it does without."""
+    for path in Path(fault["folder"]).rglob("blockmgr-*"):
+        if not any(part.startswith("executor-") for part in path.parts):
+            shutil.rmtree(path)
 
 
 def decommission(fault):
     """As a cluster manager announces that a node will go away."""
-    processes.send(signal.SIGPWR, [victim(fault)])
+    executor = victim(fault)
+    (Path(fault["folder"]) / f"leaving-{executor}").touch()
+    processes.send(signal.SIGPWR, [executor])
 
 
 def disk_full(fault):

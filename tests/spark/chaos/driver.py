@@ -106,8 +106,9 @@ def blocks_of_dead():
 
 def living():
     """The folders of the block managers of the executors that there are, as far as they have run tasks."""
-    executors = [pid for pid in processes.executors(FOLDER) if processes.status(pid)[0] != "T"]  # not stopped ones
-    daemons = [daemon for pid in executors for daemon in processes.daemons(pid)]
+    going = {path.name for path in FOLDER.glob("leaving-*")}  # they take no more tasks
+    running = [pid for pid in processes.executors(FOLDER) if processes.status(pid)[0] != "T"]
+    daemons = [daemon for pid in running if f"leaving-{pid}" not in going for daemon in processes.daemons(pid)]
     places = [processes.environment(daemon).get("SPARK_LOCAL_DIRS", "").split(",") for daemon in daemons]
     return {Path(place) for found in places for place in found if place}
 
@@ -178,7 +179,10 @@ def ready(spark, executors):
     def there():
         if is_connect(spark):
             return len(processes.executors(FOLDER)) >= executors and parallelism(spark) >= executors
-        return spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() > executors
+        context = spark.sparkContext._jsc.sc()
+        if spark.conf.get("spark.dynamicAllocation.enabled", "false") == "true":
+            return True
+        return context.maxNumConcurrentTasks(context.resourceProfileManager().defaultResourceProfile()) >= executors
 
     with suppress(TimeoutError):
         processes.wait_until(there, 60, "executors")

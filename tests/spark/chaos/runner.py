@@ -73,6 +73,8 @@ class Runs:
         meanwhile = self.cluster.mend if scenario.returns else lambda: None
         result = self.application.ask(request, scenario.seconds, meanwhile)
         self.judge(verdict, scenario, engine, request, result)
+        if scenario.last and (left := self.end()):
+            verdict.faults.append(f"left when the session had ended: {left[:9]}")
 
     def judge(self, verdict, scenario, engine, request, result):
         fired = harness.fired(self.cluster.folder, request["id"])

@@ -66,6 +66,7 @@ class Scenario:
       may_end: whether it may end well too, by an engine that needs nothing of what failed.
       seconds: the deadline.
       engines: for which engines; empty for all.
+      last: whether its application ends with it, as an executor that was lost comes back late.
       brief: whether it is one of those that are run unless more are asked for: each kind of failure once.
     """
 
@@ -84,6 +85,7 @@ class Scenario:
     may_end: bool = False
     seconds: float = 300
     engines: tuple[str, ...] = ()
+    last: bool = False
     brief: bool = False
 
 
@@ -223,6 +225,7 @@ SCENARIOS = [
         at("forward_backward", "pause_executor", 5),
         "lost|rank",
         settings="impatient",
+        last=True,
         seconds=600,
     ),
     # hosts, and clusters that grow and shrink
@@ -245,13 +248,14 @@ SCENARIOS = [
         engines=RESIDENT,
         raises="NoBarrier.*at once.*runs 1",
     ),
-    Scenario("executor decommissioned", between("decommission", 5), "lost", ALONE, "decommission", brief=True),
+    Scenario("executor decommissioned", between("decommission", 5), "", ALONE, "decommission", last=True, brief=True),
     Scenario(
         "executor decommissioned in a task",
         at("forward_backward", "decommission", 5),
-        "lost",
+        "",
         ALONE,
         "decommission",
+        last=True,
     ),
     Scenario(
         "executors let go and taken back",
