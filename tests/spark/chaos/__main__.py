@@ -18,7 +18,7 @@ from tests.spark.chaos.scenarios import SCENARIOS
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engines", nargs="+", help="in place of all")
+    parser.add_argument("--engines", nargs="+", help="names for sync; all engines but auto, unless --all")
     parser.add_argument("--masters", nargs="+", choices=list(CLUSTERS), default=list(CLUSTERS))
     parser.add_argument("--only", nargs="+", help="patterns of scenarios' names, brief or not")
     parser.add_argument("--settings", nargs="+", help="only scenarios with these settings")
@@ -38,7 +38,7 @@ def main():
         )
         and (not options.settings or scenario.settings in options.settings)
     ]
-    engines = options.engines or available()
+    engines = options.engines or available(options.all)
     if options.list:
         for master, _, scenario, engine in jobs(chosen, engines, options.masters, options.all):
             print(f"{master:14} {engine:9} {scenario.name}")
@@ -60,10 +60,11 @@ def main():
     sys.exit(any(verdict.faults for verdict in verdicts))
 
 
-def available():
+def available(every):
+    """The engines, and what chooses among them if everything is asked for."""
     from fdl_spark.train import ENGINES
 
-    return [*ENGINES, "auto"]
+    return [*ENGINES, *(["auto"] if every else [])]
 
 
 if __name__ == "__main__":
