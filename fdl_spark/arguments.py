@@ -1,6 +1,7 @@
 """What the arguments of `train`, `evaluate` and `predict` must be, found out before anything is computed."""
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import isfunction
 from numbers import Integral
 from typing import Any
 
@@ -89,8 +90,10 @@ def check_params(params: Any) -> None:
 def check_optimizer(optimizer: Any) -> None:
     """Raise unless an optimizer is a pair of functions."""
     if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        call = f": call it, as in {optimizer.__name__}(1e-3)" if isfunction(optimizer) else ""
+        found = f"{optimizer!r:.100}{call}"
         raise ArgumentError(
-            f"optimizer must have functions init and update, as fdl.optim.adam(1e-3) has; it is {optimizer!r:.100}"
+            f"optimizer must have functions init and update, as fdl.optim.adam(1e-3) has; it is {found}"
         )
 
 

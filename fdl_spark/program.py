@@ -272,9 +272,32 @@ def shape_of(asked_by: str, function: Callable[..., Any], params: Any, batch: An
         try:
             return fdl.eval_shape(function, params, batch, *rest)
         except KeyError as missing:
-            if isinstance(batch, Mapping) and missing.args and missing.args[0] not in batch:
+            absent = isinstance(batch, Mapping) and missing.args and missing.args[0] not in batch
+            if absent and _asked_of_batch(function, params, batch, rest):
                 raise MissingColumnError(missing.args[0], list(batch), asked_by) from None
             raise
+
+
+class _NoColumn(KeyError):
+    pass
+
+
+class _Watched(dict[str, Any]):
+    def __missing__(self, name: str) -> Any:
+        raise _NoColumn(name)
+
+
+def _asked_of_batch(function: Callable[..., Any], params: Any, batch: Mapping[str, Any], rest: tuple[Any, ...]) -> bool:
+    """Whether a function that raises KeyError asked the batch for what is missing; it may have been the parameters."""
+    if type(batch) is not dict:
+        return True
+    try:
+        fdl.eval_shape(lambda p, b, *others: function(p, _Watched(b), *others), params, batch, *rest)
+    except _NoColumn:
+        return True
+    except KeyError:
+        pass
+    return False
 
 
 def _pairs(batch: Any) -> list[tuple[Any, Any]]:

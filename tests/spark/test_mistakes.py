@@ -11,13 +11,18 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import Row
 from pyspark.sql import functions as sql
 
+import fdl
 import fdl.numpy as fnp
 import fdl_spark
 from fdl import optim
 from fdl_spark import ArgumentError, ColumnError, DataError, LossError, MissingColumnError, UserFunctionError
+from fdl_spark.arguments import check_optimizer
+from fdl_spark.data.record import Record
+from fdl_spark.program import shape_of
 from fdl_spark.quiet import no_pandas_warning
 
 Point = namedtuple("Point", ["x", "y"])
+
 X = np.linspace(-1, 1, 12, dtype=np.float32)
 GOOD = {"x": X, "y": 3 * X}
 FITTED = np.float32(0.71)
@@ -171,6 +176,23 @@ def test_the_validation_is_named(spark, kind):
     with pytest.raises(error, match=text) as caught:
         train(validation=frame_of(spark, kind))
     assert caught.value.argument == "validation" and str(caught.value).startswith("validation: ")
+
+
+def test_a_name_that_the_parameters_lack_is_no_column():
+    """It is told with the function's own error."""
+    x = fdl.ShapeDtypeStruct((2,), np.float32)
+    for batch in ({"x": x}, Record(x=x)):
+        with pytest.raises(MissingColumnError, match="the loss asked for column 'z'"):
+            shape_of("the loss", lambda p, b: p["w"] * b["z"], {"w": X[:2]}, batch)
+    with pytest.raises(UserFunctionError, match="the loss, traced on a batch of .* raised KeyError: 'W'"):
+        shape_of("the loss", lambda p, b: p["W"] * b["x"], {"w": X[:2]}, {"x": x})
+    with pytest.raises(UserFunctionError, match="raised KeyError: 'c'"):
+        shape_of("the loss", lambda p, b: p["a"]["c"] * b["x"], {"a": {"b": X[:2]}}, {"x": x})
+
+
+def test_an_optimizer_that_was_not_called():
+    with pytest.raises(ArgumentError, match=r"it is <function adam at .*>: call it, as in adam\(1e-3\)"):
+        check_optimizer(optim.adam)
 
 
 def test_validation_of_other_columns(spark):
