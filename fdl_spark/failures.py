@@ -23,6 +23,7 @@ LOCAL = r"\S*/(?:blockmgr|spark)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 GONE = re.compile(rf"(?:NoSuchFile|FileNotFound)Exception: ({LOCAL})(?:$|[/\s])", re.MULTILINE)
 GONE_IN_PYTHON = re.compile(rf"FileNotFoundError: .*'({LOCAL})[/\\](?:\w+[/\\])?broadcast\w+'")
 NO_BARRIER = re.compile(r"Barrier execution mode does not (?:allow run|support dynamic).*")
+DIED = "Spark's driver process is gone ({}), perhaps for lack of memory (spark.driver.memory); make a new session"
 LOGS = "Spark's logs say more (memory, disk, preemption)"
 
 
@@ -73,7 +74,11 @@ def explained(doing: str) -> Iterator[None]:
         with no_query_log():
             yield
     except (Py4JError, PySparkException) as error:
-        raise _meaning(error, doing) from None
+        try:
+            meaning = _meaning(error, doing)
+        except ConnectionError as gone:  # what the JVM has to say of an error is asked of it only now
+            meaning = ClusterError(f"{doing}: {DIED.format(gone)}")
+        raise meaning from None
     except ValueError as error:
         if (reason := ended(str(error))) is None:
             raise
@@ -85,7 +90,7 @@ def explained(doing: str) -> Iterator[None]:
             raise
         raise ClusterError(f"{doing}: {STOPPED}") from error
     except ConnectionError as error:
-        raise ClusterError(f"{doing}: Spark's driver process is gone ({error}); make a new session") from error
+        raise ClusterError(f"{doing}: {DIED.format(error)}") from error
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import pickle
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -15,9 +14,9 @@ from pyspark import TaskContext
 from fdl_spark.connect.share import arrived
 from fdl_spark.connect.upload import pieces
 from fdl_spark.data.blocks import CHANGED, delete_rows, route_rows, write_rows
-from fdl_spark.data.columns import Problem, arrow_arrays
+from fdl_spark.data.columns import Problem
 from fdl_spark.data.shards import Schedule
-from fdl_spark.data.source import or_problem
+from fdl_spark.data.source import chunks_of
 from fdl_spark.data.survey import Cells, Survey, summaries
 from fdl_spark.errors import DataError
 from fdl_spark.wire import Payload
@@ -43,10 +42,8 @@ def partition() -> int:
 
 def chunk(names: list[str], batches: Batches) -> Iterator[pa.RecordBatch]:
     """The chunks of a DataFrame's columns."""
-    for batch in batches:
-        if batch.num_rows:
-            found = or_problem(partial(arrow_arrays, batch.rename_columns(names)))
-            yield _batch([(pickle.dumps(found, protocol=5),)], CHUNK_SCHEMA)
+    for found in chunks_of(batch.rename_columns(names) for batch in batches):
+        yield _batch([(pickle.dumps(found, protocol=5),)], CHUNK_SCHEMA)
 
 
 def assembled(batches: Batches) -> Iterator[pa.RecordBatch]:

@@ -82,13 +82,25 @@ def stacked(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Arrays:
     return {name: _checked(name, _stack(name, [row[name] for row in rows])) for name in names}
 
 
+def size_of(value: Any) -> int:
+    """How many bytes a Python object takes as an array; 0 if it becomes none."""
+    try:
+        return _array(value).nbytes
+    except ValueError:
+        return 0
+
+
+def _array(value: Any) -> np.ndarray:
+    return np.asarray(value.toArray() if hasattr(value, "toArray") else value)  # which ML's vectors have
+
+
 def _stack(name: str, values: list[Any]) -> np.ndarray:
     arrays: list[np.ndarray] = []
     for row, value in enumerate(values):
         if value is None:
             raise BadColumn(name, "null", row)
         try:
-            array = np.asarray(value.toArray() if hasattr(value, "toArray") else value)  # which ML's vectors have
+            array = _array(value)
         except ValueError as error:
             raise BadColumn(name, f"a ragged array ({error})", row) from None
         if array.dtype.kind == "O" and isinstance(value, int):

@@ -20,13 +20,25 @@ from pyspark.sql.pandas.types import to_arrow_type
 
 import fdl
 from fdl_spark.classic import RDD, SparkContext, package_of
-from fdl_spark.data.columns import NUMERIC, Arrays, BadColumn, Problem, arrow_arrays, not_numeric, stacked, without_nan
+from fdl_spark.data.columns import (
+    NUMERIC,
+    Arrays,
+    BadColumn,
+    Problem,
+    arrow_arrays,
+    not_numeric,
+    size_of,
+    stacked,
+    without_nan,
+)
 from fdl_spark.data.record import Record
 from fdl_spark.data.survey import Survey, merged, summaries
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, MissingColumnError
 
 CHUNK_BYTES = 8 << 20
 CHUNK_ROWS = 4096
+ARROW_ROWS = 10_000
+LARGEST_ROW = (1 << 31) - (1 << 20)  # bytes: one row must fit an array of the JVM, with what describes it
 TABLES = ("pandas", "polars", "pyarrow")
 
 
@@ -144,15 +156,43 @@ def _frame_source(frame: DataFrame, columns: Sequence[str] | None) -> Source:
     types = [to_arrow_type(field.dataType) for field in chosen.schema.fields]
     schema = pa.schema([pa.field(name, kind) for name, kind in zip(names, types, strict=True)])
     # Arrow batches that the JVM makes: mapInArrow's Python workers are others than those of RDDs, and start anew.
-    batches: RDD = RDD(chosen._jdf.toArrowBatchRdd().toJavaRDD(), frame.sparkSession.sparkContext, NoOpSerializer())
+    content = partial(_arrow_batches, chosen)
+    rows = min(ARROW_ROWS, max(1, CHUNK_BYTES // (8 * len(names))))
+    if any(isinstance(field.dataType, T.ArrayType) for field in chosen.schema.fields):
+        # The JVM cuts batches by rows, and its heap must hold one: the first row tells how wide the others are.
+        rows = min(rows, *(max(1, CHUNK_BYTES // len(row)) for row in content(1).take(1)), ARROW_ROWS)
+    batches: RDD = RDD(content(rows), frame.sparkSession.sparkContext, NoOpSerializer())
     return Source(batches.mapPartitions(partial(_arrow_chunks, schema)), {name: name for name in names}, batches)
 
 
+def _arrow_batches(frame: DataFrame, rows: int) -> Any:
+    """A Java RDD of Arrow record batches of at most so many rows."""
+    return frame._jdf.toArrowBatchRdd(rows, "UTC", False, False).toJavaRDD()
+
+
 def _arrow_chunks(schema: pa.Schema, batches: Iterable[bytes]) -> Iterator[Arrays | Problem]:
-    for content in batches:
-        batch = pa.ipc.read_record_batch(pa.py_buffer(content), schema)
-        if batch.num_rows:
-            yield or_problem(partial(arrow_arrays, batch))
+    return chunks_of(pa.ipc.read_record_batch(pa.py_buffer(content), schema) for content in batches)
+
+
+def chunks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Arrays | Problem]:
+    """The chunks of Arrow record batches, which are joined and cut to about CHUNK_BYTES each."""
+    waiting: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        rows = max(1, CHUNK_BYTES * batch.num_rows // max(1, batch.nbytes))
+        for start in range(0, batch.num_rows, rows):
+            waiting.append(batch.slice(start, rows))
+            size += waiting[-1].nbytes
+            if size > CHUNK_BYTES // 2:
+                yield _joined(waiting)
+                waiting, size = [], 0
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> Arrays | Problem:
+    (batch,) = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    return or_problem(partial(arrow_arrays, batch))
 
 
 def or_problem(convert: Callable[[], Arrays]) -> Arrays | Problem:
@@ -182,10 +222,12 @@ def _rdd_source(rdd: RDD, columns: Sequence[str] | None) -> Source:
 
 
 def _row_chunks(names: list[str], whole: bool, rows: Iterable[Any]) -> Iterator[Arrays | Problem]:
-    iterator = iter(rows)
-    while group := [dict(_flatten_row(row)) for row in islice(iterator, CHUNK_ROWS)]:
-        if not whole:
-            group = [{name: value for name, value in row.items() if name in names} for row in group]
+    flat = (dict(_flatten_row(row)) for row in rows)
+    if not whole:
+        flat = ({name: value for name, value in row.items() if name in names} for row in flat)
+    for first in flat:
+        size = max(1, sum(size_of(value) for value in first.values()))  # that of the others, or stacking them fails
+        group = [first, *islice(flat, min(CHUNK_ROWS, max(1, CHUNK_BYTES // size)) - 1)]
         yield or_problem(partial(stacked, group, names))
 
 
@@ -249,7 +291,10 @@ def array_chunks(data: Any, columns: Sequence[str] | None) -> tuple[list[Arrays]
     if len(set(lengths.values())) > 1:
         raise DataError(f"the arrays must have one row per example each; their lengths are {lengths}")
     rows = next(iter(lengths.values()))
-    chunk_rows = max(1, CHUNK_BYTES * rows // max(1, sum(array.nbytes for array in arrays.values())))
+    size = sum(array.nbytes for array in arrays.values())
+    if size > LARGEST_ROW * rows:
+        raise DataError(f"one row takes {size // rows} bytes, and Spark at most {LARGEST_ROW}; cut it into several")
+    chunk_rows = max(1, CHUNK_BYTES * rows // max(1, size))
     chunks = [
         {name: array[start : start + chunk_rows] for name, array in arrays.items()}
         for start in range(0, rows, chunk_rows)
