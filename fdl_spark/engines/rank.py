@@ -137,6 +137,10 @@ class Member:
             self.hub = connect(order.hub, terms.secret, terms.timeout, encrypt=terms.encrypted, name="the driver")
         return HubMeeting(self.hub, rank, order.group, terms.timeout)
 
+    def patience(self, otherwise: float) -> float:
+        """Seconds without a word after which another rank is lost; `otherwise` if no gradient has been timed yet."""
+        return max(LEAST_PATIENCE, PATIENCE * self.longest) if self.longest else otherwise
+
     def close(self) -> None:
         """Hang up."""
         self.mesh.close()
@@ -215,8 +219,7 @@ class Rank:
             self._load(owners)
         shards, timeout = order.job.schedule.shards, order.terms.timeout
         exchange = Exchange(self.rank, links, self.nodes, order.cuts, owners, shards, member.room, timeout)
-        if member.longest:
-            exchange.timeout = max(LEAST_PATIENCE, PATIENCE * member.longest)
+        exchange.timeout = member.patience(exchange.timeout)
         member.done, began = -1, time.perf_counter()
         steps = self._steps(exchange)
         if self.rank == 0:
@@ -311,9 +314,11 @@ class Rank:
         if tables is not None:
             member.weights, member.leaves = contribution.caught_up(member.weights, member.leaves)
         steps = contribution.parts(member.weights, count)
-        for row, part in zip(room.parts, steps[-1], strict=False):  # another rank may have more nodes
+        own, (start, stop) = {}, exchange.bounds.get(self.rank, (0, 0))
+        for row, node, part in zip(room.parts, self.nodes[self.rank], steps[-1], strict=False):
             if part.gradient is not None:
-                row[:] = part.gradient if tables is None else part.gradient.dense
+                dense = part.gradient if tables is None else part.gradient.dense
+                row[:start], row[stop:], own[node] = dense[:start], dense[stop:], dense[start:stop]
         clock.lap("compute")
         message: Message = {"steps": [[[part.sums, part.bad] for part in parts] for parts in steps]}
         message |= {"seconds": clock.phases["compute"], "host": socket.gethostname()}
@@ -323,7 +328,7 @@ class Rank:
         if tables is not None:
             rows = RowsSwap(tables.layout, self.nodes, steps[-1], self.rank, order.job.schedule.shards)
             message["rows"] = rows.counts
-        told, total = exchange.reduce_scatter(message, self._present(step), clock, rows)
+        told, total = exchange.reduce_scatter(message, self._present(step), clock, rows, own)
         wholes = [self._whole(number, told) for number in range(count)]
         bad = [whole.bad for whole in wholes if whole.bad]
         if not bad:
@@ -331,7 +336,7 @@ class Rank:
             self._update(exchange, total, rows, clock)
         self._handing_over = told[0]["handing_over"]
         member.longest = max(member.longest, *(message["seconds"] for message in told.values()))
-        exchange.timeout = max(LEAST_PATIENCE, PATIENCE * member.longest)
+        exchange.timeout = member.patience(exchange.timeout)
         timings = [[rank, told[rank]["host"], told[rank]["seconds"] / count] for rank in sorted(told)]
         phases = {name: seconds / count for name, seconds in clock.phases.items()}
         outcomes = [

@@ -103,12 +103,19 @@ class SliceSum:
       present: whether a node has a shard that takes part.
       size: elements of the slice.
       dtype: of the sum; parts of another one are the bits of bfloat16.
+      spare: arrays of that size and dtype for sums of parts that are read-only; new memory costs more than adding up.
     """
 
     def __init__(
-        self, parts: Mapping[Node, np.ndarray], shards: int, present: Callable[[Node], bool], size: int, dtype: np.dtype
+        self,
+        parts: Mapping[Node, np.ndarray],
+        shards: int,
+        present: Callable[[Node], bool],
+        size: int,
+        dtype: np.dtype,
+        spare: Sequence[np.ndarray] = (),
     ):
-        self._parts, self._shards, self._present = parts, shards, present
+        self._parts, self._shards, self._present, self._spare = parts, shards, present, list(spare)
         self._arrays = {n: part if part.dtype == dtype else np.empty(size, dtype) for n, part in parts.items()}
         self._waiting: set[tuple[Node, int]] = set()
         self._root, self.size = root(shards), size
@@ -139,7 +146,9 @@ class SliceSum:
                 left, right = (self._arrays[level, 2 * parent[1] + side] for side in (0, 1))
                 if parent not in self._arrays:
                     mine = [array for array in (left, right) if array.flags.writeable]
-                    self._arrays[parent] = mine[0] if mine else np.empty_like(left)
+                    if not mine:
+                        mine = [self._spare.pop() if self._spare else np.empty_like(left)]
+                    self._arrays[parent] = mine[0]
                 np.add(left[piece], right[piece], out=self._arrays[parent][piece])
             else:
                 self._arrays[parent] = self._arrays[node]
@@ -189,7 +198,12 @@ class Exchange:
         }
 
     def reduce_scatter(
-        self, message: Message, present: Callable[[Node], bool], clock: Clock, rows: Any = None
+        self,
+        message: Message,
+        present: Callable[[Node], bool],
+        clock: Clock,
+        rows: Any = None,
+        own: Mapping[Node, np.ndarray] | None = None,
     ) -> tuple[dict[int, Message], np.ndarray | None]:
         """Send the sums at this rank's nodes, which are in its room, and sum up its slice.
 
@@ -198,6 +212,7 @@ class Exchange:
           present: whether a node has a shard that takes part in this step.
           clock: books the time as "send", "wait" and "sum".
           rows: the RowsSwap of gradients that have rows of tables; what it counts is in the message, as "rows".
+          own: this rank's slice of the sums at its nodes, where it is not in the room, as nobody else reads it.
 
         Returns:
           What all ranks told, by rank, and the sum of the slice; None if this rank owns none.
@@ -205,7 +220,7 @@ class Exchange:
         header = json.dumps(message).encode()
         mine = self.bounds.get(self.rank)
         told = {self.rank: message}
-        total = self._slice_sum(mine, present) if mine else None
+        total = self._slice_sum(mine, present, own or {}) if mine else None
 
         def receive(peer: int) -> Receiver:
             length = bytearray(LENGTH.size)
@@ -274,14 +289,17 @@ class Exchange:
         incoming = {peer: receive(peer) for peer in self.links if peer in self.bounds}
         self._swap(outgoing, incoming, clock, "gather")
 
-    def _slice_sum(self, bounds: tuple[int, int], present: Callable[[Node], bool]) -> SliceSum:
+    def _slice_sum(
+        self, bounds: tuple[int, int], present: Callable[[Node], bool], own: Mapping[Node, np.ndarray]
+    ) -> SliceSum:
         start, stop = bounds
         parts = {node: array for node, array in self._received.items() if present(node)}
         for rank, room in self._rooms():
             for n, node in enumerate(self.nodes[rank]):
                 if present(node):
                     parts[node] = room.parts[n, start:stop]
-        return SliceSum(parts, self.shards, present, stop - start, self.room.dtype)
+        spare = self.room.parts[: len(own), start:stop] if self.room.parts.dtype == self.room.dtype else ()
+        return SliceSum({**parts, **own}, self.shards, present, stop - start, self.room.dtype, list(spare))
 
     def _rooms(self) -> Iterator[tuple[int, Room]]:
         yield self.rank, self.room

@@ -265,7 +265,8 @@ def test_a_process_that_is_lost_with_what_it_kept(train, expected, digest, stayi
     def attempting(self, count, *rest):
         if not at and not self.here and (not count if fetching else self.done == 9):
             at.append(self.done)
-            self._forget()
+            pids = self.dataset.map(lambda task, blocks: [str(os.getpid()).encode() for _ in blocks])
+            os.kill(int(pids[0]), signal.SIGKILL)
         return attempt(self, count, *rest)
 
     monkeypatch.setattr(Resident, "_attempt", attempting)
