@@ -172,13 +172,13 @@ def is_lazy(optimizer: Any, params: Any) -> bool:
 
 
 def with_room(count: int) -> int:
-    """A number of rows that is somewhat larger, of which there are four for each doubling.
+    """A number of rows that is somewhat larger, of which there are eight for each doubling.
 
     >>> with_room(3), with_room(1000), with_room(1020)
-    (20, 1280, 1280)
+    (18, 1152, 1152)
     """
-    wanted = max(count, LEAST_ROWS) * 5 // 4
-    unit = 1 << max(0, wanted.bit_length() - 3)
+    wanted = max(count, LEAST_ROWS) * 9 // 8
+    unit = 1 << max(0, wanted.bit_length() - 4)
     return -(-wanted // unit) * unit
 
 
