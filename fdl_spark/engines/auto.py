@@ -25,7 +25,7 @@ log = logging.getLogger("fdl_spark")
 
 TRIAL_STEPS = 4  # of an engine that is tried; the first one, which compiles and warms up, does not count
 WORTH_A_TRIAL = 0.8  # of the measured seconds: an engine predicted to take no more than this share of them is tried
-RIVALS = 2.0  # times the best prediction: engines predicted to take longer are not tried
+RIVALS = 1.5  # times the best prediction: engines predicted to take longer are not tried
 
 
 class Auto(Engine):
