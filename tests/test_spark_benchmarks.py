@@ -1,5 +1,6 @@
 """The machinery of the Spark benchmark, without Spark; what it measures is measured by hand on a quiet machine."""
 
+import json
 import math
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 import fdl
 from benchmarks import inception
-from benchmarks.spark import flat, network, report, simulate
+from benchmarks.spark import engines, flat, network, report, simulate
 from benchmarks.spark.against import check
 from benchmarks.spark.channel import Channel, Closed, Door
 from benchmarks.spark.engines import Case, keep
@@ -145,6 +146,37 @@ def test_turns_of_a_case_are_kept_together():
     assert found[case]["blocks"] == [1.0, 2.0, 3.0]
     assert Case.parse(case) == Case("driver", 2, 1e5)
     assert Case.parse(str(Case("shuffle", 16, 4e6, 8))) == Case("shuffle", 16, 4e6, 8)
+
+
+def test_a_session_that_ends_costs_one_case(monkeypatch):
+    sessions: list[list[str]] = []
+
+    class Ending:
+        """A process that fails in its second case: it says so in the first session, and hangs up in the second."""
+
+        def __init__(self, name: str, module: str, arguments: list[str], folder: str):
+            sessions.append(json.loads(arguments[0]))
+            self.count = 0
+
+        def receive(self, limit: float) -> dict[str, Any]:
+            case = sessions[-1][self.count]
+            self.count += 1
+            if self.count == 2 and len(sessions) == 1:
+                return {"case": case, "left out": f"Spark's {engines.GONE}"}
+            if self.count == 2 and len(sessions) == 2:
+                raise Closed("it ended")
+            alone = {"forward_backward": 0.0, "update": 0.0}
+            return {"case": case, "blocks": [1.0], "ranks": 2, "alone": alone}
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(engines, "Side", Ending)
+    cases = [Case("driver", 2, size) for size in (1.0, 2.0, 3.0, 4.0, 5.0)]
+    found = engines.measure(cases, "adam", 0.1, 1, 1, one_session=True)
+    assert [len(session) for session in sessions] == [5, 3, 1]
+    assert ["step" in found[str(case)] for case in cases] == [True, False, True, False, True]
+    assert not engines.measure(cases, "adam", 0.1, 1, 1, most=-1.0)
 
 
 def cells(text: str) -> list[list[str]]:

@@ -176,6 +176,8 @@ def main() -> None:
         options.results.write_text(json.dumps(measure(options.seconds, options.minutes), indent=1) + "\n")
     results = json.loads(options.results.read_text())
     measured = points(results)
+    if not measured:
+        raise SystemExit(f"no step was measured: {[numbers['left out'] for numbers in results['cases'].values()]}")
     found = fit(measured, results["sum_byte"])
     count = f"{len(measured)} of {len(cases())} points were measured."
     text = f"{results['processor']}, two cores; {count}\n\n" + summary(found, measured)
