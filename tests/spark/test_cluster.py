@@ -20,7 +20,7 @@ from tests.spark.chaos.runner import Runs
 from tests.spark.chaos.scenarios import SCENARIOS, SETTINGS
 
 PROGRAM = Path(__file__).with_name("cluster_program.py")
-TIMEOUT = 600
+TIMEOUT = 1200
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 

@@ -17,7 +17,7 @@ from fdl_spark.java import java_home
 PROGRAM = Path(__file__).with_name("connect_program.py")
 HERE = runpy.run_path(str(PROGRAM))
 QUIET = "rootLogger.level = off\n"
-SECONDS = 550
+SECONDS = 1200
 
 
 def environment(folder):
