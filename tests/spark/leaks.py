@@ -232,7 +232,7 @@ class Count(fdl_spark.Callback):
     def step(self, run, record):
         if run.step in self.steps:
             self.counted.append({**held(self.spark), **more(self.spark), **memory(self.spark)})
-            print(f"step {run.step}: {record['seconds'] * 1e3:.0f} ms", file=sys.stderr, flush=True)
+            print(f"step {run.step}: {self.counted[-1]}", file=sys.stderr, flush=True)
 
 
 def more(spark):
