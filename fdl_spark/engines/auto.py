@@ -60,7 +60,8 @@ class Auto(Engine):
         plan, why = next((plan for plan in expected if plan.engine == "resident"), next(iter(expected))), "tried first"
         slots = dataset.slots()
         if slots is not None and slots < dataset.tasks:
-            why = self._refuse(f"{dataset.tasks} tasks do not run at once, the cluster runs {slots}")
+            reason = f"the cluster runs {slots}" if slots else "Spark cannot do that with dynamic allocation"
+            why = self._refuse(f"{dataset.tasks} tasks do not run at once, {reason}")
             plan = next(iter(self._expected(self._size)))
         self._take(plan, why, weights, leaves, done)
 

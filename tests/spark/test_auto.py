@@ -53,9 +53,12 @@ def test_fewer_slots_than_tasks(train, digest, expected, caplog):
     assert run.history.engines[-1]["why"].startswith("measured: ")
 
 
-def test_dynamic_allocation(train, digest, expected, monkeypatch):
+def test_dynamic_allocation(train, digest, expected, monkeypatch, caplog):
     monkeypatch.setattr(RddDataset, "slots", lambda self: 0)
-    assert digest(train().params) == expected
+    with caplog.at_level(logging.WARNING):
+        assert digest(train().params) == expected
+    (line,) = [record.message for record in caplog.records if "tasks cannot stay" in record.message]
+    assert "2 tasks do not run at once, Spark cannot do that with dynamic allocation" in line
     with pytest.raises(fdl_spark.ArgumentError, match="Spark cannot do that with dynamic allocation"):
         train(sync="resident")
 
