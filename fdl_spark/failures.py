@@ -8,7 +8,7 @@ from pickle import PicklingError
 from pyspark.errors import AnalysisException, IllegalArgumentException, PySparkException
 
 from fdl_spark.classic import Py4JError, SparkContext
-from fdl_spark.connect.failures import ended
+from fdl_spark.connect.failures import ended, too_large
 from fdl_spark.errors import ClusterError, DataError, SparkTrainingError, UserFunctionError
 from fdl_spark.quiet import no_query_log
 
@@ -22,7 +22,11 @@ FULL = re.compile(r"No space left on device|Disk quota exceeded")
 LOCAL = r"\S*/(?:blockmgr|spark)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 GONE = re.compile(rf"(?:NoSuchFile|FileNotFound)Exception: ({LOCAL})(?:$|[/\s])", re.MULTILINE)
 GONE_IN_PYTHON = re.compile(rf"FileNotFoundError: .*'({LOCAL})[/\\](?:\w+[/\\])?broadcast\w+'")
-NO_BARRIER = re.compile(r"Barrier execution mode does not (?:allow run|support dynamic).*")
+NO_BARRIER = re.compile(
+    r"Barrier execution mode does not (?:allow run|support dynamic).*"
+    r"|\[(?:NOT_SUPPORTED|UNSUPPORTED)[\w.]*\][^\n]*[Bb]arrier.*"
+)
+RESULTS = re.compile(r"Total size of serialized results .* is bigger than spark.driver.maxResultSize[^\n]*")
 DIED = "Spark's driver process is gone ({}), perhaps for lack of memory (spark.driver.memory); make a new session"
 LOGS = "Spark's logs say more (memory, disk, preemption)"
 
@@ -139,6 +143,12 @@ def _meaning(error: Exception, doing: str) -> Exception:
         return ClusterError(f"{doing}: {reason}")
     if TRACEBACK in text:
         return _in_python(text, doing)
+    if (reason := too_large(text)) is not None:
+        return ClusterError(f"{doing}: {reason}")
+    if (results := RESULTS.search(text)) is not None:
+        return ClusterError(
+            f'{doing}: {results.group(0)[:300]}; raise it, or let the tasks keep the parameters (sync="resident")'
+        )
     barrier = NO_BARRIER.search(text)
     if barrier:
         return NoBarrier(f"{doing}: Spark cannot run all tasks at once: {barrier.group(0)[:300]}")

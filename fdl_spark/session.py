@@ -147,6 +147,7 @@ def _settings(master: str) -> dict[str, str]:
     settings |= {
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log4j}",
         "spark.ui.showConsoleProgress": "false",
+        "spark.executorEnv.SPARK_SIMPLIFIED_TRACEBACK": "1",  # as queries set it, which then share their workers
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         # A task that fetches from an executor that has died asks it three times more, and waits before each, before
         # Spark computes again what is gone: 15 s by default. One that is alive but slow refuses no connection.

@@ -10,11 +10,12 @@ import pickle
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from functools import partial, reduce
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from threading import Thread
 from typing import Any
+from weakref import WeakSet
 
 import cloudpickle
 from pyspark.errors import PySparkException
@@ -24,7 +25,7 @@ from pyspark.util import InheritableThread
 from fdl_spark.connect import tasks as on_worker
 from fdl_spark.connect.jobs import asking, own_jobs, reachable
 from fdl_spark.connect.share import Share, dumps
-from fdl_spark.connect.upload import Upload, new_view
+from fdl_spark.connect.upload import Upload, new_view, union
 from fdl_spark.cost import Cluster
 from fdl_spark.data.blocks import Block
 from fdl_spark.data.sharded import Dataset, Network
@@ -61,7 +62,7 @@ class ConnectDataset(Dataset):
         sent = _mapped(chunks, partial(on_worker.route, survey, schedule, tasks), on_worker.SENT)
         write = partial(on_worker.write, self.name, schedule, tasks, survey.columns)
         handles = _mapped(sent.repartitionById(tasks, "task"), write, on_worker.HANDLES)
-        self._view, self._written, self._slots = new_view(handles), False, slots
+        self._view, self._written, self._slots, self.cached = new_view(handles), False, slots, False
         try:
             self._handles = spark.table(self._view)
             self.cached = cache(self._handles)
@@ -150,7 +151,8 @@ class ConnectDataset(Dataset):
             log.warning("the files of a data set could not be deleted: %s", str(error)[:300])
         finally:
             with suppress(Exception):
-                self._handles.unpersist()
+                if self.cached:
+                    self._handles.unpersist()
             with suppress(Exception):
                 self.spark.catalog.dropTempView(self._view)
 
@@ -161,7 +163,7 @@ class ConnectDataset(Dataset):
         frame = self._handles
         if shares:
             rows = [share.numbered(number) for number, share in enumerate(shares)]
-            frame = frame.crossJoin(reduce(lambda one, other: one.union(other), rows).hint("broadcast"))
+            frame = frame.crossJoin(union(rows).hint("broadcast"))
         return _mapped(frame, partial(on_worker.run, content, places, self.cached), on_worker.ANSWERS, barrier)
 
 
@@ -211,12 +213,22 @@ def spread(spark: Any) -> Any:
     return spark.range(MOST_SLOTS).selectExpr("spark_partition_id() as task").distinct()
 
 
+_cannot_cache: WeakSet[Any] = WeakSet()  # sessions that have refused to
+
+
 def cache(frame: Any) -> bool:
     """Cache a DataFrame, if the session can."""
+    spark = frame.sparkSession
+    if spark in _cannot_cache:
+        return False
     try:
-        frame.cache()
+        with asking(spark):
+            frame.cache()
     except PySparkException as error:
-        log.info("this session cannot cache, so each operation reads its input anew: %s", str(error)[:300])
+        if not reachable(spark):
+            raise
+        _cannot_cache.add(spark)
+        log.warning("this session cannot cache, so each operation reads the data anew: %s", str(error)[:300])
         return False
     return True
 

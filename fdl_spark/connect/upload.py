@@ -5,9 +5,8 @@ of small ones are freed when they are dropped, and plans that refer to a view ar
 """
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import reduce
 from typing import Any
 
 import pyarrow as pa
@@ -50,7 +49,7 @@ class Upload:
         except BaseException:
             self.drop()
             raise
-        self.frame = reduce(lambda one, other: one.union(other), map(spark.table, self._views))
+        self.frame = union(list(map(spark.table, self._views)))
 
     def drop(self) -> None:
         """Free the views; plans that came from `frame` keep what they need."""
@@ -66,6 +65,12 @@ class Upload:
         table = pa.table([pa.array(column, kind) for column, kind in columns], UPLOADED)
         with asking(self._spark):
             self._views.append(new_view(DataFrame(LocalRelation(table), self._spark)))
+
+
+def union(frames: Sequence[Any]) -> Any:
+    """The rows of all DataFrames. As a tree: a server reads only so many operations within each other."""
+    half = len(frames) // 2
+    return union(frames[:half]).union(union(frames[half:])) if half else frames[0]
 
 
 def new_view(frame: Any) -> str:

@@ -9,6 +9,7 @@ import math
 import mmap
 import os
 import shutil
+import tempfile
 import uuid
 import zlib
 from collections.abc import Mapping
@@ -156,6 +157,8 @@ class NewBlock:
 
 def local_directories() -> list[Path]:
     """Spark's local directories of this executor, which are made again if somebody deleted them."""
+    if "SPARK_LOCAL_DIRS" not in os.environ:  # a worker that sees nothing of its executor's disks
+        return [Path(tempfile.gettempdir())]
     roots = [Path(root) for root in os.environ["SPARK_LOCAL_DIRS"].split(",")]
     for root in roots:
         with suppress(OSError):

@@ -4,6 +4,7 @@
 Prints one JSON object: what each check gave, or the error that it raised.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -38,6 +39,8 @@ if __name__ == "__main__":
 import fdl
 import fdl.numpy as fnp
 import fdl_spark
+from fdl_spark.connect.dataset import _cannot_cache
+from fdl_spark.connect.upload import union
 from fdl_spark.data.dataset import load
 
 HERE = runpy.run_path(str(Path(__file__).with_name("problem.py")))
@@ -243,15 +246,58 @@ def uncached(spark):
     before = kind.cache
 
     def refuse(frame):
+        refused.append(frame)
         raise PySparkException("[NOT_SUPPORTED_WITH_SERVERLESS] PERSIST TABLE is not supported on serverless compute.")
 
+    refused = []
     kind.cache = refuse
     try:
         options = {"columns": NUMBERS, "partitions": 3}
-        found = digest(train(rows(spark), weighted, **options).params)
-        return [found, *fails(lambda: train(rows(spark), weighted, wire="bfloat16", **options))]
+        with recorded(spark.client._stub) as asked:
+            run = train(rows(spark), weighted, **options)
+            train(problem.data, sync="driver", steps=1)
+            fdl_spark.predict(problem.scores, problem.params, rows(spark).drop("even"), columns=["x"]).collect()
+        refusal = fails(lambda: train(rows(spark), weighted, wire="bfloat16", **options))
+        return [digest(run.params), *refusal, len(refused), sorted(asked)]
     finally:
         kind.cache = before
+        _cannot_cache.discard(spark)
+
+
+@contextlib.contextmanager
+def recorded(stub):
+    """The kinds of everything that is asked of the server inside: its calls, relations, commands, settings."""
+    before, asked = dict(vars(stub)), set()
+
+    def noting(name, call):
+        def noted(request, *arguments, **options):
+            asked.add(name)
+            if hasattr(request, "DESCRIPTOR"):
+                note(request)
+            return call(request, *arguments, **options)
+
+        return noted
+
+    def note(message):
+        for oneof in message.DESCRIPTOR.oneofs:
+            if (kind := message.WhichOneof(oneof.name)) and oneof.name in KINDS:
+                asked.add(f"{message.DESCRIPTOR.name}.{kind}")
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                for one in [value] if hasattr(value, "DESCRIPTOR") else value.values() if MAP in dir(value) else value:
+                    if hasattr(one, "DESCRIPTOR"):
+                        note(one)
+
+    for name, call in before.items():
+        setattr(stub, name, noting(name, call))
+    try:
+        yield asked
+    finally:
+        vars(stub).update(before)
+
+
+KINDS = ("rel_type", "command_type", "analyze", "op_type", "cat_type")
+MAP = "items"
 
 
 def large_prediction(spark):
@@ -267,7 +313,13 @@ def large_prediction(spark):
         share.INLINE = before
 
 
+def many_requests(spark):
+    """As many uploads within one plan as 10 GB of arrays need."""
+    return union([spark.range(n, n + 1) for n in range(640)]).columns
+
+
 SERVER = {
+    "many requests": many_requests,
     "session": lambda spark: fdl_spark.session() is spark,
     "imports": lambda spark: [name for name in sys.modules if name.startswith(CLASSIC)],
     "raises": lambda spark: fails(lambda: train(problem.data, calling(bang))),

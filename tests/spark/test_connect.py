@@ -134,9 +134,31 @@ def test_large_values_and_answers(found):
 
 
 def test_sessions_that_cannot_cache(found):
-    trained, kind, text = found["uncached"]
+    trained, kind, text, attempts, _ = found["uncached"]
     assert trained == found["columns"]
     assert kind == "ArgumentError" and 'pass sync="resident"' in text
+    assert attempts == 1
+
+
+# What serverless compute takes, too: nothing is cached or set, and no view or file outlives the session.
+TAKEN = {
+    *("ExecutePlan", "AnalyzePlan", "Config", "ReattachExecute", "ReleaseExecute"),
+    *("Relation.range", "Relation.project", "Relation.read", "Relation.local_relation", "Relation.to_df"),
+    *("Relation.map_partitions", "Relation.repartition_by_expression", "Relation.deduplicate", "Relation.set_op"),
+    *("Relation.catalog", "Catalog.drop_temp_view", "Command.create_dataframe_view", "Relation.limit"),
+    *("AnalyzePlanRequest.schema", "AnalyzePlanRequest.is_streaming"),
+    *("Operation.get", "Operation.get_with_default", "Operation.get_option"),
+}
+
+
+def test_only_what_serverless_compute_takes_is_asked(found):
+    asked = set(found["uncached"][4])
+    assert {"ExecutePlan", "Relation.map_partitions", "Relation.local_relation"} <= asked
+    assert asked <= TAKEN
+
+
+def test_plans_do_not_grow_deep(found):
+    assert found["many requests"] == ["id"]
 
 
 def test_predictions_with_large_parameters(found):
