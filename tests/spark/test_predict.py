@@ -1,11 +1,14 @@
 """Predictions are a column among the others; evaluations weigh every row alike."""
 
+import os
+
 import numpy as np
 import pytest
 from pyspark.sql import Row
 
 import fdl.numpy as fnp
 import fdl_spark
+from fdl_spark.quiet import no_pandas_warning
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +74,17 @@ def test_evaluate_errors(frame):
         fdl_spark.evaluate({"m": lambda params, batch: batch["y"]}, np.float32(0), frame, columns=["y"])
     with pytest.raises(fdl_spark.MissingColumnError, match="metric 'm' asked for column 'z'"):
         fdl_spark.evaluate({"m": lambda params, batch: batch["z"]}, np.float32(0), frame, columns=["y"])
+
+
+def test_predictions_run_in_the_workers_of_training(spark):
+    """One parent, with what it has imported and compiled, serves RDDs and queries."""
+    import pyarrow as pa
+
+    def parent(batches):
+        for _ in batches:
+            pass
+        yield pa.RecordBatch.from_pydict({"pid": [os.getppid()]})
+
+    with no_pandas_warning():
+        (row,) = spark.range(0, 1, 1, 1).mapInArrow(parent, "pid long").collect()
+    assert spark.sparkContext.parallelize([0], 1).map(lambda _: os.getppid()).collect() == [row.pid]
