@@ -145,7 +145,7 @@ TAKEN = {
     *("ExecutePlan", "AnalyzePlan", "Config", "ReattachExecute", "ReleaseExecute", "Plan.root", "Plan.command"),
     *("Relation.range", "Relation.project", "Relation.read", "Relation.local_relation", "Relation.to_df"),
     *("Relation.map_partitions", "Relation.repartition_by_expression", "Relation.deduplicate", "Relation.set_op"),
-    *("Relation.catalog", "Catalog.drop_temp_view", "Command.create_dataframe_view", "Relation.limit"),
+    *("Relation.catalog", "Catalog.drop_temp_view", "Command.create_dataframe_view", "Relation.limit", "Relation.drop"),
     *("AnalyzePlanRequest.schema", "AnalyzePlanRequest.is_streaming", "AnalyzePlanRequest.ddl_parse"),
     *("Operation.get", "Operation.get_with_default", "Operation.get_option"),
 }
