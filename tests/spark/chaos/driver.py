@@ -184,8 +184,8 @@ def ready(spark, executors):
         if is_connect(spark):
             return len(processes.executors(FOLDER)) >= executors and parallelism(spark) >= executors
         context = spark.sparkContext._jsc.sc()
-        if spark.conf.get("spark.dynamicAllocation.enabled", "false") == "true":
-            return True
+        if spark.conf.get("spark.dynamicAllocation.enabled", "false") == "true":  # none is taken back before a job
+            return context.getExecutorMemoryStatus().size() > executors
         return context.maxNumConcurrentTasks(context.resourceProfileManager().defaultResourceProfile()) >= executors
 
     with suppress(TimeoutError):

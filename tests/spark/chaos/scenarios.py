@@ -264,6 +264,7 @@ SCENARIOS = [
         ALONE,
         "dynamic",
         engines=WITH_FEWER_SLOTS,
+        last=True,
         brief=True,
     ),
     # drivers
