@@ -38,6 +38,10 @@ def test_every_phase_is_known_finite_and_not_negative(engine, ranks, size, compu
 @given(engine=engines, ranks=ranks, size=sizes)
 def test_more_bytes_cost_more(engine, ranks, size):
     small, large = (sum(predict(engine, ranks, bytes_, 0.1, slices=1).values()) for bytes_ in (size, 2 * size))
+    assert small < large
+    # At most in proportion, unless longer steps mean that what is handed over once a minute comes after fewer of them.
+    often = {"slices": 1, "group": 10, "stay": 10}
+    small, large = (sum(predict(engine, ranks, bytes_, 0.1, **often).values()) for bytes_ in (size, 2 * size))
     assert small < large <= 2 * small * (1 + 1e-12)
 
 

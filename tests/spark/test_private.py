@@ -13,7 +13,7 @@ import pytest
 
 import fdl_spark
 from fdl_spark.checkpoint import CheckpointFolder, Saved
-from fdl_spark.failures import explained
+from fdl_spark.failures import NoRoom, explained
 from fdl_spark.java import _shim
 
 
@@ -35,7 +35,7 @@ def test_a_full_disk_of_an_executor_is_told(spark):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(fdl_spark.ClusterError, match="no memory or disk left: OSError"), explained("writing"):
+    with pytest.raises(NoRoom, match="a disk of an executor is full: OSError"), explained("writing"):
         spark.sparkContext.parallelize([1], 1).map(full).count()
 
 
