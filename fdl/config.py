@@ -17,6 +17,7 @@ class Config:
         explain_cache_misses: log, as a warning of the logger ``fdl``, why a jitted function is traced again.
         debug_compiler: check the compiler's work after every pass, and raise a CompilerError where a pass fails rather
             than compile without it.
+        dump: a folder into which the listings of all stages of every compiled program are written; none if empty.
     """
 
     default_float: str = field(default_factory=lambda: os.environ.get("FDL_DEFAULT_FLOAT", "float32"))
@@ -25,6 +26,7 @@ class Config:
     debug_nans: bool = field(default_factory=lambda: os.environ.get("FDL_DEBUG_NANS", "0") == "1")
     explain_cache_misses: bool = field(default_factory=lambda: os.environ.get("FDL_EXPLAIN_CACHE_MISSES", "0") == "1")
     debug_compiler: bool = field(default_factory=lambda: os.environ.get("FDL_DEBUG_COMPILER", "0") == "1")
+    dump: str = field(default_factory=lambda: os.environ.get("FDL_DUMP", ""))
 
     #: All that decides what a jitted function means; another value whenever one of these settings changes.
     state: ClassVar[tuple[Any, ...]]

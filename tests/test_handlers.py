@@ -11,6 +11,7 @@ BROAD = {"Exception", "BaseException", "AttributeError", "NameError", "RuntimeEr
 ALLOWED = {
     "fdl/api/explain.py Exception": "says that tracing fails, and with what",
     "fdl/array.py AttributeError": "a slot that has not been set yet",
+    "fdl/compile/listing.py Exception": "a stage that failed, whose traceback is written in place of its listing",
     "fdl/compile/runtime/cache.py BaseException": "deletes the unfinished file, and raises again",
     "fdl/compile/runtime/cache.py RuntimeError": "a user without a home, as pathlib tells it",
     "fdl/compile/fallback.py Exception": "a pass that failed, which is told as a CompilerWarning",

@@ -33,8 +33,8 @@ PRIVATE_TO_FDL = ["fdl.api", "fdl.control", "fdl.transforms", "fdl.compile", "fd
 
 # The stages of the compiler, from the last to the first: a stage imports those below it only.
 STAGES = [
-    "profile", "pipeline", "runtime", "codegen", "kernels", "loopnest", "schedule", "passes", "lowerings", "ir", "llvm",
-    "fallback",
+    "profile", "pipeline", "listing", "runtime", "codegen", "kernels", "loopnest", "schedule", "passes", "lowerings",
+    "ir", "llvm", "fallback",
 ]  # fmt: skip
 
 # Packages that still have circles inside; a circle that crosses their borders, or is elsewhere, is an error.

@@ -324,9 +324,38 @@ class Lowered:
             self.traced.out_structure, [ShapeDtypeStruct(t.shape, t.dtype) for t in self.traced.program.output_types]
         )
 
-    def as_text(self) -> str:
-        """The Program as text."""
-        return str(self.traced.program)
+    def as_text(self, stage: str = "traced") -> str:
+        """What a stage of the compiler makes of the call, as text.
+
+        A notebook shows it with parts to unfold, an interactive terminal in colours.
+
+        Args:
+            stage: ``traced`` (the Program as it was recorded), ``optimized`` (after the passes from Program to
+                Program), ``schedule`` (the steps, each with its kernel or loops and the place of its results),
+                ``loops`` (the same with the loops of each step), ``llvm`` (the module before LLVM optimizes it) or
+                ``asm`` (machine code for this processor).
+
+        Raises:
+            ValueError: there is no such stage.
+
+        >>> import fdl, fdl.numpy as fnp
+        >>> lowered = fdl.jit(lambda x: (fnp.exp(x) + 1).sum(axis=1)).lower(fnp.ones((4, 3)))
+        >>> lowered.as_text("loops")
+        plan(a:f32[4,3]) {  # 1 steps, 0 bytes
+          0: e:f32[4] in output 0 = loops 4, reducing 3: exp, add, sum
+              for i in 4:
+                for j in 3:  # reduced
+                  %0 = load a[3 i + j]
+                  %1 = exp %0 :f32
+                  %2 = 1.0:f32
+                  %3 = add %1 %2 :f32
+                  sum %3 -> e[i]
+          return e
+        }
+        """
+        from fdl.compile.listing import listing
+
+        return listing(self.traced.computed, self.traced.free, stage)
 
     def compile(self) -> "CompiledFunction":
         """A function of the same arguments, without the static ones, that runs the compiled Program."""

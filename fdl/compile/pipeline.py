@@ -29,6 +29,7 @@ from fdl.compile.runtime.archive import Archive, constant_bytes
 from fdl.compile.runtime.cache import default_cache
 from fdl.compile.runtime.executable import Executable, HostCall
 from fdl.compile.runtime.machine import compile_object, content_key
+from fdl.config import config
 from fdl.core.interpret import interpret
 from fdl.core.program import Equation, Program, Var
 from fdl.core.types import TensorType
@@ -146,6 +147,10 @@ def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> Compiled
         program: what to compute.
         donate: which inputs' memory may be overwritten and returned; none by default.
     """
+    if config.dump:
+        from fdl.compile.listing import dump
+
+        dump(program, donate, config.dump)
     inlined = otherwise("inline", program, lambda: inline(program), None)
     return Interpreted(program, donate) if inlined is None else _compile(inlined, donate)
 

@@ -171,18 +171,34 @@ def _letters(number: int) -> str:
         number -= 1
 
 
-def lines(program: Program, sources: bool = True, indent: str = "", nested: bool = True) -> list[str]:
-    """`program` as lines of text, inner programs indented below the equation that holds them."""
-    names: dict[Var, str] = {}
+class Names:
+    """Names of variables in a text: letters, in the order in which they are asked for."""
 
-    def name(atom: Atom) -> str:
-        if isinstance(atom, Literal):
-            return str(atom)
-        return names.setdefault(atom, _letters(len(names)))
+    def __init__(self) -> None:
+        self._known: dict[Var, str] = {}
 
-    def typed(variables: Iterable[Var]) -> str:
-        return " ".join(f"{name(v)}:{v.type}" for v in variables)
+    def __call__(self, atom: Atom) -> str:
+        return str(atom) if isinstance(atom, Literal) else self._known.setdefault(atom, _letters(len(self._known)))
 
+    def typed(self, variables: Iterable[Var]) -> str:
+        """Names with types."""
+        return " ".join(f"{self(v)}:{v.type}" for v in variables)
+
+
+def lines(
+    program: Program, sources: bool = True, indent: str = "", nested: bool = True, names: Names | None = None
+) -> list[str]:
+    """`program` as lines of text, inner programs indented below the equation that holds them.
+
+    Args:
+        program: what to print.
+        sources: whether lines of the user follow equations.
+        indent: what each line begins with.
+        nested: whether inner programs are printed.
+        names: of variables; new ones by default.
+    """
+    name = Names() if names is None else names
+    typed = name.typed
     text = [f"{indent}program({typed(program.inputs)}) {{"]
     text += [f"{indent}  {typed([var])} = constant" for var, _ in program.constants]
     for equation in program.equations:
