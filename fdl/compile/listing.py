@@ -16,7 +16,7 @@ from fdl.compile.ir.body import Apply, Choose, Constant, Guards, Index, Instruct
 from fdl.compile.ir.loops import Loops, Reduce
 from fdl.compile.ir.plan import LoopsStep, Plan, SingleStep
 from fdl.compile.ir.steps import View
-from fdl.compile.llvm.target import host_target
+from fdl.compile.llvm.target import Target, host_target
 from fdl.compile.passes.order import prepared
 from fdl.compile.runtime.machine import assembly
 from fdl.compile.schedule.cost import worth_threads
@@ -36,7 +36,7 @@ _COLOURS = {"comment": "90", "type": "36", "result": "33"}
 _HTML = {"comment": "gray", "type": "teal", "result": "darkgoldenrod"}
 
 
-def listing(program: Program, donate: tuple[bool, ...], stage: str) -> "Listing":
+def listing(program: Program, donate: tuple[bool, ...], stage: str, target: Target | None = None) -> "Listing":
     """What a stage makes of a program.
 
     Args:
@@ -45,14 +45,15 @@ def listing(program: Program, donate: tuple[bool, ...], stage: str) -> "Listing"
         stage: ``traced``: the Program as it was recorded; ``optimized``: after the passes from Program to Program;
             ``schedule``: the steps in order, each with its kernel or loops and the place of its results; ``loops``: the
             same with the loops of each step; ``llvm``: the module, before LLVM optimizes it; ``asm``: machine code for
-            this processor.
+            the target.
+        target: the processor; by default the one that programs are compiled for.
 
     Raises:
         ValueError: there is no such stage.
     """
     if stage not in STAGES:
         raise ValueError(f"stage={stage!r}: must be one of {', '.join(map(repr, STAGES))}")
-    return Listing(_text(program, donate, stage))
+    return Listing(_text(program, donate, stage, target or host_target()))
 
 
 def dump(program: Program, donate: tuple[bool, ...], folder: str) -> None:
@@ -66,7 +67,7 @@ def dump(program: Program, donate: tuple[bool, ...], folder: str) -> None:
     here.mkdir(parents=True)
     for number, stage in enumerate(STAGES, 1):
         try:
-            text = _text(program, donate, stage)
+            text = _text(program, donate, stage, host_target())
         except Exception:
             text = traceback.format_exc()
         (here / f"{number}-{stage}.txt").write_text(text + "\n")
@@ -114,7 +115,7 @@ def _marked(row: str) -> str:
     return "".join(parts) + html.escape(row[last:])
 
 
-def _text(program: Program, donate: tuple[bool, ...], stage: str) -> str:
+def _text(program: Program, donate: tuple[bool, ...], stage: str, target: Target) -> str:
     if stage == "traced":
         return str(program)
     optimized = prepared(program)
@@ -123,7 +124,7 @@ def _text(program: Program, donate: tuple[bool, ...], stage: str) -> str:
     plan = make_plan(optimized, donate)
     if stage in ("schedule", "loops"):
         return "\n".join(_plan_lines(plan, stage == "loops", ""))
-    target, parallel = host_target(), worth_threads(plan)
+    parallel = worth_threads(plan)
     emission = ProgramEmission(target, len(program.inputs), len(program.outputs), plan.reused.values(), parallel)
     emission.program(plan)
     module = emission.finish()
