@@ -23,11 +23,6 @@ class Affine:
     def __mul__(self, factor: int) -> "Affine":
         return Affine(self.constant * factor, tuple([c * factor for c in self.coefficients]), self.extents)
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether it does not depend on any index."""
-        return not any(self.coefficients)
-
     def bounds(self) -> tuple[int, int]:
         """The smallest and the largest value."""
         moves = [c * (n - 1) for c, n in zip(self.coefficients, self.extents, strict=True)]

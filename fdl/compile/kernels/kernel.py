@@ -51,13 +51,11 @@ class Kernel:
         function: the LLVM function, private to its module.
         scratch_bytes: size of the scratch memory that each thread passes.
         work: number of units; the caller may run [begin, end) parts of it at once.
-        flops: floating-point operations of the whole work.
     """
 
     function: ir.Function
     scratch_bytes: int
     work: int
-    flops: int = 0
 
     def run(self, build: Build, operands: Sequence[Any], scratch: Any, begin: Any = 0, end: Any = None) -> None:
         """Emit a call of the kernel for the units [begin, end), by default all of them.

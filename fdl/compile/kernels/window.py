@@ -267,8 +267,7 @@ class _Nest:
 
     def kernel(self) -> Kernel:
         """The finished kernel."""
-        outputs = self.spec.outer * self.spec.inner * math.prod(self.spec.out_spatial)
-        return Kernel(self.build.function, 0, self.spec.outer, math.prod(self.spec.window) * outputs)
+        return Kernel(self.build.function, 0, self.spec.outer)
 
     def outputs(
         self, body: Callable[[_Point], None], before: Callable[[Value, Value, int], None] = lambda *_: None

@@ -16,8 +16,8 @@ from fdl.core.types import TensorType
 
 #: Names that people use.
 _WORDS = {
-    "integer_pow": "power", "logistic": "sigmoid", "reduce_sum": "sum", "reduce_max": "max", "reduce_min": "min",
-    "reduce_prod": "product", "dot_general": "matmul", "convert": "cast", "iota": "arange",
+    "integer_pow": "power", "logistic": "sigmoid", "reduce_max": "max", "reduce_min": "min", "prod": "product",
+    "dot_general": "matmul", "convert": "cast", "iota": "arange",
 }  # fmt: skip
 
 #: Elementwise operations that compute nothing.

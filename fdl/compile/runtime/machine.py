@@ -111,9 +111,7 @@ def _jit() -> Any:
     return llvm_binding().create_lljit_compiler(use_jit_link=True)
 
 
-def object_code(
-    key: str, target: Target, emit: Callable[[], Any], cache: ObjectCache | None = None, refresh: bool = False
-) -> bytes:
+def object_code(key: str, target: Target, emit: Callable[[], Any], cache: ObjectCache | None = None) -> bytes:
     """The object file of the module that `emit` makes, from the disk cache if it is there.
 
     Args:
@@ -121,11 +119,10 @@ def object_code(
         target: the processor.
         emit: makes the module; called only when the cache has no sound entry.
         cache: where to look; without one, the user's cache directory.
-        refresh: compile again whatever the cache has.
     """
     cache = cache or default_cache()
     digest = content_key(key, target)
-    found = None if refresh else cache.get(digest)
+    found = cache.get(digest)
     if found is None:
         found = compile_object(emit(), target)
         cache.put(digest, found)

@@ -46,7 +46,6 @@ def emit(
             return emit_depthwise_weights(module, target, weights)
         return _emit_batch_groups(module, target, spec, epilogue, extras)
     outputs = spec.batch * math.prod(spec.out_spatial) * spec.out_features
-    flops = 2 * outputs * math.prod(spec.window) * (spec.in_features // max(1, spec.groups))
     if outputs == 0:
         build = kernel_function(module, target, "conv.nothing", 3 + extras)
         build.ret()
@@ -55,7 +54,7 @@ def emit(
     if epilogue is None and taps.fits(spec):
         by_taps = taps.Plan(spec, target)
         taps.Taps(build, by_taps).emit()
-        return Kernel(build.function, by_taps.scratch_bytes, by_taps.work, flops)
+        return Kernel(build.function, by_taps.scratch_bytes, by_taps.work)
     plan: pixels.Plan
     if depthwise.fits(spec):
         plan = depthwise.DepthwisePlan(spec, target)
@@ -63,7 +62,7 @@ def emit(
     else:
         plan = pixels.Plan(spec, target)
         pixels.Pixels(build, plan, epilogue, extras).emit()
-    return Kernel(build.function, plan.scratch_bytes, plan.work, flops)
+    return Kernel(build.function, plan.scratch_bytes, plan.work)
 
 
 def _emit_batch_groups(
@@ -90,7 +89,7 @@ def _emit_batch_groups(
         number = [build.ir.inttoptr(group.ir, POINTER)] if epilogue else []
         inner.run(build, [*moved, *others, *number], build.function.args[-3])
     build.ret()
-    return Kernel(build.function, inner.scratch_bytes, groups if inner.work else 0, inner.flops * groups)
+    return Kernel(build.function, inner.scratch_bytes, groups if inner.work else 0)
 
 
 def _depthwise_weights(spec: Convolution) -> Convolution | None:
@@ -120,6 +119,4 @@ def emit_depthwise_weights(module: ir.Module, target: Target, spec: Convolution)
     build = kernel_function(module, target, "conv.depthwise.weights", 3)
     plan = pixels.Plan(spec, target)
     depthwise.emit_weights(build, plan)
-    positions = spec.batch * math.prod(spec.out_spatial)
-    flops = 2 * positions * math.prod(spec.window) * spec.in_features
-    return Kernel(build.function, plan.image.elements * spec.dtype.itemsize, -(-spec.in_features // plan.lanes), flops)
+    return Kernel(build.function, plan.image.elements * spec.dtype.itemsize, -(-spec.in_features // plan.lanes))

@@ -57,8 +57,7 @@ def emit(
     a, b, c, *others = build.function.args[: 3 + extras]
     operands = [b, a, c, *others] if swap else [a, b, c, *others]
     _Emitter(build, spec, plan, epilogue, operands).emit()
-    flops = 2 * spec.batch * spec.m * spec.n * spec.k
-    return Kernel(build.function, plan.scratch_bytes, spec.batch * plan.parts, flops)
+    return Kernel(build.function, plan.scratch_bytes, spec.batch * plan.parts)
 
 
 def _nothing(module: ir.Module, target: Target, operands: int) -> ir.Function:
