@@ -35,6 +35,7 @@ from fdl.dtypes import COMPLEX, FLOATING, INEXACT, bool_, is_inexact
 from fdl.errors import DifferentiationError, TreeError
 from fdl.ops.shape import full_like, zeros_of
 from fdl.transforms.forward import jvp_values
+from fdl.transforms.inline import inline
 from fdl.transforms.linearize import linearize_values
 from fdl.transforms.transpose import backward
 
@@ -232,8 +233,6 @@ def _pull(
     args = [*residuals, *(Linear(t) for t in types)]
     given = [c for c, h in zip(cotangents, has, strict=True) if h]
     if any(tables):
-        from fdl.compile.passes.inline import inline  # the compiler is imported when it is needed
-
         program = inline(program)
         marked = {v for v, t in zip(program.inputs[len(residuals) :], tables, strict=True) if t}
         found = backward(program, args, given, looked_up, marked)[len(residuals) :]

@@ -9,6 +9,7 @@ from fdl.api.jit import Jitted, Signature, jitted_functions
 from fdl.api.static import Partly
 from fdl.core.program import Program
 from fdl.core.types import TensorType
+from fdl.transforms.inline import inline
 
 _HINTS = {
     "shape": "a shape is part of what is compiled: pad to a few sizes, or cut the data into pieces of one size",
@@ -158,7 +159,6 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _on_disk(program: Program, donated: tuple[bool, ...]) -> str:
-    from fdl.compile.passes.inline import inline
     from fdl.compile.pipeline import cache_key
     from fdl.compile.runtime.cache import default_cache
 

@@ -24,7 +24,6 @@ import numpy as np
 
 from fdl.compile.fallback import Skip, during, otherwise, with_fewer_passes
 from fdl.compile.llvm.target import host_target
-from fdl.compile.passes.inline import inline
 from fdl.compile.runtime.archive import Archive, constant_bytes
 from fdl.compile.runtime.cache import default_cache
 from fdl.compile.runtime.executable import Executable, HostCall
@@ -33,6 +32,7 @@ from fdl.config import config
 from fdl.core.interpret import interpret
 from fdl.core.program import Equation, Program, Var
 from fdl.core.types import TensorType
+from fdl.transforms.inline import inline
 
 
 class Compiled:

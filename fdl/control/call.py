@@ -90,6 +90,7 @@ class Remat(Call):
     """
 
     mixed = True
+    recomputed = True
 
     def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
         unknown = tuple(k is None for k in known)

@@ -7,6 +7,7 @@ import numpy as np
 
 from fdl.core.primitive import Linear, Primitive
 from fdl.core.program import Atom, Equation, Literal, Program, Var, subprograms
+from fdl.core.rewrite import eliminate_dead
 from fdl.core.types import TensorType
 from fdl.errors import ShapeError
 from fdl.transforms.linearize import partial_program
@@ -66,19 +67,9 @@ def either(first: Sequence[bool], second: Sequence[bool]) -> tuple[bool, ...]:
 def reorder(program: Program, inputs: Sequence[int], outputs: Sequence[int] | None = None) -> Program:
     """`program` with its inputs (all of them) and outputs (possibly fewer) in another order."""
     found = program.outputs if outputs is None else tuple(program.outputs[i] for i in outputs)
-    return prune(Program(tuple(program.inputs[i] for i in inputs), program.equations, found, program.constants))
-
-
-def prune(program: Program) -> Program:
-    """`program` without the equations and constants that no output needs."""
-    needed = set(program.outputs)
-    kept = []
-    for equation in reversed(program.equations):
-        if equation.operation.effect or not needed.isdisjoint(equation.outputs):
-            kept.append(equation)
-            needed.update(equation.inputs)
-    constants = tuple((v, c) for v, c in program.constants if v in needed)
-    return Program(program.inputs, tuple(reversed(kept)), program.outputs, constants)
+    return eliminate_dead(
+        Program(tuple(program.inputs[i] for i in inputs), program.equations, found, program.constants)
+    )
 
 
 def extend(program: Program, types: Sequence[TensorType], position: int | None = None) -> Program:
@@ -120,13 +111,13 @@ class Halves:
         made = {v for equation in cheap for v in equation.outputs} | {v for v, _ in known.constants}
         computed = [(r, v) for r, v in zip(residuals, inner, strict=True) if r not in place and r not in made]
         again: dict[Atom, Atom] = {v: r for r, v in zip(residuals, inner, strict=True) if r in made}
-        redone = prune(Program((), tuple(cheap), tuple(again.values()))).equations
+        redone = eliminate_dead(Program((), tuple(cheap), tuple(again.values()))).equations
         names: dict[Atom, Atom] = {r: v for r, v in zip(residuals, inner, strict=True) if r in place}
         read = dict.fromkeys(a for e in redone for a in e.inputs if a in place and a not in names)
         passed += [(place[var], var) for var in read]
         self.forwarded = [number for number, _ in passed]
         self.residual_types = [r.type for r, _ in computed]
-        self.known = prune(
+        self.known = eliminate_dead(
             Program(
                 known.inputs, known.equations, known.outputs[:count] + tuple(r for r, _ in computed), known.constants
             )
@@ -134,7 +125,7 @@ class Halves:
         inputs = own + tuple(v for _, v in passed) + tuple(v for _, v in computed)
         equations = _renamed(redone, names) + _renamed(half.equations, again)
         outputs = tuple(again.get(a, a) for a in half.outputs)
-        self.unknown = prune(Program(inputs, equations, outputs, half.constants + known.constants))
+        self.unknown = eliminate_dead(Program(inputs, equations, outputs, half.constants + known.constants))
 
 
 def _cheap(program: Program, inputs: set[Any]) -> list[Equation]:

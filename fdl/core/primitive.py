@@ -35,6 +35,7 @@ class Primitive:
         linear: in which operands it is linear, and so has a ``transpose`` rule: in all together if True; else in those
             of each of these groups, while all other operands are given (see `linear_groups`).
         effect: whether it does something besides computing its result, so that it must not be dropped or repeated.
+        recomputed: whether it holds a Program whose values are forgotten and computed again.
     """
 
     family: ClassVar[str] = "host"
@@ -42,6 +43,7 @@ class Primitive:
     heavy: ClassVar[bool] = False
     linear: ClassVar[bool | tuple[tuple[int, ...], ...]] = False
     effect: ClassVar[bool] = False
+    recomputed: ClassVar[bool] = False
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

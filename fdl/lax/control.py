@@ -22,11 +22,11 @@ from fdl.api.vmap import vmap
 from fdl.array import as_array
 from fdl.config import config
 from fdl.control.cond import Cond
-from fdl.control.higher import prune
 from fdl.control.scan import Scan
 from fdl.control.unroll import scan_unrolled
 from fdl.control.while_loop import While
 from fdl.core.program import Program
+from fdl.core.rewrite import eliminate_dead
 from fdl.core.trace import Tracer, Value, lift, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import INTEGER, bool_, int32, result_type
@@ -55,7 +55,7 @@ def _share_captured(programs: Sequence[Program], captured: Sequence[Sequence[Any
         from fdl.core.program import Var
 
         inputs = tuple(place.get(id(v)) or Var(lift(v).type) for v in merged) + program.inputs[len(values) :]
-        shared.append(prune(Program(inputs, program.equations, program.outputs, program.constants)))
+        shared.append(eliminate_dead(Program(inputs, program.equations, program.outputs, program.constants)))
     return shared, merged
 
 

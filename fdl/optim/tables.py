@@ -11,12 +11,11 @@ from fdl.api.inspect import trace_call
 from fdl.api.rows import Rows, looked_up, read_rows, row_numbers, write_rows
 from fdl.api.vmap import vmap
 from fdl.compile.fallback import otherwise
-from fdl.compile.passes.inline import inline
 from fdl.compile.passes.order import prepared
-from fdl.control.higher import prune
 from fdl.control.replay import Replay
 from fdl.core.interpret import apply_program
 from fdl.core.program import Equation, Literal, Program, Var
+from fdl.core.rewrite import eliminate_dead
 from fdl.core.trace import lift, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import int32
@@ -25,6 +24,7 @@ from fdl.ops.indexing import Gather
 from fdl.ops.shape import zeros_of
 from fdl.ops.slicing import DynamicSlice
 from fdl.optim.base import GradientTransformation, MaskedNode, Tree, apply_updates, increment, needs_params
+from fdl.transforms.inline import inline
 from fdl.transforms.linearize import partial_program
 
 #: How many steps a row may miss at most: each step brings one of so many parts of every table up to date.
@@ -195,7 +195,7 @@ def lookups(loss: Callable[..., Any], tables: Tree = True) -> Callable[..., Tree
         reads = [_reads(program, leaf) if mark else None for leaf, mark in zip(leaves, marks, strict=True)]
         indices = [atom for read in reads for equation in read or () for atom in equation.inputs[1:]]
         given = [*captured, *map(lift, tree.leaves(((params, *args), kwargs)))]
-        part = prune(Program(program.inputs, program.equations, tuple(indices), program.constants))
+        part = eliminate_dead(Program(program.inputs, program.equations, tuple(indices), program.constants))
         values = dict(zip(indices, apply_program(part, given), strict=True))
         rows = [
             _rows_of(read, leaf.type, values) if mark else None

@@ -8,12 +8,12 @@ import fdl.numpy as fnp
 from fdl import lax, nn
 from fdl.compile.codegen.control import prepared
 from fdl.compile.passes.hoisting.residuals import minimum_cut
-from fdl.compile.passes.inline import Step
 from fdl.core.program import Var, subprograms
 from fdl.core.types import TensorType
 from fdl.ops.arithmetic import Add, Mul
 from fdl.ops.shape import BroadcastInDim
 from fdl.ops.transcendental import Exp
+from fdl.transforms.inline import ScopedEquation
 from tests.api.check import assert_close
 
 STEPS, BATCH, SIZE = 5, 2, 3
@@ -309,13 +309,16 @@ def test_minimum_cut():
     """z = (x + y) * x stands for what is needed: the smaller of both ways to have it."""
     large, small = (TensorType((n,), np.dtype(np.float64)) for n in (10, 2))
     x, y, s, z = Var(large), Var(large), Var(large), Var(large)
-    chain = [Step(Exp(), (Var(large),), (x,)), Step(Exp(), (Var(large),), (y,))]
-    chain += [Step(Add(), (x, y), (s,)), Step(Mul(), (s, x), (z,))]
+    chain = [ScopedEquation(Exp(), (Var(large),), (x,)), ScopedEquation(Exp(), (Var(large),), (y,))]
+    chain += [ScopedEquation(Add(), (x, y), (s,)), ScopedEquation(Mul(), (s, x), (z,))]
     assert set(minimum_cut(chain, [z], [])) == {z}
     assert set(minimum_cut(chain, [z, s, x], [])) == {x, s}
     assert set(minimum_cut(chain, [z, s], [])) == {z, s}
     assert set(minimum_cut(chain, [z, s], [y])) == {x}
     assert minimum_cut(chain, [z, s], [x, y]) == []
     few, wide = Var(small), Var(TensorType((10, 2), np.dtype(np.float64)))
-    spread = [Step(Exp(), (Var(small),), (few,)), Step(BroadcastInDim((10, 2), (1,)), (few,), (wide,))]
+    spread = [
+        ScopedEquation(Exp(), (Var(small),), (few,)),
+        ScopedEquation(BroadcastInDim((10, 2), (1,)), (few,), (wide,)),
+    ]
     assert minimum_cut(spread, [wide], []) == [few]

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from fdl.compile.lowerings.lowering import has_convolution_kernel, has_product_kernel
-from fdl.compile.passes.inline import Step
 from fdl.compile.passes.threefry import JoinWords, TakeWord, Threefry
 from fdl.core.program import Atom, Program, Var
+from fdl.core.rewrite import uses
 from fdl.dtypes import key, uint32, uint64
 from fdl.ops.contract import DotGeneral
 from fdl.ops.conv import ConvDimensionNumbers, ConvGeneral
@@ -23,6 +23,7 @@ from fdl.ops.precision import accumulator
 from fdl.ops.random_bits import KeyUnwrap, KeyWrap, RandomBits, RandomFoldIn, RandomSplit
 from fdl.ops.shape import BroadcastInDim, Iota, Reshape, Transpose
 from fdl.ops.slicing import Slice
+from fdl.transforms.inline import ScopedEquation
 
 
 def product(ndim: int) -> DotGeneral:
@@ -33,7 +34,7 @@ def product(ndim: int) -> DotGeneral:
 
 def canonical(program: Program) -> Program:
     """`program` with its contractions in canonical form."""
-    found: list[Step] = []
+    found: list[ScopedEquation] = []
     for equation in _untransposed(program):
         rewrite = _RULES.get(type(equation.operation))
         if rewrite is None or not rewrite(_Rewriter(found, equation), equation):
@@ -43,10 +44,7 @@ def canonical(program: Program) -> Program:
 
 def _untransposed(program: Program) -> list[Any]:
     """The equations; products of which only the transpose is used are replaced by those of swapped operands."""
-    users: dict[Any, list[Any]] = {}
-    for equation in program.equations:
-        for atom in equation.inputs:
-            users.setdefault(atom, []).append(equation)
+    users: dict[Any, list[Any]] = uses(program.equations)
     returned = set(program.outputs)
     changed: dict[Any, tuple[Var, tuple[int, ...]]] = {}
     found: list[Any] = []
@@ -82,7 +80,7 @@ def _swapped(operation: DotGeneral, equation: Any, after: Any) -> tuple[int, ...
 class _Rewriter:
     """Appends equations that stand for one equation."""
 
-    def __init__(self, found: list[Step], model: Step) -> None:
+    def __init__(self, found: list[ScopedEquation], model: ScopedEquation) -> None:
         self.found, self.model = found, model
 
     def apply(self, operation: Any, *atoms: Atom, into: Var | None = None) -> Var:
@@ -103,7 +101,7 @@ class _Rewriter:
         """`x` under another shape."""
         return x if x.type.shape == shape else self.apply(Reshape(shape), x)
 
-    def deliver(self, x: Atom, equation: Step) -> None:
+    def deliver(self, x: Atom, equation: ScopedEquation) -> None:
         """Make `x` the result of `equation`."""
         (out,) = equation.outputs
         if x.type.dtype != out.type.dtype:
@@ -114,7 +112,7 @@ class _Rewriter:
         self.apply(Reshape(out.type.shape), x, into=out)
 
 
-def _dot_general(rewriter: _Rewriter, equation: Step) -> bool:
+def _dot_general(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
     operation, (x, y) = equation.operation, equation.inputs
     (out,) = equation.outputs
     depth = prod(x.type.shape[a] for a in operation.contracting[0])
@@ -141,7 +139,7 @@ def _dot_general(rewriter: _Rewriter, equation: Step) -> bool:
     return True
 
 
-def _convolution(rewriter: _Rewriter, equation: Step) -> bool:
+def _convolution(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
     """Features last, in data and result; the kernel's output features last."""
     operation, (x, w) = equation.operation, equation.inputs
     (out,) = equation.outputs
@@ -175,7 +173,7 @@ def _moved(wanted: Sequence[int], found: Sequence[int]) -> list[int]:
     return order
 
 
-def _random_bits(rewriter: _Rewriter, equation: Step) -> bool:
+def _random_bits(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
     operation, (keys,) = equation.operation, equation.inputs
     (out,) = equation.outputs
     shape, count = out.type.shape, prod(operation.shape)
@@ -187,12 +185,12 @@ def _random_bits(rewriter: _Rewriter, equation: Step) -> bool:
     return True
 
 
-def _fold_in(rewriter: _Rewriter, equation: Step) -> bool:
+def _fold_in(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
     rewriter.apply(Threefry(key), *equation.inputs, into=equation.outputs[0])
     return True
 
 
-def _wrap(rewriter: _Rewriter, equation: Step) -> bool:
+def _wrap(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
     (words,), (out,) = equation.inputs, equation.outputs
     shape = words.type.shape
     halves = []
@@ -204,7 +202,7 @@ def _wrap(rewriter: _Rewriter, equation: Step) -> bool:
     return True
 
 
-def _unwrap(rewriter: _Rewriter, equation: Step) -> bool:
+def _unwrap(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
     (keys,), (out,) = equation.inputs, equation.outputs
     shape = out.type.shape
     repeated = rewriter.apply(BroadcastInDim(shape, tuple(range(len(shape) - 1))), keys)
@@ -212,7 +210,7 @@ def _unwrap(rewriter: _Rewriter, equation: Step) -> bool:
     return True
 
 
-_RULES: dict[Any, Callable[[_Rewriter, Step], bool]] = {
+_RULES: dict[Any, Callable[[_Rewriter, ScopedEquation], bool]] = {
     DotGeneral: _dot_general,
     ConvGeneral: _convolution,
     RandomBits: _random_bits,

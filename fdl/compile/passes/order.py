@@ -5,13 +5,13 @@ from collections.abc import Callable
 from fdl.compile.fallback import Skip, during
 from fdl.compile.passes.canonical import canonical
 from fdl.compile.passes.hoisting import hoist
-from fdl.compile.passes.inline import inline
 from fdl.compile.passes.simplify import simplify
 from fdl.compile.passes.sink_slices import narrow
 from fdl.compile.passes.sink_transposes import transposed_late
 from fdl.config import config
 from fdl.core.program import Program
 from fdl.core.verify import verify
+from fdl.transforms.inline import inline
 
 #: Each may be left out if it fails; what follows only expects fewer equations, or kernels instead of Python, of it.
 PASSES: list[tuple[str, Callable[[Program], Program]]] = [
@@ -25,7 +25,7 @@ PASSES: list[tuple[str, Callable[[Program], Program]]] = [
 
 
 def prepared(program: Program, skip: Skip = frozenset()) -> Program:
-    """A Program of `Step` equations in the forms that the scheduler expects, made by all passes but those to `skip`."""
+    """A Program of scoped equations in the forms that the scheduler expects, made by all passes but those to `skip`."""
     for name, run in [("inline", inline), *PASSES]:
         if name not in skip:
             with during(name):

@@ -6,21 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from fdl.compile.passes.inline import Step
 from fdl.core.interpret import evaluate
 from fdl.core.program import Atom, Literal, Program, Var
+from fdl.core.rewrite import eliminate_dead
 from fdl.ops.arithmetic import Add, Div, Mul, Neg, StopGradient, Sub
 from fdl.ops.reduce import Reduction
 from fdl.ops.select import Gate
 from fdl.ops.shape import BroadcastInDim, Reshape, Transpose
+from fdl.transforms.inline import ScopedEquation
 
 #: Results up to this many bytes are computed while compiling.
 FOLDED_BYTES = 1024
 
 
 def simplify(program: Program) -> Program:
-    """A Program of the same results, bit for bit, with fewer equations (which are `Step`)."""
-    return drop_dead(_Simplifier(program).run())
+    """A Program of the same results, bit for bit, with fewer equations (which are `ScopedEquation`)."""
+    return eliminate_dead(_Simplifier(program).run())
 
 
 class _Simplifier:
@@ -28,7 +29,7 @@ class _Simplifier:
         self.program = program
         self.names: dict[Var, Atom] = {v: v for v in program.inputs}
         self.values: dict[Var, np.ndarray] = {}
-        self.makers: dict[Var, Step] = {}
+        self.makers: dict[Var, ScopedEquation] = {}
         self.known: dict[Any, tuple[Var, ...]] = {}
         for var, value in program.constants:
             self.names[var] = self.constant(value, var)
@@ -51,8 +52,8 @@ class _Simplifier:
             self.values[var] = value
         return self.known[key][0]
 
-    def visit(self, equation: Any) -> Iterator[Step]:
-        step = Step(
+    def visit(self, equation: Any) -> Iterator[ScopedEquation]:
+        step = ScopedEquation(
             equation.operation,
             tuple(self.rename(a) for a in equation.inputs),
             equation.outputs,
@@ -66,7 +67,7 @@ class _Simplifier:
         if self.fold(step):
             return
         short = self.shorten(step)
-        if not isinstance(short, Step):
+        if not isinstance(short, ScopedEquation):
             self.names[step.outputs[0]] = short
             return
         key = (short.operation, tuple(_key(a) for a in short.inputs), short.scope)
@@ -79,7 +80,7 @@ class _Simplifier:
             self.makers[var] = short
         yield short
 
-    def fold(self, step: Step) -> bool:
+    def fold(self, step: ScopedEquation) -> bool:
         """Compute the step now if all it reads is known, and small."""
         operation = step.operation
         if operation.family in ("host", "control", "random") or isinstance(operation, BroadcastInDim):
@@ -93,7 +94,7 @@ class _Simplifier:
             self.names[var] = self.constant(np.asarray(value), var)
         return True
 
-    def shorten(self, step: Step) -> Step | Atom:
+    def shorten(self, step: ScopedEquation) -> ScopedEquation | Atom:
         """An equal step or atom that costs less."""
         operation = step.operation
         if isinstance(operation, (Add, Sub, Mul, Div)):
@@ -111,7 +112,7 @@ class _Simplifier:
                 return self.twice(before, step)
         return step
 
-    def twice(self, before: Step, step: Step) -> Step | Atom:
+    def twice(self, before: ScopedEquation, step: ScopedEquation) -> ScopedEquation | Atom:
         """One step for two of a kind that follow each other."""
         (x,), first, second = before.inputs, before.operation, step.operation
         if isinstance(second, Neg):
@@ -124,7 +125,7 @@ class _Simplifier:
             merged = BroadcastInDim(second.shape, tuple(second.axes[a] for a in first.axes))
         return x if _is_identity(merged, x.type.shape) else replace(step, operation=merged, inputs=(x,))
 
-    def arithmetic(self, step: Step) -> Step | Atom:
+    def arithmetic(self, step: ScopedEquation) -> ScopedEquation | Atom:
         x, y = step.inputs
         kind = type(step.operation)
         if kind in (Mul, Div) and self.is_all(y, 1):
@@ -157,15 +158,3 @@ def _is_identity(operation: Any, shape: tuple[int, ...]) -> bool:
     if isinstance(operation, Transpose):
         return operation.axes == tuple(range(len(shape)))
     return operation.shape == shape
-
-
-def drop_dead(program: Program) -> Program:
-    """`program` without what no output and no effect needs."""
-    needed = {a for a in program.outputs if isinstance(a, Var)}
-    kept = []
-    for equation in reversed(program.equations):
-        if equation.operation.effect or not needed.isdisjoint(equation.outputs):
-            kept.append(equation)
-            needed.update(a for a in equation.inputs if isinstance(a, Var))
-    constants = tuple((v, value) for v, value in program.constants if v in needed)
-    return Program(program.inputs, tuple(reversed(kept)), program.outputs, constants)

@@ -8,15 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from fdl.core.program import Literal, Program, Var
+from fdl.core.rewrite import uses
 from fdl.ops.slicing import Slice
 
 
 def narrow(program: Program) -> Program:
     """`program` with slices taken of operands instead of elementwise results, if together they are no longer."""
-    users: dict[Any, list[Any]] = {}
-    for equation in program.equations:
-        for atom in dict.fromkeys(equation.inputs):
-            users.setdefault(atom, []).append(equation)
+    users: dict[Any, list[Any]] = uses(program.equations)
     returned = set(program.outputs)
     gone: set[Any] = set()
     found: list[Any] = []

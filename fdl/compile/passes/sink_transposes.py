@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from fdl.compile.ir.reductions import REDUCTIONS
-from fdl.compile.passes.inline import Step
-from fdl.compile.passes.simplify import drop_dead
 from fdl.core.program import Atom, Literal, Program, Var
+from fdl.core.rewrite import eliminate_dead
 from fdl.ops.conv import ConvGeneral
 from fdl.ops.shape import BroadcastInDim, Reshape, Transpose
 from fdl.ops.slicing import Concatenate, Slice
 from fdl.ops.window import Windowed
+from fdl.transforms.inline import ScopedEquation
 
 Axes = tuple[int, ...]
 
@@ -27,7 +27,7 @@ def transposed_late(program: Program) -> Program:
     """`program` with transposes of convolutions' results moved towards its outputs."""
     if not any(isinstance(e.operation, ConvGeneral) for e in program.equations):
         return program
-    return drop_dead(_Late(program).run())
+    return eliminate_dead(_Late(program).run())
 
 
 class _Late:
@@ -112,7 +112,7 @@ class _Late:
         self.sources[out] = var, after
         return True
 
-    def turned(self, atom: Atom, axes: Axes, model: Step, depth: int = 0) -> Atom | None:
+    def turned(self, atom: Atom, axes: Axes, model: ScopedEquation, depth: int = 0) -> Atom | None:
         """An operand before the transpose with these axes; None if it would have to be moved in memory."""
         if isinstance(atom, Literal) or not atom.type.shape:
             return atom
@@ -124,7 +124,7 @@ class _Late:
             self._turned[key] = self._turn(atom, axes, model, depth)
         return self._turned[key]
 
-    def _turn(self, var: Var, axes: Axes, model: Step, depth: int) -> Atom | None:
+    def _turn(self, var: Var, axes: Axes, model: ScopedEquation, depth: int) -> Atom | None:
         maker = self.makers.get(var)
         if maker is None or depth > _DEPTH:
             return None

@@ -20,6 +20,7 @@ from fdl.compile.ir.steps import CopyEquation, Nest, Single, View
 from fdl.compile.lowerings.lowering import carrier, has_product_kernel, is_lowerable, takes_views
 from fdl.compile.passes.canonical import features_last, product
 from fdl.core.program import Atom, Literal, Program, Var
+from fdl.core.rewrite import uses
 from fdl.ops.shape import Reshape, Transpose
 from fdl.ops.slicing import Reverse
 
@@ -73,10 +74,7 @@ class Schedule:
         self._depth: dict[Any, int] = {}
         #: The step whose code is being made, once all are placed: it cannot load what it or a later one stores.
         self.current: int | None = None
-        self._users: dict[Any, list[Any]] = {}
-        for equation in program.equations:
-            for atom in dict.fromkeys(equation.inputs):
-                self._users.setdefault(atom, []).append(equation)
+        self._users: dict[Any, list[Any]] = uses(program.equations)
         self._users.update((atom, []) for atom in program.outputs)
         self._readers: dict[Var, list[int]] = {}
         self._last_read: dict[Var, int] = {}

@@ -27,7 +27,7 @@ def make_plan(
     """The plan of a simplified Program.
 
     Args:
-        program: with `Step` equations.
+        program: of scoped equations.
         donate: which inputs' memory may be overwritten; none by default.
         carry: for the body of a loop, the only input, by number of the output, whose memory the output may take.
         skip: names of the passes to do without.

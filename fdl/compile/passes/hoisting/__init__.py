@@ -10,9 +10,10 @@ from fdl.compile.passes.hoisting.panels import pack
 from fdl.compile.passes.hoisting.products import distributed
 from fdl.compile.passes.hoisting.residuals import share
 from fdl.compile.passes.hoisting.totals import move_totals
-from fdl.compile.passes.inline import Step
-from fdl.compile.passes.simplify import drop_dead, simplify
+from fdl.compile.passes.simplify import simplify
 from fdl.core.program import Program
+from fdl.core.rewrite import eliminate_dead
+from fdl.transforms.inline import ScopedEquation
 
 
 def hoist(program: Program) -> Program:
@@ -74,10 +75,10 @@ def _with_fewer_stacks(program: Program) -> Program:
     for equation in program.equations:
         equations += loops[equation].steps() if equation in loops else [equation]
     shared = Program(program.inputs, tuple(equations), program.outputs, tuple(constants))
-    return _each_body(drop_dead(shared))
+    return _each_body(eliminate_dead(shared))
 
 
-def _loops(equation: Step, needed: Any) -> list[Loop]:
+def _loops(equation: ScopedEquation, needed: Any) -> list[Loop]:
     """What a scan is replaced by."""
     loop = Loop(equation)
     loop.prune(needed)

@@ -4,10 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from fdl.compile.passes.hoisting.loop import Loop, Outside, bytes_of
-from fdl.compile.passes.inline import Step
 from fdl.control.while_loop import While
 from fdl.core.program import Atom, Literal, Program, Var
 from fdl.ops.shape import BroadcastInDim, Reshape
+from fdl.transforms.inline import ScopedEquation
 
 
 def move_invariants(loop: Loop) -> None:
@@ -38,7 +38,7 @@ def _merge_inputs(loop: Loop) -> None:
     loop.substitute(names)
 
 
-def _worthwhile(equations: list[Step], is_fixed: Any) -> list[Step]:
+def _worthwhile(equations: list[ScopedEquation], is_fixed: Any) -> list[ScopedEquation]:
     """The equations of fixed operands that are worth an operand of the loop."""
     found = []
     sources: dict[Any, int] = {}
@@ -71,7 +71,7 @@ def _fixed_results(loop: Loop) -> None:
         loop.stacks.remove((result, atom))
 
 
-def without_invariants(equation: Step) -> tuple[list[Step], list[Any]]:
+def without_invariants(equation: ScopedEquation) -> tuple[list[ScopedEquation], list[Any]]:
     """A while with what its body computes of its constants moved before it; and the constants that this reads."""
     operation: Any = equation.operation
     body: Program = operation.body

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fdl.compile.passes.inline import Step
 from fdl.control.scan import Scan
 from fdl.core.program import Atom, Equation, Literal, Program, Var
+from fdl.core.rewrite import live
 from fdl.core.types import TensorType
 from fdl.ops.shape import Reshape, Transpose
 from fdl.transforms.batch import batch_program
+from fdl.transforms.inline import ScopedEquation
 
 #: Families of operations that may be done for all steps at once by their batching rule.
 BATCHED = ("elementwise", "move", "reduce", "contract", "conv")
@@ -27,10 +28,10 @@ class Outside:
     """
 
     def __init__(self) -> None:
-        self.equations: list[Step] = []
+        self.equations: list[ScopedEquation] = []
         self.constants: list[tuple[Var, np.ndarray]] = []
 
-    def apply(self, operation: Any, *atoms: Atom, model: Step, into: Var | None = None) -> Var:
+    def apply(self, operation: Any, *atoms: Atom, model: ScopedEquation, into: Var | None = None) -> Var:
         """The result of an operation."""
         out = into or Var(operation.result(*(a.type for a in atoms)))
         self.equations.append(replace(model, operation=operation, inputs=atoms, outputs=(out,)))
@@ -41,7 +42,7 @@ class Outside:
         self.equations += other.equations
         self.constants += other.constants
 
-    def splice(self, program: Program, operands: Sequence[Atom], model: Step) -> list[Atom]:
+    def splice(self, program: Program, operands: Sequence[Atom], model: ScopedEquation) -> list[Atom]:
         """The outputs of a Program of plain equations."""
         names: dict[Any, Atom] = dict(zip(program.inputs, operands, strict=True))
         for var, value in program.constants:
@@ -86,7 +87,7 @@ class Loop:
         before, after: equations moved out of it.
     """
 
-    def __init__(self, equation: Step) -> None:
+    def __init__(self, equation: ScopedEquation) -> None:
         operation = equation.operation
         self.model, self.length, self.reverse = equation, operation.length, operation.reverse
         body: Program = operation.body
@@ -99,7 +100,7 @@ class Loop:
             for parts in zip(inner[1], outer[1], body.outputs[:count], equation.outputs[:count], strict=True)
         ]
         self.stacks = list(zip(equation.outputs[count:], body.outputs[count:], strict=True))
-        self.equations: list[Step] = list(body.equations)  # type: ignore[arg-type]  # inlined: all are steps
+        self.equations: list[ScopedEquation] = list(body.equations)  # type: ignore[arg-type]  # inlined: all are steps
         self.before, self.after = Outside(), Outside()
         for var, value in body.constants:
             self.constants[var] = Var(var.type)
@@ -156,11 +157,7 @@ class Loop:
         given = {*self.constants, *self.scanned}
         while True:
             wanted: set[Any] = {c.next for c in kept} | {a for _, a in self.stacks}
-            equations = []
-            for equation in reversed(self.equations):
-                if equation.operation.effect or not wanted.isdisjoint(v for v in equation.outputs if v not in given):
-                    equations.append(equation)
-                    wanted.update(equation.inputs)
+            equations, wanted = live(self.equations, wanted, given.__contains__)
             more = [c for c in others if c.var in wanted]
             if not more:
                 break
@@ -168,7 +165,7 @@ class Loop:
             others = [c for c in others if c.var not in wanted]
         dropped = {c.var for c in others}
         self.carried = [c for c in self.carried if c.var not in dropped]
-        self.equations = equations[::-1]
+        self.equations = equations
         read = {a for e in self.equations for a in e.inputs} | set(self.results())
         self.constants = {v: a for v, a in self.constants.items() if v in read}
         self.scanned = {v: a for v, a in self.scanned.items() if v in read}
@@ -231,7 +228,9 @@ class Loop:
         anyway = sum(map(bytes_of, [*self.scanned, *(a for _, a in self.stacks)]))
         return size <= 4 * anyway or size * self.length <= FEW_BYTES
 
-    def batched(self, outside: Outside, equations: Sequence[Step], results: Sequence[Atom], model: Step) -> list[Atom]:
+    def batched(
+        self, outside: Outside, equations: Sequence[ScopedEquation], results: Sequence[Atom], model: ScopedEquation
+    ) -> list[Atom]:
         """Compute what equations of the body make for all steps at once; which results, is for the caller to say."""
         made = {v for e in equations for v in e.outputs}
         given = dict.fromkeys(a for e in equations for a in e.inputs if isinstance(a, Var) and a not in made)
@@ -243,7 +242,7 @@ class Loop:
 
     # The result
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[ScopedEquation]:
         """What was moved before the loop, the loop, and what was moved behind it."""
         inputs = (*self.constants, *(c.var for c in self.carried), *self.scanned)
         body = Program(inputs, tuple(self.equations), tuple(self.results()))
@@ -264,5 +263,5 @@ def bytes_of(atom: Atom) -> int:
     return atom.type.size * atom.type.dtype.itemsize
 
 
-def _plain(step: Step) -> Equation:
+def _plain(step: ScopedEquation) -> Equation:
     return Equation(step.operation, step.inputs, step.outputs, step.source)

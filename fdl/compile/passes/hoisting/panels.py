@@ -9,12 +9,12 @@ import numpy as np
 from fdl.compile.llvm.target import host_target
 from fdl.compile.lowerings.lowering import has_product_kernel
 from fdl.compile.passes.hoisting.loop import Loop, bytes_of
-from fdl.compile.passes.inline import Step
 from fdl.core.program import Literal, Var
 from fdl.core.types import TensorType
 from fdl.ops.contract import DotGeneral
 from fdl.ops.shape import Reshape, Transpose
 from fdl.ops.slicing import Pad
+from fdl.transforms.inline import ScopedEquation
 
 #: Products of fewer rows read the matrix where it is; to those of more, packing is little beside the product.
 LEAST_ROWS, MOST_ROWS = 4, 128
@@ -58,7 +58,7 @@ def pack(loop: Loop) -> None:
     loop.prune()
 
 
-def _fixed_side(loop: Loop, equation: Step) -> int | None:
+def _fixed_side(loop: Loop, equation: ScopedEquation) -> int | None:
     """Which operand of a product of matrices is the same in all steps."""
     operation = equation.operation
     if not isinstance(operation, DotGeneral) or operation.batch_axes[0] or operation.dtype is not None:
@@ -67,7 +67,7 @@ def _fixed_side(loop: Loop, equation: Step) -> int | None:
     return fixed.index(True) if sum(fixed) == 1 and has_product_kernel(equation.inputs[0].type.dtype) else None
 
 
-def _pack(loop: Loop, equation: Step, side: int) -> bool:
+def _pack(loop: Loop, equation: ScopedEquation, side: int) -> bool:
     operation: Any = equation.operation
     (out,) = equation.outputs
     matrix, x = equation.inputs[side], equation.inputs[1 - side]
@@ -99,7 +99,7 @@ def _pack(loop: Loop, equation: Step, side: int) -> bool:
     return True
 
 
-def _packed(loop: Loop, matrix: Any, axes: tuple[int, ...], sizes: tuple[int, int, int], model: Step) -> Var:
+def _packed(loop: Loop, matrix: Any, axes: tuple[int, ...], sizes: tuple[int, int, int], model: ScopedEquation) -> Var:
     """The panels of a matrix [k, n] whose axes are in another order."""
     k, n, width = sizes
     model = replace(model, scope=loop.model.scope)

@@ -9,9 +9,10 @@ from typing import Any
 
 from fdl.compile.passes.hoisting.loop import BATCHED, Carried, Loop, Outside, bytes_of
 from fdl.compile.passes.hoisting.residuals import minimum_cut
-from fdl.compile.passes.inline import Step
 from fdl.core.program import Atom, Var
+from fdl.core.rewrite import live
 from fdl.ops.shape import Reshape
+from fdl.transforms.inline import ScopedEquation
 
 
 def distributed(loop: Loop) -> list[Loop]:
@@ -28,7 +29,7 @@ def distributed(loop: Loop) -> list[Loop]:
             return [loop]
 
 
-def _is_candidate(loop: Loop, equation: Step) -> bool:
+def _is_candidate(loop: Loop, equation: ScopedEquation) -> bool:
     """Whether the product reads a matrix of all steps that is at least as large as what a step makes."""
     if equation.operation.family not in ("contract", "conv") or equation.scope:
         return False
@@ -37,25 +38,20 @@ def _is_candidate(loop: Loop, equation: Step) -> bool:
     return len(fixed) == 1 and bytes_of(fixed[0]) >= bytes_of(out) and loop.may_stack(bytes_of(out))
 
 
-def _is_batched(equations: list[Step]) -> bool:
+def _is_batched(equations: list[ScopedEquation]) -> bool:
     """Whether batching rules can do equations for all steps at once."""
     return all(
         e.operation.family in BATCHED and not (e.operation.multiple or e.operation.effect or e.scope) for e in equations
     )
 
 
-def _needed(loop: Loop, atoms: Any) -> tuple[set[Any], list[Step]]:
+def _needed(loop: Loop, atoms: Any) -> tuple[set[Any], list[ScopedEquation]]:
     """All that values depend on within a step, and the equations that make it, but for what all steps share."""
-    wanted = {a for a in atoms if not loop.is_fixed(a)}
-    equations = []
-    for equation in reversed(loop.equations):
-        if not wanted.isdisjoint(equation.outputs):
-            equations.append(equation)
-            wanted.update(a for a in equation.inputs if not loop.is_fixed(a))
-    return wanted, equations[::-1]
+    equations, wanted = live(loop.equations, atoms, loop.is_fixed, effects=False)
+    return wanted, equations
 
 
-def _move_before(loop: Loop, equation: Step) -> bool:
+def _move_before(loop: Loop, equation: ScopedEquation) -> bool:
     """Compute a product, and what leads to it, before the loop, if no carry does."""
     wanted, chain = _needed(loop, equation.outputs)
     if any(c.var in wanted for c in loop.carried) or not _is_batched(chain):
@@ -67,7 +63,7 @@ def _move_before(loop: Loop, equation: Step) -> bool:
     return True
 
 
-def _affected(loop: Loop, equation: Step) -> set[Any]:
+def _affected(loop: Loop, equation: ScopedEquation) -> set[Any]:
     """What depends on the results of an equation, in later steps too."""
     found: set[Any] = set(equation.outputs)
     while True:
@@ -80,7 +76,7 @@ def _affected(loop: Loop, equation: Step) -> set[Any]:
             return found
 
 
-def _move_behind(loop: Loop, equation: Step) -> bool:
+def _move_behind(loop: Loop, equation: ScopedEquation) -> bool:
     """Compute a product, and what follows from it, behind the loop, if that is no carry."""
     affected = _affected(loop, equation)
     if any(c.var in affected for c in loop.carried):
@@ -103,7 +99,7 @@ def _move_behind(loop: Loop, equation: Step) -> bool:
     return True
 
 
-def _cut(loop: Loop, equation: Step) -> tuple[Loop, Loop] | None:
+def _cut(loop: Loop, equation: ScopedEquation) -> tuple[Loop, Loop] | None:
     """The loop without what depends on a product, and that with it; None if a product depends on its own result."""
     affected = _affected(loop, equation)
     if not affected.isdisjoint(equation.inputs) or any(e.operation.effect for e in loop.equations):
@@ -111,7 +107,7 @@ def _cut(loop: Loop, equation: Step) -> tuple[Loop, Loop] | None:
     wanted, _ = _needed(loop, equation.inputs)
     if not affected.isdisjoint(wanted):
         return None
-    second: list[Step] = [e for e in loop.equations if not affected.isdisjoint(e.outputs)]
+    second: list[ScopedEquation] = [e for e in loop.equations if not affected.isdisjoint(e.outputs)]
     crossing = _crossing(loop, second, affected)
     there = {a: result for result, a in loop.stacks if a not in affected}
     # What cheap operations make of slices is made again by the second loop.
@@ -131,7 +127,7 @@ def _cut(loop: Loop, equation: Step) -> tuple[Loop, Loop] | None:
     return before, after
 
 
-def _crossing(loop: Loop, equations: list[Step], affected: set[Any]) -> list[Any]:
+def _crossing(loop: Loop, equations: list[ScopedEquation], affected: set[Any]) -> list[Any]:
     """What the equations, and the carries that are affected, read that other equations make."""
     read = [a for e in equations for a in e.inputs] + [c.next for c in loop.carried if c.var in affected]
     return [a for a in dict.fromkeys(read) if not (loop.is_fixed(a) or a in affected or a in loop.scanned)]

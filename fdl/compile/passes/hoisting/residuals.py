@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from fdl.compile.passes.hoisting.loop import Loop, bytes_of
-from fdl.compile.passes.inline import Step
 from fdl.core.program import Var
 from fdl.ops.special import Special
 from fdl.ops.transcendental import Function, Logistic, LogisticDensity, Pow
 from fdl.ops.trigonometric import Atan2, Tanh, TanhSlope
+from fdl.transforms.inline import ScopedEquation
 
 #: Elementwise operations that take longer than reading their result from memory.
 SLOW = (Function, Special, Pow, Atan2)
@@ -45,7 +45,7 @@ def share(first: Loop, second: Loop, elsewhere: Collection[Any]) -> None:
 
 def _make_again(first: Loop, second: Loop, known: dict[Any, Any], atoms: dict[Var, Any]) -> None:
     """Let `second` compute values of `first` from those that are `known`, where it needs them, instead of reading."""
-    equations: list[Step] = []
+    equations: list[ScopedEquation] = []
 
     def given(atom: Any) -> tuple[dict[Any, Any], Any] | None:
         """Which operands of `second` are to hold a value of `first`, and what it is outside."""
@@ -82,13 +82,13 @@ def _make_again(first: Loop, second: Loop, known: dict[Any, Any], atoms: dict[Va
     second.refresh()
 
 
-def _is_cheap(step: Step) -> bool:
+def _is_cheap(step: ScopedEquation) -> bool:
     operation = step.operation
     plain = operation.family in ("elementwise", "move") and not (operation.multiple or operation.effect)
     return plain and (isinstance(operation, QUICK) or not isinstance(operation, SLOW))
 
 
-def minimum_cut(equations: Iterable[Step], wanted: Collection[Any], free: Collection[Any]) -> list[Any]:
+def minimum_cut(equations: Iterable[ScopedEquation], wanted: Collection[Any], free: Collection[Any]) -> list[Any]:
     """The values of least bytes from which cheap equations make the wanted ones; late ones, if there is a choice.
 
     Args:

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from fdl.control.call import Remat
 from fdl.core.program import Atom, Equation, Literal, Program, Var, parameters
 
 
 @dataclass(frozen=True, eq=False)
-class Step(Equation):
+class ScopedEquation(Equation):
     """An equation that knows which recomputation it belongs to.
 
     Attributes:
@@ -37,7 +36,7 @@ class _Inliner:
         outputs = tuple(names.get(a, a) if isinstance(a, Var) else a for a in program.outputs)
         return Program(program.inputs, tuple(equations), outputs, tuple(self.constants))  # type: ignore[arg-type]
 
-    def expand(self, program: Program, names: dict[Var, Atom], scope: int) -> Iterator[Step]:
+    def expand(self, program: Program, names: dict[Var, Atom], scope: int) -> Iterator[ScopedEquation]:
         for var, value in program.constants:
             # The same Program may be inlined many times: every copy gets its own variables.
             fresh = Var(var.type)
@@ -49,7 +48,7 @@ class _Inliner:
             if inner is None:
                 outputs = tuple(Var(v.type) for v in equation.outputs)
                 names.update(zip(equation.outputs, outputs, strict=True))
-                yield Step(
+                yield ScopedEquation(
                     _inside(equation.operation),
                     inputs,
                     outputs,
@@ -58,7 +57,7 @@ class _Inliner:
                 )
                 continue
             inner_names: dict[Var, Atom] = dict(zip(inner.inputs, inputs, strict=True))
-            inner_scope = next(self.scopes) if isinstance(equation.operation, Remat) else scope
+            inner_scope = next(self.scopes) if equation.operation.recomputed else scope
             yield from self.expand(inner, inner_names, inner_scope)
             found = (a if isinstance(a, Literal) else inner_names[a] for a in inner.outputs)
             names.update(zip(equation.outputs, found, strict=True))
