@@ -90,7 +90,7 @@ def test_workers_neither_trace_nor_compile_what_the_driver_has_compiled(spark, t
     run = train(loss, data, validation=held_out, metrics={"error": traced.error}, epochs=2)
     assert traced.by_workers() == {}
     after = compiled_by_workers(spark)
-    assert sum(after.values()) - sum(before[pid] for pid in before if pid in after) <= 2  # the update, in each worker
+    assert all(count - before.get(pid, 0) <= 1 for pid, count in after.items())  # the update
     expected = abs((float(run.params) - 3) * X[:30]).mean()
     assert run.history.epochs[-1]["validation"]["error"] == pytest.approx(expected, rel=1e-5)
 
