@@ -81,18 +81,18 @@ class Constants:
       spread: standard deviation of a rank's compute seconds from step to step, as a share of them.
     """
 
-    job: float = 19e-3
-    stage: float = 17e-3
-    launch: float = 0.33e-3
-    task: float = 1e-3
-    round: float = 0.4e-3
-    block: float = 0.3e-3
-    message: float = 0.05e-3
-    driver_byte: float = 1e-9
-    worker_byte: float = 1.1e-9
-    exchange_byte: float = 0.35e-9
-    sum_byte: float = 0.1e-9
-    update_byte: float = 0.25e-9
+    job: float = 0.0171
+    stage: float = 0.0146
+    launch: float = 0.00033
+    task: float = 0.00613
+    round: float = 0.000557
+    block: float = 0.000658
+    message: float = 1.04e-05
+    driver_byte: float = 1.28e-09
+    worker_byte: float = 1.39e-09
+    exchange_byte: float = 5.18e-10
+    sum_byte: float = 2.94e-11
+    update_byte: float = 1.49e-10
     spread: float = 0.02
 
     def scaled(self, **factors: float) -> "Constants":
