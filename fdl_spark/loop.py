@@ -87,7 +87,7 @@ class Loop:
             self.paths = paths(self.program, engine.weights, self.dataset.schedule.shards)
         self.run = Run(0, _params=lambda: self.program.tree(self._here()[1]), _state=self._state)
         self._snapshot: Snapshot = (engine.done, engine.weights, engine.state())
-        self._snapped = time.monotonic()
+        self._since = 0.0  # seconds that groups took since the snapshot; what callbacks take loses nothing
         self._surprised = False  # whether a callback has read parameters or stopped where no group ends for it
         self._group = Group(iter(()))
         self._setbacks = 0
@@ -167,7 +167,7 @@ class Loop:
         """A group of steps and what follows it; whether a callback wants to stop."""
         run, engine, schedule = self.run, self.engine, self.dataset.schedule
         end = self._end_of_group(save_steps, callbacks)
-        stop, epoch, record = False, None, {}
+        stop, epoch, record, began = False, None, {}, time.monotonic()
         try:
             # Closed here, as Python ignores what interrupts its collector.
             with closing(self._outcomes(end - run.step, self._stay(callbacks))) as outcomes:
@@ -183,6 +183,7 @@ class Loop:
                 self._stop_here()
             else:
                 self._group.drain()
+            self._since += time.monotonic() - began
             at_end = run.step == end
             if at_end and (run.step % schedule.steps_per_epoch == 0 or run.step == run.steps):
                 epoch = self._end_epoch()
@@ -239,7 +240,7 @@ class Loop:
         if small or self._setbacks or self._surprised or any(map(_surprises, callbacks)):
             return 0.0
         longest = min(self.engine.handover / HANDOVER, LONGEST_STAY)
-        return max(0.0, longest - (time.monotonic() - self._snapped))
+        return max(0.0, longest - self._since)
 
     def _outcomes(self, count: int, stay: float) -> Generator[Outcome, None, None]:
         """The outcomes of a group, as they come.
@@ -345,7 +346,7 @@ class Loop:
     def _take_snapshot(self) -> None:
         with explained("reading the optimizer's state"):
             self._snapshot = (self.engine.done, self.engine.weights, self.engine.state())
-        self._snapped, self._setbacks = time.monotonic(), 0
+        self._since, self._setbacks = 0.0, 0
         self._note_changes()
 
     def _go_back(self, lost: Lost) -> None:

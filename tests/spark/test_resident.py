@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -254,6 +255,20 @@ def test_a_callback_reads_parameters_that_stay(train, digest, staying, interval,
     same(run, expected, digest)
     assert [digest(watches[1].params[step]) for step in (3, 9, 15)] == [digest(w) for w in watches[0].params.values()]
     assert [done for done, came in staying if came] == came
+
+
+def test_what_callbacks_take_does_not_make_a_hand_over_due(train, expected, digest, staying, monkeypatch):
+    class Slow(fdl_spark.Callback):
+        interval, taken = 3, 0.0
+
+        def step(self, run, record):
+            self.taken += 3600.0 * (run.step % self.interval == 0)
+
+    slow = Slow()
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + slow.taken, sleep=time.sleep)
+    monkeypatch.setattr("fdl_spark.loop.time", clock)
+    same(train(callbacks=[slow]), expected, digest)
+    assert [done for done, came in staying if came] == [3, 6, 20]
 
 
 @pytest.mark.parametrize("lost", ["between groups", "before it was fetched"])
