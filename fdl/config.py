@@ -15,9 +15,9 @@ class Config:
         disable_jit: run jitted functions operation by operation.
         debug_nans: raise as soon as an eager operation makes a NaN.
         explain_cache_misses: log, as a warning of the logger ``fdl``, why a jitted function is traced again.
-        debug_compiler: check the compiler's work after every pass, and raise a CompilerError where a pass fails rather
-            than compile without it.
-        dump: a folder into which the listings of all stages of every compiled program are written; none if empty.
+        debug_compiler: run verifiers after every pass of the compiler, and raise a CompilerError if a pass fails
+            instead of compiling without it.
+        dump: folder into which the listings of all stages of every compiled program are written; empty for none.
     """
 
     default_float: str = field(default_factory=lambda: os.environ.get("FDL_DEFAULT_FLOAT", "float32"))
@@ -28,7 +28,7 @@ class Config:
     debug_compiler: bool = field(default_factory=lambda: os.environ.get("FDL_DEBUG_COMPILER", "0") == "1")
     dump: str = field(default_factory=lambda: os.environ.get("FDL_DUMP", ""))
 
-    #: All that decides what a jitted function means; another value whenever one of these settings changes.
+    #: The settings that the result of a jitted function depends on, as a key of caches.
     state: ClassVar[tuple[Any, ...]]
 
     def update(self, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Looking inside compiled functions."""
+"""Printing and calling back from inside compiled functions."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def print(fmt: str, *args: Any, ordered: bool = False, **kwargs: Any) -> None:
     Args:
         fmt: a format string as for ``str.format``.
         *args, **kwargs: the values, pytrees of arrays.
-        ordered: accepted for ports; prints happen in program order.
+        ordered: accepted for compatibility with JAX; prints always happen in program order.
 
     >>> import fdl
     >>> fdl.jit(lambda x: fdl.debug.print("x is {}", x))(2.0)

@@ -1,8 +1,8 @@
 """Data types: names, kinds and the promotion lattice.
 
 The lattice is the one JAX documents with its 64-bit types enabled
-(https://docs.jax.dev/en/latest/type_promotion.html). Python scalars are weak: they take the dtype of the array they
-meet if it can hold their kind. Arrays, NumPy scalars included, are never weak.
+(https://docs.jax.dev/en/latest/type_promotion.html). Python scalars are weakly typed: they take the
+dtype of the array that they meet if it can hold their kind. Arrays and NumPy scalars are never weakly typed.
 """
 
 from functools import lru_cache
@@ -21,12 +21,12 @@ float16, float32, float64 = (np.dtype(f"float{bits}") for bits in (16, 32, 64))
 bfloat16 = np.dtype(ml_dtypes.bfloat16)
 complex64, complex128 = np.dtype(np.complex64), np.dtype(np.complex128)
 
-#: A typed random key: two 32-bit words that NumPy moves around as one element.
+#: A typed random key: two 32-bit words that NumPy moves as one element.
 key = np.dtype([("word0", "<u4"), ("word1", "<u4")])
 
 
 class extended(np.generic):
-    """The abstract type of dtypes that are no numbers, for ``issubdtype``."""
+    """The abstract type of dtypes that do not hold numbers, for ``issubdtype``."""
 
 
 class prng_key(extended):
@@ -110,7 +110,7 @@ def promote_integer(dtype: np.dtype) -> np.dtype:
 
 
 def index_dtype(extent: int) -> np.dtype:
-    """The dtype of places on an axis, or of counts up to `extent`: the default integer, or int64 if that is too small.
+    """The dtype of positions on an axis and of counts up to `extent`: the default integer, or int64 if it is too small.
 
     >>> index_dtype(10), index_dtype(2**31)
     (dtype('int32'), dtype('int64'))
@@ -120,7 +120,7 @@ def index_dtype(extent: int) -> np.dtype:
 
 
 def default_dtype(kind: Any) -> np.dtype:
-    """The dtype that a Python scalar type (bool, int, float, complex) gets when nothing else decides."""
+    """The dtype of a Python scalar type (bool, int, float, complex) that meets no array."""
     if kind is bool:
         return bool_
     if kind is int:
@@ -168,7 +168,7 @@ def as_dtype(value: Any) -> np.dtype:
 
 
 def dtype_of(x: Any) -> np.dtype:
-    """The dtype of an array, of a Python number that stands alone, or that `x` names."""
+    """The dtype of an array, of a Python number by itself, or that `x` names."""
     # The class np.float32 has an attribute `dtype` too, which belongs to its instances.
     dtype = None if isinstance(x, type) else getattr(x, "dtype", None)
     if isinstance(dtype, np.dtype):
@@ -177,7 +177,7 @@ def dtype_of(x: Any) -> np.dtype:
 
 
 def result_type(*values: Any) -> np.dtype:
-    """The dtype in which `values` (arrays, dtypes, Python scalars) meet.
+    """The dtype to which `values` (arrays, dtypes, Python scalars) are promoted.
 
     >>> result_type(float32, 2.0), result_type(int64, float32), result_type(1, 2.5)
     (dtype('float32'), dtype('float32'), dtype('float32'))

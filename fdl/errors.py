@@ -1,4 +1,4 @@
-"""One class per kind of mistake; the docstring of a class says how to mend it."""
+"""One class for each kind of error; its docstring says how to fix it."""
 
 
 class FdlError(Exception):
@@ -27,16 +27,16 @@ class DtypeError(FdlError, TypeError):
 
 
 class RangeError(FdlError, ValueError, OverflowError):
-    """A number does not fit into the dtype it is to have.
+    """A number does not fit into its dtype.
 
-    Choose a wider dtype, or bring the number into the range that ``fdl.numpy.iinfo(dtype)`` tells.
+    Choose a wider dtype, or bring the number into the range of ``fdl.numpy.iinfo(dtype)``.
     """
 
 
 class TreeError(FdlError, TypeError, ValueError):
-    """A pytree does not have the structure that is needed.
+    """A pytree does not have the required structure.
 
-    The message names the path where the two trees part; make both have the same keys, lengths and node types.
+    The message names the path where the two trees first differ; give both the same keys, lengths and node types.
     """
 
 
@@ -49,7 +49,7 @@ class LeafError(FdlError, TypeError):
 
 
 class ConcretizationError(FdlError, TypeError):
-    """A value that is only known when the compiled program runs, or that is being differentiated, was needed by Python.
+    """Python needed the number of a value that is known only at run time, or that is being differentiated.
 
     Under ``jit`` and ``vmap``, Python's ``if``, ``while``, ``int()`` and ``bool()`` need a concrete value. Use
     ``fdl.numpy.where``, ``fdl.lax.cond``, ``fdl.lax.while_loop``, or make the argument static with ``static_argnums``.
@@ -66,7 +66,7 @@ class LeakedTracerError(FdlError, RuntimeError):
 
 
 class DifferentiationError(FdlError, TypeError):
-    """A function was differentiated in a way that is not defined.
+    """A function cannot be differentiated in the way that was asked for.
 
     ``grad`` needs real floating-point inputs and a scalar output; ``while_loop`` has no reverse mode (use ``scan``).
     """
@@ -108,7 +108,7 @@ class PrimitiveError(FdlError, TypeError):
 
 
 class VerificationError(FdlError, AssertionError):
-    """A Program breaks its own rules: a value used before it is made, or a type that does not match.
+    """A Program is malformed: a value is used before it is defined, or a type does not match.
 
     This is a fault of the transform that made the Program; report it with the printed Program.
     """
@@ -122,7 +122,7 @@ class PlatformError(FdlError, RuntimeError):
 
 
 class CompilerError(FdlError, RuntimeError):
-    """A pass of fdl's compiler failed, and nothing can be used instead of what it makes.
+    """A pass of fdl's compiler failed, and there is no fallback.
 
     This is a fault of fdl, not of the program; report it with the message and the printed Program. It is raised by
     what needs machine code (`fdl.ext.to_numba`), and by everything if ``FDL_DEBUG_COMPILER=1``.

@@ -9,11 +9,11 @@ _chosen: int | None = None
 
 
 def set_num_threads(count: int) -> None:
-    """Let compiled functions run on so many threads from now on, whatever the environment says.
+    """Set how many threads compiled functions of this process use; this overrides the environment.
 
     Results do not depend on it, not even in the last bit. A function that takes less than about a tenth of a
-    millisecond runs on one thread anyway, and so does every call that finds the threads busy with a call from another
-    Python thread.
+    millisecond runs on one thread anyway, and so does a call while the threads are busy with another Python thread's
+    call.
 
     Args:
         count: at least 1.
@@ -37,12 +37,12 @@ def set_num_threads(count: int) -> None:
 
 
 def get_num_threads() -> int:
-    """On how many threads a compiled function runs.
+    """The number of threads that a compiled function may use.
 
     Returns:
-        What :func:`set_num_threads` was given; without that the environment variable ``FDL_NUM_THREADS`` or
-        ``OMP_NUM_THREADS``; without those as many as there are processors that this process may use: those of its
-        affinity mask, or fewer if its control group has a quota of processor time.
+        The number given to :func:`set_num_threads`; else the environment variable ``FDL_NUM_THREADS`` or
+        ``OMP_NUM_THREADS``; else the number of processors that this process may use: those of its affinity mask, or
+        fewer if its control group has a CPU quota.
 
     >>> get_num_threads() >= 1
     True
@@ -68,7 +68,7 @@ def _affinity() -> int:
 
 
 def quota(root: Path = Path("/")) -> float:
-    """Processors' worth of time that the control group of this process may use; infinite without a limit.
+    """The CPU quota of this process's control group, in processors; infinite without a limit.
 
     Args:
         root: where ``proc`` and ``sys`` are.

@@ -1,4 +1,4 @@
-"""Which folders and files can only hold what this user put there; machine code is loaded from no others."""
+"""Checks that nobody else can have written a folder or file; machine code is loaded from no others (decision 022)."""
 
 import errno
 import os
@@ -12,14 +12,14 @@ _MOST_LINKS = 40  # as Linux's path resolution
 
 
 class UntrustedError(PermissionError):
-    """Somebody else may have written what a path leads to; the message says which folder or file, and why."""
+    """Another user may have written a folder or file; the message names it and the reason."""
 
 
 def check_folder(path: Path, create: bool = False) -> None:
     """Raise unless this user owns a folder and nobody else (but root) can change it or put another in its place.
 
-    The path is walked from the root down, through symbolic links. Nobody else can rename or replace what lies in a
-    folder that passed, so that what was found stays true while the next component is looked at, and afterwards.
+    The path is walked from the root down, through symbolic links. Nobody else can rename or replace the contents of a
+    folder that passed, so a check stays true while the next component is checked, and afterwards.
 
     Args:
         path: the folder.
@@ -55,7 +55,7 @@ def check_folder(path: Path, create: bool = False) -> None:
 def open_trusted(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file for reading if this user owns it and nobody else may write to it.
 
-    The opened file itself is asked, not its path, so that it cannot be exchanged in between.
+    The check is of the opened file, not of its path, so that the file cannot be exchanged in between.
 
     Args:
         path: the file.
@@ -89,7 +89,7 @@ def _state(path: str, create: bool) -> os.stat_result:
 
 
 def _check(path: str, state: os.stat_result, kind: int, shared: bool) -> None:
-    """Raise unless a file of this kind is safe; `shared` ones may be root's, and sticky ones open to all."""
+    """Raise unless a file of this kind is safe; a `shared` one may belong to root, or be sticky and open to all."""
     if stat.S_IFMT(state.st_mode) != kind:
         if kind == stat.S_IFDIR:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
@@ -107,7 +107,7 @@ def _check(path: str, state: os.stat_result, kind: int, shared: bool) -> None:
 
 
 def _check_profile(path: Path, create: bool) -> None:
-    """On Windows, whose modes say nothing, a user's profile is what others cannot write to."""
+    """On Windows, whose modes do not tell, check that a folder is in the user's profile, closed to others."""
     home = Path.home().resolve()
     if not path.resolve().is_relative_to(home):
         raise UntrustedError(f"{path} is outside of {home}, so others may be able to write to it")

@@ -1,4 +1,4 @@
-"""Steps of key paths, which name the places in a tree."""
+"""Key paths: the steps from the root of a tree to a leaf."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -72,9 +72,9 @@ def keystr(keys: Iterable[Any], *, simple: bool = False, separator: str = "") ->
     """A key path as text.
 
     Args:
-        keys: the path, as :func:`flatten_with_path` gives it.
+        keys: the path, as :func:`flatten_with_path` returns it.
         simple: leave out brackets and quotes.
-        separator: written between the steps.
+        separator: text between the steps.
 
     Returns:
         Text.

@@ -1,4 +1,4 @@
-"""Flattening trees, mapping over them, and telling how two of them differ."""
+"""Flattening trees, mapping over them, and explaining how two of them differ."""
 
 import builtins
 import functools
@@ -98,11 +98,11 @@ def unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
 
 
 def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None) -> Any:
-    """Apply `f` to the leaves of a tree, and to what stands in the same places of others.
+    """Apply `f` to the leaves of a tree and to the corresponding values of other trees.
 
     Args:
         f: takes one value per tree.
-        tree: decides the structure of the result.
+        tree: gives the result its structure.
         *rest: trees that have the structure of `tree`, or have it as a prefix.
         is_leaf: treat a node for which it is true as a leaf.
 
@@ -135,13 +135,13 @@ def reduce(function: Callable[[Any, Any], Any], tree: Any, initializer: Any = _M
     """Combine the leaves from left to right.
 
     Args:
-        function: from (what was combined so far, leaf) to the next.
+        function: from (accumulated value, leaf) to the next accumulated value.
         tree: any tree.
-        initializer: what to begin with; by default the first leaf.
+        initializer: the first accumulated value; by default the first leaf.
         is_leaf: treat a node for which it is true as a leaf.
 
     Returns:
-        What all leaves combine to.
+        The accumulated value.
 
     Raises:
         TypeError: the tree has no leaves, and there is no initializer.
@@ -167,7 +167,7 @@ def reduce_associative(
         is_leaf: treat a node for which it is true as a leaf.
 
     Returns:
-        What all leaves combine to.
+        The combined value.
 
     Raises:
         TreeError: the tree has no leaves, and there is no identity.
@@ -284,8 +284,8 @@ def transpose(outer_treedef: PyTreeDef, inner_treedef: PyTreeDef | None, pytree_
     """Turn a tree of trees inside out.
 
     Args:
-        outer_treedef: structure of the outside.
-        inner_treedef: structure of what stands at each leaf of it; None to take it from the first of them.
+        outer_treedef: the structure outside.
+        inner_treedef: the structure of the tree at each leaf of it; None for that of the first one.
         pytree_to_transpose: a tree with the composed structure.
 
     Returns:
@@ -309,7 +309,7 @@ def transpose(outer_treedef: PyTreeDef, inner_treedef: PyTreeDef | None, pytree_
 
 
 def broadcast(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf = None) -> Any:
-    """Repeat the leaves of a tree so that it gets the structure of another one, of which it is a prefix.
+    """Repeat the leaves of a tree to give it the structure of another one, of which it is a prefix.
 
     Args:
         prefix_tree: the tree whose leaves are repeated.
@@ -398,7 +398,7 @@ def explain_difference(first: Any, second: Any, path: str = "", is_leaf: IsLeaf 
     Args:
         first: the tree that may be a prefix.
         second: the other tree.
-        path: the place of both, as text.
+        path: the key path of both, as text.
         is_leaf: treat a node of the first for which it is true as a leaf.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Classes as nodes: registration, and structures that travel to other processes with it."""
+"""Registration of classes as nodes, and structures that pickle with it."""
 
 import copyreg
 import functools
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 NAMESPACE = "fdl"
 
-#: Where `fdl.tree.map` and `reduce` look: nodes that stand for one array are leaves here.
+#: The registry of `fdl.tree.map` and `reduce`, in which nodes that represent one array are leaves.
 VALUES = "fdl.values"
 
 
@@ -70,7 +70,7 @@ def register_pytree_with_keys(
         nodetype: the class.
         flatten_with_keys: from an instance to (pairs of key and child, auxiliary data).
         unflatten_func: from (auxiliary data, children) to an instance.
-        flatten_func: accepted for compatibility; `flatten_with_keys` says the same.
+        flatten_func: accepted for compatibility and not used: `flatten_with_keys` tells the same.
         is_value: whether :func:`map` and :func:`reduce` take an instance as one value, as they take an array.
 
     Returns:
@@ -261,8 +261,8 @@ class Partial(functools.partial):
 _registrations: dict[type, tuple[Any, Any, Any]] = {}
 
 
-def _travels(cls: type) -> bool:
-    """Whether another process cannot import the class, so that its registration must be pickled along."""
+def _is_pickled_by_value(cls: type) -> bool:
+    """Whether another process cannot import the class, so that its registration must be pickled with it."""
     return cls.__module__ == "__main__" or "<locals>" in cls.__qualname__
 
 
@@ -272,14 +272,16 @@ def _custom_types(treedef: PyTreeDef) -> set[Any]:
 
 
 def _reduce_treedef(treedef: PyTreeDef) -> tuple[Any, ...]:
-    travelling = [
-        (cls, *_registrations[cls]) for cls in _custom_types(treedef) if _travels(cls) and cls in _registrations
+    registrations = [
+        (cls, *_registrations[cls])
+        for cls in _custom_types(treedef)
+        if _is_pickled_by_value(cls) and cls in _registrations
     ]
-    return _restore_treedef, (travelling, treedef.__getstate__())
+    return _restore_treedef, (registrations, treedef.__getstate__())
 
 
-def _restore_treedef(travelling: list[tuple[Any, ...]], state: Any) -> PyTreeDef:
-    for cls, flatten_func, unflatten_func, flatten_with_keys in travelling:
+def _restore_treedef(registrations: list[tuple[Any, ...]], state: Any) -> PyTreeDef:
+    for cls, flatten_func, unflatten_func, flatten_with_keys in registrations:
         if cls not in _registrations:
             register_pytree_node(cls, flatten_func, unflatten_func, flatten_with_keys)
     treedef: Any = PyTreeDef.__new__(PyTreeDef)

@@ -1,4 +1,4 @@
-"""Structures as such, without trees: no node of a user's class is made of leaves that it does not know."""
+"""Comparisons of structures without trees: they never make a user's class of placeholders (decision 021)."""
 
 from collections import OrderedDict, defaultdict
 from functools import lru_cache
@@ -10,7 +10,7 @@ from fdl.errors import TreeError
 from fdl.tree.keys import to_key
 from fdl.tree.registry import PyTreeDef
 
-#: Mappings, which have their keys as entries; those with equal keys stand for each other.
+#: Mappings have their keys as entries; those with equal keys count as the same.
 MAPPINGS = {dict, OrderedDict, defaultdict}
 _SORTED = (PyTreeKind.DICT, PyTreeKind.DEFAULTDICT)
 
@@ -31,7 +31,7 @@ def check_keys(treedef: PyTreeDef) -> None:
 
 
 def subtrees(prefix: PyTreeDef, treedef: PyTreeDef) -> list[PyTreeDef]:
-    """What stands in the place of each leaf of a structure in another one, of which it is a prefix."""
+    """For each leaf of a structure, the corresponding structure in another one, of which it is a prefix."""
     if prefix.is_leaf():
         return [treedef]
     mine, others = _children(prefix), _children(treedef)
@@ -44,7 +44,7 @@ def explain_structures(first: PyTreeDef, second: PyTreeDef, path: str = "", leaf
     Args:
         first: the structure that may be a prefix.
         second: the other one.
-        path: the place of both, as text.
+        path: the key path of both, as text.
         leaf: what to call a leaf.
     """
     if first.is_leaf():

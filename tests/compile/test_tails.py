@@ -1,4 +1,4 @@
-"""The ends of rows: no store is wider than what is left there (docs/decisions/015-single-lane-stores.md).
+"""The ends of rows: no store is wider than what is left there (decision 015).
 
 Code for AVX-512 is checked on every x86-64 processor by reading it, and by running it on those that have it: the
 guarded runs use vectors as wide as there are.

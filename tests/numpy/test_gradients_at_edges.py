@@ -112,7 +112,7 @@ def test_remainders_keep_the_sign_of_zero() -> None:
 
 
 def test_infinity_times_a_zero_cotangent_needs_two_choices() -> None:
-    """One choice is not enough in reverse mode, as in JAX; docs/decisions/018 says why."""
+    """One choice is not enough in reverse mode, as in JAX; decision 018 says why."""
     once = lambda x: fnp.where(x > 0, fnp.sqrt(x), 0.0)  # noqa: E731
     twice = lambda x: fnp.where(x > 0, fnp.sqrt(fnp.where(x > 0, x, 1.0)), 0.0)  # noqa: E731
     chosen = lambda x: lax.cond(x > 0, fnp.sqrt, lambda x: 0.0 * x, x)  # noqa: E731

@@ -119,7 +119,7 @@ class Memory(Arithmetic):
         return self.ir.load(slot, typ=kind)
 
     def _store_masked(self, stored: Any, address: Any, dtype: np.dtype, mask: Value) -> None:
-        """Store the lanes of a mask; single lanes as scalars (docs/decisions/015-single-lane-stores.md)."""
+        """Store the lanes of a mask; single lanes as scalars (decision 015)."""
         if mask.lanes == 1:
             with self.ir.if_then(mask.ir):
                 self.ir.store(stored, address, align=dtype.itemsize)
