@@ -1,6 +1,7 @@
 """Training, evaluation and prediction of fdl functions on Apache Spark."""
 
-from fdl_spark.callback import Callback
+from fdl_spark.applying.evaluate import evaluate
+from fdl_spark.applying.predict import predict
 from fdl_spark.errors import (
     ArgumentError,
     CheckpointError,
@@ -14,15 +15,14 @@ from fdl_spark.errors import (
     SparkTrainingError,
     UserFunctionError,
 )
-from fdl_spark.evaluate import evaluate
-from fdl_spark.every import Every, every
-from fdl_spark.history import History
-from fdl_spark.predict import predict
-from fdl_spark.progress import Progress
-from fdl_spark.run import Run
-from fdl_spark.session import session
-from fdl_spark.tensorboard import TensorBoard
-from fdl_spark.train import train
+from fdl_spark.history.history import History
+from fdl_spark.history.run import Run
+from fdl_spark.spark.session import session
+from fdl_spark.training.callback import Callback
+from fdl_spark.training.every import Every, every
+from fdl_spark.training.progress import Progress
+from fdl_spark.training.tensorboard import TensorBoard
+from fdl_spark.training.train import train
 
 __all__ = [
     "ArgumentError",

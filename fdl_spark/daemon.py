@@ -14,9 +14,9 @@ from contextlib import suppress
 import pyspark.daemon
 
 import fdl
-from fdl_spark.quiet import ignore_pandas_warning
+from fdl_spark.spark.quiet import ignore_pandas_warning
 
-PRELOAD = ("pyspark.worker", "numpy", "numpy.ma", "fdl", "fdl.nn", "fdl.optim", "fdl_spark.worker")
+PRELOAD = ("pyspark.worker", "numpy", "numpy.ma", "fdl", "fdl.nn", "fdl.optim", "fdl_spark.compute.worker")
 
 PRIVATE = 0o077  # whoever can connect to the daemon's Unix socket, which has no password, can run code in a worker
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fdl_spark.run import Run
+    from fdl_spark.history.run import Run
 
 
 class SparkTrainingError(Exception):

@@ -23,7 +23,7 @@ from benchmarks.spark.channel import Channel, Closed
 from benchmarks.spark.side import Side
 from benchmarks.spark.turns import Block, Turns, blocks_of
 from benchmarks.spark.work import SETTINGS, any_engine
-from fdl_spark.engines import cuts
+from fdl_spark.engines.common import cuts
 
 CORES = 2
 ENDLESS = 10_000_000

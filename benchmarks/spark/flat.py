@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 import fdl
-from fdl_spark.program import Program
-from fdl_spark.update import Update, cut
+from fdl_spark.compute.program import Program
+from fdl_spark.compute.update import Update, cut
 
 FEATURES, ROWS_A_RANK, STEPS = 8, 4, 20_000
 OPTIMIZERS: dict[str, Callable[[], Any]] = {

@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 import fdl
 import fdl.numpy as fnp
 from fdl import nn, optim
-from fdl_spark.wire_precision import round_with_feedback, widen
+from fdl_spark.compute.wire_precision import round_with_feedback, widen
 
 SENDERS = (2, 16, 256)
 STEPS = 300

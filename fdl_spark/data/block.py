@@ -24,7 +24,7 @@ import fdl
 from fdl.trust import open_trusted
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.survey import Cells
-from fdl_spark.disks import DiskFull, allocate, told_of_disk
+from fdl_spark.spark.disks import DiskFull, allocate, told_of_disk
 
 ALIGNMENT = 64  # bytes: columns start at whole cache lines
 SUBFOLDERS = 64  # of each of Spark's local directories (`spark.diskStore.subDirectories`)

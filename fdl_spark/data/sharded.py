@@ -13,7 +13,7 @@ import fdl
 from fdl_spark.cost import Cluster
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.survey import Cells
-from fdl_spark.wire import Payload
+from fdl_spark.spark.wire import Payload
 
 
 class Shareable(Protocol):

@@ -19,7 +19,6 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_type
 
 import fdl
-from fdl_spark.classic import RDD, SparkContext, package_of
 from fdl_spark.data.columns import (
     NUMERIC,
     Arrays,
@@ -34,6 +33,7 @@ from fdl_spark.data.columns import (
 from fdl_spark.data.record import Record
 from fdl_spark.data.survey import Survey, merged, summaries
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, MissingColumnError
+from fdl_spark.spark.classic import RDD, SparkContext, package_of
 
 CHUNK_BYTES = 8 << 20
 CHUNK_ROWS = 4096

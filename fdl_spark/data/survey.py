@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fdl_spark.classic import RDD
 from fdl_spark.data.columns import Arrays, Problem
 from fdl_spark.errors import ColumnError, DataError
+from fdl_spark.spark.classic import RDD
 
 Cells = dict[str, tuple[str, tuple[int, ...]]]
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from fdl_spark.compute.program import Program
+from fdl_spark.compute.update import Leaves
+from fdl_spark.compute.worker import Shared
 from fdl_spark.cost import FITTED, Plan, choose, counts, step
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.engine import Choice, Engine, Outcome
-from fdl_spark.failures import NoBarrier
-from fdl_spark.program import Program
-from fdl_spark.update import Leaves
-from fdl_spark.worker import Shared
+from fdl_spark.spark.failures import NoBarrier
 
 log = logging.getLogger("fdl_spark")
 

@@ -24,15 +24,15 @@ import numpy as np
 from pyspark import StorageLevel
 from pyspark.serializers import NoOpSerializer, pack_long
 
-from fdl_spark.data.blocks import Block
+from fdl_spark.compute.update import Leaves, join
+from fdl_spark.compute.worker import Job
+from fdl_spark.data.block import Block
+from fdl_spark.engines.common.kept import Layout, Slice
+from fdl_spark.engines.common.residuals import Residuals
 from fdl_spark.engines.engine import Outcome, Stopwatch, slowest
-from fdl_spark.engines.kept import Layout, Slice
-from fdl_spark.engines.residuals import Residuals
 from fdl_spark.engines.shuffle import Answer, RddEngine, gathered, slices_of
-from fdl_spark.repeated import Repeated, Told, told
-from fdl_spark.update import Leaves, join
-from fdl_spark.wire import Payload, pack, unpack
-from fdl_spark.worker import Job
+from fdl_spark.spark.repeated import Repeated, Told, told
+from fdl_spark.spark.wire import Payload, pack, unpack
 
 # Py4J sends a number as java.lang.Long, which the pairs' keys are, only if it does not fit an int.
 ANSWER, WEIGHTS, STATE = 1 << 40, (1 << 40) + 1, (1 << 40) + 2

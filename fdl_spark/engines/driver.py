@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from fdl_spark.data.blocks import Block, RddDataset
+from fdl_spark.compute.table_gradient import TableGradient
+from fdl_spark.compute.tree_sum import gather
+from fdl_spark.compute.update import Leaves
+from fdl_spark.compute.worker import Job, Part, made_whole
+from fdl_spark.data.block import Block
+from fdl_spark.data.rdd_dataset import RddDataset
+from fdl_spark.engines.common.residuals import Residuals, arrived
 from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
-from fdl_spark.engines.residuals import Residuals, arrived
-from fdl_spark.repeated import Repeated, told
-from fdl_spark.table_gradient import TableGradient
-from fdl_spark.tree_sum import gather
-from fdl_spark.update import Leaves
-from fdl_spark.wire import pack
-from fdl_spark.worker import Job, Part, made_whole
+from fdl_spark.spark.repeated import Repeated, told
+from fdl_spark.spark.wire import pack
 
 
 class Driver(SteppingEngine):

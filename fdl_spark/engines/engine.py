@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from fdl_spark.cleanup import going_on
+from fdl_spark.compute.program import Program
+from fdl_spark.compute.update import Leaves
+from fdl_spark.compute.worker import Held, Job, Shared, Timing
 from fdl_spark.data.sharded import Dataset
-from fdl_spark.engines.cuts import cuts
-from fdl_spark.engines.residuals import Residuals
-from fdl_spark.program import Program
-from fdl_spark.update import Leaves
-from fdl_spark.worker import Held, Job, Shared, Timing
+from fdl_spark.engines.common.cuts import cuts
+from fdl_spark.engines.common.residuals import Residuals
+from fdl_spark.spark.cleanup import going_on
 
 PHASES = ("broadcast", "schedule", "forward_backward", "shuffle", "update", "collect")
 

@@ -18,10 +18,15 @@ from typing import Any
 import numpy as np
 from pyspark import BarrierTaskContext
 
-from fdl_spark.data.blocks import Block
+from fdl_spark.compute.contribution import Contribution
+from fdl_spark.compute.program import Program
+from fdl_spark.compute.table_gradient import TableGradient
+from fdl_spark.compute.tree_sum import Node, cover, gather
+from fdl_spark.compute.update import Leaves, cut
+from fdl_spark.compute.worker import Job, Part
+from fdl_spark.data.block import Block
 from fdl_spark.data.sharded import Shareable
 from fdl_spark.data.shards import owned
-from fdl_spark.engines.contribution import Contribution
 from fdl_spark.engines.rows import RowsSwap
 from fdl_spark.net.connection import Connection, PeerLost
 from fdl_spark.net.exchange import Clock, Exchange, Room
@@ -29,12 +34,7 @@ from fdl_spark.net.meeting import BarrierMeeting, HubMeeting, LinkMeeting, Meeti
 from fdl_spark.net.mesh import Mesh, Terms
 from fdl_spark.net.secure import connect
 from fdl_spark.net.shared import Segment, SharedMemoryError, available
-from fdl_spark.program import Program
-from fdl_spark.table_gradient import TableGradient
-from fdl_spark.tree_sum import Node, cover, gather
-from fdl_spark.update import Leaves, cut
-from fdl_spark.wire import pack
-from fdl_spark.worker import Job, Part
+from fdl_spark.spark.wire import pack
 
 PHASES = ("compute", "send", "wait", "sum", "update", "gather")
 KEPT_RUNS = 2

@@ -21,19 +21,19 @@ from typing import Any
 
 import numpy as np
 
-from fdl_spark.data.blocks import Block
+from fdl_spark.compute.update import Leaves, join
+from fdl_spark.compute.worker import Job, Timing, destroy
+from fdl_spark.data.block import Block
 from fdl_spark.data.sharded import Dataset, Shareable
+from fdl_spark.engines.common.leaves import LeafOrder
 from fdl_spark.engines.engine import Engine, Outcome
-from fdl_spark.engines.leaves import LeafOrder
 from fdl_spark.engines.rank import Order, forget, run_group
-from fdl_spark.failures import Lost, NoBarrier, explained
-from fdl_spark.interrupts import Interrupts
 from fdl_spark.net.meeting import Hub, Message
 from fdl_spark.net.mesh import Terms
 from fdl_spark.net.secure import Listener
-from fdl_spark.update import Leaves, join
-from fdl_spark.wire import unpack
-from fdl_spark.worker import Job, Timing, destroy
+from fdl_spark.spark.failures import Lost, NoBarrier, explained
+from fdl_spark.spark.interrupts import Interrupts
+from fdl_spark.spark.wire import unpack
 
 POLL = 0.05  # seconds
 SLOT_SECONDS = 60.0  # for lost executors to be replaced

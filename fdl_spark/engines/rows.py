@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from fdl_spark.compute.table_gradient import Pair, TableLayout, merged
+from fdl_spark.compute.tree_sum import Node, gather
+from fdl_spark.compute.worker import Part
 from fdl_spark.net.connection import as_bytes
-from fdl_spark.table_gradient import Pair, TableLayout, merged
-from fdl_spark.tree_sum import Node, gather
-from fdl_spark.worker import Part
 
 Pairs = tuple[Pair, ...]
 

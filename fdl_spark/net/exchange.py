@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from fdl_spark.compute.tree_sum import Node, root
 from fdl_spark.net.connection import Connection, as_bytes
 from fdl_spark.net.shared import Segment
-from fdl_spark.tree_sum import Node, root
 
 PIECE = 1 << 16  # elements that are added up at once: they stay in a core's cache
 LENGTH = struct.Struct("<I")

@@ -270,7 +270,7 @@ def test_sums_of_exponentials_beyond_16_bits(dtype):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_flat_vectors_of_spark(dtype):
-    from fdl_spark.update import Update
+    from fdl_spark.compute.update import Update
 
     # A constant gradient moves by the learning rate in each step, a gradient of zero does not move.
     flat = np.ones(4, DTYPES[dtype])

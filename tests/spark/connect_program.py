@@ -39,9 +39,9 @@ if __name__ == "__main__":
 import fdl
 import fdl.numpy as fnp
 import fdl_spark
-from fdl_spark.connect.dataset import _cannot_cache
-from fdl_spark.connect.upload import union
-from fdl_spark.data.dataset import load
+from fdl_spark.data.connect_dataset import _cannot_cache
+from fdl_spark.data.load import load
+from fdl_spark.spark.connect.upload import union
 
 HERE = runpy.run_path(str(Path(__file__).with_name("problem.py")))
 problem = HERE["make_problem"](200)
@@ -214,7 +214,7 @@ def interrupted(spark):
 
 def shared():
     """A value larger than what goes with a function, and answers larger than a row."""
-    from fdl_spark.connect import share
+    from fdl_spark.spark.connect import share
 
     dataset = load(problem.data, batch_size=48, shards=4, tasks=2)
     try:
@@ -302,7 +302,7 @@ MAP = "items"
 
 def large_prediction(spark):
     """Parameters larger than what goes with a function."""
-    from fdl_spark.connect import share
+    from fdl_spark.spark.connect import share
 
     before, share.INLINE = share.INLINE, 1 << 10
     try:

@@ -4,8 +4,8 @@ from itertools import product
 
 import numpy as np
 
-from fdl_spark.checkpoint import CheckpointFolder, Saved
-from fdl_spark.files import Files
+from fdl_spark.checkpoints.checkpoint import CheckpointFolder, Saved
+from fdl_spark.checkpoints.files import Files
 
 
 class Killed(BaseException):

@@ -8,11 +8,11 @@ import pytest
 import fdl_spark
 from fdl import optim
 from fdl_spark.cost import Cluster, Plan
-from fdl_spark.data.blocks import RddDataset
-from fdl_spark.data.dataset import load
+from fdl_spark.data.load import load
+from fdl_spark.data.rdd_dataset import RddDataset
 from fdl_spark.engines import auto
 from fdl_spark.engines.resident import Resident
-from fdl_spark.failures import NoBarrier
+from fdl_spark.spark.failures import NoBarrier
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_an_engine_is_tried_in_other_slices(train, digest, expected, monkeypatch
     monkeypatch.setattr(auto, "choose", choose)
     monkeypatch.setattr(auto, "step", lambda plan, **_: 1.0)
     monkeypatch.setattr(auto.Auto, "_seconds", lambda self, name, outcomes: 2.0 if self.slices == 1 else 1.0)
-    monkeypatch.setattr("fdl_spark.engines.cuts.ALIGNMENT", 8)
+    monkeypatch.setattr("fdl_spark.engines.common.cuts.ALIGNMENT", 8)
     run = train(group=5)
     assert digest(run.params) == expected
     assert [(record["engine"], record["slices"]) for record in run.history.engines] == [
@@ -119,9 +119,9 @@ def test_what_is_known_of_the_cluster(spark, monkeypatch):
     """A session on one host of two slots; a host has no more cores than there are, whatever it is asked to run."""
     dataset = load({"x": np.zeros(8, np.float32)}, batch_size=4)
     try:
-        monkeypatch.setattr("fdl_spark.data.blocks.cores_of_host", lambda: 64)
+        monkeypatch.setattr("fdl_spark.data.rdd_dataset.cores_of_host", lambda: 64)
         assert dataset.cluster() == Cluster(hosts=1, cores=2)
-        monkeypatch.setattr("fdl_spark.data.blocks.cores_of_host", lambda: 1)
+        monkeypatch.setattr("fdl_spark.data.rdd_dataset.cores_of_host", lambda: 1)
         assert dataset.cluster() == Cluster(hosts=1, cores=1)
     finally:
         dataset.close()

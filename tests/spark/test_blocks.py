@@ -13,9 +13,9 @@ import pytest
 
 from fdl_spark.data import block as module
 from fdl_spark.data.block import BlockMissing, NewBlock, delete_blocks, local_directories
-from fdl_spark.data.blocks import delete_rows, route_rows, write_rows
+from fdl_spark.data.rdd_dataset import delete_rows, route_rows, write_rows
 from fdl_spark.data.shards import Schedule
-from fdl_spark.disks import DiskFull, allocate
+from fdl_spark.spark.disks import DiskFull, allocate
 
 SCHEDULE = Schedule(rows=50, batch_size=10, shards=3, seed=4)
 COLUMNS = {"x": ("<f4", (3,)), "n": ("|b1", ()), "none": ("<f8", (0,))}
@@ -264,7 +264,7 @@ SMALL = """
 import os, resource, signal, sys
 from fdl_spark.data.block import NewBlock
 from fdl_spark.data.shards import Schedule
-from fdl_spark.disks import DiskFull
+from fdl_spark.spark.disks import DiskFull
 if sys.argv[1] == "limit":
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
 if sys.argv[2] == "write":

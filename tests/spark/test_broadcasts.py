@@ -15,8 +15,8 @@ import pytest
 from pyspark.serializers import ChunkedStream
 
 import fdl_spark
-from fdl_spark.broadcasts import _Arrays, lend
-from fdl_spark.failures import settled
+from fdl_spark.spark.broadcasts import _Arrays, lend
+from fdl_spark.spark.failures import settled
 
 PROGRAM = Path(__file__).with_name("private_program.py")
 RANDOM = np.random.default_rng(0).standard_normal((300, 70)).astype(np.float32)  # 84 kB: more than a frame of a pickle

@@ -10,7 +10,7 @@ import pytest
 
 import fdl_spark
 from fdl import optim
-from fdl_spark.checkpoint import CheckpointFolder, Saved
+from fdl_spark.checkpoints.checkpoint import CheckpointFolder, Saved
 
 X = np.linspace(-1, 1, 12, dtype=np.float32)
 DATA = {"x": X, "y": 3 * X}
@@ -183,7 +183,7 @@ def test_what_a_callback_raises_passes_and_the_others_end(spark):
 def test_the_last_state_is_read_again_if_it_is_lost(spark, monkeypatch):
     """A callback stops the run, and the cluster loses the state before it is read."""
     from fdl_spark.engines.shuffle import Shuffle
-    from fdl_spark.failures import Lost
+    from fdl_spark.spark.failures import Lost
 
     state, lost = Shuffle.state, []
 

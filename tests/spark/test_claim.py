@@ -17,14 +17,14 @@ from pyarrow import fs
 
 import fdl_spark
 from fdl import optim
-from fdl_spark import claim as claims
-from fdl_spark.checkpoint import CheckpointFolder
-from fdl_spark.files import RemoteFiles
+from fdl_spark.checkpoints import claim as claims
+from fdl_spark.checkpoints.checkpoint import CheckpointFolder
+from fdl_spark.checkpoints.files import RemoteFiles
 
 X = np.linspace(-1, 1, 12, dtype=np.float32)
 HOLD = """
 import os, sys, time
-from fdl_spark.checkpoint import CheckpointFolder
+from fdl_spark.checkpoints.checkpoint import CheckpointFolder
 CheckpointFolder(sys.argv[1]).claim()
 if sys.argv[2:] and os.fork() == 0:
     os.write(1, b"%d\\n" % os.getpid())
@@ -200,7 +200,7 @@ def last_one_has_it(make, path, caplog):
     second.claim()
     (record,) = caplog.records
     assert f"last used by process {os.getpid()} on {socket.gethostname()}, since 20" in record.getMessage()
-    saved = fdl_spark.checkpoint.Saved(1, {"shards": 2}, {"params": X}, {})
+    saved = fdl_spark.checkpoints.checkpoint.Saved(1, {"shards": 2}, {"params": X}, {})
     with pytest.raises(fdl_spark.CheckpointError, match=rf"step 1 is not written: .* in use by process {os.getpid()} "):
         first.save(saved)
     first.release()

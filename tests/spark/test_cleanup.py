@@ -8,11 +8,11 @@ import pytest
 
 import fdl_spark
 from fdl import optim
-from fdl_spark.cleanup import Cleanup
-from fdl_spark.data.blocks import RddDataset
+from fdl_spark.compute.worker import Shared
+from fdl_spark.data.rdd_dataset import RddDataset
 from fdl_spark.engines.driver import Driver
 from fdl_spark.engines.engine import Engine
-from fdl_spark.worker import Shared
+from fdl_spark.spark.cleanup import Cleanup
 
 X = np.linspace(-1, 1, 12, dtype=np.float32)
 DATA = {"x": X, "y": 3 * X}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyspark
 import pytest
 
-from fdl_spark.java import java_home
+from fdl_spark.spark.java import java_home
 
 PROGRAM = Path(__file__).with_name("connect_program.py")
 HERE = runpy.run_path(str(PROGRAM))

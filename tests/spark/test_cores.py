@@ -6,7 +6,7 @@ import pytest
 
 import fdl
 from fdl import threads
-from fdl_spark import cores
+from fdl_spark.spark import cores
 
 
 @pytest.fixture(autouse=True)

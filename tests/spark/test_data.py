@@ -6,12 +6,12 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import Row
 
 import fdl_spark
-from fdl_spark.data.blocks import RddDataset
-from fdl_spark.data.dataset import load
+from fdl_spark.data.load import load
+from fdl_spark.data.rdd_dataset import RddDataset
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.source import open_source
 from fdl_spark.data.survey import Survey, survey
-from fdl_spark.failures import explained
+from fdl_spark.spark.failures import explained
 
 
 def contents(dataset):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fdl_spark.checkpoint import CheckpointFolder
+from fdl_spark.checkpoints.checkpoint import CheckpointFolder
 
 PROGRAM = Path(__file__).with_name("driver_program.py")
 HERE = runpy.run_path(str(PROGRAM))

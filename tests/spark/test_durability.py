@@ -15,9 +15,9 @@ import safetensors.numpy
 from pyarrow import fs
 
 import fdl_spark
-from fdl_spark import checkpoint, journal
-from fdl_spark.checkpoint import CheckpointFolder
-from fdl_spark.files import LocalFiles, RemoteFiles, open_files
+from fdl_spark.checkpoints import checkpoint, journal
+from fdl_spark.checkpoints.checkpoint import CheckpointFolder
+from fdl_spark.checkpoints.files import LocalFiles, RemoteFiles, open_files
 
 HERE = runpy.run_path(str(Path(__file__).with_name("disks.py")))
 Disk, Killed, folder_on, saved, same = (HERE[name] for name in ("Disk", "Killed", "folder_on", "saved", "same"))
@@ -248,7 +248,7 @@ def test_an_error_at_any_operation_leaves_what_was(short, operation):
 SAVER = """
 import os, runpy, signal, sys, time, random
 here = runpy.run_path(sys.argv[1])
-from fdl_spark.checkpoint import CheckpointFolder
+from fdl_spark.checkpoints.checkpoint import CheckpointFolder
 import logging, numpy as np
 logging.disable(logging.CRITICAL)
 

@@ -6,7 +6,7 @@ import pytest
 from py4j.protocol import Py4JError
 
 import fdl_spark
-from fdl_spark.failures import BlocksLost, Lost, NoBarrier, NoRoom, explained
+from fdl_spark.spark.failures import BlocksLost, Lost, NoBarrier, NoRoom, explained
 
 CALL = "An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collectAndServe.\n: "
 ABORTED = (
@@ -112,7 +112,7 @@ TEXTS = {
     ),
     "no disk takes a block": (
         ABORTED
-        + in_python("fdl_spark.disks.DiskFull: no local directory of Spark takes a block: /a on b: full")
+        + in_python("fdl_spark.spark.disks.DiskFull: no local directory of Spark takes a block: /a on b: full")
         + WHERE,
         NoRoom,
         "^no local directory of Spark takes a block: /a on b: full$",

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import fdl_spark
-from fdl_spark.data import blocks
-from fdl_spark.data.dataset import load
+from fdl_spark.data import rdd_dataset
+from fdl_spark.data.load import load
 from fdl_spark.errors import ColumnError
-from fdl_spark.executors import everywhere
+from fdl_spark.spark.executors import everywhere
 
 LEAKS = runpy.run_path(str(Path(__file__).with_name("leaks.py")), run_name="leaks")
 DATA = {"x": np.arange(4000, dtype=np.float32).reshape(1000, 4)}
@@ -57,14 +57,14 @@ def test_a_failed_load_leaves_no_file(spark, monkeypatch):
     before = files(spark)
     with pytest.raises(ColumnError):
         load(spark.sparkContext.parallelize([{"x": 1.0}] * 50 + [{"x": None}], 2), batch_size=8)
-    monkeypatch.setattr(blocks, "write_rows", lambda *_: iter([1 / 0]))
+    monkeypatch.setattr(rdd_dataset, "write_rows", lambda *_: iter([1 / 0]))
     with pytest.raises(fdl_spark.UserFunctionError, match="ZeroDivisionError"):
         load(DATA, batch_size=8)  # when the shuffle has written its files
     assert_gone(spark, before)
 
 
 def test_an_interrupted_load_leaves_no_file(spark, tmp_path, monkeypatch):
-    write, mark = blocks.write_rows, tmp_path / "written"
+    write, mark = rdd_dataset.write_rows, tmp_path / "written"
 
     def slow(*arguments):
         made = list(write(*arguments))
@@ -79,7 +79,7 @@ def test_an_interrupted_load_leaves_no_file(spark, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     before = files(spark)
-    monkeypatch.setattr(blocks, "write_rows", slow)
+    monkeypatch.setattr(rdd_dataset, "write_rows", slow)
     interrupter = threading.Thread(target=interrupt)
     interrupter.start()
     with pytest.raises(KeyboardInterrupt):

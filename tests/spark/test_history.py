@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fdl_spark import journal
+from fdl_spark.checkpoints import journal
 from fdl_spark.history import History
-from fdl_spark.plot import POINTS
+from fdl_spark.history.plot import POINTS
 
 HERE = runpy.run_path(str(Path(__file__).with_name("disks.py")))
 Disk, folder_on, saved = HERE["Disk"], HERE["folder_on"], HERE["saved"]

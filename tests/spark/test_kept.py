@@ -6,11 +6,11 @@ import struct
 import numpy as np
 import pytest
 
-from fdl_spark.engines.cuts import slices
-from fdl_spark.engines.kept import Kept, Layout, Slice, StateMissing
-from fdl_spark.engines.sealed import read_sealed, sealed_size, write_sealed
+from fdl_spark.engines.common.cuts import slices
+from fdl_spark.engines.common.kept import Kept, Layout, Slice, StateMissing
+from fdl_spark.engines.common.sealed import read_sealed, sealed_size, write_sealed
 from fdl_spark.net.cipher import RECORD
-from fdl_spark.repeated import HEAD, START, STOP
+from fdl_spark.spark.repeated import HEAD, START, STOP
 
 LEAVES = [
     np.arange(10, dtype=np.float32),

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from fdl_spark.classic import Py4JError
+from fdl_spark.compute.worker import Timing
 from fdl_spark.engines.engine import Outcome
-from fdl_spark.failures import Lost
 from fdl_spark.history import History
-from fdl_spark.loop import Group, Loop
-from fdl_spark.membership import Membership
-from fdl_spark.worker import Timing
+from fdl_spark.spark.classic import Py4JError
+from fdl_spark.spark.failures import Lost
+from fdl_spark.spark.membership import Membership
+from fdl_spark.training.loop import Group, Loop
 
 
 class Session:

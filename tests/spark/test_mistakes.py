@@ -17,9 +17,9 @@ import fdl_spark
 from fdl import optim
 from fdl_spark import ArgumentError, ColumnError, DataError, LossError, MissingColumnError, UserFunctionError
 from fdl_spark.arguments import check_optimizer
+from fdl_spark.compute.program import shape_of
 from fdl_spark.data.record import Record
-from fdl_spark.program import shape_of
-from fdl_spark.quiet import no_pandas_warning
+from fdl_spark.spark.quiet import no_pandas_warning
 
 Point = namedtuple("Point", ["x", "y"])
 

@@ -8,7 +8,7 @@ from pyspark.sql import Row
 
 import fdl.numpy as fnp
 import fdl_spark
-from fdl_spark.quiet import no_pandas_warning
+from fdl_spark.spark.quiet import no_pandas_warning
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import fdl_spark
-from fdl_spark.checkpoint import CheckpointFolder, Saved
-from fdl_spark.failures import NoRoom, explained
-from fdl_spark.java import _shim
+from fdl_spark.checkpoints.checkpoint import CheckpointFolder, Saved
+from fdl_spark.spark.failures import NoRoom, explained
+from fdl_spark.spark.java import _shim
 
 
 def test_sockets_are_in_a_folder_of_the_user(spark):
@@ -43,7 +43,7 @@ def test_the_shim_for_java_is_private_and_goes_with_the_process():
     shim = _shim(Path("/usr/bin/java"))
     assert shim is _shim(Path("/usr/bin/java"))
     assert stat.S_IMODE(shim.stat().st_mode) == 0o700
-    script = "import fdl_spark.java as j, pathlib; print(j._shim(pathlib.Path('/usr/bin/java')))"
+    script = "import fdl_spark.spark.java as j, pathlib; print(j._shim(pathlib.Path('/usr/bin/java')))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not Path(done.stdout.strip()).exists()
 

@@ -47,8 +47,8 @@ def test_same_bits(train, expected, digest, partitions, group):
 
 
 def test_same_bits_on_slices_of_any_owner(train, expected, digest, monkeypatch):
-    monkeypatch.setattr("fdl_spark.engines.cuts.best_slices", lambda *_, **__: 2)
-    monkeypatch.setattr("fdl_spark.engines.cuts.ALIGNMENT", 8)
+    monkeypatch.setattr("fdl_spark.engines.common.cuts.best_slices", lambda *_, **__: 2)
+    monkeypatch.setattr("fdl_spark.engines.common.cuts.ALIGNMENT", 8)
     monkeypatch.setattr("fdl_spark.net.exchange.PIECE", 24)
     same(train(group=3), expected, digest)
 
@@ -214,8 +214,8 @@ def two_workers(spark):
 @pytest.fixture
 def staying(two_workers, monkeypatch):
     """Parameters and state stay with the tasks, as those do that take long to hand over; how often they came."""
-    monkeypatch.setattr("fdl_spark.loop.SMALL", -1)
-    monkeypatch.setattr("fdl_spark.loop.HANDOVER", 1e-12)
+    monkeypatch.setattr("fdl_spark.training.loop.SMALL", -1)
+    monkeypatch.setattr("fdl_spark.training.loop.HANDOVER", 1e-12)
     take, came = Resident._take, []
 
     def taking(self, job):

@@ -9,8 +9,8 @@ import pytest
 import fdl
 import fdl_spark
 from fdl import optim
-from fdl_spark.data.blocks import RddDataset
-from fdl_spark.repeated import Repeated
+from fdl_spark.data.rdd_dataset import RddDataset
+from fdl_spark.spark.repeated import Repeated
 
 STEPPING = ("shuffle", "blocks", "driver")
 
@@ -47,8 +47,8 @@ def test_it_is_rounded(train, once, digest):
 
 @pytest.mark.parametrize("sync", STEPPING)
 def test_same_bits(train, once, digest, monkeypatch, sync):
-    monkeypatch.setattr("fdl_spark.engines.cuts.best_slices", lambda *_, **__: 3)
-    monkeypatch.setattr("fdl_spark.engines.cuts.ALIGNMENT", 8)
+    monkeypatch.setattr("fdl_spark.engines.common.cuts.best_slices", lambda *_, **__: 3)
+    monkeypatch.setattr("fdl_spark.engines.common.cuts.ALIGNMENT", 8)
     assert_same(train(sync=sync, partitions=4 if sync == "shuffle" else 2), once, digest)
 
 

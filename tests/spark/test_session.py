@@ -1,15 +1,13 @@
 """Which Java runs Spark, and what becomes of a session that the user made."""
 
-import importlib
 import logging
 import sys
 
 import pytest
 
 import fdl_spark
-from fdl_spark.java import java_home, java_version
-
-module = importlib.import_module("fdl_spark.session")  # the package's face has a function of this name
+from fdl_spark.spark import session as module
+from fdl_spark.spark.java import java_home, java_version
 
 
 def fake_java(folder, version):

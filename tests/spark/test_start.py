@@ -148,7 +148,7 @@ def daemons():
 def test_code_of_another_processor_is_compiled_by_the_workers(spark, traced, monkeypatch):
     data = {"x": X, "y": 3 * X}
     expected = train(traced.loss, data, epochs=2)
-    compile_ahead = fdl_spark.program.Program._compile
+    compile_ahead = fdl_spark.compute.program.Program._compile
 
     def elsewhere(program, *args):
         from fdl.compile import pipeline
@@ -157,6 +157,6 @@ def test_code_of_another_processor_is_compiled_by_the_workers(spark, traced, mon
             patch.setattr(pipeline, "host_target", lambda: SimpleNamespace(key="another processor"))
             compile_ahead(program, *args)
 
-    monkeypatch.setattr(fdl_spark.program.Program, "_compile", elsewhere)
+    monkeypatch.setattr(fdl_spark.compute.program.Program, "_compile", elsewhere)
     run = train(lambda slope, batch: traced.loss(slope, batch), data, epochs=2)
     assert np.asarray(run.params).tobytes() == np.asarray(expected.params).tobytes()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fdl_spark import folders
+from fdl_spark.spark import folders
 
 pytestmark = pytest.mark.skipif(folders.fcntl is None, reason="folders are marked by flock")
 

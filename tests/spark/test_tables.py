@@ -10,12 +10,12 @@ import fdl
 import fdl.numpy as fnp
 import fdl_spark
 from fdl import optim
+from fdl_spark.compute.program import Program
+from fdl_spark.compute.table_gradient import TableGradient, TableLayout, merged
+from fdl_spark.compute.update import Update
+from fdl_spark.compute.worker import Part
 from fdl_spark.engines.rows import RowsSwap
 from fdl_spark.errors import ArgumentError, NonFiniteError
-from fdl_spark.program import Program
-from fdl_spark.table_gradient import TableGradient, TableLayout, merged
-from fdl_spark.update import Update
-from fdl_spark.worker import Part
 
 KINDS = {"users": True, "items": True, "tied": True, "w": False}
 USERS, ITEMS = 300, 40

@@ -14,8 +14,8 @@ import fdl_spark
 from fdl import optim
 from fdl_spark.data.shards import Schedule
 from fdl_spark.engines.shuffle import Shuffle
-from fdl_spark.failures import Lost
-from fdl_spark.repeated import Repeated
+from fdl_spark.spark.failures import Lost
+from fdl_spark.spark.repeated import Repeated
 
 SETTINGS = {"batch_size": 100, "shards": 4, "seed": 11}
 
@@ -71,8 +71,8 @@ def test_same_bits_through_the_driver(train, once, digest):
 @pytest.mark.parametrize("sync", ["shuffle", "blocks"])
 def test_same_bits_on_slices(train, once, digest, monkeypatch, sync):
     """Parameters cut into several slices, each with its own state."""
-    monkeypatch.setattr("fdl_spark.engines.cuts.best_slices", lambda *_, **__: 3)
-    monkeypatch.setattr("fdl_spark.engines.cuts.ALIGNMENT", 8)
+    monkeypatch.setattr("fdl_spark.engines.common.cuts.best_slices", lambda *_, **__: 3)
+    monkeypatch.setattr("fdl_spark.engines.common.cuts.ALIGNMENT", 8)
     run = train(partitions=4, sync=sync)
     assert run.history.engines[0]["slices"] == 3
     assert digest(run.params) == digest(once.params)

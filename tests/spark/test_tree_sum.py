@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fdl_spark.compute.tree_sum import add_up, cover, gather, root
 from fdl_spark.data.shards import owned
-from fdl_spark.tree_sum import add_up, cover, gather, root
 
 
 def by_tasks(values, tasks):

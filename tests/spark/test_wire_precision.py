@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdl_spark.wire_precision import LARGEST, round_with_feedback, widen
+from fdl_spark.compute.wire_precision import LARGEST, round_with_feedback, widen
 
 BFLOAT16 = ml_dtypes.bfloat16
 #: Every bfloat16 as float32, with all that matters in the half that is cut off: exact, near and at the middle.

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pyspark
 
-from fdl_spark.java import java_home
-from fdl_spark.session import FAST
+from fdl_spark.spark.java import java_home
+from fdl_spark.spark.session import FAST
 from tests.spark.chaos import processes
 
 ROOT = Path(__file__).parents[3]

@@ -27,8 +27,8 @@ import fdl
 import fdl.numpy as fnp
 import fdl_spark
 from fdl import optim
-from fdl_spark.classic import is_connect
-from fdl_spark.connect.dataset import parallelism
+from fdl_spark.data.connect_dataset import parallelism
+from fdl_spark.spark.classic import is_connect
 from tests.spark.chaos.actions import FILLER
 
 FOLDER = Path(os.environ.get(processes.MARK, "."))

@@ -14,22 +14,22 @@ from tests.spark.chaos import actions, processes
 # By point: the functions at whose beginning it is. Those of engines are where the engine's own work is; where a
 # function may have one of two names, the other one is not missed.
 POINTS = {
-    "load": ["fdl_spark.data.blocks:write_rows"],
+    "load": ["fdl_spark.data.rdd_dataset:write_rows"],
     "disk": ["fdl_spark.data.block:_create"],
-    "forward_backward": ["fdl_spark.program:Program.loss_and_gradient"],
+    "forward_backward": ["fdl_spark.compute.program:Program.loss_and_gradient"],
     "exchange": [
         "fdl_spark.engines.shuffle:gathered",
         "fdl_spark.engines.driver:_parts",
-        "fdl_spark.connect.shuffle:_sum",
+        "fdl_spark.engines.connect_shuffle:_sum",
         "fdl_spark.net.exchange:Exchange.reduce_scatter",
     ],
     "meeting": ["fdl_spark.net.mesh:Mesh.join"],
     "all_gather": ["fdl_spark.net.exchange:Exchange.all_gather"],
     "sending": ["fdl_spark.net.connection:Connection.try_send", "fdl_spark.net.cipher:EncryptedConnection.try_send"],
-    "update": ["fdl_spark.update:Update.__call__"],
-    "collect": ["fdl_spark.wire:pack"],
-    "validation": ["fdl_spark.program:Program.measure"],
-    "checkpoint": ["fdl_spark.checkpoint:CheckpointFolder.save"],
+    "update": ["fdl_spark.compute.update:Update.__call__"],
+    "collect": ["fdl_spark.spark.wire:pack"],
+    "validation": ["fdl_spark.compute.program:Program.measure"],
+    "checkpoint": ["fdl_spark.checkpoints.checkpoint:CheckpointFolder.save"],
 }
 # How processes of one host exchange what they would by shared memory: by "unix" sockets, or "tcp" as if they had two.
 SOCKETS = "FDL_CHAOS_SOCKETS"

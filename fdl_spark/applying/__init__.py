@@ -1,0 +1,1 @@
+"""`predict` and `evaluate`: what is done with parameters."""

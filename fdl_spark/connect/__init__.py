@@ -1,1 +1,0 @@
-"""Spark Connect: training by operations on DataFrames only, for clients without Java, RDDs or a SparkContext."""

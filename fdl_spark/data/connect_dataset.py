@@ -1,0 +1,253 @@
+"""The data set on the executors of a session of Spark Connect: a DataFrame of handles of block files.
+
+The DataFrame is cached, so Spark prefers the executor that wrote the files, and makes them again from lineage when that
+executor is lost. A temporary view stands for its plan, which each operation would otherwise send again. Where a session
+cannot cache (serverless compute), each operation reads the data and writes the files anew, and deletes them at its end.
+"""
+
+import logging
+import pickle
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from threading import Thread
+from typing import Any
+from weakref import WeakSet
+
+import cloudpickle
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
+from pyspark.util import InheritableThread
+
+from fdl_spark.cost import Cluster
+from fdl_spark.data import connect_tasks as on_worker
+from fdl_spark.data.block import Block
+from fdl_spark.data.sharded import Dataset, Network
+from fdl_spark.data.shards import Schedule
+from fdl_spark.data.source import array_chunks, selected
+from fdl_spark.data.survey import Survey, merged
+from fdl_spark.spark.connect.jobs import asking, own_jobs, reachable
+from fdl_spark.spark.connect.share import Share, dumps
+from fdl_spark.spark.connect.upload import Upload, new_view, union
+from fdl_spark.spark.quiet import no_pandas_warning
+from fdl_spark.spark.wire import Payload
+
+log = logging.getLogger("fdl_spark")
+
+MOST_SLOTS = 1 << 16
+UNSET = str((1 << 31) - 1)  # in place of a setting that nobody has made: Spark checks that it could be one
+
+
+class ConnectDataset(Dataset):
+    """Data cut into shards, on the executors: a DataFrame of handles.
+
+    Args:
+      spark: a session of Spark Connect.
+      chunks: DataFrame with one column "chunk".
+      template: the pytree of a batch.
+      survey: what the data consists of.
+      schedule: which row is in which shard and which step.
+      tasks: into how many tasks the shards are grouped.
+      slots: how many tasks the cluster runs at once, as far as it can be found out.
+    """
+
+    def __init__(
+        self, spark: Any, chunks: Any, template: Any, survey: Survey, schedule: Schedule, tasks: int, slots: int
+    ):
+        self.spark, self.template, self.columns = spark, template, survey.columns
+        self.schedule, self.tasks, self.name = schedule, tasks, uuid.uuid4().hex
+        sent = _mapped(chunks, partial(on_worker.route, survey, schedule, tasks), on_worker.SENT)
+        write = partial(on_worker.write, self.name, schedule, tasks, survey.columns)
+        handles = _mapped(sent.repartitionById(tasks, "task"), write, on_worker.HANDLES)
+        self._view, self._written, self._slots, self.cached = new_view(handles), False, slots, False
+        try:
+            self._handles = spark.table(self._view)
+            self.cached = cache(self._handles)
+            if self.cached:
+                self._handles.count()
+            self._written = True
+        except BaseException:
+            self.close()
+            raise
+
+    def map(self, function: Callable[[int, Iterator[Block]], Iterable[Payload]], barrier: bool = False) -> list[bytes]:
+        return collected(self.spark, self._run(partial(_to_driver, function), barrier))
+
+    def exchange(
+        self,
+        emit: Callable[[int, Iterator[Block]], Iterable[tuple[int, Payload]]],
+        gather: Callable[[int, Iterator[Payload]], Iterable[Payload]],
+        destinations: int,
+    ) -> list[bytes]:
+        """What a second function yields of what a first one sends to each destination.
+
+        Args:
+          emit: (task, iterator over the one block) -> (destination, payload) pairs.
+          gather: (destination, iterator of payloads) -> payloads; it refers to no shared value.
+          destinations: number of destinations; each must be sent something.
+        """
+        routed = self._run(emit).repartitionById(destinations, "task")
+        function = partial(on_worker.gather, cloudpickle.dumps(gather, protocol=5))
+        return collected(self.spark, _mapped(routed, function, on_worker.ANSWERS))
+
+    def share(self, value: Any) -> Share:
+        return Share(self.spark, value)
+
+    def own_jobs(self) -> AbstractContextManager[None]:
+        return own_jobs(self.spark)
+
+    def network(self) -> Network:
+        encrypted = False
+        with suppress(Exception):  # a setting that a session may not be allowed to see
+            encrypted = self.spark.conf.get("spark.network.crypto.enabled", "false") == "true"
+        return Network(None, encrypted)
+
+    def encrypts_files(self) -> bool:
+        with suppress(Exception):  # a setting that a session may not be allowed to see
+            return self.spark.conf.get("spark.io.encryption.enabled", "false") == "true"
+        return False
+
+    @property
+    def returns(self) -> bool:  # type: ignore[override]
+        return self.cached
+
+    def slots(self) -> int | None:
+        """As when the data was loaded; None if a setting hides it."""
+        with suppress(PySparkException):  # a setting that a session may not be allowed to see
+            if self.spark.conf.get("spark.dynamicAllocation.enabled", "false") == "true":
+                return 0  # Spark refuses jobs with barriers then
+            hiding = ("spark.default.parallelism", "spark.sql.leafNodeDefaultParallelism")
+            if all(self.spark.conf.get(name, UNSET) == UNSET for name in hiding):
+                return self._slots // int(self.spark.conf.get("spark.task.cpus", "1"))
+        return None
+
+    def cluster(self) -> Cluster:
+        """As far as it is known: a session of Spark Connect does not say on which hosts its tasks run."""
+        return Cluster(1, self.slots() or self.tasks)
+
+    def thread(self, target: Callable[[], None]) -> Thread:
+        return InheritableThread(target=target, session=self.spark)
+
+    def describe(self, text: str) -> None:
+        """Spark Connect has no place for it: the name of an operation is what it does."""
+
+    def rebuild(self, folder: str | None = None) -> None:
+        if self.cached:
+            self._handles.unpersist(blocking=True)
+            self._handles.cache()
+
+    def close(self) -> None:
+        """Delete the blocks' files, those of failed attempts too; never raises."""
+        if not reachable(self.spark):
+            return
+        try:
+            # Where handles are cached, tasks on them run where the files are.
+            everywhere = self._handles if self._written and self.cached else spread(self.spark)
+            collected(self.spark, _mapped(everywhere, partial(on_worker.delete, self.name), on_worker.ANSWERS))
+        except Exception as error:
+            log.warning("the files of a data set could not be deleted: %s", str(error)[:300])
+        finally:
+            with suppress(Exception):
+                if self.cached:
+                    self._handles.unpersist()
+            with suppress(Exception):
+                self.spark.catalog.dropTempView(self._view)
+
+    def _run(self, function: Callable[..., Iterable[tuple[int, Payload]]], barrier: bool = False) -> Any:
+        """The DataFrame of what a function yields on each handle; the large values it refers to are joined to them."""
+        content, shares = dumps(function)
+        places = {share.key: (number, share.pieces) for number, share in enumerate(shares)}
+        frame = self._handles
+        if shares:
+            rows = [share.numbered(number) for number, share in enumerate(shares)]
+            frame = frame.crossJoin(union(rows).hint("broadcast"))
+        return _mapped(frame, partial(on_worker.run, content, places, self.cached), on_worker.ANSWERS, barrier)
+
+
+def load(
+    data: Any,
+    spark: Any,
+    batch_size: int,
+    seed: int,
+    shards: int | None,
+    tasks: int | None,
+    columns: Sequence[str] | None,
+) -> ConnectDataset:
+    """As `fdl_spark.data.load.load`, of a DataFrame or arrays, on a session of Spark Connect."""
+    with ExitStack() as cleanup:
+        if isinstance(data, DataFrame):
+            frame, names = selected(data, columns)
+            chunks = _mapped(frame, partial(on_worker.chunk, names), on_worker.CHUNK)
+            template = {name: name for name in names}
+        else:
+            arrays, template = array_chunks(data, columns)
+            upload = Upload(spark, (pickle.dumps(chunk, protocol=5) for chunk in arrays))
+            cleanup.callback(upload.drop)
+            whole = upload.frame.repartitionById(len(arrays), "number")
+            chunks = _mapped(whole, on_worker.assembled, on_worker.CHUNK)
+        view = new_view(chunks)
+        cleanup.callback(spark.catalog.dropTempView, view)
+        chunks = spark.table(view)
+        # The survey and the dealing must see the same rows, and computing them twice may be dear.
+        if isinstance(data, DataFrame) and cache(chunks):
+            cleanup.callback(chunks.unpersist)
+        summaries = collected(spark, _mapped(chunks, on_worker.summarize, on_worker.ANSWERS))
+        found = [pickle.loads(summary) for summary in summaries]
+        survey = merged(found, max((partition for partition, _ in found), default=-1) + 1)
+        slots = parallelism(spark)
+        tasks = tasks or min(slots, shards or slots)
+        schedule = Schedule(sum(survey.rows), batch_size, shards or tasks, seed)
+        return ConnectDataset(spark, chunks, template, survey, schedule, min(tasks, schedule.shards), slots)
+
+
+def parallelism(spark: Any) -> int:
+    """How many tasks the cluster runs at once: into so many Spark cuts what has no cut of its own."""
+    return len(spread(spark).collect())
+
+
+def spread(spark: Any) -> Any:
+    """A DataFrame with a row in each of so many partitions."""
+    return spark.range(MOST_SLOTS).selectExpr("spark_partition_id() as task").distinct()
+
+
+_cannot_cache: WeakSet[Any] = WeakSet()  # sessions that have refused to
+
+
+def cache(frame: Any) -> bool:
+    """Cache a DataFrame, if the session can."""
+    spark = frame.sparkSession
+    if spark in _cannot_cache:
+        return False
+    try:
+        with asking(spark):
+            frame.cache()
+    except PySparkException as error:
+        if not reachable(spark):
+            raise
+        _cannot_cache.add(spark)
+        log.warning("this session cannot cache, so each operation reads the data anew: %s", str(error)[:300])
+        return False
+    return True
+
+
+def collected(spark: Any, answers: Any) -> list[bytes]:
+    """The payloads of the rows of ANSWERS, in the order of the tasks and, within a task, of its payloads."""
+    with no_pandas_warning(), asking(spark):
+        table = answers.toArrow()
+    columns = [table.column(name).to_pylist() for name in on_worker.ANSWERS_SCHEMA.names]
+    rows = sorted(zip(*columns, strict=True), key=itemgetter(1, 2, 3))
+    return [b"".join(row[4] for row in group) for _, group in groupby(rows, itemgetter(1, 2))]
+
+
+def _to_driver(
+    function: Callable[[int, Iterator[Block]], Iterable[Payload]], task: int, blocks: Iterator[Block]
+) -> Iterator[tuple[int, Payload]]:
+    return ((task, payload) for payload in function(task, blocks))
+
+
+def _mapped(frame: Any, function: Callable[..., Any], schema: str, barrier: bool = False) -> Any:
+    with no_pandas_warning():
+        return frame.mapInArrow(function, schema, barrier)

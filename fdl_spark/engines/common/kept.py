@@ -1,0 +1,211 @@
+"""What a task keeps between two steps: files in the local directory of its executor.
+
+A slice's task keeps the optimizer's state of the slice, and a shard's what was lost when its gradients were rounded.
+A file holds numbers only, and its name says of which step they are: a task that is repeated, or that wakes up long
+after the cluster went on without it, finds and writes the numbers of its own step. What a file holds is lost with its
+executor; the driver then goes back to its snapshot. Where Spark encrypts what it writes, these files are encrypted too.
+"""
+
+import mmap
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from fdl.trust import open_trusted
+from fdl_spark.compute.update import Leaves, cut
+from fdl_spark.data.block import local_directories
+from fdl_spark.engines.common.sealed import read_sealed, sealed_size, write_sealed
+from fdl_spark.spark.disks import DiskFull, told_of_disk
+from fdl_spark.spark.wire import dtype_name
+
+ALIGNMENT = 64  # bytes: leaves start at whole cache lines
+SUFFIX = ".block"  # as the files of data sets, which are deleted together with these
+
+
+class StateMissing(Exception):
+    """A task runs where the state it needs is not; the driver goes back to its snapshot."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the leaves of a state are in one run of bytes.
+
+    Attributes:
+      leaves: dtype and shape of each.
+    """
+
+    leaves: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @staticmethod
+    def of(leaves: Leaves) -> "Layout":
+        """The layout of leaves as they are."""
+        return Layout(tuple((dtype_name(leaf.dtype), leaf.shape) for leaf in leaves))
+
+    def slice(self, size: int, start: int, stop: int) -> "Layout":
+        """The layout of a slice of the state of `size` parameters."""
+        whole = [np.broadcast_to(np.zeros((), dtype), shape) for dtype, shape in self.leaves]
+        return Layout.of(cut(whole, size, start, stop))
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return max(1, sum(length for _, length in self._places()))
+
+    def views(self, buffer: mmap.mmap | np.ndarray) -> Leaves:
+        """The leaves in a buffer."""
+        places = zip(self.leaves, self._places(), strict=True)
+        return [np.ndarray(shape, dtype, buffer, start) for (dtype, shape), (start, _) in places]
+
+    def pack(self, leaves: Leaves) -> np.ndarray:
+        """The leaves as one array of bytes."""
+        packed = np.zeros(self.size, np.uint8)
+        for view, leaf in zip(self.views(packed), leaves, strict=True):
+            view[...] = leaf
+        return packed
+
+    def write(self, file: BinaryIO, leaves: Leaves) -> None:
+        """Write the leaves to a new file."""
+        for (start, _), leaf in zip(self._places(), leaves, strict=True):
+            file.seek(start)
+            file.write(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+        file.truncate(self.size)
+
+    def _places(self) -> Iterator[tuple[int, int]]:
+        start = 0
+        for dtype, shape in self.leaves:
+            length = -(-int(np.prod(shape, dtype=int)) * np.dtype(dtype).itemsize // ALIGNMENT) * ALIGNMENT
+            yield start, length
+            start += length
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A slice of the flat parameters, and of the optimizer's state.
+
+    Attributes:
+      number: of the slice.
+      start: its first element.
+      stop: the one behind its last.
+      size: number of the flat parameters.
+      whole: layout of the state of all of them.
+    """
+
+    number: int
+    start: int
+    stop: int
+    size: int
+    whole: Layout
+
+    @property
+    def layout(self) -> Layout:
+        """Of the slice's leaves."""
+        return self.whole.slice(self.size, self.start, self.stop)
+
+    def cut(self, packed: np.ndarray) -> Leaves:
+        """The slice's leaves of the whole state, packed."""
+        return cut(self.whole.views(packed), self.size, self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a task keeps on its executor, seen by the task.
+
+    Attributes:
+      run: names the data set, which deletes these files at its end.
+      place: says whose state it is, as "slice 0".
+      layout: of the leaves.
+      key: 32 bytes that the files are encrypted with; None if Spark does not encrypt its own.
+    """
+
+    run: str
+    place: str
+    layout: Layout
+    key: bytes | None = None
+
+    def read(self, branch: int, step: int) -> Leaves:
+        """The leaves after a step, read-only.
+
+        Args:
+          branch: counts the states that the driver has sent; others follow from them.
+          step: number of steps that are done.
+
+        Raises:
+          StateMissing: they are not on this executor, or not whole.
+        """
+        name, size = self._name(branch, step), self.layout.size
+        expected = size if self.key is None else sealed_size(size)
+        for root in local_directories():
+            with suppress(OSError), open_trusted(root / name) as file:
+                if os.fstat(file.fileno()).st_size != expected:
+                    continue
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                if self.key is None:
+                    return self.layout.views(mapped)
+                content = read_sealed(memoryview(mapped), self.key, name, size)
+                if content is not None:
+                    content.flags.writeable = False
+                    return self.layout.views(content)
+        raise StateMissing(f"the state of {self.place} after step {step} is not on this executor")
+
+    def write(self, branch: int, step: int, leaves: Leaves, since: int) -> None:
+        """Keep the leaves after a step, and of earlier ones only those that the task, if it is repeated, needs again.
+
+        Args:
+          branch: as for `read`.
+          step: number of steps that are done.
+          leaves: what to keep.
+          since: after how many steps the leaves are that these follow from.
+
+        Raises:
+          DiskFull: no local directory of this executor takes them.
+        """
+        name, refused = self._name(branch, step), []
+        for root in sorted(local_directories(), key=_free, reverse=True):
+            hidden = root / f"{name.removesuffix(SUFFIX)}-{uuid.uuid4().hex}{SUFFIX}"
+            try:
+                with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                    if self.key is None:
+                        self.layout.write(file, leaves)
+                    else:
+                        write_sealed(file, self.key, name, self.layout.pack(leaves))
+                os.replace(hidden, root / name)
+                break
+            except OSError as error:
+                refused.append(told_of_disk(str(root), self.layout.size, error))
+            finally:
+                hidden.unlink(missing_ok=True)
+        else:
+            raise DiskFull(f"no local directory of Spark takes the state of {self.place}: {'; '.join(refused)}")
+        self._forget_before(branch, step, since)
+
+    def _forget_before(self, branch: int, step: int, since: int) -> None:
+        """Delete the files of earlier steps but one; those of later ones are not a late task's to delete."""
+        mine = re.compile(rf"{re.escape(self._prefix)}(\d+)-(\d+){re.escape(SUFFIX)}")
+        for root in local_directories():
+            with suppress(OSError):  # what cannot be deleted goes with the data set
+                for name in filter(None, map(mine.fullmatch, os.listdir(root))):
+                    number = int(name[1]), int(name[2])
+                    if number < (branch, step) and number != (branch, since):
+                        (root / name[0]).unlink(missing_ok=True)
+
+    @property
+    def _prefix(self) -> str:
+        return f"fdl-{self.run}-{self.place.replace(' ', '')}-"
+
+    def _name(self, branch: int, step: int) -> str:
+        return f"{self._prefix}{branch}-{step}{SUFFIX}"
+
+
+def _free(root: Path) -> int:
+    try:
+        return shutil.disk_usage(root).free
+    except OSError:
+        return 0

@@ -1,0 +1,75 @@
+"""`sync="shuffle"` over Spark Connect: a query of two stages; slices of gradients meet, and the driver updates.
+
+    forward-backward, task p --- slice n of its parts ---> sum, task n --- slice n of the gradient ---> driver
+
+The tasks need not reach each other. What the driver would send or receive is as long whether the executors or the
+driver update, and a state that the driver holds is never lost with an executor, nor read for a snapshot.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from fdl_spark.compute.tree_sum import gather
+from fdl_spark.compute.update import Leaves
+from fdl_spark.compute.worker import Job, Part
+from fdl_spark.data.block import Block
+from fdl_spark.data.connect_dataset import ConnectDataset
+from fdl_spark.engines.common.residuals import Residuals, arrived
+from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
+from fdl_spark.spark.wire import pack, unpack
+
+
+class ConnectShuffle(SteppingEngine):
+    """Sum the gradients slice by slice on the executors, and update on the driver."""
+
+    name = "shuffle"
+    dataset: ConnectDataset
+
+    def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
+        leaves, self._residuals = self._residuals.restored(leaves)
+        self.weights, self.leaves, self.done = weights, leaves, done
+
+    def state(self) -> Leaves:
+        return [*self.leaves, *self._residuals.leaves(self.dataset)]
+
+    def step(self, step: int) -> Outcome:
+        watch = Stopwatch()
+        shards = self.dataset.schedule.shards
+        with self.job(step) as job, self._residuals.shared(self.dataset) as lost:
+            watch.lap("broadcast")
+            sent = partial(_scatter, job, lost, self.cuts)
+            payloads = self.dataset.exchange(sent, partial(_sum, shards), self.slices)
+        answers = [unpack(payload) for payload in payloads]
+        (total, timings), _ = answers[0]
+        watch.lap("schedule", forward_backward=slowest(timings))
+        gradient = None if total.bad else np.concatenate([array for _, array in answers])
+        watch.lap("collect")
+        if gradient is not None:
+            weights, leaves = self.program.update(self.weights, gradient, self.leaves)
+            taken = self._residuals.taken(step + 1)
+            self.weights, self.leaves, self._residuals, self.done = weights, leaves, taken, step + 1
+        watch.lap("update")
+        return Outcome(total.sums, total.bad, watch.phases, timings)
+
+
+def _scatter(
+    job: Job, lost: Residuals, cuts: list[int], task: int, blocks: Iterable[Block]
+) -> Iterator[tuple[int, bytes]]:
+    for node, part in lost.parts(job, task, blocks):
+        header = node, replace(part, gradient=None)
+        for n, (start, stop) in enumerate(pairwise(cuts)):
+            yield n, pack(header, None if part.gradient is None else part.gradient[start:stop])
+
+
+def _sum(shards: int, n: int, payloads: Iterable[bytes]) -> Iterator[bytes]:
+    parts = {}
+    for payload in payloads:
+        (node, part), gradient = arrived(payload)
+        parts[node] = replace(part, gradient=gradient)
+    timings = tuple(part.timing for part in parts.values() if part.timing)
+    total = gather(parts, shards, Part.add, Part())
+    yield pack((replace(total, gradient=None), timings), total.gradient)

@@ -1,0 +1,1 @@
+"""`train`: its loop over steps, and what can be hung into it."""
