@@ -14,7 +14,7 @@ from fdl_spark.compute.worker import Job, Part, Shared, measure
 from fdl_spark.data.load import load
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.errors import ArgumentError
-from fdl_spark.history.history import means
+from fdl_spark.history.outcome import means
 from fdl_spark.spark.cleanup import Cleanup
 from fdl_spark.spark.failures import Lost, calling, explained, settled
 from fdl_spark.spark.wire import pack, unpack

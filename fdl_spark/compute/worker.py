@@ -18,6 +18,7 @@ from fdl_spark.compute.tree_sum import Node, add_up, cover
 from fdl_spark.data.block import Block
 from fdl_spark.data.sharded import Dataset, Shareable
 from fdl_spark.data.shards import Schedule, owned
+from fdl_spark.history.outcome import Timing
 from fdl_spark.spark.cores import use_cores_of_task
 
 KEPT_PROGRAMS = 8
@@ -124,16 +125,6 @@ class Held:
 
     def destroy(self) -> None:
         """Nothing was sent."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long one task worked, and where, and how often it was tried before."""
-
-    task: int
-    host: str
-    seconds: float
-    attempt: int = 0
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from fdl_spark.compute.update import Leaves
 from fdl_spark.compute.worker import Shared
 from fdl_spark.cost import FITTED, Plan, choose, counts, step
 from fdl_spark.data.sharded import Dataset
-from fdl_spark.engines.engine import Choice, Engine, Outcome
+from fdl_spark.engines.engine import Engine
+from fdl_spark.history.outcome import Choice, Outcome
 from fdl_spark.spark.failures import NoBarrier
 
 log = logging.getLogger("fdl_spark")

@@ -29,8 +29,9 @@ from fdl_spark.compute.worker import Job
 from fdl_spark.data.block import Block
 from fdl_spark.engines.common.kept import Layout, Slice
 from fdl_spark.engines.common.residuals import Residuals
-from fdl_spark.engines.engine import Outcome, Stopwatch, slowest
+from fdl_spark.engines.engine import Stopwatch, slowest
 from fdl_spark.engines.shuffle import Answer, RddEngine, gathered, slices_of
+from fdl_spark.history.outcome import Outcome
 from fdl_spark.spark.repeated import Repeated, Told, told
 from fdl_spark.spark.wire import Payload, pack, unpack
 

@@ -19,7 +19,8 @@ from fdl_spark.compute.worker import Job, Part
 from fdl_spark.data.block import Block
 from fdl_spark.data.connect_dataset import ConnectDataset
 from fdl_spark.engines.common.residuals import Residuals, arrived
-from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
+from fdl_spark.engines.engine import SteppingEngine, Stopwatch, slowest
+from fdl_spark.history.outcome import Outcome
 from fdl_spark.spark.wire import pack, unpack
 
 

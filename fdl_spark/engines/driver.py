@@ -14,7 +14,8 @@ from fdl_spark.compute.worker import Job, Part, made_whole
 from fdl_spark.data.block import Block
 from fdl_spark.data.rdd_dataset import RddDataset
 from fdl_spark.engines.common.residuals import Residuals, arrived
-from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
+from fdl_spark.engines.engine import SteppingEngine, Stopwatch, slowest
+from fdl_spark.history.outcome import Outcome
 from fdl_spark.spark.repeated import Repeated, told
 from fdl_spark.spark.wire import pack
 

@@ -9,54 +9,20 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fdl_spark.compute.program import Program
 from fdl_spark.compute.update import Leaves
-from fdl_spark.compute.worker import Held, Job, Shared, Timing
+from fdl_spark.compute.worker import Held, Job, Shared
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.common.cuts import cuts
 from fdl_spark.engines.common.residuals import Residuals
+from fdl_spark.history.outcome import Choice, Outcome, Timing
 from fdl_spark.spark.cleanup import going_on
 
 PHASES = ("broadcast", "schedule", "forward_backward", "shuffle", "update", "collect")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one step gave, apart from the parameters.
-
-    Attributes:
-      sums: sums over the batch's rows, by name, and "rows".
-      bad: shards whose loss or gradient was not finite, and what it was; if any, nothing was updated.
-      phases: seconds by name of the phase; they add up to the step.
-      timings: of the forward-backward tasks.
-    """
-
-    sums: dict[str, float]
-    bad: tuple[tuple[int, str], ...]
-    phases: dict[str, float]
-    timings: tuple[Timing, ...] = field(default_factory=tuple)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which engine takes the steps from one on.
-
-    Attributes:
-      step: the first of them.
-      engine: the engine's name.
-      why: what speaks for it.
-      slices: into how many slices it cuts the parameters.
-    """
-
-    step: int
-    engine: str
-    why: str
-    slices: int = 1
 
 
 class Engine(ABC):

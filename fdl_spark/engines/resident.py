@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 
 from fdl_spark.compute.update import Leaves, join
-from fdl_spark.compute.worker import Job, Timing, destroy
+from fdl_spark.compute.worker import Job, destroy
 from fdl_spark.data.block import Block
 from fdl_spark.data.sharded import Dataset, Shareable
 from fdl_spark.engines.common.leaves import LeafOrder
-from fdl_spark.engines.engine import Engine, Outcome
+from fdl_spark.engines.engine import Engine
 from fdl_spark.engines.rank import Order, forget, run_group
+from fdl_spark.history.outcome import Outcome, Timing
 from fdl_spark.net.meeting import Hub, Message
 from fdl_spark.net.mesh import Terms
 from fdl_spark.net.secure import Listener

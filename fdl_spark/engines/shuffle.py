@@ -28,13 +28,14 @@ from pyspark.serializers import NoOpSerializer, pack_long
 
 from fdl_spark.compute.tree_sum import Node, cover, gather
 from fdl_spark.compute.update import Leaves, join
-from fdl_spark.compute.worker import Job, Part, Timing
+from fdl_spark.compute.worker import Job, Part
 from fdl_spark.data.block import Block
 from fdl_spark.data.rdd_dataset import RddDataset
 from fdl_spark.data.shards import owned
 from fdl_spark.engines.common.kept import Kept, Layout, Slice
 from fdl_spark.engines.common.residuals import Residuals, arrived
-from fdl_spark.engines.engine import Outcome, SteppingEngine, Stopwatch, slowest
+from fdl_spark.engines.engine import SteppingEngine, Stopwatch, slowest
+from fdl_spark.history.outcome import Outcome, Timing
 from fdl_spark.spark.classic import SparkContext
 from fdl_spark.spark.repeated import Repeated, told
 from fdl_spark.spark.wire import Payload, pack, raw_output, unpack

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fdl_spark.engines.engine import Choice, Outcome
+from fdl_spark.history.outcome import Choice, Outcome, means
+from fdl_spark.history.plot import figure_of
 
 
 @dataclass
@@ -119,9 +120,8 @@ class History:
         Returns:
           The matplotlib figure.
         """
-        from fdl_spark.history.plot import history_figure
-
-        figure = history_figure(self)
+        seconds = {phase: self.seconds(phase) for phase in self.phases()}
+        figure = figure_of(self.steps, self.epochs, self.engines, seconds)
         if path is not None:
             figure.savefig(path)
         return figure
@@ -148,8 +148,3 @@ def _is_metric(name: str, value: Any) -> bool:
 
 
 NOT_METRICS = ("step", "rows", "seconds", "phases", "tasks")
-
-
-def means(sums: Mapping[str, float]) -> dict[str, float]:
-    """Means over rows from sums over rows."""
-    return {name: value / sums["rows"] for name, value in sums.items() if name != "rows"}

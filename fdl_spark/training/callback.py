@@ -1,9 +1,8 @@
 """What can be hung into a run: objects that are told of every step and epoch, and may stop it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from fdl_spark.history.run import Run
+from fdl_spark.history.run import Run
 
 
 class Callback:
@@ -24,14 +23,14 @@ class Callback:
     passive: bool = False
     interval: int | None = None
 
-    def start(self, run: "Run") -> None:
+    def start(self, run: Run) -> None:
         """Training begins, or goes on from a checkpoint: `run.step` of `run.steps` are done."""
 
-    def step(self, run: "Run", record: dict[str, Any]) -> bool | None:
+    def step(self, run: Run, record: dict[str, Any]) -> bool | None:
         """A step is done; the record is the one in `run.history.steps`."""
 
-    def epoch(self, run: "Run", record: dict[str, Any]) -> bool | None:
+    def epoch(self, run: Run, record: dict[str, Any]) -> bool | None:
         """An epoch is done; the record is the one in `run.history.epochs`."""
 
-    def end(self, run: "Run") -> None:
+    def end(self, run: Run) -> None:
         """Training ended, by whatever cause."""

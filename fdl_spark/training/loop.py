@@ -17,9 +17,10 @@ from fdl_spark.compute.update import Leaves
 from fdl_spark.cost import GROUP_SECONDS, HANDOVER, LONGEST_STAY, OVERHEAD, SMALL
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.common.leaves import paths
-from fdl_spark.engines.engine import Engine, Outcome
+from fdl_spark.engines.engine import Engine
 from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
 from fdl_spark.history.history import History
+from fdl_spark.history.outcome import Outcome
 from fdl_spark.history.run import Run
 from fdl_spark.spark.cleanup import Cleanup
 from fdl_spark.spark.failures import LOGS, BlocksLost, Lost, NoRoom, calling, explained, settled

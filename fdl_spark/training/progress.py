@@ -1,11 +1,9 @@
 """A progress bar."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fdl_spark.history.run import Run
 from fdl_spark.training.callback import Callback
-
-if TYPE_CHECKING:
-    from fdl_spark.history.run import Run
 
 
 class Progress(Callback):
@@ -23,21 +21,21 @@ class Progress(Callback):
     def __init__(self, **options: Any):
         self.options = options
 
-    def start(self, run: "Run") -> None:
+    def start(self, run: Run) -> None:
         from tqdm.auto import tqdm
 
         self.bar = tqdm(total=run.steps, initial=run.step, unit="step", dynamic_ncols=True, **self.options)
         self.shown: dict[str, str] = {}
 
-    def step(self, run: "Run", record: dict[str, Any]) -> None:
+    def step(self, run: Run, record: dict[str, Any]) -> None:
         self.shown["loss"] = f"{record['loss']:.4g}"
         self.bar.set_postfix(self.shown, refresh=False)
         self.bar.update(run.step - self.bar.n)
 
-    def epoch(self, run: "Run", record: dict[str, Any]) -> None:
+    def epoch(self, run: Run, record: dict[str, Any]) -> None:
         self.shown["epoch"] = str(record["epoch"])
         self.shown |= {f"val_{name}": f"{value:.4g}" for name, value in record.get("validation", {}).items()}
         self.bar.set_postfix(self.shown)
 
-    def end(self, run: "Run") -> None:
+    def end(self, run: Run) -> None:
         self.bar.close()

@@ -4,9 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from fdl_spark.compute.worker import Timing
-from fdl_spark.engines.engine import Outcome
 from fdl_spark.history import History
+from fdl_spark.history.outcome import Outcome, Timing
 from fdl_spark.spark.classic import Py4JError
 from fdl_spark.spark.failures import Lost
 from fdl_spark.spark.membership import Membership

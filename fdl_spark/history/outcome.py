@@ -1,0 +1,53 @@
+"""What one step gave, as an engine tells it and a history records it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one task worked, and where, and how often it was tried before."""
+
+    task: int
+    host: str
+    seconds: float
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one step gave, apart from the parameters.
+
+    Attributes:
+      sums: sums over the batch's rows, by name, and "rows".
+      bad: shards whose loss or gradient was not finite, and what it was; if any, nothing was updated.
+      phases: seconds by name of the phase; they add up to the step.
+      timings: of the forward-backward tasks.
+    """
+
+    sums: dict[str, float]
+    bad: tuple[tuple[int, str], ...]
+    phases: dict[str, float]
+    timings: tuple[Timing, ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which engine takes the steps from one on.
+
+    Attributes:
+      step: the first of them.
+      engine: the engine's name.
+      why: what speaks for it.
+      slices: into how many slices it cuts the parameters.
+    """
+
+    step: int
+    engine: str
+    why: str
+    slices: int = 1
+
+
+def means(sums: Mapping[str, float]) -> dict[str, float]:
+    """Means over rows from sums over rows."""
+    return {name: value / sums["rows"] for name, value in sums.items() if name != "rows"}
