@@ -51,7 +51,7 @@ ALLOWED = {
     "fdl_spark/net/shared.py BaseException": "closes a descriptor that nobody got, and raises again",
     "fdl_spark/applying/predict.py Exception": "a Java virtual machine that is gone holds nothing",
     "fdl_spark/spark/repeated.py Exception": "freeing what a session that was stopped no longer has",
-    "fdl_spark/compute/worker.py Exception": "freeing must not hide why a run ended",
+    "fdl_spark/compute/job.py Exception": "freeing must not hide why a run ended",
 }
 
 

@@ -1,6 +1,6 @@
 """Means of a loss and of metrics over a data set."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 
 from fdl_spark.arguments import check_function, check_metrics, check_names, check_whole
+from fdl_spark.compute.job import Job, Shared
+from fdl_spark.compute.part import received, total_of
 from fdl_spark.compute.program import Program
-from fdl_spark.compute.tree_sum import gather
-from fdl_spark.compute.worker import Job, Part, Shared, measure
+from fdl_spark.compute.worker import measure
+from fdl_spark.data.block import Block
 from fdl_spark.data.load import load
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.errors import ArgumentError
 from fdl_spark.history.outcome import means
 from fdl_spark.spark.cleanup import Cleanup
 from fdl_spark.spark.failures import Lost, calling, explained, settled
-from fdl_spark.spark.wire import pack, unpack
+from fdl_spark.spark.wire import pack
 
 PATIENCE = 3  # how often blocks that the cluster lost are made again
 
@@ -94,13 +96,9 @@ def evaluate_blocks(dataset: Dataset, program: Shared, weights: np.ndarray, batc
     """
     with Job.of(program, weights, dataset) as job:
         payloads = dataset.map(partial(_parts, job, batch_size))
-    parts = {}
-    for payload in payloads:
-        (node, part), _ = unpack(payload)
-        parts[node] = part
-    return means(gather(parts, dataset.schedule.shards, Part.add, Part()).sums)
+    return means(total_of(received(payloads), dataset.schedule.shards).sums)
 
 
-def _parts(job: Job, rows: int, task: int, blocks: Any) -> Any:
+def _parts(job: Job, rows: int, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
     for node, part in measure(job, rows, task, blocks):
         yield pack((node, part), None)

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from fdl_spark.compute.job import Job
+from fdl_spark.compute.part import Part, parts_at
 from fdl_spark.compute.program import Program
 from fdl_spark.compute.tree_sum import Node
 from fdl_spark.compute.update import Leaves
 from fdl_spark.compute.wire_precision import round_with_feedback
-from fdl_spark.compute.worker import Job, Part, parts_at, shard_part
+from fdl_spark.compute.worker import shard_part
 from fdl_spark.data.block import Block
 
 

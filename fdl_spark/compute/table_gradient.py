@@ -3,7 +3,7 @@
 No value is minus zero: the sum of two rows is then what dense gradients give, in which a row that is missing is zero.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import prod
@@ -40,6 +40,16 @@ class TableLayout:
         """Where each leaf is in the flat vector."""
         for start, stop in pairwise(accumulate((prod(shape) for shape in self.shapes), initial=0)):
             yield slice(start, stop)
+
+    def gradients(self, dense: Any, tables: Iterable[Any]) -> Iterator[Any]:
+        """What a gradient has of each leaf: of a table the next of `tables`, else its piece of the dense part, flat."""
+        others, start = iter(tables), 0
+        for n, shape in enumerate(self.shapes):
+            if n in self.tables:
+                yield next(others)
+            else:
+                yield dense[start : start + prod(shape)]
+                start += prod(shape)
 
     def leaves(self, flat: np.ndarray) -> list[np.ndarray]:
         """The leaves of a flat vector; those of its dtype are views of it."""
@@ -87,25 +97,18 @@ class TableGradient:
         """The gradient as one flat vector, in which rows that are missing are zeros."""
         layout = self.layout
         flat = np.zeros(sum(prod(shape) for shape in layout.shapes), layout.dtype)
-        tables, start = iter(self.tables), 0
-        for n, (place, shape) in enumerate(zip(layout.places(), layout.shapes, strict=True)):
+        places = zip(layout.places(), layout.shapes, layout.gradients(self.dense, self.tables), strict=True)
+        for n, (place, shape, found) in enumerate(places):
             if n in layout.tables:
-                rows, values = next(tables)
+                rows, values = found
                 flat[place].reshape(shape)[rows] = values
             else:
-                flat[place] = self.dense[start : start + place.stop - place.start]
-                start += place.stop - place.start
+                flat[place] = found
         return flat
 
     def first_nonfinite(self) -> int:
         """The number of the first leaf whose gradient has a NaN or an infinity."""
-        tables, start = iter(self.tables), 0
-        for n, shape in enumerate(self.layout.shapes):
-            if n in self.layout.tables:
-                values = next(tables)[1]
-            else:
-                values = self.dense[start : start + prod(shape)]
-                start += prod(shape)
+        for n, values in enumerate(self.layout.gradients(self.dense, (values for _, values in self.tables))):
             if not np.isfinite(values).all():
                 return n
         raise ValueError("all of the gradient is finite")

@@ -108,20 +108,18 @@ class Tables:
     def _update(self) -> Callable[..., Any]:
         def run(leaves: Any, state: Any, dense: Any, pairs: Any) -> Any:
             layout = self.layout
-            of_table = {
-                n: fdl.Rows(rows, values.astype(layout.dtypes[n]), layout.shapes[n], True)
+            tables = [
+                fdl.Rows(rows, values.astype(layout.dtypes[n]), layout.shapes[n], True)
                 for n, (rows, values) in zip(layout.tables, pairs, strict=True)
-            }
+            ]
             if not self.lazy:
+                of_table = dict(zip(layout.tables, tables, strict=True))
                 rows = [of_table[n].rows if n in of_table else None for n in range(len(leaves))]
                 leaves, state = self._caught_up(leaves, state, fdl.tree.unflatten(self.structure, rows))
-            gradient, start = [], 0
-            for n, leaf in enumerate(leaves):
-                if n not in of_table:
-                    gradient.append(dense[start : start + leaf.size].reshape(leaf.shape).astype(leaf.dtype))
-                    start += leaf.size
-                else:
-                    gradient.append(of_table[n])
+            gradient = [
+                found if _is_rows(found) else found.reshape(leaf.shape).astype(leaf.dtype)
+                for leaf, found in zip(leaves, layout.gradients(dense, tables), strict=True)
+            ]
             params, tree = self._params(leaves), fdl.tree.unflatten(self.state, state)
             updates, tree = self.optimizer.update(fdl.tree.unflatten(self.structure, gradient), tree, params)
             return fdl.tree.leaves(fdl.optim.apply_updates(params, updates)), fdl.tree.leaves(tree)

@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from fdl_spark.compute.program import Program
+from fdl_spark.compute.job import Shared
 from fdl_spark.compute.update import Leaves
-from fdl_spark.compute.worker import Shared
 from fdl_spark.cost import FITTED, Plan, choose, counts, step
-from fdl_spark.data.sharded import Dataset
-from fdl_spark.engines.engine import Engine
+from fdl_spark.engines.engine import Engine, Snapshot
 from fdl_spark.history.outcome import Choice, Outcome
 from fdl_spark.spark.failures import NoBarrier
 
@@ -36,21 +34,13 @@ class Auto(Engine):
       engines: the engines to choose from, by name.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        program: Program,
-        weights: np.ndarray,
-        leaves: Leaves,
-        done: int = 0,
-        skip: bool = False,
-        *,
-        engines: Mapping[str, type[Engine]],
-    ):
-        self.dataset, self.program, self.skip, self.engines = dataset, program, skip, dict(engines)
-        self._size = weights.nbytes
-        self.choices = []
-        self._cluster = dataset.cluster()
+    def __init__(self, *arguments: Any, engines: Mapping[str, type[Engine]], **options: Any):
+        self.engines = dict(engines)
+        super().__init__(*arguments, **options)
+
+    def _begin(self, start: Snapshot, slices: int | None) -> None:
+        self._size = start.weights.nbytes
+        self._cluster = self.dataset.cluster()
         self._measured: dict[Plan, float] = {}  # seconds of a step
         self._computing = math.nan  # the seconds of them that the slowest task computes
         self._slower = 1.0  # how many times what was predicted the update takes: optimizers differ
@@ -59,15 +49,15 @@ class Auto(Engine):
         self._settled = False
         expected = self._expected(self._size)
         plan, why = next((plan for plan in expected if plan.engine == "resident"), next(iter(expected))), "tried first"
-        slots = dataset.slots()
-        if slots is not None and slots < dataset.tasks:
+        slots, tasks = self.dataset.slots(), self.dataset.tasks
+        if slots is not None and slots < tasks:
             reason = f"the cluster runs {slots}" if slots else "Spark cannot do that with dynamic allocation"
-            why = self._refuse(f"{dataset.tasks} tasks do not run at once, {reason}")
+            why = self._refuse(f"{tasks} tasks do not run at once, {reason}")
             plan = next(iter(self._expected(self._size)))
-        self._take(plan, why, weights, leaves, done)
+        self._take(plan, why, start)
 
-    def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
-        self.current.restore(weights, leaves, done)
+    def restore(self, snapshot: Snapshot) -> None:
+        self.current.restore(snapshot)
 
     @property
     def weights(self) -> np.ndarray:  # type: ignore[override]
@@ -195,14 +185,13 @@ class Auto(Engine):
         return computing + (f"; predicted: {', '.join(others)}" if others else "")
 
     def _switch(self, plan: Plan, why: str) -> None:
-        before = self.current
-        weights, leaves, done = before.weights, before.state(), before.done
-        before.close()
-        self._take(plan, why, weights, leaves, done)
+        snapshot = self.current.snapshot()
+        self.current.close()
+        self._take(plan, why, snapshot)
 
-    def _take(self, plan: Plan, why: str, weights: np.ndarray, leaves: Leaves, done: int) -> None:
+    def _take(self, plan: Plan, why: str, start: Snapshot) -> None:
         engine = self.engines[plan.engine]
-        self.current = engine(self.dataset, self.program, weights, leaves, done, self.skip, slices=plan.slices)
+        self.current = engine(self.dataset, self.program, start, skip=self.skip, slices=plan.slices)
         self._plan = Plan(plan.engine, self.current.slices)  # an optimizer that needs the whole tree may allow fewer
         self._choose(why)
 

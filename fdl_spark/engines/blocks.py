@@ -24,13 +24,14 @@ import numpy as np
 from pyspark import StorageLevel
 from pyspark.serializers import NoOpSerializer, pack_long
 
+from fdl_spark.compute.job import Job
 from fdl_spark.compute.update import Leaves, join
-from fdl_spark.compute.worker import Job
 from fdl_spark.data.block import Block
 from fdl_spark.engines.common.kept import Layout, Slice
 from fdl_spark.engines.common.residuals import Residuals
-from fdl_spark.engines.engine import Stopwatch, slowest
+from fdl_spark.engines.engine import Snapshot
 from fdl_spark.engines.shuffle import Answer, RddEngine, gathered, slices_of
+from fdl_spark.engines.stepping import Stopwatch, slowest
 from fdl_spark.history.outcome import Outcome
 from fdl_spark.spark.repeated import Repeated, Told, told
 from fdl_spark.spark.wire import Payload, pack, unpack
@@ -44,7 +45,6 @@ class Blocks(RddEngine):
     does (Dai et al., SoCC 2019, section 3.3): for large models and many executors."""
 
     name = "blocks"
-    _jobs: Repeated | None = None
     _kept: Any = None  # Java pairs of the last step: by tag an answer, the parameters and the state of each slice
     _weights: np.ndarray | None = None  # the parameters and the state, while they are on the driver
     _leaves: Leaves | None = None
@@ -57,10 +57,10 @@ class Blocks(RddEngine):
             self._weights = np.concatenate([arrays[n] for n in range(len(arrays))])
         return self._weights
 
-    def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         self._forget()
-        leaves, self._residuals = self._residuals.restored(leaves)
-        self._weights, self._leaves, self.done = weights, leaves, done
+        leaves, self._residuals = self._residuals.restored(snapshot.leaves)
+        self._weights, self._leaves, self.done = snapshot.weights, leaves, snapshot.done
         if self._jobs is None:
             self.layout = Layout.of(leaves)
             self._prepare()
@@ -75,13 +75,8 @@ class Blocks(RddEngine):
             self._leaves = join(leaves, [stop - start for start, stop in pairwise(self.cuts)])
         return [*self._leaves, *self._residuals.leaves(self.dataset)]
 
-    def renew(self) -> None:
-        self._forget_jobs()
-        super().renew()
-
     def close(self) -> None:
         self._forget()
-        self._forget_jobs()
         super().close()
 
     def step(self, step: int) -> Outcome:
@@ -157,11 +152,6 @@ class Blocks(RddEngine):
             level = StorageLevel(True, True, False, True, 1 if alone else 2)
             self._java_level = self.context._getJavaStorageLevel(level)
         return self._java_level
-
-    def _forget_jobs(self) -> None:
-        if self._jobs is not None:
-            self._jobs.close()
-        self._jobs = None
 
     def _forget(self) -> None:
         if self._kept is not None:

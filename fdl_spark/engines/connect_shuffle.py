@@ -9,17 +9,17 @@ driver update, and a state that the driver holds is never lost with an executor,
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 
-from fdl_spark.compute.tree_sum import gather
+from fdl_spark.compute.job import Job
+from fdl_spark.compute.part import received, sliced, timings_of, total_of
 from fdl_spark.compute.update import Leaves
-from fdl_spark.compute.worker import Job, Part
 from fdl_spark.data.block import Block
 from fdl_spark.data.connect_dataset import ConnectDataset
-from fdl_spark.engines.common.residuals import Residuals, arrived
-from fdl_spark.engines.engine import SteppingEngine, Stopwatch, slowest
+from fdl_spark.engines.common.residuals import Residuals
+from fdl_spark.engines.engine import Snapshot
+from fdl_spark.engines.stepping import SteppingEngine, Stopwatch, slowest
 from fdl_spark.history.outcome import Outcome
 from fdl_spark.spark.wire import pack, unpack
 
@@ -30,9 +30,9 @@ class ConnectShuffle(SteppingEngine):
     name = "shuffle"
     dataset: ConnectDataset
 
-    def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
-        leaves, self._residuals = self._residuals.restored(leaves)
-        self.weights, self.leaves, self.done = weights, leaves, done
+    def restore(self, snapshot: Snapshot) -> None:
+        leaves, self._residuals = self._residuals.restored(snapshot.leaves)
+        self.weights, self.leaves, self.done = snapshot.weights, leaves, snapshot.done
 
     def state(self) -> Leaves:
         return [*self.leaves, *self._residuals.leaves(self.dataset)]
@@ -61,16 +61,10 @@ def _scatter(
     job: Job, lost: Residuals, cuts: list[int], task: int, blocks: Iterable[Block]
 ) -> Iterator[tuple[int, bytes]]:
     for node, part in lost.parts(job, task, blocks):
-        header = node, replace(part, gradient=None)
-        for n, (start, stop) in enumerate(pairwise(cuts)):
-            yield n, pack(header, None if part.gradient is None else part.gradient[start:stop])
+        yield from sliced(node, part, cuts)
 
 
 def _sum(shards: int, n: int, payloads: Iterable[bytes]) -> Iterator[bytes]:
-    parts = {}
-    for payload in payloads:
-        (node, part), gradient = arrived(payload)
-        parts[node] = replace(part, gradient=gradient)
-    timings = tuple(part.timing for part in parts.values() if part.timing)
-    total = gather(parts, shards, Part.add, Part())
-    yield pack((replace(total, gradient=None), timings), total.gradient)
+    parts = received(payloads)
+    total = total_of(parts, shards)
+    yield pack((replace(total, gradient=None), timings_of(parts)), total.gradient)

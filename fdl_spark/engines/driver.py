@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from fdl_spark.compute.job import Job
+from fdl_spark.compute.part import made_whole, received, timings_of, total_of
 from fdl_spark.compute.table_gradient import TableGradient
-from fdl_spark.compute.tree_sum import gather
 from fdl_spark.compute.update import Leaves
-from fdl_spark.compute.worker import Job, Part, made_whole
 from fdl_spark.data.block import Block
 from fdl_spark.data.rdd_dataset import RddDataset
-from fdl_spark.engines.common.residuals import Residuals, arrived
-from fdl_spark.engines.engine import SteppingEngine, Stopwatch, slowest
+from fdl_spark.engines.common.residuals import Residuals
+from fdl_spark.engines.engine import Snapshot
+from fdl_spark.engines.stepping import SteppingEngine, Stopwatch, slowest
 from fdl_spark.history.outcome import Outcome
 from fdl_spark.spark.repeated import Repeated, told
 from fdl_spark.spark.wire import pack
@@ -24,11 +25,10 @@ class Driver(SteppingEngine):
     """Synchronise through the driver: least overhead for small models."""
 
     name = "driver"
-    _jobs: Repeated | None = None
 
-    def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
-        leaves, self._residuals = self._residuals.restored(leaves)
-        self.weights, self.leaves, self.done = weights, leaves, done
+    def restore(self, snapshot: Snapshot) -> None:
+        leaves, self._residuals = self._residuals.restored(snapshot.leaves)
+        self.weights, self.leaves, self.done = snapshot.weights, leaves, snapshot.done
         if self._jobs is None and isinstance(self.dataset, RddDataset):
             self._jobs = Repeated(self.dataset.context)
             told_parts = partial(_told_parts, self.lasting(), self._residuals.lasting())
@@ -37,19 +37,6 @@ class Driver(SteppingEngine):
 
     def state(self) -> Leaves:
         return [*self.leaves, *self._residuals.leaves(self.dataset)]
-
-    def renew(self) -> None:
-        self._forget_jobs()
-        super().renew()
-
-    def close(self) -> None:
-        self._forget_jobs()
-        super().close()
-
-    def _forget_jobs(self) -> None:
-        if self._jobs is not None:
-            self._jobs.close()
-        self._jobs = None
 
     def step(self, step: int) -> Outcome:
         watch = Stopwatch()
@@ -61,20 +48,17 @@ class Driver(SteppingEngine):
             with self._jobs.told([step, *self._residuals.numbers], self.weights, *self._residuals.arrays):
                 watch.lap("broadcast")
                 payloads = self._jobs.collect(self._parts)
-        parts = {}
-        for payload in payloads:
-            (node, part), gradient = arrived(payload)
-            parts[node] = part if gradient is None else replace(part, gradient=gradient)
-        timings = [part.timing for part in parts.values() if part.timing]
+        parts = received(payloads)
+        timings = timings_of(parts)
         watch.lap("schedule", forward_backward=slowest(timings))
-        total = gather(parts, self.dataset.schedule.shards, Part.add, Part())
+        total = total_of(parts, self.dataset.schedule.shards)
         watch.lap("collect")
         if not total.bad:
             weights, leaves = self._updated(total.gradient)
             lost = self._residuals.taken(step + 1)
             self.weights, self.leaves, self._residuals, self.done = weights, leaves, lost, step + 1
         watch.lap("update")
-        return Outcome(total.sums, total.bad, watch.phases, tuple(timings))
+        return Outcome(total.sums, total.bad, watch.phases, timings)
 
     def _updated(self, gradient: Any) -> tuple[np.ndarray, Leaves]:
         """The parameters and the state after a step; what is lazy must see which rows were looked up."""

@@ -1,28 +1,56 @@
-"""What the ways of synchronising have in common: reduce-scatter, update, all-gather; the same bits by any of them.
+"""What an engine is: a way to take synchronous steps (reduce-scatter, update, all-gather), to the bits that all give.
 
-An engine takes groups of steps. One that waits for Spark's scheduler in every step takes them one by one; one whose
-tasks stay takes many in one job, and its parameters and state come to the driver when they are needed.
+A new one is a class here and its name in `ENGINES` of `training/train.py`, for `sync=`; `"auto"` chooses it if the cost
+model (`cost.py`) can count what its steps do. One that waits for Spark's scheduler in every step extends SteppingEngine
+(`stepping.py`), and says how one step is taken; one whose tasks stay takes many steps in one job (`resident.py`).
+
+What the loop over steps (`training/loop.py`) relies on:
+
+* **It begins** from a Snapshot, and goes on from another one whenever `restore` gives it one: after a setback, from a
+  checkpoint, or to repeat steps.
+* **It yields** an Outcome for each step as soon as it is known. A step that is not finite is no failure: its Outcome is
+  `bad`, and nothing has changed.
+* **It keeps** parameters and state wherever it likes, and brings them to the driver when `weights` or `state()` is
+  asked for. An interrupt may come between any two lines: `weights`, state and `done` change in one statement.
+* **It raises** `Lost` when the cluster has lost what it needs (`BlocksLost` for the data's blocks, `NoRoom` for a full
+  disk), and may let pass what PySpark raises, which the loop takes for one of these or for the user's mistake
+  (`spark/failures.py`). The loop then goes back to its last snapshot by `restore`. `NoBarrier` says that Spark cannot
+  run all tasks at once, upon which `"auto"` takes another engine. Anything else ends the run.
+* **`renew`** comes before `restore` when executors have lost what was sent to them, or have other blocks now: whatever
+  refers to a broadcast, a cached RDD or `dataset.blocks` is made anew.
+* **`close`** is called once, at the end or when the engine could not begin: it frees what the executors hold. What it
+  raises is logged.
 """
 
 import math
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
+from fdl_spark.compute.job import Shared
 from fdl_spark.compute.program import Program
 from fdl_spark.compute.update import Leaves
-from fdl_spark.compute.worker import Held, Job, Shared
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.common.cuts import cuts
-from fdl_spark.engines.common.residuals import Residuals
-from fdl_spark.history.outcome import Choice, Outcome, Timing
+from fdl_spark.history.outcome import Choice, Outcome
 from fdl_spark.spark.cleanup import going_on
 
-PHASES = ("broadcast", "schedule", "forward_backward", "shuffle", "update", "collect")
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a run can go on from.
+
+    Attributes:
+      done: how many steps are done.
+      weights: the flat parameters after them.
+      leaves: the leaves of the optimizer's state, and what each shard keeps (`common/leaves.py`).
+    """
+
+    done: int
+    weights: np.ndarray
+    leaves: Leaves
 
 
 class Engine(ABC):
@@ -31,9 +59,7 @@ class Engine(ABC):
     Args:
       dataset: the data.
       program: the user's functions.
-      weights: the flat parameters.
-      leaves: the leaves of the optimizer's state, of the whole.
-      done: how many steps these are of.
+      start: what to go on from.
       skip: whether a step that is not finite is left out and the group goes on, or the group ends there.
       slices: into how many slices the parameters are cut, at most; None for as many as the cost model says.
 
@@ -54,28 +80,24 @@ class Engine(ABC):
     cuts: list[int]
     weights: np.ndarray
     done: int
-    choices: list[Choice]
     groups = False
     every = 1
     overhead = handover = 0.0
     here = False
 
     def __init__(
-        self,
-        dataset: Dataset,
-        program: Program,
-        weights: np.ndarray,
-        leaves: Leaves,
-        done: int = 0,
-        skip: bool = False,
-        slices: int | None = None,
+        self, dataset: Dataset, program: Program, start: Snapshot, *, skip: bool = False, slices: int | None = None
     ):
         self.dataset, self.program, self.skip = dataset, program, skip
-        self.cuts = self._cut(weights, slices)
-        self.choices = [Choice(done, self.name, "asked for", self.slices)]
-        self.shared = Shared.of(program, dataset)
+        self.choices: list[Choice] = []
+        self._begin(start, slices)
+
+    def _begin(self, start: Snapshot, slices: int | None) -> None:
+        self.cuts = self._cut(start.weights, slices)
+        self.choices.append(Choice(start.done, self.name, "asked for", self.slices))
+        self.shared = Shared.of(self.program, self.dataset)
         try:
-            self.restore(weights, leaves, done)
+            self.restore(start)
         except BaseException:
             with going_on("freeing what the executors hold"):
                 self.close()
@@ -90,8 +112,8 @@ class Engine(ABC):
         return len(self.cuts) - 1
 
     @abstractmethod
-    def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
-        """Go on from these parameters and this state, which are those after `done` steps."""
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from these parameters and this state."""
 
     @abstractmethod
     def group(self, count: int, seconds: float = math.inf, stay: float = 0.0) -> Iterator[Outcome]:
@@ -115,7 +137,11 @@ class Engine(ABC):
 
     @abstractmethod
     def state(self) -> Leaves:
-        """The leaves of the optimizer's state, of the whole, after `done` steps."""
+        """The leaves of the optimizer's state, of the whole, and of what shards keep, after `done` steps."""
+
+    def snapshot(self) -> Snapshot:
+        """What `restore` takes to come back here."""
+        return Snapshot(self.done, self.weights, self.state())
 
     def whole(self) -> Shared:
         """The program on its way to the workers, with all of it that the driver was asked to compile."""
@@ -130,55 +156,3 @@ class Engine(ABC):
     def close(self) -> None:
         """Free what the executors hold."""
         self.shared.close()
-
-
-class SteppingEngine(Engine):
-    """An engine that takes each step by Spark jobs of its own."""
-
-    def __init__(self, dataset: Dataset, program: Program, weights: np.ndarray, *arguments: Any, **options: Any):
-        self._residuals = Residuals.of(program, weights, dataset)
-        super().__init__(dataset, program, weights, *arguments, **options)
-
-    def group(self, count: int, seconds: float = math.inf, stay: float = 0.0) -> Iterator[Outcome]:
-        for _ in range(count):
-            done = self.done
-            outcome = self.step(done)
-            stopped = outcome.bad and not self.skip
-            self.done = done + (not stopped)
-            yield outcome
-            if stopped:
-                return
-
-    @abstractmethod
-    def step(self, step: int) -> Outcome:
-        """Take the step with this number; changes `weights` and the state, and with them `done`, unless the outcome is
-        bad: in one statement, so that an interrupt finds those of the step before or those of this one."""
-
-    def job(self, step: int) -> AbstractContextManager[Job]:
-        """The job of a step, with the parameters broadcast until the context ends."""
-        return Job.of(self.shared, self.weights, self.dataset, step)
-
-    def lasting(self) -> Job:
-        """What the jobs of all steps have in common; each task adds its step and parameters by `Job.at`."""
-        return Job(self.shared, Held(), self.dataset.schedule, self.dataset.template, self.dataset.tasks)
-
-
-class Stopwatch:
-    """Splits the time of a step into its phases."""
-
-    def __init__(self) -> None:
-        self.phases = dict.fromkeys(PHASES, 0.0)
-        self._last = time.perf_counter()
-
-    def lap(self, phase: str, **inside: float) -> None:
-        """Book the time since the last lap, but for parts of it that belong to other phases, to a phase."""
-        now = time.perf_counter()
-        self.phases[phase] += now - self._last - sum(inside.values())
-        for other, seconds in inside.items():
-            self.phases[other] += seconds
-        self._last = now
-
-
-def slowest(timings: Sequence[Timing]) -> float:
-    """The forward-backward seconds of the slowest task."""
-    return max((timing.seconds for timing in timings), default=0.0)

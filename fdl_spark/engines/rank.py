@@ -19,11 +19,12 @@ import numpy as np
 from pyspark import BarrierTaskContext
 
 from fdl_spark.compute.contribution import Contribution
+from fdl_spark.compute.job import Job
+from fdl_spark.compute.part import Part, nodes_of, total_of
 from fdl_spark.compute.program import Program
 from fdl_spark.compute.table_gradient import TableGradient
-from fdl_spark.compute.tree_sum import Node, cover, gather
+from fdl_spark.compute.tree_sum import Node
 from fdl_spark.compute.update import Leaves, cut
-from fdl_spark.compute.worker import Job, Part
 from fdl_spark.data.block import Block
 from fdl_spark.data.sharded import Shareable
 from fdl_spark.data.shards import owned
@@ -82,11 +83,6 @@ class Order:
     skip: bool
     every: int
     start: Shareable | None
-
-    @cached_property
-    def nodes(self) -> list[list[Node]]:
-        """The nodes of each rank."""
-        return [list(cover(run, self.job.schedule.shards)) for run in self.owned]
 
     @cached_property
     def owned(self) -> list[range]:
@@ -191,9 +187,8 @@ class Rank:
         self.order, self.rank, self.block, self.member = order, rank, block, member
         self.program: Program = order.job.program.compiled()
         self.elementwise = self.program.update.elementwise
-        self.nodes = order.nodes
-        if self.program.rounded:  # sums of rounded gradients would have to be rounded again
-            self.nodes = [[(0, shard) for shard in run] for run in order.owned]
+        tasks, shards, rounded = order.job.tasks, order.job.schedule.shards, self.program.rounded
+        self.nodes = [nodes_of(task, tasks, shards, rounded) for task in range(tasks)]
         self._finishing = False
         self._handing_over = not order.count
         self._began = time.monotonic()
@@ -355,7 +350,7 @@ class Rank:
         for rank, message in told.items():
             for node, (sums, bad) in zip(self.nodes[rank], message["steps"][number], strict=True):
                 parts[node] = Part(sums, None, tuple((shard, what) for shard, what in bad))
-        return gather(parts, self.order.job.schedule.shards, Part.add, Part())
+        return total_of(parts, self.order.job.schedule.shards)
 
     def _present(self, step: int) -> Callable[[Node], bool]:
         """Whether a node has a shard that contributes to a round."""

@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from fdl_spark.compute.job import Job, destroy
 from fdl_spark.compute.update import Leaves, join
-from fdl_spark.compute.worker import Job, destroy
 from fdl_spark.data.block import Block
 from fdl_spark.data.sharded import Dataset, Shareable
 from fdl_spark.engines.common.leaves import LeafOrder
-from fdl_spark.engines.engine import Engine
+from fdl_spark.engines.engine import Engine, Snapshot
 from fdl_spark.engines.rank import Order, forget, run_group
 from fdl_spark.history.outcome import Outcome, Timing
 from fdl_spark.net.meeting import Hub, Message
@@ -55,7 +55,7 @@ class Resident(Engine):
 
     def __init__(self, *args: Any, every: int = 1, **options: Any):
         super().__init__(*args, **options)
-        self.every, self._layout = every, LeafOrder.of(self.program, self.weights)
+        self.every, self._order_of_leaves = every, LeafOrder.of(self.program, self.weights)
         self._run, self._number = uuid.uuid4().hex, 0
         network = self.dataset.network()
         self._terms = Terms(secrets.token_bytes(32), network.encrypted, TIMEOUT)
@@ -63,9 +63,9 @@ class Resident(Engine):
         if network.driver is not None:
             self._hub = Hub(Listener(network.driver, self._terms.secret, encrypt=network.encrypted))
 
-    def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         self._drop_start()
-        self._weights, self._leaves, self.done, self.here = weights, leaves, done, True
+        self._weights, self._leaves, self.done, self.here = snapshot.weights, snapshot.leaves, snapshot.done, True
         self._known = self._met = False  # whether the ranks have these, and each other
 
     @property
@@ -144,7 +144,7 @@ class Resident(Engine):
     ) -> Generator[Outcome, None, bool]:
         began = told_last = time.perf_counter()
         self._wait_for_slots()
-        if self._layout.each or self._found < 2**self._missed:  # what shards keep does not follow them
+        if self._order_of_leaves.each or self._found < 2**self._missed:  # what shards keep does not follow them
             stay = 0.0
         job = GroupJob(self.dataset, self._order(count, seconds, stay), self._hub)
         try:
@@ -174,7 +174,7 @@ class Resident(Engine):
     def _order(self, count: int, seconds: float, stay: float) -> Order:
         self._number += 1
         if not self._known and self._start is None:
-            self._start = self.dataset.share((self._weights, *self._layout.split(self._leaves)))
+            self._start = self.dataset.share((self._weights, *self._order_of_leaves.split(self._leaves)))
         dataset = self.dataset
         return Order(
             job=Job(self.shared, None, dataset.schedule, dataset.template, dataset.tasks),

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from fdl_spark.compute.part import Part
 from fdl_spark.compute.table_gradient import Pair, TableLayout, merged
 from fdl_spark.compute.tree_sum import Node, gather
-from fdl_spark.compute.worker import Part
 from fdl_spark.net.connection import as_bytes
 
 Pairs = tuple[Pair, ...]

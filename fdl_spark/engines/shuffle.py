@@ -26,15 +26,16 @@ import numpy as np
 from pyspark import StorageLevel
 from pyspark.serializers import NoOpSerializer, pack_long
 
-from fdl_spark.compute.tree_sum import Node, cover, gather
+from fdl_spark.compute.job import Job
+from fdl_spark.compute.part import Part, nodes_of, received, sliced, timings_of, total_of
+from fdl_spark.compute.tree_sum import Node
 from fdl_spark.compute.update import Leaves, join
-from fdl_spark.compute.worker import Job, Part
 from fdl_spark.data.block import Block
 from fdl_spark.data.rdd_dataset import RddDataset
-from fdl_spark.data.shards import owned
 from fdl_spark.engines.common.kept import Kept, Layout, Slice
-from fdl_spark.engines.common.residuals import Residuals, arrived
-from fdl_spark.engines.engine import SteppingEngine, Stopwatch, slowest
+from fdl_spark.engines.common.residuals import Residuals
+from fdl_spark.engines.engine import Snapshot
+from fdl_spark.engines.stepping import SteppingEngine, Stopwatch, slowest
 from fdl_spark.history.outcome import Outcome, Timing
 from fdl_spark.spark.classic import SparkContext
 from fdl_spark.spark.repeated import Repeated, told
@@ -72,13 +73,12 @@ class Shuffle(RddEngine):
     """Synchronise through Spark's shuffle, as BigDL does (Dai et al., SoCC 2019, section 3.3)."""
 
     name = "shuffle"
-    _jobs: Repeated | None = None
     _leaves: Leaves | None = None  # the optimizer's state, while it is on the driver
     _homes: Any = None  # an RDD of empty frames
 
-    def restore(self, weights: np.ndarray, leaves: Leaves, done: int) -> None:
-        leaves, self._residuals = self._residuals.restored(leaves)
-        self.weights, self._leaves, self.done = weights, leaves, done
+    def restore(self, snapshot: Snapshot) -> None:
+        leaves, self._residuals = self._residuals.restored(snapshot.leaves)
+        self.weights, self._leaves, self.done = snapshot.weights, leaves, snapshot.done
         if self._jobs is None:
             self.layout = Layout.of(leaves)
             self._prepare()
@@ -94,14 +94,6 @@ class Shuffle(RddEngine):
             kept.layout.views(np.frombuffer(one, np.uint8)) for kept, one in zip(self._keeps, packed, strict=True)
         ]
         return join(leaves, [stop - start for start, stop in pairwise(self.cuts)])
-
-    def renew(self) -> None:
-        self._forget_jobs()
-        super().renew()
-
-    def close(self) -> None:
-        self._forget_jobs()
-        super().close()
 
     def step(self, step: int) -> Outcome:
         watch = Stopwatch()
@@ -136,7 +128,7 @@ class Shuffle(RddEngine):
 
     def _prepare(self) -> None:
         """What all steps have in common."""
-        schedule, tasks = self.dataset.schedule, self.dataset.tasks
+        tasks = self.dataset.tasks
         self._jobs, count = Repeated(self.context), self.slices
         scatter = self._jobs.function(
             partial(_scatter, self.lasting(), self._residuals.lasting(), self.cuts),
@@ -150,13 +142,8 @@ class Shuffle(RddEngine):
             slices = self._slices()
             self._keeps = [Kept(self.dataset.name, f"slice {n.number}", n.layout, key) for n in slices]
             synchronise = partial(_update_slice, self.lasting(), slices, self._keeps)
-            frames = (
-                schedule.shards
-                if self.program.rounded
-                else sum(
-                    len(list(cover(owned(task, tasks, schedule.shards), schedule.shards))) for task in range(tasks)
-                )
-            )
+            shards, rounded = self.dataset.schedule.shards, self.program.rounded
+            frames = sum(len(nodes_of(task, tasks, shards, rounded)) for task in range(tasks))
             self._homes = raw_output(self.context.parallelize(range(count), count), partial(_empty, frames))
             self._homes.persist(StorageLevel.MEMORY_AND_DISK)
             self._homes._jrdd.count()
@@ -165,12 +152,11 @@ class Shuffle(RddEngine):
         self._synchronise = self._jobs.function(synchronise, NoOpSerializer())
 
     def _forget_jobs(self) -> None:
-        if self._jobs is not None:
-            self._jobs.close()
+        super()._forget_jobs()
         if self._homes is not None:
             with suppress(Exception):  # what the cluster has lost is free
                 self._homes.unpersist()
-        self._jobs = self._homes = None
+        self._homes = None
 
 
 def _scatter(job: Job, lost: Residuals, cuts: list[int], task: int, blocks: Iterable[Block]) -> Iterator[Payload]:
@@ -182,22 +168,18 @@ def _scatter(job: Job, lost: Residuals, cuts: list[int], task: int, blocks: Iter
 
 def slices_of(node: Node, part: Part, cuts: list[int], *more: Any) -> Iterator[Payload]:
     """The slices of a part, each after its number; `more` goes along."""
-    header = node, replace(part, gradient=None), *more
-    for n, (start, stop) in enumerate(pairwise(cuts)):
+    for n, payload in sliced(node, part, cuts, *more):
         yield pack_long(n)
-        yield pack(header, None if part.gradient is None else part.gradient[start:stop])
+        yield payload
 
 
 def gathered(job: Job, n: int, payloads: Iterable[bytes], started: float) -> tuple[Part, Answer]:
     """Slice n of the sum over all shards, and the answer so far."""
-    parts = {}
-    for payload in payloads:
-        (node, part, *_), gradient = arrived(payload)
-        parts[node] = replace(part, gradient=gradient)
+    parts = received(payloads)
     fetched = time.perf_counter()
-    timings = tuple(part.timing for part in parts.values() if part.timing)
-    total = gather(parts, job.schedule.shards, Part.add, Part())
-    return total, Answer(n, replace(total, gradient=None), timings, fetched - started, time.perf_counter() - fetched)
+    total = total_of(parts, job.schedule.shards)
+    added = time.perf_counter()
+    return total, Answer(n, replace(total, gradient=None), timings_of(parts), fetched - started, added - fetched)
 
 
 def _sum_slice(job: Job, n: int, payloads: Iterable[bytes]) -> Iterator[bytes]:

@@ -13,11 +13,10 @@ import numpy as np
 import fdl
 from fdl_spark.applying.evaluate import evaluate_blocks
 from fdl_spark.checkpoints.checkpoint import CheckpointFolder, Saved
-from fdl_spark.compute.update import Leaves
 from fdl_spark.cost import GROUP_SECONDS, HANDOVER, LONGEST_STAY, OVERHEAD, SMALL
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.common.leaves import paths
-from fdl_spark.engines.engine import Engine
+from fdl_spark.engines.engine import Engine, Snapshot
 from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
 from fdl_spark.history.history import History
 from fdl_spark.history.outcome import Outcome
@@ -34,9 +33,6 @@ LONGEST = 100_000  # steps
 DISK_SECONDS = 1.0  # to wait for room on a full disk, at first; then twice as long each time
 STEP_SECONDS = 0.25  # how long Ctrl-C waits for the end of the step under way before it cancels the step
 PATIENCE = 3  # how often in a row to go back to the same snapshot
-
-
-Snapshot = tuple[int, np.ndarray, Leaves]  # steps done, the parameters and the state after them
 
 
 class Group:
@@ -86,8 +82,8 @@ class Loop:
         self.dataset, self.program = engine.dataset, engine.program
         with calling("the optimizer's init"):
             self.paths = paths(self.program, engine.weights, self.dataset.schedule.shards)
-        self.run = Run(0, _params=lambda: self.program.tree(self._here()[1]), _state=self._state)
-        self._snapshot: Snapshot = (engine.done, engine.weights, engine.state())
+        self.run = Run(0, _params=lambda: self.program.tree(self._here().weights), _state=self._state)
+        self._snapshot = engine.snapshot()
         self._since = 0.0  # seconds that groups took since the snapshot; what callbacks take loses nothing
         self._surprised = False  # whether a callback has read parameters or stopped where no group ends for it
         self._group = Group(iter(()))
@@ -114,9 +110,9 @@ class Loop:
         pairs, structure = fdl.tree.flatten_with_path(self.program.params)
         params = fdl.tree.unflatten(structure, [saved.tensors[f"params{fdl.tree.keystr(path)}"] for path, _ in pairs])
         weights = np.asarray(fdl.flatten_util.ravel_pytree(params)[0])
-        self.engine.restore(weights, leaves, saved.step)
+        self._snapshot = Snapshot(saved.step, weights, leaves)
+        self.engine.restore(self._snapshot)
         self.run.step, self.run.history = saved.step, History.from_json(saved.history)
-        self._snapshot = (saved.step, weights, leaves)
 
     def train(self, steps: int, save_steps: int | None, callbacks: Sequence[Callback]) -> Run:
         """Take the steps that are left of `steps`; callbacks may stop before."""
@@ -152,17 +148,17 @@ class Loop:
         for outcome in self._group:
             self._record(outcome)
             self.run.step += 1
-        if self._snapshot[0] < self.engine.done <= self.run.step:  # else an interrupt came between step and record
+        if self._snapshot.done < self.engine.done <= self.run.step:  # else an interrupt came between step and record
             self._take_snapshot()
 
     def _ended(self) -> Run:
         """The run up to the snapshot, without what training needed."""
-        step, weights, leaves = self._snapshot
-        self.run.step = step
-        self.run.history.back_to(step)
+        snapshot, tree = self._snapshot, self.program.tree
+        self.run.step = snapshot.done
+        self.run.history.back_to(snapshot.done)
         self.run.history.add_choices(self.engine.choices)
-        tree, state = self.program.tree, dict(zip(self.paths, leaves, strict=True))
-        return Run(self.run.steps, step, self.run.history, lambda: tree(weights), lambda: state)
+        state = dict(zip(self.paths, snapshot.leaves, strict=True))
+        return Run(self.run.steps, snapshot.done, self.run.history, lambda: tree(snapshot.weights), lambda: state)
 
     def _advance(self, save_steps: int | None, callbacks: Sequence[Callback]) -> bool:
         """A group of steps and what follows it; whether a callback wants to stop."""
@@ -190,7 +186,7 @@ class Loop:
                 epoch = self._end_epoch()
             due = epoch is not None or (at_end and save_steps is not None and run.step % save_steps == 0)
             wanted = stop or run.step == run.steps or (due and (self.folder is not None or not engine.groups))
-            old = not engine.groups and run.step - self._snapshot[0] >= SNAPSHOT_STEPS
+            old = not engine.groups and run.step - self._snapshot.done >= SNAPSHOT_STEPS
             if wanted or old or engine.here:
                 self._take_snapshot()
             if due and self.folder:
@@ -201,7 +197,7 @@ class Loop:
             if epoch is not None:
                 answers += [callback.epoch(run, epoch) for callback in callbacks]
             stop = any(answers)
-            if (stop or engine.here) and self._snapshot[0] != run.step:
+            if (stop or engine.here) and self._snapshot.done != run.step:
                 self._take_snapshot()
         except Lost as lost:
             self._go_back(lost)
@@ -236,9 +232,8 @@ class Loop:
 
     def _stay(self, callbacks: Sequence[Callback]) -> float:
         """For how many seconds parameters and state may stay with the tasks from now on."""
-        _, weights, leaves = self._snapshot
-        small = weights.nbytes + sum(leaf.nbytes for leaf in leaves) <= SMALL
-        if small or self._setbacks or self._surprised or any(map(_surprises, callbacks)):
+        size = self._snapshot.weights.nbytes + sum(leaf.nbytes for leaf in self._snapshot.leaves)
+        if size <= SMALL or self._setbacks or self._surprised or any(map(_surprises, callbacks)):
             return 0.0
         longest = min(self.engine.handover / HANDOVER, LONGEST_STAY)
         return max(0.0, longest - self._since)
@@ -286,14 +281,14 @@ class Loop:
         self._group.drain()
         if engine.done == step:
             with explained("reading the optimizer's state"):
-                return step, engine.weights, engine.state()
+                return engine.snapshot()
         self._surprised, step = True, engine.boundary(step)
-        if step == self._snapshot[0]:
+        if step == self._snapshot.done:
             return self._snapshot
-        ahead = engine.done, engine.weights, engine.state()
+        ahead = engine.snapshot()
         self._replay(step)
-        found = step, engine.weights, engine.state()
-        engine.restore(ahead[1], ahead[2], ahead[0])
+        found = engine.snapshot()
+        engine.restore(ahead)
         return found
 
     def _stop_here(self) -> None:
@@ -306,8 +301,8 @@ class Loop:
 
     def _replay(self, step: int) -> None:
         """Take the steps of the last group again, up to this one."""
-        first, weights, leaves = self._snapshot
-        self.engine.restore(weights, leaves, first)
+        first = self._snapshot.done
+        self.engine.restore(self._snapshot)
         with explained(f"step {first}"):
             for _ in self.engine.group(step - first):
                 pass
@@ -346,7 +341,7 @@ class Loop:
 
     def _take_snapshot(self) -> None:
         with explained("reading the optimizer's state"):
-            self._snapshot = (self.engine.done, self.engine.weights, self.engine.state())
+            self._snapshot = self.engine.snapshot()
         self._since, self._setbacks = 0.0, 0
         self._note_changes()
 
@@ -355,7 +350,7 @@ class Loop:
         self._setbacks += 1
         if self._setbacks > PATIENCE:
             raise ClusterError(f"step {self.run.step} failed {self._setbacks} times: {lost}; {LOGS}") from None
-        step, weights, leaves = self._snapshot
+        step = self._snapshot.done
         self.run.history.add_event(self.run.step, f"back to step {step}: {lost}")
         self._note_changes()
         self.run.history.back_to(step)
@@ -368,7 +363,7 @@ class Loop:
                     if dataset is not None:
                         dataset.rebuild(getattr(lost, "folder", None))
                 self.engine.renew()
-            self.engine.restore(weights, leaves, step)
+            self.engine.restore(self._snapshot)
         self.run.step = step
 
     def _describe(self, text: str) -> None:
@@ -387,14 +382,13 @@ class Loop:
         }
 
     def _state(self) -> dict[str, np.ndarray]:
-        return dict(zip(self.paths, self._here()[2], strict=True))
+        return dict(zip(self.paths, self._here().leaves, strict=True))
 
     def _tensors(self) -> dict[str, np.ndarray]:
         """Parameters and optimizer state of the snapshot by key path."""
-        _, weights, leaves = self._snapshot
-        pairs, _ = fdl.tree.flatten_with_path(self.program.tree(weights))
+        pairs, _ = fdl.tree.flatten_with_path(self.program.tree(self._snapshot.weights))
         tensors = {f"params{fdl.tree.keystr(path)}": np.asarray(leaf) for path, leaf in pairs}
-        return tensors | {f"state{path}": leaf for path, leaf in zip(self.paths, leaves, strict=True)}
+        return tensors | {f"state{path}": leaf for path, leaf in zip(self.paths, self._snapshot.leaves, strict=True)}
 
 
 def _explained(outcomes: Iterator[Outcome], doing: str) -> Generator[Outcome, None, None]:

@@ -30,7 +30,7 @@ from fdl_spark.engines.blocks import Blocks
 from fdl_spark.engines.common.leaves import initial
 from fdl_spark.engines.connect_shuffle import ConnectShuffle
 from fdl_spark.engines.driver import Driver
-from fdl_spark.engines.engine import Engine
+from fdl_spark.engines.engine import Engine, Snapshot
 from fdl_spark.engines.resident import Resident
 from fdl_spark.engines.shuffle import Shuffle
 from fdl_spark.errors import ArgumentError
@@ -192,7 +192,7 @@ def train(
                 leaves = initial(program, weights, dataset.schedule.shards)
             engine_of = _engine(sync, dataset, engines, rounded)
             ahead.wait()
-            engine = engine_of(dataset, program, weights, leaves, skip=nonfinite == "skip")
+            engine = engine_of(dataset, program, Snapshot(0, weights, leaves), skip=nonfinite == "skip")
             cleanup.add("freeing what the executors hold", engine.close)
             loop = Loop(engine, held_out, folder, group)
             if folder is not None:

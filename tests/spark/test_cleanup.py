@@ -8,7 +8,7 @@ import pytest
 
 import fdl_spark
 from fdl import optim
-from fdl_spark.compute.worker import Shared
+from fdl_spark.compute.job import Shared
 from fdl_spark.data.rdd_dataset import RddDataset
 from fdl_spark.engines.driver import Driver
 from fdl_spark.engines.engine import Engine

@@ -28,6 +28,7 @@ from fdl_spark.compute.update import Update
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.data.shards import Schedule
 from fdl_spark.engines.driver import Driver
+from fdl_spark.engines.engine import Snapshot
 from fdl_spark.spark.interrupts import Interrupts
 from fdl_spark.training.loop import Loop
 
@@ -35,7 +36,10 @@ HERE = runpy.run_path(str(Path(__file__).with_name("disks.py")))
 X = np.linspace(-1, 1, 24, dtype=np.float32)
 STEPS = 6
 PACKAGE = str(Path(fdl_spark.__file__).parent)
-TRACED = ("loop.py", "engines/engine.py", "engines/driver.py", "checkpoint.py", "journal.py", "history.py")
+TRACED = (
+    *("loop.py", "engines/engine.py", "engines/stepping.py", "engines/driver.py"),
+    *("checkpoint.py", "journal.py", "history.py"),
+)
 
 
 class InProcess(Dataset):
@@ -76,7 +80,7 @@ def program():
 def loop(disk):
     made = program()
     weights = made.flat()
-    engine = Driver(InProcess(), made, weights, made.update.initial(weights))
+    engine = Driver(InProcess(), made, Snapshot(0, weights, made.update.initial(weights)))
     return Loop(engine, None, HERE["folder_on"](disk))
 
 

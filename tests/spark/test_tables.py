@@ -10,10 +10,10 @@ import fdl
 import fdl.numpy as fnp
 import fdl_spark
 from fdl import optim
+from fdl_spark.compute.part import Part
 from fdl_spark.compute.program import Program
 from fdl_spark.compute.table_gradient import TableGradient, TableLayout, merged
 from fdl_spark.compute.update import Update
-from fdl_spark.compute.worker import Part
 from fdl_spark.engines.rows import RowsSwap
 from fdl_spark.errors import ArgumentError, NonFiniteError
 

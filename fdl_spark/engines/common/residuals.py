@@ -16,17 +16,18 @@ from itertools import repeat
 import numpy as np
 
 from fdl_spark.compute.contribution import Contribution
+from fdl_spark.compute.job import Held, Job, destroy
+from fdl_spark.compute.part import Part, nodes_of
 from fdl_spark.compute.program import Program
 from fdl_spark.compute.tree_sum import Node
 from fdl_spark.compute.update import Leaves
-from fdl_spark.compute.wire_precision import widen
-from fdl_spark.compute.worker import Held, Job, Part, destroy, forward_backward, timed
+from fdl_spark.compute.worker import forward_backward, timed
 from fdl_spark.data.block import Block
 from fdl_spark.data.sharded import Dataset, Shareable
 from fdl_spark.data.shards import owned
 from fdl_spark.engines.common.kept import Kept, Layout
 from fdl_spark.engines.common.leaves import LeafOrder
-from fdl_spark.spark.wire import Payload, unpack
+from fdl_spark.spark.wire import Payload
 
 NOTHING, SENT = -1, -2  # in place of a number of steps: nothing was lost yet; what was lost is sent along
 
@@ -117,7 +118,7 @@ class Residuals:
         started = time.perf_counter()
         (block,) = blocks
         assert job.weights is not None
-        nodes, kept = [(0, shard) for shard in block.shards], self.keeps[task]
+        nodes, kept = nodes_of(task, job.tasks, job.schedule.shards, rounded=True), self.keeps[task]
         before = {shard: [leaf] for shard, leaf in zip(block.shards, self._before(kept, block.shards), strict=True)}
         contribution = Contribution(job, job.program.compiled(), block, nodes, before)
         (parts,) = contribution.parts(job.weights.value, 1)
@@ -138,14 +139,6 @@ class Residuals:
             return list(repeat(np.zeros(shape, np.float32), len(shards)))
         sent = self.sent.value.reshape(-1, *shape)
         return [sent[shard] for shard in shards]
-
-
-def arrived(payload: Payload) -> tuple[tuple, np.ndarray | None]:
-    """A header and a gradient, as `wire.pack` packed them: rounded ones are float32 from here on."""
-    header, gradient = unpack(payload)
-    if gradient is not None and gradient.dtype == np.uint16:
-        gradient = widen(gradient)
-    return header, gradient
 
 
 def _read(keeps: tuple[Kept, ...], branch: int, step: int, task: int, blocks: Iterable[Block]) -> Iterator[Payload]:
