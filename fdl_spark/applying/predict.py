@@ -122,14 +122,14 @@ def _appended(
     inputs = [column.alias(f"input {n}") for n, column in enumerate(numeric_columns(frame, columns))]
     widened = numbered(frame).select("*", *inputs)
     with calling("sending the function and params to the executors"):
-        program = cloudpickle.dumps((apply, fdl.tree.map(np.asarray, params)))
-    task = Task(sha256(program).hexdigest(), None, tuple(columns), len(names), batch_size)
-    kind = _output_type(widened, apply, params, task)
-    task = replace(task, program=send(program))
+        function = cloudpickle.dumps((apply, fdl.tree.map(np.asarray, params)))
+    prediction = Prediction(sha256(function).hexdigest(), None, tuple(columns), len(names), batch_size)
+    kind = _output_type(widened, apply, params, prediction)
+    prediction = replace(prediction, function=send(function))
     fields = [T.StructField(str(n), f.dataType, f.nullable, f.metadata) for n, f in enumerate(frame.schema.fields)]
     schema = T.StructType([*fields, T.StructField(str(len(names)), kind)])
     with no_pandas_warning():
-        return widened.mapInArrow(partial(_predict, task), schema).toDF(*names, output)
+        return widened.mapInArrow(partial(_predict, prediction), schema).toDF(*names, output)
 
 
 _lent: list[tuple[Any, str]] = []  # weak references to broadcasts of predictions, and their files on the driver
@@ -154,11 +154,11 @@ def _broadcast(context: SparkContext, content: bytes) -> Any:
 
 
 @dataclass(frozen=True)
-class Task:
+class Prediction:
     """What the tasks of a prediction are told."""
 
     digest: str
-    program: Readable | None
+    function: Readable | None
     inputs: tuple[str, ...]
     kept: int
     batch_size: int
@@ -168,24 +168,26 @@ class Task:
         return arrow_arrays(pa.RecordBatch.from_arrays(rows.columns[self.kept :], list(self.inputs)))
 
 
-def _output_type(widened: DataFrame, apply: Callable[[Any, Any], Any], params: Any, task: Task) -> T.DataType:
+def _output_type(
+    widened: DataFrame, apply: Callable[[Any, Any], Any], params: Any, prediction: Prediction
+) -> T.DataType:
     """The Spark type of the new column, from the types of the first row."""
     rows = widened.limit(1)
     with no_pandas_warning():
         rows = rows.toArrow().combine_chunks()
     batches = rows.to_batches() or [pa.RecordBatch.from_pylist([], rows.schema)]
     try:
-        batch = task.batch(batches[0])
+        batch = prediction.batch(batches[0])
     except BadColumn as bad:
         raise ColumnError(bad.problem.column, bad.problem.text, bad.problem.row) from None
-    types = {name: fdl.ShapeDtypeStruct((task.batch_size, *a.shape[1:]), a.dtype) for name, a in batch.items()}
+    types = {name: fdl.ShapeDtypeStruct((prediction.batch_size, *a.shape[1:]), a.dtype) for name, a in batch.items()}
     try:
         found = shape_of("the function", apply, params, types)
     except UserFunctionError:
         if rows.num_rows == 0:
             return T.FloatType()  # without rows the widths of arrays are not known
         raise
-    if (getattr(found, "shape", None) or ())[:1] != (task.batch_size,):
+    if (getattr(found, "shape", None) or ())[:1] != (prediction.batch_size,):
         raise DataError(f"the function must give one row of output per row of the batch; it gives {found}")
     kind = _SPARK_TYPES.get(np.dtype(found.dtype).name)
     if kind is None:
@@ -206,24 +208,24 @@ _SPARK_TYPES = {
 }
 
 
-def _predict(task: Task, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _predict(prediction: Prediction, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     use_cores_of_task()
-    if task.digest not in _appliers:
-        assert task.program is not None
+    if prediction.digest not in _appliers:
+        assert prediction.function is not None
         _appliers.clear()
-        apply, params = cloudpickle.loads(task.program.value)
-        _appliers[task.digest] = partial(fdl.jit(apply), params)
+        apply, params = cloudpickle.loads(prediction.function.value)
+        _appliers[prediction.digest] = partial(fdl.jit(apply), params)
     row = 0
     for rows in batches:
         try:
-            batch = task.batch(rows)
+            batch = prediction.batch(rows)
         except BadColumn as bad:
             text = f"{bad.problem.text} (rows counted in this partition)"
             raise ColumnError(bad.problem.column, text, row + bad.problem.row) from None
         if not rows.num_rows:
             continue
-        predicted = _in_pieces(_appliers[task.digest], batch, rows.num_rows, task.batch_size)
-        columns = [*rows.columns[: task.kept], _nested(predicted)]
+        predicted = _in_pieces(_appliers[prediction.digest], batch, rows.num_rows, prediction.batch_size)
+        columns = [*rows.columns[: prediction.kept], _nested(predicted)]
         yield pa.RecordBatch.from_arrays(columns, [str(n) for n in range(len(columns))])
         row += rows.num_rows
 

@@ -27,7 +27,7 @@ class Part:
     """
 
     sums: dict[str, float] = field(default_factory=dict)
-    gradient: Any = None
+    gradient: np.ndarray | TableGradient | None = None
     bad: tuple[tuple[int, str], ...] = ()
     timing: Timing | None = None
 
@@ -44,7 +44,7 @@ class Part:
         return Part(sums, gradient, self.bad + other.bad, self.timing)
 
 
-def made_whole(gradient: Any) -> Any:
+def made_whole(gradient: np.ndarray | TableGradient | None) -> np.ndarray | None:
     """A gradient as one flat vector."""
     return gradient.whole() if isinstance(gradient, TableGradient) else gradient
 

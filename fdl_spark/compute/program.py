@@ -122,7 +122,7 @@ class Program:
 
     def loss_and_gradient(
         self, flat: Any, batch: Any, step: int, shard: int, share: float = 1.0
-    ) -> tuple[dict[str, float], Any, bool]:
+    ) -> tuple[dict[str, float], np.ndarray | TableGradient, bool]:
         """The mean loss of a shard's part of a batch, with its metrics, and the gradient.
 
         Args:
@@ -160,7 +160,7 @@ class Program:
         """The parameters as the user's pytree."""
         return self._unravel(flat)
 
-    def first_nonfinite(self, gradient: Any) -> str:
+    def first_nonfinite(self, gradient: np.ndarray | TableGradient) -> str:
         """The path of the first parameter whose gradient, which has a NaN or an infinity, has one."""
         if isinstance(gradient, TableGradient):
             pairs, _ = fdl.tree.flatten_with_path(self.params)

@@ -8,7 +8,7 @@ rest.
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-Value = TypeVar("Value")
+Term = TypeVar("Term")
 Node = tuple[int, int]
 
 
@@ -28,8 +28,8 @@ def cover(run: range, shards: int) -> Iterator[Node]:
 
 
 def add_up(
-    node: Node, shards: int, known: Callable[[Node], Value | None], add: Callable[[Value, Value], Value]
-) -> Value | None:
+    node: Node, shards: int, known: Callable[[Node], Term | None], add: Callable[[Term, Term], Term]
+) -> Term | None:
     """The sum at a node.
 
     Args:
@@ -60,7 +60,7 @@ def root(shards: int) -> Node:
     return (shards - 1).bit_length(), 0
 
 
-def gather(values: Mapping[Node, Value], shards: int, add: Callable[[Value, Value], Value], nothing: Value) -> Value:
+def gather(values: Mapping[Node, Term], shards: int, add: Callable[[Term, Term], Term], nothing: Term) -> Term:
     """The sum over all shards from the values of nodes that cover them; `nothing` if all shards are absent."""
     total = add_up(root(shards), shards, values.get, add)
     return nothing if total is None else total

@@ -19,7 +19,7 @@ from weakref import WeakSet
 
 import cloudpickle
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.util import InheritableThread
 
 from fdl_spark.cost import Cluster
@@ -55,7 +55,14 @@ class ConnectDataset(Dataset):
     """
 
     def __init__(
-        self, spark: Any, chunks: Any, template: Any, survey: Survey, schedule: Schedule, tasks: int, slots: int
+        self,
+        spark: SparkSession,
+        chunks: DataFrame,
+        template: Any,
+        survey: Survey,
+        schedule: Schedule,
+        tasks: int,
+        slots: int,
     ):
         self.spark, self.template, self.columns = spark, template, survey.columns
         self.schedule, self.tasks, self.name = schedule, tasks, uuid.uuid4().hex
@@ -156,7 +163,7 @@ class ConnectDataset(Dataset):
             with suppress(Exception):
                 self.spark.catalog.dropTempView(self._view)
 
-    def _run(self, function: Callable[..., Iterable[tuple[int, Payload]]], barrier: bool = False) -> Any:
+    def _run(self, function: Callable[..., Iterable[tuple[int, Payload]]], barrier: bool = False) -> DataFrame:
         """The DataFrame of what a function yields on each handle; the large values it refers to are joined to them."""
         content, shares = dumps(function)
         places = {share.key: (number, share.pieces) for number, share in enumerate(shares)}
@@ -169,7 +176,7 @@ class ConnectDataset(Dataset):
 
 def load(
     data: Any,
-    spark: Any,
+    spark: SparkSession,
     batch_size: int,
     seed: int,
     shards: int | None,
@@ -203,20 +210,20 @@ def load(
         return ConnectDataset(spark, chunks, template, survey, schedule, min(tasks, schedule.shards), slots)
 
 
-def parallelism(spark: Any) -> int:
+def parallelism(spark: SparkSession) -> int:
     """How many tasks the cluster runs at once: into so many Spark cuts what has no cut of its own."""
     return len(spread(spark).collect())
 
 
-def spread(spark: Any) -> Any:
+def spread(spark: SparkSession) -> DataFrame:
     """A DataFrame with a row in each of so many partitions."""
     return spark.range(MOST_SLOTS).selectExpr("spark_partition_id() as task").distinct()
 
 
-_cannot_cache: WeakSet[Any] = WeakSet()  # sessions that have refused to
+_cannot_cache: WeakSet[SparkSession] = WeakSet()  # sessions that have refused to
 
 
-def cache(frame: Any) -> bool:
+def cache(frame: DataFrame) -> bool:
     """Cache a DataFrame, if the session can."""
     spark = frame.sparkSession
     if spark in _cannot_cache:
@@ -233,7 +240,7 @@ def cache(frame: Any) -> bool:
     return True
 
 
-def collected(spark: Any, answers: Any) -> list[bytes]:
+def collected(spark: SparkSession, answers: DataFrame) -> list[bytes]:
     """The payloads of the rows of ANSWERS, in the order of the tasks and, within a task, of its payloads."""
     with no_pandas_warning(), asking(spark):
         table = answers.toArrow()
@@ -248,6 +255,6 @@ def _to_driver(
     return ((task, payload) for payload in function(task, blocks))
 
 
-def _mapped(frame: Any, function: Callable[..., Any], schema: str, barrier: bool = False) -> Any:
+def _mapped(frame: DataFrame, function: Callable[..., Any], schema: str, barrier: bool = False) -> DataFrame:
     with no_pandas_warning():
         return frame.mapInArrow(function, schema, barrier)

@@ -21,7 +21,7 @@ from fdl_spark.spark.jobs import own_jobs
 from fdl_spark.spark.session import session, tell_losses
 
 
-def session_of(data: Any) -> SparkContext | Any:
+def session_of(data: Any) -> SparkContext | SparkSession:
     """What a DataFrame or RDD belongs to, else the active session, or a new one: as the SparkContext of a classic
     session, or as the session itself if it is one of Spark Connect."""
     if isinstance(data, RDD):

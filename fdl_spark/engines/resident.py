@@ -103,12 +103,12 @@ class Resident(Engine):
             self._hub.tell({"finish": True})
 
     def close(self) -> None:
-        with ExitStack() as steps:  # each is taken, whichever fails
-            steps.callback(super().close)
-            steps.callback(self._forget)
+        with ExitStack() as actions:  # each is taken, whichever fails
+            actions.callback(super().close)
+            actions.callback(self._forget)
             if self._hub is not None:
-                steps.callback(self._hub.close)
-            steps.callback(self._drop_start)
+                actions.callback(self._hub.close)
+            actions.callback(self._drop_start)
 
     def _forget(self) -> None:
         """Let the ranks go; those that have died have gone already."""

@@ -6,17 +6,19 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
+from fdl_spark.history.run import Run
+
 log = logging.getLogger("fdl_spark")
 
 
 class Cleanup:
-    """Steps that are taken, last one first, when the context ends, each of them whatever becomes of the others.
+    """Actions that are taken, last one first, when the context ends, each of them whatever becomes of the others.
 
-    What a step raises is logged. An interrupt that comes between them, and what a step of the user's raises, is raised
-    after the last step, unless the context itself ends by an error: the first error is what the caller sees.
+    What an action raises is logged. An interrupt that comes between them, and what an action of the user's raises, is
+    raised after the last one, unless the context itself ends by an error: the first error is what the caller sees.
 
     Attributes:
-      run: what was done until now; an error that is raised after the last step carries it.
+      run: what was done until now; an error that is raised after the last action carries it.
 
     >>> with Cleanup() as cleanup:
     ...     cleanup.add("saying goodbye", print, "goodbye")
@@ -26,8 +28,8 @@ class Cleanup:
     """
 
     def __init__(self) -> None:
-        self.run: Any = None
-        self._steps: list[tuple[str, bool, Callable[..., Any]]] = []
+        self.run: Run | None = None
+        self._actions: list[tuple[str, bool, Callable[..., Any]]] = []
 
     def add(self, doing: str, function: Callable[..., Any], *arguments: Any, users: bool = False) -> None:
         """Call a function at the end.
@@ -38,12 +40,12 @@ class Cleanup:
           arguments: with what.
           users: whether it is the user's, who wants to see what it raises.
         """
-        self._steps.append((doing, users, lambda *_: function(*arguments)))
+        self._actions.append((doing, users, lambda *_: function(*arguments)))
 
     def enter(self, doing: str, context: AbstractContextManager[Any]) -> Any:
         """Enter a context, which is left at the end."""
         value = context.__enter__()
-        self._steps.append((doing, False, context.__exit__))
+        self._actions.append((doing, False, context.__exit__))
         return value
 
     def __enter__(self) -> "Cleanup":
@@ -53,10 +55,10 @@ class Cleanup:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         late: BaseException | None = None
-        while self._steps:
-            doing, users, step = self._steps.pop()
+        while self._actions:
+            doing, users, action = self._actions.pop()
             try:
-                step(kind, error, traceback)
+                action(kind, error, traceback)
             except BaseException as raised:
                 if raised is error:  # a context passes it on
                     continue

@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from fdl_spark.spark.classic import SparkContext
+
 try:
     import fcntl
 except ImportError:  # Windows: folders are not marked, and none is swept
@@ -59,7 +61,7 @@ def private_folder() -> Path:
         return _made[pid]
 
 
-def owner(context: Any) -> str:
+def owner(context: SparkContext) -> str:
     """A name of this process for the files that its tasks write into Spark's folders.
 
     Notes, once a Spark application, which folders those are, so that they are deleted if driver and JVM are killed.
@@ -132,7 +134,7 @@ def _end(folder: Path, pid: int) -> None:
             _remove(folder, handle)
 
 
-def _note(folder: Path, context: Any) -> None:
+def _note(folder: Path, context: SparkContext) -> None:
     """Write down the JVM of a context and its folders, if it runs where this process sees it."""
     pid = int(context._jvm.java.lang.ProcessHandle.current().pid())
     start = process_start(pid)

@@ -73,8 +73,8 @@ def _installed() -> Iterator[tuple[str, Path]]:
 @cache
 def _shim(java: Path) -> Path:
     home = Path(tempfile.mkdtemp(prefix="java-", dir=private_folder()))
-    program = home / "bin" / "java"
-    program.parent.mkdir()
-    program.write_text(SHIM.format(java=java))
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    executable = home / "bin" / "java"
+    executable.parent.mkdir()
+    executable.write_text(SHIM.format(java=java))
+    executable.chmod(executable.stat().st_mode | stat.S_IXUSR)
     return home

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pyspark.serializers import NoOpSerializer, pack_long
 
-from fdl_spark.spark.classic import RDD
+from fdl_spark.spark.classic import RDD, SparkContext
 
 Payload = bytes | memoryview
 
@@ -36,7 +36,7 @@ def raw_shuffle(rdd: RDD, emit: Callable[[int, Iterator], Iterable[tuple[int, Pa
     return rdd.ctx._jvm.PythonRDD.valueOfPair(pairs.partitionBy(partitioner))
 
 
-def clean_shuffle(shuffled: Any, context: Any) -> None:
+def clean_shuffle(shuffled: Any, context: SparkContext) -> None:
     """Delete the files of a `raw_shuffle`, and of no other one that its data came through."""
     cleaner = context._jsc.sc().cleaner()
     if cleaner.isDefined():
@@ -50,7 +50,7 @@ def tagged(rdd: RDD) -> Any:
     return rdd.ctx._jvm.PairwiseRDD(rdd._jrdd.rdd()).asJavaPairRDD()
 
 
-def raw_input(java_rdd: Any, context: Any) -> RDD:
+def raw_input(java_rdd: Any, context: SparkContext) -> RDD:
     """The Python view of a Java RDD of byte arrays, or of pairs of them (then first and second take turns)."""
     return RDD(java_rdd, context, NoOpSerializer())
 

@@ -3,16 +3,17 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 from weakref import WeakSet
+
+from pyspark.sql import SparkSession
 
 from fdl_spark.spark.connect.failures import ended
 
-_lost: WeakSet[Any] = WeakSet()  # sessions whose server does not answer any more
+_lost: WeakSet[SparkSession] = WeakSet()  # sessions whose server does not answer any more
 
 
 @contextmanager
-def own_jobs(spark: Any) -> Iterator[None]:
+def own_jobs(spark: SparkSession) -> Iterator[None]:
     """Leave none of the operations inside running on the server, whatever ends the call."""
     tag = f"fdl-{uuid.uuid4().hex}"
     spark.addTag(tag)
@@ -31,7 +32,7 @@ def own_jobs(spark: Any) -> Iterator[None]:
 
 
 @contextmanager
-def asking(spark: Any) -> Iterator[None]:
+def asking(spark: SparkSession) -> Iterator[None]:
     """Note inside whether the server can be asked anything more.
 
     A client asks a server that does not answer for ten minutes (`spark.client.set_retry_policies` says otherwise);
@@ -46,6 +47,6 @@ def asking(spark: Any) -> Iterator[None]:
     _lost.discard(spark)
 
 
-def reachable(spark: Any) -> bool:
+def reachable(spark: SparkSession) -> bool:
     """Whether the server answered when it was last asked."""
     return spark not in _lost

@@ -17,6 +17,7 @@ from typing import Any
 
 import cloudpickle
 import numpy as np
+from pyspark.sql import DataFrame, SparkSession
 
 from fdl_spark.spark.connect.upload import Upload
 
@@ -34,7 +35,7 @@ class Share:
       value: an array, bytes, or a list of them.
     """
 
-    def __init__(self, spark: Any, value: Any):
+    def __init__(self, spark: SparkSession, value: Any):
         self.key, self.value = uuid.uuid4().hex, value
         content = pickle.dumps(value, protocol=5)
         large = len(content) > INLINE
@@ -46,7 +47,7 @@ class Share:
         """In how many pieces the server holds it."""
         return self.upload.pieces[0] if self.upload else 0
 
-    def numbered(self, number: int) -> Any:
+    def numbered(self, number: int) -> DataFrame:
         """The DataFrame of the pieces on the server, with a number of the value."""
         assert self.upload is not None
         return self.upload.frame.selectExpr(f"{number} as number", "piece", "content")
@@ -119,7 +120,7 @@ def _read_only(value: Any) -> Any:
     return value
 
 
-def lasting(spark: Any, content: bytes) -> Any:
+def lasting(spark: SparkSession, content: bytes) -> "Received | SessionFile":
     """Bytes for the tasks that evaluate a DataFrame, whenever that is.
 
     Large ones are a file of the session, which its server sends to each executor once and deletes when it ends.

@@ -7,9 +7,9 @@ of small ones are freed when they are dropped, and plans that refer to a view ar
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
 
 import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
 
 from fdl_spark.spark.connect.jobs import asking, reachable
 
@@ -31,7 +31,7 @@ class Upload:
       pieces: number of pieces of each value.
     """
 
-    def __init__(self, spark: Any, values: Iterable[bytes]):
+    def __init__(self, spark: SparkSession, values: Iterable[bytes]):
         self._spark, self._views = spark, list[str]()
         self.pieces: list[int] = []
         try:
@@ -58,22 +58,22 @@ class Upload:
                 self._spark.catalog.dropTempView(view)
 
     def _send(self, rows: list[tuple[int, int, memoryview]]) -> None:
-        from pyspark.sql.connect.dataframe import DataFrame
+        from pyspark.sql.connect.dataframe import DataFrame as ConnectFrame
         from pyspark.sql.connect.plan import LocalRelation
 
         columns = zip(zip(*rows, strict=True), UPLOADED.types, strict=True)
         table = pa.table([pa.array(column, kind) for column, kind in columns], UPLOADED)
         with asking(self._spark):
-            self._views.append(new_view(DataFrame(LocalRelation(table), self._spark)))
+            self._views.append(new_view(ConnectFrame(LocalRelation(table), self._spark)))
 
 
-def union(frames: Sequence[Any]) -> Any:
+def union(frames: Sequence[DataFrame]) -> DataFrame:
     """The rows of all DataFrames. As a tree: a server reads only so many operations within each other."""
     half = len(frames) // 2
     return union(frames[:half]).union(union(frames[half:])) if half else frames[0]
 
 
-def new_view(frame: Any) -> str:
+def new_view(frame: DataFrame) -> str:
     """The name of a new temporary view of a DataFrame."""
     name = f"fdl_{uuid.uuid4().hex}"
     frame.createOrReplaceTempView(name)
