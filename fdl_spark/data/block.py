@@ -8,13 +8,12 @@ compares its content with the checksum when it first maps it and whenever the fi
 import math
 import mmap
 import os
-import shutil
-import tempfile
 import uuid
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,10 @@ import fdl
 from fdl.trust import open_trusted
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.survey import Cells
-from fdl_spark.spark.disks import DiskFull, allocate, told_of_disk
+from fdl_spark.spark.directories import local_directories, made_locally
+from fdl_spark.spark.disks import allocate
 
 ALIGNMENT = 64  # bytes: columns start at whole cache lines
-SUBFOLDERS = 64  # of each of Spark's local directories (`spark.diskStore.subDirectories`)
 KEPT_CHECKSUMS = 1000
 
 Identity = tuple[int, int, int, int]  # device, inode, size, time of the last change: of a file with one content
@@ -124,18 +123,7 @@ class NewBlock:
     def __init__(self, dataset: str, shards: range, schedule: Schedule, columns: Cells):
         self._block = Block("", shards, schedule, columns)
         size = _size(self._block.rows, columns)
-        refused = []
-        for root in sorted(local_directories(), key=_free, reverse=True):
-            path = root / f"fdl-{dataset}-{uuid.uuid4().hex}.block"
-            try:
-                self._buffer = _create(path, size)
-                break
-            except OSError as error:
-                with suppress(OSError):
-                    path.unlink()
-                refused.append(told_of_disk(str(root), size, error))
-        else:
-            raise DiskFull(f"no local directory of Spark takes a block: {'; '.join(refused)}")
+        path, self._buffer = made_locally(partial(_create_in, dataset, size), size, "a block")
         self._block = replace(self._block, path=str(path))
         self.arrays = _views(self._buffer, self._block.rows, columns)
 
@@ -155,28 +143,6 @@ class NewBlock:
         return replace(self._block, checksum=checksum)
 
 
-def local_directories() -> list[Path]:
-    """Spark's local directories of this executor, which are made again if somebody deleted them."""
-    if "SPARK_LOCAL_DIRS" not in os.environ:  # a worker that sees nothing of its executor's disks
-        return [Path(tempfile.gettempdir())]
-    roots = [Path(root) for root in os.environ["SPARK_LOCAL_DIRS"].split(",")]
-    for root in roots:
-        with suppress(OSError):
-            root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the executor's own, as far as it was deleted
-        restore_directory(root)
-    return roots
-
-
-def restore_directory(root: Path) -> None:
-    """Make one of Spark's local directories again if somebody deleted it; without it Spark can run no task there."""
-    if not root.exists() and root.parent.is_dir():  # else it is another host's
-        with suppress(OSError):
-            root.mkdir(mode=0o700)
-            beside = root.name.startswith("spark-")  # a folder that Spark has for other things
-            for number in range(0 if beside else SUBFOLDERS):  # Spark remembers which of them it has made
-                (root / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
-
-
 def delete_blocks(dataset: str) -> None:
     """Delete all files of a data set in this executor's local directories, and in those beside them: executors of this
     application that were killed may have left some, as one worker gives all of them one folder."""
@@ -187,6 +153,16 @@ def delete_blocks(dataset: str) -> None:
                     path.unlink()
 
 
+def _create_in(dataset: str, size: int, root: Path) -> tuple[Path, mmap.mmap]:
+    path = root / f"fdl-{dataset}-{uuid.uuid4().hex}.block"
+    try:
+        return path, _create(path, size)
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
 def _create(path: Path, size: int) -> mmap.mmap:
     """Map a new file, which nobody else can read or write."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -195,13 +171,6 @@ def _create(path: Path, size: int) -> mmap.mmap:
         return mmap.mmap(handle, size)
     finally:
         os.close(handle)
-
-
-def _free(root: Path) -> int:
-    try:
-        return shutil.disk_usage(root).free
-    except OSError:
-        return 0
 
 
 def _identity(state: os.stat_result) -> Identity:

@@ -18,7 +18,7 @@ from pyspark import StorageLevel
 from pyspark.util import InheritableThread
 
 from fdl_spark.cost import Cluster
-from fdl_spark.data.block import Block, NewBlock, delete_blocks, local_directories, restore_directory
+from fdl_spark.data.block import Block, NewBlock, delete_blocks
 from fdl_spark.data.columns import Arrays, Problem
 from fdl_spark.data.sharded import Dataset, Network
 from fdl_spark.data.shards import Schedule, owned
@@ -29,6 +29,7 @@ from fdl_spark.spark.broadcasts import lend
 from fdl_spark.spark.classic import RDD, Broadcast, SparkContext
 from fdl_spark.spark.cleanup import going_on
 from fdl_spark.spark.cores import cores_of_host
+from fdl_spark.spark.directories import local_directories, restore_directory
 from fdl_spark.spark.executors import everywhere, hosts
 from fdl_spark.spark.folders import owner
 from fdl_spark.spark.jobs import own_jobs

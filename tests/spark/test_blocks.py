@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from fdl_spark.data import block as module
-from fdl_spark.data.block import BlockMissing, NewBlock, delete_blocks, local_directories
+from fdl_spark.data.block import BlockMissing, NewBlock, delete_blocks
 from fdl_spark.data.rdd_dataset import delete_rows, route_rows, write_rows
 from fdl_spark.data.shards import Schedule
+from fdl_spark.spark.directories import free_bytes, local_directories
 from fdl_spark.spark.disks import DiskFull, allocate
 
 SCHEDULE = Schedule(rows=50, batch_size=10, shards=3, seed=4)
@@ -229,7 +230,7 @@ def refuse(*_):
 
 def test_a_disk_that_is_full_is_passed_over_for_another(disks, monkeypatch):
     real = os.posix_fallocate
-    full = max(disks, key=module._free)
+    full = max(disks, key=free_bytes)
 
     def allocate_elsewhere(handle, start, size):
         if os.readlink(f"/proc/self/fd/{handle}").startswith(str(full)):

@@ -9,11 +9,11 @@ executor; the driver then goes back to its snapshot. Where Spark encrypts what i
 import mmap
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,9 +21,8 @@ import numpy as np
 
 from fdl.trust import open_trusted
 from fdl_spark.compute.update import Leaves, cut
-from fdl_spark.data.block import local_directories
 from fdl_spark.engines.common.sealed import read_sealed, sealed_size, write_sealed
-from fdl_spark.spark.disks import DiskFull, told_of_disk
+from fdl_spark.spark.directories import local_directories, made_locally
 from fdl_spark.spark.wire import dtype_name
 
 ALIGNMENT = 64  # bytes: leaves start at whole cache lines
@@ -167,24 +166,21 @@ class Kept:
         Raises:
           DiskFull: no local directory of this executor takes them.
         """
-        name, refused = self._name(branch, step), []
-        for root in sorted(local_directories(), key=_free, reverse=True):
-            hidden = root / f"{name.removesuffix(SUFFIX)}-{uuid.uuid4().hex}{SUFFIX}"
-            try:
-                with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                    if self.key is None:
-                        self.layout.write(file, leaves)
-                    else:
-                        write_sealed(file, self.key, name, self.layout.pack(leaves))
-                os.replace(hidden, root / name)
-                break
-            except OSError as error:
-                refused.append(told_of_disk(str(root), self.layout.size, error))
-            finally:
-                hidden.unlink(missing_ok=True)
-        else:
-            raise DiskFull(f"no local directory of Spark takes the state of {self.place}: {'; '.join(refused)}")
+        write = partial(self._write, self._name(branch, step), leaves)
+        made_locally(write, self.layout.size, f"the state of {self.place}")
         self._forget_before(branch, step, since)
+
+    def _write(self, name: str, leaves: Leaves, root: Path) -> None:
+        hidden = root / f"{name.removesuffix(SUFFIX)}-{uuid.uuid4().hex}{SUFFIX}"
+        try:
+            with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                if self.key is None:
+                    self.layout.write(file, leaves)
+                else:
+                    write_sealed(file, self.key, name, self.layout.pack(leaves))
+            os.replace(hidden, root / name)
+        finally:
+            hidden.unlink(missing_ok=True)
 
     def _forget_before(self, branch: int, step: int, since: int) -> None:
         """Delete the files of earlier steps but one; those of later ones are not a late task's to delete."""
@@ -202,10 +198,3 @@ class Kept:
 
     def _name(self, branch: int, step: int) -> str:
         return f"{self._prefix}{branch}-{step}{SUFFIX}"
-
-
-def _free(root: Path) -> int:
-    try:
-        return shutil.disk_usage(root).free
-    except OSError:
-        return 0
