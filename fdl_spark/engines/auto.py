@@ -15,7 +15,7 @@ import numpy as np
 
 from fdl_spark.compute.job import Shared
 from fdl_spark.compute.update import Leaves
-from fdl_spark.cost import FITTED, Plan, choose, counts, step
+from fdl_spark.cost import ENGINES, FITTED, Plan, choose, counts, step
 from fdl_spark.engines.engine import Engine, Snapshot
 from fdl_spark.history.outcome import Choice, Outcome
 from fdl_spark.spark.failures import NoBarrier
@@ -31,11 +31,11 @@ class Auto(Engine):
     """Delegates to the engine that it has found to be the fastest.
 
     Args:
-      engines: the engines to choose from, by name.
+      engines: the engines to choose from, by name; those that the cost model does not know are not chosen.
     """
 
     def __init__(self, *arguments: Any, engines: Mapping[str, type[Engine]], **options: Any):
-        self.engines = dict(engines)
+        self.engines = {name: engine for name, engine in engines.items() if name in ENGINES}
         super().__init__(*arguments, **options)
 
     def _begin(self, start: Snapshot, slices: int | None) -> None:

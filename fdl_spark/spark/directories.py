@@ -1,4 +1,4 @@
-"""The local directories that Spark gives an executor, one on each of its disks: our files are there beside Spark's own."""
+"""The local directories that Spark gives an executor, one on each of its disks: there our files are beside its own."""
 
 import os
 import shutil

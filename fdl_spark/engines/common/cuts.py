@@ -9,7 +9,7 @@ optimizer that is not element-wise is given the whole.
 
 import numpy as np
 
-from fdl_spark.cost import best_slices
+from fdl_spark.cost import ENGINES, best_slices
 from fdl_spark.data.sharded import Dataset
 
 ALIGNMENT = 1024  # elements: slices start where whole vectors of the compiled loops do
@@ -22,13 +22,14 @@ def cuts(engine: str, weights: np.ndarray, dataset: Dataset, count: int | None =
       engine: its name.
       weights: the flat parameters.
       dataset: the data, which knows tasks and cluster.
-      count: number of slices; None for as many as the cost model says.
+      count: number of slices; None for as many as the cost model says, one of an engine that it does not know.
 
     Returns:
       The first element of each slice, and the number of elements.
     """
     if count is None:
-        count = best_slices(engine, dataset.tasks, weights.nbytes, cluster=dataset.cluster())
+        known = engine in ENGINES
+        count = best_slices(engine, dataset.tasks, weights.nbytes, cluster=dataset.cluster()) if known else 1
     return slices(weights.size, count)
 
 
