@@ -34,7 +34,8 @@ from fdl_spark.spark.quiet import no_pandas_warning
 class Readable(Protocol):
     """Bytes that tasks can read."""
 
-    value: Any
+    @property
+    def value(self) -> Any: ...
 
 
 _appliers: dict[str, Callable[[Any], np.ndarray]] = {}  # as a module's attribute it outlives a task

@@ -27,7 +27,7 @@ class Part:
     """
 
     sums: dict[str, float] = field(default_factory=dict)
-    gradient: np.ndarray | TableGradient | None = None
+    gradient: Any = None  # an array, or a TableGradient where the run has tables
     bad: tuple[tuple[int, str], ...] = ()
     timing: Timing | None = None
 

@@ -122,7 +122,7 @@ class Program:
 
     def loss_and_gradient(
         self, flat: Any, batch: Any, step: int, shard: int, share: float = 1.0
-    ) -> tuple[dict[str, float], np.ndarray | TableGradient, bool]:
+    ) -> tuple[dict[str, float], Any, bool]:
         """The mean loss of a shard's part of a batch, with its metrics, and the gradient.
 
         Args:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class Driver(SteppingEngine):
         watch.lap("update")
         return Outcome(total.sums, total.bad, watch.phases, timings)
 
-    def _updated(self, gradient: np.ndarray | TableGradient | None) -> tuple[np.ndarray, Leaves]:
+    def _updated(self, gradient: Any) -> tuple[np.ndarray, Leaves]:
         """The parameters and the state after a step; what is lazy must see which rows were looked up."""
         tables = self.program.tables
         if tables is not None and tables.lazy:
