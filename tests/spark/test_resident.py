@@ -266,7 +266,7 @@ def test_what_callbacks_take_does_not_make_a_hand_over_due(train, expected, dige
 
     slow = Slow()
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + slow.taken, sleep=time.sleep)
-    monkeypatch.setattr("fdl_spark.loop.time", clock)
+    monkeypatch.setattr("fdl_spark.training.loop.time", clock)
     same(train(callbacks=[slow]), expected, digest)
     assert [done for done, came in staying if came] == [3, 6, 20]
 
