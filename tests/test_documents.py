@@ -1,6 +1,7 @@
 """What the documents say is true: code runs, links and names exist, decisions have their form; so do the examples."""
 
 import builtins
+import doctest
 import importlib
 import re
 import tomllib
@@ -110,6 +111,11 @@ def test_extras_exist() -> None:
         for name in names.split(",")
     }
     assert named and named <= set(extras), named - set(extras)
+
+
+def test_the_steps_of_the_page_on_spark() -> None:
+    failed, tried = doctest.testfile(str(ROOT / "docs" / "spark.md"), module_relative=False)
+    assert tried and not failed
 
 
 # Links and names.
