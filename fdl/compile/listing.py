@@ -6,7 +6,6 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,13 +13,13 @@ from fdl.compile.codegen.emit import ProgramEmission
 from fdl.compile.ir.affine import Affine
 from fdl.compile.ir.body import Apply, Choose, Constant, Guards, Index, Instruction, Load
 from fdl.compile.ir.loops import Loops, Reduce
-from fdl.compile.ir.plan import LoopsStep, Plan, SingleStep
-from fdl.compile.ir.steps import View
+from fdl.compile.ir.plan import ControlStep, Plan, Step
+from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest, View
+from fdl.compile.ir.tiles import NestTile, RowTile, TileGroup
 from fdl.compile.llvm.target import Target, host_target
 from fdl.compile.passes.order import prepared
 from fdl.compile.runtime.machine import assembly
 from fdl.compile.schedule.cost import worth_threads
-from fdl.compile.schedule.group import GroupStep
 from fdl.compile.schedule.planner import make_plan
 from fdl.core.program import Names, Program, Var, lines
 from fdl.dtypes import short_name
@@ -147,40 +146,40 @@ class _Step:
     def __init__(self, plan: Plan, names: Names, loops: bool, indent: str) -> None:
         self.plan, self.names, self.loops, self.indent = plan, names, loops, indent
 
-    def lines(self, number: int, step: Any) -> Iterator[str]:
+    def lines(self, number: int, step: Step) -> Iterator[str]:
         """A step, numbered."""
         head = f"{self.indent}{number}: {self.results(step.outputs)} = "
         match step:
-            case GroupStep():
+            case TileGroup():
                 rows = f"{step.space.units} x {step.space.rows}" if step.space.units > 1 else f"{step.space.rows}"
                 yield f"{head}group of {rows} rows, {step.block} at a time"
                 for place, member in enumerate(step.members):
                     yield from _Step(self.plan, self.names, self.loops, f"{self.indent}    ").member(place, member)
-            case LoopsStep():
+            case LoopNest():
                 yield head + self.nest(step.loops)
                 yield from self.body(step.loops)
-            case SingleStep():
-                yield from self.single(head, step)
+            case KernelStep() | HostCall() | ControlStep():
+                yield from self.equation(head, step)
 
-    def member(self, number: int, cut: Any) -> Iterator[str]:
+    def member(self, number: int, tile: RowTile) -> Iterator[str]:
         """A member of a group."""
-        results = dict.fromkeys((*cut.made, *cut.sums))
+        results = dict.fromkeys((*tile.made, *tile.sums))
         head = f"{self.indent}{number}: {self.results(list(results))} = "
-        if cut.loops is None:
-            yield from self.single(head, cut.step)
+        if isinstance(tile, NestTile):
+            yield head + self.nest(tile.loops)
+            yield from self.body(tile.loops)
         else:
-            yield head + self.nest(cut.loops)
-            yield from self.body(cut.loops)
+            yield from self.equation(head, tile.step)
 
-    def single(self, head: str, step: SingleStep) -> Iterator[str]:
+    def equation(self, head: str, step: EquationStep) -> Iterator[str]:
         """An equation with code of its own, its epilogue and the plans that it holds."""
         operands = " ".join(map(self.view, step.views))
         source = f"  # {step.equation.source}" if step.equation.source else ""
         yield f"{head}{step.equation.operation!r} {operands}".rstrip() + source
-        if step.epilogue is not None:
+        if isinstance(step, KernelStep) and step.epilogue is not None:
             yield f"{self.indent}    epilogue {self.nest(step.epilogue)}"
             yield from self.body(step.epilogue)
-        for plan in step.plans:
+        for plan in step.plans if isinstance(step, ControlStep) else ():
             yield from _plan_lines(plan, self.loops, f"{self.indent}    ")
 
     def results(self, variables: Sequence[Var]) -> str:
@@ -194,8 +193,8 @@ class _Step:
 
     def view(self, view: View) -> str:
         """An operand, with its strides where it is a window on a stored value."""
-        name = self.names(view.root)
-        whole = isinstance(view.root, Var) and view.root.type == view.type and not view.offset
+        name = self.names(view.base)
+        whole = isinstance(view.base, Var) and view.base.type == view.type and not view.offset
         return name if whole else f"{name}[{view.type}; {view.offset}, strides {view.strides}]"
 
     def nest(self, loops: Loops) -> str:

@@ -1,13 +1,14 @@
 """Program: a typed, immutable list of equations in static single assignment form."""
 
 import hashlib
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 
+from fdl.core.operation import Operation
 from fdl.core.types import TensorType
 from fdl.dtypes import short_name
 
@@ -56,12 +57,15 @@ class Equation:
         inputs: what it reads.
         outputs: what it makes.
         source: the user's line, as ``file.py:12 (function)``.
+        scope: the number of the checkpointed block that it came from when this was inlined, or 0. Equal equations of
+            different scopes are not merged, which would keep alive what a checkpoint wants forgotten.
     """
 
-    operation: Any
+    operation: Operation
     inputs: tuple[Atom, ...]
     outputs: tuple[Var, ...]
     source: str = ""
+    scope: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,18 +142,17 @@ class Program:
         return f"<Program ({ins}) -> ({outs}), {len(self.equations)} equations, {self.digest.hex()[:8]}>"
 
 
-def parameters(operation: Any) -> tuple[str, ...]:
+def parameters(operation: Operation) -> tuple[str, ...]:
     """Names of the parameters of an operation, in the order of its fields."""
-    kind: Any = type(operation)
-    return _names(kind)
+    return _names(type(operation))
 
 
 @cache
-def _names(operation_type: Hashable) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(operation_type))  # type: ignore[arg-type]  # a dataclass
+def _names(kind: type[Operation]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))  # type: ignore[arg-type]  # all that are not abstract are dataclasses
 
 
-def subprograms(operation: Any) -> Iterator[Program]:
+def subprograms(operation: Operation) -> Iterator[Program]:
     """The programs among the parameters of an operation (and of one among them), in the order of its fields."""
     for name in parameters(operation):
         value = getattr(operation, name)
@@ -157,7 +160,7 @@ def subprograms(operation: Any) -> Iterator[Program]:
             yield value
         elif isinstance(value, tuple):
             yield from (v for v in value if isinstance(v, Program))
-        elif hasattr(value, "reference"):
+        elif isinstance(value, Operation):
             yield from subprograms(value)
 
 

@@ -1,16 +1,13 @@
 """What passes over Programs have in common: who uses a value, and what is needed."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
 
 from fdl.core.program import Atom, Equation, Literal, Program
 
-AnyEquation = TypeVar("AnyEquation", bound=Equation)
 
-
-def uses(equations: Iterable[AnyEquation]) -> dict[Atom, list[AnyEquation]]:
+def uses(equations: Iterable[Equation]) -> dict[Atom, list[Equation]]:
     """The equations that read each atom, each once and in their order."""
-    found: dict[Atom, list[AnyEquation]] = {}
+    found: dict[Atom, list[Equation]] = {}
     for equation in equations:
         for atom in dict.fromkeys(equation.inputs):
             found.setdefault(atom, []).append(equation)
@@ -18,11 +15,11 @@ def uses(equations: Iterable[AnyEquation]) -> dict[Atom, list[AnyEquation]]:
 
 
 def live(
-    equations: Sequence[AnyEquation],
+    equations: Sequence[Equation],
     wanted: Iterable[Atom],
     known: Callable[[Atom], bool] = lambda atom: False,
     effects: bool = True,
-) -> tuple[list[AnyEquation], set[Atom]]:
+) -> tuple[list[Equation], set[Atom]]:
     """What some values depend on.
 
     Args:

@@ -21,6 +21,7 @@ class Select(Primitive):
 
     family = "elementwise"
     linear = ((1, 2),)
+    transports = True
 
     def result(self, *types: TensorType) -> TensorType:
         predicate, on_true, on_false = types

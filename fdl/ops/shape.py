@@ -19,15 +19,23 @@ class Structural(Primitive, abstract=True):
     family = "move"
     linear = True
 
-    # Move operations other than reshape have one more rule, ``source(self, position, x)``: the position in the operand
-    # (of type `x`) of the element at `position` of the result. Positions hold affine functions of loop indices
-    # (`fdl.compile.ir.affine`), to be added to each other and to integers and multiplied by integers.
-
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         return self(primals[0]), self(tangents[0])
 
 
-class BroadcastInDim(Structural):
+class IndexMap(Structural, abstract=True):
+    """Moves elements to other places: each of the result is one of the operand, which an affine function names."""
+
+    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
+        """The position in the operand (of type `x`) of the element at `position` of the result.
+
+        Positions hold affine functions of loop indices (`fdl.compile.ir.affine`), to be added to each other and to
+        integers and multiplied by integers.
+        """
+        raise NotImplementedError
+
+
+class BroadcastInDim(IndexMap):
     """Operand axis i becomes axis ``axes[i]`` of ``shape``; extents of one, and the other axes, are repeated."""
 
     shape: tuple[int, ...]
@@ -94,7 +102,7 @@ class Reshape(Structural):
         yield Reshape((0, 5)), rng.normal(size=(2, 0))
 
 
-class Transpose(Structural):
+class Transpose(IndexMap):
     """Axis i of the result is axis ``axes[i]`` of the operand."""
 
     axes: tuple[int, ...]

@@ -10,10 +10,10 @@ from fdl.core.trace import lift
 from fdl.core.types import TensorType
 from fdl.dtypes import INTEGER
 from fdl.errors import DtypeError, ShapeError
-from fdl.ops.shape import Structural, all_batched, full, repeat, reshape, zeros_of
+from fdl.ops.shape import IndexMap, all_batched, full, repeat, reshape, zeros_of
 
 
-class Slice(Structural):
+class Slice(IndexMap):
     """Every ``strides[i]``-th element of axis i from ``starts[i]`` up to ``limits[i]``."""
 
     starts: tuple[int, ...]
@@ -181,7 +181,7 @@ class Concatenate(Primitive):
         yield Concatenate(0), rng.integers(0, 9, 3), rng.integers(0, 9, 2)
 
 
-class Reverse(Structural):
+class Reverse(IndexMap):
     """The elements in the opposite order along `axes`."""
 
     axes: tuple[int, ...]

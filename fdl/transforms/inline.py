@@ -1,23 +1,11 @@
 """Inlining: operations that compute a Program are replaced by its equations."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 from fdl.core.program import Atom, Equation, Literal, Program, Var, parameters
-
-
-@dataclass(frozen=True, eq=False)
-class ScopedEquation(Equation):
-    """An equation that knows which recomputation it belongs to.
-
-    Attributes:
-        scope: 0, or the number of the checkpointed block. Equal equations of different scopes are not merged, which
-            would keep alive what a checkpoint wants forgotten.
-    """
-
-    scope: int = 0
 
 
 def inline(program: Program) -> Program:
@@ -36,7 +24,7 @@ class _Inliner:
         outputs = tuple(names.get(a, a) if isinstance(a, Var) else a for a in program.outputs)
         return Program(program.inputs, tuple(equations), outputs, tuple(self.constants))  # type: ignore[arg-type]
 
-    def expand(self, program: Program, names: dict[Var, Atom], scope: int) -> Iterator[ScopedEquation]:
+    def expand(self, program: Program, names: dict[Var, Atom], scope: int) -> Iterator[Equation]:
         for var, value in program.constants:
             # The same Program may be inlined many times: every copy gets its own variables.
             fresh = Var(var.type)
@@ -48,12 +36,12 @@ class _Inliner:
             if inner is None:
                 outputs = tuple(Var(v.type) for v in equation.outputs)
                 names.update(zip(equation.outputs, outputs, strict=True))
-                yield ScopedEquation(
+                yield Equation(
                     _inside(equation.operation),
                     inputs,
                     outputs,
                     equation.source,
-                    scope or getattr(equation, "scope", 0),
+                    scope or equation.scope,
                 )
                 continue
             inner_names: dict[Var, Atom] = dict(zip(inner.inputs, inputs, strict=True))

@@ -8,7 +8,7 @@ import fdl.numpy as fnp
 from fdl import lax, nn
 from fdl.compile import pipeline
 from fdl.compile.codegen.control import prepared
-from fdl.compile.ir.plan import SingleStep
+from fdl.compile.ir.steps import KernelStep
 from fdl.compile.schedule import fuse
 from fdl.compile.schedule.planner import make_plan
 
@@ -27,7 +27,7 @@ def traced(fun, *args):
 def fused(program, donate=()):
     """How many stored results the epilogues of a plan make."""
     steps = make_plan(prepared(program), donate).steps
-    return sum(len(s.epilogue.stores) for s in steps if isinstance(s, SingleStep) and s.epilogue)
+    return sum(len(s.epilogue.stores) for s in steps if isinstance(s, KernelStep) and s.epilogue)
 
 
 def run(program, args, donate=()):

@@ -16,7 +16,8 @@ import fdl
 import fdl.compile.lowerings.lowering
 import fdl.numpy as fnp
 from fdl.compile import fallback, pipeline
-from fdl.compile.codegen import control, emit, singles, tape
+from fdl.compile.codegen import emit, singles, tape
+from fdl.compile.codegen import plan as plan_code
 from fdl.compile.fallback import NATIVE, OPTIONAL
 from fdl.compile.passes import order as passes
 from fdl.compile.runtime.cache import ObjectCache
@@ -67,7 +68,7 @@ def inject(monkeypatch: pytest.MonkeyPatch, name: str, fail: Callable[..., Any])
         case "fuse":
             monkeypatch.setattr(planner, "Schedule", fail)
         case "epilogues":
-            monkeypatch.setattr(singles, "Tail", fail)
+            monkeypatch.setattr(singles, "EpilogueEmitter", fail)
         case "reuse":
             original = buffers.Placement.plan
 
@@ -87,8 +88,7 @@ def inject(monkeypatch: pytest.MonkeyPatch, name: str, fail: Callable[..., Any])
             monkeypatch.setattr(Tanh, "lower", fail)
             fdl.compile.lowerings.lowering.is_lowerable.cache_clear()
         case "control":
-            for key in control.EMITTERS:
-                monkeypatch.setitem(control.EMITTERS, key, fail)
+            monkeypatch.setattr(plan_code, "emit_control", fail)
         case _:
             monkeypatch.setattr(passes, "PASSES", replaced(passes.PASSES))
             monkeypatch.setattr(planner, "SCHEDULING", replaced(planner.SCHEDULING))

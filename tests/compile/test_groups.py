@@ -12,8 +12,8 @@ import fdl.numpy as fnp
 from fdl import nn
 from fdl.compile.codegen.control import prepared
 from fdl.compile.ir.plan import Plan
+from fdl.compile.ir.tiles import TileGroup
 from fdl.compile.pipeline import Compiled, build_archive
-from fdl.compile.schedule.group import GroupStep
 from fdl.compile.schedule.planner import make_plan
 from fdl.core.program import Program
 from fdl.core.trace import trace_program
@@ -54,7 +54,7 @@ def plan_of(function: Callable[..., Any], *arrays: np.ndarray) -> Plan:
 
 def groups(plan: Plan) -> list[int]:
     """How many members the groups of a plan have."""
-    return [len(step.members) for step in plan.steps if isinstance(step, GroupStep)]
+    return [len(step.members) for step in plan.steps if isinstance(step, TileGroup)]
 
 
 def random(*shape: int, dtype: Any = np.float32, seed: int = 0) -> np.ndarray:

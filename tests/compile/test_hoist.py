@@ -8,12 +8,11 @@ import fdl.numpy as fnp
 from fdl import lax, nn
 from fdl.compile.codegen.control import prepared
 from fdl.compile.passes.hoisting.residuals import minimum_cut
-from fdl.core.program import Var, subprograms
+from fdl.core.program import Equation, Var, subprograms
 from fdl.core.types import TensorType
 from fdl.ops.arithmetic import Add, Mul
 from fdl.ops.shape import BroadcastInDim
 from fdl.ops.transcendental import Exp
-from fdl.transforms.inline import ScopedEquation
 from tests.api.check import assert_close
 
 STEPS, BATCH, SIZE = 5, 2, 3
@@ -309,8 +308,8 @@ def test_minimum_cut():
     """z = (x + y) * x stands for what is needed: the smaller of both ways to have it."""
     large, small = (TensorType((n,), np.dtype(np.float64)) for n in (10, 2))
     x, y, s, z = Var(large), Var(large), Var(large), Var(large)
-    chain = [ScopedEquation(Exp(), (Var(large),), (x,)), ScopedEquation(Exp(), (Var(large),), (y,))]
-    chain += [ScopedEquation(Add(), (x, y), (s,)), ScopedEquation(Mul(), (s, x), (z,))]
+    chain = [Equation(Exp(), (Var(large),), (x,)), Equation(Exp(), (Var(large),), (y,))]
+    chain += [Equation(Add(), (x, y), (s,)), Equation(Mul(), (s, x), (z,))]
     assert set(minimum_cut(chain, [z], [])) == {z}
     assert set(minimum_cut(chain, [z, s, x], [])) == {x, s}
     assert set(minimum_cut(chain, [z, s], [])) == {z, s}
@@ -318,7 +317,7 @@ def test_minimum_cut():
     assert minimum_cut(chain, [z, s], [x, y]) == []
     few, wide = Var(small), Var(TensorType((10, 2), np.dtype(np.float64)))
     spread = [
-        ScopedEquation(Exp(), (Var(small),), (few,)),
-        ScopedEquation(BroadcastInDim((10, 2), (1,)), (few,), (wide,)),
+        Equation(Exp(), (Var(small),), (few,)),
+        Equation(BroadcastInDim((10, 2), (1,)), (few,), (wide,)),
     ]
     assert minimum_cut(spread, [wide], []) == [few]

@@ -12,7 +12,9 @@ import pytest
 from fdl import dtypes
 from fdl.compile import fallback, pipeline
 from fdl.compile.codegen.control import find_equation
+from fdl.compile.codegen.singles import KERNELS
 from fdl.compile.llvm.build import Build
+from fdl.compile.lowerings import lowering
 from fdl.compile.lowerings.lowering import is_lowerable
 from fdl.compile.passes.order import prepared
 from fdl.core.primitive import registry
@@ -167,3 +169,7 @@ def test_mistake_in_a_rule_stops_the_compiler_in_tests(monkeypatch: pytest.Monke
         fdl.jit(lambda x: fdl.numpy.tanh(x) + 0.625)(1.0)
     assert "loops" in fallback.NATIVE
     is_lowerable.cache_clear()
+
+
+def test_the_planner_knows_of_every_kernel() -> None:
+    assert KERNELS.keys() == lowering.KERNELS

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 
 from fdl.compile import compile_program
 from fdl.compile.codegen.control import prepared
-from fdl.compile.ir.plan import LoopsStep, nbytes
+from fdl.compile.ir.plan import nbytes
+from fdl.compile.ir.steps import LoopNest
 from fdl.compile.schedule.planner import make_plan
 from fdl.control.callback import Callback
 from fdl.control.cond import Cond
@@ -356,7 +357,7 @@ def test_buffers_in_use_do_not_overlap(case: tuple[Callable[..., Any], list[np.n
             for other in live:
                 start = plan.slots[other].number
                 apart = start + nbytes(other.type) <= slot.number or slot.number + nbytes(var.type) <= start
-                in_place = last[other] == number and start == slot.number and isinstance(step, LoopsStep)
+                in_place = last[other] == number and start == slot.number and isinstance(step, LoopNest)
                 assert apart or in_place
         live = [v for v in (*live, *step.outputs) if plan.slots[v].kind == "arena" and last[v] > number]
 

@@ -10,7 +10,7 @@ import fdl
 import fdl.numpy as fnp
 from fdl import lax, nn, threads
 from fdl.compile.codegen.control import prepared
-from fdl.compile.ir.plan import SingleStep
+from fdl.compile.ir.steps import KernelStep
 from fdl.compile.pipeline import Compiled, build_archive
 from fdl.compile.schedule import cost
 from fdl.compile.schedule.planner import make_plan
@@ -219,7 +219,7 @@ def test_a_gradient_of_few_numbers_is_summed_in_chunks() -> None:
     function, arrays = PROGRAMS["first layer"]
     program = trace_program(function, [TensorType(a.shape, a.dtype) for a in arrays])[0]
     steps = make_plan(prepared(program)).steps
-    assert [s.workspace_bytes for s in steps if isinstance(s, SingleStep)][-1] == 16 * 150 * 4
+    assert [s.workspace_bytes for s in steps if isinstance(s, KernelStep)][-1] == 16 * 150 * 4
 
 
 def test_small_programs_leave_the_threads_asleep(monkeypatch: Any) -> None:

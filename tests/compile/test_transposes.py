@@ -10,7 +10,7 @@ import fdl.numpy as fnp
 from fdl import lax, nn
 from fdl.compile import compile_program
 from fdl.compile.codegen.control import prepared
-from fdl.compile.ir.plan import LoopsStep
+from fdl.compile.ir.steps import LoopNest
 from fdl.compile.schedule.planner import make_plan
 from fdl.core.interpret import interpret
 
@@ -78,7 +78,7 @@ def test_activations_lie_as_they_are_computed():
     weights, x = arguments()
     size = prod(x.shape) // 3 * CHANNELS
     steps = make_plan(prepared(program_of(fdl.grad(residual), weights, x))).steps
-    nests = [s.loops for s in steps if isinstance(s, LoopsStep)]
+    nests = [s.loops for s in steps if isinstance(s, LoopNest)]
     places = [load for loops in nests for load in (*loops.reads(), *loops.stores) if load.var.type.size == size]
     assert len(places) > 10
     assert {p.flat.coefficients[-1] for p in places} == {1}

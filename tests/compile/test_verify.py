@@ -12,12 +12,12 @@ import fdl.numpy as fnp
 from fdl.compile import pipeline
 from fdl.compile.codegen import emit
 from fdl.compile.codegen.hazards import Hazards
-from fdl.compile.ir.plan import LoopsStep, Plan, SingleStep, Slot, nbytes
+from fdl.compile.ir.plan import ControlStep, Plan, Slot, nbytes
+from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest
+from fdl.compile.ir.tiles import NestTile, TileGroup
 from fdl.compile.passes.order import prepared
 from fdl.compile.schedule import cost
-from fdl.compile.schedule.group import GroupStep
 from fdl.compile.schedule.planner import make_plan
-from fdl.compile.schedule.row_tiles import NestCut
 from fdl.compile.schedule.verify import verify_plan, verify_steps
 from fdl.errors import CompilerError, VerificationError
 
@@ -78,8 +78,8 @@ def refused(name: str, plan: Plan, match: str = ".") -> None:
         verify(name, plan)
 
 
-def nests(plan: Plan) -> Iterator[LoopsStep]:
-    yield from (s for s in plan.steps if isinstance(s, LoopsStep))
+def nests(plan: Plan) -> Iterator[LoopNest]:
+    yield from (s for s in plan.steps if isinstance(s, LoopNest))
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -89,10 +89,10 @@ def test_sound_plans_pass(name: str) -> None:
 
 def test_programs_have_every_kind_of_step() -> None:
     steps = [s for name in PROGRAMS for s in plan_of(name).steps]
-    assert {type(s) for s in steps} == {LoopsStep, SingleStep, GroupStep}
-    assert any(isinstance(s, SingleStep) and s.epilogue for s in steps)
-    assert any(isinstance(s, SingleStep) and s.plans for s in steps)
-    assert any(isinstance(s, GroupStep) and s.partial for s in steps)
+    assert {type(s) for s in steps} == {LoopNest, KernelStep, HostCall, ControlStep, TileGroup}
+    assert any(isinstance(s, KernelStep) and s.epilogue for s in steps)
+    assert any(isinstance(s, ControlStep) and s.plans for s in steps)
+    assert any(isinstance(s, TileGroup) and s.chunk_sums for s in steps)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -110,7 +110,7 @@ def test_steps_in_another_order_or_missing(name: str) -> None:
 
 def test_effects_in_another_order() -> None:
     plan = plan_of("printed")
-    first, second = (n for n, s in enumerate(plan.steps) if isinstance(s, SingleStep) and s.equation.operation.effect)
+    first, second = (n for n, s in enumerate(plan.steps) if isinstance(s, EquationStep) and s.equation.operation.effect)
     plan.steps[first].equation, plan.steps[second].equation = plan.steps[second].equation, plan.steps[first].equation
     refused("printed", plan)
 
@@ -144,7 +144,7 @@ def test_loads_and_stores_elsewhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["image", "sum"])
 def test_reductions_that_are_not_complete(name: str) -> None:
-    def reducing(plan: Plan) -> list[LoopsStep]:
+    def reducing(plan: Plan) -> list[LoopNest]:
         return [s for s in nests(plan) if s.loops.reductions]
 
     count = len(reducing(plan_of(name)))
@@ -230,12 +230,12 @@ def test_donated_memory() -> None:
 
 def test_views_and_workspaces() -> None:
     plan = plan_of("recurrent")
-    (loop,) = (s for s in plan.steps if isinstance(s, SingleStep) and s.plans)
+    (loop,) = (s for s in plan.steps if isinstance(s, ControlStep))
     view = loop.views[-1]
     loop.views[-1] = replace(view, offset=view.offset + 1)
     refused("recurrent", plan, "outside")
     plan = plan_of("recurrent")
-    (loop,) = (s for s in plan.steps if isinstance(s, SingleStep) and s.plans)
+    (loop,) = (s for s in plan.steps if isinstance(s, ControlStep))
     loop.workspace += plan.arena_bytes
     refused("recurrent", plan, "workspace")
     body = loop.plans[0]
@@ -247,13 +247,13 @@ def test_views_and_workspaces() -> None:
 
 @pytest.mark.parametrize("name", ["layer_norm", "train", "sums"])
 def test_groups(name: str) -> None:
-    def groups(plan: Plan) -> list[GroupStep]:
-        return [s for s in plan.steps if isinstance(s, GroupStep)]
+    def groups(plan: Plan) -> list[TileGroup]:
+        return [s for s in plan.steps if isinstance(s, TileGroup)]
 
     for number, group in enumerate(groups(plan_of(name))):
-        for a, cut in enumerate(group.members):
+        for a, tile in enumerate(group.members):
             for b in range(a + 1, len(group.members)):
-                if set(group.members[b].step.reads) & {*cut.made, *cut.sums}:
+                if set(group.members[b].step.reads) & {*tile.made, *tile.sums}:
                     plan = plan_of(name)
                     members = groups(plan)[number].members
                     members[a], members[b] = members[b], members[a]
@@ -261,19 +261,19 @@ def test_groups(name: str) -> None:
             plan = plan_of(name)
             del groups(plan)[number].members[a]
             refused(name, plan)
-            if isinstance(cut, NestCut) and cut.loops.reductions and not cut.summed:
+            if isinstance(tile, NestTile) and tile.loops.reductions and not tile.summed:
                 plan = plan_of(name)
                 members = groups(plan)[number].members
                 loops = members[a].loops
                 marks = tuple(False for _ in loops.reduced)
                 members[a] = replace(members[a], loops=replace(loops, reduced=marks))
                 refused(name, plan)
-        for var, part in group.partial.items():
+        for var, part in group.chunk_sums.items():
             plan = plan_of(name)
             own = groups(plan)[number]
             own.chunk *= 2
             assert part.type.size != own.work * var.type.size
-            refused(name, plan, "partial sums")
+            refused(name, plan, "sums of its chunks")
         if group.private:
             plan = plan_of(name)
             groups(plan)[number].private_bytes -= 64
@@ -288,10 +288,10 @@ def test_groups(name: str) -> None:
                     refused(name, plan)
 
 
-def _both_needed(group: GroupStep, x: Any, y: Any) -> bool:
+def _both_needed(group: TileGroup, x: Any, y: Any) -> bool:
     """Whether `y` is made after `x` and before `x` is read for the last time."""
-    made = {v: n for n, cut in enumerate(group.members) for v in cut.made}
-    last = {v: n for n, cut in enumerate(group.members) for v in cut.step.reads}
+    made = {v: n for n, tile in enumerate(group.members) for v in tile.made}
+    last = {v: n for n, tile in enumerate(group.members) for v in tile.step.reads}
     return x is not y and made[x] < made[y] < last.get(x, -1)
 
 

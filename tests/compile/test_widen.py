@@ -6,7 +6,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl.compile.codegen.control import prepared
-from fdl.compile.ir.plan import LoopsStep
+from fdl.compile.ir.steps import LoopNest
 from fdl.compile.schedule.planner import make_plan
 
 
@@ -38,5 +38,5 @@ def test_rows_are_joined_if_they_fill_vectors_then(rows, channels, joined):
     x = fdl.ShapeDtypeStruct((rows, channels), "float32")
     program = fdl.jit(lambda x: x.sum(0)).lower(x).traced.program
     steps = make_plan(prepared(program)).steps
-    first = next(s for s in steps if isinstance(s, LoopsStep))
+    first = next(s for s in steps if isinstance(s, LoopNest))
     assert first.loops.extents[-1] == joined

@@ -201,7 +201,7 @@ def test_no_rows_and_rows_out_of_bounds():
 def test_a_step_touches_no_whole_table():
     """Compiled, neither the code of a step nor its memory know how long the table is."""
     from fdl.compile.codegen.control import prepared
-    from fdl.compile.ir.plan import LoopsStep
+    from fdl.compile.ir.steps import LoopNest
     from fdl.compile.schedule.planner import make_plan
 
     rows = 10**9
@@ -226,7 +226,7 @@ def test_a_step_touches_no_whole_table():
         # A 1024th of the table is visited: one int32 for each of its rows.
         assert plan.arena_bytes < (10**5 if lazy else 4 * 4 * rows / 1024)
         for single in plan.steps:
-            if isinstance(single, LoopsStep):
+            if isinstance(single, LoopNest):
                 assert np.prod(single.loops.extents) < rows
         whole = [v for single in plan.steps for v in single.outputs if v.type.shape[:1] == (rows,)]
         assert len(whole) >= 3 and all(plan.slots[v].kind == "input" for v in whole)

@@ -9,11 +9,14 @@ from typing import Any
 from llvmlite import ir
 
 from fdl.compile.fallback import Skip
-from fdl.compile.ir.plan import SingleStep, nbytes
+from fdl.compile.ir.plan import ControlStep, nbytes
 from fdl.compile.llvm.values import I8, POINTER, Value
 from fdl.compile.passes.order import prepared
 from fdl.compile.schedule.arena import aligned
 from fdl.compile.schedule.nested import carried
+from fdl.control.cond import Cond
+from fdl.control.scan import Scan
+from fdl.control.while_loop import While
 from fdl.core.program import Program, subprograms
 from fdl.core.types import TensorType
 from fdl.dtypes import bool_, int64
@@ -22,7 +25,7 @@ from fdl.dtypes import bool_, int64
 class _Workspace:
     """Hands out the memory of a step."""
 
-    def __init__(self, emitter: Any, step: SingleStep) -> None:
+    def __init__(self, emitter: Any, step: ControlStep) -> None:
         self.emitter, self.offset = emitter, step.workspace
 
     def take(self, size: int) -> Any:
@@ -32,7 +35,7 @@ class _Workspace:
         return pointer
 
 
-def emit_cond(emitter: Any, step: SingleStep) -> None:
+def emit_cond(emitter: Any, step: ControlStep) -> None:
     """A switch over the branches."""
     build = emitter.build
     index = emitter.load_scalar(step.views[0])
@@ -53,7 +56,7 @@ def emit_cond(emitter: Any, step: SingleStep) -> None:
     build.ir.position_at_end(after)
 
 
-def _path(emitter: Any, step: SingleStep, number: int) -> tuple[Any, ...]:
+def _path(emitter: Any, step: ControlStep, number: int) -> tuple[Any, ...]:
     """How to find the Program of one of the plans of a step: pairs of an equation and a Program that it holds."""
     return (*emitter.path, (emitter.place(step), number))
 
@@ -68,7 +71,7 @@ def find_equation(program: Program, path: tuple[Any, ...], skip: Skip) -> Any:
 class _Carry:
     """The two places of every carried value, as variables of the loop."""
 
-    def __init__(self, emitter: Any, step: SingleStep, space: _Workspace, initial: Sequence[Any], swaps: int) -> None:
+    def __init__(self, emitter: Any, step: ControlStep, space: _Workspace, initial: Sequence[Any], swaps: int) -> None:
         """Start with a copy of `initial`, so that after `swaps` iterations the values are where the results belong."""
         self.emitter, self.types, build = emitter, carried(step), emitter.build
         self.results = [emitter.pointer(v) for v in step.outputs[: len(self.types)]]
@@ -111,9 +114,9 @@ class _Carry:
         team.barrier()
 
 
-def emit_scan(emitter: Any, step: SingleStep) -> None:
+def emit_scan(emitter: Any, step: ControlStep, operation: Scan) -> None:
     """A loop over the leading axis."""
-    operation, build, (plan,) = step.equation.operation, emitter.build, step.plans
+    build, (plan,) = emitter.build, step.plans
     space = _Workspace(emitter, step)
     constants, initial, scanned = operation.divide(step.views)
     fixed = [emitter.first(v) for v in constants]
@@ -137,9 +140,9 @@ def _slice(build: Any, pointer: Any, number: Value, type: TensorType) -> Any:
     return build.ir.gep(pointer, [build.mul(number, size).ir], source_etype=I8)
 
 
-def emit_while(emitter: Any, step: SingleStep) -> None:
+def emit_while(emitter: Any, step: ControlStep, operation: While) -> None:
     """A loop that ends when the condition's Program returns false."""
-    operation, build, (condition, body) = step.equation.operation, emitter.build, step.plans
+    build, (condition, body) = emitter.build, step.plans
     space = _Workspace(emitter, step)
     test_constants, body_constants, initial = ([emitter.first(v) for v in vs] for vs in operation.divide(step.views))
     carry = _Carry(emitter, step, space, initial, 0)
@@ -154,4 +157,12 @@ def emit_while(emitter: Any, step: SingleStep) -> None:
     carry.deliver()
 
 
-EMITTERS = {"cond": emit_cond, "scan": emit_scan, "while": emit_while}
+def emit_control(emitter: Any, step: ControlStep) -> None:
+    """The code of a branch or a loop."""
+    match step.equation.operation:
+        case Cond():
+            emit_cond(emitter, step)
+        case Scan() as operation:
+            emit_scan(emitter, step, operation)
+        case While() as operation:
+            emit_while(emitter, step, operation)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.ir.plan import Plan
+from fdl.compile.ir.plan import Plan, Step
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.layout import CONTIGUOUS_ALIGNED, DATA_OFFSET, ENTRY, FLAGS_OFFSET, OBJECTS, UNUSABLE, WRITEABLE
@@ -22,7 +22,7 @@ from fdl.dtypes import int8
 FEW_INPUTS = 16
 
 
-def untimed(plan: Plan, step: Any) -> AbstractContextManager[None]:
+def untimed(plan: Plan, step: Step) -> AbstractContextManager[None]:
     """Surrounds the code of a step with nothing."""
     return nullcontext()
 
@@ -56,7 +56,7 @@ class Emission(ABC):
         self.foreign: list[Any] = []
         self.scratch_bytes = self.scratch_taken = 0
         self.frame_bytes = self.frames_taken = 0
-        self.lap: Callable[[Plan, Any], AbstractContextManager[None]] = untimed
+        self.lap: Callable[[Plan, Step], AbstractContextManager[None]] = untimed
         self._constant_numbers: dict[Any, int] = {}
         self._functions: dict[str, Any] = {}
         self._local: dict[str, Any] = {}

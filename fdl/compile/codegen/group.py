@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fdl.compile.ir.reductions import neutral
+from fdl.compile.ir.reductions import identity_element
+from fdl.compile.ir.steps import KernelStep
+from fdl.compile.ir.tiles import NestTile, ProductTile, RowTile, TileGroup
 from fdl.compile.kernels.kernel import pieces
 from fdl.compile.kernels.matmul import contraction
 from fdl.compile.kernels.matmul.spec import Contraction
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.values import I64, POINTER, Value
-from fdl.compile.loopnest.epilogue import Tail
+from fdl.compile.loopnest.epilogue import EpilogueEmitter
 from fdl.compile.loopnest.row_nest import RowNest
-from fdl.compile.schedule.group import GroupStep
-from fdl.compile.schedule.row_tiles import Cut, NestCut, ProductCut
 from fdl.core.program import Literal, Var
 from fdl.dtypes import int8
 
@@ -26,7 +26,7 @@ class GroupEmitter:
         group: the step.
     """
 
-    def __init__(self, emitter: Any, group: GroupStep) -> None:
+    def __init__(self, emitter: Any, group: TileGroup) -> None:
         self.emitter, self.group, self.space = emitter, group, group.space
         self.emission, self.build = emitter.emission, emitter.build
 
@@ -53,9 +53,9 @@ class GroupEmitter:
         """All members on the rows [start, stop) of a unit."""
         build, group = self.build, self.group
         for cut in group.members:
-            if cut.summed and not (cut.sums and cut.sums[0] in group.partial):
+            if cut.summed and not (cut.sums and cut.sums[0] in group.chunk_sums):
                 self.clear_sums(cut, unit)
-        if any(isinstance(cut, ProductCut) for cut in group.members):
+        if any(isinstance(cut, ProductTile) for cut in group.members):
             with pieces(build, start, stop, group.block, self.space.rows) as piece:
                 for row, count in piece():
                     self.block(unit, row, row + count, count)
@@ -67,7 +67,7 @@ class GroupEmitter:
         """All members on a block of rows, of which there are `count`."""
         self.first_row = unit * self.space.rows + begin
         for cut in self.group.members:
-            if isinstance(cut, NestCut):
+            if isinstance(cut, NestTile):
                 self.nest(cut, unit, begin, end)
             else:
                 assert count is not None
@@ -81,22 +81,22 @@ class GroupEmitter:
         if slot.kind == "private":
             place = self.build.at(self.scratch, slot.number, int8)
             return self.build.at(place, -(self.first_row * self.space.inner(var)), var.type.dtype)
-        if var in self.group.partial:
-            partial = self.group.partial[var]
+        if var in self.group.chunk_sums:
+            partial = self.group.chunk_sums[var]
             return self.build.at(self.emitter.pointer(partial), self.work * var.type.size, partial.type.dtype)
         return self.emitter.pointer(var)
 
     def clear_partial(self) -> None:
         """Let the sums of a chunk begin."""
         for cut in self.group.members:
-            if isinstance(cut, NestCut):
+            if isinstance(cut, NestTile):
                 for r in cut.loops.reductions:
-                    if r.var in self.group.partial:
-                        self.fill(self.pointer(r.var), self.group.partial[r.var].type.dtype, r.kind, r.var.type.size)
+                    if r.var in self.group.chunk_sums:
+                        self.fill(self.pointer(r.var), self.group.chunk_sums[r.var].type.dtype, r.kind, r.var.type.size)
 
-    def clear_sums(self, cut: Cut, unit: Value) -> None:
+    def clear_sums(self, cut: RowTile, unit: Value) -> None:
         """Let the sums of a unit begin in the results."""
-        kinds = [r.kind for r in cut.loops.reductions] if isinstance(cut, NestCut) else ["sum"]
+        kinds = [r.kind for r in cut.loops.reductions] if isinstance(cut, NestTile) else ["sum"]
         for var, kind in zip(cut.sums, kinds, strict=True):
             size, dtype = var.type.size // self.space.units, var.type.dtype
             self.fill(self.build.at(self.emitter.pointer(var), unit * size, dtype), dtype, kind, size)
@@ -108,12 +108,12 @@ class GroupEmitter:
         for first, stop, step in ((0, size // lanes * lanes, lanes), (size // lanes * lanes, size, 1)):
             if first < stop:
                 with build.loop(first, stop, step) as i:
-                    build.store(build.constant(neutral(kind, dtype), dtype, step), pointer, i)
+                    build.store(build.constant(identity_element(kind, dtype), dtype, step), pointer, i)
 
-    def nest(self, cut: NestCut, unit: Value, begin: Value, end: Value) -> None:
+    def nest(self, cut: NestTile, unit: Value, begin: Value, end: Value) -> None:
         """Call the function of a nest."""
         loops, slots = cut.loops, self.emitter.given.slots
-        partial = self.group.partial
+        partial = self.group.chunk_sums
 
         def slot(var: Var) -> Any:
             return slots[partial.get(var, var)]
@@ -134,11 +134,11 @@ class GroupEmitter:
             return function
 
         sums = tuple(partial[v].type.dtype for v in cut.sums if v in partial)
-        key = f"rows {self.space} {cut.fixed} {sums} {loops.key(lambda var: order[slot(var)])}"
+        key = f"rows {self.space} {cut.unit_loops} {sums} {loops.key(lambda var: order[slot(var)])}"
         function = self.emission.shared(key, make)
         self.build.call_function(function, [*map(self.pointer, operands.values()), unit, begin, end])
 
-    def product(self, cut: ProductCut, unit: Value, begin: Value, count: int) -> None:
+    def product(self, cut: ProductTile, unit: Value, begin: Value, count: int) -> None:
         """Call the kernel of a product."""
         step, emission, build = cut.step, self.emission, self.build
         (x, y), (out,) = step.views, step.equation.outputs
@@ -149,7 +149,7 @@ class GroupEmitter:
             dtype, 1, rows, n, depth, (0, *x.strides[-2:]), (0, *y.strides[-2:]), (0, n, 1),
             cut.along == "k" and count < k,
         )  # fmt: skip
-        tail = Tail(step, self.emitter.given.slots, 3) if step.epilogue else None
+        tail = EpilogueEmitter(step, self.emitter.given.slots, 3) if step.epilogue else None
         operands = tail.operands if tail else []
         kernel = emission.shared(
             f"{spec} {tail and tail.key()}",
@@ -160,7 +160,7 @@ class GroupEmitter:
             offset = self.entry(view.type.shape, view.strides, unit) + view.offset
             if axis is not None:
                 offset = offset + begin * view.strides[axis]
-            pointers.append(build.at(self.pointer(view.root), offset, dtype))
+            pointers.append(build.at(self.pointer(view.base), offset, dtype))
         start = unit * (m * n) + begin * n if cut.along == "m" else unit * (m * n)
         pointers.append(build.at(self.pointer(out), start, dtype))
         for var, steps in self.tail_strides(step):
@@ -168,11 +168,11 @@ class GroupEmitter:
             pointers.append(build.at(self.pointer(var), offset, var.type.dtype))
         kernel.run(build, pointers, emission.scratch_for(kernel.scratch_bytes))
 
-    def tail_strides(self, step: Any) -> list[tuple[Var, tuple[int, ...]]]:
+    def tail_strides(self, step: KernelStep) -> list[tuple[Var, tuple[int, ...]]]:
         """The operands of an epilogue, with their strides along all axes of the result."""
         if step.epilogue is None:
             return []
-        tail = Tail(step, self.emitter.given.slots, step.equation.outputs[0].type.ndim)
+        tail = EpilogueEmitter(step, self.emitter.given.slots, step.equation.outputs[0].type.ndim)
         found = {a.operand: a.strides for a in (*tail.loads.values(), *(access for _, access in tail.stores))}
         return [(var, found[number]) for number, var in enumerate(tail.operands)]
 

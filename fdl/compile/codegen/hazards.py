@@ -2,9 +2,9 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
-from fdl.compile.ir.plan import SingleStep, Slot, nbytes
+from fdl.compile.ir.plan import ControlStep, Slot, Step, nbytes
+from fdl.compile.ir.steps import EquationStep
 from fdl.compile.loopnest.team import Team
 from fdl.core.program import Var
 
@@ -37,7 +37,7 @@ class Hazards:
         self.pending = Touched()
         self.latest: list[Access] = []
 
-    def before(self, step: Any, shared: bool) -> bool:
+    def before(self, step: Step, shared: bool) -> bool:
         """Whether a step has to wait for the steps before it: the caller then emits a barrier.
 
         Args:
@@ -50,7 +50,7 @@ class Hazards:
             # The latest step emitted barriers, and may have gone on after them.
             self.pending, self.seen = Touched(self.latest), self.team.barriers
         found = list(self._accesses(step, shared))
-        loops = shared and isinstance(step, SingleStep) and bool(step.plans)
+        loops = shared and isinstance(step, ControlStep)
         waits = (loops and self.pending.any()) or any(self.pending.conflicts(*access) for access in found)
         if waits:
             self.pending, self.seen = Touched(), self.team.barriers + 1
@@ -59,14 +59,14 @@ class Hazards:
         self.latest = found
         return waits
 
-    def _accesses(self, step: Any, shared: bool) -> Iterator[Access]:
+    def _accesses(self, step: Step, shared: bool) -> Iterator[Access]:
         """What memory a step accesses."""
         read, written = (READ_TOGETHER, WRITTEN_TOGETHER) if shared else (READ_ALONE, WRITTEN_ALONE)
         for var in step.reads:
             yield *self._place(var), read
         for var in step.outputs:
             yield *self._place(var), written
-        if isinstance(step, SingleStep) and step.workspace_bytes:
+        if isinstance(step, EquationStep) and step.workspace_bytes:
             yield "arena", step.workspace, step.workspace + step.workspace_bytes, written
 
     def _place(self, var: Var) -> tuple[str, int, int]:

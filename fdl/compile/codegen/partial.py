@@ -5,6 +5,7 @@ from typing import Any
 
 from fdl.compile.ir.affine import Affine
 from fdl.compile.ir.loops import Reduce
+from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.conv import convolution
 from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.moves import call_divided
@@ -16,7 +17,7 @@ from fdl.core.program import Var
 from fdl.core.types import TensorType
 
 
-def emit_chunks(emitter: Any, step: Any, spec: Convolution, count: int) -> None:
+def emit_chunks(emitter: Any, step: KernelStep, spec: Convolution, count: int) -> None:
     """Convolve every chunk into the workspace of the step, and add up."""
     emission, build, dtype = emitter.emission, emitter.build, spec.dtype
     team, (out,) = emission.team, step.equation.outputs

@@ -2,31 +2,32 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, assert_never
 
 from llvmlite import ir
 
+from fdl.compile.codegen.control import emit_control
 from fdl.compile.codegen.emission import Emission
 from fdl.compile.codegen.group import GroupEmitter
 from fdl.compile.codegen.hazards import Hazards
-from fdl.compile.codegen.singles import emit_single
+from fdl.compile.codegen.singles import emit_kernel
 from fdl.compile.fallback import during
-from fdl.compile.ir.plan import LoopsStep, Plan, SingleStep, Slot
-from fdl.compile.ir.steps import View
+from fdl.compile.ir.plan import ControlStep, Plan, Slot, Step
+from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest, View
+from fdl.compile.ir.tiles import TileGroup
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.values import I8, I32, I64, POINTER, Value
 from fdl.compile.loopnest.nest import NestEmitter
 from fdl.compile.loopnest.team import Team
-from fdl.compile.lowerings.lowering import carrier
+from fdl.compile.lowerings.lowering import transport_dtype
 from fdl.compile.schedule.cost import shares
-from fdl.compile.schedule.group import GroupStep
 from fdl.config import config
 from fdl.core.program import Literal, Var
 from fdl.dtypes import int64
 
 
-def verifier(team: Team, plan: Plan) -> Callable[[Any, bool, int, int], None]:
+def verifier(team: Team, plan: Plan) -> Callable[[Step, bool, int, int], None]:
     """What is shown each step of a plan (`fdl.compile.schedule.verify.Barriers`); nothing unless `debug_compiler`."""
     if not (config.debug_compiler and team.together):
         return lambda *_: None
@@ -68,18 +69,27 @@ class PlanEmitter:
                 with during("threads"):
                     verified(step, shared, before, team.barriers)
 
-    def step(self, step: Any, shared: bool) -> None:
+    def step(self, step: Step, shared: bool) -> None:
         """Emit a step, which is `shared` by all threads or done by one alone."""
         with nullcontext() if shared else self.emission.team.alone():
-            if isinstance(step, LoopsStep):
-                # What a nest of one equation needs is tried for each (`is_lowerable`): fusion is at fault.
-                with during("fuse"):
-                    self.loops(step)
-            elif isinstance(step, GroupStep):
-                with during("group"):
-                    GroupEmitter(self, step).emit()
-            else:
-                emit_single(self, step)
+            match step:
+                case LoopNest():
+                    # What a nest of one equation needs is tried for each (`is_lowerable`): fusion is at fault.
+                    with during("fuse"):
+                        self.loops(step)
+                case TileGroup():
+                    with during("group"):
+                        GroupEmitter(self, step).emit()
+                case ControlStep():
+                    with during("control"):
+                        emit_control(self, step)
+                case KernelStep():
+                    emit_kernel(self, step)
+                case HostCall():
+                    with during("kernels"):
+                        self.host(step)
+                case _:
+                    assert_never(step)
 
     def at(self, kind: str, number: int, offset: int) -> Any:
         """The pointer to a byte of an input, an output, a constant of the emission, or the arena."""
@@ -110,14 +120,14 @@ class PlanEmitter:
 
     def first(self, view: View) -> Any:
         """The pointer to the first element of a view."""
-        kind, number, start = self.place_of(view.root)
+        kind, number, start = self.place_of(view.base)
         return self.at(kind, number, start + view.offset * view.type.dtype.itemsize)
 
     def in_place(self, view: View, var: Var) -> bool:
         """Whether `var` was given the memory that `view` shows."""
-        return isinstance(view.root, Var) and self.given.slots[view.root] == self.given.slots[var]
+        return isinstance(view.base, Var) and self.given.slots[view.base] == self.given.slots[var]
 
-    def loops(self, step: LoopsStep) -> None:
+    def loops(self, step: LoopNest) -> None:
         """Call the function of a loop nest, with the part of its work that this thread does."""
         loops, slots, team = step.loops, self.given.slots, self.emission.team
         together = team.together
@@ -147,31 +157,31 @@ class PlanEmitter:
         with team.alone():
             self.build.call_function(function, [*pointers, *team.share(units)] if together else pointers)
 
-    def operands(self, step: LoopsStep) -> tuple[list[Var], dict[Slot, int]]:
+    def operands(self, step: LoopNest) -> tuple[list[Var], dict[Slot, int]]:
         """A value in each place that a nest uses, and the number of each place."""
         slots, operands = self.given.slots, dict[Slot, Var]()
         for var in (*step.reads, *step.outputs):
             operands.setdefault(slots[var], var)
         return list(operands.values()), {slot: n for n, slot in enumerate(operands)}
 
-    def place(self, step: SingleStep) -> int:
+    def place(self, step: EquationStep) -> int:
         """The number of the equation of a step."""
         if not self._places:
             self._places = {equation: n for n, equation in enumerate(self.given.program.equations)}
         return self._places[step.equation]
 
-    def host(self, step: SingleStep) -> None:
+    def host(self, step: EquationStep) -> None:
         """Call Python for a step."""
         emission = self.emission
         number = len(emission.hosts)
         emission.hosts.append(((*self.path, self.place(step)), tuple(v.strides for v in step.views)))
         self.call_outside(step, emission.callback, [I64(number)])
 
-    def foreign(self, step: SingleStep) -> None:
+    def foreign(self, step: EquationStep) -> None:
         """Call another compiler's code for a step."""
         self.call_outside(step, self.emission.foreign_address((*self.path, self.place(step))), [])
 
-    def call_outside(self, step: SingleStep, function: Any, arguments: list[Any]) -> None:
+    def call_outside(self, step: EquationStep, function: Any, arguments: list[Any]) -> None:
         """Call a function that takes a table of pointers to operands and results last, and returns a status."""
         emission, build = self.emission, self.build
         pointers = [self.first(v) for v in step.views] + [self.pointer(v) for v in step.equation.outputs]
@@ -185,7 +195,7 @@ class PlanEmitter:
 
     def load_scalar(self, view: View) -> Value:
         """The value of a scalar operand."""
-        return self.build.load(self.first(view), carrier(view.type.dtype))
+        return self.build.load(self.first(view), transport_dtype(view.type.dtype))
 
     def copy(self, source: Any, target: Any, size: int | Value) -> None:
         """Copy bytes between places that do not overlap."""

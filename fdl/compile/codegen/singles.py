@@ -1,20 +1,21 @@
-"""Steps that are one equation: control flow, kernels, and host calls for everything else."""
+"""Steps that are one equation with a kernel."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
 from math import prod
 from typing import Any
 
-from fdl.compile.codegen import control, partial
+from fdl.compile.codegen import partial
 from fdl.compile.fallback import during
 from fdl.compile.ir.affine import strides
-from fdl.compile.ir.plan import SingleStep, nbytes
+from fdl.compile.ir.plan import nbytes
+from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels import moves, rows, scans, sort, window
 from fdl.compile.kernels.conv import convolution
 from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.matmul import contraction
 from fdl.compile.kernels.matmul.spec import Contraction
-from fdl.compile.loopnest.epilogue import Tail, as_nest
+from fdl.compile.loopnest.epilogue import EpilogueEmitter, as_nest
 from fdl.compile.lowerings.lowering import has_convolution_kernel, has_product_kernel
 from fdl.compile.passes.canonical import features_last, product
 from fdl.compile.schedule.fuse import is_nothing
@@ -28,20 +29,14 @@ _COPY_BYTES = 4096
 FUSED = "fused"
 
 
-def emit_single(emitter: Any, step: SingleStep) -> None:
-    """Emit the code of a step."""
+def emit_kernel(emitter: Any, step: KernelStep) -> None:
+    """Emit the code of a step, which Python computes if its kernel does not take the operands."""
     operation = step.equation.operation
     if is_nothing(step.equation):
         return
-    if step.plans:
-        with during("control"):
-            control.EMITTERS[operation.name](emitter, step)
-        return
     with during("kernels" if step.epilogue is None else "epilogues"):
-        emit = KERNELS.get(operation.name) or KERNELS.get(operation.family)
-        if "kernels" in emitter.given.skip and operation.family != "copy":
-            emit = None
-        done = emit is not None and emit(emitter, step)
+        emit = KERNELS.get(operation.name) or KERNELS[operation.family]
+        done = emit(emitter, step)
         if not done:
             emitter.host(step)
         if step.epilogue is not None and done != FUSED:
@@ -51,7 +46,7 @@ def emit_single(emitter: Any, step: SingleStep) -> None:
             emitter.emission.team.barrier()
 
 
-def emit_product(emitter: Any, step: SingleStep) -> bool | str:
+def emit_product(emitter: Any, step: KernelStep) -> bool | str:
     """A batched matrix product in canonical form."""
     operation, (x, y), (out,) = step.equation.operation, step.views, step.equation.outputs
     dtype = out.type.dtype
@@ -66,7 +61,7 @@ def emit_product(emitter: Any, step: SingleStep) -> bool | str:
     a, b, to = ((s, *v[-2:]) for s, v in zip(inner, (x.strides, y.strides, c), strict=True))
     spec = Contraction(dtype, size, m, n, k, a, b, to)  # type: ignore[arg-type]
     emission, build = emitter.emission, emitter.build
-    tail = Tail(step, emitter.given.slots, 3) if step.epilogue else None
+    tail = EpilogueEmitter(step, emitter.given.slots, 3) if step.epilogue else None
     operands = tail.operands if tail else []
     kernel = emission.shared(
         f"{spec} {tail and tail.key()}",
@@ -82,7 +77,7 @@ def emit_product(emitter: Any, step: SingleStep) -> bool | str:
     return FUSED
 
 
-def emit_panel_product(emitter: Any, step: SingleStep) -> bool:
+def emit_panel_product(emitter: Any, step: KernelStep) -> bool:
     """A product with a packed matrix: one for all whole panels, and one for the last if it is narrower."""
     (x, panels), (out,) = step.views, step.outputs
     (m, k), n, (count, _, width), dtype = x.type.shape, out.type.shape[1], panels.type.shape, out.type.dtype
@@ -117,7 +112,7 @@ def _merged_batch(extents: Sequence[int], steps: Sequence[Sequence[int]]) -> lis
     return loops
 
 
-def emit_convolution(emitter: Any, step: SingleStep) -> bool | str:
+def emit_convolution(emitter: Any, step: KernelStep) -> bool | str:
     """A convolution with features last."""
     operation, (x, w), (out,) = step.equation.operation, step.views, step.equation.outputs
     is_canonical = x.type.ndim > 2 and operation.numbers == features_last(x.type.ndim)
@@ -135,7 +130,7 @@ def emit_convolution(emitter: Any, step: SingleStep) -> bool | str:
         return True
     emission = emitter.emission
     fused = step.epilogue is not None and convolution.takes_epilogue(spec)
-    tail = Tail(step, emitter.given.slots, len(out.type.shape)) if fused else None
+    tail = EpilogueEmitter(step, emitter.given.slots, len(out.type.shape)) if fused else None
     operands = tail.operands if tail else []
     kernel = emission.shared(
         f"{spec} {tail and tail.key()}",
@@ -147,7 +142,7 @@ def emit_convolution(emitter: Any, step: SingleStep) -> bool | str:
     return FUSED if fused else True
 
 
-def emit_window(emitter: Any, step: SingleStep) -> bool:
+def emit_window(emitter: Any, step: KernelStep) -> bool:
     """A reduction over windows, or the choice of an element in each, and its transpose."""
     operation, (out,) = step.equation.operation, step.outputs
     # The chosen elements' operands are (dx, x) and (dy, x); kernels take x first.
@@ -183,7 +178,7 @@ def emit_window(emitter: Any, step: SingleStep) -> bool:
     return True
 
 
-def emit_copy(emitter: Any, step: SingleStep) -> bool:
+def emit_copy(emitter: Any, step: KernelStep) -> bool:
     """Bytes as they are."""
     build, size = emitter.build, nbytes(step.outputs[0].type)
     begin, end = (unit * _COPY_BYTES for unit in emitter.emission.team.share(-(-size // _COPY_BYTES)))
@@ -193,7 +188,7 @@ def emit_copy(emitter: Any, step: SingleStep) -> bool:
     return True
 
 
-def emit_foreign(emitter: Any, step: SingleStep) -> bool:
+def emit_foreign(emitter: Any, step: KernelStep) -> bool:
     """A call of machine code that another compiler made; the operation knows where it is in each process."""
     emitter.foreign(step)
     return True

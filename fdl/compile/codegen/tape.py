@@ -18,13 +18,14 @@ from fdl.compile.codegen.emission import Emission, untimed
 from fdl.compile.codegen.hazards import Hazards
 from fdl.compile.codegen.plan import PlanEmitter, verifier
 from fdl.compile.fallback import during
-from fdl.compile.ir.plan import LoopsStep, Plan, SingleStep
+from fdl.compile.ir.plan import Plan, Step
+from fdl.compile.ir.steps import EquationStep, LoopNest, View
+from fdl.compile.ir.tiles import TileGroup
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.layout import DATA_OFFSET, OBJECTS
 from fdl.compile.llvm.values import I8, I32, I64, POINTER
 from fdl.compile.schedule.cost import shares
-from fdl.compile.schedule.group import GroupStep
 from fdl.core.program import Literal
 
 #: The bits of a word that number a pointer of the frame; the others are an offset.
@@ -92,11 +93,11 @@ class Tape:
         self.fill(frame)
         self.run(frame)
 
-    def _literals(self) -> Iterator[Any]:
+    def _literals(self) -> Iterator[View]:
         for step in self.given.steps:
-            for single in [cut.step for cut in step.members] if isinstance(step, GroupStep) else [step]:
-                if isinstance(single, SingleStep):
-                    yield from (view for view in single.views if isinstance(view.root, Literal))
+            for part in [tile.step for tile in step.members] if isinstance(step, TileGroup) else [step]:
+                if isinstance(part, EquationStep):
+                    yield from (view for view in part.views if isinstance(view.base, Literal))
 
     def word(self, kind: str, number: int, offset: int) -> int:
         """An operand; arguments as in `PlanEmitter.at`."""
@@ -104,11 +105,11 @@ class Tape:
             number = self.constants.setdefault(number, len(self.constants))
         return (self.starts[kind] + number) | offset << NUMBER_BITS
 
-    def record(self, step: Any, shared: bool, waits: bool) -> None:
+    def record(self, step: Step, shared: bool, waits: bool) -> None:
         """Append a step, which is `shared` by the threads or not, and before which they wait or not."""
         emitter = StepEmitter(self)
         known = key = None
-        if isinstance(step, LoopsStep) and self.emission.lap is untimed:
+        if isinstance(step, LoopNest) and self.emission.lap is untimed:
             operands, order = emitter.operands(step)
             loops = step.loops.key(lambda var: order[self.given.slots[var]])
             key = f"step {loops} {self.emission.team.together} {shared} {waits}"
@@ -197,7 +198,7 @@ class StepEmitter(PlanEmitter):
         self.tape = tape
         self.words: dict[int, int] = {}
 
-    def function(self, step: Any, shared: bool, waits: bool) -> StepFunction:
+    def function(self, step: Step, shared: bool, waits: bool) -> StepFunction:
         """A new function; arguments as in `Tape.record`."""
         emission, outside = self.emission, self.emission.team
         name, kinds = emission.module.get_unique_name("step"), [POINTER, POINTER, *outside.types]

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from fdl.compile.ir.affine import Affine, Position, flatten, row_major, unflatten
-from fdl.core.program import Atom, Literal, Var
-from fdl.ops.shape import Reshape
+from fdl.compile.ir.fusion import Copy
+from fdl.core.operation import Operation
+from fdl.core.program import Atom, Equation, Literal, Var
+from fdl.ops.shape import IndexMap, Iota, Reshape
+from fdl.ops.slicing import Pad
 
 #: Conditions under which an index lies inside an operand: (index, extent), meaning 0 <= index < extent.
 Guards = tuple[tuple[Affine, int], ...]
@@ -53,7 +55,7 @@ class Choose:
 class Apply:
     """An elementwise operation on earlier instructions."""
 
-    operation: Any
+    operation: Operation
     operands: tuple[int, ...]
     dtype: np.dtype
 
@@ -73,16 +75,16 @@ class Body:
 
     Args:
         extents: of the loops around it.
-        virtual: the equation of a value that is computed where it is read, or None if it is stored.
+        inlined: the equation of a value that is computed where it is read, or None if it is stored.
     """
 
-    def __init__(self, extents: tuple[int, ...], virtual: Callable[[Var], Any]) -> None:
-        self.extents, self.virtual = extents, virtual
+    def __init__(self, extents: tuple[int, ...], inlined: Callable[[Var], Equation | None]) -> None:
+        self.extents, self.inlined = extents, inlined
         self.instructions: list[Instruction] = []
         self.local: dict[Var, int] = {}
         self.reduced: dict[Var, int] = {}
         self._numbers: dict[Instruction, int] = {}
-        self._read: dict[Any, int] = {}
+        self._read: dict[tuple[Var, Position, Guards], int] = {}
 
     def place(self, shape: Sequence[int]) -> Position:
         """Where in an array of `shape` the iteration is, which has as many elements as there are iterations."""
@@ -96,7 +98,7 @@ class Body:
         """A constant index."""
         return Affine(number, (0,) * len(self.extents), self.extents)
 
-    def define(self, equation: Any) -> int:
+    def define(self, equation: Equation) -> int:
         """Compute the result of an elementwise or move equation for every iteration."""
         (var,) = equation.outputs
         self.local[var] = self.expand(equation, self.place(var.type.shape), ())
@@ -115,26 +117,30 @@ class Body:
         flat = flatten(position, var.type.shape, self.extents)
         if var in self.local and flat == row_major(self.extents):
             return self.local[var]
-        equation = self.virtual(var)
+        equation = self.inlined(var)
         if equation is None:
             return self.add(Load(var, flat, guards))
         return self.expand(equation, position, guards, flat)
 
-    def expand(self, equation: Any, position: Position, guards: Guards, flat: Affine | None = None) -> int:
+    def expand(self, equation: Equation, position: Position, guards: Guards, flat: Affine | None = None) -> int:
         """The instruction for the result of `equation` at `position`."""
-        operation = equation.operation
+        operation, inputs = equation.operation, equation.inputs
         if operation.family == "elementwise":
-            operands = tuple(self.read(a, position if a.type.shape else (), guards) for a in equation.inputs)
+            operands = tuple(self.read(a, position if a.type.shape else (), guards) for a in inputs)
             return self.add(Apply(operation, operands, equation.outputs[0].type.dtype))
-        if isinstance(operation, Reshape):
-            flat = flat or flatten(position, operation.shape, self.extents)
-            return self._reshaped(equation.inputs[0], flat, guards)
-        if operation.name == "iota":
-            return self.add(Index(position[operation.axis], operation.dtype))
-        if operation.name == "pad":
-            return self._padded(equation, position, guards)
-        x = equation.inputs[0]
-        return self.read(x, tuple(operation.source(position, x.type)), guards)
+        match operation:
+            case Reshape():
+                flat = flat or flatten(position, operation.shape, self.extents)
+                return self._reshaped(inputs[0], flat, guards)
+            case IndexMap():
+                return self.read(inputs[0], tuple(operation.source(position, inputs[0].type)), guards)
+            case Copy():
+                return self.read(inputs[0], position, guards)
+            case Iota():
+                return self.add(Index(position[operation.axis], operation.dtype))
+            case Pad():
+                return self._padded(operation, inputs, position, guards)
+        raise AssertionError(f"{operation!r} is not computed in loops")
 
     def _reshaped(self, x: Atom, flat: Affine, guards: Guards) -> int:
         """Element number `flat` of `x` in row-major order."""
@@ -142,7 +148,7 @@ class Body:
             return self.read(x, ())
         if x in self.local and flat == row_major(self.extents):
             return self.local[x]
-        equation = self.virtual(x)
+        equation = self.inlined(x)
         if equation is None:
             return self.add(Load(x, flat, guards))
         if isinstance(equation.operation, Reshape):
@@ -152,8 +158,8 @@ class Body:
             raise NotAffine(x)
         return self.read(x, position, guards)
 
-    def _padded(self, equation: Any, position: Position, guards: Guards) -> int:
-        operation, (x, filler) = equation.operation, equation.inputs
+    def _padded(self, operation: Pad, inputs: Sequence[Atom], position: Position, guards: Guards) -> int:
+        x, filler = inputs
         if 0 in x.type.shape:
             return self.read(filler, ())
         inner = tuple(p + -low for p, low in zip(position, operation.low, strict=True))

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from fdl.compile.ir.affine import Affine, flatten, row_major
-from fdl.compile.ir.body import Apply, Body, Choose, Index, Instruction, Load
+from fdl.compile.ir.body import Apply, Body, Choose, Guards, Index, Instruction, Load
+from fdl.compile.ir.fusion import Fusion
 from fdl.compile.ir.reductions import REDUCTIONS
-from fdl.compile.ir.steps import Nest
-from fdl.core.program import Var
+from fdl.core.program import Equation, Var
+from fdl.ops.reduce import Reduction
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,18 @@ class Loops:
 
     def key(self, number: Callable[[Var], int]) -> str:
         """A text that is equal for nests with equal code, when `number` says which operand a variable is."""
-        parts: list[Any] = [self.extents, self.reduced]
+        parts: list[object] = [self.extents, self.reduced]
         for i in self.instructions:
             parts.append(("load", number(i.var), i.var.type.dtype, i.flat, i.guards) if isinstance(i, Load) else i)
         for s in self.results():
-            parts.append((number(s.var), s.var.type.dtype, s.flat, s.number, getattr(s, "kind", "")))
+            kind = s.kind if isinstance(s, Reduce) else ""
+            parts.append((number(s.var), s.var.type.dtype, s.flat, s.number, kind))
         return repr(parts)
 
 
-def make_body(nest: Nest, virtual: Callable[[Var], Any]) -> Body:
+def make_body(nest: Fusion, inlined: Callable[[Var], Equation | None]) -> Body:
     """The instructions of all equations of a nest."""
-    body = Body(nest.extents, virtual)
+    body = Body(nest.extents, inlined)
     for equation in nest.equations:
         if equation.operation.family == "reduce":
             (x,) = equation.inputs
@@ -81,24 +82,25 @@ def make_body(nest: Nest, virtual: Callable[[Var], Any]) -> Body:
     return body
 
 
-def make_loops(nest: Nest, body: Body, needed: Callable[[Var], bool]) -> Loops:
+def make_loops(nest: Fusion, body: Body, needed: Callable[[Var], bool]) -> Loops:
     """The loops of a nest, which store what is `needed` outside, as few as possible."""
     return whole_loops(nest, body, needed).collapsed()
 
 
-def whole_loops(nest: Nest, body: Body, needed: Callable[[Var], bool]) -> Loops:
+def whole_loops(nest: Fusion, body: Body, needed: Callable[[Var], bool]) -> Loops:
     """The loops of a nest with the nest's extents."""
     stores, reductions = [], []
     for equation in nest.equations:
         (var,) = equation.outputs
         if not needed(var):
             continue
-        if equation.operation.family == "reduce":
-            x, operation = equation.inputs[0], equation.operation
+        operation = equation.operation
+        if isinstance(operation, Reduction):
+            x = equation.inputs[0]
             position = body.place(x.type.shape)
             kept = tuple(p for a, p in enumerate(position) if a not in operation.axes)
             flat = flatten(kept, var.type.shape, nest.extents)
-            reductions.append(Reduce(var, flat, body.reduced[var], REDUCTIONS[type(operation).__name__]))
+            reductions.append(Reduce(var, flat, body.reduced[var], REDUCTIONS[type(operation)]))
         else:
             stores.append(Store(var, row_major(nest.extents), body.local[var]))
     reduced = nest.reduced if nest.reduced is not None and reductions else (False,) * len(nest.extents)
@@ -164,7 +166,7 @@ def reindexed(
 ) -> Loops:
     """The same elements in loops of other extents, for which `change` rewrites every index."""
 
-    def guards(tests: Any) -> Any:
+    def guards(tests: Guards) -> Guards:
         return tuple((change(index), extent) for index, extent in tests)
 
     def instruction(i: Instruction) -> Instruction:

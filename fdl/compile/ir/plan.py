@@ -1,11 +1,10 @@
 """A plan: the steps to run, in order, and where in memory their values are."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from fdl.compile.fallback import Skip
-from fdl.compile.ir.loops import Loops
-from fdl.compile.ir.steps import View
+from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest
+from fdl.compile.ir.tiles import TileGroup
 from fdl.core.program import Program, Var
 from fdl.core.types import TensorType
 
@@ -24,40 +23,18 @@ class Slot:
 
 
 @dataclass(eq=False)
-class LoopsStep:
-    """A nest to run."""
-
-    loops: Loops
-    outputs: list[Var]
-    reads: tuple[Var, ...]
-    scope: int = 0
-
-
-@dataclass(eq=False)
-class SingleStep:
-    """An equation with code of its own.
+class ControlStep(EquationStep):
+    """A branch or a loop of native code.
 
     Attributes:
-        equation: what to compute.
-        views: where its operands are.
-        epilogue: what is computed on each element of its result.
-        plans: of the Programs it holds.
-        workspace: offset in the arena of `workspace_bytes` for its own use.
+        plans: of the Programs that its operation holds.
     """
 
-    equation: Any
-    outputs: list[Var]
-    reads: tuple[Var, ...]
-    views: list[View]
-    epilogue: Loops | None = None
     plans: list["Plan"] = field(default_factory=list)
-    workspace: int = 0
-    workspace_bytes: int = 0
 
-    @property
-    def scope(self) -> int:
-        """The checkpointed block that it belongs to."""
-        return getattr(self.equation, "scope", 0)
+
+#: What a plan consists of.
+Step = LoopNest | KernelStep | HostCall | ControlStep | TileGroup
 
 
 @dataclass(eq=False)
@@ -75,7 +52,7 @@ class Plan:
     """
 
     program: Program
-    steps: list[Any]
+    steps: list[Step]
     outputs: list[Var]
     slots: dict[Var, Slot]
     arena_bytes: int

@@ -1,19 +1,19 @@
 """How reductions combine elements."""
 
-from typing import Any
-
 import numpy as np
 
+from fdl.core.operation import Operation
 from fdl.dtypes import bool_, is_inexact
+from fdl.ops.reduce import All_, Any_, Prod, ReduceAnd, ReduceMax, ReduceMin, ReduceOr, ReduceXor, Sum
 
 #: How the reductions combine elements (`Build.reduce`).
-REDUCTIONS = {
-    "Sum": "sum", "Prod": "prod", "ReduceMax": "max", "ReduceMin": "min", "Any_": "or", "All_": "and",
-    "ReduceAnd": "and", "ReduceOr": "or", "ReduceXor": "xor",
+REDUCTIONS: dict[type[Operation], str] = {
+    Sum: "sum", Prod: "prod", ReduceMax: "max", ReduceMin: "min", Any_: "or", All_: "and",
+    ReduceAnd: "and", ReduceOr: "or", ReduceXor: "xor",
 }  # fmt: skip
 
 
-def neutral(kind: str, dtype: np.dtype) -> Any:
+def identity_element(kind: str, dtype: np.dtype) -> float:
     """What combines with any element of `dtype` to that element."""
     if kind in ("sum", "or", "xor"):
         # -0.0 is what floating-point addition leaves alone, but the sum of nothing is 0.0, and so is NumPy's start.

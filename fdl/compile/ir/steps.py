@@ -1,86 +1,82 @@
-"""What a schedule consists of: loop nests, single equations, and windows on what they store."""
+"""Steps of one loop nest or one equation, and the windows on stored values that they read."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from fdl.core.program import Atom, Var
+from fdl.compile.ir.loops import Loops
+from fdl.core.program import Atom, Equation, Var
 from fdl.core.types import TensorType
-
-
-@dataclass(eq=False)
-class Nest:
-    """Equations computed in the same loops.
-
-    Attributes:
-        extents: of the loops.
-        equations: elementwise ones, copies and reductions.
-        reduced: which loops are reduced by the reductions; None if there are none.
-        scope: of the checkpointed block.
-        shapes: that the extents refine.
-        operands: stored values read.
-    """
-
-    extents: tuple[int, ...]
-    scope: int
-    equations: list[Any] = field(default_factory=list)
-    reduced: tuple[bool, ...] | None = None
-    shapes: list[tuple[int, ...]] = field(default_factory=list)
-    operands: set[Var] = field(default_factory=set)
-
-    @property
-    def outputs(self) -> list[Var]:
-        """What it makes."""
-        return [v for e in self.equations for v in e.outputs]
-
-
-@dataclass(eq=False)
-class Single:
-    """An equation that has a kernel, or a call of the host, of its own.
-
-    Attributes:
-        equation: what to compute.
-        epilogue: elementwise equations over the elements of its result; None if it takes none.
-    """
-
-    equation: Any
-    epilogue: Nest | None = None
-
-    @property
-    def outputs(self) -> list[Var]:
-        """What it makes."""
-        return [*self.equation.outputs, *(self.epilogue.outputs if self.epilogue else ())]
 
 
 @dataclass(frozen=True)
 class View:
-    """A strided window on a stored value; strides and offset count elements."""
+    """A strided window on a stored value; strides and offset count elements.
 
-    root: Atom
+    Attributes:
+        base: the stored value, or a literal.
+        offset: of the first element of the window.
+        strides: along its axes.
+        type: of the window.
+    """
+
+    base: Atom
     offset: int
     strides: tuple[int, ...]
     type: TensorType
 
 
-@dataclass(frozen=True)
-class Copy:
-    """The operation that stores a value a second time, as an output of its own."""
+@dataclass(eq=False)
+class LoopNest:
+    """Loops over elementwise operations and reductions.
 
-    family = "copy"
-    multiple = False
-    effect = False
-    name = "copy"
+    Attributes:
+        loops: what to run.
+        outputs: the values that it stores.
+        reads: the stored values that it loads.
+        scope: of the equations that it computes.
+    """
 
-    def source(self, position: Any, x: TensorType) -> Any:
-        """Every element stays where it is."""
-        return position
-
-
-@dataclass(frozen=True, eq=False)
-class CopyEquation:
-    """A `Copy` of one atom."""
-
-    inputs: tuple[Atom, ...]
-    outputs: tuple[Var, ...]
-    operation: Copy = Copy()
-    source: str = ""
+    loops: Loops
+    outputs: list[Var]
+    reads: tuple[Var, ...]
     scope: int = 0
+
+
+@dataclass(eq=False)
+class EquationStep:
+    """Base of the steps that are one equation.
+
+    Attributes:
+        equation: what to compute.
+        outputs: the values that it stores.
+        reads: the stored values that it reads.
+        views: where its operands are.
+        workspace: offset in the arena of `workspace_bytes` for its own use.
+    """
+
+    equation: Equation
+    outputs: list[Var]
+    reads: tuple[Var, ...]
+    views: list[View]
+    workspace: int = 0
+    workspace_bytes: int = 0
+
+    @property
+    def scope(self) -> int:
+        """That of the equation."""
+        return self.equation.scope
+
+
+@dataclass(eq=False)
+class KernelStep(EquationStep):
+    """An equation that a kernel of its own computes.
+
+    Attributes:
+        epilogue: what is computed on each element of its result.
+    """
+
+    epilogue: Loops | None = None
+
+
+@dataclass(eq=False)
+class HostCall(EquationStep):
+    """An equation that Python computes, by the reference of its operation."""

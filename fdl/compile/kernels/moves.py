@@ -19,7 +19,7 @@ from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.values import POINTER, Value
 from fdl.compile.loopnest.nest import NestEmitter
 from fdl.compile.loopnest.team import Team
-from fdl.compile.lowerings.lowering import carrier, is_lowerable
+from fdl.compile.lowerings.lowering import is_lowerable, transport_dtype
 from fdl.core.program import Var
 from fdl.core.types import TensorType
 from fdl.dtypes import int64, uint64
@@ -107,7 +107,7 @@ def emit_concatenate(emitter: Any, step: Any) -> bool:
     """Operands one after the other."""
     (out,), axis = step.outputs, step.equation.operation.axis
     steps, dtype = strides(out.type.shape), out.type.dtype
-    if carrier(dtype) is None:
+    if transport_dtype(dtype) is None:
         return False
     pointers, offset, key = [emitter.pointer(out)], 0, []
     for view in step.views:
@@ -117,7 +117,7 @@ def emit_concatenate(emitter: Any, step: Any) -> bool:
 
     def fill(build: Build, team: Team, target: Any, *sources: Any) -> None:
         for (shape, source_steps, first), source in zip(key, sources, strict=True):
-            to = build.at(target, first, carrier(dtype)), steps
+            to = build.at(target, first, transport_dtype(dtype)), steps
             copy_window(build, team, shape, dtype, (source, source_steps), to)
 
     call_divided(emitter, "concatenate", (key, dtype, steps), pointers, fill)
@@ -128,7 +128,7 @@ def emit_pad(emitter: Any, step: Any) -> bool:
     """Padding between elements: the padding everywhere, then the elements into their places."""
     operation, (x, filler), (out,) = step.equation.operation, step.views, step.outputs
     dtype, steps = out.type.dtype, strides(out.type.shape)
-    if carrier(dtype) is None:
+    if transport_dtype(dtype) is None:
         return False
     sizes, first, target = [], 0, 0
     zipped = zip(x.type.shape, out.type.shape, operation.low, operation.interior, strict=True)
@@ -142,7 +142,7 @@ def emit_pad(emitter: Any, step: Any) -> bool:
     def fill(build: Build, team: Team, y: Any, source: Any, padding: Any) -> None:
         zero = (0,) * len(steps)
         copy_window(build, team, out.type.shape, dtype, (padding, zero), (y, steps))
-        register = carrier(dtype)
+        register = transport_dtype(dtype)
         read, written = build.at(source, first, register), build.at(y, target, register)
         team.barrier()
         copy_window(build, team, sizes, dtype, (read, x.strides), (written, wide))
@@ -174,7 +174,7 @@ def emit_dynamic_slice(emitter: Any, step: Any) -> bool:
     """A block from a place known when the code runs."""
     x, *starts = step.views
     (out,) = step.outputs
-    register, shape = carrier(x.type.dtype), out.type.shape
+    register, shape = transport_dtype(x.type.dtype), out.type.shape
     if register is None:
         return False
 
@@ -193,7 +193,7 @@ def emit_dynamic_update_slice(emitter: Any, step: Any) -> bool:
     """A copy (unless it is made in place) with a block replaced."""
     x, update, *starts = step.views
     (out,) = step.outputs
-    register, shape, steps = carrier(x.type.dtype), update.type.shape, strides(x.type.shape)
+    register, shape, steps = transport_dtype(x.type.dtype), update.type.shape, strides(x.type.shape)
     if register is None:
         return False
     copy_operand(emitter, x, out)
@@ -270,7 +270,7 @@ class _Fetched:
 
 def _fetched(type: TensorType, steps: Sequence[int], sizes: Sequence[int], written: bool) -> _Fetched:
     """Windows of these sizes along the axes of an array of `type`."""
-    length, register = 1, carrier(type.dtype)
+    length, register = 1, transport_dtype(type.dtype)
     assert register is not None
     for step, size in sorted(zip(steps, sizes, strict=True)):
         if size != 1 and step != length:
@@ -308,7 +308,7 @@ def _nested(
 def emit_gather(emitter: Any, step: Any) -> bool:
     """A window for every index vector."""
     operation, (x, indices), (out,) = step.equation.operation, step.views, step.outputs
-    dtype, register = x.type.dtype, carrier(x.type.dtype)
+    dtype, register = x.type.dtype, transport_dtype(x.type.dtype)
     if register is None or x.type.size == 0:
         return False
     offsets, windows = operation.numbers.offset_dims, operation.windows(x.type)
@@ -360,7 +360,7 @@ def emit_scatter(emitter: Any, step: Any) -> bool:
     but not where windows may meet in other elements, because an index moves them along an axis on which they extend.
     """
     operation, (x, indices, updates), (out,) = step.equation.operation, step.views, step.outputs
-    dtype, register = x.type.dtype, carrier(x.type.dtype)
+    dtype, register = x.type.dtype, transport_dtype(x.type.dtype)
     if register is None or (operation.kind != "set" and not is_lowerable(_COMBINE[operation.kind], (dtype, dtype))):
         return False
     numbers, windows, steps = operation.numbers, operation.windows(x.type, updates.type), strides(x.type.shape)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl.compile.ir.affine import strides
-from fdl.compile.ir.reductions import neutral
+from fdl.compile.ir.reductions import identity_element
 from fdl.compile.kernels.moves import shared_function
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value, is_float
@@ -28,7 +28,7 @@ def emit_cumulative(emitter: Any, step: Any) -> bool:
 
     def fill(build: Build, source: Any, target: Any) -> None:
         for read, written, lanes in _lines(build, x.type.shape, axis, (x.strides, y), dtype):
-            total = build.variable(build.constant(neutral(kind, wide), wide, lanes))
+            total = build.variable(build.constant(identity_element(kind, wide), wide, lanes))
             with build.loop(0, count) as i:
                 place = build.sub(build.index(count - 1), i) if operation.reverse else i
                 value = build.load(source, dtype, read + place * x.strides[axis], lanes, _step(x, axis))

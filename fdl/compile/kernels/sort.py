@@ -12,7 +12,7 @@ from fdl.compile.kernels.kernel import Kernel, kernel_function
 from fdl.compile.kernels.radix import Layout, key_of, layout_of, number_of, sorter
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value, is_float
-from fdl.compile.lowerings.lowering import carrier
+from fdl.compile.lowerings.lowering import transport_dtype
 from fdl.dtypes import int64, uint32
 
 #: Least room beyond the `k` largest elements for candidates that may displace them.
@@ -86,7 +86,7 @@ def _run(emitter: Any, step: Any, lines: Lines, scratch_bytes: int, fill: Callab
         *pointers, scratch, _, _ = build.function.args
         with build.loop(build.argument(-2, "int64"), build.argument(-1, "int64")) as line:
             here = [
-                build.at(p, lines.offset(build, line, steps), carrier(dtype))
+                build.at(p, lines.offset(build, line, steps), transport_dtype(dtype))
                 for p, (dtype, steps) in zip(pointers, arrays, strict=True)
             ]
             fill(build, here[: len(step.views)], here[len(step.views) :], scratch)
@@ -104,7 +104,7 @@ def emit_sort(emitter: Any, step: Any) -> bool:
     operation, views = step.equation.operation, step.views
     lines = Lines(views[0].type.shape, operation.axis)
     layouts = [layout_of(v.type.dtype, len(views) > 1) for v in views[: operation.num_keys]]
-    if None in layouts or any(carrier(v.type.dtype) is None for v in views) or lines.length >= 2**32:
+    if None in layouts or any(transport_dtype(v.type.dtype) is None for v in views) or lines.length >= 2**32:
         return False
     axis, steps = operation.axis, strides(lines.shape)
     scratch_bytes = max(layout.scratch_bytes(lines.length) for layout in layouts if layout is not None)
@@ -165,7 +165,7 @@ def _sort_together(
     for (pointer, dtype, step), (to, stride) in zip(sources, targets, strict=True):
         with build.loop(0, count) as i:
             place = memory.layout.place(build, memory.read(found, i))
-            build.store(build.load(pointer, carrier(dtype), place * step), to, i * stride)
+            build.store(build.load(pointer, transport_dtype(dtype), place * step), to, i * stride)
 
 
 def emit_top_k(emitter: Any, step: Any) -> bool:

@@ -1,6 +1,6 @@
 """Code of epilogues: what is computed on each vector of a result while it is in the cache."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +8,11 @@ import numpy as np
 
 from fdl.compile.ir.affine import Affine
 from fdl.compile.ir.body import Apply, Constant, Load
-from fdl.compile.ir.plan import LoopsStep, SingleStep
+from fdl.compile.ir.plan import Slot
+from fdl.compile.ir.steps import KernelStep, LoopNest
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value
-from fdl.compile.lowerings.lowering import carrier
+from fdl.compile.lowerings.lowering import transport_dtype
 from fdl.compile.schedule.fuse import merged
 from fdl.core.program import Var
 
@@ -31,7 +32,7 @@ class Access:
     strides: tuple[int, ...]
 
 
-class Tail:
+class EpilogueEmitter:
     """The epilogue of a step, as its kernel calls it (`fdl.compile.kernels.kernel.Epilogue`).
 
     Args:
@@ -43,21 +44,21 @@ class Tail:
         operands: the arrays that it reads or writes, in the order in which the kernel passes their pointers.
     """
 
-    def __init__(self, step: SingleStep, slots: Any, axes: int) -> None:
+    def __init__(self, step: KernelStep, slots: Mapping[Var, Slot], axes: int) -> None:
         assert step.epilogue is not None
         (self.result,) = step.equation.outputs
         self.loops, self._slots, self._axes = step.epilogue, slots, axes
-        self._known: dict[Any, int] = {}
+        self._known: dict[Slot, int] = {}
         self.operands: list[Var] = []
         self.loads = {
             number: self._access(i.var, i.flat)
             for number, i in enumerate(self.loops.instructions)
             if isinstance(i, Load) and i.var is not self.result
         }
-        home, stores = slots[self.result], self.loops.stores
+        own, stores = slots[self.result], self.loops.stores
         #: The instruction whose value takes the result's place, if there is one.
-        self.replaced = next((s.number for s in stores if slots[s.var] == home), None)
-        self.stores = [(s.number, self._access(s.var, s.flat)) for s in stores if slots[s.var] != home]
+        self.replaced = next((s.number for s in stores if slots[s.var] == own), None)
+        self.stores = [(s.number, self._access(s.var, s.flat)) for s in stores if slots[s.var] != own]
 
     def _access(self, var: Var, flat: Affine) -> Access:
         steps = merged(flat.coefficients, self.loops.extents, self.result.type.shape)
@@ -71,7 +72,7 @@ class Tail:
 
     def key(self) -> str:
         """A text that is equal for equal code."""
-        parts: list[Any] = [self.loads, self.stores, self.replaced]
+        parts: list[object] = [self.loads, self.stores, self.replaced]
         parts += [i.var.type.dtype if isinstance(i, Load) else i for i in self.loops.instructions]
         return repr(parts)
 
@@ -90,13 +91,13 @@ class Tail:
             if isinstance(instruction, Apply):
                 found = instruction.operation.lower(build, *(values[o] for o in instruction.operands))
             elif isinstance(instruction, Constant):
-                dtype = carrier(instruction.dtype)
+                dtype = transport_dtype(instruction.dtype)
                 found = build.constant(np.frombuffer(instruction.data, dtype)[0], dtype, value.lanes)
             elif number not in self.loads:
                 found = value
             else:
                 assert isinstance(instruction, Load)
-                (pointer, where, stride), dtype = place(self.loads[number]), carrier(instruction.var.type.dtype)
+                (pointer, where, stride), dtype = place(self.loads[number]), transport_dtype(instruction.var.type.dtype)
                 lanes = (value.lanes, stride, mask) if stride else ()
                 found = build.load(pointer, dtype, where, *lanes)
             values.append(build.broadcast(found, value.lanes))
@@ -106,9 +107,9 @@ class Tail:
         return None if self.replaced is None else values[self.replaced]
 
 
-def as_nest(step: SingleStep) -> LoopsStep:
+def as_nest(step: KernelStep) -> LoopNest:
     """The epilogue as a nest of its own, for kernels that take none."""
     assert step.epilogue is not None
     loops = step.epilogue.collapsed()
     reads = tuple(dict.fromkeys(load.var for load in loops.reads()))
-    return LoopsStep(loops, [s.var for s in loops.stores], reads)
+    return LoopNest(loops, [s.var for s in loops.stores], reads)

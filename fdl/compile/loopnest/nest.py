@@ -9,10 +9,10 @@ import numpy as np
 from fdl.compile.ir.affine import Affine
 from fdl.compile.ir.body import Apply, Choose, Constant, Guards, Index, Load
 from fdl.compile.ir.loops import Loops, Reduce, operands_of
-from fdl.compile.ir.reductions import neutral
+from fdl.compile.ir.reductions import identity_element
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value
-from fdl.compile.lowerings.lowering import carrier
+from fdl.compile.lowerings.lowering import transport_dtype
 from fdl.core.program import Var
 from fdl.dtypes import int32, int64
 from fdl.ops.precision import accumulator
@@ -161,7 +161,7 @@ class NestEmitter:
                 continue
             if not isinstance(instruction, (Index, Constant)):
                 dtype = instruction.var.type.dtype if isinstance(instruction, Load) else instruction.dtype
-                yield carrier(dtype) or dtype
+                yield transport_dtype(dtype) or dtype
 
     def spans(self) -> Iterator[tuple[int, int, int]]:
         """The last loop in pieces (first, stop, lanes)."""
@@ -233,7 +233,7 @@ class NestEmitter:
                     dtype = reduction.var.type.dtype
                     self.finish(
                         reduction,
-                        build.constant(neutral(reduction.kind, dtype), dtype, lanes),
+                        build.constant(identity_element(reduction.kind, dtype), dtype, lanes),
                         _with(counters, self.last, i),
                     )
         count = self.loops.extents[reduced[-1]]
@@ -325,7 +325,9 @@ class NestEmitter:
         found = []
         for reduction in self.loops.reductions:
             dtype = accumulator(reduction.var.type.dtype)
-            found.append(self.build.variable(self.build.constant(neutral(reduction.kind, dtype), dtype, lanes)))
+            found.append(
+                self.build.variable(self.build.constant(identity_element(reduction.kind, dtype), dtype, lanes))
+            )
         return found
 
     def accumulate(self, variables: Sequence[Any], values: Sequence[Value]) -> None:
@@ -380,7 +382,7 @@ class NestEmitter:
         if isinstance(instruction, Apply):
             return instruction.operation.lower(build, *(values[o] for o in instruction.operands))
         if isinstance(instruction, Constant):
-            dtype = carrier(instruction.dtype)
+            dtype = transport_dtype(instruction.dtype)
             return build.constant(np.frombuffer(instruction.data, dtype)[0], dtype, lanes)
         if isinstance(instruction, Load):
             return self.load(instruction, counters, lanes, masks)
@@ -395,7 +397,7 @@ class NestEmitter:
 
     def load(self, load: Load, counters: Counters, lanes: int, masks: dict[Any, Any]) -> Value:
         """A vector from memory."""
-        build, dtype = self.build, carrier(load.var.type.dtype)
+        build, dtype = self.build, transport_dtype(load.var.type.dtype)
         stride = load.flat.coefficients[self.last] if lanes > 1 else 0
         index, pointer = self.address(load.flat, counters), self.pointer(load.var)
         if not load.guards:

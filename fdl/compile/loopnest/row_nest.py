@@ -5,10 +5,10 @@ from contextlib import ExitStack
 from typing import Any
 
 from fdl.compile.ir.loops import Reduce
+from fdl.compile.ir.tiles import NestTile
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value
 from fdl.compile.loopnest.nest import Counters, NestEmitter
-from fdl.compile.schedule.row_tiles import NestCut
 from fdl.core.program import Var
 
 
@@ -17,31 +17,31 @@ class RowNest(NestEmitter):
 
     Args:
         build: where the code goes.
-        cut: the nest.
+        tile: the nest.
         pointer: the LLVM pointer to the first element of a stored value.
         unit, begin, end: which rows.
     """
 
     def __init__(
-        self, build: Build, cut: NestCut, pointer: Callable[[Var], Any], unit: Value, begin: Value, end: Value
+        self, build: Build, tile: NestTile, pointer: Callable[[Var], Any], unit: Value, begin: Value, end: Value
     ) -> None:
-        super().__init__(build, cut.loops, pointer)
-        self.cut, self.unit, self.begin, self.end = cut, unit, begin, end
-        if cut.ranged is not None:
-            self.part = cut.ranged, begin, end
-        self.is_added = cut.summed
+        super().__init__(build, tile.loops, pointer)
+        self.tile, self.unit, self.begin, self.end = tile, unit, begin, end
+        if tile.row_loop is not None:
+            self.part = tile.row_loop, begin, end
+        self.is_added = tile.summed
 
     def emit(self) -> None:
         """Emit all loops."""
-        loops, cut = self.loops, self.cut
+        loops, tile = self.loops, self.tile
         counters = self.unit_counters()
-        free = range(cut.fixed, len(loops.extents))
-        kept = [j for j in free if not loops.reduced[j]]
-        reduced = [j for j in free if loops.reduced[j]]
+        inner = range(tile.unit_loops, len(loops.extents))
+        kept = [j for j in inner if not loops.reduced[j]]
+        reduced = [j for j in inner if loops.reduced[j]]
         with ExitStack() as stack:
-            if not free:
+            if not inner:
                 self.columns(counters, [], 1, 1)
-            elif self.last == cut.ranged:
+            elif self.last == tile.row_loop:
                 self.along_rows(counters)
             elif not loops.reductions:
                 self.plain(self.enter(stack, counters, kept[:-1]), self.spans())
@@ -56,7 +56,7 @@ class RowNest(NestEmitter):
         """Indices of the loops that the unit fixes."""
         counters: Counters = (None,) * len(self.loops.extents)
         rest: Any = self.unit
-        for axis in range(self.cut.fixed - 1, -1, -1):
+        for axis in range(self.tile.unit_loops - 1, -1, -1):
             extent = self.loops.extents[axis]
             above = self.build.quotient(rest, extent) if axis else self.build.index(0)
             counters = _with(counters, axis, rest - above * extent if axis else rest)
@@ -68,7 +68,7 @@ class RowNest(NestEmitter):
         build, lanes = self.build, self.lanes
         whole = self.begin + build.quotient(self.end - self.begin, lanes) * lanes
         spans = [(self.begin, whole, lanes), (whole, self.end, 1)] if lanes > 1 else [(self.begin, self.end, 1)]
-        if not self.cut.summed:
+        if not self.tile.summed:
             for first, stop, size in spans:
                 with build.loop(first, stop, size) as i:
                     self.columns(_with(counters, self.last, i), [], size, 1)
@@ -90,7 +90,7 @@ class RowNest(NestEmitter):
 
     def streamed(self, counters: Counters, reduced: Sequence[int]) -> None:
         """Reductions whose last loop is kept, with their results in memory."""
-        if not self.cut.summed:
+        if not self.tile.summed:
             super().streamed(counters, reduced)
             return
         self.is_added = False

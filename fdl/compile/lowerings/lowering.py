@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.fallback import during
+from fdl.compile.fallback import Skip, during
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import host_target
 from fdl.compile.llvm.values import HALVES
+from fdl.core.operation import Operation
 from fdl.dtypes import complex64, float32, float64, key, uint64
 from fdl.errors import DtypeError
 
@@ -27,12 +28,26 @@ SHARED = {
 }  # fmt: skip
 
 
+#: Names and families of operations with a kernel (`fdl.compile.codegen.singles.KERNELS`).
+KERNELS = {
+    "copy", "contract", "panel_product", "conv", "window", "concatenate", "pad", "dynamic_slice",
+    "dynamic_update_slice", "gather", "scatter", "cumulative", "arg_max", "arg_min", "distinct", "replay", "sort",
+    "top_k", "foreign",
+}  # fmt: skip
+
+
+def has_kernel(operation: Operation, skip: Skip = frozenset()) -> bool:
+    """Whether an operation has a kernel of its own, if there are to be any; others are computed by Python."""
+    found = operation.name in KERNELS or operation.family in KERNELS
+    return found and ("kernels" not in skip or operation.family == "copy")
+
+
 def takes_views(equation: Any) -> bool:
     """Whether the operands of an equation may be strided."""
     return equation.operation.family in READS_VIEWS
 
 
-def carrier(dtype: np.dtype) -> np.dtype | None:
+def transport_dtype(dtype: np.dtype) -> np.dtype | None:
     """The dtype of the register that moves an element of `dtype`; None if there is none that wide."""
     if dtype in (complex64, key):
         return uint64
@@ -40,18 +55,17 @@ def carrier(dtype: np.dtype) -> np.dtype | None:
 
 
 @lru_cache(maxsize=4096)
-def is_lowerable(operation: Any, dtypes: tuple[np.dtype, ...]) -> bool:
+def is_lowerable(operation: Operation, dtypes: tuple[np.dtype, ...]) -> bool:
     """Whether the ``lower`` rule of an elementwise operation makes code for operands of these dtypes."""
-    moves = type(operation).__name__ == "Select" or hasattr(operation, "moves_keys")
-    carriers = [carrier(d) for d in dtypes]
-    if any(c is None or (c != d and not moves) for c, d in zip(carriers, dtypes, strict=True)):
+    transports = [transport_dtype(d) for d in dtypes]
+    if any(t is None or (t != d and not operation.transports) for t, d in zip(transports, dtypes, strict=True)):
         return False
     module = ir.Module()
     build = Build(module, host_target(), new_function(module, "probe", []))
     # Only what says so means that there is no code. Anything else is a mistake in the rule.
     with during("loops"):
         try:
-            operation.lower(build, *(build.constant(1, c, 8) for c in carriers))
+            operation.lower(build, *(build.constant(1, t, 8) for t in transports))
         except (DtypeError, NotImplementedError):
             return False
     return True

@@ -4,16 +4,16 @@ A dot_general becomes a batched matrix product of operands whose axes are permut
 the strides allow it; 16-bit floats are converted to float32 around it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from fdl.compile.lowerings.lowering import has_convolution_kernel, has_product_kernel
 from fdl.compile.passes.threefry import JoinWords, TakeWord, Threefry
-from fdl.core.program import Atom, Program, Var
+from fdl.core.operation import Operation
+from fdl.core.program import Atom, Equation, Program, Var
 from fdl.core.rewrite import uses
 from fdl.dtypes import key, uint32, uint64
 from fdl.ops.contract import DotGeneral
@@ -23,7 +23,6 @@ from fdl.ops.precision import accumulator
 from fdl.ops.random_bits import KeyUnwrap, KeyWrap, RandomBits, RandomFoldIn, RandomSplit
 from fdl.ops.shape import BroadcastInDim, Iota, Reshape, Transpose
 from fdl.ops.slicing import Slice
-from fdl.transforms.inline import ScopedEquation
 
 
 def product(ndim: int) -> DotGeneral:
@@ -34,25 +33,27 @@ def product(ndim: int) -> DotGeneral:
 
 def canonical(program: Program) -> Program:
     """`program` with its contractions in canonical form."""
-    found: list[ScopedEquation] = []
+    found: list[Equation] = []
     for equation in _untransposed(program):
-        rewrite = _RULES.get(type(equation.operation))
-        if rewrite is None or not rewrite(_Rewriter(found, equation), equation):
+        if not _is_rewritten(_Rewriter(found, equation), equation):
             found.append(equation)
     return Program(program.inputs, tuple(found), program.outputs, program.constants)
 
 
-def _untransposed(program: Program) -> list[Any]:
+def _untransposed(program: Program) -> list[Equation]:
     """The equations; products of which only the transpose is used are replaced by those of swapped operands."""
-    users: dict[Any, list[Any]] = uses(program.equations)
+    users = uses(program.equations)
     returned = set(program.outputs)
-    changed: dict[Any, tuple[Var, tuple[int, ...]]] = {}
-    found: list[Any] = []
+    changed: dict[Atom, tuple[Var, tuple[int, ...]]] = {}
+    found: list[Equation] = []
     for equation in program.equations:
-        operation, out = equation.operation, equation.outputs[0] if equation.outputs else None
-        after = users.get(out, [])
-        if isinstance(operation, DotGeneral) and len(after) == 1 and out not in returned:
-            order = _swapped(operation, equation, after[0].operation)
+        operation = equation.operation
+        if isinstance(operation, DotGeneral):
+            (out,) = equation.outputs
+            after = users.get(out, [])
+            order = None
+            if len(after) == 1 and out not in returned:
+                order = _swapped(operation, equation, after[0].operation)
             if order is not None:
                 contracting, batch_axes = operation.contracting[::-1], operation.batch_axes[::-1]
                 turned = replace(operation, contracting=contracting, batch_axes=batch_axes)
@@ -60,7 +61,7 @@ def _untransposed(program: Program) -> list[Any]:
                 changed[out] = var, order
                 found.append(replace(equation, operation=turned, inputs=equation.inputs[::-1], outputs=(var,)))
                 continue
-        if equation.inputs and equation.inputs[0] in changed:
+        if isinstance(operation, Transpose) and equation.inputs[0] in changed:
             var, order = changed[equation.inputs[0]]
             axes = tuple(order[a] for a in operation.axes)
             equation = replace(equation, operation=Transpose(axes), inputs=(var,))
@@ -68,7 +69,7 @@ def _untransposed(program: Program) -> list[Any]:
     return found
 
 
-def _swapped(operation: DotGeneral, equation: Any, after: Any) -> tuple[int, ...] | None:
+def _swapped(operation: DotGeneral, equation: Equation, after: Operation) -> tuple[int, ...] | None:
     """Where the axes of a product are in the product of swapped operands, if it is transposed so that this pays."""
     x, y = (a.type for a in equation.inputs)
     batch, m, n = len(operation.batch_axes[0]), len(operation.free(x, 0)), len(operation.free(y, 1))
@@ -80,10 +81,10 @@ def _swapped(operation: DotGeneral, equation: Any, after: Any) -> tuple[int, ...
 class _Rewriter:
     """Appends equations that stand for one equation."""
 
-    def __init__(self, found: list[ScopedEquation], model: ScopedEquation) -> None:
+    def __init__(self, found: list[Equation], model: Equation) -> None:
         self.found, self.model = found, model
 
-    def apply(self, operation: Any, *atoms: Atom, into: Var | None = None) -> Var:
+    def apply(self, operation: Operation, *atoms: Atom, into: Var | None = None) -> Var:
         """The result of an operation."""
         out = into or Var(operation.result(*(a.type for a in atoms)))
         self.found.append(replace(self.model, operation=operation, inputs=atoms, outputs=(out,)))
@@ -101,7 +102,7 @@ class _Rewriter:
         """`x` under another shape."""
         return x if x.type.shape == shape else self.apply(Reshape(shape), x)
 
-    def deliver(self, x: Atom, equation: ScopedEquation) -> None:
+    def deliver(self, x: Atom, equation: Equation) -> None:
         """Make `x` the result of `equation`."""
         (out,) = equation.outputs
         if x.type.dtype != out.type.dtype:
@@ -112,8 +113,28 @@ class _Rewriter:
         self.apply(Reshape(out.type.shape), x, into=out)
 
 
-def _dot_general(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
-    operation, (x, y) = equation.operation, equation.inputs
+def _is_rewritten(rewriter: _Rewriter, equation: Equation) -> bool:
+    """Whether equations took the place of `equation`, which is not in canonical form."""
+    match operation := equation.operation:
+        case DotGeneral():
+            return _dot_general(rewriter, equation, operation)
+        case ConvGeneral():
+            return _convolution(rewriter, equation, operation)
+        case RandomBits() | RandomSplit():
+            _random_bits(rewriter, equation, operation)
+        case RandomFoldIn():
+            rewriter.apply(Threefry(key), *equation.inputs, into=equation.outputs[0])
+        case KeyWrap():
+            _wrap(rewriter, equation)
+        case KeyUnwrap():
+            _unwrap(rewriter, equation)
+        case _:
+            return False
+    return True
+
+
+def _dot_general(rewriter: _Rewriter, equation: Equation, operation: DotGeneral) -> bool:
+    x, y = equation.inputs
     (out,) = equation.outputs
     depth = prod(x.type.shape[a] for a in operation.contracting[0])
     kept = x.type.dtype == out.type.dtype and has_product_kernel(out.type.dtype, depth)
@@ -139,9 +160,9 @@ def _dot_general(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
     return True
 
 
-def _convolution(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
+def _convolution(rewriter: _Rewriter, equation: Equation, operation: ConvGeneral) -> bool:
     """Features last, in data and result; the kernel's output features last."""
-    operation, (x, w) = equation.operation, equation.inputs
+    x, w = equation.inputs
     (out,) = equation.outputs
     dtype = accumulator(out.type.dtype)
     last = features_last(x.type.ndim)
@@ -173,8 +194,8 @@ def _moved(wanted: Sequence[int], found: Sequence[int]) -> list[int]:
     return order
 
 
-def _random_bits(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
-    operation, (keys,) = equation.operation, equation.inputs
+def _random_bits(rewriter: _Rewriter, equation: Equation, operation: RandomBits | RandomSplit) -> None:
+    (keys,) = equation.inputs
     (out,) = equation.outputs
     shape, count = out.type.shape, prod(operation.shape)
     number = rewriter.apply(Iota((count,), 0, uint32 if count < 2**32 else uint64))
@@ -182,15 +203,9 @@ def _random_bits(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
     axes = tuple(range(keys.type.ndim)), tuple(range(keys.type.ndim, len(shape)))
     operands = [rewriter.apply(BroadcastInDim(shape, own), v) for own, v in zip(axes, (keys, counter), strict=True)]
     rewriter.apply(Threefry(out.type.dtype), *operands, into=out)
-    return True
 
 
-def _fold_in(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
-    rewriter.apply(Threefry(key), *equation.inputs, into=equation.outputs[0])
-    return True
-
-
-def _wrap(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
+def _wrap(rewriter: _Rewriter, equation: Equation) -> None:
     (words,), (out,) = equation.inputs, equation.outputs
     shape = words.type.shape
     halves = []
@@ -199,23 +214,10 @@ def _wrap(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
         half = rewriter.apply(Slice((*starts[:-1], number), limits, (1,) * len(shape)), words)
         halves.append(rewriter.reshape(half, shape[:-1]))
     rewriter.apply(JoinWords(), *halves, into=out)
-    return True
 
 
-def _unwrap(rewriter: _Rewriter, equation: ScopedEquation) -> bool:
+def _unwrap(rewriter: _Rewriter, equation: Equation) -> None:
     (keys,), (out,) = equation.inputs, equation.outputs
     shape = out.type.shape
     repeated = rewriter.apply(BroadcastInDim(shape, tuple(range(len(shape) - 1))), keys)
     rewriter.apply(TakeWord(), repeated, rewriter.apply(Iota(shape, len(shape) - 1, uint32)), into=out)
-    return True
-
-
-_RULES: dict[Any, Callable[[_Rewriter, ScopedEquation], bool]] = {
-    DotGeneral: _dot_general,
-    ConvGeneral: _convolution,
-    RandomBits: _random_bits,
-    RandomSplit: _random_bits,
-    RandomFoldIn: _fold_in,
-    KeyWrap: _wrap,
-    KeyUnwrap: _unwrap,
-}

@@ -1,26 +1,24 @@
 """Simplification: constants, algebra that is exact, equal equations once, nothing that is not needed."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from fdl.core.interpret import evaluate
-from fdl.core.program import Atom, Literal, Program, Var
+from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import eliminate_dead
 from fdl.ops.arithmetic import Add, Div, Mul, Neg, StopGradient, Sub
 from fdl.ops.reduce import Reduction
 from fdl.ops.select import Gate
 from fdl.ops.shape import BroadcastInDim, Reshape, Transpose
-from fdl.transforms.inline import ScopedEquation
 
 #: Results up to this many bytes are computed while compiling.
 FOLDED_BYTES = 1024
 
 
 def simplify(program: Program) -> Program:
-    """A Program of the same results, bit for bit, with fewer equations (which are `ScopedEquation`)."""
+    """A Program of the same results, bit for bit, with fewer equations."""
     return eliminate_dead(_Simplifier(program).run())
 
 
@@ -29,8 +27,9 @@ class _Simplifier:
         self.program = program
         self.names: dict[Var, Atom] = {v: v for v in program.inputs}
         self.values: dict[Var, np.ndarray] = {}
-        self.makers: dict[Var, ScopedEquation] = {}
-        self.known: dict[Any, tuple[Var, ...]] = {}
+        self.makers: dict[Var, Equation] = {}
+        #: What has been made already, by all that decides its value.
+        self.known: dict[tuple[Hashable, ...], tuple[Var, ...]] = {}
         for var, value in program.constants:
             self.names[var] = self.constant(value, var)
 
@@ -52,14 +51,9 @@ class _Simplifier:
             self.values[var] = value
         return self.known[key][0]
 
-    def visit(self, equation: Any) -> Iterator[ScopedEquation]:
-        step = ScopedEquation(
-            equation.operation,
-            tuple(self.rename(a) for a in equation.inputs),
-            equation.outputs,
-            equation.source,
-            getattr(equation, "scope", 0),
-        )
+    def visit(self, equation: Equation) -> Iterator[Equation]:
+        inputs = tuple(self.rename(a) for a in equation.inputs)
+        step = Equation(equation.operation, inputs, equation.outputs, equation.source, equation.scope)
         if step.operation.effect:
             self.names.update((v, v) for v in step.outputs)
             yield step
@@ -67,7 +61,7 @@ class _Simplifier:
         if self.fold(step):
             return
         short = self.shorten(step)
-        if not isinstance(short, ScopedEquation):
+        if not isinstance(short, Equation):
             self.names[step.outputs[0]] = short
             return
         key = (short.operation, tuple(_key(a) for a in short.inputs), short.scope)
@@ -80,7 +74,7 @@ class _Simplifier:
             self.makers[var] = short
         yield short
 
-    def fold(self, step: ScopedEquation) -> bool:
+    def fold(self, step: Equation) -> bool:
         """Compute the step now if all it reads is known, and small."""
         operation = step.operation
         if operation.family in ("host", "control", "random") or isinstance(operation, BroadcastInDim):
@@ -88,13 +82,14 @@ class _Simplifier:
         if not step.inputs or sum(v.type.size * v.type.dtype.itemsize for v in step.outputs) > FOLDED_BYTES:
             return False
         operands = [a.value if isinstance(a, Literal) else self.values.get(a) for a in step.inputs]
-        if any(o is None or o.nbytes > FOLDED_BYTES for o in operands):
+        known = [o for o in operands if o is not None and o.nbytes <= FOLDED_BYTES]
+        if len(known) < len(operands):
             return False
-        for var, value in zip(step.outputs, evaluate(operation, operands), strict=True):  # type: ignore[arg-type]
+        for var, value in zip(step.outputs, evaluate(operation, known), strict=True):
             self.names[var] = self.constant(np.asarray(value), var)
         return True
 
-    def shorten(self, step: ScopedEquation) -> ScopedEquation | Atom:
+    def shorten(self, step: Equation) -> Equation | Atom:
         """An equal step or atom that costs less."""
         operation = step.operation
         if isinstance(operation, (Add, Sub, Mul, Div)):
@@ -112,20 +107,22 @@ class _Simplifier:
                 return self.twice(before, step)
         return step
 
-    def twice(self, before: ScopedEquation, step: ScopedEquation) -> ScopedEquation | Atom:
+    def twice(self, before: Equation, step: Equation) -> Equation | Atom:
         """One step for two of a kind that follow each other."""
-        (x,), first, second = before.inputs, before.operation, step.operation
-        if isinstance(second, Neg):
-            return x
-        if isinstance(second, Reshape):
-            merged: Any = second
-        elif isinstance(second, Transpose):
-            merged = Transpose(tuple(first.axes[a] for a in second.axes))
-        else:
-            merged = BroadcastInDim(second.shape, tuple(second.axes[a] for a in first.axes))
+        (x,) = before.inputs
+        merged: Reshape | Transpose | BroadcastInDim
+        match before.operation, step.operation:
+            case Reshape(), Reshape() as second:
+                merged = second
+            case Transpose() as first, Transpose() as second:
+                merged = Transpose(tuple(first.axes[a] for a in second.axes))
+            case BroadcastInDim() as first, BroadcastInDim() as second:
+                merged = BroadcastInDim(second.shape, tuple(second.axes[a] for a in first.axes))
+            case _:  # two negations
+                return x
         return x if _is_identity(merged, x.type.shape) else replace(step, operation=merged, inputs=(x,))
 
-    def arithmetic(self, step: ScopedEquation) -> ScopedEquation | Atom:
+    def arithmetic(self, step: Equation) -> Equation | Atom:
         x, y = step.inputs
         kind = type(step.operation)
         if kind in (Mul, Div) and self.is_all(y, 1):
@@ -150,11 +147,11 @@ class _Simplifier:
         return bool(atom.value == number) and (number != 0 or bool(np.signbit(atom.value) == np.signbit(number)))
 
 
-def _key(atom: Atom) -> Any:
+def _key(atom: Atom) -> Hashable:
     return (atom.value.dtype, atom.value.tobytes()) if isinstance(atom, Literal) else atom
 
 
-def _is_identity(operation: Any, shape: tuple[int, ...]) -> bool:
+def _is_identity(operation: Reshape | Transpose | BroadcastInDim, shape: tuple[int, ...]) -> bool:
     if isinstance(operation, Transpose):
         return operation.axes == tuple(range(len(shape)))
     return operation.shape == shape

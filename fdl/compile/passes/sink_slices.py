@@ -3,21 +3,19 @@
 The gates of a recurrent cell are sums that are split into parts; each part then is in the loops that use it.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from fdl.core.program import Literal, Program, Var
+from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import uses
 from fdl.ops.slicing import Slice
 
 
 def narrow(program: Program) -> Program:
     """`program` with slices taken of operands instead of elementwise results, if together they are no longer."""
-    users: dict[Any, list[Any]] = uses(program.equations)
+    users = uses(program.equations)
     returned = set(program.outputs)
-    gone: set[Any] = set()
-    found: list[Any] = []
+    gone: set[Equation] = set()
+    found: list[Equation] = []
     for equation in reversed(program.equations):
         if not _is_split(equation, users, returned):
             found.append(equation)
@@ -32,22 +30,23 @@ def narrow(program: Program) -> Program:
     return Program(program.inputs, kept, program.outputs, program.constants)
 
 
-def _is_split(equation: Any, users: dict[Any, list[Any]], returned: set[Any]) -> bool:
+def _is_split(equation: Equation, users: dict[Atom, list[Equation]], returned: set[Atom]) -> bool:
     if equation.operation.family != "elementwise" or equation.operation.multiple or equation.outputs[0] in returned:
         return False
     (out,) = equation.outputs
-    parts: Sequence[Any] = users.get(out, ())
+    parts = users.get(out, [])
     if not parts or not all(isinstance(p.operation, Slice) for p in parts):
         return False
     if any(isinstance(a, Literal) or a.type.shape != out.type.shape for a in equation.inputs):
         return False
-    same_scope = all(getattr(p, "scope", 0) == getattr(equation, "scope", 0) for p in parts)
+    same_scope = all(p.scope == equation.scope for p in parts)
     return same_scope and sum(p.outputs[0].type.size for p in parts) <= out.type.size
 
 
-def _sliced(equation: Any, part: Any, users: dict[Any, list[Any]]) -> list[Any]:
+def _sliced(equation: Equation, part: Equation, users: dict[Atom, list[Equation]]) -> list[Equation]:
     """The equations that make one slice of an elementwise result."""
-    found, inputs = [], []
+    found: list[Equation] = []
+    inputs: list[Var] = []
     for atom in equation.inputs:
         var = Var(part.operation.result(atom.type))
         found.append(replace(part, inputs=(atom,), outputs=(var,)))

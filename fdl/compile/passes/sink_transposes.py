@@ -5,17 +5,17 @@ transposed back. What lies in between (elementwise operations, sums, pooling) do
 is done on what the convolution made, and its result is transposed instead.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from fdl.compile.ir.reductions import REDUCTIONS
-from fdl.core.program import Atom, Literal, Program, Var
+from fdl.core.operation import Operation
+from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import eliminate_dead
 from fdl.ops.conv import ConvGeneral
+from fdl.ops.reduce import Reduction
 from fdl.ops.shape import BroadcastInDim, Reshape, Transpose
 from fdl.ops.slicing import Concatenate, Slice
 from fdl.ops.window import Windowed
-from fdl.transforms.inline import ScopedEquation
 
 Axes = tuple[int, ...]
 
@@ -33,10 +33,10 @@ def transposed_late(program: Program) -> Program:
 class _Late:
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.found: list[Any] = []
-        self.makers: dict[Var, Any] = {}
+        self.found: list[Equation] = []
+        self.makers: dict[Var, Equation] = {}
         #: For a value that is a transpose: of what, and its axes.
-        self.sources: dict[Var, tuple[Var, Axes]] = {}
+        self.sources: dict[Atom, tuple[Var, Axes]] = {}
         self.names: dict[Var, Atom] = {}
         self._turned: dict[tuple[Var, Axes], Atom | None] = {}
 
@@ -54,16 +54,16 @@ class _Late:
         """What stands for an atom now."""
         return self.names.get(atom, atom) if isinstance(atom, Var) else atom
 
-    def append(self, equation: Any) -> None:
+    def append(self, equation: Equation) -> None:
         """Keep an equation."""
         self.found.append(equation)
         self.makers.update((v, equation) for v in equation.outputs)
 
-    def visit(self, equation: Any) -> bool:
+    def visit(self, equation: Equation) -> bool:
         """Whether another equation took the place of this one."""
         operation = equation.operation
         if isinstance(operation, Transpose):
-            return self.transpose(equation)
+            return self.transpose(equation, operation.axes)
         if isinstance(operation, Reshape) and operation.shape == equation.inputs[0].type.shape:
             self.names[equation.outputs[0]] = equation.inputs[0]
             return True
@@ -77,15 +77,15 @@ class _Late:
         if isinstance(operation, (Windowed, Concatenate, Slice)):
             turned = _turned_back(operation, axes)
             return turned is not None and self.replaced(equation, turned, axes, axes)
-        if type(operation).__name__ in REDUCTIONS:
+        if isinstance(operation, Reduction):
             turned = type(operation)(tuple(sorted(axes[a] for a in operation.axes)))
             kept = [p for a, p in enumerate(axes) if a not in operation.axes]
             return self.replaced(equation, turned, axes, tuple(sorted(kept).index(p) for p in kept))
         return False
 
-    def transpose(self, equation: Any) -> bool:
+    def transpose(self, equation: Equation, axes: Axes) -> bool:
         """Join two transposes; remember those of convolutions."""
-        (x,), (out,), axes = equation.inputs, equation.outputs, equation.operation.axes
+        (x,), (out,) = equation.inputs, equation.outputs
         if x in self.sources:
             source, first = self.sources[x]
             joined = tuple(first[a] for a in axes)
@@ -95,24 +95,30 @@ class _Late:
                 self.sources[out] = source, joined
                 self.append(replace(equation, operation=Transpose(joined), inputs=(source,)))
             return True
-        maker = self.makers.get(x)
-        if maker is not None and isinstance(maker.operation, ConvGeneral):
+        maker = self.makers.get(x) if isinstance(x, Var) else None
+        if isinstance(x, Var) and maker is not None and isinstance(maker.operation, ConvGeneral):
             self.sources[out] = x, axes
         return False
 
-    def replaced(self, equation: Any, operation: Any, axes: Axes, after: Axes) -> bool:
+    def replaced(self, equation: Equation, operation: Operation, axes: Axes, after: Axes) -> bool:
         """Append `operation` on the operands with their axes as the sources have them, and the transpose `after`."""
-        inputs = tuple(self.turned(a, axes, equation) for a in equation.inputs)
-        if any(a is None for a in inputs):
+        inputs = self.all_turned(equation.inputs, axes, equation)
+        if inputs is None:
             return False
         (out,) = equation.outputs
-        var = Var(operation.result(*(a.type for a in inputs)))  # type: ignore[union-attr]  # none is None
+        var = Var(operation.result(*(a.type for a in inputs)))
         self.append(replace(equation, operation=operation, inputs=inputs, outputs=(var,)))
         self.append(replace(equation, operation=Transpose(after), inputs=(var,), outputs=(out,)))
         self.sources[out] = var, after
         return True
 
-    def turned(self, atom: Atom, axes: Axes, model: ScopedEquation, depth: int = 0) -> Atom | None:
+    def all_turned(self, atoms: Sequence[Atom], axes: Axes, model: Equation, depth: int = 0) -> tuple[Atom, ...] | None:
+        """Operands before the transpose with these axes; None if one would have to be moved in memory."""
+        found = [self.turned(a, axes, model, depth) for a in atoms]
+        known = tuple(a for a in found if a is not None)
+        return known if len(known) == len(found) else None
+
+    def turned(self, atom: Atom, axes: Axes, model: Equation, depth: int = 0) -> Atom | None:
         """An operand before the transpose with these axes; None if it would have to be moved in memory."""
         if isinstance(atom, Literal) or not atom.type.shape:
             return atom
@@ -124,7 +130,7 @@ class _Late:
             self._turned[key] = self._turn(atom, axes, model, depth)
         return self._turned[key]
 
-    def _turn(self, var: Var, axes: Axes, model: ScopedEquation, depth: int) -> Atom | None:
+    def _turn(self, var: Var, axes: Axes, model: Equation, depth: int) -> Atom | None:
         maker = self.makers.get(var)
         if maker is None or depth > _DEPTH:
             return None
@@ -137,15 +143,15 @@ class _Late:
             return out
         if maker.operation.family != "elementwise" or len(maker.outputs) != 1:
             return None
-        inputs = tuple(self.turned(a, axes, model, depth + 1) for a in maker.inputs)
-        if any(a is None for a in inputs):
+        inputs = self.all_turned(maker.inputs, axes, model, depth + 1)
+        if inputs is None:
             return None
-        out = Var(maker.operation.result(*(a.type for a in inputs)))  # type: ignore[union-attr]  # none is None
+        out = Var(maker.operation.result(*(a.type for a in inputs)))
         self.append(replace(maker, inputs=inputs, outputs=(out,)))
         return out
 
 
-def _turned_back(operation: Any, axes: Axes) -> Any:
+def _turned_back(operation: Windowed | Concatenate | Slice, axes: Axes) -> Operation | None:
     """The same operation on an array before the transpose; None if elements of a window would change their order."""
     if isinstance(operation, Concatenate):
         return Concatenate(axes[operation.axis])

@@ -4,28 +4,23 @@ A key is carried in one 64-bit register, its first word in the low half.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.values import Value
+from fdl.core.operation import Operation
 from fdl.core.types import TensorType
 from fdl.dtypes import key, uint32, uint64
 from fdl.ops.random_bits import PARITY, ROTATIONS, as_keys, threefry2x32
 
 
 @dataclass(frozen=True)
-class _Words:
+class _Words(Operation):
     """Base: elementwise on the words of keys; exists only inside the compiler."""
 
     family = "elementwise"
-    multiple = False
-    effect = False
-    moves_keys = True
-
-    @property
-    def name(self) -> str:
-        """For printing."""
-        return type(self).__name__
+    transports = True
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class Threefry(_Words):
             return first.astype(uint64) << uint64.type(32) | second
         return (first ^ second).astype(self.dtype)
 
-    def lower(self, build: Any, keys: Any, counter: Any) -> Any:
+    def lower(self, build: Build, keys: Value, counter: Value) -> Value:
         """The function of `fdl.ops.random_bits.threefry2x32` on registers."""
         first, second = _split(build, keys)
         third = first ^ second ^ build.constant(PARITY, uint32)
@@ -81,7 +76,7 @@ class JoinWords(_Words):
         """The words side by side."""
         return as_keys(first, second)
 
-    def lower(self, build: Any, first: Any, second: Any) -> Any:
+    def lower(self, build: Build, first: Value, second: Value) -> Value:
         """One register of both."""
         return _join(build, first, second)
 
@@ -98,17 +93,17 @@ class TakeWord(_Words):
         """A field of the key."""
         return np.where(number == 0, keys["word0"], keys["word1"])
 
-    def lower(self, build: Any, keys: Any, number: Any) -> Any:
+    def lower(self, build: Build, keys: Value, number: Value) -> Value:
         """A half of the register."""
         low, high = _split(build, keys)
         return build.select(build.eq(number, 0), low, high)
 
 
-def _split(build: Any, number: Any) -> tuple[Any, Any]:
+def _split(build: Build, number: Value) -> tuple[Value, Value]:
     """Low and high half of a 64-bit register."""
     high = build.convert(build.shift_right_logical(number, 32), uint32)
     return build.convert(number, uint32), high
 
 
-def _join(build: Any, low: Any, high: Any) -> Any:
+def _join(build: Build, low: Value, high: Value) -> Value:
     return build.or_(build.convert(low, uint64), build.shift_left(build.convert(high, uint64), 32))

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fdl.compile.ir.plan import LoopsStep, Plan, SingleStep, nbytes
+from fdl.compile.ir.plan import ControlStep, Plan, Step, nbytes
+from fdl.compile.ir.steps import EquationStep, KernelStep, LoopNest
+from fdl.compile.ir.tiles import TileGroup
 from fdl.compile.schedule.fuse import is_nothing
-from fdl.compile.schedule.group import GroupStep
 from fdl.core.program import Var
 from fdl.core.types import TensorType
 
@@ -56,15 +57,15 @@ class Accounts:
         self.whole = {
             v: step.outputs
             for step in plan.steps
-            if isinstance(step, LoopsStep)
+            if isinstance(step, LoopNest)
             for v in step.reads
             if v not in self.made and plan.slots[v].kind == "arena"
         }
 
-    def of(self, step: Any) -> Account:
+    def of(self, step: Step) -> Account:
         """The account of a step."""
-        if isinstance(step, SingleStep):
-            return self.of_single(step)
+        if isinstance(step, EquationStep):
+            return self.of_equation(step)
         parts = [v for v in step.reads if v in self.whole]
         if parts:
             source = _most_common(self.made[v].source for v in step.outputs if v in self.made)
@@ -81,12 +82,12 @@ class Accounts:
             _traffic(step),
         )
 
-    def of_single(self, step: SingleStep) -> Account:
+    def of_equation(self, step: EquationStep) -> Account:
         """The account of an equation with code of its own, and of its epilogue."""
         equation = step.equation
-        if is_nothing(equation) or step.plans:
+        if is_nothing(equation) or isinstance(step, ControlStep):
             return Account(_single_words(step), equation.source, 0, 0)
-        if step.epilogue is None:
+        if not isinstance(step, KernelStep) or step.epilogue is None:
             return Account(_single_words(step), equation.source, _single_flops(step), _single_bytes(step))
         after = [e for e in self.equations(step) if e is not equation]
         # The result that only the epilogue reads shares a place with what is made of it.
@@ -98,9 +99,9 @@ class Accounts:
             sum(places.values()) + sum(nbytes(v.type) for v in step.reads),
         )
 
-    def equations(self, step: Any) -> list[Any]:
+    def equations(self, step: Step) -> list[Any]:
         """The equations that a step computes, in the order of the Program."""
-        own = {*step.outputs, *(step.private if isinstance(step, GroupStep) else ())}
+        own = {*step.outputs, *(step.private if isinstance(step, TileGroup) else ())}
         pending = [w for v in own for w in self.whole.get(v, (v,))]
         roots, found = set(pending), set()
         while pending:
@@ -136,7 +137,7 @@ def _most_common(sources: Iterable[str]) -> str:
     return found.most_common(1)[0][0] if found else ""
 
 
-def _single_words(step: SingleStep) -> str:
+def _single_words(step: EquationStep) -> str:
     operation = step.equation.operation
     types = [v.type for v in step.views]
     if operation.family == "contract" and len(types) == 2:
@@ -152,7 +153,7 @@ def _single_words(step: SingleStep) -> str:
         return " ".join([f"convolution {_shape(types[0].shape)} * {_shape(types[1].shape)}", *more])
     if operation.name == "scan":
         return f"scan of {operation.length} steps, itself"
-    if step.plans:
+    if isinstance(step, ControlStep):
         return f"{operation.name}, itself"
     largest = max(
         (*types, *(v.type for v in step.outputs)), key=lambda t: t.size, default=TensorType((), np.dtype("f4"))
@@ -182,7 +183,7 @@ def _product_flops(x: TensorType, out: TensorType) -> int:
     return each * out.size * x.shape[-1]
 
 
-def _single_flops(step: SingleStep) -> int:
+def _single_flops(step: EquationStep) -> int:
     operation, out = step.equation.operation, step.equation.outputs[0].type
     if operation.family == "contract":
         return _product_flops(step.views[0].type, out)
@@ -195,22 +196,22 @@ def _single_flops(step: SingleStep) -> int:
     return 0
 
 
-def _traffic(step: Any) -> int:
+def _traffic(step: LoopNest | TileGroup) -> int:
     """Bytes of the values outside of a nest or a group, as far as they are read or written."""
-    members = [m.step for m in step.members] if isinstance(step, GroupStep) else [step]
+    members = [m.step for m in step.members] if isinstance(step, TileGroup) else [step]
     touched: Counter[Var] = Counter()
     for member in members:
-        if isinstance(member, LoopsStep):
+        if isinstance(member, LoopNest):
             for load in member.loops.reads():
                 moving = (n for n, c in zip(load.flat.extents, load.flat.coefficients, strict=True) if c)
                 touched[load.var] += prod(moving) * load.var.type.dtype.itemsize
         else:
-            touched.update({v.root: nbytes(v.type) for v in member.views if isinstance(v.root, Var)})
+            touched.update({v.base: nbytes(v.type) for v in member.views if isinstance(v.base, Var)})
     reads = sum(min(nbytes(v.type), touched.get(v, nbytes(v.type))) for v in step.reads)
     return reads + sum(nbytes(v.type) for v in step.outputs)
 
 
-def _single_bytes(step: SingleStep) -> int:
+def _single_bytes(step: EquationStep) -> int:
     """Bytes of operands, as far as they are read, and of results, as far as they are written."""
     family, name = step.equation.operation.family, step.equation.operation.name
     operands, results = [nbytes(v.type) for v in step.views], [nbytes(v.type) for v in step.outputs]

@@ -8,7 +8,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fdl.compile.ir.plan import Plan, SingleStep
+from fdl.compile.ir.plan import ControlStep, Plan, Step
 from fdl.compile.llvm.values import I32, I64, POINTER
 
 #: The exported array: nanoseconds and number of runs of each step.
@@ -26,13 +26,13 @@ class Lap:
     """
 
     plan: Plan
-    step: Any
+    step: Step
     parent: int | None
 
 
 def count_steps(plan: Plan) -> int:
     """How many steps a plan has, with those inside of them."""
-    inner = [p for step in plan.steps if isinstance(step, SingleStep) for p in step.plans]
+    inner = [p for step in plan.steps if isinstance(step, ControlStep) for p in step.plans]
     return len(plan.steps) + sum(map(count_steps, inner))
 
 
@@ -56,7 +56,7 @@ class Stopwatch:
         self._cells.initializer = ir.Constant(kind, None)
 
     @contextmanager
-    def lap(self, plan: Plan, step: Any) -> Iterator[None]:
+    def lap(self, plan: Plan, step: Step) -> Iterator[None]:
         """The body emits the code of a step."""
         build, team, number = self.emission.build, self.emission.team, len(self.laps)
         self.laps.append(Lap(plan, step, self._open[-1] if self._open else None))

@@ -2,16 +2,16 @@
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
 
 from fdl.compile.fallback import Skip
 from fdl.compile.ir.affine import row_major, strides
 from fdl.compile.ir.loops import Loops
-from fdl.compile.ir.plan import Plan, SingleStep, Slot, nbytes
-from fdl.compile.ir.steps import View
+from fdl.compile.ir.plan import ControlStep, Plan, Slot, Step, nbytes
+from fdl.compile.ir.steps import EquationStep, KernelStep, LoopNest, View
+from fdl.compile.ir.tiles import NestTile, TileGroup
 from fdl.compile.schedule.arena import Arena
 from fdl.compile.schedule.fuse import Schedule
-from fdl.compile.schedule.group import GroupStep
+from fdl.control.replay import Replay
 from fdl.core.program import Var
 from fdl.core.types import TensorType
 
@@ -20,7 +20,7 @@ class Placement:
     """Gives every stored value a slot, walking through the steps."""
 
     def __init__(
-        self, schedule: Schedule, steps: list[Any], donate: tuple[bool, ...], carry: dict[int, int] | None, skip: Skip
+        self, schedule: Schedule, steps: list[Step], donate: tuple[bool, ...], carry: dict[int, int] | None, skip: Skip
     ) -> None:
         #: Whether values may take the place of others; otherwise each has its own.
         self.reuses = "reuse" not in skip
@@ -56,9 +56,9 @@ class Placement:
                     self.place(var, step, number, dead)
             if summed is not None:
                 self.place_sum(summed, step)
-            if isinstance(step, GroupStep):
+            if isinstance(step, TileGroup):
                 self.place_private(step)
-            if isinstance(step, SingleStep) and step.workspace_bytes:
+            if isinstance(step, EquationStep) and step.workspace_bytes:
                 step.workspace = self.arena.allocate(step.workspace_bytes)
                 self.arena.free(step.workspace)
             for var in dead:
@@ -72,7 +72,7 @@ class Placement:
         program, outputs = self.schedule.program, self.schedule.outputs
         return Plan(program, self.steps, outputs, self.slots, self.arena.peak, self.reused, self.skip)
 
-    def place(self, var: Var, step: Any, number: int, dead: list[Var]) -> None:
+    def place(self, var: Var, step: Step, number: int, dead: list[Var]) -> None:
         """Choose the slot of what a step makes."""
         if var in self.outputs:
             self.slots[var] = self.donated_slot(var, step, number) or Slot("output", self.outputs[var])
@@ -90,23 +90,22 @@ class Placement:
             return
         self.slots[var] = Slot("arena", self.arena.allocate(nbytes(var.type)))
 
-    def place_private(self, group: GroupStep) -> None:
+    def place_private(self, group: TileGroup) -> None:
         """Choose places in a thread's memory for what a group keeps to itself."""
-        memory, last = (
-            Arena(self.reuses),
-            {v: n for n, cut in enumerate(group.members) for v in (*cut.step.reads, *cut.made)},
-        )
+        memory = Arena(self.reuses)
+        last = {v: n for n, tile in enumerate(group.members) for v in (*tile.step.reads, *tile.made)}
         private = set(group.private)
-        for number, cut in enumerate(group.members):
-            dead = [v for v in cut.step.reads if v in private and last[v] == number]
+        for number, tile in enumerate(group.members):
+            loops = tile.loops if isinstance(tile, NestTile) else None
+            dead = [v for v in tile.step.reads if v in private and last[v] == number]
             # The result of a product shares the place of what its epilogue makes of it.
-            for var in reversed(cut.made):
+            for var in reversed(tile.made):
                 if var not in private:
                     continue
-                shared = [v for v in dead if self.reuses and _in_place(var, v, cut.loops)]
+                shared = [v for v in dead if self.reuses and _in_place(var, v, loops)]
                 if last[var] == number and self.reuses:
                     shared += [
-                        v for v in cut.made if v is not var and v in self.slots and v.type.dtype == var.type.dtype
+                        v for v in tile.made if v is not var and v in self.slots and v.type.dtype == var.type.dtype
                     ]
                 if shared:
                     self.slots[var] = self.slots[shared[0]]
@@ -114,15 +113,15 @@ class Placement:
                 else:
                     size = group.block * group.space.inner(var) * var.type.dtype.itemsize
                     self.slots[var] = Slot("private", memory.allocate(size))
-            gone = {self.slots[v] for v in (*dead, *cut.made) if v in private and last[v] == number}
-            kept = {self.slots[v] for v in cut.made if v in private and last[v] > number}
+            gone = {self.slots[v] for v in (*dead, *tile.made) if v in private and last[v] == number}
+            kept = {self.slots[v] for v in tile.made if v in private and last[v] > number}
             for slot in (s for s in gone - kept if s.kind == "private"):
                 memory.free(slot.number)
         group.private_bytes = memory.peak
 
-    def updated(self, var: Var, step: Any, number: int) -> Var | None:
-        """What has the memory of a donated input, if a single step makes `var` by changing some of its elements."""
-        for other in step.reads if isinstance(step, SingleStep) and not step.plans else ():
+    def updated(self, var: Var, step: Step, number: int) -> Var | None:
+        """What has the memory of a donated input, if an equation makes `var` by changing some of its elements."""
+        for other in step.reads if _is_one_operation(step) else ():
             mine = self.donated_number(other) is not None and other.type == var.type and self.last[other] == number
             if mine and self.may_overwrite(var, other, step):
                 return other
@@ -137,14 +136,14 @@ class Placement:
         """Remember that the memory of a donated input, which `var` is in, is not read any more."""
         self.given_up.setdefault(var.type, deque()).append(number)
 
-    def summed_elsewhere(self, step: Any, number: int) -> Var | None:
+    def summed_elsewhere(self, step: Step, number: int) -> Var | None:
         """The result of a kernel that only its epilogue reads."""
-        if not self.reuses or not isinstance(step, SingleStep) or step.epilogue is None:
+        if not self.reuses or not isinstance(step, KernelStep) or step.epilogue is None:
             return None
         (var,) = step.equation.outputs
         return var if self.last[var] == number and var not in self.outputs else None
 
-    def place_sum(self, var: Var, step: SingleStep) -> None:
+    def place_sum(self, var: Var, step: Step) -> None:
         """Let a kernel sum up in the memory of what its epilogue makes, unless something is read there."""
         taken = {self.slots[v] for v in step.reads}
         for other in step.outputs:
@@ -153,7 +152,7 @@ class Placement:
                 return
         self.slots[var] = Slot("arena", self.arena.allocate(nbytes(var.type)))
 
-    def donated_slot(self, var: Var, step: Any, number: int) -> Slot | None:
+    def donated_slot(self, var: Var, step: Step, number: int) -> Slot | None:
         """The memory of a donated input that nothing reads any more."""
         for given in self.candidates(var, step, number):
             other = self.donated.get(given)
@@ -166,33 +165,37 @@ class Placement:
                 return self.slots[other]
         return None
 
-    def candidates(self, var: Var, step: Any, number: int) -> Iterator[int]:
+    def candidates(self, var: Var, step: Step, number: int) -> Iterator[int]:
         """Numbers of donated inputs whose memory an output may take: what `step` reads, then what nothing reads now."""
         if self.carry is not None:
             yield from (n for n in [self.carry.get(self.outputs[var])] if n is not None)
             return
-        own = [self.updated(var, step, number), *(() if isinstance(step, SingleStep) and step.plans else step.reads)]
+        own = [self.updated(var, step, number), *(() if isinstance(step, ControlStep) else step.reads)]
         yield from [n for v in own if v is not None and (n := self.donated_number(v)) is not None]
         given_up = self.given_up.get(var.type)
         while given_up:
             yield given_up.popleft()
 
-    def may_overwrite(self, var: Var, other: Var, step: Any) -> bool:
+    def may_overwrite(self, var: Var, other: Var, step: Step) -> bool:
         """Whether `step` reads each element of `other` only just before it writes the same bytes of `var`."""
-        if not self.reuses or isinstance(step, GroupStep):
+        if not self.reuses or isinstance(step, TileGroup):
             return False
-        if isinstance(step, SingleStep):
+        if isinstance(step, LoopNest):
+            return _in_place(var, other, step.loops)
+        operation, views = step.equation.operation, step.views
+        if operation.family in ("scatter", "replay"):
             # These write only places that they have read, or do not read at all.
             whole = View(other, 0, strides(var.type.shape), var.type)
-            operation, views = step.equation.operation, step.views
-            if operation.family in ("scatter", "replay"):
-                place = (
-                    0 if operation.family == "scatter" else operation.overwritten(step.outputs.index(var), len(views))
-                )
-                return views[place] == whole and all(v.root is not other for n, v in enumerate(views) if n != place)
-            if step.epilogue is None or any(v.root is other for v in views):
-                return False
-        return _in_place(var, other, step.epilogue if isinstance(step, SingleStep) else step.loops)
+            place = operation.overwritten(step.outputs.index(var), len(views)) if isinstance(operation, Replay) else 0
+            return views[place] == whole and all(v.base is not other for n, v in enumerate(views) if n != place)
+        if not isinstance(step, KernelStep) or any(v.base is other for v in views):
+            return False
+        return _in_place(var, other, step.epilogue)
+
+
+def _is_one_operation(step: Step) -> bool:
+    """Whether a step is an equation, and holds no plans."""
+    return isinstance(step, EquationStep) and not isinstance(step, ControlStep)
 
 
 def _in_place(var: Var, other: Var, loops: Loops | None) -> bool:

@@ -2,14 +2,18 @@
 
 import os
 from math import prod
-from typing import Any
+from typing import assert_never
 
 from fdl.compile.ir.body import Apply
-from fdl.compile.ir.plan import LoopsStep, Plan, SingleStep, nbytes
+from fdl.compile.ir.plan import ControlStep, Plan, Step, nbytes
+from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest
+from fdl.compile.ir.tiles import NestTile, TileGroup
 from fdl.compile.lowerings.lowering import SHARED
 from fdl.compile.schedule.fuse import is_nothing
-from fdl.compile.schedule.group import GroupStep
-from fdl.compile.schedule.row_tiles import NestCut
+from fdl.control.cond import Cond
+from fdl.control.scan import Scan
+from fdl.core.program import Equation
+from fdl.ops.window import Windowed
 
 #: A step shorter than this is done by one thread: handing data to another core takes a while.
 _STEP = 10.0
@@ -21,7 +25,7 @@ _FLOPS, _INSTRUCTIONS, _BYTES = 90_000.0, 6_000.0, 30_000.0
 _SLOW = {
     "div": 5, "sqrt": 8, "exp": 12, "log": 15, "log2": 15, "log10": 15, "tanh": 20, "erf": 25, "pow": 35, "hypot": 25,
     "sin": 30, "cos": 30, "logistic": 20, "logistic_density": 20, "tanh_slope": 20, "logaddexp": 30,
-    "gaussian": 15, "ndtr": 25, "Threefry": 60,
+    "gaussian": 15, "ndtr": 25, "threefry": 60,
 }  # fmt: skip
 #: Floating-point operations that take as long as sorting an element.
 _SORTED = 1500
@@ -29,7 +33,7 @@ _SORTED = 1500
 _UNKNOWN = 10
 
 
-def shares(step: Any) -> bool:
+def shares(step: Step) -> bool:
     """Whether the threads divide the work of a step, or of steps inside it."""
     return shared_time(step) > 0
 
@@ -39,24 +43,27 @@ def worth_threads(plan: Plan) -> bool:
     return os.name == "posix" and sum(map(shared_time, plan.steps)) >= _PROGRAM
 
 
-def shared_time(step: Any) -> float:
+def shared_time(step: Step) -> float:
     """Time of the work that is divided."""
-    if isinstance(step, SingleStep) and step.plans:
-        operation = step.equation.operation
-        inner = [sum(map(shared_time, plan.steps)) for plan in step.plans]
-        if operation.name == "cond":
-            return max(inner)
-        return sum(inner) * (operation.length if operation.name == "scan" else _UNKNOWN)
-    if isinstance(step, GroupStep):
-        time = sum(
-            _loops_time(cut.step) if isinstance(cut, NestCut) else _single_time(cut.step) for cut in step.members
-        )
-    else:
-        time = _loops_time(step) if isinstance(step, LoopsStep) else _single_time(step)
+    match step:
+        case ControlStep(equation=Equation(operation=operation), plans=plans):
+            inner = [sum(map(shared_time, plan.steps)) for plan in plans]
+            if isinstance(operation, Cond):
+                return max(inner)
+            return sum(inner) * (operation.length if isinstance(operation, Scan) else _UNKNOWN)
+        case LoopNest():
+            time = _loops_time(step)
+        case TileGroup():
+            tiles = step.members
+            time = sum(_loops_time(t.step) if isinstance(t, NestTile) else _equation_time(t.step) for t in tiles)
+        case KernelStep() | HostCall():
+            time = _equation_time(step)
+        case _:
+            assert_never(step)
     return time if time >= _STEP else 0.0
 
 
-def _loops_time(step: LoopsStep) -> float:
+def _loops_time(step: LoopNest) -> float:
     loops = step.loops
     iterations = prod(loops.extents)
     weight = sum(_SLOW.get(i.operation.name, 1) for i in loops.instructions if isinstance(i, Apply))
@@ -64,11 +71,11 @@ def _loops_time(step: LoopsStep) -> float:
     return iterations * (weight + 1) * size / 32 / _INSTRUCTIONS + _bytes(step) / _BYTES
 
 
-def _bytes(step: Any) -> int:
+def _bytes(step: LoopNest | EquationStep) -> int:
     return sum(nbytes(v.type) for v in (*step.reads, *step.outputs))
 
 
-def _single_time(step: SingleStep) -> float:
+def _equation_time(step: EquationStep) -> float:
     operation, outputs = step.equation.operation, step.outputs
     if is_nothing(step.equation) or (operation.name not in SHARED and operation.family not in SHARED):
         return 0.0
@@ -80,7 +87,7 @@ def _single_time(step: SingleStep) -> float:
         flops = 2 * outputs[0].type.size * w.size // max(1, outputs[0].type.shape[-1])
     elif operation.family == "sort":
         flops = _SORTED * step.views[0].type.size
-    elif operation.family == "window":
+    elif isinstance(operation, Windowed):
         sizes = [v.type.size for v in outputs] + [v.type.size for v in step.views]
         flops = 20 * prod(operation.window) * min(sizes)
     return flops / _FLOPS + _bytes(step) / _BYTES

@@ -8,21 +8,23 @@ in the cache.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from fdl.compile.fallback import Skip
 from fdl.compile.ir.affine import common_refinement, row_major, strides, unflatten
 from fdl.compile.ir.body import Body, Choose, Constant, Index, Load, NotAffine
+from fdl.compile.ir.fusion import Copy, Fusion, Standalone
 from fdl.compile.ir.reductions import REDUCTIONS
-from fdl.compile.ir.steps import CopyEquation, Nest, Single, View
-from fdl.compile.lowerings.lowering import carrier, has_product_kernel, is_lowerable, takes_views
+from fdl.compile.ir.steps import View
+from fdl.compile.lowerings.lowering import has_product_kernel, is_lowerable, takes_views, transport_dtype
 from fdl.compile.passes.canonical import features_last, product
-from fdl.core.program import Atom, Literal, Program, Var
+from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import uses
-from fdl.ops.shape import Reshape, Transpose
-from fdl.ops.slicing import Reverse
+from fdl.ops.conv import ConvGeneral
+from fdl.ops.reduce import Reduction
+from fdl.ops.shape import IndexMap, Reshape, Transpose
+from fdl.ops.slicing import Pad, Reverse
 
 #: A nest with more equations or stored operands than this takes no new ones: registers are few.
 MOST_EQUATIONS, MOST_OPERANDS = 64, 32
@@ -56,7 +58,7 @@ class Schedule:
     def __init__(self, program: Program, skip: Skip = frozenset()) -> None:
         self.program, self.skip = program, skip
         #: Equations that take no epilogue, since other steps would read too much of what it makes.
-        self.alone: set[Any] = set()
+        self.alone: set[Equation] = set()
         self.make()
         found = self.spread()
         if found:
@@ -66,15 +68,15 @@ class Schedule:
     def make(self) -> None:
         """Place all equations."""
         program = self.program
-        self.steps: list[Nest | Single] = []
+        self.steps: list[Fusion | Standalone] = []
         self.home: dict[Var, int] = dict.fromkeys(program.inputs, -1)
         self.home.update((v, -1) for v, _ in program.constants)
-        self._virtual: dict[Var, Any] = {}
-        self._stored_late: dict[Var, Any] = {}
-        self._depth: dict[Any, int] = {}
+        self._inlined: dict[Var, Equation] = {}
+        self._stored_late: dict[Var, Equation] = {}
+        self._depth: dict[Atom, int] = {}
         #: The step whose code is being made, once all are placed: it cannot load what it or a later one stores.
         self.current: int | None = None
-        self._users: dict[Any, list[Any]] = uses(program.equations)
+        self._users: dict[Atom, list[Equation]] = uses(program.equations)
         self._users.update((atom, []) for atom in program.outputs)
         self._readers: dict[Var, list[int]] = {}
         self._last_read: dict[Var, int] = {}
@@ -82,43 +84,43 @@ class Schedule:
             self.place(equation)
         self.outputs = self.place_outputs()
 
-    def ordered(self) -> Iterable[Any]:
+    def ordered(self) -> Iterable[Equation]:
         """The equations in the order in which they are placed."""
         return _small_first(self.program)
 
-    def virtual(self, var: Var) -> Any:
+    def inlined(self, var: Var) -> Equation | None:
         """The equation of a value that is not stored (yet)."""
-        found = self._virtual.get(var)
+        found = self._inlined.get(var)
         if found is None and self.current is not None and var in self._stored_late and self.home[var] >= self.current:
             return self._stored_late[var]
         return found
 
-    def place(self, equation: Any) -> None:
+    def place(self, equation: Equation) -> None:
         """Put an equation where it belongs."""
         kind = classify(equation)
         if is_nothing(equation):
-            self.append(Single(equation))
-        elif kind == "virtual" or (kind == "nest" and self.is_delayed(equation)):
+            self.append(Standalone(equation))
+        elif kind == "inlined" or (kind == "nest" and self.is_delayed(equation)):
             self.delay(equation)
         elif kind == "nest":
             self.place_in_nest(equation)
         else:
             self.place_single(equation)
 
-    def delay(self, equation: Any) -> None:
+    def delay(self, equation: Equation) -> None:
         """Compute an equation where it is read, unless too many of that kind follow each other."""
         (var,) = equation.outputs
         self._depth[var] = 1 + max((self._depth.get(a, 0) for a in equation.inputs), default=0)
-        self._virtual[var] = equation
+        self._inlined[var] = equation
         if self._depth[var] > MOST_DELAYED:
             self.store(var)
             self._depth[var] = 0
 
-    def is_delayed(self, equation: Any) -> bool:
+    def is_delayed(self, equation: Equation) -> bool:
         """Whether a result is rather computed where it is used."""
         return self.is_free(equation) or self.is_moved(equation) or self.is_inner(equation)
 
-    def is_inner(self, equation: Any) -> bool:
+    def is_inner(self, equation: Equation) -> bool:
         """Whether an elementwise result has one elementwise user, which may as well read what the result is made of.
 
         That may be inputs, which stay where they are, or a single array of no more bytes than the result.
@@ -138,13 +140,13 @@ class Schedule:
         large = {load.var for load in loads if 2 * load.var.type.size > out.size}
         return len(large) == 1 and all(v.type.dtype.itemsize <= out.dtype.itemsize for v in large)
 
-    def is_free(self, equation: Any) -> bool:
+    def is_free(self, equation: Equation) -> bool:
         """Whether an elementwise equation reads no memory, so that it is rather computed again than stored."""
         if equation.operation.family != "elementwise":
             return False
         return all(isinstance(a, Literal) or self.is_known(a) for a in equation.inputs)
 
-    def is_moved(self, equation: Any) -> bool:
+    def is_moved(self, equation: Equation) -> bool:
         """Whether an elementwise result, used once by what is used once, ends in a move of elements to other places.
 
         It is then computed where it is used, since no loop could do both.
@@ -167,7 +169,7 @@ class Schedule:
 
     def is_known(self, var: Var) -> bool:
         """Whether a value is made of literals and indices alone, by at most a few operations."""
-        equation, steps = self.virtual(var), 0
+        equation, steps = self.inlined(var), 0
         while equation is not None and equation.inputs and steps < 8:
             steps += 1
             operands = [a for a in equation.inputs if not isinstance(a, Literal)]
@@ -175,17 +177,17 @@ class Schedule:
                 return True
             if len(operands) > 1:
                 return False
-            equation = self.virtual(operands[0])
+            equation = self.inlined(operands[0])
         return equation is not None and not equation.inputs
 
-    def spread(self) -> set[Any]:
+    def spread(self) -> set[Equation]:
         """Equations with an epilogue of which nests read more than one result as large as their own.
 
         What is computed in those nests, or next to them, need not be stored at all.
         """
         found = set()
         for step in self.steps:
-            if isinstance(step, Single) and step.epilogue is not None:
+            if isinstance(step, Standalone) and step.epilogue is not None:
                 size = step.equation.outputs[0].type.size
                 read = [v for v in step.epilogue.outputs if v.type.size == size and self.is_read_by_nests(v)]
                 if len(read) > 1:
@@ -194,47 +196,47 @@ class Schedule:
 
     def is_read_by_nests(self, var: Var) -> bool:
         """Whether a loop nest loads a stored value."""
-        return any(isinstance(self.steps[n], Nest) for n in self._readers.get(var, ()))
+        return any(isinstance(self.steps[n], Fusion) for n in self._readers.get(var, ()))
 
     # Singles
 
-    def place_single(self, equation: Any) -> None:
+    def place_single(self, equation: Equation) -> None:
         """Append an equation of its own; its operands get stored unless it reads strided views."""
         for atom in equation.inputs:
             if isinstance(atom, Var) and (not takes_views(equation) or self.view(atom) is None):
                 self.store(atom)
-        alone = equation in self.alone or "epilogues" in self.skip
-        self.append(Single(equation, None if alone else epilogue_nest(equation)))
+        alone = equation in self.alone or not self.skip.isdisjoint(("epilogues", "kernels"))
+        self.append(Standalone(equation, None if alone else epilogue_nest(equation)))
         for atom in equation.inputs:
             self.touch(atom, len(self.steps) - 1)
 
     def touch(self, atom: Atom, number: int) -> None:
         """Remember that the step reads what `atom` comes from."""
-        while isinstance(atom, Var) and (equation := self.virtual(atom)) is not None and equation.inputs:
+        while isinstance(atom, Var) and (equation := self.inlined(atom)) is not None and equation.inputs:
             atom = equation.inputs[0]
         if isinstance(atom, Var):
             self._last_read[atom] = number
 
-    def append(self, step: Nest | Single) -> None:
+    def append(self, step: Fusion | Standalone) -> None:
         """Add a step at the end."""
         self.home.update((v, len(self.steps)) for v in step.outputs)
         self.steps.append(step)
 
     def store(self, var: Var) -> None:
         """Make sure that the elements of `var` are in memory in row-major order."""
-        equation = self.virtual(var)
+        equation = self.inlined(var)
         if equation is None:
             return
         if isinstance(equation.operation, Reshape) and isinstance(equation.inputs[0], Var):
             self.store(equation.inputs[0])
             return
         # Steps placed before read it where it comes from, and go on doing so.
-        self._stored_late[var] = self._virtual.pop(var)
+        self._stored_late[var] = self._inlined.pop(var)
         self.place_in_nest(equation)
 
     def root(self, atom: Atom) -> Atom:
         """The stored value that has the elements of `atom` in the same order."""
-        while isinstance(atom, Var) and (equation := self.virtual(atom)) is not None:
+        while isinstance(atom, Var) and (equation := self.inlined(atom)) is not None:
             if not isinstance(equation.operation, Reshape):
                 break
             atom = equation.inputs[0]
@@ -246,7 +248,7 @@ class Schedule:
         if extents is None or 0 in extents:
             return None
         while True:
-            body = Body(extents, self.virtual)
+            body = Body(extents, self.inlined)
             try:
                 body.read(atom, body.place(atom.type.shape))
                 break
@@ -276,7 +278,7 @@ class Schedule:
     def operand(self, atom: Atom) -> View:
         """Where an operand of a single step is."""
         root = self.root(atom)
-        if isinstance(root, Literal) or self.virtual(root) is not None:
+        if isinstance(root, Literal) or self.inlined(root) is not None:
             found = self.view(atom)
             assert found is not None
             return found
@@ -284,7 +286,7 @@ class Schedule:
 
     # Nests
 
-    def place_in_nest(self, equation: Any) -> None:
+    def place_in_nest(self, equation: Equation) -> None:
         """Let an equation join a nest, or begin one."""
         shape = loop_shape(equation)
         own = common_refinement(shape)
@@ -304,16 +306,19 @@ class Schedule:
         for number in sorted(n for n in near if n >= max(earliest, 0)):
             found = self.joined(number, equation, own)
             if found is not None and found[0] >= rank:
-                rank, best = found[0], (number, *found[1:])
+                rank, best = found[0], (number, found[1], found[2])
         if best is None:
-            nest = Nest(own, getattr(equation, "scope", 0))
+            nest = Fusion(own, equation.scope)
             self.append(nest)
             best = (len(self.steps) - 1, own, loads)
         self.join(best[0], equation, shape, best[1], best[2])
 
-    def join(self, number: int, equation: Any, shape: tuple[int, ...], extents: tuple[int, ...], loads: Any) -> None:
+    def join(
+        self, number: int, equation: Equation, shape: tuple[int, ...], extents: tuple[int, ...], loads: list[Load]
+    ) -> None:
         """Add an equation to the nest at `number`."""
-        nest: Any = self.nest(number)
+        nest = self.nest(number)
+        assert nest is not None
         if nest.reduced is not None:
             nest.reduced = _refined(nest.reduced, nest.extents, extents)
         nest.extents = extents
@@ -329,28 +334,30 @@ class Schedule:
         for var in equation.outputs:
             self.home[var] = number
 
-    def nest(self, number: int) -> Nest | None:
+    def nest(self, number: int) -> Fusion | None:
         """The nest of a step, if it has one."""
         step = self.steps[number]
-        return step if isinstance(step, Nest) else step.epilogue
+        return step if isinstance(step, Fusion) else step.epilogue
 
-    def reads(self, equation: Any, extents: tuple[int, ...]) -> list[Load]:
+    def reads(self, equation: Equation, extents: tuple[int, ...]) -> list[Load]:
         """What an equation loads in loops of these extents."""
         return self.body(equation, extents).loads()
 
-    def body(self, equation: Any, extents: tuple[int, ...]) -> Body:
+    def body(self, equation: Equation, extents: tuple[int, ...]) -> Body:
         """The instructions of an equation in loops of these extents."""
-        body = Body(extents, self.virtual)
+        body = Body(extents, self.inlined)
         if equation.operation.family == "reduce":
             body.read(equation.inputs[0], body.place(equation.inputs[0].type.shape))
         else:
             body.define(equation)
         return body
 
-    def joined(self, number: int, equation: Any, shape: tuple[int, ...]) -> Any:
+    def joined(
+        self, number: int, equation: Equation, shape: tuple[int, ...]
+    ) -> tuple[int, tuple[int, ...], list[Load]] | None:
         """(rank, extents, loads) if the equation can join the nest of a step and gains by it."""
         nest = self.nest(number)
-        if nest is None or nest.scope != getattr(equation, "scope", 0):
+        if nest is None or nest.scope != equation.scope:
             return None
         if len(nest.equations) >= MOST_EQUATIONS or len(nest.operands) >= MOST_OPERANDS:
             return None
@@ -366,7 +373,8 @@ class Schedule:
             body = self.body(equation, extents)
         except NotAffine:
             return None
-        if isinstance(self.steps[number], Single) and not self.is_epilogue(equation, body, number):
+        step = self.steps[number]
+        if isinstance(step, Standalone) and not self.is_epilogue(equation, body, number, step.equation.outputs[0]):
             return None
         rank, loads = 0, body.loads()
         for load in loads:
@@ -378,9 +386,8 @@ class Schedule:
                 rank += 1
         return (rank, extents, loads) if rank else None
 
-    def is_epilogue(self, equation: Any, body: Body, number: int) -> bool:
-        """Whether an equation can be computed on vectors of the result of a single step."""
-        (result,) = self.steps[number].equation.outputs  # type: ignore[union-attr]  # only single steps have epilogues
+    def is_epilogue(self, equation: Equation, body: Body, number: int, result: Var) -> bool:
+        """Whether an equation can be computed on vectors of the `result` of a standalone step."""
         if equation.operation.family != "elementwise" or any(isinstance(i, (Index, Choose)) for i in body.instructions):
             return False
         for load in body.loads():
@@ -393,7 +400,7 @@ class Schedule:
                 return False
         return True
 
-    def is_reduction(self, var: Var, nest: Nest) -> bool:
+    def is_reduction(self, var: Var, nest: Fusion) -> bool:
         """Whether a result of `nest` is complete only when its loops are."""
         return any(e.operation.family == "reduce" and var in e.outputs for e in nest.equations)
 
@@ -401,7 +408,7 @@ class Schedule:
 
     def place_outputs(self) -> list[Var]:
         """A stored variable for every output, each with memory of its own."""
-        taken: set[Any] = set()
+        taken: set[Atom] = set()
         found = []
         for atom in self.program.outputs:
             if isinstance(atom, Var):
@@ -409,15 +416,15 @@ class Schedule:
             root = self.root(atom)
             if isinstance(root, Literal) or root in taken or self.home[root] == -1:
                 root = Var(atom.type)
-                self.place_copy(CopyEquation((atom,), (root,)))
+                self.place_copy(Equation(Copy(), (atom,), (root,)))
             taken.add(root)
             found.append(root)
         return found
 
-    def place_copy(self, copy: CopyEquation) -> None:
+    def place_copy(self, copy: Equation) -> None:
         """Append a copy."""
-        if carrier(copy.outputs[0].type.dtype) is None or is_nothing(copy):
-            self.append(Single(copy))
+        if transport_dtype(copy.outputs[0].type.dtype) is None or is_nothing(copy):
+            self.append(Standalone(copy))
         else:
             self.place_in_nest(copy)
 
@@ -425,31 +432,31 @@ class Schedule:
 class Unfused(Schedule):
     """A schedule without fusion: every equation is a step, and all that it makes is stored."""
 
-    def ordered(self) -> Iterable[Any]:
+    def ordered(self) -> Iterable[Equation]:
         return self.program.equations
 
-    def place(self, equation: Any) -> None:
+    def place(self, equation: Equation) -> None:
         if is_nothing(equation) or "loops" in self.skip or classify(equation) == "single":
-            self.append(Single(equation))
+            self.append(Standalone(equation))
         else:
             self.place_in_nest(equation)
 
-    def place_copy(self, copy: CopyEquation) -> None:
+    def place_copy(self, copy: Equation) -> None:
         if "loops" in self.skip:
-            self.append(Single(copy))
+            self.append(Standalone(copy))
         else:
             super().place_copy(copy)
 
-    def joined(self, number: int, equation: Any, shape: tuple[int, ...]) -> None:
+    def joined(self, number: int, equation: Equation, shape: tuple[int, ...]) -> None:
         return None
 
-    def spread(self) -> set[Any]:
+    def spread(self) -> set[Equation]:
         return set()
 
 
-def _small_first(program: Program) -> list[Any]:
+def _small_first(program: Program) -> list[Equation]:
     """The equations, those with small results moved up to where their operands are there."""
-    keys: dict[Any, float] = {}
+    keys: dict[Atom, float] = {}
     order = []
     for number, equation in enumerate(program.equations):
         ready = max((keys.get(a, -1.0) for a in equation.inputs if isinstance(a, Var)), default=-1.0)
@@ -461,48 +468,48 @@ def _small_first(program: Program) -> list[Any]:
     return [equation for _, _, equation in sorted(order, key=lambda item: item[:2])]
 
 
-def is_nothing(equation: Any) -> bool:
+def is_nothing(equation: Equation) -> bool:
     """Whether an equation makes no elements, and so needs no code."""
     return not equation.operation.effect and all(v.type.size == 0 for v in equation.outputs)
 
 
-def classify(equation: Any) -> str:
-    """How an equation is computed: ``virtual`` (where it is read), in a ``nest``, or as a ``single`` step."""
+def classify(equation: Equation) -> str:
+    """How an equation is computed: ``inlined`` (where it is read), in a ``nest``, or as a ``single`` step."""
     operation = equation.operation
     if operation.effect or operation.multiple:
         return "single"
     dtypes = [a.type.dtype for a in (*equation.inputs, *equation.outputs)]
     if operation.name == "iota":
-        return "virtual" if carrier(dtypes[0]) == dtypes[0] else "single"
+        return "inlined" if transport_dtype(dtypes[0]) == dtypes[0] else "single"
     if operation.family == "move":
-        plain = isinstance(operation, Reshape) or hasattr(operation, "source")
-        plain = plain or (operation.name == "pad" and not any(operation.interior))
-        return "virtual" if plain and all(carrier(d) is not None for d in dtypes) else "single"
+        plain = isinstance(operation, (Reshape, IndexMap))
+        plain = plain or (isinstance(operation, Pad) and not any(operation.interior))
+        return "inlined" if plain and all(transport_dtype(d) is not None for d in dtypes) else "single"
     if operation.family == "elementwise":
         return "nest" if is_lowerable(operation, tuple(a.type.dtype for a in equation.inputs)) else "single"
-    if operation.family == "reduce" and type(operation).__name__ in REDUCTIONS:
+    if type(operation) in REDUCTIONS:
         x = equation.inputs[0].type
         simple = x.size > 0 and x.dtype.kind != "c" and isinstance(equation.inputs[0], Var)
         return "nest" if simple else "single"
     return "single"
 
 
-def loop_shape(equation: Any) -> tuple[int, ...]:
+def loop_shape(equation: Equation) -> tuple[int, ...]:
     """The shape that the loops of an equation run over."""
     if equation.operation.family == "reduce":
         return tuple(equation.inputs[0].type.shape)
     return tuple(equation.outputs[0].type.shape)
 
 
-def reduced_loops(equation: Any, extents: tuple[int, ...]) -> tuple[bool, ...]:
+def reduced_loops(equation: Equation, extents: tuple[int, ...]) -> tuple[bool, ...]:
     """Which loops run over axes that a reduction reduces."""
     position = unflatten(row_major(extents), equation.inputs[0].type.shape)
-    assert position is not None
+    assert position is not None and isinstance(equation.operation, Reduction)
     axes = [position[a] for a in equation.operation.axes]
     return tuple(any(p.coefficients[j] for p in axes) for j in range(len(extents)))
 
 
-def epilogue_nest(equation: Any) -> Nest | None:
+def epilogue_nest(equation: Equation) -> Fusion | None:
     """An empty epilogue, if the kernel of an equation takes one."""
     operation = equation.operation
     if not EPILOGUES or operation.family not in ("contract", "conv"):
@@ -512,7 +519,7 @@ def epilogue_nest(equation: Any) -> Nest | None:
     if operation.family == "contract":
         # Stacks of products run in groups with what follows.
         has_kernel = has_kernel and operation == product(x.ndim) and _size(x.shape[:-2]) == 1
-    else:
+    elif isinstance(operation, ConvGeneral):
         # A few channels fill no vectors: loops over narrow rows are faster.
         fills = out.type.shape[-1] % 8 == 0 or out.type.shape[-1] > 32
         has_kernel = has_kernel and operation.numbers == features_last(x.ndim) and fills
@@ -520,7 +527,7 @@ def epilogue_nest(equation: Any) -> Nest | None:
         return None
     extents = common_refinement(out.type.shape)
     assert extents is not None
-    return Nest(extents, getattr(equation, "scope", 0), shapes=[tuple(out.type.shape)])
+    return Fusion(extents, equation.scope, shapes=[tuple(out.type.shape)])
 
 
 def merged(coefficients: tuple[int, ...], extents: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:

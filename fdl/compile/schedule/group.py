@@ -10,19 +10,12 @@ adds these up in order.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 from fdl.compile.ir.loops import Reduce
-from fdl.compile.schedule.row_tiles import (
-    Cut,
-    NestCut,
-    ProductCut,
-    Space,
-    cut_loops,
-    cut_product,
-    is_batched_product,
-    spaces,
-)
+from fdl.compile.ir.plan import Step, nbytes
+from fdl.compile.ir.steps import EquationStep, KernelStep, LoopNest
+from fdl.compile.ir.tiles import NestTile, ProductTile, RowSpace, RowTile, TileGroup
+from fdl.compile.schedule.row_tiles import is_batched_product, spaces, tile_nest, tile_product
 from fdl.compile.schedule.split import combined
 from fdl.core.program import Var
 from fdl.core.types import TensorType
@@ -48,7 +41,7 @@ LEAST_GAIN = 8 * 1024
 #: Bytes of a value from outside that is read together rather than twice.
 LEAST_SHARED = 2 * 1024
 
-#: Into how many chunks the rows are cut whose sums are added up in the end.
+#: Into how many chunks the rows are divided whose sums are added up in the end.
 CHUNKS = 16
 
 #: Products that add up over blocks of rows run one after the other for a unit, so that there have to be some units.
@@ -56,75 +49,36 @@ LEAST_UNITS = 4
 
 
 @dataclass(eq=False)
-class GroupStep:
-    """Steps that run row by row.
-
-    Attributes:
-        space: the rows.
-        members: the steps, in order.
-        block: how many rows a member does at a time.
-        chunk: rows of a unit of work that lie in one unit of the space, a multiple of `block` unless all of them.
-        together: units of the space in a unit of work; 1 if a chunk is not all rows.
-        partial: the sums of chunks, by the result that they are parts of.
-        private: values that nothing else reads.
-        outputs: all others.
-        reads: values from outside.
-    """
-
-    space: Space
-    members: list[Cut]
-    block: int
-    chunk: int
-    together: int
-    partial: dict[Var, Var]
-    private: list[Var]
-    outputs: list[Var]
-    reads: tuple[Var, ...]
-    private_bytes: int = 0
-
-    @property
-    def chunks(self) -> int:
-        """Chunks of a unit of the space."""
-        return -(-self.space.rows // self.chunk)
-
-    @property
-    def work(self) -> int:
-        """Units of work, which do not depend on each other."""
-        return -(-self.space.units // self.together) * self.chunks
-
-
-@dataclass(eq=False)
 class _Found:
     """Steps that can be a group, and what it would save."""
 
-    space: Space
-    members: dict[int, Cut]
+    space: RowSpace
+    members: dict[int, RowTile]
     after: list[int]
     gain: int = 0
 
 
-def grouped(steps: Iterable[Any], outputs: Iterable[Var], make_step: Any) -> list[Any]:
+def grouped(steps: Iterable[Step], outputs: Iterable[Var]) -> list[Step]:
     """The steps in another order, some of them in groups.
 
     Args:
         steps: in an order in which they can run.
         outputs: values that are needed in the end.
-        make_step: (loops, outputs, reads) -> the step of a loop nest.
     """
-    return _Grouping(list(steps), set(outputs), make_step).run()
+    return _Grouping(list(steps), set(outputs)).run()
 
 
 class _Grouping:
-    def __init__(self, steps: list[Any], outputs: set[Var], make_step: Any) -> None:
-        self.steps, self.outputs, self.make_step = steps, outputs, make_step
-        self.done: set[Any] = set()
-        self._cuts: dict[Any, NestCut | None] = {}
-        self.readers: dict[Var, set[Any]] = {}
+    def __init__(self, steps: list[Step], outputs: set[Var]) -> None:
+        self.steps, self.outputs = steps, outputs
+        self.done: set[Step] = set()
+        self._tiles: dict[tuple[LoopNest, RowSpace], NestTile | None] = {}
+        self.readers: dict[Var, set[Step]] = {}
         for step in steps:
             for var in step.reads:
                 self.readers.setdefault(var, set()).add(step)
 
-    def run(self) -> list[Any]:
+    def run(self) -> list[Step]:
         """Begin a group at every step in turn."""
         number = 0
         while number < len(self.steps):
@@ -140,10 +94,11 @@ class _Grouping:
 
     def best(self, seed: int) -> _Found | None:
         """The group that begins with a step and saves most."""
-        if not self.takes_part(self.steps[seed]) or not self.has_neighbour(seed):
+        first = self.candidate(self.steps[seed])
+        if first is None or not self.has_neighbour(seed):
             return None
         best = None
-        for space in self.proposals(seed):
+        for space in self.proposals(seed, first):
             found = self.collect(seed, space, None)
             # Steps that share nothing with the first one only stand in the way.
             while found is not None and (linked := self.linked(found, seed)) != set(found.members):
@@ -158,58 +113,61 @@ class _Grouping:
     def has_neighbour(self, seed: int) -> bool:
         """Whether a step shares a value with one that is looked at; others are not worth a search."""
         step = self.steps[seed]
-        values = {*step.outputs, *(v for v in step.reads if nbytes(v) >= LEAST_SHARED)}
+        values = {*step.outputs, *(v for v in step.reads if nbytes(v.type) >= LEAST_SHARED)}
         return any(not values.isdisjoint(other.reads) for other in self.steps[seed + 1 : seed + WINDOW])
 
-    def takes_part(self, step: Any) -> bool:
-        """Whether a step can be in a group."""
-        return step not in self.done and (
-            hasattr(step, "loops") or (hasattr(step, "views") and is_batched_product(step))
-        )
+    def candidate(self, step: Step) -> LoopNest | KernelStep | None:
+        """A step as one that can be in a group; None if it cannot."""
+        match step:
+            case LoopNest() if step not in self.done:
+                return step
+            case KernelStep() if step not in self.done and is_batched_product(step):
+                return step
+        return None
 
-    def proposals(self, seed: int) -> list[Space]:
-        """Spaces to try: those of the step itself and of those that read what it makes."""
-        first = self.steps[seed]
+    def proposals(self, seed: int, first: LoopNest | KernelStep) -> list[RowSpace]:
+        """Spaces to try: those of the first step itself and of those that read what it makes."""
         near = [first]
         readers = {s for v in first.outputs for s in self.readers.get(v, ())}
-        for step in self.steps[seed + 1 : seed + WINDOW]:
-            if self.takes_part(step) and (step in readers or is_product(step)):
+        for other in self.steps[seed + 1 : seed + WINDOW]:
+            step = self.candidate(other)
+            if step is not None and (step in readers or isinstance(step, KernelStep)):
                 near.append(step)
         found = dict.fromkeys(space for step in near for space in spaces(step))
         return [space for space in found if space.size > 1]
 
-    def cut(self, step: Any, space: Space, made: set[Var]) -> Cut | None:
-        """A step cut by a space."""
-        if is_product(step):
-            return cut_product(step, space, made)
+    def tile(self, step: LoopNest | KernelStep, space: RowSpace, made: set[Var]) -> RowTile | None:
+        """A step restricted to rows."""
+        if isinstance(step, KernelStep):
+            return tile_product(step, space, made)
         key = step, space
-        if key not in self._cuts:
-            self._cuts[key] = cut_loops(step, step.loops, space)
-        return self._cuts[key]
+        if key not in self._tiles:
+            self._tiles[key] = tile_nest(step, space)
+        return self._tiles[key]
 
-    def collect(self, seed: int, space: Space, allowed: set[int] | None) -> _Found | None:
+    def collect(self, seed: int, space: RowSpace, allowed: set[int] | None) -> _Found | None:
         """All steps that can run with the first one, and those that have to run after them."""
-        members: dict[int, Cut] = {}
+        members: dict[int, RowTile] = {}
         after: list[int] = []
         made, late = set[Var](), set[Var]()
-        scope = self.steps[seed].scope
+        first = self.candidate(self.steps[seed])
         for number in range(seed, min(seed + WINDOW, len(self.steps))):
             step = self.steps[number]
-            if getattr(step, "equation", None) is not None and step.equation.operation.effect:
+            if isinstance(step, EquationStep) and step.equation.operation.effect:
                 after.append(number)
                 late.update(step.outputs)
                 if number == seed:
                     return None
                 after += range(number + 1, min(seed + WINDOW, len(self.steps)))
                 break
-            can = self.takes_part(step) and step.scope == scope and (allowed is None or number in allowed)
-            if late.intersection(step.reads):
-                can = False
-            cut = self.cut(step, space, made) if can else None
-            if cut and self.is_acceptable(cut) and all(cut.reads_own(v) for v in step.reads if v in made):
-                members[number] = cut
-                made.update(cut.made)
-                late.update(cut.sums)
+            part = self.candidate(step)
+            if part is not None and (first is None or part.scope != first.scope or late.intersection(step.reads)):
+                part = None
+            tile = self.tile(part, space, made) if part and (allowed is None or number in allowed) else None
+            if tile and self.is_acceptable(tile) and all(tile.reads_own(v) for v in step.reads if v in made):
+                members[number] = tile
+                made.update(tile.made)
+                late.update(tile.sums)
                 continue
             if number == seed:
                 return None
@@ -218,23 +176,23 @@ class _Grouping:
                 late.update(step.outputs)
         return _Found(space, members, after)
 
-    def is_acceptable(self, cut: Cut) -> bool:
+    def is_acceptable(self, tile: RowTile) -> bool:
         """Whether a member's sums can be made in chunks."""
-        if not cut.summed:
+        if not tile.summed:
             return True
-        if isinstance(cut, NestCut) and (cut.sums_units or cut.space.units == 1):
+        if isinstance(tile, NestTile) and (tile.sums_units or tile.space.units == 1):
             # Sums as long as the rows are many would fill memory themselves.
-            return sum(v.type.size for v in cut.sums) * CHUNKS * 2 <= prod(cut.loops.extents)
+            return sum(v.type.size for v in tile.sums) * CHUNKS * 2 <= prod(tile.loops.extents)
         # The sums of a unit grow in the results, which must be as wide as sums are.
-        return cut.space.units >= LEAST_UNITS and all(accumulator(v.type.dtype) == v.type.dtype for v in cut.sums)
+        return tile.space.units >= LEAST_UNITS and all(accumulator(v.type.dtype) == v.type.dtype for v in tile.sums)
 
     def linked(self, found: _Found, seed: int) -> set[int]:
         """The members that are connected with the first one by values that they share."""
         users: dict[Var, list[int]] = {}
-        made = {v for cut in found.members.values() for v in cut.made}
+        made = {v for tile in found.members.values() for v in tile.made}
         for number in found.members:
             for var in {*self.steps[number].reads, *self.steps[number].outputs}:
-                if var in made or (found.space.inner(var) and nbytes(var) >= LEAST_SHARED):
+                if var in made or (found.space.inner(var) and nbytes(var.type) >= LEAST_SHARED):
                     users.setdefault(var, []).append(number)
         reached, front = {seed}, [seed]
         while front:
@@ -249,45 +207,42 @@ class _Grouping:
     def private(self, found: _Found) -> list[Var]:
         """Values that only members read."""
         steps = {self.steps[n] for n in found.members}
-        made = [v for cut in found.members.values() for v in cut.made]
+        made = [v for tile in found.members.values() for v in tile.made]
         return [v for v in made if v not in self.outputs and self.readers.get(v, set()) <= steps]
 
     def gain(self, found: _Found) -> int:
         """Bytes that need not go to memory and back; 0 if a row is too large to stay in the cache."""
         touched: dict[Var, int] = {}
-        for number, cut in found.members.items():
-            for var in {*self.steps[number].reads, *cut.made}:
+        for number, tile in found.members.items():
+            for var in {*self.steps[number].reads, *tile.made}:
                 if found.space.inner(var):
                     touched[var] = touched.get(var, 0) + 1
         private = set(self.private(found))
         row = _row_bytes(found.members.values(), found.space, private)
         if row > ROW_BYTES or (row > LARGE_ROW and found.space.size < LEAST_ROWS):
             return 0
-        gain = sum((count - (var not in private)) * nbytes(var) for var, count in touched.items())
+        gain = sum((count - (var not in private)) * nbytes(var.type) for var, count in touched.items())
         return gain * 3 // 4 if row > PRODUCT_BYTES else gain
 
-    def finished(self, found: _Found) -> list[Any]:
+    def finished(self, found: _Found) -> list[Step]:
         """The group, and the steps that add up the sums of its chunks."""
         members, space = list(found.members.values()), found.space
         private = self.private(found)
         block, chunk, together = _partition(members, space, private)
-        made = [v for cut in members for v in cut.made]
-        reads = dict.fromkeys(v for cut in members for v in cut.step.reads if v not in made)
-        group = GroupStep(space, members, block, chunk, together, {}, private, [], tuple(reads))
+        made = [v for tile in members for v in tile.made]
+        reads = dict.fromkeys(v for tile in members for v in tile.step.reads if v not in made)
+        group = TileGroup(space, members, block, chunk, together, {}, private, [], tuple(reads))
         group.outputs = [v for v in made if v not in private]
-        steps: list[Any] = [group]
-        for cut in members:
-            if isinstance(cut, NestCut) and cut.summed and (cut.sums_units or space.units == 1):
-                partial = {r.var: _partial(r, group.work) for r in cut.loops.reductions}
-                group.partial.update(partial)
-                steps += [
-                    self.make_step(combined(r, partial[r.var]), [r.var], (partial[r.var],))
-                    for r in cut.loops.reductions
-                ]
-                group.outputs += partial.values()
+        steps: list[Step] = [group]
+        for tile in members:
+            if isinstance(tile, NestTile) and tile.summed and (tile.sums_units or space.units == 1):
+                sums = {r.var: _chunk_sums(r, group.work) for r in tile.loops.reductions}
+                group.chunk_sums.update(sums)
+                steps += [LoopNest(combined(r, sums[r.var]), [r.var], (sums[r.var],)) for r in tile.loops.reductions]
+                group.outputs += sums.values()
             else:
-                group.outputs += cut.sums
-        old = {cut.step for cut in members}
+                group.outputs += tile.sums
+        old: set[Step] = {tile.step for tile in members}
         for step in old:
             for var in step.reads:
                 self.readers[var] -= old
@@ -298,33 +253,23 @@ class _Grouping:
         return steps
 
 
-def nbytes(var: Var) -> int:
-    """Bytes that a value takes."""
-    return var.type.size * var.type.dtype.itemsize
-
-
-def is_product(step: Any) -> bool:
-    """Whether a step is a product that can be cut."""
-    return hasattr(step, "views") and is_batched_product(step)
-
-
-def _row_bytes(members: Iterable[Cut], space: Space, private: Iterable[Var]) -> int:
+def _row_bytes(members: Iterable[RowTile], space: RowSpace, private: Iterable[Var]) -> int:
     """Bytes of one row that are in use at the same time: all from and for outside, and what is private so far."""
     members, private = list(members), set(private)
-    last = {v: n for n, cut in enumerate(members) for v in (*cut.step.reads, *cut.made)}
+    last = {v: n for n, tile in enumerate(members) for v in (*tile.step.reads, *tile.made)}
     outside, live, most = set[Var](), set[Var](), 0
-    for number, cut in enumerate(members):
-        own = {v for v in (*cut.step.reads, *cut.made) if space.inner(v)}
+    for number, tile in enumerate(members):
+        own = {v for v in (*tile.step.reads, *tile.made) if space.inner(v)}
         outside |= own - private
         live = {v for v in live | own if v in private and last[v] > number}
-        most = max(most, sum(nbytes(v) for v in live))
-    return (most + sum(nbytes(v) for v in outside)) // space.size
+        most = max(most, sum(nbytes(v.type) for v in live))
+    return (most + sum(nbytes(v.type) for v in outside)) // space.size
 
 
-def _block(members: Sequence[Cut], space: Space, row: int) -> int:
+def _block(members: Sequence[RowTile], space: RowSpace, row: int) -> int:
     """How many rows are done at a time."""
-    if not any(isinstance(cut, ProductCut) for cut in members):
-        most = max(LEAST_SUMMED if any(cut.summed for cut in members) else 1, BLOCK_BYTES // max(row, 1))
+    if not any(isinstance(tile, ProductTile) for tile in members):
+        most = max(LEAST_SUMMED if any(tile.summed for tile in members) else 1, BLOCK_BYTES // max(row, 1))
         return min(space.rows, most if most <= LEAST_BLOCK // 2 else -(-most // LEAST_BLOCK) * LEAST_BLOCK)
     most = min(space.rows, max(PRODUCT_BYTES // max(row, 1), LEAST_PRODUCT))
     # A last block of another size would need code of its own.
@@ -332,21 +277,21 @@ def _block(members: Sequence[Cut], space: Space, row: int) -> int:
     return min(even, key=lambda n: abs(n - most), default=most)
 
 
-def _partition(members: Sequence[Cut], space: Space, private: Iterable[Var]) -> tuple[int, int, int]:
+def _partition(members: Sequence[RowTile], space: RowSpace, private: Iterable[Var]) -> tuple[int, int, int]:
     """(block, chunk, together) of a group."""
     block = _block(members, space, _row_bytes(members, space, private))
-    sums = [cut for cut in members if cut.summed]
+    sums = [tile for tile in members if tile.summed]
     if not sums:
         return block, block, 1
     if space.units == 1:
         blocks = -(-space.rows // block)
         return block, min(space.rows, block * -(-blocks // CHUNKS)), 1
-    if any(cut.sums_units for cut in sums):
+    if any(isinstance(tile, NestTile) and tile.sums_units for tile in sums):
         return block, space.rows, -(-space.units // CHUNKS)
     return block, space.rows, 1
 
 
-def _partial(reduction: Reduce, chunks: int) -> Var:
+def _chunk_sums(reduction: Reduce, chunks: int) -> Var:
     """The sums of chunks."""
     type = reduction.var.type
     return Var(TensorType((chunks, type.size), accumulator(type.dtype)))

@@ -51,11 +51,11 @@ def widened(loops: Loops) -> list[Loops]:
 
     instructions = tuple(load(i) if isinstance(i, Load) else i for i in loops.instructions)
     stores = tuple(replace(s, flat=merge(s.flat)) for s in loops.stores)
-    partial = [Var(TensorType((count, width), accumulator(r.var.type.dtype))) for r in loops.reductions]
+    sums = [Var(TensorType((count, width), accumulator(r.var.type.dtype))) for r in loops.reductions]
     flat = Affine(0, (*(0 for _ in extents[:-1]), 1), extents)
-    reductions = tuple(replace(r, var=var, flat=flat) for r, var in zip(loops.reductions, partial, strict=True))
+    reductions = tuple(replace(r, var=var, flat=flat) for r, var in zip(loops.reductions, sums, strict=True))
     wide = Loops(extents, loops.reduced, instructions, stores, reductions)
-    after = [combined(r, var) for r, var in zip(loops.reductions, partial, strict=True)]
+    after = [combined(r, var) for r, var in zip(loops.reductions, sums, strict=True)]
     return [*before, wide.collapsed(), *after]
 
 

@@ -1,21 +1,22 @@
 """From a Program to a plan: the whole order of scheduling."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from fdl.compile.fallback import Skip, during
 from fdl.compile.ir.body import Body
+from fdl.compile.ir.fusion import Fusion, Standalone
 from fdl.compile.ir.loops import Loops, make_body, make_loops, whole_loops
-from fdl.compile.ir.plan import LoopsStep, Plan, SingleStep
-from fdl.compile.ir.steps import Nest, Single, View
+from fdl.compile.ir.plan import ControlStep, Plan, Step
+from fdl.compile.ir.steps import HostCall, KernelStep, LoopNest, View
+from fdl.compile.lowerings.lowering import has_kernel
 from fdl.compile.schedule.buffers import Placement
 from fdl.compile.schedule.fuse import Schedule, Unfused, is_nothing
 from fdl.compile.schedule.group import grouped
 from fdl.compile.schedule.join_rows import widened
-from fdl.compile.schedule.nested import nested_plans, workspace_bytes
+from fdl.compile.schedule.nested import is_native_control, nested_plans, workspace_bytes
 from fdl.compile.schedule.split import split
 from fdl.config import config
-from fdl.core.program import Program, Var
+from fdl.core.program import Equation, Program, Var
 
 
 def make_plan(
@@ -42,34 +43,30 @@ def make_plan(
                 steps = run(steps, schedule.outputs)
                 _verify_steps(steps, schedule)
     for step in steps:
-        if isinstance(step, SingleStep):
+        if isinstance(step, ControlStep):
             with during("control"):
                 step.plans = nested_plans(step.equation, skip, make_plan)
-            if step.plans or "kernels" not in skip:
-                with during("kernels"):
-                    step.workspace_bytes = workspace_bytes(step)
+        if isinstance(step, (ControlStep, KernelStep)):
+            with during("kernels"):
+                step.workspace_bytes = workspace_bytes(step)
     with during("reuse"):
         return _placed(schedule, steps, donate, carry, skip)
 
 
-def _verify_steps(steps: list[Any], schedule: Schedule) -> None:
+def _verify_steps(steps: list[Step], schedule: Schedule) -> None:
     if config.debug_compiler:
         from fdl.compile.schedule.verify import verify_steps
 
         verify_steps(steps, schedule.program, schedule.outputs)
 
 
-def _grouped(steps: list[Any], outputs: Iterable[Var]) -> list[Any]:
-    return grouped(steps, outputs, LoopsStep)
-
-
-def _each_nest(change: Callable[[Loops], list[Loops]]) -> Callable[[list[Any], Iterable[Var]], list[Any]]:
+def _each_nest(change: Callable[[Loops], list[Loops]]) -> Callable[[list[Step], Iterable[Var]], list[Step]]:
     """A pass that replaces each loop nest, by nests that make the same one after the other."""
 
-    def run(steps: list[Any], outputs: Iterable[Var]) -> list[Any]:
-        found: list[Any] = []
+    def run(steps: list[Step], outputs: Iterable[Var]) -> list[Step]:
+        found: list[Step] = []
         for step in steps:
-            found += _loops_steps(change(step.loops), step.scope) if isinstance(step, LoopsStep) else [step]
+            found += loop_nests(change(step.loops), step.scope) if isinstance(step, LoopNest) else [step]
         return found
 
     return run
@@ -77,15 +74,15 @@ def _each_nest(change: Callable[[Loops], list[Loops]]) -> Callable[[list[Any], I
 
 #: The passes over the steps of a schedule, in their order: rows become groups, narrow rows are joined, and long sums
 #: are made in two steps. Each may be left out.
-SCHEDULING: list[tuple[str, Callable[[list[Any], Iterable[Var]], list[Any]]]] = [
-    ("group", _grouped),
+SCHEDULING: list[tuple[str, Callable[[list[Step], Iterable[Var]], list[Step]]]] = [
+    ("group", grouped),
     ("widen", _each_nest(widened)),
     ("split", _each_nest(split)),
 ]
 
 
 def _placed(
-    schedule: Schedule, steps: list[Any], donate: tuple[bool, ...], carry: dict[int, int] | None, skip: Skip
+    schedule: Schedule, steps: list[Step], donate: tuple[bool, ...], carry: dict[int, int] | None, skip: Skip
 ) -> Plan:
     """The steps with a place for every value."""
     while True:
@@ -103,51 +100,58 @@ def _placed(
     return plan
 
 
-def _finished(schedule: Schedule) -> list[Any]:
+def _finished(schedule: Schedule) -> list[Step]:
     """The steps with their loops and views, now that it is known what has to be stored."""
-    bodies: list[Any] = []
-    found: list[Any] = []
+    bodies: dict[Fusion, Body] = {}
+    views: dict[Standalone, list[View]] = {}
     needed = set(schedule.outputs)
     for number, step in enumerate(schedule.steps):
         schedule.current = number
-        if isinstance(step, Nest):
-            bodies.append(make_body(step, schedule.virtual))
-            needed.update(load.var for load in bodies[-1].loads())
-        else:
-            operands = () if is_nothing(step.equation) else step.equation.inputs
-            views = [schedule.operand(a) for a in operands]
-            needed.update(v.root for v in views if isinstance(v.root, Var))
-            epilogue = None
-            if step.epilogue is not None and step.epilogue.equations:
-                epilogue = make_body(step.epilogue, schedule.virtual)
-                needed.update(load.var for load in epilogue.loads() if load.var not in step.equation.outputs)
-            bodies.append((views, epilogue))
-    for step, body in zip(schedule.steps, bodies, strict=True):
-        if isinstance(step, Single):
-            views, epilogue = body
-            found.append(_single(step, views, epilogue, needed.__contains__))
-            continue
-        found += _loops_steps([make_loops(step, body, needed.__contains__)], step.scope)
+        match step:
+            case Fusion():
+                bodies[step] = make_body(step, schedule.inlined)
+                needed.update(load.var for load in bodies[step].loads())
+            case Standalone():
+                operands = () if is_nothing(step.equation) else step.equation.inputs
+                views[step] = [schedule.operand(a) for a in operands]
+                needed.update(v.base for v in views[step] if isinstance(v.base, Var))
+                if (epilogue := step.epilogue) is not None and epilogue.equations:
+                    bodies[epilogue] = make_body(epilogue, schedule.inlined)
+                    own = step.equation.outputs
+                    needed.update(load.var for load in bodies[epilogue].loads() if load.var not in own)
+    found: list[Step] = []
+    for step in schedule.steps:
+        match step:
+            case Fusion():
+                found += loop_nests([make_loops(step, bodies[step], needed.__contains__)], step.scope)
+            case Standalone(equation, epilogue):
+                loops = None
+                if epilogue is not None and epilogue.equations:
+                    loops = whole_loops(epilogue, bodies[epilogue], needed.__contains__)
+                found.append(_equation_step(equation, views[step], loops, schedule.skip))
     return found
 
 
-def _loops_steps(nests: Iterable[Loops], scope: int) -> list[LoopsStep]:
-    """Steps of loop nests that make anything."""
+def loop_nests(nests: Iterable[Loops], scope: int) -> list[LoopNest]:
+    """Steps of the loops that make anything."""
     steps = []
     for loops in nests:
         outputs = [s.var for s in loops.results()]
         reads = tuple(dict.fromkeys(load.var for load in loops.reads()))
-        steps += [LoopsStep(loops, outputs, reads, scope)] if outputs else []
+        steps += [LoopNest(loops, outputs, reads, scope)] if outputs else []
     return steps
 
 
-def _single(step: Single, views: list[View], body: Body | None, needed: Callable[[Var], bool]) -> SingleStep:
-    """A single step with what of its epilogue is needed."""
-    outputs = list(step.equation.outputs)
-    reads = [v.root for v in views if isinstance(v.root, Var)]
-    if body is None or step.epilogue is None:
-        return SingleStep(step.equation, outputs, tuple(dict.fromkeys(reads)), views)
-    epilogue = whole_loops(step.epilogue, body, needed)
-    outputs += [s.var for s in epilogue.results()]
-    reads += [load.var for load in epilogue.reads() if load.var not in outputs]
-    return SingleStep(step.equation, outputs, tuple(dict.fromkeys(reads)), views, epilogue if epilogue.stores else None)
+def _equation_step(equation: Equation, views: list[View], epilogue: Loops | None, skip: Skip) -> Step:
+    """The step of one equation, with what of its epilogue is needed."""
+    outputs, reads = list(equation.outputs), [v.base for v in views if isinstance(v.base, Var)]
+    if epilogue is not None:
+        outputs += [s.var for s in epilogue.results()]
+        reads += [load.var for load in epilogue.reads() if load.var not in outputs]
+        epilogue = epilogue if epilogue.stores else None
+    read = tuple(dict.fromkeys(reads))
+    if is_native_control(equation, skip):
+        return ControlStep(equation, outputs, read, views)
+    if has_kernel(equation.operation, skip) or is_nothing(equation):
+        return KernelStep(equation, outputs, read, views, epilogue=epilogue)
+    return HostCall(equation, outputs, read, views)

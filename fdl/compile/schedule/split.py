@@ -6,11 +6,11 @@ How many chunks there are depends on the loops only, so that bits do not depend 
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import TypeVar
 
 from fdl.compile.ir.affine import Affine
-from fdl.compile.ir.body import Choose, Index, Load
-from fdl.compile.ir.loops import Loops, Reduce
+from fdl.compile.ir.body import Load
+from fdl.compile.ir.loops import Loops, Reduce, reindexed
 from fdl.core.program import Var
 from fdl.core.types import TensorType
 from fdl.ops.precision import accumulator
@@ -21,6 +21,9 @@ _WORK = 1 << 19
 _RESULTS = 512
 #: Chunks, if the loop can be divided evenly; the first is best.
 _CHUNKS = (32, 16, 24, 28, 20, 30, 25, 27, 21, 18, 22, 26, 36, 40, 48, 64, 8, 10, 12, 14, 15, 9, 11, 13, 7, 5, 6, 4)
+
+
+Item = TypeVar("Item")
 
 
 def split(loops: Loops) -> list[Loops]:
@@ -36,18 +39,11 @@ def split(loops: Loops) -> list[Loops]:
         pair = (own * extents[axis + 1] + step, own)
         return Affine(affine.constant, _divided(affine.coefficients, axis, pair), extents)
 
-    partial = [Var(TensorType((count, r.var.type.size), accumulator(r.var.type.dtype))) for r in loops.reductions]
-    first = Loops(
-        extents,
-        _divided(loops.reduced, axis, (False, True)),
-        tuple(_moved(i, change) for i in loops.instructions),
-        tuple(replace(s, flat=change(s.flat)) for s in loops.stores),
-        tuple(
-            replace(r, var=var, flat=change(r.flat, r.var.type.size))
-            for r, var in zip(loops.reductions, partial, strict=True)
-        ),
-    )  # fmt: skip
-    return [first.collapsed(), *(combined(r, var) for r, var in zip(loops.reductions, partial, strict=True))]
+    moved = reindexed(loops, extents, _divided(loops.reduced, axis, (False, True)), change)
+    sums = [Var(TensorType((count, r.var.type.size), accumulator(r.var.type.dtype))) for r in loops.reductions]
+    pairs = list(zip(loops.reductions, sums, strict=True))
+    reductions = tuple(replace(r, var=var, flat=change(r.flat, r.var.type.size)) for r, var in pairs)
+    return [replace(moved, reductions=reductions).collapsed(), *(combined(r, var) for r, var in pairs)]
 
 
 def _chunks(loops: Loops) -> tuple[int, int] | None:
@@ -62,30 +58,16 @@ def _chunks(loops: Loops) -> tuple[int, int] | None:
     return None
 
 
-def _divided(items: Sequence[Any], axis: int, pair: tuple[Any, Any]) -> tuple[Any, ...]:
+def _divided(items: Sequence[Item], axis: int, pair: tuple[Item, Item]) -> tuple[Item, ...]:
     return (*items[:axis], *pair, *items[axis + 1 :])
 
 
-def _moved(instruction: Any, change: Any) -> Any:
-    """An instruction at the new loops."""
-    if isinstance(instruction, Index):
-        return replace(instruction, value=change(instruction.value))
-    if isinstance(instruction, (Load, Choose)):
-        guards = tuple((change(index), extent) for index, extent in instruction.guards)
-        return (
-            Load(instruction.var, change(instruction.flat), guards)
-            if isinstance(instruction, Load)
-            else replace(instruction, guards=guards)
-        )
-    return instruction
-
-
-def combined(reduction: Reduce, partial: Var) -> Loops:
-    """The nest that reduces the results of the chunks."""
-    extents = partial.type.shape
-    read = Load(partial, Affine(0, (extents[1], 1), extents), ())
+def combined(reduction: Reduce, chunks: Var) -> Loops:
+    """The nest that reduces the results of chunks."""
+    extents = chunks.type.shape
+    read = Load(chunks, Affine(0, (extents[1], 1), extents), ())
     result = Reduce(reduction.var, Affine(0, (0, 1), extents), 0, reduction.kind)
     if extents[1] == 1:
         extents = extents[:1]
-        read, result = Load(partial, Affine(0, (1,), extents), ()), replace(result, flat=Affine(0, (0,), extents))
+        read, result = Load(chunks, Affine(0, (1,), extents), ()), replace(result, flat=Affine(0, (0,), extents))
     return Loops(extents, (True, False)[: len(extents)], (read,), (), (result,))

@@ -9,18 +9,17 @@ reduces. `verify_plan` looks at the memory that values were given: nothing is ov
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from math import prod
-from typing import Any
+from typing import assert_never
 
 from fdl.compile.ir.affine import Affine, row_major
 from fdl.compile.ir.body import Load
-from fdl.compile.ir.loops import Loops, Reduce
-from fdl.compile.ir.plan import LoopsStep, Plan, SingleStep, Slot, nbytes
+from fdl.compile.ir.loops import Loops, Reduce, Store, operands_of
+from fdl.compile.ir.plan import ControlStep, Plan, Slot, Step, nbytes
 from fdl.compile.ir.reductions import REDUCTIONS
-from fdl.compile.ir.steps import View
+from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest, View
+from fdl.compile.ir.tiles import NestTile, ProductTile, TileGroup
 from fdl.compile.schedule.arena import ALIGNMENT, aligned
 from fdl.compile.schedule.fuse import is_nothing
-from fdl.compile.schedule.group import GroupStep
-from fdl.compile.schedule.row_tiles import NestCut, ProductCut
 from fdl.core.program import Literal, Program, Var
 from fdl.errors import VerificationError
 
@@ -28,12 +27,16 @@ from fdl.errors import VerificationError
 _ALL = 2048
 
 
+#: A piece of memory: what it is part of, its first byte, and the one after its last.
+Place = tuple[str, int, int]
+
+
 def _require(condition: bool, where: str, what: str) -> None:
     if not condition:
         raise VerificationError(f"{where}: {what}")
 
 
-def verify_steps(steps: Sequence[Any], program: Program, outputs: Iterable[Var]) -> None:
+def verify_steps(steps: Sequence[Step], program: Program, outputs: Iterable[Var]) -> None:
     """Check steps before they have memory.
 
     Args:
@@ -52,26 +55,29 @@ def verify_steps(steps: Sequence[Any], program: Program, outputs: Iterable[Var])
         for var in step.outputs:
             _require(var not in made, where, f"it makes a {var.type} that was made before")
         made.update(step.outputs)
-        if isinstance(step, LoopsStep):
-            _verify_nest(step.loops, step, where)
-        elif isinstance(step, GroupStep):
-            _verify_group(step, where)
-        else:
-            _verify_single(step, where)
+        match step:
+            case LoopNest():
+                _verify_nest(step.loops, step, where)
+            case TileGroup():
+                _verify_group(step, where)
+            case KernelStep() | HostCall() | ControlStep():
+                _verify_equation(step, where)
+            case _:
+                assert_never(step)
     for var in outputs:
         _require(var in made, "the schedule", f"no step makes an output {var.type}")
     _verify_reductions(steps, program)
     _verify_effects(steps, program)
 
 
-def _name(number: int, step: Any) -> str:
+def _name(number: int, step: Step) -> str:
     made = ", ".join(str(v.type) for v in step.outputs)
-    if isinstance(step, SingleStep):
+    if isinstance(step, EquationStep):
         return f"step {number} ({step.equation.operation.name}, {step.equation.source}, makes {made})"
     return f"step {number} (makes {made})"
 
 
-def _verify_nest(loops: Loops, step: Any, where: str, results: Iterable[Var] | None = None) -> None:
+def _verify_nest(loops: Loops, step: LoopNest | EquationStep, where: str, results: Iterable[Var] | None = None) -> None:
     """Check the loops of a step, or its epilogue, which makes `results` (all of the step if none are given)."""
     wanted = set(step.outputs if results is None else results)
     stored = [s.var for s in loops.results()]
@@ -80,7 +86,7 @@ def _verify_nest(loops: Loops, step: Any, where: str, results: Iterable[Var] | N
         _require(load.var in step.reads or load.var in step.outputs, where, f"it loads a {load.var.type} unsaid")
         _require(_is_inside(load), where, f"it loads from outside of a {load.var.type}, at {load.flat}")
     for number, instruction in enumerate(loops.instructions):
-        for operand in getattr(instruction, "operands", ()):
+        for operand in operands_of(instruction):
             _require(operand < number, where, f"instruction {number} uses instruction {operand}, which comes later")
     for item in loops.results():
         _require(0 <= item.number < len(loops.instructions), where, "it stores an instruction that it has not")
@@ -88,7 +94,7 @@ def _verify_nest(loops: Loops, step: Any, where: str, results: Iterable[Var] | N
         _require(_covers(item.flat, loops.extents, marks, item.var.type.size), where, _uncovered(item))
 
 
-def _uncovered(item: Any) -> str:
+def _uncovered(item: Store | Reduce) -> str:
     return f"it does not write each element of a {item.var.type} once, at {item.flat}"
 
 
@@ -130,7 +136,7 @@ def _covers(flat: Affine, extents: Sequence[int], reduced: Sequence[bool], size:
     return flat.constant == 0 and reached == size
 
 
-def _verify_single(step: SingleStep, where: str) -> None:
+def _verify_equation(step: EquationStep, where: str) -> None:
     equation = step.equation
     if is_nothing(equation):
         return
@@ -138,69 +144,71 @@ def _verify_single(step: SingleStep, where: str) -> None:
     _require(len(step.views) == len(equation.inputs), where, "it has not as many operands as its equation")
     for view, atom in zip(step.views, equation.inputs, strict=True):
         _require(view.type == atom.type, where, f"it reads a {view.type} as an operand {atom.type}")
-        _require(isinstance(view.root, Literal) or view.root in step.reads, where, "it reads an operand unsaid")
-        _require(_view_is_inside(view), where, f"an operand lies outside of the {view.root.type} that it is part of")
-    if step.epilogue is not None:
+        _require(isinstance(view.base, Literal) or view.base in step.reads, where, "it reads an operand unsaid")
+        _require(_view_is_inside(view), where, f"an operand lies outside of the {view.base.type} that it is part of")
+    if isinstance(step, KernelStep) and step.epilogue is not None:
         _verify_nest(step.epilogue, step, where, step.outputs[len(equation.outputs) :])
-    _require(step.epilogue is not None or len(step.outputs) == len(equation.outputs), where, "it makes too much")
+    else:
+        _require(len(step.outputs) == len(equation.outputs), where, "it makes too much")
 
 
 def _view_is_inside(view: View) -> bool:
     if view.type.size == 0:
         return True
     low, high = Affine(view.offset, view.strides, view.type.shape).bounds()
-    return low >= 0 and high < view.root.type.size
+    return low >= 0 and high < view.base.type.size
 
 
-def _verify_group(group: GroupStep, where: str) -> None:
+def _verify_group(group: TileGroup, where: str) -> None:
     """Check that members read of each other only what is there, in their own rows."""
     own: set[Var] = set()
     late: set[Var] = set()
-    for number, cut in enumerate(group.members):
+    for number, tile in enumerate(group.members):
         here = f"{where}, member {number}"
-        for var in cut.step.reads:
+        for var in tile.step.reads:
             _require(var in own or var in group.reads, here, f"it reads a {var.type} that is not made yet")
             _require(var not in late, here, f"it reads a {var.type} before all of its rows are summed up")
-            _require(var not in own or cut.reads_own(var), here, f"it reads other rows of a {var.type}")
-        own.update(cut.made)
-        late.update(cut.sums)
-        if isinstance(cut, NestCut):
-            _require(cut.is_valid, here, "it does not fall into rows")
-            _verify_nest(cut.loops, cut.step, here)
-        else:
-            _verify_single(cut.step, here)
+            _require(var not in own or tile.reads_own(var), here, f"it reads other rows of a {var.type}")
+        own.update(tile.made)
+        late.update(tile.sums)
+        match tile:
+            case NestTile():
+                _require(tile.is_valid, here, "it does not fall into rows")
+                _verify_nest(tile.loops, tile.step, here)
+            case ProductTile():
+                _verify_equation(tile.step, here)
     known = own | late
     _require(known.isdisjoint(group.private) or set(group.private) <= own, where, "a sum over rows is private")
     for var in group.outputs:
-        _require(var in known or var in group.partial.values(), where, f"no member makes an output {var.type}")
+        _require(var in known or var in group.chunk_sums.values(), where, f"no member makes an output {var.type}")
     for var in known - set(group.private) - set(group.outputs):
-        _require(var in group.partial, where, f"a {var.type} is neither an output nor private")
-    for var, part in group.partial.items():
+        _require(var in group.chunk_sums, where, f"a {var.type} is neither an output nor private")
+    for var, part in group.chunk_sums.items():
         _require(var in late, where, f"no member sums up a {var.type}")
-        _require(part.type.shape == (group.work, var.type.size), where, f"its partial sums are a {part.type}")
+        _require(part.type.shape == (group.work, var.type.size), where, f"the sums of its chunks are a {part.type}")
 
 
-def _nests(steps: Iterable[Any]) -> Iterator[tuple[Loops, dict[Var, Var]]]:
+def _nests(steps: Iterable[Step]) -> Iterator[tuple[Loops, dict[Var, Var]]]:
     """All loops with reductions, and what they make instead of their results."""
     for step in steps:
-        if isinstance(step, LoopsStep):
+        if isinstance(step, LoopNest):
             yield step.loops, {}
-        elif isinstance(step, GroupStep):
-            yield from ((cut.loops, step.partial) for cut in step.members if isinstance(cut, NestCut))
+        elif isinstance(step, TileGroup):
+            yield from ((tile.loops, step.chunk_sums) for tile in step.members if isinstance(tile, NestTile))
 
 
-def _verify_reductions(steps: Sequence[Any], program: Program) -> None:
+def _verify_reductions(steps: Sequence[Step], program: Program) -> None:
     """Check that reductions run through all elements, also those that are made in parts which are added up later."""
     wanted: dict[Var, tuple[int, str]] = {}
     for equation in program.equations:
-        if equation.operation.family == "reduce" and type(equation.operation).__name__ in REDUCTIONS:
-            kind = REDUCTIONS[type(equation.operation).__name__]
+        kind = REDUCTIONS.get(type(equation.operation))
+        if kind is not None:
             wanted[equation.outputs[0]] = equation.inputs[0].type.size, kind
     given = {*program.inputs, *(v for v, _ in program.constants), *(v for e in program.equations for v in e.outputs)}
-    for loops, partial in reversed(list(_nests(steps))):
+    for loops, chunk_sums in reversed(list(_nests(steps))):
         for reduction in loops.reductions:
             where = f"a reduction to {reduction.var.type}"
-            var = partial.get(reduction.var, reduction.var)
+            var = chunk_sums.get(reduction.var, reduction.var)
             _require(var in wanted, where, "nothing needs it")
             count, kind = wanted[var]
             _require(reduction.kind == kind, where, f"it is a {reduction.kind} instead of a {kind}")
@@ -216,9 +224,9 @@ def _verify_reductions(steps: Sequence[Any], program: Program) -> None:
             _require(iterations == count, where, f"it runs through {iterations} of {count} elements")
 
 
-def _verify_effects(steps: Iterable[Any], program: Program) -> None:
+def _verify_effects(steps: Iterable[Step], program: Program) -> None:
     """Check that what has effects runs once each, in the order of the program."""
-    found = [s.equation for s in steps if isinstance(s, SingleStep) and s.equation.operation.effect]
+    found = [s.equation for s in steps if isinstance(s, EquationStep) and s.equation.operation.effect]
     wanted = [e for e in program.equations if e.operation.effect]
     _require(found == wanted, "the schedule", "operations with effects do not run once each in the program's order")
 
@@ -255,36 +263,40 @@ class _Memory:
         self.intact: set[Var] = {*plan.program.inputs, *(v for v, _ in plan.program.constants)}
         self.changed: set[int] = set()
 
-    def place(self, var: Var, size: int | None = None) -> tuple[Any, int, int]:
+    def place(self, var: Var, size: int | None = None) -> Place:
         """The memory of a value, and the first and the last byte but one in it."""
         slot, size = self.slots[var], nbytes(var.type) if size is None else size
         if slot.kind in ("arena", "private"):
             return slot.kind, slot.number, slot.number + size
-        return (slot.kind, slot.number), 0, max(size, 1)
+        return f"{slot.kind} {slot.number}", 0, max(size, 1)
 
-    def step(self, step: Any, where: str) -> None:
+    def step(self, step: Step, where: str) -> None:
         """Run a step."""
-        if isinstance(step, GroupStep):
-            self.group(step, where)
-        elif isinstance(step, LoopsStep):
-            self.access(step.reads, step.outputs, where, step.loops)
-        else:
-            self.single(step, where)
+        match step:
+            case TileGroup():
+                self.group(step, where)
+            case LoopNest():
+                self.access(step.reads, step.outputs, where, step.loops)
+            case KernelStep() | HostCall() | ControlStep():
+                self.equation(step, where)
+            case _:
+                assert_never(step)
 
-    def single(self, step: SingleStep, where: str) -> None:
+    def equation(self, step: KernelStep | HostCall | ControlStep, where: str) -> None:
         """Run an equation with its own code, and then its epilogue."""
         equation = step.equation
-        operands = list(dict.fromkeys(v.root for v in step.views if isinstance(v.root, Var)))
+        operands = list(dict.fromkeys(v.base for v in step.views if isinstance(v.base, Var)))
         work = ("arena", step.workspace, step.workspace + step.workspace_bytes)
         if step.workspace_bytes:
             _require(work[2] <= self.plan.arena_bytes, where, "its workspace lies outside of the arena")
-            needed = sum(aligned(p.arena_bytes) for p in step.plans) if equation.operation.name != "cond" else 0
+            inner = [aligned(p.arena_bytes) for p in step.plans] if isinstance(step, ControlStep) else []
+            needed = sum(inner) if equation.operation.name != "cond" else 0
             _require(step.workspace_bytes >= needed, where, "its workspace is too small for its inner plans")
             for var in (*operands, *step.outputs):
                 _require(not _overlap(self.place(var), work), where, f"its workspace is that of a {var.type}")
             self.forget(work, ())
         self.access(operands, equation.outputs, where, None, step)
-        if step.epilogue is not None:
+        if isinstance(step, KernelStep) and step.epilogue is not None:
             after = step.outputs[len(equation.outputs) :]
             loads = list(dict.fromkeys(load.var for load in step.epilogue.reads()))
             for var in operands:
@@ -293,7 +305,7 @@ class _Memory:
                     _require(not overlap, where, f"its epilogue overwrites its operand {var.type}")
             self.access(loads, after, where, step.epilogue)
 
-    def group(self, group: GroupStep, where: str) -> None:
+    def group(self, group: TileGroup, where: str) -> None:
         """Run the members of a group, each on all of its rows: what another thread does to them is not ordered."""
         private = set(group.private)
         for var in private:
@@ -302,18 +314,23 @@ class _Memory:
             _require(slot.kind == "private", where, f"a private {var.type} is in {slot}")
             _require(slot.number + size <= group.private_bytes, where, f"a {var.type} is outside of private memory")
         self.access(group.reads, group.outputs, where, None)
-        for number, cut in enumerate(group.members):
+        for number, tile in enumerate(group.members):
             here = f"{where}, member {number}"
-            results = [v for v in (*cut.made, *cut.sums) if v in private]
-            if isinstance(cut, ProductCut) and cut.tail is not None:
-                (result,) = cut.step.equation.outputs
-                self.rows(group, cut.step.reads, [v for v in results if v is result], here, None)
-                loads = [load.var for load in cut.tail.loops.reads()]
-                self.rows(group, loads, [v for v in results if v is not result], here, cut.tail.loops)
-            else:
-                self.rows(group, cut.step.reads, results, here, cut.loops)
+            results = [v for v in (*tile.made, *tile.sums) if v in private]
+            match tile:
+                case NestTile():
+                    self.rows(group, tile.step.reads, results, here, tile.loops)
+                case ProductTile(epilogue=None):
+                    self.rows(group, tile.step.reads, results, here, None)
+                case ProductTile(epilogue=NestTile(loops=loops)):
+                    (result,) = tile.step.equation.outputs
+                    self.rows(group, tile.step.reads, [v for v in results if v is result], here, None)
+                    loads = [load.var for load in loops.reads()]
+                    self.rows(group, loads, [v for v in results if v is not result], here, loops)
 
-    def rows(self, group: GroupStep, reads: Iterable[Var], results: Sequence[Var], where: str, loops: Any) -> None:
+    def rows(
+        self, group: TileGroup, reads: Iterable[Var], results: Sequence[Var], where: str, loops: Loops | None
+    ) -> None:
         """Run a member on one block of rows of what is private."""
         places = {v: self.place(v, group.block * group.space.inner(v) * v.type.dtype.itemsize) for v in group.private}
         for var in reads:
@@ -328,7 +345,12 @@ class _Memory:
         self.intact.update(results)
 
     def access(
-        self, reads: Iterable[Var], writes: Sequence[Var], where: str, loops: Loops | None, single: Any = None
+        self,
+        reads: Sequence[Var],
+        writes: Sequence[Var],
+        where: str,
+        loops: Loops | None,
+        step: EquationStep | None = None,
     ) -> None:
         """Read values and write others at the same time; `loops` say in which order, if they are known."""
         for var in reads:
@@ -349,7 +371,7 @@ class _Memory:
                 self.changed.add(slot.number)
             for var in reads:
                 if _overlap(self.place(var), place) and var is not made:
-                    own = _in_place(loops, var, made) if loops is not None else _updates(single, var, made)
+                    own = _in_place(loops, var, made) if loops is not None else _updates(step, var, made)
                     _require(own, where, f"it overwrites a {var.type} that it reads elsewhere")
             for other in writes:
                 apart = other is made or made.type.size == 0 or other.type.size == 0
@@ -357,13 +379,13 @@ class _Memory:
             self.forget(place, (made,))
         self.intact.update(writes)
 
-    def forget(self, place: Any, but: Sequence[Var]) -> None:
+    def forget(self, place: Place, but: Sequence[Var]) -> None:
         """What lay in a place is gone."""
         gone = [v for v in self.intact if v not in but and self.slots[v].kind != "private"]
         self.intact.difference_update([v for v in gone if _overlap(self.place(v), place)])
 
 
-def _overlap(a: tuple[Any, int, int], b: tuple[Any, int, int]) -> bool:
+def _overlap(a: Place, b: Place) -> bool:
     return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
 
 
@@ -376,11 +398,11 @@ def _in_place(loops: Loops | None, var: Var, made: Var) -> bool:
     return bool(stores) and all(load.flat == stores[0].flat == row_major(loops.extents) for load in loads)
 
 
-def _updates(step: Any, var: Var, made: Var) -> bool:
+def _updates(step: EquationStep | None, var: Var, made: Var) -> bool:
     """Whether an equation changes some elements of an operand, which is read nowhere else."""
     if step is None or step.equation.operation.family not in ("scatter", "replay"):
         return False
-    whole = [v for v in step.views if v.root is var]
+    whole = [v for v in step.views if v.base is var]
     return len(whole) == 1 and whole[0].type.shape == made.type.shape and whole[0].offset == 0
 
 
@@ -394,9 +416,9 @@ class Barriers:
     def __init__(self, plan: Plan) -> None:
         self.slots = plan.slots
         self.count = 0
-        self.done: list[tuple[int, bool, str, list[tuple[Any, bool]]]] = []
+        self.done: list[tuple[int, bool, str, list[tuple[Place, bool]]]] = []
 
-    def __call__(self, step: Any, shared: bool, before: int, after: int) -> None:
+    def __call__(self, step: Step, shared: bool, before: int, after: int) -> None:
         """Check the next step, whose code has been emitted.
 
         Args:
@@ -417,25 +439,27 @@ class Barriers:
                     _require(apart, where, f"it does not wait for {other}, which uses the same memory")
         self.done.append((after, shared, where, places))
 
-    def places(self, step: Any) -> list[tuple[Any, bool]]:
+    def places(self, step: Step) -> list[tuple[Place, bool]]:
         """(memory, whether it is written) of a step."""
         found = [(self.place(v), False) for v in self.reads(step)] + [(self.place(v), True) for v in step.outputs]
-        if isinstance(step, SingleStep) and step.workspace_bytes:
+        if isinstance(step, EquationStep) and step.workspace_bytes:
             found.append((("arena", step.workspace, step.workspace + step.workspace_bytes), True))
         return [(place, writes) for place, writes in found if place[2] > place[1]]
 
-    def reads(self, step: Any) -> Iterable[Var]:
+    def reads(self, step: Step) -> Iterable[Var]:
         """All that a step loads, as its loops and views say."""
-        if isinstance(step, LoopsStep):
-            return [load.var for load in step.loops.reads()]
-        if isinstance(step, GroupStep):
-            return step.reads
-        roots = [v.root for v in step.views if isinstance(v.root, Var)]
-        return roots + [load.var for load in step.epilogue.reads()] if step.epilogue is not None else roots
+        match step:
+            case LoopNest():
+                return [load.var for load in step.loops.reads()]
+            case TileGroup():
+                return step.reads
+        bases = [v.base for v in step.views if isinstance(v.base, Var)]
+        after = step.epilogue.reads() if isinstance(step, KernelStep) and step.epilogue is not None else []
+        return bases + [load.var for load in after]
 
-    def place(self, var: Var) -> tuple[Any, int, int]:
+    def place(self, var: Var) -> Place:
         """The memory of a value."""
         slot = self.slots[var]
         if slot.kind == "arena":
             return slot.kind, slot.number, slot.number + nbytes(var.type)
-        return (slot.kind, slot.number), 0, 1
+        return f"{slot.kind} {slot.number}", 0, 1

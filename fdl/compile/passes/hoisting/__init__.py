@@ -1,8 +1,8 @@
 """Work that a loop would repeat, or do in small parts, moved out of it; and less that one loop keeps for another."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
 
 from fdl.compile.passes.hoisting.invariants import move_invariants, without_invariants
 from fdl.compile.passes.hoisting.loop import Loop
@@ -11,28 +11,30 @@ from fdl.compile.passes.hoisting.products import distributed
 from fdl.compile.passes.hoisting.residuals import share
 from fdl.compile.passes.hoisting.totals import move_totals
 from fdl.compile.passes.simplify import simplify
-from fdl.core.program import Program
+from fdl.control.scan import Scan
+from fdl.control.while_loop import While
+from fdl.core.program import Atom, Equation, Program
 from fdl.core.rewrite import eliminate_dead
-from fdl.transforms.inline import ScopedEquation
 
 
 def hoist(program: Program) -> Program:
     """A simplified Program whose loops, on all levels, do only what has to be done in every step."""
     program = _with_fewer_stacks(_each_body(program))
-    equations: list[Any] = []
+    equations: list[Equation] = []
     constants = list(program.constants)
     needed = set(_reads(program))
     for equation in program.equations:
-        if equation.operation.name == "scan":
-            for loop in _loops(equation, needed):  # type: ignore[arg-type]  # inlined: all are steps
-                equations += loop.steps()
-                constants += loop.before.constants + loop.after.constants
-        elif equation.operation.name == "while":
-            found, more = without_invariants(equation)  # type: ignore[arg-type]  # inlined: all are steps
-            equations += found
-            constants += more
-        else:
-            equations.append(equation)
+        match equation.operation:
+            case Scan() as operation:
+                for loop in _loops(equation, operation, needed):
+                    equations += loop.steps()
+                    constants += loop.before.constants + loop.after.constants
+            case While() as operation:
+                found, more = without_invariants(equation, operation)
+                equations += found
+                constants += more
+            case _:
+                equations.append(equation)
     return Program(program.inputs, tuple(equations), program.outputs, tuple(constants))
 
 
@@ -40,47 +42,46 @@ def _each_body(program: Program) -> Program:
     """`program` with its loops' bodies done."""
     equations = []
     for equation in program.equations:
-        operation: Any = equation.operation
-        if operation.name in ("scan", "while"):
+        operation = equation.operation
+        if isinstance(operation, (Scan, While)):
             body = simplify(hoist(simplify(operation.body)))
             equation = replace(equation, operation=replace(operation, body=body))
         equations.append(equation)
     return Program(program.inputs, tuple(equations), program.outputs, program.constants)
 
 
-def _reads(program: Program) -> Counter[Any]:
+def _reads(program: Program) -> Counter[Atom]:
     """How often equations and results read each value."""
-    return Counter([a for e in program.equations for a in e.inputs] + list(program.outputs))
+    return Counter[Atom]([a for e in program.equations for a in e.inputs] + list(program.outputs))
 
 
 def _with_fewer_stacks(program: Program) -> Program:
     """`program` whose scans stack little for others that read it."""
-    scans = [e for e in program.equations if e.operation.name == "scan"]
-    if len(scans) < 2:
+    loops = {e: Loop(e, e.operation) for e in program.equations if isinstance(e.operation, Scan)}
+    if len(loops) < 2:
         return program
     reads = _reads(program)
     constants = list(program.constants)
-    loops: dict[Any, Loop] = {}
-    for equation in scans:
-        loop = loops[equation] = Loop(equation)  # type: ignore[arg-type]  # inlined: all are steps
+    for loop in loops.values():
         loop.prune(reads)
         constants += loop.before.constants
-    writers = {v: number for number, scan in enumerate(scans) for v in scan.outputs}
+    scans = list(loops)
+    writers: dict[Atom, int] = {v: number for number, scan in enumerate(scans) for v in scan.outputs}
     for reader in scans:
         stacks, own = loops[reader].scanned.values(), Counter(reader.inputs)
         elsewhere = {r for r in stacks if reads[r] != own[r]}
         for number in sorted({writers[r] for r in stacks if r in writers}):
             share(loops[scans[number]], loops[reader], elsewhere)
-    equations: list[Any] = []
+    equations: list[Equation] = []
     for equation in program.equations:
         equations += loops[equation].steps() if equation in loops else [equation]
     shared = Program(program.inputs, tuple(equations), program.outputs, tuple(constants))
     return _each_body(eliminate_dead(shared))
 
 
-def _loops(equation: ScopedEquation, needed: Any) -> list[Loop]:
+def _loops(equation: Equation, operation: Scan, needed: Collection[Atom]) -> list[Loop]:
     """What a scan is replaced by."""
-    loop = Loop(equation)
+    loop = Loop(equation, operation)
     loop.prune(needed)
     move_invariants(loop)
     if loop.length < 2 or any(e.operation.effect for e in loop.equations):

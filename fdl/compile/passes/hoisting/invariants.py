@@ -1,13 +1,14 @@
 """What is the same in all steps of a loop is computed once, before it."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+
+import numpy as np
 
 from fdl.compile.passes.hoisting.loop import Loop, Outside, bytes_of
 from fdl.control.while_loop import While
-from fdl.core.program import Atom, Literal, Program, Var
+from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.ops.shape import BroadcastInDim, Reshape
-from fdl.transforms.inline import ScopedEquation
 
 
 def move_invariants(loop: Loop) -> None:
@@ -38,10 +39,10 @@ def _merge_inputs(loop: Loop) -> None:
     loop.substitute(names)
 
 
-def _worthwhile(equations: list[ScopedEquation], is_fixed: Any) -> list[ScopedEquation]:
+def _worthwhile(equations: Iterable[Equation], is_fixed: Callable[[Atom], bool]) -> list[Equation]:
     """The equations of fixed operands that are worth an operand of the loop."""
     found = []
-    sources: dict[Any, int] = {}
+    sources: dict[Atom, int] = {}
     for equation in equations:
         if equation.operation.effect or not all(map(is_fixed, equation.inputs)):
             continue
@@ -71,13 +72,12 @@ def _fixed_results(loop: Loop) -> None:
         loop.stacks.remove((result, atom))
 
 
-def without_invariants(equation: ScopedEquation) -> tuple[list[ScopedEquation], list[Any]]:
+def without_invariants(equation: Equation, operation: While) -> tuple[list[Equation], list[tuple[Var, np.ndarray]]]:
     """A while with what its body computes of its constants moved before it; and the constants that this reads."""
-    operation: Any = equation.operation
-    body: Program = operation.body
+    body = operation.body
     outside = Outside()
     first, count = operation.condition_constants, operation.body_constants
-    names: dict[Any, Atom] = dict(zip(body.inputs[:count], equation.inputs[first : first + count], strict=True))
+    names: dict[Var, Atom] = dict(zip(body.inputs[:count], equation.inputs[first : first + count], strict=True))
     for var, value in body.constants:
         names[var] = copy = Var(var.type)
         outside.constants.append((copy, value))
@@ -85,19 +85,20 @@ def without_invariants(equation: ScopedEquation) -> tuple[list[ScopedEquation], 
     for e in body.equations:
         if not e.operation.effect and all(isinstance(a, Literal) or a in fixed for a in e.inputs):
             fixed.update(e.outputs)
-    makers = {v: e for e in body.equations for v in e.outputs}
+    makers: dict[Atom, Equation] = {v: e for e in body.equations for v in e.outputs}
 
-    def moved(atom: Any) -> Atom:
-        if not isinstance(atom, Literal) and atom not in names:
-            maker: Any = makers[atom]
+    def moved(atom: Atom) -> Atom:
+        if isinstance(atom, Literal):
+            return atom
+        if atom not in names:
+            maker = makers[atom]
             inputs = tuple(map(moved, maker.inputs))
             outputs = tuple(Var(v.type) for v in maker.outputs)
             outside.equations.append(replace(maker, inputs=inputs, outputs=outputs, scope=equation.scope))
             names.update(zip(maker.outputs, outputs, strict=True))
-        return names.get(atom, atom)
+        return names[atom]
 
-    worthwhile = _worthwhile(list(body.equations), lambda a: isinstance(a, Literal) or a in fixed)  # type: ignore[arg-type]
-    for e in worthwhile:
+    for e in _worthwhile(body.equations, lambda a: isinstance(a, Literal) or a in fixed):
         for var in e.outputs:
             moved(var)
     kept = tuple(e for e in body.equations if not set(e.outputs) & set(names))

@@ -3,17 +3,16 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from fdl.control.scan import Scan
+from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import live
 from fdl.core.types import TensorType
 from fdl.ops.shape import Reshape, Transpose
 from fdl.transforms.batch import batch_program
-from fdl.transforms.inline import ScopedEquation
 
 #: Families of operations that may be done for all steps at once by their batching rule.
 BATCHED = ("elementwise", "move", "reduce", "contract", "conv")
@@ -28,10 +27,10 @@ class Outside:
     """
 
     def __init__(self) -> None:
-        self.equations: list[ScopedEquation] = []
+        self.equations: list[Equation] = []
         self.constants: list[tuple[Var, np.ndarray]] = []
 
-    def apply(self, operation: Any, *atoms: Atom, model: ScopedEquation, into: Var | None = None) -> Var:
+    def apply(self, operation: Operation, *atoms: Atom, model: Equation, into: Var | None = None) -> Var:
         """The result of an operation."""
         out = into or Var(operation.result(*(a.type for a in atoms)))
         self.equations.append(replace(model, operation=operation, inputs=atoms, outputs=(out,)))
@@ -42,9 +41,9 @@ class Outside:
         self.equations += other.equations
         self.constants += other.constants
 
-    def splice(self, program: Program, operands: Sequence[Atom], model: ScopedEquation) -> list[Atom]:
+    def splice(self, program: Program, operands: Sequence[Atom], model: Equation) -> list[Atom]:
         """The outputs of a Program of plain equations."""
-        names: dict[Any, Atom] = dict(zip(program.inputs, operands, strict=True))
+        names: dict[Atom, Atom] = dict(zip(program.inputs, operands, strict=True))
         for var, value in program.constants:
             names[var] = copy = Var(var.type)
             self.constants.append((copy, value))
@@ -87,10 +86,9 @@ class Loop:
         before, after: equations moved out of it.
     """
 
-    def __init__(self, equation: ScopedEquation) -> None:
-        operation = equation.operation
+    def __init__(self, equation: Equation, operation: Scan) -> None:
         self.model, self.length, self.reverse = equation, operation.length, operation.reverse
-        body: Program = operation.body
+        body = operation.body
         inner, outer = (operation.divide(atoms) for atoms in (body.inputs, equation.inputs))
         self.constants: dict[Var, Atom] = dict(zip(inner[0], outer[0], strict=True))
         self.scanned: dict[Var, Atom] = dict(zip(inner[2], outer[2], strict=True))
@@ -100,11 +98,12 @@ class Loop:
             for parts in zip(inner[1], outer[1], body.outputs[:count], equation.outputs[:count], strict=True)
         ]
         self.stacks = list(zip(equation.outputs[count:], body.outputs[count:], strict=True))
-        self.equations: list[ScopedEquation] = list(body.equations)  # type: ignore[arg-type]  # inlined: all are steps
+        self.equations: list[Equation] = list(body.equations)
         self.before, self.after = Outside(), Outside()
         for var, value in body.constants:
-            self.constants[var] = Var(var.type)
-            self.before.constants.append((self.constants[var], value))  # type: ignore[arg-type]
+            outer_var = Var(var.type)
+            self.constants[var] = outer_var
+            self.before.constants.append((outer_var, value))
         self.refresh()
 
     def part(self, carried: list[Carried], stacks: list[tuple[Var, Atom]], scanned: dict[Var, Atom]) -> "Loop":
@@ -119,8 +118,8 @@ class Loop:
 
     def refresh(self) -> None:
         """Find out anew what makes and what reads each variable."""
-        self.makers = {v: e for e in self.equations for v in e.outputs}
-        self.uses = Counter(a for e in self.equations for a in e.inputs if isinstance(a, Var))
+        self.makers: dict[Atom, Equation] = {v: e for e in self.equations for v in e.outputs}
+        self.uses = Counter[Atom](a for e in self.equations for a in e.inputs if isinstance(a, Var))
         self.uses.update(a for a in self.results() if isinstance(a, Var))
         self.invariant = set(self.constants)
         for e in self.equations:
@@ -147,16 +146,16 @@ class Loop:
             self.constants.update(zip(equation.outputs, outputs, strict=True))
         return self.constants[atom]
 
-    def prune(self, needed: Collection[Any] | None = None) -> None:
+    def prune(self, needed: Collection[Atom] | None = None) -> None:
         """Drop what no result needs; `needed` are the outside variables that somebody reads, None for all."""
         if needed is not None:
             self.stacks = [s for s in self.stacks if s[0] in needed]
         kept = [c for c in self.carried if needed is None or c.result in needed]
         others = [c for c in self.carried if needed is not None and c.result not in needed]
         # What is computed outside by now is an input.
-        given = {*self.constants, *self.scanned}
+        given: set[Atom] = {*self.constants, *self.scanned}
         while True:
-            wanted: set[Any] = {c.next for c in kept} | {a for _, a in self.stacks}
+            wanted: set[Atom] = {c.next for c in kept} | {a for _, a in self.stacks}
             equations, wanted = live(self.equations, wanted, given.__contains__)
             more = [c for c in others if c.var in wanted]
             if not more:
@@ -174,8 +173,8 @@ class Loop:
     def substitute(self, names: dict[Var, Atom]) -> None:
         """Read other atoms in the place of some variables."""
 
-        def new(atom: Any) -> Any:
-            return names.get(atom, atom)
+        def new(atom: Atom) -> Atom:
+            return names.get(atom, atom) if isinstance(atom, Var) else atom
 
         self.equations = [replace(e, inputs=tuple(map(new, e.inputs))) for e in self.equations]
         for carried in self.carried:
@@ -185,15 +184,15 @@ class Loop:
 
     # Values of all steps
 
-    def stacked(self, atom: Atom) -> Var:
+    def stacked(self, atom: Atom) -> Atom:
         """The outside value whose slices are those of a value of the body; a new stack if there is none."""
         found = self.all_steps(atom, True)
         assert found is not None
         return found
 
-    def all_steps(self, atom: Any, make: bool) -> Any:
+    def all_steps(self, atom: Atom, make: bool) -> Atom | None:
         """See :meth:`stacked`; None, unless `make`, if there is none yet. What it is may be computed by `after`."""
-        if atom in self.scanned:
+        if isinstance(atom, Var) and atom in self.scanned:
             return self.scanned[atom]
         for result, inner in self.stacks:
             if inner is atom:
@@ -203,8 +202,9 @@ class Loop:
             source = self.all_steps(maker.inputs[0], make)
             if source is None:
                 return None
+            moved: Operation
             if isinstance(maker.operation, Transpose):
-                moved: Any = Transpose((0, *(a + 1 for a in maker.operation.axes)))
+                moved = Transpose((0, *(a + 1 for a in maker.operation.axes)))
             else:
                 moved = Reshape((self.length, *atom.type.shape))
             return self.after.apply(moved, source, model=self.model) if make else source
@@ -229,20 +229,20 @@ class Loop:
         return size <= 4 * anyway or size * self.length <= FEW_BYTES
 
     def batched(
-        self, outside: Outside, equations: Sequence[ScopedEquation], results: Sequence[Atom], model: ScopedEquation
+        self, outside: Outside, equations: Sequence[Equation], results: Sequence[Atom], model: Equation
     ) -> list[Atom]:
         """Compute what equations of the body make for all steps at once; which results, is for the caller to say."""
         made = {v for e in equations for v in e.outputs}
         given = dict.fromkeys(a for e in equations for a in e.inputs if isinstance(a, Var) and a not in made)
         flags = tuple(not self.is_fixed(a) for a in given)
-        program = Program(tuple(given), tuple(_plain(e) for e in equations), tuple(results))
+        program = Program(tuple(given), tuple(equations), tuple(results))
         operands = [self.stacked(a) if f else self.fixed(a) for a, f in zip(given, flags, strict=True)]
         whole, _ = batch_program(program, self.length, flags, (True,) * len(results))
         return outside.splice(whole, operands, replace(model, scope=self.model.scope))
 
     # The result
 
-    def steps(self) -> list[ScopedEquation]:
+    def steps(self) -> list[Equation]:
         """What was moved before the loop, the loop, and what was moved behind it."""
         inputs = (*self.constants, *(c.var for c in self.carried), *self.scanned)
         body = Program(inputs, tuple(self.equations), tuple(self.results()))
@@ -261,7 +261,3 @@ FEW_BYTES = 1 << 24
 def bytes_of(atom: Atom) -> int:
     """Bytes that a value takes."""
     return atom.type.size * atom.type.dtype.itemsize
-
-
-def _plain(step: ScopedEquation) -> Equation:
-    return Equation(step.operation, step.inputs, step.outputs, step.source)

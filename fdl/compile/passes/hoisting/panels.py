@@ -2,19 +2,18 @@
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from fdl.compile.llvm.target import host_target
 from fdl.compile.lowerings.lowering import has_product_kernel
 from fdl.compile.passes.hoisting.loop import Loop, bytes_of
-from fdl.core.program import Literal, Var
+from fdl.core.operation import Operation
+from fdl.core.program import Atom, Equation, Literal, Var
 from fdl.core.types import TensorType
 from fdl.ops.contract import DotGeneral
 from fdl.ops.shape import Reshape, Transpose
 from fdl.ops.slicing import Pad
-from fdl.transforms.inline import ScopedEquation
 
 #: Products of fewer rows read the matrix where it is; to those of more, packing is little beside the product.
 LEAST_ROWS, MOST_ROWS = 4, 128
@@ -25,15 +24,11 @@ LEAST_STEPS = 4
 
 
 @dataclass(frozen=True)
-class PanelProduct:
+class PanelProduct(Operation):
     """The product of a matrix [m, k] with one that was packed as panels [ceil(columns / width), k, width]."""
 
-    columns: int
-    name = "panel_product"
     family = "contract"
-    multiple = False
-    effect = False
-    inlined = None
+    columns: int
 
     def result(self, *types: TensorType) -> TensorType:
         """[m, columns]."""
@@ -52,23 +47,25 @@ def pack(loop: Loop) -> None:
     equations = list(loop.equations)
     loop.equations = []
     for equation in equations:
-        side = _fixed_side(loop, equation)
-        if side is None or not _pack(loop, equation, side):
+        operation = equation.operation
+        if not isinstance(operation, DotGeneral) or not _is_packed(loop, equation, operation):
             loop.equations.append(equation)
     loop.prune()
 
 
-def _fixed_side(loop: Loop, equation: ScopedEquation) -> int | None:
+def _fixed_side(loop: Loop, equation: Equation, operation: DotGeneral) -> int | None:
     """Which operand of a product of matrices is the same in all steps."""
-    operation = equation.operation
-    if not isinstance(operation, DotGeneral) or operation.batch_axes[0] or operation.dtype is not None:
+    if operation.batch_axes[0] or operation.dtype is not None:
         return None
     fixed = [loop.is_fixed(a) for a in equation.inputs]
     return fixed.index(True) if sum(fixed) == 1 and has_product_kernel(equation.inputs[0].type.dtype) else None
 
 
-def _pack(loop: Loop, equation: ScopedEquation, side: int) -> bool:
-    operation: Any = equation.operation
+def _is_packed(loop: Loop, equation: Equation, operation: DotGeneral) -> bool:
+    """Whether equations that read a packed matrix took the place of a product."""
+    side = _fixed_side(loop, equation, operation)
+    if side is None:
+        return False
     (out,) = equation.outputs
     matrix, x = equation.inputs[side], equation.inputs[1 - side]
     free, others = operation.free(matrix.type, side), operation.free(x.type, 1 - side)
@@ -82,7 +79,7 @@ def _pack(loop: Loop, equation: ScopedEquation, side: int) -> bool:
     panels = Var(out.type.with_shape((-(-n // width), k, width)))
     loop.constants[panels] = _packed(loop, matrix, (*(a for a, _ in pairs), *free), (k, n, width), equation)
 
-    def apply(made: Any, *atoms: Any, into: Var | None = None) -> Var:
+    def apply(made: Operation, *atoms: Atom, into: Var | None = None) -> Var:
         result = into or Var(made.result(*(a.type for a in atoms)))
         loop.equations.append(replace(equation, operation=made, inputs=atoms, outputs=(result,)))
         return result
@@ -99,12 +96,12 @@ def _pack(loop: Loop, equation: ScopedEquation, side: int) -> bool:
     return True
 
 
-def _packed(loop: Loop, matrix: Any, axes: tuple[int, ...], sizes: tuple[int, int, int], model: ScopedEquation) -> Var:
+def _packed(loop: Loop, matrix: Atom, axes: tuple[int, ...], sizes: tuple[int, int, int], model: Equation) -> Var:
     """The panels of a matrix [k, n] whose axes are in another order."""
     k, n, width = sizes
     model = replace(model, scope=loop.model.scope)
     before, count = loop.before, -(-n // width)
-    found: Any = before.apply(Transpose(axes), loop.fixed(matrix), model=model)
+    found = before.apply(Transpose(axes), loop.fixed(matrix), model=model)
     found = before.apply(Reshape((k, n)), found, model=model)
     nothing = Literal(np.zeros((), matrix.type.dtype))
     found = before.apply(Pad((0, 0), (0, count * width - n), (0, 0)), found, nothing, model=model)

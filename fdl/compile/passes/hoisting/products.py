@@ -5,14 +5,13 @@ behind it. If what the product depends on does not depend on the result (the sec
 first), the loop is cut in two and the product stands between them.
 """
 
-from typing import Any
+from collections.abc import Iterable
 
 from fdl.compile.passes.hoisting.loop import BATCHED, Carried, Loop, Outside, bytes_of
 from fdl.compile.passes.hoisting.residuals import minimum_cut
-from fdl.core.program import Atom, Var
+from fdl.core.program import Atom, Equation, Var
 from fdl.core.rewrite import live
 from fdl.ops.shape import Reshape
-from fdl.transforms.inline import ScopedEquation
 
 
 def distributed(loop: Loop) -> list[Loop]:
@@ -29,7 +28,7 @@ def distributed(loop: Loop) -> list[Loop]:
             return [loop]
 
 
-def _is_candidate(loop: Loop, equation: ScopedEquation) -> bool:
+def _is_candidate(loop: Loop, equation: Equation) -> bool:
     """Whether the product reads a matrix of all steps that is at least as large as what a step makes."""
     if equation.operation.family not in ("contract", "conv") or equation.scope:
         return False
@@ -38,20 +37,20 @@ def _is_candidate(loop: Loop, equation: ScopedEquation) -> bool:
     return len(fixed) == 1 and bytes_of(fixed[0]) >= bytes_of(out) and loop.may_stack(bytes_of(out))
 
 
-def _is_batched(equations: list[ScopedEquation]) -> bool:
+def _is_batched(equations: list[Equation]) -> bool:
     """Whether batching rules can do equations for all steps at once."""
     return all(
         e.operation.family in BATCHED and not (e.operation.multiple or e.operation.effect or e.scope) for e in equations
     )
 
 
-def _needed(loop: Loop, atoms: Any) -> tuple[set[Any], list[ScopedEquation]]:
+def _needed(loop: Loop, atoms: Iterable[Atom]) -> tuple[set[Atom], list[Equation]]:
     """All that values depend on within a step, and the equations that make it, but for what all steps share."""
     equations, wanted = live(loop.equations, atoms, loop.is_fixed, effects=False)
     return wanted, equations
 
 
-def _move_before(loop: Loop, equation: ScopedEquation) -> bool:
+def _move_before(loop: Loop, equation: Equation) -> bool:
     """Compute a product, and what leads to it, before the loop, if no carry does."""
     wanted, chain = _needed(loop, equation.outputs)
     if any(c.var in wanted for c in loop.carried) or not _is_batched(chain):
@@ -63,9 +62,9 @@ def _move_before(loop: Loop, equation: ScopedEquation) -> bool:
     return True
 
 
-def _affected(loop: Loop, equation: ScopedEquation) -> set[Any]:
+def _affected(loop: Loop, equation: Equation) -> set[Atom]:
     """What depends on the results of an equation, in later steps too."""
-    found: set[Any] = set(equation.outputs)
+    found: set[Atom] = set(equation.outputs)
     while True:
         count = len(found)
         for e in loop.equations:
@@ -76,7 +75,7 @@ def _affected(loop: Loop, equation: ScopedEquation) -> set[Any]:
             return found
 
 
-def _move_behind(loop: Loop, equation: ScopedEquation) -> bool:
+def _move_behind(loop: Loop, equation: Equation) -> bool:
     """Compute a product, and what follows from it, behind the loop, if that is no carry."""
     affected = _affected(loop, equation)
     if any(c.var in affected for c in loop.carried):
@@ -99,7 +98,7 @@ def _move_behind(loop: Loop, equation: ScopedEquation) -> bool:
     return True
 
 
-def _cut(loop: Loop, equation: ScopedEquation) -> tuple[Loop, Loop] | None:
+def _cut(loop: Loop, equation: Equation) -> tuple[Loop, Loop] | None:
     """The loop without what depends on a product, and that with it; None if a product depends on its own result."""
     affected = _affected(loop, equation)
     if not affected.isdisjoint(equation.inputs) or any(e.operation.effect for e in loop.equations):
@@ -107,9 +106,9 @@ def _cut(loop: Loop, equation: ScopedEquation) -> tuple[Loop, Loop] | None:
     wanted, _ = _needed(loop, equation.inputs)
     if not affected.isdisjoint(wanted):
         return None
-    second: list[ScopedEquation] = [e for e in loop.equations if not affected.isdisjoint(e.outputs)]
+    second: list[Equation] = [e for e in loop.equations if not affected.isdisjoint(e.outputs)]
     crossing = _crossing(loop, second, affected)
-    there = {a: result for result, a in loop.stacks if a not in affected}
+    there = {a: result for result, a in loop.stacks if isinstance(a, Var) and a not in affected}
     # What cheap operations make of slices is made again by the second loop.
     crossing = minimum_cut(loop.equations, crossing, {*loop.scanned, *loop.invariant, *there})
     extra = loop.new_bytes(crossing)
@@ -121,13 +120,14 @@ def _cut(loop: Loop, equation: ScopedEquation) -> tuple[Loop, Loop] | None:
     late = [c for c in loop.carried if c.var in affected]
     stays: list[Carried] = [c for c in loop.carried if c.var not in affected]
     behind = [s for s in loop.stacks if s[1] in affected]
-    after = loop.part(late, behind, {**loop.scanned, **there, **stacked})  # type: ignore[dict-item]  # variables are atoms
+    after = loop.part(late, behind, {**loop.scanned, **there, **stacked})
     before = loop.part(stays, [s for s in loop.stacks if s not in behind], dict(loop.scanned))
     before.before, before.after, after.after = loop.before, loop.after, last
     return before, after
 
 
-def _crossing(loop: Loop, equations: list[ScopedEquation], affected: set[Any]) -> list[Any]:
+def _crossing(loop: Loop, equations: list[Equation], affected: set[Atom]) -> list[Var]:
     """What the equations, and the carries that are affected, read that other equations make."""
     read = [a for e in equations for a in e.inputs] + [c.next for c in loop.carried if c.var in affected]
-    return [a for a in dict.fromkeys(read) if not (loop.is_fixed(a) or a in affected or a in loop.scanned)]
+    crossing = [a for a in dict.fromkeys(read) if not (loop.is_fixed(a) or a in affected or a in loop.scanned)]
+    return [a for a in crossing if isinstance(a, Var)]

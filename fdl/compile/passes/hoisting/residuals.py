@@ -8,14 +8,12 @@ bytes (H. He and S. Yu, "Transcending Runtime-Memory Tradeoffs in Checkpointing 
 from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from typing import Any
 
 from fdl.compile.passes.hoisting.loop import Loop, bytes_of
-from fdl.core.program import Var
+from fdl.core.program import Atom, Equation, Var
 from fdl.ops.special import Special
 from fdl.ops.transcendental import Function, Logistic, LogisticDensity, Pow
 from fdl.ops.trigonometric import Atan2, Tanh, TanhSlope
-from fdl.transforms.inline import ScopedEquation
 
 #: Elementwise operations that take longer than reading their result from memory.
 SLOW = (Function, Special, Pow, Atan2)
@@ -23,40 +21,46 @@ SLOW = (Function, Special, Pow, Atan2)
 QUICK = (Logistic, LogisticDensity, Tanh, TanhSlope)
 
 
-def share(first: Loop, second: Loop, elsewhere: Collection[Any]) -> None:
+#: A node of the graph that is cut: where the bytes of a value go in, or out; the source or the sink.
+Node = tuple[Var, str] | str
+#: Capacities of the edges from each node.
+Graph = dict[Node, dict[Node, float]]
+
+
+def share(first: Loop, second: Loop, elsewhere: Collection[Atom]) -> None:
     """Stack less in `first` of what only `second` reads; what is read `elsewhere` stays."""
     slices = {outer: var for var, outer in second.scanned.items()}
     needed = {r: a for r, a in first.stacks if r in slices and r not in elsewhere}
-    free = set(first.scanned) | first.invariant | {a for r, a in first.stacks if r not in needed}
-    wanted = dict.fromkeys(a for a in needed.values() if a not in free)
+    free: set[Atom] = {*first.scanned, *first.invariant, *(a for r, a in first.stacks if r not in needed)}
+    wanted = dict.fromkeys(a for a in needed.values() if isinstance(a, Var) and a not in free)
     if first.length != second.length or not needed:
         return
     chosen = minimum_cut(first.equations, wanted, free)
-    if set(chosen) == set(needed.values()):
+    if set(chosen) == {a for a in needed.values() if isinstance(a, Var)}:
         return
     first.stacks = [s for s in first.stacks if s[0] not in needed]
-    known: dict[Any, Any] = {}
-    for atom in chosen:
-        known[atom] = Var(atom.type)
-        second.scanned[known[atom]] = first.stacked(atom)
+    known: dict[Var, Var] = {}
+    for var in chosen:
+        known[var] = Var(var.type)
+        second.scanned[known[var]] = first.stacked(var)
     _make_again(first, second, known, {slices[r]: a for r, a in needed.items()})
     first.refresh()
 
 
-def _make_again(first: Loop, second: Loop, known: dict[Any, Any], atoms: dict[Var, Any]) -> None:
+def _make_again(first: Loop, second: Loop, known: dict[Var, Var], atoms: dict[Atom, Atom]) -> None:
     """Let `second` compute values of `first` from those that are `known`, where it needs them, instead of reading."""
-    equations: list[ScopedEquation] = []
+    equations: list[Equation] = []
 
-    def given(atom: Any) -> tuple[dict[Any, Any], Any] | None:
+    def given(var: Var) -> tuple[dict[Var, Atom], Atom] | None:
         """Which operands of `second` are to hold a value of `first`, and what it is outside."""
-        if atom in first.constants:
-            return second.constants, first.constants[atom]
-        if atom in first.scanned:
-            return second.scanned, first.scanned[atom]
-        stack = next((r for r, a in first.stacks if a is atom), None)
+        if var in first.constants:
+            return second.constants, first.constants[var]
+        if var in first.scanned:
+            return second.scanned, first.scanned[var]
+        stack = next((r for r, a in first.stacks if a is var), None)
         return None if stack is None else (second.scanned, stack)
 
-    def value(atom: Any) -> Any:
+    def value(atom: Atom) -> Atom:
         if not isinstance(atom, Var):
             return atom
         if atom not in known:
@@ -75,20 +79,19 @@ def _make_again(first: Loop, second: Loop, known: dict[Any, Any], atoms: dict[Va
     for equation in second.equations:
         inputs = tuple(value(atoms[a]) if a in atoms else a for a in equation.inputs)
         equations.append(replace(equation, inputs=inputs))
-    second.substitute({a: value(atoms[a]) for a in second.results() if a in atoms})
+    second.substitute({a: value(atoms[a]) for a in second.results() if isinstance(a, Var) and a in atoms})
     second.equations = equations
-    for inner in atoms:
-        del second.scanned[inner]
+    second.scanned = {var: outer for var, outer in second.scanned.items() if var not in atoms}
     second.refresh()
 
 
-def _is_cheap(step: ScopedEquation) -> bool:
+def _is_cheap(step: Equation) -> bool:
     operation = step.operation
     plain = operation.family in ("elementwise", "move") and not (operation.multiple or operation.effect)
     return plain and (isinstance(operation, QUICK) or not isinstance(operation, SLOW))
 
 
-def minimum_cut(equations: Iterable[ScopedEquation], wanted: Collection[Any], free: Collection[Any]) -> list[Any]:
+def minimum_cut(equations: Iterable[Equation], wanted: Collection[Var], free: Collection[Atom]) -> list[Var]:
     """The values of least bytes from which cheap equations make the wanted ones; late ones, if there is a choice.
 
     Args:
@@ -97,9 +100,9 @@ def minimum_cut(equations: Iterable[ScopedEquation], wanted: Collection[Any], fr
         free: variables that are there anyway.
     """
     makers = {v: e for e in equations for v in e.outputs}
-    graph: dict[Any, dict[Any, float]] = {}
+    graph: Graph = {}
 
-    def connect(a: Any, b: Any, capacity: float) -> None:
+    def connect(a: Node, b: Node, capacity: float) -> None:
         graph.setdefault(a, {})[b] = capacity
         graph.setdefault(b, {}).setdefault(a, 0)
 
@@ -132,9 +135,9 @@ def minimum_cut(equations: Iterable[ScopedEquation], wanted: Collection[Any], fr
     return [v for v in seen if (v, "out") in late and (v, "in") not in late]
 
 
-def _reached(graph: Any, start: Any) -> dict[Any, Any]:
+def _reached(graph: Graph, start: Node) -> dict[Node, Node | None]:
     """The nodes that edges with capacity lead to, and from where."""
-    found: dict[Any, Any] = {start: None}
+    found: dict[Node, Node | None] = {start: None}
     pending = deque([start])
     while pending:
         node = pending.popleft()
@@ -145,11 +148,11 @@ def _reached(graph: Any, start: Any) -> dict[Any, Any]:
     return found
 
 
-def _path(graph: Any, source: Any, sink: Any) -> list[tuple[Any, Any]]:
+def _path(graph: Graph, source: Node, sink: Node) -> list[tuple[Node, Node]]:
     """The edges of a shortest path with capacity left."""
     found = _reached(graph, source)
     path, node = [], sink
-    while node in found and found[node] is not None:
-        path.append((found[node], node))
-        node = found[node]
+    while (before := found.get(node)) is not None:
+        path.append((before, node))
+        node = before
     return path

@@ -5,10 +5,9 @@ made by one large product of the stacks of its operands, instead of many small o
 """
 
 from dataclasses import replace
-from typing import Any
 
-from fdl.compile.passes.hoisting.loop import Loop, bytes_of
-from fdl.core.program import Atom, Var
+from fdl.compile.passes.hoisting.loop import Carried, Loop, bytes_of
+from fdl.core.program import Atom, Equation, Var
 from fdl.ops.arithmetic import Add, Neg
 from fdl.ops.contract import DotGeneral
 from fdl.ops.conv import ConvGeneral
@@ -34,7 +33,7 @@ def move_totals(loop: Loop) -> None:
     loop.prune()
 
 
-def _added(loop: Loop, carried: Any) -> Atom | None:
+def _added(loop: Loop, carried: Carried) -> Atom | None:
     """What each step adds to a carry that is read nowhere else."""
     maker = loop.makers.get(carried.next)
     if maker is None or not isinstance(maker.operation, Add) or carried.var not in maker.inputs:
@@ -44,7 +43,7 @@ def _added(loop: Loop, carried: Any) -> Atom | None:
     return maker.inputs[1] if maker.inputs[0] is carried.var else maker.inputs[0]
 
 
-def _is_total(loop: Loop, atom: Any, leaves: tuple[type, ...]) -> bool:
+def _is_total(loop: Loop, atom: Atom, leaves: tuple[type, ...]) -> bool:
     """Whether the sum over all steps can be computed outside, and should."""
     maker = loop.makers.get(atom)
     if maker is None or loop.uses[atom] != 1 or maker.scope:
@@ -52,7 +51,7 @@ def _is_total(loop: Loop, atom: Any, leaves: tuple[type, ...]) -> bool:
     operation = maker.operation
     if isinstance(operation, LINEAR):
         return all(_is_total(loop, a, leaves) for a in maker.inputs)
-    if not isinstance(operation, leaves) or not _spans_steps(operation):
+    if not isinstance(operation, leaves) or (isinstance(operation, ConvGeneral) and _is_grouped(operation)):
         return False
     if not all(isinstance(a, Var) and not loop.is_fixed(a) for a in maker.inputs):
         return False
@@ -62,11 +61,11 @@ def _is_total(loop: Loop, atom: Any, leaves: tuple[type, ...]) -> bool:
     return extra == 0 or (not isinstance(operation, Sum) and extra <= bytes_of(atom) and loop.may_stack(extra))
 
 
-def _spans_steps(operation: Any) -> bool:
-    return not isinstance(operation, ConvGeneral) or operation.feature_group_count == operation.batch_group_count == 1
+def _is_grouped(operation: ConvGeneral) -> bool:
+    return operation.feature_group_count > 1 or operation.batch_group_count > 1
 
 
-def _total(loop: Loop, atom: Any) -> Var:
+def _total(loop: Loop, atom: Atom) -> Var:
     """The sum over all steps of a value of the body."""
     maker = loop.makers[atom]
     operation = maker.operation
@@ -74,20 +73,25 @@ def _total(loop: Loop, atom: Any) -> Var:
     if isinstance(operation, LINEAR):
         return loop.after.apply(operation, *(_total(loop, a) for a in maker.inputs), model=model)
     operands = [loop.stacked(a) for a in maker.inputs]
-    if isinstance(operation, Sum):
-        whole: Any = Sum((0, *(a + 1 for a in operation.axes)))
-    elif isinstance(operation, DotGeneral):
-        contracting = tuple((0, *(a + 1 for a in axes)) for axes in operation.contracting)
-        batch = tuple(tuple(a + 1 for a in axes) for axes in operation.batch_axes)
-        whole = DotGeneral(contracting, batch, operation.dtype)  # type: ignore[arg-type]  # two operands: pairs
-    else:
-        whole = operation
-        places = operation.numbers.lhs_spec[1], operation.numbers.rhs_spec[1]
-        operands = [_merged_steps(loop, x, place, model) for x, place in zip(operands, places, strict=True)]
-    return loop.after.apply(whole, *operands, model=model)
+    match operation:
+        case Sum():
+            return loop.after.apply(Sum((0, *(a + 1 for a in operation.axes))), *operands, model=model)
+        case DotGeneral():
+            contracting, batch = (
+                (tuple(a + 1 for a in x), tuple(a + 1 for a in y))
+                for x, y in (operation.contracting, operation.batch_axes)
+            )
+            x_summed, y_summed = contracting
+            whole = DotGeneral(((0, *x_summed), (0, *y_summed)), batch, operation.dtype)
+            return loop.after.apply(whole, *operands, model=model)
+        case ConvGeneral():
+            places = operation.numbers.lhs_spec[1], operation.numbers.rhs_spec[1]
+            merged = [_merged_steps(loop, x, place, model) for x, place in zip(operands, places, strict=True)]
+            return loop.after.apply(operation, *merged, model=model)
+    raise AssertionError(f"{operation!r} does not add up products")
 
 
-def _merged_steps(loop: Loop, stack: Var, place: int, model: Any) -> Var:
+def _merged_steps(loop: Loop, stack: Atom, place: int, model: Equation) -> Var:
     """A stack with the axis of steps put before axis `place` of a step, and merged with it."""
     axes = (*range(1, place + 1), 0, *range(place + 1, stack.type.ndim))
     moved = loop.after.apply(Transpose(axes), stack, model=model)

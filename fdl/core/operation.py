@@ -1,0 +1,93 @@
+"""Operation: what the equations of a Program apply; the base of the primitives and of the compiler's own operations."""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fdl.core.types import TensorType
+
+
+class Operation:
+    """An immutable function of tensors, with its static parameters as fields.
+
+    Class attributes:
+        family: which part of the compiler makes its code; ``"host"`` calls the reference from inside the plan.
+        multiple: whether the operation returns a tuple of results.
+        heavy: whether eager calls are compiled instead of run by the reference.
+        linear: in which operands it is linear, and so has a ``transpose`` rule: in all together if True; else in those
+            of each of these groups, while all other operands are given (see `linear_groups`).
+        effect: whether it does something besides computing its result, so that it must not be dropped or repeated.
+        recomputed: whether it holds a Program whose values are forgotten and computed again.
+        transports: whether it only moves its operands' bits, so that its native code takes dtypes that have no
+            arithmetic (complex numbers, random keys).
+    """
+
+    family: ClassVar[str] = "host"
+    multiple: ClassVar[bool] = False
+    heavy: ClassVar[bool] = False
+    linear: ClassVar[bool | tuple[tuple[int, ...], ...]] = False
+    effect: ClassVar[bool] = False
+    recomputed: ClassVar[bool] = False
+    transports: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """The name printed in programs and messages."""
+        return _snake(type(self).__name__)
+
+    def result(self, *types: TensorType) -> Any:
+        """The TensorType of the result (a tuple of them if ``multiple``); raises for operands it does not take."""
+        raise NotImplementedError
+
+    def reference(self, *arrays: np.ndarray) -> Any:
+        """The result computed by NumPy: the meaning of the operation, and the compiler's oracle."""
+        raise NotImplementedError
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        """Result and its tangent. A tangent that is zero is None, in and out; at least one given is not None."""
+        raise NotImplementedError
+
+    def linear_groups(self, types: Sequence[TensorType]) -> Sequence[Sequence[int]]:
+        """Groups of its operands: it is linear in those of a group together, while all others are given."""
+        if isinstance(self.linear, tuple):
+            return self.linear
+        return (range(len(types)),) if self.linear else ()
+
+    def transpose(self, cotangent: Any, *args: Any) -> Sequence[Any]:
+        """Cotangents of the operands; those it is linear in arrive as ``Linear(type)``, None is zero."""
+        raise NotImplementedError
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        """The result for operands with an extra leading axis where `batched`; the result has it too.
+
+        ``multiple`` operations return (results, which of them are batched).
+        """
+        raise NotImplementedError
+
+    def batch_named(self, size: int, args: Sequence[Any], batched: Sequence[bool], axis_name: Any) -> Any:
+        """Like :meth:`batch`, for Programs inside that may name the axis in collectives."""
+        return self.batch(size, args, batched)
+
+    @property
+    def inlined(self) -> Any:
+        """The Program that the operation computes, if the compiler may put it in its place; else None."""
+        return None
+
+    def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Any:
+        """For operations that hold Programs: see :mod:`fdl.transforms.linearize`."""
+        return NotImplemented
+
+    def lower(self, build: Any, *values: Any) -> Any:
+        """Native code for one element (or vector of elements) of the result, for the elementwise family."""
+        raise NotImplementedError
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        """Operations of this class with operands, for the laws: yields (operation, operand, ...)."""
+        raise NotImplementedError
+
+
+@cache
+def _snake(name: str) -> str:
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
