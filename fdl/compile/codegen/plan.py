@@ -17,10 +17,9 @@ from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest, V
 from fdl.compile.ir.tiles import TileGroup
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
-from fdl.compile.llvm.values import I8, I32, I64, POINTER, Value
+from fdl.compile.llvm.values import I8, I32, I64, POINTER, Value, transport_dtype
 from fdl.compile.loopnest.nest import NestEmitter
 from fdl.compile.loopnest.team import Team
-from fdl.compile.lowerings.lowering import transport_dtype
 from fdl.compile.schedule.cost import shares
 from fdl.config import config
 from fdl.core.program import Literal, Var

@@ -16,10 +16,10 @@ from fdl.compile.ir.body import Apply, Constant, Load
 from fdl.compile.ir.loops import Loops, Store
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
-from fdl.compile.llvm.values import POINTER, Value
+from fdl.compile.llvm.values import POINTER, Value, transport_dtype
 from fdl.compile.loopnest.nest import NestEmitter
 from fdl.compile.loopnest.team import Team
-from fdl.compile.lowerings.lowering import is_lowerable, transport_dtype
+from fdl.compile.lowerings.lowering import is_lowerable
 from fdl.core.program import Var
 from fdl.core.types import TensorType
 from fdl.dtypes import int64, uint64

@@ -11,8 +11,7 @@ from fdl.compile.ir.affine import strides
 from fdl.compile.kernels.kernel import Kernel, kernel_function
 from fdl.compile.kernels.radix import Layout, key_of, layout_of, number_of, sorter
 from fdl.compile.llvm.build import Build
-from fdl.compile.llvm.values import Value, is_float
-from fdl.compile.lowerings.lowering import transport_dtype
+from fdl.compile.llvm.values import Value, is_float, transport_dtype
 from fdl.dtypes import int64, uint32
 
 #: Least room beyond the `k` largest elements for candidates that may displace them.

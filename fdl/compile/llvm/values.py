@@ -6,7 +6,7 @@ from typing import Any, Protocol, Union
 import numpy as np
 from llvmlite import ir
 
-from fdl.dtypes import bfloat16, bool_, float16, float32, float64
+from fdl.dtypes import bfloat16, bool_, complex64, float16, float32, float64, key, uint64
 from fdl.errors import DtypeError
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
@@ -40,6 +40,13 @@ def memory_type(dtype: np.dtype) -> ir.Type:
     if dtype == bool_:
         return I8
     return I16 if dtype in HALVES else register_type(dtype)
+
+
+def transport_dtype(dtype: np.dtype) -> np.dtype | None:
+    """The dtype of the register that moves an element of `dtype`; None if there is none that wide."""
+    if dtype in (complex64, key):
+        return uint64
+    return None if dtype.kind in "cV" and dtype.itemsize != 2 else dtype
 
 
 def wide(element: ir.Type, lanes: int) -> ir.Type:

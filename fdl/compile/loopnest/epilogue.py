@@ -11,8 +11,7 @@ from fdl.compile.ir.body import Apply, Constant, Load
 from fdl.compile.ir.plan import Slot
 from fdl.compile.ir.steps import KernelStep, LoopNest
 from fdl.compile.llvm.build import Build
-from fdl.compile.llvm.values import Value
-from fdl.compile.lowerings.lowering import transport_dtype
+from fdl.compile.llvm.values import Value, transport_dtype
 from fdl.compile.schedule.fuse import merged
 from fdl.core.program import Var
 

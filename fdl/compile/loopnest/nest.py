@@ -11,8 +11,7 @@ from fdl.compile.ir.body import Apply, Choose, Constant, Guards, Index, Load
 from fdl.compile.ir.loops import Loops, Reduce, operands_of
 from fdl.compile.ir.reductions import identity_element
 from fdl.compile.llvm.build import Build
-from fdl.compile.llvm.values import Value
-from fdl.compile.lowerings.lowering import transport_dtype
+from fdl.compile.llvm.values import Value, transport_dtype
 from fdl.core.program import Var
 from fdl.dtypes import int32, int64
 from fdl.ops.precision import accumulator

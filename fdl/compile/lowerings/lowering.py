@@ -10,9 +10,9 @@ from fdl.compile.fallback import Skip, during
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import host_target
-from fdl.compile.llvm.values import HALVES
+from fdl.compile.llvm.values import HALVES, transport_dtype
 from fdl.core.operation import Operation
-from fdl.dtypes import complex64, float32, float64, key, uint64
+from fdl.dtypes import float32, float64
 from fdl.errors import DtypeError
 
 #: The longest sum of 16-bit floats: panels of that many rows stay in the second level.
@@ -45,13 +45,6 @@ def has_kernel(operation: Operation, skip: Skip = frozenset()) -> bool:
 def takes_views(equation: Any) -> bool:
     """Whether the operands of an equation may be strided."""
     return equation.operation.family in READS_VIEWS
-
-
-def transport_dtype(dtype: np.dtype) -> np.dtype | None:
-    """The dtype of the register that moves an element of `dtype`; None if there is none that wide."""
-    if dtype in (complex64, key):
-        return uint64
-    return None if dtype.kind in "cV" and dtype.itemsize != 2 else dtype
 
 
 @lru_cache(maxsize=4096)

@@ -17,7 +17,8 @@ from fdl.compile.ir.body import Body, Choose, Constant, Index, Load, NotAffine
 from fdl.compile.ir.fusion import Copy, Fusion, Standalone
 from fdl.compile.ir.reductions import REDUCTIONS
 from fdl.compile.ir.steps import View
-from fdl.compile.lowerings.lowering import has_product_kernel, is_lowerable, takes_views, transport_dtype
+from fdl.compile.llvm.values import transport_dtype
+from fdl.compile.lowerings.lowering import has_product_kernel, is_lowerable, takes_views
 from fdl.compile.passes.canonical import features_last, product
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import uses
