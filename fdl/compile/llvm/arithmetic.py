@@ -1,7 +1,6 @@
 """Elementwise arithmetic, comparisons and bits on registers, with NumPy's and JAX's edge cases."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -10,6 +9,9 @@ from fdl.compile.llvm.conversion import Conversion
 from fdl.compile.llvm.values import HALVES, Operand, Value, is_float, is_signed, wide
 from fdl.dtypes import bool_
 from fdl.errors import DtypeError
+
+#: Emits an instruction on two registers.
+Combine = Callable[[ir.Value, ir.Value], ir.Value]
 
 
 class Arithmetic(Conversion):
@@ -170,7 +172,8 @@ class Arithmetic(Conversion):
 
     def not_(self, x: Value) -> Value:
         """Bitwise not, logical for booleans."""
-        self._need(not is_float(x.dtype), "not", x)
+        if is_float(x.dtype):
+            raise DtypeError(f"not is not defined for dtype {x.dtype}")
         return self.value(self.ir.xor(x.ir, self._constant_bits(x.dtype, x.lanes, -1)), x.dtype)
 
     def shift_left(self, x: Operand, y: Operand) -> Value:
@@ -189,7 +192,7 @@ class Arithmetic(Conversion):
         count = self.select(self.value(far, bool_), self.constant(bits - 1, x.dtype, x.lanes), y)
         return self.value(self.ir.ashr(x.ir, count.ir), x.dtype)
 
-    def _shift(self, x: Operand, y: Operand, emit: Callable[..., Any]) -> Value:
+    def _shift(self, x: Operand, y: Operand, emit: Combine) -> Value:
         x, y = self._pair(x, y)
         bits = x.dtype.itemsize * 8
         far = self.value(self.ir.icmp_unsigned(">=", y.ir, self.constant(bits, x.dtype, x.lanes).ir), bool_)
@@ -216,14 +219,17 @@ class Arithmetic(Conversion):
         """How many leading bits are zero."""
         return self.intrinsic("ctlz", x, flags=(False,))
 
-    def _binary(self, x: Operand, y: Operand, floating: Any, integer: Any, boolean: Any = None) -> Value:
+    def _binary(
+        self, x: Operand, y: Operand, floating: Combine | None, integer: Combine, boolean: Combine | None = None
+    ) -> Value:
         x, y = self._pair(x, y)
         emit = floating if is_float(x.dtype) else boolean if x.dtype == bool_ else integer
-        self._need(emit is not None, "this operation", x)
+        if emit is None:
+            raise DtypeError(f"this operation is not defined for dtype {x.dtype}")
         result = emit(x.ir, y.ir)
         return self._float(result, x) if is_float(x.dtype) else self.value(result, x.dtype)
 
-    def _float(self, result: Any, like: Value) -> Value:
+    def _float(self, result: ir.Value, like: Value) -> Value:
         """A computed float; 16-bit dtypes are rounded to what they can hold."""
         return self.round_to(result, like.dtype) if like.dtype in HALVES else self.value(result, like.dtype)
 
@@ -244,10 +250,6 @@ class Arithmetic(Conversion):
                 )
         lanes = max(v.lanes for v in values)
         return [self.broadcast(v, lanes) for v in values]
-
-    def _need(self, holds: bool, what: str, x: Value) -> None:
-        if not holds:
-            raise DtypeError(f"{what} is not defined for dtype {x.dtype}")
 
     def reduce(self, kind: str, x: Value) -> Value:
         """All lanes of x combined by `kind` into one element, halving the vector each time.

@@ -1,8 +1,7 @@
 """`Build`: typed code generation for one LLVM function, the argument of every primitive's ``lower`` rule."""
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fdl.compile.llvm import vecmath
 from fdl.compile.llvm.function import FunctionBuilder
@@ -23,7 +22,7 @@ class Build(FunctionBuilder):
         function: the function to fill; an entry block is made if it has none.
     """
 
-    def supports(self, name: str, dtype: Any) -> bool:
+    def supports(self, name: str, dtype: DTypeLike) -> bool:
         """Whether `call` knows the function `name` for `dtype`."""
         return vecmath.supports(name, np.dtype(dtype))
 

@@ -1,12 +1,25 @@
 """Constants, broadcasts, changes of dtype and bit patterns of registers."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from llvmlite import ir
+from numpy.typing import DTypeLike
 
 from fdl.compile.llvm.target import Target
-from fdl.compile.llvm.values import HALVES, I16, I32, I64, Value, is_float, is_signed, register_type, wide
+from fdl.compile.llvm.values import (
+    HALVES,
+    I16,
+    I32,
+    I64,
+    Emitter,
+    Number,
+    Value,
+    is_float,
+    is_signed,
+    register_type,
+    wide,
+)
 from fdl.dtypes import bfloat16, bool_, float16, float32, float64, int32, int64, uint32
 from fdl.errors import DtypeError
 
@@ -18,17 +31,17 @@ class Conversion:
     target: Target
     ir: ir.IRBuilder
 
-    def value(self, register: Any, dtype: Any) -> Value:
+    def value(self, register: ir.Value, dtype: DTypeLike) -> Value:
         """`register`, an LLVM value, as a typed value."""
         lanes = register.type.count if isinstance(register.type, ir.VectorType) else 1
-        return Value(register, np.dtype(dtype), lanes, self)  # type: ignore[arg-type]
+        return Value(register, np.dtype(dtype), lanes, self)  # type: ignore[arg-type]  # as above
 
-    def constant(self, number: Any, dtype: Any, lanes: int = 1) -> Value:
+    def constant(self, number: Number, dtype: DTypeLike, lanes: int = 1) -> Value:
         """The Python or NumPy `number` as a value of `dtype`, the same in every lane."""
         dtype = np.dtype(dtype)
         kind = register_type(dtype)
         if dtype == bool_:
-            exact: Any = bool(number)
+            exact: float = bool(number)
         elif is_float(dtype):
             with np.errstate(over="ignore", invalid="ignore"):
                 exact = float(np.asarray(number).astype(dtype))
@@ -38,17 +51,17 @@ class Conversion:
             return self.value(ir.Constant(wide(kind, lanes), [exact] * lanes), dtype)
         return self.value(ir.Constant(kind, exact), dtype)
 
-    def constants(self, numbers: Any, dtype: Any) -> Value:
+    def constants(self, numbers: Sequence[int], dtype: DTypeLike) -> Value:
         """A vector whose lanes hold `numbers`."""
         dtype = np.dtype(dtype)
         return self.value(ir.Constant(wide(register_type(dtype), len(numbers)), list(numbers)), dtype)
 
-    def _constant_bits(self, dtype: np.dtype, lanes: int, number: int) -> Any:
+    def _constant_bits(self, dtype: np.dtype, lanes: int, number: int) -> ir.Constant:
         kind = register_type(dtype)
         number = bool(number) if dtype == bool_ else number
         return ir.Constant(wide(kind, lanes), [number] * lanes) if lanes > 1 else ir.Constant(kind, number)
 
-    def iota(self, dtype: Any, lanes: int) -> Value:
+    def iota(self, dtype: DTypeLike, lanes: int) -> Value:
         """The lane's number: 0, 1, 2, ..."""
         return self.constants(range(lanes), dtype) if lanes > 1 else self.constant(0, dtype)
 
@@ -72,12 +85,12 @@ class Conversion:
         function = self.declare(f"llvm.{name}.{suffix(x.ir.type)}", x.ir.type, [a.type for a in arguments])
         return self.value(self.ir.call(function, arguments), x.dtype)
 
-    def declare(self, name: str, result: Any, arguments: list[Any]) -> ir.Function:
+    def declare(self, name: str, result: ir.Type, arguments: Sequence[ir.Type]) -> ir.Function:
         """The external function `name`, declared once a module."""
         known = self.module.globals.get(name)
-        return known or ir.Function(self.module, ir.FunctionType(result, arguments), name)
+        return known or ir.Function(self.module, ir.FunctionType(result, list(arguments)), name)
 
-    def convert(self, x: Value, dtype: Any) -> Value:
+    def convert(self, x: Value, dtype: DTypeLike) -> Value:
         """`x` as `dtype`: floats truncate toward zero and saturate (NaN gives 0), integers wrap, booleans are 0 and 1.
 
         As in JAX; where NumPy's result is defined, it is the same.
@@ -105,7 +118,7 @@ class Conversion:
             narrow = x.ir
         return self.round_to(narrow, dtype)
 
-    def _to_odd(self, x: Value) -> Any:
+    def _to_odd(self, x: Value) -> ir.Value:
         """float64 as float32 rounded to odd, so that rounding once more gives what one rounding would."""
         near = self.value(self.ir.fptrunc(x.ir, wide(ir.FloatType(), x.lanes)), float32)
         back = self.ir.fpext(near.ir, x.ir.type)
@@ -137,12 +150,12 @@ class Conversion:
         emit = self.ir.trunc if after < before else self.ir.sext if is_signed(x.dtype) else self.ir.zext
         return self.value(emit(x.ir, result), dtype)
 
-    def round_to(self, register: Any, dtype: np.dtype) -> Value:
+    def round_to(self, register: ir.Value, dtype: np.dtype) -> Value:
         """A float register rounded to the precision of `dtype`, still in its computing type."""
         value = self.value(register, dtype)
         return self.unpack(self.pack(value), dtype) if dtype in HALVES else value
 
-    def pack(self, x: Value) -> Any:
+    def pack(self, x: Value) -> ir.Value:
         """The LLVM value that is stored for `x`: bytes for booleans, 16 bits for float16 and bfloat16."""
         if x.dtype == bool_:
             return self.ir.zext(x.ir, wide(ir.IntType(8), x.lanes))
@@ -154,7 +167,7 @@ class Conversion:
             return self.ir.trunc(packed.ir, wide(I16, x.lanes))
         return x.ir
 
-    def unpack(self, stored: Any, dtype: np.dtype) -> Value:
+    def unpack(self, stored: ir.Value, dtype: np.dtype) -> Value:
         """The inverse of `pack`."""
         lanes = stored.type.count if isinstance(stored.type, ir.VectorType) else 1
         if dtype == bool_:
@@ -171,9 +184,9 @@ class Conversion:
         return self.value(self._float16_from_bits(bits), dtype)
 
     @property
-    def build(self) -> Any:
+    def build(self) -> Emitter:
         """This object with all its layers, for code that needs those above."""
-        return self
+        return self  # type: ignore[return-value]  # `Build` is one
 
     def _bfloat16_bits(self, bits: Value) -> Value:
         """Round to nearest even on the bits of a float32; NaN stays NaN."""
@@ -198,7 +211,7 @@ class Conversion:
         result = b.select(size >= 0x477FF000, self.constant(0x7C00, uint32, bits.lanes), result)
         return sign | b.select(size > 0x7F800000, self.constant(0x7E00, uint32, bits.lanes), result)
 
-    def _float16_from_bits(self, bits: Value) -> Any:
+    def _float16_from_bits(self, bits: Value) -> ir.Value:
         b = self.build
         size = b.shift_left(bits & 0x7FFF, 13)
         # Multiplying by 2^112 moves the exponent from float16's bias to float32's and normalises subnormals.
@@ -208,10 +221,10 @@ class Conversion:
         result = b.select(size >= 0x0F800000, size | 0x7F800000, finite)
         return self._as_float(result | b.shift_left(bits & 0x8000, 16))
 
-    def _as_float(self, bits: Value) -> Any:
+    def _as_float(self, bits: Value) -> ir.Value:
         return self.ir.bitcast(bits.ir, wide(ir.FloatType(), bits.lanes))
 
-    def bitcast(self, x: Value, dtype: Any) -> Value:
+    def bitcast(self, x: Value, dtype: DTypeLike) -> Value:
         """The stored bits of `x` read as `dtype`, which has the same size.
 
         Raises:
@@ -234,7 +247,7 @@ class Conversion:
         return self.value(I64(int(number)), int64)
 
 
-def suffix(kind: Any) -> str:
+def suffix(kind: ir.Type) -> str:
     """How LLVM spells `kind` in the name of an overloaded intrinsic."""
     if isinstance(kind, ir.VectorType):
         return f"v{kind.count}{kind.element.intrinsic_name}"

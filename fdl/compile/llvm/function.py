@@ -1,12 +1,13 @@
 """Control flow and calls of one LLVM function."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import overload
 
 from llvmlite import ir
+from numpy.typing import DTypeLike
 
-from fdl.compile.llvm.memory import Index, Memory
+from fdl.compile.llvm.memory import IndexLike, Memory
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import I64, POINTER, Value, register_type, wide
 from fdl.dtypes import int64
@@ -44,7 +45,13 @@ class FunctionBuilder(Memory):
         block = function.append_basic_block("entry") if not function.blocks else function.blocks[-1]
         self.ir = Builder(block)
 
-    def argument(self, number: int, dtype: Any = None) -> Any:
+    @overload
+    def argument(self, number: int) -> ir.Value: ...
+
+    @overload
+    def argument(self, number: int, dtype: DTypeLike) -> Value: ...
+
+    def argument(self, number: int, dtype: DTypeLike = None) -> ir.Value | Value:
         """Argument `number` of the function: a `Value` of `dtype`, or the plain pointer without one."""
         register = self.function.args[number]
         return register if dtype is None else self.value(register, dtype)
@@ -54,7 +61,7 @@ class FunctionBuilder(Memory):
         return Variable(self, initial)
 
     @contextmanager
-    def loop(self, start: Index, stop: Index, step: Index = 1) -> Iterator[Value]:
+    def loop(self, start: IndexLike, stop: IndexLike, step: IndexLike = 1) -> Iterator[Value]:
         """Repeat the body for the 64-bit index start, start + step, ... below `stop`; `step` is positive."""
         first, last, increment = (self.index(v) for v in (start, stop, step))
         before = self.ir.block
@@ -88,7 +95,7 @@ class FunctionBuilder(Memory):
             yield
 
     @contextmanager
-    def if_else(self, condition: Value) -> Iterator[tuple[Any, Any]]:
+    def if_else(self, condition: Value) -> Iterator[tuple[AbstractContextManager[None], AbstractContextManager[None]]]:
         """Two context managers: ``with build.if_else(c) as (then, otherwise): with then: ...; with otherwise: ...``."""
         with self.ir.if_else(condition.ir) as branches:
             yield branches
@@ -97,21 +104,21 @@ class FunctionBuilder(Memory):
         """Floor of an index that is not negative, by a positive constant."""
         return self.value(self.ir.udiv(x.ir, self.index(y).ir), int64)
 
-    def call_function(self, function: ir.Function, arguments: Sequence[Any]) -> Any:
+    def call_function(self, function: ir.Function, arguments: Sequence[Value | int | ir.Value]) -> ir.Value:
         """Call an LLVM function with values, integers (64-bit) or plain LLVM values; returns the LLVM result."""
         return self.ir.call(function, [self._plain(a) for a in arguments])
 
-    def call_pointer(self, pointer: Any, result: Any, arguments: Sequence[Any]) -> Any:
+    def call_pointer(self, pointer: ir.Value, result: ir.Type, arguments: Sequence[ir.Value]) -> ir.Value:
         """Call the function at an LLVM pointer with plain LLVM values; `result` is the LLVM type that it returns."""
         kind = ir.FunctionType(result, [a.type for a in arguments])
         return self.ir.call(_Callee(pointer, kind), arguments)
 
-    def _plain(self, argument: Any) -> Any:
+    def _plain(self, argument: Value | int | ir.Value) -> ir.Value:
         if isinstance(argument, Value):
             return argument.ir
         return I64(argument) if isinstance(argument, int) else argument
 
-    def import_function(self, text: str, symbol: str, result: Any, arguments: list[Any]) -> ir.Function:
+    def import_function(self, text: str, symbol: str, result: ir.Type, arguments: Sequence[ir.Type]) -> ir.Function:
         """The function `symbol` of another LLVM module, whose `text` is linked to this one; see `compile_object`."""
         self.module.__dict__.setdefault("imported", {})[symbol] = text
         return self.declare(symbol, result, arguments)
@@ -143,7 +150,7 @@ class Builder(ir.IRBuilder):
 class _Callee:
     """A pointer that is called as a function of a known type."""
 
-    def __init__(self, pointer: Any, function_type: ir.FunctionType) -> None:
+    def __init__(self, pointer: ir.Value, function_type: ir.FunctionType) -> None:
         self.function_type, self.get_reference = function_type, pointer.get_reference
 
 
@@ -161,7 +168,7 @@ class While:
 
 
 def new_function(
-    module: ir.Module, name: str, arguments: Sequence[Any], result: Any = None, exported: bool = False
+    module: ir.Module, name: str, arguments: Sequence[ir.Type], result: ir.Type | None = None, exported: bool = False
 ) -> ir.Function:
     """A function of `module` that is private to it unless `exported`; `arguments` are LLVM types.
 

@@ -1,29 +1,34 @@
 """Loads and stores: contiguous, strided, gathered and masked."""
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
+from numpy.typing import DTypeLike
 
 from fdl.compile.llvm.arithmetic import Arithmetic
 from fdl.compile.llvm.conversion import suffix
 from fdl.compile.llvm.values import I1, I32, I64, POINTER, Value, memory_type, wide
 from fdl.dtypes import bool_, int64
 
-Index = int | Value
+IndexLike = int | Value
 
 
 class Memory(Arithmetic):
     """The memory layer of `Build`. A pointer is a plain LLVM ``ptr``; indices and strides count elements."""
 
-    def at(self, pointer: Any, index: Index, dtype: Any) -> Any:
+    def at(self, pointer: ir.Value, index: IndexLike, dtype: DTypeLike) -> ir.Value:
         """The address of element `index` of an array of `dtype`, which needs no register, that starts at `pointer`."""
         if isinstance(index, int) and index == 0:
             return pointer
         return self.ir.gep(pointer, [self.index(index).ir], source_etype=ir.IntType(8 * np.dtype(dtype).itemsize))
 
     def load(
-        self, pointer: Any, dtype: Any, index: Index = 0, lanes: int = 1, stride: Index = 1, mask: Value | None = None
+        self,
+        pointer: ir.Value,
+        dtype: DTypeLike,
+        index: IndexLike = 0,
+        lanes: int = 1,
+        stride: IndexLike = 1,
+        mask: Value | None = None,
     ) -> Value:
         """`lanes` elements from `pointer[index + i * stride]`.
 
@@ -50,7 +55,9 @@ class Memory(Arithmetic):
             return self.unpack(self._load_alternate(self.at(pointer, index, dtype), dtype, lanes), dtype)
         return self._gather(pointer, dtype, self._lane_indices(index, stride, lanes), lanes, mask)
 
-    def store(self, value: Value, pointer: Any, index: Index = 0, stride: Index = 1, mask: Value | None = None) -> None:
+    def store(
+        self, value: Value, pointer: ir.Value, index: IndexLike = 0, stride: IndexLike = 1, mask: Value | None = None
+    ) -> None:
         """Write `value` to `pointer[index + i * stride]`; arguments as in `load`."""
         dtype, lanes = value.dtype, value.lanes
         stored = self.pack(value)
@@ -67,17 +74,17 @@ class Memory(Arithmetic):
         else:
             self._scatter(stored, pointer, dtype, self._lane_indices(index, stride, lanes), mask)
 
-    def clear(self, pointer: Any, size: Index) -> None:
+    def clear(self, pointer: ir.Value, size: IndexLike) -> None:
         """Set `size` bytes to zero."""
         arguments = [pointer, ir.IntType(8)(0), self.index(size).ir, I1(False)]
         self.ir.call(self.declare("llvm.memset.p0.i64", ir.VoidType(), [a.type for a in arguments]), arguments)
 
-    def prefetch(self, pointer: Any, dtype: Any, index: Index = 0, write: bool = True) -> None:
+    def prefetch(self, pointer: ir.Value, dtype: DTypeLike, index: IndexLike = 0, write: bool = True) -> None:
         """Ask for the cache line of an element that will be written (or only read) soon; it need not exist."""
         arguments = [self.at(pointer, index, dtype), I32(int(write)), I32(3), I32(1)]
         self.ir.call(self.declare("llvm.prefetch.p0", ir.VoidType(), [a.type for a in arguments]), arguments)
 
-    def first_lanes(self, count: Index, lanes: int) -> Value:
+    def first_lanes(self, count: IndexLike, lanes: int) -> Value:
         """The mask of the first `count` lanes; a store takes each lane by itself where `count` is not known."""
         if isinstance(count, int):
             return self.value(ir.Constant(wide(I1, lanes), [i < count for i in range(lanes)]), bool_)
@@ -87,16 +94,16 @@ class Memory(Arithmetic):
         """One lane of a vector."""
         return x if x.lanes == 1 else self.value(self.ir.extract_element(x.ir, I32(number)), x.dtype)
 
-    def _load_one(self, address: Any, dtype: np.dtype, lanes: int) -> Any:
+    def _load_one(self, address: ir.Value, dtype: np.dtype, lanes: int) -> ir.Value:
         return self.ir.load(address, align=dtype.itemsize, typ=wide(memory_type(dtype), lanes))
 
-    def _load_alternate(self, address: Any, dtype: np.dtype, lanes: int) -> Any:
+    def _load_alternate(self, address: ir.Value, dtype: np.dtype, lanes: int) -> ir.Value:
         """Every other element, from two vectors that end with the last one wanted."""
         first, second = (self._load_one(self.at(address, start, dtype), dtype, lanes) for start in (0, lanes - 1))
         order = [2 * i if 2 * i < lanes else 2 * i + 1 for i in range(lanes)]
         return self.ir.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, lanes), order))
 
-    def _load_masked(self, address: Any, dtype: np.dtype, mask: Value) -> Any:
+    def _load_masked(self, address: ir.Value, dtype: np.dtype, mask: Value) -> ir.Value:
         kind = wide(memory_type(dtype), mask.lanes)
         zero = ir.Constant(kind, [memory_type(dtype)(0).constant] * mask.lanes)
         if mask.lanes == 1:
@@ -110,7 +117,7 @@ class Memory(Arithmetic):
         name = f"llvm.masked.load.{suffix(kind)}.p0"
         return self.ir.call(self.declare(name, kind, [a.type for a in arguments]), arguments)
 
-    def _load_lane(self, address: Any, dtype: np.dtype, mask: Value) -> Any:
+    def _load_lane(self, address: ir.Value, dtype: np.dtype, mask: Value) -> ir.Value:
         kind = memory_type(dtype)
         slot = self.stack_slot(kind)
         self.ir.store(ir.Constant(kind, 0), slot)
@@ -118,7 +125,7 @@ class Memory(Arithmetic):
             self.ir.store(self._load_one(address, dtype, 1), slot)
         return self.ir.load(slot, typ=kind)
 
-    def _store_masked(self, stored: Any, address: Any, dtype: np.dtype, mask: Value) -> None:
+    def _store_masked(self, stored: ir.Value, address: ir.Value, dtype: np.dtype, mask: Value) -> None:
         """Store the lanes of a mask; single lanes as scalars (decision 015)."""
         if mask.lanes == 1:
             with self.ir.if_then(mask.ir):
@@ -138,10 +145,10 @@ class Memory(Arithmetic):
         name = f"llvm.masked.store.{suffix(stored.type)}.p0"
         self.ir.call(self.declare(name, ir.VoidType(), [a.type for a in arguments]), arguments)
 
-    def _lane_indices(self, index: Index, stride: Index, lanes: int) -> Value:
+    def _lane_indices(self, index: IndexLike, stride: IndexLike, lanes: int) -> Value:
         return self.index(index) + self.iota(int64, lanes) * self.index(stride)
 
-    def _gather(self, pointer: Any, dtype: np.dtype, index: Value, lanes: int, mask: Value | None) -> Value:
+    def _gather(self, pointer: ir.Value, dtype: np.dtype, index: Value, lanes: int, mask: Value | None) -> Value:
         kind = memory_type(dtype)
         index = self.index(index)
         if mask is not None:
@@ -152,13 +159,13 @@ class Memory(Arithmetic):
             name = f"llvm.masked.gather.{suffix(wide(kind, lanes))}.v{lanes}p0"
             loaded = self.ir.call(self.declare(name, wide(kind, lanes), [a.type for a in arguments]), arguments)
             return self.unpack(loaded, dtype)
-        result: Any = ir.Constant(wide(kind, lanes), ir.Undefined)
+        result = ir.Constant(wide(kind, lanes), ir.Undefined)
         for i in range(lanes):
             element = self._load_one(self.at(pointer, self.lane(index, i), dtype), dtype, 1)
             result = self.ir.insert_element(result, element, I32(i))
         return self.unpack(result, dtype)
 
-    def _scatter(self, stored: Any, pointer: Any, dtype: np.dtype, index: Value, mask: Value | None) -> None:
+    def _scatter(self, stored: ir.Value, pointer: ir.Value, dtype: np.dtype, index: Value, mask: Value | None) -> None:
         for i in range(index.lanes):
             element = self.ir.extract_element(stored, I32(i))
             address = self.at(pointer, self.lane(self.index(index), i), dtype)
@@ -167,7 +174,7 @@ class Memory(Arithmetic):
             else:
                 self._store_masked(element, address, dtype, self.lane(mask, i))
 
-    def stack_slot(self, kind: Any, count: int = 1) -> Any:
+    def stack_slot(self, kind: ir.Type, count: int = 1) -> ir.Value:
         """Room for `count` values of an LLVM type on the stack, reserved once a call of the function."""
         with self.ir.goto_entry_block():
             slot = self.ir.alloca(kind, size=I64(count) if count > 1 else None)

@@ -5,11 +5,16 @@ import struct
 import sys
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fdl.errors import PlatformError
+
+if TYPE_CHECKING:  # loading LLVM takes a while
+    from llvmlite.binding import TargetMachine
 
 #: Vector registers that the tile's accumulators must leave free: one row of B and one broadcast of A.
 _FREE_REGISTERS = 2
@@ -38,7 +43,7 @@ class Target:
         """A string that differs whenever generated code may differ."""
         return f"{process_triple()}|{self.cpu}|{self.features}|{self.vector_bits}"
 
-    def lanes(self, dtype: Any) -> int:
+    def lanes(self, dtype: DTypeLike) -> int:
         """How many elements of `dtype` fill a vector register; 16-bit floats count as the float32 they compute in."""
         size = np.dtype(dtype).itemsize
         return self.vector_bits // 8 // (4 if np.dtype(dtype).kind not in "iub" and size == 2 else size)
@@ -54,7 +59,7 @@ class Target:
         return max(1, min(most, 6 if vectors > 1 else 12))
 
     @cached_property
-    def machine(self) -> Any:
+    def machine(self) -> "TargetMachine":
         """LLVM's target machine."""
         llvm = llvm_binding()
         target = llvm.Target.from_triple(process_triple())
@@ -64,7 +69,7 @@ class Target:
 
 
 @cache
-def llvm_binding() -> Any:
+def llvm_binding() -> ModuleType:
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()

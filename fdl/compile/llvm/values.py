@@ -1,7 +1,7 @@
 """Typed registers: what a value of some dtype is in LLVM, in a register and in memory."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol, Union
+from typing import Protocol, Union
 
 import numpy as np
 from llvmlite import ir
@@ -14,6 +14,9 @@ POINTER = ir.PointerType()
 
 #: Floats that are stored in 16 bits and computed in float32, rounded after every operation.
 HALVES = (float16, bfloat16)
+
+#: What code is made for: a number that is known while it is emitted.
+Number = int | float | bool | np.generic
 
 Operand = Union["Value", int, float, bool]
 
@@ -64,7 +67,7 @@ def is_signed(dtype: np.dtype) -> bool:
     return dtype.kind == "i"
 
 
-class Arithmetic(Protocol):
+class Emitter(Protocol):
     """What a register's operators emit code with; see `Build`."""
 
     def add(self, x: Operand, y: Operand) -> "Value": ...
@@ -80,6 +83,9 @@ class Arithmetic(Protocol):
     def ge(self, x: Operand, y: Operand) -> "Value": ...
     def neg(self, x: Operand) -> "Value": ...
     def not_(self, x: Operand) -> "Value": ...
+    def shift_left(self, x: Operand, y: Operand) -> "Value": ...
+    def shift_right_logical(self, x: Operand, y: Operand) -> "Value": ...
+    def select(self, condition: "Value", x: Operand, y: Operand) -> "Value": ...
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -90,10 +96,10 @@ class Value:
     and a single element meets a vector by being copied to every lane.
     """
 
-    ir: Any
+    ir: ir.Value
     dtype: np.dtype
     lanes: int
-    build: Arithmetic
+    build: Emitter
 
     def __add__(self, other: Operand) -> "Value":
         return self.build.add(self, other)

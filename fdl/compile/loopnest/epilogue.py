@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from fdl.compile.ir.affine import Affine
 from fdl.compile.ir.body import Apply, Constant, Load
@@ -76,10 +76,10 @@ class EpilogueEmitter:
         return repr(parts)
 
     def __call__(
-        self, build: Build, value: Value, index: tuple[Value, ...], pointers: Sequence[Any], mask: Value | None,
+        self, build: Build, value: Value, index: tuple[Value, ...], pointers: Sequence[ir.Value], mask: Value | None,
         axis: int = -1,
     ) -> Value | None:  # fmt: skip
-        def place(access: Access) -> tuple[Any, Value, int]:
+        def place(access: Access) -> tuple[ir.Value, Value, int]:
             where = build.index(access.constant)
             for i, step in zip(index, access.strides, strict=True):
                 where = where + i * step if step else where

@@ -1,16 +1,19 @@
 """Code for loop nests: explicit vectors along the last loop, sums in an order that depends on the shapes only."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import assert_never
 
 import numpy as np
+from llvmlite import ir
 
 from fdl.compile.ir.affine import Affine
-from fdl.compile.ir.body import Apply, Choose, Constant, Guards, Index, Load
+from fdl.compile.ir.body import Apply, Choose, Constant, Guards, Index, Instruction, Load
 from fdl.compile.ir.loops import Loops, Reduce, operands_of
 from fdl.compile.ir.reductions import identity_element
 from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import Variable
+from fdl.compile.llvm.memory import IndexLike
 from fdl.compile.llvm.values import Value, transport_dtype
 from fdl.core.program import Var
 from fdl.dtypes import int32, int64
@@ -26,7 +29,10 @@ TILE = 32
 #: A loop with so many units of work is cut rather than one inside it.
 MANY_UNITS = 16
 
-Counters = tuple[Any, ...]
+#: The index of each loop; 0 of those that have not been opened yet.
+Counters = tuple[Value, ...]
+#: Masks of guards for a number of lanes, each made once.
+Masks = dict[tuple[Guards, int], Value]
 
 
 class NestEmitter:
@@ -38,11 +44,11 @@ class NestEmitter:
         pointer: the LLVM pointer to the first element of a stored value.
     """
 
-    def __init__(self, build: Build, loops: Loops, pointer: Callable[[Var], Any]) -> None:
+    def __init__(self, build: Build, loops: Loops, pointer: Callable[[Var], ir.Value]) -> None:
         self.build, self.loops, self.pointer = build, loops, pointer
         self.last = len(loops.extents) - 1
         self.fixed = self._fixed()
-        self.part: tuple[int, Any, Any] | None = None
+        self.part: tuple[int, IndexLike, IndexLike] | None = None
 
     def divide(self, share: Callable[[int], tuple[Value, Value]]) -> int:
         """Emit only a part of the work.
@@ -75,11 +81,11 @@ class NestEmitter:
             if units >= MANY_UNITS:
                 return
 
-    def bounds(self, axis: int) -> tuple[Any, Any]:
+    def bounds(self, axis: int) -> tuple[IndexLike, IndexLike]:
         """First iteration of a loop, and the one after the last."""
         return self.clip(axis, 0, self.loops.extents[axis])
 
-    def clip(self, axis: int, first: int, stop: int) -> tuple[Any, Any]:
+    def clip(self, axis: int, first: int, stop: int) -> tuple[IndexLike, IndexLike]:
         """What of [first, stop) along a loop is to be done."""
         if self.part is None or self.part[0] != axis:
             return first, stop
@@ -93,20 +99,25 @@ class NestEmitter:
             return self.last < 0 or not affine.coefficients[self.last]
 
         for i in self.loops.instructions:
-            if isinstance(i, Apply):
-                found.append(all(found[o] for o in i.operands))
-            elif isinstance(i, Load):
-                found.append(still(i.flat) and all(still(index) for index, _ in i.guards))
-            elif isinstance(i, Choose):
-                found.append(found[i.inside] and found[i.outside] and all(still(index) for index, _ in i.guards))
-            else:
-                found.append(isinstance(i, Constant) or still(i.value))
+            match i:
+                case Apply():
+                    found.append(all(found[o] for o in i.operands))
+                case Load():
+                    found.append(still(i.flat) and all(still(index) for index, _ in i.guards))
+                case Choose():
+                    found.append(found[i.inside] and found[i.outside] and all(still(index) for index, _ in i.guards))
+                case Index():
+                    found.append(still(i.value))
+                case Constant():
+                    found.append(True)
+                case _:
+                    assert_never(i)
         return found
 
     def hoisted(self, counters: Counters) -> dict[int, Value]:
         """The values of those instructions, by number."""
         values: dict[int, Value] = {}
-        masks: dict[Any, Any] = {}
+        masks: Masks = {}
         for number, instruction in enumerate(self.loops.instructions):
             if self.fixed[number] and not isinstance(instruction, Constant):
                 for o in operands_of(instruction):
@@ -120,7 +131,7 @@ class NestEmitter:
         loops = self.loops
         kept = [j for j, mark in enumerate(loops.reduced) if not mark]
         reduced = [j for j, mark in enumerate(loops.reduced) if mark]
-        counters: Counters = (None,) * len(loops.extents)
+        counters: Counters = (self.build.index(0),) * len(loops.extents)
         if not loops.extents:
             self.columns(counters, [], 1, 1)
         elif not loops.reductions and (across := self.across()) is not None:
@@ -183,7 +194,7 @@ class NestEmitter:
         few = count * len(self.loops.reductions) <= 8 and len(self.loops.instructions) <= 6
         return count if whole and few else self.unroll(count)
 
-    def plain(self, counters: Counters, spans: Iterable[tuple[Any, Any, int]]) -> None:
+    def plain(self, counters: Counters, spans: Iterable[tuple[IndexLike, IndexLike, int]]) -> None:
         """Pieces of the last loop, without reductions."""
         hoisted = self.hoisted(counters)
         for first, stop, lanes in spans:
@@ -240,7 +251,7 @@ class NestEmitter:
             counters = self.enter(stack, counters, reduced[:-1])
             self.sweep(counters, reduced[-1], (0, count), self.unroll(count))
 
-    def sweep(self, counters: Counters, axis: int, bounds: tuple[Any, Any], together: int) -> None:
+    def sweep(self, counters: Counters, axis: int, bounds: tuple[IndexLike, IndexLike], together: int) -> None:
         """Add `together` rows along an axis at a time to the results in memory."""
         build = self.build
         with build.loop(*bounds, together) as row:
@@ -319,7 +330,7 @@ class NestEmitter:
         """The counters of a vector further along the last loop."""
         return _with(counters, self.last, counters[self.last] + distance) if distance else counters
 
-    def start(self, lanes: int) -> list[Any]:
+    def start(self, lanes: int) -> list[Variable]:
         """Variables that hold the result of reducing nothing."""
         found = []
         for reduction in self.loops.reductions:
@@ -329,7 +340,7 @@ class NestEmitter:
             )
         return found
 
-    def accumulate(self, variables: Sequence[Any], values: Sequence[Value]) -> None:
+    def accumulate(self, variables: Sequence[Variable], values: Sequence[Value]) -> None:
         """Combine one more vector with what has been reduced."""
         for variable, reduction in zip(variables, self.loops.reductions, strict=True):
             value = self.build.convert(values[reduction.number], accumulator(reduction.var.type.dtype))
@@ -357,9 +368,9 @@ class NestEmitter:
             stride = item.flat.coefficients[self.last] if value.lanes > 1 else 1
             self.build.store(value, self.pointer(item.var), self.address(item.flat, counters), stride)
 
-    def address(self, affine: Affine, counters: Counters) -> Any:
+    def address(self, affine: Affine, counters: Counters) -> IndexLike:
         """An affine index at the current iteration (of the first lane), as an integer or a value."""
-        total: Any = affine.constant
+        total: IndexLike = affine.constant
         for coefficient, counter in zip(affine.coefficients, counters, strict=True):
             if coefficient:
                 term = counter if coefficient == 1 else counter * coefficient
@@ -369,32 +380,43 @@ class NestEmitter:
     def evaluate(self, counters: Counters, lanes: int, hoisted: dict[int, Value]) -> list[Value]:
         """All instructions for one vector of iterations."""
         values: list[Value] = []
-        masks: dict[Any, Any] = {}
+        masks: Masks = {}
         for number, instruction in enumerate(self.loops.instructions):
             found = hoisted.get(number) or self.compute(instruction, values, counters, lanes, masks)
             values.append(self.build.broadcast(found, lanes))
         return values
 
-    def compute(self, instruction: Any, values: Any, counters: Counters, lanes: int, masks: dict[Any, Any]) -> Value:
+    def compute(
+        self,
+        instruction: Instruction,
+        values: Mapping[int, Value] | Sequence[Value],
+        counters: Counters,
+        lanes: int,
+        masks: Masks,
+    ) -> Value:
         """One instruction."""
         build = self.build
-        if isinstance(instruction, Apply):
-            return instruction.operation.lower(build, *(values[o] for o in instruction.operands))
-        if isinstance(instruction, Constant):
-            dtype = transport_dtype(instruction.dtype)
-            return build.constant(np.frombuffer(instruction.data, dtype)[0], dtype, lanes)
-        if isinstance(instruction, Load):
-            return self.load(instruction, counters, lanes, masks)
-        if isinstance(instruction, Choose):
-            condition = self.mask(instruction.guards, counters, lanes, masks)
-            return build.select(condition, values[instruction.inside], values[instruction.outside])
-        index = build.index(self.address(instruction.value, counters))
-        step = instruction.value.coefficients[self.last] if lanes > 1 else 0
-        if step:
-            index = build.broadcast(index, lanes) + build.iota(int64, lanes) * build.constant(step, int64, lanes)
-        return build.convert(index, instruction.dtype)
+        match instruction:
+            case Apply(operation, operands, _):
+                return operation.lower(build, *(values[o] for o in operands))
+            case Constant(data, dtype):
+                moved = transport_dtype(dtype)
+                return build.constant(np.frombuffer(data, moved)[0], moved, lanes)
+            case Load():
+                return self.load(instruction, counters, lanes, masks)
+            case Choose(guards, inside, outside, _):
+                return build.select(self.mask(guards, counters, lanes, masks), values[inside], values[outside])
+            case Index(value, dtype):
+                index = build.index(self.address(value, counters))
+                step = value.coefficients[self.last] if lanes > 1 else 0
+                if step:
+                    distance = build.iota(int64, lanes) * build.constant(step, int64, lanes)
+                    index = build.broadcast(index, lanes) + distance
+                return build.convert(index, dtype)
+            case _:
+                assert_never(instruction)
 
-    def load(self, load: Load, counters: Counters, lanes: int, masks: dict[Any, Any]) -> Value:
+    def load(self, load: Load, counters: Counters, lanes: int, masks: Masks) -> Value:
         """A vector from memory."""
         build, dtype = self.build, transport_dtype(load.var.type.dtype)
         stride = load.flat.coefficients[self.last] if lanes > 1 else 0
@@ -410,7 +432,7 @@ class NestEmitter:
             return build.load(pointer, dtype, index)
         return build.load(pointer, dtype, index, lanes, stride, self.mask(load.guards, counters, lanes, masks))
 
-    def mask(self, guards: Guards, counters: Counters, lanes: int, masks: dict[Any, Any]) -> Value:
+    def mask(self, guards: Guards, counters: Counters, lanes: int, masks: Masks) -> Value:
         """Whether all guards hold, per lane."""
         key = (guards, lanes)
         if key not in masks:
@@ -435,5 +457,5 @@ class NestEmitter:
         return build.and_(build.ge(index, 0), build.lt(index, extent))
 
 
-def _with(counters: Counters, axis: int, value: Any) -> Counters:
+def _with(counters: Counters, axis: int, value: Value) -> Counters:
     return (*counters[:axis], value, *counters[axis + 1 :])

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+
+from llvmlite import ir
 
 from fdl.compile.ir.loops import Reduce
 from fdl.compile.ir.tiles import NestTile
@@ -23,7 +24,7 @@ class RowNest(NestEmitter):
     """
 
     def __init__(
-        self, build: Build, tile: NestTile, pointer: Callable[[Var], Any], unit: Value, begin: Value, end: Value
+        self, build: Build, tile: NestTile, pointer: Callable[[Var], ir.Value], unit: Value, begin: Value, end: Value
     ) -> None:
         super().__init__(build, tile.loops, pointer)
         self.tile, self.unit, self.begin, self.end = tile, unit, begin, end
@@ -54,8 +55,8 @@ class RowNest(NestEmitter):
 
     def unit_counters(self) -> Counters:
         """Indices of the loops that the unit fixes."""
-        counters: Counters = (None,) * len(self.loops.extents)
-        rest: Any = self.unit
+        counters: Counters = (self.build.index(0),) * len(self.loops.extents)
+        rest = self.unit
         for axis in range(self.tile.unit_loops - 1, -1, -1):
             extent = self.loops.extents[axis]
             above = self.build.quotient(rest, extent) if axis else self.build.index(0)
@@ -109,5 +110,5 @@ class RowNest(NestEmitter):
         super().finish(reduction, total, counters)
 
 
-def _with(counters: Counters, axis: int, value: Any) -> Counters:
+def _with(counters: Counters, axis: int, value: Value) -> Counters:
     return (*counters[:axis], value, *counters[axis + 1 :])

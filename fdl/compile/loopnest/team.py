@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from llvmlite import ir
 
@@ -26,7 +25,13 @@ class Team:
         barriers: how many barriers have been emitted.
     """
 
-    def __init__(self, build: Build, shared: Any = None, number: Any = None, count: Any = None) -> None:
+    def __init__(
+        self,
+        build: Build,
+        shared: ir.Value | None = None,
+        number: ir.Value | None = None,
+        count: ir.Value | None = None,
+    ) -> None:
         self.build, self.shared = build, shared
         self.number = build.index(0) if shared is None else build.value(number, int64)
         self.count = build.index(1) if shared is None else build.value(count, int64)
@@ -42,12 +47,12 @@ class Team:
         return not self._private
 
     @property
-    def types(self) -> list[Any]:
+    def types(self) -> list[ir.Type]:
         """LLVM types of the arguments that a function takes for `inside`."""
         return [POINTER, I64, I64] if self.together else []
 
     @property
-    def arguments(self) -> list[Any]:
+    def arguments(self) -> list[ir.Value]:
         """Those arguments."""
         return [self.shared, self.number.ir, self.count.ir] if self.together else []
 
@@ -110,7 +115,7 @@ class Team:
             with build.ir.if_then(build.ir.icmp_signed("!=", status, I32(0)), likely=False):
                 build.ir.ret(status)
 
-    def fail(self, status: Any) -> None:
+    def fail(self, status: ir.Value) -> None:
         """Return a status from the function in all threads; the code from here on is not reached."""
         if self._after is None:
             self.build.ir.ret(status)
@@ -119,5 +124,5 @@ class Team:
         self.build.ir.store(status, self._status())
         self.build.ir.branch(self._after)
 
-    def _status(self) -> Any:
+    def _status(self) -> ir.Value:
         return self.build.ir.gep(self.shared, [I64(STATUS)], source_etype=I8)

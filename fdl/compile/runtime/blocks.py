@@ -12,7 +12,6 @@ import sys
 import threading
 import weakref
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -45,7 +44,7 @@ class BlockPool:
     def __init__(self) -> None:
         self._renew_lock()
         self._free: dict[int, list[tuple[int, Block]]] = {}
-        self._lent: dict[int, tuple[Any, Block]] = {}
+        self._lent: dict[int, tuple[weakref.ref[np.ndarray], Block]] = {}
         self._asked = 0
         self._free_bytes = self._lent_bytes = self._peak = self._former_peak = 0
 
@@ -96,7 +95,7 @@ class BlockPool:
             self._free_bytes = 0
             self._peak, self._former_peak = self._lent_bytes, 0
 
-    def _returned(self, reference: Any) -> None:
+    def _returned(self, reference: weakref.ref[np.ndarray]) -> None:
         _, block = self._lent.pop(id(reference))
         # The dying array, `block` and the argument of getrefcount: whoever else holds it may still read it.
         if sys.getrefcount(block) <= 3:

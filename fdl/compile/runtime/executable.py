@@ -4,7 +4,7 @@ import ctypes
 import sys
 import threading
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from math import prod
@@ -157,7 +157,7 @@ class Executable:
             f"{' or '.join(names)}. Call it by itself, or under fdl.disable_jit(), to see what happened"
         )
 
-    def _call_host(self, number: int, pointers: Any) -> int:
+    def _call_host(self, number: int, pointers: Sequence[int]) -> int:
         call = self._hosts[number]
         try:
             count = len(call.operands)
@@ -177,12 +177,12 @@ def _maker(kind: TensorType) -> Callable[[], np.ndarray]:
     return partial(empty, kind.shape, kind.dtype)
 
 
-def _constant_table(constants: Sequence[bytes], addresses: dict[int, int]) -> tuple[list[Any], int]:
+def _constant_table(constants: Sequence[bytes], addresses: dict[int, int]) -> tuple[list[object], int]:
     """What has to be kept alive, and the address of a table of pointers to copies of the constants.
 
     Some entries are the given `addresses` instead.
     """
-    kept: list[Any] = []
+    kept: list[object] = []
     pointers = []
     for number, data in enumerate(constants):
         memory, address = _aligned(len(data))
@@ -204,7 +204,7 @@ def has_expected_layout() -> bool:
     return True
 
 
-def _imitations(arrays: Sequence[np.ndarray]) -> tuple[Any, Any]:
+def _imitations(arrays: Sequence[np.ndarray]) -> tuple[Iterable[int], object]:
     """Addresses of structures that look like NumPy's array objects, and what keeps them alive."""
     made = (ctypes.c_uint64 * (16 * len(arrays)))()
     start = ctypes.addressof(made)
@@ -215,7 +215,7 @@ def _imitations(arrays: Sequence[np.ndarray]) -> tuple[Any, Any]:
     return [start + 128 * n for n in range(len(arrays))], made
 
 
-def _addresses(arrays: Sequence[np.ndarray]) -> tuple[Any, Any]:
+def _addresses(arrays: Sequence[np.ndarray]) -> tuple[Iterable[int], object]:
     return map(id, arrays), None
 
 
@@ -230,5 +230,5 @@ def _view(address: int, shape: tuple[int, ...], dtype: np.dtype, steps: tuple[in
     size = dtype.itemsize
     low = sum(s * (n - 1) for s, n in zip(steps, shape, strict=True) if s < 0) * size
     high = sum(s * (n - 1) for s, n in zip(steps, shape, strict=True) if s > 0) * size + size
-    memory: Any = (ctypes.c_char * (high - low)).from_address(address + low)
+    memory = (ctypes.c_char * (high - low)).from_address(address + low)
     return np.ndarray(shape, dtype, memory, -low, tuple(s * size for s in steps))

@@ -4,12 +4,16 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import llvmlite
 
 from fdl.compile.llvm.target import Target, llvm_binding, process_triple
 from fdl.compile.runtime.cache import ObjectCache, default_cache
+
+if TYPE_CHECKING:  # loading LLVM takes a while
+    from llvmlite import ir
+    from llvmlite.binding import LLJIT, ModuleRef, ResourceTracker
 
 _names = itertools.count()
 
@@ -21,12 +25,12 @@ class Library:
         addresses: name of each exported function to its address.
     """
 
-    def __init__(self, tracker: Any, addresses: dict[str, int]) -> None:
+    def __init__(self, tracker: "ResourceTracker", addresses: dict[str, int]) -> None:
         self._tracker = tracker
         self.addresses = addresses
 
 
-def compile_object(module: Any, target: Target) -> bytes:
+def compile_object(module: "ir.Module | str", target: Target) -> bytes:
     """Optimise an LLVM module and translate it.
 
     Args:
@@ -43,13 +47,13 @@ def compile_object(module: Any, target: Target) -> bytes:
     return bytes(target.machine.emit_object(parsed))
 
 
-def assembly(module: Any, target: Target) -> str:
+def assembly(module: "ir.Module | str", target: Target) -> str:
     """The optimised assembly of `module`, to be read by people; arguments as in `compile_object`."""
     parsed = _optimised(module, target)
     return str(target.machine.emit_assembly(parsed))
 
 
-def _optimised(module: Any, target: Target) -> Any:
+def _optimised(module: "ir.Module | str", target: Target) -> "ModuleRef":
     llvm = llvm_binding()
     parsed = llvm.parse_assembly(str(module))
     parsed.triple = process_triple()
@@ -73,7 +77,7 @@ def _optimised(module: Any, target: Target) -> Any:
     return parsed
 
 
-def _link(module: Any, imported: dict[str, str]) -> None:
+def _link(module: "ModuleRef", imported: dict[str, str]) -> None:
     """Add functions of other modules, given by the text of these, to be put where they are called."""
     for symbol, text in imported.items():
         library = llvm_binding().parse_assembly(text)
@@ -107,11 +111,13 @@ def load_objects(objects: Iterable[bytes], exports: Sequence[str]) -> Library:
 
 
 @cache
-def _jit() -> Any:
+def _jit() -> "LLJIT":
     return llvm_binding().create_lljit_compiler(use_jit_link=True)
 
 
-def object_code(key: str, target: Target, emit: Callable[[], Any], cache: ObjectCache | None = None) -> bytes:
+def object_code(
+    key: str, target: Target, emit: "Callable[[], ir.Module | str]", cache: ObjectCache | None = None
+) -> bytes:
     """The object file of the module that `emit` makes, from the disk cache if it is there.
 
     Args:

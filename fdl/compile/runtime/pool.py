@@ -11,11 +11,14 @@ import ctypes
 import os
 import signal
 import threading
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fdl.compile.llvm.layout import ENTER, MAILBOX_BYTES, NUMBER, POOL_BYTES, STOP, WORKER
 from fdl.compile.llvm.target import host_target
 from fdl.compile.runtime.machine import load_objects, object_code
+
+if TYPE_CHECKING:  # machine code from the disk needs none of it
+    from llvmlite import ir
 
 _ENTER = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 3, ctypes.c_int64)
 _STOP = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64)
@@ -88,7 +91,7 @@ class Pool:
                 self._most = 1
 
 
-def _emit() -> Any:
+def _emit() -> "ir.Module":
     """The module of the generated half; imported only when it is not on disk."""
     from fdl.compile.runtime.native.pool import emit_pool
 

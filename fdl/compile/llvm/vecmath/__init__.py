@@ -20,9 +20,10 @@ float16 and bfloat16 compute in float32. Processors without fused multiply-add m
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numpy.typing import DTypeLike
 
 from fdl.compile.llvm.function import FunctionBuilder, new_function
 from fdl.compile.llvm.values import HALVES, Value, register_type, wide
@@ -35,7 +36,7 @@ _FUNCTIONS = {**exponential.FUNCTIONS, **special.FUNCTIONS, **trigonometric.FUNC
 _SHORT = ("exp", "logistic", "logistic_density", "tanh", "tanh_slope")
 
 
-def supports(name: str, dtype: Any) -> bool:
+def supports(name: str, dtype: DTypeLike) -> bool:
     """Whether `call` offers the function `name` for `dtype`."""
     dtype = np.dtype(dtype)
     return name in _FUNCTIONS and (dtype in (float32, float64) or dtype in HALVES)
@@ -50,7 +51,7 @@ def call(build: FunctionBuilder, name: str, operands: Sequence[Value]) -> Value:
     return build.round_to(build.ir.call(function, [v.ir for v in operands]), dtype)
 
 
-def _emit(build: FunctionBuilder, name: str, symbol: str, dtype: np.dtype, lanes: int, arity: int) -> Any:
+def _emit(build: FunctionBuilder, name: str, symbol: str, dtype: np.dtype, lanes: int, arity: int) -> ir.Function:
     kind = wide(register_type(dtype), lanes)
     function = new_function(build.module, symbol, [kind] * arity, kind)
     function.attributes.add("alwaysinline" if name in _SHORT else "noinline")

@@ -6,11 +6,10 @@ R. N. Hanek, "Radian reduction for trigonometric functions", 1983), lane by lane
 """
 
 import math
-from typing import Any
 
 from llvmlite import ir
 
-from fdl.compile.llvm.function import FunctionBuilder, new_function
+from fdl.compile.llvm.function import FunctionBuilder, Variable, new_function
 from fdl.compile.llvm.values import I64, POINTER, Value
 from fdl.compile.llvm.vecmath.exponential import two_sum
 from fdl.compile.llvm.vecmath.tables import DOUBLE
@@ -59,7 +58,7 @@ def _near(b: FunctionBuilder, x: Value) -> tuple[Value, Value, Value]:
     return b.bitcast(shifted, uint64), total, (r - total) + low
 
 
-def _replace_far(b: FunctionBuilder, x: Value, found: list[Any]) -> None:
+def _replace_far(b: FunctionBuilder, x: Value, found: list[Variable]) -> None:
     """Overwrite the lanes of `found` whose |x| is beyond the limit."""
     kinds = (float64, uint64, float64, float64)
     memory = [b.stack_slot(I64, x.lanes) for _ in kinds]
@@ -117,7 +116,7 @@ def _emit_payne_hanek(outer: FunctionBuilder) -> ir.Function:
     return function
 
 
-def _window(b: FunctionBuilder, start: Any) -> Any:
+def _window(b: FunctionBuilder, start: ir.Value) -> ir.Value:
     """192 bits of the table from bit `start` on, as an integer."""
     q, wide = b.ir, ir.IntType(256)
     table = b.module.globals.get("math.inverse_pi")
@@ -127,7 +126,7 @@ def _window(b: FunctionBuilder, start: Any) -> Any:
         table = ir.GlobalVariable(b.module, kind, "math.inverse_pi")
         table.initializer, table.global_constant, table.linkage = ir.Constant(kind, words), True, "internal"
     first = q.lshr(start, I64(6))
-    joined: Any = wide(0)
+    joined = wide(0)
     for i in range(4):
         word = q.load(q.gep(table, [q.add(first, I64(i))], source_etype=I64), typ=I64, align=8)
         joined = q.or_(q.shl(joined, wide(64)), q.zext(word, wide))

@@ -14,10 +14,11 @@ The coefficients interpolate the functions at Chebyshev nodes; degrees are the l
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from fdl.compile.llvm.function import FunctionBuilder
+from fdl.compile.llvm.values import Value
 from fdl.dtypes import float32, float64
 
 
@@ -139,7 +140,7 @@ def format_of(dtype: np.dtype) -> Format:
     return {float32: SINGLE, float64: DOUBLE}[dtype]
 
 
-def polynomial(build: Any, x: Any, coefficients: tuple[float, ...]) -> Any:
+def polynomial(build: FunctionBuilder, x: Value, coefficients: tuple[float, ...]) -> Value:
     """Horner's rule; coefficients from the constant term up."""
     total = build.constant(coefficients[-1], x.dtype, x.lanes)
     for c in reversed(coefficients[:-1]):

@@ -11,19 +11,22 @@ import sys
 import sysconfig
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fdl.array import Array
 from fdl.compile.llvm.target import host_target
 from fdl.compile.runtime.blocks import LARGE, Block
-from fdl.compile.runtime.executable import has_expected_layout
-from fdl.compile.runtime.machine import load_objects, object_code
+from fdl.compile.runtime.executable import Executable, has_expected_layout
+from fdl.compile.runtime.machine import Library, load_objects, object_code
 from fdl.compile.runtime.native.record import BASE, DTYPE, EXTENTS, HEADER, KIND_EXTENTS, NDIM, TYPE
 from fdl.core.types import TensorType
 
-#: What a native call returns for arguments that it does not take: the caller goes the general way.
+if TYPE_CHECKING:  # machine code from the disk needs none of it
+    from llvmlite import ir
+
+#: What a native call returns for arguments that it does not take: the caller takes the slow path.
 MISMATCH = NotImplemented
 
 #: Numbers of functions in NumPy's C API, which keep their places.
@@ -36,7 +39,7 @@ _FASTCALL = 0x80
 class _Record(np.ndarray):
     """The words that a native call reads, and what has to live as long as they do."""
 
-    kept: Any
+    kept: tuple[object, ...]
 
 
 class _Method(ctypes.Structure):
@@ -50,7 +53,9 @@ class _Method(ctypes.Structure):
     ]
 
 
-def native_call(executable: Any, types: Sequence[TensorType], donated: Sequence[bool]) -> Callable[..., Any] | None:
+def native_call(
+    executable: Executable, types: Sequence[TensorType], donated: Sequence[bool]
+) -> Callable[..., Any] | None:
     """A builtin that runs a program: ``call(workspace, enter, pool, threads, leaf, ...)``; see `LEADING`.
 
     Args:
@@ -105,7 +110,7 @@ def is_supported() -> bool:
 
 
 @cache
-def _method() -> tuple[_Method, Any]:
+def _method() -> tuple[_Method, Library]:
     """The machine code as a method that builtins can be made of, and what keeps it loaded."""
     target = host_target()
     code = object_code("native call", target, _emit)
@@ -115,14 +120,14 @@ def _method() -> tuple[_Method, Any]:
     return _Method(b"run", library.addresses["call"], _FASTCALL, None), library
 
 
-def _emit() -> Any:
+def _emit() -> "ir.Module":
     """The module of the machine code; imported only when it is not on disk."""
-    from fdl.compile.runtime.native.stub import Emitter
+    from fdl.compile.runtime.native.stub import StubEmitter
 
-    return Emitter().emit()
+    return StubEmitter().emit()
 
 
-def _numpy_functions() -> Any:
+def _numpy_functions() -> object:
     """The table of NumPy's C API as a capsule; None if it is not where NumPy 2 has it, which is a private name."""
     module = getattr(getattr(np, "_core", None), "_multiarray_umath", None)
     return getattr(module, "_ARRAY_API", None)
@@ -142,7 +147,7 @@ def _makes_arrays() -> bool:
     if version >> 24 not in (1, 2):
         return False
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(np.dtype(np.float32)))
-    signature: list[Any] = [
+    signature: list[type] = [
         ctypes.py_object,
         ctypes.py_object,
         ctypes.c_int,
@@ -176,7 +181,7 @@ def _has_expected_fields() -> bool:
 def _slots() -> dict[str, int]:
     """Where an Array has its fields, for those that are found."""
     marks = {name: object() for name in ("_data", "_type")}
-    example: Any = Array.__new__(Array)
+    example = Array.__new__(Array)
     for name, mark in marks.items():
         setattr(example, name, mark)
     words = {ctypes.c_void_p.from_address(id(example) + n).value: n for n in range(16, Array.__basicsize__, 8)}

@@ -7,8 +7,6 @@ giving way to others, then short sleeps: the threads of a call usually arrive wi
 machine may have other work, and a host call may take seconds.
 """
 
-from typing import Any
-
 from llvmlite import ir
 
 from fdl.compile.llvm.build import Build
@@ -55,10 +53,12 @@ class _Emitter:
         self._enter()
         self._stop()
 
-    def function(self, name: str, arguments: list[Any], result: Any = None, exported: bool = False) -> Build:
+    def function(
+        self, name: str, arguments: list[ir.Type], result: ir.Type | None = None, exported: bool = False
+    ) -> Build:
         return Build(self.module, self.target, new_function(self.module, name, arguments, result, exported))
 
-    def system(self, build: Build, name: str, *arguments: Any) -> None:
+    def system(self, build: Build, name: str, *arguments: ir.Value) -> None:
         """Call a function of the system, ignoring its result."""
         known = self.module.globals.get(name)
         if known is None:
@@ -66,7 +66,7 @@ class _Emitter:
         build.ir.call(known, arguments)
 
     @staticmethod
-    def at(build: Build, pointer: Any, offset: Any) -> Any:
+    def at(build: Build, pointer: ir.Value, offset: ir.Value | int) -> ir.Value:
         return build.ir.gep(pointer, [I64(offset) if isinstance(offset, int) else offset], source_etype=I8)
 
     def pause(self, build: Build) -> None:
@@ -119,7 +119,7 @@ class _Emitter:
         build.ir.ret_void()
         return build.function
 
-    def _call(self, build: Build, job: Any, number: Any, count: Any) -> Any:
+    def _call(self, build: Build, job: ir.Value, number: ir.Value, count: ir.Value) -> ir.Value:
         """Run a job's function; its status."""
         function, table = (build.ir.load(self.at(build, job, place), typ=POINTER) for place in (FUNCTION, TABLE))
         return build.call_pointer(function, I32, [table, job, number, count])
@@ -136,7 +136,7 @@ class _Emitter:
         build.ir.branch(waiting)
         build.ir.position_at_end(waiting)
 
-        def look(busy: Any) -> None:
+        def look(busy: ir.Value) -> None:
             seen = build.ir.load_atomic(mailbox, "acquire", 8, typ=I64)
             following = build.function.append_basic_block("idle")
             build.ir.cbranch(build.ir.icmp_unsigned("!=", seen, I64(0)), busy, following)
@@ -169,17 +169,17 @@ class _Emitter:
         build.ir.atomic_rmw("xchg", mailbox, I64(0), "release")
         build.ir.ret(ir.Constant(POINTER, None))
 
-    def _mailbox(self, build: Build, pool: Any, number: Any) -> Any:
+    def _mailbox(self, build: Build, pool: ir.Value, number: ir.Value) -> ir.Value:
         return self.at(build, pool, build.ir.mul(number.ir, I64(MAILBOX_BYTES)))
 
-    def _post(self, build: Build, mailbox: Any, job: Any) -> None:
+    def _post(self, build: Build, mailbox: ir.Value, job: ir.Value) -> None:
         mutex = self.at(build, mailbox, MUTEX)
         self.system(build, "pthread_mutex_lock", mutex)
         build.ir.atomic_rmw("xchg", mailbox, job, "release")
         self.system(build, "pthread_mutex_unlock", mutex)
         self.system(build, "pthread_cond_signal", self.at(build, mailbox, CONDITION))
 
-    def _take(self, build: Build, pool: Any) -> Any:
+    def _take(self, build: Build, pool: ir.Value) -> ir.Value:
         """Whether the threads were free; they are taken then."""
         result = build.ir.cmpxchg(pool, I64(0), I64(1), "acq_rel", "monotonic")
         return build.ir.extract_value(result, 1)

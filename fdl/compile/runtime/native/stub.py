@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from llvmlite import ir
 
@@ -42,7 +41,7 @@ from fdl.compile.runtime.native.record import (
 STUB = "call"
 
 
-class Emitter:
+class StubEmitter:
     """Emits ``PyObject *call(PyObject *record, PyObject **arguments, Py_ssize_t count)``."""
 
     def __init__(self) -> None:
@@ -104,14 +103,14 @@ class Emitter:
                 self.require(self.same(self.load(base, TYPE), self.header(POOLED)))
 
     @contextmanager
-    def donated(self) -> Iterator[tuple[Any, Any, Any]]:
+    def donated(self) -> Iterator[tuple[ir.Value, ir.Value, ir.Value]]:
         """For every donated argument: it, its array and its record."""
         with self.loop(self.inputs) as number:
             kind = self.kind(number)
             with self.ir.if_then(self.differs(self.word(kind, KIND_FIRST, I64), I64(0))):
                 yield self.argument(number), self.array(number), kind
 
-    def make(self) -> Any:
+    def make(self) -> ir.Value:
         """A tuple of arrays for the results, which are in the table too."""
         build = self.ir
         results = self.python("PyTuple_New", self.outputs)
@@ -138,7 +137,7 @@ class Emitter:
             self.python("PyTuple_SetItem", results, number, wrapped, returns=I32)
         return results
 
-    def new_array(self, kind: Any) -> Any:
+    def new_array(self, kind: ir.Value) -> ir.Value:
         """An array as recorded, with memory of its own."""
         dtype, ndim = self.word(kind, KIND_DTYPE), self.word(kind, KIND_NDIM, I32)
         self.python("Py_IncRef", dtype)
@@ -146,7 +145,7 @@ class Emitter:
         arguments = [self.header(NUMPY), dtype, ndim, extents, none, none, I32(0), none]
         return self.call(self.header(NEW), POINTER, *arguments)
 
-    def run(self, results: Any) -> None:
+    def run(self, results: ir.Value) -> None:
         """Run the program, without Python's lock."""
         build = self.ir
         workspace = self.python("PyLong_AsVoidPtr", self.word(self.arguments, 0))
@@ -190,13 +189,13 @@ class Emitter:
             build.store(none, self.at(argument, self.header(SLOT, I64)))
             self.python("Py_DecRef", data)
 
-    def require(self, condition: Any) -> None:
+    def require(self, condition: ir.Value) -> None:
         """Go on only if `condition` holds."""
         after = self.function.append_basic_block()
         self.ir.cbranch(condition, after, self.cleanup)
         self.ir.position_at_end(after)
 
-    def require_made(self, made: Any, results: Any = None) -> None:
+    def require_made(self, made: ir.Value, results: ir.Value = None) -> None:
         """Go on only if an object could be made; else Python has an error set."""
         with self.ir.if_then(self.same(made, POINTER(None)), likely=False):
             if results is not None:
@@ -205,7 +204,7 @@ class Emitter:
             self.ir.branch(self.cleanup)
 
     @contextmanager
-    def loop(self, count: Any) -> Iterator[Any]:
+    def loop(self, count: ir.Value) -> Iterator[ir.Value]:
         """Repeat the body for 0, 1, ... below `count`."""
         build, before = self.ir, self.ir.block
         head, body, after = (self.function.append_basic_block() for _ in range(3))
@@ -220,58 +219,58 @@ class Emitter:
         build.branch(head)
         build.position_at_end(after)
 
-    def at(self, base: Any, offset: Any) -> Any:
+    def at(self, base: ir.Value, offset: ir.Value) -> ir.Value:
         """The address `offset` bytes after `base`."""
         return self.ir.gep(base, [offset], source_etype=I8)
 
-    def load_at(self, base: Any, offset: Any, kind: Any = POINTER) -> Any:
+    def load_at(self, base: ir.Value, offset: ir.Value, kind: ir.Type = POINTER) -> ir.Value:
         """What is stored `offset` bytes after `base`."""
         return self.ir.load(self.at(base, offset), typ=kind)
 
-    def load(self, base: Any, offset: int, kind: Any = POINTER) -> Any:
+    def load(self, base: ir.Value, offset: int, kind: ir.Type = POINTER) -> ir.Value:
         """What is stored a known number of bytes after `base`."""
         return self.load_at(base, I64(offset), kind)
 
-    def word(self, base: Any, number: Any, kind: Any = POINTER) -> Any:
+    def word(self, base: ir.Value, number: ir.Value, kind: ir.Type = POINTER) -> ir.Value:
         """Word `number` of an array of words."""
         number = I64(number) if isinstance(number, int) else number
         return self.ir.load(self.ir.gep(base, [number], source_etype=I64), typ=kind)
 
-    def header(self, number: int, kind: Any = POINTER) -> Any:
+    def header(self, number: int, kind: ir.Type = POINTER) -> ir.Value:
         """A word of the record."""
         return self.word(self.record, number, kind)
 
-    def kind(self, number: Any) -> Any:
+    def kind(self, number: ir.Value) -> ir.Value:
         """The address of what is recorded of an input, or (counted after them) an output."""
         words = self.ir.add(self.ir.mul(number, self.header(STRIDE, I64)), I64(HEADER))
         return self.ir.gep(self.record, [words], source_etype=I64)
 
-    def argument(self, number: Any) -> Any:
+    def argument(self, number: ir.Value) -> ir.Value:
         """A leaf among the arguments."""
         return self.word(self.arguments, self.ir.add(number, I64(LEADING)))
 
-    def array(self, number: Any) -> Any:
+    def array(self, number: ir.Value) -> ir.Value:
         """An array of the table."""
         return self.word(self.table, self.ir.add(number, I64(OBJECTS)))
 
-    def put(self, number: Any, array: Any) -> None:
+    def put(self, number: ir.Value, array: ir.Value) -> None:
         """Put an array into the table."""
         place = self.ir.add(number, I64(OBJECTS))
         self.ir.store(array, self.ir.gep(self.table, [place], source_etype=POINTER))
 
-    def is_wrapped(self, argument: Any) -> Any:
+    def is_wrapped(self, argument: ir.Value) -> ir.Value:
         """Whether an argument is an `Array`, rather than NumPy's."""
         return self.same(self.load(argument, TYPE), self.header(ARRAY))
 
-    def same(self, x: Any, y: Any) -> Any:
+    def same(self, x: ir.Value, y: ir.Value) -> ir.Value:
         """Whether two words are equal."""
         return self.ir.icmp_unsigned("==", x, y)
 
-    def differs(self, x: Any, y: Any) -> Any:
+    def differs(self, x: ir.Value, y: ir.Value) -> ir.Value:
         """Whether two words are not equal."""
         return self.ir.icmp_unsigned("!=", x, y)
 
-    def python(self, name: str, *arguments: Any, returns: Any = None) -> Any:
+    def python(self, name: str, *arguments: ir.Value, returns: ir.Type | None = None) -> ir.Value:
         """Call a function of Python's C API."""
         returns = returns or (ir.VoidType() if name in ("Py_IncRef", "Py_DecRef") else POINTER)
         function = self.module.globals.get(name)
@@ -280,11 +279,11 @@ class Emitter:
             function = ir.Function(self.module, function_type, name)
         return self.ir.call(function, arguments)
 
-    def call(self, function: Any, returns: Any, *arguments: Any) -> Any:
+    def call(self, function: ir.Value, returns: ir.Type, *arguments: ir.Value) -> ir.Value:
         """Call a pointer."""
         return self.ir.call(_Callee(function, ir.FunctionType(returns, [a.type for a in arguments])), arguments)
 
-    def external(self, name: str) -> Any:
+    def external(self, name: str) -> ir.Value:
         """The address of an object that is part of Python."""
         found = self.module.globals.get(name)
         return found if found is not None else ir.GlobalVariable(self.module, I8, name)
@@ -293,5 +292,5 @@ class Emitter:
 class _Callee:
     """A pointer that is called as a function of a known type."""
 
-    def __init__(self, pointer: Any, function_type: ir.FunctionType) -> None:
+    def __init__(self, pointer: ir.Value, function_type: ir.FunctionType) -> None:
         self.function_type, self.get_reference = function_type, pointer.get_reference
