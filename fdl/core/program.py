@@ -144,7 +144,7 @@ class Program:
 
 def parameters(operation: Operation) -> tuple[str, ...]:
     """Names of the parameters of an operation, in the order of its fields."""
-    return _names(type(operation))
+    return _names(type(operation))  # type: ignore[arg-type]  # classes are hashable
 
 
 @cache

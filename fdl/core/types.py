@@ -7,6 +7,10 @@ import numpy as np
 
 from fdl.dtypes import short_name
 
+#: Any dtype, and an array of any dtype, where a type checker wants to know what of.
+DType = np.dtype[np.generic]
+NumPyArray = np.ndarray[tuple[int, ...], DType]
+
 
 @dataclass(frozen=True, slots=True)
 class TensorType:

@@ -145,10 +145,8 @@ class GroupEmitter:
         dtype = out.type.dtype
         (m, k), n = x.type.shape[-2:], y.type.shape[-1]
         rows, depth = (count if cut.along == axis else size for axis, size in (("m", m), ("k", k)))
-        spec = Contraction(
-            dtype, 1, rows, n, depth, (0, *x.strides[-2:]), (0, *y.strides[-2:]), (0, n, 1),
-            cut.along == "k" and count < k,
-        )  # fmt: skip
+        a, b = ((0, v.strides[-2], v.strides[-1]) for v in (x, y))
+        spec = Contraction(dtype, 1, rows, n, depth, a, b, (0, n, 1), cut.along == "k" and count < k)
         tail = EpilogueEmitter(step, self.emitter.given.slots, 3) if step.epilogue else None
         operands = tail.operands if tail else []
         kernel = emission.shared(

@@ -114,7 +114,8 @@ def _merged_batch(extents: Sequence[int], steps: Sequence[Sequence[int]]) -> lis
 
 def emit_convolution(emitter: Any, step: KernelStep) -> bool | str:
     """A convolution with features last."""
-    operation, (x, w), (out,) = step.equation.operation, step.views, step.equation.outputs
+    operation: Any = step.equation.operation
+    (x, w), (out,) = step.views, step.equation.outputs
     is_canonical = x.type.ndim > 2 and operation.numbers == features_last(x.type.ndim)
     if not is_canonical or not has_convolution_kernel(out.type.dtype) or x.type.dtype != out.type.dtype:
         return False
@@ -144,7 +145,8 @@ def emit_convolution(emitter: Any, step: KernelStep) -> bool | str:
 
 def emit_window(emitter: Any, step: KernelStep) -> bool:
     """A reduction over windows, or the choice of an element in each, and its transpose."""
-    operation, (out,) = step.equation.operation, step.outputs
+    operation: Any = step.equation.operation
+    (out,) = step.outputs
     # The chosen elements' operands are (dx, x) and (dy, x); kernels take x first.
     reduces = operation.name == "reduce_window"
     views = step.views if reduces else step.views[::-1]

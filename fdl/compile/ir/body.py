@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from fdl.compile.ir.affine import Affine, Position, flatten, row_major, unflatten
 from fdl.compile.ir.fusion import Copy
 from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Var
+from fdl.core.types import DType
 from fdl.ops.shape import IndexMap, Iota, Reshape
 from fdl.ops.slicing import Pad
 
@@ -30,7 +29,7 @@ class Constant:
     """A number known now, as the bytes of one element."""
 
     data: bytes
-    dtype: np.dtype
+    dtype: DType
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Index:
     """An index as a number."""
 
     value: Affine
-    dtype: np.dtype
+    dtype: DType
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Choose:
     guards: Guards
     inside: int
     outside: int
-    dtype: np.dtype
+    dtype: DType
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Apply:
 
     operation: Operation
     operands: tuple[int, ...]
-    dtype: np.dtype
+    dtype: DType
 
 
 Instruction = Load | Constant | Index | Choose | Apply

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fdl.core.operation import Operation
+from fdl.core.types import DType
 from fdl.dtypes import bool_, is_inexact
 from fdl.ops.reduce import All_, Any_, Prod, ReduceAnd, ReduceMax, ReduceMin, ReduceOr, ReduceXor, Sum
 
@@ -13,7 +14,7 @@ REDUCTIONS: dict[type[Operation], str] = {
 }  # fmt: skip
 
 
-def identity_element(kind: str, dtype: np.dtype) -> float:
+def identity_element(kind: str, dtype: DType) -> float:
     """What combines with any element of `dtype` to that element."""
     if kind in ("sum", "or", "xor"):
         # -0.0 is what floating-point addition leaves alone, but the sum of nothing is 0.0, and so is NumPy's start.
@@ -21,10 +22,10 @@ def identity_element(kind: str, dtype: np.dtype) -> float:
     if kind == "prod":
         return 1
     if kind == "and":
-        return True if dtype == bool_ else -1 if dtype.kind == "i" else np.iinfo(dtype).max
+        return True if dtype == bool_ else -1 if dtype.kind == "i" else np.iinfo(dtype.name).max
     if is_inexact(dtype):
         return -np.inf if kind == "max" else np.inf
     if dtype == bool_:
         return kind == "min"
-    limits = np.iinfo(dtype)
+    limits = np.iinfo(dtype.name)
     return limits.min if kind == "max" else limits.max

@@ -1,11 +1,10 @@
 """`Build`: typed code generation for one LLVM function, the argument of every primitive's ``lower`` rule."""
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from fdl.compile.llvm import vecmath
 from fdl.compile.llvm.function import FunctionBuilder
-from fdl.compile.llvm.values import Value
+from fdl.compile.llvm.values import DTypeLike, Value
 from fdl.errors import DtypeError
 
 

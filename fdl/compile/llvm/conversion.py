@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from llvmlite import ir
-from numpy.typing import DTypeLike
 
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import (
@@ -12,6 +11,7 @@ from fdl.compile.llvm.values import (
     I16,
     I32,
     I64,
+    DTypeLike,
     Emitter,
     Number,
     Value,

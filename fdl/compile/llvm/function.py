@@ -5,11 +5,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import overload
 
 from llvmlite import ir
-from numpy.typing import DTypeLike
 
 from fdl.compile.llvm.memory import IndexLike, Memory
 from fdl.compile.llvm.target import Target
-from fdl.compile.llvm.values import I64, POINTER, Value, register_type, wide
+from fdl.compile.llvm.values import I64, POINTER, DTypeLike, Value, register_type, wide
 from fdl.dtypes import int64
 
 

@@ -2,11 +2,10 @@
 
 import numpy as np
 from llvmlite import ir
-from numpy.typing import DTypeLike
 
 from fdl.compile.llvm.arithmetic import Arithmetic
 from fdl.compile.llvm.conversion import suffix
-from fdl.compile.llvm.values import I1, I32, I64, POINTER, Value, memory_type, wide
+from fdl.compile.llvm.values import I1, I32, I64, POINTER, DTypeLike, Value, memory_type, wide
 from fdl.dtypes import bool_, int64
 
 IndexLike = int | Value

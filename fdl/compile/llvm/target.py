@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from fdl.errors import PlatformError
 
@@ -43,7 +42,7 @@ class Target:
         """A string that differs whenever generated code may differ."""
         return f"{process_triple()}|{self.cpu}|{self.features}|{self.vector_bits}"
 
-    def lanes(self, dtype: DTypeLike) -> int:
+    def lanes(self, dtype: np.dtype | type | str) -> int:
         """How many elements of `dtype` fill a vector register; 16-bit floats count as the float32 they compute in."""
         size = np.dtype(dtype).itemsize
         return self.vector_bits // 8 // (4 if np.dtype(dtype).kind not in "iub" and size == 2 else size)

@@ -15,8 +15,11 @@ POINTER = ir.PointerType()
 #: Floats that are stored in 16 bits and computed in float32, rounded after every operation.
 HALVES = (float16, bfloat16)
 
-#: What code is made for: a number that is known while it is emitted.
-Number = int | float | bool | np.generic
+#: A number that is known while code is emitted.
+Number = int | float | bool | np.generic | np.ndarray
+
+#: A dtype, a scalar type of NumPy, or a name of one; None, as of what has no `transport_dtype`, stands for float64.
+DTypeLike = np.dtype | type | str | None
 
 Operand = Union["Value", int, float, bool]
 

@@ -410,8 +410,8 @@ class NestEmitter:
                 index = build.index(self.address(value, counters))
                 step = value.coefficients[self.last] if lanes > 1 else 0
                 if step:
-                    distance = build.iota(int64, lanes) * build.constant(step, int64, lanes)
-                    index = build.broadcast(index, lanes) + distance
+                    index = build.broadcast(index, lanes)
+                    index = index + build.iota(int64, lanes) * build.constant(step, int64, lanes)
                 return build.convert(index, dtype)
             case _:
                 assert_never(instruction)

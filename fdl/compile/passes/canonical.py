@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-import numpy as np
-
 from fdl.compile.lowerings.lowering import has_convolution_kernel, has_product_kernel
 from fdl.compile.passes.threefry import JoinWords, TakeWord, Threefry
 from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Program, Var
 from fdl.core.rewrite import uses
+from fdl.core.types import DType
 from fdl.dtypes import key, uint32, uint64
 from fdl.ops.contract import DotGeneral
 from fdl.ops.conv import ConvDimensionNumbers, ConvGeneral
@@ -90,7 +89,7 @@ class _Rewriter:
         self.found.append(replace(self.model, operation=operation, inputs=atoms, outputs=(out,)))
         return out
 
-    def convert(self, x: Atom, dtype: np.dtype) -> Atom:
+    def convert(self, x: Atom, dtype: DType) -> Atom:
         """`x` as `dtype`."""
         return x if x.type.dtype == dtype else self.apply(Convert(dtype), x)
 

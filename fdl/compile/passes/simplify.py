@@ -8,6 +8,7 @@ import numpy as np
 from fdl.core.interpret import evaluate
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import eliminate_dead
+from fdl.core.types import NumPyArray
 from fdl.ops.arithmetic import Add, Div, Mul, Neg, StopGradient, Sub
 from fdl.ops.reduce import Reduction
 from fdl.ops.select import Gate
@@ -26,7 +27,7 @@ class _Simplifier:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.names: dict[Var, Atom] = {v: v for v in program.inputs}
-        self.values: dict[Var, np.ndarray] = {}
+        self.values: dict[Var, NumPyArray] = {}
         self.makers: dict[Var, Equation] = {}
         #: What has been made already, by all that decides its value.
         self.known: dict[tuple[Hashable, ...], tuple[Var, ...]] = {}
@@ -41,7 +42,7 @@ class _Simplifier:
     def rename(self, atom: Atom) -> Atom:
         return atom if isinstance(atom, Literal) else self.names[atom]
 
-    def constant(self, value: np.ndarray, var: Var) -> Atom:
+    def constant(self, value: NumPyArray, var: Var) -> Atom:
         """The atom of a value known now; equal ones share it."""
         if value.shape == ():
             return Literal(value)

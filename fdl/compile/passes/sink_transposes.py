@@ -156,10 +156,16 @@ def _turned_back(operation: Windowed | Concatenate | Slice, axes: Axes) -> Opera
     if isinstance(operation, Concatenate):
         return Concatenate(axes[operation.axis])
     order = [axes.index(a) for a in range(len(axes))]
-    names: tuple[str, ...] = ("starts", "limits", "strides")
-    if isinstance(operation, Windowed):
-        names = ("window", "strides", "padding", "base_dilation", "window_dilation")
-        wide = [a for a in order if operation.window[a] > 1]
-        if wide != sorted(wide):
-            return None
-    return replace(operation, **{n: tuple(getattr(operation, n)[a] for a in order) for n in names})
+    if isinstance(operation, Slice):
+        return Slice(*(tuple(own[a] for a in order) for own in (operation.starts, operation.limits, operation.strides)))
+    wide = [a for a in order if operation.window[a] > 1]
+    if wide != sorted(wide):
+        return None
+    return replace(
+        operation,
+        window=tuple(operation.window[a] for a in order),
+        strides=tuple(operation.strides[a] for a in order),
+        padding=tuple(operation.padding[a] for a in order),
+        base_dilation=tuple(operation.base_dilation[a] for a in order),
+        window_dilation=tuple(operation.window_dilation[a] for a in order),
+    )

@@ -10,9 +10,13 @@ import numpy as np
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value
 from fdl.core.operation import Operation
-from fdl.core.types import TensorType
+from fdl.core.types import DType, NumPyArray, TensorType
 from fdl.dtypes import key, uint32, uint64
 from fdl.ops.random_bits import PARITY, ROTATIONS, as_keys, threefry2x32
+
+#: Arrays of keys, and of halves of keys.
+Keys = np.ndarray[tuple[int, ...], np.dtype[np.void]]
+Words = np.ndarray[tuple[int, ...], np.dtype[np.uint32]]
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,13 @@ class _Words(Operation):
 class Threefry(_Words):
     """The words of a key (first operand) at a counter (second), as `dtype`: a key, or bits in an unsigned integer."""
 
-    dtype: np.dtype
+    dtype: DType
 
     def result(self, *types: TensorType) -> TensorType:
         """As many as there are keys."""
         return TensorType(types[0].shape, self.dtype)
 
-    def reference(self, keys: np.ndarray, counter: np.ndarray) -> np.ndarray:
+    def reference(self, keys: Keys, counter: Words) -> NumPyArray:
         """By the function of the user's operations."""
         high, low = (counter.astype(np.uint64) >> shift & 0xFFFFFFFF for shift in (np.uint64(32), np.uint64(0)))
         first, second = threefry2x32(keys["word0"], keys["word1"], high.astype(uint32), low.astype(uint32))
@@ -72,7 +76,7 @@ class JoinWords(_Words):
         """A key for each pair."""
         return TensorType(types[0].shape, key)
 
-    def reference(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    def reference(self, first: Words, second: Words) -> NumPyArray:
         """The words side by side."""
         return as_keys(first, second)
 
@@ -89,7 +93,7 @@ class TakeWord(_Words):
         """A word for each key."""
         return TensorType(types[0].shape, uint32)
 
-    def reference(self, keys: np.ndarray, number: np.ndarray) -> np.ndarray:
+    def reference(self, keys: Keys, number: Words) -> NumPyArray:
         """A field of the key."""
         return np.where(number == 0, keys["word0"], keys["word1"])
 

@@ -138,7 +138,7 @@ def _most_common(sources: Iterable[str]) -> str:
 
 
 def _single_words(step: EquationStep) -> str:
-    operation = step.equation.operation
+    operation: Any = step.equation.operation
     types = [v.type for v in step.views]
     if operation.family == "contract" and len(types) == 2:
         out = step.equation.outputs[0].type
@@ -184,7 +184,8 @@ def _product_flops(x: TensorType, out: TensorType) -> int:
 
 
 def _single_flops(step: EquationStep) -> int:
-    operation, out = step.equation.operation, step.equation.outputs[0].type
+    operation: Any = step.equation.operation
+    out = step.equation.outputs[0].type
     if operation.family == "contract":
         return _product_flops(step.views[0].type, out)
     if operation.family == "conv":

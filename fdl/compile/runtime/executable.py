@@ -230,5 +230,5 @@ def _view(address: int, shape: tuple[int, ...], dtype: np.dtype, steps: tuple[in
     size = dtype.itemsize
     low = sum(s * (n - 1) for s, n in zip(steps, shape, strict=True) if s < 0) * size
     high = sum(s * (n - 1) for s, n in zip(steps, shape, strict=True) if s > 0) * size + size
-    memory = (ctypes.c_char * (high - low)).from_address(address + low)
+    memory = memoryview((ctypes.c_char * (high - low)).from_address(address + low))
     return np.ndarray(shape, dtype, memory, -low, tuple(s * size for s in steps))

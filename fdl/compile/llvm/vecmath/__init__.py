@@ -23,10 +23,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from llvmlite import ir
-from numpy.typing import DTypeLike
 
 from fdl.compile.llvm.function import FunctionBuilder, new_function
-from fdl.compile.llvm.values import HALVES, Value, register_type, wide
+from fdl.compile.llvm.values import HALVES, DTypeLike, Value, register_type, wide
 from fdl.compile.llvm.vecmath import exponential, special, trigonometric
 from fdl.dtypes import float32, float64
 

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-import numpy as np
-
 from fdl.compile.passes.hoisting.loop import Loop, Outside, bytes_of
 from fdl.control.while_loop import While
 from fdl.core.program import Atom, Equation, Literal, Program, Var
+from fdl.core.types import NumPyArray
 from fdl.ops.shape import BroadcastInDim, Reshape
 
 
@@ -72,7 +71,7 @@ def _fixed_results(loop: Loop) -> None:
         loop.stacks.remove((result, atom))
 
 
-def without_invariants(equation: Equation, operation: While) -> tuple[list[Equation], list[tuple[Var, np.ndarray]]]:
+def without_invariants(equation: Equation, operation: While) -> tuple[list[Equation], list[tuple[Var, NumPyArray]]]:
     """A while with what its body computes of its constants moved before it; and the constants that this reads."""
     body = operation.body
     outside = Outside()

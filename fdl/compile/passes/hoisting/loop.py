@@ -4,13 +4,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from fdl.control.scan import Scan
 from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import live
-from fdl.core.types import TensorType
+from fdl.core.types import NumPyArray, TensorType
 from fdl.ops.shape import Reshape, Transpose
 from fdl.transforms.batch import batch_program
 
@@ -28,7 +26,7 @@ class Outside:
 
     def __init__(self) -> None:
         self.equations: list[Equation] = []
-        self.constants: list[tuple[Var, np.ndarray]] = []
+        self.constants: list[tuple[Var, NumPyArray]] = []
 
     def apply(self, operation: Operation, *atoms: Atom, model: Equation, into: Var | None = None) -> Var:
         """The result of an operation."""

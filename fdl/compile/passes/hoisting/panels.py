@@ -10,7 +10,7 @@ from fdl.compile.lowerings.lowering import has_product_kernel
 from fdl.compile.passes.hoisting.loop import Loop, bytes_of
 from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Var
-from fdl.core.types import TensorType
+from fdl.core.types import NumPyArray, TensorType
 from fdl.ops.contract import DotGeneral
 from fdl.ops.shape import Reshape, Transpose
 from fdl.ops.slicing import Pad
@@ -34,10 +34,10 @@ class PanelProduct(Operation):
         """[m, columns]."""
         return types[0].with_shape((types[0].shape[0], self.columns))
 
-    def reference(self, x: np.ndarray, panels: np.ndarray) -> np.ndarray:
+    def reference(self, x: NumPyArray, panels: NumPyArray) -> NumPyArray:
         """By NumPy, from the matrix unpacked."""
         whole = panels.transpose(1, 0, 2).reshape(x.shape[1], -1)
-        return x @ whole[:, : self.columns]
+        return np.dot(x, whole[:, : self.columns])
 
 
 def pack(loop: Loop) -> None:

@@ -107,7 +107,7 @@ def minimum_cut(equations: Iterable[Equation], wanted: Collection[Var], free: Co
         graph.setdefault(b, {}).setdefault(a, 0)
 
     source, sink, infinite = "source", "sink", float("inf")
-    pending, seen = list(wanted), set(wanted)
+    pending, seen = list(wanted), dict.fromkeys(wanted)
     for var in wanted:
         connect((var, "out"), sink, infinite)
     while pending:
@@ -121,7 +121,7 @@ def minimum_cut(equations: Iterable[Equation], wanted: Collection[Var], free: Co
             if isinstance(atom, Var) and atom not in free:
                 connect((atom, "out"), (var, "in"), infinite)
                 if atom not in seen:
-                    seen.add(atom)
+                    seen[atom] = None
                     pending.append(atom)
     if source not in graph:
         return []
