@@ -27,9 +27,9 @@ class DtypeError(FdlError, TypeError):
 
 
 class RangeError(FdlError, ValueError, OverflowError):
-    """A number does not fit into its dtype.
+    """A number lies outside of the range of its dtype, or of an argument.
 
-    Choose a wider dtype, or bring the number into the range of ``fdl.numpy.iinfo(dtype)``.
+    Choose a wider dtype, or bring the number into the range of ``fdl.numpy.iinfo(dtype)``, or that the message names.
     """
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl import dtypes
+from fdl.docstrings import fill_docstring
 from fdl.dtypes import as_dtype
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import axis_index, integer
@@ -42,20 +43,35 @@ Axes = Sequence[int] | None
 _NORMS = (None, "backward", "ortho", "forward")
 
 
+_ARGUMENTS = {
+    "a": "array, real or complex.",
+    "n": "length; the axis is cut or padded with zeros to it. None is its extent.",
+    "axis": "to transform.",
+    "s": "lengths, one per axis; None is their extents.",
+    "axes": "to transform; None is the last ``len(s)``, or all.",
+    "norm": "as in :func:`fft`.",
+}
+_OF_REAL = _ARGUMENTS | {"a": "real array; float64 gives complex128, all others complex64."}
+_OF_HALF = _ARGUMENTS | {
+    "a": "the first half of the frequencies along the axis, or the last of the axes: n // 2 + 1 for n results.",
+    "n": "number of results; None is twice (frequencies minus one).",
+    "s": "lengths of the result, one per axis; None takes the last as twice (frequencies minus one).",
+}
+_RAISES = {"ShapeError": "an axis does not exist or has no length, or s and axes differ in number."}
+_to_complex = fill_docstring(_ARGUMENTS, "A complex array.", _RAISES)
+_from_real = fill_docstring(_OF_REAL, "A complex array.", _RAISES | {"DtypeError": "a is complex."})
+_to_real = fill_docstring(_OF_HALF, "A real array.", _RAISES)
+
+
+@_to_complex
 def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """Transform along one axis.
 
     Args:
         a: array; float64 and complex128 give complex128, all others complex64.
-        n: length; the axis is cut or padded with zeros to it. None is its extent.
-        axis: to transform.
         norm: "backward" (the default: the inverse divides by n), "ortho" or "forward".
 
-    Returns:
-        A complex array.
-
     Raises:
-        ShapeError: the axis does not exist or has no length.
         ValueError: the norm is unknown.
 
     >>> fft(fnp.array([1.0, 1.0])).real.tolist()
@@ -64,17 +80,9 @@ def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -
     return _transform("fft", a, None if n is None else (n,), (axis,), norm)
 
 
+@_to_complex
 def ifft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """Inverse of :func:`fft`.
-
-    Args:
-        a: array, real or complex.
-        n: length; the axis is cut or padded with zeros to it. None is its extent.
-        axis: to transform.
-        norm: as in :func:`fft`.
-
-    Returns:
-        A complex array.
 
     >>> ifft(fnp.array([2.0, 0.0])).real.tolist()
     [1.0, 1.0]
@@ -82,20 +90,9 @@ def ifft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) 
     return _transform("ifft", a, None if n is None else (n,), (axis,), norm)
 
 
+@_from_real
 def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """Transform of real numbers along one axis: the first n // 2 + 1 frequencies.
-
-    Args:
-        a: real array; float64 gives complex128, all others complex64.
-        n: length; the axis is cut or padded with zeros to it. None is its extent.
-        axis: to transform.
-        norm: as in :func:`fft`.
-
-    Returns:
-        A complex array.
-
-    Raises:
-        DtypeError: a is complex.
 
     >>> rfft(fnp.array([1.0, 0.0, 0.0, 0.0])).real.tolist()
     [1.0, 1.0, 1.0]
@@ -103,17 +100,9 @@ def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) 
     return _transform("rfft", a, None if n is None else (n,), (axis,), norm)
 
 
+@_to_real
 def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """Inverse of :func:`rfft`.
-
-    Args:
-        a: the first n // 2 + 1 frequencies.
-        n: number of results; None is twice (frequencies minus one).
-        axis: to transform.
-        norm: as in :func:`fft`.
-
-    Returns:
-        A real array.
 
     >>> irfft(fnp.array([4.0, 0.0, 0.0])).tolist()
     [1.0, 1.0, 1.0, 1.0]
@@ -121,17 +110,13 @@ def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None)
     return _transform("irfft", a, None if n is None else (n,), (axis,), norm)
 
 
+@_to_real
 def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """Transform of a signal that is Hermitian in time, of which the first half is given: real frequencies.
 
     Args:
         a: the first n // 2 + 1 elements of the signal.
         n: number of results; None is twice (elements minus one).
-        axis: to transform.
-        norm: as in :func:`fft`.
-
-    Returns:
-        A real array.
 
     >>> hfft(fnp.array([1.0, 0.0])).tolist()
     [1.0, 1.0]
@@ -139,20 +124,9 @@ def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) 
     return irfft(fnp.conj(a), n, axis, _swapped(norm))
 
 
+@_from_real
 def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """Inverse of :func:`hfft`.
-
-    Args:
-        a: real array; float64 gives complex128, all others complex64.
-        n: length; the axis is cut or padded with zeros to it. None is its extent.
-        axis: to transform.
-        norm: as in :func:`fft`.
-
-    Returns:
-        A complex array.
-
-    Raises:
-        DtypeError: a is complex.
 
     >>> ihfft(fnp.array([1.0, 1.0])).real.tolist()
     [1.0, 0.0]
@@ -160,20 +134,9 @@ def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None)
     return fnp.conj(rfft(a, n, axis, _swapped(norm)))
 
 
+@_to_complex
 def fftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str | None = None) -> Array:
     """Transform along several axes.
-
-    Args:
-        a: array.
-        s: lengths, one per axis; None is their extents.
-        axes: to transform; None is the last ``len(s)``, or all.
-        norm: as in :func:`fft`.
-
-    Returns:
-        A complex array.
-
-    Raises:
-        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
 
     >>> fftn(fnp.ones((2, 2))).real.tolist()
     [[4.0, 0.0], [0.0, 0.0]]
@@ -181,20 +144,9 @@ def fftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str | 
     return _transform("fft", a, s, axes, norm)
 
 
+@_to_complex
 def ifftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str | None = None) -> Array:
     """Inverse of :func:`fftn`.
-
-    Args:
-        a: array, real or complex.
-        s: lengths, one per axis; None is their extents.
-        axes: to transform; None is the last ``len(s)``, or all.
-        norm: as in :func:`fft`.
-
-    Returns:
-        A complex array.
-
-    Raises:
-        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
 
     >>> ifftn(fnp.ones((2, 2))).real.tolist()
     [[1.0, 0.0], [0.0, 0.0]]
@@ -202,21 +154,9 @@ def ifftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str |
     return _transform("ifft", a, s, axes, norm)
 
 
+@_from_real
 def rfftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str | None = None) -> Array:
     """Transform of real numbers along several axes; the last of them keeps the first half of the frequencies.
-
-    Args:
-        a: real array; float64 gives complex128, all others complex64.
-        s: lengths, one per axis; None is their extents.
-        axes: to transform; None is the last ``len(s)``, or all.
-        norm: as in :func:`fft`.
-
-    Returns:
-        A complex array.
-
-    Raises:
-        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
-        DtypeError: a is complex.
 
     >>> rfftn(fnp.ones((2, 4))).shape
     (2, 3)
@@ -224,20 +164,9 @@ def rfftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str |
     return _transform("rfft", a, s, axes, norm)
 
 
+@_to_real
 def irfftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str | None = None) -> Array:
     """Inverse of :func:`rfftn`.
-
-    Args:
-        a: the first half of the frequencies along the last of the axes.
-        s: lengths of the result, one per axis; None takes the last as twice (frequencies minus one).
-        axes: to transform; None is the last ``len(s)``, or all.
-        norm: as in :func:`fft`.
-
-    Returns:
-        A real array.
-
-    Raises:
-        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
 
     >>> irfftn(rfftn(fnp.ones((2, 4)))).shape
     (2, 4)
@@ -245,101 +174,56 @@ def irfftn(a: Any, s: Sequence[int] | None = None, axes: Axes = None, norm: str 
     return _transform("irfft", a, s, axes, norm)
 
 
+@_to_complex
 def fft2(a: Any, s: Sequence[int] | None = None, axes: Axes = (-2, -1), norm: str | None = None) -> Array:
-    """Transform along two axes.
-
-    Args:
-        a: array, real or complex.
-        s: lengths, one per axis; None is their extents.
-        axes: to transform.
-        norm: as in :func:`fft`.
-
-    Returns:
-        A complex array.
-
-    Raises:
-        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
+    """Transform along two axes: :func:`fftn` with other axes by default.
 
     >>> fft2(fnp.ones((2, 2))).real.tolist()
     [[4.0, 0.0], [0.0, 0.0]]
     """
-    return _transform("fft", a, s, axes, norm)
+    return fftn(a, s, axes, norm)
 
 
+@_to_complex
 def ifft2(a: Any, s: Sequence[int] | None = None, axes: Axes = (-2, -1), norm: str | None = None) -> Array:
     """Inverse of :func:`fft2`.
-
-    Args:
-        a: array, real or complex.
-        s: lengths, one per axis; None is their extents.
-        axes: to transform.
-        norm: as in :func:`fft`.
-
-    Returns:
-        A complex array.
-
-    Raises:
-        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
 
     >>> ifft2(fnp.ones((2, 2))).real.tolist()
     [[1.0, 0.0], [0.0, 0.0]]
     """
-    return _transform("ifft", a, s, axes, norm)
+    return ifftn(a, s, axes, norm)
 
 
+@_from_real
 def rfft2(a: Any, s: Sequence[int] | None = None, axes: Axes = (-2, -1), norm: str | None = None) -> Array:
     """Transform of real numbers along two axes.
-
-    Args:
-        a: real array; float64 gives complex128, all others complex64.
-        s: lengths, one per axis; None is their extents.
-        axes: to transform.
-        norm: as in :func:`fft`.
-
-    Returns:
-        A complex array.
-
-    Raises:
-        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
-        DtypeError: a is complex.
 
     >>> rfft2(fnp.ones((2, 4))).shape
     (2, 3)
     """
-    return _transform("rfft", a, s, axes, norm)
+    return rfftn(a, s, axes, norm)
 
 
+@_to_real
 def irfft2(a: Any, s: Sequence[int] | None = None, axes: Axes = (-2, -1), norm: str | None = None) -> Array:
     """Inverse of :func:`rfft2`.
-
-    Args:
-        a: the first half of the frequencies along the last of the axes.
-        s: lengths of the result, one per axis; None takes the last as twice (frequencies minus one).
-        axes: to transform.
-        norm: as in :func:`fft`.
-
-    Returns:
-        A real array.
-
-    Raises:
-        ShapeError: an axis does not exist or has no length, or s and axes differ in number.
 
     >>> irfft2(rfft2(fnp.ones((2, 4)))).shape
     (2, 4)
     """
-    return _transform("irfft", a, s, axes, norm)
+    return irfftn(a, s, axes, norm)
 
 
+_SAMPLES = {
+    "n": "number of samples.",
+    "d": "their distance, in units of time or space.",
+    "dtype": "of the result; None is float32.",
+}
+
+
+@fill_docstring(_SAMPLES, "[n], in cycles per unit.")
 def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Array:
     """The frequencies of :func:`fft`: cycles per unit, for n samples at distance d.
-
-    Args:
-        n: number of samples.
-        d: their distance, in units of time or space.
-        dtype: of the result; None is float32.
-
-    Returns:
-        [n], in cycles per unit.
 
     >>> fftfreq(4).tolist()
     [0.0, 0.25, -0.5, -0.25]
@@ -349,16 +233,9 @@ def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Array:
     return k.astype(as_dtype(float if dtype is None else dtype)) / (n * d)
 
 
+@fill_docstring(_SAMPLES, "[n // 2 + 1], in cycles per unit.")
 def rfftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Array:
     """The frequencies of :func:`rfft`.
-
-    Args:
-        n: number of samples.
-        d: their distance, in units of time or space.
-        dtype: of the result; None is float32.
-
-    Returns:
-        [n // 2 + 1], in cycles per unit.
 
     >>> rfftfreq(4).tolist()
     [0.0, 0.25, 0.5]
@@ -367,18 +244,16 @@ def rfftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Array:
     return fnp.arange(n // 2 + 1).astype(as_dtype(float if dtype is None else dtype)) / (n * d)
 
 
+_shift = fill_docstring(
+    {"x": "array of any dtype.", "axes": "an axis, several, or None for all."},
+    "An array like x.",
+    {"ShapeError": "an axis does not exist."},
+)
+
+
+@_shift
 def fftshift(x: Any, axes: Any = None) -> Array:
     """Move frequency zero to the middle of the axes (None is all).
-
-    Args:
-        x: array of any dtype.
-        axes: an axis, several, or None for all.
-
-    Returns:
-        An array like x.
-
-    Raises:
-        ShapeError: an axis does not exist.
 
     >>> fftshift(fftfreq(4)).tolist()
     [-0.5, -0.25, 0.0, 0.25]
@@ -388,18 +263,9 @@ def fftshift(x: Any, axes: Any = None) -> Array:
     return fnp.roll(x, [x.shape[a] // 2 for a in axes], axes)
 
 
+@_shift
 def ifftshift(x: Any, axes: Any = None) -> Array:
     """Inverse of :func:`fftshift`.
-
-    Args:
-        x: array of any dtype.
-        axes: an axis, several, or None for all.
-
-    Returns:
-        An array like x.
-
-    Raises:
-        ShapeError: an axis does not exist.
 
     >>> ifftshift(fftshift(fftfreq(4))).tolist()
     [0.0, 0.25, -0.5, -0.25]

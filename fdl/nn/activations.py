@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.docstrings import fill_docstring
 from fdl.errors import ShapeError
 from fdl.numpy._index import signed_places
 from fdl.numpy._operands import axis_index, wide
@@ -17,6 +18,8 @@ from fdl.ops.transcendental import logistic
 
 Array = Any
 Axis = int | tuple[int, ...] | None
+
+_elementwise = fill_docstring({"x": "array of any shape; integers count as float32."}, "A floating array like x.")
 
 
 def identity(x: Any) -> Array:
@@ -117,14 +120,9 @@ def celu(x: Any, alpha: Any = 1.0) -> Array:
     return fnp.where(x > 0, x, alpha * fnp.expm1(fnp.where(x > 0, 0.0, x) / alpha))
 
 
+@_elementwise
 def selu(x: Any) -> Array:
     """Scaled elu that keeps mean 0 and variance 1. Source: Klambauer et al. (2017).
-
-    Args:
-        x: array of any shape; integers count as float32.
-
-    Returns:
-        A floating array like x.
 
     >>> round(selu(1.0).item(), 3)
     1.051
@@ -155,14 +153,9 @@ def gelu(x: Any, approximate: bool = True) -> Array:
     return (wide * factor).astype(x.dtype)
 
 
+@_elementwise
 def sigmoid(x: Any) -> Array:
     """1 / (1 + exp(-x)).
-
-    Args:
-        x: array of any shape; integers count as float32.
-
-    Returns:
-        A floating array like x.
 
     >>> sigmoid(0.0).item()
     0.5
@@ -170,14 +163,9 @@ def sigmoid(x: Any) -> Array:
     return logistic(as_inexact(x))
 
 
+@_elementwise
 def silu(x: Any) -> Array:
     """x times its sigmoid; also called swish. Source: Elfwing, Uchibe, Doya (2018); Ramachandran, Zoph, Le (2017).
-
-    Args:
-        x: array of any shape; integers count as float32.
-
-    Returns:
-        A floating array like x.
 
     >>> round(silu(1.0).item(), 3)
     0.731
@@ -190,14 +178,9 @@ def silu(x: Any) -> Array:
 swish = silu
 
 
+@_elementwise
 def tanh(x: Any) -> Array:
     """Hyperbolic tangent.
-
-    Args:
-        x: array of any shape; integers count as float32.
-
-    Returns:
-        A floating array like x.
 
     >>> tanh(fnp.array([0.0, 100.0])).tolist()
     [0.0, 1.0]
@@ -205,14 +188,9 @@ def tanh(x: Any) -> Array:
     return fnp.tanh(x)
 
 
+@_elementwise
 def softplus(x: Any) -> Array:
     """log(1 + exp(x)), without overflow.
-
-    Args:
-        x: array of any shape; integers count as float32.
-
-    Returns:
-        A floating array like x.
 
     >>> softplus(100.0).item()
     100.0
@@ -220,14 +198,9 @@ def softplus(x: Any) -> Array:
     return fnp.logaddexp(x, 0.0)
 
 
+@_elementwise
 def log_sigmoid(x: Any) -> Array:
     """log(sigmoid(x)), without underflow.
-
-    Args:
-        x: array of any shape; integers count as float32.
-
-    Returns:
-        A floating array like x.
 
     >>> log_sigmoid(-100.0).item()
     -100.0
@@ -235,14 +208,9 @@ def log_sigmoid(x: Any) -> Array:
     return -softplus(-as_inexact(x))
 
 
+@_elementwise
 def mish(x: Any) -> Array:
     """x tanh(softplus(x)). Source: Misra (2019).
-
-    Args:
-        x: array of any shape; integers count as float32.
-
-    Returns:
-        A floating array like x.
 
     >>> round(mish(1.0).item(), 3)
     0.865
@@ -251,14 +219,9 @@ def mish(x: Any) -> Array:
     return x * fnp.tanh(softplus(x))
 
 
+@_elementwise
 def soft_sign(x: Any) -> Array:
     """x / (1 + abs(x)). Source: Turian, Bergstra, Bengio (2009).
-
-    Args:
-        x: array of any shape; integers count as float32.
-
-    Returns:
-        A floating array like x.
 
     >>> soft_sign(fnp.array([-1.0, 3.0])).tolist()
     [-0.5, 0.75]
@@ -282,14 +245,9 @@ def squareplus(x: Any, b: Any = 4) -> Array:
     return algebraic.squareplus(*promoted(as_inexact(x), b))
 
 
+@_elementwise
 def sparse_plus(x: Any) -> Array:
     """0 below -1, x above 1, a parabola between them.
-
-    Args:
-        x: array of any shape; integers count as float32.
-
-    Returns:
-        A floating array like x.
 
     >>> sparse_plus(fnp.array([-2.0, 0.0, 2.0])).tolist()
     [0.0, 0.25, 2.0]
@@ -299,14 +257,9 @@ def sparse_plus(x: Any) -> Array:
     return fnp.where(x <= -1.0, 0.0, fnp.where(x >= 1.0, x, (inside + 1.0) ** 2 / 4))
 
 
+@_elementwise
 def sparse_sigmoid(x: Any) -> Array:
     """0 below -1, 1 above 1, a line between them.
-
-    Args:
-        x: array of any shape; integers count as float32.
-
-    Returns:
-        A floating array like x.
 
     >>> sparse_sigmoid(fnp.array([-2.0, 0.0, 2.0])).tolist()
     [0.0, 0.5, 1.0]
@@ -330,14 +283,9 @@ def hard_tanh(x: Any) -> Array:
     return fnp.where(x > 1, 1, fnp.where(x < -1, -1, x))
 
 
+@_elementwise
 def hard_sigmoid(x: Any) -> Array:
     """relu6(x + 3) / 6.
-
-    Args:
-        x: array of any shape; integers count as float32.
-
-    Returns:
-        A floating array like x.
 
     >>> hard_sigmoid(fnp.array([-4.0, 0.0, 4.0])).tolist()
     [0.0, 0.5, 1.0]
@@ -345,14 +293,9 @@ def hard_sigmoid(x: Any) -> Array:
     return relu6(fnp.asarray(x) + 3.0) / 6.0
 
 
+@_elementwise
 def hard_silu(x: Any) -> Array:
     """x times its hard sigmoid; also called hard swish. Source: Howard et al. (2019).
-
-    Args:
-        x: array of any shape; integers count as float32.
-
-    Returns:
-        A floating array like x.
 
     >>> hard_silu(fnp.array([0.0, 1.5, 4.0])).tolist()
     [0.0, 1.125, 4.0]

@@ -11,6 +11,7 @@ from fdl import random
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
 from fdl.random.keys import split
+from fdl.scalars import Scalar, checked
 
 __all__ = [
     "Initializer",
@@ -38,6 +39,10 @@ __all__ = [
 Array = Any
 Axes = int | Sequence[int]
 Initializer = Callable[..., Array]
+
+_REAL, _NOT_NEGATIVE = Scalar(), Scalar(0.0)
+_MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
+_DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
 
 
 def zeros(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
@@ -84,12 +89,18 @@ def constant(value: Any, dtype: Any = None) -> Initializer:
     Returns:
         A function (key, shape, dtype) to an array.
 
+    Raises:
+        LeafError: it is neither.
+
     >>> constant(3.0)(random.key(0), (2,)).tolist()
     [3.0, 3.0]
     """
+    if not isinstance(value, (int, float, complex)):
+        fnp.asarray(value)
     return _initializer(dtype, lambda key, shape, dtype: fnp.full(shape, value, dtype))
 
 
+@checked(scale=_REAL)
 def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
     """An initializer with uniform numbers in [0, scale).
 
@@ -106,6 +117,7 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
     return _initializer(dtype, lambda key, shape, dtype: random.uniform(key, shape, dtype) * fnp.asarray(scale, dtype))
 
 
+@checked(stddev=_NOT_NEGATIVE)
 def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
     """An initializer with normal numbers.
 
@@ -122,6 +134,7 @@ def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
     return _initializer(dtype, lambda key, shape, dtype: random.normal(key, shape, dtype) * fnp.asarray(stddev, dtype))
 
 
+@checked(stddev=_NOT_NEGATIVE, lower=_REAL, upper=_REAL)
 def truncated_normal(stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, upper: Any = 2.0) -> Initializer:
     """An initializer with normal numbers between `lower` and `upper` standard deviations.
 
@@ -144,6 +157,7 @@ def truncated_normal(stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, u
     return _initializer(dtype, draw)
 
 
+@checked(scale=_NOT_NEGATIVE)
 def variance_scaling(
     scale: Any,
     mode: str,
@@ -174,6 +188,10 @@ def variance_scaling(
     >>> variance_scaling(1.0, "fan_in", "normal")(random.key(0), (3, 4)).shape
     (3, 4)
     """
+    if mode not in _MODES:
+        raise ValueError(f"variance_scaling takes the modes {', '.join(_MODES)}, got {mode!r}")
+    if distribution not in _DISTRIBUTIONS:
+        raise ValueError(f"variance_scaling takes 'truncated_normal', 'normal' or 'uniform', got {distribution!r}")
 
     def draw(key: Any, shape: tuple[int, ...], dtype: np.dtype) -> Array:
         deviation = math.sqrt(scale / _denominator(mode, *_fans(shape, in_axis, out_axis, batch_axis)))
@@ -186,8 +204,6 @@ def _unit_draw(distribution: str, key: Any, shape: tuple[int, ...], dtype: np.dt
     """Numbers of variance one."""
     if distribution == "normal":
         return random.normal(key, shape, dtype)
-    if distribution not in ("truncated_normal", "uniform"):
-        raise ValueError(f"an initializer takes 'truncated_normal', 'normal' or 'uniform', got {distribution!r}")
     if dtype.kind == "c":
         return _complex_draw(distribution, key, shape, dtype)
     if distribution == "uniform":
@@ -222,15 +238,8 @@ def _fans(shape: tuple[int, ...], in_axis: Axes, out_axis: Axes, batch_axis: Axe
 
 
 def _denominator(mode: str, fan_in: float, fan_out: float) -> float:
-    choices = {
-        "fan_in": fan_in,
-        "fan_out": fan_out,
-        "fan_avg": (fan_in + fan_out) / 2,
-        "fan_geo_avg": math.sqrt(fan_in * fan_out),
-    }
-    if mode not in choices:
-        raise ValueError(f"variance_scaling takes the modes {', '.join(choices)}, got {mode!r}")
-    return max(choices[mode], 1e-300)
+    choices = (fan_in, fan_out, (fan_in + fan_out) / 2, math.sqrt(fan_in * fan_out))
+    return max(dict(zip(_MODES, choices, strict=True))[mode], 1e-300)
 
 
 def _initializer(default: Any, draw: Callable[[Any, tuple[int, ...], np.dtype], Array]) -> Initializer:
@@ -272,6 +281,7 @@ xavier_uniform, xavier_normal = glorot_uniform, glorot_normal
 kaiming_uniform, kaiming_normal = he_uniform, he_normal
 
 
+@checked(scale=_REAL)
 def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
     """An initializer with orthonormal rows or columns. Source: Saxe, McClelland, Ganguli (2014).
 
@@ -304,6 +314,7 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
     return _initializer(dtype, draw)
 
 
+@checked(scale=_REAL)
 def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
     """An initializer of convolutions: an orthogonal matrix in the middle, zeros around. Source: Xiao et al. (2018).
 

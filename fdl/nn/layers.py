@@ -26,6 +26,7 @@ from fdl.nn.attention import dot_product_attention
 from fdl.nn.initializers import Initializer
 from fdl.numpy._operands import floating, wide
 from fdl.ops.arithmetic import stop_gradient
+from fdl.scalars import Scalar, checked
 
 Array = Any
 Params = dict[str, Any]
@@ -146,6 +147,7 @@ def embedding(params: Params, ids: Any) -> Array:
     return fnp.take(params["w"], fnp.asarray(ids), axis=0)
 
 
+@checked(rate=Scalar(0.0, 1.0, below=True))
 def dropout(key: Any, rate: Any, x: Any) -> Array:
     """Zero elements with probability `rate`, and scale the others by 1 / (1 - rate). Source: Srivastava et al. (2014).
 
@@ -158,17 +160,14 @@ def dropout(key: Any, rate: Any, x: Any) -> Array:
         An array like x.
 
     Raises:
-        ValueError: the rate is outside [0, 1).
+        RangeError: the rate is outside [0, 1); DtypeError, ShapeError if it is no number.
 
     >>> sorted(set(dropout(random.key(0), 0.5, fnp.ones(100)).tolist()))
     [0.0, 2.0]
     """
     x = fnp.asarray(x)
-    if isinstance(rate, (int, float)):
-        if not 0 <= rate < 1:
-            raise ValueError(f"dropout needs a rate in [0, 1), got {rate}")
-        if rate == 0:
-            return x
+    if isinstance(rate, (int, float)) and rate == 0:
+        return x
     kept = random.uniform(key, x.shape) >= rate
     return fnp.where(kept, x / (1 - rate), fnp.zeros_like(x))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.api.custom import custom_jvp
+from fdl.docstrings import fill_docstring
 from fdl.errors import DtypeError, ShapeError
 from fdl.nn.activations import log_sigmoid
 from fdl.nn.softmax import log_softmax, logsumexp
@@ -12,6 +13,13 @@ from fdl.numpy._index import signed_places
 from fdl.numpy._operands import floating, wide
 
 Array = Any
+
+#: A decorator of the losses of differences, each element of them alone.
+_elementwise = fill_docstring(
+    {"predictions": "floating array.", "targets": "array of the same shape; None stands for zeros."},
+    "An array like `predictions`.",
+    {"ShapeError": "the shapes differ."},
+)
 
 
 def softmax_cross_entropy(logits: Any, labels: Any, axis: int = -1) -> Array:
@@ -83,18 +91,9 @@ def sigmoid_binary_cross_entropy(logits: Any, labels: Any) -> Array:
     return -labels * log_sigmoid(logits) - (1.0 - labels) * log_sigmoid(-logits)
 
 
+@_elementwise
 def squared_error(predictions: Any, targets: Any = None) -> Array:
     """Squared differences, elementwise; None stands for zeros.
-
-    Args:
-        predictions: floating array.
-        targets: array of the same shape; None stands for zeros.
-
-    Returns:
-        An array like `predictions`.
-
-    Raises:
-        ShapeError: the shapes differ.
 
     >>> squared_error(fnp.array([1.0, 3.0]), fnp.array([1.0, 1.0])).tolist()
     [0.0, 4.0]
@@ -102,18 +101,9 @@ def squared_error(predictions: Any, targets: Any = None) -> Array:
     return fnp.square(_errors(predictions, targets))
 
 
+@_elementwise
 def l2_loss(predictions: Any, targets: Any = None) -> Array:
     """Half the squared differences, elementwise.
-
-    Args:
-        predictions: floating array.
-        targets: array of the same shape; None stands for zeros.
-
-    Returns:
-        An array like `predictions`.
-
-    Raises:
-        ShapeError: the shapes differ.
 
     >>> l2_loss(fnp.array([1.0, 3.0]), fnp.array([1.0, 1.0])).tolist()
     [0.0, 2.0]
@@ -121,18 +111,9 @@ def l2_loss(predictions: Any, targets: Any = None) -> Array:
     return 0.5 * squared_error(predictions, targets)
 
 
+@_elementwise
 def absolute_error(predictions: Any, targets: Any = None) -> Array:
     """Absolute differences, elementwise.
-
-    Args:
-        predictions: floating array.
-        targets: array of the same shape; None stands for zeros.
-
-    Returns:
-        An array like `predictions`.
-
-    Raises:
-        ShapeError: the shapes differ.
 
     >>> absolute_error(fnp.array([1.0, 3.0]), fnp.array([2.0, 1.0])).tolist()
     [1.0, 2.0]
@@ -140,19 +121,12 @@ def absolute_error(predictions: Any, targets: Any = None) -> Array:
     return fnp.abs(_errors(predictions, targets))
 
 
+@_elementwise
 def huber_loss(predictions: Any, targets: Any = None, delta: float = 1.0) -> Array:
     """Half the squared difference where it is below delta, linear beyond, elementwise. Source: Huber (1964).
 
     Args:
-        predictions: floating array.
-        targets: array of the same shape; None stands for zeros.
         delta: where the parabola becomes a line, positive.
-
-    Returns:
-        An array like `predictions`.
-
-    Raises:
-        ShapeError: the shapes differ.
 
     >>> huber_loss(fnp.array([0.5, 3.0])).tolist()
     [0.125, 2.5]
@@ -163,18 +137,9 @@ def huber_loss(predictions: Any, targets: Any = None, delta: float = 1.0) -> Arr
     return fnp.where(inside, 0.5 * small**2, delta * (error - 0.5 * delta))
 
 
+@_elementwise
 def log_cosh(predictions: Any, targets: Any = None) -> Array:
     """log(cosh(difference)), elementwise, without overflow.
-
-    Args:
-        predictions: floating array.
-        targets: array of the same shape; None stands for zeros.
-
-    Returns:
-        An array like `predictions`.
-
-    Raises:
-        ShapeError: the shapes differ.
 
     >>> round(log_cosh(fnp.array([1000.0])).item(), 2)
     999.31

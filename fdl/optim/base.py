@@ -7,6 +7,8 @@ import fdl.numpy as fnp
 from fdl import tree
 from fdl.api.rows import Rows
 from fdl.dtypes import bfloat16, float16, float32, int32
+from fdl.optim.arguments import REAL, makes_transformation
+from fdl.scalars import Scalar, checked
 
 Tree = Any
 Schedule = Callable[[Any], Any]
@@ -109,15 +111,13 @@ def _is_narrow(x: Any) -> bool:
     return getattr(x, "dtype", None) in (float16, bfloat16)
 
 
+@makes_transformation()
 def stateless(function: Callable[[Tree, Tree | None], Tree], elementwise: bool = False) -> GradientTransformation:
     """The transformation ``function(updates, params)``, which needs no state.
 
     Args:
         function: from (updates, parameters or None) to updates.
         elementwise: see :class:`GradientTransformation`.
-
-    Returns:
-        A pair of pure functions.
 
     >>> params, transformation = fnp.full(2, 2.0), stateless(lambda updates, params: updates + params)
     >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
@@ -140,31 +140,15 @@ def per_leaf(function: Callable[[Any], Any], elementwise: bool = False) -> Gradi
     return stateless(lambda updates, params: tree.map(apply, updates), elementwise)
 
 
+@makes_transformation("identity()", [1.0, -4.0])
 def identity() -> GradientTransformation:
-    """Leaves the gradients as they are.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), identity()
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> updates.tolist()
-    [1.0, -4.0]
-    """
+    """Leaves the gradients as they are."""
     return stateless(lambda updates, params: updates, True)
 
 
+@makes_transformation("set_to_zero()", [0.0, 0.0])
 def set_to_zero() -> GradientTransformation:
-    """Makes all updates zero: frozen parameters.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), set_to_zero()
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> updates.tolist()
-    [0.0, 0.0]
-    """
+    """Makes all updates zero: frozen parameters."""
     return per_leaf(fnp.zeros_like, True)
 
 
@@ -306,15 +290,19 @@ def multi_transform(
     return GradientTransformation(init, update)
 
 
+@checked(every_k=Scalar(1, whole=True))
 def multi_steps(optimizer: GradientTransformation, every_k: int) -> GradientTransformation:
     """Update once every `every_k` steps with the mean of the gradients; the updates in between are zero.
 
     Args:
         optimizer: what is applied to the mean.
-        every_k: how many gradients make a mean.
+        every_k: how many gradients make a mean, a positive integer.
 
     Returns:
         A pair of pure functions.
+
+    Raises:
+        RangeError: `every_k` is not positive, or not whole; DtypeError, ShapeError if it is no number.
 
     >>> from fdl import optim
     >>> optimizer = multi_steps(optim.sgd(1.0), every_k=2)
@@ -373,6 +361,7 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
     return tree.map(add, params, updates)
 
 
+@checked(step_size=REAL)
 def incremental_update(new_tensors: Tree, old_tensors: Tree, step_size: Any) -> Tree:
     """Move old values a fraction of the way to new ones: ``step_size * new + (1 - step_size) * old``.
 

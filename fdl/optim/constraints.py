@@ -7,6 +7,7 @@ import fdl.numpy as fnp
 from fdl import tree
 from fdl.api.rows import Rows
 from fdl.dtypes import int32
+from fdl.optim.arguments import NOT_NEGATIVE, makes_transformation
 from fdl.optim.base import (
     GradientTransformation,
     ScalarOrSchedule,
@@ -24,16 +25,12 @@ from fdl.optim.base import (
 from fdl.optim.transforms import ScaleByScheduleState
 
 
+@makes_transformation()
 def scale_by_trust_ratio(min_norm: Any = 0.0, trust_coefficient: Any = 1.0, eps: Any = 0.0) -> GradientTransformation:
     """Multiply every leaf by the norm of its parameter over the norm of its update. Source: You et al. (2017, 2020).
 
     Args:
-        min_norm: the smallest norm that counts.
-        trust_coefficient: factor of the ratio.
         eps: added to the norm of the update.
-
-    Returns:
-        A pair of pure functions.
 
     Raises:
         ValueError: ``update`` was called without the parameters.
@@ -55,6 +52,7 @@ def scale_by_trust_ratio(min_norm: Any = 0.0, trust_coefficient: Any = 1.0, eps:
     return stateless(function)
 
 
+@makes_transformation("add_decayed_weights(0.5)", [2.0, -3.0], params="fnp.full(2, 2.0)")
 def add_decayed_weights(
     weight_decay: ScalarOrSchedule = 0.0, mask: Tree | Callable[[Tree], Tree] | None = None
 ) -> GradientTransformation:
@@ -62,18 +60,9 @@ def add_decayed_weights(
 
     Args:
         weight_decay: the factor.
-        mask: which leaves decay, as in :func:`masked`; None is all.
-
-    Returns:
-        A pair of pure functions.
 
     Raises:
         ValueError: ``update`` was called without the parameters.
-
-    >>> params, transformation = fnp.full(2, 2.0), add_decayed_weights(0.5)
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> updates.tolist()
-    [2.0, -3.0]
     """
     if callable(weight_decay):
         whole = _scheduled_decay(weight_decay)
@@ -99,31 +88,18 @@ def _scheduled_decay(schedule: Schedule) -> GradientTransformation:
     return in_float32(lambda params: ScaleByScheduleState(fnp.zeros((), int32)), update, True)
 
 
+@makes_transformation("clip(2.0)", [1.0, -2.0])
 def clip(max_delta: Any) -> GradientTransformation:
-    """Clip every element to [-max_delta, max_delta].
-
-    Args:
-        max_delta: the bound, positive.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), clip(2.0)
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> updates.tolist()
-    [1.0, -2.0]
-    """
+    """Clip every element to [-max_delta, max_delta]."""
     return per_leaf(lambda g: fnp.clip(g, -max_delta, max_delta), True)
 
 
+@makes_transformation(threshold=NOT_NEGATIVE)
 def clip_by_block_rms(threshold: Any) -> GradientTransformation:
     """Shrink every leaf whose root mean square exceeds a threshold.
 
     Args:
-        threshold: the largest root mean square, positive.
-
-    Returns:
-        A pair of pure functions.
+        threshold: the largest root mean square, not negative.
 
     >>> params, transformation = fnp.zeros(2), clip_by_block_rms(1.0)
     >>> updates, state = transformation.update(fnp.array([3.0, -3.0]), transformation.init(params), params)
@@ -133,14 +109,9 @@ def clip_by_block_rms(threshold: Any) -> GradientTransformation:
     return per_leaf(lambda g: g / fnp.maximum(1.0, fnp.sqrt(sum_of_squares(g) / g.size) / threshold))
 
 
+@makes_transformation()
 def clip_by_global_norm(max_norm: Any) -> GradientTransformation:
     """Shrink all leaves together if their norm exceeds `max_norm`. Source: Pascanu, Mikolov, Bengio (2013).
-
-    Args:
-        max_norm: the largest norm, positive.
-
-    Returns:
-        A pair of pure functions.
 
     >>> params, transformation = fnp.zeros(2), clip_by_global_norm(1.0)
     >>> updates, state = transformation.update(fnp.array([3.0, 4.0]), transformation.init(params), params)
@@ -160,11 +131,9 @@ def clip_by_global_norm(max_norm: Any) -> GradientTransformation:
     return stateless(function)
 
 
+@makes_transformation()
 def zero_nans() -> GradientTransformation:
     """Replace NaN by zero.
-
-    Returns:
-        A pair of pure functions.
 
     >>> params, transformation = fnp.zeros(2), zero_nans()
     >>> updates, state = transformation.update(fnp.array([fnp.nan, 2.0]), transformation.init(params), params)
@@ -174,11 +143,9 @@ def zero_nans() -> GradientTransformation:
     return per_leaf(lambda g: fnp.where(fnp.isnan(g), 0, g), True)
 
 
+@makes_transformation()
 def centralize() -> GradientTransformation:
     """Subtract from every slice along the first axis of a leaf its mean; vectors stay. Source: Yong et al. (2020).
-
-    Returns:
-        A pair of pure functions.
 
     >>> params, transformation = fnp.zeros((1, 2)), centralize()
     >>> updates, state = transformation.update(fnp.array([[1.0, 3.0]]), transformation.init(params), params)
@@ -192,11 +159,9 @@ def centralize() -> GradientTransformation:
     return per_leaf(centered)
 
 
+@makes_transformation()
 def keep_params_nonnegative() -> GradientTransformation:
     """Change updates so that no parameter becomes negative.
-
-    Returns:
-        A pair of pure functions.
 
     Raises:
         ValueError: ``update`` was called without the parameters.

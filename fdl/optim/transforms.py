@@ -1,10 +1,13 @@
 """Transformations of gradients by their history."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import fdl.numpy as fnp
 from fdl import tree
+from fdl.api.arguments import require_function
 from fdl.dtypes import float64, int32
+from fdl.optim.arguments import NOT_NEGATIVE, makes_transformation
 from fdl.optim.base import (
     GradientTransformation,
     ScalarOrSchedule,
@@ -16,6 +19,8 @@ from fdl.optim.base import (
     stateless,
     zeros,
 )
+
+S = TypeVar("S")
 
 
 class TraceState(NamedTuple):
@@ -81,64 +86,37 @@ class ScaleByLionState(NamedTuple):
     mu: Any
 
 
+@makes_transformation("scale(-0.5)", [-0.5, 2.0])
 def scale(step_size: Any) -> GradientTransformation:
-    """Multiply by a number.
-
-    Args:
-        step_size: the number.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), scale(-0.5)
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> updates.tolist()
-    [-0.5, 2.0]
-    """
+    """Multiply by a number."""
     return stateless(lambda updates, params: tree.map(lambda g: step_size * g, updates), True)
 
 
+@makes_transformation("scale_by_schedule(lambda count: count + 2.0)", [2.0, -8.0])
 def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
     """Multiply by a number that depends on the step count.
 
     Args:
         step_size_fn: from the step count, int32, to the number.
 
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), scale_by_schedule(lambda count: count + 2.0)
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> updates.tolist()
-    [2.0, -8.0]
+    Raises:
+        TypeError: it is no function.
     """
+    require_function("scale_by_schedule", "step_size_fn", step_size_fn)
 
-    def init(params: Tree) -> ScaleByScheduleState:
-        return ScaleByScheduleState(_zero())
-
-    def update(
-        updates: Tree, state: ScaleByScheduleState, params: Tree | None = None
-    ) -> tuple[Tree, ScaleByScheduleState]:
+    def step(updates: Tree, state: ScaleByScheduleState) -> tuple[Tree, ScaleByScheduleState]:
         size = fnp.asarray(step_size_fn(state.count))
         return tree.map(lambda g: size.astype(g.dtype) * g, updates), ScaleByScheduleState(increment(state.count))
 
-    return in_float32(init, update, True)
+    return _by_history(lambda params: ScaleByScheduleState(_zero()), step)
 
 
+@makes_transformation("scale_by_learning_rate(0.5)", [-0.5, 2.0])
 def scale_by_learning_rate(learning_rate: ScalarOrSchedule, *, flip_sign: bool = True) -> GradientTransformation:
     """Multiply by minus the learning rate, a number or a schedule (by plus, if not `flip_sign`).
 
     Args:
-        learning_rate: number, array or schedule.
         flip_sign: whether to multiply by minus the learning rate.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), scale_by_learning_rate(0.5)
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> updates.tolist()
-    [-0.5, 2.0]
     """
     sign = -1 if flip_sign else 1
     if callable(learning_rate):
@@ -146,16 +124,12 @@ def scale_by_learning_rate(learning_rate: ScalarOrSchedule, *, flip_sign: bool =
     return scale(sign * learning_rate)
 
 
+@makes_transformation(decay=NOT_NEGATIVE)
 def trace(decay: Any, nesterov: bool = False, accumulator_dtype: Any = None) -> GradientTransformation:
     """Momentum: the sum of the gradients with weights ``decay ** age``. Source: Polyak (1964); Nesterov (1983).
 
     Args:
         decay: weight of a gradient relative to the next.
-        nesterov: whether to look one step ahead.
-        accumulator_dtype: of the accumulator; None is that of the parameters, at least float32.
-
-    Returns:
-        A pair of pure functions.
 
     >>> transformation = trace(0.5)
     >>> _, state = transformation.update(fnp.ones(1), transformation.init(fnp.zeros(1)))
@@ -163,173 +137,88 @@ def trace(decay: Any, nesterov: bool = False, accumulator_dtype: Any = None) -> 
     [1.5]
     """
 
-    def init(params: Tree) -> TraceState:
-        return TraceState(zeros(params, accumulator_dtype))
-
-    def update(updates: Tree, state: TraceState, params: Tree | None = None) -> tuple[Tree, TraceState]:
+    def step(updates: Tree, state: TraceState) -> tuple[Tree, TraceState]:
         total = tree.map(lambda g, t: g + decay * t, updates, state.trace)
         made = tree.map(lambda g, t: g + decay * t, updates, total) if nesterov else total
         return made, TraceState(_cast(total, accumulator_dtype))
 
-    return in_float32(init, update, True)
+    return _by_history(lambda params: TraceState(zeros(params, accumulator_dtype)), step)
 
 
+@makes_transformation("ema(0.5, debias=False)", [0.5, -2.0])
 def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> GradientTransformation:
     """Replace gradients by their exponential moving average.
 
     Args:
         decay: decay of the average per step.
         debias: whether to correct for the first value, zero.
-        accumulator_dtype: of the accumulator; None is that of the parameters, at least float32.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), ema(0.5, debias=False)
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> updates.tolist()
-    [0.5, -2.0]
     """
 
-    def init(params: Tree) -> EmaState:
-        return EmaState(_zero(), zeros(params, accumulator_dtype))
-
-    def update(updates: Tree, state: EmaState, params: Tree | None = None) -> tuple[Tree, EmaState]:
+    def step(updates: Tree, state: EmaState) -> tuple[Tree, EmaState]:
         average, count = _moment(updates, state.ema, decay), increment(state.count)
         made = _corrected(average, decay, count) if debias else average
         return made, EmaState(count, _cast(average, accumulator_dtype))
 
-    return in_float32(init, update, True)
+    return _by_history(lambda params: EmaState(_zero(), zeros(params, accumulator_dtype)), step)
 
 
+@makes_transformation("scale_by_adam()", [1.0, -1.0])
 def scale_by_adam(
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
-    *,
+    b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, eps_root: Any = 0.0, mu_dtype: Any = None, *,
     nesterov: bool = False,
-) -> GradientTransformation:
+) -> GradientTransformation:  # fmt: skip
     """Divide the mean of the gradients by the root of the mean of their squares. Source: Kingma, Ba, "Adam" (2015).
 
     Args:
-        b1: decay of the first moment.
-        b2: decay of the second moment.
-        eps: added to the root.
-        eps_root: added under the root.
-        mu_dtype: of the first moment; None is that of the parameters, at least float32.
         nesterov: whether to look one step ahead (Dozat, "NAdam", 2016).
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), scale_by_adam()
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> [round(u, 3) for u in updates.tolist()]
-    [1.0, -1.0]
     """
 
-    def init(params: Tree) -> ScaleByAdamState:
-        return ScaleByAdamState(_zero(), zeros(params, mu_dtype), zeros(params))
-
-    def update(updates: Tree, state: ScaleByAdamState, params: Tree | None = None) -> tuple[Tree, ScaleByAdamState]:
+    def step(updates: Tree, state: ScaleByAdamState) -> tuple[Tree, ScaleByAdamState]:
         mu, nu, count = _moment(updates, state.mu, b1), _second(updates, state.nu, b2), increment(state.count)
         mean = _mean(updates, mu, b1, count, nesterov)
         made = tree.map(lambda m, v: m / (fnp.sqrt(v + eps_root) + eps), mean, _corrected(nu, b2, count))
         return made, ScaleByAdamState(count, _cast(mu, mu_dtype), nu)
 
-    return in_float32(init, update, True)
+    return _by_history(lambda params: ScaleByAdamState(_zero(), zeros(params, mu_dtype), zeros(params)), step)
 
 
+@makes_transformation("scale_by_amsgrad()", [1.0, -1.0])
 def scale_by_amsgrad(
     b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, eps_root: Any = 0.0, mu_dtype: Any = None
 ) -> GradientTransformation:
-    """Adam with the largest second moment so far. Source: Reddi, Kale, Kumar (2018).
-
-    Args:
-        b1: decay of the first moment.
-        b2: decay of the second moment.
-        eps: added to the divisor, against zero.
-        eps_root: added under the root.
-        mu_dtype: of the first moment; None is that of the parameters, at least float32.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), scale_by_amsgrad()
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> [round(u, 3) for u in updates.tolist()]
-    [1.0, -1.0]
-    """
+    """Adam with the largest second moment so far. Source: Reddi, Kale, Kumar (2018)."""
 
     def init(params: Tree) -> ScaleByAmsgradState:
         return ScaleByAmsgradState(_zero(), zeros(params, mu_dtype), zeros(params), zeros(params))
 
-    def update(
-        updates: Tree, state: ScaleByAmsgradState, params: Tree | None = None
-    ) -> tuple[Tree, ScaleByAmsgradState]:
+    def step(updates: Tree, state: ScaleByAmsgradState) -> tuple[Tree, ScaleByAmsgradState]:
         mu, nu, count = _moment(updates, state.mu, b1), _second(updates, state.nu, b2), increment(state.count)
         largest = tree.map(fnp.maximum, state.nu_max, _corrected(nu, b2, count))
         made = tree.map(lambda m, v: m / (fnp.sqrt(v + eps_root) + eps), _corrected(mu, b1, count), largest)
         return made, ScaleByAmsgradState(count, _cast(mu, mu_dtype), nu, largest)
 
-    return in_float32(init, update, True)
+    return _by_history(init, step)
 
 
+@makes_transformation("scale_by_adamax()", [1.0, -1.0])
 def scale_by_adamax(b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> GradientTransformation:
-    """Adam with the maximum norm. Source: Kingma, Ba, "Adam" (2015), section 7.
+    """Adam with the maximum norm. Source: Kingma, Ba, "Adam" (2015), section 7."""
 
-    Args:
-        b1: decay of the first moment.
-        b2: decay of the second moment.
-        eps: added to the divisor, against zero.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), scale_by_adamax()
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> [round(u, 3) for u in updates.tolist()]
-    [1.0, -1.0]
-    """
-
-    def init(params: Tree) -> ScaleByAdamState:
-        return ScaleByAdamState(_zero(), zeros(params), zeros(params))
-
-    def update(updates: Tree, state: ScaleByAdamState, params: Tree | None = None) -> tuple[Tree, ScaleByAdamState]:
+    def step(updates: Tree, state: ScaleByAdamState) -> tuple[Tree, ScaleByAdamState]:
         mu, count = _moment(updates, state.mu, b1), increment(state.count)
         nu = tree.map(lambda g, v: fnp.maximum(fnp.abs(g) + eps, b2 * v), updates, state.nu)
         return tree.map(fnp.divide, _corrected(mu, b1, count), nu), ScaleByAdamState(count, mu, nu)
 
-    return in_float32(init, update, True)
+    return _by_history(_two_moments, step)
 
 
+@makes_transformation("scale_by_belief()", [1.111, -1.111])
 def scale_by_belief(
     b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-16, eps_root: Any = 1e-16, *, nesterov: bool = False
 ) -> GradientTransformation:
-    """Adam with the variance around the mean. Source: Zhuang et al., "AdaBelief" (2020).
+    """Adam with the variance around the mean. Source: Zhuang et al., "AdaBelief" (2020)."""
 
-    Args:
-        b1: decay of the first moment.
-        b2: decay of the second moment.
-        eps: added to the divisor, against zero.
-        eps_root: added under the root.
-        nesterov: whether to look one step ahead.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), scale_by_belief()
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> [round(u, 3) for u in updates.tolist()]
-    [1.111, -1.111]
-    """
-
-    def init(params: Tree) -> ScaleByAdamState:
-        return ScaleByAdamState(_zero(), zeros(params), zeros(params))
-
-    def update(updates: Tree, state: ScaleByAdamState, params: Tree | None = None) -> tuple[Tree, ScaleByAdamState]:
+    def step(updates: Tree, state: ScaleByAdamState) -> tuple[Tree, ScaleByAdamState]:
         mu, count = _moment(updates, state.mu, b1), increment(state.count)
         surprise = tree.map(fnp.subtract, updates, mu)
         nu = tree.map(lambda v: v + eps_root, _second(surprise, state.nu, b2))
@@ -337,42 +226,18 @@ def scale_by_belief(
         made = tree.map(lambda m, v: m / (fnp.sqrt(v) + eps), mean, _corrected(nu, b2, count))
         return made, ScaleByAdamState(count, mu, nu)
 
-    return in_float32(init, update, True)
+    return _by_history(_two_moments, step)
 
 
+@makes_transformation("scale_by_radam()", [1.0, -4.0])
 def scale_by_radam(
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    threshold: Any = 5.0,
-    *,
+    b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, eps_root: Any = 0.0, threshold: Any = 5.0, *,
     nesterov: bool = False,
-) -> GradientTransformation:
-    """Adam whose first steps do not trust the second moment. Source: Liu et al., "RAdam" (2020).
-
-    Args:
-        b1: decay of the first moment.
-        b2: decay of the second moment.
-        eps: added to the divisor, against zero.
-        eps_root: added under the root.
-        threshold: length of the average from which the second moment is used.
-        nesterov: whether to look one step ahead.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), scale_by_radam()
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> [round(u, 3) for u in updates.tolist()]
-    [1.0, -4.0]
-    """
+) -> GradientTransformation:  # fmt: skip
+    """Adam whose first steps do not trust the second moment. Source: Liu et al., "RAdam" (2020)."""
     limit = 2.0 / (1.0 - b2) - 1.0
 
-    def init(params: Tree) -> ScaleByAdamState:
-        return ScaleByAdamState(_zero(), zeros(params), zeros(params))
-
-    def update(updates: Tree, state: ScaleByAdamState, params: Tree | None = None) -> tuple[Tree, ScaleByAdamState]:
+    def step(updates: Tree, state: ScaleByAdamState) -> tuple[Tree, ScaleByAdamState]:
         mu, nu, count = _moment(updates, state.mu, b1), _second(updates, state.nu, b2), increment(state.count)
         # In float64: the first lengths are small differences of large numbers.
         power = b2 ** count.astype(float64)
@@ -380,80 +245,36 @@ def scale_by_radam(
         ratio = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length)
         trusted, factor = length >= threshold, fnp.sqrt(fnp.where(length >= threshold, ratio, 1.0))
 
-        def step(m: Any, v: Any) -> Any:
+        def rectified(m: Any, v: Any) -> Any:
             return fnp.where(trusted, factor.astype(m.dtype) * m / (fnp.sqrt(v + eps_root) + eps), m)
 
         mean = _mean(updates, mu, b1, count, nesterov)
-        return tree.map(step, mean, _corrected(nu, b2, count)), ScaleByAdamState(count, mu, nu)
+        return tree.map(rectified, mean, _corrected(nu, b2, count)), ScaleByAdamState(count, mu, nu)
 
-    return in_float32(init, update, True)
+    return _by_history(_two_moments, step)
 
 
+@makes_transformation("scale_by_rms()", [3.162, -3.162])
 def scale_by_rms(
-    decay: Any = 0.9,
-    eps: Any = 1e-8,
-    initial_scale: Any = 0.0,
-    eps_in_sqrt: bool = True,
-    bias_correction: bool = False,
+    decay: Any = 0.9, eps: Any = 1e-8, initial_scale: Any = 0.0, eps_in_sqrt: bool = True, bias_correction: bool = False
 ) -> GradientTransformation:
-    """Divide by the root of the mean square. Source: Tieleman, Hinton, "RMSProp" (2012).
+    """Divide by the root of the mean square. Source: Tieleman, Hinton, "RMSProp" (2012)."""
 
-    Args:
-        decay: of the mean of squares.
-        eps: keeps the divisor from zero.
-        initial_scale: first value of the mean of squares.
-        eps_in_sqrt: whether `eps` is added under the root.
-        bias_correction: whether the mean is corrected for its first value.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), scale_by_rms()
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> [round(u, 3) for u in updates.tolist()]
-    [3.162, -3.162]
-    """
-
-    def init(params: Tree) -> ScaleByRmsState:
-        return ScaleByRmsState(_zero(), tree.map(lambda p: fnp.full_like(p, initial_scale), params))
-
-    def update(updates: Tree, state: ScaleByRmsState, params: Tree | None = None) -> tuple[Tree, ScaleByRmsState]:
+    def step(updates: Tree, state: ScaleByRmsState) -> tuple[Tree, ScaleByRmsState]:
         nu, count = _second(updates, state.nu, decay), increment(state.count)
         mean = _corrected(nu, decay, count) if bias_correction else nu
         return tree.map(lambda g, v: g / _root(v, eps, eps_in_sqrt), updates, mean), ScaleByRmsState(count, nu)
 
-    return in_float32(init, update, True)
+    return _by_history(lambda params: ScaleByRmsState(_zero(), _filled(params, initial_scale)), step)
 
 
+@makes_transformation("scale_by_stddev()", [3.333, -3.333])
 def scale_by_stddev(
-    decay: Any = 0.9,
-    eps: Any = 1e-8,
-    initial_scale: Any = 0.0,
-    eps_in_sqrt: bool = True,
-    bias_correction: bool = False,
+    decay: Any = 0.9, eps: Any = 1e-8, initial_scale: Any = 0.0, eps_in_sqrt: bool = True, bias_correction: bool = False
 ) -> GradientTransformation:
-    """Divide by the standard deviation: the centered form of :func:`scale_by_rms`. Source: Graves (2013).
+    """Divide by the standard deviation: the centered form of :func:`scale_by_rms`. Source: Graves (2013)."""
 
-    Args:
-        decay: decay of the average per step.
-        eps: added to the divisor, against zero.
-        initial_scale: first value of the mean of squares.
-        eps_in_sqrt: whether `eps` is added under the root.
-        bias_correction: whether the means are corrected for their first values.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), scale_by_stddev()
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> [round(u, 3) for u in updates.tolist()]
-    [3.333, -3.333]
-    """
-
-    def init(params: Tree) -> ScaleByAdamState:
-        return ScaleByAdamState(_zero(), zeros(params), tree.map(lambda p: fnp.full_like(p, initial_scale), params))
-
-    def update(updates: Tree, state: ScaleByAdamState, params: Tree | None = None) -> tuple[Tree, ScaleByAdamState]:
+    def step(updates: Tree, state: ScaleByAdamState) -> tuple[Tree, ScaleByAdamState]:
         mu, nu, count = _moment(updates, state.mu, decay), _second(updates, state.nu, decay), increment(state.count)
         mean, square = (_corrected(x, decay, count) if bias_correction else x for x in (mu, nu))
         made = tree.map(
@@ -464,65 +285,38 @@ def scale_by_stddev(
         )
         return made, ScaleByAdamState(count, mu, nu)
 
-    return in_float32(init, update, True)
+    return _by_history(lambda params: ScaleByAdamState(_zero(), zeros(params), _filled(params, initial_scale)), step)
 
 
+@makes_transformation("scale_by_rss(0.0)", [1.0, -1.0])
 def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> GradientTransformation:
-    """Divide by the root of the sum of squares. Source: Duchi, Hazan, Singer, "Adagrad" (2011).
+    """Divide by the root of the sum of squares. Source: Duchi, Hazan, Singer, "Adagrad" (2011)."""
 
-    Args:
-        initial_accumulator_value: first value of the sum of squares.
-        eps: added to the divisor, against zero.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), scale_by_rss(0.0)
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> [round(u, 3) for u in updates.tolist()]
-    [1.0, -1.0]
-    """
-
-    def init(params: Tree) -> ScaleByRssState:
-        return ScaleByRssState(tree.map(lambda p: fnp.full_like(p, initial_accumulator_value), params))
-
-    def update(updates: Tree, state: ScaleByRssState, params: Tree | None = None) -> tuple[Tree, ScaleByRssState]:
+    def step(updates: Tree, state: ScaleByRssState) -> tuple[Tree, ScaleByRssState]:
         total = tree.map(lambda g, t: squared(g) + t, updates, state.sum_of_squares)
         made = tree.map(lambda g, t: fnp.where(t > 0, g / fnp.sqrt(t + eps), 0.0), updates, total)
         return made, ScaleByRssState(total)
 
-    return in_float32(init, update, True)
+    return _by_history(lambda params: ScaleByRssState(_filled(params, initial_accumulator_value)), step)
 
 
+@makes_transformation("scale_by_adadelta()", [0.003, -0.003])
 def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> GradientTransformation:
     """Divide by the root mean square of gradients, multiply by that of updates. Source: Zeiler, "Adadelta" (2012).
 
     Args:
-        rho: decay of both means of squares.
         eps: added under both roots.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), scale_by_adadelta()
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> [round(u, 3) for u in updates.tolist()]
-    [0.003, -0.003]
     """
 
-    def init(params: Tree) -> ScaleByAdaDeltaState:
-        return ScaleByAdaDeltaState(zeros(params), zeros(params))
-
-    def update(
-        updates: Tree, state: ScaleByAdaDeltaState, params: Tree | None = None
-    ) -> tuple[Tree, ScaleByAdaDeltaState]:
+    def step(updates: Tree, state: ScaleByAdaDeltaState) -> tuple[Tree, ScaleByAdaDeltaState]:
         e_g = _second(updates, state.e_g, rho)
         made = tree.map(lambda g, v, x: fnp.sqrt(x + eps) / fnp.sqrt(v + eps) * g, updates, e_g, state.e_x)
         return made, ScaleByAdaDeltaState(e_g, _second(made, state.e_x, rho))
 
-    return in_float32(init, update, True)
+    return _by_history(lambda params: ScaleByAdaDeltaState(zeros(params), zeros(params)), step)
 
 
+@makes_transformation("scale_by_lion()", [1.0, -1.0])
 def scale_by_lion(b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None) -> GradientTransformation:
     """The sign of a momentum. Source: Chen et al., "Symbolic discovery of optimization algorithms" (2023).
 
@@ -530,25 +324,31 @@ def scale_by_lion(b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None) -> Gradie
         b1: weight of the momentum in the update.
         b2: decay of the momentum.
         mu_dtype: of the momentum; None is that of the parameters, at least float32.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> params, transformation = fnp.zeros(2), scale_by_lion()
-    >>> updates, state = transformation.update(fnp.array([1.0, -4.0]), transformation.init(params), params)
-    >>> updates.tolist()
-    [1.0, -1.0]
     """
 
-    def init(params: Tree) -> ScaleByLionState:
-        return ScaleByLionState(_zero(), zeros(params, mu_dtype))
-
-    def update(updates: Tree, state: ScaleByLionState, params: Tree | None = None) -> tuple[Tree, ScaleByLionState]:
+    def step(updates: Tree, state: ScaleByLionState) -> tuple[Tree, ScaleByLionState]:
         made = tree.map(lambda g, m: fnp.sign((1.0 - b1) * g + b1 * m), updates, state.mu)
         mu = _cast(_moment(updates, state.mu, b2), mu_dtype)
         return made, ScaleByLionState(increment(state.count), mu)
 
+    return _by_history(lambda params: ScaleByLionState(_zero(), zeros(params, mu_dtype)), step)
+
+
+def _by_history(init: Callable[[Tree], S], step: Callable[[Tree, S], tuple[Tree, S]]) -> GradientTransformation:
+    """The element-wise transformation whose updates depend on gradients and state, not on the parameters."""
+
+    def update(updates: Tree, state: S, params: Tree | None = None) -> tuple[Tree, S]:
+        return step(updates, state)
+
     return in_float32(init, update, True)
+
+
+def _two_moments(params: Tree) -> ScaleByAdamState:
+    return ScaleByAdamState(_zero(), zeros(params), zeros(params))
+
+
+def _filled(params: Tree, value: Any) -> Tree:
+    return tree.map(lambda p: fnp.full_like(p, value), params)
 
 
 def _zero() -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.array import as_array
+from fdl.docstrings import fill_docstring
 from fdl.dtypes import as_dtype
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import add, max_, mul, nextafter, rem, stop_gradient, sub
@@ -23,13 +24,20 @@ from fdl.random.keys import Array, split, typed
 
 Shape = Sequence[int]
 
+_ARGUMENTS = {"key": "one key.", "shape": "of the result.", "dtype": "a real floating dtype; None is float32."}
+_RESULT = "An array of that shape and dtype."
+#: Decorators of functions that draw: they complete the docstring.
+documented = fill_docstring(_ARGUMENTS, _RESULT)
+documented_by_parameters = fill_docstring(
+    _ARGUMENTS | {"shape": "of the result; None is the common shape of the parameters."}, _RESULT
+)
 
+
+@documented
 def bits(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Random unsigned integers over their whole range.
 
     Args:
-        key: one key.
-        shape: of the result.
         dtype: uint8, uint16, uint32 (the default) or uint64.
 
     Returns:
@@ -48,18 +56,13 @@ def bits(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     return random_bits(typed(key, "bits")[0], 8 * dtype.itemsize, to_shape(shape))
 
 
+@documented
 def uniform(key: Any, shape: Shape = (), dtype: Any = None, minval: Any = 0.0, maxval: Any = 1.0) -> Array:
     """Uniform numbers in [minval, maxval).
 
     Args:
-        key: one key.
-        shape: of the result.
-        dtype: a real floating dtype, by default float32.
         minval: lower end; broadcasts to the shape.
         maxval: upper end; broadcasts to the shape.
-
-    Returns:
-        An array of that shape and dtype.
 
     Raises:
         DtypeError: the dtype is not real floating.
@@ -76,16 +79,12 @@ def uniform(key: Any, shape: Shape = (), dtype: Any = None, minval: Any = 0.0, m
     return max_(low, add(mul(floats, sub(high, low)), low))
 
 
+@documented
 def normal(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Standard normal numbers.
 
     Args:
-        key: one key.
-        shape: of the result.
         dtype: a floating or complex dtype, by default float32; complex numbers have variance 1 in total.
-
-    Returns:
-        An array of that shape and dtype.
 
     Raises:
         DtypeError: the dtype is neither floating nor complex.
@@ -118,18 +117,14 @@ def _from_symmetric(u: Array) -> Array:
     return mul(full_like(u, np.sqrt(2)), erf_inv(u))
 
 
+@documented_by_parameters
 def truncated_normal(key: Any, lower: Any, upper: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Standard normal numbers under the condition that they lie in (lower, upper).
 
     Args:
-        key: one key.
         lower: lower end; broadcasts with `upper`.
         upper: upper end.
         shape: of the result; None is the common shape of the ends.
-        dtype: a real floating dtype, by default float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     Raises:
         DtypeError: the dtype is not real floating.
@@ -150,18 +145,14 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Shape | None = Non
     return clamp(inner, found, nextafter(stop_gradient(upper), full_like(upper, -np.inf)))
 
 
+@documented
 def randint(key: Any, shape: Shape, minval: Any, maxval: Any, dtype: Any = None) -> Array:
     """Uniform integers in [minval, maxval).
 
     Args:
-        key: one key.
-        shape: of the result.
         minval: lower end, an integer or integer array that broadcasts to the shape.
         maxval: upper end, excluded. Where it is not above minval, the result is minval.
         dtype: an integer dtype, by default int32.
-
-    Returns:
-        An array of that shape and dtype.
 
     Raises:
         DtypeError: the dtype is not an integer one.
@@ -212,11 +203,11 @@ def _clipped(value: Array, dtype: np.dtype) -> Array:
     return convert(clamp(full_like(value, low), value, full_like(value, high)), dtype)
 
 
+@documented_by_parameters
 def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None, mode: str = "low") -> Array:
     """Booleans that are true with probability p.
 
     Args:
-        key: one key.
         p: probability, a float or floating array.
         shape: of the result; None is that of p.
         mode: "high" resolves probabilities below 2**-23.
@@ -244,16 +235,12 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None, mode: str = "l
     return fine * 2.0 ** -MANTISSA[dtype] < p - coarse
 
 
+@documented
 def rademacher(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """-1 or 1 with probability one half each.
 
     Args:
-        key: one key.
-        shape: of the result.
         dtype: an integer or floating dtype; None is int32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> sorted(set(rademacher(key(0), (100,)).tolist()))
@@ -264,16 +251,9 @@ def rademacher(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     return (2 * signs - 1).astype(dtype)
 
 
+@documented
 def exponential(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Exponential numbers of rate one.
-
-    Args:
-        key: one key.
-        shape: of the result.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> bool(fnp.all(exponential(key(0), (100,)) >= 0))
@@ -282,16 +262,9 @@ def exponential(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     return -fnp.log1p(-uniform(key, shape, floating("exponential", dtype)))
 
 
+@documented
 def laplace(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Laplace numbers with location zero and scale one.
-
-    Args:
-        key: one key.
-        shape: of the result.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> laplace(key(0), (2, 3)).shape
@@ -302,16 +275,9 @@ def laplace(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     return fnp.sign(u) * fnp.log1p(-fnp.abs(u))
 
 
+@documented
 def logistic(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Logistic numbers with location zero and scale one.
-
-    Args:
-        key: one key.
-        shape: of the result.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> logistic(key(0), (2, 3)).shape
@@ -322,16 +288,9 @@ def logistic(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     return fnp.log(u) - fnp.log1p(-u)
 
 
+@documented
 def cauchy(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Cauchy numbers with location zero and scale one.
-
-    Args:
-        key: one key.
-        shape: of the result.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> cauchy(key(0), (2, 3)).shape
@@ -342,17 +301,12 @@ def cauchy(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     return fnp.tan(np.pi * (u - 0.5))
 
 
+@documented
 def gumbel(key: Any, shape: Shape = (), dtype: Any = None, mode: str | None = None) -> Array:
     """Gumbel numbers with location zero and scale one.
 
     Args:
-        key: one key.
-        shape: of the result.
-        dtype: a real floating dtype, by default float32.
         mode: "low" (the default), or "high" for twice the bits in the upper tail.
-
-    Returns:
-        An array of that shape and dtype.
 
     Raises:
         ValueError: the mode is unknown.

@@ -18,6 +18,8 @@ from fdl.numpy._operands import integer
 from fdl.random.basic import (
     Shape,
     broadcast_shape,
+    documented,
+    documented_by_parameters,
     exponential,
     fitted,
     floating,
@@ -31,14 +33,13 @@ from fdl.random.keys import Array, split, typed
 from fdl.random.rejection import binomial_numbers, gamma_numbers, poisson_numbers
 
 
+@documented_by_parameters
 def loggamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Logarithms of gamma numbers of scale one, accurate where the numbers themselves underflow.
 
     Args:
-        key: one key.
         a: shape parameter, positive; differentiable once.
         shape: of the result; None is that of a.
-        dtype: a real floating dtype, by default float32.
 
     Returns:
         An array of that shape and dtype. Sources: Marsaglia, Tsang, "A simple method for generating gamma variables"
@@ -56,17 +57,12 @@ def _gamma(name: str, key: Any, a: Any, shape: Shape | None, dtype: Any) -> Arra
     return gamma_numbers(typed(key, name)[0], fitted(name, shape, dtype, a)[0], name == "loggamma")
 
 
+@documented_by_parameters
 def gamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Gamma numbers of scale one.
 
     Args:
-        key: one key.
         a: shape parameter, positive; differentiable once, with the implicit derivative.
-        shape: of the result; None is that of the parameters.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> bool(gamma(key(0), 2.0) > 0)
@@ -75,17 +71,12 @@ def gamma(key: Any, a: Any, shape: Shape | None = None, dtype: Any = None) -> Ar
     return _gamma("gamma", key, a, shape, dtype)
 
 
+@documented_by_parameters
 def chisquare(key: Any, df: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Chi-square numbers with `df` degrees of freedom.
 
     Args:
-        key: one key.
         df: degrees of freedom, positive.
-        shape: of the result; None is that of the parameters.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> bool(chisquare(key(0), 3.0) > 0)
@@ -96,18 +87,14 @@ def chisquare(key: Any, df: Any, shape: Shape | None = None, dtype: Any = None) 
     return 2 * fnp.exp(loggamma(key, df / 2, shape, dtype))
 
 
+@documented_by_parameters
 def beta(key: Any, a: Any, b: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Beta numbers.
 
     Args:
-        key: one key.
         a: first parameter, positive.
         b: second parameter; broadcasts with a.
         shape: of the result; None is the common shape.
-        dtype: a real floating dtype, by default float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> x = beta(key(0), 2.0, 3.0, (100,))
@@ -122,14 +109,13 @@ def beta(key: Any, a: Any, b: Any, shape: Shape | None = None, dtype: Any = None
     return x / (x + y)
 
 
+@documented_by_parameters
 def dirichlet(key: Any, alpha: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Dirichlet vectors along the last axis.
 
     Args:
-        key: one key.
         alpha: concentrations [..., n].
         shape: of the draw without the last axis; None is ``alpha.shape[:-1]``.
-        dtype: a real floating dtype, by default float32.
 
     Returns:
         An array of shape ``(*shape, n)`` that sums to one along the last axis.
@@ -148,17 +134,12 @@ def dirichlet(key: Any, alpha: Any, shape: Shape | None = None, dtype: Any = Non
     return softmax(loggamma(key, alpha, (*shape, alpha.type.shape[-1]), dtype), -1)
 
 
+@documented_by_parameters
 def t(key: Any, df: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Student's t numbers with `df` degrees of freedom.
 
     Args:
-        key: one key.
         df: degrees of freedom, positive.
-        shape: of the result; None is that of the parameters.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> t(key(0), 3.0, (2, 3)).shape
@@ -170,18 +151,13 @@ def t(key: Any, df: Any, shape: Shape | None = None, dtype: Any = None) -> Array
     return normal(first, shape, dtype) * fnp.sqrt(half / gamma(second, half, shape, dtype))
 
 
+@documented_by_parameters
 def f(key: Any, dfnum: Any, dfden: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """F numbers with `dfnum` and `dfden` degrees of freedom.
 
     Args:
-        key: one key.
         dfnum: degrees of freedom, positive.
         dfden: degrees of freedom, positive.
-        shape: of the result; None is that of the parameters.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> bool(f(key(0), 3.0, 4.0) > 0)
@@ -193,11 +169,11 @@ def f(key: Any, dfnum: Any, dfden: Any, shape: Shape | None = None, dtype: Any =
     return (chisquare(above, num, shape, dtype) / num) / (chisquare(below, den, shape, dtype) / den)
 
 
+@documented_by_parameters
 def poisson(key: Any, lam: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Poisson numbers.
 
     Args:
-        key: one key.
         lam: rate, not negative; taken as float32.
         shape: of the result; None is that of lam.
         dtype: an integer dtype, by default int32.
@@ -222,15 +198,14 @@ def _integer(name: str, dtype: Any) -> np.dtype:
     return found
 
 
+@documented_by_parameters
 def binomial(key: Any, n: Any, p: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Numbers of successes.
 
     Args:
-        key: one key.
         n: number of trials, rounded down.
         p: probability of success; broadcasts with n.
         shape: of the result; None is the common shape.
-        dtype: a real floating dtype, by default float32.
 
     Returns:
         An array of that shape and dtype; NaN where n is negative or NaN, or p is no probability. Sources: Devroye,
@@ -252,17 +227,13 @@ def _probability_dtype(p: Any) -> np.dtype:
     return found if found in dtypes.FLOATING else dtypes.as_dtype(float)
 
 
+@documented_by_parameters
 def geometric(key: Any, p: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Numbers of trials up to the first success.
 
     Args:
-        key: one key.
         p: probability of success, in (0, 1].
-        shape: of the result; None is that of the parameters.
         dtype: of the result; None is int32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> bool(fnp.all(geometric(key(0), 0.5, (100,)) >= 1))
@@ -274,13 +245,13 @@ def geometric(key: Any, p: Any, shape: Shape | None = None, dtype: Any = None) -
     return (fnp.floor(fnp.log(fnp.where(u == 0, 1, u)) / fnp.log1p(-p)) + 1).astype(dtype)
 
 
+@documented_by_parameters
 def multivariate_normal(
     key: Any, mean: Any, cov: Any, shape: Shape | None = None, dtype: Any = None, method: str = "cholesky"
 ) -> Array:
     """Normal vectors along the last axis.
 
     Args:
-        key: one key.
         mean: [..., n].
         cov: covariance [..., n, n].
         shape: of the draw without the last axis; None is the common shape of the batches of mean and cov.
@@ -323,11 +294,11 @@ def _root(cov: Array, method: str) -> Array:
     return u * fnp.sqrt(s[..., None, :])
 
 
+@documented
 def orthogonal(key: Any, n: int, shape: Shape = (), dtype: Any = None, m: int | None = None) -> Array:
     """Matrices [n, m] with orthonormal rows or columns, uniformly distributed.
 
     Args:
-        key: one key.
         n: number of rows.
         shape: of the batch.
         dtype: floating or complex, by default float32.
@@ -351,17 +322,13 @@ def orthogonal(key: Any, n: int, shape: Shape = (), dtype: Any = None, m: int | 
     return fnp.swapaxes(found, -1, -2) if n < columns else found
 
 
+@documented_by_parameters
 def lognormal(key: Any, sigma: Any = 1.0, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Exponentials of normal numbers of standard deviation `sigma`.
 
     Args:
-        key: one key.
         sigma: standard deviation of the logarithm.
-        shape: of the result; None is that of the parameters.
         dtype: a floating or complex dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> bool(lognormal(key(0), 0.5) > 0)
@@ -371,17 +338,12 @@ def lognormal(key: Any, sigma: Any = 1.0, shape: Shape | None = None, dtype: Any
     return fnp.exp(normal(key, shape, dtype) * fitted("lognormal", shape, dtype, sigma)[0])
 
 
+@documented_by_parameters
 def pareto(key: Any, b: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Pareto numbers, at least one.
 
     Args:
-        key: one key.
         b: shape parameter, positive.
-        shape: of the result; None is that of the parameters.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> bool(pareto(key(0), 2.0) >= 1)
@@ -391,17 +353,12 @@ def pareto(key: Any, b: Any, shape: Shape | None = None, dtype: Any = None) -> A
     return fnp.exp(exponential(key, shape, dtype) / fitted("pareto", shape, dtype, b)[0])
 
 
+@documented_by_parameters
 def rayleigh(key: Any, scale: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Rayleigh numbers.
 
     Args:
-        key: one key.
         scale: scale, not negative.
-        shape: of the result; None is that of the parameters.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> bool(rayleigh(key(0), 2.0) >= 0)
@@ -411,18 +368,13 @@ def rayleigh(key: Any, scale: Any, shape: Shape | None = None, dtype: Any = None
     return fitted("rayleigh", shape, dtype, scale)[0] * fnp.sqrt(-2 * fnp.log(uniform(key, shape, dtype)))
 
 
+@documented
 def weibull_min(key: Any, scale: Any, concentration: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Weibull numbers.
 
     Args:
-        key: one key.
         scale: scale, a number or an array that broadcasts with the shape.
         concentration: shape parameter, likewise.
-        shape: of the result.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> bool(weibull_min(key(0), 2.0, 1.5) >= 0)
@@ -432,16 +384,9 @@ def weibull_min(key: Any, scale: Any, concentration: Any, shape: Shape = (), dty
     return fnp.power(exponents, 1.0 / fnp.asarray(concentration)) * scale
 
 
+@documented
 def maxwell(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Maxwell numbers of scale one: lengths of normal vectors in three dimensions.
-
-    Args:
-        key: one key.
-        shape: of the result.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> bool(maxwell(key(0)) >= 0)
@@ -451,15 +396,14 @@ def maxwell(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     return fnp.sqrt(fnp.sum(vectors * vectors, axis=-1))
 
 
+@documented
 def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Maxwell numbers with a random sign, scaled and moved.
 
     Args:
-        key: one key.
         loc: the middle.
         scale: scale; broadcasts with loc.
         shape: of the draw, in front of the common shape of loc and scale.
-        dtype: a real floating dtype; None is float32.
 
     Returns:
         An array of that dtype.
@@ -476,17 +420,12 @@ def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Shape = (), dtyp
     )
 
 
+@documented_by_parameters
 def wald(key: Any, mean: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Inverse Gaussian numbers of scale one. Source: Michael, Schucany, Haas (1976).
 
     Args:
-        key: one key.
         mean: mean, positive.
-        shape: of the result; None is that of the parameters.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> bool(wald(key(0), 2.0) > 0)
@@ -501,19 +440,14 @@ def wald(key: Any, mean: Any, shape: Shape | None = None, dtype: Any = None) -> 
     return fnp.where(uniform(second, shape, dtype) <= mean / (mean + x), x, mean**2 / x)
 
 
+@documented_by_parameters
 def triangular(key: Any, left: Any, mode: Any, right: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Numbers whose density rises from `left` to `mode` and falls to `right`.
 
     Args:
-        key: one key.
         left: lower end.
         mode: the peak of the density.
         right: upper end; all three broadcast.
-        shape: of the result; None is that of the parameters.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> x = triangular(key(0), 0.0, 1.0, 3.0, (100,))
@@ -528,17 +462,12 @@ def triangular(key: Any, left: Any, mode: Any, right: Any, shape: Shape | None =
     return fnp.where(u < (mode - left) / span, rising, falling)
 
 
+@documented
 def generalized_normal(key: Any, p: float, shape: Shape = (), dtype: Any = None) -> Array:
     """Numbers with density proportional to exp(-|x|**p).
 
     Args:
-        key: one key.
         p: exponent, positive; 2 gives normal numbers of variance one half.
-        shape: of the result.
-        dtype: a real floating dtype; None is float32.
-
-    Returns:
-        An array of that shape and dtype.
 
     >>> from fdl.random import key
     >>> generalized_normal(key(0), 1.5, (2, 3)).shape
@@ -550,15 +479,14 @@ def generalized_normal(key: Any, p: float, shape: Shape = (), dtype: Any = None)
     return rademacher(second, shape, dtype) * gamma(first, 1 / p, shape, dtype) ** (1 / p)
 
 
+@documented
 def ball(key: Any, d: int, p: float = 2, shape: Shape = (), dtype: Any = None) -> Array:
     """Points in the unit ball of the p-norm in d dimensions. Source: Barthe, Guédon, Mendelson, Naor (2005).
 
     Args:
-        key: one key.
         d: number of dimensions.
         p: of the norm, positive.
         shape: of the draw without the last axis.
-        dtype: a real floating dtype; None is float32.
 
     Returns:
         An array of shape ``(*shape, d)``.

@@ -8,6 +8,7 @@ import numpy as np
 import fdl.numpy as fnp
 from fdl import dtypes, linalg
 from fdl.api.arguments import PYTHON_SCALARS
+from fdl.docstrings import fill_docstring
 from fdl.errors import ShapeError
 from fdl.numpy._operands import broadcast_shapes
 from fdl.ops.matrix import adjoint
@@ -33,6 +34,13 @@ __all__ = [
 
 Array = Any
 
+_documented = fill_docstring(
+    {"b": "right-hand sides [..., n, k] or [..., n]; the leading axes broadcast."}
+    | dict.fromkeys(
+        ("overwrite_a", "overwrite_b", "check_finite", "debug", "lwork", "lapack_driver"), "accepted for compatibility."
+    )
+)
+
 
 def _inexact(*args: Any) -> list[Array]:
     """The operands, which may be nested lists, in one floating or complex dtype that LAPACK takes."""
@@ -55,13 +63,12 @@ def _system(name: str, a: Any, b: Any) -> tuple[Array, Array, bool]:
     return *(fnp.broadcast_to(v, lead + v.shape[-2:]) for v in (a, columns)), vector
 
 
+@_documented
 def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
     """Determinants of matrices [..., n, n].
 
     Args:
         a: [..., n, n].
-        overwrite_a: accepted for compatibility, as is `check_finite`.
-        check_finite: see `overwrite_a`.
 
     Returns:
         [...].
@@ -76,13 +83,12 @@ def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
     return fnp.linalg.det(a)
 
 
+@_documented
 def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
     """Inverses of matrices [..., n, n].
 
     Args:
         a: [..., n, n].
-        overwrite_a: accepted for compatibility, as is `check_finite`.
-        check_finite: see `overwrite_a`.
 
     Returns:
         [..., n, n].
@@ -96,14 +102,13 @@ def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
     return fnp.linalg.inv(a)
 
 
+@_documented
 def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Array:
     """The Cholesky factor of a Hermitian positive definite matrix: l with l l^H = a, or u with u^H u = a.
 
     Args:
         a: [..., n, n]; only the triangle of the factor is read.
         lower: whether to return l.
-        overwrite_a: accepted for compatibility, as is `check_finite`.
-        check_finite: see `overwrite_a`.
 
     Returns:
         [..., n, n]; NaN where a is not positive definite.
@@ -120,14 +125,13 @@ def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finit
     )
 
 
+@_documented
 def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Array, bool]:
     """A Cholesky factor for :func:`cho_solve`, and whether it is the lower one.
 
     Args:
         a: [..., n, n], Hermitian and positive definite; only the triangle of the factor is read.
         lower: which factor.
-        overwrite_a: accepted for compatibility, as is `check_finite`.
-        check_finite: see `overwrite_a`.
 
     Returns:
         The factor [..., n, n], and `lower`.
@@ -140,14 +144,12 @@ def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_fin
     return cholesky(a, lower), lower
 
 
+@_documented
 def cho_solve(c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, check_finite: bool = True) -> Array:
     """Solve a x = b.
 
     Args:
         c_and_lower: from :func:`cho_factor`.
-        b: right-hand sides [..., n, k] or [..., n]; the leading axes broadcast.
-        overwrite_b: accepted for compatibility, as is `check_finite`.
-        check_finite: see `overwrite_b`.
 
     Returns:
         x, like b.
@@ -166,6 +168,7 @@ def cho_solve(c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, 
     return b[..., 0] if vector else b
 
 
+@_documented
 def solve_triangular(
     a: Any,
     b: Any,
@@ -180,13 +183,9 @@ def solve_triangular(
 
     Args:
         a: [..., n, n]; one triangle is read.
-        b: right-hand sides [..., n, k] or [..., n]; the leading axes broadcast.
         trans: 0 or "N", 1 or "T" for the transpose of a, 2 or "C" for its adjoint.
         lower: which triangle is read.
         unit_diagonal: whether to take the diagonal as ones.
-        overwrite_b: accepted for compatibility, as are `debug` and `check_finite`.
-        debug: see `overwrite_b`.
-        check_finite: see `overwrite_b`.
 
     Returns:
         x, like b.
@@ -213,6 +212,7 @@ def solve_triangular(
     return x[..., 0] if vector else x
 
 
+@_documented
 def solve(
     a: Any,
     b: Any,
@@ -227,12 +227,7 @@ def solve(
 
     Args:
         a: [..., n, n].
-        b: right-hand sides [..., n, k] or [..., n]; the leading axes broadcast.
         lower: which triangle is read, if `assume_a` is "pos".
-        overwrite_a: accepted for compatibility, as are `overwrite_b`, `debug` and `check_finite`.
-        overwrite_b: see `overwrite_a`.
-        debug: see `overwrite_a`.
-        check_finite: see `overwrite_a`.
         assume_a: "pos" for Hermitian positive definite matrices; "gen", "sym" or "her" otherwise.
 
     Returns:
@@ -253,14 +248,13 @@ def solve(
     return fnp.linalg.solve(a, b)
 
 
+@_documented
 def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Array, ...]:
     """LU factorization a = p l u.
 
     Args:
         a: [..., m, n].
         permute_l: whether to return (p l, u) instead of (p, l, u).
-        overwrite_a: accepted for compatibility, as is `check_finite`.
-        check_finite: see `overwrite_a`.
 
     Returns:
         (p, l, u) or (p l, u): permutation [..., m, m], l [..., m, k] and u [..., k, n], k = min(m, n).
@@ -280,13 +274,12 @@ def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite:
     return (fnp.matmul(p, lower), upper) if permute_l else (p, lower, upper)
 
 
+@_documented
 def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Array, Array]:
     """LU factorization for :func:`lu_solve`: both factors in one matrix, and the row exchanges.
 
     Args:
         a: [..., m, n].
-        overwrite_a: accepted for compatibility, as is `check_finite`.
-        check_finite: see `overwrite_a`.
 
     Returns:
         Factors [..., m, n] and pivots int32[..., min(m, n)].
@@ -300,6 +293,7 @@ def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> t
     return factors, pivots
 
 
+@_documented
 def lu_solve(
     lu_and_piv: tuple[Any, Any], b: Any, trans: int = 0, overwrite_b: bool = False, check_finite: bool = True
 ) -> Array:
@@ -307,10 +301,7 @@ def lu_solve(
 
     Args:
         lu_and_piv: from :func:`lu_factor`.
-        b: right-hand sides [..., n, k] or [..., n]; the leading axes broadcast.
         trans: 0, 1 or 2.
-        overwrite_b: accepted for compatibility, as is `check_finite`.
-        check_finite: see `overwrite_b`.
 
     Returns:
         x, like b.
@@ -333,6 +324,7 @@ def lu_solve(
     return x[..., 0] if vector else x
 
 
+@_documented
 def qr(
     a: Any,
     overwrite_a: bool = False,
@@ -345,11 +337,8 @@ def qr(
 
     Args:
         a: [..., m, n].
-        overwrite_a: accepted for compatibility, as are `lwork` and `check_finite`.
-        lwork: see `overwrite_a`.
         mode: "full", "economic", or "r" for r alone.
         pivoting: not offered.
-        check_finite: see `overwrite_a`.
 
     Returns:
         q with orthonormal columns and upper triangular r; (r,) in mode "r".
@@ -368,6 +357,7 @@ def qr(
     return (r,) if mode == "r" else (q, r)
 
 
+@_documented
 def svd(
     a: Any,
     full_matrices: bool = True,
@@ -382,9 +372,6 @@ def svd(
         a: [..., m, n].
         full_matrices: whether u and vh are square.
         compute_uv: whether to return u and vh.
-        overwrite_a: accepted for compatibility, as are `check_finite` and `lapack_driver`.
-        check_finite: see `overwrite_a`.
-        lapack_driver: see `overwrite_a`.
 
     Returns:
         (u, s, vh), or s alone; s is in descending order.

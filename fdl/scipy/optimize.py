@@ -7,6 +7,7 @@ import fdl.numpy as fnp
 from fdl import lax
 from fdl.api.differentiate import value_and_grad
 from fdl.errors import ShapeError
+from fdl.scalars import Scalar, checked
 
 __all__ = ["OptimizeResults", "minimize"]
 
@@ -52,6 +53,7 @@ class _State(NamedTuple):
 _SUFFICIENT, _CURVATURE, _TRIALS = 1e-4, 0.9, 40
 
 
+@checked(tol=Scalar(0.0))
 def minimize(
     fun: Callable[..., Any],
     x0: Any,
@@ -83,7 +85,7 @@ def minimize(
     >>> [round(x, 3) for x in found.x.tolist()]
     [3.0, 3.0]
     """
-    if method.lower() != "bfgs":
+    if not isinstance(method, str) or method.lower() != "bfgs":
         raise ValueError(f"fdl.scipy.optimize.minimize knows the method 'BFGS', got {method!r}")
     settings = {"gtol": 1e-5 if tol is None else tol, "maxiter": None, "norm": fnp.inf} | dict(options or {})
     unknown = set(settings) - {"gtol", "maxiter", "norm", "line_search_maxiter"}

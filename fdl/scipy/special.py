@@ -6,6 +6,7 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.api.custom import custom_jvp
+from fdl.docstrings import fill_docstring
 from fdl.nn.activations import sigmoid
 from fdl.nn.softmax import log_softmax as _log_softmax
 from fdl.nn.softmax import logsumexp
@@ -55,14 +56,12 @@ __all__ = [
 ]
 
 
+_elementwise = fill_docstring({"x": "real array of any shape."}, "A floating array like x.")
+
+
+@_elementwise
 def erf(x: Any) -> Array:
     """The error function.
-
-    Args:
-        x: real array of any shape.
-
-    Returns:
-        A floating array like x.
 
     >>> round(erf(1.0).item(), 3)
     0.843
@@ -70,14 +69,9 @@ def erf(x: Any) -> Array:
     return ops.erf(*operands(x))
 
 
+@_elementwise
 def erfc(x: Any) -> Array:
     """One minus the error function, without cancellation.
-
-    Args:
-        x: real array of any shape.
-
-    Returns:
-        A floating array like x.
 
     >>> round(erfc(1.0).item(), 3)
     0.157
@@ -115,14 +109,9 @@ def ndtri(p: Any) -> Array:
     return quantile.ndtri(*operands(p))
 
 
+@_elementwise
 def gammaln(x: Any) -> Array:
     """The logarithm of the absolute value of the gamma function.
-
-    Args:
-        x: real array of any shape.
-
-    Returns:
-        A floating array like x.
 
     >>> round(gammaln(4.0).item(), 3)
     1.792
@@ -130,14 +119,9 @@ def gammaln(x: Any) -> Array:
     return ops.lgamma(*operands(x))
 
 
+@_elementwise
 def digamma(x: Any) -> Array:
     """The logarithmic derivative of the gamma function.
-
-    Args:
-        x: real array of any shape.
-
-    Returns:
-        A floating array like x.
 
     >>> round(digamma(1.0).item(), 3)
     -0.577
@@ -210,14 +194,9 @@ def betainc(a: Any, b: Any, x: Any) -> Array:
     return ops.betainc(*operands(a, b, x))
 
 
+@_elementwise
 def i0e(x: Any) -> Array:
     """The modified Bessel function of order zero times exp(-abs(x)).
-
-    Args:
-        x: real array of any shape.
-
-    Returns:
-        A floating array like x.
 
     >>> round(i0e(1.0).item(), 3)
     0.466
@@ -225,14 +204,9 @@ def i0e(x: Any) -> Array:
     return ops.i0e(*operands(x))
 
 
+@_elementwise
 def i1e(x: Any) -> Array:
     """The modified Bessel function of order one times exp(-abs(x)).
-
-    Args:
-        x: real array of any shape.
-
-    Returns:
-        A floating array like x.
 
     >>> round(i1e(1.0).item(), 3)
     0.208
@@ -256,14 +230,9 @@ def zeta(x: Any, q: Any = 1.0) -> Array:
     return ops.zeta(*operands(x, q))
 
 
+@_elementwise
 def expit(x: Any) -> Array:
     """1 / (1 + exp(-x)).
-
-    Args:
-        x: real array of any shape.
-
-    Returns:
-        A floating array like x.
 
     >>> round(expit(0.0).item(), 3)
     0.5
@@ -299,14 +268,9 @@ def _logit_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     return _logit(x), dx / x / (1 - x)
 
 
+@_elementwise
 def i0(x: Any) -> Array:
     """The modified Bessel function of order zero.
-
-    Args:
-        x: real array of any shape.
-
-    Returns:
-        A floating array like x.
 
     >>> round(i0(1.0).item(), 3)
     1.266
@@ -314,14 +278,9 @@ def i0(x: Any) -> Array:
     return ops.i0(*operands(x))
 
 
+@_elementwise
 def i1(x: Any) -> Array:
     """The modified Bessel function of order one.
-
-    Args:
-        x: real array of any shape.
-
-    Returns:
-        A floating array like x.
 
     >>> round(i1(1.0).item(), 3)
     0.565
@@ -329,14 +288,9 @@ def i1(x: Any) -> Array:
     return ops.i1(*operands(x))
 
 
+@_elementwise
 def gammasgn(x: Any) -> Array:
     """The sign of the gamma function.
-
-    Args:
-        x: real array of any shape.
-
-    Returns:
-        A floating array like x.
 
     >>> gammasgn(fnp.array([-0.5, 0.5])).tolist()
     [-1.0, 1.0]
@@ -347,14 +301,9 @@ def gammasgn(x: Any) -> Array:
     return fnp.where(fnp.isnan(x) | ((x < 0) & (x == fnp.floor(x))), fnp.nan, sign).astype(x.dtype)
 
 
+@_elementwise
 def gamma(x: Any) -> Array:
     """The gamma function.
-
-    Args:
-        x: real array of any shape.
-
-    Returns:
-        A floating array like x.
 
     >>> round(gamma(5.0).item(), 3)
     24.0
@@ -515,14 +464,9 @@ def log_softmax(x: Any, axis: int | tuple[int, ...] | None = None) -> Array:
     return _log_softmax(x, axis)
 
 
+@_elementwise
 def ndtr(x: Any) -> Array:
     """The standard normal distribution function.
-
-    Args:
-        x: real array of any shape.
-
-    Returns:
-        A floating array like x.
 
     >>> round(ndtr(1.96).item(), 3)
     0.975

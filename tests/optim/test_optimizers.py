@@ -6,7 +6,6 @@ import cloudpickle
 import numpy as np
 import pytest
 
-import fdl
 import fdl.numpy as fnp
 from fdl import optim, tree
 
@@ -181,40 +180,6 @@ def test_lars(problem):
     check(optim.lars(RATE, weight_decay=0.1), problem, step)
 
 
-def test_every_optimizer_descends():
-    target = {"w": fnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": fnp.array([0.3])}
-
-    def loss(p):
-        return sum(fnp.sum((x - y) ** 2) for x, y in zip(tree.leaves(p), tree.leaves(target), strict=True))
-
-    for name in (
-        "sgd",
-        "adam",
-        "adamw",
-        "nadam",
-        "amsgrad",
-        "adamax",
-        "adabelief",
-        "radam",
-        "adagrad",
-        "rmsprop",
-        "lion",
-    ):
-        optimizer = getattr(optim, name)(0.05)
-        params = tree.map(fnp.zeros_like, target)
-        first, state = loss(params).item(), optimizer.init(params)
-
-        @fdl.jit
-        def step(params, state, optimizer=optimizer):
-            updates, state = optimizer.update(fdl.grad(loss)(params), state, params)
-            return optim.apply_updates(params, updates), state
-
-        for _ in range(20):
-            params, state = step(params, state)
-        assert loss(params).item() < 0.8 * first, name
-        assert all(p.dtype == np.float32 for p in tree.leaves(params)), name
-
-
 def test_states_are_arrays_and_counts_int32():
     params = {"w": fnp.ones((2,), "bfloat16")}
     state = optim.adam(optim.linear_schedule(1.0, 0.0, 10), mu_dtype="float32").init(params)
@@ -222,29 +187,6 @@ def test_states_are_arrays_and_counts_int32():
     updates, state = optim.adam(1.0, mu_dtype="float32").update({"w": fnp.ones((2,), "bfloat16")}, state, params)
     assert state[0].count.item() == 1
     assert str(optim.apply_updates(params, updates)["w"].dtype) == "bfloat16"
-
-
-def test_elementwise_means_any_part_gives_the_same(problem):
-    params, gradients = problem
-    pairs = {
-        "adam": optim.adam(RATE),
-        "clipped": optim.chain(optim.clip(0.5), optim.sgd(RATE, 0.9)),
-        "rmsprop": optim.rmsprop(RATE),
-        "decayed": optim.adamw(RATE),
-    }
-    for name, optimizer in pairs.items():
-        assert optimizer.elementwise, name
-        whole = run(optimizer, fnp.asarray(params), map(fnp.asarray, gradients))
-        part = run(optimizer, fnp.asarray(params[2:5]), (fnp.asarray(g[2:5]) for g in gradients))
-        np.testing.assert_array_equal(whole[2:5], part, err_msg=name)
-    others = [
-        optim.lamb(RATE),
-        optim.clip_by_global_norm(1.0),
-        optim.masked(optim.adam(RATE), True),
-        optim.centralize(),
-    ]
-    assert not any(o.elementwise for o in others)
-    assert not optim.chain(optim.adam(RATE), optim.clip_by_global_norm(1.0)).elementwise
 
 
 def test_a_transformation_is_a_pair_and_pickles():

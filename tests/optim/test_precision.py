@@ -6,7 +6,7 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl import nn, optim, tree
+from fdl import nn, optim
 
 RATE, STEPS = 0.125, 3
 BF16 = ml_dtypes.bfloat16
@@ -172,15 +172,8 @@ def test_the_largest_gradients_give_no_nan(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_states_of_16_bit_parameters_are_float32(dtype):
-    params = {"w": fnp.ones(2, dtype), "b": fnp.ones(2)}
-    for name, (optimizer, _) in FORMULAS.items():
-        state = optimizer.init(params)
-        assert all(leaf.dtype in (np.float32, np.int32) for leaf in tree.leaves(state)), name
-        updates, following = optimizer.update(params, state, params)
-        assert [leaf.dtype for leaf in tree.leaves(following)] == [leaf.dtype for leaf in tree.leaves(state)], name
-        assert updates["w"].dtype == dtype and updates["b"].dtype == np.float32
-    chosen = optim.adam(0.1, mu_dtype=dtype).init(params)
+def test_a_dtype_that_was_chosen_is_kept(dtype):
+    chosen = optim.adam(0.1, mu_dtype=dtype).init({"w": fnp.ones(2, dtype)})
     assert chosen[0].mu["w"].dtype == dtype and chosen[0].nu["w"].dtype == np.float32
 
 

@@ -11,13 +11,32 @@ import fdl.numpy as fnp
 from fdl import lax
 from fdl.api.custom import custom_vjp
 from fdl.api.differentiate import linear_transpose
+from fdl.docstrings import F, fill_docstring
 from fdl.flatten_util import ravel_pytree
+from fdl.scalars import Scalar, checked
 
 __all__ = ["bicgstab", "cg", "gmres"]
 
 Array = Any
 
+_ARGUMENTS = {
+    "b": "right-hand side, a pytree.",
+    "x0": "where to start; None is zero.",
+    "tol": "the residual's norm relative to that of b at which to stop.",
+    "atol": "the residual's norm at which to stop.",
+    "maxiter": "the largest number of steps; None is ten times the number of unknowns.",
+    "M": "preconditioner, an approximate inverse of A.",
+}
+_REFUSED = {"RangeError": "a limit is negative or NaN; DtypeError, ShapeError if it is no number."}
 
+
+def _solver(function: F) -> F:
+    documented = fill_docstring(_ARGUMENTS, "The solution, and None.", _REFUSED)(function)
+    limit = Scalar(0, whole=True)
+    return checked(tol=Scalar(0.0), atol=Scalar(0.0), maxiter=limit, restart=Scalar(1, whole=True))(documented)
+
+
+@_solver
 def cg(
     A: Any, b: Any, x0: Any = None, *, tol: float = 1e-5, atol: float = 0.0, maxiter: int | None = None, M: Any = None
 ) -> tuple[Any, None]:
@@ -25,15 +44,6 @@ def cg(
 
     Args:
         A: a Hermitian positive definite matrix, or the function that multiplies by it.
-        b: right-hand side, a pytree.
-        x0: where to start; None is zero.
-        tol: the residual's norm relative to that of b at which to stop.
-        atol: the residual's norm at which to stop.
-        maxiter: the largest number of steps; None is ten times the number of unknowns.
-        M: preconditioner, an approximate inverse of A.
-
-    Returns:
-        The solution, and None.
 
     >>> x, _ = cg(fnp.diag(fnp.array([2.0, 4.0])), fnp.ones(2))
     >>> [round(v, 3) for v in x.tolist()]
@@ -42,6 +52,7 @@ def cg(
     return _solve(_conjugate_gradients, A, b, x0, tol, atol, maxiter, M, symmetric=True)
 
 
+@_solver
 def bicgstab(
     A: Any, b: Any, x0: Any = None, *, tol: float = 1e-5, atol: float = 0.0, maxiter: int | None = None, M: Any = None
 ) -> tuple[Any, None]:
@@ -49,15 +60,6 @@ def bicgstab(
 
     Args:
         A: a square matrix, or the function that multiplies by it.
-        b: right-hand side, a pytree.
-        x0: where to start; None is zero.
-        tol: the residual's norm relative to that of b at which to stop.
-        atol: the residual's norm at which to stop.
-        maxiter: the largest number of steps; None is ten times the number of unknowns.
-        M: preconditioner, an approximate inverse of A.
-
-    Returns:
-        The solution, and None.
 
     >>> x, _ = bicgstab(fnp.array([[2.0, 1.0], [0.0, 4.0]]), fnp.array([2.0, 4.0]))
     >>> [round(v, 3) for v in x.tolist()]
@@ -176,6 +178,7 @@ def _stabilized(
     return lax.while_loop(unfinished, step, (x, shadow, zero, zero, one, one, one, fnp.asarray(0)))[0]
 
 
+@_solver
 def gmres(
     A: Any,
     b: Any,
@@ -192,17 +195,9 @@ def gmres(
 
     Args:
         A: a matrix, or the function that multiplies by it.
-        b: right-hand side, a pytree.
-        x0: where to start; None is zero.
-        tol: the residual's norm relative to that of b at which to stop.
-        atol: the residual's norm at which to stop.
         restart: the dimension of the space that is searched before starting again.
         maxiter: the largest number of restarts; None is ten times the number of unknowns.
-        M: preconditioner, an approximate inverse of A.
         solve_method: accepted for compatibility.
-
-    Returns:
-        The solution, and None.
 
     >>> x, _ = gmres(fnp.array([[2.0, 1.0], [0.0, 4.0]]), fnp.array([2.0, 4.0]))
     >>> [round(v, 3) for v in x.tolist()]

@@ -1,0 +1,112 @@
+"""What the functions of all distributions have in common, so that the file of one shows its formulas alone."""
+
+import inspect
+import math
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import fdl.numpy as fnp
+from fdl.docstrings import fill_docstring
+from fdl.scipy._operands import operands
+
+Array = Any
+P = ParamSpec("P")
+
+_SUMMARIES = {
+    "logpdf": "The logarithm of the density.",
+    "pdf": "The density.",
+    "logpmf": "The logarithm of the probability of k.",
+    "pmf": "The probability of k.",
+    "cdf": "The distribution function.",
+    "logcdf": "The logarithm of the distribution function, accurate in the lower tail.",
+    "sf": "One minus the distribution function, without cancellation.",
+    "logsf": "The logarithm of :func:`sf`.",
+    "ppf": "The quantile at probability q; NaN outside [0, 1].",
+    "isf": "The inverse of :func:`sf`.",
+}
+_ARGUMENTS = {
+    "x": "where, a real array.",
+    "q": "probability, in [0, 1].",
+    "loc": "what is added to the variable; broadcasts.",
+    "scale": "by what the variable is multiplied, positive; broadcasts.",
+}
+#: Where the functions of a distribution are defined, by the name of an argument.
+_DOMAINS: dict[str, Callable[[Array], Array]] = {
+    "scale": lambda scale: scale > 0,
+    "a": lambda a: a > 0,
+    "b": lambda b: b > 0,
+    "df": lambda df: df > 0,
+    "mu": lambda mu: mu >= 0,
+    "p": lambda p: (p >= 0) & (p <= 1),
+    "q": lambda q: (q >= 0) & (q <= 1),
+}
+
+
+class Distribution:
+    """Makes the functions of one distribution from formulas, whose arguments arrive promoted and broadcast.
+
+    A function is NaN where an argument is NaN or a parameter is outside of its domain. What its docstring does not say
+    is added: the summary by its name, the arguments, the result, and an example.
+
+    Args:
+        at: the arguments in the examples; the first is 0.75 where it is a probability.
+        **arguments: what an argument is, by name.
+    """
+
+    def __init__(self, at: str, **arguments: str) -> None:
+        self._at, self._arguments = at, _ARGUMENTS | arguments
+
+    def __call__(self, example: float) -> Callable[[Callable[P, Array]], Callable[P, Array]]:
+        """A decorator of a formula; `example` is its value in the example, rounded."""
+        return lambda formula: self._documented(_with_domain(formula), example)
+
+    def exp(self, log: Callable[P, Array], example: float) -> Callable[P, Array]:
+        """The function whose logarithm is `log`: pdf for logpdf."""
+        return self._made_of(fnp.exp, log, log.__name__.removeprefix("log"), example)
+
+    def log(self, function: Callable[P, Array], example: float) -> Callable[P, Array]:
+        """The logarithm of a function: logcdf for cdf."""
+        return self._made_of(fnp.log, function, f"log{function.__name__}", example)
+
+    def _made_of(
+        self, outer: Callable[[Array], Array], inner: Callable[P, Array], name: str, example: float
+    ) -> Callable[P, Array]:
+        @wraps(inner)
+        def formula(*args: P.args, **kwargs: P.kwargs) -> Array:
+            return outer(inner(*args, **kwargs))
+
+        formula.__name__ = formula.__qualname__ = name
+        formula.__doc__ = None
+        return self._documented(_with_domain(formula), example)
+
+    def _documented(self, function: Callable[P, Array], example: float) -> Callable[P, Array]:
+        first = next(iter(inspect.signature(function).parameters))
+        at = ", ".join(["0.75", *self._at.split(", ")[1:]]) if first == "q" else self._at
+        function.__doc__ = function.__doc__ or _SUMMARIES[function.__name__]
+        shown = f">>> round({function.__name__}({at}).item(), 3)\n{example}"
+        return fill_docstring(self._arguments, "A floating array of the common shape.", example=shown)(function)
+
+
+def _with_domain(formula: Callable[P, Array]) -> Callable[P, Array]:
+    """The formula, NaN where an argument is NaN or a parameter is outside of its domain."""
+    signature = inspect.signature(formula)
+
+    @wraps(formula)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Array:
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        values = operands(*given.args)
+        valid: Any = True
+        for name, value, argument in zip(signature.parameters, values, given.args, strict=True):
+            if type(argument) not in (int, float) or not _holds(name, argument):
+                valid = valid & _DOMAINS.get(name, lambda v: v == v)(value)
+        result = formula(*values)  # type: ignore[call-arg]
+        return result if valid is True else fnp.where(valid, result, math.nan)
+
+    return run
+
+
+def _holds(name: str, number: float) -> bool:
+    """Whether a Python number, such as the default of a parameter, needs no test when the function runs."""
+    return bool(_DOMAINS.get(name, lambda v: v == v)(number)) if name not in "pq" else 0 <= number <= 1

@@ -1,0 +1,294 @@
+"""Laws of all optimizers and transformations on one table; formulas are in test_optimizers and test_precision."""
+
+import inspect
+import io
+import pickle
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import fdl
+import fdl.numpy as fnp
+from fdl import optim, tree
+
+RATE, STEPS = 0.125, 3
+DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float64": np.float64}
+
+
+def falling(count):
+    return RATE / (1.0 + count)
+
+
+def masked_adam():
+    return optim.masked(optim.adam(RATE), lambda params: tree.map(lambda p: fnp.ndim(p) > 1, params))
+
+
+def two_kinds():
+    kinds = {"fast": optim.sgd(RATE, 0.5), "slow": optim.adam(RATE)}
+    return optim.multi_transform(
+        kinds, lambda params: tree.map(lambda p: "fast" if fnp.ndim(p) > 1 else "slow", params)
+    )
+
+
+#: By public name; after a comma stands what is special. All but those below are element-wise.
+CASES = {
+    "sgd": optim.sgd(RATE),
+    "sgd, momentum": optim.sgd(RATE, 0.9),
+    "sgd, nesterov": optim.sgd(falling, 0.9, nesterov=True),
+    "sign_sgd": optim.sign_sgd(RATE),
+    "adam": optim.adam(RATE),
+    "adam, nesterov": optim.adam(falling, nesterov=True, eps_root=1e-8),
+    "nadam": optim.nadam(RATE),
+    "adamw": optim.adamw(RATE, weight_decay=0.25),
+    "nadamw": optim.nadamw(falling, weight_decay=falling),
+    "amsgrad": optim.amsgrad(RATE),
+    "adamax": optim.adamax(RATE),
+    "adabelief": optim.adabelief(RATE),
+    "radam": optim.radam(RATE, b2=0.9, threshold=4.0),
+    "adagrad": optim.adagrad(RATE),
+    "adadelta": optim.adadelta(RATE, weight_decay=0.25),
+    "rmsprop": optim.rmsprop(RATE, momentum=0.9),
+    "rmsprop, centered": optim.rmsprop(RATE, centered=True, bias_correction=True, eps=1.0),
+    "lion": optim.lion(RATE),
+    "lamb": optim.lamb(RATE, weight_decay=0.25),
+    "lars": optim.lars(RATE, trust_coefficient=0.1),
+    "add_decayed_weights": optim.add_decayed_weights(0.25),
+    "add_decayed_weights, schedule": optim.add_decayed_weights(falling),
+    "by_rows": optim.by_rows(optim.adam(RATE), False),
+    "centralize": optim.centralize(),
+    "chain": optim.chain(optim.clip(0.5), optim.trace(0.9), optim.scale(-RATE)),
+    "chain, whole": optim.chain(optim.adam(RATE), optim.clip_by_global_norm(0.5)),
+    "clip": optim.clip(0.5),
+    "clip_by_block_rms": optim.clip_by_block_rms(0.5),
+    "clip_by_global_norm": optim.clip_by_global_norm(0.5),
+    "ema": optim.ema(0.9),
+    "identity": optim.identity(),
+    "keep_params_nonnegative": optim.keep_params_nonnegative(),
+    "masked": masked_adam(),
+    "multi_steps": optim.multi_steps(optim.adam(RATE), 2),
+    "multi_transform": two_kinds(),
+    "scale": optim.scale(-RATE),
+    "scale_by_adadelta": optim.scale_by_adadelta(),
+    "scale_by_adam": optim.scale_by_adam(),
+    "scale_by_adamax": optim.scale_by_adamax(),
+    "scale_by_amsgrad": optim.scale_by_amsgrad(),
+    "scale_by_belief": optim.scale_by_belief(),
+    "scale_by_learning_rate": optim.scale_by_learning_rate(falling),
+    "scale_by_lion": optim.scale_by_lion(),
+    "scale_by_radam": optim.scale_by_radam(),
+    "scale_by_rms": optim.scale_by_rms(),
+    "scale_by_rss": optim.scale_by_rss(),
+    "scale_by_schedule": optim.scale_by_schedule(falling),
+    "scale_by_stddev": optim.scale_by_stddev(eps=1.0, bias_correction=True),
+    "scale_by_trust_ratio": optim.scale_by_trust_ratio(),
+    "set_to_zero": optim.set_to_zero(),
+    "stateless": optim.stateless(lambda updates, params: tree.map(lambda g, p: g * p, updates, params), True),
+    "trace": optim.trace(0.9),
+    "zero_nans": optim.zero_nans(),
+}
+NOT_ELEMENTWISE = [
+    "lamb", "lars", "by_rows", "centralize", "chain, whole", "clip_by_block_rms", "clip_by_global_norm", "masked",
+    "multi_transform", "scale_by_trust_ratio",
+]  # fmt: skip
+ELEMENTWISE = [name for name in CASES if name not in NOT_ELEMENTWISE]
+OPTIMIZERS = list(CASES)[: list(CASES).index("add_decayed_weights")]
+#: Those under which a gradient that is Rows stays Rows.
+KEEPS_ROWS = [
+    "sgd", "sign_sgd", "clip", "clip_by_block_rms", "clip_by_global_norm", "identity", "scale",
+    "scale_by_learning_rate", "scale_by_schedule", "scale_by_trust_ratio", "set_to_zero", "zero_nans",
+]  # fmt: skip
+
+
+def shaped(kind, seed=0):
+    """A leaf with two axes and one with one, not near zero."""
+    rng = np.random.default_rng(seed)
+    return {name: (rng.choice([-1, 1], s) * rng.uniform(0.3, 2, s)).astype(kind) for name, s in SHAPES.items()}
+
+
+SHAPES = {"w": (3, 2), "b": (4,)}
+
+
+def steps(update, optimizer, params, gradients):
+    """The updates of all steps, and the last state."""
+    state, made = optimizer.init(params), []
+    for g in gradients:
+        updates, state = update(g, state, params)
+        made.append(updates)
+    return made, state
+
+
+def leaves(values):
+    return [np.asarray(leaf) for leaf in tree.leaves(values)]
+
+
+def same(found, expected, rtol=0.0, atol=0.0):
+    found, expected = leaves(found), leaves(expected)
+    assert [x.shape for x in found] == [x.shape for x in expected]
+    for x, y in zip(found, expected, strict=True):
+        np.testing.assert_allclose(x.astype(np.float64), y.astype(np.float64), rtol, atol)
+
+
+def dtypes_of(values):
+    return [leaf.dtype for leaf in leaves(values)]
+
+
+def makers():
+    """The public functions that return a transformation."""
+    functions = [(name, getattr(optim, name)) for name in optim.__all__]
+    return [n for n, f in functions if inspect.isfunction(f) and "GradientTransformation" in str(
+        inspect.signature(f).return_annotation)]  # fmt: skip
+
+
+def test_the_table_is_complete():
+    assert sorted(set(makers())) == sorted({name.split(",")[0] for name in CASES})
+    assert len(makers()) > 40 and [name for name in CASES if CASES[name].elementwise] == ELEMENTWISE
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_dtype_rounds_the_updates_of_float64(name):
+    """All dtypes beside each other in one tree, eager and compiled; their states keep their dtypes."""
+    optimizer = CASES[name]
+    params = {dtype: shaped(kind) for dtype, kind in DTYPES.items()}
+    gradients = [{dtype: shaped(kind, seed) for dtype, kind in DTYPES.items()} for seed in range(1, STEPS + 1)]
+    given = [tree.map(fnp.asarray, x) for x in (params, *gradients)]
+    wide = [tree.map(lambda x: fnp.asarray(x.astype(np.float64)), x) for x in (params, *gradients)]
+    expected, _ = steps(optimizer.update, optimizer, wide[0], wide[1:])
+    for update in (optimizer.update, fdl.jit(optimizer.update)):
+        found, state = steps(update, optimizer, given[0], given[1:])
+        assert dtypes_of(state) == dtypes_of(optimizer.init(given[0]))
+        assert all(kind in (np.float32, np.float64, np.int32) for kind in dtypes_of(state))
+        for updates, exact in zip(found, expected, strict=True):
+            for dtype, kind in DTYPES.items():
+                assert dtypes_of(updates[dtype]) == [np.dtype(kind)] * 2
+                # Those of 16 bits compute in float32 and round once.
+                few = 1 if np.dtype(kind).itemsize == 2 else 64
+                rounding = few * float(ml_dtypes.finfo(kind).eps)
+                if name in ("clip_by_global_norm", "chain, whole"):  # of a norm that all leaves share
+                    rounding = max(rounding, 64 * float(np.finfo(np.float32).eps))
+                same(updates[dtype], exact[dtype], rounding, rounding * RATE)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_vmap_is_a_loop(name):
+    optimizer, seeds = CASES[name], (0, 5)
+    problems = [([tree.map(fnp.asarray, shaped(np.float64, s + i)) for i in range(STEPS)]) for s in seeds]
+    stacked = tree.map(lambda *x: fnp.stack(x), *problems)
+
+    def run(params, gradients):
+        return steps(optimizer.update, optimizer, params, gradients)
+
+    found = fdl.vmap(run)(stacked[0], stacked[1:])
+    for i, (params, *gradients) in enumerate(problems):
+        same(tree.map(lambda x, i=i: x[i], found), run(params, gradients), 1e-12, 1e-14)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_masked_sees_the_chosen_leaves_alone(name):
+    optimizer = CASES[name]
+    params, *gradients = [tree.map(fnp.asarray, shaped(np.float32, seed)) for seed in range(STEPS + 1)]
+    if optimizer.catch_up is not None:
+        with pytest.raises(ValueError, match="have to catch up"):
+            optim.masked(optimizer, {"w": True, "b": False})
+        return
+    masked = optim.masked(optimizer, {"w": True, "b": False})
+    found, _ = steps(masked.update, masked, params, gradients)
+    alone, _ = steps(optimizer.update, optimizer, {"w": params["w"]}, [{"w": g["w"]} for g in gradients])
+    for updates, expected, g in zip(found, alone, gradients, strict=True):
+        same(updates, {"w": expected["w"], "b": g["b"]})
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_elementwise_means_any_part_gives_the_same(name):
+    optimizer = CASES[name]
+    params, *gradients = [fnp.asarray(shaped(np.float32, seed)["b"]) for seed in range(STEPS + 1)]
+    whole, _ = steps(optimizer.update, optimizer, params, gradients)
+    part, _ = steps(optimizer.update, optimizer, params[1:3], [g[1:3] for g in gradients])
+    same([u[1:3] for u in whole], part)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rows_stand_for_the_array_that_they_are(name):
+    optimizer = CASES[name]
+    params = fnp.asarray(shaped(np.float64)["w"])
+    rows = [fdl.Rows(fnp.array([2, 0, 2]), fnp.asarray(shaped(np.float64, seed)["w"]), (3, 2)) for seed in (1, 2)]
+    found, _ = steps(optimizer.update, optimizer, params, rows)
+    expected, _ = steps(optimizer.update, optimizer, params, [r.dense() for r in rows])
+    assert all(isinstance(u, fdl.Rows) for u in found) == (name in KEEPS_ROWS)
+    same([fnp.asarray(u) for u in found], expected, 1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_by_rows_takes_the_steps_of_all_rows(name):
+    """Some rows get no gradient in some steps, and are caught up."""
+    optimizer = CASES[name]
+    if name not in ELEMENTWISE:
+        with pytest.raises(ValueError, match="needs an element-wise optimizer"):
+            optim.by_rows(optimizer)
+        return
+    sparse = optim.by_rows(optimizer)
+    first = dense = table = fnp.asarray(shaped(np.float64)["w"])
+    state, its = sparse.init(first), optimizer.init(first)
+    for ids in ([0, 2, 2], [1], [2, 0]):
+        values = fnp.asarray(shaped(np.float64, len(ids))["w"])[: len(ids)]
+        rows = fdl.Rows(fnp.array(ids), values, (3, 2))
+        table, state = optim.catch_up(sparse, table, state, fnp.array(ids))
+        updates, state = sparse.update(rows, state, table)
+        table = optim.apply_updates(table, updates)
+        updates, its = optimizer.update(rows.dense(), its, dense)
+        dense = optim.apply_updates(dense, updates)
+    table, _ = optim.catch_up(sparse, table, state)
+    same(table, dense, 1e-10, 1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_state_that_was_written_and_read_goes_on(name):
+    """As bytes of arrays in the structure of a new state, and pickled."""
+    optimizer = CASES[name]
+    params, *gradients = [tree.map(fnp.asarray, shaped(np.float32, seed)) for seed in range(STEPS + 1)]
+    _, state = steps(optimizer.update, optimizer, params, gradients[:-1])
+    file = io.BytesIO()
+    np.savez(file, *leaves(state))
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as read:
+        arrays = [read[key] for key in read.files]
+    expected = optimizer.update(gradients[-1], state, params)
+    for again in (tree.unflatten(tree.structure(optimizer.init(params)), arrays), pickle.loads(pickle.dumps(state))):
+        found = optimizer.update(gradients[-1], again, params)
+        assert tree.structure(found) == tree.structure(expected)
+        same(found, expected)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nothing_to_update(name):
+    """An empty tree, and a leaf without elements, which changes nothing for the others."""
+    optimizer = CASES[name]
+    made, _ = steps(optimizer.update, optimizer, {}, [{}, {}])
+    assert made == [{}, {}]
+    params, *gradients = [tree.map(fnp.asarray, shaped(np.float32, seed)) for seed in range(STEPS + 1)]
+    empty = {"nothing": fnp.zeros((0, 2))}
+    expected, _ = steps(optimizer.update, optimizer, params, gradients)
+    found, _ = steps(optimizer.update, optimizer, params | empty, [g | empty for g in gradients])
+    assert all(updates.pop("nothing").shape == (0, 2) for updates in found)
+    same(found, expected)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_descend(name):
+    """Adadelta's first steps have the size of its epsilon."""
+    optimizer = CASES[name]
+    target = tree.map(fnp.asarray, shaped(np.float32))
+
+    def loss(p):
+        return sum(fnp.sum((p[k] - target[k]) ** 2) for k in target)
+
+    @fdl.jit
+    def step(params, state):
+        updates, state = optimizer.update(fdl.grad(loss)(params), state, params)
+        return optim.apply_updates(params, updates), state
+
+    params = tree.map(lambda x: 0.5 * x, target)
+    first, state = loss(params).item(), optimizer.init(params)
+    for _ in range(10):
+        params, state = step(params, state)
+    assert loss(params).item() < (0.999 if name == "adadelta" else 0.9) * first
