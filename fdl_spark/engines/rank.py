@@ -28,6 +28,7 @@ from fdl_spark.compute.update import Leaves, cut
 from fdl_spark.data.block import Block
 from fdl_spark.data.sharded import Shareable
 from fdl_spark.data.shards import owned
+from fdl_spark.engines.between import Between
 from fdl_spark.engines.rows import RowsSwap
 from fdl_spark.net.connection import Connection, PeerLost
 from fdl_spark.net.exchange import Clock, Exchange, Room
@@ -67,6 +68,7 @@ class Order:
       every: how many steps a round has, after which the ranks meet.
       start: the parameters, the optimizer's state and what each shard keeps after `first` steps; None if the ranks
         should have them.
+      files: where ranks leave what they have for the next group, and find it; None if they keep it in memory.
     """
 
     job: Job
@@ -83,6 +85,7 @@ class Order:
     skip: bool
     every: int
     start: Shareable | None
+    files: Between | None = None
 
     @cached_property
     def owned(self) -> list[range]:
@@ -199,6 +202,7 @@ class Rank:
         """Meet, take the steps, and hand over what has changed."""
         order, member = self.order, self.member
         meeting = member.meeting(order, self.rank)
+        self._find()
         keeping = [shard for shard, own in member.kept.items() if own]
         held = {"done": member.done, "slice": member.slice, "shards": keeping}
         here = meeting.gather({**member.mesh.greeting(), **held})
@@ -224,6 +228,32 @@ class Rank:
             yield pack({**told, "handed_over": self._handing_over}, None)
         if self._handing_over:
             yield from self._results(exchange)
+        self._leave()
+
+    def _find(self) -> None:
+        """Take what this rank left in a file, in whichever process it ran."""
+        order, member = self.order, self.member
+        if order.files is None or order.start is not None:
+            return
+        found = order.files.read(self.rank, order.first)
+        if found is not None:
+            member.weights, member.leaves = found
+            member.slice, member.done = self._own_slice(), order.first
+
+    def _leave(self) -> None:
+        """Leave what this rank holds in a file, and not in a process that may never be a rank again."""
+        order, member = self.order, self.member
+        if order.files is None:
+            return
+        new = member.done != order.first or order.start is not None
+        if new and (not self.elementwise or member.slice == self._own_slice()):
+            leaves = member.leaves if member.slice is not None or not self.elementwise else []
+            order.files.write(self.rank, member.done, member.weights, leaves, order.first)
+        member.weights, member.leaves, member.slice, member.done = np.empty(0, np.float32), [], None, -1
+
+    def _own_slice(self) -> int | None:
+        """The slice whose state this rank has if it has not come from another one's process."""
+        return self.rank if self.rank < len(self.order.cuts) - 1 else None
 
     def _owners(self, here: list[Message]) -> list[int] | None:
         """Which rank has each slice's state; None if any rank has come without what it needs."""

@@ -25,6 +25,8 @@ from fdl_spark.compute.job import Job, destroy
 from fdl_spark.compute.update import Leaves, join
 from fdl_spark.data.block import Block
 from fdl_spark.data.sharded import Dataset, Shareable
+from fdl_spark.engines.between import Between
+from fdl_spark.engines.common.kept import Layout
 from fdl_spark.engines.common.leaves import LeafOrder
 from fdl_spark.engines.engine import Engine, Snapshot
 from fdl_spark.engines.rank import Order, forget, run_group
@@ -52,11 +54,13 @@ class Resident(Engine):
     _short: float | None = None  # since when there have been too few slots
     # How many groups in a row have found in the Python workers what the last one left there, and how many have not.
     _found = _missed = 0
+    _branch = 0  # counts the states that the run was set to
 
     def __init__(self, *args: Any, every: int = 1, **options: Any):
         super().__init__(*args, **options)
         self.every, self._order_of_leaves = every, LeafOrder.of(self.program, self.weights)
         self._run, self._number = uuid.uuid4().hex, 0
+        self._key = secrets.token_bytes(32) if self.dataset.encrypts_files() else None
         network = self.dataset.network()
         self._terms = Terms(secrets.token_bytes(32), network.encrypted, TIMEOUT)
         self._hub: Hub | None = None
@@ -67,6 +71,7 @@ class Resident(Engine):
         self._drop_start()
         self._weights, self._leaves, self.done, self.here = snapshot.weights, snapshot.leaves, snapshot.done, True
         self._known = self._met = False  # whether the ranks have these, and each other
+        self._branch += 1
 
     @property
     def weights(self) -> np.ndarray:  # type: ignore[override]
@@ -191,7 +196,18 @@ class Resident(Engine):
             skip=self.skip,
             every=self.every,
             start=None if self._known else self._start,
+            files=self._files(),
         )
+
+    def _files(self) -> Between | None:
+        """Where ranks leave what they have, since a process has come without it: others may come again."""
+        if not self._missed or self._hub is None or not self.dataset.returns:
+            return None
+        if self._order_of_leaves.each or self.program.tables is not None:
+            return None
+        cuts = tuple(self.cuts) if self.program.update.elementwise else ()
+        weights, state = Layout.of([self._weights]), Layout.of(self._leaves)
+        return Between(self.dataset.name, self._branch, weights, state, cuts, self._key)
 
     def _take(self, job: "GroupJob") -> None:
         """Make what the ranks handed over, if they have, the engine's own."""

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 
+from fdl_spark.engines.between import Between
 from fdl_spark.engines.common.cuts import slices
 from fdl_spark.engines.common.kept import Kept, Layout, Slice, StateMissing
 from fdl_spark.engines.common.sealed import read_sealed, sealed_size, write_sealed
@@ -66,6 +67,40 @@ def test_a_state_of_nothing(key):
     own = Kept("run", "slice 0", Layout.of([]), key)
     own.write(1, 1, [], 0)
     assert own.read(1, 1) == []
+
+
+@pytest.mark.parametrize("key", KEYS, ids=["clear", "encrypted"])
+@pytest.mark.parametrize("cuts", [(), (0, 4, 10)], ids=["whole", "slices"])
+def test_what_ranks_leave_between_groups(roots, key, cuts):
+    """Each rank finds the parameters and its own slice of the state, after the step asked for only."""
+    weights = np.linspace(0, 1, 10, dtype=np.float32)
+    between = Between("run", 2, Layout.of([weights]), Layout.of(LEAVES), cuts, key)
+    slices = [(0, 4), (4, 10)] if cuts else [(0, 10)] * 3
+
+    def own(rank):
+        return [leaf[slice(*slices[rank])] if leaf.size == 10 else leaf for leaf in LEAVES]
+
+    for rank in range(3):
+        between.write(rank, 7, weights, own(rank) if rank < len(slices) else [], 4)
+    for rank in range(3):
+        found, leaves = between.read(rank, 7)
+        found[0] += 1  # it is the rank's own
+        np.testing.assert_array_equal(between.read(rank, 7)[0], weights)
+        expected = own(rank) if rank < len(slices) else []
+        assert len(leaves) == len(expected)
+        for leaf, other in zip(leaves, expected, strict=True):
+            np.testing.assert_array_equal(leaf, other)
+    assert between.read(0, 4) is between.read(3, 7) is None
+    assert all(name.startswith("fdl-run-rank") for name in files(roots))
+
+
+def test_ranks_that_can_leave_nothing(tmp_path, monkeypatch):
+    """The next group starts from what the driver has."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", str(tmp_path / "file"))
+    between = Between("run", 1, Layout.of(LEAVES[:1]), Layout.of([]), (), None)
+    between.write(0, 1, LEAVES[0], [], 0)
+    assert between.read(0, 1) is None
 
 
 def test_a_task_that_is_repeated_finds_what_it_needs(roots):

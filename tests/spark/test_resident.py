@@ -257,6 +257,26 @@ def test_a_callback_reads_parameters_that_stay(train, digest, staying, interval,
     assert [done for done, came in staying if came] == came
 
 
+def test_groups_that_come_in_other_processes(train, expected, digest, staying, monkeypatch):
+    """Where Spark has more workers than there are ranks, a group finds in files what the last one left."""
+    attempt, orders = Resident._attempt, []
+
+    def attempting(self, *rest):
+        self._forget()  # as far as a process knows that has not been a rank of this run
+        return attempt(self, *rest)
+
+    order = Resident._order
+    monkeypatch.setattr(Resident, "_attempt", attempting)
+    monkeypatch.setattr(Resident, "_order", lambda *rest: orders.append(order(*rest)) or orders[-1])
+    run = train(group=3)
+    same(run, expected, digest)
+    assert run.history.events == []
+    assert staying == [(done, done <= 12) for done in (3, 6, 9, 12, 15, 18, 20)] + [(20, True)]
+    # Only the first group, and once more the second one, which had found nothing, were sent the parameters.
+    assert [made.first for made in orders if made.start is not None] == [0, 3]
+    assert [made.first for made in orders if made.files is None] == [0, 3]
+
+
 def test_what_callbacks_take_does_not_make_a_hand_over_due(train, expected, digest, staying, monkeypatch):
     class Slow(fdl_spark.Callback):
         interval, taken = 3, 0.0

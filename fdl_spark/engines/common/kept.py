@@ -180,7 +180,8 @@ class Kept:
                     write_sealed(file, self.key, name, self.layout.pack(leaves))
             os.replace(hidden, root / name)
         finally:
-            hidden.unlink(missing_ok=True)
+            with suppress(OSError):  # there is none if all went well, or if there is no such directory
+                hidden.unlink()
 
     def _forget_before(self, branch: int, step: int, since: int) -> None:
         """Delete the files of earlier steps but one; those of later ones are not a late task's to delete."""
