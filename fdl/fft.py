@@ -10,6 +10,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl import dtypes
+from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.dtypes import as_dtype
 from fdl.errors import DtypeError, ShapeError
@@ -37,7 +38,6 @@ __all__ = [
     "rfftn",
 ]
 
-Array = Any
 Axes = Sequence[int] | None
 
 _NORMS = (None, "backward", "ortho", "forward")

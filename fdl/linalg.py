@@ -8,6 +8,7 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.array import as_array
+from fdl.core.types import Array
 from fdl.errors import ShapeError
 from fdl.numpy._operands import integer
 from fdl.ops import linalg as ops
@@ -25,8 +26,6 @@ __all__ = [
     "symmetric_product",
     "triangular_solve",
 ]
-
-Array = Any
 
 
 def cholesky(x: Any, *, symmetrize_input: bool = True) -> Array:

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from fdl.dtypes import short_name
+
+#: For signatures: an fdl.Array or a tracer. Operators and methods are installed at run time, which no checker follows.
+Array: TypeAlias = Any
 
 #: Any dtype, and an array of any dtype, where a type checker wants to know what of.
 DType = np.dtype[np.generic]

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.errors import ShapeError
 from fdl.numpy._index import signed_places
@@ -16,7 +17,6 @@ from fdl.ops.select import clamp
 from fdl.ops.special import ndtr
 from fdl.ops.transcendental import logistic
 
-Array = Any
 Axis = int | tuple[int, ...] | None
 
 _elementwise = fill_docstring({"x": "array of any shape; integers count as float32."}, "A floating array like x.")

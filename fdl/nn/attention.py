@@ -5,11 +5,10 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl import dtypes
+from fdl.core.types import Array
 from fdl.errors import DtypeError, ShapeError
 from fdl.nn.softmax import logsumexp, softmax
 from fdl.ops.arithmetic import stop_gradient
-
-Array = Any
 
 
 def dot_product_attention(

@@ -8,6 +8,7 @@ import numpy as np
 
 import fdl.numpy as fnp
 from fdl import random
+from fdl.core.types import Array
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
 from fdl.random.keys import split
@@ -36,7 +37,6 @@ __all__ = [
     "zeros",
 ]
 
-Array = Any
 Axes = int | Sequence[int]
 Initializer = Callable[..., Array]
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl import random
+from fdl.core.types import Array
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
 from fdl.nn import initializers
@@ -28,7 +29,6 @@ from fdl.numpy._operands import floating, wide
 from fdl.ops.arithmetic import stop_gradient
 from fdl.scalars import Scalar, checked
 
-Array = Any
 Params = dict[str, Any]
 
 

@@ -5,14 +5,13 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.api.custom import custom_jvp
+from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.errors import DtypeError, ShapeError
 from fdl.nn.activations import log_sigmoid
 from fdl.nn.softmax import log_softmax, logsumexp
 from fdl.numpy._index import signed_places
 from fdl.numpy._operands import floating, wide
-
-Array = Any
 
 #: A decorator of the losses of differences, each element of them alone.
 _elementwise = fill_docstring(

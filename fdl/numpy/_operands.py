@@ -10,6 +10,7 @@ import numpy as np
 from fdl import array as arrays
 from fdl.array import alias, as_operand
 from fdl.core.trace import Tracer, Value
+from fdl.core.types import Array
 from fdl.dtypes import (
     bool_,
     complex64,
@@ -26,8 +27,6 @@ from fdl.ops.convert import convert
 from fdl.ops.precision import accumulator
 from fdl.ops.shape import broadcast_in_dim
 
-#: For signatures: an fdl.Array or a tracer. Operators and methods are installed at run time, which no checker follows.
-Array: TypeAlias = Any
 #: For signatures: an Array, a NumPy array or scalar, or a Python number.
 ArrayLike: TypeAlias = Any
 DTypeLike: TypeAlias = Any

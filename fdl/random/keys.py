@@ -8,6 +8,7 @@ import numpy as np
 from fdl import dtypes
 from fdl.array import as_array, as_operand
 from fdl.core.trace import Value
+from fdl.core.types import Array
 from fdl.errors import DtypeError, RangeError, ShapeError
 from fdl.numpy._operands import shape_tuple
 from fdl.ops.bitwise import shift_right_logical
@@ -16,7 +17,6 @@ from fdl.ops.random_bits import key_unwrap, key_wrap, random_fold_in, random_spl
 from fdl.ops.shape import full_like, reshape
 from fdl.ops.slicing import concatenate
 
-Array = Any
 _IMPLEMENTATIONS = (None, "threefry2x32", "fry")
 
 

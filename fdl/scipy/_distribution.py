@@ -7,10 +7,10 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 import fdl.numpy as fnp
+from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.scipy._operands import operands
 
-Array = Any
 P = ParamSpec("P")
 
 _SUMMARIES = {

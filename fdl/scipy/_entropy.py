@@ -5,9 +5,8 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.api.custom import custom_jvp
+from fdl.core.types import Array
 from fdl.scipy._operands import operands
-
-Array = Any
 
 
 @custom_jvp

@@ -4,8 +4,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl import dtypes
-
-Array = Any
+from fdl.core.types import Array
 
 
 def operands(*args: Any) -> list[Array]:

@@ -8,6 +8,7 @@ import numpy as np
 import fdl.numpy as fnp
 from fdl import dtypes, linalg
 from fdl.api.arguments import PYTHON_SCALARS
+from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.errors import ShapeError
 from fdl.numpy._operands import broadcast_shapes
@@ -32,7 +33,6 @@ __all__ = [
     "toeplitz",
 ]
 
-Array = Any
 
 _documented = fill_docstring(
     {"b": "right-hand sides [..., n, k] or [..., n]; the leading axes broadcast."}

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 import fdl.numpy as fnp
 from fdl import lax
 from fdl.api.differentiate import value_and_grad
+from fdl.core.types import Array
 from fdl.errors import ShapeError
 from fdl.scalars import Scalar, checked
 
 __all__ = ["OptimizeResults", "minimize"]
-
-Array = Any
 
 
 class OptimizeResults(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.api.custom import custom_jvp
+from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.nn.activations import sigmoid
 from fdl.nn.softmax import log_softmax as _log_softmax
@@ -15,8 +16,6 @@ from fdl.ops import gamma_ratios, quantile
 from fdl.ops import special as ops
 from fdl.scipy._entropy import entr, kl_div, rel_entr, xlog1py, xlogy
 from fdl.scipy._operands import operands
-
-Array = Any
 
 __all__ = [
     "beta",

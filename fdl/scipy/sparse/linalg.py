@@ -11,13 +11,13 @@ import fdl.numpy as fnp
 from fdl import lax
 from fdl.api.custom import custom_vjp
 from fdl.api.differentiate import linear_transpose
+from fdl.core.types import Array
 from fdl.docstrings import F, fill_docstring
 from fdl.flatten_util import ravel_pytree
 from fdl.scalars import Scalar, checked
 
 __all__ = ["bicgstab", "cg", "gmres"]
 
-Array = Any
 
 _ARGUMENTS = {
     "b": "right-hand side, a pytree.",

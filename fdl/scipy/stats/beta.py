@@ -3,12 +3,12 @@
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.core.types import Array
 from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
 
 __all__ = ["cdf", "logpdf", "pdf"]
 
-Array = Any
 
 define = Distribution(
     "0.5, 2.0, 2.0", a="first parameter, positive; broadcasts.", b="second parameter, positive; broadcasts."

@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.core.types import Array
 from fdl.scipy._distribution import Distribution
 from fdl.scipy._operands import log1p_square
 
 __all__ = ["cdf", "logpdf", "pdf", "ppf"]
 
-Array = Any
 
 define = Distribution("0.75", loc="the middle; broadcasts.", scale="scale, positive; broadcasts.")
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.core.types import Array
 from fdl.scipy._distribution import Distribution
 
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
 
-Array = Any
 
 define = Distribution("1.0", loc="lower end; broadcasts.", scale="mean above it, positive; broadcasts.")
 

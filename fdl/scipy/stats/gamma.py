@@ -3,12 +3,12 @@
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.core.types import Array
 from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
 
 __all__ = ["cdf", "logpdf", "pdf", "sf"]
 
-Array = Any
 
 define = Distribution("1.0, 2.0", a="shape parameter, positive; broadcasts.")
 

@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.core.types import Array
 from fdl.scipy._distribution import Distribution
 
 __all__ = ["cdf", "logpdf", "pdf"]
 
-Array = Any
 
 define = Distribution("1.0", loc="the middle; broadcasts.", scale="scale, positive; broadcasts.")
 

@@ -3,13 +3,13 @@
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.core.types import Array
 from fdl.nn.activations import sigmoid, softplus
 from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
 
 __all__ = ["cdf", "logpdf", "pdf", "ppf", "sf"]
 
-Array = Any
 
 define = Distribution("1.0", loc="the middle; broadcasts.", scale="scale, positive; broadcasts.")
 

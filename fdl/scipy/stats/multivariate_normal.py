@@ -5,11 +5,10 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl import linalg
+from fdl.core.types import Array
 from fdl.errors import ShapeError
 
 __all__ = ["logpdf", "pdf"]
-
-Array = Any
 
 
 def logpdf(x: Any, mean: Any, cov: Any, allow_singular: None = None) -> Array:

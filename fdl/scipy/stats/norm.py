@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.core.types import Array
 from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
 
 __all__ = ["cdf", "isf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
 
-Array = Any
 
 define = Distribution("1.0", loc="mean; broadcasts.", scale="standard deviation, positive; broadcasts.")
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.core.types import Array
 from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
 
 __all__ = ["cdf", "logpmf", "pmf"]
 
-Array = Any
 
 define = Distribution("2, 1.5", k="a number of events.", mu="rate, not negative; broadcasts.")
 

@@ -4,13 +4,13 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.core.types import Array
 from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
 from fdl.scipy._operands import log1p_square
 
 __all__ = ["logpdf", "pdf"]
 
-Array = Any
 
 define = Distribution("1.0, 3.0", df="degrees of freedom, positive; broadcasts.")
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.core.types import Array
 from fdl.scipy._distribution import Distribution
 
 __all__ = ["cdf", "logpdf", "pdf", "ppf"]
 
-Array = Any
 
 define = Distribution("0.5, 0.0, 4.0", loc="lower end; broadcasts.", scale="length, positive; broadcasts.")
 
