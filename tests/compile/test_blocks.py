@@ -81,6 +81,33 @@ def test_donated_blocks_are_overwritten():
     assert y._data.ctypes.data != place and window[0] == 6 and float(y[0]) == 7
 
 
+def test_no_block_is_made_for_what_is_donated(monkeypatch):
+    x = fnp.ones(SHAPE)
+    made, new_block = [], module._new_block
+    monkeypatch.setattr(module, "_new_block", lambda size: made.append(size) or new_block(size))
+    blocks.clear()
+    y = fdl.jit(lambda x: x + 1, donate_argnums=0)(x)
+    assert float(y[3]) == 2 and not made
+
+
+def test_calls_work_in_larger_blocks_of_others():
+    pool = BlockPool()
+    small, large = pool.take(LARGE), pool.take(4 * LARGE)
+    for block in (small, large):
+        pool.give(block)
+    assert pool.take(2 * LARGE) is large and pool.take(LARGE // 2) is small
+    assert len(pool.take(LARGE)) < 2 * LARGE
+    assert pool.empty(SHAPE, FLOAT).nbytes <= 1.2 * LARGE
+
+
+def test_new_blocks_take_the_room_of_old_ones():
+    pool = BlockPool()
+    for size in (2 * LARGE, 3 * LARGE):
+        old = pool.take(size)
+        pool.give(old)
+    assert pool.take(3 * LARGE) is old and pool.free_bytes == 0
+
+
 def test_calls_work_on_blocks(monkeypatch):
     made, new_block = [], module._new_block
     monkeypatch.setattr(module, "_new_block", lambda size: made.append(size) or new_block(size))

@@ -58,35 +58,48 @@ class BlockPool:
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array of undefined elements."""
-        block = self.take(prod(shape) * dtype.itemsize)
+        size = _rounded(prod(shape) * dtype.itemsize)
+        block = self._take(size, size)
         array: np.ndarray = np.ndarray(shape, dtype, block)
         reference = weakref.ref(array, self._returned)
         self._lent[id(reference)] = reference, block
         return array
 
     def take(self, size: int) -> Block:
-        """A block of at least `size` bytes, to be brought back by `give`."""
-        size = _rounded(size)
+        """A block of at least `size` bytes, to be brought back by `give` soon: calls work in the blocks of others."""
+        return self._take(_rounded(size), sys.maxsize)
+
+    def _take(self, least: int, most: int) -> Block:
+        """The smallest free block of so many bytes, or a new one."""
         with self._lock:
             self._asked += 1
             if self._asked % _RECENT == 0:
                 self._age()
-            self._lent_bytes += size
+            found = self._pop(min((n for n in list(self._free) if least <= n <= most and self._free[n]), default=0), -1)
+            self._lent_bytes += least if found is None else len(found)
             self._peak = max(self._peak, self._lent_bytes)
-            with contextlib.suppress(KeyError, IndexError):
-                _, block = self._free[size].pop()
-                self._free_bytes -= size
-                return block
-        return _new_block(size)
+        return _new_block(least) if found is None else found
 
     def give(self, block: Block) -> None:
-        """Bring a block back."""
+        """Bring a block back; those that were not used for the longest time make room for it."""
         size = len(block)
         with self._lock:
             self._lent_bytes -= size
-            if self._free_bytes + size <= max(self._peak, self._former_peak):
-                self._free.setdefault(size, []).append((self._asked, block))
-                self._free_bytes += size
+            self._free.setdefault(size, []).append((self._asked, block))
+            self._free_bytes += size
+            while self._free_bytes > max(self._peak, self._former_peak):
+                oldest = min(((entries[0][0], n) for n, entries in list(self._free.items()) if entries), default=(0, 0))
+                if self._pop(oldest[1], 0) is None:
+                    return
+
+    def _pop(self, size: int, place: int) -> Block | None:
+        """Take a block out of the list of the free ones of its size; None if there is none."""
+        try:
+            _, block = self._free[size].pop(place)
+        except LookupError:
+            return None
+        self._free_bytes -= size
+        return block
 
     def clear(self) -> None:
         """Give all that is free back to the operating system."""

@@ -131,9 +131,7 @@ class Executable:
         """The results for arrays of the input types."""
         if not _ALL_ARRAYS.issuperset(map(type, arrays)):
             arrays = list(map(np.asarray, arrays))
-        outputs = [make() for make in self.makers]
-        for number, given in self.reused.items():
-            outputs[number] = arrays[given]
+        outputs = [arrays[self.reused[n]] if n in self.reused else make() for n, make in enumerate(self.makers)]
         threads = the_pool().reserve(get_num_threads()) if self.parallel else 1
         with working_memory(self.scratch_offset + threads * self.scratch_bytes) as base:
             objects = _objects((*arrays, *outputs))
