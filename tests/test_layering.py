@@ -34,8 +34,8 @@ PRIVATE_TO_FDL = ["fdl.api", "fdl.control", "fdl.transforms", "fdl.compile", "fd
 # The stages of the compiler and the folders of fdl_spark, from the top to the bottom: each imports those below it only.
 STAGES = {
     "fdl.compile": [
-        "profile", "pipeline", "listing", "runtime", "codegen", "kernels", "loopnest", "schedule", "passes",
-        "lowerings", "ir", "llvm", "fallback",
+        "profile", "pipeline", "listing", "runtime", "codegen", "schedule", "passes", "kernels", "lowerings",
+        "loopnest", "ir", "llvm", "fallback",
     ],
     "fdl_spark": [
         "daemon", "training", "applying", "checkpoints", "engines", "net", "compute", "data", "spark", "arguments",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fdl.compile.codegen.emit import ProgramEmission
+from fdl.compile.codegen.emit import emit_plan
 from fdl.compile.ir.affine import Affine
 from fdl.compile.ir.body import Apply, Choose, Constant, Guards, Index, Instruction, Load
 from fdl.compile.ir.loops import Loops, Reduce
@@ -19,7 +19,6 @@ from fdl.compile.ir.tiles import NestTile, RowTile, TileGroup
 from fdl.compile.llvm.target import Target, host_target
 from fdl.compile.passes.order import prepared
 from fdl.compile.runtime.machine import assembly
-from fdl.compile.schedule.cost import worth_threads
 from fdl.compile.schedule.planner import make_plan
 from fdl.core.program import Names, Program, Var, lines
 from fdl.dtypes import short_name
@@ -123,10 +122,7 @@ def _text(program: Program, donate: tuple[bool, ...], stage: str, target: Target
     plan = make_plan(optimized, donate)
     if stage in ("schedule", "loops"):
         return "\n".join(_plan_lines(plan, stage == "loops", ""))
-    parallel = worth_threads(plan)
-    emission = ProgramEmission(target, len(program.inputs), len(program.outputs), plan.reused.values(), parallel)
-    emission.program(plan)
-    module = emission.finish()
+    module = emit_plan(plan, target).finish()
     return str(module) if stage == "llvm" else assembly(module, target)
 
 

@@ -1,8 +1,16 @@
-"""The compiler, and the caches in front of it.
+"""The compiler: all stages in their order, and the caches in front of them.
 
-From Program to Program (`passes.order`): inline, simplify, hoist, narrow, simplify, canonical, transposes. From there
-to steps (`schedule.planner`): fuse, group, widen, split; then place values in memory. Then emit. A pass that fails is
-left out (`fallback`).
+    traced      a Program, as tracing recorded it
+    optimized   passes.order: inline, simplify, hoist (work out of loops), narrow (sink slices), simplify,
+                canonical forms, transposes (sink them)
+    schedule    schedule.planner: fuse equations into steps, group steps by rows of tiles, join narrow rows, split long
+                sums; then plan the Programs that steps hold, and place all values in memory
+    loops       what the steps consist of: loop nests (loopnest), or the kernel that the operation's lowering emits
+                (kernels)
+    llvm        codegen.emit: one function that runs the steps, on one thread or on all
+    machine     runtime: LLVM's passes, an object file, a callable
+
+A pass that fails is left out (`fallback`).
 
 What a compiled Program computes is what the references of its operations compute, but for
 
@@ -16,23 +24,98 @@ What a compiled Program computes is what the references of its operations comput
 * 16-bit floats, which are rounded after every operation but summed in float32.
 """
 
+import hashlib
+import inspect
+import secrets
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fdl.compile.fallback import Skip, during, otherwise, with_fewer_passes
+from fdl.compile.fallback import Skip, otherwise, with_fewer_passes
 from fdl.compile.llvm.target import host_target
+from fdl.compile.lowerings.registry import registry
 from fdl.compile.runtime.archive import Archive, constant_bytes
 from fdl.compile.runtime.cache import default_cache
-from fdl.compile.runtime.executable import Executable, HostCall
+from fdl.compile.runtime.executable import Executable
 from fdl.compile.runtime.machine import compile_object, content_key
+from fdl.compile.runtime.operations import operations_of
 from fdl.config import config
 from fdl.core.interpret import interpret
 from fdl.core.program import Equation, Program, Var
 from fdl.core.types import TensorType
 from fdl.transforms.inline import inline
+
+
+def build_archive(
+    program: Program,
+    donate: tuple[bool, ...],
+    skip: Skip = frozenset(),
+    watch: Callable[[Any, Any], None] | None = None,
+) -> Archive:
+    """Compile a Program: all stages, one after the other.
+
+    Args:
+        program: what to compute.
+        donate: which inputs' memory may be overwritten.
+        skip: names of the passes to do without.
+        watch: is shown the emission and the plan before any code is emitted.
+    """
+    # Machine code that is on disk already needs none of these, and importing them takes longer than loading it.
+    from fdl.compile.codegen.emit import emit_plan
+    from fdl.compile.passes.order import prepared
+    from fdl.compile.schedule.planner import make_plan
+
+    optimized = prepared(program, skip)
+    plan = make_plan(optimized, donate, skip=skip)
+    emission = emit_plan(plan, host_target(), watch)
+    code = compile_object(emission.finish(), emission.target)
+    return Archive(
+        code,
+        constant_bytes(emission.constants),
+        tuple(emission.hosts),
+        tuple(emission.foreign),
+        plan.arena_bytes,
+        emission.scratch_bytes,
+        tuple(plan.reused.items()),
+        emission.team.together,
+        skip,
+    )
+
+
+def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> "Compiled | Interpreted":
+    """The native function of a Program, made once for equal Programs, with machine code kept on disk.
+
+    Args:
+        program: what to compute.
+        donate: which inputs' memory may be overwritten and returned; none by default.
+    """
+    if config.dump:
+        from fdl.compile.listing import dump
+
+        dump(program, donate, config.dump)
+    inlined = otherwise("inline", program, lambda: inline(program), None)
+    return Interpreted(program, donate) if inlined is None else _compile(inlined, donate)
+
+
+@lru_cache(maxsize=512)
+def _compile(program: Program, donate: tuple[bool, ...]) -> "Compiled | Interpreted":
+    def attempt(skip: Skip) -> Compiled | Interpreted:
+        key = cache_key(program, donate, skip)
+        found = _arrived.get(key) or default_cache().get(key)
+        archive = Archive.unpack(found, program) if found else None
+        if archive is not None:
+            return Compiled(program, donate, archive)
+        archive = build_archive(program, donate, skip)
+        made = Compiled(program, donate, archive)
+        packed = archive.pack(program)
+        if packed is not None:
+            default_cache().put(key, packed)
+        return made
+
+    return with_fewer_passes(program, attempt, lambda: Interpreted(program, donate))
 
 
 class Compiled:
@@ -49,22 +132,15 @@ class Compiled:
         self, program: Program, donate: tuple[bool, ...], archive: Archive, exports: Sequence[str] = ()
     ) -> None:
         self.program, self.donate, self.archive = program, donate, archive
-        hosts, foreign = [], {}
-        if archive.hosts or archive.foreign:
-            from fdl.compile.codegen.control import find_equation
-            from fdl.compile.passes.order import prepared
-
-            whole = prepared(program, archive.skip)
-            hosts = [HostCall(find_equation(whole, path, archive.skip), steps) for path, steps in archive.hosts]
-            foreign = {number: find_equation(whole, path, archive.skip) for number, path in archive.foreign}
-        self.executable = Executable(archive, program.output_types, hosts, foreign, exports)
+        self.executable = Executable(archive, program.output_types, exports)
         #: ``run(arrays) -> results``: NumPy arrays of the input types, any strides; results are new arrays, except that
         #: donated inputs' memory may be returned.
         self.run = self.executable.run
 
     def __reduce__(self) -> Any:
-        key = cache_key(inline(self.program), self.donate, self.archive.skip)
-        return restore, (self.program, self.donate, key, self.archive.pack())
+        inlined = inline(self.program)
+        key = cache_key(inlined, self.donate, self.archive.skip)
+        return restore, (self.program, self.donate, key, self.archive.pack(inlined))
 
 
 class Interpreted:
@@ -87,9 +163,10 @@ class Interpreted:
 _arrived: dict[str, bytes] = {}
 
 
-def restore(program: Program, donate: tuple[bool, ...], key: str, data: bytes) -> Compiled | Interpreted:
-    """What was pickled; compiled anew if this processor or version is another one."""
-    _arrived[key] = data
+def restore(program: Program, donate: tuple[bool, ...], key: str, data: bytes | None) -> Compiled | Interpreted:
+    """What was pickled; compiled anew if this processor or version is another one, or there was no machine code."""
+    if data is not None:
+        _arrived[key] = data
     try:
         return compile_program(program, donate)
     finally:
@@ -100,74 +177,24 @@ def cache_key(inlined: Program, donate: tuple[bool, ...], skip: Skip = frozenset
     """The name on disk of an inlined Program's machine code, compiled without the passes to `skip`."""
     # Custom derivative rules, which hold Python functions, are gone once they are inlined: the hash is the same in
     # every process.
-    parts = [inlined.digest.hex(), str(donate), *sorted(skip)]
+    parts = [inlined.digest.hex(), str(donate), *sorted(skip), *sorted(_outside_sources(inlined))]
     return content_key(" ".join(parts), host_target())
 
 
-def build_archive(
-    program: Program,
-    donate: tuple[bool, ...],
-    skip: Skip = frozenset(),
-    watch: Callable[[Any, Any], None] | None = None,
-) -> Archive:
-    """Compile a Program without the passes to `skip`.
-
-    `watch` is shown the emission and the plan before any code is emitted.
-    """
-    # Machine code that is on disk already needs none of these, and importing them takes longer than loading it.
-    from fdl.compile.codegen.emit import ProgramEmission
-    from fdl.compile.passes.order import prepared
-    from fdl.compile.schedule.cost import worth_threads
-    from fdl.compile.schedule.planner import make_plan
-
-    plan = make_plan(prepared(program, skip), donate, skip=skip)
-    with during("threads"):
-        target, parallel = host_target(), "threads" not in skip and worth_threads(plan)
-    emission = ProgramEmission(target, len(program.inputs), len(program.outputs), plan.reused.values(), parallel)
-    if watch is not None:
-        watch(emission, plan)
-    emission.program(plan)
-    return Archive(
-        compile_object(emission.finish(), target),
-        constant_bytes(emission.constants),
-        tuple(emission.hosts),
-        tuple(emission.foreign),
-        plan.arena_bytes,
-        emission.scratch_bytes,
-        tuple(plan.reused.items()),
-        parallel,
-        skip,
-    )
+def _outside_sources(program: Program) -> set[str]:
+    """Hashes of the files of operations that are not fdl's own, and of their lowerings, so that changes are seen."""
+    operations = {type(operation) for operation in operations_of(program)}
+    kinds: set[Any] = operations | {type(registry[kind]) for kind in operations if kind in registry}
+    return {_source_hash(kind) for kind in kinds if not kind.__module__.startswith("fdl.")}
 
 
-def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> Compiled | Interpreted:
-    """The native function of a Program, made once for equal Programs, with machine code kept on disk.
-
-    Args:
-        program: what to compute.
-        donate: which inputs' memory may be overwritten and returned; none by default.
-    """
-    if config.dump:
-        from fdl.compile.listing import dump
-
-        dump(program, donate, config.dump)
-    inlined = otherwise("inline", program, lambda: inline(program), None)
-    return Interpreted(program, donate) if inlined is None else _compile(inlined, donate)
-
-
-@lru_cache(maxsize=512)
-def _compile(program: Program, donate: tuple[bool, ...]) -> Compiled | Interpreted:
-    def attempt(skip: Skip) -> Compiled | Interpreted:
-        key = cache_key(program, donate, skip)
-        found = _arrived.get(key) or default_cache().get(key)
-        if found is not None:
-            return Compiled(program, donate, Archive.unpack(found))
-        archive = build_archive(program, donate, skip)
-        made = Compiled(program, donate, archive)
-        default_cache().put(key, archive.pack())
-        return made
-
-    return with_fewer_passes(program, attempt, lambda: Interpreted(program, donate))
+@cache
+def _source_hash(kind: type) -> str:
+    try:
+        return hashlib.sha256(Path(inspect.getfile(kind)).read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        # Without a file, as in a notebook, nobody can tell what another process has under the name.
+        return secrets.token_hex(16)
 
 
 def run_heavy(operation: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

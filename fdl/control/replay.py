@@ -28,7 +28,7 @@ class Replay(Primitive):
     NaN.
     """
 
-    family = "replay"
+    family = "kernel"
     multiple = True
     heavy = True
     body: Program

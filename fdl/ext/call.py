@@ -9,6 +9,7 @@ import numpy as np
 from fdl import tree
 from fdl.api.arguments import flatten_values
 from fdl.api.custom import custom_jvp, custom_vjp
+from fdl.compile.kernels.foreign import ForeignLowering
 from fdl.control.custom import Rule
 from fdl.core.primitive import Primitive
 from fdl.core.types import TensorType
@@ -86,7 +87,7 @@ def _with_residuals(call: Callable[..., Any], values: Sequence[Any]) -> Any:
 class NumbaCall(Primitive):
     """Results of a function that numba compiled, which must return arrays of the declared types."""
 
-    family = "foreign"
+    family = "kernel"
     multiple = True
     function: Rule
     types: tuple[TensorType, ...]
@@ -141,6 +142,12 @@ class NumbaCall(Primitive):
         x = rng.normal(size=(3, 2))
         kinds = TensorType((2, 3), x.dtype), TensorType((), x.dtype)
         yield NumbaCall(Rule(compiled(_turned_and_scaled)), kinds), x, np.float64(2.0)
+
+
+class NumbaLowering(ForeignLowering[NumbaCall]):
+    """A compiled program calls the code that numba made."""
+
+    operations = (NumbaCall,)
 
 
 def _turned_and_scaled(x: Any, factor: Any) -> Any:

@@ -53,7 +53,7 @@ class ConvGeneral(Primitive):
         dtype: in which products are summed, by default that of the operands (for 16-bit floats float32).
     """
 
-    family = "conv"
+    family = "kernel"
     heavy = True
     linear = ((0,), (1,))
     strides: tuple[int, ...]

@@ -214,7 +214,7 @@ class Reverse(IndexMap):
 class DynamicSlice(Primitive):
     """A block of ``sizes`` that begins at the starts, integer scalars, moved so that it lies inside the operand."""
 
-    family = "gather"
+    family = "kernel"
     linear = ((0,),)
     sizes: tuple[int, ...]
 
@@ -257,7 +257,7 @@ class DynamicSlice(Primitive):
 class DynamicUpdateSlice(Primitive):
     """The operand with a block replaced by the update, which begins at the starts, moved so that it lies inside."""
 
-    family = "scatter"
+    family = "kernel"
     linear = ((0, 1),)
 
     def result(self, *types: TensorType) -> TensorType:

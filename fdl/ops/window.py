@@ -31,7 +31,7 @@ class Windowed(Primitive, abstract=True):
         window_dilation: distance of the window's elements.
     """
 
-    family = "window"
+    family = "kernel"
     heavy = True
     kind: str
     window: tuple[int, ...]

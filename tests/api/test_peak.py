@@ -6,7 +6,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax
-from fdl.compile.codegen.control import prepared
+from fdl.compile.passes.order import prepared
 from fdl.compile.schedule.planner import make_plan
 from tests.api.check import assert_close
 

@@ -7,8 +7,8 @@ import fdl
 import fdl.numpy as fnp
 from fdl import lax, nn
 from fdl.compile import pipeline
-from fdl.compile.codegen.control import prepared
 from fdl.compile.ir.steps import KernelStep
+from fdl.compile.passes.order import prepared
 from fdl.compile.schedule import fuse
 from fdl.compile.schedule.planner import make_plan
 

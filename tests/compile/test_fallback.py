@@ -13,15 +13,19 @@ import numpy as np
 import pytest
 
 import fdl
-import fdl.compile.lowerings.lowering
 import fdl.numpy as fnp
 from fdl.compile import fallback, pipeline
-from fdl.compile.codegen import emit, singles, tape
+from fdl.compile.codegen import emit, tape
 from fdl.compile.codegen import plan as plan_code
 from fdl.compile.fallback import NATIVE, OPTIONAL
+from fdl.compile.kernels.control import CondLowering, ScanLowering, WhileLowering
+from fdl.compile.kernels.copies import CopyLowering
+from fdl.compile.kernels.sort import SortLowering
+from fdl.compile.lowerings.elementwise import is_lowerable
+from fdl.compile.lowerings.lowering import lowerings
 from fdl.compile.passes import order as passes
 from fdl.compile.runtime.cache import ObjectCache
-from fdl.compile.schedule import buffers, cost, planner
+from fdl.compile.schedule import buffers, planner
 from fdl.core.interpret import interpret
 from fdl.core.program import Program
 from fdl.errors import CompilerError, CompilerWarning, DtypeError, PlatformError
@@ -68,7 +72,7 @@ def inject(monkeypatch: pytest.MonkeyPatch, name: str, fail: Callable[..., Any])
         case "fuse":
             monkeypatch.setattr(planner, "Schedule", fail)
         case "epilogues":
-            monkeypatch.setattr(singles, "EpilogueEmitter", fail)
+            monkeypatch.setattr(plan_code, "EpilogueEmitter", fail)
         case "reuse":
             original = buffers.Placement.plan
 
@@ -77,18 +81,20 @@ def inject(monkeypatch: pytest.MonkeyPatch, name: str, fail: Callable[..., Any])
 
             monkeypatch.setattr(buffers.Placement, "plan", plan)
         case "threads":
-            monkeypatch.setattr(cost, "worth_threads", fail)
+            monkeypatch.setattr(emit, "worth_threads", fail)
         case "kernels":
-            for key in set(singles.KERNELS) - {"copy"}:
-                monkeypatch.setitem(singles.KERNELS, key, fail)
+            for lowering in lowerings():
+                if not isinstance(lowering, CopyLowering):
+                    monkeypatch.setattr(type(lowering), "emit", fail)
         case "tape":
             monkeypatch.setattr(emit, "MOST_STEPS", 0)
             monkeypatch.setattr(tape.Tape, "fill", fail)
         case "loops":
             monkeypatch.setattr(Tanh, "lower", fail)
-            fdl.compile.lowerings.lowering.is_lowerable.cache_clear()
+            is_lowerable.cache_clear()
         case "control":
-            monkeypatch.setattr(plan_code, "emit_control", fail)
+            for kind in (CondLowering, ScanLowering, WhileLowering):
+                monkeypatch.setattr(kind, "emit", fail)
         case _:
             monkeypatch.setattr(passes, "PASSES", replaced(passes.PASSES))
             monkeypatch.setattr(planner, "SCHEDULING", replaced(planner.SCHEDULING))
@@ -257,7 +263,7 @@ def test_line_is_that_of_the_equation_at_fault(monkeypatch: pytest.MonkeyPatch) 
         return fnp.cumsum(y) + fnp.sort(x)  # the line
 
     line = function.__code__.co_firstlineno + 2
-    monkeypatch.setitem(singles.KERNELS, "sort", failing())
+    monkeypatch.setattr(SortLowering, "emit", failing())
     with pytest.warns(CompilerWarning, match=rf"'kernels', on code of test_fallback.py:{line} \(function\)"):
         jitted(function)(np.arange(3.0))
     # A place in fusion knows its equation too.

@@ -10,9 +10,9 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import nn
-from fdl.compile.codegen.control import prepared
 from fdl.compile.ir.plan import Plan
 from fdl.compile.ir.tiles import TileGroup
+from fdl.compile.passes.order import prepared
 from fdl.compile.pipeline import Compiled, build_archive
 from fdl.compile.schedule.planner import make_plan
 from fdl.core.program import Program

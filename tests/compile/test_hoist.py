@@ -6,8 +6,8 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax, nn
-from fdl.compile.codegen.control import prepared
 from fdl.compile.passes.hoisting.residuals import minimum_cut
+from fdl.compile.passes.order import prepared
 from fdl.core.program import Equation, Var, subprograms
 from fdl.core.types import TensorType
 from fdl.ops.arithmetic import Add, Mul

@@ -4,7 +4,7 @@ import numpy as np
 
 import fdl
 import fdl.numpy as fnp
-from fdl.compile.codegen.control import prepared
+from fdl.compile.passes.order import prepared
 from tests.api.check import assert_same
 from tests.compile.test_hoist import compiled
 

@@ -6,7 +6,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax
-from fdl.compile.passes.hoisting.panels import PanelProduct
+from fdl.compile.kernels.matmul.prepacked import PrepackedProduct
 from tests.compile.test_hoist import bodies, compiled
 
 STEPS = 5
@@ -31,7 +31,7 @@ def tensors(w, x):
 
 
 def packed(program):
-    return sum(isinstance(e.operation, PanelProduct) for body in bodies(program) for e in body.equations)
+    return sum(isinstance(e.operation, PrepackedProduct) for body in bodies(program) for e in body.equations)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 
 from fdl.compile import compile_program
-from fdl.compile.codegen.control import prepared
 from fdl.compile.ir.plan import nbytes
 from fdl.compile.ir.steps import LoopNest
+from fdl.compile.passes.order import prepared
 from fdl.compile.schedule.planner import make_plan
 from fdl.control.callback import Callback
 from fdl.control.cond import Cond

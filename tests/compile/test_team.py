@@ -9,8 +9,8 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax, nn, threads
-from fdl.compile.codegen.control import prepared
 from fdl.compile.ir.steps import KernelStep
+from fdl.compile.passes.order import prepared
 from fdl.compile.pipeline import Compiled, build_archive
 from fdl.compile.schedule import cost
 from fdl.compile.schedule.planner import make_plan

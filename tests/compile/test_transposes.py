@@ -9,8 +9,8 @@ import fdl
 import fdl.numpy as fnp
 from fdl import lax, nn
 from fdl.compile import compile_program
-from fdl.compile.codegen.control import prepared
 from fdl.compile.ir.steps import LoopNest
+from fdl.compile.passes.order import prepared
 from fdl.compile.schedule.planner import make_plan
 from fdl.core.interpret import interpret
 

@@ -5,8 +5,8 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl.compile.codegen.control import prepared
 from fdl.compile.ir.steps import LoopNest
+from fdl.compile.passes.order import prepared
 from fdl.compile.schedule.planner import make_plan
 
 

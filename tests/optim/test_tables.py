@@ -200,8 +200,8 @@ def test_no_rows_and_rows_out_of_bounds():
 
 def test_a_step_touches_no_whole_table():
     """Compiled, neither the code of a step nor its memory know how long the table is."""
-    from fdl.compile.codegen.control import prepared
     from fdl.compile.ir.steps import LoopNest
+    from fdl.compile.passes.order import prepared
     from fdl.compile.schedule.planner import make_plan
 
     rows = 10**9

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.ir.plan import Plan, Step
+from fdl.compile.ir.host import HostOperation
+from fdl.compile.ir.plan import Plan, Step, aligned
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.layout import CONTIGUOUS_ALIGNED, DATA_OFFSET, ENTRY, FLAGS_OFFSET, OBJECTS, UNUSABLE, WRITEABLE
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import I8, I32, I64, POINTER
 from fdl.compile.loopnest.team import Team
-from fdl.compile.schedule.arena import aligned
 from fdl.dtypes import int8
 
 #: More inputs than this are checked in a loop.
@@ -37,9 +37,9 @@ class Emission(ABC):
         table: the present function's pointers to arena, scratch memory, ...
         inputs, outputs: how many there are.
         constants: arrays that the code reads.
-        hosts: for each host call the place of its equation, and the strides of its operands.
+        hosts: operations that Python is called for, by the number that the code passes.
         foreign: for each call of another compiler's code the number of the constant that is replaced by its address,
-            and the place of its equation.
+            and the operation, which knows it.
         scratch_bytes: memory that kernels need at once.
         team: the threads that run the code.
         lap: surrounds the code of each step of a plan; with nothing unless time is taken (see `stopwatch`).
@@ -52,8 +52,8 @@ class Emission(ABC):
         self.module = ir.Module("program")
         self.inputs, self.outputs = inputs, outputs
         self.constants: list[np.ndarray] = []
-        self.hosts: list[Any] = []
-        self.foreign: list[Any] = []
+        self.hosts: list[HostOperation] = []
+        self.foreign: list[tuple[int, HostOperation]] = []
         self.scratch_bytes = self.scratch_taken = 0
         self.frame_bytes = self.frames_taken = 0
         self.lap: Callable[[Plan, Step], AbstractContextManager[None]] = untimed
@@ -170,9 +170,9 @@ class Emission(ABC):
         """The pointer to a constant."""
         return self.local(f"constant {number}", lambda: self.fetch(self.constant_table, number))
 
-    def foreign_address(self, path: tuple[Any, ...]) -> Any:
-        """The address of the code of the equation at a path, which the process that loads this code looks up."""
-        self.foreign.append((len(self.constants), path))
+    def foreign_address(self, operation: HostOperation) -> Any:
+        """The address of the code of an operation, which the process that loads this code looks up."""
+        self.foreign.append((len(self.constants), operation))
         self.constants.append(np.zeros(0, np.uint8))
         return self.fetch(self.constant_table, len(self.constants) - 1)
 
@@ -210,10 +210,8 @@ class Emission(ABC):
         return build.gep(self.scratch, [place], source_etype=I8)
 
     @abstractmethod
-    def plan(
-        self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any, path: tuple[Any, ...]
-    ) -> None:
-        """Emit the steps of an inner plan on pointers to its inputs, outputs and arena; `path` leads to its Program.
+    def plan(self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any) -> None:
+        """Emit the steps of an inner plan on pointers to its inputs, outputs and arena.
 
         All threads have done their part of it when it is left.
         """

@@ -7,7 +7,7 @@ of NumPy's array object is part of its C API), since asking Python would take lo
 the status of a host call that failed, or `UNUSABLE` if an input is not laid out as it has to be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fdl.compile.codegen.emission import Emission
@@ -15,9 +15,31 @@ from fdl.compile.codegen.plan import PlanEmitter
 from fdl.compile.codegen.tape import Tape
 from fdl.compile.fallback import during
 from fdl.compile.ir.plan import Plan
+from fdl.compile.llvm.target import Target
+from fdl.compile.schedule.cost import worth_threads
 
 #: Plans of more steps, or more operands of all steps, than this are data, not code; see `fdl.compile.codegen.tape`.
 MOST_STEPS, MOST_OPERANDS = 64, 512
+
+
+def emit_plan(
+    plan: Plan, target: Target, watch: Callable[["ProgramEmission", Plan], None] | None = None
+) -> "ProgramEmission":
+    """The code of a program's plan.
+
+    Args:
+        plan: what to run.
+        target: the processor.
+        watch: is shown the emission and the plan before any code is emitted.
+    """
+    with during("threads"):
+        parallel = "threads" not in plan.skip and worth_threads(plan)
+    inputs, outputs = len(plan.program.inputs), len(plan.outputs)
+    emission = ProgramEmission(target, inputs, outputs, plan.reused.values(), parallel)
+    if watch is not None:
+        watch(emission, plan)
+    emission.program(plan)
+    return emission
 
 
 class ProgramEmission(Emission):
@@ -26,18 +48,16 @@ class ProgramEmission(Emission):
     def program(self, plan: Plan) -> None:
         """Emit the steps of the program's plan."""
         if self._is_long(plan):
-            self._tape(plan, None, None, self.arena, ())
+            self._tape(plan, None, None, self.arena)
             return
         inputs, outputs = map(self.input, range(self.inputs)), map(self.output, range(self.outputs))
-        PlanEmitter(self, plan, list(inputs), list(outputs), self.arena, ()).emit()
+        PlanEmitter(self, plan, list(inputs), list(outputs), self.arena).emit()
 
-    def plan(
-        self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any, path: tuple[Any, ...]
-    ) -> None:
+    def plan(self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any) -> None:
         if self._is_long(plan):
-            self._tape(plan, inputs, outputs, arena, path)
+            self._tape(plan, inputs, outputs, arena)
         else:
-            PlanEmitter(self, plan, inputs, outputs, arena, path).emit()
+            PlanEmitter(self, plan, inputs, outputs, arena).emit()
         self.team.barrier()
 
     def _is_long(self, plan: Plan) -> bool:

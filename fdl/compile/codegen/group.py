@@ -7,12 +7,11 @@ from fdl.compile.ir.reductions import identity_element
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.ir.tiles import NestTile, ProductTile, RowTile, TileGroup
 from fdl.compile.kernels.kernel import pieces
-from fdl.compile.kernels.matmul import contraction
+from fdl.compile.kernels.matmul.product import product_kernel
 from fdl.compile.kernels.matmul.spec import Contraction
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.values import I64, POINTER, Value
-from fdl.compile.loopnest.epilogue import EpilogueEmitter
 from fdl.compile.loopnest.row_nest import RowNest
 from fdl.core.program import Literal, Var
 from fdl.dtypes import int8
@@ -147,12 +146,7 @@ class GroupEmitter:
         rows, depth = (count if cut.along == axis else size for axis, size in (("m", m), ("k", k)))
         a, b = ((0, v.strides[-2], v.strides[-1]) for v in (x, y))
         spec = Contraction(dtype, 1, rows, n, depth, a, b, (0, n, 1), cut.along == "k" and count < k)
-        tail = EpilogueEmitter(step, self.emitter.given.slots, 3) if step.epilogue else None
-        operands = tail.operands if tail else []
-        kernel = emission.shared(
-            f"{spec} {tail and tail.key()}",
-            lambda: contraction.emit(emission.module, emission.target, spec, tail, len(operands)),
-        )
+        kernel = product_kernel(emission, spec, self.emitter.epilogue(step, 3))
         pointers = []
         for view, axis in zip((x, y), cut.row_axes(), strict=True):
             offset = self.entry(view.type.shape, view.strides, unit) + view.offset
@@ -161,18 +155,18 @@ class GroupEmitter:
             pointers.append(build.at(self.pointer(view.base), offset, dtype))
         start = unit * (m * n) + begin * n if cut.along == "m" else unit * (m * n)
         pointers.append(build.at(self.pointer(out), start, dtype))
-        for var, steps in self.tail_strides(step):
+        for var, steps in self.epilogue_strides(step):
             offset = self.entry(out.type.shape, steps, unit) + begin * steps[-2]
             pointers.append(build.at(self.pointer(var), offset, var.type.dtype))
         kernel.run(build, pointers, emission.scratch_for(kernel.scratch_bytes))
 
-    def tail_strides(self, step: KernelStep) -> list[tuple[Var, tuple[int, ...]]]:
+    def epilogue_strides(self, step: KernelStep) -> list[tuple[Var, tuple[int, ...]]]:
         """The operands of an epilogue, with their strides along all axes of the result."""
-        if step.epilogue is None:
+        epilogue = self.emitter.epilogue(step, step.equation.outputs[0].type.ndim)
+        if epilogue is None:
             return []
-        tail = EpilogueEmitter(step, self.emitter.given.slots, step.equation.outputs[0].type.ndim)
-        found = {a.operand: a.strides for a in (*tail.loads.values(), *(access for _, access in tail.stores))}
-        return [(var, found[number]) for number, var in enumerate(tail.operands)]
+        found = {a.operand: a.strides for a in (*epilogue.loads.values(), *(access for _, access in epilogue.stores))}
+        return [(var, found[number]) for number, var in enumerate(epilogue.operands)]
 
     def entry(self, shape: Sequence[int], strides: Sequence[int], unit: Value) -> Value:
         """How far the matrix of a unit is from the first one."""

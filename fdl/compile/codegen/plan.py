@@ -6,23 +6,26 @@ from typing import Any, assert_never
 
 from llvmlite import ir
 
-from fdl.compile.codegen.control import emit_control
 from fdl.compile.codegen.emission import Emission
 from fdl.compile.codegen.group import GroupEmitter
 from fdl.compile.codegen.hazards import Hazards
-from fdl.compile.codegen.singles import emit_kernel
+from fdl.compile.codegen.kernel_step import emit_kernel
 from fdl.compile.fallback import during
+from fdl.compile.ir.host import HostOperation
 from fdl.compile.ir.plan import ControlStep, Plan, Slot, Step
 from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest, View
 from fdl.compile.ir.tiles import TileGroup
+from fdl.compile.kernels import control_of
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.values import I8, I32, I64, POINTER, Value, transport_dtype
+from fdl.compile.loopnest.epilogue import EpilogueEmitter
 from fdl.compile.loopnest.nest import NestEmitter
 from fdl.compile.loopnest.team import Team
+from fdl.compile.passes.order import prepared
 from fdl.compile.schedule.cost import shares
 from fdl.config import config
-from fdl.core.program import Literal, Var
+from fdl.core.program import Literal, Program, Var
 from fdl.dtypes import int64
 
 
@@ -45,13 +48,11 @@ class PlanEmitter:
         inputs: Sequence[Any],
         outputs: Sequence[Any],
         arena: Any,
-        path: tuple[Any, ...],
     ) -> None:
-        self.emission, self.given, self.path = emission, plan, path
+        self.emission, self.given = emission, plan
         self.inputs, self.outputs, self.arena = inputs, outputs, arena
         self.constants = dict(plan.program.constants)
         self.build = emission.build
-        self._places: dict[Any, int] = {}
 
     def emit(self) -> None:
         """Emit all steps in order."""
@@ -81,7 +82,9 @@ class PlanEmitter:
                         GroupEmitter(self, step).emit()
                 case ControlStep():
                     with during("control"):
-                        emit_control(self, step)
+                        control = control_of(step.equation.operation)
+                        assert control is not None
+                        control.emit(self, step)
                 case KernelStep():
                     emit_kernel(self, step)
                 case HostCall():
@@ -163,22 +166,24 @@ class PlanEmitter:
             operands.setdefault(slots[var], var)
         return list(operands.values()), {slot: n for n, slot in enumerate(operands)}
 
-    def place(self, step: EquationStep) -> int:
-        """The number of the equation of a step."""
-        if not self._places:
-            self._places = {equation: n for n, equation in enumerate(self.given.program.equations)}
-        return self._places[step.equation]
+    def epilogue(self, step: KernelStep, axes: int) -> EpilogueEmitter | None:
+        """The epilogue of a step for a kernel that runs through the last `axes` axes of the result, if there is one."""
+        return None if step.epilogue is None else EpilogueEmitter(step, self.given.slots, axes)
+
+    def prepared(self, program: Program) -> Program:
+        """A Program that an operation holds, after all passes."""
+        return prepared(program, self.given.skip)
 
     def host(self, step: EquationStep) -> None:
         """Call Python for a step."""
         emission = self.emission
         number = len(emission.hosts)
-        emission.hosts.append(((*self.path, self.place(step)), tuple(v.strides for v in step.views)))
+        emission.hosts.append(host_operation(step))
         self.call_outside(step, emission.callback, [I64(number)])
 
     def foreign(self, step: EquationStep) -> None:
         """Call another compiler's code for a step."""
-        self.call_outside(step, self.emission.foreign_address((*self.path, self.place(step))), [])
+        self.call_outside(step, self.emission.foreign_address(host_operation(step)), [])
 
     def call_outside(self, step: EquationStep, function: Any, arguments: list[Any]) -> None:
         """Call a function that takes a table of pointers to operands and results last, and returns a status."""
@@ -201,3 +206,13 @@ class PlanEmitter:
         name, boolean = "llvm.memcpy.p0.p0.i64", ir.IntType(1)
         function = self.build.declare(name, ir.VoidType(), [POINTER, POINTER, I64, boolean])
         self.build.ir.call(function, [target, source, self.build.index(size).ir, boolean(0)])
+
+
+def host_operation(step: EquationStep) -> HostOperation:
+    """A step as what calls it from native code has to know it."""
+    return HostOperation(
+        step.equation.operation,
+        tuple(v.type for v in step.views),
+        tuple(v.strides for v in step.views),
+        tuple(v.type for v in step.equation.outputs),
+    )

@@ -53,7 +53,6 @@ class Tape:
         plan: what to run.
         inputs, outputs: pointers to elements; None for those of the program.
         arena: pointer to the memory of values.
-        path: leads to the plan's Program.
     """
 
     def __init__(
@@ -63,9 +62,8 @@ class Tape:
         inputs: Sequence[Any] | None,
         outputs: Sequence[Any] | None,
         arena: Any,
-        path: tuple[Any, ...],
     ) -> None:
-        self.emission, self.given, self.path = emission, plan, path
+        self.emission, self.given = emission, plan
         self.inputs, self.outputs, self.arena = inputs, outputs, arena
         self.starts = {"arena": 0, "input": OBJECTS, "output": OBJECTS + len(plan.program.inputs)}
         self.starts["constant"] = self.starts["output"] + len(plan.outputs)
@@ -194,7 +192,7 @@ class StepEmitter(PlanEmitter):
     """
 
     def __init__(self, tape: Tape) -> None:
-        super().__init__(tape.emission, tape.given, (), (), None, tape.path)
+        super().__init__(tape.emission, tape.given, (), (), None)
         self.tape = tape
         self.words: dict[int, int] = {}
 

@@ -97,3 +97,20 @@ def common_refinement(*shapes: Sequence[int]) -> tuple[int, ...] | None:
     ordered = sorted(cuts)
     steps = list(pairwise(ordered))
     return None if any(high % low for low, high in steps) else tuple(high // low for low, high in reversed(steps))
+
+
+def merged_strides(coefficients: Sequence[int], extents: Sequence[int], shape: Sequence[int]) -> tuple[int, ...] | None:
+    """Strides along the axes of `shape`, which `extents` refine; None if an axis has not one stride."""
+    found, rest = [], list(zip(coefficients, extents, strict=True))
+    for size in reversed(shape):
+        if size == 1:
+            found.append(0)
+            continue
+        step, extent = rest.pop()
+        found.append(step)
+        while extent < size:
+            coefficient, more = rest.pop()
+            if coefficient != step * extent:
+                return None
+            extent *= more
+    return tuple(reversed(found))

@@ -191,3 +191,14 @@ def _affines(instruction: Instruction) -> list[Affine]:
     if isinstance(instruction, Index):
         return [instruction.value]
     return [index for index, _ in instruction.guards] if isinstance(instruction, Choose) else []
+
+
+def combined(reduction: Reduce, chunks: Var) -> Loops:
+    """The nest that reduces the results of the chunks."""
+    extents = chunks.type.shape
+    read = Load(chunks, Affine(0, (extents[1], 1), extents), ())
+    result = Reduce(reduction.var, Affine(0, (0, 1), extents), 0, reduction.kind)
+    if extents[1] == 1:
+        extents = extents[:1]
+        read, result = Load(chunks, Affine(0, (1,), extents), ()), replace(result, flat=Affine(0, (0,), extents))
+    return Loops(extents, (True, False)[: len(extents)], (read,), (), (result,))

@@ -8,6 +8,9 @@ from fdl.compile.ir.tiles import TileGroup
 from fdl.core.program import Program, Var
 from fdl.core.types import TensorType
 
+#: What the places of values in the arena are multiples of, in bytes: a cache line.
+ALIGNMENT = 64
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -63,3 +66,8 @@ class Plan:
 def nbytes(type: TensorType) -> int:
     """Bytes that the elements of a type take."""
     return type.size * type.dtype.itemsize
+
+
+def aligned(size: int) -> int:
+    """`size` rounded up to whole cache lines."""
+    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -1,1 +1,7 @@
-"""Kernels: functions that emit the loops of heavy operations into an LLVM module."""
+"""Kernels of operations that are no loop nests. Importing this package registers the lowerings of all of them."""
+
+from fdl.compile.kernels import copies, gather, moves, pooling, rows, scans, sort
+from fdl.compile.kernels.control import control_of
+from fdl.compile.kernels.conv import lowering as convolutions
+from fdl.compile.kernels.matmul import prepacked, product
+from fdl.compile.lowerings.lowering import has_lowering, lowering_of

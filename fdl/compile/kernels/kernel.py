@@ -1,4 +1,4 @@
-"""What every kernel of the library looks like to its caller.
+"""What every kernel of the library looks like to its caller, and how lowerings call functions of their own.
 
 A kernel is an LLVM function ``void kernel(ptr operand, ..., ptr scratch, i64 begin, i64 end)``. It does the units
 [begin, end) of its `work`; units write disjoint parts of the result, so any cut of the range into threads, in any
@@ -19,6 +19,8 @@ from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import I64, POINTER, Value
+from fdl.compile.loopnest.team import Team
+from fdl.compile.lowerings.emitter import Emitter
 
 
 class Epilogue(Protocol):
@@ -67,6 +69,68 @@ class Kernel:
             begin, end: integers or `Value`.
         """
         build.call_function(self.function, [*operands, scratch, begin, self.work if end is None else end])
+
+
+def run_kernel(emitter: Emitter, key: str, make: Callable[[], Kernel], pointers: Sequence[Any]) -> None:
+    """Call a kernel, whose work the threads divide.
+
+    Args:
+        emitter: where the call goes.
+        key: equal for equal kernels.
+        make: emits the kernel, if there is none of that key in the program yet.
+        pointers: to its operands.
+    """
+    emission = emitter.emission
+    kernel = emission.shared(key, make)
+    scratch = emission.scratch_for(kernel.scratch_bytes)
+    kernel.run(emitter.build, pointers, scratch, *emission.team.share(kernel.work))
+
+
+def call_function(emitter: Emitter, name: str, key: Any, pointers: Sequence[Any], fill: Callable[..., None]) -> None:
+    """Call a private function of pointers.
+
+    Args:
+        emitter: where the call goes.
+        name: of the function, made unique.
+        key: equal for equal functions of that name, of which there is one in a program.
+        pointers: its arguments.
+        fill: ``fill(build, *pointers)`` emits its body.
+    """
+
+    def body(build: Build, team: Team) -> None:
+        fill(build, *build.function.args)
+
+    emitter.build.call_function(_function(emitter, name, f"{name} {key}", len(pointers), [], body), pointers)
+
+
+def call_divided(emitter: Emitter, name: str, key: Any, pointers: Sequence[Any], fill: Callable[..., None]) -> None:
+    """Like `call_function` for a function whose work the threads divide; ``fill(build, team, *pointers)``."""
+    team, count = emitter.emission.team, len(pointers)
+
+    def body(build: Build, team: Team) -> None:
+        fill(build, team, *build.function.args[:count])
+
+    function = _function(emitter, name, f"{name} {key} {team.together}", count, team.types, body)
+    emitter.build.call_function(function, [*pointers, *team.arguments])
+
+
+def _function(
+    emitter: Emitter, name: str, key: str, pointers: int, types: Sequence[Any], body: Callable[[Build, Team], None]
+) -> ir.Function:
+    """A private function of pointers and of arguments of these types, made once a key."""
+    emission = emitter.emission
+
+    def make() -> ir.Function:
+        function = new_function(
+            emission.module, emission.module.get_unique_name(name), [POINTER] * pointers + list(types)
+        )
+        function.attributes.add("noinline")
+        build = Build(emission.module, emission.target, function)
+        body(build, emission.team.inside(build) if types else Team(build))
+        build.ret()
+        return function
+
+    return emission.shared(key, make)
 
 
 def kernel_function(module: ir.Module, target: Target, name: str, operands: int) -> Build:

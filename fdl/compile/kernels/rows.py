@@ -7,14 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from fdl.compile.kernels.moves import copy_operand, shared_function
+from fdl.compile.ir.steps import KernelStep
+from fdl.compile.kernels.copies import copy_operand
+from fdl.compile.kernels.kernel import call_function
 from fdl.compile.kernels.still import rests_at_zero
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.values import I64, POINTER, Value
-from fdl.compile.lowerings.lowering import is_lowerable
+from fdl.compile.lowerings.elementwise import is_lowerable
+from fdl.compile.lowerings.emitter import Emitter
+from fdl.compile.lowerings.lowering import Lowering
+from fdl.control.replay import Replay
 from fdl.core.program import Literal, Program
 from fdl.dtypes import int32, int64, is_inexact
+from fdl.ops.distinct import Distinct
 
 #: Rows are divided among threads by their number modulo this, since neighbours are often named equally often.
 _PARTS = 64
@@ -26,26 +32,28 @@ _TOGETHER = 2
 _SPREAD = 0x9E3779B97F4A7C15
 
 
-def emit_distinct(emitter: Any, step: Any) -> bool:
+class DistinctLowering(Lowering[Distinct]):
     """A hash table of places of first appearance, probed linearly."""
-    (ids,), (out,) = step.views, step.outputs
-    (*lines, count), dtype = ids.type.shape, ids.type.dtype
-    bits = max(4, (2 * count - 1).bit_length())
 
-    def fill(build: Build, source: Any, target: Any, table: Any) -> None:
-        with build.loop(0, prod(lines)) as line:
-            build.clear(table, 4 << bits)
-            x, y = build.at(source, line * count, dtype), build.at(target, line * count, int32)
-            found = build.variable(build.constant(0, int32))
-            with build.loop(0, count) as i:
-                number, is_new = _numbered(build, x, y, table, i, dtype, bits, found)
-                build.store(number, y, i)
-                found.set(build.add(found.get(), build.convert(is_new, int32)))
+    operations = (Distinct,)
 
-    function = shared_function(emitter.emission, "distinct", ids.type, 3, fill)
-    scratch = emitter.emission.scratch_for(4 << bits)
-    emitter.build.call_function(function, [emitter.first(ids), emitter.pointer(out), scratch])
-    return True
+    def emit(self, emitter: Emitter, step: KernelStep) -> None:
+        (ids,), (out,) = step.views, step.outputs
+        (*lines, count), dtype = ids.type.shape, ids.type.dtype
+        bits = max(4, (2 * count - 1).bit_length())
+
+        def fill(build: Build, source: Any, target: Any, table: Any) -> None:
+            with build.loop(0, prod(lines)) as line:
+                build.clear(table, 4 << bits)
+                x, y = build.at(source, line * count, dtype), build.at(target, line * count, int32)
+                found = build.variable(build.constant(0, int32))
+                with build.loop(0, count) as i:
+                    number, is_new = _numbered(build, x, y, table, i, dtype, bits, found)
+                    build.store(number, y, i)
+                    found.set(build.add(found.get(), build.convert(is_new, int32)))
+
+        scratch = emitter.emission.scratch_for(4 << bits)
+        call_function(emitter, "distinct", ids.type, [emitter.first(ids), emitter.pointer(out), scratch], fill)
 
 
 def _numbered(
@@ -75,31 +83,37 @@ def _numbered(
     return build.select(is_new, found.get(), build.load(numbers, int32, before(here))), is_new
 
 
-def emit_replay(emitter: Any, step: Any) -> bool:
+class ReplayLowering(Lowering[Replay]):
     """Each row that is named and late runs through its missed steps with its elements in registers."""
-    from fdl.compile.passes.order import prepared
 
-    operation, emission, team = step.equation.operation, emitter.emission, emitter.emission.team
-    rows, seen, count, numbers, tables = operation.divide(step.views)
-    body = prepared(operation.body, emitter.given.skip)
-    if not all(_is_elementwise(e) for e in body.equations):
-        return False
-    replayer = _Replayer(body, rows.type, [v.type for v in numbers], [v.type for v in tables])
-    outs = [emitter.pointer(v) for v in step.outputs]
-    for view, out in zip([seen, *tables], step.outputs, strict=True):
-        copy_operand(emitter, view, out)
+    operations = (Replay,)
+    parallel = True
 
-    def make() -> Any:
-        name = emission.module.get_unique_name("replay")
-        function = new_function(emission.module, name, [POINTER] * (3 + len(numbers) + len(tables)) + [I64, I64])
-        function.attributes.add("noinline")
-        replayer.emit(Build(emission.module, emission.target, function))
-        return function
+    def overwritten(self, operation: Replay, result: int, operands: int) -> int:
+        return operation.overwritten(result, operands)
 
-    function = emission.shared(f"replay {body.digest.hex()} {[v.type for v in step.views]}", make)
-    pointers = [emitter.first(rows), outs[0], emitter.first(count), *map(emitter.first, numbers), *outs[1:]]
-    emitter.build.call_function(function, [*pointers, *team.share(_PARTS)])
-    return True
+    def emit(self, emitter: Emitter, step: KernelStep) -> None:
+        operation, emission, team = self.operation(step), emitter.emission, emitter.emission.team
+        rows, seen, count, numbers, tables = operation.divide(step.views)
+        body = emitter.prepared(operation.body)
+        if not all(_is_elementwise(e) for e in body.equations):
+            emitter.host(step)
+            return
+        replayer = _Replayer(body, rows.type, [v.type for v in numbers], [v.type for v in tables])
+        outs = [emitter.pointer(v) for v in step.outputs]
+        for view, out in zip([seen, *tables], step.outputs, strict=True):
+            copy_operand(emitter, view, out)
+
+        def make() -> Any:
+            name = emission.module.get_unique_name("replay")
+            function = new_function(emission.module, name, [POINTER] * (3 + len(numbers) + len(tables)) + [I64, I64])
+            function.attributes.add("noinline")
+            replayer.emit(Build(emission.module, emission.target, function))
+            return function
+
+        function = emission.shared(f"replay {body.digest.hex()} {[v.type for v in step.views]}", make)
+        pointers = [emitter.first(rows), outs[0], emitter.first(count), *map(emitter.first, numbers), *outs[1:]]
+        emitter.build.call_function(function, [*pointers, *team.share(_PARTS)])
 
 
 def _is_elementwise(equation: Any) -> bool:

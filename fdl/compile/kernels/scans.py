@@ -1,108 +1,127 @@
 """Loops along one axis that carry a result: cumulative sums and their kin, and the place of an extreme element."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fdl.compile.ir.affine import strides
 from fdl.compile.ir.reductions import identity_element
-from fdl.compile.kernels.moves import shared_function
+from fdl.compile.ir.steps import KernelStep
+from fdl.compile.kernels.kernel import call_function
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value, is_float
-from fdl.dtypes import int32, int64
+from fdl.compile.lowerings.emitter import Emitter
+from fdl.compile.lowerings.lowering import Lowering, Types
+from fdl.dtypes import int32, int64, is_inexact
+from fdl.ops.cumulative import Cumlogsumexp, Cummax, Cummin, Cumprod, Cumsum, Cumulative
 from fdl.ops.precision import accumulator
+from fdl.ops.reduce import ArgExtremum, ArgMax, ArgMin
 
-_KINDS = {"Cumsum": ("sum", "add"), "Cumprod": ("prod", "mul"), "Cummax": ("max", "max"), "Cummin": ("min", "min")}
 
-
-def emit_cumulative(emitter: Any, step: Any) -> bool:
+class CumulativeLowering(Lowering[Cumulative]):
     """Every element combined with all before it."""
-    operation, (x,), (out,) = step.equation.operation, step.views, step.outputs
-    name, dtype = type(operation).__name__, x.type.dtype
-    if name not in _KINDS or dtype.kind == "c":
-        return False
-    kind, method = _KINDS[name]
-    wide, axis, count = accumulator(dtype), operation.axis, x.type.shape[operation.axis]
-    y = strides(out.type.shape)
 
-    def fill(build: Build, source: Any, target: Any) -> None:
-        for read, written, lanes in _lines(build, x.type.shape, axis, (x.strides, y), dtype):
-            total = build.variable(build.constant(identity_element(kind, wide), wide, lanes))
-            with build.loop(0, count) as i:
-                place = build.sub(build.index(count - 1), i) if operation.reverse else i
-                value = build.load(source, dtype, read + place * x.strides[axis], lanes, _step(x, axis))
-                total.set(getattr(build, method)(total.get(), build.convert(value, wide)))
-                build.store(build.convert(total.get(), dtype), target, written + place * y[axis])
+    operations = (Cumsum, Cumprod, Cummax, Cummin, Cumlogsumexp)
+    reads_views = True
+    #: How the elements are combined: the kind of the reduction, and the method of `Build`.
+    kinds: ClassVar[dict[type[Cumulative], tuple[str, str]]] = {
+        Cumsum: ("sum", "add"),
+        Cumprod: ("prod", "mul"),
+        Cummax: ("max", "max"),
+        Cummin: ("min", "min"),
+    }
 
-    key = (operation, x.type, x.strides)
-    function = shared_function(emitter.emission, "cumulative", key, 2, fill)
-    emitter.build.call_function(function, [emitter.first(x), emitter.pointer(out)])
-    return True
+    def flops(self, operation: Cumulative, operands: Types, results: Types) -> int:
+        return results[0].size if is_inexact(results[0].dtype) else 0
+
+    def supports(self, step: KernelStep) -> bool:
+        return type(self.operation(step)) in self.kinds and step.views[0].type.dtype.kind != "c"
+
+    def emit(self, emitter: Emitter, step: KernelStep) -> None:
+        operation, (x,), (out,) = self.operation(step), step.views, step.outputs
+        (kind, method), dtype = self.kinds[type(operation)], x.type.dtype
+        wide, axis, count = accumulator(dtype), operation.axis, x.type.shape[operation.axis]
+        y = strides(out.type.shape)
+
+        def fill(build: Build, source: Any, target: Any) -> None:
+            for read, written, lanes in _lines(build, x.type.shape, axis, (x.strides, y), dtype):
+                total = build.variable(build.constant(identity_element(kind, wide), wide, lanes))
+                with build.loop(0, count) as i:
+                    place = build.sub(build.index(count - 1), i) if operation.reverse else i
+                    value = build.load(source, dtype, read + place * x.strides[axis], lanes, _step(x, axis))
+                    total.set(getattr(build, method)(total.get(), build.convert(value, wide)))
+                    build.store(build.convert(total.get(), dtype), target, written + place * y[axis])
+
+        key = (operation, x.type, x.strides)
+        call_function(emitter, "cumulative", key, [emitter.first(x), emitter.pointer(out)], fill)
 
 
-def emit_arg_extremum(emitter: Any, step: Any) -> bool:
+class ArgExtremumLowering(Lowering[ArgExtremum]):
     """The place of the first extreme element; NaN counts as extreme."""
-    operation, (x,), (out,) = step.equation.operation, step.views, step.outputs
-    dtype, axis, count = x.type.dtype, operation.axis, x.type.shape[operation.axis]
-    shape = out.type.shape
-    y = list(strides(shape))
-    y.insert(axis, 0)
-    largest = type(operation).__name__ == "ArgMax"
 
-    def better(build: Build, new: Value, old: Value) -> Value:
-        wins = build.gt(new, old) if largest else build.lt(new, old)
-        if is_float(dtype):
-            wins = build.or_(wins, build.and_(build.ne(new, new), build.eq(old, old)))
-        return wins
+    operations = (ArgMax, ArgMin)
+    reads_views = True
 
-    def along(build: Build, source: Any, target: Any) -> None:
-        """Lines of neighbouring elements: every lane finds the best of its own, the first of these is the result."""
-        lanes = build.target.lanes(dtype)
-        whole = count // lanes * lanes
-        for read, written, _ in _lines(build, x.type.shape, axis, (x.strides, y), dtype):
-            best = build.variable(build.load(source, dtype, read, lanes))
-            place = build.variable(build.iota(int32, lanes))
-            with build.loop(lanes, whole, lanes) as i:
-                value = build.load(source, dtype, read + i, lanes)
-                wins = better(build, value, best.get())
-                best.set(build.select(wins, value, best.get()))
-                here = build.broadcast(build.convert(i, int32), lanes) + build.iota(int32, lanes)
-                place.set(build.select(wins, here, place.get()))
-            values, places = best.get(), place.get()
-            winner, found = build.lane(values, 0), build.lane(places, 0)
-            for n in range(1, lanes):
-                value, here = build.lane(values, n), build.lane(places, n)
-                ties = build.and_(build.not_(better(build, winner, value)), here < found)
-                wins = build.or_(better(build, value, winner), ties)
-                winner, found = build.select(wins, value, winner), build.select(wins, here, found)
-            best, place = build.variable(winner), build.variable(found)
-            with build.loop(whole, count) as i:
-                value = build.load(source, dtype, read + i)
-                wins = better(build, value, best.get())
-                best.set(build.select(wins, value, best.get()))
-                place.set(build.select(wins, build.convert(i, int32), place.get()))
-            build.store(build.convert(place.get(), out.type.dtype), target, written)
+    def emit(self, emitter: Emitter, step: KernelStep) -> None:
+        operation, (x,), (out,) = self.operation(step), step.views, step.outputs
+        dtype, axis, count = x.type.dtype, operation.axis, x.type.shape[operation.axis]
+        shape = out.type.shape
+        y = list(strides(shape))
+        y.insert(axis, 0)
+        largest = isinstance(operation, ArgMax)
 
-    def fill(build: Build, source: Any, target: Any) -> None:
-        neighbours = axis == x.type.ndim - 1 and x.strides[axis] == 1 and dtype.itemsize >= 4
-        if neighbours and 2 * build.target.lanes(dtype) <= count < 2**31:
-            along(build, source, target)
-            return
-        for read, written, lanes in _lines(build, x.type.shape, axis, (x.strides, y), dtype, int64):
-            first = build.load(source, dtype, read, lanes, _step(x, axis))
-            best, place = build.variable(first), build.variable(build.constant(0, int64, lanes))
-            with build.loop(1, count) as i:
-                value = build.load(source, dtype, read + i * x.strides[axis], lanes, _step(x, axis))
-                wins = better(build, value, best.get())
-                best.set(build.select(wins, value, best.get()))
-                place.set(build.select(wins, build.broadcast(i, lanes), place.get()))
-            build.store(build.convert(place.get(), out.type.dtype), target, written)
+        def better(build: Build, new: Value, old: Value) -> Value:
+            wins = build.gt(new, old) if largest else build.lt(new, old)
+            if is_float(dtype):
+                wins = build.or_(wins, build.and_(build.ne(new, new), build.eq(old, old)))
+            return wins
 
-    key = (operation, x.type, x.strides)
-    function = shared_function(emitter.emission, "arg_extremum", key, 2, fill)
-    emitter.build.call_function(function, [emitter.first(x), emitter.pointer(out)])
-    return True
+        def along(build: Build, source: Any, target: Any) -> None:
+            """Lines of neighbouring elements: every lane finds its best, the first of these is the result."""
+            lanes = build.target.lanes(dtype)
+            whole = count // lanes * lanes
+            for read, written, _ in _lines(build, x.type.shape, axis, (x.strides, y), dtype):
+                best = build.variable(build.load(source, dtype, read, lanes))
+                place = build.variable(build.iota(int32, lanes))
+                with build.loop(lanes, whole, lanes) as i:
+                    value = build.load(source, dtype, read + i, lanes)
+                    wins = better(build, value, best.get())
+                    best.set(build.select(wins, value, best.get()))
+                    here = build.broadcast(build.convert(i, int32), lanes) + build.iota(int32, lanes)
+                    place.set(build.select(wins, here, place.get()))
+                values, places = best.get(), place.get()
+                winner, found = build.lane(values, 0), build.lane(places, 0)
+                for n in range(1, lanes):
+                    value, here = build.lane(values, n), build.lane(places, n)
+                    ties = build.and_(build.not_(better(build, winner, value)), here < found)
+                    wins = build.or_(better(build, value, winner), ties)
+                    winner, found = build.select(wins, value, winner), build.select(wins, here, found)
+                best, place = build.variable(winner), build.variable(found)
+                with build.loop(whole, count) as i:
+                    value = build.load(source, dtype, read + i)
+                    wins = better(build, value, best.get())
+                    best.set(build.select(wins, value, best.get()))
+                    place.set(build.select(wins, build.convert(i, int32), place.get()))
+                build.store(build.convert(place.get(), out.type.dtype), target, written)
+
+        def fill(build: Build, source: Any, target: Any) -> None:
+            neighbours = axis == x.type.ndim - 1 and x.strides[axis] == 1 and dtype.itemsize >= 4
+            if neighbours and 2 * build.target.lanes(dtype) <= count < 2**31:
+                along(build, source, target)
+                return
+            for read, written, lanes in _lines(build, x.type.shape, axis, (x.strides, y), dtype, int64):
+                first = build.load(source, dtype, read, lanes, _step(x, axis))
+                best, place = build.variable(first), build.variable(build.constant(0, int64, lanes))
+                with build.loop(1, count) as i:
+                    value = build.load(source, dtype, read + i * x.strides[axis], lanes, _step(x, axis))
+                    wins = better(build, value, best.get())
+                    best.set(build.select(wins, value, best.get()))
+                    place.set(build.select(wins, build.broadcast(i, lanes), place.get()))
+                build.store(build.convert(place.get(), out.type.dtype), target, written)
+
+        key = (operation, x.type, x.strides)
+        call_function(emitter, "arg_extremum", key, [emitter.first(x), emitter.pointer(out)], fill)
 
 
 def _step(x: Any, axis: int) -> int:

@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 
 from fdl.compile.ir.affine import strides
-from fdl.compile.kernels.kernel import Kernel, kernel_function
+from fdl.compile.ir.steps import KernelStep
+from fdl.compile.kernels.kernel import Kernel, kernel_function, run_kernel
 from fdl.compile.kernels.radix import Layout, key_of, layout_of, number_of, sorter
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value, is_float, transport_dtype
+from fdl.compile.lowerings.emitter import Emitter
+from fdl.compile.lowerings.lowering import Lowering, Op, Types
 from fdl.dtypes import int64, uint32
+from fdl.ops.sort import Sort, TopK
 
+#: Floating-point operations that take as long as sorting an element.
+_EFFORT = 1500
 #: Least room beyond the `k` largest elements for candidates that may displace them.
 _CANDIDATES = 32
 
@@ -74,51 +80,70 @@ class _Memory:
         return [self.build.load(p, d, index) for p, d in zip(pointers, self.layout.arrays, strict=True)]
 
 
-def _run(emitter: Any, step: Any, lines: Lines, scratch_bytes: int, fill: Callable[..., None]) -> None:
-    """Emit and call the kernel whose body for the first element of a line in each array `fill` emits."""
-    emission = emitter.emission
-    arrays = [(v.type.dtype, v.strides) for v in step.views]
-    arrays += [(v.type.dtype, strides(v.type.shape)) for v in step.outputs]
+class LineLowering(Lowering[Op]):
+    """Base: a kernel for lines along an axis, of which a thread does some."""
 
-    def make() -> Kernel:
-        build = kernel_function(emission.module, emission.target, step.equation.operation.name, len(arrays))
-        *pointers, scratch, _, _ = build.function.args
-        with build.loop(build.argument(-2, "int64"), build.argument(-1, "int64")) as line:
-            here = [
-                build.at(p, lines.offset(build, line, steps), transport_dtype(dtype))
-                for p, (dtype, steps) in zip(pointers, arrays, strict=True)
-            ]
-            fill(build, here[: len(step.views)], here[len(step.views) :], scratch)
-        build.ret()
-        return Kernel(build.function, scratch_bytes, lines.count)
+    reads_views = True
+    parallel = True
 
-    kernel = emission.shared(f"{step.equation.operation} {lines} {arrays}", make)
-    pointers = [*map(emitter.first, step.views), *map(emitter.pointer, step.outputs)]
-    scratch = emission.scratch_for(scratch_bytes)
-    kernel.run(emitter.build, pointers, scratch, *emission.team.share(kernel.work))
+    def effort(self, operation: Op, operands: Types, results: Types) -> int:
+        return _EFFORT * operands[0].size
+
+    def run(
+        self, emitter: Emitter, step: KernelStep, lines: Lines, scratch_bytes: int, fill: Callable[..., None]
+    ) -> None:
+        """Emit and call the kernel whose body for the first element of a line in each array `fill` emits."""
+        emission = emitter.emission
+        arrays = [(v.type.dtype, v.strides) for v in step.views]
+        arrays += [(v.type.dtype, strides(v.type.shape)) for v in step.outputs]
+
+        def make() -> Kernel:
+            build = kernel_function(emission.module, emission.target, self.operation(step).name, len(arrays))
+            *pointers, scratch, _, _ = build.function.args
+            with build.loop(build.argument(-2, "int64"), build.argument(-1, "int64")) as line:
+                here = [
+                    build.at(p, lines.offset(build, line, steps), transport_dtype(dtype))
+                    for p, (dtype, steps) in zip(pointers, arrays, strict=True)
+                ]
+                fill(build, here[: len(step.views)], here[len(step.views) :], scratch)
+            build.ret()
+            return Kernel(build.function, scratch_bytes, lines.count)
+
+        pointers = [*map(emitter.first, step.views), *map(emitter.pointer, step.outputs)]
+        run_kernel(emitter, f"{self.operation(step)} {lines} {arrays}", make, pointers)
 
 
-def emit_sort(emitter: Any, step: Any) -> bool:
+class SortLowering(LineLowering[Sort]):
     """Operands reordered together so that the first ones ascend."""
-    operation, views = step.equation.operation, step.views
-    lines = Lines(views[0].type.shape, operation.axis)
-    layouts = [layout_of(v.type.dtype, len(views) > 1) for v in views[: operation.num_keys]]
-    if None in layouts or any(transport_dtype(v.type.dtype) is None for v in views) or lines.length >= 2**32:
-        return False
-    axis, steps = operation.axis, strides(lines.shape)
-    scratch_bytes = max(layout.scratch_bytes(lines.length) for layout in layouts if layout is not None)
-    if len(layouts) > 1:
-        scratch_bytes += 4 * lines.length
 
-    def fill(build: Build, sources: Sequence[Any], targets: Sequence[Any], scratch: Any) -> None:
-        inputs = [(p, v.type.dtype, v.strides[axis]) for p, v in zip(sources, views, strict=True)]
-        if len(views) == 1:
-            _sort_values(build, inputs[0], (targets[0], steps[axis]), scratch, lines.length, layouts[0])
-        else:
-            _sort_together(build, inputs, [(p, steps[axis]) for p in targets], scratch, lines.length, layouts)
+    operations = (Sort,)
 
-    _run(emitter, step, lines, scratch_bytes, fill)
-    return True
+    def layouts(self, step: KernelStep) -> list[Layout | None]:
+        """How records of each key and its place are laid out; None for a dtype that is not sorted."""
+        return [layout_of(v.type.dtype, len(step.views) > 1) for v in step.views[: self.operation(step).num_keys]]
+
+    def supports(self, step: KernelStep) -> bool:
+        length = step.views[0].type.shape[self.operation(step).axis]
+        moved = all(transport_dtype(v.type.dtype) is not None for v in step.views)
+        return moved and None not in self.layouts(step) and length < 2**32
+
+    def emit(self, emitter: Emitter, step: KernelStep) -> None:
+        operation, views = self.operation(step), step.views
+        lines = Lines(views[0].type.shape, operation.axis)
+        layouts = self.layouts(step)
+        axis, steps = operation.axis, strides(lines.shape)
+        scratch_bytes = max(layout.scratch_bytes(lines.length) for layout in layouts if layout is not None)
+        if len(layouts) > 1:
+            scratch_bytes += 4 * lines.length
+
+        def fill(build: Build, sources: Sequence[Any], targets: Sequence[Any], scratch: Any) -> None:
+            inputs = [(p, v.type.dtype, v.strides[axis]) for p, v in zip(sources, views, strict=True)]
+            if len(views) == 1:
+                _sort_values(build, inputs[0], (targets[0], steps[axis]), scratch, lines.length, layouts[0])
+            else:
+                _sort_together(build, inputs, [(p, steps[axis]) for p in targets], scratch, lines.length, layouts)
+
+        self.run(emitter, step, lines, scratch_bytes, fill)
 
 
 def _sort_values(build: Build, source: Any, target: Any, scratch: Any, count: int, layout: Any) -> None:
@@ -167,38 +192,44 @@ def _sort_together(
             build.store(build.load(pointer, transport_dtype(dtype), place * step), to, i * stride)
 
 
-def emit_top_k(emitter: Any, step: Any) -> bool:
+class TopKLowering(LineLowering[TopK]):
     """The largest elements of every row and their places."""
-    k, (x,), outs = step.equation.operation.k, step.views, step.outputs
-    lines = Lines(x.type.shape, x.type.ndim - 1)
-    dtype, count, layout = x.type.dtype, lines.length, layout_of(x.type.dtype, True)
-    if layout is None or count >= 2**32 or k == 0:
-        return False
-    room = min(count, k + max(k, _CANDIDATES))
-    stride, lanes = x.strides[-1], emitter.emission.target.lanes(dtype)
 
-    def fill(build: Build, sources: Sequence[Any], targets: Sequence[Any], scratch: Any) -> None:
-        (source,), memory = sources, _Memory(build, layout, scratch, room)
+    operations = (TopK,)
 
-        def key(place: Value, lanes: int = 1) -> Value:
-            return build.not_(key_of(build, build.load(source, dtype, place * stride, lanes)))
+    def supports(self, step: KernelStep) -> bool:
+        x = step.views[0].type
+        return layout_of(x.dtype, True) is not None and x.shape[-1] < 2**32 and self.operation(step).k > 0
 
-        def write(index: Value, value: Value, place: Value) -> None:
-            memory.write(index, layout.make(build, value, place))
+    def emit(self, emitter: Emitter, step: KernelStep) -> None:
+        k, (x,), outs = self.operation(step).k, step.views, step.outputs
+        lines = Lines(x.type.shape, x.type.ndim - 1)
+        dtype, count, layout = x.type.dtype, lines.length, layout_of(x.type.dtype, True)
+        assert layout is not None
+        room = min(count, k + max(k, _CANDIDATES))
+        stride, lanes = x.strides[-1], emitter.emission.target.lanes(dtype)
 
-        first = k if room < count else count
-        with build.loop(0, first) as i:
-            write(i, key(i), i)
-        found: Sequence[Any] = memory.sort(first)
-        if room < count:
-            found = _displaced(build, memory, found, key, write, (k, room, count), lanes if stride == 1 else 1)
-        with build.loop(0, k) as i:
-            place = layout.place(build, memory.read(found, i))
-            build.store(build.load(source, dtype, place * stride), targets[0], i)
-            build.store(build.convert(place, outs[1].type.dtype), targets[1], i)
+        def fill(build: Build, sources: Sequence[Any], targets: Sequence[Any], scratch: Any) -> None:
+            (source,), memory = sources, _Memory(build, layout, scratch, room)
 
-    _run(emitter, step, lines, layout.scratch_bytes(room), fill)
-    return True
+            def key(place: Value, lanes: int = 1) -> Value:
+                return build.not_(key_of(build, build.load(source, dtype, place * stride, lanes)))
+
+            def write(index: Value, value: Value, place: Value) -> None:
+                memory.write(index, layout.make(build, value, place))
+
+            first = k if room < count else count
+            with build.loop(0, first) as i:
+                write(i, key(i), i)
+            found: Sequence[Any] = memory.sort(first)
+            if room < count:
+                found = _displaced(build, memory, found, key, write, (k, room, count), lanes if stride == 1 else 1)
+            with build.loop(0, k) as i:
+                place = layout.place(build, memory.read(found, i))
+                build.store(build.load(source, dtype, place * stride), targets[0], i)
+                build.store(build.convert(place, outs[1].type.dtype), targets[1], i)
+
+        self.run(emitter, step, lines, layout.scratch_bytes(room), fill)
 
 
 def _displaced(

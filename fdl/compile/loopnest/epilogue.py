@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.ir.affine import Affine
+from fdl.compile.ir.affine import Affine, merged_strides
 from fdl.compile.ir.body import Apply, Constant, Load
 from fdl.compile.ir.plan import Slot
 from fdl.compile.ir.steps import KernelStep, LoopNest
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value, transport_dtype
-from fdl.compile.schedule.fuse import merged
 from fdl.core.program import Var
 
 
@@ -60,7 +59,7 @@ class EpilogueEmitter:
         self.stores = [(s.number, self._access(s.var, s.flat)) for s in stores if slots[s.var] != own]
 
     def _access(self, var: Var, flat: Affine) -> Access:
-        steps = merged(flat.coefficients, self.loops.extents, self.result.type.shape)
+        steps = merged_strides(flat.coefficients, self.loops.extents, self.result.type.shape)
         assert steps is not None
         # What is updated in place has one pointer, since pointers are promised not to overlap.
         slot = self._slots[var]

@@ -1,1 +1,1 @@
-"""Which operations have native code, for which dtypes, and how their operands may lie in memory."""
+"""How operations become machine code: one `Lowering` object for each kind of operation that has code of its own."""

@@ -1,81 +1,162 @@
-"""What can be made native code, and what moves it there."""
+"""One object for each kind of operation with code of its own: all that the compiler asks about it, and its kernel.
 
-from functools import lru_cache
-from typing import Any
+Scheduling, code generation and the cost report know operations only by these questions, so that a kernel is added by
+one class:
 
-import numpy as np
-from llvmlite import ir
+    class SortLowering(Lowering[Sort]):
+        operations = (Sort,)
+        ...
 
-from fdl.compile.fallback import Skip, during
-from fdl.compile.llvm.build import Build
-from fdl.compile.llvm.function import new_function
-from fdl.compile.llvm.target import host_target
-from fdl.compile.llvm.values import HALVES, transport_dtype
+Defining the class registers it for its operations. What has no lowering, or is not supported by it, is computed by
+Python: the operation's reference is called from inside of the compiled program.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from fdl.compile.ir.plan import nbytes
+from fdl.compile.ir.steps import KernelStep
+from fdl.compile.lowerings.emitter import Emitter
+from fdl.compile.lowerings.registry import registry
+from fdl.compile.lowerings.words import largest_shape, name_of, shape_text
 from fdl.core.operation import Operation
-from fdl.dtypes import float32, float64
-from fdl.errors import DtypeError
+from fdl.core.program import Equation
+from fdl.core.types import TensorType
+from fdl.errors import PrimitiveError
 
-#: The longest sum of 16-bit floats: panels of that many rows stay in the second level.
-DEEPEST = 4096
+Types = Sequence[TensorType]
 
-#: Families whose operands may be strided windows on stored values.
-READS_VIEWS = ("host", "contract", "conv", "gather", "scatter", "cumulative", "move", "reduce", "random", "sort")
-
-#: Operations and families that divide their work with `Team.share`; the others run on one thread.
-SHARED = {
-    "contract", "conv", "window", "copy", "concatenate", "pad", "dynamic_slice", "dynamic_update_slice", "gather",
-    "replay", "scatter", "sort",
-}  # fmt: skip
+#: The operations of a lowering.
+Op = TypeVar("Op", bound=Operation)
 
 
-#: Names and families of operations with a kernel (`fdl.compile.codegen.singles.KERNELS`).
-KERNELS = {
-    "copy", "contract", "panel_product", "conv", "window", "concatenate", "pad", "dynamic_slice",
-    "dynamic_update_slice", "gather", "scatter", "cumulative", "arg_max", "arg_min", "distinct", "replay", "sort",
-    "top_k", "foreign",
-}  # fmt: skip
+class Lowering(ABC, Generic[Op]):
+    """How the operations of some classes become machine code.
 
+    Only `emit` has to be written. The questions are asked in this order: while steps are made (`takes_epilogue`,
+    `reads_views`), when their cost is estimated (`parallel`, `effort`, `bytes`), when values are placed in
+    memory (`workspace_bytes`, `overwritten`), when code is emitted (`supports`, `fuses_epilogue`, `emit`), and when
+    `fdl.profile` reports (`describe`, `flops`, `bytes`).
 
-def has_kernel(operation: Operation, skip: Skip = frozenset()) -> bool:
-    """Whether an operation has a kernel of its own, if there are to be any; others are computed by Python."""
-    found = operation.name in KERNELS or operation.family in KERNELS
-    return found and ("kernels" not in skip or operation.family == "copy")
-
-
-def takes_views(equation: Any) -> bool:
-    """Whether the operands of an equation may be strided."""
-    return equation.operation.family in READS_VIEWS
-
-
-@lru_cache(maxsize=4096)
-def is_lowerable(operation: Operation, dtypes: tuple[np.dtype, ...]) -> bool:
-    """Whether the ``lower`` rule of an elementwise operation makes code for operands of these dtypes."""
-    transports = [transport_dtype(d) for d in dtypes]
-    if any(t is None or (t != d and not operation.transports) for t, d in zip(transports, dtypes, strict=True)):
-        return False
-    module = ir.Module()
-    build = Build(module, host_target(), new_function(module, "probe", []))
-    # Only what says so means that there is no code. Anything else is a mistake in the rule.
-    with during("loops"):
-        try:
-            operation.lower(build, *(build.constant(1, t, 8) for t in transports))
-        except (DtypeError, NotImplementedError):
-            return False
-    return True
-
-
-def has_product_kernel(dtype: Any, depth: int = 0) -> bool:
-    """Whether contractions of this dtype have a kernel, for sums of `depth` products.
-
-    Complex numbers, booleans and integers of 8 and 16 bits have none. The sums of 16-bit floats must not leave the
-    registers, so that long ones are left to a float32 product of converted operands.
+    Class attributes:
+        operations: classes of operations that it lowers.
+        reads_views: whether the kernel reads operands by any strides; if not, operands that are only views of other
+            values are stored first, in row-major order.
+        parallel: whether `emit` divides the work among the threads (`Team.share`); if not, one thread runs it.
     """
-    dtype = np.dtype(dtype)
-    if dtype in HALVES:
-        return depth <= DEEPEST
-    return dtype in (float32, float64) or (dtype.kind in "iu" and dtype.itemsize >= 4)
+
+    operations: ClassVar[tuple[type[Operation], ...]] = ()
+    reads_views: ClassVar[bool] = False
+    parallel: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "operations" not in vars(cls):
+            return
+        if cls.emit is Lowering.emit:
+            raise PrimitiveError(f"lowering {cls.__name__} lacks the method emit")
+        lowering = cls()
+        for operation in cls.operations:
+            known = registry.setdefault(operation, lowering)
+            if type(known).__qualname__ != cls.__qualname__:
+                raise PrimitiveError(
+                    f"{operation.__name__} has the lowering {type(known).__name__}; to replace it by {cls.__name__}, "
+                    f"call unregister({type(known).__name__}) first"
+                )
+            registry[operation] = lowering
+
+    def operation(self, step: KernelStep) -> Op:
+        """The operation of a step, which is one of the `operations`."""
+        return cast(Op, step.equation.operation)
+
+    # Steps
+
+    def takes_epilogue(self, operation: Op, equation: Equation) -> bool:
+        """Whether elementwise equations on the result may become a part of the step."""
+        return False
+
+    # Cost
+
+    def effort(self, operation: Op, operands: Types, results: Types) -> int:
+        """How many floating-point operations of a matrix kernel take as long; tells what is worth dividing."""
+        return self.flops(operation, operands, results)
+
+    def flops(self, operation: Op, operands: Types, results: Types) -> int:
+        """Floating-point operations, for the cost report."""
+        return 0
+
+    def bytes(self, operation: Op, operands: Types, results: Types) -> int:
+        """Bytes of operands, as far as they are read, and of results, as far as they are written."""
+        return sum(map(nbytes, (*operands, *results)))
+
+    def describe(self, operation: Op, operands: Types, results: Types) -> str:
+        """The operation with its sizes, for the cost report."""
+        return f"{name_of(operation)} {shape_text(largest_shape((*operands, *results)))}"
+
+    # Memory
+
+    def workspace_bytes(self, step: KernelStep) -> int:
+        """Memory in the arena that the step needs besides its results, the same for all threads."""
+        return 0
+
+    def overwritten(self, operation: Op, result: int, operands: int) -> int | None:
+        """The number of the operand in whose memory a result may be made, among so many operands; None if in none.
+
+        The operand has then the type of the result, is whole and in row-major order, and nothing reads it afterwards;
+        `emit` learns from `Emitter.in_place` whether the memory was given.
+        """
+        return None
+
+    # Code
+
+    def supports(self, step: KernelStep) -> bool:
+        """Whether there is code for operands of these dtypes, shapes and strides; if not, Python computes the step."""
+        return True
+
+    def fuses_epilogue(self, step: KernelStep) -> bool:
+        """Whether `emit` computes the step's epilogue too; if not, it becomes a loop nest behind the kernel."""
+        return False
+
+    @abstractmethod
+    def emit(self, emitter: Emitter, step: KernelStep) -> None:
+        """Emit the code of a step, which is supported.
+
+        Args:
+            emitter: the function that the code goes to, and where operands and results are.
+            step: the equation, and `views` of its operands.
+        """
 
 
-def has_convolution_kernel(dtype: Any) -> bool:
-    """Whether convolutions of this dtype have a kernel."""
-    return np.dtype(dtype) in (np.float32, np.float64)
+class HostLowering(Lowering[Operation]):
+    """What has no code of its own: Python calls the reference of the operation, on operands of any strides."""
+
+    reads_views = True
+
+    def emit(self, emitter: Emitter, step: KernelStep) -> None:
+        emitter.host(step)
+
+
+_HOST = HostLowering()
+
+
+def lowering_of(operation: Operation) -> Lowering[Any]:
+    """The lowering of an operation."""
+    found: Lowering[Any] = registry.get(type(operation), _HOST)
+    return found
+
+
+def has_lowering(operation: Operation) -> bool:
+    """Whether a lowering was registered for the operation's class."""
+    return type(operation) in registry
+
+
+def lowerings() -> tuple[Lowering[Any], ...]:
+    """All that are registered, each once."""
+    return tuple(dict.fromkeys(registry.values()))
+
+
+def unregister(lowering: type[Lowering[Any]]) -> None:
+    """Forget a lowering: its operations are computed by Python again."""
+    for operation in lowering.operations:
+        registry.pop(operation, None)

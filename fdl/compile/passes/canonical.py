@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-from fdl.compile.lowerings.lowering import has_convolution_kernel, has_product_kernel
+from fdl.compile.kernels.conv.lowering import ConvolutionLowering, features_last
+from fdl.compile.kernels.matmul.product import ProductLowering, product
 from fdl.compile.passes.threefry import JoinWords, TakeWord, Threefry
 from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Program, Var
@@ -16,18 +17,12 @@ from fdl.core.rewrite import uses
 from fdl.core.types import DType
 from fdl.dtypes import key, uint32, uint64
 from fdl.ops.contract import DotGeneral
-from fdl.ops.conv import ConvDimensionNumbers, ConvGeneral
+from fdl.ops.conv import ConvGeneral
 from fdl.ops.convert import Convert
 from fdl.ops.precision import accumulator
 from fdl.ops.random_bits import KeyUnwrap, KeyWrap, RandomBits, RandomFoldIn, RandomSplit
 from fdl.ops.shape import BroadcastInDim, Iota, Reshape, Transpose
 from fdl.ops.slicing import Slice
-
-
-def product(ndim: int) -> DotGeneral:
-    """The batched matrix product (batch..., m, k) with (batch..., k, n)."""
-    batch = tuple(range(ndim - 2))
-    return DotGeneral(((ndim - 1,), (ndim - 2,)), (batch, batch))
 
 
 def canonical(program: Program) -> Program:
@@ -136,9 +131,9 @@ def _dot_general(rewriter: _Rewriter, equation: Equation, operation: DotGeneral)
     x, y = equation.inputs
     (out,) = equation.outputs
     depth = prod(x.type.shape[a] for a in operation.contracting[0])
-    kept = x.type.dtype == out.type.dtype and has_product_kernel(out.type.dtype, depth)
+    kept = x.type.dtype == out.type.dtype and ProductLowering.takes_dtype(out.type.dtype, depth)
     dtype = out.type.dtype if kept else accumulator(out.type.dtype)
-    if not has_product_kernel(dtype, depth) or x.type.dtype.kind == "c" or out.type.size == 0:
+    if not ProductLowering.takes_dtype(dtype, depth) or x.type.dtype.kind == "c" or out.type.size == 0:
         return False
     batch, contracting = operation.batch_axes, operation.contracting
     if operation == product(x.type.ndim) and x.type.ndim == y.type.ndim > 2 and x.type.dtype == dtype:
@@ -165,7 +160,7 @@ def _convolution(rewriter: _Rewriter, equation: Equation, operation: ConvGeneral
     (out,) = equation.outputs
     dtype = accumulator(out.type.dtype)
     last = features_last(x.type.ndim)
-    if not has_convolution_kernel(dtype) or x.type.dtype.kind == "c" or out.type.size == 0 or x.type.ndim < 3:
+    if not ConvolutionLowering.takes_dtype(dtype) or x.type.dtype.kind == "c" or out.type.size == 0 or x.type.ndim < 3:
         return False
     if operation.numbers == last and x.type.dtype == dtype:
         return False
@@ -176,13 +171,6 @@ def _convolution(rewriter: _Rewriter, equation: Equation, operation: ConvGeneral
     result = rewriter.apply(replace(operation, numbers=last, dtype=None), data, kernel)
     rewriter.deliver(rewriter.transpose(result, _moved(numbers.out_spec, last.out_spec)), equation)
     return True
-
-
-def features_last(ndim: int) -> ConvDimensionNumbers:
-    """The layouts that the convolution kernels use."""
-    spatial = tuple(range(1, ndim - 1))
-    data, kernel = (0, ndim - 1, *spatial), (ndim - 1, ndim - 2, *range(ndim - 2))
-    return ConvDimensionNumbers(data, kernel, data)
 
 
 def _moved(wanted: Sequence[int], found: Sequence[int]) -> list[int]:

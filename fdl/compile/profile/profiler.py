@@ -11,7 +11,7 @@ from fdl.compile.codegen.emission import Emission
 from fdl.compile.fallback import Skip, with_fewer_passes
 from fdl.compile.ir.plan import Plan, nbytes
 from fdl.compile.pipeline import Compiled, Interpreted, build_archive
-from fdl.compile.profile.account import Accounts
+from fdl.compile.profile.report import CostReport
 from fdl.compile.profile.stopwatch import CELLS, Stopwatch, count_steps
 from fdl.core.program import Program
 from fdl.threads import get_num_threads
@@ -106,20 +106,20 @@ def _kernels(watch: Stopwatch, cells: np.ndarray) -> list[Measured]:
     for number, lap in enumerate(watch.laps):
         if lap.parent is not None:
             own[lap.parent] -= cells[number, 0]
-    accounts: dict[int, Accounts] = {}
+    reports: dict[int, CostReport] = {}
     found: dict[tuple[str, str], Measured] = {}
     for lap, nanoseconds, calls in zip(watch.laps, own, cells[:, 1], strict=True):
         if not calls:
             continue
-        known = accounts.get(id(lap.plan)) or accounts.setdefault(id(lap.plan), Accounts(lap.plan))
-        account = known.of(lap.step)
-        key = account.what, account.source
+        report = reports.get(id(lap.plan)) or reports.setdefault(id(lap.plan), CostReport(lap.plan))
+        cost = report.of(lap.step)
+        key = cost.what, cost.source
         before = found.get(key, Measured(*key, 0, 0.0, 0, 0))
         found[key] = Measured(
             *key,
             before.calls + int(calls),
             before.seconds + nanoseconds / 1e9,
-            before.flops + account.flops * int(calls),
-            before.bytes + account.bytes * int(calls),
+            before.flops + cost.flops * int(calls),
+            before.bytes + cost.bytes * int(calls),
         )
     return list(found.values())

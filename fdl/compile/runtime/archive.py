@@ -1,15 +1,17 @@
 """A compiled program as bytes: machine code and what is needed to call it, for the disk cache and for other processes.
 
-The layout is a line of JSON, the bytes of the constants, the object file. Reading it runs no code; host calls are
-found again in the Program by their place.
+The layout is a line of JSON, the bytes of the constants, the object file. Reading it runs no code.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from fdl.compile.ir.host import HostOperation
+from fdl.compile.runtime.operations import NoDataError, Operations
+from fdl.core.program import Program
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class Archive:
     Attributes:
         code: relocatable object file.
         constants: the bytes of the arrays that it reads.
-        hosts: for each host call where its equation is in the prepared Program, and the strides of its operands.
-        foreign: numbers of constants that stand for addresses of other compilers' code, and where these equations are.
+        hosts: operations that Python is called for, by number.
+        foreign: numbers of constants that stand for addresses of other compilers' code, and the operations.
         arena_bytes, scratch_bytes: memory it works in; of scratch memory every thread has its own.
         reused: pairs of an output and the donated input whose memory it takes.
         parallel: whether it is a function for several threads.
@@ -29,20 +31,26 @@ class Archive:
 
     code: bytes
     constants: tuple[bytes, ...]
-    hosts: tuple[tuple[Any, Any], ...]
-    foreign: tuple[tuple[int, Any], ...]
+    hosts: tuple[HostOperation, ...]
+    foreign: tuple[tuple[int, HostOperation], ...]
     arena_bytes: int
     scratch_bytes: int
     reused: tuple[tuple[int, int], ...]
     parallel: bool
     skip: frozenset[str] = frozenset()
 
-    def pack(self) -> bytes:
-        """All of it as bytes."""
+    def pack(self, program: Program) -> bytes | None:
+        """All of it as bytes, for who has the Program; None if Python is called for what cannot be written as data."""
+        operations = Operations(program)
+        try:
+            hosts = [operations.write(host) for host in self.hosts]
+            foreign = [(number, operations.write(host)) for number, host in self.foreign]
+        except NoDataError:
+            return None
         header = {
             "constants": [len(c) for c in self.constants],
-            "hosts": self.hosts,
-            "foreign": self.foreign,
+            "hosts": hosts,
+            "foreign": foreign,
             "arena": self.arena_bytes,
             "scratch": self.scratch_bytes,
             "reused": self.reused,
@@ -52,24 +60,24 @@ class Archive:
         return b"".join([json.dumps(header).encode(), b"\n", *self.constants, self.code])
 
     @staticmethod
-    def unpack(data: bytes) -> "Archive":
-        """The inverse of `pack`."""
+    def unpack(data: bytes, program: Program) -> "Archive | None":
+        """The inverse of `pack`; None if a class of operations is not known here."""
         line, _, rest = data.partition(b"\n")
         header = json.loads(line)
         constants, start = [], 0
         for size in header["constants"]:
             constants.append(rest[start : start + size])
             start += size
-        hosts = tuple((tuple(map(_tuple, path)), tuple(map(tuple, steps))) for path, steps in header["hosts"])
-        foreign = tuple((number, tuple(map(_tuple, path))) for number, path in header["foreign"])
+        operations = Operations(program)
+        try:
+            hosts = tuple(map(operations.read, header["hosts"]))
+            foreign = tuple((number, operations.read(host)) for number, host in header["foreign"])
+        except NoDataError:
+            return None
         reused = tuple(map(tuple, header["reused"]))
         sizes = header["arena"], header["scratch"]
         skip = frozenset(header["skip"])
         return Archive(rest[start:], tuple(constants), hosts, foreign, *sizes, reused, header["parallel"], skip)
-
-
-def _tuple(item: Any) -> Any:
-    return tuple(item) if isinstance(item, list) else item
 
 
 def constant_bytes(arrays: Sequence[np.ndarray]) -> tuple[bytes, ...]:

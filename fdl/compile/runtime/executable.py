@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fdl.compile.ir.affine import strides
+from fdl.compile.ir.host import HostOperation
 from fdl.compile.llvm.layout import DATA_OFFSET, ENTRY, FLAGS_OFFSET, UNUSABLE, WRITEABLE
 from fdl.compile.runtime.archive import Archive
 from fdl.compile.runtime.blocks import LARGE, blocks
@@ -76,13 +77,18 @@ def _aligned(size: int) -> tuple[np.ndarray, int]:
 
 
 class HostCall:
-    """A call of Python from native code: an equation, whose operands have the given strides."""
+    """A call of Python from native code: shapes, dtypes and strides of the arrays that it makes of pointers."""
 
-    def __init__(self, equation: Any, operand_strides: Sequence[tuple[int, ...]]) -> None:
-        self.operation = equation.operation
-        types = [a.type for a in equation.inputs]
-        self.operands = [(t.shape, t.dtype, s) for t, s in zip(types, operand_strides, strict=True)]
-        self.results = [(v.type.shape, v.type.dtype, strides(v.type.shape)) for v in equation.outputs]
+    def __init__(self, host: HostOperation) -> None:
+        self.operation = host.operation
+        self.operands = [(t.shape, t.dtype, s) for t, s in zip(host.operands, host.strides, strict=True)]
+        self.results = [(t.shape, t.dtype, strides(t.shape)) for t in host.results]
+
+
+def _entry(host: HostOperation) -> tuple[Any, Any]:
+    """An operation that another compiler made code for, and that code."""
+    operation: Any = host.operation
+    return operation, operation.entry(*host.operands)
 
 
 class Executable:
@@ -91,9 +97,6 @@ class Executable:
     Args:
         archive: the code.
         output_types: of the Program.
-        hosts: host calls by number.
-        foreign: equations that another compiler made code for, by the number of the constant in whose place its
-            address is.
         exports: symbols of the code, besides the function, whose `addresses` are wanted.
     """
 
@@ -101,16 +104,16 @@ class Executable:
         self,
         archive: Archive,
         output_types: Sequence[TensorType],
-        hosts: Sequence[HostCall],
-        foreign: dict[int, Any],
         exports: Sequence[str] = (),
     ) -> None:
         self._library = load_objects([archive.code], [ENTRY, *exports])
         self.addresses = self._library.addresses
         self._address, self.parallel = self.addresses[ENTRY], archive.parallel
         self._function = _RUN(self._address)
-        self.output_types, self._hosts = tuple(output_types), hosts
-        self._foreign = {n: (e, e.operation.entry(*(a.type for a in e.inputs))) for n, e in foreign.items()}
+        self.output_types, self._hosts = tuple(output_types), list(map(HostCall, archive.hosts))
+        #: The operations that another compiler made code for, and these codes, by the number of the constant in whose
+        #: place the address is.
+        self._foreign = {n: _entry(host) for n, host in archive.foreign}
         addresses = {number: entry.address for number, (_, entry) in self._foreign.items()}
         self._constants, table = _constant_table(archive.constants, addresses)
         self.scratch_offset = -(-archive.arena_bytes // 64) * 64
@@ -118,7 +121,7 @@ class Executable:
         self.reused = dict(archive.reused)
         self.makers = [_maker(t) for t in output_types]
         self._callback = _HOST(self._call_host)
-        callback = ctypes.cast(self._callback, ctypes.c_void_p).value if hosts else 0
+        callback = ctypes.cast(self._callback, ctypes.c_void_p).value if self._hosts else 0
         self._fixed = (callback or 0, table)
         self._raised = threading.local()
 
@@ -149,7 +152,7 @@ class Executable:
         error: BaseException | None = self._raised.__dict__.pop("error", None)
         if error is not None:
             return error
-        names = sorted({e.operation.label for e, _ in self._foreign.values()})
+        names = sorted({operation.label for operation, _ in self._foreign.values()})
         return RuntimeError(
             "a compiled function raised an exception, or returned an array of another shape than was declared: "
             f"{' or '.join(names)}. Call it by itself, or under fdl.disable_jit(), to see what happened"

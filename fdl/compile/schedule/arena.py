@@ -3,12 +3,7 @@
 from bisect import bisect_left
 from math import inf
 
-ALIGNMENT = 64
-
-
-def aligned(size: int) -> int:
-    """`size` rounded up to whole cache lines."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
+from fdl.compile.ir.plan import aligned
 
 
 class Arena:

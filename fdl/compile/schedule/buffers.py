@@ -9,9 +9,9 @@ from fdl.compile.ir.loops import Loops
 from fdl.compile.ir.plan import ControlStep, Plan, Slot, Step, nbytes
 from fdl.compile.ir.steps import EquationStep, KernelStep, LoopNest, View
 from fdl.compile.ir.tiles import NestTile, TileGroup
+from fdl.compile.kernels import lowering_of
 from fdl.compile.schedule.arena import Arena
 from fdl.compile.schedule.fuse import Schedule
-from fdl.control.replay import Replay
 from fdl.core.program import Var
 from fdl.core.types import TensorType
 
@@ -183,10 +183,11 @@ class Placement:
         if isinstance(step, LoopNest):
             return _in_place(var, other, step.loops)
         operation, views = step.equation.operation, step.views
-        if operation.family in ("scatter", "replay"):
-            # These write only places that they have read, or do not read at all.
+        made = step.equation.outputs
+        place = lowering_of(operation).overwritten(operation, made.index(var), len(views)) if var in made else None
+        if place is not None:
+            # The kernel writes only places that it has read, or does not read at all.
             whole = View(other, 0, strides(var.type.shape), var.type)
-            place = operation.overwritten(step.outputs.index(var), len(views)) if isinstance(operation, Replay) else 0
             return views[place] == whole and all(v.base is not other for n, v in enumerate(views) if n != place)
         if not isinstance(step, KernelStep) or any(v.base is other for v in views):
             return False

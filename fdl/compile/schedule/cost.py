@@ -8,12 +8,9 @@ from fdl.compile.ir.body import Apply
 from fdl.compile.ir.plan import ControlStep, Plan, Step, nbytes
 from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest
 from fdl.compile.ir.tiles import NestTile, TileGroup
-from fdl.compile.lowerings.lowering import SHARED
+from fdl.compile.kernels import control_of, lowering_of
 from fdl.compile.schedule.fuse import is_nothing
-from fdl.control.cond import Cond
-from fdl.control.scan import Scan
 from fdl.core.program import Equation
-from fdl.ops.window import Windowed
 
 #: A step shorter than this is done by one thread: handing data to another core takes a while.
 _STEP = 10.0
@@ -27,10 +24,6 @@ _SLOW = {
     "sin": 30, "cos": 30, "logistic": 20, "logistic_density": 20, "tanh_slope": 20, "logaddexp": 30,
     "gaussian": 15, "ndtr": 25, "threefry": 60,
 }  # fmt: skip
-#: Floating-point operations that take as long as sorting an element.
-_SORTED = 1500
-#: Iterations of a loop whose number is not known.
-_UNKNOWN = 10
 
 
 def shares(step: Step) -> bool:
@@ -47,10 +40,9 @@ def shared_time(step: Step) -> float:
     """Time of the work that is divided."""
     match step:
         case ControlStep(equation=Equation(operation=operation), plans=plans):
-            inner = [sum(map(shared_time, plan.steps)) for plan in plans]
-            if isinstance(operation, Cond):
-                return max(inner)
-            return sum(inner) * (operation.length if isinstance(operation, Scan) else _UNKNOWN)
+            control = control_of(operation)
+            assert control is not None
+            return control.inner_time(operation, [sum(map(shared_time, plan.steps)) for plan in plans])
         case LoopNest():
             time = _loops_time(step)
         case TileGroup():
@@ -76,18 +68,9 @@ def _bytes(step: LoopNest | EquationStep) -> int:
 
 
 def _equation_time(step: EquationStep) -> float:
-    operation, outputs = step.equation.operation, step.outputs
-    if is_nothing(step.equation) or (operation.name not in SHARED and operation.family not in SHARED):
+    operation = step.equation.operation
+    lowering = lowering_of(operation)
+    if is_nothing(step.equation) or not lowering.parallel:
         return 0.0
-    flops = 0
-    if operation.family == "contract":
-        flops = 2 * outputs[0].type.size * prod(step.views[0].type.shape[-1:])
-    elif operation.family == "conv":
-        w = step.views[1].type
-        flops = 2 * outputs[0].type.size * w.size // max(1, outputs[0].type.shape[-1])
-    elif operation.family == "sort":
-        flops = _SORTED * step.views[0].type.size
-    elif isinstance(operation, Windowed):
-        sizes = [v.type.size for v in outputs] + [v.type.size for v in step.views]
-        flops = 20 * prod(operation.window) * min(sizes)
-    return flops / _FLOPS + _bytes(step) / _BYTES
+    operands, results = [v.type for v in step.views], [v.type for v in step.outputs]
+    return lowering.effort(operation, operands, results) / _FLOPS + _bytes(step) / _BYTES

@@ -12,19 +12,18 @@ from collections.abc import Iterable
 import numpy as np
 
 from fdl.compile.fallback import Skip
-from fdl.compile.ir.affine import common_refinement, row_major, strides, unflatten
+from fdl.compile.ir.affine import common_refinement, merged_strides, row_major, strides, unflatten
 from fdl.compile.ir.body import Body, Choose, Constant, Index, Load, NotAffine
 from fdl.compile.ir.fusion import Copy, Fusion, Standalone
 from fdl.compile.ir.reductions import REDUCTIONS
 from fdl.compile.ir.steps import View
+from fdl.compile.kernels import control_of, lowering_of
 from fdl.compile.llvm.values import transport_dtype
-from fdl.compile.lowerings.lowering import has_product_kernel, is_lowerable, takes_views
-from fdl.compile.passes.canonical import features_last, product
+from fdl.compile.lowerings.elementwise import is_lowerable
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import uses
-from fdl.ops.conv import ConvGeneral
 from fdl.ops.reduce import Reduction
-from fdl.ops.shape import IndexMap, Reshape, Transpose
+from fdl.ops.shape import IndexMap, Iota, Reshape, Transpose
 from fdl.ops.slicing import Pad, Reverse
 
 #: A nest with more equations or stored operands than this takes no new ones: registers are few.
@@ -266,7 +265,7 @@ class Schedule:
             return View(literal, 0, (0,) * atom.type.ndim, atom.type)
         if not isinstance(found, Load) or found.guards:
             return None
-        steps = merged(found.flat.coefficients, extents, atom.type.shape)
+        steps = merged_strides(found.flat.coefficients, extents, atom.type.shape)
         return None if steps is None else View(found.var, found.flat.constant, steps, atom.type)
 
     def refined(self, extents: tuple[int, ...], var: Var) -> tuple[int, ...] | None:
@@ -392,7 +391,7 @@ class Schedule:
         if equation.operation.family != "elementwise" or any(isinstance(i, (Index, Choose)) for i in body.instructions):
             return False
         for load in body.loads():
-            steps = merged(load.flat.coefficients, body.extents, result.type.shape)
+            steps = merged_strides(load.flat.coefficients, body.extents, result.type.shape)
             if steps is None or load.guards or steps[-1] not in (0, 1):
                 return False
             # Read early, an input could no longer be updated where it is.
@@ -462,7 +461,7 @@ def _small_first(program: Program) -> list[Equation]:
     for number, equation in enumerate(program.equations):
         ready = max((keys.get(a, -1.0) for a in equation.inputs if isinstance(a, Var)), default=-1.0)
         small = not equation.operation.effect and all(v.type.size <= FEW for v in equation.outputs)
-        small = small and all(a.type.size <= FEW for a in equation.inputs) and equation.operation.family != "control"
+        small = small and all(a.type.size <= FEW for a in equation.inputs) and control_of(equation.operation) is None
         key = ready if small else float(number)
         keys.update((v, key) for v in equation.outputs)
         order.append((key, number, equation))
@@ -480,7 +479,7 @@ def classify(equation: Equation) -> str:
     if operation.effect or operation.multiple:
         return "single"
     dtypes = [a.type.dtype for a in (*equation.inputs, *equation.outputs)]
-    if operation.name == "iota":
+    if isinstance(operation, Iota):
         return "inlined" if transport_dtype(dtypes[0]) == dtypes[0] else "single"
     if operation.family == "move":
         plain = isinstance(operation, (Reshape, IndexMap))
@@ -512,40 +511,18 @@ def reduced_loops(equation: Equation, extents: tuple[int, ...]) -> tuple[bool, .
 
 def epilogue_nest(equation: Equation) -> Fusion | None:
     """An empty epilogue, if the kernel of an equation takes one."""
-    operation = equation.operation
-    if not EPILOGUES or operation.family not in ("contract", "conv"):
+    if not EPILOGUES or not lowering_of(equation.operation).takes_epilogue(equation.operation, equation):
         return None
-    x, (out,) = equation.inputs[0].type, equation.outputs
-    has_kernel = has_product_kernel(out.type.dtype) and x.dtype == out.type.dtype and x.ndim > 2 and out.type.size > 0
-    if operation.family == "contract":
-        # Stacks of products run in groups with what follows.
-        has_kernel = has_kernel and operation == product(x.ndim) and _size(x.shape[:-2]) == 1
-    elif isinstance(operation, ConvGeneral):
-        # A few channels fill no vectors: loops over narrow rows are faster.
-        fills = out.type.shape[-1] % 8 == 0 or out.type.shape[-1] > 32
-        has_kernel = has_kernel and operation.numbers == features_last(x.ndim) and fills
-    if not has_kernel:
-        return None
+    (out,) = equation.outputs
     extents = common_refinement(out.type.shape)
     assert extents is not None
     return Fusion(extents, equation.scope, shapes=[tuple(out.type.shape)])
 
 
-def merged(coefficients: tuple[int, ...], extents: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Strides along the axes of `shape`, which `extents` refine; None if an axis has not one stride."""
-    found, rest = [], list(zip(coefficients, extents, strict=True))
-    for size in reversed(shape):
-        if size == 1:
-            found.append(0)
-            continue
-        step, extent = rest.pop()
-        found.append(step)
-        while extent < size:
-            coefficient, more = rest.pop()
-            if coefficient != step * extent:
-                return None
-            extent *= more
-    return tuple(reversed(found))
+def takes_views(equation: Equation) -> bool:
+    """Whether the operands of an equation of its own may be strided."""
+    operation = equation.operation
+    return operation.family != "elementwise" and lowering_of(operation).reads_views and control_of(operation) is None
 
 
 def _refined(reduced: tuple[bool, ...], extents: tuple[int, ...], finer: tuple[int, ...]) -> tuple[bool, ...]:

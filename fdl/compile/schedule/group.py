@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from fdl.compile.ir.loops import Reduce
+from fdl.compile.ir.loops import Reduce, combined
 from fdl.compile.ir.plan import Step, nbytes
 from fdl.compile.ir.steps import EquationStep, KernelStep, LoopNest
 from fdl.compile.ir.tiles import NestTile, ProductTile, RowSpace, RowTile, TileGroup
-from fdl.compile.schedule.row_tiles import is_batched_product, spaces, tile_nest, tile_product
-from fdl.compile.schedule.split import combined
+from fdl.compile.kernels.matmul.product import is_batched_product
+from fdl.compile.schedule.row_tiles import spaces, tile_nest, tile_product
 from fdl.core.program import Var
 from fdl.core.types import TensorType
 from fdl.ops.precision import accumulator

@@ -10,8 +10,7 @@ from math import gcd
 
 from fdl.compile.ir.affine import Affine
 from fdl.compile.ir.body import Apply, Constant, Load
-from fdl.compile.ir.loops import Loops, Store
-from fdl.compile.schedule.split import combined
+from fdl.compile.ir.loops import Loops, Store, combined
 from fdl.core.program import Var
 from fdl.core.types import TensorType
 from fdl.ops.precision import accumulator

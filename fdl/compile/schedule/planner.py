@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable
 
 from fdl.compile.fallback import Skip, during
 from fdl.compile.ir.body import Body
-from fdl.compile.ir.fusion import Fusion, Standalone
+from fdl.compile.ir.fusion import Copy, Fusion, Standalone
 from fdl.compile.ir.loops import Loops, make_body, make_loops, whole_loops
 from fdl.compile.ir.plan import ControlStep, Plan, Step
 from fdl.compile.ir.steps import HostCall, KernelStep, LoopNest, View
-from fdl.compile.lowerings.lowering import has_kernel
+from fdl.compile.kernels import has_lowering
 from fdl.compile.schedule.buffers import Placement
 from fdl.compile.schedule.fuse import Schedule, Unfused, is_nothing
 from fdl.compile.schedule.group import grouped
@@ -152,6 +152,8 @@ def _equation_step(equation: Equation, views: list[View], epilogue: Loops | None
     read = tuple(dict.fromkeys(reads))
     if is_native_control(equation, skip):
         return ControlStep(equation, outputs, read, views)
-    if has_kernel(equation.operation, skip) or is_nothing(equation):
+    # A copy has no reference that Python could call.
+    native = has_lowering(equation.operation) and ("kernels" not in skip or isinstance(equation.operation, Copy))
+    if native or is_nothing(equation):
         return KernelStep(equation, outputs, read, views, epilogue=epilogue)
     return HostCall(equation, outputs, read, views)

@@ -5,11 +5,9 @@ from math import prod
 
 from fdl.compile.ir.affine import Affine
 from fdl.compile.ir.loops import Loops, reindexed
-from fdl.compile.ir.plan import Step
 from fdl.compile.ir.steps import KernelStep, LoopNest
 from fdl.compile.ir.tiles import NestTile, ProductTile, RowSpace
-from fdl.compile.lowerings.lowering import has_product_kernel
-from fdl.compile.passes.canonical import product
+from fdl.compile.kernels.matmul.product import is_batched_product
 from fdl.core.program import Atom, Var
 
 #: Products of fewer operations for one unit are left to a kernel that knows all units.
@@ -91,17 +89,6 @@ def tile_product(step: KernelStep, space: RowSpace, made: Iterable[Var]) -> Prod
         if all(tile.reads_own(v.base) for v in step.views if isinstance(v.base, Var) and v.base in own):
             return tile
     return None
-
-
-def is_batched_product(step: Step) -> bool:
-    """Whether a step is a product in canonical form, of more than one pair of matrices."""
-    if not isinstance(step, KernelStep) or step.equation.operation.family != "contract":
-        return False
-    if len(step.views) != 2:
-        return False
-    x, dtype = step.views[0], step.equation.outputs[0].type.dtype
-    canonical = step.equation.operation == product(x.type.ndim) and x.type.ndim > 2
-    return canonical and has_product_kernel(dtype) and x.type.dtype == dtype and prod(x.type.shape[:-2]) > 1
 
 
 def spaces(step: LoopNest | KernelStep) -> list[RowSpace]:

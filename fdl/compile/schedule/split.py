@@ -9,8 +9,7 @@ from math import prod
 from typing import TypeVar
 
 from fdl.compile.ir.affine import Affine
-from fdl.compile.ir.body import Load
-from fdl.compile.ir.loops import Loops, Reduce, reindexed
+from fdl.compile.ir.loops import Loops, combined, reindexed
 from fdl.core.program import Var
 from fdl.core.types import TensorType
 from fdl.ops.precision import accumulator
@@ -60,14 +59,3 @@ def _chunks(loops: Loops) -> tuple[int, int] | None:
 
 def _divided(items: Sequence[Item], axis: int, pair: tuple[Item, Item]) -> tuple[Item, ...]:
     return (*items[:axis], *pair, *items[axis + 1 :])
-
-
-def combined(reduction: Reduce, chunks: Var) -> Loops:
-    """The nest that reduces the results of chunks."""
-    extents = chunks.type.shape
-    read = Load(chunks, Affine(0, (extents[1], 1), extents), ())
-    result = Reduce(reduction.var, Affine(0, (0, 1), extents), 0, reduction.kind)
-    if extents[1] == 1:
-        extents = extents[:1]
-        read, result = Load(chunks, Affine(0, (1,), extents), ()), replace(result, flat=Affine(0, (0,), extents))
-    return Loops(extents, (True, False)[: len(extents)], (read,), (), (result,))

@@ -14,12 +14,13 @@ from typing import assert_never
 from fdl.compile.ir.affine import Affine, row_major
 from fdl.compile.ir.body import Load
 from fdl.compile.ir.loops import Loops, Reduce, Store, operands_of
-from fdl.compile.ir.plan import ControlStep, Plan, Slot, Step, nbytes
+from fdl.compile.ir.plan import ALIGNMENT, ControlStep, Plan, Slot, Step, aligned, nbytes
 from fdl.compile.ir.reductions import REDUCTIONS
 from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest, View
 from fdl.compile.ir.tiles import NestTile, ProductTile, TileGroup
-from fdl.compile.schedule.arena import ALIGNMENT, aligned
+from fdl.compile.kernels import lowering_of
 from fdl.compile.schedule.fuse import is_nothing
+from fdl.control.cond import Cond
 from fdl.core.program import Literal, Program, Var
 from fdl.errors import VerificationError
 
@@ -290,7 +291,7 @@ class _Memory:
         if step.workspace_bytes:
             _require(work[2] <= self.plan.arena_bytes, where, "its workspace lies outside of the arena")
             inner = [aligned(p.arena_bytes) for p in step.plans] if isinstance(step, ControlStep) else []
-            needed = sum(inner) if equation.operation.name != "cond" else 0
+            needed = sum(inner) if not isinstance(equation.operation, Cond) else 0
             _require(step.workspace_bytes >= needed, where, "its workspace is too small for its inner plans")
             for var in (*operands, *step.outputs):
                 _require(not _overlap(self.place(var), work), where, f"its workspace is that of a {var.type}")
@@ -400,7 +401,11 @@ def _in_place(loops: Loops | None, var: Var, made: Var) -> bool:
 
 def _updates(step: EquationStep | None, var: Var, made: Var) -> bool:
     """Whether an equation changes some elements of an operand, which is read nowhere else."""
-    if step is None or step.equation.operation.family not in ("scatter", "replay"):
+    if step is None:
+        return False
+    operation = step.equation.operation
+    place = lowering_of(operation).overwritten(operation, step.outputs.index(made), len(step.views))
+    if place is None or step.views[place].base is not var:
         return False
     whole = [v for v in step.views if v.base is var]
     return len(whole) == 1 and whole[0].type.shape == made.type.shape and whole[0].offset == 0

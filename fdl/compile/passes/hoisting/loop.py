@@ -12,8 +12,8 @@ from fdl.core.types import NumPyArray, TensorType
 from fdl.ops.shape import Reshape, Transpose
 from fdl.transforms.batch import batch_program
 
-#: Families of operations that may be done for all steps at once by their batching rule.
-BATCHED = ("elementwise", "move", "reduce", "contract", "conv")
+#: Kinds of operations that may be done for all steps at once by their batching rule; products may too.
+BATCHED = ("elementwise", "move", "reduce")
 
 
 class Outside:

@@ -1,16 +1,16 @@
 """Matrices that all steps of a loop multiply by are packed once, as the matrix kernel would pack them in every step."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 
+from fdl.compile.kernels.matmul.prepacked import PrepackedProduct
+from fdl.compile.kernels.matmul.product import ProductLowering
 from fdl.compile.llvm.target import host_target
-from fdl.compile.lowerings.lowering import has_product_kernel
 from fdl.compile.passes.hoisting.loop import Loop, bytes_of
 from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Var
-from fdl.core.types import NumPyArray, TensorType
 from fdl.ops.contract import DotGeneral
 from fdl.ops.shape import Reshape, Transpose
 from fdl.ops.slicing import Pad
@@ -21,23 +21,6 @@ LEAST_ROWS, MOST_ROWS = 4, 128
 LEAST_BYTES = 1 << 14
 #: Loops of fewer steps pack in every step.
 LEAST_STEPS = 4
-
-
-@dataclass(frozen=True)
-class PanelProduct(Operation):
-    """The product of a matrix [m, k] with one that was packed as panels [ceil(columns / width), k, width]."""
-
-    family = "contract"
-    columns: int
-
-    def result(self, *types: TensorType) -> TensorType:
-        """[m, columns]."""
-        return types[0].with_shape((types[0].shape[0], self.columns))
-
-    def reference(self, x: NumPyArray, panels: NumPyArray) -> NumPyArray:
-        """By NumPy, from the matrix unpacked."""
-        whole = panels.transpose(1, 0, 2).reshape(x.shape[1], -1)
-        return np.dot(x, whole[:, : self.columns])
 
 
 def pack(loop: Loop) -> None:
@@ -58,7 +41,7 @@ def _fixed_side(loop: Loop, equation: Equation, operation: DotGeneral) -> int | 
     if operation.batch_axes[0] or operation.dtype is not None:
         return None
     fixed = [loop.is_fixed(a) for a in equation.inputs]
-    return fixed.index(True) if sum(fixed) == 1 and has_product_kernel(equation.inputs[0].type.dtype) else None
+    return fixed.index(True) if sum(fixed) == 1 and ProductLowering.takes_dtype(equation.inputs[0].type.dtype) else None
 
 
 def _is_packed(loop: Loop, equation: Equation, operation: DotGeneral) -> bool:
@@ -86,7 +69,7 @@ def _is_packed(loop: Loop, equation: Equation, operation: DotGeneral) -> bool:
 
     rows = apply(Transpose((*others, *(a for _, a in pairs))), x)
     rows = apply(Reshape((m, k)), rows)
-    found = apply(PanelProduct(n), rows, panels)
+    found = apply(PrepackedProduct(n), rows, panels)
     shape = tuple(x.type.shape[a] for a in others) + tuple(matrix.type.shape[a] for a in free)
     if side == 1:
         apply(Reshape(shape), found, into=out)

@@ -11,7 +11,12 @@ from fdl.compile.passes.hoisting.loop import BATCHED, Carried, Loop, Outside, by
 from fdl.compile.passes.hoisting.residuals import minimum_cut
 from fdl.core.program import Atom, Equation, Var
 from fdl.core.rewrite import live
+from fdl.ops.contract import DotGeneral
+from fdl.ops.conv import ConvGeneral
 from fdl.ops.shape import Reshape
+
+#: What is worth doing for all steps at once.
+PRODUCTS = (DotGeneral, ConvGeneral)
 
 
 def distributed(loop: Loop) -> list[Loop]:
@@ -30,7 +35,7 @@ def distributed(loop: Loop) -> list[Loop]:
 
 def _is_candidate(loop: Loop, equation: Equation) -> bool:
     """Whether the product reads a matrix of all steps that is at least as large as what a step makes."""
-    if equation.operation.family not in ("contract", "conv") or equation.scope:
+    if not isinstance(equation.operation, PRODUCTS) or equation.scope:
         return False
     fixed = [a for a in equation.inputs if loop.is_fixed(a)]
     (out,) = equation.outputs
@@ -40,7 +45,9 @@ def _is_candidate(loop: Loop, equation: Equation) -> bool:
 def _is_batched(equations: list[Equation]) -> bool:
     """Whether batching rules can do equations for all steps at once."""
     return all(
-        e.operation.family in BATCHED and not (e.operation.multiple or e.operation.effect or e.scope) for e in equations
+        (e.operation.family in BATCHED or isinstance(e.operation, PRODUCTS))
+        and not (e.operation.multiple or e.operation.effect or e.scope)
+        for e in equations
     )
 
 
