@@ -24,17 +24,16 @@ from fdl.api.environment import (
     named_scope,
     typeof,
 )
-from fdl.api.explain import explain_cache_miss
 from fdl.api.inspect import ShapeDtypeStruct, eval_shape, make_program
 from fdl.api.jacobian import hessian, jacfwd, jacobian, jacrev
-from fdl.api.jit import clear_caches, disable_jit, jit
+from fdl.api.jit import clear_caches, disable_jit, explain_cache_miss, jit
 from fdl.api.profile import Profile, profile
-from fdl.api.rows import Rows
 from fdl.api.vmap import vmap
 from fdl.array import Array
 from fdl.config import config
 from fdl.core.program import Program
 from fdl.lax.callbacks import pure_callback
+from fdl.sparse.rows import Rows
 from fdl.threads import get_num_threads, set_num_threads
 
 make_jaxpr = make_program

@@ -116,9 +116,9 @@ def strong(value: Any) -> Any:
 
 
 class Eager(Interpreter):
-    """Runs the NumPy reference of every operation; heavy ones go through the compiler."""
+    """Runs the NumPy reference of every operation; those with `compile_eagerly` go through the compiler."""
 
-    run_heavy: Callable[[Any, Sequence[np.ndarray]], Sequence[np.ndarray]] | None = None
+    run_compiled: Callable[[Any, Sequence[np.ndarray]], Sequence[np.ndarray]] | None = None
 
     def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
         if args and type(args[0]) is Number:
@@ -126,8 +126,8 @@ class Eager(Interpreter):
         arrays = [a.concrete() if type(a) is Array else as_array(a).concrete() for a in args]
         if operation.family != "elementwise" or _mixed(arrays):
             operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])
-        if operation.heavy and self.run_heavy is not None:
-            return [Array(o) for o in self.run_heavy(operation, arrays)]
+        if operation.compile_eagerly and self.run_compiled is not None:
+            return [Array(o) for o in self.run_compiled(operation, arrays)]
         try:
             return [Array(o if type(o) is np.ndarray else np.asarray(o)) for o in evaluate(operation, arrays)]
         except (TypeError, ValueError):

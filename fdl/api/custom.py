@@ -15,6 +15,7 @@ from fdl.core.trace import RULE_ADVICE, current, is_eager, lift, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import INEXACT
 from fdl.errors import DifferentiationError, LeakedTracerError, ShapeError, TreeError
+from fdl.ops.convert import convert
 from fdl.ops.shape import zeros_of
 from fdl.tree.structures import explain_structures, subtrees
 
@@ -264,8 +265,6 @@ def _same_type(name: str, tangent: Any, out: Any) -> Any:
     if tangent.type == out.type or out.type.dtype not in INEXACT:
         return tangent
     if tangent.type.shape == out.type.shape:
-        from fdl.ops.convert import convert
-
         return convert(tangent, out.type.dtype)
     raise ShapeError(f"the derivative rule of {name} returned {tangent.type} where {out.type} is needed")
 
@@ -393,8 +392,6 @@ def _check_cotangent(name: str, cotangent: Any, type: Any) -> Any:
             f"the backward rule of {name} returned a cotangent {cotangent.type} for an argument of type {type}"
         )
     if cotangent.type.dtype != type.dtype:
-        from fdl.ops.convert import convert
-
         return convert(cotangent, type.dtype)
     return cotangent
 

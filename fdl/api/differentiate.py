@@ -18,6 +18,7 @@ from fdl.api.arguments import (
     parameter_name,
     require_function,
 )
+from fdl.api.inspect import abstract_leaves
 from fdl.api.linear_maps import (
     LinearMap,
     Pullback,
@@ -27,13 +28,13 @@ from fdl.api.linear_maps import (
     scalars_as_inputs,
     tangent_zeros,
 )
-from fdl.api.rows import looked_up, no_rows
 from fdl.core.primitive import Linear
 from fdl.core.program import Equation, Program, Var
 from fdl.core.trace import lift, trace_program
 from fdl.dtypes import COMPLEX, FLOATING, INEXACT, bool_, is_inexact
 from fdl.errors import DifferentiationError, TreeError
 from fdl.ops.shape import full_like, zeros_of
+from fdl.sparse.lookups import Table
 from fdl.transforms.forward import jvp_values
 from fdl.transforms.inline import inline
 from fdl.transforms.linearize import linearize_values
@@ -227,19 +228,18 @@ def _pull(
     types: Sequence[Any],
     cotangents: Sequence[Any],
     has: Sequence[bool],
-    tables: Sequence[bool] = (),
+    tables: Sequence[bool],
 ) -> list[Any]:
     """Cotangents of the active inputs, zeros instantiated; those of tables as Rows where that is possible."""
-    args = [*residuals, *(Linear(t) for t in types)]
-    given = [c for c, h in zip(cotangents, has, strict=True) if h]
+    operands = [Table(t) if is_table else Linear(t) for t, is_table in zip(types, tables, strict=True)]
     if any(tables):
-        program = inline(program)
-        marked = {v for v, t in zip(program.inputs[len(residuals) :], tables, strict=True) if t}
-        found = backward(program, args, given, looked_up, marked)[len(residuals) :]
-        found = [no_rows(t) if f is None and m else f for f, t, m in zip(found, types, tables, strict=True)]
-    else:
-        found = backward(program, args, given)[len(residuals) :]
-    return [zeros_of(t) if f is None else f for f, t in zip(found, types, strict=True)]
+        program = inline(program)  # so that lookups are seen inside of calls
+    found = backward(program, [*residuals, *operands], [c for c, h in zip(cotangents, has, strict=True) if h])
+    return [_zero(o) if f is None else f for f, o in zip(found[len(residuals) :], operands, strict=True)]
+
+
+def _zero(operand: Linear) -> Any:
+    return operand.zero() if isinstance(operand, Table) else zeros_of(operand.type)
 
 
 def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
@@ -357,8 +357,6 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
     >>> fdl.linear_transpose(lambda x: 3.0 * x, 1.0)(2.0)
     (Array(6., dtype=float32),)
     """
-    from fdl.api.inspect import abstract_leaves
-
     types, structure = abstract_leaves(fun, primals, {})
     flat = FlatFunction(fun, structure)
     program, captured = trace_program(flat, types, name_of(fun))

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fdl import tree
 from fdl.array import Array, alias, as_array
 from fdl.core import trace
@@ -76,8 +78,6 @@ def device_get(x: Any) -> Any:
     >>> device_get(fnp.ones(2))
     array([1., 1.], dtype=float32)
     """
-    import numpy as np
-
     return tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, Array) else leaf, x)
 
 

@@ -1,14 +1,13 @@
-"""Why a call of a jitted function is traced or compiled once more."""
+"""Why a call of a jitted function (`fdl.api.jit.Jitted`) is traced or compiled once more."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from fdl.api.arguments import FlatFunction, difference, name_of, parameter_name
-from fdl.api.jit import Jitted, Signature, jitted_functions
 from fdl.api.static import Partly
+from fdl.api.traced import Signature, jitted_functions
 from fdl.core.program import Program
-from fdl.core.types import TensorType
 from fdl.transforms.inline import inline
 
 _HINTS = {
@@ -20,44 +19,19 @@ _HINTS = {
 }
 
 
-def explain_cache_miss(f: Callable[..., Any]) -> Callable[..., str]:
-    """A function that tells, for arguments of `f`, whether a call would be traced and compiled again, and why.
-
-    Nothing is run, but `f` may be traced to see whether its machine code is on disk. With
-    ``fdl.config.explain_cache_misses = True`` such texts are logged by themselves, by the logger ``fdl``.
-
-    Args:
-        f: a function made by :func:`fdl.jit`.
-
-    Returns:
-        A function of the arguments of `f` that returns a text. It compares the call with the most similar one before.
-
-    Raises:
-        TypeError: `f` is not jitted.
-
-    >>> import fdl, fdl.numpy as fnp
-    >>> f = fdl.jit(lambda params, scale: params["w"] * scale)
-    >>> _ = f({"w": fnp.ones(3)}, 2.0)
-    >>> print(fdl.explain_cache_miss(f)({"w": fnp.ones(4)}, 2.0).splitlines()[1])
-      argument params['w']: shape (4,) now, (3,) before
-    """
-    if not isinstance(f, Jitted):
-        raise TypeError(f"explain_cache_miss needs a jitted function, got {f!r}; wrap it in fdl.jit first")
-
-    def explain(*args: Any, **kwargs: Any) -> str:
-        return "\n".join(_lines(f, args, kwargs))
-
-    return explain
+def why_traced(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Whether a call of a jitted function would be traced and compiled again, and why."""
+    return "\n".join(_lines(f, args, kwargs))
 
 
-def _lines(f: Jitted, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[str]:
+def _lines(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[str]:
     name = name_of(f.fun)
-    _, signature, fixed, rest = f.signature(args, kwargs)
+    _, signature, static_arguments, rest = f.signature(args, kwargs)
     if signature in f.cache:
         yield f"{name} was traced for this kind of call before: nothing is traced or compiled again."
         return
     if f.cache:
-        flat = FlatFunction(Partly(f.fun, fixed), signature.structure)
+        flat = FlatFunction(Partly(f.fun, static_arguments), signature.structure)
         found = [list(_differences(flat, signature, other)) for other in f.cache]
         nearest = min(reversed(found), key=len)
         count = len(found)
@@ -69,10 +43,9 @@ def _lines(f: Jitted, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator
         yield from (f"Hint: {_HINTS[kind]}." for kind in dict.fromkeys(kind for kind, _ in nearest) if kind in _HINTS)
     else:
         yield f"{name} is traced: this function object has not been called{_sisters(f)}."
-    types, weak = [TensorType(k[0], k[1]) for k in signature.kinds], [len(k) == 3 for k in signature.kinds]
-    donated = f.donated.marks(args, rest, fixed)
+    donated = f.donated.marks(args, rest, static_arguments)
     try:
-        traced = f.trace(fixed, signature.structure, types, weak, donated)
+        traced = f.trace(static_arguments, signature, donated)
     except Exception as error:
         yield f"Tracing it fails: {type(error).__name__}: {error}"
         return
@@ -81,7 +54,7 @@ def _lines(f: Jitted, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator
             f"{name} uses {len(traced.captured)} traced value{'s' * (len(traced.captured) > 1)} of an enclosing "
             "transform, so every call of it is traced. Pass them as arguments instead."
         )
-    yield _on_disk(traced.computed, traced.free)
+    yield _on_disk(traced.computed, traced.may_overwrite)
 
 
 def _differences(flat: FlatFunction, new: Signature, old: Signature) -> Iterator[tuple[str, str]]:
@@ -97,7 +70,7 @@ def _differences(flat: FlatFunction, new: Signature, old: Signature) -> Iterator
     if new.structure != old.structure:
         yield "structure", _structures(flat, new.structure, old.structure)
     else:
-        for number, (now, then) in enumerate(zip(new.kinds, old.kinds, strict=True)):
+        for number, (now, then) in enumerate(zip(new.abstract_values, old.abstract_values, strict=True)):
             if now != then:
                 yield from _leaf_differences(flat.describe(number), now, then)
     for field in ("default_float", "default_int"):
@@ -136,7 +109,7 @@ def _leaf_differences(where: str, now: Any, then: Any) -> Iterator[tuple[str, st
         yield "weak", f"{where}: {one} now, {other} before"
 
 
-def _sisters(f: Jitted) -> str:
+def _sisters(f: Any) -> str:
     """Whether functions of the same code have been traced: `f` was made anew, in a loop perhaps."""
     code = getattr(f.fun, "__code__", None)
     others = [g for g in jitted_functions() if g is not f.fun and getattr(g, "__code__", None) is code]

@@ -1,6 +1,6 @@
 """Python code written for one kind of call: it takes trees of one structure apart and calls machine code.
 
-The general way from a call to its compiled Program finds the structure and types of whatever comes. A `fast_call` knows
+The slow path from a call to its compiled Program finds the structure and types of whatever comes. A `fast_call` knows
 them and only checks that they are the same, which takes a tenth of the time.
 """
 
@@ -25,14 +25,14 @@ _SEQUENCES = {PyTreeKind.TUPLE: tuple, PyTreeKind.LIST: list}
 
 
 def fast_call(
-    traced: Any, args: Sequence[Any], kwargs: Mapping[str, Any], fixed: Mapping[Any, Any], structure: Any
+    traced: Any, args: Sequence[Any], kwargs: Mapping[str, Any], static_arguments: Mapping[Any, Any], structure: Any
 ) -> FastCall | None:
     """A function of (args, kwargs) for calls like this one.
 
     Args:
         traced: what the call led to, compiled.
         args, kwargs: of the call.
-        fixed: the static ones among them, by number or name.
+        static_arguments: the static ones among them, by number or name.
         structure: of the other ones.
 
     Returns:
@@ -43,7 +43,7 @@ def fast_call(
     from fdl.compile.runtime.native.call import native_call
     from fdl.compile.runtime.pool import the_pool
 
-    if any(given and number in traced.passed for number, given in enumerate(traced.donated)):
+    if any(given and number in traced.forwarded_from for number, given in enumerate(traced.donated)):
         return None
     executable = traced.compiled.executable
     if executable is None:
@@ -53,22 +53,24 @@ def fast_call(
         return None
     names = {"run": run, "workspace": workspace, "blocks": blocks, "the_pool": the_pool}
     writer = _Writer({**names, "get_num_threads": get_num_threads, "executable": executable})
-    writer.arguments(args, kwargs, fixed, structure)
-    leaves = tree.leaves((tuple(a for n, a in enumerate(args) if n not in fixed), _without(kwargs, fixed)))
+    writer.arguments(args, kwargs, static_arguments, structure)
+    leaves = tree.leaves(
+        (tuple(a for n, a in enumerate(args) if n not in static_arguments), _without(kwargs, static_arguments))
+    )
     if len(leaves) != len(writer.leaves):
         return None  # arrays of dtype float0 are leaves of the call, but not of the structure
     if not all(writer.number(name, leaf) for name, leaf in zip(writer.leaves, leaves, strict=True)):
         return None
-    for number in traced.passed:
+    for number in traced.forwarded_from:
         if number is not None:
             writer.require(f"type({writer.leaves[number]}) is {writer.constant(Array)}")
-    made = [f"made{n}" for n, p in enumerate(traced.passed) if p is None]
-    results = [f"made{n}" if p is None else writer.leaves[p] for n, p in enumerate(traced.passed)]
+    made = [f"made{n}" for n, p in enumerate(traced.forwarded_from) if p is None]
+    results = [f"made{n}" if p is None else writer.leaves[p] for n, p in enumerate(traced.forwarded_from)]
     return writer.finish(made, writer.build(traced.out_structure, results), executable)
 
 
-def _without(kwargs: Mapping[str, Any], fixed: Mapping[Any, Any]) -> dict[str, Any]:
-    return {name: value for name, value in kwargs.items() if name not in fixed}
+def _without(kwargs: Mapping[str, Any], static_arguments: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name not in static_arguments}
 
 
 class _Writer:
@@ -97,7 +99,7 @@ class _Writer:
         self.check.append(f"if not ({condition}): return MISMATCH")
 
     def arguments(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], fixed: Mapping[Any, Any], structure: Any
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], static_arguments: Mapping[Any, Any], structure: Any
     ) -> None:
         """Find the leaves of args and kwargs."""
         self.require(f"len(args) == {len(args)} and len(kwargs) == {len(kwargs)}")
@@ -107,15 +109,15 @@ class _Writer:
             self.check.append(f"{', '.join(places)}, = args")
         rest = iter(dynamic.children())
         for number, name in enumerate(places):
-            if number in fixed:
-                self.static(name, fixed[number])
+            if number in static_arguments:
+                self.static(name, static_arguments[number])
             else:
                 self.take_apart(next(rest), name)
         for key, child in zip(by_name.entries(), by_name.children(), strict=True):
             self.take_apart(child, self.item("kwargs", key))
         for key in kwargs:
-            if key in fixed:
-                self.static(self.item("kwargs", key), fixed[key])
+            if key in static_arguments:
+                self.static(self.item("kwargs", key), static_arguments[key])
 
     def static(self, name: str, value: Any) -> None:
         """Check a static argument."""
@@ -156,7 +158,7 @@ class _Writer:
             self.leaves += leaves
 
     def number(self, name: str, leaf: Any) -> bool:
-        """Turn a leaf that is a number into an array; False for a leaf that needs the general way."""
+        """Turn a leaf that is a number into an array; False for a leaf that needs the slow path."""
         kind = type(leaf)
         if kind is Array or kind is np.ndarray:
             return True

@@ -3,121 +3,30 @@
 import functools
 import logging
 import sys
-import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fdl import tree
 from fdl.api.arguments import PYTHON_SCALARS, FlatFunction, flatten_values, name_of
-from fdl.api.fast_call import MISMATCH, FastCall, fast_call
+from fdl.api.explain import why_traced
+from fdl.api.fast_call import MISMATCH, fast_call
 from fdl.api.inspect import ShapeDtypeStruct, abstract_leaves
 from fdl.api.static import Partly, Static
-from fdl.array import Array, eager, scalar_dtype
+from fdl.api.traced import Signature, Traced, abstract_value, all_caches, shared_cache
+from fdl.array import Array, eager
 from fdl.config import config
 from fdl.control.call import Call
 from fdl.core.program import Program
-from fdl.core.trace import Value, current, is_eager, trace_program
-from fdl.core.types import TensorType
-from fdl.dtypes import ANY
+from fdl.core.trace import current, is_eager, trace_program
 
 _log = logging.getLogger("fdl")
 
-#: How many kinds of calls of one function are fast at a time.
+#: How many abstract_values of calls of one function are fast at a time.
 _RECENT = 4
-
-
-@dataclass
-class Traced:
-    """A function traced for one kind of arguments.
-
-    Attributes:
-        program: what was recorded; its first inputs are `captured`.
-        captured: tracers of enclosing transforms that the function closes over.
-        out_structure: of the result.
-        donated: which leaves are donated.
-    """
-
-    program: Program
-    captured: list[Any]
-    out_structure: Any
-    donated: tuple[bool, ...]
-    _compiled: Any = None
-
-    def __post_init__(self) -> None:
-        place = {var: number for number, var in enumerate(self.program.inputs)}
-        atoms = self.program.outputs
-        #: For every output, the number of the input it simply is, or None.
-        self.passed = [place.get(a) for a in atoms]  # type: ignore[arg-type]
-        self.computed = self.program
-        if any(p is not None for p in self.passed):
-            kept = tuple(a for a, p in zip(atoms, self.passed, strict=True) if p is None)
-            self.computed = Program(self.program.inputs, self.program.equations, kept, self.program.constants)
-        #: How many calls went the general way, and the faster way that is made for the second.
-        self.calls = 0
-        self.fast: FastCall | None = None
-
-    @property
-    def donates(self) -> bool:
-        """Whether any leaf is donated."""
-        return any(self.donated)
-
-    def _shared(self, leaves: Sequence[Any]) -> list[int]:
-        """Numbers of the donated leaves whose memory somebody else can see: other arrays, NumPy views, other leaves."""
-        seen = Counter(map(id, leaves))
-        return [
-            number
-            for number, (leaf, given) in enumerate(zip(leaves, self.donated, strict=True))
-            if given
-            and (
-                type(leaf) is not Array
-                or sys.getrefcount(leaf._data) > 2
-                or _is_window(leaf._data)
-                or seen[id(leaf)] > 1
-            )
-        ]
-
-    @property
-    def free(self) -> tuple[bool, ...]:
-        """Which inputs may be overwritten: the donated ones, unless they are returned as they are."""
-        return tuple(given and n not in self.passed for n, given in enumerate(self.donated))
-
-    @property
-    def compiled(self) -> Any:
-        """The native function, made when first needed."""
-        if self._compiled is None:
-            from fdl.compile import compile_program
-
-            self._compiled = compile_program(self.computed, self.free)
-        return self._compiled
-
-    def run(self, leaves: Sequence[Any]) -> list[Any]:
-        """Results for concrete leaves."""
-        shared = self._shared(leaves) if self.donates else ()
-        arrays = [leaf._data if type(leaf) is Array and leaf._data is not None else concrete(leaf) for leaf in leaves]
-        for number in shared:
-            arrays[number] = arrays[number].copy()
-        made = iter(self.compiled.run(arrays))
-        outs = [Array(next(made)) if p is None else _as_result(leaves[p]) for p in self.passed]
-        if self.donates:
-            _donate(leaves, self.donated, outs)
-        return outs
-
-
-def _is_window(data: np.ndarray | None) -> bool:
-    """Whether an array looks at memory of another object that somebody else holds too."""
-    from fdl.compile.runtime.blocks import Block
-
-    return (
-        data is not None
-        and data.base is not None
-        and type(data.base) is not Block
-        and (type(data.base) is not np.ndarray or data.base.base is not None or sys.getrefcount(data.base) > 2)
-    )
 
 
 def _lay_out(leaves: Sequence[Any], donated: Sequence[bool]) -> None:
@@ -129,55 +38,6 @@ def _lay_out(leaves: Sequence[Any], donated: Sequence[bool]) -> None:
                 leaf._data = leaf._data.copy("C")
 
 
-def concrete(leaf: Any) -> np.ndarray:
-    """The NumPy array of a leaf."""
-    if isinstance(leaf, Value):
-        return leaf.concrete()
-    return np.asarray(leaf, scalar_dtype(leaf)) if type(leaf) in PYTHON_SCALARS else np.asarray(leaf)
-
-
-def _as_result(leaf: Any) -> Array:
-    return leaf if type(leaf) is Array else Array(np.array(concrete(leaf)))
-
-
-class Signature(NamedTuple):
-    """All that decides which trace a call uses.
-
-    Attributes:
-        structure: of the dynamic arguments, as (args, kwargs).
-        kinds: shape and dtype of every leaf, and a mark if it is weak.
-        static: number or name, type and value of every static argument.
-        default_float, default_int: settings.
-        axes: names and sizes of the axes bound by transforms around the call.
-    """
-
-    structure: Any
-    kinds: tuple[Any, ...]
-    static: tuple[Any, ...]
-    default_float: str
-    default_int: str
-    axes: tuple[Any, ...]
-
-
-class Cache(dict[Signature, Traced]):
-    """What was traced, by kind of call.
-
-    Attributes:
-        adopted: the same of other processes, without the rules for derivatives: for calls outside of transforms.
-        recent: for each state of the configuration the fast calls that were made last.
-    """
-
-    def __init__(self) -> None:
-        self.adopted: dict[Signature, Traced] = {}
-        self.recent: dict[Any, tuple[FastCall, ...]] = {}
-
-    def clear(self) -> None:
-        """Forget everything."""
-        super().clear()
-        self.adopted.clear()
-        self.recent.clear()
-
-
 class Jitted:
     """What :func:`jit` returns; see there."""
 
@@ -187,7 +47,7 @@ class Jitted:
         self.static = static
         self.donated = donated
         self.options = options
-        self.cache = _shared_cache(fun, static, donated)
+        self.cache = shared_cache(fun, static, donated)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -204,19 +64,18 @@ class Jitted:
         """The result of any call."""
         if config.disable_jit:
             return self.fun(*args, **kwargs)
-        leaves, signature, fixed, rest = self.signature(args, kwargs)
+        leaves, signature, static_arguments, rest = self.signature(args, kwargs)
         traced = self.cache.get(signature)
         if traced is None and is_eager():
             traced = self.cache.adopted.get(signature)
         if traced is None:
             if config.explain_cache_misses:
                 self.explain(args, kwargs)
-            types, weak = [TensorType(k[0], k[1]) for k in signature.kinds], [len(k) == 3 for k in signature.kinds]
-            traced = self.trace(fixed, signature.structure, types, weak, self.donated.marks(args, rest, fixed))
+            traced = self.trace(static_arguments, signature, self.donated.marks(args, rest, static_arguments))
             if not traced.captured:
                 self.cache[signature] = traced
         if is_eager():
-            self.prepare(traced, args, kwargs, fixed, signature.structure)
+            self.prepare(traced, args, kwargs, static_arguments, signature.structure)
             if traced.fast is not None:
                 _lay_out(leaves, traced.donated)
             return tree.unflatten(traced.out_structure, traced.run(leaves))
@@ -227,52 +86,52 @@ class Jitted:
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[list[Any], Signature, dict[Any, Any], dict[str, Any]]:
         """The leaves of a call's dynamic arguments, its signature, its static arguments, its dynamic keywords."""
-        dynamic, fixed, rest, static = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
+        split = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
+        dynamic, static_arguments, rest, static = split
         leaves, structure = tree.flatten((dynamic, rest))
-        kinds = [_kind(leaf) for leaf in leaves]
-        if None in kinds:
-            leaves, structure = flatten_values(Partly(self.fun, fixed), dynamic, rest)
-            kinds = [_kind(leaf) for leaf in leaves]
+        abstract_values = [abstract_value(leaf) for leaf in leaves]
+        if None in abstract_values:
+            leaves, structure = flatten_values(Partly(self.fun, static_arguments), dynamic, rest)
+            abstract_values = [abstract_value(leaf) for leaf in leaves]
         axes = () if is_eager() else current().axis_sizes()
-        found = Signature(structure, tuple(kinds), static, config.default_float, config.default_int, axes)
-        return leaves, found, fixed, rest
+        found = Signature(structure, tuple(abstract_values), static, config.default_float, config.default_int, axes)
+        return leaves, found, static_arguments, rest
 
     def explain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Log why a call is traced."""
-        from fdl.api.explain import explain_cache_miss
+        _log.warning("%s", why_traced(self, args, kwargs))
 
-        _log.warning("%s", explain_cache_miss(self)(*args, **kwargs))
-
-    def prepare(self, traced: Traced, args: Any, kwargs: Any, fixed: Any, structure: Any) -> None:
+    def prepare(self, traced: Traced, args: Any, kwargs: Any, static_arguments: Any, structure: Any) -> None:
         """Make calls like this one fast, from the second on."""
         traced.calls += 1
         if traced.calls == 2:
             from fdl.compile.fallback import otherwise
 
-            make = functools.partial(fast_call, traced, args, kwargs, fixed, structure)
+            make = functools.partial(fast_call, traced, args, kwargs, static_arguments, structure)
             traced.fast = otherwise("fast calls", traced.program, make, None)
         if traced.fast is not None:
             others = [call for call in self.cache.recent.get(config.state, ()) if call is not traced.fast]
             self.cache.recent[config.state] = (traced.fast, *others[: _RECENT - 1])
 
-    def trace(
-        self, fixed: dict[Any, Any], structure: Any, types: Sequence[TensorType], weak: Sequence[bool], donated: Any
-    ) -> Traced:
-        """Record the function for leaves of the given types."""
-        flat = FlatFunction(Partly(self.fun, fixed), structure)
-        program, captured = trace_program(flat, types, name_of(self.fun), weak)
-        return Traced(program, captured, flat.out_structure, donated or (False,) * len(types))
+    def trace(self, static_arguments: dict[Any, Any], signature: Signature, donated: tuple[bool, ...]) -> Traced:
+        """Record the function for calls of a signature."""
+        flat = FlatFunction(Partly(self.fun, static_arguments), signature.structure)
+        program, captured = trace_program(flat, signature.types, name_of(self.fun), signature.weak)
+        return Traced(program, captured, flat.out_structure, donated or (False,) * len(signature.types))
 
     def lower(self, *args: Any, **kwargs: Any) -> "Lowered":
         """Trace for arguments (arrays or ShapeDtypeStructs) without running; see :class:`Lowered`."""
-        dynamic, fixed, kwargs, static = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
-        types, structure = abstract_leaves(Partly(self.fun, fixed), dynamic, kwargs)
+        split = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
+        dynamic, static_arguments, kwargs, static = split
+        types, structure = abstract_leaves(Partly(self.fun, static_arguments), dynamic, kwargs)
         weak = [type(leaf) in PYTHON_SCALARS for leaf in tree.leaves((dynamic, kwargs))]
-        marks = self.donated.marks(args, kwargs, fixed)
-        kinds = tuple((t.shape, t.dtype, "weak") if w else (t.shape, t.dtype) for t, w in zip(types, weak, strict=True))
+        marks = self.donated.marks(args, kwargs, static_arguments)
+        abstract_values = tuple(
+            (t.shape, t.dtype, "weak") if w else (t.shape, t.dtype) for t, w in zip(types, weak, strict=True)
+        )
         axes = () if is_eager() else current().axis_sizes()
-        signature = Signature(structure, kinds, static, config.default_float, config.default_int, axes)
-        return Lowered(self, self.trace(fixed, structure, types, weak, marks), signature)
+        signature = Signature(structure, abstract_values, static, config.default_float, config.default_int, axes)
+        return Lowered(self, self.trace(static_arguments, signature, marks), signature)
 
     def adopt(self, compiled: "CompiledFunction") -> None:
         """Let calls of its types run what was compiled from the same function, in another process say.
@@ -355,7 +214,7 @@ class Lowered:
         """
         from fdl.compile.listing import listing
 
-        return listing(self.traced.computed, self.traced.free, stage)
+        return listing(self.traced.computed, self.traced.may_overwrite, stage)
 
     def compile(self) -> "CompiledFunction":
         """A function of the same arguments, without the static ones, that runs the compiled Program."""
@@ -392,63 +251,31 @@ class CompiledFunction:
             raise TypeError(
                 f"{self.__name__} closes over values of a transform around it, so that it cannot be pickled"
             )
-        parts = self.__name__, traced.compiled, traced.passed, traced.out_structure, traced.donated, self.signature
-        return _restored, parts
+        of_trace = traced.compiled, traced.forwarded_from, traced.out_structure, traced.donated
+        return _restored, (self.__name__, *of_trace, self.signature)
 
     def __repr__(self) -> str:
         return f"<compiled {self.__name__}>"
 
 
 def _restored(
-    name: str, compiled: Any, passed: Sequence[int | None], out_structure: Any, donated: Any, signature: Signature
+    name: str, compiled: Any, forwarded_from: list[int | None], out_structure: Any, donated: Any, signature: Signature
 ) -> CompiledFunction:
     computed, made = compiled.program, iter(compiled.program.outputs)
-    outputs = tuple(next(made) if number is None else computed.inputs[number] for number in passed)
+    outputs = tuple(next(made) if number is None else computed.inputs[number] for number in forwarded_from)
     program = Program(computed.inputs, computed.equations, outputs, computed.constants)
     return CompiledFunction(name, Traced(program, [], out_structure, donated, compiled), signature)
 
 
-def _kind(leaf: Any) -> Any:
-    """Shape and dtype of a leaf, and a mark if it is weak; None if it is no array."""
-    if type(leaf) is Array and leaf._data is not None:
-        return leaf._data.shape, leaf._data.dtype
-    if isinstance(leaf, Value):
-        return (leaf.shape, leaf.dtype, "weak") if leaf.weak else (leaf.shape, leaf.dtype)
-    if type(leaf) in PYTHON_SCALARS:
-        return (), scalar_dtype(leaf), "weak"
-    if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype in ANY:
-        return leaf.shape, leaf.dtype
-    return None
+def _run_compiled(operation: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    from fdl.compile import run_compiled
+
+    eager.run_compiled = run_compiled
+    return run_compiled(operation, arrays)
 
 
-def _donate(leaves: Sequence[Any], donated: Sequence[bool], outs: Sequence[Any]) -> None:
-    """Take the memory away from donated arrays, except those returned as they are."""
-    returned = {id(o) for o in outs}
-    for leaf, given in zip(leaves, donated, strict=True):
-        if given and type(leaf) is Array and id(leaf) not in returned:
-            _ = leaf.type
-            leaf._data = None
-
-
-def _run_heavy(operation: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-    from fdl.compile import run_heavy
-
-    eager.run_heavy = run_heavy
-    return run_heavy(operation, arrays)
-
-
-#: The compiler is imported when the first heavy operation or jitted function runs.
-eager.run_heavy = _run_heavy
-
-_caches: Any = weakref.WeakKeyDictionary()
-
-
-def _shared_cache(fun: Callable[..., Any], static: Static, donated: Static) -> Cache:
-    """One cache for all jits of the same function with the same options."""
-    try:
-        return _caches.setdefault(fun, {}).setdefault((static, donated), Cache())
-    except TypeError:
-        return Cache()
+#: The compiler is imported when the first operation with `compile_eagerly` or jitted function runs.
+eager.run_compiled = _run_compiled
 
 
 def jit(
@@ -499,9 +326,34 @@ def jit(
     return Jitted(fun, static, Static(fun, donate_argnums, donate_argnames, "donate"), options)
 
 
-def jitted_functions() -> list[Callable[..., Any]]:
-    """The functions that were given to jit and still exist, oldest first."""
-    return list(_caches)
+def explain_cache_miss(f: Callable[..., Any]) -> Callable[..., str]:
+    """A function that tells, for arguments of `f`, whether a call would be traced and compiled again, and why.
+
+    Nothing is run, but `f` may be traced to see whether its machine code is on disk. With
+    ``fdl.config.explain_cache_misses = True`` such texts are logged by themselves, by the logger ``fdl``.
+
+    Args:
+        f: a function made by :func:`fdl.jit`.
+
+    Returns:
+        A function of the arguments of `f` that returns a text. It compares the call with the most similar one before.
+
+    Raises:
+        TypeError: `f` is not jitted.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> f = fdl.jit(lambda params, scale: params["w"] * scale)
+    >>> _ = f({"w": fnp.ones(3)}, 2.0)
+    >>> print(fdl.explain_cache_miss(f)({"w": fnp.ones(4)}, 2.0).splitlines()[1])
+      argument params['w']: shape (4,) now, (3,) before
+    """
+    if not isinstance(f, Jitted):
+        raise TypeError(f"explain_cache_miss needs a jitted function, got {f!r}; wrap it in fdl.jit first")
+
+    def explain(*args: Any, **kwargs: Any) -> str:
+        return why_traced(f, args, kwargs)
+
+    return explain
 
 
 @contextmanager
@@ -522,6 +374,5 @@ def disable_jit(disable: bool = True) -> Iterator[None]:
 
 def clear_caches() -> None:
     """Forget every traced and compiled function."""
-    for cache in _caches.values():
-        for traced in cache.values():
-            traced.clear()
+    for cache in all_caches():
+        cache.clear()

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fdl.api.arguments import name_of
-from fdl.api.jit import Jitted, concrete, jit
+from fdl.api.jit import Jitted, jit
+from fdl.api.traced import concrete
 
 #: How many kernels the table and the plot show; the others are one line.
 _SHOWN = 25
@@ -207,7 +208,7 @@ def profile(fun: Callable[..., Any]) -> Callable[..., Profile]:
 
         leaves = jitted.signature(args, kwargs)[0]
         traced = jitted.lower(*args, **kwargs).traced
-        found = measure(traced.computed, traced.free, [concrete(leaf) for leaf in (*traced.captured, *leaves)])
+        found = measure(traced.computed, traced.may_overwrite, [concrete(leaf) for leaf in (*traced.captured, *leaves)])
         most_flops, most_bytes = peak_flops(found.threads), peak_bytes(found.threads)
 
         def share(flops: int, bytes: int, seconds: float) -> float:

@@ -11,27 +11,27 @@ from fdl.api.arguments import argument_numbers, name_of
 class Partly:
     """`fun` with its static arguments filled in."""
 
-    def __init__(self, fun: Callable[..., Any], fixed: dict[Any, Any]) -> None:
+    def __init__(self, fun: Callable[..., Any], static_arguments: dict[Any, Any]) -> None:
         self.fun = fun
-        self.fixed = fixed
-        self.names = {k: v for k, v in fixed.items() if isinstance(k, str)}
+        self.static_arguments = static_arguments
+        self.names = {k: v for k, v in static_arguments.items() if isinstance(k, str)}
         self.__name__ = name_of(fun)
-        if not fixed:
+        if not static_arguments:
             self.__wrapped__ = fun
 
     @property
     def __signature__(self) -> inspect.Signature:
         """Of what is left, for messages."""
         left = inspect.signature(self.fun).parameters.values()
-        places = [p.name for n, p in enumerate(left) if n not in self.fixed and p.name not in self.names]
+        places = [p.name for n, p in enumerate(left) if n not in self.static_arguments and p.name not in self.names]
         return inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in places])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.fixed:
+        if not self.static_arguments:
             return self.fun(*args, **kwargs)
         rest = iter(args)
-        count = len(args) + len(self.fixed) - len(self.names)
-        full = [self.fixed[n] if n in self.fixed else next(rest) for n in range(count)]
+        count = len(args) + len(self.static_arguments) - len(self.names)
+        full = [self.static_arguments[n] if n in self.static_arguments else next(rest) for n in range(count)]
         return self.fun(*full, **self.names, **kwargs)
 
 
@@ -99,9 +99,9 @@ class Static:
     ) -> tuple[tuple[Any, ...], dict[Any, Any], dict[str, Any], Any]:
         """The dynamic positional arguments, the static ones, the dynamic keyword ones, and a key for the static."""
         places = self.places(len(args))
-        fixed: dict[Any, Any] = {n: args[n] for n in sorted(places)}
-        fixed.update((n, kwargs[n]) for n in self.names if n in kwargs)
-        for place, value in fixed.items():
+        static_arguments: dict[Any, Any] = {n: args[n] for n in sorted(places)}
+        static_arguments.update((n, kwargs[n]) for n in self.names if n in kwargs)
+        for place, value in static_arguments.items():
             try:
                 hash(value)
             except TypeError:
@@ -111,18 +111,18 @@ class Static:
                     "hashed; pass a tuple instead of a list, or an array as a dynamic argument"
                 ) from None
         dynamic = tuple(a for n, a in enumerate(args) if n not in places)
-        rest = {k: v for k, v in kwargs.items() if k not in fixed}
-        return dynamic, fixed, rest, tuple((k, type(v), v) for k, v in fixed.items())
+        rest = {k: v for k, v in kwargs.items() if k not in static_arguments}
+        return dynamic, static_arguments, rest, tuple((k, type(v), v) for k, v in static_arguments.items())
 
-    def marks(self, args: Sequence[Any], kwargs: dict[str, Any], fixed: dict[Any, Any]) -> tuple[bool, ...]:
+    def marks(self, args: Sequence[Any], kwargs: dict[str, Any], static_arguments: dict[Any, Any]) -> tuple[bool, ...]:
         """For every dynamic leaf, whether its argument is named; empty if none is."""
         if not self:
             return ()
         places = self.places(len(args))
         found: list[bool] = []
         for number, arg in enumerate(args):
-            if number not in fixed:
+            if number not in static_arguments:
                 found += [number in places] * len(tree.leaves(arg))
-        for name in sorted(k for k in kwargs if k not in fixed):
+        for name in sorted(k for k in kwargs if k not in static_arguments):
             found += [name in self.names] * len(tree.leaves(kwargs[name]))
         return tuple(found)

@@ -197,7 +197,7 @@ def _source_hash(kind: type) -> str:
         return secrets.token_hex(16)
 
 
-def run_heavy(operation: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+def run_compiled(operation: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """One operation on arrays, compiled."""
     return _single(operation, tuple(TensorType(a.shape, a.dtype) for a in arrays)).run(arrays)
 

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fdl.control.higher import (
-    Halves,
     Higher,
+    ProgramSplit,
     check_operands,
     indices_of,
     is_linear,
@@ -66,16 +66,16 @@ class Call(Higher):
         program, flags = batch_program(self.program, size, tuple(batched), none, axis_name)
         return self.like(program)(*args), flags
 
-    def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
+    def partial_eval(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
         unknown = tuple(k is None for k in known)
-        halves = Halves(self.program, unknown, (False,) * len(self.program.outputs))
+        split = ProgramSplit(self.program, unknown, (False,) * len(self.program.outputs))
         return Split(
-            known=Call(halves.known, self.label),
+            known=Call(split.known, self.label),
             known_args=indices_of(unknown, False),
-            unknown=Call(halves.unknown, self.label),
-            unknown_args=indices_of(unknown, True) + halves.forwarded,
-            residuals=len(halves.residual_types),
-            out_unknown=halves.out_unknown,
+            unknown=Call(split.unknown, self.label),
+            unknown_args=indices_of(unknown, True) + split.forwarded,
+            residuals=len(split.residual_types),
+            out_unknown=split.out_unknown,
         )
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
@@ -92,12 +92,12 @@ class Remat(Call):
     mixed = True
     recomputed = True
 
-    def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
+    def partial_eval(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
         unknown = tuple(k is None for k in known)
-        halves = Halves(self.program, unknown, (False,) * len(self.program.outputs))
-        count = len(halves.known.outputs) - len(halves.residual_types)
-        known_half, whole = halves.known, self.program
-        outputs = tuple(take(whole.outputs, halves.out_unknown))
+        split = ProgramSplit(self.program, unknown, (False,) * len(self.program.outputs))
+        count = len(split.known.outputs) - len(split.residual_types)
+        known_half, whole = split.known, self.program
+        outputs = tuple(take(whole.outputs, split.out_unknown))
         return Split(
             known=Call(
                 Program(known_half.inputs, known_half.equations, known_half.outputs[:count], known_half.constants)
@@ -106,5 +106,5 @@ class Remat(Call):
             unknown=Remat(Program(whole.inputs, whole.equations, outputs, whole.constants), self.label),
             unknown_args=list(range(len(known))),
             residuals=0,
-            out_unknown=halves.out_unknown,
+            out_unknown=split.out_unknown,
         )

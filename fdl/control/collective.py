@@ -9,6 +9,9 @@ from fdl.core.primitive import Primitive
 from fdl.core.trace import current
 from fdl.core.types import TensorType
 from fdl.errors import AxisNameError
+from fdl.ops.arithmetic import div, mul
+from fdl.ops.compare import eq
+from fdl.ops.convert import convert
 from fdl.ops.reduce import reduce_max, reduce_min, sum_
 from fdl.ops.shape import iota, move_axis, repeat, zeros_of
 from fdl.ops.slicing import concatenate, slice_
@@ -61,10 +64,6 @@ class _Extreme(Collective, abstract=True):
         return types[0]
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        from fdl.ops.arithmetic import div, mul
-        from fdl.ops.compare import eq
-        from fdl.ops.convert import convert
-
         out = self(*primals)
         won = convert(eq(primals[0], out), out.type.dtype)
         total = Psum(self.axis_name)

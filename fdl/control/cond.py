@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fdl.control.higher import (
-    Halves,
     Higher,
+    ProgramSplit,
     check_operands,
     either,
     extend,
@@ -25,6 +25,7 @@ from fdl.core.trace import lift, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import is_inexact
 from fdl.errors import DtypeError, ShapeError
+from fdl.ops.arithmetic import max_, min_
 from fdl.ops.compare import eq
 from fdl.ops.select import gate, select
 from fdl.ops.shape import all_batched, broadcast_in_dim, full_like, repeat, zeros_of
@@ -103,19 +104,21 @@ class Cond(Higher):
             ]
         return outs
 
-    def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
+    def partial_eval(self, known: Sequence[Any], types: Sequence[TensorType]) -> Any:
+        if known[0] is None:
+            return NotImplemented
         unknown = tuple(k is None for k in known[1:])
         none = (False,) * len(self.branches[0].outputs)
-        out_unknown = reduce(either, (Halves(b, unknown, none).out_unknown for b in self.branches))
-        halves = [Halves(b, unknown, out_unknown) for b in self.branches]
-        forwarded = sorted({n for h in halves for n in h.forwarded})
-        residual_types = [h.residual_types for h in halves]
+        out_unknown = reduce(either, (ProgramSplit(b, unknown, none).out_unknown for b in self.branches))
+        splits = [ProgramSplit(b, unknown, out_unknown) for b in self.branches]
+        forwarded = sorted({n for h in splits for n in h.forwarded})
+        residual_types = [h.residual_types for h in splits]
         arg_types = types[1:]
         return Split(
-            known=Cond(tuple(_padded_known(h, i, residual_types) for i, h in enumerate(halves))),
+            known=Cond(tuple(_padded_known(h, i, residual_types) for i, h in enumerate(splits))),
             known_args=[0, *(n + 1 for n in indices_of(unknown, False))],
             unknown=Cond(
-                tuple(_padded_unknown(h, i, residual_types, forwarded, arg_types) for i, h in enumerate(halves))
+                tuple(_padded_unknown(h, i, residual_types, forwarded, arg_types) for i, h in enumerate(splits))
             ),
             unknown_args=[0, *(n + 1 for n in indices_of(unknown, True) + forwarded)],
             residuals=sum(map(len, residual_types)),
@@ -148,17 +151,15 @@ def _spread(size: int, operands: Sequence[Any], batched: Sequence[bool]) -> tupl
 
 
 def _clamped(index: Any, last: int) -> Any:
-    from fdl.ops.arithmetic import max_, min_
-
     return max_(full_like(index, 0), min_(index, full_like(index, last)))
 
 
-def _padded_known(halves: Halves, number: int, residual_types: Sequence[Sequence[TensorType]]) -> Program:
+def _padded_known(split: ProgramSplit, number: int, residual_types: Sequence[Sequence[TensorType]]) -> Program:
     """The known half of a branch, returning zeros for the residuals of the other branches."""
 
     def run(*args: Any) -> list[Any]:
-        outs = apply_program(halves.known, args)
-        count = len(outs) - len(halves.residual_types)
+        outs = apply_program(split.known, args)
+        count = len(outs) - len(split.residual_types)
         residuals = [
             r
             for i, ts in enumerate(residual_types)
@@ -166,26 +167,24 @@ def _padded_known(halves: Halves, number: int, residual_types: Sequence[Sequence
         ]
         return outs[:count] + residuals
 
-    return trace_program(run, halves.known.input_types)[0]
+    return trace_program(run, split.known.input_types)[0]
 
 
 def _padded_unknown(
-    halves: Halves,
+    split: ProgramSplit,
     number: int,
     residual_types: Sequence[Sequence[TensorType]],
     forwarded: Sequence[int],
     arg_types: Sequence[TensorType],
 ) -> Program:
     """The unknown half of a branch, taking what the other branches forward and leave behind as well."""
-    half = halves.unknown
-    own = len(half.inputs) - len(halves.forwarded) - len(halves.residual_types)
+    half = split.unknown
+    own = len(half.inputs) - len(split.forwarded) - len(split.residual_types)
     inputs = list(half.inputs[:own])
-    mine = dict(zip(halves.forwarded, half.inputs[own : own + len(halves.forwarded)], strict=True))
+    mine = dict(zip(split.forwarded, half.inputs[own : own + len(split.forwarded)], strict=True))
     inputs += [mine[n] if n in mine else extend(half, [arg_types[n]]).inputs[-1] for n in forwarded]
     for i, types in enumerate(residual_types):
         inputs += (
-            half.inputs[own + len(halves.forwarded) :]
-            if i == number
-            else extend(half, types).inputs[len(half.inputs) :]
+            half.inputs[own + len(split.forwarded) :] if i == number else extend(half, types).inputs[len(half.inputs) :]
         )
     return Program(tuple(inputs), half.equations, half.outputs, half.constants)

@@ -13,12 +13,16 @@ from fdl.control.call import Call
 from fdl.control.higher import Higher, check_operands, is_linear, nonzero, sample_program, spread, take
 from fdl.core import trace
 from fdl.core.interpret import apply_program, interpret
+from fdl.core.primitive import Linear
 from fdl.core.program import Program
 from fdl.core.types import TensorType
 from fdl.errors import DifferentiationError
 from fdl.ops.reduce import sum_
 from fdl.ops.shape import all_batched, zeros_of
 from fdl.transforms.batch import batch_program, batch_values
+from fdl.transforms.forward import jvp_values
+from fdl.transforms.linearize import linearize_values
+from fdl.transforms.transpose import backward as run_backward
 from fdl.transforms.transpose import transpose_program
 
 
@@ -185,8 +189,6 @@ class CustomJvp(Custom):
 
 def _program_jvp(program: Program) -> Callable[..., Any]:
     def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
-        from fdl.transforms.forward import jvp_values
-
         outs, dots = jvp_values(lambda *xs: apply_program(program, xs), primals, tangents)
         return outs, [zeros_of(o.type) if d is None else d for o, d in zip(outs, dots, strict=True)]
 
@@ -228,10 +230,6 @@ class CustomVjp(Custom):
         return CustomVjp(NO_PROGRAM, Rule(forward), Rule(backward), label=self.label)
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
-        from fdl.core.primitive import Linear
-        from fdl.transforms.linearize import linearize_values
-        from fdl.transforms.transpose import backward as run_backward
-
         for program, operands in sample_program(rng):
 
             def forward(values: Sequence[Any], perturbed: Sequence[bool], program: Program = program) -> Any:

@@ -8,16 +8,19 @@ import numpy as np
 from fdl.core.primitive import Linear, Primitive
 from fdl.core.program import Atom, Equation, Literal, Program, Var, subprograms
 from fdl.core.rewrite import eliminate_dead
+from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
 from fdl.errors import ShapeError
-from fdl.transforms.linearize import partial_program
+from fdl.ops.arithmetic import mul
+from fdl.ops.trigonometric import sin
+from fdl.transforms.linearize import partial_eval_program
 
 
 class Higher(Primitive, abstract=True):
     """An operation with Programs among its parameters; returns a tuple."""
 
     multiple = True
-    heavy = True
+    compile_eagerly = True
     family = "control"
 
     @property
@@ -80,7 +83,7 @@ def extend(program: Program, types: Sequence[TensorType], position: int | None =
     return Program(inputs, program.equations, program.outputs, program.constants)
 
 
-class Halves:
+class ProgramSplit:
     """A Program cut in two, where residuals that are known inputs, or cheaply made again, need no output.
 
     Args:
@@ -100,7 +103,7 @@ class Halves:
     def __init__(
         self, program: Program, unknown: Sequence[bool], instantiate: Sequence[bool], invariant: int = 0
     ) -> None:
-        known, half, self.out_unknown, types = partial_program(program, tuple(unknown), tuple(instantiate))
+        known, half, self.out_unknown, types = partial_eval_program(program, tuple(unknown), tuple(instantiate))
         count = len(known.outputs) - len(types)
         residuals = known.outputs[count:]
         place = dict(zip(known.inputs, indices_of(unknown, False), strict=True))
@@ -154,10 +157,6 @@ def indices_of(marks: Sequence[bool], wanted: bool) -> list[int]:
 
 def sample_program(rng: np.random.Generator) -> Iterator[tuple[Program, list[np.ndarray]]]:
     """A small smooth Program of two inputs and two outputs, with operands, for the laws."""
-    from fdl.core.trace import trace_program
-    from fdl.ops.arithmetic import mul
-    from fdl.ops.trigonometric import sin
-
     x, y = rng.normal(size=(3,)), rng.normal(size=(3,))
     type = TensorType((3,), x.dtype)
     yield trace_program(lambda a, b: [mul(sin(a), b), a], [type, type])[0], [x, y]

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from fdl.control.higher import (
-    Halves,
     Higher,
+    ProgramSplit,
     check_operands,
     indices_of,
     is_linear,
@@ -95,35 +95,35 @@ class Scan(Higher):
         primal_outs = [*outs[: self.carries], *outs[first:second]]
         return primal_outs, spread([*outs[self.carries : first], *outs[second:]], has)
 
-    def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
+    def partial_eval(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
         constants, carry, scanned = map(tuple, self.divide([k is None for k in known]))
         free = (False,) * (len(self.body.outputs) - self.carries)
         while True:
-            halves = Halves(self.body, constants + carry + scanned, carry + free, self.constants)
-            if halves.out_unknown[: self.carries] == carry:
+            split = ProgramSplit(self.body, constants + carry + scanned, carry + free, self.constants)
+            if split.out_unknown[: self.carries] == carry:
                 break
-            carry = halves.out_unknown[: self.carries]
+            carry = split.out_unknown[: self.carries]
         unknown = constants + carry + scanned
         first, second = self.constants, self.constants + self.carries
         # A residual that is a constant or a slice is read again from there; one that is the carry must be stacked.
-        carried = [n for n in halves.forwarded if first <= n < second]
-        known_half = halves.known
+        carried = [n for n in split.forwarded if first <= n < second]
+        known_half = split.known
         place = dict(zip(indices_of(unknown, False), known_half.inputs, strict=True))
-        count = len(known_half.outputs) - len(halves.residual_types)
+        count = len(known_half.outputs) - len(split.residual_types)
         known_body = Program(
             known_half.inputs,
             known_half.equations,
             known_half.outputs + tuple(place[n] for n in carried),
             known_half.constants,
         )
-        own, half = sum(unknown), halves.unknown
-        forwarded = dict(zip(halves.forwarded, half.inputs[own:], strict=False))
+        own, half = sum(unknown), split.unknown
+        forwarded = dict(zip(split.forwarded, half.inputs[own:], strict=False))
         mine = dict(zip(indices_of(unknown, True), half.inputs[:own], strict=True))
         const_args = [n for n in range(first) if n in mine or n in forwarded]
         carry_args = [n for n in range(first, second) if n in mine]
         scan_args = [n for n in range(second, len(unknown)) if n in mine or n in forwarded]
         read = {**forwarded, **mine}
-        stacked = half.inputs[own + len(halves.forwarded) :] + tuple(forwarded[n] for n in carried)
+        stacked = half.inputs[own + len(split.forwarded) :] + tuple(forwarded[n] for n in carried)
         inputs = tuple(read[n] for n in const_args + carry_args + scan_args) + stacked
         unknown_body = Program(inputs, half.equations, half.outputs, half.constants)
         known_carries = self.carries - sum(carry)
@@ -133,7 +133,7 @@ class Scan(Higher):
             unknown=Scan(unknown_body, self.length, self.reverse, len(const_args), len(carry_args)),
             unknown_args=const_args + carry_args + scan_args,
             residuals=len(known_body.outputs) - count,
-            out_unknown=halves.out_unknown,
+            out_unknown=split.out_unknown,
         )
 
     def transpose(self, cotangents: Sequence[Any], *args: Any) -> Sequence[Any]:

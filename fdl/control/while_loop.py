@@ -11,14 +11,15 @@ from fdl.core.program import Program
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
 from fdl.errors import DifferentiationError, DtypeError
-from fdl.ops.arithmetic import add
+from fdl.ops.arithmetic import add, mul
 from fdl.ops.compare import lt
 from fdl.ops.reduce import any_
 from fdl.ops.select import select
-from fdl.ops.shape import all_batched, broadcast_in_dim
+from fdl.ops.shape import all_batched, broadcast_in_dim, zeros_of
+from fdl.ops.trigonometric import sin
 from fdl.transforms.batch import batch_program
 from fdl.transforms.forward import jvp_program
-from fdl.transforms.linearize import Split, partial_program
+from fdl.transforms.linearize import Split, partial_eval_program
 
 
 class While(Higher):
@@ -71,10 +72,10 @@ class While(Higher):
         outs = loop(*mine, *body, *take(body_dots, body_marks), *carry, *started)
         return outs[:count], spread(outs[count:], marks)
 
-    def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
+    def partial_eval(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
         """The known carries run by themselves; the unknown ones need the whole loop once more."""
         _, body, carry = self.divide([k is None for k in known])
-        while (found := partial_program(self.body, (*body, *carry), tuple(carry))[2]) != tuple(carry):
+        while (found := partial_eval_program(self.body, (*body, *carry), tuple(carry))[2]) != tuple(carry):
             carry = found
         first, second = self.condition_constants, self.condition_constants + self.body_constants
         kept = indices_of(carry, False)
@@ -135,9 +136,6 @@ class While(Higher):
         condition = trace_program(lambda limit, i, x: [lt(i, limit)], [number, number, vector])[0]
 
         def step(scale: Any, i: Any, x: Any) -> list[Any]:
-            from fdl.ops.arithmetic import mul
-            from fdl.ops.trigonometric import sin
-
             return [add(i, np.float64(1.0)), mul(sin(x), broadcast_in_dim(scale, (3,), ()))]
 
         body = trace_program(step, [number, number, vector])[0]
@@ -196,8 +194,6 @@ def _kept_program(keep: _Keep) -> Program:
 
 
 def _instantiate(value: Any, tangent: Any) -> Any:
-    from fdl.ops.shape import zeros_of
-
     return zeros_of(value.type) if tangent is None else tangent
 
 

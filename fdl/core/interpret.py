@@ -9,7 +9,7 @@ import numpy as np
 
 from fdl.core import trace
 from fdl.core.program import Atom, Literal, Program, Var
-from fdl.core.trace import Replay, lift
+from fdl.core.trace import ReplayedLines, lift
 
 
 def apply_program(program: Program, args: Sequence[Any]) -> list[Any]:
@@ -21,7 +21,7 @@ def apply_program(program: Program, args: Sequence[Any]) -> list[Any]:
     def read(atom: Atom) -> Any:
         return lift(atom.value) if isinstance(atom, Literal) else environment[atom]
 
-    with Replay() as at:
+    with ReplayedLines() as at:
         for equation in program.equations:
             at(equation.source)
             outs = process(equation.operation, [read(a) for a in equation.inputs])

@@ -15,7 +15,7 @@ class Operation:
     Class attributes:
         family: which part of the compiler makes its code; ``"host"`` calls the reference from inside the plan.
         multiple: whether the operation returns a tuple of results.
-        heavy: whether eager calls are compiled instead of run by the reference.
+        compile_eagerly: whether eager calls are compiled instead of run by the reference.
         linear: in which operands it is linear, and so has a ``transpose`` rule: in all together if True; else in those
             of each of these groups, while all other operands are given (see `linear_groups`).
         effect: whether it does something besides computing its result, so that it must not be dropped or repeated.
@@ -26,7 +26,7 @@ class Operation:
 
     family: ClassVar[str] = "host"
     multiple: ClassVar[bool] = False
-    heavy: ClassVar[bool] = False
+    compile_eagerly: ClassVar[bool] = False
     linear: ClassVar[bool | tuple[tuple[int, ...], ...]] = False
     effect: ClassVar[bool] = False
     recomputed: ClassVar[bool] = False
@@ -75,7 +75,7 @@ class Operation:
         """The Program that the operation computes, if the compiler may put it in its place; else None."""
         return None
 
-    def partial(self, known: Sequence[Any], types: Sequence[TensorType]) -> Any:
+    def partial_eval(self, known: Sequence[Any], types: Sequence[TensorType]) -> Any:
         """For operations that hold Programs: see :mod:`fdl.transforms.linearize`."""
         return NotImplemented
 

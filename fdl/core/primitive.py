@@ -6,6 +6,7 @@ lacks a rule is refused.
 """
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import FrozenInstanceError, dataclass, field
 from typing import Any, dataclass_transform
 
@@ -69,9 +70,18 @@ def _has_own_fields(cls: type) -> bool:
 
 @dataclass(frozen=True)
 class Linear:
-    """Stands for an operand of a linear operation while it is transposed: only the type is known."""
+    """Stands for an operand of a linear operation while it is transposed: only the type is known.
+
+    An input of a Program may be a subclass that makes cotangents in a form of its own, which have to add up, by ``+``,
+    with each other and with arrays.
+    """
 
     type: TensorType
+
+    def cotangent_through(self, operation: Primitive, cotangents: Sequence[Any], operands: Sequence[Any]) -> Any:
+        """Its cotangent from those of the results of an operation that is linear in it alone; by default None, which
+        leaves it to the operation's ``transpose``."""
+        return None
 
 
 def _brief(value: Any) -> str:

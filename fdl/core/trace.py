@@ -8,9 +8,10 @@ operations that it is made of, so there are no levels to compare and none to lea
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -79,11 +80,11 @@ class Interpreter:
         """The results of a function with derivative rules of its own, a `CustomCall`."""
         raise NotImplementedError
 
-    def axis_size(self, name: Any) -> int | None:
+    def axis_size(self, name: Hashable) -> int | None:
         """The size of the named axis that this interpreter, or one below it, binds."""
         return self.parent.axis_size(name)
 
-    def axis_sizes(self) -> tuple[tuple[Any, int], ...]:
+    def axis_sizes(self) -> tuple[tuple[Hashable, int], ...]:
         """Names and sizes of all axes that this interpreter and those below it bind."""
         return self.parent.axis_sizes()
 
@@ -92,7 +93,7 @@ class _Context(threading.local):
     base: Interpreter
     lift: Callable[[Any], Value]
     interpreter: Interpreter | None = None
-    #: The user's line that operations are recorded for, if it is not on the stack (see `Replay`).
+    #: The user's line that operations are recorded for, if it is not on the stack (see `ReplayedLines`).
     line = ""
 
 
@@ -146,13 +147,13 @@ def entered(interpreter: Interpreter) -> Iterator[Interpreter]:
             interpreter.alive = False
 
 
-class Replay:
+class ReplayedLines:
     """While a Program is run again, or backwards, its equations' lines are those of what is recorded.
 
     A context manager; call it with each line.
     """
 
-    def __enter__(self) -> "Replay":
+    def __enter__(self) -> "ReplayedLines":
         self._outer = _context.line
         return self
 
@@ -172,7 +173,7 @@ def source_line() -> str:
     return f"{name}:{frame.f_lineno} ({frame.f_code.co_name})" if name else ""
 
 
-def user_frame() -> Any:
+def user_frame() -> FrameType:
     """The innermost frame of the stack that is not fdl's own; the outermost one if all are."""
     frame = sys._getframe(1)
     while frame.f_back is not None and not _shown_name(frame.f_code.co_filename):
@@ -221,7 +222,7 @@ class Tracer(Value):
     def __copy__(self) -> "Tracer":
         return self
 
-    def __deepcopy__(self, memo: Any) -> "Tracer":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Tracer":
         return self
 
 

@@ -16,6 +16,7 @@ from fdl.core.types import TensorType
 from fdl.dtypes import as_dtype
 from fdl.errors import DifferentiationError, DtypeError, ShapeError
 from fdl.ext._numba import compiled, dtype_of, numba, numba_type
+from fdl.lax.control import map as each
 
 
 def numba_call(
@@ -125,8 +126,6 @@ class NumbaCall(Primitive):
         )
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
-        from fdl.lax.control import map as each
-
         def one(own: Sequence[Any]) -> Any:
             rest = iter(own)
             return self(*(next(rest) if b else a for a, b in zip(args, batched, strict=True)))

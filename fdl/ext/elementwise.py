@@ -129,7 +129,7 @@ class NumbaScalar(Elementwise):
                 out[index] = np.nan
         return out
 
-    def slope(self, index: int, out: Any, *args: Any) -> Any:
+    def derivative(self, index: int, out: Any, *args: Any) -> Any:
         if self.derivatives is None:
             raise DifferentiationError(
                 f"fdl cannot see inside {self.code.function.__name__}, which numba compiled; give "

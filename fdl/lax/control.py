@@ -25,13 +25,15 @@ from fdl.control.cond import Cond
 from fdl.control.scan import Scan
 from fdl.control.unroll import scan_unrolled
 from fdl.control.while_loop import While
-from fdl.core.program import Program
+from fdl.core.interpret import apply_program
+from fdl.core.program import Program, Var
 from fdl.core.rewrite import eliminate_dead
 from fdl.core.trace import Tracer, Value, lift, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import INTEGER, bool_, int32, result_type
 from fdl.errors import ConcretizationError, DtypeError, ShapeError, TreeError
 from fdl.ops.convert import convert
+from fdl.ops.select import clamp
 from fdl.ops.slicing import concatenate
 
 #: Stands for an operand that was not given, since None is one.
@@ -52,8 +54,6 @@ def _share_captured(programs: Sequence[Program], captured: Sequence[Sequence[Any
     shared = []
     for program, values in zip(programs, captured, strict=True):
         place = {id(v): var for v, var in zip(values, program.inputs, strict=False)}
-        from fdl.core.program import Var
-
         inputs = tuple(place.get(id(v)) or Var(lift(v).type) for v in merged) + program.inputs[len(values) :]
         shared.append(eliminate_dead(Program(inputs, program.equations, program.outputs, program.constants)))
     return shared, merged
@@ -302,8 +302,6 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
         return branches[0](*operands)
     if _in_python(index):
         return branches[min(max(int(index.concrete()), 0), len(branches) - 1)](*operands)
-    from fdl.ops.select import clamp
-
     if index.type.dtype != int32:
         last = min(len(branches) - 1, np.iinfo(index.type.dtype).max)
         low, high = (as_array(np.asarray(n, index.type.dtype)) for n in (0, last))
@@ -343,8 +341,6 @@ def _branch(name: str, number: int) -> str:
 
 def _same_dtypes(name: str, programs: Sequence[Program]) -> list[Program]:
     """The branches with outputs converted to common dtypes where Python scalars made them differ."""
-    from fdl.core.interpret import apply_program
-
     dtypes = [result_type(*(t.dtype for t in types)) for types in zip(*(p.output_types for p in programs), strict=True)]
     if all(t.dtype == d for p in programs for t, d in zip(p.output_types, dtypes, strict=True)):
         return list(programs)

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from fdl import tree
 from fdl.array import as_operand as as_array
 from fdl.core.trace import Value
 from fdl.core.types import TensorType
 from fdl.dtypes import ALL, BOOLEAN, COMPLEX, FLOATING, SIGNED, UNSIGNED, as_dtype, bool_, is_inexact
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import expand_to, integer, promote
-from fdl.ops import arithmetic, bitwise, compare, rounding, special, transcendental, trigonometric
+from fdl.ops import arithmetic, bitwise, compare, rounding, sigmoid, special, transcendental, trigonometric
 from fdl.ops import complex as complex_ops
 from fdl.ops.arithmetic import IntegerPow, StopGradient
 from fdl.ops.convert import bitcast, convert
@@ -207,7 +208,7 @@ log1p = _unary("log1p", transcendental.log1p, "0.0 -> 0., dtype=float32")
 sqrt = _unary("sqrt", transcendental.sqrt, "9.0 -> 3., dtype=float32")
 rsqrt = _unary("rsqrt", transcendental.rsqrt, "4.0 -> 0.5, dtype=float32")
 cbrt = _unary("cbrt", transcendental.cbrt, "27.0 -> 3., dtype=float32")
-logistic = _unary("logistic", transcendental.logistic, "0.0 -> 0.5, dtype=float32")
+logistic = _unary("logistic", sigmoid.logistic, "0.0 -> 0.5, dtype=float32")
 sin = _unary("sin", trigonometric.sin, "0.0 -> 0., dtype=float32")
 cos = _unary("cos", trigonometric.cos, "0.0 -> 1., dtype=float32")
 tan = _unary("tan", trigonometric.tan, "0.0 -> 0., dtype=float32")
@@ -216,7 +217,7 @@ acos = _unary("acos", trigonometric.acos, "1.0 -> 0., dtype=float32")
 atan = _unary("atan", trigonometric.atan, "1.0 -> 0.78539..., dtype=float32")
 sinh = _unary("sinh", trigonometric.sinh, "0.0 -> 0., dtype=float32")
 cosh = _unary("cosh", trigonometric.cosh, "0.0 -> 1., dtype=float32")
-tanh = _unary("tanh", trigonometric.tanh, "0.0 -> 0., dtype=float32")
+tanh = _unary("tanh", sigmoid.tanh, "0.0 -> 0., dtype=float32")
 asinh = _unary("asinh", trigonometric.asinh, "1.0 -> 0.88137..., dtype=float32")
 acosh = _unary("acosh", trigonometric.acosh, "1.0 -> 0., dtype=float32")
 atanh = _unary("atanh", trigonometric.atanh, "0.5 -> 0.54930..., dtype=float32")
@@ -438,7 +439,6 @@ def stop_gradient(x: Any) -> Any:
     >>> fdl.grad(lambda x: x * fdl.lax.stop_gradient(x))(3.0)
     Array(3., dtype=float32)
     """
-    from fdl import tree
 
     def one(leaf: Any) -> Any:
         if not isinstance(leaf, Value) and not hasattr(leaf, "dtype") and type(leaf) is not float:

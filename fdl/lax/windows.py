@@ -38,8 +38,8 @@ def monoid_name(computation: Monoid, dtype: np.dtype) -> str | None:
     return equation.operation.name if set(equation.inputs) == set(program.inputs) else None
 
 
-def neutral(name: str, dtype: np.dtype) -> Any:
-    """The neutral element of a monoid."""
+def identity_element(name: str, dtype: np.dtype) -> Any:
+    """The identity element of a monoid."""
     if name in ("max", "min"):
         return identity(dtype, name == "max")
     if name == "and":
@@ -47,12 +47,12 @@ def neutral(name: str, dtype: np.dtype) -> Any:
     return 1 if name == "mul" else 0
 
 
-def _is_neutral(init: Any, name: str) -> bool:
+def _is_identity(init: Any, name: str) -> bool:
     if type(init) is not Array:
         return False
     value = init.concrete()
     lowest = name in ("max", "min") and is_inexact(value.dtype) and value == (-np.inf if name == "max" else np.inf)
-    return bool(lowest or value == np.asarray(neutral(name, value.dtype)).astype(value.dtype))
+    return bool(lowest or value == np.asarray(identity_element(name, value.dtype)).astype(value.dtype))
 
 
 _REDUCTIONS = {
@@ -100,7 +100,7 @@ def reduce(
         if name in _REDUCTIONS:
             total = _REDUCTIONS[name](values[0], axes)
             init = inits[0]
-            done = total if _is_neutral(init, name) else computation(broadcast_in_dim(init, total.shape, ()), total)
+            done = total if _is_identity(init, name) else computation(broadcast_in_dim(init, total.shape, ()), total)
             return tree.unflatten(structure, [done])
     return tree.unflatten(structure, _fold(computation, structure, values, inits, axes))
 
@@ -192,7 +192,7 @@ def reduce_window(
     if name in ("add", "max", "min"):
         kind = "sum" if name == "add" else name
         found = windows.reduce_window(kind, operand, window, strides, pads, base, dilation)
-        return found if _is_neutral(init, name) else computation(found, broadcast_in_dim(init, found.shape, ()))
+        return found if _is_identity(init, name) else computation(found, broadcast_in_dim(init, found.shape, ()))
     padded = pad(operand, init, [(low, high, d - 1) for (low, high), d in zip(pads, base, strict=True)])
     return _combine_windows(padded, init, computation, window, strides, dilation, spread)
 

@@ -14,8 +14,8 @@ from fdl.numpy._index import signed_places
 from fdl.numpy._operands import axis_index, wide
 from fdl.ops import algebraic
 from fdl.ops.select import clamp
+from fdl.ops.sigmoid import logistic
 from fdl.ops.special import ndtr
-from fdl.ops.transcendental import logistic
 
 Axis = int | tuple[int, ...] | None
 

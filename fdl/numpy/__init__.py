@@ -1,5 +1,7 @@
 """fdl.numpy: NumPy's functions on fdl's arrays; names, keywords, defaults and results are those of jax.numpy."""
 
+import importlib as _importlib
+import sys as _sys
 from math import e, inf, nan, pi
 from types import ModuleType as _Module
 
@@ -81,7 +83,6 @@ from fdl.numpy.creation import (
     tri,
     tril,
     triu,
-    vander,
     zeros,
     zeros_like,
 )
@@ -142,10 +143,9 @@ from fdl.numpy.elementwise import (
     sqrt,
     tan,
     tanh,
-    unwrap,
 )
 from fdl.numpy.functional import apply_along_axis, apply_over_axes, vectorize
-from fdl.numpy.grids import c_, index_exp, mgrid, ogrid, r_, s_
+from fdl.numpy.grids import c_, index_exp, indices, ix_, meshgrid, mgrid, ogrid, r_, s_
 from fdl.numpy.histograms import bincount, histogram, histogram2d, histogram_bin_edges, histogramdd
 from fdl.numpy.linear import cross, dot, inner, kron, matmul, matvec, outer, tensordot, trace, vdot, vecdot, vecmat
 from fdl.numpy.logic import (
@@ -196,18 +196,27 @@ from fdl.numpy.nanfunctions import (
     nansum,
     nanvar,
 )
-from fdl.numpy.polynomials import poly, polyadd, polyder, polydiv, polyfit, polyint, polymul, polysub, polyval, roots
+from fdl.numpy.padding import pad
+from fdl.numpy.polynomials import (
+    poly,
+    polyadd,
+    polyder,
+    polydiv,
+    polyfit,
+    polyint,
+    polymul,
+    polysub,
+    polyval,
+    roots,
+    vander,
+)
 from fdl.numpy.ranges import arange, geomspace, linspace, logspace
 from fdl.numpy.rearrange import (
     delete,
     flip,
     fliplr,
     flipud,
-    indices,
     insert,
-    ix_,
-    meshgrid,
-    pad,
     repeat,
     resize,
     roll,
@@ -363,6 +372,7 @@ from fdl.numpy.signals import (
     kaiser,
     packbits,
     unpackbits,
+    unwrap,
 )
 from fdl.numpy.sorting import argpartition, argsort, digitize, lexsort, partition, searchsorted, sort, sort_complex
 from fdl.numpy.statistics import (
@@ -385,12 +395,10 @@ bool = bool_
 __array_api_version__ = "2024.12"
 euler_gamma = 0.577215664901532860606512090082402431
 
-_methods.install()
+_methods.install(_sys.modules[__name__])
 
 
 def __getattr__(name: str) -> _Module:
     if name == "fft":
-        from fdl import fft
-
-        return fft
+        return _importlib.import_module("fdl.fft")  # which is made of these functions
     raise AttributeError(f"module 'fdl.numpy' has no attribute {name!r}")

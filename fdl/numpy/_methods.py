@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from fdl.api.environment import devices
 from fdl.array import Array, alias
 from fdl.core.trace import Tracer, Value
 from fdl.dtypes import as_dtype, key
@@ -165,15 +167,7 @@ def _to_list(self: Any) -> Any:
     return self.concrete("tolist()").tolist()
 
 
-def _namespace(self: Any, *, api_version: str | None = None) -> Any:
-    from fdl import numpy
-
-    return numpy
-
-
 def _device(self: Any) -> Any:
-    from fdl.api.environment import devices
-
     return devices()[0]
 
 
@@ -262,7 +256,6 @@ _PROTOCOLS: dict[str, Callable[..., Any]] = {
     "float": _number(float, "float"),
     "complex": _number(complex, "complex"),
     "index": _index,
-    "array_namespace": _namespace,
     "len": _len,
     "iter": _iter,
     "contains": _contains,
@@ -273,8 +266,8 @@ _PROTOCOLS: dict[str, Callable[..., Any]] = {
 }
 
 
-def install() -> None:
-    """Give `Value` its operators, properties and methods."""
+def install(namespace: ModuleType) -> None:
+    """Give `Value` its operators, properties and methods, and `namespace` as that of its functions."""
     for name, function in _BINARY.items():
         setattr(Value, f"__{name}__", _forward(function))
         setattr(Value, f"__r{name}__", _reflected(function))
@@ -289,6 +282,7 @@ def install() -> None:
         setattr(Value, name, method)
     for name, method in _PROTOCOLS.items():
         setattr(Value, f"__{name}__", method)
+    Value.__array_namespace__ = lambda self, *, api_version=None: namespace  # type: ignore[attr-defined]
     # What is compared elementwise has no hash.
     Value.__hash__ = None  # type: ignore[assignment]
     Array.__repr__ = _printing.array_repr  # type: ignore[method-assign]

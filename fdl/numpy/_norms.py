@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fdl.errors import ShapeError
-from fdl.numpy._operands import Array, ArrayLike, Axis, axis_tuple, cast, inexact, number
+from fdl.numpy._operands import Array, ArrayLike, Axis, axis_tuple, cast, inexact, matrices, number
 from fdl.numpy.arithmetic import absolute, conj, power, real
 from fdl.numpy.elementwise import sqrt
 from fdl.numpy.reductions import kept
@@ -13,6 +13,7 @@ from fdl.numpy.reductions import max as largest
 from fdl.numpy.reductions import min as smallest
 from fdl.numpy.reductions import sum as total
 from fdl.numpy.shapes import moveaxis, ravel, reshape
+from fdl.ops.linalg import svd
 
 
 def norm(x: ArrayLike, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -97,9 +98,7 @@ def _of_matrices(x: Array, order: Any, axes: tuple[int, ...], keepdims: bool) ->
     if order == "fro":
         return _euclidean(x, axes, keepdims)
     if order in (2, -2, "nuc"):
-        from fdl.numpy.linalg import svdvals
-
-        values = svdvals(moveaxis(x, axes, (-2, -1)))
+        values = svd(matrices("svd", moveaxis(x, axes, (-2, -1))), False, False)[0]
         result = total(values, -1) if order == "nuc" else _largest(values, -1) if order == 2 else values.min(-1)
         return kept(result, x.type.shape, axes, keepdims)
     summed = {1: rows, -1: rows, np.inf: columns, -np.inf: columns}.get(order)

@@ -254,3 +254,15 @@ def no_out(name: str, out: Any) -> None:
     """Refuse the argument ``out``: arrays are immutable."""
     if out is not None:
         raise NotImplementedError(f"{name}: arrays are immutable, so there is no out=; use the result")
+
+
+def matrices(name: str, a: ArrayLike, square: bool = False) -> Array:
+    """`a` as matrices of floating-point numbers of at least single precision."""
+    x = number(name, a)
+    if x.type.ndim < 2 or (square and x.type.shape[-1] != x.type.shape[-2]):
+        kind = "square matrices" if square else "matrices"
+        raise ShapeError(
+            f"linalg.{name} needs {kind} of shape (..., {'n, n' if square else 'm, n'}), got shape {x.type.shape}"
+        )
+    dtype = inexact(x.type.dtype)
+    return cast(x, np.dtype(np.float32) if dtype.itemsize < 4 else dtype)

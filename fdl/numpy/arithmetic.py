@@ -22,11 +22,15 @@ from fdl.numpy._operands import (
     promote,
     real_of,
 )
+from fdl.numpy.scalar_types import finfo
 from fdl.ops import arithmetic as ops
 from fdl.ops import bitwise, compare, rounding, transcendental
+from fdl.ops import complex as complex_ops
+from fdl.ops.convert import bitcast
 from fdl.ops.precision import HALVES, accumulator
 from fdl.ops.select import select
 from fdl.ops.shape import full_like
+from fdl.ops.trigonometric import atan2
 
 add = binary("add", ops.add, "x + y; of booleans, x or y.", "1, 2 -> 3, dtype=int32", boolean=bitwise.or_)
 subtract = binary("subtract", ops.sub, "x - y.", "1, 2 -> -1, dtype=int32")
@@ -347,9 +351,7 @@ def _each_part(operation: Any, x: Array) -> Array:
     """A function of real numbers applied to real and imaginary part."""
     if x.type.dtype.kind != "c":
         return operation(x)
-    from fdl.ops.complex import complex_, imag, real
-
-    return complex_(operation(real(x)), operation(imag(x)))
+    return complex_ops.complex_(operation(complex_ops.real(x)), operation(complex_ops.imag(x)))
 
 
 def fmax(x1: ArrayLike, x2: ArrayLike) -> Array:
@@ -417,8 +419,6 @@ def signbit(x: ArrayLike, /) -> Array:
     >>> signbit(-0.0)
     Array(True, dtype=bool)
     """
-    from fdl.ops.convert import bitcast
-
     x = number("signbit", x, (bool_, *REAL))
     if x.type.dtype in UNSIGNED or x.type.dtype == bool_:
         return compare.ne(x, x)
@@ -483,12 +483,9 @@ def angle(z: ArrayLike, deg: bool = False) -> Array:
     >>> angle(1j, deg=True)
     Array(90., dtype=float32)
     """
-    from fdl.ops.complex import imag, real
-    from fdl.ops.trigonometric import atan2
-
     z = number("angle", z)
     z = cast(z, inexact(z.type.dtype))
-    parts = (imag(z), real(z)) if z.type.dtype.kind == "c" else (full_like(z, 0), z)
+    parts = (complex_ops.imag(z), complex_ops.real(z)) if z.type.dtype.kind == "c" else (full_like(z, 0), z)
     radians = atan2(*parts)
     return multiply(radians, 180 / np.pi) if deg else radians
 
@@ -499,10 +496,8 @@ def conjugate(x: ArrayLike, /) -> Array:
     >>> conjugate(1 + 2j)
     Array(1.-2.j, dtype=complex64)
     """
-    from fdl.ops.complex import conj
-
     x = number("conjugate", x)
-    return conj(x) if x.type.dtype.kind == "c" else x
+    return complex_ops.conj(x) if x.type.dtype.kind == "c" else x
 
 
 conj = conjugate
@@ -514,8 +509,6 @@ def real(val: ArrayLike, /) -> Array:
     >>> real(1 + 2j)
     Array(1., dtype=float32)
     """
-    from fdl.ops import complex as complex_ops
-
     x = number("real", val)
     return complex_ops.real(x) if x.type.dtype.kind == "c" else x
 
@@ -526,8 +519,6 @@ def imag(val: ArrayLike, /) -> Array:
     >>> imag(1 + 2j)
     Array(2., dtype=float32)
     """
-    from fdl.ops import complex as complex_ops
-
     x = number("imag", val)
     return complex_ops.imag(x) if x.type.dtype.kind == "c" else full_like(x, 0)
 
@@ -551,15 +542,11 @@ def nan_to_num(
     >>> nan_to_num(float("inf"), posinf=9.0)
     Array(9., dtype=float32)
     """
-    from fdl.numpy.scalar_types import finfo
-
     x = number("nan_to_num", x)
     dtype = x.type.dtype
     if dtype.kind in "iub":
         return x
     if dtype.kind == "c":
-        from fdl.ops import complex as complex_ops
-
         parts = (nan_to_num(part(x), copy, nan, posinf, neginf) for part in (complex_ops.real, complex_ops.imag))
         return complex_ops.complex_(*parts)
     limits = finfo(real_of(dtype))

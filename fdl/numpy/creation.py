@@ -18,15 +18,17 @@ from fdl.numpy._operands import (
     broadcast_shapes,
     cast,
     expand_to,
-    integer,
     number,
     refuse_keys,
     shape_tuple,
     value,
 )
 from fdl.ops import compare
+from fdl.ops.bitwise import not_
+from fdl.ops.select import select
 from fdl.ops.shape import full as repeated
 from fdl.ops.shape import iota, reshape
+from fdl.ops.slicing import concatenate
 
 
 def array(
@@ -139,8 +141,6 @@ def _from_sequence(data: Sequence[Any], dtype: np.dtype | None) -> Array:
     if all(type(item) is arrays.Array for item in items):
         with use(arrays.eager):  # what is known stays known while a function is traced
             return arrays.Array(np.stack([cast(item, common).concrete() for item in items]))
-    from fdl.ops.slicing import concatenate
-
     return concatenate([reshape(cast(i, common), (1, *i.type.shape)) for i in items], 0)
 
 
@@ -382,46 +382,15 @@ def triu(m: ArrayLike, k: int = 0) -> Array:
     Array([[1., 1.],
            [0., 1.]], dtype=float32)
     """
-    from fdl.ops.bitwise import not_
-
     return _triangle("triu", m, lambda shape: not_(_below(shape, k - 1)))
 
 
 def _triangle(name: str, m: ArrayLike, mask: Callable[[tuple[int, ...]], Array]) -> Array:
-    from fdl.ops.select import select
-
     x = number(name, m)
     if x.type.ndim < 2:
         raise ShapeError(f"{name} needs an array of at least 2 axes, got shape {x.type.shape}")
     kept = expand_to(mask(x.type.shape[-2:]), x.type.shape)
     return select(kept, x, filled(0, x.type.shape, x.type.dtype))
-
-
-def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Array:
-    """The Vandermonde matrix: powers of the elements of a vector.
-
-    Args:
-        x: vector of shape (n,).
-        N: number of columns; None is n.
-        increasing: whether the powers grow from left to right.
-
-    >>> vander(array([2, 3]), 3)
-    Array([[4, 2, 1],
-           [9, 3, 1]], dtype=int32)
-    """
-    x = number("vander", x)
-    if x.type.ndim != 1:
-        raise ShapeError(f"vander needs a vector, got shape {x.type.shape}")
-    count = x.type.shape[0] if N is None else integer("vander: N", N)
-    powers = range(count) if increasing else range(count - 1, -1, -1)
-    return stack_columns([x**p for p in powers], x)
-
-
-def stack_columns(columns: list[Array], like: Array) -> Array:
-    """Vectors as the columns of a matrix; of no vectors, a matrix without columns."""
-    from fdl.numpy.shapes import stack
-
-    return stack(columns, 1) if columns else zeros((like.type.shape[0], 0), like.type.dtype)
 
 
 def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: DTypeLike = float, **kwargs: Any) -> Array:

@@ -8,13 +8,16 @@ from fdl import array as arrays
 from fdl.dtypes import default_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, axis_index, cast, expand_to, integer, value
-from fdl.numpy.creation import eye
+from fdl.numpy.creation import eye, ones
+from fdl.numpy.ranges import arange
+from fdl.numpy.rearrange import resize
+from fdl.numpy.selection import nonzero
 from fdl.numpy.shapes import moveaxis, ravel
 from fdl.numpy.shapes import shape as shape_of
 from fdl.ops.select import select
 from fdl.ops.shape import full as filled
 from fdl.ops.shape import reshape
-from fdl.ops.slicing import slice_
+from fdl.ops.slicing import pad, slice_
 
 
 def diagonal(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
@@ -64,8 +67,6 @@ def diag(v: ArrayLike, k: int = 0) -> Array:
         return diagonal(x, k)
     if x.type.ndim != 1:
         raise ShapeError(f"diag needs a vector or a matrix, got shape {x.type.shape}")
-    from fdl.ops.slicing import pad
-
     side = x.type.shape[0] + abs(k)
     columns = pad(x, cast(0, x.type.dtype), [(max(k, 0), max(-k, 0), 0)])
     shape = (side, side)
@@ -96,8 +97,6 @@ def fill_diagonal(a: ArrayLike, val: ArrayLike, wrap: bool = False, *, inplace: 
     """
     if inplace or wrap:
         raise NotImplementedError("fill_diagonal: arrays are immutable; pass inplace=False, and no wrap")
-    from fdl.numpy.rearrange import resize
-
     x = value("fill_diagonal", a)
     shape = x.type.shape
     if len(shape) < 2 or (len(shape) > 2 and len(set(shape)) > 1):
@@ -114,8 +113,6 @@ def diag_indices(n: int, ndim: int = 2) -> tuple[Array, ...]:
     >>> diag_indices(2)
     (Array([0, 1], dtype=int32), Array([0, 1], dtype=int32))
     """
-    from fdl.numpy.ranges import arange
-
     return (arange(n, dtype=int),) * ndim
 
 
@@ -197,7 +194,4 @@ def mask_indices(n: int, mask_func: Any, k: Any = 0, *, size: int | None = None)
     >>> mask_indices(2, triu, 1)
     (Array([0], dtype=int32), Array([1], dtype=int32))
     """
-    from fdl.numpy.creation import ones
-    from fdl.numpy.selection import nonzero
-
     return nonzero(mask_func(ones((n, n)), k), size=size)

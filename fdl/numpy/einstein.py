@@ -9,6 +9,7 @@ import numpy as np
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, DTypeLike, cast, no_out, promote
+from fdl.numpy.diagonals import diagonal
 from fdl.numpy.linear import contract
 from fdl.ops.reduce import sum_
 from fdl.ops.shape import reshape, transpose
@@ -105,8 +106,6 @@ def _extents(terms: list[str], arrays: list[Array], subscripts: Any) -> dict[str
 
 def _simplify(x: Array, term: str, others: list[str]) -> tuple[Array, str]:
     """Repeated letters replaced by their diagonal; letters found nowhere else summed over."""
-    from fdl.numpy.diagonals import diagonal
-
     for letter in sorted(set(term)):
         while term.count(letter) > 1:
             first, second = (i for i, c in enumerate(term) if c == letter and term[: i + 1].count(letter) <= 2)

@@ -1,4 +1,4 @@
-"""Elementwise mathematical functions: exponentials, logarithms, trigonometry."""
+"""Elementwise functions beyond `arithmetic`: exponentials, logarithms, trigonometry, parts of floats."""
 
 import math
 from typing import Any
@@ -8,11 +8,12 @@ import numpy as np
 from fdl.dtypes import INTEGER, bool_
 from fdl.errors import DtypeError
 from fdl.numpy._functions import binary, unary
-from fdl.numpy._operands import Array, ArrayLike, cast, inexact, matched, number, promote
-from fdl.numpy.arithmetic import multiply
-from fdl.ops import arithmetic, bitwise, compare, rounding, special, transcendental, trigonometric
+from fdl.numpy._operands import Array, ArrayLike, cast, inexact, matched, no_out, number
+from fdl.numpy.arithmetic import copysign, multiply, trunc
+from fdl.ops import arithmetic, bitwise, compare, rounding, sigmoid, special, transcendental, trigonometric
 from fdl.ops.complex import complex_, imag, real
 from fdl.ops.convert import bitcast
+from fdl.ops.rounding import floor
 from fdl.ops.select import select
 from fdl.ops.shape import full_like
 
@@ -37,7 +38,7 @@ arctan = atan = unary(
 )
 sinh = unary("sinh", trigonometric.sinh, "The hyperbolic sine.", "0.0 -> 0., dtype=float32")
 cosh = unary("cosh", trigonometric.cosh, "The hyperbolic cosine.", "0.0 -> 1., dtype=float32")
-tanh = unary("tanh", trigonometric.tanh, "The hyperbolic tangent.", "0.0 -> 0., dtype=float32")
+tanh = unary("tanh", sigmoid.tanh, "The hyperbolic tangent.", "0.0 -> 0., dtype=float32")
 arcsinh = asinh = unary(
     "arcsinh", trigonometric.asinh, "The inverse hyperbolic sine.", "1.0 -> 0.88137..., dtype=float32"
 )
@@ -94,7 +95,7 @@ def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     Array(0.6931472, dtype=float32)
     """
     x, y = _real_floats("logaddexp", x1, x2)
-    return transcendental.logaddexp(x, y)
+    return sigmoid.logaddexp(x, y)
 
 
 def logaddexp2(x1: ArrayLike, x2: ArrayLike, /) -> Array:
@@ -104,7 +105,7 @@ def logaddexp2(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     Array(4., dtype=float32)
     """
     x, y = _real_floats("logaddexp2", x1, x2)
-    return transcendental.logaddexp2(x, y)
+    return sigmoid.logaddexp2(x, y)
 
 
 def _real_floats(name: str, *args: ArrayLike) -> list[Array]:
@@ -244,8 +245,6 @@ def ldexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     x, exponent = matched("ldexp", x, cast(exponent, x.type.dtype))
     # In two halves, so that neither power of two overflows before the product does.
     half = arithmetic.mul(exponent, full_like(x, 0.5))
-    from fdl.ops.rounding import floor
-
     first = floor(half)
     second = arithmetic.sub(exponent, first)
     return arithmetic.mul(arithmetic.mul(x, transcendental.exp2(first)), transcendental.exp2(second))
@@ -257,9 +256,6 @@ def modf(x: ArrayLike, /, out: None = None) -> tuple[Array, Array]:
     >>> modf(-2.5)
     (Array(-0.5, dtype=float32), Array(-2., dtype=float32))
     """
-    from fdl.numpy._operands import no_out
-    from fdl.numpy.arithmetic import copysign, trunc
-
     no_out("modf", out)
     x = _floating("modf", x)
     whole = trunc(x)
@@ -274,37 +270,6 @@ def spacing(x: ArrayLike, /) -> Array:
     >>> spacing(1.0)
     Array(1.1920929e-07, dtype=float32)
     """
-    from fdl.numpy.arithmetic import copysign
-
     x = _floating("spacing", x)
     away = copysign(full_like(x, np.inf), x)
     return arithmetic.sub(arithmetic.nextafter(x, away), x)
-
-
-def unwrap(p: ArrayLike, discont: ArrayLike | None = None, axis: int = -1, period: ArrayLike = 2 * np.pi) -> Array:
-    """Angles without jumps: multiples of the period are added so that neighbours differ by at most half of it.
-
-    Args:
-        p: angles.
-        discont: jumps up to this are left alone; at least half a period.
-        axis: along which neighbours are compared.
-        period: of the angles.
-
-    >>> unwrap(array([0.0, 4.0, 2.0]), period=6.0)
-    Array([ 0., -2., -4.], dtype=float32)
-    """
-    from fdl import numpy as fnp
-
-    (p,) = promote("unwrap", p)
-    p = cast(p, inexact(p.type.dtype))
-    if not p.type.size:
-        return p
-    steps = fnp.diff(p, axis=axis)
-    half = period / 2
-    if discont is None:
-        discont = half
-    folded = fnp.mod(steps + half, period) - half
-    folded = fnp.where((folded == -half) & (steps > 0), half, folded)
-    shift = fnp.where(fnp.abs(steps) < discont, 0, folded - steps)
-    padded = fnp.concatenate([fnp.zeros_like(fnp.take(p, fnp.arange(1), axis=axis)), shift], axis=axis)
-    return p + fnp.cumsum(padded, axis=axis)

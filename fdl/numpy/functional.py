@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fdl.api.arguments import require_function
+from fdl.api.vmap import vmap
 from fdl.array import as_array
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, axis_index, broadcast_shapes, integers, value
@@ -25,8 +27,6 @@ def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: ArrayLike, *arg
     >>> apply_along_axis(lambda v: v.sum(), 0, ones((2, 3)))
     Array([2., 2., 2.], dtype=float32)
     """
-    from fdl.api.vmap import vmap
-
     x = value("apply_along_axis", arr)
     axis = axis_index("apply_along_axis", axis, x.type.ndim)
 
@@ -47,8 +47,6 @@ def apply_over_axes(func: Callable[[Any, int], Any], a: ArrayLike, axes: int | S
     >>> apply_over_axes(sum, ones((2, 3)), [0, 1])
     Array([[6.]], dtype=float32)
     """
-    from fdl.api.arguments import require_function
-
     require_function("apply_over_axes", "func", func)
     x = value("apply_over_axes", a)
     for axis in [axes] if isinstance(axes, int) else integers("apply_over_axes: axes", axes):
@@ -95,9 +93,6 @@ def vectorize(
     >>> vectorize(dot, signature="(n),(n)->()")(ones((2, 3)), ones(3))
     Array([3., 3.], dtype=float32)
     """
-    from fdl.api.arguments import require_function
-    from fdl.api.vmap import vmap
-
     require_function("vectorize", "pyfunc", pyfunc)
     parsed = None if signature is None else _parse(signature)
     if isinstance(excluded, (int, str)) or not all(isinstance(e, str) or (type(e) is int and e >= 0) for e in excluded):

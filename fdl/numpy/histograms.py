@@ -18,7 +18,7 @@ from fdl.numpy.reductions import max as largest
 from fdl.numpy.reductions import min as smallest
 from fdl.numpy.reductions import sum as total
 from fdl.numpy.selection import ravel_multi_index, where
-from fdl.numpy.shapes import ravel, reshape
+from fdl.numpy.shapes import ravel, reshape, stack
 from fdl.numpy.sorting import searchsorted
 
 
@@ -212,8 +212,6 @@ def histogram2d(
     Array([[1, 0],
            [0, 1]], dtype=int32)
     """
-    from fdl.numpy.shapes import stack
-
     both = isinstance(bins, (list, tuple)) and len(bins) == 2
     counts, edges = histogramdd(stack([x, y], 1), list(bins) if both else [bins, bins], range, weights, density)
     return counts, edges[0], edges[1]

@@ -1,4 +1,4 @@
-"""Reading and writing parts of arrays: ``x[...]`` and ``x.at[...]``."""
+"""Index expressions that read and write: ``x[...]`` and ``x.at[...]``; what they mean is in `_index`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from fdl.array import Array as ConcreteArray
 from fdl.core.trace import Value, is_eager
 from fdl.dtypes import bool_, index_dtype
 from fdl.errors import ShapeError
+from fdl.lax.control import cond, scan
 from fdl.numpy._index import (
     At,
     Flag,
@@ -22,6 +23,7 @@ from fdl.numpy._index import (
     result_shape,
 )
 from fdl.numpy._operands import Array, ArrayLike, cast, expand_to, value
+from fdl.numpy.arithmetic import divide, negative, power
 from fdl.ops import arithmetic, compare
 from fdl.ops.indexing import gather, scatter
 from fdl.ops.select import select
@@ -349,8 +351,6 @@ class IndexedPart:
         self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
         """The values subtracted."""
-        from fdl.numpy.arithmetic import negative
-
         return self._write("add", negative(values), indices_are_sorted, unique_indices, mode)
 
     def multiply(
@@ -382,8 +382,6 @@ class IndexedPart:
         self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
         """The elements divided by the values."""
-        from fdl.numpy.arithmetic import divide
-
         options = {"mode": mode, "unique_indices": unique_indices, "indices_are_sorted": indices_are_sorted}
         return divide(self._array, self._factors(values, self._array.type.dtype, options))
 
@@ -391,8 +389,6 @@ class IndexedPart:
         self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
         """The elements raised to the values."""
-        from fdl.numpy.arithmetic import power
-
         options = {"mode": mode, "unique_indices": unique_indices, "indices_are_sorted": indices_are_sorted}
         return power(self._array, self._factors(values, value("power", values).type.dtype, options))
 
@@ -433,7 +429,6 @@ def _may_repeat(index: Any) -> bool:
 
 def _applied(func: Callable[[Any], Any], old: Array, first: Array, times: Array) -> Array:
     """`func` applied to each element of `old` as often as `times` says; `first` is that of one application."""
-    from fdl import lax
 
     def again(found: Array, number: Any) -> Array:
         return select(compare.gt(times, expand_to(cast(number, times.type.dtype), times.type.shape)),
@@ -447,8 +442,8 @@ def _applied(func: Callable[[Any], Any], old: Array, first: Array, times: Array)
     most = times.max()
     numbers = np.arange(1, max(times.type.size, 1), dtype=times.type.dtype)
     # As many rounds as there are elements would do; those that change nothing are skipped.
-    return lax.scan(
-        lambda found, number: (lax.cond(number < most, lambda f: again(f, number), lambda f: f, found), None),
+    return scan(
+        lambda found, number: (cond(number < most, lambda f: again(f, number), lambda f: f, found), None),
         found,
         numbers,
     )[0]

@@ -16,21 +16,23 @@ from fdl.numpy._operands import (
     axis_index,
     broadcast_shapes,
     cast,
-    inexact,
     integer,
+    matrices,
     number,
     promote,
 )
-from fdl.numpy.arithmetic import absolute, conj
+from fdl.numpy.arithmetic import absolute, conj, sign
 from fdl.numpy.creation import eye
 from fdl.numpy.diagonals import diagonal as _diagonal
+from fdl.numpy.einstein import einsum
 from fdl.numpy.elementwise import exp
 from fdl.numpy.linear import matmul, outer, vecdot
 from fdl.numpy.reductions import any as any_
 from fdl.numpy.reductions import sum as total
 from fdl.numpy.scalar_types import finfo
-from fdl.numpy.selection import where
-from fdl.numpy.shapes import broadcast_to, matrix_transpose, reshape
+from fdl.numpy.selection import take_along_axis, where
+from fdl.numpy.shapes import broadcast_to, matrix_transpose, moveaxis, reshape
+from fdl.numpy.sorting import argsort
 from fdl.ops import linalg as ops
 from fdl.ops import matrix
 
@@ -71,18 +73,6 @@ class SlogdetResult(NamedTuple):
     logabsdet: Any
 
 
-def _matrices(name: str, a: ArrayLike, square: bool = False) -> Array:
-    """`a` as matrices of floating-point numbers of at least single precision."""
-    x = number(name, a)
-    if x.type.ndim < 2 or (square and x.type.shape[-1] != x.type.shape[-2]):
-        kind = "square matrices" if square else "matrices"
-        raise ShapeError(
-            f"linalg.{name} needs {kind} of shape (..., {'n, n' if square else 'm, n'}), got shape {x.type.shape}"
-        )
-    dtype = inexact(x.type.dtype)
-    return cast(x, np.dtype(np.float32) if dtype.itemsize < 4 else dtype)
-
-
 def _adjoint(x: Array) -> Array:
     return conj(matrix_transpose(x))
 
@@ -106,7 +96,7 @@ def cholesky(a: ArrayLike, *, upper: bool = False, symmetrize_input: bool = True
     Array([[2., 0.],
            [1., 1.]], dtype=float32)
     """
-    x = _matrices("cholesky", a, square=True)
+    x = matrices("cholesky", a, square=True)
     factor = ops.cholesky(_hermitian(x) if symmetrize_input else x)
     return _adjoint(factor) if upper else factor
 
@@ -127,7 +117,7 @@ def qr(a: ArrayLike, mode: str = "reduced") -> Any:
     """
     if mode not in ("reduced", "complete", "r", "full"):
         raise ValueError(f"linalg.qr: mode must be 'reduced', 'complete' or 'r', got {mode!r}")
-    q, r = ops.qr(_matrices("qr", a), mode in ("complete", "full"))
+    q, r = ops.qr(matrices("qr", a), mode in ("complete", "full"))
     return r if mode == "r" else QRResult(q, r)
 
 
@@ -155,16 +145,13 @@ def svd(
     """
     if subset_by_index is not None:
         raise NotImplementedError("linalg.svd: subset_by_index is not supported; slice the result")
-    x = _matrices("svd", a)
+    x = matrices("svd", a)
     if not compute_uv:
         return ops.svd(x, False, False)[0] if not hermitian else _by_size(absolute(eigvalsh(x)))[0]
     if not hermitian:
         return SVDResult(*ops.svd(x, full_matrices, True))
     values, vectors = eigh(x)
     sizes, order = _by_size(absolute(values))
-    from fdl.numpy.arithmetic import sign
-    from fdl.numpy.selection import take_along_axis
-
     signs = take_along_axis(sign(values), order, -1)
     u = take_along_axis(vectors, order[..., None, :], -1)
     return SVDResult(u, sizes, _adjoint(u * cast(signs, u.type.dtype)[..., None, :]))
@@ -172,9 +159,6 @@ def svd(
 
 def _by_size(values: Array) -> tuple[Array, Array]:
     """The values in falling order, and their order."""
-    from fdl.numpy.selection import take_along_axis
-    from fdl.numpy.sorting import argsort
-
     order = argsort(-values, -1)
     return take_along_axis(values, order, -1), order
 
@@ -202,7 +186,7 @@ def eigh(a: ArrayLike, UPLO: str | None = None, symmetrize_input: bool = True) -
     >>> eigh(array([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
     Array([1., 2.], dtype=float32)
     """
-    x = _matrices("eigh", a, square=True)
+    x = matrices("eigh", a, square=True)
     if UPLO not in (None, "L", "U"):
         raise ValueError(f"linalg.eigh: UPLO must be 'L' or 'U', got {UPLO!r}")
     if symmetrize_input:
@@ -227,7 +211,7 @@ def eig(a: ArrayLike) -> EigResult:
     >>> eig(array([[0.0, 1.0], [-1.0, 0.0]])).eigenvalues.dtype
     dtype('complex64')
     """
-    return EigResult(*ops.eig(_matrices("eig", a, square=True)))
+    return EigResult(*ops.eig(matrices("eig", a, square=True)))
 
 
 def eigvals(a: ArrayLike) -> Array:
@@ -236,7 +220,7 @@ def eigvals(a: ArrayLike) -> Array:
     >>> eigvals(array([[2.0]]))
     Array([2.+0.j], dtype=complex64)
     """
-    return ops.eig(_matrices("eigvals", a, square=True), False)[0]
+    return ops.eig(matrices("eigvals", a, square=True), False)[0]
 
 
 def solve(a: ArrayLike, b: ArrayLike) -> Array:
@@ -255,7 +239,7 @@ def solve(a: ArrayLike, b: ArrayLike) -> Array:
     >>> solve(array([[2.0, 0.0], [0.0, 4.0]]), array([2.0, 2.0]))
     Array([1. , 0.5], dtype=float32)
     """
-    x = _matrices("solve", a, square=True)
+    x = matrices("solve", a, square=True)
     x, y = promote("linalg.solve", x, b)
     vector = y.type.ndim == 1
     if not y.type.ndim or y.type.shape[-1 if vector else -2] != x.type.shape[-1]:
@@ -276,7 +260,7 @@ def inv(a: ArrayLike) -> Array:
     Array([[0.5 , 0.  ],
            [0.  , 0.25]], dtype=float32)
     """
-    x = _matrices("inv", a, square=True)
+    x = matrices("inv", a, square=True)
     return solve(x, broadcast_to(eye(x.type.shape[-1], dtype=x.type.dtype), x.type.shape))
 
 
@@ -290,7 +274,7 @@ def slogdet(a: ArrayLike, *, method: str | None = None) -> SlogdetResult:
     >>> slogdet(array([[2.0, 0.0], [0.0, -1.0]])).sign
     Array(-1., dtype=float32)
     """
-    return SlogdetResult(*matrix.slogdet(_matrices("slogdet", a, square=True)))
+    return SlogdetResult(*matrix.slogdet(matrices("slogdet", a, square=True)))
 
 
 def det(a: ArrayLike) -> Array:
@@ -299,7 +283,7 @@ def det(a: ArrayLike) -> Array:
     >>> det(array([[2.0, 1.0], [0.0, 3.0]]))
     Array(6., dtype=float32)
     """
-    x = _matrices("det", a, square=True)
+    x = matrices("det", a, square=True)
     n = x.type.shape[-1]
     # Expanded, small ones have derivatives for singular matrices too.
     if n == 2:
@@ -324,7 +308,7 @@ def pinv(
     >>> pinv(array([[2.0], [0.0]]))
     Array([[0.5, 0. ]], dtype=float32)
     """
-    x = _matrices("pinv", a)
+    x = matrices("pinv", a)
     limit = rtol if rcond is None else rcond
     if limit is None:
         limit = 10.0 * max(x.type.shape[-2:]) * float(finfo(x.type.dtype).eps)
@@ -353,7 +337,7 @@ def matrix_rank(
     x = number("matrix_rank", M)
     if x.type.ndim < 2:
         return cast(any_(x), default_dtype(int))
-    x = _matrices("matrix_rank", x)
+    x = matrices("matrix_rank", x)
     s = svd(x, compute_uv=False, hermitian=hermitian)
     share = rtol if tol is None else tol
     if share is None:
@@ -395,7 +379,7 @@ def cond(x: ArrayLike, p: Any = None) -> Array:
     >>> cond(array([[2.0, 0.0], [0.0, 1.0]]))
     Array(2., dtype=float32)
     """
-    x = _matrices("cond", x)
+    x = matrices("cond", x)
     if 0 in x.type.shape[-2:]:
         raise ShapeError(f"linalg.cond of matrices without elements: shape {x.type.shape}")
     if p in (None, 2, -2):
@@ -421,7 +405,7 @@ def lstsq(
     >>> lstsq(array([[1.0], [1.0]]), array([1.0, 3.0]))[0].round(3)
     Array([2.], dtype=float32)
     """
-    x, y = promote("linalg.lstsq", _matrices("lstsq", a), b)
+    x, y = promote("linalg.lstsq", matrices("lstsq", a), b)
     if x.type.ndim != 2 or y.type.ndim not in (1, 2) or x.type.shape[0] != y.type.shape[0]:
         raise ShapeError(f"linalg.lstsq needs shapes (m, n) and (m,) or (m, k), got {x.type.shape} and {y.type.shape}")
     m, n = x.type.shape
@@ -445,8 +429,6 @@ def multi_dot(arrays: Sequence[ArrayLike], *, precision: Any = None) -> Array:
     (2,)
     """
     import opt_einsum
-
-    from fdl.numpy.einstein import einsum
 
     if not isinstance(arrays, (list, tuple)) or len(arrays) < 2:
         raise TypeError("linalg.multi_dot needs a sequence of two arrays or more")
@@ -482,8 +464,6 @@ def tensorsolve(a: ArrayLike, b: ArrayLike, axes: tuple[int, ...] | None = None)
     >>> tensorsolve(eye(4).reshape(2, 2, 4), ones((2, 2))).shape
     (4,)
     """
-    from fdl.numpy.shapes import moveaxis
-
     x, y = promote("linalg.tensorsolve", a, b)
     if axes is not None:
         x = moveaxis(x, axes, tuple(range(-len(axes), 0)))

@@ -1,4 +1,4 @@
-"""Products of vectors, matrices and tensors, all by one contraction."""
+"""Products of vectors, matrices and tensors, all by one contraction; factorizations are in `linalg`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,8 +7,12 @@ import numpy as np
 
 from fdl.dtypes import as_dtype, bool_
 from fdl.errors import ShapeError
-from fdl.numpy._operands import Array, ArrayLike, DTypeLike, axis_index, axis_tuple, cast, expand_to, promote
+from fdl.numpy._operands import Array, ArrayLike, DTypeLike, axis_index, axis_tuple, cast, expand_to, no_out, promote
 from fdl.numpy._operands import broadcast_shapes as common_shape
+from fdl.numpy.arithmetic import conj, multiply
+from fdl.numpy.diagonals import diagonal
+from fdl.numpy.reductions import sum as total
+from fdl.numpy.shapes import moveaxis, ravel, stack
 from fdl.ops.compare import ne
 from fdl.ops.contract import dot_general
 from fdl.ops.shape import full_like, reshape, transpose
@@ -53,8 +57,6 @@ def dot(a: ArrayLike, b: ArrayLike, *, precision: Any = None, preferred_element_
     """
     x, y = promote("dot", a, b)
     if x.type.ndim == 0 or y.type.ndim == 0:
-        from fdl.numpy.arithmetic import multiply
-
         product = multiply(x, y)
         return product if preferred_element_type is None else cast(product, as_dtype(preferred_element_type))
     axis = max(y.type.ndim - 2, 0)
@@ -128,9 +130,6 @@ def vdot(
     >>> vdot(array([1j]), array([1j]))
     Array(1.+0.j, dtype=complex64)
     """
-    from fdl.numpy.arithmetic import conj
-    from fdl.numpy.shapes import ravel
-
     return dot(ravel(conj(a)), ravel(b), preferred_element_type=preferred_element_type)
 
 
@@ -148,9 +147,6 @@ def vecdot(
     >>> vecdot(ones((2, 3)), ones(3))
     Array([3., 3.], dtype=float32)
     """
-    from fdl.numpy.arithmetic import conj
-    from fdl.numpy.shapes import moveaxis
-
     x, y = promote("vecdot", x1, x2)
     x, y = moveaxis(conj(x), axis, -1), moveaxis(y, axis, -1)
     if x.type.shape[-1] != y.type.shape[-1]:
@@ -177,8 +173,6 @@ def vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     >>> vecmat(ones((5, 2)), ones((2, 3))).shape
     (5, 3)
     """
-    from fdl.numpy.arithmetic import conj
-
     x, y = promote("vecmat", x1, x2)
     if x.type.ndim < 1 or y.type.ndim < 2 or x.type.shape[-1] != y.type.shape[-2]:
         raise _differ("vecmat", x, y, "shapes (..., n) and (..., n, m) are needed")
@@ -206,9 +200,6 @@ def outer(a: ArrayLike, b: ArrayLike, out: None = None) -> Array:
     Array([[3, 4],
            [6, 8]], dtype=int32)
     """
-    from fdl.numpy._operands import no_out
-    from fdl.numpy.shapes import ravel
-
     no_out("outer", out)
     x, y = (ravel(v) for v in promote("outer", a, b))
     return x[:, None] * y[None, :]
@@ -285,8 +276,6 @@ def cross(
     >>> cross(array([1, 0, 0]), array([0, 1, 0]))
     Array([0, 0, 1], dtype=int32)
     """
-    from fdl.numpy.shapes import moveaxis, stack
-
     if axis is not None:
         axisa = axisb = axisc = axis
     x, y = promote("cross", a, b)
@@ -320,7 +309,4 @@ def trace(
     >>> trace(eye(3))
     Array(3., dtype=float32)
     """
-    from fdl.numpy.diagonals import diagonal
-    from fdl.numpy.reductions import sum as total
-
     return total(diagonal(a, offset, axis1, axis2), -1, dtype, out)

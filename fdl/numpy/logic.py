@@ -8,7 +8,9 @@ from fdl.dtypes import BOOLEAN, INTEGER, REAL, bool_
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._functions import binary
 from fdl.numpy._operands import Array, ArrayLike, broadcast_shapes, cast, expand_to, matched, no_out, number, value
+from fdl.numpy.arithmetic import absolute, add, multiply, subtract
 from fdl.ops import arithmetic, bitwise, compare, reduce
+from fdl.ops.complex import imag, real
 from fdl.ops.shape import full_like
 
 equal = binary("equal", compare.eq, "Whether x == y.", "1, 2 -> False, dtype=bool")
@@ -114,8 +116,6 @@ def bitwise_count(x: ArrayLike, /) -> Array:
 def _parts(x: Array) -> tuple[Array, ...]:
     if x.type.dtype.kind != "c":
         return (x,)
-    from fdl.ops.complex import imag, real
-
     return real(x), imag(x)
 
 
@@ -218,8 +218,6 @@ def isclose(
     >>> isclose(1.0, 1.0 + 1e-6)
     Array(True, dtype=bool)
     """
-    from fdl.numpy.arithmetic import absolute, add, multiply, subtract
-
     x, y = matched("isclose", a, b)
     same = compare.eq(x, y)
     if x.type.dtype == bool_:

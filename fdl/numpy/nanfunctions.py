@@ -12,11 +12,11 @@ from fdl.numpy.logic import isnan
 from fdl.numpy.selection import where as choose
 
 
-def _without(name: str, a: ArrayLike, neutral: Any) -> tuple[Array, Array]:
+def _without(name: str, a: ArrayLike, identity: Any) -> tuple[Array, Array]:
     """The operand with NaN replaced, and where there was none."""
     x = number(name, a)
     missing = isnan(x)
-    return (x if x.type.dtype.kind in "iub" else choose(missing, neutral, x)), ~missing
+    return (x if x.type.dtype.kind in "iub" else choose(missing, identity, x)), ~missing
 
 
 def nansum(

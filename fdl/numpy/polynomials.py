@@ -6,11 +6,14 @@ import numpy as np
 
 from fdl.dtypes import result_type
 from fdl.errors import ShapeError
-from fdl.numpy._operands import Array, ArrayLike, cast, promote, value
-from fdl.numpy.creation import asarray, eye, ones, vander, zeros, zeros_like
+from fdl.numpy._operands import Array, ArrayLike, cast, integer, number, promote, value
+from fdl.numpy.creation import asarray, eye, ones, zeros, zeros_like
 from fdl.numpy.elementwise import sqrt
+from fdl.numpy.linalg import eigvals, inv, lstsq
 from fdl.numpy.ranges import arange
+from fdl.numpy.rearrange import trim_zeros
 from fdl.numpy.shapes import atleast_1d, concatenate, stack
+from fdl.numpy.signals import convolve
 
 
 def polyval(p: ArrayLike, x: ArrayLike, *, unroll: int = 16) -> Array:
@@ -65,9 +68,6 @@ def polymul(a1: ArrayLike, a2: ArrayLike, *, trim_leading_zeros: bool = False) -
     >>> polymul(array([1, 1]), array([1, -1]))
     Array([ 1,  0, -1], dtype=int32)
     """
-    from fdl.numpy.rearrange import trim_zeros
-    from fdl.numpy.signals import convolve
-
     x, y = (atleast_1d(v) for v in promote("polymul", a1, a2))
     if trim_leading_zeros:
         x, y = trim_zeros(x, "f"), trim_zeros(y, "f")
@@ -85,8 +85,6 @@ def polydiv(u: ArrayLike, v: ArrayLike, *, trim_leading_zeros: bool = False) -> 
     >>> polydiv(array([1.0, 0.0, -1.0]), array([1.0, 1.0]))[0]
     Array([ 1., -1.], dtype=float32)
     """
-    from fdl.numpy.rearrange import trim_zeros
-
     rest, divisor = (atleast_1d(w) for w in promote("polydiv", u, v, to_inexact=True))
     degree = divisor.type.size
     quotient = []
@@ -142,8 +140,6 @@ def poly(seq_of_zeros: ArrayLike) -> Array:
     >>> poly(array([1.0, -1.0]))
     Array([ 1.,  0., -1.], dtype=float32)
     """
-    from fdl.numpy.linalg import eigvals
-
     (zero_points,) = promote("poly", seq_of_zeros, to_inexact=True)
     matrix = zero_points.type.ndim == 2
     dtype = zero_points.type.dtype
@@ -164,8 +160,6 @@ def roots(p: ArrayLike, *, strip_zeros: bool = True) -> Array:
     >>> roots(array([1.0, -3.0, 2.0])).real.sort()
     Array([1., 2.], dtype=float32)
     """
-    from fdl.numpy.linalg import eigvals
-
     (x,) = promote("roots", p, to_inexact=True)
     x = atleast_1d(x)
     complex_dtype = result_type(x, np.complex64)
@@ -206,8 +200,6 @@ def polyfit(
     >>> polyfit(array([0.0, 1.0, 2.0]), array([1.0, 3.0, 5.0]), 1).round(3)
     Array([2., 1.], dtype=float32)
     """
-    from fdl.numpy.linalg import inv, lstsq
-
     x, y = promote("polyfit", x, y, to_inexact=True)
     if x.type.ndim != 1 or y.type.ndim not in (1, 2) or x.type.shape[0] != y.type.shape[0]:
         raise ShapeError(f"polyfit needs points (n,) and values (n,) or (n, k), got {x.type.shape} and {y.type.shape}")
@@ -231,3 +223,23 @@ def polyfit(
         factor = residuals / freedom
         base = base * (factor[0] if y.type.ndim == 1 else 1) if y.type.ndim == 1 else base[:, :, None] * factor
     return solution, base
+
+
+def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Array:
+    """The Vandermonde matrix: powers of the elements of a vector.
+
+    Args:
+        x: vector of shape (n,).
+        N: number of columns; None is n.
+        increasing: whether the powers grow from left to right.
+
+    >>> vander(array([2, 3]), 3)
+    Array([[4, 2, 1],
+           [9, 3, 1]], dtype=int32)
+    """
+    x = number("vander", x)
+    if x.type.ndim != 1:
+        raise ShapeError(f"vander needs a vector, got shape {x.type.shape}")
+    count = x.type.shape[0] if N is None else integer("vander: N", N)
+    powers = range(count) if increasing else range(count - 1, -1, -1)
+    return stack([x**p for p in powers], 1) if count else zeros((x.type.shape[0], 0), x.type.dtype)

@@ -1,7 +1,6 @@
-"""Moving elements about: flip, roll, rotate, tile, repeat, pad, insert, delete."""
+"""Moving elements along axes: flip, roll, tile, repeat, insert, delete; what keeps their order is in `shapes`."""
 
 import reprlib
-from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -24,11 +23,13 @@ from fdl.numpy._operands import (
     shape_tuple,
     value,
 )
+from fdl.numpy.arithmetic import clip
 from fdl.numpy.creation import asarray
+from fdl.numpy.reductions import cumsum
 from fdl.numpy.shapes import between, concatenate, moveaxis, ravel, swapaxes
-from fdl.ops.shape import broadcast_in_dim, iota, reshape
-from fdl.ops.slicing import pad as padded
-from fdl.ops.slicing import reverse
+from fdl.numpy.sorting import searchsorted
+from fdl.ops.shape import broadcast_in_dim, full, iota, reshape
+from fdl.ops.slicing import dynamic_slice, reverse
 
 
 def flip(m: ArrayLike, axis: Axis = None) -> Array:
@@ -119,8 +120,6 @@ def _rolled(x: Array, places: Any, axis: int) -> Array:
         return x
     traced = isinstance(places, Value) and type(places) is not arrays.Array
     if traced:
-        from fdl.ops.slicing import dynamic_slice
-
         start = -(signed_places(places, extent) % extent) % extent
         starts = [start if i == axis else np.int32(0) for i in range(x.type.ndim)]
         return dynamic_slice(concatenate([x, x], axis), starts, x.type.shape)
@@ -191,10 +190,6 @@ def _repeated_evenly(x: Array, count: int, axis: int) -> Array:
 
 def _repeated_places(repeats: Any, extent: int, total: int) -> Array:
     """For every place of the result the number of the slice that stands there."""
-    from fdl.numpy.arithmetic import clip
-    from fdl.numpy.reductions import cumsum
-    from fdl.numpy.sorting import searchsorted
-
     counts = expand_to(cast(value("repeat", repeats), index_dtype(total)), (extent,))
     return clip(searchsorted(cumsum(counts), iota(index_dtype(total), (total,), 0), side="right"), 0, extent - 1)
 
@@ -208,15 +203,9 @@ def resize(a: ArrayLike, new_shape: Any) -> Array:
     x, shape = ravel(value("resize", a)), shape_tuple("resize", new_shape)
     size = prod(shape)
     if not x.type.size or not size:
-        return _zeros(x, shape)
+        return full(0, shape, x.type.dtype)
     copies = -(-size // x.type.size)
     return reshape(tile(x, copies)[:size], shape)
-
-
-def _zeros(x: Array, shape: tuple[int, ...]) -> Array:
-    from fdl.ops.shape import full
-
-    return full(0, shape, x.type.dtype)
 
 
 def trim_zeros(filt: ArrayLike, trim: str = "fb", axis: Axis = None) -> Array:
@@ -293,106 +282,3 @@ def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None)
     shape = list(x.type.shape)
     shape[axis] = count
     return concatenate([x, expand_to(new, shape)], axis)[(slice(None),) * axis + (numbers,)]
-
-
-def pad(array: ArrayLike, pad_width: Any, mode: str | Callable[..., Any] = "constant", **kwargs: Any) -> Array:
-    """Elements added at the ends of axes.
-
-    Args:
-        array: array.
-        pad_width: how many: a number, (before, after), or such a pair for each axis; or a dict by axis.
-        mode: "constant", "edge", "wrap", "reflect", "symmetric", "linear_ramp", "maximum", "minimum", "mean",
-            "empty", or a function as NumPy takes it.
-        **kwargs: constant_values, end_values, stat_length, reflect_type, as for NumPy.
-
-    Raises:
-        ShapeError: the widths do not fit the axes, or are negative.
-
-    >>> pad(array([1, 2]), 1)
-    Array([0, 1, 2, 0], dtype=int32)
-    """
-    from fdl.numpy import _padding
-
-    x = value("pad", array)
-    widths = [(int(low), int(high)) for low, high in _padding.pairs("pad_width", pad_width, x.type.ndim)]
-    if any(n < 0 for w in widths for n in w):
-        raise ShapeError(f"pad: widths must not be negative, got {pad_width}")
-    return _padding.apply(x, widths, mode, kwargs)
-
-
-def constant_border(x: Array, low: int, high: int, axis: int, fill: Any) -> Array:
-    """`x` with a constant added at both ends of an axis."""
-    config = [(low, high, 0) if i == axis else (0, 0, 0) for i in range(x.type.ndim)]
-    return padded(x, cast(fill, x.type.dtype), config)
-
-
-def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) -> Any:
-    """The coordinates of every element of an array.
-
-    Args:
-        dimensions: its shape.
-        dtype: default int32.
-        sparse: whether to return arrays that broadcast to it instead.
-
-    >>> indices((2, 2))[0]
-    Array([[0, 0],
-           [1, 1]], dtype=int32)
-    """
-    from fdl.dtypes import as_dtype
-    from fdl.numpy.selection import ogrid_of
-    from fdl.numpy.shapes import stack
-
-    shape = shape_tuple("indices", dimensions)
-    grids = [cast(g, as_dtype(int if dtype is None else dtype)) for g in ogrid_of(shape)]
-    if sparse:
-        return tuple(grids)
-    if not shape:
-        return _zeros(cast(0, as_dtype(int if dtype is None else dtype)), (0,))
-    return stack([expand_to(g, shape) for g in grids])
-
-
-def meshgrid(*xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> list[Array]:
-    """Coordinates on the grid that vectors span.
-
-    Args:
-        *xi: vectors.
-        copy: accepted for compatibility.
-        sparse: whether to return arrays that broadcast to the grid instead.
-        indexing: "xy" if the first vector runs along the second axis, "ij" if along the first.
-
-    >>> meshgrid(array([1, 2]), array([3]))
-    [Array([[1, 2]], dtype=int32), Array([[3, 3]], dtype=int32)]
-    """
-    if indexing not in ("xy", "ij"):
-        raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}")
-    vectors = [value("meshgrid", x) for x in xi]
-    if any(v.type.ndim > 1 for v in vectors):
-        raise ShapeError(f"meshgrid needs vectors, got shapes {', '.join(str(v.type.shape) for v in vectors)}")
-    count = len(vectors)
-    place = list(range(count))
-    if indexing == "xy" and count > 1:
-        place[:2] = [1, 0]
-    shape = [0] * count
-    for p, v in zip(place, vectors, strict=True):
-        shape[p] = v.type.size
-    thin = [
-        reshape(v, tuple(v.type.size if i == p else 1 for i in range(count)))
-        for p, v in zip(place, vectors, strict=True)
-    ]
-    return thin if sparse else [expand_to(t, shape) for t in thin]
-
-
-def ix_(*args: ArrayLike) -> tuple[Array, ...]:
-    """Index arrays that select the grid of the given rows, columns, ...
-
-    >>> [x.shape for x in ix_(array([0, 1]), array([2]))]
-    [(2, 1), (1, 1)]
-    """
-    from fdl.numpy.creation import asarray
-    from fdl.numpy.selection import nonzero
-
-    vectors = [asarray(a) for a in args]
-    if any(v.type.ndim != 1 for v in vectors):
-        raise ShapeError(f"ix_ needs vectors, got shapes {', '.join(str(v.type.shape) for v in vectors)}")
-    vectors = [nonzero(v)[0] if v.type.dtype == np.bool_ else v for v in vectors]
-    return tuple(meshgrid(*vectors, sparse=True, indexing="ij"))

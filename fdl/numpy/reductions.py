@@ -7,6 +7,7 @@ import numpy as np
 
 from fdl.dtypes import BOOLEAN, REAL, as_dtype, bool_, index_dtype, promote_integer
 from fdl.errors import DtypeError, ShapeError
+from fdl.numpy import arithmetic
 from fdl.numpy._operands import (
     Array,
     ArrayLike,
@@ -22,7 +23,9 @@ from fdl.numpy._operands import (
     promote,
     value,
 )
-from fdl.numpy.shapes import any_array
+from fdl.numpy.arithmetic import maximum, minimum
+from fdl.numpy.logic import not_equal
+from fdl.numpy.shapes import any_array, between, concatenate, moveaxis, ravel
 from fdl.ops import compare, cumulative, reduce
 from fdl.ops.select import select
 from fdl.ops.shape import full_like, reshape
@@ -43,21 +46,21 @@ def mask_of(name: str, where: ArrayLike) -> Array:
     return mask
 
 
-def masked(name: str, x: Array, where: ArrayLike | None, neutral: Any) -> Array:
-    """`x` with the neutral element where `where` is false."""
+def masked(name: str, x: Array, where: ArrayLike | None, identity: Any) -> Array:
+    """`x` with the identity element where `where` is false."""
     if where is None:
         return x
     mask = mask_of(name, where)
     shape = broadcast_shapes(x.type.shape, mask.type.shape, name=f"{name}: where")
     x = expand_to(x, shape)
-    return select(expand_to(mask, shape), x, full_like(x, neutral))
+    return select(expand_to(mask, shape), x, full_like(x, identity))
 
 
 def _accumulated(
     name: str,
     reduction: Callable[[Any, Any, Any], Any],
     combine: str,
-    neutral: int,
+    identity: int,
     a: ArrayLike,
     axis: Axis,
     dtype: DTypeLike | None,
@@ -72,12 +75,10 @@ def _accumulated(
         target = as_dtype(dtype)
     else:
         target = promote_integer(x.type.dtype) if promote_integers or x.type.dtype == bool_ else x.type.dtype
-    x = masked(name, x, where, neutral)
+    x = masked(name, x, where, identity)
     axes = axis_tuple(name, axis, x.type.ndim)
     result = kept(reduction(x, axes, target), x.type.shape, axes, keepdims)
     if initial is not None:
-        from fdl.numpy import arithmetic
-
         result = getattr(arithmetic, combine)(result, cast(initial, target))
     return result
 
@@ -154,8 +155,6 @@ def _extremum(
         raise ShapeError(f"{name} of no elements: shape {x.type.shape} over axis={axis}; give initial=")
     result = kept((reduce.reduce_max if largest else reduce.reduce_min)(x, axes), x.type.shape, axes, keepdims)
     if initial is not None:
-        from fdl.numpy.arithmetic import maximum, minimum
-
         result = (maximum if largest else minimum)(result, cast(initial, x.type.dtype))
     return cast(result, dtype)
 
@@ -218,10 +217,10 @@ def ptp(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = Fals
     return max(a, axis, keepdims=keepdims) - min(a, axis, keepdims=keepdims)
 
 
-def _truth(name: str, reduction: Any, neutral: bool, a: ArrayLike, axis: Axis, keepdims: bool, where: Any) -> Array:
+def _truth(name: str, reduction: Any, identity: bool, a: ArrayLike, axis: Axis, keepdims: bool, where: Any) -> Array:
     x = number(name, a)
     x = x if x.type.dtype == bool_ else compare.ne(x, full_like(x, 0))
-    x = masked(name, x, where, neutral)
+    x = masked(name, x, where, identity)
     axes = axis_tuple(name, axis, x.type.ndim)
     return kept(reduction(x, axes), x.type.shape, axes, keepdims)
 
@@ -346,8 +345,6 @@ def cumprod(a: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = Non
 
 
 def _with_start(name: str, run: Any, start: int, x: ArrayLike, axis: int | None, dtype: Any, include: bool) -> Array:
-    from fdl.numpy.shapes import concatenate
-
     x = number(name, x)
     if axis is None:
         if x.type.ndim != 1:
@@ -398,9 +395,6 @@ def diff(
     >>> diff(array([1, 4, 9]))
     Array([3, 5], dtype=int32)
     """
-    from fdl.numpy.logic import not_equal
-    from fdl.numpy.shapes import between, concatenate
-
     x = number("diff", a)
     if x.type.ndim == 0:
         raise ShapeError("diff needs at least one axis, got a scalar")
@@ -432,8 +426,6 @@ def ediff1d(ary: ArrayLike, to_end: ArrayLike | None = None, to_begin: ArrayLike
     >>> ediff1d(array([1, 4, 9]))
     Array([3, 5], dtype=int32)
     """
-    from fdl.numpy.shapes import concatenate, ravel
-
     x = ravel(number("ediff1d", ary))
     found = [diff(x)]
     if to_begin is not None:
@@ -455,8 +447,6 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: ArrayLike = 1.0, axi
     >>> trapezoid(array([1.0, 2.0, 3.0]))
     Array(4., dtype=float32)
     """
-    from fdl.numpy.shapes import moveaxis
-
     if x is None:
         (y,) = promote("trapezoid", y, to_inexact=True)
         steps = dx

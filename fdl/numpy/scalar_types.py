@@ -8,6 +8,7 @@ import numpy as np
 
 from fdl import dtypes
 from fdl.dtypes import dtype_of, result_type
+from fdl.numpy.creation import asarray
 
 
 class ScalarType:
@@ -22,8 +23,6 @@ class ScalarType:
 
     def __call__(self, x: Any) -> Any:
         """`x` as an array of this dtype."""
-        from fdl.numpy.creation import asarray
-
         return asarray(x, self.dtype)
 
     def __eq__(self, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""Choosing elements: where, take, nonzero, and the like."""
+"""Functions that choose elements: where, take, put, nonzero; index expressions ``x[...]`` are in `indexing`."""
 
 from collections.abc import Callable, Sequence
 from math import prod
@@ -26,14 +26,18 @@ from fdl.numpy._operands import (
     shape_tuple,
     value,
 )
+from fdl.numpy.arithmetic import clip, mod
+from fdl.numpy.creation import asarray
 from fdl.numpy.indexing import mode_name, read
-from fdl.numpy.shapes import ravel
+from fdl.numpy.rearrange import resize
+from fdl.numpy.reductions import cumsum
+from fdl.numpy.shapes import ravel, stack
 from fdl.ops import arithmetic, compare
 from fdl.ops.bitwise import and_, not_
 from fdl.ops.indexing import gather
 from fdl.ops.select import gate
 from fdl.ops.select import select as choose_between
-from fdl.ops.shape import full, full_like, reshape
+from fdl.ops.shape import full, full_like, iota, reshape
 from fdl.ops.windows import GatherDimensionNumbers
 
 
@@ -115,8 +119,6 @@ def choose(a: ArrayLike, choices: Any, out: None = None, mode: str = "raise") ->
         known = which.concrete("choose with mode='raise' needs known numbers: a value")
         if known.size and (known.min() < 0 or known.max() >= count):
             raise IndexingError(f"choose: a number is out of bounds for {count} choices")
-    from fdl.numpy.shapes import stack
-
     which = _fitted(which, count, "wrap" if mode == "wrap" else "clip")
     which, *options = broadcast("choose", which, *options)
     return take_along_axis(stack(options), which[None], 0)[0]
@@ -176,8 +178,6 @@ def _integer(name: str, indices: ArrayLike) -> Array:
 
 def _fitted(places: Array, extent: int, mode: str | None) -> Array:
     """Indices brought into bounds by the modes that NumPy knows; negative ones clip to 0."""
-    from fdl.numpy.arithmetic import clip, mod
-
     if mode == "wrap":
         # An index of 64 bits without sign is beyond all signed ones.
         fits = places if places.type.dtype == uint64 else signed_places(places, extent)
@@ -253,8 +253,6 @@ def put(a: ArrayLike, ind: ArrayLike, v: ArrayLike, mode: str | None = None, *, 
     """
     if inplace:
         raise NotImplementedError("put: arrays are immutable; pass inplace=False and use the result")
-    from fdl.numpy.rearrange import resize
-
     x, places = value("put", a), ravel(_integer("put", ind))
     if not places.type.size:
         return x
@@ -319,9 +317,6 @@ def nonzero(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) ->
         known = x.discrete("nonzero without size= has a result whose shape depends on the values: a known array")
         kinds = [index_dtype(n) for n in x.type.shape]
         return tuple(arrays.Array(places.astype(k)) for places, k in zip(known.nonzero(), kinds, strict=True))
-    from fdl.numpy.reductions import cumsum
-    from fdl.ops.shape import iota
-
     size = integer("nonzero: size", size)
     flat = ravel(_condition("nonzero", x))
     fills = fill_value if isinstance(fill_value, tuple) else (0 if fill_value is None else fill_value,) * x.type.ndim
@@ -350,8 +345,6 @@ def argwhere(a: ArrayLike, *, size: int | None = None, fill_value: Any = None) -
     Array([[0, 1],
            [1, 0]], dtype=int32)
     """
-    from fdl.numpy.shapes import stack
-
     x = value("argwhere", a)
     if x.type.ndim == 0:
         return nonzero(ravel(x), size=size, fill_value=fill_value)[0][:, None][:, :0]
@@ -381,8 +374,6 @@ def compress(
     Array([1], dtype=int32)
     """
     no_out("compress", out)
-    from fdl.numpy.creation import asarray
-
     x = value("compress", a)
     if axis is None:
         x, axis = ravel(x), 0
@@ -413,8 +404,6 @@ def place(arr: ArrayLike, mask: ArrayLike, vals: ArrayLike, *, inplace: bool = T
     """
     if inplace:
         raise NotImplementedError("place: arrays are immutable; pass inplace=False and use the result")
-    from fdl.numpy.reductions import cumsum
-
     x, chosen, values = value("place", arr), ravel(_condition("place", mask)), ravel(value("place", vals))
     if x.type.size != chosen.type.size or not values.type.size:
         raise ShapeError(f"place: a mask of {x.type.size} elements and at least one value are needed")

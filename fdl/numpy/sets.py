@@ -10,7 +10,7 @@ from fdl.numpy._operands import Array, ArrayLike, axis_index, cast, integer, num
 from fdl.numpy.creation import asarray, zeros
 from fdl.numpy.logic import logical_not
 from fdl.numpy.reductions import cumsum
-from fdl.numpy.selection import nonzero, take
+from fdl.numpy.selection import compress, nonzero, take
 from fdl.numpy.selection import where as choose
 from fdl.numpy.shapes import concatenate, moveaxis, ravel, reshape
 from fdl.numpy.sorting import argsort, lexsort, searchsorted, sort
@@ -229,8 +229,6 @@ def _selected(
     values: Array, keep: Array, size: int | None, fill_value: ArrayLike | None, smallest: bool = False
 ) -> Array:
     """The values to keep, padded to `size`; by default with the first of them if that is the smallest, else with 0."""
-    from fdl.numpy.selection import compress
-
     found = compress(keep, values, size=size, fill_value=0 if fill_value is None else fill_value)
     if fill_value is not None or size is None or not smallest:
         return found

@@ -1,4 +1,4 @@
-"""Changing the shape: reshape, transpose, broadcast, join, split."""
+"""Changing the shape, elements in their order along axes: reshape, transpose, broadcast, join, split."""
 
 import itertools
 from collections.abc import Sequence
@@ -28,6 +28,7 @@ from fdl.numpy._operands import (
     shape_tuple,
     value,
 )
+from fdl.numpy.creation import asarray
 from fdl.ops import shape as ops
 from fdl.ops import slicing
 
@@ -62,8 +63,6 @@ def size(a: ArrayLike, axis: Axis = None) -> int:
 
 def any_array(name: str, a: Any) -> Array:
     """`a` as a Value; for the functions that also take nested sequences."""
-    from fdl.numpy.creation import asarray
-
     return value(name, a) if not isinstance(a, (list, tuple)) else asarray(a)
 
 

@@ -1,4 +1,4 @@
-"""Sequences of samples: convolution, correlation, interpolation, gradients, and the windows of spectral analysis."""
+"""Sequences of samples: convolution, correlation, interpolation, gradients, phases, windows of spectral analysis."""
 
 import math
 from typing import Any
@@ -16,14 +16,20 @@ from fdl.numpy._operands import (
     axis_index,
     axis_tuple,
     cast,
+    inexact,
     integer,
     number,
     promote,
 )
-from fdl.numpy.arithmetic import clip, conj, mod
-from fdl.numpy.creation import asarray
-from fdl.numpy.selection import where
-from fdl.numpy.shapes import concatenate
+from fdl.numpy.arithmetic import absolute, clip, conj, mod
+from fdl.numpy.creation import asarray, zeros_like
+from fdl.numpy.linear import dot
+from fdl.numpy.padding import pad
+from fdl.numpy.ranges import arange
+from fdl.numpy.reductions import cumsum, diff
+from fdl.numpy.reductions import sum as total
+from fdl.numpy.selection import take, where
+from fdl.numpy.shapes import between, concatenate, ravel
 from fdl.numpy.sorting import argsort, searchsorted
 
 
@@ -36,9 +42,6 @@ def _vectors(name: str, a: ArrayLike, v: ArrayLike) -> tuple[Array, Array]:
 
 def _slide(x: Array, kernel: Array, mode: str, name: str, dtype: DTypeLike | None) -> Array:
     """Scalar products of the (shorter) kernel with the windows of x under it."""
-    from fdl.numpy.linear import dot
-    from fdl.numpy.rearrange import pad
-
     n, k = x.type.size, kernel.type.size
     if mode == "full":
         padding = (k - 1, k - 1)
@@ -174,9 +177,6 @@ def gradient(f: ArrayLike, *varargs: ArrayLike, axis: Axis = None, edge_order: i
 
 
 def _derivative(x: Array, axis: int, step: ArrayLike) -> Array:
-    from fdl.numpy.reductions import diff
-    from fdl.numpy.shapes import between
-
     n = x.type.shape[axis]
     if n < 2:
         raise ShapeError(f"gradient needs at least 2 samples, got shape {x.type.shape} along axis {axis}")
@@ -259,10 +259,6 @@ def packbits(a: ArrayLike, axis: int | None = None, bitorder: str = "big") -> Ar
     >>> packbits(array([1, 0, 1]))
     Array([160], dtype=uint8)
     """
-    from fdl.numpy.rearrange import pad
-    from fdl.numpy.reductions import sum as total
-    from fdl.numpy.shapes import ravel
-
     x = asarray(a)
     if x.type.dtype.kind not in "biu":
         raise DtypeError(f"packbits needs booleans or integers, got {x.type}")
@@ -291,9 +287,6 @@ def unpackbits(a: ArrayLike, axis: int | None = None, count: int | None = None, 
     >>> unpackbits(array([160], dtype=uint8), count=3)
     Array([1, 0, 1], dtype=uint8)
     """
-    from fdl.numpy.rearrange import pad
-    from fdl.numpy.shapes import ravel
-
     x = asarray(a)
     if x.type.dtype != np.uint8:
         raise DtypeError(f"unpackbits needs uint8, got {x.type}")
@@ -309,3 +302,30 @@ def unpackbits(a: ArrayLike, axis: int | None = None, count: int | None = None, 
     if missing:
         bits = pad(bits, [(0, missing if i == axis else 0) for i in range(len(shape))])
     return bits[(slice(None),) * axis + (slice(count),)]
+
+
+def unwrap(p: ArrayLike, discont: ArrayLike | None = None, axis: int = -1, period: ArrayLike = 2 * np.pi) -> Array:
+    """Angles without jumps: multiples of the period are added so that neighbours differ by at most half of it.
+
+    Args:
+        p: angles.
+        discont: jumps up to this are left alone; at least half a period.
+        axis: along which neighbours are compared.
+        period: of the angles.
+
+    >>> unwrap(array([0.0, 4.0, 2.0]), period=6.0)
+    Array([ 0., -2., -4.], dtype=float32)
+    """
+    (p,) = promote("unwrap", p)
+    p = cast(p, inexact(p.type.dtype))
+    if not p.type.size:
+        return p
+    steps = diff(p, axis=axis)
+    half = period / 2
+    if discont is None:
+        discont = half
+    folded = mod(steps + half, period) - half
+    folded = where((folded == -half) & (steps > 0), half, folded)
+    shift = where(absolute(steps) < discont, 0, folded - steps)
+    padded = concatenate([zeros_like(take(p, arange(1), axis=axis)), shift], axis=axis)
+    return p + cumsum(padded, axis=axis)

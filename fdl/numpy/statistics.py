@@ -22,12 +22,15 @@ from fdl.numpy._operands import (
     value,
 )
 from fdl.numpy.arithmetic import clip, conj, floor, maximum, real
+from fdl.numpy.diagonals import diag
+from fdl.numpy.elementwise import sqrt
 from fdl.numpy.linear import dot
 from fdl.numpy.logic import isfinite, isnan
 from fdl.numpy.reductions import all as all_of
 from fdl.numpy.reductions import any as any_of
 from fdl.numpy.reductions import mask_of, masked
 from fdl.numpy.reductions import sum as total
+from fdl.numpy.selection import take_along_axis
 from fdl.numpy.selection import where as choose
 from fdl.numpy.shapes import broadcast_to, concatenate, moveaxis, ravel, reshape, transpose
 from fdl.numpy.sorting import sort
@@ -188,8 +191,6 @@ def std(
     Array(1., dtype=float32)
     """
     no_out("std", out)
-    from fdl.numpy.elementwise import sqrt
-
     return sqrt(var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
@@ -236,8 +237,6 @@ def _interpolate(ordered: Array, x: Array, q: Array, method: str, skip_nan: bool
     low, high = floor(place), floor(place) + 1
     share = cast(place - low, x.type.dtype)
     low, high = (cast(clip(p, 0, last), integer) for p in (low, high))
-    from fdl.numpy.selection import take_along_axis
-
     below, above = (take_along_axis(ordered, p, -1, mode="clip") for p in (low, high))
     result = {
         "linear": lambda: below * (1 - share) + above * share,
@@ -422,9 +421,6 @@ def corrcoef(x: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True, dtyp
     Array([[ 1., -1.],
            [-1.,  1.]], dtype=float32)
     """
-    from fdl.numpy.diagonals import diag
-    from fdl.numpy.elementwise import sqrt
-
     c = cov(x, y, rowvar, dtype=dtype)
     if c.type.ndim == 0:
         return c / c

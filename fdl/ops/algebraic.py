@@ -20,7 +20,7 @@ class SoftSign(Unary):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return in_float32(lambda x: x / (1 + np.abs(x)), x)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         one = full_like(x, 1)
         inverse = div(one, add(one, abs_(x)))
         return mul(inverse, inverse)
@@ -37,7 +37,7 @@ class Squareplus(Binary):
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return in_float32(_squareplus, x, y)
 
-    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any, y: Any) -> Any:
         return div(out if index == 0 else full_like(x, 0.25), hypot(x, sqrt(y)))
 
     def lower(self, build: Any, x: Any, y: Any) -> Any:

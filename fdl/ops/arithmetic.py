@@ -1,4 +1,4 @@
-"""Elementwise arithmetic."""
+"""Elementwise arithmetic, but for sum, product and negation, which `elementwise` needs itself."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,47 +9,13 @@ from fdl.core.primitive import Linear
 from fdl.core.types import TensorType
 from fdl.dtypes import ALL, ANY, FLOATING, INEXACT, NUMERIC, REAL, SIGNED
 from fdl.errors import DtypeError
-from fdl.ops.elementwise import Binary, Unary
+from fdl.ops.compare import eq
+from fdl.ops.complex import complex_, conj, real
+from fdl.ops.elementwise import Binary, Unary, add, mul, neg
 from fdl.ops.precision import in_float32, in_float64
+from fdl.ops.rounding import round_
+from fdl.ops.select import select
 from fdl.ops.shape import full_like
-
-
-class Neg(Unary):
-    """Minus x; unsigned integers wrap around."""
-
-    domain = Binary.domain
-    linear = True
-
-    def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.negative(x)
-
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        return neg(primals[0]), neg(tangents[0])
-
-    def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
-        return (neg(cotangent),)
-
-    def lower(self, build: Any, x: Any) -> Any:
-        return build.neg(x)
-
-
-class Add(Binary):
-    """x + y; integers wrap around."""
-
-    linear = True
-
-    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.add(x, y)
-
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        dx, dy = tangents
-        return add(*primals), dy if dx is None else dx if dy is None else add(dx, dy)
-
-    def transpose(self, cotangent: Any, x: Any, y: Any) -> Sequence[Any]:
-        return tuple(cotangent if isinstance(v, Linear) else None for v in (x, y))
-
-    def lower(self, build: Any, x: Any, y: Any) -> Any:
-        return build.add(x, y)
 
 
 class Sub(Binary):
@@ -72,26 +38,6 @@ class Sub(Binary):
 
     def lower(self, build: Any, x: Any, y: Any) -> Any:
         return build.sub(x, y)
-
-
-class Mul(Binary):
-    """x * y; integers wrap around."""
-
-    linear = ((0,), (1,))
-
-    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.multiply(x, y)
-
-    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
-        return y if index == 0 else x
-
-    def transpose(self, cotangent: Any, x: Any, y: Any) -> Sequence[Any]:
-        if isinstance(x, Linear):
-            return mul(cotangent, y), None
-        return None, mul(x, cotangent)
-
-    def lower(self, build: Any, x: Any, y: Any) -> Any:
-        return build.mul(x, y)
 
 
 class Div(Binary):
@@ -134,9 +80,7 @@ class Rem(Binary):
             safe = np.where(y == -1, 1, safe).astype(x.dtype)
         return np.where(y == 0, x, np.fmod(x, safe))
 
-    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
-        from fdl.ops.rounding import round_
-
+    def derivative(self, index: int, out: Any, x: Any, y: Any) -> Any:
         # The quotient of what the remainder leaves is a whole number but for its rounding.
         return full_like(x, 1) if index == 0 else neg(round_(div(sub(x, out), y)))
 
@@ -200,7 +144,7 @@ class IntegerPow(Unary):
             square, left = np.multiply(square, square), left >> 1
         return power
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         if self.exponent == 0:
             return None
         return mul(full_like(x, self.exponent), IntegerPow(self.exponent - 1)(x))
@@ -238,7 +182,7 @@ class Max(Binary):
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.maximum(x, y)
 
-    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any, y: Any) -> Any:
         return _share(index, x, y, out)
 
     def lower(self, build: Any, x: Any, y: Any) -> Any:
@@ -253,7 +197,7 @@ class Min(Binary):
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.minimum(x, y)
 
-    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any, y: Any) -> Any:
         return _share(index, x, y, out)
 
     def lower(self, build: Any, x: Any, y: Any) -> Any:
@@ -262,9 +206,6 @@ class Min(Binary):
 
 def _share(index: int, x: Any, y: Any, out: Any) -> Any:
     """One where operand `index` was chosen, a half where both are equal."""
-    from fdl.ops.compare import eq
-    from fdl.ops.select import select
-
     mine, other = (x, y) if index == 0 else (y, x)
     won = select(eq(mine, out), full_like(x, 1), full_like(x, 0))
     return select(eq(mine, other), full_like(x, 0.5), won)
@@ -284,10 +225,6 @@ class Abs(Unary):
         return in_float64(np.hypot, x.real, x.imag) if x.dtype.kind == "c" else np.abs(x)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        from fdl.ops.compare import eq
-        from fdl.ops.complex import conj, real
-        from fdl.ops.select import select
-
         (x,), (dx,) = primals, tangents
         out = abs_(x)
         if x.type.dtype.kind != "c":
@@ -307,10 +244,6 @@ class Sign(Unary):
         return np.where(x == 0, x, np.sign(x)).astype(x.dtype)  # keeps the sign of zero
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        from fdl.ops.compare import eq
-        from fdl.ops.complex import complex_, conj, real
-        from fdl.ops.select import select
-
         (x,), (dx,) = primals, tangents
         out = sign(x)
         if x.type.dtype.kind != "c":
@@ -330,6 +263,6 @@ class Sign(Unary):
         return build.sign(x)
 
 
-neg, add, sub, mul, div, rem = Neg(), Add(), Sub(), Mul(), Div(), Rem()
+sub, div, rem = Sub(), Div(), Rem()
 nextafter, stop_gradient = Nextafter(), StopGradient()
 max_, min_, abs_, sign = Max(), Min(), Abs(), Sign()

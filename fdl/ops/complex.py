@@ -11,8 +11,7 @@ import numpy as np
 from fdl.core.primitive import Linear
 from fdl.core.types import TensorType
 from fdl.dtypes import COMPLEX, complex64, complex128, float32, float64
-from fdl.ops.arithmetic import neg
-from fdl.ops.elementwise import Binary, Unary
+from fdl.ops.elementwise import Binary, Unary, neg
 from fdl.ops.shape import zeros_of
 
 _PART: dict[np.dtype, np.dtype] = {complex64: float32, complex128: float64}

@@ -13,7 +13,7 @@ from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import add
 from fdl.ops.convert import convert
 from fdl.ops.precision import accumulator
-from fdl.ops.reduce import draw
+from fdl.ops.samples import draw
 from fdl.ops.shape import move_axis, transpose
 
 Axes = tuple[tuple[int, ...], tuple[int, ...]]

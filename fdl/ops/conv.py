@@ -14,7 +14,7 @@ from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import add
 from fdl.ops.convert import convert
 from fdl.ops.precision import accumulator
-from fdl.ops.reduce import draw
+from fdl.ops.samples import draw
 from fdl.ops.shape import move_axis, reshape, zeros_of
 from fdl.ops.slicing import Pad, reverse
 from fdl.ops.strided import Pairs, dilated, gradient_padding, out_extents, sliding
@@ -54,7 +54,7 @@ class ConvGeneral(Primitive):
     """
 
     family = "kernel"
-    heavy = True
+    compile_eagerly = True
     linear = ((0,), (1,))
     strides: tuple[int, ...]
     padding: Pairs

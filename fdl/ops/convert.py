@@ -23,18 +23,28 @@ from fdl.dtypes import (
     uint32,
 )
 from fdl.errors import DtypeError, ShapeError
-from fdl.ops.elementwise import Unary
 
 
-class Convert(Unary):
+class Cast(Primitive, abstract=True):
+    """Every element read as another dtype, without derivative unless the class has one."""
+
+    dtype: np.dtype
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return self(primals[0]), None
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return self(args[0])
+
+
+class Convert(Cast):
     """The nearest value of another dtype.
 
     Floats become integers towards zero, saturating, NaN as 0; integers wrap around; everything but zero is True; the
     imaginary part is dropped.
     """
 
-    dtype: np.dtype
-    domain = ALL
+    family = "elementwise"
     linear = True
 
     def result(self, *types: TensorType) -> TensorType:
@@ -90,11 +100,10 @@ def _saturated(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.where(x >= high, dtype.type(high), np.where(x <= low, dtype.type(low), number))
 
 
-class Bitcast(Unary):
+class Bitcast(Cast):
     """The same bits read as another dtype of the same size."""
 
-    dtype: np.dtype
-    domain = ALL
+    family = "elementwise"
 
     def result(self, *types: TensorType) -> TensorType:
         (x,) = types
@@ -117,10 +126,8 @@ class Bitcast(Unary):
         yield Bitcast(int8), rng.integers(0, 255, 7).astype(np.uint8)
 
 
-class Reinterpret(Primitive):
+class Reinterpret(Cast):
     """The same bits read as a dtype of another size, through an extra last axis on the side of the smaller one."""
-
-    dtype: np.dtype
 
     def result(self, *types: TensorType) -> TensorType:
         (x,) = types
@@ -136,12 +143,6 @@ class Reinterpret(Primitive):
     def reference(self, x: np.ndarray) -> np.ndarray:
         shape = self.result(TensorType(x.shape, x.dtype)).shape
         return np.ascontiguousarray(x).reshape(-1).view(self.dtype).reshape(shape)
-
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        return self(primals[0]), None
-
-    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
-        return self(args[0])
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         yield Reinterpret(uint8), rng.normal(size=(2, 3)).astype(np.float32)

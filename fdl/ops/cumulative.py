@@ -18,7 +18,7 @@ from fdl.ops.compare import eq, ge, ne
 from fdl.ops.convert import convert, is_plain
 from fdl.ops.indexing import take_along
 from fdl.ops.precision import accumulated
-from fdl.ops.reduce import draw
+from fdl.ops.samples import draw
 from fdl.ops.select import select
 from fdl.ops.shape import Structural, full, full_like, iota
 from fdl.ops.slicing import pad, reverse, slice_
@@ -133,15 +133,15 @@ class Cummin(Record):
 
 
 def _doubling(
-    combine: Callable[[Any, Any], Any], xs: Sequence[Any], neutral: Sequence[Any], axis: int, backwards: bool
+    combine: Callable[[Any, Any], Any], xs: Sequence[Any], identities: Sequence[Any], axis: int, backwards: bool
 ) -> Any:
     """All prefixes of `xs`, a tuple of arrays, under an associative function of tuples, in log2(n) steps."""
     if backwards:
-        flipped = _doubling(combine, [reverse(x, (axis,)) for x in xs], neutral, axis, False)
+        flipped = _doubling(combine, [reverse(x, (axis,)) for x in xs], identities, axis, False)
         return [reverse(x, (axis,)) for x in flipped]
     step, count = 1, xs[0].type.shape[axis]
     while step < count:
-        xs = combine([_delayed(x, fill, axis, step) for x, fill in zip(xs, neutral, strict=True)], xs)
+        xs = combine([_delayed(x, fill, axis, step) for x, fill in zip(xs, identities, strict=True)], xs)
         step *= 2
     return xs
 

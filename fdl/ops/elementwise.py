@@ -1,14 +1,18 @@
-"""Bases of the elementwise primitives: operands of one shape, the result of the same shape."""
+"""Bases of the elementwise primitives: operands of one shape, the result of the same shape.
+
+With negation, sum and product, of which the chain rule is made.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from fdl.core.primitive import Primitive
+from fdl.core.primitive import Linear, Primitive
 from fdl.core.types import TensorType
 from fdl.dtypes import INEXACT, NUMERIC, float32, float64, key
 from fdl.errors import DtypeError, ShapeError
+from fdl.ops.convert import convert
 from fdl.ops.precision import HALVES
 from fdl.ops.shape import all_batched
 
@@ -33,34 +37,30 @@ class Elementwise(Primitive, abstract=True):
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         return self(*all_batched(size, args, batched))
 
-    def slope(self, index: int, out: Any, *args: Any) -> Any:
+    def derivative(self, index: int, out: Any, *args: Any) -> Any:
         """The partial derivative of the result `out` by operand `index`; None is zero."""
         return None
 
-    def slope_in_float32(self, index: int, out: Any, *args: Any) -> Any:
-        """The slope of 16-bit floats: computed in float32, rounded once."""
-        from fdl.ops.convert import convert
-
+    def derivative_in_float32(self, index: int, out: Any, *args: Any) -> Any:
+        """The derivative of 16-bit floats: computed in float32, rounded once."""
         given = (out, *args)
         if any(a.type.dtype not in HALVES for a in given):
-            return self.slope(index, out, *args)
+            return self.derivative(index, out, *args)
         wide = [convert(a, float32) for a in given]
-        slope = self.slope(index, *wide)
+        derivative = self.derivative(index, *wide)
         for one, original in zip(wide, given, strict=True):
-            if slope is one:
+            if derivative is one:
                 return original
-        return None if slope is None else convert(slope, out.type.dtype)
+        return None if derivative is None else convert(derivative, out.type.dtype)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        from fdl.ops.arithmetic import add, mul
-
         out = self(*primals)
-        slope_of = self.slope if out.type.dtype not in HALVES else self.slope_in_float32
+        derivative_by = self.derivative if out.type.dtype not in HALVES else self.derivative_in_float32
         total = None
         for index, tangent in enumerate(tangents):
-            slope = None if tangent is None else slope_of(index, out, *primals)
-            if slope is not None:
-                term = mul(slope, tangent)
+            derivative = None if tangent is None else derivative_by(index, out, *primals)
+            if derivative is not None:
+                term = mul(derivative, tangent)
                 total = term if total is None else add(total, term)
         return out, total
 
@@ -84,7 +84,7 @@ class Elementwise(Primitive, abstract=True):
 
 
 class Unary(Elementwise, abstract=True):
-    """One operand; write ``slope(self, index, out, x)`` for the derivative."""
+    """One operand; write ``derivative(self, index, out, x)`` for the derivative."""
 
     arity = 1
     domain: ClassVar[tuple[np.dtype, ...]] = INEXACT
@@ -108,3 +108,64 @@ def check_elementwise(
         raise DtypeError(f"{operation.name} needs operands of one dtype, got {', '.join(map(str, types))}")
     if types[0].dtype not in domain:
         raise DtypeError(f"{operation.name} is not defined for {types[0]}")
+
+
+class Neg(Unary):
+    """Minus x; unsigned integers wrap around."""
+
+    domain = Binary.domain
+    linear = True
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.negative(x)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        return neg(primals[0]), neg(tangents[0])
+
+    def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
+        return (neg(cotangent),)
+
+    def lower(self, build: Any, x: Any) -> Any:
+        return build.neg(x)
+
+
+class Add(Binary):
+    """x + y; integers wrap around."""
+
+    linear = True
+
+    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.add(x, y)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        dx, dy = tangents
+        return add(*primals), dy if dx is None else dx if dy is None else add(dx, dy)
+
+    def transpose(self, cotangent: Any, x: Any, y: Any) -> Sequence[Any]:
+        return tuple(cotangent if isinstance(v, Linear) else None for v in (x, y))
+
+    def lower(self, build: Any, x: Any, y: Any) -> Any:
+        return build.add(x, y)
+
+
+class Mul(Binary):
+    """x * y; integers wrap around."""
+
+    linear = ((0,), (1,))
+
+    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.multiply(x, y)
+
+    def derivative(self, index: int, out: Any, x: Any, y: Any) -> Any:
+        return y if index == 0 else x
+
+    def transpose(self, cotangent: Any, x: Any, y: Any) -> Sequence[Any]:
+        if isinstance(x, Linear):
+            return mul(cotangent, y), None
+        return None, mul(x, cotangent)
+
+    def lower(self, build: Any, x: Any, y: Any) -> Any:
+        return build.mul(x, y)
+
+
+neg, add, mul = Neg(), Add(), Mul()

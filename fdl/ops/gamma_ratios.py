@@ -50,7 +50,7 @@ class DigammaStep(Ratio):
             sums = sums * square_u + scale
         return np.where(positive, total + shift, plain)
 
-    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any, y: Any) -> Any:
         ahead = polygamma(full_like(x, 1), add(x, y))
         return ahead if index == 1 else sub(ahead, polygamma(full_like(x, 1), x))
 
@@ -63,7 +63,7 @@ class Beta(Ratio):
 
         return beta(x, y)
 
-    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any, y: Any) -> Any:
         mine, other = (x, y) if index == 0 else (y, x)
         return neg(mul(out, digamma_step(mine, other)))
 
@@ -76,7 +76,7 @@ class Poch(Ratio):
 
         return poch(x, y)
 
-    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any, y: Any) -> Any:
         return mul(out, digamma_step(x, y) if index == 0 else digamma(add(x, y)))
 
 

@@ -265,12 +265,12 @@ class SlogDet(MatrixPrimitive):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
         sign, logabsdet = self(a)
-        slope = diagonal(Solve()(a, da))
-        slope = sum_(slope, (slope.type.ndim - 1,))
+        derivative = diagonal(Solve()(a, da))
+        derivative = sum_(derivative, (derivative.type.ndim - 1,))
         if a.type.dtype.kind != "c":
-            return (sign, logabsdet), (None, slope)
-        turn = sub(slope, convert(real(slope), slope.type.dtype))
-        return (sign, logabsdet), (mul(sign, turn), real(slope))
+            return (sign, logabsdet), (None, derivative)
+        turn = sub(derivative, convert(real(derivative), derivative.type.dtype))
+        return (sign, logabsdet), (mul(sign, turn), real(derivative))
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         for a in draw_matrices(rng, 2, 3, 3):

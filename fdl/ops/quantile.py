@@ -107,7 +107,7 @@ class NormalQuantile(Unary):
             total = (coefficient + total * w).astype(np.float32)
         return np.asarray(total * x * np.float32(np.sqrt(2)))
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return mul(full_like(x, np.sqrt(np.pi / 2)), exp(mul(full_like(out, 0.5), mul(out, out))))
 
     def lower(self, build: Any, x: Any) -> Any:

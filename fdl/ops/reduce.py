@@ -11,77 +11,15 @@ from fdl.core.interpret import quiet
 from fdl.core.primitive import Primitive
 from fdl.core.trace import is_eager
 from fdl.core.types import TensorType
-from fdl.dtypes import ALL, BOOLEAN, INTEGER, NUMERIC, REAL, as_dtype, bool_, index_dtype, int32
+from fdl.dtypes import ALL, BOOLEAN, INTEGER, REAL, as_dtype, bool_, index_dtype, int32
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import add, div, mul
 from fdl.ops.compare import eq
 from fdl.ops.convert import convert, is_plain
 from fdl.ops.precision import reduced
-from fdl.ops.shape import Structural, broadcast_in_dim, reshape, transpose, zeros_of
+from fdl.ops.samples import draw
+from fdl.ops.shape import Reduction, Sum, expand, reshape, transpose, zeros_of
 from fdl.ops.slicing import concatenate, slice_
-
-
-class Reduction(Primitive, abstract=True):
-    """Combines the elements along `axes`.
-
-    Class attributes:
-        domain: dtypes it takes.
-    """
-
-    family = "reduce"
-    axes: tuple[int, ...]
-    domain: ClassVar[tuple[np.dtype, ...]] = NUMERIC
-
-    def result(self, *types: TensorType) -> TensorType:
-        (x,) = types
-        if len(set(self.axes)) != len(self.axes) or not all(0 <= a < x.ndim for a in self.axes):
-            raise ShapeError(f"{self.name} over axes {self.axes} does not fit {x}")
-        if x.dtype not in self.domain:
-            raise DtypeError(f"{self.name} is not defined for {x}")
-        return x.with_shape(tuple(n for a, n in enumerate(x.shape) if a not in self.axes))
-
-    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
-        return type(self)(tuple(a + 1 for a in self.axes))(args[0])
-
-    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
-        main = np.dtype(np.float64 if np.dtype(np.float64) in self.domain else np.bool_)
-        cls = type(self)
-        for shape, axes in (
-            ((3, 4, 2), (1,)),
-            ((3, 4, 2), (0, 2)),
-            ((3, 4), (0, 1)),
-            ((5,), (0,)),
-            ((), ()),
-            ((2, 3), ()),
-        ):
-            yield cls(axes), draw(rng, shape, main)
-        for shape, axes in (((0, 3), (0,)), ((0, 3), (1,)), ((1, 3), (0,)), ((2, 0), (0, 1))):
-            yield cls(axes), draw(rng, shape, main)
-        for dtype in self.domain:
-            yield cls((0,)), draw(rng, (7, 3), dtype)
-            yield cls((1,)), draw(rng, (3, 33), dtype)
-
-
-def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Random numbers of any dtype; no two floats are equal."""
-    if dtype.kind == "b":
-        return rng.random(shape) < 0.5
-    if dtype.kind in "iu":
-        return rng.integers(0, 100, shape).astype(dtype)
-    x = np.asarray(rng.normal(size=shape))
-    return (x + 1j * rng.normal(size=shape) if dtype.kind == "c" else x).astype(dtype)
-
-
-class Sum(Structural, Reduction):
-    """The sum; integers wrap around, 16-bit floats are summed in float32."""
-
-    family = "reduce"
-
-    def reference(self, x: np.ndarray) -> np.ndarray:
-        return reduced(np.add, x, self.axes)
-
-    def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
-        return (expand(cotangent, x.type.shape, self.axes),)
 
 
 class Prod(Reduction):
@@ -261,11 +199,6 @@ class ArgMin(ArgExtremum):
     """The place of the first smallest element."""
 
     function = np.argmin
-
-
-def expand(x: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
-    """`x` repeated along `axes` of the new `shape`: what undoes the loss of axes in a reduction."""
-    return broadcast_in_dim(x, shape, tuple(a for a in range(len(shape)) if a not in axes))
 
 
 def sum_(x: Any, axes: Sequence[int], dtype: np.dtype | None = None) -> Any:

@@ -12,7 +12,7 @@ from fdl.ops.shape import full, reshape
 from fdl.ops.windows import ScatterDimensionNumbers
 
 
-def _segments(kind: str, name: str, neutral: Any) -> Any:
+def _segments(kind: str, name: str, identity_of: Any) -> Any:
     def run(
         data: Any,
         segment_ids: Any,
@@ -32,7 +32,7 @@ def _segments(kind: str, name: str, neutral: Any) -> Any:
         if num_segments is None:
             found = ids.concrete(f"the largest segment id, since {name} was called without num_segments,")
             num_segments = int(np.max(found, initial=-1)) + 1
-        start = full(neutral(data.dtype), (num_segments, *data.shape[1:]), data.dtype)
+        start = full(identity_of(data.dtype), (num_segments, *data.shape[1:]), data.dtype)
         numbers = ScatterDimensionNumbers(tuple(range(1, data.ndim)), (0,), (0,))
         chosen = "clip" if str(getattr(mode, "value", mode)) == "clip" else "fill"
         columns = reshape(ids, (*ids.shape, 1))
@@ -51,7 +51,7 @@ def _segments(kind: str, name: str, neutral: Any) -> Any:
         mode: "clip" moves numbers out of range to the nearest segment instead.
 
     Returns:
-        Array (num_segments, ...); segments without rows hold the neutral element.
+        Array (num_segments, ...); segments without rows hold the identity element.
 
     Raises:
         ShapeError, DtypeError: `segment_ids` does not fit `data`.

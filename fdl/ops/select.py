@@ -107,7 +107,7 @@ class Clamp(Elementwise):
     def reference(self, low: np.ndarray, x: np.ndarray, high: np.ndarray) -> np.ndarray:
         return np.minimum(np.maximum(x, low), high)
 
-    def slope(self, index: int, out: Any, low: Any, x: Any, high: Any) -> Any:
+    def derivative(self, index: int, out: Any, low: Any, x: Any, high: Any) -> Any:
         if index == 0:
             chosen = and_(gt(low, x), lt(low, high))
         elif index == 1:

@@ -1,8 +1,8 @@
-"""Primitives that change the shape and leave the elements alone."""
+"""Primitives that change the shape and leave the elements alone; and the sum, the transpose of a broadcast."""
 
 from collections.abc import Iterator, Sequence
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,7 +10,9 @@ from fdl.core.primitive import Primitive
 from fdl.core.trace import lift
 from fdl.core.types import TensorType
 from fdl.dtypes import NUMERIC, as_dtype
-from fdl.errors import ShapeError
+from fdl.errors import DtypeError, ShapeError
+from fdl.ops.precision import reduced
+from fdl.ops.samples import draw
 
 
 class Structural(Primitive, abstract=True):
@@ -26,7 +28,7 @@ class Structural(Primitive, abstract=True):
 class IndexMap(Structural, abstract=True):
     """Moves elements to other places: each of the result is one of the operand, which an affine function names."""
 
-    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
+    def index_map(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
         """The position in the operand (of type `x`) of the element at `position` of the result.
 
         Positions hold affine functions of loop indices (`fdl.compile.ir.affine`), to be added to each other and to
@@ -56,14 +58,12 @@ class BroadcastInDim(IndexMap):
             aligned[axis] = extent
         return np.broadcast_to(x.reshape(aligned), self.shape)
 
-    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
+    def index_map(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
         return [position[a] * (n != 1 or self.shape[a] == 1) for a, n in zip(self.axes, x.shape, strict=True)]
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
-        from fdl.ops.reduce import sum_
-
         kept = {a for a, n in zip(self.axes, x.type.shape, strict=True) if n == self.shape[a]}
-        total = sum_(cotangent, tuple(a for a in range(len(self.shape)) if a not in kept))
+        total = summed(cotangent, tuple(a for a in range(len(self.shape)) if a not in kept))
         return (reshape(total, x.type.shape),)
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
@@ -116,7 +116,7 @@ class Transpose(IndexMap):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return x.transpose(self.axes)
 
-    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
+    def index_map(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
         found = list(position)
         for index, axis in zip(position, self.axes, strict=True):
             found[axis] = index
@@ -132,6 +132,59 @@ class Transpose(IndexMap):
         yield Transpose((2, 0, 1)), rng.normal(size=(3, 4, 5))
         yield Transpose((1, 0)), rng.normal(size=(0, 5))
         yield Transpose(()), rng.normal(size=())
+
+
+class Reduction(Primitive, abstract=True):
+    """Combines the elements along `axes`.
+
+    Class attributes:
+        domain: dtypes it takes.
+    """
+
+    family = "reduce"
+    axes: tuple[int, ...]
+    domain: ClassVar[tuple[np.dtype, ...]] = NUMERIC
+
+    def result(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        if len(set(self.axes)) != len(self.axes) or not all(0 <= a < x.ndim for a in self.axes):
+            raise ShapeError(f"{self.name} over axes {self.axes} does not fit {x}")
+        if x.dtype not in self.domain:
+            raise DtypeError(f"{self.name} is not defined for {x}")
+        return x.with_shape(tuple(n for a, n in enumerate(x.shape) if a not in self.axes))
+
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
+        return type(self)(tuple(a + 1 for a in self.axes))(args[0])
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        main = np.dtype(np.float64 if np.dtype(np.float64) in self.domain else np.bool_)
+        cls = type(self)
+        for shape, axes in (
+            ((3, 4, 2), (1,)),
+            ((3, 4, 2), (0, 2)),
+            ((3, 4), (0, 1)),
+            ((5,), (0,)),
+            ((), ()),
+            ((2, 3), ()),
+        ):
+            yield cls(axes), draw(rng, shape, main)
+        for shape, axes in (((0, 3), (0,)), ((0, 3), (1,)), ((1, 3), (0,)), ((2, 0), (0, 1))):
+            yield cls(axes), draw(rng, shape, main)
+        for dtype in self.domain:
+            yield cls((0,)), draw(rng, (7, 3), dtype)
+            yield cls((1,)), draw(rng, (3, 33), dtype)
+
+
+class Sum(Structural, Reduction):
+    """The sum; integers wrap around, 16-bit floats are summed in float32."""
+
+    family = "reduce"
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return reduced(np.add, x, self.axes)
+
+    def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
+        return (expand(cotangent, x.type.shape, self.axes),)
 
 
 class Iota(Primitive):
@@ -169,6 +222,16 @@ def broadcast_in_dim(x: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
     """`x` broadcast to `shape`, its axis i becoming axis ``axes[i]``; itself if nothing changes."""
     x, shape, axes = lift(x), tuple(shape), tuple(axes)
     return x if x.type.shape == shape and axes == tuple(range(len(shape))) else BroadcastInDim(shape, axes)(x)
+
+
+def expand(x: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
+    """`x` repeated along `axes` of the new `shape`: what undoes the loss of axes in a reduction."""
+    return broadcast_in_dim(x, shape, tuple(a for a in range(len(shape)) if a not in axes))
+
+
+def summed(x: Any, axes: Sequence[int]) -> Any:
+    """The sum over `axes`; `x` itself if there are none."""
+    return Sum(tuple(axes))(x) if len(axes) else x
 
 
 def reshape(x: Any, shape: Sequence[int]) -> Any:

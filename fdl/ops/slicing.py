@@ -10,7 +10,12 @@ from fdl.core.trace import lift
 from fdl.core.types import TensorType
 from fdl.dtypes import INTEGER
 from fdl.errors import DtypeError, ShapeError
-from fdl.ops.shape import IndexMap, all_batched, full, repeat, reshape, zeros_of
+from fdl.ops.arithmetic import sub
+from fdl.ops.convert import convert
+from fdl.ops.indexing import Gather, Scatter
+from fdl.ops.select import select
+from fdl.ops.shape import IndexMap, all_batched, broadcast_in_dim, full, repeat, reshape, summed, zeros_of
+from fdl.ops.windows import GatherDimensionNumbers, ScatterDimensionNumbers
 
 
 class Slice(IndexMap):
@@ -34,7 +39,7 @@ class Slice(IndexMap):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return x[tuple(map(slice, self.starts, self.limits, self.strides))]
 
-    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
+    def index_map(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
         return [index * step + start for index, step, start in zip(position, self.strides, self.starts, strict=True)]
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
@@ -96,9 +101,6 @@ class Pad(Primitive):
         return self(*primals), self(*given)
 
     def transpose(self, cotangent: Any, x: Any, value: Any) -> Sequence[Any]:
-        from fdl.ops.arithmetic import sub
-        from fdl.ops.reduce import sum_
-
         none = (0,) * len(self.low)
         opposite = Pad(tuple(-n for n in self.low), tuple(-n for n in self.high), none)
         spread = opposite(cotangent, _zero(cotangent))
@@ -106,13 +108,10 @@ class Pad(Primitive):
         axes = tuple(range(len(none)))
         return (
             inner if isinstance(x, Linear) else None,
-            sub(sum_(cotangent, axes), sum_(inner, axes)) if isinstance(value, Linear) else None,
+            sub(summed(cotangent, axes), summed(inner, axes)) if isinstance(value, Linear) else None,
         )
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
-        from fdl.ops.select import select
-        from fdl.ops.shape import broadcast_in_dim
-
         x, value = args
         each = Pad((0, *self.low), (0, *self.high), (0, *self.interior))
         if not batched[1]:
@@ -195,7 +194,7 @@ class Reverse(IndexMap):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return np.flip(x, self.axes)
 
-    def source(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
+    def index_map(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
         turned = zip(position, x.shape, strict=True)
         return [p * -1 + (n - 1) if a in self.axes else p for a, (p, n) in enumerate(turned)]
 
@@ -235,8 +234,6 @@ class DynamicSlice(Primitive):
         return dynamic_update_slice(zeros_of(x.type), cotangent, starts), *(None for _ in starts)
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
-        from fdl.ops.indexing import Gather, GatherDimensionNumbers
-
         x, *starts = args
         if not any(batched[1:]):
             return DynamicSlice((size, *self.sizes))(x, lift(np.int32(0)), *starts)
@@ -284,8 +281,6 @@ class DynamicUpdateSlice(Primitive):
         return of_x, of_update, *(None for _ in starts)
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
-        from fdl.ops.indexing import Scatter, ScatterDimensionNumbers
-
         x, update = all_batched(size, args[:2], batched[:2])
         starts = args[2:]
         if not any(batched[2:]):
@@ -311,8 +306,6 @@ def _block(shape: Sequence[int], starts: Sequence[np.ndarray], sizes: Sequence[i
 
 def _index_vectors(size: int, starts: Sequence[Any], batched: Sequence[bool]) -> Any:
     """Scalars as index vectors: an array of shape (size, number of starts)."""
-    from fdl.ops.convert import convert
-
     wide = np.dtype(np.uint64 if any(s.type.dtype == np.uint64 for s in starts) else np.int64)
     columns = [reshape(convert(s, wide), (size, 1)) for s in all_batched(size, starts, batched)]
     return concatenate(columns, 1)

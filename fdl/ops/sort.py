@@ -11,7 +11,7 @@ from fdl.dtypes import ALL, BOOLEAN, REAL, index_dtype, int32, int64
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.indexing import take_along
 from fdl.ops.precision import widened
-from fdl.ops.reduce import draw
+from fdl.ops.samples import draw
 from fdl.ops.shape import all_batched, iota
 
 

@@ -48,7 +48,7 @@ class Gaussian(Special, Unary):
         rest = (wide - head) * (wide + head)
         return (np.exp(-self.rate * head * head) * np.exp(-self.rate * rest)).astype(x.dtype)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return mul(mul(full_like(x, -2 * self.rate), x), out)
 
     def lower(self, build: Any, x: Any) -> Any:
@@ -71,7 +71,7 @@ class Ndtr(Special, Unary):
             tail = 0.5 * erfcx(np.maximum(-wide, 0.0) * _root(0.5)) * Gaussian(0.5).reference(wide)
             return np.where(wide < -1.0, tail, ndtr(wide)).astype(x.dtype)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return mul(full_like(x, 1 / _root(2 * pi)), gaussian_half(x))
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -84,7 +84,7 @@ class Erf(Special, Unary):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return _scipy("erf", x)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return mul(full_like(x, 2 / _root(pi)), gaussian(x))
 
 
@@ -99,7 +99,7 @@ class Erfc(Special, Unary):
             tail = erfcx(np.maximum(wide, 0.0)) * Gaussian(1.0).reference(wide)
             return np.where(wide > 0.5, tail, erfc(wide)).astype(x.dtype)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return mul(full_like(x, -2 / _root(pi)), gaussian(x))
 
 
@@ -109,7 +109,7 @@ class ErfInv(Special, Unary):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return np.where(x == 0, x, _scipy("erfinv", x))  # keeps the sign of zero
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         one = full_like(x, 1)
         rough = div(full_like(x, _root(pi) / 2), gaussian(out))
         # What is left of x after erf(out), from the nearer end, tells how far `out` is rounded.
@@ -130,7 +130,7 @@ class Lgamma(Special, Unary):
             tiny = -np.log(np.abs(x.astype(np.float64)))  # SciPy overflows
         return np.where(np.abs(x) < 1e-300, tiny.astype(x.dtype), _scipy("gammaln", x))
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return digamma(x)
 
 
@@ -140,7 +140,7 @@ class Gamma(Special, Unary):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return _scipy("gamma", x)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return mul(out, digamma(x))
 
 
@@ -158,7 +158,7 @@ class Digamma(Special, Unary):
             found = np.where(left, psi(np.where(left, 1 - wide, wide)) - np.pi / np.tan(angle), psi(wide))
         return np.where((wide <= 0) & (angle == 0), np.nan, found).astype(x.dtype)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return polygamma(full_like(x, 1), x)
 
 
@@ -169,7 +169,7 @@ class Polygamma(Special, Binary):
         # In float64: the factorial and the zeta function soon leave float32's range.
         return np.asarray(_scipy("polygamma", n.astype(np.float64), x.astype(np.float64))).astype(x.dtype)
 
-    def slope(self, index: int, out: Any, n: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, n: Any, x: Any) -> Any:
         if index == 0:
             raise DifferentiationError("polygamma(n, x) has no derivative by its order n; wrap n in stop_gradient")
         return polygamma(add(n, full_like(n, 1)), x)
@@ -185,7 +185,7 @@ class Zeta(Special, Binary):
     def reference(self, x: np.ndarray, q: np.ndarray) -> np.ndarray:
         return _scipy("zeta", x, q)
 
-    def slope(self, index: int, out: Any, x: Any, q: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any, q: Any) -> Any:
         if index == 0:
             raise DifferentiationError("zeta(x, q) has no derivative by x; wrap x in stop_gradient")
         return neg(mul(x, zeta(add(x, full_like(x, 1)), q)))
@@ -200,7 +200,7 @@ class Igamma(Special, Binary):
     def reference(self, a: np.ndarray, x: np.ndarray) -> np.ndarray:
         return _scipy("gammainc", a, x)
 
-    def slope(self, index: int, out: Any, a: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, a: Any, x: Any) -> Any:
         return igamma_grad_a(a, x) if index == 0 else gamma_density(a, x)
 
 
@@ -210,7 +210,7 @@ class Igammac(Special, Binary):
     def reference(self, a: np.ndarray, x: np.ndarray) -> np.ndarray:
         return _scipy("gammaincc", a, x)
 
-    def slope(self, index: int, out: Any, a: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, a: Any, x: Any) -> Any:
         return neg(igamma_grad_a(a, x) if index == 0 else gamma_density(a, x))
 
 
@@ -233,7 +233,7 @@ class GammaDensity(Special, Binary):
             found = np.where((a > 10) & (at > 0) & (at < np.inf), peak, np.where(at == np.inf, 0.0, plain))
             return np.where(at < 0, np.nan, found).astype(dtype)
 
-    def slope(self, index: int, out: Any, a: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, a: Any, x: Any) -> Any:
         if index == 0:
             return mul(out, sub(log(x), digamma(a)))
         one = full_like(x, 1)
@@ -272,7 +272,7 @@ class IgammaGradA(Special, Binary):
         )
         return (np.where(at > wide, -right, left) / (12 * h)).astype(a.dtype)
 
-    def slope(self, index: int, out: Any, a: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, a: Any, x: Any) -> Any:
         if index == 0:
             raise DifferentiationError("the incomplete gamma function has no second derivative by a")
         return mul(gamma_density(a, x), sub(log(x), digamma(a)))
@@ -287,7 +287,7 @@ class Betainc(Special):
         wide = (v.astype(np.float64) for v in (a, b, x))  # SciPy's float32 has no subnormal results
         return np.asarray(_scipy("betainc", *wide)).astype(x.dtype)
 
-    def slope(self, index: int, out: Any, a: Any, b: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, a: Any, b: Any, x: Any) -> Any:
         if index < 2:
             raise DifferentiationError("betainc(a, b, x) has no derivative by a and b; wrap them in stop_gradient")
         return beta_density(a, b, x)
@@ -308,7 +308,7 @@ class BetaDensity(Special):
         with np.errstate(all="ignore"):
             return np.exp(xlog1py(q - 1, -at) + xlogy(p - 1, at) - betaln(p, q)).astype(x.dtype)
 
-    def slope(self, index: int, out: Any, a: Any, b: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, a: Any, b: Any, x: Any) -> Any:
         one = full_like(x, 1)
         if index == 2:
             return mul(out, sub(div(sub(a, one), x), div(sub(b, one), sub(one, x))))
@@ -325,7 +325,7 @@ class I0(Special, Unary):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return np.where(np.isinf(x), np.abs(x), _scipy("i0", x))
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return i1(x)
 
 
@@ -335,7 +335,7 @@ class I1(Special, Unary):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return np.where((x == 0) | np.isinf(x), x, _scipy("i1", x))  # keeps the sign of zero
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         ratio = _over_x(out, x)
         return select(is_finite(ratio), sub(i0(x), ratio), abs_(out))  # both may be infinite
 
@@ -346,7 +346,7 @@ class I0e(Special, Unary):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return _scipy("i0e", x)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return neg(mul(sign(x), bessel_gap(x)))
 
 
@@ -356,7 +356,7 @@ class I1e(Special, Unary):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return np.where(x == 0, x, _scipy("i1e", x))  # keeps the sign of zero
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return sub(bessel_gap(x), _over_x(out, x))
 
 
@@ -378,7 +378,7 @@ class BesselGap(Special, Unary):
             near = i0e(size) - i1e(size)
         return np.where(size > 20.0, total / np.sqrt(2 * pi * far), near).astype(x.dtype)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return mul(sign(x), sub(_over_x(i1e(x), x), mul(full_like(x, 2), out)))
 
 

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from fdl.dtypes import FLOATING, INEXACT
-from fdl.ops.arithmetic import abs_, add, div, max_, mul, neg, sign, sub
+from fdl.ops.arithmetic import abs_, add, div, max_, mul, sign, sub
 from fdl.ops.bitwise import and_, not_, or_
 from fdl.ops.compare import eq, gt, is_finite, lt
 from fdl.ops.elementwise import Binary, Unary
@@ -39,7 +39,7 @@ class Exp(Function):
 
     function = np.exp
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return out
 
 
@@ -48,7 +48,7 @@ class Exp2(Function):
 
     function = np.exp2
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return mul(out, full_like(x, _ln(2)))
 
 
@@ -63,7 +63,7 @@ class Expm1(Function):
         # NumPy multiplies infinity by the sine of zero; the exponential has the limits that C's standard demands.
         return np.where(np.isfinite(x), out, np.exp(x) - 1)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return exp(x)  # out + 1 cancels
 
 
@@ -84,7 +84,7 @@ class Log2(Function):
     domain = FLOATING
     interval = (0.2, 3.0)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return div(full_like(x, 1 / _ln(2)), x)
 
 
@@ -95,7 +95,7 @@ class Log10(Function):
     domain = FLOATING
     interval = (0.2, 3.0)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return div(full_like(x, 1 / _ln(10)), x)
 
 
@@ -105,7 +105,7 @@ class Log1p(Function):
     function = np.log1p
     interval = (-0.7, 3.0)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return div(full_like(x, 1), add(x, full_like(x, 1)))
 
 
@@ -118,7 +118,7 @@ class Sqrt(Function):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return in_float32(np.sqrt, x)  # which is rounded right in every format
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return div(full_like(x, 0.5), out)
 
     def lower(self, build: Any, x: Any) -> Any:
@@ -134,7 +134,7 @@ class Rsqrt(Function):
     def function(x: np.ndarray) -> np.ndarray:
         return np.reciprocal(np.sqrt(x))
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return div(mul(full_like(x, -0.5), out), x)
 
     def lower(self, build: Any, x: Any) -> Any:
@@ -160,72 +160,8 @@ class Cbrt(Function):
     domain = FLOATING
     interval = (0.2, 3.0)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return div(full_like(x, 1 / 3), mul(out, out))
-
-
-class Logistic(Function):
-    """1 / (1 + exp(-x))."""
-
-    @staticmethod
-    def function(x: np.ndarray) -> np.ndarray:
-        left, e = _exp_of_minus_size(x)
-        one = x.dtype.type(1)
-        return np.where(left, e, one) / (one + e)
-
-    def slope(self, index: int, out: Any, x: Any) -> Any:
-        return logistic_density(x)  # out * (1 - out) cancels
-
-
-class LogisticDensity(Function):
-    """The derivative of the logistic function, exp(-|x|) / (1 + exp(-|x|))**2."""
-
-    @staticmethod
-    def function(x: np.ndarray) -> np.ndarray:
-        _, e = _exp_of_minus_size(x)
-        return e / np.square(x.dtype.type(1) + e)
-
-    def slope(self, index: int, out: Any, x: Any) -> Any:
-        from fdl.ops.trigonometric import tanh
-
-        return neg(mul(out, tanh(mul(full_like(x, 0.5), x))))
-
-
-def _exp_of_minus_size(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where x (its real part) is negative, and exp(x) there, exp(-x) elsewhere, which never overflow."""
-    left = x.real < 0
-    return left, np.exp(np.where(left, x, -x))
-
-
-class Logaddexp(Binary):
-    """log(e**x + e**y) without overflow, or with base 2 throughout."""
-
-    domain = FLOATING
-    base2: bool = False
-
-    def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return in_float32(np.logaddexp2 if self.base2 else np.logaddexp, x, y)
-
-    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
-        mine, other = (x, y) if index == 0 else (y, x)
-        zero, one = full_like(x, 0), full_like(x, 1)
-        share = and_(eq(x, y), not_(is_finite(x)))  # equal infinities, whose difference is NaN
-        ahead = select(share, zero, sub(mine, other))
-        if not self.base2:
-            return logistic(ahead)
-        e = exp2(neg(abs_(ahead)))
-        return div(select(lt(ahead, zero), e, one), add(one, e))
-
-    def lower(self, build: Any, x: Any, y: Any) -> Any:
-        distance = build.select(build.eq(x, y), 0.0, build.abs(x - y))
-        rest = build.call("log1p", build.call("exp2" if self.base2 else "exp", -distance))
-        return build.max(x, y) + (rest * (1 / _ln(2)) if self.base2 else rest)
-
-    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
-        for base2 in (False, True):
-            yield from Binary.samples(Logaddexp(base2), rng)
-            infinite = np.array([np.inf, -np.inf, np.inf, 0.0, -np.inf, np.nan, np.inf])
-            yield Logaddexp(base2), infinite, np.array([np.inf, -np.inf, -np.inf, np.inf, 0.0, np.inf, 0.0])
 
 
 class Pow(Binary):
@@ -236,7 +172,7 @@ class Pow(Binary):
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return in_float64(np.power, x, y)
 
-    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any, y: Any) -> Any:
         one, zero = full_like(x, 1), full_like(x, 0)
         if index == 0:
             # Where y * x**(y - 1) would be 0 * inf or 0 * nan although x**0 is one everywhere.
@@ -273,7 +209,7 @@ class Hypot(Binary):
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return in_float64(np.hypot, x, y)
 
-    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any, y: Any) -> Any:
         a, b, size = direction(x, y)
         share = div(a if index == 0 else b, sqrt(add(mul(a, a), mul(b, b))))
         # Where the length is zero both share the derivative of abs, as in JAX.
@@ -307,4 +243,3 @@ def _product(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 exp, exp2, expm1, log, log2, log10, log1p, pow_ = Exp(), Exp2(), Expm1(), Log(), Log2(), Log10(), Log1p(), Pow()
 sqrt, rsqrt, cbrt, hypot = Sqrt(), Rsqrt(), Cbrt(), Hypot()
-logistic, logistic_density, logaddexp, logaddexp2 = Logistic(), LogisticDensity(), Logaddexp(), Logaddexp(base2=True)

@@ -13,7 +13,7 @@ from fdl.ops.elementwise import Binary
 from fdl.ops.precision import in_float64
 from fdl.ops.select import select
 from fdl.ops.shape import full_like
-from fdl.ops.transcendental import Function, direction, logistic_density, rsqrt
+from fdl.ops.transcendental import Function, direction, rsqrt
 
 
 class Sin(Function):
@@ -21,7 +21,7 @@ class Sin(Function):
 
     function = np.sin
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return cos(x)
 
 
@@ -30,7 +30,7 @@ class Cos(Function):
 
     function = np.cos
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return neg(sin(x))
 
 
@@ -40,7 +40,7 @@ class Tan(Function):
     function = np.tan
     interval = (-1.2, 1.2)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return add(full_like(x, 1), mul(out, out))
 
 
@@ -50,7 +50,7 @@ class Asin(Function):
     function = np.arcsin
     interval = (-0.9, 0.9)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return rsqrt(_one_minus_square(x))
 
 
@@ -60,7 +60,7 @@ class Acos(Function):
     function = np.arccos
     interval = (-0.9, 0.9)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return neg(rsqrt(_one_minus_square(x)))
 
 
@@ -69,7 +69,7 @@ class Atan(Function):
 
     function = np.arctan
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         far, near, inverse = _far(x)
         one = full_like(x, 1)
         return _chosen(far, mul(inverse, inverse), div(one, add(one, mul(near, near))))
@@ -83,7 +83,7 @@ class Atan2(Binary):
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return in_float64(np.arctan2, x, y)
 
-    def slope(self, index: int, out: Any, x: Any, y: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any, y: Any) -> Any:
         a, b, size = direction(x, y)
         return div(div(b if index == 0 else neg(a), add(mul(a, a), mul(b, b))), size)
 
@@ -101,7 +101,7 @@ class Sinh(Function):
 
     function = np.sinh
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return cosh(x)
 
 
@@ -110,33 +110,8 @@ class Cosh(Function):
 
     function = np.cosh
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return sinh(x)
-
-
-class Tanh(Function):
-    """Hyperbolic tangent."""
-
-    function = np.tanh
-
-    def slope(self, index: int, out: Any, x: Any) -> Any:
-        if x.type.dtype.kind == "c":
-            return mul(full_like(x, 4), logistic_density(mul(full_like(x, 2), x)))
-        return tanh_slope(x)  # 1 - out * out cancels
-
-
-class TanhSlope(Function):
-    """The derivative of the hyperbolic tangent, 4 exp(-2 |x|) / (1 + exp(-2 |x|))**2."""
-
-    domain = FLOATING
-
-    @staticmethod
-    def function(x: np.ndarray) -> np.ndarray:
-        e = np.exp(-2 * np.abs(x))
-        return 4 * e / np.square(1 + e)
-
-    def slope(self, index: int, out: Any, x: Any) -> Any:
-        return mul(mul(full_like(x, -2), tanh(x)), out)
 
 
 class Asinh(Function):
@@ -144,7 +119,7 @@ class Asinh(Function):
 
     function = np.arcsinh
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         far, near, inverse = _far(x)
         return _chosen(far, inverse, rsqrt(add(mul(near, near), full_like(x, 1))))
 
@@ -155,7 +130,7 @@ class Acosh(Function):
     function = np.arccosh
     interval = (1.2, 3.0)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         one = full_like(x, 1)
         return mul(rsqrt(sub(x, one)), rsqrt(add(x, one)))  # two roots: the right branch for complex numbers
 
@@ -166,7 +141,7 @@ class Atanh(Function):
     function = np.arctanh
     interval = (-0.9, 0.9)
 
-    def slope(self, index: int, out: Any, x: Any) -> Any:
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
         return div(full_like(x, 1), _one_minus_square(x))
 
 
@@ -190,5 +165,4 @@ def _one_minus_square(x: Any) -> Any:
 
 
 sin, cos, tan, asin, acos, atan, atan2 = Sin(), Cos(), Tan(), Asin(), Acos(), Atan(), Atan2()
-sinh, cosh, tanh, tanh_slope = Sinh(), Cosh(), Tanh(), TanhSlope()
-asinh, acosh, atanh = Asinh(), Acosh(), Atanh()
+sinh, cosh, asinh, acosh, atanh = Sinh(), Cosh(), Asinh(), Acosh(), Atanh()

@@ -11,7 +11,8 @@ from fdl.core.types import TensorType
 from fdl.dtypes import BOOLEAN, FLOATING, NUMERIC, REAL
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.precision import accumulator, widened
-from fdl.ops.reduce import draw, identity
+from fdl.ops.reduce import identity
+from fdl.ops.samples import draw
 from fdl.ops.shape import all_batched
 from fdl.ops.slicing import Pad, Slice
 from fdl.ops.strided import Pairs, gradient_padding, out_extents, sliding
@@ -26,13 +27,13 @@ class Windowed(Primitive, abstract=True):
         kind: how the elements of a window are combined: "sum", "max" or "min".
         window: its extents.
         strides: its steps.
-        padding: neutral elements before and after each axis; negative ones cut off.
+        padding: identity elements before and after each axis; negative ones cut off.
         base_dilation: distance of the operand's elements.
         window_dilation: distance of the window's elements.
     """
 
     family = "kernel"
-    heavy = True
+    compile_eagerly = True
     kind: str
     window: tuple[int, ...]
     strides: tuple[int, ...]
@@ -115,8 +116,8 @@ class ReduceWindow(Windowed):
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         dtype = accumulator(x.dtype)
-        neutral = 0 if self.kind == "sum" else identity(dtype, self.kind == "max")
-        windows = self.windows(self.pad.reference(widened(x), np.asarray(neutral, dtype)))
+        element = 0 if self.kind == "sum" else identity(dtype, self.kind == "max")
+        windows = self.windows(self.pad.reference(widened(x), np.asarray(element, dtype)))
         axes = tuple(range(x.ndim, 2 * x.ndim))
         keywords = {"dtype": dtype} if self.kind == "sum" else {}
         return np.asarray(_FUNCTIONS[self.kind](windows, axes, **keywords)).astype(x.dtype)

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import fdl.numpy as fnp
 from fdl import tree
-from fdl.api.rows import Rows
 from fdl.dtypes import bfloat16, float16, float32, int32
 from fdl.optim.arguments import REAL, makes_transformation
 from fdl.scalars import Scalar, checked
+from fdl.sparse.rows import Rows
 
 Tree = Any
 Schedule = Callable[[Any], Any]

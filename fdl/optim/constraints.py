@@ -5,7 +5,6 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl import tree
-from fdl.api.rows import Rows
 from fdl.dtypes import int32
 from fdl.optim.arguments import NOT_NEGATIVE, makes_transformation
 from fdl.optim.base import (
@@ -23,6 +22,7 @@ from fdl.optim.base import (
     sum_of_squares,
 )
 from fdl.optim.transforms import ScaleByScheduleState
+from fdl.sparse.rows import Rows
 
 
 @makes_transformation()

@@ -1,6 +1,6 @@
 """Optimizers whose step costs the rows of a table that were looked up, not the table."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,24 +8,18 @@ import numpy as np
 import fdl.numpy as fnp
 from fdl import tree
 from fdl.api.inspect import trace_call
-from fdl.api.rows import Rows, looked_up, read_rows, row_numbers, write_rows
-from fdl.api.vmap import vmap
-from fdl.compile.fallback import otherwise
-from fdl.compile.passes.order import prepared
-from fdl.control.replay import Replay
 from fdl.core.interpret import apply_program
-from fdl.core.program import Equation, Literal, Program, Var
+from fdl.core.program import Program
 from fdl.core.rewrite import eliminate_dead
-from fdl.core.trace import lift, trace_program
-from fdl.core.types import TensorType
+from fdl.core.trace import lift
 from fdl.dtypes import int32
 from fdl.errors import ShapeError, TreeError
-from fdl.ops.indexing import Gather
-from fdl.ops.shape import zeros_of
-from fdl.ops.slicing import DynamicSlice
 from fdl.optim.base import GradientTransformation, MaskedNode, Tree, apply_updates, increment, needs_params
+from fdl.optim.missed import of_each_element
+from fdl.sparse.lookups import reads_of, rows_of
+from fdl.sparse.replay import Replay
+from fdl.sparse.rows import Rows, read_rows, row_numbers, write_rows
 from fdl.transforms.inline import inline
-from fdl.transforms.linearize import partial_program
 
 #: How many steps a row may miss at most: each step brings one of so many parts of every table up to date.
 MOST_MISSED = 1024
@@ -192,38 +186,18 @@ def lookups(loss: Callable[..., Any], tables: Tree = True) -> Callable[..., Tree
         program = inline(program)
         marks, structure = _Apart(tables).marks(params), tree.structure(params)
         leaves = program.inputs[len(captured) :][: len(marks)]
-        reads = [_reads(program, leaf) if mark else None for leaf, mark in zip(leaves, marks, strict=True)]
+        reads = [reads_of(program, leaf) if mark else None for leaf, mark in zip(leaves, marks, strict=True)]
         indices = [atom for read in reads for equation in read or () for atom in equation.inputs[1:]]
         given = [*captured, *map(lift, tree.leaves(((params, *args), kwargs)))]
         part = eliminate_dead(Program(program.inputs, program.equations, tuple(indices), program.constants))
         values = dict(zip(indices, apply_program(part, given), strict=True))
         rows = [
-            _rows_of(read, leaf.type, values) if mark else None
+            rows_of(read, leaf.type, values) if mark else None
             for read, leaf, mark in zip(reads, leaves, marks, strict=True)
         ]
         return tree.unflatten(structure, rows)
 
     return found
-
-
-def _reads(program: Program, table: Var) -> list[Equation] | None:
-    """The equations that read parts of a table, which is an input; None if it is read in another way."""
-    reads = [equation for equation in program.equations if table in equation.inputs]
-    parts = [isinstance(e.operation, Gather | DynamicSlice) and table not in e.inputs[1:] for e in reads]
-    return None if table in program.outputs or not all(parts) else reads
-
-
-def _rows_of(reads: list[Equation] | None, table: TensorType, values: Mapping[Any, Any]) -> Any:
-    """The numbers of the rows that equations read, whose other inputs have these values."""
-    rows = [fnp.zeros(0, int32)]
-    for read in reads or ():
-        indices = [values[atom] for atom in read.inputs[1:]]
-        found = looked_up(read.operation, zeros_of(read.outputs[0].type), table, indices)
-        if found is None:
-            reads = None
-            break
-        rows.append(found.rows)
-    return fnp.arange(table.shape[0], dtype=int32) if reads is None else fnp.concatenate(rows)
 
 
 class _Apart:
@@ -377,23 +351,5 @@ def _step_without_gradient(
         after = [x.astype(old.dtype) for x, old, r in zip(tree.leaves(state), leaves, row_wise, strict=True) if r]
         return [*after, apply_updates(param, updates)]
 
-    scalars = [TensorType((), h.dtype) for h in history]
-    elements = [TensorType((), x.dtype) for x, r in zip(leaves, row_wise, strict=True) if r]
-    program, captured = trace_program(step, [*scalars, *elements, TensorType((), np.dtype(dtype))])
-    known = len(captured) + len(history)
-    unknown = tuple(n >= known for n in range(len(program.inputs)))
-    of_numbers, body, _, types = partial_program(program, unknown, (True,) * len(program.outputs))
-    # What is the same in all steps becomes part of the body.
-    simple = otherwise("simplify", of_numbers, lambda: prepared(of_numbers), of_numbers)
-    fixed = [a.value if isinstance(a, Literal) else None for a in simple.outputs]
-    moving = [t for t, f in zip(types, fixed, strict=True) if f is None]
-
-    def short(*values: Any) -> list[Any]:
-        rest = iter(values[len(elements) + 1 :])
-        return apply_program(body, [*values[: len(elements) + 1], *(next(rest) if f is None else f for f in fixed)])
-
-    whole, _ = trace_program(short, [*program.input_types[known:], *moving])
-    if not moving:
-        return whole, []
-    of_one = vmap(lambda *numbers: apply_program(of_numbers, [*captured, *numbers]), axis_size=MOST_MISSED)
-    return whole, [n for n, f in zip(of_one(*history), fixed, strict=True) if f is None]
+    elements = [x.dtype for x, r in zip(leaves, row_wise, strict=True) if r]
+    return of_each_element(step, history, [*elements, np.dtype(dtype)], MOST_MISSED)

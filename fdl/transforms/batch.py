@@ -1,6 +1,6 @@
 """Vectorisation: every value may carry one more axis, which is always the leading one inside."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from fdl.core import trace
 from fdl.core.interpret import apply_program
 from fdl.core.program import Program, subprograms
-from fdl.core.trace import Interpreter, Tracer, entered, lift, use
+from fdl.core.trace import Interpreter, Tracer, Value, entered, lift, use
 from fdl.core.types import TensorType
 from fdl.errors import ConcretizationError
 from fdl.ops.shape import repeat
@@ -20,7 +20,7 @@ class BatchTracer(Tracer):
 
     __slots__ = ("source", "value")
 
-    def __init__(self, interpreter: Interpreter, value: Any, source: str = "") -> None:
+    def __init__(self, interpreter: Interpreter, value: Value, source: str = "") -> None:
         super().__init__(interpreter, TensorType(value.type.shape[1:], value.type.dtype))
         self.value = value
         self.source = source
@@ -42,24 +42,24 @@ class BatchTracer(Tracer):
         )
 
 
-class Batch(Interpreter):
+class BatchInterpreter(Interpreter):
     """Applies the batching rule of every operation that meets a batched value."""
 
-    def __init__(self, parent: Interpreter, size: int, axis_name: Any = None, tag: Any = None) -> None:
+    def __init__(self, parent: Interpreter, size: int, axis_name: Hashable = None, tag: object = None) -> None:
         self.parent = parent
         self.size = size
         self.axis_name = axis_name
         #: What this interpreter shares with those that run the derivative rules of functions inside the same vmap.
         self.tag = tag or object()
 
-    def axis_size(self, name: Any) -> int | None:
+    def axis_size(self, name: Hashable) -> int | None:
         return self.size if self.axis_name is not None and name == self.axis_name else self.parent.axis_size(name)
 
-    def axis_sizes(self) -> tuple[tuple[Any, int], ...]:
+    def axis_sizes(self) -> tuple[tuple[Hashable, int], ...]:
         own = () if self.axis_name is None else ((self.axis_name, self.size),)
         return self.parent.axis_sizes() + own
 
-    def split(self, value: Any) -> tuple[Any, bool]:
+    def split(self, value: Any) -> tuple[Value, bool]:
         """What the parent sees of a value, and whether it is batched."""
         if type(value) is BatchTracer and value.interpreter.tag is self.tag:  # type: ignore[attr-defined]
             return value.value, True
@@ -96,7 +96,7 @@ class Batch(Interpreter):
         return [BatchTracer(self, lift(o), source) for o in outs]
 
 
-def _mentions(operation: Any, axis_name: Any) -> bool:
+def _mentions(operation: Any, axis_name: Hashable) -> bool:
     """Whether a Program inside `operation` holds a collective over the axis."""
     if axis_name is None or not operation.multiple:
         return False
@@ -108,13 +108,18 @@ def _mentions(operation: Any, axis_name: Any) -> bool:
 
 
 def batch_values(
-    function: Any, size: int, args: Sequence[Any], batched: Sequence[bool], axis_name: Any = None, tag: Any = None
-) -> tuple[list[Any], list[bool]]:
+    function: Callable[..., Sequence[Any]],
+    size: int,
+    args: Sequence[Any],
+    batched: Sequence[bool],
+    axis_name: Hashable = None,
+    tag: object = None,
+) -> tuple[list[Value], list[bool]]:
     """Results of `function` over a batch along axis 0 of the batched args; and which results are batched.
 
     With the `tag` of another one, values of its batch count as those of this.
     """
-    batch = Batch(trace.current(), size, axis_name, tag)
+    batch = BatchInterpreter(trace.current(), size, axis_name, tag)
     with entered(batch):
         outs = function(*[batch.join(a, b) for a, b in zip(args, batched, strict=True)])
         pairs = [batch.split(o) for o in outs]
@@ -123,7 +128,7 @@ def batch_values(
 
 @lru_cache(maxsize=1024)
 def batch_program(
-    program: Program, size: int, batched: tuple[bool, ...], instantiate: tuple[bool, ...], axis_name: Any = None
+    program: Program, size: int, batched: tuple[bool, ...], instantiate: tuple[bool, ...], axis_name: Hashable = None
 ) -> tuple[Program, tuple[bool, ...]]:
     """The Program over a batch.
 
@@ -139,7 +144,7 @@ def batch_program(
     """
     flags: tuple[bool, ...] = ()
 
-    def run(*values: Any) -> list[Any]:
+    def run(*values: Value) -> list[Value]:
         nonlocal flags
         outs, found = batch_values(lambda *xs: apply_program(program, xs), size, values, batched, axis_name)
         outs = [o if b or not need else repeat(o, size) for o, b, need in zip(outs, found, instantiate, strict=True)]

@@ -1,6 +1,6 @@
 """Forward mode: every value carries its tangent along."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from fdl.core import trace
 from fdl.core.interpret import apply_program
 from fdl.core.program import Program
-from fdl.core.trace import Interpreter, Tracer, check_alive, entered, lift, use
+from fdl.core.trace import Interpreter, Tracer, Value, check_alive, entered, lift, use
 from fdl.dtypes import is_inexact
 from fdl.errors import ConcretizationError
 from fdl.ops.shape import zeros_of
@@ -20,7 +20,7 @@ class DualTracer(Tracer):
 
     __slots__ = ("primal", "tangent")
 
-    def __init__(self, interpreter: Interpreter, primal: Any, tangent: Any) -> None:
+    def __init__(self, interpreter: Interpreter, primal: Value, tangent: Value) -> None:
         super().__init__(interpreter, primal.type)
         self.primal = primal
         self.tangent = tangent
@@ -53,19 +53,19 @@ class DualTracer(Tracer):
         return self.primal.discrete(why)
 
 
-class Forward(Interpreter):
+class JVPInterpreter(Interpreter):
     """Applies the jvp rule of every operation that meets a tangent."""
 
     def __init__(self, parent: Interpreter) -> None:
         self.parent = parent
 
-    def split(self, value: Any) -> tuple[Any, Any]:
+    def split(self, value: Any) -> tuple[Value, Value | None]:
         """Primal and tangent of a value."""
         if type(value) is DualTracer and value.interpreter is self:
             return value.primal, value.tangent
         return lift(value), None
 
-    def join(self, primal: Any, tangent: Any) -> Any:
+    def join(self, primal: Value, tangent: Value | None) -> Value:
         """The value with this primal and tangent."""
         return primal if tangent is None else DualTracer(self, primal, tangent)
 
@@ -89,9 +89,11 @@ class Forward(Interpreter):
         return [self.join(o, d) for o, d in zip(outs, dots, strict=True)]
 
 
-def jvp_values(function: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+def jvp_values(
+    function: Callable[..., Sequence[Any]], primals: Sequence[Any], tangents: Sequence[Value | None]
+) -> tuple[list[Value], list[Value | None]]:
     """Values and tangents (None is zero) of ``function(*primals)``, a sequence of values."""
-    forward = Forward(trace.current())
+    forward = JVPInterpreter(trace.current())
     with entered(forward):
         outs = function(*[forward.join(lift(p), t) for p, t in zip(primals, tangents, strict=True)])
         pairs = [forward.split(o) for o in outs]
@@ -115,7 +117,7 @@ def jvp_program(
     """
     out_nonzero: tuple[bool, ...] = ()
 
-    def run(*values: Any) -> list[Any]:
+    def run(*values: Value) -> list[Value]:
         nonlocal out_nonzero
         primals, rest = values[: len(nonzero)], iter(values[len(nonzero) :])
         tangents = [next(rest) if has else None for has in nonzero]

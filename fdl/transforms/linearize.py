@@ -4,29 +4,31 @@ Forward mode run on top of it leaves the tangent computation as a linear Program
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from fdl.core import trace
 from fdl.core.interpret import apply_program
-from fdl.core.program import Program, Var
+from fdl.core.primitive import Primitive
+from fdl.core.program import Atom, Program, Var
 from fdl.core.trace import StagedTracer, Staging, Value, entered, lift, use
 from fdl.core.types import TensorType
-from fdl.transforms.forward import Forward
+from fdl.transforms.forward import JVPInterpreter
 
 
-class Partial(Staging):
+class PartialEvaluation(Staging):
     """Records operations on unknown values; hands all others to its parent.
 
     Known operands of a recorded operation, arrays and outer tracers alike, become captured inputs: the residuals.
     """
 
-    def constant(self, value: Value) -> Any:
+    def constant(self, value: Value) -> Atom:
         if value.type.shape == ():
             return super().constant(value)
         return self.capture(value)
 
-    def capture(self, value: Value) -> Any:
+    def capture(self, value: Value) -> Var:
         """The variable that stands for a known value."""
         if id(value) not in self.captured:
             self.captured[id(value)] = (Var(value.type), value)
@@ -42,7 +44,7 @@ class Partial(Staging):
             with use(self.parent):
                 return self.parent.process(operation, args)
         known = [None if u else lift(a) for a, u in zip(args, unknown, strict=True)]
-        split = operation.partial(known, [lift(a).type for a in args])
+        split = operation.partial_eval(known, [lift(a).type for a in args])
         if split is NotImplemented:
             return super().process(operation, args)
         return self.process_split(split, args)
@@ -66,33 +68,25 @@ class Partial(Staging):
         return [next(unknown_iter) if u else next(known_iter) for u in split.out_unknown]
 
 
+@dataclass
 class Split:
-    """How an operation is cut in two.
+    """An operation cut in two by partial evaluation.
 
     The operation `known` takes the arguments numbered `known_args` and returns the known outputs, then `residuals`
     values that the operation `unknown` takes after the arguments numbered `unknown_args`. Both are ``multiple``.
     """
 
-    def __init__(
-        self,
-        known: Any,
-        known_args: Sequence[int],
-        unknown: Any,
-        unknown_args: Sequence[int],
-        residuals: int,
-        out_unknown: Sequence[bool],
-    ) -> None:
-        self.known = known
-        self.known_args = known_args
-        self.unknown = unknown
-        self.unknown_args = unknown_args
-        self.residuals = residuals
-        self.out_unknown = out_unknown
+    known: Primitive
+    known_args: Sequence[int]
+    unknown: Primitive
+    unknown_args: Sequence[int]
+    residuals: int
+    out_unknown: Sequence[bool]
 
 
 def linearize_values(
     function: Callable[..., Sequence[Any]], primals: Sequence[Any], active: Sequence[bool]
-) -> tuple[list[Any], Program, list[Value], list[bool]]:
+) -> tuple[list[Value], Program, list[Value], list[bool]]:
     """Run ``function(*primals)`` and record its derivative.
 
     Args:
@@ -104,24 +98,24 @@ def linearize_values(
         The outputs; the linear Program from (residuals, tangents of the active inputs) to the tangents of those outputs
         that depend on them; the residuals; which outputs those are.
     """
-    partial = Partial(trace.current())
-    partial.name = getattr(function, "name", "")
+    evaluation = PartialEvaluation(trace.current())
+    evaluation.name = getattr(function, "name", "")
     if hasattr(function, "describe"):
         numbers = [n for n, a in enumerate(active) if a]
-        partial.describe = lambda n: function.describe(numbers[n])
-    forward = Forward(partial)
-    with entered(partial):
-        tangents = [partial.new_input(lift(p).type) if a else None for p, a in zip(primals, active, strict=True)]
+        evaluation.describe = lambda n: function.describe(numbers[n])
+    forward = JVPInterpreter(evaluation)
+    with entered(evaluation):
+        tangents = [evaluation.new_input(lift(p).type) if a else None for p, a in zip(primals, active, strict=True)]
         with entered(forward):
             outs = function(*[forward.join(lift(p), t) for p, t in zip(primals, tangents, strict=True)])
             pairs = [forward.split(o) for o in outs]
         # A tangent may be known after all (zero times something); it is then part of the linear program as a residual.
-        program, residuals = partial.finish([t for _, t in pairs if t is not None])
+        program, residuals = evaluation.finish([t for _, t in pairs if t is not None])
     return [p for p, _ in pairs], program, residuals, [t is not None for _, t in pairs]
 
 
 @lru_cache(maxsize=1024)
-def partial_program(
+def partial_eval_program(
     program: Program, unknown: tuple[bool, ...], instantiate: tuple[bool, ...]
 ) -> tuple[Program, Program, tuple[bool, ...], tuple[TensorType, ...]]:
     """Cut a Program in two by which inputs are known.
@@ -140,17 +134,17 @@ def partial_program(
     out_unknown: tuple[bool, ...] = ()
     residual_types: tuple[TensorType, ...] = ()
 
-    def run(*known_inputs: Any) -> list[Any]:
+    def run(*known_inputs: Value) -> list[Value]:
         nonlocal unknown_half, out_unknown, residual_types
-        partial = Partial(trace.current())
+        evaluation = PartialEvaluation(trace.current())
         known = iter(known_inputs)
-        with entered(partial):
+        with entered(evaluation):
             tracers = [
-                partial.new_input(t) if u else next(known) for t, u in zip(program.input_types, unknown, strict=True)
+                evaluation.new_input(t) if u else next(known) for t, u in zip(program.input_types, unknown, strict=True)
             ]
             outs = apply_program(program, tracers)
-            out_unknown = tuple(partial.is_unknown(o) or need for o, need in zip(outs, instantiate, strict=True))
-            half, residuals = partial.finish([o for o, u in zip(outs, out_unknown, strict=True) if u])
+            out_unknown = tuple(evaluation.is_unknown(o) or need for o, need in zip(outs, instantiate, strict=True))
+            half, residuals = evaluation.finish([o for o, u in zip(outs, out_unknown, strict=True) if u])
         count = len(residuals)
         unknown_half = Program(half.inputs[count:] + half.inputs[:count], half.equations, half.outputs, half.constants)
         residual_types = tuple(r.type for r in residuals)

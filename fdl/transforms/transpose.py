@@ -1,6 +1,6 @@
 """Transposition: a linear Program run backwards, from cotangents of outputs to cotangents of inputs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -8,58 +8,53 @@ from fdl.core import trace
 from fdl.core.interpret import apply_program
 from fdl.core.primitive import Linear
 from fdl.core.program import Atom, Equation, Literal, Program, Var
-from fdl.core.trace import Replay, Value, lift
-from fdl.core.types import TensorType
+from fdl.core.trace import ReplayedLines, Value, lift
 from fdl.errors import DifferentiationError
 from fdl.ops.arithmetic import add
-from fdl.ops.indexing import Gather
 from fdl.ops.shape import zeros_of
-from fdl.ops.slicing import DynamicSlice
-from fdl.transforms.linearize import partial_program
+from fdl.transforms.linearize import partial_eval_program
 
 #: What follows the line of an operation in the line of its transposition.
 BACKWARD = ", backward"
 
-#: What a lookup does: from (operation, cotangent of what was found, type of the table, indices) to a cotangent of the
-#: table that has its own way to be added to others, or None if there is none.
-Lookup = Callable[[Any, Any, TensorType, Sequence[Any]], Any]
 
-
-def backward(
-    program: Program, args: Sequence[Any], cotangents: Sequence[Any], lookup: Lookup | None = None, tables: Any = ()
-) -> list[Any]:
+def backward(program: Program, args: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
     """Cotangents of the linear inputs.
 
     Args:
-        program: linear in those inputs whose argument is ``Linear(type)``.
+        program: linear in those inputs whose argument is :class:`Linear`.
         args: the other inputs' values, and ``Linear(type)``.
         cotangents: of the outputs; None is zero.
-        lookup: makes the cotangents of what is gathered from `tables`, instead of arrays as large as they are.
-        tables: inputs of the program.
 
     Returns:
         A cotangent, or None for zero, for every input (None where it is not linear).
     """
-    known: dict[Var, Any] = {var: lift(value) for var, value in program.constants}
-    known.update({v: a for v, a in zip(program.inputs, args, strict=True) if not isinstance(a, Linear)})
-    linear = _run_known(program, known)
+    values: dict[Var, Any] = {var: lift(value) for var, value in program.constants}
+    values.update(zip(program.inputs, args, strict=True))
+    linear = _run_known(program, values)
     found: dict[Var, Any] = {}
+
+    def accumulate(atom: Atom, cotangent: Any) -> None:
+        if cotangent is None or isinstance(atom, Literal) or not isinstance(values[atom], Linear):
+            return
+        if atom not in found:
+            found[atom] = cotangent
+        elif isinstance(cotangent, Value) and isinstance(found[atom], Value):
+            found[atom] = add(found[atom], cotangent)
+        else:
+            found[atom] = found[atom] + cotangent
+
     for atom, cotangent in zip(program.outputs, cotangents, strict=True):
-        _accumulate(found, known, atom, cotangent)
-    with Replay() as at:
+        accumulate(atom, cotangent)
+    with ReplayedLines() as at:
         for equation in reversed(linear):
             outs = [found.pop(v, None) for v in equation.outputs]
             if all(c is None for c in outs):
                 continue
             at(f"{equation.source.removesuffix(BACKWARD)}{BACKWARD}" if equation.source else "")
-            operands = [_operand(known, a) for a in equation.inputs]
-            if isinstance(equation.operation, (Gather, DynamicSlice)) and equation.inputs[0] in tables:
-                made = lookup(equation.operation, outs[0], operands[0].type, operands[1:])  # type: ignore[misc]  # given with tables
-                if made is not None:
-                    _accumulate(found, known, equation.inputs[0], made)
-                    continue
+            operands = [_operand(values, a) for a in equation.inputs]
             for atom, cotangent in zip(equation.inputs, _transposed(equation, outs, operands), strict=True):
-                _accumulate(found, known, atom, cotangent)
+                accumulate(atom, cotangent)
     return [found.get(v) if isinstance(a, Linear) else None for v, a in zip(program.inputs, args, strict=True)]
 
 
@@ -73,6 +68,11 @@ def _transposed(equation: Equation, outs: Sequence[Any], operands: Sequence[Any]
             f"only linear functions can be transposed, but {operation.name} at {equation.source} is not linear"
             + (_in_which(linear, groups) if groups else "")
         )
+    if len(linear) == 1:
+        (number,) = linear
+        own = operands[number].cotangent_through(operation, outs, operands)
+        if own is not None:
+            return [own if n == number else None for n in range(len(operands))]
     return operation.transpose(outs if operation.multiple else outs[0], *operands)
 
 
@@ -87,43 +87,31 @@ def _in_which(linear: set[int], groups: Sequence[Sequence[int]]) -> str:
 _ORDINALS = ("first", "second", "third", "fourth")
 
 
-def _run_known(program: Program, known: dict[Var, Any]) -> list[Equation]:
-    """Evaluate what does not depend on linear inputs into `known`; returns the equations that do."""
+def _run_known(program: Program, values: dict[Var, Any]) -> list[Equation]:
+    """Evaluate what does not depend on linear inputs into `values`; returns the equations that do."""
     linear = []
     process = trace.current().process
-    with Replay() as at:
+    with ReplayedLines() as at:
         for equation in program.equations:
-            operands = [_operand(known, a) for a in equation.inputs]
+            operands = [_operand(values, a) for a in equation.inputs]
             if any(isinstance(o, Linear) for o in operands):
                 linear.append(equation)
+                values.update((v, Linear(v.type)) for v in equation.outputs)
             else:
                 at(equation.source)
-                known.update(zip(equation.outputs, process(equation.operation, operands), strict=True))
+                values.update(zip(equation.outputs, process(equation.operation, operands), strict=True))
     return linear
 
 
-def _operand(known: dict[Var, Any], atom: Atom) -> Any:
-    if isinstance(atom, Literal):
-        return lift(atom.value)
-    return known[atom] if atom in known else Linear(atom.type)
-
-
-def _accumulate(found: dict[Var, Any], known: dict[Var, Any], atom: Atom, cotangent: Any) -> None:
-    if cotangent is None or isinstance(atom, Literal) or atom in known:
-        return
-    if atom not in found:
-        found[atom] = cotangent
-    elif isinstance(cotangent, Value) and isinstance(found[atom], Value):
-        found[atom] = add(found[atom], cotangent)
-    else:
-        found[atom] = found[atom] + cotangent
+def _operand(values: dict[Var, Any], atom: Atom) -> Any:
+    return lift(atom.value) if isinstance(atom, Literal) else values[atom]
 
 
 def _backward_separated(
     program: Program, linear: tuple[bool, ...], args: Sequence[Any], cotangents: Sequence[Any]
 ) -> list[Any]:
     """Cotangents of the linear inputs, after computing what does not depend on them."""
-    known, rest, _, _ = partial_program(program, linear, (True,) * len(program.outputs))
+    known, rest, _, _ = partial_eval_program(program, linear, (True,) * len(program.outputs))
     residuals = apply_program(known, [a for a in args if not isinstance(a, Linear)])
     operands = [a for a in args if isinstance(a, Linear)]
     return backward(rest, [*operands, *residuals], cotangents)[: len(operands)]
@@ -152,7 +140,7 @@ def transpose_program(
     """
     has: tuple[bool, ...] = ()
 
-    def run(*values: Any) -> list[Any]:
+    def run(*values: Value) -> list[Value]:
         nonlocal has
         rest = iter(values)
         args = [

@@ -29,7 +29,7 @@ from fdl.compile.schedule import buffers, planner
 from fdl.core.interpret import interpret
 from fdl.core.program import Program
 from fdl.errors import CompilerError, CompilerWarning, DtypeError, PlatformError
-from fdl.ops.trigonometric import Tanh
+from fdl.ops.sigmoid import Tanh
 
 EXCEPTIONS = (
     AssertionError, IndexError, KeyError, AttributeError, TypeError, ValueError, ZeroDivisionError, RuntimeError,

@@ -10,7 +10,7 @@ from fdl.compile.passes.hoisting.residuals import minimum_cut
 from fdl.compile.passes.order import prepared
 from fdl.core.program import Equation, Var, subprograms
 from fdl.core.types import TensorType
-from fdl.ops.arithmetic import Add, Mul
+from fdl.ops.elementwise import Add, Mul
 from fdl.ops.shape import BroadcastInDim
 from fdl.ops.transcendental import Exp
 from tests.api.check import assert_close

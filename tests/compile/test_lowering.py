@@ -156,7 +156,7 @@ def test_rule_that_says_that_there_is_no_code(error: type[Exception]) -> None:
 
 def test_mistake_in_a_rule_stops_the_compiler_in_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     import fdl
-    from fdl.ops.trigonometric import Tanh
+    from fdl.ops.sigmoid import Tanh
 
     is_lowerable.cache_clear()
     monkeypatch.setattr(Tanh, "lower", lambda self, build, x: build.tahn(x))

@@ -11,13 +11,14 @@ import fdl
 import fdl.control
 import fdl.ext
 import fdl.ops
+import fdl.sparse
 from fdl.compile import compile_program
 from fdl.core.interpret import interpret
 from fdl.core.primitive import registry
 from fdl.core.program import Equation, Program, Var
 from fdl.core.types import TensorType
 
-for package in (fdl.ops, fdl.control, fdl.ext):
+for package in (fdl.ops, fdl.control, fdl.sparse, fdl.ext):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
 

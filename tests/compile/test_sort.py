@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import fdl
-from fdl.compile.pipeline import run_heavy
+from fdl.compile.pipeline import run_compiled
 from fdl.dtypes import BOOLEAN, REAL
 from fdl.ops.sort import Sort, TopK
 
@@ -41,7 +41,7 @@ def test_sort(dtype):
             x = draw(rng, shape, dtype)
             for operands in ([x], [x, rng.normal(size=shape) + 1j]):
                 operation = Sort(axis)
-                assert_same_bits(run_heavy(operation, operands), operation.reference(*operands))
+                assert_same_bits(run_compiled(operation, operands), operation.reference(*operands))
 
 
 @pytest.mark.parametrize("keys", [2, 3])
@@ -51,7 +51,7 @@ def test_several_keys(keys):
         operands = [draw(rng, shape, d) for d in (np.int8, np.float64, ml_dtypes.bfloat16, np.int32)]
         operands[0] %= 3
         operation = Sort(0, keys)
-        assert_same_bits(run_heavy(operation, operands), operation.reference(*operands))
+        assert_same_bits(run_compiled(operation, operands), operation.reference(*operands))
 
 
 @pytest.mark.parametrize("dtype", BOOLEAN + REAL, ids=str)
@@ -60,13 +60,13 @@ def test_top_k(dtype):
     for shape in [(3, 30), (2, 900), (0, 4)]:
         for k in sorted({0, shape[-1] // 10, shape[-1]}):
             x = draw(rng, shape, dtype)
-            assert_same_bits(run_heavy(TopK(k), [x]), TopK(k).reference(x))
+            assert_same_bits(run_compiled(TopK(k), [x]), TopK(k).reference(x))
 
 
 def test_rising_and_falling_rows_displace_all_or_nothing():
     x = np.arange(5000, dtype=np.int32)
     for row in (x, x[::-1].copy(), np.zeros_like(x)):
-        assert_same_bits(run_heavy(TopK(20), [row]), TopK(20).reference(row))
+        assert_same_bits(run_compiled(TopK(20), [row]), TopK(20).reference(row))
 
 
 def test_rows_of_several_lengths_in_one_program():

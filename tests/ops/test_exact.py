@@ -7,7 +7,7 @@ import fdl
 import fdl.numpy as fnp
 from fdl.compile.llvm.target import host_target
 from fdl.core.interpret import evaluate
-from fdl.ops import transcendental, trigonometric
+from fdl.ops import sigmoid, transcendental, trigonometric
 from tests.compile.test_vecmath import compiled
 
 
@@ -60,7 +60,8 @@ def cases(name, dtype):
 
 
 def operation(name):
-    return getattr(transcendental, "pow_" if name == "pow" else name, None) or getattr(trigonometric, name)
+    places = (transcendental, trigonometric, sigmoid)
+    return next(found for place in places if (found := getattr(place, "pow_" if name == "pow" else name, None)))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -15,6 +15,7 @@ import fdl
 import fdl.control
 import fdl.ext
 import fdl.ops
+import fdl.sparse
 from fdl.array import as_array
 from fdl.control.higher import Higher
 from fdl.core.interpret import evaluate, interpret
@@ -30,7 +31,7 @@ from fdl.transforms.forward import jvp_values
 from fdl.transforms.linearize import linearize_values
 from fdl.transforms.transpose import backward
 
-for package in (fdl.ops, fdl.control, fdl.ext):
+for package in (fdl.ops, fdl.control, fdl.sparse, fdl.ext):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
 

@@ -12,7 +12,7 @@ from fdl.core.types import TensorType
 from fdl.errors import DtypeError, PrimitiveError, ShapeError
 from fdl.ops.arithmetic import add, mul
 from fdl.ops.elementwise import Unary
-from fdl.ops.reduce import Sum
+from fdl.ops.shape import Sum
 from fdl.ops.slicing import Pad
 
 
@@ -51,7 +51,7 @@ def test_a_complete_class_works_at_once() -> None:
         def reference(self, x: np.ndarray) -> np.ndarray:
             return x + x
 
-        def slope(self, index: int, out: Any, x: Any) -> Any:
+        def derivative(self, index: int, out: Any, x: Any) -> Any:
             return as_array(np.full(x.type.shape, 2.0))
 
         def lower(self, build: Any, x: Any) -> Any:

@@ -11,7 +11,8 @@ from fdl.core.interpret import evaluate
 from fdl.dtypes import FLOATING, bfloat16, float16
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.cumulative import Cumlogsumexp, Cummax, Cummin, Cumprod, Cumsum
-from fdl.ops.reduce import All_, Any_, ArgMax, ArgMin, Prod, ReduceMax, ReduceMin, ReduceXor, Sum
+from fdl.ops.reduce import All_, Any_, ArgMax, ArgMin, Prod, ReduceMax, ReduceMin, ReduceXor
+from fdl.ops.shape import Sum
 from fdl.ops.sort import Sort, TopK
 from fdl.transforms.forward import jvp_values
 from fdl.transforms.linearize import linearize_values

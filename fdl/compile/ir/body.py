@@ -132,7 +132,7 @@ class Body:
                 flat = flat or flatten(position, operation.shape, self.extents)
                 return self._reshaped(inputs[0], flat, guards)
             case IndexMap():
-                return self.read(inputs[0], tuple(operation.source(position, inputs[0].type)), guards)
+                return self.read(inputs[0], tuple(operation.index_map(position, inputs[0].type)), guards)
             case Copy():
                 return self.read(inputs[0], position, guards)
             case Iota():

@@ -10,17 +10,17 @@ import numpy as np
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.copies import copy_operand
 from fdl.compile.kernels.kernel import call_function
-from fdl.compile.kernels.still import rests_at_zero
+from fdl.compile.kernels.zero_invariance import rests_at_zero
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.values import I64, POINTER, Value
 from fdl.compile.lowerings.elementwise import is_lowerable
 from fdl.compile.lowerings.emitter import Emitter
 from fdl.compile.lowerings.lowering import Lowering
-from fdl.control.replay import Replay
 from fdl.core.program import Literal, Program
 from fdl.dtypes import int32, int64, is_inexact
-from fdl.ops.distinct import Distinct
+from fdl.sparse.distinct import Distinct
+from fdl.sparse.replay import Replay
 
 #: Rows are divided among threads by their number modulo this, since neighbours are often named equally often.
 _PARTS = 64

@@ -9,10 +9,10 @@ from fdl.core.interpret import evaluate
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import eliminate_dead
 from fdl.core.types import NumPyArray
-from fdl.ops.arithmetic import Add, Div, Mul, Neg, StopGradient, Sub
-from fdl.ops.reduce import Reduction
+from fdl.ops.arithmetic import Div, StopGradient, Sub
+from fdl.ops.elementwise import Add, Mul, Neg
 from fdl.ops.select import Gate
-from fdl.ops.shape import BroadcastInDim, Reshape, Transpose
+from fdl.ops.shape import BroadcastInDim, Reduction, Reshape, Transpose
 
 #: Results up to this many bytes are computed while compiling.
 FOLDED_BYTES = 1024

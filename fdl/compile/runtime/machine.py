@@ -4,6 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import llvmlite
@@ -145,8 +146,6 @@ def content_key(key: str, target: Target) -> str:
 @cache
 def _emitter_version() -> str:
     """A hash of the emitters' source, so that a changed emitter never meets code of an older one."""
-    from pathlib import Path
-
     digest = hashlib.sha256()
     root = Path(__file__).parents[2]
     for path in sorted([*root.glob("compile/**/*.py"), *root.glob("ops/*.py")]):

@@ -21,7 +21,7 @@ _FLOPS, _INSTRUCTIONS, _BYTES = 90_000.0, 6_000.0, 30_000.0
 #: Instructions of functions that take more than a few.
 _SLOW = {
     "div": 5, "sqrt": 8, "exp": 12, "log": 15, "log2": 15, "log10": 15, "tanh": 20, "erf": 25, "pow": 35, "hypot": 25,
-    "sin": 30, "cos": 30, "logistic": 20, "logistic_density": 20, "tanh_slope": 20, "logaddexp": 30,
+    "sin": 30, "cos": 30, "logistic": 20, "logistic_density": 20, "tanh_derivative": 20, "logaddexp": 30,
     "gaussian": 15, "ndtr": 25, "threefry": 60,
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ subnormal numbers give what C's library gives:
 | expm1 | 2 | asinh | 2 | tan | 2.5 |
 | log, log1p | 1.5 | acosh, atanh | 2.5 | asin, acos | 3 |
 | log2 | 2 | erf | 1.5 | atan, atan2 | 2.5 |
-| log10, tanh, tanh_slope | 3 | erfc, ndtr | 5 | cbrt | 1 |
+| log10, tanh, tanh_derivative | 3 | erfc, ndtr | 5 | cbrt | 1 |
 | logistic, logistic_density | 3 | gaussian | 1.5 | hypot, pow | 1 |
 
 exp2 of whole numbers, log2 and log10 of powers of their base, cbrt of cubes, and pow and hypot whose result the format
@@ -32,7 +32,7 @@ from fdl.dtypes import float32, float64
 _FUNCTIONS = {**exponential.FUNCTIONS, **special.FUNCTIONS, **trigonometric.FUNCTIONS}
 
 #: So short that a call, which has to save all vector registers, takes as long.
-_SHORT = ("exp", "logistic", "logistic_density", "tanh", "tanh_slope")
+_SHORT = ("exp", "logistic", "logistic_density", "tanh", "tanh_derivative")
 
 
 def supports(name: str, dtype: DTypeLike) -> bool:

@@ -189,7 +189,7 @@ def tanh(b: FunctionBuilder, x: Value) -> Value:
     return b.copysign(t / (t + 2.0), x)
 
 
-def tanh_slope(b: FunctionBuilder, x: Value) -> Value:
+def tanh_derivative(b: FunctionBuilder, x: Value) -> Value:
     """1 - tanh(x)^2, from the same exponential as `tanh`, which LLVM computes once; 4 exp(-2 |x|) far from zero."""
     limit, power, rest = _exp_of_twice_size(b, x)
     q = 1.0 / (b.fma(power, rest, power) + 1.0)
@@ -335,7 +335,7 @@ def _power_special(b: FunctionBuilder, x: Value, y: Value, result: Value) -> Val
 
 FUNCTIONS: dict[str, Callable[..., Value]] = {
     "exp": exp, "exp2": exp2, "expm1": expm1, "log": log, "log2": log2, "log10": log10, "log1p": log1p, "tanh": tanh,
-    "tanh_slope": tanh_slope,
+    "tanh_derivative": tanh_derivative,
     "logistic": logistic, "logistic_density": logistic_density, "sinh": sinh, "cosh": cosh, "asinh": asinh,
     "acosh": acosh, "atanh": atanh, "pow": power,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from llvmlite import ir
 
 from fdl.compile.llvm.function import FunctionBuilder, Variable, new_function
 from fdl.compile.llvm.values import I64, POINTER, Value
-from fdl.compile.llvm.vecmath.exponential import two_sum
+from fdl.compile.llvm.vecmath.exponential import two_product, two_sum
 from fdl.compile.llvm.vecmath.tables import DOUBLE
 from fdl.dtypes import float64, uint64
 
@@ -102,8 +102,6 @@ def _emit_payne_hanek(outer: FunctionBuilder) -> ir.Function:
     scale = b.value(q.bitcast(q.shl(q.sub(I64(1023 - 53), q.trunc(shift, I64)), I64(52)), ir.DoubleType()), float64)
     high, low = high * scale, low * scale * 2.0**-53
     flip = b.ne(b.value(negative, "bool"), x < 0.0)
-    from fdl.compile.llvm.vecmath.exponential import two_product
-
     r, e = two_product(b, high, b.constant(_TWO_PI[0], float64))
     e = e + (high * _TWO_PI[1] + low * _TWO_PI[0])
     total = r + e

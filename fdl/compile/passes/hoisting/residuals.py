@@ -11,14 +11,15 @@ from dataclasses import replace
 
 from fdl.compile.passes.hoisting.loop import Loop, bytes_of
 from fdl.core.program import Atom, Equation, Var
+from fdl.ops.sigmoid import Logistic, LogisticDensity, Tanh, TanhDerivative
 from fdl.ops.special import Special
-from fdl.ops.transcendental import Function, Logistic, LogisticDensity, Pow
-from fdl.ops.trigonometric import Atan2, Tanh, TanhSlope
+from fdl.ops.transcendental import Function, Pow
+from fdl.ops.trigonometric import Atan2
 
 #: Elementwise operations that take longer than reading their result from memory.
 SLOW = (Function, Special, Pow, Atan2)
 #: Those of one exponential, whose derivative needs their operand anyway: stacking that alone halves what is kept.
-QUICK = (Logistic, LogisticDensity, Tanh, TanhSlope)
+QUICK = (Logistic, LogisticDensity, Tanh, TanhDerivative)
 
 
 #: A node of the graph that is cut: where the bytes of a value go in, or out; the source or the sink.

@@ -8,11 +8,10 @@ from dataclasses import replace
 
 from fdl.compile.passes.hoisting.loop import Carried, Loop, bytes_of
 from fdl.core.program import Atom, Equation, Var
-from fdl.ops.arithmetic import Add, Neg
 from fdl.ops.contract import DotGeneral
 from fdl.ops.conv import ConvGeneral
-from fdl.ops.reduce import Sum
-from fdl.ops.shape import BroadcastInDim, Reshape, Transpose
+from fdl.ops.elementwise import Add, Neg
+from fdl.ops.shape import BroadcastInDim, Reshape, Sum, Transpose
 from fdl.ops.slicing import Reverse, Slice
 
 #: Operations that may be applied to the sum as well as to what is summed.

@@ -1,4 +1,4 @@
-"""The modes of :func:`fdl.numpy.pad`."""
+"""Padding, in all of its modes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,14 +7,42 @@ import numpy as np
 
 from fdl.core.trace import Value
 from fdl.errors import ShapeError
-from fdl.numpy._operands import Array, cast, expand_to, inexact, value
-from fdl.numpy.rearrange import constant_border, flip
+from fdl.numpy import reductions, statistics
+from fdl.numpy._operands import Array, ArrayLike, cast, expand_to, inexact, value
+from fdl.numpy.arithmetic import round as rounded
+from fdl.numpy.functional import apply_along_axis
+from fdl.numpy.ranges import linspace
+from fdl.numpy.rearrange import flip
 from fdl.numpy.shapes import between, concatenate, reshape
+from fdl.ops.slicing import pad as padded
 
 Widths = Sequence[tuple[int, int]]
 
 
-def pairs(name: str, given: Any, count: int) -> list[tuple[Any, Any]]:
+def pad(array: ArrayLike, pad_width: Any, mode: str | Callable[..., Any] = "constant", **kwargs: Any) -> Array:
+    """Elements added at the ends of axes.
+
+    Args:
+        array: array.
+        pad_width: how many: a number, (before, after), or such a pair for each axis; or a dict by axis.
+        mode: "constant", "edge", "wrap", "reflect", "symmetric", "linear_ramp", "maximum", "minimum", "mean",
+            "empty", or a function as NumPy takes it.
+        **kwargs: constant_values, end_values, stat_length, reflect_type, as for NumPy.
+
+    Raises:
+        ShapeError: the widths do not fit the axes, or are negative.
+
+    >>> pad(array([1, 2]), 1)
+    Array([0, 1, 2, 0], dtype=int32)
+    """
+    x = value("pad", array)
+    widths = [(int(low), int(high)) for low, high in _pairs("pad_width", pad_width, x.type.ndim)]
+    if any(n < 0 for w in widths for n in w):
+        raise ShapeError(f"pad: widths must not be negative, got {pad_width}")
+    return _padded(x, widths, mode, kwargs)
+
+
+def _pairs(name: str, given: Any, count: int) -> list[tuple[Any, Any]]:
     """(before, after) for each axis, from a number, a pair, one entry for each axis, or a dict by axis."""
     if isinstance(given, dict):
         found: list[tuple[Any, Any]] = [(0, 0)] * count
@@ -38,7 +66,7 @@ def pairs(name: str, given: Any, count: int) -> list[tuple[Any, Any]]:
     return entries
 
 
-def apply(x: Array, widths: Widths, mode: str | Callable[..., Any], options: dict[str, Any]) -> Array:
+def _padded(x: Array, widths: Widths, mode: str | Callable[..., Any], options: dict[str, Any]) -> Array:
     """`x` padded axis after axis."""
     if callable(mode):
         return _by_function(x, widths, mode, options)
@@ -61,7 +89,7 @@ def apply(x: Array, widths: Widths, mode: str | Callable[..., Any], options: dic
         raise ValueError(f"pad: mode {mode!r} does not take {', '.join(sorted(set(options) - known[mode]))}")
     if options.get("reflect_type", "even") not in ("even", "odd"):
         raise ValueError(f"pad: reflect_type must be 'even' or 'odd', got {options['reflect_type']!r}")
-    per_axis = {k: pairs(k, v, x.type.ndim) for k, v in options.items() if k != "reflect_type" and v is not None}
+    per_axis = {k: _pairs(k, v, x.type.ndim) for k, v in options.items() if k != "reflect_type" and v is not None}
     for axis, (low, high) in enumerate(widths):
         if low or high:
             arguments = {k: v[axis] for k, v in per_axis.items()}
@@ -74,8 +102,8 @@ def _one_axis(x: Array, axis: int, low: int, high: int, mode: str, options: dict
     if mode in ("constant", "empty"):
         before, after = options.get("constant_values", (0, 0))
         if before is after:
-            return constant_border(x, low, high, axis, _scalar(before))
-        return constant_border(constant_border(x, low, 0, axis, _scalar(before)), 0, high, axis, _scalar(after))
+            return _constant_border(x, low, high, axis, _scalar(before))
+        return _constant_border(_constant_border(x, low, 0, axis, _scalar(before)), 0, high, axis, _scalar(after))
     if not extent:
         raise ShapeError(f"pad: axis {axis} has no elements, which mode {mode!r} needs")
     if mode == "edge":
@@ -92,6 +120,12 @@ def _one_axis(x: Array, axis: int, low: int, high: int, mode: str, options: dict
     before = _statistic(mode, between(x, axis, 0, min(lengths[0], extent)), axis)
     after = _statistic(mode, between(x, axis, extent - min(lengths[1], extent), extent), axis)
     return _between_borders(before, x, after, axis, low, high)
+
+
+def _constant_border(x: Array, low: int, high: int, axis: int, fill: Any) -> Array:
+    """`x` with a constant added at both ends of an axis."""
+    config = [(low, high, 0) if i == axis else (0, 0, 0) for i in range(x.type.ndim)]
+    return padded(x, cast(fill, x.type.dtype), config)
 
 
 def _scalar(fill: Any) -> Any:
@@ -137,8 +171,6 @@ def _mirrored(x: Array, axis: int, low: int, high: int, with_edge: bool, odd: bo
 
 def _ramp(x: Array, axis: int, width: int, end: Any, side: int) -> Array:
     """From the edge to `end`, the edge itself left out."""
-    from fdl.numpy.ranges import linspace
-
     edge = _slice(x, axis, 0 if side == 0 else x.type.shape[axis] - 1)
     working = inexact(x.type.dtype)
     edge, end = cast(edge, working), expand_to(cast(_scalar(end), working), edge.type.shape)
@@ -148,9 +180,6 @@ def _ramp(x: Array, axis: int, width: int, end: Any, side: int) -> Array:
 
 
 def _statistic(mode: str, x: Array, axis: int) -> Array:
-    from fdl.numpy import reductions, statistics
-    from fdl.numpy.arithmetic import round as rounded
-
     functions: dict[str, Any] = {
         "maximum": reductions.max,
         "minimum": reductions.min,
@@ -163,10 +192,8 @@ def _statistic(mode: str, x: Array, axis: int) -> Array:
 
 def _by_function(x: Array, widths: Widths, function: Callable[..., Any], options: dict[str, Any]) -> Array:
     """NumPy's interface: the function gets every padded vector, with zeros at its ends, and returns the new one."""
-    from fdl.numpy.functional import apply_along_axis
-
     for axis, (low, high) in enumerate(widths):
-        x = constant_border(x, low, high, axis, 0)
+        x = _constant_border(x, low, high, axis, 0)
     for axis, pair in enumerate(widths):
         x = apply_along_axis(lambda row, axis=axis, pair=pair: function(row, pair, axis, options), axis, x)
     return x

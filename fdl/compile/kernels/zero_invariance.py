@@ -1,4 +1,4 @@
-"""What a Program of numbers leaves as it is: found by following zeros through it."""
+"""Zero invariance: whether a Program of numbers leaves zeros as they are, found by following them through it."""
 
 from typing import Any
 

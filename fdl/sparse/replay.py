@@ -30,7 +30,7 @@ class Replay(Primitive):
 
     family = "kernel"
     multiple = True
-    heavy = True
+    compile_eagerly = True
     body: Program
     tables: int
 

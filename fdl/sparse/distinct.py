@@ -18,7 +18,7 @@ class Distinct(Primitive):
     """
 
     family = "kernel"
-    heavy = True
+    compile_eagerly = True
 
     def result(self, *types: TensorType) -> TensorType:
         (ids,) = types

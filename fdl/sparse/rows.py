@@ -1,6 +1,6 @@
 """Rows: an array that is zero but for some rows, as the gradient of a table of which few rows were looked up."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,14 @@ from fdl.array import as_array
 from fdl.core.types import TensorType
 from fdl.dtypes import int32
 from fdl.errors import DtypeError, ShapeError
-from fdl.ops.arithmetic import max_, min_
 from fdl.ops.bitwise import and_
 from fdl.ops.compare import ge, lt
 from fdl.ops.convert import convert
-from fdl.ops.distinct import distinct
 from fdl.ops.indexing import GatherDimensionNumbers, ScatterDimensionNumbers, gather, scatter
 from fdl.ops.select import select
 from fdl.ops.shape import full, full_like, reshape, zeros_of
-from fdl.ops.slicing import DynamicSlice, concatenate, slice_
+from fdl.ops.slicing import concatenate
+from fdl.sparse.distinct import distinct
 
 
 class Rows:
@@ -197,41 +196,6 @@ def write_rows(kind: str, x: Any, rows: Any, values: Any, is_unique: bool = Fals
         return x
     numbers = ScatterDimensionNumbers(tuple(range(1, values.ndim)), (0,), (0,))
     return scatter(kind, x, reshape(rows, (*rows.shape, 1)), values, numbers, "fill", is_unique)
-
-
-def looked_up(operation: Any, cotangent: Any, table: TensorType, indices: Sequence[Any]) -> Rows | None:
-    """The cotangent of a table from which whole rows were read; None if something else was."""
-    sizes = operation.sizes if isinstance(operation, DynamicSlice) else operation.slice_sizes
-    if sizes[0] != 1 or sizes[1:] != table.shape[1:] or 0 in table.shape:
-        return None
-    if isinstance(operation, DynamicSlice):
-        ids, inside = reshape(indices[0], (1,)), False
-    else:
-        n, places, inside = operation.numbers, indices[0].shape[:-1], operation.mode == "fill"
-        trailing = tuple(range(len(places), cotangent.ndim))
-        if 0 not in n.start_index_map or n.operand_batching_dims or n.offset_dims != trailing:
-            return None
-        if inside and n.start_index_map != (0,):
-            return None
-        place = n.start_index_map.index(0)
-        starts, ends = (0,) * len(places) + (place,), (*places, place + 1)
-        ids = reshape(slice_(indices[0], starts, ends), (TensorType(places, table.dtype).size,))
-    rows = row_numbers(ids, table.shape[0]) if inside else _clipped(ids, table.shape[0])
-    return Rows(rows, reshape(cotangent, (*ids.shape, *table.shape[1:])), table.shape)
-
-
-def no_rows(table: TensorType) -> Any:
-    """Zero, in the form that lookups would have given it."""
-    if not table.shape:
-        return zeros_of(table)
-    return Rows(full(0, (0,), int32), zeros_of(table.with_shape((0, *table.shape[1:]))), table.shape, True)
-
-
-def _clipped(ids: Any, count: int) -> Any:
-    """Numbers of rows, moved into bounds."""
-    if count <= np.iinfo(ids.dtype).max:
-        ids = min_(ids, full_like(ids, count - 1))
-    return convert(max_(ids, full_like(ids, 0)) if ids.dtype.kind == "i" else ids, int32)
 
 
 def _restored(auxiliary: Any, children: Any) -> Rows:

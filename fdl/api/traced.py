@@ -1,0 +1,210 @@
+"""What jit keeps of a function: its traces, found again by the signature of a call."""
+
+import sys
+import weakref
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fdl.api.arguments import PYTHON_SCALARS
+from fdl.api.fast_call import FastCall
+from fdl.api.static import Static
+from fdl.array import Array, scalar_dtype
+from fdl.core.program import Program
+from fdl.core.trace import Value
+from fdl.core.types import TensorType
+from fdl.dtypes import ANY
+
+
+@dataclass
+class Traced:
+    """A function traced for one kind of arguments.
+
+    Attributes:
+        program: what was recorded; its first inputs are `captured`.
+        captured: tracers of enclosing transforms that the function closes over.
+        out_structure: of the result.
+        donated: which leaves are donated.
+    """
+
+    program: Program
+    captured: list[Any]
+    out_structure: Any
+    donated: tuple[bool, ...]
+    _compiled: Any = None
+
+    def __post_init__(self) -> None:
+        place = {var: number for number, var in enumerate(self.program.inputs)}
+        atoms = self.program.outputs
+        #: For every output, the number of the input it simply is, or None.
+        self.forwarded_from = [place.get(a) for a in atoms]  # type: ignore[arg-type]
+        self.computed = self.program
+        if any(p is not None for p in self.forwarded_from):
+            kept = tuple(a for a, p in zip(atoms, self.forwarded_from, strict=True) if p is None)
+            self.computed = Program(self.program.inputs, self.program.equations, kept, self.program.constants)
+        #: How many calls took the slow path, and the fast call that is made for the second.
+        self.calls = 0
+        self.fast: FastCall | None = None
+
+    @property
+    def donates(self) -> bool:
+        """Whether any leaf is donated."""
+        return any(self.donated)
+
+    def _shared(self, leaves: Sequence[Any]) -> list[int]:
+        """Numbers of the donated leaves whose memory somebody else can see: other arrays, NumPy views, other leaves."""
+        seen = Counter(map(id, leaves))
+        return [
+            number
+            for number, (leaf, given) in enumerate(zip(leaves, self.donated, strict=True))
+            if given
+            and (
+                type(leaf) is not Array
+                or sys.getrefcount(leaf._data) > 2
+                or _is_window(leaf._data)
+                or seen[id(leaf)] > 1
+            )
+        ]
+
+    @property
+    def may_overwrite(self) -> tuple[bool, ...]:
+        """Which inputs may be overwritten: the donated ones, unless they are returned as they are."""
+        return tuple(given and n not in self.forwarded_from for n, given in enumerate(self.donated))
+
+    @property
+    def compiled(self) -> Any:
+        """The native function, made when first needed."""
+        if self._compiled is None:
+            from fdl.compile import compile_program
+
+            self._compiled = compile_program(self.computed, self.may_overwrite)
+        return self._compiled
+
+    def run(self, leaves: Sequence[Any]) -> list[Any]:
+        """Results for concrete leaves."""
+        shared = self._shared(leaves) if self.donates else ()
+        arrays = [leaf._data if type(leaf) is Array and leaf._data is not None else concrete(leaf) for leaf in leaves]
+        for number in shared:
+            arrays[number] = arrays[number].copy()
+        made = iter(self.compiled.run(arrays))
+        outs = [Array(next(made)) if p is None else _as_result(leaves[p]) for p in self.forwarded_from]
+        if self.donates:
+            _donate(leaves, self.donated, outs)
+        return outs
+
+
+def _is_window(data: np.ndarray | None) -> bool:
+    """Whether an array looks at memory of another object that somebody else holds too."""
+    from fdl.compile.runtime.blocks import Block
+
+    return (
+        data is not None
+        and data.base is not None
+        and type(data.base) is not Block
+        and (type(data.base) is not np.ndarray or data.base.base is not None or sys.getrefcount(data.base) > 2)
+    )
+
+
+def concrete(leaf: Any) -> np.ndarray:
+    """The NumPy array of a leaf."""
+    if isinstance(leaf, Value):
+        return leaf.concrete()
+    return np.asarray(leaf, scalar_dtype(leaf)) if type(leaf) in PYTHON_SCALARS else np.asarray(leaf)
+
+
+def _as_result(leaf: Any) -> Array:
+    return leaf if type(leaf) is Array else Array(np.array(concrete(leaf)))
+
+
+def _donate(leaves: Sequence[Any], donated: Sequence[bool], outs: Sequence[Any]) -> None:
+    """Take the memory away from donated arrays, except those returned as they are."""
+    returned = {id(o) for o in outs}
+    for leaf, given in zip(leaves, donated, strict=True):
+        if given and type(leaf) is Array and id(leaf) not in returned:
+            _ = leaf.type
+            leaf._data = None
+
+
+class Signature(NamedTuple):
+    """All that decides which trace a call uses.
+
+    Attributes:
+        structure: of the dynamic arguments, as (args, kwargs).
+        abstract_values: shape and dtype of every leaf, and a mark if it is weak.
+        static: number or name, type and value of every static argument.
+        default_float, default_int: settings.
+        axes: names and sizes of the axes bound by transforms around the call.
+    """
+
+    structure: Any
+    abstract_values: tuple[Any, ...]
+    static: tuple[Any, ...]
+    default_float: str
+    default_int: str
+    axes: tuple[Any, ...]
+
+    @property
+    def types(self) -> list[TensorType]:
+        """Types of the leaves."""
+        return [TensorType(value[0], value[1]) for value in self.abstract_values]
+
+    @property
+    def weak(self) -> list[bool]:
+        """Which leaves stand for Python scalars."""
+        return [len(value) == 3 for value in self.abstract_values]
+
+
+class Cache(dict[Signature, Traced]):
+    """What was traced, by kind of call.
+
+    Attributes:
+        adopted: the same of other processes, without the rules for derivatives: for calls outside of transforms.
+        recent: for each state of the configuration the fast calls that were made last.
+    """
+
+    def __init__(self) -> None:
+        self.adopted: dict[Signature, Traced] = {}
+        self.recent: dict[Any, tuple[FastCall, ...]] = {}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        super().clear()
+        self.adopted.clear()
+        self.recent.clear()
+
+
+def abstract_value(leaf: Any) -> Any:
+    """Shape and dtype of a leaf, and a mark if it is weak (see :class:`Signature`); None if it is no array."""
+    if type(leaf) is Array and leaf._data is not None:
+        return leaf._data.shape, leaf._data.dtype
+    if isinstance(leaf, Value):
+        return (leaf.shape, leaf.dtype, "weak") if leaf.weak else (leaf.shape, leaf.dtype)
+    if type(leaf) in PYTHON_SCALARS:
+        return (), scalar_dtype(leaf), "weak"
+    if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype in ANY:
+        return leaf.shape, leaf.dtype
+    return None
+
+
+_caches: Any = weakref.WeakKeyDictionary()
+
+
+def shared_cache(fun: Callable[..., Any], static: Static, donated: Static) -> Cache:
+    """One cache for all jits of the same function with the same options."""
+    try:
+        return _caches.setdefault(fun, {}).setdefault((static, donated), Cache())
+    except TypeError:
+        return Cache()
+
+
+def jitted_functions() -> list[Callable[..., Any]]:
+    """The functions that were given to jit and still exist, oldest first."""
+    return list(_caches)
+
+
+def all_caches() -> list[Cache]:
+    """The caches of all functions that still exist."""
+    return [cache for of_function in _caches.values() for cache in of_function.values()]
