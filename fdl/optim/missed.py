@@ -1,4 +1,4 @@
-"""The steps that rows missed, as :class:`fdl.sparse.replay.Replay` needs them: what a step does to an element, and its numbers."""
+"""The steps that rows missed, as `fdl.sparse.replay` needs them: what a step does to an element, and its numbers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
