@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fdl.compile.llvm.tuning import Tuning
 from fdl.errors import PlatformError
 
 if TYPE_CHECKING:  # loading LLVM takes a while
     from llvmlite.binding import TargetMachine
 
-#: Vector registers that the tile's accumulators must leave free: one row of B and one broadcast of A.
-_FREE_REGISTERS = 2
+#: What programs are compiled with.
+TUNING = Tuning()
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Target:
         vector_bits: width of a vector register.
         fma: whether fused multiply-add is one instruction.
         half: whether float16 converts in hardware.
+        tuning: sizes and thresholds by which the compiler chooses.
     """
 
     cpu: str
@@ -36,11 +38,12 @@ class Target:
     vector_bits: int
     fma: bool
     half: bool
+    tuning: Tuning = TUNING
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A string that differs whenever generated code may differ."""
-        return f"{process_triple()}|{self.cpu}|{self.features}|{self.vector_bits}"
+        return f"{process_triple()}|{self.cpu}|{self.features}|{self.vector_bits}|{self.tuning}"
 
     def lanes(self, dtype: np.dtype | type | str) -> int:
         """How many elements of `dtype` fill a vector register; 16-bit floats count as the float32 they compute in."""
@@ -54,7 +57,7 @@ class Target:
     def tile_rows(self, vectors: int) -> int:
         """The most rows of a matrix tile that is `vectors` wide."""
         registers = 32 if self.vector_bits == 512 else 16
-        most = (registers - _FREE_REGISTERS - vectors) // vectors
+        most = (registers - self.tuning.free_registers - vectors) // vectors
         return max(1, min(most, 6 if vectors > 1 else 12))
 
     @cached_property
@@ -90,7 +93,7 @@ def host_target(name: str | None = None) -> Target:
             vectors, which LLVM makes of several registers where the processor has none so wide.
 
     Returns:
-        The target; equal names give the same object.
+        The target; equal names give the same object, while `TUNING` stays the same.
 
     Raises:
         PlatformError: the machine is big-endian or 32-bit, or has no processor of that name.
@@ -98,18 +101,19 @@ def host_target(name: str | None = None) -> Target:
     >>> host_target("x86-64").vector_bits
     128
     """
-    return _target(name or os.environ.get("FDL_CPU") or "native")
+    return _target(name or os.environ.get("FDL_CPU") or "native", TUNING)
 
 
 @cache
-def _target(name: str) -> Target:
+def _target(name: str, tuning: Tuning) -> Target:
     check_platform(sys.byteorder, struct.calcsize("P") * 8)
     name, _, bits = name.partition(":")
+    found = replace(_processor(name), tuning=tuning)
     if not bits:
-        return _processor(name)
+        return found
     if bits not in ("128", "256", "512"):
         raise PlatformError(f"FDL_CPU='{name}:{bits}': vectors have 128, 256 or 512 bits")
-    return replace(_processor(name), vector_bits=int(bits))
+    return replace(found, vector_bits=int(bits))
 
 
 def _processor(name: str) -> Target:

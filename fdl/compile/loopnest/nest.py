@@ -19,16 +19,6 @@ from fdl.core.program import Var
 from fdl.dtypes import int32, int64
 from fdl.ops.precision import accumulator
 
-#: Bodies up to this many instructions are repeated for smaller and smaller vectors at the end of a row, larger ones
-#: run element by element there.
-SMALL_BODY = 24
-
-#: Iterations of a tile along each of its two loops.
-TILE = 32
-
-#: A loop with so many units of work is cut rather than one inside it.
-MANY_UNITS = 16
-
 #: The index of each loop; 0 of those that have not been opened yet.
 Counters = tuple[Value, ...]
 #: Masks of guards for a number of lanes, each made once.
@@ -45,7 +35,7 @@ class NestEmitter:
     """
 
     def __init__(self, build: Build, loops: Loops, pointer: Callable[[Var], ir.Value]) -> None:
-        self.build, self.loops, self.pointer = build, loops, pointer
+        self.build, self.loops, self.pointer, self.tuning = build, loops, pointer, build.target.tuning
         self.last = len(loops.extents) - 1
         self.fixed = self._fixed()
         self.part: tuple[int, IndexLike, IndexLike] | None = None
@@ -75,10 +65,10 @@ class NestEmitter:
         for axis, extent in enumerate(loops.extents):
             if loops.reduced[axis] or (axis == self.last and across is not None):
                 continue
-            size = TILE if axis == across else 4 * self.lanes if axis == self.last else 1
+            size = self.tuning.crossing_tile if axis == across else 4 * self.lanes if axis == self.last else 1
             units = -(-extent // size)
             yield units, axis, size
-            if units >= MANY_UNITS:
+            if units >= self.tuning.divided_units:
                 return
 
     def bounds(self, axis: int) -> tuple[IndexLike, IndexLike]:
@@ -181,17 +171,19 @@ class NestEmitter:
                 stop = first + (extent - first) // lanes * lanes
                 yield first, stop, lanes
                 first = stop
-            lanes = lanes // 2 if len(self.loops.instructions) <= SMALL_BODY else 1
+            lanes = lanes // 2 if len(self.loops.instructions) <= self.tuning.small_body else 1
 
     def unroll(self, count: int) -> int:
         """How many vectors are worked on at once, so that sums do not wait for each other."""
-        most = 4 if len(self.loops.instructions) <= 12 else 2
+        most = 4 if len(self.loops.instructions) <= self.tuning.unrolled_body else 2
         return next(u for u in (most, 2, 1) if count % u == 0 and u <= most)
 
     def neighbours(self, count: int) -> int:
         """How many vectors of results stay in registers: all, if they are few, so that memory is read once."""
         whole = self.part is None or self.part[0] != self.last
-        few = count * len(self.loops.reductions) <= 8 and len(self.loops.instructions) <= 6
+        tuning = self.tuning
+        few = count * len(self.loops.reductions) <= tuning.resident_vectors
+        few = few and len(self.loops.instructions) <= tuning.resident_body
         return count if whole and few else self.unroll(count)
 
     def plain(self, counters: Counters, spans: Iterable[tuple[IndexLike, IndexLike, int]]) -> None:
@@ -209,7 +201,7 @@ class NestEmitter:
             steps = [abs(c) for c in load.flat.coefficients]
             if steps[self.last] > 1 and 1 in steps and not load.guards:
                 axis = steps.index(1)
-                if min(extents[axis], extents[self.last]) >= 2 * TILE:
+                if min(extents[axis], extents[self.last]) >= 2 * self.tuning.crossing_tile:
                     return axis
         return None
 
@@ -217,10 +209,11 @@ class NestEmitter:
         """Square tiles over two loops, so that what is read across is used up while it is in the cache."""
         build, extents = self.build, self.loops.extents
         whole = extents[self.last] // self.lanes * self.lanes
-        with build.loop(*self.bounds(axis), TILE) as start:
-            stop = build.min(start + TILE, extents[axis])
-            with build.loop(0, whole, TILE) as first, build.loop(start, stop) as i:
-                last = build.min(first + TILE, whole)
+        tile = self.tuning.crossing_tile
+        with build.loop(*self.bounds(axis), tile) as start:
+            stop = build.min(start + tile, extents[axis])
+            with build.loop(0, whole, tile) as first, build.loop(start, stop) as i:
+                last = build.min(first + tile, whole)
                 self.plain(_with(counters, axis, i), [(first, last, self.lanes)])
             if whole < extents[self.last]:
                 with build.loop(start, stop) as i:
@@ -231,7 +224,7 @@ class NestEmitter:
 
         Where no loop is left to reduce (each unit of a group adds one row), nothing has to stay anywhere.
         """
-        long = bool(reduced) and self.loops.extents[self.last] > 8 * self.lanes
+        long = bool(reduced) and self.loops.extents[self.last] > self.tuning.resident_row * self.lanes
         return long and all(accumulator(r.var.type.dtype) == r.var.type.dtype for r in self.loops.reductions)
 
     def streamed(self, counters: Counters, reduced: Sequence[int]) -> None:

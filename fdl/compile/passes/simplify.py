@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fdl.compile.llvm.target import host_target
 from fdl.core.interpret import evaluate
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import eliminate_dead
@@ -14,9 +15,6 @@ from fdl.ops.elementwise import Add, Mul, Neg
 from fdl.ops.select import Gate
 from fdl.ops.shape import BroadcastInDim, Reduction, Reshape, Transpose
 
-#: Results up to this many bytes are computed while compiling.
-FOLDED_BYTES = 1024
-
 
 def simplify(program: Program) -> Program:
     """A Program of the same results, bit for bit, with fewer equations."""
@@ -25,7 +23,7 @@ def simplify(program: Program) -> Program:
 
 class _Simplifier:
     def __init__(self, program: Program) -> None:
-        self.program = program
+        self.program, self.folded_bytes = program, host_target().tuning.folded_bytes
         self.names: dict[Var, Atom] = {v: v for v in program.inputs}
         self.values: dict[Var, NumPyArray] = {}
         self.makers: dict[Var, Equation] = {}
@@ -80,10 +78,10 @@ class _Simplifier:
         operation = step.operation
         if operation.family in ("host", "control", "random") or isinstance(operation, BroadcastInDim):
             return False
-        if not step.inputs or sum(v.type.size * v.type.dtype.itemsize for v in step.outputs) > FOLDED_BYTES:
+        if not step.inputs or sum(v.type.size * v.type.dtype.itemsize for v in step.outputs) > self.folded_bytes:
             return False
         operands = [a.value if isinstance(a, Literal) else self.values.get(a) for a in step.inputs]
-        known = [o for o in operands if o is not None and o.nbytes <= FOLDED_BYTES]
+        known = [o for o in operands if o is not None and o.nbytes <= self.folded_bytes]
         if len(known) < len(operands):
             return False
         for var, value in zip(step.outputs, evaluate(operation, known), strict=True):

@@ -8,6 +8,7 @@ is done on what the convolution made, and its result is transposed instead.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fdl.compile.llvm.target import host_target
 from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import eliminate_dead
@@ -19,9 +20,6 @@ from fdl.ops.window import Windowed
 
 Axes = tuple[int, ...]
 
-#: How far back it is looked for what an operand is made of.
-_DEPTH = 8
-
 
 def transposed_late(program: Program) -> Program:
     """`program` with transposes of convolutions' results moved towards its outputs."""
@@ -32,7 +30,7 @@ def transposed_late(program: Program) -> Program:
 
 class _Late:
     def __init__(self, program: Program) -> None:
-        self.program = program
+        self.program, self.depth = program, host_target().tuning.transpose_depth
         self.found: list[Equation] = []
         self.makers: dict[Var, Equation] = {}
         #: For a value that is a transpose: of what, and its axes.
@@ -132,7 +130,7 @@ class _Late:
 
     def _turn(self, var: Var, axes: Axes, model: Equation, depth: int) -> Atom | None:
         maker = self.makers.get(var)
-        if maker is None or depth > _DEPTH:
+        if maker is None or depth > self.depth:
             return None
         if isinstance(maker.operation, BroadcastInDim):
             if 2 * maker.inputs[0].type.size > var.type.size:

@@ -16,36 +16,12 @@ from fdl.compile.ir.plan import Step, nbytes
 from fdl.compile.ir.steps import EquationStep, KernelStep, LoopNest
 from fdl.compile.ir.tiles import NestTile, ProductTile, RowSpace, RowTile, TileGroup
 from fdl.compile.kernels.matmul.product import is_batched_product
+from fdl.compile.llvm.target import host_target
+from fdl.compile.llvm.tuning import Tuning
 from fdl.compile.schedule.row_tiles import spaces, tile_nest, tile_product
 from fdl.core.program import Var
 from fdl.core.types import TensorType
 from fdl.ops.precision import accumulator
-
-#: How many steps after the first one are looked at for members of its group.
-WINDOW = 48
-
-#: Bytes that a block of rows works in, so that they stay in the first-level cache, and where products have a part in it
-#: (which use the second level anyway, and like large matrices: their other operand is packed for every block).
-BLOCK_BYTES, PRODUCT_BYTES = 40 * 1024, 768 * 1024
-
-#: Rows of a block at least, if there are that many: of vectors along the rows, of products, and of sums over rows.
-LEAST_BLOCK, LEAST_PRODUCT, LEAST_SUMMED = 8, 48, 4
-
-#: Bytes that a single row may work in, and those from which on there have to be some rows for the threads to share.
-ROW_BYTES, LARGE_ROW = 1024 * 1024, 32 * 1024
-LEAST_ROWS = 8
-
-#: Bytes of traffic to memory that a group has to save.
-LEAST_GAIN = 8 * 1024
-
-#: Bytes of a value from outside that is read together rather than twice.
-LEAST_SHARED = 2 * 1024
-
-#: Into how many chunks the rows are divided whose sums are added up in the end.
-CHUNKS = 16
-
-#: Products that add up over blocks of rows run one after the other for a unit, so that there have to be some units.
-LEAST_UNITS = 4
 
 
 @dataclass(eq=False)
@@ -70,7 +46,7 @@ def grouped(steps: Iterable[Step], outputs: Iterable[Var]) -> list[Step]:
 
 class _Grouping:
     def __init__(self, steps: list[Step], outputs: set[Var]) -> None:
-        self.steps, self.outputs = steps, outputs
+        self.steps, self.outputs, self.tuning = steps, outputs, host_target().tuning
         self.done: set[Step] = set()
         self._tiles: dict[tuple[LoopNest, RowSpace], NestTile | None] = {}
         self.readers: dict[Var, set[Step]] = {}
@@ -86,10 +62,12 @@ class _Grouping:
             if found is None:
                 number += 1
                 continue
-            part = self.steps[number : number + WINDOW]
+            part = self.steps[number : number + self.tuning.group_window]
             made = self.finished(found)
             before = [s for n, s in enumerate(part, number) if n not in found.members and n not in found.after]
-            self.steps[number : number + WINDOW] = before + made + [self.steps[n] for n in found.after]
+            self.steps[number : number + self.tuning.group_window] = (
+                before + made + [self.steps[n] for n in found.after]
+            )
         return self.steps
 
     def best(self, seed: int) -> _Found | None:
@@ -106,15 +84,17 @@ class _Grouping:
             if found is None or len(found.members) < 2:
                 continue
             found.gain = self.gain(found)
-            if found.gain >= LEAST_GAIN and (best is None or found.gain > best.gain):
+            if found.gain >= self.tuning.group_gain_bytes and (best is None or found.gain > best.gain):
                 best = found
         return best
 
     def has_neighbour(self, seed: int) -> bool:
         """Whether a step shares a value with one that is looked at; others are not worth a search."""
         step = self.steps[seed]
-        values = {*step.outputs, *(v for v in step.reads if nbytes(v.type) >= LEAST_SHARED)}
-        return any(not values.isdisjoint(other.reads) for other in self.steps[seed + 1 : seed + WINDOW])
+        values = {*step.outputs, *(v for v in step.reads if nbytes(v.type) >= self.tuning.shared_bytes)}
+        return any(
+            not values.isdisjoint(other.reads) for other in self.steps[seed + 1 : seed + self.tuning.group_window]
+        )
 
     def candidate(self, step: Step) -> LoopNest | KernelStep | None:
         """A step as one that can be in a group; None if it cannot."""
@@ -129,7 +109,7 @@ class _Grouping:
         """Spaces to try: those of the first step itself and of those that read what it makes."""
         near = [first]
         readers = {s for v in first.outputs for s in self.readers.get(v, ())}
-        for other in self.steps[seed + 1 : seed + WINDOW]:
+        for other in self.steps[seed + 1 : seed + self.tuning.group_window]:
             step = self.candidate(other)
             if step is not None and (step in readers or isinstance(step, KernelStep)):
                 near.append(step)
@@ -151,14 +131,14 @@ class _Grouping:
         after: list[int] = []
         made, late = set[Var](), set[Var]()
         first = self.candidate(self.steps[seed])
-        for number in range(seed, min(seed + WINDOW, len(self.steps))):
+        for number in range(seed, min(seed + self.tuning.group_window, len(self.steps))):
             step = self.steps[number]
             if isinstance(step, EquationStep) and step.equation.operation.effect:
                 after.append(number)
                 late.update(step.outputs)
                 if number == seed:
                     return None
-                after += range(number + 1, min(seed + WINDOW, len(self.steps)))
+                after += range(number + 1, min(seed + self.tuning.group_window, len(self.steps)))
                 break
             part = self.candidate(step)
             if part is not None and (first is None or part.scope != first.scope or late.intersection(step.reads)):
@@ -182,9 +162,11 @@ class _Grouping:
             return True
         if isinstance(tile, NestTile) and (tile.sums_units or tile.space.units == 1):
             # Sums as long as the rows are many would fill memory themselves.
-            return sum(v.type.size for v in tile.sums) * CHUNKS * 2 <= prod(tile.loops.extents)
+            return sum(v.type.size for v in tile.sums) * self.tuning.row_chunks * 2 <= prod(tile.loops.extents)
         # The sums of a unit grow in the results, which must be as wide as sums are.
-        return tile.space.units >= LEAST_UNITS and all(accumulator(v.type.dtype) == v.type.dtype for v in tile.sums)
+        return tile.space.units >= self.tuning.summed_units and all(
+            accumulator(v.type.dtype) == v.type.dtype for v in tile.sums
+        )
 
     def linked(self, found: _Found, seed: int) -> set[int]:
         """The members that are connected with the first one by values that they share."""
@@ -192,7 +174,7 @@ class _Grouping:
         made = {v for tile in found.members.values() for v in tile.made}
         for number in found.members:
             for var in {*self.steps[number].reads, *self.steps[number].outputs}:
-                if var in made or (found.space.inner(var) and nbytes(var.type) >= LEAST_SHARED):
+                if var in made or (found.space.inner(var) and nbytes(var.type) >= self.tuning.shared_bytes):
                     users.setdefault(var, []).append(number)
         reached, front = {seed}, [seed]
         while front:
@@ -219,16 +201,18 @@ class _Grouping:
                     touched[var] = touched.get(var, 0) + 1
         private = set(self.private(found))
         row = _row_bytes(found.members.values(), found.space, private)
-        if row > ROW_BYTES or (row > LARGE_ROW and found.space.size < LEAST_ROWS):
+        if row > self.tuning.row_bytes or (
+            row > self.tuning.large_row_bytes and found.space.size < self.tuning.large_rows
+        ):
             return 0
         gain = sum((count - (var not in private)) * nbytes(var.type) for var, count in touched.items())
-        return gain * 3 // 4 if row > PRODUCT_BYTES else gain
+        return gain * 3 // 4 if row > self.tuning.product_tile_bytes else gain
 
     def finished(self, found: _Found) -> list[Step]:
         """The group, and the steps that add up the sums of its chunks."""
         members, space = list(found.members.values()), found.space
         private = self.private(found)
-        block, chunk, together = _partition(members, space, private)
+        block, chunk, together = _partition(members, space, private, self.tuning)
         made = [v for tile in members for v in tile.made]
         reads = dict.fromkeys(v for tile in members for v in tile.step.reads if v not in made)
         group = TileGroup(space, members, block, chunk, together, {}, private, [], tuple(reads))
@@ -266,28 +250,34 @@ def _row_bytes(members: Iterable[RowTile], space: RowSpace, private: Iterable[Va
     return (most + sum(nbytes(v.type) for v in outside)) // space.size
 
 
-def _block(members: Sequence[RowTile], space: RowSpace, row: int) -> int:
+def _block(members: Sequence[RowTile], space: RowSpace, row: int, tuning: Tuning) -> int:
     """How many rows are done at a time."""
     if not any(isinstance(tile, ProductTile) for tile in members):
-        most = max(LEAST_SUMMED if any(tile.summed for tile in members) else 1, BLOCK_BYTES // max(row, 1))
-        return min(space.rows, most if most <= LEAST_BLOCK // 2 else -(-most // LEAST_BLOCK) * LEAST_BLOCK)
-    most = min(space.rows, max(PRODUCT_BYTES // max(row, 1), LEAST_PRODUCT))
+        most = max(
+            tuning.summed_tile_rows if any(tile.summed for tile in members) else 1, tuning.tile_bytes // max(row, 1)
+        )
+        return min(
+            space.rows, most if most <= tuning.tile_rows // 2 else -(-most // tuning.tile_rows) * tuning.tile_rows
+        )
+    most = min(space.rows, max(tuning.product_tile_bytes // max(row, 1), tuning.product_tile_rows))
     # A last block of another size would need code of its own.
     even = [n for n in range(most // 2 + 1, most * 3 // 2) if space.rows % n == 0]
     return min(even, key=lambda n: abs(n - most), default=most)
 
 
-def _partition(members: Sequence[RowTile], space: RowSpace, private: Iterable[Var]) -> tuple[int, int, int]:
+def _partition(
+    members: Sequence[RowTile], space: RowSpace, private: Iterable[Var], tuning: Tuning
+) -> tuple[int, int, int]:
     """(block, chunk, together) of a group."""
-    block = _block(members, space, _row_bytes(members, space, private))
+    block = _block(members, space, _row_bytes(members, space, private), tuning)
     sums = [tile for tile in members if tile.summed]
     if not sums:
         return block, block, 1
     if space.units == 1:
         blocks = -(-space.rows // block)
-        return block, min(space.rows, block * -(-blocks // CHUNKS)), 1
+        return block, min(space.rows, block * -(-blocks // tuning.row_chunks)), 1
     if any(isinstance(tile, NestTile) and tile.sums_units for tile in sums):
-        return block, space.rows, -(-space.units // CHUNKS)
+        return block, space.rows, -(-space.units // tuning.row_chunks)
     return block, space.rows, 1
 
 

@@ -11,16 +11,10 @@ from math import gcd
 from fdl.compile.ir.affine import Affine
 from fdl.compile.ir.body import Apply, Constant, Load
 from fdl.compile.ir.loops import Loops, Store, combined
+from fdl.compile.llvm.target import host_target
 from fdl.core.program import Var
 from fdl.core.types import TensorType
 from fdl.ops.precision import accumulator
-
-#: Joined rows are a multiple of so many elements long.
-_WHOLE = 16
-#: Rows are narrow up to so many elements.
-_NARROW = 32
-#: Fewer iterations are not worth more nests.
-_WORK = 1 << 14
 
 
 def widened(loops: Loops) -> list[Loops]:
@@ -60,11 +54,12 @@ def widened(loops: Loops) -> list[Loops]:
 
 def _joined(loops: Loops) -> int | None:
     """How many rows are joined; None if that is impossible or does not pay."""
-    if len(loops.extents) < 2 or not 1 < loops.extents[-1] <= _NARROW:
+    tuning = host_target().tuning
+    if len(loops.extents) < 2 or not 1 < loops.extents[-1] <= tuning.narrow_elements:
         return None
     rows, width = loops.extents[-2:]
-    count = _WHOLE // gcd(width, _WHOLE)
-    if count == 1 or rows % count or rows * width < _WORK:
+    count = tuning.joined_elements // gcd(width, tuning.joined_elements)
+    if count == 1 or rows % count or rows * width < tuning.joined_iterations:
         return None
     if loops.reductions and not (all(loops.reduced[:-1]) and not loops.reduced[-1]):
         return None

@@ -8,10 +8,8 @@ from fdl.compile.ir.loops import Loops, reindexed
 from fdl.compile.ir.steps import KernelStep, LoopNest
 from fdl.compile.ir.tiles import NestTile, ProductTile, RowSpace
 from fdl.compile.kernels.matmul.product import is_batched_product
+from fdl.compile.llvm.target import host_target
 from fdl.core.program import Atom, Var
-
-#: Products of fewer operations for one unit are left to a kernel that knows all units.
-LEAST_FLOPS = 16384
 
 
 def tile_nest(nest: LoopNest, space: RowSpace) -> NestTile | None:
@@ -74,7 +72,7 @@ def tile_product(step: KernelStep, space: RowSpace, made: Iterable[Var]) -> Prod
     if prod(batch) != space.units:
         return None
     own, n = set[Atom](made), y.type.shape[-1]
-    if 2 * m * n * k < LEAST_FLOPS:
+    if 2 * m * n * k < host_target().tuning.tile_product_flops:
         return None
     epilogue = None
     if step.epilogue is not None:

@@ -10,17 +10,10 @@ from typing import TypeVar
 
 from fdl.compile.ir.affine import Affine
 from fdl.compile.ir.loops import Loops, combined, reindexed
+from fdl.compile.llvm.target import host_target
 from fdl.core.program import Var
 from fdl.core.types import TensorType
 from fdl.ops.precision import accumulator
-
-#: A nest with fewer iterations times instructions is not split.
-_WORK = 1 << 19
-#: Nor is one with so many results, whose loops can be shared.
-_RESULTS = 512
-#: Chunks, if the loop can be divided evenly; the first is best.
-_CHUNKS = (32, 16, 24, 28, 20, 30, 25, 27, 21, 18, 22, 26, 36, 40, 48, 64, 8, 10, 12, 14, 15, 9, 11, 13, 7, 5, 6, 4)
-
 
 Item = TypeVar("Item")
 
@@ -47,10 +40,15 @@ def split(loops: Loops) -> list[Loops]:
 
 def _chunks(loops: Loops) -> tuple[int, int] | None:
     """The loop to divide, and into how many chunks."""
+    tuning = host_target().tuning
     results = prod(n for n, mark in zip(loops.extents, loops.reduced, strict=True) if not mark)
-    if not loops.reductions or results > _RESULTS or prod(loops.extents) * len(loops.instructions) < _WORK:
+    if (
+        not loops.reductions
+        or results > tuning.split_results
+        or prod(loops.extents) * len(loops.instructions) < tuning.split_work
+    ):
         return None
-    for count in _CHUNKS:
+    for count in tuning.split_chunks:
         for axis, (extent, mark) in enumerate(zip(loops.extents, loops.reduced, strict=True)):
             if mark and extent % count == 0 and extent > count:
                 return axis, count

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from fdl.compile.llvm.target import host_target
 from fdl.control.scan import Scan
 from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Program, Var
@@ -224,7 +225,7 @@ class Loop:
     def may_stack(self, size: int) -> bool:
         """Whether so many bytes a step are few beside what the loop reads and writes anyway, or few at all."""
         anyway = sum(map(bytes_of, [*self.scanned, *(a for _, a in self.stacks)]))
-        return size <= 4 * anyway or size * self.length <= FEW_BYTES
+        return size <= 4 * anyway or size * self.length <= host_target().tuning.stack_bytes
 
     def batched(
         self, outside: Outside, equations: Sequence[Equation], results: Sequence[Atom], model: Equation
@@ -250,10 +251,6 @@ class Loop:
         needed = outputs or operation.effect
         loop = [replace(self.model, operation=operation, inputs=operands, outputs=outputs)] if needed else []
         return [*self.before.equations, *loop, *self.after.equations]
-
-
-#: A stack of so many bytes is always allowed.
-FEW_BYTES = 1 << 24
 
 
 def bytes_of(atom: Atom) -> int:

@@ -15,17 +15,10 @@ from fdl.ops.contract import DotGeneral
 from fdl.ops.shape import Reshape, Transpose
 from fdl.ops.slicing import Pad
 
-#: Products of fewer rows read the matrix where it is; to those of more, packing is little beside the product.
-LEAST_ROWS, MOST_ROWS = 4, 128
-#: Smaller matrices stay in the first-level cache.
-LEAST_BYTES = 1 << 14
-#: Loops of fewer steps pack in every step.
-LEAST_STEPS = 4
-
 
 def pack(loop: Loop) -> None:
     """Let the products of a loop with matrices of all steps read these packed."""
-    if loop.length < LEAST_STEPS:
+    if loop.length < host_target().tuning.prepacked_steps:
         return
     equations = list(loop.equations)
     loop.equations = []
@@ -57,7 +50,8 @@ def _is_packed(loop: Loop, equation: Equation, operation: DotGeneral) -> bool:
         (matrix.type, free), (matrix.type, [a for a, _ in pairs]), (x.type, others)))  # fmt: skip
     target = host_target()
     width = target.tile()[1] * target.lanes(out.type.dtype)
-    if not LEAST_ROWS <= m <= MOST_ROWS or bytes_of(matrix) < LEAST_BYTES or n < width:
+    least, most = target.tuning.prepacked_rows
+    if not least <= m <= most or bytes_of(matrix) < target.tuning.prepacked_bytes or n < width:
         return False
     panels = Var(out.type.with_shape((-(-n // width), k, width)))
     loop.constants[panels] = _packed(loop, matrix, (*(a for a, _ in pairs), *free), (k, n, width), equation)

@@ -34,9 +34,6 @@ from fdl.compile.llvm.values import I8, I32, I64, POINTER
 #: A job that ends a thread.
 _END = 1
 
-#: How often a waiting thread looks before it gives way, gives way before it sleeps, and for how many microseconds.
-_SPINS, _YIELDS, _NAP = 300, 2000, 100
-
 
 def emit_pool(target: Target) -> ir.Module:
     """The module with the functions `ENTER`, `STOP` and `WORKER`."""
@@ -88,15 +85,15 @@ class _Emitter:
             build.ir.cbranch(build.ir.icmp_unsigned("!=", seen, value), done, following)
             build.ir.position_at_end(following)
 
-        with build.loop(0, _SPINS):
+        with build.loop(0, self.target.tuning.spins):
             look()
             self.pause(build)
-        with build.loop(0, _YIELDS):
+        with build.loop(0, self.target.tuning.yields):
             look()
             self.system(build, "sched_yield")
         with build.loop(0, 2**62):
             look()
-            self.system(build, "usleep", I32(_NAP))
+            self.system(build, "usleep", I32(self.target.tuning.nap))
         build.ir.branch(done)
         build.ir.position_at_end(done)
         build.ir.ret_void()
@@ -142,7 +139,7 @@ class _Emitter:
             build.ir.cbranch(build.ir.icmp_unsigned("!=", seen, I64(0)), busy, following)
             build.ir.position_at_end(following)
 
-        with build.loop(0, _SPINS):
+        with build.loop(0, self.target.tuning.spins):
             look(ready)
             self.pause(build)
         self.system(build, "pthread_mutex_lock", mutex)

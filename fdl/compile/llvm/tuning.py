@@ -1,0 +1,112 @@
+"""Tuning: the sizes and thresholds by which the compiler chooses among programs that all give the right results.
+
+Some decide in which order numbers are added up, so that another tuning may change last digits. They were chosen on
+processors with 32 to 48 KiB of first-level and 1 to 2 MiB of second-level cache; what matters is their magnitude.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """What the compiler knows of a processor besides its instructions, each with its unit and its reason."""
+
+    # Passes over Programs
+
+    #: Bytes of a result that is computed while compiling: larger ones take longer to load than to compute.
+    folded_bytes: int = 1024
+    #: Operations in a row through which a transpose is moved: the search is repeated for every operand.
+    transpose_depth: int = 8
+    #: Bytes of a stack over all steps of a loop that are always allowed for work moved out of it.
+    stack_bytes: int = 1 << 24
+    #: Rows of a product whose matrix is packed before the loop: with fewer it is read where it is, with more packing is
+    #: little beside the product.
+    prepacked_rows: tuple[int, int] = (4, 128)
+    #: Bytes of such a matrix at least: smaller ones stay in the first-level cache.
+    prepacked_bytes: int = 1 << 14
+    #: Steps of such a loop at least: fewer may as well pack in every step.
+    prepacked_steps: int = 4
+
+    # Tile-and-fuse over rows
+
+    #: Steps after the first one that are looked at for members of its group: time of the search.
+    group_window: int = 48
+    #: Bytes that a tile works in: the first-level cache, or with products, which use the second level anyway and like
+    #: large matrices (their other operand is packed for every tile), the second.
+    tile_bytes: int = 40 * 1024
+    product_tile_bytes: int = 768 * 1024
+    #: Rows of a tile at least, if there are that many: of vectors along the rows, of products, and of sums over rows.
+    tile_rows: int = 8
+    product_tile_rows: int = 48
+    summed_tile_rows: int = 4
+    #: Bytes that a single row may work in: the second-level cache.
+    row_bytes: int = 1024 * 1024
+    #: Bytes of a row from which on there have to be `large_rows` rows for the threads to share.
+    large_row_bytes: int = 32 * 1024
+    large_rows: int = 8
+    #: Bytes of traffic to memory that a group has to save: less than its calls cost.
+    group_gain_bytes: int = 8 * 1024
+    #: Bytes of a value from outside that is read together rather than twice.
+    shared_bytes: int = 2 * 1024
+    #: Chunks of rows whose sums are added up in the end: enough for as many threads.
+    row_chunks: int = 16
+    #: Units of products that add up over tiles of rows, which run one after the other in a unit.
+    summed_units: int = 4
+    #: Operations of a product of one unit at least: a kernel that knows all units does smaller ones.
+    tile_product_flops: int = 16384
+
+    # Joined rows
+
+    #: Elements that joined rows are a multiple of: two vectors of float32 at 256 bits.
+    joined_elements: int = 16
+    #: Elements of a row that is too narrow for vectors to run well.
+    narrow_elements: int = 32
+    #: Iterations of a nest that is worth more nests.
+    joined_iterations: int = 1 << 14
+
+    # Sums in two steps
+
+    #: Iterations times instructions of a nest whose sums are split: enough for threads to share.
+    split_work: int = 1 << 19
+    #: Results of such a nest at most: loops over more of them are shared themselves.
+    split_results: int = 512
+    #: Chunks, the best first, for lengths that they divide evenly.
+    split_chunks: tuple[int, ...] = (
+        32, 16, 24, 28, 20, 30, 25, 27, 21, 18, 22, 26, 36, 40, 48, 64, 8, 10, 12, 14, 15, 9, 11, 13, 7, 5, 6, 4,
+    )  # fmt: skip
+    #: The same for convolutions, over their input channels: chunks, results at most, operations at least, and units of
+    #: work that their kernel has itself.
+    convolution_chunks: tuple[int, ...] = (16, 8, 12, 10, 20, 14)
+    convolution_results: int = 4096
+    convolution_flops: int = 4_000_000
+    convolution_units: int = 8
+
+    # Loop nests
+
+    #: Instructions of a body that is repeated for smaller and smaller vectors at the end of a row; larger ones run
+    #: element by element there, since code grows.
+    small_body: int = 24
+    #: Instructions of a body of which four vectors are worked on at once, else two: registers are few.
+    unrolled_body: int = 12
+    #: Iterations of a tile along each of two loops that cross: cache lines of one tile stay in the first level.
+    crossing_tile: int = 32
+    #: Units of work of a loop that is divided among threads rather than one inside it.
+    divided_units: int = 16
+    #: Vectors of results of a nest of few instructions that stay in registers together.
+    resident_vectors: int = 8
+    resident_body: int = 6
+    #: Vectors of a row whose sums stay in registers; those of longer rows are kept in the result.
+    resident_row: int = 8
+
+    # Waiting threads
+
+    #: Looks before a waiting thread gives way, times that it gives way before it sleeps, and microseconds of sleep: the
+    #: threads of a call usually arrive within microseconds of each other.
+    spins: int = 300
+    yields: int = 2000
+    nap: int = 100
+
+    # Register tiles of products
+
+    #: Vector registers that accumulators leave free: one row of the second operand and one element of the first.
+    free_registers: int = 2
