@@ -21,8 +21,8 @@ U = TypeVar("U")
 #: What may be left out, in the order in which it runs: of the passes from Program to Program, of those that make and
 #: place steps, and of those that emit code.
 OPTIONAL = (
-    "simplify", "hoist", "narrow", "canonical", "transposes",
-    "fuse", "epilogues", "group", "widen", "split", "reuse",
+    "simplify", "hoist", "sink_slices", "canonical", "sink_transposes",
+    "fuse", "epilogues", "group", "join_rows", "split", "reuse",
     "threads", "kernels", "tape",
 )  # fmt: skip
 

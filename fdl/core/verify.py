@@ -1,11 +1,11 @@
 """Checking a Program against its own rules."""
 
-from fdl.core.program import Literal, Program, Var
+from fdl.core.program import Literal, Program, Var, subprograms
 from fdl.errors import VerificationError
 
 
 def verify(program: Program) -> None:
-    """Check that every value is made once, before it is used, and has the type its operation says.
+    """Check that every value is made once, before it is used, and has the type its operation says, on all levels.
 
     Raises:
         VerificationError: names the equation at fault.
@@ -35,6 +35,8 @@ def verify(program: Program) -> None:
             raise VerificationError(f"{where} should make {expected}, but is said to make {found}, in\n{program}")
         for var in equation.outputs:
             make(var, where)
+        for inner in subprograms(equation.operation):
+            verify(inner)
     for atom in program.outputs:
         if not isinstance(atom, Literal) and atom not in made:
             raise VerificationError(f"the program returns a {atom.type} that nothing has made, in\n{program}")

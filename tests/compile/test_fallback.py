@@ -185,9 +185,9 @@ def test_pass_that_fails_in_inner_programs(kind: str, name: str, monkeypatch: py
 
 
 def test_second_pass_that_fails_too(monkeypatch: pytest.MonkeyPatch, expected: Any) -> None:
-    inject(monkeypatch, "narrow", failing())
+    inject(monkeypatch, "sink_slices", failing())
     inject(monkeypatch, "group", failing())
-    with pytest.warns(CompilerWarning, match="in its pass 'narrow'.*without its optional passes") as seen:
+    with pytest.warns(CompilerWarning, match="in its pass 'sink_slices'.*without its optional passes") as seen:
         close(jitted()(*arguments()), expected)
     assert len(seen) == 1
 
@@ -392,19 +392,20 @@ def test_numba_needs_machine_code(broken: None) -> None:
 def test_failures_are_errors_in_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert fdl.config.debug_compiler
-    inject(monkeypatch, "narrow", failing())
-    with pytest.raises(CompilerError, match="'narrow', on code of test_fallback.py") as caught:
+    inject(monkeypatch, "sink_slices", failing())
+    with pytest.raises(CompilerError, match="'sink_slices', on code of test_fallback.py") as caught:
         jitted(lambda x: x + 1.25)(1.0)
     assert isinstance(caught.value.__cause__, IndexError)
 
 
 def test_failures_are_errors_in_processes_that_tests_start(tmp_path: Any) -> None:
     """Spark's workers inherit the environment in the same way."""
-    code = "import fdl, fdl.compile.passes.order as p; p.PASSES[:] = [('narrow', None)]; fdl.jit(lambda x: x + 1)(1.0)"
+    code = "import fdl, fdl.compile.passes.order as p; p.PASSES[:] = [('sink_slices', None)]; "
+    code += "fdl.jit(lambda x: x + 1)(1.0)"
     environment = {**os.environ, "FDL_CACHE_DIR": str(tmp_path)}  # where no other test has compiled this program
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode != 0
-    assert "CompilerError: fdl's compiler failed in its pass 'narrow', on code of <string>:1" in done.stderr
+    assert "CompilerError: fdl's compiler failed in its pass 'sink_slices', on code of <string>:1" in done.stderr
 
 
 def test_optional_passes_are_those_that_run() -> None:

@@ -15,10 +15,14 @@ from fdl.compile.codegen.hazards import Hazards
 from fdl.compile.ir.plan import ControlStep, Plan, Slot, nbytes
 from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest
 from fdl.compile.ir.tiles import NestTile, TileGroup
+from fdl.compile.passes import order
 from fdl.compile.passes.order import prepared
-from fdl.compile.schedule import cost
+from fdl.compile.schedule import cost, planner
 from fdl.compile.schedule.planner import make_plan
 from fdl.compile.schedule.verify import verify_plan, verify_steps
+from fdl.control.scan import Scan
+from fdl.core.program import Program
+from fdl.core.verify import verify as verify_program
 from fdl.errors import CompilerError, VerificationError
 
 
@@ -326,14 +330,30 @@ def test_barriers_that_are_dropped(name: str, most_steps: int, threads: None, mo
             pipeline.build_archive(program, donate)
 
 
-def test_damage_stops_the_compiler_in_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "name"), [*enumerate(dict(order.PASSES) | dict(planner.SCHEDULING))])
+def test_damage_is_found_behind_the_pass_that_did_it(number: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The verifiers run after each pass of all that the tests compile."""
-    from fdl.compile.schedule import planner
 
-    split = dict(planner.SCHEDULING)["split"]
-    table = [
-        (n, (lambda steps, outs: split(steps, outs)[1:]) if n == "split" else run) for n, run in planner.SCHEDULING
-    ]
-    monkeypatch.setattr(planner, "SCHEDULING", table)
-    with pytest.raises(CompilerError, match="in its pass 'split'.*VerificationError"):
-        fdl.jit(lambda x: fnp.exp(x).sum() * 1.125)(normal(3))
+    def damaging(run: Callable[..., Any]) -> Callable[..., Any]:
+        def damage(*given: Any) -> Any:
+            made = run(*given)
+            return replace(made, equations=made.equations[:-1]) if isinstance(made, Program) else made[:-1]
+
+        return damage
+
+    for module, table in ((order, "PASSES"), (planner, "SCHEDULING")):
+        passes = [(n, damaging(run) if n == name else run) for n, run in getattr(module, table)]
+        monkeypatch.setattr(module, table, passes)
+    with pytest.raises(CompilerError, match=f"in its pass '{name}'.*VerificationError"):
+        fdl.jit(lambda x: fnp.exp(x).sum() * (1.125 + number))(normal(3))
+
+
+def test_programs_inside_are_checked_too() -> None:
+    program = fdl.make_program(recurrent)(normal(8, 8), normal(5, 8))
+    verify_program(program)
+    (scan,) = (e for e in program.equations if isinstance(e.operation, Scan))
+    body = replace(scan.operation.body, equations=scan.operation.body.equations[1:])
+    damaged = replace(scan, operation=replace(scan.operation, body=body))
+    equations = tuple(damaged if e is scan else e for e in program.equations)
+    with pytest.raises(VerificationError, match="that nothing has made"):
+        verify_program(replace(program, equations=equations))

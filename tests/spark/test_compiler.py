@@ -14,7 +14,7 @@ def test_a_failing_pass_is_an_error_in_a_worker_too(spark: Any) -> None:
         from fdl.compile.passes import order as passes
 
         kept = list(passes.PASSES)
-        passes.PASSES[:] = [("narrow", None)]
+        passes.PASSES[:] = [("sink_slices", None)]
         try:
             fdl.jit(lambda x: x + 0.375)(1.0)
         except fdl.errors.CompilerError as error:
@@ -24,7 +24,7 @@ def test_a_failing_pass_is_an_error_in_a_worker_too(spark: Any) -> None:
         return ["no error"]
 
     (text,) = spark.sparkContext.parallelize(range(1), 1).mapPartitions(fails).collect()
-    assert "fdl's compiler failed in its pass 'narrow', on code of test_compiler.py" in text
+    assert "fdl's compiler failed in its pass 'sink_slices', on code of test_compiler.py" in text
 
 
 def test_compiled_programs_run_in_a_worker(spark: Any) -> None:

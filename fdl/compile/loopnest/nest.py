@@ -37,7 +37,7 @@ class NestEmitter:
     def __init__(self, build: Build, loops: Loops, pointer: Callable[[Var], ir.Value]) -> None:
         self.build, self.loops, self.pointer, self.tuning = build, loops, pointer, build.target.tuning
         self.last = len(loops.extents) - 1
-        self.fixed = self._fixed()
+        self.invariant = self._invariants()
         self.part: tuple[int, IndexLike, IndexLike] | None = None
 
     def divide(self, share: Callable[[int], tuple[Value, Value]]) -> int:
@@ -81,7 +81,7 @@ class NestEmitter:
             return first, stop
         return self.build.max(self.part[1], first), self.build.min(self.part[2], stop)
 
-    def _fixed(self) -> list[bool]:
+    def _invariants(self) -> list[bool]:
         """Which instructions give the same all along the last loop, and so are computed before it."""
         found: list[bool] = []
 
@@ -109,7 +109,7 @@ class NestEmitter:
         values: dict[int, Value] = {}
         masks: Masks = {}
         for number, instruction in enumerate(self.loops.instructions):
-            if self.fixed[number] and not isinstance(instruction, Constant):
+            if self.invariant[number] and not isinstance(instruction, Constant):
                 for o in operands_of(instruction):
                     if o not in values:
                         values[o] = self.compute(self.loops.instructions[o], values, counters, 1, masks)
@@ -252,7 +252,7 @@ class NestEmitter:
             hoisted = [self.hoisted(r) for r in rows]
             for first, stop, lanes in self.spans():
                 with build.loop(*self.clip(self.last, first, stop), lanes) as i:
-                    totals = [self.partial(r, _with(rows[0], self.last, i), lanes) for r in self.loops.reductions]
+                    totals = [self.so_far(r, _with(rows[0], self.last, i), lanes) for r in self.loops.reductions]
                     for own, fixed in zip(rows, hoisted, strict=True):
                         here = _with(own, self.last, i)
                         values = self.evaluate(here, lanes, fixed)
@@ -264,20 +264,20 @@ class NestEmitter:
                     for reduction, total in zip(self.loops.reductions, totals, strict=True):
                         self.finish(reduction, total, _with(rows[0], self.last, i))
 
-    def partial(self, reduction: Reduce, counters: Counters, lanes: int) -> Value:
+    def so_far(self, reduction: Reduce, counters: Counters, lanes: int) -> Value:
         """What the result holds so far."""
         step = reduction.flat.coefficients[self.last]
         index, pointer = self.address(reduction.flat, counters), self.pointer(reduction.var)
         return self.build.load(pointer, reduction.var.type.dtype, index, lanes, step if lanes > 1 else 1)
 
     def rows(self, counters: Counters, reduced: Sequence[int]) -> None:
-        """Reductions whose last loop is reduced: vectors of partial results, combined at the end."""
+        """Reductions whose last loop is reduced: accumulators are vectors, combined at the end."""
         plan = [(first, stop, lanes, self.unroll((stop - first) // lanes)) for first, stop, lanes in self.spans()]
-        partial = [[self.start(lanes) for _ in range(unroll)] for _, _, lanes, unroll in plan]
+        accumulators = [[self.start(lanes) for _ in range(unroll)] for _, _, lanes, unroll in plan]
         with ExitStack() as stack:
             counters = self.enter(stack, counters, reduced[:-1])
             hoisted = self.hoisted(counters)
-            for (first, stop, lanes, unroll), variables in zip(plan, partial, strict=True):
+            for (first, stop, lanes, unroll), variables in zip(plan, accumulators, strict=True):
                 with self.build.loop(first, stop, lanes * unroll) as i:
                     for u in range(unroll):
                         here = _with(counters, self.last, i + u * lanes)
@@ -286,7 +286,7 @@ class NestEmitter:
                         self.accumulate(variables[u], values)
         for number, reduction in enumerate(self.loops.reductions):
             totals = []
-            for variables in partial:
+            for variables in accumulators:
                 found = [v[number].get() for v in variables]
                 while len(found) > 1:
                     found = [self.combine(reduction, a, b) for a, b in zip(found[::2], found[1::2], strict=True)]
@@ -340,7 +340,7 @@ class NestEmitter:
             variable.set(self.combine(reduction, variable.get(), value))
 
     def combine(self, reduction: Reduce, x: Value, y: Value) -> Value:
-        """Two partial results."""
+        """Two accumulators as one."""
         build = self.build
         combine = {
             "sum": build.add, "prod": build.mul, "max": build.max, "min": build.min,

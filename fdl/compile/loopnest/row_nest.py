@@ -75,16 +75,16 @@ class RowNest(NestEmitter):
                     self.columns(_with(counters, self.last, i), [], size, 1)
             return
         hoisted = self.hoisted(counters)
-        partial = []
+        accumulators = []
         for first, stop, size in spans:
-            partial.append(self.start(size))
+            accumulators.append(self.start(size))
             with build.loop(first, stop, size) as i:
                 here = _with(counters, self.last, i)
                 values = self.evaluate(here, size, hoisted)
                 self.store(values, here)
-                self.accumulate(partial[-1], values)
+                self.accumulate(accumulators[-1], values)
         for number, reduction in enumerate(self.loops.reductions):
-            total, *others = [build.reduce(reduction.kind, variables[number].get()) for variables in partial]
+            total, *others = [build.reduce(reduction.kind, variables[number].get()) for variables in accumulators]
             for other in others:
                 total = self.combine(reduction, total, other)
             self.finish(reduction, total, counters)
@@ -106,7 +106,7 @@ class RowNest(NestEmitter):
     def finish(self, reduction: Reduce, total: Value, counters: Counters) -> None:
         """Store a result, or add it to what the earlier rows gave."""
         if self.is_added:
-            total = self.combine(reduction, self.partial(reduction, counters, total.lanes), total)
+            total = self.combine(reduction, self.so_far(reduction, counters, total.lanes), total)
         super().finish(reduction, total, counters)
 
 

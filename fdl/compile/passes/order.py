@@ -6,8 +6,8 @@ from fdl.compile.fallback import Skip, during
 from fdl.compile.passes.canonical import canonical
 from fdl.compile.passes.hoisting import hoist
 from fdl.compile.passes.simplify import simplify
-from fdl.compile.passes.sink_slices import narrow
-from fdl.compile.passes.sink_transposes import transposed_late
+from fdl.compile.passes.sink_slices import sink_slices
+from fdl.compile.passes.sink_transposes import sink_transposes
 from fdl.config import config
 from fdl.core.program import Program
 from fdl.core.verify import verify
@@ -17,10 +17,10 @@ from fdl.transforms.inline import inline
 PASSES: list[tuple[str, Callable[[Program], Program]]] = [
     ("simplify", simplify),
     ("hoist", hoist),
-    ("narrow", narrow),
+    ("sink_slices", sink_slices),
     ("simplify", simplify),
     ("canonical", canonical),
-    ("transposes", transposed_late),
+    ("sink_transposes", sink_transposes),
 ]
 
 

@@ -52,16 +52,16 @@ class _Simplifier:
 
     def visit(self, equation: Equation) -> Iterator[Equation]:
         inputs = tuple(self.rename(a) for a in equation.inputs)
-        step = Equation(equation.operation, inputs, equation.outputs, equation.source, equation.scope)
-        if step.operation.effect:
-            self.names.update((v, v) for v in step.outputs)
-            yield step
+        equation = Equation(equation.operation, inputs, equation.outputs, equation.source, equation.scope)
+        if equation.operation.effect:
+            self.names.update((v, v) for v in equation.outputs)
+            yield equation
             return
-        if self.fold(step):
+        if self.fold(equation):
             return
-        short = self.shorten(step)
+        short = self.shorten(equation)
         if not isinstance(short, Equation):
-            self.names[step.outputs[0]] = short
+            self.names[equation.outputs[0]] = short
             return
         key = (short.operation, tuple(_key(a) for a in short.inputs), short.scope)
         if key in self.known:
@@ -73,44 +73,47 @@ class _Simplifier:
             self.makers[var] = short
         yield short
 
-    def fold(self, step: Equation) -> bool:
-        """Compute the step now if all it reads is known, and small."""
-        operation = step.operation
+    def fold(self, equation: Equation) -> bool:
+        """Compute the equation now if all it reads is known, and small."""
+        operation = equation.operation
         if operation.family in ("host", "control", "random") or isinstance(operation, BroadcastInDim):
             return False
-        if not step.inputs or sum(v.type.size * v.type.dtype.itemsize for v in step.outputs) > self.folded_bytes:
+        if (
+            not equation.inputs
+            or sum(v.type.size * v.type.dtype.itemsize for v in equation.outputs) > self.folded_bytes
+        ):
             return False
-        operands = [a.value if isinstance(a, Literal) else self.values.get(a) for a in step.inputs]
+        operands = [a.value if isinstance(a, Literal) else self.values.get(a) for a in equation.inputs]
         known = [o for o in operands if o is not None and o.nbytes <= self.folded_bytes]
         if len(known) < len(operands):
             return False
-        for var, value in zip(step.outputs, evaluate(operation, known), strict=True):
+        for var, value in zip(equation.outputs, evaluate(operation, known), strict=True):
             self.names[var] = self.constant(np.asarray(value), var)
         return True
 
-    def shorten(self, step: Equation) -> Equation | Atom:
-        """An equal step or atom that costs less."""
-        operation = step.operation
+    def shorten(self, equation: Equation) -> Equation | Atom:
+        """An equal equation or atom that costs less."""
+        operation = equation.operation
         if isinstance(operation, (Add, Sub, Mul, Div)):
-            return self.arithmetic(step)
+            return self.arithmetic(equation)
         if isinstance(operation, (StopGradient, Gate)):
-            return step.inputs[-1]
-        if isinstance(operation, Reduction) and all(step.inputs[0].type.shape[a] == 1 for a in operation.axes):
-            return self.shorten(replace(step, operation=Reshape(step.outputs[0].type.shape)))
+            return equation.inputs[-1]
+        if isinstance(operation, Reduction) and all(equation.inputs[0].type.shape[a] == 1 for a in operation.axes):
+            return self.shorten(replace(equation, operation=Reshape(equation.outputs[0].type.shape)))
         if isinstance(operation, (Neg, BroadcastInDim, Reshape, Transpose)):
-            (x,) = step.inputs
+            (x,) = equation.inputs
             if not isinstance(operation, Neg) and _is_identity(operation, x.type.shape):
                 return x
             before = self.makers.get(x) if isinstance(x, Var) else None
-            if before is not None and before.scope == step.scope and type(before.operation) is type(operation):
-                return self.twice(before, step)
-        return step
+            if before is not None and before.scope == equation.scope and type(before.operation) is type(operation):
+                return self.twice(before, equation)
+        return equation
 
-    def twice(self, before: Equation, step: Equation) -> Equation | Atom:
-        """One step for two of a kind that follow each other."""
+    def twice(self, before: Equation, equation: Equation) -> Equation | Atom:
+        """One equation for two of a kind that follow each other."""
         (x,) = before.inputs
         merged: Reshape | Transpose | BroadcastInDim
-        match before.operation, step.operation:
+        match before.operation, equation.operation:
             case Reshape(), Reshape() as second:
                 merged = second
             case Transpose() as first, Transpose() as second:
@@ -119,11 +122,11 @@ class _Simplifier:
                 merged = BroadcastInDim(second.shape, tuple(second.axes[a] for a in first.axes))
             case _:  # two negations
                 return x
-        return x if _is_identity(merged, x.type.shape) else replace(step, operation=merged, inputs=(x,))
+        return x if _is_identity(merged, x.type.shape) else replace(equation, operation=merged, inputs=(x,))
 
-    def arithmetic(self, step: Equation) -> Equation | Atom:
-        x, y = step.inputs
-        kind = type(step.operation)
+    def arithmetic(self, equation: Equation) -> Equation | Atom:
+        x, y = equation.inputs
+        kind = type(equation.operation)
         if kind in (Mul, Div) and self.is_all(y, 1):
             return x
         if kind is Mul and self.is_all(x, 1):
@@ -132,7 +135,7 @@ class _Simplifier:
         nothing = -0.0 if x.type.dtype.kind not in "iub" else 0
         if (kind is Add and self.is_all(y, nothing)) or (kind is Sub and self.is_all(y, 0)):
             return x
-        return y if kind is Add and self.is_all(x, nothing) else step
+        return y if kind is Add and self.is_all(x, nothing) else equation
 
     def is_all(self, atom: Atom, number: float) -> bool:
         """Whether every element of `atom` is known to be `number`, sign of zero included."""

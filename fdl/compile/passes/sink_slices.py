@@ -10,7 +10,7 @@ from fdl.core.rewrite import uses
 from fdl.ops.slicing import Slice
 
 
-def narrow(program: Program) -> Program:
+def sink_slices(program: Program) -> Program:
     """`program` with slices taken of operands instead of elementwise results, if together they are no longer."""
     users = uses(program.equations)
     returned = set(program.outputs)

@@ -21,14 +21,14 @@ from fdl.ops.window import Windowed
 Axes = tuple[int, ...]
 
 
-def transposed_late(program: Program) -> Program:
+def sink_transposes(program: Program) -> Program:
     """`program` with transposes of convolutions' results moved towards its outputs."""
     if not any(isinstance(e.operation, ConvGeneral) for e in program.equations):
         return program
-    return eliminate_dead(_Late(program).run())
+    return eliminate_dead(_Sinker(program).run())
 
 
-class _Late:
+class _Sinker:
     def __init__(self, program: Program) -> None:
         self.program, self.depth = program, host_target().tuning.transpose_depth
         self.found: list[Equation] = []

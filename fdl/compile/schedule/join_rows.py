@@ -17,9 +17,9 @@ from fdl.core.types import TensorType
 from fdl.ops.precision import accumulator
 
 
-def widened(loops: Loops) -> list[Loops]:
+def join_rows(loops: Loops) -> list[Loops]:
     """The nest, or nests that repeat what rows share, the nest on joined rows, and nests that add up its sums."""
-    count = _joined(loops)
+    count = _joined_count(loops)
     if count is None:
         return [loops]
     width = loops.extents[-1]
@@ -47,12 +47,12 @@ def widened(loops: Loops) -> list[Loops]:
     sums = [Var(TensorType((count, width), accumulator(r.var.type.dtype))) for r in loops.reductions]
     flat = Affine(0, (*(0 for _ in extents[:-1]), 1), extents)
     reductions = tuple(replace(r, var=var, flat=flat) for r, var in zip(loops.reductions, sums, strict=True))
-    wide = Loops(extents, loops.reduced, instructions, stores, reductions)
+    joined = Loops(extents, loops.reduced, instructions, stores, reductions)
     after = [combined(r, var) for r, var in zip(loops.reductions, sums, strict=True)]
-    return [*before, wide.collapsed(), *after]
+    return [*before, joined.collapsed(), *after]
 
 
-def _joined(loops: Loops) -> int | None:
+def _joined_count(loops: Loops) -> int | None:
     """How many rows are joined; None if that is impossible or does not pay."""
     tuning = host_target().tuning
     if len(loops.extents) < 2 or not 1 < loops.extents[-1] <= tuning.narrow_elements:

@@ -12,7 +12,7 @@ from fdl.compile.kernels import has_lowering
 from fdl.compile.schedule.buffers import Placement
 from fdl.compile.schedule.fuse import Schedule, Unfused, is_nothing
 from fdl.compile.schedule.group import grouped
-from fdl.compile.schedule.join_rows import widened
+from fdl.compile.schedule.join_rows import join_rows
 from fdl.compile.schedule.nested import is_native_control, nested_plans, workspace_bytes
 from fdl.compile.schedule.split import split
 from fdl.config import config
@@ -76,7 +76,7 @@ def _each_nest(change: Callable[[Loops], list[Loops]]) -> Callable[[list[Step], 
 #: are made in two steps. Each may be left out.
 SCHEDULING: list[tuple[str, Callable[[list[Step], Iterable[Var]], list[Step]]]] = [
     ("group", grouped),
-    ("widen", _each_nest(widened)),
+    ("join_rows", _each_nest(join_rows)),
     ("split", _each_nest(split)),
 ]
 

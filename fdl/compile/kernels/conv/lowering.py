@@ -14,6 +14,7 @@ from fdl.compile.kernels.conv import convolution
 from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.kernel import call_divided, run_kernel
 from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.target import host_target
 from fdl.compile.loopnest.nest import NestEmitter
 from fdl.compile.loopnest.team import Team
 from fdl.compile.lowerings.emitter import Emitter
@@ -23,10 +24,6 @@ from fdl.core.program import Equation, Var
 from fdl.core.types import TensorType
 from fdl.ops.conv import ConvDimensionNumbers, ConvGeneral
 
-#: Chunks of the input channels of a convolution, if they can be divided evenly; the first is best.
-_CHUNKS = (16, 8, 12, 10, 20, 14)
-#: No chunks for more outputs than this, for less work, or where the kernel has so many units of work itself.
-_OUTPUTS, _FLOPS, _UNITS = 4096, 4_000_000, 8
 #: Output features of a tile: what kernels cut the work of a convolution into.
 _TILE = 16
 
@@ -124,13 +121,13 @@ def chunks(step: KernelStep, operation: ConvGeneral) -> int:
     batch. How many chunks there are depends on the shapes only, so that bits do not depend on the number of threads.
     """
     (x, w), out = (v.type for v in step.views), step.equation.outputs[0].type
-    channels, outputs = x.shape[-1], out.shape[-1]
-    if operation.feature_group_count > 1 or operation.batch_group_count > 1 or out.size > _OUTPUTS:
+    tuning, channels, outputs = host_target().tuning, x.shape[-1], out.shape[-1]
+    if operation.feature_group_count > 1 or operation.batch_group_count > 1 or out.size > tuning.convolution_results:
         return 1
     units = out.shape[1] if x.shape[0] == 1 else -(-outputs // _TILE) * prod(out.shape[1:-1])
-    if units >= _UNITS or 2 * out.size * (w.size // max(1, outputs)) < _FLOPS:
+    if units >= tuning.convolution_units or 2 * out.size * (w.size // max(1, outputs)) < tuning.convolution_flops:
         return 1
-    return next((n for n in _CHUNKS if channels % n == 0 and channels >= 2 * n), 1)
+    return next((n for n in tuning.convolution_chunks if channels % n == 0 and channels >= 2 * n), 1)
 
 
 def _emit_chunks(emitter: Emitter, step: KernelStep, spec: Convolution, count: int) -> None:

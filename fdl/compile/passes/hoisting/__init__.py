@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 
+from fdl.compile.passes.hoisting.accumulators import move_accumulators
 from fdl.compile.passes.hoisting.invariants import move_invariants, without_invariants
-from fdl.compile.passes.hoisting.loop import Loop
-from fdl.compile.passes.hoisting.panels import pack
+from fdl.compile.passes.hoisting.prepacking import prepack
 from fdl.compile.passes.hoisting.products import distributed
 from fdl.compile.passes.hoisting.residuals import share
-from fdl.compile.passes.hoisting.totals import move_totals
+from fdl.compile.passes.hoisting.scan import MutableScan
 from fdl.compile.passes.simplify import simplify
 from fdl.control.scan import Scan
 from fdl.control.while_loop import While
@@ -27,7 +27,7 @@ def hoist(program: Program) -> Program:
         match equation.operation:
             case Scan() as operation:
                 for loop in _loops(equation, operation, needed):
-                    equations += loop.steps()
+                    equations += loop.equations_now()
                     constants += loop.before.constants + loop.after.constants
             case While() as operation:
                 found, more = without_invariants(equation, operation)
@@ -57,7 +57,7 @@ def _reads(program: Program) -> Counter[Atom]:
 
 def _with_fewer_stacks(program: Program) -> Program:
     """`program` whose scans stack little for others that read it."""
-    loops = {e: Loop(e, e.operation) for e in program.equations if isinstance(e.operation, Scan)}
+    loops = {e: MutableScan(e, e.operation) for e in program.equations if isinstance(e.operation, Scan)}
     if len(loops) < 2:
         return program
     reads = _reads(program)
@@ -74,20 +74,20 @@ def _with_fewer_stacks(program: Program) -> Program:
             share(loops[scans[number]], loops[reader], elsewhere)
     equations: list[Equation] = []
     for equation in program.equations:
-        equations += loops[equation].steps() if equation in loops else [equation]
+        equations += loops[equation].equations_now() if equation in loops else [equation]
     shared = Program(program.inputs, tuple(equations), program.outputs, tuple(constants))
     return _each_body(eliminate_dead(shared))
 
 
-def _loops(equation: Equation, operation: Scan, needed: Collection[Atom]) -> list[Loop]:
+def _loops(equation: Equation, operation: Scan, needed: Collection[Atom]) -> list[MutableScan]:
     """What a scan is replaced by."""
-    loop = Loop(equation, operation)
+    loop = MutableScan(equation, operation)
     loop.prune(needed)
     move_invariants(loop)
     if loop.length < 2 or any(e.operation.effect for e in loop.equations):
         return [loop]
-    move_totals(loop)
+    move_accumulators(loop)
     parts = distributed(loop)
     for part in parts:
-        pack(part)
+        prepack(part)
     return parts

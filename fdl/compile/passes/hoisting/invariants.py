@@ -3,24 +3,24 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from fdl.compile.passes.hoisting.loop import Loop, Outside, bytes_of
+from fdl.compile.passes.hoisting.scan import MutableScan, Outside, bytes_of
 from fdl.control.while_loop import While
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.types import NumPyArray
 from fdl.ops.shape import BroadcastInDim, Reshape
 
 
-def move_invariants(loop: Loop) -> None:
+def move_invariants(loop: MutableScan) -> None:
     """Make operands of the loop of what depends on its constants alone, unless that is longer than what it reads."""
     _merge_inputs(loop)
-    for equation in _worthwhile(loop.equations, loop.is_fixed):
+    for equation in _worthwhile(loop.equations, loop.is_invariant):
         for var in equation.outputs:
-            loop.fixed(var)
-    _fixed_results(loop)
+            loop.hoisted(var)
+    _invariant_results(loop)
     loop.prune()
 
 
-def _merge_inputs(loop: Loop) -> None:
+def _merge_inputs(loop: MutableScan) -> None:
     """One variable for each operand, literals in their place, and no carry that never changes."""
     names: dict[Var, Atom] = {}
     for carried in list(loop.carried):
@@ -38,12 +38,12 @@ def _merge_inputs(loop: Loop) -> None:
     loop.substitute(names)
 
 
-def _worthwhile(equations: Iterable[Equation], is_fixed: Callable[[Atom], bool]) -> list[Equation]:
-    """The equations of fixed operands that are worth an operand of the loop."""
+def _worthwhile(equations: Iterable[Equation], is_invariant: Callable[[Atom], bool]) -> list[Equation]:
+    """The equations of invariant operands that are worth an operand of the loop."""
     found = []
     sources: dict[Atom, int] = {}
     for equation in equations:
-        if equation.operation.effect or not all(map(is_fixed, equation.inputs)):
+        if equation.operation.effect or not all(map(is_invariant, equation.inputs)):
             continue
         read = sum(sources.get(a, bytes_of(a)) for a in dict.fromkeys(equation.inputs) if isinstance(a, Var))
         own = sum(map(bytes_of, equation.outputs))
@@ -55,13 +55,13 @@ def _worthwhile(equations: Iterable[Equation], is_fixed: Callable[[Atom], bool])
     return found
 
 
-def _fixed_results(loop: Loop) -> None:
+def _invariant_results(loop: MutableScan) -> None:
     """Stacks of what is known outside are no results of the loop."""
     known: dict[Atom, Var] = {}
     for result, atom in list(loop.stacks):
-        if loop.is_fixed(atom):
+        if loop.is_invariant(atom):
             axes = tuple(range(1, result.type.ndim))
-            loop.after.apply(BroadcastInDim(result.type.shape, axes), loop.fixed(atom), model=loop.model, into=result)
+            loop.after.apply(BroadcastInDim(result.type.shape, axes), loop.hoisted(atom), model=loop.model, into=result)
         elif atom in loop.scanned or atom in known:
             source = loop.scanned[atom] if atom in loop.scanned else known[atom]
             loop.after.apply(Reshape(result.type.shape), source, model=loop.model, into=result)

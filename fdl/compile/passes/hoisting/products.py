@@ -7,8 +7,8 @@ first), the loop is cut in two and the product stands between them.
 
 from collections.abc import Iterable
 
-from fdl.compile.passes.hoisting.loop import BATCHED, Carried, Loop, Outside, bytes_of
 from fdl.compile.passes.hoisting.residuals import minimum_cut
+from fdl.compile.passes.hoisting.scan import BATCHED, Carried, MutableScan, Outside, bytes_of
 from fdl.core.program import Atom, Equation, Var
 from fdl.core.rewrite import live
 from fdl.ops.contract import DotGeneral
@@ -19,7 +19,7 @@ from fdl.ops.shape import Reshape
 PRODUCTS = (DotGeneral, ConvGeneral)
 
 
-def distributed(loop: Loop) -> list[Loop]:
+def distributed(loop: MutableScan) -> list[MutableScan]:
     """The loop, or loops that do the same one after the other."""
     while True:
         for equation in loop.equations:
@@ -33,11 +33,11 @@ def distributed(loop: Loop) -> list[Loop]:
             return [loop]
 
 
-def _is_candidate(loop: Loop, equation: Equation) -> bool:
+def _is_candidate(loop: MutableScan, equation: Equation) -> bool:
     """Whether the product reads a matrix of all steps that is at least as large as what a step makes."""
     if not isinstance(equation.operation, PRODUCTS) or equation.scope:
         return False
-    fixed = [a for a in equation.inputs if loop.is_fixed(a)]
+    fixed = [a for a in equation.inputs if loop.is_invariant(a)]
     (out,) = equation.outputs
     return len(fixed) == 1 and bytes_of(fixed[0]) >= bytes_of(out) and loop.may_stack(bytes_of(out))
 
@@ -51,13 +51,13 @@ def _is_batched(equations: list[Equation]) -> bool:
     )
 
 
-def _needed(loop: Loop, atoms: Iterable[Atom]) -> tuple[set[Atom], list[Equation]]:
+def _needed(loop: MutableScan, atoms: Iterable[Atom]) -> tuple[set[Atom], list[Equation]]:
     """All that values depend on within a step, and the equations that make it, but for what all steps share."""
-    equations, wanted = live(loop.equations, atoms, loop.is_fixed, effects=False)
+    equations, wanted = live(loop.equations, atoms, loop.is_invariant, effects=False)
     return wanted, equations
 
 
-def _move_before(loop: Loop, equation: Equation) -> bool:
+def _move_before(loop: MutableScan, equation: Equation) -> bool:
     """Compute a product, and what leads to it, before the loop, if no carry does."""
     wanted, chain = _needed(loop, equation.outputs)
     if any(c.var in wanted for c in loop.carried) or not _is_batched(chain):
@@ -69,7 +69,7 @@ def _move_before(loop: Loop, equation: Equation) -> bool:
     return True
 
 
-def _affected(loop: Loop, equation: Equation) -> set[Atom]:
+def _affected(loop: MutableScan, equation: Equation) -> set[Atom]:
     """What depends on the results of an equation, in later steps too."""
     found: set[Atom] = set(equation.outputs)
     while True:
@@ -82,14 +82,14 @@ def _affected(loop: Loop, equation: Equation) -> set[Atom]:
             return found
 
 
-def _move_behind(loop: Loop, equation: Equation) -> bool:
+def _move_behind(loop: MutableScan, equation: Equation) -> bool:
     """Compute a product, and what follows from it, behind the loop, if that is no carry."""
     affected = _affected(loop, equation)
     if any(c.var in affected for c in loop.carried):
         return False
     tail = [e for e in loop.equations if not affected.isdisjoint(e.outputs)]
     moved = [s for s in loop.stacks if s[1] in affected]
-    given = [a for e in tail for a in e.inputs if a not in affected and not loop.is_fixed(a)]
+    given = [a for e in tail for a in e.inputs if a not in affected and not loop.is_invariant(a)]
     extra = loop.new_bytes(given)
     gained = sum(bytes_of(a) for _, a in moved)
     if not _is_batched(tail) or extra > gained + max(map(bytes_of, equation.inputs)) or not loop.may_stack(extra):
@@ -105,7 +105,7 @@ def _move_behind(loop: Loop, equation: Equation) -> bool:
     return True
 
 
-def _cut(loop: Loop, equation: Equation) -> tuple[Loop, Loop] | None:
+def _cut(loop: MutableScan, equation: Equation) -> tuple[MutableScan, MutableScan] | None:
     """The loop without what depends on a product, and that with it; None if a product depends on its own result."""
     affected = _affected(loop, equation)
     if not affected.isdisjoint(equation.inputs) or any(e.operation.effect for e in loop.equations):
@@ -119,7 +119,7 @@ def _cut(loop: Loop, equation: Equation) -> tuple[Loop, Loop] | None:
     # What cheap operations make of slices is made again by the second loop.
     crossing = minimum_cut(loop.equations, crossing, {*loop.scanned, *loop.invariant, *there})
     extra = loop.new_bytes(crossing)
-    if extra > sum(bytes_of(a) for a in equation.inputs if not loop.is_fixed(a)) or not loop.may_stack(extra):
+    if extra > sum(bytes_of(a) for a in equation.inputs if not loop.is_invariant(a)) or not loop.may_stack(extra):
         return None
     # What was moved behind the loop may need the results of both parts.
     last, loop.after = loop.after, Outside()
@@ -133,8 +133,8 @@ def _cut(loop: Loop, equation: Equation) -> tuple[Loop, Loop] | None:
     return before, after
 
 
-def _crossing(loop: Loop, equations: list[Equation], affected: set[Atom]) -> list[Var]:
+def _crossing(loop: MutableScan, equations: list[Equation], affected: set[Atom]) -> list[Var]:
     """What the equations, and the carries that are affected, read that other equations make."""
     read = [a for e in equations for a in e.inputs] + [c.next for c in loop.carried if c.var in affected]
-    crossing = [a for a in dict.fromkeys(read) if not (loop.is_fixed(a) or a in affected or a in loop.scanned)]
+    crossing = [a for a in dict.fromkeys(read) if not (loop.is_invariant(a) or a in affected or a in loop.scanned)]
     return [a for a in crossing if isinstance(a, Var)]

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from fdl.compile.passes.hoisting.loop import Loop, bytes_of
+from fdl.compile.passes.hoisting.scan import MutableScan, bytes_of
 from fdl.core.program import Atom, Equation, Var
 from fdl.ops.sigmoid import Logistic, LogisticDensity, Tanh, TanhDerivative
 from fdl.ops.special import Special
@@ -28,15 +28,15 @@ Node = tuple[Var, str] | str
 Graph = dict[Node, dict[Node, float]]
 
 
-def share(first: Loop, second: Loop, elsewhere: Collection[Atom]) -> None:
+def share(first: MutableScan, second: MutableScan, elsewhere: Collection[Atom]) -> None:
     """Stack less in `first` of what only `second` reads; what is read `elsewhere` stays."""
     slices = {outer: var for var, outer in second.scanned.items()}
     needed = {r: a for r, a in first.stacks if r in slices and r not in elsewhere}
-    free: set[Atom] = {*first.scanned, *first.invariant, *(a for r, a in first.stacks if r not in needed)}
-    wanted = dict.fromkeys(a for a in needed.values() if isinstance(a, Var) and a not in free)
+    available: set[Atom] = {*first.scanned, *first.invariant, *(a for r, a in first.stacks if r not in needed)}
+    wanted = dict.fromkeys(a for a in needed.values() if isinstance(a, Var) and a not in available)
     if first.length != second.length or not needed:
         return
-    chosen = minimum_cut(first.equations, wanted, free)
+    chosen = minimum_cut(first.equations, wanted, available)
     if set(chosen) == {a for a in needed.values() if isinstance(a, Var)}:
         return
     first.stacks = [s for s in first.stacks if s[0] not in needed]
@@ -48,7 +48,7 @@ def share(first: Loop, second: Loop, elsewhere: Collection[Atom]) -> None:
     first.refresh()
 
 
-def _make_again(first: Loop, second: Loop, known: dict[Var, Var], atoms: dict[Atom, Atom]) -> None:
+def _make_again(first: MutableScan, second: MutableScan, known: dict[Var, Var], atoms: dict[Atom, Atom]) -> None:
     """Let `second` compute values of `first` from those that are `known`, where it needs them, instead of reading."""
     equations: list[Equation] = []
 
@@ -86,19 +86,19 @@ def _make_again(first: Loop, second: Loop, known: dict[Var, Var], atoms: dict[At
     second.refresh()
 
 
-def _is_cheap(step: Equation) -> bool:
-    operation = step.operation
+def _is_cheap(equation: Equation) -> bool:
+    operation = equation.operation
     plain = operation.family in ("elementwise", "move") and not (operation.multiple or operation.effect)
     return plain and (isinstance(operation, QUICK) or not isinstance(operation, SLOW))
 
 
-def minimum_cut(equations: Iterable[Equation], wanted: Collection[Var], free: Collection[Atom]) -> list[Var]:
+def minimum_cut(equations: Iterable[Equation], wanted: Collection[Var], available: Collection[Atom]) -> list[Var]:
     """The values of least bytes from which cheap equations make the wanted ones; late ones, if there is a choice.
 
     Args:
         equations: of the body that makes the values.
         wanted: variables.
-        free: variables that are there anyway.
+        available: variables that are there anyway.
     """
     makers = {v: e for e in equations for v in e.outputs}
     graph: Graph = {}
@@ -119,7 +119,7 @@ def minimum_cut(equations: Iterable[Equation], wanted: Collection[Var], free: Co
             connect(source, (var, "in"), infinite)
             continue
         for atom in maker.inputs:
-            if isinstance(atom, Var) and atom not in free:
+            if isinstance(atom, Var) and atom not in available:
                 connect((atom, "out"), (var, "in"), infinite)
                 if atom not in seen:
                     seen[atom] = None

@@ -8,7 +8,7 @@ import numpy as np
 from fdl.compile.kernels.matmul.prepacked import PrepackedProduct
 from fdl.compile.kernels.matmul.product import ProductLowering
 from fdl.compile.llvm.target import host_target
-from fdl.compile.passes.hoisting.loop import Loop, bytes_of
+from fdl.compile.passes.hoisting.scan import MutableScan, bytes_of
 from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Var
 from fdl.ops.contract import DotGeneral
@@ -16,7 +16,7 @@ from fdl.ops.shape import Reshape, Transpose
 from fdl.ops.slicing import Pad
 
 
-def pack(loop: Loop) -> None:
+def prepack(loop: MutableScan) -> None:
     """Let the products of a loop with matrices of all steps read these packed."""
     if loop.length < host_target().tuning.prepacked_steps:
         return
@@ -29,17 +29,17 @@ def pack(loop: Loop) -> None:
     loop.prune()
 
 
-def _fixed_side(loop: Loop, equation: Equation, operation: DotGeneral) -> int | None:
+def _invariant_side(loop: MutableScan, equation: Equation, operation: DotGeneral) -> int | None:
     """Which operand of a product of matrices is the same in all steps."""
     if operation.batch_axes[0] or operation.dtype is not None:
         return None
-    fixed = [loop.is_fixed(a) for a in equation.inputs]
+    fixed = [loop.is_invariant(a) for a in equation.inputs]
     return fixed.index(True) if sum(fixed) == 1 and ProductLowering.takes_dtype(equation.inputs[0].type.dtype) else None
 
 
-def _is_packed(loop: Loop, equation: Equation, operation: DotGeneral) -> bool:
+def _is_packed(loop: MutableScan, equation: Equation, operation: DotGeneral) -> bool:
     """Whether equations that read a packed matrix took the place of a product."""
-    side = _fixed_side(loop, equation, operation)
+    side = _invariant_side(loop, equation, operation)
     if side is None:
         return False
     (out,) = equation.outputs
@@ -73,12 +73,14 @@ def _is_packed(loop: Loop, equation: Equation, operation: DotGeneral) -> bool:
     return True
 
 
-def _packed(loop: Loop, matrix: Atom, axes: tuple[int, ...], sizes: tuple[int, int, int], model: Equation) -> Var:
+def _packed(
+    loop: MutableScan, matrix: Atom, axes: tuple[int, ...], sizes: tuple[int, int, int], model: Equation
+) -> Var:
     """The panels of a matrix [k, n] whose axes are in another order."""
     k, n, width = sizes
     model = replace(model, scope=loop.model.scope)
     before, count = loop.before, -(-n // width)
-    found = before.apply(Transpose(axes), loop.fixed(matrix), model=model)
+    found = before.apply(Transpose(axes), loop.hoisted(matrix), model=model)
     found = before.apply(Reshape((k, n)), found, model=model)
     nothing = Literal(np.zeros((), matrix.type.dtype))
     found = before.apply(Pad((0, 0), (0, count * width - n), (0, 0)), found, nothing, model=model)

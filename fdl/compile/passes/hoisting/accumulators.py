@@ -6,7 +6,7 @@ made by one large product of the stacks of its operands, instead of many small o
 
 from dataclasses import replace
 
-from fdl.compile.passes.hoisting.loop import Carried, Loop, bytes_of
+from fdl.compile.passes.hoisting.scan import Carried, MutableScan, bytes_of
 from fdl.core.program import Atom, Equation, Var
 from fdl.ops.contract import DotGeneral
 from fdl.ops.conv import ConvGeneral
@@ -18,21 +18,21 @@ from fdl.ops.slicing import Reverse, Slice
 LINEAR = (Add, Neg, Transpose, Reshape, BroadcastInDim, Reverse, Slice)
 
 
-def move_totals(loop: Loop) -> None:
+def move_accumulators(loop: MutableScan) -> None:
     """Remove the carries that are sums of products, where stacking the operands costs less than the sums do."""
     # Sums of what is stacked by then come last.
     for leaves in ((DotGeneral, ConvGeneral), (DotGeneral, ConvGeneral, Sum)):
         for carried in list(loop.carried):
             term = _added(loop, carried)
-            if term is None or not _is_total(loop, term, leaves):
+            if term is None or not _is_accumulated(loop, term, leaves):
                 continue
             loop.carried.remove(carried)
-            total = _total(loop, term)
+            total = _accumulated(loop, term)
             loop.after.apply(Add(), carried.start, total, model=loop.model, into=carried.result)
     loop.prune()
 
 
-def _added(loop: Loop, carried: Carried) -> Atom | None:
+def _added(loop: MutableScan, carried: Carried) -> Atom | None:
     """What each step adds to a carry that is read nowhere else."""
     maker = loop.makers.get(carried.next)
     if maker is None or not isinstance(maker.operation, Add) or carried.var not in maker.inputs:
@@ -42,17 +42,17 @@ def _added(loop: Loop, carried: Carried) -> Atom | None:
     return maker.inputs[1] if maker.inputs[0] is carried.var else maker.inputs[0]
 
 
-def _is_total(loop: Loop, atom: Atom, leaves: tuple[type, ...]) -> bool:
+def _is_accumulated(loop: MutableScan, atom: Atom, leaves: tuple[type, ...]) -> bool:
     """Whether the sum over all steps can be computed outside, and should."""
     maker = loop.makers.get(atom)
     if maker is None or loop.uses[atom] != 1 or maker.scope:
         return False
     operation = maker.operation
     if isinstance(operation, LINEAR):
-        return all(_is_total(loop, a, leaves) for a in maker.inputs)
+        return all(_is_accumulated(loop, a, leaves) for a in maker.inputs)
     if not isinstance(operation, leaves) or (isinstance(operation, ConvGeneral) and _is_grouped(operation)):
         return False
-    if not all(isinstance(a, Var) and not loop.is_fixed(a) for a in maker.inputs):
+    if not all(isinstance(a, Var) and not loop.is_invariant(a) for a in maker.inputs):
         return False
     if any(a in loop.makers and loop.makers[a].scope for a in maker.inputs):
         return False
@@ -64,13 +64,13 @@ def _is_grouped(operation: ConvGeneral) -> bool:
     return operation.feature_group_count > 1 or operation.batch_group_count > 1
 
 
-def _total(loop: Loop, atom: Atom) -> Var:
+def _accumulated(loop: MutableScan, atom: Atom) -> Var:
     """The sum over all steps of a value of the body."""
     maker = loop.makers[atom]
     operation = maker.operation
     model = replace(maker, scope=loop.model.scope)
     if isinstance(operation, LINEAR):
-        return loop.after.apply(operation, *(_total(loop, a) for a in maker.inputs), model=model)
+        return loop.after.apply(operation, *(_accumulated(loop, a) for a in maker.inputs), model=model)
     operands = [loop.stacked(a) for a in maker.inputs]
     match operation:
         case Sum():
@@ -90,7 +90,7 @@ def _total(loop: Loop, atom: Atom) -> Var:
     raise AssertionError(f"{operation!r} does not add up products")
 
 
-def _merged_steps(loop: Loop, stack: Atom, place: int, model: Equation) -> Var:
+def _merged_steps(loop: MutableScan, stack: Atom, place: int, model: Equation) -> Var:
     """A stack with the axis of steps put before axis `place` of a step, and merged with it."""
     axes = (*range(1, place + 1), 0, *range(place + 1, stack.type.ndim))
     moved = loop.after.apply(Transpose(axes), stack, model=model)

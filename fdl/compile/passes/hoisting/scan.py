@@ -71,7 +71,7 @@ class Carried:
     result: Var
 
 
-class Loop:
+class MutableScan:
     """A scan whose parts can be changed.
 
     Attributes:
@@ -105,9 +105,9 @@ class Loop:
             self.before.constants.append((outer_var, value))
         self.refresh()
 
-    def part(self, carried: list[Carried], stacks: list[tuple[Var, Atom]], scanned: dict[Var, Atom]) -> "Loop":
+    def part(self, carried: list[Carried], stacks: list[tuple[Var, Atom]], scanned: dict[Var, Atom]) -> "MutableScan":
         """Another loop with some of the results of this one."""
-        other = object.__new__(Loop)
+        other = object.__new__(MutableScan)
         other.model, other.length, other.reverse = self.model, self.length, self.reverse
         other.constants, other.scanned = dict(self.constants), scanned
         other.carried, other.stacks, other.equations = carried, stacks, list(self.equations)
@@ -122,24 +122,24 @@ class Loop:
         self.uses.update(a for a in self.results() if isinstance(a, Var))
         self.invariant = set(self.constants)
         for e in self.equations:
-            if not e.operation.effect and all(self.is_fixed(a) for a in e.inputs):
+            if not e.operation.effect and all(self.is_invariant(a) for a in e.inputs):
                 self.invariant.update(e.outputs)
 
     def results(self) -> Iterable[Atom]:
         """What the body returns."""
         return [c.next for c in self.carried] + [a for _, a in self.stacks]
 
-    def is_fixed(self, atom: Atom) -> bool:
+    def is_invariant(self, atom: Atom) -> bool:
         """Whether a value of the body is the same in all steps."""
         return isinstance(atom, Literal) or atom in self.invariant
 
-    def fixed(self, atom: Atom) -> Atom:
+    def hoisted(self, atom: Atom) -> Atom:
         """The outside value of one that is the same in all steps; `before` computes it if need be."""
         if isinstance(atom, Literal):
             return atom
         if atom not in self.constants:
             equation = self.makers[atom]
-            inputs = tuple(self.fixed(a) for a in equation.inputs)
+            inputs = tuple(self.hoisted(a) for a in equation.inputs)
             outputs = tuple(Var(v.type) for v in equation.outputs)
             self.before.equations.append(replace(equation, inputs=inputs, outputs=outputs, scope=self.model.scope))
             self.constants.update(zip(equation.outputs, outputs, strict=True))
@@ -233,15 +233,15 @@ class Loop:
         """Compute what equations of the body make for all steps at once; which results, is for the caller to say."""
         made = {v for e in equations for v in e.outputs}
         given = dict.fromkeys(a for e in equations for a in e.inputs if isinstance(a, Var) and a not in made)
-        flags = tuple(not self.is_fixed(a) for a in given)
+        flags = tuple(not self.is_invariant(a) for a in given)
         program = Program(tuple(given), tuple(equations), tuple(results))
-        operands = [self.stacked(a) if f else self.fixed(a) for a, f in zip(given, flags, strict=True)]
+        operands = [self.stacked(a) if f else self.hoisted(a) for a, f in zip(given, flags, strict=True)]
         whole, _ = batch_program(program, self.length, flags, (True,) * len(results))
         return outside.splice(whole, operands, replace(model, scope=self.model.scope))
 
     # The result
 
-    def steps(self) -> list[Equation]:
+    def equations_now(self) -> list[Equation]:
         """What was moved before the loop, the loop, and what was moved behind it."""
         inputs = (*self.constants, *(c.var for c in self.carried), *self.scanned)
         body = Program(inputs, tuple(self.equations), tuple(self.results()))
