@@ -30,6 +30,7 @@ from fdl.core.interpret import interpret
 from fdl.core.program import Program
 from fdl.errors import CompilerError, CompilerWarning, DtypeError, PlatformError
 from fdl.ops.sigmoid import Tanh
+from tests.compile.tuned import tune
 
 EXCEPTIONS = (
     AssertionError, IndexError, KeyError, AttributeError, TypeError, ValueError, ZeroDivisionError, RuntimeError,
@@ -87,7 +88,7 @@ def inject(monkeypatch: pytest.MonkeyPatch, name: str, fail: Callable[..., Any])
                 if not isinstance(lowering, CopyLowering):
                     monkeypatch.setattr(type(lowering), "emit", fail)
         case "tape":
-            monkeypatch.setattr(emit, "MOST_STEPS", 0)
+            tune(monkeypatch, tape_steps=0)
             monkeypatch.setattr(tape.Tape, "fill", fail)
         case "loops":
             monkeypatch.setattr(Tanh, "lower", fail)

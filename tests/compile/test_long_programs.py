@@ -13,7 +13,8 @@ import fdl.numpy as fnp
 from benchmarks.first_calls import KINDS
 from fdl import lax
 from fdl.compile import pipeline
-from fdl.compile.codegen import emit, tape
+from fdl.compile.codegen import tape
+from fdl.compile.llvm.target import host_target
 from fdl.compile.runtime.cache import ObjectCache
 
 OPERATIONS = 700
@@ -133,4 +134,4 @@ def test_numbers_and_offsets_of_operands_keep_apart() -> None:
     """The word of an operand holds both: more leaves than 16 bits count, and arenas of more than 4 GiB."""
     assert 2**tape.NUMBER_BITS > 10**6
     assert 2 ** (63 - tape.NUMBER_BITS) > 2**38
-    assert emit.MOST_STEPS > 0
+    assert host_target().tuning.tape_steps > 0

@@ -10,15 +10,14 @@ import fdl
 import fdl.numpy as fnp
 from fdl import lax, threads
 from fdl.compile import pipeline
-from fdl.compile.codegen import emit
 from fdl.compile.codegen.hazards import WAITS_FOR, Touched
 from fdl.compile.pipeline import Compiled, build_archive
 from fdl.compile.profile.profiler import measure
-from fdl.compile.schedule import cost
 from fdl.core.program import Program
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
 from tests.compile.test_team import PROGRAMS
+from tests.compile.tuned import tune
 
 STRAIGHT, TAPE = 10**9, 0
 
@@ -35,7 +34,7 @@ def traced(function: Callable[..., Any], arrays: list[np.ndarray]) -> Program:
 
 
 def compiled(program: Program, most: int, monkeypatch: Any, donate: tuple[bool, ...] = ()) -> Compiled:
-    monkeypatch.setattr(emit, "MOST_STEPS", most)
+    tune(monkeypatch, tape_steps=most)
     return Compiled(program, donate, build_archive(program, donate))
 
 
@@ -56,8 +55,7 @@ def test_a_tape_gives_the_bits_of_straight_code(
     if name == "nothing":
         function = lambda x: (x.sum(), x.sum(1), x + 1)  # noqa: E731
     if divided:
-        monkeypatch.setattr(cost, "_STEP", 1e-9)
-        monkeypatch.setattr(cost, "_PROGRAM", 0.0)
+        tune(monkeypatch, step_time=1e-9, program_time=0.0)
     program = traced(function, arrays)
     threads.set_num_threads(1)
     expected = [a.tobytes() for a in compiled(program, STRAIGHT, monkeypatch).run(arrays)]
@@ -93,8 +91,7 @@ def test_errors_of_host_calls_leave_tapes_inside_of_tapes(
     divided: bool, monkeypatch: Any, restored_threads: None
 ) -> None:
     if divided:
-        monkeypatch.setattr(cost, "_STEP", 1e-9)
-        monkeypatch.setattr(cost, "_PROGRAM", 0.0)
+        tune(monkeypatch, step_time=1e-9, program_time=0.0)
         threads.set_num_threads(2)
 
     def refuse(x: np.ndarray) -> np.ndarray:
@@ -120,7 +117,7 @@ def test_steps_of_a_tape_are_timed_one_by_one(monkeypatch: Any) -> None:
     program = traced(lambda *xs: [fnp.tanh(x).sum() + n for n, x in enumerate(xs)], arrays)
     seen = []
     for most in (STRAIGHT, TAPE):
-        monkeypatch.setattr(emit, "MOST_STEPS", most)
+        tune(monkeypatch, tape_steps=most)
         kernels = measure(program, (), arrays).kernels
         seen.append([(k.what, k.calls, k.flops, k.bytes) for k in kernels])
         assert all(k.seconds > 0 for k in kernels)

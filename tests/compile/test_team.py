@@ -12,19 +12,18 @@ from fdl import lax, nn, threads
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.passes.order import prepared
 from fdl.compile.pipeline import Compiled, build_archive
-from fdl.compile.schedule import cost
 from fdl.compile.schedule.planner import make_plan
 from fdl.core.interpret import interpret
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
+from tests.compile.tuned import tune
 
 RANDOM = np.random.default_rng(5)
 
 
 @pytest.fixture(autouse=True)
 def divide_everything(monkeypatch: Any) -> Iterator[None]:
-    monkeypatch.setattr(cost, "_STEP", 1e-9)
-    monkeypatch.setattr(cost, "_PROGRAM", 0.0)
+    tune(monkeypatch, step_time=1e-9, program_time=0.0)
     before = threads._chosen
     yield
     threads._chosen = before

@@ -10,20 +10,20 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl.compile import pipeline
-from fdl.compile.codegen import emit
 from fdl.compile.codegen.hazards import Hazards
 from fdl.compile.ir.plan import ControlStep, Plan, Slot, nbytes
 from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest
 from fdl.compile.ir.tiles import NestTile, TileGroup
 from fdl.compile.passes import order
 from fdl.compile.passes.order import prepared
-from fdl.compile.schedule import cost, planner
+from fdl.compile.schedule import planner
 from fdl.compile.schedule.planner import make_plan
 from fdl.compile.schedule.verify import verify_plan, verify_steps
 from fdl.control.scan import Scan
 from fdl.core.program import Program
 from fdl.core.verify import verify as verify_program
 from fdl.errors import CompilerError, VerificationError
+from tests.compile.tuned import tune
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -302,8 +302,7 @@ def _both_needed(group: TileGroup, x: Any, y: Any) -> bool:
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is worth dividing."""
-    monkeypatch.setattr(cost, "_STEP", 1e-9)
-    monkeypatch.setattr(cost, "_PROGRAM", 0.0)
+    tune(monkeypatch, step_time=1e-9, program_time=0.0)
 
 
 @pytest.mark.parametrize("most_steps", [0, 1000], ids=["tape", "straight"])
@@ -311,7 +310,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_barriers_that_are_dropped(name: str, most_steps: int, threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
     function, arguments, donate = PROGRAMS[name]
     program = fdl.make_program(function)(*arguments)
-    monkeypatch.setattr(emit, "MOST_STEPS", most_steps)
+    tune(monkeypatch, tape_steps=most_steps)
     monkeypatch.setattr(pipeline, "compile_object", lambda *_: b"")
     asked, dropped = [0], [-1]
 

@@ -18,9 +18,6 @@ from fdl.compile.llvm.values import I8, I32, I64, POINTER
 from fdl.compile.loopnest.team import Team
 from fdl.dtypes import int8
 
-#: More inputs than this are checked in a loop.
-FEW_INPUTS = 16
-
 
 def untimed(plan: Plan, step: Step) -> AbstractContextManager[None]:
     """Surrounds the code of a step with nothing."""
@@ -116,7 +113,7 @@ class Emission(ABC):
         """Return `UNUSABLE` unless all inputs can be used as they are."""
         build, missing = self.build.ir, I32(0)
         wanted = [CONTIGUOUS_ALIGNED | (WRITEABLE if n in overwritten else 0) for n in range(self.inputs)]
-        if self.inputs > FEW_INPUTS:
+        if self.inputs > self.target.tuning.checked_inputs:
             table = self.constant(np.array(wanted, np.int32))
             with self.build.loop(0, self.inputs) as n:
                 number = build.add(n.ir, I64(OBJECTS))

@@ -18,9 +18,6 @@ from fdl.compile.ir.plan import Plan
 from fdl.compile.llvm.target import Target
 from fdl.compile.schedule.cost import worth_threads
 
-#: Plans of more steps, or more operands of all steps, than this are data, not code; see `fdl.compile.codegen.tape`.
-MOST_STEPS, MOST_OPERANDS = 64, 512
-
 
 def emit_plan(
     plan: Plan, target: Target, watch: Callable[["ProgramEmission", Plan], None] | None = None
@@ -62,7 +59,9 @@ class ProgramEmission(Emission):
 
     def _is_long(self, plan: Plan) -> bool:
         operands = sum(len(step.reads) + len(step.outputs) for step in plan.steps)
-        return (len(plan.steps) > MOST_STEPS or operands > MOST_OPERANDS) and "tape" not in plan.skip
+        tuning = self.target.tuning
+        long = len(plan.steps) > tuning.tape_steps or operands > tuning.tape_operands
+        return long and "tape" not in plan.skip
 
     def _tape(self, *arguments: Any) -> None:
         with during("tape"):

@@ -12,6 +12,7 @@ from llvmlite import ir
 
 from fdl.compile.ir.plan import ControlStep, aligned, nbytes
 from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.target import host_target
 from fdl.compile.llvm.values import I8, POINTER, Value
 from fdl.compile.lowerings.emitter import Emitter
 from fdl.control.cond import Cond
@@ -21,9 +22,6 @@ from fdl.core.operation import Operation
 from fdl.core.program import Program
 from fdl.core.types import TensorType
 from fdl.dtypes import bool_, int64
-
-#: Iterations of a loop whose number is not known.
-_UNKNOWN = 10
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ class WhileLowering(ControlLowering):
         return [v.type for v in step.outputs]
 
     def inner_time(self, operation: Any, times: Sequence[float]) -> float:
-        return sum(times) * _UNKNOWN
+        return sum(times) * host_target().tuning.unknown_iterations
 
     def emit(self, emitter: Emitter, step: ControlStep) -> None:
         operation: Any = step.equation.operation

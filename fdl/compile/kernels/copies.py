@@ -23,9 +23,6 @@ from fdl.core.types import TensorType
 from fdl.dtypes import uint8
 from fdl.ops import arithmetic
 
-#: Bytes that a thread copies at least.
-_COPY_BYTES = 4096
-
 #: How a block is combined with what is there, by the kind of a scatter.
 COMBINE = {"add": arithmetic.add, "mul": arithmetic.mul, "min": arithmetic.min_, "max": arithmetic.max_}
 
@@ -38,7 +35,8 @@ class CopyLowering(Lowering[Copy]):
 
     def emit(self, emitter: Emitter, step: KernelStep) -> None:
         build, size = emitter.build, nbytes(step.outputs[0].type)
-        begin, end = (unit * _COPY_BYTES for unit in emitter.emission.team.share(-(-size // _COPY_BYTES)))
+        piece = build.target.tuning.copied_bytes
+        begin, end = (unit * piece for unit in emitter.emission.team.share(-(-size // piece)))
         places = (emitter.first(step.views[0]), emitter.pointer(step.outputs[0]))
         source, target = (build.at(place, begin, uint8) for place in places)
         emitter.copy(source, target, build.min(end, size) - begin)

@@ -13,6 +13,7 @@ from fdl.compile.kernels.copies import COMBINE, copy_operand, copy_window
 from fdl.compile.kernels.kernel import call_divided
 from fdl.compile.kernels.moves import SliceLowering, UpdateLowering, start_of
 from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.target import host_target
 from fdl.compile.llvm.values import Value, transport_dtype
 from fdl.compile.loopnest.team import Team
 from fdl.compile.lowerings.elementwise import is_lowerable
@@ -21,10 +22,8 @@ from fdl.core.types import TensorType
 from fdl.dtypes import int64
 from fdl.ops.indexing import Gather, Scatter, default_fill
 
-#: Windows are fetched so many places before they are read or written, if they are not too many cache lines.
-_AHEAD, _MOST_LINES, _LINE = 6, 32, 64
-#: Windows that threads combine into an array are divided by their place modulo this.
-_PARTS = 64
+#: Bytes of a cache line.
+_LINE = 64
 
 
 class GatherLowering(SliceLowering[Gather]):
@@ -110,13 +109,15 @@ class ScatterLowering(UpdateLowering[Scatter]):
         def fill(build: Build, team: Team, y: Any, source: Any, index: Any) -> None:
             places = _Places(build, windows, indices, index, operation.mode)
             within = team if aligned and not apart else None
-            begin, end = team.share(_PARTS)
+            begin, end = team.share(build.target.tuning.place_classes)
 
             def body(counters: list[Value]) -> None:
                 places.fetch(counters, extents, y, fetched)
                 first, inside = places.locate(counters, steps)
                 if apart:
-                    part = build.and_(build.quotient(first, apart), build.constant(_PARTS - 1, int64))
+                    part = build.and_(
+                        build.quotient(first, apart), build.constant(build.target.tuning.place_classes - 1, int64)
+                    )
                     mine = build.and_(build.ge(part, begin), build.lt(part, end))
                     inside = mine if inside is None else build.and_(mine, inside)
                 update = build.at(source, _dot(build, counters, place_steps), register), update_steps
@@ -162,10 +163,10 @@ class _Places:
 
     def fetch(self, counters: Sequence[Value], extents: Sequence[int], pointer: Any, window: "_Fetched") -> None:
         """Ask for the window of a later index vector."""
-        if not counters or window.lines > _MOST_LINES or extents[-1] <= _AHEAD:
+        build, ahead = self.build, self.build.target.tuning.windows_ahead
+        if not counters or window.lines > build.target.tuning.window_lines or extents[-1] <= ahead:
             return
-        build = self.build
-        later = build.min(counters[-1] + _AHEAD, extents[-1] - 1)
+        later = build.min(counters[-1] + ahead, extents[-1] - 1)
         first, _ = self.locate([*counters[:-1], later], window.steps)
         for line in range(window.lines):
             place = build.min(first + line * (_LINE // window.register.itemsize), window.last)
@@ -189,7 +190,7 @@ def _fetched(type: TensorType, steps: Sequence[int], sizes: Sequence[int], writt
     assert register is not None
     for step, size in sorted(zip(steps, sizes, strict=True)):
         if size != 1 and step != length:
-            length = _MOST_LINES * _LINE  # in several pieces: more than is fetched
+            length = host_target().tuning.window_lines * _LINE  # in several pieces: more than is fetched
         length *= size
     last = sum((n - 1) * s for n, s in zip(type.shape, steps, strict=True))
     return _Fetched(tuple(steps), last, register, -(-length * register.itemsize // _LINE), written)

@@ -11,9 +11,6 @@ from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import HALVES, I32, I64, POINTER, Value
 
-#: Rows ahead of the one that is copied that are asked for: they are too far apart for the processor to guess.
-_AHEAD = 16
-
 
 @dataclass(frozen=True)
 class Panel:
@@ -63,7 +60,7 @@ class Panel:
         copy = build.at(destination, k * self.width, into)
         if self.column == 1 and self.row * self.dtype.itemsize >= 64:
             for start in range(0, self.columns, 64 // self.dtype.itemsize):
-                build.prefetch(line, self.dtype, _AHEAD * self.row + start, write=False)
+                build.prefetch(line, self.dtype, build.target.tuning.packed_ahead * self.row + start, write=False)
         for start in range(0, self.width, lanes):
             build.store(build.convert(self._read(build, line, start, lanes), into), copy, start)
 

@@ -22,12 +22,6 @@ from fdl.dtypes import int32, int64, is_inexact
 from fdl.sparse.distinct import Distinct
 from fdl.sparse.replay import Replay
 
-#: Rows are divided among threads by their number modulo this, since neighbours are often named equally often.
-_PARTS = 64
-#: Rows are fetched so many places before they are needed, and so many bytes of each.
-_AHEAD, _MOST_FETCHED = 4, 1024
-#: Vectors of a row that run through the missed steps together, so that their divisions overlap.
-_TOGETHER = 2
 #: 2**64 over the golden ratio: spreads neighbouring numbers evenly (Knuth, "The Art of Computer Programming", 6.4).
 _SPREAD = 0x9E3779B97F4A7C15
 
@@ -113,7 +107,7 @@ class ReplayLowering(Lowering[Replay]):
 
         function = emission.shared(f"replay {body.digest.hex()} {[v.type for v in step.views]}", make)
         pointers = [emitter.first(rows), outs[0], emitter.first(count), *map(emitter.first, numbers), *outs[1:]]
-        emitter.build.call_function(function, [*pointers, *team.share(_PARTS)])
+        emitter.build.call_function(function, [*pointers, *team.share(emission.target.tuning.place_classes)])
 
 
 def _is_elementwise(equation: Any) -> bool:
@@ -141,7 +135,7 @@ class _Replayer:
         with build.loop(0, self.rows.shape[0]) as i:
             row = build.convert(build.load(rows, self.rows.dtype, i), int64)
             self.fetch(build, rows, seen, i)
-            part = build.and_(row, build.constant(_PARTS - 1, int64))
+            part = build.and_(row, build.constant(build.target.tuning.place_classes - 1, int64))
             inside = build.and_(build.ge(row, 0), build.lt(row, extent))
             mine = build.and_(build.ge(part, begin), build.lt(part, end))
             with build.if_(build.and_(inside, mine)):
@@ -153,12 +147,14 @@ class _Replayer:
 
     def fetch(self, build: Build, rows: Any, seen: Any, i: Value) -> None:
         """Ask for the memory of a later row."""
-        extent, ahead = self.tables[0].shape[0], build.min(i + _AHEAD, self.rows.shape[0] - 1)
+        tuning, extent = build.target.tuning, self.tables[0].shape[0]
+        ahead = build.min(i + tuning.rows_ahead, self.rows.shape[0] - 1)
         row = build.convert(build.load(rows, self.rows.dtype, ahead), int64)
         row = build.min(build.max(row, 0), extent - 1)
         build.prefetch(seen, int32, row)
         for table, type in zip(self.of_tables, self.tables, strict=True):
-            for place in range(0, min(self.length, _MOST_FETCHED // type.dtype.itemsize), 64 // type.dtype.itemsize):
+            most = tuning.row_fetched_bytes // type.dtype.itemsize
+            for place in range(0, min(self.length, most), 64 // type.dtype.itemsize):
                 build.prefetch(table, type.dtype, row * self.length + place)
 
     def late(self, build: Build, row: Value, first: Value, now: Value) -> None:
@@ -185,7 +181,7 @@ class _Replayer:
         types = [v.type.dtype for e in self.body.equations for v in e.outputs] + [t.dtype for t in self.tables]
         lanes = min(build.target.lanes(d) for d in types if d.kind != "b")
         place = 0
-        for step in (lanes * _TOGETHER, lanes):
+        for step in (lanes * build.target.tuning.row_vectors, lanes):
             stop = place + (self.length - place) // step * step
             if stop > place:
                 with build.loop(place, stop, step) as j:

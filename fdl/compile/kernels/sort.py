@@ -12,16 +12,12 @@ from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.kernel import Kernel, kernel_function, run_kernel
 from fdl.compile.kernels.radix import Layout, key_of, layout_of, number_of, sorter
 from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.target import host_target
 from fdl.compile.llvm.values import Value, is_float, transport_dtype
 from fdl.compile.lowerings.emitter import Emitter
 from fdl.compile.lowerings.lowering import Lowering, Op, Types
 from fdl.dtypes import int64, uint32
 from fdl.ops.sort import Sort, TopK
-
-#: Floating-point operations that take as long as sorting an element.
-_EFFORT = 1500
-#: Least room beyond the `k` largest elements for candidates that may displace them.
-_CANDIDATES = 32
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ class LineLowering(Lowering[Op]):
     parallel = True
 
     def effort(self, operation: Op, operands: Types, results: Types) -> int:
-        return _EFFORT * operands[0].size
+        return host_target().tuning.sort_flops * operands[0].size
 
     def run(
         self, emitter: Emitter, step: KernelStep, lines: Lines, scratch_bytes: int, fill: Callable[..., None]
@@ -206,7 +202,7 @@ class TopKLowering(LineLowering[TopK]):
         lines = Lines(x.type.shape, x.type.ndim - 1)
         dtype, count, layout = x.type.dtype, lines.length, layout_of(x.type.dtype, True)
         assert layout is not None
-        room = min(count, k + max(k, _CANDIDATES))
+        room = min(count, k + max(k, emitter.emission.target.tuning.candidates))
         stride, lanes = x.strides[-1], emitter.emission.target.lanes(dtype)
 
         def fill(build: Build, sources: Sequence[Any], targets: Sequence[Any], scratch: Any) -> None:

@@ -35,9 +35,6 @@ Sizes = tuple[int, ...]
 #: The number of a tap, known when code is emitted or only when it runs.
 Tap = int | Value
 
-#: Taps of the largest window that is unrolled.
-_UNROLL = 9
-
 
 @dataclass(frozen=True)
 class Window:
@@ -259,7 +256,8 @@ class _Nest:
 
     @property
     def _unrolled(self) -> bool:
-        return math.prod(self.spec.window) <= _UNROLL and all(e == 1 for e in self.spec.base_dilation)
+        few = math.prod(self.spec.window) <= self.build.target.tuning.unrolled_taps
+        return few and all(e == 1 for e in self.spec.base_dilation)
 
     def read(self, pointer: Any, point: _Point, where: Value) -> Value:
         """The elements of x, or of an array like it, that a tap meets."""

@@ -27,6 +27,18 @@ class Tuning:
     #: Steps of such a loop at least: fewer may as well pack in every step.
     prepacked_steps: int = 4
 
+    # Fusion
+
+    #: Equations and stored operands of a nest that takes no new ones: registers are few.
+    fused_equations: int = 64
+    fused_operands: int = 32
+    #: Nests that read a value and are looked at for another reader of it to join: time of the search.
+    fusion_window: int = 8
+    #: Operations in a row that are computed where the last one is read: index functions grow.
+    inlined_depth: int = 40
+    #: Elements of a result that is computed as soon as it can be, so that nothing has to wait for it.
+    early_elements: int = 16
+
     # Tile-and-fuse over rows
 
     #: Steps after the first one that are looked at for members of its group: time of the search.
@@ -98,15 +110,82 @@ class Tuning:
     #: Vectors of a row whose sums stay in registers; those of longer rows are kept in the result.
     resident_row: int = 8
 
-    # Waiting threads
+    # Products: K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008
+
+    #: Vector registers that accumulators leave free: one row of the right operand and one element of the left.
+    free_registers: int = 2
+    #: Bytes of a tile of the right operand, which stays in the first-level cache; of a block of the left one, in the
+    #: second level; and of a block of packed tiles of the right one, of which one is used after the other.
+    panel_bytes: int = 16 * 1024
+    left_bytes: int = 128 * 1024
+    right_bytes: int = 1024 * 1024
+    #: Bytes of the result that an epilogue is applied to at once.
+    epilogue_bytes: int = 128 * 1024
+    #: Bytes between rows of the left operand that fall on the same lines of the first-level cache.
+    alias_bytes: int = 4096
+    #: The longest sum of 16-bit floats: tiles of that many rows stay in the second level.
+    half_depth: int = 4096
+    #: Elements of the result of a product of few rows that stay in the first-level cache.
+    stream_elements: int = 2048
+    #: Rows ahead of the one that is packed that are asked for: they are too far apart for the processor to guess.
+    packed_ahead: int = 16
+
+    # Convolutions and windows
+
+    #: Bytes of the image that a unit of work reads (they stay in the second-level cache), and units at least.
+    pixel_bytes: int = 192 * 1024
+    pixel_units: int = 16
+    #: The same bytes where each channel is a group, in the first-level cache between copy and use; positions that share
+    #: the load of a weight; and taps whose sums are in registers at once.
+    depthwise_bytes: int = 24 * 1024
+    depthwise_rows: int = 4
+    depthwise_taps: int = 9
+    #: Rows used together when weights are differentiated: they stay in the first-level cache.
+    band_rows: int = 256
+    #: Bytes between two positions from which on the image is copied: they would share lines of the cache.
+    far_bytes: int = 128
+    #: Taps of the largest window of a reduction that is unrolled.
+    unrolled_taps: int = 9
+
+    # Moves, sparse rows, sorts
+
+    #: Bytes that a thread copies at least: a page.
+    copied_bytes: int = 4096
+    #: Places before they are needed at which windows and rows are asked for, and how much of each, in cache lines and
+    #: bytes: loads of one element at a time leave the memory idle.
+    windows_ahead: int = 6
+    window_lines: int = 32
+    rows_ahead: int = 4
+    row_fetched_bytes: int = 1024
+    #: Places that are written are divided among threads by their number modulo this power of two, since neighbours are
+    #: often named equally often.
+    place_classes: int = 64
+    #: Vectors of a row that run through missed steps together, so that their divisions overlap.
+    row_vectors: int = 2
+    #: Candidates for the largest elements that there is room for besides them, at least.
+    candidates: int = 32
+
+    # Threads
+
+    #: Microseconds of a step that threads divide, and of all of a program: handing data to another core takes a while.
+    step_time: float = 10.0
+    program_time: float = 60.0
+    #: Operations of matrix kernels, instructions of other loops (vectors), and bytes that a core does in a microsecond.
+    flop_rate: float = 90_000.0
+    instruction_rate: float = 6_000.0
+    byte_rate: float = 30_000.0
+    #: Floating-point operations that take as long as sorting an element.
+    sort_flops: int = 1500
+    #: Iterations of a loop whose number is not known.
+    unknown_iterations: int = 10
+    #: Steps, or operands of all steps, of a plan that is data rather than code: LLVM's time grows faster than it.
+    tape_steps: int = 64
+    tape_operands: int = 512
+    #: Inputs that are checked one by one; more are checked in a loop.
+    checked_inputs: int = 16
 
     #: Looks before a waiting thread gives way, times that it gives way before it sleeps, and microseconds of sleep: the
     #: threads of a call usually arrive within microseconds of each other.
     spins: int = 300
     yields: int = 2000
     nap: int = 100
-
-    # Register tiles of products
-
-    #: Vector registers that accumulators leave free: one row of the second operand and one element of the first.
-    free_registers: int = 2

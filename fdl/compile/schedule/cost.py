@@ -9,15 +9,10 @@ from fdl.compile.ir.plan import ControlStep, Plan, Step, nbytes
 from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest
 from fdl.compile.ir.tiles import NestTile, TileGroup
 from fdl.compile.kernels import control_of, lowering_of
+from fdl.compile.llvm.target import host_target
 from fdl.compile.schedule.fuse import is_nothing
 from fdl.core.program import Equation
 
-#: A step shorter than this is done by one thread: handing data to another core takes a while.
-_STEP = 10.0
-#: A program with less than this to share leaves the other threads asleep.
-_PROGRAM = 60.0
-#: Per microsecond: floating-point operations of matrix kernels, instructions of other loops (vectors), bytes.
-_FLOPS, _INSTRUCTIONS, _BYTES = 90_000.0, 6_000.0, 30_000.0
 #: Instructions of functions that take more than a few.
 _SLOW = {
     "div": 5, "sqrt": 8, "exp": 12, "log": 15, "log2": 15, "log10": 15, "tanh": 20, "erf": 25, "pow": 35, "hypot": 25,
@@ -33,7 +28,7 @@ def shares(step: Step) -> bool:
 
 def worth_threads(plan: Plan) -> bool:
     """Whether a program has enough work for more than one thread; the pool is made of POSIX threads."""
-    return os.name == "posix" and sum(map(shared_time, plan.steps)) >= _PROGRAM
+    return os.name == "posix" and sum(map(shared_time, plan.steps)) >= host_target().tuning.program_time
 
 
 def shared_time(step: Step) -> float:
@@ -52,15 +47,15 @@ def shared_time(step: Step) -> float:
             time = _equation_time(step)
         case _:
             assert_never(step)
-    return time if time >= _STEP else 0.0
+    return time if time >= host_target().tuning.step_time else 0.0
 
 
 def _loops_time(step: LoopNest) -> float:
-    loops = step.loops
+    loops, tuning = step.loops, host_target().tuning
     iterations = prod(loops.extents)
     weight = sum(_SLOW.get(i.operation.name, 1) for i in loops.instructions if isinstance(i, Apply))
     size = max([v.type.dtype.itemsize for v in step.outputs])
-    return iterations * (weight + 1) * size / 32 / _INSTRUCTIONS + _bytes(step) / _BYTES
+    return iterations * (weight + 1) * size / 32 / tuning.instruction_rate + _bytes(step) / tuning.byte_rate
 
 
 def _bytes(step: LoopNest | EquationStep) -> int:
@@ -73,4 +68,5 @@ def _equation_time(step: EquationStep) -> float:
     if is_nothing(step.equation) or not lowering.parallel:
         return 0.0
     operands, results = [v.type for v in step.views], [v.type for v in step.outputs]
-    return lowering.effort(operation, operands, results) / _FLOPS + _bytes(step) / _BYTES
+    tuning = host_target().tuning
+    return lowering.effort(operation, operands, results) / tuning.flop_rate + _bytes(step) / tuning.byte_rate

@@ -18,6 +18,7 @@ from fdl.compile.ir.fusion import Copy, Fusion, Standalone
 from fdl.compile.ir.reductions import REDUCTIONS
 from fdl.compile.ir.steps import View
 from fdl.compile.kernels import control_of, lowering_of
+from fdl.compile.llvm.target import host_target
 from fdl.compile.llvm.values import transport_dtype
 from fdl.compile.lowerings.elementwise import is_lowerable
 from fdl.core.program import Atom, Equation, Literal, Program, Var
@@ -26,20 +27,8 @@ from fdl.ops.reduce import Reduction
 from fdl.ops.shape import IndexMap, Iota, Reshape, Transpose
 from fdl.ops.slicing import Pad, Reverse
 
-#: A nest with more equations or stored operands than this takes no new ones: registers are few.
-MOST_EQUATIONS, MOST_OPERANDS = 64, 32
-
-#: How many of the nests that read a value are looked at for another reader of it to join.
-WINDOW = 8
-
-#: How many operations in a row are computed where the last one is read.
-MOST_DELAYED = 40
-
 #: Whether products and convolutions take epilogues.
 EPILOGUES = True
-
-#: Results of so few elements are computed as soon as they can be, so that nothing has to wait for them.
-FEW = 16
 
 
 class Schedule:
@@ -56,7 +45,7 @@ class Schedule:
     """
 
     def __init__(self, program: Program, skip: Skip = frozenset()) -> None:
-        self.program, self.skip = program, skip
+        self.program, self.skip, self.tuning = program, skip, host_target().tuning
         #: Equations that take no epilogue, since other steps would read too much of what it makes.
         self.alone: set[Equation] = set()
         self.make()
@@ -86,7 +75,7 @@ class Schedule:
 
     def ordered(self) -> Iterable[Equation]:
         """The equations in the order in which they are placed."""
-        return _small_first(self.program)
+        return _small_first(self.program, self.tuning.early_elements)
 
     def inlined(self, var: Var) -> Equation | None:
         """The equation of a value that is not stored (yet)."""
@@ -112,7 +101,7 @@ class Schedule:
         (var,) = equation.outputs
         self._depth[var] = 1 + max((self._depth.get(a, 0) for a in equation.inputs), default=0)
         self._inlined[var] = equation
-        if self._depth[var] > MOST_DELAYED:
+        if self._depth[var] > self.tuning.inlined_depth:
             self.store(var)
             self._depth[var] = 0
 
@@ -302,7 +291,11 @@ class Schedule:
                 own = finer or own
         earliest = max((self.home[load.var] for load in loads), default=-1)
         best, rank = None, 0
-        near = {n for load in loads for n in (self.home[load.var], *self._readers.get(load.var, ())[-WINDOW:])}
+        near = {
+            n
+            for load in loads
+            for n in (self.home[load.var], *self._readers.get(load.var, ())[-self.tuning.fusion_window :])
+        }
         for number in sorted(n for n in near if n >= max(earliest, 0)):
             found = self.joined(number, equation, own)
             if found is not None and found[0] >= rank:
@@ -359,7 +352,7 @@ class Schedule:
         nest = self.nest(number)
         if nest is None or nest.scope != equation.scope:
             return None
-        if len(nest.equations) >= MOST_EQUATIONS or len(nest.operands) >= MOST_OPERANDS:
+        if len(nest.equations) >= self.tuning.fused_equations or len(nest.operands) >= self.tuning.fused_operands:
             return None
         if not nest.shapes or _size(nest.shapes[0]) != _size(shape):
             return None
@@ -395,7 +388,7 @@ class Schedule:
             if steps is None or load.guards or steps[-1] not in (0, 1):
                 return False
             # Read early, an input could no longer be updated where it is.
-            whole = load.var.type.size == result.type.size > FEW
+            whole = load.var.type.size == result.type.size > self.tuning.early_elements
             if whole and self.home[load.var] == -1 and self._last_read.get(load.var, -1) > number:
                 return False
         return True
@@ -454,14 +447,14 @@ class Unfused(Schedule):
         return set()
 
 
-def _small_first(program: Program) -> list[Equation]:
+def _small_first(program: Program, few: int) -> list[Equation]:
     """The equations, those with small results moved up to where their operands are there."""
     keys: dict[Atom, float] = {}
     order = []
     for number, equation in enumerate(program.equations):
         ready = max((keys.get(a, -1.0) for a in equation.inputs if isinstance(a, Var)), default=-1.0)
-        small = not equation.operation.effect and all(v.type.size <= FEW for v in equation.outputs)
-        small = small and all(a.type.size <= FEW for a in equation.inputs) and control_of(equation.operation) is None
+        small = not equation.operation.effect and all(v.type.size <= few for v in equation.outputs)
+        small = small and all(a.type.size <= few for a in equation.inputs) and control_of(equation.operation) is None
         key = ready if small else float(number)
         keys.update((v, key) for v in equation.outputs)
         order.append((key, number, equation))

@@ -12,13 +12,6 @@ from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.values import POINTER, Value
 
-#: Positions that share the load of a weight.
-_ROWS = 4
-#: Bytes of x that a unit of work reads, about: they stay in the first-level cache between their copy and their use.
-_BLOCK_BYTES = 24 * 1024
-#: Taps whose sums are in registers at once when weights are differentiated, and that are unrolled.
-_TAPS = 9
-
 
 def fits(spec: Convolution) -> bool:
     """Whether every channel is a group of its own."""
@@ -29,11 +22,11 @@ class DepthwisePlan(Plan):
     """Sizes of a depthwise convolution."""
 
     def rows(self, phase: Sequence[AxisPhase]) -> int:
-        return min(_ROWS, math.prod(p.count for p in phase))
+        return min(self.target.tuning.depthwise_rows, math.prod(p.count for p in phase))
 
     @property
     def block_bytes(self) -> int:
-        return _BLOCK_BYTES
+        return self.target.tuning.depthwise_bytes
 
 
 class Depthwise(Pixels):
@@ -104,7 +97,7 @@ class Depthwise(Pixels):
                     for x, total in zip(reads, sums, strict=True):
                         total.set(b.fma(b.load(x, spec.dtype, x_at, lanes, mask=mask), weight, total.get()))
 
-                if len(offsets) <= _TAPS:
+                if len(offsets) <= b.target.tuning.depthwise_taps:
                     for number, offset in enumerate(offsets):
                         add(c + number * spec.groups, c + offset)
                 else:
@@ -118,7 +111,7 @@ class Depthwise(Pixels):
 
 def emit_weights(b: Build, plan: Plan) -> None:
     """Fill the kernel of `convolution.emit_depthwise_weights`; units of work are vectors of channels."""
-    spec, lanes = plan.spec, plan.lanes
+    spec, lanes, most = plan.spec, plan.lanes, b.target.tuning.depthwise_taps
     x, dy, dw, scratch = b.function.args[:4]
     plan.image.clear(b, scratch)
     begin, end = b.argument(-2, "int64"), b.argument(-1, "int64")
@@ -133,8 +126,8 @@ def emit_weights(b: Build, plan: Plan) -> None:
         with pieces(b, begin * lanes, stop, lanes, spec.in_features) as piece:
             for c, width in piece():
                 mask = None if width == lanes else b.first_lanes(width, lanes)
-                for start in range(0, len(offsets), _TAPS):
-                    chosen = slice(start, start + _TAPS)
+                for start in range(0, len(offsets), most):
+                    chosen = slice(start, start + most)
                     sums = _weight_sums(b, plan, (image, dy), n, c, mask, offsets[chosen])
                     for place, total in zip(places[chosen], sums, strict=True):
                         where = c * spec.w[-1] + place

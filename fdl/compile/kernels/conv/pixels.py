@@ -22,10 +22,6 @@ from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import Value
 
-#: Bytes of x that a unit of work reads, about, and how many units of work there are at least, if lines allow.
-_BLOCK_BYTES = 192 * 1024
-_UNITS = 16
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -71,7 +67,7 @@ class Plan:
     @property
     def block_bytes(self) -> int:
         """Bytes of x that one unit of work reads, about."""
-        return _BLOCK_BYTES
+        return self.target.tuning.pixel_bytes
 
     @cached_property
     def block(self) -> int:
@@ -87,7 +83,10 @@ class Plan:
         counts = [math.prod(p.count for p in phase[1:]) for phase in self.geometry.phases]
         rows = [self.rows(phase) for phase in self.geometry.phases]
         even = math.lcm(*(r // math.gcd(r, count) for r, count in zip(rows, counts, strict=True)))
-        wanted = min(self.block_bytes // max(1, line), -(-max(p.count for p in first) * s.batch // _UNITS))
+        wanted = min(
+            self.block_bytes // max(1, line),
+            -(-max(p.count for p in first) * s.batch // self.target.tuning.pixel_units),
+        )
         return max(1, wanted // even) * even
 
     @cached_property

@@ -23,11 +23,6 @@ from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import Value
 
-#: Rows of B that are used together, so that they stay in the first-level cache.
-_BAND = 256
-#: Bytes between two positions of x from which on it is copied in blocks.
-_FAR_BYTES = 128
-
 
 def fits(spec: Convolution) -> bool:
     """Whether this algorithm can serve `spec`."""
@@ -56,7 +51,7 @@ class Plan:
 
         Positions that are far apart would use few sets of the first-level cache.
         """
-        return self.spec.batch * self.spec.dtype.itemsize >= _FAR_BYTES
+        return self.spec.batch * self.spec.dtype.itemsize >= self.target.tuning.far_bytes
 
     @cached_property
     def lanes(self) -> int:
@@ -161,7 +156,7 @@ class Taps:
         a_moves = summed([[o * spec.stride[d] * strides[d] for o in range(spec.out_spatial[d])] for d in axes])
         c_moves = summed([[o * spec.y[1 + d] for o in range(spec.out_spatial[d])] for d in axes])
         a, c = b.at(pixels, origin, spec.dtype), b.at(self.y, f * spec.y[-1], spec.dtype)
-        band = max(1, _BAND // spec.window[-1])
+        band = max(1, b.target.tuning.band_rows // spec.window[-1])
         with b.loop(0, len(offsets), band) as segment:
             count = b.min(len(offsets) - segment, band)
             add = accumulate | (segment > 0)

@@ -22,17 +22,6 @@ from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import Value
 
-#: Bytes of a panel of B that stay in the first-level cache, of a block of A that stay in the second level, and of a
-#: block of packed B, of which one panel after the other is used (K. Goto and R. van de Geijn, "Anatomy of
-#: High-Performance Matrix Multiplication", 2008).
-_PANEL_BYTES = 16 * 1024
-_BLOCK_BYTES = 128 * 1024
-_COLUMNS_BYTES = 1024 * 1024
-#: Bytes of C that an epilogue is applied to at once.
-_RESULT_BYTES = 128 * 1024
-#: Rows of A at this distance fall on the same lines of the first-level cache.
-_ALIAS_BYTES = 4096
-
 
 def emit(
     module: ir.Module, target: Target, spec: Contraction, epilogue: Epilogue | None = None, extras: int = 0
@@ -136,28 +125,30 @@ class _Plan:
     @cached_property
     def depth(self) -> int:
         """How much of k one pass takes."""
-        most = self.spec.k if self.halves else max(64, _PANEL_BYTES // (self.width * self.itemsize))
+        most = self.spec.k if self.halves else max(64, self.target.tuning.panel_bytes // (self.width * self.itemsize))
         passes = max(1, -(-self.spec.k // max(1, most)))
         return max(1, -(-self.spec.k // passes))
 
     @cached_property
     def columns(self) -> int:
         """Columns of the block of B that is packed at once."""
-        most = max(1, _COLUMNS_BYTES // (self.depth * self.itemsize * self.width))
+        most = max(1, self.target.tuning.right_bytes // (self.depth * self.itemsize * self.width))
         return min(most, -(-self.spec.n // self.width)) * self.width
 
     @cached_property
     def height(self) -> int:
         """Rows of the block of A that is used while it stays in the cache."""
-        most = max(4, _BLOCK_BYTES // (self.depth * self.itemsize * self.rows))
+        most = max(4, self.target.tuning.left_bytes // (self.depth * self.itemsize * self.rows))
         if self.has_epilogue:
-            most = min(most, max(4, _RESULT_BYTES // (self.columns * self.spec.dtype.itemsize * self.rows)))
+            most = min(
+                most, max(4, self.target.tuning.epilogue_bytes // (self.columns * self.spec.dtype.itemsize * self.rows))
+            )
         return min(most, -(-self.spec.m // self.rows)) * self.rows
 
     @cached_property
     def rows_outside(self) -> bool:
         """Whether all columns of B stay in the first-level cache while rows of A come and go."""
-        return self.columns * self.depth * self.itemsize <= _PANEL_BYTES
+        return self.columns * self.depth * self.itemsize <= self.target.tuning.panel_bytes
 
     @cached_property
     def pack_b(self) -> bool:
@@ -170,7 +161,10 @@ class _Plan:
         """Whether blocks of A are copied: to convert them, or when k is not the unit stride or rows displace others."""
         if self.spec.n <= 2 * self.width or self.spec.m == 1:
             return False
-        aliased = self.spec.a[1] * self.spec.dtype.itemsize % _ALIAS_BYTES == 0 and self.spec.n > 16 * self.width
+        aliased = (
+            self.spec.a[1] * self.spec.dtype.itemsize % self.target.tuning.alias_bytes == 0
+            and self.spec.n > 16 * self.width
+        )
         return self.spec.a[2] != 1 or aliased or self.halves
 
     @cached_property

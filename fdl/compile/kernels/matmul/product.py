@@ -13,6 +13,7 @@ from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.kernel import Kernel
 from fdl.compile.kernels.matmul import contraction
 from fdl.compile.kernels.matmul.spec import Contraction
+from fdl.compile.llvm.target import host_target
 from fdl.compile.llvm.values import HALVES
 from fdl.compile.loopnest.epilogue import EpilogueEmitter
 from fdl.compile.lowerings.emitter import Emission, Emitter
@@ -22,9 +23,6 @@ from fdl.core.operation import Operation
 from fdl.core.program import Equation
 from fdl.dtypes import float32, float64
 from fdl.ops.contract import DotGeneral
-
-#: The longest sum of 16-bit floats: row tiles of that many rows stay in the second level.
-DEEPEST = 4096
 
 
 def product(ndim: int) -> DotGeneral:
@@ -68,7 +66,7 @@ class ProductLowering(MatrixLowering[DotGeneral]):
         """
         dtype = np.dtype(dtype)
         if dtype in HALVES:
-            return depth <= DEEPEST
+            return depth <= host_target().tuning.half_depth
         return dtype in (float32, float64) or (dtype.kind in "iu" and dtype.itemsize >= 4)
 
     @classmethod

@@ -8,8 +8,6 @@ from fdl.compile.kernels.matmul.spec import Contraction
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value
 
-#: Elements of C that are kept in the cache.
-_BLOCK = 2048
 #: Rows of B that meet one visit of C, by the rows of A.
 _TOGETHER = {1: 8, 2: 4, 3: 4, 4: 2}
 #: Vectors a turn.
@@ -36,7 +34,7 @@ def emit_streams(
     a, b, c = (build.at(p, batch * s, spec.dtype) for p, s in zip(operands, moves, strict=True))
     together = _TOGETHER[spec.m]
     last = spec.k // together * together
-    block = _BLOCK >> (spec.m - 1).bit_length()
+    block = build.target.tuning.stream_elements >> (spec.m - 1).bit_length()
     with build.loop(*columns, block) as start:
         part = start, build.min(start + block, columns[1])
         with build.loop(0, last, together) as k:
