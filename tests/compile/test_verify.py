@@ -18,7 +18,8 @@ from fdl.compile.passes import order
 from fdl.compile.passes.order import prepared
 from fdl.compile.schedule import planner
 from fdl.compile.schedule.planner import make_plan
-from fdl.compile.schedule.verify import verify_plan, verify_steps
+from fdl.compile.schedule.verify import verify_steps
+from fdl.compile.schedule.verify_memory import verify_plan
 from fdl.control.scan import Scan
 from fdl.core.program import Program
 from fdl.core.verify import verify as verify_program

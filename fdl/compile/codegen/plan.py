@@ -30,10 +30,10 @@ from fdl.dtypes import int64
 
 
 def verifier(team: Team, plan: Plan) -> Callable[[Step, bool, int, int], None]:
-    """What is shown each step of a plan (`fdl.compile.schedule.verify.Barriers`); nothing unless `debug_compiler`."""
+    """What is shown each step of a plan (`schedule.verify_memory.Barriers`); nothing unless `debug_compiler`."""
     if not (config.debug_compiler and team.together):
         return lambda *_: None
-    from fdl.compile.schedule.verify import Barriers
+    from fdl.compile.schedule.verify_memory import Barriers
 
     return Barriers(plan)
 

@@ -1,31 +1,22 @@
 """Code for loop nests: explicit vectors along the last loop, sums in an order that depends on the shapes only."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import assert_never
 
-import numpy as np
 from llvmlite import ir
 
-from fdl.compile.ir.affine import Affine
-from fdl.compile.ir.body import Apply, Choose, Constant, Guards, Index, Instruction, Load
-from fdl.compile.ir.loops import Loops, Reduce, operands_of
+from fdl.compile.ir.loops import Loops, Reduce
 from fdl.compile.ir.reductions import identity_element
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import Variable
 from fdl.compile.llvm.memory import IndexLike
-from fdl.compile.llvm.values import Value, transport_dtype
+from fdl.compile.llvm.values import Value
+from fdl.compile.loopnest.body import BodyEmitter, Counters, with_counter
 from fdl.core.program import Var
-from fdl.dtypes import int32, int64
 from fdl.ops.precision import accumulator
 
-#: The index of each loop; 0 of those that have not been opened yet.
-Counters = tuple[Value, ...]
-#: Masks of guards for a number of lanes, each made once.
-Masks = dict[tuple[Guards, int], Value]
 
-
-class NestEmitter:
+class NestEmitter(BodyEmitter):
     """Emits one nest at the end of a function.
 
     Args:
@@ -35,9 +26,7 @@ class NestEmitter:
     """
 
     def __init__(self, build: Build, loops: Loops, pointer: Callable[[Var], ir.Value]) -> None:
-        self.build, self.loops, self.pointer, self.tuning = build, loops, pointer, build.target.tuning
-        self.last = len(loops.extents) - 1
-        self.invariant = self._invariants()
+        super().__init__(build, loops, pointer)
         self.part: tuple[int, IndexLike, IndexLike] | None = None
 
     def divide(self, share: Callable[[int], tuple[Value, Value]]) -> int:
@@ -81,41 +70,6 @@ class NestEmitter:
             return first, stop
         return self.build.max(self.part[1], first), self.build.min(self.part[2], stop)
 
-    def _invariants(self) -> list[bool]:
-        """Which instructions give the same all along the last loop, and so are computed before it."""
-        found: list[bool] = []
-
-        def still(affine: Affine) -> bool:
-            return self.last < 0 or not affine.coefficients[self.last]
-
-        for i in self.loops.instructions:
-            match i:
-                case Apply():
-                    found.append(all(found[o] for o in i.operands))
-                case Load():
-                    found.append(still(i.flat) and all(still(index) for index, _ in i.guards))
-                case Choose():
-                    found.append(found[i.inside] and found[i.outside] and all(still(index) for index, _ in i.guards))
-                case Index():
-                    found.append(still(i.value))
-                case Constant():
-                    found.append(True)
-                case _:
-                    assert_never(i)
-        return found
-
-    def hoisted(self, counters: Counters) -> dict[int, Value]:
-        """The values of those instructions, by number."""
-        values: dict[int, Value] = {}
-        masks: Masks = {}
-        for number, instruction in enumerate(self.loops.instructions):
-            if self.invariant[number] and not isinstance(instruction, Constant):
-                for o in operands_of(instruction):
-                    if o not in values:
-                        values[o] = self.compute(self.loops.instructions[o], values, counters, 1, masks)
-                values[number] = self.compute(instruction, values, counters, 1, masks)
-        return values
-
     def emit(self) -> None:
         """Emit all loops."""
         loops = self.loops
@@ -145,23 +99,8 @@ class NestEmitter:
     def enter(self, stack: ExitStack, counters: Counters, axes: Sequence[int]) -> Counters:
         """Open the loops of some axes."""
         for axis in axes:
-            counters = _with(counters, axis, stack.enter_context(self.build.loop(*self.bounds(axis))))
+            counters = with_counter(counters, axis, stack.enter_context(self.build.loop(*self.bounds(axis))))
         return counters
-
-    @property
-    def lanes(self) -> int:
-        """Elements of a full vector: as many as a register holds of the widest dtype that is computed with."""
-        sizes = [4 if d.itemsize == 2 and d.kind not in "iu" else d.itemsize for d in self.dtypes() if d.kind != "b"]
-        return max(1, self.build.target.vector_bits // 8 // max(sizes, default=4))
-
-    def dtypes(self) -> Iterator[np.dtype]:
-        """The dtypes of what varies from lane to lane."""
-        for instruction in self.loops.instructions:
-            if isinstance(instruction, Load) and self.last >= 0 and not instruction.flat.coefficients[self.last]:
-                continue
-            if not isinstance(instruction, (Index, Constant)):
-                dtype = instruction.var.type.dtype if isinstance(instruction, Load) else instruction.dtype
-                yield transport_dtype(dtype) or dtype
 
     def spans(self) -> Iterator[tuple[int, int, int]]:
         """The last loop in pieces (first, stop, lanes)."""
@@ -191,7 +130,7 @@ class NestEmitter:
         hoisted = self.hoisted(counters)
         for first, stop, lanes in spans:
             with self.build.loop(first, stop, lanes) as i:
-                here = _with(counters, self.last, i)
+                here = with_counter(counters, self.last, i)
                 self.store(self.evaluate(here, lanes, hoisted), here)
 
     def across(self) -> int | None:
@@ -214,10 +153,10 @@ class NestEmitter:
             stop = build.min(start + tile, extents[axis])
             with build.loop(0, whole, tile) as first, build.loop(start, stop) as i:
                 last = build.min(first + tile, whole)
-                self.plain(_with(counters, axis, i), [(first, last, self.lanes)])
+                self.plain(with_counter(counters, axis, i), [(first, last, self.lanes)])
             if whole < extents[self.last]:
                 with build.loop(start, stop) as i:
-                    self.plain(_with(counters, axis, i), [(whole, extents[self.last], 1)])
+                    self.plain(with_counter(counters, axis, i), [(whole, extents[self.last], 1)])
 
     def is_streamed(self, reduced: Sequence[int]) -> bool:
         """Whether rows are too long for their sums to stay in registers: they are then kept in the result.
@@ -237,7 +176,7 @@ class NestEmitter:
                     self.finish(
                         reduction,
                         build.constant(identity_element(reduction.kind, dtype), dtype, lanes),
-                        _with(counters, self.last, i),
+                        with_counter(counters, self.last, i),
                     )
         count = self.loops.extents[reduced[-1]]
         with ExitStack() as stack:
@@ -248,13 +187,13 @@ class NestEmitter:
         """Add `together` rows along an axis at a time to the results in memory."""
         build = self.build
         with build.loop(*bounds, together) as row:
-            rows = [_with(counters, axis, row + n if n else row) for n in range(together)]
+            rows = [with_counter(counters, axis, row + n if n else row) for n in range(together)]
             hoisted = [self.hoisted(r) for r in rows]
             for first, stop, lanes in self.spans():
                 with build.loop(*self.clip(self.last, first, stop), lanes) as i:
-                    totals = [self.so_far(r, _with(rows[0], self.last, i), lanes) for r in self.loops.reductions]
+                    totals = [self.so_far(r, with_counter(rows[0], self.last, i), lanes) for r in self.loops.reductions]
                     for own, fixed in zip(rows, hoisted, strict=True):
-                        here = _with(own, self.last, i)
+                        here = with_counter(own, self.last, i)
                         values = self.evaluate(here, lanes, fixed)
                         self.store(values, here)
                         totals = [
@@ -262,7 +201,7 @@ class NestEmitter:
                             for r, t in zip(self.loops.reductions, totals, strict=True)
                         ]
                     for reduction, total in zip(self.loops.reductions, totals, strict=True):
-                        self.finish(reduction, total, _with(rows[0], self.last, i))
+                        self.finish(reduction, total, with_counter(rows[0], self.last, i))
 
     def so_far(self, reduction: Reduce, counters: Counters, lanes: int) -> Value:
         """What the result holds so far."""
@@ -280,7 +219,7 @@ class NestEmitter:
             for (first, stop, lanes, unroll), variables in zip(plan, accumulators, strict=True):
                 with self.build.loop(first, stop, lanes * unroll) as i:
                     for u in range(unroll):
-                        here = _with(counters, self.last, i + u * lanes)
+                        here = with_counter(counters, self.last, i + u * lanes)
                         values = self.evaluate(here, lanes, hoisted)
                         self.store(values, here)
                         self.accumulate(variables[u], values)
@@ -301,7 +240,7 @@ class NestEmitter:
         for first, stop, lanes in self.spans():
             unroll = self.neighbours((stop - first) // lanes)
             with self.build.loop(*self.clip(self.last, first, stop), lanes * unroll) as i:
-                self.columns(_with(counters, self.last, i), reduced, lanes, unroll)
+                self.columns(with_counter(counters, self.last, i), reduced, lanes, unroll)
 
     def columns(self, counters: Counters, reduced: Sequence[int], lanes: int, unroll: int) -> None:
         """Reductions whose last loop is kept: `unroll` neighbouring vectors of results stay in registers."""
@@ -321,7 +260,7 @@ class NestEmitter:
 
     def beside(self, counters: Counters, distance: int) -> Counters:
         """The counters of a vector further along the last loop."""
-        return _with(counters, self.last, counters[self.last] + distance) if distance else counters
+        return with_counter(counters, self.last, counters[self.last] + distance) if distance else counters
 
     def start(self, lanes: int) -> list[Variable]:
         """Variables that hold the result of reducing nothing."""
@@ -360,95 +299,3 @@ class NestEmitter:
             value = values[item.number]
             stride = item.flat.coefficients[self.last] if value.lanes > 1 else 1
             self.build.store(value, self.pointer(item.var), self.address(item.flat, counters), stride)
-
-    def address(self, affine: Affine, counters: Counters) -> IndexLike:
-        """An affine index at the current iteration (of the first lane), as an integer or a value."""
-        total: IndexLike = affine.constant
-        for coefficient, counter in zip(affine.coefficients, counters, strict=True):
-            if coefficient:
-                term = counter if coefficient == 1 else counter * coefficient
-                total = term if isinstance(total, int) and total == 0 else term + total
-        return total
-
-    def evaluate(self, counters: Counters, lanes: int, hoisted: dict[int, Value]) -> list[Value]:
-        """All instructions for one vector of iterations."""
-        values: list[Value] = []
-        masks: Masks = {}
-        for number, instruction in enumerate(self.loops.instructions):
-            found = hoisted.get(number) or self.compute(instruction, values, counters, lanes, masks)
-            values.append(self.build.broadcast(found, lanes))
-        return values
-
-    def compute(
-        self,
-        instruction: Instruction,
-        values: Mapping[int, Value] | Sequence[Value],
-        counters: Counters,
-        lanes: int,
-        masks: Masks,
-    ) -> Value:
-        """One instruction."""
-        build = self.build
-        match instruction:
-            case Apply(operation, operands, _):
-                return operation.lower(build, *(values[o] for o in operands))
-            case Constant(data, dtype):
-                moved = transport_dtype(dtype)
-                return build.constant(np.frombuffer(data, moved)[0], moved, lanes)
-            case Load():
-                return self.load(instruction, counters, lanes, masks)
-            case Choose(guards, inside, outside, _):
-                return build.select(self.mask(guards, counters, lanes, masks), values[inside], values[outside])
-            case Index(value, dtype):
-                index = build.index(self.address(value, counters))
-                step = value.coefficients[self.last] if lanes > 1 else 0
-                if step:
-                    index = build.broadcast(index, lanes)
-                    index = index + build.iota(int64, lanes) * build.constant(step, int64, lanes)
-                return build.convert(index, dtype)
-            case _:
-                assert_never(instruction)
-
-    def load(self, load: Load, counters: Counters, lanes: int, masks: Masks) -> Value:
-        """A vector from memory."""
-        build, dtype = self.build, transport_dtype(load.var.type.dtype)
-        stride = load.flat.coefficients[self.last] if lanes > 1 else 0
-        index, pointer = self.address(load.flat, counters), self.pointer(load.var)
-        if not load.guards:
-            return build.load(pointer, dtype, index, lanes if stride else 1, stride or 1)
-        fixed = tuple(g for g in load.guards if lanes == 1 or not g[0].coefficients[self.last])
-        if stride == 0:
-            # Lanes share the element, which may be missing only for a reason that they share.
-            if fixed:
-                inside = self.mask(fixed, counters, 1, masks)
-                index = build.select(inside, build.index(index), build.index(0))
-            return build.load(pointer, dtype, index)
-        return build.load(pointer, dtype, index, lanes, stride, self.mask(load.guards, counters, lanes, masks))
-
-    def mask(self, guards: Guards, counters: Counters, lanes: int, masks: Masks) -> Value:
-        """Whether all guards hold, per lane."""
-        key = (guards, lanes)
-        if key not in masks:
-            tests = [self.inside(index, extent, counters, lanes) for index, extent in guards]
-            total = tests[0]
-            for test in tests[1:]:
-                total = self.build.and_(total, test)
-            masks[key] = self.build.broadcast(total, lanes)
-        return masks[key]
-
-    def inside(self, affine: Affine, extent: int, counters: Counters, lanes: int) -> Value:
-        """Whether 0 <= index < extent."""
-        build = self.build
-        index = build.index(self.address(affine, counters))
-        spans = (abs(c) * n for c, n in zip(affine.coefficients, self.loops.extents, strict=True))
-        if max(extent, abs(affine.constant) + sum(spans)) < 2**31:
-            index = build.convert(index, int32)  # twice as many lanes
-        step = affine.coefficients[self.last] if lanes > 1 else 0
-        if step:
-            integer = index.dtype
-            index = build.broadcast(index, lanes) + build.iota(integer, lanes) * build.constant(step, integer, lanes)
-        return build.and_(build.ge(index, 0), build.lt(index, extent))
-
-
-def _with(counters: Counters, axis: int, value: Value) -> Counters:
-    return (*counters[:axis], value, *counters[axis + 1 :])

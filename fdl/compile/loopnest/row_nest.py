@@ -9,7 +9,8 @@ from fdl.compile.ir.loops import Reduce
 from fdl.compile.ir.tiles import NestTile
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value
-from fdl.compile.loopnest.nest import Counters, NestEmitter
+from fdl.compile.loopnest.body import Counters, with_counter
+from fdl.compile.loopnest.nest import NestEmitter
 from fdl.core.program import Var
 
 
@@ -60,7 +61,7 @@ class RowNest(NestEmitter):
         for axis in range(self.tile.unit_loops - 1, -1, -1):
             extent = self.loops.extents[axis]
             above = self.build.quotient(rest, extent) if axis else self.build.index(0)
-            counters = _with(counters, axis, rest - above * extent if axis else rest)
+            counters = with_counter(counters, axis, rest - above * extent if axis else rest)
             rest = above
         return counters
 
@@ -72,14 +73,14 @@ class RowNest(NestEmitter):
         if not self.tile.summed:
             for first, stop, size in spans:
                 with build.loop(first, stop, size) as i:
-                    self.columns(_with(counters, self.last, i), [], size, 1)
+                    self.columns(with_counter(counters, self.last, i), [], size, 1)
             return
         hoisted = self.hoisted(counters)
         accumulators = []
         for first, stop, size in spans:
             accumulators.append(self.start(size))
             with build.loop(first, stop, size) as i:
-                here = _with(counters, self.last, i)
+                here = with_counter(counters, self.last, i)
                 values = self.evaluate(here, size, hoisted)
                 self.store(values, here)
                 self.accumulate(accumulators[-1], values)
@@ -108,7 +109,3 @@ class RowNest(NestEmitter):
         if self.is_added:
             total = self.combine(reduction, self.so_far(reduction, counters, total.lanes), total)
         super().finish(reduction, total, counters)
-
-
-def _with(counters: Counters, axis: int, value: Value) -> Counters:
-    return (*counters[:axis], value, *counters[axis + 1 :])

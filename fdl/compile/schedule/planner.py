@@ -94,7 +94,7 @@ def _placed(
         # What has been overwritten must not be given back to its owner: only outputs may take such memory.
         donate = tuple(mark and n not in lost for n, mark in enumerate(donate))
     if config.debug_compiler:
-        from fdl.compile.schedule.verify import verify_plan
+        from fdl.compile.schedule.verify_memory import verify_plan
 
         verify_plan(plan, donate)
     return plan
