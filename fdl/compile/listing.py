@@ -148,7 +148,7 @@ class _Step:
         match step:
             case TileGroup():
                 rows = f"{step.space.units} x {step.space.rows}" if step.space.units > 1 else f"{step.space.rows}"
-                yield f"{head}group of {rows} rows, {step.block} at a time"
+                yield f"{head}group of {rows} rows, {step.tile_rows} at a time"
                 for place, member in enumerate(step.members):
                     yield from _Step(self.plan, self.names, self.loops, f"{self.indent}    ").member(place, member)
             case LoopNest():

@@ -1,4 +1,4 @@
-"""Code for groups of steps: all members on one block of rows after the other."""
+"""Code for groups of steps: all members on one tile after the other."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -51,26 +51,26 @@ class GroupEmitter:
     def rows(self, unit: Value, start: Value, stop: Value) -> None:
         """All members on the rows [start, stop) of a unit."""
         build, group = self.build, self.group
-        for cut in group.members:
-            if cut.summed and not (cut.sums and cut.sums[0] in group.chunk_sums):
-                self.clear_sums(cut, unit)
-        if any(isinstance(cut, ProductTile) for cut in group.members):
-            with pieces(build, start, stop, group.block, self.space.rows) as piece:
+        for member in group.members:
+            if member.summed and not (member.sums and member.sums[0] in group.chunk_sums):
+                self.clear_sums(member, unit)
+        if any(isinstance(member, ProductTile) for member in group.members):
+            with pieces(build, start, stop, group.tile_rows, self.space.rows) as piece:
                 for row, count in piece():
-                    self.block(unit, row, row + count, count)
+                    self.tile(unit, row, row + count, count)
         else:
-            with build.loop(start, stop, group.block) as row:
-                self.block(unit, row, build.min(row + group.block, stop), None)
+            with build.loop(start, stop, group.tile_rows) as row:
+                self.tile(unit, row, build.min(row + group.tile_rows, stop), None)
 
-    def block(self, unit: Value, begin: Value, end: Value, count: int | None) -> None:
-        """All members on a block of rows, of which there are `count`."""
+    def tile(self, unit: Value, begin: Value, end: Value, count: int | None) -> None:
+        """All members on a tile, the rows [begin, end), of which there are `count`."""
         self.first_row = unit * self.space.rows + begin
-        for cut in self.group.members:
-            if isinstance(cut, NestTile):
-                self.nest(cut, unit, begin, end)
+        for member in self.group.members:
+            if isinstance(member, NestTile):
+                self.nest(member, unit, begin, end)
             else:
                 assert count is not None
-                self.product(cut, unit, begin, count)
+                self.product(member, unit, begin, count)
 
     def pointer(self, var: Var | Literal) -> Any:
         """Where element 0 of a value would be, if there were more of it than the part that there is."""
@@ -87,16 +87,16 @@ class GroupEmitter:
 
     def clear_partial(self) -> None:
         """Let the sums of a chunk begin."""
-        for cut in self.group.members:
-            if isinstance(cut, NestTile):
-                for r in cut.loops.reductions:
+        for member in self.group.members:
+            if isinstance(member, NestTile):
+                for r in member.loops.reductions:
                     if r.var in self.group.chunk_sums:
                         self.fill(self.pointer(r.var), self.group.chunk_sums[r.var].type.dtype, r.kind, r.var.type.size)
 
-    def clear_sums(self, cut: RowTile, unit: Value) -> None:
+    def clear_sums(self, member: RowTile, unit: Value) -> None:
         """Let the sums of a unit begin in the results."""
-        kinds = [r.kind for r in cut.loops.reductions] if isinstance(cut, NestTile) else ["sum"]
-        for var, kind in zip(cut.sums, kinds, strict=True):
+        kinds = [r.kind for r in member.loops.reductions] if isinstance(member, NestTile) else ["sum"]
+        for var, kind in zip(member.sums, kinds, strict=True):
             size, dtype = var.type.size // self.space.units, var.type.dtype
             self.fill(self.build.at(self.emitter.pointer(var), unit * size, dtype), dtype, kind, size)
 
@@ -109,16 +109,16 @@ class GroupEmitter:
                 with build.loop(first, stop, step) as i:
                     build.store(build.constant(identity_element(kind, dtype), dtype, step), pointer, i)
 
-    def nest(self, cut: NestTile, unit: Value, begin: Value, end: Value) -> None:
+    def nest(self, member: NestTile, unit: Value, begin: Value, end: Value) -> None:
         """Call the function of a nest."""
-        loops, slots = cut.loops, self.emitter.given.slots
+        loops, slots = member.loops, self.emitter.given.slots
         partial = self.group.chunk_sums
 
         def slot(var: Var) -> Any:
             return slots[partial.get(var, var)]
 
         operands: dict[Any, Var] = {}
-        for var in (*cut.step.reads, *cut.step.outputs):
+        for var in (*member.step.reads, *member.step.outputs):
             operands.setdefault(slot(var), var)
         order = {slot: n for n, slot in enumerate(operands)}
 
@@ -128,32 +128,32 @@ class GroupEmitter:
             function.attributes.add("noinline")
             build = Build(module, self.emission.target, function)
             bounds = [build.argument(len(operands) + n, "int64") for n in range(3)]
-            RowNest(build, cut.into(partial), lambda var: function.args[order[slots[var]]], *bounds).emit()
+            RowNest(build, member.into(partial), lambda var: function.args[order[slots[var]]], *bounds).emit()
             build.ret()
             return function
 
-        sums = tuple(partial[v].type.dtype for v in cut.sums if v in partial)
-        key = f"rows {self.space} {cut.unit_loops} {sums} {loops.key(lambda var: order[slot(var)])}"
+        sums = tuple(partial[v].type.dtype for v in member.sums if v in partial)
+        key = f"rows {self.space} {member.unit_loops} {sums} {loops.key(lambda var: order[slot(var)])}"
         function = self.emission.shared(key, make)
         self.build.call_function(function, [*map(self.pointer, operands.values()), unit, begin, end])
 
-    def product(self, cut: ProductTile, unit: Value, begin: Value, count: int) -> None:
+    def product(self, member: ProductTile, unit: Value, begin: Value, count: int) -> None:
         """Call the kernel of a product."""
-        step, emission, build = cut.step, self.emission, self.build
+        step, emission, build = member.step, self.emission, self.build
         (x, y), (out,) = step.views, step.equation.outputs
         dtype = out.type.dtype
         (m, k), n = x.type.shape[-2:], y.type.shape[-1]
-        rows, depth = (count if cut.along == axis else size for axis, size in (("m", m), ("k", k)))
+        rows, depth = (count if member.along == axis else size for axis, size in (("m", m), ("k", k)))
         a, b = ((0, v.strides[-2], v.strides[-1]) for v in (x, y))
-        spec = Contraction(dtype, 1, rows, n, depth, a, b, (0, n, 1), cut.along == "k" and count < k)
+        spec = Contraction(dtype, 1, rows, n, depth, a, b, (0, n, 1), member.along == "k" and count < k)
         kernel = product_kernel(emission, spec, self.emitter.epilogue(step, 3))
         pointers = []
-        for view, axis in zip((x, y), cut.row_axes(), strict=True):
+        for view, axis in zip((x, y), member.row_axes(), strict=True):
             offset = self.entry(view.type.shape, view.strides, unit) + view.offset
             if axis is not None:
                 offset = offset + begin * view.strides[axis]
             pointers.append(build.at(self.pointer(view.base), offset, dtype))
-        start = unit * (m * n) + begin * n if cut.along == "m" else unit * (m * n)
+        start = unit * (m * n) + begin * n if member.along == "m" else unit * (m * n)
         pointers.append(build.at(self.pointer(out), start, dtype))
         for var, steps in self.epilogue_strides(step):
             offset = self.entry(out.type.shape, steps, unit) + begin * steps[-2]

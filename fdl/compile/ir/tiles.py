@@ -169,8 +169,8 @@ class TileGroup:
     Attributes:
         space: the rows.
         members: the steps, in order.
-        block: how many rows a member does at a time.
-        chunk: rows of a unit of work that lie in one unit of the space, a multiple of `block` unless all of them.
+        tile_rows: how many rows a member does at a time.
+        chunk: rows of a unit of work that lie in one unit of the space, a multiple of `tile_rows` unless all of them.
         together: units of the space in a unit of work; 1 if a chunk is not all rows.
         chunk_sums: where the sums of chunks are, by the result that they add up to.
         private: values that nothing else reads.
@@ -181,7 +181,7 @@ class TileGroup:
 
     space: RowSpace
     members: list[RowTile]
-    block: int
+    tile_rows: int
     chunk: int
     together: int
     chunk_sums: dict[Var, Var]

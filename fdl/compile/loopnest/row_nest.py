@@ -1,4 +1,4 @@
-"""Code for a loop nest restricted to a unit and a block of its rows."""
+"""Code for a loop nest restricted to a tile: some rows of a unit."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack

@@ -111,7 +111,7 @@ class Placement:
                     self.slots[var] = self.slots[shared[0]]
                     dead = [v for v in dead if v is not shared[0]]
                 else:
-                    size = group.block * group.space.inner(var) * var.type.dtype.itemsize
+                    size = group.tile_rows * group.space.inner(var) * var.type.dtype.itemsize
                     self.slots[var] = Slot("private", memory.allocate(size))
             gone = {self.slots[v] for v in (*dead, *tile.made) if v in private and last[v] == number}
             kept = {self.slots[v] for v in tile.made if v in private and last[v] > number}

@@ -39,8 +39,8 @@ class Schedule:
         skip: names of the passes to do without.
 
     Attributes:
-        steps: nests and single equations.
-        home: the number of the step that makes a stored value; -1 for inputs and constants.
+        steps: fusions and standalone equations.
+        defining_step: the number of the step that makes a stored value; -1 for inputs and constants.
         outputs: of the Program; Copies added where an output is not made by a step, or made once and returned twice.
     """
 
@@ -58,10 +58,10 @@ class Schedule:
         """Place all equations."""
         program = self.program
         self.steps: list[Fusion | Standalone] = []
-        self.home: dict[Var, int] = dict.fromkeys(program.inputs, -1)
-        self.home.update((v, -1) for v, _ in program.constants)
+        self.defining_step: dict[Var, int] = dict.fromkeys(program.inputs, -1)
+        self.defining_step.update((v, -1) for v, _ in program.constants)
         self._inlined: dict[Var, Equation] = {}
-        self._stored_late: dict[Var, Equation] = {}
+        self._materialized_late: dict[Var, Equation] = {}
         self._depth: dict[Atom, int] = {}
         #: The step whose code is being made, once all are placed: it cannot load what it or a later one stores.
         self.current: int | None = None
@@ -80,8 +80,13 @@ class Schedule:
     def inlined(self, var: Var) -> Equation | None:
         """The equation of a value that is not stored (yet)."""
         found = self._inlined.get(var)
-        if found is None and self.current is not None and var in self._stored_late and self.home[var] >= self.current:
-            return self._stored_late[var]
+        if (
+            found is None
+            and self.current is not None
+            and var in self._materialized_late
+            and self.defining_step[var] >= self.current
+        ):
+            return self._materialized_late[var]
         return found
 
     def place(self, equation: Equation) -> None:
@@ -102,7 +107,7 @@ class Schedule:
         self._depth[var] = 1 + max((self._depth.get(a, 0) for a in equation.inputs), default=0)
         self._inlined[var] = equation
         if self._depth[var] > self.tuning.inlined_depth:
-            self.store(var)
+            self.materialize(var)
             self._depth[var] = 0
 
     def is_delayed(self, equation: Equation) -> bool:
@@ -119,7 +124,7 @@ class Schedule:
             return False
         if classify(users[0]) != "nest":
             return False
-        if all(isinstance(a, Literal) or self.home.get(a) == -1 or self.is_known(a) for a in equation.inputs):
+        if all(isinstance(a, Literal) or self.defining_step.get(a) == -1 or self.is_known(a) for a in equation.inputs):
             return True
         (out,) = (v.type for v in equation.outputs)
         try:
@@ -193,7 +198,7 @@ class Schedule:
         """Append an equation of its own; its operands get stored unless it reads strided views."""
         for atom in equation.inputs:
             if isinstance(atom, Var) and (not takes_views(equation) or self.view(atom) is None):
-                self.store(atom)
+                self.materialize(atom)
         alone = equation in self.alone or not self.skip.isdisjoint(("epilogues", "kernels"))
         self.append(Standalone(equation, None if alone else epilogue_nest(equation)))
         for atom in equation.inputs:
@@ -208,22 +213,22 @@ class Schedule:
 
     def append(self, step: Fusion | Standalone) -> None:
         """Add a step at the end."""
-        self.home.update((v, len(self.steps)) for v in step.outputs)
+        self.defining_step.update((v, len(self.steps)) for v in step.outputs)
         self.steps.append(step)
 
-    def store(self, var: Var) -> None:
+    def materialize(self, var: Var) -> None:
         """Make sure that the elements of `var` are in memory in row-major order."""
         equation = self.inlined(var)
         if equation is None:
             return
         if isinstance(equation.operation, Reshape) and isinstance(equation.inputs[0], Var):
-            self.store(equation.inputs[0])
+            self.materialize(equation.inputs[0])
             return
         # Steps placed before read it where it comes from, and go on doing so.
-        self._stored_late[var] = self._inlined.pop(var)
+        self._materialized_late[var] = self._inlined.pop(var)
         self.place_in_nest(equation)
 
-    def root(self, atom: Atom) -> Atom:
+    def base_buffer(self, atom: Atom) -> Atom:
         """The stored value that has the elements of `atom` in the same order."""
         while isinstance(atom, Var) and (equation := self.inlined(atom)) is not None:
             if not isinstance(equation.operation, Reshape):
@@ -265,13 +270,13 @@ class Schedule:
         return None if finer == extents else finer
 
     def operand(self, atom: Atom) -> View:
-        """Where an operand of a single step is."""
-        root = self.root(atom)
-        if isinstance(root, Literal) or self.inlined(root) is not None:
+        """Where an operand of a standalone step is."""
+        base = self.base_buffer(atom)
+        if isinstance(base, Literal) or self.inlined(base) is not None:
             found = self.view(atom)
             assert found is not None
             return found
-        return View(root, 0, strides(atom.type.shape), atom.type)
+        return View(base, 0, strides(atom.type.shape), atom.type)
 
     # Nests
 
@@ -287,14 +292,14 @@ class Schedule:
             except NotAffine as error:
                 finer = self.refined(own, error.var)
                 if finer is None:
-                    self.store(error.var)
+                    self.materialize(error.var)
                 own = finer or own
-        earliest = max((self.home[load.var] for load in loads), default=-1)
+        earliest = max((self.defining_step[load.var] for load in loads), default=-1)
         best, rank = None, 0
         near = {
             n
             for load in loads
-            for n in (self.home[load.var], *self._readers.get(load.var, ())[-self.tuning.fusion_window :])
+            for n in (self.defining_step[load.var], *self._readers.get(load.var, ())[-self.tuning.fusion_window :])
         }
         for number in sorted(n for n in near if n >= max(earliest, 0)):
             found = self.joined(number, equation, own)
@@ -319,13 +324,13 @@ class Schedule:
         nest.equations.append(equation)
         for load in loads:
             self._last_read[load.var] = max(number, self._last_read.get(load.var, number))
-            if self.home[load.var] != number and load.var not in nest.operands:
+            if self.defining_step[load.var] != number and load.var not in nest.operands:
                 nest.operands.add(load.var)
                 self._readers.setdefault(load.var, []).append(number)
         if equation.operation.family == "reduce":
             nest.reduced = reduced_loops(equation, extents)
         for var in equation.outputs:
-            self.home[var] = number
+            self.defining_step[var] = number
 
     def nest(self, number: int) -> Fusion | None:
         """The nest of a step, if it has one."""
@@ -371,7 +376,7 @@ class Schedule:
             return None
         rank, loads = 0, body.loads()
         for load in loads:
-            if self.home[load.var] == number:
+            if self.defining_step[load.var] == number:
                 if load.flat != row_major(extents) or load.guards or self.is_reduction(load.var, nest):
                     return None
                 rank += 2
@@ -389,7 +394,7 @@ class Schedule:
                 return False
             # Read early, an input could no longer be updated where it is.
             whole = load.var.type.size == result.type.size > self.tuning.early_elements
-            if whole and self.home[load.var] == -1 and self._last_read.get(load.var, -1) > number:
+            if whole and self.defining_step[load.var] == -1 and self._last_read.get(load.var, -1) > number:
                 return False
         return True
 
@@ -405,13 +410,13 @@ class Schedule:
         found = []
         for atom in self.program.outputs:
             if isinstance(atom, Var):
-                self.store(atom)
-            root = self.root(atom)
-            if isinstance(root, Literal) or root in taken or self.home[root] == -1:
-                root = Var(atom.type)
-                self.place_copy(Equation(Copy(), (atom,), (root,)))
-            taken.add(root)
-            found.append(root)
+                self.materialize(atom)
+            base = self.base_buffer(atom)
+            if isinstance(base, Literal) or base in taken or self.defining_step[base] == -1:
+                base = Var(atom.type)
+                self.place_copy(Equation(Copy(), (atom,), (base,)))
+            taken.add(base)
+            found.append(base)
         return found
 
     def place_copy(self, copy: Equation) -> None:
@@ -429,7 +434,7 @@ class Unfused(Schedule):
         return self.program.equations
 
     def place(self, equation: Equation) -> None:
-        if is_nothing(equation) or "loops" in self.skip or classify(equation) == "single":
+        if is_nothing(equation) or "loops" in self.skip or classify(equation) == "standalone":
             self.append(Standalone(equation))
         else:
             self.place_in_nest(equation)
@@ -467,24 +472,24 @@ def is_nothing(equation: Equation) -> bool:
 
 
 def classify(equation: Equation) -> str:
-    """How an equation is computed: ``inlined`` (where it is read), in a ``nest``, or as a ``single`` step."""
+    """How an equation is computed: ``inlined`` (where it is read), in a ``nest``, or as a ``standalone`` step."""
     operation = equation.operation
     if operation.effect or operation.multiple:
-        return "single"
+        return "standalone"
     dtypes = [a.type.dtype for a in (*equation.inputs, *equation.outputs)]
     if isinstance(operation, Iota):
-        return "inlined" if transport_dtype(dtypes[0]) == dtypes[0] else "single"
+        return "inlined" if transport_dtype(dtypes[0]) == dtypes[0] else "standalone"
     if operation.family == "move":
         plain = isinstance(operation, (Reshape, IndexMap))
         plain = plain or (isinstance(operation, Pad) and not any(operation.interior))
-        return "inlined" if plain and all(transport_dtype(d) is not None for d in dtypes) else "single"
+        return "inlined" if plain and all(transport_dtype(d) is not None for d in dtypes) else "standalone"
     if operation.family == "elementwise":
-        return "nest" if is_lowerable(operation, tuple(a.type.dtype for a in equation.inputs)) else "single"
+        return "nest" if is_lowerable(operation, tuple(a.type.dtype for a in equation.inputs)) else "standalone"
     if type(operation) in REDUCTIONS:
         x = equation.inputs[0].type
         simple = x.size > 0 and x.dtype.kind != "c" and isinstance(equation.inputs[0], Var)
-        return "nest" if simple else "single"
-    return "single"
+        return "nest" if simple else "standalone"
+    return "standalone"
 
 
 def loop_shape(equation: Equation) -> tuple[int, ...]:

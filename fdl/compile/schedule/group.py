@@ -1,10 +1,10 @@
 """Groups: steps that run row by row, one after the other, so that what they hand on stays in the cache.
 
 Softmax is three loop nests, since its maximum has to be complete before the first exponential is taken; but complete
-for one row only. Steps that read each other's values only in the same row become one step: for every block of rows all
-of them run. Values that nothing else reads exist only for the block, in memory private to the thread. A sum over rows
-ends in a group: each chunk of rows, of a size that depends on the shapes alone, has a sum of its own, and another step
-adds these up in order.
+for one row only. Steps that read each other's values only in the same row become one step: for every tile, which is
+some rows, all of them run. Values that nothing else reads exist only for the tile, in memory private to the thread. A
+sum over rows ends in a group: each chunk of rows, of a size that depends on the shapes alone, has a sum of its own, and
+another step adds these up in order.
 """
 
 from collections.abc import Iterable, Sequence
@@ -212,10 +212,10 @@ class _Grouping:
         """The group, and the steps that add up the sums of its chunks."""
         members, space = list(found.members.values()), found.space
         private = self.private(found)
-        block, chunk, together = _partition(members, space, private, self.tuning)
+        tile_rows, chunk, together = _partition(members, space, private, self.tuning)
         made = [v for tile in members for v in tile.made]
         reads = dict.fromkeys(v for tile in members for v in tile.step.reads if v not in made)
-        group = TileGroup(space, members, block, chunk, together, {}, private, [], tuple(reads))
+        group = TileGroup(space, members, tile_rows, chunk, together, {}, private, [], tuple(reads))
         group.outputs = [v for v in made if v not in private]
         steps: list[Step] = [group]
         for tile in members:
@@ -250,7 +250,7 @@ def _row_bytes(members: Iterable[RowTile], space: RowSpace, private: Iterable[Va
     return (most + sum(nbytes(v.type) for v in outside)) // space.size
 
 
-def _block(members: Sequence[RowTile], space: RowSpace, row: int, tuning: Tuning) -> int:
+def _tile_rows(members: Sequence[RowTile], space: RowSpace, row: int, tuning: Tuning) -> int:
     """How many rows are done at a time."""
     if not any(isinstance(tile, ProductTile) for tile in members):
         most = max(
@@ -260,7 +260,7 @@ def _block(members: Sequence[RowTile], space: RowSpace, row: int, tuning: Tuning
             space.rows, most if most <= tuning.tile_rows // 2 else -(-most // tuning.tile_rows) * tuning.tile_rows
         )
     most = min(space.rows, max(tuning.product_tile_bytes // max(row, 1), tuning.product_tile_rows))
-    # A last block of another size would need code of its own.
+    # A last tile of another size would need code of its own.
     even = [n for n in range(most // 2 + 1, most * 3 // 2) if space.rows % n == 0]
     return min(even, key=lambda n: abs(n - most), default=most)
 
@@ -268,17 +268,17 @@ def _block(members: Sequence[RowTile], space: RowSpace, row: int, tuning: Tuning
 def _partition(
     members: Sequence[RowTile], space: RowSpace, private: Iterable[Var], tuning: Tuning
 ) -> tuple[int, int, int]:
-    """(block, chunk, together) of a group."""
-    block = _block(members, space, _row_bytes(members, space, private), tuning)
+    """(tile_rows, chunk, together) of a group."""
+    tile_rows = _tile_rows(members, space, _row_bytes(members, space, private), tuning)
     sums = [tile for tile in members if tile.summed]
     if not sums:
-        return block, block, 1
+        return tile_rows, tile_rows, 1
     if space.units == 1:
-        blocks = -(-space.rows // block)
-        return block, min(space.rows, block * -(-blocks // tuning.row_chunks)), 1
+        tiles = -(-space.rows // tile_rows)
+        return tile_rows, min(space.rows, tile_rows * -(-tiles // tuning.row_chunks)), 1
     if any(isinstance(tile, NestTile) and tile.sums_units for tile in sums):
-        return block, space.rows, -(-space.units // tuning.row_chunks)
-    return block, space.rows, 1
+        return tile_rows, space.rows, -(-space.units // tuning.row_chunks)
+    return tile_rows, space.rows, 1
 
 
 def _chunk_sums(reduction: Reduce, chunks: int) -> Var:

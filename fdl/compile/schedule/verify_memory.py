@@ -99,7 +99,7 @@ class _Memory:
         """Run the members of a group, each on all of its rows: what another thread does to them is not ordered."""
         private = set(group.private)
         for var in private:
-            size = group.block * group.space.inner(var) * var.type.dtype.itemsize
+            size = group.tile_rows * group.space.inner(var) * var.type.dtype.itemsize
             slot = self.slots[var]
             require(slot.kind == "private", where, f"a private {var.type} is in {slot}")
             require(slot.number + size <= group.private_bytes, where, f"a {var.type} is outside of private memory")
@@ -121,8 +121,10 @@ class _Memory:
     def rows(
         self, group: TileGroup, reads: Iterable[Var], results: Sequence[Var], where: str, loops: Loops | None
     ) -> None:
-        """Run a member on one block of rows of what is private."""
-        places = {v: self.place(v, group.block * group.space.inner(v) * v.type.dtype.itemsize) for v in group.private}
+        """Run a member on one tile of what is private."""
+        places = {
+            v: self.place(v, group.tile_rows * group.space.inner(v) * v.type.dtype.itemsize) for v in group.private
+        }
         for var in reads:
             require(var not in places or var in self.intact, where, f"a private {var.type} is overwritten already")
         for made in results:
