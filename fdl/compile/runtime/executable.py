@@ -76,8 +76,8 @@ def _aligned(size: int) -> tuple[np.ndarray, int]:
     return memory, -(-memory.ctypes.data // 64) * 64
 
 
-class HostCall:
-    """A call of Python from native code: shapes, dtypes and strides of the arrays that it makes of pointers."""
+class HostSignature:
+    """What native code calls Python for: an operation, and what the arrays behind its pointers are."""
 
     def __init__(self, host: HostOperation) -> None:
         self.operation = host.operation
@@ -110,7 +110,7 @@ class Executable:
         self.addresses = self._library.addresses
         self._address, self.parallel = self.addresses[ENTRY], archive.parallel
         self._function = _RUN(self._address)
-        self.output_types, self._hosts = tuple(output_types), list(map(HostCall, archive.hosts))
+        self.output_types, self._hosts = tuple(output_types), list(map(HostSignature, archive.hosts))
         #: The operations that another compiler made code for, and these codes, by the number of the constant in whose
         #: place the address is.
         self._foreign = {n: _entry(host) for n, host in archive.foreign}
