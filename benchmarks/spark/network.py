@@ -31,8 +31,9 @@ from benchmarks.report import table
 from benchmarks.spark.report import BEGIN_NETWORK, END_NETWORK, milliseconds, write
 from benchmarks.spark.side import ROOT
 from fdl_spark.cost import Cluster, Constants, predict
+from fdl_spark.history.clock import Clock
 from fdl_spark.net.connection import Connection
-from fdl_spark.net.exchange import Clock, Exchange, Link, Room
+from fdl_spark.net.exchange import Exchange, Link, Room
 
 RESULTS = Path(__file__).with_name("network.json")
 ADDRESSES, PORT = ("10.77.0.1", "10.77.0.2"), 4077

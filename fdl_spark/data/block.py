@@ -5,7 +5,6 @@ user's alone. A worker maps it for as long as a task lives, so that it keeps not
 compares its content with the checksum when it first maps it and whenever the file has changed since.
 """
 
-import math
 import mmap
 import os
 import uuid
@@ -21,12 +20,12 @@ import numpy as np
 
 import fdl
 from fdl.trust import open_trusted
+from fdl_spark.data.layout import Layout
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.survey import Cells
 from fdl_spark.spark.directories import local_directories, made_locally
 from fdl_spark.spark.disks import allocate
 
-ALIGNMENT = 64  # bytes: columns start at whole cache lines
 KEPT_CHECKSUMS = 1000
 
 Identity = tuple[int, int, int, int]  # device, inode, size, time of the last change: of a file with one content
@@ -61,6 +60,15 @@ class Block:
         """Number of rows of all shards."""
         return self.schedule.first_row(self.shards.stop) - self.schedule.first_row(self.shards.start)
 
+    @property
+    def layout(self) -> Layout:
+        """Where the columns are in the file."""
+        return Layout(tuple((dtype, (self.rows, *shape)) for dtype, shape in self.columns.values()))
+
+    def views(self, buffer: mmap.mmap) -> dict[str, np.ndarray]:
+        """The columns in the file, which is mapped."""
+        return dict(zip(self.columns, self.layout.views(buffer), strict=True))
+
     def batch(self, shard: int, slots: np.ndarray | slice, template: Any) -> Any:
         """A batch of a shard's rows as the pytree that the template describes.
 
@@ -90,7 +98,7 @@ class Block:
     def _map(self) -> tuple[Identity, dict[str, np.ndarray]]:
         try:
             with open_trusted(self.path) as file:
-                identity, size = _identity(os.fstat(file.fileno())), _size(self.rows, self.columns)
+                identity, size = _identity(os.fstat(file.fileno())), self.layout.size
                 if identity[2] != size:
                     raise BlockMissing(f"{self.path} has {identity[2]} bytes in place of {size}")
                 buffer = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
@@ -100,7 +108,7 @@ class Block:
             _remember(identity, zlib.crc32(buffer))
         if _checksums[identity] != self.checksum:
             raise BlockMissing(f"{self.path} does not hold what was written to it (its checksum is another one)")
-        return identity, _views(buffer, self.rows, self.columns)
+        return identity, self.views(buffer)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_mapped"}
@@ -122,10 +130,10 @@ class NewBlock:
 
     def __init__(self, dataset: str, shards: range, schedule: Schedule, columns: Cells):
         self._block = Block("", shards, schedule, columns)
-        size = _size(self._block.rows, columns)
+        size = self._block.layout.size
         path, self._buffer = made_locally(partial(_create_in, dataset, size), size, "a block")
         self._block = replace(self._block, path=str(path))
-        self.arrays = _views(self._buffer, self._block.rows, columns)
+        self.arrays = self._block.views(self._buffer)
 
     def __enter__(self) -> "NewBlock":
         return self
@@ -189,24 +197,3 @@ def _remember(identity: Identity, checksum: int) -> None:
     while len(_checksums) >= KEPT_CHECKSUMS:
         _checksums.pop(next(iter(_checksums)))
     _checksums[identity] = checksum
-
-
-def _size(rows: int, columns: Cells) -> int:
-    return max(1, sum(length for _, length in _places(rows, columns).values()))
-
-
-def _places(rows: int, columns: Cells) -> dict[str, tuple[int, int]]:
-    """Where each column starts in the file, and how many bytes it takes up to the next one."""
-    places, start = {}, 0
-    for name, (dtype, shape) in columns.items():
-        length = -(-rows * math.prod(shape) * np.dtype(dtype).itemsize // ALIGNMENT) * ALIGNMENT
-        places[name] = start, length
-        start += length
-    return places
-
-
-def _views(buffer: mmap.mmap, rows: int, columns: Cells) -> dict[str, np.ndarray]:
-    places = _places(rows, columns)
-    return {
-        name: np.ndarray((rows, *shape), dtype, buffer, places[name][0]) for name, (dtype, shape) in columns.items()
-    }

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fdl_spark.compute.update import Leaves
-from fdl_spark.engines.common.kept import Kept, Layout, StateMissing
+from fdl_spark.data.layout import Layout
+from fdl_spark.engines.common.kept import Kept, StateMissing, of_slice
 from fdl_spark.spark.disks import DiskFull
 
 
@@ -54,5 +55,5 @@ class Between:
         state = self.state
         if self.cuts:
             slices = list(zip(self.cuts, self.cuts[1:], strict=False))
-            state = state.slice(self.cuts[-1], *slices[rank]) if rank < len(slices) else Layout(())
-        return Kept(self.run, f"rank {rank}", Layout(self.weights.leaves + state.leaves), self.key)
+            state = of_slice(state, self.cuts[-1], *slices[rank]) if rank < len(slices) else Layout(())
+        return Kept(self.run, f"rank {rank}", Layout(self.weights.arrays + state.arrays), self.key)

@@ -27,7 +27,8 @@ from pyspark.serializers import NoOpSerializer, pack_long
 from fdl_spark.compute.job import Job
 from fdl_spark.compute.update import Leaves, join
 from fdl_spark.data.block import Block
-from fdl_spark.engines.common.kept import Layout, Slice
+from fdl_spark.data.layout import Layout
+from fdl_spark.engines.common.kept import Slice
 from fdl_spark.engines.common.residuals import Residuals
 from fdl_spark.engines.engine import Snapshot
 from fdl_spark.engines.shuffle import Answer, RddEngine, gathered, slices_of

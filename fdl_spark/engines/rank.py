@@ -30,8 +30,9 @@ from fdl_spark.data.sharded import Shareable
 from fdl_spark.data.shards import owned
 from fdl_spark.engines.between import Between
 from fdl_spark.engines.rows import RowsSwap
+from fdl_spark.history.clock import Clock
 from fdl_spark.net.connection import Connection, PeerLost
-from fdl_spark.net.exchange import Clock, Exchange, Room
+from fdl_spark.net.exchange import Exchange, Room
 from fdl_spark.net.meeting import BarrierMeeting, HubMeeting, LinkMeeting, Meeting, Message
 from fdl_spark.net.mesh import Mesh, Terms
 from fdl_spark.net.secure import connect

@@ -24,9 +24,9 @@ import numpy as np
 from fdl_spark.compute.job import Job, destroy
 from fdl_spark.compute.update import Leaves, join
 from fdl_spark.data.block import Block
+from fdl_spark.data.layout import Layout
 from fdl_spark.data.sharded import Dataset, Shareable
 from fdl_spark.engines.between import Between
-from fdl_spark.engines.common.kept import Layout
 from fdl_spark.engines.common.leaves import LeafOrder
 from fdl_spark.engines.engine import Engine, Snapshot
 from fdl_spark.engines.rank import Order, forget, run_group

@@ -31,8 +31,9 @@ from fdl_spark.compute.part import Part, nodes_of, received, sliced, timings_of,
 from fdl_spark.compute.tree_sum import Node
 from fdl_spark.compute.update import Leaves, join
 from fdl_spark.data.block import Block
+from fdl_spark.data.layout import Layout
 from fdl_spark.data.rdd_dataset import RddDataset
-from fdl_spark.engines.common.kept import Kept, Layout, Slice
+from fdl_spark.engines.common.kept import Kept, Slice
 from fdl_spark.engines.common.residuals import Residuals
 from fdl_spark.engines.engine import Snapshot
 from fdl_spark.engines.stepping import SteppingEngine, Stopwatch, slowest

@@ -1,7 +1,6 @@
 """What engines have in common that take each step by Spark jobs of its own."""
 
 import math
-import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -9,6 +8,7 @@ from contextlib import AbstractContextManager
 from fdl_spark.compute.job import Held, Job
 from fdl_spark.engines.common.residuals import Residuals
 from fdl_spark.engines.engine import Engine, Snapshot
+from fdl_spark.history.clock import Clock
 from fdl_spark.history.outcome import Outcome, Timing
 from fdl_spark.spark.repeated import Repeated
 
@@ -62,20 +62,18 @@ class SteppingEngine(Engine):
         self._jobs = None
 
 
-class Stopwatch:
-    """Splits the time of a step into its phases."""
+class Stopwatch(Clock):
+    """Splits the time of a step into its phases, of which tasks measure some."""
 
     def __init__(self) -> None:
-        self.phases = dict.fromkeys(PHASES, 0.0)
-        self._last = time.perf_counter()
+        super().__init__(PHASES)
 
     def lap(self, phase: str, **inside: float) -> None:
         """Book the time since the last lap, but for parts of it that belong to other phases, to a phase."""
-        now = time.perf_counter()
-        self.phases[phase] += now - self._last - sum(inside.values())
+        super().lap(phase)
         for other, seconds in inside.items():
+            self.phases[phase] -= seconds
             self.phases[other] += seconds
-        self._last = now
 
 
 def slowest(timings: Sequence[Timing]) -> float:

@@ -12,7 +12,6 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fdl_spark.compute.tree_sum import Node, root
+from fdl_spark.history.clock import Clock
 from fdl_spark.net.connection import Connection, as_bytes
 from fdl_spark.net.shared import Segment
 
@@ -29,27 +29,6 @@ LONGEST_HEADER = 64 << 20
 
 Message = dict[str, Any]
 Receiver = Generator[memoryview, None, None]  # yields a buffer to fill, and goes on when it is full
-
-
-class Clock:
-    """Splits the time of a step into phases."""
-
-    def __init__(self, phases: Sequence[str]):
-        self.phases = dict.fromkeys(phases, 0.0)
-        self._last = time.perf_counter()
-
-    def lap(self, phase: str) -> None:
-        """Book the time since the last lap to a phase."""
-        now = time.perf_counter()
-        self.phases[phase] += now - self._last
-        self._last = now
-
-    @contextmanager
-    def taking(self, phase: str, rest: str) -> Iterator[None]:
-        """Book the time inside to a phase, and that before it to another."""
-        self.lap(rest)
-        yield
-        self.lap(phase)
 
 
 class Room:
@@ -180,14 +159,8 @@ class Exchange:
         room: Room,
         timeout: float,
     ):
-        self.rank, self.links, self.nodes, self.shards, self.room, self.timeout = (
-            rank,
-            links,
-            nodes,
-            shards,
-            room,
-            timeout,
-        )
+        self.rank, self.links, self.nodes, self.shards = rank, links, nodes, shards
+        self.room, self.timeout = room, timeout
         self.bounds = dict(zip(owners, pairwise(cuts), strict=True))
         start, stop = self.bounds.get(rank, (0, 0))
         self._received = {

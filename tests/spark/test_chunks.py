@@ -8,7 +8,7 @@ import pytest
 
 import fdl_spark
 from fdl_spark.data import source
-from fdl_spark.data.block import Block, _identity, _remember, _size
+from fdl_spark.data.block import Block, _identity, _remember
 from fdl_spark.data.shards import Schedule, permute
 from fdl_spark.data.source import array_chunks, chunks_of
 
@@ -65,8 +65,9 @@ def test_a_block_of_more_bytes_than_32_bits_count(tmp_path):
     """A file of 5 GB that takes no room: its rows are where 64-bit arithmetic says."""
     path, width, rows = tmp_path / "large.block", 10_000_019, 500
     columns = {"x": ("|u1", (width,)), "y": ("<i8", ())}
+    block = Block(str(path), range(1), Schedule(rows, 10, 1, 0), columns, checksum=7)
     with open(path, "wb") as file:
-        size = _size(rows, columns)
+        size = block.layout.size
         assert size > 1 << 32
         file.truncate(size)
         for row in (0, 214, 215, 429, 430, 499):  # on both sides of 2 and 4 GB
@@ -74,7 +75,6 @@ def test_a_block_of_more_bytes_than_32_bits_count(tmp_path):
             os.pwrite(file.fileno(), np.int64(row).tobytes(), -(-rows * width // 64) * 64 + 8 * row)
     path.chmod(0o600)
     _remember(_identity(os.lstat(path)), 7)  # reading all of it for its checksum would take seconds
-    block = Block(str(path), range(1), Schedule(rows, 10, 1, 0), columns, checksum=7)
     slots = np.array([430, 0, 215, 214, 499, 429])
     batch = block.batch(0, slots, {"x": "x", "y": "y"})
     np.testing.assert_array_equal(batch["y"], slots)

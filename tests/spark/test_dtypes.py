@@ -6,7 +6,7 @@ import pytest
 
 import fdl_spark
 from fdl import optim
-from fdl_spark.engines.common.kept import Layout
+from fdl_spark.data.layout import Layout
 from fdl_spark.spark.wire import pack, unpack
 
 DTYPES = [np.float16, ml_dtypes.bfloat16, np.float32, ml_dtypes.float8_e4m3fn, np.complex64, bool]

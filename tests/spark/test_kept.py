@@ -6,9 +6,10 @@ import struct
 import numpy as np
 import pytest
 
+from fdl_spark.data.layout import Layout
 from fdl_spark.engines.between import Between
 from fdl_spark.engines.common.cuts import slices
-from fdl_spark.engines.common.kept import Kept, Layout, Slice, StateMissing
+from fdl_spark.engines.common.kept import Kept, Slice, StateMissing
 from fdl_spark.engines.common.sealed import read_sealed, sealed_size, write_sealed
 from fdl_spark.net.cipher import RECORD
 from fdl_spark.spark.repeated import HEAD, START, STOP

@@ -10,22 +10,19 @@ import mmap
 import os
 import re
 import uuid
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from fdl.trust import open_trusted
 from fdl_spark.compute.update import Leaves, cut
+from fdl_spark.data.layout import Layout
 from fdl_spark.engines.common.sealed import read_sealed, sealed_size, write_sealed
 from fdl_spark.spark.directories import local_directories, made_locally
-from fdl_spark.spark.wire import dtype_name
 
-ALIGNMENT = 64  # bytes: leaves start at whole cache lines
 SUFFIX = ".block"  # as the files of data sets, which are deleted together with these
 
 
@@ -33,56 +30,10 @@ class StateMissing(Exception):
     """A task runs where the state it needs is not; the driver goes back to its snapshot."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the leaves of a state are in one run of bytes.
-
-    Attributes:
-      leaves: dtype and shape of each.
-    """
-
-    leaves: tuple[tuple[str, tuple[int, ...]], ...]
-
-    @staticmethod
-    def of(leaves: Leaves) -> "Layout":
-        """The layout of leaves as they are."""
-        return Layout(tuple((dtype_name(leaf.dtype), leaf.shape) for leaf in leaves))
-
-    def slice(self, size: int, start: int, stop: int) -> "Layout":
-        """The layout of a slice of the state of `size` parameters."""
-        whole = [np.broadcast_to(np.zeros((), dtype), shape) for dtype, shape in self.leaves]
-        return Layout.of(cut(whole, size, start, stop))
-
-    @property
-    def size(self) -> int:
-        """Number of bytes."""
-        return max(1, sum(length for _, length in self._places()))
-
-    def views(self, buffer: mmap.mmap | np.ndarray) -> Leaves:
-        """The leaves in a buffer."""
-        places = zip(self.leaves, self._places(), strict=True)
-        return [np.ndarray(shape, dtype, buffer, start) for (dtype, shape), (start, _) in places]
-
-    def pack(self, leaves: Leaves) -> np.ndarray:
-        """The leaves as one array of bytes."""
-        packed = np.zeros(self.size, np.uint8)
-        for view, leaf in zip(self.views(packed), leaves, strict=True):
-            view[...] = leaf
-        return packed
-
-    def write(self, file: BinaryIO, leaves: Leaves) -> None:
-        """Write the leaves to a new file."""
-        for (start, _), leaf in zip(self._places(), leaves, strict=True):
-            file.seek(start)
-            file.write(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
-        file.truncate(self.size)
-
-    def _places(self) -> Iterator[tuple[int, int]]:
-        start = 0
-        for dtype, shape in self.leaves:
-            length = -(-int(np.prod(shape, dtype=int)) * np.dtype(dtype).itemsize // ALIGNMENT) * ALIGNMENT
-            yield start, length
-            start += length
+def of_slice(layout: Layout, size: int, start: int, stop: int) -> Layout:
+    """The layout of a slice of the state of `size` parameters, whose own is given."""
+    whole = [np.broadcast_to(np.zeros((), dtype), shape) for dtype, shape in layout.arrays]
+    return Layout.of(cut(whole, size, start, stop))
 
 
 @dataclass(frozen=True)
@@ -106,7 +57,7 @@ class Slice:
     @property
     def layout(self) -> Layout:
         """Of the slice's leaves."""
-        return self.whole.slice(self.size, self.start, self.stop)
+        return of_slice(self.whole, self.size, self.start, self.stop)
 
     def cut(self, packed: np.ndarray) -> Leaves:
         """The slice's leaves of the whole state, packed."""

@@ -23,9 +23,10 @@ from fdl_spark.compute.tree_sum import Node
 from fdl_spark.compute.update import Leaves
 from fdl_spark.compute.worker import forward_backward, timed
 from fdl_spark.data.block import Block
+from fdl_spark.data.layout import Layout
 from fdl_spark.data.sharded import Dataset, Shareable
 from fdl_spark.data.shards import owned
-from fdl_spark.engines.common.kept import Kept, Layout
+from fdl_spark.engines.common.kept import Kept
 from fdl_spark.engines.common.leaves import LeafOrder
 from fdl_spark.spark.wire import Payload
 
@@ -134,7 +135,7 @@ class Residuals:
         """What shards have lost up to this step."""
         if self.since not in (NOTHING, SENT):
             return kept.read(self.branch, self.since)
-        shape = kept.layout.leaves[0][1]
+        shape = kept.layout.arrays[0][1]
         if self.sent is None:
             return list(repeat(np.zeros(shape, np.float32), len(shards)))
         sent = self.sent.value.reshape(-1, *shape)
