@@ -15,6 +15,7 @@ import fdl
 from examples import kepler, lstm, per_example_gradients
 from fdl import optim
 from fdl.core.primitive import registry
+from tests.test_layering import STAGES
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ["fdl", "fdl_spark", "tests", "examples", "benchmarks", "docs"]
@@ -237,6 +238,17 @@ def test_decisions_that_are_mentioned_exist() -> None:
     }
     assert mentioned
     assert not {(path, number) for path, number in mentioned if number not in numbers}
+
+
+@pytest.mark.parametrize("number, package", [("038", "fdl.compile"), ("043", "fdl_spark")])
+def test_decisions_on_folders_have_the_order_that_is_held(number: str, package: str) -> None:
+    (path,) = (path for path in DECISIONS if path.name.startswith(number))
+    listed = [
+        name
+        for line in re.findall(r"^    (\w.*)", path.read_text(), re.M)
+        for name in re.findall(r"^\w+(?=\.py|/)|(?<=  )\w+(?=\.py)", line)
+    ]
+    assert listed == STAGES[package]
 
 
 # CONTRIBUTING.

@@ -1,5 +1,6 @@
 """`docs/compiler.md` says what the compiler does today."""
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def test_listings_are_those_of_the_compiler(lowered: Any, stage: str, cpu: str, 
         target = host_target(cpu or None)
     except PlatformError:
         pytest.skip(f"no {cpu} processor")
-    found = str(listing(lowered.traced.computed, lowered.traced.free, stage, target)) + "\n"
+    found = str(listing(lowered.traced.computed, lowered.traced.may_overwrite, stage, target)) + "\n"
     for part in re.split(r"^\.\.\.\n", text, flags=re.M):
         assert part in found, part
         found = found[found.index(part) + len(part) :]
@@ -55,3 +56,13 @@ def test_all_decisions_on_the_compiler_are_listed() -> None:
     listed = set(re.findall(r"decisions/(\d{3})-", GUIDE))
     about = {path.name[:3] for path in (ROOT / "docs" / "decisions").glob("0*.md") if "fdl/compile" in path.read_text()}
     assert about <= listed, about - listed
+
+
+def test_the_glossary_has_all_classes_of_schedules() -> None:
+    glossary = GUIDE[GUIDE.index("## Glossary") : GUIDE.index("## Decisions")]
+    files = [path for stage in ("ir", "schedule") for path in (ROOT / "fdl" / "compile" / stage).glob("*.py")]
+    classes = {
+        node.name for path in files for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)
+    }
+    missing = {name for name in classes if not name.startswith("_") and f"`{name}`" not in glossary}
+    assert not missing
