@@ -28,10 +28,6 @@ class Collective(Primitive, abstract=True):
     def reference(self, *arrays: np.ndarray) -> Any:
         raise AxisNameError(unbound(self.axis_name))
 
-    def across(self, size: int, values: Sequence[Any], batched: Sequence[bool]) -> tuple[list[Any], list[bool]]:
-        """Results for all examples."""
-        raise NotImplementedError
-
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         return self(*args)
 

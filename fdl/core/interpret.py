@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fdl.core import trace
+from fdl.core.operation import Operation
 from fdl.core.program import Atom, Literal, Program, Var
 from fdl.core.trace import ReplayedLines, lift
 
@@ -59,7 +60,7 @@ class _Quiet(threading.local):
 quiet = _Quiet()
 
 
-def evaluate(operation: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+def evaluate(operation: Operation, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
     """The reference of one operation, without NumPy's floating-point warnings; always a sequence."""
     with np.errstate(all="ignore"):
         result = operation.reference(*arrays)

@@ -70,13 +70,17 @@ class Operation:
         """Like :meth:`batch`, for Programs inside that may name the axis in collectives."""
         return self.batch(size, args, batched)
 
+    def across(self, size: int, values: Sequence[Any], batched: Sequence[bool]) -> tuple[Sequence[Any], Sequence[bool]]:
+        """For collectives, where their own axis is the one that is batched: results, and which of them are batched."""
+        raise NotImplementedError
+
     @property
     def inlined(self) -> Any:
         """The Program that the operation computes, if the compiler may put it in its place; else None."""
         return None
 
     def partial_eval(self, known: Sequence[Any], types: Sequence[TensorType]) -> Any:
-        """For operations that hold Programs: see :mod:`fdl.transforms.linearize`."""
+        """For operations that hold Programs: their `fdl.transforms.linearize.Split`; None is unknown."""
         return NotImplemented
 
     def lower(self, build: Any, *values: Any) -> Any:

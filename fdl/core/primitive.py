@@ -78,7 +78,7 @@ class Linear:
 
     type: TensorType
 
-    def cotangent_through(self, operation: Primitive, cotangents: Sequence[Any], operands: Sequence[Any]) -> Any:
+    def cotangent_through(self, operation: Operation, cotangents: Sequence[Any], operands: Sequence[Any]) -> Any:
         """Its cotangent from those of the results of an operation that is linear in it alone; by default None, which
         leaves it to the operation's ``transpose``."""
         return None

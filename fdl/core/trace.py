@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.types import TensorType
 from fdl.errors import ConcretizationError, LeakedTracerError
@@ -72,7 +73,7 @@ class Interpreter:
     parent: "Interpreter"
     alive = True
 
-    def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
+    def process(self, operation: Operation, args: Sequence[Any]) -> Sequence[Any]:
         """The results of `operation` on values; a sequence, also when there is one."""
         raise NotImplementedError
 
@@ -286,7 +287,7 @@ class Staging(Interpreter):
             self.constants[id(value)] = (Var(value.type), value.concrete(), value)
         return self.constants[id(value)][0]
 
-    def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
+    def process(self, operation: Operation, args: Sequence[Any]) -> Sequence[Any]:
         atoms = tuple([self.atom(a) for a in args])
         outs = self.record(operation, atoms)
         if args and getattr(args[0], "weak", False) and stays_weak(operation, args, outs):
@@ -297,7 +298,7 @@ class Staging(Interpreter):
         operation, captured = call.record(args)
         return self.process(operation, [*captured, *args])
 
-    def record(self, operation: Any, atoms: tuple[Atom, ...]) -> list[StagedTracer]:
+    def record(self, operation: Operation, atoms: tuple[Atom, ...]) -> list[StagedTracer]:
         """Append one equation; returns tracers of its outputs."""
         result = operation.result(*[a.type for a in atoms])
         outputs = tuple([Var(t) for t in (result if operation.multiple else (result,))])
@@ -328,7 +329,7 @@ class Staging(Interpreter):
         return program, [value for _, value in captured]
 
 
-def stays_weak(operation: Any, args: Sequence[Any], outs: Sequence[Any]) -> bool:
+def stays_weak(operation: Operation, args: Sequence[Any], outs: Sequence[Any]) -> bool:
     """Whether the result stands for a Python scalar, as all operands do: arithmetic that keeps the dtype."""
     if operation.family != "elementwise":
         return False

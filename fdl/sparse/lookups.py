@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fdl.core.primitive import Linear, Primitive
+from fdl.core.operation import Operation
+from fdl.core.primitive import Linear
 from fdl.core.program import Atom, Equation, Program, Var
 from fdl.core.types import TensorType
 from fdl.dtypes import int32
@@ -21,7 +22,7 @@ class Table(Linear):
     """An input of a linear Program whose cotangent is :class:`Rows` where only rows of it are read."""
 
     def cotangent_through(
-        self, operation: Primitive, cotangents: Sequence[Any], operands: Sequence[Any]
+        self, operation: Operation, cotangents: Sequence[Any], operands: Sequence[Any]
     ) -> Rows | None:
         if not isinstance(operation, Gather | DynamicSlice):
             return None

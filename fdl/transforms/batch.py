@@ -8,6 +8,7 @@ import numpy as np
 
 from fdl.core import trace
 from fdl.core.interpret import apply_program
+from fdl.core.operation import Operation
 from fdl.core.program import Program, subprograms
 from fdl.core.trace import Interpreter, Tracer, Value, entered, lift, use
 from fdl.core.types import TensorType
@@ -69,7 +70,7 @@ class BatchInterpreter(Interpreter):
         """The value, as one of a batch if `batched`."""
         return BatchTracer(self, value) if batched else value
 
-    def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
+    def process(self, operation: Operation, args: Sequence[Any]) -> Sequence[Any]:
         values, batched = zip(*map(self.split, args), strict=True) if args else ((), ())
         with use(self.parent):
             collective = self.axis_name is not None and getattr(operation, "axis_name", None) == self.axis_name
@@ -96,7 +97,7 @@ class BatchInterpreter(Interpreter):
         return [BatchTracer(self, lift(o), source) for o in outs]
 
 
-def _mentions(operation: Any, axis_name: Hashable) -> bool:
+def _mentions(operation: Operation, axis_name: Hashable) -> bool:
     """Whether a Program inside `operation` holds a collective over the axis."""
     if axis_name is None or not operation.multiple:
         return False

@@ -8,6 +8,7 @@ import numpy as np
 
 from fdl.core import trace
 from fdl.core.interpret import apply_program
+from fdl.core.operation import Operation
 from fdl.core.program import Program
 from fdl.core.trace import Interpreter, Tracer, Value, check_alive, entered, lift, use
 from fdl.dtypes import is_inexact
@@ -69,7 +70,7 @@ class JVPInterpreter(Interpreter):
         """The value with this primal and tangent."""
         return primal if tangent is None else DualTracer(self, primal, tangent)
 
-    def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
+    def process(self, operation: Operation, args: Sequence[Any]) -> Sequence[Any]:
         primals, tangents = zip(*map(self.split, args), strict=True) if args else ((), ())
         with use(self.parent):
             if all(t is None for t in tangents):

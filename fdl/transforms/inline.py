@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Program, Var, parameters
 
 
@@ -51,7 +52,7 @@ class _Inliner:
             names.update(zip(equation.outputs, found, strict=True))
 
 
-def _inside(operation: Any) -> Any:
+def _inside(operation: Operation) -> Operation:
     """`operation` with the Programs that it holds inlined."""
     changed: dict[str, Any] = {}
     for name in parameters(operation):
@@ -60,4 +61,4 @@ def _inside(operation: Any) -> Any:
             changed[name] = inline(value)
         elif isinstance(value, tuple) and value and all(isinstance(v, Program) for v in value):
             changed[name] = tuple(map(inline, value))
-    return replace(operation, **changed) if changed else operation
+    return replace(operation, **changed) if changed else operation  # type: ignore[type-var]  # a dataclass

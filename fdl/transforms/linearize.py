@@ -10,7 +10,7 @@ from typing import Any
 
 from fdl.core import trace
 from fdl.core.interpret import apply_program
-from fdl.core.primitive import Primitive
+from fdl.core.operation import Operation
 from fdl.core.program import Atom, Program, Var
 from fdl.core.trace import StagedTracer, Staging, Value, entered, lift, use
 from fdl.core.types import TensorType
@@ -38,7 +38,7 @@ class PartialEvaluation(Staging):
         """Whether `value` belongs to the recorded part."""
         return type(value) is StagedTracer and value.interpreter is self
 
-    def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
+    def process(self, operation: Operation, args: Sequence[Any]) -> Sequence[Any]:
         unknown = [self.is_unknown(a) for a in args]
         if not any(unknown):
             with use(self.parent):
@@ -76,9 +76,9 @@ class Split:
     values that the operation `unknown` takes after the arguments numbered `unknown_args`. Both are ``multiple``.
     """
 
-    known: Primitive
+    known: Operation
     known_args: Sequence[int]
-    unknown: Primitive
+    unknown: Operation
     unknown_args: Sequence[int]
     residuals: int
     out_unknown: Sequence[bool]

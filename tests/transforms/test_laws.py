@@ -15,6 +15,7 @@ import fdl.numpy as fnp
 from fdl import lax
 from fdl.array import as_array
 from fdl.core.interpret import interpret
+from fdl.core.operation import Operation
 from fdl.core.primitive import Linear
 from fdl.core.program import Program, subprograms
 from fdl.core.trace import trace_program
@@ -243,7 +244,7 @@ def test_only_linear_programs_are_transposed() -> None:
 class Counted(Linear):
     """An operand whose cotangent counts the reads of it, as a form of its own that adds up."""
 
-    def cotangent_through(self, operation: Any, cotangents: Sequence[Any], operands: Sequence[Any]) -> Any:
+    def cotangent_through(self, operation: Operation, cotangents: Sequence[Any], operands: Sequence[Any]) -> Any:
         return Reads(1) if isinstance(operation, Gather) else None
 
 

@@ -8,7 +8,7 @@ from fdl.compile.ir.body import Apply, Body, Choose, Guards, Index, Instruction,
 from fdl.compile.ir.fusion import Fusion
 from fdl.compile.ir.reductions import REDUCTIONS
 from fdl.core.program import Equation, Var
-from fdl.ops.reduce import Reduction
+from fdl.ops.shape import Reduction
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ import numpy as np
 from fdl.core.operation import Operation
 from fdl.core.types import DType
 from fdl.dtypes import bool_, is_inexact
-from fdl.ops.reduce import All_, Any_, Prod, ReduceAnd, ReduceMax, ReduceMin, ReduceOr, ReduceXor, Sum
+from fdl.ops.reduce import All_, Any_, Prod, ReduceAnd, ReduceMax, ReduceMin, ReduceOr, ReduceXor
+from fdl.ops.shape import Sum
 
 #: How the reductions combine elements (`Build.reduce`).
 REDUCTIONS: dict[type[Operation], str] = {

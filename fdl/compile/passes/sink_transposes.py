@@ -13,8 +13,7 @@ from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import eliminate_dead
 from fdl.ops.conv import ConvGeneral
-from fdl.ops.reduce import Reduction
-from fdl.ops.shape import BroadcastInDim, Reshape, Transpose
+from fdl.ops.shape import BroadcastInDim, Reduction, Reshape, Transpose
 from fdl.ops.slicing import Concatenate, Slice
 from fdl.ops.window import Windowed
 

@@ -13,7 +13,8 @@ from fdl.compile.lowerings.words import name_of, shape_text
 from fdl.compile.schedule.fuse import is_nothing
 from fdl.core.program import Equation, Var
 from fdl.dtypes import is_inexact
-from fdl.ops.reduce import Prod, Sum
+from fdl.ops.reduce import Prod
+from fdl.ops.shape import Sum
 
 #: Elementwise operations that compute nothing.
 _FREE = {"select", "convert", "copy", "max", "min", "sign", "stop_gradient", "real", "imag"}

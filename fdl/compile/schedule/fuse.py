@@ -23,8 +23,7 @@ from fdl.compile.llvm.values import transport_dtype
 from fdl.compile.lowerings.elementwise import is_lowerable
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import uses
-from fdl.ops.reduce import Reduction
-from fdl.ops.shape import IndexMap, Iota, Reshape, Transpose
+from fdl.ops.shape import IndexMap, Iota, Reduction, Reshape, Transpose
 from fdl.ops.slicing import Pad, Reverse
 
 #: Whether products and convolutions take epilogues.
