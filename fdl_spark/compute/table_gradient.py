@@ -3,7 +3,7 @@
 No value is minus zero: the sum of two rows is then what dense gradients give, in which a row that is missing is zero.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import prod
@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-Pair = tuple[np.ndarray, np.ndarray]  # the numbers of rows, in order, and their values
+Pair = tuple[np.ndarray, np.ndarray]  # the numbers of rows, each once, and their values
+CACHED = 1 << 18  # bytes of rows that are added at once: they stay in a core's cache
+SPARSE = 64  # rows are found through an array as long as the table if it has at most so many times more, else by search
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class TableLayout:
         """Elements of the leaves that are no tables; at least one, so that there is something to exchange."""
         sizes = [prod(shape) for n, shape in enumerate(self.shapes) if n not in self.tables]
         return max(1, sum(sizes))
+
+    @property
+    def extents(self) -> list[int]:
+        """How many rows each table has."""
+        return [self.shapes[n][0] for n in self.tables]
 
     def places(self) -> Iterator[slice]:
         """Where each leaf is in the flat vector."""
@@ -71,8 +78,8 @@ class TableGradient:
     Attributes:
       layout: of the parameters.
       dense: of the leaves that are no tables, one after the other; float array (layout.dense,).
-      tables: of each table the numbers of its rows that have a gradient, int32 (count,), each once and in order, and
-        their values, float array (count, ...).
+      tables: of each table the numbers of its rows that have a gradient, int32 (count,), each once, and their values,
+        float array (count, ...).
     """
 
     layout: TableLayout
@@ -81,17 +88,18 @@ class TableGradient:
 
     @staticmethod
     def of(layout: TableLayout, dense: np.ndarray, tables: Sequence[Pair]) -> "TableGradient":
-        """A gradient from rows in any order; those out of bounds are left out."""
+        """A gradient from rows of which those out of bounds, mostly the last ones, are left out."""
         found = []
         for (rows, values), table in zip(tables, layout.tables, strict=True):
-            order = np.argsort(rows, kind="stable")
-            order = order[: np.searchsorted(rows, layout.shapes[table][0], sorter=order)]
-            found.append((rows[order], values[order]))
+            inside = rows < layout.shapes[table][0]
+            count = np.count_nonzero(inside)
+            part = slice(count) if inside[:count].all() else inside
+            found.append((rows[part], values[part]))
         return TableGradient(layout, dense, tuple(found))
 
     def __add__(self, other: "TableGradient") -> "TableGradient":
-        pairs = zip(self.tables, other.tables, strict=True)
-        return TableGradient(self.layout, self.dense + other.dense, tuple(merged(a, b) for a, b in pairs))
+        pairs = zip(self.tables, other.tables, self.layout.extents, strict=True)
+        return TableGradient(self.layout, self.dense + other.dense, tuple(added(*pair) for pair in pairs))
 
     def whole(self) -> np.ndarray:
         """The gradient as one flat vector, in which rows that are missing are zeros."""
@@ -114,27 +122,49 @@ class TableGradient:
         raise ValueError("all of the gradient is finite")
 
 
-def merged(one: Pair, other: Pair) -> Pair:
+def added(one: Pair, other: Pair, extent: int) -> Pair:
     """The sum of two sets of rows.
 
-    >>> one = np.array([1, 4], np.int32), np.ones((2, 1))
-    >>> rows, values = merged(one, (np.array([0, 4], np.int32), np.full((2, 1), 2.0)))
+    Args:
+      one: rows, each once, and their values.
+      other: the same.
+      extent: how many rows the table has.
+
+    >>> one = np.array([4, 1], np.int32), np.ones((2, 1))
+    >>> rows, values = added(one, (np.array([0, 4], np.int32), np.full((2, 1), 2.0)), 9)
     >>> rows.tolist(), values.ravel().tolist()
-    ([0, 1, 4], [2.0, 1.0, 3.0])
+    ([4, 1, 0], [3.0, 1.0, 2.0])
     """
     if not one[0].size or not other[0].size:
         return one if one[0].size else other
-    place = np.searchsorted(one[0], other[0])
-    common = one[0][np.minimum(place, one[0].size - 1)] == other[0]
-    added = np.flatnonzero(~common)
-    count = one[0].size + added.size
-    theirs = place[added] + np.arange(added.size)
-    mine = np.ones(count, bool)
-    mine[theirs] = False
-    mine = np.flatnonzero(mine)
-    rows, values = np.empty(count, one[0].dtype), np.empty((count, *one[1].shape[1:]), one[1].dtype)
-    for target, first, second in zip((rows, values), one, other, strict=True):
-        target[mine], target[theirs] = first, second[added]
+    return add_into(lambda count: tuple(np.empty((count, *x.shape[1:]), x.dtype) for x in one), one, other, extent)
+
+
+def add_into(room: Callable[[int], Any], one: Pair, other: Pair, extent: int) -> Pair:
+    """The sum of two sets of rows in the first places of arrays for at least so many, which `room` gives."""
+    place = _places(one[0], other[0], extent)
+    common, new = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
+    count = one[0].size, one[0].size + new.size
+    sums: Pair = room(count[1])
+    for target, first, second in zip(sums, one, other, strict=True):
+        target[: count[0]] = first
+        np.take(second, new, 0, out=target[count[0] : count[1]], mode="clip")
+    step = max(1, CACHED // max(1, one[1][:1].nbytes))
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported by the shard that has it
-        values[mine[place[common]]] += other[1][common]
-    return rows, values
+        for start in range(0, common.size, step):
+            some = common[start : start + step]
+            sums[1][place[some]] += other[1][some]
+    return sums
+
+
+def _places(rows: np.ndarray, others: np.ndarray, extent: int) -> np.ndarray:
+    """Where each of other rows is among rows, -1 for those that are not."""
+    if not rows.size:
+        return np.full(others.size, -1)
+    if extent <= SPARSE * rows.size:
+        place = np.full(extent, -1, np.int32)
+        place[rows] = np.arange(rows.size, dtype=np.int32)
+        return place[others]
+    order = np.argsort(rows)
+    place = order[np.minimum(np.searchsorted(rows, others, sorter=order), rows.size - 1)]
+    return np.where(rows[place] == others, place, -1)

@@ -64,7 +64,8 @@ class Driver(SteppingEngine):
         """The parameters and the state after a step; what is lazy must see which rows were looked up."""
         tables = self.program.tables
         if tables is not None and tables.lazy:
-            return tables.flat(*tables.update(*tables.copied(self.weights, self.leaves), gradient))
+            rows = tables.joined(gradient.tables)
+            return tables.flat(*tables.update(*tables.copied(self.weights, self.leaves), gradient.dense, rows))
         return self.program.update(self.weights, made_whole(gradient), self.leaves)
 
 

@@ -22,7 +22,6 @@ from fdl_spark.compute.contribution import Contribution
 from fdl_spark.compute.job import Job
 from fdl_spark.compute.part import Part, nodes_of, total_of
 from fdl_spark.compute.program import Program
-from fdl_spark.compute.table_gradient import TableGradient
 from fdl_spark.compute.tree_sum import Node
 from fdl_spark.compute.update import Leaves, cut
 from fdl_spark.data.block import Block
@@ -405,10 +404,9 @@ class Rank:
             exchange.all_gather(gradient, clock)
             tables = self.program.tables
             if tables is not None and rows is not None:
-                pairs = rows.total()
+                joined = tables.joined(*rows.total())
                 clock.lap("sum")
-                found = TableGradient(tables.layout, gradient, pairs)
-                member.weights, member.leaves = tables.update(member.weights, member.leaves, found)
+                member.weights, member.leaves = tables.update(member.weights, member.leaves, gradient, joined)
                 clock.lap("update")
                 return
             member.weights, member.leaves = update(member.weights, gradient, member.leaves)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fdl_spark.compute.part import Part
-from fdl_spark.compute.table_gradient import Pair, TableLayout, merged
+from fdl_spark.compute.table_gradient import Pair, TableLayout, added
 from fdl_spark.compute.tree_sum import Node, gather
 from fdl_spark.net.connection import as_bytes
 
@@ -64,20 +64,23 @@ class RowsSwap:
             for count, shape in zip(of_node, shapes, strict=False):
                 rows, values = np.empty(count, np.int32), np.empty((count, *shape[1:]), layout.dtype)
                 yield as_bytes(rows)
-                if count and (rows[0] < 0 or rows[-1] >= shape[0] or (np.diff(rows) <= 0).any()):
-                    raise lost(f"sent rows that a table of shape {shape} does not have, or not in order")
+                found = np.sort(rows)
+                if count and (found[0] < 0 or found[-1] >= shape[0] or (found[1:] == found[:-1]).any()):
+                    raise lost(f"sent rows that a table of shape {shape} does not have, or one of them twice")
                 yield as_bytes(values)
                 pairs.append((rows, values))
             if pairs:
                 self._found[node] = tuple(pairs)
 
-    def total(self) -> Pairs:
-        """The rows of the sum over all shards, when all have arrived."""
-        return gather(self._found, self.shards, _added, ())
+    def total(self) -> tuple[Pairs, ...]:
+        """The rows of the sum over all shards, when all have arrived: one set, or two that are still to be added."""
+        terms = {node: (pairs,) for node, pairs in self._found.items()}
+        return gather(terms, self.shards, lambda one, other: (self._added(*one), self._added(*other)), ())
 
-
-def _added(one: Pairs, other: Pairs) -> Pairs:
-    return tuple(merged(a, b) for a, b in zip(one, other, strict=True))
+    def _added(self, one: Pairs, other: Pairs | None = None) -> Pairs:
+        if other is None:
+            return one
+        return tuple(added(*of_table) for of_table in zip(one, other, self.layout.extents, strict=True))
 
 
 def _is_possible(counts: Any, nodes: int, sizes: Sequence[int]) -> bool:

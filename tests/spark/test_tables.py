@@ -12,7 +12,7 @@ import fdl_spark
 from fdl import optim
 from fdl_spark.compute.part import Part
 from fdl_spark.compute.program import Program
-from fdl_spark.compute.table_gradient import TableGradient, TableLayout, merged
+from fdl_spark.compute.table_gradient import TableGradient, TableLayout, added
 from fdl_spark.compute.update import Update
 from fdl_spark.engines.rows import RowsSwap
 from fdl_spark.errors import ArgumentError, NonFiniteError
@@ -183,10 +183,15 @@ def test_what_is_sent_and_what_a_step_allocates_are_those_of_the_rows():
         swap = RowsSwap(tables.layout, [[(0, 0)]], [Part({}, gradient)], 0, 1)
         assert finite and sum(buffer.nbytes for buffer in swap.buffers()) <= 64 * 65 * 4 < table / 1000
         before = [np.asarray(leaf).ctypes.data for leaf in (*leaves, *state)]
-        leaves, state = tables.update(leaves, state, gradient)
+        leaves, state = tables.update(leaves, state, gradient.dense, tables.joined(gradient.tables))
         large = [n for n, leaf in enumerate((*leaves, *state)) if leaf.nbytes >= table]
         after = [np.asarray(leaf).ctypes.data for leaf in (*leaves, *state)]
         assert len(large) == 3 and [after[n] for n in large] == [before[n] for n in large]  # in place
+
+
+def sum_at(one, other, rows):
+    """Rows of the first table of the sum of whole gradients."""
+    return (one.whole() + other.whole())[:18].reshape(9, 2)[rows]
 
 
 def test_sums_of_rows_are_those_of_whole_gradients():
@@ -203,8 +208,10 @@ def test_sums_of_rows_are_those_of_whole_gradients():
             found.append(TableGradient.of(layout, rng.normal(size=3).astype(np.float32), pairs))
         one, other = found
         np.testing.assert_array_equal((one + other).whole(), one.whole() + other.whole())
-        rows = merged(one.tables[0], other.tables[0])[0]
-        assert rows.tolist() == sorted({*one.tables[0][0].tolist(), *other.tables[0][0].tolist()})
+        for extent in (9, 9000):  # found through an array, and by search
+            rows = added(one.tables[0], other.tables[0], extent)[0]
+            assert sorted(rows.tolist()) == sorted({*one.tables[0][0].tolist(), *other.tables[0][0].tolist()})
+            np.testing.assert_array_equal(added(one.tables[0], other.tables[0], extent)[1], sum_at(one, other, rows))
 
 
 @pytest.mark.parametrize(
