@@ -166,5 +166,5 @@ def _places(rows: np.ndarray, others: np.ndarray, extent: int) -> np.ndarray:
         place[rows] = np.arange(rows.size, dtype=np.int32)
         return place[others]
     order = np.argsort(rows)
-    place = order[np.minimum(np.searchsorted(rows, others, sorter=order), rows.size - 1)]
-    return np.where(rows[place] == others, place, -1)
+    found = order[np.minimum(np.searchsorted(rows, others, sorter=order), rows.size - 1)]
+    return np.where(rows[found] == others, found, -1)
