@@ -31,6 +31,12 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
         raise ArgumentError(f"{name} must be one of {sorted(choices)}, not {value!r}")
 
 
+def check_read(name: str, value: Any, of: str, given: Any, otherwise: str) -> None:
+    """Raise if an argument is given that nothing reads, as another one is not given."""
+    if value and given is None:
+        raise ArgumentError(f"{name} is for {of}=, which is not given: give it, {otherwise}")
+
+
 def check_names(name: str, value: Any) -> None:
     """Raise unless an argument is a list of columns' names, or None."""
     if isinstance(value, str) or not (value is None or (isinstance(value, Sequence) and all_strings(value))):

@@ -25,7 +25,7 @@ from pyspark.util import InheritableThread
 from fdl_spark.cost import Cluster
 from fdl_spark.data import connect_tasks as on_worker
 from fdl_spark.data.block import Block
-from fdl_spark.data.sharded import Dataset, Network
+from fdl_spark.data.sharded import Dataset, Network, encrypts_network
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.source import array_chunks, selected
 from fdl_spark.data.survey import Survey, merged
@@ -107,15 +107,16 @@ class ConnectDataset(Dataset):
         return own_jobs(self.spark)
 
     def network(self) -> Network:
-        encrypted = False
-        with suppress(Exception):  # a setting that a session may not be allowed to see
-            encrypted = self.spark.conf.get("spark.network.crypto.enabled", "false") == "true"
-        return Network(None, encrypted)
+        return Network(None, encrypts_network(self._setting))
 
     def encrypts_files(self) -> bool:
-        with suppress(Exception):  # a setting that a session may not be allowed to see
-            return self.spark.conf.get("spark.io.encryption.enabled", "false") == "true"
-        return False
+        return self._setting("spark.io.encryption.enabled", "false") == "true"
+
+    def _setting(self, name: str, otherwise: str) -> str:
+        """A setting of the session; as if nobody had made it if the session may not see it."""
+        with suppress(Exception):
+            return self.spark.conf.get(name, otherwise)
+        return otherwise
 
     @property
     def returns(self) -> bool:  # type: ignore[override]

@@ -20,7 +20,7 @@ from pyspark.util import InheritableThread
 from fdl_spark.cost import Cluster
 from fdl_spark.data.block import Block, NewBlock, delete_blocks
 from fdl_spark.data.columns import Arrays, Problem
-from fdl_spark.data.sharded import Dataset, Network
+from fdl_spark.data.sharded import Dataset, Network, encrypts_network
 from fdl_spark.data.shards import Schedule, owned
 from fdl_spark.data.source import Source
 from fdl_spark.data.survey import Cells, Survey
@@ -79,8 +79,7 @@ class RddDataset(Dataset):
     def network(self) -> Network:
         conf = self.context.getConf()
         near = self.context.master.startswith("local")  # local-cluster too has all its processes on this host
-        encrypted = conf.get("spark.network.crypto.enabled", "false") == "true"
-        return Network("unix" if near else conf.get("spark.driver.host"), encrypted)
+        return Network("unix" if near else conf.get("spark.driver.host"), encrypts_network(conf.get))
 
     def encrypts_files(self) -> bool:
         return bool(self.context._encryption_enabled)

@@ -15,6 +15,26 @@ from fdl_spark.data.shards import Schedule
 from fdl_spark.data.survey import Cells
 from fdl_spark.spark.wire import Payload
 
+# Spark's settings that mean: what travels between hosts must not be readable there.
+ENCRYPTING = (
+    "spark.network.crypto.enabled",
+    "spark.authenticate.enableSaslEncryption",
+    "spark.ssl.rpc.enabled",
+    "spark.ssl.enabled",
+)
+
+
+def encrypts_network(setting: Callable[[str, str], str | None]) -> bool:
+    """Whether Spark encrypts what travels on its network.
+
+    Args:
+      setting: (name, default) -> value, as `SparkConf.get`.
+
+    >>> encrypts_network({"spark.network.crypto.enabled": "true"}.get)
+    True
+    """
+    return any((setting(name, "false") or "").strip().lower() == "true" for name in ENCRYPTING)
+
 
 class Shareable(Protocol):
     """A value that is sent to the tasks along with the functions that refer to it."""

@@ -18,7 +18,7 @@ from fdl_spark.compute.update import Leaves
 from fdl_spark.cost import ENGINES, FITTED, Plan, choose, counts, step
 from fdl_spark.engines.engine import Engine, Snapshot
 from fdl_spark.history.outcome import Choice, Outcome
-from fdl_spark.spark.failures import NoBarrier
+from fdl_spark.spark.failures import CannotStay
 
 log = logging.getLogger("fdl_spark")
 
@@ -111,8 +111,8 @@ class Auto(Engine):
                 if not self._settled:
                     self._outcomes.append(outcome)
                 yield outcome
-        except NoBarrier as refused:
-            why = self._refuse(str(refused))
+        except CannotStay as refused:
+            why = self._refuse(refused.reason)
             self._rivals = None
             self._settled = False
             self._switch(next(iter(self._expected(self._size))), why)

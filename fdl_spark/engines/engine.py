@@ -63,6 +63,7 @@ class Engine(ABC):
       start: what to go on from.
       skip: whether a step that is not finite is left out and the group goes on, or the group ends there.
       slices: into how many slices the parameters are cut, at most; None for as many as the cost model says.
+      why: what speaks for this engine.
 
     Attributes:
       cuts: where they are.
@@ -87,15 +88,22 @@ class Engine(ABC):
     here = False
 
     def __init__(
-        self, dataset: Dataset, program: Program, start: Snapshot, *, skip: bool = False, slices: int | None = None
+        self,
+        dataset: Dataset,
+        program: Program,
+        start: Snapshot,
+        *,
+        skip: bool = False,
+        slices: int | None = None,
+        why: str = "asked for",
     ):
-        self.dataset, self.program, self.skip = dataset, program, skip
+        self.dataset, self.program, self.skip, self._why = dataset, program, skip, why
         self.choices: list[Choice] = []
         self._begin(start, slices)
 
     def _begin(self, start: Snapshot, slices: int | None) -> None:
         self.cuts = self._cut(start.weights, slices)
-        self.choices.append(Choice(start.done, self.name, "asked for", self.slices))
+        self.choices.append(Choice(start.done, self.name, self._why, self.slices))
         self.shared = Shared.of(self.program, self.dataset)
         try:
             self.restore(start)

@@ -1,8 +1,8 @@
 """The tasks' side of `sync="resident"`: a rank takes a group of steps, and keeps what it holds for the next group.
 
 A rank is a task of a barrier job, and the Python process that runs it. The process outlives the task: its connections,
-its parameters and its slice of the optimizer's state stay in this module, named by the run, and the next group goes on
-from them if all ranks have come back with those of the same step. Otherwise the group starts from what the driver sent.
+its parameters and its slice of the optimizer's state stay there (`members.py`), and the next group goes on from them if
+all ranks have come back with those of the same step. Otherwise the group starts from what the driver sent.
 """
 
 import select
@@ -10,10 +10,9 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from pyspark import BarrierTaskContext
@@ -23,23 +22,23 @@ from fdl_spark.compute.job import Job
 from fdl_spark.compute.part import Part, nodes_of, total_of
 from fdl_spark.compute.program import Program
 from fdl_spark.compute.tree_sum import Node
-from fdl_spark.compute.update import Leaves, cut
+from fdl_spark.compute.update import cut
 from fdl_spark.data.block import Block
 from fdl_spark.data.sharded import Shareable
 from fdl_spark.data.shards import owned
 from fdl_spark.engines.between import Between
+from fdl_spark.engines.members import Member, taking_part
 from fdl_spark.engines.rows import RowsSwap
 from fdl_spark.history.clock import Clock
-from fdl_spark.net.connection import Connection, PeerLost
+from fdl_spark.net.connection import PeerLost
 from fdl_spark.net.exchange import Exchange, Room
 from fdl_spark.net.meeting import BarrierMeeting, HubMeeting, LinkMeeting, Meeting, Message
-from fdl_spark.net.mesh import Mesh, Terms
+from fdl_spark.net.mesh import Terms
 from fdl_spark.net.secure import connect
 from fdl_spark.net.shared import Segment, SharedMemoryError, available
 from fdl_spark.spark.wire import pack
 
 PHASES = ("compute", "send", "wait", "sum", "update", "gather")
-KEPT_RUNS = 2
 REPORT_SECONDS = 0.1
 # For a rank that failed to say why before those that miss it fail too: Spark tells the first failure.
 WHY_SECONDS = 0.5
@@ -98,58 +97,6 @@ class Order:
         return min(self.every - place % self.every, length - place, self.first + self.count - step)
 
 
-@dataclass
-class Member:
-    """What a process holds of a run.
-
-    Attributes:
-      mesh: its connections to the others.
-      hub: its connection to the driver.
-      room: its memory.
-      done: how many steps its parameters and state are of; -1 if they are not to be trusted.
-      slice: number of the slice whose state it holds; None for none.
-      kept: what its shards keep, by their numbers.
-      longest: seconds of the longest gradient that a rank has computed.
-    """
-
-    mesh: Mesh = field(default_factory=Mesh)
-    hub: Connection | None = None
-    room: Room | None = None
-    done: int = -1
-    slice: int | None = None
-    longest: float = 0.0
-    weights: Any = field(default_factory=lambda: np.empty(0, np.float32))  # the leaves, if there are tables
-    leaves: Leaves = field(default_factory=list)
-    kept: dict[int, Leaves] = field(default_factory=dict)
-
-    def meeting(self, order: Order, rank: int) -> Meeting:
-        """Where this process meets the others of its group."""
-        terms = order.terms
-        if order.hub is None:
-            if not order.again:
-                return BarrierMeeting()
-            connections = [link.connection for link in self.mesh.links.values()]
-            if len(connections) != order.job.tasks - 1:
-                raise PeerLost(f"rank {rank}", socket.gethostname(), "has come without connections to the others")
-            return LinkMeeting(rank, connections, order.group, RETURN_SECONDS)
-        if self.hub is None:
-            self.hub = connect(order.hub, terms.secret, terms.timeout, encrypt=terms.encrypted, name="the driver")
-        return HubMeeting(self.hub, rank, order.group, terms.timeout)
-
-    def patience(self, otherwise: float) -> float:
-        """Seconds without a word after which another rank is lost; `otherwise` if no gradient has been timed yet."""
-        return max(LEAST_PATIENCE, PATIENCE * self.longest) if self.longest else otherwise
-
-    def close(self) -> None:
-        """Hang up."""
-        self.mesh.close()
-        if self.hub is not None:
-            self.hub.close()
-
-
-_members: dict[str, Member] = {}  # by run
-
-
 def run_group(order: Order, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
     """Take the steps of a group.
 
@@ -157,30 +104,12 @@ def run_group(order: Order, task: int, blocks: Iterable[Block]) -> Iterator[byte
       What the driver needs: (what it is, array) as `wire.pack` packs it.
     """
     (block,) = blocks
-    try:
-        yield from Rank(order, task, block, _member(order.run)).run()
-    except PeerLost:
-        time.sleep(WHY_SECONDS)
-        forget(order.run)
-        raise
-    except BaseException:
-        forget(order.run)
-        raise
-
-
-def forget(run: str) -> None:
-    """Let go of a run."""
-    member = _members.pop(run, None)
-    if member is not None:
-        member.close()
-
-
-def _member(run: str) -> Member:
-    if run not in _members:
-        while len(_members) >= KEPT_RUNS:
-            forget(next(iter(_members)))
-        _members[run] = Member()
-    return _members[run]
+    with taking_part(order.run) as member:
+        try:
+            yield from Rank(order, task, block, member).run()
+        except PeerLost:
+            time.sleep(WHY_SECONDS)
+            raise
 
 
 class Rank:
@@ -201,7 +130,7 @@ class Rank:
     def run(self) -> Iterator[bytes]:
         """Meet, take the steps, and hand over what has changed."""
         order, member = self.order, self.member
-        meeting = member.meeting(order, self.rank)
+        meeting = self._meeting()
         self._find()
         keeping = [shard for shard, own in member.kept.items() if own]
         held = {"done": member.done, "slice": member.slice, "shards": keeping}
@@ -218,7 +147,7 @@ class Rank:
             self._load(owners)
         shards, timeout = order.job.schedule.shards, order.terms.timeout
         exchange = Exchange(self.rank, links, self.nodes, order.cuts, owners, shards, member.room, timeout)
-        exchange.timeout = member.patience(exchange.timeout)
+        exchange.timeout = self._patience(exchange.timeout)
         member.done, began = -1, time.perf_counter()
         steps = self._steps(exchange)
         if self.rank == 0:
@@ -254,6 +183,24 @@ class Rank:
     def _own_slice(self) -> int | None:
         """The slice whose state this rank has if it has not come from another one's process."""
         return self.rank if self.rank < len(self.order.cuts) - 1 else None
+
+    def _meeting(self) -> Meeting:
+        """Where this process meets the others of its group."""
+        order, member, terms = self.order, self.member, self.order.terms
+        if order.hub is None:
+            if not order.again:
+                return BarrierMeeting()
+            connections = [link.connection for link in member.mesh.links.values()]
+            if len(connections) != order.job.tasks - 1:
+                raise PeerLost(f"rank {self.rank}", socket.gethostname(), "has come without connections to the others")
+            return LinkMeeting(self.rank, connections, order.group, RETURN_SECONDS)
+        if member.hub is None:
+            member.hub = connect(order.hub, terms.secret, terms.connecting, encrypt=terms.encrypted, name="the driver")
+        return HubMeeting(member.hub, self.rank, order.group, terms.timeout)
+
+    def _patience(self, otherwise: float) -> float:
+        """Seconds without a word after which another rank is lost; `otherwise` if no gradient has been timed yet."""
+        return max(LEAST_PATIENCE, PATIENCE * self.member.longest) if self.member.longest else otherwise
 
     def _owners(self, here: list[Message]) -> list[int] | None:
         """Which rank has each slice's state; None if any rank has come without what it needs."""
@@ -361,7 +308,7 @@ class Rank:
             self._update(exchange, total, rows, clock)
         self._handing_over = told[0]["handing_over"]
         member.longest = max(member.longest, *(message["seconds"] for message in told.values()))
-        exchange.timeout = member.patience(exchange.timeout)
+        exchange.timeout = self._patience(exchange.timeout)
         timings = [[rank, told[rank]["host"], told[rank]["seconds"] / count] for rank in sorted(told)]
         phases = {name: seconds / count for name, seconds in clock.phases.items()}
         outcomes = [

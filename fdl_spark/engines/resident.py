@@ -29,12 +29,13 @@ from fdl_spark.data.sharded import Dataset, Shareable
 from fdl_spark.engines.between import Between
 from fdl_spark.engines.common.leaves import LeafOrder
 from fdl_spark.engines.engine import Engine, Snapshot
-from fdl_spark.engines.rank import Order, forget, run_group
+from fdl_spark.engines.members import forget
+from fdl_spark.engines.rank import Order, run_group
 from fdl_spark.history.outcome import Outcome, Timing
 from fdl_spark.net.meeting import Hub, Message
 from fdl_spark.net.mesh import Terms
 from fdl_spark.net.secure import Listener
-from fdl_spark.spark.failures import Lost, NoBarrier, explained
+from fdl_spark.spark.failures import Apart, CannotStay, Lost, NoBarrier, NoConnection, explained
 from fdl_spark.spark.interrupts import Interrupts
 from fdl_spark.spark.wire import unpack
 
@@ -42,6 +43,9 @@ POLL = 0.05  # seconds
 SLOT_SECONDS = 60.0  # for lost executors to be replaced
 PATIENCE = 10.0  # seconds for a group that nobody waits for to end
 TIMEOUT = 600.0  # seconds without a word after which a rank is given up that may still have to compile
+CONNECTING = 20.0  # seconds for a rank to answer a call; that all have started is known before
+CALLS = 2  # groups in a row whose ranks could not connect: one of them may have died meanwhile, but not each time
+FORGETTING = 3  # jobs to find one of the processes that were ranks, among Spark's idle ones
 
 
 class Resident(Engine):
@@ -55,6 +59,7 @@ class Resident(Engine):
     # How many groups in a row have found in the Python workers what the last one left there, and how many have not.
     _found = _missed = 0
     _branch = 0  # counts the states that the run was set to
+    _apart = 0  # groups in a row whose ranks could not connect
 
     def __init__(self, *args: Any, every: int = 1, **options: Any):
         super().__init__(*args, **options)
@@ -62,7 +67,7 @@ class Resident(Engine):
         self._run, self._number = uuid.uuid4().hex, 0
         self._key = secrets.token_bytes(32) if self.dataset.encrypts_files() else None
         network = self.dataset.network()
-        self._terms = Terms(secrets.token_bytes(32), network.encrypted, TIMEOUT)
+        self._terms = Terms(secrets.token_bytes(32), network.encrypted, TIMEOUT, CONNECTING)
         self._hub: Hub | None = None
         if network.driver is not None:
             self._hub = Hub(Listener(network.driver, self._terms.secret, encrypt=network.encrypted))
@@ -95,7 +100,7 @@ class Resident(Engine):
             try:
                 for _ in self.group(0):
                     pass
-            except NoBarrier as refused:
+            except CannotStay as refused:
                 raise Lost(str(refused)) from None
 
     def boundary(self, step: int) -> int:
@@ -110,17 +115,37 @@ class Resident(Engine):
     def close(self) -> None:
         with ExitStack() as actions:  # each is taken, whichever fails
             actions.callback(super().close)
-            actions.callback(self._forget)
-            if self._hub is not None:
-                actions.callback(self._hub.close)
+            actions.callback(self._forget if self._hub is None else self._hub.close)
             actions.callback(self._drop_start)
 
     def _forget(self) -> None:
-        """Let the ranks go; those that have died have gone already."""
+        """Let the ranks go, which no hub tells by hanging up; with the first that goes all go."""
         with suppress(Exception):
-            self.dataset.map(partial(_forget, self._run))
+            for _ in range(FORGETTING if self._number else 0):
+                if any(self.dataset.map(partial(_forget, self._run))):
+                    break
 
     def group(self, count: int, seconds: float = math.inf, stay: float = 0.0) -> Iterator[Outcome]:
+        try:
+            yield from self._group(count, seconds, stay)
+        except Apart as apart:
+            self._apart += 1
+            if self._apart < CALLS:
+                raise
+            raise self._no_connection(apart) from None
+        self._apart = 0
+
+    def _no_connection(self, apart: Apart) -> NoConnection:
+        """Who could not be reached, and what to do."""
+        hub = "" if self._hub is None else f" and to the driver ({self._hub.listener.address})"
+        other = "" if self.program.inner else ', or pass sync="shuffle" or "driver", whose tasks need not'
+        return NoConnection(
+            str(apart).rpartition("Unreachable: ")[2],
+            f"tasks that stay connect to each other{hub}: let the cluster's hosts reach each other at all ports "
+            f"(firewall, network policy){other}",
+        )
+
+    def _group(self, count: int, seconds: float, stay: float) -> Iterator[Outcome]:
         with Interrupts(math.inf) as interrupts:
             taken = yield from self._attempt(count, seconds, stay, interrupts)
             if not taken:  # a process has come without what the last group left in it
@@ -340,5 +365,5 @@ def _outcome(told: Message) -> Outcome:
 def _forget(run: str, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
     for _ in blocks:
         pass
-    forget(run)
-    return iter(())
+    if forget(run):
+        yield b"!"

@@ -12,8 +12,8 @@ POINTS = 2000  # more are not to be told apart in a picture
 
 
 def figure_of(steps: Records, epochs: Records, engines: Records, seconds: Mapping[str, np.ndarray]) -> Any:
-    """Three panels: the loss of steps and epochs, the metrics of epochs, the seconds of each phase stacked; below them
-    which engine took the steps, and why.
+    """Three panels: the loss of steps and epochs, the metrics of epochs, the milliseconds of each phase of each step
+    stacked, as stairs; below them which engine took the steps, and why.
 
     Args:
       steps, epochs, engines: the records of a run, as History has them.
@@ -33,10 +33,12 @@ def figure_of(steps: Records, epochs: Records, engines: Records, seconds: Mappin
     names = {*last} - {"epoch", "step"} | {*last.get("validation", {})}
     _epoch_lines(metrics, epochs, sorted(names - {"loss", "validation"}))
     if seconds:
-        starts = _starts(len(numbers), POINTS)
+        starts = _starts(len(numbers), POINTS // 2)  # each is a stair, of two points
         counts = np.diff([*starts, len(numbers)])
         milliseconds = [np.add.reduceat(spent * 1e3, starts) / counts for spent in seconds.values()]
-        phases.stackplot(numbers[starts], milliseconds, labels=list(seconds))
+        stairs = [np.append(means, means[-1]) for means in milliseconds]
+        ends = np.append(numbers[starts], numbers[-1] + 1)
+        phases.stackplot(ends, stairs, labels=list(seconds), step="post", linewidth=0)
     chosen = [
         f"from step {choice['step'] + 1} by {choice['engine']}, slices: {choice.get('slices', 1)}; {choice['why']}"
         for choice in engines

@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import socket
 import struct
-from collections.abc import Callable
 from typing import Any
 
 from fdl_spark.errors import ClusterError
@@ -15,25 +14,6 @@ HEADER = struct.Struct(">I")
 TAG = 16
 FRAME = HEADER.size + RECORD + TAG
 RECORDS_OF_A_KEY = 1 << 20  # 128 GiB, far below what makes AES-GCM's blocks tell anything
-# Spark's settings that mean: what travels between hosts must not be readable there.
-SETTINGS = (
-    "spark.network.crypto.enabled",
-    "spark.authenticate.enableSaslEncryption",
-    "spark.ssl.rpc.enabled",
-    "spark.ssl.enabled",
-)
-
-
-def wanted(setting: Callable[[str, str], str | None]) -> bool:
-    """Whether Spark encrypts what travels on its network.
-
-    Args:
-      setting: (name, default) -> value, as `SparkConf.get`.
-
-    >>> wanted({"spark.network.crypto.enabled": "true"}.get)
-    True
-    """
-    return any((setting(name, "false") or "").strip().lower() == "true" for name in SETTINGS)
 
 
 def check_available() -> None:

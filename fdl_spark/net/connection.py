@@ -42,6 +42,10 @@ class PeerLost(Exception):
         return f"{self.name} on {self.host} {self.what}"
 
 
+class Unreachable(PeerLost):
+    """No connection to another process of the run can be made: between here and there is a firewall, say."""
+
+
 class Connection:
     """An open connection, authenticated by whoever made it.
 

@@ -59,6 +59,11 @@ class Room:
         """The size of its Segment."""
         return slots * dtype.itemsize + nodes * size * (2 if rounded else dtype.itemsize)
 
+    def close(self) -> None:
+        """Give up what is shared, once nobody here uses it any more."""
+        if self.shared is not None:
+            self.shared.close()
+
 
 @dataclass
 class Link:
@@ -71,6 +76,12 @@ class Link:
 
     connection: Connection
     room: Room | None = None
+
+    def close(self) -> None:
+        """Hang up, and let go of the other's memory."""
+        self.connection.close()
+        if self.room is not None:
+            self.room.close()
 
 
 class SliceSum:

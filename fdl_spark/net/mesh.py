@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fdl_spark.net.address import UNIX, host_key
-from fdl_spark.net.connection import Connection
+from fdl_spark.net.connection import Connection, Unreachable
 from fdl_spark.net.exchange import Link, Room
 from fdl_spark.net.meeting import Meeting, Message
 from fdl_spark.net.secure import Listener, connect
@@ -23,11 +23,13 @@ class Terms:
       secret: proves that a process belongs to the run.
       encrypted: whether what goes between hosts is encrypted.
       timeout: seconds after which one that says nothing is lost.
+      connecting: seconds after which one that does not answer a call cannot be reached.
     """
 
     secret: bytes
     encrypted: bool
     timeout: float
+    connecting: float
 
 
 @dataclass
@@ -71,7 +73,8 @@ class Mesh:
           The links by rank.
 
         Raises:
-          PeerLost: a rank does not connect.
+          Unreachable: two ranks cannot connect.
+          PeerLost: a rank has gone.
         """
         tokens = [message["token"] for message in here]
         missing = [
@@ -82,7 +85,7 @@ class Mesh:
         ]
         lost = {tokens[i if j == rank else j] for i, j in missing if rank in (i, j)}
         for token in [token for token in self.links if token in lost or token not in tokens]:
-            self.links.pop(token).connection.close()
+            self.links.pop(token).close()
         if missing:
             for peer, connection in self._connections(rank, here, missing, meeting, terms, address):
                 connection.name, connection.host = f"rank {peer}", here[peer]["name"]
@@ -92,7 +95,7 @@ class Mesh:
     def close(self) -> None:
         """Hang up."""
         for link in self.links.values():
-            link.connection.close()
+            link.close()
         self.links = {}
 
     def _connections(
@@ -121,16 +124,23 @@ class Mesh:
                     connection = connect(
                         place,
                         terms.secret,
-                        terms.timeout,
+                        terms.connecting,
                         encrypt=terms.encrypted,
                         name=f"rank {i} ({here[i]['name']})",
                     )
                     connection.send_message({"rank": rank}, timeout=terms.timeout)
                     yield i, connection
             for kind, listener in listeners.items():
-                for _ in [j for j in callers if (here[j]["host"] == mine) == (kind == "near")]:
-                    connection = listener.accept(terms.timeout)
-                    yield connection.receive_message(timeout=terms.timeout)["rank"], connection
+                expected = {j for j in callers if (here[j]["host"] == mine) == (kind == "near")}
+                while expected:
+                    try:  # they call others before, and if they cannot reach this one, they say so
+                        connection = listener.accept(2 * terms.connecting)
+                    except TimeoutError as error:
+                        late = min(expected)
+                        raise Unreachable(f"rank {late}", here[late]["name"], f"has not called: {error}") from None
+                    peer = connection.receive_message(timeout=terms.timeout)["rank"]
+                    expected.discard(peer)
+                    yield peer, connection
 
 
 def _link(connection: Connection, peer: int, room: Room, view: Callable[[int, Any], Room], timeout: float) -> Link:

@@ -16,7 +16,7 @@ from fdl_spark.errors import ArgumentError
 from fdl_spark.net import address as addresses
 from fdl_spark.net.address import EVERYWHERE, UNIX
 from fdl_spark.net.cipher import EncryptedConnection, check_available
-from fdl_spark.net.connection import TIMEOUT, Connection, PeerLost
+from fdl_spark.net.connection import TIMEOUT, Connection, Unreachable
 from fdl_spark.net.handshake import (
     ANSWER,
     OPENING,
@@ -284,7 +284,7 @@ def connect(
       name: who is there, for messages.
 
     Raises:
-      PeerLost: nobody listens there, or not one that holds the secret, or it did not answer in time.
+      Unreachable: nobody listens there, or not one that holds the secret, or it did not answer in time.
       ArgumentError: the address is none.
       ClusterError: nothing here can encrypt.
 
@@ -311,12 +311,13 @@ def connect(
         try:
             return _attempt(kind, where, host, ConnectorSide(secret, address, encrypt), max(rest, 1e-3), name)
         except Refused as error:
-            raise PeerLost(name, host, f"at {address} cannot be used: {error}") from None
+            raise Unreachable(name, host, f"at {address} cannot be used: {error}") from None
         except OSError as error:
             again = end if isinstance(error, BUSY) else min(end, retry_until if retry_until is not None else 0.0)
             if time.monotonic() + pause >= again:
                 reason = error.strerror or str(error)
-                raise PeerLost(name, host, f"at {address} cannot be reached ({reason})") from None
+                here = socket.gethostname()
+                raise Unreachable(name, host, f"at {address} cannot be reached from {here} ({reason})") from None
         time.sleep(pause)
         pause = min(2 * pause, longest)
 

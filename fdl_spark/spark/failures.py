@@ -15,8 +15,6 @@ from fdl_spark.spark.quiet import no_query_log
 TRACEBACK = "Traceback (most recent call last):"
 CONDITION = re.compile(r"\[([A-Z]+(?:_[A-Z0-9]+)*(?:\.[A-Z0-9_]+)*)\] (.*?)(?:\s*SQLSTATE: (\w{5})|$)", re.DOTALL)
 LOST_STATES = ("XX", "53", "56", "58", "82", "HY")  # SQLSTATEs: internal, resources, checkpoints, system, handles
-# Exceptions of ours in tasks that say nothing about the user's functions.
-LOST = ("BlockMissing", "PeerLost", "StateMissing")
 FULL = re.compile(r"No space left on device|Disk quota exceeded")
 # A local directory of a block manager, or the one beside it where an executor unpacks what is sent to Python.
 LOCAL = r"\S*/(?:blockmgr|spark)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -56,9 +54,34 @@ class NoRoom(Lost):
     """A local disk of Spark has no room now; it may have in a moment, as others' shuffle files come and go."""
 
 
-class NoBarrier(ClusterError):
+class Apart(Lost):
+    """Tasks cannot connect to each other or to the driver: one of them may just have died."""
+
+
+class CannotStay(ClusterError):
+    """Tasks cannot stay for several steps: use an engine whose tasks need not (`sync="shuffle"` or `"driver"`).
+
+    Attributes:
+      reason: why, without what to do about it.
+    """
+
+    def __init__(self, reason: str, remedy: str = ""):
+        super().__init__(f"{reason}; {remedy}" if remedy else reason)
+        self.reason = reason
+
+
+class NoBarrier(CannotStay):
     """Spark cannot run all tasks of a stage at once: ask for fewer, free slots, or use an engine that needs no barrier
     (`sync="shuffle"` or `"driver"`)."""
+
+
+class NoConnection(CannotStay):
+    """Tasks can connect neither to each other nor to the driver, or one of the two: let the network allow it, or use an
+    engine whose tasks need not (`sync="shuffle"` or `"driver"`)."""
+
+
+# Exceptions of ours in tasks that say nothing about the user's functions.
+LOST = {"BlockMissing": BlocksLost, "Unreachable": Apart, "PeerLost": Lost, "StateMissing": Lost}
 
 
 @contextmanager
@@ -183,7 +206,7 @@ def _in_python(text: str, doing: str) -> Exception:
     if gone:
         return BlocksLost.with_folder(gone.group(1))
     if kind in LOST:
-        return (BlocksLost if kind == "BlockMissing" else Lost)(last)
+        return LOST[kind](last)
     if last.startswith(f"{DataError.__module__}.{DataError.__name__}: "):
         return DataError(last.split(": ", 1)[1])
     if kind == "DiskFull":

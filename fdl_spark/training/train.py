@@ -16,6 +16,7 @@ from fdl_spark.arguments import (
     check_names,
     check_optimizer,
     check_params,
+    check_read,
     check_whole,
 )
 from fdl_spark.checkpoints.checkpoint import CheckpointFolder
@@ -92,7 +93,7 @@ def train(
       partitions: number of tasks; None means as many as the cluster runs at once.
       columns: the columns to use, of data whose columns have names; None means all.
       validation: data as `data`, on which the loss and the metrics are taken after each epoch.
-      metrics: functions (params, batch) -> mean, by name, for the validation.
+      metrics: functions (params, batch) -> mean, by name, taken on the validation.
       checkpoint: folder or URI of checkpoints. If it holds some of this run, training goes on from the newest that is
         whole; damaged ones after it are renamed to `*.broken`, with a warning and an event in the history. One that
         cannot be written later, to a full disk say, is left out with a warning and an event. A folder is one run's at
@@ -154,6 +155,8 @@ def train(
     check_params(params)
     check_callbacks(callbacks)
     _check_together(sync, wire, params, checkpoint_steps)
+    check_read("metrics", metrics, "validation", validation, "or let the loss return them: (mean loss, dict of means)")
+    check_read("checkpoint_steps", checkpoint_steps, "checkpoint", checkpoint, "or leave it out")
     folder = CheckpointFolder(checkpoint) if checkpoint is not None else None
     with Cleanup() as cleanup:
         saved = None
@@ -257,24 +260,27 @@ def _engine(
     Raises:
       ArgumentError: the cluster cannot run its jobs.
     """
-    if rounded and not dataset.returns and not isinstance(sync, Every):  # shards must find what they have lost
+    needs = "needs tasks that run where they ran before, and this session cannot cache their data"
+    asked, every, why = f'sync="{sync}"', 1, "asked for"
+    if isinstance(sync, Every):
+        every, asked, sync = sync.steps, f"sync=fdl_spark.every({sync.steps})", "resident"
+        why = f"{asked}: local steps are taken by tasks that stay"
+    elif rounded and not dataset.returns:  # shards must find what they have lost
         if sync in ("shuffle", "driver"):
-            raise ArgumentError(
-                f'wire="bfloat16" with sync="{sync}" needs tasks that run where they ran before, and this session '
-                f'cannot cache their data; pass sync="resident"'
-            )
-        sync = "resident" if sync == "auto" else sync
+            raise ArgumentError(f'wire="bfloat16" with {asked} {needs}; pass sync="resident"')
+        if sync == "auto":
+            sync, asked, why = "resident", 'wire="bfloat16"', f'wire="bfloat16" {needs}: only those that stay will do'
     if sync == "auto":
         return partial(Auto, engines=engines)
-    every, sync = (sync.steps, "resident") if isinstance(sync, Every) else (1, sync)
     if sync not in engines:
         found = " or ".join(f'"{name}"' for name in engines)
-        raise ArgumentError(f'sync="{sync}" needs a classic session; over Spark Connect pass {found}')
+        raise ArgumentError(f"{asked} needs a classic session; over Spark Connect pass {found}")
     slots = dataset.slots() if engines[sync].groups else None
     if slots is not None and slots < dataset.tasks:
-        why = f"the cluster runs {slots} at once" if slots else "Spark cannot do that with dynamic allocation"
+        cluster = f"the cluster runs {slots} at once" if slots else "Spark cannot do that with dynamic allocation"
+        other = ', or sync="auto"' if why == "asked for" else ""
         raise ArgumentError(
-            f'sync="{sync}" needs all of its {dataset.tasks} tasks to run at once, and {why}; '
-            f'pass partitions={slots or 1} or fewer, or sync="auto"'
+            f"{asked} needs all of its {dataset.tasks} tasks to run at once, and {cluster}; "
+            f"pass partitions={slots or 1} or fewer{other}"
         )
-    return partial(Resident, every=every) if every > 1 else engines[sync]
+    return partial(Resident, every=every, why=why) if sync == "resident" else engines[sync]

@@ -10,6 +10,7 @@ import json
 import os
 import runpy
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -44,6 +45,7 @@ from fdl_spark.data.load import load
 from fdl_spark.spark.connect.upload import union
 
 HERE = runpy.run_path(str(Path(__file__).with_name("problem.py")))
+WALL = runpy.run_path(str(Path(__file__).with_name("wall.py")))
 problem = HERE["make_problem"](200)
 adam = fdl.optim.adam(1e-2)
 
@@ -300,6 +302,21 @@ KINDS = ("rel_type", "command_type", "analyze", "op_type", "cat_type")
 MAP = "items"
 
 
+def apart():
+    """Tasks that cannot reach each other: without a wish for an engine, and with one for tasks that stay."""
+    from fdl_spark.engines import resident
+
+    before, resident.CONNECTING = resident.CONNECTING, 0.3
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            loss = WALL["walled_off"](problem.loss, f"tcp:127.0.0.1:{server.getsockname()[1]}")
+            run = train(problem.data, loss, sync="auto", partitions=2)
+            why = [(choice["engine"], choice["why"]) for choice in run.history.engines[:2]]
+            return [digest(run.params), *why, fails(lambda: train(problem.data, loss, sync="resident", partitions=2))]
+    finally:
+        resident.CONNECTING = before
+
+
 def large_prediction(spark):
     """Parameters larger than what goes with a function."""
     from fdl_spark.spark.connect import share
@@ -336,6 +353,7 @@ SERVER = {
     "interrupted": interrupted,
     "shared": lambda spark: shared(),
     "uncached": uncached,
+    "apart": lambda spark: apart(),
     "large prediction": large_prediction,
     "left": lambda spark: [
         blocks(spark),

@@ -7,6 +7,7 @@ python leaks.py MASTER ENGINE STEP ...
 
 import gc
 import os
+import re
 import signal
 import sys
 import threading
@@ -134,6 +135,9 @@ RUNS = {
     "callback interrupts": lambda spark, folder: train(callbacks=[Raise(KeyboardInterrupt())]),
     "interrupted": interrupted,
     "a worker dies": lambda spark, folder: train(on_executors(die_once(str(folder / "died")))),
+    # Behind those that end workers, and with these what they have left of other runs.
+    "resident": lambda spark, folder: train(sync="resident", steps=4, group=1),
+    "local steps": lambda spark, folder: train(sync=fdl_spark.every(2), steps=4),
 }
 
 
@@ -242,7 +246,14 @@ def more(spark):
     return {
         "threads of the JVM": beans.getThreadMXBean().getThreadCount(),
         "broadcasts known to Python": len(context._pickled_broadcast_vars._registry),
+        **{f"threads: {kind}": count for kind, count in sorted(threads(context).items())},
     }
+
+
+def threads(context):
+    """How many threads of the JVM there are of each kind: names without their numbers."""
+    said = context._jvm.java.lang.Thread.getAllStackTraces().keySet().toString()
+    return Counter(re.sub(r"[0-9a-f]*\d[0-9a-f]*", "N", name) for name in re.findall(r"Thread\[#\d+,(.*?),\d+,", said))
 
 
 def over_steps(master, engine, steps):
@@ -254,8 +265,8 @@ def over_steps(master, engine, steps):
     count = Count(spark, steps)
     train(sync=engine, wire="bfloat16", steps=max(steps), callbacks=[count])
     print(f"| {engine}, after so many steps | {' | '.join(map(str, steps))} |\n|{'---|' * (len(steps) + 1)}")
-    for name in count.counted[0]:
-        print(f"| {name} | {' | '.join(f'{one[name]:.6g}' for one in count.counted)} |")
+    for name in dict.fromkeys(name for one in count.counted for name in one):
+        print(f"| {name} | {' | '.join(f'{one.get(name, 0):.6g}' for one in count.counted)} |")
     spark.stop()
 
 

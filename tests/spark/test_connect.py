@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import runpy
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +17,17 @@ from fdl_spark.spark.java import java_home
 PROGRAM = Path(__file__).with_name("connect_program.py")
 HERE = runpy.run_path(str(PROGRAM))
 QUIET = "rootLogger.level = off\n"
+# But for the line in which a server says at which port it listens.
+PORT_TOLD = """
+logger.server.name = org.apache.spark.sql.connect.service.SparkConnectServer
+logger.server.level = info
+logger.server.appenderRef.stderr.ref = stderr
+appender.stderr.type = Console
+appender.stderr.name = stderr
+appender.stderr.target = SYSTEM_ERR
+appender.stderr.layout.type = PatternLayout
+appender.stderr.layout.pattern = %m%n
+"""
 SECONDS = 1200
 
 
@@ -30,7 +41,7 @@ def environment(folder):
 
 def quiet(folder):
     path = folder / "log4j2.properties"
-    path.write_text(QUIET)
+    path.write_text(QUIET + PORT_TOLD)
     return path
 
 
@@ -40,11 +51,9 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     token = os.urandom(16).hex()
     env = environment(folder) | {"SPARK_CONNECT_AUTHENTICATE_TOKEN": token}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     settings = {
         "spark.connect.grpc.binding.address": "127.0.0.1",
-        "spark.connect.grpc.binding.port": str(port),
+        "spark.connect.grpc.binding.port": "0",
         "spark.local.dir": str(folder),
         "spark.ui.enabled": "false",
     }
@@ -54,13 +63,12 @@ def server(tmp_path_factory):
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*command, "spark-internal"], env=env, stdout=log, stderr=log, cwd=folder)
     try:
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end and process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+        end, told = time.monotonic() + SECONDS, None
+        while told is None and time.monotonic() < end and process.poll() is None:
             time.sleep(0.1)
-        yield f"sc://localhost:{port}", env  # with a token any other name would need TLS
+            told = re.search(r"server started at: .*:(\d+)$", (folder / "log").read_text(), re.MULTILINE)
+        assert told is not None, (folder / "log").read_text()[-3000:]
+        yield f"sc://localhost:{told[1]}", env  # with a token any other name would need TLS
     finally:
         process.terminate()
         try:
@@ -124,6 +132,16 @@ def test_a_killed_worker_changes_nothing(found):
 
 def test_an_interrupt_ends_the_run(found):
     assert found["interrupted"] == [True, True, 0, found["shuffle"]]
+
+
+def test_tasks_that_cannot_reach_each_other(found):
+    trained, (first, why_first), (second, why_second), (kind, text) = found["apart"]
+    assert trained == found["shuffle"]
+    assert (first, why_first) == ("resident", "tried first") and second in ("shuffle", "driver")
+    assert re.match(
+        r"tasks cannot stay for several steps: rank 0 \(.*\) on .* at tcp:127.* cannot be reached from", why_second
+    )
+    assert kind == "NoConnection" and text.startswith("rank 0 (") and 'pass sync="shuffle" or "driver"' in text
 
 
 def test_large_values_and_answers(found):

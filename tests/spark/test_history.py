@@ -161,6 +161,19 @@ def test_the_picture_of_a_long_run_has_few_points_and_every_spike(count):
     assert top == pytest.approx(500.0)  # milliseconds: 250 of each phase
 
 
+def test_the_phases_are_as_high_as_their_own_step():
+    """A group's first step carries its scheduling: nothing of it shows in the steps beside it."""
+    phases = [{"compute": 0.001}, {"compute": 0.002, "schedule": 0.05}, {"compute": 0.003}]
+    steps = [{"step": n, "loss": 1.0, "rows": 1, "phases": phases[n]} for n in range(3)]
+    panel = History(steps=steps).plot().axes[2]
+    tops = []
+    for step in range(3):
+        inside = [(x, y) for x in (step + 0.01, step + 0.99) for y in np.arange(0.25, 60, 0.5)]
+        found = [any(c.get_paths()[0].contains_point(point) for c in panel.collections) for point in inside]
+        tops.append([sum(found[: len(found) // 2]) / 2, sum(found[len(found) // 2 :]) / 2])
+    np.testing.assert_allclose(tops, [[1, 1], [52, 52], [3, 3]])  # milliseconds, at both ends of the step
+
+
 def test_the_picture_says_which_engine_took_the_steps_and_why():
     engines = [
         {"step": 0, "engine": "driver", "why": "asked for"},  # as a checkpoint of before has it

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from fdl_spark.engines.rank import KEPT_RUNS
-
 LEAKS = runpy.run_path(str(Path(__file__).with_name("leaks.py")), run_name="leaks")
 FIRST = ("shuffle", "frame", "predict")  # the first runs of a session start workers, connections and threads
 PATIENCE = 60.0  # seconds until Spark's cleaner, workers and sockets have followed
@@ -55,11 +53,11 @@ def test_a_session_holds_as_much_after_many_runs_as_after_three(spark, tmp_path,
         "callback interrupts": "KeyboardInterrupt",
         "interrupted": "KeyboardInterrupt",
         "a worker dies": "ran",
+        "resident": "ran",
+        "local steps": "ran",
     }
     # An interrupt between the end of Spark's job and the reading of its result leaves the JVM waiting at a socket.
     before["sockets"] += 1
-    # A worker that is not asked to forget a run, since others were idle too, keeps its connections until two more come.
-    before["fds of workers"] += 2 * 3 * KEPT_RUNS
     end = time.monotonic() + PATIENCE
     while (more := more_than(before, held(spark))) and time.monotonic() < end:
         time.sleep(0.5)

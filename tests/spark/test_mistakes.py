@@ -61,6 +61,12 @@ ARGUMENTS = {
     "metrics is a list": ({"metrics": [loss]}, ArgumentError, "metrics must be a dict of functions"),
     "metric is no function": ({"metrics": {"a": 1}}, ArgumentError, r"metrics\['a'\] must be a function"),
     "metric with a taken name": ({"metrics": {"rows": loss}}, ArgumentError, "cannot be called 'rows'"),
+    "metrics without data": ({"metrics": {"m": loss}}, ArgumentError, "metrics is for validation=, which is not given"),
+    "checkpoint_steps without a folder": (
+        {"checkpoint_steps": 3},
+        ArgumentError,
+        "checkpoint_steps is for checkpoint=, which is not given: give it, or leave it out",
+    ),
     "callback alone": ({"callbacks": fdl_spark.Progress()}, ArgumentError, r"callbacks must be a list, such as"),
     "callback's class": ({"callbacks": [fdl_spark.Progress]}, ArgumentError, "objects of a subclass"),
     "no parameters": ({"params": {}}, ArgumentError, "params must have at least one array"),
@@ -94,6 +100,11 @@ ARRAYS = {
     "names of two types": ({1: X, "1": X}, DataError, "no pytree of arrays: .*keys"),
     "two columns of a name": ({"['a'][0]": X, "a": [X]}, ColumnError, r"column .*several columns have this name"),
 }
+
+
+def test_arguments_that_hold_of_themselves(spark):
+    """No metrics need no data; no job of this engine takes more steps than `group` allows, as it takes one."""
+    assert len(train(metrics={}, group=3, sync="driver", steps=2).history.steps) == 2
 
 
 @pytest.mark.parametrize("kind", ARRAYS)
@@ -338,7 +349,7 @@ def test_optimizers_that_raise(spark):
 
 def test_one_name_for_two_metrics(spark):
     with pytest.raises(LossError, match="metric 'm' is one of the loss and one of metrics=; rename"):
-        train(function=lambda p, b: (loss(p, b), {"m": p}), metrics={"m": loss})
+        train(function=lambda p, b: (loss(p, b), {"m": p}), metrics={"m": loss}, validation=GOOD)
 
 
 def test_few_rows(spark):

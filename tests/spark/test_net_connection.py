@@ -18,9 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fdl_spark.data.sharded import encrypts_network
 from fdl_spark.errors import ClusterError
 from fdl_spark.net import cipher, connection
-from fdl_spark.net.cipher import FRAME, HEADER, RECORD, TAG, EncryptedConnection, check_available, derive, wanted
+from fdl_spark.net.cipher import FRAME, HEADER, RECORD, TAG, EncryptedConnection, check_available, derive
 from fdl_spark.net.connection import LENGTH, Connection, PeerLost, advance, as_bytes
 from fdl_spark.net.handshake import new_secret
 from fdl_spark.net.secure import Listener, connect
@@ -502,7 +503,7 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch):
     ],
 )
 def test_encryption_follows_sparks(settings, encrypted):
-    assert wanted(settings.get) is encrypted
+    assert encrypts_network(settings.get) is encrypted
 
 
 def test_messages_are_json_on_the_wire():

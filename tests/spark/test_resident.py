@@ -181,7 +181,7 @@ def test_processes_that_have_forgotten_the_run(train, digest, monkeypatch):
 
     def forgetting(run):
         def function(task, blocks):
-            from fdl_spark.engines.rank import forget
+            from fdl_spark.engines.members import forget
 
             list(blocks)
             forget(run)

@@ -113,6 +113,20 @@ def test_without_tasks_that_stay(train, once, digest, monkeypatch):
     assert {record["engine"] for record in run.history.engines} <= set(STEPPING)
 
 
+def test_the_history_says_why_the_tasks_stay(train, once, digest, monkeypatch):
+    """Where tasks do not run again where their data was, `auto` has no choice; nobody has asked for what it takes."""
+    monkeypatch.setattr(RddDataset, "returns", False)
+    run = train()
+    assert_same(run, once, digest)
+    (choice,) = run.history.engines
+    assert choice["engine"] == "resident"
+    assert choice["why"].startswith('wire="bfloat16" needs tasks that run where they ran before')
+    with pytest.raises(fdl_spark.ArgumentError, match=r'wire="bfloat16" needs all of its 3 tasks .* or fewer$'):
+        train(partitions=3)
+    (choice,) = train(sync=fdl_spark.every(2), steps=2).history.engines
+    assert choice["why"].startswith("sync=fdl_spark.every(2): local steps")
+
+
 def shuffled(spark):
     """Bytes that the executors have written for shuffles."""
     context = spark.sparkContext._jsc.sc()

@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -103,15 +102,13 @@ class Connect(Cluster):
 
     def start(self):
         super().start()
-        with socket.create_server((HOSTS[0], 0)) as free:
-            port = free.getsockname()[1]
         self.environment = {"SPARK_CONNECT_AUTHENTICATE_TOKEN": secrets.token_hex(16)}
         settings = {
             **self.settings,
             **executors_settings(self.folder),
             **{name: value for name, (value, _) in FAST.items()},
             "spark.connect.grpc.binding.address": HOSTS[0],
-            "spark.connect.grpc.binding.port": str(port),
+            "spark.connect.grpc.binding.port": "0",
             "spark.driver.host": HOSTS[0],
             "spark.driver.bindAddress": HOSTS[0],
             "spark.executorEnv.SPARK_LOCAL_IP": HOSTS[0],
@@ -121,15 +118,14 @@ class Connect(Cluster):
         python = {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": HOSTS[0], **self.environment}
         command = ["spark-submit", "--master", LocalCluster.url, *words, *main]
         self.server, log = self._launch("server", command, **python)
-        self.url = f"sc://localhost:{port}"
 
-        def listening():
+        def port():
             if self.server.poll() is not None:
                 raise RuntimeError(log.read_text(errors="replace")[-3000:])
-            with socket.socket() as probe:
-                return probe.connect_ex((HOSTS[0], port)) == 0
+            return _search(r"server started at: \S*:(\d+)\s", log)
 
-        processes.wait_until(listening, PATIENCE, f"the server, see {log}")
+        processes.wait_until(port, PATIENCE, f"the server, see {log}")
+        self.url = f"sc://localhost:{port()}"
 
     def own(self):
         return {self.server.pid, *processes.descendants(self.server.pid)}
