@@ -124,7 +124,7 @@ class Eager(Interpreter):
         if args and type(args[0]) is Number:
             return self.process_numbers(operation, args)
         arrays = [a.concrete() if type(a) is Array else as_array(a).concrete() for a in args]
-        if operation.family != "elementwise" or _mixed(arrays):
+        if operation.lowering_kind != "elementwise" or _mixed(arrays):
             operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])
         if operation.compile_eagerly and self.run_compiled is not None:
             return [Array(o) for o in self.run_compiled(operation, arrays)]

@@ -21,7 +21,7 @@ class Higher(Primitive, abstract=True):
 
     multiple = True
     compile_eagerly = True
-    family = "control"
+    lowering_kind = "control"
 
     @property
     def effect(self) -> bool:
@@ -136,7 +136,7 @@ def _cheap(program: Program, inputs: set[Any]) -> list[Equation]:
     found = []
     known: set[Any] = inputs | {v for v, _ in program.constants}
     for equation in program.equations:
-        plain = equation.operation.family in ("elementwise", "move") and not equation.operation.multiple
+        plain = equation.operation.lowering_kind in ("elementwise", "move") and not equation.operation.multiple
         if plain and all(isinstance(a, Literal) or a in known for a in equation.inputs):
             found.append(equation)
             known.update(equation.outputs)

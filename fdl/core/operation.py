@@ -13,7 +13,10 @@ class Operation:
     """An immutable function of tensors, with its static parameters as fields.
 
     Class attributes:
-        family: which part of the compiler makes its code; ``"host"`` calls the reference from inside the plan.
+        lowering_kind: how the compiler makes its code: ``"elementwise"`` (by `lower`, in loop nests), ``"reduce"`` (in
+            loop nests), ``"move"`` (where it is read, by another index), ``"kernel"`` (by a lowering of its own, see
+            `fdl.compile.lowerings`), ``"control"`` (it holds Programs), ``"random"``; ``"host"`` calls the reference
+            from inside of the plan, unless there is a lowering.
         multiple: whether the operation returns a tuple of results.
         compile_eagerly: whether eager calls are compiled instead of run by the reference.
         linear: in which operands it is linear, and so has a ``transpose`` rule: in all together if True; else in those
@@ -24,7 +27,7 @@ class Operation:
             arithmetic (complex numbers, random keys).
     """
 
-    family: ClassVar[str] = "host"
+    lowering_kind: ClassVar[str] = "host"
     multiple: ClassVar[bool] = False
     compile_eagerly: ClassVar[bool] = False
     linear: ClassVar[bool | tuple[tuple[int, ...], ...]] = False
@@ -84,7 +87,7 @@ class Operation:
         return NotImplemented
 
     def lower(self, build: Any, *values: Any) -> Any:
-        """Native code for one element (or vector of elements) of the result, for the elementwise family."""
+        """Native code for one element (or vector of elements) of the result, for elementwise operations."""
         raise NotImplementedError
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:

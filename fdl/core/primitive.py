@@ -34,7 +34,11 @@ class Primitive(Operation):
             dataclass(frozen=True, repr=False)(cls)
         if abstract:
             return
-        needed = REQUIRED + (("transpose",) if cls.linear else ()) + (("lower",) if cls.family == "elementwise" else ())
+        needed = (
+            REQUIRED
+            + (("transpose",) if cls.linear else ())
+            + (("lower",) if cls.lowering_kind == "elementwise" else ())
+        )
         missing = [rule for rule in needed if getattr(cls, rule, None) is getattr(Primitive, rule, None)]
         if missing:
             raise PrimitiveError(

@@ -110,7 +110,7 @@ class Program:
         # The types of results follow from operands and operations, but for functions of users.
         for equation in self.equations:
             text.append(f"{equation.operation!r} {' '.join([name(a) for a in equation.inputs])}")
-            if equation.operation.family == "host":
+            if equation.operation.lowering_kind == "host":
                 text.append(" ".join([str(var.type) for var in equation.outputs]))
             for var in equation.outputs:
                 numbers[var] = len(numbers)

@@ -331,7 +331,7 @@ class Staging(Interpreter):
 
 def stays_weak(operation: Operation, args: Sequence[Any], outs: Sequence[Any]) -> bool:
     """Whether the result stands for a Python scalar, as all operands do: arithmetic that keeps the dtype."""
-    if operation.family != "elementwise":
+    if operation.lowering_kind != "elementwise":
         return False
     dtype = outs[0].type.dtype
     return all(getattr(a, "weak", False) and a.type.dtype == dtype for a in args)

@@ -88,7 +88,7 @@ def _with_residuals(call: Callable[..., Any], values: Sequence[Any]) -> Any:
 class NumbaCall(Primitive):
     """Results of a function that numba compiled, which must return arrays of the declared types."""
 
-    family = "kernel"
+    lowering_kind = "kernel"
     multiple = True
     function: Rule
     types: tuple[TensorType, ...]

@@ -101,7 +101,7 @@ class Rem(Binary):
 class Nextafter(Binary):
     """The next number after x in the direction of y."""
 
-    family = "host"
+    lowering_kind = "host"
     domain = FLOATING
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ _WHOLE = {part: whole for whole, part in _PART.items()}
 class Complex(Binary):
     """x + iy of two real numbers."""
 
-    family = "host"
+    lowering_kind = "host"
     linear = True
     domain = (float32, float64)
 
@@ -48,7 +48,7 @@ class Complex(Binary):
 class Part(Unary, abstract=True):
     """The real or the imaginary part."""
 
-    family = "host"
+    lowering_kind = "host"
     linear = True
     domain = COMPLEX
 
@@ -83,7 +83,7 @@ class Imag(Part):
 class Conj(Unary):
     """The complex conjugate."""
 
-    family = "host"
+    lowering_kind = "host"
     linear = True
     domain = COMPLEX
 

@@ -26,7 +26,7 @@ class DotGeneral(Primitive):
     x, then those of y. Products are summed in `dtype` (by default that of the operands, for 16-bit floats in float32).
     """
 
-    family = "kernel"
+    lowering_kind = "kernel"
     linear = ((0,), (1,))
     contracting: Axes
     batch_axes: Axes

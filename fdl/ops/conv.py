@@ -53,7 +53,7 @@ class ConvGeneral(Primitive):
         dtype: in which products are summed, by default that of the operands (for 16-bit floats float32).
     """
 
-    family = "kernel"
+    lowering_kind = "kernel"
     compile_eagerly = True
     linear = ((0,), (1,))
     strides: tuple[int, ...]

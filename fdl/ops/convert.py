@@ -44,7 +44,7 @@ class Convert(Cast):
     imaginary part is dropped.
     """
 
-    family = "elementwise"
+    lowering_kind = "elementwise"
     linear = True
 
     def result(self, *types: TensorType) -> TensorType:
@@ -103,7 +103,7 @@ def _saturated(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
 class Bitcast(Cast):
     """The same bits read as another dtype of the same size."""
 
-    family = "elementwise"
+    lowering_kind = "elementwise"
 
     def result(self, *types: TensorType) -> TensorType:
         (x,) = types

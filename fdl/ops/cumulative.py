@@ -33,7 +33,7 @@ class Cumulative(Primitive, abstract=True):
         function: the NumPy function of two numbers that is accumulated.
     """
 
-    family = "kernel"
+    lowering_kind = "kernel"
     axis: int
     reverse: bool = False
     domain: ClassVar[tuple[np.dtype, ...]] = NUMERIC
@@ -67,7 +67,7 @@ class Cumulative(Primitive, abstract=True):
 class Cumsum(Structural, Cumulative):
     """Running sum; integers wrap around, 16-bit floats are summed in float32."""
 
-    family = "kernel"
+    lowering_kind = "kernel"
     function = np.add
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:

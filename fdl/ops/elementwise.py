@@ -25,7 +25,7 @@ class Elementwise(Primitive, abstract=True):
         result_dtype: dtype of the result; None is that of the operands.
     """
 
-    family = "elementwise"
+    lowering_kind = "elementwise"
     arity: ClassVar[int]
     domain: ClassVar[tuple[np.dtype, ...]] = NUMERIC
     result_dtype: ClassVar[np.dtype | None] = None

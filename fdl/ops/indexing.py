@@ -26,7 +26,7 @@ class Gather(Primitive):
     signed, the largest unsigned integer, True) or moved inside (modes "clip" and "promise_in_bounds").
     """
 
-    family = "kernel"
+    lowering_kind = "kernel"
     linear = ((0,),)
     numbers: GatherDimensionNumbers
     slice_sizes: tuple[int, ...]
@@ -128,7 +128,7 @@ class Scatter(Primitive):
     several updates that set one element the last counts.
     """
 
-    family = "kernel"
+    lowering_kind = "kernel"
     linear = True
     kind: str
     numbers: ScatterDimensionNumbers

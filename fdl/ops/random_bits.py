@@ -32,7 +32,7 @@ _BLOCK, _FEW = 1 << 14, 8
 class RandomPrimitive(Primitive, abstract=True):
     """No operand is differentiable."""
 
-    family = "random"
+    lowering_kind = "random"
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         return self(*primals), None

@@ -152,7 +152,7 @@ class ReduceXor(Bits):
 class ArgExtremum(Primitive, abstract=True):
     """The place of the first extreme element along `axis`; a NaN counts as extreme."""
 
-    family = "reduce"
+    lowering_kind = "reduce"
     axis: int
     dtype: np.dtype = int32
     function: ClassVar[Callable[..., Any]]

@@ -19,7 +19,7 @@ from fdl.ops.shape import all_batched, zeros_of
 class Select(Primitive):
     """`on_true` where `predicate` holds, else `on_false`; all of one shape."""
 
-    family = "elementwise"
+    lowering_kind = "elementwise"
     linear = ((1, 2),)
     transports = True
 
@@ -68,7 +68,7 @@ class Gate(Primitive):
     that arrives from a choice of something else is NaN: the gate puts zero in its place.
     """
 
-    family = "elementwise"
+    lowering_kind = "elementwise"
     linear = ((1,),)
 
     def result(self, *types: TensorType) -> TensorType:

@@ -18,7 +18,7 @@ from fdl.ops.samples import draw
 class Structural(Primitive, abstract=True):
     """Linear in its only operand: the tangent goes through the same operation."""
 
-    family = "move"
+    lowering_kind = "move"
     linear = True
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -141,7 +141,7 @@ class Reduction(Primitive, abstract=True):
         domain: dtypes it takes.
     """
 
-    family = "reduce"
+    lowering_kind = "reduce"
     axes: tuple[int, ...]
     domain: ClassVar[tuple[np.dtype, ...]] = NUMERIC
 
@@ -178,7 +178,7 @@ class Reduction(Primitive, abstract=True):
 class Sum(Structural, Reduction):
     """The sum; integers wrap around, 16-bit floats are summed in float32."""
 
-    family = "reduce"
+    lowering_kind = "reduce"
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         return reduced(np.add, x, self.axes)
@@ -190,7 +190,7 @@ class Sum(Structural, Reduction):
 class Iota(Primitive):
     """0, 1, 2, ... along `axis`, repeated over the other axes of `shape`."""
 
-    family = "move"
+    lowering_kind = "move"
     shape: tuple[int, ...]
     axis: int
     dtype: np.dtype

@@ -65,7 +65,7 @@ class Pad(Primitive):
     Negative ``low`` and ``high`` cut elements off.
     """
 
-    family = "move"
+    lowering_kind = "move"
     linear = True
     low: tuple[int, ...]
     high: tuple[int, ...]
@@ -136,7 +136,7 @@ class Pad(Primitive):
 class Concatenate(Primitive):
     """Operands one after the other along `axis`."""
 
-    family = "move"
+    lowering_kind = "move"
     linear = True
     axis: int
 
@@ -213,7 +213,7 @@ class Reverse(IndexMap):
 class DynamicSlice(Primitive):
     """A block of ``sizes`` that begins at the starts, integer scalars, moved so that it lies inside the operand."""
 
-    family = "kernel"
+    lowering_kind = "kernel"
     linear = ((0,),)
     sizes: tuple[int, ...]
 
@@ -254,7 +254,7 @@ class DynamicSlice(Primitive):
 class DynamicUpdateSlice(Primitive):
     """The operand with a block replaced by the update, which begins at the starts, moved so that it lies inside."""
 
-    family = "kernel"
+    lowering_kind = "kernel"
     linear = ((0, 1),)
 
     def result(self, *types: TensorType) -> TensorType:

@@ -22,7 +22,7 @@ class Sort(Primitive):
     order, also if ``stable`` does not ask for it.
     """
 
-    family = "kernel"
+    lowering_kind = "kernel"
     multiple = True
     axis: int
     num_keys: int = 1
@@ -73,7 +73,7 @@ class TopK(Primitive):
     NaN is the largest number.
     """
 
-    family = "kernel"
+    lowering_kind = "kernel"
     multiple = True
     k: int
 

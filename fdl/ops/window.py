@@ -32,7 +32,7 @@ class Windowed(Primitive, abstract=True):
         window_dilation: distance of the window's elements.
     """
 
-    family = "kernel"
+    lowering_kind = "kernel"
     compile_eagerly = True
     kind: str
     window: tuple[int, ...]

@@ -17,7 +17,7 @@ class Distinct(Primitive):
     ``[7, 3, 7, 5]`` becomes ``[0, 1, 0, 2]``.
     """
 
-    family = "kernel"
+    lowering_kind = "kernel"
     compile_eagerly = True
 
     def result(self, *types: TensorType) -> TensorType:

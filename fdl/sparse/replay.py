@@ -28,7 +28,7 @@ class Replay(Primitive):
     NaN.
     """
 
-    family = "kernel"
+    lowering_kind = "kernel"
     multiple = True
     compile_eagerly = True
     body: Program
@@ -111,7 +111,7 @@ def _elementwise(program: Program, arrays: Sequence[np.ndarray]) -> list[np.ndar
     for equation in program.equations:
         operands = [read(a) for a in equation.inputs]
         # What else a Program of scalars holds changes no number: broadcasts and reshapes to a scalar.
-        made = evaluate(equation.operation, operands) if equation.operation.family == "elementwise" else operands
+        made = evaluate(equation.operation, operands) if equation.operation.lowering_kind == "elementwise" else operands
         environment.update(zip(equation.outputs, made, strict=True))
     shape = np.shape(arrays[0])
     return [np.broadcast_to(read(a), shape) for a in program.outputs]

@@ -83,7 +83,7 @@ def elementwise() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     for name in sorted(registry):
         seen = set()
         for operation, arrays in samples(name):
-            if operation.family != "elementwise" or operation.effect or operation.multiple:
+            if operation.lowering_kind != "elementwise" or operation.effect or operation.multiple:
                 continue
             own = tuple(a.dtype for a in arrays)
             for dtype in (*dtypes.ALL, dtypes.key):
@@ -120,7 +120,7 @@ def test_other_operations_without_native_code(monkeypatch: pytest.MonkeyPatch) -
     found, count = set(), 0
     for name in sorted(registry):
         for operation, arrays in samples(name):
-            if operation.family == "elementwise" or operation.effect:
+            if operation.lowering_kind == "elementwise" or operation.effect:
                 continue
             inputs = tuple(Var(TensorType(a.shape, a.dtype)) for a in arrays)
             result = operation.result(*(v.type for v in inputs))

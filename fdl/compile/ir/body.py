@@ -124,7 +124,7 @@ class Body:
     def expand(self, equation: Equation, position: Position, guards: Guards, flat: Affine | None = None) -> int:
         """The instruction for the result of `equation` at `position`."""
         operation, inputs = equation.operation, equation.inputs
-        if operation.family == "elementwise":
+        if operation.lowering_kind == "elementwise":
             operands = tuple(self.read(a, position if a.type.shape else (), guards) for a in inputs)
             return self.add(Apply(operation, operands, equation.outputs[0].type.dtype))
         match operation:

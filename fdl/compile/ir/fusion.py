@@ -54,4 +54,4 @@ class Standalone:
 class Copy(Operation):
     """Store a value a second time, as an output of its own."""
 
-    family = "copy"
+    lowering_kind = "copy"

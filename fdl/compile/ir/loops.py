@@ -74,7 +74,7 @@ def make_body(nest: Fusion, inlined: Callable[[Var], Equation | None]) -> Body:
     """The instructions of all equations of a nest."""
     body = Body(nest.extents, inlined)
     for equation in nest.equations:
-        if equation.operation.family == "reduce":
+        if equation.operation.lowering_kind == "reduce":
             (x,) = equation.inputs
             body.reduced[equation.outputs[0]] = body.read(x, body.place(x.type.shape))
         else:

@@ -112,7 +112,9 @@ class ReplayLowering(Lowering[Replay]):
 
 def _is_elementwise(equation: Any) -> bool:
     operation = equation.operation
-    return operation.family == "elementwise" and is_lowerable(operation, tuple(a.type.dtype for a in equation.inputs))
+    return operation.lowering_kind == "elementwise" and is_lowerable(
+        operation, tuple(a.type.dtype for a in equation.inputs)
+    )
 
 
 class _Replayer:

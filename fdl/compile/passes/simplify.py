@@ -76,7 +76,7 @@ class _Simplifier:
     def fold(self, equation: Equation) -> bool:
         """Compute the equation now if all it reads is known, and small."""
         operation = equation.operation
-        if operation.family in ("host", "control", "random") or isinstance(operation, BroadcastInDim):
+        if operation.lowering_kind in ("host", "control", "random") or isinstance(operation, BroadcastInDim):
             return False
         if (
             not equation.inputs

@@ -31,7 +31,11 @@ def sink_slices(program: Program) -> Program:
 
 
 def _is_split(equation: Equation, users: dict[Atom, list[Equation]], returned: set[Atom]) -> bool:
-    if equation.operation.family != "elementwise" or equation.operation.multiple or equation.outputs[0] in returned:
+    if (
+        equation.operation.lowering_kind != "elementwise"
+        or equation.operation.multiple
+        or equation.outputs[0] in returned
+    ):
         return False
     (out,) = equation.outputs
     parts = users.get(out, [])

@@ -69,7 +69,7 @@ class _Sinker:
         axes = next((self.sources[a][1] for a in equation.inputs if a in self.sources), None)
         if axes is None:
             return False
-        if operation.family == "elementwise":
+        if operation.lowering_kind == "elementwise":
             return self.replaced(equation, operation, axes, axes)
         if isinstance(operation, (Windowed, Concatenate, Slice)):
             turned = _turned_back(operation, axes)
@@ -138,7 +138,7 @@ class _Sinker:
             out = Var(back.result(var.type))
             self.append(replace(maker, operation=back, inputs=(var,), outputs=(out,)))
             return out
-        if maker.operation.family != "elementwise" or len(maker.outputs) != 1:
+        if maker.operation.lowering_kind != "elementwise" or len(maker.outputs) != 1:
             return None
         inputs = self.all_turned(maker.inputs, axes, model, depth + 1)
         if inputs is None:

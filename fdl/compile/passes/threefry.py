@@ -23,7 +23,7 @@ Words = np.ndarray[tuple[int, ...], np.dtype[np.uint32]]
 class _Words(Operation):
     """Base: elementwise on the words of keys; exists only inside the compiler."""
 
-    family = "elementwise"
+    lowering_kind = "elementwise"
     transports = True
 
 

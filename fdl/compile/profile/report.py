@@ -117,7 +117,7 @@ class CostReport:
 
     def words(self, equations: list[Equation]) -> str:
         """Names of operations."""
-        computing = [e for e in equations if e.operation.family not in ("move", "copy")] or equations
+        computing = [e for e in equations if e.operation.lowering_kind not in ("move", "copy")] or equations
         names = list(dict.fromkeys(name_of(e.operation) for e in computing))
         more = [f"{len(names) - _MOST_WORDS} more"] if len(names) > _MOST_WORDS else []
         return ", ".join([*names[:_MOST_WORDS], *more])
@@ -136,9 +136,9 @@ def _flops(equation: Equation) -> int:
         return lowering_of(operation).flops(operation, operands, [v.type for v in equation.outputs])
     if not is_inexact(out.dtype):
         return 0
-    if operation.family == "reduce":
+    if operation.lowering_kind == "reduce":
         return int(equation.inputs[0].type.size) if isinstance(operation, (Sum, Prod)) else 0
-    return out.size if operation.family == "elementwise" and operation.name not in _FREE else 0
+    return out.size if operation.lowering_kind == "elementwise" and operation.name not in _FREE else 0
 
 
 def _traffic(step: LoopNest | TileGroup) -> int:

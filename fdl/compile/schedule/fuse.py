@@ -119,7 +119,7 @@ class Schedule:
         That may be inputs, which stay where they are, or a single array of no more bytes than the result.
         """
         users = self._users.get(equation.outputs[0], [])
-        if len(users) != 1 or {equation.operation.family, users[0].operation.family} != {"elementwise"}:
+        if len(users) != 1 or {equation.operation.lowering_kind, users[0].operation.lowering_kind} != {"elementwise"}:
             return False
         if classify(users[0]) != "nest":
             return False
@@ -135,7 +135,7 @@ class Schedule:
 
     def is_free(self, equation: Equation) -> bool:
         """Whether an elementwise equation reads no memory, so that it is rather computed again than stored."""
-        if equation.operation.family != "elementwise":
+        if equation.operation.lowering_kind != "elementwise":
             return False
         return all(isinstance(a, Literal) or self.is_known(a) for a in equation.inputs)
 
@@ -144,7 +144,7 @@ class Schedule:
 
         It is then computed where it is used, since no loop could do both.
         """
-        if equation.operation.family != "elementwise":
+        if equation.operation.lowering_kind != "elementwise":
             return False
         moved = False
         for _ in range(8):
@@ -156,7 +156,7 @@ class Schedule:
                 moved = True
             elif classify(equation) != "nest":
                 return False
-            elif moved or equation.operation.family != "elementwise":
+            elif moved or equation.operation.lowering_kind != "elementwise":
                 return moved
         return False
 
@@ -326,7 +326,7 @@ class Schedule:
             if self.defining_step[load.var] != number and load.var not in nest.operands:
                 nest.operands.add(load.var)
                 self._readers.setdefault(load.var, []).append(number)
-        if equation.operation.family == "reduce":
+        if equation.operation.lowering_kind == "reduce":
             nest.reduced = reduced_loops(equation, extents)
         for var in equation.outputs:
             self.defining_step[var] = number
@@ -343,7 +343,7 @@ class Schedule:
     def body(self, equation: Equation, extents: tuple[int, ...]) -> Body:
         """The instructions of an equation in loops of these extents."""
         body = Body(extents, self.inlined)
-        if equation.operation.family == "reduce":
+        if equation.operation.lowering_kind == "reduce":
             body.read(equation.inputs[0], body.place(equation.inputs[0].type.shape))
         else:
             body.define(equation)
@@ -364,7 +364,7 @@ class Schedule:
         if extents is None:
             return None
         marks = None if nest.reduced is None else _refined(nest.reduced, nest.extents, extents)
-        if equation.operation.family == "reduce" and marks not in (None, reduced_loops(equation, extents)):
+        if equation.operation.lowering_kind == "reduce" and marks not in (None, reduced_loops(equation, extents)):
             return None
         try:
             body = self.body(equation, extents)
@@ -385,7 +385,9 @@ class Schedule:
 
     def is_epilogue(self, equation: Equation, body: Body, number: int, result: Var) -> bool:
         """Whether an equation can be computed on vectors of the `result` of a standalone step."""
-        if equation.operation.family != "elementwise" or any(isinstance(i, (Index, Choose)) for i in body.instructions):
+        if equation.operation.lowering_kind != "elementwise" or any(
+            isinstance(i, (Index, Choose)) for i in body.instructions
+        ):
             return False
         for load in body.loads():
             steps = merged_strides(load.flat.coefficients, body.extents, result.type.shape)
@@ -399,7 +401,7 @@ class Schedule:
 
     def is_reduction(self, var: Var, nest: Fusion) -> bool:
         """Whether a result of `nest` is complete only when its loops are."""
-        return any(e.operation.family == "reduce" and var in e.outputs for e in nest.equations)
+        return any(e.operation.lowering_kind == "reduce" and var in e.outputs for e in nest.equations)
 
     # Outputs
 
@@ -478,11 +480,11 @@ def classify(equation: Equation) -> str:
     dtypes = [a.type.dtype for a in (*equation.inputs, *equation.outputs)]
     if isinstance(operation, Iota):
         return "inlined" if transport_dtype(dtypes[0]) == dtypes[0] else "standalone"
-    if operation.family == "move":
+    if operation.lowering_kind == "move":
         plain = isinstance(operation, (Reshape, IndexMap))
         plain = plain or (isinstance(operation, Pad) and not any(operation.interior))
         return "inlined" if plain and all(transport_dtype(d) is not None for d in dtypes) else "standalone"
-    if operation.family == "elementwise":
+    if operation.lowering_kind == "elementwise":
         return "nest" if is_lowerable(operation, tuple(a.type.dtype for a in equation.inputs)) else "standalone"
     if type(operation) in REDUCTIONS:
         x = equation.inputs[0].type
@@ -493,7 +495,7 @@ def classify(equation: Equation) -> str:
 
 def loop_shape(equation: Equation) -> tuple[int, ...]:
     """The shape that the loops of an equation run over."""
-    if equation.operation.family == "reduce":
+    if equation.operation.lowering_kind == "reduce":
         return tuple(equation.inputs[0].type.shape)
     return tuple(equation.outputs[0].type.shape)
 
@@ -519,7 +521,11 @@ def epilogue_nest(equation: Equation) -> Fusion | None:
 def takes_views(equation: Equation) -> bool:
     """Whether the operands of an equation of its own may be strided."""
     operation = equation.operation
-    return operation.family != "elementwise" and lowering_of(operation).reads_views and control_of(operation) is None
+    return (
+        operation.lowering_kind != "elementwise"
+        and lowering_of(operation).reads_views
+        and control_of(operation) is None
+    )
 
 
 def _refined(reduced: tuple[bool, ...], extents: tuple[int, ...], finer: tuple[int, ...]) -> tuple[bool, ...]:

@@ -20,7 +20,7 @@ class PrepackedProduct(Operation):
     It exists only inside of the compiler (`fdl.compile.passes.hoisting.panels`).
     """
 
-    family = "kernel"
+    lowering_kind = "kernel"
     columns: int
 
     def result(self, *types: TensorType) -> TensorType:

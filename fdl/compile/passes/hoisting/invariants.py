@@ -47,7 +47,7 @@ def _worthwhile(equations: Iterable[Equation], is_invariant: Callable[[Atom], bo
             continue
         read = sum(sources.get(a, bytes_of(a)) for a in dict.fromkeys(equation.inputs) if isinstance(a, Var))
         own = sum(map(bytes_of, equation.outputs))
-        if equation.operation.family in ("elementwise", "move") and own > read:
+        if equation.operation.lowering_kind in ("elementwise", "move") and own > read:
             # Rather repeated than read from memory.
             sources.update((v, read) for v in equation.outputs)
         else:

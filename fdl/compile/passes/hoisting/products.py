@@ -45,7 +45,7 @@ def _is_candidate(loop: MutableScan, equation: Equation) -> bool:
 def _is_batched(equations: list[Equation]) -> bool:
     """Whether batching rules can do equations for all steps at once."""
     return all(
-        (e.operation.family in BATCHED or isinstance(e.operation, PRODUCTS))
+        (e.operation.lowering_kind in BATCHED or isinstance(e.operation, PRODUCTS))
         and not (e.operation.multiple or e.operation.effect or e.scope)
         for e in equations
     )

@@ -88,7 +88,7 @@ def _make_again(first: MutableScan, second: MutableScan, known: dict[Var, Var], 
 
 def _is_cheap(equation: Equation) -> bool:
     operation = equation.operation
-    plain = operation.family in ("elementwise", "move") and not (operation.multiple or operation.effect)
+    plain = operation.lowering_kind in ("elementwise", "move") and not (operation.multiple or operation.effect)
     return plain and (isinstance(operation, QUICK) or not isinstance(operation, SLOW))
 
 
