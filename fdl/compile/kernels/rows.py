@@ -10,7 +10,7 @@ import numpy as np
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.copies import copy_operand
 from fdl.compile.kernels.kernel import call_function
-from fdl.compile.kernels.zero_invariance import rests_at_zero
+from fdl.compile.kernels.zero_invariance import is_zero_invariant
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.values import I64, POINTER, Value
@@ -125,7 +125,7 @@ class _Replayer:
         self.length = prod(tables[0].shape[1:])
         self.kept = numbers[0].shape[0] if numbers else None
         #: Whether nothing happens to elements as long as all states before the last table are zero.
-        self.rests = rests_at_zero(body, len(tables))
+        self.zero_invariant = is_zero_invariant(body, len(tables))
 
     def emit(self, build: Build) -> None:
         """The whole function."""
@@ -211,7 +211,7 @@ class _Replayer:
 
     def start(self, build: Build, held: Sequence[Any], first: Value, now: Value) -> Value:
         """The first step that may change what is held."""
-        if not self.rests:
+        if not self.zero_invariant:
             return first
         count = len(self.tables)
         states = [x.get() for n, x in enumerate(held) if n % count < count - 1]

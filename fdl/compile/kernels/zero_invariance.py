@@ -12,7 +12,7 @@ Fact = float | Var | None
 _KEEP_ZERO = ("neg", "abs", "sign", "sqrt", "convert")
 
 
-def rests_at_zero(program: Program, count: int) -> bool:
+def is_zero_invariant(program: Program, count: int) -> bool:
     """Whether the last of the first `count` inputs, and zeros in those before it, come out as they went in.
 
     All other inputs, and what is computed from them alone, count as finite.
