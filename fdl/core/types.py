@@ -15,6 +15,11 @@ Array: TypeAlias = Any
 DType = np.dtype[np.generic]
 NumPyArray = np.ndarray[tuple[int, ...], DType]
 
+#: A number of Python or NumPy.
+Number = int | float | bool | np.generic | np.ndarray
+#: A dtype, a scalar type of NumPy, or a name of one; None stands for float64, as in NumPy.
+DTypeLike = np.dtype | type | str | None
+
 
 @dataclass(frozen=True, slots=True)
 class TensorType:

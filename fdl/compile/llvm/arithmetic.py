@@ -50,7 +50,7 @@ class Arithmetic(Conversion):
         """y, or 1 where x / y would trap: y = 0, and the smallest integer by -1 (whose quotient wraps to itself)."""
         bad = self.eq(y, 0)
         if is_signed(x.dtype):
-            bad = bad | (self.eq(y, -1) & self.eq(x, int(np.iinfo(x.dtype).min)))
+            bad = bad | (self.eq(y, -1) & self.eq(x, int(np.iinfo(x.dtype.name).min)))
         return self.select(bad, self.constant(1, x.dtype, x.lanes), y)
 
     def neg(self, x: Value) -> Value:

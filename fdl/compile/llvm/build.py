@@ -4,7 +4,8 @@ import numpy as np
 
 from fdl.compile.llvm import vecmath
 from fdl.compile.llvm.function import FunctionBuilder
-from fdl.compile.llvm.values import DTypeLike, Value
+from fdl.compile.llvm.values import Value
+from fdl.core.types import DTypeLike
 from fdl.errors import DtypeError
 
 

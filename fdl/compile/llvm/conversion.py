@@ -11,15 +11,14 @@ from fdl.compile.llvm.values import (
     I16,
     I32,
     I64,
-    DTypeLike,
     Emitter,
-    Number,
     Value,
     is_float,
     is_signed,
     register_type,
     wide,
 )
+from fdl.core.types import DType, DTypeLike, Number
 from fdl.dtypes import bfloat16, bool_, float16, float32, float64, int32, int64, uint32
 from fdl.errors import DtypeError
 
@@ -56,7 +55,7 @@ class Conversion:
         dtype = np.dtype(dtype)
         return self.value(ir.Constant(wide(register_type(dtype), len(numbers)), list(numbers)), dtype)
 
-    def _constant_bits(self, dtype: np.dtype, lanes: int, number: int) -> ir.Constant:
+    def _constant_bits(self, dtype: DType, lanes: int, number: int) -> ir.Constant:
         kind = register_type(dtype)
         number = bool(number) if dtype == bool_ else number
         return ir.Constant(wide(kind, lanes), [number] * lanes) if lanes > 1 else ir.Constant(kind, number)
@@ -109,7 +108,7 @@ class Conversion:
         compare = self.ir.fcmp_unordered if is_float(x.dtype) else self.ir.icmp_unsigned
         return self.value(compare("!=", x.ir, zero), bool_)
 
-    def _float_to_float(self, x: Value, dtype: np.dtype) -> Value:
+    def _float_to_float(self, x: Value, dtype: DType) -> Value:
         if dtype == float64:
             return self.value(self.ir.fpext(x.ir, wide(register_type(dtype), x.lanes)), dtype)
         if x.dtype == float64:
@@ -132,17 +131,17 @@ class Conversion:
         odd = self.ir.select(self.ir.and_(inexact, even), self.ir.add(bits.ir, step), bits.ir)
         return self.ir.bitcast(odd, near.ir.type)
 
-    def _float_to_int(self, x: Value, dtype: np.dtype) -> Value:
+    def _float_to_int(self, x: Value, dtype: DType) -> Value:
         name = "fptosi" if is_signed(dtype) else "fptoui"
         result = wide(register_type(dtype), x.lanes)
         function = self.declare(f"llvm.{name}.sat.{suffix(result)}.{suffix(x.ir.type)}", result, [x.ir.type])
         return self.value(self.ir.call(function, [x.ir]), dtype)
 
-    def _int_to_float(self, x: Value, dtype: np.dtype) -> Value:
+    def _int_to_float(self, x: Value, dtype: DType) -> Value:
         emit = self.ir.sitofp if is_signed(x.dtype) else self.ir.uitofp
         return self.round_to(emit(x.ir, wide(register_type(dtype), x.lanes)), dtype)
 
-    def _int_to_int(self, x: Value, dtype: np.dtype) -> Value:
+    def _int_to_int(self, x: Value, dtype: DType) -> Value:
         result = wide(register_type(dtype), x.lanes)
         before, after = 1 if x.dtype == bool_ else x.dtype.itemsize * 8, dtype.itemsize * 8
         if before == after:
@@ -150,7 +149,7 @@ class Conversion:
         emit = self.ir.trunc if after < before else self.ir.sext if is_signed(x.dtype) else self.ir.zext
         return self.value(emit(x.ir, result), dtype)
 
-    def round_to(self, register: ir.Value, dtype: np.dtype) -> Value:
+    def round_to(self, register: ir.Value, dtype: DType) -> Value:
         """A float register rounded to the precision of `dtype`, still in its computing type."""
         value = self.value(register, dtype)
         return self.unpack(self.pack(value), dtype) if dtype in HALVES else value
@@ -167,7 +166,7 @@ class Conversion:
             return self.ir.trunc(packed.ir, wide(I16, x.lanes))
         return x.ir
 
-    def unpack(self, stored: ir.Value, dtype: np.dtype) -> Value:
+    def unpack(self, stored: ir.Value, dtype: DType) -> Value:
         """The inverse of `pack`."""
         lanes = stored.type.count if isinstance(stored.type, ir.VectorType) else 1
         if dtype == bool_:

@@ -8,7 +8,8 @@ from llvmlite import ir
 
 from fdl.compile.llvm.memory import IndexLike, Memory
 from fdl.compile.llvm.target import Target
-from fdl.compile.llvm.values import I64, POINTER, DTypeLike, Value, register_type, wide
+from fdl.compile.llvm.values import I64, POINTER, Value, register_type, wide
+from fdl.core.types import DTypeLike
 from fdl.dtypes import int64
 
 

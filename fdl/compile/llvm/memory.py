@@ -5,7 +5,8 @@ from llvmlite import ir
 
 from fdl.compile.llvm.arithmetic import Arithmetic
 from fdl.compile.llvm.conversion import suffix
-from fdl.compile.llvm.values import I1, I32, I64, POINTER, DTypeLike, Value, memory_type, wide
+from fdl.compile.llvm.values import I1, I32, I64, POINTER, Value, memory_type, wide
+from fdl.core.types import DType, DTypeLike
 from fdl.dtypes import bool_, int64
 
 IndexLike = int | Value
@@ -93,16 +94,16 @@ class Memory(Arithmetic):
         """One lane of a vector."""
         return x if x.lanes == 1 else self.value(self.ir.extract_element(x.ir, I32(number)), x.dtype)
 
-    def _load_one(self, address: ir.Value, dtype: np.dtype, lanes: int) -> ir.Value:
+    def _load_one(self, address: ir.Value, dtype: DType, lanes: int) -> ir.Value:
         return self.ir.load(address, align=dtype.itemsize, typ=wide(memory_type(dtype), lanes))
 
-    def _load_alternate(self, address: ir.Value, dtype: np.dtype, lanes: int) -> ir.Value:
+    def _load_alternate(self, address: ir.Value, dtype: DType, lanes: int) -> ir.Value:
         """Every other element, from two vectors that end with the last one wanted."""
         first, second = (self._load_one(self.at(address, start, dtype), dtype, lanes) for start in (0, lanes - 1))
         order = [2 * i if 2 * i < lanes else 2 * i + 1 for i in range(lanes)]
         return self.ir.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, lanes), order))
 
-    def _load_masked(self, address: ir.Value, dtype: np.dtype, mask: Value) -> ir.Value:
+    def _load_masked(self, address: ir.Value, dtype: DType, mask: Value) -> ir.Value:
         kind = wide(memory_type(dtype), mask.lanes)
         zero = ir.Constant(kind, [memory_type(dtype)(0).constant] * mask.lanes)
         if mask.lanes == 1:
@@ -116,7 +117,7 @@ class Memory(Arithmetic):
         name = f"llvm.masked.load.{suffix(kind)}.p0"
         return self.ir.call(self.declare(name, kind, [a.type for a in arguments]), arguments)
 
-    def _load_lane(self, address: ir.Value, dtype: np.dtype, mask: Value) -> ir.Value:
+    def _load_lane(self, address: ir.Value, dtype: DType, mask: Value) -> ir.Value:
         kind = memory_type(dtype)
         slot = self.stack_slot(kind)
         self.ir.store(ir.Constant(kind, 0), slot)
@@ -124,7 +125,7 @@ class Memory(Arithmetic):
             self.ir.store(self._load_one(address, dtype, 1), slot)
         return self.ir.load(slot, typ=kind)
 
-    def _store_masked(self, stored: ir.Value, address: ir.Value, dtype: np.dtype, mask: Value) -> None:
+    def _store_masked(self, stored: ir.Value, address: ir.Value, dtype: DType, mask: Value) -> None:
         """Store the lanes of a mask; single lanes as scalars (decision 015)."""
         if mask.lanes == 1:
             with self.ir.if_then(mask.ir):
@@ -147,7 +148,7 @@ class Memory(Arithmetic):
     def _lane_indices(self, index: IndexLike, stride: IndexLike, lanes: int) -> Value:
         return self.index(index) + self.iota(int64, lanes) * self.index(stride)
 
-    def _gather(self, pointer: ir.Value, dtype: np.dtype, index: Value, lanes: int, mask: Value | None) -> Value:
+    def _gather(self, pointer: ir.Value, dtype: DType, index: Value, lanes: int, mask: Value | None) -> Value:
         kind = memory_type(dtype)
         index = self.index(index)
         if mask is not None:
@@ -164,7 +165,7 @@ class Memory(Arithmetic):
             result = self.ir.insert_element(result, element, I32(i))
         return self.unpack(result, dtype)
 
-    def _scatter(self, stored: ir.Value, pointer: ir.Value, dtype: np.dtype, index: Value, mask: Value | None) -> None:
+    def _scatter(self, stored: ir.Value, pointer: ir.Value, dtype: DType, index: Value, mask: Value | None) -> None:
         for i in range(index.lanes):
             element = self.ir.extract_element(stored, I32(i))
             address = self.at(pointer, self.lane(self.index(index), i), dtype)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fdl.compile.llvm.tuning import Tuning
+from fdl.core.types import DType
 from fdl.errors import PlatformError
 
 if TYPE_CHECKING:  # loading LLVM takes a while
@@ -45,7 +46,7 @@ class Target:
         """A string that differs whenever generated code may differ."""
         return f"{process_triple()}|{self.cpu}|{self.features}|{self.vector_bits}|{self.tuning}"
 
-    def lanes(self, dtype: np.dtype | type | str) -> int:
+    def lanes(self, dtype: DType | type | str) -> int:
         """How many elements of `dtype` fill a vector register; 16-bit floats count as the float32 they compute in."""
         size = np.dtype(dtype).itemsize
         return self.vector_bits // 8 // (4 if np.dtype(dtype).kind not in "iub" and size == 2 else size)

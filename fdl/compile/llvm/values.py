@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Protocol, Union
 
-import numpy as np
 from llvmlite import ir
 
+from fdl.core.types import DType
 from fdl.dtypes import bfloat16, bool_, complex64, float16, float32, float64, key, uint64
 from fdl.errors import DtypeError
 
@@ -15,16 +15,10 @@ POINTER = ir.PointerType()
 #: Floats that are stored in 16 bits and computed in float32, rounded after every operation.
 HALVES = (float16, bfloat16)
 
-#: A number that is known while code is emitted.
-Number = int | float | bool | np.generic | np.ndarray
-
-#: A dtype, a scalar type of NumPy, or a name of one; None, as of what has no `transport_dtype`, stands for float64.
-DTypeLike = np.dtype | type | str | None
-
 Operand = Union["Value", int, float, bool]
 
 
-def register_type(dtype: np.dtype) -> ir.Type:
+def register_type(dtype: DType) -> ir.Type:
     """The LLVM type of one element of `dtype` in a register.
 
     Raises:
@@ -41,14 +35,14 @@ def register_type(dtype: np.dtype) -> ir.Type:
     raise DtypeError(f"generated code has no register for dtype {dtype}")
 
 
-def memory_type(dtype: np.dtype) -> ir.Type:
+def memory_type(dtype: DType) -> ir.Type:
     """The LLVM type of one element of `dtype` in memory."""
     if dtype == bool_:
         return I8
     return I16 if dtype in HALVES else register_type(dtype)
 
 
-def transport_dtype(dtype: np.dtype) -> np.dtype | None:
+def transport_dtype(dtype: DType) -> DType | None:
     """The dtype of the register that moves an element of `dtype`; None if there is none that wide."""
     if dtype in (complex64, key):
         return uint64
@@ -60,12 +54,12 @@ def wide(element: ir.Type, lanes: int) -> ir.Type:
     return element if lanes == 1 else ir.VectorType(element, lanes)
 
 
-def is_float(dtype: np.dtype) -> bool:
+def is_float(dtype: DType) -> bool:
     """Whether `dtype` computes in floating point."""
     return dtype in (float32, float64) or dtype in HALVES
 
 
-def is_signed(dtype: np.dtype) -> bool:
+def is_signed(dtype: DType) -> bool:
     """Whether `dtype` is a signed integer."""
     return dtype.kind == "i"
 
@@ -100,7 +94,7 @@ class Value:
     """
 
     ir: ir.Value
-    dtype: np.dtype
+    dtype: DType
     lanes: int
     build: Emitter
 

@@ -13,6 +13,7 @@ from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.memory import IndexLike
 from fdl.compile.llvm.values import Value, transport_dtype
 from fdl.core.program import Var
+from fdl.core.types import DType
 from fdl.dtypes import int32, int64
 
 #: The index of each loop; 0 of those that have not been opened yet.
@@ -76,7 +77,7 @@ class BodyEmitter:
         sizes = [4 if d.itemsize == 2 and d.kind not in "iu" else d.itemsize for d in self.dtypes() if d.kind != "b"]
         return max(1, self.build.target.vector_bits // 8 // max(sizes, default=4))
 
-    def dtypes(self) -> Iterator[np.dtype]:
+    def dtypes(self) -> Iterator[DType]:
         """The dtypes of what varies from lane to lane."""
         for instruction in self.loops.instructions:
             if isinstance(instruction, Load) and self.last >= 0 and not instruction.flat.coefficients[self.last]:

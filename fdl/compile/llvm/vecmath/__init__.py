@@ -25,8 +25,9 @@ import numpy as np
 from llvmlite import ir
 
 from fdl.compile.llvm.function import FunctionBuilder, new_function
-from fdl.compile.llvm.values import HALVES, DTypeLike, Value, register_type, wide
+from fdl.compile.llvm.values import HALVES, Value, register_type, wide
 from fdl.compile.llvm.vecmath import exponential, special, trigonometric
+from fdl.core.types import DType, DTypeLike
 from fdl.dtypes import float32, float64
 
 _FUNCTIONS = {**exponential.FUNCTIONS, **special.FUNCTIONS, **trigonometric.FUNCTIONS}
@@ -50,7 +51,7 @@ def call(build: FunctionBuilder, name: str, operands: Sequence[Value]) -> Value:
     return build.round_to(build.ir.call(function, [v.ir for v in operands]), dtype)
 
 
-def _emit(build: FunctionBuilder, name: str, symbol: str, dtype: np.dtype, lanes: int, arity: int) -> ir.Function:
+def _emit(build: FunctionBuilder, name: str, symbol: str, dtype: DType, lanes: int, arity: int) -> ir.Function:
     kind = wide(register_type(dtype), lanes)
     function = new_function(build.module, symbol, [kind] * arity, kind)
     function.attributes.add("alwaysinline" if name in _SHORT else "noinline")

@@ -6,13 +6,12 @@ log(m) = 2 artanh((m - 1) / (m + 1)); powers carry the logarithm in two parts.
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from fdl.compile.llvm.function import FunctionBuilder
 from fdl.compile.llvm.values import Value
-from fdl.compile.llvm.vecmath.tables import DOUBLE, POWER_LOG, format_of, polynomial
+from fdl.compile.llvm.vecmath.tables import DOUBLE, POWER_LOG, MathFunction, format_of, polynomial
 from fdl.dtypes import float64
 
 
@@ -333,7 +332,7 @@ def _power_special(b: FunctionBuilder, x: Value, y: Value, result: Value) -> Val
     return b.select(b.eq(y, 0.0) | b.eq(x, 1.0), 1.0, result)
 
 
-FUNCTIONS: dict[str, Callable[..., Value]] = {
+FUNCTIONS: dict[str, MathFunction] = {
     "exp": exp, "exp2": exp2, "expm1": expm1, "log": log, "log2": log2, "log10": log10, "log1p": log1p, "tanh": tanh,
     "tanh_derivative": tanh_derivative,
     "logistic": logistic, "logistic_density": logistic_density, "sinh": sinh, "cosh": cosh, "asinh": asinh,

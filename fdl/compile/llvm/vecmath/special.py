@@ -1,14 +1,13 @@
 """The error functions, the cube root and the length of a vector."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from fdl.compile.llvm.function import FunctionBuilder
 from fdl.compile.llvm.values import Value
 from fdl.compile.llvm.vecmath.exponential import exp, log, two_product
-from fdl.compile.llvm.vecmath.tables import format_of, polynomial
+from fdl.compile.llvm.vecmath.tables import MathFunction, format_of, polynomial
 from fdl.dtypes import float64
 
 
@@ -116,6 +115,6 @@ def hypot(b: FunctionBuilder, x: Value, y: Value) -> Value:
     return b.select(b.eq(width, np.inf) | b.eq(height, np.inf), np.inf, length)
 
 
-FUNCTIONS: dict[str, Callable[..., Value]] = {
+FUNCTIONS: dict[str, MathFunction] = {
     "erf": erf, "erfc": erfc, "gaussian": gaussian, "ndtr": ndtr, "cbrt": cbrt, "hypot": hypot,
 }  # fmt: skip

@@ -13,13 +13,18 @@ The coefficients interpolate the functions at Chebyshev nodes; degrees are the l
 | atan | (atan(t) / t - 1) / t^2 | t^2 | t up to tan(pi / 8) |
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from fdl.compile.llvm.function import FunctionBuilder
 from fdl.compile.llvm.values import Value
+from fdl.core.types import DType
 from fdl.dtypes import float32, float64
+
+#: Emits a function of one number, or of two.
+MathFunction = Callable[[FunctionBuilder, Value], Value] | Callable[[FunctionBuilder, Value, Value], Value]
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Format:
         exp, log, erf, erfc, sin, cos, atan: coefficients, lowest degree first; see the functions that use them.
     """
 
-    integer: np.dtype
+    integer: DType
     mantissa: int
     bias: int
     ln2_high: float
@@ -135,7 +140,7 @@ POWER_LOG = (
 )  # fmt: skip
 
 
-def format_of(dtype: np.dtype) -> Format:
+def format_of(dtype: DType) -> Format:
     """The format that functions of `dtype` compute in."""
     return {float32: SINGLE, float64: DOUBLE}[dtype]
 

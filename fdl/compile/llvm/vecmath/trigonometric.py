@@ -1,14 +1,13 @@
 """Sine, cosine, tangent and their inverses."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from fdl.compile.llvm.function import FunctionBuilder
 from fdl.compile.llvm.values import Value
 from fdl.compile.llvm.vecmath.reduction import quadrant
-from fdl.compile.llvm.vecmath.tables import format_of, polynomial
+from fdl.compile.llvm.vecmath.tables import MathFunction, format_of, polynomial
 
 #: Low parts of the rounded constants pi / 2 and pi.
 _REST = {"float32": -8.742278000372485e-08, "float64": 1.2246467991473532e-16}
@@ -92,6 +91,6 @@ def acos(b: FunctionBuilder, x: Value) -> Value:
     return atan2(b, _other_leg(b, x), x)
 
 
-FUNCTIONS: dict[str, Callable[..., Value]] = {
+FUNCTIONS: dict[str, MathFunction] = {
     "sin": sin, "cos": cos, "tan": tan, "asin": asin, "acos": acos, "atan": atan, "atan2": atan2,
 }  # fmt: skip
