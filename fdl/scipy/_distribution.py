@@ -19,7 +19,7 @@ _SUMMARIES = {
     "logpmf": "The logarithm of the probability of k.",
     "pmf": "The probability of k.",
     "cdf": "The distribution function.",
-    "logcdf": "The logarithm of the distribution function, accurate in the lower tail.",
+    "logcdf": "The logarithm of the distribution function, accurate in the tails.",
     "sf": "One minus the distribution function, without cancellation.",
     "logsf": "The logarithm of :func:`sf`.",
     "ppf": "The quantile at probability q; NaN outside [0, 1].",
@@ -63,20 +63,12 @@ class Distribution:
 
     def exp(self, log: Callable[P, Array], example: float) -> Callable[P, Array]:
         """The function whose logarithm is `log`: pdf for logpdf."""
-        return self._made_of(fnp.exp, log, log.__name__.removeprefix("log"), example)
 
-    def log(self, function: Callable[P, Array], example: float) -> Callable[P, Array]:
-        """The logarithm of a function: logcdf for cdf."""
-        return self._made_of(fnp.log, function, f"log{function.__name__}", example)
-
-    def _made_of(
-        self, outer: Callable[[Array], Array], inner: Callable[P, Array], name: str, example: float
-    ) -> Callable[P, Array]:
-        @wraps(inner)
+        @wraps(log)
         def formula(*args: P.args, **kwargs: P.kwargs) -> Array:
-            return outer(inner(*args, **kwargs))
+            return fnp.exp(log(*args, **kwargs))
 
-        formula.__name__ = formula.__qualname__ = name
+        formula.__name__ = formula.__qualname__ = log.__name__.removeprefix("log")
         formula.__doc__ = None
         return self._documented(_with_domain(formula), example)
 

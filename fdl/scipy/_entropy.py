@@ -106,7 +106,7 @@ def rel_entr(p: Any, q: Any) -> Array:
     inside, zero = (p > 0) & (q > 0), (p == 0) & (q >= 0)
     p_safe, q_safe = fnp.where(inside, p, 1.0), fnp.where(inside, q, 1.0)
     value = p_safe * (fnp.log(p_safe) - fnp.log(q_safe))
-    outside = fnp.where(fnp.isnan(p) | fnp.isnan(q), math.nan, math.inf)
+    outside = fnp.where(fnp.isnan(p) | fnp.isnan(q), math.nan, fnp.full_like(p, math.inf))
     return fnp.where(inside, value, fnp.where(zero, 0.0, outside))
 
 

@@ -19,7 +19,7 @@ def operands(*args: Any) -> list[Array]:
 def log1p_square(z: Array) -> Array:
     """log(1 + z**2), also where the square overflows."""
     size = fnp.abs(z)
-    small = size < 1e8
+    small = size < min(1e8, float(fnp.finfo(z.dtype).max) ** 0.5 / 4)
     return fnp.where(
         small, fnp.log1p(fnp.square(fnp.where(small, size, 1.0))), 2 * fnp.log(fnp.where(small, 1.0, size))
     )

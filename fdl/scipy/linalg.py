@@ -425,13 +425,14 @@ def block_diag(*arrs: Any) -> Array:
     >>> block_diag(fnp.ones((1, 2)), 3.0).tolist()
     [[1.0, 1.0, 0.0], [0.0, 0.0, 3.0]]
     """
-    blocks = [fnp.atleast_2d(a) for a in (arrs or (fnp.zeros((1, 0)),))]
+    known = [a if isinstance(a, PYTHON_SCALARS) else fnp.asarray(a) for a in (arrs or (fnp.zeros((1, 0)),))]
+    dtype = fnp.result_type(*known)
+    blocks = [fnp.atleast_2d(fnp.asarray(a, dtype)) for a in known]
     if any(b.ndim > 2 for b in blocks):
         raise ShapeError(f"block_diag takes matrices, got {', '.join(str(b.type) for b in blocks)}")
-    dtype = fnp.result_type(*blocks)
     total, start, rows = sum(b.shape[1] for b in blocks), 0, []
     for b in blocks:
-        rows.append(fnp.pad(b.astype(dtype), ((0, 0), (start, total - start - b.shape[1]))))
+        rows.append(fnp.pad(b, ((0, 0), (start, total - start - b.shape[1]))))
         start += b.shape[1]
     return fnp.concatenate(rows, axis=0)
 

@@ -12,10 +12,12 @@ from fdl.nn.activations import sigmoid
 from fdl.nn.softmax import log_softmax as _log_softmax
 from fdl.nn.softmax import logsumexp
 from fdl.nn.softmax import softmax as _softmax
+from fdl.numpy._operands import wide
 from fdl.ops import gamma_ratios, quantile
 from fdl.ops import special as ops
 from fdl.scipy._entropy import entr, kl_div, rel_entr, xlog1py, xlogy
 from fdl.scipy._operands import operands
+from fdl.scipy._stirling import stirling_rest
 
 __all__ = [
     "beta",
@@ -105,7 +107,8 @@ def ndtri(p: Any) -> Array:
     >>> round(ndtri(0.975).item(), 2)
     1.96
     """
-    return quantile.ndtri(*operands(p))
+    (p,) = operands(p)
+    return quantile.ndtri(wide(p)).astype(p.dtype)
 
 
 @_elementwise
@@ -374,11 +377,11 @@ def _betaln(a: Array, b: Array) -> Array:
     apart = (large >= 8) & (total >= 8)
     x, y = fnp.where(apart, small, 1.0), fnp.where(apart, large, 8.0)
     ratio, both = fnp.log1p(x / y), x + y
-    rest = _stirling_rest(y) - _stirling_rest(both)
+    rest = stirling_rest(y) - stirling_rest(both)
     one_large = ops.lgamma(x) - x * fnp.log(y) - (both - 0.5) * ratio + x + rest
     z = fnp.maximum(x, 8.0)
     both_large = z * fnp.log(z / y) - 0.5 * fnp.log(z) + 0.5 * math.log(2 * math.pi) - (both - 0.5) * ratio
-    stable = fnp.where(x >= 8, both_large + _stirling_rest(z) + rest, one_large)
+    stable = fnp.where(x >= 8, both_large + stirling_rest(z) + rest, one_large)
     return fnp.where(apart & fnp.isfinite(large), stable, plain)
 
 
@@ -386,15 +389,6 @@ def _betaln(a: Array, b: Array) -> Array:
 def _betaln_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     (a, b), (da, db) = primals, tangents
     return _betaln(a, b), -gamma_ratios.digamma_step(a, b) * da - gamma_ratios.digamma_step(b, a) * db
-
-
-def _stirling_rest(x: Array) -> Array:
-    """What Stirling's formula leaves of the logarithm of gamma, for x of at least 8 (DLMF 5.11.1)."""
-    square = 1 / (x * x)
-    total = fnp.zeros_like(x)
-    for coefficient in (1 / 156, -691 / 360360, 1 / 1188, -1 / 1680, 1 / 1260, -1 / 360, 1 / 12):
-        total = total * square + coefficient
-    return total / x
 
 
 def beta(a: Any, b: Any) -> Array:

@@ -1,12 +1,15 @@
-"""Special functions and distributions against SciPy's, and their derivatives against differences."""
+"""Special functions against SciPy's: ordinary and extreme arguments, derivatives, dtypes, transforms."""
+
+import inspect
+import math
 
 import numpy as np
 import pytest
 from scipy import special as reference
-from scipy import stats as reference_stats
 
 import fdl
-from fdl.scipy import special, stats
+from fdl.dtypes import bfloat16
+from fdl.scipy import special
 
 X = np.linspace(0.1, 3.0, 20)
 Y = np.linspace(2.0, 0.3, 20)
@@ -90,51 +93,128 @@ def test_log_ndtr_in_both_tails(dtype, tolerance):
     np.testing.assert_allclose(steep, [300.0033332], rtol=1e-8)
 
 
-Z = np.array([-2.5, -0.3, 0.0, 0.4, 0.9, 1.0, 3.2])
-DISTRIBUTIONS = {
-    "norm": ((0.3, 1.7), "pdf logpdf cdf logcdf sf logsf"),
-    "uniform": ((-0.5, 1.2), "pdf logpdf cdf"),
-    "expon": ((-0.5, 1.7), "pdf logpdf cdf sf logsf"),
-    "laplace": ((0.3, 1.7), "pdf logpdf cdf"),
-    "logistic": ((0.3, 1.7), "pdf logpdf cdf sf"),
-    "cauchy": ((0.3, 1.7), "pdf logpdf cdf"),
-    "gamma": ((2.5, -0.4, 1.3), "pdf logpdf cdf sf"),
-    "beta": ((2.5, 1.5, -0.4, 1.3), "pdf logpdf cdf"),
-    "t": ((4.0, 0.3, 1.7), "pdf logpdf"),
+INSIDE = {"erfinv": 0.5, "logit": 0.5, "ndtri": 0.5, "betainc": 0.5, "zeta": 2.5, "multigammaln": 2.5}
+REDUCTIONS = ("softmax", "log_softmax", "logsumexp")
+SECOND = {"polygamma": (1.0,), "multigammaln": (2,)}
+
+
+def sample(name, shape=(3,)):
+    """Arguments within the domain of a function, all of one shape but for integers that set it."""
+    function = getattr(special, name)
+    parameters = inspect.signature(function).parameters.values()
+    count = sum(p.default is p.empty for p in parameters) + (name == "zeta")
+    if name in SECOND:
+        count = 1
+    x = INSIDE.get(name, 0.75) + np.linspace(0.0, 0.25, int(np.prod(shape))).reshape(shape)
+    return [x + 0.125 * i if name != "betainc" or i < 2 else x for i in range(count)]
+
+
+def apply(name, *args):
+    """The function of its floating arguments."""
+    if name == "polygamma":
+        return special.polygamma(1, *args)
+    return special.multigammaln(*args, 2) if name == "multigammaln" else getattr(special, name)(*args)
+
+
+@pytest.mark.parametrize("name", special.__all__)
+def test_dtypes_shapes_jit_and_vmap(name):
+    args = sample(name)
+    kinds = (np.float16, bfloat16, np.float32, np.float64)
+    for kind in kinds[1 if name in ("gammasgn",) else 0 :]:
+        found = apply(name, *(a.astype(kind) for a in args))
+        assert found.dtype == kind
+    if name not in ("erfinv", "logit", "ndtri", "betainc"):
+        assert apply(name, *(np.full(2, 3) for _ in args)).dtype == np.float32
+    mixed = apply(name, args[0].astype(np.float32), *args[1:])
+    assert mixed.dtype == (np.float32 if len(args) == 1 else np.float64)
+    expected = np.asarray(apply(name, *args))
+    np.testing.assert_allclose(fdl.jit(lambda *a: apply(name, *a))(*args), expected, rtol=1e-13)
+    if name in REDUCTIONS:
+        return
+    np.testing.assert_allclose(fdl.vmap(lambda *a: apply(name, *a))(*args), expected, rtol=1e-13)
+    assert apply(name, *(np.zeros((0, 2)) + 0.5 for _ in args)).shape == (0, 2)
+    wide = apply(name, args[0][:, None], *(a[None, :] for a in args[1:])) if len(args) > 1 else None
+    assert wide is None or (wide.shape == (3, 3) and np.allclose(np.diagonal(wide), expected, rtol=1e-13))
+
+
+@pytest.mark.parametrize("name", [n for n in special.__all__ if n not in REDUCTIONS])
+def test_nan_gives_nan(name):
+    args = sample(name)
+    for i in range(len(args)):
+        given = [a.copy() for a in args]
+        given[i][1] = np.nan
+        for run in (apply, lambda n, *a: fdl.jit(lambda *b: apply(n, *b))(*a)):
+            assert np.isnan(np.asarray(run(name, *given))).tolist() == [False, True, False]
+
+
+#: function: argument: value, where SciPy defines one that is not plain arithmetic.
+EDGES = {
+    "gammasgn": {0.0: 1.0, -0.5: -1.0, -1.5: 1.0, -1.0: np.nan, np.inf: 1.0, 1e30: 1.0},
+    "gammaln": {0.0: np.inf, -1.0: np.inf, np.inf: np.inf, 1.0: 0.0, 2.0: 0.0, 5e-324: -np.log(5e-324)},
+    "gamma": {0.0: np.inf, -1.0: np.nan, np.inf: np.inf, 172.0: np.inf, 5.0: 24.0},
+    "factorial": {0.0: 1.0, -1.0: 0.0, 171.0: np.inf, np.inf: np.inf, 170.0: float(math.factorial(170))},
+    "digamma": {1.0: -np.euler_gamma, np.inf: np.inf, -1.0: np.nan},
+    "erf": {np.inf: 1.0, -np.inf: -1.0, 5e-324: 5e-324, 0.0: 0.0},
+    "erfc": {np.inf: 0.0, -np.inf: 2.0, 0.0: 1.0, 27.0: reference.erfc(27.0)},
+    "erfinv": {1.0: np.inf, -1.0: -np.inf, 0.0: 0.0, 1.5: np.nan, 1e-300: math.sqrt(math.pi) / 2 * 1e-300},
+    "ndtri": {0.0: -np.inf, 1.0: np.inf, 0.5: 0.0, -0.1: np.nan, 1e-300: reference.ndtri(1e-300)},
+    "ndtr": {np.inf: 1.0, -np.inf: 0.0, -38.0: reference.ndtr(-38.0)},
+    "log_ndtr": {np.inf: 0.0, -np.inf: -np.inf, -1e10: -5e19},
+    "logit": {0.0: -np.inf, 1.0: np.inf, 0.5: 0.0, 1.5: np.nan, 1e-300: np.log(1e-300)},
+    "expit": {np.inf: 1.0, -np.inf: 0.0, -700.0: math.exp(-700.0), 0.0: 0.5},
+    "entr": {0.0: 0.0, -1.0: -np.inf, np.inf: -np.inf, 1.0: 0.0},
+    "i0": {0.0: 1.0, np.inf: np.inf, -np.inf: np.inf, 1e3: np.inf},
+    "i1": {0.0: 0.0, np.inf: np.inf, -np.inf: -np.inf},
+    "i0e": {0.0: 1.0, np.inf: 0.0, 1e300: reference.i0e(1e300)},
+    "i1e": {0.0: 0.0, np.inf: 0.0, -1e30: reference.i1e(-1e30)},
 }
 
 
-@pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_continuous_distributions(name):
-    args, functions = DISTRIBUTIONS[name]
-    for function in functions.split():
-        found = getattr(getattr(stats, name), function)(Z, *args)
-        expected = getattr(getattr(reference_stats, name), function)(Z, *args)
-        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-14, err_msg=function)
+@pytest.mark.parametrize("name", EDGES)
+def test_edges(name):
+    x, expected = (np.array(v) for v in zip(*EDGES[name].items(), strict=True))
+    f = getattr(special, name)
+    for run in (f, fdl.jit(f)):
+        np.testing.assert_allclose(run(x), expected, rtol=2e-14, atol=1e-300)
 
 
-@pytest.mark.parametrize("name", ["norm", "uniform", "expon", "logistic", "cauchy"])
-def test_quantiles_invert_the_distribution_function(name):
-    q, module = np.array([0.01, 0.3, 0.5, 0.99]), getattr(stats, name)
-    np.testing.assert_allclose(module.cdf(module.ppf(q, 0.5, 2.0), 0.5, 2.0), q, rtol=1e-12)
-    np.testing.assert_allclose(stats.norm.sf(stats.norm.isf(q)), q, rtol=1e-12)
+#: function: arguments: value.
+EDGES_OF_SEVERAL = {
+    "gammainc": {(1.0, 0.0): 0.0, (1.0, np.inf): 1.0, (-1.0, 1.0): np.nan, (1.0, -1.0): np.nan, (1e-30, 1.0): 1.0},
+    "gammaincc": {(1.0, 0.0): 1.0, (1.0, np.inf): 0.0, (2.0, 700.0): 701 * math.exp(-700.0)},
+    "betainc": {(2.0, 3.0, 0.0): 0.0, (2.0, 3.0, 1.0): 1.0, (2.0, 3.0, 1.5): np.nan, (1.0, 1.0, 1e-300): 1e-300},
+    "xlogy": {(0.0, 0.0): 0.0, (0.0, np.inf): 0.0, (1.0, 0.0): -np.inf, (2.0, np.inf): np.inf},
+    "xlog1py": {(0.0, -1.0): 0.0, (1.0, -1.0): -np.inf, (3.0, 1e-300): 3e-300},
+    "rel_entr": {(0.0, 0.0): 0.0, (1.0, 0.0): np.inf, (-1.0, 1.0): np.inf, (0.0, 1.0): 0.0},
+    "kl_div": {(0.0, 0.0): 0.0, (0.0, 2.0): 2.0, (1.0, 0.0): np.inf, (-1.0, 1.0): np.inf},
+    "betaln": {(1.0, 1.0): 0.0, (1e10, 1e-10): reference.betaln(1e10, 1e-10), (0.5, 0.5): math.log(math.pi)},
+    "beta": {(1.0, 1.0): 1.0, (0.5, 0.5): math.pi, (1e3, 1e3): 0.0},
+    "poch": {(3.0, 0.0): 1.0, (1.0, 5.0): 120.0, (0.0, 1.0): 0.0},
+    "zeta": {(2.0, 1.0): math.pi**2 / 6, (1.0, 1.0): np.inf, (np.inf, 1.0): 1.0, (0.5, 1.0): np.nan},
+    "polygamma": {(0.0, 1.0): -np.euler_gamma, (1.0, 1.0): math.pi**2 / 6, (2.0, np.inf): 0.0},
+}  # fmt: skip
 
 
-def test_discrete_distributions():
-    k = np.array([-1.0, 0.0, 1.0, 2.0, 7.0])
-    for name, p in (("bernoulli", 0.3), ("poisson", 2.5)):
-        module, expected = getattr(stats, name), getattr(reference_stats, name)
-        for function in ("pmf", "logpmf", "cdf"):
-            np.testing.assert_allclose(
-                getattr(module, function)(k, p), getattr(expected, function)(k, p), rtol=1e-11, err_msg=name + function
-            )
+@pytest.mark.parametrize("name", EDGES_OF_SEVERAL)
+def test_edges_of_functions_of_several_arguments(name):
+    columns = [np.array(c) for c in zip(*EDGES_OF_SEVERAL[name], strict=True)]
+    expected, f = list(EDGES_OF_SEVERAL[name].values()), getattr(special, name)
+    for run in (f, fdl.jit(f)):
+        np.testing.assert_allclose(run(*columns), expected, rtol=1e-12, atol=1e-310)
 
 
-def test_multivariate_normal(rng):
-    x, mean, root = rng.normal(size=(5, 3)), rng.normal(size=3), rng.normal(size=(3, 3))
-    cov = root @ root.T + np.eye(3)
-    expected = reference_stats.multivariate_normal(mean, cov)
-    np.testing.assert_allclose(stats.multivariate_normal.logpdf(x, mean, cov), expected.logpdf(x), rtol=1e-12)
-    np.testing.assert_allclose(stats.multivariate_normal.pdf(x, mean, cov), expected.pdf(x), rtol=1e-12)
-    alone = stats.multivariate_normal.logpdf(x, 0.0, 2.0)
-    np.testing.assert_allclose(alone, reference_stats.norm(0, np.sqrt(2)).logpdf(x).sum(1), rtol=1e-12)
+def test_edges_of_sums():
+    inf = np.inf
+    for run in (lambda f: f, fdl.jit):
+        assert (
+            run(special.logsumexp)(np.array([-inf, -inf])) == -inf
+            and run(special.logsumexp)(np.array([inf, 1.0])) == inf
+        )
+        assert run(special.logsumexp)(np.zeros(0)) == -inf
+        np.testing.assert_allclose(run(special.softmax)(np.array([1e4, 0.0, -inf])), [1, 0, 0])
+        np.testing.assert_allclose(run(special.log_softmax)(np.array([1e4, 0.0, -inf])), [0, -1e4, -inf])
+        np.testing.assert_allclose(run(special.softmax)(np.zeros((2, 2))), np.full((2, 2), 0.25))
+    value, sign = special.logsumexp(np.array([0.0, 1.0]), b=np.array([1.0, -1.0]), return_sign=True)
+    np.testing.assert_allclose([value, sign], [np.log(np.e - 1), -1])
+    with pytest.raises(NotImplementedError, match="exact=False"):
+        special.factorial(3, exact=True)

@@ -4,6 +4,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.core.types import Array
+from fdl.nn.activations import log1mexp
 from fdl.scipy._distribution import Distribution
 
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
@@ -34,7 +35,9 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return -fnp.expm1(logsf(x, loc, scale))
 
 
-logcdf = define.log(cdf, -0.459)
+@define(-0.459)
+def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    return log1mexp(fnp.maximum((x - loc) / scale, 0.0))
 
 
 @define(1.386)

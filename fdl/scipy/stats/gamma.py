@@ -6,6 +6,7 @@ import fdl.numpy as fnp
 from fdl.core.types import Array
 from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
+from fdl.scipy._stirling import saddle_point
 
 __all__ = ["cdf", "logpdf", "pdf", "sf"]
 
@@ -16,9 +17,13 @@ define = Distribution("1.0, 2.0", a="shape parameter, positive; broadcasts.")
 @define(-1.0)
 def logpdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     z = (x - loc) / scale
-    safe = fnp.where(z < 0, 1.0, z)
-    value = special.xlogy(a - 1, safe) - safe - special.gammaln(a) - fnp.log(scale)
-    return fnp.where(z < 0, -fnp.inf, value)
+    outside, large = (z < 0) | (z == fnp.inf), (z > 0) & (a >= 8)
+    safe = fnp.where(outside, 1.0, z)
+    plain = special.xlogy(a - 1, safe) - safe - special.gammaln(fnp.where(large, 1.0, a))
+    # Where terms of the size of a cancel: a / z times the probability of a events.
+    b, y = fnp.where(large, a, 8.0), fnp.where(large & ~outside, z, 1.0)
+    value = fnp.where(large, saddle_point(b, y) + fnp.log(b / y), plain) - fnp.log(scale)
+    return fnp.where(outside, -fnp.inf, value)
 
 
 pdf = define.exp(logpdf, 0.368)

@@ -6,6 +6,7 @@ import fdl.numpy as fnp
 from fdl.core.types import Array
 from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
+from fdl.scipy._stirling import saddle_point
 
 __all__ = ["cdf", "logpmf", "pmf"]
 
@@ -16,8 +17,10 @@ define = Distribution("2, 1.5", k="a number of events.", mu="rate, not negative;
 @define(-1.382)
 def logpmf(k: Any, mu: Any, loc: Any = 0) -> Array:
     z = k - loc
-    value = special.xlogy(z, mu) - special.gammaln(fnp.where(z < 0, 0, z) + 1) - mu
-    return fnp.where((z < 0) | (z != fnp.floor(z)), -fnp.inf, value)
+    outside, large = (z < 0) | (z != fnp.floor(z)), z >= 8  # infinity gives NaN, as in SciPy
+    few, many = fnp.where(large | outside, 0.0, z), fnp.where(large & ~outside, z, 8.0)
+    value = fnp.where(large, saddle_point(many, mu), special.xlogy(few, mu) - special.gammaln(few + 1) - mu)
+    return fnp.where(outside, -fnp.inf, value)
 
 
 pmf = define.exp(logpmf, 0.251)

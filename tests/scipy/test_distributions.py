@@ -1,0 +1,363 @@
+"""Distributions against their formulas in mpmath: tails, edges, large parameters, derivatives, dtypes, transforms."""
+
+import inspect
+from dataclasses import dataclass, field
+from functools import cache
+
+import mpmath as mp
+import numpy as np
+import pytest
+
+import fdl
+import fdl.numpy as fnp
+from fdl.dtypes import bfloat16
+from fdl.scipy import stats
+
+INF, NAN = float("inf"), float("nan")
+LOC, SCALE = 0.5, 2.0  # powers of two: (x - loc) / scale of the points is exact
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A distribution with location 0 and scale 1.
+
+    Attributes:
+        pdf: the density, or the probabilities.
+        cdf, sf: the distribution function and one minus it.
+        low, high: where the density is not zero.
+        points: of x - loc over scale.
+        cases: parameters.
+    """
+
+    pdf: object
+    cdf: object = None
+    sf: object = None
+    low: float = -INF
+    high: float = INF
+    points: tuple = ()
+    cases: tuple = ((),)
+    far: tuple = field(default=(-INF, INF))
+
+
+def gamma_pdf(z, a):
+    return mp.exp((a - 1) * mp.log(z) - z - mp.loggamma(a)) if z else (mp.inf if a < 1 else mp.mpf(a == 1))
+
+
+def beta_pdf(z, a, b):
+    if z in (0, 1):
+        power = a if z == 0 else b
+        return mp.inf if power < 1 else (mp.mpf(b if z == 0 else a) if power == 1 else mp.mpf(0))
+    return mp.exp((a - 1) * mp.log(z) + (b - 1) * mp.log1p(-z) - mp.log(mp.beta(a, b)))
+
+
+def t_pdf(z, df):
+    if df == INF:
+        return mp.npdf(z)
+    ratio = mp.exp(mp.loggamma((df + 1) / 2) - mp.loggamma(df / 2))
+    return ratio / mp.sqrt(df * mp.pi) * mp.exp(-(df + 1) / 2 * mp.log1p(z * z / df))
+
+
+def poisson_pmf(k, mu):
+    if k != mp.floor(k):
+        return mp.mpf(0)
+    return mp.exp(k * mp.log(mu) - mu - mp.loggamma(k + 1)) if mu else mp.mpf(k == 0)
+
+
+MIDDLE = (-3.0, -1.0, -0.25, -0.0, 0.0, 0.5, 1.0, 2.5)
+TAILS = (-1e4, -300.0, -40.0, -12.0, 12.0, 40.0, 300.0, 1e4, 1e-40, -1e-40)
+EXACT = {
+    "norm": Exact(
+        mp.npdf, lambda z: mp.erfc(-z / mp.sqrt(2)) / 2, lambda z: mp.erfc(z / mp.sqrt(2)) / 2, points=MIDDLE + TAILS
+    ),
+    "uniform": Exact(
+        lambda z: mp.mpf(1), lambda z: z, low=0, high=1, points=(-1.0, -1e-30, 0.0, 1e-30, 0.25, 1.0, 1.5)
+    ),
+    "expon": Exact(lambda z: mp.exp(-z), lambda z: -mp.expm1(-z), lambda z: mp.exp(-z), low=0, points=MIDDLE + TAILS),
+    "laplace": Exact(
+        lambda z: mp.exp(-abs(z)) / 2,
+        lambda z: mp.exp(z) / 2 if z < 0 else 1 - mp.exp(-z) / 2,
+        points=MIDDLE + TAILS,
+    ),
+    "logistic": Exact(
+        lambda z: mp.exp(-abs(z)) / (1 + mp.exp(-abs(z))) ** 2,
+        lambda z: 1 / (1 + mp.exp(-z)),
+        lambda z: 1 / (1 + mp.exp(z)),
+        points=MIDDLE + TAILS,
+    ),
+    "cauchy": Exact(
+        lambda z: 1 / (mp.pi * (1 + z * z)), lambda z: mp.atan2(1, -z) / mp.pi, points=(*MIDDLE, *TAILS, -1e30, 1e30)
+    ),
+    "gamma": Exact(
+        gamma_pdf,
+        lambda z, a: mp.gammainc(a, 0, z, regularized=True),
+        lambda z, a: mp.gammainc(a, z, mp.inf, regularized=True),
+        low=0,
+        points=(-1.0, 0.0, 1e-30, 0.25, 1.0, 2.5, 9.0, 40.0),
+        cases=((0.5,), (1.0,), (2.5,), (30.0,)),
+    ),
+    "beta": Exact(
+        beta_pdf,
+        lambda z, a, b: mp.betainc(a, b, 0, z, regularized=True),
+        low=0,
+        high=1,
+        points=(-0.5, 0.0, 1e-20, 0.125, 0.5, 0.9375, 1.0, 1.5),
+        cases=((0.5, 0.5), (1.0, 1.0), (2.5, 1.5), (30.0, 4.0)),
+    ),
+    "t": Exact(t_pdf, points=(*MIDDLE, -300.0, 12.0, 1e10), cases=((0.5,), (1.0,), (4.0,), (100.0,), (1e8,), (INF,))),
+    "poisson": Exact(
+        poisson_pmf,
+        lambda k, mu: mp.gammainc(mp.floor(k) + 1, mu, mp.inf, regularized=True),
+        low=0,
+        points=(-1.0, 0.0, 1.0, 2.0, 2.5, 7.0, 40.0),
+        cases=((0.25,), (2.5,), (30.0,)),
+        far=(-INF,),
+    ),
+    "bernoulli": Exact(
+        lambda k, p: p if k == 1 else (1 - p if k == 0 else mp.mpf(0)),
+        lambda k, p: mp.mpf(1) if k >= 1 else 1 - p,
+        low=0,
+        points=(-1.0, 0.0, 0.5, 1.0, 2.0),
+        cases=((0.25,), (0.0,), (1.0,)),
+    ),
+}
+DISCRETE = ("poisson", "bernoulli")
+FUNCTIONS = [(name, function) for name in EXACT for function in getattr(stats, name).__all__]
+FORMULAS = [(n, f) for n, f in FUNCTIONS if f not in ("ppf", "isf")]
+
+
+@cache
+def value(name, function, z, *parameters):
+    """The exact value at a point of location 0 and scale 1."""
+    exact, kind = EXACT[name], function.removeprefix("log")
+    with mp.workprec(120):
+        z, parameters = mp.mpf(z), [mp.mpf(p) for p in parameters]
+        inside = exact.low <= z <= exact.high
+        if kind in ("pdf", "pmf"):
+            found = exact.pdf(z, *parameters) if inside and abs(z) < INF else mp.mpf(0)
+        elif kind == "cdf":
+            found = mp.mpf(z > exact.low) if not inside or abs(z) == INF else exact.cdf(z, *parameters)
+        else:
+            found = mp.mpf(z < exact.high) if not inside or abs(z) == INF else exact.sf(z, *parameters)
+        return (mp.log(found) if found else -mp.inf) if function.startswith("log") else found
+
+
+@cache
+def condition(name, function, z, *parameters):
+    """By how many units a result may be off: the sum of the terms that a stable formula adds up."""
+    found = value(name, function, z, *parameters)
+    if function.startswith("log") or function in ("pdf", "pmf"):
+        log = found if function.startswith("log") else (mp.log(found) if 0 < found < mp.inf else mp.mpf(0))
+        return 1 + abs(log) if abs(log) < mp.inf else mp.mpf(1)
+    density = value(name, "pdf", z, *parameters) if name not in DISCRETE and abs(z) < INF else 0
+    return 1 + (abs(mp.mpf(z)) * density / found if found and density < mp.inf else 0)
+
+
+def call(name, function, x, parameters, kind, *more):
+    return getattr(getattr(stats, name), function)(x, *(np.asarray(p, kind) for p in parameters), *more)
+
+
+#: Units in the last place that the functions of fdl.scipy.special behind a distribution may be off.
+UNITS = {("gamma", "cdf"): 128, ("gamma", "sf"): 128, ("poisson", "cdf"): 128, ("beta", "cdf"): 128}
+
+
+def functions(name):
+    """The functions of a distribution that have an exact value here, by name."""
+    return {f: getattr(getattr(stats, name), f) for n, f in FORMULAS if n == name}
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("name", EXACT)
+def test_values(name, kind):
+    """In the middle, in the tails and at the edges; with location and scale; eager and compiled."""
+    exact, scaled = EXACT[name], name not in DISCRETE
+    eps, tiny = float(np.finfo(kind).eps), float(np.finfo(kind).tiny)
+    ways = ((0.0, 1.0), (LOC, SCALE)) if scaled else ((0.0,), (1.0,))
+    rows = [(z, *p, *way) for way in ways for p in exact.cases for z in (*exact.points, *exact.far)]
+    z, *parameters = (np.array(column, kind) for column in zip(*rows, strict=True))
+    loc, scale = (parameters[-2], parameters[-1]) if scaled else (parameters[-1], kind(1))
+    x = z * scale + loc
+    exactly = (x - loc) / scale == z  # elsewhere the sum with the location was rounded
+    rows = [tuple(map(float, row)) for row in zip(z, *parameters[: len(exact.cases[0])], strict=True)]
+    chosen = functions(name)
+
+    def everything(x, *parameters):
+        return {function: f(x, *parameters) for function, f in chosen.items()}
+
+    for run in (everything, fdl.jit(everything)):
+        for function, got in run(x, *parameters).items():
+            assert got.dtype == kind
+            got, unit = np.asarray(got), eps * UNITS.get((name, function), 8)
+            for i in np.flatnonzero(exactly):
+                row, stretch = rows[i], float(np.broadcast_to(scale, x.shape)[i])
+                want, off = value(name, function, *row), condition(name, function, *row)
+                want = want / stretch if function == "pdf" else want
+                want, off = (want - mp.log(stretch), off + 1) if function == "logpdf" else (want, off)
+                bound = float(unit * off * (1 if function.startswith("log") else abs(want)))
+                found, best = float(got[i]), float(kind(float(want)))
+                assert found == best or abs(found - float(want)) <= bound + 4 * tiny, (
+                    f"{name}.{function} at {row}, {stretch}: {found}, exact {float(want)}, bound {bound}"
+                )
+    for function, f in chosen.items():
+        first = slice(0, len(rows) // 2)
+        np.testing.assert_array_equal(
+            f(x[first], *(p[first] for p in parameters[: len(exact.cases[0])])),
+            f(x[first], *(p[first] for p in parameters)), err_msg=f"{function} by default",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize(("name", "function"), [(n, f) for n, f in FUNCTIONS if f in ("ppf", "isf")])
+def test_quantiles(name, function, kind):
+    """The exact distribution function has its probability near the quantile: within a few neighbours of it."""
+    q = np.array([1e-30, 1e-6, 0.01, 0.3, 0.4999, 0.5, 0.7, 0.99, 1 - 2.0**-23], kind)
+    found = np.asarray(call(name, function, q, (), kind))
+    assert found.dtype == kind
+    forward = "cdf" if function == "ppf" else "sf"
+    for x, p in zip(found, q, strict=True):
+        step = 8 * np.spacing(np.abs(x))
+        ends = sorted(value(name, forward, float(v)) for v in (x - step, x + step))
+        assert ends[0] <= mp.mpf(float(p)) <= ends[1], (p, x, ends)
+    low, high = (EXACT[name].low, EXACT[name].high)[:: 1 if function == "ppf" else -1]
+    edges = call(name, function, np.array([0, 1, -0.1, 1.1, NAN], kind), (), kind)
+    np.testing.assert_array_equal(edges, [low, high, NAN, NAN, NAN])
+    moved = call(name, function, q[3:7], (), kind, LOC, SCALE)
+    np.testing.assert_allclose(moved, found[3:7] * SCALE + LOC, rtol=8 * np.finfo(kind).eps, atol=1e-7)
+
+
+LARGE = {
+    "gamma": (lambda z, a: gamma_pdf(z, a), [(a, a + s * a**0.5) for a in (1e3, 1e6, 1e9) for s in (-3, 0, 0.5, 4)]),
+    "poisson": (poisson_pmf, [(m, np.rint(m + s * m**0.5)) for m in (1e3, 1e6, 1e7) for s in (-3, 0, 0.5, 4)]),
+}
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("name", LARGE)
+def test_large_parameters(name, kind):
+    """Where powers and factorials cancel, the logarithm keeps its digits."""
+    formula, pairs = LARGE[name]
+    function = stats.gamma.logpdf if name == "gamma" else stats.poisson.logpmf
+    parameter, x = (np.array(v, kind) for v in zip(*pairs, strict=True))
+    with mp.workprec(120):
+        exact = [float(mp.log(formula(mp.mpf(float(v)), mp.mpf(float(p))))) for v, p in zip(x, parameter, strict=True)]
+    np.testing.assert_allclose(function(x, parameter), exact, rtol=32 * np.finfo(kind).eps)
+
+
+POINTS = {"uniform": (0.25,), "beta": (0.125, 0.6), "poisson": (2.0, 7.0), "bernoulli": (0.0, 1.0)}
+
+
+def moved(name, function, x, *parameters):
+    """The exact value with location and scale, which come last."""
+    exact, scaled, kind = EXACT[name], name not in DISCRETE, function.removeprefix("log")
+    own, more = parameters[: len(exact.cases[0])], parameters[len(exact.cases[0]) :]
+    loc, scale = more if scaled else (0, 1)
+    with mp.workprec(120):
+        at = {"pdf": exact.pdf, "pmf": exact.pdf, "cdf": exact.cdf, "sf": exact.sf}[kind]((x - loc) / scale, *own)
+        at = at / scale if kind == "pdf" else at
+        return mp.log(at) if function.startswith("log") else at
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_derivatives(name):
+    """By the point, the parameters, location and scale, against derivatives in mpmath."""
+    exact, scaled, chosen = EXACT[name], name not in DISCRETE, functions(name)
+    parameters = next(p for p in exact.cases if p not in ((1.0,), (0.5, 0.5)))
+    more = (LOC, SCALE) if scaled else ()
+    # A number of events has no derivative, and betainc says that it has none by its parameters.
+    places = {f: [i for i in range(1 + len(parameters + more)) if i or scaled] for f in chosen}
+    if name == "beta":
+        places["cdf"] = [0, 3, 4]
+    slopes = fdl.jit(lambda *a: {f: fdl.grad(g, tuple(places[f]))(*a) for f, g in chosen.items()})
+    for z in POINTS.get(name, (0.25, 1.5, 12.0)):
+        x = z * SCALE + LOC if scaled else z
+        arguments = [mp.mpf(a) for a in (x, *parameters, *more)]
+        for function, found in slopes(*(np.float64(float(a)) for a in arguments)).items():
+            for place, got in zip(places[function], found, strict=True):
+
+                def along(v, function=function, place=place, arguments=arguments):
+                    return moved(name, function, *arguments[:place], v, *arguments[place + 1 :])
+
+                with mp.workprec(120):
+                    want = float(mp.diff(along, arguments[place], h=mp.mpf(2) ** -40))
+                where = f"{function} at {arguments}, by {place}"
+                np.testing.assert_allclose(float(got), want, 1e-9, 1e-12, err_msg=where)
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_dtypes_broadcasting_and_vmap(name, function):
+    parameters = EXACT[name].cases[0]
+    f = getattr(getattr(stats, name), function)
+    assert f(1, *parameters).dtype == np.float32  # numbers of Python, and integers, count as float32
+    assert f(np.arange(2), *parameters).dtype == np.float32
+    for kind in (np.float16, bfloat16, np.float32, np.float64):
+        assert f(np.ones(2, kind), *parameters).dtype == kind
+    assert f(np.ones(2, np.float32), *(np.float64(p) for p in parameters), np.float64(0)).dtype == np.float64
+    x, loc = np.linspace(0.1, 0.9, 3), np.array([0.0, 0.25])
+    whole = f(x[:, None], *parameters, loc)
+    assert whole.shape == (3, 2) and f(np.zeros((0, 2)), *parameters).shape == (0, 2)
+    rows = fdl.vmap(lambda x: fdl.vmap(lambda loc: f(x, *parameters, loc))(loc))(x)
+    np.testing.assert_allclose(rows, whole, rtol=1e-14)
+    named = dict(zip(list(inspect.signature(f).parameters)[1:], (*parameters, 0.25), strict=False))
+    np.testing.assert_array_equal(f(x, **named), f(x, *parameters, 0.25))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_nan_and_parameters_outside_of_their_domain_give_nan(name):
+    chosen = {f: getattr(getattr(stats, name), f) for n, f in FUNCTIONS if n == name}
+    names = list(inspect.signature(chosen["cdf" if "cdf" in chosen else "pdf"]).parameters)
+    good = [0.5, *EXACT[name].cases[0], 0.0, 1.0][: len(names)]
+    outside = {"scale": (0.0, -1.0), "mu": (-1.0,), "p": (-0.1, 1.1)} | dict.fromkeys(("a", "b", "df"), (0.0, -1.0))
+    cases = [(i, v) for i, bad in enumerate(names) for v in (NAN, *outside.get(bad, ()))]
+    rows = [[v if i == place else g for i, g in enumerate(good)] for place, v in cases]
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+
+    def everything(*arguments):
+        return {function: f(*arguments) for function, f in chosen.items()}
+
+    for run in (everything, fdl.jit(everything)):
+        for function, found in run(*columns).items():
+            assert np.isnan(found).all(), (function, cases)
+
+
+def test_every_function_has_a_summary_arguments_and_an_example():
+    for name, function in FUNCTIONS:
+        f = getattr(getattr(stats, name), function)
+        text = inspect.getdoc(f)
+        assert f.__name__ == function and f.__module__ == f"fdl.scipy.stats.{name}"
+        assert text.split("\n")[0].endswith(".") and f">>> round({function}(" in text
+        assert all(f"    {p}: " in text for p in inspect.signature(f).parameters)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_multivariate_normal(kind, rng):
+    """Batches, vmap and derivatives against the formula with inverse and determinant in mpmath."""
+    n = 3
+    x, mean, root = (rng.normal(size=s).astype(kind) for s in ((2, n), (n,), (2, n, n)))
+    cov = (root @ root.swapaxes(-1, -2) + np.eye(n)).astype(kind)
+
+    def exact(x, mean, cov):
+        with mp.workprec(120):
+            matrix, d = (
+                mp.matrix(cov.astype(float).tolist()),
+                mp.matrix((x.astype(float) - mean.astype(float)).tolist()),
+            )
+            return float(-(d.T * mp.inverse(matrix) * d)[0] / 2 - mp.log((2 * mp.pi) ** n * mp.det(matrix)) / 2)
+
+    expected = [exact(x[i], mean, cov[i]) for i in range(2)]
+    found = fdl.jit(stats.multivariate_normal.logpdf)(x, mean, cov)
+    assert found.dtype == kind
+    np.testing.assert_allclose(found, expected, rtol=64 * np.finfo(kind).eps)
+    np.testing.assert_allclose(
+        stats.multivariate_normal.pdf(x, mean, cov), np.exp(expected), rtol=256 * np.finfo(kind).eps
+    )
+    rows = fdl.vmap(stats.multivariate_normal.logpdf, (0, None, 0))(x, mean, cov)
+    np.testing.assert_allclose(rows, expected, rtol=64 * np.finfo(kind).eps)
+    slope = fdl.grad(lambda x: stats.multivariate_normal.logpdf(x, mean, cov).sum())(x)
+    wanted = -np.linalg.solve(cov.astype(float), (x - mean).astype(float)[..., None])[..., 0]
+    np.testing.assert_allclose(slope, wanted, rtol=1e3 * np.finfo(kind).eps)
+    singular = stats.multivariate_normal.logpdf(np.zeros(2, kind), kind(0), np.zeros((2, 2), kind))
+    assert not np.isfinite(singular)
+    assert fnp.shape(stats.multivariate_normal.logpdf(kind(0.5), kind(0), kind(4))) == ()
+    with pytest.raises(NotImplementedError, match="allow_singular"):
+        stats.multivariate_normal.logpdf(x, mean, cov, allow_singular=True)
+    with pytest.raises(fdl.errors.ShapeError, match=r"needs x \[..., n\] and cov"):
+        stats.multivariate_normal.logpdf(x, mean, np.eye(2))
