@@ -29,6 +29,7 @@ class Word(NamedTuple):
 
 WORDS = [
     Word("slope", "partial derivative"),
+    Word("family", "lowering kind"),
     Word("heavy", "compile eagerly"),
     Word("carrier", "transport dtype"),
     Word("neutral", "identity element"),
