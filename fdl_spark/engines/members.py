@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fdl_spark.compute.update import Leaves
+from fdl_spark.engines.rows import Memory
 from fdl_spark.net.connection import Connection
 from fdl_spark.net.exchange import Room
 from fdl_spark.net.mesh import Mesh
@@ -40,6 +41,7 @@ class Member:
       weights: the parameters; their leaves, if there are tables.
       leaves: of the optimizer's state of the slice.
       kept: what its shards keep, by their numbers.
+      received: memory for the rows that others send.
       since: when its last group ended.
     """
 
@@ -52,6 +54,7 @@ class Member:
     weights: Any = field(default_factory=lambda: np.empty(0, np.float32))
     leaves: Leaves = field(default_factory=list)
     kept: dict[int, Leaves] = field(default_factory=dict)
+    received: Memory = field(default_factory=dict)
     since: float = 0.0
 
     @property

@@ -298,7 +298,8 @@ class Rank:
             message["last"] = self._is_last(first_done)
             message["handing_over"] = self._finishing or time.monotonic() - self._began >= order.stay
         if tables is not None:
-            rows = RowsSwap(tables.layout, self.nodes, steps[-1], self.rank, order.job.schedule.shards)
+            shards = order.job.schedule.shards
+            rows = RowsSwap(tables.layout, self.nodes, steps[-1], self.rank, shards, member.received)
             message["rows"] = rows.counts
         told, total = exchange.reduce_scatter(message, self._present(step), clock, rows, own)
         wholes = [self._whole(number, told) for number in range(count)]

@@ -12,10 +12,12 @@ import numpy as np
 
 from fdl_spark.compute.part import Part
 from fdl_spark.compute.table_gradient import Pair, TableLayout, added
+from fdl_spark.compute.tables import with_room
 from fdl_spark.compute.tree_sum import Node, gather
 from fdl_spark.net.connection import as_bytes
 
 Pairs = tuple[Pair, ...]
+Memory = dict[tuple[Node, int], Pair]  # by node and table
 
 
 class RowsSwap:
@@ -27,14 +29,22 @@ class RowsSwap:
       parts: this rank's, at its nodes.
       rank: this rank.
       shards: number of shards.
+      memory: what others have sent, by whose and what it is; it is used again in every step, as fresh pages cost time.
 
     Attributes:
       counts: what to tell the others along with the message: the numbers of rows at each node, by table.
     """
 
     def __init__(
-        self, layout: TableLayout, nodes: Sequence[Sequence[Node]], parts: Sequence[Part], rank: int, shards: int
+        self,
+        layout: TableLayout,
+        nodes: Sequence[Sequence[Node]],
+        parts: Sequence[Part],
+        rank: int,
+        shards: int,
+        memory: Memory,
     ):
+        self._memory = memory
         self.layout, self.nodes, self.shards = layout, nodes, shards
         self._found: dict[Node, Pairs] = {
             node: part.gradient.tables
@@ -61,8 +71,8 @@ class RowsSwap:
             raise lost(f"sent numbers of rows that cannot be: {counts!r:.200}")
         for node, of_node in zip(self.nodes[peer], counts, strict=True):
             pairs = []
-            for count, shape in zip(of_node, shapes, strict=False):
-                rows, values = np.empty(count, np.int32), np.empty((count, *shape[1:]), layout.dtype)
+            for number, (count, shape) in enumerate(zip(of_node, shapes, strict=False)):
+                rows, values = self._room((node, number), count, shape)
                 yield as_bytes(rows)
                 found = np.sort(rows)
                 if count and (found[0] < 0 or found[-1] >= shape[0] or (found[1:] == found[:-1]).any()):
@@ -71,6 +81,14 @@ class RowsSwap:
                 pairs.append((rows, values))
             if pairs:
                 self._found[node] = tuple(pairs)
+
+    def _room(self, key: tuple[Node, int], count: int, shape: tuple[int, ...]) -> Pair:
+        """Memory for so many rows of a table."""
+        if key not in self._memory or self._memory[key][0].size < count:
+            size = with_room(count)
+            self._memory[key] = np.empty(size, np.int32), np.empty((size, *shape[1:]), self.layout.dtype)
+        rows, values = self._memory[key]
+        return rows[:count], values[:count]
 
     def total(self) -> tuple[Pairs, ...]:
         """The rows of the sum over all shards, when all have arrived: one set, or two that are still to be added."""

@@ -180,7 +180,7 @@ def test_what_is_sent_and_what_a_step_allocates_are_those_of_the_rows():
         batch = {"ids": rng.integers(0, 100_000, 64).astype(np.int32)}
         leaves, state = tables.catch_up(leaves, state, batch, step, 0)
         _, gradient, finite = program.loss_and_gradient(leaves, batch, step, 0)
-        swap = RowsSwap(tables.layout, [[(0, 0)]], [Part({}, gradient)], 0, 1)
+        swap = RowsSwap(tables.layout, [[(0, 0)]], [Part({}, gradient)], 0, 1, {})
         assert finite and sum(buffer.nbytes for buffer in swap.buffers()) <= 64 * 65 * 4 < table / 1000
         before = [np.asarray(leaf).ctypes.data for leaf in (*leaves, *state)]
         leaves, state = tables.update(leaves, state, gradient.dense, tables.joined(gradient.tables))
@@ -214,6 +214,21 @@ def test_sums_of_rows_are_those_of_whole_gradients():
             np.testing.assert_array_equal(added(one.tables[0], other.tables[0], extent)[1], sum_at(one, other, rows))
 
 
+def test_rows_that_are_received_take_memory_once():
+    layout = TableLayout(((9, 2),), (np.dtype(np.float32),), (0,), np.dtype(np.float32))
+    memory, found = {}, []
+    for count in (5, 3, 4):
+        swap = RowsSwap(layout, [[(0, 0)], [(0, 1)]], [Part()], 0, 2, memory)
+        sent = np.arange(count, dtype=np.int32)[::-1].copy(), np.full((count, 2), count, np.float32)
+        for buffer, array in zip(swap.receive(1, [[count]], ValueError), sent, strict=True):
+            buffer[:] = array.tobytes()
+        ((pair,),) = swap.total()
+        for array, expected in zip(pair, sent, strict=True):
+            np.testing.assert_array_equal(array, expected)
+        found.append([array.ctypes.data for array in pair])
+    assert found[0] == found[1] == found[2]
+
+
 @pytest.mark.parametrize(
     ("counts", "content"),
     [
@@ -230,7 +245,7 @@ def test_sums_of_rows_are_those_of_whole_gradients():
 )
 def test_rows_that_a_rank_cannot_mean_are_refused(counts, content):
     layout = TableLayout(((9, 2), (4, 1)), (np.dtype(np.float32),) * 2, (0, 1), np.dtype(np.float32))
-    swap = RowsSwap(layout, [[(0, 0)], [(0, 1)]], [Part()], 0, 2)
+    swap = RowsSwap(layout, [[(0, 0)], [(0, 1)]], [Part()], 0, 2, {})
     receiving = swap.receive(1, counts, lambda what: ValueError(what))
     with pytest.raises(ValueError, match="sent"):
         for buffer in receiving:
