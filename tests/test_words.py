@@ -147,9 +147,8 @@ def test_a_name_has_one_sense() -> None:
     places: dict[str, list[str]] = {}
     for path in SOURCES:
         if path.is_relative_to(ROOT / "fdl"):
-            for node in ast.parse(path.read_text()).body:
-                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                    places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+            for name in re.findall(r"^class ([A-Za-z]\w*)", path.read_text(), re.M):
+                places.setdefault(name, []).append(str(path.relative_to(ROOT)))
     several = {name: paths for name, paths in places.items() if len(paths) > 1}
     assert set(several) == set(TWICE), several
 
