@@ -1,5 +1,5 @@
-"""Sparse row gradients: of a table from which few rows were looked up, and of optimizers that touch those rows only.
+"""Sparse row gradients: of a table from which few rows were looked up, and steps made up for by rows that missed them.
 
-The rest of fdl reaches it through `fdl.core.primitive.Linear`, of which a :class:`lookups.Table` is one, and through
-the pytree registry, in which :class:`rows.Rows` is a node (decisions 009 and 041).
+Transposition reaches it through `fdl.core.primitive.Linear`, of which a :class:`lookups.Table` is one, and trees
+through the pytree registry, in which :class:`rows.Rows` is a node (decisions 009 and 041).
 """
