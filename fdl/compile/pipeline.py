@@ -44,6 +44,7 @@ from fdl.compile.runtime.machine import compile_object, content_key
 from fdl.compile.runtime.operations import operations_of
 from fdl.config import config
 from fdl.core.interpret import interpret
+from fdl.core.operation import Operation
 from fdl.core.program import Equation, Program, Var
 from fdl.core.types import TensorType
 from fdl.transforms.inline import inline
@@ -197,13 +198,13 @@ def _source_hash(kind: type) -> str:
         return secrets.token_hex(16)
 
 
-def run_compiled(operation: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+def run_compiled(operation: Operation, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """One operation on arrays, compiled."""
     return _single(operation, tuple(TensorType(a.shape, a.dtype) for a in arrays)).run(arrays)
 
 
 @lru_cache(maxsize=1024)
-def _single(operation: Any, types: tuple[TensorType, ...]) -> Compiled | Interpreted:
+def _single(operation: Operation, types: tuple[TensorType, ...]) -> Compiled | Interpreted:
     inputs = tuple(Var(t) for t in types)
     result = operation.result(*types)
     outputs = tuple(Var(t) for t in (result if operation.multiple else (result,)))

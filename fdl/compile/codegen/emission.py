@@ -94,7 +94,7 @@ class Emission(ABC):
         return build.gep(self.fetch(self.table, 1), [offset], source_etype=I8)
 
     @contextmanager
-    def inside(self, build: Build, team: Team, table: Any) -> Iterator[None]:
+    def inside(self, build: Build, team: Team, table: ir.Value) -> Iterator[None]:
         """Emit into another function for a while, whose `table` begins like that of the program."""
         outside = self.build, self.team, self.table, self._local
         self.build, self.team, self.table, self._local = build, team, table, {}
@@ -103,7 +103,7 @@ class Emission(ABC):
         finally:
             self.build, self.team, self.table, self._local = outside
 
-    def fetch(self, table: Any, number: int) -> Any:
+    def fetch(self, table: ir.Value, number: int) -> Any:
         """Pointer `number` of a table."""
         with self.build.ir.goto_entry_block():
             address = self.build.ir.gep(table, [I64(number)], source_etype=POINTER)
@@ -207,7 +207,7 @@ class Emission(ABC):
         return build.gep(self.scratch, [place], source_etype=I8)
 
     @abstractmethod
-    def plan(self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any) -> None:
+    def plan(self, plan: Plan, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value], arena: ir.Value) -> None:
         """Emit the steps of an inner plan on pointers to its inputs, outputs and arena.
 
         All threads have done their part of it when it is left.

@@ -10,6 +10,8 @@ the status of a host call that failed, or `UNUSABLE` if an input is not laid out
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from llvmlite import ir
+
 from fdl.compile.codegen.emission import Emission
 from fdl.compile.codegen.plan import PlanEmitter
 from fdl.compile.codegen.tape import Tape
@@ -50,7 +52,7 @@ class ProgramEmission(Emission):
         inputs, outputs = map(self.input, range(self.inputs)), map(self.output, range(self.outputs))
         PlanEmitter(self, plan, list(inputs), list(outputs), self.arena).emit()
 
-    def plan(self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any) -> None:
+    def plan(self, plan: Plan, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value], arena: ir.Value) -> None:
         if self._is_long(plan):
             self._tape(plan, inputs, outputs, arena)
         else:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from llvmlite import ir
+
 from fdl.compile.ir.reductions import identity_element
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.ir.tiles import NestTile, ProductTile, RowTile, TileGroup
@@ -100,7 +102,7 @@ class GroupEmitter:
             size, dtype = var.type.size // self.space.units, var.type.dtype
             self.fill(self.build.at(self.emitter.pointer(var), unit * size, dtype), dtype, kind, size)
 
-    def fill(self, pointer: Any, dtype: Any, kind: str, size: int) -> None:
+    def fill(self, pointer: ir.Value, dtype: Any, kind: str, size: int) -> None:
         """Store what a reduction of nothing gives."""
         build = self.build
         lanes = build.target.lanes(dtype)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, assert_never
+from typing import assert_never
 
 from llvmlite import ir
 
@@ -25,7 +25,7 @@ from fdl.compile.loopnest.team import Team
 from fdl.compile.passes.order import prepared
 from fdl.compile.schedule.cost import shares
 from fdl.config import config
-from fdl.core.program import Literal, Program, Var
+from fdl.core.program import Atom, Literal, Program, Var
 from fdl.dtypes import int64
 
 
@@ -45,9 +45,9 @@ class PlanEmitter:
         self,
         emission: Emission,
         plan: Plan,
-        inputs: Sequence[Any],
-        outputs: Sequence[Any],
-        arena: Any,
+        inputs: Sequence[ir.Value],
+        outputs: Sequence[ir.Value],
+        arena: ir.Value,
     ) -> None:
         self.emission, self.given = emission, plan
         self.inputs, self.outputs, self.arena = inputs, outputs, arena
@@ -93,7 +93,7 @@ class PlanEmitter:
                 case _:
                     assert_never(step)
 
-    def at(self, kind: str, number: int, offset: int) -> Any:
+    def at(self, kind: str, number: int, offset: int) -> ir.Value:
         """The pointer to a byte of an input, an output, a constant of the emission, or the arena."""
         if kind == "constant":
             base = self.emission.constant_pointer(number)
@@ -101,7 +101,7 @@ class PlanEmitter:
             base = self.arena if kind == "arena" else (self.inputs if kind == "input" else self.outputs)[number]
         return self.build.ir.gep(base, [I64(offset)], source_etype=I8) if offset else base
 
-    def place_of(self, atom: Any) -> tuple[str, int, int]:
+    def place_of(self, atom: Atom) -> tuple[str, int, int]:
         """Where a stored value or a literal begins, as arguments for `at`."""
         if isinstance(atom, Literal):
             return "constant", self.emission.constant_number(atom.value), 0
@@ -112,15 +112,15 @@ class PlanEmitter:
             return "constant", self.emission.constant_number(self.constants[atom]), 0
         return slot.kind, slot.number, 0
 
-    def workspace(self, offset: int) -> Any:
+    def workspace(self, offset: int) -> ir.Value:
         """The pointer to an offset in the arena."""
         return self.at("arena", 0, offset)
 
-    def pointer(self, atom: Any) -> Any:
+    def pointer(self, atom: Atom) -> ir.Value:
         """The pointer to the first element of a stored value or a literal."""
         return self.at(*self.place_of(atom))
 
-    def first(self, view: View) -> Any:
+    def first(self, view: View) -> ir.Value:
         """The pointer to the first element of a view."""
         kind, number, start = self.place_of(view.base)
         return self.at(kind, number, start + view.offset * view.type.dtype.itemsize)
@@ -185,7 +185,7 @@ class PlanEmitter:
         """Call another compiler's code for a step."""
         self.call_outside(step, self.emission.foreign_address(host_operation(step)), [])
 
-    def call_outside(self, step: EquationStep, function: Any, arguments: list[Any]) -> None:
+    def call_outside(self, step: EquationStep, function: ir.Value, arguments: list[ir.Value]) -> None:
         """Call a function that takes a table of pointers to operands and results last, and returns a status."""
         emission, build = self.emission, self.build
         pointers = [self.first(v) for v in step.views] + [self.pointer(v) for v in step.equation.outputs]
@@ -201,7 +201,7 @@ class PlanEmitter:
         """The value of a scalar operand."""
         return self.build.load(self.first(view), transport_dtype(view.type.dtype))
 
-    def copy(self, source: Any, target: Any, size: int | Value) -> None:
+    def copy(self, source: ir.Value, target: ir.Value, size: int | Value) -> None:
         """Copy bytes between places that do not overlap."""
         name, boolean = "llvm.memcpy.p0.p0.i64", ir.IntType(1)
         function = self.build.declare(name, ir.VoidType(), [POINTER, POINTER, I64, boolean])

@@ -59,9 +59,9 @@ class Tape:
         self,
         emission: Emission,
         plan: Plan,
-        inputs: Sequence[Any] | None,
-        outputs: Sequence[Any] | None,
-        arena: Any,
+        inputs: Sequence[ir.Value] | None,
+        outputs: Sequence[ir.Value] | None,
+        arena: ir.Value,
     ) -> None:
         self.emission, self.given = emission, plan
         self.inputs, self.outputs, self.arena = inputs, outputs, arena
@@ -126,11 +126,11 @@ class Tape:
         number, _ = self.functions.setdefault(known.function.name, (len(self.functions), known.function))
         self.words += [number | len(emitter.words) + 1 << 32, *emitter.words]
 
-    def fill(self, frame: Any) -> None:
+    def fill(self, frame: ir.Value) -> None:
         """Put the pointers into the frame."""
         emission, build = self.emission, self.emission.build.ir
 
-        def put(number: Any, pointer: Any) -> None:
+        def put(number: Any, pointer: ir.Value) -> None:
             build.store(pointer, build.gep(frame, [number], source_etype=POINTER))
 
         own = (self.arena, emission.scratch, emission.callback, emission.constant_table)
@@ -151,7 +151,7 @@ class Tape:
                 address = build.gep(emission.constant_table, [number], source_etype=POINTER)
                 put(build.add(n.ir, I64(self.starts["constant"])), build.load(address, typ=POINTER))
 
-    def run(self, frame: Any) -> None:
+    def run(self, frame: ir.Value) -> None:
         """Call the function of each record."""
         emission, build, team = self.emission, self.emission.build, self.emission.team
         code, functions = build.ir, self._table()

@@ -6,7 +6,7 @@ The carry of a loop lives in two places that take turns: an iteration reads the 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, cast
 
 from llvmlite import ir
 
@@ -15,6 +15,7 @@ from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import host_target
 from fdl.compile.llvm.values import I8, POINTER, Value
 from fdl.compile.lowerings.emitter import Emitter
+from fdl.compile.lowerings.lowering import Op
 from fdl.control.cond import Cond
 from fdl.control.scan import Scan
 from fdl.control.while_loop import While
@@ -39,7 +40,7 @@ class Body:
     carry: dict[int, int] | None = None
 
 
-class ControlLowering(ABC):
+class ControlLowering(ABC, Generic[Op]):
     """How branches or loops become machine code: around the plans of the Programs that the operation holds.
 
     Defining a subclass registers it for its operation.
@@ -53,8 +54,12 @@ class ControlLowering(ABC):
     def __init_subclass__(cls) -> None:
         _registry[cls.operation] = cls()
 
+    def operation_of(self, step: ControlStep) -> Op:
+        """The operation of a step."""
+        return cast(Op, step.equation.operation)
+
     @abstractmethod
-    def bodies(self, operation: Any) -> Sequence[Body]:
+    def bodies(self, operation: Op) -> Sequence[Body]:
         """The Programs that are planned."""
 
     def carried(self, step: ControlStep) -> list[TensorType]:
@@ -66,7 +71,7 @@ class ControlLowering(ABC):
         return sum(arenas)
 
     @abstractmethod
-    def inner_time(self, operation: Any, times: Sequence[float]) -> float:
+    def inner_time(self, operation: Op, times: Sequence[float]) -> float:
         """How long the inner plans take in all, given the time of each."""
 
     def workspace_bytes(self, step: ControlStep) -> int:
@@ -74,7 +79,7 @@ class ControlLowering(ABC):
         size = sum(aligned(nbytes(t)) for t in self.carried(step))
         return size + self.inner_bytes([aligned(p.arena_bytes) for p in step.plans]) + aligned(1)
 
-    def describe(self, operation: Any) -> str:
+    def describe(self, operation: Op) -> str:
         """The operation in the cost report, which tells what its plans cost apart."""
         return f"{operation.name}, itself"
 
@@ -83,26 +88,26 @@ class ControlLowering(ABC):
         """Emit the code of a step."""
 
 
-_registry: dict[type[Operation], ControlLowering] = {}
+_registry: dict[type[Operation], ControlLowering[Any]] = {}
 
 
-def control_of(operation: Operation) -> ControlLowering | None:
+def control_of(operation: Operation) -> ControlLowering[Any] | None:
     """The lowering of a branch or a loop; None for other operations."""
     return _registry.get(type(operation))
 
 
-class CondLowering(ControlLowering):
+class CondLowering(ControlLowering[Cond]):
     """A switch over the branches."""
 
     operation = Cond
 
-    def bodies(self, operation: Any) -> Sequence[Body]:
+    def bodies(self, operation: Cond) -> Sequence[Body]:
         return [Body(program) for program in operation.branches]
 
     def inner_bytes(self, arenas: Sequence[int]) -> int:
         return max(arenas)
 
-    def inner_time(self, operation: Any, times: Sequence[float]) -> float:
+    def inner_time(self, operation: Cond, times: Sequence[float]) -> float:
         return max(times)
 
     def emit(self, emitter: Emitter, step: ControlStep) -> None:
@@ -125,26 +130,26 @@ class CondLowering(ControlLowering):
         build.ir.position_at_end(after)
 
 
-class ScanLowering(ControlLowering):
+class ScanLowering(ControlLowering[Scan]):
     """A loop over the leading axis."""
 
     operation = Scan
 
-    def bodies(self, operation: Any) -> Sequence[Body]:
+    def bodies(self, operation: Scan) -> Sequence[Body]:
         return [_repeated(operation.body, operation.constants, operation.carries)]
 
     def carried(self, step: ControlStep) -> list[TensorType]:
-        operation: Any = step.equation.operation
+        operation = self.operation_of(step)
         return [v.type for v in step.outputs[: operation.carries]]
 
-    def inner_time(self, operation: Any, times: Sequence[float]) -> float:
+    def inner_time(self, operation: Scan, times: Sequence[float]) -> float:
         return sum(times) * operation.length
 
-    def describe(self, operation: Any) -> str:
+    def describe(self, operation: Scan) -> str:
         return f"scan of {operation.length} steps, itself"
 
     def emit(self, emitter: Emitter, step: ControlStep) -> None:
-        operation: Any = step.equation.operation
+        operation = self.operation_of(step)
         build, (plan,) = emitter.build, step.plans
         space = _Workspace(emitter, step)
         constants, initial, scanned = operation.divide(step.views)
@@ -163,23 +168,23 @@ class ScanLowering(ControlLowering):
             carry.swap(now, following)
 
 
-class WhileLowering(ControlLowering):
+class WhileLowering(ControlLowering[While]):
     """A loop that ends when the condition's Program returns false."""
 
     operation = While
 
-    def bodies(self, operation: Any) -> Sequence[Body]:
+    def bodies(self, operation: While) -> Sequence[Body]:
         count = len(operation.body.outputs)
         return [Body(operation.condition), _repeated(operation.body, operation.body_constants, count)]
 
     def carried(self, step: ControlStep) -> list[TensorType]:
         return [v.type for v in step.outputs]
 
-    def inner_time(self, operation: Any, times: Sequence[float]) -> float:
+    def inner_time(self, operation: While, times: Sequence[float]) -> float:
         return sum(times) * host_target().tuning.unknown_iterations
 
     def emit(self, emitter: Emitter, step: ControlStep) -> None:
-        operation: Any = step.equation.operation
+        operation = self.operation_of(step)
         build, (condition, body) = emitter.build, step.plans
         space = _Workspace(emitter, step)
         test_constants, body_constants, initial = (
@@ -265,7 +270,7 @@ class _Carry:
         team.barrier()
 
 
-def _slice(build: Build, pointer: Any, number: Value, type: TensorType) -> Any:
+def _slice(build: Build, pointer: ir.Value, number: Value, type: TensorType) -> Any:
     """The pointer to a slice along the leading axis."""
     size = nbytes(type.with_shape(type.shape[1:]))
     return build.ir.gep(pointer, [build.mul(number, size).ir], source_etype=I8)

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from fdl.compile.ir.affine import Affine, strides
 from fdl.compile.ir.body import Apply, Constant, Load
@@ -84,7 +85,7 @@ def copy_operand(emitter: Emitter, x: View, out: Var) -> None:
     if emitter.in_place(x, out):
         return
 
-    def fill(build: Build, team: Team, y: Any, source: Any) -> None:
+    def fill(build: Build, team: Team, y: ir.Value, source: ir.Value) -> None:
         copy_window(build, team, x.type.shape, x.type.dtype, (source, x.strides), (y, strides(x.type.shape)))
 
     call_divided(emitter, "copy", (x.type, x.strides), [emitter.pointer(out), emitter.first(x)], fill)

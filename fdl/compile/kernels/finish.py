@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from fdl.compile.kernels.kernel import Epilogue
 from fdl.compile.llvm.build import Build
@@ -13,7 +14,7 @@ from fdl.compile.llvm.values import I64, POINTER, Value
 
 
 def finish(
-    build: Build, epilogue: Epilogue, dtype: np.dtype, pointers: Sequence[Any], strides: Sequence[int],
+    build: Build, epilogue: Epilogue, dtype: np.dtype, pointers: Sequence[ir.Value], strides: Sequence[int],
     starts: Sequence[Any], counts: Sequence[Any],
 ) -> None:  # fmt: skip
     """Emit the call; the function that does it is emitted once for each kernel.

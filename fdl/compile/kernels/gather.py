@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from fdl.compile.ir.affine import strides
 from fdl.compile.ir.steps import KernelStep
@@ -53,7 +54,7 @@ class GatherLowering(SliceLowering[Gather]):
         many = max(count, default=1) > 1
         fetched = _fetched(x.type, x.strides, windows.sizes, False)
 
-        def fill(build: Build, team: Team, y: Any, source: Any, index: Any) -> None:
+        def fill(build: Build, team: Team, y: ir.Value, source: ir.Value, index: ir.Value) -> None:
             places = _Places(build, windows, indices, index, operation.mode)
             within = None if many else team
 
@@ -106,7 +107,7 @@ class ScatterLowering(UpdateLowering[Scatter]):
         many, fetched = max(extents, default=1) > 1, _fetched(x.type, steps, windows.sizes, True)
         apart = min([steps[a] for a in windows.index_map], default=0) if aligned and many else 0
 
-        def fill(build: Build, team: Team, y: Any, source: Any, index: Any) -> None:
+        def fill(build: Build, team: Team, y: ir.Value, source: ir.Value, index: ir.Value) -> None:
             places = _Places(build, windows, indices, index, operation.mode)
             within = team if aligned and not apart else None
             begin, end = team.share(build.target.tuning.place_classes)
@@ -139,7 +140,7 @@ class ScatterLowering(UpdateLowering[Scatter]):
 class _Places:
     """Loops over index vectors, and where the windows that they name begin."""
 
-    def __init__(self, build: Build, windows: Any, indices: Any, pointer: Any, mode: str) -> None:
+    def __init__(self, build: Build, windows: Any, indices: Any, pointer: ir.Value, mode: str) -> None:
         self.build, self.windows, self.indices, self.pointer, self.mode = build, windows, indices, pointer, mode
 
     def locate(self, counters: Sequence[Value], steps: Sequence[int]) -> tuple[Value, Value | None]:
@@ -161,7 +162,7 @@ class _Places:
             first = first + held * steps[axis]
         return first, inside
 
-    def fetch(self, counters: Sequence[Value], extents: Sequence[int], pointer: Any, window: "_Fetched") -> None:
+    def fetch(self, counters: Sequence[Value], extents: Sequence[int], pointer: ir.Value, window: "_Fetched") -> None:
         """Ask for the window of a later index vector."""
         build, ahead = self.build, self.build.target.tuning.windows_ahead
         if not counters or window.lines > build.target.tuning.window_lines or extents[-1] <= ahead:

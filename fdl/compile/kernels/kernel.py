@@ -27,7 +27,7 @@ class Epilogue(Protocol):
     """Called on every vector of the output once it is complete."""
 
     def __call__(
-        self, build: Build, value: Value, index: tuple[Value, ...], pointers: Sequence[Any], mask: Value | None,
+        self, build: Build, value: Value, index: tuple[Value, ...], pointers: Sequence[ir.Value], mask: Value | None,
         axis: int = -1,
     ) -> Value | None:  # fmt: skip
         """Compute and store what depends on `value`.
@@ -59,7 +59,7 @@ class Kernel:
     scratch_bytes: int
     work: int
 
-    def run(self, build: Build, operands: Sequence[Any], scratch: Any, begin: Any = 0, end: Any = None) -> None:
+    def run(self, build: Build, operands: Sequence[Any], scratch: ir.Value, begin: Any = 0, end: Any = None) -> None:
         """Emit a call of the kernel for the units [begin, end), by default all of them.
 
         Args:
@@ -71,7 +71,7 @@ class Kernel:
         build.call_function(self.function, [*operands, scratch, begin, self.work if end is None else end])
 
 
-def run_kernel(emitter: Emitter, key: str, make: Callable[[], Kernel], pointers: Sequence[Any]) -> None:
+def run_kernel(emitter: Emitter, key: str, make: Callable[[], Kernel], pointers: Sequence[ir.Value]) -> None:
     """Call a kernel, whose work the threads divide.
 
     Args:
@@ -86,7 +86,9 @@ def run_kernel(emitter: Emitter, key: str, make: Callable[[], Kernel], pointers:
     kernel.run(emitter.build, pointers, scratch, *emission.team.share(kernel.work))
 
 
-def call_function(emitter: Emitter, name: str, key: Any, pointers: Sequence[Any], fill: Callable[..., None]) -> None:
+def call_function(
+    emitter: Emitter, name: str, key: Any, pointers: Sequence[ir.Value], fill: Callable[..., None]
+) -> None:
     """Call a private function of pointers.
 
     Args:
@@ -103,7 +105,9 @@ def call_function(emitter: Emitter, name: str, key: Any, pointers: Sequence[Any]
     emitter.build.call_function(_function(emitter, name, f"{name} {key}", len(pointers), [], body), pointers)
 
 
-def call_divided(emitter: Emitter, name: str, key: Any, pointers: Sequence[Any], fill: Callable[..., None]) -> None:
+def call_divided(
+    emitter: Emitter, name: str, key: Any, pointers: Sequence[ir.Value], fill: Callable[..., None]
+) -> None:
     """Like `call_function` for a function whose work the threads divide; ``fill(build, team, *pointers)``."""
     team, count = emitter.emission.team, len(pointers)
 

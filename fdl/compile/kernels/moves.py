@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from fdl.compile.ir.affine import strides
 from fdl.compile.ir.plan import nbytes
@@ -43,7 +44,7 @@ class ConcatenateLowering(MoveLowering[Concatenate]):
             pointers.append(emitter.first(view))
             offset += view.type.shape[axis] * steps[axis]
 
-        def fill(build: Build, team: Team, target: Any, *sources: Any) -> None:
+        def fill(build: Build, team: Team, target: ir.Value, *sources: ir.Value) -> None:
             for (shape, source_steps, first), source in zip(key, sources, strict=True):
                 to = build.at(target, first, transport_dtype(dtype)), steps
                 copy_window(build, team, shape, dtype, (source, source_steps), to)
@@ -68,7 +69,7 @@ class PadLowering(MoveLowering[Pad]):
             target += (low + skipped * (interior + 1)) * steps[axis]
         wide = tuple(s * (i + 1) for s, i in zip(steps, operation.interior, strict=True))
 
-        def fill(build: Build, team: Team, y: Any, source: Any, padding: Any) -> None:
+        def fill(build: Build, team: Team, y: ir.Value, source: ir.Value, padding: ir.Value) -> None:
             zero = (0,) * len(steps)
             copy_window(build, team, out.type.shape, dtype, (padding, zero), (y, steps))
             register = transport_dtype(dtype)
@@ -111,7 +112,7 @@ class DynamicSliceLowering(SliceLowering[DynamicSlice]):
         (out,) = step.outputs
         register, shape = transport_dtype(x.type.dtype), out.type.shape
 
-        def fill(build: Build, team: Team, y: Any, source: Any, *pointers: Any) -> None:
+        def fill(build: Build, team: Team, y: ir.Value, source: ir.Value, *pointers: ir.Value) -> None:
             first = _block_start(build, pointers, starts, x.type.shape, shape, x.strides)
             block = build.at(source, first, register), x.strides
             copy_window(build, team, shape, x.type.dtype, block, (y, strides(shape)))
@@ -132,7 +133,7 @@ class DynamicUpdateSliceLowering(UpdateLowering[DynamicUpdateSlice]):
         register, shape, steps = transport_dtype(x.type.dtype), update.type.shape, strides(x.type.shape)
         copy_operand(emitter, x, out)
 
-        def fill(build: Build, team: Team, y: Any, source: Any, *pointers: Any) -> None:
+        def fill(build: Build, team: Team, y: ir.Value, source: ir.Value, *pointers: ir.Value) -> None:
             first = _block_start(build, pointers, starts, x.type.shape, shape, steps)
             copy_window(
                 build, team, shape, x.type.dtype, (source, update.strides), (build.at(y, first, register), steps)
@@ -143,7 +144,7 @@ class DynamicUpdateSliceLowering(UpdateLowering[DynamicUpdateSlice]):
         call_divided(emitter, "dynamic_update_slice", key, pointers, fill)
 
 
-def start_of(build: Build, pointer: Any, dtype: np.dtype, index: Any = 0) -> Value:
+def start_of(build: Build, pointer: ir.Value, dtype: np.dtype, index: Any = 0) -> Value:
     """An index from memory, as a signed 64-bit number."""
     value = build.load(pointer, dtype, index)
     if dtype == uint64:

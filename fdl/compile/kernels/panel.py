@@ -31,7 +31,7 @@ class Panel:
     column: int
     into: np.dtype | None = None
 
-    def call(self, build: Build, source: Any, destination: Any, count: Any) -> None:
+    def call(self, build: Build, source: ir.Value, destination: ir.Value, count: Any) -> None:
         """Emit the copy of `count` rows from `source` to `destination`."""
         name = f"panel.{self.dtype}.{self.columns}.{self.width}.{self.row}.{self.column}.{self.into}"
         function = build.module.globals.get(name) or self._emit(build.module, build.target, name)

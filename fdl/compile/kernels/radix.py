@@ -8,9 +8,9 @@ Programming", volume 3, 5.2.5); short ones by insertion. Both keep the order of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
@@ -128,7 +128,7 @@ def number_of(build: Build, key: Value, dtype: np.dtype) -> Value:
     return build.convert(build.bitcast(bits, wide), dtype)
 
 
-def sorter(build: Build, layout: Layout) -> Any:
+def sorter(build: Build, layout: Layout) -> ir.Function:
     """The function ``i1 sort(records..., room..., counters, count)``: whether it left the sorted records in `room`."""
     name = f"sort.{layout.bits}.{layout.places}"
     known = build.module.globals.get(name)
@@ -146,7 +146,7 @@ def sorter(build: Build, layout: Layout) -> Any:
     return function
 
 
-def _insertion(build: Build, layout: Layout, records: Sequence[Any], count: Value) -> None:
+def _insertion(build: Build, layout: Layout, records: Sequence[ir.Value], count: Value) -> None:
     def read(index: Value) -> list[Value]:
         return [build.load(p, d, index) for p, d in zip(records, layout.arrays, strict=True)]
 
@@ -168,7 +168,12 @@ def _insertion(build: Build, layout: Layout, records: Sequence[Any], count: Valu
 
 
 def _by_digits(
-    build: Build, layout: Layout, records: Sequence[Any], room: Sequence[Any], counters: Any, count: Value
+    build: Build,
+    layout: Layout,
+    records: Sequence[ir.Value],
+    room: Sequence[ir.Value],
+    counters: ir.Value,
+    count: Value,
 ) -> Value:
     word = layout.arrays[0]
     shifts = [layout.low + _DIGIT_BITS * n for n in range(layout.digits)]
@@ -198,8 +203,8 @@ def _by_digits(
 
 
 def _distribute(
-    build: Build, layout: Layout, sources: Sequence[Any], targets: Sequence[Any], counters: Any, shift: int,
-    count: Value,
+    build: Build, layout: Layout, sources: Sequence[ir.Value], targets: Sequence[ir.Value], counters: ir.Value,
+    shift: int, count: Value,
 ) -> None:  # fmt: skip
     """Move every record behind those with a smaller digit."""
     sum_ = build.variable(build.constant(0, uint32))

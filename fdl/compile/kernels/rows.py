@@ -6,6 +6,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.copies import copy_operand
@@ -36,7 +37,7 @@ class DistinctLowering(Lowering[Distinct]):
         (*lines, count), dtype = ids.type.shape, ids.type.dtype
         bits = max(4, (2 * count - 1).bit_length())
 
-        def fill(build: Build, source: Any, target: Any, table: Any) -> None:
+        def fill(build: Build, source: ir.Value, target: ir.Value, table: ir.Value) -> None:
             with build.loop(0, prod(lines)) as line:
                 build.clear(table, 4 << bits)
                 x, y = build.at(source, line * count, dtype), build.at(target, line * count, int32)
@@ -51,7 +52,7 @@ class DistinctLowering(Lowering[Distinct]):
 
 
 def _numbered(
-    build: Build, ids: Any, numbers: Any, table: Any, i: Value, dtype: np.dtype, bits: int, found: Any
+    build: Build, ids: ir.Value, numbers: Any, table: ir.Value, i: Value, dtype: np.dtype, bits: int, found: Any
 ) -> tuple[Value, Value]:
     """The number of entry i, and whether it is a new one, which is then put into the table."""
     entry = build.load(ids, dtype, i)
@@ -147,7 +148,7 @@ class _Replayer:
                     self.late(build, row, build.convert(first, int64), build.convert(now, int64))
         build.ret()
 
-    def fetch(self, build: Build, rows: Any, seen: Any, i: Value) -> None:
+    def fetch(self, build: Build, rows: Any, seen: ir.Value, i: Value) -> None:
         """Ask for the memory of a later row."""
         tuning, extent = build.target.tuning, self.tables[0].shape[0]
         ahead = build.min(i + tuning.rows_ahead, self.rows.shape[0] - 1)
@@ -171,7 +172,7 @@ class _Replayer:
             with otherwise:
                 self.steps(build, begins, first, now)
 
-    def forget(self, build: Build, begins: Sequence[Any]) -> None:
+    def forget(self, build: Build, begins: Sequence[ir.Value]) -> None:
         """NaN all over the row."""
         for begin, table in zip(begins, self.tables, strict=True):
             if is_inexact(table.dtype):
@@ -192,7 +193,7 @@ class _Replayer:
         if place < self.length:
             yield build.index(place), lanes, 1, build.first_lanes(self.length - place, lanes)
 
-    def steps(self, build: Build, begins: Sequence[Any], first: Value, now: Value) -> None:
+    def steps(self, build: Build, begins: Sequence[ir.Value], first: Value, now: Value) -> None:
         """Loads, all steps, and stores for one piece of the row after the other."""
         for j, lanes, vectors, mask in self.spans(build):
             places = [

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from llvmlite import ir
 
 from fdl.compile.ir.affine import strides
 from fdl.compile.ir.reductions import identity_element
@@ -44,7 +45,7 @@ class CumulativeLowering(Lowering[Cumulative]):
         wide, axis, count = accumulator(dtype), operation.axis, x.type.shape[operation.axis]
         y = strides(out.type.shape)
 
-        def fill(build: Build, source: Any, target: Any) -> None:
+        def fill(build: Build, source: ir.Value, target: ir.Value) -> None:
             for read, written, lanes in _lines(build, x.type.shape, axis, (x.strides, y), dtype):
                 total = build.variable(build.constant(identity_element(kind, wide), wide, lanes))
                 with build.loop(0, count) as i:
@@ -77,7 +78,7 @@ class ArgExtremumLowering(Lowering[ArgExtremum]):
                 wins = build.or_(wins, build.and_(build.ne(new, new), build.eq(old, old)))
             return wins
 
-        def along(build: Build, source: Any, target: Any) -> None:
+        def along(build: Build, source: ir.Value, target: ir.Value) -> None:
             """Lines of neighbouring elements: every lane finds its best, the first of these is the result."""
             lanes = build.target.lanes(dtype)
             whole = count // lanes * lanes
@@ -105,7 +106,7 @@ class ArgExtremumLowering(Lowering[ArgExtremum]):
                     place.set(build.select(wins, build.convert(i, int32), place.get()))
                 build.store(build.convert(place.get(), out.type.dtype), target, written)
 
-        def fill(build: Build, source: Any, target: Any) -> None:
+        def fill(build: Build, source: ir.Value, target: ir.Value) -> None:
             neighbours = axis == x.type.ndim - 1 and x.strides[axis] == 1 and dtype.itemsize >= 4
             if neighbours and 2 * build.target.lanes(dtype) <= count < 2**31:
                 along(build, source, target)

@@ -6,6 +6,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from fdl.compile.ir.affine import strides
 from fdl.compile.ir.steps import KernelStep
@@ -52,7 +53,7 @@ class Lines:
 class _Memory:
     """Scratch memory for sorting up to `count` records of a layout."""
 
-    def __init__(self, build: Build, layout: Layout, scratch: Any, count: int) -> None:
+    def __init__(self, build: Build, layout: Layout, scratch: ir.Value, count: int) -> None:
         self.build, self.layout = build, layout
         sizes = layout.bytes_for(count) * 2
         places = [sum(sizes[:n]) for n in range(len(sizes) + 1)]
@@ -71,7 +72,7 @@ class _Memory:
         swapped = build.call_function(function, [*self.records, *self.room, self.counters, build.index(count)])
         return [build.ir.select(swapped, b, a) for a, b in zip(self.records, self.room, strict=True)]
 
-    def read(self, pointers: Sequence[Any], index: Value) -> list[Value]:
+    def read(self, pointers: Sequence[ir.Value], index: Value) -> list[Value]:
         """The words of a record."""
         return [self.build.load(p, d, index) for p, d in zip(pointers, self.layout.arrays, strict=True)]
 
@@ -132,7 +133,7 @@ class SortLowering(LineLowering[Sort]):
         if len(layouts) > 1:
             scratch_bytes += 4 * lines.length
 
-        def fill(build: Build, sources: Sequence[Any], targets: Sequence[Any], scratch: Any) -> None:
+        def fill(build: Build, sources: Sequence[ir.Value], targets: Sequence[ir.Value], scratch: ir.Value) -> None:
             inputs = [(p, v.type.dtype, v.strides[axis]) for p, v in zip(sources, views, strict=True)]
             if len(views) == 1:
                 _sort_values(build, inputs[0], (targets[0], steps[axis]), scratch, lines.length, layouts[0])
@@ -205,7 +206,7 @@ class TopKLowering(LineLowering[TopK]):
         room = min(count, k + max(k, emitter.emission.target.tuning.candidates))
         stride, lanes = x.strides[-1], emitter.emission.target.lanes(dtype)
 
-        def fill(build: Build, sources: Sequence[Any], targets: Sequence[Any], scratch: Any) -> None:
+        def fill(build: Build, sources: Sequence[ir.Value], targets: Sequence[ir.Value], scratch: ir.Value) -> None:
             (source,), memory = sources, _Memory(build, layout, scratch, room)
 
             def key(place: Value, lanes: int = 1) -> Value:
@@ -236,7 +237,7 @@ def _displaced(
     k, room, count = sizes
     layout = memory.layout
 
-    def settle(pointers: Sequence[Any]) -> Value:
+    def settle(pointers: Sequence[ir.Value]) -> Value:
         """Move the best records to the front; the key that has to be beaten."""
         with build.loop(0, k) as i:
             memory.write(i, memory.read(pointers, i))

@@ -137,7 +137,7 @@ def emit_select_and_scatter(module: ir.Module, target: Target, spec: Window, kin
     return nest.kernel()
 
 
-def _store_alternating(b: Build, pair: list[Value], pointer: Any, where: Value) -> None:
+def _store_alternating(b: Build, pair: list[Value], pointer: ir.Value, where: Value) -> None:
     """Store the lanes of two vectors in turn."""
     lanes = pair[0].lanes
     for half in (0, lanes // 2):
@@ -259,7 +259,7 @@ class _Nest:
         few = math.prod(self.spec.window) <= self.build.target.tuning.unrolled_taps
         return few and all(e == 1 for e in self.spec.base_dilation)
 
-    def read(self, pointer: Any, point: _Point, where: Value) -> Value:
+    def read(self, pointer: ir.Value, point: _Point, where: Value) -> Value:
         """The elements of x, or of an array like it, that a tap meets."""
         return self.build.load(pointer, self.spec.dtype, where, point.lanes, point.step)
 

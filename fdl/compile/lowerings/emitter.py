@@ -1,7 +1,7 @@
 """What a lowering may ask of the code generator: pointers to operands, memory to work in, functions made once."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from llvmlite import ir
 
@@ -35,10 +35,10 @@ class Emission(Protocol):
     def shared(self, key: str, make: Callable[[], T]) -> T:
         """What `make` returns, made once a key, so that equal steps share a function."""
 
-    def scratch_for(self, size: int) -> Any:
+    def scratch_for(self, size: int) -> ir.Value:
         """The pointer to at least `size` bytes that are this thread's own, until the step ends."""
 
-    def plan(self, plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], arena: Any) -> None:
+    def plan(self, plan: Plan, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value], arena: ir.Value) -> None:
         """Emit the steps of an inner plan, given pointers to its inputs, its outputs and the memory of its values."""
 
 
@@ -53,16 +53,16 @@ class Emitter(Protocol):
     def emission(self) -> Emission:
         """What all of the program shares."""
 
-    def first(self, view: View) -> Any:
+    def first(self, view: View) -> ir.Value:
         """The pointer to the first element of an operand."""
 
-    def pointer(self, atom: Atom) -> Any:
+    def pointer(self, atom: Atom) -> ir.Value:
         """The pointer to the first element of a result, or of another stored value."""
 
     def in_place(self, view: View, var: Var) -> bool:
         """Whether a result was given the memory of an operand (see `Lowering.overwritten`)."""
 
-    def workspace(self, offset: int) -> Any:
+    def workspace(self, offset: int) -> ir.Value:
         """The pointer to an offset in the arena, where the step's `workspace` is; all threads see the same memory."""
 
     def epilogue(self, step: KernelStep, axes: int) -> EpilogueEmitter | None:
@@ -71,7 +71,7 @@ class Emitter(Protocol):
     def load_scalar(self, view: View) -> Value:
         """The value of a scalar operand."""
 
-    def copy(self, source: Any, target: Any, size: int | Value) -> None:
+    def copy(self, source: ir.Value, target: ir.Value, size: int | Value) -> None:
         """Copy bytes between places that do not overlap."""
 
     def prepared(self, program: Program) -> Program:

@@ -1,8 +1,8 @@
 """Names and shapes as the cost report prints them."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from fdl.core.operation import Operation
 from fdl.core.types import TensorType
 
 #: Names that people use.
@@ -12,7 +12,7 @@ _NAMES = {
 }  # fmt: skip
 
 
-def name_of(operation: Any) -> str:
+def name_of(operation: Operation) -> str:
     """The name of an operation that people use."""
     return _NAMES.get(operation.name, operation.name)
 

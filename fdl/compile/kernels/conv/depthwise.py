@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from llvmlite import ir
+
 from fdl.compile.kernels.conv.geometry import AxisPhase
 from fdl.compile.kernels.conv.pixels import Pixels, Plan, coordinates
 from fdl.compile.kernels.conv.spec import Convolution
@@ -51,7 +53,7 @@ class Depthwise(Pixels):
             totals = [t + tap * stride for t in totals for tap in p.taps]
         return totals
 
-    def _phase(self, phase: Sequence[AxisPhase], n: Value, part: Value, image: Any, weights: int) -> None:
+    def _phase(self, phase: Sequence[AxisPhase], n: Value, part: Value, image: ir.Value, weights: int) -> None:
         b, spec = self.build, self.spec
         positions = math.prod(p.count for p in phase)
         rows = self.plan.rows(phase)
@@ -59,7 +61,9 @@ class Depthwise(Pixels):
             for first, height in piece():
                 self._outputs(phase, n, first, height, image, b.at(self.scratch, weights, spec.dtype))
 
-    def _outputs(self, phase: Sequence[AxisPhase], n: Value, first: Value, rows: int, image: Any, weights: Any) -> None:
+    def _outputs(
+        self, phase: Sequence[AxisPhase], n: Value, first: Value, rows: int, image: ir.Value, weights: Any
+    ) -> None:
         b, spec = self.build, self.spec
         reads, writes = [], []
         for i in range(rows):

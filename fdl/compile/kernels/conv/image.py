@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from fdl.compile.kernels.conv.geometry import Geometry
 from fdl.compile.kernels.kernel import pieces
@@ -68,13 +69,13 @@ class Image:
         )
         return -(-size // 16) * 16
 
-    def clear(self, b: Build, scratch: Any) -> None:
+    def clear(self, b: Build, scratch: ir.Value) -> None:
         """Write the padding, which stays while images come and go."""
         if self.in_place or not self.geometry.padded:
             return
         b.clear(scratch, self.elements * self.dtype.itemsize)
 
-    def place(self, b: Build, source: Any, scratch: Any, part: tuple[Value, Value] | None = None) -> Any:
+    def place(self, b: Build, source: ir.Value, scratch: ir.Value, part: tuple[Value, Value] | None = None) -> Any:
         """Copy the image at `source` if needed; returns the pointer to where position (0, ..., 0) is or would be.
 
         Of an image with several axes only the positions [start, stop) of the first can be asked for.
@@ -87,7 +88,7 @@ class Image:
         return target
 
     def _copy(
-        self, b: Build, source: Any, target: Any, axis: int, read: Value, write: Value,
+        self, b: Build, source: ir.Value, target: ir.Value, axis: int, read: Value, write: Value,
         part: tuple[Value, Value] | None = None,
     ) -> None:  # fmt: skip
         first, last = self.geometry.read[axis]
@@ -111,7 +112,7 @@ class Image:
                 self._copy(b, source, target, axis + 1, below_read, below_write)
 
     def _copy_blocks(
-        self, b: Build, source: Any, target: Any, read: Value, write: Value, start: int, stop: int
+        self, b: Build, source: ir.Value, target: ir.Value, read: Value, write: Value, start: int, stop: int
     ) -> None:
         """Copy the positions [start, stop) of a line to every block."""
         with pieces(b, 0, self.channels, self.block, self.channels) as piece:
@@ -123,7 +124,7 @@ class Image:
 
 
 def copy(
-    b: Build, dtype: np.dtype, source: Any, read: Value, stride: int, target: Any, write: Value, count: int
+    b: Build, dtype: np.dtype, source: ir.Value, read: Value, stride: int, target: ir.Value, write: Value, count: int
 ) -> None:
     """Copy `count` elements, `stride` apart, to a contiguous place."""
     lanes = b.target.lanes(dtype)

@@ -5,6 +5,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from fdl.compile.ir.affine import Affine, strides
 from fdl.compile.ir.loops import Reduce, combined
@@ -146,7 +147,7 @@ def _emit_chunks(emitter: Emitter, step: KernelStep, spec: Convolution, count: i
     of_chunks, flat = Var(TensorType((count, out.type.size), dtype)), Affine(0, (1,), (out.type.size,))
     loops = combined(Reduce(out, flat, 0, "sum"), of_chunks)
 
-    def fill(build: Build, team: Team, y: Any, source: Any) -> None:
+    def fill(build: Build, team: Team, y: ir.Value, source: ir.Value) -> None:
         nest = NestEmitter(build, loops, lambda var: source if var is of_chunks else y)
         whole = team.together and nest.divide(team.share) == 1
         with team.alone() if whole else team.solo():

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from llvmlite import ir
+
 from fdl.compile.kernels.conv.geometry import AxisPhase, Geometry
 from fdl.compile.kernels.conv.image import Image
 from fdl.compile.kernels.conv.spec import Convolution
@@ -184,12 +186,14 @@ class Pixels:
                     panel.call(b, b.at(self.w, source, spec.dtype), b.at(self.scratch, target, spec.dtype), plan.inputs)
         return size * plan.panels * spec.groups
 
-    def _phase(self, phase: Sequence[AxisPhase], n: Value, part: Value, image: Any, weights: int) -> None:
+    def _phase(self, phase: Sequence[AxisPhase], n: Value, part: Value, image: ir.Value, weights: int) -> None:
         """The outputs of one phase in part of an image, from the weights packed at scratch element `weights`."""
         with self.build.loop(0, self.spec.groups) as group:
             self._group(phase, n, part, group, image, weights)
 
-    def _group(self, phase: Sequence[AxisPhase], n: Value, part: Value, group: Value, image: Any, weights: int) -> None:
+    def _group(
+        self, phase: Sequence[AxisPhase], n: Value, part: Value, group: Value, image: ir.Value, weights: int
+    ) -> None:
         b, plan, spec = self.build, self.plan, self.spec
         depth, offsets = self._run(phase)
         size = depth * len(offsets) * plan.width
@@ -213,7 +217,7 @@ class Pixels:
         return plan.inputs * len(phase[-1].taps), summed(steps[:-1])
 
     def _tile(
-        self, phase: Sequence[AxisPhase], index: tuple[Value, Value, Value, Value], image: Any, weights: Any,
+        self, phase: Sequence[AxisPhase], index: tuple[Value, Value, Value, Value], image: ir.Value, weights: Any,
         size: tuple[int, int], depth: int, offsets: list[int],
     ) -> None:  # fmt: skip
         b, spec, plan = self.build, self.spec, self.plan

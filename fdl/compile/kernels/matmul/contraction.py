@@ -77,7 +77,7 @@ def _swapped_epilogue(epilogue: Epilogue | None) -> Epilogue | None:
         return None
 
     def swapped(
-        build: Build, value: Value, index: Any, pointers: Sequence[Any], mask: Value | None, axis: int = -1
+        build: Build, value: Value, index: Any, pointers: Sequence[ir.Value], mask: Value | None, axis: int = -1
     ) -> Value | None:
         batch, n, m = index
         return epilogue(build, value, (batch, m, n), pointers, mask, axis=1)
@@ -279,7 +279,7 @@ class _Emitter:
         """Where packed A starts in the scratch memory: behind packed B."""
         return self.build.at(self.scratch, self.plan.columns * self.plan.depth * self.plan.pack_b, self.spec.sums)
 
-    def _pack_b(self, source: Any, start: Value, stop: Value, depth: Value) -> None:
+    def _pack_b(self, source: ir.Value, start: Value, stop: Value, depth: Value) -> None:
         b, spec, plan = self.build, self.spec, self.plan
         with pieces(b, start, stop, plan.width, spec.n) as piece:
             for n, columns in piece():
@@ -288,7 +288,7 @@ class _Emitter:
                 to = b.at(self.scratch, (n - start) * depth, spec.sums)
                 panel.call(b, b.at(source, n * spec.b[2], spec.dtype), to, depth)
 
-    def _pack_a(self, source: Any, start: Value, stop: Value, depth: Value) -> None:
+    def _pack_a(self, source: ir.Value, start: Value, stop: Value, depth: Value) -> None:
         b, spec, plan = self.build, self.spec, self.plan
         with pieces(b, start, stop, plan.rows, spec.m) as piece:
             for m, rows in piece():
