@@ -253,7 +253,8 @@ def more(spark):
 def threads(context):
     """How many threads of the JVM there are of each kind: names without their numbers."""
     said = context._jvm.java.lang.Thread.getAllStackTraces().keySet().toString()
-    return Counter(re.sub(r"[0-9a-f]*\d[0-9a-f]*", "N", name) for name in re.findall(r"Thread\[#\d+,(.*?),\d+,", said))
+    names = re.findall(r"Thread\[(?:#\d+,)?(.*?),\d+,", said)
+    return Counter(re.sub(r"[0-9a-f]*\d[0-9a-f]*", "N", name) for name in names)
 
 
 def over_steps(master, engine, steps):
