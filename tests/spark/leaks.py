@@ -135,8 +135,8 @@ RUNS = {
     "callback interrupts": lambda spark, folder: train(callbacks=[Raise(KeyboardInterrupt())]),
     "interrupted": interrupted,
     "a worker dies": lambda spark, folder: train(on_executors(die_once(str(folder / "died")))),
-    # Behind those that end workers, and with these what they have left of other runs.
-    "resident": lambda spark, folder: train(sync="resident", steps=4, group=1),
+    # Behind those that end workers, and with these what they have left; more runs than had been at the first count.
+    "resident": lambda spark, folder: [train(sync="resident", steps=2, group=1) for _ in range(4)],
     "local steps": lambda spark, folder: train(sync=fdl_spark.every(2), steps=4),
 }
 
