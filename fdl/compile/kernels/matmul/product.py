@@ -84,7 +84,7 @@ class ProductLowering(MatrixLowering[DotGeneral]):
 
     def supports(self, step: KernelStep) -> bool:
         x, out = step.views[0].type, step.equation.outputs[0].type
-        return self.has_kernel(step.equation.operation, [x], [out], x.shape[-1])
+        return self.has_kernel(step.equation.operation, [x], [out], x.shape[-1] if x.ndim else 1)
 
     def fuses_epilogue(self, step: KernelStep) -> bool:
         return True
