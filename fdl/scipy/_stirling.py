@@ -28,9 +28,10 @@ def deviance(x: Array, mean: Array) -> Array:
     square, series = v * v, 0.0
     for k in range(17, 1, -2):
         series = (series + 1 / k) * square
-    ratio = x / mean
-    usual = (ratio > 0) & (ratio < math.inf)
-    logarithm = fnp.where(usual, fnp.log(fnp.where(usual, ratio, 1.0)), fnp.log(x) - fnp.log(mean))
+    # Elsewhere the ratio, or its derivative, may overflow.
+    usual = fnp.abs(apart) < 0.995
+    ratio = fnp.where(usual, x, 1.0) / fnp.where(usual, mean, 1.0)
+    logarithm = fnp.where(usual, fnp.log(ratio), fnp.log(x) - fnp.log(mean))
     return fnp.where(near, (x - mean) * v + 2 * x * v * series, x * logarithm - x + mean)
 
 

@@ -242,6 +242,35 @@ def test_large_parameters(name, kind):
     np.testing.assert_allclose(function(x, parameter), exact, rtol=32 * np.finfo(kind).eps)
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
+def test_small_arguments_with_large_parameters(kind):
+    """No quotient overflows on the way, neither in values nor in derivatives."""
+    pairs = [(1e-4, 10.0), (1e-3, 100.0)]
+    pairs += [(1e-38, 1e3), (1e-30, 1e10)] if kind != np.float16 else []
+    for z, a in pairs:
+        z, a = kind(z), kind(a)
+        with mp.workprec(120):
+            exact, b = mp.mpf(float(z)), mp.mpf(float(a))
+            want = (b - 1) * mp.log(exact) - exact - mp.loggamma(b)
+        np.testing.assert_allclose(float(stats.gamma.logpdf(z, a)), float(want), rtol=16 * np.finfo(kind).eps)
+    small, ten = (kind(1e-20), kind(10)) if kind != np.float16 else (kind(0.02), kind(10))
+    with mp.workprec(120):
+        x = mp.mpf(float(small))
+        wanted = {"gamma": 9 / x - 1, "poisson": 10 / x - 1, "beta": 9 / x - 9 / (1 - x)}
+    found = {
+        "gamma": fdl.grad(lambda x: stats.gamma.logpdf(x, ten))(small),
+        "poisson": fdl.grad(lambda x: stats.poisson.logpmf(ten, x))(small),
+        "beta": fdl.grad(lambda x: stats.beta.logpdf(x, ten, ten))(small),
+    }
+    for name, slope in found.items():
+        np.testing.assert_allclose(float(slope), float(wanted[name]), rtol=32 * np.finfo(kind).eps, err_msg=name)
+
+
+def test_infinitely_many_events_of_none_and_some():
+    """As in SciPy."""
+    np.testing.assert_array_equal(stats.poisson.logpmf(np.full(2, INF), np.array([0.0, 1.0])), [-INF, NAN])
+
+
 POINTS = {"uniform": (0.25,), "beta": (0.125, 0.6), "poisson": (2.0, 7.0), "bernoulli": (0.0, 1.0)}
 
 

@@ -22,7 +22,7 @@ def logpdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     plain = special.xlogy(a - 1, safe) - safe - special.gammaln(fnp.where(large, 1.0, a))
     # Where terms of the size of a cancel: a / z times the probability of a events.
     b, y = fnp.where(large, a, 8.0), fnp.where(large & ~outside, z, 1.0)
-    value = fnp.where(large, saddle_point(b, y) + fnp.log(b / y), plain) - fnp.log(scale)
+    value = fnp.where(large, saddle_point(b, y) + fnp.log(b) - fnp.log(y), plain) - fnp.log(scale)
     return fnp.where(outside, -fnp.inf, value)
 
 

@@ -17,7 +17,8 @@ define = Distribution("2, 1.5", k="a number of events.", mu="rate, not negative;
 @define(-1.382)
 def logpmf(k: Any, mu: Any, loc: Any = 0) -> Array:
     z = k - loc
-    outside, large = (z < 0) | (z != fnp.floor(z)), z >= 8  # infinity gives NaN, as in SciPy
+    # Infinity gives NaN, as in SciPy, unless no event happens.
+    outside, large = (z < 0) | (z != fnp.floor(z)) | ((z == fnp.inf) & (mu == 0)), z >= 8
     few, many = fnp.where(large | outside, 0.0, z), fnp.where(large & ~outside, z, 8.0)
     value = fnp.where(large, saddle_point(many, mu), special.xlogy(few, mu) - special.gammaln(few + 1) - mu)
     return fnp.where(outside, -fnp.inf, value)
