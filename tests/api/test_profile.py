@@ -25,6 +25,16 @@ def test_work_of_a_matrix_product():
     assert kernel.source.startswith("test_profile.py:")
 
 
+def test_work_of_products_that_sum_nothing():
+    shapes = (((), ()), ((), (3,)), ((3,), ()), ((), (3, 4)), ((3, 4), ()), ((2, 3), (4,)), ((0,), ()))
+    for kind, each in (("i1", 2), ("c8", 8)):  # without a kernel, so that the product is as it was written
+        for left, right in shapes:
+            x, y = np.ones(left, kind), np.ones(right, kind)
+            kernels = fdl.profile(lambda x, y: lax.dot_general(x, y, (((), ()), ((), ()))))(x, y).kernels
+            assert sum(k.flops for k in kernels) == each * x.size * y.size, (kind, left, right)
+            assert all("matmul" in k.what for k in kernels)
+
+
 def test_work_of_a_convolution():
     def f(x, w):
         return lax.conv_general_dilated(x, w, (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))

@@ -37,15 +37,19 @@ class MatrixLowering(Lowering[Op]):
     reads_views = True
     parallel = True
 
+    def depth(self, operation: Op, operands: Types) -> int:
+        """How many products are summed for each element of the result."""
+        return operands[0].shape[-1]
+
     def effort(self, operation: Op, operands: Types, results: Types) -> int:
-        return 2 * results[0].size * prod(operands[0].shape[-1:])
+        return 2 * results[0].size * self.depth(operation, operands)
 
     def flops(self, operation: Op, operands: Types, results: Types) -> int:
         each = 8 if results[0].dtype.kind == "c" else 2
-        return each * results[0].size * operands[0].shape[-1]
+        return each * results[0].size * self.depth(operation, operands)
 
     def describe(self, operation: Op, operands: Types, results: Types) -> str:
-        out, inner = results[0].shape, operands[0].shape[-1]
+        out, inner = results[0].shape, self.depth(operation, operands)
         if len(out) < 2:
             return super().describe(operation, operands, results)
         left, right = (*out[:-1], inner), (*out[:-2], inner, out[-1])
@@ -56,6 +60,9 @@ class ProductLowering(MatrixLowering[DotGeneral]):
     """A batched matrix product in canonical form, and what is computed on its result while that is in the cache."""
 
     operations = (DotGeneral,)
+
+    def depth(self, operation: DotGeneral, operands: Types) -> int:
+        return prod(operands[0].shape[axis] for axis in operation.contracting[0])
 
     @staticmethod
     def takes_dtype(dtype: Any, depth: int = 0) -> bool:

@@ -15,7 +15,8 @@ class Contraction:
     """A batched matrix product, sizes and strides in elements.
 
     Attributes:
-        dtype: of all three operands; see `has_product_kernel`. 16-bit floats are summed in float32 and rounded once.
+        dtype: of all three operands; see `ProductLowering.takes_dtype`. 16-bit floats are summed in float32 and rounded
+            once.
         batch, m, n, k: sizes; any may be 0 or 1.
         a: strides of A along (batch, m, k).
         b: strides of B along (batch, k, n).
