@@ -183,10 +183,15 @@ def cache_key(inlined: Program, donate: tuple[bool, ...], skip: Skip = frozenset
 
 
 def _outside_sources(program: Program) -> set[str]:
-    """Hashes of the files of operations that are not fdl's own, and of their lowerings, so that changes are seen."""
-    operations = {type(operation) for operation in operations_of(program)}
-    kinds: set[Any] = operations | {type(registry[kind]) for kind in operations if kind in registry}
-    return {_source_hash(kind) for kind in kinds if not kind.__module__.startswith("fdl.")}
+    """Hashes of the files of operations and lowerings that are not fdl's own, so that changes are seen."""
+    kinds: set[Any] = {type(operation) for operation in operations_of(program)}
+    # Passes may still make operations of fdl, whose lowering somebody may have replaced, but none of others.
+    kinds |= {type(lowering) for kind, lowering in registry.items() if kind in kinds or _is_own(kind)}
+    return {_source_hash(kind) for kind in kinds if not _is_own(kind)}
+
+
+def _is_own(kind: type) -> bool:
+    return kind.__module__.startswith("fdl.")
 
 
 @cache

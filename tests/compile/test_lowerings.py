@@ -1,8 +1,11 @@
 """A kernel is one class: one that is defined here, in programs of all kinds; and no stage knows kernels by name."""
 
 import ast
+import json
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,17 +17,20 @@ import fdl
 import fdl.numpy as fnp
 from fdl import lax, threads
 from fdl.compile import pipeline
+from fdl.compile.fallback import OPTIONAL
 from fdl.compile.ir.plan import nbytes
 from fdl.compile.kernels.control import ControlLowering
 from fdl.compile.kernels.copies import copy_operand
 from fdl.compile.kernels.kernel import Kernel, kernel_function, run_kernel
 from fdl.compile.kernels.sort import SortLowering
 from fdl.compile.lowerings.emitter import Emitter
-from fdl.compile.lowerings.lowering import Lowering, has_lowering, lowerings, unregister
+from fdl.compile.lowerings.lowering import Lowering, has_lowering, lowering_of, lowerings, unregister
+from fdl.compile.lowerings.registry import registry as lowering_registry
 from fdl.core.operation import Operation
 from fdl.core.primitive import Primitive, registry
 from fdl.dtypes import float32, float64, int64
 from fdl.errors import PrimitiveError
+from fdl.ops.contract import DotGeneral
 from fdl.ops.sort import Sort
 from tests.compile.tuned import tune
 
@@ -81,7 +87,7 @@ def blur() -> Iterator[Callable[[int], Any]]:
             return 0
 
         def emit(self, emitter: Emitter, step: Any) -> None:
-            (x,), (out,), radius = step.views, step.outputs, self.operation(step).radius
+            (x,), (out,), radius = step.views, step.equation.outputs, self.operation(step).radius
             emission, count = emitter.emission, x.type.shape[-1]
 
             def make() -> Kernel:
@@ -265,7 +271,7 @@ def test_a_class_without_code_and_a_second_one_are_refused() -> None:
         class Nothing(Lowering[Sort]):
             operations = (Sort,)
 
-    with pytest.raises(PrimitiveError, match="Sort has the lowering SortLowering; to replace it by Faster, call unreg"):
+    with pytest.raises(PrimitiveError, match="Sort has the lowering SortLowering of .*; to replace it by Faster"):
 
         class Faster(Lowering[Sort]):
             operations = (Sort,)
@@ -273,6 +279,74 @@ def test_a_class_without_code_and_a_second_one_are_refused() -> None:
             def emit(self, emitter: Any, step: Any) -> None: ...
 
     assert [type(f) for f in lowerings() if Sort in f.operations] == [SortLowering]
+
+
+def test_who_replaces_a_lowering_is_told_so_where_he_defines_it() -> None:
+    """In a process that has not loaded fdl's lowerings yet, and whatever the class is called."""
+    code = """
+import sys
+from fdl.compile.lowerings.lowering import Lowering, has_lowering, unregister
+from fdl.errors import PrimitiveError
+from fdl.ops.sort import Sort
+
+assert "fdl.compile.kernels" not in sys.modules
+try:
+    class SortLowering(Lowering):
+        operations = (Sort,)
+
+        def emit(self, emitter, step): ...
+except PrimitiveError as error:
+    print(error)
+import fdl
+import fdl.numpy as fnp
+from fdl.compile.kernels import sort
+print(fdl.jit(lambda x: fnp.sort(x) * 2)(fnp.array([3.0, 1.0])))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    message, result = done.stdout.splitlines()
+    assert "Sort has the lowering SortLowering of fdl.compile.kernels.sort; to replace it by SortLowering" in message
+    assert result == "[2. 6.]" and not done.stderr
+
+
+def test_lowerings_are_registered_for_all_of_their_operations_or_none(blur: Any) -> None:
+    def rule(self: Any, *args: Any) -> Any: ...
+
+    Free = type("Free", (Primitive,), dict.fromkeys(("result", "reference", "jvp", "batch", "samples"), rule))
+
+    def emit(self: Any, emitter: Any, step: Any) -> None: ...
+
+    try:
+        with pytest.raises(PrimitiveError, match="Sort has the lowering SortLowering"):
+            type("Both", (Lowering,), {"operations": (Free, Sort), "emit": emit})
+        assert not has_lowering(Free())
+        # A class that is none of theirs takes nothing away; one that is defined anew is the same.
+        other = type("Other", (Lowering,), {"emit": emit})
+        other.operations = (Free, Sort)  # type: ignore[attr-defined]
+        unregister(other)
+        assert [type(f) for f in lowerings() if Sort in f.operations] == [SortLowering]
+        first, second = (type("Mine", (Lowering,), {"operations": (Free,), "emit": emit}) for _ in range(2))
+        assert type(lowering_of(Free())) is second
+        unregister(first)
+        assert not has_lowering(Free())
+    finally:
+        registry.pop("Free", None)
+
+
+def test_what_an_epilogue_still_reads_is_not_overwritten(
+    blur: Any, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(lowering_of(blur(1))), "takes_epilogue", lambda self, operation, equation: True)
+    pipeline._compile.cache_clear()
+    x = rng.normal(size=(6, 9)).astype("f")
+
+    def f(x: Any) -> Any:
+        made = blur(1)(x)
+        return made, made * 2 + x
+
+    found = fdl.jit(f, donate_argnums=0)(fnp.array(x))
+    close(found[0], wide(x, 1))
+    close(found[1], 2 * wide(x, 1) + x)
+    pipeline._compile.cache_clear()
 
 
 def test_the_cache_tells_kernels_of_others_by_their_files(blur: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,6 +358,9 @@ def test_the_cache_tells_kernels_of_others_by_their_files(blur: Any, monkeypatch
     monkeypatch.setattr(pipeline, "_source_hash", lambda kind: "another file")
     changed = [pipeline.cache_key(p, ()) for p in (theirs, ours)]
     assert changed[0] != keys[0] and changed[1] == keys[1]
+    # Passes may make an operation whose kernel was replaced.
+    monkeypatch.setitem(lowering_registry, DotGeneral, lowering_of(blur(1)))
+    assert pipeline.cache_key(ours, ()) != keys[1]
 
 
 # Operations that Python is called for.
@@ -325,6 +402,54 @@ def test_unknown_operations_in_an_archive_are_compiled_anew() -> None:
     program = pipeline.inline(fdl.make_program(lambda k: fdl.random.bits(k, (3,)))(fdl.random.key(0)))
     archive = pipeline.build_archive(program, (), frozenset({"loops"}))
     assert "threefry" in [host.operation.name for host in archive.hosts] and archive.pack(program) is None
+
+
+def test_damaged_archives_are_compiled_anew() -> None:
+    program: Any = pipeline.inline(
+        fdl.make_program(lambda a, b: (a @ b).T)(np.zeros((2, 3), "i1"), np.ones((3, 2), "i1"))
+    )
+    packed = pipeline.build_archive(program, ()).pack(program)
+    assert packed is not None
+    line, _, rest = packed.partition(b"\n")
+    header: dict[str, Any] = json.loads(line)
+    assert pipeline.Archive.unpack(packed, program) is not None
+    assert pipeline.Archive.unpack(line[: len(line) // 2], program) is None
+    assert pipeline.Archive.unpack(b"[]\n" + rest, program) is None
+    for key in header:
+        less = {k: v for k, v in header.items() if k != key}
+        assert pipeline.Archive.unpack(json.dumps(less).encode() + b"\n" + rest, program) is None, key
+    ((operation, operands, strides, results),) = header["hosts"]
+    hosts: list[Any] = [[n, operands, strides, results] for n in (99, -1, True, None, "Sort", [], operation[:1])]
+    hosts += [[operation, [[[2, 3], "int7"]], strides, results], [[*operation, 1, 2, 3], operands, strides, results]]
+    for host in (*hosts, [operation, operands], 7):
+        data = json.dumps(header | {"hosts": [host]}).encode() + b"\n" + rest
+        assert pipeline.Archive.unpack(data, program) is None, host
+
+
+def test_what_cannot_be_hashed_is_not_packed() -> None:
+    class Listed(Primitive):
+        numbers: list[int]
+
+        def result(self, *types: Any) -> Any:
+            return types[0]
+
+        def reference(self, x: np.ndarray) -> np.ndarray:
+            return x + sum(self.numbers)
+
+        def jvp(self, primals: Any, tangents: Any) -> Any: ...
+
+        def batch(self, size: int, args: Any, batched: Any) -> Any: ...
+
+        def samples(self, rng: np.random.Generator) -> Any: ...
+
+    try:
+        x = np.arange(3.0)
+        program: Any = pipeline.inline(fdl.make_program(Listed([1, 2]))(x))
+        archive = pipeline.build_archive(program, (), frozenset(OPTIONAL))
+        assert len(archive.hosts) == 1 and archive.pack(program) is None
+        np.testing.assert_array_equal(pipeline.Compiled(program, (), archive).run([x])[0], x + 3)
+    finally:
+        registry.pop("Listed", None)
 
 
 def test_compiled_programs_with_host_calls_are_pickled() -> None:

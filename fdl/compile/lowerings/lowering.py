@@ -11,6 +11,7 @@ Defining the class registers it for its operations. What has no lowering, or is 
 Python: the operation's reference is called from inside of the compiled program.
 """
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -56,15 +57,17 @@ class Lowering(ABC, Generic[Op]):
             return
         if cls.emit is Lowering.emit:
             raise PrimitiveError(f"lowering {cls.__name__} lacks the method emit")
-        lowering = cls()
+        if not cls.__module__.startswith("fdl."):
+            # Fdl's own lowerings come first, so that one that takes their place is told so here.
+            importlib.import_module("fdl.compile.kernels")
         for operation in cls.operations:
-            known = registry.setdefault(operation, lowering)
-            if type(known).__qualname__ != cls.__qualname__:
+            known = type(registry[operation]) if operation in registry else cls
+            if not _is_same(known, cls):
                 raise PrimitiveError(
-                    f"{operation.__name__} has the lowering {type(known).__name__}; to replace it by {cls.__name__}, "
-                    f"call unregister({type(known).__name__}) first"
+                    f"{operation.__name__} has the lowering {known.__name__} of {known.__module__}; to replace it by "
+                    f"{cls.__name__}, call unregister({known.__name__}) first"
                 )
-            registry[operation] = lowering
+        registry.update(dict.fromkeys(cls.operations, cls()))
 
     def operation(self, step: KernelStep) -> Op:
         """The operation of a step, which is one of the `operations`."""
@@ -157,6 +160,12 @@ def lowerings() -> tuple[Lowering[Any], ...]:
 
 
 def unregister(lowering: type[Lowering[Any]]) -> None:
-    """Forget a lowering: its operations are computed by Python again."""
+    """Forget a lowering: its operations are computed by Python again, unless another one has taken them over."""
     for operation in lowering.operations:
-        registry.pop(operation, None)
+        if operation in registry and _is_same(type(registry[operation]), lowering):
+            del registry[operation]
+
+
+def _is_same(one: type, other: type) -> bool:
+    """Whether two classes are the same, or one is the other, defined anew."""
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)

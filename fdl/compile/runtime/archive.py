@@ -45,7 +45,7 @@ class Archive:
         try:
             hosts = [operations.write(host) for host in self.hosts]
             foreign = [(number, operations.write(host)) for number, host in self.foreign]
-        except NoDataError:
+        except (NoDataError, TypeError):  # or what cannot be hashed
             return None
         header = {
             "constants": [len(c) for c in self.constants],
@@ -61,23 +61,23 @@ class Archive:
 
     @staticmethod
     def unpack(data: bytes, program: Program) -> "Archive | None":
-        """The inverse of `pack`; None if a class of operations is not known here."""
+        """The inverse of `pack`; None if a class of operations is not known here, or data are damaged."""
         line, _, rest = data.partition(b"\n")
-        header = json.loads(line)
         constants, start = [], 0
-        for size in header["constants"]:
-            constants.append(rest[start : start + size])
-            start += size
         operations = Operations(program)
         try:
+            header = json.loads(line)
+            for size in header["constants"]:
+                constants.append(rest[start : start + size])
+                start += size
             hosts = tuple(map(operations.read, header["hosts"]))
             foreign = tuple((number, operations.read(host)) for number, host in header["foreign"])
-        except NoDataError:
+            reused = tuple(map(tuple, header["reused"]))
+            sizes = header["arena"], header["scratch"]
+            parallel, skip = header["parallel"], frozenset(header["skip"])
+        except (NoDataError, ValueError, LookupError, TypeError):
             return None
-        reused = tuple(map(tuple, header["reused"]))
-        sizes = header["arena"], header["scratch"]
-        skip = frozenset(header["skip"])
-        return Archive(rest[start:], tuple(constants), hosts, foreign, *sizes, reused, header["parallel"], skip)
+        return Archive(rest[start:], tuple(constants), hosts, foreign, *sizes, reused, parallel, skip)
 
 
 def constant_bytes(arrays: Sequence[np.ndarray]) -> tuple[bytes, ...]:

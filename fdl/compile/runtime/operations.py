@@ -66,13 +66,19 @@ class Operations:
         """The inverse of `write`.
 
         Raises:
-            NoDataError: there is no class of that name.
+            NoDataError: there is no class of that name, or no operation of that number.
+            ValueError, LookupError, TypeError: `write` has not written this.
         """
         operation, operands, strides, results = data
-        found = self.known[operation] if isinstance(operation, int) else _read_operation(operation)
+        found = self._numbered(operation) if isinstance(operation, int) else _read_operation(operation)
         return HostOperation(
             found, tuple(map(_read_type, operands)), tuple(map(tuple, strides)), tuple(map(_read_type, results))
         )
+
+    def _numbered(self, number: int) -> Any:
+        if type(number) is not int or not 0 <= number < len(self.known):
+            raise NoDataError(f"there is no operation {number}")
+        return self.known[number]
 
 
 def operations_of(program: Program) -> Iterator[Any]:

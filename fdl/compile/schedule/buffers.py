@@ -186,9 +186,12 @@ class Placement:
         made = step.equation.outputs
         place = lowering_of(operation).overwritten(operation, made.index(var), len(views)) if var in made else None
         if place is not None:
-            # The kernel writes only places that it has read, or does not read at all.
+            # The kernel writes only places that it has read, or does not read at all; its epilogue comes afterwards.
             whole = View(other, 0, strides(var.type.shape), var.type)
-            return views[place] == whole and all(v.base is not other for n, v in enumerate(views) if n != place)
+            epilogue = step.epilogue if isinstance(step, KernelStep) else None
+            afterwards = epilogue is not None and any(load.var is other for load in epilogue.reads())
+            elsewhere = any(v.base is other for n, v in enumerate(views) if n != place)
+            return views[place] == whole and not elsewhere and not afterwards
         if not isinstance(step, KernelStep) or any(v.base is other for v in views):
             return False
         return _in_place(var, other, step.epilogue)
