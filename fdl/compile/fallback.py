@@ -37,10 +37,15 @@ Skip = frozenset[str]
 
 
 class during:  # reads as a statement: with during("fuse"): ...
-    """Marks an exception that leaves the body as a failure of the pass `name`; the innermost mark counts."""
+    """Marks an exception that leaves the body as a failure of the pass `name`; the innermost mark counts.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Args:
+        name: of the pass.
+        author: the class whose code the body calls; the user is told of it if it is not fdl's own.
+    """
+
+    def __init__(self, name: str, author: type | None = None) -> None:
+        self.name, self.author = name, author
 
     def __enter__(self) -> None:
         pass
@@ -48,6 +53,8 @@ class during:  # reads as a statement: with during("fuse"): ...
     def __exit__(self, kind: Any, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None:
             error.__dict__.setdefault("fdl_pass", self.name)
+            if self.author is not None and not self.author.__module__.startswith("fdl."):
+                error.__dict__.setdefault("fdl_author", f"{self.author.__module__}.{self.author.__qualname__}")
 
 
 def with_fewer_passes(program: Program, attempt: Callable[[Skip], T], interpreted: Callable[[], T]) -> T:
@@ -126,11 +133,14 @@ def _warn(error: Exception, program: Program, instead: str) -> None:
     """Tell the user of a failure, once for each Program."""
     if program.digest in _warned:
         return
-    message = (
-        f"{_failure(error, program)}. Results are right: {instead}, which may be slower. Please report this as a fault "
-        "of fdl, with this text, the traceback that FDL_DEBUG_COMPILER=1 gives, and what "
-        "print(fdl.make_program(f)(*args)) prints"
-    )
+    message = f"{_failure(error, program)}. Results are right: {instead}, which may be slower. "
+    if author := error.__dict__.get("fdl_author"):
+        message += f"The error comes from {author}, which is no part of fdl; FDL_DEBUG_COMPILER=1 gives the traceback"
+    else:
+        message += (
+            "Please report this as a fault of fdl, with this text, the traceback that FDL_DEBUG_COMPILER=1 gives, and "
+            "what print(fdl.make_program(f)(*args)) prints"
+        )
     frame = user_frame()
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     try:

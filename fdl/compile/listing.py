@@ -16,9 +16,11 @@ from fdl.compile.ir.loops import Loops, Reduce
 from fdl.compile.ir.plan import ControlStep, Plan, Step
 from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest, View
 from fdl.compile.ir.tiles import NestTile, RowTile, TileGroup
+from fdl.compile.kernels import lowering_of
 from fdl.compile.llvm.target import Target, host_target
 from fdl.compile.passes.order import prepared
 from fdl.compile.runtime.machine import assembly
+from fdl.compile.schedule.fuse import is_nothing
 from fdl.compile.schedule.planner import make_plan
 from fdl.core.program import Names, Program, Var, lines
 from fdl.dtypes import short_name
@@ -41,9 +43,9 @@ def listing(program: Program, donate: tuple[bool, ...], stage: str, target: Targ
         program: what to compute.
         donate: which inputs' memory may be overwritten.
         stage: ``traced``: the Program as it was recorded; ``optimized``: after the passes from Program to Program;
-            ``schedule``: the steps in order, each with its kernel or loops and the place of its results; ``loops``: the
-            same with the loops of each step; ``llvm``: the module, before LLVM optimizes it; ``asm``: machine code for
-            the target.
+            ``schedule``: the steps in order, each with its kernel or loops and the place of its results, and a remark
+            if Python computes it; ``loops``: the same with the loops of each step; ``llvm``: the module, before LLVM
+            optimizes it; ``asm``: machine code for the target.
         target: the processor; by default the one that programs are compiled for.
 
     Raises:
@@ -170,8 +172,8 @@ class _Step:
     def equation(self, head: str, step: EquationStep) -> Iterator[str]:
         """An equation with code of its own, its epilogue and the plans that it holds."""
         operands = " ".join(map(self.view, step.views))
-        source = f"  # {step.equation.source}" if step.equation.source else ""
-        yield f"{head}{step.equation.operation!r} {operands}".rstrip() + source
+        remarks = ", ".join(filter(None, ["Python" if _is_python(step) else "", step.equation.source]))
+        yield f"{head}{step.equation.operation!r} {operands}".rstrip() + (f"  # {remarks}" if remarks else "")
         if isinstance(step, KernelStep) and step.epilogue is not None:
             yield f"{self.indent}    epilogue {self.nest(step.epilogue)}"
             yield from self.body(step.epilogue)
@@ -231,6 +233,13 @@ class _Step:
                 return f"%{inside}{_conditions(guards, ' if ')} else %{outside}"
             case Apply(operation, operands, dtype):
                 return f"{operation!r} {' '.join(f'%{o}' for o in operands)} :{short_name(dtype)}"
+
+
+def _is_python(step: EquationStep) -> bool:
+    """Whether Python computes a step, by the reference of its operation."""
+    if isinstance(step, KernelStep):
+        return not is_nothing(step.equation) and not lowering_of(step.equation.operation).supports(step)
+    return isinstance(step, HostCall)
 
 
 def _index(place: int) -> str:

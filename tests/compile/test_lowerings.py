@@ -16,7 +16,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax, threads
-from fdl.compile import pipeline
+from fdl.compile import fallback, pipeline
 from fdl.compile.fallback import OPTIONAL
 from fdl.compile.ir.plan import nbytes
 from fdl.compile.kernels.control import ControlLowering
@@ -26,10 +26,11 @@ from fdl.compile.kernels.sort import SortLowering
 from fdl.compile.lowerings.emitter import Emitter
 from fdl.compile.lowerings.lowering import Lowering, has_lowering, lowering_of, lowerings, unregister
 from fdl.compile.lowerings.registry import registry as lowering_registry
+from fdl.compile.runtime.cache import ObjectCache
 from fdl.core.operation import Operation
 from fdl.core.primitive import Primitive, registry
 from fdl.dtypes import float32, float64, int64
-from fdl.errors import PrimitiveError
+from fdl.errors import CompilerWarning, PrimitiveError
 from fdl.ops.contract import DotGeneral
 from fdl.ops.sort import Sort
 from tests.compile.tuned import tune
@@ -256,7 +257,30 @@ def test_what_is_not_supported_is_computed_by_python(blur: Any, rng: np.random.G
     x = rng.normal(size=(3, 8))
     function = lambda x: blur(1)(x * 2).T  # noqa: E731
     assert hosts(function, x) == ["blur"] and hosts(function, x.astype("f")) == []
+    for stage in ("schedule", "loops"):
+        assert re.search(r"blur.*# Python, test_lowerings.py:", fdl.jit(function).lower(x).as_text(stage))
+        assert "Python" not in fdl.jit(function).lower(x.astype("f")).as_text(stage)
+    called = fdl.jit(lambda x: fdl.pure_callback(lambda v: v, x, x)).lower(x).as_text("schedule")
+    assert called.count("# Python") == 1
     np.testing.assert_allclose(fdl.jit(function)(x), wide(2 * x, 1).T, 1e-14)
+
+
+def test_who_has_written_a_kernel_that_fails_is_told_so(blur: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def emit(self: Any, emitter: Emitter, step: Any) -> None:
+        raise IndexError("injected")
+
+    monkeypatch.setattr(fdl.config, "debug_compiler", False)
+    monkeypatch.setattr(pipeline, "default_cache", lambda: ObjectCache(None))
+    monkeypatch.setattr(type(lowering_of(blur(1))), "emit", emit)
+    fallback._warned.clear()
+    pipeline._compile.cache_clear()
+    with pytest.warns(
+        CompilerWarning, match=r"comes from tests\.compile\.test_lowerings\..*BlurLowering, which"
+    ) as told:
+        found = fdl.jit(lambda x: blur(1)(x) * 4)(np.ones((1, 3), "f"))
+    np.testing.assert_array_equal(found, [[8, 12, 8]])
+    assert "fault of fdl" not in str(told[0].message)
+    pipeline._compile.cache_clear()
 
 
 def test_the_report_has_its_words_and_numbers(blur: Any, rng: np.random.Generator) -> None:

@@ -22,11 +22,13 @@ def emit_kernel(emitter: StepEmitter, step: KernelStep) -> None:
     if is_nothing(step.equation):
         return
     lowering = lowering_of(step.equation.operation)
-    with during("kernels" if step.epilogue is None else "epilogues"):
-        native = lowering.supports(step)
-        if native:
-            lowering.emit(emitter, step)
-        else:
+    name = "kernels" if step.epilogue is None else "epilogues"
+    with during(name):
+        with during(name, type(lowering)):
+            native = lowering.supports(step)
+            if native:
+                lowering.emit(emitter, step)
+        if not native:
             emitter.host(step)
         if step.epilogue is not None and not (native and lowering.fuses_epilogue(step)):
             # Nobody else knows of the work after the first barrier, so that the step ends with another one.
