@@ -122,7 +122,7 @@ class Auto(Engine):
 
     def _refuse(self, reason: str) -> str:
         """Do without the resident engine; what to say of it."""
-        del self.engines["resident"]
+        self.engines.pop("resident", None)  # it may have refused before, and the switch have failed
         self._measured = {plan: seconds for plan, seconds in self._measured.items() if plan.engine != "resident"}
         why = f"tasks cannot stay for several steps: {reason}"
         log.warning("%s; each step waits for Spark's scheduler instead", why)
@@ -185,9 +185,9 @@ class Auto(Engine):
         return computing + (f"; predicted: {', '.join(others)}" if others else "")
 
     def _switch(self, plan: Plan, why: str) -> None:
-        snapshot = self.current.snapshot()
-        self.current.close()
-        self._take(plan, why, snapshot)
+        before = self.current
+        self._take(plan, why, before.snapshot())
+        before.close()  # not earlier: if the other engine cannot begin, the loop goes back with this one
 
     def _take(self, plan: Plan, why: str, start: Snapshot) -> None:
         engine = self.engines[plan.engine]

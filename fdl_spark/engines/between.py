@@ -43,13 +43,16 @@ class Between:
             return np.array(weights), leaves
         return None
 
-    def write(self, rank: int, step: int, weights: np.ndarray, leaves: Leaves, since: int) -> None:
+    def write(self, rank: int, step: int, weights: np.ndarray, leaves: Leaves, since: int) -> bool:
         """Leave them; the file of `since` is left as well, the group that it began may be taken again.
 
-        A full disk is no error: the next group finds nothing, and starts from what the driver has.
+        Returns:
+          Whether they were left. A full disk is no error: the process may come again, or the driver has what is needed.
         """
         with suppress(DiskFull):
             self._kept(rank).write(self.branch, step, [weights, *leaves], since)
+            return True
+        return False
 
     def _kept(self, rank: int) -> Kept:
         state = self.state

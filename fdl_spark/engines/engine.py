@@ -15,8 +15,8 @@ What the loop over steps (`training/loop.py`) relies on:
   asked for. An interrupt may come between any two lines: `weights`, state and `done` change in one statement.
 * **It raises** `Lost` when the cluster has lost what it needs (`BlocksLost` for the data's blocks, `NoRoom` for a full
   disk), and may let pass what PySpark raises, which the loop takes for one of these or for the user's mistake
-  (`spark/failures.py`). The loop then goes back to its last snapshot by `restore`. `NoBarrier` says that Spark cannot
-  run all tasks at once, upon which `"auto"` takes another engine. Anything else ends the run.
+  (`spark/failures.py`). The loop then goes back to its last snapshot by `restore`. `CannotStay` says that tasks
+  cannot run at once or reach each other, upon which `"auto"` takes another engine. Anything else ends the run.
 * **`renew`** comes before `restore` when executors have lost what was sent to them, or have other blocks now: whatever
   refers to a broadcast, a cached RDD or `dataset.blocks` is made anew.
 * **`close`** is called once, at the end or when the engine could not begin: it frees what the executors hold. What it

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,14 +119,22 @@ def forget(run: str) -> bool:
 def _start() -> None:
     """Start the thread."""
     global _bell
-    _bell, rung = socket.socketpair()
-    threading.Thread(target=_let_go, args=(rung,), name="fdl: wait for the ends of runs", daemon=True).start()
+    bell, rung = socket.socketpair()
+    thread = threading.Thread(target=_let_go, args=(rung,), name="fdl: wait for the ends of runs", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the process may have no more threads: what it keeps it then keeps for longer
+        bell.close()
+        rung.close()
+    else:
+        _bell = bell
 
 
 def _ring() -> None:
     """Let the thread look at what is kept now."""
     if _bell is not None:
-        _bell.send(b"!")
+        with suppress(OSError):  # a thread that has ended
+            _bell.send(b"!")
 
 
 def _let_go(rung: socket.socket) -> None:

@@ -174,11 +174,12 @@ class Rank:
         order, member = self.order, self.member
         if order.files is None:
             return
-        new = member.done != order.first or order.start is not None
-        if new and (not self.elementwise or member.slice == self._own_slice()):
-            leaves = member.leaves if member.slice is not None or not self.elementwise else []
-            order.files.write(self.rank, member.done, member.weights, leaves, order.first)
-        member.weights, member.leaves, member.slice, member.done = np.empty(0, np.float32), [], None, -1
+        if self.elementwise and member.slice != self._own_slice():
+            return
+        leaves = member.leaves if member.slice is not None or not self.elementwise else []
+        there = member.done == order.first and order.start is None
+        if there or order.files.write(self.rank, member.done, member.weights, leaves, order.first):
+            member.weights, member.leaves, member.slice, member.done = np.empty(0, np.float32), [], None, -1
 
     def _own_slice(self) -> int | None:
         """The slice whose state this rank has if it has not come from another one's process."""

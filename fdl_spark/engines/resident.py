@@ -127,13 +127,15 @@ class Resident(Engine):
 
     def group(self, count: int, seconds: float = math.inf, stay: float = 0.0) -> Iterator[Outcome]:
         try:
-            yield from self._group(count, seconds, stay)
+            for outcome in self._group(count, seconds, stay):
+                self._apart = 0  # they have met
+                yield outcome
+            self._apart = 0
         except Apart as apart:
             self._apart += 1
             if self._apart < CALLS:
                 raise
             raise self._no_connection(apart) from None
-        self._apart = 0
 
     def _no_connection(self, apart: Apart) -> NoConnection:
         """Who could not be reached, and what to do."""

@@ -301,11 +301,15 @@ class Loop:
 
     def _replay(self, step: int) -> None:
         """Take the steps of the last group again, up to this one."""
-        first = self._snapshot.done
-        self.engine.restore(self._snapshot)
+        first, engine = self._snapshot.done, self.engine
+        engine.restore(self._snapshot)
         with explained(f"step {first}"):
-            for _ in self.engine.group(step - first):
-                pass
+            while engine.done < step:  # a group may be shorter: another engine goes on if this one's tasks cannot stay
+                before = engine.done, len(engine.choices)
+                for _ in engine.group(step - engine.done):
+                    pass
+                if before == (engine.done, len(engine.choices)):
+                    raise Lost(f"the steps after {engine.done} were not taken again")
 
     def _save(self, folder: CheckpointFolder) -> None:
         """Write a checkpoint; what a full disk spoils is the checkpoint, not the run, which tries again later."""

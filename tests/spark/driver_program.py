@@ -40,7 +40,7 @@ def train(problem, folder=None, **options):
         seed=11,
         shards=4,
         checkpoint=folder,
-        checkpoint_steps=4,
+        checkpoint_steps=folder and 4,
         **options,
     )
 

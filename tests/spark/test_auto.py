@@ -125,3 +125,31 @@ def test_what_is_known_of_the_cluster(spark, monkeypatch):
         assert dataset.cluster() == Cluster(hosts=1, cores=1)
     finally:
         dataset.close()
+
+
+class Current:
+    """An engine, as far as `Auto` sees it; not closed."""
+
+    closed = False
+
+    def snapshot(self):
+        return "snapshot"
+
+    def close(self):
+        self.closed = True
+
+
+def test_an_engine_that_cannot_begin_leaves_the_one_before():
+    """The loop then goes back, with the engine that it had; what was refused once may be refused again."""
+
+    def failing(*arguments, **options):
+        raise ConnectionError("the broadcast failed")
+
+    switching, before = object.__new__(auto.Auto), Current()
+    switching.engines, switching._measured = {"shuffle": failing, "resident": Resident}, {}
+    switching.current, switching.skip, switching.dataset, switching.program = before, False, None, None
+    for _ in range(2):
+        assert "lost an executor" in switching._refuse("lost an executor")
+        with pytest.raises(ConnectionError):
+            switching._switch(Plan("shuffle", 1), "why")
+        assert switching.current is before and not before.closed

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,7 @@ from fdl_spark.history.outcome import Outcome
 from fdl_spark.spark.failures import BlocksLost, Lost
 from fdl_spark.spark.wire import pack
 from fdl_spark.training import train as module
+from fdl_spark.training.loop import Loop
 
 LOST = []
 
@@ -71,3 +73,31 @@ def test_a_new_engine_gives_the_same_bits_and_goes_back_when_it_must(train, dige
     assert [event["event"] for event in run.history.events] == ["back to step 0: a task", "back to step 0: its blocks"]
     assert (Plain.begun, Plain.renewed) == (3, 1)  # at the start and after each setback; blocks were made anew
     assert all(set(record["phases"]) >= {"schedule", "update"} for record in run.history.steps)
+
+
+class Refusing:
+    """An engine that takes no step of its first group, since another one goes on; or, stuck, of none."""
+
+    def __init__(self, stuck=False):
+        self.done, self.choices, self.stuck = 40, [], stuck
+
+    def restore(self, snapshot):
+        self.done = snapshot.done
+
+    def group(self, count):
+        if not self.choices and not self.stuck:
+            self.choices.append("shuffle")
+            return
+        for _ in range(0 if self.stuck else count):
+            self.done += 1
+            yield
+
+
+def test_steps_are_taken_again_by_the_engine_that_goes_on():
+    """A callback that reads parameters in the middle of a group gets those of that very step."""
+    loop = SimpleNamespace(_snapshot=SimpleNamespace(done=40), engine=Refusing())
+    Loop._replay(loop, 47)
+    assert loop.engine.done == 47
+    loop.engine = Refusing(stuck=True)
+    with pytest.raises(Lost, match="steps after 40 were not taken again"):
+        Loop._replay(loop, 47)

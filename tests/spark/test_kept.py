@@ -82,7 +82,7 @@ def test_what_ranks_leave_between_groups(roots, key, cuts):
         return [leaf[slice(*slices[rank])] if leaf.size == 10 else leaf for leaf in LEAVES]
 
     for rank in range(3):
-        between.write(rank, 7, weights, own(rank) if rank < len(slices) else [], 4)
+        assert between.write(rank, 7, weights, own(rank) if rank < len(slices) else [], 4)
     for rank in range(3):
         found, leaves = between.read(rank, 7)
         found[0] += 1  # it is the rank's own
@@ -100,7 +100,7 @@ def test_ranks_that_can_leave_nothing(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SPARK_LOCAL_DIRS", str(tmp_path / "file"))
     between = Between("run", 1, Layout.of(LEAVES[:1]), Layout.of([]), (), None)
-    between.write(0, 1, LEAVES[0], [], 0)
+    assert not between.write(0, 1, LEAVES[0], [], 0)
     assert between.read(0, 1) is None
 
 

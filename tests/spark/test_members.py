@@ -145,3 +145,22 @@ def test_few_runs_are_kept():
 
 def test_a_member_of_nothing():
     assert Member().lines == [] and not Member(since=time.monotonic()).is_over()
+
+
+def test_a_process_that_may_have_no_more_threads(monkeypatch):
+    """Its groups go on; what it keeps goes when a thread can be had."""
+
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        with taking_part("run") as member:
+            driver, other = fill(member)
+        with taking_part("run") as again:
+            assert again is member
+    with taking_part("run"):
+        pass
+    driver.close()
+    wait_for(lambda: is_closed(other))
+    other.close()
