@@ -37,8 +37,6 @@ class Tables:
         self.lazy = optimizer.catch_up is None
         marks = [n in layout.tables for n in range(len(layout.shapes))]
         self.marks = fdl.tree.unflatten(self.structure, marks)
-        shapes = [layout.shapes[n] for n in layout.tables]
-        self._rooms = [(np.empty(0, np.int32), np.empty((0, *shape[1:]), layout.dtype)) for shape in shapes]
 
     @cached_property
     def gradient(self) -> Callable[..., Any]:
@@ -71,15 +69,19 @@ class Tables:
         """The leaves of parameters and state, whose memory is taken, when all rows are up to date."""
         return (leaves, state) if self.lazy else self._catch_up_all(leaves, state)
 
-    def joined(self, one: Sequence[Pair], other: Sequence[Pair] | None = None) -> list[Pair]:
-        """The sum of two sets of rows of each table, or a copy of one, as `update` takes it until the next call.
+    def joined(
+        self, one: Sequence[Pair], other: Sequence[Pair] | None = None, *, rooms: dict[int, Pair] | None = None
+    ) -> list[Pair]:
+        """The sum of two sets of rows of each table, or a copy of one, as `update` takes it.
 
-        Numbers of rows differ from step to step. Rows beyond the table, which change nothing, fill them up to a size
-        that has some room, and is exceeded, and compiled for, a few times in a run.
+        The result is in memory of `rooms`, by table, until the next call with the same ones. Numbers of rows differ
+        from step to step. Rows beyond the table, which change nothing, fill them up to a size that has some room, and
+        is exceeded, and compiled for, a few times in a run.
         """
         nothing = [(rows[:0], values[:0]) for rows, values in one]
         found = zip(one, nothing if other is None else other, self.layout.extents, strict=True)
-        return [add_into(partial(self._room, n), *pairs) for n, pairs in enumerate(found)]
+        rooms = {} if rooms is None else rooms
+        return [add_into(partial(self._room, rooms, n), *pairs) for n, pairs in enumerate(found)]
 
     def update(self, leaves: list[Any], state: list[Any], dense: np.ndarray, rows: list[Pair]) -> Any:
         """The leaves of parameters and state, whose memory is taken, after a step.
@@ -92,13 +94,13 @@ class Tables:
         """
         return self._update(leaves, state, dense, rows)
 
-    def _room(self, number: int, count: int) -> Pair:
+    def _room(self, rooms: dict[int, Pair], number: int, count: int) -> Pair:
         """Memory for rows of a table that has room for so many; numbers that are left over are beyond the table."""
         shape = self.layout.shapes[self.layout.tables[number]]
-        if count > self._rooms[number][0].size:
-            size = min(shape[0], with_room(count))
-            self._rooms[number] = np.empty(size, np.int32), np.zeros((size, *shape[1:]), self.layout.dtype)
-        rows, values = self._rooms[number]
+        if number not in rooms or count > rooms[number][0].size:
+            size = min(shape[0], with_room(count)) if count else 0
+            rooms[number] = np.empty(size, np.int32), np.zeros((size, *shape[1:]), self.layout.dtype)
+        rows, values = rooms[number]
         rows[count:] = shape[0]
         return rows, values
 

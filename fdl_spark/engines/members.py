@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl_spark.compute.table_gradient import Pair
 from fdl_spark.compute.update import Leaves
 from fdl_spark.engines.rows import Memory
 from fdl_spark.net.connection import Connection
@@ -42,6 +43,7 @@ class Member:
       leaves: of the optimizer's state of the slice.
       kept: what its shards keep, by their numbers.
       received: memory for the rows that others send.
+      rooms: memory for the sums of rows of each table.
       since: when its last group ended.
     """
 
@@ -55,6 +57,7 @@ class Member:
     leaves: Leaves = field(default_factory=list)
     kept: dict[int, Leaves] = field(default_factory=dict)
     received: Memory = field(default_factory=dict)
+    rooms: dict[int, Pair] = field(default_factory=dict)
     since: float = 0.0
 
     @property

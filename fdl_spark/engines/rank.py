@@ -353,7 +353,7 @@ class Rank:
             exchange.all_gather(gradient, clock)
             tables = self.program.tables
             if tables is not None and rows is not None:
-                joined = tables.joined(*rows.total())
+                joined = tables.joined(*rows.total(), rooms=member.rooms)
                 clock.lap("sum")
                 member.weights, member.leaves = tables.update(member.weights, member.leaves, gradient, joined)
                 clock.lap("update")
