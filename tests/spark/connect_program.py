@@ -307,12 +307,17 @@ def apart():
     from fdl_spark.engines import resident
 
     before, resident.CONNECTING = resident.CONNECTING, 0.3
+
+    def walled_off(server):
+        return WALL["walled_off"](problem.loss, f"tcp:127.0.0.1:{server.getsockname()[1]}")
+
     try:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            loss = WALL["walled_off"](problem.loss, f"tcp:127.0.0.1:{server.getsockname()[1]}")
-            run = train(problem.data, loss, sync="auto", partitions=2)
+        # A loss for each: workers that have one from tasks that do not stay would not put up the wall again.
+        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+            run = train(problem.data, walled_off(one), sync="auto", partitions=2)
             why = [(choice["engine"], choice["why"]) for choice in run.history.engines[:2]]
-            return [digest(run.params), *why, fails(lambda: train(problem.data, loss, sync="resident", partitions=2))]
+            refused = fails(lambda: train(problem.data, walled_off(other), sync="resident", partitions=2))
+            return [digest(run.params), *why, refused]
     finally:
         resident.CONNECTING = before
 
