@@ -36,6 +36,7 @@ ALLOWED = {
     "fdl_spark/engines/blocks.py Exception": "freeing what the cluster may have lost",
     "fdl_spark/engines/engine.py BaseException": "frees what was made, and raises again",
     "fdl_spark/engines/members.py BaseException": "lets go of the run, and raises again",
+    "fdl_spark/engines/members.py RuntimeError": "a process that may have no more threads does without one",
     "fdl_spark/engines/resident.py BaseException": "what a thread's job failed of is raised by whoever waits for it",
     "fdl_spark/engines/resident.py Exception": "ranks that have died have let go already",
     "fdl_spark/engines/shuffle.py Exception": "freeing what the cluster may have lost",
