@@ -7,6 +7,7 @@ where Spark encrypts its own, deleted with the data set.
 
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -57,6 +58,6 @@ class Between:
     def _kept(self, rank: int) -> Kept:
         state = self.state
         if self.cuts:
-            slices = list(zip(self.cuts, self.cuts[1:], strict=False))
+            slices = list(pairwise(self.cuts))
             state = of_slice(state, self.cuts[-1], *slices[rank]) if rank < len(slices) else Layout(())
         return Kept(self.run, f"rank {rank}", Layout(self.weights.arrays + state.arrays), self.key)
