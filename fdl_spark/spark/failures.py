@@ -24,6 +24,12 @@ NO_BARRIER = re.compile(
     r"Barrier execution mode does not (?:allow run|support dynamic).*"
     r"|\[(?:NOT_SUPPORTED|UNSUPPORTED)[\w.]*\][^\n]*[Bb]arrier.*"
 )
+# What the JVM reads or writes at the socket of a Python worker that has died.
+WORKER_GONE = re.compile(
+    r"(Python worker exited unexpectedly[^.\n]*|Broken pipe|Connection reset(?: by peer)?)"
+    r"(?=.*\tat org\.apache\.spark\.api\.python\.(?:BasePythonRunner|PythonWorkerFactory|PythonRunner))",
+    re.DOTALL,
+)
 RESULTS = re.compile(r"Total size of serialized results .* is bigger than spark.driver.maxResultSize[^\n]*")
 DIED = "Spark's driver process is gone ({}), perhaps for lack of memory (spark.driver.memory); make a new session"
 LOGS = "Spark's logs say more (memory, disk, preemption)"
@@ -190,7 +196,8 @@ def _meaning(error: Exception, doing: str) -> Exception:
         return DataError(f"{query}: [{condition}] {said}")
     if isinstance(error, AnalysisException | IllegalArgumentException) or "Input path does not exist" in text:
         return DataError(f"{query}: {_first_line(text)}")
-    return Lost(_first_line(text))
+    worker = WORKER_GONE.search(text)
+    return Lost(f"a Python worker has gone ({worker.group(1)})" if worker else _first_line(text))
 
 
 STOPPED = "the SparkSession of the data was stopped; make a new one, and the data from it"

@@ -48,6 +48,20 @@ TEXTS = {
         Lost,
         "exited unexpectedly",
     ),
+    "an idle worker was killed, which the JVM notices as it writes to it": (
+        BARRIER
+        + "java.io.IOException: Broken pipe\n\tat java.base/sun.nio.ch.FileDispatcherImpl.write0(Native Method)\n\tat "
+        "org.apache.spark.api.python.BasePythonRunner$ReaderInputStream.writeAdditionalInputToPythonWorker" + WHERE,
+        Lost,
+        r"^a Python worker has gone \(Broken pipe\)$",
+    ),
+    "an executor's connection to another is reset": (
+        ABORTED
+        + "java.io.IOException: Connection reset by peer\n\tat org.apache.spark.network.client.Transport"
+        + WHERE,
+        Lost,
+        "^Job aborted.*: Connection reset by peer$",
+    ),
     "an executor is killed": (ABORTED + KILLED + "Command exited with code 137" + WHERE, Lost, "code 137"),
     "a host does not answer": (
         ABORTED + KILLED + "Executor heartbeat timed out after 142 ms" + WHERE,

@@ -308,7 +308,8 @@ def test_a_process_that_is_lost_with_what_it_kept(train, expected, digest, stayi
     run = train(group=3)
     same(run, expected, digest)
     assert [event["step"] for event in run.history.events] == at == [20 if fetching else 9]
-    assert run.history.events[0]["event"].startswith("back to step 6: a Python worker has gone with what it kept")
+    # Either another worker has come without it, or the JVM notices the loss as it writes to the one that was killed.
+    assert run.history.events[0]["event"].startswith("back to step 6: a Python worker has gone ")
     after = staying[staying.index((at[0], False)) + 1 :]
     assert after[0] == (9, True)  # what has been lost once is not risked again at once
 
