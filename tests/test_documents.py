@@ -20,7 +20,8 @@ from tests.test_layering import STAGES
 ROOT = Path(__file__).parent.parent
 FOLDERS = ["fdl", "fdl_spark", "tests", "examples", "benchmarks", "docs"]
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".md"))
-DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+DOCS = ROOT / "docs"
+DECISIONS = sorted((DOCS / "decisions").glob("[0-9]*.md"))
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted((ROOT / "docs").rglob("*.md"))
 
 
@@ -114,8 +115,11 @@ def test_extras_exist() -> None:
     assert named and named <= set(extras), named - set(extras)
 
 
-def test_the_steps_of_the_page_on_spark() -> None:
-    failed, tried = doctest.testfile(str(ROOT / "docs" / "spark.md"), module_relative=False)
+@pytest.mark.parametrize("name", sorted(path.name for path in DOCS.glob("*.md") if "\n>>> " in path.read_text()))
+def test_examples_of_pages(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    failed, tried = doctest.testfile(str(DOCS / name), module_relative=False, optionflags=flags)
     assert tried and not failed
 
 
