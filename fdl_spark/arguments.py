@@ -45,6 +45,15 @@ def check_names(name: str, value: Any) -> None:
         raise ArgumentError(f"{name} is empty; name the columns to use, or leave it out to use all")
 
 
+def check_features(value: Any) -> None:
+    """Raise unless an argument is a fitted set of encoders, or None."""
+    if value is not None and not all(hasattr(value, name) for name in ("inputs", "outputs", "encode")):
+        fit = "; fit it first" if hasattr(value, "fit") else ""
+        raise ArgumentError(
+            f"features must be encoders that were fitted, of fdl_spark.features, not {value!r:.100}{fit}"
+        )
+
+
 def all_strings(values: Sequence[Any]) -> bool:
     """Whether all values are strings."""
     return all(isinstance(value, str) for value in values)

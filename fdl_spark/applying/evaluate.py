@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fdl_spark.arguments import check_function, check_metrics, check_names, check_whole
+from fdl_spark.arguments import check_features, check_function, check_metrics, check_names, check_whole
 from fdl_spark.compute.job import Job, Shared
 from fdl_spark.compute.part import received, total_of
 from fdl_spark.compute.program import Program
 from fdl_spark.compute.worker import measure
 from fdl_spark.data.block import Block
+from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.load import load
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.errors import ArgumentError
@@ -31,6 +32,7 @@ def evaluate(
     *,
     batch_size: int = 1024,
     columns: Sequence[str] | None = None,
+    features: Encoder | None = None,
 ) -> dict[str, float]:
     """Means over all rows of a data set, weighted by row whatever the batches.
 
@@ -40,7 +42,9 @@ def evaluate(
       params: pytree of arrays.
       data: a DataFrame, an RDD, or a dict of arrays, as for `train`.
       batch_size: rows that are evaluated at once on each task.
-      columns: the columns to use, of data whose columns have names; None means all.
+      columns: the columns to use as they are, of data whose columns have names; None means all, or none if there are
+        `features`.
+      features: fitted encoders of `fdl_spark.features`, as for `train`.
 
     Returns:
       The means by name; that of a loss is called "loss".
@@ -64,11 +68,12 @@ def evaluate(
         raise ArgumentError("loss_or_metrics is empty; name at least one metric")
     check_whole("batch_size", batch_size, 1)
     check_names("columns", columns)
+    check_features(features)
     with calling("making arrays of params"):
         program = Program(loss, params, metrics=metrics)
         weights = program.flat()
     with Cleanup() as cleanup, settled("evaluation"):
-        dataset = load(data, batch_size=batch_size, columns=columns)
+        dataset = load(data, batch_size=batch_size, columns=columns, features=features)
         cleanup.add("deleting the data's blocks", dataset.close)
         cleanup.enter("taking back the jobs' settings", dataset.own_jobs())
         program.check(dataset.example())

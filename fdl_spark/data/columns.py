@@ -34,7 +34,7 @@ def arrow_arrays(batch: pa.RecordBatch) -> Arrays:
       BadColumn: null, NaN, or arrays of unequal lengths.
     """
     columns = zip(batch.schema.names, batch.columns, strict=True)
-    return {name: _checked(name, _arrow(name, column)) for name, column in columns}
+    return {name: checked(name, _arrow(name, column)) for name, column in columns}
 
 
 def _arrow(name: str, column: pa.Array) -> np.ndarray:
@@ -55,7 +55,8 @@ def _arrow(name: str, column: pa.Array) -> np.ndarray:
     return inner.reshape(len(column), width, *inner.shape[1:])
 
 
-def _checked(name: str, array: np.ndarray) -> np.ndarray:
+def checked(name: str, array: np.ndarray) -> np.ndarray:
+    """The array itself, doubles narrowed; raises BadColumn if it holds a NaN."""
     if array.dtype.kind == "f" and array.dtype.itemsize > 4:
         array = array.astype(np.float32)
     return without_nan(name, array)
@@ -79,7 +80,7 @@ def stacked(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Arrays:
     for row, values in enumerate(rows):
         for name in values.keys() ^ set(names):
             raise BadColumn(name, "in some rows but not in all", row)
-    return {name: _checked(name, _stack(name, [row[name] for row in rows])) for name in names}
+    return {name: checked(name, _stack(name, [row[name] for row in rows])) for name in names}
 
 
 def size_of(value: Any) -> int:

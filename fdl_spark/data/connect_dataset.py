@@ -25,9 +25,10 @@ from pyspark.util import InheritableThread
 from fdl_spark.cost import Cluster
 from fdl_spark.data import connect_tasks as on_worker
 from fdl_spark.data.block import Block
+from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.sharded import Dataset, Network, encrypts_network
 from fdl_spark.data.shards import Schedule
-from fdl_spark.data.source import array_chunks, selected
+from fdl_spark.data.source import array_chunks, needs_frame, selected
 from fdl_spark.data.survey import Survey, merged
 from fdl_spark.spark.connect.jobs import asking, own_jobs, reachable
 from fdl_spark.spark.connect.share import Share, dumps
@@ -183,14 +184,16 @@ def load(
     shards: int | None,
     tasks: int | None,
     columns: Sequence[str] | None,
+    features: Encoder | None,
 ) -> ConnectDataset:
     """As `fdl_spark.data.load.load`, of a DataFrame or arrays, on a session of Spark Connect."""
     with ExitStack() as cleanup:
         if isinstance(data, DataFrame):
-            frame, names = selected(data, columns)
-            chunks = _mapped(frame, partial(on_worker.chunk, names), on_worker.CHUNK)
-            template = {name: name for name in names}
+            frame, selection = selected(data, columns, features)
+            chunks = _mapped(frame, partial(on_worker.chunk, selection), on_worker.CHUNK)
+            template: Any = selection.template
         else:
+            needs_frame(features)
             arrays, template = array_chunks(data, columns)
             upload = Upload(spark, (pickle.dumps(chunk, protocol=5) for chunk in arrays))
             cleanup.callback(upload.drop)

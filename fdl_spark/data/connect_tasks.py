@@ -13,6 +13,7 @@ from pyspark import TaskContext
 
 from fdl_spark.data.columns import Problem
 from fdl_spark.data.rdd_dataset import CHANGED, delete_rows, route_rows, write_rows
+from fdl_spark.data.selection import Selection
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.source import chunks_of
 from fdl_spark.data.survey import Cells, Survey, summaries
@@ -40,9 +41,9 @@ def partition() -> int:
     return TaskContext.get().partitionId()
 
 
-def chunk(names: list[str], batches: Batches) -> Iterator[pa.RecordBatch]:
+def chunk(selection: Selection, batches: Batches) -> Iterator[pa.RecordBatch]:
     """The chunks of a DataFrame's columns."""
-    for found in chunks_of(batch.rename_columns(names) for batch in batches):
+    for found in chunks_of(batches, selection.arrays):
         yield _batch([(pickle.dumps(found, protocol=5),)], CHUNK_SCHEMA)
 
 

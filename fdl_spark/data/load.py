@@ -7,6 +7,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 
 from fdl_spark.data.connect_dataset import load as connect_load
+from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.rdd_dataset import RddDataset
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.data.shards import Schedule
@@ -50,6 +51,7 @@ def load(
     shards: int | None = None,
     tasks: int | None = None,
     columns: Sequence[str] | None = None,
+    features: Encoder | None = None,
     argument: str = "",
 ) -> Dataset:
     """Read data once, deal its rows to shards, and write these on the executors.
@@ -60,7 +62,8 @@ def load(
       seed: decides the dealing.
       shards: number of shards; None means one a task.
       tasks: number of tasks; None means what the cluster runs at once, but no more than shards.
-      columns: the columns to use; None means all.
+      columns: the columns to use as they are; None means all, or none if there are `features`.
+      features: encodes other columns of a DataFrame.
       argument: whose data this is, for messages.
 
     Returns:
@@ -73,9 +76,9 @@ def load(
         where = session_of(data)
         if is_connect(where):
             with connect_jobs(where):
-                return connect_load(data, where, batch_size, seed, shards, tasks, columns)
+                return connect_load(data, where, batch_size, seed, shards, tasks, columns, features)
         with own_jobs(where):
-            return _load(data, where, batch_size, seed, shards, tasks, columns)
+            return _load(data, where, batch_size, seed, shards, tasks, columns, features)
 
 
 def _load(
@@ -86,9 +89,10 @@ def _load(
     shards: int | None,
     tasks: int | None,
     columns: Sequence[str] | None,
+    features: Encoder | None,
 ) -> Dataset:
     context.setJobDescription("fdl: read the data")
-    source = open_source(data, context, columns)
+    source = open_source(data, context, columns, features)
     try:
         # The survey and the dealing must see the same rows, and computing them twice may be dear.
         if source.costly is not None:

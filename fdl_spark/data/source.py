@@ -24,13 +24,14 @@ from fdl_spark.data.columns import (
     Arrays,
     BadColumn,
     Problem,
-    arrow_arrays,
     not_numeric,
     size_of,
     stacked,
     without_nan,
 )
+from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.record import Record
+from fdl_spark.data.selection import Selection
 from fdl_spark.data.survey import Survey, merged, summaries
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, MissingColumnError
 from fdl_spark.spark.classic import RDD, SparkContext, package_of
@@ -59,14 +60,18 @@ class Source:
     survey: Survey | None = None
 
 
-def open_source(data: Any, context: SparkContext, columns: Sequence[str] | None = None) -> Source:
+def open_source(
+    data: Any, context: SparkContext, columns: Sequence[str] | None = None, features: Encoder | None = None
+) -> Source:
     """See a user's data as chunks.
 
     Args:
       data: a DataFrame; an RDD of Rows, dicts, tuples or arrays; or a pytree (usually a dict) of arrays, one row per
         entry.
       context: where to run; a DataFrame or RDD brings its own.
-      columns: the columns to use, of data whose columns have names; None means all.
+      columns: the columns to use as they are, of data whose columns have names; None means all, or none if there are
+        `features`.
+      features: encodes other columns of a DataFrame.
 
     Returns:
       The Source.
@@ -76,12 +81,19 @@ def open_source(data: Any, context: SparkContext, columns: Sequence[str] | None 
       DataError: the data is of no such kind, or its arrays differ in length.
     """
     if isinstance(data, DataFrame):
-        return _frame_source(data, columns)
+        return _frame_source(data, columns, features)
+    needs_frame(features)
     if isinstance(data, RDD):
         return _rdd_source(data, columns)
     chunks, template = array_chunks(data, columns)
     known = merged([found for n, chunk in enumerate(chunks) for found in summaries(n, [chunk])], len(chunks))
     return Source(context.parallelize(chunks, len(chunks)), template, survey=known)
+
+
+def needs_frame(features: Encoder | None) -> None:
+    """Raise if data that is no DataFrame should be encoded."""
+    if features is not None:
+        raise ArgumentError("features= encodes the columns of a DataFrame; make the data one: spark.createDataFrame")
 
 
 def numbered(frame: DataFrame) -> DataFrame:
@@ -127,11 +139,16 @@ def _numeric(package: str, name: str, field: T.StructField) -> Any:
     functions = import_module(f"{package}.functions")
     column = functions.col(name)
     if _is_vector(field.dataType):
-        vectors = import_module(f"{package}.functions".replace(".sql", ".ml"))
-        # A null vector must arrive as a null, which vector_to_array does not take.
-        return functions.when(column.isNotNull(), vectors.vector_to_array(column, "float32"))
+        return _vector_array(package, column, "float32")
     kind = _with_doubles(field.dataType)
     return column if kind == field.dataType else column.cast(kind)
+
+
+def _vector_array(package: str, column: Any, kind: str) -> Any:
+    functions = import_module(f"{package}.functions")
+    vectors = import_module(f"{package}.functions".replace(".sql", ".ml"))
+    # A null vector must arrive as a null, which vector_to_array does not take.
+    return functions.when(column.isNotNull(), vectors.vector_to_array(column, kind))
 
 
 def _with_doubles(kind: T.DataType) -> T.DataType:
@@ -140,29 +157,40 @@ def _with_doubles(kind: T.DataType) -> T.DataType:
     return T.DoubleType() if isinstance(kind, T.DecimalType) else kind
 
 
-def selected(frame: DataFrame, columns: Sequence[str] | None) -> tuple[DataFrame, list[str]]:
-    """The columns to use, with numbers for names, in types that become arrays; and their names."""
+def raw_columns(frame: DataFrame, names: Sequence[str]) -> list[Any]:
+    """Columns of the numbered frame as encoders take them: as they are, but ML vectors as arrays of doubles."""
+    places = [frame.columns.index(name) for name in names]
+    return [_raw(package_of(frame), str(place), frame.schema.fields[place]) for place in places]
+
+
+def _raw(package: str, name: str, field: T.StructField) -> Any:
+    column = import_module(f"{package}.functions").col(name)
+    return _vector_array(package, column, "float64") if _is_vector(field.dataType) else column
+
+
+def selected(frame: DataFrame, columns: Sequence[str] | None, features: Encoder | None) -> tuple[DataFrame, Selection]:
+    """The columns to use, with numbers for names, in types that become arrays or can be encoded; and which they are."""
     if frame.isStreaming:
         raise DataError("a streaming DataFrame has no end; train on its batches with writeStream.foreachBatch")
-    names = frame.columns if columns is None else list(columns)
-    if not names:
+    if not frame.columns:
         raise DataError("the DataFrame has no columns")
-    chosen = numeric_columns(frame, names)
-    return numbered(frame).select(*(column.alias(str(i)) for i, column in enumerate(chosen))), names
+    selection = Selection.of(frame.columns, columns, features)
+    chosen = [*numeric_columns(frame, selection.numeric), *raw_columns(frame, selection.raw)]
+    return numbered(frame).select(*(column.alias(str(i)) for i, column in enumerate(chosen))), selection
 
 
-def _frame_source(frame: DataFrame, columns: Sequence[str] | None) -> Source:
-    chosen, names = selected(frame, columns)
-    types = [to_arrow_type(field.dataType) for field in chosen.schema.fields]
-    schema = pa.schema([pa.field(name, kind) for name, kind in zip(names, types, strict=True)])
+def _frame_source(frame: DataFrame, columns: Sequence[str] | None, features: Encoder | None) -> Source:
+    chosen, selection = selected(frame, columns, features)
+    fields = chosen.schema.fields
+    schema = pa.schema([pa.field(field.name, to_arrow_type(field.dataType, timezone="UTC")) for field in fields])
     # Arrow batches that the JVM makes: mapInArrow's Python workers are others than those of RDDs, and start anew.
     content = partial(_arrow_batches, chosen)
-    rows = min(ARROW_ROWS, max(1, CHUNK_BYTES // (8 * len(names))))
-    if any(isinstance(field.dataType, T.ArrayType) for field in chosen.schema.fields):
+    rows = min(ARROW_ROWS, max(1, CHUNK_BYTES // (8 * len(fields))))
+    if not all(isinstance(field.dataType, T.NumericType | T.BooleanType) for field in fields):
         # The JVM cuts batches by rows, and its heap must hold one: the first row tells how wide the others are.
         rows = min(rows, *(max(1, CHUNK_BYTES // len(row)) for row in content(1).take(1)), ARROW_ROWS)
     batches: RDD = RDD(content(rows), frame.sparkSession.sparkContext, NoOpSerializer())
-    return Source(batches.mapPartitions(partial(_arrow_chunks, schema)), {name: name for name in names}, batches)
+    return Source(batches.mapPartitions(partial(_arrow_chunks, schema, selection)), selection.template, batches)
 
 
 def _arrow_batches(frame: DataFrame, rows: int) -> Any:
@@ -170,12 +198,19 @@ def _arrow_batches(frame: DataFrame, rows: int) -> Any:
     return frame._jdf.toArrowBatchRdd(rows, "UTC", False, False).toJavaRDD()
 
 
-def _arrow_chunks(schema: pa.Schema, batches: Iterable[bytes]) -> Iterator[Arrays | Problem]:
-    return chunks_of(pa.ipc.read_record_batch(pa.py_buffer(content), schema) for content in batches)
+def _arrow_chunks(schema: pa.Schema, selection: Selection, batches: Iterable[bytes]) -> Iterator[Arrays | Problem]:
+    return chunks_of((pa.ipc.read_record_batch(pa.py_buffer(content), schema) for content in batches), selection.arrays)
 
 
-def chunks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Arrays | Problem]:
-    """The chunks of Arrow record batches, which are joined and cut to about CHUNK_BYTES each."""
+def chunks_of(
+    batches: Iterable[pa.RecordBatch], convert: Callable[[pa.RecordBatch], Arrays]
+) -> Iterator[Arrays | Problem]:
+    """The chunks of Arrow record batches, which are joined and cut to about CHUNK_BYTES each.
+
+    Args:
+      batches: all of one schema.
+      convert: gives the arrays of a record batch, or raises BadColumn.
+    """
     waiting: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
@@ -184,15 +219,15 @@ def chunks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Arrays | Problem]:
             waiting.append(batch.slice(start, rows))
             size += waiting[-1].nbytes
             if size > CHUNK_BYTES // 2:
-                yield _joined(waiting)
+                yield or_problem(partial(convert, _joined(waiting)))
                 waiting, size = [], 0
     if waiting:
-        yield _joined(waiting)
+        yield or_problem(partial(convert, _joined(waiting)))
 
 
-def _joined(batches: list[pa.RecordBatch]) -> Arrays | Problem:
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     (batch,) = pa.Table.from_batches(batches).combine_chunks().to_batches()
-    return or_problem(partial(arrow_arrays, batch))
+    return batch
 
 
 def or_problem(convert: Callable[[], Arrays]) -> Arrays | Problem:

@@ -11,6 +11,7 @@ import fdl
 from fdl_spark.arguments import (
     check_callbacks,
     check_choice,
+    check_features,
     check_function,
     check_metrics,
     check_names,
@@ -24,6 +25,7 @@ from fdl_spark.compute.program import Program
 from fdl_spark.compute.tables import is_lazy
 from fdl_spark.compute.update import Update, is_elementwise
 from fdl_spark.data.connect_dataset import ConnectDataset
+from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.load import load
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.auto import Auto
@@ -60,6 +62,7 @@ def train(
     shards: int | None = None,
     partitions: int | None = None,
     columns: Sequence[str] | None = None,
+    features: Encoder | None = None,
     validation: Any = None,
     metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -91,7 +94,10 @@ def train(
       seed: decides the shards, the order of rows and the keys.
       shards: number of logical shards; None means one a partition, or what the checkpoint says.
       partitions: number of tasks; None means as many as the cluster runs at once.
-      columns: the columns to use, of data whose columns have names; None means all.
+      columns: the columns to use as they are, of data whose columns have names; None means all, or none if there are
+        `features`.
+      features: fitted encoders of `fdl_spark.features`: the batch has their outputs. The executors encode the data, and
+        the validation, as they read it.
       validation: data as `data`, on which the loss and the metrics are taken after each epoch.
       metrics: functions (params, batch) -> mean, by name, taken on the validation.
       checkpoint: folder or URI of checkpoints. If it holds some of this run, training goes on from the newest that is
@@ -149,6 +155,7 @@ def train(
     ):
         check_whole(name, value, least)
     check_names("columns", columns)
+    check_features(features)
     check_function("loss", loss, "(params, batch) or (params, batch, key)")
     check_metrics("metrics", metrics, ("loss", "rows"))
     check_optimizer(optimizer)
@@ -166,7 +173,7 @@ def train(
             saved = folder.load()
             folder.prepare()
         shards = shards or (saved.arguments["shards"] if saved else None)
-        read = partial(load, batch_size=batch_size, seed=seed, tasks=partitions, columns=columns)
+        read = partial(load, batch_size=batch_size, seed=seed, tasks=partitions, columns=columns, features=features)
         with settled("training"):
             dataset = read(data, shards=shards)
             cleanup.add("deleting the data's blocks", dataset.close)
