@@ -46,6 +46,7 @@ _LAZY = (
     "ops",
     "dtypes",
     "errors",
+    "export",
     "fft",
     "flatten_util",
     "linalg",

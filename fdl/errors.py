@@ -121,6 +121,14 @@ class PlatformError(FdlError, RuntimeError):
     """
 
 
+class ExportError(FdlError, ValueError):
+    """A function cannot be exported, a file holds no exported function, or is called with other arguments.
+
+    Exported functions consist of fdl's own operations: leave callbacks out. A damaged file cannot be mended: restore it
+    from a copy, or export the function again. Call the function with the shapes that the message names.
+    """
+
+
 class CompilerError(FdlError, RuntimeError):
     """A pass of fdl's compiler failed, and there is no fallback.
 

@@ -10,6 +10,7 @@ BROAD = {"Exception", "BaseException", "AttributeError", "NameError", "RuntimeEr
 
 ALLOWED = {
     "fdl/api/explain.py Exception": "says that tracing fails, and with what",
+    "fdl/control/data.py Exception": "whatever an operation raises of operands that it does not take",
     "fdl/array.py AttributeError": "a slot that has not been set yet",
     "fdl/compile/listing.py Exception": "a stage that failed, whose traceback is written in place of its listing",
     "fdl/compile/runtime/cache.py BaseException": "deletes the unfinished file, and raises again",

@@ -150,6 +150,9 @@ def _mistake(windows: Windows, indices: TensorType, mode: str) -> tuple[type[Exc
         return ShapeError, f"a window of sizes {windows.sizes} does not fit into shape {windows.shape}"
     if not indices.shape or indices.shape[-1] != len(windows.index_map):
         return ShapeError, f"the last axis of the indices must have {len(windows.index_map)} entries"
+    axes = (*windows.index_map, *windows.batching)
+    if len(set(axes)) < len(axes) or not all(0 <= axis < len(windows.shape) for axis in axes):
+        return ShapeError, f"index vectors and batches count along axes {axes}; these must be different ones of it"
     for axis, other in zip(windows.batching, windows.indices_batching, strict=True):
         if windows.shape[axis] != indices.shape[other]:
             return ShapeError, f"batching axes {axis} and {other} have different extents"

@@ -1,0 +1,173 @@
+"""Exported functions as files: the Program as JSON inside of a file of safetensors; reading it runs no code."""
+
+import hashlib
+import json
+import os
+import struct
+import uuid
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from fdl import tree
+from fdl.control.data import NoDataError, read_program, read_type, write_program, write_type
+from fdl.core.types import TensorType
+from fdl.errors import ExportError
+from fdl.export.exported import Exported, ExportedFunction
+from fdl.export.structures import read_structure, write_structure
+from fdl.export.tensors import joined, read_tensors, write_tensors
+
+FORMAT = 1
+_NOT_AS_WRITTEN = (
+    NoDataError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+)
+
+
+def to_bytes(exported: Exported) -> bytes:
+    """An exported function as the bytes of a file of safetensors.
+
+    The tensors are the parameters, named by key path, and the constants of the Program; the Program, the structures of
+    arguments and result, `info` and a SHA-256 of all are JSON in the metadata.
+    """
+    apply, constants = exported.apply, list[np.ndarray]()
+    program = write_program(apply.program, constants)
+    tensors = {_parameter(path): leaf for path, leaf in tree.leaves_with_path(exported.params)}
+    tensors |= {_constant(number): value for number, value in enumerate(constants)}
+    text = json.dumps(
+        {
+            "format": FORMAT,
+            "program": program,
+            "constants": [write_type(_type(value)) for value in constants],
+            "arguments": write_structure(apply.arguments),
+            "result": write_structure(apply.result),
+            "info": exported.info,
+        },
+        allow_nan=False,
+    )
+    return write_tensors(tensors, {"fdl": text, "sha256": _digest(text, tensors)})
+
+
+def from_bytes(content: bytes, name: str = "these bytes") -> Exported:
+    """The exported function that `to_bytes` wrote.
+
+    Args:
+        content: the bytes.
+        name: of the file, for messages.
+
+    Raises:
+        ExportError: they are damaged, are of a newer format, or name operations that are not known here.
+    """
+    try:
+        tensors, texts = read_tensors(content)
+        text, digest = texts["fdl"], texts["sha256"]
+        values = json.loads(text)
+    except _NOT_AS_WRITTEN as error:
+        raise ExportError(f"{name} is no exported function, or damaged: {_reason(error)}") from error
+    if _digest(text, tensors) != digest:
+        raise ExportError(f"{name} is damaged: it has another SHA-256 than when it was written")
+    try:
+        if values["format"] != FORMAT:
+            raise ValueError(f"it has format {values['format']}, and this version of fdl reads format {FORMAT}")
+        types = list(map(read_type, values["constants"]))
+        constants = [joined(tensors[_constant(number)], type) for number, type in enumerate(types)]
+        program = read_program(values["program"], constants)
+        apply = ExportedFunction(program, read_structure(values["arguments"]), read_structure(values["result"]))
+        _check(apply)
+        wanted, structure = tree.flatten_with_path(apply.params)
+        leaves = [joined(tensors[_parameter(path)], TensorType(t.shape, t.dtype)) for path, t in wanted]
+        if len(tensors) != len(leaves) + len(constants):
+            raise ValueError("it has tensors that the function does not read")
+        return Exported(apply, tree.unflatten(structure, leaves), dict(values["info"]))
+    except _NOT_AS_WRITTEN as error:
+        raise ExportError(f"{name} cannot be read: {_reason(error)}") from error
+
+
+def save(path: str | os.PathLike[str], exported: Exported) -> None:
+    """Write an exported function to a file, which is whole or not there.
+
+    Args:
+        path: of the file; one that is there is replaced.
+        exported: what `export` gave.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    unfinished = f"{os.fspath(path)}.{uuid.uuid4().hex}.unfinished"
+    try:
+        with open(unfinished, "xb") as file:
+            file.write(to_bytes(exported))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished)
+
+
+def load(path: str | os.PathLike[str]) -> Exported:
+    """The exported function of a file, or of a folder of fdl_spark.ml's; runs no code of it.
+
+    Args:
+        path: of a file that `save` wrote, or of a folder that holds one called `model.safetensors`.
+
+    Returns:
+        The Exported: call it with a batch of any number of rows.
+
+    Raises:
+        ExportError: it is damaged, of a newer format, or names operations that are not known here.
+        OSError: it cannot be read.
+    """
+    name = os.fspath(path)
+    if os.path.isdir(name):
+        name = os.path.join(name, FILE)
+    with open(name, "rb") as file:
+        return from_bytes(file.read(), name)
+
+
+#: The name of the file in the folder of a model.
+FILE = "model.safetensors"
+
+
+def _check(apply: ExportedFunction) -> None:
+    """Raise unless the structures number the inputs and outputs of the Program, parameters first."""
+    params, batch = apply.arguments
+    numbers = [*sorted(tree.leaves(params)), *sorted(tree.leaves(batch))]
+    if numbers != list(range(len(apply.program.inputs))):
+        raise ValueError("the arguments are not those of the program")
+    if sorted(tree.leaves(apply.result)) != list(range(len(apply.program.outputs))):
+        raise ValueError("the result is not that of the program")
+    rows = {leaf.shape[:1] for leaf in tree.leaves(apply.batch)}
+    rows |= {type.shape[:1] for type in apply.program.output_types}
+    if len(rows) != 1 or rows <= {(), (0,)}:
+        raise ValueError("the rows of the batch are not those of the result")
+
+
+def _digest(text: str, tensors: dict[str, Any]) -> str:
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        found.update(name.encode() + np.ascontiguousarray(tensors[name]).tobytes())
+    return found.hexdigest()
+
+
+def _parameter(path: Any) -> str:
+    return f"params{tree.keystr(path)}"
+
+
+def _constant(number: int) -> str:
+    return f"constant {number}"
+
+
+def _type(value: np.ndarray) -> TensorType:
+    return TensorType(value.shape, value.dtype)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,88 @@
+"""The format safetensors (https://github.com/huggingface/safetensors): arrays by name, and texts, in one file.
+
+The length of a header, the header as JSON, the arrays. Complex numbers and random keys, which the format has no names
+for, are written as pairs of their parts along one more axis.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fdl.core.types import TensorType
+from fdl.dtypes import bfloat16, complex64, complex128, key
+
+_NAMES = {np.dtype(name): f"{name[0].upper()}{8 * np.dtype(name).itemsize}" for name in (
+    "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"
+)} | {np.dtype(bool): "BOOL", bfloat16: "BF16"}  # fmt: skip
+_DTYPES = {name: dtype for dtype, name in _NAMES.items()}
+_PARTS = {complex64: "float32", complex128: "float64", key: "uint32"}
+LONGEST_HEADER = 100_000_000
+
+
+def write_tensors(tensors: Mapping[str, Any], texts: Mapping[str, str]) -> bytes:
+    """Arrays and texts by name, as the bytes of a file."""
+    header: dict[str, Any] = {"__metadata__": dict(texts)}
+    parts, end = [], 0
+    arrays = {name: _in_parts(np.asarray(value)) for name, value in tensors.items()}
+    for name, array in sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])):  # so that all are aligned
+        content = np.ascontiguousarray(array).tobytes()
+        header[name] = {
+            "dtype": _NAMES[array.dtype],
+            "shape": list(array.shape),
+            "data_offsets": [end, end + len(content)],
+        }
+        parts.append(content)
+        end += len(content)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([struct.pack("<Q", len(text)), text, *parts])
+
+
+def _in_parts(array: np.ndarray) -> np.ndarray:
+    if array.dtype not in _PARTS:
+        return array
+    return np.ascontiguousarray(array).reshape(*array.shape, 1).view(_PARTS[array.dtype])
+
+
+def read_tensors(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The inverse of `write_tensors`, but for arrays in parts, which `joined` puts together.
+
+    Raises:
+        ValueError, LookupError, TypeError, AttributeError, struct.error: these are no such bytes.
+    """
+    (length,) = struct.unpack_from("<Q", content)
+    start = 8 + length
+    if length > LONGEST_HEADER or start > len(content):
+        raise ValueError("the header is cut off")
+    header = json.loads(content[8:start])
+    texts = header.pop("__metadata__", {})
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise ValueError("the metadata is no text")
+    tensors, end = {}, 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        dtype, shape, (first, last) = _DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
+        whole = all(type(extent) is int and extent >= 0 for extent in shape)
+        if not whole or first != end or last - first != prod(shape) * dtype.itemsize or start + last > len(content):
+            raise ValueError(f"the place of {name!r} is wrong")
+        tensors[name] = np.frombuffer(content, dtype, prod(shape), start + first).reshape(shape).copy()
+        end = last
+    if start + end != len(content):
+        raise ValueError("there are bytes of no array")
+    return tensors, texts
+
+
+def joined(array: np.ndarray, type: TensorType) -> np.ndarray:
+    """An array of a type, of what was read of it.
+
+    Raises:
+        ValueError: it is of another type.
+    """
+    if type.dtype in _PARTS and array.dtype == _PARTS[type.dtype] and array.shape[-1:] == (2,):
+        array = array.view(type.dtype)[..., 0]
+    if (array.shape, array.dtype) != (type.shape, type.dtype):
+        raise ValueError(f"there is {TensorType(array.shape, array.dtype)} in the place of {type}")
+    return array
