@@ -9,7 +9,7 @@ import numpy as np
 
 from fdl_spark.arguments import check_features, check_function, check_metrics, check_names, check_whole
 from fdl_spark.compute.job import Job, Shared
-from fdl_spark.compute.part import received, total_of
+from fdl_spark.compute.measured import Measured
 from fdl_spark.compute.program import Program
 from fdl_spark.compute.worker import measure
 from fdl_spark.data.block import Block
@@ -17,28 +17,28 @@ from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.load import load
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.errors import ArgumentError
-from fdl_spark.history.outcome import means
+from fdl_spark.metrics.metric import Metric
 from fdl_spark.spark.cleanup import Cleanup
 from fdl_spark.spark.failures import Lost, calling, explained, settled
-from fdl_spark.spark.wire import pack
+from fdl_spark.spark.wire import pack, unpack
 
 PATIENCE = 3  # how often blocks that the cluster lost are made again
 
 
 def evaluate(
-    loss_or_metrics: Callable[..., Any] | Mapping[str, Callable[[Any, Any], Any]],
+    loss_or_metrics: Callable[..., Any] | Mapping[str, Callable[[Any, Any], Any] | Metric],
     params: Any,
     data: Any,
     *,
     batch_size: int = 1024,
     columns: Sequence[str] | None = None,
     features: Encoder | None = None,
-) -> dict[str, float]:
-    """Means over all rows of a data set, weighted by row whatever the batches.
+) -> dict[str, Any]:
+    """Means and other metrics over all rows of a data set, weighted by row whatever the batches.
 
     Args:
       loss_or_metrics: a loss (params, batch) -> mean, or (mean, dict of metrics); or a dict of functions
-        (params, batch) -> mean over the batch's rows.
+        (params, batch) -> mean over the batch's rows, or of metrics of `fdl_spark.metrics`.
       params: pytree of arrays.
       data: a DataFrame, an RDD, or a dict of arrays, as for `train`.
       batch_size: rows that are evaluated at once on each task.
@@ -47,7 +47,7 @@ def evaluate(
       features: fitted encoders of `fdl_spark.features`, as for `train`.
 
     Returns:
-      The means by name; that of a loss is called "loss".
+      The means by name; that of a loss is called "loss". A metric gives a number, or a dict of them.
 
     Raises:
       ArgumentError: an argument is not what it must be.
@@ -82,28 +82,31 @@ def evaluate(
         dataset.describe("fdl: evaluate")
         for _ in range(PATIENCE):
             with suppress(Lost), explained("evaluation"):
-                return evaluate_blocks(dataset, shared, weights, batch_size)
+                return evaluate_blocks(dataset, shared, weights, batch_size, program.metrics)
             dataset.rebuild()
-        return evaluate_blocks(dataset, shared, weights, batch_size)
+        return evaluate_blocks(dataset, shared, weights, batch_size, program.metrics)
 
 
-def evaluate_blocks(dataset: Dataset, program: Shared, weights: np.ndarray, batch_size: int) -> dict[str, float]:
-    """Means over a data set that is on the executors.
+def evaluate_blocks(
+    dataset: Dataset, program: Shared, weights: np.ndarray, batch_size: int, metrics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Means and metrics over a data set that is on the executors.
 
     Args:
       dataset: the data.
       program: the Program, on the executors.
       weights: the flat parameters.
       batch_size: rows that are evaluated at once.
+      metrics: those of the Program.
 
     Returns:
-      The means by name.
+      The results by name.
     """
     with Job.of(program, weights, dataset) as job:
         payloads = dataset.map(partial(_parts, job, batch_size))
-    return means(total_of(received(payloads), dataset.schedule.shards).sums)
+    return Measured.results(dict(unpack(payload)[0] for payload in payloads), dataset.schedule.shards, metrics)
 
 
 def _parts(job: Job, rows: int, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
-    for node, part in measure(job, rows, task, blocks):
-        yield pack((node, part), None)
+    for node_and_measured in measure(job, rows, task, blocks):
+        yield pack(node_and_measured, None)

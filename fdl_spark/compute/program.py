@@ -16,9 +16,10 @@ from fdl_spark.compute.table_gradient import TableGradient, TableLayout
 from fdl_spark.compute.tables import Tables, find_tables
 from fdl_spark.compute.update import Update
 from fdl_spark.errors import LossError, MissingColumnError
+from fdl_spark.metrics.metric import Metric
 from fdl_spark.spark.failures import calling
 
-Metrics = Mapping[str, Callable[[Any, Any], Any]]
+Metrics = Mapping[str, Callable[[Any, Any], Any] | Metric]
 
 
 class Program:
@@ -28,7 +29,7 @@ class Program:
       loss: (params, batch) or (params, batch, key) -> mean loss, or (mean loss, dict of metrics).
       params: a pytree like the parameters.
       seed: the seed of the keys that the loss is given.
-      metrics: functions (params, batch) -> mean, by name.
+      metrics: functions (params, batch) -> mean, or Metrics, by name.
       update: the optimizer's step.
       inner: the step that shards take on their own between those of `update`, if they do.
       rounded: whether gradients are rounded to bfloat16 on their way.
@@ -148,9 +149,16 @@ class Program:
             gradient = TableGradient.of(self.layout, np.asarray(dense), pairs)
         return {name: float(mean) for name, mean in means.items()}, gradient, bool(finite)
 
-    def measure(self, flat: np.ndarray, batch: Any) -> dict[str, float]:
-        """The means of the loss, of the metrics it reports, and of the metric functions over a batch."""
-        return {name: float(mean) for name, mean in self._measure(flat, batch).items()}
+    def measure(self, flat: np.ndarray, batch: Any) -> tuple[dict[str, float], dict[str, Any]]:
+        """The means of the loss, of the metrics it reports, and of the metric functions over a batch; and what the
+        Metrics keep of it."""
+        means, statistics = self._measure(flat, batch)
+        gathered = {
+            name: metric.gather(fdl.tree.map(np.asarray, statistics[name]))
+            for name, metric in self.metrics.items()
+            if isinstance(metric, Metric)
+        }
+        return {name: float(mean) for name, mean in means.items()}, gathered
 
     def flat(self) -> np.ndarray:
         """The parameters as one vector of their common dtype."""
@@ -191,6 +199,9 @@ class Program:
                 if name in self.metrics:
                     raise LossError(f"metric {name!r} is one of the loss and one of metrics=; rename one of them")
         for name, metric in self.metrics.items():
+            if isinstance(metric, Metric):
+                shape_of(f"metric {name!r}", metric.statistics, self.params, batch)
+                continue
             found = shape_of(f"metric {name!r}", metric, self.params, batch)
             if getattr(found, "shape", None) != ():
                 raise LossError(f"metric {name!r} must return one number; it returned {found}")
@@ -233,13 +244,18 @@ class Program:
     def _measure(self) -> Callable[..., Any]:
         unravel = self._unravel
 
-        def run(flat: Any, batch: Any) -> dict[str, Any]:
+        def run(flat: Any, batch: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             params = unravel(flat)
-            found = {}
+            found, statistics = {}, {}
             if self.loss is not None:
                 loss, metrics = self._with_metrics(params, batch, np.uint32(0), np.uint32(0))
                 found = {"loss": loss, **metrics}
-            return found | {name: metric(params, batch) for name, metric in self.metrics.items()}
+            for name, metric in self.metrics.items():
+                if isinstance(metric, Metric):
+                    statistics[name] = metric.statistics(params, batch)
+                else:
+                    found[name] = metric(params, batch)
+            return found, statistics
 
         return fdl.jit(run)
 

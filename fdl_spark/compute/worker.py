@@ -10,9 +10,10 @@ import numpy as np
 from pyspark.taskcontext import TaskContext
 
 from fdl_spark.compute.job import Job
+from fdl_spark.compute.measured import Measured
 from fdl_spark.compute.part import Part, made_whole, nodes_of, parts_at
 from fdl_spark.compute.program import Program
-from fdl_spark.compute.tree_sum import Node
+from fdl_spark.compute.tree_sum import Node, add_up
 from fdl_spark.data.block import Block
 from fdl_spark.history.outcome import Timing
 
@@ -78,24 +79,27 @@ def shard_part(job: Job, program: Program, weights: Any, block: Block, shard: in
     return Part(sums, gradient, ((shard, bad),) if bad else ())
 
 
-def measure(job: Job, rows: int, task: int, blocks: Iterable[Block]) -> Iterator[tuple[Node, Part]]:
-    """Sums of the loss and metrics over all rows of a task's shards, `rows` at a time, by node as forward_backward."""
+def measure(job: Job, rows: int, task: int, blocks: Iterable[Block]) -> Iterator[tuple[Node, Measured]]:
+    """What the loss and metrics give of all rows of a task's shards, `rows` at a time, by node as forward_backward."""
     (block,) = blocks
     shards = job.schedule.shards
     assert job.weights is not None
     program, weights = job.program.compiled(), job.weights.value
 
-    nodes = nodes_of(task, job.tasks, shards)
-    parts = parts_at(nodes, shards, lambda shard: _measured(job, program, weights, block, shard, rows))
-    yield from zip(nodes, parts, strict=True)
+    def measured(node: Node) -> Measured | None:
+        return _measured(job, program, weights, block, node[1], rows) if node[0] == 0 else None
+
+    for node in nodes_of(task, job.tasks, shards):
+        yield node, add_up(node, shards, measured, Measured.adding(program.metrics)) or Measured()
 
 
-def _measured(job: Job, program: Program, weights: np.ndarray, block: Block, shard: int, rows: int) -> Part | None:
-    total = None
+def _measured(job: Job, program: Program, weights: np.ndarray, block: Block, shard: int, rows: int) -> Measured | None:
+    total, add = None, Measured.adding(program.metrics)
     size = job.schedule.shard_rows(shard)
     for start in range(0, size, rows):
         stop = min(start + rows, size)
-        means = program.measure(weights, block.batch(shard, slice(start, stop), job.template))
-        part = Part({name: mean * (stop - start) for name, mean in means.items()} | {"rows": float(stop - start)})
-        total = part if total is None else total.add(part)
+        means, statistics = program.measure(weights, block.batch(shard, slice(start, stop), job.template))
+        sums = {name: mean * (stop - start) for name, mean in means.items()} | {"rows": float(stop - start)}
+        found = Measured(sums, statistics)
+        total = found if total is None else add(total, found)
     return total

@@ -57,7 +57,7 @@ class History:
         self.steps.append(record)
         return record
 
-    def add_epoch(self, epoch: int, step: int, validation: Mapping[str, float] | None) -> dict[str, Any]:
+    def add_epoch(self, epoch: int, step: int, validation: Mapping[str, Any] | None) -> dict[str, Any]:
         """Record the end of an epoch (or of the run), averaging the steps since the last one."""
         since = self.epochs[-1]["step"] if self.epochs else -1
         steps = self.steps[_first_from(self.steps, since + 1) : _first_from(self.steps, step + 1)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,18 @@ class Choice:
 def means(sums: Mapping[str, float]) -> dict[str, float]:
     """Means over rows from sums over rows."""
     return {name: value / sums["rows"] for name, value in sums.items() if name != "rows"}
+
+
+def flat_numbers(results: Mapping[str, Any], before: str = "") -> dict[str, float]:
+    """The numbers in results of metrics, of which some are dicts of others.
+
+    >>> flat_numbers({"auc": 0.5, "f1": {"0": 0.25, "1": 1.0}, "confusion": {"labels": [0, 1]}})
+    {'auc': 0.5, 'f1/0': 0.25, 'f1/1': 1.0}
+    """
+    found: dict[str, float] = {}
+    for name, value in results.items():
+        if isinstance(value, Mapping):
+            found |= flat_numbers(value, f"{before}{name}/")
+        elif isinstance(value, int | float):
+            found[f"{before}{name}"] = value
+    return found

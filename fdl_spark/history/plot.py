@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fdl_spark.history.outcome import flat_numbers
+
 Records = Sequence[Mapping[str, Any]]
 WIDTH = 190  # characters of a line of small print
 POINTS = 2000  # more are not to be told apart in a picture
@@ -30,7 +32,7 @@ def figure_of(steps: Records, epochs: Records, engines: Records, seconds: Mappin
     losses.plot(*_extremes(numbers, np.array([record["loss"] for record in steps], float)), linewidth=0.8, label="step")
     _epoch_lines(losses, epochs, ["loss"])
     last = epochs[-1] if epochs else {}
-    names = {*last} - {"epoch", "step"} | {*last.get("validation", {})}
+    names = {*last} - {"epoch", "step"} | {*flat_numbers(last.get("validation", {}))}
     _epoch_lines(metrics, epochs, sorted(names - {"loss", "validation"}))
     if seconds:
         starts = _starts(len(numbers), POINTS // 2)  # each is a stair, of two points
@@ -77,7 +79,7 @@ def _extremes(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _epoch_lines(panel: Any, epochs: Records, names: list[str]) -> None:
     for name in names:
-        for label, of in ((name, lambda r: r), (f"validation {name}", lambda r: r.get("validation", {}))):
+        for label, of in ((name, lambda r: r), (f"validation {name}", lambda r: flat_numbers(r.get("validation", {})))):
             points = np.array([(record["step"], of(record)[name]) for record in epochs if name in of(record)])
             if len(points):
                 panel.plot(*_extremes(*points.T), marker="o", markersize=3, label=label)

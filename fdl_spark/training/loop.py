@@ -326,7 +326,8 @@ class Loop:
             batch_size = self.dataset.schedule.batch_size
             with explained(f"validation after epoch {epoch}"):
                 self._describe(f"validation after epoch {epoch}")
-                found = evaluate_blocks(self.held_out, self.engine.whole(), self.engine.weights, batch_size)
+                program, metrics = self.engine.whole(), self.program.metrics
+                found = evaluate_blocks(self.held_out, program, self.engine.weights, batch_size, metrics)
         return run.history.add_epoch(epoch, run.step - 1, found)
 
     def _end_epoch_of_before(self, steps: int, callbacks: Sequence[Callback]) -> None:

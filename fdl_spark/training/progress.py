@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fdl_spark.history.outcome import flat_numbers
 from fdl_spark.history.run import Run
 from fdl_spark.training.callback import Callback
 
@@ -34,7 +35,9 @@ class Progress(Callback):
 
     def epoch(self, run: Run, record: dict[str, Any]) -> None:
         self.shown["epoch"] = str(record["epoch"])
-        self.shown |= {f"val_{name}": f"{value:.4g}" for name, value in record.get("validation", {}).items()}
+        self.shown |= {
+            f"val_{name}": f"{value:.4g}" for name, value in flat_numbers(record.get("validation", {})).items()
+        }
         self.bar.set_postfix(self.shown)
 
     def end(self, run: Run) -> None:

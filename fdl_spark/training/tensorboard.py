@@ -3,6 +3,7 @@
 from typing import Any
 
 from fdl_spark.history.history import NOT_METRICS
+from fdl_spark.history.outcome import flat_numbers
 from fdl_spark.history.run import Run
 from fdl_spark.training.callback import Callback
 
@@ -35,7 +36,7 @@ class TensorBoard(Callback):
             self.writer.add_scalar(f"seconds/{phase}", seconds, record["step"])
 
     def epoch(self, run: Run, record: dict[str, Any]) -> None:
-        for name, value in record.get("validation", {}).items():
+        for name, value in flat_numbers(record.get("validation", {})).items():
             self.writer.add_scalar(f"validation/{name}", value, record["step"])
 
     def end(self, run: Run) -> None:

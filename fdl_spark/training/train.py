@@ -38,6 +38,7 @@ from fdl_spark.engines.resident import Resident
 from fdl_spark.engines.shuffle import Shuffle
 from fdl_spark.errors import ArgumentError
 from fdl_spark.history.run import Run
+from fdl_spark.metrics.metric import Metric
 from fdl_spark.spark.cleanup import Cleanup
 from fdl_spark.spark.failures import about, calling, settled
 from fdl_spark.training.ahead import Ahead
@@ -64,7 +65,7 @@ def train(
     columns: Sequence[str] | None = None,
     features: Encoder | None = None,
     validation: Any = None,
-    metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
+    metrics: Mapping[str, Callable[[Any, Any], Any] | Metric] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_steps: int | None = None,
     callbacks: Sequence[Callback] = (),
@@ -99,7 +100,7 @@ def train(
       features: fitted encoders of `fdl_spark.features`: the batch has their outputs. The executors encode the data, and
         the validation, as they read it.
       validation: data as `data`, on which the loss and the metrics are taken after each epoch.
-      metrics: functions (params, batch) -> mean, by name, taken on the validation.
+      metrics: functions (params, batch) -> mean, or metrics of `fdl_spark.metrics`, by name, taken on the validation.
       checkpoint: folder or URI of checkpoints. If it holds some of this run, training goes on from the newest that is
         whole; damaged ones after it are renamed to `*.broken`, with a warning and an event in the history. One that
         cannot be written later, to a full disk say, is left out with a warning and an event. A folder is one run's at
