@@ -1,7 +1,12 @@
-"""Training, evaluation and prediction of fdl functions on Apache Spark."""
+"""Training, evaluation and prediction of fdl functions on Apache Spark.
 
-from fdl_spark.applying.evaluate import evaluate
-from fdl_spark.applying.predict import predict
+Without PySpark there are `fdl_spark.features` and the errors only: encoding rows and applying a model need no Spark.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
 from fdl_spark.errors import (
     ArgumentError,
     CheckpointError,
@@ -15,14 +20,18 @@ from fdl_spark.errors import (
     SparkTrainingError,
     UserFunctionError,
 )
-from fdl_spark.history.history import History
-from fdl_spark.history.run import Run
-from fdl_spark.spark.session import session
-from fdl_spark.training.callback import Callback
-from fdl_spark.training.every import Every, every
-from fdl_spark.training.progress import Progress
-from fdl_spark.training.tensorboard import TensorBoard
-from fdl_spark.training.train import train
+
+if find_spec("pyspark") is not None:
+    from fdl_spark.applying.evaluate import evaluate
+    from fdl_spark.applying.predict import predict
+    from fdl_spark.history.history import History
+    from fdl_spark.history.run import Run
+    from fdl_spark.spark.session import session
+    from fdl_spark.training.callback import Callback
+    from fdl_spark.training.every import Every, every
+    from fdl_spark.training.progress import Progress
+    from fdl_spark.training.tensorboard import TensorBoard
+    from fdl_spark.training.train import train
 
 __all__ = [
     "ArgumentError",
@@ -48,3 +57,13 @@ __all__ = [
     "session",
     "train",
 ]
+
+SUBPACKAGES = ("features",)  # which are imported when they are first used
+
+
+def __getattr__(name: str) -> Any:
+    if name in SUBPACKAGES:
+        return import_module(f"{__name__}.{name}")
+    if name in __all__:
+        raise ImportError(f"fdl_spark.{name} needs PySpark, which is not installed: pip install 'fdl[spark]'")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

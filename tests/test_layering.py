@@ -39,8 +39,8 @@ STAGES = {
         "loopnest", "ir", "llvm", "fallback",
     ],
     "fdl_spark": [
-        "daemon", "kafka", "training", "applying", "checkpoints", "engines", "net", "compute", "metrics", "data",
-        "spark", "arguments", "cost", "errors", "history",
+        "daemon", "kafka", "training", "applying", "features", "checkpoints", "engines", "net", "compute", "metrics",
+        "data", "spark", "arguments", "cost", "errors", "history",
     ],
 }  # fmt: skip
 
@@ -94,6 +94,9 @@ LOCAL_IMPORTS = {
     ("fdl.numpy", "opt_einsum"): "slow to import, seldom needed",
     ("fdl.ops", "scipy"): "slow to import, seldom needed",
     ("fdl.trust", "pwd"): "exists on Unix only",
+    ("fdl_spark.features.fit", "fdl_spark.features.on_spark"): "encoders work where PySpark is not installed",
+    ("fdl_spark.features", "scipy"): "slow to import; only files of sound need it",
+    ("fdl_spark", "PIL"): "not installed everywhere",
     ("fdl_spark", "pyspark"): "internals that only some workers and some kinds of sessions need",
     ("fdl_spark", "confluent_kafka"): "not installed everywhere",
     ("fdl_spark", "cryptography"): "not installed everywhere",

@@ -1,0 +1,344 @@
+"""Random changes of rows, drawn anew in each epoch: pure functions (key, row) -> row for `train(augment=)`.
+
+A row is a dict of arrays without the axis of rows, of which an augmentation changes one; its key is the row's own.
+Augmentations are traced, batched and compiled with the loss; what a row becomes depends on the row and its key only.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+import fdl.numpy as fnp
+from fdl import lax, random
+from fdl_spark.errors import ArgumentError, MissingColumnError
+from fdl_spark.features.params import Params
+
+Row = Mapping[str, Any]
+Augmentation = Callable[[Any, Row], Row]
+LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow's grey
+
+
+@dataclass(frozen=True, repr=False)
+class RowAugmentation(Params):
+    """Changes one array of a row."""
+
+    column: str
+
+    def __call__(self, key: Any, row: Row) -> dict[str, Any]:
+        changed = self.changed(key, taken(row, self.column, self.kind))
+        return {**row, self.column: changed}
+
+    def changed(self, key: Any, x: Any) -> Any:
+        """The array that stands in place of x."""
+        raise NotImplementedError
+
+    def image(self, x: Any) -> tuple[int, int]:
+        """Height and width of an image [height, width, channels]."""
+        self.require(x.ndim == 3, f"{self.column!r} must be an image [height, width, channels]; its shape is {x.shape}")
+        return x.shape[0], x.shape[1]
+
+    def floating(self, x: Any) -> None:
+        """Raise ArgumentError unless an array is of floating-point numbers."""
+        self.require(
+            fnp.issubdtype(x.dtype, fnp.floating), f"{self.column!r} must be floating-point numbers, not {x.dtype}"
+        )
+
+
+def taken(row: Row, column: str, asked_by: str) -> Any:
+    """An array of a row."""
+    if column not in row:
+        raise MissingColumnError(column, list(row), f"features.augment.{asked_by}")
+    return row[column]
+
+
+def flip(column: str, *, axis: Literal["horizontal", "vertical"] = "horizontal", probability: float = 0.5) -> "Flip":
+    """An image, or its mirror image.
+
+    Args:
+      column: an image [height, width, channels].
+      axis: "horizontal" changes left and right, "vertical" top and bottom.
+      probability: of the mirror image.
+
+    >>> row = {"x": fnp.array([[[1.0], [2.0]]])}
+    >>> flip("x", probability=1.0)(random.key(0), row)["x"][0, :, 0]
+    Array([2., 1.], dtype=float32)
+    """
+    return Flip(column, axis, probability)
+
+
+@dataclass(frozen=True, repr=False)
+class Flip(RowAugmentation, kind="flip"):
+    axis: Literal["horizontal", "vertical"]
+    probability: float
+
+    def check(self) -> None:
+        self.require(0 <= self.probability <= 1, f"probability must be from 0 to 1, not {self.probability}")
+
+    def changed(self, key: Any, x: Any) -> Any:
+        self.image(x)
+        mirrored = fnp.flip(x, 1 if self.axis == "horizontal" else 0)
+        return fnp.where(random.bernoulli(key, self.probability), mirrored, x)
+
+
+def crop(column: str, *, height: int, width: int, padding: int = 0, value: float = 0.0) -> "Crop":
+    """A part of an image at a random place.
+
+    Args:
+      column: an image [height, width, channels].
+      height: of the part.
+      width: of the part.
+      padding: how many pixels are put around the image before.
+      value: of these pixels.
+
+    >>> row = {"x": fnp.zeros((32, 32, 3))}
+    >>> crop("x", height=32, width=32, padding=4)(random.key(0), row)["x"].shape
+    (32, 32, 3)
+    """
+    return Crop(column, height, width, padding, value)
+
+
+@dataclass(frozen=True, repr=False)
+class Crop(RowAugmentation, kind="crop"):
+    height: int
+    width: int
+    padding: int
+    value: float
+
+    def check(self) -> None:
+        self.require(self.height >= 1 and self.width >= 1, f"no image has size {self.height} x {self.width}")
+        self.require(self.padding >= 0, f"padding must be at least 0, not {self.padding}")
+
+    def changed(self, key: Any, x: Any) -> Any:
+        sizes = [size + 2 * self.padding for size in self.image(x)]
+        slack = (sizes[0] - self.height, sizes[1] - self.width)
+        self.require(
+            min(slack) >= 0, f"no part of {self.height} x {self.width} is in an image of {sizes[0]} x {sizes[1]}"
+        )
+        padding = [(self.padding, self.padding)] * 2 + [(0, 0)]
+        wide = fnp.pad(x, padding, constant_values=fnp.asarray(self.value, x.dtype)) if self.padding else x
+        starts = random.randint(key, (2,), 0, fnp.array([slack[0] + 1, slack[1] + 1]))
+        return lax.dynamic_slice(wide, (starts[0], starts[1], 0), (self.height, self.width, x.shape[2]))
+
+
+def colour_jitter(
+    column: str,
+    *,
+    brightness: float = 0.0,
+    contrast: float = 0.0,
+    saturation: float = 0.0,
+    low: float = 0.0,
+    high: float = 1.0,
+) -> "ColourJitter":
+    """An image with other brightness, contrast and saturation, one after the other, each by a random factor.
+
+    Args:
+      column: an image [height, width, 3] of floating-point numbers.
+      brightness: b; all numbers are multiplied by a factor from max(0, 1 - b) to 1 + b.
+      contrast: the same for their distance from the mean grey of the image.
+      saturation: the same for their distance from the grey of the pixel.
+      low: the least number of the result.
+      high: the largest number of the result.
+
+    >>> row = {"x": fnp.full((2, 2, 3), 0.5)}
+    >>> bool((colour_jitter("x", brightness=0.5)(random.key(0), row)["x"] <= 0.75).all())
+    True
+    """
+    return ColourJitter(column, brightness, contrast, saturation, low, high)
+
+
+@dataclass(frozen=True, repr=False)
+class ColourJitter(RowAugmentation, kind="colour_jitter"):
+    brightness: float
+    contrast: float
+    saturation: float
+    low: float
+    high: float
+
+    def check(self) -> None:
+        for name in ("brightness", "contrast", "saturation"):
+            self.require(getattr(self, name) >= 0, f"{name} must be at least 0, not {getattr(self, name)}")
+        self.require(self.low < self.high, f"low must be less than high, not {self.low} and {self.high}")
+
+    def changed(self, key: Any, x: Any) -> Any:
+        self.image(x)
+        self.floating(x)
+        self.require(x.shape[2] == 3, f"{self.column!r} must have 3 channels; its shape is {x.shape}")
+        keys = random.split(key, 3)
+        x = x * self._factor(keys[0], self.brightness, x.dtype)
+        x = _blended(x, _grey(x).mean(), self._factor(keys[1], self.contrast, x.dtype))
+        x = _blended(x, _grey(x)[..., None], self._factor(keys[2], self.saturation, x.dtype))
+        return fnp.clip(x, self.low, self.high)
+
+    def _factor(self, key: Any, most: float, dtype: Any) -> Any:
+        return random.uniform(key, (), dtype, max(0.0, 1 - most), 1 + most)
+
+
+def _grey(x: Any) -> Any:
+    return sum(weight * x[..., channel] for channel, weight in enumerate(LUMA))
+
+
+def _blended(x: Any, middle: Any, factor: Any) -> Any:
+    return middle + factor * (x - middle)
+
+
+def cutout(column: str, *, height: int, width: int, value: float = 0.0) -> "Cutout":
+    """An image with a rectangle of one value around a random pixel, maybe half outside (DeVries and Taylor 2017).
+
+    Args:
+      column: an image [height, width, channels].
+      height: of the rectangle.
+      width: of the rectangle.
+      value: in it.
+
+    >>> row = {"x": fnp.ones((8, 8, 1))}
+    >>> float(cutout("x", height=2, width=2)(random.key(0), row)["x"].sum()) in (60.0, 62.0, 63.0)
+    True
+    """
+    return Cutout(column, height, width, value)
+
+
+@dataclass(frozen=True, repr=False)
+class Cutout(RowAugmentation, kind="cutout"):
+    height: int
+    width: int
+    value: float
+
+    def check(self) -> None:
+        self.require(self.height >= 1 and self.width >= 1, f"no rectangle has size {self.height} x {self.width}")
+
+    def changed(self, key: Any, x: Any) -> Any:
+        sizes = self.image(x)
+        centre = random.randint(key, (2,), 0, fnp.array(sizes))
+        inside = []
+        for axis, extent in enumerate((self.height, self.width)):
+            distance = fnp.arange(sizes[axis]) - (centre[axis] - extent // 2)
+            inside.append((distance >= 0) & (distance < extent))
+        hidden = inside[0][:, None, None] & inside[1][None, :, None]
+        return fnp.where(hidden, fnp.asarray(self.value, x.dtype), x)
+
+
+def noise(column: str, *, scale: float) -> "Noise":
+    """Numbers with normal noise.
+
+    Args:
+      column: floating-point numbers of any shape.
+      scale: standard deviation of the noise.
+
+    >>> noise("x", scale=0.1)(random.key(0), {"x": fnp.zeros(3)})["x"].shape
+    (3,)
+    """
+    return Noise(column, scale)
+
+
+@dataclass(frozen=True, repr=False)
+class Noise(RowAugmentation, kind="noise"):
+    scale: float
+
+    def check(self) -> None:
+        self.require(self.scale >= 0, f"scale must be at least 0, not {self.scale}")
+
+    def changed(self, key: Any, x: Any) -> Any:
+        self.floating(x)
+        return x + self.scale * random.normal(key, x.shape, x.dtype)
+
+
+def negatives(
+    items: int, *, user: str, item: str, count: int, label: str = "label", seen: str | None = None
+) -> "Negatives":
+    """An interaction of a user and an item, and `count` pairs of this user and random other items.
+
+    The arrays of the user and the item get an axis of count + 1, in which the interaction is first, and the label is 1
+    there and 0 elsewhere. Each item that is allowed is drawn with one probability, independently.
+
+    Args:
+      items: how many there are; an item is a number from 0 to items - 1.
+      user: the column of the user, which is repeated.
+      item: the column of the item, a whole number.
+      count: how many pairs are drawn.
+      label: the new column, float32.
+      seen: a column of items that this user is not given, as `features.pad` makes it, with its mask; None: only the
+        row's own item. A user who has seen all items is given one at random.
+
+    >>> row = {"user": fnp.array(7), "item": fnp.array(2)}
+    >>> drawn = negatives(3, user="user", item="item", count=4)(random.key(0), row)
+    >>> drawn["user"], drawn["label"], 2 in drawn["item"][1:].tolist()
+    (Array([7, 7, 7, 7, 7], dtype=int32), Array([1., 0., 0., 0., 0.], dtype=float32), False)
+    """
+    return Negatives(items, user, item, count, label, seen)
+
+
+@dataclass(frozen=True, repr=False)
+class Negatives(Params, kind="negatives"):
+    items: int
+    user: str
+    item: str
+    count: int
+    label: str
+    seen: str | None
+
+    def check(self) -> None:
+        self.require(2 <= self.items < 1 << 30, f"items must be at least 2 and less than 2^30, not {self.items}")
+        self.require(self.count >= 1, f"count must be at least 1, not {self.count}")
+        names = [self.user, self.item, self.label]
+        self.require(len(set(names)) == 3, f"user, item and label must be three columns, not {names}")
+
+    def __call__(self, key: Any, row: Row) -> dict[str, Any]:
+        item = taken(row, self.item, self.kind)
+        self.require(
+            item.ndim == 0 and fnp.issubdtype(item.dtype, fnp.integer),
+            f"{self.item!r} must be a whole number in each row, not {item.dtype}{list(item.shape)}",
+        )
+        drawn = self._unseen(key, item, row).astype(item.dtype)
+        label = np.zeros(self.count + 1, np.float32)
+        label[0] = 1
+        user = fnp.asarray(taken(row, self.user, self.kind))
+        return {
+            **row,
+            self.user: fnp.broadcast_to(user, (self.count + 1, *user.shape)),
+            self.item: fnp.concatenate([item[None], drawn]),
+            self.label: fnp.asarray(label),
+        }
+
+    def _unseen(self, key: Any, item: Any, row: Row) -> Any:
+        """Items of which none was seen: the r-th of them, for random r."""
+        known = item.astype(fnp.int32)[None]
+        if self.seen is not None:
+            there = taken(row, f"{self.seen}_mask", self.kind)
+            seen = fnp.where(there, taken(row, self.seen, self.kind).astype(fnp.int32), self.items)
+            known = fnp.sort(fnp.concatenate([known, seen]))
+            twice = fnp.concatenate([fnp.zeros(1, bool), known[1:] == known[:-1]])
+            known = fnp.sort(fnp.where(twice, self.items, known))
+        found = (known < self.items).sum()
+        rank = random.randint(key, (self.count,), 0, fnp.where(found < self.items, self.items - found, self.items))
+        # The r-th is r and as many as the known ones below it: the i-th known k has k - i that are not known below it.
+        below = known - fnp.arange(len(known)) <= rank[:, None]
+        unseen = rank + (below & (known < self.items)).sum(axis=1)
+        return fnp.where(found < self.items, unseen, rank)
+
+
+def chain(*augmentations: Augmentation) -> "Chain":
+    """Augmentations one after the other, each with a key of its own.
+
+    Args:
+      *augmentations: functions (key, row) -> row.
+
+    >>> both = chain(flip("x"), noise("x", scale=0.1))
+    >>> both(random.key(0), {"x": fnp.zeros((2, 2, 1))})["x"].shape
+    (2, 2, 1)
+    """
+    for augmentation in augmentations:
+        if not callable(augmentation):
+            raise ArgumentError(f"chain takes functions (key, row) -> row, not {augmentation!r}")
+    return Chain(augmentations)
+
+
+@dataclass(frozen=True)
+class Chain:
+    augmentations: tuple[Augmentation, ...]
+
+    def __call__(self, key: Any, row: Row) -> Row:
+        for number, augmentation in enumerate(self.augmentations):
+            row = augmentation(random.fold_in(key, number), row)
+        return row

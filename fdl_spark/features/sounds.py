@@ -1,0 +1,199 @@
+"""Sound becomes a log-mel spectrogram."""
+
+import io
+import math
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from fdl_spark.data.columns import BadColumn
+from fdl_spark.features.column_encoder import Arrays, Floating, OneColumn
+from fdl_spark.features.reading import Batch, floats, is_nested
+
+Scale = Literal["htk", "slaney"]
+LOWEST_LOG, STEP = 1000.0, math.log(6.4) / 27  # Slaney's scale is linear up to 1 kHz: 200/3 Hz a mel
+
+
+def log_mel(
+    column: str,
+    output: str | None = None,
+    *,
+    sample_rate: int,
+    samples: int,
+    window: int = 400,
+    hop: int = 160,
+    fft: int | None = None,
+    mels: int = 80,
+    low: float = 0.0,
+    high: float | None = None,
+    scale: Scale = "htk",
+    floor: float = 1e-10,
+    missing: Literal["silence"] | None = None,
+    dtype: Floating = "float32",
+) -> "LogMel":
+    """The logarithm of the power in bands of the mel scale, and "NAME_mask", True for frames that lie within the sound.
+
+    Frame i is the samples from i * hop on, under a periodic Hann window; there is no padding at the ends. The bands are
+    triangles between mels + 2 points that are equally far on the mel scale; those of Slaney have area 1 in hertz.
+
+    Args:
+      column: a column of WAV files as binary, of which channels are averaged; or of lists of samples. Whole numbers are
+        divided by the largest of their type, so that all samples lie between -1 and 1.
+      output: the name of the array [rows, frames, mels]; None means the column's.
+      sample_rate: samples a second. A WAV file of another rate is an error.
+      samples: how many of a row are read; behind the end of a shorter sound is silence.
+      window: samples of a frame.
+      hop: samples between the beginnings of two frames.
+      fft: length of the Fourier transform; None means the power of two from `window` up.
+      mels: how many bands.
+      low: where the first band begins, in hertz.
+      high: where the last one ends, in hertz; None means half the sample rate.
+      scale: "htk", 2595 log10(1 + f / 700), or "slaney", linear up to 1 kHz and logarithmic above.
+      floor: the least power of which the logarithm is taken.
+      missing: "silence" makes no samples of a null; None makes it an error. A null or NaN inside is an error.
+      dtype: of the array.
+
+    >>> encoder = log_mel("sound", sample_rate=8000, samples=800, window=200, hop=100, mels=4)
+    >>> {name: array.shape for name, array in encoder.encode({"sound": pa.array([[0.5] * 500])}).items()}
+    {'sound': (1, 7, 4), 'sound_mask': (1, 7)}
+    """
+    return LogMel(column, output, sample_rate, samples, window, hop, fft, mels, low, high, scale, floor, missing, dtype)
+
+
+@dataclass(frozen=True, repr=False)
+class LogMel(OneColumn, kind="log_mel"):
+    sample_rate: int
+    samples: int
+    window: int
+    hop: int
+    fft: int | None
+    mels: int
+    low: float
+    high: float | None
+    scale: Scale
+    floor: float
+    missing: Literal["silence"] | None
+    dtype: Floating
+
+    def check(self) -> None:
+        for name in ("sample_rate", "hop", "mels"):
+            self.require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        self.require(
+            2 <= self.window <= min(self.samples, self.points),
+            f"window must be at least 2 and at most samples and fft, not {self.window}",
+        )
+        self.require(self.floor > 0, f"floor must be greater than 0, not {self.floor}")
+        highest = self.sample_rate / 2
+        self.require(
+            0 <= self.low < self.highest <= highest, f"0 <= low < high <= {highest} must hold, half the sample rate"
+        )
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return (self.name, self.mask)
+
+    @property
+    def points(self) -> int:
+        """Length of the Fourier transform."""
+        return self.fft or 1 << (self.window - 1).bit_length()
+
+    @property
+    def highest(self) -> float:
+        """Where the last band ends, in hertz."""
+        return self.sample_rate / 2 if self.high is None else self.high
+
+    @property
+    def frames(self) -> int:
+        """How many frames a row has."""
+        return 1 + (self.samples - self.window) // self.hop
+
+    @cached_property
+    def _hann(self) -> np.ndarray:
+        return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.window) / self.window)
+
+    @cached_property
+    def _bands(self) -> np.ndarray:
+        return mel_bands(self.sample_rate, self.points, self.mels, self.low, self.highest, self.scale)
+
+    def encode(self, batch: Batch) -> Arrays:
+        column = batch[self.column]
+        spectrogram = np.zeros((len(column), self.frames, self.mels), self.dtype)
+        mask = np.zeros((len(column), self.frames), bool)
+        for row in range(len(column)):
+            samples = self._read(column, row)
+            # A row by itself: what vectors and products of matrices round must not depend on the other rows.
+            spectrogram[row] = self._spectrogram(samples)
+            mask[row] = np.arange(self.frames) * self.hop + self.window <= len(samples)
+        return {self.name: spectrogram, self.mask: mask}
+
+    def _spectrogram(self, samples: np.ndarray) -> np.ndarray:
+        sound = np.zeros(self.samples)
+        sound[: len(samples)] = samples[: self.samples]
+        frames = np.lib.stride_tricks.sliding_window_view(sound, self.window)[:: self.hop]
+        spectrum = np.fft.rfft(frames * self._hann, self.points)
+        power = spectrum.real**2 + spectrum.imag**2
+        return np.log(np.maximum(power @ self._bands, self.floor))
+
+    def _read(self, column: pa.Array, row: int) -> np.ndarray:
+        """The samples of a row, as float64."""
+        if not column[row].is_valid:
+            if self.missing is None:
+                raise BadColumn(self.column, 'null; missing="silence" makes no samples of it', row)
+            return np.zeros(0)
+        if is_nested(column.type):
+            inner = column[row].values
+            samples = floats(self.column, inner)
+            if np.isnan(samples).any():
+                raise BadColumn(self.column, "null or NaN in a list", row)
+            return samples / _largest(inner.type.to_pandas_dtype())
+        if not pa.types.is_binary(column.type):
+            raise BadColumn(self.column, f"{column.type} is no sound: neither WAV files nor lists of samples", 0)
+        return self._wav(column[row].as_py(), row)
+
+    def _wav(self, content: bytes, row: int) -> np.ndarray:
+        from scipy.io import wavfile
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of parts that hold no samples
+                rate, samples = wavfile.read(io.BytesIO(content))
+        except (ValueError, EOFError, OSError, IndexError, TypeError, ZeroDivisionError) as error:
+            raise BadColumn(self.column, f"no WAV file ({error})", row) from None
+        if rate != self.sample_rate:
+            raise BadColumn(self.column, f"{rate} samples a second, where sample_rate={self.sample_rate}", row)
+        scaled = (samples.astype(np.float64) - 128 * (samples.dtype == np.uint8)) / _largest(samples.dtype)
+        return scaled.mean(axis=1) if scaled.ndim == 2 else scaled
+
+
+def _largest(dtype: np.dtype | type) -> float:
+    """By what samples of a dtype are divided: 8 bits are unsigned in WAV files, around 128."""
+    dtype = np.dtype(dtype)
+    return 1.0 if dtype.kind == "f" else 128.0 if dtype == np.uint8 else float(np.iinfo(dtype).max) + 1
+
+
+def to_mel(hertz: np.ndarray, scale: Scale) -> np.ndarray:
+    """Frequencies on the mel scale."""
+    if scale == "htk":
+        return 2595 * np.log10(1 + hertz / 700)
+    return np.where(hertz < LOWEST_LOG, 3 * hertz / 200, 15 + np.log(np.maximum(hertz, LOWEST_LOG) / LOWEST_LOG) / STEP)
+
+
+def to_hertz(mel: np.ndarray, scale: Scale) -> np.ndarray:
+    """The inverse of `to_mel`."""
+    if scale == "htk":
+        return 700 * (10 ** (mel / 2595) - 1)
+    return np.where(mel < 15, 200 * mel / 3, LOWEST_LOG * np.exp(STEP * (mel - 15)))
+
+
+def mel_bands(rate: int, points: int, mels: int, low: float, high: float, scale: Scale) -> np.ndarray:
+    """The weight of each frequency of a Fourier transform in each band, float64 [points // 2 + 1, mels]."""
+    first, last = to_mel(np.array([low, high]), scale)
+    ends = to_hertz(np.linspace(first, last, mels + 2), scale)
+    frequencies = np.arange(points // 2 + 1)[:, None] * rate / points
+    left, centre, right = ends[:-2], ends[1:-1], ends[2:]
+    bands = np.maximum(0, np.minimum((frequencies - left) / (centre - left), (right - frequencies) / (right - centre)))
+    return bands * 2 / (right - left) if scale == "slaney" else bands
