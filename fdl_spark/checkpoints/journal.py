@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fdl_spark.checkpoints.files import Files
+from fdl_spark.history.history import KINDS
+from fdl_spark.logs import plain
 
 SEGMENT = 1 << 18  # bytes of a tail from which on it becomes a segment; a checkpoint writes at most so many again
-KINDS = ("steps", "epochs", "events", "engines")  # any but the first may be missing where there are none
 SEGMENTS = re.compile(r"history-(\d+)-[0-9a-f]{8}\.jsonl")
 
 Records = Mapping[str, list[dict[str, Any]]]  # by kind
@@ -114,7 +115,7 @@ def read_history(entry: Any, files: Files) -> tuple[Journal, dict[str, list[dict
 
 def check_history(records: Any) -> None:
     """Raise ValueError, KeyError or TypeError unless records are such as a run writes, whoever wrote them."""
-    for kind in KINDS:
+    for kind in KINDS:  # any but the first may be missing where there are none
         before = -1
         for record in records.get(kind, ()):
             numbers = [record["step"]]
@@ -151,8 +152,3 @@ def _named(lines: dict[str, list[bytes]]) -> Iterator[bytes]:
 def _entry(kind: str, lines: list[bytes]) -> bytes:
     """The tail of one kind in a checkpoint's JSON."""
     return b'"%s": [%s]' % (kind.encode(), b",".join(b"\n   " + line for line in lines))
-
-
-def plain(value: Any) -> Any:
-    """What JSON has no name for: NumPy's numbers and arrays as numbers and lists, anything else as text."""
-    return value.tolist() if hasattr(value, "tolist") else repr(value)

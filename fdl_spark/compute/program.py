@@ -176,6 +176,15 @@ class Program:
         pairs, _ = fdl.tree.flatten_with_path(self._unravel(gradient))
         return next(fdl.tree.keystr(path) for path, leaf in pairs if not np.isfinite(np.asarray(leaf)).all())
 
+    def listing(self, batch: Any) -> str:
+        """The loss as the Program that was traced of it, in text.
+
+        Args:
+          batch: pytree of ShapeDtypeStructs.
+        """
+        numbers = np.uint32(0), np.uint32(0)
+        return fdl.jit(self._with_metrics).lower(self.params, batch, *numbers).as_text()
+
     def check(self, batch: Any) -> None:
         """Raise a clear error if the loss or a metric does not fit the data.
 

@@ -140,7 +140,8 @@ class RddDataset(Dataset):
         """Delete the blocks' files, and make local directories again that somebody deleted."""
         for root in {*self._roots, *([Path(gone)] if gone else [])}:
             restore_directory(root)
-        with going_on("deleting the data's blocks"):
+        with going_on("deleting the data's blocks"), own_jobs(self.context):
+            self.describe("fdl: delete the data's blocks")
             everywhere(self.context).foreachPartition(partial(delete_rows, self.name, gone))
 
 

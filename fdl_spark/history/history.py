@@ -1,17 +1,32 @@
 """What happened during training: numbers of every step and epoch, where the time went, and a plot of it."""
 
 import io
+import logging
+import os
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from fdl_spark.history.outcome import Choice, Outcome, means
+from fdl_spark.history.files import write_text
+from fdl_spark.history.markup import Markup, element
+from fdl_spark.history.outcome import Choice, Outcome, flat_numbers, means
 from fdl_spark.history.plot import figure_of
+from fdl_spark.history.records import COUNTS, columns_of
+from fdl_spark.history.svg import Line, line_chart
+from fdl_spark.history.tasks import TaskTimes
+from fdl_spark.logs import as_json
+
+log = logging.getLogger("fdl_spark")
+
+KINDS = ("steps", "epochs", "events", "engines", "sessions")
 
 
 @dataclass
@@ -23,8 +38,12 @@ class History:
         under "phases", and under "tasks" the shortest, median and longest forward-backward with the straggler.
         The phases add up to the step: "schedule" is all that Spark does around and between the others.
       epochs: per epoch: "epoch", "step", the mean "loss" and metrics of its steps, and "validation" with its own.
-      events: what went wrong and was survived: "step" and "event".
+      events: what went wrong and was survived: "step", "event", and the "time" (UTC).
       engines: which engine took the steps from "step" on: "engine", the number of "slices", and "why".
+      sessions: one for each call of `train` that took part: "step", the first of its steps; "run", a name of its own;
+        "started" (UTC), "seconds", "outcome"; the "settings", its arguments as JSON values; "versions", "host",
+        "cluster", "data", "parameters", "bytes"; the seconds of each of its "phases"; and under "tasks" how long each
+        task computed, and how often it was the slowest.
 
     >>> history = History(steps=[{"step": 0, "loss": 2.0}, {"step": 1, "loss": 1.5}])
     >>> history.loss, history
@@ -35,6 +54,8 @@ class History:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     engines: list[dict[str, Any]] = field(default_factory=list)
+    sessions: list[dict[str, Any]] = field(default_factory=list)
+    _tasks: TaskTimes = field(default_factory=TaskTimes, repr=False, compare=False)
 
     @property
     def loss(self) -> list[float]:
@@ -45,15 +66,16 @@ class History:
         """Record a step."""
         record: dict[str, Any] = {"step": step, **means(outcome.sums), "rows": int(outcome.sums["rows"])}
         record |= {"seconds": sum(outcome.phases.values()), "phases": dict(outcome.phases)}
-        seconds = sorted((timing.seconds, timing.task, timing.host) for timing in outcome.timings)
-        if seconds:
-            longest = seconds[-1]
+        timings = sorted(outcome.timings, key=lambda timing: (timing.seconds, timing.task))
+        if timings:
+            longest = timings[-1]
             record["tasks"] = {
-                "min": seconds[0][0],
-                "median": median(s for s, _, _ in seconds),
-                "max": longest[0],
-                "straggler": f"task {longest[1]} on {longest[2]}",
+                "min": timings[0].seconds,
+                "median": median(timing.seconds for timing in timings),
+                "max": longest.seconds,
+                "straggler": f"task {longest.task} on {longest.host}",
             }
+            self._tasks.add(timings)
         self.steps.append(record)
         return record
 
@@ -68,15 +90,20 @@ class History:
         if validation is not None:
             record["validation"] = dict(validation)
         self.epochs.append(record)
+        log.info("epoch %d: %s", epoch, told_of(record), extra={"event": "epoch", "metrics": dict(record)})
         return record
 
     def add_event(self, step: int, event: str) -> None:
         """Record what went wrong and was survived."""
-        self.events.append({"step": step, "event": event})
+        self.events.append({"step": step, "event": event, "time": now()})
+        log.info("step %d: %s", step, event, extra={"event": "survived", "step": step, "what": event})
 
     def add_choices(self, choices: Sequence[Choice]) -> None:
         """Record which engines were chosen, those that are new."""
-        self.engines += [record for record in map(asdict, choices) if record not in self.engines]
+        for record in map(asdict, choices):
+            if record not in self.engines:
+                self.engines.append(record)
+                log.info("from step %(step)d by %(engine)s: %(why)s", record, extra={"event": "engine", **record})
 
     def back_to(self, step: int) -> None:
         """Forget what came from this step on; it will be done again."""
@@ -100,16 +127,55 @@ class History:
     @property
     def records(self) -> dict[str, list[dict[str, Any]]]:
         """The lists of records by kind, as they are, without a copy."""
-        return {"steps": self.steps, "epochs": self.epochs, "events": self.events, "engines": self.engines}
+        if self.sessions and (tasks := self._tasks.summary()):
+            self.sessions[-1]["tasks"] = tasks
+        return {kind: getattr(self, kind) for kind in KINDS}
 
     def to_json(self) -> dict[str, Any]:
         """The history as JSON values."""
-        return asdict(self)
+        return deepcopy(self.records)
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "History":
         """The history that `to_json` or `records` gave."""
-        return History(**{name: list(values.get(name, ())) for name in ("steps", "epochs", "events", "engines")})
+        history = History()
+        for kind in KINDS:
+            getattr(history, kind).extend(values.get(kind, ()))
+        return history
+
+    def to_pandas(self, kind: Literal["steps", "epochs", "events", "engines", "sessions"] = "steps") -> Any:
+        """The records of one kind as a DataFrame of pandas.
+
+        Args:
+          kind: which records.
+
+        Returns:
+          A row for each record; what is in a dict inside of a record is a column of its own, such as "phases.update".
+
+        Raises:
+          ValueError: there is no such kind.
+
+        >>> history = History(steps=[{"step": 0, "loss": 2.0, "phases": {"update": 0.5}}])
+        >>> history.to_pandas("steps")
+           step  loss  phases.update
+        0     0   2.0            0.5
+        """
+        import pandas
+
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {list(KINDS)}, not {kind!r}")
+        return pandas.DataFrame(columns_of(self.records[kind]))
+
+    def to_json_lines(self, path: str | os.PathLike[str]) -> None:
+        """Write the records to a file, one a line as a JSON object with its "kind", as log collectors take them.
+
+        NaN and infinities, for which JSON has no numbers, are the strings "NaN", "Infinity" and "-Infinity".
+
+        Args:
+          path: the file; one that is there is replaced at once, when the new one is whole.
+        """
+        everything = ((kind, record) for kind, records in self.records.items() for record in records)
+        write_text(path, (as_json({"kind": kind, **record}) + "\n" for kind, record in everything))
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Plot the losses, the metrics, and where the time goes.
@@ -126,7 +192,18 @@ class History:
             figure.savefig(path)
         return figure
 
-    def _repr_png_(self) -> bytes:
+    def _repr_html_(self) -> str:
+        """In a notebook: one line, and the loss; `plot` and `Run.report` show more."""
+        parts: list[Markup] = [element("p", repr(self))]
+        if self.steps:
+            x, y = np.array([(record["step"] + 1, record["loss"]) for record in self.steps], float).T
+            parts.append(line_chart("loss by step", [Line("loss", x, y, marks=True)]))
+        style = element("style", Markup(NOTEBOOK))
+        return element("div", style, parts, class_="fdl-history")
+
+    def _repr_png_(self) -> bytes | None:
+        if find_spec("matplotlib") is None:
+            return None
         image = io.BytesIO()
         self.plot().savefig(image, format="png")
         return image.getvalue()
@@ -137,6 +214,18 @@ class History:
         return f"History({len(self.steps)} steps, {len(self.epochs)} epochs, last loss {self.steps[-1]['loss']:.4g})"
 
 
+def now() -> str:
+    """The time, as ISO 8601 says it, of UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def told_of(record: Mapping[str, Any]) -> str:
+    """The metrics of an epoch's record in one line."""
+    told = {name: value for name, value in record.items() if name != "epoch" and _is_metric(name, value)}
+    told |= {f"validation {name}": value for name, value in flat_numbers(record.get("validation", {})).items()}
+    return ", ".join(f"{name} {value:.4g}" for name, value in told.items())
+
+
 def _first_from(records: list[dict[str, Any]], step: int) -> int:
     """The place of the first record of this step or a later one."""
     return bisect_left(records, step, key=lambda record: record["step"])
@@ -144,7 +233,11 @@ def _first_from(records: list[dict[str, Any]], step: int) -> int:
 
 def _is_metric(name: str, value: Any) -> bool:
     """Whether an entry of a step's record is a mean over its rows; callbacks may have added anything."""
-    return name not in NOT_METRICS and isinstance(value, int | float)
+    return name not in COUNTS and isinstance(value, int | float)
 
 
-NOT_METRICS = ("step", "rows", "seconds", "phases", "tasks")
+NOTEBOOK = """
+.fdl-history { --c0: #2f86d1; max-width: 760px; } .fdl-history svg { width: 100%; height: auto; }
+.fdl-history .line { fill: none; stroke-width: 1.4; } .fdl-history text { font: 11px sans-serif; fill: currentColor; }
+.fdl-history .grid { stroke: currentColor; opacity: 0.2; } .fdl-history .mark { stroke: #b3261e; fill: none; }
+"""

@@ -1,12 +1,16 @@
 """A run of training, as callbacks and the caller see it."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fdl_spark.history.files import write_text
 from fdl_spark.history.history import History
+from fdl_spark.history.report import page
 
 
 @dataclass
@@ -28,6 +32,7 @@ class Run:
     history: History = field(default_factory=History)
     _params: Callable[[], Any] = field(default=lambda: None, repr=False)
     _state: Callable[[], dict[str, np.ndarray]] = field(default=dict, repr=False)
+    _listing: Callable[[], str] = field(default=str, repr=False)
 
     @property
     def params(self) -> Any:
@@ -38,3 +43,34 @@ class Run:
     def optimizer_state(self) -> dict[str, np.ndarray]:
         """The optimizer's state by key path; of the flat vector of parameters where the optimizer is element-wise."""
         return self._state()
+
+    @property
+    def listing(self) -> str:
+        """The Program that was traced of the loss, in text."""
+        return self._listing()
+
+    def report(self, path: str | os.PathLike[str] = "report.html") -> Path:
+        """Write the run on one page: loss, metrics, where the time went, slow tasks, failures, bytes, settings.
+
+        The page is one file of HTML that needs no network and runs no script. It may be written in the course of a run,
+        by a callback, and of a run that failed: an error that `train` raised has it as `error.run`.
+
+        Args:
+          path: the file; one that is there is replaced at once, when the new one is whole.
+
+        Returns:
+          The file's path.
+
+        Raises:
+          OSError: it cannot be written.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Run(steps=10).report(f"{folder}/report.html").read_text()[:15]
+        '<!DOCTYPE html>'
+        """
+        self.history.records  # noqa: B018  brings the session's record up to date
+        return write_text(path, [page(self.history, self.step, self.steps)])
+
+    def _repr_html_(self) -> str:
+        return self.history._repr_html_()

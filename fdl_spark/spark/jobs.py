@@ -5,10 +5,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from pyspark.sql import SparkSession
+
 from fdl_spark.spark.classic import SparkContext
 from fdl_spark.spark.interrupts import Interrupts
 
-DESCRIPTION = "spark.job.description"
+DESCRIPTION, GROUP = "spark.job.description", "spark.jobGroup.id"
 PATIENCE = 5.0  # seconds for the tasks of cancelled jobs to end, after which their files can be deleted
 
 
@@ -34,6 +36,23 @@ def own_jobs(context: SparkContext) -> Iterator[None]:
         with suppress(Exception):  # a session that was stopped has no jobs
             context.removeJobTag(tag)
             context.setLocalProperty(DESCRIPTION, before)
+
+
+@contextmanager
+def job_group(where: SparkContext | SparkSession, name: str) -> Iterator[None]:
+    """Let the jobs inside be of one group, which Spark's UI shows and `SparkContext.cancelJobGroup` cancels.
+
+    A group that the user has set stays; Spark Connect has none.
+    """
+    if isinstance(where, SparkSession) or where.getLocalProperty(GROUP) is not None:
+        yield
+        return
+    where.setLocalProperty(GROUP, name)
+    try:
+        yield
+    finally:
+        with suppress(Exception):  # a session that was stopped has no jobs
+            where.setLocalProperty(GROUP, None)
 
 
 def _cancel(context: SparkContext, tag: str) -> None:

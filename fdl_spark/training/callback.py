@@ -1,5 +1,6 @@
 """What can be hung into a run: objects that are told of every step and epoch, and may stop it."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fdl_spark.history.run import Run
@@ -22,6 +23,14 @@ class Callback:
 
     passive: bool = False
     interval: int | None = None
+
+    def phase(self, phase: str, progress: Callable[[], str]) -> None:
+        """The run now does something else: "load" data, "compile", "train", "validate", "save" a checkpoint, "end".
+
+        The first call comes before the data is read, and thus before `start`; "end" comes last of all, also if `train`
+        fails before training begins. `progress` tells at any time, in a few words, how far the phase is; it may be
+        called by another thread.
+        """
 
     def start(self, run: Run) -> None:
         """Training begins, or goes on from a checkpoint: `run.step` of `run.steps` are done."""

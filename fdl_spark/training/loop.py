@@ -4,8 +4,9 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -69,6 +70,7 @@ class Loop:
       held_out: the data for validation, or None.
       folder: where checkpoints are, or None.
       group: how many steps one group has at most; "auto" for as many as take about a second.
+      phase: called with the name of each phase that the run comes to.
     """
 
     def __init__(
@@ -77,12 +79,17 @@ class Loop:
         held_out: Dataset | None,
         folder: CheckpointFolder | None,
         group: int | Literal["auto"] = "auto",
+        phase: Callable[[str], None] = lambda phase: None,
     ):
+        self._phase = phase
         self.engine, self.held_out, self.folder, self.length = engine, held_out, folder, group
         self.dataset, self.program = engine.dataset, engine.program
         with calling("the optimizer's init"):
             self.paths = paths(self.program, engine.weights, self.dataset.schedule.shards)
-        self.run = Run(0, _params=lambda: self.program.tree(self._here().weights), _state=self._state)
+        self._listing = partial(self.program.listing, self.dataset.example())
+        self.run = Run(
+            0, _params=lambda: self.program.tree(self._here().weights), _state=self._state, _listing=self._listing
+        )
         self._snapshot = engine.snapshot()
         self._since = 0.0  # seconds that groups took since the snapshot; what callbacks take loses nothing
         self._surprised = False  # whether a callback has read parameters or stopped where no group ends for it
@@ -158,7 +165,14 @@ class Loop:
         self.run.history.back_to(snapshot.done)
         self.run.history.add_choices(self.engine.choices)
         state = dict(zip(self.paths, snapshot.leaves, strict=True))
-        return Run(self.run.steps, snapshot.done, self.run.history, lambda: tree(snapshot.weights), lambda: state)
+        return Run(
+            self.run.steps,
+            snapshot.done,
+            self.run.history,
+            lambda: tree(snapshot.weights),
+            lambda: state,
+            self._listing,
+        )
 
     def _advance(self, save_steps: int | None, callbacks: Sequence[Callback]) -> bool:
         """A group of steps and what follows it; whether a callback wants to stop."""
@@ -247,6 +261,7 @@ class Loop:
         """
         first, run = self.run.step, self.run
         place = f"epoch {first // self.dataset.schedule.steps_per_epoch + 1}"
+        self._phase("train")
         steps = f"step {first + 1}" if count == 1 else f"steps from {first + 1}"
         self._describe(f"{steps} of {run.steps} ({place})")
         seconds = max(GROUP_SECONDS, self.engine.overhead / OVERHEAD) if self.length == "auto" else math.inf
@@ -313,6 +328,7 @@ class Loop:
 
     def _save(self, folder: CheckpointFolder) -> None:
         """Write a checkpoint; what a full disk spoils is the checkpoint, not the run, which tries again later."""
+        self._phase("save")
         try:
             folder.save(Saved(self.run.step, self._arguments(), self._tensors(), self.run.history.records))
         except CheckpointError as error:
@@ -324,6 +340,7 @@ class Loop:
         epoch = -(-run.step // self.dataset.schedule.steps_per_epoch)
         if self.held_out is not None:
             batch_size = self.dataset.schedule.batch_size
+            self._phase("validate")
             with explained(f"validation after epoch {epoch}"):
                 self._describe(f"validation after epoch {epoch}")
                 program, metrics = self.engine.whole(), self.program.metrics

@@ -26,7 +26,7 @@ from fdl_spark.compute.tables import is_lazy
 from fdl_spark.compute.update import Update, is_elementwise
 from fdl_spark.data.connect_dataset import ConnectDataset
 from fdl_spark.data.encoder import Encoder
-from fdl_spark.data.load import load
+from fdl_spark.data.load import load, session_of
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.auto import Auto
 from fdl_spark.engines.blocks import Blocks
@@ -39,12 +39,16 @@ from fdl_spark.engines.shuffle import Shuffle
 from fdl_spark.errors import ArgumentError
 from fdl_spark.history.run import Run
 from fdl_spark.metrics.metric import Metric
+from fdl_spark.spark.activity import Activity
 from fdl_spark.spark.cleanup import Cleanup
 from fdl_spark.spark.failures import about, calling, settled
+from fdl_spark.spark.jobs import job_group
 from fdl_spark.training.ahead import Ahead
 from fdl_spark.training.callback import Callback
+from fdl_spark.training.described import described
 from fdl_spark.training.every import Every
 from fdl_spark.training.loop import Loop
+from fdl_spark.training.phases import Phases
 
 ENGINES: dict[str, type[Engine]] = {"resident": Resident, "shuffle": Shuffle, "blocks": Blocks, "driver": Driver}
 CONNECT_ENGINES: dict[str, type[Engine]] = {"resident": Resident, "shuffle": ConnectShuffle, "driver": Driver}
@@ -140,6 +144,7 @@ def train(
     >>> round(float(run.params), 2)
     3.0
     """
+    arguments = dict(locals())
     if not isinstance(sync, Every):
         check_choice("sync", sync, ["auto", *ENGINES])
     check_choice("wire", wire, ("float32", "bfloat16"))
@@ -167,6 +172,8 @@ def train(
     check_read("checkpoint_steps", checkpoint_steps, "checkpoint", checkpoint, "or leave it out")
     folder = CheckpointFolder(checkpoint) if checkpoint is not None else None
     with Cleanup() as cleanup:
+        phases = cleanup.enter("ending the run's phases", Phases(callbacks))
+        phases("load")
         saved = None
         if folder is not None:
             folder.claim()
@@ -176,6 +183,9 @@ def train(
         shards = shards or (saved.arguments["shards"] if saved else None)
         read = partial(load, batch_size=batch_size, seed=seed, tasks=partitions, columns=columns, features=features)
         with settled("training"):
+            where = session_of(data)
+            cleanup.enter("taking back the jobs' group", job_group(where, phases.name))
+            phases("load", Activity(where, phases.name))
             dataset = read(data, shards=shards)
             cleanup.add("deleting the data's blocks", dataset.close)
             cleanup.enter("taking back the jobs' settings", dataset.own_jobs())
@@ -193,6 +203,7 @@ def train(
             ahead.gradient(dataset)
             held_out = None
             if validation is not None:
+                phases("load", Activity(where, phases.name))
                 held_out = read(validation, argument="validation")
                 cleanup.add("deleting the validation's blocks", held_out.close)
                 with about("validation"):
@@ -202,12 +213,14 @@ def train(
             with calling("the optimizer's init"):
                 leaves = initial(program, weights, dataset.schedule.shards)
             engine_of = _engine(sync, dataset, engines, rounded)
+            phases("compile")
             ahead.wait()
             engine = engine_of(dataset, program, Snapshot(0, weights, leaves), skip=nonfinite == "skip")
             cleanup.add("freeing what the executors hold", engine.close)
-            loop = Loop(engine, held_out, folder, group)
+            loop = Loop(engine, held_out, folder, group, phases)
             if folder is not None:
                 loop.resume(folder, saved)
+            phases.record(loop.run, described(arguments, where, dataset, program, Snapshot(0, weights, leaves)))
         total = steps if steps is not None else epochs * dataset.schedule.steps_per_epoch
         cleanup.run = run = loop.train(total, checkpoint_steps, callbacks)
     return run

@@ -97,6 +97,7 @@ def saved(step, records=None):
         "epochs": [{"epoch": n + 1, "step": n, "loss": 1.0} for n in range(step)],
         "events": [{"step": n, "event": f"lost {n}"} for n in range(step)],
         "engines": [{"step": n, "engine": "driver", "why": str(n)} for n in range(step)],
+        "sessions": [{"step": n, "run": str(n), "settings": {"seed": n}} for n in range(step)],
     }
     tensors = {"params['w']": np.full((2, 3), step, np.float32), "state.count": np.asarray(step)}
     return Saved(step, {"shards": 2, "key": [0, 7], "seed": 7}, tensors, history)

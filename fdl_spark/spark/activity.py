@@ -1,0 +1,47 @@
+"""How far Spark is with the jobs of a call, asked while the call waits for them."""
+
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from fdl_spark.spark.classic import SparkContext
+
+
+class Activity:
+    """Tells in a few words how many tasks of the newest stages of a job group are done.
+
+    Args:
+      where: the SparkContext of a classic session, or the session of Spark Connect, which is not asked.
+      group: the name of the jobs' group.
+    """
+
+    def __init__(self, where: SparkContext | SparkSession, group: str):
+        self._where, self._group = where, group
+
+    def __call__(self) -> str:
+        """The words; none if Spark does not say."""
+        if isinstance(self._where, SparkSession):
+            return ""
+        try:
+            return self._told()
+        except Exception:  # the session may be stopped at any time
+            return ""
+
+    def _told(self) -> str:
+        tracker = self._where.statusTracker()
+        jobs = [job for number in tracker.getJobIdsForGroup(self._group) if (job := tracker.getJobInfo(number))]
+        running = [job for job in jobs if job.status == "RUNNING"]
+        done = tasks = rows = 0
+        for job in running:
+            for number in job.stageIds:
+                stage: Any = tracker.getStageInfo(number)
+                if stage is not None:
+                    done, tasks = done + stage.numCompletedTasks, tasks + stage.numTasks
+                    rows += self._rows(number)
+        if not tasks:
+            return ""
+        return f"{done} of {tasks} tasks" + (f", {rows:,} rows read" if rows else "")
+
+    def _rows(self, stage: int) -> int:
+        """How many rows of files a stage has read until now, as its tasks report."""
+        return int(self._where._jsc.sc().statusStore().lastStageAttempt(stage).inputRecords())

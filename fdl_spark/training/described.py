@@ -1,0 +1,169 @@
+"""What a call of `train` was asked to do, with what, and where, as JSON values for its history."""
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from pyspark.sql import DataFrame, SparkSession
+
+import fdl
+from fdl_spark.compute.program import Program
+from fdl_spark.data.sharded import Dataset
+from fdl_spark.engines.engine import Snapshot
+from fdl_spark.spark.classic import RDD, SparkContext
+from fdl_spark.training.callback import Callback
+
+LONGEST = 500  # characters of a value's text
+MOST = 100  # entries of a dict or list
+ARRAYS = 1000  # of the parameters that are listed one by one
+PACKAGES = ("pyspark", "numpy", "pyarrow", "pandas", "llvmlite")
+SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # a user and a password in a URI
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def described(
+    arguments: Mapping[str, Any],
+    where: SparkContext | SparkSession,
+    dataset: Dataset,
+    program: Program,
+    start: Snapshot,
+) -> dict[str, Any]:
+    """All that a session's record says of its call before the first step.
+
+    Args:
+      arguments: of `train`, by name.
+      where: the SparkContext of a classic session, or the session of Spark Connect.
+      dataset: the data.
+      program: the user's functions.
+      start: the parameters and the state before the first step.
+    """
+    dtype = start.weights.dtype
+    gradient = program.exchanged * (2 if program.rounded else dtype.itemsize)
+    state = sum(np.asarray(leaf).nbytes for leaf in start.leaves)
+    schedule = dataset.schedule
+    row = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in dataset.columns.values())
+    return {
+        "name": os.path.basename(str(arguments.get("checkpoint") or "").rstrip("/")) or None,
+        "settings": {name: plain(value) for name, value in arguments.items() if name != "params"},
+        "versions": versions(where),
+        "host": platform.node(),
+        "cluster": _cluster(where, dataset),
+        "data": {
+            "rows": schedule.rows,
+            "columns": {
+                name: f"{np.dtype(kind)}{list(shape) or ''}" for name, (kind, shape) in dataset.columns.items()
+            },
+            "shards": schedule.shards,
+            "tasks": dataset.tasks,
+            "steps of an epoch": schedule.steps_per_epoch,
+        },
+        "parameters": _parameters(program),
+        "bytes": {
+            "parameters": start.weights.nbytes,
+            "state": state,
+            "gradient": gradient,
+            "gradients": gradient * dataset.tasks,
+            "broadcast": start.weights.nbytes * dataset.tasks,
+            "data": row * schedule.rows,
+        },
+    }
+
+
+def plain(value: Any) -> Any:
+    """An argument as a JSON value: what it is, where it cannot be the value itself.
+
+    >>> plain({"x": np.zeros((3, 2)), "f": max, "uri": "s3://key:secret@bucket/run"})
+    {'x': 'float64[3, 2]', 'f': 'builtins.max', 'uri': 's3://...@bucket/run'}
+    """
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else str(value)
+    if isinstance(value, str | os.PathLike):
+        return _text(os.fspath(value))
+    if isinstance(value, DataFrame):
+        return _text(f"DataFrame[{', '.join(value.columns)}]")
+    if isinstance(value, RDD):
+        return f"{type(value).__name__} of {value.getNumPartitions()} partitions"
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return plain(value.item()) if value.shape == () else f"{value.dtype}{list(value.shape)}"
+    if made := getattr(value, "made_by", None):
+        name, given = made
+        return _text(f"{name}({', '.join(f'{key}={plain(v)}' for key, v in given.items())})")
+    if isinstance(value, Callback):
+        return type(value).__name__
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in list(value.items())[:MOST]}
+    if isinstance(value, Sequence) and not hasattr(value, "_fields"):
+        return [plain(inner) for inner in value[:MOST]]
+    if callable(value) or hasattr(value, "_fields"):
+        named = value if hasattr(value, "__qualname__") else type(value)
+        return f"{named.__module__}.{named.__qualname__}"
+    return _text(ADDRESS.sub("", repr(value)))
+
+
+def versions(where: SparkContext | SparkSession) -> dict[str, str]:
+    """Of what computes: fdl, Python, the packages below it, Spark, Java, the processor."""
+    found = {"fdl": fdl.__version__, "Python": sys.version.split()[0]}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    found["Spark"] = where.version
+    if isinstance(where, SparkContext):
+        found["Java"] = str(where._jvm.java.lang.System.getProperty("java.version"))
+    return found | {"system": platform.platform(), "processor": _processor()}
+
+
+def _processor() -> str:
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cluster(where: SparkContext | SparkSession, dataset: Dataset) -> dict[str, Any]:
+    cluster = dataset.cluster()
+    found: dict[str, Any] = {"hosts": cluster.hosts, "cores of a host": cluster.cores}
+    if isinstance(where, SparkSession):
+        return {"session": "Spark Connect", **found}
+    return {"master": _text(where.master), "application": where.applicationId, **found}
+
+
+def _parameters(program: Program) -> list[dict[str, Any]]:
+    """The arrays of the parameters; of very many, their subtrees."""
+    pairs, _ = fdl.tree.flatten_with_path(program.params)
+    records = [
+        {
+            "subtree": fdl.tree.keystr(path[:1]) or "params",
+            "path": fdl.tree.keystr(path) or "params",
+            "dtype": str(leaf.dtype),
+            "shape": list(leaf.shape),
+            "size": leaf.size,
+            "bytes": leaf.nbytes,
+        }
+        for path, leaf in pairs
+    ]
+    return records if len(records) <= ARRAYS else _joined(records)
+
+
+def _joined(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    subtrees: dict[str, dict[str, Any]] = {}
+    for record in records:
+        whole = subtrees.setdefault(
+            record["subtree"], {**record, "path": f"{record['subtree']}...", "shape": [], "size": 0, "bytes": 0}
+        )
+        whole["size"] += record["size"]
+        whole["bytes"] += record["bytes"]
+    return list(subtrees.values())
+
+
+def _text(text: str) -> str:
+    hidden = SECRET.sub("...@", text)
+    return hidden if len(hidden) <= LONGEST else hidden[:LONGEST] + "..."
