@@ -29,28 +29,34 @@ if find_spec("pyspark") is not None:
     from fdl_spark.spark.session import session
     from fdl_spark.training.callback import Callback
     from fdl_spark.training.event_files import read_tensorboard
-    from fdl_spark.training.every import Every, every
+    from fdl_spark.training.monitors import Best, EarlyStopping
+    from fdl_spark.training.plateau import Plateau
     from fdl_spark.training.progress import Progress
     from fdl_spark.training.tensorboard import TensorBoard
     from fdl_spark.training.train import train
+    from fdl_spark.training.triggers import Every, Trigger, every, when
 
 __all__ = [
     "ArgumentError",
+    "Best",
     "Callback",
     "CheckpointError",
     "ClusterError",
     "ColumnError",
     "DataError",
+    "EarlyStopping",
     "Every",
     "History",
     "JavaNotFoundError",
     "LossError",
     "MissingColumnError",
     "NonFiniteError",
+    "Plateau",
     "Progress",
     "Run",
     "SparkTrainingError",
     "TensorBoard",
+    "Trigger",
     "UserFunctionError",
     "evaluate",
     "every",
@@ -58,6 +64,7 @@ __all__ = [
     "read_tensorboard",
     "session",
     "train",
+    "when",
 ]
 
 SUBPACKAGES = ("features",)  # which are imported when they are first used

@@ -71,6 +71,7 @@ class CheckpointFolder:
 
     Args:
       location: a path, or a URI such as `s3://bucket/run` or `hdfs://host/run`.
+      keep: how many of the newest checkpoints stay, at least 1.
 
     Attributes:
       problems: (step, what is wrong) of the checkpoints after the one that `load` gave.
@@ -79,7 +80,8 @@ class CheckpointFolder:
       CheckpointError: the location is no path, or of a file system that cannot be reached.
     """
 
-    def __init__(self, location: str | os.PathLike[str]):
+    def __init__(self, location: str | os.PathLike[str], keep: int = KEEP):
+        self.keep = keep
         try:
             self.location = os.fspath(location)
             self.files = open_files(self.location)
@@ -177,8 +179,12 @@ class CheckpointFolder:
             f"checkpoint={self.location!r} cannot be written ({error}); name a folder that can, or leave it out"
         )
 
-    def save(self, saved: Saved) -> None:
-        """Write a checkpoint, and delete all but the last few.
+    def save(self, saved: Saved, best: int | None = None) -> None:
+        """Write a checkpoint, and delete all but the last few and the best one.
+
+        Args:
+          saved: its content.
+          best: the step of the checkpoint with the best parameters, if one is to stay for them.
 
         Raises:
           CheckpointError: it cannot be written, or the folder is another run's now; the ones before are as they were.
@@ -190,7 +196,7 @@ class CheckpointFolder:
             "step": saved.step,
             "arguments": saved.arguments,
             "tensors": {"bytes": len(tensors), "sha256": hashlib.sha256(tensors).hexdigest()},
-        }
+        } | ({} if best is None else {"best": best})
         described = signed(json.dumps(values, indent=1, default=plain).encode()[:-2] + b',\n "history": ' + history)
         try:
             if self._claim is not None:
@@ -209,11 +215,19 @@ class CheckpointFolder:
                 f"the checkpoint of step {saved.step} cannot be written to {self.location} ({error})"
             ) from error
         self._journal, self._whole = journal, sorted({*self._whole, saved.step})
-        while len(self._whole) > KEEP:
-            old = self._whole.pop(0)
+        for old in [step for step in self._whole[: -self.keep] if step != best]:
+            self._whole.remove(old)
             for ending in ("json", "safetensors"):
                 with suppress(*FAILED):
                     self.files.delete(_name(old, ending))
+
+    def tensors(self, step: int) -> dict[str, np.ndarray] | None:
+        """The tensors of one checkpoint; None if it is not there, or not whole."""
+        if step not in self.steps():
+            return None
+        with suppress(CheckpointError, *NOT_AS_WRITTEN, *FAILED):
+            return self._read(step)[0].tensors
+        return None
 
     def steps(self) -> list[int]:
         """The steps of the checkpoints that are there, damaged or not, ascending."""

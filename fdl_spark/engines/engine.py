@@ -1,9 +1,9 @@
 """What an engine is: a way to take synchronous steps (reduce-scatter, update, all-gather), to the bits that all give.
 
-A new one is a class here, and its name in `ENGINES` of `training/train.py`, for `sync=`; `"auto"` chooses it when the
-cost model (`cost.py`) counts what its steps do. `tests/spark/test_engine.py` has a whole one, small and slow. One that
-waits for Spark's scheduler in every step extends SteppingEngine (`stepping.py`), and says how one step is taken; one
-whose tasks stay takes many steps in one job (`resident.py`).
+A new one is a class here, and its name in `ENGINES` of `training/engine_choice.py`, for `sync=`; `"auto"` chooses it
+when the cost model (`cost.py`) counts what its steps do. `tests/spark/test_engine.py` has a whole one, small and slow.
+One that waits for Spark's scheduler in every step extends SteppingEngine (`stepping.py`), and says how one step is
+taken; one whose tasks stay takes many steps in one job (`resident.py`).
 
 What the loop over steps (`training/loop.py`) relies on:
 

@@ -135,7 +135,8 @@ class Rank:
         keeping = [shard for shard, own in member.kept.items() if own]
         held = {"done": member.done, "slice": member.slice, "shards": keeping}
         here = meeting.gather({**member.mesh.greeting(), **held})
-        owners = self._owners(here)
+        # What the driver sends may differ from what is here of the same step: `Engine.restore` takes any state.
+        owners = self._owners(here) if order.start is None else None
         if owners is None and order.start is None:
             yield pack({"missing": self.rank}, None)
             return

@@ -36,7 +36,8 @@ class History:
     Attributes:
       steps: per step: "step", "loss", the metrics that the loss reports, "rows", "seconds", the seconds of each phase
         under "phases", and under "tasks" the shortest, median and longest forward-backward with the straggler.
-        The phases add up to the step: "schedule" is all that Spark does around and between the others.
+        The phases add up to the step: "schedule" is all that Spark does around and between the others. A validation
+        that a trigger began after the step is under "validation".
       epochs: per epoch: "epoch", "step", the mean "loss" and metrics of its steps, and "validation" with its own.
       events: what went wrong and was survived: "step", "event", and the "time" (UTC).
       engines: which engine took the steps from "step" on: "engine", the number of "slices", and "why".
@@ -82,16 +83,19 @@ class History:
     def add_epoch(self, epoch: int, step: int, validation: Mapping[str, Any] | None) -> dict[str, Any]:
         """Record the end of an epoch (or of the run), averaging the steps since the last one."""
         since = self.epochs[-1]["step"] if self.epochs else -1
-        steps = self.steps[_first_from(self.steps, since + 1) : _first_from(self.steps, step + 1)]
-        rows = sum(record["rows"] for record in steps)
-        names = [name for name, value in steps[-1].items() if _is_metric(name, value)] if steps else []
-        record: dict[str, Any] = {"epoch": epoch, "step": step}
-        record |= {name: sum(s[name] * s["rows"] for s in steps if name in s) / rows for name in names}
+        record: dict[str, Any] = {"epoch": epoch, "step": step, **self.means(since + 1, step + 1)}
         if validation is not None:
             record["validation"] = dict(validation)
         self.epochs.append(record)
         log.info("epoch %d: %s", epoch, told_of(record), extra={"event": "epoch", "metrics": dict(record)})
         return record
+
+    def means(self, first: int, stop: int) -> dict[str, float]:
+        """The means of the loss and the metrics over the rows of the steps from `first` to before `stop`."""
+        steps = self.steps[_first_from(self.steps, first) : _first_from(self.steps, stop)]
+        rows = sum(record["rows"] for record in steps)
+        names = [name for name, value in steps[-1].items() if _is_metric(name, value)] if steps else []
+        return {name: sum(s[name] * s["rows"] for s in steps if name in s) / rows for name in names}
 
     def add_event(self, step: int, event: str) -> None:
         """Record what went wrong and was survived."""

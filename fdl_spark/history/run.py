@@ -13,6 +13,21 @@ from fdl_spark.history.history import History
 from fdl_spark.history.report import page
 
 
+@dataclass(frozen=True)
+class BestParams:
+    """The best parameters of a run, by `train(best=)`.
+
+    Attributes:
+      step: after how many steps they were the run's.
+      value: the metric's value there.
+      params: the parameters, as the user's pytree.
+    """
+
+    step: int
+    value: float
+    params: Any = field(repr=False)
+
+
 @dataclass
 class Run:
     """A run of training, during it (for callbacks) and after it.
@@ -21,6 +36,7 @@ class Run:
       steps: number of steps of the whole run.
       step: steps done so far.
       history: the record of them.
+      epoch_steps: steps of an epoch.
 
     >>> run = Run(steps=10)
     >>> run.step, run.history
@@ -33,6 +49,8 @@ class Run:
     _params: Callable[[], Any] = field(default=lambda: None, repr=False)
     _state: Callable[[], dict[str, np.ndarray]] = field(default=dict, repr=False)
     _listing: Callable[[], str] = field(default=str, repr=False)
+    _best: Callable[[], BestParams | None] = field(default=lambda: None, repr=False)
+    epoch_steps: int = field(default=0, repr=False)
 
     @property
     def params(self) -> Any:
@@ -43,6 +61,11 @@ class Run:
     def optimizer_state(self) -> dict[str, np.ndarray]:
         """The optimizer's state by key path; of the flat vector of parameters where the optimizer is element-wise."""
         return self._state()
+
+    @property
+    def best(self) -> BestParams | None:
+        """The best parameters until now, with their step and the metric's value; None without `train(best=)`."""
+        return self._best()
 
     @property
     def listing(self) -> str:

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -21,11 +22,13 @@ from fdl_spark.engines.engine import Engine, Snapshot
 from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
 from fdl_spark.history.history import History
 from fdl_spark.history.outcome import Outcome
-from fdl_spark.history.run import Run
+from fdl_spark.history.run import BestParams, Run
 from fdl_spark.spark.cleanup import Cleanup
 from fdl_spark.spark.failures import LOGS, BlocksLost, Lost, NoRoom, calling, explained, settled
 from fdl_spark.spark.interrupts import Interrupts
 from fdl_spark.training.callback import Callback
+from fdl_spark.training.controls import Controls, Settings
+from fdl_spark.training.plateau import with_scale
 
 log = logging.getLogger("fdl_spark")
 
@@ -70,6 +73,7 @@ class Loop:
       held_out: the data for validation, or None.
       folder: where checkpoints are, or None.
       group: how many steps one group has at most; "auto" for as many as take about a second.
+      settings: what is done when, and by which metric.
       phase: called with the name of each phase that the run comes to.
     """
 
@@ -79,17 +83,26 @@ class Loop:
         held_out: Dataset | None,
         folder: CheckpointFolder | None,
         group: int | Literal["auto"] = "auto",
+        settings: Settings | None = None,
         phase: Callable[[str], None] = lambda phase: None,
     ):
         self._phase = phase
         self.engine, self.held_out, self.folder, self.length = engine, held_out, folder, group
         self.dataset, self.program = engine.dataset, engine.program
+        self.epoch_steps = self.dataset.schedule.steps_per_epoch
+        self.controls = Controls(settings or Settings(), self.epoch_steps, held_out is not None, folder is not None)
         with calling("the optimizer's init"):
             self.paths = paths(self.program, engine.weights, self.dataset.schedule.shards)
         self._listing = partial(self.program.listing, self.dataset.example())
         self.run = Run(
-            0, _params=lambda: self.program.tree(self._here().weights), _state=self._state, _listing=self._listing
+            0,
+            _params=lambda: self.program.tree(self._here().weights),
+            _state=self._state,
+            _best=lambda: self._best,
+            _listing=self._listing,
+            epoch_steps=self.epoch_steps,
         )
+        self._best: BestParams | None = None
         self._snapshot = engine.snapshot()
         self._since = 0.0  # seconds that groups took since the snapshot; what callbacks take loses nothing
         self._surprised = False  # whether a callback has read parameters or stopped where no group ends for it
@@ -114,14 +127,33 @@ class Loop:
     def _resume(self, folder: CheckpointFolder, saved: Saved) -> None:
         folder.check(saved, self._arguments(), self._tensors())
         leaves = [saved.tensors[f"state{path}"] for path in self.paths]
-        pairs, structure = fdl.tree.flatten_with_path(self.program.params)
-        params = fdl.tree.unflatten(structure, [saved.tensors[f"params{fdl.tree.keystr(path)}"] for path, _ in pairs])
-        weights = np.asarray(fdl.flatten_util.ravel_pytree(params)[0])
+        weights = np.asarray(fdl.flatten_util.ravel_pytree(self._params_of(saved.tensors))[0])
         self._snapshot = Snapshot(saved.step, weights, leaves)
         self.engine.restore(self._snapshot)
         self.run.step, self.run.history = saved.step, History.from_json(saved.history)
+        self.controls.rewind(self.run.history)
+        self._find_best(folder)
 
-    def train(self, steps: int, save_steps: int | None, callbacks: Sequence[Callback]) -> Run:
+    def _params_of(self, tensors: dict[str, np.ndarray]) -> Any:
+        """The parameters of a checkpoint."""
+        pairs, structure = fdl.tree.flatten_with_path(self.program.params)
+        return fdl.tree.unflatten(structure, [tensors[f"params{fdl.tree.keystr(path)}"] for path, _ in pairs])
+
+    def _find_best(self, folder: CheckpointFolder) -> None:
+        """Take the best parameters from the folder; if it has lost them, the best of those that it has."""
+        ranking = self.controls.ranking()
+        for step, value in ranking:
+            tensors = folder.tensors(step)
+            if tensors is not None:
+                self._best = BestParams(step, value, self._params_of(tensors))
+                break
+        if ranking and (self._best is None or self._best.step != ranking[0][0]):
+            found = "no others" if self._best is None else f"those of step {self._best.step}"
+            event = f"the best parameters, of step {ranking[0][0]}, are not in {folder.location}; there are {found}"
+            self.run.history.add_event(self.run.step, event)
+            log.warning(event)
+
+    def train(self, steps: int, callbacks: Sequence[Callback]) -> Run:
         """Take the steps that are left of `steps`; callbacks may stop before."""
         run = self.run
         run.steps = max(steps, run.step)
@@ -130,12 +162,12 @@ class Loop:
                 callback.start(run)
                 ends.add(f"{type(callback).__name__}.end", callback.end, run, users=True)
             try:
-                self._end_epoch_of_before(steps, callbacks)
-                stop = False
+                self.controls.begin()
+                stop = self._end_step_of_before(callbacks)
                 while run.step < run.steps and not stop:
-                    stop = self._advance(save_steps, callbacks)
+                    stop = self._advance(callbacks)
                     interrupts.settle()
-                ends.run = ended = self._ended()
+                ends.run = ended = self._ended(self.controls.settings.restores)
                 interrupts.settle()
             except (SparkTrainingError, KeyboardInterrupt) as error:
                 with suppress(Exception):  # the state of the last step, if the cluster still has it
@@ -158,65 +190,108 @@ class Loop:
         if self._snapshot.done < self.engine.done <= self.run.step:  # else an interrupt came between step and record
             self._take_snapshot()
 
-    def _ended(self) -> Run:
-        """The run up to the snapshot, without what training needed."""
+    def _ended(self, restore: bool = False) -> Run:
+        """The run up to the snapshot, without what training needed; with the best parameters if they are wanted."""
         snapshot, tree = self._snapshot, self.program.tree
         self.run.step = snapshot.done
         self.run.history.back_to(snapshot.done)
         self.run.history.add_choices(self.engine.choices)
-        state = dict(zip(self.paths, snapshot.leaves, strict=True))
-        return Run(
-            self.run.steps,
-            snapshot.done,
-            self.run.history,
-            lambda: tree(snapshot.weights),
-            lambda: state,
-            self._listing,
-        )
+        state, best = dict(zip(self.paths, snapshot.leaves, strict=True)), self._best
+        if best is not None and best.step > snapshot.done:
+            best = None
+        params = (lambda: best.params) if restore and best is not None else (lambda: tree(snapshot.weights))
+        return replace(self.run, step=snapshot.done, _params=params, _state=lambda: state, _best=lambda: best)
 
-    def _advance(self, save_steps: int | None, callbacks: Sequence[Callback]) -> bool:
-        """A group of steps and what follows it; whether a callback wants to stop."""
-        run, engine, schedule = self.run, self.engine, self.dataset.schedule
-        end = self._end_of_group(save_steps, callbacks)
-        stop, epoch, record, began = False, None, {}, time.monotonic()
+    def _advance(self, callbacks: Sequence[Callback]) -> bool:
+        """A group of steps and what follows it; whether the run is to stop."""
+        run, engine = self.run, self.engine
+        end = self._end_of_group(callbacks)
+        stop, here, due, record, began = False, False, set[str](), {}, time.monotonic()
         try:
             # Closed here, as Python ignores what interrupts its collector.
             with closing(self._outcomes(end - run.step, self._stay(callbacks))) as outcomes:
                 for outcome in outcomes:
                     record = self._record(outcome)
                     run.step += 1
-                    if run.step == end:
+                    here = run.step == end
+                    due |= self.controls.fired(run.step, record["loss"], here)
+                    here = here or (bool(due) and engine.boundary(run.step) == run.step)
+                    if here:
                         break
                     stop = self._tell_of_step(record, callbacks) or stop
                     if stop and engine.boundary(run.step) == run.step:
                         break
-            if stop:
+            if stop or (here and run.step < end):
                 self._stop_here()
             else:
                 self._group.drain()
             self._since += time.monotonic() - began
-            at_end = run.step == end
-            if at_end and (run.step % schedule.steps_per_epoch == 0 or run.step == run.steps):
-                epoch = self._end_epoch()
-            due = epoch is not None or (at_end and save_steps is not None and run.step % save_steps == 0)
-            wanted = stop or run.step == run.steps or (due and (self.folder is not None or not engine.groups))
-            old = not engine.groups and run.step - self._snapshot.done >= SNAPSHOT_STEPS
-            if wanted or old or engine.here:
-                self._take_snapshot()
-            if due and self.folder:
-                self._save(self.folder)
-            if not at_end:
-                return stop
-            answers = _answers(callbacks, run, record)
-            if epoch is not None:
-                answers += [callback.epoch(run, epoch) for callback in callbacks]
-            stop = any(answers)
-            if (stop or engine.here) and self._snapshot.done != run.step:
+            if here:
+                return self._end_step(due, stop, callbacks)
+            if stop or engine.here:
                 self._take_snapshot()
         except Lost as lost:
             self._go_back(lost)
             return False
         return stop
+
+    def _end_step(self, due: set[str], stop: bool, callbacks: Sequence[Callback], again: bool = False) -> bool:
+        """What is to be done after a step at which a group ended; whether the run is to stop.
+
+        Args:
+          due: which triggers have fired since the last time; see `Controls.fired`.
+          stop: whether a callback has asked for an end.
+          callbacks: told of the step, and of the epoch if it ends.
+          again: whether a checkpoint is of this step, so that only what an interrupt has kept from being done is left.
+        """
+        run, controls, engine = self.run, self.controls, self.engine
+        record = run.history.steps[-1]
+        due = due | controls.fired(run.step, record["loss"], True)
+        validates = "validate" in due and "validation" not in record
+        if validates:
+            record["validation"] = self._validate()
+        controls.observe(run.history, run.step)
+        due = due | controls.fired(run.step, record["loss"], True)
+        final = run.step == run.steps or "stop" in due
+        epoch = self._end_epoch(final)
+        ranking = controls.ranking() if controls.observed(run.step) else []
+        improved = bool(ranking) and ranking[0][0] == run.step
+        save = (final or improved or "save" in due) and not (again and not validates and epoch is None)
+        wanted = stop or final or improved or (save and self.folder is not None)
+        old = not engine.groups and (save or epoch or run.step - self._snapshot.done >= SNAPSHOT_STEPS)
+        scale = controls.scale() if controls.observed(run.step) else None
+        if scale is not None and with_scale(self.paths, self._snapshot.leaves, scale) is None:
+            scale = None
+        if wanted or old or scale is not None or engine.here:
+            self._take_snapshot()
+        if scale is not None:
+            self._rescale(scale)
+        if improved:
+            self._best = BestParams(*ranking[0], self.program.tree(self._snapshot.weights))
+        if "stop" in due:
+            self._note(f"stopped by {controls.settings.stop}")
+        if save and self.folder:
+            self._save(self.folder)
+        answers = [] if again else _answers(callbacks, run, record)
+        if epoch is not None:
+            answers += [callback.epoch(run, epoch) for callback in callbacks]
+        stop = stop or "stop" in due or any(answers)
+        if (stop or engine.here) and self._snapshot.done != run.step:
+            self._take_snapshot()
+        return stop
+
+    def _rescale(self, scale: float) -> None:
+        """Multiply the learning rate by another factor from here on."""
+        leaves = with_scale(self.paths, self._snapshot.leaves, scale)
+        if leaves is not None:
+            self._note(f"the learning rate is {scale:.3g} times the optimizer's from here on")
+            self._snapshot = replace(self._snapshot, leaves=leaves)
+            self.engine.restore(self._snapshot)
+
+    def _note(self, text: str) -> None:
+        """Record an event, unless it was recorded before the run was resumed or went back."""
+        if (self.run.step, text) not in [(event["step"], event["event"]) for event in self.run.history.events]:
+            self.run.history.add_event(self.run.step, text)
 
     def _tell_of_step(self, record: dict[str, Any], callbacks: Sequence[Callback]) -> bool:
         """Tell of a step in the middle of a group; whether a callback wants to stop."""
@@ -227,17 +302,17 @@ class Loop:
             answers += [callback.epoch(self.run, ended) for callback in callbacks]
         return any(answers)
 
-    def _end_of_group(self, save_steps: int | None, callbacks: Sequence[Callback]) -> int:
+    def _end_of_group(self, callbacks: Sequence[Callback]) -> int:
         """The step before which the next group must end."""
         run = self.run
         if not self.engine.groups:
             return run.step + 1
         length = LONGEST if self.length == "auto" else self.length
-        intervals = [save_steps, *(getattr(callback, "interval", None) for callback in callbacks)]
-        if self.held_out is not None or self.folder is not None or any(map(_wants_epochs, callbacks)):
-            intervals.append(self.dataset.schedule.steps_per_epoch)
+        intervals = [getattr(callback, "interval", None) for callback in callbacks]
+        if any(map(_wants_epochs, callbacks)):
+            intervals.append(self.epoch_steps)
         ends = [(run.step // interval + 1) * interval for interval in intervals if interval]
-        end = min(run.step + length, run.steps, *ends)
+        end = min(run.step + length, run.steps, self.controls.end_of_group(run.step), *ends)
         if end < run.steps:
             end = max(self.engine.boundary(end), run.step + 1)
             while end < run.steps and self.engine.boundary(end) != end:
@@ -248,6 +323,8 @@ class Loop:
         """For how many seconds parameters and state may stay with the tasks from now on."""
         size = self._snapshot.weights.nbytes + sum(leaf.nbytes for leaf in self._snapshot.leaves)
         if size <= SMALL or self._setbacks or self._surprised or any(map(_surprises, callbacks)):
+            return 0.0
+        if self.controls.surprises:
             return 0.0
         longest = min(self.engine.handover / HANDOVER, LONGEST_STAY)
         return max(0.0, longest - self._since)
@@ -265,6 +342,7 @@ class Loop:
         steps = f"step {first + 1}" if count == 1 else f"steps from {first + 1}"
         self._describe(f"{steps} of {run.steps} ({place})")
         seconds = max(GROUP_SECONDS, self.engine.overhead / OVERHEAD) if self.length == "auto" else math.inf
+        seconds = min(seconds, self.controls.patience())
         self._group = Group(self.engine.group(count, seconds, stay), f"step {first}")
         run.history.add_choices(self.engine.choices)
         for outcome in self._group:
@@ -330,36 +408,49 @@ class Loop:
         """Write a checkpoint; what a full disk spoils is the checkpoint, not the run, which tries again later."""
         self._phase("save")
         try:
-            folder.save(Saved(self.run.step, self._arguments(), self._tensors(), self.run.history.records))
+            saved = Saved(self.run.step, self._arguments(), self._tensors(), self.run.history.records)
+            folder.save(saved, self._best.step if self._best else None)
         except CheckpointError as error:
             self.run.history.add_event(self.run.step, f"no checkpoint: {error}")
             log.warning("%s; training goes on without it, and the checkpoints before are as they were", error)
 
-    def _end_epoch(self) -> dict[str, Any]:
-        run, found = self.run, None
-        epoch = -(-run.step // self.dataset.schedule.steps_per_epoch)
-        if self.held_out is not None:
+    def _validate(self) -> dict[str, float]:
+        """The means over the data for validation."""
+        assert self.held_out is not None
+        doing = f"validation after epoch {self._epoch()}" if not self.run.step % self.epoch_steps else ""
+        doing = doing or f"validation after step {self.run.step}"
+        with explained(doing):
+            self._describe(doing)
             batch_size = self.dataset.schedule.batch_size
             self._phase("validate")
-            with explained(f"validation after epoch {epoch}"):
-                self._describe(f"validation after epoch {epoch}")
-                program, metrics = self.engine.whole(), self.program.metrics
-                found = evaluate_blocks(self.held_out, program, self.engine.weights, batch_size, metrics)
-        return run.history.add_epoch(epoch, run.step - 1, found)
+            program, metrics = self.engine.whole(), self.program.metrics
+            return evaluate_blocks(self.held_out, program, self.engine.weights, batch_size, metrics)
 
-    def _end_epoch_of_before(self, steps: int, callbacks: Sequence[Callback]) -> None:
-        """End the epoch, or the run, whose last step a checkpoint is of, if an interrupt came between the two."""
+    def _epoch(self) -> int:
+        """The number of the epoch that the last step is of, counted from one."""
+        return -(-self.run.step // self.epoch_steps)
+
+    def _end_epoch(self, final: bool) -> dict[str, Any] | None:
+        """Record the end of an epoch, or of the run, if it is one and has not been recorded."""
         run = self.run
-        while run.step and (run.step % self.dataset.schedule.steps_per_epoch == 0 or run.step == steps):
-            if run.history.epochs and run.history.epochs[-1]["step"] == run.step - 1:
-                return
+        if run.step % self.epoch_steps and not final:
+            return None
+        if run.history.epochs and run.history.epochs[-1]["step"] == run.step - 1:
+            return None
+        found = run.history.steps[-1].get("validation")
+        if final and found is None and self.held_out is not None:
+            found = self._validate()
+        return run.history.add_epoch(self._epoch(), run.step - 1, found)
+
+    def _end_step_of_before(self, callbacks: Sequence[Callback]) -> bool:
+        """End the step that a checkpoint is of, if an interrupt came before that was done; whether the run stops."""
+        run = self.run
+        while run.step:
             try:
-                epoch = self._end_epoch()
+                return self._end_step(set(), False, callbacks, again=True)
             except Lost as lost:
                 self._go_back(lost)
-            else:
-                for callback in callbacks:
-                    callback.epoch(run, epoch)
+        return False
 
     def _take_snapshot(self) -> None:
         with explained("reading the optimizer's state"):
@@ -387,6 +478,7 @@ class Loop:
                 self.engine.renew()
             self.engine.restore(self._snapshot)
         self.run.step = step
+        self.controls.rewind(self.run.history)
 
     def _describe(self, text: str) -> None:
         self.dataset.describe(f"fdl train: {text}")
@@ -395,6 +487,8 @@ class Loop:
         schedule = self.dataset.schedule
         algorithm: dict[str, Any] = {"every": self.engine.every} if self.program.inner else {}
         algorithm |= {"wire": "bfloat16"} if self.program.rounded else {}
+        plateau = self.controls.settings.plateau
+        algorithm |= {"plateau": plateau.arguments} if plateau else {}
         return algorithm | {
             "seed": schedule.seed,
             "key": np.asarray(fdl.random.key_data(fdl.random.key(schedule.seed))).tolist(),

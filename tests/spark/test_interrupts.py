@@ -30,6 +30,7 @@ from fdl_spark.data.shards import Schedule
 from fdl_spark.engines.driver import Driver
 from fdl_spark.engines.engine import Snapshot
 from fdl_spark.spark.interrupts import Interrupts
+from fdl_spark.training.controls import Settings
 from fdl_spark.training.loop import Loop
 
 HERE = runpy.run_path(str(Path(__file__).with_name("disks.py")))
@@ -81,7 +82,8 @@ def loop(disk):
     made = program()
     weights = made.flat()
     engine = Driver(InProcess(), made, Snapshot(0, weights, made.update.initial(weights)))
-    return Loop(engine, None, HERE["folder_on"](disk))
+    often = fdl_spark.every(epochs=1) | fdl_spark.every(steps=2)
+    return Loop(engine, None, HERE["folder_on"](disk), settings=Settings(save=often))
 
 
 def state(run):
@@ -128,7 +130,7 @@ class Saves(fdl_spark.Callback):
 def train(disk, interrupt=None, callbacks=()):
     made = loop(disk)
     with interrupt or nullcontext():
-        return made.train(STEPS, 2, callbacks)
+        return made.train(STEPS, callbacks)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +138,7 @@ def undisturbed():
     """The state and the losses after each step."""
     saves = Saves()
     train(HERE["Disk"](), callbacks=[saves])
-    saves.states[0] = state(loop(HERE["Disk"]()).train(0, None, [])), []
+    saves.states[0] = state(loop(HERE["Disk"]()).train(0, [])), []
     assert len({content for content, _ in saves.states.values()}) == STEPS + 1
     return saves.states
 
@@ -165,7 +167,7 @@ def test_an_interrupt_at_any_line_keeps_whole_steps(undisturbed):
             again = loop(disk)
             again.folder.load()
             again.resume(again.folder, found)
-            resumed = again.train(STEPS, None, [])
+            resumed = again.train(STEPS, [])
             assert (state(resumed), resumed.history.loss) == undisturbed[STEPS], interrupt.where
             assert [(r["epoch"], r["step"]) for r in resumed.history.epochs] == [(1, 3), (2, 5)], interrupt.where
         lines += 13

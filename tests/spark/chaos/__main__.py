@@ -62,7 +62,7 @@ def main():
 
 def available(every):
     """The engines, and what chooses among them if everything is asked for."""
-    from fdl_spark.training.train import ENGINES
+    from fdl_spark.training.engine_choice import ENGINES
 
     return [*ENGINES, *(["auto"] if every else [])]
 
