@@ -4,7 +4,7 @@ from typing import Any
 
 try:
     from py4j.protocol import Py4JError
-    from pyspark import RDD, Broadcast, SparkContext
+    from pyspark import RDD, Broadcast, SparkConf, SparkContext
 except ImportError:
 
     class RDD:  # type: ignore[no-redef]
@@ -12,6 +12,9 @@ except ImportError:
 
     class Broadcast:  # type: ignore[no-redef]
         """No value is one."""
+
+    class SparkConf:  # type: ignore[no-redef]
+        """Nobody submitted one."""
 
     class SparkContext:  # type: ignore[no-redef]
         """None is active."""
@@ -22,7 +25,7 @@ except ImportError:
         """Never raised."""
 
 
-__all__ = ["RDD", "Broadcast", "Py4JError", "SparkContext", "is_connect", "package_of"]
+__all__ = ["RDD", "Broadcast", "Py4JError", "SparkConf", "SparkContext", "is_connect", "package_of"]
 
 
 def package_of(of: Any) -> str:

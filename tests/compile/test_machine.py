@@ -2,8 +2,11 @@
 
 import concurrent.futures
 import ctypes
+import os
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 from llvmlite import ir
@@ -157,3 +160,23 @@ def test_this_processor_by_its_name_is_the_native_one():
     native = host_target("native")
     assert host_target(native.cpu) == native
     assert host_target(f"{native.cpu}:128").fma == native.fma
+
+
+def test_code_of_a_package_in_a_zip_file_is_that_of_its_sources(tmp_path):
+    """Spark's --py-files brings packages so: another version's machine code must not be taken for this one's."""
+    package = Path(machine.__file__).parents[2]
+    printed = []
+    for version in ("one", "two"):
+        with zipfile.ZipFile(tmp_path / f"{version}.zip", "w") as archive:
+            for path in sorted(package.rglob("*.py")):
+                archive.write(path, Path("fdl") / path.relative_to(package))
+            archive.writestr("fdl/compile/more.py", f"# {version}")
+        code = "import fdl.compile.runtime.machine as machine; print(machine.__file__, machine._emitter_version())"
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / f"{version}.zip")}
+        run = subprocess.run(
+            [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        place, found = run.stdout.split()
+        assert place.startswith(str(tmp_path))
+        printed.append(found)
+    assert len({*printed, machine._emitter_version()}) == 3

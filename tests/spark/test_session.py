@@ -1,8 +1,12 @@
 """Which Java runs Spark, and what becomes of a session that the user made."""
 
 import logging
+import os
+import subprocess
 import sys
+from pathlib import Path
 
+import pyspark
 import pytest
 
 import fdl_spark
@@ -65,3 +69,32 @@ def test_losses_of_a_foreign_session_are_told_once(spark, caplog, monkeypatch):
     assert [record.getMessage() for record in caplog.records] == [
         "this SparkSession runs without spark.python.unix.domain.socket.enabled=other: slow"
     ]
+
+
+SUBMITTED = """
+import fdl_spark
+spark = fdl_spark.session()
+conf = spark.sparkContext.getConf()
+print("found", spark.sparkContext.master, spark.sparkContext.appName, *(conf.get(name) for name in (
+    "spark.shuffle.io.retryWait", "spark.python.daemon.module", "spark.ui.enabled")), spark.range(7).count())
+spark.stop()
+"""
+
+
+@pytest.mark.parametrize("how", ["spark-submit", "PYSPARK_SUBMIT_ARGS"])
+def test_what_was_submitted_wins(tmp_path, how):
+    """A program that calls `session()` runs where `spark-submit` says, and not on this machine's cores."""
+    (tmp_path / "job.py").write_text(SUBMITTED)
+    options = ["--master", "local[3]", "--name", "mine", "--conf", "spark.shuffle.io.retryWait=3s"]
+    options += ["--conf", "spark.ui.enabled=false"]
+    root = str(Path(fdl_spark.__file__).parents[1])
+    environment = {**os.environ, "JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": root}
+    command = [sys.executable, "job.py"]
+    if how == "spark-submit":
+        command = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), *options, "job.py"]
+        environment |= {"SPARK_HOME": str(Path(pyspark.__file__).parent)}
+    else:
+        environment |= {how: " ".join([*options, "pyspark-shell"])}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    found = next(line for line in run.stdout.splitlines() if line.startswith("found"))
+    assert found == "found local[3] mine 3s fdl_spark.daemon false 7"

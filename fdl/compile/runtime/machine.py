@@ -148,6 +148,7 @@ def _emitter_version() -> str:
     """A hash of the emitters' source, so that a changed emitter never meets code of an older one."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[2]
-    for path in sorted([*root.glob("compile/**/*.py"), *root.glob("ops/*.py")]):
+    sources = sorted([*root.glob("compile/**/*.py"), *root.glob("ops/*.py")])
+    for path in sources or [Path(__loader__.archive)]:  # type: ignore[name-defined]  # the package may be in a zip file
         digest.update(path.read_bytes())
     return digest.hexdigest()
