@@ -84,7 +84,7 @@ def session(master: str | None = None, app: str | None = None, config: Mapping[s
     with _making:
         found = _existing()
         if found is None:
-            return _new(master, app, config or {}, _submitted())
+            return _new(master, app, config or {})
     if not is_connect(found):  # what a server of Spark Connect runs with is not for its clients to choose
         tell_losses(found)
     return found
@@ -112,13 +112,14 @@ def _submitted() -> dict[str, str]:
     return dict(SparkConf().getAll())
 
 
-def _new(master: str | None, app: str | None, config: Mapping[str, str], submitted: Mapping[str, str]) -> SparkSession:
-    master = master or submitted.get("spark.master", "local[*]")
-    app = app or submitted.get("spark.app.name", "fdl")
-    if not submitted:
-        os.environ["JAVA_HOME"] = str(java_home())
+def _new(master: str | None, app: str | None, config: Mapping[str, str]) -> SparkSession:
     with no_pandas_warning():
         importlib.import_module("pyspark.testing")  # as the first conversion of an argument to Java does
+    submitted = _submitted()
+    if not submitted:
+        os.environ["JAVA_HOME"] = str(java_home())
+    master = master or submitted.get("spark.master", "local[*]")
+    app = app or submitted.get("spark.app.name", "fdl")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(master).appName(app)
     for name, value in {**_settings(master), **submitted, **config}.items():
