@@ -166,9 +166,12 @@ class ColourJitter(RowAugmentation, kind="colour_jitter"):
         self.floating(x)
         self.require(x.shape[2] == 3, f"{self.column!r} must have 3 channels; its shape is {x.shape}")
         keys = random.split(key, 3)
-        x = x * self._factor(keys[0], self.brightness, x.dtype)
-        x = _blended(x, _grey(x).mean(), self._factor(keys[1], self.contrast, x.dtype))
-        x = _blended(x, _grey(x)[..., None], self._factor(keys[2], self.saturation, x.dtype))
+        if self.brightness:
+            x = x * self._factor(keys[0], self.brightness, x.dtype)
+        if self.contrast:
+            x = _blended(x, _grey(x).mean(), self._factor(keys[1], self.contrast, x.dtype))
+        if self.saturation:
+            x = _blended(x, _grey(x)[..., None], self._factor(keys[2], self.saturation, x.dtype))
         return fnp.clip(x, self.low, self.high)
 
     def _factor(self, key: Any, most: float, dtype: Any) -> Any:

@@ -1,0 +1,144 @@
+"""Augmentations: what they change, what they leave, and the same bits for a row whatever the batch."""
+
+import numpy as np
+import pytest
+
+import fdl
+import fdl.numpy as fnp
+from fdl import random
+from fdl_spark import ArgumentError, MissingColumnError
+from fdl_spark.features import augment
+
+ROWS = 11
+
+
+def keys(rows=ROWS):
+    return random.split(random.key(7), rows)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).random((ROWS, 9, 8, 3), np.float32)
+
+
+def applied(augmentation, **columns):
+    """The augmentation of each row, compiled for all rows at once."""
+    found = fdl.jit(fdl.vmap(augmentation))(keys(len(next(iter(columns.values())))), columns)
+    return {name: np.asarray(array) for name, array in found.items()}
+
+
+def test_flips_are_images_or_mirror_images(images):
+    for axis, mirrored in (("horizontal", images[:, :, ::-1]), ("vertical", images[:, ::-1])):
+        found = applied(augment.flip("x", axis=axis), x=images, y=np.arange(ROWS))
+        same = [(a == b).all() for a, b in zip(found["x"], images, strict=True)]
+        other = [(a == b).all() for a, b in zip(found["x"], mirrored, strict=True)]
+        assert all(a != b for a, b in zip(same, other, strict=True)) and 0 < sum(same) < ROWS
+        np.testing.assert_array_equal(found["y"], np.arange(ROWS))
+    np.testing.assert_array_equal(applied(augment.flip("x", probability=0), x=images)["x"], images)
+
+
+def test_crops_are_parts_of_the_padded_image(images):
+    found = applied(augment.crop("x", height=7, width=8, padding=2, value=5), x=images)["x"]
+    wide = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)], constant_values=5)
+    places = set()
+    for row, part in enumerate(found):
+        (place,) = [
+            (top, left)
+            for top in range(7)
+            for left in range(5)
+            if (wide[row, top : top + 7, left : left + 8] == part).all()
+        ]
+        places.add(place)
+    assert len(places) > 5
+    whole = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1)
+    np.testing.assert_array_equal(applied(augment.crop("x", height=8, width=8), x=whole)["x"], whole)
+
+
+def test_colour_jitter_as_its_formula(images):
+    grey = images @ np.array([0.299, 0.587, 0.114])
+    bright = applied(augment.colour_jitter("x", brightness=0.3, high=9), x=images)["x"] / images
+    assert (np.ptp(bright, axis=(1, 2, 3)) < 1e-5).all() and np.ptp(bright[:, 0, 0, 0]) > 0.1
+    assert bright.min() >= 0.7 - 1e-6 and bright.max() <= 1.3 + 1e-6
+    for name, middle in (("contrast", grey.mean(axis=(1, 2))[:, None, None, None]), ("saturation", grey[..., None])):
+        found = applied(augment.colour_jitter("x", low=-9, high=9, **{name: 0.5}), x=images)["x"]
+        factor = np.median((found - middle) / (images - middle), axis=(1, 2, 3), keepdims=True)
+        np.testing.assert_allclose(found, middle + factor * (images - middle), atol=1e-5)
+        assert factor.min() >= 0.5 - 1e-3 and factor.max() <= 1.5 + 1e-3 and np.ptp(factor) > 0.2
+    clipped = applied(augment.colour_jitter("x", brightness=5), x=images)["x"]
+    assert clipped.max() == 1 and clipped.min() >= 0
+    np.testing.assert_array_equal(applied(augment.colour_jitter("x"), x=images)["x"], images)
+
+
+def test_cutout_hides_a_rectangle():
+    found = applied(augment.cutout("x", height=3, width=4, value=-1), x=np.ones((ROWS, 9, 8, 2), np.float32))["x"]
+    for image in found:
+        rows, columns = np.nonzero(image[..., 0] == -1)
+        assert ((image == -1) == (image[..., :1] == -1)).all()
+        assert 1 <= np.ptp(rows) + 1 <= 3 and 1 <= np.ptp(columns) + 1 <= 4
+        assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+
+
+def test_noise_is_normal():
+    found = applied(augment.noise("x", scale=0.5), x=np.ones((20, 500), np.float32))["x"] - 1
+    assert abs(found.mean()) < 0.02 and abs(found.std() - 0.5) < 0.02
+    assert abs(np.corrcoef(found[0], found[1])[0, 1]) < 0.2
+
+
+def test_negatives_are_uniform_over_unseen_items():
+    rows, items, count = 200, 9, 50
+    seen = np.tile(np.array([4, 0, 4, 8], np.int32), (rows, 1))  # one of them twice, the last one is padding
+    mask = np.tile([True, True, True, False], (rows, 1))
+    batch = {"user": np.arange(rows), "item": np.full(rows, 7), "seen": seen, "seen_mask": mask}
+    found = applied(augment.negatives(items, user="user", item="item", count=count, seen="seen"), **batch)
+    np.testing.assert_array_equal(found["item"][:, 0], 7)
+    np.testing.assert_array_equal(found["user"], np.repeat(np.arange(rows)[:, None], count + 1, axis=1))
+    np.testing.assert_array_equal(found["label"], np.eye(1, count + 1)[[0] * rows])
+    drawn = np.bincount(found["item"][:, 1:].ravel(), minlength=items)
+    assert (drawn[[0, 4, 7]] == 0).all()
+    unseen = drawn[[1, 2, 3, 5, 6, 8]] / (rows * count)
+    np.testing.assert_allclose(unseen, 1 / 6, atol=4 * (1 / 6 * 5 / 6 / (rows * count)) ** 0.5)
+
+
+def test_who_has_seen_all_is_given_one_at_random():
+    batch = {"user": np.arange(3), "item": np.zeros(3, np.int32), "seen": np.tile(np.int32([1, 2]), (3, 1))}
+    batch["seen_mask"] = np.ones((3, 2), bool)
+    found = applied(augment.negatives(3, user="user", item="item", count=40, seen="seen"), **batch)
+    assert set(found["item"][:, 1:].ravel()) == {0, 1, 2}
+
+
+def test_a_row_has_the_same_bits_in_any_batch(images):
+    change = augment.chain(
+        augment.flip("x"),
+        augment.crop("x", height=9, width=8, padding=3),
+        augment.colour_jitter("x", brightness=0.4, contrast=0.4, saturation=0.4),
+        augment.cutout("x", height=3, width=3),
+        augment.noise("x", scale=0.1),
+        augment.negatives(50, user="u", item="i", count=3),
+    )
+    columns = {"x": images, "u": np.arange(ROWS), "i": np.arange(ROWS, dtype=np.int32)}
+    jitted = fdl.jit(fdl.vmap(change))
+    whole = jitted(keys(), columns)
+    part = jitted(keys()[2:4], {name: column[2:4] for name, column in columns.items()})
+    for name, array in whole.items():
+        assert np.asarray(array)[2:4].tobytes() == np.asarray(part[name]).tobytes(), name
+
+
+def test_links_of_a_chain_have_keys_of_their_own():
+    found = augment.chain(augment.noise("x", scale=1), augment.noise("y", scale=1))(
+        random.key(0), {"x": fnp.zeros(4), "y": fnp.zeros(4)}
+    )
+    assert (found["x"] != found["y"]).all()
+
+
+def test_mistakes_are_told_by_name(images):
+    row = {"x": fnp.asarray(images[0]), "i": fnp.array(1.5), "u": fnp.array(1)}
+    with pytest.raises(MissingColumnError, match="augment.flip asked for column 'z'"):
+        augment.flip("z")(random.key(0), row)
+    with pytest.raises(ArgumentError, match="no part of 20 x 8 is in an image of 9 x 8"):
+        augment.crop("x", height=20, width=8)(random.key(0), row)
+    with pytest.raises(ArgumentError, match="must be an image"):
+        augment.cutout("u", height=1, width=1)(random.key(0), row)
+    with pytest.raises(ArgumentError, match="must be floating-point numbers, not int32"):
+        augment.noise("u", scale=1)(random.key(0), row)
+    with pytest.raises(ArgumentError, match="'i' must be a whole number in each row"):
+        augment.negatives(5, user="u", item="i", count=1)(random.key(0), row)
