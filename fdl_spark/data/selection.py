@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fdl_spark.data.columns import Arrays, arrow_arrays, checked, not_numeric
+from fdl_spark.data.columns import Arrays, arrow_arrays, not_numeric, without_nan
 from fdl_spark.data.encoder import Encoder
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, MissingColumnError
 
@@ -99,5 +99,5 @@ def _encoded(features: Encoder, raw: pa.RecordBatch) -> Arrays:
             raise DataError(f"features= gave {array.shape} for column {name!r} of {raw.num_rows} rows")
         if array.dtype.kind not in "biufcV":
             raise DataError(f"features=: column {name!r}: {not_numeric(f'an array of {array.dtype}')}")
-        arrays[name] = checked(name, array)
+        arrays[name] = without_nan(name, array)  # in the dtype that the encoder says
     return arrays

@@ -112,10 +112,10 @@ def seconds_since(
     column: str,
     output: str | None = None,
     *,
-    origin: str = "1970-01-01",
+    origin: str,
     unit: Literal["seconds", "minutes", "hours", "days"] = "seconds",
     missing: str | None = None,
-    dtype: Floating | Literal["int64"] = "float64",
+    dtype: Floating | Literal["int64"] = "float32",
 ) -> "SecondsSince":
     """The time from an origin to a date or timestamp.
 
@@ -125,11 +125,11 @@ def seconds_since(
       origin: in ISO 8601; without an offset in UTC.
       unit: of the result.
       missing: the instant that a null becomes before, in ISO 8601; None makes it an error.
-      dtype: of the array; whole units, rounded down, if it is int64. float32 has no seconds beyond 2^24, half a year.
+      dtype: of the array; whole units, rounded down, if it is int64. Beyond 2^24 seconds, half a year, float32 rounds.
 
     >>> day = pa.array([18262], pa.date32())
     >>> seconds_since("day", origin="2019-12-31", unit="hours").encode({"day": day})
-    {'day': array([24.])}
+    {'day': array([24.], dtype=float32)}
     """
     return SecondsSince(column, output, origin, unit, missing, dtype)
 

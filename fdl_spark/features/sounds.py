@@ -37,6 +37,8 @@ def log_mel(
 ) -> "LogMel":
     """The logarithm of the power in bands of the mel scale, and "NAME_mask", True for frames that lie within the sound.
 
+    The last bits are those of NumPy's Fourier transform and product of matrices on this kind of processor.
+
     Frame i is the samples from i * hop on, under a periodic Hann window; there is no padding at the ends. The bands are
     triangles between mels + 2 points that are equally far on the mel scale; those of Slaney have area 1 in hertz.
 

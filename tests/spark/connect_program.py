@@ -40,6 +40,7 @@ if __name__ == "__main__":
 import fdl
 import fdl.numpy as fnp
 import fdl_spark
+from fdl_spark import features
 from fdl_spark.data.connect_dataset import _cannot_cache
 from fdl_spark.data.load import load
 from fdl_spark.spark.connect.upload import union
@@ -121,9 +122,23 @@ def predicted(spark):
     return [table.column_names, str(table.schema), hashlib.sha256(repr(table.to_pylist()).encode()).hexdigest()]
 
 
+def encoded(spark):
+    """What encoders learn from a frame, and a run on what they make of it."""
+    encoders = [
+        features.standardise("x"),
+        features.numeric("y", dtype="int32"),
+        features.impute("price", strategy="median"),
+        features.bucketize("weight", "bucket", buckets=3),
+        features.vocabulary("name", size=9),
+    ]
+    fitted = features.fit(encoders, rows(spark))
+    return [fitted.to_json(), digest(train(rows(spark), features=fitted).params)]
+
+
 # What classic sessions and Spark Connect must give alike, to the bit.
 ALIKE = {
     "shuffle": lambda spark: digest(train(problem.data).params),
+    "features": encoded,
     "driver": lambda spark: digest(train(problem.data, sync="driver").params),
     "auto": lambda spark: digest(train(problem.data, sync="auto").params),
     "resident": lambda spark: digest(train(problem.data, sync="resident", partitions=2).params),

@@ -297,7 +297,7 @@ def test_parts_of_dates_are_those_in_utc(when, zone):
     encoder = features.date_parts("t", parts=parts, cyclic=False, dtype="float64")
     expected = [when.year, when.month, when.day, when.weekday(), when.timetuple().tm_yday, when.hour, when.minute]
     np.testing.assert_array_equal(encoder.encode({"t": column})["t"], [[*expected, when.second]])
-    since = features.seconds_since("t", origin="2000-01-01T00:00:00+00:00").encode({"t": column})["t"]
+    since = features.seconds_since("t", origin="2000-01-01T00:00:00+00:00", dtype="float64").encode({"t": column})["t"]
     np.testing.assert_allclose(since, [(when - datetime(2000, 1, 1)).total_seconds()], rtol=1e-15)
 
 
@@ -310,7 +310,7 @@ def test_cyclic_parts_lie_on_a_circle():
 
 def test_missing_dates():
     column = pa.array([None, date(2024, 1, 1)])
-    assert bad(features.seconds_since("t"), t=column)[2] == 0
+    assert bad(features.seconds_since("t", origin="2024-01-01"), t=column)[2] == 0
     encoder = features.seconds_since("t", origin="2024-01-01", unit="days", missing="2024-01-03T12:00", dtype="int64")
     np.testing.assert_array_equal(encoder.encode({"t": column})["t"], [2, 0])
     assert "to_timestamp" in bad(features.date_parts("t"), t=pa.array(["2024-01-01"]))[1]
