@@ -60,12 +60,13 @@ class Params:
     def explain(self) -> str:
         """What each parameter means, its default and its value."""
         maker = vars(sys.modules[type(self).__module__])[self.kind]
-        meanings, defaults = documented(maker), inspect.signature(maker).parameters
+        meanings, parameters = documented(maker), inspect.signature(maker).parameters
         lines = []
         for field in fields(self):
-            value, default = getattr(self, field.name), getattr(defaults.get(field.name), "default", inspect.Parameter)
-            known = "" if default in (inspect.Parameter, inspect.Parameter.empty) else f"default: {default!r}, "
-            lines.append(f"{field.name}: {meanings.get(field.name, '')} ({known}current: {shortened(value)})")
+            default = parameters[field.name].default
+            known = "" if default is inspect.Parameter.empty else f"default: {default!r}, "
+            current = shortened(getattr(self, field.name))
+            lines.append(f"{field.name}: {meanings.get(field.name, '')} ({known}current: {current})")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:

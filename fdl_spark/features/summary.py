@@ -33,6 +33,7 @@ def summarised(
     names = tuple(dict.fromkeys(name for encoder in learning for name in encoder.inputs))
     rows, problem = 0, None
     waiting: list[pa.Table] = []
+    limit = MERGE_ROWS
     for batch in batches:  # to the end in any case: Spark would have to begin another worker
         if problem is None:
             columns = read(batch, names)
@@ -43,10 +44,13 @@ def summarised(
                     if problem is None or rows + bad.problem.row < problem.row:
                         problem = Problem(bad.problem.column, bad.problem.text, rows + bad.problem.row)
         rows += batch.num_rows
-        if sum(table.num_rows for table in waiting) > MERGE_ROWS:
+        if sum(table.num_rows for table in waiting) > limit:
             waiting = [merged(waiting)]
             if waiting[0].num_rows > FLUSH_ROWS:
                 yield from waiting.pop().to_batches(max_chunksize=BATCH_ROWS)
+            limit = MERGE_ROWS + sum(
+                2 * table.num_rows for table in waiting
+            )  # so that a row is merged a few times only
     said = [(ROWS, "", partition, 0.0, rows)]
     if problem is not None:
         text = json.dumps([problem.column, problem.text])
