@@ -1,6 +1,6 @@
 """How many rows a second encoders encode on one core, and how long fitting takes without Spark.
 
-    python -m benchmarks.spark.features [--rows 1000000] [--batch 10000]
+python -m benchmarks.spark.features [--rows 1000000] [--batch 10000]
 """
 
 import argparse
