@@ -24,6 +24,7 @@ from fdl_spark.errors import (
 if find_spec("pyspark") is not None:
     from fdl_spark.applying.evaluate import evaluate
     from fdl_spark.applying.predict import predict
+    from fdl_spark.compute.recipe import LossScale
     from fdl_spark.history.history import History
     from fdl_spark.history.run import Run
     from fdl_spark.spark.session import session
@@ -49,6 +50,7 @@ __all__ = [
     "History",
     "JavaNotFoundError",
     "LossError",
+    "LossScale",
     "MissingColumnError",
     "NonFiniteError",
     "Plateau",

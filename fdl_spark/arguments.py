@@ -12,7 +12,11 @@ import fdl.numpy as fnp
 from fdl_spark.errors import ArgumentError
 
 CALLBACK_METHODS = ("start", "step", "epoch", "end")
-RESERVED = ("loss", "rows", "step", "seconds", "phases", "tasks", "epoch", "validation")  # entries of a step's record
+# Entries of a step's record.
+RESERVED = (
+    *("loss", "rows", "step", "seconds", "phases", "tasks", "epoch", "validation"),
+    *("loss_weight", "loss_scale", "good_steps", "overflow"),
+)
 
 
 def check_whole(name: str, value: Any, least: int | None = None) -> None:
@@ -84,22 +88,23 @@ def check_metric_name(what: str, name: Any, reserved: Sequence[str]) -> None:
         )
 
 
-def check_params(params: Any) -> None:
-    """Raise unless the parameters are arrays of floating-point numbers."""
+def check_params(params: Any, name: str = "params") -> None:
+    """Raise unless the parameters, or what a name is of, are arrays of floating-point numbers."""
     try:
         leaves, _ = fdl.tree.flatten_with_path(params)
     except Exception as error:
-        raise ArgumentError(f"params is no pytree of arrays: {error}") from error
+        raise ArgumentError(f"{name} is no pytree of arrays: {error}") from error
     if not leaves:
-        raise ArgumentError(f"params must have at least one array; it is {params!r}")
+        raise ArgumentError(f"{name} must have at least one array; it is {params!r}")
     for path, leaf in leaves:
-        where = f"params{fdl.tree.keystr(path)}"
+        where = f"{name}{fdl.tree.keystr(path)}"
         try:
             dtype = np.asarray(leaf).dtype
         except Exception as error:
             raise ArgumentError(f"{where} cannot become an array: {error}") from error
         if not fnp.issubdtype(dtype, fnp.floating):
-            raise ArgumentError(f"{where} must be floating-point, to follow a gradient; it is {dtype} ({leaf!r:.60})")
+            why = "follow a gradient" if name == "params" else "be a mean over shards"
+            raise ArgumentError(f"{where} must be floating-point, to {why}; it is {dtype} ({leaf!r:.60})")
 
 
 def check_optimizer(optimizer: Any) -> None:

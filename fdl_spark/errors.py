@@ -90,14 +90,16 @@ class ClusterError(SparkTrainingError, RuntimeError):
 
 class NonFiniteError(SparkTrainingError, FloatingPointError):
     """The loss or a gradient is NaN or infinite: lower the learning rate, clip gradients, look at the shard's rows, or
-    pass `nonfinite="skip"` to leave such steps out."""
+    pass `nonfinite="skip"` to leave such steps out, if they are few."""
 
-    def __init__(self, step: int, shard: int, what: str):
+    def __init__(self, step: int, shard: int, what: str, left_out: int = 0):
         self.step, self.shard, self.what = step, shard, what
-        super().__init__(
-            f"step {step}, shard {shard}: {what} is not finite; training stopped before this step's update "
-            f'(nonfinite="skip" would leave such steps out)'
+        stopped = (
+            f"and the {left_out - 1} steps before it were left out too; training stopped"
+            if left_out
+            else 'training stopped before this step\'s update (nonfinite="skip" would leave such steps out)'
         )
+        super().__init__(f"step {step}, shard {shard}: {what} is not finite; {stopped}")
 
 
 class CheckpointError(SparkTrainingError, ValueError):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl_spark.compute.feed import Feed
 from fdl_spark.compute.job import Job
 from fdl_spark.compute.part import Part, parts_at
 from fdl_spark.compute.program import Program
@@ -13,7 +14,7 @@ from fdl_spark.compute.tree_sum import Node
 from fdl_spark.compute.update import Leaves
 from fdl_spark.compute.wire_precision import round_with_feedback
 from fdl_spark.compute.worker import shard_part
-from fdl_spark.data.block import Block
+from fdl_spark.history.outcome import LOSS_WEIGHT
 
 
 class Contribution:
@@ -22,7 +23,7 @@ class Contribution:
     Args:
       job: the job; its step is the first of the round.
       program: the Program.
-      block: the rank's shards.
+      feed: gives the rows of the rank's shards.
       nodes: where the rank's parts are in the tree; single shards if gradients are rounded.
       kept: what each shard keeps, by its number.
 
@@ -30,9 +31,10 @@ class Contribution:
       kept: what each shard keeps if the step is taken.
     """
 
-    def __init__(self, job: Job, program: Program, block: Block, nodes: Sequence[Node], kept: dict[int, Leaves]):
-        self.job, self.program, self.block, self.nodes = job, program, block, nodes
-        self._before = {shard: kept.get(shard, []) for shard in block.shards}
+    def __init__(self, job: Job, program: Program, feed: Feed, nodes: Sequence[Node], kept: dict[int, Leaves]):
+        self.job, self.program, self.feed, self.nodes = job, program, feed, nodes
+        self.shards = feed.block.shards
+        self._before = {shard: kept.get(shard, []) for shard in self.shards}
         self.kept = dict(self._before)
 
     def parts(self, weights: Any, count: int) -> list[list[Part]]:
@@ -43,7 +45,7 @@ class Contribution:
           count: number of steps of the round; one unless shards step on their own.
         """
         found: list[dict[int, Part]] = [{} for _ in range(count)]
-        for shard in self.block.shards:
+        for shard in self.shards:
             parts = self._local(shard, weights, count) if self.program.inner else [self._step(shard, weights)]
             if self.program.rounded and parts[-1] is not None:
                 parts[-1] = self._rounded(shard, parts[-1])
@@ -57,34 +59,34 @@ class Contribution:
         """The leaves of parameters and state when the rows of tables that the rank's shards look up are up to date."""
         tables, step = self.program.tables, self.job.step
         assert tables is not None
-        for shard in self.block.shards:
-            slots = self.job.schedule.slots(step, shard)
-            if slots.size:
-                batch = self.block.batch(shard, slots, self.job.template)
-                leaves, state = tables.catch_up(leaves, state, batch, step, shard)
+        for shard in self.shards:
+            for piece in self.feed.pieces(step, shard):
+                leaves, state = tables.catch_up(leaves, state, piece.batch, step, shard, piece.more)
         return leaves, state
 
     def _step(self, shard: int, weights: Any) -> Part | None:
-        return shard_part(self.job, self.program, weights, self.block, shard)
+        return shard_part(self.job, self.program, weights, self.feed, shard)
 
     def _local(self, shard: int, start: np.ndarray, count: int) -> list[Part | None]:
         """A shard's steps on its own; the last part has what it has moved, as a gradient."""
-        schedule, first, inner = self.job.schedule, self.job.step, self.program.inner
-        assert inner is not None
-        size = len(self._before[shard]) - self.program.rounded
-        weights, leaves = start, self._before[shard][:size]
+        schedule, first = self.job.schedule, self.job.step
+        own = len(self._before[shard]) - self.program.rounded
+        weights, leaves = start, self._before[shard][:own]
         parts: list[Part | None] = []
         rows = 0
         for step in range(first, first + count):
-            part = shard_part(replace(self.job, step=step), self.program, weights, self.block, shard, whole=False)
+            part = shard_part(replace(self.job, step=step), self.program, weights, self.feed, shard, whole=False)
             if part is not None:
-                weights, leaves = inner(weights, part.gradient, leaves)
+                if part.sums.get(LOSS_WEIGHT) != 0:  # else there is no mean to follow
+                    weights, leaves = self.program.updated(weights, part.gradient, leaves, part.sums, local=True)
                 rows += int(part.sums["rows"])
                 part = replace(part, gradient=None)
             parts.append(part)
-        self.kept[shard] = [*leaves, *self._before[shard][size:]]
+        self.kept[shard] = [*leaves, *self._before[shard][own:]]
         share = start.dtype.type(rows / sum(schedule.batch_rows(step) for step in range(first, first + count)))
         moved = (start - weights) * share
+        size = self.program.size
+        moved[size:] = weights[size:] * share  # the state is a mean itself, not a change
         parts[-1] = replace(parts[-1] or Part(), gradient=moved)
         return parts
 

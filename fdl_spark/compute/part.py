@@ -11,7 +11,7 @@ from fdl_spark.compute.table_gradient import TableGradient
 from fdl_spark.compute.tree_sum import Node, add_up, cover, root
 from fdl_spark.compute.wire_precision import widen
 from fdl_spark.data.shards import owned
-from fdl_spark.history.outcome import Timing
+from fdl_spark.history.outcome import LOSS_WEIGHT, Timing
 from fdl_spark.spark.wire import Payload, pack, unpack
 
 
@@ -72,8 +72,11 @@ def parts_at(nodes: Iterable[Node], shards: int, of_shard: Callable[[int], Part 
 
 
 def total_of(parts: Mapping[Node, Part], shards: int) -> Part:
-    """The sum over all shards from the parts at nodes that cover them."""
-    return add_up(root(shards), shards, parts.get, Part.add) or Part()
+    """The sum over all shards from the parts at nodes that cover them; it is bad if no row weighs anything."""
+    total = add_up(root(shards), shards, parts.get, Part.add) or Part()
+    if total.sums.get(LOSS_WEIGHT) == 0 and not total.bad:
+        return replace(total, bad=((0, "the mean over rows that all weigh 0"),))
+    return total
 
 
 def timings_of(parts: Mapping[Node, Part]) -> tuple[Timing, ...]:

@@ -101,6 +101,12 @@ class TableGradient:
         pairs = zip(self.tables, other.tables, self.layout.extents, strict=True)
         return TableGradient(self.layout, self.dense + other.dense, tuple(added(*pair) for pair in pairs))
 
+    def scaled(self, factor: float) -> "TableGradient":
+        """The gradient times a number."""
+        number = np.dtype(self.layout.dtype).type(factor)
+        tables = tuple((rows, values * number) for rows, values in self.tables)
+        return TableGradient(self.layout, self.dense * number, tables)
+
     def whole(self) -> np.ndarray:
         """The gradient as one flat vector, in which rows that are missing are zeros."""
         layout = self.layout

@@ -17,7 +17,7 @@ import fdl.numpy as fnp
 from fdl_spark.compute.table_gradient import Pair, TableLayout, add_into
 
 LEAST_ROWS = 16
-Loss = Callable[..., tuple[Any, dict[str, Any]]]  # (params, batch, step, shard) -> loss and metrics
+Loss = Callable[..., tuple[Any, dict[str, Any]]]  # (params, batch, step, shard, *more) -> loss and metrics
 
 
 class Tables:
@@ -26,7 +26,7 @@ class Tables:
     Args:
       layout: of the parameters.
       params: a pytree like the parameters.
-      loss: (params, batch, step, shard) -> (mean loss, dict of metrics).
+      loss: (params, batch, step, shard, *more) -> (mean loss, dict of metrics).
       optimizer: made by `fdl.optim.by_rows`.
     """
 
@@ -40,12 +40,12 @@ class Tables:
 
     @cached_property
     def gradient(self) -> Callable[..., Any]:
-        """(leaves, batch, step, shard, share) -> (means, dense part, [(rows, values)], whether all is finite)."""
+        """(leaves, batch, share, step, shard, *more) -> (means, dense part, [(rows, values)], whether it is finite)."""
         differentiated = fdl.value_and_grad(self.loss, has_aux=True, sparse=self.marks)
         layout, dtype = self.layout, np.dtype(self.layout.dtype)
 
-        def run(leaves: Any, batch: Any, step: Any, shard: Any, share: Any) -> Any:
-            (loss, metrics), gradient = differentiated(self._params(leaves), batch, step, shard)
+        def run(leaves: Any, batch: Any, share: Any, *place: Any) -> Any:
+            (loss, metrics), gradient = differentiated(self._params(leaves), batch, *place)
             found = fdl.tree.leaves(gradient, is_leaf=_is_rows)
             others = [leaf for n, leaf in enumerate(found) if n not in layout.tables]
             dense = fdl.flatten_util.ravel_pytree(others)[0].astype(dtype) if others else fnp.zeros(1, dtype)
@@ -59,11 +59,13 @@ class Tables:
 
         return fdl.jit(run)
 
-    def catch_up(self, leaves: list[Any], state: list[Any], batch: Any, step: int, shard: int) -> Any:
+    def catch_up(
+        self, leaves: list[Any], state: list[Any], batch: Any, step: int, shard: int, more: tuple[Any, ...] = ()
+    ) -> Any:
         """The leaves of parameters and state, whose memory is taken, when the rows of a batch are up to date."""
         if self.lazy:
             return leaves, state
-        return self._catch_up(leaves, state, batch, np.uint32(step), np.uint32(shard))
+        return self._catch_up(leaves, state, batch, np.uint32(step), np.uint32(shard), *more)
 
     def catch_up_all(self, leaves: list[Any], state: list[Any]) -> Any:
         """The leaves of parameters and state, whose memory is taken, when all rows are up to date."""
@@ -116,8 +118,8 @@ class Tables:
     def _catch_up(self) -> Callable[..., Any]:
         lookups = fdl.optim.lookups(self.loss, self.marks)
 
-        def run(leaves: Any, state: Any, batch: Any, step: Any, shard: Any) -> Any:
-            return self._caught_up(leaves, state, lookups(self._params(leaves), batch, step, shard))
+        def run(leaves: Any, state: Any, batch: Any, *place: Any) -> Any:
+            return self._caught_up(leaves, state, lookups(self._params(leaves), batch, *place))
 
         return fdl.jit(run, donate_argnums=(0, 1))
 
@@ -156,14 +158,14 @@ class Tables:
         return fdl.tree.unflatten(self.structure, leaves)
 
 
-def find_tables(optimizer: Any, params: Any, loss: Loss, batch: Any, dtype: np.dtype) -> TableLayout | None:
+def find_tables(optimizer: Any, params: Any, loss: Loss, given: tuple[Any, ...], dtype: np.dtype) -> TableLayout | None:
     """Where the tables are whose gradients are rows; None if there are none.
 
     Args:
       optimizer: the optimizer.
       params: a pytree of arrays.
       loss: as of Tables.
-      batch: pytree of ShapeDtypeStructs.
+      given: what the loss is given besides the parameters, as ShapeDtypeStructs or numbers.
       dtype: of the flat vector of parameters.
     """
     mask = getattr(optimizer, "tables", None)
@@ -173,8 +175,7 @@ def find_tables(optimizer: Any, params: Any, loss: Loss, batch: Any, dtype: np.d
     marks = fdl.tree.leaves(fdl.tree.broadcast(mask(params) if callable(mask) else mask, params))
     marks = [bool(mark) and leaf.ndim > 0 for mark, leaf in zip(marks, leaves, strict=True)]
     of_tables = fdl.grad(lambda *args: loss(*args)[0], sparse=fdl.tree.unflatten(structure, marks))
-    number = np.uint32(0)
-    found = fdl.tree.leaves(fdl.eval_shape(of_tables, params, batch, number, number), is_leaf=_is_rows)
+    found = fdl.tree.leaves(fdl.eval_shape(of_tables, params, *given), is_leaf=_is_rows)
     tables = tuple(n for n, gradient in enumerate(found) if _is_rows(gradient))
     if not tables:
         return None

@@ -16,7 +16,7 @@ class Update:
 
     Args:
       optimizer: a pair of pure functions, `init(params)` and `update(gradients, state, params)`.
-      params: a pytree like the parameters.
+      params: a pytree like the parameters; an optimizer of the pytree does not see what is behind them in the vector.
       elementwise: whether the optimizer may be applied to the flat vector, or any slice of it, in place of the pytree.
     """
 
@@ -48,15 +48,16 @@ class Update:
 
     @cached_property
     def _structure(self) -> Any:
-        flat, _ = fdl.flatten_util.ravel_pytree(self.params)
+        flat = np.asarray(fdl.flatten_util.ravel_pytree(self.params)[0])
         return fdl.tree.structure(self.optimizer.init(self._tree(flat)))
 
     @cached_property
     def _tree(self) -> Callable[[Any], Any]:
         if self.elementwise:
             return lambda flat: flat
-        _, unravel = fdl.flatten_util.ravel_pytree(self.params)
-        return unravel
+        whole, unravel = fdl.flatten_util.ravel_pytree(self.params)
+        size, dtype = whole.size, whole.dtype
+        return lambda flat: unravel(flat if flat.size == size else flat[:size].astype(dtype))
 
     @cached_property
     def _step(self) -> Callable[..., Any]:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from pyspark.taskcontext import TaskContext
 
+from fdl_spark.compute.feed import Feed, Piece
 from fdl_spark.compute.job import Job
 from fdl_spark.compute.measured import Measured
 from fdl_spark.compute.part import Part, made_whole, nodes_of, parts_at
 from fdl_spark.compute.program import Program
 from fdl_spark.compute.tree_sum import Node, add_up
 from fdl_spark.data.block import Block
-from fdl_spark.history.outcome import Timing
+from fdl_spark.history.outcome import LOSS_SCALE, OVERFLOW, Timing
 
 
 def forward_backward(job: Job, task: int, blocks: Iterable[Block], whole: bool = True) -> Iterator[tuple[Node, Part]]:
@@ -36,46 +37,55 @@ def forward_backward(job: Job, task: int, blocks: Iterable[Block], whole: bool =
     nodes = nodes_of(task, job.tasks, shards)
     assert job.weights is not None
     program, weights = job.program.compiled(), job.weights.value
-    parts = parts_at(nodes, shards, lambda shard: shard_part(job, program, weights, block, shard))
+    feed = Feed(job, program, block)
+    parts = parts_at(nodes, shards, lambda shard: shard_part(job, program, weights, feed, shard))
     if whole:
         parts = [replace(part, gradient=made_whole(part.gradient)) for part in parts]
-    yield from zip(nodes, timed(parts, task, started), strict=True)
+    yield from zip(nodes, timed(parts, task, started, feed.waited), strict=True)
 
 
-def timed(parts: list[Part], task: int, started: float) -> list[Part]:
-    """The parts of a task, of which the first says how long the task has worked since it started."""
+def timed(parts: list[Part], task: int, started: float, waited: float) -> list[Part]:
+    """The parts of a task; the first says how long the task has worked since it started, and has waited for rows."""
     context = TaskContext.get()
     attempt = context.attemptNumber() if context else 0
-    timing = Timing(task, socket.gethostname(), time.perf_counter() - started, attempt)
+    timing = Timing(task, socket.gethostname(), time.perf_counter() - started, attempt, waited)
     return [replace(part, timing=timing) for part in parts[:1]] + parts[1:]
 
 
-def shard_part(job: Job, program: Program, weights: Any, block: Block, shard: int, whole: bool = True) -> Part | None:
+def shard_part(job: Job, program: Program, weights: Any, feed: Feed, shard: int, whole: bool = True) -> Part | None:
     """A shard's part of a batch: the sums over its rows, and its share of the gradient of the mean over all rows.
 
     Args:
       job: the job.
       program: the Program.
       weights: the parameters, as Program.loss_and_gradient takes them.
-      block: where the shard is.
+      feed: gives the shard's rows.
       shard: its number.
       whole: whether the gradient is that share; else it is that of the mean over the shard's own rows.
 
     Returns:
       The Part, None if no row of the shard takes part.
     """
-    slots = job.schedule.slots(job.step, shard)
-    if not slots.size:
-        return None
-    batch = block.batch(shard, slots, job.template)
-    share = slots.size / job.schedule.batch_rows(job.step) if whole else 1.0
-    means, gradient, finite = program.loss_and_gradient(weights, batch, job.step, shard, share)
-    sums = {name: mean * slots.size for name, mean in means.items()} | {"rows": float(slots.size)}
+    schedule, step = job.schedule, job.step
+    rows = schedule.batch_rows(step) if whole else schedule.slots(step, shard).size
+    total = None
+    for piece in feed.pieces(step, shard):
+        part = _piece_part(program, weights, piece, step, shard, piece.rows / rows)
+        total = part if total is None else total.add(part)
+    return total
+
+
+def _piece_part(program: Program, weights: Any, piece: Piece, step: int, shard: int, share: float) -> Part:
+    means, gradient, finite = program.loss_and_gradient(weights, piece.batch, step, shard, share, piece.more)
     bad = None
     if not np.isfinite(means["loss"]):
         bad = f"the loss ({means['loss']})"
-    elif not finite:
-        bad = f"the gradient of params{program.first_nonfinite(gradient)}"
+    elif not finite and means.get(LOSS_SCALE, 1.0) == 1:
+        bad = program.first_nonfinite(gradient)
+    if LOSS_SCALE in means:  # it follows the gradients, and is what an overflow changes
+        means[OVERFLOW] = float(not finite)
+        gradient = gradient if finite else np.zeros_like(gradient)
+    sums = {name: mean * piece.rows for name, mean in means.items()} | {"rows": float(piece.rows)}
     return Part(sums, gradient, ((shard, bad),) if bad else ())
 
 

@@ -79,13 +79,18 @@ class Dataset(ABC):
 
     def example(self, rows: int | None = None) -> Any:
         """A batch's types: the pytree of ShapeDtypeStructs of so many rows, or of a shard's largest part of a batch."""
-        rows = rows or -(-min(self.schedule.batch_size, self.schedule.rows) // self.schedule.shards)
+        rows = rows or self.example_rows
 
         def column(name: str) -> fdl.ShapeDtypeStruct:
             dtype, shape = self.columns[name]
             return fdl.ShapeDtypeStruct((rows, *shape), np.dtype(dtype))
 
         return fdl.tree.map(column, self.template)
+
+    @property
+    def example_rows(self) -> int:
+        """How many rows a shard's largest part of a batch has."""
+        return -(-min(self.schedule.batch_size, self.schedule.rows) // self.schedule.shards)
 
     @abstractmethod
     def map(self, function: Callable[[int, Iterator], Iterable[Payload]], barrier: bool = False) -> list[bytes]:

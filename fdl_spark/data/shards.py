@@ -5,9 +5,11 @@ Row i of the data (its position in the input, partitions in order) is dealt to s
 how the input is partitioned. In every epoch each shard visits its slots in an order of its own, again by a keyed
 bijection, and step t of the epoch takes the places t*B ... (t+1)*B - 1 of the deck in which place q is visit `q // S`
 of shard `q % S`. So every row takes part exactly once per epoch, all batches but the last have exactly B rows, and a
-shard's share of them is B // S rows or one more: two shapes, whatever B and S are.
+shard's share of them is B // S rows or one more: two shapes, whatever B and S are. The last batch can be left out: it
+has other rows in every epoch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,16 +30,18 @@ class Schedule:
       batch_size: rows B of a global batch.
       shards: number of logical shards S.
       seed: the seed that all choices follow from.
+      drop_remainder: whether a batch of fewer rows at the end of an epoch is left out.
     """
 
     rows: int
     batch_size: int
     shards: int
     seed: int
+    drop_remainder: bool = False
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-self.rows // self.batch_size)
+        return self.rows // self.batch_size if self.drop_remainder else -(-self.rows // self.batch_size)
 
     def shard_rows(self, shard: int) -> int:
         """How many rows a shard holds."""
@@ -78,6 +82,22 @@ class Schedule:
         dealt = permute(rows, self.rows, (self.seed, 0))
         return dealt % self.shards, dealt // self.shards
 
+    def row_numbers(self, shard: int, slots: np.ndarray) -> np.ndarray:
+        """The row index that was dealt to each slot of a shard, as words of 32 bits, the highest first.
+
+        Returns:
+          A uint32 array (slots, words); one word unless the data has more than 2^32 rows.
+        """
+        rows = unpermute(slots * self.shards + shard, self.rows, (self.seed, 0)).astype(np.uint64)
+        return np.stack([rows >> np.uint64(32 * word) for word in reversed(range(self.words))], axis=1).astype(
+            np.uint32
+        )
+
+    @property
+    def words(self) -> int:
+        """How many words of 32 bits a row index takes."""
+        return 1 if self.rows <= 1 << 32 else 2
+
     def _deck(self, step: int) -> tuple[int, int]:
         first = step % self.steps_per_epoch * self.batch_size
         return first, min(first + self.batch_size, self.rows)
@@ -105,16 +125,41 @@ def permute(index: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
     >>> sorted(permute(np.arange(10), 10, (7,)).tolist())
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
-    high = max(1, int(np.ceil(np.sqrt(size))))
-    low = max(1, -(-size // high))
     keys = _round_keys(key)
-    result = np.array(index, np.int64)
-    walking = np.arange(result.size)
-    while walking.size:
-        left, right = np.divmod(result[walking], low)
+
+    def network(left: np.ndarray, right: np.ndarray, high: int, low: int) -> tuple[np.ndarray, np.ndarray]:
         for turn in range(0, ROUNDS, 2):
             left = (left + _mix(right, keys[turn], high)) % high
             right = (right + _mix(left, keys[turn + 1], low)) % low
+        return left, right
+
+    return _walked(index, size, network)
+
+
+def unpermute(index: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
+    """The inverse of `permute`: the same rounds backwards, walked until they land below `size`.
+
+    >>> unpermute(permute(np.arange(5), 5, (7,)), 5, (7,)).tolist()
+    [0, 1, 2, 3, 4]
+    """
+    keys = _round_keys(key)
+
+    def network(left: np.ndarray, right: np.ndarray, high: int, low: int) -> tuple[np.ndarray, np.ndarray]:
+        for turn in reversed(range(0, ROUNDS, 2)):
+            right = (right - _mix(left, keys[turn + 1], low)) % low
+            left = (left - _mix(right, keys[turn], high)) % high
+        return left, right
+
+    return _walked(index, size, network)
+
+
+def _walked(index: np.ndarray, size: int, network: Callable[..., tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    high = max(1, int(np.ceil(np.sqrt(size))))
+    low = max(1, -(-size // high))
+    result = np.array(index, np.int64)
+    walking = np.arange(result.size)
+    while walking.size:
+        left, right = network(*np.divmod(result[walking], low), high, low)
         result[walking] = left * low + right
         walking = walking[result[walking] >= size]
     return result

@@ -217,7 +217,8 @@ def _update_slice(job: Job, slices: list[Slice], n: int, frames: Iterable[bytes]
     total, answer = gathered(job, n, payloads, started)
     before = time.perf_counter()
     if not total.bad:
-        weights, leaves = job.program.compiled().update(weights, total.gradient, leaves)
+        program = job.program.compiled()
+        weights, leaves = program.updated(weights, total.gradient, leaves, total.sums, own.start)
     answer = replace(answer, update=answer.update + time.perf_counter() - before)
     tagged = [
         (ANSWER, pack((answer, read), None)),

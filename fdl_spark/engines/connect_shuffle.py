@@ -50,7 +50,7 @@ class ConnectShuffle(SteppingEngine):
         gradient = None if total.bad else np.concatenate([array for _, array in answers])
         watch.lap("collect")
         if gradient is not None:
-            weights, leaves = self.program.update(self.weights, gradient, self.leaves)
+            weights, leaves = self.program.updated(self.weights, gradient, self.leaves, total.sums)
             taken = self._residuals.taken(step + 1)
             self.weights, self.leaves, self._residuals, self.done = weights, leaves, taken, step + 1
         watch.lap("update")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fdl_spark.compute.job import Job
-from fdl_spark.compute.part import made_whole, received, timings_of, total_of
+from fdl_spark.compute.part import Part, made_whole, received, timings_of, total_of
 from fdl_spark.compute.table_gradient import TableGradient
 from fdl_spark.compute.update import Leaves
 from fdl_spark.data.block import Block
@@ -54,19 +54,22 @@ class Driver(SteppingEngine):
         total = total_of(parts, self.dataset.schedule.shards)
         watch.lap("collect")
         if not total.bad:
-            weights, leaves = self._updated(total.gradient)
+            weights, leaves = self._updated(total)
             lost = self._residuals.taken(step + 1)
             self.weights, self.leaves, self._residuals, self.done = weights, leaves, lost, step + 1
         watch.lap("update")
         return Outcome(total.sums, total.bad, watch.phases, timings)
 
-    def _updated(self, gradient: Any) -> tuple[np.ndarray, Leaves]:
+    def _updated(self, total: Part) -> tuple[np.ndarray, Leaves]:
         """The parameters and the state after a step; what is lazy must see which rows were looked up."""
         tables = self.program.tables
         if tables is not None and tables.lazy:
+            factor = self.program.weight_factor(total.sums)
+            gradient = total.gradient if factor is None else total.gradient.scaled(factor)
             rows = tables.joined(gradient.tables)
             return tables.flat(*tables.update(*tables.copied(self.weights, self.leaves), gradient.dense, rows))
-        return self.program.update(self.weights, made_whole(gradient), self.leaves)
+        whole: Any = made_whole(total.gradient)
+        return self.program.updated(self.weights, whole, self.leaves, total.sums)
 
 
 def _told_parts(job: Job, lost: Residuals, task: int, blocks: Iterable[Block]) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ all ranks have come back with those of the same step. Otherwise the group starts
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +18,7 @@ import numpy as np
 from pyspark import BarrierTaskContext
 
 from fdl_spark.compute.contribution import Contribution
+from fdl_spark.compute.feed import Feed
 from fdl_spark.compute.job import Job
 from fdl_spark.compute.part import Part, nodes_of, total_of
 from fdl_spark.compute.program import Program
@@ -116,8 +117,9 @@ class Rank:
     """One rank of one group."""
 
     def __init__(self, order: Order, rank: int, block: Block, member: Member):
-        self.order, self.rank, self.block, self.member = order, rank, block, member
+        self.order, self.rank, self.member = order, rank, member
         self.program: Program = order.job.program.compiled()
+        self.feed = Feed(order.job, self.program, block)
         self.elementwise = self.program.update.elementwise
         tasks, shards, rounded = order.job.tasks, order.job.schedule.shards, self.program.rounded
         self.nodes = [nodes_of(task, tasks, shards, rounded) for task in range(tasks)]
@@ -283,7 +285,7 @@ class Rank:
         order, member, room = self.order, self.member, exchange.room
         clock = Clock(PHASES)
         job = replace(order.job, step=step)
-        contribution = Contribution(job, self.program, self.block, self.nodes[self.rank], member.kept)
+        contribution = Contribution(job, self.program, self.feed, self.nodes[self.rank], member.kept)
         tables, rows = self.program.tables, None
         if tables is not None:
             member.weights, member.leaves = contribution.caught_up(member.weights, member.leaves)
@@ -295,7 +297,8 @@ class Rank:
                 row[:start], row[stop:], own[node] = dense[:start], dense[stop:], dense[start:stop]
         clock.lap("compute")
         message: Message = {"steps": [[[part.sums, part.bad] for part in parts] for parts in steps]}
-        message |= {"seconds": clock.phases["compute"], "host": socket.gethostname()}
+        message |= {"seconds": clock.phases["compute"], "host": socket.gethostname(), "waited": self.feed.waited}
+        self.feed.waited = 0.0
         if self.rank == 0:
             message["last"] = self._is_last(first_done)
             message["handing_over"] = self._finishing or time.monotonic() - self._began >= order.stay
@@ -308,11 +311,14 @@ class Rank:
         bad = [whole.bad for whole in wholes if whole.bad]
         if not bad:
             member.kept = contribution.kept
-            self._update(exchange, total, rows, clock)
+            self._update(exchange, total, rows, wholes[-1].sums, clock)
         self._handing_over = told[0]["handing_over"]
         member.longest = max(member.longest, *(message["seconds"] for message in told.values()))
         exchange.timeout = self._patience(exchange.timeout)
-        timings = [[rank, told[rank]["host"], told[rank]["seconds"] / count] for rank in sorted(told)]
+        timings = [
+            [rank, told[rank]["host"], told[rank]["seconds"] / count, 0, told[rank]["waited"] / count]
+            for rank in sorted(told)
+        ]
         phases = {name: seconds / count for name, seconds in clock.phases.items()}
         outcomes = [
             {"sums": whole.sums, "bad": bad[0] if bad else (), "phases": dict(phases), "timings": timings}
@@ -345,26 +351,37 @@ class Rank:
 
         return present
 
-    def _update(self, exchange: Exchange, total: np.ndarray | None, rows: RowsSwap | None, clock: Clock) -> None:
-        member, update, room = self.member, self.program.update, exchange.room
+    def _update(
+        self,
+        exchange: Exchange,
+        total: np.ndarray | None,
+        rows: RowsSwap | None,
+        sums: Mapping[str, float],
+        clock: Clock,
+    ) -> None:
+        member, program, room = self.member, self.program, exchange.room
         if not self.elementwise:
             if total is not None:
                 room.slice[: total.size] = total
             gradient = np.empty(self.order.cuts[-1], room.dtype)
             exchange.all_gather(gradient, clock)
-            tables = self.program.tables
+            tables = program.tables
             if tables is not None and rows is not None:
                 joined = tables.joined(*rows.total(), rooms=member.rooms)
+                factor = program.weight_factor(sums)
+                for array in () if factor is None else (gradient, *(values for _, values in joined)):
+                    array *= array.dtype.type(factor)
                 clock.lap("sum")
                 member.weights, member.leaves = tables.update(member.weights, member.leaves, gradient, joined)
                 clock.lap("update")
                 return
-            member.weights, member.leaves = update(member.weights, gradient, member.leaves)
+            member.weights, member.leaves = program.updated(member.weights, gradient, member.leaves, sums)
             clock.lap("update")
             return
         if total is not None:
             start, stop = exchange.bounds[self.rank]
-            room.slice[: total.size], member.leaves = update(member.weights[start:stop], total, member.leaves)
+            updated, member.leaves = program.updated(member.weights[start:stop], total, member.leaves, sums, start)
+            room.slice[: total.size] = updated
             clock.lap("update")
         exchange.all_gather(member.weights, clock)
 

@@ -360,7 +360,7 @@ class GroupJob:
 
 
 def _outcome(told: Message) -> Outcome:
-    timings = tuple(Timing(rank, host, seconds) for rank, host, seconds in told["timings"])
+    timings = tuple(Timing(*timing) for timing in told["timings"])
     return Outcome(told["sums"], tuple((shard, what) for shard, what in told["bad"]), told["phases"], timings)
 
 

@@ -120,7 +120,8 @@ class Shuffle(RddEngine):
         lost = self._residuals if bad else self._residuals.taken(step + 1)
         if self._homes is None:
             if not bad:
-                weights, leaves = self.program.update(self.weights, result, self._leaves)
+                assert self._leaves is not None
+                weights, leaves = self.program.updated(self.weights, result, self._leaves, first.total.sums)
                 self.weights, self._leaves, self._residuals, self.done = weights, leaves, lost, step + 1
             watch.lap("update")
         elif not bad or self.skip:
@@ -197,7 +198,8 @@ def _update_slice(job: Job, slices: list[Slice], keeps: list[Kept], n: int, fram
     weights = news.arrays[0][own.start : own.stop]
     leaves = own.cut(news.arrays[1]) if seeded else kept.read(branch, step)
     if not total.bad:
-        weights, leaves = job.program.compiled().update(weights, total.gradient, leaves)
+        program = job.program.compiled()
+        weights, leaves = program.updated(weights, total.gradient, leaves, total.sums, own.start)
     kept.write(branch, step + 1, leaves, step)
     answer = replace(answer, update=answer.update + time.perf_counter() - before)
     yield pack(answer, weights)

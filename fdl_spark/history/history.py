@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import os
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 
 from fdl_spark.history.files import write_text
 from fdl_spark.history.markup import Markup, element
-from fdl_spark.history.outcome import Choice, Outcome, flat_numbers, means
+from fdl_spark.history.outcome import LOSS_WEIGHT, Choice, Outcome, flat_numbers, means
 from fdl_spark.history.plot import figure_of
 from fdl_spark.history.records import COUNTS, columns_of
 from fdl_spark.history.svg import Line, line_chart
@@ -35,7 +36,8 @@ class History:
 
     Attributes:
       steps: per step: "step", "loss", the metrics that the loss reports, "rows", "seconds", the seconds of each phase
-        under "phases", and under "tasks" the shortest, median and longest forward-backward with the straggler.
+        under "phases", and under "tasks" the shortest, median and longest forward-backward with the straggler, and the
+        longest wait for rows.
         The phases add up to the step: "schedule" is all that Spark does around and between the others. A validation
         that a trigger began after the step is under "validation".
       epochs: per epoch: "epoch", "step", the mean "loss" and metrics of its steps, and "validation" with its own.
@@ -75,6 +77,7 @@ class History:
                 "median": median(timing.seconds for timing in timings),
                 "max": longest.seconds,
                 "straggler": f"task {longest.task} on {longest.host}",
+                "rows": max(timing.waited for timing in timings),
             }
             self._tasks.add(timings)
         self.steps.append(record)
@@ -93,9 +96,8 @@ class History:
     def means(self, first: int, stop: int) -> dict[str, float]:
         """The means of the loss and the metrics over the rows of the steps from `first` to before `stop`."""
         steps = self.steps[_first_from(self.steps, first) : _first_from(self.steps, stop)]
-        rows = sum(record["rows"] for record in steps)
         names = [name for name, value in steps[-1].items() if _is_metric(name, value)] if steps else []
-        return {name: sum(s[name] * s["rows"] for s in steps if name in s) / rows for name in names}
+        return {name: _mean_of_steps(name, steps) for name in names}
 
     def add_event(self, step: int, event: str) -> None:
         """Record what went wrong and was survived."""
@@ -233,6 +235,15 @@ def told_of(record: Mapping[str, Any]) -> str:
 def _first_from(records: list[dict[str, Any]], step: int) -> int:
     """The place of the first record of this step or a later one."""
     return bisect_left(records, step, key=lambda record: record["step"])
+
+
+def _mean_of_steps(name: str, steps: list[dict[str, Any]]) -> float:
+    """The mean of an entry over the rows of steps; the loss's is weighted, if rows have weights."""
+    weights = [s["rows"] * (s.get(LOSS_WEIGHT, 1) if name == "loss" else 1) for s in steps]
+    total = sum(weights)
+    # A step whose rows all weigh 0 has no loss.
+    found = sum(s[name] * weight for s, weight in zip(steps, weights, strict=True) if name in s and weight)
+    return found / total if total else math.nan
 
 
 def _is_metric(name: str, value: Any) -> bool:

@@ -1,18 +1,25 @@
 """What one step gave, as an engine tells it and a history records it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+# What a step records besides its loss and the loss's own metrics, if rows have weights or the loss is scaled.
+LOSS_WEIGHT = "loss_weight"  # what a row weighs
+LOSS_SCALE, GOOD_STEPS = "loss_scale", "good_steps"
+OVERFLOW = "overflow"  # the share of rows in shards whose scaled gradients have overflown
+
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one task worked, and where, and how often it was tried before."""
+    """How long one task worked, and where, how often it was tried before, and how long it waited for rows."""
 
     task: int
     host: str
     seconds: float
     attempt: int = 0
+    waited: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,15 @@ class Choice:
 
 
 def means(sums: Mapping[str, float]) -> dict[str, float]:
-    """Means over rows from sums over rows."""
-    return {name: value / sums["rows"] for name, value in sums.items() if name != "rows"}
+    """Means over rows from sums over rows; that of the loss is weighted, if rows have weights.
+
+    >>> means({"rows": 4.0, "loss": 6.0, "right": 2.0, "loss_weight": 3.0})
+    {'loss': 2.0, 'right': 0.5, 'loss_weight': 0.75}
+    """
+    found = {name: value / sums["rows"] for name, value in sums.items() if name not in ("rows", GOOD_STEPS)}
+    if LOSS_WEIGHT in found and "loss" in found:
+        found["loss"] = found["loss"] / found[LOSS_WEIGHT] if found[LOSS_WEIGHT] else math.nan
+    return found
 
 
 def flat_numbers(results: Mapping[str, Any], before: str = "") -> dict[str, float]:

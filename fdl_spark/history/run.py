@@ -21,11 +21,13 @@ class BestParams:
       step: after how many steps they were the run's.
       value: the metric's value there.
       params: the parameters, as the user's pytree.
+      state: the model's state with them; None if it has none.
     """
 
     step: int
     value: float
     params: Any = field(repr=False)
+    state: Any = field(default=None, repr=False)
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Run:
     history: History = field(default_factory=History)
     _params: Callable[[], Any] = field(default=lambda: None, repr=False)
     _state: Callable[[], dict[str, np.ndarray]] = field(default=dict, repr=False)
+    _model_state: Callable[[], Any] = field(default=lambda: None, repr=False)
     _listing: Callable[[], str] = field(default=str, repr=False)
     _best: Callable[[], BestParams | None] = field(default=lambda: None, repr=False)
     epoch_steps: int = field(default=0, repr=False)
@@ -56,6 +59,11 @@ class Run:
     def params(self) -> Any:
         """The parameters after `step` steps, as the user's pytree."""
         return self._params()
+
+    @property
+    def state(self) -> Any:
+        """The model's state after `step` steps, as the pytree that `state=` was; None if the run has none."""
+        return self._model_state()
 
     @property
     def optimizer_state(self) -> dict[str, np.ndarray]:

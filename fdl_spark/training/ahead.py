@@ -24,11 +24,13 @@ class Ahead:
         self._first: list[Future[None]] = []
 
     def gradient(self, dataset: Dataset) -> None:
-        """Begin with the loss and gradient of the shards' parts of a whole batch, of which there are two sizes."""
-        schedule = dataset.schedule
-        sizes = {schedule.slots(0, shard).size for shard in range(schedule.shards)} - {0}
+        """Begin with the loss and gradient of the pieces of the shards' parts of a whole batch: two or three sizes."""
+        schedule, recipe = dataset.schedule, self.program.recipe
+        rows = {schedule.slots(0, shard).size for shard in range(schedule.shards)}
+        sizes = {piece.stop - piece.start for count in rows for piece in recipe.pieces(count)}
         for size in sorted(sizes, reverse=True):
-            self._first.append(self._begin(self.program.compile_gradient, dataset.example(size)))
+            more = recipe.example(schedule, size)
+            self._first.append(self._begin(self.program.compile_gradient, dataset.example(size), more))
 
     def measure(self, dataset: Dataset, batch_size: int) -> None:
         """Begin with the metrics of the batches of a validation."""
@@ -46,13 +48,13 @@ class Ahead:
         """Begin with nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, compile: Callable[[Any], None], batch: Any) -> "Future[None]":
-        future = self._pool.submit(self._compile, compile, batch)
+    def _begin(self, compile: Callable[..., None], *batch: Any) -> "Future[None]":
+        future = self._pool.submit(self._compile, compile, *batch)
         self.program.compiling.append(future)
         return future
 
-    def _compile(self, compile: Callable[[Any], None], batch: Any) -> None:
+    def _compile(self, compile: Callable[..., None], *batch: Any) -> None:
         try:
-            compile(batch)
+            compile(*batch)
         except Exception as error:  # the tasks find out for themselves, and say in which step it was
             log.debug("not compiled ahead: %s", error)

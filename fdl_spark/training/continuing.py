@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,13 @@ class Origin:
       name: what to call it.
       params: parameters by key path.
       state: the optimizer's state by key path.
+      model_state: the model's state by key path; empty if it has none.
     """
 
     name: str
     params: Mapping[str, np.ndarray]
     state: Mapping[str, np.ndarray]
+    model_state: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @staticmethod
     def of(source: Any) -> "Origin":
@@ -43,19 +45,21 @@ class Origin:
           CheckpointError: there is no whole checkpoint in the folder.
         """
         if isinstance(source, Run):
-            return Origin(f"a run of {source.step} steps", _by_path(source.params), source.optimizer_state)
+            name, trees = f"a run of {source.step} steps", (source.params, source.state)
+            params, model_state = map(_by_path, trees)
+            return Origin(name, params, source.optimizer_state, model_state)
         if not isinstance(source, str | os.PathLike):
             raise ArgumentError(f"continue_from must be a Run, or a folder of checkpoints, not {source!r:.100}")
         folder = CheckpointFolder(source)
         saved = folder.load()
         if saved is None:
             raise CheckpointError(f"continue_from={folder.location!r} has no checkpoint")
-        parts: dict[str, dict[str, np.ndarray]] = {"params": {}, "state": {}}
+        parts: dict[str, dict[str, np.ndarray]] = {"params": {}, "state": {}, "model_state": {}}
         for name, array in saved.tensors.items():
             for part, found in parts.items():
                 if name.startswith(part):
                     found[name.removeprefix(part)] = array
-        return Origin(f"step {saved.step} of {folder.location}", parts["params"], parts["state"])
+        return Origin(f"step {saved.step} of {folder.location}", *parts.values())
 
     def params_like(self, params: Any) -> Any:
         """The parameters, in the structure of others.
@@ -63,12 +67,22 @@ class Origin:
         Raises:
           ArgumentError: they have other paths, shapes or dtypes; it names them.
         """
-        pairs, structure = fdl.tree.flatten_with_path(params)
-        expected = {fdl.tree.keystr(path): np.asarray(leaf) for path, leaf in pairs}
-        differences = differing("params", self.params, expected)
+        return self._like("params", "parameters", self.params, params)
+
+    def state_like(self, state: Any) -> Any:
+        """The model's state, in the structure of another; this other one, if the run that goes on from has none.
+
+        Raises:
+          ArgumentError: as `params_like`.
+        """
+        return self._like("state", "model state", self.model_state, state) if self.model_state else state
+
+    def _like(self, argument: str, what: str, found: Mapping[str, np.ndarray], given: Any) -> Any:
+        expected = _by_path(given)
+        differences = differing(argument, found, expected)
         if differences:
-            raise ArgumentError(f"continue_from: {self.name} has other parameters than params: {differences}")
-        return fdl.tree.unflatten(structure, [self.params[path] for path in expected])
+            raise ArgumentError(f"continue_from: {self.name} has other {what} than {argument}: {differences}")
+        return fdl.tree.unflatten(fdl.tree.structure(given), [found[path] for path in expected])
 
     def leaves_like(self, paths: Sequence[str], leaves: Leaves) -> tuple[Leaves, str]:
         """The state to begin with, and an event that says what was taken.

@@ -21,7 +21,7 @@ from fdl_spark.engines.common.leaves import paths
 from fdl_spark.engines.engine import Engine, Snapshot
 from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
 from fdl_spark.history.history import History
-from fdl_spark.history.outcome import Outcome
+from fdl_spark.history.outcome import LOSS_SCALE, OVERFLOW, Outcome
 from fdl_spark.history.run import BestParams, Run
 from fdl_spark.spark.cleanup import Cleanup
 from fdl_spark.spark.failures import LOGS, BlocksLost, Lost, NoRoom, calling, explained, settled
@@ -37,6 +37,7 @@ LONGEST = 100_000  # steps
 DISK_SECONDS = 1.0  # to wait for room on a full disk, at first; then twice as long each time
 STEP_SECONDS = 0.25  # how long Ctrl-C waits for the end of the step under way before it cancels the step
 PATIENCE = 3  # how often in a row to go back to the same snapshot
+MOST_LEFT_OUT = 100  # steps in a row
 
 
 class Group:
@@ -93,11 +94,13 @@ class Loop:
         self.controls = Controls(settings or Settings(), self.epoch_steps, held_out is not None, folder is not None)
         with calling("the optimizer's init"):
             self.paths = paths(self.program, engine.weights, self.dataset.schedule.shards)
-        self._listing = partial(self.program.listing, self.dataset.example())
+        example = self.dataset.example(), self.program.recipe.example(self.dataset.schedule, self.dataset.example_rows)
+        self._listing = partial(self.program.listing, *example)
         self.run = Run(
             0,
             _params=lambda: self.program.tree(self._here().weights),
             _state=self._state,
+            _model_state=lambda: self.program.state(self._here().weights),
             _best=lambda: self._best,
             _listing=self._listing,
             epoch_steps=self.epoch_steps,
@@ -108,6 +111,7 @@ class Loop:
         self._surprised = False  # whether a callback has read parameters or stopped where no group ends for it
         self._group = Group(iter(()))
         self._setbacks = 0
+        self._left_out: list[Outcome] = []  # the last steps, none of which was finite
 
     def resume(self, folder: CheckpointFolder, saved: Saved | None) -> None:
         """Go on from a checkpoint, or from the start, and record which later checkpoints are damaged.
@@ -127,17 +131,14 @@ class Loop:
     def _resume(self, folder: CheckpointFolder, saved: Saved) -> None:
         folder.check(saved, self._arguments(), self._tensors())
         leaves = [saved.tensors[f"state{path}"] for path in self.paths]
-        weights = np.asarray(fdl.flatten_util.ravel_pytree(self._params_of(saved.tensors))[0])
-        self._snapshot = Snapshot(saved.step, weights, leaves)
+        self._snapshot = Snapshot(saved.step, self.program.from_tensors(saved.tensors), leaves)
         self.engine.restore(self._snapshot)
         self.run.step, self.run.history = saved.step, History.from_json(saved.history)
         self.controls.rewind(self.run.history)
         self._find_best(folder)
 
-    def _params_of(self, tensors: dict[str, np.ndarray]) -> Any:
-        """The parameters of a checkpoint."""
-        pairs, structure = fdl.tree.flatten_with_path(self.program.params)
-        return fdl.tree.unflatten(structure, [tensors[f"params{fdl.tree.keystr(path)}"] for path, _ in pairs])
+    def _best_of(self, step: int, value: float, flat: np.ndarray) -> BestParams:
+        return BestParams(step, value, self.program.tree(flat), self.program.state(flat))
 
     def _find_best(self, folder: CheckpointFolder) -> None:
         """Take the best parameters from the folder; if it has lost them, the best of those that it has."""
@@ -145,7 +146,7 @@ class Loop:
         for step, value in ranking:
             tensors = folder.tensors(step)
             if tensors is not None:
-                self._best = BestParams(step, value, self._params_of(tensors))
+                self._best = self._best_of(step, value, self.program.from_tensors(tensors))
                 break
         if ranking and (self._best is None or self._best.step != ranking[0][0]):
             found = "no others" if self._best is None else f"those of step {self._best.step}"
@@ -192,15 +193,22 @@ class Loop:
 
     def _ended(self, restore: bool = False) -> Run:
         """The run up to the snapshot, without what training needed; with the best parameters if they are wanted."""
-        snapshot, tree = self._snapshot, self.program.tree
+        snapshot = self._snapshot
         self.run.step = snapshot.done
         self.run.history.back_to(snapshot.done)
         self.run.history.add_choices(self.engine.choices)
         state, best = dict(zip(self.paths, snapshot.leaves, strict=True)), self._best
         if best is not None and best.step > snapshot.done:
             best = None
-        params = (lambda: best.params) if restore and best is not None else (lambda: tree(snapshot.weights))
-        return replace(self.run, step=snapshot.done, _params=params, _state=lambda: state, _best=lambda: best)
+        ended = best if restore and best is not None else self._best_of(snapshot.done, math.nan, snapshot.weights)
+        return replace(
+            self.run,
+            step=snapshot.done,
+            _params=lambda: ended.params,
+            _model_state=lambda: ended.state,
+            _state=lambda: state,
+            _best=lambda: best,
+        )
 
     def _advance(self, callbacks: Sequence[Callback]) -> bool:
         """A group of steps and what follows it; whether the run is to stop."""
@@ -267,7 +275,7 @@ class Loop:
         if scale is not None:
             self._rescale(scale)
         if improved:
-            self._best = BestParams(*ranking[0], self.program.tree(self._snapshot.weights))
+            self._best = self._best_of(*ranking[0], self._snapshot.weights)
         if "stop" in due:
             self._note(f"stopped by {controls.settings.stop}")
         if save and self.folder:
@@ -336,6 +344,7 @@ class Loop:
           NonFiniteError: of a step that is not finite, when its group has ended.
           Lost: the cluster failed.
         """
+        self._check_left_out()
         first, run = self.run.step, self.run
         place = f"epoch {first // self.dataset.schedule.steps_per_epoch + 1}"
         self._phase("train")
@@ -350,11 +359,21 @@ class Loop:
                 self._group.drain()
                 raise NonFiniteError(run.step, *min(outcome.bad))
             yield outcome
+            self._check_left_out()
+
+    def _check_left_out(self) -> None:
+        """Raise if nothing but steps that are not finite has come for long: it will not end."""
+        if len(self._left_out) >= MOST_LEFT_OUT:
+            raise NonFiniteError(self.run.step - 1, *min(self._left_out[-1].bad), left_out=len(self._left_out))
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
+        self._left_out = [*self._left_out, outcome] if outcome.bad else []
         if outcome.bad:
             shard, what = min(outcome.bad)
             self.run.history.add_event(self.run.step, f"left out: {what} of shard {shard} is not finite")
+        if outcome.sums.get(OVERFLOW, 0) > 0:
+            scale = outcome.sums[LOSS_SCALE] / outcome.sums["rows"]
+            self.run.history.add_event(self.run.step, f"left out: a gradient overflowed at loss scale {scale:g}")
         again = [timing for timing in outcome.timings if timing.attempt]
         for timing in again:
             text = f"task {timing.task} was run again on {timing.host} (attempt {timing.attempt + 1})"
@@ -477,7 +496,7 @@ class Loop:
                         dataset.rebuild(getattr(lost, "folder", None))
                 self.engine.renew()
             self.engine.restore(self._snapshot)
-        self.run.step = step
+        self.run.step, self._left_out = step, []
         self.controls.rewind(self.run.history)
 
     def _describe(self, text: str) -> None:
@@ -489,6 +508,8 @@ class Loop:
         algorithm |= {"wire": "bfloat16"} if self.program.rounded else {}
         plateau = self.controls.settings.plateau
         algorithm |= {"plateau": plateau.arguments} if plateau else {}
+        algorithm |= self.program.recipe.arguments()
+        algorithm |= {"drop_remainder": True} if schedule.drop_remainder else {}
         return algorithm | {
             "seed": schedule.seed,
             "key": np.asarray(fdl.random.key_data(fdl.random.key(schedule.seed))).tolist(),
@@ -501,10 +522,9 @@ class Loop:
         return dict(zip(self.paths, self._here().leaves, strict=True))
 
     def _tensors(self) -> dict[str, np.ndarray]:
-        """Parameters and optimizer state of the snapshot by key path."""
-        pairs, _ = fdl.tree.flatten_with_path(self.program.tree(self._snapshot.weights))
-        tensors = {f"params{fdl.tree.keystr(path)}": np.asarray(leaf) for path, leaf in pairs}
-        return tensors | {f"state{path}": leaf for path, leaf in zip(self.paths, self._snapshot.leaves, strict=True)}
+        """Parameters, what is carried behind them, and optimizer state of the snapshot, by key path."""
+        state = zip(self.paths, self._snapshot.leaves, strict=True)
+        return self.program.tensors(self._snapshot.weights) | {f"state{path}": leaf for path, leaf in state}
 
 
 def _explained(outcomes: Iterator[Outcome], doing: str) -> Generator[Outcome, None, None]:

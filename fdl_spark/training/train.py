@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
-
 import fdl
 from fdl_spark.checkpoints.checkpoint import KEEP, CheckpointFolder
 from fdl_spark.compute.program import Program
+from fdl_spark.compute.recipe import LossScale
 from fdl_spark.compute.update import Update, is_elementwise
 from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.load import load, session_of
@@ -22,6 +21,7 @@ from fdl_spark.spark.cleanup import Cleanup
 from fdl_spark.spark.failures import about, calling, settled
 from fdl_spark.spark.jobs import job_group
 from fdl_spark.training.ahead import Ahead
+from fdl_spark.training.batching import Batching, check_sparse
 from fdl_spark.training.callback import Callback
 from fdl_spark.training.checks import check_arguments
 from fdl_spark.training.continuing import Origin
@@ -40,12 +40,20 @@ def train(
     params: Any,
     data: Any,
     *,
+    state: Any = None,
+    weights: str | None = None,
+    class_weights: Mapping[Any, float] | Literal["balanced"] | None = None,
+    label: str | None = None,
+    augment: Callable[[Any, Any], Any] | None = None,
     columns: Sequence[str] | None = None,
     features: Encoder | None = None,
     validation: Any = None,
     metrics: Mapping[str, Callable[[Any, Any], Any] | Metric] | None = None,
     optimizer: Any,
     batch_size: int,
+    drop_remainder: bool = False,
+    microbatch: int | None = None,
+    loss_scale: float | Literal["dynamic"] | LossScale | None = None,
     seed: int = 0,
     shards: int | None = None,
     plateau: Plateau | None = None,
@@ -80,6 +88,21 @@ def train(
       data: a DataFrame; an RDD of Rows, dicts, tuples or arrays; or a pytree of arrays with equally many rows. The
         doubles of a DataFrame or RDD become float32. Rows and namedtuples give batches whose columns are entries and
         attributes: `batch["x"]` and `batch.x`.
+      state: a pytree of floating-point arrays that the model keeps beside its parameters, such as the statistics of
+        batch normalisation. The loss is then (params, state, batch[, key]) -> (mean loss, dict of means, new state),
+        and a metric (params, state, batch) -> mean. The new state is the mean over the batch's rows of what the shards
+        return, summed along the same tree as gradients; each shard normalises by its own rows. A loss with an argument
+        `training` is told True in steps, and False in validation. `run.state` has the last one.
+      weights: the column that says what each row weighs, not negative. The loss returns the loss of each row, of shape
+        (rows,), in place of their mean; the run takes sum(weight * loss) / sum(weight) over the whole batch, whatever
+        shards its rows are in, and so does the validation. A batch whose rows all weigh 0 is not finite.
+      class_weights: what each class weighs, by label, with a loss as for `weights`, by which it is multiplied. A class
+        that is not named weighs 1; "balanced" is rows / (classes * rows of the class), counted on the data.
+      label: the column of the classes.
+      augment: (key, row) -> row, a pure function of one row and its key, applied in training only and compiled with the
+        loss. The key is folded from the seed, the epoch and the number of the row in the data: a row is changed in the
+        same way whatever the partitions, the shards and the batch size are. Arrays may come with other shapes: one row
+        with k negatives is an array of 1 + k, which the loss flattens.
       columns: the columns to use as they are, of data whose columns have names; None means all, or none if there are
         `features`.
       features: fitted encoders of `fdl_spark.features`: the batch has their outputs. The executors encode the data, and
@@ -88,10 +111,17 @@ def train(
       metrics: functions (params, batch) -> mean, or metrics of `fdl_spark.metrics`, by name, taken on the validation.
       optimizer: **How**: a pair of pure functions, such as `fdl.optim.adam(1e-3)`.
       batch_size: rows of a global batch; the last one of an epoch may have fewer.
+      drop_remainder: leave that one out; it has other rows in each epoch.
+      microbatch: how many rows a task computes at once, at most, to bound its memory: gradients of pieces of a shard's
+        rows are added up in their order. The key of the loss is then folded with the number of the piece too.
+      loss_scale: a power of two by which the loss is multiplied before it is differentiated, and the gradient divided
+        afterwards, for models that compute in 16 bits. "dynamic" begins with 2**15, doubles after 2,000 steps, and on
+        an overflow halves and leaves the step out (`fdl_spark.LossScale` has other numbers); the history records it.
       seed: decides the shards, the order of rows and the keys.
       shards: number of logical shards; None means one a partition, or what the checkpoint says.
       plateau: by what to reduce the learning rate when a metric does not improve any more; see Plateau.
-      nonfinite: what to do about a NaN or infinite loss or gradient: "stop" raises, "skip" leaves the step out.
+      nonfinite: what to do about a NaN or infinite loss or gradient: "stop" raises, "skip" leaves the step out, but
+        raises after 100 of them in a row.
       epochs: **How long, and what is done when**: how often each row takes part.
       steps: number of steps, in place of `epochs`.
       stop: a trigger that ends the run earlier, such as `fdl_spark.EarlyStopping(patience=3)` or
@@ -124,7 +154,7 @@ def train(
         Parameters travel as float32.
 
     Returns:
-      The Run: `params`, `history`, `optimizer_state`, `best`.
+      The Run: `params`, `state`, `history`, `optimizer_state`, `best`.
 
     Raises:
       ArgumentError: an argument is not what it must be.
@@ -136,6 +166,7 @@ def train(
       CheckpointError: the folder cannot be written, a run that lives has it, its checkpoints are all damaged, or are
         of another run.
 
+    >>> import numpy as np
     >>> def loss(slope, batch):
     ...     return ((slope * batch["x"] - batch["y"]) ** 2).mean()
     >>> x = np.linspace(-1, 1, 64, dtype=np.float32)
@@ -145,12 +176,13 @@ def train(
     """
     arguments = dict(locals())
     check_arguments(arguments)
+    batching = Batching(arguments)
     settings = Settings.of(validate, save, stop, best, plateau, checkpoint_steps)
     if plateau is not None:
         optimizer = rescaled(optimizer)
     origin = None if continue_from is None else Origin.of(continue_from)
     if origin is not None:
-        params = origin.params_like(params)
+        params, state = origin.params_like(params), origin.state_like(state)
     folder = CheckpointFolder(checkpoint, keep or KEEP) if checkpoint is not None else None
     with Cleanup() as cleanup:
         phases = cleanup.enter("ending the run's phases", Phases(callbacks))
@@ -170,14 +202,17 @@ def train(
             dataset = read(data, shards=shards)
             cleanup.add("deleting the data's blocks", dataset.close)
             cleanup.enter("taking back the jobs' settings", dataset.own_jobs())
-            with calling("the optimizer"):
-                update, inner = _update(optimizer, params), None
-                if isinstance(sync, Every):
-                    update, inner = _update(sync.outer or fdl.optim.sgd(1.0), params), update
+            recipe = batching.prepare(dataset)
             rounded = wire == "bfloat16"
-            program = Program(loss, params, seed=seed, metrics=metrics, update=update, inner=inner, rounded=rounded)
-            program.check(dataset.example())
-            program.find_tables(dataset.example())
+            program = Program(loss, params, seed=seed, metrics=metrics, rounded=rounded, state=state, recipe=recipe)
+            with calling("the optimizer"):
+                program.update = _update(optimizer, program)
+                if isinstance(sync, Every):
+                    program.update, program.inner = _update(sync.outer or fdl.optim.sgd(1.0), program), program.update
+            example, more = dataset.example(), recipe.example(dataset.schedule, dataset.example_rows)
+            program.check(example, more)
+            check_sparse(program)
+            program.find_tables(example, more)
             engines = engines_for(program, sync, dataset)
             ahead = Ahead(program)
             cleanup.add("compiling nothing more", ahead.close)
@@ -188,28 +223,30 @@ def train(
                 held_out = read(validation, argument="validation", shards=dataset.schedule.shards)
                 cleanup.add("deleting the validation's blocks", held_out.close)
                 with about("validation"):
+                    if recipe.weighting is not None:
+                        recipe.weighting.check(held_out)
                     program.check(held_out.example())
                 ahead.measure(held_out, batch_size)
-            weights = program.flat()
+            flat = program.flat()
             with calling("the optimizer's init"):
-                leaves = initial(program, weights, dataset.schedule.shards)
+                leaves = initial(program, flat, dataset.schedule.shards)
             if origin is not None:
-                leaves, event = origin.leaves_like(paths(program, weights, dataset.schedule.shards), leaves)
+                leaves, event = origin.leaves_like(paths(program, flat, dataset.schedule.shards), leaves)
             engine_of = engine_maker(sync, dataset, engines, rounded)
             phases("compile")
             ahead.wait()
-            engine = engine_of(dataset, program, Snapshot(0, weights, leaves), skip=nonfinite == "skip")
+            engine = engine_of(dataset, program, Snapshot(0, flat, leaves), skip=nonfinite == "skip")
             cleanup.add("freeing what the executors hold", engine.close)
             loop = Loop(engine, held_out, folder, group, settings, phases)
             if origin is not None:
                 loop.run.history.add_event(0, event)
             if folder is not None:
                 loop.resume(folder, saved)
-            phases.record(loop.run, described(arguments, where, dataset, program, Snapshot(0, weights, leaves)))
+            phases.record(loop.run, described(arguments, where, dataset, program, Snapshot(0, flat, leaves)))
         total = steps if steps is not None else epochs * dataset.schedule.steps_per_epoch
         cleanup.run = run = loop.train(total, callbacks)
     return run
 
 
-def _update(optimizer: Any, params: Any) -> Update:
-    return Update(optimizer, fdl.tree.map(np.asarray, params), is_elementwise(optimizer, params))
+def _update(optimizer: Any, program: Program) -> Update:
+    return Update(optimizer, program.params, is_elementwise(optimizer, (program.params, program.carried)))

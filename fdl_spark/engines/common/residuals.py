@@ -16,6 +16,7 @@ from itertools import repeat
 import numpy as np
 
 from fdl_spark.compute.contribution import Contribution
+from fdl_spark.compute.feed import Feed
 from fdl_spark.compute.job import Held, Job, destroy
 from fdl_spark.compute.part import Part, nodes_of
 from fdl_spark.compute.program import Program
@@ -121,11 +122,13 @@ class Residuals:
         assert job.weights is not None
         nodes, kept = nodes_of(task, job.tasks, job.schedule.shards, rounded=True), self.keeps[task]
         before = {shard: [leaf] for shard, leaf in zip(block.shards, self._before(kept, block.shards), strict=True)}
-        contribution = Contribution(job, job.program.compiled(), block, nodes, before)
+        program = job.program.compiled()
+        feed = Feed(job, program, block)
+        contribution = Contribution(job, program, feed, nodes, before)
         (parts,) = contribution.parts(job.weights.value, 1)
         lost = [leaf for shard in block.shards for leaf in contribution.kept[shard]]
         kept.write(self.branch, job.step + 1, lost, self.since)
-        yield from zip(nodes, timed(parts, task, started), strict=True)
+        yield from zip(nodes, timed(parts, task, started, feed.waited), strict=True)
 
     def _runs(self, dataset: Dataset) -> Iterator[tuple[Kept, range]]:
         for task, kept in enumerate(self.keeps):
