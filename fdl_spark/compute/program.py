@@ -296,17 +296,13 @@ class Program:
         """
         if self.loss is not None:
             check_loss(self, batch, more)
-        state = (self.carried["state"],) if "state" in self.carried else ()
+        given = (self.params, self.carried["state"]) if "state" in self.carried else (self.params,)
         for name, metric in self.metrics.items():
             if isinstance(metric, Metric):
-                shape_of(
-                    f"metric {name!r}",
-                    lambda p, b, f=metric: f.statistics((p, *state) if state else p, b),
-                    self.params,
-                    batch,
-                )
+                first = given if len(given) > 1 else self.params
+                shape_of(f"metric {name!r}", metric.statistics, first, batch)
                 continue
-            found = shape_of(f"metric {name!r}", lambda p, b, f=metric: f(p, *state, b), self.params, batch)
+            found = shape_of(f"metric {name!r}", lambda p, b, f=metric: f(*p, b), given, batch)
             if getattr(found, "shape", None) != ():
                 raise LossError(f"metric {name!r} must return one number; it returned {found}")
 

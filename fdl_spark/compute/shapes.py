@@ -33,10 +33,12 @@ def check_loss(program: Any, batch: Any, more: tuple[Any, ...] | None) -> None:
     params, recipe, state = program.params, program.recipe, program.carried.get("state")
     place = (np.uint32(0), np.uint32(0), *((np.uint32(0),) if more is None else more))
     rows = batch
-    if more is not None:
-        rows = shape_of("augment", lambda p, b: recipe.augmented(program.seed, b, place), params, batch)
+    if more is not None and recipe.augment is not None:
+        row = fdl.tree.map(lambda column: fdl.ShapeDtypeStruct(column.shape[1:], column.dtype), batch)
+        shape_of("augment", lambda p, one: recipe.augment(fdl.random.key(0), one), params, row)
+        rows = fdl.eval_shape(lambda b: recipe.augmented(program.seed, b, place), batch)
     loss, metrics, new = shape_of(
-        "the loss", lambda p, b: program.called(p, state, b, place, training=more is not None), params, rows
+        "the loss", lambda p, b: program.called(*p, b, place, training=more is not None), (params, state), rows
     )
     shape, returns = (), "return one floating-point number"
     if recipe.weighting is not None:

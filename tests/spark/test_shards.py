@@ -1,5 +1,7 @@
 """The schedule is a partition of the rows, whatever the numbers are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,3 +87,50 @@ def test_epochs_differ():
 @pytest.mark.parametrize(("tasks", "shards"), [(1, 1), (2, 5), (3, 8), (4, 4)])
 def test_tasks_own_contiguous_runs(tasks, shards):
     assert [shard for task in range(tasks) for shard in owned(task, tasks, shards)] == list(range(shards))
+
+
+@given(schedule=schedules)
+def test_the_number_of_a_row_is_found_again(schedule):
+    """Of each slot of each shard, whatever their number is: the rows of an epoch are those of the data."""
+    numbers = [schedule.row_numbers(s, np.arange(schedule.shard_rows(s))) for s in range(schedule.shards)]
+    assert all(of_shard.shape[1:] == (1,) and of_shard.dtype == np.uint32 for of_shard in numbers)
+    for shard, of_shard in enumerate(numbers):
+        shards, slots = schedule.deal(of_shard[:, 0].astype(np.int64))
+        assert (shards == shard).all()
+        assert (slots == np.arange(slots.size)).all()
+
+
+def test_numbers_of_more_than_32_bits():
+    schedule = Schedule(rows=(1 << 33) + 5, batch_size=8, shards=3, seed=1)
+    rows = np.array([0, 7, (1 << 32) - 1, 1 << 32, 1 << 33, (1 << 33) + 4])
+    for row, shard, slot in zip(rows, *schedule.deal(rows), strict=True):
+        ((high, low),) = schedule.row_numbers(shard, np.array([slot]))
+        assert (int(high) << 32) + int(low) == row
+
+
+@given(schedule=schedules)
+def test_without_the_remainder_batches_are_equal(schedule):
+    """What is left out are the rows of the last batch, others in each epoch."""
+    dropping = replace(schedule, drop_remainder=True)
+    assert dropping.steps_per_epoch == schedule.rows // schedule.batch_size
+    for epoch in range(2):
+        for place in range(dropping.steps_per_epoch):
+            step, same = (one.steps_per_epoch * epoch + place for one in (dropping, schedule))
+            assert dropping.batch_rows(step) == schedule.batch_size
+            for shard in range(schedule.shards):
+                np.testing.assert_array_equal(dropping.slots(step, shard), schedule.slots(same, shard))
+
+
+def test_the_order_changes_with_the_epoch_and_the_seed():
+    """Rows of the first batch: true epochs, each in an order of its own."""
+
+    def first(seed, epoch):
+        schedule = Schedule(rows=1000, batch_size=100, shards=3, seed=seed)
+        step = epoch * schedule.steps_per_epoch
+        return {int(row) for s in range(3) for row in schedule.row_numbers(s, schedule.slots(step, s))[:, 0]}
+
+    batches = [first(seed, epoch) for seed in (0, 1) for epoch in (0, 1, 2)]
+    assert all(len(batch) == 100 for batch in batches)
+    for n, batch in enumerate(batches):
+        # Two samples of 100 of 1000 have 10 rows in common, give or take 3.
+        assert all(len(batch & other) < 25 for other in batches[:n])
