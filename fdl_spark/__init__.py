@@ -5,7 +5,7 @@ Without PySpark there are `fdl_spark.features` and the errors only: encoding row
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fdl_spark.errors import (
     ArgumentError,
@@ -16,6 +16,7 @@ from fdl_spark.errors import (
     JavaNotFoundError,
     LossError,
     MissingColumnError,
+    ModelError,
     NonFiniteError,
     SparkTrainingError,
     UserFunctionError,
@@ -37,24 +38,31 @@ if find_spec("pyspark") is not None:
     from fdl_spark.training.train import train
     from fdl_spark.training.triggers import Every, Trigger, every, when
 
+if TYPE_CHECKING:
+    from fdl_spark.ml import Classifier, Estimator, Regressor
+
 __all__ = [
     "ArgumentError",
     "Best",
     "Callback",
     "CheckpointError",
+    "Classifier",
     "ClusterError",
     "ColumnError",
     "DataError",
     "EarlyStopping",
+    "Estimator",
     "Every",
     "History",
     "JavaNotFoundError",
     "LossError",
     "LossScale",
     "MissingColumnError",
+    "ModelError",
     "NonFiniteError",
     "Plateau",
     "Progress",
+    "Regressor",
     "Run",
     "SparkTrainingError",
     "TensorBoard",
@@ -69,10 +77,16 @@ __all__ = [
     "when",
 ]
 
-SUBPACKAGES = ("features",)  # which are imported when they are first used
+SUBPACKAGES = ("features", "ml")  # which are imported when they are first used
+
+
+#: Public names of subpackages, which are imported when they are used first: Spark ML is slow to import.
+LATER = {"Classifier": "ml", "Estimator": "ml", "Regressor": "ml"}
 
 
 def __getattr__(name: str) -> Any:
+    if name in LATER and find_spec("pyspark") is not None:
+        return getattr(import_module(f"{__name__}.{LATER[name]}"), name)
     if name in SUBPACKAGES:
         return import_module(f"{__name__}.{name}")
     if name in __all__:

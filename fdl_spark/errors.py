@@ -105,3 +105,8 @@ class NonFiniteError(SparkTrainingError, FloatingPointError):
 class CheckpointError(SparkTrainingError, ValueError):
     """A checkpoint cannot be written, cannot be read, or is of another run: name another folder, delete it, or restore
     the arguments."""
+
+
+class ModelError(SparkTrainingError, ValueError):
+    """A model of fdl_spark.ml cannot be saved, or a folder holds none that can be read: name another folder, restore it
+    from a copy, or save the model again."""

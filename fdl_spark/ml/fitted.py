@@ -1,0 +1,291 @@
+"""What the models of this package have in common: a function with its parameters, applied to a DataFrame."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from pyspark.ml.linalg import VectorUDT
+from pyspark.ml.util import MLReadable, MLWritable, MLWriter
+from pyspark.sql import DataFrame
+from pyspark.sql import types as T
+
+import fdl
+from fdl import export
+from fdl.errors import ExportError
+from fdl_spark.applying.predict import predict
+from fdl_spark.data.source import numbered
+from fdl_spark.errors import ArgumentError, ColumnError, ModelError
+from fdl_spark.history.history import History
+from fdl_spark.ml.inputs import Inputs, batch_types, to_row
+from fdl_spark.ml.params import InputParams
+from fdl_spark.ml.persistence import (
+    FEATURES,
+    HISTORY,
+    MODEL,
+    PART,
+    Contents,
+    DataReader,
+    DataWriter,
+    as_json,
+    metadata,
+    read_features,
+)
+from fdl_spark.spark.classic import package_of
+
+#: The name of the column of numbers that the model's columns are made from.
+NUMBERS = "(numbers of fdl)"
+
+
+@dataclass(frozen=True)
+class Output:
+    """A column that a model adds.
+
+    Attributes:
+      name: the column's; "" leaves it out.
+      first: its place among the numbers of a row.
+      count: how many of them it has; None is one number, as a double.
+      vector: whether several numbers are a vector of Spark ML, and no array.
+    """
+
+    name: str
+    first: int
+    count: int | None = None
+    vector: bool = True
+
+    @property
+    def type(self) -> T.DataType:
+        """Its type."""
+        if self.count is None:
+            return T.DoubleType()
+        return VectorUDT() if self.vector else T.ArrayType(T.DoubleType())
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What an estimator has found.
+
+    Attributes:
+      apply: the function (params, x) -> output.
+      params: its parameters.
+      inputs: what x is made of.
+      types: the shape and dtype of each column of x, without the rows.
+      output: the shape and dtype of a row of the output.
+      history: the record of the training.
+      info: what else the model is made from, JSON values.
+    """
+
+    apply: Callable[[Any, Any], Any]
+    params: Any
+    inputs: Inputs
+    types: dict[str, Any]
+    output: Any
+    history: History = field(default_factory=History)
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+class TrainingSummary:
+    """How a training went, as Spark ML's summaries tell it.
+
+    Attributes:
+      history: the record of every step and epoch.
+    """
+
+    def __init__(self, history: History):
+        self.history = history
+
+    @property
+    def objectiveHistory(self) -> list[float]:
+        """The mean loss of each epoch."""
+        return [record["loss"] for record in self.history.epochs]
+
+    @property
+    def totalIterations(self) -> int:
+        """The number of epochs."""
+        return len(self.history.epochs)
+
+
+class Fitted(InputParams, MLReadable, MLWritable):
+    """A model that adds columns of `predict` to a DataFrame."""
+
+    fitted: Fit
+
+    @property
+    def parameters(self) -> Any:
+        """The trained parameters, a pytree."""
+        return self.fitted.params
+
+    @property
+    def apply(self) -> Callable[[Any, Any], Any]:
+        """The function (params, x) -> output."""
+        return self.fitted.apply
+
+    @property
+    def history(self) -> History:
+        """The record of the training."""
+        return self.fitted.history
+
+    @property
+    def features(self) -> Any:
+        """The encoders of the raw columns; None if there are none."""
+        return self.fitted.inputs.features
+
+    @property
+    def hasSummary(self) -> bool:
+        """Whether there is a record of the training."""
+        return bool(self.history.epochs)
+
+    @property
+    def summary(self) -> TrainingSummary:
+        """How the training went."""
+        return TrainingSummary(self.history)
+
+    @property
+    def numFeatures(self) -> int:
+        """The width of the features; -1 if the model reads several columns, or no vectors."""
+        (first, *others) = self.fitted.types.values()
+        return first.shape[0] if self.fitted.inputs.single and not others and first.ndim == 1 else -1
+
+    def outputs(self) -> list[Output]:
+        """The columns that the model adds, those without a name too."""
+        raise NotImplementedError
+
+    def numbers(self) -> Callable[[Any, Any], Any]:
+        """The function (params, batch) -> float array (rows, n), the numbers that the outputs are made from."""
+        raise NotImplementedError
+
+    def reads(self) -> tuple[str, ...]:
+        """The columns that are read as they are: those that were trained on, or what the Params say now."""
+        inputs = self.fitted.inputs
+        if inputs.single:
+            return (self.getFeaturesCol(),)
+        return tuple(self.getOrDefault(self.inputCols)) if self.isDefined(self.inputCols) else inputs.columns
+
+    def transformSchema(self, schema: T.StructType) -> T.StructType:
+        """The schema of the transformed DataFrame, found without data.
+
+        Raises:
+          ColumnError: an output column is there already.
+        """
+        taken = [name.lower() for name in schema.names]
+        for output in self.named():
+            if output.name.lower() in taken:
+                raise ColumnError(
+                    output.name, "the DataFrame has this column already; choose another name, or drop it before"
+                )
+            taken.append(output.name.lower())
+        return T.StructType([*schema.fields, *(T.StructField(o.name, o.type) for o in self.named())])
+
+    def named(self) -> list[Output]:
+        """The columns that the model adds."""
+        return [output for output in self.outputs() if output.name]
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        outputs = self.named()
+        if not outputs:
+            return dataset
+        self.transformSchema(dataset.schema)
+        reads, inputs = self.reads(), self.fitted.inputs
+        if len(reads) != len(inputs.columns):
+            raise ArgumentError(f"the model reads the columns {list(inputs.columns)}; inputCols names {list(reads)}")
+        numbers = self.numbers()
+        if reads != inputs.columns:
+            numbers = partial(_renamed, numbers, dict(zip(reads, inputs.columns, strict=True)))
+        more = {} if inputs.features is None else {"features": inputs.features}
+        scored = predict(
+            numbers, self.parameters, dataset, NUMBERS, columns=reads, batch_size=self.getPredictionBatchSize(), **more
+        )
+        functions = import_module(f"{package_of(dataset)}.functions")
+        vectors = import_module(f"{package_of(dataset)}.functions".replace(".sql", ".ml"))
+        row = functions.col(str(len(dataset.columns)))
+        columns = [functions.col(str(n)).alias(name) for n, name in enumerate(dataset.columns)]
+        for output in outputs:
+            if output.count is None:
+                column = row[output.first].cast("double")
+            else:
+                column = functions.slice(row, output.first + 1, output.count).cast("array<double>")
+                column = vectors.array_to_vector(column) if output.vector else column
+            columns.append(column.alias(output.name))
+        return numbered(scored).select(*columns)
+
+    def numbers_of(self, value: Any) -> np.ndarray:
+        """The numbers of one row, from its features.
+
+        Raises:
+          ArgumentError: the model reads several columns.
+        """
+        inputs, (types, *_) = self.fitted.inputs, self.fitted.types.values()
+        if not inputs.single:
+            raise ArgumentError("the model reads several columns; use transform")
+        return np.asarray(self.numbers()(self.parameters, {inputs.columns[0]: to_row(types, value)})[0], float)
+
+    def write(self) -> MLWriter:
+        """What saves the model as data: the Program of `apply`, the parameters, Params and encoders."""
+        return DataWriter(self)
+
+    @classmethod
+    def read(cls) -> DataReader:
+        """What loads a model; opening it runs no code."""
+        return DataReader(cls)
+
+    def contents(self) -> Contents:
+        """The files of its folder.
+
+        Raises:
+          ModelError: `apply` calls Python functions when it runs, or a Param is no data.
+        """
+        found = self.fitted
+        types = batch_types(found.types, self.getPredictionBatchSize())
+        x = types[found.inputs.columns[0]] if found.inputs.single else types
+        info = {
+            "columns": list(found.inputs.columns),
+            "single": found.inputs.single,
+            "output": [list(found.output.shape), found.output.dtype.name],
+            **found.info,
+        }
+        try:
+            exported = export.export(found.apply, found.params, x, {"fdl_spark": info})
+        except ExportError as error:
+            raise ModelError(f"{type(self).__name__} cannot be saved: {error}") from None
+        files = {MODEL: export.to_bytes(exported), HISTORY: as_json(found.history.to_json(), "the history")}
+        if found.inputs.features is not None:
+            files[FEATURES] = as_json(found.inputs.features.to_json(), "features")
+        return files | {PART: metadata(self, {})}
+
+    @classmethod
+    def from_contents(cls, values: Mapping[str, Any], contents: Mapping[str, bytes], path: str) -> Any:
+        """The model that the files are of."""
+        try:
+            exported = export.from_bytes(contents[MODEL], f"{path}/{MODEL}")
+        except ExportError as error:
+            raise ModelError(str(error)) from None
+        info = dict(exported.info["fdl_spark"])
+        columns, single = tuple(info.pop("columns")), info.pop("single")
+        shape, dtype = info.pop("output")
+        batch = exported.apply.batch
+        types = {columns[0]: batch} if single else batch
+        types = {name: fdl.ShapeDtypeStruct(found.shape[1:], found.dtype) for name, found in types.items()}
+        history = History.from_json(json.loads(contents[HISTORY]))
+        inputs = Inputs(columns, single, read_features(contents))
+        output = fdl.ShapeDtypeStruct(tuple(shape), dtype)
+        return cls(Fit(exported.apply, exported.params, inputs, types, output, history, info))  # type: ignore[call-arg]
+
+
+def _renamed(numbers: Callable[[Any, Any], Any], names: Mapping[str, str], params: Any, batch: Any) -> Any:
+    """Numbers of a batch whose columns have other names than those that were trained on."""
+    return numbers(params, {names.get(name, name): array for name, array in batch.items()})
+
+
+def joined(parts: Sequence[Any], rows: int) -> Any:
+    """Arrays with rows first as one array (rows, n), in the widest of their floating-point dtypes."""
+    widest = np.float64 if any(np.dtype(part.dtype) == np.float64 for part in parts) else np.float32
+    return fdl.numpy.concatenate([part.reshape(rows, -1).astype(widest) for part in parts], axis=1)
+
+
+def plain_numbers(apply: Callable[[Any, Any], Any], inputs: Inputs, params: Any, batch: Any) -> Any:
+    """The output of a function as float array (rows, n)."""
+    found = apply(params, inputs.of(batch))
+    return joined([found], found.shape[0])
