@@ -43,7 +43,7 @@ def check_instant(encoder: OneColumn, name: str, text: str | None) -> None:
 def instants(name: str, column: pa.Array, missing: str | None) -> pa.Array:
     """Dates and timestamps as Arrow's timestamps of microseconds, without a time zone; in UTC if they had one."""
     kind = column.type
-    if not (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
+    if not (pa.types.is_date(kind) or pa.types.is_timestamp(kind) or pa.types.is_null(kind)):
         raise BadColumn(name, f"{kind} is no date or timestamp; Spark's to_timestamp makes one of a string", 0)
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         column = column.cast(pa.timestamp(kind.unit, "UTC")).cast(pa.int64()).cast(pa.timestamp(kind.unit))

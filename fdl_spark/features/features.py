@@ -1,7 +1,9 @@
 """Encoders that have learned what they need: from record batches to arrays, and to a file and back."""
 
 import json
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -91,16 +93,19 @@ class Features:
         """
         folder, name = split(path)
         content = json.dumps(self.to_json(), allow_nan=False, ensure_ascii=False, indent=1).encode()
+        hidden = f".{name}.{uuid.uuid4().hex}"
         try:
             files = open_files(folder)
+        except FAILED as error:
+            raise DataError(f"{path} cannot be written: {error}") from error
+        try:
             files.make()
-            hidden = f".{name}.writing"
-            if hidden in files.names():
-                files.delete(hidden)
             files.write(hidden, content)
             files.move(hidden, name)
             files.sync()
         except FAILED as error:
+            with suppress(*FAILED):
+                files.delete(hidden)
             raise DataError(f"{path} cannot be written: {error}") from error
 
     def __repr__(self) -> str:

@@ -100,6 +100,8 @@ class Image(OneColumn, kind="image"):
 
     def encode(self, batch: Batch) -> Arrays:
         column = batch[self.column]
+        if pa.types.is_null(column.type):
+            column = column.cast(pa.binary())
         raw = pa.types.is_struct(column.type) and {field.name for field in column.type} >= set(SPARK_IMAGE)
         if not raw and not pa.types.is_binary(column.type) and not pa.types.is_fixed_size_binary(column.type):
             raise BadColumn(self.column, f"{column.type} is no encoded image, which is binary", 0)

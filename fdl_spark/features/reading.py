@@ -41,9 +41,10 @@ def is_vector(kind: pa.DataType) -> bool:
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether the values of a type are numbers or truth values."""
+    """Whether the values of a type are numbers or truth values; where all are null, the type may tell nothing."""
     types = pa.types
-    return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_boolean(kind)
+    real = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    return real or types.is_boolean(kind) or types.is_null(kind)
 
 
 def first_row(bad: np.ndarray) -> int:
@@ -175,7 +176,7 @@ def texts(name: str, column: pa.Array, missing: str | None) -> pa.Array:
     """
     kind, types = column.type, pa.types
     if not types.is_string(kind):
-        if not (types.is_integer(kind) or types.is_boolean(kind) or types.is_decimal(kind) or types.is_date(kind)):
+        if types.is_floating(kind) or not (is_number(kind) or types.is_date(kind)):
             raise BadColumn(name, f"{kind} is no string or whole number; bucketize takes floating-point numbers", 0)
         column = column.cast(pa.string())
     if missing is None:

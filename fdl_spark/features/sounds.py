@@ -151,7 +151,7 @@ class LogMel(OneColumn, kind="log_mel"):
             samples = floats(self.column, inner)
             if np.isnan(samples).any():
                 raise BadColumn(self.column, "null or NaN in a list", row)
-            return samples / _largest(inner.type.to_pandas_dtype())
+            return _scaled(samples, inner.type.to_pandas_dtype())
         if not pa.types.is_binary(column.type):
             raise BadColumn(self.column, f"{column.type} is no sound: neither WAV files nor lists of samples", 0)
         return self._wav(column[row].as_py(), row)
@@ -167,14 +167,16 @@ class LogMel(OneColumn, kind="log_mel"):
             raise BadColumn(self.column, f"no WAV file ({error})", row) from None
         if rate != self.sample_rate:
             raise BadColumn(self.column, f"{rate} samples a second, where sample_rate={self.sample_rate}", row)
-        scaled = (samples.astype(np.float64) - 128 * (samples.dtype == np.uint8)) / _largest(samples.dtype)
+        scaled = _scaled(samples.astype(np.float64), samples.dtype)
         return scaled.mean(axis=1) if scaled.ndim == 2 else scaled
 
 
-def _largest(dtype: np.dtype | type) -> float:
-    """By what samples of a dtype are divided: 8 bits are unsigned in WAV files, around 128."""
+def _scaled(samples: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
+    """Samples of a dtype as numbers from -1 to 1; those of 8 bits lie around 128, as in WAV files."""
     dtype = np.dtype(dtype)
-    return 1.0 if dtype.kind == "f" else 128.0 if dtype == np.uint8 else float(np.iinfo(dtype).max) + 1
+    if dtype.kind not in "iu":
+        return samples
+    return (samples - 128) / 128 if dtype == np.uint8 else samples / (float(np.iinfo(dtype).max) + 1)
 
 
 def to_mel(hertz: np.ndarray, scale: Scale) -> np.ndarray:

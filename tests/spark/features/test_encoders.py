@@ -489,8 +489,25 @@ def test_pandas_and_dicts_are_tables():
         features.fit(encoders, [1, 2])
     with pytest.raises(fdl_spark.DataError, match="no table"):
         features.fit(encoders, {"x": [1.0], "s": ["a", "b"]})
+    with pytest.raises(fdl_spark.DataError, match="no table"):
+        features.fit(encoders, {"x": [1.0], "s": ["\ud800"]})
     with pytest.raises(fdl_spark.MissingColumnError, match="'s'"):
         features.fit(encoders, {"x": [1.0]})
+
+
+def test_a_column_of_nulls_only():
+    """Where no row has a value, Arrow and Spark may know no type."""
+    table = pa.table({"x": pa.nulls(2), "list": pa.array([[], []])})
+    encoders = [
+        features.numeric("x", missing=3.0),
+        features.vocabulary("x", "word", missing="?"),
+        features.seconds_since("x", "time", origin="2024-01-01", missing="2024-01-01"),
+        features.image("x", "image", height=1, width=1, on_error="zeros"),
+        features.pad("list", length=1),
+    ]
+    found = features.fit(encoders, table).encode(table)
+    for name, expected in (("x", 3), ("word", 1), ("time", 0), ("image_mask", False), ("list_mask", False)):
+        assert (found[name] == expected).all(), name
 
 
 def test_many_distinct_strings_are_counted_in_pieces(monkeypatch):

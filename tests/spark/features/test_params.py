@@ -75,7 +75,9 @@ def test_a_failed_save_leaves_the_file_that_was_there(tmp_path, monkeypatch):
     monkeypatch.setattr("fdl_spark.checkpoints.files.LocalFiles.move", full)
     with pytest.raises(DataError, match="no room"):
         FITTED[1].save(str(path))
-    assert path.read_bytes() == before
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(DataError, match="cannot be written"):
+        FITTED[1].save(str(path / "below a file.json"))
 
 
 def changed(**values):
