@@ -13,6 +13,7 @@ import fdl_spark
 from fdl import optim
 from fdl_spark import features
 from fdl_spark.data.selection import Selection
+from fdl_spark.features import augment
 
 ROWS = 61
 WIDTH = 3 + 4 + 2 + 2 + 3
@@ -82,15 +83,39 @@ def test_saved_encoders_train_and_evaluate(frame, digest, tmp_path):
     fitted = features.fit(ENCODERS, frame)
     fitted.save(str(tmp_path / "features.json"))
     loaded = features.load(str(tmp_path / "features.json"))
-    run = train(frame, fitted, validation=frame, metrics={"accuracy": accuracy})
+    change = augment.chain(augment.flip("photo"), augment.noise("age", scale=0.01))
+    run = train(frame, fitted, validation=frame, metrics={"accuracy": accuracy}, augment=change)
     assert run.history.steps[-1]["loss"] < 0.5 * run.history.steps[0]["loss"]
-    again = train(frame.repartition(3).sort("n"), loaded, partitions=1)
+    again = train(frame.repartition(3).sort("n"), loaded, partitions=1, augment=change)
     assert digest(again.params) == digest(run.params)
 
     found = fdl_spark.evaluate({"loss": loss, "accuracy": accuracy}, run.params, frame, features=loaded)
     batch = fitted.encode(frame.toArrow())
     assert found["accuracy"] == pytest.approx(float(accuracy(run.params, batch))) and found["accuracy"] > 0.9
     assert found["loss"] == pytest.approx(float(loss(run.params, batch)), rel=1e-5)
+
+
+def test_negatives_are_drawn_anew_for_each_row_and_epoch(spark, digest):
+    """Matrix factorisation from pairs of users and items, by their names."""
+    rows = [(f"user {n % 5}", f"item {n % 7}", [n % 7, (n + 1) % 7]) for n in range(30)]
+    frame = spark.createDataFrame(rows, "user string, item string, seen array<int>")
+    users, items = features.vocabulary("user"), features.vocabulary("item")
+    fitted = features.fit([users, items, features.pad("seen", length=2, dtype="int32")], frame)
+    change = augment.negatives(8, user="user", item="item", count=3, seen="seen")
+
+    def drawn(params, batch):
+        z = fnp.sum(params["user"][batch["user"]] * params["item"][batch["item"]], axis=2)
+        return fnp.mean(fnp.logaddexp(0, z) - batch["label"] * z), {"drawn": fnp.mean(batch["item"][:, 1:] ** 2.0)}
+
+    params = {"user": np.full((6, 3), 0.1, np.float32), "item": np.full((8, 3), 0.1, np.float32)}
+    settings = {"optimizer": optim.adam(0.1), "batch_size": 30, "epochs": 2, "shards": 2, "features": fitted}
+    runs = [
+        fdl_spark.train(drawn, params, frame, augment=change, sync="driver", partitions=partitions, **settings)
+        for partitions in (1, 2)
+    ]
+    assert digest(runs[0].params) == digest(runs[1].params)
+    first, second = (step["drawn"] for step in runs[0].history.steps)
+    assert first != second  # the same rows, other items
 
 
 def test_an_encoder_says_the_dtype(frame):
