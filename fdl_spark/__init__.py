@@ -25,6 +25,7 @@ from fdl_spark.errors import (
 if find_spec("pyspark") is not None:
     from fdl_spark.applying.evaluate import evaluate
     from fdl_spark.applying.predict import predict
+    from fdl_spark.applying.udf import as_udf
     from fdl_spark.compute.recipe import LossScale
     from fdl_spark.history.history import History
     from fdl_spark.history.run import Run
@@ -68,6 +69,7 @@ __all__ = [
     "TensorBoard",
     "Trigger",
     "UserFunctionError",
+    "as_udf",
     "evaluate",
     "every",
     "predict",

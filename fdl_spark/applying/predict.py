@@ -1,79 +1,78 @@
-"""A function of parameters and a batch becomes a column of a DataFrame."""
+"""A function of parameters and a batch becomes columns of a DataFrame."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
-from hashlib import sha256
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import cloudpickle
-import numpy as np
-import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql import types as T
 
-import fdl
-from fdl_spark.arguments import check_function, check_names, check_whole
-from fdl_spark.compute.program import shape_of
-from fdl_spark.data.columns import BadColumn, arrow_arrays
+from fdl_spark.applying.outputs import Output, Wanted, declared, found, wanted
+from fdl_spark.applying.places import Places
+from fdl_spark.applying.scoring import Scoring
+from fdl_spark.applying.shapes import Shape, check_shapes, types_of_results
+from fdl_spark.applying.udf import check_applied, sent, spark_udf
+from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.load import session_of
-from fdl_spark.data.source import is_numeric, numbered, numeric_columns
-from fdl_spark.errors import ArgumentError, ColumnError, DataError, UserFunctionError
-from fdl_spark.spark.broadcasts import lend
-from fdl_spark.spark.classic import SparkContext, is_connect
+from fdl_spark.data.selection import Selection
+from fdl_spark.data.source import is_numeric, numbered, numeric_columns, raw_columns
+from fdl_spark.errors import DataError
+from fdl_spark.spark.classic import is_connect, package_of
 from fdl_spark.spark.connect.jobs import own_jobs as connect_jobs
-from fdl_spark.spark.connect.share import lasting
-from fdl_spark.spark.cores import use_cores_of_task
-from fdl_spark.spark.failures import calling, settled
+from fdl_spark.spark.failures import settled
 from fdl_spark.spark.jobs import own_jobs
-from fdl_spark.spark.quiet import no_pandas_warning
-
-
-class Readable(Protocol):
-    """Bytes that tasks can read."""
-
-    @property
-    def value(self) -> Any: ...
-
-
-_appliers: dict[str, Callable[[Any], np.ndarray]] = {}  # as a module's attribute it outlives a task
 
 
 def predict(
     apply: Callable[[Any, Any], Any],
     params: Any,
     frame: DataFrame,
-    output: str = "prediction",
+    output: str | Sequence[str] | Mapping[str, Any] | None = None,
     *,
     columns: Sequence[str] | None = None,
+    features: Encoder | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     batch_size: int = 1024,
+    invalid: str = "error",
+    replace: bool = False,
 ) -> DataFrame:
-    """Append a column of predictions to a DataFrame, whose rows keep their order and their other columns.
+    """Append columns of predictions to a DataFrame, whose rows keep their order and their other columns.
+
+    The DataFrame may be a streaming one. No job is run, unless the function has to be traced for an array column whose
+    length neither `shapes` nor metadata of Spark ML nor the parameters tell; then the first row is read.
 
     Args:
-      apply: (params, batch) -> array whose axis 0 is that of the batch, each row of which depends on that row only.
+      apply: (params, batch) -> array whose axis 0 is that of the batch, each row of which depends on that row only; or
+        a dict or tuple of such arrays.
       params: pytree of arrays.
       frame: the rows.
-      output: name of the new column: a number, or nested arrays if `apply` gives more axes than one.
-      columns: the columns that the batch holds; None means all that are numeric, of which no two may have one name.
-      batch_size: rows that are computed at once.
+      output: name of the new column, a list of names, or a dict of types by name: "double", "float", "int", ...,
+        "array<double>", or "vector" for a vector of Spark ML. Without types a column has that of the function's
+        results, with nested arrays for more axes than one. None means the keys of the dict that the function gives, or
+        "prediction" for one array. A function that gives a dict need not give all of it to columns.
+      columns: the columns that the batch holds as they are; None means all that are numeric, of which no two may have
+        one name, or none if there are `features`.
+      features: fitted encoders of `fdl_spark.features`, which the executors apply to other columns.
+      shapes: by column of arrays the shape of a row, as in {"x": (784,)}; rows of another shape are an error.
+      batch_size: rows that are computed at once by each task; the memory that they take is that of a task.
+      invalid: what becomes of a row with a null or NaN in a column of the batch, or that cannot be encoded: "error"
+        lets the query fail, "null" makes its predictions null.
+      replace: whether new columns replace those that have their names, in their places; else such a name is an error.
 
     Returns:
-      The DataFrame with the new column; it is lazy, as Spark's are: what is wrong with a later row is told by the
-      action that comes to it.
+      The DataFrame with the new columns; it is lazy, as Spark's are: what is wrong with a row is told by the action
+      that comes to it. Executors keep the parameters as long as a DataFrame that is made of this one can be used.
 
     Raises:
       ArgumentError: an argument is not what it must be.
       ColumnError, MissingColumnError: a named column is not numeric or not there, `output` is there already, or the
         batch lacks a column.
-      DataError: `apply` does not give one row of output per row of the batch, or the DataFrame's query fails.
+      DataError: `apply` does not give one row of output per row of the batch, or what it gives does not become the
+        column that `output` asks for.
       UserFunctionError: `apply` raised.
 
+    >>> import numpy as np
     >>> from fdl_spark import session
     >>> frame = session().createDataFrame([("a", 1.0), ("b", 2.0)], "name string, x double")
-    >>> predict(lambda w, batch: w * batch["x"], np.float32(10), frame, output="y").show()
+    >>> predict(lambda w, batch: w * batch["x"], np.float32(10), frame, output={"y": "double"}).show()
     +----+---+----+
     |name|  x|   y|
     +----+---+----+
@@ -82,169 +81,50 @@ def predict(
     +----+---+----+
     <BLANKLINE>
     """
-    check_function("apply", apply, "(params, batch)")
-    check_whole("batch_size", batch_size, 1)
-    check_names("columns", columns)
+    check_applied(apply, batch_size, columns, features, invalid)
+    check_shapes(shapes)
+    asked = wanted(output)
     if not isinstance(frame, DataFrame):
         raise DataError(f"predict needs a DataFrame, whose columns it keeps; it got {type(frame).__name__}")
-    if not isinstance(output, str) or not output:
-        raise ArgumentError(f"output must be the name of the new column, not {output!r}")
     with settled("predict"):
-        _check_new(output, frame)
-        if columns is None:
+        places = Places(frame, replace)
+        places.check(asked or ())
+        if columns is None and features is None:
             columns = [field.name for field in frame.schema.fields if is_numeric(field.dataType)]
+        selection = Selection.of(frame.columns, columns, features)
         where = session_of(frame)
-        if is_connect(where):
-            with connect_jobs(where):
-                return _appended(partial(lasting, where), apply, params, frame, output, columns, batch_size)
-        with own_jobs(where):
-            where.setJobDescription("fdl: see what predict gives")
-            return _appended(partial(_broadcast, where), apply, params, frame, output, columns, batch_size)
+        with connect_jobs(where) if is_connect(where) else own_jobs(where):
+            if not is_connect(where):
+                where.setJobDescription("fdl: see what predict gives")
+            inputs = [*numeric_columns(frame, selection.numeric), *raw_columns(frame, selection.raw)]
+            outputs, known = _outputs(apply, params, frame, inputs, selection, asked, shapes or {}, batch_size)
+            places.check([output.name for output in outputs])
+            names = tuple(str(n) for n in range(len(outputs)))
+            digest, content = sent(where, apply, params)
+            task = Scoring(digest, content, selection, known, outputs, names, batch_size, invalid == "null")
+            result = spark_udf(package_of(frame), task)(*inputs)
+            return places.filled(numbered(frame).select("*", result.alias("results")), outputs)
 
 
-def _check_new(output: str, frame: DataFrame) -> None:
-    """Raise if the frame has the column, as Spark compares names."""
-    exact = frame.sparkSession.conf.get("spark.sql.caseSensitive", "false") == "true"
-    taken = frame.columns if exact else [name.lower() for name in frame.columns]
-    if (output if exact else output.lower()) in taken:
-        raise ColumnError(output, "the DataFrame has this column already; choose another output=, or drop it before")
-
-
-def _appended(
-    send: Callable[[bytes], Readable],
+def _outputs(
     apply: Callable[[Any, Any], Any],
     params: Any,
     frame: DataFrame,
-    output: str,
-    columns: Sequence[str],
-    batch_size: int,
-) -> DataFrame:
-    names = frame.columns
-    inputs = [column.alias(f"input {n}") for n, column in enumerate(numeric_columns(frame, columns))]
-    widened = numbered(frame).select("*", *inputs)
-    with calling("sending the function and params to the executors"):
-        function = cloudpickle.dumps((apply, fdl.tree.map(np.asarray, params)))
-    prediction = Prediction(sha256(function).hexdigest(), None, tuple(columns), len(names), batch_size)
-    kind = _output_type(widened, apply, params, prediction)
-    prediction = replace(prediction, function=send(function))
-    fields = [T.StructField(str(n), f.dataType, f.nullable, f.metadata) for n, f in enumerate(frame.schema.fields)]
-    schema = T.StructType([*fields, T.StructField(str(len(names)), kind)])
-    with no_pandas_warning():
-        return widened.mapInArrow(partial(_predict, prediction), schema).toDF(*names, output)
-
-
-_lent: list[tuple[Any, str]] = []  # weak references to broadcasts of predictions, and their files on the driver
-
-
-def _broadcast(context: SparkContext, content: bytes) -> Any:
-    """A broadcast that lives as long as the DataFrames that use it, which only the JVM knows.
-
-    When it has collected those, Spark frees the broadcast but not its file on the driver, which goes with the next one.
-    """
-    for entry in list(_lent):
-        reference, path = entry
-        with suppress(Exception):
-            if reference.get() is not None:
-                continue
-        with suppress(OSError):
-            Path(path).unlink(missing_ok=True)  # or its JVM is gone altogether
-        _lent.remove(entry)
-    broadcast = lend(context, content)
-    _lent.append((context._jvm.java.lang.ref.WeakReference(broadcast._jbroadcast), broadcast._path))
-    return broadcast
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the tasks of a prediction are told."""
-
-    digest: str
-    function: Readable | None
-    inputs: tuple[str, ...]
-    kept: int
-    batch_size: int
-
-    def batch(self, rows: pa.RecordBatch) -> dict[str, np.ndarray]:
-        """The arrays of a record batch by their columns' names."""
-        return arrow_arrays(pa.RecordBatch.from_arrays(rows.columns[self.kept :], list(self.inputs)))
-
-
-def _output_type(
-    widened: DataFrame, apply: Callable[[Any, Any], Any], params: Any, prediction: Prediction
-) -> T.DataType:
-    """The Spark type of the new column, from the types of the first row."""
-    rows = widened.limit(1)
-    with no_pandas_warning():
-        rows = rows.toArrow().combine_chunks()
-    batches = rows.to_batches() or [pa.RecordBatch.from_pylist([], rows.schema)]
-    try:
-        batch = prediction.batch(batches[0])
-    except BadColumn as bad:
-        raise ColumnError(bad.problem.column, bad.problem.text, bad.problem.row) from None
-    types = {name: fdl.ShapeDtypeStruct((prediction.batch_size, *a.shape[1:]), a.dtype) for name, a in batch.items()}
-    try:
-        found = shape_of("the function", apply, params, types)
-    except UserFunctionError:
-        if rows.num_rows == 0:
-            return T.FloatType()  # without rows the widths of arrays are not known
-        raise
-    if (getattr(found, "shape", None) or ())[:1] != (prediction.batch_size,):
-        raise DataError(f"the function must give one row of output per row of the batch; it gives {found}")
-    kind = _SPARK_TYPES.get(np.dtype(found.dtype).name)
-    if kind is None:
-        raise DataError(f"Spark has no column type for the function's {found.dtype}; cast it to float32 or int32")
-    for _ in found.shape[1:]:
-        kind = T.ArrayType(kind)
-    return kind
-
-
-_SPARK_TYPES = {
-    "float32": T.FloatType(),
-    "float64": T.DoubleType(),
-    "bool": T.BooleanType(),
-    "int8": T.ByteType(),
-    "int16": T.ShortType(),
-    "int32": T.IntegerType(),
-    "int64": T.LongType(),
-}
-
-
-def _predict(prediction: Prediction, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    use_cores_of_task()
-    if prediction.digest not in _appliers:
-        assert prediction.function is not None
-        _appliers.clear()
-        apply, params = cloudpickle.loads(prediction.function.value)
-        _appliers[prediction.digest] = partial(fdl.jit(apply), params)
-    row = 0
-    for rows in batches:
-        try:
-            batch = prediction.batch(rows)
-        except BadColumn as bad:
-            text = f"{bad.problem.text} (rows counted in this partition)"
-            raise ColumnError(bad.problem.column, text, row + bad.problem.row) from None
-        if not rows.num_rows:
-            continue
-        predicted = _in_pieces(_appliers[prediction.digest], batch, rows.num_rows, prediction.batch_size)
-        columns = [*rows.columns[: prediction.kept], _nested(predicted)]
-        yield pa.RecordBatch.from_arrays(columns, [str(n) for n in range(len(columns))])
-        row += rows.num_rows
-
-
-def _in_pieces(apply: Callable[[Any], Any], batch: dict[str, np.ndarray], rows: int, size: int) -> np.ndarray:
-    """The function on `size` rows at a time, the last ones padded with copies: it is compiled for one shape."""
-    pieces = []
-    for start in range(0, rows, size):
-        index = np.minimum(np.arange(start, start + size), rows - 1)
-        pieces.append(np.asarray(apply({name: array[index] for name, array in batch.items()})))
-    return np.concatenate(pieces)[:rows]
-
-
-def _nested(array: np.ndarray) -> pa.Array:
-    """An Arrow array of numbers or of nested lists."""
-    flat = pa.array(np.ascontiguousarray(array).reshape(-1))
-    for axis in range(array.ndim - 1, 0, -1):
-        count = int(np.prod(array.shape[:axis]))
-        offsets = np.arange(count + 1, dtype=np.int32) * array.shape[axis]
-        flat = pa.ListArray.from_arrays(pa.array(offsets), flat)
-    return flat
+    inputs: Sequence[Any],
+    selection: Selection,
+    asked: Wanted | None,
+    shapes: Mapping[str, Sequence[int]],
+    rows: int,
+) -> tuple[tuple[Output, ...], dict[str, Shape]]:
+    """The new columns, and the shapes of rows as far as they are known."""
+    fields = frame.schema.fields
+    metadata = [fields[frame.columns.index(name)].metadata for name in selection.read]
+    read = numbered(frame).select(*(column.alias(str(n)) for n, column in enumerate(inputs)))
+    given = declared(asked)
+    looked = types_of_results(apply, params, read, selection, metadata, shapes, rows, needed=given is None)
+    if given is not None and not looked.traced:
+        return given, looked.shapes
+    outputs = found(looked.types, asked, rows)
+    if not looked.exact:  # lengths that were guessed say nothing of those of results
+        outputs = tuple(Output(output.name, output.kind, output.vector) for output in outputs)
+    return outputs, looked.shapes

@@ -34,6 +34,18 @@ def lend(context: SparkContext, value: Any) -> Broadcast:
     return _Arrays(context, value, context._pickled_broadcast_vars)
 
 
+def lend_again(context: SparkContext, broadcast: Any) -> Broadcast:
+    """A further handle of a broadcast that the JVM has, to be sent with a function.
+
+    Args:
+      context: its context.
+      broadcast: the JVM's object.
+    """
+    again = Broadcast.__new__(Broadcast)
+    again._jbroadcast, again._pickle_registry = broadcast, context._pickled_broadcast_vars
+    return again
+
+
 class _Arrays(Broadcast):
     def destroy(self, blocking: bool = False) -> None:
         try:

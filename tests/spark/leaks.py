@@ -97,12 +97,12 @@ def resumed(spark, folder):
 
 def predicted(spark, folder):
     data = frame(spark)
-    fdl_spark.predict(lambda slope, batch: slope * batch["x"], np.float32(3), data).count()
+    fdl_spark.predict(lambda slope, batch: slope * batch["x"], np.float32(3), data).collect()
 
 
 def badly_predicted(spark, folder):
     data = spark.createDataFrame([(1.0,)] * 8 + [(None,)], "x double")  # no partition begins with the bad row
-    fdl_spark.predict(lambda slope, batch: slope * batch["x"], np.float32(3), data).count()
+    fdl_spark.predict(lambda slope, batch: slope * batch["x"], np.float32(3), data).collect()
 
 
 def nan_at_one(slope, batch):

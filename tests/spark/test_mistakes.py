@@ -7,6 +7,7 @@ from collections import OrderedDict, namedtuple
 
 import numpy as np
 import pytest
+from pyspark.errors import ArithmeticException
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import Row
 from pyspark.sql import functions as sql
@@ -19,7 +20,7 @@ from fdl_spark import ArgumentError, ColumnError, DataError, LossError, MissingC
 from fdl_spark.arguments import check_optimizer
 from fdl_spark.compute.program import shape_of
 from fdl_spark.data.record import Record
-from fdl_spark.spark.quiet import no_pandas_warning
+from fdl_spark.spark.quiet import no_pandas_warning, no_query_log
 
 Point = namedtuple("Point", ["x", "y"])
 
@@ -403,7 +404,7 @@ PREDICTIONS = {
     "taken": (
         {"output": "x"},
         ColumnError,
-        "column 'x': the DataFrame has this column already; choose another output=",
+        "column 'x': the DataFrame has this column already; choose another output=, or replace it",
     ),
     "taken but for capitals": ({"output": "NAME"}, ColumnError, "column 'NAME': the DataFrame has this column already"),
     "no name": ({"output": ""}, ArgumentError, "output must be the name"),
@@ -416,6 +417,42 @@ PREDICTIONS = {
     "a column twice": ({"columns": ["x", "x"]}, ColumnError, "column 'x': columns= has it twice"),
     "raises": ({"apply": lambda p, b: 1 / 0}, UserFunctionError, "the function, traced on .*ZeroDivisionError"),
     "gives nothing": ({"apply": lambda p, b: None}, DataError, "one row of output per row"),
+    "no type": ({"output": {"y": "text"}}, ArgumentError, r"output\['y'\] must be \"vector\", 'float', .* not 'text'"),
+    "a type of fewer axes": (
+        {"output": {"y": "array<float>"}},
+        DataError,
+        "'y' was to be array<float>, for which 2 axes are needed; the function gives 1",
+    ),
+    "a type that cannot hold it": (
+        {"output": {"y": "int"}},
+        DataError,
+        "'y' was to be int, which cannot hold the function's float32",
+    ),
+    "one name for two": ({"output": ["y", "Y"]}, ArgumentError, r"one name to Spark: \['y', 'Y'\]"),
+    "a name twice": ({"output": ["y", "y"]}, ArgumentError, "output names a column twice"),
+    "no names": ({"output": []}, ArgumentError, "output must be the name"),
+    "two results without names": ({"apply": lambda p, b: (b["x"], b["x"])}, ArgumentError, "the function gives 2 res"),
+    "three names for two": (
+        {"apply": lambda p, b: (b["x"], b["x"]), "output": ["u", "v", "w"]},
+        DataError,
+        r"output names 3 columns, \['u', 'v', 'w'\], and the function gives 2",
+    ),
+    "another key": (
+        {"apply": lambda p, b: {"u": b["x"]}, "output": "v"},
+        DataError,
+        r"output names 'v', and the function gives \['u'\]",
+    ),
+    "keys that are no names": ({"apply": lambda p, b: {3: b["x"]}}, DataError, "names of columns as keys"),
+    "a dict with a taken name": ({"apply": lambda p, b: {"x": b["x"]}}, ColumnError, "column 'x': the DataFrame has"),
+    "invalid": ({"invalid": "skip"}, ArgumentError, r"invalid must be one of \['error', 'null'\]"),
+    "no features": ({"features": "x"}, ArgumentError, "features must be encoders"),
+    "shapes that are none": ({"shapes": {"x": 3}}, ArgumentError, r"shapes\['x'\] must be a tuple of lengths"),
+    "shapes of no column": ({"shapes": {"z": (3,)}}, ArgumentError, "shapes= has 'z', which is no column of the batch"),
+    "shapes of numbers": (
+        {"shapes": {"x": (3,)}},
+        ArgumentError,
+        r"shapes\['x'\] is \(3,\); a row of the column has the shape \(\)",
+    ),
     "not a frame": ({"frame": GOOD}, DataError, "predict needs a DataFrame, .*; it got dict"),
 }
 
@@ -428,9 +465,11 @@ def test_predict(named, kind):
         fdl_spark.predict(**arguments)
 
 
-def test_predict_of_a_query_that_fails(spark):
-    with pytest.raises(DataError, match="DIVIDE_BY_ZERO"):
-        fdl_spark.predict(double, FITTED, frame_of(spark, "division by zero"))
+def test_predict_runs_no_query(spark):
+    """One that fails, fails when the predictions are asked for."""
+    scored = fdl_spark.predict(double, FITTED, frame_of(spark, "division by zero"))
+    with no_query_log(), pytest.raises(ArithmeticException, match="DIVIDE_BY_ZERO"):
+        scored.collect()
 
 
 def test_predict_keeps_columns_of_any_name(spark):

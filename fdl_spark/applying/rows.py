@@ -1,0 +1,81 @@
+"""Rows in Arrow: as what can become numbers, and which of them a function can be applied to."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fdl_spark.data.columns import BadColumn
+from fdl_spark.data.selection import Selection
+
+VECTOR = ("type", "size", "indices", "values")  # the fields of a vector of Spark ML
+
+
+def numbers(column: pa.Array, decimals: bool) -> pa.Array:
+    """A column in a type that becomes an array, if it can: vectors of Spark ML as lists of doubles.
+
+    Args:
+      column: as Spark gives it to a UDF.
+      decimals: whether those become doubles.
+    """
+    if decimals and pa.types.is_decimal(column.type):
+        return column.cast(pa.float64())
+    if pa.types.is_struct(column.type) and tuple(field.name for field in column.type) == VECTOR:
+        return _dense(column)
+    return column
+
+
+def _dense(column: pa.Array) -> pa.Array:
+    """Lists of all elements of vectors, of which a sparse one (type 0) has those that are not zero, and where."""
+    kind, size, indices, values = column.flatten()
+    counts = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    sparse = pc.fill_null(pc.equal(kind, 0), False).to_numpy(zero_copy_only=False)
+    lengths = np.where(sparse, pc.fill_null(size, 0).to_numpy(zero_copy_only=False), counts)
+    starts = np.cumsum(lengths) - lengths
+    places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    places[np.repeat(sparse, counts)] = indices.filter(pa.array(sparse)).flatten().to_numpy(zero_copy_only=False)
+    elements = np.zeros(lengths.sum())
+    elements[np.repeat(starts, counts) + places] = values.flatten().to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.append(starts, lengths.sum()).astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, pa.array(elements), mask=column.is_null())
+
+
+def valid_rows(selection: Selection, rows: pa.RecordBatch) -> np.ndarray:
+    """Whether a function can be applied to each of some rows.
+
+    Args:
+      selection: what becomes of the columns.
+      rows: the columns that it reads.
+
+    Returns:
+      Bool array (rows,).
+    """
+    valid = np.ones(rows.num_rows, bool)
+    for column in rows.columns[: len(selection.numeric)]:
+        valid &= ~_missing(column)
+    if selection.features is not None and valid.any():
+        chosen = np.flatnonzero(valid)
+        valid[chosen] = _encodable(selection, rows.take(pa.array(chosen)))
+    return valid
+
+
+def _missing(column: pa.Array) -> np.ndarray:
+    """Whether a row is null or NaN, or has one inside of its arrays."""
+    missing = pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False)
+    if pa.types.is_list(column.type):
+        inside = _missing(column.flatten())
+        if inside.any():
+            missing = missing.copy()
+            missing[pc.list_parent_indices(column).to_numpy()[inside]] = True
+    return missing
+
+
+def _encodable(selection: Selection, rows: pa.RecordBatch) -> np.ndarray:
+    """Whether each row can be encoded: an encoder names one bad row only, so those beside it are tried in halves."""
+    try:
+        selection.arrays(rows)
+    except BadColumn:
+        if rows.num_rows == 1:
+            return np.zeros(1, bool)
+        half = rows.num_rows // 2
+        return np.concatenate([_encodable(selection, rows.slice(0, half)), _encodable(selection, rows.slice(half))])
+    return np.ones(rows.num_rows, bool)

@@ -1,0 +1,159 @@
+"""What a task does with a function: rows of Arrow to arrays, piece by piece through the function, back to Arrow."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import pyarrow as pa
+from pyspark.sql.pandas.types import to_arrow_type
+
+import fdl
+from fdl_spark.applying.outputs import Output, results, struct_column, struct_type
+from fdl_spark.applying.rows import numbers, valid_rows
+from fdl_spark.applying.shapes import Shape
+from fdl_spark.applying.sharing import Readable
+from fdl_spark.data.columns import Arrays, BadColumn
+from fdl_spark.data.selection import Selection
+from fdl_spark.errors import ArgumentError, ColumnError, DataError
+from fdl_spark.spark.cores import use_cores_of_task
+from fdl_spark.spark.failures import calling
+
+MOST = 512 << 20  # bytes of functions with their parameters that a worker keeps, besides the one in use
+
+Apply = Callable[[Arrays], Any]
+_loaded: OrderedDict[str, tuple[int, Apply]] = OrderedDict()  # as a module's attribute it outlives a task
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The function of a Spark UDF over iterators of Arrow arrays; it takes the columns that its selection reads.
+
+    Attributes:
+      digest: names the content.
+      content: pickled: the function and its parameters.
+      selection: what becomes of the columns.
+      shapes: the shapes of rows, as far as they are known.
+      outputs: the columns of the results.
+      names: the fields of the struct that several outputs are.
+      batch_size: rows that are computed at once.
+      nulls: whether rows that are not valid give nulls, instead of an error.
+    """
+
+    digest: str
+    content: Readable
+    selection: Selection
+    shapes: Mapping[str, Shape]
+    outputs: tuple[Output, ...]
+    names: tuple[str, ...]
+    batch_size: int
+    nulls: bool
+
+    @property
+    def kind(self) -> pa.DataType:
+        """The Arrow type of the results."""
+        return to_arrow_type(struct_type(self.outputs, self.names))
+
+    def __call__(self, batches: Iterator[Any]) -> Iterator[pa.Array]:
+        use_cores_of_task()
+        apply = loaded(self.digest, self.content)
+        row = 0
+        for columns in batches:
+            rows = self._rows(columns)
+            try:
+                yield self._scored(apply, rows, row)
+            except BadColumn as bad:
+                text = f"{bad.problem.text} (rows counted in this partition)"
+                raise ColumnError(bad.problem.column, text, row + bad.problem.row) from None
+            row += rows.num_rows
+
+    def _rows(self, columns: Any) -> pa.RecordBatch:
+        """The arguments of a call, of which Spark hands on a single one as it is."""
+        arrays = [columns] if isinstance(columns, pa.Array) else list(columns)
+        if len(arrays) != len(self.selection.read):
+            raise ArgumentError(
+                f"the function takes {len(self.selection.read)} columns, {list(self.selection.read)}, "
+                f"and is called with {len(arrays)}"
+            )
+        arrays = [numbers(array, n < len(self.selection.numeric)) for n, array in enumerate(arrays)]
+        return pa.RecordBatch.from_arrays(arrays, [str(n) for n in range(len(arrays))])
+
+    def _scored(self, apply: Apply, rows: pa.RecordBatch, first: int) -> pa.Array:
+        if not rows.num_rows:
+            return pa.array([], self.kind)
+        if not self.nulls:
+            return self._column(apply, rows, first)
+        valid = valid_rows(self.selection, rows)
+        if valid.all():
+            return self._column(apply, rows, first)
+        if not valid.any():
+            return pa.nulls(rows.num_rows, self.kind)
+        try:
+            found = self._column(apply, rows.filter(pa.array(valid)), first)
+        except BadColumn as bad:
+            raise BadColumn(bad.problem.column, bad.problem.text, int(np.flatnonzero(valid)[bad.problem.row])) from None
+        return found.take(pa.array(np.cumsum(valid) - 1, mask=~valid))
+
+    def _column(self, apply: Apply, rows: pa.RecordBatch, first: int) -> pa.Array:
+        """The results of valid rows. What is encoded may be large, so it is encoded for one piece at a time."""
+        size, pieces = self.batch_size, list[list[np.ndarray]]()
+        step = size if self.selection.features is not None else rows.num_rows
+        for start in range(0, rows.num_rows, step):
+            part = rows.slice(start, step)
+            arrays = self._arrays(part, start)
+            for place in range(0, part.num_rows, size):
+                pieces.append(self._piece(apply, arrays, place, first + start))
+        joined = [np.concatenate(arrays)[: rows.num_rows] for arrays in zip(*pieces, strict=True)]
+        return struct_column(self.outputs, joined, self.names)
+
+    def _arrays(self, rows: pa.RecordBatch, start: int) -> Arrays:
+        try:
+            arrays = self.selection.arrays(rows)
+        except BadColumn as bad:
+            raise BadColumn(bad.problem.column, bad.problem.text, start + bad.problem.row) from None
+        for name, shape in self.shapes.items():
+            row = arrays[name].shape[1:]
+            if len(row) != len(shape) or any(n not in (None, m) for n, m in zip(shape, row, strict=True)):
+                raise BadColumn(name, f"rows of shape {row}, where {shape} was expected".replace("None", "any"), start)
+        return arrays
+
+    def _piece(self, apply: Apply, arrays: Arrays, place: int, first: int) -> list[np.ndarray]:
+        """The function on `batch_size` rows; the last ones are padded with copies: it is compiled for one shape."""
+        batch = {name: _cut(array, place, self.batch_size) for name, array in arrays.items()}
+        until = first + min(place + self.batch_size, len(next(iter(arrays.values()))))
+        with calling(f"the function, on rows {first + place} to {until - 1} of a partition, {described(batch)},"):
+            given = apply(batch)
+        found = [np.asarray(result) for result in results(given, [output.name for output in self.outputs])]
+        for output, array in zip(self.outputs, found, strict=True):
+            if array.shape[:1] != (self.batch_size,):
+                raise DataError(
+                    f"the function must give one row of output per row of the batch, {self.batch_size}; for "
+                    f"{output.name!r} it gives an array of {array.shape}"
+                )
+        return found
+
+
+def described(batch: Arrays) -> str:
+    """The types of a batch, for messages."""
+    return f"a batch of { {name: f'{array.dtype}{list(array.shape)}' for name, array in batch.items()} }"
+
+
+def _cut(array: np.ndarray, start: int, size: int) -> np.ndarray:
+    part = array[start : start + size]
+    missing = size - len(part)
+    return part if not missing else np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
+
+
+def loaded(digest: str, content: Readable) -> Apply:
+    """The compiled function with its parameters, which a worker loads once."""
+    if digest not in _loaded:
+        pickled = content.value
+        apply, params = cloudpickle.loads(pickled)
+        while _loaded and sum(size for size, _ in _loaded.values()) > MOST:
+            _loaded.popitem(last=False)
+        _loaded[digest] = len(pickled), partial(fdl.jit(apply), params)
+    _loaded.move_to_end(digest)
+    return _loaded[digest][1]
