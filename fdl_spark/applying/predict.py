@@ -102,7 +102,8 @@ def predict(
             names = tuple(str(n) for n in range(len(outputs)))
             digest, content = sent(where, apply, params)
             task = Scoring(digest, content, selection, known, outputs, names, batch_size, invalid == "null")
-            result = spark_udf(package_of(frame), task)(*inputs)
+            # Spark would push a filter of predictions down, and compute these for it and again for those it leaves.
+            result = spark_udf(package_of(frame), task, deterministic=False)(*inputs)
             return places.filled(numbered(frame).select("*", result.alias("results")), outputs)
 
 

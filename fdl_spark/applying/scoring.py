@@ -1,5 +1,6 @@
 """What a task does with a function: rows of Arrow to arrays, piece by piece through the function, back to Arrow."""
 
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,9 +19,8 @@ from fdl_spark.applying.shapes import Shape
 from fdl_spark.applying.sharing import Readable
 from fdl_spark.data.columns import Arrays, BadColumn
 from fdl_spark.data.selection import Selection
-from fdl_spark.errors import ArgumentError, ColumnError, DataError
+from fdl_spark.errors import ArgumentError, ColumnError, DataError, UserFunctionError
 from fdl_spark.spark.cores import use_cores_of_task
-from fdl_spark.spark.failures import calling
 
 MOST = 512 << 20  # bytes of functions with their parameters that a worker keeps, besides the one in use
 
@@ -124,8 +124,12 @@ class Scoring:
         """The function on `batch_size` rows; the last ones are padded with copies: it is compiled for one shape."""
         batch = {name: _cut(array, place, self.batch_size) for name, array in arrays.items()}
         until = first + min(place + self.batch_size, len(next(iter(arrays.values()))))
-        with calling(f"the function, on rows {first + place} to {until - 1} of a partition, {described(batch)},"):
+        try:
             given = apply(batch)
+        except Exception as error:  # of which Spark would tell no more than the last traceback, which is ours
+            where = f"the function, on rows {first + place} to {until - 1} of a partition, {described(batch)},"
+            said = f"{where} raised {type(error).__name__}: {error}\n{traceback.format_exc()}"
+            raise UserFunctionError(said) from None
         found = [np.asarray(result) for result in results(given, [output.name for output in self.outputs])]
         for output, array in zip(self.outputs, found, strict=True):
             if array.shape[:1] != (self.batch_size,):

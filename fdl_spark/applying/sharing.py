@@ -1,5 +1,6 @@
 """Functions and parameters on their way to the tasks: equal ones are sent once, and freed when nothing uses them."""
 
+import gc
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,5 +87,6 @@ def _collect(context: SparkContext, size: int) -> None:
     global _new
     _new += size
     if _new > COLLECT:
+        gc.collect()  # what PySpark makes for a plan holds on to the JVM's objects, and may be a cycle
         context._jvm.java.lang.System.gc()
         _new = size

@@ -113,13 +113,14 @@ def sent(where: SparkContext | SparkSession, apply: Applied, params: Any) -> tup
     return digest, send(where, digest, content)
 
 
-def spark_udf(package: str, task: Scoring) -> Any:
+def spark_udf(package: str, task: Scoring, deterministic: bool = True) -> Any:
     """A UDF over iterators of Arrow arrays.
 
     Args:
       package: of the session.
       task: the function.
+      deterministic: whether Spark may compute it more often than once, or for other rows than those of its place.
     """
     kind = struct_type(task.outputs, task.names)
     made = import_module(f"{package}.udf").UserDefinedFunction
-    return made(task, kind, name="fdl", evalType=PythonEvalType.SQL_SCALAR_ARROW_ITER_UDF)
+    return made(task, kind, "fdl", PythonEvalType.SQL_SCALAR_ARROW_ITER_UDF, deterministic)

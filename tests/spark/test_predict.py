@@ -1,13 +1,22 @@
 """Predictions are a column among the others; evaluations weigh every row alike."""
 
+import gc
 import os
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from pyspark.errors import PythonException
+from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.linalg import Vectors
 from pyspark.sql import Row
+from pyspark.sql import functions as sql
 
 import fdl.numpy as fnp
 import fdl_spark
+from fdl_spark.applying import sharing
+from fdl_spark.data.columns import BadColumn
 from fdl_spark.spark.quiet import no_pandas_warning
 
 
@@ -88,3 +97,221 @@ def test_predictions_run_in_the_workers_of_training(spark):
     with no_pandas_warning():
         (row,) = spark.range(0, 1, 1, 1).mapInArrow(parent, "pid long").collect()
     assert spark.sparkContext.parallelize([0], 1).map(lambda _: os.getppid()).collect() == [row.pid]
+
+
+def jobs(spark):
+    return len(spark.sparkContext.statusTracker().getJobIdsForGroup(None))
+
+
+def test_several_outputs_of_the_types_that_evaluators_want(spark, frame):
+    def classify(params, batch):
+        z = batch["x"] @ params
+        return {"scores": z, "class": fnp.argmax(z, axis=1), "unused": z.sum(axis=1)}
+
+    params = np.float32([[1, 0, 2], [0, 5, 0]])
+    output = {"scores": "vector", "class": "double"}
+    before = jobs(spark)
+    scored = fdl_spark.predict(classify, params, frame, output, columns=["x"])
+    assert jobs(spark) == before  # the lengths of the parameters say how long the arrays are
+    assert scored.dtypes[-2:] == [("scores", "vector"), ("class", "double")]
+    x = np.array([[i, 1.0] for i in range(23)])
+    rows = scored.collect()
+    np.testing.assert_array_equal([row.scores.toArray() for row in rows], x @ params)
+    np.testing.assert_array_equal([row["class"] for row in rows], np.argmax(x @ params, axis=1))
+    found = MulticlassClassificationEvaluator(labelCol="label", predictionCol="class", metricName="accuracy").evaluate(
+        scored.withColumn("label", sql.col("class"))
+    )
+    assert found == 1.0
+    by_key = fdl_spark.predict(classify, params, frame, columns=["x"])
+    assert by_key.dtypes[-3:] == [("scores", "array<float>"), ("class", "int"), ("unused", "float")]
+    by_place = fdl_spark.predict(lambda p, b: (b["y"], b["y"] * p), np.float32(3), frame.select("y"), ["u", "v"])
+    assert [(row.u, row.v) for row in by_place.collect()] == [(i % 2, 3.0 * (i % 2)) for i in range(23)]
+
+
+def test_lengths_that_the_schema_tells(spark):
+    def apply(params, batch):
+        return batch["v"].reshape(-1, 2, 2).sum(axis=2) * params  # only rows of four numbers can be reshaped
+
+    frame = spark.createDataFrame([(Vectors.dense([1, 2, 3, 4]),), (Vectors.sparse(4, {1: 5.0}),)], ["v"])
+    told = frame.select(sql.col("v").alias("v", metadata={"ml_attr": {"num_attrs": 4}}))
+    before = jobs(spark)
+    for data, options in ((told, {}), (frame, {"shapes": {"v": (4,)}}), (frame, {"output": {"prediction": "vector"}})):
+        scored = fdl_spark.predict(apply, np.float32(1), data, **options)
+        assert jobs(spark) == before
+        assert [list(row.prediction) for row in scored.collect()] == [[3, 7], [5, 0]]
+        before = jobs(spark)
+    assert scored.schema["prediction"].metadata == {}
+    width = fdl_spark.predict(apply, np.float32(1), told, {"p": "vector"}).schema["p"].metadata
+    assert width == {"ml_attr": {"num_attrs": 2}}
+    looked = fdl_spark.predict(apply, np.float32(1), frame)
+    assert jobs(spark) > before and looked.dtypes[-1] == ("prediction", "array<float>")
+    with pytest.raises(fdl_spark.DataError, match=r"the arrays of \['v'\] are is not known: pass shapes="):
+        fdl_spark.predict(apply, np.float32(1), frame.where("false"))
+    wrong = fdl_spark.predict(lambda p, b: b["v"] * p, np.float32(1), frame, shapes={"v": (8,)})
+    with pytest.raises(PythonException, match=r"column 'v': rows of shape \(4,\), where \(8,\) was expected"):
+        wrong.collect()
+
+
+def test_columns_are_replaced_in_their_places(frame):
+    def both(params, batch):
+        return {"Y": batch["y"] + params, "z": batch["y"] * params}
+
+    scored = fdl_spark.predict(both, np.int64(10), frame.select("y", "`a.name`"), replace=True, columns=["y"])
+    assert scored.columns == ["Y", "a.name", "z"]
+    assert [tuple(row) for row in scored.limit(3).collect()] == [(10 + i % 2, f"row {i}", i % 2 * 10) for i in range(3)]
+
+
+def test_columns_of_any_type_stay_as_they_are(spark):
+    query = (
+        "SELECT id, INTERVAL '2' YEAR AS time, map('a', id) AS m, named_struct('b', id) AS s, NULL AS n FROM range(3)"
+    )
+    frame = spark.sql(query)
+    scored = fdl_spark.predict(lambda p, b: b["id"] * p, np.int64(2), frame)
+    assert scored.schema.fields[:-1] == frame.schema.fields
+    readable = sql.col("time").cast("string")  # PySpark has no type for the interval
+    rows, expected = (data.withColumn("time", readable).collect() for data in (scored, frame))
+    assert [tuple(row) for row in rows] == [(*row, 2 * row.id) for row in expected]
+
+
+class Lengths:
+    """Encodes strings by their lengths."""
+
+    inputs, outputs = ("name", "vector"), ("length", "two")
+
+    def encode(self, batch):
+        names, vectors = batch.column(0).to_pylist(), batch.column(1).to_pylist()
+        for row, name in enumerate(names):
+            if not name:
+                raise BadColumn("name", "nothing to encode", row)
+        two = np.array(vectors, np.float32).reshape(-1, 2)
+        return {"length": np.array([len(name) for name in names], np.float32), "two": two}
+
+
+def test_features_are_encoded_by_the_executors(spark):
+    def apply(params, batch):
+        return params * batch["length"] + batch["two"][:, 1] + batch["id"]
+
+    rows = [(n, "é" * n, Vectors.dense([n, 0.5])) for n in range(1, 9)]
+    frame = spark.createDataFrame(spark.sparkContext.parallelize(rows, 3), ["id", "name", "vector"])
+    options = {"features": Lengths(), "columns": ["id"], "batch_size": 2}
+    before = jobs(spark)
+    scored = fdl_spark.predict(apply, np.float32(100), frame, **options)
+    assert jobs(spark) == before
+    assert [row.prediction for row in scored.collect()] == [101.0 * n + 0.5 for n in range(1, 9)]
+    bad = frame.withColumn("name", sql.when(sql.col("id") % 4 != 0, sql.col("name")))
+    kept = fdl_spark.predict(apply, np.float32(100), bad, invalid="null", **options)
+    expected = [101.0 * n + 0.5 if n % 4 else None for n in range(1, 9)]
+    assert [row.prediction for row in kept.collect()] == expected
+    with pytest.raises(PythonException, match=r"column 'name': nothing to encode .* first at row 1"):
+        fdl_spark.predict(
+            apply, np.float32(100), bad.repartition(1).sortWithinPartitions("id").where("id > 2"), **options
+        ).collect()
+
+
+def test_rows_with_nulls_and_nan_give_nulls_or_fail(spark):
+    rows = [([1.0, 2.0], 3), (None, 3), ([1.0, None], 3), ([float("nan"), 1.0], 3), ([5.0, 6.0], None), ([7.0, 8.0], 9)]
+    frame = spark.createDataFrame(rows, "x array<double>, n int").coalesce(1)
+
+    def apply(params, batch):
+        return {"dot": batch["x"] @ params, "both": batch["x"] + batch["n"][:, None]}
+
+    kept = fdl_spark.predict(apply, np.float32([1, 10]), frame, {"dot": None, "both": "vector"}, invalid="null")
+    assert [(row.dot, row.both and row.both.toArray().tolist()) for row in kept.collect()] == [
+        (21.0, [4, 5]), *[(None, None)] * 4, (87.0, [16, 17])
+    ]  # fmt: skip
+    with pytest.raises(PythonException, match=r"column 'x': null \(rows counted in this partition\), first at row 1"):
+        fdl_spark.predict(apply, np.float32([1, 10]), frame).collect()
+    nothing = fdl_spark.predict(apply, np.float32([1, 10]), frame.where("x IS NULL"), invalid="null")
+    assert [(row.dot, row.both) for row in nothing.collect()] == [(None, None)]
+
+
+def test_what_raises_on_an_executor_is_told_with_the_rows_and_the_users_traceback(frame):
+    def apply(params, batch):
+        if "SPARK_LOCAL_DIRS" in os.environ:
+            batch["x"].reshape(3, 5)
+        return batch["x"] @ params
+
+    with pytest.raises(PythonException) as raised:
+        fdl_spark.predict(apply, np.float32([1, 0]), frame, batch_size=5, columns=["x"]).collect()
+    text = str(raised.value)
+    assert "the function, on rows 0 to 4 of a partition, a batch of {'x': 'float32[5, 2]'}, raised" in text
+    assert "in apply" in text and "UserFunctionError" in text
+
+
+def test_a_prediction_is_computed_once_where_it_is_used_twice(spark, frame):
+    counted = spark.sparkContext.accumulator(0)
+
+    class Counting:
+        inputs, outputs = ("y",), ("y",)
+
+        def encode(self, batch):
+            counted.add(batch.num_rows)
+            return {"y": batch.column(0).to_numpy(zero_copy_only=False)}
+
+    scored = fdl_spark.predict(lambda p, b: b["y"] * p, np.int64(5), frame, features=Counting())
+    used = scored.where("prediction > 1").withColumn("again", sql.col("prediction") + 1)
+    assert [row.again for row in used.collect()] == [6] * 11
+    assert counted.value == 23
+
+
+def test_rows_are_applied_in_batches_of_one_size(frame):
+    def sizes(params, batch):
+        return fnp.full((batch["y"].shape[0],), batch["y"].shape[0]) * params
+
+    scored = fdl_spark.predict(sizes, np.int32(1), frame.select("y").coalesce(1), batch_size=7)
+    assert {row.prediction for row in scored.collect()} == {7}
+
+
+def files(spark):
+    """The driver's files of broadcasts."""
+    return {path for path in Path(spark.sparkContext._temp_dir).iterdir() if path.is_file()}
+
+
+def test_parameters_are_sent_once_and_freed_when_nothing_uses_them(spark, frame, monkeypatch):
+    monkeypatch.setattr(sharing, "COLLECT", 3 << 20)
+
+    def apply(params, batch):
+        return batch["x"] @ params[:2]
+
+    def scored(n, count=2**18):
+        return fdl_spark.predict(apply, np.full(count, n, np.float32), frame)
+
+    before = files(spark)
+    kept, *others = [scored(1) for _ in range(8)]
+    assert len(files(spark) - before) == 1
+    first = files(spark) - before
+    (one,) = first
+    derived = kept.where("prediction > 3").select("prediction")
+    for n in range(2, 10):  # 1 MB each
+        others.append(scored(n))
+        others[-1].count()
+        others.clear()
+    del kept
+    assert sum(path.stat().st_size for path in files(spark) - before) <= (5 << 20) + 9999
+    assert one in files(spark)  # as what was made of it has it
+    assert [row.prediction for row in derived.collect()] == [i + 1.0 for i in range(3, 23)]
+    del derived
+    end = time.monotonic() + 60
+    while one in files(spark) and time.monotonic() < end:
+        gc.collect()
+        time.sleep(0.5)  # Py4J tells the JVM from a thread of its own
+        spark.sparkContext._jvm.java.lang.System.gc()
+        assert scored(1, 10).first().prediction == 1  # small parameters, which are no broadcast
+    assert one not in files(spark)
+
+
+def test_the_function_is_loaded_and_compiled_once_by_a_worker(frame):
+    def apply(params, batch):
+        if "SPARK_LOCAL_DIRS" in os.environ:
+            Path(os.environ["SPARK_LOCAL_DIRS"].split(",")[0], f"traced-{os.getpid()}-{time.time_ns()}").touch()
+        return batch["y"] * params
+
+    def where(params, batch):
+        traced = Path(os.environ.get("SPARK_LOCAL_DIRS", "/nowhere").split(",")[0]).glob("traced-*")
+        names = [path.name.split("-")[1] for path in traced]
+        return batch["y"] * 0 + max([names.count(name) for name in names], default=0)
+
+    scored = fdl_spark.predict(apply, np.int64(1), frame.select("y"), batch_size=4)
+    for _ in range(3):
+        assert len(scored.collect()) == 23
+    assert {row.prediction for row in fdl_spark.predict(where, 0, frame.select("y")).collect()} == {1}
