@@ -194,10 +194,8 @@ class Fitted(InputParams, MLReadable, MLWritable):
         numbers = self.numbers()
         if reads != inputs.columns:
             numbers = partial(_renamed, numbers, dict(zip(reads, inputs.columns, strict=True)))
-        more = {} if inputs.features is None else {"features": inputs.features}
-        scored = predict(
-            numbers, self.parameters, dataset, NUMBERS, columns=reads, batch_size=self.getPredictionBatchSize(), **more
-        )
+        size, features = self.getPredictionBatchSize(), inputs.features
+        scored = predict(numbers, self.parameters, dataset, NUMBERS, columns=reads, features=features, batch_size=size)
         functions = import_module(f"{package_of(dataset)}.functions")
         vectors = import_module(f"{package_of(dataset)}.functions".replace(".sql", ".ml"))
         row = functions.col(str(len(dataset.columns)))
