@@ -9,6 +9,7 @@
 >>> params = optim.apply_updates(params, updates)
 """
 
+from fdl.optim.averages import LookaheadState, ParamsEmaState, lookahead, params_ema
 from fdl.optim.base import (
     EmptyState,
     GradientTransformation,
@@ -31,12 +32,14 @@ from fdl.optim.constraints import (
     add_decayed_weights,
     centralize,
     clip,
+    clip_by_block_norm,
     clip_by_block_rms,
     clip_by_global_norm,
     keep_params_nonnegative,
     scale_by_trust_ratio,
     zero_nans,
 )
+from fdl.optim.epochs import epoch_schedule, inverse_time_decay, natural_exp_decay
 from fdl.optim.optimizers import (
     adabelief,
     adadelta,
@@ -55,6 +58,7 @@ from fdl.optim.optimizers import (
     sgd,
     sign_sgd,
 )
+from fdl.optim.paths import by_path
 from fdl.optim.schedules import (
     constant_schedule,
     cosine_decay_schedule,
@@ -104,10 +108,12 @@ __all__ = [
     "EmaState",
     "EmptyState",
     "GradientTransformation",
+    "LookaheadState",
     "MaskedNode",
     "MaskedState",
     "MultiStepsState",
     "MultiTransformState",
+    "ParamsEmaState",
     "ScaleByAdaDeltaState",
     "ScaleByAdamState",
     "ScaleByAmsgradState",
@@ -126,21 +132,25 @@ __all__ = [
     "add_decayed_weights",
     "amsgrad",
     "apply_updates",
+    "by_path",
     "by_rows",
     "catch_up",
     "centralize",
     "chain",
     "clip",
+    "clip_by_block_norm",
     "clip_by_block_rms",
     "clip_by_global_norm",
     "constant_schedule",
     "cosine_decay_schedule",
     "cosine_onecycle_schedule",
     "ema",
+    "epoch_schedule",
     "exponential_decay",
     "global_norm",
     "identity",
     "incremental_update",
+    "inverse_time_decay",
     "join_schedules",
     "keep_params_nonnegative",
     "lamb",
@@ -148,12 +158,15 @@ __all__ = [
     "linear_onecycle_schedule",
     "linear_schedule",
     "lion",
+    "lookahead",
     "lookups",
     "masked",
     "multi_steps",
     "multi_transform",
     "nadam",
     "nadamw",
+    "natural_exp_decay",
+    "params_ema",
     "piecewise_constant_schedule",
     "piecewise_interpolate_schedule",
     "polynomial_schedule",

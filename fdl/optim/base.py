@@ -197,7 +197,8 @@ def _last_catches_up(catch_up: Any, params: Tree, state: tuple[Any, ...], rows: 
     return params, (*state[:-1], last)
 
 
-def _refuse_to_hide(name: str, inner: GradientTransformation) -> None:
+def refuse_to_hide(name: str, inner: GradientTransformation) -> None:
+    """Raise if a transformation has rows to make up for, which one around it would not let it do."""
     if inner.catch_up is not None:
         raise ValueError(
             f"{name} would hide that rows have to catch up; put by_rows outside, and say by its argument `tables` "
@@ -223,7 +224,7 @@ def masked(inner: GradientTransformation, mask: Tree | Callable[[Tree], Tree]) -
     (2.0, 1.0)
     """
 
-    _refuse_to_hide("masked, multi_transform", inner)
+    refuse_to_hide("masked, multi_transform", inner)
 
     def visible(values: Tree) -> tuple[Tree, Tree]:
         chosen = mask(values) if callable(mask) else mask
@@ -312,7 +313,7 @@ def multi_steps(optimizer: GradientTransformation, every_k: int) -> GradientTran
     (0.0, -2.0)
     """
 
-    _refuse_to_hide("multi_steps", optimizer)
+    refuse_to_hide("multi_steps", optimizer)
 
     def init(params: Tree) -> MultiStepsState:
         zero = fnp.zeros((), int32)

@@ -110,6 +110,23 @@ def clip_by_block_rms(threshold: Any) -> GradientTransformation:
 
 
 @makes_transformation()
+def clip_by_block_norm(max_norm: Any) -> GradientTransformation:
+    """Shrink every leaf whose own norm exceeds `max_norm`.
+
+    >>> params, transformation = fnp.zeros(2), clip_by_block_norm(1.0)
+    >>> updates, state = transformation.update(fnp.array([3.0, 4.0]), transformation.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [0.6, 0.8]
+    """
+
+    def shrunk(g: Any) -> Any:
+        norm = fnp.sqrt(sum_of_squares(g))
+        return g * fnp.where(norm > max_norm, max_norm / norm, 1.0).astype(g.dtype)
+
+    return per_leaf(shrunk)
+
+
+@makes_transformation()
 def clip_by_global_norm(max_norm: Any) -> GradientTransformation:
     """Shrink all leaves together if their norm exceeds `max_norm`. Source: Pascanu, Mikolov, Bengio (2013).
 

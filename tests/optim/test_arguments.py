@@ -34,6 +34,10 @@ TABLE = {
     "threshold": (5.0, [-1.0]),
     "step_size": (-0.1, []),
     "every_k": (2, [0, -1, 1.5, INF]),
+    "sync_period": (2, [0, -1, 1.5, INF]),
+    "slow_step_size": (0.5, [-0.1, 1.1]),
+    "steps_per_epoch": (5, [0, -1, 1.5, INF]),
+    "epochs": (3, [0, -1, 1.5, INF]),
     "value": (-0.1, []),
     "init_value": (0.0, []),
     "end_value": (0.5, []),
@@ -53,6 +57,7 @@ TABLE = {
 }
 OTHERS = {
     "optimizer": optim.sgd(0.1), "interpolate_type": "linear", "new_tensors": 1.0, "old_tensors": 0.0,
+    "rate_of": lambda epoch: 0.1 / epoch,
 }  # fmt: skip
 #: Arguments that are no numbers.
 NOT_NUMBERS = {

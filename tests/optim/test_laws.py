@@ -55,19 +55,24 @@ CASES = {
     "lars": optim.lars(RATE, trust_coefficient=0.1),
     "add_decayed_weights": optim.add_decayed_weights(0.25),
     "add_decayed_weights, schedule": optim.add_decayed_weights(falling),
+    "by_path": optim.by_path({"*b": optim.sgd(RATE, 0.5), "*": optim.adam(RATE)}),
     "by_rows": optim.by_rows(optim.adam(RATE), False),
     "centralize": optim.centralize(),
     "chain": optim.chain(optim.clip(0.5), optim.trace(0.9), optim.scale(-RATE)),
     "chain, whole": optim.chain(optim.adam(RATE), optim.clip_by_global_norm(0.5)),
     "clip": optim.clip(0.5),
+    "clip_by_block_norm": optim.clip_by_block_norm(0.5),
     "clip_by_block_rms": optim.clip_by_block_rms(0.5),
     "clip_by_global_norm": optim.clip_by_global_norm(0.5),
     "ema": optim.ema(0.9),
     "identity": optim.identity(),
+    "lookahead": optim.lookahead(optim.sgd(RATE, 0.5), 2, 0.5),
+    "lookahead, whole": optim.lookahead(optim.lamb(RATE), 2, 0.5),
     "keep_params_nonnegative": optim.keep_params_nonnegative(),
     "masked": masked_adam(),
     "multi_steps": optim.multi_steps(optim.adam(RATE), 2),
     "multi_transform": two_kinds(),
+    "params_ema": optim.params_ema(0.9),
     "scale": optim.scale(-RATE),
     "scale_by_adadelta": optim.scale_by_adadelta(),
     "scale_by_adam": optim.scale_by_adam(),
@@ -88,14 +93,15 @@ CASES = {
     "zero_nans": optim.zero_nans(),
 }
 NOT_ELEMENTWISE = [
-    "lamb", "lars", "by_rows", "centralize", "chain, whole", "clip_by_block_rms", "clip_by_global_norm", "masked",
-    "multi_transform", "scale_by_trust_ratio",
+    "lamb", "lars", "by_path", "by_rows", "centralize", "chain, whole", "clip_by_block_norm", "clip_by_block_rms",
+    "clip_by_global_norm", "lookahead, whole", "masked", "multi_transform", "scale_by_trust_ratio",
 ]  # fmt: skip
 ELEMENTWISE = [name for name in CASES if name not in NOT_ELEMENTWISE]
 OPTIMIZERS = list(CASES)[: list(CASES).index("add_decayed_weights")]
 #: Those under which a gradient that is Rows stays Rows.
 KEEPS_ROWS = [
-    "sgd", "sign_sgd", "clip", "clip_by_block_rms", "clip_by_global_norm", "identity", "scale",
+    "sgd", "sign_sgd", "clip", "clip_by_block_norm", "clip_by_block_rms", "clip_by_global_norm", "identity",
+    "params_ema", "scale",
     "scale_by_learning_rate", "scale_by_schedule", "scale_by_trust_ratio", "set_to_zero", "zero_nans",
 ]  # fmt: skip
 
