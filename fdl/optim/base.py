@@ -242,7 +242,7 @@ def masked(inner: GradientTransformation, mask: Tree | Callable[[Tree], Tree]) -
 
 
 def multi_transform(
-    transforms: Mapping[Hashable, GradientTransformation], param_labels: Tree | Callable[[Tree], Tree]
+    transforms: Mapping[Any, GradientTransformation], param_labels: Tree | Callable[[Tree], Tree]
 ) -> GradientTransformation:
     """Different transformations for different leaves.
 

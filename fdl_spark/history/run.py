@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl_spark.history.averages import averaged
 from fdl_spark.history.files import write_text
 from fdl_spark.history.history import History
 from fdl_spark.history.report import page
@@ -74,6 +75,11 @@ class Run:
     def best(self) -> BestParams | None:
         """The best parameters until now, with their step and the metric's value; None without `train(best=)`."""
         return self._best()
+
+    @property
+    def ema(self) -> Any:
+        """The moving average of the parameters by `fdl.optim.params_ema`, like `params`; None without it."""
+        return averaged(self.params, self.optimizer_state)
 
     @property
     def listing(self) -> str:
