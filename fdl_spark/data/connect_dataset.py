@@ -84,9 +84,7 @@ class ConnectDataset(Dataset):
     def map(self, function: Callable[[int, Iterator[Block]], Iterable[Payload]], barrier: bool = False) -> list[bytes]:
         return collected(self.spark, self._run(partial(_to_driver, function), barrier))
 
-    def scatter(
-        self, function: Callable[[int, Iterator[bytes]], Iterable[Payload]], inputs: list[bytes]
-    ) -> list[bytes]:
+    def scatter(self, function: Callable[[int, Iterator], Iterable[Payload]], inputs: list[bytes]) -> list[bytes]:
         upload = Upload(self.spark, inputs)
         try:
             pieces = upload.frame.repartitionById(len(inputs), "number")
@@ -274,7 +272,7 @@ def collected(spark: SparkSession, answers: DataFrame) -> list[bytes]:
 
 
 def _to_driver(
-    function: Callable[[int, Iterator[Block]], Iterable[Payload]], task: int, blocks: Iterator[Block]
+    function: Callable[[int, Iterator], Iterable[Payload]], task: int, blocks: Iterator
 ) -> Iterator[tuple[int, Payload]]:
     return ((task, payload) for payload in function(task, blocks))
 

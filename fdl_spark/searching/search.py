@@ -121,7 +121,12 @@ def search(
             cleanup.add("freeing the validation", held_out.content.destroy)
         store = None
         if checkpoint is not None:
-            arguments = {"seed": seed, "shards": schedule.shards, "rows": schedule.rows, "batch_size": batch_size}
+            arguments: dict[str, Any] = {
+                "seed": seed,
+                "shards": schedule.shards,
+                "rows": schedule.rows,
+                "batch_size": batch_size,
+            }
             arguments |= {unit: resource, "metric": metric, "mode": mode, "halving": halving}
             arguments |= {"trials": len(chosen)} if halving is not None else {}
             store = Store(checkpoint, arguments)
