@@ -19,7 +19,9 @@ from fdl_spark.history.outcome import flat_numbers
 from fdl_spark.spark.cores import use_cores_of_task
 from fdl_spark.spark.failures import calling
 from fdl_spark.training.train import train
+from fdl_spark.training.triggers import every
 
+NEVER = 1 << 40
 Files = dict[str, bytes]  # of a folder of checkpoints, by name
 
 
@@ -114,7 +116,7 @@ class Plan:
             if self.saves:
                 for file, content in (files or {}).items():
                     (folder / file).write_bytes(content)
-                options["checkpoint"] = name
+                options |= {"checkpoint": name, "save": every(epochs=NEVER)}  # the end is saved anyway
             run = train(loss, params, self.data.here(), **options)
             files = {path.name: path.read_bytes() for path in folder.iterdir()} if self.returns else None
         epochs = run.history.epochs
@@ -125,6 +127,7 @@ class Plan:
         return Report(value, None, seconds, epochs, fdl.tree.map(np.asarray, run.params), files)
 
 
+# Arguments of `train` that a search decides for all of its trials.
 OWN = (
     "data",
     "validation",
@@ -134,6 +137,9 @@ OWN = (
     "columns",
     "features",
     "checkpoint",
+    "checkpoint_steps",
+    "save",
+    "keep",
     "epochs",
     "steps",
     "sync",
