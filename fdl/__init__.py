@@ -23,6 +23,7 @@ from fdl.api.environment import (
     named_call,
     named_scope,
     typeof,
+    vectors,
 )
 from fdl.api.inspect import ShapeDtypeStruct, eval_shape, make_program
 from fdl.api.jacobian import hessian, jacfwd, jacobian, jacrev

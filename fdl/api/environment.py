@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,21 @@ def device_count(backend: str | None = None) -> int:
 def default_backend() -> str:
     """The name of the platform: ``"cpu"``."""
     return "cpu"
+
+
+@cache
+def vectors() -> str:
+    """What compiled code adds up at once here: the last bits of a sum are the same wherever this is.
+
+    The environment variable FDL_CPU chooses others than the processor's own, as "native:256".
+
+    >>> vectors().split("-bit")[0] in ("128", "256", "512")
+    True
+    """
+    from fdl.compile.llvm.target import host_target
+
+    target = host_target()
+    return f"{target.vector_bits}-bit vectors{'' if target.fma else ' without FMA'}"
 
 
 def block_until_ready(x: Any) -> Any:

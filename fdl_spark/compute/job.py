@@ -1,6 +1,7 @@
 """What the tasks of a job are told: the Program, which each worker loads once, the parameters, and what to compute."""
 
 import hashlib
+import socket
 from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager, suppress
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import fdl
 from fdl_spark.compute.program import Program
 from fdl_spark.data.sharded import Dataset, Shareable
 from fdl_spark.data.shards import Schedule
@@ -19,17 +21,23 @@ KEPT_PROGRAMS = 8
 _programs: dict[str, Program] = {}
 
 
+class OtherVersion(Exception):
+    """A worker has another version of fdl than the driver."""
+
+
 @dataclass(frozen=True)
 class Shared:
     """A Program on its way to the workers, each of which loads it once, whatever number of runs uses it.
 
     Attributes:
       digest: names its content.
+      version: of fdl on the driver, which the workers' must be.
       content: its bytes, shared.
       machine_code: what was compiled of it, by digest, shared.
     """
 
     digest: str
+    version: str
     content: Shareable
     machine_code: tuple[tuple[str, Shareable], ...] = ()
 
@@ -37,7 +45,8 @@ class Shared:
     def of(program: Program, dataset: Dataset) -> "Shared":
         """Send a program to the tasks of a data set, with what was compiled of it."""
         content = program.to_bytes()
-        return Shared(hashlib.sha256(content).hexdigest(), dataset.share(content))._with_code(program, dataset)
+        digest = hashlib.sha256(content).hexdigest()
+        return Shared(digest, fdl.__version__, dataset.share(content))._with_code(program, dataset)
 
     def whole(self, program: Program, dataset: Dataset) -> "Shared":
         """The same with all that is being compiled of the program: the workers would take longer."""
@@ -55,7 +64,13 @@ class Shared:
             destroy(shared)
 
     def compiled(self) -> Program:
-        """The Program of this worker, which runs on the cores of the task."""
+        """The Program of this worker, which runs on the cores of the task.
+
+        Raises:
+          OtherVersion: the worker has another version of fdl than the driver.
+        """
+        if self.version != fdl.__version__:
+            raise OtherVersion(f"driver {self.version}, {socket.gethostname()} {fdl.__version__}")
         use_cores_of_task()
         if self.digest not in _programs:
             while len(_programs) >= KEPT_PROGRAMS:

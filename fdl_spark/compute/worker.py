@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pyspark.taskcontext import TaskContext
 
+import fdl
 from fdl_spark.compute.feed import Feed, Piece
 from fdl_spark.compute.job import Job
 from fdl_spark.compute.measured import Measured
@@ -48,7 +49,7 @@ def timed(parts: list[Part], task: int, started: float, waited: float) -> list[P
     """The parts of a task; the first says how long the task has worked since it started, and has waited for rows."""
     context = TaskContext.get()
     attempt = context.attemptNumber() if context else 0
-    timing = Timing(task, socket.gethostname(), time.perf_counter() - started, attempt, waited)
+    timing = Timing(task, socket.gethostname(), time.perf_counter() - started, attempt, waited, fdl.vectors())
     return [replace(part, timing=timing) for part in parts[:1]] + parts[1:]
 
 

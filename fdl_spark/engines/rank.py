@@ -17,6 +17,7 @@ from itertools import pairwise
 import numpy as np
 from pyspark import BarrierTaskContext
 
+import fdl
 from fdl_spark.compute.contribution import Contribution
 from fdl_spark.compute.feed import Feed
 from fdl_spark.compute.job import Job
@@ -298,6 +299,7 @@ class Rank:
         clock.lap("compute")
         message: Message = {"steps": [[[part.sums, part.bad] for part in parts] for parts in steps]}
         message |= {"seconds": clock.phases["compute"], "host": socket.gethostname(), "waited": self.feed.waited}
+        message["vectors"] = fdl.vectors()
         self.feed.waited = 0.0
         if self.rank == 0:
             message["last"] = self._is_last(first_done)
@@ -316,8 +318,8 @@ class Rank:
         member.longest = max(member.longest, *(message["seconds"] for message in told.values()))
         exchange.timeout = self._patience(exchange.timeout)
         timings = [
-            [rank, told[rank]["host"], told[rank]["seconds"] / count, 0, told[rank]["waited"] / count]
-            for rank in sorted(told)
+            [rank, of["host"], of["seconds"] / count, 0, of["waited"] / count, of["vectors"]]
+            for rank, of in sorted(told.items())
         ]
         phases = {name: seconds / count for name, seconds in clock.phases.items()}
         outcomes = [

@@ -13,13 +13,18 @@ OVERFLOW = "overflow"  # the share of rows in shards whose scaled gradients have
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one task worked, and where, how often it was tried before, and how long it waited for rows."""
+    """How long one task worked, and where, how often it was tried before, and how long it waited for rows.
+
+    Attributes:
+      vectors: what its processor adds up at once, which decides the last bits of sums; "" if that is not known.
+    """
 
     task: int
     host: str
     seconds: float
     attempt: int = 0
     waited: float = 0.0
+    vectors: str = ""
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,7 @@ def _meaning(error: Exception, doing: str) -> Exception:
     return Lost(f"a Python worker has gone ({worker.group(1)})" if worker else _first_line(text))
 
 
+OTHER_VERSION = "fdl or fdl_spark are of another version on the executors than on the driver; install the same"
 STOPPED = "the SparkSession of the data was stopped; make a new one, and the data from it"
 
 
@@ -216,6 +217,8 @@ def _in_python(text: str, doing: str) -> Exception:
         return LOST[kind](last)
     if last.startswith(f"{DataError.__module__}.{DataError.__name__}: "):
         return DataError(last.split(": ", 1)[1])
+    if kind == "OtherVersion" or re.search(r"Can't get attribute .* on <module 'fdl(_spark)?[.']", last):
+        return ClusterError(f"{doing}: {OTHER_VERSION}: {last}")
     if kind == "DiskFull":
         return NoRoom(last.split(": ", 1)[1])
     if re.search(r"\[Errno (28|122)\]", last):

@@ -22,6 +22,7 @@ from fdl_spark.engines.engine import Engine, Snapshot
 from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
 from fdl_spark.history.history import History
 from fdl_spark.history.outcome import LOSS_SCALE, OVERFLOW, Outcome
+from fdl_spark.history.processors import Processors
 from fdl_spark.history.run import BestParams, Run
 from fdl_spark.spark.cleanup import Cleanup
 from fdl_spark.spark.failures import LOGS, BlocksLost, Lost, NoRoom, calling, explained, settled
@@ -110,6 +111,7 @@ class Loop:
         self._since = 0.0  # seconds that groups took since the snapshot; what callbacks take loses nothing
         self._surprised = False  # whether a callback has read parameters or stopped where no group ends for it
         self._group = Group(iter(()))
+        self._processors = Processors()
         self._setbacks = 0
         self._left_out: list[Outcome] = []  # the last steps, none of which was finite
 
@@ -380,6 +382,8 @@ class Loop:
             self.run.history.add_event(self.run.step, text)
         if again:
             self._note_changes()
+        if (told := self._processors.differ(outcome.timings)) is not None:
+            self.run.history.add_event(self.run.step, told)
         return self.run.history.add_step(self.run.step, outcome)
 
     def _note_changes(self) -> None:

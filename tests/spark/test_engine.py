@@ -14,7 +14,7 @@ from fdl_spark.engines.stepping import SteppingEngine, Stopwatch, slowest
 from fdl_spark.history.outcome import Outcome
 from fdl_spark.spark.failures import BlocksLost, Lost
 from fdl_spark.spark.wire import pack
-from fdl_spark.training import train as module
+from fdl_spark.training import engine_choice as module
 from fdl_spark.training.loop import Loop
 
 LOST = []

@@ -109,6 +109,18 @@ TEXTS = {
         "rank 1 on host",
     ),
     "the kernel kills a rank": (BARRIER + CRASHED + WHERE, Lost, "exited unexpectedly"),
+    "a worker has another version": (
+        ABORTED + in_python("fdl_spark.compute.job.OtherVersion: driver 0.2.0, node7 0.1.0") + WHERE,
+        fdl_spark.ClusterError,
+        "of another version on the executors than on the driver; install the same: .*driver 0.2.0, node7 0.1.0",
+    ),
+    "a worker's version lacks what it is to run": (
+        ABORTED
+        + in_python("AttributeError: Can't get attribute 'write' on <module 'fdl_spark.data.block' from '/x/block.py'>")
+        + WHERE,
+        fdl_spark.ClusterError,
+        "install the same: AttributeError: Can't get attribute 'write'",
+    ),
     "too few slots for a barrier": (
         CALL
         + "org.apache.spark.scheduler.BarrierJobSlotsNumberCheckFailed: [SPARK-24819]: Barrier execution mode does "

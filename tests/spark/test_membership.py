@@ -1,11 +1,15 @@
 """What the history says of executors and tasks that were lost, and who is told that a group was."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
 
+import fdl
+from fdl_spark.compute.job import Held, OtherVersion, Shared
 from fdl_spark.history import History
 from fdl_spark.history.outcome import Outcome, Timing
+from fdl_spark.history.processors import Processors
 from fdl_spark.spark.classic import Py4JError
 from fdl_spark.spark.failures import Lost
 from fdl_spark.spark.membership import Membership
@@ -62,6 +66,7 @@ def test_real_executors_are_seen(spark):
 
 def test_tasks_that_were_run_again_are_events():
     loop = Loop.__new__(Loop)
+    loop._processors = Processors()
     loop.run = SimpleNamespace(step=3, history=History())
     loop.dataset = SimpleNamespace(changes=lambda: ["lost the executor at a:2"])
     outcome = Outcome({"loss": 2.0, "rows": 2.0}, (), {"x": 1.0}, (Timing(0, "a", 1.0), Timing(1, "b", 1.0, attempt=1)))
@@ -80,3 +85,9 @@ def test_a_group_that_is_lost_is_lost_for_whoever_waits_for_its_end():
     next(iter(group))
     with pytest.raises(Lost, match="ExecutorLost"):
         group.drain()
+
+
+def test_a_worker_of_another_version_refuses_the_program():
+    shared = Shared("digest", "0.0.1", Held(b""))
+    with pytest.raises(OtherVersion, match=rf"driver 0\.0\.1, .* {re.escape(fdl.__version__)}"):
+        shared.compiled()
