@@ -18,6 +18,7 @@ from fdl_spark.errors import (
     MissingColumnError,
     ModelError,
     NonFiniteError,
+    SearchError,
     SparkTrainingError,
     UserFunctionError,
 )
@@ -29,6 +30,7 @@ if find_spec("pyspark") is not None:
     from fdl_spark.compute.recipe import LossScale
     from fdl_spark.history.history import History
     from fdl_spark.history.run import Run
+    from fdl_spark.searching.search import search
     from fdl_spark.spark.session import session
     from fdl_spark.training.callback import Callback
     from fdl_spark.training.event_files import read_tensorboard
@@ -65,6 +67,7 @@ __all__ = [
     "Progress",
     "Regressor",
     "Run",
+    "SearchError",
     "SparkTrainingError",
     "TensorBoard",
     "Trigger",
@@ -74,12 +77,13 @@ __all__ = [
     "every",
     "predict",
     "read_tensorboard",
+    "search",
     "session",
     "train",
     "when",
 ]
 
-SUBPACKAGES = ("features", "ml")  # which are imported when they are first used
+SUBPACKAGES = ("features", "metrics", "ml", "searching")  # which are imported when they are first used
 
 
 #: Public names of subpackages, which are imported when they are used first: Spark ML is slow to import.

@@ -88,6 +88,10 @@ class ClusterError(SparkTrainingError, RuntimeError):
     for memory, disk, preemption)."""
 
 
+class SearchError(SparkTrainingError, RuntimeError):
+    """All trials of a search failed; the message has the first one's error."""
+
+
 class NonFiniteError(SparkTrainingError, FloatingPointError):
     """The loss or a gradient is NaN or infinite: lower the learning rate, clip gradients, look at the shard's rows, or
     pass `nonfinite="skip"` to leave such steps out, if they are few."""

@@ -41,6 +41,7 @@ ALLOWED = {
     "fdl_spark/engines/resident.py BaseException": "what a thread's job failed of is raised by whoever waits for it",
     "fdl_spark/engines/resident.py Exception": "ranks that have died have let go already",
     "fdl_spark/engines/shuffle.py Exception": "freeing what the cluster may have lost",
+    "fdl_spark/searching/trial.py Exception": "whatever ends a trial is its result, and the others go on",
     "fdl_spark/spark/failures.py AttributeError": "what a stopped session gives; raised again if it is not stopped",
     "fdl_spark/spark/failures.py Exception": "the user's function raised, which is told as a UserFunctionError",
     "fdl_spark/spark/folders.py BaseException": "deletes what is unfinished, and raises again",

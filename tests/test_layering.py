@@ -39,8 +39,8 @@ STAGES = {
         "loopnest", "ir", "llvm", "fallback",
     ],
     "fdl_spark": [
-        "daemon", "ml", "kafka", "training", "applying", "features", "checkpoints", "engines", "net", "compute",
-        "metrics", "data", "spark", "arguments", "cost", "errors", "history", "logs",
+        "daemon", "ml", "kafka", "searching", "training", "applying", "features", "checkpoints", "engines", "net",
+        "compute", "metrics", "data", "spark", "arguments", "cost", "errors", "history", "logs",
     ],
 }  # fmt: skip
 

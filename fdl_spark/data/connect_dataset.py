@@ -84,6 +84,15 @@ class ConnectDataset(Dataset):
     def map(self, function: Callable[[int, Iterator[Block]], Iterable[Payload]], barrier: bool = False) -> list[bytes]:
         return collected(self.spark, self._run(partial(_to_driver, function), barrier))
 
+    def scatter(self, function: Callable[[int, Iterator], Iterable[Payload]], inputs: list[bytes]) -> list[bytes]:
+        upload = Upload(self.spark, inputs)
+        try:
+            pieces = upload.frame.repartitionById(len(inputs), "number")
+            pieces = pieces.selectExpr("number as task", "piece as part", "content as handle")
+            return collected(self.spark, self._on(pieces, on_worker.run_on_input, partial(_to_driver, function)))
+        finally:
+            upload.drop()
+
     def exchange(
         self,
         emit: Callable[[int, Iterator[Block]], Iterable[tuple[int, Payload]]],
@@ -166,14 +175,23 @@ class ConnectDataset(Dataset):
                 self.spark.catalog.dropTempView(self._view)
 
     def _run(self, function: Callable[..., Iterable[tuple[int, Payload]]], barrier: bool = False) -> DataFrame:
-        """The DataFrame of what a function yields on each handle; the large values it refers to are joined to them."""
+        """The DataFrame of what a function yields on each handle."""
+        return self._on(self._handles, partial(on_worker.run, keep=self.cached), function, barrier)
+
+    def _on(
+        self,
+        frame: DataFrame,
+        runner: Callable[..., Any],
+        function: Callable[..., Iterable[tuple[int, Payload]]],
+        barrier: bool = False,
+    ) -> DataFrame:
+        """What runs on the rows of a DataFrame, to which the large values that the function refers to are joined."""
         content, shares = dumps(function)
         places = {share.key: (number, share.pieces) for number, share in enumerate(shares)}
-        frame = self._handles
         if shares:
             rows = [share.numbered(number) for number, share in enumerate(shares)]
             frame = frame.crossJoin(union(rows).hint("broadcast"))
-        return _mapped(frame, partial(on_worker.run, content, places, self.cached), on_worker.ANSWERS, barrier)
+        return _mapped(frame, partial(runner, content, places), on_worker.ANSWERS, barrier)
 
 
 def load(
@@ -254,7 +272,7 @@ def collected(spark: SparkSession, answers: DataFrame) -> list[bytes]:
 
 
 def _to_driver(
-    function: Callable[[int, Iterator[Block]], Iterable[Payload]], task: int, blocks: Iterator[Block]
+    function: Callable[[int, Iterator], Iterable[Payload]], task: int, blocks: Iterator
 ) -> Iterator[tuple[int, Payload]]:
     return ((task, payload) for payload in function(task, blocks))
 

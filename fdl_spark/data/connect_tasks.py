@@ -88,16 +88,31 @@ def write(name: str, schedule: Schedule, tasks: int, columns: Cells, batches: Ba
         yield _batch([(partition(), pickle.dumps(block, protocol=5))], HANDLES_SCHEMA)
 
 
+def run_on_input(content: bytes, shares: Mapping[str, tuple[int, int]], batches: Batches) -> Iterator[pa.RecordBatch]:
+    """As `run`, on an input of bytes, of which each row has a part; nothing if there is none."""
+    task, parts, values = -1, dict[int, bytes](), defaultdict[int, dict[int, bytes]](dict)
+    for row in _rows(batches, "task", "part", "handle", *(("number", "piece", "content") if shares else ())):
+        task, parts[row[1]] = row[0], row[2]
+        if shares:
+            values[row[3]][row[4]] = row[5]
+    if parts:
+        whole = {key: b"".join(values[number][n] for n in range(count)) for key, (number, count) in shares.items()}
+        values.clear()
+        with arrived(whole):
+            one = b"".join(parts[n] for n in range(len(parts)))
+            yield from _answers(task, pickle.loads(content)(task, iter([one])))
+
+
 def run(
-    content: bytes, shares: Mapping[str, tuple[int, int]], keep: bool, batches: Batches
+    content: bytes, shares: Mapping[str, tuple[int, int]], batches: Batches, *, keep: bool
 ) -> Iterator[pa.RecordBatch]:
     """Call a function on a task's block.
 
     Args:
       content: the pickled function (task, iterator over the one block) -> (destination, payload) pairs.
       shares: of the large values that the function refers to, by their keys, the numbers in the rows and of pieces.
-      keep: whether the block is used again; else its file is deleted.
       batches: one row, the block's handle; with large values, one row for each of their pieces.
+      keep: whether the block is used again; else its file is deleted.
     """
     values: dict[int, dict[int, bytes]] = defaultdict(dict)
     task = block = None

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from fdl_spark.data.connect_dataset import load as connect_load
 from fdl_spark.data.encoder import Encoder
+from fdl_spark.data.held import Held
 from fdl_spark.data.rdd_dataset import RddDataset
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.data.shards import Schedule
@@ -72,6 +73,8 @@ def load(
     Raises:
       ColumnError, MissingColumnError, DataError: the data does not become arrays.
     """
+    if isinstance(data, Held):
+        return data.dataset(batch_size, seed, shards)
     with about(argument), settled("reading the data"):
         where = session_of(data)
         if is_connect(where):

@@ -70,6 +70,9 @@ class RddDataset(Dataset):
         blocks: Any = self.blocks.barrier() if barrier else self.blocks
         return raw_output(blocks, function).collect()
 
+    def scatter(self, function: Callable[[int, Iterator], Iterable[Payload]], inputs: list[bytes]) -> list[bytes]:
+        return raw_output(self.context.parallelize(inputs, len(inputs)), function).collect()
+
     def share(self, value: Any) -> Broadcast:
         return lend(self.context, value)
 

@@ -102,6 +102,17 @@ class Dataset(ABC):
         """
 
     @abstractmethod
+    def scatter(self, function: Callable[[int, Iterator], Iterable[Payload]], inputs: list[bytes]) -> list[bytes]:
+        """What a function of the number and content of each input yields, on the driver, in the order of the inputs.
+
+        Each is a task of its own, which runs wherever there is room, and not where its rows are.
+
+        Args:
+          function: (number, iterator over the one input, which it must read to its end) -> one payload.
+          inputs: what is sent to each task alone.
+        """
+
+    @abstractmethod
     def share(self, value: Any) -> Shareable:
         """Send a value to the tasks: functions given to `map` may hold the result and read its `value`."""
 

@@ -11,24 +11,24 @@ class Activity:
     """Tells in a few words how many tasks of the newest stages of a job group are done.
 
     Args:
-      where: the SparkContext of a classic session, or the session of Spark Connect, which is not asked.
+      where: the SparkContext of a classic session; the session of Spark Connect is not asked, nor is None.
       group: the name of the jobs' group.
     """
 
-    def __init__(self, where: SparkContext | SparkSession, group: str):
+    def __init__(self, where: SparkContext | SparkSession | None, group: str):
         self._where, self._group = where, group
 
     def __call__(self) -> str:
         """The words; none if Spark does not say."""
-        if isinstance(self._where, SparkSession):
+        if self._where is None or isinstance(self._where, SparkSession):
             return ""
         try:
-            return self._told()
+            return self._told(self._where)
         except Exception:  # the session may be stopped at any time
             return ""
 
-    def _told(self) -> str:
-        tracker = self._where.statusTracker()
+    def _told(self, context: SparkContext) -> str:
+        tracker = context.statusTracker()
         jobs = [job for number in tracker.getJobIdsForGroup(self._group) if (job := tracker.getJobInfo(number))]
         running = [job for job in jobs if job.status == "RUNNING"]
         done = tasks = rows = 0
@@ -37,11 +37,12 @@ class Activity:
                 stage: Any = tracker.getStageInfo(number)
                 if stage is not None:
                     done, tasks = done + stage.numCompletedTasks, tasks + stage.numTasks
-                    rows += self._rows(number)
+                    rows += _rows(context, number)
         if not tasks:
             return ""
         return f"{done} of {tasks} tasks" + (f", {rows:,} rows read" if rows else "")
 
-    def _rows(self, stage: int) -> int:
-        """How many rows of files a stage has read until now, as its tasks report."""
-        return int(self._where._jsc.sc().statusStore().lastStageAttempt(stage).inputRecords())
+
+def _rows(context: SparkContext, stage: int) -> int:
+    """How many rows of files a stage has read until now, as its tasks report."""
+    return int(context._jsc.sc().statusStore().lastStageAttempt(stage).inputRecords())

@@ -39,12 +39,12 @@ def own_jobs(context: SparkContext) -> Iterator[None]:
 
 
 @contextmanager
-def job_group(where: SparkContext | SparkSession, name: str) -> Iterator[None]:
+def job_group(where: SparkContext | SparkSession | None, name: str) -> Iterator[None]:
     """Let the jobs inside be of one group, which Spark's UI shows and `SparkContext.cancelJobGroup` cancels.
 
-    A group that the user has set stays; Spark Connect has none.
+    A group that the user has set stays; Spark Connect has none, nor has a task.
     """
-    if isinstance(where, SparkSession) or where.getLocalProperty(GROUP) is not None:
+    if where is None or isinstance(where, SparkSession) or where.getLocalProperty(GROUP) is not None:
         yield
         return
     where.setLocalProperty(GROUP, name)

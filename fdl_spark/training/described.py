@@ -29,7 +29,7 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 def described(
     arguments: Mapping[str, Any],
-    where: SparkContext | SparkSession,
+    where: SparkContext | SparkSession | None,
     dataset: Dataset,
     program: Program,
     start: Snapshot,
@@ -38,7 +38,7 @@ def described(
 
     Args:
       arguments: of `train`, by name.
-      where: the SparkContext of a classic session, or the session of Spark Connect.
+      where: the SparkContext of a classic session, or the session of Spark Connect; None in a task.
       dataset: the data.
       program: the user's functions.
       start: the parameters and the state before the first step.
@@ -108,13 +108,14 @@ def plain(value: Any) -> Any:
     return _text(ADDRESS.sub("", repr(value)))
 
 
-def versions(where: SparkContext | SparkSession) -> dict[str, str]:
+def versions(where: SparkContext | SparkSession | None) -> dict[str, str]:
     """Of what computes: fdl, Python, the packages below it, Spark, Java, the processor."""
     found = {"fdl": fdl.__version__, "Python": sys.version.split()[0]}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
-    found["Spark"] = where.version
+    if where is not None:
+        found["Spark"] = where.version
     if isinstance(where, SparkContext):
         found["Java"] = str(where._jvm.java.lang.System.getProperty("java.version"))
     return found | {"system": platform.platform(), "processor": _processor()}
@@ -128,11 +129,11 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cluster(where: SparkContext | SparkSession, dataset: Dataset) -> dict[str, Any]:
+def _cluster(where: SparkContext | SparkSession | None, dataset: Dataset) -> dict[str, Any]:
     cluster = dataset.cluster()
     found: dict[str, Any] = {"hosts": cluster.hosts, "cores of a host": cluster.cores}
-    if isinstance(where, SparkSession):
-        return {"session": "Spark Connect", **found}
+    if where is None or isinstance(where, SparkSession):
+        return {"session": "Spark Connect" if where else "a task of a search", **found}
     return {"master": _text(where.master), "application": where.applicationId, **found}
 
 

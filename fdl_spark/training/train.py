@@ -11,6 +11,7 @@ from fdl_spark.compute.program import Program
 from fdl_spark.compute.recipe import LossScale
 from fdl_spark.compute.update import Update, is_elementwise
 from fdl_spark.data.encoder import Encoder
+from fdl_spark.data.held import Held
 from fdl_spark.data.load import load, session_of
 from fdl_spark.engines.common.leaves import initial, paths
 from fdl_spark.engines.engine import Snapshot
@@ -196,7 +197,7 @@ def train(
         shards = shards or (saved.arguments["shards"] if saved else None)
         read = partial(load, batch_size=batch_size, seed=seed, tasks=partitions, columns=columns, features=features)
         with settled("training"):
-            where = session_of(data)
+            where = None if isinstance(data, Held) else session_of(data)  # a trial's, in a task
             cleanup.enter("taking back the jobs' group", job_group(where, phases.name))
             phases("load", Activity(where, phases.name))
             dataset = read(data, shards=shards)

@@ -115,6 +115,29 @@ def evaluated(spark):
     return [found, fdl_spark.evaluate({"accuracy": problem.accuracy}, problem.params, problem.data)]
 
 
+def searched(spark):
+    """Trials of data that goes with each job, and of data that is too large for that, on validation data."""
+
+    def make(rate):
+        return {"loss": problem.loss, "params": problem.params, "optimizer": fdl.optim.adam(rate)}
+
+    chosen = {"batch_size": 48, "epochs": 2, "shards": 4, "halving": 2, "columns": ["x", "y"]}
+    found = fdl_spark.search(make, {"rate": [1e-2, 1e-3]}, rows(spark), validation=rows(spark), **chosen)
+    wide = {"x": problem.data["x"], "y": problem.data["y"], "wide": np.ones((200, 25_000), np.float32)}
+    large = fdl_spark.search(make, {"rate": [1e-2]}, wide, batch_size=100, shards=2)
+    return [[repr(trial.value) for trial in found.trials], digest(found.best.params), digest(large.best.params)]
+
+
+def measured(spark):
+    """Metrics of rows that are anywhere."""
+    chosen = {
+        "auc": fdl_spark.metrics.auc(lambda p, b: problem.scores(p, b)[:, 0], lambda p, b: b["y"] == 0),
+        "groups": fdl_spark.metrics.by_group(fdl_spark.metrics.accuracy(problem.scores, "y"), "y"),
+        "lists": fdl_spark.metrics.ndcg("weight", "even", 3, group="y"),
+    }
+    return fdl_spark.evaluate(chosen, problem.params, rows(spark), columns=NUMBERS, batch_size=17)
+
+
 def predicted(spark):
     frame = rows(spark).drop("even")
     found = fdl_spark.predict(problem.scores, problem.params, frame, output="scores", columns=["x"], batch_size=7)
@@ -150,6 +173,8 @@ ALIKE = {
     "stop": lambda spark: stopped(),
     "evaluate": evaluated,
     "predict": predicted,
+    "search": searched,
+    "metrics": measured,
 }
 
 

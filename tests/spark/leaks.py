@@ -105,6 +105,17 @@ def badly_predicted(spark, folder):
     fdl_spark.predict(lambda slope, batch: slope * batch["x"], np.float32(3), data).collect()
 
 
+def searched(spark, folder):
+    """Some trials fail, and others go on."""
+
+    def make(rate, fails):
+        chosen = on_executors(raise_there) if fails else loss
+        return {"loss": chosen, "params": np.float32(2), "optimizer": optim.sgd(rate)}
+
+    space = {"rate": [0.1, 0.01], "fails": [True, False]}
+    fdl_spark.search(make, space, DATA, batch_size=8, epochs=2, halving=2, checkpoint=folder, validation=DATA)
+
+
 def nan_at_one(slope, batch):
     return fdl.numpy.log(slope - 1)
 
@@ -118,6 +129,7 @@ RUNS = {
     "rows": lambda spark, folder: train(data=spark.sparkContext.parallelize([{"x": 1.0, "y": 1.0, "wide": 1.0}] * 9)),
     "checkpoint and resume": resumed,
     "evaluate": lambda spark, folder: fdl_spark.evaluate(loss, np.float32(2), DATA),
+    "search": searched,
     "predict": predicted,
     "arguments": lambda spark, folder: train(batch_size=0),
     "survey fails": lambda spark, folder: train(data=spark.sparkContext.parallelize([{"x": 1.0}, {"x": None}] * 999)),
