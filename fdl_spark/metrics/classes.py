@@ -30,11 +30,12 @@ class Counting(Metric):
 
     def gather(self, statistics: Any) -> Counts:
         label, predicted, weights = statistics
-        pairs = np.stack([whole(f"metrics.{self.name}", label), whole("predictions", predicted)], axis=1)
-        names, places = np.unique(pairs, axis=0, return_inverse=True)
         weights = flat_weights(weights, label)
         there = weights != 0
-        found = sums_by(places.reshape(-1)[there], weights[there])
+        label, predicted = label.reshape(-1)[there], predicted.reshape(-1)[there]
+        pairs = np.stack([whole(f"metrics.{self.name}", label), predicted.astype(np.int64)], axis=1)
+        names, places = np.unique(pairs, axis=0, return_inverse=True)
+        found = sums_by(places.reshape(-1), weights[there])
         return {(int(names[place, 0]), int(names[place, 1])): total for place, total in found.items()}
 
     @abstractmethod

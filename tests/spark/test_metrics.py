@@ -259,6 +259,25 @@ def test_nothing_to_measure_is_nan_and_not_an_error():
     assert math.isnan(metrics.auc("s", "y")(None, {"s": np.float32([0.2, np.nan]), "y": np.array([0, 1])}))
 
 
+def test_rows_without_weight_do_not_count_whatever_they_hold():
+    cut = {"s": np.float32([0.2, 0.9, 0.6]), "y": np.float32([0, 1, 0]), "w": np.float32([1, 2, 1]), "g": [0, 0, 1]}
+    padded = {"s": [np.inf], "y": [np.nan], "w": [0], "g": [9]}
+    padded = {
+        name: np.append(column, np.asarray(padded[name], np.asarray(column).dtype)) for name, column in cut.items()
+    }
+    names = ("auc", "pr_auc", "f1", "recall", "confusion_matrix", "mse", "mae", "r2", "log_loss", "accuracy")
+    made = [getattr(metrics, name)("s", "y", weight="w") for name in names]
+    made += [make("s", "y", group="g", weight="w") for make in RANKINGS.values()] + [metrics.mean("s", weight="w")]
+    for metric in made:
+        assert metric(None, padded) == metric(None, cut)
+
+
+def test_columns_alone_need_no_parameters(spark):
+    assert fdl_spark.evaluate({"mse": metrics.mse("s", "y")}, {}, {"s": np.arange(4.0), "y": np.arange(4) * 2}) == {
+        "mse": 3.5
+    }
+
+
 # On Spark.
 
 SUITE = {
