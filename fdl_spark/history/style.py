@@ -38,7 +38,7 @@ svg text { fill: var(--soft); font: 11px system-ui, sans-serif; font-variant-num
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
 th { text-align: left; color: var(--soft); font-weight: 600; white-space: nowrap; }
 th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--rule); vertical-align: top; }
-td { overflow-wrap: anywhere; min-width: 60px; }
+td { overflow-wrap: break-word; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 details { margin: 10px 0; }
 summary { cursor: pointer; color: var(--soft); }

@@ -9,7 +9,7 @@ import numpy as np
 from fdl_spark.history.markup import Markup, element, number
 from fdl_spark.history.thin import POINTS, extremes, starts_of_runs
 
-WIDTH, HEIGHT = 760, 250
+WIDTH, NARROW, HEIGHT = 760, 400, 250
 LEFT, RIGHT, TOP, BOTTOM = 62, 10, 10, 26  # of the frame, for the numbers at the axes
 COLOURS = 8  # that the page has, as --c0 to --c7
 
@@ -40,7 +40,11 @@ def colour(index: int) -> str:
 
 
 def line_chart(
-    title: str, lines: Sequence[Line], borders: Iterable[float] = (), events: Iterable[tuple[float, str]] = ()
+    title: str,
+    lines: Sequence[Line],
+    borders: Iterable[float] = (),
+    events: Iterable[tuple[float, str]] = (),
+    width: int = WIDTH,
 ) -> Markup:
     """Lines over steps.
 
@@ -49,6 +53,7 @@ def line_chart(
       lines: what to draw.
       borders: steps at which an epoch ends.
       events: steps at which something happened, and what.
+      width: of the picture, in the unit in which its text is 11 high.
 
     Returns:
       A figure with an SVG and a legend.
@@ -56,7 +61,7 @@ def line_chart(
     lines = [Line(line.name, *extremes(line.x, line.y), line.dots, line.faint, line.marks) for line in lines]
     finite = [line.y[np.isfinite(line.y)] for line in lines]
     numbers = np.concatenate([*finite, []])
-    axes = Axes.around(np.concatenate([line.x for line in lines]), numbers)
+    axes = Axes.around(np.concatenate([line.x for line in lines]), numbers, width)
     parts = [axes.grid()]
     shown = list(borders)
     if len(shown) <= 200:
@@ -69,7 +74,7 @@ def line_chart(
     outside = int(((numbers < axes.low) | (numbers > axes.high)).sum())
     note = f"{outside} points lie outside of the axis" if outside else ""
     names = {line.name: colour(n) for n, line in enumerate(lines)}
-    return _figure(title, parts, names if len(names) > 1 else {}, note)
+    return _figure(title, parts, names if len(names) > 1 else {}, note, width)
 
 
 def stairs_chart(title: str, x: np.ndarray, stacked: Mapping[str, np.ndarray]) -> Markup:
@@ -114,15 +119,17 @@ class Axes:
     Attributes:
       first, last: the ends of the horizontal axis.
       low, high: those of the vertical one.
+      width: of the picture.
     """
 
     first: float
     last: float
     low: float
     high: float
+    width: int = WIDTH
 
     @staticmethod
-    def around(x: np.ndarray, y: np.ndarray) -> "Axes":
+    def around(x: np.ndarray, y: np.ndarray, width: int = WIDTH) -> "Axes":
         """Axes that hold all points, but for few that lie so far away that the others would be one flat line."""
         first, last = (float(x.min()), float(x.max())) if len(x) else (0.0, 1.0)
         low, high = (float(y.min()), float(y.max())) if len(y) else (0.0, 1.0)
@@ -136,11 +143,11 @@ class Axes:
             low, high = low - room, high + room
         if not last > first:
             first, last = first - 0.5, last + 0.5
-        return Axes(first, last, low, high)
+        return Axes(first, last, low, high, width)
 
     def x(self, value: float) -> float:
         """The horizontal place of a number."""
-        return LEFT + (WIDTH - LEFT - RIGHT) * ((value - self.first) / (self.last - self.first))
+        return LEFT + (self.width - LEFT - RIGHT) * ((value - self.first) / (self.last - self.first))
 
     def y(self, value: float) -> float:
         """The vertical place of a number, at the edge if it lies outside."""
@@ -152,9 +159,9 @@ class Axes:
         parts = []
         for value in ticks(self.low, self.high, 5):
             y = f"{self.y(value):.1f}"
-            parts.append(element("path", d=f"M{LEFT},{y}H{WIDTH - RIGHT}", class_="grid"))
+            parts.append(element("path", d=f"M{LEFT},{y}H{self.width - RIGHT}", class_="grid"))
             parts.append(element("text", number(value), x=LEFT - 6, y=y, dy="0.32em", text_anchor="end"))
-        for value in ticks(self.first, self.last, 8):
+        for value in ticks(self.first, self.last, self.width // 95):
             if value == int(value):
                 x = f"{self.x(value):.1f}"
                 parts.append(element("text", number(value), x=x, y=HEIGHT - 8, text_anchor="middle"))
@@ -204,9 +211,11 @@ def _runs(ends: np.ndarray, heights: np.ndarray) -> list[tuple[float, float, flo
     return list(zip(ends[:-1].tolist(), ends[1:].tolist(), heights.tolist(), strict=True))
 
 
-def _figure(title: str, parts: list[Markup], names: Mapping[str, str], note: str, height: int = HEIGHT) -> Markup:
+def _figure(
+    title: str, parts: list[Markup], names: Mapping[str, str], note: str, width: int = WIDTH, height: int = HEIGHT
+) -> Markup:
     drawing = element(
-        "svg", element("title", title), parts, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=title
+        "svg", element("title", title), parts, viewBox=f"0 0 {width} {height}", role="img", aria_label=title
     )
     legend = [element("span", element("i", style=f"background:{ink}"), name) for name, ink in names.items()]
     below = [element("p", legend, class_="legend")] if legend else []

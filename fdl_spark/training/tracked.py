@@ -1,5 +1,6 @@
 """What experiment trackers have in common: the settings of a run as flat names, and numbers gathered into batches."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,15 @@ def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
         inside = _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
         found |= inside
     return found
+
+
+def safe(name: str) -> str:
+    """A name with the characters that trackers take: letters, digits, and "/ . - _" and spaces.
+
+    >>> safe("validation/<b>recall@5</b>")
+    'validation/_b_recall_5_/b_'
+    """
+    return re.sub(r"/+", "/", re.sub(r"[^\w/. -]", "_", name)).strip("/") or "_"
 
 
 class Points:
