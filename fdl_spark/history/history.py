@@ -116,6 +116,13 @@ class History:
         for records in (self.steps, self.epochs):
             del records[_first_from(records, step) :]
 
+    def validations(self) -> list[tuple[int, dict[str, float]]]:
+        """The step of each validation, and the numbers in it; those after an epoch and those that triggers began."""
+        found = {
+            r["step"]: r["validation"] for records in (self.steps, self.epochs) for r in records if "validation" in r
+        }
+        return [(step, flat_numbers(found[step])) for step in sorted(found)]
+
     def timings(self) -> dict[str, float]:
         """The median seconds of each phase of a step."""
         return {phase: float(np.median(self.seconds(phase))) for phase in self.phases()}

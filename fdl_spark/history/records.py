@@ -46,8 +46,8 @@ def step_scalars(record: Record) -> dict[str, float]:
     return found | {f"seconds/{name}": seconds for name, seconds in record["phases"].items()}
 
 
-def epoch_scalars(record: Record) -> dict[str, float]:
-    """The numbers of the validation in an epoch's record: "validation/loss"."""
+def validation_scalars(record: Record) -> dict[str, float]:
+    """The numbers of the validation in a step's or an epoch's record: "validation/loss"."""
     return {f"validation/{name}": value for name, value in flat_numbers(record.get("validation", {})).items()}
 
 

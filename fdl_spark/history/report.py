@@ -77,7 +77,7 @@ def _head(history: History, last: Record, name: str, done: int, steps: int) -> M
         ("last loss", number(history.steps[-1]["loss"]) if history.steps else None),
         ("engine", history.engines[-1]["engine"] if history.engines else None),
     ]
-    validation = next((found for r in reversed(history.epochs) if (found := _validation(r))), {})
+    _, validation = (history.validations() or [(0, {})])[-1]
     facts += [(f"validation {metric}", _cell(value)) for metric, value in validation.items()]
     tiles = [
         element("div", element("dt", fact), element("dd", value)) for fact, value in facts if value not in (None, "")
@@ -100,7 +100,7 @@ def _losses(history: History) -> list[Markup]:
     steps, losses = _numbers(history.steps), np.array([r["loss"] for r in history.steps], float)
     ends = [r["step"] + 1 for r in history.epochs]
     means = [(r["step"] + 1, r["loss"]) for r in history.epochs if "loss" in r]
-    held_out = [(r["step"] + 1, found["loss"]) for r in history.epochs if "loss" in (found := _validation(r))]
+    held_out = [(step + 1, found["loss"]) for step, found in history.validations() if "loss" in found]
     lines = [Line("loss of each step", steps, losses, faint=bool(means), marks=True)]
     lines += [_line("mean of the epoch", means)] if means else []
     lines += [_line("validation", held_out)] if held_out else []
@@ -111,16 +111,15 @@ def _losses(history: History) -> list[Markup]:
 
 
 def _metrics(history: History) -> list[Markup]:
-    """A chart for each name: of the epochs' means and of the validation, or of steps where there are no epochs."""
+    """A chart for each name: of the epochs' means, and of the validation."""
     charts = []
     found: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(dict)
-    for record in history.epochs:
-        told = {"training": {k: v for k, v in record.items() if k not in (*COUNTS, "epoch", "validation", "loss")}}
-        told["validation"] = {k: v for k, v in _validation(record).items() if k != "loss"}
-        for kind, metrics in told.items():
+    trained = [(record["step"], flat_numbers({**record, "validation": None})) for record in history.epochs]
+    for kind, records in (("training", trained), ("validation", history.validations())):
+        for step, metrics in records:
             for name, value in metrics.items():
-                if isinstance(value, int | float):
-                    found[name].setdefault(kind, []).append((record["step"] + 1, value))
+                if name not in (*COUNTS, "epoch", "loss"):
+                    found[name].setdefault(kind, []).append((step + 1, value))
     for name, kinds in list(found.items())[:MOST_CHARTS]:
         lines = [_line(kind, points) for kind, points in kinds.items()]
         title = name if len(kinds) > 1 else f"{name} ({lines[0].name})"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fdl_spark.history.run import Run
+from fdl_spark.training.triggers import Trigger
 
 
 class Callback:
@@ -14,7 +15,8 @@ class Callback:
 
     Attributes:
       passive: whether it neither reads parameters nor stops the run; groups of steps then need not end for it.
-      interval: if it does so after every so many steps only; groups then end with these steps, and none is taken twice.
+      interval: if it does so after every so many steps only, or when a trigger that counts steps fires; groups then end
+        with these steps, and none is taken twice.
 
     >>> class Patience(Callback):
     ...     def epoch(self, run, record):
@@ -22,7 +24,7 @@ class Callback:
     """
 
     passive: bool = False
-    interval: int | None = None
+    interval: int | Trigger | None = None
 
     def phase(self, phase: str, progress: Callable[[], str]) -> None:
         """The run now does something else: "load" data, "compile", "train", "validate", "save" a checkpoint, "end".

@@ -30,6 +30,7 @@ from fdl_spark.spark.interrupts import Interrupts
 from fdl_spark.training.callback import Callback
 from fdl_spark.training.controls import Controls, Settings
 from fdl_spark.training.plateau import with_scale
+from fdl_spark.training.triggers import every
 
 log = logging.getLogger("fdl_spark")
 
@@ -321,7 +322,8 @@ class Loop:
         intervals = [getattr(callback, "interval", None) for callback in callbacks]
         if any(map(_wants_epochs, callbacks)):
             intervals.append(self.epoch_steps)
-        ends = [(run.step // interval + 1) * interval for interval in intervals if interval]
+        triggers = [every(interval) if isinstance(interval, int) else interval for interval in intervals if interval]
+        ends = [trigger.ends(run.step, self.epoch_steps) for trigger in triggers]
         end = min(run.step + length, run.steps, self.controls.end_of_group(run.step), *ends)
         if end < run.steps:
             end = max(self.engine.boundary(end), run.step + 1)

@@ -8,7 +8,6 @@ from typing import Any
 
 from fdl_spark.arguments import check_whole
 from fdl_spark.errors import ArgumentError
-from fdl_spark.history.records import epoch_scalars
 from fdl_spark.history.run import Run
 from fdl_spark.training.callback import Callback
 from fdl_spark.training.tracked import Points, name_of, safe, settings_of, tags_of
@@ -65,9 +64,9 @@ class MLflow(Callback):
         self._metric, self._param, self._tag = Metric, Param, RunTag
         self._client = MlflowClient(tracking_uri=self.tracking_uri)
         self._waiting: list[Any] = []
-        self._sent, self._stopped = time.monotonic(), False
+        self._sent = time.monotonic()
         last = self._find(run)
-        self._points, self._epochs = Points(self.every, last), last
+        self._points = Points(self.every, last)
         settings = {} if last >= 0 else settings_of(run)
         told = {**tags_of(run), **self.tags, RUN: name_of(run)}
         params = [Param(safe(name)[:KEY], str(value)[:TEXT]) for name, value in settings.items()]
@@ -78,13 +77,12 @@ class MLflow(Callback):
 
     def step(self, run: Run, record: dict[str, Any]) -> None:
         self._gather(self._points.of_step(run, record), record["step"])
+        self._gather(self._points.of_validation(record), record["step"])
         if len(self._waiting) >= METRICS or time.monotonic() > self._sent + SECONDS:
             self._send()
 
     def epoch(self, run: Run, record: dict[str, Any]) -> None:
-        if record["step"] > self._epochs:
-            self._epochs = record["step"]
-            self._gather(epoch_scalars(record), record["step"])
+        self._gather(self._points.of_validation(record), record["step"])
 
     def end(self, run: Run) -> None:
         self._send()

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 import fdl
-from fdl_spark.arguments import check_whole
-from fdl_spark.history.records import epoch_scalars, step_scalars
+from fdl_spark.errors import ArgumentError
+from fdl_spark.history.records import step_scalars, validation_scalars
 from fdl_spark.history.run import Run
 from fdl_spark.training.callback import Callback
 from fdl_spark.training.tracked import settings_of
+from fdl_spark.training.triggers import Moment, Trigger
+from fdl_spark.training.triggers import every as every_steps
 
 BINS = 40
 FLUSH = 10.0  # seconds after which what was written can be read
@@ -31,15 +33,22 @@ class TensorBoard(Callback):
     Args:
       folder: where `tensorboard --logdir` will look.
       every: write a histogram of each parameter, and of what it changed by since the last one, after every so many
-        steps; groups of steps end there. None for no histograms.
+        steps, or when a trigger fires that counts steps or epochs; groups of steps end there. None for no histograms.
+
+    Raises:
+      ArgumentError: `every` is no number of steps and no such trigger.
 
     >>> TensorBoard("runs/first", every=100).folder
     'runs/first'
     """
 
-    def __init__(self, folder: str | os.PathLike[str], every: int | None = None):
-        check_whole("every of TensorBoard()", every, 1)
-        self.folder, self.interval = os.fspath(folder), every
+    def __init__(self, folder: str | os.PathLike[str], every: int | Trigger | None = None):
+        if every is not None and not isinstance(every, Trigger):
+            every = every_steps(every)
+        if every is not None and every.open:
+            raise ArgumentError(f"every of TensorBoard() must count steps or epochs, as every(epochs=1); it is {every}")
+        self.folder = os.fspath(folder)
+        self.interval: Trigger | None = every
         self.passive = every is None
 
     def start(self, run: Run) -> None:
@@ -61,6 +70,7 @@ class TensorBoard(Callback):
         # Two runs may begin within a second, which is all that the name tells.
         self._writer = EventsWriter(os.path.join(self.folder, "events"), f".{uuid.uuid4().hex[:8]}")
         self._last, self._flushed, self._before = run.step - 1, time.monotonic(), dict[str, np.ndarray]()
+        self._validated = -1
         if again:
             self._hide(run.step)
         if not run.step:
@@ -74,14 +84,16 @@ class TensorBoard(Callback):
         if record["step"] <= self._last:  # the run went back, and takes steps again
             self._hide(record["step"])
         self._last = record["step"]
-        self._scalars(step_scalars(record), record["step"])
-        if self.interval and run.step % self.interval == 0:
+        self._scalars(step_scalars(record) | validation_scalars(record), record["step"])
+        self._validated = record["step"] if "validation" in record else self._validated
+        if self.interval and self.interval.fires(Moment(run.step, run.epoch_steps)):
             self._histograms(_leaves(run), record["step"])
         if time.monotonic() > self._flushed + FLUSH:
             self._flush()
 
     def epoch(self, run: Run, record: dict[str, Any]) -> None:
-        self._scalars(epoch_scalars(record), record["step"])
+        if record["step"] != self._validated:
+            self._scalars(validation_scalars(record), record["step"])
         self._flush()
 
     def end(self, run: Run) -> None:

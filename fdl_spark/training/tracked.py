@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from fdl_spark.history.records import step_scalars
+from fdl_spark.history.records import step_scalars, validation_scalars
 from fdl_spark.history.run import Run
 
 
@@ -57,7 +57,7 @@ class Points:
     """
 
     def __init__(self, every: int, after: int = -1):
-        self.every, self.last = every, after
+        self.every, self.last, self._validated = every, after, after
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
 
@@ -74,3 +74,10 @@ class Points:
         self.last, means = step, {name: total / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
         return means
+
+    def of_validation(self, record: Mapping[str, Any]) -> dict[str, float]:
+        """The validation in a step's or an epoch's record, unless it was there already."""
+        if "validation" not in record or record["step"] <= self._validated:
+            return {}
+        self._validated = record["step"]
+        return validation_scalars(record)

@@ -7,7 +7,6 @@ from typing import Any
 
 from fdl_spark.arguments import check_whole
 from fdl_spark.errors import ArgumentError
-from fdl_spark.history.records import epoch_scalars
 from fdl_spark.history.run import Run
 from fdl_spark.training.callback import Callback
 from fdl_spark.training.tracked import Points, name_of, settings_of, tags_of
@@ -48,15 +47,14 @@ class WandB(Callback):
         given = {"project": self.project, "id": name_of(run) or None, "resume": "allow", **self.options}
         self._log = wandb.init(**{**given, "config": config})
         last = self._log.step - 1 if run.step else -1  # W&B refuses records of steps before its own
-        self._points, self._last = Points(self.every, last), last
+        self._points = Points(self.every, last)
 
     def step(self, run: Run, record: dict[str, Any]) -> None:
-        self._tell(self._points.of_step(run, record), record["step"] + 1)
+        values = {**(self._points.of_step(run, record) or {}), **self._points.of_validation(record)}
+        self._tell(values, record["step"] + 1)
 
     def epoch(self, run: Run, record: dict[str, Any]) -> None:
-        if record["step"] > self._last:
-            self._last = record["step"]
-            self._tell(epoch_scalars(record), record["step"] + 1)
+        self._tell(self._points.of_validation(record), record["step"] + 1)
 
     def end(self, run: Run) -> None:
         if run.history.engines:
@@ -69,6 +67,6 @@ class WandB(Callback):
             self._log.log_artifact(artifact)
             self._log.finish(exit_code=0 if run.step >= run.steps else 1)
 
-    def _tell(self, values: Mapping[str, float] | None, step: int) -> None:
+    def _tell(self, values: Mapping[str, float], step: int) -> None:
         if values:
             self._log.log(dict(values), step=step)
