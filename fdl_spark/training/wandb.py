@@ -46,7 +46,7 @@ class WandB(Callback):
         config = {**settings_of(run), **tags_of(run), **self.options.get("config", {})}
         given = {"project": self.project, "id": name_of(run) or None, "resume": "allow", **self.options}
         self._log = wandb.init(**{**given, "config": config})
-        last = self._log.step - 1 if run.step else -1  # W&B refuses records of steps before its own
+        last = max(-1, self._log.starting_step - 2)  # W&B drops records of steps before its first one
         self._points = Points(self.every, last)
 
     def step(self, run: Run, record: dict[str, Any]) -> None:

@@ -278,6 +278,8 @@ def test_mlflow_goes_on_in_its_run(mlflow):
 class Logged:
     """What the callback uses of a W&B run."""
 
+    starting_step = 0
+
     def __init__(self, step):
         self.step, self.records, self.summary, self.artifacts, self.code = step, {}, {}, [], None
 
@@ -310,8 +312,10 @@ def wandb(monkeypatch):
 
     def init(**options):
         same = [run for given, run in calls if given["id"] == options["id"]]
-        calls.append((options, same[-1] if same else Logged(0)))
-        return calls[-1][1]
+        run = same[-1] if same else Logged(0)
+        run.starting_step = max(run.records, default=-1) + 1  # as W&B's server tells it
+        calls.append((options, run))
+        return run
 
     module.init, module.Artifact = init, Artifact
     monkeypatch.setitem(sys.modules, "wandb", module)
