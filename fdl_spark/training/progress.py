@@ -37,12 +37,13 @@ class Progress(Callback):
         self._view: Any = None  # a Bar or Lines, while a run is under way
         self._lock = threading.RLock()
         self._done = threading.Event()
+        self._ticker: threading.Thread | None = None
 
     def phase(self, phase: str, progress: Callable[[], str]) -> None:
+        if phase == "end":
+            self._close()
+            return
         with self._lock:
-            if phase == "end":
-                self._close()
-                return
             if self._view is None:
                 self._open()
             self._phase, self._progress, self._began = phase, progress, time.monotonic()
@@ -109,6 +110,9 @@ class Progress(Callback):
 
     def _close(self) -> None:
         self._done.set()
+        if self._ticker is not None:
+            self._ticker.join()
+            self._ticker = None
         view, self._view = self._view, None
         if view is not None:
             view.close()

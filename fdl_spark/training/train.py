@@ -198,7 +198,8 @@ def train(
         read = partial(load, batch_size=batch_size, seed=seed, tasks=partitions, columns=columns, features=features)
         with settled("training"):
             where = None if isinstance(data, Held) else session_of(data)  # a trial's, in a task
-            cleanup.enter("taking back the jobs' group", job_group(where, phases.name))
+        # Cleaning up is of no group: whoever cancels the run's jobs wants that all the more.
+        with settled("training"), job_group(where, phases.name):
             phases("load", Activity(where, phases.name))
             dataset = read(data, shards=shards)
             cleanup.add("deleting the data's blocks", dataset.close)
@@ -235,6 +236,7 @@ def train(
                 leaves, event = origin.leaves_like(paths(program, flat, dataset.schedule.shards), leaves)
             engine_of = engine_maker(sync, dataset, engines, rounded)
             phases("compile")
+            dataset.describe("fdl train: bring parameters and state to the executors")
             ahead.wait()
             engine = engine_of(dataset, program, Snapshot(0, flat, leaves), skip=nonfinite == "skip")
             cleanup.add("freeing what the executors hold", engine.close)
@@ -245,7 +247,8 @@ def train(
                 loop.resume(folder, saved)
             phases.record(loop.run, described(arguments, where, dataset, program, Snapshot(0, flat, leaves)))
         total = steps if steps is not None else epochs * dataset.schedule.steps_per_epoch
-        cleanup.run = run = loop.train(total, callbacks)
+        with job_group(where, phases.name):
+            cleanup.run = run = loop.train(total, callbacks)
     return run
 
 
