@@ -103,7 +103,9 @@ def test_a_run_that_is_cancelled_in_spark_ends_with_one_error(train, sync, spark
                 group = f"fdl-train-{run.history.sessions[0]['run']}"
                 spark.sparkContext._jsc.sc().cancelJobGroupAndFutureJobs(group, "by a colleague")
 
-    with pytest.raises(fdl_spark.ClusterError, match=r"Spark's job was cancelled \(.*(group fdl-train|by a colleague)") as caught:
+    with pytest.raises(
+        fdl_spark.ClusterError, match=r"Spark's job was cancelled \(.*(group fdl-train|by a colleague)"
+    ) as caught:
         train(sync=sync, epochs=200, callbacks=[Cancel()])
     run = caught.value.run
     assert run.step <= 800 and run.history.sessions[0]["outcome"].startswith("ClusterError: ")
