@@ -75,11 +75,11 @@ def accuracy(params, batch):
 
 def train(frame, encoders, **options):
     params = {"w": np.zeros(WIDTH, np.float32), "b": np.zeros((), np.float32)}
-    settings = {"optimizer": optim.adam(0.1), "batch_size": 16, "steps": 12, "shards": 4, "sync": "driver"}
+    settings = {"optimizer": optim.adam(0.1), "batch_size": 16, "steps": 8, "shards": 4, "sync": "driver"}
     return fdl_spark.train(loss, params, frame, features=encoders, **settings | options)
 
 
-def test_saved_encoders_train_and_evaluate(frame, digest, tmp_path):
+def test_saved_encoders_train_evaluate_and_predict(frame, digest, tmp_path):
     fitted = features.fit(ENCODERS, frame)
     fitted.save(str(tmp_path / "features.json"))
     loaded = features.load(str(tmp_path / "features.json"))
@@ -93,6 +93,10 @@ def test_saved_encoders_train_and_evaluate(frame, digest, tmp_path):
     batch = fitted.encode(frame.toArrow())
     assert found["accuracy"] == pytest.approx(float(accuracy(run.params, batch))) and found["accuracy"] > 0.9
     assert found["loss"] == pytest.approx(float(loss(run.params, batch)), rel=1e-5)
+
+    scored = fdl_spark.predict(scores, run.params, frame, output="score", features=loaded).toArrow()
+    assert scored.column_names == [*frame.columns, "score"]
+    np.testing.assert_allclose(scored["score"], np.asarray(scores(run.params, batch)), rtol=1e-5, atol=1e-6)
 
 
 def test_negatives_are_drawn_anew_for_each_row_and_epoch(spark, digest):
