@@ -56,7 +56,7 @@ class Weighting:
                 continue
             if not isinstance(dataset.template, Mapping):
                 raise ArgumentError(f"{name}={column!r} names a column, but those of the data have no names")
-            if column not in dataset.template:
+            if not isinstance(dataset.template.get(column), str):
                 raise MissingColumnError(column, [str(n) for n in dataset.template], f"{name}=")
             dtype, shape = dataset.columns[dataset.template[column]]
             if shape or np.dtype(dtype).kind == "c":

@@ -94,6 +94,26 @@ def rounded():
     return [digest(run.params), digest([run.optimizer_state[name] for name in sorted(run.optimizer_state)])]
 
 
+def of_rows(params, state, batch):
+    """The loss of each row, and a state."""
+    z = problem.scores(params, batch)
+    chosen = (fnp.arange(3) == batch["y"][:, None]).astype(fnp.float32)
+    logp = z - fnp.log(fnp.sum(fnp.exp(z), axis=1, keepdims=True))
+    return -fnp.sum(logp * chosen, axis=1), {}, {"mean": 0.5 * state["mean"] + 0.5 * batch["x"].mean(axis=0)}
+
+
+def shaken(key, row):
+    return {**row, "x": row["x"] + 0.1 * fdl.random.normal(key, row["x"].shape)}
+
+
+def carried(sync):
+    """All that batches carry, by one engine."""
+    options = {"state": {"mean": np.zeros(6, np.float32)}, "class_weights": "balanced", "label": "y", "partitions": 2}
+    options |= {"augment": shaken, "microbatch": 5, "loss_scale": fdl_spark.LossScale(4.0, 2), "drop_remainder": True}
+    run = train(problem.data, of_rows, sync=sync, steps=6, **options)
+    return [digest(run.params), digest(run.state), [record["loss_scale"] for record in run.history.steps]]
+
+
 def validated(spark):
     found = {"validation": rows(spark), "columns": NUMBERS, "metrics": {"accuracy": problem.accuracy}, "epochs": 1}
     run = train(rows(spark), weighted, steps=None, sync="driver", **found)
@@ -168,6 +188,7 @@ ALIKE = {
     "rounded": lambda spark: rounded(),
     "whole optimizer": lambda spark: digest(train(problem.data, optimizer=fdl.optim.lamb(1e-2)).params),
     "columns": lambda spark: digest(train(rows(spark), weighted, columns=NUMBERS, partitions=3).params),
+    "batches": lambda spark: [carried(sync) for sync in ("shuffle", "driver", "resident")],
     "validation": validated,
     "resume": lambda spark: resumed("shuffle"),
     "stop": lambda spark: stopped(),

@@ -96,3 +96,70 @@ def test_every_engine_gives_the_same_bits(train, expected, digest, monkeypatch, 
     overflown = [record["overflow"] > 0 for record in run.history.steps]
     assert [record["loss_scale"] for record in run.history.steps] == scales(2.0**18, 2, overflown)
     assert 0 < sum(overflown) < len(overflown)
+
+
+def test_several_inputs_and_outputs(spark, digest):
+    """A batch is a pytree like the data; each output has a loss of its own, which the history shows too."""
+    data = {
+        "inputs": (X, {"more": X[:, :2] ** 2}),
+        "targets": {"class": Y, "value": X.sum(axis=1)},
+        "w": DATA["w"],
+    }
+    params = {"a": np.zeros(5, np.float32), "b": np.zeros(2, np.float32), "c": np.zeros((), np.float32)}
+
+    def outputs(params, inputs):
+        first, second = inputs
+        shared = first @ params["a"]
+        return shared, shared + second["more"] @ params["b"] + params["c"]
+
+    def losses(params, batch):
+        score, value = outputs(params, batch["inputs"])
+        by_class = fnp.logaddexp(0.0, score) - batch["targets"]["class"] * score
+        by_value = (value - batch["targets"]["value"]) ** 2
+        return by_class + by_value, {"class": fnp.mean(by_class), "value": fnp.mean(by_value)}
+
+    settings = {"optimizer": optim.sgd(0.05), "batch_size": 20, "shards": 2, "epochs": 2, "weights": "w"}
+    runs = [fdl_spark.train(losses, params, data, partitions=n, sync="driver", **settings) for n in (1, 2)]
+    assert digest(runs[0].params) == digest(runs[1].params)
+    first, last = runs[0].history.epochs
+    assert last["class"] + last["value"] < first["class"] + first["value"]
+
+
+def penalty(params):
+    """An L1 penalty of one subtree, and an L2 penalty of another, as a loss has them."""
+    return 0.01 * fnp.abs(params["in"]).sum() + 0.1 * fnp.sum(params["out"] ** 2) / 2
+
+
+def test_regularisers(train_here):
+    """A penalty in the loss is that of the whole batch, whatever shards and weights there are; an L2 penalty may also
+    be decay in the optimizer, of the subtrees that a mask names."""
+
+    def plain(params, batch):
+        score = fnp.tanh(batch["x"] @ params["in"]) @ params["out"]
+        return fnp.logaddexp(0.0, score) - batch["y"] * score
+
+    params = {"in": PARAMS["in"], "out": PARAMS["out"]}
+    settings = {"batch_size": 20, "shards": 3, "epochs": 2, "weights": "w"}
+    by_loss = train_here(lambda p, b: plain(p, b) + penalty(p), params, DATA, optimizer=optim.sgd(0.1), **settings)
+    decay = optim.add_decayed_weights(0.1, mask={"in": False, "out": True})
+    by_both = train_here(
+        lambda p, b: plain(p, b) + 0.01 * fnp.abs(p["in"]).sum(),
+        params,
+        DATA,
+        optimizer=optim.chain(decay, optim.sgd(0.1)),
+        **settings,
+    )
+    for name in params:
+        np.testing.assert_allclose(by_loss.params[name], by_both.params[name], rtol=1e-5, atol=1e-6)
+    # The reference: one process, the mean of weighted losses, and its gradient.
+    one = train_here(plain, params, DATA, optimizer=optim.sgd(0.0), **{**settings, "epochs": 1, "batch_size": 61})
+    other = train_here(
+        lambda p, b: plain(p, b) + penalty(p),
+        params,
+        DATA,
+        optimizer=optim.sgd(0.0),
+        epochs=1,
+        batch_size=61,
+        weights="w",
+    )
+    np.testing.assert_allclose(other.history.loss[0] - one.history.loss[0], float(penalty(params)), rtol=1e-4)
