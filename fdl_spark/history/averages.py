@@ -25,9 +25,8 @@ def averaged(params: Any, state: Mapping[str, np.ndarray]) -> Any:
         return None
     pairs, structure = fdl.tree.flatten_with_path(params)
     leaves = {fdl.tree.keystr(path): np.asarray(leaf) for path, leaf in pairs}
-    flat = found.get("")
-    if flat is not None and flat.size == sum(leaf.size for leaf in leaves.values()):
-        ends = np.cumsum([leaf.size for leaf in leaves.values()])
-        parts = np.split(np.ravel(flat), ends[:-1])
+    flat, ends = found.get(""), np.cumsum([leaf.size for leaf in leaves.values()])
+    if flat is not None and flat.size >= ends[-1]:  # behind the parameters is what is carried with them
+        parts = np.split(np.ravel(flat)[: ends[-1]], ends[:-1])
         found = {path: part.reshape(leaf.shape) for part, (path, leaf) in zip(parts, leaves.items(), strict=True)}
     return fdl.tree.unflatten(structure, [found.get(path, leaf) for path, leaf in leaves.items()])

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fdl_spark.history.averages import averaged
 from fdl_spark.history.files import write_text
 from fdl_spark.history.history import History
 from fdl_spark.history.report import page
@@ -54,6 +53,7 @@ class Run:
     _model_state: Callable[[], Any] = field(default=lambda: None, repr=False)
     _listing: Callable[[], str] = field(default=str, repr=False)
     _best: Callable[[], BestParams | None] = field(default=lambda: None, repr=False)
+    _ema: Callable[[], Any] = field(default=lambda: None, repr=False)
     epoch_steps: int = field(default=0, repr=False)
 
     @property
@@ -79,7 +79,7 @@ class Run:
     @property
     def ema(self) -> Any:
         """The moving average of the parameters by `fdl.optim.params_ema`, like `params`; None without it."""
-        return averaged(self.params, self.optimizer_state)
+        return self._ema()
 
     @property
     def listing(self) -> str:

@@ -60,6 +60,7 @@ CHECKS: dict[str, Check] = {
     "steps": _whole(0),
     "seed": _whole(),
     "columns": check_names,
+    "frozen": lambda name, value: check_names(name, value or None),
     "features": lambda _, value: check_features(value),
     "loss": partial(check_function, takes="(params, batch) or (params, batch, key)"),
     "metrics": partial(check_metrics, reserved=("loss", "rows")),

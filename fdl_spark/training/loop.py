@@ -3,8 +3,7 @@
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -20,6 +19,7 @@ from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.common.leaves import paths
 from fdl_spark.engines.engine import Engine, Snapshot
 from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
+from fdl_spark.history.averages import averaged
 from fdl_spark.history.history import History
 from fdl_spark.history.outcome import LOSS_SCALE, OVERFLOW, Outcome
 from fdl_spark.history.processors import Processors
@@ -29,6 +29,8 @@ from fdl_spark.spark.failures import LOGS, BlocksLost, Lost, NoRoom, calling, ex
 from fdl_spark.spark.interrupts import Interrupts
 from fdl_spark.training.callback import Callback
 from fdl_spark.training.controls import Controls, Settings
+from fdl_spark.training.freezing import Frozen
+from fdl_spark.training.group import Group
 from fdl_spark.training.plateau import with_scale
 from fdl_spark.training.triggers import every
 
@@ -42,32 +44,6 @@ PATIENCE = 3  # how often in a row to go back to the same snapshot
 MOST_LEFT_OUT = 100  # steps in a row
 
 
-class Group:
-    """The outcomes of a group of steps that may be under way; those that come before anyone asks for them are kept."""
-
-    def __init__(self, outcomes: Iterator[Outcome], doing: str = ""):
-        self._outcomes, self._kept = _explained(outcomes, doing), deque[Outcome]()
-
-    def __iter__(self) -> Iterator[Outcome]:
-        while True:
-            if self._kept:
-                yield self._kept.popleft()
-                continue
-            try:
-                outcome = next(self._outcomes)
-            except StopIteration:
-                return
-            yield outcome
-
-    def drain(self) -> None:
-        """Wait for the end of the group."""
-        self._kept.extend(self._outcomes)
-
-    def close(self) -> None:
-        """Leave the group, wherever it is."""
-        self._outcomes.close()
-
-
 class Loop:
     """Takes steps until the run is done.
 
@@ -78,6 +54,7 @@ class Loop:
       group: how many steps one group has at most; "auto" for as many as take about a second.
       settings: what is done when, and by which metric.
       phase: called with the name of each phase that the run comes to.
+      frozen: the parameters that the program does not have, as they do not change.
     """
 
     def __init__(
@@ -88,8 +65,9 @@ class Loop:
         group: int | Literal["auto"] = "auto",
         settings: Settings | None = None,
         phase: Callable[[str], None] = lambda phase: None,
+        frozen: Frozen | None = None,
     ):
-        self._phase = phase
+        self._phase, self.frozen = phase, frozen
         self.engine, self.held_out, self.folder, self.length = engine, held_out, folder, group
         self.dataset, self.program = engine.dataset, engine.program
         self.epoch_steps = self.dataset.schedule.steps_per_epoch
@@ -100,10 +78,11 @@ class Loop:
         self._listing = partial(self.program.listing, *example)
         self.run = Run(
             0,
-            _params=lambda: self.program.tree(self._here().weights),
+            _params=lambda: self._tree(self._here().weights),
             _state=self._state,
             _model_state=lambda: self.program.state(self._here().weights),
             _best=lambda: self._best,
+            _ema=lambda: self._averages(self._here()),
             _listing=self._listing,
             epoch_steps=self.epoch_steps,
         )
@@ -133,6 +112,9 @@ class Loop:
 
     def _resume(self, folder: CheckpointFolder, saved: Saved) -> None:
         folder.check(saved, self._arguments(), self._tensors())
+        for path, leaf in self.frozen.constants.items() if self.frozen else ():
+            if saved.tensors[f"params{path}"].tobytes() != leaf.tobytes():
+                raise CheckpointError(f"params{path} is frozen, and was another in the checkpoint of step {saved.step}")
         leaves = [saved.tensors[f"state{path}"] for path in self.paths]
         self._snapshot = Snapshot(saved.step, self.program.from_tensors(saved.tensors), leaves)
         self.engine.restore(self._snapshot)
@@ -141,7 +123,18 @@ class Loop:
         self._find_best(folder)
 
     def _best_of(self, step: int, value: float, flat: np.ndarray) -> BestParams:
-        return BestParams(step, value, self.program.tree(flat), self.program.state(flat))
+        return BestParams(step, value, self._tree(flat), self.program.state(flat))
+
+    def _tree(self, flat: np.ndarray) -> Any:
+        """The parameters as the user's pytree, with those that are frozen."""
+        params = self.program.tree(flat)
+        return params if self.frozen is None else self.frozen.whole(params)
+
+    def _averages(self, snapshot: Snapshot) -> Any:
+        """The moving averages of the parameters that the optimizer keeps."""
+        state = dict(zip(self.paths, snapshot.leaves, strict=True))
+        found = averaged(self.program.tree(snapshot.weights), state)
+        return found if found is None or self.frozen is None else self.frozen.whole(found)
 
     def _find_best(self, folder: CheckpointFolder) -> None:
         """Take the best parameters from the folder; if it has lost them, the best of those that it has."""
@@ -201,6 +194,7 @@ class Loop:
         self.run.history.back_to(snapshot.done)
         self.run.history.add_choices(self.engine.choices)
         state, best = dict(zip(self.paths, snapshot.leaves, strict=True)), self._best
+        averages = self._averages(snapshot)
         if best is not None and best.step > snapshot.done:
             best = None
         ended = best if restore and best is not None else self._best_of(snapshot.done, math.nan, snapshot.weights)
@@ -211,6 +205,7 @@ class Loop:
             _model_state=lambda: ended.state,
             _state=lambda: state,
             _best=lambda: best,
+            _ema=lambda: averages,
         )
 
     def _advance(self, callbacks: Sequence[Callback]) -> bool:
@@ -530,13 +525,9 @@ class Loop:
     def _tensors(self) -> dict[str, np.ndarray]:
         """Parameters, what is carried behind them, and optimizer state of the snapshot, by key path."""
         state = zip(self.paths, self._snapshot.leaves, strict=True)
-        return self.program.tensors(self._snapshot.weights) | {f"state{path}": leaf for path, leaf in state}
-
-
-def _explained(outcomes: Iterator[Outcome], doing: str) -> Generator[Outcome, None, None]:
-    """The outcomes, and errors that say what failed, whoever asks for them."""
-    with explained(doing):
-        yield from outcomes
+        frozen = {f"params{path}": leaf for path, leaf in self.frozen.constants.items()} if self.frozen else {}
+        tensors = self.program.tensors(self._snapshot.weights) | frozen
+        return tensors | {f"state{path}": leaf for path, leaf in state}
 
 
 def _answers(callbacks: Sequence[Callback], run: Run, record: dict[str, Any]) -> list[bool | None]:

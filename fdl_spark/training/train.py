@@ -29,6 +29,7 @@ from fdl_spark.training.continuing import Origin
 from fdl_spark.training.controls import Settings
 from fdl_spark.training.described import described
 from fdl_spark.training.engine_choice import engine_maker, engines_for
+from fdl_spark.training.freezing import Frozen
 from fdl_spark.training.loop import Loop
 from fdl_spark.training.monitors import Best
 from fdl_spark.training.phases import Phases
@@ -51,6 +52,7 @@ def train(
     validation: Any = None,
     metrics: Mapping[str, Callable[[Any, Any], Any] | Metric] | None = None,
     optimizer: Any,
+    frozen: Sequence[str] = (),
     batch_size: int,
     drop_remainder: bool = False,
     microbatch: int | None = None,
@@ -111,6 +113,8 @@ def train(
       validation: data as `data`, on which the loss and the metrics are taken when `validate` says so.
       metrics: functions (params, batch) -> mean, or metrics of `fdl_spark.metrics`, by name, taken on the validation.
       optimizer: **How**: a pair of pure functions, such as `fdl.optim.adam(1e-3)`.
+      frozen: patterns of the paths of parameters that are not trained, such as "encoder/*", in which `*` stands for any
+        text. They are constants of the loss: they have no gradient, and no step sends them.
       batch_size: rows of a global batch; the last one of an epoch may have fewer.
       drop_remainder: leave that one out; it has other rows in each epoch.
       microbatch: how many rows a task computes at once, at most, to bound its memory: gradients of pieces of a shard's
@@ -184,6 +188,8 @@ def train(
     origin = None if continue_from is None else Origin.of(continue_from)
     if origin is not None:
         params, state = origin.params_like(params), origin.state_like(state)
+    constants = Frozen(params, frozen)
+    loss, params, metrics = constants.bound(loss), constants.trained, constants.bound_all(metrics)
     folder = CheckpointFolder(checkpoint, keep or KEEP) if checkpoint is not None else None
     with Cleanup() as cleanup:
         phases = cleanup.enter("ending the run's phases", Phases(callbacks))
@@ -240,7 +246,7 @@ def train(
             ahead.wait()
             engine = engine_of(dataset, program, Snapshot(0, flat, leaves), skip=nonfinite == "skip")
             cleanup.add("freeing what the executors hold", engine.close)
-            loop = Loop(engine, held_out, folder, group, settings, phases)
+            loop = Loop(engine, held_out, folder, group, settings, phases, constants)
             if origin is not None:
                 loop.run.history.add_event(0, event)
             if folder is not None:

@@ -284,3 +284,52 @@ def test_the_page_on_controls(spark, tmp_path, monkeypatch):
             code, _, expected = last.partition("  # ")
             assert str(eval(code, scope)) == expected, code
     assert scope["run"].step == 15
+
+
+@pytest.mark.parametrize("sync", ["driver", "resident"])
+def test_frozen_parameters_are_constants_of_the_loss(train, problem, digest, tmp_path, sync):
+    """The run is that of a loss that has them in itself; a checkpoint, and what reads it, has all parameters."""
+    hidden = {name: leaf - np.float32(0.0) for name, leaf in problem.params["hidden"].items()}
+    hidden["b"] = -hidden["b"]  # -0.0
+    params = {"hidden": hidden, "out": problem.params["out"]}
+    options = {"epochs": 2, "optimizer": optim.chain(optim.adam(0.05), optim.params_ema(0.9)), "sync": sync}
+    run = train(params=params, frozen=["hidden/*"], checkpoint=tmp_path, best="loss", **options)
+    other = fdl_spark.train(
+        lambda out, batch: problem.loss({"hidden": hidden, "out": out}, batch), params["out"], problem.data,
+        **SETTINGS, **options,
+    )  # fmt: skip
+    assert digest(run.params["out"]) == digest(other.params) and digest(run.params["hidden"]) == digest(hidden)
+    assert digest(run.ema["out"]) == digest(other.ema) and digest(run.ema["hidden"]) == digest(hidden)
+    assert digest(run.best.params["hidden"]) == digest(hidden)
+    assert run.history.epochs[-1]["validation"]["accuracy"] > 0.3
+    longer = train(params=params, frozen=["hidden/*"], checkpoint=tmp_path, best="loss", **options | {"epochs": 3})
+    assert longer.step == 15 and digest(longer.params["hidden"]) == digest(hidden)
+    thawed = train(continue_from=tmp_path, **options | {"epochs": 1})
+    assert digest(thawed.params["hidden"]) != digest(hidden)
+    with pytest.raises(fdl_spark.CheckpointError, match=r"params\['hidden'\]\['b'\] is frozen, and was another"):
+        train(frozen=["hidden/*"], checkpoint=tmp_path, best="loss", **options)
+
+
+def test_mistakes_about_what_is_frozen(train):
+    for frozen, text in (
+        ("hidden/*", "frozen must be a list of names"),
+        (["hiden/*"], r"frozen: 'hiden/\*' matches none of the parameters \['hidden/b'"),
+        (["*"], "nothing is left to train"),
+    ):
+        with pytest.raises(fdl_spark.ArgumentError, match=text):
+            train(frozen=frozen)
+
+
+def test_histograms_are_written_when_a_trigger_fires(train, tmp_path):
+    """Groups end there and only there, so that no step is taken twice for them."""
+    seen = []
+
+    class Watched(fdl_spark.TensorBoard):
+        def _histograms(self, leaves, step):
+            seen.append((step, sorted(leaves)))
+
+    board = Watched(tmp_path, every=every(steps=4) & when(step=5) | every(epochs=1))
+    train(epochs=2, validation=None, metrics=None, sync="resident", callbacks=[board])
+    assert [step + 1 for step, _ in seen] == [5, 8, 10] and len(seen[0][1]) == 4
+    with pytest.raises(fdl_spark.ArgumentError, match="every of TensorBoard.*must count steps"):
+        fdl_spark.TensorBoard(tmp_path, every=when(loss_below=1.0))

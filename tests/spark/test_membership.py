@@ -13,7 +13,8 @@ from fdl_spark.history.processors import Processors
 from fdl_spark.spark.classic import Py4JError
 from fdl_spark.spark.failures import Lost
 from fdl_spark.spark.membership import Membership
-from fdl_spark.training.loop import Group, Loop
+from fdl_spark.training.group import Group
+from fdl_spark.training.loop import Loop
 
 
 class Session:
