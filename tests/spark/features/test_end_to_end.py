@@ -37,7 +37,9 @@ def frame(spark):
         vector = Vectors.sparse(2, [label], [1.0]) if n % 2 else Vectors.dense(float(random.normal()), 0.5)
         rows.append((n, city, day, picture, vector, None if n == 3 else float(random.normal(40, 9)), label))
     types = ["n", "home.city", "joined", "photo", "vector", "age", "label"]
-    return spark.createDataFrame(rows, types).coalesce(1).cache()
+    made = spark.createDataFrame(rows, types).coalesce(1).cache()
+    yield made
+    made.unpersist(blocking=True)
 
 
 ENCODERS = [

@@ -29,7 +29,9 @@ def rows():
 
 @pytest.fixture(scope="module")
 def frame(spark, rows):
-    return spark.createDataFrame(rows, ["x", "a.word", "v", "n"]).coalesce(1).cache()
+    made = spark.createDataFrame(rows, ["x", "a.word", "v", "n"]).coalesce(1).cache()
+    yield made
+    made.unpersist(blocking=True)
 
 
 ENCODERS = [
