@@ -40,7 +40,7 @@ def evaluate(
       loss_or_metrics: a loss (params, batch) -> mean, or (mean, dict of metrics); or a dict of functions
         (params, batch) -> mean over the batch's rows, or of metrics of `fdl_spark.metrics`.
       params: pytree of arrays.
-      data: a DataFrame, an RDD, or a dict of arrays, as for `train`.
+      data: a DataFrame, an RDD, paths, a table, or a dict of arrays, as for `train`.
       batch_size: rows that are evaluated at once on each task.
       columns: the columns to use as they are, of data whose columns have names; None means all, or none if there are
         `features`.

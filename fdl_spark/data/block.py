@@ -9,7 +9,7 @@ import mmap
 import os
 import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +27,7 @@ from fdl_spark.spark.directories import local_directories, made_locally
 from fdl_spark.spark.disks import allocate
 
 KEPT_CHECKSUMS = 1000
+BLOCK, STAGED = KINDS = "block", "staged"  # endings of the files of a data set
 
 Identity = tuple[int, int, int, int]  # device, inode, size, time of the last change: of a file with one content
 
@@ -151,18 +152,19 @@ class NewBlock:
         return replace(self._block, checksum=checksum)
 
 
-def delete_blocks(dataset: str) -> None:
-    """Delete all files of a data set in this executor's local directories, and in those beside them: executors of this
+def delete_files(dataset: str, kinds: Sequence[str] = KINDS) -> None:
+    """Delete the files of a data set in this executor's local directories, and in those beside them: executors of this
     application that were killed may have left some, as one worker gives all of them one folder."""
     for root in local_directories():
         with suppress(OSError):
-            for path in [*root.glob(f"fdl-{dataset}-*.block"), *root.parent.glob(f"blockmgr-*/fdl-{dataset}-*.block")]:
-                with suppress(OSError):
-                    path.unlink()
+            for name in [f"fdl-{dataset}-*.{kind}" for kind in kinds]:
+                for path in [*root.glob(name), *root.parent.glob(f"blockmgr-*/{name}")]:
+                    with suppress(OSError):
+                        path.unlink()
 
 
 def _create_in(dataset: str, size: int, root: Path) -> tuple[Path, mmap.mmap]:
-    path = root / f"fdl-{dataset}-{uuid.uuid4().hex}.block"
+    path = root / f"fdl-{dataset}-{uuid.uuid4().hex}.{BLOCK}"
     try:
         return path, _create(path, size)
     except OSError:

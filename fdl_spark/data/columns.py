@@ -40,19 +40,39 @@ def arrow_arrays(batch: pa.RecordBatch) -> Arrays:
 def _arrow(name: str, column: pa.Array) -> np.ndarray:
     if column.null_count:
         raise BadColumn(name, "null", int(np.argmax(column.is_null().to_numpy(zero_copy_only=False))))
-    if not pa.types.is_list(column.type):
+    kind = column.type
+    if isinstance(column, pa.FixedShapeTensorArray):
+        return column.to_numpy_ndarray()
+    if pa.types.is_fixed_size_list(kind):
+        width = kind.list_size
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        width = _width(name, column)
+    elif pa.types.is_decimal(kind):
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    elif is_number(kind):
         return column.to_numpy(zero_copy_only=False)
-    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
-    if lengths.size and (lengths != lengths[0]).any():
-        row = int(np.argmax(lengths != lengths[0]))
-        raise BadColumn(name, f"arrays of unequal lengths: {lengths[0]} before, {lengths[row]} here", row)
-    width = int(lengths[0]) if lengths.size else 0
+    else:
+        raise BadColumn(name, not_numeric(str(kind)), 0)
     try:
         inner = _arrow(name, column.flatten())
     except BadColumn as bad:
         text = "null inside an array" if bad.problem.text == "null" else bad.problem.text
         raise BadColumn(name, text, bad.problem.row // max(width, 1)) from None
     return inner.reshape(len(column), width, *inner.shape[1:])
+
+
+def _width(name: str, column: pa.Array) -> int:
+    """The length that all lists of a column have."""
+    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+    if lengths.size and (lengths != lengths[0]).any():
+        row = int(np.argmax(lengths != lengths[0]))
+        raise BadColumn(name, unequal(lengths[0], lengths[row]), row)
+    return int(lengths[0]) if lengths.size else 0
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of an Arrow type are numbers that NumPy has too."""
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
 
 
 def checked(name: str, array: np.ndarray) -> np.ndarray:
@@ -119,4 +139,12 @@ NUMERIC = "biufc"
 
 def not_numeric(kind: str) -> str:
     """The text for a value of a type that is no number."""
-    return f"{kind} is not numeric; convert it to numbers in Spark or leave the column out with columns=[...]"
+    encode = "encode it with features= (fdl_spark.features)"
+    if kind.startswith(("date", "timestamp")):
+        encode = "encode it with features= (fdl_spark.features.date_parts or seconds_since)"
+    return f"{kind} is not numeric; {encode}, convert it to numbers in Spark, or leave it out with columns=[...]"
+
+
+def unequal(before: object, here: object) -> str:
+    """The text for arrays that differ in length."""
+    return f"arrays of unequal lengths: {before} before, {here} here (features= can pad them)"

@@ -24,12 +24,13 @@ from pyspark.util import InheritableThread
 
 from fdl_spark.cost import Cluster
 from fdl_spark.data import connect_tasks as on_worker
-from fdl_spark.data.block import Block
+from fdl_spark.data.block import KINDS, STAGED, Block
 from fdl_spark.data.encoder import Encoder
+from fdl_spark.data.files import Files
 from fdl_spark.data.sharded import Dataset, Network, encrypts_network
 from fdl_spark.data.shards import Schedule
-from fdl_spark.data.source import array_chunks, needs_frame, selected
-from fdl_spark.data.survey import Survey, merged
+from fdl_spark.data.source import known, memory_chunks, selected
+from fdl_spark.data.survey import Summary, Survey, merged
 from fdl_spark.spark.connect.jobs import asking, own_jobs, reachable
 from fdl_spark.spark.connect.share import Share, dumps
 from fdl_spark.spark.connect.upload import Upload, new_view, union
@@ -46,8 +47,9 @@ class ConnectDataset(Dataset):
     """Data cut into shards, on the executors: a DataFrame of handles.
 
     Args:
+      name: begins the names of the data set's files.
       spark: a session of Spark Connect.
-      chunks: DataFrame with one column "chunk".
+      chunks: DataFrame of HANDLES, those of files of chunks, or chunks.
       template: the pytree of a batch.
       survey: what the data consists of.
       schedule: which row is in which shard and which step.
@@ -57,6 +59,7 @@ class ConnectDataset(Dataset):
 
     def __init__(
         self,
+        name: str,
         spark: SparkSession,
         chunks: DataFrame,
         template: Any,
@@ -66,8 +69,9 @@ class ConnectDataset(Dataset):
         slots: int,
     ):
         self.spark, self.template, self.columns = spark, template, survey.columns
-        self.schedule, self.tasks, self.name = schedule, tasks, uuid.uuid4().hex
-        sent = _mapped(chunks, partial(on_worker.route, survey, schedule, tasks), on_worker.SENT)
+        self.schedule, self.tasks, self.name = schedule, tasks, name
+        keep = spark not in _cannot_cache
+        sent = _mapped(chunks, partial(on_worker.route, survey, schedule, tasks, keep), on_worker.SENT)
         write = partial(on_worker.write, self.name, schedule, tasks, survey.columns)
         handles = _mapped(sent.repartitionById(tasks, "task"), write, on_worker.HANDLES)
         self._view, self._written, self._slots, self.cached = new_view(handles), False, slots, False
@@ -164,7 +168,7 @@ class ConnectDataset(Dataset):
         try:
             # Where handles are cached, tasks on them run where the files are.
             everywhere = self._handles if self._written and self.cached else spread(self.spark)
-            collected(self.spark, _mapped(everywhere, partial(on_worker.delete, self.name), on_worker.ANSWERS))
+            collected(self.spark, _mapped(everywhere, partial(on_worker.delete, self.name, KINDS), on_worker.ANSWERS))
         except Exception as error:
             log.warning("the files of a data set could not be deleted: %s", str(error)[:300])
         finally:
@@ -205,31 +209,50 @@ def load(
     features: Encoder | None,
 ) -> ConnectDataset:
     """As `fdl_spark.data.load.load`, of a DataFrame or arrays, on a session of Spark Connect."""
+    name = uuid.uuid4().hex
     with ExitStack() as cleanup:
-        if isinstance(data, DataFrame):
-            frame, selection = selected(data, columns, features)
-            chunks = _mapped(frame, partial(on_worker.chunk, selection), on_worker.CHUNK)
+        if isinstance(data, DataFrame | Files):
+            by_run = isinstance(data, Files)
+            frame, selection = selected(data.frame if by_run else data, columns, features, by_run)
+            chunks = _mapped(frame, partial(on_worker.stage_rows, name, selection, by_run), on_worker.HANDLES)
+            chunks = _viewed(chunks, cleanup)
+            # Reading the rows twice may be dear, and not give the same ones.
+            if cache(chunks):
+                cleanup.callback(chunks.unpersist)
+                cleanup.callback(_delete_staged, name, chunks)
             template: Any = selection.template
+            survey = merged(_summaries(chunks))
         else:
-            needs_frame(features)
-            arrays, template = array_chunks(data, columns)
+            arrays, template = memory_chunks(data, columns)
             upload = Upload(spark, (pickle.dumps(chunk, protocol=5) for chunk in arrays))
             cleanup.callback(upload.drop)
             whole = upload.frame.repartitionById(len(arrays), "number")
-            chunks = _mapped(whole, on_worker.assembled, on_worker.CHUNK)
-        view = new_view(chunks)
-        cleanup.callback(spark.catalog.dropTempView, view)
-        chunks = spark.table(view)
-        # The survey and the dealing must see the same rows, and computing them twice may be dear.
-        if isinstance(data, DataFrame) and cache(chunks):
-            cleanup.callback(chunks.unpersist)
-        summaries = collected(spark, _mapped(chunks, on_worker.summarize, on_worker.ANSWERS))
-        found = [pickle.loads(summary) for summary in summaries]
-        survey = merged(found, max((partition for partition, _ in found), default=-1) + 1)
+            chunks = _viewed(_mapped(whole, on_worker.assembled, on_worker.HANDLES), cleanup)
+            survey = known(arrays)
         slots = parallelism(spark)
         tasks = tasks or min(slots, shards or slots)
-        schedule = Schedule(sum(survey.rows), batch_size, shards or tasks, seed)
-        return ConnectDataset(spark, chunks, template, survey, schedule, min(tasks, schedule.shards), slots)
+        schedule = Schedule(survey.rows, batch_size, shards or tasks, seed)
+        return ConnectDataset(name, spark, chunks, template, survey, schedule, min(tasks, schedule.shards), slots)
+
+
+def _viewed(frame: DataFrame, cleanup: ExitStack) -> DataFrame:
+    """A DataFrame that stands for the plan of another one."""
+    view = new_view(frame)
+    cleanup.callback(frame.sparkSession.catalog.dropTempView, view)
+    return frame.sparkSession.table(view)
+
+
+def _summaries(handles: DataFrame) -> Iterator[tuple[int, Summary]]:
+    """(partition, summary) of the chunks of all files."""
+    with no_pandas_warning(), asking(handles.sparkSession):
+        rows = handles.toArrow().to_pylist()
+    return ((row["task"], summary) for row in rows for summary in pickle.loads(row["handle"]).summaries)
+
+
+def _delete_staged(name: str, handles: DataFrame) -> None:
+    with suppress(Exception):  # they are deleted with the blocks, then
+        deleting = _mapped(handles, partial(on_worker.delete, name, (STAGED,)), on_worker.ANSWERS)
+        collected(handles.sparkSession, deleting)
 
 
 def parallelism(spark: SparkSession) -> int:

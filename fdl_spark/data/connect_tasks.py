@@ -11,12 +11,14 @@ from typing import Any
 import pyarrow as pa
 from pyspark import TaskContext
 
+from fdl_spark.data.chunks import Found, rows_of
 from fdl_spark.data.columns import Problem
 from fdl_spark.data.rdd_dataset import CHANGED, delete_rows, route_rows, write_rows
 from fdl_spark.data.selection import Selection
 from fdl_spark.data.shards import Schedule
-from fdl_spark.data.source import chunks_of
-from fdl_spark.data.survey import Cells, Survey, summaries
+from fdl_spark.data.source import found_in
+from fdl_spark.data.staged import Staged, stage
+from fdl_spark.data.survey import Cells, Survey
 from fdl_spark.errors import DataError
 from fdl_spark.spark.connect.share import arrived
 from fdl_spark.spark.connect.upload import pieces
@@ -32,8 +34,6 @@ ANSWERS = "task int, source int, number int, piece int, content binary"
 ANSWERS_SCHEMA = pa.schema(
     [(name, pa.int32()) for name in ("task", "source", "number", "piece")] + [("content", pa.binary())]
 )
-CHUNK = "chunk binary"
-CHUNK_SCHEMA = pa.schema([("chunk", pa.binary())])
 
 
 def partition() -> int:
@@ -41,41 +41,41 @@ def partition() -> int:
     return TaskContext.get().partitionId()
 
 
-def chunk(selection: Selection, batches: Batches) -> Iterator[pa.RecordBatch]:
-    """The chunks of a DataFrame's columns."""
-    for found in chunks_of(batches, selection.arrays):
-        yield _batch([(pickle.dumps(found, protocol=5),)], CHUNK_SCHEMA)
+def stage_rows(name: str, selection: Selection, by_run: bool, batches: Batches) -> Iterator[pa.RecordBatch]:
+    """Write the chunks of a DataFrame's columns to a file, and hand on where it is."""
+    handle = stage(name, found_in(selection, by_run, batches))
+    yield _batch([(partition(), pickle.dumps(handle, protocol=5))], HANDLES_SCHEMA)
 
 
 def assembled(batches: Batches) -> Iterator[pa.RecordBatch]:
     """The chunks of a client's arrays from the pieces that they were sent in."""
     found = sorted(_rows(batches, "number", "piece", "content"))
     for _, group in groupby(found, itemgetter(0)):
-        yield _batch([(b"".join(content for _, _, content in group),)], CHUNK_SCHEMA)
+        yield _batch([(partition(), b"".join(content for _, _, content in group))], HANDLES_SCHEMA)
 
 
-def summarize(batches: Batches) -> Iterator[pa.RecordBatch]:
-    """The survey of a partition's chunks."""
-    found = summaries(partition(), _chunks(batches))
-    yield from _answers(partition(), ((0, pickle.dumps(summary)) for summary in found))
+def route(survey: Survey, schedule: Schedule, tasks: int, keep: bool, batches: Batches) -> Iterator[pa.RecordBatch]:
+    """Send each row to the task that owns its shard; and a row of nothing to each task, so that none is left out.
 
-
-def route(survey: Survey, schedule: Schedule, tasks: int, batches: Batches) -> Iterator[pa.RecordBatch]:
-    """Send each row to the task that owns its shard; and a row of nothing to each task, so that none is left out."""
+    Args:
+      survey, schedule: what the data consists of, and which row is in which shard.
+      tasks: into how many tasks the shards are grouped.
+      keep: whether files of chunks are read again; else they are deleted.
+      batches: the chunks, or the handles of their files.
+    """
     mine = partition()
-    expected = survey.rows[mine] if mine < len(survey.rows) else 0
-    first_rows = [survey.first_row(other) for other in range(max(len(survey.rows), mine + 1))]
-    if mine == next(other for other, rows in enumerate(survey.rows) if rows):
+    expected = sum(rows for other, _, rows in survey.parts if other == mine)
+    if mine == survey.parts[0][0]:
         yield _batch([(task, b"") for task in range(tasks)], SENT_SCHEMA)
     seen = 0
 
-    def counted() -> Iterator[Any]:
+    def counted() -> Iterator[Found]:
         nonlocal seen
-        for chunk in _chunks(batches):
-            seen += 0 if isinstance(chunk, Problem) else len(next(iter(chunk.values())))
-            yield chunk
+        for run, chunk in _chunks(batches, keep):
+            seen += 0 if isinstance(chunk, Problem) else rows_of(chunk)
+            yield run, chunk
 
-    for task, content in route_rows(schedule, tasks, first_rows, mine, counted()):
+    for task, content in route_rows(schedule, tasks, survey.first_rows(), mine, counted()):
         yield _batch([(task, content)], SENT_SCHEMA)
     if seen != expected:
         raise DataError(CHANGED)
@@ -141,14 +141,21 @@ def gather(content: bytes, batches: Batches) -> Iterator[pa.RecordBatch]:
     yield from _answers(here, ((here, payload) for payload in pickle.loads(content)(here, payloads)))
 
 
-def delete(name: str, batches: Batches) -> Iterator[pa.RecordBatch]:
+def delete(name: str, kinds: tuple[str, ...], batches: Batches) -> Iterator[pa.RecordBatch]:
     """Delete the files of a data set from this host."""
-    delete_rows(name, None, batches)
+    delete_rows(name, None, batches, kinds)
     yield _batch([], ANSWERS_SCHEMA)
 
 
-def _chunks(batches: Batches) -> Iterator[Any]:
-    return (pickle.loads(chunk) for (chunk,) in _rows(batches, "chunk"))
+def _chunks(batches: Batches, keep: bool) -> Iterator[Found]:
+    for (content,) in _rows(batches, "handle"):
+        handle = pickle.loads(content)
+        if isinstance(handle, Staged):
+            yield from handle.chunks()
+            if not keep:
+                Path(handle.path).unlink(missing_ok=True)
+        else:
+            yield (), handle
 
 
 def _answers(source: int, payloads: Iterable[tuple[int, Payload]]) -> Iterator[pa.RecordBatch]:

@@ -1,25 +1,37 @@
 """From a user's data to shards on the executors."""
 
-from collections.abc import Sequence
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 
+from fdl_spark.data.arrays import arrow_table
+from fdl_spark.data.block import STAGED
+from fdl_spark.data.chunks import CHUNK_BYTES
 from fdl_spark.data.connect_dataset import load as connect_load
 from fdl_spark.data.encoder import Encoder
+from fdl_spark.data.files import are_paths, open_files
 from fdl_spark.data.held import Held
-from fdl_spark.data.rdd_dataset import RddDataset
+from fdl_spark.data.rdd_dataset import RddDataset, delete_rows
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.data.shards import Schedule
-from fdl_spark.data.source import open_source
-from fdl_spark.data.survey import survey
+from fdl_spark.data.source import handle_of, open_source, staged_source
+from fdl_spark.data.staged import Staged
+from fdl_spark.data.survey import merged, survey
 from fdl_spark.errors import ClusterError
+from fdl_spark.spark.arrow_batches import batches_of
 from fdl_spark.spark.classic import RDD, SparkContext, is_connect
 from fdl_spark.spark.cleanup import going_on
 from fdl_spark.spark.connect.jobs import own_jobs as connect_jobs
+from fdl_spark.spark.executors import everywhere
 from fdl_spark.spark.failures import STOPPED, about, settled
+from fdl_spark.spark.folders import owner
 from fdl_spark.spark.jobs import own_jobs
+from fdl_spark.spark.quiet import no_pandas_warning
 from fdl_spark.spark.session import session, tell_losses
 
 
@@ -58,7 +70,7 @@ def load(
     """Read data once, deal its rows to shards, and write these on the executors.
 
     Args:
-      data: a DataFrame; an RDD of Rows, dicts, tuples or arrays; or a pytree of arrays.
+      data: a DataFrame; an RDD of Rows, dicts, tuples or arrays; paths of files; a table; or a pytree of arrays.
       batch_size: rows of a global batch.
       seed: decides the dealing.
       shards: number of shards; None means one a task.
@@ -77,11 +89,22 @@ def load(
         return data.dataset(batch_size, seed, shards)
     with about(argument), settled("reading the data"):
         where = session_of(data)
+        data = _prepared(data, features)
         if is_connect(where):
             with connect_jobs(where):
                 return connect_load(data, where, batch_size, seed, shards, tasks, columns, features)
         with own_jobs(where):
             return _load(data, where, batch_size, seed, shards, tasks, columns, features)
+
+
+def _prepared(data: Any, features: Encoder | None) -> Any:
+    """Paths as Files, and what is in the driver's memory and has to be encoded as a DataFrame."""
+    if are_paths(data):
+        return open_files(data, session())
+    if features is not None and not isinstance(data, DataFrame | RDD):
+        with no_pandas_warning():
+            return session().createDataFrame(arrow_table(data))
+    return data
 
 
 def _load(
@@ -95,17 +118,37 @@ def _load(
     features: Encoder | None,
 ) -> Dataset:
     context.setJobDescription("fdl: read the data")
-    source = open_source(data, context, columns, features)
+    name = f"{owner(context)}-{uuid.uuid4().hex}"
+    source = open_source(data, context, name, columns, features)
+    near = is_near(context)
+    if near and source.staged is None:
+        source = staged_source(source, name)
     try:
-        # The survey and the dealing must see the same rows, and computing them twice may be dear.
-        if source.costly is not None:
-            source.costly.persist(StorageLevel.MEMORY_AND_DISK)
-        found = source.survey or survey(source.chunks)
+        handles: list[tuple[int, Staged]] = []
+        if source.staged is None:
+            found = source.survey or survey(source.chunks)
+        else:
+            if not near:
+                source.staged.persist(StorageLevel.MEMORY_ONLY)
+            with batches_of(context, CHUNK_BYTES):
+                handles = source.staged.mapPartitionsWithIndex(_handles).collect()
+            found = merged((partition, summary) for partition, staged in handles for summary in staged.summaries)
         tasks = tasks or min(context.defaultParallelism, shards or context.defaultParallelism)
-        schedule = Schedule(sum(found.rows), batch_size, shards or tasks, seed)
+        schedule = Schedule(found.rows, batch_size, shards or tasks, seed)
         context.setJobDescription("fdl: write the shards")
-        return RddDataset(source, found, schedule, min(tasks, schedule.shards))
+        return RddDataset(name, source, found, schedule, min(tasks, schedule.shards), handles if near else ())
     finally:
-        if source.costly is not None:
-            with going_on("freeing the rows that were read"):
-                source.costly.unpersist()
+        if source.staged is not None:
+            with going_on("deleting the rows that were read"):
+                everywhere(context).foreachPartition(partial(delete_rows, name, None, kinds=(STAGED,)))
+                if not near:
+                    source.staged.unpersist()
+
+
+def is_near(context: SparkContext) -> bool:
+    """Whether all tasks run in one process, and so see the files of each other."""
+    return re.fullmatch(r"local(\[.*\])?", context.master) is not None
+
+
+def _handles(partition: int, elements: Iterable[Any]) -> Iterator[tuple[int, Staged]]:
+    return ((partition, handle_of(element)) for element in elements)

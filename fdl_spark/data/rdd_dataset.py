@@ -5,8 +5,7 @@ executor that wrote the files, and it is made again from lineage, files and all,
 """
 
 import pickle
-import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,11 +17,13 @@ from pyspark import StorageLevel
 from pyspark.util import InheritableThread
 
 from fdl_spark.cost import Cluster
-from fdl_spark.data.block import Block, NewBlock, delete_blocks
+from fdl_spark.data.block import KINDS, Block, NewBlock, delete_files
+from fdl_spark.data.chunks import Found, Run, nbytes_of, rows_of
 from fdl_spark.data.columns import Arrays, Problem
 from fdl_spark.data.sharded import Dataset, Network, encrypts_network
 from fdl_spark.data.shards import Schedule, owned
 from fdl_spark.data.source import Source
+from fdl_spark.data.staged import Staged
 from fdl_spark.data.survey import Cells, Survey
 from fdl_spark.errors import DataError
 from fdl_spark.spark.broadcasts import lend
@@ -31,10 +32,11 @@ from fdl_spark.spark.cleanup import going_on
 from fdl_spark.spark.cores import cores_of_host
 from fdl_spark.spark.directories import local_directories, restore_directory
 from fdl_spark.spark.executors import everywhere, hosts
-from fdl_spark.spark.folders import owner
 from fdl_spark.spark.jobs import own_jobs
 from fdl_spark.spark.membership import Membership
 from fdl_spark.spark.wire import Payload, clean_shuffle, raw_input, raw_output, raw_shuffle
+
+FirstRows = dict[int, dict[Run, int]]  # by partition and run
 
 PIECE_ROWS, PIECE_BYTES = 65536, 64 << 20  # a payload must fit an array of the JVM, whatever the rows are
 
@@ -43,20 +45,36 @@ class RddDataset(Dataset):
     """Data cut into shards, on the executors: an RDD of handles.
 
     Args:
+      name: begins the names of the data set's files.
       source: the user's data.
       survey: what it consists of.
       schedule: which row is in which shard and which step.
       tasks: into how many tasks the shards are grouped.
+      near: the files of each partition's chunks, if all tasks see them.
     """
 
-    def __init__(self, source: Source, survey: Survey, schedule: Schedule, tasks: int):
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        survey: Survey,
+        schedule: Schedule,
+        tasks: int,
+        near: Sequence[tuple[int, Staged]] = (),
+    ):
         self.template, self.columns, self.schedule, self.tasks = source.template, survey.columns, schedule, tasks
-        self.name = f"{owner(source.chunks.ctx)}-{uuid.uuid4().hex}"
+        self.name = name
         self._membership = Membership(source.chunks.ctx)
-        first_rows = [survey.first_row(partition) for partition in range(len(survey.rows))]
+        first_rows = survey.first_rows()
         self._routed = raw_shuffle(source.chunks, partial(route_rows, schedule, tasks, first_rows), tasks)
         self.context: SparkContext = source.chunks.ctx
-        self.blocks = self._unwritten()
+        if near:
+            parts = [(first_rows.get(partition, {}), staged) for partition, staged in near]
+            puller = partial(pull_rows, self.name, schedule, tasks, self.columns, parts)
+            tasks_of_blocks = self.context.parallelize(range(tasks), tasks)
+            self.blocks = tasks_of_blocks.mapPartitionsWithIndex(puller).persist(StorageLevel.MEMORY_ONLY)
+        else:
+            self.blocks = self._unwritten()
         self._roots: set[Path] = set()  # local directories that hold blocks
         try:
             with own_jobs(self.context):
@@ -149,28 +167,42 @@ class RddDataset(Dataset):
 
 
 def route_rows(
-    schedule: Schedule, tasks: int, first_rows: list[int], partition: int, chunks: Iterable[Arrays]
+    schedule: Schedule, tasks: int, first_rows: FirstRows, partition: int, chunks: Iterable[Found]
 ) -> Iterator[tuple[int, bytes]]:
-    """Send each row, with its shard and slot, to the task that owns its shard."""
-    owner = np.array([task for task in range(tasks) for _ in owned(task, tasks, schedule.shards)])
-    row = first_rows[partition]
-    for chunk in chunks:
-        if isinstance(chunk, Problem) or row + len(next(iter(chunk.values()))) > schedule.rows:
+    """Send each row, with its place in the block, to the task that owns its shard."""
+    for owners, places, piece in _dealt(schedule, tasks, first_rows.get(partition, {}), chunks):
+        order = np.argsort(owners, kind="stable")
+        cuts = np.searchsorted(owners[order], np.arange(tasks + 1))
+        places = places[order]
+        arrays = {name: array[order] for name, array in piece.items()}
+        for task in np.flatnonzero(np.diff(cuts)):
+            mine = slice(cuts[task], cuts[task + 1])
+            content = places[mine], {name: array[mine] for name, array in arrays.items()}
+            yield int(task), pickle.dumps(content, protocol=5)
+
+
+def _dealt(
+    schedule: Schedule, tasks: int, first_rows: dict[Run, int], chunks: Iterable[Found]
+) -> Iterator[tuple[np.ndarray, np.ndarray, Arrays]]:
+    """Which task owns each row of a piece, and the row's place in that task's block; and the piece."""
+    runs = [owned(task, tasks, schedule.shards) for task in range(tasks)]
+    owners = np.repeat(np.arange(tasks), [len(shards) for shards in runs])
+    firsts = np.array([schedule.first_row(shard) for shard in range(schedule.shards)], np.int64)
+    starts = firsts - firsts[np.array([shards.start for shards in runs])[owners]]
+    next_row = dict(first_rows)
+    for run, chunk in chunks:
+        if isinstance(chunk, Problem) or next_row.get(run, schedule.rows) + rows_of(chunk) > schedule.rows:
             raise DataError(CHANGED)
         for piece in _pieces(chunk):
-            count = len(next(iter(piece.values())))
-            shards, slots = schedule.deal(np.arange(row, row + count))
-            row += count
-            for task in np.unique(owner[shards]):
-                mine = owner[shards] == task
-                arrays = {name: array[mine] for name, array in piece.items()}
-                yield int(task), pickle.dumps((shards[mine], slots[mine], arrays), protocol=5)
+            row = next_row[run]
+            next_row[run] += rows_of(piece)
+            shards, slots = schedule.deal(np.arange(row, next_row[run]))
+            yield owners[shards], starts[shards] + slots, piece
 
 
 def _pieces(chunk: Arrays) -> Iterator[Arrays]:
-    rows = len(next(iter(chunk.values())))
-    size = sum(array.nbytes for array in chunk.values())
-    step = max(1, min(PIECE_ROWS, PIECE_BYTES * rows // max(1, size)))
+    rows = rows_of(chunk)
+    step = max(1, min(PIECE_ROWS, PIECE_BYTES * rows // max(1, nbytes_of(chunk))))
     for start in range(0, rows, step):
         yield {name: array[start : start + step] for name, array in chunk.items()}
 
@@ -179,21 +211,50 @@ def write_rows(
     dataset: str, schedule: Schedule, tasks: int, columns: Cells, task: int, payloads: Iterable[bytes]
 ) -> Iterator[Block]:
     """Write each arriving row at its place; nothing is sorted or kept in memory."""
+    yield _written(dataset, schedule, tasks, columns, task, map(pickle.loads, payloads))
+
+
+def pull_rows(
+    dataset: str,
+    schedule: Schedule,
+    tasks: int,
+    columns: Cells,
+    parts: Sequence[tuple[dict[Run, int], Staged]],
+    task: int,
+    nothing: Iterable[Any],
+) -> Iterator[Block]:
+    """Write the rows of a task from the files of all tasks, which are on this host: each deals all rows, and reads them
+    once, which is less than a shuffle costs, for Python sends what it shuffles through the JVM twice."""
+    for _ in nothing:  # a task that leaves some of its input unread loses its worker
+        pass
+
+    def arriving() -> Iterator[tuple[np.ndarray, Arrays]]:
+        for first_rows, staged in parts:
+            for owners, places, piece in _dealt(schedule, tasks, first_rows, staged.chunks()):
+                mine = np.flatnonzero(owners == task)
+                yield places[mine], {name: array[mine] for name, array in piece.items()}
+
+    yield _written(dataset, schedule, tasks, columns, task, arriving())
+
+
+def _written(
+    dataset: str,
+    schedule: Schedule,
+    tasks: int,
+    columns: Cells,
+    task: int,
+    arriving: Iterable[tuple[np.ndarray, Arrays]],
+) -> Block:
     shards = owned(task, tasks, schedule.shards)
-    first = schedule.first_row(shards.start)
-    starts = np.array([schedule.first_row(shard) - first for shard in shards], np.int64)
     with NewBlock(dataset, shards, schedule, columns) as new:
         written = 0
-        for payload in payloads:
-            piece_shards, slots, piece = pickle.loads(payload)
-            places = starts[piece_shards - shards.start] + slots
+        for places, piece in arriving:
             written += len(places)
             for name, array in new.arrays.items():
                 array[places] = piece[name]
-        if written != schedule.first_row(shards.stop) - first:
+        if written != schedule.first_row(shards.stop) - schedule.first_row(shards.start):
             raise DataError(CHANGED)
-        block = new.written()
-    yield block
+        return new.written()
 
 
 CHANGED = (
@@ -207,10 +268,10 @@ def _paths(task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
         yield block.path.encode()
 
 
-def delete_rows(dataset: str, gone: str | None, handles: Iterable[Any]) -> None:
+def delete_rows(dataset: str, gone: str | None, handles: Iterable[Any], kinds: tuple[str, ...] = KINDS) -> None:
     """Delete the files of a data set from this host; make a directory again that is gone, if it was this executor's."""
     for _ in handles:  # a task that leaves some of its input unread loses its worker
         pass
     if gone and any(root.parent == Path(gone).parent for root in local_directories()):
         restore_directory(Path(gone))
-    delete_blocks(dataset)
+    delete_files(dataset, kinds)

@@ -1,46 +1,38 @@
-"""The kinds of data that can be trained on, each as an RDD of chunks: dicts of equally long arrays by column name.
+"""The kinds of data that can be trained on, each as an RDD of chunks with their runs.
 
-Row i of the data is the i-th row in the order of the partitions and, within a partition, of its rows. That order is the
-identity of a row: the same rows in the same order give the same shards however they are cut into partitions.
+Row i of the data is the i-th row in the order of the partitions and, within a partition, of its rows; that of files is
+the i-th row in the order of their paths. That order is the identity of a row: the same rows in the same order give the
+same shards however they are cut into partitions.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
-from itertools import islice
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pyspark.serializers import NoOpSerializer
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
-from pyspark.sql.pandas.types import to_arrow_type
 
-import fdl
-from fdl_spark.data.columns import (
-    NUMERIC,
-    Arrays,
-    BadColumn,
-    Problem,
-    not_numeric,
-    size_of,
-    stacked,
-    without_nan,
-)
+from fdl_spark.data.arrays import array_chunks, arrow_table, is_table, table_chunks
+from fdl_spark.data.chunks import Found, chunks_by_run, chunks_of, of_partition
+from fdl_spark.data.columns import Arrays, not_numeric
 from fdl_spark.data.encoder import Encoder
-from fdl_spark.data.record import Record
+from fdl_spark.data.files import Files
+from fdl_spark.data.parquet import parquet_chunks
+from fdl_spark.data.rows import rdd_chunks
 from fdl_spark.data.selection import Selection
+from fdl_spark.data.staged import Staged, stage
 from fdl_spark.data.survey import Survey, merged, summaries
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, MissingColumnError
 from fdl_spark.spark.classic import RDD, SparkContext, package_of
+from fdl_spark.spark.quiet import no_pandas_warning
 
-CHUNK_BYTES = 8 << 20
-CHUNK_ROWS = 4096
-ARROW_ROWS = 10_000
-LARGEST_ROW = (1 << 31) - (1 << 20)  # bytes: one row must fit an array of the JVM, with what describes it
-TABLES = ("pandas", "polars", "pyarrow")
+RUN = ("_metadata.file_path", "_metadata.file_block_start")  # hidden columns of what Spark reads from files
+HANDLE = pa.schema([("handle", pa.binary())])
 
 
 @dataclass(frozen=True)
@@ -48,30 +40,35 @@ class Source:
     """Data as it came from the user.
 
     Attributes:
-      chunks: RDD of dicts of arrays by column, or of Problems.
+      chunks: RDD of runs and dicts of arrays by column, or Problems.
       template: the pytree of a batch, with the columns' names as leaves.
-      costly: the RDD that is persisted between two readings of the chunks, because computing it twice may be dear.
+      staged: RDD of the handles of the files that the chunks are read from, where making them twice may be dear.
       survey: what the chunks hold, if it is known without reading them.
     """
 
     chunks: RDD
     template: Any
-    costly: RDD | None = None
+    staged: RDD | None = None
     survey: Survey | None = None
 
 
 def open_source(
-    data: Any, context: SparkContext, columns: Sequence[str] | None = None, features: Encoder | None = None
+    data: Any,
+    context: SparkContext,
+    name: str,
+    columns: Sequence[str] | None = None,
+    features: Encoder | None = None,
 ) -> Source:
     """See a user's data as chunks.
 
     Args:
-      data: a DataFrame; an RDD of Rows, dicts, tuples or arrays; or a pytree (usually a dict) of arrays, one row per
-        entry.
+      data: a DataFrame; an RDD of Rows, dicts, tuples or arrays; Files; a table; or a pytree (usually a dict) of
+        arrays, one row per entry.
       context: where to run; a DataFrame or RDD brings its own.
+      name: begins the names of the files of this data.
       columns: the columns to use as they are, of data whose columns have names; None means all, or none if there are
         `features`.
-      features: encodes other columns of a DataFrame.
+      features: encodes other columns.
 
     Returns:
       The Source.
@@ -81,19 +78,61 @@ def open_source(
       DataError: the data is of no such kind, or its arrays differ in length.
     """
     if isinstance(data, DataFrame):
-        return _frame_source(data, columns, features)
-    needs_frame(features)
+        return _frame_source(data, name, columns, features)
     if isinstance(data, RDD):
-        return _rdd_source(data, columns)
-    chunks, template = array_chunks(data, columns)
-    known = merged([found for n, chunk in enumerate(chunks) for found in summaries(n, [chunk])], len(chunks))
-    return Source(context.parallelize(chunks, len(chunks)), template, survey=known)
+        if features is not None:
+            raise ArgumentError("features= needs columns with types; make a DataFrame of the RDD: rdd.toDF()")
+        return staged_source(Source(*rdd_chunks(data, columns)), name)
+    if isinstance(data, Files):
+        return _files_source(data, context, name, columns, features)
+    chunks, template = memory_chunks(data, columns)
+    found = list(of_partition(chunks))
+    return Source(context.parallelize(found, len(found)), template, survey=known(chunks))
 
 
-def needs_frame(features: Encoder | None) -> None:
-    """Raise if data that is no DataFrame should be encoded."""
-    if features is not None:
-        raise ArgumentError("features= encodes the columns of a DataFrame; make the data one: spark.createDataFrame")
+def memory_chunks(data: Any, columns: Sequence[str] | None) -> tuple[list[Arrays], Any]:
+    """The chunks of data in the driver's memory, and the template."""
+    return table_chunks(arrow_table(data), columns) if is_table(data) else array_chunks(data, columns)
+
+
+def known(chunks: Sequence[Arrays]) -> Survey:
+    """What chunks in the driver's memory hold, each as a partition."""
+    return merged(enumerate(summaries(of_partition(chunks))))
+
+
+def _files_source(
+    files: Files, context: SparkContext, name: str, columns: Sequence[str] | None, features: Encoder | None
+) -> Source:
+    found = parquet_chunks(files.paths, context, columns, features) if files.paths else None
+    if found is None:
+        return _frame_source(files.frame, name, columns, features, by_run=True)
+    chunks, selection = found
+    source = Source(chunks, selection.template)
+    # Encoding twice may be dear, reading twice is not.
+    return source if features is None else staged_source(source, name)
+
+
+def staged_source(source: Source, name: str) -> Source:
+    """The same data through files of the executors that read it."""
+    handles = source.chunks.mapPartitions(partial(_stage, name))
+    return replace(source, chunks=handles.mapPartitions(_unstaged), staged=handles)
+
+
+def _stage(name: str, chunks: Iterable[Found]) -> Iterator[Staged]:
+    yield stage(name, chunks)
+
+
+def _unstaged(handles: Iterable[Any]) -> Iterator[Found]:
+    for handle in handles:
+        yield from handle_of(handle).chunks()
+
+
+def handle_of(element: Any) -> Staged:
+    """The handle that an element of `Source.staged` is: as it is, or as the JVM has it in an Arrow batch."""
+    if isinstance(element, Staged):
+        return element
+    batch = pa.ipc.read_record_batch(pa.py_buffer(element), HANDLE)
+    return pickle.loads(batch.column(0)[0].as_py())
 
 
 def numbered(frame: DataFrame) -> DataFrame:
@@ -168,192 +207,49 @@ def _raw(package: str, name: str, field: T.StructField) -> Any:
     return _vector_array(package, column, "float64") if _is_vector(field.dataType) else column
 
 
-def selected(frame: DataFrame, columns: Sequence[str] | None, features: Encoder | None) -> tuple[DataFrame, Selection]:
-    """The columns to use, with numbers for names, in types that become arrays or can be encoded; and which they are."""
+def selected(
+    frame: DataFrame, columns: Sequence[str] | None, features: Encoder | None, by_run: bool = False
+) -> tuple[DataFrame, Selection]:
+    """The columns to use, with numbers for names, in types that become arrays or can be encoded; and which they are.
+
+    Args:
+      frame, columns, features: as of `open_source`.
+      by_run: whether to add the path and the offset of each row's run; the frame must come from files.
+    """
     if frame.isStreaming:
         raise DataError("a streaming DataFrame has no end; train on its batches with writeStream.foreachBatch")
     if not frame.columns:
         raise DataError("the DataFrame has no columns")
     selection = Selection.of(frame.columns, columns, features)
     chosen = [*numeric_columns(frame, selection.numeric), *raw_columns(frame, selection.raw)]
+    if by_run:
+        width = len(frame.columns)
+        frame = frame.select("*", *RUN)
+        chosen += [import_module(f"{package_of(frame)}.functions").col(str(width + place)) for place in range(len(RUN))]
     return numbered(frame).select(*(column.alias(str(i)) for i, column in enumerate(chosen))), selection
 
 
-def _frame_source(frame: DataFrame, columns: Sequence[str] | None, features: Encoder | None) -> Source:
-    chosen, selection = selected(frame, columns, features)
-    fields = chosen.schema.fields
-    schema = pa.schema([pa.field(field.name, to_arrow_type(field.dataType, timezone="UTC")) for field in fields])
-    # Arrow batches that the JVM makes: mapInArrow's Python workers are others than those of RDDs, and start anew.
-    content = partial(_arrow_batches, chosen)
-    rows = min(ARROW_ROWS, max(1, CHUNK_BYTES // (8 * len(fields))))
-    if not all(isinstance(field.dataType, T.NumericType | T.BooleanType) for field in fields):
-        # The JVM cuts batches by rows, and its heap must hold one: the first row tells how wide the others are.
-        rows = min(rows, *(max(1, CHUNK_BYTES // len(row)) for row in content(1).take(1)), ARROW_ROWS)
-    batches: RDD = RDD(content(rows), frame.sparkSession.sparkContext, NoOpSerializer())
-    return Source(batches.mapPartitions(partial(_arrow_chunks, schema, selection)), selection.template, batches)
+def _frame_source(
+    frame: DataFrame, name: str, columns: Sequence[str] | None, features: Encoder | None, by_run: bool = False
+) -> Source:
+    chosen, selection = selected(frame, columns, features, by_run)
+    with no_pandas_warning():
+        staged = chosen.mapInArrow(partial(_stage_batches, name, selection, by_run), "handle binary")
+    # As Arrow batches of one row: rows would need another Python worker beside each that reads.
+    batches = staged._jdf.toArrowBatchRdd(1, "UTC", False, False).toJavaRDD()
+    handles: RDD = RDD(batches, frame.sparkSession.sparkContext, NoOpSerializer())
+    return Source(handles.mapPartitions(_unstaged), selection.template, handles)
 
 
-def _arrow_batches(frame: DataFrame, rows: int) -> Any:
-    """A Java RDD of Arrow record batches of at most so many rows."""
-    return frame._jdf.toArrowBatchRdd(rows, "UTC", False, False).toJavaRDD()
+def _stage_batches(
+    name: str, selection: Selection, by_run: bool, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    handle = stage(name, found_in(selection, by_run, batches))
+    yield pa.RecordBatch.from_pylist([{"handle": pickle.dumps(handle, protocol=5)}], HANDLE)
 
 
-def _arrow_chunks(schema: pa.Schema, selection: Selection, batches: Iterable[bytes]) -> Iterator[Arrays | Problem]:
-    return chunks_of((pa.ipc.read_record_batch(pa.py_buffer(content), schema) for content in batches), selection.arrays)
-
-
-def chunks_of(
-    batches: Iterable[pa.RecordBatch], convert: Callable[[pa.RecordBatch], Arrays]
-) -> Iterator[Arrays | Problem]:
-    """The chunks of Arrow record batches, which are joined and cut to about CHUNK_BYTES each.
-
-    Args:
-      batches: all of one schema.
-      convert: gives the arrays of a record batch, or raises BadColumn.
-    """
-    waiting: list[pa.RecordBatch] = []
-    size = 0
-    for batch in batches:
-        rows = max(1, CHUNK_BYTES * batch.num_rows // max(1, batch.nbytes))
-        for start in range(0, batch.num_rows, rows):
-            waiting.append(batch.slice(start, rows))
-            size += waiting[-1].nbytes
-            if size > CHUNK_BYTES // 2:
-                yield or_problem(partial(convert, _joined(waiting)))
-                waiting, size = [], 0
-    if waiting:
-        yield or_problem(partial(convert, _joined(waiting)))
-
-
-def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    (batch,) = pa.Table.from_batches(batches).combine_chunks().to_batches()
-    return batch
-
-
-def or_problem(convert: Callable[[], Arrays]) -> Arrays | Problem:
-    """What a conversion gives, or what is wrong with a column."""
-    try:
-        return convert()
-    except BadColumn as bad:
-        return bad.problem
-
-
-def _rdd_source(rdd: RDD, columns: Sequence[str] | None) -> Source:
-    first = rdd.take(1)
-    if not first:
-        raise DataError("the RDD has no rows")
-    template = _template(first[0])
-    names = [name for name, _ in _flatten_row(first[0])]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ColumnError(twice, "several columns have this name; rename all but one of them")
-    if columns is not None:
-        template = _chosen(template, columns)
-        names = list(template)
-    if not names:
-        raise DataError("the rows of the RDD have no columns")
-    chunks = rdd.mapPartitions(partial(_row_chunks, names, columns is None))
-    return Source(chunks, template, chunks)
-
-
-def _row_chunks(names: list[str], whole: bool, rows: Iterable[Any]) -> Iterator[Arrays | Problem]:
-    flat = (dict(_flatten_row(row)) for row in rows)
-    if not whole:
-        flat = ({name: value for name, value in row.items() if name in names} for row in flat)
-    for first in flat:
-        size = max(1, sum(size_of(value) for value in first.values()))  # that of the others, or stacking them fails
-        group = [first, *islice(flat, min(CHUNK_ROWS, max(1, CHUNK_BYTES // size)) - 1)]
-        yield or_problem(partial(stacked, group, names))
-
-
-def _flatten_row(row: Any) -> list[tuple[str, Any]]:
-    if isinstance(row, Mapping):
-        return [(str(name), value) for name, value in row.items()]
-    if isinstance(row, tuple):
-        return list(zip(_field_names(row) or [f"[{n}]" for n in range(len(row))], row, strict=True))
-    if isinstance(row, int | float | list) or hasattr(row, "__array__") or hasattr(row, "toArray"):
-        return [("rows", row)]
-    raise DataError(f"a row of the RDD must be a Row, a dict, a tuple or an array; it is {type(row).__name__}")
-
-
-def _field_names(row: tuple[Any, ...]) -> list[str]:
-    """The names of a Row's or a namedtuple's fields; a plain tuple has none."""
-    return list(getattr(row, "__fields__", getattr(row, "_fields", ())))
-
-
-def _template(row: Any) -> Any:
-    names = [name for name, _ in _flatten_row(row)]
-    if isinstance(row, Mapping):
-        return dict(zip(row, names, strict=True))
-    if isinstance(row, tuple):
-        return Record(zip(names, names, strict=True)) if _field_names(row) else tuple(names)
-    return names[0]
-
-
-def _chosen(columns_of: Any, columns: Sequence[str]) -> Any:
-    """The named entries of a dict."""
-    if not isinstance(columns_of, Mapping):
-        raise ArgumentError("columns= chooses columns by name, but those of the data have none; leave it out")
-    for name in columns:
-        if name not in columns_of:
-            raise MissingColumnError(name, [str(name) for name in columns_of], "columns=")
-    return type(columns_of)((name, columns_of[name]) for name in columns)  # type: ignore[call-arg]
-
-
-def array_chunks(data: Any, columns: Sequence[str] | None) -> tuple[list[Arrays], Any]:
-    """The chunks of a pytree of arrays, and the template."""
-    if isinstance(data, str | bytes) or data is None:
-        raise DataError(f"data must be a DataFrame, an RDD or a dict of arrays; it is {type(data).__name__}")
-    if type(data).__module__.split(".")[0] in TABLES:
-        raise DataError(
-            f"data must be a DataFrame of Spark, an RDD or a dict of arrays; it is a {type(data).__module__} "
-            f"{type(data).__name__}: make it one with spark.createDataFrame, or a dict of its columns' arrays"
-        )
-    if columns is not None:
-        data = _chosen(data, columns)
-    try:
-        pairs, structure = fdl.tree.flatten_with_path(data)
-    except Exception as error:
-        raise DataError(f"the data is no pytree of arrays: {error}") from error
-    names = [_column_name(path) for path, _ in pairs]
-    if not names:
-        raise DataError("the data has no columns")
-    arrays = {name: _column(name, leaf) for name, (_, leaf) in zip(names, pairs, strict=True)}
-    if len(arrays) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ColumnError(twice, "several columns have this name; rename all but one of them")
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        raise DataError(f"the arrays must have one row per example each; their lengths are {lengths}")
-    rows = next(iter(lengths.values()))
-    size = sum(array.nbytes for array in arrays.values())
-    if size > LARGEST_ROW * rows:
-        raise DataError(f"one row takes {size // rows} bytes, and Spark at most {LARGEST_ROW}; cut it into several")
-    chunk_rows = max(1, CHUNK_BYTES * rows // max(1, size))
-    chunks = [
-        {name: array[start : start + chunk_rows] for name, array in arrays.items()}
-        for start in range(0, rows, chunk_rows)
-    ]
-    if not chunks:
-        raise DataError("the arrays have no rows")
-    return chunks, fdl.tree.unflatten(structure, names)
-
-
-def _column_name(path: Any) -> str:
-    """A column's name is its key in a dict, and its key path elsewhere."""
-    return str(path[0].key) if len(path) == 1 and hasattr(path[0], "key") else fdl.tree.keystr(path)
-
-
-def _column(name: str, leaf: Any) -> np.ndarray:
-    try:
-        array = np.asarray(leaf)
-    except Exception as error:
-        raise ColumnError(name, f"{type(leaf).__name__} does not become an array ({error})") from error
-    if array.dtype.kind not in NUMERIC:
-        raise ColumnError(name, not_numeric(f"an array of {array.dtype}"), 0)
-    if array.ndim == 0:
-        raise DataError(f"column {name!r} is a single number; it must have one row per example")
-    try:
-        return without_nan(name, array)
-    except BadColumn as bad:
-        raise ColumnError(name, bad.problem.text, bad.problem.row) from None
+def found_in(selection: Selection, by_run: bool, batches: Iterable[pa.RecordBatch]) -> Iterator[Found]:
+    """The chunks of the record batches of a partition of the DataFrame that was `selected`."""
+    if by_run:
+        return chunks_by_run(batches, selection.arrays)
+    return of_partition(chunks_of(batches, selection.arrays))

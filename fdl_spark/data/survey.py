@@ -1,17 +1,26 @@
-"""One reading of the data before training: how many rows each partition has, and what its columns hold."""
+"""What the data consists of, found out before training: how many rows each partition has, and what its columns hold."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from fdl_spark.data.columns import Arrays, Problem
+from fdl_spark.data.chunks import Found, Run, rows_of
+from fdl_spark.data.columns import Problem, unequal
 from fdl_spark.errors import ColumnError, DataError
 from fdl_spark.spark.classic import RDD
 
 Cells = dict[str, tuple[str, tuple[int, ...]]]
+
+
+class Summary(NamedTuple):
+    """What a chunk holds, or what is wrong with it."""
+
+    run: Run
+    rows: int
+    cells: Cells
+    problem: Problem | None = None
 
 
 @dataclass(frozen=True)
@@ -19,23 +28,33 @@ class Survey:
     """What the data consists of.
 
     Attributes:
-      rows: number of rows of each partition.
+      parts: (partition, run, number of rows) in the order of the data.
       columns: dtype and shape of one row, by column.
     """
 
-    rows: tuple[int, ...]
+    parts: tuple[tuple[int, Run, int], ...]
     columns: Cells
 
-    def first_row(self, partition: int) -> int:
-        """The global number of a partition's first row."""
-        return sum(self.rows[:partition])
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return sum(rows for _, _, rows in self.parts)
+
+    def first_rows(self) -> dict[int, dict[Run, int]]:
+        """The global number of the first row of each run in each partition."""
+        found: dict[int, dict[Run, int]] = {}
+        row = 0
+        for partition, run, rows in self.parts:
+            found.setdefault(partition, {})[run] = row
+            row += rows
+        return found
 
 
 def survey(chunks: RDD) -> Survey:
     """Count the rows and check that all chunks agree.
 
     Args:
-      chunks: RDD of dicts of arrays, or of Problems.
+      chunks: RDD of runs and dicts of arrays, or Problems.
 
     Returns:
       The Survey.
@@ -44,34 +63,37 @@ def survey(chunks: RDD) -> Survey:
       ColumnError: with the column and the global number of the first bad row.
       DataError: there are no rows.
     """
-    return merged(chunks.mapPartitionsWithIndex(summaries).collect(), chunks.getNumPartitions())
+    return merged(chunks.mapPartitionsWithIndex(_numbered).collect())
 
 
-def merged(found_by_partition: Iterable[tuple[int, Any]], partitions: int) -> Survey:
-    """The Survey from the summaries of partitions, those of each in their order; raises as `survey`."""
-    rows = [0] * partitions
+def merged(found_by_partition: Iterable[tuple[int, Summary]]) -> Survey:
+    """The Survey from (partition, summary of a chunk), those of each partition in their order; raises as `survey`."""
+    rows: dict[tuple[Run, int], int] = {}
     columns: Cells = {}
     total = 0
-    for partition, found in sorted(found_by_partition, key=itemgetter(0)):
-        if isinstance(found, Problem):
-            raise ColumnError(found.column, found.text, total + found.row)
-        count, cells = found
-        columns = _agree(columns, cells, total) if columns else cells
-        rows[partition] += count
-        total += count
+    for partition, found in sorted(found_by_partition, key=lambda one: (one[1].run, one[0])):
+        if found.problem is not None:
+            raise ColumnError(found.problem.column, found.problem.text, total + found.problem.row)
+        columns = _agree(columns, found.cells, total) if columns else found.cells
+        rows[found.run, partition] = rows.get((found.run, partition), 0) + found.rows
+        total += found.rows
     if not total:
         raise DataError("the data has no rows")
-    return Survey(tuple(rows), columns)
+    return Survey(tuple((partition, run, count) for (run, partition), count in rows.items()), columns)
 
 
-def summaries(partition: int, chunks: Iterable[Arrays | Problem]) -> Iterator[tuple[int, Any]]:
-    """(partition, number of rows and Cells, or the Problem) of each chunk of a partition."""
-    for chunk in chunks:
+def summaries(chunks: Iterable[Found]) -> Iterator[Summary]:
+    """What each chunk holds."""
+    for run, chunk in chunks:
         if isinstance(chunk, Problem):
-            yield partition, chunk
+            yield Summary(run, 0, {}, chunk)
         else:
             cells = {name: (array.dtype.str, array.shape[1:]) for name, array in chunk.items()}
-            yield partition, (len(next(iter(chunk.values()))), cells)
+            yield Summary(run, rows_of(chunk), cells)
+
+
+def _numbered(partition: int, chunks: Iterable[Found]) -> Iterator[tuple[int, Summary]]:
+    return ((partition, summary) for summary in summaries(chunks))
 
 
 def _agree(known: Cells, found: Cells, row: int) -> Cells:
@@ -79,7 +101,7 @@ def _agree(known: Cells, found: Cells, row: int) -> Cells:
     for name, (dtype, shape) in known.items():
         other_dtype, other_shape = found[name]
         if shape != other_shape:
-            raise ColumnError(name, f"arrays of unequal lengths: {shape} before, {other_shape} here", row)
+            raise ColumnError(name, unequal(shape, other_shape), row)
         common = np.result_type(dtype, other_dtype)
         # As within a chunk: what would need doubles to hold both becomes float32, wherever the partitions are cut.
         narrowed = common == np.float64 and np.dtype(dtype) != np.dtype(other_dtype)

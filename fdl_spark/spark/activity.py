@@ -20,7 +20,7 @@ class Activity:
 
     def __call__(self) -> str:
         """The words; none if Spark does not say."""
-        if self._where is None or isinstance(self._where, SparkSession):
+        if not isinstance(self._where, SparkContext):
             return ""
         try:
             return self._told(self._where)

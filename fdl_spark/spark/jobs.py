@@ -44,7 +44,7 @@ def job_group(where: SparkContext | SparkSession | None, name: str) -> Iterator[
 
     A group that the user has set stays; Spark Connect has none, nor has a task.
     """
-    if where is None or isinstance(where, SparkSession) or where.getLocalProperty(GROUP) is not None:
+    if not isinstance(where, SparkContext) or where.getLocalProperty(GROUP) is not None:
         yield
         return
     where.setLocalProperty(GROUP, name)

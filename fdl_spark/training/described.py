@@ -132,7 +132,7 @@ def _processor() -> str:
 def _cluster(where: SparkContext | SparkSession | None, dataset: Dataset) -> dict[str, Any]:
     cluster = dataset.cluster()
     found: dict[str, Any] = {"hosts": cluster.hosts, "cores of a host": cluster.cores}
-    if where is None or isinstance(where, SparkSession):
+    if not isinstance(where, SparkContext):
         return {"session": "Spark Connect" if where else "a task of a search", **found}
     return {"master": _text(where.master), "application": where.applicationId, **found}
 

@@ -88,9 +88,10 @@ def train(
         (mean loss, dict of means). The batch is a dict of arrays by column, each with rows first, or a pytree like
         `data`. The key is folded from the seed, the step and the shard.
       params: pytree of floating-point arrays.
-      data: a DataFrame; an RDD of Rows, dicts, tuples or arrays; or a pytree of arrays with equally many rows. The
-        doubles of a DataFrame or RDD become float32. Rows and namedtuples give batches whose columns are entries and
-        attributes: `batch["x"]` and `batch.x`.
+      data: a DataFrame; an RDD of Rows, dicts, tuples or arrays; a path, or a list of paths, of Parquet, ORC, CSV or
+        JSON files, or of a Delta table; a table of pyarrow, pandas or polars; or a pytree of arrays with equally many
+        rows. Doubles become float32, but for those of a pytree. Rows and namedtuples give batches whose columns are
+        entries and attributes: `batch["x"]` and `batch.x`.
       state: a pytree of floating-point arrays that the model keeps beside its parameters, such as the statistics of
         batch normalisation. The loss is then (params, state, batch[, key]) -> (mean loss, dict of means, new state),
         and a metric (params, state, batch) -> mean. The new state is the mean over the batch's rows of what the shards

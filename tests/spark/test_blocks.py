@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fdl_spark.data import block as module
-from fdl_spark.data.block import BlockMissing, NewBlock, delete_blocks
+from fdl_spark.data.block import BlockMissing, NewBlock, delete_files
 from fdl_spark.data.rdd_dataset import delete_rows, route_rows, write_rows
 from fdl_spark.data.shards import Schedule
 from fdl_spark.spark.directories import free_bytes, local_directories
@@ -35,7 +35,7 @@ def disks(tmp_path, monkeypatch):
 
 def write(name="name", schedule=SCHEDULE, columns=COLUMNS, rows=ROWS, tasks=1):
     """The blocks of all tasks, routed and written as Spark's tasks do."""
-    sent = list(route_rows(schedule, tasks, [0], 0, [rows]))
+    sent = list(route_rows(schedule, tasks, {0: {(): 0}}, 0, [((), rows)]))
     return [
         block
         for task in range(tasks)
@@ -334,7 +334,7 @@ def test_all_files_of_one_data_set_are_deleted(disks):
     disks[1].joinpath("fdl-name-folder.block").mkdir()
     for disk in disks:
         disk.chmod(0o500)
-    delete_blocks("another")  # never raises
+    delete_files("another")  # never raises
     for disk in disks:
         disk.chmod(0o700)
 

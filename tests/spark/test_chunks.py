@@ -7,15 +7,18 @@ import pyarrow as pa
 import pytest
 
 import fdl_spark
-from fdl_spark.data import source
+from fdl_spark.data import chunks as module
+from fdl_spark.data.arrays import array_chunks
 from fdl_spark.data.block import Block, _identity, _remember
+from fdl_spark.data.chunks import chunks_of
+from fdl_spark.data.columns import arrow_arrays
+from fdl_spark.data.rows import row_chunks
 from fdl_spark.data.shards import Schedule, permute
-from fdl_spark.data.source import array_chunks, chunks_of
 
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(source, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(module, "CHUNK_BYTES", 1000)
     return 1000
 
 
@@ -29,7 +32,8 @@ def record_batch(start, rows, width):
 @pytest.mark.parametrize("cuts", [[50], [1] * 50, [0, 20, 0, 0, 7, 23, 0], [0]])
 def test_arrow_batches_are_joined_and_cut(small, width, cuts):
     starts = np.cumsum([0, *cuts])
-    chunks = list(chunks_of(record_batch(int(at), rows, width) for at, rows in zip(starts, cuts, strict=False)))
+    batches = [record_batch(int(at), rows, width) for at, rows in zip(starts, cuts, strict=False)]
+    chunks = list(chunks_of(batches, arrow_arrays))
     rows = sum(cuts)
     for name, expected in (("x", np.arange(rows * width).reshape(-1, width)), ("y", np.arange(rows))):
         if rows:
@@ -42,14 +46,14 @@ def test_arrow_batches_are_joined_and_cut(small, width, cuts):
 @pytest.mark.parametrize("width", [1, 10, 100, 1000])
 def test_rows_of_an_rdd_are_cut_by_their_bytes(small, width):
     rows = [{"x": [float(row)] * width, "y": row} for row in range(50)]
-    chunks = list(source._row_chunks(["x", "y"], True, rows))
+    chunks = list(row_chunks(["x", "y"], True, rows))
     np.testing.assert_array_equal(np.concatenate([chunk["y"] for chunk in chunks]), np.arange(50))
     assert all(chunk["x"].size * 8 <= max(small, 8 * width) for chunk in chunks)
 
 
 def test_a_bad_row_of_a_later_chunk_keeps_its_place(small):
     rows = [{"x": np.zeros(100)} for _ in range(20)] + [{"x": None}]
-    *good, bad = source._row_chunks(["x"], True, rows)
+    *good, bad = row_chunks(["x"], True, rows)
     assert sum(len(chunk["x"]) for chunk in good) + bad.row == 20 and bad.text == "null"
 
 

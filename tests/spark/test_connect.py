@@ -115,7 +115,7 @@ def test_nothing_of_classic_spark_is_imported(found):
         ("null", "ColumnError", "column 'y': null, first at row 5"),
         ("string", "ColumnError", "column 'name': string is not numeric"),
         ("nothing", "DataError", "the data has no rows"),
-        ("text", "DataError", "it is str"),
+        ("text", "DataError", "PATH_NOT_FOUND"),
         ("slots", "ArgumentError", "3 tasks to run at once, and the cluster runs 2"),
         ("blocks", "ArgumentError", "needs a classic session"),
         ("after the end", "ClusterError", "was stopped"),

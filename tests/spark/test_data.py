@@ -114,7 +114,7 @@ BAD_FRAMES = {
     "ragged": (
         "y array<float>",
         [([1.0, 2.0],)] * 3 + [([1.0],)],
-        r"column 'y': arrays of unequal lengths: .*2.* before, .*1.* here, first at row 3$",
+        r"column 'y': arrays of unequal lengths: .*2.* before, .*1.* here.*, first at row 3$",
     ),
     "nan": ("y float", [(1.0,), (float("nan"),)], r"column 'y': NaN, first at row 1$"),
     "string": ("y string", [("a",)], r"column 'y': string is not numeric; .*columns="),
@@ -144,7 +144,7 @@ BAD_ROWS = {
     "null": ([{"y": 1.0}, {"y": None}], r"column 'y': null, first at row 1$"),
     "ragged": (
         [{"y": np.zeros(2)}, {"y": np.zeros(3)}],
-        r"column 'y': arrays of unequal .*2.* before, .*3.* here, first at row 1$",
+        r"column 'y': arrays of unequal .*2.* before, .*3.* here.*, first at row 1$",
     ),
     "missing": ([{"y": 1.0, "z": 1.0}, {"y": 1.0}], r"column 'z': in some rows but not in all, first at row 1$"),
     "string": ([{"y": 1.0}, {"y": "a"}], r"column 'y': str is not numeric; .*first at row 1$"),
@@ -166,8 +166,8 @@ def test_bad_arrays(spark):
         load({"x": np.array([0, np.nan])}, batch_size=2)
     with pytest.raises(fdl_spark.ColumnError, match=r"column 'x': an array of .* is not numeric"):
         load({"x": np.array(["a"])}, batch_size=2)
-    with pytest.raises(fdl_spark.DataError, match=r"must be a DataFrame, an RDD or a dict of arrays; it is str"):
-        load("data.csv", batch_size=2)
+    with pytest.raises(fdl_spark.DataError, match="PATH_NOT_FOUND.*/nowhere.csv"):
+        load("/nowhere.csv", batch_size=2)
 
 
 def test_no_rows(spark):
@@ -181,10 +181,10 @@ def test_no_rows(spark):
 
 def test_rows_that_change_between_readings(spark):
     """The survey saw fewer rows than the writing does."""
-    source = open_source({"x": np.zeros(5)}, spark.sparkContext)
-    seen = Survey((4,), survey(source.chunks).columns)
+    source = open_source({"x": np.zeros(5)}, spark.sparkContext, "name")
+    seen = Survey(((0, (), 4),), survey(source.chunks).columns)
     with pytest.raises(fdl_spark.DataError, match="rows changed between two readings"), explained("writing"):
-        RddDataset(source, seen, Schedule(4, 2, 1, 0), 1)
+        RddDataset("name", source, seen, Schedule(4, 2, 1, 0), 1)
 
 
 def test_blocks_are_deleted_and_made_again(spark, arrays):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fdl_spark
+from fdl_spark.data import load as module
 from fdl_spark.data import rdd_dataset
 from fdl_spark.data.load import load
 from fdl_spark.errors import ColumnError
@@ -34,17 +35,25 @@ def assert_gone(spark, before):
     assert not more
 
 
+@pytest.fixture(params=["pull_rows", "write_rows"])
+def way(request, monkeypatch):
+    """What writes blocks: from files that all tasks see, or from a shuffle."""
+    monkeypatch.setattr(module, "is_near", lambda context: request.param == "pull_rows")
+    return request.param
+
+
 def test_every_executor_gets_a_task(spark):
     assert everywhere(spark.sparkContext).map(lambda _: os.environ["SPARK_LOCAL_DIRS"]).collect() == [
         ",".join(map(str, LEAKS["local_directories"](spark.sparkContext)))
     ]
 
 
-def test_a_closed_data_set_leaves_no_file(spark):
+def test_a_closed_data_set_leaves_no_file(spark, way):
     before = files(spark)
     dataset = load(DATA, batch_size=8, shards=4, tasks=2)
     made = {Path(path).suffix for path in files(spark) - before}
-    assert {".block", ".data", ".index"} <= made
+    assert {".block"} | ({".data", ".index"} if way == "write_rows" else set()) <= made
+    assert ".staged" not in made
     for _ in range(2):
         dataset.rebuild()
         assert not any(path.endswith(".block") for path in files(spark) - before)
@@ -53,18 +62,18 @@ def test_a_closed_data_set_leaves_no_file(spark):
     assert_gone(spark, before)
 
 
-def test_a_failed_load_leaves_no_file(spark, monkeypatch):
+def test_a_failed_load_leaves_no_file(spark, way, monkeypatch):
     before = files(spark)
     with pytest.raises(ColumnError):
         load(spark.sparkContext.parallelize([{"x": 1.0}] * 50 + [{"x": None}], 2), batch_size=8)
-    monkeypatch.setattr(rdd_dataset, "write_rows", lambda *_: iter([1 / 0]))
+    monkeypatch.setattr(rdd_dataset, way, lambda *_: iter([1 / 0]))
     with pytest.raises(fdl_spark.UserFunctionError, match="ZeroDivisionError"):
-        load(DATA, batch_size=8)  # when the shuffle has written its files
+        load(DATA, batch_size=8)  # when the shuffle, or the staging, has written its files
     assert_gone(spark, before)
 
 
-def test_an_interrupted_load_leaves_no_file(spark, tmp_path, monkeypatch):
-    write, mark = rdd_dataset.write_rows, tmp_path / "written"
+def test_an_interrupted_load_leaves_no_file(spark, way, tmp_path, monkeypatch):
+    write, mark = getattr(rdd_dataset, way), tmp_path / "written"
 
     def slow(*arguments):
         made = list(write(*arguments))
@@ -79,7 +88,7 @@ def test_an_interrupted_load_leaves_no_file(spark, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     before = files(spark)
-    monkeypatch.setattr(rdd_dataset, "write_rows", slow)
+    monkeypatch.setattr(rdd_dataset, way, slow)
     interrupter = threading.Thread(target=interrupt)
     interrupter.start()
     with pytest.raises(KeyboardInterrupt):

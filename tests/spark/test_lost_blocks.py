@@ -122,10 +122,7 @@ for sync in ("driver", "shuffle", "resident"):
     shutil.rmtree(sys.argv[2] + "/deleted")
     print(here["digest"](run.params), len(glob.glob(folder + "/*.block")), len(run.history.events) > 0)
 os.rename(folder, sys.argv[2] + "/deleted")
-try:
-    fdl_spark.evaluate(problem.loss, problem.params, problem.data)
-except fdl_spark.ClusterError as error:
-    print(error)
+print(fdl_spark.evaluate(problem.loss, problem.params, problem.data)["loss"] > 0)
 spark.stop()
 """
 
@@ -137,5 +134,5 @@ def test_deleted_local_directories_are_made_again(expected, tmp_path):
     assert done.returncode == 0, done.stderr
     *trained, last = done.stdout.splitlines()
     assert trained == [f"{expected} 0 True"] * 3
-    assert last.startswith(f"reading the data: a local directory of Spark is gone: {tmp_path}/blockmgr-")
+    assert last == "True"
     shutil.rmtree(tmp_path)
