@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from inspect import isfunction
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from fdl_spark.training.callback import Callback
 
 LONGEST = 500  # characters of a value's text
 MOST = 100  # entries of a dict or list
+DEEPEST = 12  # functions within functions
 ARRAYS = 1000  # of the parameters that are listed one by one
 PACKAGES = ("pyspark", "numpy", "pyarrow", "pandas", "llvmlite")
 SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # a user and a password in a URI
@@ -93,9 +96,8 @@ def plain(value: Any) -> Any:
         return f"{type(value).__name__} of {value.getNumPartitions()} partitions"
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return plain(value.item()) if value.shape == () else f"{value.dtype}{list(value.shape)}"
-    if made := getattr(value, "made_by", None):
-        name, given = made
-        return _text(f"{name}({', '.join(f'{key}={plain(v)}' for key, v in given.items())})")
+    if isfunction(getattr(value, "update", None)):
+        return _text(_made(value.update))
     if isinstance(value, Callback):
         return type(value).__name__
     if isinstance(value, Mapping):
@@ -106,6 +108,28 @@ def plain(value: Any) -> Any:
         named = value if hasattr(value, "__qualname__") else type(value)
         return f"{named.__module__}.{named.__qualname__}"
     return _text(ADDRESS.sub("", repr(value)))
+
+
+def _made(function: FunctionType, depth: int = 0) -> str:
+    """What a function was made by and of, as its closure tells: that is where an optimizer has its numbers.
+
+    >>> _made(fdl.optim.sgd(0.5).update)
+    'chain(identity, scale(step_size=-0.5))'
+    """
+    told, functions = [], []
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # a name that was never bound
+            value = cell.cell_contents
+            if value is None or isinstance(value, bool | int | float | str) or getattr(value, "shape", None) == ():
+                told.append(f"{name}={value}")
+            parts = value if isinstance(value, tuple | list) else [value]
+            parts = [getattr(part, "update", part) for part in parts]
+            functions += [part for part in parts if isfunction(part) and depth < DEEPEST]
+    inner = [_made(part, depth + 1) for part in functions]
+    if len(inner) == 1 and not told:
+        return inner[0]
+    name = function.__qualname__.partition(".<locals>")[0]
+    return f"{name}({', '.join(told + inner)})" if told or inner else name
 
 
 def versions(where: SparkContext | SparkSession | None) -> dict[str, str]:

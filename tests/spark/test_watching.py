@@ -169,6 +169,7 @@ def test_sessions_are_saved_with_the_run(train, tmp_path):
         and after["settings"]["seed"] == 5
     )
     assert after["name"] == "digits" and after["settings"]["data"] == {"x": "float32[403, 6]", "y": "int32[403]"}
+    assert "scale_by_adam(b1=0.9" in after["settings"]["optimizer"] and "-0.01" in after["settings"]["optimizer"]
     assert after["versions"]["pyspark"] == after["versions"]["Spark"] and after["data"]["rows"] == 403
     sizes = {record["path"]: record["size"] for record in after["parameters"]}
     assert sizes == {"['hidden']['b']": 16, "['hidden']['w']": 96, "['out']['b']": 3, "['out']['w']": 48}
