@@ -67,7 +67,7 @@ def test_the_run_is_worth_a_comparison(straight, digest):
     assert digest(straight.params) == digest(straight.best.params)
 
 
-@pytest.mark.parametrize(("sync", "partitions"), [("driver", 4), ("resident", 2), ("shuffle", 1)])
+@pytest.mark.parametrize(("sync", "partitions"), [("driver", 4), ("resident", 2), ("shuffle", 1), ("blocks", 2)])
 def test_same_decisions_by_any_route(train, straight, digest, sync, partitions):
     run = train(**CONTROLLED, sync=sync, partitions=partitions)
     assert decisions(run) == decisions(straight)
