@@ -17,11 +17,17 @@ def numbers(column: pa.Array, decimals: bool) -> pa.Array:
       column: as Spark gives it to a UDF.
       decimals: whether those become doubles.
     """
-    if decimals and pa.types.is_decimal(column.type):
-        return column.cast(pa.float64())
+    if decimals and (kind := _with_doubles(column.type)) != column.type:
+        return column.cast(kind)
     if pa.types.is_struct(column.type) and tuple(field.name for field in column.type) == VECTOR:
         return _dense(column)
     return column
+
+
+def _with_doubles(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind) and (inner := _with_doubles(kind.value_type)) != kind.value_type:
+        return pa.list_(inner)
+    return pa.float64() if pa.types.is_decimal(kind) else kind
 
 
 def _dense(column: pa.Array) -> pa.Array:
