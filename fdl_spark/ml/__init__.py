@@ -6,10 +6,14 @@
 (5, 'features')
 """
 
-from fdl_spark.ml.classifier import Classifier, ClassifierModel
-from fdl_spark.ml.estimator import Estimator, EstimatorModel
-from fdl_spark.ml.loading import load
-from fdl_spark.ml.regressor import Regressor, RegressorModel
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fdl_spark.ml.classifier import Classifier, ClassifierModel
+    from fdl_spark.ml.estimator import Estimator, EstimatorModel
+    from fdl_spark.ml.loading import load
+    from fdl_spark.ml.regressor import Regressor, RegressorModel
 
 __all__ = [
     "Classifier",
@@ -20,3 +24,11 @@ __all__ = [
     "RegressorModel",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: tasks, which compute scores only, need no Spark ML, and that is slow to import."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "loading" if name == "load" else name.removesuffix("Model").lower()
+    return getattr(import_module(f"{__name__}.{module}"), name)

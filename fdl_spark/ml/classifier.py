@@ -4,21 +4,19 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 from pyspark.ml.classification import ProbabilisticClassificationModel, ProbabilisticClassifier
 from pyspark.ml.linalg import DenseVector
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.sql import DataFrame
 
-import fdl.numpy as fnp
-from fdl import nn
 from fdl_spark.data.encoder import Encoder
 from fdl_spark.errors import ArgumentError, ColumnError, DataError
-from fdl_spark.ml.fitted import Fit, Fitted, Output, joined
+from fdl_spark.ml.fitted import Fit, Fitted, Output
 from fdl_spark.ml.fitting import Fitting
-from fdl_spark.ml.inputs import Inputs, row_types, with_columns
+from fdl_spark.ml.inputs import row_types, with_columns
 from fdl_spark.ml.objective import accuracy, cross_entropy, objective
 from fdl_spark.ml.rows import check_apart, column_of, declared_classes, survey
+from fdl_spark.ml.scores import class_scores
 
 
 class Classifier(Fitting, ProbabilisticClassifier):
@@ -96,7 +94,7 @@ class Classifier(Fitting, ProbabilisticClassifier):
         output = self.output_types(apply, params, x)
         classes = _logits(output, classes)
         run = self.trained(
-            objective(apply, loss, inputs, label, weight, found.weight),
+            objective(apply, loss, inputs, label, self.weighs()),
             params,
             chosen,
             inputs,
@@ -160,7 +158,7 @@ class ClassifierModel(Fitted, ProbabilisticClassificationModel):
 
     def numbers(self) -> Callable[[Any, Any], Any]:
         """Logits, probabilities and the class."""
-        return partial(_scores, self.apply, self.fitted.inputs, self._thresholds())
+        return partial(class_scores, self.apply, self.fitted.inputs, self._thresholds())
 
     def _thresholds(self) -> tuple[float, ...] | None:
         if not self.isDefined(self.thresholds):
@@ -184,25 +182,3 @@ class ClassifierModel(Fitted, ProbabilisticClassificationModel):
     def predict(self, value: Any) -> float:
         """The class of one vector of features."""
         return float(self.numbers_of(value)[-1])
-
-
-def _scores(
-    apply: Callable[[Any, Any], Any], inputs: Inputs, thresholds: tuple[float, ...] | None, params: Any, batch: Any
-) -> Any:
-    """Logits, probabilities and the class of each row: float array (rows, 2 classes + 1)."""
-    logits = apply(params, inputs.of(batch))
-    rows = logits.shape[0]
-    if logits.ndim == 1 or logits.shape[1] == 1:
-        one = logits.reshape(rows, 1)
-        logits = fnp.concatenate([-one, one], axis=1)
-        probability = nn.sigmoid(logits)
-    else:
-        probability = nn.softmax(logits, axis=1)
-    scaled = probability if thresholds is None else _scaled(probability, np.array(thresholds, probability.dtype))
-    return joined([logits, probability, scaled.argmax(axis=1)], rows)
-
-
-def _scaled(probability: Any, thresholds: np.ndarray) -> Any:
-    """Probabilities by thresholds; a class whose threshold is 0 wins unless its probability is 0."""
-    zero = fnp.where(probability == 0, -1.0, fnp.inf).astype(probability.dtype)
-    return fnp.where(thresholds == 0, zero, probability / np.where(thresholds == 0, 1, thresholds))

@@ -12,10 +12,11 @@ from pyspark.ml.param.shared import HasPredictionCol
 from pyspark.sql import DataFrame
 
 from fdl_spark.data.encoder import Encoder
-from fdl_spark.ml.fitted import Fit, Fitted, Output, plain_numbers
+from fdl_spark.ml.fitted import Fit, Fitted, Output
 from fdl_spark.ml.fitting import Fitting
 from fdl_spark.ml.inputs import row_types, with_columns
 from fdl_spark.ml.rows import check_apart, survey
+from fdl_spark.ml.scores import plain_numbers
 
 
 class Estimator(Fitting, SparkEstimator, HasPredictionCol):

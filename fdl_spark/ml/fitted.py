@@ -1,10 +1,9 @@
 """What the models of this package have in common: a function with its parameters, applied to a DataFrame."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ import fdl
 from fdl import export
 from fdl.errors import ExportError
 from fdl_spark.applying.predict import predict
-from fdl_spark.data.source import numbered
 from fdl_spark.errors import ArgumentError, ColumnError, ModelError
 from fdl_spark.history.history import History
 from fdl_spark.ml.inputs import Inputs, batch_types, to_row
@@ -34,10 +32,7 @@ from fdl_spark.ml.persistence import (
     metadata,
     read_features,
 )
-from fdl_spark.spark.classic import package_of
-
-#: The name of the column of numbers that the model's columns are made from.
-NUMBERS = "(numbers of fdl)"
+from fdl_spark.ml.scores import columns, renamed
 
 
 @dataclass(frozen=True)
@@ -62,6 +57,11 @@ class Output:
         if self.count is None:
             return T.DoubleType()
         return VectorUDT() if self.vector else T.ArrayType(T.DoubleType())
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What Spark ML is told of a vector: its length."""
+        return {"ml_attr": {"num_attrs": self.count}} if isinstance(self.type, VectorUDT) else {}
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,8 @@ class Fitted(InputParams, MLReadable, MLWritable):
                     output.name, "the DataFrame has this column already; choose another name, or drop it before"
                 )
             taken.append(output.name.lower())
-        return T.StructType([*schema.fields, *(T.StructField(o.name, o.type) for o in self.named())])
+        added = (T.StructField(output.name, output.type, True, output.metadata) for output in self.named())
+        return T.StructType([*schema.fields, *added])
 
     def named(self) -> list[Output]:
         """The columns that the model adds."""
@@ -193,21 +194,18 @@ class Fitted(InputParams, MLReadable, MLWritable):
             raise ArgumentError(f"the model reads the columns {list(inputs.columns)}; inputCols names {list(reads)}")
         numbers = self.numbers()
         if reads != inputs.columns:
-            numbers = partial(_renamed, numbers, dict(zip(reads, inputs.columns, strict=True)))
-        size, features = self.getPredictionBatchSize(), inputs.features
-        scored = predict(numbers, self.parameters, dataset, NUMBERS, columns=reads, features=features, batch_size=size)
-        functions = import_module(f"{package_of(dataset)}.functions")
-        vectors = import_module(f"{package_of(dataset)}.functions".replace(".sql", ".ml"))
-        row = functions.col(str(len(dataset.columns)))
-        columns = [functions.col(str(n)).alias(name) for n, name in enumerate(dataset.columns)]
-        for output in outputs:
-            if output.count is None:
-                column = row[output.first].cast("double")
-            else:
-                column = functions.slice(row, output.first + 1, output.count).cast("array<double>")
-                column = vectors.array_to_vector(column) if output.vector else column
-            columns.append(column.alias(output.name))
-        return numbered(scored).select(*columns)
+            numbers = partial(renamed, numbers, dict(zip(reads, inputs.columns, strict=True)))
+        shapes = {name: self.fitted.types[trained].shape for name, trained in zip(reads, inputs.columns, strict=True)}
+        return predict(
+            partial(columns, numbers, {output.name: (output.first, output.count) for output in outputs}),
+            self.parameters,
+            dataset,
+            {output.name: output.type for output in outputs},
+            columns=reads or None,
+            features=inputs.features,
+            shapes={name: shape for name, shape in shapes.items() if shape},
+            batch_size=self.getPredictionBatchSize(),
+        )
 
     def numbers_of(self, value: Any) -> np.ndarray:
         """The numbers of one row, from its features.
@@ -270,20 +268,3 @@ class Fitted(InputParams, MLReadable, MLWritable):
         inputs = Inputs(columns, single, read_features(contents))
         output = fdl.ShapeDtypeStruct(tuple(shape), dtype)
         return cls(Fit(exported.apply, exported.params, inputs, types, output, history, info))  # type: ignore[call-arg]
-
-
-def _renamed(numbers: Callable[[Any, Any], Any], names: Mapping[str, str], params: Any, batch: Any) -> Any:
-    """Numbers of a batch whose columns have other names than those that were trained on."""
-    return numbers(params, {names.get(name, name): array for name, array in batch.items()})
-
-
-def joined(parts: Sequence[Any], rows: int) -> Any:
-    """Arrays with rows first as one array (rows, n), in the widest of their floating-point dtypes."""
-    widest = np.float64 if any(np.dtype(part.dtype) == np.float64 for part in parts) else np.float32
-    return fdl.numpy.concatenate([part.reshape(rows, -1).astype(widest) for part in parts], axis=1)
-
-
-def plain_numbers(apply: Callable[[Any, Any], Any], inputs: Inputs, params: Any, batch: Any) -> Any:
-    """The output of a function as float array (rows, n)."""
-    found = apply(params, inputs.of(batch))
-    return joined([found], found.shape[0])

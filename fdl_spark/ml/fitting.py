@@ -27,7 +27,7 @@ from fdl_spark.training.train import train
 #: Arguments of `train` that have a Param, or that the estimator makes itself.
 OWN = (
     "loss", "params", "data", "optimizer", "batch_size", "epochs", "seed", "shards", "partitions", "columns",
-    "features", "validation", "metrics", "checkpoint", "weights",
+    "features", "validation", "metrics", "checkpoint", "weights", "state",
 )  # fmt: skip
 
 
@@ -230,6 +230,8 @@ class Fitting(TrainingParams, InputParams, MLReadable, MLWritable):
         if indicator is not None:
             column = import_module(f"{package_of(frame)}.functions").col(_quoted(indicator))
             frame, validation = frame.where(~column), frame.where(column)
+        classes = self.hasParam("labelCol") and "class_weights" in self.options
+        label = {"label": self.getOrDefault("labelCol")} if classes else {}
         return train(
             loss,
             params,
@@ -245,8 +247,13 @@ class Fitting(TrainingParams, InputParams, MLReadable, MLWritable):
             validation=validation,
             metrics=metrics if validation is not None else None,
             checkpoint=self.setting(self.checkpoint),
-            **self.options,
+            weights=self.setting(self.weightCol),
+            **(label | self.options),
         )
+
+    def weighs(self) -> bool:
+        """Whether `train` weighs the losses of rows."""
+        return self.setting(self.weightCol) is not None or self.options.get("class_weights") is not None
 
 
 def is_function(value: Any) -> bool:

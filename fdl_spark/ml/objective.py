@@ -11,37 +11,29 @@ from fdl_spark.ml.inputs import Inputs
 
 
 def objective(
-    apply: Callable[..., Any],
-    loss: Callable[[Any, Any], Any],
-    inputs: Inputs,
-    label: str,
-    weight: str | None,
-    mean_weight: float,
+    apply: Callable[..., Any], loss: Callable[[Any, Any], Any], inputs: Inputs, label: str, weighed: bool
 ) -> Callable[..., Any]:
-    """The mean of the rows' losses, each times its weight and divided by the mean weight of all rows.
+    """The loss that `train` takes.
 
     Args:
       apply: (params, x) or (params, x, key) -> output.
       loss: (output, labels) -> losses, float array (rows,).
       inputs: what x is made of.
       label: the column of labels.
-      weight: the column of weights; None weighs all alike.
-      mean_weight: the mean of that column.
+      weighed: whether `train` weighs the rows' losses; else this is their mean.
     """
 
-    def mean(params: Any, batch: Any, *key: Any) -> Any:
+    def of_rows(params: Any, batch: Any, *key: Any) -> Any:
         losses = loss(apply(params, inputs.of(batch), *key), batch[label])
         rows = batch[label].shape[:1]
         if getattr(losses, "shape", None) != rows:
             found = getattr(losses, "shape", type(losses).__name__)
             raise LossError(f"loss must return a loss for each row, of shape {rows}; it returned {found}")
-        if weight is not None:
-            losses = losses * (batch[weight] / mean_weight)
-        return losses.mean()
+        return losses if weighed else losses.mean()
 
     if takes_key(apply):
-        return lambda params, batch, key: mean(params, batch, key)
-    return lambda params, batch: mean(params, batch)
+        return lambda params, batch, key: of_rows(params, batch, key)
+    return lambda params, batch: of_rows(params, batch)
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:

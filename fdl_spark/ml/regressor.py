@@ -10,11 +10,12 @@ from pyspark.sql import DataFrame
 
 from fdl_spark.data.encoder import Encoder
 from fdl_spark.errors import DataError
-from fdl_spark.ml.fitted import Fit, Fitted, Output, plain_numbers
+from fdl_spark.ml.fitted import Fit, Fitted, Output
 from fdl_spark.ml.fitting import Fitting
 from fdl_spark.ml.inputs import row_types, with_columns
 from fdl_spark.ml.objective import objective, squared_error
 from fdl_spark.ml.rows import check_apart, survey
+from fdl_spark.ml.scores import plain_numbers
 
 
 class Regressor(Fitting, SparkRegressor):
@@ -63,7 +64,7 @@ class Regressor(Fitting, SparkRegressor):
         label, weight = self.getLabelCol(), self.setting(self.weightCol)
         indicator = self.setting(self.validationIndicatorCol)
         check_apart({"labelCol": label, "weightCol": weight, "validationIndicatorCol": indicator}, inputs.read)
-        found = survey(dataset, None, weight, indicator)
+        survey(dataset, None, weight, indicator)
         others = {label: None} | ({} if weight is None else {weight: "double"})
         chosen = with_columns(dataset, inputs, others | ({} if indicator is None else {indicator: None}))
         types = row_types(chosen, [*inputs.columns, label], inputs.features)
@@ -73,7 +74,7 @@ class Regressor(Fitting, SparkRegressor):
         output = self.output_types(apply, params, x)
         if output.size != labels.size:
             raise DataError(f"apply gives {output.size} numbers a row, and labelCol {label!r} has {labels.size}")
-        mean = objective(apply, loss, inputs, label, weight, found.weight)
+        mean = objective(apply, loss, inputs, label, self.weighs())
         run = self.trained(mean, params, chosen, inputs, list(others))
         fit = Fit(apply, run.params, inputs, types, output, run.history)
         return self._copyValues(RegressorModel(fit)._resetUid(self.uid))

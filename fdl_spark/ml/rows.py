@@ -23,13 +23,11 @@ class RowSurvey:
     Attributes:
       count: rows to train on.
       classes: the largest label plus one; 0 if labels are no classes.
-      weight: the mean weight of the rows to train on.
       held_out: rows of the validation.
     """
 
     count: int
     classes: int
-    weight: float
     held_out: int
 
 
@@ -126,11 +124,10 @@ def survey(frame: DataFrame, label: str | None, weight: str | None, indicator: s
     count = sum(row["kept"] or 0 for row in found)
     if not count:
         raise DataError("the DataFrame has no rows to train on")
-    total = sum(row["weight"] or 0.0 for row in found)
-    if total <= 0:
+    if sum(row["weight"] or 0.0 for row in found) <= 0:
         raise DataError(f"all weights of {weight!r} are zero")
     largest = max(row["label"] for row in found)
-    return RowSurvey(count, int(largest) + 1, total / count, first - count)
+    return RowSurvey(count, int(largest) + 1, first - count)
 
 
 def declared_classes(field: T.StructField) -> int:

@@ -21,6 +21,7 @@ def own_jobs(context: SparkContext) -> Iterator[None]:
     On Ctrl-C PySpark tries to cancel all jobs, but cannot while a call to the JVM waits, which is when one interrupts:
     the jobs would go on, their tasks would write files after these were deleted, and each would leave a socket behind.
     """
+    _own_properties(context)
     before, tag = context.getLocalProperty(DESCRIPTION), f"fdl-{uuid.uuid4().hex}"
     context.addJobTag(tag)
     try:
@@ -47,12 +48,23 @@ def job_group(where: SparkContext | SparkSession | None, name: str) -> Iterator[
     if not isinstance(where, SparkContext) or where.getLocalProperty(GROUP) is not None:
         yield
         return
+    _own_properties(where)
     where.setLocalProperty(GROUP, name)
     try:
         yield
     finally:
         with suppress(Exception):  # a session that was stopped has no jobs
             where.setLocalProperty(GROUP, None)
+
+
+def _own_properties(context: SparkContext) -> None:
+    """Give this thread local properties of its own.
+
+    Threads of a pool, such as those of Spark's CrossValidator, share one object of them if PySpark has handed it on,
+    and what one of them tells its jobs reaches the jobs of the others.
+    """
+    scala = context._jsc.sc()
+    scala.setLocalProperties(scala.getLocalProperties().clone())
 
 
 def _cancel(context: SparkContext, tag: str) -> None:

@@ -89,6 +89,9 @@ def test_transform_adds_columns_and_says_so_without_data(frame, model):
     assert nothing.transform(frame).columns == frame.columns
     with pytest.raises(fdl_spark.ColumnError, match="'label': the DataFrame has this column already"):
         model.copy({model.predictionCol: "label"}).transform(frame)
+    empty = model.transform(frame.where("label > 5"))
+    assert empty.schema == scored.schema
+    assert empty.count() == 0
 
 
 def test_thresholds_divide_probabilities(frame, model):
