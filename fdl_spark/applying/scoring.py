@@ -17,7 +17,7 @@ from fdl_spark.applying.outputs import Output, results, struct_column, struct_ty
 from fdl_spark.applying.rows import numbers, valid_rows
 from fdl_spark.applying.shapes import Shape
 from fdl_spark.applying.sharing import Readable
-from fdl_spark.data.columns import NUMERIC, Arrays, BadColumn, not_numeric
+from fdl_spark.data.columns import Arrays, BadColumn
 from fdl_spark.data.selection import Selection
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, UserFunctionError
 from fdl_spark.spark.cores import use_cores_of_task
@@ -114,9 +114,6 @@ class Scoring:
             arrays = self.selection.arrays(rows)
         except BadColumn as bad:
             raise BadColumn(bad.problem.column, bad.problem.text, start + bad.problem.row) from None
-        for name in self.selection.numeric:
-            if arrays[name].dtype.kind not in NUMERIC:
-                raise BadColumn(name, not_numeric(f"a column of {arrays[name].dtype}"), start)
         for name, shape in self.shapes.items():
             row = arrays[name].shape[1:]
             if len(row) != len(shape) or any(n not in (None, m) for n, m in zip(shape, row, strict=True)):

@@ -61,5 +61,5 @@ def test_a_call_with_too_few_columns_is_told(spark):
     score = fdl_spark.as_udf(linear, np.float32([1, 10]), "double", ["x", "y"])
     with pytest.raises(PythonException, match=r"the function takes 2 columns, \['x', 'y'\], and is called with 1"):
         spark.range(3).select(score("id")).collect()
-    with pytest.raises(PythonException, match=r"column 'y': a column of object is not numeric"):
+    with pytest.raises(PythonException, match=r"column 'y': string is not numeric"):
         spark.range(3).select(score(sql.array("id", "id"), sql.lit("text"))).collect()
