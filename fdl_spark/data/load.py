@@ -140,6 +140,7 @@ def _load(
     finally:
         if source.staged is not None:
             with going_on("deleting the rows that were read"):
+                context.setJobDescription("fdl: delete the rows that were read")
                 everywhere(context).foreachPartition(partial(delete_rows, name, None, kinds=(STAGED,)))
                 if not near:
                     source.staged.unpersist()
