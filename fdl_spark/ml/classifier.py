@@ -37,6 +37,7 @@ class Classifier(Fitting, ProbabilisticClassifier):
       **values: Params by name; `explainParams()` lists them.
 
     >>> from pyspark.ml.linalg import Vectors
+    >>> import numpy as np
     >>> from fdl_spark import session
     >>> frame = session().createDataFrame(
     ...     [(float(x > 0), Vectors.dense(x)) for x in (-3.0, -2.0, 2.0, 3.0)], ["label", "features"]

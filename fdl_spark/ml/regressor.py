@@ -34,6 +34,7 @@ class Regressor(Fitting, SparkRegressor):
       options: further arguments of `fdl_spark.train`, by name.
       **values: Params by name; `explainParams()` lists them.
 
+    >>> import numpy as np
     >>> from fdl_spark import session
     >>> frame = session().createDataFrame([(3.0 * x, [x, 1.0]) for x in (-1.0, 0.0, 1.0)], ["label", "features"])
     >>> regressor = Regressor(
