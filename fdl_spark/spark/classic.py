@@ -3,7 +3,7 @@
 from typing import Any
 
 try:
-    from py4j.protocol import Py4JError
+    from py4j.protocol import Py4JError, Py4JNetworkError
     from pyspark import RDD, Broadcast, SparkConf, SparkContext
 except ImportError:
 
@@ -24,8 +24,11 @@ except ImportError:
     class Py4JError(Exception):  # type: ignore[no-redef]
         """Never raised."""
 
+    class Py4JNetworkError(Py4JError):  # type: ignore[no-redef]
+        """Never raised."""
 
-__all__ = ["RDD", "Broadcast", "Py4JError", "SparkConf", "SparkContext", "is_connect", "package_of"]
+
+__all__ = ["RDD", "Broadcast", "Py4JError", "Py4JNetworkError", "SparkConf", "SparkContext", "is_connect", "package_of"]
 
 
 def package_of(of: Any) -> str:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import Any
 
+from fdl_spark.spark.classic import Py4JNetworkError
 from fdl_spark.spark.quiet import no_interrupt_log
 
 
@@ -38,7 +39,7 @@ class Interrupts:
             self._before = signal.signal(signal.SIGINT, self._note)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self._ended, before = True, None  # from here on an interrupt is only noted, and the user's handler is put back
         if self._timer is not None:
             self._timer.cancel()
@@ -50,7 +51,7 @@ class Interrupts:
         outer = getattr(before, "__self__", None)
         if kind is GeneratorExit and isinstance(outer, Interrupts):  # what is raised here would be ignored
             outer.asked = outer.asked or self.asked
-        elif kind is None:
+        elif kind is None or isinstance(error, Py4JNetworkError):  # a call that it broke off may fail in its place
             self.settle()
 
     def settle(self) -> None:

@@ -5,6 +5,7 @@ Prints one JSON object: what each check gave, or the error that it raised.
 """
 
 import contextlib
+import faulthandler
 import hashlib
 import json
 import os
@@ -458,11 +459,15 @@ def told(check, spark):
 if __name__ == "__main__":
     from pyspark.sql import SparkSession
 
+    faulthandler.dump_traceback_later(900, exit=True)  # a check that hangs is to say where
     if sys.argv[1] == "local":
         given = local(SparkSession.builder.remote("local[2]").getOrCreate())
     else:
         session = SparkSession.builder.remote(sys.argv[2]).getOrCreate()
         rows_of_ended = rows(session)
-        given = {name: told(check, session) for name, check in (ALIKE | SERVER).items()}
+        given = {}
+        for name, check in (ALIKE | SERVER).items():
+            print(name, time.monotonic(), file=sys.stderr, flush=True)
+            given[name] = told(check, session)
     print(json.dumps(given), flush=True)
     os._exit(0)  # what is left of a killed server has nothing to say

@@ -138,10 +138,12 @@ def test_tasks_that_cannot_reach_each_other(found):
     trained, (first, why_first), (second, why_second), (kind, text) = found["apart"]
     assert trained == found["shuffle"]
     assert (first, why_first) == ("resident", "tried first") and second in ("shuffle", "driver")
-    assert re.match(
-        r"tasks cannot stay for several steps: rank 0 \(.*\) on .* at tcp:127.* cannot be reached from", why_second
+    # Whichever of the two gives up first: the one that calls, or the one that is not called.
+    apart = (
+        r"rank 0 \(.*\) on .* at tcp:127.* cannot be reached from|rank 1 on .* has not called: nobody connected to tcp"
     )
-    assert kind == "NoConnection" and text.startswith("rank 0 (") and 'pass sync="shuffle" or "driver"' in text
+    assert re.match(f"tasks cannot stay for several steps: ({apart})", why_second)
+    assert kind == "NoConnection" and re.match(apart, text) and 'pass sync="shuffle" or "driver"' in text
 
 
 def test_large_values_and_answers(found):

@@ -287,6 +287,11 @@ def test_parameters_are_sent_once_and_freed_when_nothing_uses_them(spark, frame,
         others[-1].count()
         others.clear()
     del kept
+    end = time.monotonic() + 60
+    while sum(path.stat().st_size for path in files(spark) - before) > (5 << 20) + 9999 and time.monotonic() < end:
+        time.sleep(0.5)  # Py4J tells the JVM from a thread of its own
+        sharing._collect(spark.sparkContext, sharing.COLLECT)
+        sharing.free_unused()
     assert sum(path.stat().st_size for path in files(spark) - before) <= (5 << 20) + 9999
     assert one in files(spark)  # as what was made of it has it
     assert [row.prediction for row in derived.collect()] == [i + 1.0 for i in range(3, 23)]
