@@ -96,6 +96,14 @@ class Recipe:
             found["loss_scale"] = [self.loss_scale.value, self.loss_scale.growth_interval]
         return found
 
+    def rows_at_once(self, batch_size: int) -> int:
+        """How many rows a validation computes at once, which memory must hold as it holds those of a piece.
+
+        >>> Recipe(microbatch=4).rows_at_once(64), Recipe().rows_at_once(64)
+        (4, 64)
+        """
+        return batch_size if self.microbatch is None else min(batch_size, self.microbatch)
+
     def pieces(self, rows: int) -> list[slice]:
         """How so many rows are computed: in as few pieces as there can be, which differ by one row at most.
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
 from fdl_spark.cost import Cluster
-from fdl_spark.data.block import Block, BlockMissing, NewBlock
+from fdl_spark.data.block import Block, BlockMissing, NewBlock, delete_files
 from fdl_spark.data.sharded import Dataset, Network, Shareable
 from fdl_spark.errors import ArgumentError
 from fdl_spark.spark.directories import local_directories
@@ -105,7 +106,9 @@ class HeldDataset(Dataset):
     def __init__(self, held: Held, batch_size: int):
         self.template, self.columns, self.tasks = held.template, held.block.columns, 1
         self.schedule = replace(held.block.schedule, batch_size=batch_size)
-        self.name, self._block = "held", held.block
+        # Its own, as trials of an executor run side by side; but that of the data set before it: files go with its.
+        self.name = f"{Path(held.block.path).name.removeprefix('fdl-').removesuffix('-all.block')}-{uuid4().hex}"
+        self._block = held.block
 
     def map(self, function: Callable[[int, Iterator], Iterable[Payload]], barrier: bool = False) -> list[bytes]:
         return list(map(bytes, function(0, iter([self._block]))))
@@ -138,7 +141,8 @@ class HeldDataset(Dataset):
         """The file is there, or the task fails."""
 
     def close(self) -> None:
-        """The file is deleted with the data set that it was made of."""
+        """Delete what a run has left; the rows' file is deleted with the data set that it was made of."""
+        delete_files(self.name)
 
 
 @dataclass

@@ -237,7 +237,7 @@ class LogLoss(Mean):
     def of_rows(self, params: Any, batch: Any) -> Any:
         scores, label = taken(self.scores, params, batch), taken(self.label, params, batch)
         least = float(np.finfo(np.dtype(scores.dtype)).eps) if scores.dtype in (fnp.float32, fnp.float64) else 1e-7
-        if scores.ndim == label.ndim or scores.shape[-1] == 1:  # of class 1
+        if scores.shape[1:] == label.shape[1:] or scores.shape[-1] == 1:  # of class 1
             scores, label = aligned("scores and labels", scores, label)
             scores = scores.astype(fnp.float64)
             if self.logits:

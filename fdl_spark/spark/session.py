@@ -115,14 +115,14 @@ def _submitted() -> dict[str, str]:
 def _new(master: str | None, app: str | None, config: Mapping[str, str]) -> SparkSession:
     with no_pandas_warning():
         importlib.import_module("pyspark.testing")  # as the first conversion of an argument to Java does
-    submitted = _submitted()
-    if not submitted:
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # else its JVM runs already
         os.environ["JAVA_HOME"] = str(java_home())
+    submitted = _submitted()
     master = master or submitted.get("spark.master", "local[*]")
     app = app or submitted.get("spark.app.name", "fdl")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.master(master).appName(app)
-    for name, value in {**_settings(master), **submitted, **config}.items():
+    builder, named = SparkSession.builder, {"spark.master": master, "spark.app.name": app}
+    for name, value in {**_settings(master), **submitted, **named, **config}.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
     if master.startswith("local"):

@@ -26,6 +26,7 @@ MOST = 100  # entries of a dict or list
 DEEPEST = 12  # functions within functions
 ARRAYS = 1000  # of the parameters that are listed one by one
 PACKAGES = ("pyspark", "numpy", "pyarrow", "pandas", "llvmlite")
+DATA = ("data", "validation")  # arguments of which no value may be told
 SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # a user and a password in a URI
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -53,7 +54,11 @@ def described(
     row = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in dataset.columns.values())
     return {
         "name": os.path.basename(str(arguments.get("checkpoint") or "").rstrip("/")) or None,
-        "settings": {name: plain(value) for name, value in arguments.items() if name != "params"},
+        "settings": {
+            name: _without_rows(value) if name in DATA else plain(value)
+            for name, value in arguments.items()
+            if name != "params"
+        },
         "versions": versions(where),
         "host": platform.node(),
         "cluster": _cluster(where, dataset),
@@ -108,6 +113,23 @@ def plain(value: Any) -> Any:
         named = value if hasattr(value, "__qualname__") else type(value)
         return f"{named.__module__}.{named.__qualname__}"
     return _text(ADDRESS.sub("", repr(value)))
+
+
+def _without_rows(data: Any) -> Any:
+    """What data is, without a value of its rows: a history is read by others than the data.
+
+    >>> _without_rows({"x": np.zeros((3, 2)), "y": [1, 2, 3]}), _without_rows(["a.parquet"])
+    ({'x': 'float64[3, 2]', 'y': 'list'}, ['a.parquet'])
+    """
+    if isinstance(data, Mapping):
+        return {str(key): _without_rows(inner) for key, inner in list(data.items())[:MOST]}
+    if isinstance(data, Sequence) and all(isinstance(path, str | os.PathLike) for path in data):
+        return plain(data)
+    if data is None or isinstance(data, DataFrame | RDD | os.PathLike):
+        return plain(data)
+    if hasattr(data, "dtype") and hasattr(data, "shape"):
+        return f"{data.dtype}{list(data.shape)}"
+    return type(data).__qualname__
 
 
 def _made(function: FunctionType, depth: int = 0) -> str:

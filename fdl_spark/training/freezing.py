@@ -18,6 +18,7 @@ class Frozen:
     Args:
       params: pytree of arrays.
       patterns: of the paths of the constants, such as "encoder/*"; `*` stands for any text, "/" included.
+      state: whether the run has a model state: metrics are then given the pair of parameters and state.
 
     Attributes:
       trained: the parameters without the constants, in whose places is None, which has no leaves.
@@ -31,7 +32,8 @@ class Frozen:
     ({'body': {'w': None}, 'head': array([0.])}, {'body': {'w': array([1., 1.])}, 'head': array([1.])})
     """
 
-    def __init__(self, params: Any, patterns: Sequence[str]):
+    def __init__(self, params: Any, patterns: Sequence[str], state: bool = False):
+        self._state = state
         pairs, self._structure = fdl.tree.flatten_with_path(params)
         names = [fdl.tree.keystr(path, simple=True, separator="/") for path, _ in pairs]
         for pattern in patterns:
@@ -53,16 +55,20 @@ class Frozen:
         rest = iter(fdl.tree.leaves(trained))
         return fdl.tree.unflatten(self._structure, [next(rest) if leaf is None else leaf for leaf in self._leaves])
 
+    def _whole_pair(self, pair: Any) -> Any:
+        trained, state = pair
+        return self.whole(trained), state
+
     def bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function of the parameters as one of what is trained."""
         if not self.constants:
             return function
         if isinstance(function, Metric):
-            return _BoundMetric(function, self.whole)
+            return _BoundMetric(function, self._whole_pair if self._state else self.whole)
 
         @wraps(function)
-        def of_trained(trained: Any, *rest: Any) -> Any:
-            return function(self.whole(trained), *rest)
+        def of_trained(trained: Any, *rest: Any, **named: Any) -> Any:
+            return function(self.whole(trained), *rest, **named)
 
         return of_trained
 

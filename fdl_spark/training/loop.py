@@ -441,7 +441,7 @@ class Loop:
         doing = doing or f"validation after step {self.run.step}"
         with explained(doing):
             self._describe(doing)
-            batch_size = self.dataset.schedule.batch_size
+            batch_size = self.program.recipe.rows_at_once(self.dataset.schedule.batch_size)
             self._phase("validate")
             program, metrics = self.engine.whole(), self.program.metrics
             return evaluate_blocks(self.held_out, program, self.engine.weights, batch_size, metrics)

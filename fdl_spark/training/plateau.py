@@ -91,12 +91,21 @@ class RescaledState(NamedTuple):
     plateau_scale: Any
 
 
+AVERAGES = ("params_ema", "slow")  # entries of states that hold parameters
+
+
 def rescaled(optimizer: Any) -> optim.GradientTransformation:
     """An optimizer whose updates are multiplied by a number in its state, one at first.
 
     Raises:
-      ArgumentError: the optimizer makes up for steps later, and would not see the number.
+      ArgumentError: the optimizer makes up for steps later, or averages parameters, and would not see the number.
     """
+    paths = [path for path, _ in fdl.tree.flatten_with_path(optimizer.init(np.zeros(1, np.float32)))[0]]
+    if any(getattr(key, "name", None) in AVERAGES for path in paths for key in path):
+        raise ArgumentError(
+            "plateau: params_ema and lookahead would average parameters that updates lead to before the plateau has "
+            "multiplied them; use a schedule of the optimizer, or leave one of the two out"
+        )
     if getattr(optimizer, "catch_up", None) is not None:
         raise ArgumentError(
             "plateau: rows that catch up with steps they have missed would not see by what the learning rate was "

@@ -189,7 +189,7 @@ def train(
     origin = None if continue_from is None else Origin.of(continue_from)
     if origin is not None:
         params, state = origin.params_like(params), origin.state_like(state)
-    constants = Frozen(params, frozen)
+    constants = Frozen(params, frozen, state is not None)
     loss, params, metrics = constants.bound(loss), constants.trained, constants.bound_all(metrics)
     folder = CheckpointFolder(checkpoint, keep or KEEP) if checkpoint is not None else None
     with Cleanup() as cleanup:
@@ -235,7 +235,7 @@ def train(
                     if recipe.weighting is not None:
                         recipe.weighting.check(held_out)
                     program.check(held_out.example())
-                ahead.measure(held_out, batch_size)
+                ahead.measure(held_out, program.recipe.rows_at_once(batch_size))
             flat = program.flat()
             with calling("the optimizer's init"):
                 leaves = initial(program, flat, dataset.schedule.shards)

@@ -320,6 +320,14 @@ def test_mistakes_about_what_is_frozen(train):
             train(frozen=frozen)
 
 
+@pytest.mark.parametrize(
+    "optimizer", [optim.chain(optim.adam(0.1), optim.params_ema(0.9)), optim.lookahead(optim.sgd(0.1), 5, 0.5)]
+)
+def test_a_plateau_refuses_averages_that_would_not_see_it(train, optimizer):
+    with pytest.raises(fdl_spark.ArgumentError, match="plateau: params_ema and lookahead would average"):
+        train(optimizer=optimizer, plateau=fdl_spark.Plateau("loss"))
+
+
 def test_histograms_are_written_when_a_trigger_fires(train, tmp_path):
     """Groups end there and only there, so that no step is taken twice for them."""
     seen = []

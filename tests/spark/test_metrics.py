@@ -350,3 +350,9 @@ def test_mistakes(frame):
         metrics.f1("score", "y")(None, {"score": [1, 0], "y": [0.5, 1.0]})
     with pytest.raises(fdl_spark.ArgumentError, match=r"weights of rows"):
         metrics.mse("score", "y", weight="w")(None, BINARY | {"w": np.ones(3)})
+
+
+def test_log_loss_takes_labels_of_one_column():
+    """As accuracy does: (rows, 1) beside (rows, classes)."""
+    batch = {"p": np.array([[0.2, 0.8], [0.6, 0.4]]), "y": np.array([[1], [0]])}
+    np.testing.assert_allclose(metrics.log_loss("p", "y")(None, batch), -np.log([0.8, 0.6]).mean(), rtol=1e-6)

@@ -48,9 +48,9 @@ OPTIONS = {"seed": 3, "shards": 3, "validation": HELD_OUT, "metrics": {"r2": met
 SEARCH = OPTIONS | {"metric": "r2", "mode": "max", "batch_size": 16}
 
 
-def single(rate, batch=16, epochs=4):
+def single(rate, batch=16, epochs=4, **more):
     chosen = make(rate, batch)
-    options = OPTIONS | {"epochs": epochs, "sync": "driver"}
+    options = OPTIONS | {"epochs": epochs, "sync": "driver"} | more
     return fdl_spark.train(chosen.pop("loss"), chosen.pop("params"), DATA, **options, **chosen)
 
 
@@ -78,6 +78,14 @@ def test_trials_have_the_bits_of_train(spark, tmp_path):
     )
     straight = single(**found.best.hyperparameters, epochs=6)
     assert np.asarray(more.params["w"]).tobytes() == np.asarray(straight.params["w"]).tobytes()
+
+
+def test_trials_side_by_side_keep_what_rounding_lost_apart(spark):
+    space = {"rate": [0.03, 0.1, 0.2, 0.3]}
+    found = fdl_spark.search(make, space, DATA, epochs=3, wire="bfloat16", **SEARCH)
+    for trial in found.trials:
+        run = single(**trial.hyperparameters, epochs=3, wire="bfloat16")
+        assert trial.value == run.history.epochs[-1]["validation"]["r2"]
 
 
 def test_halving_goes_on_with_the_best(spark):

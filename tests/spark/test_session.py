@@ -88,11 +88,11 @@ def test_what_was_submitted_wins(tmp_path, how):
     options = ["--master", "local[3]", "--name", "mine", "--conf", "spark.shuffle.io.retryWait=3s"]
     options += ["--conf", "spark.ui.enabled=false"]
     root = str(Path(fdl_spark.__file__).parents[1])
-    environment = {**os.environ, "JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": root}
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": root}
     command = [sys.executable, "job.py"]
     if how == "spark-submit":
         command = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), *options, "job.py"]
-        environment |= {"SPARK_HOME": str(Path(pyspark.__file__).parent)}
+        environment |= {"SPARK_HOME": str(Path(pyspark.__file__).parent), "JAVA_HOME": str(java_home())}
     else:
         environment |= {how: " ".join([*options, "pyspark-shell"])}
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)

@@ -162,3 +162,15 @@ def test_mistakes(train_here, mistake):
     function, changes, kind, match = MISTAKES[mistake]
     with pytest.raises(kind, match=match):
         train_here(function, PARAMS, DATA, steps=1, **{**SETTINGS, **changes})
+
+
+def test_a_loss_and_metrics_with_a_state_keep_it_beside_frozen_parameters(train_here):
+    """As without freezing but for the frozen ones: `training` by its name, and the pair of a Metric."""
+    both = fdl_spark.metrics.mse(lambda pair, batch: nn.batch_norm(
+        pair[0]["norm"], pair[1], batch["x"], training=False)[0] @ pair[0]["w"], label="y")  # fmt: skip
+    options = {"steps": 3, "validation": DATA, "metrics": {"error": error, "mse": both}, **SETTINGS}
+    run = train_here(loss, PARAMS, DATA, frozen=["norm/*"], **options)
+    np.testing.assert_array_equal(run.params["norm"]["w"], NORM["w"])
+    assert (np.asarray(run.params["w"]) != PARAMS["w"]).any() and (np.asarray(run.state["mean"]) != 0).all()
+    last = run.history.epochs[-1]["validation"]
+    np.testing.assert_allclose(last["mse"], last["error"], rtol=1e-5)

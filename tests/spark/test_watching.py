@@ -199,3 +199,15 @@ def test_logs_carry_the_run_its_step_and_engine(train, caplog):
     assert events[0] == "start" and "engine" in events and "epoch" in events and events[-1] == "end"
     assert lines[-1] | {"step": 5, "engine": "driver", "outcome": "finished", "level": "INFO"} == lines[-1]
     assert not logging.getLogger("fdl_spark").filters
+
+
+def test_a_history_tells_no_value_of_the_rows():
+    import pandas as pd
+    import pyarrow as pa
+
+    from fdl_spark.training.described import _without_rows
+
+    secret = ["123-45-6789"] * 3
+    kinds = (pd.DataFrame({"ssn": secret}), pa.table({"ssn": secret}), {"x": [4711, 4712]}, [{"x": 4711}], (4711, 4712))
+    for data in kinds:
+        assert not re.search("123-45|471", str(_without_rows(data)))
