@@ -81,18 +81,18 @@ class Constants:
       spread: standard deviation of a rank's compute seconds from step to step, as a share of them.
     """
 
-    job: float = 0.0171
-    stage: float = 0.0146
+    job: float = 0.0122
+    stage: float = 0.0172
     launch: float = 0.00033
-    task: float = 0.00613
-    round: float = 0.000557
-    block: float = 0.000658
-    message: float = 1.04e-05
-    driver_byte: float = 1.28e-09
-    worker_byte: float = 1.39e-09
-    exchange_byte: float = 5.18e-10
-    sum_byte: float = 2.94e-11
-    update_byte: float = 1.49e-10
+    task: float = 0.00835
+    round: float = 0.000503
+    block: float = 0.000577
+    message: float = 2.26e-05
+    driver_byte: float = 1.17e-09
+    worker_byte: float = 9.81e-10
+    exchange_byte: float = 5.65e-10
+    sum_byte: float = 2.76e-11
+    update_byte: float = 1.76e-10
     spread: float = 0.02
 
     def scaled(self, **factors: float) -> "Constants":
