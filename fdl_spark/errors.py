@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from fdl_spark.credentials import masked
+
 if TYPE_CHECKING:
     from fdl_spark.history.run import Run
 
@@ -18,6 +20,9 @@ class SparkTrainingError(Exception):
 
     argument: str = ""
     run: "Run | None" = None
+
+    def __init__(self, *args: Any):
+        super().__init__(*(masked(arg) if isinstance(arg, str) else arg for arg in args))
 
     def __str__(self) -> str:
         text = str(self.args[0]) if self.args else ""

@@ -40,7 +40,7 @@ STAGES = {
     ],
     "fdl_spark": [
         "daemon", "ml", "kafka", "searching", "training", "applying", "features", "checkpoints", "engines", "net",
-        "compute", "metrics", "data", "spark", "arguments", "cost", "errors", "history", "logs",
+        "compute", "metrics", "data", "spark", "arguments", "cost", "errors", "history", "logs", "credentials",
     ],
 }  # fmt: skip
 

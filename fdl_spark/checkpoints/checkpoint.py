@@ -26,6 +26,7 @@ import safetensors.numpy
 from fdl_spark.checkpoints.claim import Claim, Taken, claim
 from fdl_spark.checkpoints.files import FAILED, open_files
 from fdl_spark.checkpoints.journal import Journal, Records, check_history, read_history
+from fdl_spark.credentials import masked
 from fdl_spark.errors import CheckpointError
 from fdl_spark.history.history import KINDS
 from fdl_spark.logs import plain
@@ -74,6 +75,7 @@ class CheckpointFolder:
       keep: how many of the newest checkpoints stay, at least 1.
 
     Attributes:
+      location: as messages name it, without credentials.
       problems: (step, what is wrong) of the checkpoints after the one that `load` gave.
 
     Raises:
@@ -83,8 +85,8 @@ class CheckpointFolder:
     def __init__(self, location: str | os.PathLike[str], keep: int = KEEP):
         self.keep = keep
         try:
-            self.location = os.fspath(location)
-            self.files = open_files(self.location)
+            self.files = open_files(os.fspath(location))
+            self.location = masked(os.fspath(location))
         except (TypeError, *FAILED) as error:
             raise CheckpointError(
                 f"checkpoint={location!r} is no folder or URI that can be reached: {error}"

@@ -7,6 +7,8 @@ from contextlib import suppress
 import pyarrow as pa
 from pyarrow import fs
 
+from fdl_spark.credentials import masked
+
 FAILED = (OSError, pa.ArrowException)  # what a file system raises
 
 
@@ -131,9 +133,12 @@ def open_files(location: str) -> Files:
       location: a path, or a URI such as `s3://bucket/run` or `hdfs://host/run`.
 
     Raises:
-      OSError, pyarrow.ArrowException: the URI is of no file system that can be reached.
+      OSError, pyarrow.ArrowException: the URI is of no file system that can be reached; credentials in it are not told.
     """
     if "://" not in location:
         return LocalFiles(os.path.abspath(os.path.expanduser(location)))
-    system, path = fs.FileSystem.from_uri(location)
+    try:
+        system, path = fs.FileSystem.from_uri(location)
+    except FAILED as error:
+        raise type(error)(masked(str(error))) from None
     return LocalFiles(path) if isinstance(system, fs.LocalFileSystem) else RemoteFiles(system, path)

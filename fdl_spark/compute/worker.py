@@ -109,7 +109,10 @@ def _measured(job: Job, program: Program, weights: np.ndarray, block: Block, sha
     size = job.schedule.shard_rows(shard)
     for start in range(0, size, rows):
         stop = min(start + rows, size)
-        means, statistics = program.measure(weights, block.batch(shard, slice(start, stop), job.template))
+        batch = block.batch(shard, slice(start, stop), job.template)
+        if program.recipe.weighting is not None:
+            program.recipe.weighting.check_batch(batch)
+        means, statistics = program.measure(weights, batch)
         sums = {name: mean * (stop - start) for name, mean in means.items()} | {"rows": float(stop - start)}
         found = Measured(sums, statistics)
         total = found if total is None else add(total, found)

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fdl_spark.credentials import masked
+from fdl_spark.history.ending import Ending
 from fdl_spark.history.files import write_text
 from fdl_spark.history.markup import Markup, element
 from fdl_spark.history.outcome import LOSS_WEIGHT, Choice, Outcome, flat_numbers, means
@@ -44,9 +46,11 @@ class History:
       events: what went wrong and was survived: "step", "event", and the "time" (UTC).
       engines: which engine took the steps from "step" on: "engine", the number of "slices", and "why".
       sessions: one for each call of `train` that took part: "step", the first of its steps; "run", a name of its own;
-        "started" (UTC), "seconds", "outcome"; the "settings", its arguments as JSON values; "versions", "host",
-        "cluster", "data", "parameters", "bytes"; the seconds of each of its "phases"; and under "tasks" how long each
-        task computed, and how often it was the slowest.
+        "started" (UTC), "seconds"; how it "ended" ("finished", "stopped", "interrupted", "failed"; None while it goes
+        on, and if its process was killed), the "outcome" in words, and "params_step", after how many steps its
+        parameters were the run's; the "settings", its arguments as JSON values; "versions", "host", "cluster", "data",
+        "parameters", "bytes"; the seconds of each of its "phases"; and under "tasks" how long each task computed, and
+        how often it was the slowest. What is recorded of URIs is without credentials.
 
     >>> history = History(steps=[{"step": 0, "loss": 2.0}, {"step": 1, "loss": 1.5}])
     >>> history.loss, history
@@ -101,6 +105,7 @@ class History:
 
     def add_event(self, step: int, event: str) -> None:
         """Record what went wrong and was survived."""
+        event = masked(event)
         self.events.append({"step": step, "event": event, "time": now()})
         log.info("step %d: %s", step, event, extra={"event": "survived", "step": step, "what": event})
 
@@ -110,6 +115,21 @@ class History:
             if record not in self.engines:
                 self.engines.append(record)
                 log.info("from step %(step)d by %(engine)s: %(why)s", record, extra={"event": "engine", **record})
+
+    def end_session(self, ending: Ending, params_step: int) -> None:
+        """Record how the newest session has ended.
+
+        Args:
+          ending: how.
+          params_step: after how many steps the parameters that it gives were the run's.
+        """
+        if self.sessions:
+            self.sessions[-1] |= {**ending._asdict(), "params_step": params_step}
+
+    @property
+    def ended(self) -> str | None:
+        """How the newest session has ended; None while it goes on."""
+        return self.sessions[-1].get("ended") if self.sessions else None
 
     def back_to(self, step: int) -> None:
         """Forget what came from this step on; it will be done again."""

@@ -44,7 +44,7 @@ def page(history: History, done: int, steps: int) -> str:
         _section("Bytes", _bytes(last)),
         _section("Parameters", _parameters(last)),
         _section("Epochs", _epochs(history)),
-        _section("Sessions", [_session(n, session) for n, session in enumerate(history.sessions)][::-1]),
+        _section("Sessions", [_session(history, number) for number in reversed(range(len(history.sessions)))]),
     ]
     head = element(
         "head",
@@ -66,7 +66,7 @@ def _head(history: History, last: Record, name: str, done: int, steps: int) -> M
     seconds = [session.get("seconds") for session in history.sessions]
     spent = sum(filter(None, seconds)) if any(seconds) else None
     facts: list[tuple[str, Any]] = [
-        ("outcome", last.get("outcome") or ("no end recorded" if last else None)),
+        ("outcome", last.get("outcome") or ("no end recorded yet" if last else None)),
         ("started (UTC)", _moment(history.sessions[0].get("started")) if history.sessions else None),
         ("duration", duration(spent) if spent is not None else None),
         ("sessions", number(len(history.sessions)) if len(history.sessions) > 1 else None),
@@ -299,7 +299,8 @@ def _cell(value: Any) -> Any:
     return number(value) if value is None or isinstance(value, int | float) else str(value)
 
 
-def _session(index: int, session: Record) -> Markup:
+def _session(history: History, index: int) -> Markup:
+    session, newest = history.sessions[index], index == len(history.sessions) - 1
     told = {"ended": session.get("outcome") or "no end recorded", "run": session.get("run")}
     told |= {"from step": session["step"] + 1, "duration": duration(session.get("seconds"))}
     heads = ["setting", "value"]
@@ -312,7 +313,7 @@ def _session(index: int, session: Record) -> Markup:
             if session.get(key)
         ],
         [element("h3", "Versions"), table(heads, _rows(session["versions"]))] if session.get("versions") else [],
-        open=index == 0 or None,
+        open=newest or None,
     )
 
 

@@ -54,16 +54,22 @@ class Run:
     _listing: Callable[[], str] = field(default=str, repr=False)
     _best: Callable[[], BestParams | None] = field(default=lambda: None, repr=False)
     _ema: Callable[[], Any] = field(default=lambda: None, repr=False)
+    _params_step: int | None = field(default=None, repr=False)
     epoch_steps: int = field(default=0, repr=False)
 
     @property
     def params(self) -> Any:
-        """The parameters after `step` steps, as the user's pytree."""
+        """The parameters after `params_step` steps, as the user's pytree."""
         return self._params()
 
     @property
+    def params_step(self) -> int:
+        """`step`; or that of `best`, if the run has ended with the best parameters."""
+        return self.step if self._params_step is None else self._params_step
+
+    @property
     def state(self) -> Any:
-        """The model's state after `step` steps, as the pytree that `state=` was; None if the run has none."""
+        """The model's state after `params_step` steps, as the pytree that `state=` was; None if the run has none."""
         return self._model_state()
 
     @property

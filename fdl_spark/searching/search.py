@@ -10,6 +10,7 @@ from typing import Any, Literal
 import cloudpickle
 
 from fdl_spark.arguments import check_choice, check_function, check_metrics, check_whole
+from fdl_spark.credentials import masked
 from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.held import Sent
 from fdl_spark.data.load import load
@@ -63,7 +64,8 @@ def search(
       data: as of `train`; all of it must fit into the memory of the driver and the disk of each executor.
       trials: how many choices are drawn at random, with the seed; None for all combinations of the lists.
       metric: which metric counts: "loss", or a name of those that the loss returns or of `metrics`; of one that is a
-        dict "name/key". It is that of the last epoch, on the validation if there is one.
+        dict "name/key". It is that of the parameters that the trial ends with, on the validation if there is one: those
+        of the last epoch, or of the best one with `stop=fdl_spark.EarlyStopping(...)`.
       mode: whether the best value is the lowest ("min") or the highest ("max").
       halving: begin with all trials and few epochs (or steps), and let the best one in so many go on, until the last
         ones have all of them (successive halving); 3 is usual. Trials go on from where they were.
@@ -199,8 +201,8 @@ def _reports(dataset: Dataset, plan: Plan, inputs: list[bytes]) -> list[Report]:
             return [cloudpickle.loads(found) for found in dataset.scatter(plan, inputs)]
     except (Lost, UserFunctionError) as error:
         if len(inputs) == 1:
-            return [Report(None, f"{type(error).__name__}: {error}", 0.0)]
-        log.warning("a job of a search failed, and its trials are run one by one: %s", str(error)[:300])
+            return [Report(None, masked(f"{type(error).__name__}: {error}"), 0.0)]
+        log.warning("a job of a search failed, and its trials are run one by one: %s", masked(str(error))[:300])
     return [report for one in inputs for report in _reports(dataset, plan, [one])]
 
 
@@ -209,4 +211,4 @@ def _note(trial: Trial, report: Report, rung: int, amount: int) -> None:
     trial.seconds += report.seconds
     trial.params = report.params
     if report.error is None:
-        trial.resource, trial.epochs = amount, report.epochs
+        trial.resource, trial.epochs, trial.step = amount, report.epochs, report.step

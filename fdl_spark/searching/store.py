@@ -12,6 +12,7 @@ import os
 import posixpath
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from fdl_spark.checkpoints.checkpoint import CheckpointFolder
 from fdl_spark.checkpoints.files import FAILED, open_files
 from fdl_spark.errors import CheckpointError
 from fdl_spark.searching.trial import Files, Trial
+from fdl_spark.training.described import plain
 
 FORMAT = 1
 TABLE = "search.json"
-KNOWN = ("value", "resource", "rung", "seconds", "error", "epochs")
+KNOWN = ("value", "resource", "rung", "seconds", "error", "epochs", "step")
 
 
 class Store:
@@ -39,7 +41,7 @@ class Store:
     """
 
     def __init__(self, location: str | os.PathLike[str], arguments: dict[str, Any]):
-        self._held = CheckpointFolder(location)
+        self._held, self._root = CheckpointFolder(location), os.fspath(location)
         self.location, self.files, self.arguments = self._held.location, self._held.files, _as_json(arguments)
 
     def claim(self) -> None:
@@ -90,7 +92,7 @@ class Store:
                     f"has {trial.hyperparameters}; name another folder"
                 )
             for name in KNOWN:
-                setattr(trial, name, record[name])
+                setattr(trial, name, record.get(name))
 
     def save(self, trials: Sequence[Trial], files: dict[int, Files]) -> None:
         """Write checkpoints of trials, then the table."""
@@ -133,22 +135,25 @@ class Store:
 
     def params_of(self, trial: Trial, like: Any) -> Any:
         """The parameters of a trial that has been run before; None if they are gone or of another shape."""
-        try:
-            found = CheckpointFolder(self._folder(trial.number)).load()
-        except CheckpointError:
-            found = None
+        found = None
+        with suppress(CheckpointError, *FAILED):
+            folder = CheckpointFolder(self._folder(trial.number))
+            found = folder.tensors(max(folder.steps(), default=0) if trial.step is None else trial.step)
         pairs, structure = fdl.tree.flatten_with_path(like)
         names = [f"params{fdl.tree.keystr(path)}" for path, _ in pairs]
-        if found is None or not set(names) <= set(found.tensors):
+        if found is None or not set(names) <= set(found):
             return None
-        return fdl.tree.unflatten(structure, [np.array(found.tensors[name]) for name in names])
+        return fdl.tree.unflatten(structure, [np.array(found[name]) for name in names])
 
     def _folder(self, number: int) -> str:
-        return posixpath.join(self.location, f"trial-{number:05d}")
+        return posixpath.join(self._root, f"trial-{number:05d}")
 
 
 def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else repr(value)
+    """What JSON has no name for: arrays as lists, functions and optimizers by what they are, never by where."""
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    return value.tolist() if hasattr(value, "tolist") else plain(value)
 
 
 def _as_json(value: Any) -> Any:

@@ -13,8 +13,10 @@ import cloudpickle
 import numpy as np
 
 import fdl
+from fdl_spark.credentials import masked
 from fdl_spark.data.held import Sent
 from fdl_spark.errors import ArgumentError
+from fdl_spark.history.history import History
 from fdl_spark.history.outcome import flat_numbers
 from fdl_spark.spark.cores import use_cores_of_task
 from fdl_spark.spark.failures import calling
@@ -38,6 +40,8 @@ class Trial:
       seconds: of training and validation, of all rounds.
       error: what the trial raised, or why its metric is none; None if it ended well.
       epochs: the records of its epochs, as `History.epochs`.
+      step: after how many steps its parameters, and its value, were the run's: the last one, or, with a `stop` that
+        gives the best ones back, that of these.
       params: the parameters of the best trial; None of others, as there may be many.
     """
 
@@ -49,6 +53,7 @@ class Trial:
     seconds: float = 0.0
     error: str | None = None
     epochs: list[dict[str, Any]] = field(default_factory=list)
+    step: int | None = None
     params: Any = field(default=None, repr=False)
 
 
@@ -57,7 +62,7 @@ class Report:
     """What a task says of a trial.
 
     Attributes:
-      value, error, seconds, epochs: as of the Trial.
+      value, error, seconds, epochs, step: as of the Trial.
       params: a pytree of arrays.
       files: those of its checkpoints, if it may go on.
     """
@@ -66,6 +71,7 @@ class Report:
     error: str | None
     seconds: float
     epochs: list[dict[str, Any]] = field(default_factory=list)
+    step: int | None = None
     params: Any = None
     files: Files | None = None
 
@@ -100,7 +106,7 @@ class Plan:
         try:
             report = self._report(hyperparameters, files, began)
         except Exception as error:
-            text = f"{type(error).__name__}: {error}"
+            text = masked(f"{type(error).__name__}: {error}")
             logging.getLogger("fdl_spark").debug("a trial failed", exc_info=error)
             report = Report(None, text, time.perf_counter() - began)
         yield cloudpickle.dumps(report, protocol=5)
@@ -120,11 +126,12 @@ class Plan:
             run = train(loss, params, self.data.here(), **options)
             files = {path.name: path.read_bytes() for path in folder.iterdir()} if self.returns else None
         epochs = run.history.epochs
-        value = value_of(epochs, self.metric)
+        value = value_of(run.history, run.params_step, self.metric)
         seconds = time.perf_counter() - began
         if not math.isfinite(value):
             return Report(None, f"{self.metric} is {value}", seconds, epochs)
-        return Report(value, None, seconds, epochs, fdl.tree.map(np.asarray, run.params), files)
+        params = fdl.tree.map(np.asarray, run.params)
+        return Report(value, None, seconds, epochs, run.params_step, params, files)
 
 
 # Arguments of `train` that a search decides for all of its trials.
@@ -163,14 +170,16 @@ def made_by(make: Callable[..., Mapping[str, Any]], hyperparameters: Mapping[str
     return dict(made)
 
 
-def value_of(epochs: list[dict[str, Any]], metric: str) -> float:
-    """The metric at the end of a run: on the validation if there is one, else on the data.
+def value_of(history: History, step: int, metric: str) -> float:
+    """The metric of the parameters after a step: on the validation if there is one, else on the epoch of data before.
 
     Raises:
       ArgumentError: there is no such metric.
     """
-    last = epochs[-1] if epochs else {}
-    found = flat_numbers(last.get("validation", {k: v for k, v in last.items() if k not in ("epoch", "step")}))
+    found = dict(history.validations()).get(step - 1)
+    if found is None:
+        records = [record for record in history.epochs if record["step"] == step - 1]
+        found = flat_numbers({k: v for record in records for k, v in record.items() if k not in ("epoch", "step")})
     if metric not in found:
         raise ArgumentError(f"metric={metric!r} is none of those that were measured: {', '.join(found) or 'none'}")
     return float(found[metric])

@@ -45,8 +45,8 @@ class Origin:
           CheckpointError: there is no whole checkpoint in the folder.
         """
         if isinstance(source, Run):
-            name, trees = f"a run of {source.step} steps", (source.params, source.state)
-            params, model_state = map(_by_path, trees)
+            params, model_state = map(_by_path, (source.params, source.state))
+            name = f"a run of {source.step} steps{_restored(source.params_step, source.step)}"
             return Origin(name, params, source.optimizer_state, model_state)
         if not isinstance(source, str | os.PathLike):
             raise ArgumentError(f"continue_from must be a Run, or a folder of checkpoints, not {source!r:.100}")
@@ -54,12 +54,15 @@ class Origin:
         saved = folder.load()
         if saved is None:
             raise CheckpointError(f"continue_from={folder.location!r} has no checkpoint")
-        parts: dict[str, dict[str, np.ndarray]] = {"params": {}, "state": {}, "model_state": {}}
-        for name, array in saved.tensors.items():
-            for part, found in parts.items():
-                if name.startswith(part):
-                    found[name.removeprefix(part)] = array
-        return Origin(f"step {saved.step} of {folder.location}", *parts.values())
+        params_step = next((s["params_step"] for s in saved.history["sessions"][-1:] if "params_step" in s), saved.step)
+        tensors = saved.tensors if params_step == saved.step else folder.tensors(params_step)
+        if tensors is None:
+            raise CheckpointError(
+                f"continue_from={folder.location!r}: the run ended with its best parameters, those of step "
+                f"{params_step}, whose checkpoint is not there or damaged; restore it, or pass params= of another one"
+            )
+        name = f"step {saved.step} of {folder.location}{_restored(params_step, saved.step)}"
+        return Origin(name, _part(tensors, "params"), _part(saved.tensors, "state"), _part(tensors, "model_state"))
 
     def params_like(self, params: Any) -> Any:
         """The parameters, in the structure of others.
@@ -110,6 +113,15 @@ def differing(root: str, found: Mapping[str, np.ndarray], expected: Mapping[str,
             texts.append(f"{root}{path} was {old}, is {new}")
     more = f"; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
     return "; ".join(texts[:SHOWN]) + more
+
+
+def _restored(params_step: int, step: int) -> str:
+    return "" if params_step == step else f", with the best parameters, of step {params_step}"
+
+
+def _part(tensors: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
+    """A part of a checkpoint's tensors by key path."""
+    return {name.removeprefix(part): array for name, array in tensors.items() if name.startswith(part)}
 
 
 def _kind(array: Any) -> str:

@@ -4,7 +4,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from inspect import isfunction
@@ -16,18 +16,17 @@ from pyspark.sql import DataFrame, SparkSession
 
 import fdl
 from fdl_spark.compute.program import Program
+from fdl_spark.credentials import masked
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.engine import Snapshot
 from fdl_spark.spark.classic import RDD, SparkContext
 from fdl_spark.training.callback import Callback
 
 LONGEST = 500  # characters of a value's text
-MOST = 100  # entries of a dict or list
-DEEPEST = 12  # functions within functions
+MOST = 100  # entries of a dict or list, and functions that an optimizer is made of
 ARRAYS = 1000  # of the parameters that are listed one by one
 PACKAGES = ("pyspark", "numpy", "pyarrow", "pandas", "llvmlite")
 DATA = ("data", "validation")  # arguments of which no value may be told
-SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # a user and a password in a URI
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -53,7 +52,7 @@ def described(
     schedule = dataset.schedule
     row = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in dataset.columns.values())
     return {
-        "name": os.path.basename(str(arguments.get("checkpoint") or "").rstrip("/")) or None,
+        "name": _name(arguments.get("checkpoint")),
         "settings": {
             name: _without_rows(value) if name in DATA else plain(value)
             for name, value in arguments.items()
@@ -81,6 +80,18 @@ def described(
             "data": row * schedule.rows,
         },
     }
+
+
+def _name(checkpoint: str | os.PathLike[str] | None) -> str | None:
+    """What to call a run: after the folder of its checkpoints.
+
+    >>> _name("s3://key:secret@bucket/runs/digits/?token=secret"), _name("s3://key:secret@bucket"), _name(None)
+    ('digits', '...@bucket', None)
+    """
+    text = _text(os.fspath(checkpoint or ""))
+    if "://" in text:
+        text = text.partition("?")[0]
+    return os.path.basename(text.rstrip("/")) or None
 
 
 def plain(value: Any) -> Any:
@@ -132,12 +143,13 @@ def _without_rows(data: Any) -> Any:
     return type(data).__qualname__
 
 
-def _made(function: FunctionType, depth: int = 0) -> str:
+def _made(function: FunctionType, left: Iterator[int] | None = None) -> str:
     """What a function was made by and of, as its closure tells: that is where an optimizer has its numbers.
 
     >>> _made(fdl.optim.sgd(0.5).update)
     'chain(identity, scale(step_size=-0.5))'
     """
+    left = iter(range(MOST)) if left is None else left  # a function may stand in many closures
     told, functions = [], []
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with suppress(ValueError):  # a name that was never bound
@@ -146,8 +158,8 @@ def _made(function: FunctionType, depth: int = 0) -> str:
                 told.append(f"{name}={value}")
             parts = value if isinstance(value, tuple | list) else [value]
             parts = [getattr(part, "update", part) for part in parts]
-            functions += [part for part in parts if isfunction(part) and depth < DEEPEST]
-    inner = [_made(part, depth + 1) for part in functions]
+            functions += [part for part in parts if isfunction(part)]
+    inner = [_made(part, left) for part in functions if next(left, None) is not None]
     if len(inner) == 1 and not told:
         return inner[0]
     name = function.__qualname__.partition(".<locals>")[0]
@@ -212,5 +224,5 @@ def _joined(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _text(text: str) -> str:
-    hidden = SECRET.sub("...@", text)
+    hidden = masked(text)
     return hidden if len(hidden) <= LONGEST else hidden[:LONGEST] + "..."

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -18,8 +18,9 @@ from fdl_spark.cost import GROUP_SECONDS, HANDOVER, LONGEST_STAY, OVERHEAD, SMAL
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.engines.common.leaves import paths
 from fdl_spark.engines.engine import Engine, Snapshot
-from fdl_spark.errors import CheckpointError, ClusterError, NonFiniteError, SparkTrainingError
+from fdl_spark.errors import CheckpointError, ClusterError, DataError, NonFiniteError, SparkTrainingError
 from fdl_spark.history.averages import averaged
+from fdl_spark.history.ending import Ending
 from fdl_spark.history.history import History
 from fdl_spark.history.outcome import LOSS_SCALE, OVERFLOW, Outcome
 from fdl_spark.history.processors import Processors
@@ -32,7 +33,7 @@ from fdl_spark.training.controls import Controls, Settings
 from fdl_spark.training.freezing import Frozen
 from fdl_spark.training.group import Group
 from fdl_spark.training.plateau import with_scale
-from fdl_spark.training.triggers import every
+from fdl_spark.training.triggers import Trigger, every
 
 log = logging.getLogger("fdl_spark")
 
@@ -87,6 +88,7 @@ class Loop:
             epoch_steps=self.epoch_steps,
         )
         self._best: BestParams | None = None
+        self._stopped_by: Trigger | Callback | None = None  # what has asked for an end
         self._snapshot = engine.snapshot()
         self._since = 0.0  # seconds that groups took since the snapshot; what callbacks take loses nothing
         self._surprised = False  # whether a callback has read parameters or stopped where no group ends for it
@@ -154,7 +156,8 @@ class Loop:
         """Take the steps that are left of `steps`; callbacks may stop before."""
         run = self.run
         run.steps = max(steps, run.step)
-        with Cleanup() as ends, Interrupts(STEP_SECONDS) as interrupts:
+        with Cleanup() as ends, Interrupts(STEP_SECONDS) as interrupts, ExitStack() as concluding:
+            concluding.push(self._conclude)  # before callbacks are told of the end
             for callback in callbacks:
                 callback.start(run)
                 ends.add(f"{type(callback).__name__}.end", callback.end, run, users=True)
@@ -164,18 +167,35 @@ class Loop:
                 while run.step < run.steps and not stop:
                     stop = self._advance(callbacks)
                     interrupts.settle()
-                ends.run = ended = self._ended(self.controls.settings.restores)
+                ends.run = ended = self._ended(restore=True)
+                if run.step < run.steps and self.folder and self._stopped_by is not self.controls.settings.stop:
+                    self._conclude()
+                    self._save(self.folder)
                 interrupts.settle()
             except (SparkTrainingError, KeyboardInterrupt) as error:
                 with suppress(Exception):  # the state of the last step, if the cluster still has it
                     self._catch_up()
                 error.run = self._ended()  # type: ignore[union-attr]
+                self._conclude(error=error)
                 if isinstance(error, KeyboardInterrupt) and self.folder and self.run.step:
                     self._save(self.folder)
                 raise
             finally:
                 self._group.close()
         return ended
+
+    def _conclude(self, kind: object = None, error: BaseException | None = None, traceback: object = None) -> None:
+        """Record how the run ends, at the end of a context."""
+        run, restored = self.run, self._restored() if error is None else None
+        by = self._stopped_by
+        told = by if by is None or isinstance(by, Trigger) else f"the callback {type(by).__name__}"
+        ending = Ending.of(run.step, run.steps, told, error)
+        run.history.end_session(ending, run.step if restored is None else restored.step)
+
+    def _restored(self) -> BestParams | None:
+        """The best parameters, if the run is to end with them."""
+        best = self._best if self.controls.settings.restores else None
+        return best if best is not None and best.step <= self.run.step else None
 
     def _catch_up(self) -> None:
         """Go to the end of the group that is under way, as it is after the last step that is recorded."""
@@ -188,7 +208,7 @@ class Loop:
             self._take_snapshot()
 
     def _ended(self, restore: bool = False) -> Run:
-        """The run up to the snapshot, without what training needed; with the best parameters if they are wanted."""
+        """The run up to the snapshot, without what training needed; with the best parameters if they are to be its."""
         snapshot = self._snapshot
         self.run.step = snapshot.done
         self.run.history.back_to(snapshot.done)
@@ -197,11 +217,13 @@ class Loop:
         averages = self._averages(snapshot)
         if best is not None and best.step > snapshot.done:
             best = None
-        ended = best if restore and best is not None else self._best_of(snapshot.done, math.nan, snapshot.weights)
+        restored = self._restored() if restore else None
+        ended = restored or self._best_of(snapshot.done, math.nan, snapshot.weights)
         return replace(
             self.run,
             step=snapshot.done,
             _params=lambda: ended.params,
+            _params_step=ended.step,
             _model_state=lambda: ended.state,
             _state=lambda: state,
             _best=lambda: best,
@@ -275,13 +297,16 @@ class Loop:
         if improved:
             self._best = self._best_of(*ranking[0], self._snapshot.weights)
         if "stop" in due:
+            self._stopped_by = controls.settings.stop
             self._note(f"stopped by {controls.settings.stop}")
+        if final:
+            self._conclude()
         if save and self.folder:
             self._save(self.folder)
-        answers = [] if again else _answers(callbacks, run, record)
+        asked = not again and self._asked(callbacks, "step", record)
         if epoch is not None:
-            answers += [callback.epoch(run, epoch) for callback in callbacks]
-        stop = stop or "stop" in due or any(answers)
+            asked = self._asked(callbacks, "epoch", epoch) or asked
+        stop = stop or "stop" in due or asked
         if (stop or engine.here) and self._snapshot.done != run.step:
             self._take_snapshot()
         return stop
@@ -301,12 +326,18 @@ class Loop:
 
     def _tell_of_step(self, record: dict[str, Any], callbacks: Sequence[Callback]) -> bool:
         """Tell of a step in the middle of a group; whether a callback wants to stop."""
-        answers = _answers(callbacks, self.run, record)
+        asked = self._asked(callbacks, "step", record)
         epoch, rest = divmod(self.run.step, self.dataset.schedule.steps_per_epoch)
         if not rest:
             ended = self.run.history.add_epoch(epoch, self.run.step - 1, None)
-            answers += [callback.epoch(self.run, ended) for callback in callbacks]
-        return any(answers)
+            asked = self._asked(callbacks, "epoch", ended) or asked
+        return asked
+
+    def _asked(self, callbacks: Sequence[Callback], method: str, record: dict[str, Any]) -> bool:
+        """Tell callbacks of a step or an epoch, each whatever the ones before it say; whether one wants to stop."""
+        wants = [callback for callback in callbacks if getattr(callback, method)(self.run, record)]
+        self._stopped_by = wants[0] if wants and self._stopped_by is None else self._stopped_by
+        return bool(wants)
 
     def _end_of_group(self, callbacks: Sequence[Callback]) -> int:
         """The step before which the next group must end."""
@@ -439,12 +470,16 @@ class Loop:
         assert self.held_out is not None
         doing = f"validation after epoch {self._epoch()}" if not self.run.step % self.epoch_steps else ""
         doing = doing or f"validation after step {self.run.step}"
-        with explained(doing):
-            self._describe(doing)
-            batch_size = self.program.recipe.rows_at_once(self.dataset.schedule.batch_size)
-            self._phase("validate")
-            program, metrics = self.engine.whole(), self.program.metrics
-            return evaluate_blocks(self.held_out, program, self.engine.weights, batch_size, metrics)
+        try:
+            with explained(doing):
+                self._describe(doing)
+                batch_size = self.program.recipe.rows_at_once(self.dataset.schedule.batch_size)
+                self._phase("validate")
+                program, metrics = self.engine.whole(), self.program.metrics
+                return evaluate_blocks(self.held_out, program, self.engine.weights, batch_size, metrics)
+        except DataError as error:
+            error.argument = "validation"
+            raise
 
     def _epoch(self) -> int:
         """The number of the epoch that the last step is of, counted from one."""
@@ -528,11 +563,6 @@ class Loop:
         frozen = {f"params{path}": leaf for path, leaf in self.frozen.constants.items()} if self.frozen else {}
         tensors = self.program.tensors(self._snapshot.weights) | frozen
         return tensors | {f"state{path}": leaf for path, leaf in state}
-
-
-def _answers(callbacks: Sequence[Callback], run: Run, record: dict[str, Any]) -> list[bool | None]:
-    """What the callbacks say of a step: each is asked, whatever the ones before it say."""
-    return [callback.step(run, record) for callback in callbacks]
 
 
 def _surprises(callback: Callback) -> bool:

@@ -3,19 +3,24 @@
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from fdl_spark.arguments import check_whole
 from fdl_spark.errors import ArgumentError
 from fdl_spark.history.run import Run
+from fdl_spark.spark.cleanup import going_on
 from fdl_spark.training.callback import Callback
 from fdl_spark.training.tracked import Points, name_of, safe, settings_of, tags_of
 
 SECONDS = 5.0  # between two requests
 METRICS, ENTRIES, TEXT, KEY = 1000, 100, 500, 250  # what MLflow takes: of a request's metrics and its other entries
+TRAINED, VALIDATED = "train/loss", "validation/loss"  # metrics that each point and each validation has
 RUN = "fdl.run"  # the tag by which a run that goes on from a checkpoint is found again
 LAST = "fdl.last_step"
+# By History.ended.
+STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
 class MLflow(Callback):
@@ -65,12 +70,28 @@ class MLflow(Callback):
         self._client = MlflowClient(tracking_uri=self.tracking_uri)
         self._waiting: list[Any] = []
         self._sent = time.monotonic()
-        last = self._find(run)
-        self._points = Points(self.every, last)
-        settings = {} if last >= 0 else settings_of(run)
+        self.run_id = None
+        with ExitStack() as stack:
+            stack.callback(self._give_up)
+            self._begin(run)
+            stack.pop_all()
+
+    def _give_up(self) -> None:
+        """Leave no MLflow run behind that looks as if it went on."""
+        with going_on("ending the MLflow run"):
+            if self.run_id is not None:
+                self._client.set_terminated(self.run_id, status="FAILED")
+
+    def _begin(self, run: Run) -> None:
+        """Begin an MLflow run, or go on with the one that this run has, and tell it what it lacks."""
+        found = self._find(run)
+        settings = {} if found else settings_of(run)  # MLflow does not let go of what was logged once
+        self._points = Points(self.every, *(self._last(name) if found else -1 for name in (TRAINED, VALIDATED)))
+        for step, values in self._points.behind(run):
+            self._gather(values, step)
         told = {**tags_of(run), **self.tags, RUN: name_of(run)}
-        params = [Param(safe(name)[:KEY], str(value)[:TEXT]) for name, value in settings.items()]
-        tags = [RunTag(safe(name)[:KEY], str(value)[:TEXT]) for name, value in told.items()]
+        params = [self._param(safe(name)[:KEY], str(value)[:TEXT]) for name, value in settings.items()]
+        tags = [self._tag(safe(name)[:KEY], str(value)[:TEXT]) for name, value in told.items()]
         for first in range(0, max(len(params), len(tags)), ENTRIES // 2):
             part = slice(first, first + ENTRIES // 2)
             self._client.log_batch(self.run_id, params=params[part], tags=tags[part])
@@ -85,6 +106,7 @@ class MLflow(Callback):
         self._gather(self._points.of_validation(record), record["step"])
 
     def end(self, run: Run) -> None:
+        self._gather(self._points.rest(), self._points.last)
         self._send()
         tags = {LAST: str(self._points.last), **tags_of(run)}
         self._client.log_batch(self.run_id, tags=[self._tag(safe(name), value[:TEXT]) for name, value in tags.items()])
@@ -93,22 +115,24 @@ class MLflow(Callback):
             run.history.to_json_lines(Path(folder, "history.jsonl"))
             self._client.log_artifact(self.run_id, str(report))
             self._client.log_artifact(self.run_id, str(Path(folder, "history.jsonl")))
-        status = "FINISHED" if run.step >= run.steps else "KILLED"
-        self._client.set_terminated(self.run_id, status=status)
+        self._client.set_terminated(self.run_id, status=STATUS[run.history.ended or "failed"])
 
-    def _find(self, run: Run) -> int:
-        """Find the MLflow run to go on with, or begin one; the last step whose metrics it has, -1 for none."""
+    def _find(self, run: Run) -> bool:
+        """Find the MLflow run to go on with, or begin one; whether it was found."""
         experiment = self._experiment()
         if run.step:
             found = self._client.search_runs([experiment], f"tags.`{RUN}` = '{name_of(run)}'", max_results=1)
             if found:
                 self.run_id = found[0].info.run_id
                 self._client.update_run(self.run_id, status="RUNNING")
-                told = self._client.get_metric_history(self.run_id, "train/loss")
-                return max((metric.step for metric in told), default=-1)
+                return True
         made = self._client.create_run(experiment, run_name=self.run_name)
         self.run_id = made.info.run_id
-        return -1
+        return False
+
+    def _last(self, name: str) -> int:
+        """The last step of which the MLflow run has a metric, -1 for none."""
+        return max((metric.step for metric in self._client.get_metric_history(self.run_id, name)), default=-1)
 
     def _experiment(self) -> str:
         if self.experiment is None:
@@ -116,11 +140,9 @@ class MLflow(Callback):
         found = self._client.get_experiment_by_name(self.experiment)
         return str(found.experiment_id if found else self._client.create_experiment(self.experiment))
 
-    def _gather(self, values: Mapping[str, float] | None, step: int) -> None:
+    def _gather(self, values: Mapping[str, float], step: int) -> None:
         now = int(time.time() * 1000)
-        self._waiting += [
-            self._metric(safe(key)[:KEY], float(value), now, step) for key, value in (values or {}).items()
-        ]
+        self._waiting += [self._metric(safe(key)[:KEY], float(value), now, step) for key, value in values.items()]
 
     def _send(self) -> None:
         self._sent = time.monotonic()

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
+from fdl_spark.history.ending import Ending
 from fdl_spark.history.history import now
 from fdl_spark.history.run import Run
 from fdl_spark.logs import carrying
@@ -37,8 +38,8 @@ class Phases:
 
     def __init__(self, callbacks: Sequence[Callback]):
         self._callbacks = [callback for callback in callbacks if hasattr(callback, "phase")]
-        self.session: dict[str, Any] = {"step": 0, "run": uuid.uuid4().hex[:12], "started": now(), "outcome": None}
-        self.session |= {"seconds": 0.0, "phases": {}}
+        self.session: dict[str, Any] = {"step": 0, "run": uuid.uuid4().hex[:12], "started": now(), "seconds": 0.0}
+        self.session |= {"ended": None, "outcome": None, "phases": {}}
         self._phase, self._began, self._contexts = "", time.perf_counter(), ExitStack()
         self._run: Run | None = None
 
@@ -82,12 +83,10 @@ class Phases:
     ) -> None:
         self._book()
         with self._contexts:
-            outcome = "finished" if error is None else f"{type(error).__name__}: {error}"
-            if self._run is not None and error is None and self._run.step < self._run.steps:
-                outcome = "stopped by a callback"
-            self.session["outcome"] = outcome
-            extra = {"event": "end", "outcome": outcome, "seconds": self.session["seconds"]}
-            log.info("run %s: %s", self.session["run"], outcome, extra=extra)
+            if error is not None:  # also before training began, and while it was cleaned up
+                self.session |= Ending.of(0, 0, error=error)._asdict()
+            told = {name: self.session[name] for name in ("ended", "outcome", "seconds")}
+            log.info("run %s: %s", self.session["run"], told["outcome"], extra={"event": "end", **told})
             self("end")
 
     def _book(self) -> None:

@@ -15,6 +15,7 @@ from fdl_spark.training.phases import PHASES
 
 BEAT = 0.5  # seconds: how often the time is shown while a phase says nothing
 REFRESH = 0.1  # seconds between two states of a bar
+OUTCOME = 100  # characters of how a run ended
 
 
 class Progress(Callback):
@@ -74,16 +75,18 @@ class Progress(Callback):
     def end(self, run: Run) -> None:
         with self._lock:
             if run.history.steps:
-                self._show(run, run.history.steps[-1])
+                self._show(run, run.history.steps[-1], ended=True)
 
-    def _show(self, run: Run, record: dict[str, Any]) -> None:
+    def _show(self, run: Run, record: dict[str, Any], ended: bool = False) -> None:
         told = {"loss": f"{record['loss']:.4g}", **self._shown}
         if rate := self._rows.of_second():
             told["rows/s"] = number(round(rate, 2 if rate < 100 else 0))
         if run.history.engines:
             told["engine"] = run.history.engines[-1]["engine"]
-        rate = self._taken.of_second()
-        self._view.show(run.step, run.steps, told, (run.steps - run.step) / rate if rate else None)
+        rate = 0.0 if ended else self._taken.of_second()
+        outcome = str(run.history.sessions[-1].get("outcome")).splitlines()[0][:OUTCOME] if run.history.sessions else ""
+        outcome = outcome if ended and run.step < run.steps else ""
+        self._view.show(run.step, run.steps, told, (run.steps - run.step) / rate if rate else None, outcome)
 
     def _open(self) -> None:
         file = self.options.get("file") or sys.stderr
@@ -162,10 +165,11 @@ class Bar:
         self._next = time.monotonic() + REFRESH
         self._bar.set_description_str(f"{self._name}, {text}" if self._name else text)
 
-    def show(self, done: int, steps: int, told: dict[str, str], left: float | None) -> None:
+    def show(self, done: int, steps: int, told: dict[str, str], left: float | None, outcome: str) -> None:
         """Show so many steps, and what is told of them; tqdm knows itself how much time is left."""
         self._next = time.monotonic() + REFRESH
-        self._bar.set_description_str(self._name or PHASES["train"], refresh=False)
+        doing = ", ".join(filter(None, [self._name, outcome])) or PHASES["train"]
+        self._bar.set_description_str(doing, refresh=False)
         self._bar.set_postfix(told, refresh=False)
         self._bar.update(done - self._bar.n)
         self._bar.refresh()
@@ -195,11 +199,12 @@ class Lines:
         if self.due():
             self._write(text)
 
-    def show(self, done: int, steps: int, told: dict[str, str], left: float | None) -> None:
-        """Write so many steps, and what is told of them."""
+    def show(self, done: int, steps: int, told: dict[str, str], left: float | None, outcome: str) -> None:
+        """Write so many steps, what is told of them, and how the run ended if it did before the last one."""
         words = [f"step {done:,} of {steps:,}", *(f"{name} {value}" for name, value in told.items())]
         if left is not None and done < steps:
             words.append(f"{duration(left)} left")
+        words += [outcome] if outcome else []
         self._write(", ".join(words))
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """What experiment trackers have in common: the settings of a run as flat names, and numbers gathered into batches."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from statistics import fmean
 from typing import Any
 
 from fdl_spark.history.records import step_scalars, validation_scalars
@@ -53,27 +54,40 @@ class Points:
 
     Args:
       every: how many steps make one point.
-      after: the last step that the tracker has already.
+      last: the last step whose point the tracker has already.
+      validated: the last step whose validation it has; None means `last`.
     """
 
-    def __init__(self, every: int, after: int = -1):
-        self.every, self.last, self._validated = every, after, after
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
+    def __init__(self, every: int, last: int = -1, validated: int | None = None):
+        self.every, self.last = every, last
+        self._validated = last if validated is None else validated
+        self._waiting: dict[int, dict[str, float]] = {}  # by step, in their order
 
-    def of_step(self, run: Run, record: Mapping[str, Any]) -> dict[str, float] | None:
-        """The point that ends with a step, None if none does."""
+    def behind(self, run: Run) -> Iterator[tuple[int, dict[str, float]]]:
+        """What the tracker lacks of the steps before, if the run goes on from a checkpoint, by step."""
+        epochs = {record["step"]: record for record in run.history.epochs if "validation" in record}
+        for record in run.history.steps:
+            values = self.of_step(run, record) | self.of_validation(record)
+            yield record["step"], values | self.of_validation(epochs.get(record["step"], {}))
+
+    def of_step(self, run: Run, record: Mapping[str, Any]) -> dict[str, float]:
+        """The point that ends with a step, empty if none does."""
         step = record["step"]
         if step <= self.last:  # taken again after a failure or from a checkpoint, to the same bits
-            return None
-        for name, value in step_scalars(record).items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
-            self._counts[name] = self._counts.get(name, 0) + 1
-        if (step + 1) % self.every and step + 1 != run.steps:
-            return None
-        self.last, means = step, {name: total / self._counts[name] for name, total in self._sums.items()}
-        self._sums, self._counts = {}, {}
-        return means
+            return {}
+        while self._waiting and next(reversed(self._waiting)) >= step:
+            self._waiting.popitem()
+        self._waiting[step] = step_scalars(record)
+        return self.rest() if not (step + 1) % self.every or step + 1 == run.steps else {}
+
+    def rest(self) -> dict[str, float]:
+        """The point of the steps since the last one, empty if there are none: at the end of a run."""
+        if not self._waiting:
+            return {}
+        self.last, steps = next(reversed(self._waiting)), list(self._waiting.values())
+        self._waiting = {}
+        names = dict.fromkeys(name for values in steps for name in values)
+        return {name: fmean(values[name] for values in steps if name in values) for name in names}
 
     def of_validation(self, record: Mapping[str, Any]) -> dict[str, float]:
         """The validation in a step's or an epoch's record, unless it was there already."""

@@ -132,7 +132,8 @@ def train(
       steps: number of steps, in place of `epochs`.
       stop: a trigger that ends the run earlier, such as `fdl_spark.EarlyStopping(patience=3)` or
         `fdl_spark.when(seconds=3600)`. The run's end is validated and saved.
-      validate: a trigger; None means `fdl_spark.every(epochs=1)`. The end of the run is always validated.
+      validate: a trigger; None means `fdl_spark.every(epochs=1)`. The end of the run is always validated, but where a
+        callback stops it.
       best: a metric, or Best(metric, mode): the best parameters are kept in `run.best`, and as a checkpoint.
       checkpoint: folder or URI of checkpoints. If it holds some of this run, training goes on from the newest that is
         whole; damaged ones after it are renamed to `*.broken`, with a warning and an event in the history. One that

@@ -17,6 +17,7 @@ from fdl_spark.arguments import check_optimizer, check_whole
 from fdl_spark.errors import ArgumentError
 
 NEVER = 2**62  # a number of steps that no run takes
+FAR = 100  # how often two triggers are compared to find out where both fire
 
 
 class Observation(NamedTuple):
@@ -72,7 +73,10 @@ class Trigger:
         return bool(self.watches)
 
     def ends(self, step: int, epoch_steps: int) -> int:
-        """The first number of steps after `step` at which counts let it fire; NEVER if there is none."""
+        """The first number of steps after `step` at which counts let it fire, NEVER if there is none.
+
+        Where two triggers meet only far away it is one before that.
+        """
         return NEVER
 
     def fires(self, moment: Moment) -> bool:
@@ -143,17 +147,21 @@ class Both(Either):
         return self.first.open and self.second.open
 
     def ends(self, step: int, epoch_steps: int) -> int:
-        closed = [trigger for trigger in (self.first, self.second) if not trigger.open]
+        closed = [trigger for trigger in self._all() if not trigger.open]
         ends = [trigger.ends(step, epoch_steps) for trigger in closed]
-        while len(set(ends)) > 1:  # each goes on to where the other can fire at the earliest
-            latest = max(ends)
-            if latest >= NEVER:
-                return NEVER
+        for _ in range(FAR):  # each goes on to where the other can fire at the earliest
+            latest = max(ends, default=NEVER)
+            if latest >= NEVER or len(set(ends)) == 1:
+                return min(latest, NEVER)
             ends = [trigger.ends(latest - 1, epoch_steps) for trigger in closed]
-        return ends[0] if ends else NEVER
+        return max(ends)  # not later than where it fires, and far enough that nothing is lost by ending a group there
 
     def fires(self, moment: Moment) -> bool:
         return self.first.fires(moment) and self.second.fires(moment)
+
+    def _all(self) -> list[Trigger]:
+        """What has to fire together, also of a & b & c."""
+        return [part for one in (self.first, self.second) for part in (one._all() if isinstance(one, Both) else [one])]
 
     def __repr__(self) -> str:
         return " & ".join(f"({one})" if type(one) is Either else f"{one}" for one in (self.first, self.second))

@@ -7,6 +7,7 @@ from typing import Any
 
 from fdl_spark.arguments import check_whole
 from fdl_spark.errors import ArgumentError
+from fdl_spark.history.ending import WELL
 from fdl_spark.history.run import Run
 from fdl_spark.training.callback import Callback
 from fdl_spark.training.tracked import Points, name_of, settings_of, tags_of
@@ -48,15 +49,18 @@ class WandB(Callback):
         self._log = wandb.init(**{**given, "config": config})
         last = max(-1, self._log.starting_step - 2)  # W&B drops records of steps before its first one
         self._points = Points(self.every, last)
+        for step, found in self._points.behind(run):
+            self._tell(found, step + 1)
 
     def step(self, run: Run, record: dict[str, Any]) -> None:
-        values = {**(self._points.of_step(run, record) or {}), **self._points.of_validation(record)}
+        values = self._points.of_step(run, record) | self._points.of_validation(record)
         self._tell(values, record["step"] + 1)
 
     def epoch(self, run: Run, record: dict[str, Any]) -> None:
         self._tell(self._points.of_validation(record), record["step"] + 1)
 
     def end(self, run: Run) -> None:
+        self._tell(self._points.rest(), self._points.last + 1)
         if run.history.engines:
             self._log.summary["engine"] = run.history.engines[-1]["engine"]
         with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +69,7 @@ class WandB(Callback):
             run.history.to_json_lines(Path(folder, "history.jsonl"))
             artifact.add_file(str(Path(folder, "history.jsonl")))
             self._log.log_artifact(artifact)
-            self._log.finish(exit_code=0 if run.step >= run.steps else 1)
+            self._log.finish(exit_code=0 if run.history.ended in WELL else 1)
 
     def _tell(self, values: Mapping[str, float], step: int) -> None:
         if values:

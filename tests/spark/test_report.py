@@ -181,6 +181,14 @@ def test_numbers_for_people():
     assert [bytes_(v) for v in (0, 1500, 999_600)] == ["0 B", "1.5 kB", "1 MB"]
 
 
+def test_the_newest_session_is_first_and_open():
+    history = history_of(4)
+    history.sessions += [session(run=name, step=step) for name, step in (("first", 0), ("second", 2))]
+    text = Run(4, 4, history)._page()
+    found = re.findall(r"<details( open[^>]*)?><summary>Session (\d)", text)
+    assert [(number, bool(opened)) for opened, number in found] == [("2", True), ("1", False)]
+
+
 def test_a_report_replaces_a_file_only_when_it_is_whole(tmp_path, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("before")

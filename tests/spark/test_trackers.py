@@ -19,6 +19,7 @@ import pytest
 import fdl_spark
 from fdl_spark import MLflow, Run, TensorBoard, WandB, read_tensorboard
 from fdl_spark.history import History
+from fdl_spark.history.ending import Ending
 
 SETTINGS = {
     "optimizer": "adam(0.001)",
@@ -33,7 +34,7 @@ def session(step=0, name="abc"):
     return record | {"data": {"rows": 80}}
 
 
-def drive(callback, first=0, stop=10, steps=10, history=None, params=None, after=()):
+def drive(callback, first=0, stop=10, steps=10, history=None, params=None, after=(), error=None, stopped_by=None):
     """What a run tells a callback: epochs of five steps, and a validation after step 2 that a trigger began."""
     run = Run(steps, first, history or History(), lambda: params(run.step) if params else None, epoch_steps=5)
     run.history.sessions.append(session(first, "abc" if not first else "later"))
@@ -50,6 +51,7 @@ def drive(callback, first=0, stop=10, steps=10, history=None, params=None, after
         callback.step(run, record)
         if run.step % 5 == 0:
             callback.epoch(run, run.history.add_epoch(run.step // 5, step, {"loss": 2 / run.step}))
+    run.history.end_session(Ending.of(run.step, steps, stopped_by, error), run.step)
     callback.end(run)
     return run
 
@@ -261,7 +263,7 @@ def test_mlflow_has_every_number_once(mlflow):
 
 
 def test_mlflow_goes_on_in_its_run(mlflow):
-    history = drive(MLflow(every=1), stop=7).history
+    history = drive(MLflow(every=1), stop=7, error=KeyboardInterrupt()).history
     assert mlflow["run 0"].status == "KILLED"
     history.back_to(5)
     drive(MLflow(every=1), first=5, stop=8, history=history, after=[6, 7, 8, 9])
@@ -270,6 +272,47 @@ def test_mlflow_goes_on_in_its_run(mlflow):
     assert [step for step, _ in run.metrics["validation/loss"]] == [2, 4, 9]
     drive(MLflow(every=1), stop=3)
     assert list(mlflow) == ["run 0", "run 1"]
+
+
+@pytest.mark.parametrize(
+    "how, status", [({}, "FINISHED"), ({"stopped_by": "when(step=7)"}, "FINISHED"), ({"error": OSError()}, "FAILED")]
+)
+def test_mlflow_has_the_ending_and_the_last_steps(mlflow, how, status):
+    """A run that its trigger or a callback ends is a finished one; steps after the last whole point are no loss."""
+    drive(MLflow(every=4), stop=7 if how else 10, **how)
+    points = [*zip(*mlflow["run 0"].metrics["train/loss"], strict=True)]
+    assert mlflow["run 0"].status == status and points[0] == ((3, 6) if how else (3, 7, 9))
+    assert points[1][-1] == pytest.approx(np.mean([1 / 5, 1 / 6, 1 / 7] if how else [1 / 9, 1 / 10]))
+
+
+@pytest.mark.parametrize("validated", [[], [2]])
+def test_mlflow_goes_on_in_a_run_that_was_killed_before_its_first_point(mlflow, validated):
+    history = drive(fdl_spark.Callback(), stop=5).history
+    client = Client()
+    client.create_run("0")
+    points = [Entity("validation/loss", 0.5, 0, step) for step in validated]
+    client.log_batch("run 0", metrics=points, tags=[Entity("fdl.run", "abc")])
+    drive(MLflow(every=4), first=5, history=history)
+    (run,) = mlflow.values()
+    assert run.params == {}  # of which MLflow refuses other values than the first
+    assert [step for step, _ in run.metrics["train/loss"]] == [3, 7, 9]
+    assert run.metrics["train/loss"][1][1] == pytest.approx(np.mean([1 / n for n in (5, 6, 7, 8)]))
+    assert [step for step, _ in run.metrics["validation/loss"]] == [2, 4, 9]
+
+
+def test_steps_that_are_taken_again_count_once(mlflow):
+    drive(MLflow(every=10), stop=8, after=[6, 7, 8, 9])
+    assert mlflow["run 0"].metrics["train/loss"] == [(9, pytest.approx(np.mean([1 / n for n in range(1, 11)])))]
+
+
+def test_mlflow_leaves_no_run_behind_when_it_cannot_begin(mlflow, monkeypatch):
+    def down(*args, **kwargs):
+        raise OSError("the server is gone")
+
+    monkeypatch.setattr(Client, "log_batch", down)
+    with pytest.raises(OSError, match="is gone"):
+        drive(MLflow())
+    assert mlflow["run 0"].status == "FAILED"
 
 
 # Weights & Biases.
@@ -323,7 +366,9 @@ def wandb(monkeypatch):
 
 
 def test_wandb_has_every_number_once(wandb):
-    history = drive(WandB("digits", every=1, mode="offline", config={"mine": 1}), stop=7).history
+    interrupted = KeyboardInterrupt()
+    callback = WandB("digits", every=1, mode="offline", config={"mine": 1})
+    history = drive(callback, stop=7, error=interrupted).history
     assert wandb[0][1].code == 1
     history.back_to(5)
     drive(WandB("digits", every=1, mode="offline"), first=5, stop=8, history=history, after=[6, 7, 8, 9])

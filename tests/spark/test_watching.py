@@ -5,6 +5,8 @@ import json
 import logging
 import re
 import threading
+from contextlib import suppress
+from html import escape
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import pytest
 import fdl.numpy as fnp
 import fdl_spark
 from fdl import optim
+from fdl_spark.checkpoints.checkpoint import CheckpointFolder
 from fdl_spark.logs import JsonFormatter
 
 
@@ -162,7 +165,10 @@ def test_sessions_are_saved_with_the_run(train, tmp_path):
     run = train(steps=6, checkpoint=f"file://{tmp_path}/digits", seed=5, columns=["x", "y"])
     before, after = run.history.sessions
     assert before["run"] == first.history.sessions[0]["run"] != after["run"]
-    assert (before["step"], after["step"], after["outcome"]) == (0, 3, "finished")
+    assert (before["step"], after["step"]) == (0, 3)
+    assert [(s["ended"], s["outcome"], s["params_step"]) for s in (before, after)] == [
+        ("finished", "finished", 3), ("finished", "finished", 6),
+    ]  # fmt: skip
     assert (
         before["settings"]["steps"] == 3
         and after["settings"]["columns"] == ["x", "y"]
@@ -178,6 +184,53 @@ def test_sessions_are_saved_with_the_run(train, tmp_path):
     json.dumps(run.history.records, allow_nan=False)
     page = run.report(tmp_path / "report.html").read_text()
     assert page.count("<summary>Session ") == 2 and "<h1>digits</h1>" in page
+
+
+class Stop(fdl_spark.Callback):
+    """Asks for an end, or raises, after four steps; at the end it asks how the run ended, as trackers do."""
+
+    def __init__(self, error=None, stop=True):
+        self.error, self.stop = error, stop
+
+    def step(self, run, record):
+        if self.error is not None and run.step == 4:
+            raise self.error
+        return self.stop and run.step == 4
+
+    def end(self, run):
+        self.ended, self.page = run.history.ended, run._page()
+
+
+ENDINGS = {
+    "all steps": (Stop(stop=False), None, ("finished", "finished")),
+    "a trigger": (Stop(stop=False), fdl_spark.when(step=4), ("stopped", "stopped by when(step=4)")),
+    "a callback": (Stop(), None, ("stopped", "stopped by the callback Stop")),
+    "Ctrl-C": (Stop(KeyboardInterrupt()), None, ("interrupted", "interrupted")),
+    "an exit": (Stop(SystemExit(3)), None, ("interrupted", "interrupted: SystemExit(3)")),
+    "an error": (Stop(OSError("no s3://me:pw@bucket")), None, ("failed", "OSError: no s3://...@bucket")),
+}
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+def test_all_are_told_how_a_run_ended(train_here, problem, how, caplog, tmp_path):
+    """Before the callbacks are told of the end, and in the checkpoint that is saved at the end."""
+    callback, stop, expected = ENDINGS[how]
+    log = io.StringIO()
+    options = {"optimizer": optim.adam(0.01), "batch_size": 100, "steps": 7, "stop": stop, "checkpoint": tmp_path}
+    options["callbacks"] = [callback, fdl_spark.Progress(file=log)]
+    with caplog.at_level(logging.INFO, "fdl_spark"), suppress(KeyboardInterrupt, SystemExit, OSError):
+        train_here(problem.loss, problem.params, problem.data, **options)
+    outcome = expected[1]
+    assert callback.ended == expected[0] and f"<dd>{escape(outcome)}</dd>" in callback.page
+    assert (caplog.records[-1].ended, caplog.records[-1].outcome) == expected
+    last = log.getvalue().splitlines()[-1]
+    assert "left" not in last and last.endswith(outcome if how != "all steps" else last)
+    saved = CheckpointFolder(tmp_path).load()
+    if how in ("an exit", "an error"):
+        assert saved is None
+    else:
+        assert saved.step == (7 if how == "all steps" else 4)
+        assert (saved.history["sessions"][0]["ended"], saved.history["sessions"][0]["outcome"]) == expected
 
 
 def test_a_run_that_failed_has_its_report(train, problem, tmp_path):
