@@ -183,6 +183,27 @@ def test_a_run_continues_from_another(train, problem, digest, tmp_path, kind):
     )
 
 
+def test_a_run_and_its_folder_continue_with_the_best_parameters_alike(train_here, problem, held_out, digest, tmp_path):
+    """A run that EarlyStopping ended has the best parameters, and the optimizer's state of its last step."""
+
+    def train(folder=None, **changes):
+        settings = {"optimizer": optim.adam(0.3), "epochs": 12, **SETTINGS, "validation": held_out} | changes
+        return train_here(problem.loss, problem.params, problem.data, checkpoint=folder, **settings)
+
+    run = train(tmp_path, stop=EarlyStopping(patience=2))
+    assert run.params_step == run.best.step < run.step < 60
+    more = [train(steps=1, continue_from=source) for source in (run, tmp_path)]
+    assert digest(more[0].params) == digest(more[1].params)
+    for path, leaf in more[0].optimizer_state.items():
+        np.testing.assert_array_equal(leaf, more[1].optimizer_state[path])
+    assert all(f", with the best parameters, of step {run.best.step}," in m.history.events[0]["event"] for m in more)
+    (tmp_path / f"step-{run.best.step:09d}.json").unlink()
+    with pytest.raises(
+        fdl_spark.CheckpointError, match=f"those of step {run.best.step}, whose checkpoint is not there"
+    ):
+        train(continue_from=tmp_path)
+
+
 def test_what_a_run_cannot_continue_from(train, problem, tmp_path):
     other = {**problem.params, "out": {"w": np.zeros((6, 3), np.float32)}}
     run = train(steps=1)

@@ -159,6 +159,33 @@ def test_it_goes_on_from_its_folder(spark, tmp_path):
         fdl_spark.search(make, space, DATA, **options)
 
 
+def once(x):
+    return x
+
+
+def test_a_trial_that_stops_early_is_ranked_by_the_parameters_it_gives(spark, tmp_path):
+    """Its best ones, not the last; functions and optimizers among the hyper-parameters are known again."""
+
+    def made(of_x, optimizer):
+        def loss(params, batch):
+            return ((of_x(batch["x"]) @ params["w"] - batch["y"]) ** 2).mean()
+
+        return {"loss": loss, "params": {"w": np.zeros(3, np.float32)}, "optimizer": optimizer}
+
+    space = {"of_x": [once, lambda x: x * x], "optimizer": [optim.sgd(0.9, momentum=0.5)]}
+    options = SEARCH | {"stop": fdl_spark.EarlyStopping(patience=1), "epochs": 30, "checkpoint": tmp_path}
+    found = fdl_spark.search(made, space, DATA, **options)
+    best = found.best
+    assert best.hyperparameters["of_x"] is once and best.step < 6 * len(best.epochs) < 6 * 30
+    assert best.value == pytest.approx(metrics.r2(apply, "y")(best.params, HELD_OUT), rel=1e-6)
+    assert best.value != pytest.approx(best.epochs[-1]["validation"]["r2"], rel=1e-4)
+    again = fdl_spark.search(made, {**space, "of_x": [once, lambda x: x * x]}, DATA, **options)
+    assert [trial.value for trial in again.trials] == [trial.value for trial in found.trials]
+    np.testing.assert_array_equal(again.best.params["w"], best.params["w"])
+    with pytest.raises(fdl_spark.CheckpointError, match="trial 0 had .*test_search.once"):
+        fdl_spark.search(made, {**space, "of_x": [abs, once]}, DATA, **options)
+
+
 def test_data_may_be_a_frame_and_steps_no_whole_epochs(spark):
     rows = [(*map(float, x), float(y)) for x, y in zip(X, DATA["y"], strict=True)]
     frame = spark.createDataFrame(rows, "a float, b float, c float, y float")

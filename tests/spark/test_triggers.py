@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import fdl_spark
 from fdl import optim
 from fdl_spark import every, when
-from fdl_spark.training.triggers import NEVER, Moment, Observation
+from fdl_spark.training.triggers import NEVER, Every, Moment, Observation
 
 COUNTS = st.one_of(
     st.integers(1, 7).map(lambda n: (every(steps=n), lambda s, e: s % n == 0)),
@@ -44,6 +44,15 @@ def test_a_group_never_passes_a_step_at_which_it_fires(case, epoch_steps, step):
     assert end > step and (first is None or end <= first)
     if "|" not in repr(trigger):
         assert first is None or end == first
+
+
+def test_triggers_that_meet_far_away_are_not_looked_for_all_the_way(monkeypatch):
+    """These meet after 9.8e15 steps: a group ends before, and nothing fires there."""
+    calls, ends = [], Every.ends
+    monkeypatch.setattr(Every, "ends", lambda *given: calls.append(given) or ends(*given))
+    trigger = every(steps=9973) & every(steps=9967) & (every(steps=9949) & every(steps=9941))
+    end = trigger.ends(0, 5)
+    assert 9973 < end < 9973 * 9967 * 9949 * 9941 and not trigger.fires(Moment(end, 5)) and len(calls) < 1000
 
 
 @given(COMPOSED, st.integers(1, 9), st.integers(0, 50))

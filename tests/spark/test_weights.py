@@ -156,6 +156,8 @@ def test_mistakes(train_here, mistake):
 def test_negative_weights_are_refused(train_here):
     with pytest.raises(DataError, match=r"weights='w': a weight must not be negative; one is -2"):
         train_here(errors, ZERO, {**DATA, "w": W - 2}, weights="w", steps=2, **SETTINGS)
+    with pytest.raises(DataError, match=r"validation: weights='w': a weight must not be negative; one is -2"):
+        train_here(errors, ZERO, DATA, validation={**DATA, "w": W - 2}, weights="w", steps=2, **SETTINGS)
 
 
 def test_too_many_classes(train_here, monkeypatch):
