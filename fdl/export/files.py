@@ -16,7 +16,7 @@ from fdl.core.types import TensorType
 from fdl.errors import ExportError
 from fdl.export.exported import Exported, ExportedFunction
 from fdl.export.structures import read_structure, write_structure
-from fdl.export.tensors import joined, read_tensors, write_tensors
+from fdl.export.tensors import buffer, joined, read_tensors, write_tensors
 
 FORMAT = 1
 _NOT_AS_WRITTEN = (
@@ -36,23 +36,30 @@ def to_bytes(exported: Exported) -> bytes:
 
     The tensors are the parameters, named by key path, and the constants of the Program; the Program, the structures of
     arguments and result, `info` and a SHA-256 of all are JSON in the metadata.
+
+    Raises:
+        ExportError: `info` is no JSON, or the Program is longer than a file of safetensors can say.
     """
     apply, constants = exported.apply, list[np.ndarray]()
     program = write_program(apply.program, constants)
     tensors = {_parameter(path): leaf for path, leaf in tree.leaves_with_path(exported.params)}
     tensors |= {_constant(number): value for number, value in enumerate(constants)}
-    text = json.dumps(
-        {
-            "format": FORMAT,
-            "program": program,
-            "constants": [write_type(_type(value)) for value in constants],
-            "arguments": write_structure(apply.arguments),
-            "result": write_structure(apply.result),
-            "info": exported.info,
-        },
-        allow_nan=False,
-    )
-    return write_tensors(tensors, {"fdl": text, "sha256": _digest(text, tensors)})
+    values = {
+        "format": FORMAT,
+        "program": program,
+        "constants": [write_type(_type(value)) for value in constants],
+        "arguments": write_structure(apply.arguments),
+        "result": write_structure(apply.result),
+        "info": exported.info,
+    }
+    try:
+        text = json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ExportError(f"info must be JSON values: {error}") from None
+    try:
+        return write_tensors(tensors, {"fdl": text, "sha256": _digest(text, tensors)})
+    except ValueError as error:
+        raise ExportError(f"the function cannot be a file: {error}") from None
 
 
 def from_bytes(content: bytes, name: str = "these bytes") -> Exported:
@@ -153,7 +160,8 @@ def _check(apply: ExportedFunction) -> None:
 def _digest(text: str, tensors: dict[str, Any]) -> str:
     found = hashlib.sha256(text.encode())
     for name in sorted(tensors):
-        found.update(name.encode() + np.ascontiguousarray(tensors[name]).tobytes())
+        found.update(name.encode())
+        found.update(buffer(tensors[name]))
     return found.hexdigest()
 
 

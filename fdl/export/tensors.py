@@ -24,22 +24,32 @@ LONGEST_HEADER = 100_000_000
 
 
 def write_tensors(tensors: Mapping[str, Any], texts: Mapping[str, str]) -> bytes:
-    """Arrays and texts by name, as the bytes of a file."""
+    """Arrays and texts by name, as the bytes of a file.
+
+    Raises:
+        ValueError: the texts are longer than readers of the format take.
+    """
     header: dict[str, Any] = {"__metadata__": dict(texts)}
     parts, end = [], 0
     arrays = {name: _in_parts(np.asarray(value)) for name, value in tensors.items()}
     for name, array in sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])):  # so that all are aligned
-        content = np.ascontiguousarray(array).tobytes()
         header[name] = {
             "dtype": _NAMES[array.dtype],
             "shape": list(array.shape),
-            "data_offsets": [end, end + len(content)],
+            "data_offsets": [end, end + array.nbytes],
         }
-        parts.append(content)
-        end += len(content)
+        parts.append(buffer(array))
+        end += array.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > LONGEST_HEADER:
+        raise ValueError(f"its Program and names take {len(text)} bytes, and a file has room for {LONGEST_HEADER}")
     return b"".join([struct.pack("<Q", len(text)), text, *parts])
+
+
+def buffer(array: Any) -> memoryview:
+    """The bytes of an array."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _in_parts(array: np.ndarray) -> np.ndarray:

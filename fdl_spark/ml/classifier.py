@@ -94,6 +94,7 @@ class Classifier(Fitting, ProbabilisticClassifier):
         params = self.first_params(x, classes)
         output = self.output_types(apply, params, x)
         classes = _logits(output, classes)
+        thresholds(self, classes)
         run = self.trained(
             objective(apply, loss, inputs, label, self.weighs()),
             params,
@@ -128,6 +129,23 @@ def _logits(output: Any, classes: int) -> int:
     return count
 
 
+def thresholds(stage: Any, classes: int) -> tuple[float, ...] | None:
+    """The thresholds of an estimator or model of so many classes; None if there are none.
+
+    Raises:
+      ArgumentError: they are of another number, or not positive.
+    """
+    if not stage.isDefined(stage.thresholds):
+        return None
+    found = tuple(stage.getThresholds())
+    if len(found) != classes or min(found) < 0 or found.count(0) > 1:
+        raise ArgumentError(
+            f"thresholds must be one for each of the {classes} classes, above 0 but for one that may be 0; "
+            f"they are {list(found)}"
+        )
+    return found
+
+
 class ClassifierModel(Fitted, ProbabilisticClassificationModel):
     """A function to logits with trained parameters, as a model of Spark ML.
 
@@ -159,18 +177,7 @@ class ClassifierModel(Fitted, ProbabilisticClassificationModel):
 
     def numbers(self) -> Callable[[Any, Any], Any]:
         """Logits, probabilities and the class."""
-        return partial(class_scores, self.apply, self.fitted.inputs, self._thresholds())
-
-    def _thresholds(self) -> tuple[float, ...] | None:
-        if not self.isDefined(self.thresholds):
-            return None
-        found = tuple(self.getThresholds())
-        if len(found) != self.numClasses or min(found) < 0 or found.count(0) > 1:
-            raise ArgumentError(
-                f"thresholds must be one for each of the {self.numClasses} classes, above 0 but for one that may be 0; "
-                f"they are {list(found)}"
-            )
-        return found
+        return partial(class_scores, self.apply, self.fitted.inputs, thresholds(self, self.numClasses))
 
     def predictRaw(self, value: Any) -> DenseVector:
         """The logits of one vector of features."""

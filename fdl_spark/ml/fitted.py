@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pyspark.ml.linalg import VectorUDT
 from pyspark.ml.util import MLReadable, MLWritable, MLWriter
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 
 import fdl
@@ -24,13 +24,12 @@ from fdl_spark.ml.persistence import (
     FEATURES,
     HISTORY,
     MODEL,
-    PART,
     Contents,
     DataReader,
     DataWriter,
     as_json,
-    metadata,
     read_features,
+    whole,
 )
 from fdl_spark.ml.scores import columns, renamed
 
@@ -170,13 +169,18 @@ class Fitted(InputParams, MLReadable, MLWritable):
         Raises:
           ColumnError: an output column is there already.
         """
-        taken = [name.lower() for name in schema.names]
+        return self._with_outputs(schema, SparkSession.getActiveSession())
+
+    def _with_outputs(self, schema: T.StructType, session: SparkSession | None) -> T.StructType:
+        exact = session is not None and session.conf.get("spark.sql.caseSensitive", "false").lower() == "true"
+        taken = {name if exact else name.lower() for name in schema.names}
         for output in self.named():
-            if output.name.lower() in taken:
+            name = output.name if exact else output.name.lower()
+            if name in taken:
                 raise ColumnError(
                     output.name, "the DataFrame has this column already; choose another name, or drop it before"
                 )
-            taken.append(output.name.lower())
+            taken.add(name)
         added = (T.StructField(output.name, output.type, True, output.metadata) for output in self.named())
         return T.StructType([*schema.fields, *added])
 
@@ -188,7 +192,7 @@ class Fitted(InputParams, MLReadable, MLWritable):
         outputs = self.named()
         if not outputs:
             return dataset
-        self.transformSchema(dataset.schema)
+        self._with_outputs(dataset.schema, dataset.sparkSession)
         reads, inputs = self.reads(), self.fitted.inputs
         if len(reads) != len(inputs.columns):
             raise ArgumentError(f"the model reads the columns {list(inputs.columns)}; inputCols names {list(reads)}")
@@ -249,15 +253,12 @@ class Fitted(InputParams, MLReadable, MLWritable):
         files = {MODEL: export.to_bytes(exported), HISTORY: as_json(found.history.to_json(), "the history")}
         if found.inputs.features is not None:
             files[FEATURES] = as_json(found.inputs.features.to_json(), "features")
-        return files | {PART: metadata(self, {})}
+        return whole(self, files)
 
     @classmethod
     def from_contents(cls, values: Mapping[str, Any], contents: Mapping[str, bytes], path: str) -> Any:
-        """The model that the files are of."""
-        try:
-            exported = export.from_bytes(contents[MODEL], f"{path}/{MODEL}")
-        except ExportError as error:
-            raise ModelError(str(error)) from None
+        """The model that the files are of; may raise what NOT_AS_WRITTEN lists."""
+        exported = export.from_bytes(contents[MODEL], MODEL)
         info = dict(exported.info["fdl_spark"])
         columns, single = tuple(info.pop("columns")), info.pop("single")
         shape, dtype = info.pop("output")

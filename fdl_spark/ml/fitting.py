@@ -19,7 +19,7 @@ from fdl_spark.errors import ArgumentError, DataError
 from fdl_spark.history.run import Run
 from fdl_spark.ml.inputs import Inputs, batch_types, extents
 from fdl_spark.ml.params import InputParams, TrainingParams, converter, hyperparameters, takes
-from fdl_spark.ml.persistence import FEATURES, PART, Contents, DataReader, DataWriter, as_json, metadata, read_features
+from fdl_spark.ml.persistence import FEATURES, Contents, DataReader, DataWriter, as_json, read_features, whole
 from fdl_spark.spark.classic import package_of
 from fdl_spark.spark.failures import calling
 from fdl_spark.training.train import train
@@ -76,9 +76,11 @@ class Fitting(TrainingParams, InputParams, MLReadable, MLWritable):
 
     def _own(self, defaults: Mapping[str, Any]) -> None:
         """Make Params of the functions' own hyperparameters."""
+        before = getattr(self, "own", {})
         self.own = dict(defaults)
+        taken = {*dir(self), *self.functions} - before.keys()
         for name, default in self.own.items():
-            if hasattr(type(self), name):
+            if name in taken:
                 raise ArgumentError(
                     f"keyword {name!r} of a function is a name of {type(self).__name__} itself; rename it"
                 )
@@ -142,11 +144,10 @@ class Fitting(TrainingParams, InputParams, MLReadable, MLWritable):
         options = json.loads(as_json(self.options, "options="))
         names = {name: _name_of(function) for name, function in self.functions.items()}
         own = {name: None if default is Parameter.empty else default for name, default in self.own.items()}
-        more = {"functions": names, "hyperparameters": own, "options": options}
-        files = {PART: metadata(self, more)}
+        files = {}
         if self.features is not None:
             files[FEATURES] = as_json(self.features.to_json(), "features")
-        return files
+        return whole(self, files, functions=names, hyperparameters=own, options=options)
 
     @classmethod
     def from_contents(cls, values: Mapping[str, Any], contents: Mapping[str, bytes], path: str) -> Any:

@@ -6,7 +6,10 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from pyspark.sql import DataFrame
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import to_arrow_type
 
 import fdl
 from fdl_spark.data.columns import BadColumn
@@ -69,7 +72,7 @@ def with_columns(frame: DataFrame, inputs: Inputs, others: Mapping[str, str | No
 
 
 def row_types(frame: DataFrame, columns: Sequence[str], features: Encoder | None) -> dict[str, Any]:
-    """The shape and dtype of each column's arrays, without the rows, from the first row.
+    """The shape and dtype of each column's arrays, without the rows, from the schema or else from the first row.
 
     Raises:
       ColumnError: the first row does not become arrays.
@@ -77,16 +80,41 @@ def row_types(frame: DataFrame, columns: Sequence[str], features: Encoder | None
     """
     with settled("reading the first row"):
         chosen, selection = selected(frame, columns, features)
-        with no_pandas_warning():
-            rows = chosen.limit(1).toArrow().combine_chunks()
-    if not rows.num_rows:
-        raise DataError("the DataFrame has no rows")
+        metadata = {field.name: field.metadata for field in frame.schema.fields}
+        row = None
+        if features is None:
+            row = row_of_zeros(chosen.schema, [metadata[name] for name in selection.numeric])
+        if row is None:
+            with no_pandas_warning():
+                rows = chosen.limit(1).toArrow().combine_chunks().to_batches()
+            if not rows or not rows[0].num_rows:
+                raise DataError("the DataFrame has no rows")
+            row = rows[0]
     try:
-        (row,) = rows.to_batches()
         arrays = selection.arrays(row)
     except BadColumn as bad:
         raise ColumnError(bad.problem.column, bad.problem.text, bad.problem.row) from None
     return {name: fdl.ShapeDtypeStruct(array.shape[1:], array.dtype) for name, array in arrays.items()}
+
+
+def row_of_zeros(schema: T.StructType, metadata: Sequence[Mapping[str, Any]]) -> pa.RecordBatch | None:
+    """A row of columns of numbers, and of arrays whose lengths the metadata of Spark ML tells; None if it does not.
+
+    Args:
+      schema: of the columns.
+      metadata: that of each, as VectorAssembler writes it.
+    """
+    arrays = []
+    for field, told in zip(schema.fields, metadata, strict=True):
+        kind, zero = to_arrow_type(field.dataType), pa.array([0], pa.int8())
+        if not pa.types.is_list(kind):
+            arrays.append(zero.cast(kind))
+            continue
+        width = told.get("ml_attr", {}).get("num_attrs")
+        if not isinstance(width, int) or pa.types.is_list(kind.value_type):
+            return None
+        arrays.append(pa.array([[0] * width], kind))
+    return pa.RecordBatch.from_arrays(arrays, schema.names)
 
 
 def batch_types(types: Any, rows: int) -> Any:

@@ -67,7 +67,8 @@ def survey(frame: DataFrame, label: str | None, weight: str | None, indicator: s
         if kind == "boolean" and not isinstance(found, T.BooleanType):
             raise ColumnError(name, f"{argument} must be boolean; it is {found.simpleString()}")
         if kind == "double" and not isinstance(found, T.NumericType | T.BooleanType):
-            raise ColumnError(name, f"{argument} must be a number; it is {found.simpleString()}")
+            more = "; pyspark.ml.feature.StringIndexer makes numbers of texts" if argument == "labelCol" else ""
+            raise ColumnError(name, f"{argument} must be a number; it is {found.simpleString()}{more}")
         return functions.col(str(place)).cast(kind)
 
     checked: dict[str, tuple[Any, Any, str]] = {}  # by column: its values, which are bad, what they should be

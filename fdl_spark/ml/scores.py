@@ -7,7 +7,11 @@ import numpy as np
 
 import fdl.numpy as fnp
 from fdl import nn
+from fdl.dtypes import bfloat16
 from fdl_spark.ml.inputs import Inputs
+
+#: The dtypes whose numbers float32 holds exactly.
+NARROW = [np.dtype(kind) for kind in (bfloat16, "float16", "float32", "bool", "int8", "uint8", "int16", "uint16")]
 
 
 def renamed(numbers: Callable[[Any, Any], Any], names: Mapping[str, str], params: Any, batch: Any) -> Any:
@@ -16,8 +20,9 @@ def renamed(numbers: Callable[[Any, Any], Any], names: Mapping[str, str], params
 
 
 def joined(parts: Sequence[Any], rows: int) -> Any:
-    """Arrays with rows first as one array (rows, n), in the widest of their floating-point dtypes."""
-    widest = np.float64 if any(np.dtype(part.dtype) == np.float64 for part in parts) else np.float32
+    """Arrays with rows first as one array (rows, n), in float32 if this holds all their numbers, else in float64."""
+    narrow = all(np.dtype(part.dtype) in NARROW for part in parts)
+    widest = np.float32 if narrow else np.float64
     return fnp.concatenate([part.reshape(rows, -1).astype(widest) for part in parts], axis=1)
 
 
@@ -40,7 +45,8 @@ def class_scores(
     else:
         probability = nn.softmax(logits, axis=1)
     scaled = probability if thresholds is None else _scaled(probability, np.array(thresholds, probability.dtype))
-    return joined([logits, probability, scaled.argmax(axis=1)], rows)
+    chosen = scaled.argmax(axis=1).astype(np.float32)  # which holds the numbers of all classes that there can be
+    return joined([logits, probability, chosen], rows)
 
 
 def _scaled(probability: Any, thresholds: np.ndarray) -> Any:

@@ -71,8 +71,19 @@ def test_keywords_of_functions_are_params_with_the_type_of_their_defaults():
         Classifier(apply, start).hyperparameters()
     with pytest.raises(fdl_spark.ArgumentError, match="different defaults of 'hidden': 8 and 9"):
         Classifier(lambda params, x, *, hidden=8: x, lambda key, features, classes, *, hidden=9: {})
-    with pytest.raises(fdl_spark.ArgumentError, match="keyword 'epochs' of a function is a name of Classifier itself"):
-        Classifier(lambda params, x, *, epochs=8: x, start)
+    names = ("epochs", "setEpochs", "uid", "features", "options", "functions", "own", "loss", "_paramMap")
+    for name in names:
+        apply = eval(f"lambda params, x, *, {name}=8: x")
+        with pytest.raises(fdl_spark.ArgumentError, match=f"keyword '{name}' of a function is a name of Classifier"):
+            Classifier(apply, start)
+        with pytest.raises(fdl_spark.ArgumentError, match=f"keyword '{name}' of a function is a name of Classifier"):
+            estimator.bound(apply=apply)
+    assert estimator.bound(loss=lambda output, labels: output).hyperparameters() == {
+        "hidden": 8,
+        "bias": True,
+        "name": "relu",
+        "slope": 0.1,
+    }
 
 
 def test_mistakes_in_the_arguments():

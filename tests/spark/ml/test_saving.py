@@ -70,6 +70,20 @@ def test_a_pipeline_gives_the_same_bits_after_it_was_saved(fitted, table, tmp_pa
     assert os.listdir(tmp_path) == ["pipeline"]
 
 
+def test_a_pipeline_scores_a_stream(fitted, table, tmp_path):
+    table.write.parquet(str(tmp_path / "rows"))
+    stream = table.sparkSession.readStream.schema(table.schema).parquet(str(tmp_path / "rows"))
+    scored = fitted.transform(stream).select("x", "probability", "prediction")
+    query = scored.writeStream.format("memory").queryName("scored").trigger(availableNow=True).start()
+    try:
+        query.awaitTermination()
+        found = table.sparkSession.table("scored").orderBy("x").collect()
+    finally:
+        query.stop()
+        table.sparkSession.catalog.dropTempView("scored")
+    assert found == fitted.transform(table).select("x", "probability", "prediction").orderBy("x").collect()
+
+
 def test_a_process_without_spark_and_the_users_module_runs_a_model(fitted, table, tmp_path):
     model = fitted.stages[-1]
     model.save(f"file://{tmp_path}/model")
@@ -127,15 +141,18 @@ def test_damaged_folders_are_one_clear_error(fitted, tmp_path):
         return run
 
     part = "metadata/part-00000"
-    fails("metadata/part-.* is not there", lambda folder: shutil.rmtree(folder / "metadata"))
+    fails("is half-written: metadata/part-.* is not there", lambda folder: shutil.rmtree(folder / "metadata"))
     fails("is damaged", lambda folder: (folder / part).write_text("{"))
-    fails("is damaged", lambda folder: (folder / "model.safetensors").unlink())
-    fails("is damaged", lambda folder: (folder / "history.json").write_text("[]"))
-    fails("SHA-256|no exported function", lambda folder: flip(folder / "model.safetensors"))
+    for name in ("model.safetensors", "history.json"):
+        fails(f"is half-written, or .*: {name} is not there", lambda folder, name=name: (folder / name).unlink())
+        fails(f"is damaged: {name} has another SHA-256", lambda folder, name=name: flip(folder / name))
+    fails("is damaged: it has no file '../x'", rewrite(part, lambda values: values["files"].update({"../x": ""})))
     fails("is damaged", rewrite(part, lambda values: values["paramMap"].update(batchSizes=3)))
     fails("is damaged", rewrite(part, lambda values: values["paramMap"].update(predictionBatchSize="x")))
     fails("holds a os.system", rewrite(part, lambda values: values.update({"class": "os.system"})))
     fails("not a RegressorModel", lambda folder: None, kind=ml.RegressorModel.load)
+    later = {"fdlVersion": "9.9.9", "sparkVersion": "x"}
+    fails(f"is of fdl 9.9.9, and this is {fdl.__version__}: ", rewrite(part, lambda values: values.update(later)))
     with pytest.raises(fdl_spark.ModelError, match="must be text"):
         ml.load(3)
     with pytest.raises(fdl_spark.ModelError, match="no path that can be reached"):
@@ -236,6 +253,9 @@ def test_encoders_of_raw_columns_are_saved_with_the_model(table, tmp_path):
     scored = model.transform(table)
     model.save(str(tmp_path / "model"))
     again = ml.load(str(tmp_path / "model"))
+    assert json.loads((tmp_path / "model/metadata/part-00000").read_text())["files"].keys() == {
+        "model.safetensors", "history.json", "features.json",
+    }  # fmt: skip
     assert again.features.to_json() == encoders.to_json()
     assert again.transform(table).collect() == scored.collect()
     assert scored.columns == [*table.columns, "prediction"]
