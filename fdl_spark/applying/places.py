@@ -21,7 +21,7 @@ class Places:
 
     def __init__(self, frame: DataFrame, replace: bool):
         self.columns, self.replace = frame.columns, replace
-        self.exact = frame.sparkSession.conf.get("spark.sql.caseSensitive", "false") == "true"
+        self.exact = str(frame.sparkSession.conf.get("spark.sql.caseSensitive", "false")).strip().lower() == "true"
 
     def _key(self, name: str) -> str:
         return name if self.exact else name.lower()

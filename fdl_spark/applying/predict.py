@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from fdl_spark.applying.outputs import Output, Wanted, declared, found, wanted
 from fdl_spark.applying.places import Places
 from fdl_spark.applying.scoring import Scoring
-from fdl_spark.applying.shapes import Shape, check_shapes, types_of_results
+from fdl_spark.applying.shapes import Traced, check_shapes, types_of_results
 from fdl_spark.applying.udf import check_applied, sent, spark_udf
 from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.load import session_of
@@ -101,7 +101,9 @@ def predict(
             places.check([output.name for output in outputs])
             names = tuple(str(n) for n in range(len(outputs)))
             digest, content = sent(where, apply, params)
-            task = Scoring(digest, content, selection, known, outputs, names, batch_size, invalid == "null")
+            task = Scoring(
+                digest, content, selection, known.shapes, known.lists, outputs, names, batch_size, invalid == "null"
+            )
             # Spark would push a filter of predictions down, and compute these for it and again for those it leaves.
             result = spark_udf(package_of(frame), task, deterministic=False)(*inputs)
             return places.filled(numbered(frame).select("*", result.alias("results")), outputs)
@@ -116,16 +118,16 @@ def _outputs(
     asked: Wanted | None,
     shapes: Mapping[str, Sequence[int]],
     rows: int,
-) -> tuple[tuple[Output, ...], dict[str, Shape]]:
-    """The new columns, and the shapes of rows as far as they are known."""
+) -> tuple[tuple[Output, ...], Traced]:
+    """The new columns, and what is known of the batch and of results."""
     fields = frame.schema.fields
     metadata = [fields[frame.columns.index(name)].metadata for name in selection.read]
     read = numbered(frame).select(*(column.alias(str(n)) for n, column in enumerate(inputs)))
     given = declared(asked)
     looked = types_of_results(apply, params, read, selection, metadata, shapes, rows, needed=given is None)
     if given is not None and not looked.traced:
-        return given, looked.shapes
+        return given, looked
     outputs = found(looked.types, asked, rows)
     if not looked.exact:  # lengths that were guessed say nothing of those of results
         outputs = tuple(Output(output.name, output.kind, output.vector) for output in outputs)
-    return outputs, looked.shapes
+    return outputs, looked

@@ -1,12 +1,15 @@
 """Rows in Arrow: as what can become numbers, and which of them a function can be applied to."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fdl_spark.data.columns import BadColumn
+from fdl_spark.data.columns import BadColumn, is_number
 from fdl_spark.data.selection import Selection
 
+Shape = tuple[int | None, ...]  # of a row; None where a length is not known
 VECTOR = ("type", "size", "indices", "values")  # the fields of a vector of Spark ML
 
 
@@ -43,6 +46,43 @@ def _dense(column: pa.Array) -> pa.Array:
     elements[np.repeat(starts, counts) + places] = values.flatten().to_numpy(zero_copy_only=False)
     offsets = pa.array(np.append(starts, lengths.sum()).astype(np.int32))
     return pa.ListArray.from_arrays(offsets, pa.array(elements), mask=column.is_null())
+
+
+def list_of_numbers(kind: pa.DataType) -> int:
+    """How deep the lists of numbers of a type are; 0 if it has none."""
+    depth = 0
+    while pa.types.is_list(kind):
+        kind, depth = kind.value_type, depth + 1
+    return depth if is_number(kind) or pa.types.is_decimal(kind) else 0
+
+
+def lengths(column: pa.Array) -> Shape | None:
+    """The lengths of a column's first list that is not null, and of the first one in it; None if there is none."""
+    found: Shape = ()
+    while pa.types.is_list(column.type):
+        if column.null_count == len(column):
+            return None
+        first = int(np.argmax(column.is_valid().to_numpy(zero_copy_only=False))) if column.null_count else 0
+        column = column[first].values
+        found += (len(column),)
+    return found
+
+
+def with_lengths(kind: pa.DataType, shape: Shape) -> pa.DataType:
+    """A type of lists as one of lists of these lengths; None leaves a length open."""
+    if not shape or not pa.types.is_list(kind):
+        return kind
+    inner = with_lengths(kind.value_type, shape[1:])
+    return pa.list_(inner) if shape[0] is None else pa.list_(inner, shape[0])
+
+
+def nulls_with_lengths(rows: pa.RecordBatch, lists: Mapping[int, Shape]) -> pa.RecordBatch:
+    """Rows whose columns of nothing but nulls are of a type that tells the lengths of lists, where these are known."""
+    columns = list(rows.columns)
+    for place, shape in lists.items():
+        if columns[place].null_count == rows.num_rows:
+            columns[place] = pa.nulls(rows.num_rows, with_lengths(columns[place].type, shape))
+    return pa.RecordBatch.from_arrays(columns, rows.schema.names)
 
 
 def valid_rows(selection: Selection, rows: pa.RecordBatch) -> np.ndarray:

@@ -14,8 +14,7 @@ from pyspark.sql.pandas.types import to_arrow_type
 
 import fdl
 from fdl_spark.applying.outputs import Output, results, struct_column, struct_type
-from fdl_spark.applying.rows import numbers, valid_rows
-from fdl_spark.applying.shapes import Shape
+from fdl_spark.applying.rows import Shape, lengths, list_of_numbers, nulls_with_lengths, numbers, valid_rows
 from fdl_spark.applying.sharing import Readable
 from fdl_spark.data.columns import Arrays, BadColumn
 from fdl_spark.data.selection import Selection
@@ -37,6 +36,8 @@ class Scoring:
       content: pickled: the function and its parameters.
       selection: what becomes of the columns.
       shapes: the shapes of rows, as far as they are known.
+      lists: by the place of a column that is encoded the lengths of its lists, if they are known: where all of them are
+        null they tell none.
       outputs: the columns of the results.
       names: the fields of the struct that several outputs are.
       batch_size: rows that are computed at once.
@@ -47,6 +48,7 @@ class Scoring:
     content: Readable
     selection: Selection
     shapes: Mapping[str, Shape]
+    lists: Mapping[int, Shape]
     outputs: tuple[Output, ...]
     names: tuple[str, ...]
     batch_size: int
@@ -60,11 +62,12 @@ class Scoring:
     def __call__(self, batches: Iterator[Any]) -> Iterator[pa.Array]:
         use_cores_of_task()
         apply = loaded(self.digest, self.content)
-        row = 0
+        row, lists = 0, dict(self.lists)
         for columns in batches:
             rows = self._rows(columns)
+            lists |= self._lists(rows)
             try:
-                yield self._scored(apply, rows, row)
+                yield self._scored(apply, rows, row, lists)
             except BadColumn as bad:
                 text = f"{bad.problem.text} (rows counted in this partition)"
                 raise ColumnError(bad.problem.column, text, row + bad.problem.row) from None
@@ -81,39 +84,56 @@ class Scoring:
         arrays = [numbers(array, n < len(self.selection.numeric)) for n, array in enumerate(arrays)]
         return pa.RecordBatch.from_arrays(arrays, [str(n) for n in range(len(arrays))])
 
-    def _scored(self, apply: Apply, rows: pa.RecordBatch, first: int) -> pa.Array:
+    def _lists(self, rows: pa.RecordBatch) -> dict[int, Shape]:
+        """By the place of a column that is encoded the lengths of its lists of numbers, where rows tell them."""
+        places = range(len(self.selection.numeric), rows.num_columns)
+        found = {place: lengths(rows.column(place)) for place in places if list_of_numbers(rows.column(place).type)}
+        return {place: shape for place, shape in found.items() if shape is not None}
+
+    def _untold(self, rows: pa.RecordBatch, lists: Mapping[int, Shape]) -> int | None:
+        """The place of a column that is encoded and has no lists of numbers but should have; None if there is none."""
+        for place in set(range(len(self.selection.numeric), rows.num_columns)) - lists.keys():
+            column = rows.column(place)
+            if list_of_numbers(column.type) and column.null_count == len(column):
+                return place
+        return None
+
+    def _scored(self, apply: Apply, rows: pa.RecordBatch, first: int, lists: Mapping[int, Shape]) -> pa.Array:
         if not rows.num_rows:
             return pa.array([], self.kind)
         if not self.nulls:
-            return self._column(apply, rows, first)
+            return self._column(apply, rows, first, lists)
         valid = valid_rows(self.selection, rows)
         if valid.all():
-            return self._column(apply, rows, first)
+            return self._column(apply, rows, first, lists)
         if not valid.any():
             return pa.nulls(rows.num_rows, self.kind)
         try:
-            found = self._column(apply, rows.filter(pa.array(valid)), first)
+            found = self._column(apply, rows.filter(pa.array(valid)), first, lists)
         except BadColumn as bad:
             raise BadColumn(bad.problem.column, bad.problem.text, int(np.flatnonzero(valid)[bad.problem.row])) from None
         return found.take(pa.array(np.cumsum(valid) - 1, mask=~valid))
 
-    def _column(self, apply: Apply, rows: pa.RecordBatch, first: int) -> pa.Array:
+    def _column(self, apply: Apply, rows: pa.RecordBatch, first: int, lists: Mapping[int, Shape]) -> pa.Array:
         """The results of valid rows. What is encoded may be large, so it is encoded for one piece at a time."""
         size, pieces = self.batch_size, list[list[np.ndarray]]()
         step = size if self.selection.features is not None else rows.num_rows
         for start in range(0, rows.num_rows, step):
             part = rows.slice(start, step)
-            arrays = self._arrays(part, start)
+            arrays = self._arrays(part, start, lists)
             for place in range(0, part.num_rows, size):
                 pieces.append(self._piece(apply, arrays, place, first + start))
         joined = [np.concatenate(arrays)[: rows.num_rows] for arrays in zip(*pieces, strict=True)]
         return struct_column(self.outputs, joined, self.names)
 
-    def _arrays(self, rows: pa.RecordBatch, start: int) -> Arrays:
+    def _arrays(self, rows: pa.RecordBatch, start: int, lists: Mapping[int, Shape]) -> Arrays:
         try:
-            arrays = self.selection.arrays(rows)
+            arrays = self.selection.arrays(nulls_with_lengths(rows, lists))
         except BadColumn as bad:
             raise BadColumn(bad.problem.column, bad.problem.text, start + bad.problem.row) from None
+        if any(0 in array.shape for array in arrays.values()) and (place := self._untold(rows, lists)) is not None:
+            text = "null in all rows so far, which do not tell how long its lists are; features.vector(width=) does"
+            raise BadColumn(self.selection.read[place], text, start)
         for name, shape in self.shapes.items():
             row = arrays[name].shape[1:]
             if len(row) != len(shape) or any(n not in (None, m) for n, m in zip(shape, row, strict=True)):

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from fdl_spark.spark.broadcasts import lend, lend_again
 from fdl_spark.spark.classic import SparkContext
-from fdl_spark.spark.connect.share import Received, lasting
+from fdl_spark.spark.connect.share import Received, session_file
 
 SMALL = 256 << 10  # bytes that go with the task's function, which Spark itself sends to each executor once
 COLLECT = 64 << 20  # bytes of new broadcasts after which the JVM is asked to collect garbage
@@ -56,13 +56,13 @@ def send(where: SparkContext | SparkSession, digest: str, content: bytes) -> Rea
 
     Returns:
       What a function that goes to the tasks can hold on to. The executors keep the content as long as the plan of a
-      DataFrame has such a function.
+      DataFrame has such a function; over Spark Connect, whose client cannot know that, until the session ends.
     """
-    if not isinstance(where, SparkContext):
-        return lasting(where, content)
     if len(content) <= SMALL:
         free_unused()
         return Received(content)
+    if not isinstance(where, SparkContext):
+        return session_file(where, content)
     key = where.applicationId, digest
     if key in _sent and (broadcast := _sent[key].broadcast()) is not None:
         return lend_again(where, broadcast)

@@ -88,7 +88,7 @@ def as_udf(
         spark = session()
         digest, content = sent(session_of(spark), apply, params)
     names = tuple(output.name for output in outputs)
-    task = Scoring(digest, content, selection, {}, outputs, names, batch_size, invalid == "null")
+    task = Scoring(digest, content, selection, {}, {}, outputs, names, batch_size, invalid == "null")
     return spark_udf(package_of(spark), task)
 
 

@@ -90,6 +90,8 @@ def lengths_of(column: pa.Array) -> np.ndarray:
 
 def _lists(name: str, column: pa.Array, width: int | None) -> np.ndarray:
     lengths = lengths_of(column)
+    if width is None and pa.types.is_fixed_size_list(column.type):
+        width = column.type.list_size  # which the type tells without any list
     width, valid = _agreed(name, lengths, width), lengths >= 0
     try:
         inner = floats(name, column.flatten())
@@ -99,7 +101,7 @@ def _lists(name: str, column: pa.Array, width: int | None) -> np.ndarray:
     if valid.all():
         return inner.reshape(len(lengths), width, *inner.shape[1:])
     result = np.full((len(lengths), width, *inner.shape[1:]), np.nan)
-    result[valid] = inner.reshape(-1, width, *inner.shape[1:])
+    result[valid] = inner.reshape(np.count_nonzero(valid), width, *inner.shape[1:])
     return result
 
 
@@ -133,6 +135,8 @@ def _vectors(name: str, column: pa.Array, width: int | None) -> np.ndarray:
 def without_missing(name: str, column: pa.Array, array: np.ndarray, missing: float | None) -> np.ndarray:
     """Numbers with another one in place of NaN; BadColumn if there is none to put there."""
     absent = np.isnan(array)
+    if missing is None and not array.size:
+        no_nulls(name, column)  # lists of which all are null have no numbers that could be NaN
     if not absent.any():
         return array
     if missing is None:

@@ -166,6 +166,24 @@ def predicted(spark):
     return [table.column_names, str(table.schema), hashlib.sha256(repr(table.to_pylist()).encode()).hexdigest()]
 
 
+def applied(spark):
+    """UDFs in SQL and in a select, of numbers, arrays and vectors, small and with parameters as large as files."""
+    spark.udf.register(
+        "fdl_score", fdl_spark.as_udf(lambda w, b: b["x"] @ w + b["n"], np.float32([1, 2]), "double", ["x", "n"])
+    )
+    query = "SELECT fdl_score(array(id, 0.5), id % 3) AS s FROM range(9)"
+    large = np.arange(99_999, dtype=np.float32)
+    both = fdl_spark.as_udf(
+        lambda w, b: {"last": b["id"] * w[-1], "all": b["id"][:, None] * w[:3]},
+        large,
+        {"last": "float", "all": "array<double>"},
+        ["id"],
+        batch_size=4,
+    )
+    rows = spark.range(0, 9, 1, 2).select(both("id").alias("p")).select("p.*").toArrow().to_pylist()
+    return [[row.s for row in spark.sql(query).collect()], rows]
+
+
 def encoded(spark):
     """What encoders learn from a frame, and a run on what they make of it."""
     encoders = [
@@ -195,6 +213,7 @@ ALIKE = {
     "stop": lambda spark: stopped(),
     "evaluate": evaluated,
     "predict": predicted,
+    "as_udf": applied,
     "search": searched,
     "metrics": measured,
 }
@@ -385,16 +404,17 @@ def apart():
 
 
 def large_prediction(spark):
-    """Parameters larger than what goes with a function."""
-    from fdl_spark.spark.connect import share
-
-    before, share.INLINE = share.INLINE, 1 << 10
+    """Parameters larger than what goes with a plan, which are sent once."""
+    frame = spark.range(5).selectExpr("cast(id as float) as x")
+    sent, add = [], spark.addArtifact
+    spark.addArtifact = lambda *paths, **options: (sent.append(paths), add(*paths, **options))
     try:
-        frame = spark.range(5).selectExpr("cast(id as float) as x")
-        found = fdl_spark.predict(lambda w, batch: w[-1] * batch["x"], np.arange(1000, dtype=np.float32), frame)
-        return [row.prediction for row in found.collect()]
+        for _ in range(2):
+            found = fdl_spark.predict(lambda w, batch: w[-1] * batch["x"], np.arange(99_999, dtype=np.float32), frame)
+        size = len(found._plan.to_proto(spark.client).SerializeToString())
+        return [[row.prediction for row in found.collect()], len(sent), size < 100_000]
     finally:
-        share.INLINE = before
+        del spark.addArtifact
 
 
 def many_requests(spark):

@@ -182,7 +182,7 @@ def test_plans_do_not_grow_deep(found):
 
 
 def test_predictions_with_large_parameters(found):
-    assert found["large prediction"] == [0, 999, 1998, 2997, 3996]
+    assert found["large prediction"] == [[0, 99_998, 199_996, 299_994, 399_992], 1, True]
 
 
 def test_nothing_is_left_behind(found):

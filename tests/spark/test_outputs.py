@@ -1,5 +1,7 @@
 """Results become Arrow columns of exactly the types that Spark was told, and rows of Arrow become numbers."""
 
+from types import SimpleNamespace
+
 import ml_dtypes
 import numpy as np
 import pyarrow as pa
@@ -10,8 +12,9 @@ from pyspark.ml.linalg import DenseVector, SparseVector, VectorUDT
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_type
 
-from fdl_spark import ArgumentError, DataError
+from fdl_spark import ArgumentError, ColumnError, DataError
 from fdl_spark.applying.outputs import Output, arrow_column, declared, spark_type, struct_column, struct_type, wanted
+from fdl_spark.applying.places import Places
 from fdl_spark.applying.rows import numbers, valid_rows
 from fdl_spark.data.columns import BadColumn
 from fdl_spark.data.selection import Selection
@@ -57,6 +60,17 @@ def test_numbers_become_wider_or_are_refused():
         arrow_column(Output("p", T.ByteType()), np.array([0, 128]))
     with pytest.raises(DataError, match="which cannot hold the function's float32"):
         arrow_column(Output("p", T.LongType()), np.ones(2, np.float32))
+
+
+@pytest.mark.parametrize("setting, exact", [("true", True), ("TRUE", True), (" True ", True), ("False", False)])
+def test_names_are_compared_as_spark_compares_them(setting, exact):
+    session = SimpleNamespace(conf=SimpleNamespace(get={"spark.sql.caseSensitive": setting}.get))
+    places = Places(SimpleNamespace(columns=["name"], sparkSession=session), replace=False)
+    if exact:
+        places.check(["NAME", "Name"])
+    else:
+        with pytest.raises(ColumnError, match="column 'NAME': the DataFrame has this column already"):
+            places.check(["NAME"])
 
 
 def test_several_columns_are_a_struct():

@@ -13,8 +13,10 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import Row
 from pyspark.sql import functions as sql
 
+import fdl
 import fdl.numpy as fnp
 import fdl_spark
+from fdl_spark import features
 from fdl_spark.applying import sharing
 from fdl_spark.data.columns import BadColumn
 from fdl_spark.spark.quiet import no_pandas_warning
@@ -76,6 +78,43 @@ def test_evaluate_weighs_rows(frame):
     metrics = {"odd": lambda params, batch: fnp.mean(batch["y"].astype(fnp.float32))}
     found = fdl_spark.evaluate(metrics, np.float32(2), frame, batch_size=7, columns=["y"])
     np.testing.assert_allclose(found["odd"], 11 / 23, rtol=1e-6)
+
+
+def test_evaluate_has_the_same_bits_on_any_cluster_and_in_validation(spark, monkeypatch):
+    random = np.random.default_rng(1)
+    data = {"x": random.normal(size=(1003, 3)).astype(np.float32), "w": random.random(1003).astype(np.float32)}
+    rows = [(x.tolist(), float(w)) for x, w in zip(data["x"], data["w"], strict=True)]
+    frame = spark.createDataFrame(rows, "x array<float>, w float").coalesce(3)
+
+    def loss(params, batch):
+        return (batch["x"] @ params) ** 2
+
+    def mean(params, batch):
+        return fnp.mean(batch["x"] @ params)
+
+    metrics = {"mean": mean, "mse": fdl_spark.metrics.mse(lambda p, b: b["x"] @ p, "w")}
+    params, found = np.float32([1, 2, 3]), []
+    for cores, source in ((1, frame), (5, data)):
+        monkeypatch.setattr(type(spark.sparkContext), "defaultParallelism", cores)
+        found.append(fdl_spark.evaluate(loss, params, source, metrics=metrics, weights="w"))
+    assert found[0] == found[1]
+    assert list(found[0]) == ["loss", "loss_weight", "mean", "mse"]
+    exact = (data["x"].astype(float) @ params) ** 2
+    np.testing.assert_allclose(found[0]["loss"], np.average(exact, weights=data["w"]), rtol=1e-6)
+
+    options = {"metrics": metrics, "batch_size": 100, "seed": 5, "shards": 7, "weights": "w"}
+    fit = {"optimizer": fdl.optim.sgd(1e-3), "steps": 1, "sync": "driver"}
+    run = fdl_spark.train(loss, params, frame, validation=data, **fit, **options)
+    assert fdl_spark.evaluate(loss, run.params, frame, **options) == run.history.epochs[-1]["validation"]
+    data = {"x": data["x"][:2], "w": np.float32([1, -1])}
+    with pytest.raises(fdl_spark.DataError, match=r"weights='w': a weight must not be negative; one is -1\.0"):
+        fdl_spark.evaluate(loss, params, data, weights="w")
+    with pytest.raises(fdl_spark.MissingColumnError, match="weights= asked for column 'v'"):
+        fdl_spark.evaluate(loss, params, data, weights="v")
+    with pytest.raises(fdl_spark.ArgumentError, match="pass one dict of all"):
+        fdl_spark.evaluate(metrics, params, data, metrics=metrics)
+    with pytest.raises(fdl_spark.ArgumentError, match="give those of fdl_spark.metrics a weight="):
+        fdl_spark.evaluate(metrics, params, data, weights="w")
 
 
 def test_evaluate_errors(frame):
@@ -206,6 +245,66 @@ def test_features_are_encoded_by_the_executors(spark):
         fdl_spark.predict(
             apply, np.float32(100), bad.repartition(1).sortWithinPartitions("id").where("id > 2"), **options
         ).collect()
+
+
+LISTS = features.Features(
+    (features.numeric("x", missing=0), features.numeric("v", "n", output="vn"), features.numeric("nest", missing=-1))
+)
+
+
+def of_lists(params, batch):
+    return batch["x"] @ params["x"] + batch["vn"] @ params["vn"] + batch["nest"].sum(axis=(1, 2))
+
+
+def test_lists_whose_encoders_learn_no_width(spark):
+    rows = [([n, 0.5] if n % 8 < 4 else None, Vectors.dense([n, 1, 2]), n, [[n]] * 2) for n in np.arange(20.0).tolist()]
+    frame = spark.createDataFrame(rows, ["x", "v", "n", "nest"]).coalesce(1)
+    n, known = np.arange(20.0), np.arange(20) % 8 < 4
+    expected = 10 * n * known + 0.5 * known + (n + 20 + 300 + 1000 * n) + 2 * n
+    params = {"x": np.float32([10, 1]), "vn": np.float32([1, 20, 150, 1000])}
+    before = jobs(spark)
+    scored = fdl_spark.predict(of_lists, params, frame, features=LISTS, batch_size=4)
+    assert jobs(spark) == before
+    assert [row.prediction for row in scored.collect()] == expected.tolist()
+    # Where no list tells how long it would be, `shapes` does.
+    shapes = {"x": (2,), "vn": (4,), "nest": (2, 1)}
+    nulls = frame.where("x IS NULL")
+    scored = fdl_spark.predict(of_lists, params, nulls, features=LISTS, shapes=shapes)
+    assert [row.prediction for row in scored.collect()] == expected[~known].tolist()
+    udf = fdl_spark.as_udf(of_lists, params, "double", features=LISTS, batch_size=4)
+    assert [row[0] for row in frame.select(udf("x", "v", "n", "nest")).collect()] == expected.tolist()
+    with pytest.raises(
+        PythonException, match=r"column 'x': null in all rows so far, .* features.vector\(width=\) does"
+    ):
+        nulls.select(udf("x", "v", "n", "nest")).collect()
+    strict = features.Features((features.numeric("x"),))
+    with pytest.raises(PythonException, match="column 'x': null; missing= says what it becomes .* first at row 4"):
+        fdl_spark.predict(lambda p, b: b["x"] @ p, params["x"], frame, features=strict, batch_size=4).collect()
+
+
+def test_the_first_row_with_lists_tells_their_lengths(spark):
+    """Whatever else is wrong with it."""
+    frame = spark.createDataFrame(
+        [(None, 1), ([1.0, float("nan"), 2.0, None], None), ([1.0, 2.0, 3.0, 4.0], 5)], "x array<double>, n int"
+    )
+
+    def apply(params, batch):
+        return batch["x"].reshape(-1, 2, 2)[:, 1, 1] * params + batch["n"]
+
+    scored = fdl_spark.predict(apply, np.float32(2), frame, invalid="null")
+    assert [row.prediction for row in scored.collect()] == [None, None, 13.0]
+
+
+def test_frames_without_rows_that_could_be_applied(spark):
+    empty = spark.createDataFrame(spark.sparkContext.emptyRDD(), "x array<float>, n int")
+    assert empty.rdd.getNumPartitions() == 0
+    nulls = spark.createDataFrame([(None, None)] * 3, empty.schema)
+    for frame, options, rows in (
+        (empty, {}, 0), (nulls.where("n > 0"), {}, 0), (nulls, {"invalid": "null"}, 3), (empty.repartition(3), {}, 0)
+    ):  # fmt: skip
+        scored = fdl_spark.predict(lambda p, b: b["x"] @ p * b["n"], np.float32([1, 2]), frame, **options)
+        assert scored.dtypes[-1] == ("prediction", "float")
+        assert [row.prediction for row in scored.collect()] == [None] * rows
 
 
 def test_rows_with_nulls_and_nan_give_nulls_or_fail(spark):

@@ -96,6 +96,14 @@ def test_arrays_of_unknown_length_are_asked_for(spark, folder):
         fdl_spark.predict(apply, np.float32(1), rows, columns=["x"])
     scored = fdl_spark.predict(apply, np.float32(1), rows, columns=["x"], shapes={"x": (2,)})
     assert scored.dtypes[-1] == ("prediction", "float")
+    encoders = fdl_spark.features.Features((fdl_spark.features.numeric("x"),))
+    with pytest.raises(fdl_spark.DataError, match=r'pass shapes=\{"x": \(length,\)\}'):
+        fdl_spark.predict(apply, np.float32(1), rows, features=encoders)
+    scored = fdl_spark.predict(apply, np.float32(2), rows, features=encoders, shapes={"x": (2,)})
+    query = scored.writeStream.format("memory").queryName("encoded").trigger(availableNow=True).start()
+    query.awaitTermination()
+    found = spark.table("encoded").select("id", "prediction").collect()
+    assert sorted(map(tuple, found)) == [(n, 2.0 * n) for n in range(ROWS * FILES)]
 
 
 def test_the_watermark_stays_and_late_rows_are_dropped(spark, tmp_path):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import cloudpickle
 import numpy as np
@@ -120,18 +121,21 @@ def _read_only(value: Any) -> Any:
     return value
 
 
-def lasting(spark: SparkSession, content: bytes) -> "Received | SessionFile":
+_files: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()  # names of those that a session has
+
+
+def session_file(spark: SparkSession, content: bytes) -> "SessionFile":
     """Bytes for the tasks that evaluate a DataFrame, whenever that is.
 
-    Large ones are a file of the session, which its server sends to each executor once and deletes when it ends.
+    They are a file of the session, which its server sends to each executor once and deletes when the session ends.
     """
-    if len(content) <= INLINE:
-        return Received(content)
     name = f"fdl-{sha256(content).hexdigest()}"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, name)
-        path.write_bytes(content)
-        spark.addArtifact(str(path), file=True)
+    if name not in (known := _files.setdefault(spark, set())):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, name)
+            path.write_bytes(content)
+            spark.addArtifact(str(path), file=True)
+        known.add(name)
     return SessionFile(name)
 
 
