@@ -58,6 +58,7 @@ ALLOWED = {
     "fdl_spark/net/shared.py BaseException": "closes a descriptor that nobody got, and raises again",
     "fdl_spark/kafka/source.py Exception": "a class path that cannot be asked has no source of Kafka topics",
     "fdl_spark/applying/scoring.py Exception": "the user's function raised, which is told as a UserFunctionError",
+    "fdl_spark/applying/shapes.py Exception": "an encoder that takes lists of one length only",
     "fdl_spark/applying/sharing.py Exception": "a Java virtual machine that is gone holds nothing",
     "fdl_spark/spark/repeated.py Exception": "freeing what a session that was stopped no longer has",
     "fdl_spark/compute/job.py Exception": "freeing must not hide why a run ended",
