@@ -31,6 +31,7 @@ from fdl.api.jit import clear_caches, disable_jit, explain_cache_miss, jit
 from fdl.api.profile import Profile, profile
 from fdl.api.vmap import vmap
 from fdl.array import Array
+from fdl.as_jax import install as install_as_jax
 from fdl.config import config
 from fdl.core.program import Program
 from fdl.lax.callbacks import pure_callback
@@ -55,7 +56,9 @@ _LAZY = (
     "optim",
     "random",
     "scipy",
+    "sharding",
     "test_util",
+    "typing",
 )
 
 
@@ -93,6 +96,7 @@ __all__ = [
     "get_num_threads",
     "grad",
     "hessian",
+    "install_as_jax",
     "jacfwd",
     "jacobian",
     "jacrev",

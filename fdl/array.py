@@ -9,7 +9,7 @@ from fdl.core import trace
 from fdl.core.interpret import evaluate
 from fdl.core.trace import Interpreter, Tracer, Value, stays_weak
 from fdl.core.types import TensorType
-from fdl.dtypes import ALL, default_dtype, key
+from fdl.dtypes import ALL, canonical, default_dtype, key
 from fdl.errors import ConcretizationError, DonationError, LeafError, RangeError
 
 
@@ -174,7 +174,7 @@ def as_array(value: Any, name: str = "an operand") -> Any:
         except OverflowError:
             raise RangeError(f"{name} is {value}, which no integer of 64 bits holds; make it a float") from None
     if isinstance(value, (np.ndarray, np.generic)):
-        data = np.array(value)
+        data = np.array(value, canonical(value.dtype))
         if data.dtype in ALL or data.dtype == key:
             return Array(data)
         raise LeafError(
@@ -199,7 +199,7 @@ def scalar_dtype(value: Any) -> np.dtype:
     """The dtype of a Python number that stands alone: the default of its kind, 64 bits if it does not fit."""
     dtype = default_dtype(type(value))
     if type(value) is int and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
-        return np.dtype(np.int64) if value < 2**63 else np.dtype(np.uint64)
+        return canonical(np.dtype(np.int64 if value < 2**63 else np.uint64))
     return dtype
 
 

@@ -12,6 +12,10 @@ class Config:
     Attributes:
         default_float: dtype name of floats made without a dtype.
         default_int: dtype name of integers made without a dtype.
+        enable_x64: False turns inputs, and dtypes asked for, of 64 bits into those of 32, as JAX does by itself.
+        sort_keys: the dicts that transforms and `fdl.tree` return have sorted keys, as JAX's have.
+        numpy_rank_promotion: "allow", or "raise" where operands of different ranks broadcast.
+        numpy_dtype_promotion: "standard", or "strict": arrays of different dtypes do not meet.
         disable_jit: run jitted functions operation by operation.
         debug_nans: raise as soon as an eager operation makes a NaN.
         explain_cache_misses: log, as a warning of the logger ``fdl``, why a jitted function is traced again.
@@ -22,6 +26,10 @@ class Config:
 
     default_float: str = field(default_factory=lambda: os.environ.get("FDL_DEFAULT_FLOAT", "float32"))
     default_int: str = field(default_factory=lambda: os.environ.get("FDL_DEFAULT_INT", "int32"))
+    enable_x64: bool = field(default_factory=lambda: os.environ.get("FDL_ENABLE_X64", "1") == "1")
+    sort_keys: bool = field(default_factory=lambda: os.environ.get("FDL_SORT_KEYS", "0") == "1")
+    numpy_rank_promotion: str = field(default_factory=lambda: os.environ.get("FDL_NUMPY_RANK_PROMOTION", "allow"))
+    numpy_dtype_promotion: str = field(default_factory=lambda: os.environ.get("FDL_NUMPY_DTYPE_PROMOTION", "standard"))
     disable_jit: bool = field(default_factory=lambda: os.environ.get("FDL_DISABLE_JIT", "0") == "1")
     debug_nans: bool = field(default_factory=lambda: os.environ.get("FDL_DEBUG_NANS", "0") == "1")
     explain_cache_misses: bool = field(default_factory=lambda: os.environ.get("FDL_EXPLAIN_CACHE_MISSES", "0") == "1")
@@ -44,7 +52,11 @@ class Config:
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        self.__dict__["state"] = tuple(getattr(self, n, None) for n in ("default_float", "default_int", "disable_jit"))
+        self.__dict__["state"] = tuple(getattr(self, n, None) for n in _STATE)
+
+
+#: The settings that decide what a jitted function is compiled to.
+_STATE = ("default_float", "default_int", "enable_x64", "disable_jit")
 
 
 config = Config()

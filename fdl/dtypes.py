@@ -145,12 +145,25 @@ def _node(value: Any) -> Any:
     return as_dtype(value)
 
 
+#: The dtypes of 64 bits, each with that of 32 bits which takes its place where `config.enable_x64` is False.
+_NARROW = {int64: int32, uint64: uint32, float64: float32, complex128: complex64}
+
+
+def canonical(dtype: np.dtype) -> np.dtype:
+    """`dtype`, or the one of 32 bits that takes its place where `config.enable_x64` is False."""
+    return dtype if config.enable_x64 else _NARROW.get(dtype, dtype)
+
+
 def as_dtype(value: Any) -> np.dtype:
-    """`value` (a NumPy dtype, scalar type, name, or Python's bool/int/float/complex) as a NumPy dtype.
+    """`value` (a NumPy dtype, scalar type, name, or Python's bool/int/float/complex) as the dtype of arrays.
 
     >>> as_dtype(float), as_dtype("bfloat16")
     (dtype('float32'), dtype(bfloat16))
     """
+    return canonical(_named_dtype(value))
+
+
+def _named_dtype(value: Any) -> np.dtype:
     if isinstance(value, type) and value in _WEAK:
         return default_dtype(value)
     if isinstance(value, str) and value == "bfloat16":
@@ -173,7 +186,7 @@ def dtype_of(x: Any) -> np.dtype:
     dtype = None if isinstance(x, type) else getattr(x, "dtype", None)
     if isinstance(dtype, np.dtype):
         return dtype
-    return default_dtype(type(x)) if type(x) in _WEAK else as_dtype(x)
+    return default_dtype(type(x)) if type(x) in _WEAK else _named_dtype(x)
 
 
 def result_type(*values: Any) -> np.dtype:
@@ -190,7 +203,19 @@ def result_type(*values: Any) -> np.dtype:
     elif key in nodes:
         raise TypeError("random keys do not mix with other dtypes; use fdl.random functions on them")
     else:
+        if config.numpy_dtype_promotion == "strict":
+            _refuse_mixed(nodes)
         node = _join(nodes)
     if isinstance(node, str):
         return default_dtype({"int*": int, "float*": float, "complex*": complex}[node])
-    return node
+    return canonical(node)
+
+
+def _refuse_mixed(nodes: frozenset[Any]) -> None:
+    """Raise if several dtypes meet that are not those of Python numbers, or one that does not hold such a number."""
+    strong = {node for node in nodes if not isinstance(node, str)}
+    if len(strong) > 1 or (strong and _join(nodes) not in strong):
+        raise DtypeError(
+            f"dtypes {', '.join(sorted(map(str, nodes)))} meet, but numpy_dtype_promotion is 'strict'; convert the "
+            "operands first, for example with astype"
+        )

@@ -17,6 +17,7 @@ VOCABULARY = "fdl.*"
 LAYERS = [
     ["fdl_spark"],
     ["fdl"],
+    ["fdl.as_jax"],
     [VOCABULARY],
     ["fdl.api"],
     ["fdl.compile"],

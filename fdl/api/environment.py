@@ -49,6 +49,19 @@ def device_count(backend: str | None = None) -> int:
     return len(devices(backend))
 
 
+local_device_count = device_count
+
+
+def process_count(backend: str | None = None) -> int:
+    """The number of processes: one."""
+    return len(devices(backend))
+
+
+def process_index(backend: str | None = None) -> int:
+    """The number of this process: 0."""
+    return devices(backend)[0].process_index
+
+
 def default_backend() -> str:
     """The name of the platform: ``"cpu"``."""
     return "cpu"

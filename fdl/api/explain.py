@@ -73,7 +73,7 @@ def _differences(flat: FlatFunction, new: Signature, old: Signature) -> Iterator
         for number, (now, then) in enumerate(zip(new.abstract_values, old.abstract_values, strict=True)):
             if now != then:
                 yield from _leaf_differences(flat.describe(number), now, then)
-    for field in ("default_float", "default_int"):
+    for field in ("default_float", "default_int", "enable_x64"):
         if getattr(new, field) != getattr(old, field):
             yield "setting", f"fdl.config.{field}: {getattr(new, field)!r} now, {getattr(old, field)!r} before"
     if new.axes != old.axes:

@@ -16,7 +16,7 @@ from fdl.api.explain import why_traced
 from fdl.api.fast_call import MISMATCH, fast_call
 from fdl.api.inspect import ShapeDtypeStruct, abstract_leaves
 from fdl.api.static import Partly, Static
-from fdl.api.traced import Signature, Traced, abstract_value, all_caches, shared_cache
+from fdl.api.traced import Signature, Traced, abstract_value, all_caches, default_dtypes, shared_cache
 from fdl.array import Array, eager
 from fdl.config import config
 from fdl.control.call import Call
@@ -94,7 +94,7 @@ class Jitted:
             leaves, structure = flatten_values(Partly(self.fun, static_arguments), dynamic, rest)
             abstract_values = [abstract_value(leaf) for leaf in leaves]
         axes = () if is_eager() else current().axis_sizes()
-        found = Signature(structure, tuple(abstract_values), static, config.default_float, config.default_int, axes)
+        found = Signature(structure, tuple(abstract_values), static, *default_dtypes(), axes)
         return leaves, found, static_arguments, rest
 
     def explain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ class Jitted:
             (t.shape, t.dtype, "weak") if w else (t.shape, t.dtype) for t, w in zip(types, weak, strict=True)
         )
         axes = () if is_eager() else current().axis_sizes()
-        signature = Signature(structure, abstract_values, static, config.default_float, config.default_int, axes)
+        signature = Signature(structure, abstract_values, static, *default_dtypes(), axes)
         return Lowered(self, self.trace(static_arguments, signature, marks), signature)
 
     def adopt(self, compiled: "CompiledFunction") -> None:
@@ -278,6 +278,9 @@ def _run_compiled(operation: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.n
 eager.run_compiled = _run_compiled
 
 
+_IGNORED = set("device backend inline keep_unused abstracted_axes compiler_options in_shardings out_shardings".split())
+
+
 def jit(
     fun: Callable[..., Any] | None = None,
     *,
@@ -295,7 +298,8 @@ def jit(
         static_argnames: the same by name.
         donate_argnums: positional arguments whose memory may be reused for results; they cannot be used afterwards.
         donate_argnames: the same by name.
-        **ignored: `device`, `backend`, `inline`, `keep_unused` and `abstracted_axes` are accepted for ports.
+        **ignored: `device`, `backend`, `inline`, `keep_unused`, `abstracted_axes`, `compiler_options`, `in_shardings`
+            and `out_shardings` are accepted for ports.
 
     Returns:
         A function of the same arguments. It has `lower`, `eval_shape` and `clear_cache`, and pickles.
@@ -315,7 +319,7 @@ def jit(
         "donate_argnums": donate_argnums,
         "donate_argnames": donate_argnames,
     }
-    unknown = set(ignored) - {"device", "backend", "inline", "keep_unused", "abstracted_axes", "compiler_options"}
+    unknown = set(ignored) - _IGNORED
     if unknown:
         raise TypeError(f"jit got an unexpected keyword argument {sorted(unknown)[0]!r}")
     if fun is None:

@@ -13,10 +13,11 @@ from fdl.api.arguments import PYTHON_SCALARS
 from fdl.api.fast_call import FastCall
 from fdl.api.static import Static
 from fdl.array import Array, scalar_dtype
+from fdl.config import config
 from fdl.core.program import Program
 from fdl.core.trace import Value
 from fdl.core.types import TensorType
-from fdl.dtypes import ANY
+from fdl.dtypes import ANY, canonical
 
 
 @dataclass
@@ -135,7 +136,7 @@ class Signature(NamedTuple):
         structure: of the dynamic arguments, as (args, kwargs).
         abstract_values: shape and dtype of every leaf, and a mark if it is weak.
         static: number or name, type and value of every static argument.
-        default_float, default_int: settings.
+        default_float, default_int, enable_x64: settings.
         axes: names and sizes of the axes bound by transforms around the call.
     """
 
@@ -144,6 +145,7 @@ class Signature(NamedTuple):
     static: tuple[Any, ...]
     default_float: str
     default_int: str
+    enable_x64: bool
     axes: tuple[Any, ...]
 
     @property
@@ -155,6 +157,11 @@ class Signature(NamedTuple):
     def weak(self) -> list[bool]:
         """Which leaves stand for Python scalars."""
         return [len(value) == 3 for value in self.abstract_values]
+
+
+def default_dtypes() -> tuple[str, str, bool]:
+    """The settings that a signature holds."""
+    return config.default_float, config.default_int, config.enable_x64
 
 
 class Cache(dict[Signature, Traced]):
@@ -184,7 +191,7 @@ def abstract_value(leaf: Any) -> Any:
         return (leaf.shape, leaf.dtype, "weak") if leaf.weak else (leaf.shape, leaf.dtype)
     if type(leaf) in PYTHON_SCALARS:
         return (), scalar_dtype(leaf), "weak"
-    if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype in ANY:
+    if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype in ANY and canonical(leaf.dtype) == leaf.dtype:
         return leaf.shape, leaf.dtype
     return None
 

@@ -28,6 +28,7 @@ from fdl.numpy import (
     statistics,
 )
 from fdl.ops.convert import bitcast
+from fdl.sharding import WHOLE
 
 # What operators take; all else is left to the other operand's class.
 _OPERANDS = (Value, bool, int, float, complex, np.ndarray, np.generic)
@@ -201,6 +202,9 @@ _PROPERTIES: dict[str, Callable[[Any], Any]] = {
     "real": arithmetic.real,
     "imag": arithmetic.imag,
     "device": _device,
+    "sharding": lambda self: WHOLE,
+    "weak_type": lambda self: self.weak,
+    "aval": lambda self: self.type,
     "flat": lambda self: iter(shapes.ravel(self)),
     "at": indexing.IndexUpdate,
 }

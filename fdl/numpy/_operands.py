@@ -9,6 +9,7 @@ import numpy as np
 
 from fdl import array as arrays
 from fdl.array import alias, as_operand
+from fdl.config import config
 from fdl.core.trace import Tracer, Value
 from fdl.core.types import Array
 from fdl.dtypes import (
@@ -171,6 +172,11 @@ def broadcast(name: str, *values: Array) -> list[Array]:
     first = values[0].type.shape
     if all(v.type.shape == first for v in values):
         return list(values)
+    if config.numpy_rank_promotion == "raise" and len({v.type.ndim for v in values} - {0}) > 1:
+        raise ShapeError(
+            f"{name}: operands of shapes {' and '.join(str(v.type.shape) for v in values)} have different ranks, and "
+            "numpy_rank_promotion is 'raise'; give each the same number of axes, for example with x[None]"
+        )
     shape = broadcast_shapes(*(v.type.shape for v in values), name=name)
     return [expand_to(v, shape) for v in values]
 

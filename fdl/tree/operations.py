@@ -10,7 +10,7 @@ import optree
 from fdl.errors import TreeError
 from fdl.tree.keys import KeyPath, to_key, to_path
 from fdl.tree.registry import NAMESPACE, VALUES, PyTreeDef
-from fdl.tree.structures import MAPPINGS, check_keys, missing_and_unexpected
+from fdl.tree.structures import MAPPINGS, check_keys, in_order, missing_and_unexpected
 
 IsLeaf = Callable[[Any], bool] | None
 
@@ -34,8 +34,7 @@ def flatten(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[Any], PyTreeDef]:
     [1, 2, 3]
     """
     found, treedef = optree.tree_flatten(tree, is_leaf, namespace=NAMESPACE)
-    check_keys(treedef)
-    return found, treedef
+    return found, in_order(treedef)
 
 
 def leaves(tree: Any, is_leaf: IsLeaf = None) -> list[Any]:
@@ -70,9 +69,7 @@ def structure(tree: Any, is_leaf: IsLeaf = None) -> PyTreeDef:
     >>> structure({"w": 1}) == structure({"w": 2})
     True
     """
-    treedef = optree.tree_structure(tree, is_leaf, namespace=NAMESPACE)
-    check_keys(treedef)
-    return treedef
+    return in_order(optree.tree_structure(tree, is_leaf, namespace=NAMESPACE))
 
 
 def unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
@@ -116,7 +113,7 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None) ->
     {'w': 11, 'b': 22}
     """
     found, treedef = optree.tree_flatten(tree, is_leaf, namespace=VALUES)
-    check_keys(treedef)
+    treedef = in_order(treedef)
     columns = [
         _flatten_up_to(treedef, tree, other, f"tree.map: argument {i}", is_leaf) for i, other in enumerate(rest, 2)
     ]
@@ -233,8 +230,7 @@ def flatten_with_path(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[tuple[Key
     (["['w'][0]", "['w'][1]"], 2)
     """
     accessors, found, treedef = optree.tree_flatten_with_accessor(tree, is_leaf, namespace=NAMESPACE)
-    check_keys(treedef)
-    return [(to_path(a), leaf) for a, leaf in zip(accessors, found, strict=True)], treedef
+    return [(to_path(a), leaf) for a, leaf in zip(accessors, found, strict=True)], in_order(treedef)
 
 
 def map_with_path(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None) -> Any:

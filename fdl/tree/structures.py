@@ -4,8 +4,9 @@ from collections import OrderedDict, defaultdict
 from functools import lru_cache
 from typing import Any
 
-from optree import PyTreeKind
+from optree import PyTreeKind, treespec_defaultdict, treespec_dict, treespec_leaf
 
+from fdl.config import config
 from fdl.errors import TreeError
 from fdl.tree.keys import to_key
 from fdl.tree.registry import PyTreeDef
@@ -28,6 +29,28 @@ def check_keys(treedef: PyTreeDef) -> None:
             ) from None
     for child in treedef.children():
         check_keys(child)
+
+
+def in_order(treedef: PyTreeDef) -> PyTreeDef:
+    """The structure, whose dicts have keys that can be sorted; they come out sorted if `config.sort_keys` is set."""
+    check_keys(treedef)
+    return _with_sorted_keys(treedef) if config.sort_keys else treedef
+
+
+@lru_cache(maxsize=4096)
+def _with_sorted_keys(treedef: PyTreeDef) -> PyTreeDef:
+    """The same structure: it compares equal, but the dicts that it unflattens have their keys in order."""
+    return treedef.transform(_sort_keys)
+
+
+def _sort_keys(node: PyTreeDef) -> PyTreeDef:
+    if node.kind not in _SORTED:
+        return node
+    leaves: Any = {key: treespec_leaf() for key in node.entries()}
+    if node.kind == PyTreeKind.DICT:
+        return treespec_dict(leaves)
+    empty: Any = node.unflatten(range(node.num_children))
+    return treespec_defaultdict(empty.default_factory, leaves)
 
 
 def subtrees(prefix: PyTreeDef, treedef: PyTreeDef) -> list[PyTreeDef]:

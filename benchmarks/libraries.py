@@ -1,0 +1,118 @@
+"""JAX's libraries on fdl: their own tests, run under `fdl.install_as_jax`, as a table of passed, failed and why.
+
+Not a part of CI. In an environment with the libraries but without jax (docs/jax.md says how to make one)::
+
+    python -m benchmarks.libraries optax chex                      # what their wheels bring along
+    python -m benchmarks.libraries equinox=path/to/equinox/tests   # tests from a clone
+
+The table is written to benchmarks/libraries.md, a row for each library; rows of other libraries are kept.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+TABLE = Path(__file__).with_name("libraries.md")
+HEAD = """# JAX's libraries on fdl
+
+The libraries' own tests, unmodified, run by `python -m benchmarks.libraries`. Subtests count with their test.
+
+| library | version | passed | failed | skipped | passed of run | why others failed |
+|---|---|---|---|---|---|---|
+"""
+#: Name of the distribution, where it is not that of the package.
+DISTRIBUTIONS = {"haiku": "dm-haiku"}
+#: Why a test fails, by its message; the first that matches counts.
+REASONS = [
+    (r"compiler_ir|as_hlo|as_text|hlo", "reads XLA's own text"),
+    (r"fdl has no (jax[\w.]*)", r"no \1"),
+    (r"no module named '?(jax[\w.]*)", r"no \1"),
+    (r"needs \d+ devices|one device", "needs several devices"),
+    (r"does not match \"", "expects the words of JAX's message"),
+    (r"unexpected keyword argument '(\w+)'", r"no argument \1"),
+    (r"(ModuleNotFoundError|ImportError): (.*)", r"\2"),
+    (r"(\w*Error)", r"\1"),
+]
+
+
+class Outcome(NamedTuple):
+    """What the tests of a library came to.
+
+    Attributes:
+        passed, failed, skipped: numbers of tests; a file that cannot be imported counts as one that failed.
+        reasons: how many failed for which reason.
+    """
+
+    passed: int
+    failed: int
+    skipped: int
+    reasons: Counter[str]
+
+
+def run(package: str, tests: str) -> Outcome:
+    """Run the tests of a package."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        options = ["-q", "-p", "no:cacheprovider", "-o", "python_files=*_test.py test_*.py", "-W", "ignore"]
+        options += ["--continue-on-collection-errors", "--tb=line", f"--junitxml={report}", f"--rootdir={folder}"]
+        subprocess.run([sys.executable, "-m", "fdl.as_jax", "-m", "pytest", *options, tests], cwd=folder)
+        return read(report)
+
+
+def read(report: Path) -> Outcome:
+    """The outcome that a report of pytest tells."""
+    counts, reasons = Counter[str](), Counter[str]()
+    for case in ElementTree.parse(report).iter("testcase"):
+        bad = [child for child in case if child.tag in ("failure", "error")]
+        if bad:
+            reasons[reason(f"{bad[0].get('message', '')}\n{bad[0].text or ''}")] += 1
+        skipped = case.find("skipped") is not None
+        counts["failed" if bad else "skipped" if skipped else "passed"] += 1
+    return Outcome(counts["passed"], counts["failed"], counts["skipped"], reasons)
+
+
+def reason(message: str) -> str:
+    """Why a test failed, in a few words.
+
+    >>> reason("AttributeError: fdl has no jax.numpy.frompyfunc")
+    'no jax.numpy.frompyfunc'
+    """
+    for pattern, words in REASONS:
+        found = re.search(pattern, message)
+        if found:
+            return found.expand(words).replace("|", " ")[:60]
+    return "another result"
+
+
+def row(package: str, outcome: Outcome) -> str:
+    """A row of the table."""
+    known = version(DISTRIBUTIONS.get(package, package))
+    share = 100 * outcome.passed / max(1, outcome.passed + outcome.failed)
+    why = ", ".join(f"{count} {words}" for words, count in outcome.reasons.most_common(12))
+    counts = f"{outcome.passed} | {outcome.failed} | {outcome.skipped}"
+    return f"| {package} | {known} | {counts} | {share:.1f} % | {why} |"
+
+
+def main(arguments: list[str]) -> None:
+    """Run the tests of the named libraries, and bring the table up to date."""
+    rows = {line.split(" | ")[0][2:]: line for line in TABLE.read_text().splitlines()[7:]} if TABLE.exists() else {}
+    for argument in arguments:
+        package, _, tests = argument.partition("=")
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise SystemExit(f"{package} is not installed; docs/jax.md says how to install it without jax")
+        where = Path(tests).resolve() if tests else Path(spec.origin).parent
+        rows[package] = row(package, run(package, str(where)))
+        print(rows[package])
+        TABLE.write_text(HEAD + "\n".join(rows[name] for name in sorted(rows)) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,128 @@
+"""What libraries take from ``jax.core``: types of values, and questions about the trace in force."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fdl.array import Array
+from fdl.core import trace
+from fdl.core.trace import Tracer, Value, lift
+from fdl.core.types import TensorType
+from fdl.dtypes import as_dtype
+from fdl.sharding import WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class ShapedArray(TensorType):
+    """The type of a value.
+
+    Attributes:
+        shape: extents of the axes.
+        dtype: of the elements.
+        weak_type: whether it stands for a Python number.
+        sharding: where it lies.
+
+    >>> print(ShapedArray((2, 3), "float32"))
+    f32[2,3]
+    """
+
+    weak_type: bool = False
+    sharding: Any = WHOLE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "dtype", as_dtype(self.dtype))
+
+    @property
+    def vma(self) -> frozenset[Any]:
+        """Names of the axes of a mesh that it varies along: none."""
+        return frozenset()
+
+    def str_short(self, short_dtypes: bool = False, **_: Any) -> str:
+        """As text."""
+        return str(self) if short_dtypes else f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+    def update(self, **changes: Any) -> "ShapedArray":
+        """With other attributes."""
+        mine = {name: getattr(self, name) for name in ("shape", "dtype", "weak_type", "sharding")}
+        return ShapedArray(**(mine | changes))
+
+
+def typeof(x: Any) -> ShapedArray:
+    """The type of a value, traced or not.
+
+    >>> typeof(1.0).weak_type
+    True
+    """
+    weak = isinstance(x, (bool, int, float, complex)) and not isinstance(x, np.generic)
+    if type(x) is ShapedArray:
+        return x
+    value = x if hasattr(x, "shape") and hasattr(x, "dtype") else lift(x)
+    return ShapedArray(value.shape, value.dtype, weak or getattr(value, "weak", False))
+
+
+get_aval = typeof
+
+
+class OpaqueTraceState:
+    """The transform that was in force, to be compared with another one."""
+
+    def __init__(self) -> None:
+        self._interpreter = trace.current()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OpaqueTraceState) and self._interpreter is other._interpreter
+
+    def __hash__(self) -> int:
+        return id(self._interpreter)
+
+
+def get_opaque_trace_state(convention: str | None = None) -> OpaqueTraceState:
+    """What compares equal as long as no other transform is in force.
+
+    >>> get_opaque_trace_state() == get_opaque_trace_state()
+    True
+    """
+    return OpaqueTraceState()
+
+
+def trace_state_clean() -> bool:
+    """Whether no transform is in force.
+
+    >>> trace_state_clean()
+    True
+    """
+    return trace.is_eager()
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the number of a value is known.
+
+    >>> is_concrete(1.0)
+    True
+    """
+    return not isinstance(x, Tracer)
+
+
+def concrete_or_error(force: Any, value: Any, context: str = "") -> Any:
+    """``force(value)``, for a value that must be known; `force` may be None.
+
+    Raises:
+        ConcretizationError: it is traced.
+
+    >>> concrete_or_error(int, 3.0)
+    3
+    """
+    if isinstance(value, Tracer):
+        value = Array(value.concrete(context))
+    return value if force is None else force(value)
+
+
+def valid_jaxtype(x: Any) -> bool:
+    """Whether a leaf is an array or a number.
+
+    >>> valid_jaxtype("text")
+    False
+    """
+    return isinstance(x, (Value, np.ndarray, np.generic, bool, int, float, complex))

@@ -1,0 +1,116 @@
+"""The importer that makes modules called ``jax`` of fdl's, as the tables of names say."""
+
+import importlib
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from fdl.as_jax.names import MODULES, ROOTS
+from fdl.config import config
+
+_lock = threading.RLock()
+
+
+def install() -> None:
+    """From now on ``import jax``, and what lies below it, gives fdl under JAX's names.
+
+    Arrays follow JAX's rules then: inputs of 64 bits become 32 unless ``jax.config.update("jax_enable_x64", True)``,
+    and the dicts that transforms and ``jax.tree.map`` return have sorted keys. Calling it again changes nothing. It
+    holds for the whole process, for libraries that are imported afterwards too; nothing does it by itself.
+
+    Raises:
+        RuntimeError: JAX itself is imported already, which fdl cannot take the place of.
+    """
+    with _lock:
+        if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+            return
+        taken = [name for name in ROOTS if name in sys.modules]
+        if taken:
+            raise RuntimeError(
+                f"install_as_jax: {taken[0]} is imported already, from "
+                f"{getattr(sys.modules[taken[0]], '__file__', 'an unknown place')}; call fdl.install_as_jax() before "
+                "anything imports it, or run the program by python -m fdl.as_jax script.py"
+            )
+        sys.meta_path.insert(0, _Finder())
+        config.enable_x64 = config.default_float == "float64"
+        config.sort_keys = True
+
+
+class _Finder(MetaPathFinder):
+    """Finds modules named in the tables, and refuses others below them with a hint."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] not in ROOTS:
+            return None
+        if fullname in MODULES:
+            return ModuleSpec(fullname, _Loader(), origin="fdl", is_package=True)
+        # Without `name`, so that `from jax import x` says this instead of "cannot import name 'x'".
+        raise ModuleNotFoundError(_absent(fullname))
+
+
+class _Loader(Loader):
+    """Fills a module with the names of fdl that its table lists."""
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _JaxModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        names = vars(module)
+        for name, value in _public(module.__name__):
+            names.setdefault(name, value)
+        names["__all__"] = sorted(name for name in names if not name.startswith("_"))
+        names["__doc__"] = f"fdl under the names of {module.__name__}."
+
+
+class _JaxModule(ModuleType):
+    """A module whose submodules are imported when they are asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        whole = f"{self.__name__}.{name}"
+        if whole in MODULES:
+            return importlib.import_module(whole)
+        raise AttributeError(_absent(whole), name=name, obj=self)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*self.__all__, *_submodules(self.__name__)})
+
+
+def _public(module: str) -> Iterator[tuple[str, Any]]:
+    """Names and values of a module, first those of its own table, then those of the modules that it takes whole."""
+    table = MODULES[module]
+    for name, place in table.names.items():
+        yield name, _lookup(place)
+    for source in table.whole:
+        found = importlib.import_module(source)
+        for name in getattr(found, "__all__", None) or dir(found):
+            value = getattr(found, name)
+            if not name.startswith("_") and not isinstance(value, ModuleType):
+                yield name, value
+
+
+def _lookup(place: str) -> Any:
+    """What a row of a table names: ``module:attribute``, or ``module``."""
+    module, _, attribute = place.partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+def _submodules(module: str) -> list[str]:
+    return [name.rpartition(".")[2] for name in MODULES if name.rpartition(".")[0] == module]
+
+
+def _absent(name: str) -> str:
+    """That there is no such name, and what comes nearest to it."""
+    module, _, last = name.rpartition(".")
+    everywhere = {f"{m}.{n}" for m in MODULES for n in (*vars(sys.modules.get(m, object)), *_submodules(m))}
+    same = sorted(found for found in everywhere if found.rpartition(".")[2] == last)
+    beside = {found.rpartition(".")[2]: found for found in everywhere if found.rpartition(".")[0] == module}
+    near = same or [beside[close] for close in get_close_matches(last, beside, 3, 0.7)]
+    return f"fdl has no {name}" + (f"; nearest: {', '.join(near)}" if near else "")

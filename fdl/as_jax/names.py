@@ -1,0 +1,113 @@
+"""Where each module of JAX finds its names in fdl, as data.
+
+The names are those of the JAX release `VERSION`, and some of later ones. A module takes every public name of the
+modules in `whole`, and the single ones of `names`, each from ``module`` or ``module:attribute``.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+#: The release whose names and rules are followed; libraries ask for it to know what they may use.
+VERSION = "0.7.1"
+ROOTS = ("jax", "jaxlib")
+
+
+class ModuleNames(NamedTuple):
+    """The names of one module."""
+
+    whole: tuple[str, ...] = ()
+    names: Mapping[str, str] = MappingProxyType({})
+
+
+def _from(module: str, names: str) -> dict[str, str]:
+    """Names of one of fdl's modules that have another name there after an ``=``."""
+    pairs = (name.partition("=") for name in names.split())
+    return {name: f"{module}:{other or name}" for name, _, other in pairs}
+
+
+_CONFIG = """check_tracer_leaks checking_leaks config debug_infs debug_key_reuse debug_nans default_device
+    default_matmul_precision default_prng_impl enable_checks enable_custom_prng enable_x64 explain_cache_misses
+    legacy_prng_key log_compiles numpy_dtype_promotion numpy_rank_promotion threefry_partitionable transfer_guard
+    transfer_guard_device_to_device transfer_guard_device_to_host transfer_guard_host_to_device"""
+_JAX = """Array ShapeDtypeStruct block_until_ready checkpoint checkpoint_policies clear_caches custom_gradient
+    custom_jvp custom_vjp default_backend device_count device_get device_put devices disable_jit
+    ensure_compile_time_eval eval_shape float0 grad hessian jacfwd jacobian jacrev jit jvp linear_transpose linearize
+    local_devices make_jaxpr named_call named_scope pure_callback remat value_and_grad vjp vmap"""
+_CORE = """ShapedArray concrete_or_error get_aval get_opaque_trace_state is_concrete trace_state_clean typeof
+    valid_jaxtype"""
+_SHARDING = "AbstractMesh AxisType Mesh NamedSharding PartitionSpec Sharding SingleDeviceSharding"
+_ERRORS = {
+    "ConcretizationTypeError": "fdl.errors:ConcretizationError",
+    "JAXTypeError": "fdl.errors:FdlError",
+    "JAXIndexError": "fdl.errors:IndexingError",
+    "JaxRuntimeError": "builtins:RuntimeError",
+    "KeyReuseError": "fdl.errors:FdlError",
+    "NonConcreteBooleanIndexError": "fdl.errors:ConcretizationError",
+    "TracerArrayConversionError": "fdl.errors:ConcretizationError",
+    "TracerBoolConversionError": "fdl.errors:ConcretizationError",
+    "TracerIntegerConversionError": "fdl.errors:ConcretizationError",
+    "UnexpectedTracerError": "fdl.errors:LeakedTracerError",
+}
+
+MODULES: dict[str, ModuleNames] = {
+    "jax": ModuleNames(
+        names=_from("fdl", _JAX)
+        | _from("fdl.as_jax.config", _CONFIG)
+        | _from("fdl.as_jax.core", "typeof")
+        | _from("fdl.sharding", "NamedSharding P=PartitionSpec make_mesh set_mesh=use_mesh reshard")
+        | _from("fdl.api.environment", "Device process_index process_count local_device_count")
+        | _from("fdl.as_jax.version", "__version__ __version_info__")
+        | _from("fdl.as_jax.single", "pmap shard_map closure_convert")
+    ),
+    "jax.numpy": ModuleNames(("fdl.numpy",)),
+    "jax.numpy.linalg": ModuleNames(("fdl.numpy.linalg",)),
+    "jax.numpy.fft": ModuleNames(("fdl.fft",)),
+    "jax.lax": ModuleNames(("fdl.lax",), _from("fdl.sharding", "with_sharding_constraint")),
+    "jax.lax.linalg": ModuleNames(("fdl.linalg",)),
+    "jax.nn": ModuleNames(("fdl.nn",)),
+    "jax.nn.initializers": ModuleNames(("fdl.nn.initializers",)),
+    "jax.random": ModuleNames(("fdl.random",), {"KeyArray": "fdl:Array"}),
+    "jax.tree": ModuleNames(("fdl.tree",)),
+    "jax.tree_util": ModuleNames(("fdl.tree_util",)),
+    "jax.flatten_util": ModuleNames(("fdl.flatten_util",)),
+    "jax.scipy": ModuleNames(),
+    "jax.scipy.linalg": ModuleNames(("fdl.scipy.linalg",)),
+    "jax.scipy.optimize": ModuleNames(("fdl.scipy.optimize",)),
+    "jax.scipy.sparse": ModuleNames(),
+    "jax.scipy.sparse.linalg": ModuleNames(("fdl.scipy.sparse.linalg",)),
+    "jax.scipy.special": ModuleNames(("fdl.scipy.special",)),
+    "jax.scipy.stats": ModuleNames(("fdl.scipy.stats",)),
+    **{
+        f"jax.scipy.stats.{name}": ModuleNames((f"fdl.scipy.stats.{name}",))
+        for name in (
+            "bernoulli beta cauchy expon gamma laplace logistic multivariate_normal norm poisson t uniform".split()
+        )
+    },
+    "jax.core": ModuleNames(names=_from("fdl.as_jax.core", _CORE) | _from("fdl.core.trace", "Tracer")),
+    "jax.custom_derivatives": ModuleNames(("fdl.custom_derivatives",)),
+    "jax.debug": ModuleNames(("fdl.debug",)),
+    "jax.dtypes": ModuleNames(
+        names=_from("fdl.dtypes", "extended prng_key result_type canonicalize_dtype=as_dtype")
+        | _from("fdl.numpy", "bfloat16 finfo iinfo issubdtype")
+        | _from("fdl", "float0")
+        | _from("fdl.as_jax.dtypes", "scalar_type_of")
+    ),
+    "jax.errors": ModuleNames(names=_ERRORS),
+    "jax.experimental": ModuleNames(names=_from("fdl.as_jax.config", "enable_x64 disable_x64")),
+    "jax.experimental.mesh_utils": ModuleNames(names=_from("fdl.as_jax.single", "create_device_mesh")),
+    "jax.experimental.pjit": ModuleNames(names=_from("fdl", "pjit=jit")),
+    "jax.experimental.shard_map": ModuleNames(names=_from("fdl.as_jax.single", "shard_map")),
+    "jax.extend": ModuleNames(),
+    "jax.extend.core": ModuleNames(names=_from("fdl.as_jax.core", "get_opaque_trace_state") | _from("fdl", "Jaxpr=Program")),
+    "jax.monitoring": ModuleNames(("fdl.as_jax.monitoring",)),
+    "jax.profiler": ModuleNames(("fdl.as_jax.profiler",)),
+    "jax.sharding": ModuleNames(names=_from("fdl.sharding", f"{_SHARDING} get_abstract_mesh get_mesh reshard use_mesh")),
+    "jax.stages": ModuleNames(names=_from("fdl.api.jit", "Lowered Wrapped=Jitted Compiled=CompiledFunction")),
+    "jax.test_util": ModuleNames(names=_from("fdl.test_util", "check_grads")),
+    "jax.typing": ModuleNames(("fdl.typing",)),
+    "jax.util": ModuleNames(names=_from("fdl.as_jax.util", "safe_map safe_zip unzip2")),
+    "jax.version": ModuleNames(names=_from("fdl.as_jax.version", "__version__ __version_info__")),
+    "jaxlib": ModuleNames(names=_from("fdl.as_jax.version", "__version__")),
+    "jaxlib.version": ModuleNames(names=_from("fdl.as_jax.version", "__version__")),
+}

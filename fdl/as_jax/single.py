@@ -1,0 +1,159 @@
+"""Transforms over devices, for the one device there is: axes of meshes have the extent 1."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fdl import tree
+from fdl.api.inspect import trace_call
+from fdl.api.jit import jit
+from fdl.api.vmap import vmap
+from fdl.core.interpret import apply_program
+from fdl.errors import BatchError
+from fdl.sharding import devices
+
+
+def pmap(
+    fun: Callable[..., Any],
+    axis_name: Any = None,
+    *,
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    static_broadcasted_argnums: int | Sequence[int] = (),
+    devices: Any = None,
+    backend: str | None = None,
+    axis_size: int | None = None,
+    donate_argnums: int | Sequence[int] = (),
+    global_arg_shapes: Any = None,
+) -> Callable[..., Any]:
+    """`fun` over an axis of extent 1, one row for each device.
+
+    Args:
+        fun: works on the rows of one device.
+        axis_name: a name for the axis, for collectives.
+        in_axes, out_axes: as for :func:`fdl.vmap`.
+        static_broadcasted_argnums: positional arguments that are Python values.
+        devices, backend, donate_argnums, global_arg_shapes: accepted for ports, and ignored.
+        axis_size: 1.
+
+    Returns:
+        The mapped and compiled function.
+
+    Raises:
+        BatchError: a mapped axis has another extent than 1.
+
+    >>> import fdl.numpy as fnp
+    >>> pmap(lambda x: 2 * x)(fnp.ones((1, 2)))
+    Array([[2., 2.]], dtype=float32)
+    """
+    static = (
+        (static_broadcasted_argnums,) if isinstance(static_broadcasted_argnums, int) else static_broadcasted_argnums
+    )
+    axes = in_axes if isinstance(in_axes, tuple) else None
+
+    @functools.wraps(fun)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        fixed = {n % len(args): args[n] for n in static}
+        rest = [a for n, a in enumerate(args) if n not in fixed]
+
+        def of_rows(*rows: Any, **named: Any) -> Any:
+            found = iter(rows)
+            return fun(*(fixed[n] if n in fixed else next(found) for n in range(len(args))), **named)
+
+        mapped = in_axes if axes is None else tuple(a for n, a in enumerate(axes) if n not in fixed)
+        one = vmap(of_rows, mapped, out_axes, axis_name, 1 if mapped is None else axis_size)
+        for n, a in enumerate(rest):
+            axis = mapped[n] if isinstance(mapped, tuple) else mapped
+            for leaf in tree.leaves(a) if isinstance(axis, int) else ():
+                if np.ndim(leaf) and np.shape(leaf)[axis] != 1:
+                    raise BatchError(
+                        f"pmap: argument {n} has extent {np.shape(leaf)[axis]} along its mapped axis, and there is one "
+                        "device; use vmap, or reshape it to a leading axis of extent 1"
+                    )
+        return one(*rest, **kwargs)
+
+    return jit(wrapped, static_argnums=tuple(static) or None)
+
+
+def shard_map(
+    f: Callable[..., Any] | None = None,
+    /,
+    mesh: Any = None,
+    in_specs: Any = None,
+    out_specs: Any = None,
+    **ignored: Any,
+) -> Any:
+    """`f` on the whole arrays, with the axes of the mesh bound to the extent 1.
+
+    Args:
+        f: works on the part of one device, which is the whole.
+        mesh: of one device; None takes the current one.
+        in_specs, out_specs: accepted for ports: nothing is cut.
+        **ignored: accepted for ports.
+
+    Returns:
+        A function of the same arguments.
+
+    >>> from fdl import lax, sharding
+    >>> mesh = sharding.make_mesh((1,), ("data",))
+    >>> shard_map(lambda x: lax.psum(x, "data"), mesh=mesh, in_specs=None, out_specs=None)(2.0)
+    Array(2., dtype=float32)
+    """
+    if f is None:
+        return functools.partial(shard_map, mesh=mesh, in_specs=in_specs, out_specs=out_specs, **ignored)
+    names = mesh.axis_names if mesh is not None else ()
+
+    @functools.wraps(f)
+    def wrapped(*args: Any) -> Any:
+        inner: Any = f
+        for name in names:
+            inner = _bound(inner, name)
+        return inner(*args)
+
+    return wrapped
+
+
+def _bound(f: Callable[..., Any], name: Any) -> Callable[..., Any]:
+    """`f` under a named axis of extent 1."""
+    return lambda *args: tree.map(lambda x: x[0], vmap(f, None, 0, name, 1)(*args))
+
+
+def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callable[..., Any], list[Any]]:
+    """`fun` with the traced values that it closes over as further arguments.
+
+    Args:
+        fun: a function of arrays.
+        *example_args: arguments of the shapes that it will get.
+
+    Returns:
+        ``converted(*args, *consts)`` and the values `consts`.
+
+    >>> import fdl
+    >>> def f(scale):
+    ...     converted, consts = closure_convert(lambda x: scale * x, 1.0)
+    ...     return converted(3.0, *consts)
+    >>> fdl.grad(f)(2.0)
+    Array(3., dtype=float32)
+    """
+    program, captured, flat = trace_call(fun, example_args, {})
+
+    def converted(*args: Any) -> Any:
+        args, consts = args[: len(args) - len(captured)], args[len(args) - len(captured) :]
+        return flat.unflatten(apply_program(program, [*consts, *tree.leaves((args, {}))]))
+
+    return converted, list(captured)
+
+
+def create_device_mesh(mesh_shape: Sequence[int], devices: Any = None, **ignored: Any) -> np.ndarray:
+    """The one device in a grid of extents 1.
+
+    >>> create_device_mesh((1, 1)).shape
+    (1, 1)
+    """
+    return np.array(_all(), object).reshape(tuple(mesh_shape))
+
+
+def _all() -> Any:
+    return devices()

@@ -1,0 +1,183 @@
+"""A program in JAX's names, which tests/test_as_jax.py runs by ``python -m fdl.as_jax`` in a process of its own.
+
+Each function ``check_...`` is a test; the last line printed is JSON: what each raised, or an empty text.
+"""
+
+import json
+import threading
+import traceback
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax, random
+from jax.experimental import enable_x64
+from jax.scipy.stats import norm
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from jax.tree_util import register_pytree_node_class
+
+import fdl
+
+
+def raised(function, *args):
+    """The exception that a call raises."""
+    try:
+        function(*args)
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+@register_pytree_node_class
+class Layer:
+    def __init__(self, w, b):
+        self.w, self.b = w, b
+
+    def tree_flatten(self):
+        return (self.w, self.b), None
+
+    @classmethod
+    def tree_unflatten(cls, aux, children):
+        return cls(*children)
+
+
+def init(key, sizes):
+    keys = random.split(key, len(sizes) - 1)
+    return [
+        Layer(random.normal(k, (m, n)) * jnp.sqrt(2 / m), jnp.zeros(n))
+        for k, m, n in zip(keys, sizes[:-1], sizes[1:], strict=True)
+    ]
+
+
+def predict(layers, x):
+    for layer in layers[:-1]:
+        x = jax.nn.relu(x @ layer.w + layer.b)
+    return (x @ layers[-1].w + layers[-1].b)[:, 0]
+
+
+def check_a_program_trains():
+    x = random.normal(random.PRNGKey(1), (256, 3))
+    y = jnp.sin(x[:, 0]) + x[:, 1] * x[:, 2]
+
+    def loss(layers):
+        return jnp.mean((predict(layers, x) - y) ** 2)
+
+    @jax.jit
+    def step(layers, _):
+        value, grads = jax.value_and_grad(loss)(layers)
+        return jax.tree.map(lambda p, g: p - 0.05 * g, layers, grads), value
+
+    layers, losses = lax.scan(step, init(random.key(0), [3, 32, 32, 1]), None, length=300)
+    assert losses[-1] < 0.2 * losses[0], losses
+    assert isinstance(layers[0], Layer)
+    assert layers[0].w.dtype == jnp.float32
+
+
+def check_inputs_of_64_bits_become_32():
+    assert jnp.asarray(np.arange(3)).dtype == np.int32
+    assert jnp.zeros(3, jnp.float64).dtype == np.float32
+    assert (jnp.ones(2) * np.float64(2)).dtype == np.float32
+    assert jax.jit(lambda x: 2 * x)(np.arange(3.0)).dtype == np.float32
+    assert jax.vmap(lambda x: 2 * x)(np.arange(3.0)).dtype == np.float32
+    assert jax.device_put(np.arange(3)).dtype == np.int32
+    assert jnp.finfo(jnp.float64).bits == 64
+    assert isinstance(raised(jnp.asarray, 2**40), OverflowError)
+
+
+def check_x64_can_be_enabled():
+    assert not jax.config.jax_enable_x64
+    with enable_x64():
+        assert jax.config.x64_enabled
+        assert jnp.ones(2).dtype == np.float64
+        assert jax.jit(jnp.sum)(np.arange(3)).dtype == np.int64
+    assert jnp.ones(2).dtype == np.float32
+    jax.config.update("jax_enable_x64", True)
+    assert jnp.asarray(np.float64(1)).dtype == np.float64
+    jax.config.update("jax_enable_x64", False)
+    assert jax.jit(jnp.sum)(np.arange(3)).dtype == np.int32
+
+
+def check_dicts_come_out_sorted():
+    given = {"w": 1.0, "b": {"z": 2.0, "a": 3.0}}
+    for found in (jax.tree.map(lambda x: x, given), jax.jit(lambda d: d)(given), jax.grad(lambda d: d["w"])(given)):
+        assert list(found) == ["b", "w"], found
+        assert list(found["b"]) == ["a", "z"], found
+
+
+def check_flags_mean_what_they_mean():
+    with jax.numpy_rank_promotion("raise"):
+        raised(jnp.add, jnp.ones((2, 3)), jnp.ones(3))
+    with jax.numpy_dtype_promotion("strict"):
+        raised(jnp.add, jnp.ones(3), jnp.ones(3, jnp.int32))
+        assert (jnp.ones(3) + 1).dtype == np.float32
+    assert jnp.add(jnp.ones((2, 3)), jnp.ones(3)).shape == (2, 3)
+    with jax.disable_jit():
+        assert jax.config.jax_disable_jit
+    assert isinstance(raised(jax.config.update, "jax_platform_name", "gpu"), ValueError)
+    assert isinstance(raised(jax.config.update, "jax_no_such_flag", 1), AttributeError)
+    jax.config.update("jax_platform_name", "cpu")
+    jax.config.update("jax_compilation_cache_dir", "/nowhere")
+    assert jax.config.read("jax_compilation_cache_dir") == "/nowhere"
+
+
+def check_absent_names_say_what_is_near():
+    hint = str(raised(lambda: jnp.argmaximum))
+    assert hint.startswith("fdl has no jax.numpy.argmaximum; nearest: ") and "jax.numpy.argmax" in hint, hint
+    assert "fdl has no jax.experimental.pallas" in str(raised(lambda: __import__("jax.experimental.pallas")))
+    error = raised(exec, "from jax import pmep")
+    assert isinstance(error, ImportError)
+    assert str(error) == "fdl has no jax.pmep; nearest: jax.pmap"
+    assert not hasattr(jax, "no_such_name")
+    assert "grad" in dir(jax) and "numpy" in dir(jax) and "Rows" not in dir(jax)
+
+
+def check_one_device_has_meshes():
+    mesh = jax.make_mesh((1,), ("data",))
+    total = jax.shard_map(lambda x: lax.psum(x, "data"), mesh=mesh, in_specs=P("data"), out_specs=P())
+    np.testing.assert_array_equal(total(jnp.arange(3.0)), [0, 1, 2])
+    placed = jax.device_put(jnp.ones(2), NamedSharding(mesh, P("data")))
+    assert jax.jit(lambda x: 2 * x, in_shardings=NamedSharding(mesh, P()))(placed).sharding.is_fully_replicated
+    assert jax.pmap(lambda x: x / lax.psum(x, "i"), axis_name="i")(jnp.ones((1, 2))).shape == (1, 2)
+    assert "one device" in str(raised(jax.pmap(lambda x: x), jnp.ones((2, 2))))
+    assert isinstance(raised(jax.make_mesh, (2,), ("data",)), ValueError)
+    assert jax.typeof(placed).sharding.mesh.empty
+
+
+def check_types_and_errors_are_known():
+    assert isinstance(1.0, jax.typing.ArrayLike)
+    assert not isinstance("text", jax.typing.ArrayLike)
+    assert isinstance(raised(jax.jit(lambda x: 1 if x else 2), 1.0), jax.errors.ConcretizationTypeError)
+    assert jax.typeof(1.0).weak_type and not jax.typeof(jnp.ones(2)).weak_type
+    assert jax.jit(lambda x: isinstance(x, jax.core.Tracer))(1.0)
+    assert jax.__version_info__ >= (0, 7)
+    np.testing.assert_allclose(norm.logpdf(0.0), -0.5 * np.log(2 * np.pi), rtol=1e-6)
+
+
+def check_threads_import_and_install():
+    found = []
+
+    def work():
+        fdl.install_as_jax()
+        from jax.scipy import linalg, special
+
+        found.append(float(special.expit(0.0)) + float(linalg.det(jnp.eye(2))))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [1.5] * 4
+
+
+if __name__ == "__main__":
+    results = {}
+    for name, check in list(globals().items()):
+        if name.startswith("check_"):
+            try:
+                check()
+                results[name] = ""
+            except Exception:
+                results[name] = traceback.format_exc()
+    print(json.dumps(results))

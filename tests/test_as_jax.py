@@ -1,0 +1,78 @@
+"""fdl under the name of JAX. What changes the process is checked in one of its own, by as_jax_checks.py."""
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fdl
+import fdl.numpy as fnp
+from fdl.as_jax import install
+from fdl.as_jax.config import JaxConfig
+from fdl.as_jax.names import MODULES
+from fdl.config import config
+
+PROGRAM = Path(__file__).with_name("as_jax_checks.py")
+CHECKS = [
+    node.name
+    for node in ast.parse(PROGRAM.read_text()).body
+    if isinstance(node, ast.FunctionDef) and node.name.startswith("check_")
+]
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, str]:
+    """What each check raised."""
+    run = [sys.executable, "-W", "error", "-m", "fdl.as_jax", str(PROGRAM)]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=PROGRAM.parent.parent)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_as_jax(check: str, results: dict[str, str]) -> None:
+    assert results[check] == ""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_tables_name_what_exists(module: str) -> None:
+    table = MODULES[module]
+    assert module.rpartition(".")[0] in ("", *MODULES)
+    for source in table.whole:
+        importlib.import_module(source)
+    for place in table.names.values():
+        source, _, attribute = place.partition(":")
+        assert hasattr(importlib.import_module(source), attribute), place
+
+
+def test_install_refuses_when_jax_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = list(sys.meta_path), config.enable_x64, config.sort_keys
+    monkeypatch.setitem(sys.modules, "jaxlib", types.ModuleType("jaxlib"))
+    with pytest.raises(RuntimeError, match=r"jaxlib is imported already, from .*; call fdl.install_as_jax\(\) before"):
+        install()
+    assert (list(sys.meta_path), config.enable_x64, config.sort_keys) == before
+
+
+def test_nothing_changes_by_itself() -> None:
+    assert "jax" not in sys.modules
+    assert config.enable_x64
+    assert fnp.asarray(np.arange(3)).dtype == np.int64
+    assert list(fdl.tree.map(lambda x: x, {"b": 1, "a": 2})) == ["b", "a"]
+
+
+def test_flags_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = JaxConfig()
+    monkeypatch.setattr(config, "debug_nans", config.debug_nans)
+    flags.update("jax_debug_nans", True)
+    assert config.debug_nans and flags.jax_debug_nans and flags.debug_nans
+    with pytest.raises(ValueError, match="fdl cannot do jax_default_prng_impl='rbg'"):
+        flags.update("jax_default_prng_impl", "rbg")
+    with pytest.raises(AttributeError, match="no jax.config flag 'jax_colour'"):
+        flags.jax_colour  # noqa: B018
