@@ -1,11 +1,11 @@
 """JAX's names for fdl: programs and libraries that import ``jax`` run on fdl, without being changed::
 
-    import fdl
+import fdl
 
-    fdl.install_as_jax()
-    import jax, jax.numpy as jnp
+fdl.install_as_jax()
+import jax, jax.numpy as jnp
 
-    jax.grad(lambda x: jnp.sum(x**2))(jnp.arange(3.0))
+jax.grad(lambda x: jnp.sum(x**2))(jnp.arange(3.0))
 """
 
 from fdl.as_jax.finder import install

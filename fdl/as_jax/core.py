@@ -1,5 +1,7 @@
 """What libraries take from ``jax.core``: types of values, and questions about the trace in force."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +87,17 @@ def get_opaque_trace_state(convention: str | None = None) -> OpaqueTraceState:
     True
     """
     return OpaqueTraceState()
+
+
+@contextmanager
+def take_current_trace() -> Iterator[Any]:
+    """The interpreter in force."""
+    yield trace.current()
+
+
+def set_current_trace(interpreter: Any) -> Any:
+    """Make an interpreter current inside of a ``with`` block."""
+    return trace.use(interpreter)
 
 
 def trace_state_clean() -> bool:

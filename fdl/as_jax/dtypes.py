@@ -12,3 +12,7 @@ def scalar_type_of(x: Any) -> type:
     <class 'float'>
     """
     return {"b": bool, "i": int, "u": int, "c": complex}.get(dtype_of(x).kind, float)
+
+
+class ExtendedDType:
+    """The base of dtypes that libraries define for JAX; fdl has no arrays of them."""

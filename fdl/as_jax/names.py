@@ -34,8 +34,8 @@ _JAX = """Array ShapeDtypeStruct block_until_ready checkpoint checkpoint_policie
     custom_jvp custom_vjp default_backend device_count device_get device_put devices disable_jit
     ensure_compile_time_eval eval_shape float0 grad hessian jacfwd jacobian jacrev jit jvp linear_transpose linearize
     local_devices make_jaxpr named_call named_scope pure_callback remat value_and_grad vjp vmap"""
-_CORE = """ShapedArray concrete_or_error get_aval get_opaque_trace_state is_concrete trace_state_clean typeof
-    valid_jaxtype"""
+_CORE = """ShapedArray concrete_or_error get_aval get_opaque_trace_state is_concrete set_current_trace
+    take_current_trace trace_state_clean typeof valid_jaxtype"""
 _SHARDING = "AbstractMesh AxisType Mesh NamedSharding PartitionSpec Sharding SingleDeviceSharding"
 _ERRORS = {
     "ConcretizationTypeError": "fdl.errors:ConcretizationError",
@@ -50,6 +50,24 @@ _ERRORS = {
     "UnexpectedTracerError": "fdl.errors:LeakedTracerError",
 }
 
+#: Dtypes of which fdl has no arrays; libraries name them in signatures.
+_SMALL_DTYPES = "float8_e4m3b11fnuz float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz int2 int4 uint2 uint4"
+_LINEAR_UTIL = "WrappedFun transformation wrap_init"
+_PARTIAL_EVAL = "PartialVal trace_to_jaxpr_nounits"
+_CORE_NAMES = (
+    _from("fdl.as_jax.core", _CORE)
+    | _from("fdl.core.trace", "Tracer Trace=Interpreter")
+    | _from("fdl.core.types", "AbstractValue=TensorType")
+    | _from("fdl", "Jaxpr=Program ClosedJaxpr=Program ensure_compile_time_eval")
+    | _from("fdl.core.program", "Atom DropVar=Var JaxprEqn=Equation Literal Var")
+)
+_DTYPES = (
+    _from("fdl.dtypes", "extended prng_key result_type canonicalize_dtype=as_dtype")
+    | _from("fdl.numpy", "bfloat16 finfo iinfo issubdtype")
+    | _from("fdl", "float0")
+    | _from("fdl.as_jax.dtypes", "scalar_type_of")
+)
+
 MODULES: dict[str, ModuleNames] = {
     "jax": ModuleNames(
         names=_from("fdl", _JAX)
@@ -60,7 +78,7 @@ MODULES: dict[str, ModuleNames] = {
         | _from("fdl.as_jax.version", "__version__ __version_info__")
         | _from("fdl.as_jax.single", "pmap shard_map closure_convert")
     ),
-    "jax.numpy": ModuleNames(("fdl.numpy",)),
+    "jax.numpy": ModuleNames(("fdl.numpy",), _from("ml_dtypes", _SMALL_DTYPES)),
     "jax.numpy.linalg": ModuleNames(("fdl.numpy.linalg",)),
     "jax.numpy.fft": ModuleNames(("fdl.fft",)),
     "jax.lax": ModuleNames(("fdl.lax",), _from("fdl.sharding", "with_sharding_constraint")),
@@ -84,30 +102,49 @@ MODULES: dict[str, ModuleNames] = {
             "bernoulli beta cauchy expon gamma laplace logistic multivariate_normal norm poisson t uniform".split()
         )
     },
-    "jax.core": ModuleNames(names=_from("fdl.as_jax.core", _CORE) | _from("fdl.core.trace", "Tracer")),
+    "jax.api_util": ModuleNames(names=_from("fdl.as_jax.linear_util", "debug_info flatten_fun flatten_fun_nokwargs")),
+    "jax.core": ModuleNames(names=_CORE_NAMES),
     "jax.custom_derivatives": ModuleNames(("fdl.custom_derivatives",)),
     "jax.debug": ModuleNames(("fdl.debug",)),
-    "jax.dtypes": ModuleNames(
-        names=_from("fdl.dtypes", "extended prng_key result_type canonicalize_dtype=as_dtype")
-        | _from("fdl.numpy", "bfloat16 finfo iinfo issubdtype")
-        | _from("fdl", "float0")
-        | _from("fdl.as_jax.dtypes", "scalar_type_of")
-    ),
+    "jax.dtypes": ModuleNames(names=_DTYPES),
     "jax.errors": ModuleNames(names=_ERRORS),
     "jax.experimental": ModuleNames(names=_from("fdl.as_jax.config", "enable_x64 disable_x64")),
     "jax.experimental.mesh_utils": ModuleNames(names=_from("fdl.as_jax.single", "create_device_mesh")),
     "jax.experimental.pjit": ModuleNames(names=_from("fdl", "pjit=jit")),
     "jax.experimental.shard_map": ModuleNames(names=_from("fdl.as_jax.single", "shard_map")),
+    "jax.experimental.layout": ModuleNames(names=_from("fdl.sharding", "Format=SingleDeviceSharding")),
+    "jax.experimental.multihost_utils": ModuleNames(
+        names=_from("fdl.as_jax.single", "process_allgather sync_global_devices")
+    ),
     "jax.extend": ModuleNames(),
-    "jax.extend.core": ModuleNames(names=_from("fdl.as_jax.core", "get_opaque_trace_state") | _from("fdl", "Jaxpr=Program")),
+    "jax.extend.core": ModuleNames(names=_CORE_NAMES),
+    "jax.extend.linear_util": ModuleNames(names=_from("fdl.as_jax.linear_util", _LINEAR_UTIL)),
+    "jax.extend.source_info_util": ModuleNames(names=_from("fdl.as_jax.tracebacks", "register_exclusion")),
+    "jax.interpreters": ModuleNames(),
+    "jax.interpreters.partial_eval": ModuleNames(names=_from("fdl.as_jax.partial_eval", _PARTIAL_EVAL)),
     "jax.monitoring": ModuleNames(("fdl.as_jax.monitoring",)),
     "jax.profiler": ModuleNames(("fdl.as_jax.profiler",)),
-    "jax.sharding": ModuleNames(names=_from("fdl.sharding", f"{_SHARDING} get_abstract_mesh get_mesh reshard use_mesh")),
+    "jax.sharding": ModuleNames(
+        names=_from("fdl.sharding", f"{_SHARDING} get_abstract_mesh get_mesh reshard use_mesh")
+    ),
     "jax.stages": ModuleNames(names=_from("fdl.api.jit", "Lowered Wrapped=Jitted Compiled=CompiledFunction")),
     "jax.test_util": ModuleNames(names=_from("fdl.test_util", "check_grads")),
     "jax.typing": ModuleNames(("fdl.typing",)),
     "jax.util": ModuleNames(names=_from("fdl.as_jax.util", "safe_map safe_zip unzip2")),
     "jax.version": ModuleNames(names=_from("fdl.as_jax.version", "__version__ __version_info__")),
+    # Private names that Flax, Haiku and Equinox import.
+    "jax._src": ModuleNames(),
+    "jax._src.core": ModuleNames(names=_CORE_NAMES),
+    "jax._src.dispatch": ModuleNames(names=_from("fdl.as_jax.single", "wait_for_tokens")),
+    "jax._src.dtypes": ModuleNames(
+        names=_DTYPES
+        | _from("fdl.as_jax.dtypes", "ExtendedDType")
+        | {"DType": "numpy:dtype"}
+        | _from("fdl.errors", "TypePromotionError=DtypeError")
+    ),
+    "jax._src.traceback_util": ModuleNames(
+        names=_from("fdl.as_jax.tracebacks", "_exclude_paths api_boundary register_exclusion")
+    ),
     "jaxlib": ModuleNames(names=_from("fdl.as_jax.version", "__version__")),
     "jaxlib.version": ModuleNames(names=_from("fdl.as_jax.version", "__version__")),
 }

@@ -155,5 +155,22 @@ def create_device_mesh(mesh_shape: Sequence[int], devices: Any = None, **ignored
     return np.array(_all(), object).reshape(tuple(mesh_shape))
 
 
+def sync_global_devices(name: str) -> None:
+    """Do nothing: there is one process."""
+
+
+def process_allgather(in_tree: Any, tiled: bool = False) -> Any:
+    """The arrays of a tree as NumPy arrays, with a leading axis for the one process unless `tiled`.
+
+    >>> process_allgather(np.ones(2)).shape
+    (1, 2)
+    """
+    return tree.map(lambda x: np.asarray(x) if tiled else np.asarray(x)[None], in_tree)
+
+
+def wait_for_tokens() -> None:
+    """Do nothing: effects have happened when a call returns."""
+
+
 def _all() -> Any:
     return devices()
