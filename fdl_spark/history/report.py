@@ -220,7 +220,7 @@ def _tasks(history: History) -> list[Markup]:
     return [
         *told,
         _cut(["host", "tasks", "median", "slowest"], by_host),
-        _details(f"{number(len(tasks))} tasks", _cut(heads, by_task)),
+        _details(_count(len(tasks), "task"), _cut(heads, by_task)),
     ]
 
 
@@ -277,7 +277,7 @@ def _parameters(last: Record) -> list[Markup]:
         for name, found in trees.items()
     ]
     each = [[r["path"], r["dtype"], str(r["shape"]), number(r["size"])] for r in arrays]
-    details = _details(f"{number(len(arrays))} arrays", _cut(["path", "dtype", "shape", "numbers"], each))
+    details = _details(_count(len(arrays), "array"), _cut(["path", "dtype", "shape", "numbers"], each))
     return [_cut(heads, rows), details]
 
 
@@ -292,7 +292,7 @@ def _epochs(history: History) -> list[Markup]:
         + [_cell(found.get(name)) for found, chosen in ((r, names), (_validation(r), held_out)) for name in chosen]
         for r in history.epochs
     ]
-    return [_details(f"{number(len(rows))} epochs", _cut(heads, rows))]
+    return [_details(_count(len(rows), "epoch"), _cut(heads, rows))]
 
 
 def _cell(value: Any) -> Any:
@@ -326,6 +326,10 @@ def _rows(values: Record, before: str = "") -> list[list[Any]]:
         else:
             rows.append([f"{before}{name}", "None" if value is None else str(value)])
     return rows
+
+
+def _count(count: int, what: str) -> str:
+    return f"{number(count)} {what}{'' if count == 1 else 's'}"
 
 
 def _details(title: str, *content: Any, open: Any = None) -> Markup:

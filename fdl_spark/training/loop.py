@@ -298,7 +298,7 @@ class Loop:
             self._best = self._best_of(*ranking[0], self._snapshot.weights)
         if "stop" in due:
             self._stopped_by = controls.settings.stop
-            self._note(f"stopped by {controls.settings.stop}")
+            self._note(run.step - 1, f"stopped by {controls.settings.stop}")
         if final:
             self._conclude()
         if save and self.folder:
@@ -315,14 +315,14 @@ class Loop:
         """Multiply the learning rate by another factor from here on."""
         leaves = with_scale(self.paths, self._snapshot.leaves, scale)
         if leaves is not None:
-            self._note(f"the learning rate is {scale:.3g} times the optimizer's from here on")
+            self._note(self.run.step, f"the learning rate is {scale:.3g} times the optimizer's from here on")
             self._snapshot = replace(self._snapshot, leaves=leaves)
             self.engine.restore(self._snapshot)
 
-    def _note(self, text: str) -> None:
+    def _note(self, step: int, text: str) -> None:
         """Record an event, unless it was recorded before the run was resumed or went back."""
-        if (self.run.step, text) not in [(event["step"], event["event"]) for event in self.run.history.events]:
-            self.run.history.add_event(self.run.step, text)
+        if (step, text) not in [(event["step"], event["event"]) for event in self.run.history.events]:
+            self.run.history.add_event(step, text)
 
     def _tell_of_step(self, record: dict[str, Any], callbacks: Sequence[Callback]) -> bool:
         """Tell of a step in the middle of a group; whether a callback wants to stop."""

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from fdl_spark.history.ending import Ending
 from fdl_spark.history.markup import duration, number
 from fdl_spark.history.outcome import flat_numbers
 from fdl_spark.history.run import Run
@@ -15,6 +16,8 @@ from fdl_spark.training.phases import PHASES
 
 BEAT = 0.5  # seconds: how often the time is shown while a phase says nothing
 REFRESH = 0.1  # seconds between two states of a bar
+NARROW = 90  # columns of a terminal below which there is no room for a bar beside what is told
+SHORT = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 OUTCOME = 100  # characters of how a run ended
 
 
@@ -84,9 +87,11 @@ class Progress(Callback):
         if run.history.engines:
             told["engine"] = run.history.engines[-1]["engine"]
         rate = 0.0 if ended else self._taken.of_second()
-        outcome = str(run.history.sessions[-1].get("outcome")).splitlines()[0][:OUTCOME] if run.history.sessions else ""
-        outcome = outcome if ended and run.step < run.steps else ""
-        self._view.show(run.step, run.steps, told, (run.steps - run.step) / rate if rate else None, outcome)
+        left = (run.steps - run.step) / rate if rate else None
+        ending = None
+        if ended and run.step < run.steps and run.history.ended:
+            ending = Ending(run.history.ended, run.history.sessions[-1]["outcome"])
+        self._view.show(run.step, run.steps, told, left, ending)
 
     def _open(self) -> None:
         file = self.options.get("file") or sys.stderr
@@ -149,7 +154,7 @@ class Bar:
 
     def __init__(self, options: dict[str, Any]):
         self._bar = _tqdm()(unit="step", dynamic_ncols=True, **options)
-        self._name, self._next = options.get("desc"), 0.0
+        self._name, self._format, self._next = options.get("desc"), options.get("bar_format"), 0.0
 
     def due(self) -> bool:
         """Whether the last state has been seen."""
@@ -165,14 +170,30 @@ class Bar:
         self._next = time.monotonic() + REFRESH
         self._bar.set_description_str(f"{self._name}, {text}" if self._name else text)
 
-    def show(self, done: int, steps: int, told: dict[str, str], left: float | None, outcome: str) -> None:
+    def show(self, done: int, steps: int, told: dict[str, str], left: float | None, ending: Ending | None) -> None:
         """Show so many steps, and what is told of them; tqdm knows itself how much time is left."""
         self._next = time.monotonic() + REFRESH
-        doing = ", ".join(filter(None, [self._name, outcome])) or PHASES["train"]
-        self._bar.set_description_str(doing, refresh=False)
-        self._bar.set_postfix(told, refresh=False)
+        doing = [self._name, ending.ended if ending else None]
+        self._bar.set_description_str(", ".join(filter(None, doing)) or PHASES["train"], refresh=False)
+        self._bar.set_postfix(self._fitting(told), refresh=False)
         self._bar.update(done - self._bar.n)
         self._bar.refresh()
+
+    def _fitting(self, told: dict[str, str]) -> dict[str, str]:
+        """What there is room for in a line, as tqdm would cut a number in two; in a narrow one there is no bar."""
+        meter = self._bar.format_dict
+        width = meter.get("ncols")
+        if not width:  # a widget, or not shown
+            return told
+        self._bar.bar_format = meter["bar_format"] = self._format or (SHORT if width < NARROW else None)
+        room = width - len(self._bar.format_meter(**{**meter, "ncols": None, "postfix": ""}))
+        fitting = {}
+        for name, value in told.items():
+            room -= len(f", {name}={value}")
+            if room < 0:
+                break
+            fitting[name] = value
+        return fitting
 
     def close(self) -> None:
         """Leave the bar as it is."""
@@ -199,12 +220,12 @@ class Lines:
         if self.due():
             self._write(text)
 
-    def show(self, done: int, steps: int, told: dict[str, str], left: float | None, outcome: str) -> None:
+    def show(self, done: int, steps: int, told: dict[str, str], left: float | None, ending: Ending | None) -> None:
         """Write so many steps, what is told of them, and how the run ended if it did before the last one."""
         words = [f"step {done:,} of {steps:,}", *(f"{name} {value}" for name, value in told.items())]
         if left is not None and done < steps:
             words.append(f"{duration(left)} left")
-        words += [outcome] if outcome else []
+        words += [ending.outcome.splitlines()[0][:OUTCOME]] if ending else []
         self._write(", ".join(words))
 
     def close(self) -> None:

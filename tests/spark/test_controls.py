@@ -40,7 +40,7 @@ def train(spark, problem, held_out):
 CONTROLLED = {
     "validate": every(steps=3) | every(epochs=1),
     "plateau": Plateau(patience=1, factor=0.5, cooldown=1),
-    "stop": EarlyStopping("accuracy", mode="max", patience=6),
+    "stop": EarlyStopping("accuracy", mode="max", patience=2),
 }
 
 

@@ -1,9 +1,14 @@
 """A run that one can watch: its phases, its jobs in Spark's UI, what it records of itself, from the call on."""
 
+import fcntl
 import io
 import json
 import logging
+import os
+import pty
 import re
+import struct
+import termios
 import threading
 from contextlib import suppress
 from html import escape
@@ -15,6 +20,8 @@ import fdl.numpy as fnp
 import fdl_spark
 from fdl import optim
 from fdl_spark.checkpoints.checkpoint import CheckpointFolder
+from fdl_spark.history import History
+from fdl_spark.history.ending import Ending
 from fdl_spark.logs import JsonFormatter
 
 
@@ -158,6 +165,34 @@ def test_progress_is_lines_in_a_log_and_a_bar_in_a_terminal(train):
     assert "compiling" in often.getvalue()
     shown = terminal.getvalue()
     assert "loading data" in shown and "8/8" in shown and "engine=driver" in shown and shown.count("\n") == 1
+
+
+@pytest.mark.parametrize("columns", [60, 30, 120])
+def test_a_bar_fits_its_terminal_and_cuts_no_number(columns):
+    """What there is no room for is left out as a whole; in a narrow terminal the bar itself is."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with open(terminal, "w") as file:
+        bar = fdl_spark.Progress(file=file)
+        run = fdl_spark.Run(40, history=History(sessions=[{"step": 0}]))
+        run.history.engines.append({"step": 0, "engine": "resident", "why": "w", "slices": 1})
+        bar.phase("load", str)
+        bar.start(run)
+        run.history.steps, run.step = [{"step": 19, "loss": 0.0123456, "rows": 800}], 20
+        bar.epoch(run, {"epoch": 4, "validation": {"loss": 0.25, "accuracy": 0.5}})
+        run.history.end_session(Ending("stopped", "stopped by when(step=20)"), 20)
+        bar.end(run)
+        bar.phase("end", str)
+        file.flush()
+        shown = b""
+        while not shown.endswith(b"\n"):
+            shown += os.read(controller, 1 << 16)
+        last = shown.decode().rstrip().split("\r")[-1]
+    os.close(controller)
+    assert len(last) <= columns and last.startswith("stopped: ") and "20/40" in last
+    told = dict(pair.split("=") for pair in re.findall(r"\w+=[^,\]]+", last))
+    whole = {"loss": "0.01235", "val_loss": "0.25", "val_accuracy": "0.5", "epoch": "4", "engine": "resident"}
+    assert told.items() <= whole.items() and (len(told) > 1 if columns > 30 else not told)
 
 
 def test_sessions_are_saved_with_the_run(train, tmp_path):
