@@ -48,6 +48,7 @@ from fdl_spark.spark.connect.upload import union
 
 HERE = runpy.run_path(str(Path(__file__).with_name("problem.py")))
 WALL = runpy.run_path(str(Path(__file__).with_name("wall.py")))
+SECONDS = 300  # for a check, on a machine that does much else; alone it takes less than ten
 problem = HERE["make_problem"](200)
 adam = fdl.optim.adam(1e-2)
 
@@ -469,7 +470,9 @@ def local(spark):
     return found
 
 
-def told(check, spark):
+def told(name, check, spark):
+    print(name, file=sys.stderr, flush=True)
+    faulthandler.dump_traceback_later(SECONDS, exit=True)  # a check that hangs says where
     try:
         return check(spark)
     except BaseException as error:
@@ -479,15 +482,12 @@ def told(check, spark):
 if __name__ == "__main__":
     from pyspark.sql import SparkSession
 
-    faulthandler.dump_traceback_later(900, exit=True)  # a check that hangs is to say where
+    faulthandler.dump_traceback_later(SECONDS, exit=True)
     if sys.argv[1] == "local":
         given = local(SparkSession.builder.remote("local[2]").getOrCreate())
     else:
         session = SparkSession.builder.remote(sys.argv[2]).getOrCreate()
         rows_of_ended = rows(session)
-        given = {}
-        for name, check in (ALIKE | SERVER).items():
-            print(name, time.monotonic(), file=sys.stderr, flush=True)
-            given[name] = told(check, session)
+        given = {name: told(name, check, session) for name, check in (ALIKE | SERVER).items()}
     print(json.dumps(given), flush=True)
     os._exit(0)  # what is left of a killed server has nothing to say

@@ -1,7 +1,6 @@
-"""What a session holds, counted, and runs of every kind that should leave it as it was; run by hand for many of them,
-or for one run of many steps, with what is held in its course:
+"""What a session holds, counted, and runs of every kind that should leave it as it was; `benchmarks/spark/leaks.py`
+takes many of them. By hand, for one run of many steps, with what is held in its course:
 
-python leaks.py MASTER ROUNDS
 python leaks.py MASTER ENGINE STEP ...
 """
 
@@ -219,21 +218,23 @@ def local_directories(context):
 def memory(spark):
     """Megabytes of the driver's Python, of the JVM after a collection, and of the largest worker."""
 
-    def resident(pid):
-        with suppress(OSError):
-            return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
-        return 0.0
-
     runtime = spark.sparkContext._jvm.java.lang.Runtime.getRuntime()
     heap = (runtime.totalMemory() - runtime.freeMemory()) / 2**20
     return {"driver": resident(os.getpid()), "heap": heap, "worker": max(map(resident, workers(spark)), default=0.0)}
 
 
-def run(spark, kind, folder):
+def resident(pid):
+    """Megabytes of a process."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+    return 0.0
+
+
+def run(spark, function, folder):
     """One run; whatever it raises is what it is for."""
     folder.mkdir(parents=True)
     try:
-        RUNS[kind](spark, folder)
+        function(spark, folder)
     except (Exception, KeyboardInterrupt) as error:
         return type(error).__name__
     return "ran"
@@ -283,24 +284,5 @@ def over_steps(master, engine, steps):
     spark.stop()
 
 
-def main(master, rounds):
-    import shutil
-    import tempfile
-
-    spark = fdl_spark.session(master, config={"spark.ui.enabled": "false"})
-    folder = Path(tempfile.mkdtemp())
-    kinds = list(RUNS)
-    for number in range(rounds):
-        ended = {kind: run(spark, kind, folder / f"{number}-{place}") for place, kind in enumerate(kinds)}
-        if number == 0:
-            print(ended)
-        print(number, dict(held(spark)), {name: round(size, 1) for name, size in memory(spark).items()}, flush=True)
-    spark.stop()
-    shutil.rmtree(folder)
-
-
 if __name__ == "__main__":
-    if sys.argv[2].isdigit():
-        main(sys.argv[1], int(sys.argv[2]))
-    else:
-        over_steps(sys.argv[1], sys.argv[2], list(map(int, sys.argv[3:])))
+    over_steps(sys.argv[1], sys.argv[2], list(map(int, sys.argv[3:])))

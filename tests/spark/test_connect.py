@@ -4,15 +4,18 @@ import json
 import os
 import re
 import runpy
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pyspark
 import pytest
 
 from fdl_spark.spark.java import java_home
+from tests.spark.chaos import processes
 
 PROGRAM = Path(__file__).with_name("connect_program.py")
 HERE = runpy.run_path(str(PROGRAM))
@@ -28,12 +31,14 @@ appender.stderr.target = SYSTEM_ERR
 appender.stderr.layout.type = PatternLayout
 appender.stderr.layout.pattern = %m%n
 """
-SECONDS = 1200
+START = 300  # seconds for a server
+SECONDS = 1200  # for all checks of a client, which ends when one of them hangs
 
 
 def environment(folder):
     changed = {"PYSPARK_PYTHON": sys.executable, "JAVA_HOME": str(java_home()), "SPARK_LOCAL_IP": "127.0.0.1"}
     changed["JDK_JAVA_OPTIONS"] = f"-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={quiet(folder)}"
+    changed["PYTHONFAULTHANDLER"] = "1"
     changed["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
     left_out = ("SPARK_REMOTE", "SPARK_LOCAL_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_HOME")
     return {name: value for name, value in os.environ.items() if name not in left_out} | changed
@@ -47,7 +52,7 @@ def quiet(folder):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """The address of a server of Spark Connect, and the environment of its clients."""
+    """The address of a server of Spark Connect, the environment of its clients, its process and its log."""
     folder = tmp_path_factory.mktemp("server")
     token = os.urandom(16).hex()
     env = environment(folder) | {"SPARK_CONNECT_AUTHENTICATE_TOKEN": token}
@@ -63,12 +68,12 @@ def server(tmp_path_factory):
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*command, "spark-internal"], env=env, stdout=log, stderr=log, cwd=folder)
     try:
-        end, told = time.monotonic() + SECONDS, None
+        end, told = time.monotonic() + START, None
         while told is None and time.monotonic() < end and process.poll() is None:
             time.sleep(0.1)
             told = re.search(r"server started at: .*:(\d+)$", (folder / "log").read_text(), re.MULTILINE)
         assert told is not None, (folder / "log").read_text()[-3000:]
-        yield f"sc://localhost:{told[1]}", env  # with a token any other name would need TLS
+        yield f"sc://localhost:{told[1]}", env, process, folder / "log"  # with a token any other name would need TLS
     finally:
         process.terminate()
         try:
@@ -79,17 +84,34 @@ def server(tmp_path_factory):
 
 
 def run(*arguments, env, cwd):
-    command = [sys.executable, str(PROGRAM), *arguments]
-    done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=SECONDS)
-    assert done.stdout, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    """What the program found; if it hangs, an error with the stacks of its threads."""
+    with (cwd / "out").open("wb") as out, (cwd / "errors").open("wb") as errors:  # no pipe that a child could keep open
+        command = [sys.executable, str(PROGRAM), *arguments]
+        process = subprocess.Popen(command, env=env, cwd=cwd, stdout=out, stderr=errors)
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    said = (cwd / "out").read_text()
+    assert said, (cwd / "errors").read_text()[-9000:]
+    return json.loads(said.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
 def found(server, tmp_path_factory):
-    """What the checks gave over Spark Connect."""
-    address, env = server
-    return run("server", address, env=env, cwd=tmp_path_factory.mktemp("client"))
+    """What the checks gave over Spark Connect; if they hang, the stacks of the server and its workers are told too."""
+    address, env, process, log = server
+    try:
+        return run("server", address, env=env, cwd=tmp_path_factory.mktemp("client"))
+    except BaseException as error:
+        workers = [pid for pid in processes.descendants(process.pid) if "python" in (processes.command(pid) or [""])[0]]
+        processes.send(signal.SIGABRT, workers)
+        process.send_signal(signal.SIGQUIT)
+        time.sleep(2)  # until the stacks are in the log
+        error.add_note(f"the server:\n{log.read_text()[-30000:]}")
+        raise
 
 
 @pytest.mark.parametrize("name", list(HERE["ALIKE"]))

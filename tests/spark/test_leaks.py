@@ -22,11 +22,11 @@ def no_logs():
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads what Linux tells of processes")
 def test_a_session_holds_as_much_after_many_runs_as_after_three(spark, tmp_path, no_logs):
-    held, run, kinds = LEAKS["held"], LEAKS["run"], LEAKS["RUNS"]
+    held, run, runs = LEAKS["held"], LEAKS["run"], LEAKS["RUNS"]
     for kind in FIRST:
-        assert run(spark, kind, tmp_path / "first" / kind) == "ran"
+        assert run(spark, runs[kind], tmp_path / "first" / kind) == "ran"
     before = held(spark)
-    ended = {kind: run(spark, kind, tmp_path / "then" / kind) for kind in kinds}
+    ended = {kind: run(spark, runs[kind], tmp_path / "then" / kind) for kind in runs}
     assert ended == {
         "shuffle": "ran",
         "blocks": "ran",
