@@ -9,7 +9,7 @@ from fdl.core import trace
 from fdl.core.interpret import evaluate
 from fdl.core.trace import Interpreter, Tracer, Value, stays_weak
 from fdl.core.types import TensorType
-from fdl.dtypes import ALL, canonical, default_dtype, key
+from fdl.dtypes import ALL, WEAK, canonical, default_dtype, key
 from fdl.errors import ConcretizationError, DonationError, LeafError, RangeError
 
 
@@ -104,7 +104,7 @@ def alias(value: Any) -> Any:
 
 
 class Number(Array):
-    """A Python number handed to a transform: an array whose dtype yields to that of others."""
+    """A weakly typed number handed to a transform: an array whose dtype yields to that of others."""
 
     __slots__ = ()
     weak = True
@@ -123,7 +123,7 @@ class Eager(Interpreter):
     def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
         if args and type(args[0]) is Number:
             return self.process_numbers(operation, args)
-        arrays = [a.concrete() if type(a) is Array else as_array(a).concrete() for a in args]
+        arrays = [a.concrete() if type(a) is Array else as_exact(a).concrete() for a in args]
         if operation.lowering_kind != "elementwise" or _mixed(arrays):
             operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])
         if operation.compile_eagerly and self.run_compiled is not None:
@@ -168,7 +168,7 @@ def as_array(value: Any, name: str = "an operand") -> Any:
             trace.check_alive(value)
             raise ConcretizationError(f"{name} is a traced {value.type}, used outside the transform that made it")
         return value
-    if type(value) in (bool, int, float, complex):
+    if type(value) in WEAK:
         try:
             return Array(np.asarray(value, scalar_dtype(value)))
         except OverflowError:
@@ -187,6 +187,13 @@ def as_array(value: Any, name: str = "an operand") -> Any:
     raise LeafError(f"{name} is {value!r} of type {type(value).__name__}; an array or a number is needed")
 
 
+def as_exact(value: Any) -> Any:
+    """Like :func:`as_array`, for an operand of a primitive, which promotes nothing: NumPy scalars keep their dtype."""
+    if type(value) in WEAK and isinstance(value, np.generic):
+        return Array(np.array(value, canonical(value.dtype)))
+    return as_array(value)
+
+
 def as_operand(value: Any, name: str = "an operand") -> Any:
     """Like :func:`as_array`, for a public function: an Array gets another handle.
 
@@ -196,12 +203,13 @@ def as_operand(value: Any, name: str = "an operand") -> Any:
 
 
 def scalar_dtype(value: Any) -> np.dtype:
-    """The dtype of a Python number that stands alone: the default of its kind, 64 bits if it does not fit."""
-    dtype = default_dtype(type(value))
-    if type(value) is int and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+    """The dtype of a weakly typed number that stands alone: the default of its kind, 64 bits if it does not fit."""
+    kind = WEAK[type(value)]
+    dtype = default_dtype(kind)
+    if kind is int and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
         return canonical(np.dtype(np.int64 if value < 2**63 else np.uint64))
     return dtype
 
 
 eager = Eager()
-trace.set_base(eager, as_array)
+trace.set_base(eager, as_exact)

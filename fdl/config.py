@@ -1,62 +1,160 @@
-"""Settings that hold for the whole process, each readable from an environment variable ``FDL_<NAME>``."""
+"""The settings: one table, which the code reads and `docs/settings.md` shows."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 
-@dataclass
-class Config:
-    """The settings; assign to a field, or call :meth:`update`.
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
 
     Attributes:
-        default_float: dtype name of floats made without a dtype.
-        default_int: dtype name of integers made without a dtype.
-        enable_x64: False turns inputs, and dtypes asked for, of 64 bits into those of 32, as JAX does by itself.
-        sort_keys: the dicts that transforms and `fdl.tree` return have sorted keys, as JAX's have.
-        numpy_rank_promotion: "allow", or "raise" where operands of different ranks broadcast.
-        numpy_dtype_promotion: "standard", or "strict": arrays of different dtypes do not meet.
-        disable_jit: run jitted functions operation by operation.
-        debug_nans: raise as soon as an eager operation makes a NaN.
-        explain_cache_misses: log, as a warning of the logger ``fdl``, why a jitted function is traced again.
-        debug_compiler: run verifiers after every pass of the compiler, and raise a CompilerError if a pass fails
-            instead of compiling without it.
-        dump: folder into which the listings of all stages of every compiled program are written; empty for none.
+        variable: the name of the environment variable.
+        default: holds where the variable is not set; its type is that of the setting.
+        text: what it does.
+        field: whether `config` has it, so that a program may change it; else the environment alone decides.
+        traced: whether what is traced and compiled depends on it.
     """
 
-    default_float: str = field(default_factory=lambda: os.environ.get("FDL_DEFAULT_FLOAT", "float32"))
-    default_int: str = field(default_factory=lambda: os.environ.get("FDL_DEFAULT_INT", "int32"))
-    enable_x64: bool = field(default_factory=lambda: os.environ.get("FDL_ENABLE_X64", "1") == "1")
-    sort_keys: bool = field(default_factory=lambda: os.environ.get("FDL_SORT_KEYS", "0") == "1")
-    numpy_rank_promotion: str = field(default_factory=lambda: os.environ.get("FDL_NUMPY_RANK_PROMOTION", "allow"))
-    numpy_dtype_promotion: str = field(default_factory=lambda: os.environ.get("FDL_NUMPY_DTYPE_PROMOTION", "standard"))
-    disable_jit: bool = field(default_factory=lambda: os.environ.get("FDL_DISABLE_JIT", "0") == "1")
-    debug_nans: bool = field(default_factory=lambda: os.environ.get("FDL_DEBUG_NANS", "0") == "1")
-    explain_cache_misses: bool = field(default_factory=lambda: os.environ.get("FDL_EXPLAIN_CACHE_MISSES", "0") == "1")
-    debug_compiler: bool = field(default_factory=lambda: os.environ.get("FDL_DEBUG_COMPILER", "0") == "1")
-    dump: str = field(default_factory=lambda: os.environ.get("FDL_DUMP", ""))
+    variable: str
+    default: Any
+    text: str
+    field: bool = True
+    traced: bool = False
 
-    #: The settings that the result of a jitted function depends on, as a key of caches.
-    state: ClassVar[tuple[Any, ...]]
+    @property
+    def name(self) -> str:
+        """The name of the setting."""
+        return self.variable.removeprefix("FDL_").lower()
+
+    def read(self) -> Any:
+        """The value that the environment gives now, or the default.
+
+        Raises:
+            ValueError: the variable is neither 0 nor 1 where the setting is on or off.
+        """
+        text = os.environ.get(self.variable)
+        if text is None:
+            return self.default
+        if not isinstance(self.default, bool):
+            return text
+        if text not in ("0", "1", ""):
+            raise ValueError(f"the environment variable {self.variable} is 1 (on) or 0 (off), got {text!r}")
+        return text == "1"
+
+
+SETTINGS = {
+    setting.name: setting
+    for setting in (
+        Setting("FDL_DEFAULT_FLOAT", "float32", "The dtype of floats made without a dtype.", traced=True),
+        Setting("FDL_DEFAULT_INT", "int32", "The dtype of integers made without a dtype.", traced=True),
+        Setting(
+            "FDL_ENABLE_X64",
+            True,
+            "0 turns inputs, and dtypes asked for, of 64 bits into those of 32, as JAX does by itself.",
+            traced=True,
+        ),
+        Setting(
+            "FDL_SORT_KEYS", False, "The dicts that transforms and `fdl.tree` return have sorted keys, as JAX's have."
+        ),
+        Setting(
+            "FDL_NUMPY_RANK_PROMOTION", "allow", "`raise` refuses operands of different ranks that would broadcast."
+        ),
+        Setting("FDL_NUMPY_DTYPE_PROMOTION", "standard", "`strict` refuses operands of different dtypes."),
+        Setting("FDL_DISABLE_JIT", False, "Run jitted functions operation by operation.", traced=True),
+        Setting("FDL_DEBUG_NANS", False, "Raise as soon as an operation makes a NaN."),
+        Setting("FDL_EXPLAIN_CACHE_MISSES", False, "Log, as a warning of the logger `fdl`, why a function is traced."),
+        Setting(
+            "FDL_DEBUG_COMPILER",
+            False,
+            "Run verifiers after every pass of the compiler, and raise a CompilerError if a pass fails instead of "
+            "compiling without it.",
+        ),
+        Setting("FDL_DUMP", "", "The folder to write the listings of all stages of every compiled program to."),
+        Setting(
+            "FDL_NUM_THREADS",
+            None,
+            "How many threads a compiled function may use; without it OMP_NUM_THREADS, then the processors that this "
+            "process may use. `fdl.set_num_threads` overrides it.",
+            field=False,
+        ),
+        Setting(
+            "FDL_CPU",
+            "native",
+            "The processor to compile for: native, x86-64, x86-64-v2, x86-64-v3 or x86-64-v4; :128, :256 or :512 "
+            "behind it sets the width of vectors.",
+            field=False,
+        ),
+        Setting(
+            "FDL_CACHE_DIR",
+            None,
+            "The folder where machine code is kept; empty for none. Without it, one in the user's cache directory.",
+            field=False,
+        ),
+    )
+}
+
+
+class Config:
+    """The settings of this process; assign to one, or call :meth:`update`."""
+
+    default_float: str
+    default_int: str
+    enable_x64: bool
+    sort_keys: bool
+    numpy_rank_promotion: str
+    numpy_dtype_promotion: str
+    disable_jit: bool
+    debug_nans: bool
+    explain_cache_misses: bool
+    debug_compiler: bool
+    dump: str
+
+    #: A key of caches for the settings that what is traced and compiled depends on.
+    state: int
+    _states: ClassVar[dict[tuple[Any, ...], int]] = {}
+
+    def __init__(self) -> None:
+        self.__dict__.update({name: setting.read() for name, setting in SETTINGS.items() if setting.field})
+        self._changed()
 
     def update(self, name: str, value: Any) -> None:
-        """Set the field `name`; a ``jax_`` prefix is ignored.
+        """Set the setting `name`; a ``jax_`` or ``fdl_`` prefix is ignored.
 
         Raises:
             AttributeError: there is no such setting.
         """
-        name = name.removeprefix("jax_").removeprefix("fdl_")
-        if name not in self.__dataclass_fields__:
-            raise AttributeError(f"fdl.config has no setting {name!r}; it has {', '.join(self.__dataclass_fields__)}")
-        setattr(self, name, value)
+        setattr(self, name.removeprefix("jax_").removeprefix("fdl_"), value)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        self.__dict__["state"] = tuple(getattr(self, n, None) for n in _STATE)
+        setting = SETTINGS.get(name)
+        if setting is None:
+            names = ", ".join(s.name for s in SETTINGS.values() if s.field)
+            raise AttributeError(f"fdl.config has no setting {name!r}; it has {names}")
+        if not setting.field:
+            raise AttributeError(f"{name} is no field of fdl.config; set the environment variable {setting.variable}")
+        self.__dict__[name] = value
+        self._changed()
+
+    def _changed(self) -> None:
+        # A number is a faster key than the values that it stands for.
+        values = tuple(getattr(self, setting.name) for setting in SETTINGS.values() if setting.traced)
+        self.__dict__["state"] = self._states.setdefault(values, len(self._states))
+
+    def __repr__(self) -> str:
+        rows = [(s.name, repr(getattr(self, s.name) if s.field else s.read()), s) for s in SETTINGS.values()]
+        first, second = (max(len(row[n]) for row in rows) for n in (0, 1))  # type: ignore[arg-type]
+        return "\n".join(f"{name:{first}}  {value:{second}}  {s.variable}: {s.text}" for name, value, s in rows)
 
 
-#: The settings that decide what a jitted function is compiled to.
-_STATE = ("default_float", "default_int", "enable_x64", "disable_jit")
+Config.__doc__ = f"""{Config.__doc__}
 
+    Printed, it shows all settings with their values and environment variables, also those that only the environment
+    decides.
+
+    Attributes:
+{chr(10).join(f"        {s.name}: {s.text} By default {s.default!r}." for s in SETTINGS.values() if s.field)}
+    """
 
 config = Config()

@@ -2,7 +2,8 @@
 
 The lattice is the one JAX documents with its 64-bit types enabled
 (https://docs.jax.dev/en/latest/type_promotion.html). Python scalars are weakly typed: they take the
-dtype of the array that they meet if it can hold their kind. Arrays and NumPy scalars are never weakly typed.
+dtype of the array that they meet if it can hold their kind. So are NumPy's scalars of the types that NumPy itself makes
+of Python's numbers (``numpy.sqrt(4)``); its other scalars, and all arrays, are never weakly typed.
 """
 
 from functools import lru_cache
@@ -48,6 +49,15 @@ ANY = (*ALL, key)
 _SHORT = {bool_: "bool", bfloat16: "bf16", key: "key"}
 _SHORT |= {t: f"i{t.itemsize * 8}" for t in SIGNED} | {t: f"u{t.itemsize * 8}" for t in UNSIGNED}
 _SHORT |= {t: f"f{t.itemsize * 8}" for t in (float16, float32, float64)} | {t: f"c{t.itemsize * 8}" for t in COMPLEX}
+
+#: The types of numbers whose dtype yields to that of arrays, each with the type of Python's that it counts as.
+WEAK: dict[type, type] = {kind: kind for kind in (bool, int, float, complex)} | {
+    np.bool_: bool,
+    np.int64: int,
+    np.float64: float,
+    np.complex128: complex,
+}
+_NUMPY_WEAK = frozenset(WEAK) - frozenset(WEAK.values())
 
 _WEAK = {bool: bool_, int: "int*", float: "float*", complex: "complex*"}
 _EDGES: dict[Any, tuple[Any, ...]] = {
@@ -130,9 +140,18 @@ def default_dtype(kind: Any) -> np.dtype:
     return complex128 if np.dtype(config.default_float) == float64 else complex64
 
 
+def python_number(value: Any) -> Any:
+    """The number of Python that a scalar of NumPy's default types equals; every other value as it is.
+
+    >>> python_number(np.sqrt(4)), python_number(np.float32(2))
+    (2.0, np.float32(2.0))
+    """
+    return value.item() if type(value) in _NUMPY_WEAK else value
+
+
 def _node(value: Any) -> Any:
-    if type(value) in _WEAK:
-        return _WEAK[type(value)]
+    if type(value) in WEAK:
+        return _WEAK[WEAK[type(value)]]
     if isinstance(value, type) and value in _WEAK:
         return default_dtype(value)
     if isinstance(value, np.dtype):
@@ -182,11 +201,13 @@ def _named_dtype(value: Any) -> np.dtype:
 
 def dtype_of(x: Any) -> np.dtype:
     """The dtype of an array, of a Python number by itself, or that `x` names."""
+    if type(x) in WEAK:
+        return default_dtype(WEAK[type(x)])
     # The class np.float32 has an attribute `dtype` too, which belongs to its instances.
     dtype = None if isinstance(x, type) else getattr(x, "dtype", None)
     if isinstance(dtype, np.dtype):
         return dtype
-    return default_dtype(type(x)) if type(x) in _WEAK else _named_dtype(x)
+    return _named_dtype(x)
 
 
 def result_type(*values: Any) -> np.dtype:

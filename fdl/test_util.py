@@ -7,6 +7,7 @@ import numpy as np
 
 from fdl import tree
 from fdl.api.differentiate import jvp, vjp
+from fdl.array import as_array
 
 
 def check_grads(
@@ -31,13 +32,14 @@ def check_grads(
     Raises:
         AssertionError: a derivative is wrong; names the mode and the order.
 
-    >>> import numpy as np, fdl.numpy as fnp
-    >>> check_grads(fnp.sin, (np.float64(1.0),), order=2)
+    >>> import fdl.numpy as fnp
+    >>> check_grads(fnp.sin, (fnp.float64(1.0),), order=2)
     """
-    double = all(np.asarray(leaf).dtype == np.float64 for leaf in tree.leaves(tuple(args)))
+    args = tree.map(as_array, tuple(args))
+    double = all(np.asarray(leaf).dtype == np.float64 for leaf in tree.leaves(args))
     tolerance = {"atol": atol or (1e-6 if double else 1e-2), "rtol": rtol or (1e-6 if double else 1e-2)}
     step = eps or (1e-5 if double else 1e-2)
-    _check(f, tuple(args), order, modes, tolerance, step, np.random.default_rng(0), "")
+    _check(f, args, order, modes, tolerance, step, np.random.default_rng(0), "")
 
 
 def _check(f: Any, args: Any, order: int, modes: Any, tolerance: Any, step: float, rng: Any, chain: str) -> None:

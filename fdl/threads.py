@@ -5,6 +5,8 @@ import os
 from functools import cache
 from pathlib import Path
 
+from fdl.config import SETTINGS
+
 _chosen: int | None = None
 
 
@@ -52,9 +54,9 @@ def get_num_threads() -> int:
 
 @cache
 def _default() -> int:
-    for name in ("FDL_NUM_THREADS", "OMP_NUM_THREADS"):
+    for given in (SETTINGS["num_threads"].read(), os.environ.get("OMP_NUM_THREADS")):
         # OpenMP allows a list, one number for each level of nesting.
-        text = os.environ.get(name, "").split(",")[0].strip()
+        text = (given or "").split(",")[0].strip()
         if text.isdigit() and int(text) > 0:
             return int(text)
     return max(1, math.ceil(min(_affinity(), quota())))

@@ -36,23 +36,23 @@ X = np.random.default_rng(0).normal(size=9)
 def test_call_under_transforms():
     expected = recurrence_reference(X, 0.3)
     for f in (call, fdl.jit(call)):
-        np.testing.assert_allclose(f(X, np.float64(0.3)), expected, rtol=1e-14)
+        np.testing.assert_allclose(f(X, np.asarray(0.3)), expected, rtol=1e-14)
     rows = np.stack([X, 2 * X, X[::-1]])
-    found = fdl.jit(fdl.vmap(call, in_axes=(0, None)))(rows, np.float64(0.3))
+    found = fdl.jit(fdl.vmap(call, in_axes=(0, None)))(rows, np.asarray(0.3))
     np.testing.assert_allclose(found, [recurrence_reference(r, 0.3) for r in rows], rtol=1e-14)
-    _, ys = fdl.jit(lambda r: lax.scan(lambda c, x: (c + 1, call(x, c)), np.float64(0.0), r))(rows)
+    _, ys = fdl.jit(lambda r: lax.scan(lambda c, x: (c + 1, call(x, c)), np.asarray(0.0), r))(rows)
     np.testing.assert_allclose(ys, [recurrence_reference(r, d) for d, r in enumerate(rows)], rtol=1e-13)
 
 
 def test_call_passes_no_interpreter():
-    compiled = compile_program(make_program(call)(X, np.float64(0.3)))
+    compiled = compile_program(make_program(call)(X, np.asarray(0.3)))
     assert compiled.archive.hosts == ()
     assert len(compiled.archive.foreign) == 1
 
 
 def test_views_are_made_contiguous():
     wide = np.arange(24.0).reshape(6, 4)
-    found = fdl.jit(lambda m: call(m.T[1], np.float64(0.5)))(wide)
+    found = fdl.jit(lambda m: call(m.T[1], np.asarray(0.5)))(wide)
     np.testing.assert_allclose(found, recurrence_reference(wide[:, 1], 0.5), rtol=1e-14)
 
 
@@ -66,18 +66,18 @@ def test_derivatives_of_a_call():
     def loss(x, decay):
         return (call(x, decay, vjp=backward) ** 2).sum()
 
-    dx, dd = fdl.jit(fdl.grad(loss, argnums=(0, 1)))(X, np.float64(0.3))
+    dx, dd = fdl.jit(fdl.grad(loss, argnums=(0, 1)))(X, np.asarray(0.3))
     step = 1e-6
     for i in range(X.size):
         e = np.eye(X.size)[i] * step
-        numeric = (loss(X + e, np.float64(0.3)) - loss(X - e, np.float64(0.3))) / (2 * step)
+        numeric = (loss(X + e, np.asarray(0.3)) - loss(X - e, np.asarray(0.3))) / (2 * step)
         np.testing.assert_allclose(dx[i], numeric, rtol=1e-6)
-    numeric = (loss(X, np.float64(0.3 + step)) - loss(X, np.float64(0.3 - step))) / (2 * step)
+    numeric = (loss(X, np.asarray(0.3 + step)) - loss(X, np.asarray(0.3 - step))) / (2 * step)
     np.testing.assert_allclose(dd, numeric, rtol=1e-6)
-    forward = fdl.jvp(lambda x: call(x, np.float64(0.3), jvp=lambda p, t: call(t[0], p[1])), (X,), (X[::-1].copy(),))
+    forward = fdl.jvp(lambda x: call(x, np.asarray(0.3), jvp=lambda p, t: call(t[0], p[1])), (X,), (X[::-1].copy(),))
     np.testing.assert_allclose(forward[1], recurrence_reference(X[::-1], 0.3), rtol=1e-14)
     with pytest.raises(DifferentiationError, match="recurrence.*jvp= or vjp="):
-        fdl.grad(lambda x: call(x, np.float64(0.3)).sum())(X)
+        fdl.grad(lambda x: call(x, np.asarray(0.3)).sum())(X)
 
 
 def test_several_results():
@@ -93,15 +93,15 @@ def test_several_results():
 
 def test_wrong_declarations():
     with pytest.raises(DtypeError, match="recurrence returns float64 as result 0, .*f32"):
-        ext.numba_call(recurrence, X.astype(np.float32), X, np.float64(1))
+        ext.numba_call(recurrence, X.astype(np.float32), X, np.asarray(1.0))
     with pytest.raises(ShapeError, match="returns 1 axes as result 0"):
-        ext.numba_call(recurrence, np.zeros((3, 3)), X, np.float64(1))
+        ext.numba_call(recurrence, np.zeros((3, 3)), X, np.asarray(1.0))
     with pytest.raises(TypeError, match="made by numba.njit"):
         ext.numba_call(np.cumsum, X, X)
     with pytest.raises(DtypeError, match="float16"):
-        ext.numba_call(recurrence, X, X.astype(np.float16), np.float64(1))
+        ext.numba_call(recurrence, X, X.astype(np.float16), np.asarray(1.0))
     with pytest.raises(RuntimeError, match="another shape.*recurrence.*disable_jit"):
-        fdl.jit(lambda x: ext.numba_call(recurrence, np.zeros(4), x, np.float64(1)))(X)
+        fdl.jit(lambda x: ext.numba_call(recurrence, np.zeros(4), x, np.asarray(1.0)))(X)
 
 
 def test_an_exception_inside():

@@ -12,10 +12,9 @@ import numpy as np
 from fdl import tree
 from fdl.array import Number, alias, as_array, strong
 from fdl.core.trace import Value
+from fdl.dtypes import WEAK
 from fdl.errors import LeafError, TreeError
 from fdl.tree.structures import explain_structures
-
-PYTHON_SCALARS = (bool, int, float, complex)
 
 #: The dtype of tangents of integers, which have no size.
 float0 = np.dtype([("float0", np.void, 0)])
@@ -83,7 +82,7 @@ def flatten_values(function: Callable[..., Any], args: Sequence[Any], kwargs: di
 
 def _as_value(leaf: Any) -> Any:
     value = as_array(leaf)
-    return Number(value.concrete()) if type(leaf) in PYTHON_SCALARS else value
+    return Number(value.concrete()) if type(leaf) in WEAK else value
 
 
 def call_structure(*arguments: Any) -> Any:

@@ -11,7 +11,6 @@ import numpy as np
 from fdl import tree
 from fdl.array import Array, alias, as_array
 from fdl.core import trace
-from fdl.core.trace import lift
 from fdl.core.types import TensorType
 
 
@@ -116,7 +115,7 @@ def typeof(x: Any) -> TensorType:
     >>> print(typeof(1.0))
     f32[]
     """
-    return lift(x).type
+    return as_array(x).type
 
 
 @contextmanager

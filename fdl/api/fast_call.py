@@ -12,8 +12,8 @@ import numpy as np
 from optree import PyTreeKind
 
 from fdl import tree
-from fdl.api.arguments import PYTHON_SCALARS
 from fdl.array import Array, scalar_dtype
+from fdl.dtypes import WEAK
 from fdl.threads import get_num_threads
 
 #: What a fast call returns for arguments that are not of its kind.
@@ -162,12 +162,12 @@ class _Writer:
         kind = type(leaf)
         if kind is Array or kind is np.ndarray:
             return True
-        if kind not in PYTHON_SCALARS and not isinstance(leaf, np.generic):
+        if kind not in WEAK and not isinstance(leaf, np.generic):
             return False
         self.require(f"type({name}) is {self.constant(kind)}")
-        if kind is int:
+        if WEAK.get(kind) is int:
             self.require(f"{self.constant(scalar_dtype)}({name}) is {self.constant(scalar_dtype(leaf))}")
-        if kind in PYTHON_SCALARS:
+        if kind in WEAK:
             self.check.append(f"{name} = asarray({name}, {self.constant(scalar_dtype(leaf))})")
         else:
             self.check.append(f"{name} = asarray({name})")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
-from fdl.api.arguments import PYTHON_SCALARS, FlatFunction, argument_path, check_leaf, name_of
+from fdl.api.arguments import FlatFunction, argument_path, check_leaf, name_of
 from fdl.core.program import Program
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
-from fdl.dtypes import as_dtype, key
+from fdl.dtypes import WEAK, as_dtype, key
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def abstract_leaves(
     leaves, structure = tree.flatten((tuple(args), kwargs))
     types = []
     for number, leaf in enumerate(leaves):
-        if hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
+        if type(leaf) not in WEAK and hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
             types.append(TensorType(tuple(leaf.shape), as_dtype(leaf.dtype)))
         else:
             path = tree.leaves_with_path((tuple(args), kwargs))[number][0]
@@ -65,7 +65,7 @@ def trace_call(
     """The Program of a call, the outer tracers it closes over, and the structure of its result."""
     types, structure = abstract_leaves(fun, args, kwargs)
     flat = FlatFunction(fun, structure)
-    weak = [type(leaf) in PYTHON_SCALARS for leaf in tree.leaves((tuple(args), kwargs))]
+    weak = [type(leaf) in WEAK for leaf in tree.leaves((tuple(args), kwargs))]
     program, captured = trace_program(flat, types, name_of(fun), weak)
     return program, captured, flat
 

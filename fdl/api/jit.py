@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
-from fdl.api.arguments import PYTHON_SCALARS, FlatFunction, flatten_values, name_of
+from fdl.api.arguments import FlatFunction, flatten_values, name_of
 from fdl.api.explain import why_traced
 from fdl.api.fast_call import MISMATCH, fast_call
 from fdl.api.inspect import ShapeDtypeStruct, abstract_leaves
@@ -22,6 +22,7 @@ from fdl.config import config
 from fdl.control.call import Call
 from fdl.core.program import Program
 from fdl.core.trace import current, is_eager, trace_program
+from fdl.dtypes import WEAK
 
 _log = logging.getLogger("fdl")
 
@@ -124,7 +125,7 @@ class Jitted:
         split = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
         dynamic, static_arguments, kwargs, static = split
         types, structure = abstract_leaves(Partly(self.fun, static_arguments), dynamic, kwargs)
-        weak = [type(leaf) in PYTHON_SCALARS for leaf in tree.leaves((dynamic, kwargs))]
+        weak = [type(leaf) in WEAK for leaf in tree.leaves((dynamic, kwargs))]
         marks = self.donated.marks(args, kwargs, static_arguments)
         abstract_values = tuple(
             (t.shape, t.dtype, "weak") if w else (t.shape, t.dtype) for t, w in zip(types, weak, strict=True)

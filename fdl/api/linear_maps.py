@@ -16,6 +16,7 @@ from fdl.core.trace import lift
 from fdl.core.types import TensorType
 from fdl.dtypes import INEXACT
 from fdl.errors import ShapeError, TreeError
+from fdl.ops.convert import convert
 from fdl.ops.shape import zeros_of
 from fdl.transforms.transpose import backward
 
@@ -160,6 +161,8 @@ def matching(
 
 def _weakly(value: Any, wanted: TensorType) -> Any:
     """A scalar tangent given as a Python number, in the dtype of its primal."""
+    if value.weak and wanted.dtype in INEXACT:
+        return convert(value, wanted.dtype)
     if type(value) is Array and wanted.dtype in INEXACT:
         return Array(value.concrete().astype(wanted.dtype))
     return value

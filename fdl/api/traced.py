@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fdl.api.arguments import PYTHON_SCALARS
 from fdl.api.fast_call import FastCall
 from fdl.api.static import Static
 from fdl.array import Array, scalar_dtype
@@ -17,7 +16,7 @@ from fdl.config import config
 from fdl.core.program import Program
 from fdl.core.trace import Value
 from fdl.core.types import TensorType
-from fdl.dtypes import ANY, canonical
+from fdl.dtypes import ANY, WEAK, canonical
 
 
 @dataclass
@@ -113,7 +112,7 @@ def concrete(leaf: Any) -> np.ndarray:
     """The NumPy array of a leaf."""
     if isinstance(leaf, Value):
         return leaf.concrete()
-    return np.asarray(leaf, scalar_dtype(leaf)) if type(leaf) in PYTHON_SCALARS else np.asarray(leaf)
+    return np.asarray(leaf, scalar_dtype(leaf)) if type(leaf) in WEAK else np.asarray(leaf)
 
 
 def _as_result(leaf: Any) -> Array:
@@ -189,7 +188,7 @@ def abstract_value(leaf: Any) -> Any:
         return leaf._data.shape, leaf._data.dtype
     if isinstance(leaf, Value):
         return (leaf.shape, leaf.dtype, "weak") if leaf.weak else (leaf.shape, leaf.dtype)
-    if type(leaf) in PYTHON_SCALARS:
+    if type(leaf) in WEAK:
         return (), scalar_dtype(leaf), "weak"
     if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype in ANY and canonical(leaf.dtype) == leaf.dtype:
         return leaf.shape, leaf.dtype

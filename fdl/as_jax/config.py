@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fdl.as_jax.flags import FORWARDED, MEANINGLESS, ONLY
+from fdl.config import SETTINGS
 from fdl.config import config as _config
 
 
@@ -33,7 +34,7 @@ class JaxConfig:
             _config.default_float, _config.default_int = ("float64", "int64") if val else ("float32", "int32")
         elif name in FORWARDED:
             field, read = FORWARDED[name]
-            if field not in _config.__dataclass_fields__:
+            if field not in SETTINGS:
                 raise ValueError(f"jax.config: fdl cannot do {name}={val!r} yet")
             setattr(_config, field, read.get(val, val))
         elif name in ONLY:

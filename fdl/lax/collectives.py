@@ -9,7 +9,7 @@ from fdl import tree
 from fdl.array import as_operand as as_array
 from fdl.control.collective import AllGather, AxisIndex, Pmax, Pmin, Ppermute, Psum, PsumScatter, bound, names_of
 from fdl.control.collective import axis_size as axis_size
-from fdl.dtypes import bool_, default_dtype, is_inexact
+from fdl.dtypes import WEAK, bool_, default_dtype, is_inexact, python_number
 from fdl.errors import ShapeError
 from fdl.numpy._operands import axis_index as place_of
 from fdl.ops.arithmetic import add, div, mul
@@ -44,8 +44,8 @@ def psum(x: Any, axis_name: Any) -> Any:
     """
 
     def one(leaf: Any) -> Any:
-        if type(leaf) in (bool, int, float, complex):
-            return leaf * axis_size(axis_name)
+        if type(leaf) in WEAK:
+            return python_number(leaf) * axis_size(axis_name)
         leaf = as_array(leaf, "an operand of psum")
         return _over(Psum, convert(leaf, default_dtype(int)) if leaf.type.dtype == bool_ else leaf, axis_name)
 

@@ -22,6 +22,7 @@ from fdl.api.vmap import vmap
 from fdl.array import as_array
 from fdl.config import config
 from fdl.control.cond import Cond
+from fdl.control.origins import described, dtype_origin
 from fdl.control.scan import Scan
 from fdl.control.unroll import scan_unrolled
 from fdl.control.while_loop import While
@@ -30,7 +31,7 @@ from fdl.core.program import Program, Var
 from fdl.core.rewrite import eliminate_dead
 from fdl.core.trace import Tracer, Value, lift, trace_program
 from fdl.core.types import TensorType
-from fdl.dtypes import INTEGER, bool_, int32, result_type
+from fdl.dtypes import INTEGER, WEAK, bool_, int32, python_number, result_type
 from fdl.errors import ConcretizationError, DtypeError, ShapeError, TreeError
 from fdl.ops.convert import convert
 from fdl.ops.select import clamp
@@ -67,12 +68,15 @@ def _carry_leaves(name: str, init: Any) -> tuple[list[Any], list[bool], Any]:
         else check_leaf(leaf, f"the initial carry of {name} at {tree.keystr(path) or 'its root'}")
         for (path, leaf) in tree.leaves_with_path(init)
     ]
-    weak = [type(leaf) in (bool, int, float, complex) or getattr(leaf, "weak", False) for leaf in leaves]
+    weak = [type(leaf) in WEAK or getattr(leaf, "weak", False) for leaf in leaves]
     return values, weak, structure
 
 
-def _same_carry(name: str, before: Any, types: Sequence[TensorType], after: Any, found: Sequence[TensorType]) -> None:
+def _same_carry(
+    name: str, before: Any, types: Sequence[TensorType], after: Any, body: Program, captured: int, flat: FlatFunction
+) -> None:
     """Raise unless the body returned a carry like the one it was given."""
+    found = body.output_types
     if before != after:
         raise TreeError(
             f"the body of {name} must return a carry of the structure it was given, but given and returned carry part "
@@ -80,11 +84,14 @@ def _same_carry(name: str, before: Any, types: Sequence[TensorType], after: Any,
         )
     for number, path in enumerate(tree.paths(before)):
         if types[number] != found[number]:
+            why = ""
+            if types[number].dtype != found[number].dtype:
+                why = f": {dtype_origin(body, number, described(captured, flat.describe))}"
             raise ShapeError(
                 f"the body of {name} must return a carry of the types it was given, but "
                 f"carry{tree.keystr(path)} came in "
-                f"as {types[number]} and went out as {found[number]}. Convert or reshape it in the body, or start with "
-                "that type."
+                f"as {types[number]} and went out as {found[number]}{why}. Convert or reshape it in the body, or "
+                "start with that type."
             )
 
 
@@ -146,7 +153,7 @@ def _scan(name: str, f: Callable[..., Any], init: Any, xs: Any, length: Any, rev
         types = promoted
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
         program, captured, flat = trace(types)
-    _same_carry(name, carry_structure, types, carry_out, program.output_types[: carry_out.num_leaves])
+    _same_carry(name, carry_structure, types, carry_out, program, len(captured), flat)
     operation = Scan(program, steps, bool(reverse), len(captured), len(carry))
     outs = scan_unrolled(operation, _unrolling(name, unroll, steps), [*captured, *carry, *x_leaves])
     return tree.unflatten(carry_structure, outs[: len(carry)]), lengthened(
@@ -311,10 +318,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
 
 def _choose(name: str, index: Any, branches: Sequence[Callable[..., Any]], operands: Sequence[Any]) -> Any:
     leaves, structure = flatten_values(branches[0], operands, {})
-    weak = [
-        type(leaf) in (bool, int, float, complex) or getattr(leaf, "weak", False)
-        for leaf in tree.leaves(tuple(operands))
-    ]
+    weak = [type(leaf) in WEAK or getattr(leaf, "weak", False) for leaf in tree.leaves(tuple(operands))]
     traced = [_trace(b, structure, [leaf.type for leaf in leaves], weak) for b in branches]
     programs, captured = _share_captured([t[0] for t in traced], [t[1] for t in traced])
     flats = [t[2] for t in traced]
@@ -331,7 +335,7 @@ def _choose(name: str, index: Any, branches: Sequence[Callable[..., Any]], opera
                     f"the branches of {name} must return the same types, but output{path} is {first} from "
                     f"{_branch(name, 0)} and {mine} from {_branch(name, number)}"
                 )
-    programs = _same_dtypes(name, programs)
+    programs = _same_dtypes(name, programs, len(captured), flats[0])
     return flats[0].unflatten(Cond(tuple(programs))(index, *captured, *leaves))
 
 
@@ -339,17 +343,19 @@ def _branch(name: str, number: int) -> str:
     return ("false_fun", "true_fun")[number] if name == "cond" else f"branch {number}"
 
 
-def _same_dtypes(name: str, programs: Sequence[Program]) -> list[Program]:
+def _same_dtypes(name: str, programs: Sequence[Program], captured: int, flat: FlatFunction) -> list[Program]:
     """The branches with outputs converted to common dtypes where Python scalars made them differ."""
     dtypes = [result_type(*(t.dtype for t in types)) for types in zip(*(p.output_types for p in programs), strict=True)]
     if all(t.dtype == d for p in programs for t, d in zip(p.output_types, dtypes, strict=True)):
         return list(programs)
     for number, program in enumerate(programs):
-        for t, first in zip(program.output_types, programs[0].output_types, strict=True):
+        for place, (t, first) in enumerate(zip(program.output_types, programs[0].output_types, strict=True)):
             if t.dtype != first.dtype and t.shape != ():
+                wider, of = (program, number) if t.dtype == result_type(t.dtype, first.dtype) else (programs[0], 0)
+                why = dtype_origin(wider, place, described(captured, flat.describe))
                 raise DtypeError(
                     f"the branches of {name} must return the same types, but {_branch(name, 0)} returned {first} and "
-                    f"{_branch(name, number)} returned {t}"
+                    f"{_branch(name, number)} returned {t}: in {_branch(name, of)} {why}. Convert one of them"
                 )
 
     def converted(program: Program) -> Program:
@@ -401,7 +407,7 @@ def _while(name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., Any]
         types = promoted
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
         body, captured, flat = _trace(body_fun, call, types, weak)
-    _same_carry(name, structure, types, flat.out_structure, body.output_types)
+    _same_carry(name, structure, types, flat.out_structure, body, len(captured), flat)
     condition, cond_captured, _ = _trace(cond_fun, call, types, weak)
     if [t.shape for t in condition.output_types] != [()]:
         raise ShapeError(
@@ -458,6 +464,7 @@ def fori_loop(
 
 def _bounds(*bounds: Any) -> list[Any]:
     """The bounds of a counting loop as integer scalars of one dtype; Python numbers take that of the other bound."""
+    bounds = tuple([python_number(b) for b in bounds])
     values = [as_array(b, f"the bound {n} of fori_loop") for b, n in zip(bounds, ("lower", "upper"), strict=True)]
     weak = [isinstance(b, int) or v.weak for b, v in zip(bounds, values, strict=True)]
     dtypes = {v.type.dtype for v, w in zip(values, weak, strict=True) if not w}

@@ -12,9 +12,12 @@ from fdl.dtypes import ANY, INEXACT, bool_, key
 from fdl.errors import DtypeError
 from fdl.numpy._operands import Array, broadcast, cast, inexact, number, promote
 
+#: The types of numbers that need no promotion beside an array of floats.
+_AT_ONCE = (int, float, np.float64)
+
 
 def _repeated(number: int | float, like: np.ndarray | None, domain: frozenset[Any]) -> np.ndarray | None:
-    """A Python number in the shape and dtype of an array, without memory of its own; None if it needs promotion."""
+    """A number in the shape and dtype of an array, without memory of its own; None if it needs promotion."""
     if like is None or like.dtype not in domain:
         return None
     kind = like.dtype.kind
@@ -115,11 +118,11 @@ def binary(
             if a is not None and b is not None and a.dtype is b.dtype and a.shape == b.shape and a.dtype in fast:
                 return _at_once(reference, a, b) if is_eager() else operation(x, y)
         elif is_eager():
-            if type(x) is ConcreteArray and type(y) in (int, float):
+            if type(x) is ConcreteArray and type(y) in _AT_ONCE:
                 other = _repeated(y, x._data, fast)
                 if other is not None:
                     return _at_once(reference, x._data, other)
-            elif type(y) is ConcreteArray and type(x) in (int, float):
+            elif type(y) is ConcreteArray and type(x) in _AT_ONCE:
                 other = _repeated(x, y._data, fast)
                 if other is not None:
                     return _at_once(reference, other, y._data)

@@ -13,6 +13,7 @@ from fdl.config import config
 from fdl.core.trace import Tracer, Value
 from fdl.core.types import Array
 from fdl.dtypes import (
+    WEAK,
     bool_,
     complex64,
     complex128,
@@ -21,6 +22,7 @@ from fdl.dtypes import (
     float64,
     is_inexact,
     key,
+    python_number,
     result_type,
 )
 from fdl.errors import AxisError, DtypeError, RangeError, ShapeError
@@ -57,11 +59,11 @@ def refuse_keys(name: str, dtype: np.dtype) -> None:
 
 
 def cast(x: Any, dtype: np.dtype) -> Array:
-    """A Value or a Python number as a Value of the given dtype."""
+    """A Value or a number as a Value of the given dtype."""
     if isinstance(x, Value):
         return x if x.type.dtype == dtype else convert(x, dtype)
     try:
-        return arrays.Array(np.asarray(x, dtype))
+        return arrays.Array(np.asarray(python_number(x), dtype))
     except (OverflowError, ValueError):
         raise RangeError(f"the number {x} does not fit into {dtype}; convert the array that it meets first") from None
     except TypeError:
@@ -114,7 +116,7 @@ def real_of(dtype: np.dtype) -> np.dtype:
 
 def promote(name: str, *args: Any, to_inexact: bool = False, keys: bool = False) -> list[Array]:
     """The operands as Values of their common dtype; Python numbers take the dtype of the arrays that they meet."""
-    kept = [a if type(a) in SCALARS or isinstance(a, Value) else value(name, a) for a in args]
+    kept = [a if isinstance(a, Value) or type(a) in SCALARS else _operand(name, a) for a in args]
     if len(kept) == 1:
         kept = [alias(kept[0])]
     found = [a.type.dtype for a in kept if isinstance(a, Value)]
@@ -129,6 +131,10 @@ def promote(name: str, *args: Any, to_inexact: bool = False, keys: bool = False)
     if found and all(type(a) in SCALARS or a.weak for a in kept):
         return [cast(a, dtype) if isinstance(a, Value) else arrays.Number(cast(a, dtype).concrete()) for a in kept]
     return [cast(a, dtype) for a in kept]
+
+
+def _operand(name: str, a: Any) -> Any:
+    return python_number(a) if type(a) in WEAK else value(name, a)
 
 
 def broadcast_shapes(*shapes: Sequence[int] | int, name: str = "broadcast_shapes") -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from fdl.array import alias
 from fdl.core.trace import Value
-from fdl.dtypes import INEXACT, INTEGER, REAL, SIGNED, UNSIGNED, bool_
+from fdl.dtypes import INEXACT, INTEGER, REAL, SIGNED, UNSIGNED, bool_, python_number
 from fdl.errors import DtypeError
 from fdl.numpy._functions import binary, unary
 from fdl.numpy._operands import (
@@ -144,6 +144,7 @@ def power(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     >>> power(2.0, 3), power(4.0, 0.5)
     (Array(8., dtype=float32), Array(2., dtype=float32))
     """
+    x2 = python_number(x2)
     if type(x2) in (int, float) and isinstance(x1, Value):
         simple = _power_of_scalar(x1, x2)
         if simple is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from fdl import array as arrays
 from fdl.array import as_array
 from fdl.core.trace import Value, is_eager, use
-from fdl.dtypes import as_dtype, default_dtype, index_dtype, result_type
+from fdl.dtypes import WEAK, as_dtype, default_dtype, index_dtype, python_number, result_type
 from fdl.errors import LeafError, ShapeError
 from fdl.numpy._operands import (
     SCALARS,
@@ -110,7 +110,7 @@ def _refuse_copy(name: str, a: Any, dtype: np.dtype | None) -> None:
 def _from_data(data: Any, dtype: np.dtype | None) -> Array:
     if isinstance(data, Value):
         return as_array(data, "array: the operand")
-    if type(data) in SCALARS:
+    if type(data) in WEAK:
         return as_array(data) if dtype is None else cast(data, dtype)
     if isinstance(data, (list, tuple)):
         return _from_sequence(data, dtype)
@@ -122,9 +122,10 @@ def _from_data(data: Any, dtype: np.dtype | None) -> Array:
 
 
 def _from_sequence(data: Sequence[Any], dtype: np.dtype | None) -> Array:
-    leaves = list(_leaves(data))
-    plain = {type(leaf) for leaf in leaves}
-    if plain <= {bool, int, float, complex}:
+    plain = {type(leaf) for leaf in _leaves(data)}
+    if plain <= WEAK.keys():
+        if not plain.issubset(SCALARS):
+            data, plain = _of_python(data), {WEAK[kind] for kind in plain}
         wide = np.complex128 if complex in plain else np.float64 if float in plain or not plain else None
         try:
             found = np.array(data, wide)
@@ -136,12 +137,16 @@ def _from_sequence(data: Sequence[Any], dtype: np.dtype | None) -> Array:
     if len(shapes) > 1:
         raise ShapeError(f"array: the items of a sequence have different shapes: {sorted(shapes)}")
     # A Python number among arrays stays weak.
-    weak = [raw if type(raw) in SCALARS else item for raw, item in zip(data, items, strict=True)]
+    weak = [raw if type(raw) in WEAK else item for raw, item in zip(data, items, strict=True)]
     common = dtype or result_type(*weak)
     if all(type(item) is arrays.Array for item in items):
         with use(arrays.eager):  # what is known stays known while a function is traced
             return arrays.Array(np.stack([cast(item, common).concrete() for item in items]))
     return concatenate([reshape(cast(i, common), (1, *i.type.shape)) for i in items], 0)
+
+
+def _of_python(data: Sequence[Any]) -> list[Any]:
+    return [_of_python(item) if isinstance(item, (list, tuple)) else python_number(item) for item in data]
 
 
 def _default_of(found: np.ndarray, kinds: set[type]) -> np.dtype:

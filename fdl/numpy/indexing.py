@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl.array import Array as ConcreteArray
 from fdl.core.trace import Value, is_eager
-from fdl.dtypes import bool_, index_dtype
+from fdl.dtypes import INEXACT, bool_, index_dtype, python_number
 from fdl.errors import ShapeError
 from fdl.lax.control import cond, scan
 from fdl.numpy._index import (
@@ -144,11 +144,14 @@ def write(
     indices_are_sorted: bool = False,
 ) -> Array:
     """`x` with `values` combined into ``x[index]``; `kind` is "set", "add", "mul", "min" or "max"."""
+    values = python_number(values)
     if mode is None and type(x) is ConcreteArray and is_eager():
         written = _write_at_once(x.concrete(), index, values, kind)
         if written is not None:
             return ConcreteArray(written)
-    values = cast(values if isinstance(values, Value) else value(f"at[...].{kind}", values), x.type.dtype)
+    # Numbers of Python have all their digits.
+    exact = type(values) in (int, float) and x.type.dtype in INEXACT
+    values = cast(values if exact or isinstance(values, Value) else value(f"at[...].{kind}", values), x.type.dtype)
     masked = _write_where(x, index, values, kind)
     if masked is not None:
         return masked

@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl import array as arrays
 from fdl.core.trace import Value
-from fdl.dtypes import as_dtype, result_type
+from fdl.dtypes import as_dtype, python_number, result_type
 from fdl.errors import ShapeError
 from fdl.numpy._operands import (
     Array,
@@ -57,7 +57,7 @@ def arange(
     >>> arange(3), arange(1.0, 2.0, 0.5)
     (Array([0, 1, 2], dtype=int32), Array([1. , 1.5], dtype=float32))
     """
-    given = [v for v in (start, stop, step) if v is not None]
+    given = [python_number(v) for v in (start, stop, step) if v is not None]
     for v in given:
         if value("arange", v).type.shape:
             raise ShapeError(f"arange takes numbers, got {value('arange', v).type}")
@@ -141,7 +141,7 @@ def _known(value: Any) -> Any:
     """The number or array behind an argument that is not traced, else None."""
     if isinstance(value, Value):
         return value.concrete() if type(value) in (arrays.Array, arrays.Number) else None
-    return value
+    return python_number(value)
 
 
 def _interpolated(first: Array, last: Array, num: int, parts: int, endpoint: bool) -> Array:

@@ -10,7 +10,7 @@ import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.array import as_array
 from fdl.docstrings import fill_docstring
-from fdl.dtypes import as_dtype
+from fdl.dtypes import WEAK, as_dtype
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import add, max_, mul, nextafter, rem, stop_gradient, sub
 from fdl.ops.complex import complex_
@@ -378,6 +378,6 @@ def fitted(name: str, shape: tuple[int, ...], dtype: np.dtype, *parameters: Any)
     found = []
     for p in parameters:
         # Numbers of Python have all their digits.
-        p = as_array(np.asarray(p, dtype) if type(p) in (int, float) else p, f"a parameter of random.{name}")
+        p = as_array(np.asarray(p, dtype) if WEAK.get(type(p)) in (int, float) else p, f"a parameter of random.{name}")
         found.append(expanded(name, p if p.type.dtype == dtype else convert(p, dtype), shape))
     return found

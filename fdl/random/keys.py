@@ -61,6 +61,7 @@ def PRNGKey(seed: Any, *, impl: str | None = None) -> Array:
 def _seed_words(seed: Any, impl: str | None) -> Array:
     if impl not in _IMPLEMENTATIONS:
         raise ValueError(f"fdl.random has one generator, threefry2x32; got impl={impl!r}")
+    seed = dtypes.python_number(seed)
     if type(seed) is int:
         if not -(2**63) <= seed < 2**64:
             raise RangeError(f"the seed of a random key has 64 bits, so that {seed} is none; take it modulo 2**64")
@@ -174,6 +175,7 @@ def fold_in(key: Any, data: Any) -> Array:
     True
     """
     one, old = typed(key, "fold_in")
+    data = dtypes.python_number(data)
     if type(data) is int:
         if not -(2**31) <= data < 2**32:
             raise RangeError(f"fold_in takes data of 32 bits, so that {data} is none; take it modulo 2**32")

@@ -7,7 +7,6 @@ import numpy as np
 
 import fdl.numpy as fnp
 from fdl import dtypes, linalg
-from fdl.api.arguments import PYTHON_SCALARS
 from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.errors import ShapeError
@@ -44,7 +43,7 @@ _documented = fill_docstring(
 
 def _inexact(*args: Any) -> list[Array]:
     """The operands, which may be nested lists, in one floating or complex dtype that LAPACK takes."""
-    known = [a if isinstance(a, PYTHON_SCALARS) else fnp.asarray(a) for a in args]
+    known = [a if type(a) in dtypes.WEAK else fnp.asarray(a) for a in args]
     dtype = fnp.result_type(*known)
     dtype = dtype if fnp.issubdtype(dtype, fnp.inexact) else dtypes.default_dtype(float)
     return [fnp.asarray(a).astype(dtype if dtype.itemsize >= 4 else dtypes.float32) for a in known]
@@ -425,7 +424,7 @@ def block_diag(*arrs: Any) -> Array:
     >>> block_diag(fnp.ones((1, 2)), 3.0).tolist()
     [[1.0, 1.0, 0.0], [0.0, 0.0, 3.0]]
     """
-    known = [a if isinstance(a, PYTHON_SCALARS) else fnp.asarray(a) for a in (arrs or (fnp.zeros((1, 0)),))]
+    known = [a if type(a) in dtypes.WEAK else fnp.asarray(a) for a in (arrs or (fnp.zeros((1, 0)),))]
     dtype = fnp.result_type(*known)
     blocks = [fnp.atleast_2d(fnp.asarray(a, dtype)) for a in known]
     if any(b.ndim > 2 for b in blocks):

@@ -119,19 +119,19 @@ CONVENTIONS = {
 def test_conventions(function: Any) -> None:
     for point, want in CONVENTIONS[function].items():
         for transform in (lambda f: f, fdl.jit):
-            got = transform(fdl.grad(function, (0, 1)))(*map(np.float64, point))
+            got = transform(fdl.grad(function, (0, 1)))(*map(np.asarray, point))
             np.testing.assert_allclose([float(g) for g in got], want, rtol=1e-15, err_msg=f"at {point}")
 
 
 def test_products_with_logarithms_of_nan() -> None:
     """As in SciPy, NaN wins over the factor zero."""
     for f in (special.xlogy, special.xlog1py):
-        assert np.isnan(np.asarray(f(np.float64(0.0), np.float64(np.nan))))
-        assert f(np.float64(0.0), np.float64(2.0)).item() == 0.0
+        assert np.isnan(np.asarray(f(np.asarray(0.0), np.asarray(np.nan, float))))
+        assert f(np.asarray(0.0), np.asarray(2.0)).item() == 0.0
 
 
 @pytest.mark.parametrize("name", ["sqrt", "rsqrt", "log", "reciprocal"])
 @pytest.mark.parametrize("zero", [0.0, -0.0])
 def test_poles_at_zero_have_the_sign_of_jax(name: str, zero: float) -> None:
     want = {"sqrt": np.copysign(INF, zero), "rsqrt": -INF, "log": np.copysign(INF, zero), "reciprocal": -INF}[name]
-    assert float(fdl.grad(UNARY[name].function)(np.float64(zero))) == want
+    assert float(fdl.grad(UNARY[name].function)(np.asarray(zero, float))) == want

@@ -32,6 +32,11 @@ def assert_same(found: Any, expected: Any) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def arrays(x: Any) -> Any:
+    """A leaf as an array of fdl; NumPy's scalars keep their dtype."""
+    return fnp.asarray(np.asarray(x) if isinstance(x, np.generic) else x)
+
+
 def direction(like: Any, seed: int = 7) -> Any:
     """A random pytree of float64 arrays shaped like another."""
     rng = np.random.default_rng(seed)
@@ -40,7 +45,7 @@ def direction(like: Any, seed: int = 7) -> Any:
 
 def moved(args: Any, along: Any, step: float) -> Any:
     """``args + step * along``, as fdl's arrays."""
-    return tree.map(lambda a, d: fnp.asarray(np.asarray(a) + step * d), args, along)
+    return tree.map(lambda a, d: arrays(np.asarray(a) + step * d), args, along)
 
 
 def slope(function: Callable[..., Any], args: tuple[Any, ...], along: tuple[Any, ...]) -> Any:
@@ -57,7 +62,7 @@ def dot(a: Any, b: Any) -> float:
 
 def check_forward(function: Callable[..., Any], *args: Any, tolerance: float = 1e-6) -> None:
     """The jvp is the finite difference along a random direction."""
-    args, along = tree.map(fnp.asarray, args), direction(args)
+    args, along = tree.map(arrays, args), direction(args)
     value, tangent = fdl.jvp(function, args, along)
     assert_close(value, function(*args), 1e-10)
     assert_close(tangent, slope(function, args, along), tolerance)
@@ -65,7 +70,7 @@ def check_forward(function: Callable[..., Any], *args: Any, tolerance: float = 1
 
 def check_reverse(function: Callable[..., Any], *args: Any, tolerance: float = 1e-6) -> None:
     """``<cotangent, J v> = <J^T cotangent, v>``, with J v by finite differences."""
-    args, along = tree.map(fnp.asarray, args), direction(args)
+    args, along = tree.map(arrays, args), direction(args)
     value, pull = fdl.vjp(function, *args)
     assert_close(value, function(*args), 1e-10)
     weights = direction(value, seed=8)

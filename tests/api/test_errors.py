@@ -1,5 +1,6 @@
 """The text of error messages: what they name, and what they tell to do."""
 
+import inspect
 import re
 
 import numpy as np
@@ -13,6 +14,7 @@ from fdl.errors import (
     BatchError,
     ConcretizationError,
     DifferentiationError,
+    DtypeError,
     LeafError,
     LeakedTracerError,
     ShapeError,
@@ -308,3 +310,58 @@ def test_axis_names_that_nothing_binds():
 def test_a_message_shows_the_users_line_and_not_fdl_internals():
     text = str(fdl.make_program(lambda x: fnp.sin(x) + 1)(1.0))
     assert text.count("test_errors.py") == 2
+
+
+def wide_line(function, text):
+    """The line of this file whose comment is `text`, as errors write it."""
+    lines, start = inspect.getsourcelines(function)
+    return f"test_errors.py:{start + next(n for n, line in enumerate(lines) if f'# {text}' in line)}"
+
+
+def test_what_made_a_carry_wide_is_named():
+    table, x = np.zeros(3), fnp.ones((2, 3))
+
+    def step(carry, x):
+        h = fnp.tanh(carry["h"] * 2.0) + x
+        y = fnp.asarray(table) * 2
+        return {"h": h + y[None][0]}, x  # scan
+
+    text = message(ShapeError, lax.scan, step, {"h": ONES}, x)
+    assert "carry['h'] came in as f32[3] and went out as f64[3]: add at " + wide_line(step, "scan") in text
+    assert "(step) made it f64, where f32[3] met f64[3], made by " in text
+    text = message(ShapeError, fdl.jit(lambda h: lax.scan(step, {"h": h}, x)), ONES)
+    assert wide_line(step, "scan") in text
+
+    def sliced(carry, x):
+        return fnp.sin(carry + x), None  # slices
+
+    text = message(ShapeError, lax.scan, sliced, ONES, x.astype("float64"))
+    assert f"add at {wide_line(sliced, 'slices')} (sliced) made it f64, where f32[3] met f64[3], argument x" in text
+
+    def body(value):
+        inner = fdl.jit(lambda v: v - table)  # while
+        return fnp.cos(inner(value))
+
+    text = message(ShapeError, lax.while_loop, lambda c: True, body, ONES)
+    assert f"sub at {wide_line(body, 'while')} (<lambda>) made it f64, where f32[3] met f64[3], an array that" in text
+
+    def converted(i, value):
+        return value.astype("float64")  # fori_loop
+
+    text = message(ShapeError, lax.fori_loop, 0, 3, converted, ONES)
+    assert f"convert at {wide_line(converted, 'fori_loop')} (converted) made it f64. Convert" in text
+    text = message(ShapeError, lax.scan, lambda c, x: (x, c), ONES, np.zeros((2, 3)))
+    assert "went out as f64[3]: it is argument x. Convert" in text
+
+
+def test_what_made_a_branch_wide_is_named():
+    scale = np.float64([2, 3, 4])
+
+    def scaled(x):
+        return x * scale  # cond
+
+    text = message(DtypeError, lax.cond, True, scaled, lambda x: x, ONES)
+    line = wide_line(scaled, "cond")
+    assert f"in true_fun mul at {line} (scaled) made it f64, where f32[3] met f64[3], an array that" in text
+    text = message(DtypeError, lax.switch, 1, [lambda x: x, lambda x: x, scaled], ONES)
+    assert f"in branch 2 mul at {line} (scaled) made it f64" in text

@@ -36,7 +36,7 @@ def test_a_program_prints_its_types_operations_and_source_lines():
 
 
 def test_inner_programs_are_indented():
-    text = strip(fdl.make_program(lambda x: lax.scan(lambda c, v: (c + v, None), np.float64(0), x)[0])(np.ones(3)))
+    text = strip(fdl.make_program(lambda x: lax.scan(lambda c, v: (c + v, None), np.asarray(0.0), x)[0])(np.ones(3)))
     assert text.splitlines()[1].startswith("  b:f64[] = scan[body=program length=3 reverse=False")
     assert "    program(a:f64[] b:f64[]) {\n      c:f64[] = add a b\n      return c\n    }" in text
 

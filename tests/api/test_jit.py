@@ -281,8 +281,8 @@ def test_values_that_are_read_as_they_move_and_returned_as_well(rng):
 
 def test_empty_and_scalar_arrays():
     assert_same(fdl.jit(lambda x: x + 1)(np.zeros((0, 3))), np.zeros((0, 3)))
-    assert_same(fdl.jit(lambda x: fnp.sum(x))(np.zeros((0, 3))), np.float64(0.0))
-    assert_same(fdl.jit(lambda x: x * 2)(np.float64(1.5)), np.float64(3.0))
+    assert_same(fdl.jit(lambda x: fnp.sum(x))(np.zeros((0, 3))), np.asarray(0.0))
+    assert_same(fdl.jit(lambda x: x * 2)(np.asarray(1.5)), np.asarray(3.0))
 
 
 def test_noncontiguous_and_fortran_arguments(rng):

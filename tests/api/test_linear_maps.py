@@ -44,7 +44,7 @@ def test_equal_derivatives_at_other_points_share_compiled_code() -> None:
     for point in (X, np.array(0.5)):
         traces.clear()
         for shift in range(3):
-            x = point + shift
+            x = np.asarray(point + shift)
             _, f_vjp = fdl.vjp(lambda x: fnp.sin(x) * x, x)
             np.testing.assert_allclose(apply(f_vjp, np.ones(x.shape))[0], np.cos(x) * x + np.sin(x), rtol=1e-14)
         assert len(traces) == 1

@@ -55,7 +55,7 @@ MISTAKES: list[tuple[Any, Any, tuple[str, ...]]] = [
     (lambda: lax.fori_loop(0, 3.5, step, 0), DtypeError, (r"lower and upper, got i32\[\] and f32\[\]", "convert")),
     (lambda: lax.fori_loop(0.0, 3.0, step, 0), DtypeError, ("integer scalars",)),
     (lambda: fdl.jit(lambda n: lax.fori_loop(0, n, step, 0))(2.5), DtypeError, (r"f32\[\]",)),
-    (lambda: lax.fori_loop(np.int32(0), np.int64(3), step, 0), DtypeError, (r"i32\[\] and i64\[\]",)),
+    (lambda: lax.fori_loop(np.int32(0), np.asarray(3), step, 0), DtypeError, (r"i32\[\] and i64\[\]",)),
     (lambda: lax.fori_loop(0, fnp.ones(2, int), step, 0), DtypeError, (r"i32\[2\]",)),
     (lambda: lax.fori_loop(0, "3", step, 0), LeafError, ("bound upper of fori_loop", "'3'")),
     (lambda: lax.fori_loop(0, 2, lambda i, c: (c, c), 0), TreeError, ("body of fori_loop", "carry")),

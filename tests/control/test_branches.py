@@ -103,7 +103,7 @@ TRANSFORMS = {
     "jacfwd": lambda f: _diagonal(fdl.jacfwd(fdl.vmap(f))(POINTS)),
     "jacrev": lambda f: _diagonal(fdl.jacrev(fdl.vmap(f))(POINTS)),
     "shared operand": lambda f: [
-        fdl.grad(lambda v: fdl.vmap(lambda i: f(v + 0 * i))(np.zeros(2)).sum())(p) / 2 for p in POINTS
+        fdl.grad(lambda v: fdl.vmap(lambda i: f(v + 0 * i))(np.zeros(2)).sum())(p) / 2 for p in map(np.asarray, POINTS)
     ],
     "batch of batches": lambda f: fdl.grad(lambda x: fdl.vmap(fdl.vmap(f))(x.reshape(2, 3)).sum())(POINTS),
 }

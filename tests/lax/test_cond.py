@@ -66,8 +66,8 @@ def test_predicates_that_depend_on_what_is_differentiated():
         return lax.cond(x > 1, lambda x: x**3, lambda x: 2 * x, x)
 
     for x in (0.5, 1.5):
-        check_derivatives(f, np.float64(x), order=1)
-        check_derivatives(fdl.jit(f), np.float64(x))
+        check_derivatives(f, np.asarray(x, float), order=1)
+        check_derivatives(fdl.jit(f), np.asarray(x, float))
 
 
 def test_branches_with_different_residuals(rng):
@@ -138,7 +138,7 @@ def test_nested(rng):
         )
 
     for x in (1.5, 0.5, -0.5):
-        check_derivatives(f, np.float64(x))
+        check_derivatives(f, np.asarray(x, float))
         assert_close(fdl.jit(f)(x), {1.5: np.sin, 0.5: np.cos, -0.5: np.tanh}[x](np.float32(x)))
     assert_close(fdl.vmap(f)(np.array([1.5, 0.5, -0.5])), np.array([np.sin(1.5), np.cos(0.5), np.tanh(-0.5)]))
 

@@ -13,7 +13,7 @@ def looped(f, carry, xs, length, reverse=False):
     """scan as a Python loop over NumPy slices."""
     ys = [None] * length
     for n in range(length)[:: -1 if reverse else 1]:
-        carry, ys[n] = f(carry, tree.map(lambda x, n=n: fnp.asarray(np.asarray(x)[n]), xs))
+        carry, ys[n] = f(carry, tree.map(lambda x, n=n: fnp.asarray(x)[n], xs))
     return carry, tree.map(lambda *rows: np.stack([np.asarray(r) for r in rows]), *ys)
 
 
@@ -51,9 +51,9 @@ def test_zero_steps(jit):
     def run(c, x):
         return lax.scan(lambda c, x: (c + x.sum(), (x * 2, c)), c, x)
 
-    c, (y, cs) = (fdl.jit(run) if jit else run)(np.float64(3.0), np.zeros((0, 2)))
-    assert_same((c, y, cs), (np.float64(3.0), np.zeros((0, 2)), np.zeros(0)))
-    found = fdl.grad(lambda c: run(c, np.zeros((0, 2)))[0])(np.float64(3.0))
+    c, (y, cs) = (fdl.jit(run) if jit else run)(np.asarray(3.0), np.zeros((0, 2)))
+    assert_same((c, y, cs), (np.asarray(3.0), np.zeros((0, 2)), np.zeros(0)))
+    found = fdl.grad(lambda c: run(c, np.zeros((0, 2)))[0])(np.asarray(3.0))
     assert float(found) == 1.0
     assert lax.map(lambda x: x * 2, np.zeros((0, 3))).shape == (0, 3)
 
@@ -65,7 +65,7 @@ def test_the_body_is_traced_once_whatever_the_length():
         calls.append(None)
         return c + x, c
 
-    lax.scan(f, np.float64(0), np.ones(100))
+    lax.scan(f, np.asarray(0.0), np.ones(100))
     assert len(calls) == 1
 
 
@@ -106,11 +106,11 @@ def test_carries_that_only_partly_depend_on_what_is_differentiated(rng):
             n, fixed, late, moving = carry
             return (n + 1, fixed * 2, late + moving * fixed, moving * v + a), (fixed, late)
 
-        starts = (0, np.float64(1.0), np.float64(0.0))
-        return lax.scan(step, (*starts, np.float64(1.0)), x)[0][1:], lax.scan(step, (*starts, a), x)[1]
+        starts = (0, np.asarray(1.0), np.asarray(0.0))
+        return lax.scan(step, (*starts, np.asarray(1.0)), x)[0][1:], lax.scan(step, (*starts, a), x)[1]
 
-    check_derivatives(run, np.float64(0.7), x)
-    check_derivatives(lambda a: run(a, x), np.float64(0.7))
+    check_derivatives(run, np.asarray(0.7), x)
+    check_derivatives(lambda a: run(a, x), np.asarray(0.7))
 
 
 def test_carries_that_swap_places(rng):
@@ -144,7 +144,7 @@ def test_nested_scans(rng):
 
         return lax.scan(outer, w, x)
 
-    check_derivatives(fdl.jit(run), np.float64(0.3), x)
+    check_derivatives(fdl.jit(run), np.asarray(0.3), x)
 
 
 def test_scan_in_vmap_in_grad(rng):

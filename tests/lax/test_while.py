@@ -41,7 +41,7 @@ def test_batched_loops_stop_each_on_its_own():
 
 
 def test_pytrees_constants_and_no_steps(rng):
-    w, limit = rng.normal(size=3), np.float64(2.5)
+    w, limit = rng.normal(size=3), np.asarray(2.5)
 
     def run(w, limit, x):
         return lax.while_loop(
@@ -76,9 +76,9 @@ def test_forward_mode():
     def power(x):
         return lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] * x), (0, x))[1]
 
-    check_forward(power, np.float64(1.3))
-    check_forward(fdl.jit(power), np.float64(1.3))
-    check_forward(fdl.jacfwd(power), np.float64(1.3))
+    check_forward(power, np.asarray(1.3))
+    check_forward(fdl.jit(power), np.asarray(1.3))
+    check_forward(fdl.jacfwd(power), np.asarray(1.3))
     check_forward(fdl.vmap(power), np.array([1.3, 0.2]))
 
 
@@ -113,5 +113,5 @@ def test_newton_iteration_in_double_precision():
     def root(a):
         return lax.while_loop(lambda s: fnp.abs(s * s - a) > 1e-12, lambda s: (s + a / s) / 2, a)
 
-    assert_close(fdl.jit(root)(np.float64(2.0)), np.sqrt(2.0), 1e-12)
+    assert_close(fdl.jit(root)(np.asarray(2.0)), np.sqrt(2.0), 1e-12)
     assert_close(fdl.vmap(root)(np.array([2.0, 9.0, 0.25])), np.sqrt([2.0, 9.0, 0.25]), 1e-10)

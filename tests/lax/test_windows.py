@@ -88,7 +88,7 @@ def test_window_reductions_combine_what_lies_under_the_window(computation, init,
     for i, j in itertools.product(range(2), range(4)):
         window = IMAGE[:, 2 * i : 2 * i + 3, j : j + 2]
         np.testing.assert_allclose(found[:, i, j], combine(window, axis=(1, 2)), rtol=1e-12)
-    whole = lax.reduce(IMAGE, np.float64(init), computation, (1, 3))
+    whole = lax.reduce(IMAGE, np.asarray(init, float), computation, (1, 3))
     np.testing.assert_allclose(whole, combine(IMAGE, axis=(1, 3)), rtol=1e-11, atol=1e-12)
 
 

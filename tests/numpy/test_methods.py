@@ -30,7 +30,7 @@ def test_operators_and_their_reflections(name: str) -> None:
         np.testing.assert_allclose(np.asarray(actual), expected, rtol=1e-13)
     np.testing.assert_allclose(np.asarray(function(v, 2)), function(x, 2), rtol=1e-13)
     np.testing.assert_allclose(np.asarray(function(2.5, v)), function(2.5, x), rtol=1e-13)
-    np.testing.assert_allclose(np.asarray(function(np.float64(2), v)), function(np.float64(2), x), rtol=1e-13)
+    np.testing.assert_allclose(np.asarray(function(np.asarray(2.0), v)), function(np.asarray(2.0), x), rtol=1e-13)
 
 
 @pytest.mark.parametrize("name", ["and_", "or_", "xor", "lshift", "rshift"])

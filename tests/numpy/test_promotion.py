@@ -83,11 +83,77 @@ def test_python_numbers_are_weak(name: str, scalar: complex) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in ORDER if n not in ("bool", "bfloat16")])
-def test_numpy_scalars_and_arrays_are_strong(name: str) -> None:
+def test_arrays_and_other_numpy_scalars_are_strong(name: str) -> None:
     strong = np.ones((), name)
     assert (fnp.ones(2, "bool") * strong).dtype == strong.dtype
     assert (strong * fnp.ones(2, "bool")).dtype == strong.dtype
-    assert (fnp.ones((), "bfloat16") * strong[()]).dtype == fnp.promote_types("bfloat16", name)
+    if name not in ("int64", "float64", "complex128"):
+        assert (fnp.ones((), "bfloat16") * strong[()]).dtype == fnp.promote_types("bfloat16", name)
+
+
+NUMPY_SCALARS = [np.True_, np.int64(3), np.float64(2.5), np.sqrt(4), np.complex128(1j), np.float64(np.nan)]
+
+
+@pytest.mark.parametrize("name", ORDER)
+@pytest.mark.parametrize("scalar", NUMPY_SCALARS, ids=str)
+def test_scalars_of_numpys_default_types_are_the_python_numbers_that_they_equal(name: str, scalar: np.generic) -> None:
+    x, number = fnp.ones(2, name), scalar.item()
+    calls = [
+        lambda n: x * n,
+        lambda n: n * x,
+        lambda n: fnp.add(n, x),
+        lambda n: fnp.where(fnp.array([True, False]), x, n),
+        lambda n: fnp.full(2, n),
+        lambda n: fnp.asarray([n, n]),
+        lambda n: fnp.array([x[0], n]),
+        lambda n: fdl.jit(lambda x, n: x * n)(x, n),
+        lambda n: fdl.jit(lambda x: x * n)(x),
+        lambda n: fdl.vmap(lambda x, n: x * n, in_axes=(0, None))(x, n),
+        lambda n: fdl.lax.scan(lambda c, x: (c * x, c), n, x)[0],
+        lambda n: fdl.lax.cond(True, lambda n: x * n, lambda n: x, n),
+        lambda n: fdl.lax.while_loop(lambda v: fnp.real(v[0]) < 0, lambda v: (v[0] * x[0], v[1]), (n, x))[0],
+    ]
+    if not isinstance(number, complex):
+        calls += [lambda n: fnp.maximum(x, n), lambda n: fnp.full_like(x, n), lambda n: x.at[0].set(n)]
+        calls += [lambda n: fdl.lax.fori_loop(0, n, lambda i, v: v * x, x)] if isinstance(number, int) else []
+    if name[0] == "f":
+        calls += [lambda n: fdl.nn.softmax(x / n)] + [lambda n: x**n] * (not isinstance(number, bool))
+    for place, call in enumerate(calls):
+        try:
+            expected = call(number)
+        except fdl.errors.FdlError as error:  # a bound of type bool, say
+            with pytest.raises(type(error)):
+                call(scalar)
+            continue
+        found = call(scalar)
+        assert found.dtype == expected.dtype, place
+        assert np.asarray(found).tobytes() == np.asarray(expected).tobytes(), place
+    assert fnp.result_type(x, scalar) == fnp.result_type(x, number)
+    assert fdl.eval_shape(lambda x, n: x * n, x, scalar) == fdl.eval_shape(lambda x, n: x * n, x, number)
+
+
+def test_attention_scores_keep_their_dtype() -> None:
+    scores = fnp.ones((2, 2), "bfloat16")
+    assert (scores / np.sqrt(64)).dtype == fnp.bfloat16
+    assert (scores * np.float64(0.1) ** 2).dtype == fnp.bfloat16
+    assert (scores / np.sqrt(np.float32(64))).dtype == fnp.float32
+    assert (scores / np.asarray(8.0)).dtype == fnp.float64
+    assert fnp.asarray(np.float64(0.1), "float64").tolist() == fnp.float64(np.float64(0.1)).tolist() == 0.1
+    wide = fnp.zeros(2)
+    f = fdl.jit(lambda x, scale: x * scale)
+    assert [f(wide, scale).dtype for scale in [np.sqrt(2.0)] * 3] == [np.float32] * 3  # slow, slow and fast path
+    assert [f(wide, scale).tolist() for scale in (np.int64(3), np.int64(2**40))] == [[0, 0]] * 2
+
+
+def test_numbers_keep_their_digits_beside_wide_arrays() -> None:
+    x = fnp.zeros(1, "float64")
+    for number in (0.1, np.float64(0.1)):
+        written = [
+            x.at[0].set(number),
+            fdl.jit(lambda x, n=number: x.at[0].set(n))(x),
+            x.at[fnp.array([0])].set(number),
+        ]
+        assert [(x + number).item(), *(w.item() for w in written), fnp.full_like(x, number).item()] == [0.1] * 5
 
 
 def test_numbers_alone_get_the_defaults() -> None:
@@ -98,12 +164,19 @@ def test_numbers_alone_get_the_defaults() -> None:
         (1j, "complex64"),
         (2**40, "int64"),
         (2**63, "uint64"),
+        (np.float64(1), "float32"),
+        (np.int64(1), "int32"),
+        (np.int64(2**40), "int64"),
+        (np.float32(1), "float32"),
+        (np.asarray(1.0), "float64"),
     ):
         assert str(fnp.asarray(value).dtype) == name
     assert fnp.array([1, 2.0]).dtype == fnp.float32 and fnp.array([2**40]).dtype == fnp.int64
     assert fnp.zeros(1).dtype == fnp.arange(1.0).dtype == fnp.linspace(0, 1, 3).dtype == fnp.float32
     assert fnp.arange(3).dtype == fnp.array([True]).astype(int).dtype == fnp.int32
-    assert fnp.array(np.float64(1)).dtype == fnp.float64
+    assert fnp.array([np.float64(1), 2]).dtype == fnp.float32 and fnp.arange(np.int64(3)).dtype == fnp.int32
+    assert fnp.array([np.int64(1), 2**62 + 1]).tolist() == [1, 2**62 + 1]
+    assert fnp.linspace(np.float64(0), np.float64(1), 3).dtype == fnp.float32
 
 
 @pytest.mark.parametrize(
@@ -142,3 +215,7 @@ def test_names_of_dtypes() -> None:
 def test_an_integer_that_does_not_fit_its_array_is_an_error() -> None:
     with pytest.raises(OverflowError, match="300"):
         fnp.ones(2, "uint8") + 300
+    with pytest.raises(OverflowError, match="300"):
+        fnp.ones(2, "uint8") + np.int64(300)
+    with pytest.raises(OverflowError, match="300"):
+        fnp.asarray(np.int64(300), "uint8")

@@ -104,7 +104,7 @@ def test_counts_of_nothing() -> None:
 FLOATS = [
     (fnp.float32, np.float32), (np.float32, np.float32), (np.dtype("float32"), np.float32), ("float32", np.float32),
     (float, np.float32), (1.0, np.float32), (fnp.ones(2), np.float32), (np.ones(2), np.float64),
-    (np.float64, np.float64), (np.float64(1), np.float64),
+    (np.float64, np.float64), (np.float64(1), np.float32), (np.asarray(1.0), np.float64),
     (fnp.float16, np.float16), (np.float16, np.float16), ("f2", np.float16),
     (fnp.complex64, np.complex64), (np.complex128, np.complex128), (complex, np.complex64), (1j, np.complex64),
 ]  # fmt: skip

@@ -299,7 +299,7 @@ def test_derivatives(name):
     for z in POINTS.get(name, (0.25, 1.5, 12.0)):
         x = z * SCALE + LOC if scaled else z
         arguments = [mp.mpf(a) for a in (x, *parameters, *more)]
-        for function, found in slopes(*(np.float64(float(a)) for a in arguments)).items():
+        for function, found in slopes(*(np.asarray(float(a), float) for a in arguments)).items():
             for place, got in zip(places[function], found, strict=True):
 
                 def along(v, function=function, place=place, arguments=arguments):
@@ -319,7 +319,7 @@ def test_dtypes_broadcasting_and_vmap(name, function):
     assert f(np.arange(2), *parameters).dtype == np.float32
     for kind in (np.float16, bfloat16, np.float32, np.float64):
         assert f(np.ones(2, kind), *parameters).dtype == kind
-    assert f(np.ones(2, np.float32), *(np.float64(p) for p in parameters), np.float64(0)).dtype == np.float64
+    assert f(np.ones(2, np.float32), *(np.asarray(p, float) for p in parameters), np.asarray(0.0)).dtype == np.float64
     x, loc = np.linspace(0.1, 0.9, 3), np.array([0.0, 0.25])
     whole = f(x[:, None], *parameters, loc)
     assert whole.shape == (3, 2) and f(np.zeros((0, 2)), *parameters).shape == (0, 2)

@@ -171,7 +171,7 @@ def test_training_step_by_scan_differentiated_through(rng):
         w, losses = lax.scan(step, w, (x, y))
         return losses.sum() + (w**2).sum()
 
-    check_derivatives(fdl.jit(train), np.float64(0.1), w)
+    check_derivatives(fdl.jit(train), np.asarray(0.1), w)
 
 
 def test_programs_of_compositions_verify_and_agree_with_their_reference(x):

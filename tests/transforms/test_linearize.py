@@ -58,7 +58,7 @@ def test_the_backward_scan_does_not_compute_what_the_forward_scan_knew(rng):
     x = rng.normal(size=4)
 
     def run(x):
-        return lax.scan(lambda c, v: (fnp.exp(fnp.sin(c) + v), None), np.float64(0), x)[0]
+        return lax.scan(lambda c, v: (fnp.exp(fnp.sin(c) + v), None), np.asarray(0.0), x)[0]
 
     program = fdl.make_program(fdl.grad(run))(x)
     scans = [e.operation for e in program.equations if isinstance(e.operation, Scan)]
@@ -92,7 +92,7 @@ def test_integer_carries_are_not_differentiated(rng):
     x = rng.normal(size=4)
 
     def run(x):
-        return lax.scan(lambda c, v: ((c[0] + 1, c[1] * v), None), (0, np.float64(1)), x)[0][1]
+        return lax.scan(lambda c, v: ((c[0] + 1, c[1] * v), None), (0, np.asarray(1.0)), x)[0][1]
 
     program = fdl.make_program(fdl.grad(run))(x)
     backward = [e.operation for e in program.equations if isinstance(e.operation, Scan)][1]

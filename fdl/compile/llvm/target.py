@@ -1,6 +1,5 @@
 """The processor that code is generated for: its features, vector width and register tile."""
 
-import os
 import struct
 import sys
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fdl.compile.llvm.tuning import Tuning
+from fdl.config import SETTINGS
 from fdl.core.types import DType
 from fdl.errors import PlatformError
 
@@ -102,7 +102,7 @@ def host_target(name: str | None = None) -> Target:
     >>> host_target("x86-64").vector_bits
     128
     """
-    return _target(name or os.environ.get("FDL_CPU") or "native", TUNING)
+    return _target(name or SETTINGS["cpu"].read() or "native", TUNING)
 
 
 @cache

@@ -9,6 +9,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
+from fdl.config import SETTINGS
 from fdl.trust import UntrustedError, check_folder, open_trusted
 
 _MAGIC = b"fdl object 1\n"
@@ -127,7 +128,7 @@ def _header(body: bytes) -> bytes:
 
 def default_directory() -> Path | None:
     """``FDL_CACHE_DIR`` if it is set, otherwise a folder in the user's cache directory; None if there is to be none."""
-    named = os.environ.get("FDL_CACHE_DIR")
+    named = SETTINGS["cache_dir"].read()
     try:
         if named is not None:
             return Path(named).expanduser() if named else None
