@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax, random
-from jax.experimental import enable_x64
+from jax.experimental import enable_x64, io_callback
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 from jax.scipy.stats import norm
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -152,6 +154,56 @@ def check_types_and_errors_are_known():
     assert jax.jit(lambda x: isinstance(x, jax.core.Tracer))(1.0)
     assert jax.__version_info__ >= (0, 7)
     np.testing.assert_allclose(norm.logpdf(0.0), -0.5 * np.log(2 * np.pi), rtol=1e-6)
+
+
+def check_primitives_of_libraries_have_their_rules():
+    axpy = Primitive("axpy")
+
+    @axpy.def_impl
+    def implementation(x, y, *, a):
+        return a * x + y
+
+    @axpy.def_abstract_eval
+    def result(x, y, *, a):
+        return jax.core.ShapedArray(x.shape, x.dtype)
+
+    def jvp(primals, tangents, *, a):
+        dots = [ad.instantiate_zeros(t) for t in tangents]
+        return axpy.bind(*primals, a=a), axpy.bind(*dots, a=a)
+
+    def transpose(cotangent, x, y, *, a):
+        return (a * cotangent if ad.is_undefined_primal(x) else None, cotangent if ad.is_undefined_primal(y) else None)
+
+    def batch(args, dims, *, a):
+        size = next(x.shape[d] for x, d in zip(args, dims, strict=True) if d is not batching.not_mapped)
+        wide = [jnp.broadcast_to(x, (size, *jnp.shape(x))) if d is None else x for x, d in zip(args, dims, strict=True)]
+        return axpy.bind(*wide, a=a), 0
+
+    ad.primitive_jvps[axpy], ad.primitive_transposes[axpy] = jvp, transpose
+    batching.primitive_batchers[axpy] = batch
+    mlir.register_lowering(axpy, mlir.lower_fun(implementation, multiple_results=False))
+
+    def f(x, y):
+        return axpy.bind(x, y, a=3.0)
+
+    assert f(1.0, 2.0) == jax.jit(f)(1.0, 2.0) == 5
+    assert jax.grad(f)(1.0, 2.0) == 3 and jax.grad(f, 1)(1.0, 2.0) == 1
+    assert jax.jit(jax.grad(lambda x: f(x, x) ** 2))(2.0) == 64
+    np.testing.assert_array_equal(jax.jit(jax.vmap(f, in_axes=(0, None)))(jnp.arange(2.0), 1.0), [1, 4])
+    assert "axpy" in str(raised(jax.jvp, Primitive("axpy").bind, (1.0,), (1.0,)))
+
+
+def check_jaxprs_are_called_again():
+    def outer(scale):
+        closed = jax.make_jaxpr(lambda x: scale * x)(1.0)
+        assert len(closed.consts) == 1 and [aval.dtype for aval in closed.in_avals] == [jnp.float32]
+        return jax.core.eval_jaxpr(closed.jaxpr, closed.consts, 5.0)[0]
+
+    assert jax.grad(outer)(2.0) == 5
+    seen = []
+    twice = jax.jit(lambda x: io_callback(lambda v: seen.append(float(v)), None, x))
+    twice(1.0), twice(2.0)
+    assert seen == [1, 2]
 
 
 def check_threads_import_and_install():

@@ -139,3 +139,25 @@ def valid_jaxtype(x: Any) -> bool:
     False
     """
     return isinstance(x, (Value, np.ndarray, np.generic, bool, int, float, complex))
+
+
+def mapped_aval(size: int, axis: int | None, aval: TensorType) -> ShapedArray:
+    """A type without an axis that vmap takes away.
+
+    >>> print(mapped_aval(4, 0, ShapedArray((4, 3), "float32")))
+    f32[3]
+    """
+    shape = [n for a, n in enumerate(aval.shape) if a != axis]
+    return ShapedArray(tuple(shape), aval.dtype)
+
+
+def unmapped_aval(size: int, axis: int | None, aval: TensorType, *_: Any) -> ShapedArray:
+    """A type with an axis that vmap puts back.
+
+    >>> print(unmapped_aval(4, 0, ShapedArray((3,), "float32")))
+    f32[4,3]
+    """
+    shape = list(aval.shape)
+    if axis is not None:
+        shape.insert(axis, size)
+    return ShapedArray(tuple(shape), aval.dtype)

@@ -18,7 +18,6 @@ ONLY: dict[str, tuple[Any, ...]] = {
     "jax_platforms": (None, "cpu", "", "cpu,"),
     "jax_default_prng_impl": ("threefry2x32",),
     "jax_threefry_partitionable": (True,),
-    "jax_num_cpu_devices": (-1, 1),
     "jax_default_device": (None, "cpu"),
     "jax_dynamic_shapes": (False,),
 }
@@ -42,6 +41,7 @@ MEANINGLESS: dict[str, Any] = {
     "jax_log_compiles": False,
     "jax_log_checkpoint_residuals": False,
     "jax_logging_level": "NOTSET",
+    "jax_num_cpu_devices": -1,  # there is one, whatever is asked for, so that what needs no more still runs
     "jax_persistent_cache_enable_xla_caches": "",
     "jax_persistent_cache_min_compile_time_secs": 1.0,
     "jax_persistent_cache_min_entry_size_bytes": 0,

@@ -33,9 +33,9 @@ _CONFIG = """check_tracer_leaks checking_leaks config debug_infs debug_key_reuse
 _JAX = """Array ShapeDtypeStruct block_until_ready checkpoint checkpoint_policies clear_caches custom_gradient
     custom_jvp custom_vjp default_backend device_count device_get device_put devices disable_jit
     ensure_compile_time_eval eval_shape float0 grad hessian jacfwd jacobian jacrev jit jvp linear_transpose linearize
-    local_devices make_jaxpr named_call named_scope pure_callback remat value_and_grad vjp vmap"""
-_CORE = """ShapedArray concrete_or_error get_aval get_opaque_trace_state is_concrete set_current_trace
-    take_current_trace trace_state_clean typeof valid_jaxtype"""
+    local_devices named_call named_scope pure_callback remat value_and_grad vjp vmap"""
+_CORE = """ShapedArray concrete_or_error get_aval get_opaque_trace_state is_concrete mapped_aval set_current_trace
+    take_current_trace trace_state_clean typeof unmapped_aval valid_jaxtype"""
 _SHARDING = "AbstractMesh AxisType Mesh NamedSharding PartitionSpec Sharding SingleDeviceSharding"
 _ERRORS = {
     "ConcretizationTypeError": "fdl.errors:ConcretizationError",
@@ -52,13 +52,18 @@ _ERRORS = {
 
 #: Dtypes of which fdl has no arrays; libraries name them in signatures.
 _SMALL_DTYPES = "float8_e4m3b11fnuz float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz int2 int4 uint2 uint4"
+_AD = """UndefinedPrimal Zero deflinear2 instantiate_zeros is_undefined_primal primitive_jvps
+    primitive_transposes"""
+_BATCHING = "axis_primitive_batchers not_mapped primitive_batchers"
 _LINEAR_UTIL = "WrappedFun transformation wrap_init"
 _PARTIAL_EVAL = "PartialVal trace_to_jaxpr_nounits"
 _CORE_NAMES = (
     _from("fdl.as_jax.core", _CORE)
     | _from("fdl.core.trace", "Tracer Trace=Interpreter")
     | _from("fdl.core.types", "AbstractValue=TensorType")
-    | _from("fdl", "Jaxpr=Program ClosedJaxpr=Program ensure_compile_time_eval")
+    | _from("fdl", "Jaxpr=Program ensure_compile_time_eval")
+    | _from("fdl.as_jax.jaxpr", "ClosedJaxpr eval_jaxpr jaxpr_as_fun")
+    | _from("fdl.as_jax.primitive", "Primitive=UserPrimitive")
     | _from("fdl.core.program", "Atom DropVar=Var JaxprEqn=Equation Literal Var")
 )
 _DTYPES = (
@@ -73,6 +78,7 @@ MODULES: dict[str, ModuleNames] = {
         names=_from("fdl", _JAX)
         | _from("fdl.as_jax.config", _CONFIG)
         | _from("fdl.as_jax.core", "typeof")
+        | _from("fdl.as_jax.jaxpr", "make_jaxpr")
         | _from("fdl.sharding", "NamedSharding P=PartitionSpec make_mesh set_mesh=use_mesh reshard")
         | _from("fdl.api.environment", "Device process_index process_count local_device_count")
         | _from("fdl.as_jax.version", "__version__ __version_info__")
@@ -81,7 +87,10 @@ MODULES: dict[str, ModuleNames] = {
     "jax.numpy": ModuleNames(("fdl.numpy",), _from("ml_dtypes", _SMALL_DTYPES)),
     "jax.numpy.linalg": ModuleNames(("fdl.numpy.linalg",)),
     "jax.numpy.fft": ModuleNames(("fdl.fft",)),
-    "jax.lax": ModuleNames(("fdl.lax",), _from("fdl.sharding", "with_sharding_constraint")),
+    "jax.lax": ModuleNames(
+        ("fdl.lax",),
+        _from("fdl.sharding", "with_sharding_constraint") | _from("fdl.as_jax.primitive", "stop_gradient_p"),
+    ),
     "jax.lax.linalg": ModuleNames(("fdl.linalg",)),
     "jax.nn": ModuleNames(("fdl.nn",)),
     "jax.nn.initializers": ModuleNames(("fdl.nn.initializers",)),
@@ -104,11 +113,15 @@ MODULES: dict[str, ModuleNames] = {
     },
     "jax.api_util": ModuleNames(names=_from("fdl.as_jax.linear_util", "debug_info flatten_fun flatten_fun_nokwargs")),
     "jax.core": ModuleNames(names=_CORE_NAMES),
-    "jax.custom_derivatives": ModuleNames(("fdl.custom_derivatives",)),
+    "jax.custom_derivatives": ModuleNames(
+        ("fdl.custom_derivatives",), _from("fdl.as_jax.primitive", "custom_jvp_call_p custom_vjp_call_p")
+    ),
     "jax.debug": ModuleNames(("fdl.debug",)),
     "jax.dtypes": ModuleNames(names=_DTYPES),
     "jax.errors": ModuleNames(names=_ERRORS),
-    "jax.experimental": ModuleNames(names=_from("fdl.as_jax.config", "enable_x64 disable_x64")),
+    "jax.experimental": ModuleNames(
+        names=_from("fdl.as_jax.config", "enable_x64 disable_x64") | _from("fdl.lax", "io_callback")
+    ),
     "jax.experimental.mesh_utils": ModuleNames(names=_from("fdl.as_jax.single", "create_device_mesh")),
     "jax.experimental.pjit": ModuleNames(names=_from("fdl", "pjit=jit")),
     "jax.experimental.shard_map": ModuleNames(names=_from("fdl.as_jax.single", "shard_map")),
@@ -121,6 +134,9 @@ MODULES: dict[str, ModuleNames] = {
     "jax.extend.linear_util": ModuleNames(names=_from("fdl.as_jax.linear_util", _LINEAR_UTIL)),
     "jax.extend.source_info_util": ModuleNames(names=_from("fdl.as_jax.tracebacks", "register_exclusion")),
     "jax.interpreters": ModuleNames(),
+    "jax.interpreters.ad": ModuleNames(names=_from("fdl.as_jax.primitive", _AD)),
+    "jax.interpreters.batching": ModuleNames(names=_from("fdl.as_jax.primitive", _BATCHING)),
+    "jax.interpreters.mlir": ModuleNames(names=_from("fdl.as_jax.primitive", "lower_fun register_lowering")),
     "jax.interpreters.partial_eval": ModuleNames(names=_from("fdl.as_jax.partial_eval", _PARTIAL_EVAL)),
     "jax.monitoring": ModuleNames(("fdl.as_jax.monitoring",)),
     "jax.profiler": ModuleNames(("fdl.as_jax.profiler",)),

@@ -52,11 +52,17 @@ class Callback(Primitive):
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         types = tuple(t.with_shape((size, *t.shape)) for t in self.types)
         function = self.function if self.vectorized else Rule(_each(self.function, self.types))
-        return Callback(function, types, True)(*all_batched(size, args, batched)), (True,) * len(types)
+        return type(self)(function, types, True)(*all_batched(size, args, batched)), (True,) * len(types)
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         type = TensorType((3,), np.dtype(np.int32))
-        yield Callback(Rule(_double), (type,)), np.arange(3, dtype=np.int32)
+        yield self.__class__(Rule(_double), (type,)), np.arange(3, dtype=np.int32)
+
+
+class IoCallback(Callback):
+    """A callback that does something besides: it runs once for each call, whether its results are used or not."""
+
+    effect = True
 
 
 def _double(x: np.ndarray) -> list[np.ndarray]:

@@ -122,6 +122,11 @@ def is_eager() -> bool:
     return _context.interpreter is None
 
 
+def base() -> Interpreter:
+    """The interpreter that computes at once."""
+    return _Context.base
+
+
 def is_base(interpreter: Interpreter) -> bool:
     """Whether `interpreter` is the one that computes at once."""
     return interpreter is _Context.base

@@ -3,7 +3,7 @@
 from fdl import linalg
 from fdl.control.collective import axis_size
 from fdl.lax.associative import associative_scan
-from fdl.lax.callbacks import pure_callback
+from fdl.lax.callbacks import io_callback, pure_callback
 from fdl.lax.collectives import all_gather, axis_index, pmax, pmean, pmin, ppermute, psum, psum_scatter
 from fdl.lax.control import cond, fori_loop, map, scan, switch, while_loop
 from fdl.lax.convolution import *

@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl import tree
 from fdl.api.arguments import flatten_values, require_function
-from fdl.control.callback import Callback, Effect, copies
+from fdl.control.callback import Callback, Effect, IoCallback, copies
 from fdl.control.custom import Rule
 from fdl.core.trace import is_eager
 from fdl.core.types import TensorType
@@ -45,12 +45,54 @@ def pure_callback(
     >>> fdl.jit(lambda x: fdl.pure_callback(np.cumsum, x, x))(x)
     Array([0., 1., 3.], dtype=float32)
     """
-    require_function("pure_callback", "callback", callback)
+    return _call_back(Callback, "pure_callback", callback, result_shape_dtypes, args, kwargs, vmap_method)
+
+
+def io_callback(
+    callback: Callable[..., Any],
+    result_shape_dtypes: Any,
+    *args: Any,
+    sharding: Any = None,
+    ordered: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """The result of a Python function of NumPy arrays that does something besides, also under jit.
+
+    Args:
+        callback: takes NumPy arrays in the structure of the arguments; it is called once for each call, and under vmap
+            once for each example.
+        result_shape_dtypes: a pytree of ShapeDtypeStructs (or arrays) that say what it returns; None for nothing.
+        *args, **kwargs: its arguments, pytrees of arrays.
+        sharding: accepted for ports, and ignored.
+        ordered: accepted for ports; effects always happen in program order.
+
+    Returns:
+        A pytree of arrays in the structure of `result_shape_dtypes`.
+
+    Raises:
+        ShapeError: the function returns something else than declared.
+        DifferentiationError: the callback is differentiated.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> seen = []
+    >>> def remember(x):
+    ...     seen.append(float(x))
+    ...     return x
+    >>> fdl.jit(lambda x: fdl.lax.io_callback(remember, x, x) + 1)(fnp.float32(2)), seen
+    (Array(3., dtype=float32), [2.0])
+    """
+    return _call_back(IoCallback, "io_callback", callback, result_shape_dtypes, args, kwargs, None)
+
+
+def _call_back(
+    kind: type[Callback], name: str, callback: Any, result_shape_dtypes: Any, args: Any, kwargs: Any, vmap_method: Any
+) -> Any:
+    require_function(name, "callback", callback)
     leaves, structure = flatten_values(callback, args, kwargs)
     expected, out_structure = tree.flatten(result_shape_dtypes)
     for e in expected:
         if not (hasattr(e, "shape") and hasattr(e, "dtype")):
-            raise TypeError(f"pure_callback: result_shape_dtypes is a tree of things with shape and dtype, got {e!r}")
+            raise TypeError(f"{name}: result_shape_dtypes is a tree of things with shape and dtype, got {e!r}")
     types = tuple(TensorType(tuple(e.shape), as_dtype(e.dtype)) for e in expected)
 
     def run(*arrays: np.ndarray) -> list[Any]:
@@ -62,7 +104,7 @@ def pure_callback(
 
     run.__qualname__ = getattr(callback, "__qualname__", "callback")
     vectorized = vmap_method in ("expand_dims", "broadcast_all")
-    return tree.unflatten(out_structure, Callback(Rule(run), types, vectorized)(*leaves))
+    return tree.unflatten(out_structure, kind(Rule(run), types, vectorized)(*leaves))
 
 
 def debug_callback(callback: Callable[..., None], *args: Any, ordered: bool = False, **kwargs: Any) -> None:

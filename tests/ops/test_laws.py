@@ -82,7 +82,8 @@ def close(found: Any, expected: Any, where: str, tolerance: float | None = None)
 #: Replay take float32, by which finite differences tell little (the former is held to its formula below).
 NO_DERIVATIVE = set(
     """
-    All_ And Any_ Callback Clz Distinct Effect Iota KeyUnwrap KeyWrap NormalQuantile Not Or PopulationCount RandomBits
+    All_ And Any_ Callback Clz Distinct Effect IoCallback Iota KeyUnwrap KeyWrap NormalQuantile Not Or PopulationCount
+    RandomBits
     RandomFoldIn RandomSplit ReduceAnd ReduceOr ReduceXor Reinterpret Replay ShiftLeft ShiftRightArithmetic
     ShiftRightLogical UnitInterval Xor
     """.split()

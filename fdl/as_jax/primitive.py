@@ -1,0 +1,222 @@
+"""Primitives that libraries define in JAX's way: an object, and rules for it in the tables of each transform."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fdl.array import Array, as_array
+from fdl.as_jax.core import ShapedArray
+from fdl.core import trace
+from fdl.core.operation import Operation
+from fdl.core.primitive import Linear
+from fdl.core.types import TensorType
+from fdl.errors import BatchError, DifferentiationError
+from fdl.ops.shape import move_axis, zeros_of
+
+#: Rules by primitive, as libraries set them.
+primitive_jvps: dict[Any, Callable[..., Any]] = {}
+primitive_transposes: dict[Any, Callable[..., Any]] = {}
+primitive_batchers: dict[Any, Callable[..., Any]] = {}
+axis_primitive_batchers: dict[Any, Callable[..., Any]] = {}
+
+#: How a batching rule says that an operand has no batch axis.
+not_mapped = None
+
+
+class UserPrimitive:
+    """A primitive by name; libraries set its rules.
+
+    >>> double = UserPrimitive("double")
+    >>> _ = double.def_impl(lambda x: 2 * x), double.def_abstract_eval(lambda x: x)
+    >>> double.bind(3.0)
+    Array(6., dtype=float32)
+    """
+
+    multiple_results = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.impl: Callable[..., Any] | None = None
+        self.abstract_eval: Callable[..., Any] | None = None
+
+    def def_impl(self, impl: Callable[..., Any]) -> Callable[..., Any]:
+        """Set what computes it, a function of arrays that may be traced."""
+        self.impl = impl
+        return impl
+
+    def def_abstract_eval(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Set what tells the types of its results from those of its operands."""
+        self.abstract_eval = rule
+        return rule
+
+    def def_effectful_abstract_eval(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """As :meth:`def_abstract_eval`, for a rule that returns (types, effects)."""
+        self.abstract_eval = lambda *avals, **params: rule(*avals, **params)[0]
+        return rule
+
+    def bind(self, *args: Any, **params: Any) -> Any:
+        """Apply it in the current interpreter."""
+        values = [as_array(a, f"an operand of {self.name}") for a in args]
+        outs = trace.current().process(Applied(self, params, [v.type for v in values]), values)
+        return list(outs) if self.multiple_results else outs[0]
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class Applied(Operation):
+    """A primitive of a library with its parameters, as an operation of fdl."""
+
+    multiple = True
+
+    def __init__(self, primitive: UserPrimitive, params: dict[str, Any], types: Sequence[TensorType]) -> None:
+        self.primitive, self.params, self.types = primitive, params, tuple(types)
+
+    @property
+    def name(self) -> str:
+        return self.primitive.name
+
+    def outputs(self, found: Any) -> list[Any]:
+        """What a rule returned for the results, as a list."""
+        return list(found) if self.primitive.multiple_results else [found]
+
+    def result(self, *types: TensorType) -> tuple[TensorType, ...]:
+        if self.primitive.abstract_eval is None:
+            raise NotImplementedError(f"the primitive {self.name} has no abstract_eval; set it with def_abstract_eval")
+        avals = [ShapedArray(t.shape, t.dtype) for t in types]
+        found = self.outputs(self.primitive.abstract_eval(*avals, **self.params))
+        return tuple(TensorType(tuple(f.shape), np.dtype(f.dtype)) for f in found)
+
+    def compute(self, *values: Any) -> list[Any]:
+        """Its results by its implementation."""
+        if self.primitive.impl is None:
+            raise NotImplementedError(f"the primitive {self.name} has no implementation; set it with def_impl")
+        return [as_array(o) for o in self.outputs(self.primitive.impl(*values, **self.params))]
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        with trace.use(trace.base()):
+            return [o.concrete() for o in self.compute(*map(Array, arrays))]
+
+    @cached_property
+    def inlined(self) -> Any:
+        program, captured = trace.trace_program(self.compute, self.types, self.name)
+        trace.require_closed(captured)
+        return program
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        rule = primitive_jvps.get(self.primitive)
+        if rule is None:
+            raise DifferentiationError(f"the primitive {self.name} has no derivative; set primitive_jvps")
+        given = [Zero(p.type) if t is None else t for p, t in zip(primals, tangents, strict=True)]
+        outs, dots = (self.outputs(part) for part in rule(tuple(primals), tuple(given), **self.params))
+        return [as_array(o) for o in outs], [None if type(d) is Zero else as_array(d) for d in dots]
+
+    def linear_groups(self, types: Sequence[TensorType]) -> Sequence[Sequence[int]]:
+        return (range(len(types)),) if self.primitive in primitive_transposes else ()
+
+    def transpose(self, cotangents: Sequence[Any], *args: Any) -> Sequence[Any]:
+        types = self.result(*self.types)
+        given = [Zero(t) if c is None else c for c, t in zip(cotangents, types, strict=True)]
+        operands = [UndefinedPrimal(a.type) if isinstance(a, Linear) else a for a in args]
+        rule = primitive_transposes[self.primitive]
+        found = rule(given if self.primitive.multiple_results else given[0], *operands, **self.params)
+        return [
+            as_array(c) if isinstance(a, Linear) and c is not None and type(c) is not Zero else None
+            for c, a in zip(found, args, strict=True)
+        ]
+
+    def batch_named(self, size: int, args: Sequence[Any], batched: Sequence[bool], axis_name: Any) -> Any:
+        dims = [0 if b else not_mapped for b in batched]
+        if self.primitive in axis_primitive_batchers:
+            rule = axis_primitive_batchers[self.primitive]
+            outs, places = rule(AxisData(axis_name, size), list(args), dims, **self.params)
+        elif self.primitive in primitive_batchers:
+            outs, places = primitive_batchers[self.primitive](list(args), dims, **self.params)
+        else:
+            raise BatchError(f"the primitive {self.name} has no rule for vmap; set primitive_batchers")
+        found = [as_array(o) for o in self.outputs(outs)]
+        axes = self.outputs(places)
+        moved = [o if a is None or a == 0 else move_axis(o, a, 0) for o, a in zip(found, axes, strict=True)]
+        return moved, tuple(a is not None for a in axes)
+
+
+class AxisData(NamedTuple):
+    """The axis that a batching rule is for."""
+
+    name: Any
+    size: int
+    spmd_name: Any = None
+
+
+class Zero:
+    """A tangent or cotangent that is zero, by its type.
+
+    >>> Zero.from_primal_value(1.0).instantiate()
+    Array(0., dtype=float32)
+    """
+
+    def __init__(self, aval: TensorType) -> None:
+        self.aval = ShapedArray(aval.shape, aval.dtype)
+
+    @staticmethod
+    def from_primal_value(value: Any) -> "Zero":
+        """The one of a value."""
+        return Zero(as_array(value).type)
+
+    def instantiate(self) -> Any:
+        """An array of zeros."""
+        return zeros_of(TensorType(self.aval.shape, self.aval.dtype))
+
+
+def instantiate_zeros(tangent: Any) -> Any:
+    """`tangent`, as an array if it is a :class:`Zero`.
+
+    >>> instantiate_zeros(1.0)
+    1.0
+    """
+    return tangent.instantiate() if type(tangent) is Zero else tangent
+
+
+class UndefinedPrimal:
+    """An operand by which a transposition is taken: only its type is known."""
+
+    def __init__(self, aval: TensorType) -> None:
+        self.aval = ShapedArray(aval.shape, aval.dtype)
+
+
+def is_undefined_primal(x: Any) -> bool:
+    """Whether it is an :class:`UndefinedPrimal`.
+
+    >>> is_undefined_primal(1.0)
+    False
+    """
+    return type(x) is UndefinedPrimal
+
+
+def deflinear2(primitive: UserPrimitive, transpose_rule: Callable[..., Any]) -> None:
+    """Say that a primitive is linear, and how it is transposed."""
+
+    def jvp(primals: Any, tangents: Any, **params: Any) -> Any:
+        filled = [instantiate_zeros(t) for t in tangents]
+        return primitive.bind(*primals, **params), primitive.bind(*filled, **params)
+
+    primitive_jvps[primitive], primitive_transposes[primitive] = jvp, transpose_rule
+
+
+def lower_fun(fun: Callable[..., Any], multiple_results: bool = True) -> Callable[..., Any]:
+    """`fun` itself, which a primitive is compiled by."""
+    return fun
+
+
+def register_lowering(primitive: UserPrimitive, rule: Callable[..., Any], **_: Any) -> None:
+    """Compile a primitive by `rule`, a function of arrays, if it has no implementation of its own."""
+    if primitive.impl is None:
+        primitive.impl = rule
+
+
+#: Names of JAX's own primitives that libraries keep rules for; fdl has operations of its own in their place.
+custom_jvp_call_p = UserPrimitive("custom_jvp_call")
+custom_vjp_call_p = UserPrimitive("custom_vjp_call")
+stop_gradient_p = UserPrimitive("stop_gradient")
