@@ -10,6 +10,8 @@ from fdl_spark.kafka.offsets import EARLIEST, LATEST, Offsets, Place
 from fdl_spark.kafka.options import PREFIX, SERVERS, Bound, Reading
 
 ASKING = 30.0  # seconds for a broker to answer
+#: Kafka's own topics, which a pattern does not mean.
+INTERNAL = {"__consumer_offsets", "__share_group_state", "__transaction_state"}
 INSTALL = "Kafka topics are read by confluent-kafka, which is not installed here: pip install 'fdl[kafka]'"
 
 
@@ -77,7 +79,7 @@ class Broker:
         reading = self.reading
         topics = {*reading.topics, *(topic for topic, _ in reading.assigned)}
         if reading.pattern is not None:
-            topics = {topic for topic in there if re.fullmatch(reading.pattern, topic)}
+            topics = {topic for topic in there if re.fullmatch(reading.pattern, topic)} - INTERNAL
         for topic in sorted(topics - set(there)):
             raise DataError(f"there is no topic {topic!r} at {reading.client[SERVERS]}")
         for topic, partition in reading.assigned:
@@ -127,12 +129,15 @@ class Broker:
             return {}
         from confluent_kafka.admin import OffsetSpec
 
-        partition = confluent().TopicPartition
+        kafka = confluent()
         specs = {EARLIEST: OffsetSpec.earliest(), LATEST: OffsetSpec.latest()}
         request = {
-            partition(*place): specs[value] if how == "spec" else OffsetSpec.for_timestamp(value)
+            kafka.TopicPartition(*place): specs[value] if how == "spec" else OffsetSpec.for_timestamp(value)
             for place, value in wanted.items()
         }
+        level = kafka.IsolationLevel.READ_UNCOMMITTED
+        if self.reading.client.get("isolation.level") == "read_committed":  # what tasks cannot read yet, none may plan
+            level = kafka.IsolationLevel.READ_COMMITTED
         with asking(self.reading.client, "asking for offsets"):
-            answers = self._admin.list_offsets(request, request_timeout=ASKING)
+            answers = self._admin.list_offsets(request, isolation_level=level, request_timeout=ASKING)
             return {(p.topic, p.partition): answer.result().offset for p, answer in answers.items()}

@@ -12,12 +12,14 @@ from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMa
 
 from fdl_spark.errors import ClusterError, DataError
 from fdl_spark.kafka.broker import Broker, asking, confluent, ignore, refused
-from fdl_spark.kafka.offsets import EARLIEST, LATEST, Offsets, Range, from_json, limited, ranges, to_json
+from fdl_spark.kafka.clients import Clients
+from fdl_spark.kafka.offsets import EARLIEST, LATEST, Offsets, Place, Range, from_json, limited, ranges, to_json
 from fdl_spark.kafka.options import SERVERS, Reading
 
 BATCH = 2_000  # records at most
 BATCH_BYTES = 4 << 20  # after which a record batch is handed on
-POLL = 0.5  # seconds
+POLL, RETRY = 0.5, 0.1  # seconds
+ATTEMPTS, PAUSE = 3, 1.0  # requests for ends that seem too low, and seconds between them, as of Spark's own source
 #: The columns of Spark's own source, in its order.
 COLUMNS = (
     ("key", T.BinaryType(), pa.binary()),
@@ -52,91 +54,117 @@ def records(reading: Reading, part: Range) -> Iterator[pa.RecordBatch]:
       DataError: some are gone, and that is not allowed.
       ClusterError: no broker answers.
     """
-    kafka = confluent()
-    ours = {
+    with CONSUMERS.lent(reading.client) as consumer:
+        yield from _batches(reading, part, consumer)
+        consumer.unassign()
+
+
+def _consumer(client: Mapping[str, str]) -> Any:
+    defaults = {
         # Required, though no group is joined and nothing is committed.
         "group.id": f"fdl-spark-{uuid.uuid4().hex}",
+        "isolation.level": "read_uncommitted",  # the Java client's default, and so Spark's
+        # A range has been written before it is read. A request that waits for more would hold up the next range.
+        "fetch.wait.max.ms": 10,
+    }
+    ours = {
         "enable.auto.commit": False,
         "auto.offset.reset": "error",
         "enable.partition.eof": True,
         "error_cb": ignore,
     }
-    with asking(reading.client, "the client's settings"):
-        # The Java client's default, and so Spark's.
-        consumer = kafka.Consumer({"isolation.level": "read_uncommitted", **reading.client, **ours})
-    try:
-        yield from _batches(reading, part, consumer)
-    finally:
-        consumer.close()
+    with asking(client, "the client's settings"):
+        return confluent().Consumer({**defaults, **client, **ours})
+
+
+CONSUMERS = Clients(_consumer, lambda consumer: consumer.close())
 
 
 def _batches(reading: Reading, part: Range, consumer: Any) -> Iterator[pa.RecordBatch]:
+    kafka = confluent()
     waiting: list[Any] = []
     size, heard = 0, time.monotonic()
-    place = confluent().TopicPartition(part.topic, part.partition)
-    start = _first(reading, part, consumer, place)
-    if start is None:
-        return
-    place.offset = start
-    consumer.assign([place])
-    while True:
-        messages = consumer.consume(BATCH, POLL)
+    following, end = _begin(reading, part, part.start, consumer)
+    while following < end:
+        before = following
+        # The first is waited for, and what came with it is taken: a range has fewer records than offsets where a
+        # transaction ended, or after compaction, and waiting for so many would be waiting for nothing.
+        messages = consumer.consume(1, POLL)
         if messages:
+            messages += consumer.consume(min(BATCH, end - following), 0)
+        for message in messages:
+            error = message.error()
+            if error is None:
+                following = message.offset() + 1
+                if following <= end:
+                    waiting.append(message)
+                    size += len(message) + len(message.key() or b"")
+            elif error.code() == kafka.KafkaError._PARTITION_EOF:
+                # What is before it are marks of transactions, or was compacted away. It may lie before the range's end:
+                # an open transaction, or a broker that has not all records yet.
+                following = max(following, message.offset())
+            elif error.code() == kafka.KafkaError._AUTO_OFFSET_RESET:  # retention took records away since
+                following, end = _begin(reading, part, following, consumer)
+            elif not error.retriable():
+                refused(error, reading.client, f"reading {part}")
+            if size >= BATCH_BYTES or len(waiting) >= BATCH:
+                yield _table(reading, part, waiting)
+                waiting, size = [], 0
+        if following > before:
             heard = time.monotonic()
         elif time.monotonic() > heard + reading.patience:
             raise ClusterError(f"{reading.client[SERVERS]} sent no record of {part} within {reading.patience:g} s")
-        ended = False
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                if error.code() == confluent().KafkaError._PARTITION_EOF:
-                    ended = True  # what is left of the range are marks of transactions, or was compacted away
-                    continue
-                if error.retriable():
-                    continue
-                refused(error, reading.client, f"reading {part}")
-            if message.offset() >= part.end:
-                ended = True
-                break
-            waiting.append(message)
-            size += len(message)
-            if size >= BATCH_BYTES or len(waiting) >= BATCH:
-                yield _table(reading, waiting)
-                waiting, size = [], 0
-            if message.offset() == part.end - 1:
-                ended = True
-                break
-        if ended:
-            if waiting:
-                yield _table(reading, waiting)
-            return
+    if waiting:
+        yield _table(reading, part, waiting)
 
 
-def _first(reading: Reading, part: Range, consumer: Any, place: Any) -> int | None:
-    """The offset to begin at; None if the range's records are all gone, and that is allowed.
+def _begin(reading: Reading, part: Range, offset: int, consumer: Any) -> tuple[int, int]:
+    """Let the consumer read on from an offset, or from the first record behind it that there is.
+
+    Returns:
+      Where it reads, and where the range ends. They are equal if its records are all gone, and that is allowed.
 
     Raises:
       DataError: some are gone, and that is not allowed.
     """
-    with asking(reading.client, f"asking what there is of {part}"):
-        low, high = consumer.get_watermark_offsets(place, timeout=reading.patience)
-    if low <= part.start and part.end <= high:
-        return part.start
-    if reading.fail:
-        wrong = part.start if part.start < low else part.end - 1
-        name = f"{part.topic}-{part.partition}"
-        raise DataError(LOST.format(place=name, offset=wrong, low=low, high=high))
-    start = max(low, part.start)
-    return start if start < min(high, part.end) else None
+    place = confluent().TopicPartition(part.topic, part.partition)
+    low, high = _there(reading, part, consumer, place)
+    begin, end = max(low, offset), min(high, part.end)
+    if reading.fail and (begin, end) != (offset, part.end):
+        wrong = offset if offset < low else part.end - 1
+        raise DataError(LOST.format(place=f"{part.topic}-{part.partition}", offset=wrong, low=low, high=high))
+    if begin < end:
+        place.offset = begin
+        consumer.assign([place])
+    return begin, max(begin, end)
 
 
-def _table(reading: Reading, messages: list[Any]) -> pa.RecordBatch:
+def _there(reading: Reading, part: Range, consumer: Any, place: Any) -> tuple[int, int]:
+    """The first offset that a partition has, and the one after its last. A broker that is away is waited for."""
+    kafka = confluent()
+    until = time.monotonic() + reading.patience
+    while True:
+        try:
+            found: tuple[int, int] = consumer.get_watermark_offsets(place, timeout=reading.patience)
+            return found
+        except kafka.KafkaException as failure:
+            error = failure.args[0]
+            # A client whose connections were cut knows no leader until it has asked again, and says so at once.
+            away = error.retriable() or error.code() in (
+                kafka.KafkaError._UNKNOWN_PARTITION, kafka.KafkaError._TRANSPORT, kafka.KafkaError._ALL_BROKERS_DOWN,
+            )  # fmt: skip
+            if not away or time.monotonic() > until:
+                refused(error, reading.client, f"asking what there is of {part}")
+            time.sleep(RETRY)
+
+
+def _table(reading: Reading, part: Range, messages: list[Any]) -> pa.RecordBatch:
     stamps = [message.timestamp() for message in messages]
     rows: list[Any] = [
         [message.key() for message in messages],
         [message.value() for message in messages],
-        [message.topic() for message in messages],
-        [message.partition() for message in messages],
+        pa.repeat(part.topic, len(messages)),
+        pa.repeat(pa.scalar(part.partition, pa.int32()), len(messages)),
         [message.offset() for message in messages],
         [milliseconds * 1000 if kind else None for kind, milliseconds in stamps],
         [kind - 1 for kind, _ in stamps],  # Spark counts from -1, "no timestamp"
@@ -144,7 +172,10 @@ def _table(reading: Reading, messages: list[Any]) -> pa.RecordBatch:
     if reading.headers:
         rows.append([_headers(message.headers()) for message in messages])
     kinds = columns(reading.headers)
-    arrays = [pa.array(values, kind) for values, (_, _, kind) in zip(rows, kinds, strict=True)]
+    arrays = [
+        values if isinstance(values, pa.Array) else pa.array(values, kind)
+        for values, (_, _, kind) in zip(rows, kinds, strict=True)
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(reading.headers))
 
 
@@ -183,10 +214,13 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     def __init__(self, reading: Reading):
         self.reading = reading
         self._broker: Broker | None = None
+        self._initial: Offsets | None = None
+        self._first = False
         self._goal: Offsets | None = None
+        self._latest: Offsets | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"reading": self.reading, "_broker": None, "_goal": None}  # tasks only read
+    def __reduce__(self) -> Any:
+        return type(self), (self.reading,)  # tasks only read
 
     @property
     def broker(self) -> Broker:
@@ -195,41 +229,74 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         return self._broker
 
     def initialOffset(self) -> dict[str, Any]:
-        return to_json(self.broker.at(self.reading.start, self.broker.places()))
+        # Spark asks twice, for the end of the first micro-batch and for its ranges.
+        if self._initial is None:
+            self._initial, self._first = self.broker.at(self.reading.start, self.broker.places()), True
+        return to_json(self._initial)
 
     def getDefaultReadLimit(self) -> ReadLimit:
         return ReadAllAvailable() if self.reading.most is None else ReadMaxRows(self.reading.most)
 
     def prepareForTriggerAvailableNow(self) -> None:
-        self._goal = self.broker.offsets(self.broker.places(), LATEST)
+        self._goal = self._ends({})
 
     def latestOffset(self, start: Mapping[str, Any], limit: ReadLimit) -> dict[str, Any]:
-        end = self.broker.offsets(self.broker.places(), LATEST) if self._goal is None else self._goal
+        begun = from_json(start)
+        self._latest = self._ends(begun) if self._goal is None else self._goal
         most = limit.max_rows if isinstance(limit, ReadMaxRows) else None
-        return to_json(limited(self._begun(from_json(start), end), end, most))
+        end = limited(self._begun(begun, self._latest), self._latest, most)
+        if self._first and begun == self._initial:
+            # A checkpoint says where a micro-batch ends, but not where the first one began. Where that is the end of
+            # a partition, which moves, the first micro-batch ends there too: so a query that is killed in it goes on
+            # from there.
+            self._first = False
+            end |= {place: offset for place, offset in begun.items() if self._at_end(place)}
+        return to_json(end)
 
-    def reportLatestOffset(self) -> dict[str, Any]:
-        return to_json(self.broker.offsets(self.broker.places(), LATEST))
+    def _at_end(self, place: Place) -> bool:
+        start = self.reading.start
+        offset = start.offsets if isinstance(start.offsets, int) else start.offsets[place]
+        return start.times is None and offset == LATEST
+
+    def reportLatestOffset(self) -> dict[str, Any] | None:
+        # Spark asks right after `latestOffset`, for the progress: the brokers need not be asked twice.
+        return None if self._latest is None else to_json(self._latest)
 
     def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> list[InputPartition]:
-        ends = from_json(end)
-        return list(ranges(self._begun(from_json(start), ends), ends, self.reading.partitions))
+        begun, ends = from_json(start), from_json(end)
+        if begun == self._initial:  # of a first micro-batch that is planned again, whose end is older
+            begun = {place: min(offset, ends[place]) for place, offset in begun.items() if place in ends}
+        return list(ranges(self._begun(begun, ends), ends, self.reading.partitions))
+
+    def _ends(self, start: Offsets) -> Offsets:
+        """The ends there are now. One before what was read is asked for again: a broker that has just become a
+        partition's leader may not know of its last records yet."""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(PAUSE)
+            ends = self.broker.offsets(self.broker.places(), LATEST)
+            if not _gone(start, ends):
+                break
+        return ends
 
     def _begun(self, start: Offsets, end: Offsets) -> Offsets:
-        """Where each partition of a micro-batch begins: one that is new, at its first record.
+        """Where each partition of a micro-batch begins: one that is new, or was made anew, at its first record.
 
         Raises:
-          DataError: a partition that was read has gone, or has fewer records than were read.
+          DataError: a partition that was read has gone, or has fewer records than were read, and that is not allowed.
         """
-        gone = sorted(place for place in start if place not in end or end[place] < start[place])
+        gone = _gone(start, end)
         if gone and self.reading.fail:
-            name = "{}-{}".format(*gone[0])
-            there = end.get(gone[0], 0)
+            name, there = "{}-{}".format(*gone[0]), end.get(gone[0], 0)
             raise DataError(LOST.format(place=name, offset=start[gone[0]], low="none", high=there))
-        known = {place: offset for place, offset in start.items() if place in end}
-        new = [place for place in end if place not in start]
-        return known | (self.broker.offsets(new, EARLIEST) if new else {})
+        known = {place: offset for place, offset in start.items() if place not in gone}
+        return known | self.broker.offsets([place for place in end if place not in known], EARLIEST)
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         assert isinstance(partition, Range)
         return records(self.reading, partition)
+
+
+def _gone(start: Offsets, end: Offsets) -> list[Place]:
+    """The partitions that end before what was read of them, or are no more."""
+    return sorted(place for place, offset in start.items() if end.get(place, -1) < offset)

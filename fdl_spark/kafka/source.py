@@ -62,7 +62,8 @@ def source(spark: SparkSession) -> str:
     """The name of the format to read and write Kafka topics with: Spark's own if its jar is there, else this one.
 
     Args:
-      spark: a session, classic or Connect.
+      spark: a session, classic or Connect. That of Connect does not say what its server's class path holds, and gets
+        this one; its server and executors need fdl with the extra `kafka`.
 
     Returns:
       A name for `spark.readStream.format(...)`, `read.format`, `write.format`, `writeStream.format`.

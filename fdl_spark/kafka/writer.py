@@ -10,6 +10,7 @@ from pyspark.sql.datasource import DataSourceArrowWriter, DataSourceStreamArrowW
 
 from fdl_spark.errors import ColumnError, DataError, MissingColumnError
 from fdl_spark.kafka.broker import asking, confluent, ignore, refused
+from fdl_spark.kafka.clients import Clients
 from fdl_spark.kafka.options import SERVERS, WRITING, client_of
 
 FULL = 1.0  # seconds to wait for room in the client's queue
@@ -20,6 +21,19 @@ KINDS: dict[str, tuple[type[T.DataType], ...]] = {
     "partition": (T.IntegerType,),
     "headers": (T.ArrayType,),
 }
+HEADERS = "array<struct<key:string,value:binary>>"
+
+
+def _producer(client: Mapping[str, str]) -> Any:
+    with asking(client, "the client's settings"):
+        return confluent().Producer({"enable.idempotence": True, **client, "error_cb": ignore})
+
+
+def _end(producer: Any) -> None:
+    producer.purge()  # after an error: what waits to be sent is not
+
+
+PRODUCERS = Clients(_producer, _end)
 
 
 @dataclass
@@ -55,16 +69,13 @@ class Writing:
         for name, kind in kinds.items():
             if name not in KINDS:
                 raise ColumnError(name, f"is none of the Kafka sink's columns {', '.join(KINDS)}; drop it")
-            if not isinstance(kind, KINDS[name]):
-                wanted = " or ".join(each.typeName() for each in KINDS[name])
+            if not isinstance(kind, KINDS[name]) or (name == "headers" and kind.simpleString() != HEADERS):
+                wanted = HEADERS if name == "headers" else " or ".join(each.typeName() for each in KINDS[name])
                 raise ColumnError(
                     name, f"must be of type {wanted} for the Kafka sink, not {kind.simpleString()}; cast it"
                 )
 
     def write(self, batches: Iterator[pa.RecordBatch]) -> Written:
-        kafka = confluent()
-        with asking(self.client, "the client's settings"):
-            producer = kafka.Producer({"enable.idempotence": True, **self.client, "error_cb": ignore})
         failed: list[Any] = []
         asked = 0
 
@@ -72,17 +83,18 @@ class Writing:
             if error is not None:
                 failed.append(error)
 
-        for batch in batches:
-            for row in batch.to_pylist():
-                self._produce(producer, row, told)
-                asked += 1
-                if failed:
-                    break
-        left = producer.flush()
-        if failed:
-            refused(failed[0], self.client, "no record was taken")
-        if left:
-            raise DataError(f"{left} of {asked} records were not acknowledged by {self.client[SERVERS]}")
+        with PRODUCERS.lent(self.client) as producer:
+            for batch in batches:
+                for row in batch.to_pylist():
+                    self._produce(producer, row, told)
+                    asked += 1
+                    if failed:  # the task is run again, or the query ends: what else is sent would be sent twice
+                        refused(failed[0], self.client, "no record was taken")
+            left = producer.flush()
+            if failed:
+                refused(failed[0], self.client, "no record was taken")
+            if left:
+                raise DataError(f"{left} of {asked} records were not acknowledged by {self.client[SERVERS]}")
         return Written(asked)
 
     def _produce(self, producer: Any, row: dict[str, Any], told: Any) -> None:
@@ -92,6 +104,8 @@ class Writing:
         more = {} if row.get("partition") is None else {"partition": row["partition"]}
         headers = row.get("headers")
         if headers is not None:
+            if any(header is None or header["key"] is None for header in headers):
+                raise DataError(f"a header is null, or has no key: {headers}; Kafka's headers have keys")
             more["headers"] = [(header["key"], header["value"]) for header in headers]
         while True:
             try:

