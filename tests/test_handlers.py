@@ -56,6 +56,7 @@ ALLOWED = {
     "fdl_spark/spark/membership.py Exception": "a session that was stopped has no executors",
     "fdl_spark/net/secure.py BaseException": "closes a socket that nobody got, and raises again",
     "fdl_spark/net/shared.py BaseException": "closes a descriptor that nobody got, and raises again",
+    "fdl_spark/kafka/clients.py BaseException": "closes the client, and raises again",
     "fdl_spark/kafka/source.py Exception": "a class path that cannot be asked has no source of Kafka topics",
     "fdl_spark/applying/scoring.py Exception": "the user's function raised, which is told as a UserFunctionError",
     "fdl_spark/applying/shapes.py Exception": "an encoder that takes lists of one length only",

@@ -35,7 +35,8 @@ BYTES, WIDTH = 2_000, 192
 LAYERS = (WIDTH, 128, 10)
 PARTS = ["batch", "streaming", "latency"]
 PHASES = ["latestOffset", "queryPlanning", "walCommit", "addBatch", "commitOffsets", "triggerExecution"]
-WARM = 8.0  # seconds that a query runs before ages count
+WARM = 5.0  # seconds after the first arrival before ages count
+LONGEST = 120.0  # seconds until the first record arrives
 SETTINGS = {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2"}
 SCHEMA = "sent double, x array<float>, rest string"
 
@@ -213,13 +214,13 @@ class Bench:
                 writer = rows.writeStream.foreachBatch(arrival(found))
             query = writer.option("checkpointLocation", str(folder / sink)).start()
             try:
-                began, sent = self.send(topic)
+                began, sent = self.send(topic, found)
             finally:
                 ended.set()
                 query.stop()
                 if sink == "a topic":
                     listener.join()
-            late = [age for at, age in found if at > began + WARM]
+            late = [age for at, age in found if at > began > 0]
             if not late:
                 raise RuntimeError(f"nothing arrived from {sink}: {query.exception()}")
             quantiles = [f"{1000 * np.quantile(late, q):.0f}" for q in (0.5, 0.99, 1.0)]
@@ -231,17 +232,22 @@ class Bench:
         second = ["micro-batch, ms", *PHASES, "batches"]
         return f"{table(header, ages)}\n\n{table(second, phases)}"
 
-    def send(self, topic: str) -> tuple[float, int]:
-        """Send records at the rate; when the first was sent, and how many."""
-        producer, count = self.producer(**{"linger.ms": 0}, **SINGLY), round(self.rate * (WARM + self.seconds))
+    def send(self, topic: str, found: list[tuple[float, float]]) -> tuple[float, int]:
+        """Send records at the rate until they arrive, and for a while; since when ages count, and how many."""
+        producer, sent, counted = self.producer(**{"linger.ms": 0}, **SINGLY), 0, 0.0
         began = time.time()
-        for n in range(count):
-            time.sleep(max(0.0, began + n / self.rate - time.time()))
-            producer.produce(topic, record(self.values[n % len(self.values)], time.time()), partition=n % 2)
+        while not counted or time.time() < counted + self.seconds:
+            if found and not counted:
+                counted = time.time() + WARM
+            if not counted and time.time() > began + LONGEST:
+                break
+            time.sleep(max(0.0, began + sent / self.rate - time.time()))
+            producer.produce(topic, record(self.values[sent % len(self.values)], time.time()), partition=sent % 2)
             producer.poll(0)
+            sent += 1
         check(producer.flush(30), 0)
         time.sleep(2.0)
-        return began, count
+        return counted, sent
 
     def listen(self, topic: str, found: list[tuple[float, float]], ended: threading.Event) -> None:
         """Note ages of what arrives in a topic."""

@@ -1,7 +1,7 @@
 """Clients of the brokers that a Python worker keeps from one micro-batch to the next.
 
-The first request of a client waits for connections, for who it is to be proved, and for the topics' metadata: longer
-than reading the records of a small micro-batch takes.
+The first request of a client waits for connections, for authentication and for the topics' metadata, which can take
+longer than reading the records of a small micro-batch.
 """
 
 import os
