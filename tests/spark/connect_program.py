@@ -198,6 +198,25 @@ def encoded(spark):
     return [fitted.to_json(), digest(train(rows(spark), features=fitted).params)]
 
 
+def classified(spark):
+    """An estimator of Spark ML behind one of Spark's own stages, the model saved and opened again."""
+    from pyspark.ml import Pipeline, PipelineModel
+    from pyspark.ml.feature import VectorAssembler
+
+    columns = ["cast(id % 3 as double) as label", "sin(id) + (id % 3) as a", "cos(id * id) as b"]
+    frame = spark.range(0, 60, 1, 3).selectExpr(*columns)
+    classifier = fdl_spark.Classifier(
+        lambda params, x: x @ params, lambda key, features, classes: np.zeros((features, classes), np.float32),
+        learningRate=0.1, epochs=1, batchSize=40, shards=2, options={"sync": "driver"},
+    )  # fmt: skip
+    model = Pipeline(stages=[VectorAssembler(inputCols=["a", "b"], outputCol="features"), classifier]).fit(frame)
+    folder = tempfile.mkdtemp()
+    model.save(f"{folder}/pipeline")
+    again = PipelineModel.load(f"{folder}/pipeline")
+    scored = [[repr(row) for row in one.transform(frame).collect()] for one in (model, again)]
+    return [digest(model.stages[-1].parameters), scored[0], scored[1] == scored[0]]
+
+
 # What classic sessions and Spark Connect must give alike, to the bit.
 ALIKE = {
     "shuffle": lambda spark: digest(train(problem.data).params),
@@ -217,6 +236,7 @@ ALIKE = {
     "as_udf": applied,
     "search": searched,
     "metrics": measured,
+    "ml": classified,
 }
 
 
@@ -418,6 +438,20 @@ def large_prediction(spark):
         del spark.addArtifact
 
 
+def written_by_two(spark):
+    """A Pipeline at a path that is another folder for the server than for this client."""
+    from pyspark.ml import PipelineModel
+    from pyspark.ml.feature import VectorAssembler
+
+    estimator = fdl_spark.Regressor(
+        lambda params, x: x[:, 0] * params, np.float32(0), epochs=1, options={"sync": "driver"}
+    )
+    model = estimator.fit(spark.createDataFrame([(1.0, [2.0])], "label double, features array<double>"))
+    model.save("alone")
+    alone = fdl_spark.ml.load("alone").uid == model.uid
+    return [alone, *fails(lambda: PipelineModel([model]).save("relative"))]
+
+
 def many_requests(spark):
     """As many uploads within one plan as 10 GB of arrays need."""
     return union([spark.range(n, n + 1) for n in range(640)]).columns
@@ -443,6 +477,7 @@ SERVER = {
     "uncached": uncached,
     "apart": lambda spark: apart(),
     "large prediction": large_prediction,
+    "written by two": written_by_two,
     "left": lambda spark: [
         blocks(spark),
         [table.name for table in spark.catalog.listTables()],

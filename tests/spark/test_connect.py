@@ -207,6 +207,12 @@ def test_predictions_with_large_parameters(found):
     assert found["large prediction"] == [[0, 99_998, 199_996, 299_994, 399_992], 1, True]
 
 
+def test_a_pipeline_at_a_path_that_the_server_does_not_see(found):
+    alone, kind, text = found["written by two"]
+    assert (alone, kind) == (True, "ModelError")
+    assert "the server of Spark Connect, which writes the rest, does not see it" in text
+
+
 def test_nothing_is_left_behind(found):
     assert found["left"] == [0, [], []]
 
