@@ -95,7 +95,7 @@ class Classifier(Fitting, ProbabilisticClassifier):
         output = self.output_types(apply, params, x)
         classes = _logits(output, classes)
         thresholds(self, classes)
-        run = self.trained(
+        params, history = self.trained(
             objective(apply, loss, inputs, label, self.weighs()),
             params,
             chosen,
@@ -103,7 +103,7 @@ class Classifier(Fitting, ProbabilisticClassifier):
             list(others),
             {"accuracy": accuracy(apply, inputs, label)},
         )
-        fit = Fit(apply, run.params, inputs, types, output, run.history, {"numClasses": classes})
+        fit = Fit(apply, params, inputs, types, output, history, {"numClasses": classes})
         return self._copyValues(ClassifierModel(fit)._resetUid(self.uid))
 
     def _classes(self, dataset: DataFrame, label: str, seen: int) -> int:

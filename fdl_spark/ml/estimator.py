@@ -86,8 +86,8 @@ class Estimator(Fitting, SparkEstimator, HasPredictionCol):
         types = row_types(chosen, inputs.columns, inputs.features)
         params = self.first_params(types)
         output = self.output_types(apply, params, types)
-        run = self.trained(loss, params, chosen, inputs, list(others))
-        fit = Fit(apply, run.params, inputs, types, output, run.history)
+        params, history = self.trained(loss, params, chosen, inputs, list(others))
+        fit = Fit(apply, params, inputs, types, output, history)
         return self._copyValues(EstimatorModel(fit)._resetUid(self.uid))
 
 

@@ -199,7 +199,8 @@ class Fitted(InputParams, MLReadable, MLWritable):
         numbers = self.numbers()
         if reads != inputs.columns:
             numbers = partial(renamed, numbers, dict(zip(reads, inputs.columns, strict=True)))
-        shapes = {name: self.fitted.types[trained].shape for name, trained in zip(reads, inputs.columns, strict=True)}
+        renames = dict(zip(inputs.columns, reads, strict=True))
+        shapes = {renames.get(name, name): row.shape for name, row in self.fitted.types.items() if row.shape}
         return predict(
             partial(columns, numbers, {output.name: (output.first, output.count) for output in outputs}),
             self.parameters,
@@ -207,7 +208,7 @@ class Fitted(InputParams, MLReadable, MLWritable):
             {output.name: output.type for output in outputs},
             columns=reads or None,
             features=inputs.features,
-            shapes={name: shape for name, shape in shapes.items() if shape},
+            shapes=shapes,
             batch_size=self.getPredictionBatchSize(),
         )
 

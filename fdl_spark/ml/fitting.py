@@ -16,7 +16,7 @@ from fdl_spark.arguments import check_features, check_function, check_params
 from fdl_spark.compute.program import shape_of, takes_key
 from fdl_spark.data.encoder import Encoder
 from fdl_spark.errors import ArgumentError, DataError
-from fdl_spark.history.run import Run
+from fdl_spark.history.history import History
 from fdl_spark.ml.inputs import Inputs, batch_types, extents
 from fdl_spark.ml.params import InputParams, TrainingParams, converter, hyperparameters, takes
 from fdl_spark.ml.persistence import FEATURES, Contents, DataReader, DataWriter, as_json, read_features, whole
@@ -216,7 +216,7 @@ class Fitting(TrainingParams, InputParams, MLReadable, MLWritable):
 
     def trained(
         self, loss: Any, params: Any, frame: DataFrame, inputs: Inputs, others: Sequence[str], metrics: Any = None
-    ) -> Run:
+    ) -> tuple[Any, History]:
         """Train on the rows of a frame that the validation indicator does not hold out.
 
         Args:
@@ -226,6 +226,9 @@ class Fitting(TrainingParams, InputParams, MLReadable, MLWritable):
           inputs: what the model reads.
           others: which other columns the loss reads.
           metrics: taken on the validation, if there is one.
+
+        Returns:
+          The parameters, the best ones if options say what is best; and the record of the training.
         """
         indicator, validation = self.setting(self.validationIndicatorCol), None
         if indicator is not None:
@@ -233,7 +236,7 @@ class Fitting(TrainingParams, InputParams, MLReadable, MLWritable):
             frame, validation = frame.where(~column), frame.where(column)
         classes = self.hasParam("labelCol") and "class_weights" in self.options
         label = {"label": self.getOrDefault("labelCol")} if classes else {}
-        return train(
+        run = train(
             loss,
             params,
             frame,
@@ -251,6 +254,7 @@ class Fitting(TrainingParams, InputParams, MLReadable, MLWritable):
             weights=self.setting(self.weightCol),
             **(label | self.options),
         )
+        return (run.params if run.best is None else run.best.params), run.history
 
     def weighs(self) -> bool:
         """Whether `train` weighs the losses of rows."""

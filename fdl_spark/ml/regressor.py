@@ -76,8 +76,8 @@ class Regressor(Fitting, SparkRegressor):
         if output.size != labels.size:
             raise DataError(f"apply gives {output.size} numbers a row, and labelCol {label!r} has {labels.size}")
         mean = objective(apply, loss, inputs, label, self.weighs())
-        run = self.trained(mean, params, chosen, inputs, list(others))
-        fit = Fit(apply, run.params, inputs, types, output, run.history)
+        params, history = self.trained(mean, params, chosen, inputs, list(others))
+        fit = Fit(apply, params, inputs, types, output, history)
         return self._copyValues(RegressorModel(fit)._resetUid(self.uid))
 
 

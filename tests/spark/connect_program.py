@@ -441,7 +441,6 @@ def large_prediction(spark):
 def written_by_two(spark):
     """A Pipeline at a path that is another folder for the server than for this client."""
     from pyspark.ml import PipelineModel
-    from pyspark.ml.feature import VectorAssembler
 
     estimator = fdl_spark.Regressor(
         lambda params, x: x[:, 0] * params, np.float32(0), epochs=1, options={"sync": "driver"}

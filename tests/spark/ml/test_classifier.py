@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.evaluation import BinaryClassificationEvaluator, MulticlassClassificationEvaluator
-from pyspark.ml.feature import StringIndexer
+from pyspark.ml.feature import StringIndexer, VectorAssembler
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import Row
 from pyspark.sql import functions as F
@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression as Reference
 
 import fdl_spark
 from fdl import optim
+from fdl_spark.spark.quiet import no_pandas_warning
 
 HERE = runpy.run_path(str(Path(__file__).with_name("models.py")))
 init, linear, one_logit, points = (HERE[name] for name in ("init", "linear", "one_logit", "points"))
@@ -183,6 +184,12 @@ def test_rows_of_the_validation_are_measured_and_not_trained_on(spark):
     np.testing.assert_allclose(
         last["accuracy"], MulticlassClassificationEvaluator(metricName="accuracy").evaluate(scored)
     )
+    classifier.options = {**QUICK, "best": fdl_spark.Best("loss", mode="max")}  # so that it is not the last one
+    best = classifier.copy({classifier.validationIndicatorCol: "held_out"}).fit(frame)
+    first, last = (epoch["validation"]["loss"] for epoch in best.history.epochs)
+    assert first > last
+    kept = best.transform(frame.where("held_out"))
+    np.testing.assert_allclose(first, MulticlassClassificationEvaluator(metricName="logLoss").evaluate(kept), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +228,20 @@ def test_mistakes_about_columns(frame):
         fdl_spark.Classifier(lambda params, x: x @ params, np.zeros((2, 2), np.float32), options=QUICK).fit(frame)
     with pytest.raises(fdl_spark.LossError, match="loss must return a loss for each row"):
         fdl_spark.Classifier(linear, init, loss=lambda logits, labels: logits.mean(), options=QUICK).fit(frame)
+
+
+def test_features_are_computed_once(spark, frame):
+    computed = spark.sparkContext.accumulator(0)
+
+    def counted(label):
+        computed.add(1)
+        return label
+
+    with no_pandas_warning():
+        made = frame.withColumn("n", F.udf(counted, "double")("label"))
+    made = VectorAssembler(inputCols=["n"], outputCol="x").transform(made)
+    fdl_spark.Classifier(linear, init, featuresCol="x", epochs=1, options=QUICK).fit(made)
+    assert computed.value == 150
 
 
 def test_classes_that_the_data_lacks_are_known_by_the_metadata(spark, frame):

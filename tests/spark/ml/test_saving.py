@@ -20,6 +20,7 @@ from pyspark.ml.tuning import (
     ParamGridBuilder,
     TrainValidationSplit,
 )
+from pyspark.sql import functions as F
 
 import fdl
 import fdl_spark
@@ -242,12 +243,14 @@ def test_a_train_validation_split_varies_the_functions_own_hyperparameters(spark
 
 
 def test_encoders_of_raw_columns_are_saved_with_the_model(table, tmp_path):
-    encoders = features.fit([features.standardise("x"), features.vocabulary("name")], table)
+    table = table.withColumn("both", F.array("x", "y"))
+    encoders = [features.standardise("x"), features.vocabulary("name"), features.numeric("both")]
+    encoders = features.fit(encoders, table)
 
     def apply(params, batch):
-        return params["bias"][batch["name"]] + batch["x"] * params["slope"]
+        return params["bias"][batch["name"]] + batch["x"] * params["slope"] + batch["both"] @ params["both"]
 
-    start = {"bias": np.zeros(8, np.float32), "slope": np.float32(0)}
+    start = {"bias": np.zeros(8, np.float32), "slope": np.float32(0), "both": np.zeros(2, np.float32)}
     regressor = fdl_spark.Regressor(apply, start, features=encoders, labelCol="y", epochs=2, options=QUICK)
     model = regressor.fit(table)
     scored = model.transform(table)
@@ -260,6 +263,6 @@ def test_encoders_of_raw_columns_are_saved_with_the_model(table, tmp_path):
     assert again.transform(table).collect() == scored.collect()
     assert scored.columns == [*table.columns, "prediction"]
     exported = fdl.export.load(tmp_path / "model")
-    encoded = encoders.encode(table.select("x", "name").toArrow().to_batches()[0])
+    encoded = encoders.encode(table.select("x", "name", "both").toArrow().to_batches()[0])
     expected = [row.prediction for row in scored.collect()][: len(encoded["x"])]
     np.testing.assert_array_equal(np.asarray(exported(encoded), float), expected)
