@@ -190,6 +190,9 @@ def check_primitives_of_libraries_have_their_rules():
     assert jax.grad(f)(1.0, 2.0) == 3 and jax.grad(f, 1)(1.0, 2.0) == 1
     assert jax.jit(jax.grad(lambda x: f(x, x) ** 2))(2.0) == 64
     np.testing.assert_array_equal(jax.jit(jax.vmap(f, in_axes=(0, None)))(jnp.arange(2.0), 1.0), [1, 4])
+    compiled = jax.jit(f).lower(1.0, 2.0).compile(compiler_options={})
+    assert compiled(1.0, 2.0) == 5
+    assert "axpy" in str(jax.make_jaxpr(f)(1.0, 2.0))
     assert "axpy" in str(raised(jax.jvp, Primitive("axpy").bind, (1.0,), (1.0,)))
 
 

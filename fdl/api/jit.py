@@ -217,8 +217,11 @@ class Lowered:
 
         return listing(self.traced.computed, self.traced.may_overwrite, stage)
 
-    def compile(self) -> "CompiledFunction":
-        """A function of the same arguments, without the static ones, that runs the compiled Program."""
+    def compile(self, compiler_options: Any = None) -> "CompiledFunction":
+        """A function of the same arguments, without the static ones, that runs the compiled Program.
+
+        `compiler_options` is accepted for ports, and ignored.
+        """
         _ = self.traced.compiled
         return CompiledFunction(name_of(self.jitted.fun), self.traced, self.signature, self.jitted.fun)
 

@@ -1,6 +1,7 @@
 """Primitives that libraries define in JAX's way: an object, and rules for it in the tables of each transform."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -59,20 +60,21 @@ class UserPrimitive:
     def bind(self, *args: Any, **params: Any) -> Any:
         """Apply it in the current interpreter."""
         values = [as_array(a, f"an operand of {self.name}") for a in args]
-        outs = trace.current().process(Applied(self, params, [v.type for v in values]), values)
+        outs = trace.current().process(Applied(self, params, tuple(v.type for v in values)), values)
         return list(outs) if self.multiple_results else outs[0]
 
     def __repr__(self) -> str:
         return self.name
 
 
+@dataclass(frozen=True, eq=False)
 class Applied(Operation):
-    """A primitive of a library with its parameters, as an operation of fdl."""
+    """A primitive of a library with its parameters, as an operation of fdl on operands of certain types."""
 
     multiple = True
-
-    def __init__(self, primitive: UserPrimitive, params: dict[str, Any], types: Sequence[TensorType]) -> None:
-        self.primitive, self.params, self.types = primitive, params, tuple(types)
+    primitive: UserPrimitive
+    params: dict[str, Any]
+    types: tuple[TensorType, ...]
 
     @property
     def name(self) -> str:
