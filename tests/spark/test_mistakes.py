@@ -370,7 +370,7 @@ def test_no_steps(spark):
 
 
 EVALUATIONS = {
-    "nothing": (None, {}, ArgumentError, "loss_or_metrics is empty"),
+    "nothing": (None, {}, ArgumentError, "loss_or_metrics must be a function"),
     "a number": (3, {}, ArgumentError, "loss_or_metrics must be a function"),
     "no metric": ({}, {}, ArgumentError, "loss_or_metrics is empty"),
     "no function": ({"a": 3}, {}, ArgumentError, r"loss_or_metrics\['a'\] must be a function"),
