@@ -34,6 +34,14 @@ def serve_quietly(sock: socket.socket, authenticated: bool) -> int:
         return 1
 
 
+def close_folders() -> None:
+    """Keep other users out of the executor's local directories, whose files of rows Spark lets everyone read; a shuffle
+    service that serves them belongs to their group."""
+    for folder in os.environ.get("SPARK_LOCAL_DIRS", "").split(","):
+        with suppress(OSError):  # it is not there, or not this user's
+            os.chmod(folder, os.stat(folder).st_mode & 0o7770)
+
+
 def load_compiler() -> None:
     """Compile and call something small, as the compiler is imported when it is first used."""
     with suppress(Exception):  # a worker that uses it says what is wrong
@@ -45,6 +53,7 @@ def load_compiler() -> None:
 if __name__ == "__main__":
     pyspark.daemon.worker = serve_quietly
     inherited_umask = os.umask(PRIVATE)
+    close_folders()
     ignore_pandas_warning()
     for name in PRELOAD:
         importlib.import_module(name)

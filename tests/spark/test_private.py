@@ -27,6 +27,8 @@ def test_sockets_are_in_a_folder_of_the_user(spark):
     folder = Path(context.getConf().get("spark.python.unix.domain.socket.dir"))
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     sockets = [path for path in folder.iterdir() if stat.S_ISSOCK(path.stat().st_mode)]
+    local = context.parallelize([0], 1).flatMap(lambda _: os.environ["SPARK_LOCAL_DIRS"].split(",")).collect()
+    assert local and not any(os.stat(place).st_mode & 0o007 for place in local)  # where files of rows are
     assert len(sockets) >= 2  # the driver's for accumulators, the daemon's for workers
     assert any(not path.stat().st_mode & 0o077 for path in sockets)  # the daemon's, also on executors elsewhere
 
