@@ -66,6 +66,7 @@ def _consumer(client: Mapping[str, str]) -> Any:
         "isolation.level": "read_uncommitted",  # the Java client's default, and so Spark's
         # A range has been written before it is read. A request that waits for more would hold up the next range.
         "fetch.wait.max.ms": 10,
+        "log_level": 2,  # what matters is raised; one that is kept would log each try to reach a broker that is gone
     }
     ours = {
         "enable.auto.commit": False,
