@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from fdl.config import config
 from fdl.core import trace
 from fdl.core.interpret import evaluate
-from fdl.core.trace import Interpreter, Tracer, Value, stays_weak
+from fdl.core.nonfinite import check_results
+from fdl.core.trace import Interpreter, Tracer, Value, source_line, stays_weak
 from fdl.core.types import TensorType
 from fdl.dtypes import ALL, WEAK, canonical, default_dtype, key
 from fdl.errors import ConcretizationError, DonationError, LeafError, RangeError
@@ -127,12 +129,18 @@ class Eager(Interpreter):
         if operation.lowering_kind != "elementwise" or _mixed(arrays):
             operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])
         if operation.compile_eagerly and self.run_compiled is not None:
-            return [Array(o) for o in self.run_compiled(operation, arrays)]
+            outs = self.run_compiled(operation, arrays)
+            if config.checks:
+                check_results(operation, arrays, outs, source_line())
+            return [Array(o) for o in outs]
         try:
-            return [Array(o if type(o) is np.ndarray else np.asarray(o)) for o in evaluate(operation, arrays)]
+            outs = [o if type(o) is np.ndarray else np.asarray(o) for o in evaluate(operation, arrays)]
         except (TypeError, ValueError):
             operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])  # says what NumPy does not take
             raise
+        if config.checks:
+            check_results(operation, arrays, outs, source_line())
+        return [Array(o) for o in outs]
 
     def call_custom(self, call: Any, args: Sequence[Any]) -> Sequence[Any]:
         return call.function(*args)

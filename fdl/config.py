@@ -14,7 +14,7 @@ class Setting:
         default: holds where the variable is not set; its type is that of the setting.
         text: what it does.
         field: whether `config` has it, so that a program may change it; else the environment alone decides.
-        traced: whether what is traced and compiled depends on it.
+        traced: whether what a jitted function runs depends on it.
     """
 
     variable: str
@@ -63,7 +63,13 @@ SETTINGS = {
         ),
         Setting("FDL_NUMPY_DTYPE_PROMOTION", "standard", "`strict` refuses operands of different dtypes."),
         Setting("FDL_DISABLE_JIT", False, "Run jitted functions operation by operation.", traced=True),
-        Setting("FDL_DEBUG_NANS", False, "Raise as soon as an operation makes a NaN."),
+        Setting(
+            "FDL_DEBUG_NANS",
+            False,
+            "Raise as soon as an operation makes a NaN, or a compiled function returns one, and name the operation.",
+            traced=True,
+        ),
+        Setting("FDL_DEBUG_INFS", False, "The same for infinities.", traced=True),
         Setting("FDL_EXPLAIN_CACHE_MISSES", False, "Log, as a warning of the logger `fdl`, why a function is traced."),
         Setting(
             "FDL_DEBUG_COMPILER",
@@ -107,12 +113,15 @@ class Config:
     numpy_dtype_promotion: str
     disable_jit: bool
     debug_nans: bool
+    debug_infs: bool
     explain_cache_misses: bool
     debug_compiler: bool
     dump: str
 
-    #: A key of caches for the settings that what is traced and compiled depends on.
+    #: A key of caches for the settings that what a jitted function runs depends on.
     state: int
+    #: Whether results are looked at.
+    checks: bool
     _states: ClassVar[dict[tuple[Any, ...], int]] = {}
 
     def __init__(self) -> None:
@@ -140,6 +149,7 @@ class Config:
     def _changed(self) -> None:
         # A number is a faster key than the values that it stands for.
         values = tuple(getattr(self, setting.name) for setting in SETTINGS.values() if setting.traced)
+        self.__dict__["checks"] = self.debug_nans or self.debug_infs
         self.__dict__["state"] = self._states.setdefault(values, len(self._states))
 
     def __repr__(self) -> str:

@@ -100,6 +100,15 @@ class IndexingError(FdlError, IndexError):
     """
 
 
+class NonFiniteError(FdlError, FloatingPointError):
+    """An operation made a NaN, or an infinity, while ``fdl.config.debug_nans`` or ``debug_infs`` looks for it.
+
+    The message names the operation, its line, and the ranges of its operands: logarithms and roots of negative numbers,
+    0 / 0 and differences of infinities are NaN, quotients by 0 and exponentials of large numbers infinite. Guard the
+    operand (``fnp.where(x > 0, fnp.log(fnp.where(x > 0, x, 1)), 0)``), or scale it.
+    """
+
+
 class PrimitiveError(FdlError, TypeError):
     """A primitive class lacks one of its rules, or is used with operands it does not take.
 

@@ -13,6 +13,7 @@ from fdl.api.fast_call import FastCall
 from fdl.api.static import Static
 from fdl.array import Array, scalar_dtype
 from fdl.config import config
+from fdl.core.nonfinite import check_program, wanted
 from fdl.core.program import Program
 from fdl.core.trace import Value
 from fdl.core.types import TensorType
@@ -89,10 +90,16 @@ class Traced:
         arrays = [leaf._data if type(leaf) is Array and leaf._data is not None else concrete(leaf) for leaf in leaves]
         for number in shared:
             arrays[number] = arrays[number].copy()
-        made = iter(self.compiled.run(arrays))
-        outs = [Array(next(made)) if p is None else _as_result(leaves[p]) for p in self.forwarded_from]
+        kept = (
+            [a.copy() if given else a for a, given in zip(arrays, self.donated, strict=True)] if config.checks else ()
+        )
+        made = self.compiled.run(arrays)
+        rest = iter(made)
+        outs = [Array(next(rest)) if p is None else _as_result(leaves[p]) for p in self.forwarded_from]
         if self.donates:
             _donate(leaves, self.donated, outs)
+        if kept and any(map(wanted, made)):
+            check_program(self.computed, kept)
         return outs
 
 

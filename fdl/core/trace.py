@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.config import config
 from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.types import TensorType
@@ -125,6 +126,11 @@ def is_eager() -> bool:
 def base() -> Interpreter:
     """The interpreter that computes at once."""
     return _Context.base
+
+
+def computes_plainly() -> bool:
+    """Whether operations compute at once, and nothing looks at their results."""
+    return _context.interpreter is None and not config.checks
 
 
 def is_base(interpreter: Interpreter) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl.array import Array as ConcreteArray
 from fdl.core.interpret import quiet
-from fdl.core.trace import is_eager
+from fdl.core.trace import computes_plainly
 from fdl.dtypes import ANY, INEXACT, bool_, key
 from fdl.errors import DtypeError
 from fdl.numpy._operands import Array, broadcast, cast, inexact, number, promote
@@ -73,7 +73,7 @@ def unary(
     reference = operation.reference
 
     def function(x: Any, /) -> Array:
-        if type(x) is ConcreteArray and x._data is not None and x._data.dtype in fast and is_eager():
+        if type(x) is ConcreteArray and x._data is not None and x._data.dtype in fast and computes_plainly():
             return _at_once(reference, x._data)
         x = number(name, x)
         if to_inexact:
@@ -116,8 +116,8 @@ def binary(
         if type(x) is ConcreteArray and type(y) is ConcreteArray:
             a, b = x._data, y._data
             if a is not None and b is not None and a.dtype is b.dtype and a.shape == b.shape and a.dtype in fast:
-                return _at_once(reference, a, b) if is_eager() else operation(x, y)
-        elif is_eager():
+                return _at_once(reference, a, b) if computes_plainly() else operation(x, y)
+        elif computes_plainly():
             if type(x) is ConcreteArray and type(y) in _AT_ONCE:
                 other = _repeated(y, x._data, fast)
                 if other is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from fdl.array import Array
 from fdl.core.interpret import quiet
 from fdl.core.primitive import Primitive
-from fdl.core.trace import is_eager
+from fdl.core.trace import computes_plainly
 from fdl.core.types import TensorType
 from fdl.dtypes import FLOATING, NUMERIC, REAL, bool_, index_dtype, int8
 from fdl.errors import DtypeError, ShapeError
@@ -171,7 +171,7 @@ def _converted(operation: Cumulative, x: Any, dtype: np.dtype | None) -> Any:
     """The running result of `x` converted to `dtype`, which outside all transforms makes no converted copy."""
     if dtype is None or x.type.dtype == dtype:
         return operation(x)
-    if type(x) is Array and is_eager() and not operation.reverse and is_plain(x.type.dtype, dtype):
+    if type(x) is Array and computes_plainly() and not operation.reverse and is_plain(x.type.dtype, dtype):
         operation.result(TensorType(x.type.shape, dtype))
         return Array(quiet.run(accumulated, operation.function, x.concrete(), operation.axis, dtype))
     return operation(convert(x, dtype))

@@ -9,7 +9,7 @@ import numpy as np
 from fdl.array import Array
 from fdl.core.interpret import quiet
 from fdl.core.primitive import Primitive
-from fdl.core.trace import is_eager
+from fdl.core.trace import computes_plainly
 from fdl.core.types import TensorType
 from fdl.dtypes import ALL, BOOLEAN, INTEGER, REAL, as_dtype, bool_, index_dtype, int32
 from fdl.errors import DtypeError, ShapeError
@@ -221,7 +221,7 @@ def _converted(operation: Reduction, function: np.ufunc, x: Any, dtype: np.dtype
     """The reduction of `x` converted to `dtype`, which outside all transforms makes no converted copy."""
     if dtype is None or x.type.dtype == dtype:
         return operation(x)
-    if type(x) is Array and is_eager() and is_plain(x.type.dtype, dtype):
+    if type(x) is Array and computes_plainly() and is_plain(x.type.dtype, dtype):
         operation.result(TensorType(x.type.shape, dtype))
         return Array(quiet.run(reduced, function, x.concrete(), operation.axes, dtype))
     return operation(convert(x, dtype))

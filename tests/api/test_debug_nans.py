@@ -1,0 +1,125 @@
+"""`config.debug_nans` and `config.debug_infs`: what made a NaN is named, where it was made."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import fdl
+import fdl.numpy as fnp
+from fdl import lax
+from fdl.errors import NonFiniteError
+
+X = fnp.array([2.0, -0.5, 1.0])
+
+
+@pytest.fixture(autouse=True)
+def nans(monkeypatch):
+    monkeypatch.setattr(fdl.config, "debug_nans", True)
+
+
+def line(function, text):
+    """The line of this file whose comment is `text`, as errors write it."""
+    lines, start = inspect.getsourcelines(function)
+    return f"test_debug_nans.py:{start + next(n for n, code in enumerate(lines) if f'# {text}' in code)}"
+
+
+def message(f, *args):
+    with pytest.raises(NonFiniteError) as caught:
+        f(*args)
+    assert isinstance(caught.value, FloatingPointError)
+    return str(caught.value)
+
+
+def model(x):
+    scale = x * 2
+    return fnp.sum(fnp.log(scale))  # log
+
+
+LOG = "(model) made NaN in 1 of the 3 elements of f32[3], from f32[3] in [-1, 4]"
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda f: f,
+        fdl.jit,
+        lambda f: fdl.jit(fdl.jit(f)),
+        fdl.grad,
+        lambda f: fdl.jit(fdl.value_and_grad(f)),
+        lambda f: fdl.grad(fdl.jit(f)),
+        fdl.checkpoint,
+        lambda f: fdl.jit(f).lower(X).compile(),
+        lambda f: fdl.jit(lambda x: lax.cond(x[0] > 0, f, lambda x: x[0], x)),
+        lambda f: lambda x: lax.scan(lambda c, x: (c, f(x)), 0.0, fnp.stack([fnp.abs(x), x])),
+        lambda f: fdl.jit(lambda x: lax.scan(lambda c, x: (c, f(x)), 0.0, fnp.stack([fnp.abs(x), x]))),
+        lambda f: fdl.jit(lambda x: lax.while_loop(lambda s: s[0] < 1, lambda s: (s[0] + 1, f(x)), (0, x[0]))),
+        lambda f: fdl.jit(lambda x: lax.map(f, x[None])),
+    ],
+)
+def test_operation_line_and_ranges_are_named(transform):
+    text = message(transform(model), X)
+    assert f"log at {line(model, 'log')} {LOG}" in text
+
+
+def test_operators_fused_and_in_loops():
+    zero = fnp.zeros(())
+    assert "div at test_debug_nans.py" in message(lambda: zero / zero)
+    assert "from f32[] of 0, f32[] of 0" in message(lambda: zero / zero)
+    assert message(fdl.jit(lambda x: fnp.exp(x - x / 0.0)), zero).startswith("div at ")
+    large = fnp.array([3e38, 3e38])
+    assert "sub at test_debug_nans.py" in message(lambda: fnp.cumsum(large) - fnp.inf)
+    # Of two operations that make NaN, the one that the result depends on.
+    f = fdl.jit(lambda x: (fnp.where(x > 0, fnp.log(x), 0.0), fnp.sqrt(x)))
+    assert message(f, X).startswith("sqrt at ")
+
+
+def test_masked_and_moved_nans_are_let_through():
+    f = fdl.jit(lambda x: fnp.where(x > 0, fnp.log(x), 0.0))
+    assert np.asarray(f(X))[1] == 0
+    holes = fnp.array([1.0, np.nan])
+    for g in (lambda x: fnp.stack([x[::-1], x]), lambda x: fnp.where(fnp.isnan(x), x, 0.0), lambda x: x):
+        assert np.isnan(np.asarray(g(holes))).any() and np.isnan(np.asarray(fdl.jit(g)(holes))).any()
+    assert fnp.nanmean(holes) == fdl.jit(fnp.nanmean)(holes) == 1
+    text = message(fdl.jit(lambda x: x[::-1] + 1.0), holes)
+    assert "from f32[2] of 1 and 1 NaN, f32[2] of 1" in text
+
+
+def test_infinities(monkeypatch):
+    x = fnp.array([0.0, 1.0])
+    assert np.isinf(np.asarray(fdl.jit(lambda x: 1 / x)(x))).any()
+    monkeypatch.setattr(fdl.config, "debug_infs", True)
+    for f in (lambda x: 1 / x, fdl.jit(lambda x: 1 / x)):
+        assert "made infinity in 1 of the 2 elements of f32[2], from" in message(f, x)
+    assert "made infinity" in message(fdl.jit(fnp.exp), fnp.float64(1000.0))
+    assert "made NaN" in message(fdl.jit(lambda x: 1j * x / x), x)
+    monkeypatch.setattr(fdl.config, "debug_nans", False)
+    assert np.isnan(np.asarray(fdl.jit(fnp.sqrt)(X))).any()
+
+
+def test_donated_arguments_are_seen_as_they_were():
+    f = fdl.jit(lambda x, y: (fnp.sqrt(x), y + 1), donate_argnums=(0, 1))
+    x, y = X + 0, fnp.ones(3)
+    assert "from f32[3] in [-0.5, 2]" in message(f, x, y)
+    assert x.is_deleted() and y.is_deleted()
+
+
+def test_effects_are_not_repeated(capsys):
+    def f(x):
+        fdl.debug.print("x is {}", x[0])
+        return fnp.sqrt(x)
+
+    message(fdl.jit(f), X)
+    assert capsys.readouterr().out == "x is 2.0\n"
+
+
+def test_calls_are_fast_again_without_the_setting(monkeypatch):
+    f = fdl.jit(fnp.sqrt)
+    message(f, X), message(f, X), message(f, X)
+    monkeypatch.setattr(fdl.config, "debug_nans", False)
+    for _ in range(3):
+        assert np.isnan(np.asarray(f(X))[1])
+    assert f.cache.recent[fdl.config.state]
+    monkeypatch.setattr(fdl.config, "debug_nans", True)
+    message(f, X)
+    assert fdl.config.state not in f.cache.recent
