@@ -113,7 +113,9 @@ KINDS: dict[str, Kind] = {
     "blocks": lambda spark, folder: train(spark, "blocks"),
     "driver": lambda spark, folder: train(spark, "driver"),
     "resident": lambda spark, folder: train(spark, "resident", group=1),
-    "evaluate": lambda spark, folder: fdl_spark.evaluate(loss, np.ones(LARGE, np.float32), rows(spark)),
+    "evaluate": lambda spark, folder: fdl_spark.evaluate(
+        loss, np.ones(LARGE, np.float32), rows(spark), columns=["x", "y"]
+    ),
     "search": search,
     "predict": predict,
     "udf": udf,
