@@ -35,6 +35,7 @@ ALLOWED = {
     "fdl_spark/data/files.py Exception": "a table that Spark cannot read, said with what it says",
     "fdl_spark/data/rdd_dataset.py BaseException": "frees what was made, and raises again",
     "fdl_spark/data/staged.py BaseException": "deletes the file, and raises again",
+    "fdl_spark/data/staged.py Exception": "a session that was stopped has no tags to take off",
     "fdl_spark/engines/blocks.py BaseException": "frees what was made, and raises again",
     "fdl_spark/engines/blocks.py Exception": "freeing what the cluster may have lost",
     "fdl_spark/engines/engine.py BaseException": "frees what was made, and raises again",

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 import fdl
 from fdl_spark.data.chunks import CHUNK_BYTES, chunks_of, rows_of
-from fdl_spark.data.columns import NUMERIC, Arrays, BadColumn, Problem, not_numeric, without_nan
+from fdl_spark.data.columns import Arrays, BadColumn, Problem, is_numeric, not_numeric, without_nan
 from fdl_spark.data.selection import Selection
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, MissingColumnError
 
@@ -111,7 +111,7 @@ def _column(name: str, leaf: Any) -> np.ndarray:
         array = np.asarray(leaf)
     except Exception as error:
         raise ColumnError(name, f"{type(leaf).__name__} does not become an array ({error})") from error
-    if array.dtype.kind not in NUMERIC:
+    if not is_numeric(array.dtype):
         raise ColumnError(name, not_numeric(f"an array of {array.dtype}"), 0)
     if array.ndim == 0:
         raise DataError(f"column {name!r} is a single number; it must have one row per example")

@@ -96,6 +96,21 @@ class Block:
             mapped = self.__dict__["_mapped"] = self._map()
         return mapped[1]
 
+    def writable(self) -> dict[str, np.ndarray]:
+        """The columns of a file that has not been `finished` yet, to write to."""
+        handle = os.open(self.path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            return self.views(mmap.mmap(handle, self.layout.size))
+        finally:
+            os.close(handle)
+
+    def finished(self) -> "Block":
+        """The block with the checksum of its file, when all rows have been written."""
+        with open_trusted(self.path) as file:
+            checksum = zlib.crc32(mmap.mmap(file.fileno(), self.layout.size, access=mmap.ACCESS_READ))
+            _remember(_identity(os.fstat(file.fileno())), checksum)
+        return replace(self, checksum=checksum)
+
     def _map(self) -> tuple[Identity, dict[str, np.ndarray]]:
         try:
             with open_trusted(self.path) as file:
@@ -123,6 +138,7 @@ class NewBlock:
       shards, schedule, columns: as of the Block.
 
     Attributes:
+      block: the handle, without a checksum.
       arrays: the columns, to write to.
 
     Raises:
@@ -130,11 +146,11 @@ class NewBlock:
     """
 
     def __init__(self, dataset: str, shards: range, schedule: Schedule, columns: Cells):
-        self._block = Block("", shards, schedule, columns)
-        size = self._block.layout.size
+        self.block = Block("", shards, schedule, columns)
+        size = self.block.layout.size
         path, self._buffer = made_locally(partial(_create_in, dataset, size), size, "a block")
-        self._block = replace(self._block, path=str(path))
-        self.arrays = self._block.views(self._buffer)
+        self.block = replace(self.block, path=str(path))
+        self.arrays = self.block.views(self._buffer)
 
     def __enter__(self) -> "NewBlock":
         return self
@@ -142,14 +158,11 @@ class NewBlock:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
             with suppress(OSError):
-                os.unlink(self._block.path)
+                os.unlink(self.block.path)
 
     def written(self) -> Block:
         """The block, when all rows have been written."""
-        checksum = zlib.crc32(self._buffer)
-        with suppress(OSError):
-            _remember(_identity(os.lstat(self._block.path)), checksum)
-        return replace(self._block, checksum=checksum)
+        return self.block.finished()
 
 
 def delete_files(dataset: str, kinds: Sequence[str] = KINDS) -> None:

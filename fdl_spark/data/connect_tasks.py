@@ -13,7 +13,7 @@ from pyspark import TaskContext
 
 from fdl_spark.data.chunks import Found, rows_of
 from fdl_spark.data.columns import Problem
-from fdl_spark.data.rdd_dataset import CHANGED, delete_rows, route_rows, write_rows
+from fdl_spark.data.dealing import CHANGED, delete_rows, route_rows, write_rows
 from fdl_spark.data.selection import Selection
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.source import found_in
@@ -151,9 +151,7 @@ def _chunks(batches: Batches, keep: bool) -> Iterator[Found]:
     for (content,) in _rows(batches, "handle"):
         handle = pickle.loads(content)
         if isinstance(handle, Staged):
-            yield from handle.chunks()
-            if not keep:
-                Path(handle.path).unlink(missing_ok=True)
+            yield from handle.chunks(keep)
         else:
             yield (), handle
 

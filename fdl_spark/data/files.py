@@ -1,13 +1,17 @@
 """Paths of files as data: which format they have, and which table they belong to.
 
+A folder stands for all files in it and in the folders below, each once, whoever reads them. Spark by itself reads
+those of folders below only where their names say `column=value`, and a path that is given twice twice.
+
 A folder of a Delta, Iceberg or Hudi table is read as that table or not at all: as plain Parquet files it would show
 rows that were deleted.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -37,12 +41,17 @@ class Files:
     """Files of one format, or of one table.
 
     Attributes:
-      frame: the DataFrame of their rows, whose partitions come in no certain order.
+      read: gives the DataFrame of their rows, whose partitions come in no certain order; Spark looks into files for it.
       paths: of the files on this machine, in order; None if they are elsewhere, or more than plain files.
     """
 
-    frame: DataFrame
+    read: Callable[[], DataFrame]
     paths: tuple[str, ...] | None = None
+
+    @cached_property
+    def frame(self) -> DataFrame:
+        """The DataFrame."""
+        return self.read()
 
 
 def are_paths(data: Any) -> bool:
@@ -56,8 +65,8 @@ def open_files(data: Any, spark: SparkSession) -> Files:
     """The files at one or more paths: files, folders, patterns, URIs of any file system that Spark reads.
 
     Raises:
-      DataError: there are none, or they are of several formats, of one that is not known, or of a table whose reader
-        this session does not have.
+      DataError: there are none, or they are of several formats, of one that is not known, of a table whose reader this
+        session does not have, or some lie in folders `column=value` and others do not.
     """
     paths = [os.fspath(path) for path in ([data] if isinstance(data, str | os.PathLike) else data)]
     if not all(isinstance(path, str) and path for path in paths):
@@ -67,14 +76,42 @@ def open_files(data: Any, spark: SparkSession) -> Files:
         raise DataError(f"data: there are no files at {_told(paths)}")
     table = _table(spark, paths, files)
     if table is not None:
-        return Files(table)
+        return Files(lambda: table)
     kinds = {_format(file) for file in files}
     if len(kinds) > 1:
         raise DataError(f"data: the files at {_told(paths)} are of several formats, {sorted(kinds)}; name those of one")
     (kind,) = kinds
-    frame = spark.read.format(kind).options(**OPTIONS.get(kind, {})).load(paths)
-    near = kind == "parquet" and all(urlsplit(file).scheme == "file" and "=" not in file for file in files)
-    return Files(frame, tuple(map(_path, files)) if near else None)
+    keys = {_keys(file) for file in files}
+    if len(keys) > 1:
+        raise DataError(
+            f"data: the files at {_told(paths)} lie in folders that name different columns (column=value): "
+            f"{sorted(map(list, keys))}; give those of one kind alone"
+        )
+    near = kind == "parquet" and keys == {()} and all(urlsplit(file).scheme == "file" for file in files)
+    read = partial(_frame, spark, kind, paths, files, keys != {()})
+    return Files(read, tuple(map(_path, files)) if near else None)
+
+
+def _frame(spark: SparkSession, kind: str, paths: Sequence[str], files: Sequence[str], keyed: bool) -> DataFrame:
+    """The DataFrame of the files at some paths; `keyed` says that folders may have names of columns."""
+    reader = spark.read.format(kind).options(**OPTIONS.get(kind, {}))
+    if keyed:
+        frame = reader.load(_apart(paths))
+        if set(frame.inputFiles()) == set(files):
+            return frame  # else such folders are above the paths, and no columns
+    return reader.option("recursiveFileLookup", True).load(list(paths))
+
+
+def _keys(file: str) -> tuple[str, ...]:
+    """The columns that the folders of a file give values of."""
+    folders = _path(file).split("/")[:-1]
+    return tuple(folder.partition("=")[0] for folder in folders if "=" in folder)
+
+
+def _apart(paths: Sequence[str]) -> list[str]:
+    """Each path once, and none that lies in another one."""
+    places = {path.rstrip("/") if urlsplit(path).scheme else os.path.abspath(path): path for path in paths}
+    return [path for place, path in places.items() if not any(place.startswith(f"{above}/") for above in places)]
 
 
 def _listed(spark: SparkSession, paths: Sequence[str]) -> list[str]:

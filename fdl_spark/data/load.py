@@ -6,22 +6,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 
 from fdl_spark.data.arrays import arrow_table
 from fdl_spark.data.block import STAGED
 from fdl_spark.data.chunks import CHUNK_BYTES
 from fdl_spark.data.connect_dataset import load as connect_load
+from fdl_spark.data.dealing import delete_rows
 from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.files import are_paths, open_files
 from fdl_spark.data.held import Held
-from fdl_spark.data.rdd_dataset import RddDataset, delete_rows
+from fdl_spark.data.rdd_dataset import RddDataset
 from fdl_spark.data.sharded import Dataset
 from fdl_spark.data.shards import Schedule
 from fdl_spark.data.source import handle_of, open_source, staged_source
-from fdl_spark.data.staged import Staged
-from fdl_spark.data.survey import merged, survey
+from fdl_spark.data.staged import loading
+from fdl_spark.data.survey import Summary, merged, survey
 from fdl_spark.errors import ClusterError
 from fdl_spark.spark.arrow_batches import batches_of
 from fdl_spark.spark.classic import RDD, SparkContext, is_connect
@@ -119,31 +119,27 @@ def _load(
 ) -> Dataset:
     context.setJobDescription("fdl: read the data")
     name = f"{owner(context)}-{uuid.uuid4().hex}"
-    source = open_source(data, context, name, columns, features)
-    near = is_near(context)
-    if near and source.staged is None:
+    source, near = open_source(data, context, name, columns, features), is_near(context)
+    found = source.survey or (source.promised if near else None)
+    if near and source.staged is None and found is None:
         source = staged_source(source, name)
     try:
-        handles: list[tuple[int, Staged]] = []
-        if source.staged is None:
-            found = source.survey or survey(source.chunks)
-        else:
-            if not near:
-                source.staged.persist(StorageLevel.MEMORY_ONLY)
+        if source.staged is not None:
             with batches_of(context, CHUNK_BYTES):
-                handles = source.staged.mapPartitionsWithIndex(_handles).collect()
-            found = merged((partition, summary) for partition, staged in handles for summary in staged.summaries)
+                found = merged(source.staged.mapPartitionsWithIndex(_summaries).collect())
+        elif found is None:
+            found = survey(source.chunks)
         tasks = tasks or min(context.defaultParallelism, shards or context.defaultParallelism)
         schedule = Schedule(found.rows, batch_size, shards or tasks, seed)
         context.setJobDescription("fdl: write the shards")
-        return RddDataset(name, source, found, schedule, min(tasks, schedule.shards), handles if near else ())
+        with loading(context, name):
+            return RddDataset(name, source, found, schedule, min(tasks, schedule.shards), near)
     finally:
         if source.staged is not None:
             with going_on("deleting the rows that were read"):
                 context.setJobDescription("fdl: delete the rows that were read")
                 everywhere(context).foreachPartition(partial(delete_rows, name, None, kinds=(STAGED,)))
-                if not near:
-                    source.staged.unpersist()
+                source.staged.unpersist()
 
 
 def is_near(context: SparkContext) -> bool:
@@ -151,5 +147,5 @@ def is_near(context: SparkContext) -> bool:
     return re.fullmatch(r"local(\[.*\])?", context.master) is not None
 
 
-def _handles(partition: int, elements: Iterable[Any]) -> Iterator[tuple[int, Staged]]:
-    return ((partition, handle_of(element)) for element in elements)
+def _summaries(partition: int, elements: Iterable[Any]) -> Iterator[tuple[int, Summary]]:
+    return ((partition, summary) for element in elements for summary in handle_of(element).summaries)

@@ -4,41 +4,33 @@ Iterations send only file handles through the workers' sockets. The RDD of handl
 executor that wrote the files, and it is made again from lineage, files and all, when that executor is lost.
 """
 
-import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import numpy as np
 from pyspark import StorageLevel
 from pyspark.util import InheritableThread
 
 from fdl_spark.cost import Cluster
-from fdl_spark.data.block import KINDS, Block, NewBlock, delete_files
-from fdl_spark.data.chunks import Found, Run, nbytes_of, rows_of
-from fdl_spark.data.columns import Arrays, Problem
+from fdl_spark.data.block import Block
+from fdl_spark.data.dealing import CHANGED, delete_rows, new_block, route_rows, scatter_rows, write_rows
 from fdl_spark.data.sharded import Dataset, Network, encrypts_network
-from fdl_spark.data.shards import Schedule, owned
+from fdl_spark.data.shards import Schedule
 from fdl_spark.data.source import Source
-from fdl_spark.data.staged import Staged
-from fdl_spark.data.survey import Cells, Survey
+from fdl_spark.data.survey import Survey, merged
 from fdl_spark.errors import DataError
 from fdl_spark.spark.broadcasts import lend
 from fdl_spark.spark.classic import RDD, Broadcast, SparkContext
 from fdl_spark.spark.cleanup import going_on
 from fdl_spark.spark.cores import cores_of_host
-from fdl_spark.spark.directories import local_directories, restore_directory
+from fdl_spark.spark.directories import restore_directory
 from fdl_spark.spark.executors import everywhere, hosts
 from fdl_spark.spark.jobs import own_jobs
 from fdl_spark.spark.membership import Membership
 from fdl_spark.spark.wire import Payload, clean_shuffle, raw_input, raw_output, raw_shuffle
-
-FirstRows = dict[int, dict[Run, int]]  # by partition and run
-
-PIECE_ROWS, PIECE_BYTES = 65536, 64 << 20  # a payload must fit an array of the JVM, whatever the rows are
 
 
 class RddDataset(Dataset):
@@ -50,7 +42,7 @@ class RddDataset(Dataset):
       survey: what it consists of.
       schedule: which row is in which shard and which step.
       tasks: into how many tasks the shards are grouped.
-      near: the files of each partition's chunks, if all tasks see them.
+      near: whether all tasks see the files of each other.
     """
 
     def __init__(
@@ -60,29 +52,33 @@ class RddDataset(Dataset):
         survey: Survey,
         schedule: Schedule,
         tasks: int,
-        near: Sequence[tuple[int, Staged]] = (),
+        near: bool,
     ):
         self.template, self.columns, self.schedule, self.tasks = source.template, survey.columns, schedule, tasks
         self.name = name
         self._membership = Membership(source.chunks.ctx)
-        first_rows = survey.first_rows()
-        self._routed = raw_shuffle(source.chunks, partial(route_rows, schedule, tasks, first_rows), tasks)
+        self._routed = raw_shuffle(source.chunks, partial(route_rows, schedule, tasks, survey.first_rows()), tasks)
         self.context: SparkContext = source.chunks.ctx
-        if near:
-            parts = [(first_rows.get(partition, {}), staged) for partition, staged in near]
-            puller = partial(pull_rows, self.name, schedule, tasks, self.columns, parts)
-            tasks_of_blocks = self.context.parallelize(range(tasks), tasks)
-            self.blocks = tasks_of_blocks.mapPartitionsWithIndex(puller).persist(StorageLevel.MEMORY_ONLY)
-        else:
-            self.blocks = self._unwritten()
+        self.blocks = self.context.parallelize(range(tasks), tasks) if near else self._unwritten()
         self._roots: set[Path] = set()  # local directories that hold blocks
         try:
             with own_jobs(self.context):
+                if near:
+                    self.blocks = self.context.parallelize(self._scattered(source.chunks, survey), tasks)
                 paths = raw_output(self.blocks, _paths).collect()
             self._roots = {Path(path.decode()).parent for path in paths}
         except BaseException:
             self.close()
             raise
+
+    def _scattered(self, chunks: RDD, survey: Survey) -> list[Block]:
+        """The blocks, to which the tasks that read the chunks have written."""
+        make = partial(new_block, self.name, self.schedule, self.tasks, self.columns)
+        blocks = self.blocks.map(make).collect()
+        found = chunks.mapPartitionsWithIndex(partial(scatter_rows, blocks, survey.first_rows())).collect()
+        if merged(found) != survey:
+            raise DataError(CHANGED)
+        return self.context.parallelize(blocks, self.tasks).map(Block.finished).collect()
 
     def map(self, function: Callable[[int, Iterator[Block]], Iterable[Payload]], barrier: bool = False) -> list[bytes]:
         blocks: Any = self.blocks.barrier() if barrier else self.blocks
@@ -166,112 +162,6 @@ class RddDataset(Dataset):
             everywhere(self.context).foreachPartition(partial(delete_rows, self.name, gone))
 
 
-def route_rows(
-    schedule: Schedule, tasks: int, first_rows: FirstRows, partition: int, chunks: Iterable[Found]
-) -> Iterator[tuple[int, bytes]]:
-    """Send each row, with its place in the block, to the task that owns its shard."""
-    for owners, places, piece in _dealt(schedule, tasks, first_rows.get(partition, {}), chunks):
-        order = np.argsort(owners, kind="stable")
-        cuts = np.searchsorted(owners[order], np.arange(tasks + 1))
-        places = places[order]
-        arrays = {name: array[order] for name, array in piece.items()}
-        for task in np.flatnonzero(np.diff(cuts)):
-            mine = slice(cuts[task], cuts[task + 1])
-            content = places[mine], {name: array[mine] for name, array in arrays.items()}
-            yield int(task), pickle.dumps(content, protocol=5)
-
-
-def _dealt(
-    schedule: Schedule, tasks: int, first_rows: dict[Run, int], chunks: Iterable[Found]
-) -> Iterator[tuple[np.ndarray, np.ndarray, Arrays]]:
-    """Which task owns each row of a piece, and the row's place in that task's block; and the piece."""
-    runs = [owned(task, tasks, schedule.shards) for task in range(tasks)]
-    owners = np.repeat(np.arange(tasks), [len(shards) for shards in runs])
-    firsts = np.array([schedule.first_row(shard) for shard in range(schedule.shards)], np.int64)
-    starts = firsts - firsts[np.array([shards.start for shards in runs])[owners]]
-    next_row = dict(first_rows)
-    for run, chunk in chunks:
-        if isinstance(chunk, Problem) or next_row.get(run, schedule.rows) + rows_of(chunk) > schedule.rows:
-            raise DataError(CHANGED)
-        for piece in _pieces(chunk):
-            row = next_row[run]
-            next_row[run] += rows_of(piece)
-            shards, slots = schedule.deal(np.arange(row, next_row[run]))
-            yield owners[shards], starts[shards] + slots, piece
-
-
-def _pieces(chunk: Arrays) -> Iterator[Arrays]:
-    rows = rows_of(chunk)
-    step = max(1, min(PIECE_ROWS, PIECE_BYTES * rows // max(1, nbytes_of(chunk))))
-    for start in range(0, rows, step):
-        yield {name: array[start : start + step] for name, array in chunk.items()}
-
-
-def write_rows(
-    dataset: str, schedule: Schedule, tasks: int, columns: Cells, task: int, payloads: Iterable[bytes]
-) -> Iterator[Block]:
-    """Write each arriving row at its place; nothing is sorted or kept in memory."""
-    yield _written(dataset, schedule, tasks, columns, task, map(pickle.loads, payloads))
-
-
-def pull_rows(
-    dataset: str,
-    schedule: Schedule,
-    tasks: int,
-    columns: Cells,
-    parts: Sequence[tuple[dict[Run, int], Staged]],
-    task: int,
-    nothing: Iterable[Any],
-) -> Iterator[Block]:
-    """Write the rows of a task from the files of all tasks, which are on this host: each deals all rows, and reads them
-    once, which is less than a shuffle costs, for Python sends what it shuffles through the JVM twice."""
-    for _ in nothing:  # a task that leaves some of its input unread loses its worker
-        pass
-
-    def arriving() -> Iterator[tuple[np.ndarray, Arrays]]:
-        for first_rows, staged in parts:
-            for owners, places, piece in _dealt(schedule, tasks, first_rows, staged.chunks()):
-                mine = np.flatnonzero(owners == task)
-                yield places[mine], {name: array[mine] for name, array in piece.items()}
-
-    yield _written(dataset, schedule, tasks, columns, task, arriving())
-
-
-def _written(
-    dataset: str,
-    schedule: Schedule,
-    tasks: int,
-    columns: Cells,
-    task: int,
-    arriving: Iterable[tuple[np.ndarray, Arrays]],
-) -> Block:
-    shards = owned(task, tasks, schedule.shards)
-    with NewBlock(dataset, shards, schedule, columns) as new:
-        written = 0
-        for places, piece in arriving:
-            written += len(places)
-            for name, array in new.arrays.items():
-                array[places] = piece[name]
-        if written != schedule.first_row(shards.stop) - schedule.first_row(shards.start):
-            raise DataError(CHANGED)
-        return new.written()
-
-
-CHANGED = (
-    "the rows changed between two readings of the data: cache() or checkpoint the DataFrame or RDD, "
-    "or make the query that it comes from deterministic"
-)
-
-
 def _paths(task: int, blocks: Iterable[Block]) -> Iterator[bytes]:
     for block in blocks:
         yield block.path.encode()
-
-
-def delete_rows(dataset: str, gone: str | None, handles: Iterable[Any], kinds: tuple[str, ...] = KINDS) -> None:
-    """Delete the files of a data set from this host; make a directory again that is gone, if it was this executor's."""
-    for _ in handles:  # a task that leaves some of its input unread loses its worker
-        pass
-    if gone and any(root.parent == Path(gone).parent for root in local_directories()):
-        restore_directory(Path(gone))
-    delete_files(dataset, kinds)

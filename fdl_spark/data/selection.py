@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fdl_spark.data.columns import Arrays, arrow_arrays, not_numeric, without_nan
+from fdl_spark.data.columns import Arrays, arrow_arrays, is_numeric, not_numeric, without_nan
 from fdl_spark.data.encoder import Encoder
 from fdl_spark.errors import ArgumentError, ColumnError, DataError, MissingColumnError
 
@@ -97,7 +97,7 @@ def _encoded(features: Encoder, raw: pa.RecordBatch) -> Arrays:
         array = np.asarray(found[name])
         if array.ndim == 0 or len(array) != raw.num_rows:
             raise DataError(f"features= gave {array.shape} for column {name!r} of {raw.num_rows} rows")
-        if array.dtype.kind not in "biufcV":
+        if not is_numeric(array.dtype):
             raise DataError(f"features=: column {name!r}: {not_numeric(f'an array of {array.dtype}')}")
         arrays[name] = without_nan(name, array)  # in the dtype that the encoder says
     return arrays

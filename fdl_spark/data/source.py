@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 import pyarrow as pa
+from pyspark import StorageLevel
 from pyspark.serializers import NoOpSerializer
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
@@ -22,8 +23,9 @@ from fdl_spark.data.chunks import Found, chunks_by_run, chunks_of, of_partition
 from fdl_spark.data.columns import Arrays, not_numeric
 from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.files import Files
-from fdl_spark.data.parquet import parquet_chunks
+from fdl_spark.data.parquet import Piece, parquet_chunks
 from fdl_spark.data.rows import rdd_chunks
+from fdl_spark.data.scan import scanned_files
 from fdl_spark.data.selection import Selection
 from fdl_spark.data.staged import Staged, stage
 from fdl_spark.data.survey import Survey, merged, summaries
@@ -42,14 +44,17 @@ class Source:
     Attributes:
       chunks: RDD of runs and dicts of arrays by column, or Problems.
       template: the pytree of a batch, with the columns' names as leaves.
-      staged: RDD of the handles of the files that the chunks are read from, where making them twice may be dear.
+      staged: RDD of the handles of the files that the chunks are read from, where making them twice may be dear; cached
+        until the caller ends that.
       survey: what the chunks hold, if it is known without reading them.
+      promised: what they hold if no row is bad, as far as it is known without reading all of them.
     """
 
     chunks: RDD
     template: Any
     staged: RDD | None = None
     survey: Survey | None = None
+    promised: Survey | None = None
 
 
 def open_source(
@@ -78,6 +83,10 @@ def open_source(
       DataError: the data is of no such kind, or its arrays differ in length.
     """
     if isinstance(data, DataFrame):
+        if (scanned := scanned_files(data)) is not None:
+            source = _parquet_source(*scanned, context, name, columns, features)
+            if source is not None:
+                return source
         return _frame_source(data, name, columns, features)
     if isinstance(data, RDD):
         if features is not None:
@@ -103,18 +112,35 @@ def known(chunks: Sequence[Arrays]) -> Survey:
 def _files_source(
     files: Files, context: SparkContext, name: str, columns: Sequence[str] | None, features: Encoder | None
 ) -> Source:
-    found = parquet_chunks(files.paths, context, columns, features) if files.paths else None
+    if files.paths:
+        source = _parquet_source([Piece(path) for path in files.paths], None, context, name, columns, features)
+        if source is not None:
+            return source
+    return _frame_source(files.frame, name, columns, features, by_run=True)
+
+
+def _parquet_source(
+    pieces: Sequence[Piece],
+    schema: T.StructType | None,
+    context: SparkContext,
+    name: str,
+    columns: Sequence[str] | None,
+    features: Encoder | None,
+) -> Source | None:
+    """Parquet files that the executors read themselves, if that gives what Spark would give."""
+    found = parquet_chunks(pieces, schema, context, columns, features)
     if found is None:
-        return _frame_source(files.frame, name, columns, features, by_run=True)
-    chunks, selection = found
-    source = Source(chunks, selection.template)
+        return None
+    chunks, selection, promised = found
+    source = Source(chunks, selection.template, promised=promised)
     # Encoding twice may be dear, reading twice is not.
     return source if features is None else staged_source(source, name)
 
 
 def staged_source(source: Source, name: str) -> Source:
     """The same data through files of the executors that read it."""
-    handles = source.chunks.mapPartitions(partial(_stage, name))
+    # Cached before anything is made of it, or PySpark would run both functions as one, and read the data again.
+    handles = source.chunks.mapPartitions(partial(_stage, name)).persist(StorageLevel.MEMORY_ONLY)
     return replace(source, chunks=handles.mapPartitions(_unstaged), staged=handles)
 
 
@@ -237,7 +263,7 @@ def _frame_source(
         staged = chosen.mapInArrow(partial(_stage_batches, name, selection, by_run), "handle binary")
     # As Arrow batches of one row: rows would need another Python worker beside each that reads.
     batches = staged._jdf.toArrowBatchRdd(1, "UTC", False, False).toJavaRDD()
-    handles: RDD = RDD(batches, frame.sparkSession.sparkContext, NoOpSerializer())
+    handles: RDD = RDD(batches, frame.sparkSession.sparkContext, NoOpSerializer()).persist(StorageLevel.MEMORY_ONLY)
     return Source(handles.mapPartitions(_unstaged), selection.template, handles)
 
 

@@ -10,6 +10,7 @@ from fdl_spark.data.chunks import Found, Run, rows_of
 from fdl_spark.data.columns import Problem, unequal
 from fdl_spark.errors import ColumnError, DataError
 from fdl_spark.spark.classic import RDD
+from fdl_spark.spark.wire import dtype_name
 
 Cells = dict[str, tuple[str, tuple[int, ...]]]
 
@@ -88,7 +89,7 @@ def summaries(chunks: Iterable[Found]) -> Iterator[Summary]:
         if isinstance(chunk, Problem):
             yield Summary(run, 0, {}, chunk)
         else:
-            cells = {name: (array.dtype.str, array.shape[1:]) for name, array in chunk.items()}
+            cells = {name: (dtype_name(array.dtype), array.shape[1:]) for name, array in chunk.items()}
             yield Summary(run, rows_of(chunk), cells)
 
 
@@ -102,8 +103,16 @@ def _agree(known: Cells, found: Cells, row: int) -> Cells:
         other_dtype, other_shape = found[name]
         if shape != other_shape:
             raise ColumnError(name, unequal(shape, other_shape), row)
-        common = np.result_type(dtype, other_dtype)
+        common = _common(name, dtype, other_dtype, row)
         # As within a chunk: what would need doubles to hold both becomes float32, wherever the partitions are cut.
         narrowed = common == np.float64 and np.dtype(dtype) != np.dtype(other_dtype)
-        merged[name] = (np.dtype(np.float32 if narrowed else common).str, shape)
+        merged[name] = (dtype_name(np.dtype(np.float32 if narrowed else common)), shape)
     return merged
+
+
+def _common(name: str, dtype: str, other: str, row: int) -> np.dtype:
+    """The dtype that holds what two hold."""
+    try:
+        return np.result_type(dtype, other)
+    except TypeError:  # as of bfloat16 and whole numbers
+        raise ColumnError(name, f"arrays of {dtype} before, of {other} here", row) from None

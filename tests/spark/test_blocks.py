@@ -13,7 +13,7 @@ import pytest
 
 from fdl_spark.data import block as module
 from fdl_spark.data.block import BlockMissing, NewBlock, delete_files
-from fdl_spark.data.rdd_dataset import delete_rows, route_rows, write_rows
+from fdl_spark.data.dealing import delete_rows, route_rows, write_rows
 from fdl_spark.data.shards import Schedule
 from fdl_spark.spark.directories import free_bytes, local_directories
 from fdl_spark.spark.disks import DiskFull, allocate

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 import fdl_spark
+from fdl.dtypes import bfloat16
 from fdl_spark.data import chunks as module
 from fdl_spark.data.arrays import array_chunks
 from fdl_spark.data.block import Block, _identity, _remember
@@ -14,6 +15,8 @@ from fdl_spark.data.chunks import chunks_of
 from fdl_spark.data.columns import arrow_arrays
 from fdl_spark.data.rows import row_chunks
 from fdl_spark.data.shards import Schedule, permute
+from fdl_spark.data.staged import stage
+from fdl_spark.data.survey import merged, summaries
 
 
 @pytest.fixture
@@ -55,6 +58,27 @@ def test_a_bad_row_of_a_later_chunk_keeps_its_place(small):
     rows = [{"x": np.zeros(100)} for _ in range(20)] + [{"x": None}]
     *good, bad = row_chunks(["x"], True, rows)
     assert sum(len(chunk["x"]) for chunk in good) + bad.row == 20 and bad.text == "null"
+
+
+def test_numbers_of_bfloat16(tmp_path, monkeypatch):
+    """Whose dtype tells NumPy's format of nothing but two bytes."""
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", str(tmp_path))
+    x = np.arange(6, dtype=bfloat16).reshape(3, 2)
+    (chunk,), _ = array_chunks({"x": x}, None)
+    staged = stage("name", [((), chunk)])
+    assert merged((0, summary) for summary in staged.summaries).columns == {"x": ("bfloat16", (2,))}
+    ((_, found),) = staged.chunks()
+    assert found["x"].dtype == bfloat16 and found["x"].tolist() == x.tolist()
+    assert not list(tmp_path.iterdir())
+    both = [x.astype(np.float32), x]
+    assert merged((0, *summaries([((), {"x": one})])) for one in both).columns == {"x": ("<f4", (2,))}
+    with pytest.raises(fdl_spark.ColumnError, match="column 'x': arrays of bfloat16 before, of <i8 here"):
+        merged((0, *summaries([((), {"x": one})])) for one in (x, x.astype(np.int64)))
+    for bad in (x + x * np.array(np.nan, bfloat16), x * complex(0, np.nan)):
+        with pytest.raises(fdl_spark.ColumnError, match="column 'x': NaN"):
+            array_chunks({"x": bad}, None)
+    with pytest.raises(fdl_spark.ColumnError, match="not numeric"):
+        array_chunks({"x": np.zeros(3, [("a", "<f4")])}, None)
 
 
 def test_a_row_that_no_array_of_the_jvm_holds():

@@ -35,10 +35,10 @@ def assert_gone(spark, before):
     assert not more
 
 
-@pytest.fixture(params=["pull_rows", "write_rows"])
+@pytest.fixture(params=["scatter_rows", "write_rows"])
 def way(request, monkeypatch):
     """What writes blocks: from files that all tasks see, or from a shuffle."""
-    monkeypatch.setattr(module, "is_near", lambda context: request.param == "pull_rows")
+    monkeypatch.setattr(module, "is_near", lambda context: request.param == "scatter_rows")
     return request.param
 
 

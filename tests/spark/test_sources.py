@@ -13,9 +13,10 @@ import pytest
 
 import fdl_spark
 from fdl_spark.data import load as module
-from fdl_spark.data import parquet
+from fdl_spark.data import parquet, source
 from fdl_spark.data.block import KINDS
 from fdl_spark.data.load import load
+from fdl_spark.data.scan import scanned_files
 
 ROWS = 41
 X = np.random.default_rng(3).standard_normal((ROWS, 3)).astype(np.float32)
@@ -102,8 +103,72 @@ def test_parquet_files(spark, folder, expected, monkeypatch):
     assert blocks(folder) == expected
     assert blocks(f"{folder}/part-*.parquet") == expected
     assert blocks([str(path) for path in sorted(folder.glob("part-*"), reverse=True)]) == expected
-    monkeypatch.setattr(parquet, "_is_plain", lambda kind: False)
+    monkeypatch.setattr(parquet, "_is_plain", lambda *_: False)
     assert blocks(folder, columns=["x", "y"]) == expected
+
+
+@pytest.fixture(params=["executors", "Spark"])
+def reader(request, monkeypatch):
+    """Who reads Parquet."""
+    if request.param == "Spark":
+        monkeypatch.setattr(parquet, "_is_plain", lambda *_: False)
+
+
+def test_folders_in_folders(spark, tmp_path, expected, reader):
+    """A folder stands for all files below it, each of them once, however deep they are and whatever names them."""
+    for name, (first, last) in zip(("a.parquet", "b/c/d.parquet", "b/e.parquet"), CUTS, strict=True):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table(first, last), tmp_path / name)
+    assert blocks(tmp_path) == expected
+    assert blocks([tmp_path, tmp_path / "b", tmp_path / "a.parquet", tmp_path]) == expected
+
+
+def test_unsigned_numbers_of_files(spark, tmp_path, reader):
+    """Spark has none, and so they are what it makes of them, whoever reads."""
+    kinds = {"a": np.uint8, "b": np.uint16, "c": np.uint32}
+    rows = {name: np.array([np.iinfo(kind).max, 0, 7], kind) for name, kind in kinds.items()}
+    lists = pa.FixedSizeListArray.from_arrays(np.arange(250, 256, dtype=np.uint8), 2)
+    pq.write_table(pa.table({**rows, "d": lists}), tmp_path / "a.parquet")
+    larger = dict(zip(kinds, (np.int16, np.int32, np.int64), strict=True))
+    numbers = {name: rows[name].astype(kind) for name, kind in larger.items()}
+    assert blocks(tmp_path) == blocks({**numbers, "d": np.arange(250, 256, dtype=np.int16).reshape(3, 2)})
+
+
+FRAMES = {
+    "files": lambda frame: frame,
+    "columns": lambda frame: frame.select("y", "x"),
+    "rows that are left out": lambda frame: frame.where("y >= 7"),
+    "rows that are changed": lambda frame: frame.withColumn("y", frame.y + 1),
+    "other types": lambda frame: frame.withColumn("x", frame.x.cast("array<double>")),
+    "the first rows": lambda frame: frame.limit(20),
+    "rows twice": lambda frame: frame.union(frame),
+    "in another order": lambda frame: frame.orderBy("y", ascending=False),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_frames_of_parquet_files(spark, folder, monkeypatch, kind):
+    """The executors read the files themselves where a frame is nothing else, cut as Spark cuts them."""
+    spark.conf.set("spark.sql.files.maxPartitionBytes", "800")
+    spark.conf.set("spark.sql.files.openCostInBytes", "0")
+    try:
+        frame = FRAMES[kind](spark.read.parquet(str(folder)))
+        assert (scanned_files(frame) is not None) == (kind in ("files", "columns"))
+        found = blocks(frame)
+        monkeypatch.setattr(source, "scanned_files", lambda frame: None)
+        assert found == blocks(frame)
+    finally:
+        spark.conf.unset("spark.sql.files.maxPartitionBytes")
+        spark.conf.unset("spark.sql.files.openCostInBytes")
+
+
+def test_frames_with_a_schema_of_their_own(spark, folder):
+    """Whole numbers as floats, columns that the files lack, rows of folders with values: Spark computes these."""
+    for schema in ("x array<float>, y int", "x array<double>", "y bigint, z float"):
+        frame = spark.read.schema(schema).parquet(str(folder))
+        pieces, told = scanned_files(frame)
+        assert parquet.parquet_chunks(pieces, told, spark.sparkContext, None, None) is None
+    assert scanned_files(spark.range(3)) is None
 
 
 def test_rows_that_go_through_a_shuffle(spark, folder, expected, monkeypatch):
@@ -111,6 +176,39 @@ def test_rows_that_go_through_a_shuffle(spark, folder, expected, monkeypatch):
     for data in ({"x": X, "y": Y}, table(), spark.createDataFrame(table()), folder):
         assert blocks(data) == expected
     assert len(blocks(TEXT, features=Lengths())) == 2
+
+
+def test_rows_are_read_and_encoded_once_where_they_go_through_a_shuffle(spark, tmp_path, monkeypatch):
+    """And their files are gone when blocks were made again from lineage."""
+    monkeypatch.setattr(module, "is_near", lambda context: False)
+    reads = tmp_path / "reads"
+
+    def told(row):
+        with open(reads, "a") as file:
+            file.write(f"{row['y']}\n")
+        return row
+
+    class Counted(Lengths):
+        def encode(self, batch):
+            with open(reads, "a") as file:
+                file.writelines(f"{n}\n" for n in batch.column("n").to_pylist())
+            return super().encode(batch)
+
+    pq.write_table(TEXT, tmp_path / "rows.parquet")
+    rows = [{"y": n} for n in range(ROWS)]
+    for data, options in (
+        (spark.sparkContext.parallelize(rows, 3).map(told), {}),
+        (tmp_path / "rows.parquet", {"features": Counted()}),
+        (spark.createDataFrame(TEXT), {"features": Counted()}),
+    ):
+        reads.unlink(missing_ok=True)
+        dataset = load(data, batch_size=8, shards=3, tasks=2, **options)
+        assert reads.read_text().splitlines().count(str(ROWS - 1)) == 1
+        dataset.rebuild()
+        paths = [Path(block.path) for block in dataset.blocks.collect()]
+        beside = [path for kind in KINDS for path in paths[0].parent.glob(f"fdl-{dataset.name}*.{kind}")]
+        dataset.close()
+        assert sorted(beside) == sorted(paths)
 
 
 def test_row_groups_that_are_read_apart(spark, folder, expected, monkeypatch):
@@ -172,6 +270,7 @@ REFUSED = {
     "an unknown format": (["a.xyz"], "", r"does not end with .*spark.read.format"),
     "no files": (["_SUCCESS"], "", "there are no files at"),
     "nothing": (["a.csv"], "b.csv", "PATH_NOT_FOUND"),
+    "folders with and without values": (["k=1/a.json", "b.json"], "", r"different columns .*\[\[\], \['k'\]\]"),
 }
 
 

@@ -14,7 +14,7 @@ from tests.spark.chaos import actions, processes
 # By point: the functions at whose beginning it is. Those of engines are where the engine's own work is; where a
 # function may have one of two names, the other one is not missed.
 POINTS = {
-    "load": ["fdl_spark.data.rdd_dataset:write_rows"],
+    "load": ["fdl_spark.data.dealing:write_rows"],
     "disk": ["fdl_spark.data.block:_create"],
     "forward_backward": ["fdl_spark.compute.program:Program.loss_and_gradient"],
     "exchange": [
