@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
+from fdl_spark.credentials import masked
 from fdl_spark.errors import DataError
 
 FORMATS = {
@@ -178,4 +179,4 @@ def _path(uri: str) -> str:
 
 
 def _told(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+    return masked(", ".join(paths[:3])) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
