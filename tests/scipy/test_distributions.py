@@ -248,12 +248,12 @@ def test_small_arguments_with_large_parameters(kind):
     pairs = [(1e-4, 10.0), (1e-3, 100.0)]
     pairs += [(1e-38, 1e3), (1e-30, 1e10)] if kind != np.float16 else []
     for z, a in pairs:
-        z, a = kind(z), kind(a)
+        z, a = np.asarray(z, kind), np.asarray(a, kind)
         with mp.workprec(120):
             exact, b = mp.mpf(float(z)), mp.mpf(float(a))
             want = (b - 1) * mp.log(exact) - exact - mp.loggamma(b)
         np.testing.assert_allclose(float(stats.gamma.logpdf(z, a)), float(want), rtol=16 * np.finfo(kind).eps)
-    small, ten = (kind(1e-20), kind(10)) if kind != np.float16 else (kind(0.02), kind(10))
+    small, ten = (np.asarray(v, kind) for v in ((1e-20, 10) if kind != np.float16 else (0.02, 10)))
     with mp.workprec(120):
         x = mp.mpf(float(small))
         wanted = {"gamma": 9 / x - 1, "poisson": 10 / x - 1, "beta": 9 / x - 9 / (1 - x)}
