@@ -52,7 +52,7 @@ class RddDataset(Dataset):
         survey: Survey,
         schedule: Schedule,
         tasks: int,
-        near: bool,
+        near: bool = False,
     ):
         self.template, self.columns, self.schedule, self.tasks = source.template, survey.columns, schedule, tasks
         self.name = name
