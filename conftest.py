@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+collect_ignore = ["tests/as_jax_checks.py"]  # a program of a test, in a process where fdl stands for jax
+
 
 @pytest.fixture(autouse=True)
 def names_of_numpy(request: pytest.FixtureRequest, doctest_namespace: dict[str, Any]) -> Iterator[None]:

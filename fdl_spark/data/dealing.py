@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,11 @@ from fdl_spark.spark.directories import local_directories, restore_directory
 FirstRows = dict[int, dict[Run, int]]  # by partition and run
 
 PIECE_ROWS, PIECE_BYTES = 65536, 64 << 20  # a payload must fit an array of the JVM, whatever the rows are
+
+KEPT_SECONDS = 5.0  # how long a worker maps blocks for the next task that writes to them
+
+_mapped: dict[str, dict[str, np.ndarray]] = {}  # the columns of the blocks of one data set, by path
+_forgetting: list[Timer] = []
 
 CHANGED = (
     "the rows changed between two readings of the data: cache() or checkpoint the DataFrame or RDD, "
@@ -96,7 +102,7 @@ def scatter_rows(
     twice.
     """
     schedule, columns = blocks[0].schedule, blocks[0].columns
-    arrays = [block.writable() for block in blocks]
+    arrays = _writable(blocks)
     told: list[tuple[int, Summary]] = []
 
     def good() -> Iterator[Found]:
@@ -112,7 +118,30 @@ def scatter_rows(
             mine = np.flatnonzero(owners == task)
             for name, array in columns_of.items():
                 array[places[mine]] = piece[name][mine]
+    _forget_later()
     yield from told
+
+
+def _writable(blocks: Sequence[Block]) -> list[dict[str, np.ndarray]]:
+    """The columns of blocks, to write to.
+
+    The rows of a task go to nearly all pages of all blocks, and mapping each page takes about as long as writing to it:
+    so a worker maps them once for all of its tasks.
+    """
+    while _forgetting:
+        _forgetting.pop().cancel()
+    if any(block.path not in _mapped for block in blocks):
+        _mapped.clear()
+        _mapped.update((block.path, block.writable()) for block in blocks)
+    return [_mapped[block.path] for block in blocks]
+
+
+def _forget_later() -> None:
+    """Unmap the blocks soon: a deleted file takes its disk for as long as a process maps it."""
+    timer = Timer(KEPT_SECONDS, _mapped.clear)
+    timer.daemon = True
+    timer.start()
+    _forgetting.append(timer)
 
 
 def delete_rows(dataset: str, gone: str | None, handles: Iterable[Any], kinds: tuple[str, ...] = KINDS) -> None:
