@@ -93,7 +93,7 @@ def test_references_in_float32_are_rounded_from_float64(name, rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_ratios_that_are_powers_of_ten(dtype):
-    start, stop = dtype(1), dtype(1e6)
+    start, stop = np.asarray(1, dtype), np.asarray(1e6, dtype)
     for found in (fnp.geomspace(start, stop, 7), fdl.jit(lambda x: fnp.geomspace(x, stop, 7))(start)):
         np.testing.assert_allclose(found, 10.0 ** np.arange(7), np.finfo(dtype).eps * 40)
         assert [found[0], found[-1]] == [start, stop]

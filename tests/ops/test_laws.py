@@ -440,11 +440,11 @@ def test_vmap_agrees_with_a_loop(name: str) -> None:
         stacks = [variants(a, size) for a in arrays]
         combinations = [c for c in product((True, False), repeat=len(arrays)) if any(c)]
         for batched in combinations if len(combinations) < 16 else [combinations[0], *combinations[3::5]]:
-            values = [as_array(s if b else s[1]) for s, b in zip(stacks, batched, strict=True)]
+            values = [as_array(s if b else s[1, ...]) for s, b in zip(stacks, batched, strict=True)]
             with np.errstate(all="ignore"):
                 outs, flags = batch_values(apply(operation), size, values, batched)
                 loop = [
-                    evaluate(operation, [s[i] if b else s[1] for s, b in zip(stacks, batched, strict=True)])
+                    evaluate(operation, [s[i, ...] if b else s[1, ...] for s, b in zip(stacks, batched, strict=True)])
                     for i in range(size)
                 ]
             for number, (out, flag) in enumerate(zip(outs, flags, strict=True)):
