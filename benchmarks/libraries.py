@@ -107,7 +107,7 @@ def row(package: str, outcome: Outcome) -> str:
 
 def main(arguments: list[str]) -> None:
     """Run the tests of the named libraries, and bring the table up to date."""
-    rows = {line.split(" | ")[0][2:]: line for line in TABLE.read_text().splitlines()[7:]} if TABLE.exists() else {}
+    rows = {line.split(" | ")[0][2:]: line for line in TABLE.read_text().splitlines()[6:]} if TABLE.exists() else {}
     for argument in arguments:
         package, _, tests = argument.partition("=")
         spec = find_spec(package)

@@ -40,9 +40,11 @@ def arrow_arrays(batch: pa.RecordBatch) -> Arrays:
 
 
 def _arrow(name: str, column: pa.Array) -> np.ndarray:
+    kind = column.type
+    if not has_numbers(kind):
+        raise BadColumn(name, not_numeric(str(kind)), 0)
     if column.null_count:
         raise BadColumn(name, "null", int(np.argmax(column.is_null().to_numpy(zero_copy_only=False))))
-    kind = column.type
     if isinstance(column, pa.FixedShapeTensorArray):
         return column.to_numpy_ndarray()
     if pa.types.is_fixed_size_list(kind):
@@ -51,10 +53,8 @@ def _arrow(name: str, column: pa.Array) -> np.ndarray:
         width = _width(name, column)
     elif pa.types.is_decimal(kind):
         return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    elif is_number(kind):
-        return column.to_numpy(zero_copy_only=False)
     else:
-        raise BadColumn(name, not_numeric(str(kind)), 0)
+        return column.to_numpy(zero_copy_only=False)
     try:
         inner = _arrow(name, column.flatten())
     except BadColumn as bad:
@@ -70,6 +70,15 @@ def _width(name: str, column: pa.Array) -> int:
         row = int(np.argmax(lengths != lengths[0]))
         raise BadColumn(name, unequal(lengths[0], lengths[row]), row)
     return int(lengths[0]) if lengths.size else 0
+
+
+def has_numbers(kind: pa.DataType) -> bool:
+    """Whether values of an Arrow type become numbers or arrays of numbers, if none is null."""
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return True
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return has_numbers(kind.value_type)
+    return is_number(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
 
 
 def is_number(kind: pa.DataType) -> bool:

@@ -27,7 +27,7 @@ _forgetting: list[Timer] = []
 
 CHANGED = (
     "the rows changed between two readings of the data: cache() or checkpoint the DataFrame or RDD, "
-    "or make the query that it comes from deterministic"
+    "make the query that it comes from deterministic, or write no files while they are read"
 )
 
 
@@ -130,10 +130,12 @@ def _writable(blocks: Sequence[Block]) -> list[dict[str, np.ndarray]]:
     """
     while _forgetting:
         _forgetting.pop().cancel()
-    if any(block.path not in _mapped for block in blocks):
+    found = dict(_mapped)  # a timer that went off already may clear the other one now
+    if any(block.path not in found for block in blocks):
+        found = {block.path: block.writable() for block in blocks}
         _mapped.clear()
-        _mapped.update((block.path, block.writable()) for block in blocks)
-    return [_mapped[block.path] for block in blocks]
+        _mapped.update(found)
+    return [found[block.path] for block in blocks]
 
 
 def _forget_later() -> None:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -82,7 +83,7 @@ def open_files(data: Any, spark: SparkSession) -> Files:
     if len(kinds) > 1:
         raise DataError(f"data: the files at {_told(paths)} are of several formats, {sorted(kinds)}; name those of one")
     (kind,) = kinds
-    keys = {_keys(file) for file in files}
+    keys = {_keys(file, paths) for file in files}
     if len(keys) > 1:
         raise DataError(
             f"data: the files at {_told(paths)} lie in folders that name different columns (column=value): "
@@ -103,10 +104,17 @@ def _frame(spark: SparkSession, kind: str, paths: Sequence[str], files: Sequence
     return reader.option("recursiveFileLookup", True).load(list(paths))
 
 
-def _keys(file: str) -> tuple[str, ...]:
-    """The columns that the folders of a file give values of."""
-    folders = _path(file).split("/")[:-1]
+def _keys(file: str, paths: Sequence[str]) -> tuple[str, ...]:
+    """The columns that the folders of a file below the path that it lies in give values of."""
+    parts = _path(file).split("/")
+    depths = (len(above) for above in (_absolute(path).split("/") for path in paths) if _lies_in(parts, above))
+    folders = parts[min(depths, default=0) : -1]
     return tuple(folder.partition("=")[0] for folder in folders if "=" in folder)
+
+
+def _lies_in(parts: Sequence[str], above: Sequence[str]) -> bool:
+    """Whether the parts of a path begin with those of another one, which may be a pattern."""
+    return len(parts) >= len(above) and all(map(fnmatchcase, parts, above))
 
 
 def _apart(paths: Sequence[str]) -> list[str]:

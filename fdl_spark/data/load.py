@@ -34,6 +34,9 @@ from fdl_spark.spark.jobs import own_jobs
 from fdl_spark.spark.quiet import no_pandas_warning
 from fdl_spark.spark.session import session, tell_losses
 
+NEAR_TASKS = 256  # a worker that deals rows maps the blocks of all tasks, and each takes a descriptor
+LIMIT = "spark.executor.pyspark.memory"  # limits what a worker maps, which may be less than all blocks
+
 
 def session_of(data: Any) -> SparkContext | SparkSession:
     """What a DataFrame or RDD belongs to, else the active session, or a new one: as the SparkContext of a classic
@@ -119,7 +122,9 @@ def _load(
 ) -> Dataset:
     context.setJobDescription("fdl: read the data")
     name = f"{owner(context)}-{uuid.uuid4().hex}"
-    source, near = open_source(data, context, name, columns, features), is_near(context)
+    source = open_source(data, context, name, columns, features)
+    tasks = tasks or min(context.defaultParallelism, shards or context.defaultParallelism)
+    near = is_near(context) and tasks <= NEAR_TASKS and context.getConf().get(LIMIT) is None
     found = source.survey or (source.promised if near else None)
     if near and source.staged is None and found is None:
         source = staged_source(source, name)
@@ -129,7 +134,6 @@ def _load(
                 found = merged(source.staged.mapPartitionsWithIndex(_summaries).collect())
         elif found is None:
             found = survey(source.chunks)
-        tasks = tasks or min(context.defaultParallelism, shards or context.defaultParallelism)
         schedule = Schedule(found.rows, batch_size, shards or tasks, seed)
         context.setJobDescription("fdl: write the shards")
         with loading(context, name):

@@ -17,7 +17,7 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
 from fdl_spark.data.chunks import CHUNK_BYTES, Found, chunks_of, of_partition
-from fdl_spark.data.columns import BadColumn, is_number
+from fdl_spark.data.columns import BadColumn, has_numbers, is_number
 from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.selection import Selection
 from fdl_spark.data.survey import Survey, summaries
@@ -25,6 +25,7 @@ from fdl_spark.errors import DataError
 from fdl_spark.spark.classic import RDD, SparkContext
 
 PART_BYTES = 64 << 20
+BUFFER = 1 << 20  # bytes of a column that are read at once
 FOOTERS = 16  # files whose ends are read at once
 SIGNED = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
 
@@ -84,6 +85,8 @@ def parquet_chunks(
     selection = Selection.of(there, columns, features)
     if not all(_is_plain(name, first, schema) for name in selection.read):
         return None
+    if not all(has_numbers(first.field(name).type) for name in selection.numeric):
+        return None  # the schema of Spark's DataFrame tells it without reading a row
     groups = [group for piece in pieces for group in _row_groups(piece, files[piece.path], selection)]
     size = min(PART_BYTES, sum(group.size for group in groups) // context.defaultParallelism)
     parts = list(_parts(groups, size))
@@ -180,10 +183,16 @@ def _read(selection: Selection, parts: Iterable[list[RowGroups]]) -> Iterator[Fo
 def _batches(selection: Selection, group: RowGroups) -> Iterator[pa.RecordBatch]:
     names = list(dict.fromkeys(selection.read))
     try:
-        with pq.ParquetFile(group.path, memory_map=True, pre_buffer=False) as file:
+        # Not mapped: a file that is cut while it is read must give an error, and not kill the process.
+        with pq.ParquetFile(group.path, buffer_size=BUFFER, pre_buffer=False) as file:
             for batch in file.iter_batches(group.rows, list(group.groups), names, use_threads=False):
                 columns = [batch.column(name) for name in selection.read]
                 columns = [column.cast(signed(column.type)) for column in columns]
                 yield pa.RecordBatch.from_arrays(columns, list(selection.read))
     except FileNotFoundError as missing:
-        raise DataError(f"the executors do not see {group.path}, which the driver sees: {missing}") from None
+        raise DataError(
+            f"the executors do not see {group.path}, which the driver saw: it is not on their hosts, or was deleted "
+            f"since: {missing}"
+        ) from None
+    except (pa.ArrowException, OSError, IndexError) as wrong:
+        raise DataError(f"{group.path} is damaged, or changed while it was read: {wrong}") from None

@@ -58,6 +58,9 @@ def _scan(frame: DataFrame) -> Any:
         return None
     if not relation.partitionSchema().isEmpty() or plan.bucketedScan() or not plan.dataFilters().isEmpty():
         return None
+    options = relation.options().toString().lower()
+    if any(name.rpartition(".")[2].lower() in options for name in IGNORING):
+        return None
     if any(frame.sparkSession.conf.get(name, "false") != "false" for name in IGNORING):
         return None
     return plan

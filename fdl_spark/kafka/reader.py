@@ -84,8 +84,8 @@ CONSUMERS = Clients(_consumer, lambda consumer: consumer.close())
 def _batches(reading: Reading, part: Range, consumer: Any) -> Iterator[pa.RecordBatch]:
     kafka = confluent()
     waiting: list[Any] = []
-    size, heard = 0, time.monotonic()
     following, end = _begin(reading, part, part.start, consumer)
+    size, heard = 0, time.monotonic()
     while following < end:
         before = following
         # The first is waited for, and what came with it is taken: a range has fewer records than offsets where a
@@ -95,6 +95,10 @@ def _batches(reading: Reading, part: Range, consumer: Any) -> Iterator[pa.Record
             messages += consumer.consume(min(BATCH, end - following), 0)
         for message in messages:
             error = message.error()
+            if (message.topic(), message.partition()) != (part.topic, part.partition):
+                continue  # of the range before, from a client that was kept
+            if error is None and message.offset() < following:
+                continue
             if error is None:
                 following = message.offset() + 1
                 if following <= end:
@@ -106,6 +110,7 @@ def _batches(reading: Reading, part: Range, consumer: Any) -> Iterator[pa.Record
                 following = max(following, message.offset())
             elif error.code() == kafka.KafkaError._AUTO_OFFSET_RESET:  # retention took records away since
                 following, end = _begin(reading, part, following, consumer)
+                heard = time.monotonic()
             elif not error.retriable():
                 refused(error, reading.client, f"reading {part}")
             if size >= BATCH_BYTES or len(waiting) >= BATCH:

@@ -127,7 +127,8 @@ class DataWriter(MLWriter):
         except (PySparkException, *NOT_AS_WRITTEN):
             seen = False
         if not seen:
-            storage.delete(place)
+            if not self.shouldOverwrite:  # else it may be all that is left of a model
+                storage.delete(place)
             raise ModelError(
                 f"{path} was written by this client, and the server of Spark Connect, which writes the rest, does not "
                 f"see it: name a path that both see, such as a URI of an object store, or save the model alone"

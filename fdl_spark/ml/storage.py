@@ -52,7 +52,7 @@ class Storage(ABC):
 
     @abstractmethod
     def write(self, folder: str, files: Mapping[str, bytes]) -> None:
-        """Make a folder, with its files by relative path in this order; all is on the disk when this returns."""
+        """Make a folder, with its files by relative path in this order; the last one is written when all others are."""
 
     @abstractmethod
     def move(self, old: str, new: str) -> None:

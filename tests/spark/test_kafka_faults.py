@@ -22,8 +22,8 @@ EOF_, RESET = kafka.KafkaError._PARTITION_EOF, kafka.KafkaError._AUTO_OFFSET_RES
 class Message:
     """A record, or an error of the client at an offset."""
 
-    def __init__(self, offset, code=None):
-        self.offset = lambda: offset
+    def __init__(self, offset, code=None, topic="t"):
+        self.topic, self.partition, self.offset = lambda: topic, lambda: 0, lambda: offset
         self.error = lambda: None if code is None else kafka.KafkaError(code)
         self.key = lambda: None
         self.value = lambda: b"v%d" % offset
@@ -73,6 +73,11 @@ def test_the_end_of_a_partition_ends_a_range_only_if_the_range_ends_there():
         offsets(
             Consumer([Message(0)], [Message(1, EOF_)], *[None] * 9000), end=4, **{"kafkaConsumer.pollTimeoutMs": "1"}
         )
+
+
+def test_a_client_that_was_kept_gives_nothing_of_the_range_before():
+    stale = [Message(9, EOF_, topic="u"), Message(7, topic="u"), Message(1)]
+    assert offsets(Consumer([*stale, Message(2), Message(3)]), start=2, end=4) == [2, 3]
 
 
 def test_no_one_waits_for_records_that_a_range_does_not_have():

@@ -123,6 +123,42 @@ def test_folders_in_folders(spark, tmp_path, expected, reader):
     assert blocks([tmp_path, tmp_path / "b", tmp_path / "a.parquet", tmp_path]) == expected
 
 
+def test_folders_above_a_path_name_no_columns(spark, tmp_path, expected):
+    paths = [tmp_path / "rate=0.1" / "a.parquet", tmp_path / "b.parquet", tmp_path / "w=1" / "c.parquet"]
+    for path, (first, last) in zip(paths, CUTS, strict=True):
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(table(first, last), path)
+    contents = [pq.read_table(path) for path in sorted(paths)]
+    assert blocks(paths) == blocks(pa.concat_tables(contents))
+
+
+def test_text_is_refused_before_rows_are_read(spark, tmp_path, monkeypatch):
+    pq.write_table(pa.table({"x": [1.0, 2.0], "name": [None, "a"]}), tmp_path / "a.parquet")
+    monkeypatch.setattr(parquet, "_batches", None)
+    for data in (tmp_path, spark.read.parquet(str(tmp_path))):
+        with pytest.raises(fdl_spark.ColumnError, match="column 'name': string is not numeric"):
+            load(data, batch_size=2)
+
+
+def test_files_that_are_cut_while_they_are_read(spark, tmp_path, monkeypatch):
+    pq.write_table(table(), tmp_path / "a.parquet", row_group_size=7)
+    whole, read = (tmp_path / "a.parquet").read_bytes(), parquet._promised
+
+    def cut(*arguments):
+        found = read(*arguments)
+        (tmp_path / "a.parquet").write_bytes(whole[: len(whole) // 2])
+        return found
+
+    monkeypatch.setattr(parquet, "_promised", cut)
+    with pytest.raises(fdl_spark.DataError, match="a.parquet is damaged, or changed while it was read"):
+        load(tmp_path, batch_size=2)
+
+
+def test_rows_go_through_a_shuffle_where_workers_may_not_map_all_blocks(spark, folder, expected, monkeypatch):
+    monkeypatch.setattr(module, "NEAR_TASKS", 1)
+    assert blocks(folder) == expected
+
+
 def test_unsigned_numbers_of_files(spark, tmp_path, reader):
     """Spark has none, and so they are what it makes of them, whoever reads."""
     kinds = {"a": np.uint8, "b": np.uint16, "c": np.uint32}
