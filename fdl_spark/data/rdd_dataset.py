@@ -64,9 +64,12 @@ class RddDataset(Dataset):
         try:
             with own_jobs(self.context):
                 if near:
-                    self.blocks = self.context.parallelize(self._scattered(source.chunks, survey), tasks)
-                paths = raw_output(self.blocks, _paths).collect()
-            self._roots = {Path(path.decode()).parent for path in paths}
+                    blocks = self._scattered(source.chunks, survey)
+                    self.blocks = self.context.parallelize(blocks, tasks)
+                    paths = [block.path for block in blocks]
+                else:
+                    paths = [path.decode() for path in raw_output(self.blocks, _paths).collect()]
+            self._roots = {Path(path).parent for path in paths}
         except BaseException:
             self.close()
             raise

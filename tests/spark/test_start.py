@@ -115,11 +115,12 @@ def test_jobs_of_a_short_run(spark, traced):
     _, since = jobs(spark)
     train(traced.loss, frame, steps=1, sync="driver")
     found, _ = jobs(spark, since)
-    reading = ["fdl: read the data", "fdl: write the shards", "fdl: delete the rows that were read"]
-    assert found == [*reading, "fdl train: step 1 of 1 (epoch 1)", "fdl: delete the data's blocks"]
+    writing = 3 * ["fdl: write the shards"]  # the blocks are made, filled by those who read, and their checksums taken
+    training = ["fdl train: step 1 of 1 (epoch 1)", "fdl: delete the data's blocks"]
+    assert found == ["fdl: read the data", *writing, "fdl: delete the rows that were read", *training]
     _, since = jobs(spark)
     train(traced.loss, {"x": X, "y": 3 * X}, steps=1, sync="driver")
-    assert jobs(spark, since)[0] == found
+    assert jobs(spark, since)[0] == [*writing, *training]
 
 
 def test_one_daemon_serves_all_of_training(spark):
