@@ -17,7 +17,7 @@ from fdl.errors import ShapeError
 from tests.ops.test_laws import CLASSES, HOLD_FUNCTIONS, samples, type_of
 
 #: What `lax.custom_*`, callbacks and numba's functions hold are functions of Python.
-FUNCTIONS = {*HOLD_FUNCTIONS, "Callback", "Effect"}
+FUNCTIONS = {*HOLD_FUNCTIONS, "Callback", "IoCallback", "Effect"}
 #: `inline` puts the Program in its place before anything is written.
 INLINED = "_Keep"
 WRITTEN = [name for name in CLASSES if name not in {*FUNCTIONS, INLINED}]
