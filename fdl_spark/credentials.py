@@ -3,7 +3,7 @@
 import re
 
 # A name with a password, which may hold "/" and "@" where somebody forgot to escape them; digits alone are a port.
-PASSWORD = re.compile(r"""(://)[^\s/@:'"[]*:(?!\d*(?:[/?#,\s'"]|$))[^\s'"]*@""", re.IGNORECASE)
+PASSWORD = re.compile(r"""(://)[^\s/@:'"[]*:(?!\d*(?:[/?#,\s'"]|$))[^\s'"]*@""")
 USER = re.compile(r"""(?<!abfs)(?<!abfss)(?<!wasb)(?<!wasbs)(://)[^\s/'"]*@""", re.IGNORECASE)  # those name a container
 QUERY = re.compile(
     r"""(?<=[?&;])(sig|[\w.%-]*(?:signature|token|secret|password|passwd|pwd|credentials?|key|keyid|auth))=[^&;\s'"#]*""",

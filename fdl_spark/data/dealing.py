@@ -113,12 +113,14 @@ def scatter_rows(
             if found.problem is None and all(found.cells[name][1] == shape for name, (_, shape) in columns.items()):
                 yield run, chunk
 
-    for owners, places, piece in _dealt(schedule, len(blocks), first_rows.get(partition, {}), good()):
-        for task, columns_of in enumerate(arrays):
-            mine = np.flatnonzero(owners == task)
-            for name, array in columns_of.items():
-                array[places[mine]] = piece[name][mine]
-    _forget_later()
+    try:
+        for owners, places, piece in _dealt(schedule, len(blocks), first_rows.get(partition, {}), good()):
+            for task, columns_of in enumerate(arrays):
+                mine = np.flatnonzero(owners == task)
+                for name, array in columns_of.items():
+                    array[places[mine]] = piece[name][mine]
+    finally:
+        _forget_later()
     yield from told
 
 
