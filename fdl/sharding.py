@@ -6,6 +6,7 @@ and moves nothing.
 
 import enum
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,14 +145,21 @@ class Mesh:
         return f"Mesh({', '.join(f'{name!r}: {size}' for name, size in self.shape.items())})"
 
     def __enter__(self) -> "Mesh":
-        _meshes.append(self)
+        _entered.meshes.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _meshes.pop()
+        _entered.meshes.pop()
 
 
-_meshes: list[Mesh] = []
+class _Entered(threading.local):
+    """The meshes that a thread has entered, the current one last."""
+
+    def __init__(self) -> None:
+        self.meshes: list[Any] = []
+
+
+_entered = _Entered()
 
 
 class Sharding:
@@ -197,6 +205,11 @@ class Sharding:
         """Whether arrays lie in the same way."""
         return isinstance(other, Sharding)
 
+    def check_compatible_aval(self, aval_shape: Sequence[int]) -> None:
+        """Raise a ValueError where an array of this shape cannot lie so."""
+        if len(self.spec) > len(aval_shape):
+            raise ValueError(f"{self} is of arrays of at least {len(self.spec)} axes, not of the shape {aval_shape}")
+
 
 @dataclass(frozen=True)
 class SingleDeviceSharding(Sharding):
@@ -226,6 +239,14 @@ class NamedSharding(Sharding):
     mesh: Mesh
     spec: PartitionSpec = _NOWHERE
     memory_kind: str | None = None
+
+    def __post_init__(self) -> None:
+        named = [name for part in self.spec for name in (part if isinstance(part, tuple) else (part,))]
+        for name in named:
+            if name not in (None, PartitionSpec.UNCONSTRAINED, *self.mesh.axis_names):
+                raise ValueError(f"NamedSharding: {self.spec} names the axis {name!r}, and {self.mesh} has none of it")
+            if name in self.mesh.axis_names and named.count(name) > 1:
+                raise ValueError(f"NamedSharding: {self.spec} names the axis {name!r} more than once")
 
     def __repr__(self) -> str:
         return f"NamedSharding(mesh={self.mesh}, spec={self.spec})"
@@ -273,11 +294,11 @@ def use_mesh(mesh: Any) -> Iterator[Any]:
     ...     get_mesh() is mesh
     True
     """
-    _meshes.append(mesh)
+    _entered.meshes.append(mesh)
     try:
         yield mesh
     finally:
-        _meshes.pop()
+        _entered.meshes.pop()
 
 
 def get_mesh() -> Mesh:
@@ -286,7 +307,7 @@ def get_mesh() -> Mesh:
     >>> get_mesh().empty
     True
     """
-    return _meshes[-1] if _meshes else Mesh(np.empty((0,), object), ("none",))
+    return _entered.meshes[-1] if _entered.meshes else Mesh(np.empty((0,), object), ("none",))
 
 
 def get_abstract_mesh() -> AbstractMesh:
@@ -295,7 +316,7 @@ def get_abstract_mesh() -> AbstractMesh:
     >>> get_abstract_mesh().empty
     True
     """
-    return _meshes[-1].abstract_mesh if _meshes else AbstractMesh()
+    return get_mesh().abstract_mesh if _entered.meshes else AbstractMesh()
 
 
 def with_sharding_constraint(x: Any, shardings: Any) -> Any:

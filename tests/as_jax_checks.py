@@ -3,7 +3,9 @@
 Each function ``check_...`` is a test; the last line printed is JSON: what each raised, or an empty text.
 """
 
+import importlib.util
 import json
+import sys
 import threading
 import traceback
 
@@ -132,6 +134,38 @@ def check_absent_names_say_what_is_near():
     assert str(error) == "fdl has no jax.pmep; nearest: jax.pmap"
     assert not hasattr(jax, "no_such_name")
     assert "grad" in dir(jax) and "numpy" in dir(jax) and "Rows" not in dir(jax)
+
+
+def check_absent_names_cost_little():
+    called = []
+    sys.setprofile(lambda frame, event, value: called.append(frame.f_code.co_name))
+    try:
+        assert not hasattr(jnp, "foo") and not hasattr(jnp, "__foo__")
+    finally:
+        sys.setprofile(None)
+    assert "__getattr__" in called and "_hint" not in called
+    assert importlib.util.find_spec("jax.foo") is None and importlib.util.find_spec("jax.numpy") is not None
+
+
+def check_all_names_can_be_imported():
+    space = {}
+    exec("from jax import *", space)
+    assert space["numpy"] is jnp and space["grad"] is jax.grad
+
+
+def check_meshes_are_looked_at():
+    mesh = jax.make_mesh((1,), ("data",))
+    total = jax.shard_map(lambda x: lax.psum(x, "data"), in_specs=P("data"), out_specs=P())
+    with jax.set_mesh(mesh):
+        assert total(2.0) == 2
+        other = []
+        thread = threading.Thread(target=lambda: other.append(jax.sharding.get_mesh().empty))
+        thread.start()
+        thread.join()
+        assert other == [True]
+    assert "there is no mesh" in str(raised(total, 2.0))
+    assert "'model'" in str(raised(NamedSharding, mesh, P("model")))
+    assert "more than once" in str(raised(NamedSharding, mesh, P("data", "data")))
 
 
 def check_one_device_has_meshes():

@@ -41,6 +41,32 @@ def test_as_jax(check: str, results: dict[str, str]) -> None:
     assert results[check] == ""
 
 
+CHILD = """
+import concurrent.futures
+import multiprocessing
+
+import jax
+import numpy as np
+
+
+def doubles():
+    return jax.vmap(lambda x: 2 * x)(np.array([1.0, 2.0])).tolist(), jax.numpy.ones(1, "float64").dtype.name
+
+
+if __name__ == "__main__":
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        print(pool.submit(doubles).result())
+"""
+
+
+def test_children_run_on_fdl(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(CHILD)
+    run = [sys.executable, "-m", "fdl.as_jax", str(program)]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=PROGRAM.parent.parent)
+    assert done.stdout == "([2.0, 4.0], 'float32')\n", done.stderr
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_tables_name_what_exists(module: str) -> None:
     table = MODULES[module]

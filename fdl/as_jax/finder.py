@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +15,8 @@ from fdl.as_jax.names import MODULES, ROOTS
 from fdl.config import config
 
 _lock = threading.RLock()
+#: On the path of modules, which processes started by `multiprocessing` inherit, unlike importers.
+_SPAWNED = str(Path(__file__).with_name("spawned"))
 
 
 def install() -> None:
@@ -21,7 +24,8 @@ def install() -> None:
 
     Arrays follow JAX's rules then: inputs of 64 bits become 32 unless ``jax.config.update("jax_enable_x64", True)``,
     and the dicts that transforms and ``jax.tree.map`` return have sorted keys. Calling it again changes nothing. It
-    holds for the whole process, for libraries that are imported afterwards too; nothing does it by itself.
+    holds for the whole process, for libraries that are imported afterwards, and for processes that `multiprocessing`
+    starts; nothing does it by itself.
 
     Raises:
         RuntimeError: JAX itself is imported already, which fdl cannot take the place of.
@@ -37,6 +41,8 @@ def install() -> None:
                 "anything imports it, or run the program by python -m fdl.as_jax script.py"
             )
         sys.meta_path.insert(0, _Finder())
+        if _SPAWNED not in sys.path:
+            sys.path.insert(1, _SPAWNED)  # after the folder of the program, which others replace as the first
         config.enable_x64 = config.default_float == "float64"
         config.sort_keys = True
 
@@ -51,8 +57,25 @@ class _Finder(MetaPathFinder):
             return None
         if fullname in MODULES:
             return ModuleSpec(fullname, _Loader(), origin="fdl", is_package=True)
+        if sys._getframe(2).f_code.co_name == "find_spec":
+            return None  # asked by importlib.util.find_spec
         # Without `name`, so that `from jax import x` says this instead of "cannot import name 'x'".
-        raise ModuleNotFoundError(_absent(fullname))
+        raise _AbsentModule(fullname)
+
+
+class _Absent:
+    """An exception whose text, which takes a search, is made when it is read: most are caught by ``hasattr``."""
+
+    def __str__(self) -> str:
+        return _hint(self.args[0])  # type: ignore[attr-defined]
+
+
+class _AbsentName(_Absent, AttributeError):
+    """There is no such name."""
+
+
+class _AbsentModule(_Absent, ModuleNotFoundError):
+    """There is no such module."""
 
 
 class _Loader(Loader):
@@ -65,7 +88,7 @@ class _Loader(Loader):
         names = vars(module)
         for name, value in _public(module.__name__):
             names.setdefault(name, value)
-        names["__all__"] = sorted(name for name in names if not name.startswith("_"))
+        names["__all__"] = sorted(name for name in (*names, *_submodules(module.__name__)) if not name.startswith("_"))
         names["__doc__"] = f"fdl under the names of {module.__name__}."
 
 
@@ -76,10 +99,10 @@ class _JaxModule(ModuleType):
         whole = f"{self.__name__}.{name}"
         if whole in MODULES:
             return importlib.import_module(whole)
-        raise AttributeError(_absent(whole), name=name, obj=self)
+        raise _AbsentName(whole)
 
     def __dir__(self) -> list[str]:
-        return sorted({*self.__all__, *_submodules(self.__name__)})
+        return sorted(set(self.__all__))
 
 
 def _public(module: str) -> Iterator[tuple[str, Any]]:
@@ -106,7 +129,7 @@ def _submodules(module: str) -> list[str]:
     return [name.rpartition(".")[2] for name in MODULES if name.rpartition(".")[0] == module]
 
 
-def _absent(name: str) -> str:
+def _hint(name: str) -> str:
     """That there is no such name, and what comes nearest to it."""
     module, _, last = name.rpartition(".")
     everywhere = {f"{m}.{n}" for m in MODULES for n in (*vars(sys.modules.get(m, object)), *_submodules(m))}

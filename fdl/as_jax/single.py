@@ -12,7 +12,7 @@ from fdl.api.jit import jit
 from fdl.api.vmap import vmap
 from fdl.core.interpret import apply_program
 from fdl.errors import BatchError
-from fdl.sharding import devices
+from fdl.sharding import devices, get_mesh
 
 
 def pmap(
@@ -96,6 +96,9 @@ def shard_map(
     Returns:
         A function of the same arguments.
 
+    Raises:
+        ValueError: there is no mesh.
+
     >>> from fdl import lax, sharding
     >>> mesh = sharding.make_mesh((1,), ("data",))
     >>> shard_map(lambda x: lax.psum(x, "data"), mesh=mesh, in_specs=None, out_specs=None)(2.0)
@@ -103,12 +106,14 @@ def shard_map(
     """
     if f is None:
         return functools.partial(shard_map, mesh=mesh, in_specs=in_specs, out_specs=out_specs, **ignored)
-    names = mesh.axis_names if mesh is not None else ()
 
     @functools.wraps(f)
     def wrapped(*args: Any) -> Any:
+        current = get_mesh() if mesh is None else mesh
+        if current.empty:
+            raise ValueError("shard_map: there is no mesh; give it as mesh=, or call it inside of jax.set_mesh(mesh)")
         inner: Any = f
-        for name in names:
+        for name in current.axis_names:
             inner = _bound(inner, name)
         return inner(*args)
 

@@ -1,0 +1,10 @@
+"""What ``import jax`` finds in processes that a process on fdl starts: their path of modules has this folder, too."""
+
+import importlib
+import sys
+
+from fdl.as_jax.finder import install
+
+del sys.modules[__name__]
+install()
+sys.modules[__name__] = importlib.import_module(__name__)
