@@ -9,6 +9,7 @@ from typing import Any
 
 from fdl import debug, lax, numpy, tree, tree_util
 from fdl.api.arguments import float0
+from fdl.api.closures import closure_convert
 from fdl.api.custom import checkpoint, checkpoint_policies, custom_gradient, custom_jvp, custom_vjp, remat
 from fdl.api.differentiate import grad, jvp, linear_transpose, linearize, value_and_grad, vjp
 from fdl.api.environment import (
@@ -44,6 +45,8 @@ __version__ = "0.1.0"
 
 #: Submodules that are imported when first used, to keep ``import fdl`` quick.
 _LAZY = (
+    "ad_checkpoint",
+    "custom_batching",
     "custom_derivatives",
     "ops",
     "dtypes",
@@ -78,6 +81,7 @@ __all__ = [
     "checkpoint",
     "checkpoint_policies",
     "clear_caches",
+    "closure_convert",
     "config",
     "custom_gradient",
     "custom_jvp",

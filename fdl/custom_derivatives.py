@@ -5,6 +5,7 @@
 1.0
 """
 
+from fdl.api.closures import closure_convert, linear_call
 from fdl.api.custom import (
     CustomVJPPrimal,
     SymbolicZero,
@@ -12,13 +13,17 @@ from fdl.api.custom import (
     custom_jvp,
     custom_vjp,
     custom_vjp_primal_tree_values,
+    zero_from_primal,
 )
 
 __all__ = [
     "CustomVJPPrimal",
     "SymbolicZero",
+    "closure_convert",
     "custom_gradient",
     "custom_jvp",
     "custom_vjp",
     "custom_vjp_primal_tree_values",
+    "linear_call",
+    "zero_from_primal",
 ]

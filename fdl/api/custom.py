@@ -8,9 +8,12 @@ from typing import Any, cast
 
 from fdl import tree
 from fdl.api.arguments import FlatFunction, flatten_values, name_of
+from fdl.api.inspect import trace_call
 from fdl.array import as_array
 from fdl.control.call import Call, Remat
 from fdl.control.custom import NO_PROGRAM, Custom, CustomCall, CustomJvp, CustomVjp, Rule
+from fdl.core.interpret import apply_program
+from fdl.core.program import Program
 from fdl.core.trace import RULE_ADVICE, current, is_eager, lift, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import INEXACT
@@ -20,7 +23,7 @@ from fdl.ops.shape import zeros_of
 from fdl.tree.structures import explain_structures, subtrees
 
 
-def _resolve(
+def by_position(
     fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments by position, and those that can only be passed by keyword if any was; defaults filled in."""
@@ -89,6 +92,16 @@ class SymbolicZero:
         return f"SymbolicZero({self.aval})"
 
 
+def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
+    """The zero tangent of a value: an array, or a :class:`SymbolicZero`.
+
+    >>> zero_from_primal(3.0, symbolic_zeros=True)
+    SymbolicZero(f32[])
+    """
+    type = as_array(val).type
+    return SymbolicZero(type) if symbolic_zeros else zeros_of(type)
+
+
 @dataclass(frozen=True)
 class CustomVJPPrimal:
     """An argument of a forward rule that was set with ``symbolic_zeros=True``.
@@ -139,7 +152,7 @@ class _CustomFunction:
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        args, named = _resolve(self.fun, args, kwargs)
+        args, named = by_position(self.fun, args, kwargs)
         if is_eager():
             return self.fun(*args, **named)
         count = len(args)
@@ -399,7 +412,8 @@ def _check_cotangent(name: str, cotangent: Any, type: Any) -> Any:
 def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
     """A function that returns its own gradient rule: ``fun(*args) -> (output, vjp)``.
 
-    ``vjp(cotangent)`` returns the cotangent of the argument, or a tuple of them if there are several.
+    ``vjp(cotangent)`` returns the cotangent of the argument, or a tuple of them if there are several. It may close over
+    anything that `fun` computes, and runs on what was computed in the forward pass.
 
     >>> import fdl
     >>> f = fdl.custom_gradient(lambda x: (x**2, lambda g: 10.0 * g * x))
@@ -409,18 +423,31 @@ def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
 
     @custom_vjp
     @functools.wraps(fun)
-    def wrapped(*args: Any) -> Any:
-        return fun(*args)[0]
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return fun(*args, **kwargs)[0]
 
-    def fwd(*args: Any) -> Any:
-        return fun(*args)[0], args
+    def fwd(*args: Any, **kwargs: Any) -> Any:
+        out, vjp = fun(*args, **kwargs)
+        program, captured, flat = trace_call(vjp, (tree.map(as_array, out),), {})
+        return out, tree.Partial(_Pullback(program, flat.out_structure), *captured)
 
-    def bwd(args: Any, cotangent: Any) -> Any:
-        found = fun(*args)[1](cotangent)
+    def bwd(pullback: Any, cotangent: Any) -> Any:
+        found = pullback(*tree.leaves(cotangent))
         return found if isinstance(found, (tuple, list)) else (found,)
 
     wrapped.defvjp(fwd, bwd)
     return wrapped
+
+
+@dataclass(frozen=True)
+class _Pullback:
+    """A gradient rule as a Program, which belongs to the structure of its residuals."""
+
+    program: Program
+    structure: Any
+
+    def __call__(self, *values: Any) -> Any:
+        return tree.unflatten(self.structure, apply_program(self.program, values))
 
 
 def checkpoint(

@@ -30,7 +30,8 @@ _CONFIG = """check_tracer_leaks checking_leaks config debug_infs debug_key_reuse
     default_matmul_precision default_prng_impl enable_checks enable_custom_prng enable_x64 explain_cache_misses
     legacy_prng_key log_compiles numpy_dtype_promotion numpy_rank_promotion threefry_partitionable transfer_guard
     transfer_guard_device_to_device transfer_guard_device_to_host transfer_guard_host_to_device"""
-_JAX = """Array ShapeDtypeStruct block_until_ready checkpoint checkpoint_policies clear_caches custom_gradient
+_JAX = """Array ShapeDtypeStruct block_until_ready checkpoint checkpoint_policies clear_caches closure_convert
+    custom_gradient
     custom_jvp custom_vjp default_backend device_count device_get device_put devices disable_jit
     ensure_compile_time_eval eval_shape float0 grad hessian jacfwd jacobian jacrev jit jvp linear_transpose linearize
     local_devices named_call named_scope pure_callback remat value_and_grad vjp vmap"""
@@ -82,7 +83,7 @@ MODULES: dict[str, ModuleNames] = {
         | _from("fdl.sharding", "NamedSharding P=PartitionSpec make_mesh set_mesh=use_mesh reshard")
         | _from("fdl.api.environment", "Device process_index process_count local_device_count")
         | _from("fdl.as_jax.version", "__version__ __version_info__")
-        | _from("fdl.as_jax.single", "pmap shard_map closure_convert")
+        | _from("fdl.as_jax.single", "pmap shard_map")
     ),
     "jax.numpy": ModuleNames(("fdl.numpy",), _from("ml_dtypes", _SMALL_DTYPES)),
     "jax.numpy.linalg": ModuleNames(("fdl.numpy.linalg",)),
@@ -113,6 +114,7 @@ MODULES: dict[str, ModuleNames] = {
     },
     "jax.api_util": ModuleNames(names=_from("fdl.as_jax.linear_util", "debug_info flatten_fun flatten_fun_nokwargs")),
     "jax.core": ModuleNames(names=_CORE_NAMES),
+    "jax.custom_batching": ModuleNames(("fdl.custom_batching",)),
     "jax.custom_derivatives": ModuleNames(
         ("fdl.custom_derivatives",), _from("fdl.as_jax.primitive", "custom_jvp_call_p custom_vjp_call_p")
     ),

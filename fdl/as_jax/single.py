@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
-from fdl.api.inspect import trace_call
 from fdl.api.jit import jit
 from fdl.api.vmap import vmap
-from fdl.core.interpret import apply_program
 from fdl.errors import BatchError
 from fdl.sharding import devices, get_mesh
 
@@ -123,32 +121,6 @@ def shard_map(
 def _bound(f: Callable[..., Any], name: Any) -> Callable[..., Any]:
     """`f` under a named axis of extent 1."""
     return lambda *args: tree.map(lambda x: x[0], vmap(f, None, 0, name, 1)(*args))
-
-
-def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callable[..., Any], list[Any]]:
-    """`fun` with the traced values that it closes over as further arguments.
-
-    Args:
-        fun: a function of arrays.
-        *example_args: arguments of the shapes that it will get.
-
-    Returns:
-        ``converted(*args, *consts)`` and the values `consts`.
-
-    >>> import fdl
-    >>> def f(scale):
-    ...     converted, consts = closure_convert(lambda x: scale * x, 1.0)
-    ...     return converted(3.0, *consts)
-    >>> fdl.grad(f)(2.0)
-    Array(3., dtype=float32)
-    """
-    program, captured, flat = trace_call(fun, example_args, {})
-
-    def converted(*args: Any) -> Any:
-        args, consts = args[: len(args) - len(captured)], args[len(args) - len(captured) :]
-        return flat.unflatten(apply_program(program, [*consts, *tree.leaves((args, {}))]))
-
-    return converted, list(captured)
 
 
 def create_device_mesh(mesh_shape: Sequence[int], devices: Any = None, **ignored: Any) -> np.ndarray:

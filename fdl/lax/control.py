@@ -18,6 +18,7 @@ from fdl.api.arguments import (
     name_of,
     require_function,
 )
+from fdl.api.closures import share_captured
 from fdl.api.vmap import vmap
 from fdl.array import as_array
 from fdl.config import config
@@ -27,9 +28,8 @@ from fdl.control.scan import Scan
 from fdl.control.unroll import scan_unrolled
 from fdl.control.while_loop import While
 from fdl.core.interpret import apply_program
-from fdl.core.program import Program, Var
-from fdl.core.rewrite import eliminate_dead
-from fdl.core.trace import Tracer, Value, lift, trace_program
+from fdl.core.program import Program
+from fdl.core.trace import Tracer, Value, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import INTEGER, WEAK, bool_, int32, python_number, result_type
 from fdl.errors import ConcretizationError, DtypeError, ShapeError, TreeError
@@ -47,17 +47,6 @@ def _trace(
     flat = FlatFunction(fun, structure)
     program, captured = trace_program(flat, types, name_of(fun), weak)
     return program, captured, flat
-
-
-def _share_captured(programs: Sequence[Program], captured: Sequence[Sequence[Any]]) -> tuple[list[Program], list[Any]]:
-    """The programs with one common list of captured values as their first inputs."""
-    merged = list({id(v): v for values in captured for v in values}.values())
-    shared = []
-    for program, values in zip(programs, captured, strict=True):
-        place = {id(v): var for v, var in zip(values, program.inputs, strict=False)}
-        inputs = tuple(place.get(id(v)) or Var(lift(v).type) for v in merged) + program.inputs[len(values) :]
-        shared.append(eliminate_dead(Program(inputs, program.equations, program.outputs, program.constants)))
-    return shared, merged
 
 
 def _carry_leaves(name: str, init: Any) -> tuple[list[Any], list[bool], Any]:
@@ -320,7 +309,7 @@ def _choose(name: str, index: Any, branches: Sequence[Callable[..., Any]], opera
     leaves, structure = flatten_values(branches[0], operands, {})
     weak = [type(leaf) in WEAK or getattr(leaf, "weak", False) for leaf in tree.leaves(tuple(operands))]
     traced = [_trace(b, structure, [leaf.type for leaf in leaves], weak) for b in branches]
-    programs, captured = _share_captured([t[0] for t in traced], [t[1] for t in traced])
+    programs, captured = share_captured([t[0] for t in traced], [t[1] for t in traced])
     flats = [t[2] for t in traced]
     for number, (program, flat) in enumerate(zip(programs, flats, strict=True)):
         if flat.out_structure != flats[0].out_structure:

@@ -42,7 +42,7 @@ TOLERANCE = {2: 2e-2, 4: 2e-5, 8: 1e-10, 16: 1e-10}
 CONSTANT = {"StopGradient", "Nextafter"}
 
 # They hold functions of the user, which equal only themselves.
-HOLD_FUNCTIONS = {"CustomJvp", "CustomVjp", "NumbaCall", "NumbaScalar"}
+HOLD_FUNCTIONS = {"CustomJvp", "CustomVjp", "CustomVmap", "NumbaCall", "NumbaScalar"}
 
 
 def stands_alone(name: str) -> bool:
