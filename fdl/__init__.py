@@ -7,7 +7,7 @@ The names are those that users of JAX know: ``fdl.grad``, ``fdl.jit``, ``fdl.vma
 import importlib
 from typing import Any
 
-from fdl import debug, lax, numpy, tree, tree_util
+from fdl import debug, lax, numpy, tracebacks, tree, tree_util
 from fdl.api.arguments import float0
 from fdl.api.closures import closure_convert
 from fdl.api.custom import checkpoint, checkpoint_policies, custom_gradient, custom_jvp, custom_vjp, remat
@@ -40,6 +40,8 @@ from fdl.sparse.rows import Rows
 from fdl.threads import get_num_threads, set_num_threads
 
 make_jaxpr = make_program
+
+tracebacks.install()
 
 __version__ = "0.1.0"
 

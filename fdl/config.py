@@ -70,6 +70,11 @@ SETTINGS = {
             traced=True,
         ),
         Setting("FDL_DEBUG_INFS", False, "The same for infinities.", traced=True),
+        Setting(
+            "FDL_TRACEBACK",
+            "short",
+            "What tracebacks show: `short` leaves the frames of fdl out, `full` shows all.",
+        ),
         Setting("FDL_EXPLAIN_CACHE_MISSES", False, "Log, as a warning of the logger `fdl`, why a function is traced."),
         Setting(
             "FDL_DEBUG_COMPILER",
@@ -114,6 +119,7 @@ class Config:
     disable_jit: bool
     debug_nans: bool
     debug_infs: bool
+    traceback: str
     explain_cache_misses: bool
     debug_compiler: bool
     dump: str

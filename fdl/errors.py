@@ -1,8 +1,21 @@
 """One class for each kind of error; its docstring says how to fix it."""
 
+from types import TracebackType
+
+from fdl.tracebacks import PYTHONS, of_users, whole
+
+
+def _traceback(error: BaseException) -> TracebackType | None:
+    return whole(error) if getattr(error, "whole_traceback", False) else of_users(whole(error))
+
 
 class FdlError(Exception):
     """Base of every error that fdl raises on purpose."""
+
+    #: What Python's `traceback` prints: the frames of the user. Python itself keeps all frames.
+    __traceback__ = property(_traceback, PYTHONS.__set__)
+    #: Whether it tells of a fault of fdl, whose frames say where.
+    whole_traceback = False
 
 
 class ShapeError(FdlError, TypeError, ValueError):
@@ -122,6 +135,8 @@ class VerificationError(FdlError, AssertionError):
     This is a fault of the transform that made the Program; report it with the printed Program.
     """
 
+    whole_traceback = True
+
 
 class PlatformError(FdlError, RuntimeError):
     """fdl cannot compile for this machine, or not for the processor that was asked for.
@@ -144,6 +159,8 @@ class CompilerError(FdlError, RuntimeError):
     This is a fault of fdl, not of the program; report it with the message and the printed Program. It is raised by
     what needs machine code (`fdl.ext.to_numba`), and by everything if ``FDL_DEBUG_COMPILER=1``.
     """
+
+    whole_traceback = True
 
 
 class CompilerWarning(UserWarning):

@@ -27,7 +27,16 @@ LAYERS = [
     ["fdl.ops"],
     ["fdl.array"],
     ["fdl.core"],
-    ["fdl.tree", "fdl.tree_util", "fdl.dtypes", "fdl.errors", "fdl.config", "fdl.threads", "fdl.trust"],
+    [
+        "fdl.tree",
+        "fdl.tree_util",
+        "fdl.dtypes",
+        "fdl.errors",
+        "fdl.config",
+        "fdl.threads",
+        "fdl.tracebacks",
+        "fdl.trust",
+    ],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PRIVATE_TO_FDL = ["fdl.api", "fdl.compile", "fdl.sparse", "fdl.control", "fdl.transforms", "fdl.ops", "fdl.core"]

@@ -20,6 +20,7 @@ from fdl.dtypes import INEXACT
 from fdl.errors import DifferentiationError, LeakedTracerError, ShapeError, TreeError
 from fdl.ops.convert import convert
 from fdl.ops.shape import zeros_of
+from fdl.tracebacks import boundary
 from fdl.tree.structures import explain_structures, subtrees
 
 
@@ -151,6 +152,7 @@ class _CustomFunction:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
+    @boundary
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         args, named = by_position(self.fun, args, kwargs)
         if is_eager():
@@ -422,6 +424,7 @@ def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @custom_vjp
+    @boundary
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         return fun(*args, **kwargs)[0]
@@ -478,6 +481,7 @@ def checkpoint(
     fixed = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     keep = not prevent_cse or policy is checkpoint_policies.everything_saveable
 
+    @boundary
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if is_eager():

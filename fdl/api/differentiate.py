@@ -35,6 +35,7 @@ from fdl.dtypes import COMPLEX, FLOATING, INEXACT, bool_, is_inexact
 from fdl.errors import DifferentiationError, TreeError
 from fdl.ops.shape import full_like, zeros_of
 from fdl.sparse.lookups import Table
+from fdl.tracebacks import boundary
 from fdl.transforms.forward import jvp_values
 from fdl.transforms.inline import inline
 from fdl.transforms.linearize import linearize_values
@@ -80,6 +81,7 @@ def value_and_grad(
 
     require_function("grad", "fun", fun)
 
+    @boundary
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         numbers = normalize_numbers(argnums, len(args), "argnums")
@@ -139,6 +141,7 @@ def grad(
     """
     both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, sparse=sparse)
 
+    @boundary
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         value, gradient = both(*args, **kwargs)
@@ -242,6 +245,7 @@ def _zero(operand: Linear) -> Any:
     return operand.zero() if isinstance(operand, Table) else zeros_of(operand.type)
 
 
+@boundary
 def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
     """The value of `fun` and its directional derivative (forward mode).
 
@@ -272,6 +276,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     return (value, tangent, flat.restore_aux(outs[flat.count :])) if has_aux else (value, tangent)
 
 
+@boundary
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """The value of `fun` at a point, and its derivative there as a linear function.
 
@@ -298,6 +303,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     return (value, f_jvp, flat.restore_aux(outs[flat.count :])) if has_aux else (value, f_jvp)
 
 
+@boundary
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """The value of `fun` at a point, and the function from cotangents of the output to those of the inputs.
 
@@ -340,6 +346,7 @@ def _linear_map(
     return tree.Partial(kind(program, flat.structure, in_types, out_structure, out_types, tuple(has)), *residuals)
 
 
+@boundary
 def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., Any]:
     """The transpose of a linear function.
 

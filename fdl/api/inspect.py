@@ -13,6 +13,7 @@ from fdl.core.program import Program
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import WEAK, as_dtype, key
+from fdl.tracebacks import boundary
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def trace_call(
     return program, captured, flat
 
 
+@boundary
 def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """The shapes and dtypes that ``fun(*args, **kwargs)`` would return, without computing it.
 
@@ -111,6 +113,7 @@ def make_program(
     """
     fixed = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 
+    @boundary
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         static = {n % len(args): args[n] for n in fixed}

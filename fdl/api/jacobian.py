@@ -15,6 +15,7 @@ from fdl.array import as_array
 from fdl.dtypes import INEXACT
 from fdl.errors import DifferentiationError
 from fdl.ops.shape import reshape, transpose
+from fdl.tracebacks import boundary
 
 
 def _basis(leaves: Sequence[Any]) -> list[Any]:
@@ -73,6 +74,7 @@ def jacfwd(
            [0., 4.]], dtype=float32)
     """
 
+    @boundary
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         of_chosen, chosen = _select(fun, argnums, args, kwargs)
@@ -121,6 +123,7 @@ def jacrev(
            [0., 4.]], dtype=float32)
     """
 
+    @boundary
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         of_chosen, chosen = _select(fun, argnums, args, kwargs)

@@ -23,6 +23,7 @@ from fdl.control.call import Call
 from fdl.core.program import Program
 from fdl.core.trace import current, is_eager, trace_program
 from fdl.dtypes import WEAK
+from fdl.tracebacks import boundary, hide
 
 _log = logging.getLogger("fdl")
 
@@ -54,12 +55,16 @@ class Jitted:
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if is_eager():
-            for call in self.cache.recent.get(config.state, ()):
-                result = call(args, kwargs)
-                if result is not MISMATCH:
-                    return result
-        return self.call(args, kwargs)
+        try:
+            if is_eager():
+                for call in self.cache.recent.get(config.state, ()):
+                    result = call(args, kwargs)
+                    if result is not MISMATCH:
+                        return result
+            return self.call(args, kwargs)
+        except BaseException as error:
+            hide(error)
+            raise
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of any call."""
@@ -122,6 +127,7 @@ class Jitted:
         program, captured = trace_program(flat, signature.types, name_of(self.fun), signature.weak)
         return Traced(program, captured, flat.out_structure, donated or (False,) * len(signature.types))
 
+    @boundary
     def lower(self, *args: Any, **kwargs: Any) -> "Lowered":
         """Trace for arguments (arrays or ShapeDtypeStructs) without running; see :class:`Lowered`."""
         split = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
@@ -240,6 +246,7 @@ class CompiledFunction:
         if fun is not None:
             self.__wrapped__ = fun  # whose arguments errors name
 
+    @boundary
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         traced = self.traced
         leaves, found = flatten_values(self, args, kwargs)

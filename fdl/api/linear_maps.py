@@ -18,6 +18,7 @@ from fdl.dtypes import INEXACT
 from fdl.errors import ShapeError, TreeError
 from fdl.ops.convert import convert
 from fdl.ops.shape import zeros_of
+from fdl.tracebacks import boundary
 from fdl.transforms.transpose import backward
 
 
@@ -42,6 +43,7 @@ class LinearMap:
     out_types: tuple[TensorType, ...]
     has: tuple[bool, ...]
 
+    @boundary
     def __call__(self, *args: Any) -> Any:
         raise NotImplementedError
 
@@ -49,6 +51,7 @@ class LinearMap:
 class Pushforward(LinearMap):
     """From tangents of the inputs to tangents of the output."""
 
+    @boundary
     def __call__(self, *args: Any) -> Any:
         split = len(self.program.inputs) - sum(t.dtype in INEXACT for t in self.in_types)
         residuals, tangents = args[:split], args[split:]
@@ -64,6 +67,7 @@ class Pushforward(LinearMap):
 class Pullback(LinearMap):
     """From a cotangent of the output to a tuple of cotangents of the arguments."""
 
+    @boundary
     def __call__(self, *args: Any) -> Any:
         active = [t for t in self.in_types if t.dtype in INEXACT]
         split = len(self.program.inputs) - len(active)
@@ -86,6 +90,7 @@ class Pullback(LinearMap):
 class Transposed(LinearMap):
     """From a cotangent of the output to a tuple of cotangents of the arguments; integers count as well."""
 
+    @boundary
     def __call__(self, *args: Any) -> Any:
         split = len(self.program.inputs) - len(self.in_types)
         residuals, cotangents = args[:split], args[split:]

@@ -11,6 +11,7 @@ from fdl.api.arguments import FlatFunction, argument_path, check_leaf, lengthene
 from fdl.core.trace import lift
 from fdl.errors import BatchError, LeafError, TreeError
 from fdl.ops.shape import move_axis, repeat
+from fdl.tracebacks import boundary
 from fdl.transforms.batch import batch_values
 from fdl.tree.structures import explain_structures, subtrees
 
@@ -53,6 +54,7 @@ def vmap(
     if axis_size is not None and (not isinstance(axis_size, (int, np.integer)) or axis_size < 0):
         raise TypeError(f"vmap axis_size must be the extent of an axis, not negative, got {axis_size!r}")
 
+    @boundary
     @functools.wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):

@@ -14,6 +14,7 @@ from fdl.config import config
 from fdl.core.program import Equation, Program
 from fdl.core.trace import source_line, user_frame
 from fdl.errors import CompilerError, CompilerWarning, PlatformError
+from fdl.tracebacks import whole
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -158,7 +159,7 @@ def line_of(error: BaseException, program: Program) -> str:
     """
     line = ""
     made = {v: e.source for e in program.equations for v in e.outputs}
-    trace = error.__traceback__
+    trace = whole(error)
     while trace is not None:
         for value in list(trace.tb_frame.f_locals.values()):
             if isinstance(value, Program):

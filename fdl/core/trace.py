@@ -5,12 +5,10 @@ differentiate, batch). A transform makes an interpreter that keeps the former on
 operations that it is made of, so there are no levels to compare and none to leak.
 """
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -21,8 +19,7 @@ from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.types import TensorType
 from fdl.errors import ConcretizationError, LeakedTracerError
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+from fdl.tracebacks import shown_name
 
 
 class Value:
@@ -181,23 +178,16 @@ def source_line() -> str:
     if _context.line:
         return _context.line
     frame = user_frame()
-    name = _shown_name(frame.f_code.co_filename)
+    name = shown_name(frame.f_code.co_filename)
     return f"{name}:{frame.f_lineno} ({frame.f_code.co_name})" if name else ""
 
 
 def user_frame() -> FrameType:
     """The innermost frame of the stack that is not fdl's own; the outermost one if all are."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and not _shown_name(frame.f_code.co_filename):
+    while frame.f_back is not None and not shown_name(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
-
-
-@cache
-def _shown_name(path: str) -> str:
-    """The name of a user's file; empty for files of fdl and those that call it back."""
-    own = path.startswith(_PACKAGE) or "functools.py" in path or "contextlib.py" in path
-    return "" if own else os.path.basename(path)
 
 
 class Tracer(Value):

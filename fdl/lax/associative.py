@@ -16,8 +16,10 @@ from fdl.ops.arithmetic import add
 from fdl.ops.bitwise import or_
 from fdl.ops.slicing import concatenate, pad, slice_
 from fdl.ops.slicing import reverse as flip
+from fdl.tracebacks import boundary
 
 
+@boundary
 def associative_scan(fn: Callable[..., Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:
     """All prefixes combined by an associative function, in about 2 log2(n) vectorised steps.
 

@@ -36,6 +36,7 @@ from fdl.errors import ConcretizationError, DtypeError, ShapeError, TreeError
 from fdl.ops.convert import convert
 from fdl.ops.select import clamp
 from fdl.ops.slicing import concatenate
+from fdl.tracebacks import boundary
 
 #: Stands for an operand that was not given, since None is one.
 _MISSING: Any = object()
@@ -84,6 +85,7 @@ def _same_carry(
             )
 
 
+@boundary
 def scan(
     f: Callable[..., Any],
     init: Any,
@@ -226,6 +228,7 @@ def _scan_in_python(f: Any, carry: Any, xs: Any, steps: int, reverse: bool) -> t
     return carry, tree.map(lambda *rows: concatenate([as_array(r)[None] for r in rows], 0), *ordered)
 
 
+@boundary
 def cond(
     pred: Any,
     true_fun: Callable[..., Any],
@@ -268,6 +271,7 @@ def cond(
     return _choose("cond", convert(pred, int32), [false_fun, true_fun], operands)
 
 
+@boundary
 def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, operand: Any = _MISSING) -> Any:
     """``branches[index](*operands)``; an index out of range is clamped.
 
@@ -356,6 +360,7 @@ def _same_dtypes(name: str, programs: Sequence[Program], captured: int, flat: Fl
     return [converted(p) for p in programs]
 
 
+@boundary
 def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_val: Any) -> Any:
     """Apply `body_fun` to a value as long as `cond_fun` of it holds.
 
@@ -409,6 +414,7 @@ def _while(name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., Any]
     return tree.unflatten(structure, outs)
 
 
+@boundary
 def fori_loop(
     lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: Any, *, unroll: int | bool | None = None
 ) -> Any:
@@ -464,6 +470,7 @@ def _bounds(*bounds: Any) -> list[Any]:
     return [convert(v, dtype) for v in values]
 
 
+@boundary
 def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any:
     """`f` applied to each slice along the leading axis, one after another, the results stacked.
 

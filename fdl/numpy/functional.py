@@ -12,6 +12,7 @@ from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, axis_index, broadcast_shapes, integers, value
 from fdl.numpy.creation import asarray
 from fdl.numpy.shapes import expand_dims
+from fdl.tracebacks import boundary
 
 
 def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: ArrayLike, *args: Any, **kwargs: Any) -> Array:
@@ -98,6 +99,7 @@ def vectorize(
     if isinstance(excluded, (int, str)) or not all(isinstance(e, str) or (type(e) is int and e >= 0) for e in excluded):
         raise TypeError(f"vectorize: excluded is a set of positions, not negative, and names; got {excluded!r}")
 
+    @boundary
     @functools.wraps(pyfunc)
     def vectorized(*args: Any, **kwargs: Any) -> Any:
         free = [i for i in range(len(args)) if i not in excluded]

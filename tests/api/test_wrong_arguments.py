@@ -75,7 +75,8 @@ def functions(module: str) -> list[str]:
 
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.filterwarnings("ignore")
-def test_no_error_escapes_from_within(module: str) -> None:
+def test_no_error_escapes_from_within(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fdl.config, "traceback", "full")  # the line of fdl that raised
     escaped, calls = [], 0
     for name in functions(module):
         function = getattr(MODULES[module], name)
