@@ -36,6 +36,7 @@ from fdl.as_jax import install as install_as_jax
 from fdl.config import config
 from fdl.core.program import Program
 from fdl.lax.callbacks import pure_callback
+from fdl.saving import Saving, load, save
 from fdl.sparse.rows import Rows
 from fdl.threads import get_num_threads, set_num_threads
 
@@ -78,6 +79,7 @@ __all__ = [
     "Profile",
     "Program",
     "Rows",
+    "Saving",
     "ShapeDtypeStruct",
     "block_until_ready",
     "checkpoint",
@@ -111,6 +113,7 @@ __all__ = [
     "lax",
     "linear_transpose",
     "linearize",
+    "load",
     "local_devices",
     "make_jaxpr",
     "make_program",
@@ -120,6 +123,7 @@ __all__ = [
     "profile",
     "pure_callback",
     "remat",
+    "save",
     "set_num_threads",
     "tree",
     "tree_util",

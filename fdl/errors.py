@@ -145,6 +145,14 @@ class PlatformError(FdlError, RuntimeError):
     """
 
 
+class FileError(FdlError, ValueError):
+    """A tree cannot be written to a file, or a file is damaged, or holds another tree than the one asked for.
+
+    Keep arrays, numbers and text in a tree that is saved. A damaged file cannot be mended: restore it from a copy. If
+    the structures differ, load without ``like`` to see what the file has.
+    """
+
+
 class ExportError(FdlError, ValueError):
     """A function cannot be exported, a file holds no exported function, or is called with other arguments.
 

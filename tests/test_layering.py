@@ -45,8 +45,8 @@ PRIVATE_TO_FDL = ["fdl.api", "fdl.compile", "fdl.sparse", "fdl.control", "fdl.tr
 # The stages of the compiler and the folders of fdl_spark, from the top to the bottom: each imports those below it only.
 STAGES = {
     "fdl.compile": [
-        "profile", "pipeline", "listing", "runtime", "codegen", "schedule", "passes", "kernels", "lowerings",
-        "loopnest", "ir", "llvm", "fallback",
+        "profile", "pipeline", "listing", "standalone", "runtime", "codegen", "schedule", "passes", "kernels",
+        "lowerings", "loopnest", "ir", "llvm", "fallback",
     ],
     "fdl_spark": [
         "daemon", "ml", "kafka", "searching", "training", "applying", "features", "checkpoints", "engines", "net",
@@ -100,6 +100,7 @@ LOCAL_IMPORTS = {
     ("fdl.compile.codegen.plan", "fdl.compile.schedule.verify_memory"): "verifiers run where they are asked for",
     ("fdl.compile.schedule.planner", "fdl.compile.schedule.verify"): "verifiers run where they are asked for",
     ("fdl.compile.schedule.planner", "fdl.compile.schedule.verify_memory"): "verifiers run where they are asked for",
+    ("fdl.export.library", "fdl.compile"): "the compiler is loaded when something is compiled first",
     ("fdl.ext", "numba"): "not installed everywhere",
     ("fdl.numpy", "opt_einsum"): "slow to import, seldom needed",
     ("fdl.ops", "scipy"): "slow to import, seldom needed",

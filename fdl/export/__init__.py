@@ -12,5 +12,18 @@ Array([[3.], [3.], [3.]], dtype=float32)
 
 from fdl.export.exported import Exported, ExportedFunction, export
 from fdl.export.files import from_bytes, load, save, to_bytes
+from fdl.export.library import library
+from fdl.export.programs import ExportedProgram, program
 
-__all__ = ["Exported", "ExportedFunction", "export", "from_bytes", "load", "save", "to_bytes"]
+__all__ = [
+    "Exported",
+    "ExportedFunction",
+    "ExportedProgram",
+    "export",
+    "from_bytes",
+    "library",
+    "load",
+    "program",
+    "save",
+    "to_bytes",
+]

@@ -19,7 +19,7 @@ from fdl.core.program import Program
 from fdl.core.rewrite import eliminate_dead
 from fdl.core.trace import is_eager
 from fdl.errors import ExportError
-from fdl.export.structures import numbered
+from fdl.saving.structures import numbered
 from fdl.transforms.inline import inline
 
 
@@ -66,7 +66,7 @@ class ExportedFunction:
         Raises:
             ExportError: an argument has another structure, or other shapes or dtypes, than it was exported for.
         """
-        leaves = [*_fitting("params", params, self.params), *_fitting("batch", batch, self.batch, rows=True)]
+        leaves = [*fitting("params", params, self.params), *fitting("batch", batch, self.batch, rows=True)]
         by_number = dict(zip(tree.leaves(self.arguments), leaves, strict=True))
         inputs = [by_number[number] for number in range(len(leaves))]
         count = len(tree.leaves(self.arguments[0]))
@@ -143,10 +143,7 @@ def export(apply: Callable[[Any, Any], Any], params: Any, batch: Any, info: dict
     if captured:
         raise ExportError(f"export({name}) inside of a transform: {name} closes over values that it traces")
     program = eliminate_dead(inline(program))
-    try:
-        write_program(program, [])
-    except NoDataError as error:
-        raise ExportError(f"export({name}): {error}; a file can hold fdl's own operations only") from None
+    check_exportable(name, program)
     result = flat.unflatten([ShapeDtypeStruct(t.shape, t.dtype) for t in program.output_types])
     for path, found in tree.leaves_with_path(result):
         if found.shape[:1] != (rows,):
@@ -159,6 +156,14 @@ def export(apply: Callable[[Any, Any], Any], params: Any, batch: Any, info: dict
     return Exported(ExportedFunction(program, arguments, numbered(result)), held, dict(info or {}))
 
 
+def check_exportable(name: str, program: Program) -> None:
+    """Raise an ExportError unless a file can hold a Program."""
+    try:
+        write_program(program, [])
+    except NoDataError as error:
+        raise ExportError(f"export({name}): {error}; a file can hold fdl's own operations only") from None
+
+
 def _piece(x: Any, start: int, total: int, size: int) -> Any:
     """So many rows of an array from one on, the last one again for those that it does not have."""
     if not total:
@@ -168,7 +173,7 @@ def _piece(x: Any, start: int, total: int, size: int) -> Any:
     return fnp.take(x, np.minimum(np.arange(start, start + size), total - 1), axis=0)
 
 
-def _fitting(what: str, value: Any, types: Any, rows: bool = False) -> list[Any]:
+def fitting(what: str, value: Any, types: Any, rows: bool = False) -> list[Any]:
     """The leaves of a tree as arrays of the given types, of which the rows may be any number."""
     expected, structure = tree.flatten(types)
     found = tree.leaves(value)

@@ -260,6 +260,8 @@ class Fitted(InputParams, MLReadable, MLWritable):
     def from_contents(cls, values: Mapping[str, Any], contents: Mapping[str, bytes], path: str) -> Any:
         """The model that the files are of; may raise what NOT_AS_WRITTEN lists."""
         exported = export.from_bytes(contents[MODEL], MODEL)
+        if not isinstance(exported, export.Exported):
+            raise ValueError(f"{MODEL} is no function of parameters and rows")
         info = dict(exported.info["fdl_spark"])
         columns, single = tuple(info.pop("columns")), info.pop("single")
         shape, dtype = info.pop("output")

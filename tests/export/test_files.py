@@ -14,8 +14,8 @@ import fdl
 import fdl.numpy as fnp
 from fdl import export, nn
 from fdl.errors import ExportError
-from fdl.export import files
-from fdl.export.tensors import read_tensors, write_tensors
+from fdl.saving.tensors import read_tensors, write_tensors
+from fdl.saving.trees import digest
 
 
 class Layer(NamedTuple):
@@ -134,7 +134,7 @@ def signed(exported: export.Exported, change: Any) -> bytes:
     values = json.loads(texts["fdl"])
     change(values)
     text = json.dumps(values)
-    return write_tensors(tensors, {"fdl": text, "sha256": files._digest(text, tensors)})
+    return b"".join(write_tensors(tensors, {"fdl": text, "sha256": digest(text, tensors)}))
 
 
 @pytest.mark.parametrize(
@@ -195,3 +195,31 @@ def test_random_keys_are_constants():
     model = export.export(lambda p, x: x + fdl.random.normal(key, (3,)), 0.0, fdl.ShapeDtypeStruct((2, 3), "float32"))
     again = export.from_bytes(export.to_bytes(model))
     np.testing.assert_array_equal(again(np.zeros((2, 3), np.float32))[0], fdl.random.normal(key, (3,)))
+
+
+def test_programs_of_any_arguments(tmp_path):
+    weights = fnp.linspace(-1.0, 1.0, 6).reshape(3, 2)
+
+    def fun(state, x, *, scale=2.0):
+        return {"out": (state["a"] * (x @ weights), scale + state["b"])}
+
+    types = {"a": fdl.ShapeDtypeStruct((), "float32"), "b": fdl.ShapeDtypeStruct((2,), "int32")}
+    made = export.program(fdl.jit(fun), types, fdl.ShapeDtypeStruct((4, 3), "float32"))
+    export.save(tmp_path / "program.safetensors", made)
+    again = export.load(tmp_path / "program.safetensors")
+    assert isinstance(again, export.ExportedProgram)
+    assert again.in_types == (types, fdl.ShapeDtypeStruct((4, 3), "float32"))
+    assert again.out_types == {"out": (fdl.ShapeDtypeStruct((4, 2), "float32"), fdl.ShapeDtypeStruct((2,), "float32"))}
+    state, x = {"a": fnp.float32(3), "b": fnp.arange(2)}, fnp.arange(12.0).reshape(4, 3)
+    for found, expected in zip(again(state, x)["out"], fun(state, x)["out"], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    slope = fdl.grad(lambda a: again({**state, "a": a}, x)["out"][0].sum())(fnp.float32(3))
+    np.testing.assert_allclose(slope, (np.asarray(x) @ np.asarray(weights)).sum(), rtol=1e-5)
+    rows = fdl.vmap(lambda x: again(state, x)["out"][0])(fnp.stack([x, 2 * x]))
+    np.testing.assert_allclose(rows[1], 2 * np.asarray(rows[0]), rtol=1e-6)
+    with pytest.raises(ExportError, match=r"the arguments\[1\] is f.*\[5, 3\]; it was exported for"):
+        again(state, fnp.ones((5, 3)))
+    with pytest.raises(ExportError, match="the arguments is not as it was exported"):
+        again(x, state)
+    with pytest.raises(ExportError, match="callback"):
+        export.program(lambda x: fdl.pure_callback(np.sin, x, x), x)

@@ -2,9 +2,10 @@
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import llvmlite
@@ -31,12 +32,15 @@ class Library:
         self.addresses = addresses
 
 
-def compile_object(module: "ir.Module | str", target: Target) -> bytes:
+def compile_object(
+    module: "ir.Module | str", target: Target, symbols: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
     """Optimise an LLVM module and translate it.
 
     Args:
         module: `llvmlite.ir.Module`, or its text.
         target: the processor.
+        symbols: functions of the module, and the names that the object file has for them.
 
     Returns:
         A relocatable object file.
@@ -45,6 +49,10 @@ def compile_object(module: "ir.Module | str", target: Target) -> bytes:
         RuntimeError: the module is not valid; this is a fault of the code that emitted it.
     """
     parsed = _optimised(module, target)
+    for name, symbol in symbols.items():
+        if any(function.name == symbol for function in parsed.functions):  # one of the module's own
+            parsed.get_function(symbol).name = f"{symbol}.own"
+        parsed.get_function(name).name = symbol
     return bytes(target.machine.emit_object(parsed))
 
 

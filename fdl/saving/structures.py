@@ -14,6 +14,7 @@ _KEYS = (str, int, bool, type(None))
 def numbered(value: Any) -> Any:
     """A tree with the numbers of the leaves, left to right, in their places; nodes of other classes become dicts.
 
+    Dicts keep the order of their keys.
     The names in such a dict are those of the attributes of the node. A named tuple is such a node.
 
     Raises:
@@ -36,7 +37,7 @@ def _plain(value: Any, path: str, numbers: Iterator[int]) -> Any:
         if type(name) not in _KEYS:
             raise ExportError(f"{path or 'the tree'} has a key {name!r}, which no file can hold; use text")
         found[name] = _plain(child, f"{path}{key}", numbers)
-    return found
+    return {name: found[name] for name in value} if type(value) is dict else found
 
 
 def write_structure(value: Any) -> Any:
