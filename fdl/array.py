@@ -64,13 +64,18 @@ class Array(Value, metaclass=_ArrayType):
         data.flags.writeable = False
         return np.array(data, dtype=dtype, copy=copy) if dtype is not None or copy else data
 
-    def __dlpack__(self, *, max_version: Any = None, copy: bool | None = None, **kwargs: Any) -> Any:
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any:
+        refuse_stream("__dlpack__", stream)
+        if dl_device not in (None, self.__dlpack_device__()):
+            raise BufferError(f"__dlpack__: the array is in the processor's memory, not on device {dl_device}")
         data = self.concrete().view()
         if max_version is None or max_version[0] < 1:
             # DLPack before 1.0 cannot say "read-only": its consumers get memory that they may write to.
-            return (data if copy is False else data.copy()).__dlpack__(**kwargs)
+            return (data if copy is False else data.copy()).__dlpack__()
         data.flags.writeable = False
-        return data.__dlpack__(max_version=max_version, copy=copy, **kwargs)
+        return data.__dlpack__(max_version=max_version, copy=copy)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.concrete().__dlpack_device__()
@@ -83,6 +88,12 @@ class Array(Value, metaclass=_ArrayType):
 
     def __deepcopy__(self, memo: Any) -> "Array":
         return copied(self)
+
+
+def refuse_stream(name: str, stream: Any) -> None:
+    """Raise a ValueError if there is a `stream`: those are queues of accelerators."""
+    if stream is not None:
+        raise ValueError(f"{name}: the processor has no streams, but stream={stream!r}; leave it out")
 
 
 def _unpickled(data: np.ndarray) -> Array:

@@ -218,30 +218,31 @@ _SAMPLES = {
     "n": "number of samples.",
     "d": "their distance, in units of time or space.",
     "dtype": "of the result; None is float32.",
+    "device": 'None, the one device, or "cpu".',
 }
 
 
 @fill_docstring(_SAMPLES, "[n], in cycles per unit.")
-def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Array:
+def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None) -> Array:
     """The frequencies of :func:`fft`: cycles per unit, for n samples at distance d.
 
     >>> fftfreq(4).tolist()
     [0.0, 0.25, -0.5, -0.25]
     """
-    k = fnp.arange(n)
+    k = fnp.arange(n, device=device)
     k = fnp.where(k < (n + 1) // 2, k, k - n)
     return k.astype(as_dtype(float if dtype is None else dtype)) / (n * d)
 
 
 @fill_docstring(_SAMPLES, "[n // 2 + 1], in cycles per unit.")
-def rfftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Array:
+def rfftfreq(n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None) -> Array:
     """The frequencies of :func:`rfft`.
 
     >>> rfftfreq(4).tolist()
     [0.0, 0.25, 0.5]
     """
     n = integer("rfftfreq: n", n)
-    return fnp.arange(n // 2 + 1).astype(as_dtype(float if dtype is None else dtype)) / (n * d)
+    return fnp.arange(n // 2 + 1, device=device).astype(as_dtype(float if dtype is None else dtype)) / (n * d)
 
 
 _shift = fill_docstring(

@@ -72,7 +72,7 @@ ORDERS = {
     "fdl.numpy": [
         "polynomials",
         "signals",
-        "_methods linalg nanfunctions padding",
+        "_methods inspection linalg nanfunctions padding",
         "einstein statistics",
         "linear",
         "diagonals grids histograms sets",

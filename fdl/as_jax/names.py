@@ -85,7 +85,10 @@ MODULES: dict[str, ModuleNames] = {
         | _from("fdl.as_jax.version", "__version__ __version_info__")
         | _from("fdl.as_jax.single", "pmap shard_map")
     ),
-    "jax.numpy": ModuleNames(("fdl.numpy",), _from("ml_dtypes", _SMALL_DTYPES)),
+    "jax.numpy": ModuleNames(
+        ("fdl.numpy",),
+        _from("ml_dtypes", _SMALL_DTYPES) | _from("fdl.numpy", "__array_api_version__ __array_namespace_info__"),
+    ),
     "jax.numpy.linalg": ModuleNames(("fdl.numpy.linalg",)),
     "jax.numpy.fft": ModuleNames(("fdl.fft",)),
     "jax.lax": ModuleNames(

@@ -147,6 +147,7 @@ from fdl.numpy.elementwise import (
 from fdl.numpy.functional import apply_along_axis, apply_over_axes, vectorize
 from fdl.numpy.grids import c_, index_exp, indices, ix_, meshgrid, mgrid, ogrid, r_, s_
 from fdl.numpy.histograms import bincount, histogram, histogram2d, histogram_bin_edges, histogramdd
+from fdl.numpy.inspection import __array_namespace_info__
 from fdl.numpy.linear import cross, dot, inner, kron, matmul, matvec, outer, tensordot, trace, vdot, vecdot, vecmat
 from fdl.numpy.logic import (
     allclose,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fdl.api.environment import devices
-from fdl.array import Array, alias
+from fdl.array import Array, alias, refuse_stream
 from fdl.core.trace import Tracer, Value
 from fdl.dtypes import as_dtype, key
 from fdl.errors import ConcretizationError, ShapeError
@@ -27,6 +27,7 @@ from fdl.numpy import (
     sorting,
     statistics,
 )
+from fdl.numpy._operands import check_device
 from fdl.ops.convert import bitcast
 from fdl.sharding import WHOLE
 
@@ -157,7 +158,14 @@ def _clip(self: Any, min: Any = None, max: Any = None) -> Any:
 
 
 def _astype(self: Any, dtype: Any, copy: bool = False, device: Any = None) -> Any:
-    return creation.astype(self, dtype, copy=copy)
+    return creation.astype(self, dtype, copy=copy, device=device)
+
+
+def _to_device(self: Any, device: Any, /, *, stream: Any = None) -> Any:
+    """The array itself: there is one device."""
+    check_device("to_device", device)
+    refuse_stream("to_device", stream)
+    return self
 
 
 def _item(self: Any, *args: int) -> Any:
@@ -217,7 +225,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "item": _item,
     "view": _view,
     "devices": lambda self: {_device(self)},
-    "to_device": lambda self, device, *, stream=None: self,
+    "to_device": _to_device,
     "tolist": _to_list,
     "block_until_ready": _block_until_ready,
     "copy": creation.copy,

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fdl import array as arrays
+from fdl.api.environment import Device, devices
 from fdl.array import alias, as_operand
 from fdl.config import config
 from fdl.core.trace import Tracer, Value
@@ -29,6 +30,7 @@ from fdl.errors import AxisError, DtypeError, RangeError, ShapeError
 from fdl.ops.convert import convert
 from fdl.ops.precision import accumulator
 from fdl.ops.shape import broadcast_in_dim
+from fdl.sharding import Sharding
 
 #: For signatures: an Array, a NumPy array or scalar, or a Python number.
 ArrayLike: TypeAlias = Any
@@ -260,6 +262,14 @@ def shape_tuple(name: str, shape: Any) -> tuple[int, ...]:
     if any(n >= 2**63 for n in found):
         raise ShapeError(f"{name}: the shape {found} has an extent that no array has")
     return found
+
+
+def check_device(name: str, device: Any) -> None:
+    """Raise a ValueError unless `device` is None, the one device, its name, or a sharding over it."""
+    if device is None or isinstance(device, Sharding) or (isinstance(device, str) and device == "cpu"):
+        return
+    if not isinstance(device, Device) or device not in devices():
+        raise ValueError(f"{name}: there is no device {device!r}; fdl has one, fdl.devices()[0], the processor")
 
 
 def no_out(name: str, out: Any) -> None:

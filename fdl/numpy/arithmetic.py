@@ -288,7 +288,10 @@ def _divmod(name: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     whole = select(compare.gt(ops.sub(exact, whole), full_like(x, 0.5)), ops.add(whole, one), whole)
     ratio = ops.stop_gradient(ops.div(x, y))
     quotient = select(compare.eq(exact, zero), copysign(zero, ratio), whole)
-    quotient = select(compare.eq(y, zero), ratio, quotient)
+    # As the Array API has it, which rounds the ratio down: infinity // 2 is infinity, and 1 // -infinity is -0.
+    far = full_like(x, np.inf)
+    known = bitwise.or_(compare.eq(ops.abs_(x), far), compare.eq(ops.abs_(y), far))
+    quotient = select(bitwise.or_(compare.eq(y, zero), known), ratio, quotient)
     return cast(quotient, dtype), cast(modulo, dtype)
 
 

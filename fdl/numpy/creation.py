@@ -17,6 +17,7 @@ from fdl.numpy._operands import (
     DTypeLike,
     broadcast_shapes,
     cast,
+    check_device,
     expand_to,
     number,
     refuse_keys,
@@ -48,7 +49,7 @@ def array(
         copy: False lets the result share the memory of an Array; data that could change later is always copied.
         order: "K", "C" or None; arrays have no memory order that could be seen.
         ndmin: least number of axes; missing ones are put in front.
-        device: accepted for compatibility.
+        device: where the array is: None, the one device of :func:`fdl.devices`, a sharding over it, or "cpu".
 
     Returns:
         The array.
@@ -60,6 +61,7 @@ def array(
     >>> array([1, 2]), array([[1.0], [2.0]]).shape
     (Array([1, 2], dtype=int32), (2, 1))
     """
+    check_device("array", device)
     result = _from_data(object, None if dtype is None else as_dtype(dtype))
     if dtype is not None and result.type.dtype != as_dtype(dtype):
         refuse_keys("array", result.type.dtype)
@@ -80,7 +82,7 @@ def asarray(
         dtype: of the result; None keeps it.
         order: accepted for compatibility.
         copy: True for memory of its own; False to share it or raise; None copies what could change later.
-        device: accepted for compatibility.
+        device: where the array is: None, the one device of :func:`fdl.devices`, a sharding over it, or "cpu".
 
     Returns:
         The array.
@@ -91,6 +93,7 @@ def asarray(
     >>> asarray(2.5)
     Array(2.5, dtype=float32)
     """
+    check_device("asarray", device)
     if copy is False:
         _refuse_copy("asarray", a, None if dtype is None else as_dtype(dtype))
     return array(a, dtype, bool(copy))
@@ -186,11 +189,12 @@ def astype(x: ArrayLike, dtype: DTypeLike | None, /, *, copy: bool = False, devi
         x: array or number; the real part is taken of complex numbers made real.
         dtype: the dtype wanted; None is the default float.
         copy: whether the result has memory of its own even if the dtype is the same.
-        device: accepted for compatibility.
+        device: where the array is: None, the one device of :func:`fdl.devices`, a sharding over it, or "cpu".
 
     >>> astype(2.7, int)
     Array(2, dtype=int32)
     """
+    check_device("astype", device)
     target = default_dtype(float) if dtype is None else as_dtype(dtype)
     x = value("astype", x)
     if x.type.dtype != target:
@@ -204,11 +208,12 @@ def zeros(shape: Any, dtype: DTypeLike | None = None, *, device: Any = None) -> 
     Args:
         shape: int or sequence of ints.
         dtype: default float32.
-        device: accepted for compatibility.
+        device: where the array is: None, the one device of :func:`fdl.devices`, a sharding over it, or "cpu".
 
     >>> zeros(3)
     Array([0., 0., 0.], dtype=float32)
     """
+    check_device("zeros", device)
     return filled(0, shape_tuple("zeros", shape), as_dtype(float if dtype is None else dtype))
 
 
@@ -218,11 +223,12 @@ def ones(shape: Any, dtype: DTypeLike | None = None, *, device: Any = None) -> A
     Args:
         shape: int or sequence of ints.
         dtype: default float32.
-        device: accepted for compatibility.
+        device: where the array is: None, the one device of :func:`fdl.devices`, a sharding over it, or "cpu".
 
     >>> ones((1, 2), int)
     Array([[1, 1]], dtype=int32)
     """
+    check_device("ones", device)
     return filled(1, shape_tuple("ones", shape), as_dtype(float if dtype is None else dtype))
 
 
@@ -232,6 +238,7 @@ def empty(shape: Any, dtype: DTypeLike | None = None, *, device: Any = None) -> 
     >>> empty(2)
     Array([0., 0.], dtype=float32)
     """
+    check_device("empty", device)
     return zeros(shape, dtype)
 
 
@@ -242,11 +249,12 @@ def full(shape: Any, fill_value: ArrayLike, dtype: DTypeLike | None = None, *, d
         shape: int or sequence of ints.
         fill_value: number or array.
         dtype: default that of `fill_value`.
-        device: accepted for compatibility.
+        device: where the array is: None, the one device of :func:`fdl.devices`, a sharding over it, or "cpu".
 
     >>> full(2, 7)
     Array([7, 7], dtype=int32)
     """
+    check_device("full", device)
     x = asarray(fill_value, dtype)
     shape = shape_tuple("full", shape)
     if broadcast_shapes(x.type.shape, shape, name="full: fill_value and shape") != shape:
@@ -276,11 +284,12 @@ def zeros_like(a: Any, dtype: DTypeLike | None = None, shape: Any = None, *, dev
         a: array, or anything with shape and dtype.
         dtype: instead of that of `a`.
         shape: instead of that of `a`.
-        device: accepted for compatibility.
+        device: where the array is: None, the one device of :func:`fdl.devices`, a sharding over it, or "cpu".
 
     >>> zeros_like(array([1, 2]))
     Array([0, 0], dtype=int32)
     """
+    check_device("zeros_like", device)
     return filled(0, *_like(a, dtype, shape))
 
 
@@ -290,6 +299,7 @@ def ones_like(a: Any, dtype: DTypeLike | None = None, shape: Any = None, *, devi
     >>> ones_like(array([2.0, 3.0]))
     Array([1., 1.], dtype=float32)
     """
+    check_device("ones_like", device)
     return filled(1, *_like(a, dtype, shape))
 
 
@@ -299,6 +309,7 @@ def empty_like(prototype: Any, dtype: DTypeLike | None = None, shape: Any = None
     >>> empty_like(array([2.0, 3.0]))
     Array([0., 0.], dtype=float32)
     """
+    check_device("empty_like", device)
     return zeros_like(prototype, dtype, shape)
 
 
@@ -310,6 +321,7 @@ def full_like(
     >>> full_like(array([1, 2]), 5)
     Array([5, 5], dtype=int32)
     """
+    check_device("full_like", device)
     target, kind = _like(a, dtype, shape)
     return full(target, fill_value, kind)
 
@@ -324,12 +336,13 @@ def eye(
         M: columns; None is N.
         k: which diagonal: 0 is the main one, positive ones lie above.
         dtype: default float32.
-        device: accepted for compatibility.
+        device: where the array is: None, the one device of :func:`fdl.devices`, a sharding over it, or "cpu".
 
     >>> eye(2)
     Array([[1., 0.],
            [0., 1.]], dtype=float32)
     """
+    check_device("eye", device)
     shape = shape_tuple("eye", (N, N if M is None else M))
     return cast(_diagonals(compare.eq, shape, k), as_dtype(float if dtype is None else dtype))
 
@@ -421,7 +434,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> A
 
     Args:
         x: the object.
-        device: accepted for compatibility.
+        device: where the array is: None, the one device of :func:`fdl.devices`, a sharding over it, or "cpu".
         copy: True for memory of its own; False to share it or raise; None copies what could change later.
 
     Returns:
@@ -433,6 +446,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> A
     >>> from_dlpack(np.arange(2.0))
     Array([0., 1.], dtype=float64)
     """
+    check_device("from_dlpack", device)
     if copy is False:
         _refuse_copy("from_dlpack", x, None)
     return array(x, copy=bool(copy)) if isinstance(x, Value) else as_array(np.from_dlpack(x))

@@ -17,6 +17,7 @@ from fdl.numpy._operands import (
     broadcast,
     broadcast_shapes,
     cast,
+    check_device,
     inexact,
     integer,
     promote,
@@ -46,7 +47,7 @@ def arange(
         stop: where to end.
         step: distance of neighbours.
         dtype: default that of the arguments.
-        device: accepted for compatibility.
+        device: where the array is: None, the one device of :func:`fdl.devices`, a sharding over it, or "cpu".
 
     Returns:
         Array of shape (ceil((stop - start) / step),).
@@ -57,6 +58,7 @@ def arange(
     >>> arange(3), arange(1.0, 2.0, 0.5)
     (Array([0, 1, 2], dtype=int32), Array([1. , 1.5], dtype=float32))
     """
+    check_device("arange", device)
     given = [python_number(v) for v in (start, stop, step) if v is not None]
     for v in given:
         if value("arange", v).type.shape:
@@ -100,7 +102,7 @@ def linspace(
         retstep: whether the distance is returned too.
         dtype: default the default float, or that of the arguments.
         axis: of the result along which the numbers lie.
-        device: accepted for compatibility.
+        device: where the array is: None, the one device of :func:`fdl.devices`, a sharding over it, or "cpu".
 
     Returns:
         Array with `num` along `axis`; with `retstep`, also the distance.
@@ -108,6 +110,7 @@ def linspace(
     >>> linspace(0, 1, 3)
     Array([0. , 0.5, 1. ], dtype=float32)
     """
+    check_device("linspace", device)
     num = integer("linspace: num", num)
     if num < 0:
         raise ShapeError(f"linspace: num must not be negative, got {num}")

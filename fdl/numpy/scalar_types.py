@@ -26,6 +26,8 @@ class ScalarType:
         return asarray(x, self.dtype)
 
     def __eq__(self, other: object) -> bool:
+        if other is None:  # which NumPy reads as float64
+            return False
         return self.dtype == (other.dtype if isinstance(other, ScalarType) else other)
 
     def __hash__(self) -> int:
@@ -64,6 +66,23 @@ _KINDS = {
 }
 
 
+class FloatLimits:
+    """What :func:`finfo` returns: the attributes of ``numpy.finfo``."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self._limits = ml_dtypes.finfo(dtype)
+        self.dtype: np.dtype = np.dtype(self._limits.dtype)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_limits":
+            raise AttributeError(name)
+        found = getattr(self._limits, name)
+        return float(found) if isinstance(found, np.generic) and np.dtype(found.dtype) == self.dtype else found
+
+    def __repr__(self) -> str:
+        return f"finfo(min={self.min}, max={self.max}, eps={self.eps}, dtype={self.dtype})"
+
+
 def finfo(dtype: Any) -> Any:
     """Limits of a floating dtype: eps, max, min, tiny, bits, ...
 
@@ -73,13 +92,16 @@ def finfo(dtype: Any) -> Any:
     Raises:
         ValueError: it is another dtype.
 
-    >>> finfo(float32).eps
-    np.float32(1.1920929e-07)
+    Returns:
+        The limits; those that are numbers are Python's, which take the dtype of the arrays that they meet.
+
+    >>> finfo(float32).eps, finfo(bfloat16).max
+    (1.1920928955078125e-07, 3.3895313892515355e+38)
     """
     found = dtype_of(dtype)
     if found not in dtypes.INEXACT:
         raise ValueError(f"finfo is for floating and complex dtypes, got {found}; iinfo is for integers")
-    return ml_dtypes.finfo(found)
+    return FloatLimits(found)
 
 
 def iinfo(int_type: Any) -> Any:

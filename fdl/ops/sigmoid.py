@@ -45,7 +45,15 @@ class LogisticDensity(Function):
 class Tanh(Function):
     """Hyperbolic tangent."""
 
-    function = np.tanh
+    @staticmethod
+    def function(x: np.ndarray) -> np.ndarray:
+        out = np.asarray(np.tanh(x))
+        if x.dtype.kind != "c":
+            return out
+        # NumPy has the sign of sin(2 imag) there, the Array API that of imag.
+        far = np.isinf(x.real) & np.isfinite(x.imag)
+        out.imag[far] = np.copysign(0, x.imag[far])
+        return out
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         if x.type.dtype.kind == "c":

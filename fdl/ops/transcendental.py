@@ -60,8 +60,11 @@ class Expm1(Function):
         out = np.expm1(x)
         if x.dtype.kind != "c":
             return out
-        # NumPy multiplies infinity by the sine of zero; the exponential has the limits that C's standard demands.
-        return np.where(np.isfinite(x), out, np.exp(x) - 1)
+        # NumPy multiplies infinity by the sine of zero; the exponential has the limits that C's standard demands. Of
+        # zero the real part has no sign.
+        out = np.where(np.isfinite(x), out, np.exp(x) - 1)
+        out.real[x == 0] = 0
+        return out
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         return exp(x)  # out + 1 cancels

@@ -99,6 +99,8 @@ def test_quotients_of_infinities_and_signs_of_zero(jitted):
         found = np.asarray((fdl.jit(f) if jitted else f)(x, y))
         with np.errstate(all="ignore"):
             expected = getattr(np, name)(x, y)
+            if name == "floor_divide":  # the Array API's values
+                expected = np.where(np.isinf(x) | np.isinf(y), x / y, expected)
         assert_array_equal(found, expected)
         number = ~np.isnan(expected)
         assert_array_equal(np.signbit(found[number]), np.signbit(expected[number]))
