@@ -9,8 +9,9 @@ from typing import Any
 
 from fdl import debug, lax, numpy, tracebacks, tree, tree_util
 from fdl.api.arguments import float0
+from fdl.api.checkpoint import checkpoint, checkpoint_policies, remat
 from fdl.api.closures import closure_convert
-from fdl.api.custom import checkpoint, checkpoint_policies, custom_gradient, custom_jvp, custom_vjp, remat
+from fdl.api.custom import custom_gradient, custom_jvp, custom_vjp
 from fdl.api.differentiate import grad, jvp, linear_transpose, linearize, value_and_grad, vjp
 from fdl.api.environment import (
     block_until_ready,

@@ -10,11 +10,10 @@ from fdl import tree
 from fdl.api.arguments import FlatFunction, flatten_values, name_of
 from fdl.api.inspect import trace_call
 from fdl.array import as_array
-from fdl.control.call import Call, Remat
 from fdl.control.custom import NO_PROGRAM, Custom, CustomCall, CustomJvp, CustomVjp, Rule
 from fdl.core.interpret import apply_program
 from fdl.core.program import Program
-from fdl.core.trace import RULE_ADVICE, current, is_eager, lift, trace_program
+from fdl.core.trace import RULE_ADVICE, current, is_eager, lift
 from fdl.core.types import TensorType
 from fdl.dtypes import INEXACT
 from fdl.errors import DifferentiationError, LeakedTracerError, ShapeError, TreeError
@@ -451,69 +450,3 @@ class _Pullback:
 
     def __call__(self, *values: Any) -> Any:
         return tree.unflatten(self.structure, apply_program(self.program, values))
-
-
-def checkpoint(
-    fun: Callable[..., Any] | None = None,
-    *,
-    prevent_cse: bool = True,
-    policy: Callable[..., bool] | None = None,
-    static_argnums: int | Sequence[int] = (),
-    concrete: bool = False,
-) -> Callable[..., Any]:
-    """`fun`, whose inner values are computed again in the backward pass instead of being kept.
-
-    Args:
-        fun: any function of arrays.
-        prevent_cse: keep the compiler from merging both computations; False lets it.
-        policy: ``fdl.checkpoint_policies.everything_saveable`` keeps all inner values; others keep none.
-        static_argnums: positional arguments that are Python values.
-        concrete: accepted for ports, and ignored.
-
-    Source: Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016.
-
-    >>> import fdl, fdl.numpy as fnp
-    >>> fdl.grad(fdl.checkpoint(lambda x: fnp.sin(fnp.sin(x))))(0.0)
-    Array(1., dtype=float32)
-    """
-    if fun is None:
-        return functools.partial(checkpoint, prevent_cse=prevent_cse, policy=policy, static_argnums=static_argnums)
-    fixed = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
-    keep = not prevent_cse or policy is checkpoint_policies.everything_saveable
-
-    @boundary
-    @functools.wraps(fun)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if is_eager():
-            return fun(*args, **kwargs)
-        static = {n % len(args): args[n] for n in fixed}
-
-        def partly(*parts: Any, **kwargs: Any) -> Any:
-            rest = iter(parts)
-            return fun(*(static[n] if n in static else next(rest) for n in range(len(args))), **kwargs)
-
-        functools.update_wrapper(partly, fun, updated=())
-        leaves, structure = flatten_values(partly, [a for n, a in enumerate(args) if n not in static], kwargs)
-        flat = FlatFunction(partly, structure)
-        program, captured = trace_program(flat, [v.type for v in leaves], name_of(fun), [v.weak for v in leaves])
-        outs = (Call if keep else Remat)(program, name_of(fun))(*captured, *leaves)
-        return flat.unflatten(outs)
-
-    return wrapped
-
-
-class checkpoint_policies:
-    """What :func:`checkpoint` keeps."""
-
-    @staticmethod
-    def everything_saveable(*_: Any, **__: Any) -> bool:
-        """Keep all inner values."""
-        return True
-
-    @staticmethod
-    def nothing_saveable(*_: Any, **__: Any) -> bool:
-        """Keep none; compute them again."""
-        return False
-
-
-remat = checkpoint

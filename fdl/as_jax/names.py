@@ -115,6 +115,7 @@ MODULES: dict[str, ModuleNames] = {
             "bernoulli beta cauchy expon gamma laplace logistic multivariate_normal norm poisson t uniform".split()
         )
     },
+    "jax.ad_checkpoint": ModuleNames(("fdl.ad_checkpoint",)),
     "jax.api_util": ModuleNames(names=_from("fdl.as_jax.linear_util", "debug_info flatten_fun flatten_fun_nokwargs")),
     "jax.core": ModuleNames(names=_CORE_NAMES),
     "jax.custom_batching": ModuleNames(("fdl.custom_batching",)),

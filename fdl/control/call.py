@@ -1,4 +1,4 @@
-"""Call: a Program applied to operands; and Remat, which forgets what happened inside."""
+"""Call: a Program applied to operands."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -81,30 +81,3 @@ class Call(Higher):
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         for program, operands in sample_program(rng):
             yield type(self)(program), *operands
-
-
-class Remat(Call):
-    """A call whose inner values are not kept for the backward pass but computed again.
-
-    Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016.
-    """
-
-    mixed = True
-    recomputed = True
-
-    def partial_eval(self, known: Sequence[Any], types: Sequence[TensorType]) -> Split:
-        unknown = tuple(k is None for k in known)
-        split = ProgramSplit(self.program, unknown, (False,) * len(self.program.outputs))
-        count = len(split.known.outputs) - len(split.residual_types)
-        known_half, whole = split.known, self.program
-        outputs = tuple(take(whole.outputs, split.out_unknown))
-        return Split(
-            known=Call(
-                Program(known_half.inputs, known_half.equations, known_half.outputs[:count], known_half.constants)
-            ),
-            known_args=indices_of(unknown, False),
-            unknown=Remat(Program(whole.inputs, whole.equations, outputs, whole.constants), self.label),
-            unknown_args=list(range(len(known))),
-            residuals=0,
-            out_unknown=split.out_unknown,
-        )

@@ -33,8 +33,8 @@ class Rule:
         self.function = function
         self.__qualname__ = f"{getattr(function, '__qualname__', 'rule')}@{id(function):x}"
 
-    def __call__(self, *args: Any) -> Any:
-        return self.function(*args)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Rule) and self.function is other.function

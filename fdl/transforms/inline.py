@@ -1,6 +1,6 @@
 """Inlining: operations that compute a Program are replaced by its equations."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -14,8 +14,14 @@ def inline(program: Program) -> Program:
     return _Inliner().run(program)
 
 
+def inline_those(program: Program, wanted: Callable[[Operation], bool]) -> Program:
+    """`program` with `wanted` operations replaced by what they compute, but not inside of loops and branches."""
+    return _Inliner(wanted).run(program)
+
+
 class _Inliner:
-    def __init__(self) -> None:
+    def __init__(self, wanted: Callable[[Operation], bool] | None = None) -> None:
+        self.wanted = wanted
         self.scopes = count(1)
         self.constants: list[tuple[Var, object]] = []
 
@@ -34,11 +40,11 @@ class _Inliner:
         for equation in program.equations:
             inputs = tuple(a if isinstance(a, Literal) else names[a] for a in equation.inputs)
             inner = equation.operation.inlined
-            if inner is None:
+            if inner is None or (self.wanted and not self.wanted(equation.operation)):
                 outputs = tuple(Var(v.type) for v in equation.outputs)
                 names.update(zip(equation.outputs, outputs, strict=True))
                 yield Equation(
-                    _inside(equation.operation),
+                    equation.operation if self.wanted else _inside(equation.operation),
                     inputs,
                     outputs,
                     equation.source,

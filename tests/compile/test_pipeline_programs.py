@@ -370,7 +370,8 @@ def test_fusion_of_a_chain_is_one_loop(rng: np.random.Generator) -> None:
 
 
 def test_checkpointed_equations_are_not_merged() -> None:
-    from fdl.control.call import Call, Remat
+    from fdl.control.call import Call
+    from fdl.control.checkpoint import Remat
 
     x = np.ones(4)
     inner = traced(lambda x: [exp(x)], x)
