@@ -26,6 +26,15 @@ class AxisType(enum.Enum):
     Manual = enum.auto()
 
 
+class _Unconstrained(enum.Enum):
+    """What a PartitionSpec says of an axis that may be cut in any way."""
+
+    UNCONSTRAINED = enum.auto()
+
+    def __repr__(self) -> str:
+        return "UNCONSTRAINED"
+
+
 class PartitionSpec(tuple[Any, ...]):
     """For each axis of an array the names of the axes of a mesh that it is cut along, or None.
 
@@ -33,7 +42,7 @@ class PartitionSpec(tuple[Any, ...]):
     PartitionSpec('data', None)
     """
 
-    UNCONSTRAINED = "UNCONSTRAINED"
+    UNCONSTRAINED = _Unconstrained.UNCONSTRAINED
 
     def __new__(cls, *partitions: Any, unreduced: Any = frozenset(), reduced: Any = frozenset()) -> "PartitionSpec":
         return super().__new__(cls, partitions)

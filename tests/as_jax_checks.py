@@ -168,6 +168,14 @@ def check_meshes_are_looked_at():
     assert "more than once" in str(raised(NamedSharding, mesh, P("data", "data")))
 
 
+def check_arrays_say_where_they_lie():
+    x = jnp.ones((2, 3))
+    assert x.aval.sharding.is_fully_replicated and x.is_fully_addressable
+    assert jax.jit(lambda v: v * (not v.aval.weak_type))(x)[0, 0] == 1
+    (shard,) = x.addressable_shards
+    assert x[shard.index].shape == shard.data.shape and shard.device in x.devices()
+
+
 def check_one_device_has_meshes():
     mesh = jax.make_mesh((1,), ("data",))
     total = jax.shard_map(lambda x: lax.psum(x, "data"), mesh=mesh, in_specs=P("data"), out_specs=P())

@@ -225,6 +225,18 @@ class Lowered:
 
         return listing(self.traced.computed, self.traced.may_overwrite, stage)
 
+    def cost_analysis(self) -> dict[str, float]:
+        """Estimates of a call's work, under XLA's names; what loops and branches hold is counted once.
+
+        Returns:
+            ``"flops"``: floating-point operations; ``"bytes accessed"``: bytes that the steps read and write.
+
+        >>> import fdl, fdl.numpy as fnp
+        >>> fdl.jit(fnp.matmul).lower(fnp.ones((64, 32)), fnp.ones((32, 16))).cost_analysis()["flops"]
+        65536.0
+        """
+        return _cost_analysis(self.traced)
+
     def compile(self, compiler_options: Any = None) -> "CompiledFunction":
         """A function of the same arguments, without the static ones, that runs the compiled Program.
 
@@ -232,6 +244,33 @@ class Lowered:
         """
         _ = self.traced.compiled
         return CompiledFunction(name_of(self.jitted.fun), self.traced, self.signature, self.jitted.fun)
+
+
+def _static_cost(traced: Traced) -> Any:
+    from fdl.compile.profile.report import static_cost
+
+    return static_cost(traced.computed, traced.may_overwrite)
+
+
+def _cost_analysis(traced: Traced) -> dict[str, float]:
+    cost = _static_cost(traced)
+    return {"flops": float(cost.flops), "bytes accessed": float(cost.bytes)}
+
+
+@dataclass(frozen=True)
+class MemoryAnalysis:
+    """Bytes that a call needs, under XLA's names.
+
+    Attributes:
+        argument_size_in_bytes, output_size_in_bytes: of its arguments and results.
+        temp_size_in_bytes: of the memory that it works in, which threads' own come on top of.
+    """
+
+    argument_size_in_bytes: int
+    output_size_in_bytes: int
+    temp_size_in_bytes: int
+    alias_size_in_bytes: int = 0
+    generated_code_size_in_bytes: int = 0
 
 
 class CompiledFunction:
@@ -257,6 +296,23 @@ class CompiledFunction:
                 f"({', '.join(map(str, types))})"
             )
         return tree.unflatten(traced.out_structure, traced.run(leaves))
+
+    def cost_analysis(self) -> dict[str, float]:
+        """See :meth:`Lowered.cost_analysis`."""
+        return _cost_analysis(self.traced)
+
+    def memory_analysis(self) -> "MemoryAnalysis":
+        """How much memory a call needs.
+
+        >>> import fdl, fdl.numpy as fnp
+        >>> fdl.jit(fnp.sin).lower(fnp.ones(4)).compile().memory_analysis().output_size_in_bytes
+        16
+        """
+        program = self.traced.program
+        given, made = (
+            sum(t.size * t.dtype.itemsize for t in types) for types in (program.input_types, program.output_types)
+        )
+        return MemoryAnalysis(given, made, _static_cost(self.traced).memory_bytes)
 
     def __reduce__(self) -> Any:
         traced = self.traced

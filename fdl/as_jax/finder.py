@@ -43,6 +43,7 @@ def install() -> None:
         sys.meta_path.insert(0, _Finder())
         if _SPAWNED not in sys.path:
             sys.path.insert(1, _SPAWNED)  # after the folder of the program, which others replace as the first
+        importlib.import_module("fdl.as_jax.attributes").install()  # of what `import fdl` need not import
         config.enable_x64 = config.default_float == "float64"
         config.sort_keys = True
 

@@ -7,6 +7,7 @@ from fdl.lax.callbacks import io_callback, pure_callback
 from fdl.lax.collectives import all_gather, axis_index, pmax, pmean, pmin, ppermute, psum, psum_scatter
 from fdl.lax.control import cond, fori_loop, map, scan, switch, while_loop
 from fdl.lax.convolution import *
+from fdl.lax.exchange import all_to_all, pbroadcast, pshuffle, pswapaxes
 from fdl.lax.implicit import custom_linear_solve, custom_root
 from fdl.lax.indexing import *
 from fdl.lax.operators import *

@@ -1,7 +1,7 @@
 """Collectives over an axis that an enclosing vmap names."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from fdl.errors import ShapeError
 from fdl.numpy._operands import axis_index as place_of
 from fdl.ops.arithmetic import add, div, mul
 from fdl.ops.convert import convert
+from fdl.ops.reduce import reduce_max, reduce_min, sum_
 from fdl.ops.shape import full_like, move_axis, reshape
 
 
@@ -25,12 +26,37 @@ def _over(make: Callable[[Any], Any], leaf: Any, axis_name: Any) -> Any:
     return leaf
 
 
-def psum(x: Any, axis_name: Any) -> Any:
+#: Groups of examples, by their numbers.
+Groups: TypeAlias = Sequence[Sequence[int]] | None
+
+
+def group_of(axis_name: Any, groups: Sequence[Sequence[int]]) -> Any:
+    """The numbers of the examples in the group of this example.
+
+    Raises:
+        ValueError: the groups do not hold each example once, or differ in size.
+    """
+    size = axis_size(axis_name)
+    if sorted(n for group in groups for n in group) != list(range(size)) or len(set(map(len, groups))) > 1:
+        raise ValueError(f"axis_index_groups needs {size} examples in groups of one size, got {groups}")
+    of = {example: number for number, group in enumerate(groups) for example in group}
+    mine = as_array(np.array([of[n] for n in range(size)], np.int32))[axis_index(axis_name)]
+    return as_array(np.array(groups, np.int32))[mine]
+
+
+def _of_group(reduce: Callable[..., Any], x: Any, axis_name: Any, groups: Sequence[Sequence[int]]) -> Any:
+    """`x` (a pytree) combined over the examples of a group."""
+    members = group_of(axis_name, groups)
+    return tree.map(lambda leaf: reduce(_gathered(leaf, axis_name)[members], (0,)), x)
+
+
+def psum(x: Any, axis_name: Any, *, axis_index_groups: Groups = None) -> Any:
     """Sum of `x` (a pytree) over the named axis, or axes.
 
     Args:
         x: pytree of arrays of numbers; Python numbers are multiplied by the size of the axis.
         axis_name: name of an axis, or a tuple of names.
+        axis_index_groups: numbers of examples; each group of them is combined by itself.
 
     Returns:
         A pytree of the same structure, shapes and dtypes; booleans are counted.
@@ -45,19 +71,23 @@ def psum(x: Any, axis_name: Any) -> Any:
 
     def one(leaf: Any) -> Any:
         if type(leaf) in WEAK:
-            return python_number(leaf) * axis_size(axis_name)
+            return python_number(leaf) * (axis_size(axis_name) if not axis_index_groups else len(axis_index_groups[0]))
         leaf = as_array(leaf, "an operand of psum")
-        return _over(Psum, convert(leaf, default_dtype(int)) if leaf.type.dtype == bool_ else leaf, axis_name)
+        leaf = convert(leaf, default_dtype(int)) if leaf.type.dtype == bool_ else leaf
+        if axis_index_groups is not None:
+            return _of_group(sum_, leaf, axis_name, axis_index_groups)
+        return _over(Psum, leaf, axis_name)
 
     return tree.map(one, x)
 
 
-def pmean(x: Any, axis_name: Any) -> Any:
+def pmean(x: Any, axis_name: Any, *, axis_index_groups: Groups = None) -> Any:
     """Mean of `x` (a pytree) over the named axis, or axes.
 
     Args:
         x: pytree of arrays of numbers.
         axis_name: name of an axis, or a tuple of names.
+        axis_index_groups: numbers of examples; each group of them is combined by itself.
 
     Returns:
         A pytree of the same structure and shapes; integers become the default float.
@@ -69,8 +99,8 @@ def pmean(x: Any, axis_name: Any) -> Any:
     >>> fdl.vmap(lambda x: x - fdl.lax.pmean(x, "i"), axis_name="i")(fnp.array([1.0, 3.0]))
     Array([-1.,  1.], dtype=float32)
     """
-    count = axis_size(axis_name)
-    total = psum(tree.map(_inexact, x), axis_name)
+    count = axis_size(axis_name) if axis_index_groups is None else len(axis_index_groups[0])
+    total = psum(tree.map(_inexact, x), axis_name, axis_index_groups=axis_index_groups)
     return tree.map(lambda t: div(t, full_like(t, count)), total)
 
 
@@ -79,12 +109,13 @@ def _inexact(x: Any) -> Any:
     return x if is_inexact(x.type.dtype) else convert(x, default_dtype(float))
 
 
-def pmax(x: Any, axis_name: Any) -> Any:
+def pmax(x: Any, axis_name: Any, *, axis_index_groups: Groups = None) -> Any:
     """Largest `x` (a pytree, elementwise) over the named axis, or axes.
 
     Args:
         x: pytree of arrays of real numbers.
         axis_name: name of an axis, or a tuple of names.
+        axis_index_groups: numbers of examples; each group of them is combined by itself.
 
     Returns:
         A pytree of the same structure, shapes and dtypes.
@@ -96,15 +127,18 @@ def pmax(x: Any, axis_name: Any) -> Any:
     >>> fdl.vmap(lambda x: fdl.lax.pmax(x, "i"), axis_name="i")(fnp.array([1.0, 3.0]))
     Array([3., 3.], dtype=float32)
     """
+    if axis_index_groups is not None:
+        return _of_group(reduce_max, x, axis_name, axis_index_groups)
     return tree.map(lambda leaf: _over(Pmax, leaf, axis_name), x)
 
 
-def pmin(x: Any, axis_name: Any) -> Any:
+def pmin(x: Any, axis_name: Any, *, axis_index_groups: Groups = None) -> Any:
     """Smallest `x` (a pytree, elementwise) over the named axis, or axes.
 
     Args:
         x: pytree of arrays of real numbers.
         axis_name: name of an axis, or a tuple of names.
+        axis_index_groups: numbers of examples; each group of them is combined by itself.
 
     Returns:
         A pytree of the same structure, shapes and dtypes.
@@ -116,6 +150,8 @@ def pmin(x: Any, axis_name: Any) -> Any:
     >>> fdl.vmap(lambda x: fdl.lax.pmin(x, "i"), axis_name="i")(fnp.array([1.0, 3.0]))
     Array([1., 1.], dtype=float32)
     """
+    if axis_index_groups is not None:
+        return _of_group(reduce_min, x, axis_name, axis_index_groups)
     return tree.map(lambda leaf: _over(Pmin, leaf, axis_name), x)
 
 
@@ -142,7 +178,7 @@ def axis_index(axis_name: Any) -> Any:
     return number
 
 
-def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) -> Any:
+def all_gather(x: Any, axis_name: Any, *, axis_index_groups: Groups = None, axis: int = 0, tiled: bool = False) -> Any:
     """All examples' `x` (a pytree) along a new axis at `axis`; with `tiled`, joined along the axis that is there.
 
     Args:
@@ -150,6 +186,7 @@ def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) ->
         axis_name: name of an axis, or a tuple of names, in row-major order; of size n together.
         axis: where the examples go in the result.
         tiled: whether to join along an existing axis.
+        axis_index_groups: numbers of examples; each group of them gathers what it has itself.
 
     Returns:
         A pytree of the same structure; each array has a new axis of extent n, or an axis n times as long.
@@ -162,16 +199,17 @@ def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) ->
     Array([[1, 2],
            [1, 2]], dtype=int32)
     """
-    size = axis_size(axis_name)
+    members = None if axis_index_groups is None else group_of(axis_name, axis_index_groups)
 
     def one(leaf: Any) -> Any:
         gathered = _gathered(leaf, axis_name)
+        gathered = gathered if members is None else gathered[members]
         shape = list(gathered.type.shape[1:])
         place = place_of("all_gather", axis, len(shape) if tiled else len(shape) + 1)
         moved = move_axis(gathered, 0, place)
         if not tiled:
             return moved
-        shape[place] *= size
+        shape[place] *= gathered.type.shape[0]
         return reshape(moved, shape)
 
     return tree.map(one, x)

@@ -11,13 +11,16 @@ from fdl.errors import ShapeError
 from fdl.lax.structure import rev
 from fdl.numpy._operands import promote
 from fdl.ops import conv as conv_ops
+from fdl.ops.contract import dot_general
 from fdl.ops.conv import ConvDimensionNumbers
+from fdl.ops.shape import transpose
 
 __all__ = [
     "ConvDimensionNumbers",
     "conv",
     "conv_dimension_numbers",
     "conv_general_dilated",
+    "conv_general_dilated_local",
     "conv_general_dilated_patches",
     "conv_transpose",
     "conv_with_general_padding",
@@ -357,3 +360,54 @@ def conv_general_dilated_patches(
         lhs, as_array(kernel), window_strides, padding, lhs_dilation, rhs_dilation, numbers, features,
         preferred_element_type=preferred_element_type,
     )  # fmt: skip
+
+
+def conv_general_dilated_local(
+    lhs: Any,
+    rhs: Any,
+    window_strides: Sequence[int],
+    padding: Padding,
+    filter_shape: Sequence[int],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    precision: Any = None,
+) -> Any:
+    """A convolution whose kernel differs from place to place, also called a locally connected layer.
+
+    Args:
+        lhs: data, by default (batch, features, *space).
+        rhs: kernels, by default (features out, features in times the product of `filter_shape`, *space of the
+            result); its second axis counts features slowest, as :func:`conv_general_dilated_patches` does.
+        window_strides: step along each spatial axis.
+        padding: "SAME", "SAME_LOWER", "VALID", or a (low, high) pair for each spatial axis.
+        filter_shape: extents of the kernels along the spatial axes.
+        lhs_dilation: distance of the data's elements along each spatial axis; 1 if None.
+        rhs_dilation: distance of the kernel's elements along each spatial axis; 1 if None.
+        dimension_numbers: layouts, as for :func:`conv_general_dilated`.
+        precision: accepted for ports.
+
+    Returns:
+        An array in the layout of the result.
+
+    Raises:
+        ShapeError: the kernels are not one for each place of the result.
+
+    >>> import fdl, fdl.numpy as fnp
+    >>> kernels = fnp.array([[[1.0, 0.0], [0.0, 1.0]]])  # at the first place the first element, then the second
+    >>> fdl.lax.conv_general_dilated_local(fnp.arange(3.0).reshape(1, 1, 3), kernels, (1,), "VALID", (2,))
+    Array([[[0., 2.]]], dtype=float32)
+    """
+    lhs, rhs = promote("conv_general_dilated_local", lhs, rhs)
+    layout = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    patches = conv_general_dilated_patches(
+        lhs, filter_shape, window_strides, padding, lhs_dilation, rhs_dilation, layout
+    )
+    (batch, features, *space), (_, taken, *places) = layout.out_spec, layout.rhs_spec
+    if [patches.shape[n] for n in (features, *space)] != [rhs.shape[n] for n in (taken, *places)]:
+        raise ShapeError(
+            f"conv_general_dilated_local needs kernels of {patches.shape[features]} numbers at each of the places "
+            f"{tuple(patches.shape[n] for n in space)}, got {rhs.type} in the layout {layout.rhs_spec}"
+        )
+    product = dot_general(patches, rhs, (((features,), (taken,)), (tuple(space), tuple(places))))
+    return transpose(product, np.argsort((*space, batch, features)).tolist())

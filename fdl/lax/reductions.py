@@ -6,7 +6,7 @@ from typing import Any
 
 from fdl.array import as_operand as as_array
 from fdl.dtypes import as_dtype, int32
-from fdl.errors import DtypeError, ShapeError
+from fdl.errors import ShapeError
 from fdl.numpy._operands import axis_index, integer, integers, promote
 from fdl.ops import contract, cumulative, reduce
 from fdl.ops import sort as sort_ops
@@ -323,8 +323,6 @@ def dot_general(
     Array([ 5., 25.], dtype=float32)
     """
     lhs, rhs = promote("dot_general", lhs, rhs)
-    if lhs.dtype.kind in "OV" or rhs.dtype.kind == "O":
-        raise DtypeError(f"dot_general needs numbers, got {lhs.type} and {rhs.type}")
     return contract.dot_general(lhs, rhs, dimension_numbers, preferred_element_type)
 
 

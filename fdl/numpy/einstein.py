@@ -1,7 +1,7 @@
 """Einstein summation: opt_einsum chooses the order, every step is one contraction."""
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ def einsum(
     optimize: Any = "auto",
     precision: Any = None,
     preferred_element_type: DTypeLike | None = None,
+    _dot_general: Callable[..., Any] | None = None,
 ) -> Array:
     """Sums of products by the summation convention.
 
@@ -34,6 +35,7 @@ def einsum(
             leave it to us), or the order, as :func:`einsum_path` returns it.
         precision: accepted for compatibility.
         preferred_element_type: dtype in which to sum and of the result.
+        _dot_general: what multiplies in place of :func:`fdl.lax.dot_general`, for libraries that quantize.
 
     Returns:
         Array with the axes right of the arrow.
@@ -60,7 +62,7 @@ def einsum(
         while len(picked) > 1:
             first, second = picked.pop(0), picked.pop(0)
             needed = set(result).union(*(t for _, t in pending + picked))
-            picked.insert(0, _pair(first, second, needed, preferred_element_type))
+            picked.insert(0, _pair(first, second, needed, preferred_element_type, _dot_general))
         pending += picked
     x, term = _simplify(*pending[0], [result])
     x = transpose(x, tuple(term.index(c) for c in result))
@@ -115,7 +117,9 @@ def _simplify(x: Array, term: str, others: list[str]) -> tuple[Array, str]:
     return sum_(x, lonely), "".join(c for i, c in enumerate(term) if i not in lonely)
 
 
-def _pair(first: tuple[Array, str], second: tuple[Array, str], needed: set[str], dtype: Any) -> tuple[Array, str]:
+def _pair(
+    first: tuple[Array, str], second: tuple[Array, str], needed: set[str], dtype: Any, dot: Callable[..., Any] | None
+) -> tuple[Array, str]:
     """One contraction: common letters that are not needed later are summed over, the other common ones are batch."""
     later = "".join(needed)
     x, x_term = _without_ones(*first, *second)
@@ -124,13 +128,12 @@ def _pair(first: tuple[Array, str], second: tuple[Array, str], needed: set[str],
     y, y_term = _simplify(y, y_term, [x_term, later])
     common = [c for c in x_term if c in y_term]
     summed, batch = [c for c in common if c not in needed], [c for c in common if c in needed]
-    out = contract(
-        x,
-        y,
-        ([x_term.index(c) for c in summed], [y_term.index(c) for c in summed]),
-        ([x_term.index(c) for c in batch], [y_term.index(c) for c in batch]),
-        dtype,
-    )
+    summed_axes = [x_term.index(c) for c in summed], [y_term.index(c) for c in summed]
+    batch_axes = [x_term.index(c) for c in batch], [y_term.index(c) for c in batch]
+    if dot is None:
+        out = contract(x, y, summed_axes, batch_axes, dtype)
+    else:
+        out = dot(x, y, (summed_axes, batch_axes), precision=None, preferred_element_type=dtype)
     free = [c for c in x_term if c not in common] + [c for c in y_term if c not in common]
     return out, "".join(batch + free)
 

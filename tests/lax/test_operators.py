@@ -37,3 +37,12 @@ def test_functions_of_factories_are_found_under_their_names():
     assert fnp.sin.__module__ == "fdl.numpy"
     assert fdl.lax.sin.__module__ == "fdl.lax.operators"
     assert not {"install", "Grid", "Joined"} & set(vars(fnp))
+
+
+def test_dot_general_of_bfloat16():
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    found = fdl.lax.dot_general(fnp.asarray(x, "bfloat16"), fnp.asarray(x.T, "bfloat16"), (((1,), (0,)), ((), ())))
+    assert found.dtype == fnp.bfloat16
+    np.testing.assert_array_equal(found.astype("float32"), x @ x.T)
+    with pytest.raises(DtypeError, match="not defined for random keys"):
+        fdl.lax.dot_general(fdl.random.split(fdl.random.key(0)), fnp.ones(2), (((0,), (0,)), ((), ())))

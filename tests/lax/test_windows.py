@@ -97,3 +97,19 @@ def test_layouts_that_do_not_fit_are_refused():
         lax.conv_general_dilated(IMAGE, KERNEL, (1, 1), "SAME", dimension_numbers=("NHC", "HIO", "NHC"))
     with pytest.raises(ShapeError, match="has 2 spatial axes"):
         lax.conv_general_dilated(IMAGE, KERNEL, (1,), "SAME", dimension_numbers=LAYOUT)
+
+
+@pytest.mark.parametrize("layouts", [None, ("NHWC", "HWIO", "NHWC")])
+def test_local_convolutions_have_a_kernel_for_each_place(rng, layouts):
+    x, kernels = rng.normal(size=(2, 3, 6, 5)), rng.normal(size=(4, 3 * 2 * 2, 5, 4))
+    expected = np.empty((2, 4, 5, 4))
+    for i in range(5):
+        for j in range(4):
+            patches = x[:, :, i : i + 2, j : j + 2].reshape(2, -1)
+            expected[:, :, i, j] = patches @ kernels[:, :, i, j].T
+    if layouts is not None:
+        x, kernels, expected = x.transpose(0, 2, 3, 1), kernels.transpose(2, 3, 1, 0), expected.transpose(0, 2, 3, 1)
+    found = lax.conv_general_dilated_local(x, kernels, (1, 1), "VALID", (2, 2), dimension_numbers=layouts)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    with pytest.raises(ShapeError, match="kernels of 12 numbers at each of the places"):
+        lax.conv_general_dilated_local(x, kernels, (2, 2), "VALID", (2, 2), dimension_numbers=layouts)

@@ -83,6 +83,15 @@ def test_einsum(case: tuple[Any, ...]) -> None:
         agree(lambda n, optimize=optimize: n.einsum(case[0], *operands, optimize=optimize))
 
 
+def test_einsum_multiplies_by_a_given_function() -> None:
+    def halves(x: Any, y: Any, numbers: Any, precision: Any = None, preferred_element_type: Any = None) -> Any:
+        return fdl.lax.dot_general(x, y, numbers) / 2
+
+    a, b, c = normal(2, 3), normal(3, 4), normal(4, 5)
+    found = fnp.einsum("ij,jk,kl->il", a, b, c, _dot_general=halves)
+    np.testing.assert_allclose(found, a @ b @ c / 4, rtol=1e-6)
+
+
 PRODUCTS: list[Case] = [
     lambda n: n.dot(A, A[0]),
     lambda n: n.dot(A, A[0, 0]),

@@ -1,7 +1,7 @@
 """The cost report: what the steps of a plan compute, in the words of the user's Program, and how much work that is."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -10,8 +10,10 @@ from fdl.compile.ir.steps import EquationStep, KernelStep, LoopNest
 from fdl.compile.ir.tiles import TileGroup
 from fdl.compile.kernels import control_of, has_lowering, lowering_of
 from fdl.compile.lowerings.words import name_of, shape_text
+from fdl.compile.passes.order import prepared
 from fdl.compile.schedule.fuse import is_nothing
-from fdl.core.program import Equation, Var
+from fdl.compile.schedule.planner import make_plan
+from fdl.core.program import Equation, Program, Var
 from fdl.dtypes import is_inexact
 from fdl.ops.reduce import Prod
 from fdl.ops.shape import Sum
@@ -39,6 +41,41 @@ class StepCost:
     source: str
     flops: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class StaticCost:
+    """What a call costs, as far as its Program tells: what loops and branches hold is counted once.
+
+    Attributes:
+        flops: floating-point operations.
+        bytes: elements that the steps read and write.
+        memory_bytes: for values that are neither arguments nor results.
+    """
+
+    flops: int
+    bytes: int
+    memory_bytes: int
+
+
+def static_cost(program: Program, donate: tuple[bool, ...]) -> StaticCost:
+    """What a call of a Program costs, without compiling it.
+
+    Args:
+        program: what to compute.
+        donate: which inputs' memory may be overwritten.
+    """
+    plan = make_plan(prepared(program), donate)
+    costs = list(_costs(plan))
+    return StaticCost(sum(c.flops for c in costs), sum(c.bytes for c in costs), plan.arena_bytes)
+
+
+def _costs(plan: Plan) -> Iterator[StepCost]:
+    report = CostReport(plan)
+    for step in plan.steps:
+        yield report.of(step)
+        for inner in step.plans if isinstance(step, ControlStep) else ():
+            yield from _costs(inner)
 
 
 class CostReport:

@@ -1,0 +1,48 @@
+"""What arrays have under JAX's name only: where their parts lie, which with one device is the whole."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fdl.api.environment import Device, devices
+from fdl.as_jax.core import typeof
+from fdl.core.trace import Value
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of an array on a device.
+
+    Attributes:
+        data: the part.
+        device: where it lies.
+        index: slices of the whole that it is.
+        replica_id: which copy of it this is.
+    """
+
+    data: Any
+    device: Device
+    index: tuple[slice, ...]
+    replica_id: int = 0
+
+
+def _shards(array: Any) -> list[Shard]:
+    return [Shard(array, devices()[0], tuple(slice(None) for _ in array.shape))]
+
+
+_ATTRIBUTES: dict[str, Any] = {
+    "addressable_data": lambda self, index: self,
+    "addressable_shards": property(_shards),
+    "aval": property(typeof),
+    "committed": property(lambda self: False),
+    "copy_to_host_async": lambda self: None,
+    "global_shards": property(_shards),
+    "is_fully_addressable": property(lambda self: True),
+    "is_fully_replicated": property(lambda self: True),
+    "on_device_size_in_bytes": lambda self: self.nbytes,
+}
+
+
+def install() -> None:
+    """Give arrays, traced ones too, these attributes."""
+    for name, attribute in _ATTRIBUTES.items():
+        setattr(Value, name, attribute)
