@@ -70,6 +70,7 @@ SETTINGS = {
             traced=True,
         ),
         Setting("FDL_DEBUG_INFS", False, "The same for infinities.", traced=True),
+        Setting("FDL_RUNTIME_CHECKS", True, "0 leaves out what `fdl.debug.check` and `error_if` check.", traced=True),
         Setting(
             "FDL_TRACEBACK",
             "short",
@@ -119,6 +120,7 @@ class Config:
     disable_jit: bool
     debug_nans: bool
     debug_infs: bool
+    runtime_checks: bool
     traceback: str
     explain_cache_misses: bool
     debug_compiler: bool

@@ -122,6 +122,14 @@ class NonFiniteError(FdlError, FloatingPointError):
     """
 
 
+class CheckError(FdlError, ValueError, RuntimeError):
+    """A condition that a program checks while it runs (``fdl.debug.check``) did not hold.
+
+    The message is that of the check, with the values that broke it, the example of a batch and the steps of loops.
+    ``fdl.config.runtime_checks = False`` leaves checks out.
+    """
+
+
 class PrimitiveError(FdlError, TypeError):
     """A primitive class lacks one of its rules, or is used with operands it does not take.
 

@@ -101,6 +101,7 @@ LOCAL_IMPORTS = {
     ("fdl.compile.schedule.planner", "fdl.compile.schedule.verify"): "verifiers run where they are asked for",
     ("fdl.compile.schedule.planner", "fdl.compile.schedule.verify_memory"): "verifiers run where they are asked for",
     ("fdl.export.library", "fdl.compile"): "the compiler is loaded when something is compiled first",
+    ("fdl.debug.progress", "tqdm"): "not installed everywhere",
     ("fdl.ext", "numba"): "not installed everywhere",
     ("fdl.numpy", "opt_einsum"): "slow to import, seldom needed",
     ("fdl.ops", "scipy"): "slow to import, seldom needed",

@@ -7,6 +7,7 @@ from typing import Any
 from fdl.api.arguments import FlatFunction, difference, name_of, parameter_name
 from fdl.api.static import Partly
 from fdl.api.traced import Signature, jitted_functions
+from fdl.control.check import numbered
 from fdl.core.program import Program
 from fdl.transforms.inline import inline
 
@@ -73,7 +74,7 @@ def _differences(flat: FlatFunction, new: Signature, old: Signature) -> Iterator
         for number, (now, then) in enumerate(zip(new.abstract_values, old.abstract_values, strict=True)):
             if now != then:
                 yield from _leaf_differences(flat.describe(number), now, then)
-    for field in ("default_float", "default_int", "enable_x64"):
+    for field in ("default_float", "default_int", "enable_x64", "runtime_checks"):
         if getattr(new, field) != getattr(old, field):
             yield "setting", f"fdl.config.{field}: {getattr(new, field)!r} now, {getattr(old, field)!r} before"
     if new.axes != old.axes:
@@ -141,7 +142,7 @@ def _on_disk(program: Program, donated: tuple[bool, ...]) -> str:
     refusal = cache.refusal()
     if refusal is not None:
         return f"Machine code is not kept on disk, because others could have put theirs there: {refusal}."
-    if cache.get(cache_key(inline(program), donated)) is not None:
+    if cache.get(cache_key(inline(numbered(program)), donated)) is not None:
         return f"Its machine code is on disk in {cache.directory}: it is loaded, not compiled."
     if not cache.directory.is_dir():
         return f"Nothing was compiled before: {cache.directory} does not exist yet."

@@ -142,7 +142,7 @@ class Signature(NamedTuple):
         structure: of the dynamic arguments, as (args, kwargs).
         abstract_values: shape and dtype of every leaf, and a mark if it is weak.
         static: number or name, type and value of every static argument.
-        default_float, default_int, enable_x64: settings.
+        default_float, default_int, enable_x64, runtime_checks: settings.
         axes: names and sizes of the axes bound by transforms around the call.
     """
 
@@ -152,6 +152,7 @@ class Signature(NamedTuple):
     default_float: str
     default_int: str
     enable_x64: bool
+    runtime_checks: bool
     axes: tuple[Any, ...]
 
     @property
@@ -165,9 +166,9 @@ class Signature(NamedTuple):
         return [len(value) == 3 for value in self.abstract_values]
 
 
-def default_dtypes() -> tuple[str, str, bool]:
+def default_dtypes() -> tuple[str, str, bool, bool]:
     """The settings that a signature holds."""
-    return config.default_float, config.default_int, config.enable_x64
+    return config.default_float, config.default_int, config.enable_x64, config.runtime_checks
 
 
 class Cache(dict[Signature, Traced]):

@@ -43,6 +43,7 @@ from fdl.compile.runtime.executable import Executable
 from fdl.compile.runtime.machine import compile_object, content_key
 from fdl.compile.runtime.operations import operations_of
 from fdl.config import config
+from fdl.control.check import numbered
 from fdl.core.interpret import interpret
 from fdl.core.operation import Operation
 from fdl.core.program import Equation, Program, Var
@@ -97,7 +98,7 @@ def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> "Compile
         from fdl.compile.listing import dump
 
         dump(program, donate, config.dump)
-    inlined = otherwise("inline", program, lambda: inline(program), None)
+    inlined = otherwise("inline", program, lambda: inline(numbered(program)), None)
     return Interpreted(program, donate) if inlined is None else _compile(inlined, donate)
 
 
@@ -139,7 +140,7 @@ class Compiled:
         self.run = self.executable.run
 
     def __reduce__(self) -> Any:
-        inlined = inline(self.program)
+        inlined = inline(numbered(self.program))
         key = cache_key(inlined, self.donate, self.archive.skip)
         return restore, (self.program, self.donate, key, self.archive.pack(inlined))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.control import higher
 from fdl.control.higher import (
     Higher,
     ProgramSplit,
@@ -92,8 +93,11 @@ class Cond(Higher):
         outs: list[Any] = []
         for number, branch in enumerate(self.branches):
             chosen = eq(index, full_like(index, number))
-            program = batch_program(branch, size, marks, every, axis_name)[0]
-            given = [
+            checked = higher.guard(branch)
+            flags = marks if checked is None else (True, *marks)
+            program = batch_program(checked or branch, size, flags, every, axis_name)[0]
+            given = [] if checked is None else [chosen]
+            given += [
                 gate(broadcast_in_dim(chosen, x.type.shape, (0,)), x) if b and is_inexact(x.type.dtype) else x
                 for x, b in zip(operands, marks, strict=True)
             ]

@@ -1,6 +1,6 @@
 """Base of the primitives that hold Programs, and what they share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,15 @@ class Higher(Primitive, abstract=True):
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         return self.batch_named(size, args, batched, None)
+
+
+def _no_guard(program: Program) -> Program | None:
+    return None
+
+
+#: A Program of one more input, the first, without which its checks hold; None if it has no checks. Where examples of a
+#: batch run what only others have chosen, it says which. `fdl.control.check`, which has the checks, sets it.
+guard: Callable[[Program], Program | None] = _no_guard
 
 
 def check_operands(operation: Primitive, expected: Sequence[TensorType], found: Sequence[TensorType]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.control import higher
 from fdl.control.higher import Higher, check_operands, extend, indices_of, nonzero, reorder, spread, take
 from fdl.core.interpret import apply_program, interpret
 from fdl.core.program import Program
@@ -123,7 +124,10 @@ class While(Higher):
         if not decided[0]:
             loop = While(condition, step, len(constants), len(body_args))
             return loop(*constants, *body_args, *started), flags
-        loop = _loop_each(condition, step, len(constants), len(body_args))
+        checked = higher.guard(self.body)
+        if checked is not None:
+            step, _ = batch_program(checked, size, (True, *body, *flags), flags, axis_name)
+        loop = _loop_each(condition, step, len(constants), len(body_args), checked is not None)
         return loop(*constants, *constants, *body_args, *started), flags
 
     def _changed(self) -> list[bool]:
@@ -203,9 +207,12 @@ def _restrict(program: Program, inputs: Sequence[int]) -> Program:
     return Program(tuple(program.inputs[i] for i in inputs), kept.equations, kept.outputs, kept.constants)
 
 
-def _loop_each(condition: Program, step: Program, constants: int, body_constants: int) -> While:
-    """A loop over a batch whose examples stop at different times: those that are done keep their values."""
-    carry_types = step.input_types[body_constants:]
+def _loop_each(condition: Program, step: Program, constants: int, body_constants: int, checked: bool) -> While:
+    """A loop over a batch whose examples stop at different times: those that are done keep their values.
+
+    If it is `checked`, the first input of `step` tells which those are not.
+    """
+    body_types, carry_types = step.input_types[checked:][:body_constants], step.input_types[checked + body_constants :]
 
     def go(*args: Any) -> list[Any]:
         return [any_(apply_program(condition, args)[0], (0,))]
@@ -217,14 +224,13 @@ def _loop_each(condition: Program, step: Program, constants: int, body_constants
             args[constants + body_constants :],
         )
         active = apply_program(condition, [*mine, *carry])[0]
-        new = apply_program(step, [*body, *carry])
+        new = apply_program(step, [*[active] * checked, *body, *carry])
         return [
             o if n is o else select(broadcast_in_dim(active, n.type.shape, (0,)), n, o)
             for n, o in zip(new, carry, strict=True)
         ]
 
     mine_types = condition.input_types[:constants]
-    body_types = step.input_types[:body_constants]
     program = trace_program(go, [*mine_types, *carry_types])[0]
     body = trace_program(advance, [*mine_types, *body_types, *carry_types])[0]
     return While(program, body, constants, constants + body_constants)

@@ -1,9 +1,9 @@
-"""Printing and calling back from inside compiled functions."""
+"""Printing from inside compiled functions."""
 
 import builtins
 from typing import Any
 
-from fdl.lax.callbacks import debug_callback as callback
+from fdl.lax.callbacks import debug_callback
 
 
 def print(fmt: str, *args: Any, ordered: bool = False, **kwargs: Any) -> None:
@@ -18,7 +18,4 @@ def print(fmt: str, *args: Any, ordered: bool = False, **kwargs: Any) -> None:
     >>> fdl.jit(lambda x: fdl.debug.print("x is {}", x))(2.0)
     x is 2.0
     """
-    callback(lambda *a, **k: builtins.print(fmt.format(*a, **k)), *args, **kwargs)
-
-
-__all__ = ["callback", "print"]
+    debug_callback(lambda *a, **k: builtins.print(fmt.format(*a, **k)), *args, **kwargs)
