@@ -1,8 +1,18 @@
-"""One class for each kind of error; its docstring says how to fix it."""
+"""One class for each kind of error; its docstring says how to fix it, and ends with a link to its section."""
 
 from types import TracebackType
+from typing import Any
 
 from fdl.tracebacks import PYTHONS, of_users, whole
+
+#: The page of the documentation with a section for each class; its address, once it has one.
+DOCUMENTATION = "docs/errors.md"
+
+
+def link_to_section(kind: type, page: str) -> None:
+    """Let the docstring of an error's class end with the place where it is explained."""
+    if kind.__doc__:
+        kind.__doc__ = f"{kind.__doc__.rstrip()}\n\n    See {page}#{kind.__name__.lower()}\n    "
 
 
 def _traceback(error: BaseException) -> TracebackType | None:
@@ -16,6 +26,11 @@ class FdlError(Exception):
     __traceback__ = property(_traceback, PYTHONS.__set__)
     #: Whether it tells of a fault of fdl, whose frames say where.
     whole_traceback = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__ == __name__:
+            link_to_section(cls, DOCUMENTATION)
 
 
 class ShapeError(FdlError, TypeError, ValueError):
@@ -185,3 +200,7 @@ class CompilerWarning(UserWarning):
     This is a fault of fdl, not of the program; report it with the message and the printed Program.
     ``FDL_DEBUG_COMPILER=1`` raises a CompilerError with the whole traceback instead.
     """
+
+
+link_to_section(FdlError, DOCUMENTATION)
+link_to_section(CompilerWarning, DOCUMENTATION)

@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from fdl.errors import link_to_section
 from fdl_spark.credentials import masked
 
 if TYPE_CHECKING:
     from fdl_spark.history.run import Run
+
+
+#: The page of the documentation with a section for each class; its address, once it has one.
+DOCUMENTATION = "docs/spark-errors.md"
 
 
 class SparkTrainingError(Exception):
@@ -20,6 +25,11 @@ class SparkTrainingError(Exception):
 
     argument: str = ""
     run: "Run | None" = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__ == __name__:
+            link_to_section(cls, DOCUMENTATION)
 
     def __init__(self, *args: Any):
         super().__init__(*(masked(arg) if isinstance(arg, str) else arg for arg in args))
@@ -119,3 +129,6 @@ class CheckpointError(SparkTrainingError, ValueError):
 class ModelError(SparkTrainingError, ValueError):
     """A model of fdl_spark.ml cannot be saved, or a folder holds none that can be read: name another folder, restore it
     from a copy, or save the model again."""
+
+
+link_to_section(SparkTrainingError, DOCUMENTATION)

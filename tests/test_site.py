@@ -1,0 +1,60 @@
+"""The documentation site, without building it: each error has a section, each module a page."""
+
+import importlib
+import importlib.util
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import fdl
+import fdl_spark.errors
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def classes(module: ModuleType) -> list[type]:
+    return [value for _, value in inspect.getmembers(module, inspect.isclass) if value.__module__ == module.__name__]
+
+
+@pytest.mark.parametrize("module", [fdl.errors, fdl_spark.errors], ids=lambda module: module.__name__)
+def test_each_error_has_a_section_and_links_to_it(module: ModuleType) -> None:
+    page = DOCS.parent / module.DOCUMENTATION
+    sections = re.findall(r"^## (\w+)$", page.read_text(), re.M)
+    # One section for each class, in the order of the classes.
+    assert sections == [kind.__name__ for kind in sorted(classes(module), key=lambda k: inspect.getsourcelines(k)[1])]
+    for kind in classes(module):
+        assert (kind.__doc__ or "").rstrip().endswith(f"See {module.DOCUMENTATION}#{kind.__name__.lower()}")
+
+
+@pytest.fixture(scope="module")
+def public_names() -> ModuleType:
+    """The extension of Sphinx that makes the reference."""
+    pytest.importorskip("sphinx")
+    spec = importlib.util.spec_from_file_location("public_names", DOCS / "_extensions" / "public_names.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_has_all_public_modules(public_names: ModuleType) -> None:
+    modules = public_names.public_modules()
+    assert {"fdl", "fdl.numpy", "fdl.numpy.linalg", "fdl.scipy.special", "fdl.errors", "fdl_spark.ml"} <= set(modules)
+    assert not [name for name in modules if name.split(".")[1:2] in (["api"], ["core"], ["compile"], ["config"])]
+
+
+def test_the_reference_has_all_public_names(public_names: ModuleType) -> None:
+    for name in ("fdl", "fdl.optim", "fdl.random", "fdl_spark"):
+        module = importlib.import_module(name)
+        expected = {n for n in module.__all__ if not inspect.ismodule(getattr(module, n))}
+        assert set(public_names.public_names(module)) == expected
+    assert {"sin", "add", "zeros", "float32", "pi"} <= set(public_names.public_names(fdl.numpy))
+
+
+def test_markup_in_docstrings_is_characters(public_names: ModuleType) -> None:
+    lines = ["|x| * ``2 * n``", "* a bullet", "", ">>> 2 * 3", "6 * 1", "", "as::", "", "    a * b", "", "c * d"]
+    escaped = [r"\|x\| \* ``2 * n``", *lines[1:-1], r"c \* d"]
+    assert public_names.plain(lines) == escaped
