@@ -30,6 +30,7 @@ from fdl.api.environment import (
 from fdl.api.inspect import ShapeDtypeStruct, eval_shape, make_program
 from fdl.api.jacobian import hessian, jacfwd, jacobian, jacrev
 from fdl.api.jit import clear_caches, disable_jit, explain_cache_miss, jit
+from fdl.api.passes import fwd_and_bwd
 from fdl.api.profile import Profile, profile
 from fdl.api.vmap import vmap
 from fdl.array import Array
@@ -102,6 +103,7 @@ __all__ = [
     "eval_shape",
     "explain_cache_miss",
     "float0",
+    "fwd_and_bwd",
     "get_num_threads",
     "grad",
     "hessian",

@@ -34,6 +34,7 @@ from fdl.tree import reduce_associative as tree_reduce_associative
 from fdl.tree import structure as tree_structure
 from fdl.tree import transpose as tree_transpose
 from fdl.tree import unflatten as tree_unflatten
+from fdl.tree.levels import default_registry, flatten_one_level, flatten_one_level_with_keys, is_tree_node
 
 __all__ = [
     "DictKey",
@@ -45,6 +46,10 @@ __all__ = [
     "PyTreeDef",
     "SequenceKey",
     "all_leaves",
+    "default_registry",
+    "flatten_one_level",
+    "flatten_one_level_with_keys",
+    "is_tree_node",
     "keystr",
     "register_dataclass",
     "register_pytree_node",

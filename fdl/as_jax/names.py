@@ -31,10 +31,9 @@ _CONFIG = """check_tracer_leaks checking_leaks config debug_infs debug_key_reuse
     legacy_prng_key log_compiles numpy_dtype_promotion numpy_rank_promotion threefry_partitionable transfer_guard
     transfer_guard_device_to_device transfer_guard_device_to_host transfer_guard_host_to_device"""
 _JAX = """Array ShapeDtypeStruct block_until_ready checkpoint checkpoint_policies clear_caches closure_convert
-    custom_gradient
-    custom_jvp custom_vjp default_backend device_count device_get device_put devices disable_jit
-    ensure_compile_time_eval eval_shape float0 grad hessian jacfwd jacobian jacrev jit jvp linear_transpose linearize
-    local_devices named_call named_scope pure_callback remat value_and_grad vjp vmap"""
+    custom_gradient custom_jvp custom_vjp default_backend device_count device_get device_put devices disable_jit
+    ensure_compile_time_eval eval_shape float0 fwd_and_bwd grad hessian jacfwd jacobian jacrev jit jvp
+    linear_transpose linearize local_devices named_call named_scope pure_callback remat value_and_grad vjp vmap"""
 _CORE = """ShapedArray concrete_or_error get_aval get_opaque_trace_state is_concrete mapped_aval set_current_trace
     take_current_trace trace_state_clean typeof unmapped_aval valid_jaxtype"""
 _SHARDING = "AbstractMesh AxisType Mesh NamedSharding PartitionSpec Sharding SingleDeviceSharding"

@@ -43,6 +43,7 @@ from fdl.tree.registry import (
     register_pytree_with_keys,
     register_pytree_with_keys_class,
     register_static,
+    static,
 )
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "register_pytree_with_keys",
     "register_pytree_with_keys_class",
     "register_static",
+    "static",
     "structure",
     "transpose",
     "treedef_children",

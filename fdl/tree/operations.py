@@ -197,12 +197,15 @@ def all(tree: Any, *, is_leaf: IsLeaf = None) -> bool:
     return builtins.all(leaves(tree, is_leaf))
 
 
-def leaves_with_path(tree: Any, is_leaf: IsLeaf = None) -> list[tuple[KeyPath, Any]]:
+def leaves_with_path(
+    tree: Any, is_leaf: Callable[..., Any] | None = None, is_leaf_takes_path: bool = False
+) -> list[tuple[KeyPath, Any]]:
     """Pairs of key path and leaf.
 
     Args:
         tree: any tree.
         is_leaf: treat a node for which it is true as a leaf.
+        is_leaf_takes_path: whether `is_leaf` takes the key path of a node, and the node.
 
     Returns:
         A list of pairs.
@@ -211,15 +214,38 @@ def leaves_with_path(tree: Any, is_leaf: IsLeaf = None) -> list[tuple[KeyPath, A
     >>> [(keystr(path), leaf) for path, leaf in leaves_with_path({"w": [1, 2]})]
     [("['w'][0]", 1), ("['w'][1]", 2)]
     """
-    return flatten_with_path(tree, is_leaf)[0]
+    return flatten_with_path(tree, is_leaf, is_leaf_takes_path)[0]
 
 
-def flatten_with_path(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[tuple[KeyPath, Any]], PyTreeDef]:
+class _Kept:
+    """A node that stands in a tree as a leaf."""
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
+
+
+def _with_kept(tree: Any, is_leaf: Callable[..., Any], path: KeyPath) -> Any:
+    """`tree` with those nodes wrapped for which ``is_leaf(path, node)`` is true."""
+    if is_leaf(path, tree):
+        return _Kept(tree)
+    accessors, children, treedef = optree.tree_flatten_with_accessor(
+        tree, lambda node: node is not tree, namespace=NAMESPACE
+    )
+    if treedef_is_leaf(treedef):
+        return tree
+    steps = [to_path(a) for a in accessors]
+    return treedef.unflatten([_with_kept(c, is_leaf, path + step) for c, step in zip(children, steps, strict=True)])
+
+
+def flatten_with_path(
+    tree: Any, is_leaf: Callable[..., Any] | None = None, is_leaf_takes_path: bool = False
+) -> tuple[list[tuple[KeyPath, Any]], PyTreeDef]:
     """Pairs of key path and leaf, and the structure.
 
     Args:
         tree: any tree.
         is_leaf: treat a node for which it is true as a leaf.
+        is_leaf_takes_path: whether `is_leaf` takes the key path of a node, and the node.
 
     Returns:
         A list of pairs, and the structure.
@@ -229,11 +255,20 @@ def flatten_with_path(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[tuple[Key
     >>> [keystr(path) for path, leaf in pairs], treedef.num_leaves
     (["['w'][0]", "['w'][1]"], 2)
     """
+    if is_leaf is not None and is_leaf_takes_path:
+        tree, is_leaf = _with_kept(tree, is_leaf, ()), None
     accessors, found, treedef = optree.tree_flatten_with_accessor(tree, is_leaf, namespace=NAMESPACE)
-    return [(to_path(a), leaf) for a, leaf in zip(accessors, found, strict=True)], in_order(treedef)
+    leaves = [leaf.node if type(leaf) is _Kept else leaf for leaf in found]
+    return [(to_path(a), leaf) for a, leaf in zip(accessors, leaves, strict=True)], in_order(treedef)
 
 
-def map_with_path(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None) -> Any:
+def map_with_path(
+    f: Callable[..., Any],
+    tree: Any,
+    *rest: Any,
+    is_leaf: Callable[..., Any] | None = None,
+    is_leaf_takes_path: bool = False,
+) -> Any:
     """As :func:`map`, with the key path of the leaf as the first argument of `f`.
 
     Args:
@@ -241,6 +276,7 @@ def map_with_path(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf 
         tree: any tree.
         *rest: trees that have the structure of `tree`, or have it as a prefix.
         is_leaf: treat a node for which it is true as a leaf.
+        is_leaf_takes_path: whether `is_leaf` takes the key path of a node, and the node.
 
     Returns:
         A tree with the structure of `tree`.
@@ -252,9 +288,10 @@ def map_with_path(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf 
     >>> map_with_path(lambda path, x: f"{keystr(path)}={x}", {"w": 1})
     {'w': "['w']=1"}
     """
-    found, treedef = flatten_with_path(tree, is_leaf)
+    found, treedef = flatten_with_path(tree, is_leaf, is_leaf_takes_path)
+    plain = None if is_leaf_takes_path else is_leaf
     columns = [
-        _flatten_up_to(treedef, tree, other, f"tree.map_with_path: argument {i}", is_leaf)
+        _flatten_up_to(treedef, tree, other, f"tree.map_with_path: argument {i}", plain)
         for i, other in enumerate(rest, 2)
     ]
     return treedef.unflatten([f(path, leaf, *row) for (path, leaf), *row in zip(found, *columns, strict=True)])

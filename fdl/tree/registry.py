@@ -3,7 +3,7 @@
 import copyreg
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from typing import Any, TypeVar
 
 import optree
@@ -247,6 +247,28 @@ def register_static(cls: type[T]) -> type[T]:
     """
     register_pytree_node(cls, lambda node: ((), node), lambda node, _: node)
     return cls
+
+
+def static(**kwargs: Any) -> Any:
+    """A field of a dataclass that belongs to the structure, for :func:`register_dataclass`.
+
+    Args:
+        **kwargs: as for ``dataclasses.field``.
+
+    Returns:
+        The field.
+
+    >>> from dataclasses import dataclass
+    >>> from fdl import tree
+    >>> @tree.register_dataclass
+    ... @dataclass
+    ... class Layer:
+    ...     w: float
+    ...     name: str = tree.static(default="dense")
+    >>> tree.leaves(Layer(1.0))
+    [1.0]
+    """
+    return field(metadata={**(kwargs.pop("metadata", None) or {}), "static": True}, **kwargs)
 
 
 class Partial(functools.partial):
