@@ -12,7 +12,6 @@ from fdl.core.trace import lift, trace_program
 from fdl.ops.shape import reshape
 from fdl.ops.slicing import concatenate, slice_
 
-
 #: ``group(scan, number of steps, operands)`` does some steps at once; scanned operands are groups of slices.
 Group = Callable[[Scan, int, Sequence[Any]], list[Any]]
 

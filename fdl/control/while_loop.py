@@ -102,8 +102,8 @@ class While(Higher):
         raise DifferentiationError(
             "reverse-mode differentiation of while_loop, or of fori_loop with a traced number of steps, "
             "is not defined: "
-            "the backward pass would have to store an unknown number of steps. Use fdl.lax.scan, or fori_loop with "
-            "bounds that are Python integers, or forward mode (fdl.jvp, fdl.jacfwd)."
+            "the backward pass would have to store an unknown number of steps. Give while_loop a bound, max_steps, use "
+            "fdl.lax.scan, or fori_loop with bounds that are Python integers, or forward mode (fdl.jvp, fdl.jacfwd)."
         )
 
     def batch_named(self, size: int, args: Sequence[Any], batched: Sequence[bool], axis_name: Any) -> Any:

@@ -4,9 +4,10 @@ from fdl import linalg
 from fdl.control.collective import axis_size
 from fdl.lax.argextremes import pargmax, pargmin
 from fdl.lax.associative import associative_scan
+from fdl.lax.bounded import while_loop
 from fdl.lax.callbacks import io_callback, pure_callback
 from fdl.lax.collectives import all_gather, axis_index, pmax, pmean, pmin, ppermute, psum, psum_scatter
-from fdl.lax.control import cond, fori_loop, map, scan, switch, while_loop
+from fdl.lax.control import cond, fori_loop, map, scan, switch
 from fdl.lax.convolution import *
 from fdl.lax.exchange import all_to_all, pbroadcast, pshuffle, pswapaxes
 from fdl.lax.implicit import custom_linear_solve, custom_root

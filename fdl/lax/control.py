@@ -1,4 +1,4 @@
-"""Control flow: scan, cond, switch, while_loop, fori_loop, map."""
+"""Control flow: scan, cond, switch, fori_loop, map; and loops with a condition."""
 
 import operator
 import reprlib
@@ -25,7 +25,7 @@ from fdl.config import config
 from fdl.control.cond import Cond
 from fdl.control.origins import described, dtype_origin
 from fdl.control.scan import Scan
-from fdl.control.unroll import scan_unrolled
+from fdl.control.unroll import scan_checkpointed, scan_unrolled
 from fdl.control.while_loop import While
 from fdl.core.interpret import apply_program
 from fdl.core.program import Program
@@ -94,6 +94,8 @@ def scan(
     reverse: bool = False,
     unroll: int | bool = 1,
     _split_transpose: bool = False,
+    *,
+    checkpoint: int | bool = False,
 ) -> tuple[Any, Any]:
     """Carry a state along the leading axis of arrays.
 
@@ -104,6 +106,9 @@ def scan(
         length: number of steps; needed if `xs` is None.
         reverse: run from the last slice to the first; the stacked `ys` keep the order of `xs`.
         unroll: how many steps a step of the compiled loop does; True or 0 for all, so that no loop is left.
+        checkpoint: how often the steps are cut into blocks of which reverse mode keeps the first carries only, and
+            computes the others again: with k levels, of n steps about ``(k + 1) * n ** (1 / (k + 1))`` carries are
+            kept, and the body runs k times more often. True is one level, and False none: all carries are kept.
 
     Returns:
         (last carry, ys stacked along a new leading axis).
@@ -115,10 +120,19 @@ def scan(
     >>> fdl.lax.scan(lambda total, x: (total + x, total), 0.0, fnp.arange(4.0))
     (Array(6., dtype=float32), Array([0., 0., 1., 3.], dtype=float32))
     """
-    return _scan("scan", f, init, xs, length, reverse, unroll)
+    return _scan("scan", f, init, xs, length, reverse, unroll, checkpoint)
 
 
-def _scan(name: str, f: Callable[..., Any], init: Any, xs: Any, length: Any, reverse: bool, unroll: Any) -> Any:
+def _scan(
+    name: str,
+    f: Callable[..., Any],
+    init: Any,
+    xs: Any,
+    length: Any,
+    reverse: bool,
+    unroll: Any,
+    levels: int | bool = False,
+) -> Any:
     """:func:`scan` by the name that messages call it."""
     require_function(name, "f", f)
     carry, weak, carry_structure = _carry_leaves(name, init)
@@ -146,7 +160,12 @@ def _scan(name: str, f: Callable[..., Any], init: Any, xs: Any, length: Any, rev
         program, captured, flat = trace(types)
     _same_carry(name, carry_structure, types, carry_out, program, len(captured), flat)
     operation = Scan(program, steps, bool(reverse), len(captured), len(carry))
-    outs = scan_unrolled(operation, _unrolling(name, unroll, steps), [*captured, *carry, *x_leaves])
+    operands = [*captured, *carry, *x_leaves]
+    factor = _unrolling(name, unroll, steps)
+    if levels:
+        outs = scan_checkpointed(operation, _levels(name, levels, factor), operands)
+    else:
+        outs = scan_unrolled(operation, factor, operands)
     return tree.unflatten(carry_structure, outs[: len(carry)]), lengthened(
         tree.unflatten(y_structure, outs[len(carry) :]), steps
     )
@@ -159,6 +178,15 @@ def _unrolling(name: str, unroll: Any, steps: int) -> int:
     if not isinstance(unroll, (int, np.integer)) or unroll < 0:
         raise ValueError(f"{name}: unroll must be True, False or a number of steps (0 for all), got {unroll!r}")
     return int(unroll) or steps
+
+
+def _levels(name: str, levels: Any, factor: int) -> int:
+    """How often the steps are cut into blocks."""
+    if not isinstance(levels, (bool, int)) or levels < 0:
+        raise ValueError(f"{name}: checkpoint must be True, False or a number of levels, got {levels!r}")
+    if factor > 1:
+        raise ValueError(f"{name}: unroll={factor} cannot be combined with checkpoint; leave one of them out")
+    return int(levels)
 
 
 def _promote_weak(types: Sequence[TensorType], weak: Sequence[bool], found: Sequence[TensorType]) -> list[TensorType]:
@@ -361,29 +389,8 @@ def _same_dtypes(name: str, programs: Sequence[Program], captured: int, flat: Fl
 
 
 @boundary
-def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_val: Any) -> Any:
-    """Apply `body_fun` to a value as long as `cond_fun` of it holds.
-
-    Args:
-        cond_fun: returns a bool scalar.
-        body_fun: returns a value of the structure and types it was given.
-        init_val: a pytree.
-
-    Returns:
-        The last value, in the structure and types of `init_val`.
-
-    Raises:
-        DifferentiationError: in reverse mode; use :func:`scan`, or :func:`fori_loop` with Python integers as bounds.
-
-    >>> import fdl
-    >>> fdl.lax.while_loop(lambda x: x < 100, lambda x: x * 2, 1)
-    Array(128, dtype=int32)
-    """
-    return _while("while_loop", cond_fun, body_fun, init_val)
-
-
-def _while(name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_val: Any) -> Any:
-    """:func:`while_loop` by the name that messages call it."""
+def run_while(name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_val: Any) -> Any:
+    """:func:`fdl.lax.while_loop` by the name that messages call it."""
     require_function(name, "cond_fun", cond_fun)
     require_function(name, "body_fun", body_fun)
     # Without jit the loop runs in Python for as long as the condition is known: inside vmap it may become a batch.
@@ -454,7 +461,7 @@ def fori_loop(
     def step(state: Any) -> Any:
         return state[0] + one, body_fun(state[0], state[1])
 
-    return _while("fori_loop", lambda state: state[0] < last, step, (first, init_val))[1]
+    return run_while("fori_loop", lambda state: state[0] < last, step, (first, init_val))[1]
 
 
 def _bounds(*bounds: Any) -> list[Any]:

@@ -37,7 +37,9 @@ def test_leaves_may_be_chosen_by_their_path() -> None:
     ]  # fmt: skip
     counted = tree.map_with_path(lambda path, leaf: len(path), whole, is_leaf=chosen, is_leaf_takes_path=True)
     assert counted == {"keep": 1, "open": {"a": 2, "b": 2}, "other": (2, 2)}
-    with_two = tree.map_with_path(lambda _, x, y: y, {"keep": shared}, {"keep": 5}, is_leaf=chosen, is_leaf_takes_path=True)
+    with_two = tree.map_with_path(
+        lambda _, x, y: y, {"keep": shared}, {"keep": 5}, is_leaf=chosen, is_leaf_takes_path=True
+    )
     assert with_two == {"keep": 5}
 
 
