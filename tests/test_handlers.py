@@ -13,6 +13,7 @@ ALLOWED = {
     "fdl/control/data.py Exception": "whatever an operation raises of operands that it does not take",
     "fdl/tracebacks.py BaseException": "takes fdl's frames out of whatever passes, and raises again",
     "fdl/api/jit.py BaseException": "takes fdl's frames out of whatever passes, and raises again",
+    "fdl/api/traced.py BaseException": "takes away donated memory that a failed call has written to, and raises again",
     "fdl/array.py AttributeError": "a slot that has not been set yet",
     "fdl/compile/listing.py Exception": "a stage that failed, whose traceback is written in place of its listing",
     "fdl/compile/runtime/cache.py BaseException": "deletes the unfinished file, and raises again",

@@ -93,7 +93,12 @@ class Traced:
         kept = (
             [a.copy() if given else a for a, given in zip(arrays, self.donated, strict=True)] if config.checks else ()
         )
-        made = self.compiled.run(arrays)
+        try:
+            made = self.compiled.run(arrays)
+        except BaseException:
+            if self.donates:  # who knows what is in their memory
+                _donate(leaves, self.donated, ())
+            raise
         rest = iter(made)
         outs = [Array(next(rest)) if p is None else _as_result(leaves[p]) for p in self.forwarded_from]
         if self.donates:

@@ -78,9 +78,14 @@ class Emission(ABC):
         return self.local("scratch", lambda: self.fetch(self.table, 1))
 
     @property
-    def callback(self) -> Any:
-        """The function that calls Python."""
-        return self.local("callback", lambda: self.fetch(self.table, 2))
+    def callbacks(self) -> Any:
+        """The functions that call Python; a null pointer where there is none."""
+        return self.local("callbacks", lambda: self.fetch(self.table, 2))
+
+    def callback(self, number: int) -> Any:
+        """One of them, loaded here."""
+        build = self.build.ir
+        return build.load(build.gep(self.callbacks, [I64(number)], source_etype=POINTER), typ=POINTER)
 
     @property
     def constant_table(self) -> Any:

@@ -1,5 +1,6 @@
 """Code of the steps of one plan."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import assert_never
@@ -18,12 +19,14 @@ from fdl.compile.ir.tiles import TileGroup
 from fdl.compile.kernels import control_of
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.layout import HOST, POLL
+from fdl.compile.llvm.target import host_target
 from fdl.compile.llvm.values import I8, I32, I64, POINTER, Value, transport_dtype
 from fdl.compile.loopnest.epilogue import EpilogueEmitter
 from fdl.compile.loopnest.nest import NestEmitter
 from fdl.compile.loopnest.team import Team
 from fdl.compile.passes.order import prepared
-from fdl.compile.schedule.cost import shares
+from fdl.compile.schedule.cost import plan_time, shares
 from fdl.config import config
 from fdl.core.program import Atom, Literal, Program, Var
 from fdl.dtypes import int64
@@ -179,23 +182,59 @@ class PlanEmitter:
         emission = self.emission
         number = len(emission.hosts)
         emission.hosts.append(host_operation(step))
-        self.call_outside(step, emission.callback, [I64(number)])
+        self.call_outside(step, emission.callback(HOST), [I64(number)], signals=True)
 
     def foreign(self, step: EquationStep) -> None:
         """Call another compiler's code for a step."""
         self.call_outside(step, self.emission.foreign_address(host_operation(step)), [])
 
-    def call_outside(self, step: EquationStep, function: ir.Value, arguments: list[ir.Value]) -> None:
-        """Call a function that takes a table of pointers to operands and results last, and returns a status."""
+    def call_outside(
+        self, step: EquationStep, function: ir.Value, arguments: list[ir.Value], signals: bool = False
+    ) -> None:
+        """Call a function that takes a table of pointers to operands and results last, and returns a status.
+
+        What a handler of a signal raises at the first line of a Python function is lost; `signals` are handled before.
+        """
         emission, build = self.emission, self.build
         pointers = [self.first(v) for v in step.views] + [self.pointer(v) for v in step.equation.outputs]
         table = build.stack_slot(POINTER, max(len(pointers), 1))
         with emission.team.alone():
+            if signals:
+                self.look_for_signals()
             for n, pointer in enumerate(pointers):
                 build.ir.store(pointer, build.ir.gep(table, [I64(n)], source_etype=POINTER))
             status = build.call_pointer(function, I32, [*arguments, table])
             with build.ir.if_then(build.ir.icmp_signed("!=", status, I32(0)), likely=False):
                 emission.team.fail(status)
+
+    def poll(self, plans: Sequence[Plan], number: Value, last: int | None = None) -> None:
+        """In a loop around plans, look for signals every so many iterations.
+
+        Args:
+            plans: which run in every iteration.
+            number: of the iteration, from 0.
+            last: how many there are, if that is known; a short loop looks for none.
+        """
+        build, wanted = self.build, host_target().tuning.signal_time
+        every = 1 << max(int(math.log2(wanted / max(sum(map(plan_time, plans)), 2e-3))), 0)
+        if last is not None and last < every:
+            return
+        due = build.eq(build.and_(number, build.index(every - 1)), build.index(every - 1))
+        with build.if_(due, likely=False), self.emission.team.alone():
+            self.look_for_signals()
+
+    def look_for_signals(self) -> None:
+        """Let Python handle the signals that have come; if a handler raises, end the function.
+
+        One thread does it alone.
+        """
+        emission, build = self.emission, self.build
+        with build.ir.if_then(build.ir.icmp_unsigned("!=", emission.callbacks, POINTER(None))):
+            poll = emission.callback(POLL)
+            with build.ir.if_then(build.ir.icmp_unsigned("!=", poll, POINTER(None))):
+                status = build.call_pointer(poll, I32, [emission.callbacks])
+                with build.ir.if_then(build.ir.icmp_signed("!=", status, I32(0)), likely=False):
+                    emission.team.fail(status)
 
     def load_scalar(self, view: View) -> Value:
         """The value of a scalar operand."""

@@ -133,7 +133,7 @@ class Tape:
         def put(number: Any, pointer: ir.Value) -> None:
             build.store(pointer, build.gep(frame, [number], source_etype=POINTER))
 
-        own = (self.arena, emission.scratch, emission.callback, emission.constant_table)
+        own = (self.arena, emission.scratch, emission.callbacks, emission.constant_table)
         for number, pointer in enumerate(own):
             put(I64(number), pointer)
         if self.inputs is None or self.outputs is None:

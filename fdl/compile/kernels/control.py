@@ -166,6 +166,7 @@ class ScanLowering(ControlLowering[Scan]):
             written = [_slice(build, p, number, v.type) for p, v in zip(targets, stacks, strict=True)]
             emitter.emission.plan(plan, [*fixed, *now, *slices], [*following, *written], arena)
             carry.swap(now, following)
+            emitter.poll(step.plans, i, operation.length)
 
 
 class WhileLowering(ControlLowering[While]):
@@ -193,12 +194,16 @@ class WhileLowering(ControlLowering[While]):
         carry = _Carry(emitter, step, self.carried(step), space, initial, 0)
         test_arena, body_arena = space.take(condition.arena_bytes), space.take(body.arena_bytes)
         verdict = space.take(1)
+        count = build.variable(build.index(0))
         with build.while_() as loop:
             now, following = carry.read()
             emitter.emission.plan(condition, [*test_constants, *now], [verdict], test_arena)
             loop.proceed_if(build.load(verdict, bool_))
             emitter.emission.plan(body, [*body_constants, *now], following, body_arena)
             carry.swap(now, following)
+            number = count.get()
+            emitter.poll(step.plans, number)
+            count.set(build.add(number, 1))
         carry.deliver()
 
 

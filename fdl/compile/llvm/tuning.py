@@ -176,6 +176,8 @@ class Tuning:
     byte_rate: float = 30_000.0
     #: Floating-point operations that take as long as sorting an element.
     sort_flops: int = 1500
+    #: Microseconds, about, between two looks for signals in a loop: one takes a few, or has to wait for Python's lock.
+    signal_time: float = 30_000.0
     #: Iterations of a loop whose number is not known.
     unknown_iterations: int = 10
     #: Steps, or operands of all steps, of a plan that is data rather than code: LLVM's time grows faster than it.

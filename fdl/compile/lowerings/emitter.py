@@ -68,6 +68,9 @@ class Emitter(Protocol):
     def epilogue(self, step: KernelStep, axes: int) -> EpilogueEmitter | None:
         """The epilogue of a step for a kernel that runs through the last `axes` axes of the result, if there is one."""
 
+    def poll(self, plans: Sequence[Plan], number: Value, last: int | None = None) -> None:
+        """In a loop around plans, look for signals every so many iterations; `last` is how many there are, if known."""
+
     def load_scalar(self, view: View) -> Value:
         """The value of a scalar operand."""
 

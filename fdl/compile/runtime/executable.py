@@ -18,6 +18,7 @@ from fdl.compile.llvm.layout import DATA_OFFSET, ENTRY, FLAGS_OFFSET, UNUSABLE, 
 from fdl.compile.runtime.archive import Archive
 from fdl.compile.runtime.blocks import LARGE, blocks
 from fdl.compile.runtime.machine import load_objects
+from fdl.compile.runtime.native.signals import poll_address
 from fdl.compile.runtime.pool import the_pool
 from fdl.core.interpret import evaluate
 from fdl.core.types import TensorType
@@ -122,12 +123,13 @@ class Executable:
         self.makers = [_maker(t) for t in output_types]
         self._callback = _HOST(self._call_host)
         callback = ctypes.cast(self._callback, ctypes.c_void_p).value if self._hosts else 0
-        self._fixed = (callback or 0, table)
+        self._callbacks = array("Q", (callback or 0, poll_address(), threading.main_thread().ident or 0))
+        self._fixed = (self._callbacks.buffer_info()[0], table)
         self._raised = threading.local()
 
     @property
     def code(self) -> tuple[int, int, int, int]:
-        """What a call needs: addresses of function, callback and constants, and where scratch memory starts."""
+        """What a call needs: addresses of function, callbacks and constants, and where scratch memory starts."""
         return (self._address, *self._fixed, self.scratch_offset)
 
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -140,7 +142,10 @@ class Executable:
             objects = _objects((*arrays, *outputs))
             table = array("Q", (base, base + self.scratch_offset, *self._fixed, *objects[0]))
             place = table.buffer_info()[0]
-            status = the_pool().run(self._address, place, threads) if self.parallel else self._function(place)
+            try:
+                status = the_pool().run(self._address, place, threads) if self.parallel else self._function(place)
+            except SystemError as error:
+                raise error.__cause__ or error from None  # what a handler of a signal raised
         if status == 0:
             return outputs
         if status == UNUSABLE:

@@ -20,6 +20,9 @@ _SLOW = {
     "gaussian": 15, "ndtr": 25, "threefry": 60,
 }  # fmt: skip
 
+#: Microseconds of a step that does nothing.
+_CALL_TIME = 0.003
+
 
 def shares(step: Step) -> bool:
     """Whether the threads divide the work of a step, or of steps inside it."""
@@ -50,6 +53,27 @@ def shared_time(step: Step) -> float:
     return time if time >= host_target().tuning.step_time else 0.0
 
 
+def plan_time(plan: Plan) -> float:
+    """About how long a plan takes."""
+    return sum(_CALL_TIME + _step_time(step) for step in plan.steps)
+
+
+def _step_time(step: Step) -> float:
+    match step:
+        case ControlStep(equation=Equation(operation=operation), plans=plans):
+            control = control_of(operation)
+            assert control is not None
+            return control.inner_time(operation, list(map(plan_time, plans)))
+        case LoopNest():
+            return _loops_time(step)
+        case TileGroup():
+            return sum(_loops_time(t.step) if isinstance(t, NestTile) else _work_time(t.step) for t in step.members)
+        case KernelStep() | HostCall():
+            return _work_time(step)
+        case _:
+            assert_never(step)
+
+
 def _loops_time(step: LoopNest) -> float:
     loops, tuning = step.loops, host_target().tuning
     iterations = prod(loops.extents)
@@ -65,8 +89,13 @@ def _bytes(step: LoopNest | EquationStep) -> int:
 def _equation_time(step: EquationStep) -> float:
     operation = step.equation.operation
     lowering = lowering_of(operation)
-    if is_nothing(step.equation) or not lowering.parallel:
-        return 0.0
+    return 0.0 if is_nothing(step.equation) or not lowering.parallel else _work_time(step)
+
+
+def _work_time(step: EquationStep) -> float:
+    operation = step.equation.operation
     operands, results = [v.type for v in step.views], [v.type for v in step.outputs]
     tuning = host_target().tuning
-    return lowering.effort(operation, operands, results) / tuning.flop_rate + _bytes(step) / tuning.byte_rate
+    return (
+        lowering_of(operation).effort(operation, operands, results) / tuning.flop_rate + _bytes(step) / tuning.byte_rate
+    )

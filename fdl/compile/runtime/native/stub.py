@@ -174,8 +174,15 @@ class StubEmitter:
             with failed:
                 self.python("Py_DecRef", results)
                 with build.if_then(self.differs(status, I32(UNUSABLE))):
-                    self.python("Py_IncRef", self.external("_Py_NoneStruct"))
-                    build.store(self.external("_Py_NoneStruct"), self.result)
+                    with build.if_then(self.differs(self.header(DONATES, I64), I64(0))):
+                        self.take()  # who knows what is in them
+                    interrupted = self.differs(self.python("PyErr_Occurred"), POINTER(None))
+                    with build.if_else(interrupted) as (has_error, has_none):
+                        with has_error:
+                            build.store(POINTER(None), self.result)
+                        with has_none:
+                            self.python("Py_IncRef", self.external("_Py_NoneStruct"))
+                            build.store(self.external("_Py_NoneStruct"), self.result)
 
     def take(self) -> None:
         """Leave the donated arguments without their arrays, but with their types."""
