@@ -1,13 +1,13 @@
 """What an optimizer is: a pair of pure functions; and how pairs combine."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import fdl.numpy as fnp
 from fdl import tree
 from fdl.dtypes import bfloat16, float16, float32, int32
 from fdl.optim.arguments import REAL, makes_transformation
-from fdl.scalars import Scalar, checked
+from fdl.scalars import checked
 from fdl.sparse.rows import Rows
 
 Tree = Any
@@ -55,37 +55,48 @@ class GradientTransformation(_Pair):
         return pair
 
 
+class GradientTransformationExtraArgs(GradientTransformation):
+    """A :class:`GradientTransformation` whose ``update(gradients, state, params, **extra)`` takes more by keyword.
+
+    ``value=``, ``grad=`` and ``value_fn=`` are what line searches need; those that a transformation does not know are
+    ignored, so that a chain passes all of them to all of its parts.
+    """
+
+
+def with_extra_args_support(transformation: GradientTransformation) -> GradientTransformationExtraArgs:
+    """A transformation that ignores arguments by keyword which it does not know.
+
+    Args:
+        transformation: any.
+
+    Returns:
+        The same pair of functions; itself, if it takes them already.
+
+    >>> from fdl import optim
+    >>> optimizer = with_extra_args_support(optim.sgd(0.5))
+    >>> optimizer.update(fnp.ones(1), optimizer.init(fnp.ones(1)), value=3.0)[0].tolist()
+    [-0.5]
+    """
+    if isinstance(transformation, GradientTransformationExtraArgs):
+        return transformation
+
+    def update(updates: Tree, state: Any, params: Tree | None = None, **extra: Any) -> tuple[Tree, Any]:
+        return transformation.update(updates, state, params)
+
+    result = GradientTransformationExtraArgs(transformation.init, update, transformation.elementwise)
+    result.catch_up, result.tables = transformation.catch_up, transformation.tables
+    return result
+
+
 class EmptyState(NamedTuple):
     """The state of a transformation that has none."""
 
 
-class MaskedNode(NamedTuple):
-    """Stands where a masked transformation sees no leaf."""
-
-
-class MaskedState(NamedTuple):
-    """State of the inner transformation, for the leaves it sees."""
-
-    inner_state: Any
-
-
-class MultiTransformState(NamedTuple):
-    """States of the inner transformations by label."""
-
-    inner_states: Any
-
-
-class MultiStepsState(NamedTuple):
-    """Steps since the last update, updates made, state of the optimizer, mean of the gradients so far."""
-
-    mini_step: Any
-    gradient_step: Any
-    inner_opt_state: Any
-    acc_grads: Any
-
-
 def in_float32(
-    init: Callable[[Tree], Any], update: Callable[..., tuple[Tree, Any]], elementwise: bool = False
+    init: Callable[[Tree], Any],
+    update: Callable[..., tuple[Tree, Any]],
+    elementwise: bool = False,
+    extra_args: bool = False,
 ) -> GradientTransformation:
     """The pair of functions, which see leaves of 16 bits as float32 and keep their state so; updates come back in 16.
 
@@ -93,11 +104,12 @@ def in_float32(
     with a decay of 0.999 does not move.
     """
 
-    def updated(updates: Tree, state: Any, params: Tree | None = None) -> tuple[Tree, Any]:
-        made, state = update(widened(updates), state, None if params is None else widened(params))
+    def updated(updates: Tree, state: Any, params: Tree | None = None, **extra: Any) -> tuple[Tree, Any]:
+        made, state = update(widened(updates), state, None if params is None else widened(params), **extra)
         return tree.map(lambda u, g: u.astype(g.dtype) if _is_narrow(g) else u, made, updates), state
 
-    return GradientTransformation(lambda params: init(widened(params)), updated, elementwise)
+    kind = GradientTransformationExtraArgs if extra_args else GradientTransformation
+    return kind(lambda params: init(widened(params)), updated, elementwise)
 
 
 def widened(values: Tree) -> Tree:
@@ -173,14 +185,18 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
     def init(params: Tree) -> tuple[Any, ...]:
         return tuple(t.init(params) for t in transformations)
 
-    def update(updates: Tree, state: tuple[Any, ...], params: Tree | None = None) -> tuple[Tree, tuple[Any, ...]]:
+    parts = [with_extra_args_support(t) for t in transformations]
+
+    def update(
+        updates: Tree, state: tuple[Any, ...], params: Tree | None = None, **extra: Any
+    ) -> tuple[Tree, tuple[Any, ...]]:
         states = []
-        for transformation, inner in zip(transformations, state, strict=True):
-            updates, inner = transformation.update(updates, inner, params)
+        for transformation, inner in zip(parts, state, strict=True):
+            updates, inner = transformation.update(updates, inner, params, **extra)
             states.append(inner)
         return updates, tuple(states)
 
-    result = in_float32(init, update, all(t.elementwise for t in transformations))
+    result = in_float32(init, update, all(t.elementwise for t in transformations), True)
     *before, last = transformations or (None,)
     if any(t.catch_up is not None for t in before):
         raise ValueError("what follows exact by_rows in a chain would not see the steps that rows make up for")
@@ -204,139 +220,6 @@ def refuse_to_hide(name: str, inner: GradientTransformation) -> None:
             f"{name} would hide that rows have to catch up; put by_rows outside, and say by its argument `tables` "
             "which leaves are tables"
         )
-
-
-def masked(inner: GradientTransformation, mask: Tree | Callable[[Tree], Tree]) -> GradientTransformation:
-    """Apply a transformation to some leaves; the others pass through.
-
-    Args:
-        inner: the transformation.
-        mask: a tree of booleans that is a prefix of the parameters, or a function from parameters to one.
-
-    Returns:
-        A pair of pure functions.
-
-    >>> from fdl import optim
-    >>> transformation = masked(optim.scale(2.0), {"w": True, "b": False})
-    >>> grads = {"w": fnp.ones(1), "b": fnp.ones(1)}
-    >>> updates, state = transformation.update(grads, transformation.init(grads))
-    >>> updates["w"].item(), updates["b"].item()
-    (2.0, 1.0)
-    """
-
-    refuse_to_hide("masked, multi_transform", inner)
-
-    def visible(values: Tree) -> tuple[Tree, Tree]:
-        chosen = mask(values) if callable(mask) else mask
-        return chosen, tree.map(lambda keep, x: x if keep else MaskedNode(), chosen, values)
-
-    def init(params: Tree) -> MaskedState:
-        return MaskedState(inner.init(visible(params)[1]))
-
-    def update(updates: Tree, state: MaskedState, params: Tree | None = None) -> tuple[Tree, MaskedState]:
-        chosen, seen = visible(updates)
-        made, found = inner.update(seen, state.inner_state, None if params is None else visible(params)[1])
-        return tree.map(lambda keep, new, old: new if keep else old, chosen, made, updates), MaskedState(found)
-
-    return GradientTransformation(init, update)
-
-
-def multi_transform(
-    transforms: Mapping[Any, GradientTransformation], param_labels: Tree | Callable[[Tree], Tree]
-) -> GradientTransformation:
-    """Different transformations for different leaves.
-
-    Args:
-        transforms: by label.
-        param_labels: a tree of labels that is a prefix of the parameters, or a function from parameters to one.
-
-    Returns:
-        A pair of pure functions.
-
-    Raises:
-        ValueError: a label has no transformation.
-
-    >>> from fdl import optim
-    >>> by_label = {"fast": optim.scale(2.0), "frozen": optim.set_to_zero()}
-    >>> transformation = multi_transform(by_label, {"w": "fast", "b": "frozen"})
-    >>> grads = {"w": fnp.ones(1), "b": fnp.ones(1)}
-    >>> updates, state = transformation.update(grads, transformation.init(grads))
-    >>> updates["w"].item(), updates["b"].item()
-    (2.0, 0.0)
-    """
-
-    def inner(label: Hashable) -> GradientTransformation:
-        def mask(values: Tree) -> Tree:
-            labels = param_labels(values) if callable(param_labels) else param_labels
-            unknown = {name for name in tree.leaves(labels) if name not in transforms}
-            if unknown:
-                raise ValueError(f"multi_transform has no transformation for the labels {sorted(map(str, unknown))}")
-            return tree.map(lambda name: name == label, labels)
-
-        return masked(transforms[label], mask)
-
-    inners = {label: inner(label) for label in transforms}
-
-    def init(params: Tree) -> MultiTransformState:
-        return MultiTransformState({label: t.init(params) for label, t in inners.items()})
-
-    def update(
-        updates: Tree, state: MultiTransformState, params: Tree | None = None
-    ) -> tuple[Tree, MultiTransformState]:
-        states = {}
-        for label, transformation in inners.items():
-            updates, states[label] = transformation.update(updates, state.inner_states[label], params)
-        return updates, MultiTransformState(states)
-
-    return GradientTransformation(init, update)
-
-
-@checked(every_k=Scalar(1, whole=True))
-def multi_steps(optimizer: GradientTransformation, every_k: int) -> GradientTransformation:
-    """Update once every `every_k` steps with the mean of the gradients; the updates in between are zero.
-
-    Args:
-        optimizer: what is applied to the mean.
-        every_k: how many gradients make a mean, a positive integer.
-
-    Returns:
-        A pair of pure functions.
-
-    Raises:
-        RangeError: `every_k` is not positive, or not whole; DtypeError, ShapeError if it is no number.
-
-    >>> from fdl import optim
-    >>> optimizer = multi_steps(optim.sgd(1.0), every_k=2)
-    >>> first, state = optimizer.update(fnp.array(1.0), optimizer.init(fnp.array(0.0)))
-    >>> second, state = optimizer.update(fnp.array(3.0), state)
-    >>> first.item(), second.item()
-    (0.0, -2.0)
-    """
-
-    refuse_to_hide("multi_steps", optimizer)
-
-    def init(params: Tree) -> MultiStepsState:
-        zero = fnp.zeros((), int32)
-        return MultiStepsState(zero, zero, optimizer.init(params), zeros(params))
-
-    def update(updates: Tree, state: MultiStepsState, params: Tree | None = None) -> tuple[Tree, MultiStepsState]:
-        done = state.mini_step + 1
-        mean = tree.map(lambda a, g: a + (g - a) / done.astype(a.dtype), state.acc_grads, updates)
-        made, inner = optimizer.update(mean, state.inner_opt_state, params)
-        last = done == every_k
-
-        def either(new: Tree, old: Tree) -> Tree:
-            return tree.map(lambda n, o: fnp.where(last, n, o), new, old)
-
-        following = MultiStepsState(
-            fnp.where(last, 0, done).astype(int32),
-            state.gradient_step + last.astype(int32),
-            either(inner, state.inner_opt_state),
-            either(zeros(mean), mean),
-        )
-        return either(made, zeros(made)), following
-
-    return in_float32(init, update, optimizer.elementwise)
 
 
 def apply_updates(params: Tree, updates: Tree) -> Tree:
@@ -421,3 +304,8 @@ def needs_params(name: str, params: Tree | None) -> Tree:
     if params is None:
         raise ValueError(f"{name} needs the parameters: call update(grads, state, params)")
     return params
+
+
+def widest_dtype(params: Tree) -> Any:
+    """Of losses, norms and step sizes: the widest real dtype of the parameters, at least float32."""
+    return fnp.result_type(float32, *(fnp.real(fnp.asarray(p)).dtype for p in tree.leaves(params)))

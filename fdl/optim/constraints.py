@@ -15,12 +15,12 @@ from fdl.optim.base import (
     global_norm,
     in_float32,
     increment,
-    masked,
     needs_params,
     per_leaf,
     stateless,
     sum_of_squares,
 )
+from fdl.optim.masks import masked
 from fdl.optim.transforms import ScaleByScheduleState
 from fdl.sparse.rows import Rows
 
@@ -194,3 +194,37 @@ def keep_params_nonnegative() -> GradientTransformation:
         ),
         True,
     )
+
+
+@makes_transformation(clipping=NOT_NEGATIVE)
+def adaptive_grad_clip(
+    clipping: Any, eps: Any = 1e-3, axis: int | tuple[int, ...] | None = None
+) -> GradientTransformation:
+    """Bound the norm of every unit's gradient relative to that of its parameters. Source: Brock et al. (2021).
+
+    Args:
+        clipping: the largest ratio.
+        eps: the smallest norm of parameters that counts.
+        axis: the axes of a unit; None is all but the last one, and all of a vector.
+
+    Raises:
+        ValueError: ``update`` was called without the parameters.
+
+    >>> params, transformation = fnp.array([3.0, 4.0]), adaptive_grad_clip(0.1)
+    >>> updates, state = transformation.update(fnp.array([6.0, 8.0]), transformation.init(params), params)
+    >>> [round(u, 3) for u in updates.tolist()]
+    [0.3, 0.4]
+    """
+
+    def norm(x: Any) -> Any:
+        axes = axis
+        if axes is None:  # of dense layers and convolutions: the window and the inputs
+            axes = None if fnp.squeeze(x).ndim <= 1 else tuple(range(x.ndim - 1)) if x.ndim != 3 else 0
+        return fnp.sqrt(fnp.sum(fnp.real(x * fnp.conj(x)), axis=axes, keepdims=True))
+
+    def clipped(g: Any, p: Any) -> Any:
+        g = fnp.asarray(g)
+        size, most = norm(g), clipping * fnp.maximum(norm(fnp.asarray(p)), eps)
+        return fnp.where(size < most, g, g * (most / fnp.maximum(size, 1e-6)).astype(g.dtype))
+
+    return stateless(lambda updates, params: tree.map(clipped, updates, needs_params("adaptive_grad_clip", params)))

@@ -8,8 +8,9 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.optim.arguments import makes_transformation
-from fdl.optim.base import GradientTransformation, ScalarOrSchedule, Tree, chain, identity, masked, per_leaf
+from fdl.optim.base import GradientTransformation, ScalarOrSchedule, Tree, chain, identity, per_leaf
 from fdl.optim.constraints import add_decayed_weights, scale_by_trust_ratio
+from fdl.optim.masks import masked
 from fdl.optim.tables import by_rows
 from fdl.optim.transforms import (
     scale_by_adadelta,

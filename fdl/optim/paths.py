@@ -5,7 +5,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from fdl import tree
-from fdl.optim.base import GradientTransformation, Tree, multi_transform
+from fdl.optim.base import GradientTransformation, Tree
+from fdl.optim.masks import multi_transform
 from fdl.sparse.rows import Rows
 
 

@@ -14,7 +14,8 @@ from fdl.core.rewrite import eliminate_dead
 from fdl.core.trace import lift
 from fdl.dtypes import int32
 from fdl.errors import ShapeError, TreeError
-from fdl.optim.base import GradientTransformation, MaskedNode, Tree, apply_updates, increment, needs_params
+from fdl.optim.base import GradientTransformation, Tree, apply_updates, increment, needs_params
+from fdl.optim.masks import MaskedNode
 from fdl.optim.missed import of_each_element
 from fdl.sparse.lookups import reads_of, rows_of
 from fdl.sparse.replay import Replay

@@ -1,26 +1,35 @@
 """Transformations of gradients by their history."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import fdl.numpy as fnp
 from fdl import tree
 from fdl.api.arguments import require_function
-from fdl.dtypes import float64, int32
+from fdl.dtypes import float64
 from fdl.optim.arguments import NOT_NEGATIVE, makes_transformation
 from fdl.optim.base import (
     GradientTransformation,
     ScalarOrSchedule,
     Schedule,
     Tree,
-    in_float32,
     increment,
     squared,
     stateless,
     zeros,
 )
-
-S = TypeVar("S")
+from fdl.optim.moments import (
+    ScaleByAdamState,
+    by_history,
+    cast,
+    corrected,
+    filled,
+    mean_of,
+    moment,
+    no_steps,
+    root,
+    second_moment,
+    two_moments,
+)
 
 
 class TraceState(NamedTuple):
@@ -40,14 +49,6 @@ class ScaleByScheduleState(NamedTuple):
     """Step count."""
 
     count: Any
-
-
-class ScaleByAdamState(NamedTuple):
-    """Step count, first and second moments."""
-
-    count: Any
-    mu: Any
-    nu: Any
 
 
 class ScaleByAmsgradState(NamedTuple):
@@ -108,7 +109,7 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
         size = fnp.asarray(step_size_fn(state.count))
         return tree.map(lambda g: size.astype(g.dtype) * g, updates), ScaleByScheduleState(increment(state.count))
 
-    return _by_history(lambda params: ScaleByScheduleState(_zero()), step)
+    return by_history(lambda params: ScaleByScheduleState(no_steps()), step)
 
 
 @makes_transformation("scale_by_learning_rate(0.5)", [-0.5, 2.0])
@@ -140,9 +141,9 @@ def trace(decay: Any, nesterov: bool = False, accumulator_dtype: Any = None) -> 
     def step(updates: Tree, state: TraceState) -> tuple[Tree, TraceState]:
         total = tree.map(lambda g, t: g + decay * t, updates, state.trace)
         made = tree.map(lambda g, t: g + decay * t, updates, total) if nesterov else total
-        return made, TraceState(_cast(total, accumulator_dtype))
+        return made, TraceState(cast(total, accumulator_dtype))
 
-    return _by_history(lambda params: TraceState(zeros(params, accumulator_dtype)), step)
+    return by_history(lambda params: TraceState(zeros(params, accumulator_dtype)), step)
 
 
 @makes_transformation("ema(0.5, debias=False)", [0.5, -2.0])
@@ -155,11 +156,11 @@ def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> Gradi
     """
 
     def step(updates: Tree, state: EmaState) -> tuple[Tree, EmaState]:
-        average, count = _moment(updates, state.ema, decay), increment(state.count)
-        made = _corrected(average, decay, count) if debias else average
-        return made, EmaState(count, _cast(average, accumulator_dtype))
+        average, count = moment(updates, state.ema, decay), increment(state.count)
+        made = corrected(average, decay, count) if debias else average
+        return made, EmaState(count, cast(average, accumulator_dtype))
 
-    return _by_history(lambda params: EmaState(_zero(), zeros(params, accumulator_dtype)), step)
+    return by_history(lambda params: EmaState(no_steps(), zeros(params, accumulator_dtype)), step)
 
 
 @makes_transformation("scale_by_adam()", [1.0, -1.0])
@@ -174,12 +175,12 @@ def scale_by_adam(
     """
 
     def step(updates: Tree, state: ScaleByAdamState) -> tuple[Tree, ScaleByAdamState]:
-        mu, nu, count = _moment(updates, state.mu, b1), _second(updates, state.nu, b2), increment(state.count)
-        mean = _mean(updates, mu, b1, count, nesterov)
-        made = tree.map(lambda m, v: m / (fnp.sqrt(v + eps_root) + eps), mean, _corrected(nu, b2, count))
-        return made, ScaleByAdamState(count, _cast(mu, mu_dtype), nu)
+        mu, nu, count = moment(updates, state.mu, b1), second_moment(updates, state.nu, b2), increment(state.count)
+        mean = mean_of(updates, mu, b1, count, nesterov)
+        made = tree.map(lambda m, v: m / (fnp.sqrt(v + eps_root) + eps), mean, corrected(nu, b2, count))
+        return made, ScaleByAdamState(count, cast(mu, mu_dtype), nu)
 
-    return _by_history(lambda params: ScaleByAdamState(_zero(), zeros(params, mu_dtype), zeros(params)), step)
+    return by_history(lambda params: ScaleByAdamState(no_steps(), zeros(params, mu_dtype), zeros(params)), step)
 
 
 @makes_transformation("scale_by_amsgrad()", [1.0, -1.0])
@@ -189,15 +190,15 @@ def scale_by_amsgrad(
     """Adam with the largest second moment so far. Source: Reddi, Kale, Kumar (2018)."""
 
     def init(params: Tree) -> ScaleByAmsgradState:
-        return ScaleByAmsgradState(_zero(), zeros(params, mu_dtype), zeros(params), zeros(params))
+        return ScaleByAmsgradState(no_steps(), zeros(params, mu_dtype), zeros(params), zeros(params))
 
     def step(updates: Tree, state: ScaleByAmsgradState) -> tuple[Tree, ScaleByAmsgradState]:
-        mu, nu, count = _moment(updates, state.mu, b1), _second(updates, state.nu, b2), increment(state.count)
-        largest = tree.map(fnp.maximum, state.nu_max, _corrected(nu, b2, count))
-        made = tree.map(lambda m, v: m / (fnp.sqrt(v + eps_root) + eps), _corrected(mu, b1, count), largest)
-        return made, ScaleByAmsgradState(count, _cast(mu, mu_dtype), nu, largest)
+        mu, nu, count = moment(updates, state.mu, b1), second_moment(updates, state.nu, b2), increment(state.count)
+        largest = tree.map(fnp.maximum, state.nu_max, corrected(nu, b2, count))
+        made = tree.map(lambda m, v: m / (fnp.sqrt(v + eps_root) + eps), corrected(mu, b1, count), largest)
+        return made, ScaleByAmsgradState(count, cast(mu, mu_dtype), nu, largest)
 
-    return _by_history(init, step)
+    return by_history(init, step)
 
 
 @makes_transformation("scale_by_adamax()", [1.0, -1.0])
@@ -205,11 +206,11 @@ def scale_by_adamax(b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> Gradient
     """Adam with the maximum norm. Source: Kingma, Ba, "Adam" (2015), section 7."""
 
     def step(updates: Tree, state: ScaleByAdamState) -> tuple[Tree, ScaleByAdamState]:
-        mu, count = _moment(updates, state.mu, b1), increment(state.count)
+        mu, count = moment(updates, state.mu, b1), increment(state.count)
         nu = tree.map(lambda g, v: fnp.maximum(fnp.abs(g) + eps, b2 * v), updates, state.nu)
-        return tree.map(fnp.divide, _corrected(mu, b1, count), nu), ScaleByAdamState(count, mu, nu)
+        return tree.map(fnp.divide, corrected(mu, b1, count), nu), ScaleByAdamState(count, mu, nu)
 
-    return _by_history(_two_moments, step)
+    return by_history(two_moments, step)
 
 
 @makes_transformation("scale_by_belief()", [1.111, -1.111])
@@ -219,14 +220,14 @@ def scale_by_belief(
     """Adam with the variance around the mean. Source: Zhuang et al., "AdaBelief" (2020)."""
 
     def step(updates: Tree, state: ScaleByAdamState) -> tuple[Tree, ScaleByAdamState]:
-        mu, count = _moment(updates, state.mu, b1), increment(state.count)
+        mu, count = moment(updates, state.mu, b1), increment(state.count)
         surprise = tree.map(fnp.subtract, updates, mu)
-        nu = tree.map(lambda v: v + eps_root, _second(surprise, state.nu, b2))
-        mean = _mean(updates, mu, b1, count, nesterov)
-        made = tree.map(lambda m, v: m / (fnp.sqrt(v) + eps), mean, _corrected(nu, b2, count))
+        nu = tree.map(lambda v: v + eps_root, second_moment(surprise, state.nu, b2))
+        mean = mean_of(updates, mu, b1, count, nesterov)
+        made = tree.map(lambda m, v: m / (fnp.sqrt(v) + eps), mean, corrected(nu, b2, count))
         return made, ScaleByAdamState(count, mu, nu)
 
-    return _by_history(_two_moments, step)
+    return by_history(two_moments, step)
 
 
 @makes_transformation("scale_by_radam()", [1.0, -4.0])
@@ -238,7 +239,7 @@ def scale_by_radam(
     limit = 2.0 / (1.0 - b2) - 1.0
 
     def step(updates: Tree, state: ScaleByAdamState) -> tuple[Tree, ScaleByAdamState]:
-        mu, nu, count = _moment(updates, state.mu, b1), _second(updates, state.nu, b2), increment(state.count)
+        mu, nu, count = moment(updates, state.mu, b1), second_moment(updates, state.nu, b2), increment(state.count)
         # In float64: the first lengths are small differences of large numbers.
         power = b2 ** count.astype(float64)
         length = limit - 2 * count * power / (1 - power)
@@ -248,10 +249,10 @@ def scale_by_radam(
         def rectified(m: Any, v: Any) -> Any:
             return fnp.where(trusted, factor.astype(m.dtype) * m / (fnp.sqrt(v + eps_root) + eps), m)
 
-        mean = _mean(updates, mu, b1, count, nesterov)
-        return tree.map(rectified, mean, _corrected(nu, b2, count)), ScaleByAdamState(count, mu, nu)
+        mean = mean_of(updates, mu, b1, count, nesterov)
+        return tree.map(rectified, mean, corrected(nu, b2, count)), ScaleByAdamState(count, mu, nu)
 
-    return _by_history(_two_moments, step)
+    return by_history(two_moments, step)
 
 
 @makes_transformation("scale_by_rms()", [3.162, -3.162])
@@ -261,11 +262,11 @@ def scale_by_rms(
     """Divide by the root of the mean square. Source: Tieleman, Hinton, "RMSProp" (2012)."""
 
     def step(updates: Tree, state: ScaleByRmsState) -> tuple[Tree, ScaleByRmsState]:
-        nu, count = _second(updates, state.nu, decay), increment(state.count)
-        mean = _corrected(nu, decay, count) if bias_correction else nu
-        return tree.map(lambda g, v: g / _root(v, eps, eps_in_sqrt), updates, mean), ScaleByRmsState(count, nu)
+        nu, count = second_moment(updates, state.nu, decay), increment(state.count)
+        mean = corrected(nu, decay, count) if bias_correction else nu
+        return tree.map(lambda g, v: g / root(v, eps, eps_in_sqrt), updates, mean), ScaleByRmsState(count, nu)
 
-    return _by_history(lambda params: ScaleByRmsState(_zero(), _filled(params, initial_scale)), step)
+    return by_history(lambda params: ScaleByRmsState(no_steps(), filled(params, initial_scale)), step)
 
 
 @makes_transformation("scale_by_stddev()", [3.333, -3.333])
@@ -275,17 +276,21 @@ def scale_by_stddev(
     """Divide by the standard deviation: the centered form of :func:`scale_by_rms`. Source: Graves (2013)."""
 
     def step(updates: Tree, state: ScaleByAdamState) -> tuple[Tree, ScaleByAdamState]:
-        mu, nu, count = _moment(updates, state.mu, decay), _second(updates, state.nu, decay), increment(state.count)
-        mean, square = (_corrected(x, decay, count) if bias_correction else x for x in (mu, nu))
+        mu, nu, count = (
+            moment(updates, state.mu, decay),
+            second_moment(updates, state.nu, decay),
+            increment(state.count),
+        )
+        mean, square = (corrected(x, decay, count) if bias_correction else x for x in (mu, nu))
         made = tree.map(
-            lambda g, m, v: g / _root(fnp.where(fnp.isinf(v), v, fnp.maximum(v - squared(m), 0)), eps, eps_in_sqrt),
+            lambda g, m, v: g / root(fnp.where(fnp.isinf(v), v, fnp.maximum(v - squared(m), 0)), eps, eps_in_sqrt),
             updates,
             mean,
             square,
         )
         return made, ScaleByAdamState(count, mu, nu)
 
-    return _by_history(lambda params: ScaleByAdamState(_zero(), zeros(params), _filled(params, initial_scale)), step)
+    return by_history(lambda params: ScaleByAdamState(no_steps(), zeros(params), filled(params, initial_scale)), step)
 
 
 @makes_transformation("scale_by_rss(0.0)", [1.0, -1.0])
@@ -297,7 +302,7 @@ def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Gradi
         made = tree.map(lambda g, t: fnp.where(t > 0, g / fnp.sqrt(t + eps), 0.0), updates, total)
         return made, ScaleByRssState(total)
 
-    return _by_history(lambda params: ScaleByRssState(_filled(params, initial_accumulator_value)), step)
+    return by_history(lambda params: ScaleByRssState(filled(params, initial_accumulator_value)), step)
 
 
 @makes_transformation("scale_by_adadelta()", [0.003, -0.003])
@@ -309,11 +314,11 @@ def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> GradientTransformation
     """
 
     def step(updates: Tree, state: ScaleByAdaDeltaState) -> tuple[Tree, ScaleByAdaDeltaState]:
-        e_g = _second(updates, state.e_g, rho)
+        e_g = second_moment(updates, state.e_g, rho)
         made = tree.map(lambda g, v, x: fnp.sqrt(x + eps) / fnp.sqrt(v + eps) * g, updates, e_g, state.e_x)
-        return made, ScaleByAdaDeltaState(e_g, _second(made, state.e_x, rho))
+        return made, ScaleByAdaDeltaState(e_g, second_moment(made, state.e_x, rho))
 
-    return _by_history(lambda params: ScaleByAdaDeltaState(zeros(params), zeros(params)), step)
+    return by_history(lambda params: ScaleByAdaDeltaState(zeros(params), zeros(params)), step)
 
 
 @makes_transformation("scale_by_lion()", [1.0, -1.0])
@@ -328,58 +333,7 @@ def scale_by_lion(b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None) -> Gradie
 
     def step(updates: Tree, state: ScaleByLionState) -> tuple[Tree, ScaleByLionState]:
         made = tree.map(lambda g, m: fnp.sign((1.0 - b1) * g + b1 * m), updates, state.mu)
-        mu = _cast(_moment(updates, state.mu, b2), mu_dtype)
+        mu = cast(moment(updates, state.mu, b2), mu_dtype)
         return made, ScaleByLionState(increment(state.count), mu)
 
-    return _by_history(lambda params: ScaleByLionState(_zero(), zeros(params, mu_dtype)), step)
-
-
-def _by_history(init: Callable[[Tree], S], step: Callable[[Tree, S], tuple[Tree, S]]) -> GradientTransformation:
-    """The element-wise transformation whose updates depend on gradients and state, not on the parameters."""
-
-    def update(updates: Tree, state: S, params: Tree | None = None) -> tuple[Tree, S]:
-        return step(updates, state)
-
-    return in_float32(init, update, True)
-
-
-def _two_moments(params: Tree) -> ScaleByAdamState:
-    return ScaleByAdamState(_zero(), zeros(params), zeros(params))
-
-
-def _filled(params: Tree, value: Any) -> Tree:
-    return tree.map(lambda p: fnp.full_like(p, value), params)
-
-
-def _zero() -> Any:
-    return fnp.zeros((), int32)
-
-
-def _cast(values: Tree, dtype: Any) -> Tree:
-    return values if dtype is None else tree.map(lambda x: x.astype(dtype), values)
-
-
-def _moment(updates: Tree, moments: Tree, decay: Any) -> Tree:
-    return tree.map(lambda g, m: (1 - decay) * g + decay * m, updates, moments)
-
-
-def _second(updates: Tree, moments: Tree, decay: Any) -> Tree:
-    return tree.map(lambda g, m: (1 - decay) * squared(g) + decay * m, updates, moments)
-
-
-def _corrected(moments: Tree, decay: Any, count: Any) -> Tree:
-    """Moments divided by the total weight of the gradients in them."""
-    # In float64: one minus a power near one.
-    factor = 1 / (1 - decay ** count.astype(float64))
-    return tree.map(lambda m: m * factor.astype(m.dtype), moments)
-
-
-def _mean(updates: Tree, mu: Tree, b1: Any, count: Any, nesterov: bool) -> Tree:
-    if not nesterov:
-        return _corrected(mu, b1, count)
-    ahead, now = b1 / (1 - b1 ** increment(count).astype(float64)), (1 - b1) / (1 - b1 ** count.astype(float64))
-    return tree.map(lambda m, g: ahead.astype(m.dtype) * m + now.astype(g.dtype) * g, mu, updates)
-
-
-def _root(x: Any, eps: Any, inside: bool) -> Any:
-    return fnp.sqrt(x + eps) if inside else fnp.sqrt(x) + eps
+    return by_history(lambda params: ScaleByLionState(no_steps(), zeros(params, mu_dtype)), step)

@@ -33,7 +33,6 @@ TABLE = {
     "max_norm": (1.0, [-1.0]),
     "threshold": (5.0, [-1.0]),
     "step_size": (-0.1, []),
-    "every_k": (2, [0, -1, 1.5, INF]),
     "sync_period": (2, [0, -1, 1.5, INF]),
     "slow_step_size": (0.5, [-0.1, 1.1]),
     "steps_per_epoch": (5, [0, -1, 1.5, INF]),
@@ -59,6 +58,7 @@ OTHERS = {
     "optimizer": optim.sgd(0.1), "interpolate_type": "linear", "new_tensors": 1.0, "old_tensors": 0.0,
     "rate_of": lambda epoch: 0.1 / epoch,
 }  # fmt: skip
+NEWER = {"adaptive_grad_clip", "freeze", "partition", "selective_transform", "with_extra_args_support"}
 #: Arguments that are no numbers.
 NOT_NUMBERS = {
     "accumulator_dtype", "bias_correction", "boundaries", "boundaries_and_scales", "centered", "cosine_kwargs",
@@ -70,11 +70,22 @@ NOT_NUMBERS = {
 SCHEDULED = ("learning_rate", "weight_decay")
 
 
-def pairs():
-    """Every function with every argument of it that is a number."""
+#: Where the functions are whose arguments are tried one by one; those of the others have one test each.
+MODULES = "averages base constraints epochs masks optimizers paths schedules tables transforms".split()
+
+
+def functions(within):
+    """The public functions of these modules, or of the others."""
     for name in optim.__all__:
         function = getattr(optim, name)
-        if inspect.isfunction(function):
+        if inspect.isfunction(function) and (function.__module__.split(".")[-1] in MODULES) == within:
+            yield name, function
+
+
+def pairs():
+    """Every function with every argument of it that is a number."""
+    for name, function in functions(True):
+        if name not in NEWER:
             yield from ((name, p) for p in inspect.signature(function).parameters if p not in NOT_NUMBERS)
 
 
@@ -173,3 +184,39 @@ def test_the_derivative_by_a_learning_rate():
 def test_schedules_are_checked_where_they_are_made(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+#: By function: an argument, and numbers outside of its range.
+FURTHER = {
+    "adafactor": {"decay_rate": -1.0, "clipping_threshold": -1.0},
+    "adan": {"b3": 1.0, "weight_decay": -1.0},
+    "adaptive_grad_clip": {"clipping": -1.0},
+    "add_noise": {"eta": -1.0},
+    "apply_every": {"k": 0},
+    "apply_if_finite": {"max_consecutive_errors": -1},
+    "dowg": {"init_estim_sq_dist": 0.0},
+    "lbfgs": {"learning_rate": -1.0, "memory_size": 0},
+    "multi_steps": {"every_k": 1.5},
+    "muon": {"beta": 1.0, "ns_steps": -1},
+    "prodigy": {"estim_lr0": 0.0},
+    "reduce_on_plateau": {"factor": 1.0, "patience": 0},
+    "rprop": {"eta_minus": 0.0},
+    "sam": {"sync_period": 0},
+    "scale_by_backtracking_linesearch": {"max_backtracking_steps": 0, "decrease_factor": 1.0},
+    "scale_by_zoom_linesearch": {"max_linesearch_steps": 0, "increase_factor": 1.0},
+    "schedule_free_sgd": {"b1": 1.0},
+    "sm3": {"momentum": 1.0},
+    "sophia": {"gamma": 0.0},
+}
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_further_functions_refuse_by_name(name):
+    function = getattr(optim, name)
+    required = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    known = {"inner": optim.sgd(0.1), "optimizer": optim.sgd(0.1), "adv_optimizer": optim.sgd(0.1)}
+    given = {p: known.get(p, 1 if "steps" in p else 0.1) for p in required}
+    for argument, outside in FURTHER[name].items():
+        for value, error in ((outside, RangeError), (NAN, RangeError), ("0.1", DtypeError)):
+            with pytest.raises(error, match=rf"{name}: {argument} must be .*, got "):
+                function(**given | {argument: value})

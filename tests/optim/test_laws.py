@@ -92,6 +92,67 @@ CASES = {
     "trace": optim.trace(0.9),
     "zero_nans": optim.zero_nans(),
 }
+#: Those with fewer laws, as each case costs time: all dtypes under jit, a loop for vmap, empty trees, rows, descent.
+MORE = {
+    "adafactor": optim.adafactor(RATE, min_dim_size_to_factor=2),
+    "adamaxw": optim.adamaxw(RATE),
+    "adan": optim.adan(RATE),
+    "ademamix": optim.ademamix(RATE),
+    "adopt": optim.adopt(RATE),
+    "dog": optim.dog(init_step=("distance", RATE)),
+    "dowg": optim.dowg(init_estim_sq_dist=RATE),
+    "fromage": optim.fromage(RATE),
+    "muon": optim.muon(RATE),
+    "noisy_sgd": optim.noisy_sgd(RATE, eta=0.0),
+    "novograd": optim.novograd(RATE),
+    "optimistic_adam": optim.optimistic_adam(RATE),
+    "optimistic_adam_v2": optim.optimistic_adam_v2(falling),
+    "optimistic_gradient_descent": optim.optimistic_gradient_descent(RATE),
+    "prodigy": optim.prodigy(estim_lr0=RATE),
+    "rprop": optim.rprop(RATE),
+    "schedule_free": optim.schedule_free(optim.sgd(RATE), RATE),
+    "schedule_free_adamw": optim.schedule_free_adamw(RATE),
+    "schedule_free_sgd": optim.schedule_free_sgd(RATE),
+    "signum": optim.signum(RATE),
+    "sm3": optim.sm3(RATE),
+    "yogi": optim.yogi(RATE),
+    "adaptive_grad_clip": optim.adaptive_grad_clip(0.1),
+    "add_noise": optim.add_noise(0.0, 0.5),
+    "apply_every": optim.apply_every(2),
+    "apply_if_finite": optim.apply_if_finite(optim.adam(RATE), 2),
+    "conditionally_mask": optim.conditionally_mask(optim.adam(RATE), lambda step: step > 0),
+    "conditionally_transform": optim.conditionally_transform(optim.adam(RATE), lambda step: step > 0),
+    "flatten": optim.flatten(optim.trace(0.9)),
+    "freeze": optim.freeze(lambda params: tree.map(lambda p: fnp.ndim(p) > 1, params)),
+    "monitor": optim.monitor({"norm": optim.global_norm}),
+    "named_chain": optim.named_chain(("clip", optim.clip(0.5)), ("adam", optim.adam(RATE))),
+    "normalize": optim.normalize(),
+    "normalize_by_update_norm": optim.normalize_by_update_norm(2.0),
+    "sam": optim.sam(optim.sgd(RATE), optim.sgd(0.01)),
+    "scale_by_adan": optim.scale_by_adan(),
+    "scale_by_ademamix": optim.scale_by_ademamix(),
+    "scale_by_adopt": optim.scale_by_adopt(nesterov=True),
+    "scale_by_factored_rms": optim.scale_by_factored_rms(),
+    "scale_by_muon": optim.scale_by_muon(adaptive=True),
+    "scale_by_novograd": optim.scale_by_novograd(weight_decay=0.1),
+    "scale_by_optimistic_gradient": optim.scale_by_optimistic_gradient(),
+    "scale_by_param_block_norm": optim.scale_by_param_block_norm(),
+    "scale_by_param_block_rms": optim.scale_by_param_block_rms(),
+    "scale_by_rprop": optim.scale_by_rprop(RATE),
+    "scale_by_sign": optim.scale_by_sign(),
+    "scale_by_sm3": optim.scale_by_sm3(),
+    "scale_by_yogi": optim.scale_by_yogi(),
+    "selective_transform": optim.selective_transform(optim.adam(RATE), freeze_mask=lambda params: False),
+    "snapshot": optim.snapshot("norm", optim.global_norm),
+    "with_extra_args_support": optim.with_extra_args_support(optim.adam(RATE)),
+}
+ALIASES = ["inject_hyperparams", "inject_stateful_hyperparams", "partition"]
+#: Those whose updates need more than gradients; see test_variants and test_linesearch.
+WITH_EXTRA_ARGUMENTS = [
+    "differentially_private_aggregate", "dpsgd", "hutchinson_estimator_diag_hessian", "lbfgs", "measure_with_ema",
+    "polyak_sgd", "reduce_on_plateau", "scale_by_backtracking_linesearch", "scale_by_lbfgs", "scale_by_polyak",
+    "scale_by_sophia", "scale_by_zoom_linesearch", "sophia",
+]  # fmt: skip
 NOT_ELEMENTWISE = [
     "lamb", "lars", "by_path", "by_rows", "centralize", "chain, whole", "clip_by_block_norm", "clip_by_block_rms",
     "clip_by_global_norm", "lookahead, whole", "masked", "multi_transform", "scale_by_trust_ratio",
@@ -147,8 +208,9 @@ def makers():
 
 
 def test_the_table_is_complete():
-    assert sorted(set(makers())) == sorted({name.split(",")[0] for name in CASES})
-    assert len(makers()) > 40 and [name for name in CASES if CASES[name].elementwise] == ELEMENTWISE
+    names = {name.split(",")[0] for name in CASES | MORE}
+    assert sorted({*makers()} - {*ALIASES, *WITH_EXTRA_ARGUMENTS}) == sorted(names)
+    assert len(makers()) > 100 and [name for name in CASES if CASES[name].elementwise] == ELEMENTWISE
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -298,3 +360,48 @@ def test_optimizers_descend(name):
     for _ in range(10):
         params, state = step(params, state)
     assert loss(params).item() < (0.999 if name == "adadelta" else 0.9) * first
+
+
+def lower(optimizer, target):
+    """Whether ten steps bring a quadratic down."""
+
+    def loss(p):
+        return sum(fnp.sum((p[k] - target[k]) ** 2) for k in target)
+
+    params = tree.map(lambda x: 0.5 * x, target)
+    first, state = loss(params).item(), optimizer.init(params)
+    for _ in range(10):
+        updates, state = optimizer.update(tree.map(lambda p, t: 2 * (p - t), params, target), state, params)
+        params = optim.apply_updates(params, updates)
+    return loss(params).item() < 0.9 * first
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_more_optimizers_keep_the_laws(name):
+    """Compiled, in float32 and bfloat16 side by side, as in float64; vmap; leaves that are rows or have no elements."""
+    optimizer, kinds = MORE[name], ("bfloat16", "float32")
+    params, *gradients = [shaped(np.float64, seed) for seed in range(3)]
+    wide = [tree.map(fnp.asarray, x) for x in (params, *gradients)]
+    for kind in kinds:
+        given = [tree.map(lambda x, k=kind: fnp.asarray(x.astype(DTYPES[k])), x) for x in (params, *gradients)]
+        exact = [tree.map(lambda x: x.astype(np.float64), x) for x in given]
+        expected, _ = steps(optimizer.update, optimizer, exact[0], exact[1:])
+        update = fdl.jit(optimizer.update) if kind == "bfloat16" else optimizer.update
+        found, state = steps(update, optimizer, given[0], given[1:])
+        assert dtypes_of(state) == dtypes_of(optimizer.init(given[0]))
+        assert dtypes_of(found) == [np.dtype(DTYPES[kind])] * 4
+        rounding = (2 if kind == "bfloat16" else 256) * float(ml_dtypes.finfo(DTYPES[kind]).eps)
+        same(found, expected, rounding, rounding * RATE)
+    expected, _ = steps(optimizer.update, optimizer, wide[0], wide[1:])
+    assert steps(optimizer.update, optimizer, {}, [{}])[0] == [{}]
+    empty = {"nothing": fnp.zeros((0, 2))}
+    found, _ = steps(optimizer.update, optimizer, wide[0] | empty, [g | empty for g in wide[1:]])
+    assert all(updates.pop("nothing").shape == (0, 2) for updates in found)
+    same(found, expected, 1e-12)
+    if optimizer.elementwise:
+        rows = [fdl.Rows(fnp.array([2, 0, 2]), fnp.asarray(shaped(np.float64, seed)["w"]), (3, 2)) for seed in (1, 2)]
+        found, _ = steps(optimizer.update, optimizer, wide[0]["w"], rows)
+        expected, _ = steps(optimizer.update, optimizer, wide[0]["w"], [r.dense() for r in rows])
+        same([fnp.asarray(u) for u in found], expected, 1e-12)
+    if list(MORE).index(name) < list(MORE).index("adaptive_grad_clip"):
+        assert lower(optimizer, wide[0])
