@@ -57,6 +57,7 @@ WORDS = [
 
 #: Identifiers that have such a word and mean something else by it.
 ALLOWED = {
+    "slope_rtol": "the name that optax gives the argument of line searches",
     "negative_slope": "the name that JAX gives the argument of leaky_relu",
 }
 

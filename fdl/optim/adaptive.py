@@ -128,7 +128,10 @@ def scale_by_adan(
         )
         return made, ScaleByAdanState(m, v, n, updates, t)
 
-    return by_history(lambda params: ScaleByAdanState(*(zeros(params) for _ in range(4)), no_steps()), step)
+    def init(params: Tree) -> ScaleByAdanState:
+        return ScaleByAdanState(zeros(params), zeros(params), zeros(params), zeros(params), no_steps())
+
+    return by_history(init, step)
 
 
 @makes_transformation("scale_by_novograd()", [0.243, -0.970])

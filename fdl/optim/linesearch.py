@@ -34,11 +34,11 @@ class ScaleByLinesearchState(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A place on the line: its step size, the value there, and the slope along the line."""
+    """A place on the line: its step size, the value there, and the derivative along the line."""
 
     step: Any
     value: Any
-    slope: Any
+    derivative: Any
 
 
 class Search(NamedTuple):
@@ -100,7 +100,7 @@ def scale_by_backtracking_linesearch(
 
     Args:
         max_backtracking_steps: how often updates are shortened at most.
-        slope_rtol: the fraction of the slope by which the loss must fall.
+        slope_rtol: the fraction of the derivative by which the loss must fall.
         decrease_factor: by how much a step is shortened.
         increase_factor: by how much the next search begins farther out.
         max_learning_rate: the longest step.
@@ -125,11 +125,11 @@ def scale_by_backtracking_linesearch(
     ) -> tuple[Tree, ScaleByLinesearchState]:  # fmt: skip
         params = needs_params("scale_by_backtracking_linesearch", params)
         function, kind = of_parameters(value_fn, extra), state.value.dtype
-        value, slope = fnp.asarray(value).astype(kind), dot(updates, grad).astype(kind)
+        value, derivative = fnp.asarray(value).astype(kind), dot(updates, grad).astype(kind)
         inf = fnp.asarray(fnp.inf, kind)
 
         def missed(step: Any, found: Any) -> Any:
-            error = found - (1 + rtol) * value - step * slope_rtol * slope
+            error = found - (1 + rtol) * value - step * slope_rtol * derivative
             return fnp.where(fnp.isnan(error), inf, fnp.maximum(error, 0.0)).astype(kind)
 
         def going(carry: Any) -> Any:
@@ -164,7 +164,7 @@ def scale_by_zoom_linesearch(
     slope_rtol: Any = 1e-4, curv_rtol: Any = 0.9, approx_dec_rtol: Any = 1e-6, stepsize_precision: Any = 1e-5,
     initial_guess_strategy: str = "keep",
 ) -> GradientTransformation:  # fmt: skip
-    """Find a step after which the loss is lower and its slope flatter: the strong conditions of Wolfe.
+    """Find a step after which the loss is lower and its derivative flatter: the strong conditions of Wolfe.
 
     Source: Nocedal, Wright, "Numerical optimization" (2006), algorithms 3.5 and 3.6; approximate decrease: Hager, Zhang
     (2005). Put it last in a chain, after an optimizer that gives a direction of descent, and call
@@ -175,8 +175,8 @@ def scale_by_zoom_linesearch(
         max_learning_rate: the longest step; None for any.
         tol: by how much the conditions may be missed.
         increase_factor: by how much a step grows while the loss falls.
-        slope_rtol: the fraction of the slope by which the loss must fall.
-        curv_rtol: the fraction of the slope that may be left.
+        slope_rtol: the fraction of the derivative by which the loss must fall.
+        curv_rtol: the fraction of the derivative that may be left.
         approx_dec_rtol: how much higher the value may be, relative to it, where slopes say that it is lower: rounding
             hides small differences. None does not look at slopes.
         stepsize_precision: the length of the interval at which the search stops.
@@ -216,12 +216,12 @@ def scale_by_zoom_linesearch(
             return Point(step, fnp.asarray(found).astype(kind), dot(updates, slopes).astype(kind)), slopes
 
         def errors(point: Point) -> tuple[Any, Any]:
-            fall = point.value - start.value - slope_rtol * point.step * start.slope
+            fall = point.value - start.value - slope_rtol * point.step * start.derivative
             if approx_dec_rtol is not None:
-                flat = point.slope - (2 * slope_rtol - 1.0) * start.slope
+                flat = point.derivative - (2 * slope_rtol - 1.0) * start.derivative
                 rise = point.value - start.value - approx_dec_rtol * fnp.abs(start.value)
                 fall = fnp.minimum(fnp.maximum(flat, rise), fall)
-            steep = fnp.abs(point.slope) - curv_rtol * fnp.abs(start.slope)
+            steep = fnp.abs(point.derivative) - curv_rtol * fnp.abs(start.derivative)
             return tuple(fnp.where(fnp.isnan(e), inf, fnp.maximum(e, 0.0)).astype(kind) for e in (fall, steep))
 
         def trial(s: Search) -> tuple[Any, Any]:
@@ -240,7 +240,7 @@ def scale_by_zoom_linesearch(
             )
             # Outside: an interval from the last point to this one, its better end first.
             turned = ~worse & fnp.where(
-                s.bracketed, point.slope * (s.high.step - s.low.step) >= 0.0, point.slope >= 0.0
+                s.bracketed, point.derivative * (s.high.step - s.low.step) >= 0.0, point.derivative >= 0.0
             )
             behind = either(s.bracketed, s.low, s.last)
             low = either(worse, behind, point)
@@ -278,13 +278,13 @@ def between(low: Point, high: Point, other: Point) -> Any:
     """
     middle, length = (low.step + high.step) / 2, fnp.abs(high.step - low.step)
     ahead, off = high.step - low.step, other.step - low.step
-    rise, more = (p.value - low.value - low.slope * (p.step - low.step) for p in (high, other))
-    # With value = a t^3 + b t^2 + slope t from the low end.
+    rise, more = (p.value - low.value - low.derivative * (p.step - low.step) for p in (high, other))
+    # With value = a t^3 + b t^2 + derivative t from the low end.
     scale = (ahead * off) ** 2 * (ahead - off)
     a = (off**2 * rise - ahead**2 * more) / scale
     b = (ahead**3 * more - off**3 * rise) / scale
-    cubic = low.step + (-b + fnp.sqrt(b * b - 3 * a * low.slope)) / (3 * a)
-    square = low.step - low.slope / (2 * rise / ahead**2)
+    cubic = low.step + (-b + fnp.sqrt(b * b - 3 * a * low.derivative)) / (3 * a)
+    square = low.step - low.derivative / (2 * rise / ahead**2)
 
     def inside(step: Any, share: float) -> Any:
         return fnp.abs(step - middle) < (0.5 - share) * length  # false for NaN

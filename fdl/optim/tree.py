@@ -335,7 +335,7 @@ def set(values: Tree, **entries: Any) -> Tree:
 
 
 def _replaced(values: Any, entries: dict[str, Any]) -> Any:
-    if isinstance(values, tuple) and hasattr(values, "_fields"):
+    if hasattr(values, "_fields"):
         if type(values).__name__ in entries:
             return entries[type(values).__name__]
         fields = {n: entries[n] if n in entries else _replaced(x, entries) for n, x in values._asdict().items()}

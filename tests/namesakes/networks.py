@@ -312,6 +312,17 @@ TABLE.exclude("conv conv_transpose max_pool avg_pool", "tests/nn/test_layers.py 
 TABLE.exclude("gru_cell lstm_cell multi_head_attention dropout", "tests/nn/test_layers.py holds their equations")
 TABLE.exclude("gru_carry lstm_carry", "zeros")
 TABLE.exclude(
+    "absolute_percentage_error binary_dice_loss bpr_loss contrastive_loss convex_kl_divergence cosine_distance "
+    "cosine_embedding_loss ctc_loss ctc_loss_with_forward_probs dice_loss ensemble_crps gaussian_crps "
+    "gaussian_nll_loss generalized_kl_divergence info_nce iou_loss js_divergence kl_divergence_with_log_targets "
+    "list_mle_loss make_fenchel_young_loss margin_ranking_loss multiclass_generalized_dice_loss "
+    "multiclass_hinge_loss multiclass_perceptron_loss multiclass_sparsemax_loss ntxent pairwise_logistic_loss "
+    "perceptron_loss poisson_nll_loss poly_loss_cross_entropy quantile_loss ranking_softmax_loss "
+    "safe_softmax_cross_entropy sigmoid_focal_loss smooth_l1_loss softmax_focal_loss sparsemax sparsemax_loss "
+    "squared_hinge_loss squared_log_error triplet_margin_loss tversky_loss",
+    "tests/nn/test_more_losses.py has their definitions",
+)
+TABLE.exclude(
     "init_batch_norm init_conv init_dense init_embedding init_group_norm init_gru init_layer_norm init_lstm "
     "init_multi_head_attention init_rms_norm",
     "random or constant parameters, tests/nn/test_initializers.py",

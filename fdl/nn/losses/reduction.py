@@ -66,7 +66,7 @@ def covered(mask: Any, *arrays: Any, axis: int | None = None, fill: Any = 0) -> 
         fill: the number in their place.
     """
     if mask is None:
-        return arrays
+        return tuple(map(fnp.asarray, arrays))
     mask = as_mask(mask)
     if axis is not None and mask.ndim:
         mask = fnp.expand_dims(mask, axis if axis < 0 or mask.ndim == fnp.ndim(arrays[0]) - 1 else -1)
