@@ -59,6 +59,7 @@ _LAZY = (
     "export",
     "fft",
     "flatten_util",
+    "image",
     "linalg",
     "nn",
     "optim",

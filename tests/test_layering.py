@@ -72,7 +72,7 @@ ORDERS = {
     "fdl.numpy": [
         "polynomials",
         "signals",
-        "_methods inspection linalg nanfunctions padding",
+        "_methods inspection linalg nanfunctions padding ufuncs",
         "einstein statistics",
         "linear",
         "diagonals grids histograms sets",

@@ -9,7 +9,7 @@ from numpy import get_printoptions, printoptions, set_printoptions
 
 from fdl.array import Array as ndarray
 from fdl.dtypes import result_type
-from fdl.numpy import _methods, linalg
+from fdl.numpy import _methods, linalg, ufuncs
 from fdl.numpy._operands import broadcast_shapes
 from fdl.numpy._printing import array_repr, array_str
 from fdl.numpy.arithmetic import (
@@ -390,6 +390,7 @@ from fdl.numpy.statistics import (
     std,
     var,
 )
+from fdl.numpy.ufuncs import frompyfunc, ufunc
 
 newaxis = None
 bool = bool_
@@ -397,6 +398,7 @@ __array_api_version__ = "2024.12"
 euler_gamma = 0.577215664901532860606512090082402431
 
 _methods.install(_sys.modules[__name__])
+ufuncs.install(globals())
 
 
 def __getattr__(name: str) -> _Module:

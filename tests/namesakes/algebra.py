@@ -275,4 +275,5 @@ TABLE.exclude(
     "scalar types, tests/numpy/test_promotion.py",
 )
 TABLE.exclude("finfo iinfo", "NumPy's and ml_dtypes' objects")
+TABLE.exclude("frompyfunc ufunc", "tests/numpy/test_ufuncs.py")
 TABLE.exclude("index_exp s_", "objects that are indexed")
