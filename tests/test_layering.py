@@ -73,7 +73,7 @@ ORDERS = {
         "polynomials",
         "signals",
         "_methods inspection linalg nanfunctions padding ufuncs",
-        "einstein statistics",
+        "einstein quantiles statistics",
         "linear",
         "diagonals grids histograms sets",
         "selection",

@@ -211,6 +211,14 @@ from fdl.numpy.polynomials import (
     roots,
     vander,
 )
+from fdl.numpy.quantiles import (
+    median,
+    nanmedian,
+    nanpercentile,
+    nanquantile,
+    percentile,
+    quantile,
+)
 from fdl.numpy.ranges import arange, geomspace, linspace, logspace
 from fdl.numpy.rearrange import (
     delete,
@@ -376,20 +384,7 @@ from fdl.numpy.signals import (
     unwrap,
 )
 from fdl.numpy.sorting import argpartition, argsort, digitize, lexsort, partition, searchsorted, sort, sort_complex
-from fdl.numpy.statistics import (
-    average,
-    corrcoef,
-    cov,
-    mean,
-    median,
-    nanmedian,
-    nanpercentile,
-    nanquantile,
-    percentile,
-    quantile,
-    std,
-    var,
-)
+from fdl.numpy.statistics import average, corrcoef, cov, mean, std, var
 from fdl.numpy.ufuncs import frompyfunc, ufunc
 
 newaxis = None

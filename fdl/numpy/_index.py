@@ -73,13 +73,14 @@ def shape_of(x: Any) -> tuple[int, ...]:
     return x.type.shape if isinstance(x, Value) else x.shape
 
 
-def parse(shape: tuple[int, ...], index: Any, checked: bool) -> list[Part]:
+def parse(shape: tuple[int, ...], index: Any, checked: bool, wrapped: bool = True) -> list[Part]:
     """The parts of an index expression, one for each axis and each new one.
 
     Args:
         shape: of the array that is indexed.
         index: what stands in the brackets.
         checked: whether known indices out of bounds are an error; otherwise the mode of the gather or scatter decides.
+        wrapped: whether negative indices count from the end; otherwise they are out of bounds.
 
     Raises:
         IndexingError: an index is of a wrong kind, outside its axis, or one too many.
@@ -98,7 +99,7 @@ def parse(shape: tuple[int, ...], index: Any, checked: bool) -> list[Part]:
     found: list[Part] = []
     axis = 0
     for part in parts[:place] + rest + parts[place + 1 :]:
-        new = _resolve(shape, axis, part, checked)
+        new = _resolve(shape, axis, part, checked, wrapped)
         found += new
         axis += sum(isinstance(p, (Range, At)) for p in new)
     return found
@@ -156,7 +157,7 @@ def _dtype(x: Any) -> np.dtype:
     return x.type.dtype if isinstance(x, Value) else x.dtype
 
 
-def _resolve(shape: tuple[int, ...], axis: int, part: Any, checked: bool) -> list[Part]:
+def _resolve(shape: tuple[int, ...], axis: int, part: Any, checked: bool, wrapped: bool) -> list[Part]:
     if part is None:
         return [New()]
     if isinstance(part, bool) or (_is_mask(part) and shape_of(part) == ()):
@@ -166,7 +167,7 @@ def _resolve(shape: tuple[int, ...], axis: int, part: Any, checked: bool) -> lis
         return [Range(axis, start, len(range(start, stop, step)), step)]
     if _is_mask(part):
         return [At(axis + i, places) for i, places in enumerate(_mask_places(shape, axis, part))]
-    return [At(axis, _places(shape, axis, part, checked))]
+    return [At(axis, _places(shape, axis, part, checked, wrapped))]
 
 
 def _is_mask(part: Any) -> bool:
@@ -199,13 +200,15 @@ def _mask_places(shape: tuple[int, ...], axis: int, mask: Any) -> Sequence[np.nd
     return mask.nonzero()
 
 
-def _places(shape: tuple[int, ...], axis: int, part: Any, checked: bool) -> Any:
+def _places(shape: tuple[int, ...], axis: int, part: Any, checked: bool, wrapped: bool) -> Any:
     """Integer indices, counted from the front."""
     extent = shape[axis]
     if isinstance(part, Value):
-        return from_front(part, extent)
+        return from_front(part, extent) if wrapped else signed_places(part, extent)
     known = _signed_64(np.asarray(max(-(2**63), min(part, 2**63 - 1)) if isinstance(part, int) else part))
-    places = known + extent * (known < 0)  # a place that is not negative is left alone: it may be the largest int64
+    places = (
+        known + extent * (known < 0) if wrapped else known
+    )  # a place that is not negative is left alone: it may be the largest int64
     wrong = (places < 0) | (places >= extent)
     if wrong.any():
         if checked:

@@ -58,15 +58,16 @@ def read(
     fill_value: Any = None,
     unique_indices: bool = False,
     indices_are_sorted: bool = False,
+    wrapped: bool = True,
 ) -> Array:
     """``x[index]``: slices for what is known, one dynamic slice or gather for the rest."""
-    if mode is None and type(x) is ConcreteArray and is_eager():
+    if mode is None and wrapped and type(x) is ConcreteArray and is_eager():
         try:
             return ConcreteArray(np.asarray(x.concrete()[_known(index)]))
         except (IndexError, TypeError, OverflowError):
             pass  # not for NumPy, or an error that is told below
-    parts = parse(x.type.shape, index, checked=mode is None and fill_value is None)
-    name = mode_name(mode, "promise_in_bounds" if fill_value is None else "fill")
+    parts = parse(x.type.shape, index, mode is None and fill_value is None and wrapped, wrapped)
+    name = mode_name(mode, "promise_in_bounds" if fill_value is None and wrapped else "fill")
     result = result_shape(parts)
     if 0 in result:
         return zeros_of(x.type.with_shape(result))
@@ -142,10 +143,11 @@ def write(
     mode: Any = None,
     unique_indices: bool = False,
     indices_are_sorted: bool = False,
+    wrapped: bool = True,
 ) -> Array:
     """`x` with `values` combined into ``x[index]``; `kind` is "set", "add", "mul", "min" or "max"."""
     values = python_number(values)
-    if mode is None and type(x) is ConcreteArray and is_eager():
+    if mode is None and wrapped and type(x) is ConcreteArray and is_eager():
         written = _write_at_once(x.concrete(), index, values, kind)
         if written is not None:
             return ConcreteArray(written)
@@ -155,7 +157,7 @@ def write(
     masked = _write_where(x, index, values, kind)
     if masked is not None:
         return masked
-    parts = parse(x.type.shape, index, checked=mode is None)
+    parts = parse(x.type.shape, index, mode is None and wrapped, wrapped)
     shape = result_shape(parts)
     try:
         fits = np.broadcast_shapes(values.type.shape, shape) == shape
@@ -301,7 +303,8 @@ class IndexedPart:
 
     All take the keywords ``mode`` ("drop", the default under tracing: places out of bounds are left out; "clip";
     "promise_in_bounds"; without it known places out of bounds are an error), ``unique_indices`` and
-    ``indices_are_sorted`` (promises that allow faster code).
+    ``indices_are_sorted`` (promises that allow faster code), and ``wrap_negative_indices`` (False: negative indices are
+    out of bounds, and do not count from the end).
     """
 
     __slots__ = ("_array", "_index")
@@ -329,70 +332,118 @@ class IndexedPart:
             fill_value: what "fill" returns; default NaN, or the integer farthest from zero.
             indices_are_sorted: a promise.
             unique_indices: a promise.
-            wrap_negative_indices: must be True.
+            wrap_negative_indices: whether negative indices count from the end; otherwise they are out of bounds.
         """
-        if not wrap_negative_indices:
-            raise NotImplementedError("x.at[...].get: negative indices always count from the end")
-        return read(self._array, self._index, mode, fill_value, unique_indices, indices_are_sorted)
+        return read(
+            self._array, self._index, mode, fill_value, unique_indices, indices_are_sorted, wrap_negative_indices
+        )
 
-    def _write(self, kind: str, values: ArrayLike, indices_are_sorted: bool, unique_indices: bool, mode: Any) -> Array:
-        return write(self._array, self._index, values, kind, mode, unique_indices, indices_are_sorted)
+    def _write(self, kind: str, values: ArrayLike, in_order: bool, unique: bool, mode: Any, wrapped: bool) -> Array:
+        return write(self._array, self._index, values, kind, mode, unique, in_order, wrapped)
 
     def set(
-        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """The elements replaced; of several values for one place, the last one stays."""
-        return self._write("set", values, indices_are_sorted, unique_indices, mode)
+        return self._write("set", values, indices_are_sorted, unique_indices, mode, wrap_negative_indices)
 
     def add(
-        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """The values added; all of them if a place comes several times."""
-        return self._write("add", values, indices_are_sorted, unique_indices, mode)
+        return self._write("add", values, indices_are_sorted, unique_indices, mode, wrap_negative_indices)
 
     def subtract(
-        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """The values subtracted."""
-        return self._write("add", negative(values), indices_are_sorted, unique_indices, mode)
+        return self._write("add", negative(values), indices_are_sorted, unique_indices, mode, wrap_negative_indices)
 
     def multiply(
-        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """The elements multiplied by the values."""
-        return self._write("mul", values, indices_are_sorted, unique_indices, mode)
+        return self._write("mul", values, indices_are_sorted, unique_indices, mode, wrap_negative_indices)
 
     mul = multiply
 
     def min(
-        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """The smaller of element and value."""
-        return self._write("min", values, indices_are_sorted, unique_indices, mode)
+        return self._write("min", values, indices_are_sorted, unique_indices, mode, wrap_negative_indices)
 
     def max(
-        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """The larger of element and value."""
-        return self._write("max", values, indices_are_sorted, unique_indices, mode)
+        return self._write("max", values, indices_are_sorted, unique_indices, mode, wrap_negative_indices)
 
-    def _factors(self, values: ArrayLike, dtype: np.dtype, options: dict[str, Any]) -> Array:
+    def _factors(self, values: ArrayLike, dtype: np.dtype, options: tuple[Any, ...]) -> Array:
         """The product of the values of every place, 1 elsewhere."""
         ones = full_like(cast(self._array, dtype), 1)
-        return write(ones, self._index, values, "mul", **options)
+        return write(ones, self._index, values, "mul", *options)
 
     def divide(
-        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """The elements divided by the values."""
-        options = {"mode": mode, "unique_indices": unique_indices, "indices_are_sorted": indices_are_sorted}
+        options = (mode, unique_indices, indices_are_sorted, wrap_negative_indices)
         return divide(self._array, self._factors(values, self._array.type.dtype, options))
 
     def power(
-        self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """The elements raised to the values."""
-        options = {"mode": mode, "unique_indices": unique_indices, "indices_are_sorted": indices_are_sorted}
+        options = (mode, unique_indices, indices_are_sorted, wrap_negative_indices)
         return power(self._array, self._factors(values, value("power", values).type.dtype, options))
 
     def apply(
@@ -402,6 +453,7 @@ class IndexedPart:
         indices_are_sorted: bool = False,
         unique_indices: bool = False,
         mode: Any = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """The elements replaced by `func` of them, for a place that comes several times by as many applications.
 
@@ -410,17 +462,19 @@ class IndexedPart:
             indices_are_sorted: a promise.
             unique_indices: a promise, without which an array of indices may repeat places.
             mode: for places out of bounds: "drop", "clip" or "promise_in_bounds".
+            wrap_negative_indices: whether negative indices count from the end.
         """
-        old = self.get(mode=mode, indices_are_sorted=indices_are_sorted, unique_indices=unique_indices)
+        old = read(self._array, self._index, mode, None, unique_indices, indices_are_sorted, wrap_negative_indices)
         new = func(old)
         if not unique_indices and _may_repeat(self._index):
-            new = _applied(func, old, new, self._occurrences(mode))
-        return self._write("set", new, indices_are_sorted, unique_indices, mode)
+            new = _applied(func, old, new, self._occurrences(mode, wrap_negative_indices))
+        return self._write("set", new, indices_are_sorted, unique_indices, mode, wrap_negative_indices)
 
-    def _occurrences(self, mode: Any) -> Array:
+    def _occurrences(self, mode: Any, wrapped: bool) -> Array:
         """How often the index has the place of each of its elements."""
         zeros = full_like(cast(self._array, index_dtype(self._array.type.size)), 0)
-        return IndexedPart(IndexedPart(zeros, self._index).add(1, mode=mode), self._index).get(mode=mode)
+        counts = write(zeros, self._index, 1, "add", mode, wrapped=wrapped)
+        return read(counts, self._index, mode, wrapped=wrapped)
 
 
 def _may_repeat(index: Any) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl.core.trace import Value
 from fdl.errors import ShapeError
-from fdl.numpy import reductions, statistics
+from fdl.numpy import quantiles, reductions, statistics
 from fdl.numpy._operands import Array, ArrayLike, cast, expand_to, inexact, value
 from fdl.numpy.arithmetic import round as rounded
 from fdl.numpy.functional import apply_along_axis
@@ -184,7 +184,7 @@ def _statistic(mode: str, x: Array, axis: int) -> Array:
         "maximum": reductions.max,
         "minimum": reductions.min,
         "mean": statistics.mean,
-        "median": statistics.median,
+        "median": quantiles.median,
     }
     found = functions[mode](x, axis, keepdims=True)
     return cast(rounded(found) if x.type.dtype.kind in "iu" else found, x.type.dtype)

@@ -1,12 +1,12 @@
-"""Means, variances, quantiles, correlations."""
+"""Means, variances, correlations."""
 
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from fdl.dtypes import as_dtype, float32, float64, index_dtype, result_type
-from fdl.errors import DtypeError, ShapeError
+from fdl.dtypes import as_dtype, index_dtype, result_type
+from fdl.errors import ShapeError
 from fdl.numpy._operands import (
     Array,
     ArrayLike,
@@ -21,22 +21,15 @@ from fdl.numpy._operands import (
     real_of,
     value,
 )
-from fdl.numpy.arithmetic import clip, conj, floor, maximum, real
+from fdl.numpy.arithmetic import clip, conj, maximum, real
 from fdl.numpy.diagonals import diag
 from fdl.numpy.elementwise import sqrt
 from fdl.numpy.linear import dot
-from fdl.numpy.logic import isfinite, isnan
-from fdl.numpy.reductions import all as all_of
-from fdl.numpy.reductions import any as any_of
 from fdl.numpy.reductions import mask_of, masked
 from fdl.numpy.reductions import sum as total
-from fdl.numpy.selection import take_along_axis
 from fdl.numpy.selection import where as choose
-from fdl.numpy.shapes import broadcast_to, concatenate, moveaxis, ravel, reshape, transpose
-from fdl.numpy.sorting import sort
-from fdl.ops.arithmetic import stop_gradient
+from fdl.numpy.shapes import broadcast_to, concatenate, reshape, transpose
 from fdl.ops.precision import accumulator
-from fdl.ops.shape import full
 
 
 def _count(x: Array, axes: tuple[int, ...], where: ArrayLike | None, keepdims: bool) -> Any:
@@ -192,171 +185,6 @@ def std(
     """
     no_out("std", out)
     return sqrt(var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
-
-
-_METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
-
-
-def _quantile(
-    name: str, a: ArrayLike, q: ArrayLike, axis: Axis, method: str, keepdims: bool, skip_nan: bool, out: Any
-) -> Array:
-    no_out(name, out)
-    if method not in _METHODS:
-        raise ValueError(f"{name}: method must be one of {', '.join(_METHODS)}, got {method!r}")
-    x, q = promote(name, a, q, to_inexact=True)
-    if x.type.dtype.kind == "c":
-        raise DtypeError(f"{name} is not defined for complex numbers")
-    if q.type.ndim > 1:
-        raise ShapeError(f"{name}: q must be a number or a vector, got shape {q.type.shape}")
-    axes = axis_tuple(name, axis, x.type.ndim)
-    shape = x.type.shape
-    rest = tuple(n for i, n in enumerate(shape) if i not in axes)
-    x = reshape(moveaxis(x, axes, tuple(range(-len(axes), 0))), (*rest, prod(shape[i] for i in axes)))
-    if not x.type.shape[-1]:  # NaN, as the mean of no elements
-        x = full(float("nan"), (*rest, 1), x.type.dtype)
-    result = _interpolate(sort(x), x, q, method, skip_nan)
-    result = moveaxis(result, -1, 0) if q.type.ndim else result[..., 0]
-    if not keepdims:
-        return result
-    ones = tuple(1 if i in axes else n for i, n in enumerate(shape))
-    return reshape(result, q.type.shape + ones)
-
-
-def _interpolate(ordered: Array, x: Array, q: Array, method: str, skip_nan: bool) -> Array:
-    """The quantiles of rows in rising order; those of a row with NaN are NaN, unless NaN are skipped."""
-    # Places are computed in a dtype that tells neighbours apart, whatever that of the elements.
-    count, integer = x.type.shape[-1], index_dtype(x.type.shape[-1])
-    exact = result_type(q, float32 if count < 2**16 else float64)
-    q = clip(ravel(cast(q, exact)), 0, 1)
-    missing = isnan(x)
-    if skip_nan:
-        last = maximum(total(~missing, -1, keepdims=True, dtype=exact) - 1, 0)
-    else:
-        last = broadcast_to(cast(count - 1.0, exact), (*x.type.shape[:-1], 1))
-    place = q * last
-    low, high = floor(place), floor(place) + 1
-    share = cast(place - low, x.type.dtype)
-    low, high = (cast(clip(p, 0, last), integer) for p in (low, high))
-    below, above = (take_along_axis(ordered, p, -1, mode="clip") for p in (low, high))
-    result = {
-        "linear": lambda: below * (1 - share) + above * share,
-        "lower": lambda: below,
-        "higher": lambda: choose(share > 0, above, below),
-        "midpoint": lambda: choose(share > 0, (below + above) / 2, below),
-        "nearest": lambda: choose((share > 0.5) | ((share == 0.5) & (low % 2 == 1)), above, below),
-    }[method]()
-    bad = all_of(missing, -1, keepdims=True) if skip_nan else any_of(missing, -1, keepdims=True)
-    # Neighbours of equal value are the result as they are, infinite ones too; both share the derivative.
-    equal = choose(isfinite(below), stop_gradient(below) + (result - stop_gradient(result)), below)
-    result = choose(below == above, equal, result)
-    return choose(bad, np.nan, result)
-
-
-def quantile(
-    a: ArrayLike,
-    q: ArrayLike,
-    axis: Axis = None,
-    out: None = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-) -> Array:
-    """Quantiles: values below which a share q of the elements lies.
-
-    Args:
-        a: array, real.
-        q: shares, a number or a vector; limited to [0, 1].
-        axis: over which; None for all.
-        out: not supported.
-        overwrite_input: accepted for compatibility.
-        method: between two elements: "linear", "lower", "higher", "midpoint" or "nearest".
-        keepdims: whether reduced axes stay, with extent 1.
-
-    Returns:
-        Array with one leading axis if `q` is a vector.
-
-    >>> quantile(array([1.0, 2.0, 3.0, 4.0]), 0.5)
-    Array(2.5, dtype=float32)
-    """
-    return _quantile("quantile", a, q, axis, method, keepdims, False, out)
-
-
-def nanquantile(
-    a: ArrayLike,
-    q: ArrayLike,
-    axis: Axis = None,
-    out: None = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-) -> Array:
-    """Quantiles of the elements that are not NaN; arguments as for :func:`quantile`.
-
-    >>> nanquantile(array([1.0, float("nan"), 3.0]), 0.5)
-    Array(2., dtype=float32)
-    """
-    return _quantile("nanquantile", a, q, axis, method, keepdims, True, out)
-
-
-def _share(q: ArrayLike) -> Array:
-    (q,) = promote("percentile", q, to_inexact=True)
-    return q / 100
-
-
-def percentile(
-    a: ArrayLike,
-    q: ArrayLike,
-    axis: Axis = None,
-    out: None = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-) -> Array:
-    """Quantiles with q in percent; arguments as for :func:`quantile`.
-
-    >>> percentile(array([1.0, 2.0, 3.0]), 50)
-    Array(2., dtype=float32)
-    """
-    return _quantile("percentile", a, _share(q), axis, method, keepdims, False, out)
-
-
-def nanpercentile(
-    a: ArrayLike,
-    q: ArrayLike,
-    axis: Axis = None,
-    out: None = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-) -> Array:
-    """Percentiles of the elements that are not NaN.
-
-    >>> nanpercentile(array([1.0, float("nan"), 3.0]), 50)
-    Array(2., dtype=float32)
-    """
-    return _quantile("nanpercentile", a, _share(q), axis, method, keepdims, True, out)
-
-
-def median(
-    a: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
-) -> Array:
-    """The middle element, or the mean of the two middle ones.
-
-    >>> median(array([3.0, 1.0, 2.0]))
-    Array(2., dtype=float32)
-    """
-    return _quantile("median", a, 0.5, axis, "midpoint", keepdims, False, out)
-
-
-def nanmedian(
-    a: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
-) -> Array:
-    """The median of the elements that are not NaN.
-
-    >>> nanmedian(array([3.0, float("nan"), 2.0]))
-    Array(2.5, dtype=float32)
-    """
-    return _quantile("nanmedian", a, 0.5, axis, "midpoint", keepdims, True, out)
 
 
 def cov(

@@ -124,7 +124,7 @@ class ufunc(metaclass=_UfuncType):
         if len(axes) > 1 and self.__name__ not in _IN_ANY_ORDER:
             raise ValueError(f"{name}: the order matters, so that it takes one axis, got {axis}")
         needed = initial is None and (where is not None or _empty(x, axes))
-        start = self._neutral(x.type.dtype) if needed else initial
+        start = self._identity_of(x.type.dtype) if needed else initial
         if start is None and (where is not None or _empty(x, axes)):
             raise ValueError(f"{name} has no identity: give initial=, for no elements and with where=")
         rows, shape = _rows(x, axes), [1 if i in axes else n for i, n in enumerate(x.type.shape)]
@@ -141,7 +141,7 @@ class ufunc(metaclass=_UfuncType):
         if self.__name__ in _IN_ANY_ORDER and (mask is None or self.identity is not None):
             rows = cast(rows, self(rows[:0], rows[:0]).type.dtype)
             if mask is not None:
-                rows = select(mask, rows, full_like(rows, self._neutral(rows.type.dtype)))
+                rows = select(mask, rows, full_like(rows, self._identity_of(rows.type.dtype)))
             if start is None:
                 return _halved(self, rows)
             begin = expand_to(_as(start, rows), inner)
@@ -157,7 +157,7 @@ class ufunc(metaclass=_UfuncType):
         last: Array = scan(step, cast(first, result), (rest, mask))[0]
         return last
 
-    def _neutral(self, dtype: np.dtype) -> Any:
+    def _identity_of(self, dtype: np.dtype) -> Any:
         return ~np.zeros((), dtype) if self.__name__ == "bitwise_and" else self.identity
 
     def accumulate(self, a: ArrayLike, axis: int = 0, dtype: DTypeLike | None = None, out: None = None) -> Array:
