@@ -55,6 +55,8 @@ _SMALL_DTYPES = "float8_e4m3b11fnuz float8_e4m3fn float8_e4m3fnuz float8_e5m2 fl
 _AD = """UndefinedPrimal Zero deflinear2 instantiate_zeros is_undefined_primal primitive_jvps
     primitive_transposes"""
 _BATCHING = "axis_primitive_batchers not_mapped primitive_batchers"
+_HIJAX = """AbstractValue AvalMutableQDD AvalQDD HiPrimitive MutableHiType Ref aval_method aval_property
+    control_flow_allowed_effects register_hitype"""
 _LINEAR_UTIL = "WrappedFun transformation wrap_init"
 _PARTIAL_EVAL = "PartialVal trace_to_jaxpr_nounits"
 _CORE_NAMES = (
@@ -64,6 +66,8 @@ _CORE_NAMES = (
     | _from("fdl", "Jaxpr=Program ensure_compile_time_eval")
     | _from("fdl.as_jax.jaxpr", "ClosedJaxpr eval_jaxpr jaxpr_as_fun")
     | _from("fdl.as_jax.primitive", "Primitive=UserPrimitive")
+    | _from("fdl.as_jax.hijax", "Effect")
+    | _from("fdl.as_jax.registries", "pytype_aval_mappings")
     | _from("fdl.core.program", "Atom DropVar=Var JaxprEqn=Equation Literal Var")
 )
 _DTYPES = (
@@ -127,7 +131,13 @@ MODULES: dict[str, ModuleNames] = {
     "jax.dtypes": ModuleNames(names=_DTYPES),
     "jax.errors": ModuleNames(names=_ERRORS),
     "jax.experimental": ModuleNames(
-        names=_from("fdl.as_jax.config", "enable_x64 disable_x64") | _from("fdl.lax", "io_callback")
+        names=_from("fdl.as_jax.config", "enable_x64 disable_x64")
+        | _from("fdl.lax", "io_callback")
+        | _from("fdl.as_jax.hijax", "MutableArray=Ref")
+    ),
+    "jax.experimental.hijax": ModuleNames(
+        names=_from("fdl.as_jax.hijax", _HIJAX)
+        | _from("fdl.as_jax.primitive", "Zero instantiate_zeros is_undefined_primal")
     ),
     "jax.experimental.mesh_utils": ModuleNames(names=_from("fdl.as_jax.single", "create_device_mesh")),
     "jax.experimental.pjit": ModuleNames(names=_from("fdl", "pjit=jit")),
@@ -144,6 +154,9 @@ MODULES: dict[str, ModuleNames] = {
     "jax.interpreters.ad": ModuleNames(names=_from("fdl.as_jax.primitive", _AD)),
     "jax.interpreters.batching": ModuleNames(names=_from("fdl.as_jax.primitive", _BATCHING)),
     "jax.interpreters.mlir": ModuleNames(names=_from("fdl.as_jax.primitive", "lower_fun register_lowering")),
+    "jax.interpreters.xla": ModuleNames(
+        names=_from("fdl.as_jax.registries", "canonicalize_dtype_handlers pytype_aval_mappings")
+    ),
     "jax.interpreters.partial_eval": ModuleNames(names=_from("fdl.as_jax.partial_eval", _PARTIAL_EVAL)),
     "jax.monitoring": ModuleNames(("fdl.as_jax.monitoring",)),
     "jax.profiler": ModuleNames(("fdl.as_jax.profiler",)),
@@ -155,8 +168,9 @@ MODULES: dict[str, ModuleNames] = {
     "jax.typing": ModuleNames(("fdl.typing",)),
     "jax.util": ModuleNames(names=_from("fdl.as_jax.util", "safe_map safe_zip unzip2")),
     "jax.version": ModuleNames(names=_from("fdl.as_jax.version", "__version__ __version_info__")),
-    # Private names that Flax, Haiku and Equinox import.
+    # Private names that Flax, Haiku, Chex and Equinox import.
     "jax._src": ModuleNames(),
+    "jax._src.compiler": ModuleNames(names=_from("fdl.as_jax.compiler", "backend_compile")),
     "jax._src.core": ModuleNames(names=_CORE_NAMES),
     "jax._src.dispatch": ModuleNames(names=_from("fdl.as_jax.single", "wait_for_tokens")),
     "jax._src.dtypes": ModuleNames(
@@ -165,6 +179,9 @@ MODULES: dict[str, ModuleNames] = {
         | {"DType": "numpy:dtype"}
         | _from("fdl.errors", "TypePromotionError=DtypeError")
     ),
+    "jax._src.state": ModuleNames(),
+    "jax._src.state.types": ModuleNames(names=_from("fdl.as_jax.hijax", "AbstractRef")),
+    "jax._src.tree_util": ModuleNames(("fdl.tree_util",), _from("fdl.as_jax.registries", "_registry")),
     "jax._src.traceback_util": ModuleNames(
         names=_from("fdl.as_jax.tracebacks", "_exclude_paths api_boundary register_exclusion")
     ),
