@@ -34,7 +34,7 @@ def devices(backend: str | None = None) -> list[Device]:
     [Device(id=0, platform='cpu', device_kind='cpu', process_index=0)]
     """
     if backend not in (None, "cpu"):
-        raise RuntimeError(f"fdl runs on the CPU; there is no backend {backend!r}")
+        raise RuntimeError(f"Unknown backend {backend!r}: fdl runs on the CPU")
     return [Device()]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fdl.dtypes import dtype_of
+from fdl.dtypes import as_dtype, dtype_of
 
 
 def scalar_type_of(x: Any) -> type:
@@ -12,6 +12,15 @@ def scalar_type_of(x: Any) -> type:
     <class 'float'>
     """
     return {"b": bool, "i": int, "u": int, "c": complex}.get(dtype_of(x).kind, float)
+
+
+def itemsize_bits(dtype: Any) -> int:
+    """How many bits a number of a dtype takes.
+
+    >>> itemsize_bits("bfloat16")
+    16
+    """
+    return 8 * as_dtype(dtype).itemsize
 
 
 class ExtendedDType:

@@ -3,25 +3,27 @@
 from typing import Any
 
 
-def record_event(event: str, **kwargs: Any) -> None:
-    """Drop an event."""
+def _drop(*_: Any, **__: Any) -> None:
+    """Accept, and do nothing."""
 
 
-def record_event_duration_secs(event: str, duration: float, **kwargs: Any) -> None:
-    """Drop a duration."""
-
-
-def register_event_listener(callback: Any) -> None:
-    """Accept a listener, which hears nothing."""
-
-
-def register_event_duration_secs_listener(callback: Any) -> None:
-    """Accept a listener, which hears nothing."""
-
+record_event = record_event_duration_secs = record_event_time_span = record_scalar = _drop
+register_event_listener = register_event_duration_secs_listener = register_event_time_span_listener = _drop
+register_scalar_listener = clear_event_listeners = unregister_event_listener = _drop
+unregister_event_duration_listener = unregister_event_time_span_listener = unregister_scalar_listener = _drop
 
 __all__ = [
+    "clear_event_listeners",
     "record_event",
     "record_event_duration_secs",
+    "record_event_time_span",
+    "record_scalar",
     "register_event_duration_secs_listener",
     "register_event_listener",
+    "register_event_time_span_listener",
+    "register_scalar_listener",
+    "unregister_event_duration_listener",
+    "unregister_event_listener",
+    "unregister_event_time_span_listener",
+    "unregister_scalar_listener",
 ]

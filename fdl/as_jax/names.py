@@ -36,6 +36,8 @@ _JAX = """Array ShapeDtypeStruct block_until_ready checkpoint checkpoint_policie
     linear_transpose linearize local_devices named_call named_scope pure_callback remat value_and_grad vjp vmap"""
 _CORE = """ShapedArray concrete_or_error get_aval get_opaque_trace_state is_concrete mapped_aval set_current_trace
     take_current_trace trace_state_clean typeof unmapped_aval valid_jaxtype"""
+_PLACEMENT = """copy_to_host_async host_ids=process_indices make_array_from_callback
+    make_array_from_process_local_data make_array_from_single_device_arrays print_environment_info process_indices"""
 _SHARDING = "AbstractMesh AxisType Mesh NamedSharding PartitionSpec Sharding SingleDeviceSharding"
 _ERRORS = {
     "ConcretizationTypeError": "fdl.errors:ConcretizationError",
@@ -85,6 +87,9 @@ MODULES: dict[str, ModuleNames] = {
         | _from("fdl.as_jax.jaxpr", "make_jaxpr")
         | _from("fdl.sharding", "NamedSharding P=PartitionSpec make_mesh set_mesh=use_mesh reshard")
         | _from("fdl.api.environment", "Device process_index process_count local_device_count")
+        | _from("fdl.api.environment", "host_id=process_index host_count=process_count")
+        | _from("fdl.as_jax.placement", _PLACEMENT)
+        | _from("fdl.as_jax.attributes", "Shard")
         | _from("fdl.as_jax.version", "__version__ __version_info__")
         | _from("fdl.as_jax.single", "pmap shard_map")
     ),
@@ -105,7 +110,10 @@ MODULES: dict[str, ModuleNames] = {
     "jax.ops": ModuleNames(("fdl.ops.segment",)),
     "jax.random": ModuleNames(("fdl.random",), {"KeyArray": "fdl:Array"}),
     "jax.tree": ModuleNames(("fdl.tree",)),
-    "jax.tree_util": ModuleNames(("fdl.tree_util",)),
+    "jax.tree_util": ModuleNames(
+        ("fdl.tree_util",),
+        _from("fdl.as_jax.registries", "flatten_one_level is_tree_node default_registry=_registry"),
+    ),
     "jax.flatten_util": ModuleNames(("fdl.flatten_util",)),
     "jax.scipy": ModuleNames(),
     "jax.scipy.linalg": ModuleNames(("fdl.scipy.linalg",)),
@@ -127,8 +135,14 @@ MODULES: dict[str, ModuleNames] = {
     "jax.custom_derivatives": ModuleNames(
         ("fdl.custom_derivatives",), _from("fdl.as_jax.primitive", "custom_jvp_call_p custom_vjp_call_p")
     ),
-    "jax.debug": ModuleNames(("fdl.debug",)),
-    "jax.dtypes": ModuleNames(names=_DTYPES),
+    "jax.debug": ModuleNames(("fdl.debug",), _from("fdl.as_jax.placement", "inspect_array_sharding")),
+    "jax.distributed": ModuleNames(names=_from("fdl.as_jax.placement", "initialize is_initialized shutdown")),
+    "jax.dlpack": ModuleNames(names=_from("fdl.numpy", "from_dlpack")),
+    "jax.dtypes": ModuleNames(
+        names=_DTYPES
+        | _from("fdl.as_jax.dtypes", "itemsize_bits")
+        | _from("fdl.errors", "TypePromotionError=DtypeError")
+    ),
     "jax.errors": ModuleNames(names=_ERRORS),
     "jax.experimental": ModuleNames(
         names=_from("fdl.as_jax.config", "enable_x64 disable_x64")
@@ -147,6 +161,9 @@ MODULES: dict[str, ModuleNames] = {
         names=_from("fdl.as_jax.single", "process_allgather sync_global_devices")
     ),
     "jax.extend": ModuleNames(),
+    "jax.extend.backend": ModuleNames(
+        names=_from("fdl.as_jax.compiler", "get_backend") | _from("fdl.api.jit", "clear_backends=clear_caches")
+    ),
     "jax.extend.core": ModuleNames(names=_CORE_NAMES),
     "jax.extend.linear_util": ModuleNames(names=_from("fdl.as_jax.linear_util", _LINEAR_UTIL)),
     "jax.extend.source_info_util": ModuleNames(names=_from("fdl.as_jax.tracebacks", "register_exclusion")),
@@ -162,8 +179,10 @@ MODULES: dict[str, ModuleNames] = {
     "jax.profiler": ModuleNames(("fdl.as_jax.profiler",)),
     "jax.sharding": ModuleNames(
         names=_from("fdl.sharding", f"{_SHARDING} get_abstract_mesh get_mesh reshard use_mesh")
+        | _from("fdl.sharding", "set_mesh=use_mesh use_abstract_mesh=use_mesh")
+        | _from("fdl.as_jax.placement", "make_single_device_sharding")
     ),
-    "jax.stages": ModuleNames(names=_from("fdl.api.jit", "Lowered Wrapped=Jitted Compiled=CompiledFunction")),
+    "jax.stages": ModuleNames(names=_from("fdl.api.jit", "Lowered Traced Wrapped=Jitted Compiled=CompiledFunction")),
     "jax.test_util": ModuleNames(names=_from("fdl.test_util", "check_grads")),
     "jax.typing": ModuleNames(("fdl.typing",)),
     "jax.util": ModuleNames(names=_from("fdl.as_jax.util", "safe_map safe_zip unzip2")),
@@ -171,6 +190,7 @@ MODULES: dict[str, ModuleNames] = {
     # Private names that Flax, Haiku, Chex and Equinox import.
     "jax._src": ModuleNames(),
     "jax._src.compiler": ModuleNames(names=_from("fdl.as_jax.compiler", "backend_compile")),
+    "jax._src.xla_bridge": ModuleNames(names=_from("fdl.as_jax.compiler", "_backends get_backend")),
     "jax._src.core": ModuleNames(names=_CORE_NAMES),
     "jax._src.dispatch": ModuleNames(names=_from("fdl.as_jax.single", "wait_for_tokens")),
     "jax._src.dtypes": ModuleNames(

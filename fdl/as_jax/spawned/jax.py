@@ -5,6 +5,7 @@ import sys
 
 from fdl.as_jax.finder import install
 
-del sys.modules[__name__]
-install()
-sys.modules[__name__] = importlib.import_module(__name__)
+if __name__ == "jax":  # and not where a tool imports all files
+    del sys.modules[__name__]
+    install()
+    sys.modules[__name__] = importlib.import_module(__name__)
