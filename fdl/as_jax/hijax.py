@@ -10,7 +10,7 @@ def _refuse(what: str) -> NoReturn:
     )
 
 
-class Effect:
+class EffectType:
     """What an operation does besides returning results."""
 
 

@@ -68,7 +68,7 @@ _CORE_NAMES = (
     | _from("fdl", "Jaxpr=Program ensure_compile_time_eval")
     | _from("fdl.as_jax.jaxpr", "ClosedJaxpr eval_jaxpr jaxpr_as_fun")
     | _from("fdl.as_jax.primitive", "Primitive=UserPrimitive")
-    | _from("fdl.as_jax.hijax", "Effect")
+    | _from("fdl.as_jax.hijax", "Effect=EffectType")
     | _from("fdl.as_jax.registries", "pytype_aval_mappings")
     | _from("fdl.core.program", "Atom DropVar=Var JaxprEqn=Equation Literal Var")
 )
@@ -110,10 +110,7 @@ MODULES: dict[str, ModuleNames] = {
     "jax.ops": ModuleNames(("fdl.ops.segment",)),
     "jax.random": ModuleNames(("fdl.random",), {"KeyArray": "fdl:Array"}),
     "jax.tree": ModuleNames(("fdl.tree",)),
-    "jax.tree_util": ModuleNames(
-        ("fdl.tree_util",),
-        _from("fdl.as_jax.registries", "flatten_one_level is_tree_node default_registry=_registry"),
-    ),
+    "jax.tree_util": ModuleNames(("fdl.tree_util",)),
     "jax.flatten_util": ModuleNames(("fdl.flatten_util",)),
     "jax.scipy": ModuleNames(),
     "jax.scipy.linalg": ModuleNames(("fdl.scipy.linalg",)),

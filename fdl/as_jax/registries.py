@@ -1,6 +1,6 @@
 """Tables of classes that libraries read, or enter classes of arrays into: any subclass of ``numpy.ndarray`` is one."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,25 +22,3 @@ class _Nodes:
 
 
 _registry = _Nodes()
-
-
-def is_tree_node(typ: type[Any]) -> bool:
-    """Whether a class is a node of trees.
-
-    >>> is_tree_node(dict), is_tree_node(int)
-    (True, False)
-    """
-    return typ in _registry
-
-
-def flatten_one_level(tree: Any) -> tuple[Iterable[Any], Any]:
-    """The children of a node, and its auxiliary data.
-
-    Raises:
-        ValueError: it is a leaf.
-
-    >>> flatten_one_level({"a": 1, "b": [2, 3]})
-    ([1, [2, 3]], ['a', 'b'])
-    """
-    children, data, *_ = optree.tree_flatten_one_level(tree, namespace=NAMESPACE)
-    return children, data
