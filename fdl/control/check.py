@@ -57,7 +57,13 @@ class Check(Primitive):
         return []
 
     def text(self, condition: np.ndarray, values: Sequence[np.ndarray]) -> str:
-        """The message for the first example that broke the condition."""
+        """The message for the first example that broke the condition, with what tells where that was."""
+        text, where = self.first(condition, values)
+        at = f" (checked at {self.source})" if self.source else ""
+        return f"{text}{', at ' if where else ''}{where}{at}"
+
+    def first(self, condition: np.ndarray, values: Sequence[np.ndarray]) -> tuple[str, str]:
+        """The message for the first example that broke the condition, and which one that was, in words."""
         example = np.argwhere(~condition)[0]
         place, shown = [], list(values)
         position = iter(example)
@@ -71,8 +77,7 @@ class Check(Primitive):
         text = self.message.format(*plain[: count - len(self.names)], **by_name)
         where = [f"index {', '.join(map(str, place))} of the batch"] if place else []
         where += [f"step {int(step)}" for step in shown[count:]]
-        at = f" (checked at {self.source})" if self.source else ""
-        return f"{text}{', at ' if where else ''}{' and '.join(where)}{at}"
+        return text, " and ".join(where)
 
     def branch(self, args: Sequence[Any]) -> None:
         """Apply what the compiler makes of it: a comparison, and a branch that calls Python."""
@@ -97,6 +102,16 @@ class Check(Primitive):
 
 class Failing(Check):
     """A check that is run only where it fails."""
+
+
+class DebugCheck(Check):
+    """A check that only `fdl.experimental.checkify` looks at."""
+
+    def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        return []
+
+    def branch(self, args: Sequence[Any]) -> None:
+        """Nothing."""
 
 
 def holds_checks(program: Program) -> bool:

@@ -82,9 +82,9 @@ def close(found: Any, expected: Any, where: str, tolerance: float | None = None)
 #: Replay take float32, by which finite differences tell little (the former is held to its formula below).
 NO_DERIVATIVE = set(
     """
-    All_ And Any_ Callback Check Clz Distinct Effect Failing IoCallback Iota KeyUnwrap KeyWrap NormalQuantile Not Or
-    PopulationCount Progress RandomBits RandomFoldIn RandomSplit ReduceAnd ReduceOr ReduceXor Reinterpret Replay
-    ShiftLeft ShiftRightArithmetic ShiftRightLogical UnitInterval Xor
+    All_ And Any_ Callback Check Clz DebugCheck Distinct Effect Failing IoCallback Iota KeyUnwrap KeyWrap
+    NormalQuantile Not Or PopulationCount Progress RandomBits RandomFoldIn RandomSplit ReduceAnd ReduceOr ReduceXor
+    Reinterpret Replay ShiftLeft ShiftRightArithmetic ShiftRightLogical UnitInterval Xor
     """.split()
 )
 
@@ -99,7 +99,7 @@ NO_FORWARD = {"CustomVjp", "GammaSensitivity", "NumbaCall"}
 NO_BACKWARD = NO_FORWARD | {"While", "_Keep"}
 
 #: Classes without operands, which vmap could batch.
-NO_OPERANDS = {"Iota", "Effect", "Check", "Failing", "Progress"}
+NO_OPERANDS = {"Iota", "Effect", "Check", "DebugCheck", "Failing", "Progress"}
 
 #: What a class says that has no derivative (by some operand), by the law that meets it.
 NO_JVP = {

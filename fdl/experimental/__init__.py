@@ -1,0 +1,20 @@
+"""Functions whose form may still change, under the names of ``jax.experimental``.
+
+>>> import fdl
+>>> fdl.experimental.checkify.__name__
+'fdl.experimental.checkify'
+"""
+
+import importlib
+from typing import Any
+
+_LAZY = ("checkify",)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"fdl.experimental.{name}")
+    raise AttributeError(f"module 'fdl.experimental' has no attribute {name!r}")
+
+
+__all__ = ["checkify"]
