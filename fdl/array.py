@@ -9,9 +9,10 @@ from fdl.config import config
 from fdl.core import trace
 from fdl.core.interpret import evaluate
 from fdl.core.nonfinite import check_results
-from fdl.core.trace import Interpreter, Tracer, Value, source_line, stays_weak
+from fdl.core.trace import Interpreter, Tracer, Value, source_line
 from fdl.core.types import TensorType
-from fdl.dtypes import ALL, WEAK, canonical, default_dtype, key
+from fdl.core.weak import narrowed, weak_classes
+from fdl.dtypes import ALL, UNSIGNED, WEAK, bool_, canonical, complex128, default_dtype, float64, int64, key
 from fdl.errors import ConcretizationError, DonationError, LeafError, RangeError
 
 
@@ -54,6 +55,9 @@ class Array(Value, metaclass=_ArrayType):
                 "call's result instead"
             )
         return self._data
+
+    def weakened(self, dtype: np.dtype) -> "Array":
+        return Number(self, dtype)
 
     def is_deleted(self) -> bool:
         """Whether the memory was donated to a jitted call."""
@@ -117,15 +121,36 @@ def alias(value: Any) -> Any:
 
 
 class Number(Array):
-    """A weakly typed number handed to a transform: an array whose dtype yields to that of others."""
+    """A weak array: its dtype yields to that of others (see `fdl.core.weak`)."""
 
-    __slots__ = ()
+    __slots__ = ("_held",)
     weak = True
 
+    def __init__(self, held: Array, dtype: np.dtype) -> None:
+        super().__init__(narrowed(held.concrete(), dtype))
+        self._held = held
 
-def strong(value: Any) -> Any:
-    """`value`, as an ordinary Array if it is a Number."""
-    return Array(value._data) if type(value) is Number else value
+    @property
+    def held(self) -> Array:
+        return self._held
+
+    def strong(self) -> Array:
+        return Array(self.concrete())
+
+    def weakened(self, dtype: np.dtype) -> Array:
+        return Number(self._held, dtype)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Number, (self._held, self.type.dtype)
+
+    def __copy__(self) -> Array:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Array:
+        return self
+
+
+weak_classes.add(Number)
 
 
 class Eager(Interpreter):
@@ -134,8 +159,6 @@ class Eager(Interpreter):
     run_compiled: Callable[[Any, Sequence[np.ndarray]], Sequence[np.ndarray]] | None = None
 
     def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
-        if args and type(args[0]) is Number:
-            return self.process_numbers(operation, args)
         arrays = [a.concrete() if type(a) is Array else as_exact(a).concrete() for a in args]
         if operation.lowering_kind != "elementwise" or _mixed(arrays):
             operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])
@@ -155,11 +178,6 @@ class Eager(Interpreter):
 
     def call_custom(self, call: Any, args: Sequence[Any]) -> Sequence[Any]:
         return call.function(*args)
-
-    def process_numbers(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
-        """The results for a Number as the first operand: Numbers too if the operation keeps weakness."""
-        outs = self.process(operation, [strong(a) for a in args])
-        return [Number(o.concrete()) for o in outs] if stays_weak(operation, args, outs) else outs
 
     def axis_size(self, name: Any) -> int | None:
         return None
@@ -206,6 +224,14 @@ def as_array(value: Any, name: str = "an operand") -> Any:
     raise LeafError(f"{name} is {value!r} of type {type(value).__name__}; an array or a number is needed")
 
 
+def as_weak(value: Any, name: str = "an operand") -> Any:
+    """Like :func:`as_array`, for an argument of a transform: numbers of Python become weak."""
+    if type(value) not in WEAK:
+        return as_array(value, name)
+    shown = as_array(value, name).type.dtype
+    return Number(Array(np.asarray(value, wide_dtype(shown))), shown)
+
+
 def as_exact(value: Any) -> Any:
     """Like :func:`as_array`, for an operand of a primitive, which promotes nothing: NumPy scalars keep their dtype."""
     if type(value) in WEAK and isinstance(value, np.generic):
@@ -219,6 +245,14 @@ def as_operand(value: Any, name: str = "an operand") -> Any:
     Where there is nothing to do, the function returns its operand; to donate that must leave the caller's own.
     """
     return alias(as_array(value, name))
+
+
+def wide_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype of the numbers that a weak value holds, made of a number of Python, if it shows `dtype`."""
+    return dtype if dtype in UNSIGNED else canonical(_WIDE[dtype.kind])
+
+
+_WIDE = {"b": bool_, "i": int64, "f": float64, "c": complex128}
 
 
 def scalar_dtype(value: Any) -> np.dtype:

@@ -56,6 +56,12 @@ SETTINGS = {
             traced=True,
         ),
         Setting(
+            "FDL_WEAK_ARRAYS",
+            False,
+            "Arrays made of Python numbers alone are weak, as in JAX: their dtype yields to that of other arrays.",
+            traced=True,
+        ),
+        Setting(
             "FDL_SORT_KEYS", False, "The dicts that transforms and `fdl.tree` return have sorted keys, as JAX's have."
         ),
         Setting(
@@ -114,6 +120,7 @@ class Config:
     default_float: str
     default_int: str
     enable_x64: bool
+    weak_arrays: bool
     sort_keys: bool
     numpy_rank_promotion: str
     numpy_dtype_promotion: str

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fdl import tree
-from fdl.api.arguments import FlatFunction, flatten_values, name_of, require_function
+from fdl.api.arguments import FlatFunction, flatten_values, name_of, require_function, weakness
 from fdl.api.custom import by_position
 from fdl.array import as_array
 from fdl.control.custom import Rule
@@ -74,8 +74,9 @@ class custom_vmap:
         if is_eager():
             return self.fun(*args)
         leaves, structure = flatten_values(self.fun, args, {})
-        flat = FlatFunction(self.fun, structure)
-        program, captured = trace_program(flat, [v.type for v in leaves], name, [v.weak for v in leaves])
+        flat = FlatFunction(self.fun, structure, weak=weakness(leaves))
+        leaves = [v.strong() for v in leaves]  # rules see arrays
+        program, captured = trace_program(flat, [v.type for v in leaves], name)
         rule = Rule(_flat_rule(name, self.vmap_rule, flat))
         outs = CustomVmap(program, name, rule=rule, closed=len(captured))(*captured, *leaves)
         return flat.unflatten(outs)
@@ -97,7 +98,7 @@ def _flat_rule(name: str, rule: Callable[..., Any], flat: FlatFunction) -> Calla
                 f"the vmap rule of {name} must return an output, and bools, of the structure {out_structure}, but "
                 f"returned {its_structure} and {flag_structure}"
             )
-        found = [as_array(o) for o in outs]
+        found = [as_array(o).strong() for o in outs]
         for out, flag in zip(found, flags, strict=True):
             if flag and out.type.shape[:1] != (size,):
                 raise BatchError(

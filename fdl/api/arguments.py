@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
-from fdl.array import Number, alias, as_array, strong
+from fdl.array import alias, as_weak
+from fdl.config import config
 from fdl.core.trace import Value
-from fdl.dtypes import WEAK
 from fdl.errors import LeafError, TreeError
 from fdl.tree.structures import explain_structures
 
@@ -72,7 +72,7 @@ def flatten_values(function: Callable[..., Any], args: Sequence[Any], kwargs: di
     """
     leaves, structure = flatten((tuple(args), kwargs))
     try:
-        return [leaf if isinstance(leaf, Value) else _as_value(leaf) for leaf in leaves], structure
+        return [leaf if isinstance(leaf, Value) else as_weak(leaf) for leaf in leaves], structure
     except LeafError:
         pass
     for path, leaf in tree.leaves_with_path((tuple(args), kwargs)):
@@ -80,9 +80,14 @@ def flatten_values(function: Callable[..., Any], args: Sequence[Any], kwargs: di
     raise AssertionError("one of the leaves must have been refused")
 
 
-def _as_value(leaf: Any) -> Any:
-    value = as_array(leaf)
-    return Number(value.concrete()) if type(leaf) in WEAK else value
+def weakness(leaves: Sequence[Any]) -> list[np.dtype | None]:
+    """For every value the dtype that it shows if it is weak, else None."""
+    return [leaf.type.dtype if leaf.weak else None for leaf in leaves]
+
+
+def weakened(values: Sequence[Any], weak: Sequence[np.dtype | None]) -> list[Any]:
+    """The values, those weak that have a dtype in `weak`: the inverse of taking what they hold."""
+    return [v if w is None else v.weakened(w) for v, w in zip(values, weak, strict=True)] if any(weak) else [*values]
 
 
 def call_structure(*arguments: Any) -> Any:
@@ -91,9 +96,9 @@ def call_structure(*arguments: Any) -> Any:
 
 
 def check_leaf(leaf: Any, where: str) -> Any:
-    """`leaf` as a value, or an error that says where it was found."""
+    """`leaf` as a value, weak if it is a number of Python, or an error that says where it was found."""
     try:
-        return as_array(leaf)
+        return as_weak(leaf)
     except LeafError as error:
         if isinstance(leaf, (str, bytes)) or not hasattr(leaf, "dtype"):
             raise LeafError(
@@ -125,14 +130,32 @@ class FlatFunction:
 
     Attributes:
         out_structure: structure of the last result (of its first part, with `has_aux`).
+        out_weak: for every leaf of the last result (and of aux) the dtype that it shows if it was weak, else None.
         aux: the second part of the last result, its arrays replaced by the numbers of values; see `restore_aux`.
+
+    Args:
+        function: takes and returns pytrees.
+        structure: of its arguments, as (args, kwargs).
+        has_aux: whether it returns a pair of which only the first is transformed.
+        weak: for every flat value the dtype that it shows in the function if it is weak there, else None (empty: none).
+        holds: whether weak results are returned as what they hold, instead of in the dtype that they show.
     """
 
-    def __init__(self, function: Callable[..., Any], structure: Any, has_aux: bool = False) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        structure: Any,
+        has_aux: bool = False,
+        weak: Sequence[np.dtype | None] = (),
+        holds: bool = False,
+    ) -> None:
         require_function("a transform", "fun", function)
         self.function = function
         self.structure = structure
         self.has_aux = has_aux
+        self.weak = weak
+        self.holds = holds
+        self.out_weak: list[np.dtype | None] = []
         self.out_structure: Any = None
         self.count = 0
 
@@ -146,7 +169,7 @@ class FlatFunction:
         return argument_path(self.function, tree.paths(self.structure)[number])
 
     def __call__(self, *values: Any) -> list[Any]:
-        args, kwargs = tree.unflatten(self.structure, values)
+        args, kwargs = tree.unflatten(self.structure, weakened(values, self.weak) if self.weak else values)
         result = self.function(*args, **kwargs)
         if self.has_aux:
             if not (isinstance(result, tuple) and len(result) == 2):
@@ -158,35 +181,42 @@ class FlatFunction:
         outs = [self.check_output(leaf, result) for leaf in leaves]
         self.count = len(outs)
         if not self.has_aux:
-            return outs
+            return self.settled(outs)
         leaves, self.aux_structure = tree.flatten(aux)
         self.aux_is_value = [isinstance(leaf, Value) for leaf in leaves]
         self.aux_rest = [leaf for leaf in leaves if not isinstance(leaf, Value)]
-        return outs + [leaf for leaf in leaves if isinstance(leaf, Value)]
+        return self.settled(outs + [leaf for leaf in leaves if isinstance(leaf, Value)])
+
+    def settled(self, outs: Sequence[Any]) -> list[Any]:
+        """The values without their weakness, which is remembered."""
+        self.out_weak = weakness(outs)
+        return [o.held if self.holds else o.strong() for o in outs] if any(self.out_weak) else [*outs]
 
     def check_output(self, leaf: Any, result: Any) -> Any:
         """`leaf` as a value, or an error that names the path in the result."""
         if isinstance(leaf, Value):
             return leaf
         try:
-            return as_array(leaf)
+            return as_weak(leaf)
         except LeafError:
             path = next(tree.keystr(p) for p, other in tree.leaves_with_path(result) if other is leaf)
             return check_leaf(leaf, f"the output{path} of {name_of(self.function)}")
 
     def unflatten(self, outs: Sequence[Any]) -> Any:
         """The result with `outs` as its leaves."""
-        return tree.unflatten(self.out_structure, map(_returned, outs))
+        return tree.unflatten(self.out_structure, returned(outs, self.out_weak[: self.count]))
 
     def restore_aux(self, values: Sequence[Any]) -> Any:
         """The second part of the result with `values` as its arrays."""
-        arrays, rest = map(_returned, values), iter(self.aux_rest)
+        arrays, rest = iter(returned(values, self.out_weak[self.count :])), iter(self.aux_rest)
         return tree.unflatten(self.aux_structure, [next(arrays) if v else next(rest) for v in self.aux_is_value])
 
 
-def _returned(value: Any) -> Any:
-    """A result as it is handed to the user: no Number, and not the very Array that came in."""
-    return alias(strong(value))
+def returned(values: Sequence[Any], weak: Sequence[np.dtype | None]) -> list[Any]:
+    """Results as they are handed to the user: weak only under JAX's rules, and not the very Array that came in."""
+    if config.weak_arrays and any(weak):
+        return [alias(v) if w is None else v.weakened(w) for v, w in zip(values, weak, strict=True)]
+    return [*map(alias, values)]
 
 
 def _kind(value: Any) -> str:

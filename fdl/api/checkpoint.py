@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fdl import tree
-from fdl.api.arguments import FlatFunction, flatten_values, name_of
+from fdl.api.arguments import FlatFunction, flatten_values, name_of, weakness
 from fdl.array import as_array
 from fdl.control.call import Call
 from fdl.control.checkpoint import Either, Everything, KeptDots, KeptNames, Named, Remat
@@ -62,10 +62,11 @@ def checkpoint(
 
         functools.update_wrapper(partly, fun, updated=())
         leaves, structure = flatten_values(partly, [a for n, a in enumerate(args) if n not in static], kwargs)
-        flat = FlatFunction(partly, structure)
-        program, captured = trace_program(flat, [v.type for v in leaves], name_of(fun), [v.weak for v in leaves])
+        flat = FlatFunction(partly, structure, weak=weakness(leaves))
+        held = [v.held for v in leaves]
+        program, captured = trace_program(flat, [v.type for v in held], name_of(fun))
         call = Call(program, name_of(fun)) if keep else Remat(program, name_of(fun), policy=rule)
-        return flat.unflatten(call(*captured, *leaves))
+        return flat.unflatten(call(*captured, *held))
 
     return wrapped
 

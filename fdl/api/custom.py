@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from fdl import tree
-from fdl.api.arguments import FlatFunction, flatten_values, name_of
+from fdl.api.arguments import FlatFunction, flatten_values, name_of, weakness
 from fdl.api.inspect import trace_call
 from fdl.array import as_array
 from fdl.control.custom import NO_PROGRAM, Custom, CustomCall, CustomJvp, CustomVjp, Rule
@@ -170,10 +170,11 @@ class _CustomFunction:
 
         functools.update_wrapper(partly, self.fun, updated=())
         leaves, structure = flatten_values(partly, dynamic, {})
-        flat = FlatFunction(partly, structure)
+        weak, leaves = weakness(leaves), [v.strong() for v in leaves]  # rules see arrays
+        flat = FlatFunction(partly, structure, weak=weak)
         rules = self.flat_rules(flat, [v.type for v in leaves], list(static.values()), named)
         owners = [self.fun, *self.user_rules(), *static.values(), named]
-        call = CustomCall(flat, rules, [v.weak for v in leaves], owners)
+        call = CustomCall(flat, rules, owners)
         return flat.unflatten(list(current().call_custom(call, leaves)))
 
     def user_rules(self) -> Sequence[Callable[..., Any]]:

@@ -17,6 +17,8 @@ from fdl.api.arguments import (
     normalize_numbers,
     parameter_name,
     require_function,
+    returned,
+    weakness,
 )
 from fdl.api.inspect import abstract_leaves
 from fdl.api.linear_maps import (
@@ -109,14 +111,14 @@ def value_and_grad(
         found = _pull(
             program,
             residuals,
-            [lift(x).type for x, a in zip(leaves, active, strict=True) if a],
+            [x.type for x, a in zip(leaves, active, strict=True) if a],
             cotangents,
             has,
             [t for t, a in zip(tables, active, strict=True) if a],
         )
         rest = iter(found)
         gradients = [next(rest) if a else tangent_zeros(leaf.type) for leaf, a in zip(leaves, active, strict=True)]
-        result = tree.unflatten(structure, gradients)[0]
+        result = tree.unflatten(structure, returned(gradients, weakness(leaves)))[0]
         gradient = result[0] if isinstance(argnums, int) else tuple(result)
         value = flat.unflatten(outs[:1])
         return ((value, flat.restore_aux(outs[1:])) if has_aux else value), gradient

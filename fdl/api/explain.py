@@ -103,8 +103,8 @@ def _counts(structure: Any) -> str:
 def _leaf_differences(where: str, now: Any, then: Any) -> Iterator[tuple[str, str]]:
     if now[0] != then[0]:
         yield "shape", f"{where}: shape {now[0]} now, {then[0]} before"
-    if now[1] != then[1]:
-        yield "dtype", f"{where}: dtype {now[1]} now, {then[1]} before"
+    if now[-1] != then[-1]:
+        yield "dtype", f"{where}: dtype {now[-1]} now, {then[-1]} before"
     if len(now) != len(then):
         one, other = ("a Python number", "an array") if len(now) == 3 else ("an array", "a Python number")
         yield "weak", f"{where}: {one} now, {other} before"

@@ -12,7 +12,7 @@ import numpy as np
 from optree import PyTreeKind
 
 from fdl import tree
-from fdl.array import Array, scalar_dtype
+from fdl.array import Array, scalar_dtype, wide_dtype
 from fdl.dtypes import WEAK
 from fdl.threads import get_num_threads
 
@@ -164,13 +164,16 @@ class _Writer:
             return True
         if kind not in WEAK and not isinstance(leaf, np.generic):
             return False
-        self.require(f"type({name}) is {self.constant(kind)}")
-        if WEAK.get(kind) is int:
-            self.require(f"{self.constant(scalar_dtype)}({name}) is {self.constant(scalar_dtype(leaf))}")
-        if kind in WEAK:
-            self.check.append(f"{name} = asarray({name}, {self.constant(scalar_dtype(leaf))})")
-        else:
+        if kind not in WEAK:
+            self.require(f"type({name}) is {self.constant(kind)}")
             self.check.append(f"{name} = asarray({name})")
+            return True
+        shown = scalar_dtype(leaf)
+        alike = frozenset(other for other, of in WEAK.items() if of is WEAK[kind])
+        self.require(f"type({name}) in {self.constant(alike)}")
+        if WEAK[kind] is int:
+            self.require(f"{self.constant(scalar_dtype)}({name}) is {self.constant(shown)}")
+        self.check.append(f"{name} = asarray({name}, {self.constant(wide_dtype(shown))})")
         return True
 
     def build(self, structure: Any, results: Sequence[str]) -> str:

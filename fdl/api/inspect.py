@@ -9,6 +9,7 @@ import numpy as np
 
 from fdl import tree
 from fdl.api.arguments import FlatFunction, argument_path, check_leaf, name_of
+from fdl.array import wide_dtype
 from fdl.core.program import Program
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
@@ -45,29 +46,49 @@ class ShapeDtypeStruct:
         return f"ShapeDtypeStruct(shape={self.shape}, dtype={'key' if self.dtype == key else self.dtype})"
 
 
+def held_leaves(
+    fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[list[TensorType], list[np.dtype | None], Any]:
+    """The types of a call's leaves, which may be arrays, numbers or anything with a shape and a dtype.
+
+    Returns:
+        Types of what the leaves hold; for each the dtype that it shows if it is weak, else None; their structure.
+    """
+    leaves, structure = tree.flatten((tuple(args), kwargs))
+    types, weak = [], []
+    for number, leaf in enumerate(leaves):
+        shown = None
+        if type(leaf) not in WEAK and hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
+            types.append(TensorType(tuple(leaf.shape), as_dtype(leaf.dtype)))
+            if getattr(leaf, "weak", False):
+                shown, types[-1] = types[-1].dtype, leaf.held.type
+            elif getattr(leaf, "weak_type", False):  # of a ShapeDtypeStruct
+                shown, types[-1] = types[-1].dtype, TensorType(types[-1].shape, wide_dtype(types[-1].dtype))
+        else:
+            path = tree.leaves_with_path((tuple(args), kwargs))[number][0]
+            value = check_leaf(leaf, f"{argument_path(fun, path)} of {name_of(fun)}")
+            types.append(value.held.type)
+            shown = value.type.dtype if value.weak else None
+        weak.append(shown)
+    return types, weak, structure
+
+
 def abstract_leaves(
     fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[list[TensorType], Any]:
-    """The types of a call's leaves, which may be arrays, numbers or anything with a shape and a dtype."""
-    leaves, structure = tree.flatten((tuple(args), kwargs))
-    types = []
-    for number, leaf in enumerate(leaves):
-        if type(leaf) not in WEAK and hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
-            types.append(TensorType(tuple(leaf.shape), as_dtype(leaf.dtype)))
-        else:
-            path = tree.leaves_with_path((tuple(args), kwargs))[number][0]
-            types.append(check_leaf(leaf, f"{argument_path(fun, path)} of {name_of(fun)}").type)
-    return types, structure
+    """The types that the leaves of a call show, and their structure."""
+    types, weak, structure = held_leaves(fun, args, kwargs)
+    return [t.with_dtype(w) for t, w in zip(types, weak, strict=True)], structure
 
 
 def trace_call(
     fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[Program, list[Any], FlatFunction]:
     """The Program of a call, the outer tracers it closes over, and the structure of its result."""
-    types, structure = abstract_leaves(fun, args, kwargs)
-    flat = FlatFunction(fun, structure)
-    weak = [type(leaf) in WEAK for leaf in tree.leaves((tuple(args), kwargs))]
-    program, captured = trace_program(flat, types, name_of(fun), weak)
+    held, weak, structure = held_leaves(fun, args, kwargs)
+    types = [t.with_dtype(w) for t, w in zip(held, weak, strict=True)]  # as a Program is called: with arrays
+    flat = FlatFunction(fun, structure, weak=weak)
+    program, captured = trace_program(flat, types, name_of(fun))
     return program, captured, flat
 
 

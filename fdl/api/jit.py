@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
-from fdl.api.arguments import FlatFunction, flatten_values, name_of
+from fdl.api.arguments import FlatFunction, flatten_values, name_of, weakened
 from fdl.api.explain import why_traced
 from fdl.api.fast_call import MISMATCH, fast_call
-from fdl.api.inspect import ShapeDtypeStruct, abstract_leaves
+from fdl.api.inspect import ShapeDtypeStruct, held_leaves
 from fdl.api.static import Partly, Static
-from fdl.api.traced import Signature, Traced, abstract_value, all_caches, default_dtypes, shared_cache
+from fdl.api.traced import Signature, Traced, abstract_value, all_caches, concrete, default_dtypes, shared_cache
 from fdl.array import Array, eager
 from fdl.config import config
 from fdl.control.call import Call
 from fdl.core.program import Program
-from fdl.core.trace import current, is_eager, trace_program
-from fdl.dtypes import WEAK
+from fdl.core.trace import Value, current, is_eager, trace_program
+from fdl.core.types import TensorType
+from fdl.ops.convert import convert
 from fdl.tracebacks import boundary, hide
 
 _log = logging.getLogger("fdl")
@@ -85,8 +86,9 @@ class Jitted:
             if traced.fast is not None:
                 _lay_out(leaves, traced.donated)
             return tree.unflatten(traced.out_structure, traced.run(leaves))
-        outs = Call(traced.program, name_of(self.fun))(*traced.captured, *leaves)
-        return tree.unflatten(traced.out_structure, outs)
+        held = [leaf.held if isinstance(leaf, Value) else concrete(leaf) for leaf in leaves]
+        outs = Call(traced.program, name_of(self.fun))(*traced.captured, *held)
+        return tree.unflatten(traced.out_structure, weakened(outs, traced.out_weak) if traced.out_weak else outs)
 
     def signature(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -123,20 +125,21 @@ class Jitted:
 
     def trace(self, static_arguments: dict[Any, Any], signature: Signature, donated: tuple[bool, ...]) -> Traced:
         """Record the function for calls of a signature."""
-        flat = FlatFunction(Partly(self.fun, static_arguments), signature.structure)
-        program, captured = trace_program(flat, signature.types, name_of(self.fun), signature.weak)
-        return Traced(program, captured, flat.out_structure, donated or (False,) * len(signature.types))
+        flat = FlatFunction(Partly(self.fun, static_arguments), signature.structure, weak=signature.weak)
+        program, captured = trace_program(flat, signature.types, name_of(self.fun))
+        out_weak = tuple(flat.out_weak) if config.weak_arrays and any(flat.out_weak) else ()
+        marks = donated or (False,) * len(signature.types)
+        return Traced(program, captured, flat.out_structure, marks, out_weak=out_weak)
 
     @boundary
     def lower(self, *args: Any, **kwargs: Any) -> "Lowered":
         """Trace for arguments (arrays or ShapeDtypeStructs) without running; see :class:`Lowered`."""
         split = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
         dynamic, static_arguments, kwargs, static = split
-        types, structure = abstract_leaves(Partly(self.fun, static_arguments), dynamic, kwargs)
-        weak = [type(leaf) in WEAK for leaf in tree.leaves((dynamic, kwargs))]
+        types, weak, structure = held_leaves(Partly(self.fun, static_arguments), dynamic, kwargs)
         marks = self.donated.marks(args, kwargs, static_arguments)
         abstract_values = tuple(
-            (t.shape, t.dtype, "weak") if w else (t.shape, t.dtype) for t, w in zip(types, weak, strict=True)
+            (t.shape, t.dtype) if w is None else (t.shape, t.dtype, w) for t, w in zip(types, weak, strict=True)
         )
         axes = () if is_eager() else current().axis_sizes()
         signature = Signature(structure, abstract_values, static, *default_dtypes(), axes)
@@ -289,6 +292,8 @@ class CompiledFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         traced = self.traced
         leaves, found = flatten_values(self, args, kwargs)
+        expected = zip(traced.program.input_types, self.signature.weak, strict=True)
+        leaves = [_fitting(leaf, *wanted) for leaf, wanted in zip(leaves, expected, strict=False)]
         types = [leaf.type for leaf in leaves]
         if found != self.signature.structure or types != list(traced.program.input_types):
             raise TypeError(
@@ -325,6 +330,13 @@ class CompiledFunction:
 
     def __repr__(self) -> str:
         return f"<compiled {self.__name__}>"
+
+
+def _fitting(leaf: Any, wanted: TensorType, weak: np.dtype | None) -> Any:
+    """A leaf as an input of a compiled Program, to which weak numbers and arrays of the dtype that they show fit."""
+    if leaf.weak and leaf.held.type == wanted:
+        return leaf.held
+    return leaf.strong() if weak is None or leaf.type.dtype != weak else convert(leaf.strong(), wanted.dtype)
 
 
 def _restored(

@@ -8,7 +8,7 @@ import numpy as np
 
 from fdl import tree
 from fdl.api.arguments import difference, float0
-from fdl.array import Array, alias, as_array
+from fdl.array import Array, alias, as_weak
 from fdl.core.interpret import apply_program
 from fdl.core.primitive import Linear
 from fdl.core.program import Atom, Literal, Program, Var
@@ -153,9 +153,10 @@ def matching(
         if getattr(value, "dtype", None) == float0:
             values.append(None)
             continue
-        value = as_array(value, f"{name}{place}")
+        value = as_weak(value, f"{name}{place}")
         if value.type.shape == wanted.shape == () and value.type.dtype != wanted.dtype:
             value = _weakly(value, wanted)
+        value = value.strong()
         if value.type != wanted:
             raise ShapeError(
                 f"{name}{place} is {value.type}, but {of}{place} is {wanted}; they must have one shape and dtype"
@@ -165,9 +166,6 @@ def matching(
 
 
 def _weakly(value: Any, wanted: TensorType) -> Any:
-    """A scalar tangent given as a Python number, in the dtype of its primal."""
-    if value.weak and wanted.dtype in INEXACT:
-        return convert(value, wanted.dtype)
-    if type(value) is Array and wanted.dtype in INEXACT:
-        return Array(value.concrete().astype(wanted.dtype))
-    return value
+    """A scalar tangent given as a Python number, or as an array that is known, in the dtype of its primal."""
+    known = value.weak or type(value) is Array
+    return convert(value, wanted.dtype) if known and wanted.dtype in INEXACT else value

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fdl.api.arguments import weakened
 from fdl.api.fast_call import FastCall
 from fdl.api.static import Static
-from fdl.array import Array, scalar_dtype
+from fdl.array import Array, scalar_dtype, wide_dtype
 from fdl.config import config
 from fdl.core.nonfinite import check_program, wanted
 from fdl.core.program import Program
@@ -29,6 +30,7 @@ class Traced:
         captured: tracers of enclosing transforms that the function closes over.
         out_structure: of the result.
         donated: which leaves are donated.
+        out_weak: for every result the dtype that it shows if it is weak, else None; empty if none is.
     """
 
     program: Program
@@ -36,6 +38,7 @@ class Traced:
     out_structure: Any
     donated: tuple[bool, ...]
     _compiled: Any = None
+    out_weak: tuple[np.dtype | None, ...] = ()
 
     def __post_init__(self) -> None:
         place = {var: number for number, var in enumerate(self.program.inputs)}
@@ -105,7 +108,7 @@ class Traced:
             _donate(leaves, self.donated, outs)
         if kept and any(map(wanted, made)):
             check_program(self.computed, kept)
-        return outs
+        return weakened(outs, self.out_weak) if self.out_weak else outs
 
 
 def _is_window(data: np.ndarray | None) -> bool:
@@ -123,8 +126,8 @@ def _is_window(data: np.ndarray | None) -> bool:
 def concrete(leaf: Any) -> np.ndarray:
     """The NumPy array of a leaf."""
     if isinstance(leaf, Value):
-        return leaf.concrete()
-    return np.asarray(leaf, scalar_dtype(leaf)) if type(leaf) in WEAK else np.asarray(leaf)
+        return leaf.held.concrete()
+    return np.asarray(leaf, wide_dtype(scalar_dtype(leaf))) if type(leaf) in WEAK else np.asarray(leaf)
 
 
 def _as_result(leaf: Any) -> Array:
@@ -145,7 +148,7 @@ class Signature(NamedTuple):
 
     Attributes:
         structure: of the dynamic arguments, as (args, kwargs).
-        abstract_values: shape and dtype of every leaf, and a mark if it is weak.
+        abstract_values: shape and dtype of every leaf; of a weak one, the dtype that it holds and that which it shows.
         static: number or name, type and value of every static argument.
         default_float, default_int, enable_x64, runtime_checks: settings.
         axes: names and sizes of the axes bound by transforms around the call.
@@ -166,9 +169,9 @@ class Signature(NamedTuple):
         return [TensorType(value[0], value[1]) for value in self.abstract_values]
 
     @property
-    def weak(self) -> list[bool]:
-        """Which leaves stand for Python scalars."""
-        return [len(value) == 3 for value in self.abstract_values]
+    def weak(self) -> list[np.dtype | None]:
+        """For every leaf the dtype that it shows if it is weak, else None."""
+        return [value[2] if len(value) == 3 else None for value in self.abstract_values]
 
 
 def default_dtypes() -> tuple[str, str, bool, bool]:
@@ -196,13 +199,14 @@ class Cache(dict[Signature, Traced]):
 
 
 def abstract_value(leaf: Any) -> Any:
-    """Shape and dtype of a leaf, and a mark if it is weak (see :class:`Signature`); None if it is no array."""
+    """What a :class:`Signature` has of a leaf; None if it is no array."""
     if type(leaf) is Array and leaf._data is not None:
         return leaf._data.shape, leaf._data.dtype
     if isinstance(leaf, Value):
-        return (leaf.shape, leaf.dtype, "weak") if leaf.weak else (leaf.shape, leaf.dtype)
+        return (leaf.shape, leaf.held.dtype, leaf.dtype) if leaf.weak else (leaf.shape, leaf.dtype)
     if type(leaf) in WEAK:
-        return (), scalar_dtype(leaf), "weak"
+        shown = scalar_dtype(leaf)
+        return (), wide_dtype(shown), shown
     if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype in ANY and canonical(leaf.dtype) == leaf.dtype:
         return leaf.shape, leaf.dtype
     return None

@@ -8,7 +8,7 @@ import numpy as np
 
 from fdl import tree
 from fdl.api.arguments import FlatFunction, argument_path, check_leaf, lengthened, name_of, require_function
-from fdl.core.trace import lift
+from fdl.core.trace import Value, lift
 from fdl.errors import BatchError, LeafError, TreeError
 from fdl.ops.shape import move_axis, repeat
 from fdl.tracebacks import boundary
@@ -72,8 +72,9 @@ def vmap(
         ]
         places = _places(fun, args, kwargs, leaves, axes)
         size = _batch_size(fun, (args, kwargs), leaves, places, axis_size)
-        moved = [leaf if p is None else move_axis(leaf, p, 0) for leaf, p in zip(leaves, places, strict=True)]
-        flat = FlatFunction(fun, structure)
+        moved = [leaf if p is None else move_axis(leaf.held, p, 0) for leaf, p in zip(leaves, places, strict=True)]
+        weak = [None if p is None or not x.weak else x.type.dtype for x, p in zip(leaves, places, strict=True)]
+        flat = FlatFunction(fun, structure, weak=weak)
         outs, batched = batch_values(flat, size, moved, [p is not None for p in places], axis_name)
         out_places = flatten_axes("out_axes", flat.out_structure, out_axes)
         placed = [_place(fun, o, b, p, size) for o, b, p in zip(outs, batched, out_places, strict=True)]
@@ -85,7 +86,7 @@ def vmap(
 def _mapped(fun: Any, args: Any, kwargs: Any, number: int, leaf: Any) -> Any:
     """A leaf that is mapped, as a value."""
     try:
-        return lift(leaf)
+        return leaf if isinstance(leaf, Value) else lift(leaf)
     except LeafError:
         path = tree.leaves_with_path((args, kwargs))[number][0]
         return check_leaf(leaf, f"{argument_path(fun, path)} of {name_of(fun)}")

@@ -59,7 +59,7 @@ class UserPrimitive:
 
     def bind(self, *args: Any, **params: Any) -> Any:
         """Apply it in the current interpreter."""
-        values = [as_array(a, f"an operand of {self.name}") for a in args]
+        values = [as_array(a, f"an operand of {self.name}").strong() for a in args]
         outs = trace.current().process(Applied(self, params, tuple(v.type for v in values)), values)
         return list(outs) if self.multiple_results else outs[0]
 
@@ -95,7 +95,7 @@ class Applied(Operation):
         """Its results by its implementation."""
         if self.primitive.impl is None:
             raise NotImplementedError(f"the primitive {self.name} has no implementation; set it with def_impl")
-        return [as_array(o) for o in self.outputs(self.primitive.impl(*values, **self.params))]
+        return [as_array(o).strong() for o in self.outputs(self.primitive.impl(*values, **self.params))]
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         with trace.use(trace.base()):
@@ -113,7 +113,7 @@ class Applied(Operation):
             raise DifferentiationError(f"the primitive {self.name} has no derivative; set primitive_jvps")
         given = [Zero(p.type) if t is None else t for p, t in zip(primals, tangents, strict=True)]
         outs, dots = (self.outputs(part) for part in rule(tuple(primals), tuple(given), **self.params))
-        return [as_array(o) for o in outs], [None if type(d) is Zero else as_array(d) for d in dots]
+        return [trace.lift(o) for o in outs], [None if type(d) is Zero else trace.lift(d) for d in dots]
 
     def linear_groups(self, types: Sequence[TensorType]) -> Sequence[Sequence[int]]:
         return (range(len(types)),) if self.primitive in primitive_transposes else ()
@@ -125,7 +125,7 @@ class Applied(Operation):
         rule = primitive_transposes[self.primitive]
         found = rule(given if self.primitive.multiple_results else given[0], *operands, **self.params)
         return [
-            as_array(c) if isinstance(a, Linear) and c is not None and type(c) is not Zero else None
+            trace.lift(c) if isinstance(a, Linear) and c is not None and type(c) is not Zero else None
             for c, a in zip(found, args, strict=True)
         ]
 
@@ -138,7 +138,7 @@ class Applied(Operation):
             outs, places = primitive_batchers[self.primitive](list(args), dims, **self.params)
         else:
             raise BatchError(f"the primitive {self.name} has no rule for vmap; set primitive_batchers")
-        found = [as_array(o) for o in self.outputs(outs)]
+        found = [trace.lift(o) for o in self.outputs(outs)]
         axes = self.outputs(places)
         moved = [o if a is None or a == 0 else move_axis(o, a, 0) for o, a in zip(found, axes, strict=True)]
         return moved, tuple(a is not None for a in axes)

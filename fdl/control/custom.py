@@ -108,19 +108,17 @@ class CustomCall:
     Attributes:
         function: from flat values to a list of values.
         rules: the operation, but for its Program.
-        weak: which arguments stand for Python scalars.
         owners: functions and values in whose closures traced values may hide.
     """
 
     function: Callable[..., Any]
     rules: Custom
-    weak: Sequence[bool]
     owners: Sequence[Any]
 
     def record(self, args: Sequence[Any]) -> tuple[Custom, list[Any]]:
         """The operation, and the traced values that the function closes over, which are its first operands."""
         types = [trace.lift(a).type for a in args]
-        program, captured = trace.trace_program(self.function, types, self.rules.label, self.weak)
+        program, captured = trace.trace_program(self.function, types, self.rules.label)
         return replace(self.rules, program=program, closed=len(captured)), captured
 
     def over_batch(self, size: int, batched: Sequence[bool], axis_name: Any, tag: Any) -> "CustomCall":
@@ -129,7 +127,7 @@ class CustomCall:
         def function(*values: Any) -> list[Any]:
             return all_batched(size, *batch_values(self.function, size, values, batched, axis_name, tag))
 
-        return CustomCall(function, self.rules.over_batch(size, batched, axis_name, tag), self.weak, self.owners)
+        return CustomCall(function, self.rules.over_batch(size, batched, axis_name, tag), self.owners)
 
     def closed_over(self) -> Iterator[Any]:
         """Traced values in the closures of the function and its rules."""
@@ -141,7 +139,7 @@ class CustomCall:
                 continue
             seen.add(id(owner))
             if isinstance(owner, trace.Tracer):
-                yield owner
+                yield owner.held
             elif isinstance(owner, (list, tuple)):
                 found += owner
             elif isinstance(owner, dict):

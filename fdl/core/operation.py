@@ -23,6 +23,7 @@ class Operation:
             of each of these groups, while all other operands are given (see `linear_groups`).
         effect: whether it does something besides computing its result, so that it must not be dropped or repeated.
         recomputed: whether it holds a Program whose values are forgotten and computed again.
+        weak_operands: the operands of which all must be weak for the result to be (`fdl.core.weak`); None: it never is.
         transports: whether it only moves its operands' bits, so that its native code takes dtypes that have no
             arithmetic (complex numbers, random keys).
     """
@@ -34,6 +35,7 @@ class Operation:
     effect: ClassVar[bool] = False
     recomputed: ClassVar[bool] = False
     transports: ClassVar[bool] = False
+    weak_operands: ClassVar[slice | None] = slice(None)
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from fdl.core import trace
 from fdl.core.operation import Operation
 from fdl.core.program import Program, parameters
 from fdl.core.types import TensorType
+from fdl.core.weak import apply_weakly, weak_classes
 from fdl.errors import PrimitiveError
 
 #: Every concrete primitive class by name.
@@ -53,7 +54,10 @@ class Primitive(Operation):
 
     def __call__(self, *args: Any) -> Any:
         """Apply to values in the current interpreter."""
-        outs = trace.current().process(self, args)
+        if weak_classes.isdisjoint(map(type, args)):
+            outs = trace.current().process(self, args)
+        else:
+            outs = apply_weakly(self, args)
         return tuple(outs) if self.multiple else outs[0]
 
     def __repr__(self) -> str:

@@ -29,8 +29,21 @@ class Value:
     __array_priority__ = 100
 
     type: TensorType
-    #: Whether the value stands for a Python scalar argument, whose dtype yields to that of arrays.
+    #: Whether the dtype yields to that of arrays, as that of a Python scalar does (see `fdl.core.weak`).
     weak = False
+
+    @property
+    def held(self) -> "Value":
+        """What operations are given of the value: of a weak one all digits, else itself."""
+        return self
+
+    def strong(self) -> "Value":
+        """The value with the dtype that it shows."""
+        return self
+
+    def weakened(self, dtype: np.dtype) -> "Value":
+        """A weak value that holds this one, and shows `dtype` where it stands alone."""
+        raise NotImplementedError
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,8 +119,8 @@ def set_base(interpreter: Interpreter, lift: Callable[[Any], Value]) -> None:
 
 
 def lift(value: Any) -> Value:
-    """`value` itself if it is a Value, else the array made of it."""
-    return value if isinstance(value, Value) else _context.lift(value)
+    """`value` itself if it is a Value that is not weak, else the array made of it."""
+    return value.strong() if isinstance(value, Value) else _context.lift(value)
 
 
 def current() -> Interpreter:
@@ -194,6 +207,8 @@ class Tracer(Value):
     """A value inside a transform."""
 
     __slots__ = ("interpreter", "type")
+    #: Makes a weak value of a tracer; set by `fdl.core.weak`.
+    weak_class: Callable[["Tracer", np.dtype], Value]
 
     def __init__(self, interpreter: Interpreter, type: TensorType) -> None:
         self.interpreter = interpreter
@@ -227,16 +242,18 @@ class Tracer(Value):
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tracer":
         return self
 
+    def weakened(self, dtype: np.dtype) -> Value:
+        return self.weak_class(self, dtype)
+
 
 class StagedTracer(Tracer):
     """A value of a Program that is being recorded."""
 
-    __slots__ = ("atom", "weak")
+    __slots__ = ("atom",)
 
-    def __init__(self, interpreter: "Staging", atom: Atom, weak: bool = False) -> None:
+    def __init__(self, interpreter: "Staging", atom: Atom) -> None:
         super().__init__(interpreter, atom.type)
         self.atom = atom
-        self.weak = weak
 
     def origin(self) -> str:
         return self.interpreter.origin(self)  # type: ignore[attr-defined]
@@ -262,11 +279,11 @@ class Staging(Interpreter):
         self.constants: dict[int, tuple[Var, np.ndarray, Any]] = {}
         self.captured: dict[int, tuple[Var, Value]] = {}
 
-    def new_input(self, type: TensorType, weak: bool = False) -> StagedTracer:
+    def new_input(self, type: TensorType) -> StagedTracer:
         """A tracer for one more input."""
         var = Var(type)
         self.inputs.append(var)
-        return StagedTracer(self, var, weak)
+        return StagedTracer(self, var)
 
     def atom(self, value: Any) -> Atom:
         """What stands for `value` in the program: a variable of it, a literal, a constant or a captured input."""
@@ -289,11 +306,7 @@ class Staging(Interpreter):
         return self.constants[id(value)][0]
 
     def process(self, operation: Operation, args: Sequence[Any]) -> Sequence[Any]:
-        atoms = tuple([self.atom(a) for a in args])
-        outs = self.record(operation, atoms)
-        if args and getattr(args[0], "weak", False) and stays_weak(operation, args, outs):
-            outs[0].weak = True
-        return outs
+        return self.record(operation, tuple([self.atom(a) for a in args]))
 
     def call_custom(self, call: Any, args: Sequence[Any]) -> Sequence[Any]:
         operation, captured = call.record(args)
@@ -314,6 +327,8 @@ class Staging(Interpreter):
             return f" ({argument} of {self.name or 'the function'})"
         for equation in self.equations:
             if tracer.atom in equation.outputs:
+                if equation.operation.name == "convert" and equation.inputs[0] in self.inputs:
+                    return self.origin(StagedTracer(self, equation.inputs[0]))  # an argument in another dtype
                 return f" (made by {equation.operation.name} at {equation.source})"
         return ""
 
@@ -328,14 +343,6 @@ class Staging(Interpreter):
             tuple((var, array) for var, array, _ in self.constants.values()),
         )
         return program, [value for _, value in captured]
-
-
-def stays_weak(operation: Operation, args: Sequence[Any], outs: Sequence[Any]) -> bool:
-    """Whether the result stands for a Python scalar, as all operands do: arithmetic that keeps the dtype."""
-    if operation.lowering_kind != "elementwise":
-        return False
-    dtype = outs[0].type.dtype
-    return all(getattr(a, "weak", False) and a.type.dtype == dtype for a in args)
 
 
 def check_alive(tracer: Tracer) -> None:
@@ -364,7 +371,7 @@ RULE_ADVICE = (
 
 
 def trace_program(
-    function: Callable[..., Sequence[Any]], types: Sequence[TensorType], name: str = "", weak: Sequence[bool] = ()
+    function: Callable[..., Sequence[Any]], types: Sequence[TensorType], name: str = ""
 ) -> tuple[Program, list[Value]]:
     """Record ``function(*tracers)``, which returns a sequence of values.
 
@@ -372,14 +379,13 @@ def trace_program(
         function: what to record.
         types: of its arguments.
         name: of the function, for messages.
-        weak: which arguments stand for Python scalars; none if empty.
 
     Returns:
         The Program, and the tracers of enclosing transforms that `function` closes over; they are its first inputs.
     """
     staging = Staging(current(), name)
     staging.describe = getattr(function, "describe", None)
-    tracers = [staging.new_input(t, w) for t, w in zip(types, weak or [False] * len(types), strict=True)]
+    tracers = [staging.new_input(t) for t in types]
     with entered(staging):
         outputs = function(*tracers)
         return staging.finish(outputs)

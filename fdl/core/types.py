@@ -42,5 +42,13 @@ class TensorType:
         """The same dtype with another shape."""
         return TensorType(tuple(shape), self.dtype)
 
+    def with_dtype(self, dtype: np.dtype | None) -> "TensorType":
+        """The same shape with another dtype; with None, itself."""
+        return self if dtype is None else TensorType(self.shape, dtype)
+
+    def weakened(self, dtype: np.dtype) -> "TensorType":
+        """The type itself, which says nothing of weakness."""
+        return self
+
     def __str__(self) -> str:
         return f"{short_name(self.dtype)}[{','.join(map(str, self.shape))}]"

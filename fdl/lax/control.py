@@ -17,10 +17,13 @@ from fdl.api.arguments import (
     lengthened,
     name_of,
     require_function,
+    returned,
+    weakened,
+    weakness,
 )
 from fdl.api.closures import share_captured
 from fdl.api.vmap import vmap
-from fdl.array import as_array
+from fdl.array import Array, as_array, as_weak
 from fdl.config import config
 from fdl.control.cond import Cond
 from fdl.control.origins import described, dtype_origin
@@ -31,7 +34,7 @@ from fdl.core.interpret import apply_program
 from fdl.core.program import Program
 from fdl.core.trace import Tracer, Value, trace_program
 from fdl.core.types import TensorType
-from fdl.dtypes import INTEGER, WEAK, bool_, int32, python_number, result_type
+from fdl.dtypes import INTEGER, bool_, int32, result_type
 from fdl.errors import ConcretizationError, DtypeError, ShapeError, TreeError
 from fdl.ops.convert import convert
 from fdl.ops.select import clamp
@@ -43,35 +46,69 @@ _MISSING: Any = object()
 
 
 def _trace(
-    fun: Callable[..., Any], structure: Any, types: Sequence[TensorType], weak: Sequence[bool] = ()
+    fun: Callable[..., Any], structure: Any, types: Sequence[TensorType], weak: Sequence[np.dtype | None] = ()
 ) -> tuple[Program, list[Any], FlatFunction]:
-    flat = FlatFunction(fun, structure)
-    program, captured = trace_program(flat, types, name_of(fun), weak)
+    """The Program of a function, whose weak results are returned as what they hold."""
+    flat = FlatFunction(fun, structure, weak=weak, holds=True)
+    program, captured = trace_program(flat, types, name_of(fun))
     return program, captured, flat
 
 
-def _carry_leaves(name: str, init: Any) -> tuple[list[Any], list[bool], Any]:
-    leaves, structure = tree.flatten(init)
+def _converted(program: Program, dtypes: Sequence[np.dtype]) -> Program:
+    """A Program with its results converted to `dtypes`."""
+    if all(t.dtype == d for t, d in zip(program.output_types, dtypes, strict=True)):
+        return program
+
+    def run(*args: Any) -> list[Any]:
+        return [convert(o, d) for o, d in zip(apply_program(program, args), dtypes, strict=True)]
+
+    return trace_program(run, program.input_types)[0]
+
+
+def _number_of(weak: np.dtype) -> Any:
+    """A number of Python of the kind of a weak value."""
+    return np.zeros((), weak).item()
+
+
+def _carry_leaves(name: str, init: Any) -> tuple[list[Any], list[np.dtype | None], Any]:
+    """What the leaves of a carry hold; the dtypes that weak ones show; their structure."""
+    structure = tree.structure(init)
     values = [
         leaf
         if isinstance(leaf, Value)
         else check_leaf(leaf, f"the initial carry of {name} at {tree.keystr(path) or 'its root'}")
         for (path, leaf) in tree.leaves_with_path(init)
     ]
-    weak = [type(leaf) in WEAK or getattr(leaf, "weak", False) for leaf in leaves]
-    return values, weak, structure
+    return [v.held for v in values], weakness(values), structure
 
 
 def _same_carry(
-    name: str, before: Any, types: Sequence[TensorType], after: Any, body: Program, captured: int, flat: FlatFunction
-) -> None:
-    """Raise unless the body returned a carry like the one it was given."""
-    found = body.output_types
+    name: str,
+    before: Any,
+    types: Sequence[TensorType],
+    weak: Sequence[np.dtype | None],
+    after: Any,
+    body: Program,
+    captured: int,
+    flat: FlatFunction,
+) -> Program:
+    """The body, its weak results in the dtypes that they must have.
+
+    Raises:
+        TreeError, ShapeError: it did not return a carry like the one it was given.
+    """
     if before != after:
         raise TreeError(
             f"the body of {name} must return a carry of the structure it was given, but given and returned carry part "
             f"{difference(before, after, 'carry')}"
         )
+    dtypes = [t.dtype if o is None else o for t, o in zip(body.output_types, flat.out_weak, strict=True)]
+    for number, (t, w) in enumerate(zip(types, weak, strict=True)):
+        out = flat.out_weak[number]
+        if out is not None and (body.output_types[number].dtype == t.dtype if w else _yields(out, t.dtype)):
+            dtypes[number] = t.dtype
+    body = _converted(body, dtypes)
+    found = body.output_types
     for number, path in enumerate(tree.paths(before)):
         if types[number] != found[number]:
             why = ""
@@ -80,9 +117,10 @@ def _same_carry(
             raise ShapeError(
                 f"the body of {name} must return a carry of the types it was given, but "
                 f"carry{tree.keystr(path)} came in "
-                f"as {types[number]} and went out as {found[number]}{why}. Convert or reshape it in the body, or "
-                "start with that type."
+                f"as {types[number].with_dtype(weak[number])} and went out as {found[number]}{why}. Convert or reshape "
+                "it in the body, or start with that type."
             )
+    return body
 
 
 @boundary
@@ -142,32 +180,30 @@ def _scan(
     steps = _length(name, xs, x_leaves, length)
     if config.disable_jit:
         return _scan_in_python(f, init, xs, steps, reverse)
-    slices = [x.type.with_shape(x.type.shape[1:]) for x in x_leaves]
+    slices = [x.held.type.with_shape(x.type.shape[1:]) for x in x_leaves]
     x_tree = x_structure.child(0).child(0)
     structure = call_structure(carry_structure, x_tree)
 
-    def trace(types: Sequence[TensorType]) -> tuple[Program, list[Any], FlatFunction]:
-        return _trace(f, structure, [*types, *slices], [*weak, *(False for _ in slices)])
-
+    slice_weak = weakness(x_leaves)
     types = [c.type for c in carry]
-    program, captured, flat = trace(types)
+    program, captured, flat = _trace(f, structure, [*types, *slices], [*weak, *slice_weak])
     carry_out, y_structure = _split_result(name, f, flat)
-    promoted = _promote_weak(types, weak, program.output_types[: len(types)])
-    if carry_out == carry_structure and promoted != types:
-        weak = [w and p == t for w, p, t in zip(weak, promoted, types, strict=True)]
-        types = promoted
+    promoted = _promote_weak(types, weak, program.output_types, flat.out_weak)
+    if carry_out == carry_structure and promoted != (types, weak):
+        types, weak = promoted
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
-        program, captured, flat = trace(types)
-    _same_carry(name, carry_structure, types, carry_out, program, len(captured), flat)
+        program, captured, flat = _trace(f, structure, [*types, *slices], [*weak, *slice_weak])
+    program = _same_carry(name, carry_structure, types, weak, carry_out, program, len(captured), flat)
     operation = Scan(program, steps, bool(reverse), len(captured), len(carry))
-    operands = [*captured, *carry, *x_leaves]
+    operands = [*captured, *carry, *(x.held for x in x_leaves)]
     factor = _unrolling(name, unroll, steps)
     if levels:
         outs = scan_checkpointed(operation, _levels(name, levels, factor), operands)
     else:
         outs = scan_unrolled(operation, factor, operands)
-    return tree.unflatten(carry_structure, outs[: len(carry)]), lengthened(
-        tree.unflatten(y_structure, outs[len(carry) :]), steps
+    ys = returned(outs[len(carry) :], flat.out_weak[len(carry) :])
+    return tree.unflatten(carry_structure, _shown(outs[: len(carry)], weak)), lengthened(
+        tree.unflatten(y_structure, ys), steps
     )
 
 
@@ -189,19 +225,33 @@ def _levels(name: str, levels: Any, factor: int) -> int:
     return int(levels)
 
 
-def _promote_weak(types: Sequence[TensorType], weak: Sequence[bool], found: Sequence[TensorType]) -> list[TensorType]:
-    """Carry types where those that started as Python scalars take the dtype they meet in the body."""
-    if len(found) != len(types):
-        return list(types)
-    return [
-        TensorType(t.shape, f.dtype) if w and t.shape == f.shape and _yields(t.dtype, f.dtype) else t
-        for t, w, f in zip(types, weak, found, strict=True)
-    ]
+def _promote_weak(
+    types: Sequence[TensorType],
+    weak: Sequence[np.dtype | None],
+    found: Sequence[TensorType],
+    found_weak: Sequence[np.dtype | None],
+) -> tuple[list[TensorType], list[np.dtype | None]]:
+    """Carry types, and what they show, where those that started as Python scalars take the dtype they meet."""
+    types, weak = list(types), list(weak)
+    for number, (t, w, f, o) in enumerate(zip(types, weak, found, found_weak, strict=False)):
+        if w is None or t.shape != f.shape:
+            continue
+        if o is None and _yields(w, f.dtype):
+            types[number], weak[number] = f, None
+        elif o is not None and o != w and result_type(_number_of(w), _number_of(o)) == o:
+            types[number], weak[number] = f, o
+    return types, weak
 
 
 def _yields(weak: np.dtype, dtype: np.dtype) -> bool:
-    """Whether a Python number, traced as dtype `weak`, takes the given dtype when it meets it."""
-    return result_type(np.zeros((), weak).item(), dtype) == dtype
+    """Whether a weak value that shows a dtype takes the given dtype when it meets it."""
+    return result_type(_number_of(weak), dtype) == dtype
+
+
+def _shown(values: Sequence[Any], weak: Sequence[np.dtype | None]) -> list[Any]:
+    """Results of loops as they are handed to the user."""
+    values = weakened(values, weak)
+    return values if config.weak_arrays else [v.strong() for v in values]
 
 
 def _split_result(name: str, f: Any, flat: FlatFunction) -> tuple[Any, Any]:
@@ -339,8 +389,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
 
 def _choose(name: str, index: Any, branches: Sequence[Callable[..., Any]], operands: Sequence[Any]) -> Any:
     leaves, structure = flatten_values(branches[0], operands, {})
-    weak = [type(leaf) in WEAK or getattr(leaf, "weak", False) for leaf in tree.leaves(tuple(operands))]
-    traced = [_trace(b, structure, [leaf.type for leaf in leaves], weak) for b in branches]
+    traced = [_trace(b, structure, [leaf.held.type for leaf in leaves], weakness(leaves)) for b in branches]
     programs, captured = share_captured([t[0] for t in traced], [t[1] for t in traced])
     flats = [t[2] for t in traced]
     for number, (program, flat) in enumerate(zip(programs, flats, strict=True)):
@@ -356,36 +405,35 @@ def _choose(name: str, index: Any, branches: Sequence[Callable[..., Any]], opera
                     f"the branches of {name} must return the same types, but output{path} is {first} from "
                     f"{_branch(name, 0)} and {mine} from {_branch(name, number)}"
                 )
-    programs = _same_dtypes(name, programs, len(captured), flats[0])
-    return flats[0].unflatten(Cond(tuple(programs))(index, *captured, *leaves))
+    programs, weak = _same_dtypes(name, programs, len(captured), flats)
+    outs = Cond(tuple(programs))(index, *captured, *(leaf.held for leaf in leaves))
+    return tree.unflatten(flats[0].out_structure, returned(outs, weak))
 
 
 def _branch(name: str, number: int) -> str:
     return ("false_fun", "true_fun")[number] if name == "cond" else f"branch {number}"
 
 
-def _same_dtypes(name: str, programs: Sequence[Program], captured: int, flat: FlatFunction) -> list[Program]:
-    """The branches with outputs converted to common dtypes where Python scalars made them differ."""
-    dtypes = [result_type(*(t.dtype for t in types)) for types in zip(*(p.output_types for p in programs), strict=True)]
-    if all(t.dtype == d for p in programs for t, d in zip(p.output_types, dtypes, strict=True)):
-        return list(programs)
-    for number, program in enumerate(programs):
-        for place, (t, first) in enumerate(zip(program.output_types, programs[0].output_types, strict=True)):
-            if t.dtype != first.dtype and t.shape != ():
-                wider, of = (program, number) if t.dtype == result_type(t.dtype, first.dtype) else (programs[0], 0)
-                why = dtype_origin(wider, place, described(captured, flat.describe))
+def _same_dtypes(
+    name: str, programs: Sequence[Program], captured: int, flats: Sequence[FlatFunction]
+) -> tuple[list[Program], list[np.dtype | None]]:
+    """The branches with outputs converted to common dtypes where weak values made them differ; what is weak in all."""
+    dtypes, weak = [], []
+    for place, outs in enumerate(zip(*(f.out_weak for f in flats), strict=True)):
+        types = [p.output_types[place] for p in programs]
+        first = next((n for n, w in enumerate(outs) if w is None), 0)
+        dtypes.append(result_type(*(t.dtype if w is None else _number_of(w) for t, w in zip(types, outs, strict=True))))
+        weak.append(None if None in outs else dtypes[-1])
+        for number, (t, w) in enumerate(zip(types, outs, strict=True)):
+            if w is None and t.dtype != types[first].dtype and t.shape != ():
+                of = number if t.dtype == result_type(t.dtype, types[first].dtype) else first
+                why = dtype_origin(programs[of], place, described(captured, flats[0].describe))
                 raise DtypeError(
-                    f"the branches of {name} must return the same types, but {_branch(name, 0)} returned {first} and "
-                    f"{_branch(name, number)} returned {t}: in {_branch(name, of)} {why}. Convert one of them"
+                    f"the branches of {name} must return the same types, but {_branch(name, first)} returned "
+                    f"{types[first]} and {_branch(name, number)} returned {t}: in {_branch(name, of)} {why}. Convert "
+                    "one of them"
                 )
-
-    def converted(program: Program) -> Program:
-        def run(*args: Any) -> list[Any]:
-            return [convert(o, d) for o, d in zip(apply_program(program, args), dtypes, strict=True)]
-
-        return trace_program(run, program.input_types)[0]
-
-    return [converted(p) for p in programs]
+    return [_converted(p, dtypes) for p in programs], weak
 
 
 @boundary
@@ -402,23 +450,23 @@ def run_while(name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., A
     types = [c.type for c in carry]
     call = call_structure(structure)
     body, captured, flat = _trace(body_fun, call, types, weak)
-    promoted = _promote_weak(types, weak, body.output_types)
-    if flat.out_structure == structure and promoted != types:
-        weak = [w and p == t for w, p, t in zip(weak, promoted, types, strict=True)]
-        types = promoted
+    promoted = _promote_weak(types, weak, body.output_types, flat.out_weak)
+    if flat.out_structure == structure and promoted != (types, weak):
+        types, weak = promoted
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
         body, captured, flat = _trace(body_fun, call, types, weak)
-    _same_carry(name, structure, types, flat.out_structure, body, len(captured), flat)
-    condition, cond_captured, _ = _trace(cond_fun, call, types, weak)
+    body = _same_carry(name, structure, types, weak, flat.out_structure, body, len(captured), flat)
+    condition, cond_captured, of_condition = _trace(cond_fun, call, types, weak)
     if [t.shape for t in condition.output_types] != [()]:
         raise ShapeError(
             "the condition of while_loop must return one bool scalar, got "
             f"({', '.join([str(t) for t in condition.output_types])})"
         )
     if condition.output_types[0].dtype != bool_:
-        raise DtypeError(f"the condition of while_loop must return a bool, got {condition.output_types[0]}")
+        got = condition.output_types[0].with_dtype(of_condition.out_weak[0])
+        raise DtypeError(f"the condition of while_loop must return a bool, got {got}")
     outs = While(condition, body, len(cond_captured), len(captured))(*cond_captured, *captured, *carry)
-    return tree.unflatten(structure, outs)
+    return tree.unflatten(structure, _shown(outs, weak))
 
 
 @boundary
@@ -445,7 +493,7 @@ def fori_loop(
     Array(6, dtype=int32)
     """
     require_function("fori_loop", "body_fun", body_fun)
-    first, last = _bounds(lower, upper)
+    first, last, weak = _bounds(lower, upper)
     if not (isinstance(first, Tracer) or isinstance(last, Tracer)):
         start, stop = int(first.concrete()), int(last.concrete())
         numbers = np.arange(start, max(start, stop), dtype=first.type.dtype)
@@ -455,26 +503,27 @@ def fori_loop(
         def body(value: Any, i: Any) -> Any:
             return body_fun(i, value), None
 
-        return _scan("fori_loop", body, init_val, numbers, None, False, 1 if unroll is None else unroll)[0]
+        steps = Array(numbers).weakened(numbers.dtype) if weak else numbers
+        return _scan("fori_loop", body, init_val, steps, None, False, 1 if unroll is None else unroll)[0]
     one = np.ones((), first.type.dtype)
 
     def step(state: Any) -> Any:
-        return state[0] + one, body_fun(state[0], state[1])
+        return state[0] + one, body_fun(state[0].weakened(first.type.dtype) if weak else state[0], state[1])
 
     return run_while("fori_loop", lambda state: state[0] < last, step, (first, init_val))[1]
 
 
-def _bounds(*bounds: Any) -> list[Any]:
-    """The bounds of a counting loop as integer scalars of one dtype; Python numbers take that of the other bound."""
-    bounds = tuple([python_number(b) for b in bounds])
-    values = [as_array(b, f"the bound {n} of fori_loop") for b, n in zip(bounds, ("lower", "upper"), strict=True)]
-    weak = [isinstance(b, int) or v.weak for b, v in zip(bounds, values, strict=True)]
+def _bounds(*bounds: Any) -> tuple[Any, Any, bool]:
+    """The bounds of a counting loop as integers of one dtype, that of the other if one is weak; whether both are."""
+    values = [as_weak(b, f"the bound {n} of fori_loop") for b, n in zip(bounds, ("lower", "upper"), strict=True)]
+    weak = [v.weak for v in values]
     dtypes = {v.type.dtype for v, w in zip(values, weak, strict=True) if not w}
     dtype = dtypes.pop() if len(dtypes) == 1 else result_type(*(v.type.dtype for v in values))
     if dtypes or dtype not in INTEGER or any(v.type.shape or v.type.dtype.kind == "f" for v in values):
         found = " and ".join(str(v.type) for v in values)
         raise DtypeError(f"fori_loop needs integer scalars of one dtype as lower and upper, got {found}; convert one")
-    return [convert(v, dtype) for v in values]
+    first, last = [convert(v, dtype) for v in values]
+    return first, last, all(weak)
 
 
 @boundary

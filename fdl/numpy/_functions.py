@@ -10,7 +10,7 @@ from fdl.core.interpret import quiet
 from fdl.core.trace import computes_plainly
 from fdl.dtypes import ANY, INEXACT, bool_, key
 from fdl.errors import DtypeError
-from fdl.numpy._operands import Array, broadcast, cast, inexact, number, promote
+from fdl.numpy._operands import Array, broadcast, number, promote
 
 #: The types of numbers that need no promotion beside an array of floats.
 _AT_ONCE = (int, float, np.float64)
@@ -76,8 +76,8 @@ def unary(
         if type(x) is ConcreteArray and x._data is not None and x._data.dtype in fast and computes_plainly():
             return _at_once(reference, x._data)
         x = number(name, x)
-        if to_inexact:
-            x = cast(x, inexact(x.type.dtype))
+        if to_inexact and x.type.dtype not in INEXACT:
+            (x,) = promote(name, x, to_inexact=True)
         elif integers == "unchanged" and x.type.dtype.kind in "iub":
             return x
         if x.type.dtype not in operation.domain:

@@ -131,8 +131,15 @@ def promote(name: str, *args: Any, to_inexact: bool = False, keys: bool = False)
     if all(type(a) is int for a in kept):
         dtype = inexact(dtype) if to_inexact else np.result_type(*(arrays.scalar_dtype(a) for a in kept))
     if found and all(type(a) in SCALARS or a.weak for a in kept):
-        return [cast(a, dtype) if isinstance(a, Value) else arrays.Number(cast(a, dtype).concrete()) for a in kept]
+        return _weak_operands(kept, dtype)
     return [cast(a, dtype) for a in kept]
+
+
+def _weak_operands(kept: Sequence[Any], dtype: np.dtype) -> list[Array]:
+    """Weak values and numbers as weak values that show one dtype, and hold all digits unless the values have fewer."""
+    narrow = all(a.held.type.dtype == dtype for a in kept if isinstance(a, Value))
+    wide = dtype if narrow else arrays.wide_dtype(dtype)
+    return [cast(a.held if isinstance(a, Value) else a, wide).weakened(dtype) for a in kept]
 
 
 def _operand(name: str, a: Any) -> Any:

@@ -85,6 +85,8 @@ class ShiftLeft(Shift):
 class ShiftRightLogical(Shift):
     """x shifted right, zeros coming in from the left."""
 
+    weak_operands = None  # the width counts
+
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.right_shift(_unsigned(x), _unsigned(y)).view(x.dtype)
 
@@ -109,6 +111,8 @@ class ShiftRightArithmetic(Shift):
 class PopulationCount(Unary):
     """How many bits of x are one."""
 
+    weak_operands = None  # the width counts
+
     domain = INTEGER
 
     def reference(self, x: np.ndarray) -> np.ndarray:
@@ -120,6 +124,8 @@ class PopulationCount(Unary):
 
 class Clz(Unary):
     """How many of the leading bits of x are zero."""
+
+    weak_operands = None  # the width counts
 
     domain = INTEGER
 

@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from fdl.array import Number, eager
 from fdl.core.primitive import Primitive
+from fdl.core.trace import use
 from fdl.core.types import TensorType
+from fdl.core.weak import WeakTracer
 from fdl.dtypes import (
     ALL,
     as_dtype,
@@ -27,6 +30,8 @@ from fdl.errors import DtypeError, ShapeError
 
 class Cast(Primitive, abstract=True):
     """Every element read as another dtype, without derivative unless the class has one."""
+
+    weak_operands = None
 
     dtype: np.dtype
 
@@ -85,6 +90,9 @@ class Convert(Cast):
         yield Convert(np.dtype(np.complex128)), rng.normal(size=(2, 3))
         yield Convert(np.dtype(np.float64)), rng.normal(size=(2, 3)) + 1j
         yield Convert(int32), np.array([np.nan, np.inf, -np.inf])
+
+
+WeakTracer.conversion = Convert
 
 
 def is_plain(source: np.dtype, target: np.dtype) -> bool:
@@ -152,11 +160,14 @@ class Reinterpret(Cast):
 
 def convert(x: Any, dtype: Any) -> Any:
     """`x` as `dtype`; itself if it has it already."""
-    dtype = as_dtype(dtype)
+    dtype, known, x = as_dtype(dtype), type(x) is Number, x.held  # all digits of a weak value
     if x.type.dtype == dtype:
         return x
     if key in (dtype, x.type.dtype):
         raise DtypeError(f"random keys are no numbers: {x.type} cannot become {short_name(dtype)}")
+    if known:
+        with use(eager):  # what is known stays known while a function is traced
+            return Convert(dtype)(x)
     return Convert(dtype)(x)
 
 

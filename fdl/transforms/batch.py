@@ -29,11 +29,6 @@ class BatchTracer(Tracer):
     def origin(self) -> str:
         return f" (made at {self.source})" if self.source else ""
 
-    @property
-    def weak(self) -> bool:  # type: ignore[override]
-        """Whether the batch of values is weak."""
-        return self.value.weak
-
     def concrete(self, why: str = "") -> np.ndarray:
         trace.check_alive(self)
         raise ConcretizationError(

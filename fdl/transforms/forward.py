@@ -13,6 +13,7 @@ from fdl.core.program import Program
 from fdl.core.trace import Interpreter, Tracer, Value, check_alive, entered, lift, use
 from fdl.dtypes import is_inexact
 from fdl.errors import ConcretizationError
+from fdl.ops.convert import convert
 from fdl.ops.shape import zeros_of
 
 
@@ -29,11 +30,6 @@ class DualTracer(Tracer):
     def origin(self) -> str:
         parts = (self.tangent, self.primal)
         return next((found for p in parts if isinstance(p, Tracer) and (found := p.origin())), "")
-
-    @property
-    def weak(self) -> bool:  # type: ignore[override]
-        """Whether the primal is weak."""
-        return self.primal.weak
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}<{self.type}, primal={self.primal!r}>"
@@ -70,6 +66,15 @@ class JVPInterpreter(Interpreter):
         """The value with this primal and tangent."""
         return primal if tangent is None else DualTracer(self, primal, tangent)
 
+    def enter(self, primal: Any, tangent: Value | None) -> Value:
+        """An argument with a tangent; that of a weak one has the dtype that it shows."""
+        if not getattr(primal, "weak", False):
+            return self.join(lift(primal), tangent)
+        if tangent is None:
+            return primal
+        dtype = primal.held.type.dtype
+        return self.join(primal.held, convert(tangent, dtype)).weakened(primal.type.dtype)
+
     def process(self, operation: Operation, args: Sequence[Any]) -> Sequence[Any]:
         primals, tangents = zip(*map(self.split, args), strict=True) if args else ((), ())
         with use(self.parent):
@@ -96,7 +101,7 @@ def jvp_values(
     """Values and tangents (None is zero) of ``function(*primals)``, a sequence of values."""
     forward = JVPInterpreter(trace.current())
     with entered(forward):
-        outs = function(*[forward.join(lift(p), t) for p, t in zip(primals, tangents, strict=True)])
+        outs = function(*[forward.enter(p, t) for p, t in zip(primals, tangents, strict=True)])
         pairs = [forward.split(o) for o in outs]
     return [p for p, _ in pairs], [t for _, t in pairs]
 

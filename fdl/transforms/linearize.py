@@ -105,9 +105,12 @@ def linearize_values(
         evaluation.describe = lambda n: function.describe(numbers[n])
     forward = JVPInterpreter(evaluation)
     with entered(evaluation):
-        tangents = [evaluation.new_input(lift(p).type) if a else None for p, a in zip(primals, active, strict=True)]
+        tangents = [
+            evaluation.new_input((p if isinstance(p, Value) else lift(p)).type) if a else None
+            for p, a in zip(primals, active, strict=True)
+        ]
         with entered(forward):
-            outs = function(*[forward.join(lift(p), t) for p, t in zip(primals, tangents, strict=True)])
+            outs = function(*[forward.enter(p, t) for p, t in zip(primals, tangents, strict=True)])
             pairs = [forward.split(o) for o in outs]
         # A tangent may be known after all (zero times something); it is then part of the linear program as a residual.
         program, residuals = evaluation.finish([t for _, t in pairs if t is not None])

@@ -1,0 +1,113 @@
+"""Numbers of Python and NumPy as arguments of transforms: weakly typed, with all of their digits."""
+
+import numpy as np
+import pytest
+
+import fdl
+import fdl.numpy as fnp
+from fdl import lax
+
+WIDE = fnp.array(np.array([1.0, -2.0, 3.0]))
+NUMBERS = [0.1, np.float64(0.1), 1 / 3]
+
+#: Functions of an array and a number that are the product of both.
+PRODUCTS = {
+    "jit": lambda x, n: fdl.jit(lambda x, n: x * n)(x, n),
+    "jit of what is made of it": lambda x, n: fdl.jit(lambda x, n: x * (n * 4) / 4)(x, n),
+    "nested jit": lambda x, n: fdl.jit(lambda x, n: fdl.jit(lambda n: x * n)(n))(x, n),
+    "cond": lambda x, n: lax.cond(True, lambda n: x * n, lambda n: x, n),
+    "result of cond": lambda x, n: x * 0 + lax.cond(True, lambda n: n, lambda n: x[0], n) * x,
+    "switch": lambda x, n: lax.switch(1, [lambda n: x, lambda n: n * x], n),
+    "scan": lambda x, n: lax.scan(lambda c, _: (c, x * c), n, None, 1)[1][0],
+    "carry of scan": lambda x, n: lax.scan(lambda c, x: (c * x[0] / x[0], c * x), n, x[None])[1][0],
+    "while_loop": lambda x, n: lax.while_loop(lambda s: s[1] < 1, lambda s: (s[0] * n, s[1] + 1), (x, 0))[0],
+    "carry of while_loop": lambda x, n: lax.while_loop(lambda s: s[2] < 1, lambda s: (s[0] * s[1], s[1], 1), (x, n, 0))[
+        0
+    ],
+    "fori_loop": lambda x, n: lax.fori_loop(0, 1, lambda i, v: v * n, x),
+    "step of fori_loop": lambda x, n: lax.fori_loop(0, 2, lambda i, v: v + x * (i * n), 0 * x),
+    "traced fori_loop": lambda x, n: fdl.jit(lambda x, k: lax.fori_loop(0, k, lambda i, v: v + x * (i * n), 0 * x))(
+        x, 2
+    ),
+    "jvp": lambda x, n: fdl.jvp(lambda n: x * n, (n,), (1.0,))[0],
+    "tangent of jvp": lambda x, n: fdl.jvp(lambda y: x * y, (x[0],), (n,))[1],
+    "linearize": lambda x, n: fdl.linearize(lambda n: x * n, n)[0],
+    "derivative of linearize": lambda x, n: fdl.linearize(lambda n: x * n * n / 2, n)[1](1.0),
+    "vjp": lambda x, n: fdl.vjp(lambda n: x * n, n)[0],
+    "grad": lambda x, n: fdl.grad(lambda x, n: (x * x / 2 * n).sum())(x, n),
+    "jit of grad": lambda x, n: fdl.jit(fdl.grad(lambda x, n: (x * x / 2 * n).sum()))(x, n),
+    "vmap": lambda x, n: fdl.vmap(lambda x, n: x * n, in_axes=(0, None))(x, n),
+    "jit of vmap": lambda x, n: fdl.jit(fdl.vmap(lambda x, n: x * n, in_axes=(0, None)))(x, n),
+    "checkpoint": lambda x, n: fdl.jit(fdl.checkpoint(lambda x, n: x * n))(x, n),
+    "compiled": lambda x, n: fdl.jit(lambda x, n: x * n).lower(x, n).compile()(x, n),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_numbers_keep_their_digits_through_transforms(name):
+    for n in NUMBERS:
+        found = PRODUCTS[name](WIDE, n)
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, np.asarray(WIDE) * n, rtol=1e-15)
+
+
+def test_integers_keep_their_digits_through_transforms():
+    x = fnp.array(np.array([1, 2]))
+    for n in (2**40 + 1, np.int64(-(2**35))):
+        for call in (
+            fdl.jit(lambda x, n: x * n),
+            lambda x, n: fdl.jit(lambda x, n: x * (n - 1) + x)(x, n),
+            lambda x, n: lax.cond(True, lambda n: x * n, lambda n: x, n),
+            lambda x, n: lax.fori_loop(0, 1, lambda i, v: v * n, x),
+        ):
+            assert call(x, n).tolist() == [int(n), 2 * int(n)]
+    # What does not fit into the default integer alone fits beside an array of 64 bits.
+    assert fdl.jit(lambda x, n: x + n * n)(x, 2**20).tolist() == [2**40 + 1, 2**40 + 2]
+
+
+def test_numbers_that_stand_alone_have_the_default_dtype():
+    for call in (
+        fdl.jit(lambda n: n),
+        fdl.jit(lambda n: n * 1),
+        fdl.grad(lambda n: n * n / 2),
+        lambda n: lax.scan(lambda c, _: (c * 1, None), n, None, 2)[0],
+        lambda n: lax.scan(lambda c, _: (c, c), n, None, 2)[1][0],
+        lambda n: lax.cond(True, lambda n: n, lambda n: n * 2, n),
+        lambda n: lax.while_loop(lambda n: n > 1, lambda n: n, n),
+        lambda n: fdl.vmap(lambda x, n: n, in_axes=(0, None))(WIDE, n)[0],
+        lambda n: fdl.jit(fdl.checkpoint(lambda n: n))(n),
+        lambda n: fdl.jvp(lambda n: n, (n,), (n,))[1],
+        lambda n: fdl.jit(lambda n: fnp.ones((), n.dtype) * n)(n),
+    ):
+        found = call(0.1)
+        assert found.dtype == np.float32 and not found.weak_type
+        assert found.item() == np.float32(0.1).item()
+    assert fdl.jit(lambda n: n)(3).dtype == np.int32
+    assert fdl.jit(lambda n: (n, fnp.ones(2, "bfloat16") * n))(0.1)[1].dtype == fnp.bfloat16
+    assert fdl.jit(lambda n: n)(1e300).item() == np.inf  # without a warning
+
+
+def test_a_sum_of_numbers_in_a_loop_has_their_digits():
+    """Ten million times 0.1, of which float32 would make 1087937."""
+    assert lax.fori_loop(0, 10**7, lambda i, t: t + 0.1, 0.0).item() == pytest.approx(1e6, rel=1e-7)
+    total = fdl.jit(lambda n, t: lax.while_loop(lambda s: s[0] < n, lambda s: (s[0] + 1, s[1] + 0.1), (0, t))[1])
+    assert total(10**6, 0.0).item() == pytest.approx(1e5, rel=1e-7)
+
+
+def test_a_carry_takes_the_dtype_that_the_body_gives_it():
+    half = fnp.ones((), "bfloat16")
+    assert lax.scan(lambda c, _: (c * half, c), 1.0, None, 2)[0].dtype == fnp.bfloat16
+    assert lax.scan(lambda c, _: (c + 0.5, c), 1, None, 2)[0].tolist() == 2.0  # an integer becomes a float
+    assert lax.scan(lambda c, _: (0.0, c), half, None, 2)[0].dtype == fnp.bfloat16  # a number takes the carry's
+    assert lax.cond(True, lambda: 1.0, lambda: half).dtype == fnp.bfloat16
+    with pytest.raises(fdl.errors.ShapeError, match=r"came in as f32\[\] and went out as f32\[3\]"):
+        lax.scan(lambda c, x: (c + x, None), 0.0, fnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("numbers", [(0.5, np.float64(0.25)), (3, np.int64(4)), (True, np.bool_(False))])
+def test_numbers_of_python_and_numpy_share_a_fast_call(numbers):
+    f = fdl.jit(lambda x, n: x * n)
+    for n in numbers * 3:
+        assert f(WIDE, n).tolist() == (np.asarray(WIDE) * n).tolist()
+    (calls,) = f.cache.recent.values()
+    assert len(calls) == 1 and calls[0]((WIDE, numbers[1]), {}) is not NotImplemented
