@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fdl import numpy as fnp
-from fdl.api.arguments import FlatFunction, flatten_values, name_of, require_function
+from fdl.api.arguments import FlatFunction, flatten_values, name_of, require_function, weakness
 from fdl.array import as_operand
 from fdl.control.check import Check, DebugCheck
 from fdl.control.cond import Cond
@@ -117,13 +117,13 @@ def checkify(f: Callable[..., Any], errors: frozenset[ErrorCategory] = user_chec
     @boundary
     def checked(*args: Any, **kwargs: Any) -> tuple[Error, Any]:
         leaves, structure = flatten_values(f, args, kwargs)
-        flat = FlatFunction(f, structure)
-        weak = [leaf.weak for leaf in leaves]
-        program, captured = trace_program(flat, [leaf.type for leaf in leaves], name_of(f), weak)
+        flat = FlatFunction(f, structure, weak=weakness(leaves))
+        held = [leaf.held for leaf in leaves]
+        program, captured = trace_program(flat, [leaf.type for leaf in held], name_of(f))
         program = inline(program)
         sites = _Sites(program, frozenset(errors))
         state = sites.initial()
-        state, outs = _Checking(sites).run(program, state, [*captured, *leaves])
+        state, outs = _Checking(sites).run(program, state, [*captured, *held])
         return sites.error(state), flat.unflatten(outs)
 
     return checked
