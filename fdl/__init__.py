@@ -56,6 +56,7 @@ _LAZY = (
     "ops",
     "dtypes",
     "errors",
+    "experimental",
     "export",
     "fft",
     "flatten_util",

@@ -151,6 +151,9 @@ MODULES: dict[str, ModuleNames] = {
         | _from("fdl.as_jax.primitive", "Zero instantiate_zeros is_undefined_primal")
     ),
     "jax.experimental.checkify": ModuleNames(("fdl.experimental.checkify",)),
+    "jax.experimental.jet": ModuleNames(("fdl.experimental.jet",)),
+    "jax.experimental.ode": ModuleNames(("fdl.experimental.ode",)),
+    "jax.experimental.sparse": ModuleNames(("fdl.experimental.sparse",)),
     "jax.experimental.mesh_utils": ModuleNames(names=_from("fdl.as_jax.single", "create_device_mesh")),
     "jax.experimental.pjit": ModuleNames(names=_from("fdl", "pjit=jit")),
     "jax.experimental.shard_map": ModuleNames(names=_from("fdl.as_jax.single", "shard_map")),

@@ -8,7 +8,9 @@
 import importlib
 from typing import Any
 
-_LAZY = ("checkify",)
+from fdl.lax.callbacks import io_callback
+
+_LAZY = ("checkify", "jet", "ode", "sparse")
 
 
 def __getattr__(name: str) -> Any:
@@ -17,4 +19,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'fdl.experimental' has no attribute {name!r}")
 
 
-__all__ = ["checkify"]
+__all__ = ["checkify", "io_callback", "jet", "ode", "sparse"]
