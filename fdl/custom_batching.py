@@ -18,6 +18,7 @@ from typing import Any
 from fdl import tree
 from fdl.api.arguments import FlatFunction, flatten_values, name_of, require_function, weakness
 from fdl.api.custom import by_position
+from fdl.api.wrapping import update_wrapper
 from fdl.array import as_array
 from fdl.control.custom import Rule
 from fdl.control.custom_vmap import CustomVmap
@@ -48,7 +49,7 @@ class custom_vmap:
 
     def __init__(self, fun: Callable[..., Any]) -> None:
         require_function("custom_vmap", "fun", fun)
-        functools.update_wrapper(self, fun)
+        update_wrapper(self, fun)
         self.fun = fun
         self.vmap_rule: Callable[..., Any] | None = None
 

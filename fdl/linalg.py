@@ -12,15 +12,18 @@ from fdl.core.types import Array
 from fdl.errors import ShapeError
 from fdl.numpy._operands import integer
 from fdl.ops import linalg as ops
+from fdl.ops.householder import HouseholderQr, apply_reflections
 from fdl.ops.matrix import adjoint, eye_like, solve, swap
 
 __all__ = [
     "cholesky",
     "eig",
     "eigh",
+    "geqrf",
     "householder_product",
     "lu",
     "lu_pivots_to_permutation",
+    "ormqr",
     "qr",
     "svd",
     "symmetric_product",
@@ -153,6 +156,51 @@ def qr(x: Any, *, full_matrices: bool = True) -> tuple[Array, Array]:
     ((3, 2), (2, 2))
     """
     return ops.qr(as_array(x, "x"), full_matrices)
+
+
+def geqrf(a: Any) -> tuple[Array, Array]:
+    """QR factorization by Householder reflections, as LAPACK keeps it.
+
+    Args:
+        a: [..., m, n].
+
+    Returns:
+        r with the vectors of the reflections below its diagonal, [..., m, n], and their factors, [..., min(m, n)].
+
+    >>> packed, taus = geqrf(fnp.array([[3.0], [4.0]]))
+    >>> packed.tolist(), [round(x, 3) for x in taus.tolist()]
+    ([[-5.0], [0.5]], [1.6])
+    """
+    return HouseholderQr()(as_array(a, "a"))
+
+
+def ormqr(a: Any, taus: Any, c: Any, *, left: bool = True, transpose: bool = False) -> Array:
+    """The product of a matrix and the orthogonal factor q of :func:`geqrf`, without making q.
+
+    Args:
+        a: [..., m, n], as `geqrf` returns it.
+        taus: [..., k].
+        c: [..., m, p] if `left`, else [..., p, m].
+        left: whether q stands on the left of c.
+        transpose: whether to multiply by the adjoint of q.
+
+    Returns:
+        An array of the shape of c.
+
+    Raises:
+        ShapeError: shapes do not fit.
+
+    >>> packed, taus = geqrf(fnp.array([[3.0], [4.0]]))
+    >>> [[round(x, 3) for x in row] for row in ormqr(packed, taus, fnp.eye(2)).tolist()]
+    [[-0.6, -0.8], [-0.8, 0.6]]
+    """
+    a, taus, c = fnp.asarray(a), fnp.asarray(taus), fnp.asarray(c)
+    if min(a.ndim, c.ndim) < 2 or taus.ndim < 1 or c.shape[-2 if left else -1] != a.shape[-2]:
+        raise ShapeError(
+            f"ormqr needs a [..., m, n], taus [..., k] and c {'[..., m, p]' if left else '[..., p, m]'}, got {a.type}, "
+            f"{taus.type} and {c.type}"
+        )
+    return apply_reflections(a, taus, c, left, transpose)
 
 
 def svd(x: Any, *, full_matrices: bool = True, compute_uv: bool = True) -> Any:

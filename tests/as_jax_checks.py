@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax, random
 from jax.experimental import enable_x64, io_callback
+from jax.extend import core as jex_core
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.scipy.stats import norm
@@ -236,6 +237,90 @@ def check_primitives_of_libraries_have_their_rules():
     assert compiled(1.0, 2.0) == 5
     assert "axpy" in str(jax.make_jaxpr(f)(1.0, 2.0))
     assert "axpy" in str(raised(jax.jvp, Primitive("axpy").bind, (1.0,), (1.0,)))
+
+
+def check_equations_can_be_walked_through():
+    """An interpreter of Jaxprs as libraries write them: it calls each primitive again."""
+
+    def evaluate(jaxpr, consts, *args):
+        env = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
+
+        def read(a):
+            return a.val if isinstance(a, jex_core.Literal) else env[a]
+
+        for eqn in jaxpr.eqns:
+            seen.append(eqn.primitive.name)
+            bind = eqn.primitive.get_bind_params(eqn.params)
+            outs = eqn.primitive.bind(*map(read, eqn.invars), **bind)
+            env.update(zip(eqn.outvars, outs if eqn.primitive.multiple_results else [outs], strict=True))
+        return [read(a) for a in jaxpr.outvars]
+
+    @jax.custom_jvp
+    def cube(x):
+        return x * x * x
+
+    cube.defjvp(lambda primals, tangents: (cube(*primals), 100 * tangents[0]))
+    table = np.arange(3.0, dtype=np.float32)
+
+    def f(x):
+        y = lax.cond(x.sum() > 0, lambda v: v + table, lambda v: v, jax.jit(jnp.sin)(x))
+        y = lax.fori_loop(0, 3, lambda i, v: v * 2, y) + lax.scan(lambda c, v: (c + v, v), 0.0, x)[0]
+        return jax.checkpoint(jnp.cos)(cube(y))
+
+    x = jnp.array([0.1, 0.2, 0.3])
+    seen = []
+    closed = jax.make_jaxpr(f)(x)
+    np.testing.assert_allclose(evaluate(closed.jaxpr, closed.consts, x)[0], f(x), rtol=1e-6)
+    assert {"cond", "jit", "scan", "checkpoint", "custom_jvp_call"} <= set(seen) and {"while", "scan"} & set(seen)
+    # Walked through while it is traced, it is the same program again, with the rules of derivatives in it.
+    again = jax.make_jaxpr(lambda x: evaluate(closed.jaxpr, closed.consts, x))(x)
+    assert str(again) == str(closed)
+    slopes = jax.jacfwd(lambda x: evaluate(closed.jaxpr, closed.consts, x)[0])(x)
+    np.testing.assert_allclose(slopes, jax.jacfwd(f)(x), rtol=1e-5)
+    (call,) = (eqn for eqn in closed.jaxpr.eqns if eqn.primitive is jex_core.primitives.jit_p)
+    assert [v.aval.shape for v in call.params["jaxpr"].jaxpr.invars] == [(3,)]
+    assert [eqn.primitive for eqn in call.params["jaxpr"].eqns] == [lax.sin_p]
+    made = jex_core.Jaxpr((), call.params["jaxpr"].jaxpr.invars, call.outvars[:0], [])
+    assert jax.core.eval_jaxpr(made, [], x) == [] and len(list(jex_core.subjaxprs(closed.jaxpr))) >= 5
+
+
+def check_known_values_are_computed_under_tracing():
+    def f(x):
+        with jax.ensure_compile_time_eval():
+            assert float(jnp.arange(3.0).sum()) == 3
+            return jnp.where(x > 0, jnp.arange(2.0), x)
+
+    np.testing.assert_array_equal(jax.jit(f)(1.0), [0, 1])
+    np.testing.assert_array_equal(jax.vmap(f)(jnp.array([-1.0, 1.0])), [[-1, -1], [0, 1]])
+    assert jax.grad(lambda x: f(x).sum())(-1.0) == 2
+
+
+def check_primitives_have_code_of_their_own_when_compiled():
+    twice = Primitive("twice")
+    twice.multiple_results = True
+    twice.def_impl(lambda x: [x.item() * 2])
+    twice.def_abstract_eval(lambda x: [x])
+    assert twice.bind(jnp.float32(3))[0] == 6
+    assert jax.jit(lambda x: twice.bind(x)[0])(3.0) == 6  # an implementation that needs the number is called
+    calls = []
+
+    def lowering(context, x):
+        def call(v):
+            calls.append(v)
+            return [2 * np.asarray(v)]
+
+        found, _, _ = mlir.emit_python_callback(context, call, None, [x], context.avals_in, context.avals_out)
+        return found
+
+    mlir.register_lowering(twice, lowering)
+    assert jax.jit(lambda x: twice.bind(x)[0] + 1)(3.0) == 7 and len(calls) == 1
+    batching.axis_primitive_batchers[twice] = lambda size, name, _, args, dims: ([args[0] + size], [dims[0]])
+    np.testing.assert_array_equal(jax.vmap(lambda x: twice.bind(x)[0])(jnp.arange(2.0)), [2, 3])
+
+
+def check_tangents_of_integers_have_no_numbers():
+    assert jax.typeof(1).to_tangent_aval().dtype == jax.dtypes.float0
+    assert jax.eval_shape(lambda: jax.ShapeDtypeStruct((2,), "float32")).shape == (2,)
 
 
 def check_jaxprs_are_called_again():

@@ -57,7 +57,7 @@ STAGES = {
 # Inside of a package: a file imports from the rows below its own only.
 ORDERS = {
     "fdl.ops": [
-        "linalg",
+        "householder linalg",
         "matrix segment window",
         "conv cumulative fft gamma_ratios quantile reduce",
         "algebraic sigmoid slicing sort special trigonometric",

@@ -6,6 +6,7 @@ from typing import Any
 
 from fdl import tree
 from fdl.api.arguments import FlatFunction, flatten_values, name_of, weakness
+from fdl.api.wrapping import update_wrapper, wraps
 from fdl.array import as_array
 from fdl.control.call import Call
 from fdl.control.checkpoint import Either, Everything, KeptDots, KeptNames, Named, Remat
@@ -50,7 +51,7 @@ def checkpoint(
         rule = Rule(rule)
 
     @boundary
-    @functools.wraps(fun)
+    @wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if is_eager():
             return fun(*args, **kwargs)
@@ -60,7 +61,7 @@ def checkpoint(
             rest = iter(parts)
             return fun(*(static[n] if n in static else next(rest) for n in range(len(args))), **kwargs)
 
-        functools.update_wrapper(partly, fun, updated=())
+        update_wrapper(partly, fun, updated=())
         leaves, structure = flatten_values(partly, [a for n, a in enumerate(args) if n not in static], kwargs)
         flat = FlatFunction(partly, structure, weak=weakness(leaves))
         held = [v.held for v in leaves]

@@ -9,6 +9,7 @@ from typing import Any, cast
 from fdl import tree
 from fdl.api.arguments import FlatFunction, flatten_values, name_of, weakness
 from fdl.api.inspect import trace_call
+from fdl.api.wrapping import update_wrapper, wraps
 from fdl.array import as_array
 from fdl.control.custom import NO_PROGRAM, Custom, CustomCall, CustomJvp, CustomVjp, Rule
 from fdl.core.interpret import apply_program
@@ -21,6 +22,8 @@ from fdl.ops.convert import convert
 from fdl.ops.shape import zeros_of
 from fdl.tracebacks import boundary
 from fdl.tree.structures import explain_structures, subtrees
+
+PYTHON_NUMBERS = (bool, int, float, complex)
 
 
 def by_position(
@@ -142,7 +145,7 @@ class _CustomFunction:
     def __init__(
         self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] | int = (), nondiff_argnames: Sequence[str] = ()
     ) -> None:
-        functools.update_wrapper(self, fun)
+        update_wrapper(self, fun)
         self.fun = fun
         given = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
         names = list(inspect.signature(fun).parameters) if nondiff_argnames else []
@@ -168,7 +171,7 @@ class _CustomFunction:
             whole = [static[n] if n in static else next(rest) for n in range(len(args))]
             return self.fun(*whole[:count], **dict(zip(names, whole[count:], strict=True)), **named)
 
-        functools.update_wrapper(partly, self.fun, updated=())
+        update_wrapper(partly, self.fun, updated=())
         leaves, structure = flatten_values(partly, dynamic, {})
         weak, leaves = weakness(leaves), [v.strong() for v in leaves]  # rules see arrays
         flat = FlatFunction(partly, structure, weak=weak)
@@ -272,12 +275,16 @@ def _flat_pair(name: str, out: Any, tangent: Any) -> tuple[list[Any], list[Any]]
             f"the jvp rule of {name} returned an output of structure {structure} and a tangent of "
             f"structure {its_structure}"
         )
-    outs, dots = [as_array(o) for o in outs], [as_array(d) for d in dots]
+    outs = [as_array(o) for o in outs]
     return outs, [_same_type(name, d, o) for d, o in zip(dots, outs, strict=True)]
 
 
 def _same_type(name: str, tangent: Any, out: Any) -> Any:
-    if tangent.type == out.type or out.type.dtype not in INEXACT:
+    """A tangent in the dtype of its output; None is zero."""
+    if isinstance(tangent, SymbolicZero) or out.type.dtype not in INEXACT:
+        return None
+    tangent = as_array(tangent)
+    if tangent.type == out.type:
         return tangent
     if tangent.type.shape == out.type.shape:
         return convert(tangent, out.type.dtype)
@@ -333,6 +340,7 @@ class custom_vjp(_CustomFunction):
         fwd, bwd = self.rules
         name, nondiff, residual_structure = name_of(self.fun), self.nondiff, cast(Any, None)
         out_types: list[TensorType] = []
+        kept: list[Any] = []  # residuals that are numbers of Python, which the backward rule gets as such
         symbolic = self.symbolic_zeros
         zero = SymbolicZero if symbolic else zeros_of
 
@@ -353,13 +361,16 @@ class custom_vjp(_CustomFunction):
                     f"the forward rule of {name} returned structure {found}, the function itself {flat.out_structure}"
                 )
             residuals, residual_structure = tree.flatten(result[1])
+            kept[:] = [r if type(r) in PYTHON_NUMBERS else None for r in residuals]
             outs = [as_array(o) for o in outs]
             out_types[:] = [o.type for o in outs]
-            return outs, [as_array(r) for r in residuals]
+            return outs, [as_array(r) for r, k in zip(residuals, kept, strict=True) if k is None]
 
         def backward(residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
             filled = [zero(t) if c is None else c for c, t in zip(cotangents, out_types, strict=True)]
-            given = tree.unflatten(residual_structure, residuals), tree.unflatten(flat.out_structure, filled)
+            rest = iter(residuals)
+            found = [next(rest) if k is None else k for k in kept]
+            given = tree.unflatten(residual_structure, found), tree.unflatten(flat.out_structure, filled)
             return _match_cotangents(name, _advised(name, bwd, *static, *given), flat.structure, types)
 
         return CustomVjp(NO_PROGRAM, Rule(forward), Rule(backward), label=name)
@@ -425,7 +436,7 @@ def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
 
     @custom_vjp
     @boundary
-    @functools.wraps(fun)
+    @wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         return fun(*args, **kwargs)[0]
 

@@ -1,6 +1,5 @@
 """Derivatives: grad, value_and_grad, jvp, vjp, linearize, linear_transpose."""
 
-import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,6 +29,7 @@ from fdl.api.linear_maps import (
     scalars_as_inputs,
     tangent_zeros,
 )
+from fdl.api.wrapping import update_wrapper, wraps
 from fdl.core.primitive import Linear
 from fdl.core.program import Equation, Program, Var
 from fdl.core.trace import lift, trace_program
@@ -84,7 +84,7 @@ def value_and_grad(
     require_function("grad", "fun", fun)
 
     @boundary
-    @functools.wraps(fun)
+    @wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         numbers = normalize_numbers(argnums, len(args), "argnums")
         chosen = tuple(args[n] for n in numbers)
@@ -95,7 +95,7 @@ def value_and_grad(
                 full[number] = part
             return fun(*full, **kwargs)
 
-        functools.update_wrapper(of_chosen, fun, updated=())
+        update_wrapper(of_chosen, fun, updated=())
         leaves, structure = _flatten_chosen(fun, chosen, numbers)
         active = [_check_input(fun, numbers, chosen, i, leaf, holomorphic, allow_int) for i, leaf in enumerate(leaves)]
         flat = FlatFunction(of_chosen, structure, has_aux)
@@ -144,7 +144,7 @@ def grad(
     both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, sparse=sparse)
 
     @boundary
-    @functools.wraps(fun)
+    @wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient

@@ -120,7 +120,7 @@ def typeof(x: Any) -> TensorType:
 
 @contextmanager
 def ensure_compile_time_eval() -> Iterator[None]:
-    """Compute with known values at once, even while tracing.
+    """Compute with known values at once, even while tracing; operations on traced values are recorded as ever.
 
     >>> import fdl, fdl.numpy as fnp
     >>> def f(x):
@@ -130,10 +130,8 @@ def ensure_compile_time_eval() -> Iterator[None]:
     >>> fdl.jit(f)(1.0)
     Array(1., dtype=float32)
     """
-    interpreter = trace.current()
-    while not trace.is_base(interpreter):
-        interpreter = interpreter.parent
-    with trace.use(interpreter):
+    current = trace.current()
+    with trace.use(current if trace.is_eager() else trace.KnownValues(current)):
         yield
 
 

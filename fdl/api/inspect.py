@@ -1,19 +1,20 @@
 """Looking at functions without running them: types of results, and Programs."""
 
-import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fdl import tree
 from fdl.api.arguments import FlatFunction, argument_path, check_leaf, name_of
+from fdl.api.wrapping import wraps
 from fdl.array import wide_dtype
 from fdl.core.program import Program
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import WEAK, as_dtype, key
+from fdl.ops.shape import zeros_of
 from fdl.tracebacks import boundary
 
 
@@ -27,6 +28,7 @@ class ShapeDtypeStruct:
 
     shape: tuple[int, ...]
     dtype: Any
+    sharding: Any = field(default=None, kw_only=True, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
@@ -97,7 +99,7 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """The shapes and dtypes that ``fun(*args, **kwargs)`` would return, without computing it.
 
     Args:
-        fun: any function of arrays.
+        fun: any function of arrays; it may return ShapeDtypeStructs too.
         *args, **kwargs: arrays, numbers or ShapeDtypeStructs.
 
     Returns:
@@ -107,8 +109,17 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     >>> eval_shape(fnp.matmul, ShapeDtypeStruct((2, 3), "float32"), ShapeDtypeStruct((3, 4), "float32"))
     ShapeDtypeStruct(shape=(2, 4), dtype=float32)
     """
-    program, _, flat = trace_call(fun, args, kwargs)
+
+    def stood_for(*args: Any, **kwargs: Any) -> Any:
+        return tree.map(_stand_in, fun(*args, **kwargs))
+
+    stood_for.__name__ = name_of(fun)
+    program, _, flat = trace_call(stood_for, args, kwargs)
     return flat.unflatten([ShapeDtypeStruct(t.shape, t.dtype) for t in program.output_types])
+
+
+def _stand_in(leaf: Any) -> Any:
+    return zeros_of(TensorType(leaf.shape, leaf.dtype)) if isinstance(leaf, ShapeDtypeStruct) else leaf
 
 
 def make_program(
@@ -135,7 +146,7 @@ def make_program(
     fixed = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 
     @boundary
-    @functools.wraps(fun)
+    @wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         static = {n % len(args): args[n] for n in fixed}
         dynamic = [a for n, a in enumerate(args) if n not in static]

@@ -1,6 +1,5 @@
 """Whole Jacobians and Hessians, column by column (jacfwd) or row by row (jacrev)."""
 
-import functools
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
@@ -11,6 +10,7 @@ from fdl import tree
 from fdl.api.arguments import normalize_numbers
 from fdl.api.differentiate import jvp, vjp
 from fdl.api.vmap import vmap
+from fdl.api.wrapping import update_wrapper, wraps
 from fdl.array import as_array
 from fdl.dtypes import INEXACT
 from fdl.errors import DifferentiationError
@@ -39,7 +39,7 @@ def _select(fun: Callable[..., Any], argnums: int | Sequence[int], args: Sequenc
             full[number] = value
         return fun(*full, **kwargs)
 
-    return functools.update_wrapper(of_chosen, fun, updated=()), chosen
+    return update_wrapper(of_chosen, fun, updated=()), chosen
 
 
 def _inexact_leaves(chosen: Any, name: str) -> tuple[list[Any], Any]:
@@ -75,7 +75,7 @@ def jacfwd(
     """
 
     @boundary
-    @functools.wraps(fun)
+    @wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         of_chosen, chosen = _select(fun, argnums, args, kwargs)
         leaves, structure = _inexact_leaves(chosen, "jacfwd")
@@ -124,7 +124,7 @@ def jacrev(
     """
 
     @boundary
-    @functools.wraps(fun)
+    @wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         of_chosen, chosen = _select(fun, argnums, args, kwargs)
         if not allow_int:

@@ -17,6 +17,7 @@ from fdl.api.fast_call import MISMATCH, fast_call
 from fdl.api.inspect import ShapeDtypeStruct, held_leaves
 from fdl.api.static import Partly, Static
 from fdl.api.traced import Signature, Traced, abstract_value, all_caches, concrete, default_dtypes, shared_cache
+from fdl.api.wrapping import update_wrapper
 from fdl.array import Array, eager
 from fdl.config import config
 from fdl.control.call import Call
@@ -45,7 +46,7 @@ class Jitted:
     """What :func:`jit` returns; see there."""
 
     def __init__(self, fun: Callable[..., Any], static: Static, donated: Static, options: dict[str, Any]) -> None:
-        functools.update_wrapper(self, fun)
+        update_wrapper(self, fun)
         self.fun = fun
         self.static = static
         self.donated = donated

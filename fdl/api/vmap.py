@@ -1,6 +1,5 @@
 """vmap: a function of one example as a function of a batch."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from fdl import tree
 from fdl.api.arguments import FlatFunction, argument_path, check_leaf, lengthened, name_of, require_function
+from fdl.api.wrapping import wraps
 from fdl.core.trace import Value, lift
 from fdl.errors import BatchError, LeafError, TreeError
 from fdl.ops.shape import move_axis, repeat
@@ -55,7 +55,7 @@ def vmap(
         raise TypeError(f"vmap axis_size must be the extent of an axis, not negative, got {axis_size!r}")
 
     @boundary
-    @functools.wraps(fun)
+    @wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):
             raise BatchError(

@@ -34,8 +34,8 @@ _JAX = """Array ShapeDtypeStruct block_until_ready checkpoint checkpoint_policie
     custom_gradient custom_jvp custom_vjp default_backend device_count device_get device_put devices disable_jit
     ensure_compile_time_eval eval_shape float0 fwd_and_bwd grad hessian jacfwd jacobian jacrev jit jvp
     linear_transpose linearize local_devices named_call named_scope pure_callback remat value_and_grad vjp vmap"""
-_CORE = """ShapedArray concrete_or_error get_aval get_opaque_trace_state is_concrete mapped_aval set_current_trace
-    take_current_trace trace_state_clean typeof unmapped_aval valid_jaxtype"""
+_CORE = """ShapedArray concrete_or_error find_top_trace get_aval get_opaque_trace_state is_concrete mapped_aval
+    set_current_trace take_current_trace trace_state_clean typeof unmapped_aval valid_jaxtype"""
 _PLACEMENT = """copy_to_host_async host_ids=process_indices make_array_from_callback
     make_array_from_process_local_data make_array_from_single_device_arrays print_environment_info process_indices"""
 _SHARDING = "AbstractMesh AxisType Mesh NamedSharding PartitionSpec Sharding SingleDeviceSharding"
@@ -56,7 +56,23 @@ _ERRORS = {
 _SMALL_DTYPES = "float8_e4m3b11fnuz float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz int2 int4 uint2 uint4"
 _AD = """UndefinedPrimal Zero deflinear2 instantiate_zeros is_undefined_primal primitive_jvps
     primitive_transposes"""
-_BATCHING = "axis_primitive_batchers not_mapped primitive_batchers"
+_BATCHING = "axis_primitive_batchers fancy_primitive_batchers not_mapped primitive_batchers"
+_JAXPR = """Atom ClosedJaxpr DropVar Jaxpr JaxprEqn Literal=JaxprLiteral Var=JaxprVar
+    eval_jaxpr jaxpr_as_fun jaxprs_in_params new_jaxpr_eqn no_effects subjaxprs"""
+#: JAX's names of primitives that are classes of fdl's operations, without the ``_p``.
+_OPERATIONS = """abs acos acosh add all_gather and argmax argmin asin asinh atan2 atan atanh axis_index
+    bitcast_convert_type broadcast_in_dim cbrt ceil clamp clz complex concatenate cond conj
+    conv_general_dilated convert_element_type cos cosh cumlogsumexp cummax cummin cumprod cumsum
+    digamma div dot_general dynamic_slice dynamic_update_slice eq erf_inv erf erfc exp2 exp expm1
+    floor gather ge gt igamma_grad_a igamma igammac imag integer_pow iota is_finite le lgamma log1p
+    log logistic lt max min mul ne neg nextafter not or pad pmax pmin polygamma population_count pow
+    ppermute psum real reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum
+    reduce_window reduce_xor rem reshape rev round rsqrt scan scatter select_and_scatter_add
+    shift_left shift_right_arithmetic shift_right_logical sign sin sinh slice sort sqrt
+    stop_gradient sub tan tanh top_k transpose while xor zeta"""
+_LAX_PRIMITIVES = " ".join(f"{name}_p" for name in _OPERATIONS.split())
+_PRIMITIVES = f"call_p closed_call_p custom_jvp_call_p custom_vjp_call_p jit_p remat_p {_LAX_PRIMITIVES}"
+_MLIR = "emit_python_callback lower_fun register_lowering"
 _HIJAX = """AbstractValue AvalMutableQDD AvalQDD HiPrimitive MutableHiType Ref aval_method aval_property
     control_flow_allowed_effects register_hitype"""
 _LINEAR_UTIL = "WrappedFun transformation wrap_init"
@@ -65,18 +81,23 @@ _CORE_NAMES = (
     _from("fdl.as_jax.core", _CORE)
     | _from("fdl.core.trace", "Tracer Trace=Interpreter")
     | _from("fdl.core.types", "AbstractValue=TensorType")
-    | _from("fdl", "Jaxpr=Program ensure_compile_time_eval")
-    | _from("fdl.as_jax.jaxpr", "ClosedJaxpr eval_jaxpr jaxpr_as_fun")
+    | _from("fdl", "ensure_compile_time_eval")
+    | _from("fdl.as_jax.jaxpr", _JAXPR)
     | _from("fdl.as_jax.primitive", "Primitive=UserPrimitive")
     | _from("fdl.as_jax.hijax", "Effect=EffectType")
     | _from("fdl.as_jax.registries", "pytype_aval_mappings")
-    | _from("fdl.core.program", "Atom DropVar=Var JaxprEqn=Equation Literal Var")
 )
 _DTYPES = (
     _from("fdl.dtypes", "extended prng_key result_type canonicalize_dtype=as_dtype")
-    | _from("fdl.numpy", "bfloat16 finfo iinfo issubdtype")
+    | _from("fdl.numpy", "finfo iinfo issubdtype")
+    | _from("ml_dtypes", "bfloat16")
     | _from("fdl", "float0")
     | _from("fdl.as_jax.dtypes", "scalar_type_of")
+)
+_INTERPRETERS_AD = (
+    _from("fdl.as_jax.primitive", _AD)
+    | _from("fdl.transforms.forward", "JVPTracer=DualTracer")
+    | _from("fdl.errors", "CustomVJPException=DifferentiationError")
 )
 
 MODULES: dict[str, ModuleNames] = {
@@ -91,7 +112,7 @@ MODULES: dict[str, ModuleNames] = {
         | _from("fdl.as_jax.placement", _PLACEMENT)
         | _from("fdl.as_jax.attributes", "Shard")
         | _from("fdl.as_jax.version", "__version__ __version_info__")
-        | _from("fdl.as_jax.single", "pmap shard_map")
+        | _from("fdl.as_jax.single", "effects_barrier pmap shard_map")
     ),
     "jax.numpy": ModuleNames(
         ("fdl.numpy",),
@@ -101,7 +122,7 @@ MODULES: dict[str, ModuleNames] = {
     "jax.numpy.fft": ModuleNames(("fdl.fft",)),
     "jax.lax": ModuleNames(
         ("fdl.lax",),
-        _from("fdl.sharding", "with_sharding_constraint") | _from("fdl.as_jax.primitive", "stop_gradient_p"),
+        _from("fdl.sharding", "with_sharding_constraint") | _from("fdl.as_jax.operations", _LAX_PRIMITIVES),
     ),
     "jax.lax.linalg": ModuleNames(("fdl.linalg",)),
     "jax.image": ModuleNames(("fdl.image",)),
@@ -113,6 +134,7 @@ MODULES: dict[str, ModuleNames] = {
     "jax.tree_util": ModuleNames(("fdl.tree_util",)),
     "jax.flatten_util": ModuleNames(("fdl.flatten_util",)),
     "jax.scipy": ModuleNames(),
+    "jax.scipy.fft": ModuleNames(),
     "jax.scipy.linalg": ModuleNames(("fdl.scipy.linalg",)),
     "jax.scipy.optimize": ModuleNames(("fdl.scipy.optimize",)),
     "jax.scipy.sparse": ModuleNames(),
@@ -130,7 +152,7 @@ MODULES: dict[str, ModuleNames] = {
     "jax.core": ModuleNames(names=_CORE_NAMES),
     "jax.custom_batching": ModuleNames(("fdl.custom_batching",)),
     "jax.custom_derivatives": ModuleNames(
-        ("fdl.custom_derivatives",), _from("fdl.as_jax.primitive", "custom_jvp_call_p custom_vjp_call_p")
+        ("fdl.custom_derivatives",), _from("fdl.as_jax.operations", "custom_jvp_call_p custom_vjp_call_p")
     ),
     "jax.debug": ModuleNames(("fdl.debug",), _from("fdl.as_jax.placement", "inspect_array_sharding")),
     "jax.distributed": ModuleNames(names=_from("fdl.as_jax.placement", "initialize is_initialized shutdown")),
@@ -166,16 +188,18 @@ MODULES: dict[str, ModuleNames] = {
         names=_from("fdl.as_jax.compiler", "get_backend") | _from("fdl.api.jit", "clear_backends=clear_caches")
     ),
     "jax.extend.core": ModuleNames(names=_CORE_NAMES),
+    "jax.extend.core.primitives": ModuleNames(names=_from("fdl.as_jax.operations", _PRIMITIVES)),
     "jax.extend.linear_util": ModuleNames(names=_from("fdl.as_jax.linear_util", _LINEAR_UTIL)),
     "jax.extend.source_info_util": ModuleNames(names=_from("fdl.as_jax.tracebacks", "register_exclusion")),
     "jax.interpreters": ModuleNames(),
-    "jax.interpreters.ad": ModuleNames(names=_from("fdl.as_jax.primitive", _AD)),
+    "jax.interpreters.ad": ModuleNames(names=_INTERPRETERS_AD),
     "jax.interpreters.batching": ModuleNames(names=_from("fdl.as_jax.primitive", _BATCHING)),
-    "jax.interpreters.mlir": ModuleNames(names=_from("fdl.as_jax.primitive", "lower_fun register_lowering")),
+    "jax.interpreters.mlir": ModuleNames(names=_from("fdl.as_jax.primitive", _MLIR)),
     "jax.interpreters.xla": ModuleNames(
         names=_from("fdl.as_jax.registries", "canonicalize_dtype_handlers pytype_aval_mappings")
     ),
     "jax.interpreters.partial_eval": ModuleNames(names=_from("fdl.as_jax.partial_eval", _PARTIAL_EVAL)),
+    "jax.lib": ModuleNames(names=_from("fdl.as_jax.version", "__version__")),
     "jax.monitoring": ModuleNames(("fdl.as_jax.monitoring",)),
     "jax.profiler": ModuleNames(("fdl.as_jax.profiler",)),
     "jax.sharding": ModuleNames(
@@ -193,6 +217,8 @@ MODULES: dict[str, ModuleNames] = {
     "jax._src.compiler": ModuleNames(names=_from("fdl.as_jax.compiler", "backend_compile")),
     "jax._src.xla_bridge": ModuleNames(names=_from("fdl.as_jax.compiler", "_backends get_backend")),
     "jax._src.core": ModuleNames(names=_CORE_NAMES),
+    "jax._src.ad_util": ModuleNames(names=_from("fdl.as_jax.operations", "stop_gradient_p")),
+    "jax._src.flatten_util": ModuleNames(("fdl.flatten_util",)),
     "jax._src.dispatch": ModuleNames(names=_from("fdl.as_jax.single", "wait_for_tokens")),
     "jax._src.dtypes": ModuleNames(
         names=_DTYPES
@@ -203,8 +229,13 @@ MODULES: dict[str, ModuleNames] = {
     "jax._src.state": ModuleNames(),
     "jax._src.state.types": ModuleNames(names=_from("fdl.as_jax.hijax", "AbstractRef")),
     "jax._src.tree_util": ModuleNames(("fdl.tree_util",), _from("fdl.as_jax.registries", "_registry")),
+    "jax._src.interpreters": ModuleNames(),
+    "jax._src.interpreters.ad": ModuleNames(names=_INTERPRETERS_AD),
+    "jax._src.public_test_util": ModuleNames(
+        names=_from("fdl.as_jax.testing", "check_close") | _from("fdl.test_util", "check_grads")
+    ),
     "jax._src.traceback_util": ModuleNames(
-        names=_from("fdl.as_jax.tracebacks", "_exclude_paths api_boundary register_exclusion")
+        names=_from("fdl.as_jax.tracebacks", "_exclude_paths api_boundary include_frame register_exclusion")
     ),
     "jaxlib": ModuleNames(names=_from("fdl.as_jax.version", "__version__")),
     "jaxlib.version": ModuleNames(names=_from("fdl.as_jax.version", "__version__")),

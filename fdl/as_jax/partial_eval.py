@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fdl.array import as_array
+from fdl.as_jax.jaxpr import ClosedJaxpr, Jaxpr
 from fdl.as_jax.linear_util import WrappedFun
 from fdl.core import trace
-from fdl.core.program import Program
 from fdl.core.trace import StagedTracer, Staging
 from fdl.core.types import TensorType
 
@@ -54,7 +54,7 @@ class _Unknowns(Staging):
 
 def trace_to_jaxpr_nounits(
     fun: WrappedFun, pvals: Sequence[PartialVal], instantiate: bool = False
-) -> tuple[Program, list[PartialVal], list[Any]]:
+) -> tuple[Jaxpr, list[PartialVal], list[Any]]:
     """Run a function of values some of which are unknown.
 
     Args:
@@ -63,7 +63,7 @@ def trace_to_jaxpr_nounits(
         instantiate: count all results as unknown.
 
     Returns:
-        The Program of what is unknown, the results, and the known values that the Program reads first.
+        The Jaxpr of what is unknown, the results, and the known values that the Jaxpr closes over.
 
     >>> from fdl.as_jax.linear_util import wrap_init
     >>> arguments = [PartialVal.known(2.0), PartialVal.unknown(as_array(1.0).type)]
@@ -81,4 +81,5 @@ def trace_to_jaxpr_nounits(
     found = [
         PartialVal(next(types), None) if unknown else PartialVal(None, o) for o, unknown in zip(outs, mine, strict=True)
     ]
-    return program, found, captured
+    closed = ClosedJaxpr.of_program(program, captured)
+    return closed.jaxpr, found, closed.consts

@@ -9,18 +9,24 @@ import numpy as np
 
 from fdl.array import Array, as_array
 from fdl.as_jax.core import ShapedArray
+from fdl.control.callback import Callback, IoCallback
+from fdl.control.custom import Rule
 from fdl.core import trace
 from fdl.core.operation import Operation
 from fdl.core.primitive import Linear
 from fdl.core.types import TensorType
-from fdl.errors import BatchError, DifferentiationError
+from fdl.errors import BatchError, ConcretizationError, DifferentiationError
 from fdl.ops.shape import move_axis, zeros_of
 
 #: Rules by primitive, as libraries set them.
 primitive_jvps: dict[Any, Callable[..., Any]] = {}
 primitive_transposes: dict[Any, Callable[..., Any]] = {}
 primitive_batchers: dict[Any, Callable[..., Any]] = {}
+#: The same for rules that are told of the axis: by its size and name first, or as :class:`AxisData`.
 axis_primitive_batchers: dict[Any, Callable[..., Any]] = {}
+fancy_primitive_batchers: dict[Any, Callable[..., Any]] = {}
+#: What computes a primitive in compiled code, ``rule(context, *values, **params)``, where that is not its `impl`.
+lowerings: dict[Any, Callable[..., Any]] = {}
 
 #: How a batching rule says that an operand has no batch axis.
 not_mapped = None
@@ -56,6 +62,10 @@ class UserPrimitive:
         """As :meth:`def_abstract_eval`, for a rule that returns (types, effects)."""
         self.abstract_eval = lambda *avals, **params: rule(*avals, **params)[0]
         return rule
+
+    def get_bind_params(self, params: dict[str, Any]) -> dict[str, Any]:
+        """What :meth:`bind` is given besides operands, of the parameters of an equation."""
+        return params
 
     def bind(self, *args: Any, **params: Any) -> Any:
         """Apply it in the current interpreter."""
@@ -94,8 +104,17 @@ class Applied(Operation):
     def compute(self, *values: Any) -> list[Any]:
         """Its results by its implementation."""
         if self.primitive.impl is None:
-            raise NotImplementedError(f"the primitive {self.name} has no implementation; set it with def_impl")
+            return self.lowered(*values)
         return [as_array(o).strong() for o in self.outputs(self.primitive.impl(*values, **self.params))]
+
+    def lowered(self, *values: Any) -> list[Any]:
+        """Its results in compiled code."""
+        if self.primitive not in lowerings:
+            raise NotImplementedError(f"the primitive {self.name} has no implementation; set it with def_impl")
+        types = [ShapedArray(t.shape, t.dtype) for t in self.types]
+        results = [ShapedArray(t.shape, t.dtype) for t in self.result(*self.types)]
+        found = lowerings[self.primitive](LoweringContext(types, results), *values, **self.params)
+        return [as_array(o).strong() for o in (found if isinstance(found, (list, tuple)) else [found])]
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
         with trace.use(trace.base()):
@@ -103,7 +122,11 @@ class Applied(Operation):
 
     @cached_property
     def inlined(self) -> Any:
-        program, captured = trace.trace_program(self.compute, self.types, self.name)
+        try:
+            run = self.lowered if self.primitive in lowerings else self.compute
+            program, captured = trace.trace_program(run, self.types, self.name)
+        except ConcretizationError:
+            return None  # an implementation that reads its operands' numbers is called from compiled code
         trace.require_closed(captured)
         return program
 
@@ -133,6 +156,9 @@ class Applied(Operation):
         dims = [0 if b else not_mapped for b in batched]
         if self.primitive in axis_primitive_batchers:
             rule = axis_primitive_batchers[self.primitive]
+            outs, places = rule(size, axis_name, None, list(args), dims, **self.params)
+        elif self.primitive in fancy_primitive_batchers:
+            rule = fancy_primitive_batchers[self.primitive]
             outs, places = rule(AxisData(axis_name, size), list(args), dims, **self.params)
         elif self.primitive in primitive_batchers:
             outs, places = primitive_batchers[self.primitive](list(args), dims, **self.params)
@@ -207,18 +233,66 @@ def deflinear2(primitive: UserPrimitive, transpose_rule: Callable[..., Any]) -> 
     primitive_jvps[primitive], primitive_transposes[primitive] = jvp, transpose_rule
 
 
+class LoweringContext:
+    """What a rule for compiled code is told besides operands.
+
+    Attributes:
+        avals_in, avals_out: types of the operands and of the results.
+        module_context: accepts what has to be kept alive.
+    """
+
+    def __init__(self, avals_in: list[ShapedArray], avals_out: list[ShapedArray]) -> None:
+        self.avals_in, self.avals_out, self.module_context = avals_in, avals_out, self
+
+    def add_keepalive(self, _: Any) -> None:
+        """Do nothing: an operation keeps alive what it calls."""
+
+
 def lower_fun(fun: Callable[..., Any], multiple_results: bool = True) -> Callable[..., Any]:
-    """`fun` itself, which a primitive is compiled by."""
-    return fun
+    """A function of arrays as the rule that compiles a primitive.
+
+    >>> lower_fun(abs, multiple_results=False)(None, -3)
+    [3]
+    """
+
+    def rule(context: Any, *values: Any, **params: Any) -> list[Any]:
+        found = fun(*values, **params)
+        return list(found) if multiple_results else [found]
+
+    return rule
 
 
-def register_lowering(primitive: UserPrimitive, rule: Callable[..., Any], **_: Any) -> None:
-    """Compile a primitive by `rule`, a function of arrays, if it has no implementation of its own."""
-    if primitive.impl is None:
-        primitive.impl = rule
+def register_lowering(primitive: UserPrimitive, rule: Callable[..., Any], platform: str | None = None, **_: Any) -> Any:
+    """Compile a primitive by ``rule(context, *values, **params)``, unless it is for another platform than the CPU.
+
+    >>> twice = UserPrimitive("twice")
+    >>> _ = register_lowering(twice, lower_fun(lambda x: x + x, multiple_results=False))
+    >>> _ = twice.def_abstract_eval(lambda x: x)
+    >>> twice.bind(3.0)
+    Array(6., dtype=float32)
+    """
+    if platform in (None, "cpu"):
+        lowerings[primitive] = rule
+    return rule
 
 
-#: Names of JAX's own primitives that libraries keep rules for; fdl has operations of its own in their place.
-custom_jvp_call_p = UserPrimitive("custom_jvp_call")
-custom_vjp_call_p = UserPrimitive("custom_vjp_call")
-stop_gradient_p = UserPrimitive("stop_gradient")
+def emit_python_callback(
+    context: Any,
+    callback: Callable[..., Any],
+    token: Any,
+    operands: Sequence[Any],
+    operand_avals: Sequence[Any],
+    result_avals: Sequence[Any],
+    *,
+    has_side_effect: bool = False,
+    **_: Any,
+) -> tuple[list[Any], Any, None]:
+    """Results of a Python function of arrays that is called from compiled code, the token, and nothing to keep."""
+
+    def run(*arrays: np.ndarray) -> list[np.ndarray]:
+        with trace.use(trace.base()):
+            return [np.asarray(o) for o in callback(*map(Array, arrays))]
+
+    kind = IoCallback if has_side_effect else Callback
+    types = tuple(TensorType(tuple(a.shape), np.dtype(a.dtype)) for a in result_avals)
+    return list(kind(Rule(run), types)(*operands)), token, None

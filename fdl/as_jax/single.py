@@ -9,6 +9,7 @@ import numpy as np
 from fdl import tree
 from fdl.api.jit import jit
 from fdl.api.vmap import vmap
+from fdl.api.wrapping import wraps
 from fdl.errors import BatchError
 from fdl.sharding import devices, get_mesh
 
@@ -51,7 +52,7 @@ def pmap(
     )
     axes = in_axes if isinstance(in_axes, tuple) else None
 
-    @functools.wraps(fun)
+    @wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         fixed = {n % len(args): args[n] for n in static}
         rest = [a for n, a in enumerate(args) if n not in fixed]
@@ -105,7 +106,7 @@ def shard_map(
     if f is None:
         return functools.partial(shard_map, mesh=mesh, in_specs=in_specs, out_specs=out_specs, **ignored)
 
-    @functools.wraps(f)
+    @wraps(f)
     def wrapped(*args: Any) -> Any:
         current = get_mesh() if mesh is None else mesh
         if current.empty:
@@ -146,6 +147,10 @@ def process_allgather(in_tree: Any, tiled: bool = False) -> Any:
 
 
 def wait_for_tokens() -> None:
+    """Do nothing: effects have happened when a call returns."""
+
+
+def effects_barrier() -> None:
     """Do nothing: effects have happened when a call returns."""
 
 

@@ -18,3 +18,13 @@ def api_boundary(fun: Callable[..., Any], **_: Any) -> Callable[..., Any]:
 def register_exclusion(path: str) -> None:
     """Accept a file."""
     _exclude_paths.append(path)
+
+
+def include_frame(frame: Any) -> bool:
+    """Whether a frame is of none of the accepted files.
+
+    >>> import sys
+    >>> include_frame(sys._getframe())
+    True
+    """
+    return frame.f_code.co_filename not in _exclude_paths

@@ -84,6 +84,11 @@ class Interpreter:
     parent: "Interpreter"
     alive = True
 
+    @property
+    def main(self) -> "Interpreter":
+        """Itself, as JAX's libraries ask for what two values of one transform share."""
+        return self
+
     def process(self, operation: Operation, args: Sequence[Any]) -> Sequence[Any]:
         """The results of `operation` on values; a sequence, also when there is one."""
         raise NotImplementedError
@@ -214,6 +219,11 @@ class Tracer(Value):
         self.interpreter = interpreter
         self.type = type
 
+    @property
+    def _trace(self) -> Interpreter:
+        """The interpreter, as JAX's libraries call it."""
+        return self.interpreter
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}<{self.type}>"
 
@@ -265,6 +275,25 @@ class StagedTracer(Tracer):
             "when the compiled function runs. Use fdl.numpy.where, fdl.lax.cond or fdl.lax.while_loop on it, or "
             "make the argument static with static_argnums."
         )
+
+
+class KnownValues(Interpreter):
+    """Computes at once where all operands are known; leaves other operations to its parent."""
+
+    def __init__(self, parent: Interpreter) -> None:
+        self.parent = parent
+
+    def process(self, operation: Operation, args: Sequence[Any]) -> Sequence[Any]:
+        with use(self.of(args)) as found:
+            return found.process(operation, args)
+
+    def call_custom(self, call: Any, args: Sequence[Any]) -> Sequence[Any]:
+        with use(self.of([*args, *call.closed_over()])) as found:
+            return found.call_custom(call, args)
+
+    def of(self, args: Sequence[Any]) -> Interpreter:
+        """Which interpreter computes with these operands."""
+        return self.parent if any(isinstance(a, Tracer) for a in args) else base()
 
 
 class Staging(Interpreter):

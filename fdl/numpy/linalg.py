@@ -35,6 +35,7 @@ from fdl.numpy.shapes import broadcast_to, matrix_transpose, moveaxis, reshape
 from fdl.numpy.sorting import argsort
 from fdl.ops import linalg as ops
 from fdl.ops import matrix
+from fdl.ops.householder import HouseholderQr
 
 
 class SVDResult(NamedTuple):
@@ -106,17 +107,20 @@ def qr(a: ArrayLike, mode: str = "reduced") -> Any:
 
     Args:
         a: matrices.
-        mode: "reduced" (q with min(m, n) columns), "complete" (q square) or "r" (only r).
+        mode: "reduced" (q with min(m, n) columns), "complete" (q square), "r" (only r) or "raw" (as LAPACK keeps it).
 
     Returns:
-        q and r, or r.
+        q and r, or r; for "raw" the transpose of r with the reflections' vectors below its diagonal, and their factors.
 
     >>> q, r = qr(array([[3.0, 1.0], [4.0, 2.0]]))
     >>> allclose(q @ r, array([[3.0, 1.0], [4.0, 2.0]]), rtol=1e-4)
     Array(True, dtype=bool)
     """
-    if mode not in ("reduced", "complete", "r", "full"):
-        raise ValueError(f"linalg.qr: mode must be 'reduced', 'complete' or 'r', got {mode!r}")
+    if mode not in ("reduced", "complete", "r", "full", "raw"):
+        raise ValueError(f"linalg.qr: mode must be 'reduced', 'complete', 'r' or 'raw', got {mode!r}")
+    if mode == "raw":
+        packed, factors = HouseholderQr()(matrices("qr", a))
+        return matrix_transpose(packed), factors
     q, r = ops.qr(matrices("qr", a), mode in ("complete", "full"))
     return r if mode == "r" else QRResult(q, r)
 

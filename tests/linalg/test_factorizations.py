@@ -197,3 +197,35 @@ def test_bad_operands():
         linalg.qr(fnp.ones((2, 2), "bfloat16"))
     with pytest.raises(ShapeError, match="do not fit"):
         linalg.triangular_solve(fnp.eye(2), fnp.ones((3, 2)), left_side=True)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.complex64, np.complex128])
+@pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5), (2, 4, 3), (3, 0), (0, 3)])
+def test_reflections_are_applied_as_the_matrix_they_stand_for(shape: tuple[int, ...], kind: type) -> None:
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+    a = (a if np.issubdtype(kind, np.complexfloating) else a.real).astype(kind)
+    m = shape[-2]
+    q, r = np.linalg.qr(a, mode="complete")
+    packed, taus = linalg.geqrf(a)
+    bound = 1e-5 if np.finfo(kind).bits == 32 else 1e-12
+    np.testing.assert_allclose(np.triu(packed), r, atol=bound)
+    c = rng.normal(size=(*shape[:-2], m, 2)).astype(kind)
+    adjoint = q.conj().swapaxes(-1, -2)
+    row = c.swapaxes(-1, -2)
+    for left, transpose, given, expected in [
+        (True, False, c, q @ c),
+        (True, True, c, adjoint @ c),
+        (False, False, row, row @ q),
+        (False, True, row, row @ adjoint),
+    ]:
+        found = fdl.jit(lambda *args, on=left, adj=transpose: linalg.ormqr(*args, left=on, transpose=adj))
+        np.testing.assert_allclose(found(packed, taus, given), expected, atol=bound)
+
+
+def test_raw_qr_keeps_reflections_that_do_nothing() -> None:
+    h, taus = fnp.linalg.qr(fnp.array([[2.0, 1.0], [0.0, 3.0], [0.0, 0.0]]), mode="raw")
+    np.testing.assert_array_equal(taus, 0)
+    np.testing.assert_array_equal(linalg.ormqr(h.mT, taus, fnp.eye(3)), np.eye(3))
+    with pytest.raises(ShapeError, match=r"ormqr needs a \[..., m, n\], taus"):
+        linalg.ormqr(h.mT, taus, fnp.eye(2))

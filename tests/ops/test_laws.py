@@ -95,7 +95,7 @@ NO_NUMBERS = set("ArgMax ArgMin Bitcast Eq Ge Gt IsFinite Le Lt Ne".split())
 PIECEWISE_CONSTANT = set("Ceil Floor Round".split())
 
 #: Classes that refuse to be differentiated forward (of a CustomVjp the reverse mode is held by tests/api), or backward.
-NO_FORWARD = {"CustomVjp", "GammaSensitivity", "NumbaCall"}
+NO_FORWARD = {"CustomVjp", "GammaSensitivity", "HouseholderQr", "NumbaCall"}
 NO_BACKWARD = NO_FORWARD | {"While", "_Keep"}
 
 #: Classes without operands, which vmap could batch.
@@ -106,6 +106,7 @@ NO_JVP = {
     "Betainc": "no derivative by a and b",
     "CustomVjp": "forward-mode differentiation",
     "GammaSensitivity": "no second derivative",
+    "HouseholderQr": "have no derivative rule",
     "IgammaGradA": "no second derivative by a",
     "NumbaCall": "cannot see inside",
     "Polygamma": "no derivative by its order",
