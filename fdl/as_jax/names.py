@@ -53,7 +53,8 @@ _ERRORS = {
 }
 
 #: Dtypes of which fdl has no arrays; libraries name them in signatures.
-_SMALL_DTYPES = "float8_e4m3b11fnuz float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz int2 int4 uint2 uint4"
+_SMALL_DTYPES = """float4_e2m1fn float6_e2m3fn float6_e3m2fn float8_e3m4 float8_e4m3 float8_e4m3b11fnuz float8_e4m3fn
+    float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu int1 int2 int4 uint1 uint2 uint4"""
 _AD = """UndefinedPrimal Zero deflinear2 instantiate_zeros is_undefined_primal primitive_jvps
     primitive_transposes"""
 _BATCHING = "axis_primitive_batchers fancy_primitive_batchers not_mapped primitive_batchers"
@@ -124,7 +125,7 @@ MODULES: dict[str, ModuleNames] = {
         ("fdl.lax",),
         _from("fdl.sharding", "with_sharding_constraint") | _from("fdl.as_jax.operations", _LAX_PRIMITIVES),
     ),
-    "jax.lax.linalg": ModuleNames(("fdl.linalg",)),
+    "jax.lax.linalg": ModuleNames(("fdl.linalg", "fdl.tridiagonal")),
     "jax.image": ModuleNames(("fdl.image",)),
     "jax.nn": ModuleNames(("fdl.nn",)),
     "jax.nn.initializers": ModuleNames(("fdl.nn.initializers",)),

@@ -1,0 +1,112 @@
+"""Systems with three diagonals, and updates of factors, under the names of ``jax.lax.linalg``."""
+
+from typing import Any
+
+import fdl.numpy as fnp
+from fdl import linalg
+from fdl.core.types import Array
+from fdl.errors import ShapeError
+from fdl.lax.control import scan
+from fdl.numpy._operands import promote
+
+__all__ = ["cholesky_update", "ormqr", "tridiagonal_solve"]
+
+
+def tridiagonal_solve(dl: Any, d: Any, du: Any, b: Any, *, perturb_singular: bool = False) -> Array:
+    """The x with a x = b, for matrices a with three diagonals, by elimination without exchange of rows.
+
+    Without exchange it is exact to rounding where a is diagonally dominant or positive definite.
+
+    Args:
+        dl: [..., n], below the diagonal: ``dl[i]`` is ``a[i, i - 1]``; the first one is not read.
+        d: [..., n], the diagonal.
+        du: [..., n], above the diagonal: ``du[i]`` is ``a[i, i + 1]``; the last one is not read.
+        b: [..., n, k].
+        perturb_singular: accepted for ports.
+
+    Returns:
+        [..., n, k].
+
+    Raises:
+        ShapeError: the shapes do not fit.
+
+    >>> z, d = fnp.array([0.0, 1.0]), fnp.array([2.0, 2.0])
+    >>> tridiagonal_solve(z, d, z, fnp.array([[2.0], [5.0]])).tolist()
+    [[1.0], [2.0]]
+    """
+    dl, d, du, b = promote("tridiagonal_solve", dl, d, du, b, to_inexact=True)
+    if not dl.shape == d.shape == du.shape == b.shape[:-1] or not d.ndim:
+        raise ShapeError(
+            f"tridiagonal_solve needs three diagonals [..., n] and b [..., n, k], got {dl.type}, {d.type}, {du.type} "
+            f"and {b.type}"
+        )
+    lower, middle, upper = (fnp.moveaxis(v, -1, 0)[..., None] for v in (dl, d, du))
+    rows = fnp.moveaxis(b, -2, 0)
+    if not rows.shape[0]:
+        return b
+
+    def eliminate(above: Any, row: Any) -> tuple[Any, Any]:
+        left, diagonal, right, given = row
+        pivot = diagonal - left * above[0]
+        new = right / pivot, (given - left * above[1]) / pivot
+        return new, new
+
+    # The first row has nothing above it, and the last one nothing to its right.
+    start = fnp.zeros_like(middle[0]), fnp.zeros_like(rows[0])
+    _, (ratios, values) = scan(eliminate, start, (lower, middle, upper, rows))
+
+    def substitute(below: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
+        new = row[1] - row[0] * below
+        return new, new
+
+    _, rest = scan(substitute, values[-1], (ratios[:-1], values[:-1]), reverse=True)
+    return fnp.moveaxis(fnp.concatenate([rest, values[-1:]]), 0, -2)
+
+
+def cholesky_update(r_matrix: Any, w_vector: Any) -> Array:
+    """The upper triangular factor of r^T r + w w^T.
+
+    Args:
+        r_matrix: [..., n, n], upper triangular.
+        w_vector: [..., n].
+
+    Returns:
+        [..., n, n], with a positive diagonal.
+
+    >>> cholesky_update(fnp.array([[3.0]]), fnp.array([4.0])).tolist()
+    [[5.0]]
+    """
+    r, w = promote("cholesky_update", r_matrix, w_vector, to_inexact=True)
+    if r.ndim < 2 or r.shape[:-1] != w.shape or r.shape[-1] != r.shape[-2]:
+        raise ShapeError(f"cholesky_update needs r [..., n, n] and w [..., n], got {r.type} and {w.type}")
+    # A QR factorization of both together squares no condition number.
+    factor = linalg.qr(fnp.concatenate([r, w[..., None, :]], axis=-2), full_matrices=False)[1]
+    signs = fnp.where(fnp.diagonal(factor, axis1=-2, axis2=-1) < 0, -1, 1)
+    return fnp.triu(factor * signs[..., None].astype(factor.dtype))
+
+
+def ormqr(a: Any, taus: Any, c: Any, *, left: bool = True, transpose: bool = False) -> Array:
+    """The product of q and c, for the q that reflections make, as ``geqrf`` of LAPACK returns them.
+
+    Args:
+        a: [..., m, k], the vectors of the reflections, below the diagonal.
+        taus: [..., k].
+        c: [..., m, n], or [..., n, m] if it stands on the left.
+        left: whether q stands on the left.
+        transpose: whether q^H is used.
+
+    Returns:
+        Array of the shape of c.
+
+    >>> ormqr(fnp.array([[0.0]]), fnp.array([2.0]), fnp.array([[3.0]])).tolist()
+    [[-3.0]]
+    """
+    a, taus, c = promote("ormqr", a, taus, c, to_inexact=True)
+    m, k = a.shape[-2:]
+    if c.shape[-2 if left else -1] != m or taus.shape[-1] != k or k > m:
+        raise ShapeError(f"ormqr needs a [..., m, k], taus [..., k] and c with an axis of m, got {a.type}, {taus.type} "
+                         f"and {c.type}")  # fmt: skip
+    wide = fnp.concatenate([a, fnp.zeros((*a.shape[:-1], m - k), a.dtype)], axis=-1)
+    q = linalg.householder_product(wide, taus)
+    q = fnp.conj(fnp.swapaxes(q, -1, -2)) if transpose else q
+    return fnp.matmul(q, c) if left else fnp.matmul(c, q)
