@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 LATER = ("fdl.compile", "fdl.ext", "fdl.nn", "fdl.random", "fdl.scipy", "llvmlite", "numba", "opt_einsum", "scipy")
 
 
@@ -10,3 +12,9 @@ def test_import_leaves_heavy_modules_for_later():
     code = "import sys, fdl; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert [name for name in loaded if name.startswith(LATER)] == []
+
+
+@pytest.mark.parametrize("module", ["fdl.scipy.special", "fdl.nn.losses"])
+def test_a_module_may_be_the_first_that_is_imported(module: str) -> None:
+    """Packages that need each other's modules are not found half imported."""
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True, timeout=60)

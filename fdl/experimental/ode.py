@@ -114,7 +114,7 @@ def _with_adjoint(derivative: Callable[..., Any], options: Any) -> Callable[...,
         slopes = [fnp.zeros_like(leaf) for leaf in given]
         start, unravel = ravel_pytree((ys[0], ys[0], slopes))
 
-        def augmented(state: Any, minus: Any) -> Any:
+        def augmented(state: Any, minus: Any, given: Any, still: Any) -> Any:
             """Value, its cotangent and those of the arguments, with the time running backwards."""
             y, bar, _ = unravel(state)
             moved, pull = vjp(lambda y, given: derivative(y, -minus, given, still), y, given)
@@ -126,7 +126,7 @@ def _with_adjoint(derivative: Callable[..., Any], options: Any) -> Callable[...,
             y, g, late, early = now
             by_time = (derivative(y, late, given, still) * g).sum().astype(t.dtype)
             state = ravel_pytree((y, bar + g, slopes))[0].astype(start.dtype)
-            found = _integrate(augmented, state, fnp.stack([-late, -early]), options)[1]
+            found = _with_adjoint(augmented, options)(state, fnp.stack([-late, -early]), given, still)[1]
             _, bar, slopes = unravel(found)
             return (bar, slopes, first - by_time), by_time
 

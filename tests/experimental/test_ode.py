@@ -58,6 +58,14 @@ def test_derivatives_are_those_of_the_solution(adjoint) -> None:
         np.testing.assert_allclose(by_time[n], expected, rtol=1e-3, atol=1e-6)
 
 
+def test_second_derivatives_by_adjoints_of_adjoints() -> None:
+    def last(rate):
+        return odeint(lambda y, t, rate: -rate * y, np.asarray(1.0), np.array([0.0, 1.3]), rate, **EXACT)[-1]
+
+    found = fdl.jit(fdl.grad(fdl.grad(last)))(np.asarray(0.7))
+    np.testing.assert_allclose(found, 1.3**2 * np.exp(-0.7 * 1.3), rtol=1e-6)
+
+
 def test_forward_mode_through_the_steps() -> None:
     def last(rate):
         return odeint(lambda y, t: -rate * y, np.asarray(1.0), TIMES, adjoint=False, mxstep=64)[-1]

@@ -44,6 +44,12 @@ def test_linear_solutions_are_differentiated_by_the_equation(solve) -> None:
     np.testing.assert_allclose(da, -np.outer(left, x), rtol=1e-9)
 
 
+def test_complex_linear_solutions(rng) -> None:
+    a, b = A + 1j * rng.normal(size=(3, 3)), B + 1j * rng.normal(size=3)
+    np.testing.assert_allclose(solved(a, b), np.linalg.solve(a, b), rtol=1e-10)
+    check_grads(solved, (fnp.array(a), fnp.array(b)), order=2)
+
+
 def test_batches_of_linear_solutions_are_those_of_a_loop() -> None:
     many_a = A + 0.1 * np.arange(4.0)[:, None, None]
     many_b = B + np.arange(4.0)[:, None]
