@@ -312,6 +312,20 @@ TABLE.exclude("conv conv_transpose max_pool avg_pool", "tests/nn/test_layers.py 
 TABLE.exclude("gru_cell lstm_cell multi_head_attention dropout", "tests/nn/test_layers.py holds their equations")
 TABLE.exclude("gru_carry lstm_carry", "zeros")
 TABLE.exclude(
+    "adaptive_avg_pool adaptive_max_pool alibi_bias alpha_dropout attend attention_cache bidirectional_rnn bilinear "
+    "causal_mask combine_masks conv_lstm_carry conv_lstm_cell depthwise_conv drop_path embedding_bag feature_dropout "
+    "gated_mlp gaussian_dropout gaussian_noise global_avg_pool global_max_pool instance_norm last_outputs "
+    "local_response_norm lp_pool mlp padding_mask rnn rnn_cell rotary_embedding separable_conv sinusoidal_positions "
+    "spatial_dropout spectral_norm squeeze_excite stacked_rnn summary transformer transformer_block "
+    "transformer_caches weight_norm",
+    "tests/nn/test_more_layers.py has their definitions",
+)
+TABLE.exclude(
+    "init_bilinear init_conv_lstm init_depthwise_conv init_gated_mlp init_instance_norm init_mlp init_rnn "
+    "init_separable_conv init_spectral_norm init_squeeze_excite init_transformer_block init_weight_norm",
+    "made of the initializers that tests/nn/test_initializers.py holds",
+)
+TABLE.exclude(
     "absolute_percentage_error binary_dice_loss bpr_loss contrastive_loss convex_kl_divergence cosine_distance "
     "cosine_embedding_loss ctc_loss ctc_loss_with_forward_probs dice_loss ensemble_crps gaussian_crps "
     "gaussian_nll_loss generalized_kl_divergence info_nce iou_loss js_divergence kl_divergence_with_log_targets "
