@@ -14,7 +14,7 @@ class Row(NamedTuple):
     path: str
     shape: tuple[int, ...]
     dtype: str
-    count: int
+    elements: int
     bytes: int
 
 
@@ -29,12 +29,12 @@ class Summary:
 
     def __init__(self, rows: list[Row]) -> None:
         self.rows = rows
-        self.count, self.bytes = sum(row.count for row in rows), sum(row.bytes for row in rows)
+        self.count, self.bytes = sum(row.elements for row in rows), sum(row.bytes for row in rows)
 
     def _cells(self) -> list[tuple[str, ...]]:
         cells = [("path", "shape", "dtype", "count", "bytes")]
         cells += [
-            (row.path or "(root)", str(list(row.shape)), row.dtype, f"{row.count:,}", f"{row.bytes:,}")
+            (row.path or "(root)", str(list(row.shape)), row.dtype, f"{row.elements:,}", f"{row.bytes:,}")
             for row in self.rows
         ]
         return [*cells, ("total", "", "", f"{self.count:,}", f"{self.bytes:,}")]
