@@ -8,7 +8,7 @@ import numpy as np
 from fdl.config import config
 from fdl.core import trace
 from fdl.core.interpret import evaluate
-from fdl.core.nonfinite import check_results
+from fdl.core.nonfinite import check_results, has_results_of_effects, looking
 from fdl.core.trace import Interpreter, Tracer, Value, source_line
 from fdl.core.types import TensorType
 from fdl.core.weak import narrowed, weak_classes
@@ -162,10 +162,14 @@ class Eager(Interpreter):
         arrays = [a.concrete() if type(a) is Array else as_exact(a).concrete() for a in args]
         if operation.lowering_kind != "elementwise" or _mixed(arrays):
             operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])
+        if config.checks and operation.compile_eagerly and has_results_of_effects(operation):
+            with looking(effects=True):
+                outs = evaluate(operation, arrays)
+            return [Array(np.asarray(o)) for o in outs]
         if operation.compile_eagerly and self.run_compiled is not None:
             outs = self.run_compiled(operation, arrays)
             if config.checks:
-                check_results(operation, arrays, outs, source_line())
+                check_results(operation, arrays, outs, source_line)
             return [Array(o) for o in outs]
         try:
             outs = [o if type(o) is np.ndarray else np.asarray(o) for o in evaluate(operation, arrays)]
@@ -173,7 +177,7 @@ class Eager(Interpreter):
             operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])  # says what NumPy does not take
             raise
         if config.checks:
-            check_results(operation, arrays, outs, source_line())
+            check_results(operation, arrays, outs, source_line)
         return [Array(o) for o in outs]
 
     def call_custom(self, call: Any, args: Sequence[Any]) -> Sequence[Any]:

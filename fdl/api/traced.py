@@ -14,7 +14,7 @@ from fdl.api.fast_call import FastCall
 from fdl.api.static import Static
 from fdl.array import Array, scalar_dtype, wide_dtype
 from fdl.config import config
-from fdl.core.nonfinite import check_program, wanted
+from fdl.core.nonfinite import check_program, computes_by_effects, wanted
 from fdl.core.program import Program
 from fdl.core.trace import Value
 from fdl.core.types import TensorType
@@ -93,11 +93,11 @@ class Traced:
         arrays = [leaf._data if type(leaf) is Array and leaf._data is not None else concrete(leaf) for leaf in leaves]
         for number in shared:
             arrays[number] = arrays[number].copy()
-        kept = (
-            [a.copy() if given else a for a, given in zip(arrays, self.donated, strict=True)] if config.checks else ()
-        )
+        checks = config.checks
+        kept = [a.copy() if given else a for a, given in zip(arrays, self.donated, strict=True)] if checks else []
+        at_once = checks and computes_by_effects(self.computed)  # since it cannot be run a second time
         try:
-            made = self.compiled.run(arrays)
+            made = check_program(self.computed, arrays) if at_once else self.compiled.run(arrays)
         except BaseException:
             if self.donates:  # who knows what is in their memory
                 _donate(leaves, self.donated, ())
@@ -106,8 +106,8 @@ class Traced:
         outs = [Array(next(rest)) if p is None else _as_result(leaves[p]) for p in self.forwarded_from]
         if self.donates:
             _donate(leaves, self.donated, outs)
-        if kept and any(map(wanted, made)):
-            check_program(self.computed, kept)
+        if checks and not at_once and any(map(wanted, made)):
+            check_program(self.computed, kept, made)
         return weakened(outs, self.out_weak) if self.out_weak else outs
 
 

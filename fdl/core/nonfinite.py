@@ -6,7 +6,8 @@ where it came from; one that is masked on the way out stays unsaid.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
 
 import numpy as np
 
@@ -18,58 +19,92 @@ from fdl.dtypes import ALL, INEXACT, bool_
 from fdl.errors import NonFiniteError
 
 
-def wanted(array: np.ndarray) -> str:
-    """What an array holds that is looked for: "NaN", "infinity" or nothing."""
+def wanted(array: np.ndarray) -> tuple[str, ...]:
+    """What an array holds that is looked for: "NaN", "infinity", both or nothing."""
     if array.dtype not in INEXACT:
+        return ()
+    found = ("NaN",) if config.debug_nans and np.isnan(array).any() else ()
+    return (*found, "infinity") if config.debug_infs and np.isinf(array).any() else found
+
+
+def made(operands: Iterable[np.ndarray], result: np.ndarray) -> str:
+    """What is looked for, is in a result, and is in none of the operands; empty if there is no such thing."""
+    found = wanted(result)
+    if not found:
         return ""
-    if config.debug_nans and np.isnan(array).any():
-        return "NaN"
-    return "infinity" if config.debug_infs and np.isinf(array).any() else ""
+    held = {kind for x in operands for kind in wanted(np.asarray(x))}
+    return next((kind for kind in found if kind not in held), "")
 
 
 def check_results(
-    operation: Operation, operands: Sequence[np.ndarray], results: Sequence[np.ndarray], source: str
+    operation: Operation, operands: Sequence[np.ndarray], results: Sequence[np.ndarray], source: Callable[[], str]
 ) -> None:
-    """Raise if an operation has made what is looked for.
+    """Raise if an operation has made what is looked for: its results hold it, its operands do not.
 
     Args:
         operation: what was run.
         operands: of it.
         results: of it.
-        source: the user's line.
+        source: gives the user's line.
 
     Raises:
         NonFiniteError: names the operation (an inner one, if it holds Programs), its line and the ranges of operands.
     """
     for result in results:
-        found = wanted(result)
-        if not found or (_only_moves(operation) and any(wanted(x) == found for x in operands)):
-            continue
-        if any(True for _ in subprograms(operation)):
-            with replay.looking():
-                operation.reference(*operands)
-        raise NonFiniteError(_said(operation, operands, result, found, source))
+        if found := made(operands, result):
+            if any(True for _ in subprograms(operation)) and not has_results_of_effects(operation):
+                with looking():
+                    operation.reference(*operands)
+            raise NonFiniteError(_said(operation, operands, result, found, source()))
 
 
-def check_program(program: Program, arrays: Sequence[np.ndarray]) -> None:
-    """Run a Program again by the references of its operations; raise if one has made what its results hold.
+@cache
+def has_results_of_effects(operation: Operation) -> bool:
+    """Whether running an operation again would repeat what it does besides computing results."""
+    if operation.effect and not any(True for _ in subprograms(operation)):
+        return True
+    return any(map(computes_by_effects, subprograms(operation)))
+
+
+def computes_by_effects(program: Program) -> bool:
+    """Whether results of effects, which cannot be had a second time, are among the values of a Program."""
+    return program.effect and any(e.outputs and has_results_of_effects(e.operation) for e in program.equations)
+
+
+def check_program(
+    program: Program, arrays: Sequence[np.ndarray], results: Sequence[np.ndarray] | None = None
+) -> list[np.ndarray]:
+    """Run a Program by the references of its operations; raise if one has made what its results hold.
+
+    Args:
+        program: what to run.
+        arrays: its operands.
+        results: those that machine code has computed, if it has: then no effects happen a second time.
+
+    Returns:
+        The results of the references.
 
     Raises:
-        NonFiniteError: see `check_results`.
+        NonFiniteError: see `check_results`; or what is looked for is in the given results alone.
     """
-    with replay.looking():
-        replay.run(program, arrays)
+    with looking(effects=results is None):
+        found = replay.run(program, arrays)
+    for number, (result, again) in enumerate(zip(results or (), found, strict=False)):
+        if kind := made([again], result):
+            raise NonFiniteError(
+                f"result {number} holds {kind}, which no operation makes that is run by itself: compiled code adds up "
+                "and rounds in another order. Its operands are near the largest numbers of their dtype, or near 0; run "
+                "the function under fdl.disable_jit() and look at the values before it"
+            )
+    return found
 
 
 class _Replay(threading.local):
-    """How this thread runs Programs: without their effects, which have been seen already."""
+    """How this thread runs Programs: as a rule without their effects, which have been seen already."""
 
     active = False
     looks = False
-
-    def looking(self) -> "_Looking":
-        """A context in which the results of Programs are followed back."""
-        return _Looking(True)
+    effects = False
 
     def run(self, program: Program, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The results of a Program."""
@@ -79,54 +114,53 @@ class _Replay(threading.local):
         def read(atom: Atom) -> np.ndarray:
             return atom.value if isinstance(atom, Literal) else values[atom]
 
-        looks = self.looks
-        with _Looking(False), np.errstate(all="ignore"):
+        looks, effects = self.looks, self.effects
+        with looking(effects, effects), np.errstate(all="ignore"):
             for equation in program.equations:
                 operation = equation.operation
-                if not equation.outputs:
+                if not equation.outputs and not effects:
                     continue
                 outs = operation.reference(*map(read, equation.inputs))
                 values.update(zip(equation.outputs, outs if operation.multiple else (outs,), strict=True))
         if looks:
-            made: dict[Atom, Equation] = {var: e for e in program.equations for var in e.outputs}
+            makers: dict[Atom, Equation] = {var: e for e in program.equations for var in e.outputs}
             for atom in program.outputs:
-                if found := wanted(read(atom)):
-                    _follow(atom, found, made, read)
+                if wanted(read(atom)):
+                    _follow(atom, makers, read)
         return [np.asarray(read(atom)) for atom in program.outputs]
 
 
-class _Looking:
-    def __init__(self, looks: bool) -> None:
-        self.looks = looks
+class looking:  # a context manager
+    """A context in which what Programs compute is followed back; if `effects`, they happen."""
+
+    def __init__(self, looks: bool = True, effects: bool = False) -> None:
+        self.now = True, looks, effects
 
     def __enter__(self) -> None:
-        self.before = replay.active, replay.looks
-        replay.active, replay.looks = True, self.looks
+        self.before = replay.active, replay.looks, replay.effects
+        replay.active, replay.looks, replay.effects = self.now
 
     def __exit__(self, *_: object) -> None:
-        replay.active, replay.looks = self.before
+        replay.active, replay.looks, replay.effects = self.before
 
 
 replay = _Replay()
 
 
-def _follow(atom: Atom, found: str, made: dict[Atom, Equation], read: Callable[[Atom], np.ndarray]) -> None:
-    """Raise for the first operation that made what a result holds; not if it came in and was only moved."""
-    holders: dict[Equation, list[Atom]] = {}
+def _follow(atom: Atom, makers: dict[Atom, Equation], read: Callable[[Atom], np.ndarray]) -> None:
+    """Raise for the first operation that made what a result holds; not if it came in."""
+    holders: set[Equation] = set()
     waiting = [atom]
     while waiting:
-        equation = made.get(waiting.pop())
+        equation = makers.get(waiting.pop())
         if equation is not None and equation not in holders:
-            holders[equation] = [a for a in equation.inputs if wanted(read(a)) == found]
-            waiting += holders[equation]
-    for equation in dict.fromkeys(made.values()):
-        if equation in holders and not (holders[equation] and _only_moves(equation.operation)):
+            holders.add(equation)
+            waiting += [a for a in equation.inputs if wanted(read(a))]
+    for equation in dict.fromkeys(makers.values()):
+        if equation in holders:
             operands = [read(a) for a in equation.inputs]
-            check_results(equation.operation, operands, [read(var) for var in equation.outputs], equation.source)
-
-
-def _only_moves(operation: Operation) -> bool:
-    return operation.transports or operation.lowering_kind == "move"
+            results = [read(var) for var in equation.outputs]
+            check_results(equation.operation, operands, results, partial(str, equation.source))
 
 
 def _said(operation: Operation, operands: Sequence[np.ndarray], result: np.ndarray, found: str, source: str) -> str:

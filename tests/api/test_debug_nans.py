@@ -81,8 +81,8 @@ def test_masked_and_moved_nans_are_let_through():
     for g in (lambda x: fnp.stack([x[::-1], x]), lambda x: fnp.where(fnp.isnan(x), x, 0.0), lambda x: x):
         assert np.isnan(np.asarray(g(holes))).any() and np.isnan(np.asarray(fdl.jit(g)(holes))).any()
     assert fnp.nanmean(holes) == fdl.jit(fnp.nanmean)(holes) == 1
-    text = message(fdl.jit(lambda x: x[::-1] + 1.0), holes)
-    assert "from f32[2] of 1 and 1 NaN, f32[2] of 1" in text
+    text = message(fdl.jit(lambda x: fnp.log(x[::-1] * [1.0, -1.0])), holes[:1] * fnp.ones(2))
+    assert "log at " in text and "from f32[2] in [-1, 1]" in text
 
 
 def test_infinities(monkeypatch):
@@ -123,3 +123,61 @@ def test_calls_are_fast_again_without_the_setting(monkeypatch):
     monkeypatch.setattr(fdl.config, "debug_nans", True)
     message(f, X)
     assert fdl.config.state not in f.cache.recent
+
+
+def test_what_only_passes_is_not_made():
+    holes = fnp.array([1.0, np.nan, 3.0])
+    for f in (fnp.sort, fnp.negative, lambda x: x.astype("float64"), lax.stop_gradient, fnp.nanmedian, lambda x: x + 1):
+        f(holes), fdl.jit(f)(holes)
+    assert fdl.jit(fnp.nanmedian)(holes) == fnp.nanmedian(holes) == 2
+
+
+def test_both_settings_name_the_first_operation(monkeypatch):
+    monkeypatch.setattr(fdl.config, "debug_infs", True)
+    f = fdl.jit(lambda x: fnp.log(x) - fnp.log(x))
+    text = message(f, fnp.zeros(3))
+    assert text.startswith("log at ") and "made infinity" in text
+    g = fdl.jit(lambda x: fnp.stack([fnp.sqrt(x), fnp.log(x + 1)]))
+    assert message(g, fnp.array(-1.0)).startswith("sqrt at ")
+    infinite = fnp.array([np.inf])
+    assert message(fdl.jit(lambda x: x - x), infinite).startswith("sub at ")
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, fdl.jit])
+@pytest.mark.parametrize("looped", [False, True])
+def test_effects_happen_once(transform, looped):
+    seen = []
+
+    def remember(x):
+        seen.append(float(x))
+        return x
+
+    def f(x):
+        value = lax.io_callback(remember, x, x)
+        return fnp.log(-value)
+
+    def g(x):
+        return lax.scan(lambda c, _: (f(c), None), x, length=1)[0] if looped else f(x)
+
+    assert "log at " in message(transform(g), fnp.float32(2))
+    assert seen == [2.0]
+    assert np.isfinite(transform(g)(fnp.float32(-2)))
+    assert seen == [2.0, -2.0]
+
+
+def test_what_only_compiled_code_makes_is_told(monkeypatch):
+    traced = fdl.jit(lambda x: x * 2).lower(X).compile().traced
+    monkeypatch.setattr(traced.compiled, "run", lambda arrays: [np.full(3, np.nan, np.float32)])
+    with pytest.raises(NonFiniteError, match="result 0 holds NaN, which no operation makes that is run by itself"):
+        traced.run([X])
+
+
+def test_functions_without_arguments_are_looked_at():
+    assert message(fdl.jit(lambda: fnp.log(-fnp.ones(2)))).startswith("log at ")
+
+
+def test_lines_are_looked_up_for_errors_only(monkeypatch):
+    calls = []
+    monkeypatch.setattr("fdl.array.source_line", lambda: calls.append(1) or "")
+    fnp.ones(3) + 1
+    assert calls == []
