@@ -157,28 +157,40 @@ class Eager(Interpreter):
     """Runs the NumPy reference of every operation; those with `compile_eagerly` go through the compiler."""
 
     run_compiled: Callable[[Any, Sequence[np.ndarray]], Sequence[np.ndarray]] | None = None
+    #: Looks at random keys before and after an operation; set by `fdl.control.key_reuse`.
+    keys: Any
 
     def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
         arrays = [a.concrete() if type(a) is Array else as_exact(a).concrete() for a in args]
         if operation.lowering_kind != "elementwise" or _mixed(arrays):
             operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])
-        if config.checks and operation.compile_eagerly and has_results_of_effects(operation):
-            with looking(effects=True):
-                outs = evaluate(operation, arrays)
-            return [Array(np.asarray(o)) for o in outs]
+        if config.checks:
+            return [Array(o) for o in self.checked(operation, arrays)]
         if operation.compile_eagerly and self.run_compiled is not None:
-            outs = self.run_compiled(operation, arrays)
-            if config.checks:
-                check_results(operation, arrays, outs, source_line)
-            return [Array(o) for o in outs]
+            return [Array(o) for o in self.run_compiled(operation, arrays)]
         try:
             outs = [o if type(o) is np.ndarray else np.asarray(o) for o in evaluate(operation, arrays)]
         except (TypeError, ValueError):
             operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])  # says what NumPy does not take
             raise
-        if config.checks:
-            check_results(operation, arrays, outs, source_line)
         return [Array(o) for o in outs]
+
+    def checked(self, operation: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """The results of an operation, while a setting has them, or random keys, looked at."""
+        if config.debug_key_reuse:
+            self.keys.before(operation, arrays)
+        if operation.compile_eagerly and has_results_of_effects(operation):
+            with looking(effects=True):
+                outs = evaluate(operation, arrays)
+        elif operation.compile_eagerly and self.run_compiled is not None:
+            outs = self.run_compiled(operation, arrays)
+        else:
+            outs = evaluate(operation, arrays)
+        outs = [np.asarray(o) for o in outs]
+        check_results(operation, arrays, outs, source_line)
+        if config.debug_key_reuse:
+            self.keys.after(operation, outs)
+        return outs
 
     def call_custom(self, call: Any, args: Sequence[Any]) -> Sequence[Any]:
         return call.function(*args)

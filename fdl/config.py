@@ -76,6 +76,12 @@ SETTINGS = {
             traced=True,
         ),
         Setting("FDL_DEBUG_INFS", False, "The same for infinities.", traced=True),
+        Setting(
+            "FDL_DEBUG_KEY_REUSE",
+            False,
+            "Raise where a random key is used a second time, and name both lines.",
+            traced=True,
+        ),
         Setting("FDL_RUNTIME_CHECKS", True, "0 leaves out what `fdl.debug.check` and `error_if` check.", traced=True),
         Setting(
             "FDL_TRACEBACK",
@@ -127,6 +133,7 @@ class Config:
     disable_jit: bool
     debug_nans: bool
     debug_infs: bool
+    debug_key_reuse: bool
     runtime_checks: bool
     traceback: str
     explain_cache_misses: bool
@@ -164,7 +171,7 @@ class Config:
     def _changed(self) -> None:
         # A number is a faster key than the values that it stands for.
         values = tuple(getattr(self, setting.name) for setting in SETTINGS.values() if setting.traced)
-        self.__dict__["checks"] = self.debug_nans or self.debug_infs
+        self.__dict__["checks"] = self.debug_nans or self.debug_infs or self.debug_key_reuse
         self.__dict__["state"] = self._states.setdefault(values, len(self._states))
 
     def __repr__(self) -> str:

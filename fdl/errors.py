@@ -145,6 +145,14 @@ class CheckError(FdlError, ValueError, RuntimeError):
     """
 
 
+class KeyReuseError(FdlError, TypeError):
+    """A random key is used twice, while ``fdl.config.debug_key_reuse`` looks for that; both uses give the same numbers.
+
+    Split the key before, ``key, subkey = fdl.random.split(key)``, and use each part once; in a loop, split it into as
+    many keys as there are steps and scan over them, or use ``fdl.random.fold_in(key, step)``.
+    """
+
+
 class PrimitiveError(FdlError, TypeError):
     """A primitive class lacks one of its rules, or is used with operands it does not take.
 

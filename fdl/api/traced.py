@@ -14,6 +14,7 @@ from fdl.api.fast_call import FastCall
 from fdl.api.static import Static
 from fdl.array import Array, scalar_dtype, wide_dtype
 from fdl.config import config
+from fdl.control import key_reuse
 from fdl.core.nonfinite import check_program, computes_by_effects, wanted
 from fdl.core.program import Program
 from fdl.core.trace import Value
@@ -96,12 +97,16 @@ class Traced:
         checks = config.checks
         kept = [a.copy() if given else a for a, given in zip(arrays, self.donated, strict=True)] if checks else []
         at_once = checks and computes_by_effects(self.computed)  # since it cannot be run a second time
+        if config.debug_key_reuse:
+            key_reuse.check_program(self.computed, arrays)
         try:
             made = check_program(self.computed, arrays) if at_once else self.compiled.run(arrays)
         except BaseException:
             if self.donates:  # who knows what is in their memory
                 _donate(leaves, self.donated, ())
             raise
+        if config.debug_key_reuse:
+            key_reuse.note_results(self.computed, made)
         rest = iter(made)
         outs = [Array(next(rest)) if p is None else _as_result(leaves[p]) for p in self.forwarded_from]
         if self.donates:

@@ -29,7 +29,6 @@ MEANINGLESS: dict[str, Any] = {
     "jax_check_tracer_leaks": False,
     "jax_compilation_cache_dir": None,
     "jax_cpu_enable_async_dispatch": True,
-    "jax_debug_key_reuse": False,
     "jax_default_matmul_precision": None,
     "jax_disable_most_optimizations": False,
     "jax_enable_checks": False,

@@ -44,7 +44,7 @@ _ERRORS = {
     "JAXTypeError": "fdl.errors:FdlError",
     "JAXIndexError": "fdl.errors:IndexingError",
     "JaxRuntimeError": "builtins:RuntimeError",
-    "KeyReuseError": "fdl.errors:FdlError",
+    "KeyReuseError": "fdl.errors:KeyReuseError",
     "NonConcreteBooleanIndexError": "fdl.errors:ConcretizationError",
     "TracerArrayConversionError": "fdl.errors:ConcretizationError",
     "TracerBoolConversionError": "fdl.errors:ConcretizationError",

@@ -191,6 +191,11 @@ class ReplayedLines:
         _context.line = self._outer
 
 
+def is_replayed() -> bool:
+    """Whether a Program is run again, so that its operations are none of the user's calls."""
+    return bool(_context.line)
+
+
 def source_line() -> str:
     """The innermost line of the stack that is not fdl's own, or that is replayed, as ``file.py:12 (function)``."""
     if _context.line:

@@ -18,8 +18,14 @@ from fdl.api.jit import jit
 from fdl.api.vmap import vmap
 from fdl.ops.arithmetic import stop_gradient
 from fdl.ops.quantile import gamma_sensitivity
+from fdl.ops.random_bits import key_unwrap, key_wrap
 from fdl.random.basic import exponential, normal, uniform
 from fdl.random.keys import Array, split
+
+
+def _again(key: Array) -> Array:
+    """The same key, for the other of two methods, of which one gives each number: that is no reuse."""
+    return key_wrap(key_unwrap(key))
 
 
 def gamma_numbers(key: Array, a: Array, log: bool) -> Array:
@@ -145,7 +151,7 @@ def poisson_numbers(key: Array, rate: Array, dtype: np.dtype) -> Array:
     few = fnp.isnan(rate) | (rate < 10)
     # Each method runs on rates that the other is for as well, where it is quick.
     counted = _poisson_by_counting(key, fnp.where(few, rate, 0), dtype)
-    rejected = _poisson_by_rejection(key, fnp.where(few, fnp.float32(1e5), rate), dtype)
+    rejected = _poisson_by_rejection(_again(key), fnp.where(few, fnp.float32(1e5), rate), dtype)
     found = fnp.where(few, counted, rejected)
     return fnp.where(rate == 0, fnp.zeros_like(found), found)
 
@@ -207,7 +213,7 @@ def binomial_numbers(key: Array, n: Array, p: Array, dtype: np.dtype) -> Array:
     n = fnp.floor(n)
     # Each method runs on parameters that are quick where the other's result is taken.
     counted = _binomial_by_counting(key, fnp.where(few, n, 0), q)
-    rejected = _binomial_by_rejection(key, fnp.where(few | endless, 1e4, n), fnp.where(few | endless, 0.5, q))
+    rejected = _binomial_by_rejection(_again(key), fnp.where(few | endless, 1e4, n), fnp.where(few | endless, 0.5, q))
     found = fnp.where(few, counted, rejected).astype(dtype)
     found = fnp.where(invalid, np.nan, fnp.where(endless, np.inf, found))
     return fnp.where(rare | no_count | fnp.isnan(p) | endless, found, n.astype(dtype) - found)

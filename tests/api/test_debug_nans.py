@@ -81,7 +81,7 @@ def test_masked_and_moved_nans_are_let_through():
     for g in (lambda x: fnp.stack([x[::-1], x]), lambda x: fnp.where(fnp.isnan(x), x, 0.0), lambda x: x):
         assert np.isnan(np.asarray(g(holes))).any() and np.isnan(np.asarray(fdl.jit(g)(holes))).any()
     assert fnp.nanmean(holes) == fdl.jit(fnp.nanmean)(holes) == 1
-    text = message(fdl.jit(lambda x: fnp.log(x[::-1] * [1.0, -1.0])), holes[:1] * fnp.ones(2))
+    text = message(fdl.jit(lambda x: fnp.log(x[::-1] * fnp.array([1.0, -1.0]))), holes[:1] * fnp.ones(2))
     assert "log at " in text and "from f32[2] in [-1, 1]" in text
 
 
