@@ -96,13 +96,13 @@ class SymbolicZero:
 
 
 def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
-    """The zero tangent of a value: an array, or a :class:`SymbolicZero`.
+    """The zero tangents of a tree of values: arrays, or each a :class:`SymbolicZero`.
 
     >>> zero_from_primal(3.0, symbolic_zeros=True)
     SymbolicZero(f32[])
     """
-    type = as_array(val).type
-    return SymbolicZero(type) if symbolic_zeros else zeros_of(type)
+    zero = SymbolicZero if symbolic_zeros else zeros_of
+    return tree.map(lambda leaf: zero(as_array(leaf).type), val)
 
 
 @dataclass(frozen=True)

@@ -27,4 +27,5 @@ def wraps(fun: Callable[..., Any]) -> Callable[[Wrapper], Wrapper]:
 
 
 def _fits(name: str, fun: Any) -> bool:
-    return name not in ("__name__", "__qualname__") or isinstance(getattr(fun, name, None), str)
+    kind = {"__name__": str, "__qualname__": str, "__annotations__": dict, "__type_params__": tuple}.get(name, object)
+    return isinstance(getattr(fun, name, None), kind)
