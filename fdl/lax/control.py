@@ -337,6 +337,10 @@ def cond(
     """
     if operand is not _MISSING:
         operands = (operand,)
+    if len(operands) == 2 and callable(false_fun) and callable(operands[1]) and not callable(true_fun):
+        # The older form: cond(pred, true_operand, true_fun, false_operand, false_fun).
+        first, second = false_fun, operands[1]
+        true_fun, false_fun, operands = lambda x, y: first(x), lambda x, y: second(y), (true_fun, operands[0])
     if not (callable(true_fun) and callable(false_fun)):
         raise TypeError("cond needs two functions: cond(pred, true_fun, false_fun, *operands)")
     pred = as_array(pred, "the predicate of cond")

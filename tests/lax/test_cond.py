@@ -148,3 +148,9 @@ def test_python_numbers_in_one_branch_take_the_dtype_of_the_other():
     for p in (True, False):
         assert lax.cond(p, lambda x: x, lambda x: 0.0, x).dtype == np.float64
         assert lax.cond(p, lambda x: 1, lambda x: x, x).dtype == np.float64
+
+
+def test_older_form_gives_each_function_an_operand_of_its_own():
+    f = fdl.jit(lambda p, x, y: lax.cond(p, x, lambda x: x + 1, (y, y), lambda ys: ys[0] * ys[1]))
+    assert f(True, 2.0, 3.0) == 3
+    assert f(False, 2.0, 3.0) == 9
