@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """The first examples of JAX's libraries, as their documentation has them, run under `fdl.install_as_jax`::
 
     python -m fdl.as_jax -m benchmarks.quick_starts flax.linen haiku

@@ -215,6 +215,7 @@ MODULES: dict[str, ModuleNames] = {
     "jax.version": ModuleNames(names=_from("fdl.as_jax.version", "__version__ __version_info__")),
     # Private names that Flax, Haiku, Chex and Equinox import.
     "jax._src": ModuleNames(),
+    "jax._src.checkify": ModuleNames(("fdl.experimental.checkify",)),
     "jax._src.compiler": ModuleNames(names=_from("fdl.as_jax.compiler", "backend_compile")),
     "jax._src.xla_bridge": ModuleNames(names=_from("fdl.as_jax.compiler", "_backends get_backend")),
     "jax._src.core": ModuleNames(names=_CORE_NAMES),
