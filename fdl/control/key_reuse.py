@@ -66,7 +66,7 @@ class _Node:
 
 
 @dataclass(frozen=True)
-class Summary:
+class KeyUses:
     """What a Program does with keys.
 
     Attributes:
@@ -81,7 +81,7 @@ class Summary:
 
 
 @lru_cache(maxsize=512)
-def summary(program: Program) -> Summary:
+def summary(program: Program) -> KeyUses:
     """Follow the keys of a Program.
 
     Raises:
@@ -110,7 +110,7 @@ class _Follower:
             return self.constant(atom.value)
         return self.nodes.setdefault(atom, _Node(atom.type))
 
-    def summary(self) -> Summary:
+    def summary(self) -> KeyUses:
         """Follow all equations."""
         for equation in self.program.equations:
             self.follow(equation)
@@ -125,7 +125,7 @@ class _Follower:
         for atom in self.program.outputs:
             node = self.node(atom) if atom.type.dtype == key else None
             outputs.append((None, None) if node is None else (inputs.get(node), line(node)))
-        return Summary(consumed, constants, outputs)
+        return KeyUses(consumed, constants, outputs)
 
     def follow(self, equation: Equation) -> None:
         """Follow the keys of an equation."""
@@ -160,7 +160,7 @@ class _Follower:
         )
         self.nodes[out] = self.known.setdefault((repr(equation.operation), places), _Node(out.type, node))
 
-    def branches(self, equation: Equation, found: Sequence[Summary]) -> None:
+    def branches(self, equation: Equation, found: Sequence[KeyUses]) -> None:
         """Follow branches, of which one runs."""
         operands = equation.inputs[1:]
         used_constants = {array.tobytes(): (array, line) for inside in found for array, line in inside.constants}
@@ -179,7 +179,7 @@ class _Follower:
                 self.node(var).used = next((line for line in used if line is not None), None)
 
     def loop(
-        self, equation: Equation, inside: Summary, operands: Sequence[Atom], first: int, second: int, repeats: bool
+        self, equation: Equation, inside: KeyUses, operands: Sequence[Atom], first: int, second: int, repeats: bool
     ) -> None:
         """Follow a loop: constants come before operand `first`, the carry before `second`, then what is scanned."""
         for array, line in inside.constants:

@@ -191,17 +191,17 @@ def _integrate(f: Callable[[Any, Any], Any], y0: Any, t: Any, options: Any, dire
     return fnp.concatenate([y0[None], rows])
 
 
-def _first_step(f: Callable[[Any, Any], Any], y: Any, slope: Any, t: Any, rtol: float, atol: float) -> Any:
+def _first_step(f: Callable[[Any, Any], Any], y: Any, derivative: Any, t: Any, rtol: float, atol: float) -> Any:
     """A first step of about the right length (Hairer, Norsett and Wanner, II.4)."""
     scale = atol + rtol * fnp.abs(y)
 
     def size(v: Any) -> Any:
         return fnp.sqrt(fnp.mean((fnp.abs(v) / scale) ** 2))
 
-    d0, d1 = size(y), size(slope)
+    d0, d1 = size(y), size(derivative)
     small = (d0 < 1e-5) | (d1 < 1e-5)
     h0 = fnp.where(small, 1e-6, 0.01 * d0 / fnp.where(small, 1.0, d1))
-    d2 = size(f(y + h0.astype(scale.dtype) * slope, t + h0.astype(t.dtype)) - slope) / h0
+    d2 = size(f(y + h0.astype(scale.dtype) * derivative, t + h0.astype(t.dtype)) - derivative) / h0
     most = fnp.maximum(d1, d2)
     h1 = fnp.where(most <= 1e-15, fnp.maximum(1e-6, h0 * 1e-3), (0.01 / fnp.maximum(most, _TINY)) ** 0.2)
     return lax.stop_gradient(fnp.minimum(100.0 * h0, h1))
