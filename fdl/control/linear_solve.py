@@ -31,6 +31,7 @@ class LinearSolve(Higher):
     solve: Program
     transpose_solve: Program | None
     constants: int
+    symmetric: bool = False
 
     @property
     def inlined(self) -> Program:
@@ -73,11 +74,13 @@ class LinearSolve(Higher):
                 "custom_linear_solve was given no transpose_solve, which reverse mode needs: pass a function that "
                 "solves with the transpose of matvec, or symmetric=True if it is its own transpose"
             )
-        marks = (False,) * self.constants + (True,) * self.count
-        back, _ = transpose_program(self.matvec, marks, (True,) * self.count, instantiate=True, separate=True)
+        back = self.matvec  # what the solver inverts, also where the constants are not symmetric, as in a difference
+        if not self.symmetric:
+            marks = (False,) * self.constants + (True,) * self.count
+            back, _ = transpose_program(self.matvec, marks, (True,) * self.count, instantiate=True, separate=True)
         types = self.matvec.output_types
         given = [zeros_of(t) if c is None else c for c, t in zip(cotangents, types, strict=False)]
-        operation = LinearSolve(back, self.transpose_solve, self.solve, self.constants)
+        operation = LinearSolve(back, self.transpose_solve, self.solve, self.constants, self.symmetric)
         found = operation(*args[: self.constants], *given)[: self.count]
         linear = is_linear(args[self.constants :])
         return [None] * self.constants + [f if is_lin else None for f, is_lin in zip(found, linear, strict=True)]
@@ -90,7 +93,8 @@ class LinearSolve(Higher):
             return batch_program(program, size, flags, every, axis_name)[0]
 
         back = None if self.transpose_solve is None else over_batch(self.transpose_solve)
-        operation = LinearSolve(over_batch(self.matvec), over_batch(self.solve), back, self.constants)
+        whole = over_batch(self.matvec), over_batch(self.solve), back
+        operation = LinearSolve(*whole, self.constants, self.symmetric)
         right = all_batched(size, args[self.constants :], batched[self.constants :])
         return operation(*args[: self.constants], *right), (True,) * len(self.solve.outputs)
 

@@ -24,7 +24,27 @@ from fdl.ops.convert import convert
 from fdl.ops.shape import full_like, zeros_of
 from fdl.transforms.forward import jvp_program
 
-__all__ = ["jet"]
+__all__ = ["fact", "jet", "zero_series"]
+
+
+class ZeroSeries:
+    """Stands for the series of an argument that does not move."""
+
+    def __repr__(self) -> str:
+        return "zero_series"
+
+
+zero_series = ZeroSeries()
+
+
+def fact(n: int) -> int:
+    """The product of the numbers up to `n`.
+
+    >>> fact(4)
+    24
+    """
+    return factorial(n)
+
 
 #: Coefficients of t, t**2, ... of a value along a curve; None is zero.
 Series = list[Any]
@@ -37,7 +57,7 @@ def jet(fun: Callable[..., Any], primals: Any, series: Any) -> tuple[Any, Any]:
         fun: any function of arrays.
         primals: tuple of its positional arguments: where the curve is at t = 0.
         series: for each argument a list of derivatives of the curve at t = 0: the first, the second, and so on; of
-            equal lengths. Arguments that are pytrees have a list at each leaf.
+            equal lengths, or `zero_series`. Arguments that are pytrees have a list at each leaf.
 
     Returns:
         (output, derivatives of the output along the curve, a list at each leaf).
@@ -60,7 +80,7 @@ def jet(fun: Callable[..., Any], primals: Any, series: Any) -> tuple[Any, Any]:
     leaves, structure = tree.flatten((tuple(primals), {}))
     values = [as_array(leaf) for leaf in leaves]
     rows = [_coefficients(v, r) for v, r in zip(values, _lists(tuple(primals), tuple(series)), strict=True)]
-    orders = {len(row) for row in rows}
+    orders = {len(row) for row in rows if row is not None}
     if len(orders) > 1:
         raise TreeError(f"jet needs series of one length, got {sorted(orders)}")
     order = orders.pop() if orders else 0
@@ -81,8 +101,10 @@ def _lists(primals: Any, series: Any) -> list[Any]:
         raise TreeError(f"jet needs a list of derivatives for each leaf of the primals: {error}") from None
 
 
-def _coefficients(value: Any, derivatives: Any) -> Series:
+def _coefficients(value: Any, derivatives: Any) -> Series | None:
     """Derivatives as coefficients of powers."""
+    if isinstance(derivatives, ZeroSeries):
+        return None
     if not isinstance(derivatives, (tuple, list)):
         raise TreeError(f"jet needs a list of derivatives for each leaf of the primals, got {derivatives!r}")
     found: Series = []

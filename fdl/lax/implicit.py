@@ -161,7 +161,7 @@ def custom_linear_solve(
         captured.append(values)
         flats.append(flat)
     shared, consts = share_captured(programs, captured)
-    operation = LinearSolve(shared[0], shared[1], shared[2] if len(shared) == 3 else None, len(consts))
+    operation = LinearSolve(shared[0], shared[1], shared[2] if len(shared) == 3 else None, len(consts), symmetric)
     return flats[1].unflatten(operation(*consts, *leaves))
 
 

@@ -7,7 +7,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl.errors import ShapeError, TreeError
-from fdl.experimental.jet import jet
+from fdl.experimental.jet import jet, zero_series
 
 CURVE = [0.5, -0.3, 0.2, 0.7, -0.1]
 POINT = 0.7
@@ -81,6 +81,11 @@ def test_jet_under_other_transforms() -> None:
     x = fnp.array([0.1, 0.5])
     np.testing.assert_allclose(fdl.vmap(third)(x), -8 * np.cos(2 * np.asarray(x)), rtol=1e-5)
     np.testing.assert_allclose(fdl.vmap(fdl.grad(third))(x), 16 * np.sin(2 * np.asarray(x)), rtol=1e-5)
+
+
+def test_arguments_that_do_not_move() -> None:
+    _, found = jet(lambda x, y: x * x * y, (3.0, 2.0), ([1.0, 0.0], zero_series))
+    assert [float(d) for d in found] == [12.0, 4.0]
 
 
 def test_series_that_do_not_fit_are_refused() -> None:

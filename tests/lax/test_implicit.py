@@ -76,6 +76,11 @@ def test_symmetric_solves_and_aux() -> None:
     assert int(aux["steps"]) == 7
     np.testing.assert_allclose(fdl.grad(lambda b: run(b)[0].sum())(B), np.linalg.solve(s, np.ones(3)), rtol=1e-10)
 
+    def by_matrix(s):
+        return lax.custom_linear_solve(lambda x: s @ x, B, dense, symmetric=True)
+
+    check_grads(by_matrix, (fnp.array(s),), order=2)  # also beside symmetric matrices, where differences look
+
 
 def test_trees_may_be_solved_for() -> None:
     def matvec(x):
