@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl import lax
 from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.dtypes import float32, int32
 from fdl.errors import ShapeError
 from fdl.numpy._operands import floating
-from fdl.scipy.special import gammaln
 
 _metric = fill_docstring(
     {
@@ -265,8 +265,8 @@ def hit_ratio(scores: Any, labels: Any, k: int = 10, *, weights: Any = None) -> 
         there = fnp.max(fnp.where(split, size, 0.0))
         right, chosen = fnp.sum(split & relevant).astype(size.dtype), k - fnp.max(fnp.where(split, begin, 0.0))
         others = there - right
-        logs = gammaln(others + 1) + gammaln(there - chosen + 1)
-        logs = logs - gammaln(fnp.maximum(others - chosen, 0.0) + 1) - gammaln(there + 1)
+        logs = lax.lgamma(others + 1) + lax.lgamma(there - chosen + 1)
+        logs = logs - lax.lgamma(fnp.maximum(others - chosen, 0.0) + 1) - lax.lgamma(there + 1)
         missed = fnp.where((right == 0) | (there == 0), 1.0, fnp.where(chosen > others, 0.0, fnp.exp(logs)))
         return fnp.where(inside, 1.0, 1.0 - missed)
 

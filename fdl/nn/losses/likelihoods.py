@@ -4,9 +4,7 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
-
-# The module, whose functions are looked up when they run: it imports activations, and so this package, itself.
-import fdl.scipy.special as special
+from fdl import lax
 from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.nn.losses.reduction import EXAMPLES, RAISES, covered, reduced
@@ -66,7 +64,7 @@ def poisson_nll_loss(
         losses = fnp.exp(predictions) - targets * predictions
     else:
         losses = predictions - targets * fnp.log(predictions + epsilon)
-    return reduced(losses + special.gammaln(targets + 1.0) if full else losses, mask, weights, reduction)
+    return reduced(losses + lax.lgamma(targets + 1.0) if full else losses, mask, weights, reduction)
 
 
 @_elementwise
@@ -85,7 +83,7 @@ def gaussian_crps(
     (deviations,) = covered(mask, floating(deviations), fill=1)
     z = (targets - means) / deviations
     density = fnp.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-    losses = deviations * (z * (2 * special.ndtr(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))
+    losses = deviations * (z * lax.erf(z / math.sqrt(2.0)) + 2 * density - 1 / math.sqrt(math.pi))
     return reduced(losses, mask, weights, reduction)
 
 
