@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-collect_ignore = ["tests/as_jax_checks.py"]  # a program of a test, in a process where fdl stands for jax
+#: Programs of tests: one runs in a process where fdl stands for jax, one is only read by type checkers.
+collect_ignore = ["tests/as_jax_checks.py", "tests/typing/program.py"]
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ The names are those that users of JAX know: ``fdl.grad``, ``fdl.jit``, ``fdl.vma
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fdl import debug, lax, numpy, tracebacks, tree, tree_util
 from fdl.api.arguments import float0
@@ -33,7 +33,6 @@ from fdl.api.jit import clear_caches, disable_jit, explain_cache_miss, jit
 from fdl.api.passes import fwd_and_bwd
 from fdl.api.profile import Profile, profile
 from fdl.api.vmap import vmap
-from fdl.array import Array
 from fdl.as_jax import install as install_as_jax
 from fdl.config import config
 from fdl.core.program import Program
@@ -45,6 +44,11 @@ from fdl.threads import get_num_threads, set_num_threads
 make_jaxpr = make_program
 
 tracebacks.install()
+
+if TYPE_CHECKING:
+    from fdl.core.types import Array
+else:
+    from fdl.array import Array
 
 __version__ = "0.1.0"
 

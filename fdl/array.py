@@ -68,7 +68,7 @@ class Array(Value, metaclass=_ArrayType):
         data.flags.writeable = False
         return np.array(data, dtype=dtype, copy=copy) if dtype is not None or copy else data
 
-    def __dlpack__(
+    def __dlpack__(  # type: ignore[override]
         self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
     ) -> Any:
         refuse_stream("__dlpack__", stream)

@@ -108,7 +108,7 @@ class Public(SphinxDirective):
         name = self.arguments[0]
         module = importlib.import_module(name)
         names = public_names(module)
-        lines = [*plain((inspect.getdoc(module) or "").splitlines()), ""]
+        lines = [f".. py:currentmodule:: {name}", "", *plain((inspect.getdoc(module) or "").splitlines()), ""]
         for group, role in GROUPS.items():
             members = [member for member in names if group_of(getattr(module, member)) == group]
             if members:

@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from fdl import tree
 from fdl.api.arguments import FlatFunction, flatten_values, name_of, weakness
@@ -23,6 +23,8 @@ from fdl.ops.shape import zeros_of
 from fdl.tracebacks import boundary
 from fdl.tree.structures import explain_structures, subtrees
 
+P = ParamSpec("P")
+R = TypeVar("R")
 PYTHON_NUMBERS = (bool, int, float, complex)
 
 
@@ -139,11 +141,11 @@ def _advised(name: str, rule: Callable[..., Any], *args: Any, **kwargs: Any) -> 
         ) from error
 
 
-class _CustomFunction:
+class _CustomFunction(Generic[P, R]):
     """What custom_jvp and custom_vjp share: static arguments, flattening, calling."""
 
     def __init__(
-        self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] | int = (), nondiff_argnames: Sequence[str] = ()
+        self, fun: Callable[P, R], nondiff_argnums: Sequence[int] | int = (), nondiff_argnames: Sequence[str] = ()
     ) -> None:
         update_wrapper(self, fun)
         self.fun = fun
@@ -155,8 +157,11 @@ class _CustomFunction:
         return self if instance is None else functools.partial(self, instance)
 
     @boundary
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        args, named = by_position(self.fun, args, kwargs)
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.run(*by_position(self.fun, args, kwargs))
+
+    def run(self, args: Any, named: Any) -> Any:
+        """The results for positional arguments, and those that are keyword-only."""
         if is_eager():
             return self.fun(*args, **named)
         count = len(args)
@@ -198,7 +203,7 @@ class _CustomFunction:
         return named.keys() <= names or any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-class custom_jvp(_CustomFunction):
+class custom_jvp(_CustomFunction[P, R]):
     """A function whose forward derivative is given by a rule.
 
     Args:
@@ -291,7 +296,7 @@ def _same_type(name: str, tangent: Any, out: Any) -> Any:
     raise ShapeError(f"the derivative rule of {name} returned {tangent.type} where {out.type} is needed")
 
 
-class custom_vjp(_CustomFunction):
+class custom_vjp(_CustomFunction[P, R]):
     """A function whose reverse derivative is given by a pair of rules.
 
     Args:

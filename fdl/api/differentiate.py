@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -43,16 +43,19 @@ from fdl.transforms.inline import inline
 from fdl.transforms.linearize import linearize_values
 from fdl.transforms.transpose import backward
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 def value_and_grad(
-    fun: Callable[..., Any],
+    fun: Callable[P, R],
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
     *,
     sparse: Any = False,
-) -> Callable[..., Any]:
+) -> Callable[P, tuple[R, Any]]:
     """A function that returns both the value of `fun` and its gradient.
 
     Args:
@@ -127,14 +130,14 @@ def value_and_grad(
 
 
 def grad(
-    fun: Callable[..., Any],
+    fun: Callable[P, R],
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
     *,
     sparse: Any = False,
-) -> Callable[..., Any]:
+) -> Callable[P, Any]:
     """A function that returns the gradient of `fun`, or (gradient, aux); see :func:`value_and_grad`.
 
     >>> import fdl
@@ -146,6 +149,7 @@ def grad(
     @boundary
     @wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        value: Any
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from fdl.core.types import TensorType
 from fdl.ops.convert import convert
 from fdl.tracebacks import boundary, hide
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _log = logging.getLogger("fdl")
 
 #: How many abstract_values of calls of one function are fast at a time.
@@ -42,10 +45,10 @@ def _lay_out(leaves: Sequence[Any], donated: Sequence[bool]) -> None:
                 leaf._data = leaf._data.copy("C")
 
 
-class Jitted:
+class Jitted(Generic[P, R]):
     """What :func:`jit` returns; see there."""
 
-    def __init__(self, fun: Callable[..., Any], static: Static, donated: Static, options: dict[str, Any]) -> None:
+    def __init__(self, fun: Callable[P, R], static: Static, donated: Static, options: dict[str, Any]) -> None:
         update_wrapper(self, fun)
         self.fun = fun
         self.static = static
@@ -56,7 +59,7 @@ class Jitted:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             if is_eager():
                 for call in self.cache.recent.get(config.state, ()):
@@ -363,6 +366,26 @@ eager.run_compiled = _run_compiled
 _IGNORED = set("device backend inline keep_unused abstracted_axes compiler_options in_shardings out_shardings".split())
 
 
+@overload
+def jit(
+    fun: Callable[P, R],
+    *,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Sequence[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Sequence[str] | None = None,
+    **ignored: Any,
+) -> Jitted[P, R]: ...
+@overload
+def jit(
+    fun: None = None,
+    *,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Sequence[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Sequence[str] | None = None,
+    **ignored: Any,
+) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 def jit(
     fun: Callable[..., Any] | None = None,
     *,

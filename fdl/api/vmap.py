@@ -1,7 +1,7 @@
 """vmap: a function of one example as a function of a batch."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -15,15 +15,18 @@ from fdl.tracebacks import boundary
 from fdl.transforms.batch import batch_values
 from fdl.tree.structures import explain_structures, subtrees
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 def vmap(
-    fun: Callable[..., Any],
+    fun: Callable[P, R],
     in_axes: Any = 0,
     out_axes: Any = 0,
     axis_name: Any = None,
     axis_size: int | None = None,
     spmd_axis_name: Any = None,
-) -> Callable[..., Any]:
+) -> Callable[P, R]:
     """Map `fun` over an axis of its arguments, without a loop.
 
     Args:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,8 +21,13 @@ from fdl.core.types import TensorType
 from fdl.errors import ConcretizationError, LeakedTracerError
 from fdl.tracebacks import shown_name
 
+if TYPE_CHECKING:
+    from fdl.core.interface import Array as _Interface
+else:
+    _Interface = object
 
-class Value:
+
+class Value(_Interface):
     """Base of arrays and tracers; `fdl.numpy` adds operators and methods to it."""
 
     __slots__ = ("__weakref__",)

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fdl.dtypes import short_name
 
 #: For signatures: an fdl.Array or a tracer. Operators and methods are installed at run time, which no checker follows.
-Array: TypeAlias = Any
+if TYPE_CHECKING:
+    from fdl.core.interface import Array as Array
+else:
+    Array = Any
 
 #: Any dtype, and an array of any dtype, where a type checker wants to know what of.
 DType = np.dtype[np.generic]

@@ -8,3 +8,5 @@ the interpreter when it runs.
 from fdl.ext.call import numba_call
 from fdl.ext.elementwise import elementwise
 from fdl.ext.export import to_numba
+
+__all__ = ["elementwise", "numba_call", "to_numba"]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fdl.array import as_array
+from fdl.core.types import Array
 from fdl.errors import ShapeError
 from fdl.lax.structure import rev
 from fdl.numpy._operands import promote
@@ -122,7 +123,7 @@ def conv_general_dilated(
     precision: Any = None,
     preferred_element_type: Any = None,
     **ignored: Any,
-) -> Any:
+) -> Array:
     """Convolution of any number of spatial axes (the kernel is not flipped).
 
     Args:
@@ -184,7 +185,7 @@ def conv(
     padding: str,
     precision: Any = None,
     preferred_element_type: Any = None,
-) -> Any:
+) -> Array:
     """Convolution in the layouts NC, OI and NC followed by the space; see :func:`conv_general_dilated`.
 
     Args:
@@ -217,7 +218,7 @@ def conv_with_general_padding(
     rhs_dilation: Sequence[int] | None,
     precision: Any = None,
     preferred_element_type: Any = None,
-) -> Any:
+) -> Array:
     """Convolution with any padding and dilations; see :func:`conv_general_dilated`.
 
     Args:
@@ -257,7 +258,7 @@ def conv_transpose(
     precision: Any = None,
     preferred_element_type: Any = None,
     use_consistent_padding: bool = False,
-) -> Any:
+) -> Array:
     """Transposed (fractionally strided) convolution: `strides` is how much larger the result is.
 
     Args:
@@ -328,7 +329,7 @@ def conv_general_dilated_patches(
     dimension_numbers: Any = None,
     precision: Any = None,
     preferred_element_type: Any = None,
-) -> Any:
+) -> Array:
     """The patches under a sliding kernel, laid out along the feature axis (features slowest, then space in order).
 
     Args:
@@ -372,7 +373,7 @@ def conv_general_dilated_local(
     rhs_dilation: Sequence[int] | None = None,
     dimension_numbers: Any = None,
     precision: Any = None,
-) -> Any:
+) -> Array:
     """A convolution whose kernel differs from place to place, also called a locally connected layer.
 
     Args:

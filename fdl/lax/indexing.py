@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fdl.array import as_array
+from fdl.core.types import Array
 from fdl.dtypes import result_type
 from fdl.errors import IndexingError
 from fdl.lax.structure import concatenate
@@ -64,7 +65,7 @@ def gather(
     indices_are_sorted: bool = False,
     mode: str | GatherScatterMode | None = None,
     fill_value: Any = None,
-) -> Any:
+) -> Array:
     """Slices of `operand` at run-time starts.
 
     Args:
@@ -164,7 +165,7 @@ scatter_min, scatter_max = _scatter("min", "[1, 2, 3]"), _scatter("max", "[5, 2,
 
 def scatter_sub(
     operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, **options: Any
-) -> Any:
+) -> Array:
     """`operand` with `updates` subtracted at run-time starts; see :func:`scatter_add`.
 
     Args:
@@ -185,7 +186,7 @@ def scatter_sub(
     return scatter_add(operand, scatter_indices, -as_array(updates), dimension_numbers, **options)
 
 
-def index_take(src: Any, idxs: Sequence[Any], axes: Sequence[int]) -> Any:
+def index_take(src: Any, idxs: Sequence[Any], axes: Sequence[int]) -> Array:
     """Elements of `src` at tuples of indices into `axes`; those axes are replaced by one leading axis.
 
     Args:

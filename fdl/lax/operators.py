@@ -8,7 +8,7 @@ import numpy as np
 from fdl import tree
 from fdl.array import as_operand as as_array
 from fdl.core.trace import Value
-from fdl.core.types import TensorType
+from fdl.core.types import Array, TensorType
 from fdl.dtypes import ALL, BOOLEAN, COMPLEX, FLOATING, SIGNED, UNSIGNED, as_dtype, bool_, is_inexact
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import expand_to, integer, promote
@@ -134,7 +134,7 @@ def _check(name: str, operation: Any, operand: Any) -> None:
         raise DtypeError(f"lax.{name} is not defined for {operand.type}; convert it first with convert_element_type")
 
 
-def _unary(name: str, operation: Any, example: str) -> Callable[[Any], Any]:
+def _unary(name: str, operation: Any, example: str) -> Callable[[Any], Array]:
     """The function that applies a primitive of one operand; `example` is "arguments -> inside of Array(...)"."""
 
     def function(x: Any) -> Any:
@@ -145,7 +145,7 @@ def _unary(name: str, operation: Any, example: str) -> Callable[[Any], Any]:
     return _documented(function, name, operation, "x: array of any shape, or scalar", example)
 
 
-def _binary(name: str, operation: Any, example: str) -> Callable[[Any, Any], Any]:
+def _binary(name: str, operation: Any, example: str) -> Callable[[Any, Any], Array]:
     """The function that applies a primitive of two operands; `example` as for :func:`_unary`."""
 
     def function(x: Any, y: Any) -> Any:
@@ -264,7 +264,7 @@ igammac = _binary("igammac", special.igammac, "1.0, 1.0 -> 0.36787..., dtype=flo
 complex = _binary("complex", complex_ops.complex_, "1.0, 2.0 -> 1.+2.j, dtype=complex64")
 
 
-def conj(x: Any) -> Any:
+def conj(x: Any) -> Array:
     """The complex conjugate.
 
     Args:
@@ -286,7 +286,7 @@ def conj(x: Any) -> Any:
     return complex_ops.conj(whole)
 
 
-def integer_pow(x: Any, y: int) -> Any:
+def integer_pow(x: Any, y: int) -> Array:
     """`x` to a power that is a Python integer.
 
     Args:
@@ -303,7 +303,7 @@ def integer_pow(x: Any, y: int) -> Any:
     return IntegerPow(integer("integer_pow: y", y))(as_array(x))
 
 
-def square(x: Any) -> Any:
+def square(x: Any) -> Array:
     """`x` times itself.
 
     Args:
@@ -319,7 +319,7 @@ def square(x: Any) -> Any:
     return IntegerPow(2)(as_array(x))
 
 
-def reciprocal(x: Any) -> Any:
+def reciprocal(x: Any) -> Array:
     """One divided by `x`.
 
     Args:
@@ -335,7 +335,7 @@ def reciprocal(x: Any) -> Any:
     return IntegerPow(-1)(as_array(x))
 
 
-def round(x: Any, rounding_method: int = 0) -> Any:
+def round(x: Any, rounding_method: int = 0) -> Array:
     """`x` rounded to integers, halves away from zero (method 0) or to even (method 1).
 
     Args:
@@ -352,7 +352,7 @@ def round(x: Any, rounding_method: int = 0) -> Any:
     return rounding.round_(as_array(x), "even" if rounding_method else "away")
 
 
-def select(pred: Any, on_true: Any, on_false: Any) -> Any:
+def select(pred: Any, on_true: Any, on_false: Any) -> Array:
     """`on_true` where `pred` holds, else `on_false`.
 
     Args:
@@ -373,7 +373,7 @@ def select(pred: Any, on_true: Any, on_false: Any) -> Any:
     return select_primitive(_chooser("select", pred, on_true.type.shape), on_true, on_false)
 
 
-def select_n(which: Any, *cases: Any) -> Any:
+def select_n(which: Any, *cases: Any) -> Array:
     """The elements ``cases[which]``.
 
     Args:
@@ -405,7 +405,7 @@ def select_n(which: Any, *cases: Any) -> Any:
     return result
 
 
-def clamp(min: Any, x: Any, max: Any) -> Any:
+def clamp(min: Any, x: Any, max: Any) -> Array:
     """`x` limited to [min, max]; the limits are scalars or of its shape.
 
     Args:
@@ -449,7 +449,7 @@ def stop_gradient(x: Any) -> Any:
     return tree.map(one, x)
 
 
-def convert_element_type(operand: Any, new_dtype: Any) -> Any:
+def convert_element_type(operand: Any, new_dtype: Any) -> Array:
     """`operand` in another dtype.
 
     Args:
@@ -466,7 +466,7 @@ def convert_element_type(operand: Any, new_dtype: Any) -> Any:
     return convert(as_array(operand), as_dtype(new_dtype))
 
 
-def bitcast_convert_type(operand: Any, new_dtype: Any) -> Any:
+def bitcast_convert_type(operand: Any, new_dtype: Any) -> Array:
     """The bits of `operand` read as another dtype; a different width adds or removes a last axis.
 
     Args:
@@ -486,7 +486,7 @@ def bitcast_convert_type(operand: Any, new_dtype: Any) -> Any:
     return bitcast(as_array(operand), as_dtype(new_dtype))
 
 
-def betainc(a: Any, b: Any, x: Any) -> Any:
+def betainc(a: Any, b: Any, x: Any) -> Array:
     """The regularized incomplete beta function.
 
     Args:

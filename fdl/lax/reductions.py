@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fdl.array import as_operand as as_array
+from fdl.core.types import Array
 from fdl.dtypes import as_dtype, int32
 from fdl.errors import ShapeError
 from fdl.numpy._operands import axis_index, integer, integers, promote
@@ -102,7 +103,7 @@ reduce_or = _reduction("reduce_or", reduce.reduce_or, f"{_BITWISE} or", "[1, 2, 
 reduce_xor = _reduction("reduce_xor", reduce.reduce_xor, f"{_BITWISE} exclusive or", "[1, 2, 1] -> 2, dtype=int32")
 
 
-def argmax(operand: Any, axis: int, index_dtype: Any = int32) -> Any:
+def argmax(operand: Any, axis: int, index_dtype: Any = int32) -> Array:
     """Index of the (first) maximum along an axis; NaN counts as largest.
 
     Args:
@@ -124,7 +125,7 @@ def argmax(operand: Any, axis: int, index_dtype: Any = int32) -> Any:
     return reduce.argmax(operand, axis_index("argmax", axis, operand.ndim), as_dtype(index_dtype))
 
 
-def argmin(operand: Any, axis: int, index_dtype: Any = int32) -> Any:
+def argmin(operand: Any, axis: int, index_dtype: Any = int32) -> Array:
     """Index of the (first) minimum along an axis; NaN counts as smallest.
 
     Args:
@@ -265,7 +266,7 @@ def top_k(operand: Any, k: int, *, axis: int = -1) -> tuple[Any, Any]:
     return move_axis(values, last, place), move_axis(indices, last, place)
 
 
-def dot(lhs: Any, rhs: Any, precision: Any = None, preferred_element_type: Any = None, **ignored: Any) -> Any:
+def dot(lhs: Any, rhs: Any, precision: Any = None, preferred_element_type: Any = None, **ignored: Any) -> Array:
     """The product of vectors and matrices: the last axis of `lhs` with the first of `rhs`.
 
     Args:
@@ -298,7 +299,7 @@ def dot_general(
     precision: Any = None,
     preferred_element_type: Any = None,
     **ignored: Any,
-) -> Any:
+) -> Array:
     """The general product: sums over contracting axes, elementwise along batch axes.
 
     Args:
@@ -326,7 +327,7 @@ def dot_general(
     return contract.dot_general(lhs, rhs, dimension_numbers, preferred_element_type)
 
 
-def batch_matmul(lhs: Any, rhs: Any, precision: Any = None) -> Any:
+def batch_matmul(lhs: Any, rhs: Any, precision: Any = None) -> Array:
     """Products of stacks of matrices with the same leading axes.
 
     Args:

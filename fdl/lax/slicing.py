@@ -7,6 +7,7 @@ import numpy as np
 
 from fdl.array import as_operand as as_array
 from fdl.core.trace import Value
+from fdl.core.types import Array
 from fdl.dtypes import int32
 from fdl.errors import ShapeError
 from fdl.lax.structure import expand_dims, squeeze
@@ -30,7 +31,7 @@ __all__ = [
 
 def slice(
     operand: Any, start_indices: Sequence[int], limit_indices: Sequence[int], strides: Sequence[int] | None = None
-) -> Any:
+) -> Array:
     """The block from start to limit (exclusive) along every axis, each `strides` elements.
 
     Args:
@@ -55,7 +56,9 @@ def slice(
     )
 
 
-def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0) -> Any:
+def slice_in_dim(
+    operand: Any, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0
+) -> Array:
     """The block from start to limit (exclusive) along one axis; negative bounds count from its end.
 
     Args:
@@ -86,7 +89,7 @@ def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None,
     return slicing.slice_(operand, starts, limits, strides)
 
 
-def index_in_dim(operand: Any, index: int, axis: int = 0, keepdims: bool = True) -> Any:
+def index_in_dim(operand: Any, index: int, axis: int = 0, keepdims: bool = True) -> Array:
     """Element `index` along one axis.
 
     Args:
@@ -135,7 +138,7 @@ def _from_front(start: Any, extent: int) -> Any:
     return from_front(start, extent) if start.dtype.kind in "iu" else start
 
 
-def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int]) -> Any:
+def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int]) -> Array:
     """The block of the given sizes at run-time starts, which are moved so that the block lies inside.
 
     Args:
@@ -160,7 +163,7 @@ def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int]) 
     return slicing.dynamic_slice(operand, _starts(operand, start_indices), sizes)
 
 
-def dynamic_slice_in_dim(operand: Any, start_index: Any, slice_size: int, axis: int = 0) -> Any:
+def dynamic_slice_in_dim(operand: Any, start_index: Any, slice_size: int, axis: int = 0) -> Array:
     """`slice_size` elements from a run-time start along one axis.
 
     Args:
@@ -187,7 +190,7 @@ def dynamic_slice_in_dim(operand: Any, start_index: Any, slice_size: int, axis: 
     return dynamic_slice(operand, starts, sizes)
 
 
-def dynamic_index_in_dim(operand: Any, index: Any, axis: int = 0, keepdims: bool = True) -> Any:
+def dynamic_index_in_dim(operand: Any, index: Any, axis: int = 0, keepdims: bool = True) -> Array:
     """The element at a run-time index along one axis.
 
     Args:
@@ -207,7 +210,7 @@ def dynamic_index_in_dim(operand: Any, index: Any, axis: int = 0, keepdims: bool
     return found if keepdims else squeeze(found, (axis,))
 
 
-def dynamic_update_slice(operand: Any, update: Any, start_indices: Any) -> Any:
+def dynamic_update_slice(operand: Any, update: Any, start_indices: Any) -> Array:
     """`operand` with the block at run-time starts replaced by `update`; starts are moved so that it lies inside.
 
     Args:
@@ -232,7 +235,7 @@ def dynamic_update_slice(operand: Any, update: Any, start_indices: Any) -> Any:
     return slicing.dynamic_update_slice(operand, update, _starts(operand, start_indices))
 
 
-def dynamic_update_slice_in_dim(operand: Any, update: Any, start_index: Any, axis: int) -> Any:
+def dynamic_update_slice_in_dim(operand: Any, update: Any, start_index: Any, axis: int) -> Array:
     """`operand` with the elements from a run-time start along one axis replaced by `update`.
 
     Args:
@@ -257,7 +260,7 @@ def dynamic_update_slice_in_dim(operand: Any, update: Any, start_index: Any, axi
     return dynamic_update_slice(operand, update, starts)
 
 
-def dynamic_update_index_in_dim(operand: Any, update: Any, index: Any, axis: int) -> Any:
+def dynamic_update_index_in_dim(operand: Any, update: Any, index: Any, axis: int) -> Array:
     """`operand` with the element at a run-time index along one axis replaced by `update`.
 
     Args:

@@ -6,6 +6,7 @@ from math import prod
 from typing import Any
 
 from fdl.array import as_operand as as_array
+from fdl.core.types import Array
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._operands import axis_index, broadcast_shapes, element, integer, integers, promote, shape_tuple
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 
-def broadcast(operand: Any, sizes: Sequence[int]) -> Any:
+def broadcast(operand: Any, sizes: Sequence[int]) -> Array:
     """`operand` repeated along new leading axes of the given sizes.
 
     Args:
@@ -55,7 +56,7 @@ def broadcast(operand: Any, sizes: Sequence[int]) -> Any:
 
 def broadcast_in_dim(
     operand: Any, shape: Sequence[int], broadcast_dimensions: Sequence[int], out_sharding: Any = None
-) -> Any:
+) -> Array:
     """`operand` repeated to `shape`, its axis i becoming axis ``broadcast_dimensions[i]``.
 
     Args:
@@ -79,7 +80,7 @@ def broadcast_in_dim(
     return shapes.broadcast_in_dim(as_array(operand), integers("broadcast_in_dim: shape", shape), places)
 
 
-def iota(dtype: Any, size: int, *, dimension: int = 0) -> Any:
+def iota(dtype: Any, size: int, *, dimension: int = 0) -> Array:
     """The numbers 0, 1, 2, ... `size` - 1.
 
     Args:
@@ -97,7 +98,7 @@ def iota(dtype: Any, size: int, *, dimension: int = 0) -> Any:
     return shapes.iota(as_dtype(dtype), shape_tuple("iota", size), 0)
 
 
-def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int, out_sharding: Any = None) -> Any:
+def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int, out_sharding: Any = None) -> Array:
     """An array whose elements are their own index along `dimension`.
 
     Args:
@@ -118,7 +119,7 @@ def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int, out_shard
     return shapes.iota(as_dtype(dtype), extents, axis_index("broadcasted_iota", dimension, len(extents)))
 
 
-def full(shape: Sequence[int], fill_value: Any, dtype: Any = None, **ignored: Any) -> Any:
+def full(shape: Sequence[int], fill_value: Any, dtype: Any = None, **ignored: Any) -> Array:
     """An array of one repeated value, in `dtype` or that of the value.
 
     Args:
@@ -139,7 +140,7 @@ def full(shape: Sequence[int], fill_value: Any, dtype: Any = None, **ignored: An
     return shapes.broadcast_in_dim(value, shape_tuple("full", shape), ())
 
 
-def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Sequence[int] | None = None, **ignored: Any) -> Any:
+def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Sequence[int] | None = None, **ignored: Any) -> Array:
     """One repeated value in the shape and dtype of `x`, or the given ones.
 
     Args:
@@ -160,7 +161,7 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Sequence[int] |
     return full(x.shape if shape is None else shape, fill_value, x.dtype if dtype is None else dtype)
 
 
-def reshape(operand: Any, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None, **ignored: Any) -> Any:
+def reshape(operand: Any, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None, **ignored: Any) -> Array:
     """The elements of `operand`, its axes first put in the order `dimensions`, under another shape.
 
     Args:
@@ -186,7 +187,7 @@ def reshape(operand: Any, new_sizes: Sequence[int], dimensions: Sequence[int] | 
     )
 
 
-def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = None) -> Any:
+def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = None) -> Array:
     """`operand` with the axes from start to stop made into one.
 
     Args:
@@ -208,7 +209,7 @@ def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = No
     return shapes.reshape(operand, operand.shape[:start] + middle + operand.shape[stop:])
 
 
-def transpose(operand: Any, permutation: Sequence[int]) -> Any:
+def transpose(operand: Any, permutation: Sequence[int]) -> Array:
     """`operand` with its axes in another order.
 
     Args:
@@ -229,7 +230,7 @@ def transpose(operand: Any, permutation: Sequence[int]) -> Any:
     return shapes.transpose(as_array(operand), integers("transpose: permutation", permutation))
 
 
-def expand_dims(array: Any, dimensions: Sequence[int]) -> Any:
+def expand_dims(array: Any, dimensions: Sequence[int]) -> Array:
     """`array` with axes of extent one at `dimensions` of the result.
 
     Args:
@@ -254,7 +255,7 @@ def expand_dims(array: Any, dimensions: Sequence[int]) -> Any:
     return shapes.reshape(array, tuple(1 if a in places else next(kept) for a in range(ndim)))
 
 
-def squeeze(array: Any, dimensions: Sequence[int]) -> Any:
+def squeeze(array: Any, dimensions: Sequence[int]) -> Array:
     """`array` without the axes `dimensions`, which must have extent one.
 
     Args:
@@ -279,7 +280,7 @@ def squeeze(array: Any, dimensions: Sequence[int]) -> Any:
     return shapes.reshape(array, tuple(n for a, n in enumerate(array.shape) if a not in places))
 
 
-def concatenate(operands: Sequence[Any], dimension: int) -> Any:
+def concatenate(operands: Sequence[Any], dimension: int) -> Array:
     """`operands` one after another along an axis.
 
     Args:
@@ -302,7 +303,7 @@ def concatenate(operands: Sequence[Any], dimension: int) -> Any:
     return slicing.concatenate(values, axis_index("concatenate", dimension, values[0].ndim))
 
 
-def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, int, int]]) -> Any:
+def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, int, int]]) -> Array:
     """`operand` with (low, high, interior) padding for each axis; negative low and high cut off.
 
     Args:
@@ -322,7 +323,7 @@ def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, in
     return slicing.pad(operand, value, [(low, high, inner) for low, high, inner in padding_config])
 
 
-def rev(operand: Any, dimensions: Sequence[int]) -> Any:
+def rev(operand: Any, dimensions: Sequence[int]) -> Array:
     """`operand` with the order along `dimensions` reversed.
 
     Args:

@@ -354,10 +354,10 @@ def _kinds(scores: Any, labels: Any, weights: Any) -> tuple[Array, Array, Array]
     if scores.shape != labels.shape:
         raise ShapeError(f"scores {scores.type} and labels {labels.type} need one number an example")
     order = fnp.argsort(scores)
-    each = fnp.promote_types(scores.dtype, float32)
-    each = (
-        fnp.ones(scores.shape, each) if weights is None else fnp.broadcast_to(floating(weights).ravel(), scores.shape)
-    )
+    if weights is None:
+        each = fnp.ones(scores.shape, fnp.promote_types(scores.dtype, float32))
+    else:
+        each = fnp.broadcast_to(floating(weights).ravel(), scores.shape)
     positive = (labels > 0)[order]
     return scores[order], fnp.where(positive, each[order], 0.0), fnp.where(positive, 0.0, each[order])
 

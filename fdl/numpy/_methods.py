@@ -294,7 +294,7 @@ def install(namespace: ModuleType) -> None:
         setattr(Value, name, method)
     for name, method in _PROTOCOLS.items():
         setattr(Value, f"__{name}__", method)
-    Value.__array_namespace__ = lambda self, *, api_version=None: namespace  # type: ignore[attr-defined]
+    Value.__array_namespace__ = lambda self, *, api_version=None: namespace  # type: ignore[method-assign]
     # What is compared elementwise has no hash.
     Value.__hash__ = None  # type: ignore[assignment]
     Array.__repr__ = _printing.array_repr  # type: ignore[method-assign]

@@ -132,7 +132,7 @@ def _indices(mask: Any) -> tuple[Array, ...]:
     return tuple(arrays.Array(places.astype(default_dtype(int))) for places in np.nonzero(np.asarray(mask)))
 
 
-def tril_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array]:
+def tril_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, ...]:
     """Row and column indices of the lower triangle of an n by m matrix.
 
     >>> tril_indices(2)
@@ -141,7 +141,7 @@ def tril_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array
     return _indices(_lower("tril_indices", n, k, m))
 
 
-def triu_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array]:
+def triu_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, ...]:
     """Row and column indices of the upper triangle of an n by m matrix.
 
     >>> triu_indices(2)
@@ -155,7 +155,7 @@ def _lower(name: str, n: Any, k: Any, m: Any) -> np.ndarray:
     return np.tri(rows, rows if m is None else integer(f"{name}: m", m), integer(f"{name}: k", k), bool)
 
 
-def tril_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, Array]:
+def tril_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, ...]:
     """Row and column indices of the lower triangle of a matrix.
 
     >>> tril_indices_from(zeros((2, 2)), -1)
@@ -165,7 +165,7 @@ def tril_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, Array]:
     return tril_indices(rows, k, columns)
 
 
-def triu_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, Array]:
+def triu_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, ...]:
     """Row and column indices of the upper triangle of a matrix.
 
     >>> triu_indices_from(zeros((2, 2)), 1)
@@ -182,7 +182,7 @@ def _matrix_shape(name: str, arr: ArrayLike) -> tuple[int, int]:
     return shape
 
 
-def mask_indices(n: int, mask_func: Any, k: Any = 0, *, size: int | None = None) -> tuple[Array, Array]:
+def mask_indices(n: int, mask_func: Any, k: Any = 0, *, size: int | None = None) -> tuple[Array, ...]:
     """The indices of the elements of an n by n matrix that `mask_func` keeps.
 
     Args:

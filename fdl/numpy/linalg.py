@@ -364,7 +364,7 @@ def matrix_power(a: ArrayLike, n: int) -> Array:
         return broadcast_to(eye(x.type.shape[-1], dtype=x.type.dtype), x.type.shape)
     if n < 0:
         x, n = inv(x), -n
-    result = None
+    result: Any = None
     while n:
         if n & 1:
             result = x if result is None else matmul(result, x)

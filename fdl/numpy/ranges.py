@@ -126,7 +126,8 @@ def linspace(
         low, high = (np.asarray(v).astype(wide) for v in known)
         with np.errstate(all="ignore"):
             exact, distance = np.linspace(low, high, num, endpoint, retstep=True)
-        values, step = arrays.Array(exact), arrays.Array(np.asarray(distance))
+        values: Array = arrays.Array(exact)
+        step: Array = arrays.Array(np.asarray(distance))
     else:
         first, last = broadcast("linspace", *(cast(value("linspace", v), working) for v in (start, stop)))
         step = (last - first) / (parts or math.nan)

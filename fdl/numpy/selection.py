@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -46,6 +46,14 @@ def _condition(name: str, condition: ArrayLike) -> Array:
     return x if x.type.dtype == bool_ else compare.ne(x, full_like(x, 0))
 
 
+@overload
+def where(
+    condition: ArrayLike, x: None = None, y: None = None, /, *, size: int | None = None, fill_value: Any = None
+) -> tuple[Array, ...]: ...
+@overload
+def where(
+    condition: ArrayLike, x: ArrayLike, y: ArrayLike, /, *, size: int | None = None, fill_value: Any = None
+) -> Array: ...
 def where(
     condition: ArrayLike,
     x: ArrayLike | None = None,

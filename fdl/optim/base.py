@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import fdl.numpy as fnp
 from fdl import tree
+from fdl.core.types import Array
 from fdl.dtypes import bfloat16, float16, float32, int32
 from fdl.optim.arguments import REAL, makes_transformation
 from fdl.scalars import checked
@@ -263,7 +264,7 @@ def incremental_update(new_tensors: Tree, old_tensors: Tree, step_size: Any) -> 
     return tree.map(lambda new, old: step_size * new + (1.0 - step_size) * old, new_tensors, old_tensors)
 
 
-def global_norm(updates: Tree) -> Any:
+def global_norm(updates: Tree) -> Array:
     """The Euclidean norm of all leaves together.
 
     Args:

@@ -118,7 +118,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.ndarray, np.generic, Array, Tracer)) and not isinstance(value, bool)
 
 
-def _number(value: Any, dtype: Any) -> Array:
+def _number(value: Any, dtype: Any) -> Any:
     """An array; Python's floats in `dtype`, whole numbers in their own."""
     array = fnp.asarray(value)
     return array.astype(dtype) if fnp.issubdtype(array.dtype, fnp.floating) else array

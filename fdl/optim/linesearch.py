@@ -215,7 +215,7 @@ def scale_by_zoom_linesearch(
             slopes = tree.map(lambda g, old: g.astype(old.dtype), slopes, grad)
             return Point(step, fnp.asarray(found).astype(kind), dot(updates, slopes).astype(kind)), slopes
 
-        def errors(point: Point) -> tuple[Any, Any]:
+        def errors(point: Point) -> tuple[Any, ...]:
             fall = point.value - start.value - slope_rtol * point.step * start.derivative
             if approx_dec_rtol is not None:
                 flat = point.derivative - (2 * slope_rtol - 1.0) * start.derivative

@@ -231,7 +231,7 @@ def bias_correction(moments: Tree, decay: Any, count: Any) -> Tree:
 def split_key_like(rng_key: Any, target_tree: Tree) -> Tree:
     """A random key for every leaf."""
     leaves, structure = trees.flatten(target_tree)
-    keys = random.split(rng_key, len(leaves)) if leaves else []
+    keys: Any = random.split(rng_key, len(leaves)) if leaves else []
     return trees.unflatten(structure, [keys[i] for i in range(len(leaves))])
 
 

@@ -93,7 +93,7 @@ def _with_domain(formula: Callable[P, Array]) -> Callable[P, Array]:
         for name, value, argument in zip(signature.parameters, values, given.args, strict=True):
             if type(argument) not in (int, float) or not _holds(name, argument):
                 valid = valid & _DOMAINS.get(name, lambda v: v == v)(value)
-        result = formula(*values)  # type: ignore[call-arg]
+        result = formula(*values)  # type: ignore[call-arg, arg-type]
         return result if valid is True else fnp.where(valid, result, math.nan)
 
     return run

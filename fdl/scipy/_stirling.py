@@ -4,6 +4,7 @@ Source: Loader, "Fast and accurate computation of binomial probabilities" (2000)
 """
 
 import math
+from typing import Any
 
 import fdl.numpy as fnp
 from fdl.core.types import Array
@@ -25,7 +26,8 @@ def deviance(x: Array, mean: Array) -> Array:
     apart = (x - mean) / (x + mean)
     near = fnp.abs(apart) < 0.1
     v = fnp.where(near, apart, 0.0)
-    square, series = v * v, 0.0
+    square = v * v
+    series: Any = 0.0
     for k in range(17, 1, -2):
         series = (series + 1 / k) * square
     # Elsewhere the ratio, or its derivative, may overflow.

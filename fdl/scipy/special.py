@@ -488,7 +488,9 @@ def _lower_tail(x: Array) -> tuple[float, Array, Array]:
     """Where the tail begins that is too small for ndtr to hold, x in it, and the asymptotic series of -x ndtr / pdf."""
     edge = -20.0 if x.dtype == dtypes.float64 else -10.0
     tail = fnp.minimum(x, edge)
-    series, term, square = 0.0, 1.0, (1 / tail) ** 2
+    series: Any = 0.0
+    term: Any = 1.0
+    square = (1 / tail) ** 2
     for k in range(1, 13):
         series, term = series + term, -(2 * k - 1) * term * square
     return edge, tail, series

@@ -39,9 +39,9 @@ class Weighting:
             given = fnp.asarray(batch[self.label])
             given = given if fnp.issubdtype(given.dtype, fnp.floating) else given.astype(np.float64)
             labels, values = (np.array(column) for column in zip(*sorted(self.classes), strict=True))
-            labels, values = fnp.asarray(labels.astype(given.dtype)), fnp.asarray(values.astype(np.float32))
-            place = fnp.clip(fnp.searchsorted(labels, given), 0, labels.shape[0] - 1)
-            weights = weights * fnp.where(labels[place] == given, values[place], np.float32(1))
+            known, weight = fnp.asarray(labels.astype(given.dtype)), fnp.asarray(values.astype(np.float32))
+            place = fnp.clip(fnp.searchsorted(known, given), 0, known.shape[0] - 1)
+            weights = weights * fnp.where(known[place] == given, weight[place], np.float32(1))
         return weights
 
     def check(self, dataset: Dataset) -> None:
