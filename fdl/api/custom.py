@@ -156,6 +156,12 @@ class _CustomFunction(Generic[P, R]):
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
+    def __getattr__(self, name: str) -> Any:
+        # What wraps a function with rules of another kind lets them be set as well: ``def_vmap`` of a custom_vmap.
+        if name == "fun" or name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(self.fun, name)
+
     @boundary
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.run(*by_position(self.fun, args, kwargs))

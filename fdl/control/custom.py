@@ -167,16 +167,17 @@ class CustomJvp(Custom):
         count = len(batched)
 
         def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-            has = nonzero(tangents)
+            has, moves = nonzero(tangents), list[bool]()
 
             def one(*values: Any) -> list[Any]:
                 outs, dots = self.rule(list(values[:count]), spread(values[count:], has))
-                return [*outs, *(zeros_of(o.type) if d is None else d for o, d in zip(outs, dots, strict=True))]
+                moves[:] = nonzero(dots)
+                return [*outs, *(d for d in dots if d is not None)]
 
             values = [*primals, *take(tangents, has)]
             outs, found = batch_values(one, size, values, [*batched, *take(batched, has)], axis_name, tag)
             outs = all_batched(size, outs, found)
-            return outs[: len(outs) // 2], outs[len(outs) // 2 :]
+            return outs[: len(moves)], spread(outs[len(moves) :], moves)
 
         return CustomJvp(NO_PROGRAM, Rule(rule), label=self.label)
 

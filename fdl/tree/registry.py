@@ -268,7 +268,7 @@ def static(**kwargs: Any) -> Any:
     >>> tree.leaves(Layer(1.0))
     [1.0]
     """
-    return field(metadata={**(kwargs.pop("metadata", None) or {}), "static": True}, **kwargs)
+    return field(metadata={"static": True, **(kwargs.pop("metadata", None) or {})}, **kwargs)
 
 
 class Partial(functools.partial):

@@ -113,7 +113,31 @@ def test_custom_vjp_around_a_custom_vmap() -> None:
     f = fdl.custom_vjp(marked())
     f.defvjp(lambda x, y: (f(x, y), None), lambda _, g: (7 * g, 8 * g))
     np.testing.assert_array_equal(fdl.vmap(f)(fnp.arange(2.0), fnp.ones(2)), [0, 10])
+    f.def_vmap(lambda size, batched, xs, ys: (xs - ys, True))  # of the function inside
+    np.testing.assert_array_equal(fdl.vmap(f)(fnp.arange(2.0), fnp.ones(2)), [-1, 0])
+    assert not hasattr(f, "absent")
     assert [float(g) for g in fdl.grad(f, (0, 1))(2.0, 3.0)] == [7, 8]
+
+
+def test_rules_may_return_tangents_without_numbers() -> None:
+    f = fdl.custom_jvp(lambda x, n: (x * n, n + 1))
+    f.defjvp(lambda primals, tangents: (f(*primals), (7 * tangents[0], np.zeros((), fdl.float0))))
+    outs, dots = fdl.jit(lambda x: fdl.jvp(lambda x: f(x, 3), (x,), (1.0,)))(2.0)
+    assert [float(o) for o in outs] == [6, 4] and float(dots[0]) == 7
+    np.testing.assert_array_equal(fdl.vmap(fdl.grad(lambda x: f(x, 3)[0]))(fnp.ones(2)), [7, 7])
+
+
+def test_symbolic_zeros_stay_so_under_vmap() -> None:
+    seen = []
+    f = fdl.custom_jvp(lambda x, y: y)
+
+    def rule(primals, tangents):
+        seen.append(type(tangents[1]))
+        return primals[1], tangents[1]
+
+    f.defjvp(rule, symbolic_zeros=True)
+    fdl.jvp(fdl.vmap(lambda x: f(x, f(x, 1.0))), (fnp.ones(3),), (fnp.ones(3),))
+    assert seen == [fdl.custom_derivatives.SymbolicZero] * 2
 
 
 def test_a_rule_that_does_not_fit_is_refused() -> None:
