@@ -1,0 +1,116 @@
+"""Compiled functions as bytes, as ``jax.export`` gives them; made of :mod:`fdl.export`, whose files run no code."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fdl import tree
+from fdl.as_jax.core import ShapedArray
+from fdl.errors import ExportError
+from fdl.export import ExportedProgram, from_bytes, program, to_bytes
+
+#: The version of the calling convention, of which JAX has several.
+minimum_supported_calling_convention_version = maximum_supported_calling_convention_version = 9
+
+
+class Exported:
+    """An exported function of positional arguments; make one with :func:`export` or :func:`deserialize`.
+
+    Attributes:
+        fun_name: the name of the function.
+    """
+
+    platforms = ("cpu",)
+    nr_devices = 1
+    calling_convention_version = maximum_supported_calling_convention_version
+
+    def __init__(self, made: ExportedProgram, fun_name: str) -> None:
+        self._made, self.fun_name = made, fun_name
+
+    @property
+    def in_avals(self) -> tuple[ShapedArray, ...]:
+        """Types of the arguments' leaves."""
+        return tuple(ShapedArray(t.shape, t.dtype) for t in tree.leaves(self._made.in_types))
+
+    @property
+    def out_avals(self) -> tuple[ShapedArray, ...]:
+        """Types of the result's leaves."""
+        return tuple(ShapedArray(t.shape, t.dtype) for t in tree.leaves(self._made.out_types))
+
+    @property
+    def in_tree(self) -> Any:
+        """The structure of (args, kwargs)."""
+        return tree.structure((tuple(self._made.in_types), {}))
+
+    @property
+    def out_tree(self) -> Any:
+        """The structure of the result."""
+        return tree.structure(self._made.out_types)
+
+    def call(self, *args: Any) -> Any:
+        """The result for arguments of the types that it was exported for; derivatives are those of its operations."""
+        return self._made(*args)
+
+    def mlir_module(self) -> str:
+        """The Program as text, where JAX has a module of StableHLO."""
+        return str(self._made.program)
+
+    def serialize(self, vjp_order: int = 0) -> bytearray:
+        """All of it as bytes; `vjp_order` is accepted for ports: derivatives are made of the Program, of any order."""
+        return bytearray(to_bytes(self._made))
+
+    def __repr__(self) -> str:
+        return f"Exported({self.fun_name}, {self.in_tree}, {list(map(str, self.in_avals))})"
+
+
+def export(
+    fun_jit: Callable[..., Any],
+    *,
+    platforms: Sequence[str] | None = None,
+    disabled_checks: Sequence[Any] = (),
+    **_: Any,
+) -> Callable[..., Exported]:
+    """A function that exports `fun_jit` for positional arguments, given as arrays or ShapeDtypeStructs.
+
+    Args:
+        fun_jit: a function of arrays.
+        platforms: names of platforms, of which there must be ``"cpu"``.
+        disabled_checks: accepted for ports: nothing is left unchecked.
+
+    Raises:
+        ExportError: only other platforms are asked for, or arguments are passed by keyword.
+
+    >>> import fdl
+    >>> exported = export(fdl.jit(lambda x: 2 * x))(fdl.ShapeDtypeStruct((2,), "float32"))
+    >>> deserialize(exported.serialize()).call(fdl.numpy.ones(2))
+    Array([2., 2.], dtype=float32)
+    """
+    if platforms is not None and "cpu" not in platforms:
+        raise ExportError(f"export: fdl computes on the CPU only, and {list(platforms)} were asked for")
+
+    def exporting(*args: Any, **kwargs: Any) -> Exported:
+        if kwargs:
+            raise ExportError(f"export takes positional arguments only, got {sorted(kwargs)} by keyword")
+        return Exported(program(fun_jit, *args), getattr(fun_jit, "__name__", "function"))
+
+    return exporting
+
+
+def deserialize(blob: bytes | bytearray) -> Exported:
+    """What :meth:`Exported.serialize` wrote; reading it runs no code.
+
+    Raises:
+        ExportError: the bytes are something else.
+    """
+    made = from_bytes(bytes(blob))
+    if not isinstance(made, ExportedProgram):
+        raise ExportError("deserialize: these bytes hold a model of params and rows; read it by fdl.export.from_bytes")
+    return Exported(made, "exported")
+
+
+def default_export_platform() -> str:
+    """The platform that functions are exported for.
+
+    >>> default_export_platform()
+    'cpu'
+    """
+    return "cpu"
