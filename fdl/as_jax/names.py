@@ -225,7 +225,7 @@ MODULES: dict[str, ModuleNames] = {
     "jax._src.dispatch": ModuleNames(names=_from("fdl.as_jax.single", "wait_for_tokens")),
     "jax._src.dtypes": ModuleNames(
         names=_DTYPES
-        | _from("fdl.as_jax.dtypes", "ExtendedDType")
+        | _from("fdl.as_jax.dtypes", "ExtendedDType to_complex_dtype")
         | {"DType": "numpy:dtype"}
         | _from("fdl.errors", "TypePromotionError=DtypeError")
     ),
