@@ -5,11 +5,13 @@ Not a part of CI. In an environment with the libraries but without jax (docs/jax
     python -m benchmarks.libraries optax chex                      # what their wheels bring along
     python -m benchmarks.libraries equinox=path/to/equinox/tests   # tests from a clone
     python -m benchmarks.libraries flax.linen=path/to/flax/tests/linen
+    python -m benchmarks.libraries lineax=path/to/tests@200        # a sample of 200 tests, the same each time
 
 Each library that benchmarks/quick_starts.py has an example for runs that, too. The table is written to
 benchmarks/libraries.md, a row for each library; rows of other libraries are kept.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -69,15 +71,19 @@ class Outcome(NamedTuple):
     reasons: Counter[str]
 
 
-def run(package: str, tests: str) -> Outcome:
-    """Run the tests of a package."""
+def run(package: str, tests: str, sample: str = "") -> Outcome:
+    """Run the tests of a package, or a sample of so many."""
     left_out = LEFT_OUT.get(package, {})
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         options = ["-q", "-p", "no:cacheprovider", "-o", "python_files=*_test.py test_*.py", "-W", "ignore"]
         options += ["--continue-on-collection-errors", "--tb=line", f"--junitxml={report}", f"--rootdir={folder}"]
         options += ["-k", " and ".join(f"not {name}" for name in left_out)] if left_out else []
-        subprocess.run([sys.executable, "-m", "fdl.as_jax", "-m", "pytest", *options, tests], cwd=folder)
+        options += ["-p", "benchmarks.sampling"] if sample else []
+        options += ["-o", "addopts="]  # of plugins that may not be installed
+        environment = os.environ | {"FDL_SAMPLE": sample}
+        command = [sys.executable, "-m", "fdl.as_jax", "-m", "pytest", *options, tests]
+        subprocess.run(command, cwd=folder, env=environment)
         found = read(report)
     return found._replace(failed=found.failed + len(left_out), reasons=found.reasons + Counter(left_out.values()))
 
@@ -115,9 +121,9 @@ def reason(message: str) -> str:
     return "another result"
 
 
-def row(package: str, outcome: Outcome, example: str) -> str:
+def row(package: str, outcome: Outcome, example: str, sample: str = "") -> str:
     """A row of the table."""
-    known = version(DISTRIBUTIONS.get(package, package))
+    known = version(DISTRIBUTIONS.get(package, package)) + (f", a sample of {sample}" if sample else "")
     share = 100 * outcome.passed / max(1, outcome.passed + outcome.failed)
     why = ", ".join(f"{count} {words}" for words, count in outcome.reasons.most_common(12))
     counts = f"{outcome.passed} | {outcome.failed} | {outcome.skipped}"
@@ -130,11 +136,12 @@ def main(arguments: list[str]) -> None:
     rows = {line.split(" | ")[0][2:]: line for line in lines if line.startswith("| ") and " | version | " not in line}
     for argument in arguments:
         package, _, tests = argument.partition("=")
+        tests, _, sample = tests.partition("@")
         spec = find_spec(package.partition(".")[0])
         if spec is None or spec.origin is None:
             raise SystemExit(f"{package} is not installed; docs/jax.md says how to install it without jax")
         where = Path(tests).resolve() if tests else Path(spec.origin).parent
-        rows[package] = row(package, run(package, str(where)), quick_start(package))
+        rows[package] = row(package, run(package, str(where), sample), quick_start(package), sample)
         print(rows[package])
         TABLE.write_text(HEAD + "\n".join(rows[name] for name in sorted(rows)) + "\n")
 

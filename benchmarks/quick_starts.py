@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.solver_quick_starts import SOLVERS
+
 
 def data():
     """Points of two half moons, and which one each is of."""
@@ -228,7 +230,7 @@ QUICK_STARTS: dict[str, Callable[[], str]] = {
     "haiku": haiku,
     "mctx": mctx,
     "optax": optax,
-}
+} | SOLVERS
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or QUICK_STARTS:
