@@ -9,7 +9,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -245,7 +245,7 @@ class NamedSharding(Sharding):
     PartitionSpec('data')
     """
 
-    mesh: Mesh
+    mesh: Mesh | AbstractMesh
     spec: PartitionSpec = _NOWHERE
     memory_kind: str | None = None
 
@@ -256,6 +256,10 @@ class NamedSharding(Sharding):
                 raise ValueError(f"NamedSharding: {self.spec} names the axis {name!r}, and {self.mesh} has none of it")
             if name in self.mesh.axis_names and named.count(name) > 1:
                 raise ValueError(f"NamedSharding: {self.spec} names the axis {name!r} more than once")
+
+    def update(self, **changes: Any) -> "NamedSharding":
+        """With other attributes."""
+        return replace(self, **changes)
 
     def __repr__(self) -> str:
         return f"NamedSharding(mesh={self.mesh}, spec={self.spec})"

@@ -119,6 +119,9 @@ def check_flags_mean_what_they_mean():
     assert jnp.add(jnp.ones((2, 3)), jnp.ones(3)).shape == (2, 3)
     with jax.disable_jit():
         assert jax.config.jax_disable_jit
+    with jax.debug_key_reuse(True):
+        assert jax.config.jax_debug_key_reuse
+    assert not jax.config.jax_debug_key_reuse
     assert isinstance(raised(jax.config.update, "jax_platform_name", "gpu"), ValueError)
     assert isinstance(raised(jax.config.update, "jax_no_such_flag", 1), AttributeError)
     jax.config.update("jax_platform_name", "cpu")
@@ -172,9 +175,30 @@ def check_meshes_are_looked_at():
 def check_arrays_say_where_they_lie():
     x = jnp.ones((2, 3))
     assert x.aval.sharding.is_fully_replicated and x.is_fully_addressable
+    assert tuple(x.aval.sharding.spec) == (None, None)
     assert jax.jit(lambda v: v * (not v.aval.weak_type))(x)[0, 0] == 1
     (shard,) = x.addressable_shards
     assert x[shard.index].shape == shard.data.shape and shard.device in x.devices()
+
+
+class Extents:
+    """A shape of another library."""
+
+    def __init__(self, *extents):
+        self.extents = extents
+
+    def __len__(self):
+        return len(self.extents)
+
+    def __iter__(self):
+        return iter(self.extents)
+
+
+def check_shapes_and_axes_are_any_sequence():
+    assert jnp.expand_dims(jnp.ones(3), range(2)).shape == (1, 1, 3)
+    assert jnp.sum(jnp.ones((2, 3)), range(1)).shape == (3,)
+    assert jnp.zeros(Extents(2, 3)).shape == random.normal(random.key(0), Extents(2, 3)).shape == (2, 3)
+    assert jnp.sum(jnp.ones((2, 3)), np.array(0)).shape == (3,)
 
 
 def check_one_device_has_meshes():

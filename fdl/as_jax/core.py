@@ -1,5 +1,6 @@
 """What libraries take from ``jax.core``: types of values, and questions about the trace in force."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,13 @@ from fdl.core import trace
 from fdl.core.trace import Tracer, Value, lift
 from fdl.core.types import TensorType
 from fdl.dtypes import as_dtype, is_inexact
-from fdl.sharding import WHOLE
+from fdl.sharding import WHOLE, AbstractMesh, NamedSharding, PartitionSpec
+
+
+@functools.cache
+def _uncut(ndim: int) -> NamedSharding:
+    """Where an array of so many axes lies: whole; libraries look up each axis."""
+    return NamedSharding(AbstractMesh(), PartitionSpec(*[None] * ndim))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,8 @@ class ShapedArray(TensorType):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
+        if self.sharding is WHOLE:
+            object.__setattr__(self, "sharding", _uncut(len(self.shape)))
         object.__setattr__(self, "dtype", float0 if self.dtype == float0 else as_dtype(self.dtype))
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 FORWARDED: dict[str, tuple[str, dict[Any, Any]]] = {
     "jax_debug_nans": ("debug_nans", {}),
     "jax_debug_infs": ("debug_infs", {}),
+    "jax_debug_key_reuse": ("debug_key_reuse", {}),
     "jax_disable_jit": ("disable_jit", {}),
     "jax_explain_cache_misses": ("explain_cache_misses", {}),
     "jax_numpy_rank_promotion": ("numpy_rank_promotion", {}),

@@ -90,6 +90,7 @@ class OperationPrimitive(UserPrimitive):
         self.kind, self.named = kind, named
         self.multiple_results = kind.multiple
         self.impl = self.bind
+        self.call_primitive = self.map_primitive = False
 
     def view(self, operation: Operation, view: Callable[..., Any]) -> dict[str, Any]:
         """The parameters of an operation of the class."""

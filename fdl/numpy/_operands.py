@@ -3,7 +3,7 @@
 import operator
 import reprlib
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -243,11 +243,18 @@ def axis_index(name: str, axis: Any, ndim: int) -> int:
     return axis % ndim
 
 
+def is_sequence(numbers: Any) -> TypeGuard[Sequence[Any]]:
+    """Whether axes or extents are given as several: a tuple, a list, a range, a shape of another library."""
+    if isinstance(numbers, np.ndarray):
+        return numbers.ndim > 0
+    return hasattr(numbers, "__len__") and not isinstance(numbers, (str, Value))
+
+
 def axis_tuple(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     """One axis, several, or None for all, counted from the front."""
     if axis is None:
         return tuple(range(ndim))
-    axes = tuple(axis_index(name, a, ndim) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
+    axes = tuple(axis_index(name, a, ndim) for a in (axis if is_sequence(axis) else (axis,)))
     if len(set(axes)) != len(axes):
         raise AxisError(f"{name}: an axis is given twice in axis={axis}")
     return axes
@@ -257,7 +264,7 @@ def shape_tuple(name: str, shape: Any) -> tuple[int, ...]:
     """A shape given as an int or as a sequence of ints."""
     if isinstance(shape, Value):
         shape = shape.concrete(f"{name}: the shape").tolist()
-    shape = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
+    shape = tuple(shape) if is_sequence(shape) else (shape,)
     try:
         found = tuple(operator.index(n) for n in shape)
     except TypeError:

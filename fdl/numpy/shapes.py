@@ -23,6 +23,7 @@ from fdl.numpy._operands import (
     expand_to,
     integer,
     integers,
+    is_sequence,
     no_out,
     promote,
     shape_tuple,
@@ -129,7 +130,7 @@ def expand_dims(a: ArrayLike, axis: int | Sequence[int]) -> Array:
     (1, 3)
     """
     x = value("expand_dims", a)
-    count = len(axis) if isinstance(axis, (tuple, list)) else 1
+    count = len(axis) if is_sequence(axis) else 1
     axes = axis_tuple("expand_dims", axis, x.type.ndim + count)
     rest = iter(x.type.shape)
     return ops.reshape(x, tuple(1 if i in axes else next(rest) for i in range(x.type.ndim + count)))

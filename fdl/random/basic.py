@@ -12,6 +12,7 @@ from fdl.array import as_array
 from fdl.docstrings import fill_docstring
 from fdl.dtypes import WEAK, as_dtype
 from fdl.errors import DtypeError, ShapeError
+from fdl.numpy._operands import is_sequence
 from fdl.ops.arithmetic import add, max_, mul, nextafter, rem, stop_gradient, sub
 from fdl.ops.complex import complex_
 from fdl.ops.convert import convert
@@ -329,7 +330,7 @@ def gumbel(key: Any, shape: Shape = (), dtype: Any = None, mode: str | None = No
 def to_shape(shape: Any) -> tuple[int, ...]:
     """A shape argument as a tuple of ints."""
     try:
-        found = tuple(operator.index(n) for n in (shape if isinstance(shape, (Sequence, np.ndarray)) else (shape,)))
+        found = tuple(operator.index(n) for n in (shape if is_sequence(shape) else (shape,)))
     except TypeError:
         raise ShapeError(f"a shape is a sequence of integers known beforehand, got {shape!r}") from None
     if any(not 0 <= n < 2**63 for n in found):
