@@ -12,7 +12,7 @@ from fdl.export import ExportedProgram, from_bytes, program, to_bytes
 minimum_supported_calling_convention_version = maximum_supported_calling_convention_version = 9
 
 
-class Exported:
+class ExportedCall:
     """An exported function of positional arguments; make one with :func:`export` or :func:`deserialize`.
 
     Attributes:
@@ -68,7 +68,7 @@ def export(
     platforms: Sequence[str] | None = None,
     disabled_checks: Sequence[Any] = (),
     **_: Any,
-) -> Callable[..., Exported]:
+) -> Callable[..., ExportedCall]:
     """A function that exports `fun_jit` for positional arguments, given as arrays or ShapeDtypeStructs.
 
     Args:
@@ -87,16 +87,16 @@ def export(
     if platforms is not None and "cpu" not in platforms:
         raise ExportError(f"export: fdl computes on the CPU only, and {list(platforms)} were asked for")
 
-    def exporting(*args: Any, **kwargs: Any) -> Exported:
+    def exporting(*args: Any, **kwargs: Any) -> ExportedCall:
         if kwargs:
             raise ExportError(f"export takes positional arguments only, got {sorted(kwargs)} by keyword")
-        return Exported(program(fun_jit, *args), getattr(fun_jit, "__name__", "function"))
+        return ExportedCall(program(fun_jit, *args), getattr(fun_jit, "__name__", "function"))
 
     return exporting
 
 
-def deserialize(blob: bytes | bytearray) -> Exported:
-    """What :meth:`Exported.serialize` wrote; reading it runs no code.
+def deserialize(blob: bytes | bytearray) -> ExportedCall:
+    """What :meth:`ExportedCall.serialize` wrote; reading it runs no code.
 
     Raises:
         ExportError: the bytes are something else.
@@ -104,7 +104,7 @@ def deserialize(blob: bytes | bytearray) -> Exported:
     made = from_bytes(bytes(blob))
     if not isinstance(made, ExportedProgram):
         raise ExportError("deserialize: these bytes hold a model of params and rows; read it by fdl.export.from_bytes")
-    return Exported(made, "exported")
+    return ExportedCall(made, "exported")
 
 
 def default_export_platform() -> str:

@@ -184,7 +184,7 @@ MODULES: dict[str, ModuleNames] = {
     "jax.experimental.multihost_utils": ModuleNames(
         names=_from("fdl.as_jax.single", "process_allgather sync_global_devices")
     ),
-    "jax.export": ModuleNames(("fdl.as_jax.export",)),
+    "jax.export": ModuleNames(("fdl.as_jax.export",), _from("fdl.as_jax.export", "Exported=ExportedCall")),
     "jax.extend": ModuleNames(),
     "jax.extend.backend": ModuleNames(
         names=_from("fdl.as_jax.compiler", "get_backend") | _from("fdl.api.jit", "clear_backends=clear_caches")
