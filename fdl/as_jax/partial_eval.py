@@ -72,7 +72,7 @@ def trace_to_jaxpr_nounits(
     [(True, 4.0), (False, None)]
     """
     staging = _Unknowns(trace.current(), fun.__name__)
-    args = [pval.const if pval.type is None else staging.new_input(pval.type) for pval in pvals]
+    args = [pval.const if pval.type is None else staging.new_input(_plain(pval.type)) for pval in pvals]
     with trace.entered(staging):
         outs = list(fun.call_wrapped(*args))
         mine = [instantiate or (isinstance(o, StagedTracer) and o.interpreter is staging) for o in outs]
@@ -83,3 +83,8 @@ def trace_to_jaxpr_nounits(
     ]
     closed = ClosedJaxpr.of_program(program, captured)
     return closed.jaxpr, found, closed.consts
+
+
+def _plain(aval: TensorType) -> TensorType:
+    """A type of JAX as that of fdl's variables, which equals none of a subclass."""
+    return TensorType(aval.shape, aval.dtype)
