@@ -1,8 +1,10 @@
 """Remat: a call that forgets what happened inside, but for what a policy keeps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from fdl.control.call import Call
 from fdl.control.custom import Custom
@@ -127,6 +129,10 @@ class Named(Call):
 
     def partial_eval(self, known: Sequence[Any], types: Sequence[TensorType]) -> Any:
         return NotImplemented
+
+    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        x = rng.normal(size=3)
+        yield Named(trace_program(lambda v: [v], [TensorType((3,), x.dtype)])[0], "x"), x
 
 
 @dataclass(frozen=True)
