@@ -3,6 +3,7 @@
 All functions take stacks of matrices: the last two axes are the matrix, the others a batch.
 """
 
+import enum
 from typing import Any
 
 import fdl.numpy as fnp
@@ -16,6 +17,9 @@ from fdl.ops.householder import HouseholderQr, apply_reflections
 from fdl.ops.matrix import adjoint, eye_like, solve, swap
 
 __all__ = [
+    "EigImplementation",
+    "EighImplementation",
+    "SvdAlgorithm",
     "cholesky",
     "eig",
     "eigh",
@@ -29,6 +33,44 @@ __all__ = [
     "symmetric_product",
     "triangular_solve",
 ]
+
+
+class SvdAlgorithm(enum.Enum):
+    """Ways to singular values, accepted for ports: LAPACK's is taken.
+
+    >>> SvdAlgorithm.QR.value
+    'QR'
+    """
+
+    DEFAULT = "default"
+    DIVIDE_AND_CONQUER = "divide_and_conquer"
+    JACOBI = "Jacobi"
+    POLAR = "polar"
+    QR = "QR"
+
+
+class EighImplementation(enum.Enum):
+    """Ways to eigenvalues of symmetric matrices, accepted for ports.
+
+    >>> EighImplementation.QR.value
+    'qr'
+    """
+
+    JACOBI = "jacobi"
+    QDWH = "qdwh"
+    QR = "qr"
+
+
+class EigImplementation(enum.Enum):
+    """Ways to eigenvalues, accepted for ports.
+
+    >>> EigImplementation.LAPACK.value
+    'lapack'
+    """
+
+    CUSOLVER = "cusolver"
+    LAPACK = "lapack"
+    MAGMA = "magma"
 
 
 def cholesky(x: Any, *, symmetrize_input: bool = True) -> Array:
@@ -48,7 +90,12 @@ def cholesky(x: Any, *, symmetrize_input: bool = True) -> Array:
 
 
 def eigh(
-    x: Any, *, lower: bool = True, symmetrize_input: bool = True, sort_eigenvalues: bool = True
+    x: Any,
+    *,
+    lower: bool = True,
+    symmetrize_input: bool = True,
+    sort_eigenvalues: bool = True,
+    implementation: EighImplementation | None = None,
 ) -> tuple[Array, Array]:
     """Eigenvectors and eigenvalues of Hermitian matrices.
 
@@ -57,6 +104,7 @@ def eigh(
         lower: which triangle is read, if not `symmetrize_input`.
         symmetrize_input: whether to use (x + x^H) / 2.
         sort_eigenvalues: accepted for compatibility; they are always in ascending order.
+        implementation: accepted for ports.
 
     Returns:
         Eigenvectors, the columns of [..., n, n], and eigenvalues [..., n].
@@ -72,13 +120,20 @@ def eigh(
     return v, w
 
 
-def eig(x: Any, *, compute_left_eigenvectors: bool = True, compute_right_eigenvectors: bool = True) -> list[Array]:
+def eig(
+    x: Any,
+    *,
+    compute_left_eigenvectors: bool = True,
+    compute_right_eigenvectors: bool = True,
+    implementation: EigImplementation | None = None,
+) -> list[Array]:
     """Eigenvalues and eigenvectors of square matrices.
 
     Args:
         x: [..., n, n].
         compute_left_eigenvectors: whether to return them.
         compute_right_eigenvectors: whether to return them.
+        implementation: accepted for ports.
 
     Returns:
         Complex eigenvalues [..., n], then left and right eigenvectors (columns of norm one) as asked for. Only the
@@ -203,13 +258,14 @@ def ormqr(a: Any, taus: Any, c: Any, *, left: bool = True, transpose: bool = Fal
     return apply_reflections(a, taus, c, left, transpose)
 
 
-def svd(x: Any, *, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+def svd(x: Any, *, full_matrices: bool = True, compute_uv: bool = True, algorithm: SvdAlgorithm | None = None) -> Any:
     """Singular value decomposition.
 
     Args:
         x: [..., m, n].
         full_matrices: whether u and vh are square.
         compute_uv: whether to return u and vh.
+        algorithm: accepted for ports.
 
     Returns:
         (u, s, vh) with ``x = u @ diag(s) @ vh``, or s alone; s is in descending order.

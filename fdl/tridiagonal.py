@@ -9,7 +9,7 @@ from fdl.errors import ShapeError
 from fdl.lax.control import scan
 from fdl.numpy._operands import promote
 
-__all__ = ["cholesky_update", "ormqr", "tridiagonal_solve"]
+__all__ = ["cholesky_update", "tridiagonal_solve"]
 
 
 def tridiagonal_solve(dl: Any, d: Any, du: Any, b: Any, *, perturb_singular: bool = False) -> Array:
@@ -83,30 +83,3 @@ def cholesky_update(r_matrix: Any, w_vector: Any) -> Array:
     factor = linalg.qr(fnp.concatenate([r, w[..., None, :]], axis=-2), full_matrices=False)[1]
     signs = fnp.where(fnp.diagonal(factor, axis1=-2, axis2=-1) < 0, -1, 1)
     return fnp.triu(factor * signs[..., None].astype(factor.dtype))
-
-
-def ormqr(a: Any, taus: Any, c: Any, *, left: bool = True, transpose: bool = False) -> Array:
-    """The product of q and c, for the q that reflections make, as ``geqrf`` of LAPACK returns them.
-
-    Args:
-        a: [..., m, k], the vectors of the reflections, below the diagonal.
-        taus: [..., k].
-        c: [..., m, n], or [..., n, m] if it stands on the left.
-        left: whether q stands on the left.
-        transpose: whether q^H is used.
-
-    Returns:
-        Array of the shape of c.
-
-    >>> ormqr(fnp.array([[0.0]]), fnp.array([2.0]), fnp.array([[3.0]])).tolist()
-    [[-3.0]]
-    """
-    a, taus, c = promote("ormqr", a, taus, c, to_inexact=True)
-    m, k = a.shape[-2:]
-    if c.shape[-2 if left else -1] != m or taus.shape[-1] != k or k > m:
-        raise ShapeError(f"ormqr needs a [..., m, k], taus [..., k] and c with an axis of m, got {a.type}, {taus.type} "
-                         f"and {c.type}")  # fmt: skip
-    wide = fnp.concatenate([a, fnp.zeros((*a.shape[:-1], m - k), a.dtype)], axis=-1)
-    q = linalg.householder_product(wide, taus)
-    q = fnp.conj(fnp.swapaxes(q, -1, -2)) if transpose else q
-    return fnp.matmul(q, c) if left else fnp.matmul(c, q)

@@ -1,5 +1,6 @@
 """Universal functions: what NumPy's ufuncs do besides being called, for the elementwise functions of this package."""
 
+import inspect
 import itertools
 from collections.abc import Callable, Mapping
 from math import inf, prod
@@ -75,6 +76,15 @@ class ufunc(metaclass=_UfuncType):
             raise TypeError(f"{self.__name__} takes {self.nin} arguments, got {len(args)}")
         return self.__wrapped__(*args)
 
+    def _key(self) -> tuple[Any, ...]:
+        return inspect.unwrap(self.__wrapped__), self.nin, self.nout, self.identity
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is ufunc and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
     def __repr__(self) -> str:
         return f"<fdl.numpy.ufunc '{self.__name__}'>"
 
@@ -97,7 +107,7 @@ class ufunc(metaclass=_UfuncType):
 
         Args:
             a: array.
-            axis: over which; several, or None for all, if the order does not matter.
+            axis: over which; several, or None for all, if the order does not matter or there is an identity.
             dtype: to which `a` is converted first.
             out: not supported.
             keepdims: whether reduced axes stay, with extent 1.
@@ -121,7 +131,7 @@ class ufunc(metaclass=_UfuncType):
             return known(x, axis, keepdims=keepdims, **options)
         x = _converted(name, a, dtype)
         axes = axis_tuple(name, axis, x.type.ndim)
-        if len(axes) > 1 and self.__name__ not in _IN_ANY_ORDER:
+        if len(axes) > 1 and self.__name__ not in _IN_ANY_ORDER and self.identity is None:
             raise ValueError(f"{name}: the order matters, so that it takes one axis, got {axis}")
         needed = initial is None and (where is not None or _empty(x, axes))
         start = self._identity_of(x.type.dtype) if needed else initial

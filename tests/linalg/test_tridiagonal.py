@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.linalg import lapack
 
 import fdl
 from fdl import tridiagonal
@@ -38,17 +37,3 @@ def test_updates_of_factors():
     found = np.asarray(tridiagonal.cholesky_update(r, w))
     assert_allclose(found.swapaxes(1, 2) @ found, r.swapaxes(1, 2) @ r + w[:, :, None] * w[:, None], atol=1e-12)
     assert (np.diagonal(found, axis1=1, axis2=2) > 0).all() and (np.tril(found, -1) == 0).all()
-
-
-@pytest.mark.parametrize("left", [True, False])
-@pytest.mark.parametrize("transpose", [True, False])
-def test_products_with_reflections(left, transpose):
-    a = RNG.normal(size=(5, 3))
-    packed, taus, _, _ = lapack.dgeqrf(a)
-    c = RNG.normal(size=(5, 4) if left else (4, 5))
-    q = np.asarray(tridiagonal.ormqr(packed, taus, np.eye(5)))
-    assert_allclose(q.T @ q, np.eye(5), atol=1e-12)
-    assert_allclose(q.T @ a, np.concatenate([np.triu(packed[:3]), np.zeros((2, 3))]), atol=1e-12)
-    factor = q.T if transpose else q
-    found = tridiagonal.ormqr(packed, taus, c, left=left, transpose=transpose)
-    assert_allclose(found, factor @ c if left else c @ factor, atol=1e-12)

@@ -86,6 +86,10 @@ def test_functions_of_python_become_ufuncs():
     assert_array_equal(both(y)[1], -y)
     with pytest.raises(ValueError, match="one result"):
         both.reduce(y)
+    assert f.reduce(x, axis=None) == 12345
+    step = divmod
+    assert fnp.frompyfunc(step, 2, 2) == fnp.frompyfunc(step, 2, 2) != fnp.frompyfunc(step, 2, 2, identity=1)
+    assert len({fnp.frompyfunc(step, 2, 2), fnp.frompyfunc(step, 2, 2)}) == 1
     with pytest.raises(TypeError, match="takes 2 arguments"):
         f(1)
 
