@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import fdl.numpy as fnp
+
 
 def safe_map(f: Callable[..., Any], *args: Iterable[Any]) -> list[Any]:
     """``list(map(f, *args))`` of sequences that must have one length.
@@ -30,3 +32,12 @@ def unzip2(pairs: Iterable[tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[Any
     """
     given = list(pairs)
     return tuple(first for first, _ in given), tuple(second for _, second in given)
+
+
+def shape(a: Any) -> tuple[int, ...]:
+    """The extents of the axes; none of None, which libraries count on.
+
+    >>> shape(None)
+    ()
+    """
+    return () if a is None else fnp.shape(a)
