@@ -117,7 +117,9 @@ MODULES: dict[str, ModuleNames] = {
     ),
     "jax.numpy": ModuleNames(
         ("fdl.numpy",),
-        _from("ml_dtypes", _SMALL_DTYPES) | _from("fdl.numpy", "__array_api_version__ __array_namespace_info__"),
+        _from("fdl.as_jax.util", "shape")
+        | _from("ml_dtypes", _SMALL_DTYPES)
+        | _from("fdl.numpy", "__array_api_version__ __array_namespace_info__"),
     ),
     "jax.numpy.linalg": ModuleNames(("fdl.numpy.linalg",)),
     "jax.numpy.fft": ModuleNames(("fdl.fft",)),
