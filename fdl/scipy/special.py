@@ -16,25 +16,41 @@ from fdl.numpy._operands import wide
 from fdl.ops import gamma_ratios, quantile
 from fdl.ops import special as ops
 from fdl.scipy._entropy import entr, kl_div, rel_entr, xlog1py, xlogy
+from fdl.scipy._hypergeometric import bessel_jn, hyp1f1, hyp2f1, loggamma, wofz
+from fdl.scipy._integrals import dawsn, erfcx, exp1, expi, expn, fresnel, owens_t, sici, spence
 from fdl.scipy._operands import operands
+from fdl.scipy._powers import bernoulli, boxcox, boxcox1p, comb
 from fdl.scipy._stirling import stirling_rest
 
 __all__ = [
+    "bernoulli",
+    "bessel_jn",
     "beta",
     "betainc",
     "betaln",
+    "boxcox",
+    "boxcox1p",
+    "comb",
+    "dawsn",
     "digamma",
     "entr",
     "erf",
     "erfc",
+    "erfcx",
     "erfinv",
+    "exp1",
+    "expi",
     "expit",
+    "expn",
     "factorial",
+    "fresnel",
     "gamma",
     "gammainc",
     "gammaincc",
     "gammaln",
     "gammasgn",
+    "hyp1f1",
+    "hyp2f1",
     "i0",
     "i0e",
     "i1",
@@ -42,15 +58,20 @@ __all__ = [
     "kl_div",
     "log_ndtr",
     "log_softmax",
+    "loggamma",
     "logit",
     "logsumexp",
     "multigammaln",
     "ndtr",
     "ndtri",
+    "owens_t",
     "poch",
     "polygamma",
     "rel_entr",
+    "sici",
     "softmax",
+    "spence",
+    "wofz",
     "xlog1py",
     "xlogy",
     "zeta",

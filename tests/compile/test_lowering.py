@@ -25,13 +25,14 @@ from tests.compile.test_pipeline_samples import samples
 ELEMENTWISE = {
     "c64 c128": """
         Abs Acos Acosh Add Asin Asinh Atan Atanh Convert Cos Cosh Div Eq Exp Exp2 Expm1 Ge Gt IntegerPow Le Log Log1p
-        Logistic LogisticDensity Lt Max Min Mul Ne Neg Pow Rsqrt Sign Sin Sinh Sqrt StopGradient Sub Tan Tanh
+        LogGamma Logistic LogisticDensity Lt Max Min Mul Ne Neg Pow Psi Rsqrt Sign Sin Sinh Sqrt StopGradient Sub Tan Tanh Wofz
     """,
     "c128": "Select",
     "c64": "Bitcast",
     "bf16 f16 f32 f64": """
-        BesselGap Beta BetaDensity Betainc Digamma DigammaStep ErfInv Gamma GammaDensity I0 I0e I1 I1e Igamma
-        IgammaGradA Igammac Lgamma Poch Polygamma Zeta
+        BesselGap BesselJ Beta BetaDensity Betainc Ci Dawsn DawsnSlope Digamma DigammaStep Erfcx ErfcxSlope ErfInv Exp1
+        Expi Expn FresnelCos FresnelSin Gamma GammaDensity Hyp1f1 Hyp2f1 I0 I0e I1 I1e Igamma IgammaGradA Igammac Lgamma
+        OwensT Poch Polygamma Si Spence Zeta
     """,
     "key": "Eq Ne StopGradient",
 }

@@ -1,0 +1,115 @@
+"""Hypergeometric functions, Bessel functions of whole order, and functions of complex numbers, by SciPy."""
+
+from math import pi
+from math import sqrt as _root
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fdl.dtypes import COMPLEX
+from fdl.errors import DifferentiationError
+from fdl.ops.arithmetic import add, div, mul, sub
+from fdl.ops.elementwise import Unary
+from fdl.ops.shape import full_like
+from fdl.ops.special import Special
+
+
+def _scipy(name: str, *arrays: np.ndarray) -> np.ndarray:
+    import scipy.special  # slow to import, seldom needed
+
+    wide = np.complex128 if arrays[0].dtype.kind == "c" else np.float64
+    return np.asarray(getattr(scipy.special, name)(*(a.astype(wide) for a in arrays))).astype(arrays[0].dtype)
+
+
+class Hyp1f1(Special):
+    """Kummer's function: the sum of (a)_k / (b)_k x**k / k!."""
+
+    arity = 3
+
+    def reference(self, a: np.ndarray, b: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return _scipy("hyp1f1", a, b, x)
+
+    def derivative(self, index: int, out: Any, a: Any, b: Any, x: Any) -> Any:
+        if index < 2:
+            raise DifferentiationError("hyp1f1(a, b, x) has no derivative by a and b; wrap them in stop_gradient")
+        one = full_like(a, 1)
+        return mul(div(a, b), hyp1f1(add(a, one), add(b, one), x))
+
+
+class Hyp2f1(Special):
+    """Gauss' hypergeometric function: the sum of (a)_k (b)_k / (c)_k x**k / k!."""
+
+    arity = 4
+
+    def reference(self, a: np.ndarray, b: np.ndarray, c: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return _scipy("hyp2f1", a, b, c, x)
+
+    def derivative(self, index: int, out: Any, a: Any, b: Any, c: Any, x: Any) -> Any:
+        if index < 3:
+            raise DifferentiationError("hyp2f1(a, b, c, x) has no derivative by a, b and c; wrap them in stop_gradient")
+        one = full_like(a, 1)
+        return mul(div(mul(a, b), c), hyp2f1(add(a, one), add(b, one), add(c, one), x))
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.asarray(rng.uniform(0.2, 0.9, shape)).astype(dtype)
+
+
+class BesselJ(Special, Unary):
+    """The Bessel function of the first kind of a whole order."""
+
+    order: int
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        from scipy.special import jv
+
+        return np.asarray(jv(self.order, x.astype(np.float64))).astype(x.dtype)
+
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
+        half = full_like(x, 0.5)
+        return mul(half, sub(BesselJ(self.order - 1)(x), BesselJ(self.order + 1)(x)))
+
+    def samples(self, rng: np.random.Generator) -> Any:
+        for order in (0, 1, 5):
+            yield from Special.samples(BesselJ(order), rng)
+
+
+class Holomorphic(Special, Unary, abstract=True):
+    """A function of complex numbers."""
+
+    domain: ClassVar[tuple[np.dtype, ...]] = COMPLEX
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.asarray(rng.uniform(0.5, 3.0, shape) + 1j * rng.uniform(0.5, 2.0, shape)).astype(dtype)
+
+
+class Wofz(Holomorphic):
+    """Faddeeva's function: exp(-z**2) erfc(-i z)."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return _scipy("wofz", x)
+
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
+        return sub(full_like(x, 2j / _root(pi)), mul(full_like(x, 2), mul(x, out)))
+
+
+class LogGamma(Holomorphic):
+    """The logarithm of the gamma function, continued from the positive numbers; cut along the negative ones."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return _scipy("loggamma", x)
+
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
+        return psi(x)
+
+
+class Psi(Holomorphic):
+    """The derivative of the logarithm of the gamma function of complex numbers."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return _scipy("psi", x)
+
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
+        raise DifferentiationError("digamma of complex numbers has no derivative")
+
+
+hyp1f1, hyp2f1, wofz, log_gamma, psi = Hyp1f1(), Hyp2f1(), Wofz(), LogGamma(), Psi()

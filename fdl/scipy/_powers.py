@@ -1,0 +1,128 @@
+"""Power transformations, and numbers of combinatorics, of ``scipy.special``."""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+import fdl.numpy as fnp
+from fdl.core.types import Array
+from fdl.dtypes import default_dtype
+from fdl.ops import gamma_ratios, special
+from fdl.scipy._operands import operands
+
+__all__ = ["bernoulli", "boxcox", "boxcox1p", "comb"]
+
+
+def boxcox(x: Any, lmbda: Any) -> Array:
+    """The power transformation of Box and Cox: (x**lmbda - 1) / lmbda, and log(x) for lmbda = 0.
+
+    Args:
+        x: real array, positive; NaN for others.
+        lmbda: exponent; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(boxcox(2.0, 0.5).item(), 3)
+    0.828
+    """
+    x, lmbda = operands(x, lmbda)
+    inside = x > 0
+    found = _power_of_log(fnp.log(fnp.where(inside, x, 1.0)), lmbda)
+    at_zero = fnp.where(lmbda > 0, -1 / fnp.where(lmbda == 0, 1.0, lmbda), -fnp.inf)
+    return fnp.where(inside, found, fnp.where(x == 0, at_zero, fnp.nan))
+
+
+def boxcox1p(x: Any, lmbda: Any) -> Array:
+    """The power transformation of Box and Cox of 1 + x, exact for small x.
+
+    Args:
+        x: real array, above -1; NaN for others.
+        lmbda: exponent; broadcasts.
+
+    Returns:
+        A floating array of the common shape.
+
+    >>> round(boxcox1p(1.0, 0.5).item(), 3)
+    0.828
+    """
+    x, lmbda = operands(x, lmbda)
+    inside = x > -1
+    found = _power_of_log(fnp.log1p(fnp.where(inside, x, 0.0)), lmbda)
+    at_zero = fnp.where(lmbda > 0, -1 / fnp.where(lmbda == 0, 1.0, lmbda), -fnp.inf)
+    return fnp.where(inside, found, fnp.where(x == -1, at_zero, fnp.nan))
+
+
+def _power_of_log(logarithm: Array, lmbda: Array) -> Array:
+    """expm1(lmbda * logarithm) / lmbda; the derivative by lmbda at zero comes from the series."""
+    small = fnp.abs(lmbda * logarithm) < 1e-6
+    safe = fnp.where(small, 1.0, lmbda)
+    series = logarithm * (1 + 0.5 * lmbda * logarithm)
+    return fnp.where(small, series, fnp.expm1(safe * fnp.where(small, 0.0, logarithm)) / safe)
+
+
+def comb(N: Any, k: Any, exact: bool = False, repetition: bool = False) -> Array:
+    """The number of ways to take k of N things.
+
+    Args:
+        N: number of things.
+        k: number that is taken; broadcasts.
+        exact: must be False.
+        repetition: whether a thing may be taken more than once.
+
+    Returns:
+        A floating array of the common shape; zero where N or k is negative, or k is above N.
+
+    Raises:
+        NotImplementedError: `exact` is true.
+
+    >>> comb(5, 2).item()
+    10.0
+    """
+    if exact:
+        raise NotImplementedError("comb: arrays hold no exact integers of any size; use exact=False")
+    N, k = operands(N, k)
+    if repetition:
+        return fnp.where((N == 0) & (k == 0), 1.0, comb(N + k - 1, k))
+    none = (N < 0) | (k < 0) | (k > N)
+    n, taken = fnp.where(none, 1.0, N), fnp.where(none, 0.0, k)
+    # The quotient poch(n - k + 1, k) / k!, of the smaller one of k and n - k, has no large terms that cancel.
+    whole = (n == fnp.floor(n)) & (taken == fnp.floor(taken))
+    fewer = fnp.where(whole, fnp.minimum(taken, n - taken), taken)
+    found = gamma_ratios.poch(n - fewer + 1, fewer) / special.gamma(fewer + 1)
+    large = fnp.exp(special.lgamma(n + 1) - special.lgamma(fewer + 1) - special.lgamma(n - fewer + 1))
+    found = fnp.where(fnp.isfinite(found), found, large)
+    return fnp.where(none, 0.0, fnp.where(whole & (found < 2.0**50), fnp.round(found), found))
+
+
+def bernoulli(n: int) -> Array:
+    """The first Bernoulli numbers, B_0 to B_n, with B_1 = -1/2.
+
+    Args:
+        n: number of the last one, not negative.
+
+    Returns:
+        A floating array of shape (n + 1,).
+
+    Raises:
+        ValueError: `n` is negative.
+
+    >>> bernoulli(2).tolist()
+    [1.0, -0.5, 0.1666666...]
+    """
+    if n < 0:
+        raise ValueError(f"bernoulli: n is {n}; it must not be negative")
+    found = [Fraction(1)]
+    for m in range(1, n + 1):
+        odd = m > 1 and m % 2
+        found.append(Fraction(0) if odd else -sum(math.comb(m + 1, j) * found[j] for j in range(m)) / (m + 1))
+    return fnp.asarray(np.array([_as_float(number) for number in found]), default_dtype(float))
+
+
+def _as_float(number: Fraction) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
