@@ -60,7 +60,7 @@ ORDERS = {
         "householder linalg",
         "matrix segment window",
         "conv cumulative fft gamma_ratios quantile reduce",
-        "hypergeometric integrals",
+        "hypergeometric integrals inverses",
         "algebraic sigmoid slicing sort special trigonometric",
         "contract indexing transcendental",
         "arithmetic",

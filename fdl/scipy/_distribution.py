@@ -2,8 +2,9 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from types import MappingProxyType
 from typing import Any, ParamSpec
 
 import fdl.numpy as fnp
@@ -31,13 +32,32 @@ _ARGUMENTS = {
     "loc": "what is added to the variable; broadcasts.",
     "scale": "by what the variable is multiplied, positive; broadcasts.",
 }
+Domain = Callable[[Any], Any]
+
+
+def positive(value: Any) -> Any:
+    return value > 0
+
+
+def not_negative(value: Any) -> Any:
+    return value >= 0
+
+
+def whole(value: Any) -> Any:
+    return (value >= 0) & (value == value // 1)
+
+
+def anywhere(value: Any) -> Any:
+    return value == value
+
+
 #: Where the functions of a distribution are defined, by the name of an argument.
-_DOMAINS: dict[str, Callable[[Array], Array]] = {
-    "scale": lambda scale: scale > 0,
-    "a": lambda a: a > 0,
-    "b": lambda b: b > 0,
-    "df": lambda df: df > 0,
-    "mu": lambda mu: mu >= 0,
+_DOMAINS: dict[str, Domain] = {
+    "scale": positive,
+    "a": positive,
+    "b": positive,
+    "df": positive,
+    "mu": not_negative,
     "p": lambda p: (p >= 0) & (p <= 1),
     "q": lambda q: (q >= 0) & (q <= 1),
 }
@@ -51,15 +71,16 @@ class Distribution:
 
     Args:
         at: the arguments in the examples; the first is 0.75 where it is a probability.
+        domains: where the functions are defined, by the name of an argument, if other than usual.
         **arguments: what an argument is, by name.
     """
 
-    def __init__(self, at: str, **arguments: str) -> None:
-        self._at, self._arguments = at, _ARGUMENTS | arguments
+    def __init__(self, at: str, domains: Mapping[str, Domain] = MappingProxyType({}), **arguments: str) -> None:
+        self._at, self._domains, self._arguments = at, {**_DOMAINS, **domains}, _ARGUMENTS | arguments
 
     def __call__(self, example: float) -> Callable[[Callable[P, Array]], Callable[P, Array]]:
         """A decorator of a formula; `example` is its value in the example, rounded."""
-        return lambda formula: self._documented(_with_domain(formula), example)
+        return lambda formula: self._documented(self._with_domain(formula), example)
 
     def exp(self, log: Callable[P, Array], example: float) -> Callable[P, Array]:
         """The function whose logarithm is `log`: pdf for logpdf."""
@@ -70,7 +91,7 @@ class Distribution:
 
         formula.__name__ = formula.__qualname__ = log.__name__.removeprefix("log")
         formula.__doc__ = None
-        return self._documented(_with_domain(formula), example)
+        return self._documented(self._with_domain(formula), example)
 
     def _documented(self, function: Callable[P, Array], example: float) -> Callable[P, Array]:
         first = next(iter(inspect.signature(function).parameters))
@@ -79,26 +100,24 @@ class Distribution:
         shown = f">>> round({function.__name__}({at}).item(), 3)\n{example}"
         return fill_docstring(self._arguments, "A floating array of the common shape.", example=shown)(function)
 
+    def _with_domain(self, formula: Callable[P, Array]) -> Callable[P, Array]:
+        """The formula, NaN where an argument is NaN or a parameter is outside of its domain."""
+        signature = inspect.signature(formula)
 
-def _with_domain(formula: Callable[P, Array]) -> Callable[P, Array]:
-    """The formula, NaN where an argument is NaN or a parameter is outside of its domain."""
-    signature = inspect.signature(formula)
+        @wraps(formula)
+        def run(*args: P.args, **kwargs: P.kwargs) -> Array:
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            values = operands(*given.args)
+            valid: Any = True
+            for name, value, argument in zip(signature.parameters, values, given.args, strict=True):
+                if type(argument) not in (int, float) or not self._holds(name, argument):
+                    valid = valid & self._domains.get(name, anywhere)(value)
+            result = formula(*values)  # type: ignore[call-arg, arg-type]
+            return result if valid is True else fnp.where(valid, result, math.nan)
 
-    @wraps(formula)
-    def run(*args: P.args, **kwargs: P.kwargs) -> Array:
-        given = signature.bind(*args, **kwargs)
-        given.apply_defaults()
-        values = operands(*given.args)
-        valid: Any = True
-        for name, value, argument in zip(signature.parameters, values, given.args, strict=True):
-            if type(argument) not in (int, float) or not _holds(name, argument):
-                valid = valid & _DOMAINS.get(name, lambda v: v == v)(value)
-        result = formula(*values)  # type: ignore[call-arg, arg-type]
-        return result if valid is True else fnp.where(valid, result, math.nan)
+        return run
 
-    return run
-
-
-def _holds(name: str, number: float) -> bool:
-    """Whether a Python number, such as the default of a parameter, needs no test when the function runs."""
-    return bool(_DOMAINS.get(name, lambda v: v == v)(number)) if name not in "pq" else 0 <= number <= 1
+    def _holds(self, name: str, number: float) -> bool:
+        """Whether a Python number, such as the default of a parameter, needs no test when the function runs."""
+        return bool(self._domains.get(name, anywhere)(number))

@@ -18,6 +18,7 @@ from fdl.ops import special as ops
 from fdl.scipy._entropy import entr, kl_div, rel_entr, xlog1py, xlogy
 from fdl.scipy._hypergeometric import bessel_jn, hyp1f1, hyp2f1, loggamma, wofz
 from fdl.scipy._integrals import dawsn, erfcx, exp1, expi, expn, fresnel, owens_t, sici, spence
+from fdl.scipy._inverses import betaincinv, gammainccinv, gammaincinv
 from fdl.scipy._operands import operands
 from fdl.scipy._powers import bernoulli, boxcox, boxcox1p, comb
 from fdl.scipy._stirling import stirling_rest
@@ -27,6 +28,7 @@ __all__ = [
     "bessel_jn",
     "beta",
     "betainc",
+    "betaincinv",
     "betaln",
     "boxcox",
     "boxcox1p",
@@ -47,6 +49,8 @@ __all__ = [
     "gamma",
     "gammainc",
     "gammaincc",
+    "gammainccinv",
+    "gammaincinv",
     "gammaln",
     "gammasgn",
     "hyp1f1",

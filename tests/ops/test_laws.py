@@ -104,6 +104,7 @@ NO_OPERANDS = {"Iota", "Effect", "Check", "DebugCheck", "Failing", "Progress"}
 #: What a class says that has no derivative (by some operand), by the law that meets it.
 NO_JVP = {
     "Betainc": "no derivative by a and b",
+    "BetaincInv": "no derivative by a and b",
     "CustomVjp": "forward-mode differentiation",
     "Expn": "no derivative by its order",
     "GammaSensitivity": "no second derivative",
@@ -120,7 +121,9 @@ NO_JVP = {
 NO_SECOND = NO_JVP | {
     "Eig": "eigenvectors have no derivative rule",
     "Igamma": "no second derivative by a",
+    "IgammaInv": "no second derivative by a",
     "Igammac": "no second derivative by a",
+    "IgammacInv": "no second derivative by a",
     "LogGamma": "no derivative",
 }
 NO_TRANSPOSE = NO_JVP | dict.fromkeys(("While", "_Keep"), "reverse-mode differentiation of while_loop")

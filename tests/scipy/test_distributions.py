@@ -57,10 +57,42 @@ def t_pdf(z, df):
     return ratio / mp.sqrt(df * mp.pi) * mp.exp(-(df + 1) / 2 * mp.log1p(z * z / df))
 
 
+def t_sf(z, df):
+    if df == INF:
+        return mp.erfc(z / mp.sqrt(2)) / 2
+    tail = mp.betainc(df / 2, mp.mpf(1) / 2, 0, df / (df + z * z), regularized=True) / 2
+    return tail if z > 0 else 1 - tail
+
+
 def poisson_pmf(k, mu):
     if k != mp.floor(k):
         return mp.mpf(0)
     return mp.exp(k * mp.log(mu) - mu - mp.loggamma(k + 1)) if mu else mp.mpf(k == 0)
+
+
+def gennorm_sf(z, b):
+    tail = mp.gammainc(1 / b, abs(z) ** b, mp.inf, regularized=True) / 2
+    return tail if z > 0 else 1 - tail
+
+
+def normal_mass(a, b):
+    if a > 0:
+        return normal_mass(-b, -a)
+    return (mp.erfc(-b / mp.sqrt(2)) - mp.erfc(-a / mp.sqrt(2))) / 2
+
+
+def binom_pmf(k, n, p):
+    return mp.binomial(n, k) * p**k * (1 - p) ** (n - k) if k == mp.floor(k) and k <= n else mp.mpf(0)
+
+
+def nbinom_pmf(k, n, p):
+    return mp.binomial(k + n - 1, k) * p**n * (1 - p) ** k if k == mp.floor(k) else mp.mpf(0)
+
+
+def betabinom_pmf(k, n, a, b):
+    if k != mp.floor(k) or k > n:
+        return mp.mpf(0)
+    return mp.binomial(n, k) * mp.beta(k + a, n - k + b) / mp.beta(a, b)
 
 
 MIDDLE = (-3.0, -1.0, -0.25, -0.0, 0.0, 0.5, 1.0, 2.5)
@@ -85,7 +117,10 @@ EXACT = {
         points=MIDDLE + TAILS,
     ),
     "cauchy": Exact(
-        lambda z: 1 / (mp.pi * (1 + z * z)), lambda z: mp.atan2(1, -z) / mp.pi, points=(*MIDDLE, *TAILS, -1e30, 1e30)
+        lambda z: 1 / (mp.pi * (1 + z * z)),
+        lambda z: mp.atan2(1, -z) / mp.pi,
+        lambda z: mp.atan2(1, z) / mp.pi,
+        points=(*MIDDLE, *TAILS, -1e30, 1e30),
     ),
     "gamma": Exact(
         gamma_pdf,
@@ -98,15 +133,21 @@ EXACT = {
     "beta": Exact(
         beta_pdf,
         lambda z, a, b: mp.betainc(a, b, 0, z, regularized=True),
+        lambda z, a, b: mp.betainc(a, b, z, 1, regularized=True),
         low=0,
         high=1,
         points=(-0.5, 0.0, 1e-20, 0.125, 0.5, 0.9375, 1.0, 1.5),
         cases=((0.5, 0.5), (1.0, 1.0), (2.5, 1.5), (30.0, 4.0)),
     ),
-    "t": Exact(t_pdf, points=(*MIDDLE, -300.0, 12.0, 1e10), cases=((0.5,), (1.0,), (4.0,), (100.0,), (1e8,), (INF,))),
+    "t": Exact(
+        t_pdf,
+        points=(*MIDDLE, -300.0, 12.0, 1e10),
+        cases=((0.5,), (1.0,), (4.0,), (100.0,), (1e8,), (INF,)),
+    ),
     "poisson": Exact(
         poisson_pmf,
         lambda k, mu: mp.gammainc(mp.floor(k) + 1, mu, mp.inf, regularized=True),
+        lambda k, mu: mp.gammainc(mp.floor(k) + 1, 0, mu, regularized=True),
         low=0,
         points=(-1.0, 0.0, 1.0, 2.0, 2.5, 7.0, 40.0),
         cases=((0.25,), (2.5,), (30.0,)),
@@ -120,9 +161,99 @@ EXACT = {
         cases=((0.25,), (0.0,), (1.0,)),
     ),
 }
-DISCRETE = ("poisson", "bernoulli")
+EXACT |= {
+    "chi2": Exact(
+        lambda z, df: gamma_pdf(z / 2, df / 2) / 2,
+        lambda z, df: mp.gammainc(df / 2, 0, z / 2, regularized=True),
+        lambda z, df: mp.gammainc(df / 2, z / 2, mp.inf, regularized=True),
+        low=0,
+        points=(-1.0, 0.25, 1.0, 2.5, 9.0, 40.0, 3000.0),
+        cases=((1.0,), (2.5,), (30.0,)),
+    ),
+    "gumbel_r": Exact(
+        lambda z: mp.exp(-z - mp.exp(-z)),
+        lambda z: mp.exp(-mp.exp(-z)),
+        lambda z: -mp.expm1(-mp.exp(-z)),
+        points=(*MIDDLE, -4.0, 9.9, 10.1, 40.0, 80.0),
+    ),
+    "gumbel_l": Exact(
+        lambda z: mp.exp(z - mp.exp(z)),
+        lambda z: -mp.expm1(-mp.exp(z)),
+        lambda z: mp.exp(-mp.exp(z)),
+        points=(*MIDDLE, 4.0, -9.9, -10.1, -40.0, -80.0),
+    ),
+    "pareto": Exact(
+        lambda z, b: b * z ** (-b - 1),
+        lambda z, b: -mp.expm1(-b * mp.log(z)),
+        lambda z, b: z**-b,
+        low=1,
+        points=(-1.0, 0.5, 1.0, 1.5, 4.0, 1e4),
+        cases=((0.5,), (1.0,), (7.0,)),
+    ),
+    "gennorm": Exact(
+        lambda z, b: b / 2 / mp.gamma(1 / b) * mp.exp(-(abs(z) ** b)),
+        lambda z, b: gennorm_sf(-z, b),
+        gennorm_sf,
+        points=(-3.0, -1.0, -0.25, 0.0, 0.5, 1.0, 2.5),
+        cases=((0.5,), (1.0,), (3.0,)),
+    ),
+    "vonmises": Exact(
+        lambda z, kappa: mp.exp(kappa * mp.cos(z)) / (2 * mp.pi * mp.besseli(0, kappa)),
+        points=(-3.0, -0.5, 0.0, 1e-6, 1.0, 3.0),
+        cases=((0.0,), (1.0,), (300.0,)),
+        far=(),
+    ),
+    "wrapcauchy": Exact(
+        lambda z, c: (1 - c * c) / (2 * mp.pi * (1 + c * c - 2 * c * mp.cos(z))),
+        low=0,
+        high=2 * mp.pi,
+        points=(-0.5, 0.0, 0.5, 3.0, 6.0, 7.0),
+        cases=((0.5,), (0.125,), (0.96875,)),
+    ),
+    "truncnorm": Exact(
+        lambda z, a, b: mp.npdf(z) / normal_mass(a, b) if a <= z <= b else mp.mpf(0),
+        lambda z, a, b: normal_mass(a, min(max(z, a), b)) / normal_mass(a, b),
+        lambda z, a, b: normal_mass(min(max(z, a), b), b) / normal_mass(a, b),
+        points=(-12.0, -3.0, -1.0, -0.25, 0.5, 1.5, 4.0, 9.5),
+        cases=((-1.0, 2.0), (1.0, 5.0), (-20.0, -2.0), (-3.0, INF), (9.0, 10.0)),
+    ),
+    "binom": Exact(
+        binom_pmf,
+        lambda k, n, p: mp.fsum(binom_pmf(mp.mpf(i), n, p) for i in range(int(min(k, n)) + 1)),
+        lambda k, n, p: mp.fsum(binom_pmf(mp.mpf(i), n, p) for i in range(int(min(k, n)) + 1, int(n) + 1)),
+        low=0,
+        points=(-1.0, 0.0, 1.0, 2.0, 2.5, 7.0, 40.0),
+        cases=((5.0, 0.25), (40.0, 0.625), (1.0, 0.5), (300.0, 0.125)),
+    ),
+    "nbinom": Exact(
+        nbinom_pmf,
+        lambda k, n, p: mp.betainc(n, mp.floor(k) + 1, 0, p, regularized=True),
+        lambda k, n, p: mp.betainc(n, mp.floor(k) + 1, p, 1, regularized=True),
+        low=0,
+        points=(-1.0, 0.0, 1.0, 2.0, 2.5, 7.0, 40.0),
+        cases=((5.0, 0.25), (0.5, 0.625), (30.0, 0.125)),
+        far=(-INF,),
+    ),
+    "geom": Exact(
+        lambda k, p: (1 - p) ** (k - 1) * p if k == mp.floor(k) else mp.mpf(0),
+        lambda k, p: 1 - (1 - p) ** mp.floor(k),
+        lambda k, p: (1 - p) ** mp.floor(k),
+        low=1,
+        points=(-1.0, 0.0, 0.5, 1.0, 2.0, 2.5, 40.0),
+        cases=((0.25,), (0.5,), (0.0009765625,)),
+        far=(-INF,),
+    ),
+    "betabinom": Exact(
+        betabinom_pmf,
+        low=0,
+        points=(-1.0, 0.0, 1.0, 2.0, 2.5, 7.0),
+        cases=((5.0, 2.0, 3.0), (40.0, 0.5, 0.5), (12.0, 30.0, 4.0)),
+    ),
+}
+DISCRETE = ("poisson", "bernoulli", "binom", "nbinom", "geom", "betabinom")
 FUNCTIONS = [(name, function) for name in EXACT for function in getattr(stats, name).__all__]
-FORMULAS = [(n, f) for n, f in FUNCTIONS if f not in ("ppf", "isf")]
+#: The tails of t are below: mpmath takes minutes for many degrees of freedom.
+FORMULAS = [(n, f) for n, f in FUNCTIONS if f not in ("ppf", "isf") and (n, f) not in (("t", "cdf"), ("t", "sf"))]
 
 
 @cache
@@ -157,7 +288,13 @@ def call(name, function, x, parameters, kind, *more):
 
 
 #: Units in the last place that the functions of fdl.scipy.special behind a distribution may be off.
-UNITS = {("gamma", "cdf"): 128, ("gamma", "sf"): 128, ("poisson", "cdf"): 128, ("beta", "cdf"): 128}
+TAIL_FUNCTIONS = ("cdf", "sf", "logcdf", "logsf")
+UNITS = {
+    (n, f): 128
+    for n in ("gamma", "chi2", "poisson", "beta", "t", "binom", "nbinom", "gennorm", "truncnorm", "geom")
+    for f in TAIL_FUNCTIONS
+}
+UNITS |= {("truncnorm", "pdf"): 32}
 
 
 def functions(name):
@@ -206,21 +343,24 @@ def test_values(name, kind):
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
-@pytest.mark.parametrize(("name", "function"), [(n, f) for n, f in FUNCTIONS if f in ("ppf", "isf")])
+@pytest.mark.parametrize(
+    ("name", "function"), [(n, f) for n, f in FUNCTIONS if f in ("ppf", "isf") and n != "bernoulli"]
+)
 def test_quantiles(name, function, kind):
     """The exact distribution function has its probability near the quantile: within a few neighbours of it."""
     q = np.array([1e-30, 1e-6, 0.01, 0.3, 0.4999, 0.5, 0.7, 0.99, 1 - 2.0**-23], kind)
-    found = np.asarray(call(name, function, q, (), kind))
+    parameters = EXACT[name].cases[-1]
+    found = np.asarray(call(name, function, q, parameters, kind))
     assert found.dtype == kind
     forward = "cdf" if function == "ppf" else "sf"
     for x, p in zip(found, q, strict=True):
-        step = 8 * np.spacing(np.abs(x))
-        ends = sorted(value(name, forward, float(v)) for v in (x - step, x + step))
+        step = (512 if name == "beta" else 8) * np.spacing(np.abs(x))  # as exact as SciPy's inverse is
+        ends = sorted(value(name, forward, float(v), *parameters) for v in (x - step, x + step))
         assert ends[0] <= mp.mpf(float(p)) <= ends[1], (p, x, ends)
     low, high = (EXACT[name].low, EXACT[name].high)[:: 1 if function == "ppf" else -1]
-    edges = call(name, function, np.array([0, 1, -0.1, 1.1, NAN], kind), (), kind)
+    edges = call(name, function, np.array([0, 1, -0.1, 1.1, NAN], kind), parameters, kind)
     np.testing.assert_array_equal(edges, [low, high, NAN, NAN, NAN])
-    moved = call(name, function, q[3:7], (), kind, LOC, SCALE)
+    moved = call(name, function, q[3:7], parameters, kind, LOC, SCALE)
     np.testing.assert_allclose(moved, found[3:7] * SCALE + LOC, rtol=8 * np.finfo(kind).eps, atol=1e-7)
 
 
@@ -272,6 +412,13 @@ def test_infinitely_many_events_of_none_and_some():
 
 
 POINTS = {"uniform": (0.25,), "beta": (0.125, 0.6), "poisson": (2.0, 7.0), "bernoulli": (0.0, 1.0)}
+POINTS |= {"pareto": (1.5, 12.0), "vonmises": (0.25, 1.5), "wrapcauchy": (0.25, 1.5, 5.0), "truncnorm": (0.25, 1.5)}
+POINTS |= dict.fromkeys(("geom", "binom", "nbinom", "betabinom"), (2.0, 4.0))
+#: The parameters by which functions have no derivative: whole numbers, and those of the incomplete beta function.
+CONSTANT = {("binom", f): (1,) for f in ("logpmf", "pmf", "cdf", "sf")} | {
+    ("betabinom", f): (1,) for f in ("logpmf", "pmf")
+}
+CONSTANT |= {("nbinom", f): (1,) for f in ("cdf", "sf")} | {("beta", f): (1, 2) for f in TAIL_FUNCTIONS}
 
 
 def moved(name, function, x, *parameters):
@@ -291,10 +438,11 @@ def test_derivatives(name):
     exact, scaled, chosen = EXACT[name], name not in DISCRETE, functions(name)
     parameters = next(p for p in exact.cases if p not in ((1.0,), (0.5, 0.5)))
     more = (LOC, SCALE) if scaled else ()
-    # A number of events has no derivative, and betainc says that it has none by its parameters.
-    places = {f: [i for i in range(1 + len(parameters + more)) if i or scaled] for f in chosen}
-    if name == "beta":
-        places["cdf"] = [0, 3, 4]
+    # A number of events has no derivative.
+    places = {
+        f: [i for i in range(1 + len(parameters + more)) if (i or scaled) and i not in CONSTANT.get((name, f), ())]
+        for f in chosen
+    }
     slopes = fdl.jit(lambda *a: {f: fdl.grad(g, tuple(places[f]))(*a) for f, g in chosen.items()})
     for z in POINTS.get(name, (0.25, 1.5, 12.0)):
         x = z * SCALE + LOC if scaled else z
@@ -332,9 +480,10 @@ def test_dtypes_broadcasting_and_vmap(name, function):
 @pytest.mark.parametrize("name", EXACT)
 def test_nan_and_parameters_outside_of_their_domain_give_nan(name):
     chosen = {f: getattr(getattr(stats, name), f) for n, f in FUNCTIONS if n == name}
-    names = list(inspect.signature(chosen["cdf" if "cdf" in chosen else "pdf"]).parameters)
+    names = list(inspect.signature(next(chosen[f] for f in ("cdf", "pdf", "pmf") if f in chosen)).parameters)
     good = [0.5, *EXACT[name].cases[0], 0.0, 1.0][: len(names)]
     outside = {"scale": (0.0, -1.0), "mu": (-1.0,), "p": (-0.1, 1.1)} | dict.fromkeys(("a", "b", "df"), (0.0, -1.0))
+    outside |= {"a": (), "b": (-2.0,)} if name == "truncnorm" else {}
     cases = [(i, v) for i, bad in enumerate(names) for v in (NAN, *outside.get(bad, ()))]
     rows = [[v if i == place else g for i, g in enumerate(good)] for place, v in cases]
     columns = [np.array(column) for column in zip(*rows, strict=True)]
@@ -390,3 +539,18 @@ def test_multivariate_normal(kind, rng):
         stats.multivariate_normal.logpdf(x, mean, cov, allow_singular=True)
     with pytest.raises(fdl.errors.ShapeError, match=r"needs x \[..., n\] and cov"):
         stats.multivariate_normal.logpdf(x, mean, np.eye(2))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_tails_of_t(kind):
+    rows = [(z, df) for df in (0.5, 1.0, 4.0, 100.0) for z in (-3.0, -1.0, -0.25, 0.5, 1.0, 2.5, -300.0, 12.0, 1e10)]
+    z, df = (np.array(column, kind) for column in zip(*rows, strict=True))
+    with mp.workprec(120):
+        upper = [float(t_sf(mp.mpf(float(a)), mp.mpf(float(b)))) for a, b in zip(z, df, strict=True)]
+        lower = [float(t_sf(mp.mpf(-float(a)), mp.mpf(float(b)))) for a, b in zip(z, df, strict=True)]
+    for run in (lambda f: f(z, df), lambda f: fdl.jit(f)(2 * z + 1, df, kind(1), kind(2))):
+        np.testing.assert_allclose(run(stats.t.sf), upper, rtol=256 * np.finfo(kind).eps, atol=np.finfo(kind).tiny)
+        np.testing.assert_allclose(run(stats.t.cdf), lower, rtol=256 * np.finfo(kind).eps)
+    np.testing.assert_allclose(stats.t.sf(np.array([1.5, -2.0]), np.full(2, INF)), stats.norm.sf(np.array([1.5, -2.0])))
+    slope = fdl.grad(lambda x: stats.t.cdf(x, np.asarray(3.0)))(np.asarray(1.5))
+    np.testing.assert_allclose(slope, stats.t.pdf(np.asarray(1.5), np.asarray(3.0)), rtol=1e-12)

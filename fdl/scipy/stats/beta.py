@@ -7,8 +7,9 @@ from fdl.core.types import Array
 from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
 from fdl.scipy._stirling import LOG_2PI, deviance, stirling_rest
+from fdl.scipy._tails import beta_fraction, log_probability
 
-__all__ = ["cdf", "logpdf", "pdf"]
+__all__ = ["cdf", "isf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
 
 
 define = Distribution(
@@ -37,3 +38,45 @@ pdf = define.exp(logpdf, 1.5)
 @define(0.5)
 def cdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return special.betainc(a, b, fnp.clip((x - loc) / scale, 0.0, 1.0))
+
+
+@define(0.5)
+def sf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    z = fnp.clip((x - loc) / scale, 0.0, 1.0)
+    below = z < a / (a + b)
+    # On the far side the smaller probability has the digits, and 1 - z loses those of a small z.
+    other = 1 - special.betainc(a, b, z)
+    return fnp.where(below, other, special.betainc(b, a, 1 - z))
+
+
+def _log_tail(a: Any, b: Any, z: Any, rest: Any) -> Array:
+    """The logarithm of the probability below z, whose distance to one is `rest`."""
+
+    def far(tiny: Array) -> Array:
+        at = fnp.where(tiny & (z > 0), z, 0.5 * a / (a + b))
+        value = logpdf(at, a, b) + fnp.log(at) + fnp.log1p(-at) + fnp.log(beta_fraction(a, b, at))
+        return fnp.where(z > 0, value, -fnp.inf)
+
+    return log_probability(special.betainc(a, b, z), special.betainc(b, a, rest), far)
+
+
+@define(-0.693)
+def logcdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    z = fnp.clip((x - loc) / scale, 0.0, 1.0)
+    return _log_tail(a, b, z, 1 - z)
+
+
+@define(-0.693)
+def logsf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    z = fnp.clip((x - loc) / scale, 0.0, 1.0)
+    return _log_tail(b, a, 1 - z, z)
+
+
+@define(0.674)
+def ppf(q: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    return special.betaincinv(a, b, q) * scale + loc
+
+
+@define(0.326)
+def isf(q: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    return (1 - special.betaincinv(b, a, q)) * scale + loc

@@ -7,8 +7,9 @@ from fdl.core.types import Array
 from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
 from fdl.scipy._stirling import saddle_point
+from fdl.scipy._tails import log_probability, lower_gamma_fraction, upper_gamma_fraction
 
-__all__ = ["cdf", "logpdf", "pdf", "sf"]
+__all__ = ["cdf", "isf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
 
 
 define = Distribution("1.0, 2.0", a="shape parameter, positive; broadcasts.")
@@ -37,3 +38,37 @@ def cdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
 @define(0.736)
 def sf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return special.gammaincc(a, fnp.maximum((x - loc) / scale, 0.0))
+
+
+@define(-1.331)
+def logcdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    z = fnp.maximum((x - loc) / scale, 0.0)
+
+    def far(tiny: Array) -> Array:
+        at = fnp.where(tiny & (z > 0), z, 0.5 * a)
+        value = logpdf(at, a) + fnp.log(at) + fnp.log(lower_gamma_fraction(a, at))
+        return fnp.where(z > 0, value, -fnp.inf)
+
+    return log_probability(special.gammainc(a, z), special.gammaincc(a, z), far)
+
+
+@define(-0.307)
+def logsf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    z = fnp.maximum((x - loc) / scale, 0.0)
+
+    def far(tiny: Array) -> Array:
+        at = fnp.where(tiny & (z < fnp.inf), z, a + 1)
+        value = logpdf(at, a) + fnp.log(at) + fnp.log(upper_gamma_fraction(a, at))
+        return fnp.where(z < fnp.inf, value, -fnp.inf)
+
+    return log_probability(special.gammaincc(a, z), special.gammainc(a, z), far)
+
+
+@define(2.693)
+def ppf(q: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    return special.gammaincinv(a, q) * scale + loc
+
+
+@define(0.961)
+def isf(q: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    return special.gammainccinv(a, q) * scale + loc

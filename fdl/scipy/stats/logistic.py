@@ -8,7 +8,7 @@ from fdl.nn.activations import sigmoid, softplus
 from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
 
-__all__ = ["cdf", "logpdf", "pdf", "ppf", "sf"]
+__all__ = ["cdf", "isf", "logpdf", "pdf", "ppf", "sf"]
 
 
 define = Distribution("1.0", loc="the middle; broadcasts.", scale="scale, positive; broadcasts.")
@@ -37,3 +37,8 @@ def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 @define(1.099)
 def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return special.logit(q) * scale + loc
+
+
+@define(-1.099)
+def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    return -special.logit(q) * scale + loc

@@ -8,7 +8,7 @@ from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
 from fdl.scipy._stirling import saddle_point
 
-__all__ = ["cdf", "logpmf", "pmf"]
+__all__ = ["cdf", "logpmf", "pmf", "sf"]
 
 
 define = Distribution("2, 1.5", k="a number of events.", mu="rate, not negative; broadcasts.")
@@ -32,3 +32,10 @@ def cdf(k: Any, mu: Any, loc: Any = 0) -> Array:
     """The probability of k or less."""
     z = fnp.floor(k - loc)
     return fnp.where(z < 0, 0.0, special.gammaincc(fnp.maximum(z, 0) + 1, mu))
+
+
+@define(0.191)
+def sf(k: Any, mu: Any, loc: Any = 0) -> Array:
+    """The probability of more than k."""
+    z = fnp.floor(k - loc)
+    return fnp.where(z < 0, 1.0, special.gammainc(fnp.maximum(z, 0) + 1, mu))
