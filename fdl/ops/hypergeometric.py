@@ -18,7 +18,9 @@ def _scipy(name: str, *arrays: np.ndarray) -> np.ndarray:
     import scipy.special  # slow to import, seldom needed
 
     wide = np.complex128 if arrays[0].dtype.kind == "c" else np.float64
-    return np.asarray(getattr(scipy.special, name)(*(a.astype(wide) for a in arrays))).astype(arrays[0].dtype)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        found = getattr(scipy.special, name)(*(a.astype(wide) for a in arrays))
+        return np.asarray(found).astype(arrays[0].dtype)
 
 
 class Hyp1f1(Special):

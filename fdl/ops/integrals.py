@@ -21,8 +21,9 @@ def _scipy(name: str, x: np.ndarray, part: int | None = None) -> np.ndarray:
     """A function of SciPy's, or a part of its result, in float64: float32's range is too small for what is between."""
     import scipy.special  # slow to import, seldom needed
 
-    found = getattr(scipy.special, name)(x.astype(np.float64))
-    return np.asarray(found if part is None else found[part]).astype(x.dtype)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        found = getattr(scipy.special, name)(x.astype(np.float64))
+        return np.asarray(found if part is None else found[part]).astype(x.dtype)
 
 
 class Exp1(Special, Unary):

@@ -9,6 +9,7 @@ import numpy as np
 import fdl.numpy as fnp
 from fdl.core.types import Array
 from fdl.dtypes import default_dtype
+from fdl.numpy._operands import wide
 from fdl.ops import gamma_ratios, special
 from fdl.scipy._operands import operands
 
@@ -86,6 +87,10 @@ def comb(N: Any, k: Any, exact: bool = False, repetition: bool = False) -> Array
     N, k = operands(N, k)
     if repetition:
         return fnp.where((N == 0) & (k == 0), 1.0, comb(N + k - 1, k))
+    return _comb(wide(N), wide(k)).astype(N.dtype)
+
+
+def _comb(N: Array, k: Array) -> Array:
     none = (N < 0) | (k < 0) | (k > N)
     n, taken = fnp.where(none, 1.0, N), fnp.where(none, 0.0, k)
     # The quotient poch(n - k + 1, k) / k!, of the smaller one of k and n - k, has no large terms that cancel.
@@ -114,10 +119,12 @@ def bernoulli(n: int) -> Array:
     """
     if n < 0:
         raise ValueError(f"bernoulli: n is {n}; it must not be negative")
-    found = [Fraction(1)]
+    found: list[Fraction] = [Fraction(1)]
     for m in range(1, n + 1):
         odd = m > 1 and m % 2
-        found.append(Fraction(0) if odd else -sum(math.comb(m + 1, j) * found[j] for j in range(m)) / (m + 1))
+        found.append(
+            Fraction(0) if odd else -sum((math.comb(m + 1, j) * found[j] for j in range(m)), Fraction(0)) / (m + 1)
+        )
     return fnp.asarray(np.array([_as_float(number) for number in found]), default_dtype(float))
 
 

@@ -188,3 +188,25 @@ def test_shapes_and_transforms(name, count):
         np.testing.assert_array_equal(found, expected)
     grid = list(itertools.product(*args)) if count < 3 else [tuple(a[0] for a in args)]
     assert np.isfinite([np.asarray(fdl.tree.leaves(f(*point))[0]) for point in grid]).all()
+
+
+def test_inverses():
+    a, b, p = np.meshgrid([0.5, 2.0, 30.0], [0.7, 4.0], [1e-6, 0.1, 0.5, 0.9, 0.999])
+    for name, args in [("gammaincinv", (a, p)), ("gammainccinv", (a, p)), ("betaincinv", (a, b, p))]:
+        f, forward = getattr(special, name), getattr(reference, name.removesuffix("inv"))
+        found = np.asarray(f(*args))
+        np.testing.assert_allclose(forward(*args[:-1], found), p, rtol=1e-11)
+        slope = fdl.vmap(fdl.grad(f, argnums=len(args) - 1))(*(v.ravel() for v in args))
+        step = 1e-7 * p
+        expected = (
+            (getattr(reference, name)(*args[:-1], p + step) - getattr(reference, name)(*args[:-1], p - step)) / step / 2
+        )
+        np.testing.assert_allclose(slope, expected.ravel(), rtol=1e-5)
+        edges = np.asarray(f(*(v[:1, :1, 0] for v in args[:-1]), np.array([0.0, 1.0, -0.1, 1.1, np.nan])))[0]
+        end = 1.0 if name == "betaincinv" else np.inf
+        np.testing.assert_array_equal(
+            edges, [*((0, end) if name != "gammainccinv" else (end, 0)), np.nan, np.nan, np.nan]
+        )
+    by_shape = fdl.vmap(fdl.grad(special.gammaincinv))(a.ravel(), p.ravel())
+    expected = (reference.gammaincinv(a + 1e-6, p) - reference.gammaincinv(a - 1e-6, p)) / 2e-6
+    np.testing.assert_allclose(by_shape, expected.ravel(), rtol=1e-5)
