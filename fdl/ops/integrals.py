@@ -117,10 +117,10 @@ class Dawsn(Special, Unary):
         return _scipy("dawsn", x)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
-        return dawsn_slope(x)
+        return dawsn_derivative(x)
 
 
-class DawsnSlope(Special, Unary):
+class DawsnDerivative(Special, Unary):
     """1 - 2 x dawsn(x), whose terms cancel for large x."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
@@ -143,10 +143,10 @@ class Erfcx(Special, Unary):
         return _scipy("erfcx", x)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
-        return erfcx_slope(x)
+        return erfcx_derivative(x)
 
 
-class ErfcxSlope(Special, Unary):
+class ErfcxDerivative(Special, Unary):
     """2 x erfcx(x) - 2 / sqrt(pi), whose terms cancel for large x."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
@@ -207,4 +207,4 @@ class OwensT(Special, Binary):
 
 exp1, expi, expn, sine_integral, cosine_integral = Exp1(), Expi(), Expn(), Si(), Ci()
 fresnel_sin, fresnel_cos, spence, owens_t = FresnelSin(), FresnelCos(), Spence(), OwensT()
-dawsn, dawsn_slope, erfcx, erfcx_slope = Dawsn(), DawsnSlope(), Erfcx(), ErfcxSlope()
+dawsn, dawsn_derivative, erfcx, erfcx_derivative = Dawsn(), DawsnDerivative(), Erfcx(), ErfcxDerivative()
