@@ -89,10 +89,12 @@ def _bytes(step: LoopNest | EquationStep) -> int:
 def _equation_time(step: EquationStep) -> float:
     operation = step.equation.operation
     lowering = lowering_of(operation)
-    return 0.0 if is_nothing(step.equation) or not lowering.parallel else _work_time(step)
+    return _work_time(step) if lowering.parallel else 0.0
 
 
 def _work_time(step: EquationStep) -> float:
+    if is_nothing(step.equation):
+        return 0.0
     operation = step.equation.operation
     operands, results = [v.type for v in step.views], [v.type for v in step.outputs]
     tuning = host_target().tuning
