@@ -223,7 +223,8 @@ def as_array(value: Any, name: str = "an operand") -> Any:
         return value
     if type(value) in WEAK:
         try:
-            return Array(np.asarray(value, scalar_dtype(value)))
+            found = Array(np.asarray(value, scalar_dtype(value)))
+            return found.weakened(found.type.dtype) if config.weak_arrays and type(value) is not bool else found
         except OverflowError:
             raise RangeError(f"{name} is {value}, which no integer of 64 bits holds; make it a float") from None
     if isinstance(value, (np.ndarray, np.generic)):

@@ -1,6 +1,7 @@
 """The settings: one table, which the code reads and `docs/settings.md` shows."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ class Setting:
         text: what it does.
         field: whether `config` has it, so that a program may change it; else the environment alone decides.
         traced: whether what a jitted function runs depends on it.
+        choices: the values that it may have, where it is a text of a few.
     """
 
     variable: str
@@ -22,6 +24,7 @@ class Setting:
     text: str
     field: bool = True
     traced: bool = False
+    choices: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -38,17 +41,46 @@ class Setting:
         if text is None:
             return self.default
         if not isinstance(self.default, bool):
-            return text
+            return self.checked(text)
         if text not in ("0", "1", ""):
             raise ValueError(f"the environment variable {self.variable} is 1 (on) or 0 (off), got {text!r}")
         return text == "1"
+
+    def checked(self, value: Any) -> Any:
+        """`value`, if the setting may have it.
+
+        Raises:
+            ValueError: it may not.
+        """
+        if isinstance(self.default, bool):
+            if value in (True, False):
+                return bool(value)
+            raise ValueError(f"fdl.config.{self.name} is True or False, got {value!r}")
+        if self.choices:
+            name = value if isinstance(value, str) else getattr(value, "__name__", str(value))
+            if name not in self.choices:
+                raise ValueError(f"fdl.config.{self.name} is one of {', '.join(self.choices)}, got {value!r}")
+            return name
+        return value
 
 
 SETTINGS = {
     setting.name: setting
     for setting in (
-        Setting("FDL_DEFAULT_FLOAT", "float32", "The dtype of floats made without a dtype.", traced=True),
-        Setting("FDL_DEFAULT_INT", "int32", "The dtype of integers made without a dtype.", traced=True),
+        Setting(
+            "FDL_DEFAULT_FLOAT",
+            "float32",
+            "The dtype of floats made without a dtype.",
+            traced=True,
+            choices=("bfloat16", "float16", "float32", "float64"),
+        ),
+        Setting(
+            "FDL_DEFAULT_INT",
+            "int32",
+            "The dtype of integers made without a dtype.",
+            traced=True,
+            choices=("int8", "int16", "int32", "int64"),
+        ),
         Setting(
             "FDL_ENABLE_X64",
             True,
@@ -65,9 +97,19 @@ SETTINGS = {
             "FDL_SORT_KEYS", False, "The dicts that transforms and `fdl.tree` return have sorted keys, as JAX's have."
         ),
         Setting(
-            "FDL_NUMPY_RANK_PROMOTION", "allow", "`raise` refuses operands of different ranks that would broadcast."
+            "FDL_NUMPY_RANK_PROMOTION",
+            "allow",
+            "`raise` refuses operands of different ranks that would broadcast, `warn` warns of them.",
+            traced=True,
+            choices=("allow", "warn", "raise"),
         ),
-        Setting("FDL_NUMPY_DTYPE_PROMOTION", "standard", "`strict` refuses operands of different dtypes."),
+        Setting(
+            "FDL_NUMPY_DTYPE_PROMOTION",
+            "standard",
+            "`strict` refuses operands of different dtypes.",
+            traced=True,
+            choices=("standard", "strict"),
+        ),
         Setting("FDL_DISABLE_JIT", False, "Run jitted functions operation by operation.", traced=True),
         Setting(
             "FDL_DEBUG_NANS",
@@ -145,6 +187,7 @@ class Config:
     #: Whether results are looked at.
     checks: bool
     _states: ClassVar[dict[tuple[Any, ...], int]] = {}
+    _followers: ClassVar[list[Callable[[], None]]] = []
 
     def __init__(self) -> None:
         self.__dict__.update({name: setting.read() for name, setting in SETTINGS.items() if setting.field})
@@ -165,14 +208,21 @@ class Config:
             raise AttributeError(f"fdl.config has no setting {name!r}; it has {names}")
         if not setting.field:
             raise AttributeError(f"{name} is no field of fdl.config; set the environment variable {setting.variable}")
-        self.__dict__[name] = value
+        self.__dict__[name] = setting.checked(value)
         self._changed()
+
+    def on_change(self, follow: Callable[[], None]) -> None:
+        """Call `follow` now, and whenever a setting was changed."""
+        self._followers.append(follow)
+        follow()
 
     def _changed(self) -> None:
         # A number is a faster key than the values that it stands for.
         values = tuple(getattr(self, setting.name) for setting in SETTINGS.values() if setting.traced)
         self.__dict__["checks"] = self.debug_nans or self.debug_infs or self.debug_key_reuse
         self.__dict__["state"] = self._states.setdefault(values, len(self._states))
+        for follow in self._followers:
+            follow()
 
     def __repr__(self) -> str:
         rows = [(s.name, repr(getattr(self, s.name) if s.field else s.read()), s) for s in SETTINGS.values()]

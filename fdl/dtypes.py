@@ -57,7 +57,19 @@ WEAK: dict[type, type] = {kind: kind for kind in (bool, int, float, complex)} | 
     np.float64: float,
     np.complex128: complex,
 }
-_NUMPY_WEAK = frozenset(WEAK) - frozenset(WEAK.values())
+_NUMPY_WEAK = {kind: of for kind, of in WEAK.items() if kind is not of} | {np.longlong: int}
+
+
+def _choose_weak() -> None:
+    """Under JAX's rules NumPy's scalars are not weak, but arrays are."""
+    for kind, of in _NUMPY_WEAK.items():
+        if config.weak_arrays:
+            WEAK.pop(kind, None)
+        else:
+            WEAK[kind] = of
+
+
+config.on_change(_choose_weak)
 
 _WEAK = {bool: bool_, int: "int*", float: "float*", complex: "complex*"}
 _EDGES: dict[Any, tuple[Any, ...]] = {
@@ -230,6 +242,12 @@ def result_type(*values: Any) -> np.dtype:
     if isinstance(node, str):
         return default_dtype({"int*": int, "float*": float, "complex*": complex}[node])
     return canonical(node)
+
+
+def is_weak(*values: Any) -> bool:
+    """Whether the common dtype of `values` is that of a weak one, though strong ones may be among them."""
+    nodes = frozenset(_node(v) for v in values)
+    return key not in nodes and isinstance(_join(nodes), str)
 
 
 def _refuse_mixed(nodes: frozenset[Any]) -> None:

@@ -3,8 +3,10 @@
 Each function ``check_...`` is a test; the last line printed is JSON: what each raised, or an empty text.
 """
 
+import copy
 import importlib.util
 import json
+import pickle
 import sys
 import threading
 import traceback
@@ -375,6 +377,45 @@ def check_threads_import_and_install():
     for thread in threads:
         thread.join()
     assert found == [1.5] * 4
+
+
+def check_arrays_of_python_numbers_are_weak():
+    """The rules are those of JAX's page on type promotion: weak types stand below all arrays of their kind."""
+    weak, half = jnp.asarray(0.9), jnp.ones(2, "bfloat16")
+    assert weak.weak_type and weak.dtype == jnp.float32 and (half * weak).dtype == jnp.bfloat16
+    for made in (
+        jnp.exp(weak) - 1,
+        jnp.sum(jnp.broadcast_to(weak, (3,))),
+        jnp.where(True, weak, 1),
+        jnp.add(1.0, 2),
+        jnp.arange(3) * weak,
+        jax.jit(lambda x: x * 2)(weak),
+        jax.jit(lambda: 1.0)(),
+        jax.grad(lambda x: x * x)(weak),
+        jax.vmap(lambda x: x + 1)(jnp.broadcast_to(weak, (3,))),
+        jax.lax.scan(lambda c, _: (c * 2, c), 1.0, None, 2)[1],
+        jax.lax.cond(True, lambda x: x, lambda x: 2 * x, weak),
+        jax.lax.while_loop(lambda x: x < 1, lambda x: x + 1, weak),
+        copy.deepcopy(weak),
+        pickle.loads(pickle.dumps(weak)),
+    ):
+        assert made.weak_type and made.dtype == jnp.float32
+        assert (half * made.ravel()[0]).dtype == jnp.bfloat16
+        assert jax.jit(lambda x, y: x * y)(half, made.ravel()[0]).dtype == jnp.bfloat16
+    for made in (
+        jnp.asarray(0.9, "float32"),
+        weak.astype("float32"),
+        jnp.array([0.9, 1.0]),
+        jnp.asarray(np.float64(0.9)),
+        jnp.ones(()) * weak,
+        jnp.arange(3.0),
+        jnp.argmax(jnp.broadcast_to(weak, (3,))),
+    ):
+        assert not made.weak_type
+    assert (half * np.float64(2)).dtype == jnp.float32 and (half * 2.0).dtype == jnp.bfloat16
+    assert (jnp.ones(2, "int8") * np.int64(3)).dtype == jnp.int32
+    assert jax.eval_shape(lambda x: x * 2, weak).weak_type and jax.typeof(weak).weak_type
+    raised(lambda: jnp.asarray(2**40))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 
 from fdl.api.arguments import FlatFunction, difference, name_of, parameter_name
 from fdl.api.static import Partly
-from fdl.api.traced import Signature, jitted_functions
+from fdl.api.traced import SIGNED, Signature, jitted_functions
 from fdl.control.check import numbered
 from fdl.core.program import Program
 from fdl.transforms.inline import inline
@@ -74,7 +74,7 @@ def _differences(flat: FlatFunction, new: Signature, old: Signature) -> Iterator
         for number, (now, then) in enumerate(zip(new.abstract_values, old.abstract_values, strict=True)):
             if now != then:
                 yield from _leaf_differences(flat.describe(number), now, then)
-    for field in ("default_float", "default_int", "enable_x64", "runtime_checks"):
+    for field in SIGNED:
         if getattr(new, field) != getattr(old, field):
             yield "setting", f"fdl.config.{field}: {getattr(new, field)!r} now, {getattr(old, field)!r} before"
     if new.axes != old.axes:

@@ -13,7 +13,7 @@ from optree import PyTreeKind
 
 from fdl import tree
 from fdl.array import Array, scalar_dtype, wide_dtype
-from fdl.dtypes import WEAK
+from fdl.dtypes import WEAK, canonical
 from fdl.threads import get_num_threads
 
 #: What a fast call returns for arguments that are not of its kind.
@@ -160,13 +160,16 @@ class _Writer:
     def number(self, name: str, leaf: Any) -> bool:
         """Turn a leaf that is a number into an array; False for a leaf that needs the slow path."""
         kind = type(leaf)
+        if kind is np.ndarray and canonical(leaf.dtype) != leaf.dtype:  # 64 bits, where those of 32 take their place
+            self.require(f"type({name}) is {self.constant(kind)} and {name}.dtype == {self.constant(leaf.dtype)}")
+            self.check.append(f"{name} = asarray({name}, {self.constant(canonical(leaf.dtype))})")
         if kind is Array or kind is np.ndarray:
             return True
         if kind not in WEAK and not isinstance(leaf, np.generic):
             return False
         if kind not in WEAK:
             self.require(f"type({name}) is {self.constant(kind)}")
-            self.check.append(f"{name} = asarray({name})")
+            self.check.append(f"{name} = asarray({name}, {self.constant(canonical(leaf.dtype))})")
             return True
         shown = scalar_dtype(leaf)
         alike = frozenset(other for other, of in WEAK.items() if of is WEAK[kind])

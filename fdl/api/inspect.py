@@ -29,6 +29,7 @@ class ShapeDtypeStruct:
     shape: tuple[int, ...]
     dtype: Any
     sharding: Any = field(default=None, kw_only=True, compare=False)
+    weak_type: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
@@ -44,8 +45,13 @@ class ShapeDtypeStruct:
         """Number of elements."""
         return int(np.prod(self.shape))
 
+    def weakened(self, dtype: Any) -> "ShapeDtypeStruct":
+        """The type of a weak array, whose dtype yields to that of others."""
+        return ShapeDtypeStruct(self.shape, dtype, weak_type=True)
+
     def __repr__(self) -> str:
-        return f"ShapeDtypeStruct(shape={self.shape}, dtype={'key' if self.dtype == key else self.dtype})"
+        weak = ", weak_type=True" if self.weak_type else ""
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={'key' if self.dtype == key else self.dtype}{weak})"
 
 
 def held_leaves(

@@ -16,7 +16,7 @@ from fdl.api.explain import why_traced
 from fdl.api.fast_call import MISMATCH, fast_call
 from fdl.api.inspect import ShapeDtypeStruct, held_leaves
 from fdl.api.static import Partly, Static
-from fdl.api.traced import Signature, Traced, abstract_value, all_caches, concrete, default_dtypes, shared_cache
+from fdl.api.traced import Signature, Traced, abstract_value, all_caches, concrete, shared_cache, signed_settings
 from fdl.api.wrapping import update_wrapper
 from fdl.array import Array, eager
 from fdl.config import config
@@ -106,7 +106,7 @@ class Jitted(Generic[P, R]):
             leaves, structure = flatten_values(Partly(self.fun, static_arguments), dynamic, rest)
             abstract_values = [abstract_value(leaf) for leaf in leaves]
         axes = () if is_eager() else current().axis_sizes()
-        found = Signature(structure, tuple(abstract_values), static, *default_dtypes(), axes)
+        found = Signature(structure, tuple(abstract_values), static, *signed_settings(), axes)
         return leaves, found, static_arguments, rest
 
     def explain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -146,7 +146,7 @@ class Jitted(Generic[P, R]):
             (t.shape, t.dtype) if w is None else (t.shape, t.dtype, w) for t, w in zip(types, weak, strict=True)
         )
         axes = () if is_eager() else current().axis_sizes()
-        signature = Signature(structure, abstract_values, static, *default_dtypes(), axes)
+        signature = Signature(structure, abstract_values, static, *signed_settings(), axes)
         return Lowered(self, self.trace(static_arguments, signature, marks), signature)
 
     def adopt(self, compiled: "CompiledFunction") -> None:

@@ -5,6 +5,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,7 +156,7 @@ class Signature(NamedTuple):
         structure: of the dynamic arguments, as (args, kwargs).
         abstract_values: shape and dtype of every leaf; of a weak one, the dtype that it holds and that which it shows.
         static: number or name, type and value of every static argument.
-        default_float, default_int, enable_x64, runtime_checks: settings.
+        default_float ... numpy_dtype_promotion: settings.
         axes: names and sizes of the axes bound by transforms around the call.
     """
 
@@ -166,6 +167,9 @@ class Signature(NamedTuple):
     default_int: str
     enable_x64: bool
     runtime_checks: bool
+    weak_arrays: bool
+    numpy_rank_promotion: str
+    numpy_dtype_promotion: str
     axes: tuple[Any, ...]
 
     @property
@@ -179,9 +183,19 @@ class Signature(NamedTuple):
         return [value[2] if len(value) == 3 else None for value in self.abstract_values]
 
 
-def default_dtypes() -> tuple[str, str, bool, bool]:
-    """The settings that a signature holds."""
-    return config.default_float, config.default_int, config.enable_x64, config.runtime_checks
+#: The settings that a signature holds, in its order.
+SIGNED = (
+    "default_float default_int enable_x64 runtime_checks weak_arrays numpy_rank_promotion numpy_dtype_promotion".split()
+)
+
+
+def signed_settings() -> tuple[str, str, bool, bool, bool, str, str]:
+    """The values of the settings that a signature holds."""
+    found: tuple[str, str, bool, bool, bool, str, str] = _signed(config)
+    return found
+
+
+_signed: Any = attrgetter(*SIGNED)
 
 
 class Cache(dict[Signature, Traced]):

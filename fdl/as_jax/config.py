@@ -1,9 +1,11 @@
 """``jax.config``: JAX's flags, those that fdl has too, those that mean nothing on a CPU, and those it must refuse."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from fdl.api.environment import Device
 from fdl.as_jax.flags import FORWARDED, MEANINGLESS, ONLY
 from fdl.config import SETTINGS
 from fdl.config import config as _config
@@ -29,6 +31,8 @@ class JaxConfig:
             ValueError: fdl cannot do what the value asks for.
         """
         name = name if name.startswith("jax_") else f"jax_{name}"
+        if name == "jax_default_device" and isinstance(val, Device):
+            val = None  # there is one
         if name == "jax_enable_x64":
             _config.enable_x64 = bool(val)
             _config.default_float, _config.default_int = ("float64", "int64") if val else ("float32", "int32")
@@ -78,6 +82,28 @@ class JaxConfig:
 
 
 config = JaxConfig()
+
+_WORDS = dict.fromkeys(("1", "true", "yes", "on", "t", "y"), True) | dict.fromkeys(
+    ("0", "false", "no", "off", "f", "n", ""), False
+)
+
+
+def read_environment() -> None:
+    """Set the flags whose environment variables are set, as ``JAX_ENABLE_X64=1``; unknown variables are ignored.
+
+    Raises:
+        ValueError: fdl cannot do what a variable asks for, or it is no truth value where one is needed.
+    """
+    for variable, text in os.environ.items():
+        name = variable.lower()
+        if not (name == "jax_enable_x64" or name in FORWARDED or name in ONLY or name in MEANINGLESS):
+            continue
+        value: Any = text
+        if isinstance(config.read(name), bool):
+            if text.lower() not in _WORDS:
+                raise ValueError(f"the environment variable {variable} is true or false, got {text!r}")
+            value = _WORDS[text.lower()]
+        config.update(name, value)
 
 
 def _while(name: str) -> Callable[..., Any]:

@@ -45,7 +45,8 @@ def install() -> None:
             sys.path.insert(1, _SPAWNED)  # after the folder of the program, which others replace as the first
         importlib.import_module("fdl.as_jax.attributes").install()  # of what `import fdl` need not import
         config.enable_x64 = config.default_float == "float64"
-        config.sort_keys = True
+        config.sort_keys = config.weak_arrays = True
+        importlib.import_module("fdl.as_jax.config").read_environment()
 
 
 class _Finder(MetaPathFinder):

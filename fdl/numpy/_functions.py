@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl.array import Array as ConcreteArray
+from fdl.config import config
 from fdl.core.interpret import quiet
 from fdl.core.trace import computes_plainly
 from fdl.dtypes import ANY, INEXACT, bool_, key
@@ -18,7 +19,7 @@ _AT_ONCE = (int, float, np.float64)
 
 def _repeated(number: int | float, like: np.ndarray | None, domain: frozenset[Any]) -> np.ndarray | None:
     """A number in the shape and dtype of an array, without memory of its own; None if it needs promotion."""
-    if like is None or like.dtype not in domain:
+    if like is None or like.dtype not in domain or (type(number) is np.float64 and config.weak_arrays):
         return None
     kind = like.dtype.kind
     if kind == "f" or (kind in "iu" and type(number) is int):

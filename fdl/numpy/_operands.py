@@ -2,6 +2,7 @@
 
 import operator
 import reprlib
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeGuard
 
@@ -22,6 +23,7 @@ from fdl.dtypes import (
     float32,
     float64,
     is_inexact,
+    is_weak,
     key,
     python_number,
     result_type,
@@ -102,7 +104,9 @@ def element(name: str, given: Any, dtype: np.dtype) -> Array:
 
 def inexact(dtype: np.dtype) -> np.dtype:
     """`dtype` if it is floating or complex, else the default float."""
-    return dtype if is_inexact(dtype) else default_dtype(float)
+    if is_inexact(dtype):
+        return dtype
+    return float32 if config.weak_arrays and dtype.itemsize < 8 else default_dtype(float)  # JAX's rule, or ours
 
 
 def floating(x: Any) -> Array:
@@ -130,7 +134,7 @@ def promote(name: str, *args: Any, to_inexact: bool = False, keys: bool = False)
         dtype = inexact(dtype)
     if all(type(a) is int for a in kept):
         dtype = inexact(dtype) if to_inexact else np.result_type(*(arrays.scalar_dtype(a) for a in kept))
-    if found and all(type(a) in SCALARS or a.weak for a in kept):
+    if is_weak(*kept) if config.weak_arrays else found and all(type(a) in SCALARS or a.weak for a in kept):
         return _weak_operands(kept, dtype)
     return [cast(a, dtype) for a in kept]
 
@@ -187,11 +191,15 @@ def broadcast(name: str, *values: Array) -> list[Array]:
     first = values[0].type.shape
     if all(v.type.shape == first for v in values):
         return list(values)
-    if config.numpy_rank_promotion == "raise" and len({v.type.ndim for v in values} - {0}) > 1:
-        raise ShapeError(
+    if config.numpy_rank_promotion != "allow" and len({v.type.ndim for v in values} - {0}) > 1:
+        text = (
             f"{name}: operands of shapes {' and '.join(str(v.type.shape) for v in values)} have different ranks, and "
-            "numpy_rank_promotion is 'raise'; give each the same number of axes, for example with x[None]"
+            f"numpy_rank_promotion is {config.numpy_rank_promotion!r}; give each the same number of axes, for example "
+            "with x[None]"
         )
+        if config.numpy_rank_promotion == "raise":
+            raise ShapeError(text)
+        warnings.warn(text, stacklevel=2)
     shape = broadcast_shapes(*(v.type.shape for v in values), name=name)
     return [expand_to(v, shape) for v in values]
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl import array as arrays
 from fdl.array import as_array
-from fdl.core.trace import Value, is_eager, use
+from fdl.core.trace import Value, is_eager, lift, use
 from fdl.dtypes import WEAK, as_dtype, default_dtype, index_dtype, python_number, result_type
 from fdl.errors import LeafError, ShapeError
 from fdl.numpy._operands import (
@@ -26,6 +26,7 @@ from fdl.numpy._operands import (
 )
 from fdl.ops import compare
 from fdl.ops.bitwise import not_
+from fdl.ops.convert import convert
 from fdl.ops.select import select
 from fdl.ops.shape import full as repeated
 from fdl.ops.shape import iota, reshape
@@ -63,9 +64,9 @@ def array(
     """
     check_device("array", device)
     result = _from_data(object, None if dtype is None else as_dtype(dtype))
-    if dtype is not None and result.type.dtype != as_dtype(dtype):
+    if dtype is not None and (result.weak or result.type.dtype != as_dtype(dtype)):
         refuse_keys("array", result.type.dtype)
-        result = cast(result, as_dtype(dtype))
+        result = convert(result, as_dtype(dtype))
     if result is object:
         result = arrays.copied(result) if copy else arrays.alias(result)
     missing = ndmin - result.type.ndim
@@ -135,7 +136,7 @@ def _from_sequence(data: Sequence[Any], dtype: np.dtype | None) -> Array:
         except ValueError as error:
             raise ShapeError(f"array: the nested sequence is not rectangular: {error}") from None
         return arrays.Array(found.astype(dtype or _default_of(found, plain)))
-    items = [_from_data(item, dtype) for item in data]
+    items = [lift(_from_data(item, dtype)) for item in data]
     shapes = {item.type.shape for item in items}
     if len(shapes) > 1:
         raise ShapeError(f"array: the items of a sequence have different shapes: {sorted(shapes)}")
@@ -197,8 +198,8 @@ def astype(x: ArrayLike, dtype: DTypeLike | None, /, *, copy: bool = False, devi
     check_device("astype", device)
     target = default_dtype(float) if dtype is None else as_dtype(dtype)
     x = value("astype", x)
-    if x.type.dtype != target:
-        return cast(number("astype", x), target)
+    if x.weak or x.type.dtype != target:
+        return convert(number("astype", x), target)
     return arrays.copied(x) if copy else x
 
 

@@ -27,6 +27,7 @@ class Gather(Primitive):
     """
 
     lowering_kind = "kernel"
+    weak_operands = slice(1)
     linear = ((0,),)
     numbers: GatherDimensionNumbers
     slice_sizes: tuple[int, ...]
@@ -129,6 +130,7 @@ class Scatter(Primitive):
     """
 
     lowering_kind = "kernel"
+    weak_operands = slice(0, 3, 2)
     linear = True
     kind: str
     numbers: ScatterDimensionNumbers

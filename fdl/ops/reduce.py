@@ -58,6 +58,7 @@ class Extremum(Reduction, abstract=True):
     """Largest or smallest; equal ones share the derivative; NaN if there is any."""
 
     domain = ALL
+    weak_operands = None
     function: ClassVar[np.ufunc]
     largest: ClassVar[bool]
 
@@ -153,6 +154,7 @@ class ArgExtremum(Primitive, abstract=True):
     """The place of the first extreme element along `axis`; a NaN counts as extreme."""
 
     lowering_kind = "reduce"
+    weak_operands = None
     axis: int
     dtype: np.dtype = int32
     function: ClassVar[Callable[..., Any]]

@@ -20,6 +20,7 @@ class Select(Primitive):
     """`on_true` where `predicate` holds, else `on_false`; all of one shape."""
 
     lowering_kind = "elementwise"
+    weak_operands = slice(1, None)
     linear = ((1, 2),)
     transports = True
 

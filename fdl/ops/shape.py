@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fdl.core.primitive import Primitive
-from fdl.core.trace import lift
+from fdl.core.trace import Value, lift
 from fdl.core.types import TensorType
 from fdl.dtypes import NUMERIC, as_dtype
 from fdl.errors import DtypeError, ShapeError
@@ -220,7 +220,7 @@ class Iota(Primitive):
 
 def broadcast_in_dim(x: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
     """`x` broadcast to `shape`, its axis i becoming axis ``axes[i]``; itself if nothing changes."""
-    x, shape, axes = lift(x), tuple(shape), tuple(axes)
+    x, shape, axes = x if isinstance(x, Value) else lift(x), tuple(shape), tuple(axes)
     return x if x.type.shape == shape and axes == tuple(range(len(shape))) else BroadcastInDim(shape, axes)(x)
 
 

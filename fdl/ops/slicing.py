@@ -214,6 +214,7 @@ class DynamicSlice(Primitive):
     """A block of ``sizes`` that begins at the starts, integer scalars, moved so that it lies inside the operand."""
 
     lowering_kind = "kernel"
+    weak_operands = slice(1)
     linear = ((0,),)
     sizes: tuple[int, ...]
 
@@ -255,6 +256,7 @@ class DynamicUpdateSlice(Primitive):
     """The operand with a block replaced by the update, which begins at the starts, moved so that it lies inside."""
 
     lowering_kind = "kernel"
+    weak_operands = slice(2)
     linear = ((0, 1),)
 
     def result(self, *types: TensorType) -> TensorType:

@@ -37,7 +37,7 @@ def test_every_variable_is_in_the_table():
 
 def test_fields_are_those_of_the_table():
     fields = {setting.name for setting in SETTINGS.values() if setting.field}
-    assert set(Config.__annotations__) - {"state", "_states", "checks"} == fields
+    assert set(Config.__annotations__) - {"state", "_states", "_followers", "checks"} == fields
     for setting in SETTINGS.values():
         assert setting.variable in repr(fdl.config) and setting.text in repr(fdl.config)
         assert not setting.field or f"{setting.name}: {setting.text}" in Config.__doc__
@@ -47,7 +47,8 @@ def test_variables_set_the_settings(monkeypatch):
     for setting in SETTINGS.values():
         monkeypatch.delenv(setting.variable, raising=False)
         assert setting.read() == setting.default
-        given, expected = ("1", True) if isinstance(setting.default, bool) else ("x", "x")
+        text = setting.choices[-1] if setting.choices else "x"
+        given, expected = ("1", True) if isinstance(setting.default, bool) else (text, text)
         monkeypatch.setenv(setting.variable, given)
         assert setting.read() == expected
         assert not setting.field or getattr(Config(), setting.name) == expected
@@ -74,3 +75,36 @@ def test_programs_see_only_what_they_depend_on():
     assert settings.state != before
     settings.default_float = "float32"
     assert settings.state == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("numpy_rank_promotion", "rise", "numpy_rank_promotion is one of allow, warn, raise, got 'rise'"),
+        ("numpy_dtype_promotion", True, "numpy_dtype_promotion is one of standard, strict, got True"),
+        ("default_float", "int32", "default_float is one of bfloat16, float16, float32, float64, got 'int32'"),
+        ("default_int", "uint8", "default_int is one of int8, int16, int32, int64, got 'uint8'"),
+        ("debug_nans", "yes", "debug_nans is True or False, got 'yes'"),
+    ],
+)
+def test_values_that_a_setting_cannot_have_are_refused(name, value, message):
+    before = getattr(fdl.config, name)
+    with pytest.raises(ValueError, match=message):
+        setattr(fdl.config, name, value)
+    assert getattr(fdl.config, name) == before
+
+
+def test_jitted_functions_follow_the_settings_of_promotion():
+    f = fdl.jit(lambda x, y: x + y)
+    operands = fdl.numpy.ones((2, 2)), fdl.numpy.ones(2)
+    for _ in range(3):
+        f(*operands)
+    fdl.config.numpy_rank_promotion = "raise"
+    try:
+        with pytest.raises(fdl.errors.ShapeError, match="different ranks"):
+            f(*operands)
+        fdl.config.numpy_rank_promotion = "warn"
+        with pytest.warns(UserWarning, match="different ranks"):
+            f(*operands)
+    finally:
+        fdl.config.numpy_rank_promotion = "allow"
