@@ -33,11 +33,12 @@ def interrupted(function, *args):
 
 few = fdl.jit(lambda x: lax.fori_loop(0, 10, lambda i, c: halve(c), x))
 before = np.asarray(few(x))
-assert interrupted(fdl.jit(lambda x: lax.fori_loop(0, 10**11, lambda i, c: halve(c), x)), x), "scan"
-assert interrupted(lambda x: lax.scan(lambda c, _: (halve(c), None), x, length=10**11), x), "eager scan"
+forever = lambda x: lax.scan(lambda c, _: (halve(c), None), x, length=10**11)[0]
+assert interrupted(fdl.jit(forever), x), "scan"
+assert interrupted(forever, x), "eager scan"
 assert interrupted(fdl.jit(while_), x), "while"
-inner = lambda i, c: lax.fori_loop(0, 10**7, lambda j, c: halve(c), c)
-assert interrupted(fdl.jit(lambda x: lax.fori_loop(0, 10**7, inner, x)), x), "nested"
+nested = lambda x: lax.scan(lambda c, _: (lax.fori_loop(0, 10**4, lambda j, c: halve(c), c), None), x, length=10**9)[0]
+assert interrupted(fdl.jit(nested), x), "nested"
 assert interrupted(fdl.jit(fdl.vmap(while_)), fnp.ones((8, 4))), "batched"
 same = lambda c: fdl.pure_callback(np.array, c, c)
 assert interrupted(fdl.jit(lambda x: lax.while_loop(lambda c: c[0] >= 0, same, x)), x), "callbacks"
