@@ -75,7 +75,7 @@ def read_operation(data: Any, constants: Sequence[np.ndarray] = ()) -> Any:
     for field, value in zip(wanted, values, strict=True):
         if not _fits(value, field.type):
             raise NoDataError(f"{field.name} of {name} cannot be {value!r}")
-    return kind(*values)
+    return kind(**{field.name: value for field, value in zip(wanted, values, strict=True)})
 
 
 def _class_of(name: Any) -> Any:

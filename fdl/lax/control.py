@@ -42,6 +42,9 @@ from fdl.ops.slicing import concatenate
 from fdl.tracebacks import boundary
 
 #: Stands for an operand that was not given, since None is one.
+#: Up to this many steps, `fori_loop` scans an array of their numbers, which has a known range; beyond, it counts.
+_MOST_NUMBERS = 2**24
+
 _MISSING: Any = object()
 
 
@@ -500,9 +503,11 @@ def fori_loop(
     first, last, weak = _bounds(lower, upper)
     if not (isinstance(first, Tracer) or isinstance(last, Tracer)):
         start, stop = int(first.concrete()), int(last.concrete())
-        numbers = np.arange(start, max(start, stop), dtype=first.type.dtype)
-        if len(numbers) == 0 and config.disable_jit:
+        if stop <= start and config.disable_jit:
             return init_val
+        if stop - start > _MOST_NUMBERS:
+            return _counting(body_fun, init_val, first, stop - start, weak)
+        numbers = np.arange(start, max(start, stop), dtype=first.type.dtype)
 
         def body(value: Any, i: Any) -> Any:
             return body_fun(i, value), None
@@ -515,6 +520,17 @@ def fori_loop(
         return state[0] + one, body_fun(state[0].weakened(first.type.dtype) if weak else state[0], state[1])
 
     return run_while("fori_loop", lambda state: state[0] < last, step, (first, init_val))[1]
+
+
+def _counting(body_fun: Callable[[Any, Any], Any], init_val: Any, first: Any, length: int, weak: bool) -> Any:
+    """A counting loop that carries its number, for more steps than numbers should be kept."""
+    one = np.ones((), first.type.dtype)
+
+    def body(state: Any, _: Any) -> Any:
+        number = state[0].weakened(first.type.dtype) if weak else state[0]
+        return (state[0] + one, body_fun(number, state[1])), None
+
+    return _scan("fori_loop", body, (first, init_val), None, length, False, 1)[0][1]
 
 
 def _bounds(*bounds: Any) -> tuple[Any, Any, bool]:

@@ -84,6 +84,12 @@ CASES: dict[str, tuple[Any, tuple[np.ndarray, ...]]] = {
     "sort": (lambda x: (fnp.sort(x), fnp.argsort(x)), (np.array([3.0, 1.0, 2.0]),)),
     "scan": (scan, (np.linspace(0, 1, 50).reshape(10, 5),)),
     "while_": (steps, (np.linspace(0, 1, 6),)),
+    "long_loops": (
+        lambda x: lax.fori_loop(
+            0, 3_000_000, lambda i, v: v * 0.999 + i % 3, lax.while_loop(lambda v: v[0] < 3e6, lambda v: v + 1, x)
+        ),
+        (np.linspace(0, 1, 3),),
+    ),
     "cond": (lambda x: lax.cond(x.sum() > 0, fnp.exp, fnp.negative, x), (np.arange(4.0),)),
     "gather": (lambda x, i: x[i], (np.arange(12.0).reshape(4, 3), np.array([3, -1, 0]))),
     "convolution": (

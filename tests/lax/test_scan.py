@@ -272,3 +272,12 @@ def test_unroll_is_a_number_of_steps():
             lax.scan(lambda c, x: (c + x, None), 0.0, np.ones(3), unroll=unroll)
     assert float(lax.fori_loop(0, 5, lambda i, s: s + 1.0, 0.0, unroll=True)) == 5.0
     assert lax.scan(lambda c, x: (c + x, c), 0.0, np.ones(0), unroll=4)[1].shape == (0,)
+
+
+def test_loops_of_very_many_steps_keep_no_numbers():
+    steps = 2**24 + 3
+    run = (
+        fdl.jit(lambda x: lax.fori_loop(2, 2 + steps, lambda i, total: total + (i & 1), x)).lower(np.int32(0)).compile()
+    )
+    assert run.memory_analysis().temp_size_in_bytes < 1000
+    assert int(run(np.int32(0))) == steps // 2
