@@ -88,6 +88,8 @@ def read_source(app: Sphinx, page: str, source: list[str]) -> None:
         target, anchor = (path.parent / link[1]).resolve(), link[2] or ""
         if target in pages:
             return f"]({pages[target]}{anchor})"
+        if target.is_relative_to(NOTEBOOKS):
+            return f"](/notebooks/{target.name}{anchor})"
         if target.is_relative_to(app.srcdir):
             return f"](/{target.relative_to(app.srcdir)}{anchor})"
         return f"]({os.path.relpath(target, Path(app.srcdir, page).parent)}{anchor})"
