@@ -137,8 +137,12 @@ MODULES: dict[str, ModuleNames] = {
     "jax.tree_util": ModuleNames(("fdl.tree_util",)),
     "jax.flatten_util": ModuleNames(("fdl.flatten_util",)),
     "jax.scipy": ModuleNames(),
-    "jax.scipy.fft": ModuleNames(),
+    "jax.scipy.cluster": ModuleNames(),
+    "jax.scipy.cluster.vq": ModuleNames(("fdl.scipy.cluster.vq",)),
+    "jax.scipy.fft": ModuleNames(("fdl.scipy.fft",)),
+    "jax.scipy.integrate": ModuleNames(("fdl.scipy.integrate",)),
     "jax.scipy.linalg": ModuleNames(("fdl.scipy.linalg",)),
+    "jax.scipy.ndimage": ModuleNames(("fdl.scipy.ndimage",)),
     "jax.scipy.optimize": ModuleNames(("fdl.scipy.optimize",)),
     "jax.scipy.sparse": ModuleNames(),
     "jax.scipy.sparse.linalg": ModuleNames(("fdl.scipy.sparse.linalg",)),
@@ -147,7 +151,9 @@ MODULES: dict[str, ModuleNames] = {
     **{
         f"jax.scipy.stats.{name}": ModuleNames((f"fdl.scipy.stats.{name}",))
         for name in (
-            "bernoulli beta cauchy expon gamma laplace logistic multivariate_normal norm poisson t uniform".split()
+            """bernoulli beta betabinom binom cauchy chi2 dirichlet expon gamma gennorm geom gumbel_l gumbel_r laplace
+            logistic multinomial multivariate_normal nbinom norm pareto poisson t truncnorm uniform vonmises
+            wrapcauchy""".split()
         )
     },
     "jax.ad_checkpoint": ModuleNames(("fdl.ad_checkpoint",)),

@@ -23,3 +23,11 @@ def log1p_square(z: Array) -> Array:
     return fnp.where(
         small, fnp.log1p(fnp.square(fnp.where(small, size, 1.0))), 2 * fnp.log(fnp.where(small, 1.0, size))
     )
+
+
+def inexact(*args: Any) -> list[Array]:
+    """The operands, which may be nested lists, in one floating (or complex) dtype, each in its own shape."""
+    known = [a if type(a) in dtypes.WEAK else fnp.asarray(a) for a in args]
+    dtype = fnp.result_type(*known)
+    dtype = dtype if fnp.issubdtype(dtype, fnp.inexact) else dtypes.default_dtype(float)
+    return [fnp.asarray(a, dtype) for a in known]

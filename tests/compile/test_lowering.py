@@ -45,10 +45,10 @@ OTHERS = {
     "c64 c128": """
         Conj ConvGeneral Cumprod Cumsum DotGeneral Imag Iota Prod Real ReduceMax ReduceMin ReduceWindow Sort Sum
     """,
-    "c128": "Cholesky Eig Fft Lu Qr SlogDet Solve Svd TriangularSolve",
+    "c128": "Cholesky Eig Fft HouseholderQr Lu Qr SlogDet Solve Svd TriangularSolve",
     "f64": """
-        Cholesky Complex ConvGeneral Cumlogsumexp Eig Eigh Fft GammaSensitivity Lu Ndtri Nextafter Qr SlogDet Solve
-        Svd TriangularSolve
+        Cholesky Complex ConvGeneral Cumlogsumexp Eig Eigh Fft GammaSensitivity HouseholderQr Lu Ndtri Nextafter Qr
+        SlogDet Solve Svd TriangularSolve
     """,
     "bf16 f16 f32": "Cumlogsumexp Nextafter",
     "f32": "Complex Reinterpret",

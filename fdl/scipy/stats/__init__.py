@@ -28,6 +28,8 @@ from fdl.scipy.stats import (
     vonmises,
     wrapcauchy,
 )
+from fdl.scipy.stats._kde import gaussian_kde
+from fdl.scipy.stats._ranks import mode, rankdata, sem
 
 __all__ = [
     "bernoulli",
@@ -39,18 +41,22 @@ __all__ = [
     "dirichlet",
     "expon",
     "gamma",
+    "gaussian_kde",
     "gennorm",
     "geom",
     "gumbel_l",
     "gumbel_r",
     "laplace",
     "logistic",
+    "mode",
     "multinomial",
     "multivariate_normal",
     "nbinom",
     "norm",
     "pareto",
     "poisson",
+    "rankdata",
+    "sem",
     "t",
     "truncnorm",
     "uniform",
