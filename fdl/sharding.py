@@ -90,6 +90,11 @@ class AbstractMesh:
         return False
 
     @property
+    def are_all_axes_auto(self) -> bool:
+        """Whether no program says how arrays lie along the axes, if there are any."""
+        return not self.empty
+
+    @property
     def explicit_axes(self) -> tuple[Any, ...]:
         """Names of the axes along which arrays carry their sharding in their types: none."""
         return ()
@@ -143,6 +148,11 @@ class Mesh:
     def are_all_axes_explicit(self) -> bool:
         """See :class:`AbstractMesh`."""
         return False
+
+    @property
+    def are_all_axes_auto(self) -> bool:
+        """See :class:`AbstractMesh`."""
+        return not self.empty
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mesh) and (self.axis_names, self.shape) == (other.axis_names, other.shape)

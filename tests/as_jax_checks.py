@@ -63,6 +63,19 @@ def predict(layers, x):
     return (x @ layers[-1].w + layers[-1].b)[:, 0]
 
 
+def check_results_lie_on_one_device():
+    mesh = jax.make_mesh((1,), ("rows",))
+    assert mesh.are_all_axes_auto and mesh.abstract_mesh.are_all_axes_auto
+    where, x = NamedSharding(mesh, P("rows", None)), jnp.arange(6.0, out_sharding=P("rows")).reshape(2, 3)
+    assert jnp.einsum("ij,kj->ik", x, x, out_sharding=where).tolist() == [[5, 14], [14, 50]]
+    assert jax.jit(lambda x: lax.dot(x, x.T, out_sharding=where))(x).tolist() == [[5, 14], [14, 50]]
+    assert random.normal(random.key(0), (2, 3), out_sharding=where).shape == (2, 3)
+    assert "for at least 2 axes; the result has (2,)" in str(raised(lambda: jnp.zeros(2, out_sharding=where)))
+    assert "out_sharding is a sharding" in str(raised(lambda: jnp.zeros(2, out_sharding="rows")))
+    assert pickle.loads(pickle.dumps(jnp.einsum)) is jnp.einsum
+    assert jax.sharding.auto_axes(out_sharding=where)(jnp.sin) is jnp.sin
+
+
 def check_a_program_trains():
     x = random.normal(random.PRNGKey(1), (256, 3))
     y = jnp.sin(x[:, 0]) + x[:, 1] * x[:, 2]

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from fdl.as_jax.names import MODULES, ROOTS
+from fdl.as_jax.placed import placed
 from fdl.config import config
 
 _lock = threading.RLock()
@@ -90,6 +91,8 @@ class _Loader(Loader):
         names = vars(module)
         for name, value in _public(module.__name__):
             names.setdefault(name, value)
+        for name in MODULES[module.__name__].placed.split():
+            names[name] = placed(names[name], module.__name__)
         names["__all__"] = sorted(name for name in (*names, *_submodules(module.__name__)) if not name.startswith("_"))
         names["__doc__"] = f"fdl under the names of {module.__name__}."
 

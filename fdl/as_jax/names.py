@@ -1,7 +1,8 @@
 """Where each module of JAX finds its names in fdl, as data.
 
 The names are those of the JAX release `VERSION`, and some of later ones. A module takes every public name of the
-modules in `whole`, and the single ones of `names`, each from ``module`` or ``module:attribute``.
+modules in `whole`, and the single ones of `names`, each from ``module`` or ``module:attribute``; the functions in
+`placed` take an argument `out_sharding` besides.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ class ModuleNames(NamedTuple):
 
     whole: tuple[str, ...] = ()
     names: Mapping[str, str] = MappingProxyType({})
+    placed: str = ""
 
 
 def _from(module: str, names: str) -> dict[str, str]:
@@ -55,6 +57,13 @@ _ERRORS = {
 #: Dtypes of which fdl has no arrays; libraries name them in signatures.
 _SMALL_DTYPES = """float4_e2m1fn float6_e2m3fn float6_e3m2fn float8_e3m4 float8_e4m3 float8_e4m3b11fnuz float8_e4m3fn
     float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu int1 int2 int4 uint1 uint2 uint4"""
+#: Functions that take where their result lies.
+_PLACED = """arange array asarray bincount broadcast_to dot einsum empty full full_like matmul ones ones_like percentile
+    ravel repeat reshape tensordot zeros zeros_like"""
+_PLACED_LAX = "broadcast conv_general_dilated dot dot_general ragged_dot reduce reduce_sum reshape"
+_PLACED_RANDOM = """ball bernoulli beta bits categorical cauchy chisquare dirichlet exponential f gamma
+    generalized_normal geometric gumbel laplace loggamma logistic lognormal maxwell multivariate_normal normal
+    orthogonal pareto permutation poisson rademacher randint rayleigh t triangular truncated_normal uniform wald"""
 _AD = """UndefinedPrimal Zero deflinear2 instantiate_zeros is_undefined_primal primitive_jvps
     primitive_transposes"""
 _BATCHING = "axis_primitive_batchers fancy_primitive_batchers not_mapped primitive_batchers"
@@ -120,19 +129,21 @@ MODULES: dict[str, ModuleNames] = {
         _from("fdl.as_jax.util", "shape")
         | _from("ml_dtypes", _SMALL_DTYPES)
         | _from("fdl.numpy", "__array_api_version__ __array_namespace_info__"),
+        _PLACED,
     ),
     "jax.numpy.linalg": ModuleNames(("fdl.numpy.linalg",)),
     "jax.numpy.fft": ModuleNames(("fdl.fft",)),
     "jax.lax": ModuleNames(
         ("fdl.lax",),
         _from("fdl.sharding", "with_sharding_constraint") | _from("fdl.as_jax.operations", _LAX_PRIMITIVES),
+        _PLACED_LAX,
     ),
     "jax.lax.linalg": ModuleNames(("fdl.linalg", "fdl.tridiagonal")),
     "jax.image": ModuleNames(("fdl.image",)),
     "jax.nn": ModuleNames(("fdl.nn",)),
     "jax.nn.initializers": ModuleNames(("fdl.nn.initializers",)),
     "jax.ops": ModuleNames(("fdl.ops.segment",)),
-    "jax.random": ModuleNames(("fdl.random",), {"KeyArray": "fdl:Array"}),
+    "jax.random": ModuleNames(("fdl.random",), {"KeyArray": "fdl:Array"}, _PLACED_RANDOM),
     "jax.tree": ModuleNames(("fdl.tree",)),
     "jax.tree_util": ModuleNames(("fdl.tree_util",)),
     "jax.flatten_util": ModuleNames(("fdl.flatten_util",)),
@@ -216,6 +227,7 @@ MODULES: dict[str, ModuleNames] = {
         names=_from("fdl.sharding", f"{_SHARDING} get_abstract_mesh get_mesh reshard use_mesh")
         | _from("fdl.sharding", "set_mesh=use_mesh use_abstract_mesh=use_mesh")
         | _from("fdl.as_jax.placement", "make_single_device_sharding")
+        | _from("fdl.as_jax.placed", "auto_axes explicit_axes=auto_axes")
     ),
     "jax.stages": ModuleNames(names=_from("fdl.api.jit", "Lowered Traced Wrapped=Jitted Compiled=CompiledFunction")),
     "jax.test_util": ModuleNames(names=_from("fdl.test_util", "check_grads")),
