@@ -76,6 +76,60 @@ def check_results_lie_on_one_device():
     assert jax.sharding.auto_axes(out_sharding=where)(jnp.sin) is jnp.sin
 
 
+def check_small_optimizers():
+    from jax.example_libraries import optimizers
+
+    target = {"a": jnp.array([1.0, -2.0]), "b": jnp.float32(3)}
+
+    def loss(p):
+        return sum(((x - y) ** 2).sum() for x, y in zip(jax.tree.leaves(p), jax.tree.leaves(target), strict=True))
+
+    rate, makers = 0.3, optimizers
+    for make in (
+        makers.adagrad(rate), makers.adam(rate), makers.adamax(rate), makers.momentum(0.05, 0.9),
+        makers.nesterov(0.05, 0.9), makers.rmsprop(0.1), makers.rmsprop_momentum(0.02), makers.sgd(0.1),
+        makers.sm3(rate),
+    ):  # fmt: skip
+        init, update, params = make
+
+        @jax.jit
+        def step(state, i, update=update, params=params):
+            return update(i, jax.grad(loss)(params(state)), state), None
+
+        state, _ = lax.scan(step, init(jax.tree.map(jnp.zeros_like, target)), jnp.arange(300))
+        assert loss(params(state)) < 0.05, (make, params(state))
+        assert jax.tree.structure(params(state)) == jax.tree.structure(target)
+    # Adam's first step is as long as the step size, and momentum's second is 1 + mass times its first.
+    state = makers.adam(0.5).update_fn(0, {"w": jnp.array([3.0, -4.0])}, makers.adam(0.5).init_fn({"w": jnp.zeros(2)}))
+    np.testing.assert_allclose(makers.adam(0.5).params_fn(state)["w"], [-0.5, 0.5], rtol=1e-4)
+    init, update, params = makers.momentum(1.0, 0.5)
+    np.testing.assert_allclose(params(update(1, jnp.ones(1), update(0, jnp.ones(1), init(jnp.zeros(1))))), -2.5)
+    assert "of the structure" in str(raised(update, 0, [jnp.ones(1)], init(jnp.zeros(1))))
+    assert makers.piecewise_constant([10, 20], [3.0, 2.0, 1.0])(15) == 2
+    assert makers.polynomial_decay(1.0, 10, 0.0)(5) == 0.5
+    np.testing.assert_allclose(makers.clip_grads({"g": jnp.array([3.0, 4.0])}, 1.0)["g"], [0.6, 0.8], rtol=1e-6)
+
+
+def check_small_networks():
+    from jax.example_libraries import stax
+
+    init, apply = stax.serial(
+        stax.Conv(4, (3, 3), padding="SAME"), stax.BatchNorm(), stax.Relu, stax.MaxPool((2, 2), (2, 2)),
+        stax.ConvTranspose(3, (2, 2), (2, 2)), stax.AvgPool((3, 3), padding="SAME"), stax.SumPool((2, 2)), stax.Flatten,
+        stax.FanOut(3), stax.parallel(stax.Dense(5), stax.serial(stax.Dense(5), stax.Tanh), stax.Dense(5)),
+        stax.FanInSum, stax.FanOut(2), stax.parallel(stax.Identity, stax.Dropout(0.5)), stax.FanInConcat(),
+        stax.shape_dependent(lambda shape: stax.Dense(shape[-1] // 2)), stax.LogSoftmax,
+    )  # fmt: skip
+    shape, params = init(random.key(0), (7, 8, 8, 2))
+    x = random.normal(random.key(1), (7, 8, 8, 2))
+    found = apply(params, x, rng=random.key(2))
+    assert found.shape == shape == (7, 5)
+    np.testing.assert_allclose(jnp.exp(found).sum(1), 1, rtol=1e-5)
+    assert "give a key" in str(raised(apply, params, x))
+    # The mean of what is there: elements at the border of ones are 1 without the padding.
+    np.testing.assert_array_equal(stax.AvgPool((3, 3), padding="SAME")[1]((), jnp.ones((1, 4, 4, 1))), 1)
+
+
 def check_a_program_trains():
     x = random.normal(random.PRNGKey(1), (256, 3))
     y = jnp.sin(x[:, 0]) + x[:, 1] * x[:, 2]

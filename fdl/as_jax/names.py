@@ -168,7 +168,10 @@ MODULES: dict[str, ModuleNames] = {
         )
     },
     "jax.ad_checkpoint": ModuleNames(("fdl.ad_checkpoint",)),
-    "jax.api_util": ModuleNames(names=_from("fdl.as_jax.linear_util", "debug_info flatten_fun flatten_fun_nokwargs")),
+    "jax.api_util": ModuleNames(
+        names=_from("fdl.as_jax.linear_util", "debug_info flatten_fun flatten_fun_nokwargs")
+        | _from("fdl.as_jax.util", "safe_map")
+    ),
     "jax.core": ModuleNames(names=_CORE_NAMES),
     "jax.custom_batching": ModuleNames(("fdl.custom_batching",)),
     "jax.custom_derivatives": ModuleNames(
@@ -182,6 +185,9 @@ MODULES: dict[str, ModuleNames] = {
         | _from("fdl.as_jax.dtypes", "itemsize_bits")
         | _from("fdl.errors", "TypePromotionError=DtypeError")
     ),
+    "jax.example_libraries": ModuleNames(),
+    "jax.example_libraries.optimizers": ModuleNames(("fdl.as_jax.optimizers",)),
+    "jax.example_libraries.stax": ModuleNames(("fdl.as_jax.stax",)),
     "jax.errors": ModuleNames(names=_ERRORS),
     "jax.experimental": ModuleNames(
         names=_from("fdl.as_jax.config", "enable_x64 disable_x64")

@@ -61,10 +61,10 @@ def conv_transpose_shape_tuple(
     padding: Padding,
     dimension_numbers: Any,
 ) -> tuple[int, ...]:
-    """The shape of :func:`conv_transpose`, whose kernel has its features in the order of a convolution's.
+    """The shape of :func:`conv_transpose`, of a kernel that is not transposed.
 
-    >>> conv_transpose_shape_tuple((8, 5, 4), (3, 3, 4), (2,), "SAME", ("NHC", "HIO", "NHC"))
-    (8, 10, 3)
+    >>> conv_transpose_shape_tuple((8, 5, 4), (3, 4, 6), (2,), "SAME", ("NHC", "HIO", "NHC"))
+    (8, 10, 6)
     """
     lhs, rhs, out = conv_general_permutations(dimension_numbers)
     data, kernel = [lhs_shape[i] for i in lhs], [rhs_shape[i] for i in rhs]
@@ -75,7 +75,7 @@ def conv_transpose_shape_tuple(
     else:
         dilated = [(n - 1) * s + 1 for n, s in zip(data[2:], window_strides, strict=True)]
         space = [_count(n, k, 1, p) for n, k, p in zip(dilated, kernel[2:], padding, strict=True)]
-    return _placed((data[0], kernel[1], *space), out)
+    return _placed((data[0], kernel[0], *space), out)
 
 
 def conv_general_permutations(dimension_numbers: Any) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 import copyreg
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field, fields, is_dataclass
 from typing import Any, TypeVar
@@ -50,10 +51,16 @@ def register_pytree_node(
     """
     if flatten_with_keys_func is None:
         for namespace in (NAMESPACE, VALUES):
-            optree.register_pytree_node(nodetype, flatten_func, unflatten_func, namespace=namespace)
+            _register(nodetype, flatten_func, unflatten_func, namespace=namespace)
         _registrations[nodetype] = (flatten_func, unflatten_func, None)
     else:
         register_pytree_with_keys(nodetype, flatten_with_keys_func, unflatten_func, flatten_func)
+
+
+def _register(nodetype: type, *functions: Any, **options: Any) -> None:
+    with warnings.catch_warnings():  # a class of named tuples may have functions of its own
+        warnings.filterwarnings("ignore", "PyTree type .* is a subclass of", UserWarning)
+        optree.register_pytree_node(nodetype, *functions, **options)
 
 
 def register_pytree_with_keys(
@@ -96,9 +103,7 @@ def register_pytree_with_keys(
         return [child for _, child in pairs], auxiliary, tuple(key for key, _ in pairs)
 
     for namespace in (NAMESPACE,) if is_value else (NAMESPACE, VALUES):
-        optree.register_pytree_node(
-            nodetype, flatten_entries, unflatten_func, path_entry_type=Keyed, namespace=namespace
-        )
+        _register(nodetype, flatten_entries, unflatten_func, path_entry_type=Keyed, namespace=namespace)
     _registrations[nodetype] = (flatten_func, unflatten_func, flatten_with_keys)
 
 
