@@ -37,6 +37,13 @@ def shown_name(path: str) -> str:
     return "" if own else os.path.basename(path)
 
 
+def cell_name(path: str) -> str:
+    """``In [3]`` for the code of a cell that a notebook ran, which lies in no file of the user's; else nothing."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    found = getattr(getattr(shell, "compile", None), "format_code_name", lambda path: None)(path)
+    return found[1].replace("[", " [") if found else ""
+
+
 def of_users(traceback: TracebackType | None) -> TracebackType | None:
     """A traceback without the frames of fdl; the innermost frame is the user's line that led to the error."""
     if config.traceback == "full":

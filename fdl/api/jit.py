@@ -192,6 +192,12 @@ class Lowered:
     traced: Traced
     signature: Signature
 
+    def __repr__(self) -> str:
+        return f"<lowered {name_of(self.jitted.fun)}: {self.traced.program!r}>"
+
+    def _repr_html_(self) -> str:
+        return self.traced.program._repr_html_()
+
     @property
     def out_info(self) -> Any:
         """Shapes and dtypes of the result."""

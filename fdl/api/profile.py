@@ -25,7 +25,7 @@ class Kernel:
         bytes: read and written in all of these, every element counted once a call.
         peak: the share of what the machine can do that was reached: the time that these operations, or these bytes if
             they take longer, would take at the measured peak, over `seconds`. More than 1 means that the data were in a
-            cache.
+            cache; tables and plots leave it out.
     """
 
     what: str
@@ -83,6 +83,9 @@ class Profile:
             rows.append((_milliseconds(seconds), share, calls, "", "", "", f"{len(rest)} other kernels", ""))
         return rows
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         rows = [_HEADER, *self._rows()]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -100,14 +103,16 @@ class Profile:
 
         first, second = map(escape, self._heading())
         cells = "".join(f"<th>{escape(name)}</th>" for name in _HEADER)
+        shares = [kernel.seconds / self.seconds for kernel in self.kernels]
+        shares = [*shares[:_SHOWN], *([sum(shares[_SHOWN:])] if shares[_SHOWN:] else [])]
         align = ["right"] * _NUMBERS + ["left"] * (len(_HEADER) - _NUMBERS)
         body = "".join(
             "<tr>"
             + "".join(f'<td style="text-align:{a}">{escape(c)}</td>' for a, c in zip(align, row, strict=True))
-            + "</tr>"
-            for row in self._rows()
+            + f'<td style="min-width:8em"><div style="{_BAR};width:{100 * min(share, 1.0):.1f}%"></div></td></tr>'
+            for row, share in zip(self._rows(), shares, strict=True)
         )
-        table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+        table = f"<table><thead><tr>{cells}<th></th></tr></thead><tbody>{body}</tbody></table>"
         return f"<div><p><b>{first}</b><br>{second}</p>{table}</div>"
 
     def plot(self, ax: Any = None) -> Any:
@@ -133,7 +138,7 @@ class Profile:
         bars = ax.barh(
             range(len(shown)), [k.seconds * 1e3 for k in shown], color=[colours(min(k.peak, 1.0)) for k in shown]
         )
-        ax.bar_label(bars, [f"{100 * k.peak:.0f} %" for k in shown], padding=3, fontsize=8)
+        ax.bar_label(bars, [_share(k.peak) for k in shown], padding=3, fontsize=8)
         labels = [f"{_short(k.what)}\n{k.source}" for k in shown]
         ax.set_yticks(range(len(shown)), labels, fontsize=7)
         ax.margins(x=0.12, y=0.01)
@@ -145,6 +150,8 @@ class Profile:
 
 _HEADER = ("ms", "%", "calls", "GFLOP/s", "GB/s", "of peak", "kernel", "source")
 _NUMBERS = 6
+#: Of a bar of the table: a colour that is seen on white and on black.
+_BAR = "height:0.8em;background:#2f86d1"
 
 
 def _row(kernel: Kernel, total: float) -> tuple[str, ...]:
@@ -155,10 +162,15 @@ def _row(kernel: Kernel, total: float) -> tuple[str, ...]:
         str(kernel.calls),
         _number(kernel.flops / time / 1e9) if kernel.flops else "",
         _number(kernel.bytes / time / 1e9) if kernel.bytes else "",
-        f"{100 * kernel.peak:.0f} %" if kernel.peak else "",
+        _share(kernel.peak),
         kernel.what,
         kernel.source,
     )
+
+
+def _share(peak: float) -> str:
+    """Of what the machine can do at most; nothing is said of data in a cache, which are faster than that."""
+    return f"{100 * peak:.0f} %" if 0 < peak <= 1 else ""
 
 
 def _milliseconds(seconds: float) -> str:

@@ -1,8 +1,5 @@
 """What the stages of the compiler make of a program, as text for people."""
 
-import html
-import re
-import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +19,7 @@ from fdl.compile.passes.order import prepared
 from fdl.compile.runtime.machine import assembly
 from fdl.compile.schedule.fuse import is_nothing
 from fdl.compile.schedule.planner import make_plan
+from fdl.core.listing import Listing
 from fdl.core.program import Names, Program, Var, lines
 from fdl.dtypes import short_name
 
@@ -29,11 +27,6 @@ from fdl.dtypes import short_name
 STAGES = ("traced", "optimized", "schedule", "loops", "llvm", "asm")
 
 _INDICES = "ijklmnpqrstuvw"
-
-#: What is coloured: comments, types, names of results.
-_TOKENS = re.compile(r"(?P<comment>[#;] .*)|(?P<type>\b(?:key|bool|[bcfiu]+\d+)(?:\[[\d,]*\])?)|(?P<result>%\d+(?= =))")
-_COLOURS = {"comment": "90", "type": "36", "result": "33"}
-_HTML = {"comment": "gray", "type": "teal", "result": "darkgoldenrod"}
 
 
 def listing(program: Program, donate: tuple[bool, ...], stage: str, target: Target | None = None) -> "Listing":
@@ -71,48 +64,6 @@ def dump(program: Program, donate: tuple[bool, ...], folder: str) -> None:
         except Exception:
             text = traceback.format_exc()
         (here / f"{number}-{stage}.txt").write_text(text + "\n")
-
-
-class Listing(str):
-    """Text that a notebook shows with parts to unfold, and a terminal in colours where it is shown but not printed."""
-
-    def __repr__(self) -> str:
-        if sys.stdout is None or not sys.stdout.isatty():
-            return str(self)
-        return _TOKENS.sub(lambda m: f"\033[{_COLOURS[str(m.lastgroup)]}m{m.group()}\033[0m", self)
-
-    def _repr_html_(self) -> str:
-        style = "font-family: monospace; white-space: pre; line-height: 1.3"
-        return f'<div style="{style}">{"".join(_html(self.splitlines()))}</div>'
-
-
-def _html(rows: list[str]) -> Iterator[str]:
-    """Lines, those with more indented ones below as summaries of these."""
-    number = 0
-    while number < len(rows):
-        head, depth = rows[number], _depth(rows[number])
-        end = number + 1
-        while end < len(rows) and _depth(rows[end]) > depth:
-            end += 1
-        if end - number == 1:
-            yield f"<div>{_marked(head)}</div>"
-        else:
-            inside = "".join(_html(rows[number + 1 : end]))
-            yield f"<details{'' if depth else ' open'}><summary>{_marked(head)}</summary>{inside}</details>"
-        number = end
-
-
-def _depth(row: str) -> int:
-    return len(row) - len(row.lstrip()) if row.strip() else 1
-
-
-def _marked(row: str) -> str:
-    parts, last = [], 0
-    for match in _TOKENS.finditer(row):
-        parts.append(html.escape(row[last : match.start()]))
-        parts.append(f'<span style="color: {_HTML[str(match.lastgroup)]}">{html.escape(match.group())}</span>')
-        last = match.end()
-    return "".join(parts) + html.escape(row[last:])
 
 
 def _text(program: Program, donate: tuple[bool, ...], stage: str, target: Target) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.core.listing import Listing
 from fdl.core.operation import Operation
 from fdl.core.types import TensorType
 from fdl.dtypes import short_name
@@ -136,6 +137,9 @@ class Program:
 
     def __str__(self) -> str:
         return "\n".join(lines(self))
+
+    def _repr_html_(self) -> str:
+        return Listing(self)._repr_html_()
 
     def __repr__(self) -> str:
         ins, outs = (", ".join(map(str, types)) for types in (self.input_types, self.output_types))

@@ -19,7 +19,7 @@ from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.types import TensorType
 from fdl.errors import ConcretizationError, LeakedTracerError
-from fdl.tracebacks import shown_name
+from fdl.tracebacks import cell_name, shown_name
 
 if TYPE_CHECKING:
     from fdl.core.interface import Array as _Interface
@@ -206,7 +206,8 @@ def source_line() -> str:
     if _context.line:
         return _context.line
     frame = user_frame()
-    name = shown_name(frame.f_code.co_filename)
+    path = frame.f_code.co_filename
+    name = shown_name(path) and (cell_name(path) or shown_name(path))
     return f"{name}:{frame.f_lineno} ({frame.f_code.co_name})" if name else ""
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from fdl_spark.credentials import masked
 from fdl_spark.history.ending import Ending
 from fdl_spark.history.files import write_text
-from fdl_spark.history.markup import Markup, element
+from fdl_spark.history.markup import Markup, element, number, table
 from fdl_spark.history.outcome import LOSS_WEIGHT, Choice, Outcome, flat_numbers, means
 from fdl_spark.history.plot import figure_of
 from fdl_spark.history.records import COUNTS, columns_of
@@ -231,8 +231,20 @@ class History:
         if self.steps:
             x, y = np.array([(record["step"] + 1, record["loss"]) for record in self.steps], float).T
             parts.append(line_chart("loss by step", [Line("loss", x, y, marks=True)]))
+        if self.epochs:
+            parts.append(self._epoch_table())
         style = element("style", Markup(NOTEBOOK))
         return element("div", style, parts, class_="fdl-history")
+
+    def _epoch_table(self) -> Markup:
+        """The last epochs: their numbers, and those of the validation."""
+        shown = [
+            {k: v for k, v in record.items() if k in ("epoch", "step") or _is_metric(k, v)}
+            | {f"validation {k}": v for k, v in flat_numbers(record.get("validation", {})).items()}
+            for record in self.epochs[-EPOCHS:]
+        ]
+        heads = list(dict.fromkeys(name for record in shown for name in record))
+        return table(heads, [[number(record.get(name)) for name in heads] for record in shown])
 
     def _repr_png_(self) -> bytes | None:
         if find_spec("matplotlib") is None:
@@ -277,6 +289,9 @@ def _is_metric(name: str, value: Any) -> bool:
     """Whether an entry of a step's record is a mean over its rows; callbacks may have added anything."""
     return name not in COUNTS and isinstance(value, int | float)
 
+
+#: How many a notebook shows.
+EPOCHS = 10
 
 NOTEBOOK = """
 .fdl-history { --c0: #2f86d1; max-width: 760px; } .fdl-history svg { width: 100%; height: auto; }

@@ -196,3 +196,10 @@ def test_partial_sums_are_counted_where_they_are_made():
     kernels = fdl.profile(lambda x: fnp.sum(fnp.exp(x)))(fnp.ones(2**20)).kernels
     assert sum(k.flops for k in kernels) == pytest.approx(2 * 2**20, rel=0.01)
     assert sum(k.bytes for k in kernels) == pytest.approx(4 * 2**20, rel=0.01)
+
+
+def test_no_share_of_the_peak_is_above_all_of_it():
+    fast = Kernel("add (4,)", "a.py:1 (f)", 1, 2e-3, 48, 104, 1.25)
+    found = Profile("f", (fast,), 4e-3, 1, 0, 1e11, 2e10)
+    assert "125" not in str(found) + found._repr_html_() and repr(found) == str(found)
+    assert "width:50.0%" in found._repr_html_()

@@ -177,3 +177,17 @@ def test_failures_in_pytest(tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "fdl_pytest", "-p", "no:cacheprovider", "test_user.py"]
     text = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
     assert "x @ w" in text and "linear.py" not in text
+
+
+def test_lines_of_cells_of_notebooks(monkeypatch):
+    class Compiler:
+        def format_code_name(self, name):
+            return ("Cell", "In[13]") if name == "/tmp/kernel/1234.py" else None
+
+    shell = type("Shell", (), {"compile": Compiler()})()
+    module = type("module", (), {"get_ipython": staticmethod(lambda: shell)})
+    monkeypatch.setitem(sys.modules, "IPython", module)
+    found = {}
+    exec(compile("def f(x):\n    return x * x", "/tmp/kernel/1234.py", "exec"), found)
+    assert "# In [13]:2 (f)" in str(fdl.make_program(found["f"])(1.0))
+    assert "# test_tracebacks.py:" in str(fdl.make_program(lambda x: x * x)(1.0))

@@ -166,3 +166,13 @@ def test_a_stage_that_fails_is_dumped_as_its_traceback(tmp_path: Path, monkeypat
     (folder,) = tmp_path.iterdir()
     assert "Traceback" in (folder / "3-schedule.txt").read_text()
     assert "program(" in (folder / "2-optimized.txt").read_text()
+
+
+def test_programs_are_listings_in_notebooks_and_long_ones_are_folded() -> None:
+    lowered = fdl.jit(lambda x: x + 1).lower(X)
+    assert repr(lowered).startswith("<lowered <lambda>: <Program (f32[3,4]) -> (f32[3,4])")
+    short = lowered.traced.program
+    assert short._repr_html_() == lowered._repr_html_() == Listing(short)._repr_html_()
+    assert "<details open>" in short._repr_html_()
+    long = fdl.make_program(lambda x: sum(x * x for _ in range(40)))(X)
+    assert "<details>" in long._repr_html_() and "<details open>" not in long._repr_html_()

@@ -225,6 +225,7 @@ def test_a_notebook_shows_a_history_without_matplotlib(monkeypatch):
     history = history_of(20)
     page = Page(history._repr_html_())
     assert "svg" in page.elements and repr(history) in page.words
+    assert {"th", "td"} <= set(page.elements) and "validation loss" not in Page(History()._repr_html_()).words
     monkeypatch.setattr("fdl_spark.history.history.find_spec", lambda name: None)
     assert history._repr_png_() is None
     assert "svg" not in Page(History()._repr_html_()).elements
