@@ -146,3 +146,7 @@ def sequential_vmap(f: Callable[..., Any]) -> custom_vmap:
 
     made.def_vmap(rule)
     return made
+
+
+def __dir__() -> list[str]:
+    return __all__

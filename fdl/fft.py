@@ -337,3 +337,7 @@ def _fitted(x: Array, axis: int, extent: int) -> Array:
     if have < extent:
         return fnp.pad(x, [(0, extent - have) if a == axis else (0, 0) for a in range(x.ndim)])
     return x
+
+
+def __dir__() -> list[str]:
+    return __all__

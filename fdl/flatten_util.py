@@ -54,3 +54,7 @@ def ravel_pytree(pytree: Any) -> tuple[Any, Callable[[Any], Any]]:
     mixed = len({t.dtype for t in types}) > 1
     flats = [a.astype(dtype).ravel() for a in arrays]
     return fnp.concatenate(flats) if flats else fnp.zeros((0,), dtype), unravel
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -247,3 +247,7 @@ def scale_and_translate(
         _weights(x.type.shape[d], sizes[d], scales[i], shifts[i], chosen, antialias, False) for i, d in enumerate(axes)
     ]
     return _weighted(x, sizes, axes, weights)
+
+
+def __dir__() -> list[str]:
+    return __all__

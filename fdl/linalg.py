@@ -369,3 +369,7 @@ def symmetric_product(a_matrix: Any, c_matrix: Any, *, alpha: float = 1.0, beta:
 
 def _symmetric(x: Array, symmetrize: bool) -> Array:
     return (x + adjoint(x)) / 2 if symmetrize else x
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -368,3 +368,7 @@ __all__ = [
     "use_mesh",
     "with_sharding_constraint",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -102,3 +102,7 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         raise ImportError(f"fdl_spark.{name} needs PySpark, which is not installed: pip install 'fdl[spark]'")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

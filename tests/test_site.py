@@ -59,3 +59,12 @@ def test_markup_in_docstrings_is_characters(public_names: ModuleType) -> None:
     lines = ["|x| * ``2 * n``", "* a bullet", "", ">>> 2 * 3", "6 * 1", "", "as::", "", "    a * b", "", "c * d"]
     escaped = [r"\|x\| \* ``2 * n``", *lines[1:-1], r"c \* d"]
     assert public_names.plain(lines) == escaped
+
+
+def test_names_of_public_modules_are_public(public_names: ModuleType) -> None:
+    """What tab completion offers is what the module says that it offers."""
+    for name in public_names.public_modules():
+        module = importlib.import_module(name)
+        if hasattr(module, "__all__"):
+            others = {n for n in dir(module) if n[0] != "_"} - set(module.__all__)
+            assert not others, f"{name} also shows {sorted(others)}"

@@ -6,3 +6,7 @@ from fdl.debug.progress import progress
 from fdl.lax.callbacks import debug_callback as callback
 
 __all__ = ["callback", "check", "error_if", "print", "progress"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -20,3 +20,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = ["checkify", "io_callback", "jet", "ode", "sparse"]
+
+
+def __dir__() -> list[str]:
+    return __all__

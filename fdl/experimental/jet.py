@@ -276,3 +276,7 @@ def jet_values(
         outs = function(*[interpreter.join(lift(p), s) for p, s in zip(primals, series, strict=True)])
         pairs = [interpreter.split(o) for o in outs]
     return [p for p, _ in pairs], [s for _, s in pairs]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -205,3 +205,7 @@ def _first_step(f: Callable[[Any, Any], Any], y: Any, derivative: Any, t: Any, r
     most = fnp.maximum(d1, d2)
     h1 = fnp.where(most <= 1e-15, fnp.maximum(1e-6, h0 * 1e-3), (0.01 / fnp.maximum(most, _TINY)) ** 0.2)
     return lax.stop_gradient(fnp.minimum(100.0 * h0, h1))
+
+
+def __dir__() -> list[str]:
+    return __all__

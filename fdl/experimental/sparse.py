@@ -360,3 +360,7 @@ def empty(shape: Sequence[int], dtype: Any = None) -> BCOO:
     0
     """
     return BCOO((fnp.zeros(0, dtype), fnp.zeros((0, len(shape)), np.int32)), shape=tuple(shape))
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -27,3 +27,7 @@ __all__ = [
     "save",
     "to_bytes",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -375,3 +375,7 @@ __all__ = [
     "tversky_loss",
     "weight_norm",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -344,3 +344,7 @@ def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None)
         return fnp.pad(middle.reshape((1,) * (len(shape) - 2) + shape[-2:]), config)
 
     return _initializer(dtype, draw)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -505,3 +505,7 @@ __all__ = [
     "yogi",
     "zero_nans",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,3 +11,7 @@ _NAMES = (
 globals().update({f"tree_{name}": getattr(tree, name) for name in _NAMES})
 
 __all__ = [f"tree_{name}" for name in _NAMES]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -140,3 +140,7 @@ def idctn(
     [[1.0, 1.0], [1.0, 1.0]]
     """
     return _each_axis(idct, x, type, s, axes, norm)
+
+
+def __dir__() -> list[str]:
+    return __all__

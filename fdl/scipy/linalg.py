@@ -494,3 +494,7 @@ def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> 
     for i in range(max_squarings):
         found = fnp.where((squarings > i)[..., None, None], fnp.matmul(found, found), found)
     return fnp.where((squarings > max_squarings)[..., None, None], fnp.nan, found)
+
+
+def __dir__() -> list[str]:
+    return __all__

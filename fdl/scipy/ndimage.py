@@ -107,3 +107,7 @@ def map_coordinates(
     if order == 1 and image.dtype.kind in "iu":
         total = _rounded(total)
     return total.astype(image.dtype)
+
+
+def __dir__() -> list[str]:
+    return __all__

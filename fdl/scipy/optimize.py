@@ -157,3 +157,7 @@ def _line_search(
     x = fnp.where(done, state.x + t * direction, state.x)
     value, gradient = evaluate(x)
     return x, value, gradient, count + 1, done
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -536,3 +536,7 @@ def log_ndtr(x: Any, series_order: int = 3) -> Array:
     """
     (x,) = operands(x)
     return _log_ndtr(x)
+
+
+def __dir__() -> list[str]:
+    return __all__

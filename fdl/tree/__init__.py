@@ -83,3 +83,7 @@ __all__ = [
     "treedef_tuple",
     "unflatten",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -3,3 +3,7 @@
 from fdl_spark.history.history import History
 
 __all__ = ["History"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -7,3 +7,7 @@ columns, the same JSON of offsets, read by confluent-kafka (the extra `kafka`) i
 from fdl_spark.kafka.source import KafkaSource, source
 
 __all__ = ["KafkaSource", "source"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -40,3 +40,7 @@ __all__ = [
     "rmse",
     "top_k",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

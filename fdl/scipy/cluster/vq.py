@@ -39,3 +39,7 @@ def vq(obs: Any, code_book: Any, check_finite: bool = True) -> tuple[Array, Arra
     distances = fnp.linalg.norm(obs[:, None] - code_book[None], axis=-1)
     code = fnp.argmin(distances, axis=-1)
     return code, fnp.take_along_axis(distances, code[:, None], axis=-1)[:, 0]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -249,3 +249,7 @@ def _arnoldi(
     empty = fnp.zeros((residual.shape[0], size), residual.dtype)
     (basis, _), images = lax.scan(step, (empty, residual), fnp.arange(size))
     return basis, images.T
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -34,3 +34,7 @@ def cdf(k: Any, p: Any, loc: Any = 0) -> Array:
 def ppf(q: Any, p: Any, loc: Any = 0) -> Array:
     """The smallest k whose :func:`cdf` is at least q."""
     return fnp.where(q <= 0, -1 + loc, fnp.where(q <= 1 - p, loc, 1 + loc))
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -80,3 +80,7 @@ def ppf(q: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
 @define(0.326)
 def isf(q: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return (1 - special.betaincinv(b, a, q)) * scale + loc
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -31,3 +31,7 @@ def logpmf(k: Any, n: Any, a: Any, b: Any, loc: Any = 0) -> Array:
 
 
 pmf = define.exp(logpmf, 0.238)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -49,3 +49,7 @@ def sf(k: Any, n: Any, p: Any, loc: Any = 0) -> Array:
     inside = fnp.clip(z, 0.0, fnp.maximum(n - 1, 0.0))
     value = special.betainc(inside + 1, fnp.maximum(n - inside, 1.0), p)
     return fnp.where(z < 0, 1.0, fnp.where(z >= n, 0.0, value))
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -56,3 +56,7 @@ def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 @define(-1.0)
 def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return -ppf(q, -loc, scale)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -48,3 +48,7 @@ def ppf(q: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
 @define(1.213)
 def isf(q: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return gamma.isf(q, 0.5 * df, loc, 2 * scale)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -59,3 +59,7 @@ def pdf(x: Any, alpha: Any) -> Array:
     1.5
     """
     return fnp.exp(logpdf(x, alpha))
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -43,3 +43,7 @@ def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 @define(1.386)
 def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return loc - fnp.log1p(-q) * scale
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -72,3 +72,7 @@ def ppf(q: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
 @define(0.961)
 def isf(q: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return special.gammainccinv(a, q) * scale + loc
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -34,3 +34,7 @@ def sf(x: Any, beta: Any, loc: Any = 0, scale: Any = 1) -> Array:
     z = (x - loc) / scale
     tail = 0.5 * special.gammaincc(1 / beta, fnp.abs(z) ** beta)
     return fnp.where(z > 0, tail, 1 - tail)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -52,3 +52,7 @@ def cdf(k: Any, p: Any, loc: Any = 0) -> Array:
 def logcdf(k: Any, p: Any, loc: Any = 0) -> Array:
     """The logarithm of the probability of k or less."""
     return log1mexp(-logsf(k, p, loc))
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -50,3 +50,7 @@ def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
 @define(-0.327)
 def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return -fnp.log(-fnp.log1p(-q)) * scale + loc
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -26,3 +26,7 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     z = (x - loc) / scale
     tail = 0.5 * fnp.exp(-fnp.abs(z))
     return fnp.where(z <= 0, tail, 1 - tail)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -42,3 +42,7 @@ def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
 @define(-1.099)
 def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return -special.logit(q) * scale + loc
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -47,3 +47,7 @@ def pmf(x: Any, n: Any, p: Any) -> Array:
     0.422
     """
     return fnp.exp(logpmf(x, n, p))
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -68,3 +68,7 @@ def pdf(x: Any, mean: Any, cov: Any) -> Array:
     0.159
     """
     return fnp.exp(logpdf(x, mean, cov))
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -45,3 +45,7 @@ def sf(k: Any, n: Any, p: Any, loc: Any = 0) -> Array:
     """The probability of more than k."""
     z = fnp.floor(k - loc)
     return fnp.where(z < 0, 1.0, special.betainc(fnp.maximum(z, 0.0) + 1, n, 1 - p))
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -51,3 +51,7 @@ def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
 @define(-0.674)
 def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return -special.ndtri(q) * scale + loc
+
+
+def __dir__() -> list[str]:
+    return __all__

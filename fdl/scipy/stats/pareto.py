@@ -48,3 +48,7 @@ def ppf(q: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
 @define(1.101)
 def isf(q: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return fnp.exp(-fnp.log(q) / b) * scale + loc
+
+
+def __dir__() -> list[str]:
+    return __all__

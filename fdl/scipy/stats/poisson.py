@@ -39,3 +39,7 @@ def sf(k: Any, mu: Any, loc: Any = 0) -> Array:
     """The probability of more than k."""
     z = fnp.floor(k - loc)
     return fnp.where(z < 0, 1.0, special.gammainc(fnp.maximum(z, 0) + 1, mu))
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -48,3 +48,7 @@ def cdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
 @define(0.196)
 def sf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return cdf(-x, df, -loc, scale)
+
+
+def __dir__() -> list[str]:
+    return __all__

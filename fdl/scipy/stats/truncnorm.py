@@ -59,3 +59,7 @@ def logsf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 sf = define.exp(logsf, 0.349)
+
+
+def __dir__() -> list[str]:
+    return __all__

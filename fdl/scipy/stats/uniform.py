@@ -29,3 +29,7 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 @define(3.0)
 def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return fnp.where((q >= 0) & (q <= 1), q * scale + loc, fnp.nan)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -25,3 +25,7 @@ def logpdf(x: Any, kappa: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 pdf = define.exp(logpdf, 0.206)
+
+
+def __dir__() -> list[str]:
+    return __all__

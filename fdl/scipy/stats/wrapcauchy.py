@@ -24,3 +24,7 @@ def logpdf(x: Any, c: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 pdf = define.exp(logpdf, 0.168)
+
+
+def __dir__() -> list[str]:
+    return __all__
