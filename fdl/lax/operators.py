@@ -7,15 +7,16 @@ import numpy as np
 
 from fdl import tree
 from fdl.array import as_operand as as_array
+from fdl.array import as_weak
 from fdl.core.trace import Value
 from fdl.core.types import Array, TensorType
-from fdl.dtypes import ALL, BOOLEAN, COMPLEX, FLOATING, SIGNED, UNSIGNED, as_dtype, bool_, is_inexact
+from fdl.dtypes import ALL, BOOLEAN, COMPLEX, FLOATING, SIGNED, UNSIGNED, WEAK, as_dtype, bool_, is_inexact
 from fdl.errors import DtypeError, ShapeError
-from fdl.numpy._operands import expand_to, integer, promote
+from fdl.numpy._operands import beside, expand_to, integer, promote
 from fdl.ops import arithmetic, bitwise, compare, rounding, sigmoid, special, transcendental, trigonometric
 from fdl.ops import complex as complex_ops
 from fdl.ops.arithmetic import IntegerPow, StopGradient
-from fdl.ops.convert import bitcast, convert
+from fdl.ops.convert import bitcast
 from fdl.ops.select import clamp as clamp_primitive
 from fdl.ops.select import select as select_primitive
 
@@ -443,7 +444,7 @@ def stop_gradient(x: Any) -> Any:
     def one(leaf: Any) -> Any:
         if not isinstance(leaf, Value) and not hasattr(leaf, "dtype") and type(leaf) is not float:
             return leaf
-        leaf = as_array(leaf)
+        leaf = as_weak(leaf) if type(leaf) in WEAK else as_array(leaf)
         return StopGradient()(leaf) if is_inexact(leaf.type.dtype) else leaf
 
     return tree.map(one, x)
@@ -463,7 +464,7 @@ def convert_element_type(operand: Any, new_dtype: Any) -> Array:
     >>> fdl.lax.convert_element_type(2.7, "int32")
     Array(2, dtype=int32)
     """
-    return convert(as_array(operand), as_dtype(new_dtype))
+    return beside("convert_element_type", operand, as_dtype(new_dtype))
 
 
 def bitcast_convert_type(operand: Any, new_dtype: Any) -> Array:

@@ -9,10 +9,9 @@ from fdl.array import as_operand as as_array
 from fdl.core.types import Array
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
-from fdl.numpy._operands import axis_index, broadcast_shapes, element, integer, integers, promote, shape_tuple
+from fdl.numpy._operands import axis_index, beside, broadcast_shapes, element, integer, integers, promote, shape_tuple
 from fdl.ops import shape as shapes
 from fdl.ops import slicing
-from fdl.ops.convert import convert
 
 __all__ = [
     "broadcast",
@@ -135,8 +134,7 @@ def full(shape: Sequence[int], fill_value: Any, dtype: Any = None, **ignored: An
     >>> fdl.lax.full((2,), 1.5)
     Array([1.5, 1.5], dtype=float32)
     """
-    value = as_array(fill_value)
-    value = value if dtype is None else convert(value, as_dtype(dtype))
+    value = as_array(fill_value) if dtype is None else beside("full", fill_value, as_dtype(dtype))
     return shapes.broadcast_in_dim(value, shape_tuple("full", shape), ())
 
 

@@ -354,8 +354,8 @@ def log1mexp(x: Any) -> Array:
 def promoted(a: Array, b: Any) -> tuple[Array, Array]:
     """Both with the dtype and the shape that they have in common."""
     dtype = fnp.result_type(a, b)
-    a, b = fnp.broadcast_arrays(a, fnp.asarray(b))
-    return a.astype(dtype), b.astype(dtype)
+    a, b = fnp.broadcast_arrays(a.astype(dtype), fnp.asarray(b, dtype))
+    return a, b
 
 
 def standardize(

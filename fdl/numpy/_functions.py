@@ -8,10 +8,11 @@ import numpy as np
 from fdl.array import Array as ConcreteArray
 from fdl.config import config
 from fdl.core.interpret import quiet
-from fdl.core.trace import computes_plainly
-from fdl.dtypes import ANY, INEXACT, bool_, key
+from fdl.core.trace import Value, computes_plainly
+from fdl.dtypes import ANY, INEXACT, WEAK, bool_, key
 from fdl.errors import DtypeError
 from fdl.numpy._operands import Array, broadcast, number, promote
+from fdl.ops.shape import full
 
 #: The types of numbers that need no promotion beside an array of floats.
 _AT_ONCE = (int, float, np.float64)
@@ -28,6 +29,17 @@ def _repeated(number: int | float, like: np.ndarray | None, domain: frozenset[An
         except OverflowError:
             return None  # the slow path says so
         return np.ndarray(like.shape, like.dtype, scalar, 0, (0,) * like.ndim)
+    return None
+
+
+def _decided(compare: Callable[..., Any], x: Any, y: Any) -> Array | None:
+    """What integers give that are compared with a number which their dtype does not hold; None if it does."""
+    for known, array in ((x, y), (y, x)):
+        if WEAK.get(type(known)) is int and isinstance(array, (Value, np.ndarray)) and array.dtype.kind in "iu":
+            span = np.iinfo(array.dtype)
+            if not span.min <= known <= span.max:
+                ints = [0 if a is array else int(a) for a in (x, y)]
+                return full(compare(*ints), array.shape, bool_)
     return None
 
 
@@ -96,6 +108,7 @@ def binary(
     example: str,
     to_inexact: bool = False,
     boolean: Any = None,
+    decided: bool = False,
 ) -> Callable[[Any, Any], Array]:
     """The function that applies a primitive of two operands after promotion and broadcasting.
 
@@ -106,6 +119,7 @@ def binary(
         example: "arguments -> inside of Array(...)", for the docstring.
         to_inexact: whether integers are converted to the default float first.
         boolean: the primitive for two booleans, if it is another one.
+        decided: whether a number that the other operand's dtype does not hold decides the result.
     """
     domain = frozenset(operation.domain)
     unchanged = frozenset(INEXACT) if to_inexact else frozenset(ANY) - {bool_ if boolean is not None else None}
@@ -127,6 +141,9 @@ def binary(
                 other = _repeated(x, y._data, fast)
                 if other is not None:
                     return _at_once(reference, other, y._data)
+        known = _decided(reference, x, y) if decided else None
+        if known is not None:
+            return known
         x, y = broadcast(name, *promote(name, x, y, to_inexact=to_inexact, keys=key in domain))
         dtype: np.dtype = x.type.dtype
         if dtype == bool_ and boolean is not None:

@@ -74,6 +74,12 @@ def cast(x: Any, dtype: np.dtype) -> Array:
         raise DtypeError(f"{reprlib.repr(x)} is no number that {dtype} holds") from None
 
 
+def beside(name: str, x: Any, dtype: np.dtype) -> Array:
+    """`x` as a Value of the dtype of the arrays that it meets, a number with all of its digits."""
+    made: Any = cast(arrays.as_weak(x) if type(x) in WEAK else value(name, x), dtype)
+    return made.strong()
+
+
 def wide(x: Array) -> Array:
     """`x`, 16-bit floats as float32, which has room for squares, sums of exponentials and epsilons."""
     return cast(x, accumulator(x.type.dtype))
@@ -91,7 +97,7 @@ def element(name: str, given: Any, dtype: np.dtype) -> Array:
         raise ShapeError(f"{name} must be a scalar, got {x.type}")
     if type(x) is not arrays.Array or x.type.dtype == dtype:
         return cast(x, dtype)
-    known = x.concrete().item()
+    known = python_number(given) if type(given) in WEAK else x.concrete().item()
     if dtype.kind in "iub" and isinstance(known, float):
         if known in (np.inf, -np.inf):
             low, high = (False, True) if dtype == bool_ else (np.iinfo(dtype).min, np.iinfo(dtype).max)
@@ -99,7 +105,7 @@ def element(name: str, given: Any, dtype: np.dtype) -> Array:
         if known != known or known != int(known):
             raise DtypeError(f"{name} is {known}, which {dtype} does not have; convert the array first")
         known = int(known)
-    return cast(given if isinstance(known, complex) else known, dtype)
+    return cast(known, dtype)
 
 
 def inexact(dtype: np.dtype) -> np.dtype:

@@ -6,7 +6,7 @@ import numpy as np
 
 from fdl.array import alias
 from fdl.core.trace import Value
-from fdl.dtypes import INEXACT, INTEGER, REAL, SIGNED, UNSIGNED, bool_, python_number
+from fdl.dtypes import INEXACT, INTEGER, REAL, SIGNED, UNSIGNED, WEAK, bool_, python_number
 from fdl.errors import DtypeError
 from fdl.numpy._functions import binary, unary
 from fdl.numpy._operands import (
@@ -400,7 +400,9 @@ def clip(
     >>> clip(5.0, max=2)
     Array(2., dtype=float32)
     """
-    x = number("clip", arr, (bool_, *REAL))
+    x: Any = number("clip", arr, (bool_, *REAL))
+    if type(arr) in WEAK and isinstance(max if min is None else min, Value):
+        x = arr  # so that it takes the dtype of the bound with all digits
     if min is not None:
         x = maximum(min, x)
     return x if max is None else minimum(max, x)

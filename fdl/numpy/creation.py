@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl import array as arrays
 from fdl.array import as_array
-from fdl.core.trace import Value, is_eager, lift, use
+from fdl.core.trace import Tracer, Value, is_eager, use
 from fdl.dtypes import WEAK, as_dtype, default_dtype, index_dtype, python_number, result_type
 from fdl.errors import LeafError, ShapeError
 from fdl.numpy._operands import (
@@ -136,17 +136,17 @@ def _from_sequence(data: Sequence[Any], dtype: np.dtype | None) -> Array:
         except ValueError as error:
             raise ShapeError(f"array: the nested sequence is not rectangular: {error}") from None
         return arrays.Array(found.astype(dtype or _default_of(found, plain)))
-    items = [lift(_from_data(item, dtype)) for item in data]
+    items = [_from_data(item, dtype) for item in data]
     shapes = {item.type.shape for item in items}
     if len(shapes) > 1:
         raise ShapeError(f"array: the items of a sequence have different shapes: {sorted(shapes)}")
     # A Python number among arrays stays weak.
     weak = [raw if type(raw) in WEAK else item for raw, item in zip(data, items, strict=True)]
     common = dtype or result_type(*weak)
-    if all(type(item) is arrays.Array for item in items):
+    if not any(isinstance(item, Tracer) for item in items):
         with use(arrays.eager):  # what is known stays known while a function is traced
-            return arrays.Array(np.stack([cast(item, common).concrete() for item in items]))
-    return concatenate([reshape(cast(i, common), (1, *i.type.shape)) for i in items], 0)
+            return arrays.Array(np.stack([cast(item, common).concrete() for item in weak]))
+    return concatenate([reshape(cast(w, common), (1, *i.type.shape)) for w, i in zip(weak, items, strict=True)], 0)
 
 
 def _of_python(data: Sequence[Any]) -> list[Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from fdl import array as arrays
 from fdl.dtypes import default_dtype
 from fdl.errors import ShapeError
-from fdl.numpy._operands import Array, ArrayLike, axis_index, cast, expand_to, integer, value
+from fdl.numpy._operands import Array, ArrayLike, axis_index, beside, cast, expand_to, integer, value
 from fdl.numpy.creation import eye, ones
 from fdl.numpy.ranges import arange
 from fdl.numpy.rearrange import resize
@@ -102,7 +102,7 @@ def fill_diagonal(a: ArrayLike, val: ArrayLike, wrap: bool = False, *, inplace: 
     if len(shape) < 2 or (len(shape) > 2 and len(set(shape)) > 1):
         raise ShapeError(f"fill_diagonal needs two axes or more equal ones, got shape {shape}")
     count = min(shape)
-    values = value("fill_diagonal", val)
+    values = beside("fill_diagonal", val, x.type.dtype)
     values = resize(ravel(values), (count,)) if values.type.ndim else values
     return x.at[diag_indices(count, len(shape))].set(values)
 

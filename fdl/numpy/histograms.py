@@ -9,7 +9,7 @@ import numpy as np
 
 from fdl.dtypes import index_dtype
 from fdl.errors import ShapeError
-from fdl.numpy._operands import Array, ArrayLike, cast, inexact, integer, number, promote, value
+from fdl.numpy._operands import Array, ArrayLike, beside, cast, inexact, integer, number, promote, value
 from fdl.numpy.arithmetic import clip
 from fdl.numpy.creation import asarray, ones_like, zeros
 from fdl.numpy.ranges import linspace
@@ -81,7 +81,7 @@ def histogram_bin_edges(
     if range is None:
         low, high = (smallest(x), largest(x)) if x.type.size else (asarray(0.0), asarray(1.0))
     else:
-        low, high = (cast(asarray(v), x.type.dtype) for v in range)
+        low, high = (beside("histogram", v, x.type.dtype) for v in range)
     # An interval without width becomes one of width 1.
     point = low == high
     return linspace(where(point, low - 0.5, low), where(point, high + 0.5, high), count + 1, dtype=x.type.dtype)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl.dtypes import BOOLEAN, INTEGER, REAL, bool_
+from fdl.dtypes import BOOLEAN, INTEGER, REAL, WEAK, bool_
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._functions import binary
 from fdl.numpy._operands import Array, ArrayLike, broadcast_shapes, cast, expand_to, matched, no_out, number, value
@@ -13,12 +13,12 @@ from fdl.ops import arithmetic, bitwise, compare, reduce
 from fdl.ops.complex import imag, real
 from fdl.ops.shape import full_like
 
-equal = binary("equal", compare.eq, "Whether x == y.", "1, 2 -> False, dtype=bool")
-not_equal = binary("not_equal", compare.ne, "Whether x != y.", "1, 2 -> True, dtype=bool")
-less = binary("less", compare.lt, "Whether x < y.", "1, 2 -> True, dtype=bool")
-less_equal = binary("less_equal", compare.le, "Whether x <= y.", "2, 2 -> True, dtype=bool")
-greater = binary("greater", compare.gt, "Whether x > y.", "1, 2 -> False, dtype=bool")
-greater_equal = binary("greater_equal", compare.ge, "Whether x >= y.", "2, 2 -> True, dtype=bool")
+equal = binary("equal", compare.eq, "Whether x == y.", "1, 2 -> False, dtype=bool", decided=True)
+not_equal = binary("not_equal", compare.ne, "Whether x != y.", "1, 2 -> True, dtype=bool", decided=True)
+less = binary("less", compare.lt, "Whether x < y.", "1, 2 -> True, dtype=bool", decided=True)
+less_equal = binary("less_equal", compare.le, "Whether x <= y.", "2, 2 -> True, dtype=bool", decided=True)
+greater = binary("greater", compare.gt, "Whether x > y.", "1, 2 -> False, dtype=bool", decided=True)
+greater_equal = binary("greater_equal", compare.ge, "Whether x >= y.", "2, 2 -> True, dtype=bool", decided=True)
 bitwise_and = binary("bitwise_and", bitwise.and_, "The bits set in both x and y.", "6, 3 -> 2, dtype=int32")
 bitwise_or = binary("bitwise_or", bitwise.or_, "The bits set in x or y.", "6, 3 -> 7, dtype=int32")
 bitwise_xor = binary("bitwise_xor", bitwise.xor, "The bits set in exactly one of x and y.", "6, 3 -> 5, dtype=int32")
@@ -258,7 +258,7 @@ def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> Array:
     x, y = value("array_equal", a1), value("array_equal", a2)
     if x.type.shape != y.type.shape:
         return cast(False, bool_)
-    same = equal(x, y)
+    same = equal(*(raw if type(raw) in WEAK else a for raw, a in ((a1, x), (a2, y))))
     return _all(logical_or(same, logical_and(isnan(x), isnan(y))) if equal_nan else same)
 
 
@@ -273,7 +273,7 @@ def array_equiv(a1: ArrayLike, a2: ArrayLike) -> Array:
         shape = broadcast_shapes(x.type.shape, y.type.shape)
     except ShapeError:
         return cast(False, bool_)
-    return _all(equal(expand_to(x, shape), expand_to(y, shape)))
+    return _all(equal(*(raw if type(raw) in WEAK or a.weak else expand_to(a, shape) for raw, a in ((a1, x), (a2, y)))))
 
 
 def iterable(y: Any) -> bool:

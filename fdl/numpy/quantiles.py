@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl.dtypes import float32, float64, index_dtype, result_type
+from fdl.dtypes import WEAK, float32, float64, index_dtype, result_type
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import Array, ArrayLike, Axis, axis_tuple, cast, expand_to, no_out, number, promote
 from fdl.numpy.arithmetic import clip, floor, maximum
@@ -199,7 +199,9 @@ def nanquantile(
     return _quantile("nanquantile", a, q, axis, method, keepdims, True, out, weights)
 
 
-def _share(q: ArrayLike) -> Array:
+def _share(q: ArrayLike) -> ArrayLike:
+    if type(q) in WEAK:
+        return q / 100
     (q,) = promote("percentile", q, to_inexact=True)
     return q / 100
 

@@ -17,6 +17,7 @@ from fdl.numpy._operands import (
     Axis,
     axis_index,
     axis_tuple,
+    beside,
     cast,
     expand_to,
     integer,
@@ -262,14 +263,14 @@ def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None)
     >>> insert(array([1, 3]), 1, 2)
     Array([1, 2, 3], dtype=int32)
     """
-    x, new = value("insert", arr), value("insert", values)
+    x = value("insert", arr)
+    new = beside("insert", values, x.type.dtype)
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_index("insert", axis, x.type.ndim)
     extent = x.type.shape[axis]
     known = obj.concrete("insert needs known indices: an index") if isinstance(obj, Value) else obj
     single = not isinstance(known, slice) and np.ndim(known) == 0
-    new = cast(new, x.type.dtype)
     new = reshape(new, (1,) * (x.type.ndim - new.type.ndim) + new.type.shape)
     new = moveaxis(new, 0, axis) if single and x.type.ndim > 1 else new
     # NumPy says where everything goes: numbers from `extent` on stand for the new slices.

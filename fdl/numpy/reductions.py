@@ -15,13 +15,13 @@ from fdl.numpy._operands import (
     DTypeLike,
     axis_index,
     axis_tuple,
+    beside,
     broadcast_shapes,
     cast,
     expand_to,
     no_out,
     number,
     promote,
-    value,
 )
 from fdl.numpy.arithmetic import maximum, minimum
 from fdl.numpy.logic import not_equal
@@ -401,7 +401,7 @@ def diff(
     axis = axis_index("diff", axis, x.type.ndim)
 
     def beside(part: ArrayLike) -> Array:
-        part = value("diff", part)
+        _, part = promote("diff", x, part)
         return (
             part
             if part.type.ndim
@@ -428,10 +428,15 @@ def ediff1d(ary: ArrayLike, to_end: ArrayLike | None = None, to_begin: ArrayLike
     """
     x = ravel(number("ediff1d", ary))
     found = [diff(x)]
+
+    def end(given: ArrayLike) -> Array:
+        given = any_array("ediff1d", given) if isinstance(given, (list, tuple)) else given
+        return ravel(beside("ediff1d", given, x.type.dtype))
+
     if to_begin is not None:
-        found.insert(0, cast(ravel(any_array("ediff1d", to_begin)), x.type.dtype))
+        found.insert(0, end(to_begin))
     if to_end is not None:
-        found.append(cast(ravel(any_array("ediff1d", to_end)), x.type.dtype))
+        found.append(end(to_end))
     return concatenate(found)
 
 

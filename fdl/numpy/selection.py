@@ -14,6 +14,7 @@ from fdl.numpy._operands import (
     Array,
     ArrayLike,
     axis_index,
+    beside,
     broadcast,
     broadcast_shapes,
     cast,
@@ -264,7 +265,7 @@ def put(a: ArrayLike, ind: ArrayLike, v: ArrayLike, mode: str | None = None, *, 
     x, places = value("put", a), ravel(_integer("put", ind))
     if not places.type.size:
         return x
-    values = resize(ravel(value("put", v)), places.type.shape)
+    values = resize(ravel(beside("put", v, x.type.dtype)), places.type.shape)
     places = _fitted(places, x.type.size, mode)
     return reshape(ravel(x).at[places].set(values), x.type.shape)
 
@@ -412,11 +413,12 @@ def place(arr: ArrayLike, mask: ArrayLike, vals: ArrayLike, *, inplace: bool = T
     """
     if inplace:
         raise NotImplementedError("place: arrays are immutable; pass inplace=False and use the result")
-    x, chosen, values = value("place", arr), ravel(_condition("place", mask)), ravel(value("place", vals))
+    x, chosen = value("place", arr), ravel(_condition("place", mask))
+    values = ravel(beside("place", vals, x.type.dtype))
     if x.type.size != chosen.type.size or not values.type.size:
         raise ShapeError(f"place: a mask of {x.type.size} elements and at least one value are needed")
     turn = (cumsum(chosen, dtype=index_dtype(chosen.type.size)) - 1) % values.type.size
-    flat = where(chosen, cast(take(values, turn, mode="clip"), x.type.dtype), ravel(x))
+    flat = where(chosen, take(values, turn, mode="clip"), ravel(x))
     return reshape(flat, x.type.shape)
 
 

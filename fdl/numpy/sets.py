@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fdl.dtypes import index_dtype
+from fdl.dtypes import WEAK, index_dtype
 from fdl.numpy._operands import Array, ArrayLike, axis_index, cast, integer, number, promote
 from fdl.numpy.creation import asarray, zeros
 from fdl.numpy.logic import logical_not
 from fdl.numpy.reductions import cumsum
 from fdl.numpy.selection import compress, nonzero, take
 from fdl.numpy.selection import where as choose
-from fdl.numpy.shapes import concatenate, moveaxis, ravel, reshape
+from fdl.numpy.shapes import append, concatenate, moveaxis, ravel, reshape
 from fdl.numpy.sorting import argsort, lexsort, searchsorted, sort
 from fdl.ops.shape import iota
 
@@ -206,7 +206,7 @@ def isin(
     >>> isin(array([1, 2]), array([2, 3]))
     Array([False,  True], dtype=bool)
     """
-    x, table = promote("isin", element, asarray(test_elements))
+    x, table = promote("isin", element, test_elements if type(test_elements) in WEAK else asarray(test_elements))
     table = sort(ravel(table))
     if not table.type.size:
         found = x != x
@@ -222,7 +222,7 @@ def union1d(ar1: ArrayLike, ar2: ArrayLike, *, size: int | None = None, fill_val
     >>> union1d(array([1, 2]), array([2, 3]))
     Array([1, 2, 3], dtype=int32)
     """
-    return unique(concatenate([ravel(asarray(ar1)), ravel(asarray(ar2))]), size=size, fill_value=fill_value)
+    return unique(append(ar1, ar2), size=size, fill_value=fill_value)
 
 
 def _selected(

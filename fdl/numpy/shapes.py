@@ -480,7 +480,8 @@ def append(arr: ArrayLike, values: ArrayLike, axis: int | None = None) -> Array:
     >>> append(array([1, 2]), 3)
     Array([1, 2, 3], dtype=int32)
     """
-    return concatenate([any_array("append", arr), any_array("append", values)], axis)
+    items = [any_array("append", a) if isinstance(a, (list, tuple)) else a for a in (arr, values)]
+    return concatenate(promote("append", *items, keys=True), axis)
 
 
 def _split(name: str, ary: ArrayLike, sections: Any, axis: int, even: bool) -> list[Array]:

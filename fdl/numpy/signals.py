@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from fdl import array as arrays
-from fdl.dtypes import default_dtype
+from fdl.array import as_weak
+from fdl.dtypes import WEAK, default_dtype
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import (
     Array,
@@ -180,7 +181,7 @@ def _derivative(x: Array, axis: int, step: ArrayLike) -> Array:
     n = x.type.shape[axis]
     if n < 2:
         raise ShapeError(f"gradient needs at least 2 samples, got shape {x.type.shape} along axis {axis}")
-    spacing = asarray(step)
+    spacing = as_weak(step) if type(step) in WEAK else asarray(step)
     slopes = diff(x, axis=axis)
     ends = between(slopes, axis, 0, 1), between(slopes, axis, n - 2, n - 1)
     if spacing.type.ndim == 0:
