@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl.config import config
 from fdl.core import trace
-from fdl.core.interpret import evaluate
+from fdl.core.interpret import evaluate, quiet
 from fdl.core.nonfinite import check_results, has_results_of_effects, looking
 from fdl.core.trace import Interpreter, Tracer, Value, source_line
 from fdl.core.types import TensorType
@@ -223,7 +223,7 @@ def as_array(value: Any, name: str = "an operand") -> Any:
         return value
     if type(value) in WEAK:
         try:
-            found = Array(np.asarray(value, scalar_dtype(value)))
+            found = Array(quiet.run(np.asarray, value, scalar_dtype(value)))
             return found.weakened(found.type.dtype) if config.weak_arrays and type(value) is not bool else found
         except OverflowError:
             raise RangeError(f"{name} is {value}, which no integer of 64 bits holds; make it a float") from None

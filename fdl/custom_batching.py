@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fdl import tree
-from fdl.api.arguments import FlatFunction, flatten_values, name_of, require_function, weakness
+from fdl.api.arguments import FlatFunction, flatten_values, name_of, require_function, weakened, weakness
 from fdl.api.custom import by_position
 from fdl.api.wrapping import update_wrapper
 from fdl.array import as_array
@@ -76,7 +76,7 @@ class custom_vmap:
             return self.fun(*args)
         leaves, structure = flatten_values(self.fun, args, {})
         flat = FlatFunction(self.fun, structure, weak=weakness(leaves))
-        leaves = [v.strong() for v in leaves]  # rules see arrays
+        leaves = [v.held for v in leaves]
         program, captured = trace_program(flat, [v.type for v in leaves], name)
         rule = Rule(_flat_rule(name, self.vmap_rule, flat))
         outs = CustomVmap(program, name, rule=rule, closed=len(captured))(*captured, *leaves)
@@ -88,7 +88,10 @@ def _flat_rule(name: str, rule: Callable[..., Any], flat: FlatFunction) -> Calla
     structure, out_structure = flat.structure, flat.out_structure
 
     def run(size: int, batched: Sequence[bool], values: Sequence[Any]) -> tuple[list[Any], Sequence[bool]]:
-        args, in_batched = tree.unflatten(structure, values)[0], tree.unflatten(structure, batched)[0]
+        args, in_batched = (
+            tree.unflatten(structure, weakened(values, flat.weak))[0],
+            tree.unflatten(structure, batched)[0],
+        )
         result = rule(size, list(in_batched), *args)
         if not (isinstance(result, (tuple, list)) and len(result) == 2):
             raise TreeError(f"the vmap rule of {name} must return a pair (output, out_batched)")

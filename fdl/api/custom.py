@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
+import numpy as np
+
 from fdl import tree
-from fdl.api.arguments import FlatFunction, flatten_values, name_of, weakness
+from fdl.api.arguments import FlatFunction, flatten_values, name_of, weakened, weakness
 from fdl.api.inspect import trace_call
 from fdl.api.wrapping import update_wrapper, wraps
 from fdl.array import as_array
@@ -184,7 +186,7 @@ class _CustomFunction(Generic[P, R]):
 
         update_wrapper(partly, self.fun, updated=())
         leaves, structure = flatten_values(partly, dynamic, {})
-        weak, leaves = weakness(leaves), [v.strong() for v in leaves]  # rules see arrays
+        weak, leaves = weakness(leaves), [v.held for v in leaves]
         flat = FlatFunction(partly, structure, weak=weak)
         rules = self.flat_rules(flat, [v.type for v in leaves], list(static.values()), named)
         owners = [self.fun, *self.user_rules(), *static.values(), named]
@@ -266,7 +268,11 @@ class custom_jvp(_CustomFunction[P, R]):
         zero = SymbolicZero if self.symbolic_zeros else zeros_of
 
         def run(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-            filled = [zero(lift(p).type) if t is None else t for p, t in zip(primals, tangents, strict=True)]
+            primals = weakened([*map(lift, primals)], flat.weak)
+            filled = [
+                zero(p.type) if t is None else t.weakened(p.type.dtype) if p.weak else t
+                for p, t in zip(primals, tangents, strict=True)
+            ]
             args, dots = (tree.unflatten(flat.structure, vs)[0] for vs in (primals, filled))
             result = _advised(name, rule, *static, tuple(args), tuple(dots), **named)
             if not (isinstance(result, (tuple, list)) and len(result) == 2):
@@ -286,7 +292,7 @@ def _flat_pair(name: str, out: Any, tangent: Any) -> tuple[list[Any], list[Any]]
             f"the jvp rule of {name} returned an output of structure {structure} and a tangent of "
             f"structure {its_structure}"
         )
-    outs = [as_array(o) for o in outs]
+    outs = [as_array(o).strong() for o in outs]
     return outs, [_same_type(name, d, o) for d, o in zip(dots, outs, strict=True)]
 
 
@@ -296,7 +302,7 @@ def _same_type(name: str, tangent: Any, out: Any) -> Any:
         return None
     tangent = as_array(tangent)
     if tangent.type == out.type:
-        return tangent
+        return tangent.strong()
     if tangent.type.shape == out.type.shape:
         return convert(tangent, out.type.dtype)
     raise ShapeError(f"the derivative rule of {name} returned {tangent.type} where {out.type} is needed")
@@ -352,11 +358,13 @@ class custom_vjp(_CustomFunction[P, R]):
         name, nondiff, residual_structure = name_of(self.fun), self.nondiff, cast(Any, None)
         out_types: list[TensorType] = []
         kept: list[Any] = []  # residuals that are numbers of Python, which the backward rule gets as such
+        residual_weak: list[Any] = []
         symbolic = self.symbolic_zeros
         zero = SymbolicZero if symbolic else zeros_of
 
         def forward(values: Sequence[Any], perturbed: Sequence[bool]) -> tuple[list[Any], list[Any]]:
             nonlocal residual_structure
+            values = weakened([*map(lift, values)], flat.weak)
             shown = list(map(CustomVJPPrimal, values, perturbed)) if symbolic else values
             dynamic = tree.unflatten(flat.structure, shown)[0]
             parts, fixed = iter(dynamic), dict(zip(nondiff, static, strict=True))
@@ -373,16 +381,18 @@ class custom_vjp(_CustomFunction[P, R]):
                 )
             residuals, residual_structure = tree.flatten(result[1])
             kept[:] = [r if type(r) in PYTHON_NUMBERS else None for r in residuals]
-            outs = [as_array(o) for o in outs]
+            outs = [as_array(o).strong() for o in outs]
             out_types[:] = [o.type for o in outs]
-            return outs, [as_array(r) for r, k in zip(residuals, kept, strict=True) if k is None]
+            found = [as_array(r) for r, k in zip(residuals, kept, strict=True) if k is None]
+            residual_weak[:] = weakness(found)
+            return outs, [r.held for r in found]
 
         def backward(residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
             filled = [zero(t) if c is None else c for c, t in zip(cotangents, out_types, strict=True)]
-            rest = iter(residuals)
+            rest = iter(weakened(residuals, residual_weak))
             found = [next(rest) if k is None else k for k in kept]
             given = tree.unflatten(residual_structure, found), tree.unflatten(flat.out_structure, filled)
-            return _match_cotangents(name, _advised(name, bwd, *static, *given), flat.structure, types)
+            return _match_cotangents(name, _advised(name, bwd, *static, *given), flat.structure, types, flat.weak)
 
         return CustomVjp(NO_PROGRAM, Rule(forward), Rule(backward), label=name)
 
@@ -392,7 +402,9 @@ def _stands_alone(cotangent: Any) -> bool:
     return cotangent is None or isinstance(cotangent, SymbolicZero) or hasattr(cotangent, "__fdl_array__")
 
 
-def _match_cotangents(name: str, found: Any, structure: Any, types: Sequence[Any]) -> list[Any]:
+def _match_cotangents(
+    name: str, found: Any, structure: Any, types: Sequence[Any], weak: Sequence[np.dtype | None]
+) -> list[Any]:
     """Cotangents per leaf of the arguments; None, for an argument or below it, is zero."""
     arguments = structure.child(0).children()
     if not isinstance(found, (tuple, list)) or len(found) != len(arguments):
@@ -418,19 +430,20 @@ def _match_cotangents(name: str, found: Any, structure: Any, types: Sequence[Any
                     f"the backward rule of {name} returned one cotangent {leaf!r} for an argument of structure {part}; "
                     "None stands for zeros of any structure"
                 )
-            type = types[len(values)]
-            values.append(_check_cotangent(name, as_array(leaf), type) if type.dtype in INEXACT else None)
+            type, shown = types[len(values)], weak[len(values)]
+            values.append(_check_cotangent(name, as_array(leaf), type, shown) if type.dtype in INEXACT else None)
     return values
 
 
-def _check_cotangent(name: str, cotangent: Any, type: Any) -> Any:
+def _check_cotangent(name: str, cotangent: Any, type: TensorType, shown: np.dtype | None) -> Any:
     if cotangent.type.shape != type.shape:
+        type = type if shown is None else TensorType(type.shape, shown)
         raise ShapeError(
             f"the backward rule of {name} returned a cotangent {cotangent.type} for an argument of type {type}"
         )
     if cotangent.type.dtype != type.dtype:
         return convert(cotangent, type.dtype)
-    return cotangent
+    return cotangent.strong()
 
 
 def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:

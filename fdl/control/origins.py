@@ -53,6 +53,8 @@ class _Origins:
                 other = self.unmoved(wide[0])
                 met = f"where {narrow[0]} met {other.type}, {self.what(other)}"
                 return f"{_named(equation)} made it {short_name(self.dtype)}, {met}"
+            if len(set(narrow)) > 1:  # both were converted to a dtype that holds them
+                return f"{_named(equation)} made it {short_name(self.dtype)}, where {narrow[0]} met {narrow[1]}"
         if not chain:
             return f"it is {self.what(output)}"
         first = (computing or chain)[0]

@@ -193,7 +193,7 @@ def value_range(array: np.ndarray) -> str:
         low, high = finite.min(), finite.max()
         wide = (lambda x: x.astype(np.float64).item()) if array.dtype in INEXACT else (lambda x: x.item())
         shown = f"{wide(low):.6g}" if low == high else f"[{wide(low):.6g}, {wide(high):.6g}]"
-        of = "with absolute values in" if array.dtype.kind == "c" else "in" if low != high else "of"
-        parts.append(f"{of} {shown}")
-    parts += [f"{n} {word}" for mask, word in ((nans, "NaN"), (infs, "infinite")) if (n := np.count_nonzero(mask))]
-    return f"{type} {' and '.join(parts)}"
+        of = "in" if low != high else "of"
+        parts.append(f"{'with absolute values ' * (array.dtype.kind == 'c')}{of} {shown}")
+    odd = [f"{n} {word}" for mask, word in ((nans, "NaN"), (infs, "infinite")) if (n := np.count_nonzero(mask))]
+    return f"{type} {' and '.join(parts + odd) if parts else 'with ' + ' and '.join(odd)}"

@@ -7,11 +7,12 @@ import numpy as np
 
 from fdl import tree
 from fdl.api.arguments import flatten_values, require_function
+from fdl.array import as_array
 from fdl.control.callback import Callback, Effect, IoCallback, copies
 from fdl.control.custom import Rule
 from fdl.core.trace import is_eager
 from fdl.core.types import TensorType
-from fdl.dtypes import as_dtype
+from fdl.dtypes import WEAK, as_dtype
 from fdl.errors import TreeError
 
 
@@ -90,10 +91,14 @@ def _call_back(
     require_function(name, "callback", callback)
     leaves, structure = flatten_values(callback, args, kwargs)
     expected, out_structure = tree.flatten(result_shape_dtypes)
+    expected = [as_array(e) if type(e) in WEAK else e for e in expected]  # a number declares what it shows
     for e in expected:
         if not (hasattr(e, "shape") and hasattr(e, "dtype")):
             raise TypeError(f"{name}: result_shape_dtypes is a tree of things with shape and dtype, got {e!r}")
     types = tuple(TensorType(tuple(e.shape), as_dtype(e.dtype)) for e in expected)
+    # A number takes the dtype of the arrays and results that it meets if these have all of its digits.
+    met = {t.dtype for t in types} | {leaf.type.dtype for leaf in leaves if not leaf.weak}
+    leaves = [leaf.held if leaf.held.type.dtype in met else leaf.strong() for leaf in leaves]
 
     def run(*arrays: np.ndarray) -> list[Any]:
         call_args, call_kwargs = tree.unflatten(structure, arrays)

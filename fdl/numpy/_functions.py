@@ -25,7 +25,7 @@ def _repeated(number: int | float, like: np.ndarray | None, domain: frozenset[An
     kind = like.dtype.kind
     if kind == "f" or (kind in "iu" and type(number) is int):
         try:
-            scalar = np.asarray(number, like.dtype)
+            scalar = quiet.run(np.asarray, number, like.dtype)
         except OverflowError:
             return None  # the slow path says so
         return np.ndarray(like.shape, like.dtype, scalar, 0, (0,) * like.ndim)

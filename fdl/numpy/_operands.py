@@ -12,6 +12,7 @@ from fdl import array as arrays
 from fdl.api.environment import Device, devices
 from fdl.array import alias, as_operand
 from fdl.config import config
+from fdl.core.interpret import quiet
 from fdl.core.trace import Tracer, Value
 from fdl.core.types import Array
 from fdl.dtypes import (
@@ -67,7 +68,7 @@ def cast(x: Any, dtype: np.dtype) -> Array:
     if isinstance(x, Value):
         return x if x.type.dtype == dtype else convert(x, dtype)
     try:
-        return arrays.Array(np.asarray(python_number(x), dtype))
+        return arrays.Array(quiet.run(np.asarray, python_number(x), dtype))
     except (OverflowError, ValueError):
         raise RangeError(f"the number {x} does not fit into {dtype}; convert the array that it meets first") from None
     except TypeError:

@@ -8,6 +8,7 @@ import numpy as np
 from fdl import array as arrays
 from fdl.array import as_array
 from fdl.core.trace import Tracer, Value, is_eager, use
+from fdl.core.weak import narrowed
 from fdl.dtypes import WEAK, as_dtype, default_dtype, index_dtype, python_number, result_type
 from fdl.errors import LeafError, ShapeError
 from fdl.numpy._operands import (
@@ -135,7 +136,7 @@ def _from_sequence(data: Sequence[Any], dtype: np.dtype | None) -> Array:
             found = np.array(data, wide)
         except ValueError as error:
             raise ShapeError(f"array: the nested sequence is not rectangular: {error}") from None
-        return arrays.Array(found.astype(dtype or _default_of(found, plain)))
+        return arrays.Array(narrowed(found, dtype or _default_of(found, plain)))
     items = [_from_data(item, dtype) for item in data]
     shapes = {item.type.shape for item in items}
     if len(shapes) > 1:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl.array import Array as ConcreteArray
+from fdl.core.interpret import quiet
 from fdl.core.trace import Value, is_eager
 from fdl.dtypes import INEXACT, bool_, index_dtype, python_number
 from fdl.errors import ShapeError
@@ -190,7 +191,7 @@ def _write_at_once(x: np.ndarray, index: Any, values: Any, kind: str) -> np.ndar
         if type(part) is not int and type(part) is not slice:
             return None
     try:
-        values = np.asarray(values, x.dtype)
+        values = quiet.run(np.asarray, values, x.dtype)
         old = x[index]
     except (IndexError, TypeError, OverflowError):
         return None

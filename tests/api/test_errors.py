@@ -352,6 +352,9 @@ def test_what_made_a_carry_wide_is_named():
     assert f"convert at {wide_line(converted, 'fori_loop')} (converted) made it f64. Convert" in text
     text = message(ShapeError, lax.scan, lambda c, x: (x, c), ONES, np.zeros((2, 3)))
     assert "went out as f64[3]: it is argument x. Convert" in text
+    small, count = fnp.ones(3, "int8"), fnp.ones(3, "uint8")
+    text = message(ShapeError, lax.scan, lambda c, x: (c * count, None), small, None, 3)
+    assert "made it i16, where i8[3] met u8[3]. Convert" in text
 
 
 def test_what_made_a_branch_wide_is_named():

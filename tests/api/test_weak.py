@@ -111,3 +111,72 @@ def test_numbers_of_python_and_numpy_share_a_fast_call(numbers):
         assert f(WIDE, n).tolist() == (np.asarray(WIDE) * n).tolist()
     (calls,) = f.cache.recent.values()
     assert len(calls) == 1 and calls[0]((WIDE, numbers[1]), {}) is not NotImplemented
+
+
+def _custom_jvp():
+    @fdl.custom_jvp
+    def f(x, n):
+        return x * n
+
+    f.defjvp(lambda primals, dots: (f(*primals), dots[0] * primals[1] + primals[0] * dots[1]))
+    return f
+
+
+def _custom_vjp():
+    f = fdl.custom_vjp(lambda x, n: x * n)
+    f.defvjp(lambda x, n: (x * n, (x, n)), lambda kept, g: (g * kept[1], fnp.sum(g * kept[0])))
+    return f
+
+
+def _custom_vmap():
+    f = fdl.custom_batching.custom_vmap(lambda x, n: x * n)
+    f.def_vmap(lambda size, batched, x, n: (x * n, True))
+    return f
+
+
+CUSTOM = {"custom_jvp": _custom_jvp, "custom_vjp": _custom_vjp, "custom_vmap": _custom_vmap}
+
+
+@pytest.mark.parametrize("kind", CUSTOM)
+@pytest.mark.parametrize("n", [0.1, np.float64(0.1)])
+def test_numbers_keep_their_digits_through_rules(kind, n):
+    f, expected = CUSTOM[kind](), np.asarray(WIDE) * 0.1
+    calls = [
+        f,
+        fdl.jit(f),
+        lambda x, n: fdl.jit(lambda x: f(x, n))(x),
+        fdl.vmap(f, in_axes=(0, None)),
+        fdl.jit(fdl.vmap(f, in_axes=(0, None))),
+        fdl.grad(lambda x, n: (f(x, n) * x / 2).sum()),
+        fdl.jit(fdl.grad(lambda x, n: (f(x, n) * x / 2).sum())),
+    ]
+    if kind != "custom_vjp":
+        calls += [
+            lambda x, n: fdl.jvp(f, (x, n), (x, 1.0))[0],
+            lambda x, n: fdl.jvp(lambda x: f(x, n), (x,), (x,))[1],
+        ]
+    for place, call in enumerate(calls):
+        found = call(WIDE, n)
+        assert found.dtype == np.float64, place
+        np.testing.assert_allclose(found, expected, rtol=1e-15, err_msg=str(place))
+    narrow = WIDE.astype("float32")
+    for call in calls:
+        assert call(narrow, n).dtype == np.float32
+    slope = fdl.jit(fdl.grad(lambda n: f(narrow, n).sum()))(n)
+    assert (slope.dtype, float(slope)) == (np.float32, 2.0)
+    both = fdl.jit(lambda n: f(n, n))(n)
+    assert both.dtype == np.float32
+
+
+@pytest.mark.parametrize("n", [0.1, np.float64(0.1), 3, np.int64(3)])
+def test_numbers_in_callbacks_take_the_dtype_of_what_they_meet(n):
+    for x in (WIDE, WIDE.astype("float32"), fnp.array([1, 2])):
+        x = x if x.dtype.kind == np.asarray(n).dtype.kind else x.astype("float64")
+        for call in (fdl.pure_callback, fdl.jit(fdl.pure_callback, static_argnums=0)):
+            found = call(lambda x, n: x * n, x, x, n)
+            assert found.dtype == x.dtype
+            np.testing.assert_allclose(found, np.asarray(x) * x.dtype.type(n), rtol=1e-15)
+    for call in (lambda n: fdl.pure_callback(lambda v: v * 2, n, n),):
+        for found in (call(n), fdl.jit(call)(n)):
+            assert found.dtype == fnp.asarray(n).dtype
+            np.testing.assert_allclose(found, 2 * n, rtol=1e-7)

@@ -107,3 +107,17 @@ def test_arithmetic_with_a_number_that_does_not_fit_says_so() -> None:
             with pytest.raises(fdl.errors.RangeError, match="does not fit into uint8"):
                 call(*((x > 9,) * (call is fnp.where)), x, n)
     np.testing.assert_array_equal(x * np.int64(3), np.array([200, 3], np.uint8) * 3)
+
+
+def test_numbers_too_large_for_a_dtype_become_infinite_without_a_warning() -> None:
+    x = fnp.ones(2)
+    for call in (
+        lambda: x * 1e300,
+        lambda: fnp.float16(x) + 1e9,
+        lambda: fnp.full(2, 1e300),
+        lambda: fnp.array([1e300]),
+        lambda: x.at[:].set(1e300),
+        lambda: fnp.maximum(x, np.float64(1e300)),
+        lambda: fdl.jit(lambda x, n: x * n)(x, 1e300),
+    ):
+        assert np.isinf(call()).all()
