@@ -383,9 +383,9 @@ class custom_vjp(_CustomFunction[P, R]):
             kept[:] = [r if type(r) in PYTHON_NUMBERS else None for r in residuals]
             outs = [as_array(o).strong() for o in outs]
             out_types[:] = [o.type for o in outs]
-            found = [as_array(r) for r, k in zip(residuals, kept, strict=True) if k is None]
-            residual_weak[:] = weakness(found)
-            return outs, [r.held for r in found]
+            saved = [as_array(r) for r, k in zip(residuals, kept, strict=True) if k is None]
+            residual_weak[:] = weakness(saved)
+            return outs, [r.held for r in saved]
 
         def backward(residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
             filled = [zero(t) if c is None else c for c, t in zip(cotangents, out_types, strict=True)]

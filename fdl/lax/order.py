@@ -21,24 +21,43 @@ def optimization_barrier(operand: Any, /) -> Any:
 
 
 def create_token(_: Any = None) -> tuple[()]:
-    """A token, which orders effects in JAX: nothing."""
+    """A token, which orders effects in JAX: nothing.
+
+    >>> create_token()
+    ()
+    """
     return ()
 
 
 def after_all(*operands: Any) -> tuple[()]:
-    """A token that comes after others: nothing."""
+    """A token that comes after others: nothing.
+
+    >>> after_all(create_token(), create_token())
+    ()
+    """
     return ()
 
 
 def dce_sink(val: Any, **ignored: Any) -> None:
-    """Says that a value is used."""
+    """Says that a value is used.
+
+    >>> dce_sink(2.0)
+    """
 
 
 def stage(x: Any, /) -> Any:
-    """`x` as an array."""
+    """`x` as an array.
+
+    >>> stage(2.0)
+    Array(2., dtype=float32)
+    """
     return as_array(x, "the operand of stage")
 
 
 def composite(decomposition: F, name: str, version: int = 0) -> F:
-    """The function `decomposition` itself; in JAX, compilers may know a better one by its `name`."""
+    """The function `decomposition` itself; in JAX, compilers may know a better one by its `name`.
+
+    >>> composite(lambda x: 2 * x, "my.twice")(3)
+    6
+    """
     return decomposition
