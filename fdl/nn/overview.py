@@ -76,10 +76,10 @@ def summary(params: Any) -> Summary:
     >>> import fdl.numpy as fnp
     >>> summary({"dense": {"w": fnp.zeros((3, 4)), "b": fnp.zeros(4)}})
     path     shape   dtype    count  bytes
-    ---------------------------------------
+    --------------------------------------
     dense/b  [4]     float32      4     16
     dense/w  [3, 4]  float32     12     48
-    ---------------------------------------
+    --------------------------------------
     total                        16     64
     """
     rows = []
