@@ -144,4 +144,4 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_LAZY]

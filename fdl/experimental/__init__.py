@@ -23,4 +23,4 @@ __all__ = ["checkify", "io_callback", "jet", "ode", "sparse"]
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_LAZY]
