@@ -106,6 +106,7 @@ LOCAL_IMPORTS = {
     ("fdl.ext", "numba"): "not installed everywhere",
     ("fdl.numpy", "opt_einsum"): "slow to import, seldom needed",
     ("fdl.ops", "scipy"): "slow to import, seldom needed",
+    ("fdl.scipy", "scipy"): "slow to import, seldom needed",
     ("fdl.trust", "pwd"): "exists on Unix only",
     ("fdl_spark.features.fit", "fdl_spark.features.on_spark"): "encoders work where PySpark is not installed",
     ("fdl_spark.features", "scipy"): "slow to import; only files of sound need it",

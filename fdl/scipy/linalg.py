@@ -3,31 +3,73 @@
 import math
 from typing import Any
 
-import numpy as np
-
 import fdl.numpy as fnp
 from fdl import dtypes, linalg
+from fdl.api.differentiate import jvp
 from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.errors import ShapeError
 from fdl.numpy._operands import broadcast_shapes
 from fdl.ops.matrix import adjoint
+from fdl.scipy._matrices import (
+    circulant,
+    companion,
+    convolution_matrix,
+    dft,
+    fiedler,
+    fiedler_companion,
+    hadamard,
+    hankel,
+    helmert,
+    hilbert,
+    invhilbert,
+    invpascal,
+    leslie,
+    pascal,
+    toeplitz,
+)
+from fdl.scipy._schur import funm, hessenberg, polar, rsf2csf, schur, solve_sylvester, sqrtm
+from fdl.scipy._tridiagonal import eigh_tridiagonal
 
 __all__ = [
     "block_diag",
     "cho_factor",
     "cho_solve",
     "cholesky",
+    "circulant",
+    "companion",
+    "convolution_matrix",
     "det",
+    "dft",
     "eigh",
+    "eigh_tridiagonal",
     "expm",
+    "expm_frechet",
+    "fiedler",
+    "fiedler_companion",
+    "funm",
+    "hadamard",
+    "hankel",
+    "helmert",
+    "hessenberg",
+    "hilbert",
     "inv",
+    "invhilbert",
+    "invpascal",
+    "leslie",
     "lu",
     "lu_factor",
     "lu_solve",
+    "pascal",
+    "polar",
     "qr",
+    "qr_multiply",
+    "rsf2csf",
+    "schur",
     "solve",
+    "solve_sylvester",
     "solve_triangular",
+    "sqrtm",
     "svd",
     "toeplitz",
 ]
@@ -436,28 +478,6 @@ def block_diag(*arrs: Any) -> Array:
     return fnp.concatenate(rows, axis=0)
 
 
-def toeplitz(c: Any, r: Any = None) -> Array:
-    """The matrix that is constant along diagonals.
-
-    Args:
-        c: first columns [..., m].
-        r: first rows [..., n], of which element 0 is not used; None is the conjugate of c.
-
-    Returns:
-        [..., m, n].
-
-    >>> toeplitz(fnp.array([1, 2]), fnp.array([1, 5, 6])).tolist()
-    [[1, 5, 6], [2, 1, 5]]
-    """
-    c = fnp.atleast_1d(fnp.asarray(c))
-    r = fnp.conj(c) if r is None else fnp.atleast_1d(fnp.asarray(r))
-    lead = broadcast_shapes(c.shape[:-1], r.shape[:-1], name="toeplitz: the leading axes")
-    c, r = (fnp.broadcast_to(v, lead + v.shape[-1:]) for v in (c, r))
-    values = fnp.concatenate([c[..., ::-1], r[..., 1:]], axis=-1)
-    index = np.arange(c.shape[-1] - 1, -1, -1)[:, None] + np.arange(r.shape[-1])[None, :]
-    return fnp.take(values, index, axis=-1)
-
-
 # Numerators of the Padé approximants of exp, degree 13, and the norm up to which it is accurate in float64.
 _PADE = [math.factorial(26 - k) / (math.factorial(13 - k) * math.factorial(k)) for k in range(14)]
 _THETA = 5.371920351148152
@@ -494,6 +514,70 @@ def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> 
     for i in range(max_squarings):
         found = fnp.where((squarings > i)[..., None, None], fnp.matmul(found, found), found)
     return fnp.where((squarings > max_squarings)[..., None, None], fnp.nan, found)
+
+
+def expm_frechet(A: Any, E: Any, *, method: str | None = None, compute_expm: bool = True) -> Any:
+    """The derivative of :func:`expm` at A in the direction E.
+
+    Args:
+        A: [..., n, n].
+        E: [..., n, n].
+        method: accepted for compatibility.
+        compute_expm: whether to return the exponential, too.
+
+    Returns:
+        (exponential, derivative), or the derivative.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    >>> expm_frechet(fnp.zeros((1, 1)), fnp.ones((1, 1)), compute_expm=False).tolist()
+    [[1.0]]
+    """
+    a, e = _inexact(A, E)
+    if a.shape != e.shape:
+        raise ShapeError(f"expm_frechet needs two matrices of one shape, got {a.type} and {e.type}")
+    found = jvp(expm, (a,), (e,))
+    return tuple(found) if compute_expm else found[1]
+
+
+@_documented
+def qr_multiply(
+    a: Any,
+    c: Any,
+    mode: str = "right",
+    pivoting: bool = False,
+    conjugate: bool = False,
+    overwrite_a: bool = False,
+    overwrite_c: bool = False,
+) -> tuple[Array, Array]:
+    """The product with the q of the QR factorization of a, and r.
+
+    Args:
+        a: [m, n].
+        c: [k, m] or [m] for c q; [k, p] for q c, k = min(m, n).
+        mode: "right" for c q, "left" for q c.
+        pivoting: not offered.
+        conjugate: whether q is conjugated.
+        overwrite_c: accepted for compatibility.
+
+    Returns:
+        The product and r.
+
+    Raises:
+        NotImplementedError: `pivoting` is asked for.
+        ValueError: another `mode`.
+
+    >>> product, r = qr_multiply(fnp.eye(2), fnp.array([[1.0, 2.0]]))
+    >>> fnp.abs(product).tolist()
+    [[1.0, 2.0]]
+    """
+    if mode not in ("right", "left"):
+        raise ValueError(f"qr_multiply takes mode 'right' or 'left', got {mode!r}")
+    a, c = _inexact(a, c)
+    q, r = qr(a, mode="economic", pivoting=pivoting)
+    q = fnp.conj(q) if conjugate else q
+    return (c @ q if mode == "right" else q @ c), r
 
 
 def __dir__() -> list[str]:

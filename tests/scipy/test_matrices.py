@@ -1,0 +1,122 @@
+"""Matrices of a known form, Schur's form and what is made of it, equations and functions of matrices."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+import fdl
+import fdl.numpy as fnp
+from fdl.errors import ShapeError
+from fdl.scipy import linalg
+
+RNG = np.random.default_rng(0)
+
+
+def close(found, expected, bound=1e-10):
+    expected = np.asarray(expected)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(np.asarray(found), expected, bound, bound)
+
+
+@pytest.mark.parametrize("name", "circulant companion fiedler fiedler_companion hankel".split())
+def test_matrices_from_a_vector(name):
+    ours, theirs = getattr(linalg, name), getattr(scipy.linalg, name)
+    for n in (2, 3, 6, 7):
+        v = np.random.default_rng(n).normal(size=(2, n))
+        expected = np.stack([theirs(row) for row in v])
+        close(ours(v), expected)
+        close(ours(v[0]), expected[0])
+    with pytest.raises(ShapeError, match=name):
+        ours(np.float64(1.0))
+
+
+def test_matrices_from_two_vectors():
+    f, s = RNG.normal(size=4), RNG.normal(size=3)
+    close(linalg.leslie(f, s), scipy.linalg.leslie(f, s))
+    close(
+        linalg.hankel(f, s), np.array([[f[0], f[1], f[2]], [f[1], f[2], f[3]], [f[2], f[3], s[1]], [f[3], s[1], s[2]]])
+    )
+    for n in (1, 2, 5):
+        for mode in ("full", "same", "valid"):
+            close(linalg.convolution_matrix(f, n, mode), scipy.linalg.convolution_matrix(f, n, mode))
+
+
+@pytest.mark.parametrize("name", "dft hadamard helmert hilbert invhilbert invpascal pascal".split())
+def test_matrices_from_a_size(name):
+    found = getattr(linalg, name)(4)
+    close(found, getattr(scipy.linalg, name)(4), 1e-6)
+    assert found.dtype == {"dft": np.complex64, "hadamard": np.int32}.get(name, np.float32)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.complex64, np.complex128])
+def test_schur_and_hessenberg_forms(kind):
+    rng = np.random.default_rng(1)
+    a = (
+        (rng.normal(size=(2, 4, 4)) + 1j * rng.normal(size=(2, 4, 4))).astype(kind)
+        if np.dtype(kind).kind == "c"
+        else (rng.normal(size=(2, 4, 4)).astype(kind))
+    )
+    bound = 200 * float(np.finfo(kind).eps)
+    h, q = linalg.hessenberg(a, calc_q=True)
+    assert h.dtype == kind
+    assert np.abs(np.tril(h, -2)).max() <= bound
+    close(q @ h @ q.conj().swapaxes(-1, -2), a, bound)
+    t, z = fdl.jit(fdl.vmap(linalg.schur))(a)
+    close(z @ t @ z.conj().swapaxes(-1, -2), a, bound)
+    forms = linalg.rsf2csf(t, z), linalg.schur(a, "complex")
+    for t, z in forms:
+        assert t.dtype == np.result_type(kind, np.complex64)
+        assert np.abs(np.tril(t, -1)).max() <= bound
+        close(z @ t @ z.conj().swapaxes(-1, -2), a, bound)
+
+
+def test_equations_and_roots():
+    rng = np.random.default_rng(2)
+    a, b, c = rng.normal(size=(3, 3)), rng.normal(size=(2, 2)), rng.normal(size=(3, 2))
+    close(linalg.solve_sylvester(a, b, c), scipy.linalg.solve_sylvester(a, b, c))
+    fdl.test_util.check_grads(linalg.solve_sylvester, (a, b, c), 2, atol=1e-4, rtol=1e-4)
+    close(
+        fdl.jit(fdl.vmap(linalg.solve_sylvester, (None, None, 0)))(a, b, c[None])[0],
+        scipy.linalg.solve_sylvester(a, b, c),
+    )
+    close(linalg.sqrtm(a), scipy.linalg.sqrtm(a))
+    positive = a @ a.T + np.eye(3)
+    fdl.test_util.check_grads(lambda a: linalg.sqrtm(a).real, (positive,), 2, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ShapeError, match="solve_sylvester"):
+        linalg.solve_sylvester(a, b, c.T)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4)])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_polar_decomposition(shape, side):
+    a = np.random.default_rng(3).normal(size=shape)
+    for found, expected in zip(linalg.polar(a, side), scipy.linalg.polar(a, side), strict=True):
+        close(found, expected)
+
+
+def test_functions_of_matrices():
+    rng = np.random.default_rng(4)
+    a, e = rng.normal(size=(4, 4)), rng.normal(size=(4, 4))
+    close(linalg.funm(a, fnp.exp), scipy.linalg.expm(a), 1e-9)
+    result, error = linalg.funm(a, fnp.sin, disp=False)
+    close(result, scipy.linalg.sinm(a), 1e-9)
+    assert 0 < error < 1e-10
+    for found, expected in zip(linalg.expm_frechet(a, e), scipy.linalg.expm_frechet(a, e), strict=True):
+        close(found, expected)
+
+
+def test_tridiagonal_eigenvalues_and_products_with_q():
+    rng = np.random.default_rng(5)
+    d, e = rng.normal(size=5), rng.normal(size=4)
+    w, v = linalg.eigh_tridiagonal(d, e)
+    close(w, scipy.linalg.eigh_tridiagonal(d, e)[0])
+    close((np.diag(d) + np.diag(e, 1) + np.diag(e, -1)) @ np.asarray(v), v * w)
+    close(linalg.eigh_tridiagonal(d, e, eigvals_only=True, select="i", select_range=(1, 2)), w[1:3])
+    a, c = rng.normal(size=(4, 3)) + 1j, rng.normal(size=(2, 4))
+    for conjugate in (False, True):
+        for mode, given in (("right", c), ("left", rng.normal(size=(3, 2)))):
+            ours = linalg.qr_multiply(a, given, mode, conjugate=conjugate)
+            for found, expected in zip(
+                ours, scipy.linalg.qr_multiply(a, given, mode, conjugate=conjugate), strict=True
+            ):
+                close(found, expected)
