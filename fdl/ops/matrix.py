@@ -6,7 +6,6 @@ differentiation" (2008).
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -148,23 +147,6 @@ def draw_matrices(rng: np.random.Generator, *shape: int) -> Iterator[np.ndarray]
     yield rng.normal(size=shape) + 1j * rng.normal(size=shape) + eye
 
 
-#: Rows or columns of a panel: below 8 OpenBLAS solves on the calling thread.
-PANEL = 7
-
-
-def _in_panels(solve: Callable[..., np.ndarray], side: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """`solve(a, b)`, for a small `a` by panels of the columns of b (rows, if `side`).
-
-    OpenBLAS shares a system of 10 unknowns among all its threads, which wait for each other without sleeping: where the
-    processors are busy that takes a thousand times as long as the solution.
-    """
-    if a.shape[-1] > 64 or b.shape[1 - side] <= PANEL:
-        return solve(a, b)
-    starts = range(0, b.shape[1 - side], PANEL)
-    parts = [solve(a, b[n : n + PANEL] if side else b[:, n : n + PANEL]) for n in starts]
-    return np.concatenate(parts, axis=1 - side)
-
-
 class TriangularSolve(MatrixPrimitive):
     """x in op(a) x = b (or x op(a) = b if not ``left_side``), where only one triangle of a is read.
 
@@ -194,11 +176,9 @@ class TriangularSolve(MatrixPrimitive):
         trans = (2 if self.conjugate_a else 1) if self.transpose_a else 0
         trsm = get_blas_funcs("trsm", (a, b))
         side, lower, unit = not self.left_side, self.is_lower, self.unit_diagonal
-
-        def solve(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-            return trsm(1.0, a, b, side=side, lower=lower, trans_a=trans, diag=unit)
-
-        return each(partial(_in_panels, solve, side), a, b).astype(b.dtype)
+        return each(lambda a, b: trsm(1.0, a, b, side=side, lower=lower, trans_a=trans, diag=unit), a, b).astype(
+            b.dtype
+        )
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a, b), (da, db) = primals, tangents

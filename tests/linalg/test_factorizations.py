@@ -229,28 +229,3 @@ def test_raw_qr_keeps_reflections_that_do_nothing() -> None:
     np.testing.assert_array_equal(linalg.ormqr(h.mT, taus, fnp.eye(3)), np.eye(3))
     with pytest.raises(ShapeError, match=r"ormqr needs a \[..., m, n\], taus"):
         linalg.ormqr(h.mT, taus, fnp.eye(2))
-
-
-@pytest.mark.parametrize("left_side", [True, False])
-@pytest.mark.parametrize("columns", [1, 7, 8, 20])
-def test_small_triangular_systems_are_solved_on_the_calling_thread_in_panels(rng, left_side, columns, monkeypatch):
-    import scipy.linalg.blas
-
-    widths = []
-
-    def blas_funcs(name, arrays):
-        function = real(name, arrays)
-
-        def solve(alpha, a, b, side, **options):
-            widths.append(b.shape[1 - side])
-            return function(alpha, a, b, side=side, **options)
-
-        return solve
-
-    real = scipy.linalg.blas.get_blas_funcs
-    monkeypatch.setattr(scipy.linalg.blas, "get_blas_funcs", blas_funcs)
-    a = np.tril(rng.normal(size=(2, 12, 12))) + 6 * np.eye(12)
-    b = rng.normal(size=(2, 12, columns) if left_side else (2, columns, 12))
-    x = np.asarray(fdl.lax.linalg.triangular_solve(a, b, left_side=left_side, lower=True))
-    np.testing.assert_allclose(a @ x if left_side else x @ a, b, atol=1e-12)
-    assert max(widths) < 8  # from 8 on OpenBLAS wakes its threads
