@@ -71,6 +71,9 @@ ELSEWHERE = {
     "changelog": "CHANGELOG.md",
     "benchmarks": "benchmarks/README.md",
     "libraries": "benchmarks/libraries.md",
+    "programs": "benchmarks/programs.md",
+    "jax-tests": "benchmarks/jax_tests.md",
+    "array-api": "benchmarks/array_api.md",
 }
 
 
