@@ -81,8 +81,10 @@ def with_extra_args_support(transformation: GradientTransformation) -> GradientT
     if isinstance(transformation, GradientTransformationExtraArgs):
         return transformation
 
+    known = transformation.update
+
     def update(updates: Tree, state: Any, params: Tree | None = None, **extra: Any) -> tuple[Tree, Any]:
-        return transformation.update(updates, state, params)
+        return known(updates, state, params)
 
     result = GradientTransformationExtraArgs(transformation.init, update, transformation.elementwise)
     result.catch_up, result.tables = transformation.catch_up, transformation.tables
