@@ -110,6 +110,7 @@ class NumbaScalar(Elementwise):
     dtype: np.dtype
     operands: int
     derivatives: tuple[Rule | None, ...] | None = None
+    weak_operands = None  # the code is made for the dtype that operands show
 
     @property
     def to(self) -> np.dtype:

@@ -75,6 +75,30 @@ special("factorial", lambda d: call(d.array(("float32", "int32", "int8"), low=-3
 special("multigammaln", lambda d: call(d.array(FLOAT, None, False, 3, 9), d.pick(1, 2, 3)), promoted=False, near=True)
 
 
+special("exp1", one(FLOAT, low=0.01, high=60), near=True)
+special("expi", one(FLOAT, low=0.5, high=60), near=True)
+special("erfcx", one(FLOAT, low=-4, high=60), near=True)
+special("dawsn", one(FLOAT, low=-60, high=60), near=True)
+special("spence", one(FLOAT, low=0, high=60), near=True)
+special("loggamma", one(FLOAT, low=0.01, high=60), near=True)
+special("owens_t", several(2, FLOAT, low=-4, high=4), near=True)
+special("boxcox", lambda d: call(d.array(FLOAT, None, False, 0.01, 9), d.array(FLOAT, (), False, -3, 3)), near=True)
+special("boxcox1p", lambda d: call(d.array(FLOAT, None, False, -0.9, 9), d.array(FLOAT, (), False, -3, 3)), near=True)
+special(
+    "comb", lambda d: call(d.array(FLOAT, None, False, 1, 30), d.array(FLOAT, (), False, 0, 9)), ulps=1000, near=True
+)
+special(
+    "gammaincinv gammainccinv",
+    lambda d: call(d.array(FLOAT, None, False, 0.5, 9), d.array(FLOAT, (), False, 0.01, 0.99)),
+    ulps=400,
+    near=True,
+)
+TABLE.exclude(
+    "bernoulli bessel_jn betaincinv expn fresnel hyp1f1 hyp2f1 sici wofz",
+    "several results or parameters; see tests/scipy/test_special_integrals.py",
+)
+
+
 def _softmax(d: Draw) -> Call:
     x = d.array((*FLOAT, "int32"), low=-9, high=9, least=1, empty=False)
     return call(x, **d.some(axis=lambda: d.axis(x, several=True)))
@@ -140,13 +164,13 @@ distribution(
     "pdf logpdf cdf",
     logpdf=lambda x, loc=0, scale=1: np.where(scale > 0, -np.abs((x - loc) / scale) - np.log(2 * scale), np.nan),
 )
-distribution("logistic", "pdf logpdf cdf sf ppf")
-distribution("cauchy", "pdf logpdf cdf ppf")
-distribution("gamma", "pdf logpdf cdf sf", (0.5, 9), support=(-2, 20), ulps=2000)
-distribution("beta", "pdf logpdf cdf", (0.5, 9), (0.5, 9), support=(-0.5, 1.5), ulps=2000)
-distribution("t", "pdf logpdf", (0.5, 30), ulps=2000)
-distribution("poisson", "pmf logpmf cdf", (0.2, 9), support=(-2, 20), scaled=False, discrete=True, ulps=2000)
-distribution("bernoulli", "pmf logpmf cdf", (0.0, 1.0), support=(-2, 3), scaled=False, discrete=True)
+distribution("logistic", "pdf logpdf cdf sf ppf isf")
+distribution("cauchy", "pdf logpdf cdf logcdf sf logsf ppf isf")
+distribution("gamma", "pdf logpdf cdf logcdf sf logsf ppf isf", (0.5, 9), support=(-2, 20), ulps=2000)
+distribution("beta", "pdf logpdf cdf logcdf sf logsf ppf isf", (0.5, 9), (0.5, 9), support=(-0.5, 1.5), ulps=2000)
+distribution("t", "pdf logpdf cdf sf", (0.5, 30), ulps=2000)
+distribution("poisson", "pmf logpmf cdf sf", (0.2, 9), support=(-2, 20), scaled=False, discrete=True, ulps=2000)
+distribution("bernoulli", "pmf logpmf cdf ppf", (0.0, 1.0), support=(-2, 3), scaled=False, discrete=True)
 
 
 def _normal(d: Draw) -> Call:
