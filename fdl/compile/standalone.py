@@ -32,8 +32,8 @@ from fdl.errors import CompilerError
 #: What the C function returns if there is no memory to work in.
 NO_MEMORY = 1
 
-_CALL, _CALL_IN = "entry", "entry in"  # until the object file is made
-_CONSTANTS = "fdl_constants"
+_CALL, _CALL_IN = "fdl.call", "fdl.call in"  # until the object file is made
+_CONSTANTS = "fdl.constants"
 _ALIGNMENT = 64
 _OBJECT_WORDS = 16  # of a structure that looks like an array object
 

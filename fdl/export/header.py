@@ -18,7 +18,11 @@ _NOTES = {"bool": ", 0 or 1", "float16": ", bits of IEEE half precision", "bfloa
 RESERVED = set("""
     auto break case char const continue default do double else enum extern float for goto if inline int long register
     restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool class
-    delete new operator private protected public template this throw try catch virtual workspace
+    delete new operator private protected public template this throw try catch virtual workspace linux unix asm typeof
+    true false nullptr typename using namespace explicit mutable friend export import module requires concept constexpr
+    consteval constinit decltype noexcept static_assert thread_local alignas alignof typeid dynamic_cast static_cast
+    const_cast reinterpret_cast wchar_t char8_t char16_t char32_t and and_eq bitand bitor compl not not_eq or or_eq xor
+    xor_eq co_await co_return co_yield final override
 """.split()) | set(keyword.kwlist)  # fmt: skip
 
 
@@ -115,4 +119,5 @@ def _described(argument: Argument) -> str:
     extents = "".join(f"[{n}]" for n in type.shape) or " (one number)"
     note = ", real and imaginary parts in turn" if type.dtype.kind == "c" else _NOTES.get(str(type.dtype), "")
     kind = "key" if type.dtype == key else str(type.dtype)
-    return f"{argument.path}, {kind}{extents}{note}; {prod(type.shape) * parts} elements"
+    path = argument.path.replace("*/", "* /")
+    return f"{path}, {kind}{extents}{note}; {prod(type.shape) * parts} elements"

@@ -60,6 +60,8 @@ def library(fun: Callable[..., Any], *arguments: Any, name: str | None = None, c
     if not arguments or not isinstance(arguments[-1], str | os.PathLike):
         raise ExportError("library(fun, *types, path): the last argument is the path of the library, as 'model.so'")
     *types, path = *arguments[:-1], Path(arguments[-1])
+    if path.suffix == ".h":
+        raise ExportError(f"library({path}): this is where its header is written; end the path by .so")
     name = re.sub(r"\W", "_", path.stem.removeprefix("lib")) if name is None else name
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ExportError(f"library(name={name!r}): a name in C begins with a letter, and has letters, digits and _")

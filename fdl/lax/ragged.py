@@ -3,6 +3,7 @@
 from typing import Any
 
 from fdl.array import as_operand as as_array
+from fdl.dtypes import int32
 from fdl.errors import DtypeError, ShapeError
 from fdl.lax.control import scan
 from fdl.lax.reductions import dot
@@ -10,6 +11,7 @@ from fdl.numpy._operands import expand_to
 from fdl.ops.arithmetic import add
 from fdl.ops.bitwise import and_
 from fdl.ops.compare import ge, lt
+from fdl.ops.convert import convert
 from fdl.ops.cumulative import cumsum
 from fdl.ops.select import select
 from fdl.ops.shape import full, full_like, iota, reshape
@@ -57,6 +59,7 @@ def ragged_dot(
         raise ShapeError(
             f"ragged_dot multiplies [m, k] by [g, k, n] with g group_sizes, got {x.type}, {w.type} and {sizes.type}"
         )
+    sizes = convert(sizes, int32 if sizes.dtype.itemsize < 4 else sizes.dtype)
     ends = cumsum(sizes, 0)
     rows = iota(sizes.dtype, (x.shape[0],), 0)
 

@@ -102,6 +102,9 @@ def _of_classes(below: Callable[[Array, Array], Array], factor: float) -> Callab
     ) -> Array:
         if average not in ("binary", "macro", "weighted", "micro", None):
             raise ValueError(f"average must be 'binary', 'macro', 'weighted', 'micro' or None, got {average!r}")
+        if average == "binary":  # one class against all others, however many there are
+            scores, labels = (fnp.equal(x, positive).astype(int32) for x in _predicted(scores, labels, threshold))
+            classes = 2
         counts = confusion_matrix(scores, labels, classes, threshold=threshold, weights=weights)
         hits, predicted, true = fnp.diagonal(counts), fnp.sum(counts, axis=0), fnp.sum(counts, axis=1)
         if average == "micro":
@@ -111,7 +114,7 @@ def _of_classes(below: Callable[[Array, Array], Array], factor: float) -> Callab
         if average in ("micro", None):
             return found
         if average == "binary":
-            return found[positive]
+            return found[1]
         share = (predicted + true > 0).astype(found.dtype) if average == "macro" else true.astype(found.dtype)
         total = fnp.sum(share)
         return fnp.sum(found * share) / fnp.where(total == 0, 1.0, total)

@@ -106,7 +106,7 @@ def multi_head_attention(
 
     Raises:
         ShapeError: the shapes do not fit.
-        ValueError: there is a cache and a context.
+        ValueError: there is a cache, and a context or a `local_window_size`.
 
     >>> params = init_multi_head_attention(random.key(0), 8, heads=2)
     >>> multi_head_attention(params, fnp.ones((1, 5, 8)), heads=2, is_causal=True).shape
@@ -120,6 +120,10 @@ def multi_head_attention(
         )
     if cache is not None and context is not None:
         raise ValueError("multi_head_attention: a cache is for attention of x to itself; it takes no context")
+    if cache is not None:
+        settings.pop("is_causal", None)  # as every call with a cache is
+        if settings.get("local_window_size") is not None:
+            raise ValueError("multi_head_attention: with a cache give the window as a mask, not as local_window_size")
     context = x if context is None else fnp.asarray(context)
     width = params["query"]["w"].shape[1] // heads
 

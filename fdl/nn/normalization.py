@@ -6,7 +6,7 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl import lax
 from fdl.core.types import Array
-from fdl.dtypes import as_dtype
+from fdl.dtypes import as_dtype, float32
 from fdl.errors import ShapeError
 from fdl.nn.layers import Params, shifted
 from fdl.numpy._operands import floating, wide
@@ -180,7 +180,7 @@ def init_batch_norm(size: int, *, dtype: Any = None) -> tuple[Params, Params]:
 
     Args:
         size: number of channels.
-        dtype: of the parameters; None is float32.
+        dtype: of the parameters; None is float32. Statistics have 32 bits at least.
 
     Returns:
         The parameters, and the running statistics.
@@ -190,7 +190,8 @@ def init_batch_norm(size: int, *, dtype: Any = None) -> tuple[Params, Params]:
     ([0.0, 0.0], [1.0, 1.0])
     """
     dtype = as_dtype(float if dtype is None else dtype)
-    stats = {"mean": fnp.zeros((size,), dtype), "var": fnp.ones((size,), dtype)}
+    kept = fnp.promote_types(dtype, float32)  # in 16 bits small changes of a mean would be lost
+    stats = {"mean": fnp.zeros((size,), kept), "var": fnp.ones((size,), kept)}
     return init_layer_norm(size, dtype=dtype), stats
 
 
@@ -216,7 +217,7 @@ def batch_norm(
     ([-1.0, 1.0], 0.1)
     """
     x = floating(x)
-    dtype, x = x.dtype if training else fnp.result_type(x, stats["mean"], stats["var"]), wide(x)
+    dtype, x = x.dtype, wide(x)
     if training:
         axes = tuple(range(x.ndim - 1))
         mean = fnp.mean(x, axis=axes)

@@ -8,7 +8,7 @@ from fdl import lax
 from fdl.core.types import Array
 from fdl.errors import ShapeError
 from fdl.nn.convolution import Extents, Padding, each
-from fdl.numpy._operands import floating
+from fdl.numpy._operands import floating, wide
 
 
 def max_pool(x: Any, window: Extents, strides: Extents | None = None, padding: Padding = "VALID") -> Array:
@@ -55,15 +55,15 @@ def avg_pool(
     >>> avg_pool(fnp.arange(4.0).reshape(1, 4, 1), 2).ravel().tolist()
     [0.5, 2.5]
     """
-    x = fnp.asarray(x)
-    total = _pool(x, 0.0, lax.add, window, strides, padding)
+    x = floating(x)
+    total = _pool(wide(x), 0.0, lax.add, window, strides, padding)
     if count_include_pad:
         size = 1
         for extent in each(window, x.ndim - 2):
             size *= extent
-        return total / size
-    ones = fnp.ones((1, *x.shape[1:-1], 1), x.dtype)
-    return total / _pool(ones, 0.0, lax.add, window, strides, padding)
+        return (total / size).astype(x.dtype)
+    ones = fnp.ones((1, *x.shape[1:-1], 1), total.dtype)
+    return (total / _pool(ones, 0.0, lax.add, window, strides, padding)).astype(x.dtype)
 
 
 def _pool(x: Array, start: Any, combine: Any, window: Extents, strides: Extents | None, padding: Padding) -> Array:

@@ -133,10 +133,10 @@ def _interpolate(ordered: Array, x: Array, q: Array, method: str, skip_nan: bool
     result = {
         "lower": lambda: below,
         "higher": lambda: choose(share > 0, above, below),
-        "midpoint": lambda: choose(share > 0, (below + above) / 2, below),
+        "midpoint": lambda: choose(share > 0, below / 2 + above / 2, below),
         "nearest": lambda: choose((share > 0.5) | ((share == 0.5) & odd), above, below),
         "inverted_cdf": lambda: choose(share > 0, above, below),
-        "averaged_inverted_cdf": lambda: choose(share > 0, above, (below + above) / 2),
+        "averaged_inverted_cdf": lambda: choose(share > 0, above, below / 2 + above / 2),
         "closest_observation": lambda: choose((share == 0) & odd, below, above),
     }.get(method, lambda: below * (1 - share) + above * share)()
     bad = all_of(missing, -1, keepdims=True) if skip_nan else any_of(missing, -1, keepdims=True)

@@ -141,7 +141,7 @@ def clip_by_global_norm(max_norm: Any) -> GradientTransformation:
         norm = global_norm(updates)
 
         def shrunk(g: Any) -> Any:
-            return fnp.where(norm < max_norm, g, g / norm.astype(g.dtype) * max_norm)
+            return fnp.where(norm <= max_norm, g, g / norm.astype(g.dtype) * max_norm)
 
         return tree.map(lambda g: g.map(shrunk) if isinstance(g, Rows) else shrunk(g), updates)
 

@@ -134,18 +134,18 @@ def per_example_layer_norm_clip(grads: Tree, global_l2_norm_clip: Any, uniform: 
     return tree.unflatten(structure, [c[0] for c in clipped]), tree.unflatten(structure, [c[1] for c in clipped])
 
 
-def differentially_private_aggregate(l2_norm_clip: Any, noise_multiplier: Any, key: Any = 0) -> GradientTransformation:
+def differentially_private_aggregate(l2_norm_clip: Any, noise_multiplier: Any, key: Any) -> GradientTransformation:
     """From gradients of each example to a mean that is differentially private. Source: Abadi et al. (2016).
 
     Args:
         l2_norm_clip: the largest norm of an example's gradient.
         noise_multiplier: standard deviation of the noise over `l2_norm_clip`.
-        key: random key, or a seed.
+        key: random key, or a seed, that nobody else knows: who knows it can take the noise away.
 
     Returns:
         A pair of pure functions. Its gradients have an axis of examples first; put it first in a chain.
 
-    >>> t = differentially_private_aggregate(1.0, 0.0)
+    >>> t = differentially_private_aggregate(1.0, 0.0, random.key(0))
     >>> updates, _ = t.update(fnp.array([[3.0, 4.0], [0.0, 0.0]]), t.init(fnp.zeros(2)))
     >>> [round(x, 3) for x in updates.tolist()]
     [0.3, 0.4]
@@ -168,7 +168,7 @@ def dpsgd(
     learning_rate: ScalarOrSchedule,
     l2_norm_clip: Any,
     noise_multiplier: Any,
-    key: Any = 0,
+    key: Any,
     momentum: Any = None,
     nesterov: bool = False,
 ) -> GradientTransformation:
@@ -178,14 +178,14 @@ def dpsgd(
         learning_rate: number, array of no axes, or schedule.
         l2_norm_clip: the largest norm of an example's gradient.
         noise_multiplier: standard deviation of the noise over `l2_norm_clip`.
-        key: random key, or a seed.
+        key: random key, or a seed, that nobody else knows: who knows it can take the noise away.
         momentum: decay of the sum of gradients; None for none.
         nesterov: whether to look one step ahead.
 
     Returns:
         A pair of pure functions, of gradients with an axis of examples first.
 
-    >>> t = dpsgd(1.0, 1.0, 0.0)
+    >>> t = dpsgd(1.0, 1.0, 0.0, random.key(0))
     >>> [round(x, 3) for x in t.update(fnp.array([[3.0, 4.0]]), t.init(fnp.zeros(2)))[0].tolist()]
     [-0.6, -0.8]
     """

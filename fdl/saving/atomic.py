@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -35,12 +36,14 @@ def make_atomically(path: str | os.PathLike[str], make: Callable[[Path], object]
     Raises:
         OSError: there is no such folder, or the file cannot be written; what was there stays.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays one
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.unfinished")
     try:
         make(unfinished)
+        with suppress(FileNotFoundError):
+            unfinished.chmod(stat.S_IMODE(path.stat().st_mode))  # what was private stays so
         os.replace(unfinished, path)
     finally:
         with suppress(FileNotFoundError):

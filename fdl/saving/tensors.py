@@ -90,6 +90,8 @@ def read_tensors(content: bytes | mmap, copy: bool = True) -> tuple[dict[str, np
         raise ValueError("the metadata is no text")
     tensors, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        if entry["dtype"] not in _DTYPES:
+            raise ValueError(f"{name!r} has dtype {entry['dtype']}, which fdl has not")
         dtype, shape, (first, last) = _DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
         whole = all(type(extent) is int and extent >= 0 for extent in shape)
         if not whole or first != end or last - first != prod(shape) * dtype.itemsize or start + last > size:

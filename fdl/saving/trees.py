@@ -15,7 +15,7 @@ from fdl import tree
 from fdl.array import Array
 from fdl.control.data import NoDataError, read_type, write_type
 from fdl.core.types import TensorType
-from fdl.errors import FileError
+from fdl.errors import ExportError, FileError
 from fdl.saving.atomic import write_atomically
 from fdl.saving.background import Saving, in_background
 from fdl.saving.structures import numbered, read_structure, write_structure
@@ -46,7 +46,7 @@ def save(path: str | os.PathLike[str], tree: Any, *, wait: bool = True) -> Savin
         None, or, with ``wait=False``, a `Saving`, whose `wait()` returns when the file is on the disk.
 
     Raises:
-        FileError: a leaf is no array, number or text, or a dict has keys that are no text and no number.
+        FileError: a leaf is no array, number or text, or a dict has keys that are no text and no whole number.
         OSError: the file cannot be written; what was there stays.
 
     The file is one of `safetensors <https://github.com/huggingface/safetensors>`_, which other programs read too; each
@@ -124,7 +124,11 @@ def _contents(value: Any, copy: bool) -> tuple[dict[str, np.ndarray], dict[str, 
             continue
         tensors[name] = array = _array(leaf, path, copy)
         entries.append([name, write_type(TensorType(array.shape, array.dtype))])
-    text = json.dumps({"format": FORMAT, "structure": write_structure(numbered(value)), "leaves": entries})
+    try:
+        structure = write_structure(numbered(value))
+    except ExportError as error:
+        raise FileError(f"save: {error}") from None
+    text = json.dumps({"format": FORMAT, "structure": structure, "leaves": entries})
     return tensors, {"fdl_tree": text, "sha256": digest(text, tensors)}
 
 

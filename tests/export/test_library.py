@@ -156,6 +156,15 @@ def test_names_and_paths(tmp_path):
 
 
 @needs_compiler
+@pytest.mark.parametrize("name", ["entry", "scratch", "fdl_constants", "sort"])
+def test_names_that_the_compiler_uses_too(name, tmp_path):
+    order = np.array([2, 0, 1])
+    x = np.array([3.0, 1.0, 2.0])
+    path = export.library(lambda x: fnp.sort(x)[order], x, tmp_path / f"{name}.so")
+    np.testing.assert_array_equal(call(path, x, results=x), [3.0, 1.0, 2.0])
+
+
+@needs_compiler
 def test_several_threads_call_at_once(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
@@ -182,7 +191,9 @@ def test_functions_that_need_python_are_refused(tmp_path):
         export.library(fnp.sin, x)
     with pytest.raises(ExportError, match="a name in C"):
         export.library(fnp.sin, x, tmp_path / "f.so", name="2f")
-    for name in ("exp", "free", "double"):
+    with pytest.raises(ExportError, match="where its header is written"):
+        export.library(fnp.sin, x, tmp_path / "f.h")
+    for name in ("exp", "free", "double", "namespace"):
         with pytest.raises(ExportError, match="a word or a function of C"):
             export.library(fnp.sin, x, tmp_path / f"{name}.so")
     assert os.listdir(tmp_path) == []

@@ -280,7 +280,7 @@ def test_private_gradients_are_clipped_one_by_one(rng):
     found, clipped = optim.per_example_global_norm_clip(grads, 1.5)
     np.testing.assert_allclose(found["b"], (factors[:, None] * grads["b"]).sum(0))
     assert clipped.item() == (norms > 1.5).sum()
-    t = optim.differentially_private_aggregate(1.5, 0.0)
+    t = optim.differentially_private_aggregate(1.5, 0.0, key=1)
     updates, _ = t.update(grads, t.init(found))
     np.testing.assert_allclose(updates["w"], np.einsum("e,eij->ij", factors, grads["w"]) / 5)
     each, _ = optim.per_example_layer_norm_clip(grads, 1.5)

@@ -249,3 +249,28 @@ def test_mapped_arrays_outlive_the_file_and_are_not_written_to(path):
     np.testing.assert_array_equal(found["w"], np.arange(1000.0))
     path.unlink()
     np.testing.assert_array_equal(found["w"] * 2, 2 * np.arange(1000.0))
+
+
+def test_keys_and_numbers_that_no_file_holds(path):
+    for key in ((1, 2), 1.5):
+        with pytest.raises(FileError, match="no file can hold"):
+            fdl.save(path, {key: 1})
+
+
+def test_an_unknown_dtype_is_named(path):
+    header = json.dumps({"x": {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"0")
+    with pytest.raises(FileError, match="'x' has dtype F8_E4M3, which fdl has not"):
+        fdl.load(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes and links of POSIX")
+def test_modes_and_links_stay(path):
+    fdl.save(path, 1)
+    path.chmod(0o600)
+    link = path.with_name("latest")
+    link.symlink_to(path)
+    fdl.save(link, 2)
+    assert link.is_symlink()
+    assert fdl.load(path) == 2
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -50,8 +50,9 @@ def compile_object(
     """
     parsed = _optimised(module, target)
     for name, symbol in symbols.items():
-        if any(function.name == symbol for function in parsed.functions):  # one of the module's own
-            parsed.get_function(symbol).name = f"{symbol}.own"
+        for own in (*parsed.functions, *parsed.global_variables):  # of the module, which may have the same name
+            if own.name == symbol:
+                own.name = f"{symbol}.own"
         parsed.get_function(name).name = symbol
     return bytes(target.machine.emit_object(parsed))
 

@@ -153,6 +153,7 @@ def sigmoid_binary_cross_entropy(
     0.693
     """
     logits, labels = covered(mask, floating(logits), labels)
+    labels = labels if fnp.issubdtype(labels.dtype, fnp.floating) else labels.astype(logits.dtype)
     losses = -labels * log_sigmoid(logits) - (1.0 - labels) * log_sigmoid(-logits)
     return reduced(losses, mask, weights, reduction)
 

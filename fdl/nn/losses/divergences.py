@@ -90,6 +90,7 @@ def js_divergence(
     """
     log_predictions, targets = covered(mask, floating(log_predictions), targets, axis=axis)
     predicted = fnp.exp(log_predictions)
-    middle = fnp.log((predicted + targets) / 2)
+    total = (predicted + targets) / 2
+    middle = fnp.where(total == 0, 0.0, fnp.log(fnp.where(total == 0, 1.0, total)))
     losses = (kl_divergence(middle, predicted, axis) + kl_divergence(middle, targets, axis)) / 2
     return reduced(losses, mask, weights, reduction)

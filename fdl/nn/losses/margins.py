@@ -120,7 +120,7 @@ def multiclass_sparsemax_loss(
     scores, _, right = _of_labels(scores, labels, mask)
     shares = stop_gradient(sparsemax(scores))
     # The conjugate of half the squared norm, whose gradient is the projection (Danskin's theorem).
-    best = fnp.sum(shares * scores, axis=-1) - 0.5 * fnp.sum(shares * shares, axis=-1)
+    best = fnp.sum(fnp.where(shares > 0, shares * scores, 0.0), axis=-1) - 0.5 * fnp.sum(shares * shares, axis=-1)
     return reduced(best + 0.5 - right, mask, weights, reduction)
 
 
@@ -143,7 +143,7 @@ def sparsemax(logits: Any) -> Array:
     excess = fnp.cumsum(falling, axis=-1) - 1.0
     kept = stop_gradient(falling - excess / number > 0).astype(logits.dtype)
     count = fnp.sum(kept, axis=-1, keepdims=True)
-    threshold = (fnp.sum(falling * kept, axis=-1, keepdims=True) - 1.0) / count
+    threshold = (fnp.sum(fnp.where(kept > 0, falling, 0.0), axis=-1, keepdims=True) - 1.0) / count
     return fnp.maximum(logits - threshold, 0.0)
 
 

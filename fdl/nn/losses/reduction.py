@@ -5,7 +5,7 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl.core.types import Array
 from fdl.errors import DtypeError, ShapeError
-from fdl.numpy._operands import floating
+from fdl.numpy._operands import floating, wide
 
 #: For docstrings: what the arguments that all losses take mean.
 EXAMPLES = {
@@ -26,16 +26,16 @@ def reduced(losses: Array, mask: Any, weights: Any, reduction: str) -> Array:
         losses = losses * _fitting("weights", fnp.asarray(weights), losses).astype(losses.dtype)
     if reduction == "none":
         return losses
-    total = fnp.sum(losses)
     if reduction == "sum":
-        return total
+        return fnp.sum(losses)
+    total = fnp.sum(wide(losses))  # of 16-bit floats sums, and numbers of losses, may be infinite
     if mask is None and weights is None:
-        return total / max(losses.size, 1)
-    counted = fnp.ones(losses.shape, losses.dtype) if weights is None else fnp.broadcast_to(
-        fnp.asarray(weights).astype(losses.dtype), losses.shape
+        return (total / max(losses.size, 1)).astype(losses.dtype)
+    counted = fnp.ones(losses.shape, total.dtype) if weights is None else fnp.broadcast_to(
+        fnp.asarray(weights).astype(total.dtype), losses.shape
     )  # fmt: skip
     count = fnp.sum(counted if mask is None else fnp.where(as_mask(mask), counted, 0.0))
-    return total / fnp.where(count == 0, 1.0, count)
+    return (total / fnp.where(count == 0, 1.0, count)).astype(losses.dtype)
 
 
 def as_mask(mask: Any) -> Array:
