@@ -72,7 +72,7 @@ def hide(error: BaseException) -> None:
         seen.add(id(link))
         waiting += link.__cause__, link.__context__
         if not _is_fault(link):
-            link.__traceback__ = of_users(link.__traceback__)
+            PYTHONS.__set__(link, of_users(whole(link)))
 
 
 def whole(error: BaseException) -> TracebackType | None:

@@ -18,7 +18,7 @@ from fdl.core.interpret import apply_program
 from fdl.core.program import Program
 from fdl.core.trace import RULE_ADVICE, current, is_eager, lift
 from fdl.core.types import TensorType
-from fdl.dtypes import INEXACT
+from fdl.dtypes import INEXACT, WEAK
 from fdl.errors import DifferentiationError, LeakedTracerError, ShapeError, TreeError
 from fdl.ops.convert import convert
 from fdl.ops.shape import zeros_of
@@ -27,7 +27,6 @@ from fdl.tree.structures import explain_structures, subtrees
 
 P = ParamSpec("P")
 R = TypeVar("R")
-PYTHON_NUMBERS = (bool, int, float, complex)
 
 
 def by_position(
@@ -380,7 +379,7 @@ class custom_vjp(_CustomFunction[P, R]):
                     f"the forward rule of {name} returned structure {found}, the function itself {flat.out_structure}"
                 )
             residuals, residual_structure = tree.flatten(result[1])
-            kept[:] = [r if type(r) in PYTHON_NUMBERS else None for r in residuals]
+            kept[:] = [r if type(r) in WEAK else None for r in residuals]
             outs = [as_array(o).strong() for o in outs]
             out_types[:] = [o.type for o in outs]
             saved = [as_array(r) for r, k in zip(residuals, kept, strict=True) if k is None]

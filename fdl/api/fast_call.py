@@ -45,6 +45,8 @@ def fast_call(
 
     if any(given and number in traced.forwarded_from for number, given in enumerate(traced.donated)):
         return None
+    if traced.out_weak:
+        return None  # results are weak arrays, under JAX's name
     executable = traced.compiled.executable
     if executable is None:
         return None

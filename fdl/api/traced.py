@@ -100,8 +100,9 @@ class Traced:
         at_once = checks and computes_by_effects(self.computed)  # since it cannot be run a second time
         if config.debug_key_reuse:
             key_reuse.check_program(self.computed, arrays)
+        compiled = None if at_once else self.compiled  # nothing is lost if compilation is interrupted
         try:
-            made = check_program(self.computed, arrays) if at_once else self.compiled.run(arrays)
+            made = check_program(self.computed, arrays) if compiled is None else compiled.run(arrays)
         except BaseException:
             if self.donates:  # who knows what is in their memory
                 _donate(leaves, self.donated, ())

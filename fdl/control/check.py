@@ -74,7 +74,10 @@ class Check(Primitive):
         count = len(shown) - self.steps
         plain = [v[()] for v in shown[:count]]
         by_name = dict(zip(self.names, plain[count - len(self.names) :], strict=True))
-        text = self.message.format(*plain[: count - len(self.names)], **by_name)
+        try:
+            text = self.message.format(*plain[: count - len(self.names)], **by_name)
+        except (IndexError, KeyError, ValueError):  # it asks for other values than there are
+            text = self.message
         where = [f"index {', '.join(map(str, place))} of the batch"] if place else []
         where += [f"step {int(step)}" for step in shown[count:]]
         return text, " and ".join(where)

@@ -7,7 +7,7 @@ where it came from; one that is masked on the way out stays unsaid.
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache, partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def check_results(
             raise NonFiniteError(_said(operation, operands, result, found, source()))
 
 
-@cache
+@lru_cache(maxsize=512)
 def has_results_of_effects(operation: Operation) -> bool:
     """Whether running an operation again would repeat what it does besides computing results."""
     if operation.effect and not any(True for _ in subprograms(operation)):

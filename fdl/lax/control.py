@@ -82,7 +82,9 @@ def _carry_leaves(name: str, init: Any) -> tuple[list[Any], list[np.dtype | None
         else check_leaf(leaf, f"the initial carry of {name} at {tree.keystr(path) or 'its root'}")
         for (path, leaf) in tree.leaves_with_path(init)
     ]
-    return [v.held for v in values], weakness(values), structure
+    # Integers in the dtype that they show: loops over batches of two widths are not vectorized.
+    held = [v.strong() if v.weak and v.type.dtype.kind == "i" else v.held for v in values]
+    return held, weakness(values), structure
 
 
 def _same_carry(
@@ -108,7 +110,7 @@ def _same_carry(
     dtypes = [t.dtype if o is None else o for t, o in zip(body.output_types, flat.out_weak, strict=True)]
     for number, (t, w) in enumerate(zip(types, weak, strict=True)):
         out = flat.out_weak[number]
-        if out is not None and (body.output_types[number].dtype == t.dtype if w else _yields(out, t.dtype)):
+        if out is not None and (out == w if w else _yields(out, t.dtype)):
             dtypes[number] = t.dtype
     body = _converted(body, dtypes)
     found = body.output_types
@@ -241,9 +243,15 @@ def _promote_weak(
             continue
         if o is None and _yields(w, f.dtype):
             types[number], weak[number] = f, None
-        elif o is not None and o != w and result_type(_number_of(w), _number_of(o)) == o:
+        elif o is not None and o != w and _common([t, f], [w, o]) == o:
             types[number], weak[number] = f, o
     return types, weak
+
+
+def _common(types: Sequence[TensorType], weak: Sequence[np.dtype | None]) -> np.dtype:
+    """The dtype of values that are weak with the given dtypes, or not; integers that are all weak keep their width."""
+    found = result_type(*(t.dtype if w is None else _number_of(w) for t, w in zip(types, weak, strict=True)))
+    return np.result_type(*weak) if None not in weak and found.kind == "i" else found
 
 
 def _yields(weak: np.dtype, dtype: np.dtype) -> bool:
@@ -429,7 +437,7 @@ def _same_dtypes(
     for place, outs in enumerate(zip(*(f.out_weak for f in flats), strict=True)):
         types = [p.output_types[place] for p in programs]
         first = next((n for n, w in enumerate(outs) if w is None), 0)
-        dtypes.append(result_type(*(t.dtype if w is None else _number_of(w) for t, w in zip(types, outs, strict=True))))
+        dtypes.append(_common(types, outs))
         weak.append(None if None in outs else dtypes[-1])
         for number, (t, w) in enumerate(zip(types, outs, strict=True)):
             if w is None and t.dtype != types[first].dtype and t.shape != ():

@@ -36,7 +36,7 @@ def _decided(compare: Callable[..., Any], x: Any, y: Any) -> Array | None:
     """What integers give that are compared with a number which their dtype does not hold; None if it does."""
     for known, array in ((x, y), (y, x)):
         if WEAK.get(type(known)) is int and isinstance(array, (Value, np.ndarray)) and array.dtype.kind in "iu":
-            span = np.iinfo(array.dtype)
+            span = np.iinfo(array.held.dtype if isinstance(array, Value) else array.dtype)
             if not span.min <= known <= span.max:
                 ints = [0 if a is array else int(a) for a in (x, y)]
                 return full(compare(*ints), array.shape, bool_)

@@ -139,8 +139,9 @@ def promote(name: str, *args: Any, to_inexact: bool = False, keys: bool = False)
     dtype = result_type(*kept)
     if to_inexact:
         dtype = inexact(dtype)
-    if all(type(a) is int for a in kept):
-        dtype = inexact(dtype) if to_inexact else np.result_type(*(arrays.scalar_dtype(a) for a in kept))
+    if all(type(a) is int or (isinstance(a, Value) and a.weak and a.type.dtype.kind in "iu") for a in kept):
+        shown = (a.type.dtype if isinstance(a, Value) else arrays.scalar_dtype(a) for a in kept)
+        dtype = inexact(dtype) if to_inexact else np.result_type(*shown)
     if is_weak(*kept) if config.weak_arrays else found and all(type(a) in SCALARS or a.weak for a in kept):
         return _weak_operands(kept, dtype)
     return [cast(a, dtype) for a in kept]

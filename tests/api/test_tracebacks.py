@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from dataclasses import dataclass
 
 import pytest
 
@@ -191,3 +192,15 @@ def test_lines_of_cells_of_notebooks(monkeypatch):
     exec(compile("def f(x):\n    return x * x", "/tmp/kernel/1234.py", "exec"), found)
     assert "# In [13]:2 (f)" in str(fdl.make_program(found["f"])(1.0))
     assert "# test_tracebacks.py:" in str(fdl.make_program(lambda x: x * x)(1.0))
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    value: int
+
+
+def test_errors_that_refuse_assignments_are_not_replaced():
+    with pytest.raises(Frozen) as caught:
+        raise Frozen(3)
+    tracebacks.hide(caught.value)
+    assert caught.value.value == 3

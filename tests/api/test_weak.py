@@ -180,3 +180,24 @@ def test_numbers_in_callbacks_take_the_dtype_of_what_they_meet(n):
         for found in (call(n), fdl.jit(call)(n)):
             assert found.dtype == fnp.asarray(n).dtype
             np.testing.assert_allclose(found, 2 * n, rtol=1e-7)
+
+
+def test_indices_of_loops_may_become_the_carry():
+    for body, expected in [(lambda i, c: i, 2), (lambda i, c: i + 1, 3), (lambda i, c: 2 * i, 4)]:
+        assert lax.fori_loop(0, 3, body, 0) == expected
+        assert fdl.jit(lambda n, body=body: lax.fori_loop(0, n, body, 0))(3) == expected
+
+
+def test_whole_numbers_of_64_bits_are_not_cut():
+    large = 2**40
+    assert lax.cond(True, lambda: large, lambda: 0) == large
+    assert lax.scan(lambda c, _: (large, None), 0, None, 3)[0] == large
+    assert lax.fori_loop(large, large + 3, lambda i, c: i, 0) == large + 2
+    assert fdl.jit(lambda n: n + 1)(large) == large + 1
+    assert fdl.jit(lambda n: fnp.maximum(n, 3))(large) == large
+    assert fdl.jit(lambda n: n > 0)(2**63 + 5)
+
+
+def test_comparisons_look_at_all_bits_that_numbers_hold():
+    assert fdl.jit(lambda n: n * n > 2**33)(10**5)
+    assert not fdl.jit(lambda n: n * n < 2**33)(10**5)
