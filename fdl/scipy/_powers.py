@@ -1,6 +1,7 @@
 """Power transformations, and numbers of combinatorics, of ``scipy.special``."""
 
 import math
+import operator
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +13,9 @@ from fdl.dtypes import default_dtype
 from fdl.numpy._operands import wide
 from fdl.ops import gamma_ratios, special
 from fdl.scipy._operands import operands
+
+#: The last Bernoulli number that a float64 can be, and the last one that is asked for.
+_FINITE, _MOST = 258, 2**20
 
 __all__ = ["bernoulli", "boxcox", "boxcox1p", "comb"]
 
@@ -106,30 +110,25 @@ def bernoulli(n: int) -> Array:
     """The first Bernoulli numbers, B_0 to B_n, with B_1 = -1/2.
 
     Args:
-        n: number of the last one, not negative.
+        n: number of the last one, from 0 to 2**20.
 
     Returns:
         A floating array of shape (n + 1,).
 
     Raises:
-        ValueError: `n` is negative.
+        TypeError: `n` is no whole number.
+        ValueError: `n` is outside of that range.
 
     >>> bernoulli(2).tolist()
     [1.0, -0.5, 0.1666666...]
     """
-    if n < 0:
-        raise ValueError(f"bernoulli: n is {n}; it must not be negative")
+    count = operator.index(n)
+    if not 0 <= count <= _MOST:
+        raise ValueError(f"bernoulli: n is {count}; it must be from 0 to {_MOST}")
     found: list[Fraction] = [Fraction(1)]
-    for m in range(1, n + 1):
+    for m in range(1, min(count, _FINITE) + 1):
         odd = m > 1 and m % 2
-        found.append(
-            Fraction(0) if odd else -sum((math.comb(m + 1, j) * found[j] for j in range(m)), Fraction(0)) / (m + 1)
-        )
-    return fnp.asarray(np.array([_as_float(number) for number in found]), default_dtype(float))
-
-
-def _as_float(number: Fraction) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return math.inf if number > 0 else -math.inf
+        terms = (math.comb(m + 1, j) * found[j] for j in range(m))
+        found.append(Fraction(0) if odd else -sum(terms, Fraction(0)) / (m + 1))
+    rest = [0.0 if m % 2 else -math.inf if m % 4 == 0 else math.inf for m in range(_FINITE + 1, count + 1)]
+    return fnp.asarray(np.array([*map(float, found), *rest]), default_dtype(float))
