@@ -2,7 +2,6 @@
 
 import inspect
 import itertools
-import operator
 from collections.abc import Callable, Mapping
 from math import inf, prod
 from typing import Any
@@ -310,7 +309,8 @@ def frompyfunc(func: Callable[..., Any], /, nin: int, nout: int, *, identity: An
     >>> frompyfunc(lambda x, y: 10 * x + y, 2, 1).reduce(array([1, 2, 3]))
     Array(123, dtype=int32)
     """
-    nin, nout = operator.index(nin), operator.index(nout)
+    if not all(isinstance(n, int | np.integer) for n in (nin, nout)):
+        raise TypeError(f"frompyfunc: nin and nout must be whole numbers, got {nin!r} and {nout!r}")
     if nin < 1 or nout < 1:
         raise ValueError(f"frompyfunc: a function has at least one argument and one result, got nin={nin}, nout={nout}")
     return ufunc(vectorize(func), nin, nout, getattr(func, "__name__", "frompyfunc"), identity)

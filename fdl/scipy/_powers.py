@@ -1,7 +1,6 @@
 """Power transformations, and numbers of combinatorics, of ``scipy.special``."""
 
 import math
-import operator
 from fractions import Fraction
 from typing import Any
 
@@ -122,7 +121,9 @@ def bernoulli(n: int) -> Array:
     >>> bernoulli(2).tolist()
     [1.0, -0.5, 0.1666666...]
     """
-    count = operator.index(n)
+    if not isinstance(n, int | np.integer):
+        raise TypeError(f"bernoulli: n must be a whole number, got {n!r}")
+    count = int(n)
     if not 0 <= count <= _MOST:
         raise ValueError(f"bernoulli: n is {count}; it must be from 0 to {_MOST}")
     found: list[Fraction] = [Fraction(1)]
