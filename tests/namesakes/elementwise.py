@@ -104,18 +104,32 @@ def _number_of(c: Call):
     return np.dtype(np.int32) if common(c).kind == "b" else common(c)
 
 
+def floor_divide(x, y):
+    """NumPy's, and the Array API's values where an operand is infinite."""
+    found = np.floor_divide(x, y)
+    return found if np.asarray(x).dtype.kind in "iub" else np.where(np.isinf(x) | np.isinf(y), x / y, found)
+
+
 for name in "floor_divide remainder mod fmod".split():
     row(
         name,
         _quotients,
-        _unless_bool(getattr(np, name)),
+        _unless_bool(floor_divide if name == "floor_divide" else getattr(np, name)),
         promoted=True,
         dtype=_number_of,
         ulps=4,
         near=True,
         examples=3,
     )
-row("divmod", _quotients, _unless_bool(np.divmod), promoted=True, dtype=_number_of, near=True, examples=3)
+row(
+    "divmod",
+    _quotients,
+    _unless_bool(lambda x, y: (floor_divide(x, y), np.remainder(x, y))),
+    promoted=True,
+    dtype=_number_of,
+    near=True,
+    examples=3,
+)
 
 
 def _powers(d: Draw) -> Call:
