@@ -11,16 +11,7 @@ from fdl.errors import DifferentiationError
 from fdl.ops.arithmetic import add, div, mul, sub
 from fdl.ops.elementwise import Unary
 from fdl.ops.shape import full_like
-from fdl.ops.special import Special
-
-
-def _scipy(name: str, *arrays: np.ndarray) -> np.ndarray:
-    import scipy.special  # slow to import, seldom needed
-
-    wide = np.complex128 if arrays[0].dtype.kind == "c" else np.float64
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        found = getattr(scipy.special, name)(*(a.astype(wide) for a in arrays))
-        return np.asarray(found).astype(arrays[0].dtype)
+from fdl.ops.special import Special, in_scipy
 
 
 class Hyp1f1(Special):
@@ -29,7 +20,7 @@ class Hyp1f1(Special):
     arity = 3
 
     def reference(self, a: np.ndarray, b: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return _scipy("hyp1f1", a, b, x)
+        return in_scipy("hyp1f1", a, b, x)
 
     def derivative(self, index: int, out: Any, a: Any, b: Any, x: Any) -> Any:
         if index < 2:
@@ -44,7 +35,7 @@ class Hyp2f1(Special):
     arity = 4
 
     def reference(self, a: np.ndarray, b: np.ndarray, c: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return _scipy("hyp2f1", a, b, c, x)
+        return in_scipy("hyp2f1", a, b, c, x)
 
     def derivative(self, index: int, out: Any, a: Any, b: Any, c: Any, x: Any) -> Any:
         if index < 3:
@@ -88,7 +79,7 @@ class Wofz(Holomorphic):
     """Faddeeva's function: exp(-z**2) erfc(-i z)."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("wofz", x)
+        return in_scipy("wofz", x)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         return sub(full_like(x, 2j / _root(pi)), mul(full_like(x, 2), mul(x, out)))
@@ -98,7 +89,7 @@ class LogGamma(Holomorphic):
     """The logarithm of the gamma function, continued from the positive numbers; cut along the negative ones."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("loggamma", x)
+        return in_scipy("loggamma", x)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         return psi(x)
@@ -108,7 +99,7 @@ class Psi(Holomorphic):
     """The derivative of the logarithm of the gamma function of complex numbers."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("psi", x)
+        return in_scipy("psi", x)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         raise DifferentiationError("digamma of complex numbers has no derivative")

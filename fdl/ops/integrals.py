@@ -12,25 +12,16 @@ from fdl.ops.compare import eq, lt
 from fdl.ops.elementwise import Binary, Unary
 from fdl.ops.select import select
 from fdl.ops.shape import full_like
-from fdl.ops.special import Special, erf
+from fdl.ops.special import Special, erf, in_scipy
 from fdl.ops.transcendental import exp, log, log1p
 from fdl.ops.trigonometric import cos, sin
-
-
-def _scipy(name: str, x: np.ndarray, part: int | None = None) -> np.ndarray:
-    """A function of SciPy's, or a part of its result, in float64: float32's range is too small for what is between."""
-    import scipy.special  # slow to import, seldom needed
-
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        found = getattr(scipy.special, name)(x.astype(np.float64))
-        return np.asarray(found if part is None else found[part]).astype(x.dtype)
 
 
 class Exp1(Special, Unary):
     """The integral of exp(-t) / t from x to infinity."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("exp1", x)
+        return in_scipy("exp1", x)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         return neg(div(exp(neg(x)), x))
@@ -40,7 +31,7 @@ class Expi(Special, Unary):
     """The principal value of the integral of exp(t) / t from minus infinity to x."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("expi", x)
+        return in_scipy("expi", x)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         return div(exp(x), x)
@@ -72,7 +63,7 @@ class Si(Special, Unary):
     """The integral of sin(t) / t from 0 to x."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("sici", x, 0)
+        return in_scipy("sici", x, part=0)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         origin = eq(x, full_like(x, 0))
@@ -84,7 +75,7 @@ class Ci(Special, Unary):
     """Euler's constant, log(x), and the integral of (cos(t) - 1) / t from 0 to x."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("sici", x, 1)
+        return in_scipy("sici", x, part=1)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         return div(cos(x), x)
@@ -94,7 +85,7 @@ class FresnelSin(Special, Unary):
     """The integral of sin(pi t**2 / 2) from 0 to x."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("fresnel", x, 0)
+        return in_scipy("fresnel", x, part=0)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         return sin(mul(full_like(x, pi / 2), mul(x, x)))
@@ -104,7 +95,7 @@ class FresnelCos(Special, Unary):
     """The integral of cos(pi t**2 / 2) from 0 to x."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("fresnel", x, 1)
+        return in_scipy("fresnel", x, part=1)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         return cos(mul(full_like(x, pi / 2), mul(x, x)))
@@ -114,7 +105,7 @@ class Dawsn(Special, Unary):
     """Dawson's integral: exp(-x**2) times the integral of exp(t**2) from 0 to x."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("dawsn", x)
+        return in_scipy("dawsn", x)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         return dawsn_derivative(x)
@@ -140,7 +131,7 @@ class Erfcx(Special, Unary):
     """exp(x**2) erfc(x)."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("erfcx", x)
+        return in_scipy("erfcx", x)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         return erfcx_derivative(x)
@@ -176,7 +167,7 @@ class Spence(Special, Unary):
     """The integral of log(t) / (1 - t) from 1 to x."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return _scipy("spence", x)
+        return in_scipy("spence", x)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         one = full_like(x, 1)

@@ -8,22 +8,14 @@ from fdl.errors import DifferentiationError
 from fdl.ops.arithmetic import div, neg
 from fdl.ops.elementwise import Binary
 from fdl.ops.shape import full_like
-from fdl.ops.special import Special, beta_density, gamma_density, igamma_grad_a
-
-
-def _scipy(name: str, *arrays: np.ndarray) -> np.ndarray:
-    import scipy.special  # slow to import, seldom needed
-
-    with np.errstate(under="ignore", over="ignore"):
-        found = getattr(scipy.special, name)(*(a.astype(np.float64) for a in arrays))
-        return np.asarray(found).astype(arrays[0].dtype)
+from fdl.ops.special import Special, beta_density, gamma_density, igamma_grad_a, in_scipy
 
 
 class IgammaInv(Special, Binary):
     """The x at which the regularized lower incomplete gamma function P(a, x) is p."""
 
     def reference(self, a: np.ndarray, p: np.ndarray) -> np.ndarray:
-        return _scipy("gammaincinv", a, p)
+        return in_scipy("gammaincinv", a, p)
 
     def derivative(self, index: int, out: Any, a: Any, p: Any) -> Any:
         density = gamma_density(a, out)
@@ -37,7 +29,7 @@ class IgammacInv(IgammaInv):
     """The x at which the regularized upper incomplete gamma function Q(a, x) is q."""
 
     def reference(self, a: np.ndarray, p: np.ndarray) -> np.ndarray:
-        return _scipy("gammainccinv", a, p)
+        return in_scipy("gammainccinv", a, p)
 
     def derivative(self, index: int, out: Any, a: Any, p: Any) -> Any:
         density = gamma_density(a, out)
@@ -50,7 +42,7 @@ class BetaincInv(Special):
     arity = 3
 
     def reference(self, a: np.ndarray, b: np.ndarray, p: np.ndarray) -> np.ndarray:
-        return _scipy("betaincinv", a, b, p)
+        return in_scipy("betaincinv", a, b, p)
 
     def derivative(self, index: int, out: Any, a: Any, b: Any, p: Any) -> Any:
         if index < 2:

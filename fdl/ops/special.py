@@ -25,6 +25,17 @@ def _scipy(name: str, *arrays: np.ndarray) -> np.ndarray:
     return in_float32(getattr(scipy.special, name), *arrays)
 
 
+def in_scipy(name: str, *arrays: np.ndarray, part: int | None = None) -> np.ndarray:
+    """A function of SciPy's, or a part of its result, computed in 64 bits: what is between may leave fewer."""
+    import scipy.special  # slow to import, seldom needed
+
+    dtype = arrays[0].dtype
+    wide = np.complex128 if dtype.kind == "c" else np.float64
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        found = getattr(scipy.special, name)(*(a.astype(wide) for a in arrays))
+        return np.asarray(found if part is None else found[part]).astype(dtype)
+
+
 class Special(Elementwise, abstract=True):
     """A function of real numbers that SciPy knows."""
 

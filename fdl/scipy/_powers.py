@@ -33,10 +33,7 @@ def boxcox(x: Any, lmbda: Any) -> Array:
     0.828
     """
     x, lmbda = operands(x, lmbda)
-    inside = x > 0
-    found = _power_of_log(fnp.log(fnp.where(inside, x, 1.0)), lmbda)
-    at_zero = fnp.where(lmbda > 0, -1 / fnp.where(lmbda == 0, 1.0, lmbda), -fnp.inf)
-    return fnp.where(inside, found, fnp.where(x == 0, at_zero, fnp.nan))
+    return _transformed(x > 0, x == 0, fnp.log(fnp.where(x > 0, x, 1.0)), lmbda)
 
 
 def boxcox1p(x: Any, lmbda: Any) -> Array:
@@ -53,10 +50,13 @@ def boxcox1p(x: Any, lmbda: Any) -> Array:
     0.828
     """
     x, lmbda = operands(x, lmbda)
-    inside = x > -1
-    found = _power_of_log(fnp.log1p(fnp.where(inside, x, 0.0)), lmbda)
-    at_zero = fnp.where(lmbda > 0, -1 / fnp.where(lmbda == 0, 1.0, lmbda), -fnp.inf)
-    return fnp.where(inside, found, fnp.where(x == -1, at_zero, fnp.nan))
+    return _transformed(x > -1, x == -1, fnp.log1p(fnp.where(x > -1, x, 0.0)), lmbda)
+
+
+def _transformed(inside: Array, at_end: Array, logarithm: Array, lmbda: Array) -> Array:
+    """The transformation of numbers with a logarithm inside of the domain; its limit at the end of it; else NaN."""
+    limit = fnp.where(lmbda > 0, -1 / fnp.where(lmbda == 0, 1.0, lmbda), -fnp.inf)
+    return fnp.where(inside, _power_of_log(logarithm, lmbda), fnp.where(at_end, limit, fnp.nan))
 
 
 def _power_of_log(logarithm: Array, lmbda: Array) -> Array:
