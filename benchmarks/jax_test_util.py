@@ -24,6 +24,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fdl
 import fdl.numpy as fnp
+from benchmarks import jax_private
 from benchmarks.jax_operands import (
     NUMPY_SCALAR_SHAPE as NUMPY_SCALAR_SHAPE,
 )
@@ -87,9 +88,15 @@ from benchmarks.jax_operands import (
 from fdl import tree
 from fdl.dtypes import as_dtype, result_type
 from fdl.test_util import check_grads as check_grads  # the same arguments as JAX's
+from fdl.test_util import check_jvp as check_jvp
+from fdl.test_util import check_vjp as check_vjp
 
 CASES = int(os.environ.get("JAX_TESTS_CASES", "3"))  # drawn of each product of parameters
 _UNITS = {"bfloat16": 1e-2, "float16": 1e-3, "float32": 1e-6, "float64": 1e-15, "complex64": 1e-6, "complex128": 1e-15}
+
+_GRADIENT_UNITS = {
+    "bfloat16": 1e-1, "float16": 1e-2, "float32": 2e-3, "float64": 1e-5, "complex64": 1e-3, "complex128": 1e-5,
+}  # fmt: skip
 
 
 class Missing(Exception):
@@ -122,7 +129,13 @@ class _PrivateModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _Private(f"{self.__name__}.{name}")
+        return _private(self.__name__, name)
+
+
+def _private(module: str, name: str) -> Any:
+    """A private name: written anew, or one that raises when it is used."""
+    known = jax_private.NAMES.get(module.removeprefix("jax._src."), {})
+    return known[name] if name in known else _Private(f"{module}.{name}")
 
 
 class _Dtypes:
@@ -194,6 +207,14 @@ def tolerance(dtype: Any = None, tol: Any = None) -> float:
     return unit if tol is None else float(tol)
 
 
+def default_gradient_tolerance() -> dict[Any, float]:
+    return {np.dtype(k): v for k, v in _GRADIENT_UNITS.items()}
+
+
+def num_float_bits(dtype: Any) -> int:
+    return int(fnp.finfo(as_dtype(dtype)).bits)
+
+
 def join_tolerance(a: Any, b: Any) -> Any:
     def full(t: Any) -> dict[Any, float]:
         if isinstance(t, dict):
@@ -245,7 +266,15 @@ def _no(*args: Any, **kwargs: Any) -> bool:
 
 
 is_device_rocm = is_device_cuda = is_device_tpu = is_device_tpu_at_least = is_optimized_build = _no
-is_cuda_compute_capability_at_least = is_cuda_version_at_least = is_cloud_tpu = _no
+is_cuda_compute_capability_at_least = is_cuda_version_at_least = is_cloud_tpu = is_cloud_tpu_at_least = _no
+
+
+def create_mesh(*args: Any, **kwargs: Any) -> Any:
+    raise unittest.SkipTest("one device")
+
+
+def with_explicit_mesh(*args: Any, **kwargs: Any) -> Any:
+    return unittest.skip("one device")
 
 
 def skip_on_devices(*devices: str, **kwargs: Any) -> Callable[..., Any]:
@@ -448,6 +477,10 @@ class _Setting:
         return known(*args) if known is not None else ignore_warning()
 
 
+def _setting(name: str) -> Any:
+    return jax_private.NAMES["config"].get(name) or _Setting(name)
+
+
 class _PrivateFinder:
     """Makes a stand-in of every private module that fdl does not have."""
 
@@ -485,7 +518,7 @@ def install() -> None:
     source = sys.modules["jax._src"]
     stand_in = ModuleType("jax._src.config")
     stand_in.parse_flags_with_absl = lambda: None  # type: ignore[attr-defined]
-    stand_in.__getattr__ = _Setting  # type: ignore[method-assign]
+    stand_in.__getattr__ = _setting  # type: ignore[method-assign]
     for name in ("ds", "export"):
         setattr(jax, name, _Private(f"jax.{name}"))
     named = sys.modules["jax._src"].dtypes
@@ -515,7 +548,7 @@ def _submodule(before: Callable[..., Any]) -> Callable[..., Any]:
             except AttributeError:
                 if self.__name__ == "jax._src":
                     return importlib.import_module(f"{self.__name__}.{name}")
-                return _Private(f"{self.__name__}.{name}")
+                return _private(self.__name__, name)
         return before(self, name)
 
     return get

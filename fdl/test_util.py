@@ -35,22 +35,96 @@ def check_grads(
     >>> import fdl.numpy as fnp
     >>> check_grads(fnp.sin, (fnp.float64(1.0),), order=2)
     """
-    args = tree.map(as_array, tuple(args))
-    double = all(np.asarray(leaf).dtype in (np.float64, np.complex128) for leaf in tree.leaves(args))
-    tolerance = {"atol": atol or (1e-6 if double else 1e-2), "rtol": rtol or (1e-6 if double else 1e-2)}
-    step = eps or (1e-5 if double else 1e-2)
+    args, tolerance, step = _settings(args, atol, rtol, eps)
     _check(f, args, order, modes, tolerance, step, np.random.default_rng(0), "")
 
 
+def check_jvp(
+    f: Callable[..., Any],
+    f_jvp: Callable[..., Any],
+    args: Sequence[Any],
+    atol: float | None = None,
+    rtol: float | None = None,
+    eps: float | None = None,
+    err_msg: str = "",
+) -> None:
+    """Compare a derivative along a random direction with a central difference.
+
+    Args:
+        f: a function of arrays.
+        f_jvp: takes arguments and tangents, two tuples; returns the value of `f` and its derivative.
+        args: where to check, a tuple of pytrees.
+        atol, rtol, eps: as for :func:`check_grads`.
+        err_msg: the first words of the error.
+
+    Raises:
+        AssertionError: the value or the derivative is wrong.
+
+    >>> import fdl
+    >>> from functools import partial
+    >>> check_jvp(fdl.numpy.sin, partial(fdl.jvp, fdl.numpy.sin), (fdl.numpy.float64(1.0),))
+    """
+    args, tolerance, step = _settings(args, atol, rtol, eps)
+    direction = _directions(np.random.default_rng(0), args)
+    value, found = f_jvp(args, direction)
+    _compare(value, f(*args), tolerance, f"{err_msg} the value of the jvp".strip())
+    _compare(found, _difference(f, args, direction, step), tolerance, f"{err_msg} jvp".strip())
+
+
+def check_vjp(
+    f: Callable[..., Any],
+    f_vjp: Callable[..., Any],
+    args: Sequence[Any],
+    atol: float | None = None,
+    rtol: float | None = None,
+    eps: float | None = None,
+    err_msg: str = "",
+) -> None:
+    """Compare a pullback of random weights with a central difference along a random direction.
+
+    Args:
+        f: a function of arrays.
+        f_vjp: takes the arguments; returns the value of `f` and its pullback.
+        args: where to check, a tuple of pytrees.
+        atol, rtol, eps: as for :func:`check_grads`.
+        err_msg: the first words of the error.
+
+    Raises:
+        AssertionError: the value or the derivative is wrong.
+
+    >>> import fdl
+    >>> from functools import partial
+    >>> check_vjp(fdl.numpy.sin, partial(fdl.vjp, fdl.numpy.sin), (fdl.numpy.float64(1.0),))
+    """
+    args, tolerance, step = _settings(args, atol, rtol, eps)
+    rng = np.random.default_rng(0)
+    direction = _directions(rng, args)
+    value, pull = f_vjp(*args)
+    _compare(value, f(*args), tolerance, f"{err_msg} the value of the vjp".strip())
+    expected = _difference(f, args, direction, step)
+    weights = _directions(rng, value)
+    _compare(_inner(weights, expected), _inner(pull(weights), direction), tolerance, f"{err_msg} vjp".strip())
+
+
+def _settings(
+    args: Any, atol: float | None, rtol: float | None, eps: float | None
+) -> tuple[Any, dict[str, float], float]:
+    """Arrays of the arguments, the tolerances, the step."""
+    args = tree.map(as_array, tuple(args))
+    double = all(np.asarray(leaf).dtype in (np.float64, np.complex128) for leaf in tree.leaves(args))
+    tolerance = {"atol": atol or (1e-6 if double else 1e-2), "rtol": rtol or (1e-6 if double else 1e-2)}
+    return args, tolerance, eps or (1e-5 if double else 1e-2)
+
+
 def _check(f: Any, args: Any, order: int, modes: Any, tolerance: Any, step: float, rng: Any, chain: str) -> None:
-    direction = tree.map(lambda x: _direction(rng, x), args)
+    direction = _directions(rng, args)
     expected = _difference(f, args, direction, step)
     if "fwd" in modes:
         found = jvp(f, args, direction)[1]
         _compare(found, expected, tolerance, f"{chain}jvp")
     if "rev" in modes:
         value, pull = vjp(f, *args)
-        weights = tree.map(lambda y: _direction(rng, y), value)
+        weights = _directions(rng, value)
         _compare(_inner(weights, expected), _inner(pull(weights), direction), tolerance, f"{chain}vjp")
     if order > 1:
         if "fwd" in modes:
@@ -59,8 +133,13 @@ def _check(f: Any, args: Any, order: int, modes: Any, tolerance: Any, step: floa
                 lambda *xs: jvp(f, xs, direction)[1], inner, order - 1, modes, tolerance, step, rng, f"{chain}jvp of "
             )
         if "rev" in modes:
-            weights = tree.map(lambda y: _direction(rng, y), f(*args))
+            weights = _directions(rng, f(*args))
             _check(lambda *xs: vjp(f, *xs)[1](weights), args, order - 1, modes, tolerance, step, rng, f"{chain}vjp of ")
+
+
+def _directions(rng: np.random.Generator, values: Any) -> Any:
+    """A random array for each array of a pytree."""
+    return tree.map(lambda x: _direction(rng, x), values)
 
 
 def _direction(rng: np.random.Generator, x: Any) -> np.ndarray:

@@ -236,7 +236,7 @@ MODULES: dict[str, ModuleNames] = {
         | _from("fdl.as_jax.placed", "auto_axes explicit_axes=auto_axes")
     ),
     "jax.stages": ModuleNames(names=_from("fdl.api.jit", "Lowered Traced Wrapped=Jitted Compiled=CompiledFunction")),
-    "jax.test_util": ModuleNames(names=_from("fdl.test_util", "check_grads")),
+    "jax.test_util": ModuleNames(names=_from("fdl.test_util", "check_grads check_jvp check_vjp")),
     "jax.typing": ModuleNames(("fdl.typing",)),
     "jax.util": ModuleNames(names=_from("fdl.as_jax.util", "safe_map safe_zip unzip2")),
     "jax.version": ModuleNames(names=_from("fdl.as_jax.version", "__version__ __version_info__")),
@@ -261,7 +261,7 @@ MODULES: dict[str, ModuleNames] = {
     "jax._src.interpreters": ModuleNames(),
     "jax._src.interpreters.ad": ModuleNames(names=_INTERPRETERS_AD),
     "jax._src.public_test_util": ModuleNames(
-        names=_from("fdl.as_jax.testing", "check_close") | _from("fdl.test_util", "check_grads")
+        names=_from("fdl.as_jax.testing", "check_close") | _from("fdl.test_util", "check_grads check_jvp check_vjp")
     ),
     "jax._src.traceback_util": ModuleNames(
         names=_from("fdl.as_jax.tracebacks", "_exclude_paths api_boundary include_frame register_exclusion")
