@@ -110,6 +110,12 @@ SETTINGS = {
             traced=True,
             choices=("standard", "strict"),
         ),
+        Setting(
+            "FDL_THREEFRY_PARTITIONABLE",
+            True,
+            "0 draws random bits in the layout that JAX had before 0.5: other numbers for the same keys.",
+            traced=True,
+        ),
         Setting("FDL_DISABLE_JIT", False, "Run jitted functions operation by operation.", traced=True),
         Setting(
             "FDL_DEBUG_NANS",
@@ -172,6 +178,7 @@ class Config:
     sort_keys: bool
     numpy_rank_promotion: str
     numpy_dtype_promotion: str
+    threefry_partitionable: bool
     disable_jit: bool
     debug_nans: bool
     debug_infs: bool

@@ -157,7 +157,7 @@ class Signature(NamedTuple):
         structure: of the dynamic arguments, as (args, kwargs).
         abstract_values: shape and dtype of every leaf; of a weak one, the dtype that it holds and that which it shows.
         static: number or name, type and value of every static argument.
-        default_float ... numpy_dtype_promotion: settings.
+        default_float ... threefry_partitionable: settings.
         axes: names and sizes of the axes bound by transforms around the call.
     """
 
@@ -171,6 +171,7 @@ class Signature(NamedTuple):
     weak_arrays: bool
     numpy_rank_promotion: str
     numpy_dtype_promotion: str
+    threefry_partitionable: bool
     axes: tuple[Any, ...]
 
     @property
@@ -185,14 +186,15 @@ class Signature(NamedTuple):
 
 
 #: The settings that a signature holds, in its order.
-SIGNED = (
-    "default_float default_int enable_x64 runtime_checks weak_arrays numpy_rank_promotion numpy_dtype_promotion".split()
-)
+SIGNED = [
+    *("default_float", "default_int", "enable_x64", "runtime_checks", "weak_arrays"),
+    *("numpy_rank_promotion", "numpy_dtype_promotion", "threefry_partitionable"),
+]
 
 
-def signed_settings() -> tuple[str, str, bool, bool, bool, str, str]:
+def signed_settings() -> tuple[str, str, bool, bool, bool, str, str, bool]:
     """The values of the settings that a signature holds."""
-    found: tuple[str, str, bool, bool, bool, str, str] = _signed(config)
+    found: tuple[str, str, bool, bool, bool, str, str, bool] = _signed(config)
     return found
 
 

@@ -11,6 +11,7 @@ FORWARDED: dict[str, tuple[str, dict[Any, Any]]] = {
     "jax_explain_cache_misses": ("explain_cache_misses", {}),
     "jax_numpy_rank_promotion": ("numpy_rank_promotion", {}),
     "jax_numpy_dtype_promotion": ("numpy_dtype_promotion", {}),
+    "jax_threefry_partitionable": ("threefry_partitionable", {}),
 }
 
 #: Flags that fdl can meet in some ways only; the first is the default.
@@ -18,7 +19,6 @@ ONLY: dict[str, tuple[Any, ...]] = {
     "jax_platform_name": ("", "cpu", None),
     "jax_platforms": (None, "cpu", "", "cpu,"),
     "jax_default_prng_impl": ("threefry2x32",),
-    "jax_threefry_partitionable": (True,),
     "jax_default_device": (None, "cpu"),
     "jax_dynamic_shapes": (False,),
 }

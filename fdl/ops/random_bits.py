@@ -5,6 +5,11 @@ A key is two 32-bit words. Everything here is one function of (key, 64-bit count
     word0, word1 = threefry2x32(key, (counter >> 32, counter & 0xffffffff)),
 
 so element i of a draw depends on the key and on i alone: parts of an array can be drawn anywhere, in any order.
+
+That is JAX's layout of today. In its older one, `jax_threefry_partitionable=False`, the 32-bit counters 0 .. n - 1 of a
+draw of n words are cut in two halves (a zero is appended to an odd number), which are the two counters of each call:
+element i then depends on n, too. Operations hold as `halves` that they draw so.
+
 Method: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 """
 
@@ -15,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fdl import dtypes
+from fdl.config import config
 from fdl.core.primitive import Primitive
 from fdl.core.types import TensorType
 from fdl.errors import DtypeError, ShapeError
@@ -42,18 +48,35 @@ class RandomBits(RandomPrimitive):
     """Unsigned integers of ``width`` bits; the result has the shape of the keys followed by ``shape``.
 
     Element (k, i), where i is the row-major index within ``shape``, comes from the words of key k at counter i:
-    ``word0 << 32 | word1`` for 64 bits, else the low bits of ``word0 ^ word1``.
+    ``word0 << 32 | word1`` for 64 bits, else the low bits of ``word0 ^ word1``. In halves, the elements are parts of
+    one sequence of words, of which the low bits are the first; one of 64 bits is a word of the first half of the
+    sequence and one of the second.
     """
 
     shape: tuple[int, ...]
     width: int
+    halves: bool = False
+
+    @property
+    def words(self) -> int:
+        """How many words are drawn for one key in halves."""
+        return -(-prod(self.shape) * self.width // 32)
 
     def result(self, *types: TensorType) -> TensorType:
         (keys,) = types
         _check_keys(self, keys)
+        _check_count(self, self.words if self.halves else 0)
         return TensorType(keys.shape + self.shape, np.dtype(f"uint{self.width}"))
 
     def reference(self, keys: np.ndarray) -> np.ndarray:
+        if self.halves:
+            words = _halves(keys, self.words)
+            if self.width == 64:
+                first, second = np.split(words.astype(np.uint64), 2, axis=-1)
+                bits = first << np.uint64(32) | second
+            else:
+                bits = words.astype("<u4").view(f"<u{self.width // 8}")[:, : prod(self.shape)]
+            return bits.astype(f"uint{self.width}").reshape(keys.shape + self.shape)
         out = np.empty((keys.size, prod(self.shape)), f"uint{self.width}")
         for columns, word0, word1 in _blocks(keys, out.shape[1]):
             if self.width == 64:
@@ -67,22 +90,36 @@ class RandomBits(RandomPrimitive):
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         for width in (8, 16, 32, 64):
-            yield RandomBits((3, 5), width), _draw_keys(rng, (2,))
+            for halves in (False, True):
+                yield RandomBits((3, 5), width, halves), _draw_keys(rng, (2,))
         yield RandomBits((), 32), _draw_keys(rng, ())
         yield RandomBits((0, 2), 32), _draw_keys(rng, (3,))
 
 
 class RandomSplit(RandomPrimitive):
-    """New keys in the shape of the keys followed by ``shape``: key i has the words at counter i."""
+    """New keys in the shape of the keys followed by ``shape``: key i has the words at counter i.
+
+    In halves, it has two words next to each other of the sequence.
+    """
 
     shape: tuple[int, ...]
+    halves: bool = False
+
+    @property
+    def words(self) -> int:
+        """How many words are drawn for one key."""
+        return 2 * prod(self.shape)
 
     def result(self, *types: TensorType) -> TensorType:
         (keys,) = types
         _check_keys(self, keys)
+        _check_count(self, self.words if self.halves else 0)
         return TensorType(keys.shape + self.shape, dtypes.key)
 
     def reference(self, keys: np.ndarray) -> np.ndarray:
+        if self.halves:
+            words = _halves(keys, self.words).reshape(*keys.shape, *self.shape, 2)
+            return as_keys(words[..., 0], words[..., 1])
         out = np.empty((keys.size, prod(self.shape)), dtypes.key)
         for columns, word0, word1 in _blocks(keys, out.shape[1]):
             out["word0"][:, columns], out["word1"][:, columns] = word0, word1
@@ -94,6 +131,7 @@ class RandomSplit(RandomPrimitive):
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         yield RandomSplit((4,)), _draw_keys(rng, (2,))
         yield RandomSplit((2, 3)), _draw_keys(rng, ())
+        yield RandomSplit((2, 3), halves=True), _draw_keys(rng, (2,))
 
 
 class RandomFoldIn(RandomPrimitive):
@@ -247,6 +285,22 @@ def _blocks(keys: np.ndarray, count: int) -> Iterator[tuple[slice, np.ndarray, n
         yield slice(start, start + step), *threefry2x32(key0, key1, high, low)
 
 
+def pair_counters(pairs: int, words: int) -> np.ndarray:
+    """The 64-bit counters of all pairs of `words` words that are drawn in halves."""
+    high = np.arange(pairs, dtype=np.uint64)
+    low = high + np.uint64(pairs)
+    return high << np.uint64(32) | np.where(low < words, low, np.uint64(0))
+
+
+def _halves(keys: np.ndarray, words: int) -> np.ndarray:
+    """So many words for every key (rows), drawn in halves."""
+    pairs = (words + 1) // 2
+    counter = pair_counters(pairs, words)
+    high, low = (counter >> np.uint64(32)).astype(np.uint32), counter.astype(np.uint32)
+    found = threefry2x32(keys["word0"].reshape(-1, 1), keys["word1"].reshape(-1, 1), high, low)
+    return np.concatenate(found, axis=-1)[:, :words]
+
+
 def as_keys(word0: np.ndarray, word1: np.ndarray) -> np.ndarray:
     out = np.empty(np.shape(word0), dtypes.key)
     out["word0"], out["word1"] = word0, word1
@@ -264,9 +318,17 @@ def _check_keys(operation: Primitive, keys: TensorType) -> None:
         )
 
 
+def _check_count(operation: Primitive, words: int) -> None:
+    if words >= 2**32:
+        raise ShapeError(
+            f"{operation.name} draws {words} words for one key, but the layout of threefry_partitionable=False counts "
+            "them in 32 bits; draw fewer, or set it to True"
+        )
+
+
 def random_bits(keys: Any, width: int, shape: Sequence[int]) -> Any:
     """Unsigned integers of 8, 16, 32 or 64 bits, of shape ``keys.shape + shape``."""
-    return RandomBits(tuple(shape), width)(keys)
+    return RandomBits(tuple(shape), width, not config.threefry_partitionable)(keys)
 
 
 def bit_width(dtype: np.dtype) -> int:
@@ -281,7 +343,7 @@ def unit_interval(keys: Any, shape: Sequence[int], dtype: np.dtype) -> Any:
 
 def random_split(keys: Any, shape: Sequence[int]) -> Any:
     """New keys of shape ``keys.shape + shape``."""
-    return RandomSplit(tuple(shape))(keys)
+    return RandomSplit(tuple(shape), not config.threefry_partitionable)(keys)
 
 
 random_fold_in, key_wrap, key_unwrap = RandomFoldIn(), KeyWrap(), KeyUnwrap()

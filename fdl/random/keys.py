@@ -59,8 +59,7 @@ def PRNGKey(seed: Any, *, impl: str | None = None) -> Array:
 
 
 def _seed_words(seed: Any, impl: str | None) -> Array:
-    if impl not in _IMPLEMENTATIONS:
-        raise ValueError(f"fdl.random has one generator, threefry2x32; got impl={impl!r}")
+    _check_generator(impl)
     seed = dtypes.python_number(seed)
     if type(seed) is int:
         if not -(2**63) <= seed < 2**64:
@@ -75,6 +74,12 @@ def _seed_words(seed: Any, impl: str | None) -> Array:
     wide = seed.type.dtype.itemsize == 8
     high = convert(shift_right_logical(seed, full_like(seed, 32)), dtypes.uint32) if wide else full_like(low, 0)
     return concatenate([reshape(high, (1,)), reshape(low, (1,))], 0)
+
+
+def _check_generator(impl: str | None) -> None:
+    if impl not in _IMPLEMENTATIONS:
+        why = "; that one is XLA's own, and its numbers depend on the device" if "rbg" in str(impl) else ""
+        raise ValueError(f"fdl.random has one generator, threefry2x32; got impl={impl!r}{why}")
 
 
 def key_data(keys: Any) -> Array:
@@ -109,8 +114,7 @@ def wrap_key_data(key_bits_array: Any, *, impl: str | None = None) -> Array:
     >>> key_data(wrap_key_data(PRNGKey(7))).tolist()
     [0, 7]
     """
-    if impl not in _IMPLEMENTATIONS:
-        raise ValueError(f"fdl.random has one generator, threefry2x32; got impl={impl!r}")
+    _check_generator(impl)
     return key_wrap(as_array(key_bits_array, "key_bits_array"))
 
 

@@ -10,7 +10,7 @@ from math import prod
 
 from fdl.compile.kernels.conv.lowering import ConvolutionLowering, features_last
 from fdl.compile.kernels.matmul.product import ProductLowering, product
-from fdl.compile.passes.threefry import JoinWords, TakeWord, Threefry
+from fdl.compile.passes.threefry import JoinWords, TakeWord, Threefry, ThreefryHalves
 from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Program, Var
 from fdl.core.rewrite import uses
@@ -119,7 +119,7 @@ def _is_rewritten(rewriter: _Rewriter, equation: Equation) -> bool:
         case RandomFoldIn():
             rewriter.apply(Threefry(key), *equation.inputs, into=equation.outputs[0])
         case KeyWrap():
-            _wrap(rewriter, equation)
+            _join(rewriter, equation.inputs[0], into=equation.outputs[0])
         case KeyUnwrap():
             _unwrap(rewriter, equation)
         case _:
@@ -182,25 +182,39 @@ def _moved(wanted: Sequence[int], found: Sequence[int]) -> list[int]:
 
 
 def _random_bits(rewriter: _Rewriter, equation: Equation, operation: RandomBits | RandomSplit) -> None:
-    (keys,) = equation.inputs
-    (out,) = equation.outputs
-    shape, count = out.type.shape, prod(operation.shape)
-    number = rewriter.apply(Iota((count,), 0, uint32 if count < 2**32 else uint64))
-    counter = rewriter.reshape(number, operation.shape)
-    axes = tuple(range(keys.type.ndim)), tuple(range(keys.type.ndim, len(shape)))
-    operands = [rewriter.apply(BroadcastInDim(shape, own), v) for own, v in zip(axes, (keys, counter), strict=True)]
-    rewriter.apply(Threefry(out.type.dtype), *operands, into=out)
+    (keys,), (out,) = equation.inputs, equation.outputs
+    if not operation.halves:
+        _numbered(rewriter, Threefry(out.type.dtype), keys, operation.shape, into=out)
+    elif isinstance(operation, RandomSplit):
+        drawn = ThreefryHalves(operation.words, 32)
+        _join(rewriter, _numbered(rewriter, drawn, keys, (*operation.shape, 2)), into=out)
+    else:
+        _numbered(rewriter, ThreefryHalves(operation.words, operation.width), keys, operation.shape, into=out)
 
 
-def _wrap(rewriter: _Rewriter, equation: Equation) -> None:
-    (words,), (out,) = equation.inputs, equation.outputs
-    shape = words.type.shape
-    halves = []
-    for number in (0, 1):
-        starts, limits = (0,) * len(shape), (*shape[:-1], number + 1)
-        half = rewriter.apply(Slice((*starts[:-1], number), limits, (1,) * len(shape)), words)
-        halves.append(rewriter.reshape(half, shape[:-1]))
-    rewriter.apply(JoinWords(), *halves, into=out)
+def _numbered(
+    rewriter: _Rewriter, operation: Operation, keys: Atom, shape: tuple[int, ...], into: Var | None = None
+) -> Var:
+    """An elementwise operation on keys and the numbers of the elements of `shape`."""
+    count, rank, whole = prod(shape), keys.type.ndim, (*keys.type.shape, *shape)
+    number = rewriter.reshape(rewriter.apply(Iota((count,), 0, uint32 if count < 2**32 else uint64)), shape)
+    axes = tuple(range(rank)), tuple(range(rank, len(whole)))
+    operands = [rewriter.apply(BroadcastInDim(whole, own), v) for own, v in zip(axes, (keys, number), strict=True)]
+    return rewriter.apply(operation, *operands, into=into)
+
+
+def _part(rewriter: _Rewriter, x: Atom, axis: int, number: int) -> Atom:
+    """`x` at a place of an axis."""
+    shape = x.type.shape
+    starts, limits = [0] * len(shape), list(shape)
+    starts[axis], limits[axis] = number, number + 1
+    part = rewriter.apply(Slice(tuple(starts), tuple(limits), (1,) * len(shape)), x)
+    return rewriter.reshape(part, (*shape[:axis], *shape[axis + 1 :]))
+
+
+def _join(rewriter: _Rewriter, words: Atom, into: Var) -> None:
+    """Keys of pairs of words along the last axis."""
+    rewriter.apply(JoinWords(), *(_part(rewriter, words, words.type.ndim - 1, n) for n in (0, 1)), into=into)
 
 
 def _unwrap(rewriter: _Rewriter, equation: Equation) -> None:
