@@ -1,6 +1,6 @@
 """Kernels of operations that are no loop nests. Importing this package registers the lowerings of all of them."""
 
-from fdl.compile.kernels import copies, gather, moves, pooling, rows, scans, sort
+from fdl.compile.kernels import copies, gather, moves, pooling, rows, scans, small_matrices, sort
 from fdl.compile.kernels.control import control_of
 from fdl.compile.kernels.conv import lowering as convolutions
 from fdl.compile.kernels.matmul import prepacked, product

@@ -165,6 +165,13 @@ class Tuning:
     #: Candidates for the largest elements that there is room for besides them, at least.
     candidates: int = 32
 
+    # Factorizations
+
+    #: Rows and columns of a matrix that is factored by plain loops, and elements of it and its right-hand sides: LAPACK
+    #: is called through Python, which takes longer than the loops do below.
+    small_matrix: int = 32
+    small_system: int = 8192
+
     # Threads
 
     #: Microseconds of a step that threads divide, and of all of a program: handing data to another core takes a while.
