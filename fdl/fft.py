@@ -8,6 +8,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.core.types import Array
@@ -229,9 +231,10 @@ def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None) ->
     >>> fftfreq(4).tolist()
     [0.0, 0.25, -0.5, -0.25]
     """
+    n = integer("fftfreq: n", n)
     k = fnp.arange(n, device=device)
     k = fnp.where(k < (n + 1) // 2, k, k - n)
-    return k.astype(as_dtype(float if dtype is None else dtype)) / (n * d)
+    return _per_unit("fftfreq", k, n, d, dtype)
 
 
 @fill_docstring(_SAMPLES, "[n // 2 + 1], in cycles per unit.")
@@ -242,7 +245,14 @@ def rfftfreq(n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None) -
     [0.0, 0.25, 0.5]
     """
     n = integer("rfftfreq: n", n)
-    return fnp.arange(n // 2 + 1, device=device).astype(as_dtype(float if dtype is None else dtype)) / (n * d)
+    return _per_unit("rfftfreq", fnp.arange(n // 2 + 1, device=device), n, d, dtype)
+
+
+def _per_unit(name: str, k: Array, n: int, d: Any, dtype: Any) -> Array:
+    """Cycles `k` of n samples at distance d, as cycles per unit."""
+    if np.ndim(d):
+        raise ShapeError(f"{name}: d, the distance of the samples, must be a scalar, got one of shape {np.shape(d)}")
+    return k.astype(as_dtype(float if dtype is None else dtype)) / (n * d)
 
 
 _shift = fill_docstring(
@@ -301,6 +311,8 @@ def _transform(kind: str, a: Any, s: Sequence[int] | None, axes: Axes, norm: str
     lengths = [x.shape[axis] for axis in axes] if s is None else [operator.index(n) for n in s]
     if kind == "irfft" and s is None and axes:
         lengths[-1] = 2 * (x.shape[axes[-1]] - 1)
+    if kind in ("fft", "ifft") and s is None and 0 in lengths:
+        return x
     if not axes or min(lengths) < 1:
         raise ShapeError(f"a Fourier transform needs axes of positive length, got {lengths} for {x.type}")
     held = [n // 2 + 1 if kind == "irfft" and i == len(axes) - 1 else n for i, n in enumerate(lengths)]

@@ -21,6 +21,7 @@ ONLY: dict[str, tuple[Any, ...]] = {
     "jax_default_prng_impl": ("threefry2x32",),
     "jax_default_device": (None, "cpu"),
     "jax_dynamic_shapes": (False,),
+    "jax_check_static_indices": (True,),  # a known index that lies outside of its axis is an error
 }
 
 #: Flags about compiling, caching, logging and transferring that change no result, with JAX's defaults.
@@ -48,7 +49,7 @@ MEANINGLESS: dict[str, Any] = {
     "jax_pmap_no_rank_reduction": True,
     "jax_pmap_shmap_merge": True,
     "jax_raise_persistent_cache_errors": False,
-    "jax_softmax_custom_jvp": True,
+    "jax_softmax_custom_jvp": False,
     "jax_spmd_mode": "allow_jit",
     "jax_traceback_filtering": "auto",
     "jax_transfer_guard": None,

@@ -265,11 +265,12 @@ def modf(x: ArrayLike, /, out: None = None) -> tuple[Array, Array]:
 
 
 def spacing(x: ArrayLike, /) -> Array:
-    """The distance to the next number away from zero.
+    """The distance to the next number away from zero, in float16 to the next larger one.
 
     >>> spacing(1.0)
     Array(1.1920929e-07, dtype=float32)
     """
     x = _floating("spacing", x)
-    away = copysign(full_like(x, np.inf), x)
+    up = full_like(x, np.inf)
+    away = up if x.type.dtype == np.float16 else copysign(up, x)  # NumPy's rule for half precision
     return arithmetic.sub(arithmetic.nextafter(x, away), x)

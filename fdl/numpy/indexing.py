@@ -8,7 +8,7 @@ import numpy as np
 from fdl.array import Array as ConcreteArray
 from fdl.core.interpret import quiet
 from fdl.core.trace import Value, is_eager
-from fdl.dtypes import INEXACT, bool_, index_dtype, python_number
+from fdl.dtypes import INEXACT, INTEGER, bool_, index_dtype, python_number
 from fdl.errors import ShapeError
 from fdl.lax.control import cond, scan
 from fdl.numpy._index import (
@@ -153,7 +153,8 @@ def write(
         if written is not None:
             return ConcreteArray(written)
     # Numbers of Python have all their digits.
-    exact = type(values) in (int, float) and x.type.dtype in INEXACT
+    dtype = x.type.dtype
+    exact = (type(values) is int and dtype in INTEGER) or (type(values) in (int, float) and dtype in INEXACT)
     values = cast(values if exact or isinstance(values, Value) else value(f"at[...].{kind}", values), x.type.dtype)
     masked = _write_where(x, index, values, kind)
     if masked is not None:

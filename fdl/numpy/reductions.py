@@ -56,6 +56,14 @@ def masked(name: str, x: Array, where: ArrayLike | None, identity: Any) -> Array
     return select(expand_to(mask, shape), x, full_like(x, identity))
 
 
+def _initial(name: str, initial: ArrayLike, dtype: np.dtype) -> Array:
+    """The argument ``initial`` of a reduction: one number, whatever is reduced."""
+    found = cast(initial, dtype)
+    if found.type.shape:
+        raise ShapeError(f"{name}: initial= must be a scalar, got {found.type}; combine arrays with the result")
+    return found
+
+
 def _accumulated(
     name: str,
     reduction: Callable[[Any, Any, Any], Any],
@@ -79,7 +87,7 @@ def _accumulated(
     axes = axis_tuple(name, axis, x.type.ndim)
     result = kept(reduction(x, axes, target), x.type.shape, axes, keepdims)
     if initial is not None:
-        result = getattr(arithmetic, combine)(result, cast(initial, target))
+        result = getattr(arithmetic, combine)(result, _initial(name, initial, target))
     return result
 
 
@@ -149,13 +157,13 @@ def _extremum(
         raise ValueError(f"{name}: where= needs initial=, the result where nothing is selected")
     if dtype == bool_:
         x = cast(x, np.dtype(np.int8))
-    x = masked(name, x, where, reduce.identity(x.type.dtype, largest) if x.type.dtype.kind != "c" else 0)
+    x = masked(name, x, where, reduce.identity(x.type.dtype, largest))
     axes = axis_tuple(name, axis, x.type.ndim)
     if initial is None and 0 in [x.type.shape[i] for i in axes]:
         raise ShapeError(f"{name} of no elements: shape {x.type.shape} over axis={axis}; give initial=")
     result = kept((reduce.reduce_max if largest else reduce.reduce_min)(x, axes), x.type.shape, axes, keepdims)
     if initial is not None:
-        result = (maximum if largest else minimum)(result, cast(initial, x.type.dtype))
+        result = (maximum if largest else minimum)(result, _initial(name, initial, x.type.dtype))
     return cast(result, dtype)
 
 
@@ -387,7 +395,7 @@ def diff(
 
     Args:
         a: array.
-        n: how many times to take differences.
+        n: how many times to take differences; of none, `a` is returned without what is put beside it.
         axis: along which.
         prepend: values put before `a`; a scalar counts as one slice.
         append: values put behind `a`.
@@ -399,6 +407,10 @@ def diff(
     if x.type.ndim == 0:
         raise ShapeError("diff needs at least one axis, got a scalar")
     axis = axis_index("diff", axis, x.type.ndim)
+    if n < 0:
+        raise ValueError(f"diff: n={n} must not be negative; it says how often differences are taken")
+    if n == 0:
+        return x
 
     def beside(part: ArrayLike) -> Array:
         _, part = promote("diff", x, part)

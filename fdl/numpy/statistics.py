@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fdl.dtypes import as_dtype, index_dtype, result_type
-from fdl.errors import ShapeError
+from fdl.dtypes import as_dtype, index_dtype, is_inexact, result_type
+from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import (
     Array,
     ArrayLike,
@@ -219,7 +219,10 @@ def cov(
         raise ShapeError("cov needs vectors or matrices")
     rows = [g[None] if g.type.ndim == 1 else g[None, None] if g.type.ndim == 0 else g if rowvar else g.T for g in given]
     x = concatenate(rows, 0)
-    x = x if dtype is None else cast(x, as_dtype(dtype))
+    if dtype is not None:
+        x = cast(x, as_dtype(dtype))
+        if not is_inexact(x.type.dtype):
+            raise DtypeError(f"cov: means are no integers, so that dtype= must be a float, got {x.type.dtype}")
     if ddof is None:
         ddof = 0 if bias else 1
     weights: Any = None

@@ -59,7 +59,7 @@ class ufunc(metaclass=_UfuncType):
     Attributes:
         nin: number of arguments.
         nout: number of results.
-        nargs: their sum.
+        nargs: number of arguments, as in JAX: NumPy counts results too, which its functions take as ``out``.
         identity: what leaves the other argument as it is, or None.
 
     >>> isinstance(add, ufunc), add.nin
@@ -69,7 +69,7 @@ class ufunc(metaclass=_UfuncType):
     def __init__(self, function: Callable[..., Any], nin: int, nout: int, name: str, identity: Any = None) -> None:
         self.__name__ = name
         self.__wrapped__ = function
-        self.nin, self.nout, self.nargs, self.identity = nin, nout, nin + nout, identity
+        self.nin, self.nout, self.nargs, self.identity = nin, nout, nin, identity
 
     def __call__(self, *args: ArrayLike) -> Any:
         if len(args) != self.nin:

@@ -82,7 +82,8 @@ def identity(dtype: np.dtype, of_max: bool) -> Any:
         return not of_max
     if dtype in INTEGER:
         return np.iinfo(dtype).min if of_max else np.iinfo(dtype).max
-    return -np.inf if of_max else np.inf
+    end = -np.inf if of_max else np.inf
+    return complex(end, end) if dtype.kind == "c" else end  # numbers are ordered by their real part, then the other
 
 
 class ReduceMax(Extremum):

@@ -46,6 +46,12 @@ def test_frequencies_and_shifts(rng):
         x = rng.normal(size=(n, 4))
         np.testing.assert_array_equal(fft.fftshift(x), np.fft.fftshift(x))
         np.testing.assert_array_equal(fft.ifftshift(x, 0), np.fft.ifftshift(x, 0))
+    for function in (fft.fftfreq, fft.rfftfreq):
+        with pytest.raises(TypeError, match="fftfreq: n must be an integer"):
+            function([1, 2])
+        with pytest.raises(fdl.errors.ShapeError, match="fftfreq: d, the distance"):
+            function(3, np.ones(2))
+    assert fft.fft(np.zeros((2, 0), np.complex64)).shape == (2, 0)
 
 
 def test_gradient_of_energy_is_parseval(rng):

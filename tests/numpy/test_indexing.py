@@ -7,7 +7,7 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl.errors import ConcretizationError, IndexingError, ShapeError
+from fdl.errors import ConcretizationError, IndexingError, RangeError, ShapeError
 
 SHAPE = (3, 4, 5)
 a, n = np.array, None
@@ -226,6 +226,16 @@ def test_wrong_indices_have_clear_errors() -> None:
         x.at[:, 0].set(np.zeros(4))
     with pytest.raises(TypeError, match=r"x\.at\[index\]\.set"):
         x[0] = 1
+
+
+def test_written_integers_keep_all_digits() -> None:
+    """As in NumPy: what the dtype of the array holds is written, else it is an error."""
+    x = fnp.zeros(2, "uint32")
+    for write in (lambda x: x.at[0].set(2**32 - 1), fdl.jit(lambda x: x.at[0].add(2**32 - 1))):
+        assert np.asarray(write(x)).tolist() == [2**32 - 1, 0]
+    for write in (lambda x: x.at[0].set(-1), fdl.jit(lambda x: x.at[0].set(-1))):
+        with pytest.raises(RangeError, match="the number -1 does not fit into uint32"):
+            write(x)
 
 
 def test_take_and_take_along_axis(x: np.ndarray, rng: np.random.Generator) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl.errors import ShapeError
+from fdl.errors import DtypeError, ShapeError
 from tests.numpy.test_shape import agree
 
 RNG = np.random.default_rng(1)
@@ -222,3 +222,24 @@ def test_quantiles_of_nothing_are_nan() -> None:
     for name in ("quantile", "nanpercentile"):
         found = np.asarray(getattr(fnp, name)(np.zeros((3, 0)), np.array([0.1, 0.2]), axis=1, keepdims=True))
         assert found.shape == (2, 3, 1) and np.isnan(found).all()
+
+
+def test_rare_arguments() -> None:
+    """Masks of complex extrema, no differences, and what has no meaning: these are errors in JAX and in NumPy."""
+    z, mask = X[0] + 1j * X[1], M[0]
+    for name, initial in (("max", -9 - 9j), ("min", 9 + 9j), ("max", 0.1), ("min", 0.1)):
+        agree(lambda n, f=name, i=initial: getattr(n, f)(z, axis=1, where=mask, initial=n.asarray(i, complex)))
+    agree(lambda n: n.diff(V, n=0, append=3.0))
+    with pytest.raises(ValueError, match="n=-1 must not be negative"):
+        fnp.diff(V, n=-1)
+    for name in ("sum", "prod", "max", "min"):
+        with pytest.raises(ShapeError, match=f"{name}: initial= must be a scalar, got f64"):
+            getattr(fnp, name)(X, axis=0, initial=np.zeros(4, np.float32))
+    with pytest.raises(DtypeError, match="cov: means are no integers"):
+        fnp.cov(X[0], dtype=int)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_spacing(dtype: Any) -> None:
+    x = np.array([1, -1, -1.5, 0.75, -0.75, 0, 1e-3, -1e-3, 6e-8, -6e-8, 2, -2], dtype)
+    np.testing.assert_array_equal(np.asarray(fnp.spacing(x)), np.spacing(x))

@@ -75,7 +75,7 @@ def test_functions_of_python_become_ufuncs():
     f = fnp.frompyfunc(lambda x, y: 10 * x + y, 2, 1, identity=0)
     g = np.frompyfunc(lambda x, y: 10 * x + y, 2, 1)
     assert isinstance(f, fnp.ufunc) and isinstance(fnp.add, fnp.ufunc) and not isinstance(fnp.sum, fnp.ufunc)
-    assert (f.nin, f.nout, f.nargs, f.identity) == (2, 1, 3, 0) and fnp.multiply.identity == 1
+    assert (f.nin, f.nout, f.nargs, f.identity) == (2, 1, 2, 0) and fnp.multiply.identity == 1
     x, y = np.arange(6).reshape(2, 3), np.arange(3)
     assert_array_equal(f(x, y), g(x, y).astype(int))
     assert_array_equal(f.reduce(x, axis=1), [12, 345])
