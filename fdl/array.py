@@ -243,7 +243,7 @@ def as_array(value: Any, name: str = "an operand") -> Any:
 
 def as_weak(value: Any, name: str = "an operand") -> Any:
     """Like :func:`as_array`, for an argument of a transform: numbers of Python become weak."""
-    if type(value) not in WEAK:
+    if type(value) not in WEAK or (config.weak_arrays and type(value) is bool):
         return as_array(value, name)
     shown = as_array(value, name).type.dtype
     return Number(Array(np.asarray(value, wide_dtype(shown))), shown)

@@ -449,10 +449,35 @@ def check_threads_import_and_install():
 def check_arrays_of_python_numbers_are_weak():
     """The rules are those of JAX's page on type promotion: weak types stand below all arrays of their kind."""
     weak, half = jnp.asarray(0.9), jnp.ones(2, "bfloat16")
+    row = jnp.broadcast_to(weak, (3,))
     assert weak.weak_type and weak.dtype == jnp.float32 and (half * weak).dtype == jnp.bfloat16
     for made in (
         jnp.exp(weak) - 1,
-        jnp.sum(jnp.broadcast_to(weak, (3,))),
+        *map(jnp.ones_like, (weak, 1.0)),
+        jnp.full_like(weak, 2),
+        jnp.empty_like(row),
+        jax.lax.full_like(weak, 1),
+        jnp.sort(row),
+        jnp.pad(row, 1),
+        jnp.tril(row[None]),
+        jnp.diag(row),
+        jnp.sign(weak),
+        weak % 1,
+        weak // 1,
+        jax.nn.relu(row),
+        jax.nn.relu6(row),
+        jnp.stack([weak, weak]),
+        jnp.insert(row, 0, 1),
+        row.at[0].set(1),
+        row.at[0].set(jnp.float32(1)),
+        row.at[jnp.array([0, 1])].add(2),
+        jax.lax.cumsum(row),
+        jax.lax.top_k(row, 2)[0],
+        jax.vjp(jnp.sin, weak)[1](1.0)[0],
+        jax.linearize(jnp.sin, 1.0)[1](1.0),
+        jax.jacrev(jnp.sin)(weak),
+        jax.hessian(jnp.sin)(1.0),
+        jax.checkpoint(lambda x: x * 2)(1.0),
         jnp.where(True, weak, 1),
         jnp.add(1.0, 2),
         jnp.arange(3) * weak,
@@ -476,7 +501,17 @@ def check_arrays_of_python_numbers_are_weak():
         jnp.asarray(np.float64(0.9)),
         jnp.ones(()) * weak,
         jnp.arange(3.0),
-        jnp.argmax(jnp.broadcast_to(weak, (3,))),
+        jnp.argmax(row),
+        jnp.sum(row),
+        jnp.prod(row),
+        jnp.all(row),
+        jnp.cumsum(row),
+        jnp.ones_like(weak, "float32"),
+        jnp.zeros(2).at[0].set(weak),
+        jax.vjp(jnp.sin, weak)[1](jnp.float32(1))[0],
+        jax.lax.stop_gradient(1.0),
+        jnp.square(True),
+        jnp.ones(2, bool) ** 2,
     ):
         assert not made.weak_type
     assert (half * np.float64(2)).dtype == jnp.float32 and (half * 2.0).dtype == jnp.bfloat16

@@ -12,6 +12,7 @@ from fdl.control.call import Call
 from fdl.control.checkpoint import Either, Everything, KeptDots, KeptNames, Named, Remat
 from fdl.control.custom import Rule
 from fdl.core.trace import is_eager, trace_program
+from fdl.dtypes import WEAK
 from fdl.tracebacks import boundary
 
 P = ParamSpec("P")
@@ -75,7 +76,7 @@ def checkpoint(
     @wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if is_eager():
-            return fun(*args, **kwargs)
+            return tree.map(lambda out: as_array(out) if type(out) in WEAK else out, fun(*args, **kwargs))
         static = {n % len(args): args[n] for n in fixed}
 
         def partly(*parts: Any, **kwargs: Any) -> Any:

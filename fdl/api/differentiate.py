@@ -30,6 +30,7 @@ from fdl.api.linear_maps import (
     tangent_zeros,
 )
 from fdl.api.wrapping import update_wrapper, wraps
+from fdl.config import config
 from fdl.core.primitive import Linear
 from fdl.core.program import Equation, Program, Var
 from fdl.core.trace import lift, trace_program
@@ -349,7 +350,9 @@ def _linear_map(
     out_types = tuple(lift(o).type for o in outs[: flat.count])
     program, residuals = scalars_as_inputs(program, residuals)
     in_types = tuple(x.type for x in leaves)
-    return tree.Partial(kind(program, flat.structure, in_types, out_structure, out_types, tuple(has)), *residuals)
+    results = weakness(leaves) if kind is Pullback else flat.out_weak[: flat.count]
+    weak = tuple(w is not None for w in results) if config.weak_arrays else ()
+    return tree.Partial(kind(program, flat.structure, in_types, out_structure, out_types, tuple(has), weak), *residuals)
 
 
 @boundary

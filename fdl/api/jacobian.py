@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
-from fdl.api.arguments import normalize_numbers
+from fdl.api.arguments import flatten_values, normalize_numbers, returned, weakness
 from fdl.api.differentiate import jvp, vjp
 from fdl.api.vmap import vmap
 from fdl.api.wrapping import update_wrapper, wraps
@@ -138,6 +138,7 @@ def jacrev(
         for out in values:
             shape, stop = out.type.shape, start + out.type.size
             by_input = [reshape(as_array(r)[start:stop], shape + as_array(r).type.shape[1:]) for r in row_leaves]
+            by_input = returned(by_input, weakness(flatten_values(fun, [chosen], {})[0]))
             parts.append(tree.unflatten(in_structure, by_input))
             start = stop
         jacobian = tree.unflatten(structure, parts)

@@ -9,6 +9,7 @@ import numpy as np
 from fdl import tree
 from fdl.api.arguments import difference, float0
 from fdl.array import Array, alias, as_weak
+from fdl.config import config
 from fdl.core.interpret import apply_program
 from fdl.core.primitive import Linear
 from fdl.core.program import Atom, Literal, Program, Var
@@ -34,6 +35,7 @@ class LinearMap:
         in_structure, in_types: of the primal arguments, as (args, kwargs).
         out_structure, out_types: of the output, as ((output,), {}).
         has: which outputs depend on an active input; those of aux come last.
+        weak: which results are weak where all that the map is applied to is; empty if none.
     """
 
     program: Program
@@ -42,10 +44,18 @@ class LinearMap:
     out_structure: Any
     out_types: tuple[TensorType, ...]
     has: tuple[bool, ...]
+    weak: tuple[bool, ...] = ()
 
     @boundary
     def __call__(self, *args: Any) -> Any:
         raise NotImplementedError
+
+    def weakened(self, given: Any, made: Sequence[Any]) -> list[Any]:
+        """The results, by JAX's rule weak where the primal values and all that is `given` are."""
+        if not (config.weak_arrays and any(self.weak)):
+            return [*made]
+        all_weak = all(as_weak(leaf).weak for leaf in tree.leaves(given) if getattr(leaf, "dtype", None) != float0)
+        return [v.weakened(v.type.dtype) if w and all_weak else v for v, w in zip(made, self.weak, strict=True)]
 
 
 class Pushforward(LinearMap):
@@ -61,7 +71,7 @@ class Pushforward(LinearMap):
         ]
         found = iter(apply_program(self.program, [*residuals, *given]))
         made = [next(found) if h else tangent_zeros(t) for t, h in zip(self.out_types, self.has, strict=False)]
-        return tree.unflatten(self.out_structure, map(alias, made))[0][0]
+        return tree.unflatten(self.out_structure, self.weakened(tangents, [*map(alias, made)]))[0][0]
 
 
 class Pullback(LinearMap):
@@ -81,10 +91,8 @@ class Pullback(LinearMap):
             [c for c, h in zip(padded, self.has, strict=True) if h],
         )
         made = iter(found[split:])
-        return tree.unflatten(
-            self.in_structure,
-            [_instantiated(next(made), t) if t.dtype in INEXACT else tangent_zeros(t) for t in self.in_types],
-        )[0]
+        results = [_instantiated(next(made), t) if t.dtype in INEXACT else tangent_zeros(t) for t in self.in_types]
+        return tree.unflatten(self.in_structure, self.weakened(cotangents, results))[0]
 
 
 class Transposed(LinearMap):

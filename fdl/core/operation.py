@@ -24,6 +24,7 @@ class Operation:
         effect: whether it does something besides computing its result, so that it must not be dropped or repeated.
         recomputed: whether it holds a Program whose values are forgotten and computed again.
         weak_operands: the operands of which all must be weak for the result to be (`fdl.core.weak`); None: it never is.
+            An operation whose results differ states `weak_results`.
         transports: whether it only moves its operands' bits, so that its native code takes dtypes that have no
             arithmetic (complex numbers, random keys).
     """
@@ -36,6 +37,11 @@ class Operation:
     recomputed: ClassVar[bool] = False
     transports: ClassVar[bool] = False
     weak_operands: ClassVar[slice | None] = slice(None)
+
+    def weak_results(self, weak: Sequence[bool]) -> Sequence[bool]:
+        """Which of its results are weak arrays (`fdl.config.weak_arrays`), by the weakness of its operands."""
+        counted = () if self.multiple or self.weak_operands is None else weak[self.weak_operands]
+        return (bool(counted) and all(counted),)
 
     @property
     def name(self) -> str:

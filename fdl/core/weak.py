@@ -72,26 +72,38 @@ def narrowed(data: np.ndarray, dtype: np.dtype) -> np.ndarray:
         return data.astype(dtype, copy=False)
 
 
+def weak_as(like: Any, value: Any) -> Any:
+    """`value`, which is weak if `like` is, where arrays are weak (`config.weak_arrays`)."""
+    if not config.weak_arrays or value.weak == like.weak:
+        return value
+    return value.weakened(value.type.dtype) if like.weak else value.strong()
+
+
 def apply_weakly(operation: Any, args: Sequence[Any]) -> Sequence[Any]:
     """The results of an operation that has weak values among its operands."""
+    if config.weak_arrays:
+        return _apply_to_weak_arrays(operation, args)
     dtype = _weak_result(operation, args)
     if dtype is None:
         return current().process(operation, [lift(a) for a in args])
     outs = current().process(operation, [a.held if isinstance(a, Value) else lift(a) for a in args])
-    return outs if dtype == bool_ and not config.weak_arrays else [outs[0].weakened(dtype)]
+    return outs if dtype == bool_ else [outs[0].weakened(dtype)]
 
 
 def _weak_result(operation: Any, args: Sequence[Any]) -> np.dtype | None:
     """The dtype that the result of an operation shows, if it is to be computed from what its weak operands hold."""
     counted = () if operation.multiple or operation.weak_operands is None else args[operation.weak_operands]
-    if not (counted and all(getattr(a, "weak", False) for a in counted)):
-        return None
-    if operation.lowering_kind != "elementwise" and not config.weak_arrays:
+    if operation.lowering_kind != "elementwise" or not (counted and all(getattr(a, "weak", False) for a in counted)):
         return None
     held, shown = {a.held.type.dtype for a in counted}, counted[0].type.dtype
     if len(held) > 1:
         return None
     found: np.dtype = operation.result(*[a.held.type if isinstance(a, Value) else lift(a).type for a in args]).dtype
-    if held == {found}:
-        return shown
-    return found if found == bool_ or (config.weak_arrays and held == {shown}) else None
+    return shown if held == {found} else found if found == bool_ else None
+
+
+def _apply_to_weak_arrays(operation: Any, args: Sequence[Any]) -> Sequence[Any]:
+    """The same by JAX's rule: what is made of weak arrays alone is weak, whichever operation makes it."""
+    outs = current().process(operation, [lift(a).strong() for a in args])
+    weak = operation.weak_results([getattr(a, "weak", False) for a in args])
+    return [o.weakened(o.type.dtype) if w else o for o, w in zip(outs, weak, strict=True)] if any(weak) else outs

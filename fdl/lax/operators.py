@@ -8,6 +8,7 @@ import numpy as np
 from fdl import tree
 from fdl.array import as_operand as as_array
 from fdl.array import as_weak
+from fdl.config import config
 from fdl.core.trace import Value
 from fdl.core.types import Array, TensorType
 from fdl.dtypes import ALL, BOOLEAN, COMPLEX, FLOATING, SIGNED, UNSIGNED, WEAK, as_dtype, bool_, is_inexact
@@ -444,7 +445,9 @@ def stop_gradient(x: Any) -> Any:
     def one(leaf: Any) -> Any:
         if not isinstance(leaf, Value) and not hasattr(leaf, "dtype") and type(leaf) is not float:
             return leaf
-        leaf = as_weak(leaf) if type(leaf) in WEAK else as_array(leaf)
+        if type(leaf) in WEAK:
+            leaf = as_weak(leaf).strong() if config.weak_arrays else as_weak(leaf)
+        leaf = as_array(leaf)
         return StopGradient()(leaf) if is_inexact(leaf.type.dtype) else leaf
 
     return tree.map(one, x)

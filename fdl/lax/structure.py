@@ -7,6 +7,7 @@ from typing import Any
 
 from fdl.array import as_operand as as_array
 from fdl.core.types import Array
+from fdl.core.weak import weak_as
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._operands import axis_index, beside, broadcast_shapes, element, integer, integers, promote, shape_tuple
@@ -156,7 +157,8 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Sequence[int] |
     Array([7, 7], dtype=int32)
     """
     x = as_array(x)
-    return full(x.shape if shape is None else shape, fill_value, x.dtype if dtype is None else dtype)
+    found = full(x.shape if shape is None else shape, fill_value, x.dtype if dtype is None else dtype)
+    return weak_as(x, found) if dtype is None else found
 
 
 def reshape(operand: Any, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None, **ignored: Any) -> Array:

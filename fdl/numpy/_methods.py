@@ -9,8 +9,9 @@ import numpy as np
 
 from fdl.api.environment import devices
 from fdl.array import Array, alias, refuse_stream
+from fdl.config import config
 from fdl.core.trace import Tracer, Value
-from fdl.dtypes import as_dtype, key
+from fdl.dtypes import as_dtype, default_dtype, key
 from fdl.errors import ConcretizationError, ShapeError
 from fdl.numpy import (
     _printing,
@@ -27,7 +28,7 @@ from fdl.numpy import (
     sorting,
     statistics,
 )
-from fdl.numpy._operands import check_device
+from fdl.numpy._operands import cast, check_device
 from fdl.ops.convert import bitcast
 from fdl.sharding import WHOLE
 
@@ -133,7 +134,8 @@ def _contains(self: Any, element: Any) -> bool:
 
 
 def _round(self: Any, ndigits: int | None = None) -> Any:
-    return arithmetic.round(self, ndigits or 0)
+    found = arithmetic.round(self, ndigits or 0)
+    return cast(found, default_dtype(int)) if ndigits is None and config.weak_arrays else found  # as JAX has it
 
 
 def _set_item(self: Any, index: Any, value: Any) -> None:

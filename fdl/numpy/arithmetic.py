@@ -6,7 +6,7 @@ import numpy as np
 
 from fdl.array import alias
 from fdl.core.trace import Value
-from fdl.dtypes import INEXACT, INTEGER, REAL, SIGNED, UNSIGNED, WEAK, bool_, python_number
+from fdl.dtypes import INEXACT, INTEGER, REAL, SIGNED, UNSIGNED, WEAK, bool_, default_dtype, python_number
 from fdl.errors import DtypeError
 from fdl.numpy._functions import binary, unary
 from fdl.numpy._operands import (
@@ -114,8 +114,7 @@ def square(x: ArrayLike, /) -> Array:
     >>> square(3)
     Array(9, dtype=int32)
     """
-    x = number("square", x)
-    return x if x.type.dtype == bool_ else ops.IntegerPow(2)(x)
+    return power(number("square", x), 2)
 
 
 def reciprocal(x: ArrayLike, /) -> Array:
@@ -145,6 +144,8 @@ def power(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     (Array(8., dtype=float32), Array(2., dtype=float32))
     """
     x2 = python_number(x2)
+    if type(x2) is int and isinstance(x1, Value) and x1.type.dtype == bool_:
+        x1 = cast(x1, default_dtype(int))
     if type(x2) in (int, float) and isinstance(x1, Value):
         simple = _power_of_scalar(x1, x2)
         if simple is not None:

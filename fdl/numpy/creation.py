@@ -7,6 +7,7 @@ import numpy as np
 
 from fdl import array as arrays
 from fdl.array import as_array
+from fdl.config import config
 from fdl.core.trace import Tracer, Value, is_eager, use
 from fdl.core.weak import narrowed
 from fdl.dtypes import WEAK, as_dtype, default_dtype, index_dtype, python_number, result_type
@@ -30,6 +31,7 @@ from fdl.ops.bitwise import not_
 from fdl.ops.convert import convert
 from fdl.ops.select import select
 from fdl.ops.shape import full as repeated
+from fdl.ops.shape import full_like as full_like_operand
 from fdl.ops.shape import iota, reshape
 from fdl.ops.slicing import concatenate
 
@@ -269,14 +271,15 @@ def filled(number: int, shape: tuple[int, ...], dtype: np.dtype) -> Array:
     return arrays.Array(np.full(shape, number, dtype)) if is_eager() else repeated(number, shape, dtype)
 
 
-def _like(a: Any, dtype: DTypeLike | None, shape: Any) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and dtype of a new array like `a`, which may be anything with both attributes."""
+def filled_like(fill_value: Any, a: Any, dtype: DTypeLike | None, shape: Any) -> Array:
+    """A new array like `a`, which may be anything with a shape and a dtype; as JAX's arrays it is weak if `a` is."""
     if not (hasattr(a, "shape") and hasattr(a, "dtype")):
         a = asarray(a)
-    return (
-        tuple(a.shape) if shape is None else shape_tuple("shape", shape),
-        as_dtype(a.dtype if dtype is None else dtype),
-    )
+    shape = tuple(a.shape) if shape is None else shape_tuple("shape", shape)
+    target = as_dtype(a.dtype if dtype is None else dtype)
+    found = filled(fill_value, shape, target) if type(fill_value) is int else full(shape, fill_value, target)
+    weak = config.weak_arrays and dtype is None and not np.ndim(fill_value)
+    return found.weakened(target) if weak and getattr(a, "weak", False) else found
 
 
 def zeros_like(a: Any, dtype: DTypeLike | None = None, shape: Any = None, *, device: Any = None) -> Array:
@@ -292,7 +295,7 @@ def zeros_like(a: Any, dtype: DTypeLike | None = None, shape: Any = None, *, dev
     Array([0, 0], dtype=int32)
     """
     check_device("zeros_like", device)
-    return filled(0, *_like(a, dtype, shape))
+    return filled_like(0, a, dtype, shape)
 
 
 def ones_like(a: Any, dtype: DTypeLike | None = None, shape: Any = None, *, device: Any = None) -> Array:
@@ -302,7 +305,7 @@ def ones_like(a: Any, dtype: DTypeLike | None = None, shape: Any = None, *, devi
     Array([1., 1.], dtype=float32)
     """
     check_device("ones_like", device)
-    return filled(1, *_like(a, dtype, shape))
+    return filled_like(1, a, dtype, shape)
 
 
 def empty_like(prototype: Any, dtype: DTypeLike | None = None, shape: Any = None, *, device: Any = None) -> Array:
@@ -324,8 +327,7 @@ def full_like(
     Array([5, 5], dtype=int32)
     """
     check_device("full_like", device)
-    target, kind = _like(a, dtype, shape)
-    return full(target, fill_value, kind)
+    return filled_like(fill_value, a, dtype, shape)
 
 
 def eye(
@@ -410,7 +412,7 @@ def _triangle(name: str, m: ArrayLike, mask: Callable[[tuple[int, ...]], Array])
     if x.type.ndim < 2:
         raise ShapeError(f"{name} needs an array of at least 2 axes, got shape {x.type.shape}")
     kept = expand_to(mask(x.type.shape[-2:]), x.type.shape)
-    return select(kept, x, filled(0, x.type.shape, x.type.dtype))
+    return select(kept, x, full_like_operand(x, 0))
 
 
 def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: DTypeLike = float, **kwargs: Any) -> Array:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fdl import array as arrays
+from fdl.core.weak import weak_as
 from fdl.dtypes import default_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, axis_index, beside, cast, expand_to, integer, value
@@ -15,8 +16,7 @@ from fdl.numpy.selection import nonzero
 from fdl.numpy.shapes import moveaxis, ravel
 from fdl.numpy.shapes import shape as shape_of
 from fdl.ops.select import select
-from fdl.ops.shape import full as filled
-from fdl.ops.shape import reshape
+from fdl.ops.shape import full_like, reshape
 from fdl.ops.slicing import pad, slice_
 
 
@@ -68,9 +68,8 @@ def diag(v: ArrayLike, k: int = 0) -> Array:
     if x.type.ndim != 1:
         raise ShapeError(f"diag needs a vector or a matrix, got shape {x.type.shape}")
     side = x.type.shape[0] + abs(k)
-    columns = pad(x, cast(0, x.type.dtype), [(max(k, 0), max(-k, 0), 0)])
-    shape = (side, side)
-    return select(eye(side, k=k, dtype=bool), expand_to(columns, shape), filled(0, shape, x.type.dtype))
+    columns = expand_to(pad(x, weak_as(x, cast(0, x.type.dtype)), [(max(k, 0), max(-k, 0), 0)]), (side, side))
+    return select(eye(side, k=k, dtype=bool), columns, full_like(columns, 0))
 
 
 def diagflat(v: ArrayLike, k: int = 0) -> Array:

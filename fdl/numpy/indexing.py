@@ -8,6 +8,7 @@ import numpy as np
 from fdl.array import Array as ConcreteArray
 from fdl.core.interpret import quiet
 from fdl.core.trace import Value, is_eager
+from fdl.core.weak import weak_as
 from fdl.dtypes import INEXACT, INTEGER, bool_, index_dtype, python_number
 from fdl.errors import ShapeError
 from fdl.lax.control import cond, scan
@@ -156,6 +157,7 @@ def write(
     dtype = x.type.dtype
     exact = (type(values) is int and dtype in INTEGER) or (type(values) in (int, float) and dtype in INEXACT)
     values = cast(values if exact or isinstance(values, Value) else value(f"at[...].{kind}", values), x.type.dtype)
+    values = weak_as(x, values)
     masked = _write_where(x, index, values, kind)
     if masked is not None:
         return masked

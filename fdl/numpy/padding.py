@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl.core.trace import Value
+from fdl.core.weak import weak_as
 from fdl.errors import ShapeError
 from fdl.numpy import quantiles, reductions, statistics
 from fdl.numpy._operands import Array, ArrayLike, cast, expand_to, inexact, value
@@ -125,7 +126,7 @@ def _one_axis(x: Array, axis: int, low: int, high: int, mode: str, options: dict
 def _constant_border(x: Array, low: int, high: int, axis: int, fill: Any) -> Array:
     """`x` with a constant added at both ends of an axis."""
     config = [(low, high, 0) if i == axis else (0, 0, 0) for i in range(x.type.ndim)]
-    return padded(x, cast(fill, x.type.dtype), config)
+    return padded(x, weak_as(x, cast(fill, x.type.dtype)), config)
 
 
 def _scalar(fill: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fdl import array as arrays
 from fdl.core.trace import Value
+from fdl.core.weak import weak_as
 from fdl.dtypes import index_dtype
 from fdl.errors import DtypeError, IndexingError, ShapeError
 from fdl.numpy._index import signed_places
@@ -264,7 +265,7 @@ def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None)
     Array([1, 2, 3], dtype=int32)
     """
     x = value("insert", arr)
-    new = beside("insert", values, x.type.dtype)
+    new = weak_as(x, beside("insert", values, x.type.dtype))
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_index("insert", axis, x.type.ndim)

@@ -88,7 +88,7 @@ def _accumulated(
     result = kept(reduction(x, axes, target), x.type.shape, axes, keepdims)
     if initial is not None:
         result = getattr(arithmetic, combine)(result, _initial(name, initial, target))
-    return result
+    return result.strong()
 
 
 def sum(
@@ -230,7 +230,7 @@ def _truth(name: str, reduction: Any, identity: bool, a: ArrayLike, axis: Axis, 
     x = x if x.type.dtype == bool_ else compare.ne(x, full_like(x, 0))
     x = masked(name, x, where, identity)
     axes = axis_tuple(name, axis, x.type.ndim)
-    return kept(reduction(x, axes), x.type.shape, axes, keepdims)
+    return kept(reduction(x, axes), x.type.shape, axes, keepdims).strong()
 
 
 def all(
@@ -317,7 +317,7 @@ def argmin(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bo
 
 
 def _running(name: str, operation: Any, a: ArrayLike, axis: int | None, dtype: DTypeLike | None) -> Array:
-    x = number(name, a)
+    x = number(name, a).strong()
     # Short integers keep their dtype here, unlike in sums; booleans are counted.
     kind = promote_integer(x.type.dtype) if x.type.dtype == bool_ else x.type.dtype
     target = kind if dtype is None else as_dtype(dtype)

@@ -7,6 +7,7 @@ from typing import Any, overload
 import numpy as np
 
 from fdl import array as arrays
+from fdl.core.weak import weak_as
 from fdl.dtypes import bool_, index_dtype, is_inexact, uint64
 from fdl.errors import DtypeError, IndexingError, ShapeError
 from fdl.numpy._index import from_front, signed_places
@@ -419,7 +420,7 @@ def place(arr: ArrayLike, mask: ArrayLike, vals: ArrayLike, *, inplace: bool = T
         raise ShapeError(f"place: a mask of {x.type.size} elements and at least one value are needed")
     turn = (cumsum(chosen, dtype=index_dtype(chosen.type.size)) - 1) % values.type.size
     flat = where(chosen, take(values, turn, mode="clip"), ravel(x))
-    return reshape(flat, x.type.shape)
+    return weak_as(x, reshape(flat, x.type.shape))
 
 
 def piecewise(x: ArrayLike, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Array:

@@ -34,7 +34,6 @@ class Cumulative(Primitive, abstract=True):
     """
 
     lowering_kind = "kernel"
-    weak_operands = None
     axis: int
     reverse: bool = False
     domain: ClassVar[tuple[np.dtype, ...]] = NUMERIC

@@ -130,7 +130,7 @@ class Scatter(Primitive):
     """
 
     lowering_kind = "kernel"
-    weak_operands = slice(0, 3, 2)
+    weak_operands = slice(1)
     linear = True
     kind: str
     numbers: ScatterDimensionNumbers

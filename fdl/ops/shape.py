@@ -250,8 +250,9 @@ def full(value: Any, shape: Sequence[int], dtype: np.dtype) -> Any:
 
 
 def full_like(x: Any, value: Any) -> Any:
-    """One number repeated in the shape and dtype of `x`."""
-    return full(value, x.type.shape, x.type.dtype)
+    """One number repeated in the shape and dtype of `x`, weak if `x` is."""
+    found = full(value, x.type.shape, x.held.type.dtype)
+    return found.weakened(x.type.dtype) if x.weak else found
 
 
 def zeros_of(type: TensorType) -> Any:
