@@ -17,10 +17,19 @@ from fdl.errors import ConcretizationError, DonationError, LeafError, RangeError
 
 
 class _ArrayType(type):
-    """Makes ``isinstance(x, Array)`` true for tracers too: user code should treat both alike."""
+    """Makes ``isinstance(x, Array)`` true for tracers too: user code should treat both alike.
+
+    ``type(x) == type(y)`` does not ask whether an array is weak. Only ``==`` is so: sets and dicts, which compare
+    hashes first, and ``is`` tell the classes apart.
+    """
 
     def __instancecheck__(cls, instance: Any) -> bool:
         return isinstance(instance, Value)
+
+    def __eq__(cls, other: object) -> bool:
+        return cls is other or (isinstance(other, _ArrayType) and {cls, other} <= _ARRAY_CLASSES)
+
+    __hash__ = type.__hash__
 
 
 class Array(Value, metaclass=_ArrayType):
@@ -151,6 +160,7 @@ class Number(Array):
 
 
 weak_classes.add(Number)
+_ARRAY_CLASSES = frozenset((Array, Number))
 
 
 class Eager(Interpreter):

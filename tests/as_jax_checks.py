@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 
+import as_jax_library_checks
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -522,7 +523,7 @@ def check_arrays_of_python_numbers_are_weak():
 
 if __name__ == "__main__":
     results = {}
-    for name, check in list(globals().items()):
+    for name, check in [*globals().items(), *vars(as_jax_library_checks).items()]:
         if name.startswith("check_"):
             try:
                 check()

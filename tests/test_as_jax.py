@@ -21,7 +21,8 @@ from fdl.config import config
 PROGRAM = Path(__file__).with_name("as_jax_checks.py")
 CHECKS = [
     node.name
-    for node in ast.parse(PROGRAM.read_text()).body
+    for program in (PROGRAM, PROGRAM.with_name("as_jax_library_checks.py"))
+    for node in ast.parse(program.read_text()).body
     if isinstance(node, ast.FunctionDef) and node.name.startswith("check_")
 ]
 

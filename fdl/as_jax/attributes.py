@@ -39,6 +39,7 @@ _ATTRIBUTES: dict[str, Any] = {
     "is_fully_addressable": property(lambda self: True),
     "is_fully_replicated": property(lambda self: True),
     "on_device_size_in_bytes": lambda self: self.nbytes,
+    "unsafe_buffer_pointer": lambda self: self.concrete().ctypes.data,
 }
 
 

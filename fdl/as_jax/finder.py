@@ -44,7 +44,8 @@ def install() -> None:
         sys.meta_path.insert(0, _Finder())
         if _SPAWNED not in sys.path:
             sys.path.insert(1, _SPAWNED)  # after the folder of the program, which others replace as the first
-        importlib.import_module("fdl.as_jax.attributes").install()  # of what `import fdl` need not import
+        for part in ("attributes", "callbacks"):  # of what `import fdl` need not import
+            importlib.import_module(f"fdl.as_jax.{part}").install()
         config.enable_x64 = config.default_float == "float64"
         config.sort_keys = config.weak_arrays = True
         importlib.import_module("fdl.as_jax.config").read_environment()

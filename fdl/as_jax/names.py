@@ -45,7 +45,7 @@ _ERRORS = {
     "ConcretizationTypeError": "fdl.errors:ConcretizationError",
     "JAXTypeError": "fdl.errors:FdlError",
     "JAXIndexError": "fdl.errors:IndexingError",
-    "JaxRuntimeError": "builtins:RuntimeError",
+    "JaxRuntimeError": "fdl.as_jax.callbacks:JaxRuntimeError",
     "KeyReuseError": "fdl.errors:KeyReuseError",
     "NonConcreteBooleanIndexError": "fdl.errors:ConcretizationError",
     "TracerArrayConversionError": "fdl.errors:ConcretizationError",
@@ -106,7 +106,7 @@ _DTYPES = (
 )
 _INTERPRETERS_AD = (
     _from("fdl.as_jax.primitive", _AD)
-    | _from("fdl.transforms.forward", "JVPTracer=DualTracer")
+    | _from("fdl.as_jax.tracers", "JVPTracer")
     | _from("fdl.errors", "CustomVJPException=DifferentiationError")
 )
 

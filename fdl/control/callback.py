@@ -1,6 +1,6 @@
 """Python functions called from inside a Program."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,19 @@ from fdl.ops.shape import all_batched
 def copies(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What a user's function gets: it may keep arrays and write to them, where compiled code reuses the memory."""
     return [np.array(a) for a in arrays]
+
+
+#: What is raised for an error of a callback, if not the error itself; set where fdl has JAX's name.
+translate_error: Callable[[Exception], Exception] | None = None
+
+
+def _called(function: Rule, arrays: Sequence[np.ndarray]) -> Any:
+    try:
+        return function(*copies(arrays))
+    except Exception as error:
+        if translate_error is None:
+            raise
+        raise translate_error(error) from error
 
 
 class Callback(Primitive):
@@ -32,7 +45,7 @@ class Callback(Primitive):
         return self.types
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        outs = [np.array(o) for o in self.function(*copies(arrays))]
+        outs = [np.array(o) for o in _called(self.function, arrays)]
         for out, type in zip(outs, self.types, strict=True):
             if out.shape != type.shape or out.dtype != type.dtype:
                 raise ShapeError(
@@ -90,7 +103,7 @@ class Effect(Primitive):
         return ()
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        self.function(*copies(arrays))
+        _called(self.function, arrays)
         return []
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:

@@ -102,6 +102,15 @@ def test_eig_left_and_right(rng):
     assert len(linalg.eig(a, compute_left_eigenvectors=False)) == 2
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_eigenvalues_of_real_matrices_are_real_or_in_pairs(rng, dtype):
+    w = np.asarray(fnp.linalg.eigvals(matrices(rng, 20, 5, 5, dtype=dtype)))
+    assert w.dtype == np.result_type(dtype, "complex64")
+    # Not up to rounding: programs look for eigenvalues with w.imag == 0, of which an odd number must have one.
+    np.testing.assert_array_equal(np.sort_complex(w), np.sort_complex(w.conj()))
+    assert ((w.imag == 0).sum(-1) % 2 == 1).all()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("lower", [False, True])
