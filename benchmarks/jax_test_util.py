@@ -6,6 +6,7 @@ private modules of JAX that the files import are stand-ins, whose names raise wh
 
 import contextlib
 import functools
+import importlib
 import math
 import os
 import random
@@ -14,6 +15,7 @@ import unittest
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -24,7 +26,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fdl
 import fdl.numpy as fnp
-from benchmarks import jax_private
+from benchmarks import jax_forwards, jax_helpers, jax_private
 from benchmarks.jax_operands import (
     NUMPY_SCALAR_SHAPE as NUMPY_SCALAR_SHAPE,
 )
@@ -86,6 +88,7 @@ from benchmarks.jax_operands import (
     rand_unique_int as rand_unique_int,
 )
 from fdl import tree
+from fdl.dtypes import ALL as FDL_DTYPES
 from fdl.dtypes import as_dtype, result_type
 from fdl.test_util import check_grads as check_grads  # the same arguments as JAX's
 from fdl.test_util import check_jvp as check_jvp
@@ -110,7 +113,7 @@ class _Private:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") or name in ("dtype", "shape"):
             raise AttributeError(name)
         return _Private(f"{self._name}.{name}")
 
@@ -121,6 +124,16 @@ class _Private:
 
     def __iter__(self) -> Iterator[Any]:
         return iter(())
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Rules of derivatives and batches that a file adds to JAX's tables."""
+
+    def __mro_entries__(self, bases: Any) -> tuple[type, ...]:
+        return (type(self._name.rpartition(".")[2], (), {}),)  # as the base of a class
+
+    @property
+    def __name__(self) -> str:
+        return self._name.rpartition(".")[2]
 
 
 class _PrivateModule(ModuleType):
@@ -134,8 +147,15 @@ class _PrivateModule(ModuleType):
 
 def _private(module: str, name: str) -> Any:
     """A private name: written anew, or one that raises when it is used."""
+    if jax_forwards.released(f"{module}.{name}"):
+        return importlib.import_module(f"{module}.{name}")
     known = jax_private.NAMES.get(module.removeprefix("jax._src."), {})
-    return known[name] if name in known else _Private(f"{module}.{name}")
+    if name in known:
+        return known[name]
+    try:
+        return jax_forwards.forward(module, name)
+    except AttributeError:
+        return _Private(f"{module}.{name}")
 
 
 class _Dtypes:
@@ -161,7 +181,7 @@ class _Dtypes:
 
     def supported(self, dtypes: Sequence[Any]) -> list[Any]:
         """Those that arrays can have now."""
-        return [t for t in dtypes if as_dtype(t) == np.dtype(t)]
+        return [t for t in dtypes if np.dtype(t) in FDL_DTYPES and as_dtype(t) == np.dtype(t)]
 
 
 dtypes = _Dtypes()
@@ -193,6 +213,28 @@ def sample_product_testcases(*args: Any, **kwargs: Any) -> list[dict[str, Any]]:
 def sample_product(*args: Any, **kwargs: Any) -> Callable[..., Any]:
     """A decorator that runs a test for some of the products."""
     return parameterized.parameters(*sample_product_testcases(*args, **kwargs))
+
+
+def _or_missing(decorator: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator of tests; without parameters, which private names made, the test fails."""
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        def none(test: Any) -> Any:
+            def fail(self: Any) -> None:
+                raise Missing("reads parameters")
+
+            return functools.update_wrapper(fail, test, ("__name__",), ())
+
+        try:
+            return decorator(*args, **kwargs)
+        except parameterized.NoTestsError:
+            return none
+
+    return wrapped
+
+
+parameterized.parameters = _or_missing(parameterized.parameters)
+parameterized.named_parameters = _or_missing(parameterized.named_parameters)
 
 
 # Tolerances
@@ -267,14 +309,6 @@ def _no(*args: Any, **kwargs: Any) -> bool:
 
 is_device_rocm = is_device_cuda = is_device_tpu = is_device_tpu_at_least = is_optimized_build = _no
 is_cuda_compute_capability_at_least = is_cuda_version_at_least = is_cloud_tpu = is_cloud_tpu_at_least = _no
-
-
-def create_mesh(*args: Any, **kwargs: Any) -> Any:
-    raise unittest.SkipTest("one device")
-
-
-def with_explicit_mesh(*args: Any, **kwargs: Any) -> Any:
-    return unittest.skip("one device")
 
 
 def skip_on_devices(*devices: str, **kwargs: Any) -> Callable[..., Any]:
@@ -451,9 +485,9 @@ class BufferDonationTestCase(JaxTestCase):
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith(("__", "pytest", "hook")):
+    if name.startswith(("__", "pytest_", "hook")) and not hasattr(jax_helpers, name):
         raise AttributeError(name)
-    return _Private(f"jax._src.test_util.{name}")
+    return getattr(jax_helpers, name, None) or _Private(f"jax._src.test_util.{name}")
 
 
 class _Setting:
@@ -468,13 +502,13 @@ class _Setting:
     def value(self) -> Any:
         return getattr(sys.modules["jax"].config, f"jax_{self._name}")
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         import jax
 
         if self._name == "update":
             return jax.config.update(*args)
         known = getattr(jax, self._name, None)
-        return known(*args) if known is not None else ignore_warning()
+        return known(*args, **kwargs) if known is not None else ignore_warning()
 
 
 def _setting(name: str) -> Any:
@@ -485,14 +519,14 @@ class _PrivateFinder:
     """Makes a stand-in of every private module that fdl does not have."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        from importlib.machinery import ModuleSpec
-
         return ModuleSpec(fullname, self, is_package=True) if fullname.startswith("jax._src.") else None  # type: ignore[arg-type]
 
     def create_module(self, spec: Any) -> ModuleType:
         return _PrivateModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
+        if path := jax_forwards.released(module.__name__):
+            jax_forwards.execute(path, module)
         parent, _, name = module.__name__.rpartition(".")
         setattr(sys.modules[parent], name, module)
 
@@ -506,21 +540,25 @@ def install() -> None:
 
     known = {name for name in MODULES if name.startswith("jax._src.")}
     private = _PrivateFinder()
-    find = sys.meta_path[0].find_spec
-    finder = sys.meta_path[0]
+    finder = next(f for f in sys.meta_path if type(f).__module__ == "fdl.as_jax.finder")
+    find = finder.find_spec
 
     def find_spec(fullname: str, path: Any = None, target: Any = None) -> Any:
         if fullname.startswith("jax._src.") and fullname not in known:
             return private.find_spec(fullname, path, target)
-        return find(fullname, path, target)
+        try:
+            return find(fullname, path, target)
+        except ImportError:
+            if not fullname.startswith("jax.experimental."):
+                raise
+            return ModuleSpec(fullname, private, is_package=True)  # type: ignore[arg-type] the rest of a file runs
 
     vars(finder)["find_spec"] = find_spec
     source = sys.modules["jax._src"]
     stand_in = ModuleType("jax._src.config")
     stand_in.parse_flags_with_absl = lambda: None  # type: ignore[attr-defined]
     stand_in.__getattr__ = _setting  # type: ignore[method-assign]
-    for name in ("ds", "export"):
-        setattr(jax, name, _Private(f"jax.{name}"))
+    vars(jax)["ds"] = _Private("jax.ds")
     named = sys.modules["jax._src"].dtypes
     canonical = named.canonicalize_dtype
 
@@ -541,8 +579,6 @@ def install() -> None:
 def _submodule(before: Callable[..., Any]) -> Callable[..., Any]:
     def get(self: Any, name: str) -> Any:
         if self.__name__.startswith("jax._src") and not name.startswith("__"):
-            import importlib
-
             try:
                 return before(self, name)
             except AttributeError:

@@ -53,7 +53,7 @@ class Precision(enum.Enum):
 
 
 class DotAlgorithmPreset(enum.Enum):
-    """Accepted for ports, as :class:`Precision` is.
+    """Accepted for ports, as :class:`Precision` is: products are rounded at least as well as each of them asks for.
 
     >>> import fdl
     >>> fdl.lax.DotAlgorithmPreset.DEFAULT.name
@@ -61,6 +61,21 @@ class DotAlgorithmPreset(enum.Enum):
     """
 
     DEFAULT = 0
+    ANY_F8_ANY_F8_F32 = enum.auto()
+    ANY_F8_ANY_F8_F32_FAST_ACCUM = enum.auto()
+    ANY_F8_ANY_F8_ANY = enum.auto()
+    ANY_F8_ANY_F8_ANY_FAST_ACCUM = enum.auto()
+    F16_F16_F16 = enum.auto()
+    F16_F16_F32 = enum.auto()
+    BF16_BF16_BF16 = enum.auto()
+    BF16_BF16_F32 = enum.auto()
+    BF16_BF16_F32_X3 = enum.auto()
+    BF16_BF16_F32_X6 = enum.auto()
+    BF16_BF16_F32_X9 = enum.auto()
+    TF32_TF32_F32 = enum.auto()
+    TF32_TF32_F32_X3 = enum.auto()
+    F32_F32_F32 = enum.auto()
+    F64_F64_F64 = enum.auto()
 
 
 def _reduction(name: str, function: Callable[..., Any], text: str, example: str) -> Callable[..., Any]:

@@ -45,7 +45,7 @@ from fdl.random.continuous import (
     weibull_min,
 )
 from fdl.random.discrete import categorical, choice, multinomial, permutation
-from fdl.random.keys import PRNGKey, clone, fold_in, key, key_data, key_impl, split, wrap_key_data
+from fdl.random.keys import PRNGKey, clone, fold_in, key, key_data, key_dtype, key_impl, split, wrap_key_data
 
 __all__ = [
     "PRNGKey",
@@ -70,6 +70,7 @@ __all__ = [
     "gumbel",
     "key",
     "key_data",
+    "key_dtype",
     "key_impl",
     "laplace",
     "loggamma",

@@ -137,6 +137,22 @@ def key_impl(keys: Any) -> str:
     return "threefry2x32"
 
 
+def key_dtype(impl: str | None = None) -> np.dtype:
+    """The dtype of keys.
+
+    Args:
+        impl: None or "threefry2x32", the only generator.
+
+    Raises:
+        ValueError: another generator.
+
+    >>> key_dtype("threefry2x32") == key(0).dtype
+    True
+    """
+    _check_generator(impl)
+    return dtypes.key
+
+
 def split(key: Any, num: int | Sequence[int] = 2) -> Array:
     """New keys from one.
 
