@@ -1,4 +1,4 @@
-"""Where fdl has what JAX's test files import from private modules: under which public module of JAX; see jax_test_util.py.
+"""The public modules that have the private names which JAX's test files import; see jax_test_util.py.
 
 Test files of JAX's that are helpers of others (``jax._src.internal_test_util``) are read, unmodified, from the release
 in the folder ``JAX_TESTS_RELEASE``, where it is set.
@@ -16,14 +16,16 @@ import numpy as np
 #: Private modules, below ``jax._src``, and the public ones that have their names.
 PUBLIC = {
     "ad_checkpoint": "jax.ad_checkpoint jax", "api": "jax", "array": "jax", "ad_util": "jax.interpreters.ad",
-    "custom_batching": "jax.custom_batching", "custom_derivatives": "jax.custom_derivatives jax", "checkify":
-    "jax.experimental.checkify", "debugging": "jax.debug", "dtypes": "jax.dtypes jax.numpy ml_dtypes", "effects": "jax", "errors": "jax.errors",
+    "custom_batching": "jax.custom_batching", "custom_derivatives": "jax.custom_derivatives jax",
+    "checkify": "jax.experimental.checkify", "debugging": "jax.debug", "dtypes": "jax.dtypes jax.numpy ml_dtypes",
+    "effects": "jax", "errors": "jax.errors",
     "export._export": "jax.export", "interpreters.batching": "jax.interpreters.batching",
     "interpreters.partial_eval": "jax.interpreters.partial_eval", "interpreters.mlir": "jax.interpreters.mlir",
     "lax": "jax.lax", "lax.control_flow": "jax.lax", "lax.control_flow.for_loop": "jax.lax", "lax.lax": "jax.lax",
     "lax.parallel": "jax.lax", "lax.slicing": "jax.lax", "lax.linalg": "jax.lax.linalg", "lax.special": "jax.lax",
     "lax.utils": "jax.lax", "lax.windowed_reductions": "jax.lax", "linear_util": "jax.extend.linear_util",
-    "mesh": "jax.sharding", "named_sharding": "jax.sharding", "pmap": "jax", "prng": "jax.random", "random": "jax.random",
+    "mesh": "jax.sharding", "named_sharding": "jax.sharding", "pmap": "jax", "prng": "jax.random",
+    "random": "jax.random",
     "shard_map": "jax", "sharding": "jax.sharding", "sharding_impls": "jax.sharding", "stages": "jax.stages",
     "custom_transpose": "jax.custom_transpose", "api_util": "jax.api_util", "xla_bridge": "jax",
 }  # fmt: skip

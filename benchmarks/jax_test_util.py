@@ -551,7 +551,7 @@ def install() -> None:
         except ImportError:
             if not fullname.startswith("jax.experimental."):
                 raise
-            return ModuleSpec(fullname, private, is_package=True)  # type: ignore[arg-type] the rest of a file runs
+            return ModuleSpec(fullname, private, is_package=True)  # type: ignore[arg-type]
 
     vars(finder)["find_spec"] = find_spec
     source = sys.modules["jax._src"]

@@ -1,6 +1,6 @@
 """Checking derivatives against finite differences."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,14 +9,16 @@ from fdl import tree
 from fdl.api.differentiate import jvp, vjp
 from fdl.array import as_array
 
+Tolerance = float | Mapping[Any, float] | None
+
 
 def check_grads(
     f: Callable[..., Any],
     args: Sequence[Any],
     order: int,
     modes: Sequence[str] = ("fwd", "rev"),
-    atol: float | None = None,
-    rtol: float | None = None,
+    atol: Tolerance = None,
+    rtol: Tolerance = None,
     eps: float | None = None,
 ) -> None:
     """Compare derivatives of `f` along random directions with central differences.
@@ -26,7 +28,8 @@ def check_grads(
         args: where to check, a tuple of pytrees.
         order: up to which derivative.
         modes: "fwd" (jvp) and "rev" (vjp).
-        atol, rtol: tolerances; by default 1e-6 for float64 and 1e-2 else.
+        atol, rtol: tolerances, numbers or a mapping from dtypes to numbers, of which the largest for a dtype of `args`
+            counts; by default 1e-6 for float64 and 1e-2 else.
         eps: the step; by default 1e-5 for float64 and 1e-2 else.
 
     Raises:
@@ -43,8 +46,8 @@ def check_jvp(
     f: Callable[..., Any],
     f_jvp: Callable[..., Any],
     args: Sequence[Any],
-    atol: float | None = None,
-    rtol: float | None = None,
+    atol: Tolerance = None,
+    rtol: Tolerance = None,
     eps: float | None = None,
     err_msg: str = "",
 ) -> None:
@@ -75,8 +78,8 @@ def check_vjp(
     f: Callable[..., Any],
     f_vjp: Callable[..., Any],
     args: Sequence[Any],
-    atol: float | None = None,
-    rtol: float | None = None,
+    atol: Tolerance = None,
+    rtol: Tolerance = None,
     eps: float | None = None,
     err_msg: str = "",
 ) -> None:
@@ -106,13 +109,18 @@ def check_vjp(
     _compare(_inner(weights, expected), _inner(pull(weights), direction), tolerance, f"{err_msg} vjp".strip())
 
 
-def _settings(
-    args: Any, atol: float | None, rtol: float | None, eps: float | None
-) -> tuple[Any, dict[str, float], float]:
+def _settings(args: Any, atol: Tolerance, rtol: Tolerance, eps: float | None) -> tuple[Any, dict[str, float], float]:
     """Arrays of the arguments, the tolerances, the step."""
     args = tree.map(as_array, tuple(args))
     double = all(np.asarray(leaf).dtype in (np.float64, np.complex128) for leaf in tree.leaves(args))
-    tolerance = {"atol": atol or (1e-6 if double else 1e-2), "rtol": rtol or (1e-6 if double else 1e-2)}
+    default = 1e-6 if double else 1e-2
+    names = {np.asarray(leaf).dtype for leaf in tree.leaves(args)}
+    tolerance = {}
+    for name, given in (("atol", atol), ("rtol", rtol)):
+        if isinstance(given, Mapping):
+            by_dtype = {np.dtype(key): value for key, value in given.items()}
+            given = max((by_dtype.get(dtype, default) for dtype in names), default=default)
+        tolerance[name] = given or default
     return args, tolerance, eps or (1e-5 if double else 1e-2)
 
 
