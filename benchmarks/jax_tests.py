@@ -4,8 +4,9 @@ Not a part of CI. With a folder of test files of a release of JAX, and absl::
 
     python -m benchmarks.jax_tests path/to/jax/tests lax_numpy_test nn_test
 
-Of each product of parameters some cases are drawn, by a fixed seed (``JAX_TESTS_CASES=3``). What the files ask of
-`jax._src.test_util` is in jax_test_util.py. The table is written to benchmarks/jax_tests.md; others stay.
+Of each product of parameters some cases are drawn, by a fixed seed (``JAX_TESTS_CASES=3``); ``lax_test@200`` runs 200 of
+the tests, the same each time. What the files ask of `jax._src.test_util` is in jax_test_util.py; helpers of theirs that
+lie beside JAX itself are read from the folder with a release of JAX that ``JAX_TESTS_RELEASE`` names. The table is written to benchmarks/jax_tests.md; others stay.
 """
 
 import os
@@ -37,14 +38,15 @@ REASONS = [
 ]
 
 
-def run(path: Path, seconds: int) -> Outcome:
-    """Run one file."""
+def run(path: Path, seconds: int, sample: str = "") -> Outcome:
+    """Run one file, or a sample of its tests."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore", "--tb=short"]
         options += ["-p", "benchmarks.jax_test_util", f"--junitxml={report}", f"--rootdir={folder}", "--no-header"]
+        options += ["-p", "benchmarks.sampling"] if sample else []
         home = Path(__file__).resolve().parent.parent
-        environment = os.environ | {"PYTHONPATH": f"{home}:{os.environ.get('PYTHONPATH', '')}"}
+        environment = os.environ | {"PYTHONPATH": f"{home}:{os.environ.get('PYTHONPATH', '')}", "FDL_SAMPLE": sample}
         command = [sys.executable, "-m", "fdl.as_jax", "-m", "pytest", *options, str(path.resolve())]
         subprocess.run(command, cwd=folder, env=environment, timeout=seconds)
         return read(report)
@@ -59,11 +61,13 @@ def main(arguments: list[str]) -> None:
             line.split(" | ")[0][2:]: line for line in TABLE.read_text().splitlines() if re.match(r"\| \w+_test", line)
         }
     folder, *names = arguments
-    for name in names:
-        outcome = run(Path(folder) / f"{name}.py", 3600)
+    for given in names:
+        name, _, sample = given.partition("@")
+        outcome = run(Path(folder) / f"{name}.py", 3600, sample)
         count = outcome.passed + outcome.failed
         why = ", ".join(f"{number} {words}" for words, number in outcome.reasons.most_common(8))
         share = f"{100 * outcome.passed / max(1, count):.1f} %"
+        name = f"{name} (a sample)" if sample else name
         rows[name] = f"| {name} | {count} | {outcome.passed} | {share} | {outcome.skipped} | {why} |"
         print(rows[name])
         TABLE.write_text(HEAD + "\n".join(rows[key] for key in sorted(rows)) + "\n")

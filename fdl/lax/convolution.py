@@ -10,7 +10,7 @@ from fdl.array import as_array
 from fdl.core.types import Array
 from fdl.errors import ShapeError
 from fdl.lax.structure import rev
-from fdl.numpy._operands import promote
+from fdl.numpy._operands import integers, is_sequence, promote, shape_tuple
 from fdl.ops import conv as conv_ops
 from fdl.ops.contract import dot_general
 from fdl.ops.conv import ConvDimensionNumbers
@@ -53,11 +53,18 @@ def conv_dimension_numbers(
     """
     if isinstance(dimension_numbers, ConvDimensionNumbers):
         return dimension_numbers
+    lhs_shape, rhs_shape = (shape_tuple("conv_dimension_numbers", shape) for shape in (lhs_shape, rhs_shape))
     ndim = len(lhs_shape)
     if dimension_numbers is None:
         same = tuple(range(ndim))
         return ConvDimensionNumbers(same, same, same)
-    lhs, rhs, out = dimension_numbers
+    texts = tuple(dimension_numbers) if isinstance(dimension_numbers, (tuple, list)) else ()
+    if len(texts) != 3 or not all(isinstance(text, str) for text in texts):
+        raise ShapeError(
+            "dimension_numbers must be three strings, the layouts of data, kernel and result, as "
+            f"('NHWC', 'HWIO', 'NHWC'), or None; got {dimension_numbers!r:.80}"
+        )
+    lhs, rhs, out = texts
     if not (len(lhs) == len(rhs) == len(out) == ndim == len(rhs_shape)):
         raise ShapeError(
             f"dimension_numbers {(lhs, rhs, out)} do not fit operands of {ndim} and {len(rhs_shape)} axes: each string "
@@ -90,24 +97,65 @@ def padtype_to_pads(
         A pair for each axis.
 
     Raises:
+        ShapeError: the three have different lengths, or a step is no positive number.
         ValueError: the padding has another name.
 
     >>> import fdl
     >>> fdl.lax.padtype_to_pads((5,), (2,), (1,), "SAME")
     [(0, 1)]
     """
-    kind = padding.upper()
+    kind = padding.upper() if isinstance(padding, str) else ""
+    if kind not in ("SAME", "SAME_LOWER", "VALID"):
+        raise ValueError(f"padding must be 'SAME', 'SAME_LOWER', 'VALID' or pairs of numbers, got {padding!r:.80}")
+    extents, windows, strides = check_windows("padtype_to_pads", in_shape, window_shape, window_strides)
     if kind == "VALID":
-        return [(0, 0)] * len(in_shape)
-    if kind not in ("SAME", "SAME_LOWER"):
-        raise ValueError(f"padding must be 'SAME', 'SAME_LOWER', 'VALID' or pairs of numbers, got {padding!r}")
+        return [(0, 0)] * len(extents)
     pads = []
-    for extent, window, stride in zip(in_shape, window_shape, window_strides, strict=True):
+    for extent, window, stride in zip(extents, windows, strides, strict=True):
         out = -(-extent // stride)
         total = max((out - 1) * stride + window - extent, 0)
         small = total // 2
         pads.append((small, total - small) if kind == "SAME" else (total - small, small))
     return pads
+
+
+def check_windows(name: str, *numbers: Any) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Extents of the data and the windows, and strides, as integers: one of each for every axis.
+
+    Raises:
+        ShapeError: they are of different lengths, or a stride is no positive number.
+    """
+    extents, windows, strides = (
+        integers(f"{name}: {what}", given)
+        for what, given in zip(("extents", "windows", "strides"), numbers, strict=True)
+    )
+    if not len(extents) == len(windows) == len(strides):
+        raise ShapeError(
+            f"{name}: {len(extents)} axes need a window and a stride each, got windows {windows} and strides {strides}"
+        )
+    if min(strides, default=1) < 1:
+        raise ShapeError(f"{name}: strides are positive, got {strides}")
+    return extents, windows, strides
+
+
+def padding_pairs(name: str, data: Any, window: Any, strides: Any, padding: Any) -> list[tuple[int, int]]:
+    """A padding, by its name or as pairs, as a (low, high) pair for each axis.
+
+    Raises:
+        ShapeError: it has not a pair for each axis.
+        ValueError: the name is none.
+    """
+    if isinstance(padding, str):
+        return padtype_to_pads(data, window, strides, padding)
+    if not is_sequence(padding) or not all(is_sequence(pair) and len(pair) == 2 for pair in padding):
+        raise ShapeError(
+            f"{name}: padding must be 'SAME', 'SAME_LOWER', 'VALID' or a (low, high) pair for each axis, got "
+            f"{padding!r:.80}"
+        )
+    pairs = [integers(f"{name}: a pair of padding", pair) for pair in padding]
+    if len(pairs) != len(data):
+        raise ShapeError(f"{name}: {len(data)} axes need a pair of padding each, got {pairs}")
+    return [(low, high) for low, high in pairs]
 
 
 def conv_general_dilated(

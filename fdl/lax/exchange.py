@@ -11,6 +11,7 @@ from fdl.control.collective import axis_size
 from fdl.errors import ShapeError
 from fdl.lax.collectives import all_gather, axis_index, group_of, ppermute
 from fdl.numpy._operands import axis_index as place_of
+from fdl.numpy._operands import integers
 from fdl.ops.shape import move_axis, reshape
 
 
@@ -103,15 +104,17 @@ def pshuffle(x: Any, axis_name: Any, perm: Sequence[int]) -> Any:
         A pytree of the same structure, shapes and dtypes.
 
     Raises:
-        ValueError: `perm` is no permutation.
+        TypeError: `perm` is no sequence of integers.
+        ValueError: it is no permutation.
 
     >>> import fdl, fdl.numpy as fnp
     >>> fdl.vmap(lambda x: fdl.lax.pshuffle(x, "i", [2, 0, 1]), axis_name="i")(fnp.array([1, 2, 3]))
     Array([3, 1, 2], dtype=int32)
     """
-    if sorted(perm) != list(range(axis_size(axis_name))):
-        raise ValueError(f"pshuffle needs a permutation of {axis_size(axis_name)} examples, got {perm}")
-    return ppermute(x, axis_name, list(zip(perm, range(len(perm)), strict=True)))
+    sources = integers("pshuffle: perm", perm)
+    if sorted(sources) != list(range(axis_size(axis_name))):
+        raise ValueError(f"pshuffle needs a permutation of {axis_size(axis_name)} examples, got {sources}")
+    return ppermute(x, axis_name, list(zip(sources, range(len(sources)), strict=True)))
 
 
 def pbroadcast(x: Any, axis_name: Any, source: int) -> Any:

@@ -40,12 +40,16 @@ def fft(x: Any, fft_type: FftType | str, fft_lengths: Sequence[int]) -> Any:
 
     Raises:
         ShapeError: the extents do not fit.
+        ValueError: there is no such transform.
 
     >>> import fdl, fdl.numpy as fnp
     >>> fdl.lax.fft(fnp.ones(4, complex), "FFT", (4,)).real.tolist()
     [4.0, 0.0, 0.0, 0.0]
     """
-    kind = (fft_type.name if isinstance(fft_type, FftType) else FftType[str(fft_type).upper()].name).lower()
+    kind = (fft_type.name if isinstance(fft_type, FftType) else str(fft_type)).lower()
+    if kind.upper() not in FftType.__members__:
+        names = ", ".join(FftType.__members__)
+        raise ValueError(f"fft: fft_type must be one of {names}, or its member of FftType, got {fft_type!r:.80}")
     operand, lengths = as_array(x, "the operand of fft"), integers("fft: fft_lengths", fft_lengths)
     if len(lengths) > min(3, operand.ndim):
         raise ShapeError(f"fft: at most three axes of {operand.type} are transformed, got fft_lengths={lengths}")

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from fdl.array import as_operand as as_array
+from fdl.core.trace import Value
 from fdl.dtypes import as_dtype, dtype_of
 from fdl.errors import ShapeError
-from fdl.numpy._operands import axis_index, expand_to, integers, shape_tuple
+from fdl.numpy._operands import axis_index, broadcast_shapes, expand_to, integer, integers, is_sequence, shape_tuple
 from fdl.ops import shape as shapes
 from fdl.ops.slicing import concatenate, slice_
 
@@ -43,14 +44,23 @@ def tile(operand: Any, reps: Sequence[int]) -> Any:
 def stack(operands: Sequence[Any], axis: int = 0) -> Any:
     """Arrays of one shape and dtype along a new axis.
 
+    Raises:
+        AxisError: `axis` is none of those of the result.
+        DtypeError: their dtypes differ.
+        ShapeError: their shapes differ, or there are none.
+
     >>> import fdl, fdl.numpy as fnp
     >>> fdl.lax.stack([fnp.array([1, 2]), fnp.array([3, 4])], axis=1)
     Array([[1, 3],
            [2, 4]], dtype=int32)
     """
+    if not (is_sequence(operands) or isinstance(operands, Value)):
+        raise TypeError(f"stack needs a sequence of arrays, got {operands!r:.80}")
     values = [as_array(x, "an operand of stack") for x in operands]
     if not values:
         raise ShapeError("stack needs at least one array")
+    if len({v.shape for v in values}) > 1:
+        raise ShapeError(f"stack needs arrays of one shape, got {', '.join(str(v.type) for v in values)}")
     place = axis_index("stack", axis, values[0].ndim + 1)
     return concatenate([shapes.reshape(v, (*v.shape[:place], 1, *v.shape[place:])) for v in values], place)
 
@@ -83,24 +93,35 @@ def empty(shape: Any, dtype: Any = None, **ignored: Any) -> Any:
 def broadcast_to_rank(x: Any, rank: int) -> Any:
     """An array with axes of extent 1 put in front, up to `rank` axes.
 
+    Raises:
+        ShapeError: it has more axes.
+        TypeError: `rank` is no integer.
+
     >>> import fdl, fdl.numpy as fnp
     >>> fdl.lax.broadcast_to_rank(fnp.ones(2), 3).shape
     (1, 1, 2)
     """
     x = as_array(x, "the operand of broadcast_to_rank")
-    if rank < x.ndim:
-        raise ShapeError(f"broadcast_to_rank: {x.type} has more than {rank} axes")
+    rank = integer("broadcast_to_rank: rank", rank)
+    if not x.ndim <= rank <= 64:
+        raise ShapeError(f"broadcast_to_rank: {x.type} can be given from {x.ndim} to 64 axes, not {rank}")
     return shapes.reshape(x, (1,) * (rank - x.ndim) + x.shape)
 
 
 def broadcast_like(arr: Any, like_arr: Any) -> Any:
     """An array repeated to the shape of another.
 
+    Raises:
+        ShapeError: it does not broadcast to that shape.
+
     >>> import fdl, fdl.numpy as fnp
     >>> fdl.lax.broadcast_like(fnp.ones(2), fnp.zeros((3, 2))).shape
     (3, 2)
     """
-    return expand_to(as_array(arr, "broadcast_like: arr"), as_array(like_arr, "broadcast_like: like_arr").shape)
+    x, shape = as_array(arr, "broadcast_like: arr"), as_array(like_arr, "broadcast_like: like_arr").shape
+    if broadcast_shapes(x.shape, shape, name="broadcast_like") != tuple(shape):
+        raise ShapeError(f"broadcast_like: {x.type} does not broadcast to the shape {tuple(shape)}")
+    return expand_to(x, shape)
 
 
 def shape_as_value(shape: Sequence[int]) -> Any:

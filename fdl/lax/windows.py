@@ -15,7 +15,7 @@ from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import bool_, is_inexact
 from fdl.errors import ShapeError, TreeError
-from fdl.lax.convolution import Padding, padtype_to_pads
+from fdl.lax.convolution import Padding, padding_pairs
 from fdl.numpy._operands import axis_index, element, integers
 from fdl.ops import reduce as reductions
 from fdl.ops import window as windows
@@ -183,11 +183,7 @@ def reduce_window(
         )
     spread = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
     extents = [max((n - 1) * d + 1, 0) for n, d in zip(operand.shape, base, strict=True)]
-    pads: list[tuple[int, int]]
-    if isinstance(padding, str):
-        pads = padtype_to_pads(extents, spread, strides, padding)
-    else:
-        pads = [(low, high) for low, high in padding]
+    pads = padding_pairs("reduce_window", extents, spread, strides, padding)
     name = monoid_name(computation, operand.dtype)
     if name in ("add", "max", "min"):
         kind = "sum" if name == "add" else name
