@@ -4,9 +4,10 @@ Not a part of CI. With a folder of test files of a release of JAX, and absl::
 
     python -m benchmarks.jax_tests path/to/jax/tests lax_numpy_test nn_test
 
-Of each product of parameters some cases are drawn, by a fixed seed (``JAX_TESTS_CASES=3``); ``lax_test@200`` runs 200 of
-the tests, the same each time. What the files ask of `jax._src.test_util` is in jax_test_util.py; helpers of theirs that
-lie beside JAX itself are read from the folder with a release of JAX that ``JAX_TESTS_RELEASE`` names. The table is written to benchmarks/jax_tests.md; others stay.
+Of each product of parameters some cases are drawn, by a fixed seed (``JAX_TESTS_CASES=3``); ``lax_test@200`` runs 200
+of the tests, the same each time. What the files ask of `jax._src.test_util` is in jax_test_util.py; helpers that lie
+beside JAX itself are read from the folder with a release of JAX that ``JAX_TESTS_RELEASE`` names.
+The table is written to benchmarks/jax_tests.md; others stay.
 """
 
 import os
@@ -57,9 +58,7 @@ def main(arguments: list[str]) -> None:
     libraries.REASONS[:0] = REASONS
     rows = {}
     if TABLE.exists():
-        rows = {
-            line.split(" | ")[0][2:]: line for line in TABLE.read_text().splitlines() if re.match(r"\| \w+_test", line)
-        }
+        rows = {line.split()[1]: line for line in TABLE.read_text().splitlines() if re.match(r"\| \w+_test", line)}
     folder, *names = arguments
     for given in names:
         name, _, sample = given.partition("@")
@@ -67,8 +66,8 @@ def main(arguments: list[str]) -> None:
         count = outcome.passed + outcome.failed
         why = ", ".join(f"{number} {words}" for words, number in outcome.reasons.most_common(8))
         share = f"{100 * outcome.passed / max(1, count):.1f} %"
-        name = f"{name} (a sample)" if sample else name
-        rows[name] = f"| {name} | {count} | {outcome.passed} | {share} | {outcome.skipped} | {why} |"
+        label = f"{name} (a sample)" if sample else name
+        rows[name] = f"| {label} | {count} | {outcome.passed} | {share} | {outcome.skipped} | {why} |"
         print(rows[name])
         TABLE.write_text(HEAD + "\n".join(rows[key] for key in sorted(rows)) + "\n")
 
