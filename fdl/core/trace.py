@@ -107,7 +107,7 @@ class Interpreter:
         return self.parent.axis_size(name)
 
     def axis_sizes(self) -> tuple[tuple[Hashable, int], ...]:
-        """Names and sizes of all axes that this interpreter and those below it bind."""
+        """Names and sizes of all axes that this interpreter and those below it bind; (None, 0) for those without."""
         return self.parent.axis_sizes()
 
 

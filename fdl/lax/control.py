@@ -18,7 +18,6 @@ from fdl.api.arguments import (
     name_of,
     require_function,
     returned,
-    weakened,
     weakness,
 )
 from fdl.api.closures import share_captured
@@ -30,21 +29,21 @@ from fdl.control.origins import described, dtype_origin
 from fdl.control.scan import Scan
 from fdl.control.unroll import scan_checkpointed, scan_unrolled
 from fdl.control.while_loop import While
-from fdl.core.interpret import apply_program
 from fdl.core.program import Program
-from fdl.core.trace import Tracer, Value, trace_program
+from fdl.core.trace import Tracer, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import INTEGER, bool_, int32, result_type
 from fdl.errors import ConcretizationError, DtypeError, ShapeError, TreeError
+from fdl.lax.carries import carry_leaves, common_dtype, converted, promoted_carry, same_carry, shown
 from fdl.ops.convert import convert
 from fdl.ops.select import clamp
 from fdl.ops.slicing import concatenate
 from fdl.tracebacks import boundary
 
-#: Stands for an operand that was not given, since None is one.
 #: Up to this many steps, `fori_loop` scans an array of their numbers, which has a known range; beyond, it counts.
 _MOST_NUMBERS = 2**24
 
+#: Stands for an operand that was not given, since None is one.
 _MISSING: Any = object()
 
 
@@ -55,77 +54,6 @@ def _trace(
     flat = FlatFunction(fun, structure, weak=weak, holds=True)
     program, captured = trace_program(flat, types, name_of(fun))
     return program, captured, flat
-
-
-def _converted(program: Program, dtypes: Sequence[np.dtype]) -> Program:
-    """A Program with its results converted to `dtypes`."""
-    if all(t.dtype == d for t, d in zip(program.output_types, dtypes, strict=True)):
-        return program
-
-    def run(*args: Any) -> list[Any]:
-        return [convert(o, d) for o, d in zip(apply_program(program, args), dtypes, strict=True)]
-
-    return trace_program(run, program.input_types)[0]
-
-
-def _number_of(weak: np.dtype) -> Any:
-    """A number of Python of the kind of a weak value."""
-    return np.zeros((), weak).item()
-
-
-def _carry_leaves(name: str, init: Any) -> tuple[list[Any], list[np.dtype | None], Any]:
-    """What the leaves of a carry hold; the dtypes that weak ones show; their structure."""
-    structure = tree.structure(init)
-    values = [
-        leaf
-        if isinstance(leaf, Value)
-        else check_leaf(leaf, f"the initial carry of {name} at {tree.keystr(path) or 'its root'}")
-        for (path, leaf) in tree.leaves_with_path(init)
-    ]
-    # Integers in the dtype that they show: loops over batches of two widths are not vectorized.
-    held = [v.strong() if v.weak and v.type.dtype.kind == "i" else v.held for v in values]
-    return held, weakness(values), structure
-
-
-def _same_carry(
-    name: str,
-    before: Any,
-    types: Sequence[TensorType],
-    weak: Sequence[np.dtype | None],
-    after: Any,
-    body: Program,
-    captured: int,
-    flat: FlatFunction,
-) -> Program:
-    """The body, its weak results in the dtypes that they must have.
-
-    Raises:
-        TreeError, ShapeError: it did not return a carry like the one it was given.
-    """
-    if before != after:
-        raise TreeError(
-            f"the body of {name} must return a carry of the structure it was given, but given and returned carry part "
-            f"{difference(before, after, 'carry')}"
-        )
-    dtypes = [t.dtype if o is None else o for t, o in zip(body.output_types, flat.out_weak, strict=True)]
-    for number, (t, w) in enumerate(zip(types, weak, strict=True)):
-        out = flat.out_weak[number]
-        if out is not None and (out == w if w else _yields(out, t.dtype)):
-            dtypes[number] = t.dtype
-    body = _converted(body, dtypes)
-    found = body.output_types
-    for number, path in enumerate(tree.paths(before)):
-        if types[number] != found[number]:
-            why = ""
-            if types[number].dtype != found[number].dtype:
-                why = f": {dtype_origin(body, number, described(captured, flat.describe))}"
-            raise ShapeError(
-                f"the body of {name} must return a carry of the types it was given, but "
-                f"carry{tree.keystr(path)} came in "
-                f"as {types[number].with_dtype(weak[number])} and went out as {found[number]}{why}. Convert or reshape "
-                "it in the body, or start with that type."
-            )
-    return body
 
 
 @boundary
@@ -178,7 +106,7 @@ def _scan(
 ) -> Any:
     """:func:`scan` by the name that messages call it."""
     require_function(name, "f", f)
-    carry, weak, carry_structure = _carry_leaves(name, init)
+    carry, weak, carry_structure = carry_leaves(name, init)
     for path, leaf in tree.leaves_with_path(xs):
         check_leaf(leaf, f"xs{tree.keystr(path)} of {name}")
     x_leaves, x_structure = flatten_values(f, (xs,), {})
@@ -193,12 +121,12 @@ def _scan(
     types = [c.type for c in carry]
     program, captured, flat = _trace(f, structure, [*types, *slices], [*weak, *slice_weak])
     carry_out, y_structure = _split_result(name, f, flat)
-    promoted = _promote_weak(types, weak, program.output_types, flat.out_weak)
+    promoted = promoted_carry(types, weak, program, captured, flat)
     if carry_out == carry_structure and promoted != (types, weak):
         types, weak = promoted
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
         program, captured, flat = _trace(f, structure, [*types, *slices], [*weak, *slice_weak])
-    program = _same_carry(name, carry_structure, types, weak, carry_out, program, len(captured), flat)
+    program = same_carry(name, carry_structure, types, weak, carry_out, program, len(captured), flat)
     operation = Scan(program, steps, bool(reverse), len(captured), len(carry))
     operands = [*captured, *carry, *(x.held for x in x_leaves)]
     factor = _unrolling(name, unroll, steps)
@@ -207,7 +135,7 @@ def _scan(
     else:
         outs = scan_unrolled(operation, factor, operands)
     ys = returned(outs[len(carry) :], flat.out_weak[len(carry) :])
-    return tree.unflatten(carry_structure, _shown(outs[: len(carry)], weak)), lengthened(
+    return tree.unflatten(carry_structure, shown(outs[: len(carry)], weak)), lengthened(
         tree.unflatten(y_structure, ys), steps
     )
 
@@ -228,41 +156,6 @@ def _levels(name: str, levels: Any, factor: int) -> int:
     if factor > 1:
         raise ValueError(f"{name}: unroll={factor} cannot be combined with checkpoint; leave one of them out")
     return int(levels)
-
-
-def _promote_weak(
-    types: Sequence[TensorType],
-    weak: Sequence[np.dtype | None],
-    found: Sequence[TensorType],
-    found_weak: Sequence[np.dtype | None],
-) -> tuple[list[TensorType], list[np.dtype | None]]:
-    """Carry types, and what they show, where those that started as Python scalars take the dtype they meet."""
-    types, weak = list(types), list(weak)
-    for number, (t, w, f, o) in enumerate(zip(types, weak, found, found_weak, strict=False)):
-        if w is None or t.shape != f.shape:
-            continue
-        if o is None and _yields(w, f.dtype):
-            types[number], weak[number] = f, None
-        elif o is not None and o != w and _common([t, f], [w, o]) == o:
-            types[number], weak[number] = f, o
-    return types, weak
-
-
-def _common(types: Sequence[TensorType], weak: Sequence[np.dtype | None]) -> np.dtype:
-    """The dtype of values that are weak with the given dtypes, or not; integers that are all weak keep their width."""
-    found = result_type(*(t.dtype if w is None else _number_of(w) for t, w in zip(types, weak, strict=True)))
-    return np.result_type(*weak) if None not in weak and found.kind == "i" else found
-
-
-def _yields(weak: np.dtype, dtype: np.dtype) -> bool:
-    """Whether a weak value that shows a dtype takes the given dtype when it meets it."""
-    return result_type(_number_of(weak), dtype) == dtype
-
-
-def _shown(values: Sequence[Any], weak: Sequence[np.dtype | None]) -> list[Any]:
-    """Results of loops as they are handed to the user."""
-    values = weakened(values, weak)
-    return values if config.weak_arrays else [v.strong() for v in values]
 
 
 def _split_result(name: str, f: Any, flat: FlatFunction) -> tuple[Any, Any]:
@@ -437,7 +330,7 @@ def _same_dtypes(
     for place, outs in enumerate(zip(*(f.out_weak for f in flats), strict=True)):
         types = [p.output_types[place] for p in programs]
         first = next((n for n, w in enumerate(outs) if w is None), 0)
-        dtypes.append(_common(types, outs))
+        dtypes.append(common_dtype(types, outs))
         weak.append(None if None in outs else dtypes[-1])
         for number, (t, w) in enumerate(zip(types, outs, strict=True)):
             if w is None and t.dtype != types[first].dtype and t.shape != ():
@@ -448,7 +341,7 @@ def _same_dtypes(
                     f"{types[first]} and {_branch(name, number)} returned {t}: in {_branch(name, of)} {why}. Convert "
                     "one of them"
                 )
-    return [_converted(p, dtypes) for p in programs], weak
+    return [converted(p, dtypes) for p in programs], weak
 
 
 @boundary
@@ -461,16 +354,16 @@ def run_while(name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., A
         if not bool(going.discrete()):
             return tree.map(as_array, init_val)
         init_val = body_fun(init_val)
-    carry, weak, structure = _carry_leaves(name, init_val)
+    carry, weak, structure = carry_leaves(name, init_val)
     types = [c.type for c in carry]
     call = call_structure(structure)
     body, captured, flat = _trace(body_fun, call, types, weak)
-    promoted = _promote_weak(types, weak, body.output_types, flat.out_weak)
+    promoted = promoted_carry(types, weak, body, captured, flat)
     if flat.out_structure == structure and promoted != (types, weak):
         types, weak = promoted
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
         body, captured, flat = _trace(body_fun, call, types, weak)
-    body = _same_carry(name, structure, types, weak, flat.out_structure, body, len(captured), flat)
+    body = same_carry(name, structure, types, weak, flat.out_structure, body, len(captured), flat)
     condition, cond_captured, of_condition = _trace(cond_fun, call, types, weak)
     if [t.shape for t in condition.output_types] != [()]:
         raise ShapeError(
@@ -481,7 +374,7 @@ def run_while(name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., A
         got = condition.output_types[0].with_dtype(of_condition.out_weak[0])
         raise DtypeError(f"the condition of while_loop must return a bool, got {got}")
     outs = While(condition, body, len(cond_captured), len(captured))(*cond_captured, *captured, *carry)
-    return tree.unflatten(structure, _shown(outs, weak))
+    return tree.unflatten(structure, shown(outs, weak))
 
 
 @boundary

@@ -52,8 +52,9 @@ class BatchInterpreter(Interpreter):
         return self.size if self.axis_name is not None and name == self.axis_name else self.parent.axis_size(name)
 
     def axis_sizes(self) -> tuple[tuple[Hashable, int], ...]:
-        own = () if self.axis_name is None else ((self.axis_name, self.size),)
-        return self.parent.axis_sizes() + own
+        outer = self.parent.axis_sizes()
+        own = (None, 0) if self.axis_name is None else (self.axis_name, self.size)
+        return outer if own in outer else (*outer, own)
 
     def split(self, value: Any) -> tuple[Value, bool]:
         """What the parent sees of a value, and whether it is batched."""

@@ -94,6 +94,27 @@ def test_a_sum_of_numbers_in_a_loop_has_their_digits():
     assert total(10**6, 0.0).item() == pytest.approx(1e5, rel=1e-7)
 
 
+def _powers(x, n):
+    """x times a power of n, of which some examples take more than others."""
+    steps = lax.while_loop(lambda s: s[2] < 2 + abs(x), lambda s: (s[0] * s[1], s[1] * n, s[2] + 1), (x, n, 0))
+    return lax.fori_loop(0, (x * 0).astype(int) + 1, lambda i, s: (s[0] * s[1], s[1] * n), (steps[0], n))[0]
+
+
+@pytest.mark.parametrize("over", [fdl.vmap, lambda f, axes: fdl.vmap(fdl.jit(f), axes)], ids=["vmap", "vmap of jit"])
+def test_numbers_in_loops_of_batches_have_the_width_of_the_arrays(over):
+    """Vectors of two widths take the time of the wider one; so a loop of float32 has no double numbers in it."""
+    narrow = WIDE.astype("float32")
+    call = fdl.jit(over(lambda x: _powers(x, 0.1), 0))
+    assert "f64" not in call.lower(narrow).as_text("optimized")
+    assert "f64" in call.lower(WIDE).as_text("optimized")
+    steps = np.ceil(2 + np.abs(np.asarray(WIDE))).astype(int)
+    expected = np.asarray(WIDE) * 0.1 ** (steps * (steps + 1) / 2 + 1)
+    np.testing.assert_allclose(call(narrow), expected, rtol=1e-5)
+    np.testing.assert_allclose(call(WIDE), expected, rtol=1e-14)
+    both = over(lambda x, n: _powers(x, n), (0, None))
+    np.testing.assert_allclose(fdl.jit(both)(WIDE, 0.1), expected, rtol=1e-14)
+
+
 def test_a_carry_takes_the_dtype_that_the_body_gives_it():
     half = fnp.ones((), "bfloat16")
     assert lax.scan(lambda c, _: (c * half, c), 1.0, None, 2)[0].dtype == fnp.bfloat16
