@@ -5,7 +5,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.nn.activations import Array, Axis, as_inexact, promoted
-from fdl.numpy._operands import wide
+from fdl.numpy._operands import real_of, wide
 from fdl.ops.arithmetic import stop_gradient
 
 
@@ -95,7 +95,7 @@ def logsumexp(
     largest = largest if keepdims else fnp.squeeze(largest, axis=axis)
     if not return_sign:
         return (fnp.log(total) + largest).astype(dtype)
-    return (fnp.log(fnp.abs(total)) + largest).astype(dtype), fnp.sign(total).astype(dtype)
+    return (fnp.log(fnp.abs(total)) + largest).astype(real_of(dtype)), fnp.sign(total).astype(dtype)
 
 
 def _without_overflow(x: Array, excluded: Array) -> Array:

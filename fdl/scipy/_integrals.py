@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import fdl.numpy as fnp
 from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.ops import integrals as ops
+from fdl.scipy._hypergeometric import wofz
 from fdl.scipy._operands import operands
 
 __all__ = ["dawsn", "erfcx", "exp1", "expi", "expn", "fresnel", "owens_t", "sici", "spence"]
@@ -83,12 +85,13 @@ def dawsn(x: Any) -> Array:
 
 @_elementwise
 def erfcx(x: Any) -> Array:
-    """exp(x**2) erfc(x), which does not underflow.
+    """exp(x**2) erfc(x), which does not underflow; of complex numbers, too.
 
     >>> round(erfcx(10.0).item(), 4)
     0.0561
     """
-    return ops.erfcx(*operands(x))
+    (x,) = operands(x)
+    return wofz(1j * x) if fnp.iscomplexobj(x) else ops.erfcx(x)
 
 
 @_elementwise

@@ -6,26 +6,15 @@ from typing import Any
 import numpy as np
 
 import fdl.numpy as fnp
-from fdl import dtypes, lax
+from fdl import lax
 from fdl.api.custom import custom_jvp
-from fdl.api.inspect import ShapeDtypeStruct
 from fdl.core.types import Array
 from fdl.errors import ShapeError
-from fdl.lax import pure_callback
 from fdl.numpy._operands import broadcast_shapes
-from fdl.ops.matrix import adjoint, each
-from fdl.scipy._operands import inexact
+from fdl.ops.matrix import adjoint
+from fdl.scipy._lapack import matrices, per_matrix
 
 __all__ = ["funm", "hessenberg", "polar", "rsf2csf", "schur", "solve_sylvester", "sqrtm"]
-
-
-def _matrices(name: str, *args: Any, square: bool = True) -> list[Array]:
-    """The operands in one dtype that LAPACK takes."""
-    arrays = inexact(*args)
-    for a in arrays:
-        if a.ndim < 2 or (square and a.shape[-1] != a.shape[-2]):
-            raise ShapeError(f"{name} needs {'square ' * square}matrices, got {a.type}")
-    return [a if a.dtype.itemsize >= 4 else a.astype(dtypes.float32) for a in arrays]
 
 
 def _complex(dtype: Any) -> Any:
@@ -34,20 +23,13 @@ def _complex(dtype: Any) -> Any:
 
 def _by_scipy(name: str, arrays: list[Array], results: tuple[tuple[int, ...], ...], dtype: Any, **settings: Any) -> Any:
     """SciPy's function of each matrix; `results` are the shapes of its results for one."""
-    lead = arrays[0].shape[:-2]
 
-    def run(*stacks: np.ndarray) -> Any:
+    def run(*given: np.ndarray) -> Any:
         import scipy.linalg
 
-        def one(*matrices: np.ndarray) -> Any:
-            found = getattr(scipy.linalg, name)(*matrices, **settings)
-            found = found if isinstance(found, tuple) else (found,)
-            return tuple(np.asarray(part).astype(dtype) for part in found)
+        return getattr(scipy.linalg, name)(*given, **settings)
 
-        return each(one, *map(np.asarray, stacks))
-
-    types = tuple(ShapeDtypeStruct((*lead, *shape), dtype) for shape in results)
-    return pure_callback(run, types, *arrays, vmap_method="broadcast_all")
+    return per_matrix(run, arrays, [(shape, dtype) for shape in results])
 
 
 def schur(a: Any, output: str = "real") -> tuple[Array, Array]:
@@ -70,7 +52,7 @@ def schur(a: Any, output: str = "real") -> tuple[Array, Array]:
     """
     if output not in ("real", "complex"):
         raise ValueError(f"schur takes output 'real' or 'complex', got {output!r}")
-    (a,) = _matrices("schur", a)
+    (a,) = matrices("schur", a)
     shape = a.shape[-2:]
     dtype = _complex(a.dtype) if output == "complex" else a.dtype
     return _by_scipy("schur", [a], (shape, shape), dtype, output=output)
@@ -94,7 +76,7 @@ def rsf2csf(T: Any, Z: Any, check_finite: bool = True) -> tuple[Array, Array]:
     >>> sorted(fnp.diagonal(t).imag.round(3).tolist())
     [-1.0, 1.0]
     """
-    t, z = _matrices("rsf2csf", T, Z)
+    t, z = matrices("rsf2csf", T, Z)
     if t.shape != z.shape:
         raise ShapeError(f"rsf2csf needs matrices of one shape, got {t.type} and {z.type}")
     shape = t.shape[-2:]
@@ -116,7 +98,7 @@ def hessenberg(a: Any, *, calc_q: bool = False, overwrite_a: bool = False, check
     >>> hessenberg(fnp.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
     [[1.0, 2.0], [3.0, 4.0]]
     """
-    (a,) = _matrices("hessenberg", a)
+    (a,) = matrices("hessenberg", a)
     shape = a.shape[-2:]
     found = _by_scipy("hessenberg", [a], (shape, shape)[: 1 + calc_q], a.dtype, calc_q=calc_q)
     return tuple(found) if calc_q else found[0]
@@ -141,7 +123,7 @@ def solve_sylvester(A: Any, B: Any, C: Any, *, method: str = "schur", tol: float
     >>> solve_sylvester(fnp.array([[2.0]]), fnp.array([[1.0]]), fnp.array([[6.0]])).tolist()
     [[2.0]]
     """
-    a, b, c = _matrices("solve_sylvester", A, B, C, square=False)
+    a, b, c = matrices("solve_sylvester", A, B, C, square=False)
     m, n = c.shape[-2:]
     if a.shape[-2:] != (m, m) or b.shape[-2:] != (n, n):
         raise ShapeError(f"solve_sylvester needs A [m, m], B [n, n] and C [m, n], got {a.type}, {b.type} and {c.type}")
@@ -177,7 +159,7 @@ def sqrtm(A: Any, blocksize: int = 1) -> Array:
     >>> sqrtm(fnp.array([[4.0, 0.0], [0.0, 9.0]])).real.round(3).tolist()
     [[2.0, 0.0], [0.0, 3.0]]
     """
-    (a,) = _matrices("sqrtm", A)
+    (a,) = matrices("sqrtm", A)
     return _root(a.astype(_complex(a.dtype)))
 
 
@@ -206,7 +188,7 @@ def polar(
     """
     if side not in ("right", "left"):
         raise ValueError(f"polar takes side 'right' or 'left', got {side!r}")
-    (a,) = _matrices("polar", a, square=False)
+    (a,) = matrices("polar", a, square=False)
     w, s, vh = fnp.linalg.svd(a, full_matrices=False)
     left, right = (w, adjoint(w)) if side == "left" else (adjoint(vh), vh)
     return fnp.matmul(w, vh), fnp.matmul(left * s[..., None, :].astype(a.dtype), right)
@@ -227,7 +209,7 @@ def funm(A: Any, func: Callable[[Array], Array], disp: bool = True) -> Any:
     >>> funm(fnp.array([[1.0, 0.0], [0.0, 4.0]]), fnp.sqrt).real.round(3).tolist()
     [[1.0, 0.0], [0.0, 2.0]]
     """
-    (a,) = _matrices("funm", A)
+    (a,) = matrices("funm", A)
     if a.ndim != 2:
         raise ShapeError(f"funm needs one matrix, got {a.type}; use vmap")
     t, z = schur(a, output="complex")

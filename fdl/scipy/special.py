@@ -16,6 +16,7 @@ from fdl.numpy._operands import wide
 from fdl.ops import gamma_ratios, quantile
 from fdl.ops import special as ops
 from fdl.scipy._entropy import entr, kl_div, rel_entr, xlog1py, xlogy
+from fdl.scipy._harmonics import sph_harm_y
 from fdl.scipy._hypergeometric import bessel_jn, hyp1f1, hyp2f1, loggamma, wofz
 from fdl.scipy._integrals import dawsn, erfcx, exp1, expi, expn, fresnel, owens_t, sici, spence
 from fdl.scipy._inverses import betaincinv, gammainccinv, gammaincinv
@@ -75,6 +76,7 @@ __all__ = [
     "sici",
     "softmax",
     "spence",
+    "sph_harm_y",
     "wofz",
     "xlog1py",
     "xlogy",
@@ -330,12 +332,13 @@ def gammasgn(x: Any) -> Array:
 
 @_elementwise
 def gamma(x: Any) -> Array:
-    """The gamma function.
+    """The gamma function, of complex numbers, too.
 
     >>> round(gamma(5.0).item(), 3)
     24.0
     """
-    return ops.gamma(*operands(x))
+    (x,) = operands(x)
+    return fnp.exp(loggamma(x)) if fnp.iscomplexobj(x) else ops.gamma(x)
 
 
 def factorial(n: Any, exact: bool = False) -> Array:
@@ -446,7 +449,7 @@ def multigammaln(a: Any, d: int) -> Array:
     0.693
     """
     (a,) = operands(a)
-    steps = fnp.arange(d).astype(a.dtype) / 2
+    steps = fnp.arange(d).astype(a.dtype).reshape((1,) * a.ndim + (-1,)) / 2
     return d * (d - 1) / 4 * math.log(math.pi) + fnp.sum(ops.lgamma(fnp.expand_dims(a, -1) - steps), axis=-1)
 
 

@@ -251,7 +251,7 @@ EXACT |= {
     ),
 }
 DISCRETE = ("poisson", "bernoulli", "binom", "nbinom", "geom", "betabinom")
-FUNCTIONS = [(name, function) for name in EXACT for function in getattr(stats, name).__all__]
+FUNCTIONS = [(name, f) for name in EXACT for f in getattr(stats, name).__all__ if f != "entropy"]
 #: The tails of t are below: mpmath takes minutes for many degrees of freedom.
 FORMULAS = [(n, f) for n, f in FUNCTIONS if f not in ("ppf", "isf") and (n, f) not in (("t", "cdf"), ("t", "sf"))]
 
@@ -554,3 +554,23 @@ def test_tails_of_t(kind):
     np.testing.assert_allclose(stats.t.sf(np.array([1.5, -2.0]), np.full(2, INF)), stats.norm.sf(np.array([1.5, -2.0])))
     slope = fdl.grad(lambda x: stats.t.cdf(x, np.asarray(3.0)))(np.asarray(1.5))
     np.testing.assert_allclose(slope, stats.t.pdf(np.asarray(1.5), np.asarray(3.0)), rtol=1e-12)
+
+
+def test_entropies_of_poisson():
+    rates = np.array([0.0, 1e-3, 0.5, 5.0, 30.0, 63.9, 64.1, 100.0, 1e4, 1e8])
+
+    def entropy(mu):
+        if mu > 1e3:  # where three terms of the expansion are exact enough
+            return mp.log(2 * mp.pi * mp.e * mu) / 2 - 1 / mp.mpf(12 * mu) - 1 / mp.mpf(24 * mu**2)
+        p = [mp.exp(-mu) * mp.mpf(mu) ** k / mp.factorial(k) for k in range(400)]
+        return -sum(q * mp.log(q) for q in p if q)
+
+    expected = [float(entropy(r)) for r in rates]
+    np.testing.assert_allclose(np.asarray(stats.poisson.entropy(rates)), expected, 1e-12)
+    np.testing.assert_allclose(np.asarray(stats.poisson.entropy(rates.astype(np.float32), 2)), expected, 1e-5)
+    assert np.isnan(stats.poisson.entropy(-1.0).item())
+    slope = fdl.vmap(fdl.grad(stats.poisson.entropy))(np.array([5.0, 100.0]))
+    step = stats.poisson.entropy(np.array([5 + 1e-5, 100 + 1e-5])) - stats.poisson.entropy(
+        np.array([5 - 1e-5, 100 - 1e-5])
+    )
+    np.testing.assert_allclose(np.asarray(slope), np.asarray(step) / 2e-5, 1e-5)

@@ -6,6 +6,7 @@ import scipy.linalg
 
 import fdl
 import fdl.numpy as fnp
+from fdl import condensed
 from fdl.errors import ShapeError
 from fdl.scipy import linalg
 
@@ -120,3 +121,44 @@ def test_tridiagonal_eigenvalues_and_products_with_q():
                 ours, scipy.linalg.qr_multiply(a, given, mode, conjugate=conjugate), strict=True
             ):
                 close(found, expected)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.complex128])
+def test_condensed_forms_as_lapack_packs_them(kind):
+    rng = np.random.default_rng(3)
+    a = (rng.normal(size=(2, 4, 4)) + (1j * rng.normal(size=(2, 4, 4)) if kind == np.complex128 else 0)).astype(kind)
+    bound = 200 * float(np.finfo(kind).eps)
+    eye = np.eye(4)
+    packed, taus = condensed.hessenberg(a)
+    q = np.broadcast_to(eye, a.shape).astype(kind).copy()
+    q[:, 1:, 1:] = np.asarray(fdl.linalg.householder_product(packed[:, 1:, :-1], taus))
+    form = np.triu(np.asarray(packed), -1)
+    np.testing.assert_allclose(q @ form @ np.conj(np.swapaxes(q, 1, 2)), a, bound, 4 * bound)
+
+    h = a + np.conj(np.swapaxes(a, 1, 2))
+    for lower in (True, False):
+        packed, d, e, taus = condensed.tridiagonal(np.tril(h) if lower else np.triu(h), lower=lower)
+        assert d.dtype == e.dtype == np.finfo(kind).dtype and taus.dtype == kind
+        for i in range(2):
+            close(scipy.linalg.eigvalsh_tridiagonal(d[i], e[i]), np.linalg.eigvalsh(h[i]), 4 * bound)
+
+    t, z = condensed.schur(a)
+    np.testing.assert_allclose(np.asarray(z @ t @ fnp.conj(fnp.swapaxes(z, 1, 2))), a, bound, 4 * bound)
+    assert len(condensed.schur(a, compute_schur_vectors=False)) == 1
+    u, p, _, converged = condensed.qdwh(a[0, :, :3])
+    assert converged
+    np.testing.assert_allclose(np.asarray(u @ p), a[0, :, :3], bound, 4 * bound)
+    np.testing.assert_allclose(np.asarray(fnp.conj(u.T) @ u), np.eye(3), bound, 4 * bound)
+
+
+def test_condensed_forms_of_empty_and_wrong_matrices():
+    empty = np.zeros((2, 0, 0))
+    assert [v.shape for v in condensed.hessenberg(empty)] == [(2, 0, 0), (2, 0)]
+    assert [v.shape for v in condensed.tridiagonal(empty)] == [(2, 0, 0), (2, 0), (2, 0), (2, 0)]
+    for function in (condensed.hessenberg, condensed.tridiagonal, condensed.schur, condensed.qdwh):
+        with pytest.raises(ShapeError):
+            function(np.ones((2, 3)))
+    with pytest.raises(NotImplementedError, match="sort"):
+        condensed.schur(np.eye(2), sort_eig_vals=True)
+    u, p, *_ = condensed.qdwh(np.diag([2.0, 3.0, 0.0]), dynamic_shape=(2, 2))
+    close(u @ p, np.diag([2.0, 3.0, 0.0]))

@@ -210,3 +210,37 @@ def test_inverses():
     by_shape = fdl.vmap(fdl.grad(special.gammaincinv))(a.ravel(), p.ravel())
     expected = (reference.gammaincinv(a + 1e-6, p) - reference.gammaincinv(a - 1e-6, p)) / 2e-6
     np.testing.assert_allclose(by_shape, expected.ravel(), rtol=1e-5)
+
+
+def test_spherical_harmonics():
+    n, m = (v.ravel() for v in np.meshgrid(np.arange(-1, 7), np.arange(-7, 8)))
+    theta = np.array([0.0, 0.4, 1.5, 3.0, np.pi, -0.7, 4.0])[:, None]
+    phi = np.linspace(-1, 7, 7)[:, None]
+    found = special.sph_harm_y(n, m, theta, phi)
+    np.testing.assert_allclose(np.asarray(found), reference.sph_harm_y(n, m, theta, phi), atol=1e-14)
+    # Many degrees: the functions of one point sum up to (2 n + 1) / (4 pi).
+    order = np.arange(-90, 91)
+    power = np.sum(np.abs(np.asarray(special.sph_harm_y(90, order, np.float64(0.3) + np.zeros(181), 0.2))) ** 2)
+    np.testing.assert_allclose(power, 181 / (4 * np.pi), 1e-12)
+    assert special.sph_harm_y(1, 1, np.float32([0.5]), 0.1).dtype == np.complex64
+
+
+def test_spherical_harmonics_have_derivatives_also_at_the_poles():
+    n, m, phi = np.array([1, 2, 3, 3]), np.array([1, -1, 0, 2]), np.full(4, 0.3)
+    for theta in (0.0, 0.8, np.pi):
+        at = np.full(4, theta)
+        by_theta, by_phi = np.moveaxis(reference.sph_harm_y(n, m, at, phi, diff_n=1)[1], -1, 0)
+        for index, expected in ((0, by_theta), (1, by_phi)):
+            direction = [np.ones(4) * (index == 0), np.ones(4) * (index == 1)]
+            _, slope = fdl.jvp(lambda t, p: special.sph_harm_y(n, m, t, p), (at, phi), tuple(direction))
+            np.testing.assert_allclose(np.asarray(slope), expected, atol=1e-13)
+    cut = fdl.jit(lambda n: special.sph_harm_y(n, m, phi, phi, n_max=2))(n)
+    np.testing.assert_allclose(np.asarray(cut), reference.sph_harm_y(np.minimum(n, 2), m, phi, phi), atol=1e-14)
+    with pytest.raises(NotImplementedError, match="diff_n"):
+        special.sph_harm_y(1, 0, 0.1, 0.2, diff_n=1)
+
+
+def test_gamma_and_erfcx_of_complex_numbers():
+    z = np.array([0.5 + 1j, -2.5 - 0.3j, 4.0 + 0j])
+    np.testing.assert_allclose(np.asarray(special.gamma(z)), reference.gamma(z), 1e-12)
+    np.testing.assert_allclose(np.asarray(special.erfcx(z)), reference.erfcx(z), 1e-12)

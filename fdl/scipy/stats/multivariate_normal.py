@@ -21,7 +21,7 @@ def logpdf(x: Any, mean: Any, cov: Any, allow_singular: None = None) -> Array:
         allow_singular: must be None.
 
     Returns:
-        [...].
+        [...]; where both `mean` and `cov` are numbers, n is 1 and x [...] has no axis for it, as in SciPy.
 
     Raises:
         NotImplementedError: `allow_singular` is given.
@@ -32,9 +32,9 @@ def logpdf(x: Any, mean: Any, cov: Any, allow_singular: None = None) -> Array:
     """
     if allow_singular is not None:
         raise NotImplementedError("multivariate_normal.logpdf has no allow_singular; leave it out")
-    x, cov = fnp.asarray(x), fnp.asarray(cov)
+    x, mean, cov = fnp.asarray(x), fnp.asarray(mean), fnp.asarray(cov)
     if cov.ndim == 0:
-        x = fnp.atleast_1d(x)
+        x = fnp.expand_dims(x, -1) if mean.ndim == 0 else fnp.atleast_1d(x)
         cov = cov * fnp.eye(x.shape[-1], dtype=x.dtype)
     if x.ndim < 1 or cov.shape[-2:] != x.shape[-1:] * 2:
         raise ShapeError(f"multivariate_normal needs x [..., n] and cov [..., n, n], got {x.type} and {cov.type}")

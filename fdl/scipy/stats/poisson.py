@@ -8,7 +8,7 @@ from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
 from fdl.scipy._stirling import saddle_point
 
-__all__ = ["cdf", "logpmf", "pmf", "sf"]
+__all__ = ["cdf", "entropy", "logpmf", "pmf", "sf"]
 
 
 define = Distribution("2, 1.5", k="a number of events.", mu="rate, not negative; broadcasts.")
@@ -39,6 +39,26 @@ def sf(k: Any, mu: Any, loc: Any = 0) -> Array:
     """The probability of more than k."""
     z = fnp.floor(k - loc)
     return fnp.where(z < 0, 1.0, special.gammainc(fnp.maximum(z, 0) + 1, mu))
+
+
+# Below this rate the entropy is a sum, which has no terms that count beyond the last one.
+_SUMMED, _LAST = 64.0, 176
+
+
+@define(1.705)
+def entropy(mu: Any, loc: Any = 0) -> Array:
+    """The expectation of minus the logarithm of the probability, in nats.
+
+    Source, for large rates: Evans, Boersma, Blachman and Jagers 1988, "The entropy of a Poisson distribution".
+    """
+    few, many = fnp.minimum(mu, _SUMMED), fnp.maximum(mu, _SUMMED)
+    k = fnp.arange(_LAST, dtype=mu.dtype).reshape((-1,) + (1,) * mu.ndim)
+    log = special.xlogy(k, few) - special.gammaln(k + 1) - few
+    summed = -fnp.sum(fnp.where(log == -fnp.inf, 0, log) * fnp.exp(log), axis=0)
+    rest: Any = 0
+    for coefficient in (-33953 / 5040, -1375 / 1008, -863 / 2520, -9 / 80, -19 / 360, -1 / 24, -1 / 12):
+        rest = (rest + coefficient) / many
+    return fnp.where(mu < _SUMMED, summed, 0.5 * fnp.log(2 * fnp.pi * fnp.e * many) + rest)
 
 
 def __dir__() -> list[str]:
