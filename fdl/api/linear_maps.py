@@ -168,6 +168,7 @@ def matching(
         if value.type != wanted:
             raise ShapeError(
                 f"{name}{place} is {value.type}, but {of}{place} is {wanted}; they must have one shape and dtype"
+                + (f", so convert it with astype({str(wanted.dtype)!r})" if value.type.shape == wanted.shape else "")
             )
         values.append(value if integers or wanted.dtype in INEXACT else None)
     return values

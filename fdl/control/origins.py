@@ -1,10 +1,12 @@
 """Where a value of a Program got its dtype: for errors that name the line to change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from fdl.core.program import Atom, Equation, Literal, Program, subprograms
+from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import short_name
 from fdl.ops.convert import Convert
@@ -32,6 +34,18 @@ def dtype_origin(program: Program, place: int, describe: Describe) -> str:
         describe: what the input of a number is.
     """
     return _Origins(program, program.output_types[place].dtype, describe).of(program.outputs[place])
+
+
+def origin_of_result(function: Callable[..., Any], types: Sequence[TensorType], place: int) -> str:
+    """The same for a result of a function that was called at once: it is recorded for this.
+
+    Args:
+        function: takes values of these types, and returns a sequence of values.
+        types: of its arguments.
+        place: the number of the result.
+    """
+    program, captured = trace_program(function, types)
+    return dtype_origin(program, place, described(len(captured), lambda number: "an argument of the function"))
 
 
 class _Origins:
@@ -99,7 +113,7 @@ class _Origins:
     def what(self, atom: Atom) -> str:
         """What a value is, in words."""
         if isinstance(atom, Literal):
-            return f"the number {atom.value.item()!r}"
+            return f"an array without axes, {atom.value.item()!r}"
         if atom in self.made:
             return f"made by {_named(self.made[atom])}"
         return self.describe(self.program.inputs.index(atom)) if atom in self.program.inputs else CAPTURED

@@ -9,6 +9,8 @@ import numpy as np
 from fdl import tree
 from fdl.api.arguments import check_leaf, difference, require_function
 from fdl.array import as_array
+from fdl.control.origins import origin_of_result
+from fdl.core.trace import lift
 from fdl.dtypes import bool_
 from fdl.errors import ShapeError, TreeError
 from fdl.numpy._operands import axis_index
@@ -17,6 +19,27 @@ from fdl.ops.bitwise import or_
 from fdl.ops.slicing import concatenate, pad, slice_
 from fdl.ops.slicing import reverse as flip
 from fdl.tracebacks import boundary
+
+
+def check_combined(
+    name: str,
+    combine: Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]],
+    found: Sequence[Any],
+    a: Sequence[Any],
+    b: Sequence[Any],
+) -> None:
+    """Raise a ShapeError that names the line unless `found`, combined from `a` and `b`, has the types of `a`."""
+    for place, (x, y) in enumerate(zip(found, a, strict=True)):
+        if x.type == y.type:
+            continue
+        why = ""
+        if x.type.dtype != y.type.dtype:
+            types = [lift(v).type for v in (*a, *b)]
+            why = ": " + origin_of_result(lambda *v: combine(v[: len(a)], v[len(a) :]), types, place)
+        raise ShapeError(
+            f"the function of {name} must return the types it was given, but was given {y.type} and returned "
+            f"{x.type}{why}"
+        )
 
 
 @boundary
@@ -58,16 +81,14 @@ def associative_scan(fn: Callable[..., Any], elems: Any, reverse: bool = False, 
                 "the function of associative_scan must return the structure it was given, but given and returned "
                 f"elements part {difference(structure, tree.structure(found), 'elems')}"
             )
-        leaves = [as_array(leaf, "what the function of associative_scan returned") for leaf in tree.leaves(found)]
-        for x, y in zip(leaves, a, strict=True):
-            if x.type != y.type:
-                raise ShapeError(
-                    f"the function of associative_scan must return the types it was given, but was given {y.type} and "
-                    f"returned {x.type}"
-                )
+        return [as_array(leaf, "what the function of associative_scan returned") for leaf in tree.leaves(found)]
+
+    def checked(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
+        leaves = combine(a, b)
+        check_combined("associative_scan", combine, leaves, a, b)
         return leaves
 
-    found = _prefixes(combine, values, place)
+    found = _prefixes(checked, values, place)
     if reverse:
         found = [flip(v, (place,)) for v in found]
     return tree.unflatten(structure, found)

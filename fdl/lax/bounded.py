@@ -64,9 +64,8 @@ def _bounded_while(cond_fun: Any, body_fun: Any, init_val: Any, max_steps: Any) 
         def going(state: Any) -> Any:
             return (state[0] < limit) & as_array(go(state[1]))
 
-        return run_while("while_loop", going, lambda state: (state[0] + 1, step(state[1])), (np.asarray(zero), value))[
-            1
-        ]
+        start = (np.asarray(zero), value)
+        return run_while("while_loop", going, lambda state: (state[0] + 1, step(state[1])), start, counted=True)[1]
 
     if config.disable_jit:
         return bounded(cond_fun, body_fun, init_val)

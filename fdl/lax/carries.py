@@ -34,13 +34,16 @@ def _number_of(weak: np.dtype) -> Any:
     return np.zeros((), weak).item()
 
 
-def carry_leaves(name: str, init: Any) -> tuple[list[Any], list[np.dtype | None], Any]:
-    """What the leaves of a carry hold; the dtypes that weak ones show; their structure."""
+def carry_leaves(name: str, init: Any, counted: bool = False) -> tuple[list[Any], list[np.dtype | None], Any]:
+    """What the leaves of a carry hold; the dtypes that weak ones show; their structure.
+
+    The user's carry is the second part of one that is `counted`, whose first part is the number of the step.
+    """
     structure = tree.structure(init)
     values = [
         leaf
         if isinstance(leaf, Value)
-        else check_leaf(leaf, f"the initial carry of {name} at {tree.keystr(path) or 'its root'}")
+        else check_leaf(leaf, f"the initial carry of {name} at {tree.keystr(path[counted:]) or 'its root'}")
         for (path, leaf) in tree.leaves_with_path(init)
     ]
     # Integers in the dtype that they show: loops over batches of two widths are not vectorized.
@@ -57,13 +60,16 @@ def same_carry(
     body: Program,
     captured: int,
     flat: FlatFunction,
+    counted: bool = False,
 ) -> Program:
-    """The body, its weak results in the dtypes that they must have.
+    """The body, its weak results in the dtypes that they must have; `counted` as for :func:`carry_leaves`.
 
     Raises:
         TreeError, ShapeError: it did not return a carry like the one it was given.
     """
     if before != after:
+        if counted:
+            before, after = before.child(1), after.child(1)
         raise TreeError(
             f"the body of {name} must return a carry of the structure it was given, but given and returned carry part "
             f"{difference(before, after, 'carry')}"
@@ -82,7 +88,7 @@ def same_carry(
                 why = f": {dtype_origin(body, number, described(captured, flat.describe))}"
             raise ShapeError(
                 f"the body of {name} must return a carry of the types it was given, but "
-                f"carry{tree.keystr(path)} came in "
+                f"carry{tree.keystr(path[counted:])} came in "
                 f"as {types[number].with_dtype(weak[number])} and went out as {found[number]}{why}. Convert or reshape "
                 "it in the body, or start with that type."
             )

@@ -103,10 +103,11 @@ def _scan(
     reverse: bool,
     unroll: Any,
     levels: int | bool = False,
+    counted: bool = False,
 ) -> Any:
-    """:func:`scan` by the name that messages call it."""
+    """:func:`scan` by the name that messages call it; `counted` as for :func:`carry_leaves`."""
     require_function(name, "f", f)
-    carry, weak, carry_structure = carry_leaves(name, init)
+    carry, weak, carry_structure = carry_leaves(name, init, counted)
     for path, leaf in tree.leaves_with_path(xs):
         check_leaf(leaf, f"xs{tree.keystr(path)} of {name}")
     x_leaves, x_structure = flatten_values(f, (xs,), {})
@@ -126,7 +127,7 @@ def _scan(
         types, weak = promoted
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
         program, captured, flat = _trace(f, structure, [*types, *slices], [*weak, *slice_weak])
-    program = same_carry(name, carry_structure, types, weak, carry_out, program, len(captured), flat)
+    program = same_carry(name, carry_structure, types, weak, carry_out, program, len(captured), flat, counted)
     operation = Scan(program, steps, bool(reverse), len(captured), len(carry))
     operands = [*captured, *carry, *(x.held for x in x_leaves)]
     factor = _unrolling(name, unroll, steps)
@@ -345,8 +346,10 @@ def _same_dtypes(
 
 
 @boundary
-def run_while(name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_val: Any) -> Any:
-    """:func:`fdl.lax.while_loop` by the name that messages call it."""
+def run_while(
+    name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_val: Any, counted: bool = False
+) -> Any:
+    """:func:`fdl.lax.while_loop` by the name that messages call it; `counted` as for :func:`carry_leaves`."""
     require_function(name, "cond_fun", cond_fun)
     require_function(name, "body_fun", body_fun)
     # Without jit the loop runs in Python for as long as the condition is known: inside vmap it may become a batch.
@@ -354,7 +357,7 @@ def run_while(name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., A
         if not bool(going.discrete()):
             return tree.map(as_array, init_val)
         init_val = body_fun(init_val)
-    carry, weak, structure = carry_leaves(name, init_val)
+    carry, weak, structure = carry_leaves(name, init_val, counted)
     types = [c.type for c in carry]
     call = call_structure(structure)
     body, captured, flat = _trace(body_fun, call, types, weak)
@@ -363,7 +366,7 @@ def run_while(name: str, cond_fun: Callable[..., Any], body_fun: Callable[..., A
         types, weak = promoted
         carry = [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)]
         body, captured, flat = _trace(body_fun, call, types, weak)
-    body = same_carry(name, structure, types, weak, flat.out_structure, body, len(captured), flat)
+    body = same_carry(name, structure, types, weak, flat.out_structure, body, len(captured), flat, counted)
     condition, cond_captured, of_condition = _trace(cond_fun, call, types, weak)
     if [t.shape for t in condition.output_types] != [()]:
         raise ShapeError(
@@ -420,7 +423,7 @@ def fori_loop(
     def step(state: Any) -> Any:
         return state[0] + one, body_fun(state[0].weakened(first.type.dtype) if weak else state[0], state[1])
 
-    return run_while("fori_loop", lambda state: state[0] < last, step, (first, init_val))[1]
+    return run_while("fori_loop", lambda state: state[0] < last, step, (first, init_val), counted=True)[1]
 
 
 def _counting(body_fun: Callable[[Any, Any], Any], init_val: Any, first: Any, length: int, weak: bool) -> Any:
@@ -431,7 +434,7 @@ def _counting(body_fun: Callable[[Any, Any], Any], init_val: Any, first: Any, le
         number = state[0].weakened(first.type.dtype) if weak else state[0]
         return (state[0] + one, body_fun(number, state[1])), None
 
-    return _scan("fori_loop", body, (first, init_val), None, length, False, 1)[0][1]
+    return _scan("fori_loop", body, (first, init_val), None, length, False, 1, counted=True)[0][1]
 
 
 def _bounds(*bounds: Any) -> tuple[Any, Any, bool]:

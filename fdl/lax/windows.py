@@ -15,6 +15,7 @@ from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import bool_, is_inexact
 from fdl.errors import ShapeError, TreeError
+from fdl.lax.associative import check_combined
 from fdl.lax.convolution import Padding, padding_pairs
 from fdl.numpy._operands import axis_index, element, integers
 from fdl.ops import reduce as reductions
@@ -117,15 +118,20 @@ def _fold(computation: Any, structure: Any, values: list[Any], inits: list[Any],
             function = vmap(function)
         return tree.leaves(function(tree.unflatten(structure, xs), tree.unflatten(structure, ys)))
 
+    def checked(xs: Sequence[Any], ys: Sequence[Any]) -> list[Any]:
+        found = [as_array(leaf) for leaf in combine(xs, ys)]
+        check_combined("reduce", combine, found, xs, ys)
+        return found
+
     while rows[0].shape[0] > 1:
         half, odd = divmod(rows[0].shape[0], 2)
-        pairs = combine([_part(r, 0, half) for r in rows], [_part(r, half, 2 * half) for r in rows])
+        pairs = checked([_part(r, 0, half) for r in rows], [_part(r, half, 2 * half) for r in rows])
         rows = [
             concatenate([p, _part(r, 2 * half, 2 * half + 1)], 0) if odd else p
             for p, r in zip(pairs, rows, strict=True)
         ]
     first = [broadcast_in_dim(i, (1, *shape), ()) for i in inits]
-    done = combine(first, rows) if rows[0].shape[0] else first
+    done = checked(first, rows) if rows[0].shape[0] else first
     return [reshape(d, shape) for d in done]
 
 
