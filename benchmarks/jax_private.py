@@ -4,6 +4,7 @@
 """
 
 import enum
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -26,6 +27,23 @@ def subvals(values: Sequence[Any], replacements: Iterable[tuple[int, Any]]) -> t
 
 def tuple_update(values: Sequence[Any], place: int, value: Any) -> tuple[Any, ...]:
     return subvals(values, [(place, value)])
+
+
+def split_list(values: Sequence[Any], sizes: Sequence[int]) -> list[list[Any]]:
+    """Parts of these lengths, and the rest."""
+    ends = list(itertools.accumulate(sizes, initial=0))
+    return [list(values[low:high]) for low, high in zip(ends, [*ends[1:], len(values)], strict=True)]
+
+
+def partition_list(flags: Sequence[bool], values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Those whose flag is False, and the others."""
+    pairs = list(zip(flags, values, strict=True))
+    return [v for flag, v in pairs if not flag], [v for flag, v in pairs if flag]
+
+
+def merge_lists(flags: Sequence[bool], without: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    first, second = iter(without), iter(others)
+    return [next(second if flag else first) for flag in flags]
 
 
 def is_weakly_typed(x: Any) -> bool:
@@ -99,7 +117,8 @@ _WEAK: Any = [int, float, complex]
 NAMES: dict[str, dict[str, Any]] = {
     "util": {
         "subvals": subvals, "tuple_update": tuple_update, "safe_zip": safe_zip, "safe_map": safe_map,
-        "unzip2": unzip2, "prod": math.prod,
+        "unzip2": unzip2, "prod": math.prod, "split_list": split_list, "partition_list": partition_list,
+        "merge_lists": merge_lists,
     },
     "dtypes": {
         "is_weakly_typed": is_weakly_typed, "_weak_types": _WEAK, "to_numeric_dtype": to_numeric_dtype,

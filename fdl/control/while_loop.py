@@ -82,10 +82,11 @@ class While(Higher):
         kept = indices_of(carry, False)
         condition_inputs = [*range(first), *(first + i for i in kept)]
         body_known = indices_of(body, False)
-        body_inputs = [*body_known, *(len(body) + i for i in kept)]
+        # Cut, since a call in the body may have known and unknown outputs. The unknown loop makes residuals again.
+        half = partial_eval_program(self.body, (*body, *carry), tuple(carry))[0]
         loop = While(
             _restrict(self.condition, condition_inputs),
-            _restrict(reorder(self.body, range(len(self.body.inputs)), kept), body_inputs),
+            reorder(half, range(len(half.inputs)), range(len(kept))),
             first,
             len(body_known),
         )

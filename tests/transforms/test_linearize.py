@@ -112,3 +112,16 @@ def test_every_transformed_program_verifies(rng):
     for transformed in (run, fdl.grad(run), fdl.jit(run), fdl.hessian(run), fdl.checkpoint(run)):
         verify(fdl.make_program(transformed)(x))
         verify(fdl.make_program(fdl.vmap(transformed))(np.stack([x, x])))
+
+
+def test_a_loop_whose_body_is_compiled_is_cut_into_known_and_unknown():
+    """The body's call has a known and an unknown output: x goes to x**4 here, with the derivative 4 x**3."""
+    x = np.array([1.5, 2.0])
+
+    def loop(x):
+        return lax.while_loop(lambda c: c[1] < 2, fdl.jit(lambda c: (c[0] * c[0], c[1] + 1)), (x, 0))[0]
+
+    for function in (loop, fdl.jit(loop)):
+        value, push = fdl.linearize(function, x)
+        np.testing.assert_allclose(value, x**4, rtol=1e-12)
+        np.testing.assert_allclose(push(np.ones(2)), 4 * x**3, rtol=1e-12)
