@@ -185,15 +185,16 @@ def lu_pivots_to_permutation(pivots: Any, permutation_size: int) -> Array:
     >>> lu_pivots_to_permutation(fnp.array([2, 1]), 3).tolist()
     [2, 1, 0]
     """
-    pivots = fnp.asarray(pivots)
+    pivots = fnp.asarray(pivots, dtypes.int32)
     permutation_size = integer("lu_pivots_to_permutation: permutation_size", permutation_size)
     rows = fnp.arange(permutation_size, dtype=dtypes.int32)
     found = fnp.broadcast_to(rows, (*pivots.shape[:-1], permutation_size))
     for i in range(pivots.shape[-1]):
         other = pivots[..., i : i + 1]
-        mine, theirs = found[..., i : i + 1], fnp.sum(fnp.where(rows == other, found, 0), axis=-1, keepdims=True)
+        there = fnp.where(rows == other, found, 0)
+        mine, theirs = found[..., i : i + 1], fnp.sum(there, axis=-1, keepdims=True, dtype=dtypes.int32)
         found = fnp.where(rows == other, mine, fnp.where(rows == i, theirs, found))
-    return found.astype(dtypes.int32)
+    return found
 
 
 def qr(x: Any, *, full_matrices: bool = True) -> tuple[Array, Array]:

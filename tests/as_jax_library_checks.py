@@ -1,9 +1,12 @@
 """More checks under the name of JAX, run by tests/as_jax_checks.py: what solvers ask of arrays and tracers."""
 
+import io
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.interpreters import ad
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching
 
 
 def raised(function, *args):
@@ -57,3 +60,51 @@ def check_errors_of_callbacks_have_the_class_and_trace_back_of_jax():
 def check_buffers_have_addresses():
     x = jnp.arange(3.0)
     assert x.unsafe_buffer_pointer() == np.asarray(x).ctypes.data
+
+
+def check_jaxprs_keep_weakness():
+    closed, shapes = jax.make_jaxpr(lambda x, y: (2 * x, x + y, 3), return_shape=True)(1.0, jnp.ones((), "bfloat16"))
+    assert [a.weak_type for a in closed.in_avals] == [True, False]
+    assert [a.weak_type for a in closed.out_avals] == [s.weak_type for s in shapes] == [True, False, True]
+    assert [s.dtype for s in shapes] == [jnp.float32, jnp.bfloat16, jnp.int32]
+    half = jnp.ones((), "bfloat16")
+    run = jax.jit(lambda x: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, x, half))
+    for f in (lambda x: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, x, half), run):
+        assert [r.weak_type for r in f(1.5)] == [True, False, True]
+        assert not f(jnp.float32(1.5))[0].weak_type
+    assert repr(jnp.array(1)) == "Array(1, dtype=int32, weak_type=True)"
+
+
+def check_batching_rules_get_tuples_of_operands_and_axes():
+    p = Primitive("twice_of_a_library")
+    p.def_impl(lambda x: 2 * x)
+    p.def_abstract_eval(lambda x: x)
+    seen = []
+
+    def rule(values, axes):
+        seen.append((type(values), axes))
+        return p.bind(values[0]), axes[0]
+
+    batching.primitive_batchers[p] = rule
+    assert jax.vmap(p.bind)(jnp.arange(3.0)).tolist() == [0, 2, 4]
+    assert seen == [(tuple, (0,))]
+
+
+def check_permutations_have_32_bits_under_strict_promotion():
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        a, b = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([5.0, 6.0])
+        solve = jax.jit(lambda a, b: jax.scipy.linalg.lu_solve(jax.scipy.linalg.lu_factor(a), b))
+        np.testing.assert_allclose(solve(a, b), np.linalg.solve(a, b), rtol=1e-14)
+
+
+def check_results_that_are_weak_integers_have_tangents_without_numbers():
+    for f in (lambda x: (x + 1, 3), jax.jit(lambda x: (x + 1, 3))):
+        value, tangent = jax.jvp(f, (1.0,), (2.0,))
+        assert value[1].weak_type and tangent[1].dtype == jax.dtypes.float0 and tangent[0] == 2
+
+
+def check_files_of_bfloat16_are_read():
+    file = io.BytesIO()
+    jnp.save(file, jnp.arange(3.0, dtype="bfloat16"))
+    found = jnp.load(io.BytesIO(file.getvalue()))
+    assert found.dtype == jnp.bfloat16 and found.tolist() == [0, 1, 2]

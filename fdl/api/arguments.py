@@ -213,9 +213,13 @@ class FlatFunction:
 
 
 def returned(values: Sequence[Any], weak: Sequence[np.dtype | None]) -> list[Any]:
-    """Results as they are handed to the user: weak only under JAX's rules, and not the very Array that came in."""
+    """Results as they are handed to the user: weak only under JAX's rules, and not the very Array that came in.
+
+    A tangent of dtype float0 is no value, and never weak.
+    """
     if config.weak_arrays and any(weak):
-        return [alias(v) if w is None else v.weakened(w) for v, w in zip(values, weak, strict=True)]
+        pairs = zip(values, weak, strict=True)
+        return [alias(v) if w is None or _is_float0(v) else v.weakened(w) for v, w in pairs]
     return [*map(alias, values)]
 
 

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
+from fdl.api.arguments import weakened
 from fdl.api.inspect import ShapeDtypeStruct, trace_call
 from fdl.api.wrapping import wraps
 from fdl.array import Array, as_array
 from fdl.as_jax import operations
 from fdl.as_jax.core import ShapedArray
+from fdl.config import config
 from fdl.core import program as fdl_program
 from fdl.core.interpret import apply_program
 from fdl.core.program import Program
@@ -281,23 +283,44 @@ def make_jaxpr(
         given = [a for n, a in enumerate(args) if n not in fixed], kwargs
         program, captured, flat = trace_call(partly, *tree.map(_typed, given))
         closed = ClosedJaxpr.of_program(program, captured)
+        _mark_weak(closed.jaxpr.invars, flat.weak)
+        _mark_weak(closed.jaxpr.outvars, flat.out_weak)
         if not return_shape:
             return closed
-        return closed, flat.unflatten([ShapeDtypeStruct(t.shape, t.dtype) for t in program.output_types])
+        types = zip(program.output_types, flat.out_weak, strict=True)
+        return closed, tree.unflatten(
+            flat.out_structure, [ShapeDtypeStruct(t.shape, t.dtype, weak_type=w is not None) for t, w in types]
+        )
 
     return wrapped
 
 
 def _typed(leaf: Any) -> Any:
-    """An argument that has the type which it shows: variables of Jaxprs stand for no Python numbers."""
-    if isinstance(leaf, ShapeDtypeStruct) or (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
-        return ShapeDtypeStruct(leaf.shape, leaf.dtype)
-    return as_array(leaf).strong()
+    """What an argument shows; it is weak where arrays can be."""
+    if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+        leaf = as_array(leaf)
+    weak = getattr(leaf, "weak", getattr(leaf, "weak_type", False))
+    return ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak and config.weak_arrays)
+
+
+def _mark_weak(atoms: Sequence[Any], weak: Sequence[Any]) -> None:
+    """Mark the types of those variables that have an entry in `weak`."""
+    for atom, shown in zip(atoms, weak, strict=True):
+        if shown is not None:
+            atom.aval = atom.aval.update(weak_type=True)
 
 
 def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any, **_: Any) -> list[Any]:
-    """The results of a Jaxpr for arguments, in the current interpreter."""
-    return apply_program(jaxpr.program, [as_array(v).strong() for v in (*consts, *args)])
+    """The results of a Jaxpr for arguments, in the current interpreter.
+
+    A result is weak if it was so in the Jaxpr and arguments that were weak in it still are.
+    """
+    values = [as_array(v) for v in args]
+    found = apply_program(jaxpr.program, [as_array(v).strong() for v in (*consts, *values)])
+    if not all(v.weak or not var.aval.weak_type for v, var in zip(values, jaxpr.invars, strict=False)):
+        return found
+    shown = [v.aval.dtype if v.aval.weak_type else None for v in jaxpr.outvars]
+    return weakened(found, shown)
 
 
 def jaxpr_as_fun(closed_jaxpr: ClosedJaxpr) -> Callable[..., list[Any]]:

@@ -153,15 +153,15 @@ class Applied(Operation):
         ]
 
     def batch_named(self, size: int, args: Sequence[Any], batched: Sequence[bool], axis_name: Any) -> Any:
-        dims = [0 if b else not_mapped for b in batched]
+        dims = tuple(0 if b else not_mapped for b in batched)  # and operands, for rules that compare their trees
         if self.primitive in axis_primitive_batchers:
             rule = axis_primitive_batchers[self.primitive]
-            outs, places = rule(size, axis_name, None, list(args), dims, **self.params)
+            outs, places = rule(size, axis_name, None, tuple(args), dims, **self.params)
         elif self.primitive in fancy_primitive_batchers:
             rule = fancy_primitive_batchers[self.primitive]
-            outs, places = rule(AxisData(axis_name, size), list(args), dims, **self.params)
+            outs, places = rule(AxisData(axis_name, size), tuple(args), dims, **self.params)
         elif self.primitive in primitive_batchers:
-            outs, places = primitive_batchers[self.primitive](list(args), dims, **self.params)
+            outs, places = primitive_batchers[self.primitive](tuple(args), dims, **self.params)
         else:
             raise BatchError(f"the primitive {self.name} has no rule for vmap; set primitive_batchers")
         found = [trace.lift(o) for o in self.outputs(outs)]

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fdl.array import as_array
+from fdl.config import config
 from fdl.dtypes import key
 
 
@@ -23,7 +24,7 @@ def array_repr(
     if data.dtype == key:
         words = np.stack([data["word0"], data["word1"]], -1)
         return f"Array({data.shape}, dtype=key) of words\n{words}"
-    dtype = f"dtype={data.dtype}"
+    dtype = f"dtype={data.dtype}" + (", weak_type=True" if arr.weak and config.weak_arrays else "")
     if not data.size:
         return f"Array([], {f'shape={data.shape}, ' if data.ndim != 1 else ''}{dtype})"
     text = np.array2string(data, max_line_width, precision, suppress_small, separator=", ", prefix="Array(")

@@ -10,7 +10,7 @@ from fdl.array import as_array
 from fdl.config import config
 from fdl.core.trace import Tracer, Value, is_eager, use
 from fdl.core.weak import narrowed
-from fdl.dtypes import WEAK, as_dtype, default_dtype, index_dtype, python_number, result_type
+from fdl.dtypes import WEAK, as_dtype, bfloat16, default_dtype, index_dtype, python_number, result_type
 from fdl.errors import LeafError, ShapeError
 from fdl.numpy._operands import (
     SCALARS,
@@ -524,7 +524,9 @@ def load(file: Any) -> Array:
     >>> load(io.BytesIO(file.getvalue()))
     Array([1, 2], dtype=int32)
     """
-    return as_array(np.load(file, allow_pickle=False))
+    found = np.load(file, allow_pickle=False)
+    # NumPy writes dtypes that it does not know as bytes without a meaning; of two bytes fdl has one such dtype.
+    return as_array(found.view(bfloat16) if found.dtype == np.dtype("V2") else found)
 
 
 def savez(file: Any, *args: ArrayLike, **kwds: ArrayLike) -> None:
