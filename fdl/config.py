@@ -136,6 +136,12 @@ SETTINGS = {
             "short",
             "What tracebacks show: `short` leaves the frames of fdl out, `full` shows all.",
         ),
+        Setting(
+            "FDL_LOG_COMPILES",
+            False,
+            "Log, as a warning of the logger `fdl`, which functions are traced and compiled, for which arguments, and "
+            "how long each took.",
+        ),
         Setting("FDL_EXPLAIN_CACHE_MISSES", False, "Log, as a warning of the logger `fdl`, why a function is traced."),
         Setting(
             "FDL_DEBUG_COMPILER",
@@ -185,6 +191,7 @@ class Config:
     debug_key_reuse: bool
     runtime_checks: bool
     traceback: str
+    log_compiles: bool
     explain_cache_misses: bool
     debug_compiler: bool
     dump: str

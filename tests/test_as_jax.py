@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import os
 import subprocess
 import sys
 import types
@@ -57,15 +58,29 @@ def doubles():
 if __name__ == "__main__":
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         print(pool.submit(doubles).result())
+    c = jax.config
+    print(c.jax_enable_x64, c.jax_debug_nans, c.jax_log_compiles, c.jax_numpy_rank_promotion, jax.numpy.ones(1).dtype)
 """
 
+#: Flags by their environment variables.
+VARIABLES = {
+    "JAX_ENABLE_X64": "1",
+    "JAX_DEBUG_NANS": "true",
+    "JAX_LOG_COMPILES": "on",
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+    "JAX_PLATFORMS": "cpu",
+    "JAX_OF_NO_MEANING": "yes",
+}
 
-def test_children_run_on_fdl(tmp_path: Path) -> None:
+
+def test_children_run_on_fdl_with_the_flags_of_the_environment(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(CHILD)
     run = [sys.executable, "-m", "fdl.as_jax", str(program)]
-    done = subprocess.run(run, capture_output=True, text=True, cwd=PROGRAM.parent.parent)
-    assert done.stdout == "([2.0, 4.0], 'float32')\n", done.stderr
+    done = subprocess.run(
+        run, capture_output=True, text=True, cwd=PROGRAM.parent.parent, env=os.environ | VARIABLES, check=False
+    )
+    assert done.stdout == "([2.0, 4.0], 'float64')\nTrue True True raise float64\n", done.stderr
 
 
 @pytest.mark.parametrize("module", MODULES)

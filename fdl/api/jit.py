@@ -16,7 +16,16 @@ from fdl.api.explain import why_traced
 from fdl.api.fast_call import MISMATCH, fast_call
 from fdl.api.inspect import ShapeDtypeStruct, held_leaves
 from fdl.api.static import Partly, Static
-from fdl.api.traced import Signature, Traced, abstract_value, all_caches, concrete, shared_cache, signed_settings
+from fdl.api.traced import (
+    Signature,
+    Traced,
+    abstract_value,
+    all_caches,
+    concrete,
+    logged,
+    shared_cache,
+    signed_settings,
+)
 from fdl.api.wrapping import update_wrapper
 from fdl.array import Array, eager
 from fdl.config import config
@@ -130,10 +139,12 @@ class Jitted(Generic[P, R]):
     def trace(self, static_arguments: dict[Any, Any], signature: Signature, donated: tuple[bool, ...]) -> Traced:
         """Record the function for calls of a signature."""
         flat = FlatFunction(Partly(self.fun, static_arguments), signature.structure, weak=signature.weak)
-        program, captured = trace_program(flat, signature.types, name_of(self.fun))
+        name, types = name_of(self.fun), signature.types
+        with logged("tracing", name, types):
+            program, captured = trace_program(flat, types, name)
         out_weak = tuple(flat.out_weak) if config.weak_arrays and any(flat.out_weak) else ()
         marks = donated or (False,) * len(signature.types)
-        return Traced(program, captured, flat.out_structure, marks, out_weak=out_weak)
+        return Traced(program, captured, flat.out_structure, marks, out_weak=out_weak, name=name)
 
     @boundary
     def lower(self, *args: Any, **kwargs: Any) -> "Lowered":

@@ -1,9 +1,12 @@
 """What jit keeps of a function: its traces, found again by the signature of a call."""
 
+import logging
 import sys
+import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -22,6 +25,18 @@ from fdl.core.trace import Value
 from fdl.core.types import TensorType
 from fdl.dtypes import ANY, WEAK, canonical
 
+_log = logging.getLogger("fdl")
+
+
+@contextmanager
+def logged(what: str, name: str, types: Sequence[TensorType]) -> Iterator[None]:
+    """Log how long something took of a function for arguments of these types, if `config.log_compiles`."""
+    start = time.perf_counter()
+    yield
+    if config.log_compiles:
+        shown = ", ".join(map(str, types))
+        _log.warning("Finished %s %s(%s) in %.4f s", what, name, shown, time.perf_counter() - start)
+
 
 @dataclass
 class Traced:
@@ -33,6 +48,7 @@ class Traced:
         out_structure: of the result.
         donated: which leaves are donated.
         out_weak: for every result the dtype that it shows if it is weak, else None; empty if none is.
+        name: of the function, for what is logged.
     """
 
     program: Program
@@ -41,6 +57,7 @@ class Traced:
     donated: tuple[bool, ...]
     _compiled: Any = None
     out_weak: tuple[np.dtype | None, ...] = ()
+    name: str = "a function"
 
     def __post_init__(self) -> None:
         place = {var: number for number, var in enumerate(self.program.inputs)}
@@ -86,7 +103,9 @@ class Traced:
         if self._compiled is None:
             from fdl.compile import compile_program
 
-            self._compiled = compile_program(self.computed, self.may_overwrite)
+            types = self.program.input_types[len(self.captured) :]
+            with logged("compiling", self.name, types):
+                self._compiled = compile_program(self.computed, self.may_overwrite)
         return self._compiled
 
     def run(self, leaves: Sequence[Any]) -> list[Any]:

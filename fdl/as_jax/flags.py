@@ -9,6 +9,7 @@ FORWARDED: dict[str, tuple[str, dict[Any, Any]]] = {
     "jax_debug_key_reuse": ("debug_key_reuse", {}),
     "jax_disable_jit": ("disable_jit", {}),
     "jax_explain_cache_misses": ("explain_cache_misses", {}),
+    "jax_log_compiles": ("log_compiles", {}),
     "jax_numpy_rank_promotion": ("numpy_rank_promotion", {}),
     "jax_numpy_dtype_promotion": ("numpy_dtype_promotion", {}),
     "jax_threefry_partitionable": ("threefry_partitionable", {}),

@@ -1,6 +1,7 @@
 """explain_cache_miss: what it says about calls that would be traced again."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -132,6 +133,23 @@ def test_misses_are_logged(caplog):
         fdl.config.explain_cache_misses = False
     assert [r.name for r in caplog.records] == ["fdl", "fdl"]
     assert "argument x: shape (4,) now, (3,) before" in caplog.text
+
+
+def test_compilations_are_logged(caplog):
+    def scaled(x, n):
+        return x * n
+
+    f = fdl.jit(scaled)
+    fdl.config.log_compiles = True
+    try:
+        with caplog.at_level(logging.WARNING, "fdl"):
+            f(X, 2), f(X, 3), fdl.grad(lambda x: f(x, 2).sum())(X)
+    finally:
+        fdl.config.log_compiles = False
+    f(np.ones(5), 2)
+    assert [r.name for r in caplog.records] == ["fdl"] * 2
+    for text, what in zip(caplog.messages, ("tracing", "compiling"), strict=True):
+        assert re.fullmatch(rf"Finished {what} scaled\(f32\[3\], i64\[\]\) in \d+\.\d{{4}} s", text)
 
 
 def test_only_jitted_functions():
