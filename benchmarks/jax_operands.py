@@ -120,6 +120,17 @@ def rand_unique_int(rng: Any, high: int | None = None) -> Any:
     ).astype(dtype)
 
 
+def rand_indices_unique_along_axis(rng: Any) -> Any:
+    """Indices into an axis, of which no two along `axis` are the same, some of them negative."""
+
+    def values(dim: int, shape: Any, axis: int, allow_negative: bool = True) -> Any:
+        drawn = rng.rand(*(dim if i == axis % len(shape) else n for i, n in enumerate(shape)))
+        found = np.take(np.argsort(drawn, axis), np.arange(shape[axis]), axis)
+        return found - dim * (rng.rand(*shape) < 0.5) if allow_negative else found
+
+    return values
+
+
 def rand_fullrange(rng: Any, standardize_nans: bool = False) -> Any:
     def values(shape: Any, dtype: Any) -> Any:
         size = math.prod(_dims_of_shape(shape)) * np.dtype(dtype).itemsize

@@ -16,6 +16,7 @@ import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.array import as_array
 from fdl.as_jax.core import ShapedArray
+from fdl.as_jax.placement import make_single_device_sharding
 from fdl.as_jax.util import safe_map, safe_zip, unzip2
 
 
@@ -132,7 +133,9 @@ NAMES: dict[str, dict[str, Any]] = {
         "promote_dtypes_inexact": promote_dtypes_inexact, "promote_dtypes_complex": promote_dtypes_complex,
     },
     "numpy.fft": {"_fft_norm": fft_norm},
-    "core": {"ShapedArray": ShapedArray},
+    "core": {"ShapedArray": ShapedArray, "ConcretizationTypeError": fdl.errors.ConcretizationError},
+    "array": {"ArrayImpl": fdl.Array},
+    "sharding_impls": {"make_single_device_sharding": make_single_device_sharding},
     "config": {"ExplicitX64Mode": ExplicitX64Mode},
     "lib": {"cuda_versions": None},
 }  # fmt: skip

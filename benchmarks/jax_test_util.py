@@ -49,6 +49,9 @@ from benchmarks.jax_operands import (
     rand_fullrange as rand_fullrange,
 )
 from benchmarks.jax_operands import (
+    rand_indices_unique_along_axis as rand_indices_unique_along_axis,
+)
+from benchmarks.jax_operands import (
     rand_int as rand_int,
 )
 from benchmarks.jax_operands import (

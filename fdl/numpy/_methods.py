@@ -29,6 +29,7 @@ from fdl.numpy import (
     statistics,
 )
 from fdl.numpy._operands import cast, check_device
+from fdl.ops.complex import complex_
 from fdl.ops.convert import bitcast
 from fdl.sharding import WHOLE
 
@@ -183,8 +184,34 @@ def _device(self: Any) -> Any:
 
 
 def _view(self: Any, dtype: Any = None) -> Any:
-    """The bytes read as another dtype, of the same size."""
-    return alias(self) if dtype is None else bitcast(self, as_dtype(dtype))
+    """The bytes read as another dtype; the last axis has as many of its elements as fit."""
+    if dtype is None:
+        return alias(self)
+    new, shape = as_dtype(dtype), self.type.shape
+    old, size = self.type.dtype.itemsize, new.itemsize
+    if old == size:
+        return bitcast(self, new)
+    if not shape or (shape[-1] * old) % size:
+        raise ShapeError(f"view: the last axis of {self.type} has no whole number of elements of {new}")
+    fitted = (*shape[:-1], shape[-1] * old // size)
+    parts = self if old > size else shapes.reshape(self, (*fitted, size // old))
+    return shapes.reshape(bitcast(parts, new), fitted)
+
+
+def _swap_bytes(self: Any, inplace: bool = False) -> Any:
+    """The bytes of each number in reverse order."""
+    if inplace:
+        raise ValueError("byteswap: arrays are immutable; use the result")
+    if self.type.dtype.kind == "c":
+        return complex_(_swap_bytes(arithmetic.real(self)), _swap_bytes(arithmetic.imag(self)))
+    if self.type.dtype.itemsize == 1:
+        return alias(self)
+    return bitcast(rearrange.flip(bitcast(self, np.dtype(np.uint8)), -1), self.type.dtype)
+
+
+def _to_bytes(self: Any, order: str = "C") -> bytes:
+    """The memory of the elements."""
+    return np.asarray(self.concrete("tobytes()")).tobytes(order)  # type: ignore[arg-type]
 
 
 def _block_until_ready(self: Any) -> Any:
@@ -229,6 +256,8 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "devices": lambda self: {_device(self)},
     "to_device": _to_device,
     "tolist": _to_list,
+    "tobytes": _to_bytes,
+    "byteswap": _swap_bytes,
     "block_until_ready": _block_until_ready,
     "copy": creation.copy,
     "conj": arithmetic.conj,

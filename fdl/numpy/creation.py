@@ -1,5 +1,6 @@
 """Making arrays: from data, of constants, ranges, grids."""
 
+from array import array as array_of_c
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -121,7 +122,7 @@ def _from_data(data: Any, dtype: np.dtype | None) -> Array:
         return as_array(data) if dtype is None else cast(data, dtype)
     if isinstance(data, (list, tuple)):
         return _from_sequence(data, dtype)
-    if isinstance(data, (bytearray, memoryview)):
+    if isinstance(data, (bytearray, memoryview, array_of_c)):
         data = np.asarray(data)
     if hasattr(data, "__fdl_array__"):
         return _from_data(data.__fdl_array__(), dtype)
@@ -506,11 +507,12 @@ def fromfile(file: Any, dtype: DTypeLike = float, count: int = -1, sep: str = ""
     return as_array(np.fromfile(file, as_dtype(dtype), count, sep, offset=offset))
 
 
-def load(file: Any) -> Array:
+def load(file: Any, *, allow_pickle: bool = False) -> Array:
     """An array from a .npy file; pickled objects are refused.
 
     Args:
         file: path or open binary file.
+        allow_pickle: accepted for ports; arrays of numbers are not pickled.
 
     Returns:
         An array of the shape and dtype in the file.

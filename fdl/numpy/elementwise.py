@@ -3,9 +3,10 @@
 import math
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
-from fdl.dtypes import INTEGER, bool_
+from fdl.dtypes import INTEGER, UNSIGNED, bool_
 from fdl.errors import DtypeError
 from fdl.numpy._functions import binary, unary
 from fdl.numpy._operands import Array, ArrayLike, cast, inexact, matched, no_out, number
@@ -13,7 +14,6 @@ from fdl.numpy.arithmetic import copysign, multiply, trunc
 from fdl.ops import arithmetic, bitwise, compare, rounding, sigmoid, special, transcendental, trigonometric
 from fdl.ops.complex import complex_, imag, real
 from fdl.ops.convert import bitcast
-from fdl.ops.rounding import floor
 from fdl.ops.select import select
 from fdl.ops.shape import full_like
 
@@ -88,14 +88,14 @@ def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """log(exp(x1) + exp(x2)) without overflow.
 
     Args:
-        x1: array or Python scalar, real.
-        x2: array or Python scalar, real.
+        x1: array or Python scalar.
+        x2: array or Python scalar. The imaginary part of a complex result lies between -pi and pi.
 
     >>> logaddexp(0.0, 0.0)
     Array(0.6931472, dtype=float32)
     """
-    x, y = _real_floats("logaddexp", x1, x2)
-    return sigmoid.logaddexp(x, y)
+    x, y = matched("logaddexp", x1, x2, to_inexact=True)
+    return _log_of_sum(x, y) if x.type.dtype.kind == "c" else sigmoid.logaddexp(x, y)
 
 
 def logaddexp2(x1: ArrayLike, x2: ArrayLike, /) -> Array:
@@ -104,8 +104,24 @@ def logaddexp2(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     >>> logaddexp2(3.0, 3.0)
     Array(4., dtype=float32)
     """
-    x, y = _real_floats("logaddexp2", x1, x2)
+    x, y = matched("logaddexp2", x1, x2, to_inexact=True)
+    if x.type.dtype.kind == "c":
+        ln2 = full_like(x, math.log(2))
+        return arithmetic.div(_log_of_sum(arithmetic.mul(x, ln2), arithmetic.mul(y, ln2)), ln2)
     return sigmoid.logaddexp2(x, y)
+
+
+def _log_of_sum(x: Array, y: Array) -> Array:
+    """log(exp(x) + exp(y)) of complex numbers: the one with the larger real part is taken out."""
+    larger = compare.gt(real(x), real(y))
+    high, low = select(larger, x, y), select(larger, y, x)
+    # The difference of an infinity from itself is no number.
+    same = bitwise.and_(compare.eq(low, high), bitwise.not_(compare.is_finite(real(high))))
+    apart = select(same, full_like(x, 0), arithmetic.sub(low, high))
+    found = arithmetic.add(high, log1p(exp(apart)))
+    turn, angle = full_like(imag(found), 2 * math.pi), imag(found)
+    turns = rounding.round_(arithmetic.div(angle, turn))
+    return complex_(real(found), arithmetic.sub(angle, arithmetic.mul(turns, turn)))
 
 
 def _real_floats(name: str, *args: ArrayLike) -> list[Array]:
@@ -222,10 +238,15 @@ def frexp(x: ArrayLike, /) -> tuple[Array, Array]:
     field = bitwise.and_(bitwise.shift_right_logical(bits, full_like(bits, digits)), full_like(bits, mask))
     exponent = arithmetic.sub(field, full_like(bits, bias))
     exponent = select(tiny, arithmetic.sub(exponent, full_like(bits, digits + 1)), exponent)
-    cleared = bitwise.and_(bits, full_like(bits, ~(mask << digits)))
-    mantissa = bitcast(bitwise.or_(cleared, full_like(bits, bias << digits)), name)
     plain = bitwise.or_(compare.eq(x, full_like(x, 0)), bitwise.not_(compare.is_finite(x)))
-    return select(plain, x, mantissa), cast(select(plain, full_like(bits, 0), exponent), np.dtype(np.int32))
+    exponent = select(plain, full_like(bits, 0), exponent)
+    # Two exact products, which have a derivative; the bits of the mantissa would have none.
+    half = bitwise.shift_right_arithmetic(exponent, full_like(bits, 1))
+    mantissa = x
+    for part in (half, arithmetic.sub(exponent, half)):
+        power = bitwise.shift_left(arithmetic.sub(full_like(bits, bias + 1), part), full_like(bits, digits))
+        mantissa = arithmetic.mul(mantissa, bitcast(power, name))
+    return mantissa, cast(exponent, np.dtype(np.int32))
 
 
 def ldexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
@@ -242,12 +263,24 @@ def ldexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     if exponent.type.dtype not in INTEGER and exponent.type.dtype != bool_:
         raise DtypeError(f"ldexp: the exponent x2 must be an integer, got {exponent.type}")
     x = _floating("ldexp", x1)
-    x, exponent = matched("ldexp", x, cast(exponent, x.type.dtype))
-    # In two halves, so that neither power of two overflows before the product does.
-    half = arithmetic.mul(exponent, full_like(x, 0.5))
-    first = floor(half)
-    second = arithmetic.sub(exponent, first)
-    return arithmetic.mul(arithmetic.mul(x, transcendental.exp2(first)), transcendental.exp2(second))
+    # By three powers of two that the dtype holds, which take each number to its ends, and no zero to no number.
+    reach = int(ml_dtypes.finfo(x.type.dtype).maxexp) - 2
+    if exponent.type.dtype.itemsize < 4:
+        exponent = cast(exponent, np.dtype(np.int32))
+    if exponent.type.dtype in UNSIGNED:
+        exponent = arithmetic.min_(exponent, full_like(exponent, 3 * reach))
+    else:
+        exponent = _within(exponent, 3 * reach)
+    x, rest = matched("ldexp", x, cast(exponent, x.type.dtype))
+    for _ in range(3):
+        part = _within(rest, reach)
+        x, rest = arithmetic.mul(x, transcendental.exp2(part)), arithmetic.sub(rest, part)
+    return x
+
+
+def _within(x: Array, reach: int) -> Array:
+    """`x`, not below -reach and not above it."""
+    return arithmetic.max_(arithmetic.min_(x, full_like(x, reach)), full_like(x, -reach))
 
 
 def modf(x: ArrayLike, /, out: None = None) -> tuple[Array, Array]:

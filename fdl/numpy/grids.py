@@ -37,6 +37,8 @@ class Grid:
         """The coordinates of the grid that the slices span."""
         if isinstance(index, slice):
             return _range(index)
+        if not index:
+            return [] if self._sparse else full(0, (0,), as_dtype(float))
         grids = meshgrid(*(_range(part) for part in index), indexing="ij", sparse=self._sparse)
         return grids if self._sparse else stack(grids)
 
@@ -45,7 +47,7 @@ class Joined:
     """``r_[...]`` and ``c_[...]``: numbers, arrays and slices joined along an axis.
 
     A string "axis,ndmin,place" in front says along which axis, how many axes at least, and where a vector's own axis
-    goes.
+    goes; "r" and "c" make a vector a matrix of one row, or of one column.
 
     >>> r_[1, 5:8], c_[[1, 2], [3, 4]]
     (Array([1, 5, 6, 7], dtype=int32), Array([[1, 3],
@@ -60,9 +62,15 @@ class Joined:
         parts = index if isinstance(index, tuple) else (index,)
         axis, ndmin, place = self._settings
         if parts and isinstance(parts[0], str):
-            given = [int(n) for n in parts[0].split(",")]
+            form, parts = parts[0], parts[1:]
+            if form in ("r", "c"):
+                joined = concatenate([self._part(p, ndmin, place) for p in parts], axis)
+                return joined if joined.type.ndim > 1 else joined[None] if form == "r" else joined[:, None]
+            try:
+                given = [int(n) for n in form.split(",")]
+            except ValueError:
+                raise ValueError(f"{form!r} is none of 'r', 'c' and integers with commas, such as '0,2,-1'") from None
             axis, ndmin, place = (given + [axis, ndmin, place][len(given) :])[:3]
-            parts = parts[1:]
         return concatenate([self._part(p, ndmin, place) for p in parts], axis)
 
     @staticmethod

@@ -313,6 +313,7 @@ def pinv(
     Array([[0.5, 0. ]], dtype=float32)
     """
     x = matrices("pinv", a)
+    _one_of("pinv", "rtol", rtol, "rcond", rcond)
     limit = rtol if rcond is None else rcond
     if limit is None:
         limit = 10.0 * max(x.type.shape[-2:]) * float(finfo(x.type.dtype).eps)
@@ -322,6 +323,12 @@ def pinv(
     kept = s > cutoff
     inverse = where(kept, 1 / where(kept, s, 1), 0)
     return matmul(_adjoint(vh), cast(inverse, u.type.dtype)[..., None] * _adjoint(u))
+
+
+def _one_of(name: str, first: str, x: Any, second: str, y: Any) -> None:
+    """Raise a ValueError if an argument is given under both of its names."""
+    if x is not None and y is not None:
+        raise ValueError(f"linalg.{name}: {second}= is another name of {first}=; give one of them")
 
 
 def matrix_rank(
@@ -339,6 +346,7 @@ def matrix_rank(
     Array(1, dtype=int32)
     """
     x = number("matrix_rank", M)
+    _one_of("matrix_rank", "rtol", rtol, "tol", tol)
     if x.type.ndim < 2:
         return cast(any_(x), default_dtype(int))
     x = matrices("matrix_rank", x)

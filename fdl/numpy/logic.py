@@ -7,8 +7,9 @@ import numpy as np
 from fdl.dtypes import BOOLEAN, INTEGER, REAL, WEAK, bool_
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._functions import binary
-from fdl.numpy._operands import Array, ArrayLike, broadcast_shapes, cast, expand_to, matched, no_out, number, value
+from fdl.numpy._operands import Array, ArrayLike, broadcast_shapes, cast, expand_to, matched, no_out, number
 from fdl.numpy.arithmetic import absolute, add, multiply, subtract
+from fdl.numpy.shapes import any_array
 from fdl.ops import arithmetic, bitwise, compare, reduce
 from fdl.ops.complex import imag, real
 from fdl.ops.shape import full_like
@@ -255,7 +256,7 @@ def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> Array:
     >>> array_equal(1, 1.0)
     Array(True, dtype=bool)
     """
-    x, y = value("array_equal", a1), value("array_equal", a2)
+    x, y = any_array("array_equal", a1), any_array("array_equal", a2)
     if x.type.shape != y.type.shape:
         return cast(False, bool_)
     same = equal(*(raw if type(raw) in WEAK else a for raw, a in ((a1, x), (a2, y))))
@@ -268,7 +269,7 @@ def array_equiv(a1: ArrayLike, a2: ArrayLike) -> Array:
     >>> array_equiv(1, array([1, 1]))
     Array(True, dtype=bool)
     """
-    x, y = value("array_equiv", a1), value("array_equiv", a2)
+    x, y = any_array("array_equiv", a1), any_array("array_equiv", a2)
     try:
         shape = broadcast_shapes(x.type.shape, y.type.shape)
     except ShapeError:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from fdl import array as arrays
-from fdl.core.trace import Value
+from fdl.core.trace import Tracer, Value
 from fdl.core.weak import weak_as
-from fdl.dtypes import index_dtype
+from fdl.dtypes import INTEGER, index_dtype
 from fdl.errors import DtypeError, IndexingError, ShapeError
-from fdl.numpy._index import signed_places
+from fdl.numpy._index import from_front, signed_places
 from fdl.numpy._operands import (
     Array,
     ArrayLike,
@@ -28,8 +28,10 @@ from fdl.numpy._operands import (
 from fdl.numpy.arithmetic import clip
 from fdl.numpy.creation import asarray
 from fdl.numpy.reductions import cumsum
+from fdl.numpy.reductions import sum as total
 from fdl.numpy.shapes import between, concatenate, moveaxis, ravel, swapaxes
-from fdl.numpy.sorting import searchsorted
+from fdl.numpy.sorting import searchsorted, sort
+from fdl.ops.select import select
 from fdl.ops.shape import broadcast_in_dim, full, iota, reshape
 from fdl.ops.slicing import dynamic_slice, reverse
 
@@ -211,21 +213,24 @@ def resize(a: ArrayLike, new_shape: Any) -> Array:
 
 
 def trim_zeros(filt: ArrayLike, trim: str = "fb", axis: Axis = None) -> Array:
-    """A vector without the zeros at its ends.
+    """An array without the zeros at its ends: the smallest box with all others.
 
     Args:
-        filt: vector whose elements are known.
+        filt: array whose elements are known.
         trim: "f" for the front, "b" for the back, "fb" for both.
-        axis: must be None or 0.
+        axis: which axes are cut; None for all.
 
     >>> trim_zeros(array([0, 1, 0]))
     Array([1], dtype=int32)
     """
     x = value("trim_zeros", filt)
-    kept = np.flatnonzero(x.discrete("trim_zeros has a result whose shape depends on the values: a known array"))
-    if not kept.size:
-        return x[:0]
-    return x[kept[0] if "f" in trim else 0 : kept[-1] + 1 if "b" in trim else None]
+    known = x.discrete("trim_zeros has a result whose shape depends on the values: a known array")
+    for i in axis_tuple("trim_zeros", axis, x.type.ndim):
+        places = np.unique(np.nonzero(known)[i])
+        first = int(places[0]) if places.size and "f" in trim else 0
+        last = 0 if not places.size else int(places[-1]) + 1 if "b" in trim else x.type.shape[i]
+        x = between(x, i, first, last)
+    return x
 
 
 def delete(arr: ArrayLike, obj: Any, axis: int | None = None, *, assume_unique_indices: bool = False) -> Array:
@@ -235,7 +240,8 @@ def delete(arr: ArrayLike, obj: Any, axis: int | None = None, *, assume_unique_i
         arr: array.
         obj: which: int, slice or known array of integers or booleans.
         axis: along which; None flattens `arr`.
-        assume_unique_indices: accepted for compatibility.
+        assume_unique_indices: whether no index of `obj` stands for the place of another one; then it may be traced, as
+            a single integer may.
 
     >>> delete(array([1, 2, 3]), 1)
     Array([1, 3], dtype=int32)
@@ -244,6 +250,8 @@ def delete(arr: ArrayLike, obj: Any, axis: int | None = None, *, assume_unique_i
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_index("delete", axis, x.type.ndim)
+    if isinstance(obj, Tracer) and obj.type.dtype in INTEGER and (assume_unique_indices or not obj.type.ndim):
+        return x[(slice(None),) * axis + (_others(ravel(obj), x.type.shape[axis]),)]
     places = obj.concrete("delete needs known indices: an index") if isinstance(obj, Value) else obj
     try:
         kept = np.delete(np.arange(x.type.shape[axis], dtype=np.int32), places)
@@ -252,12 +260,21 @@ def delete(arr: ArrayLike, obj: Any, axis: int | None = None, *, assume_unique_i
     return x[(slice(None),) * axis + (kept,)]
 
 
+def _others(places: Array, extent: int) -> Array:
+    """All places of an axis but those, which differ."""
+    left_out = sort(clip(from_front(places, extent), 0, extent - 1))
+    numbers = iota(left_out.type.dtype, (extent - places.type.size,), 0)
+    # Of those that stay, so many lie before the i-th that is left out.
+    before = left_out - iota(left_out.type.dtype, left_out.type.shape, 0)
+    return numbers + total(numbers[:, None] >= before, 1, left_out.type.dtype)
+
+
 def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None) -> Array:
     """Values put before slices of an axis.
 
     Args:
         arr: array.
-        obj: before which: int, slice or known array of integers.
+        obj: before which: int, which may be traced, slice or known array of integers.
         values: what to insert.
         axis: along which; None flattens `arr`.
 
@@ -270,7 +287,8 @@ def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None)
         x, axis = ravel(x), 0
     axis = axis_index("insert", axis, x.type.ndim)
     extent = x.type.shape[axis]
-    known = obj.concrete("insert needs known indices: an index") if isinstance(obj, Value) else obj
+    traced = isinstance(obj, Tracer) and obj.type.dtype in INTEGER and not obj.type.ndim
+    known = obj.concrete("insert needs known indices: an index") if isinstance(obj, Value) and not traced else obj
     single = not isinstance(known, slice) and np.ndim(known) == 0
     new = reshape(new, (1,) * (x.type.ndim - new.type.ndim) + new.type.shape)
     new = moveaxis(new, 0, axis) if single and x.type.ndim > 1 else new
@@ -278,7 +296,13 @@ def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None)
     size = np.arange(extent)[known].size if isinstance(known, slice) else max(np.size(known), 1)
     count = max(new.type.shape[axis], size)
     try:
-        numbers = np.insert(np.arange(extent), known, np.arange(extent, extent + count))
+        if traced:
+            start = signed_places(from_front(obj, extent), extent + count)
+            place = iota(start.type.dtype, (extent + count,), 0)
+            behind = select(place < start + count, place + extent - start, place - count)
+            numbers: Any = select(place < start, place, behind)
+        else:
+            numbers = np.insert(np.arange(extent), known, np.arange(extent, extent + count))
     except (IndexError, ValueError, TypeError) as error:
         raise IndexingError(f"insert: obj and values do not fit an axis of extent {extent}: {error}") from None
     shape = list(x.type.shape)

@@ -25,7 +25,7 @@ from fdl.numpy._operands import (
 )
 from fdl.numpy.arithmetic import maximum, minimum
 from fdl.numpy.logic import not_equal
-from fdl.numpy.shapes import any_array, between, concatenate, moveaxis, ravel
+from fdl.numpy.shapes import any_array, between, concatenate, ravel
 from fdl.ops import compare, cumulative, reduce
 from fdl.ops.select import select
 from fdl.ops.shape import full_like, reshape
@@ -458,7 +458,7 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: ArrayLike = 1.0, axi
     Args:
         y: values.
         x: the points; None for points at distance `dx`.
-        dx: distance of the points.
+        dx: distance of the points, or distances that broadcast with those of `y`.
         axis: along which to integrate.
 
     >>> trapezoid(array([1.0, 2.0, 3.0]))
@@ -466,9 +466,11 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: ArrayLike = 1.0, axi
     """
     if x is None:
         (y,) = promote("trapezoid", y, to_inexact=True)
-        steps = dx
+        steps: Any = dx
     else:
         y, x = promote("trapezoid", y, x, to_inexact=True)
-        steps = diff(x) if x.type.ndim == 1 else moveaxis(diff(x, axis=axis), axis, -1)
-    y = moveaxis(y, axis, -1)
-    return 0.5 * sum(steps * (y[..., 1:] + y[..., :-1]), -1)
+        steps = diff(x, axis=-1 if x.type.ndim == 1 else axis)
+        if steps.type.ndim == 1:
+            steps = steps.reshape([-1 if i == axis % y.type.ndim else 1 for i in range(y.type.ndim)])
+    axis, extent = axis_index("trapezoid", axis, y.type.ndim), y.type.shape[axis]
+    return 0.5 * sum(steps * (between(y, axis, 1, extent) + between(y, axis, 0, extent - 1)), axis)

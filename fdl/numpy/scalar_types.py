@@ -189,6 +189,8 @@ def iscomplexobj(x: Any) -> bool:
     >>> iscomplexobj(1j)
     True
     """
+    if isinstance(x, (list, tuple)):
+        return any(iscomplexobj(item) for item in x)
     return bool((x.dtype if isinstance(getattr(x, "dtype", None), np.dtype) else np.asarray(x).dtype).kind == "c")
 
 

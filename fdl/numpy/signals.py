@@ -108,8 +108,8 @@ def interp(
     x: ArrayLike,
     xp: ArrayLike,
     fp: ArrayLike,
-    left: ArrayLike | None = None,
-    right: ArrayLike | None = None,
+    left: ArrayLike | str | None = None,
+    right: ArrayLike | str | None = None,
     period: ArrayLike | None = None,
 ) -> Array:
     """Linear interpolation between points.
@@ -118,8 +118,8 @@ def interp(
         x: where.
         xp: rising abscissas (n,).
         fp: values there (n,).
-        left: the value before the first point; default fp[0].
-        right: the value behind the last point; default fp[-1].
+        left: the value before the first point; default fp[0]; "extrapolate" continues the first line.
+        right: the value behind the last point; default fp[-1]; "extrapolate" continues the last line.
         period: of the abscissas.
 
     >>> interp(1.5, array([1.0, 2.0]), array([10.0, 20.0]))
@@ -145,8 +145,16 @@ def interp(
         flat = width == 0
         share = where(flat, 0, (x - x0) / where(flat, 1, width))
         inner = f0 + share * (f1 - f0)
-    inner = where(x < xp[0], fp[0] if left is None else left, inner)
-    return where(x > xp[-1], fp[-1] if right is None else right, inner)
+    if not _continued("left", left):
+        inner = where(x < xp[0], fp[0] if left is None else left, inner)
+    return inner if _continued("right", right) else where(x > xp[-1], fp[-1] if right is None else right, inner)
+
+
+def _continued(name: str, given: Any) -> bool:
+    """Whether lines go on beyond the points."""
+    if isinstance(given, str) and given != "extrapolate":
+        raise ValueError(f"interp: {name} is a number or 'extrapolate', got {given!r}")
+    return isinstance(given, str)
 
 
 def gradient(f: ArrayLike, *varargs: ArrayLike, axis: Axis = None, edge_order: int | None = None) -> Any:

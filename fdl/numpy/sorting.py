@@ -100,6 +100,8 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
     found = [number("lexsort", k) for k in keys]
     if not found:
         raise ShapeError("lexsort needs at least one key")
+    if not found[0].type.ndim:
+        return full(0, (), index_dtype(1))
     axis = axis_index("lexsort", axis, found[0].type.ndim)
     places = iota(index_dtype(found[0].type.shape[axis]), found[0].type.shape, axis)
     return Sort(axis, len(found), True)(*reversed(found), places)[-1]
