@@ -13,6 +13,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+import fdl
+
 #: Private modules, below ``jax._src``, and the public ones that have their names.
 PUBLIC = {
     "ad_checkpoint": "jax.ad_checkpoint jax", "api": "jax", "array": "jax", "ad_util": "jax.interpreters.ad",
@@ -35,7 +37,7 @@ _NUMBERS = [np.dtype(t) for t in "bool u1 u2 u4 u8 i1 i2 i4 i8 f2 f4 f8 c8 c16".
 #: Values of private names.
 VALUES = {
     "lib.jaxlib_extension_version": 10**6, "dtypes._float8_dtypes": _FLOAT8, "dtypes._jax_types": _NUMBERS,
-    "dtypes._bfloat16_dtype": np.dtype(ml_dtypes.bfloat16),
+    "array.ArrayImpl": fdl.Array, "dtypes._bfloat16_dtype": np.dtype(ml_dtypes.bfloat16),
 }  # fmt: skip
 RELEASE = os.environ.get("JAX_TESTS_RELEASE", "")
 

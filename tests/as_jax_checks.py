@@ -180,6 +180,31 @@ def check_dicts_come_out_sorted():
         assert list(found["b"]) == ["a", "z"], found
 
 
+def check_symbolic_shapes_are_refused_and_known_ones_read():
+    assert jax.export.symbolic_shape("2, _, ...", like=(2, 3, 4, 5)) == (2, 3, 4, 5)
+    for words in ("b, 3", "2*b", "..., n"):
+        error = raised(jax.export.symbolic_shape, words)
+        assert "known shapes" in str(error) and "once for each shape" in str(error), error
+    assert "like" in str(raised(jax.export.symbolic_shape, "_, 3"))
+    assert isinstance(raised(jax.export.SymbolicScope), fdl.errors.ExportError)
+    (spec,) = jax.export.symbolic_args_specs((jnp.ones((2, 3)),), "2, ...")
+    assert spec.shape == (2, 3) and len(spec) == 2 and spec.update(shape=(5,)).shape == (5,)
+
+
+def check_one_device_holds_all():
+    from jax.experimental import layout, multihost_utils, shard_alike
+
+    x = jnp.arange(6.0).reshape(2, 3)
+    assert any(found is x for found in jax.live_arrays())
+    assert lax.pcast(x, "i", to="varying") is x and shard_alike.shard_alike(x, 1)[0] is x
+    assert layout.with_layout_constraint(x, layout.Layout((0, 1))) is x
+    assert isinstance(raised(layout.with_layout_constraint, x, layout.Layout((1, 0))), ValueError)
+    assert multihost_utils.broadcast_one_to_all({"a": 1})["a"] == 1
+    with jax.softmax_custom_jvp(True), jax.thread_guard(False):
+        assert jax.config.jax_softmax_custom_jvp
+    assert not jax.config.jax_softmax_custom_jvp and "no jax.psend" in str(raised(lambda: jax.psend))
+
+
 def check_flags_mean_what_they_mean():
     with jax.numpy_rank_promotion("raise"):
         raised(jnp.add, jnp.ones((2, 3)), jnp.ones(3))

@@ -1,7 +1,7 @@
 """Looking at functions without running them: types of results, and Programs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,22 @@ class ShapeDtypeStruct:
     def size(self) -> int:
         """Number of elements."""
         return int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a ShapeDtypeStruct without axes")
+        return self.shape[0]
+
+    def __bool__(self) -> bool:
+        return True  # whatever its length
+
+    def update(self, **changes: Any) -> "ShapeDtypeStruct":
+        """With another shape, dtype, sharding or weak_type.
+
+        >>> ShapeDtypeStruct((2, 3), "float32").update(shape=(4,))
+        ShapeDtypeStruct(shape=(4,), dtype=float32)
+        """
+        return replace(self, **changes)
 
     def weakened(self, dtype: Any) -> "ShapeDtypeStruct":
         """The type of a weak array, whose dtype yields to that of others."""

@@ -143,6 +143,13 @@ numpy_dtype_promotion = _while("jax_numpy_dtype_promotion")
 numpy_rank_promotion = _while("jax_numpy_rank_promotion")
 threefry_partitionable = _while("jax_threefry_partitionable")
 transfer_guard = _while("jax_transfer_guard")
+softmax_custom_jvp = _while("jax_softmax_custom_jvp")
+allow_f16_reductions = _while("jax_allow_f16_reductions")
+array_garbage_collection_guard = _while("jax_array_garbage_collection_guard")
+auto_pcast = _while("jax_auto_pcast")
+no_execution = _while("jax_no_execution")
+no_tracing = _while("jax_no_tracing")
+thread_guard = _while("jax_thread_guard")
 transfer_guard_device_to_device = transfer_guard_device_to_host = transfer_guard_host_to_device = transfer_guard
 
 
@@ -152,6 +159,9 @@ def disable_x64(new_val: bool = True) -> Any:
 
 
 __all__ = [
+    "allow_f16_reductions",
+    "array_garbage_collection_guard",
+    "auto_pcast",
     "check_tracer_leaks",
     "checking_leaks",
     "config",
@@ -168,8 +178,12 @@ __all__ = [
     "explain_cache_misses",
     "legacy_prng_key",
     "log_compiles",
+    "no_execution",
+    "no_tracing",
     "numpy_dtype_promotion",
     "numpy_rank_promotion",
+    "softmax_custom_jvp",
+    "thread_guard",
     "threefry_partitionable",
     "transfer_guard",
     "transfer_guard_device_to_device",

@@ -1,10 +1,15 @@
 """Compiled functions as bytes, as ``jax.export`` gives them; made of :mod:`fdl.export`, whose files run no code."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from fdl import tree
+from fdl.api.inspect import ShapeDtypeStruct
 from fdl.as_jax.core import ShapedArray
+from fdl.dtypes import dtype_of
 from fdl.errors import ExportError
 from fdl.export import ExportedProgram, from_bytes, program, to_bytes
 
@@ -105,6 +110,106 @@ def deserialize(blob: bytes | bytearray) -> ExportedCall:
     if not isinstance(made, ExportedProgram):
         raise ExportError("deserialize: these bytes hold a model of params and rows; read it by fdl.export.from_bytes")
     return ExportedCall(made, "exported")
+
+
+class SymbolicScope:
+    """Names of unknown extents and what is known about them: fdl has none.
+
+    Raises:
+        ExportError: always.
+    """
+
+    def __init__(self, constraints_str: Sequence[str] = ()) -> None:
+        raise _no_symbols("SymbolicScope")
+
+
+def symbolic_shape(
+    shape_spec: str | None, *, constraints: Sequence[str] = (), scope: Any = None, like: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """The extents of a shape given as text.
+
+    Args:
+        shape_spec: as ``"2, 3"``; ``"..."`` and ``"_"`` stand for extents of `like`.
+        constraints: must be empty.
+        scope: must be None.
+        like: a shape of known extents.
+
+    Raises:
+        ExportError: an extent is a name: Programs are compiled for known shapes.
+
+    >>> symbolic_shape("2, _, ...", like=(2, 3, 4))
+    (2, 3, 4)
+    """
+    words = [word.strip() for word in (shape_spec or "...").strip("() ").split(",") if word.strip()]
+    if constraints or scope is not None or not all(re.fullmatch(r"\d+|_|\.\.\.", word) for word in words):
+        raise _no_symbols(f"symbolic_shape({shape_spec!r})")
+    if "..." in words:
+        place = words.index("...")
+        count = len(like or ()) - len(words) + 1
+        words[place : place + 1] = ["_"] * max(0, count)
+    if "_" in words and (like is None or len(like) != len(words)):
+        raise ExportError(f"symbolic_shape({shape_spec!r}): '_' and '...' stand for extents of like=, got {like}")
+    found = tuple((like or ())[axis] if word == "_" else int(word) for axis, word in enumerate(words))
+    if like is not None and found != tuple(like):
+        raise ExportError(f"symbolic_shape({shape_spec!r}) does not have the extents {tuple(like)} of like")
+    return found
+
+
+def symbolic_args_specs(args: Any, shapes_specs: Any, constraints: Sequence[str] = (), scope: Any = None) -> Any:
+    """ShapeDtypeStructs of arguments, of shapes given as text; see :func:`symbolic_shape`.
+
+    Raises:
+        ExportError: an extent is a name.
+
+    >>> symbolic_args_specs((np.ones((2, 3)),), "2, ...")[0].shape
+    (2, 3)
+    """
+    leaves, structure = tree.flatten(args)
+    texts: Any = shapes_specs
+    if shapes_specs is None or isinstance(shapes_specs, str):
+        texts = [shapes_specs] * len(leaves)
+    else:
+        texts = tree.leaves(shapes_specs)
+    specs = [
+        ShapeDtypeStruct(
+            symbolic_shape(text, constraints=constraints, scope=scope, like=np.shape(leaf)), dtype_of(leaf)
+        )
+        for leaf, text in zip(leaves, texts, strict=True)
+    ]
+    return tree.unflatten(structure, specs)
+
+
+def is_symbolic_dim(p: Any) -> bool:
+    """Whether an extent is a name: never.
+
+    >>> is_symbolic_dim(3)
+    False
+    """
+    return False
+
+
+def _no_symbols(what: str) -> ExportError:
+    return ExportError(
+        f"{what}: fdl compiles and exports functions for known shapes. Export the function once for each shape, or pad "
+        "the batches to one shape"
+    )
+
+
+class DisabledSafetyCheck:
+    """A check that an export leaves out; fdl has none of them, and accepts the names."""
+
+    def __init__(self, check_kind: str) -> None:
+        self.check_kind = check_kind
+
+    @classmethod
+    def platform(cls) -> "DisabledSafetyCheck":
+        """That the platform is the one exported for."""
+        return cls("platform")
+
+    @classmethod
+    def custom_call(cls, target_name: str) -> "DisabledSafetyCheck":
+        """That a call of foreign code stays as it is."""
+        return cls(f"custom_call:{target_name}")
 
 
 def default_export_platform() -> str:

@@ -28,7 +28,8 @@ def _from(module: str, names: str) -> dict[str, str]:
     return {name: f"{module}:{other or name}" for name, _, other in pairs}
 
 
-_CONFIG = """check_tracer_leaks checking_leaks config debug_infs debug_key_reuse debug_nans default_device
+_CONFIG = """allow_f16_reductions array_garbage_collection_guard auto_pcast no_execution no_tracing softmax_custom_jvp
+    thread_guard check_tracer_leaks checking_leaks config debug_infs debug_key_reuse debug_nans default_device
     default_matmul_precision default_prng_impl enable_checks enable_custom_prng enable_x64 explain_cache_misses
     legacy_prng_key log_compiles numpy_dtype_promotion numpy_rank_promotion threefry_partitionable transfer_guard
     transfer_guard_device_to_device transfer_guard_device_to_host transfer_guard_host_to_device"""
@@ -38,6 +39,8 @@ _JAX = """Array ShapeDtypeStruct block_until_ready checkpoint checkpoint_policie
     linear_transpose linearize local_devices named_call named_scope pure_callback remat value_and_grad vjp vmap"""
 _CORE = """ShapedArray concrete_or_error find_top_trace get_aval get_opaque_trace_state is_concrete mapped_aval
     set_current_trace take_current_trace trace_state_clean typeof unmapped_aval valid_jaxtype"""
+_MULTIHOST = """assert_equal broadcast_one_to_all global_array_to_host_local_array=host_local_array_to_global_array
+    host_local_array_to_global_array process_allgather reached_preemption_sync_point sync_global_devices"""
 _PLACEMENT = """copy_to_host_async host_ids=process_indices make_array_from_callback
     make_array_from_process_local_data make_array_from_single_device_arrays print_environment_info process_indices"""
 _SHARDING = "AbstractMesh AxisType Mesh NamedSharding PartitionSpec Sharding SingleDeviceSharding"
@@ -122,7 +125,7 @@ MODULES: dict[str, ModuleNames] = {
         | _from("fdl.as_jax.placement", _PLACEMENT)
         | _from("fdl.as_jax.attributes", "Shard")
         | _from("fdl.as_jax.version", "__version__ __version_info__")
-        | _from("fdl.as_jax.single", "effects_barrier pmap shard_map")
+        | _from("fdl.as_jax.single", "effects_barrier live_arrays pmap shard_map")
     ),
     "jax.numpy": ModuleNames(
         ("fdl.numpy",),
@@ -135,7 +138,9 @@ MODULES: dict[str, ModuleNames] = {
     "jax.numpy.fft": ModuleNames(("fdl.fft",)),
     "jax.lax": ModuleNames(
         ("fdl.lax",),
-        _from("fdl.sharding", "with_sharding_constraint") | _from("fdl.as_jax.operations", _LAX_PRIMITIVES),
+        _from("fdl.sharding", "with_sharding_constraint")
+        | _from("fdl.as_jax.operations", _LAX_PRIMITIVES)
+        | _from("fdl.as_jax.single", "pcast"),
         _PLACED_LAX,
     ),
     "jax.lax.linalg": ModuleNames(("fdl.linalg", "fdl.tridiagonal", "fdl.condensed")),
@@ -209,9 +214,13 @@ MODULES: dict[str, ModuleNames] = {
     "jax.experimental.mesh_utils": ModuleNames(names=_from("fdl.as_jax.single", "create_device_mesh")),
     "jax.experimental.pjit": ModuleNames(names=_from("fdl", "pjit=jit")),
     "jax.experimental.shard_map": ModuleNames(names=_from("fdl.as_jax.single", "shard_map")),
-    "jax.experimental.layout": ModuleNames(names=_from("fdl.sharding", "Format=SingleDeviceSharding")),
+    "jax.experimental.layout": ModuleNames(
+        names=_from("fdl.sharding", "Format=SingleDeviceSharding")
+        | _from("fdl.as_jax.single", "Layout with_layout_constraint")
+    ),
+    "jax.experimental.shard_alike": ModuleNames(names=_from("fdl.as_jax.single", "shard_alike")),
     "jax.experimental.multihost_utils": ModuleNames(
-        names=_from("fdl.as_jax.single", "process_allgather sync_global_devices")
+        names=_from("fdl.as_jax.single", _MULTIHOST) | _from("fdl.sharding", "P=PartitionSpec")
     ),
     "jax.export": ModuleNames(("fdl.as_jax.export",), _from("fdl.as_jax.export", "Exported=ExportedCall")),
     "jax.extend": ModuleNames(),
@@ -239,7 +248,11 @@ MODULES: dict[str, ModuleNames] = {
         | _from("fdl.as_jax.placement", "make_single_device_sharding")
         | _from("fdl.as_jax.placed", "auto_axes explicit_axes=auto_axes")
     ),
-    "jax.stages": ModuleNames(names=_from("fdl.api.jit", "Lowered Traced Wrapped=Jitted Compiled=CompiledFunction")),
+    "jax.stages": ModuleNames(
+        names=_from("fdl.api.jit", "Lowered Traced Wrapped=Jitted Compiled=CompiledFunction")
+        | _from("fdl", "ArgInfo=ShapeDtypeStruct")
+        | {"CompilerOptions": "builtins:dict"}
+    ),
     "jax.test_util": ModuleNames(names=_from("fdl.test_util", "check_grads check_jvp check_vjp")),
     "jax.typing": ModuleNames(("fdl.typing",)),
     "jax.util": ModuleNames(names=_from("fdl.as_jax.util", "safe_map safe_zip unzip2")),

@@ -1,7 +1,9 @@
 """Transforms over devices, for the one device there is: axes of meshes have the extent 1."""
 
 import functools
+import gc
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from fdl import tree
 from fdl.api.jit import jit
 from fdl.api.vmap import vmap
 from fdl.api.wrapping import wraps
+from fdl.array import Array, as_array
 from fdl.errors import BatchError
 from fdl.sharding import devices, get_mesh
 
@@ -144,6 +147,75 @@ def process_allgather(in_tree: Any, tiled: bool = False) -> Any:
     (1, 2)
     """
     return tree.map(lambda x: np.asarray(x) if tiled else np.asarray(x)[None], in_tree)
+
+
+def broadcast_one_to_all(in_tree: Any, is_source: bool | None = None) -> Any:
+    """The arrays of a tree as NumPy arrays: what the one process has.
+
+    >>> broadcast_one_to_all([1.0])
+    [array(1., dtype=float32)]
+    """
+    return tree.map(lambda x: np.asarray(as_array(x)), in_tree)
+
+
+def assert_equal(in_tree: Any, fail_message: str = "") -> None:
+    """Do nothing: there is one process, which agrees with itself."""
+
+
+def host_local_array_to_global_array(local_inputs: Any, global_mesh: Any, pspecs: Any) -> Any:
+    """The inputs: the one process has all of each array; likewise ``global_array_to_host_local_array``."""
+    return local_inputs
+
+
+def reached_preemption_sync_point(step_id: int) -> bool:
+    """Whether the process is about to be taken away: not that fdl knew."""
+    return False
+
+
+def shard_alike(x: Any, y: Any) -> tuple[Any, Any]:
+    """Both values: they lie on the one device.
+
+    >>> shard_alike(1, 2)
+    (1, 2)
+    """
+    return x, y
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The order in which the axes of an array lie in memory; fdl has one, in which the last axis varies fastest."""
+
+    major_to_minor: tuple[int, ...] = ()
+
+
+def with_layout_constraint(x: Any, layouts: Any) -> Any:
+    """The arrays of a tree, of which row after row lies in memory.
+
+    Raises:
+        ValueError: another order of axes is asked for.
+
+    >>> with_layout_constraint(np.ones((2, 3)), Layout((0, 1))).shape
+    (2, 3)
+    """
+    for layout in tree.leaves(layouts, is_leaf=lambda v: isinstance(v, Layout)):
+        if tuple(layout.major_to_minor) != tuple(range(len(layout.major_to_minor))):
+            raise ValueError(f"with_layout_constraint: fdl's arrays lie row after row, not {layout}")
+    return x
+
+
+def pcast(x: Any, axis_name: Any = None, *, to: str = "varying") -> Any:
+    """The value: on one device, all parts of it are the same."""
+    return x
+
+
+def live_arrays(platform: str | None = None) -> list[Any]:
+    """The arrays that the process holds on to and that have not been donated.
+
+    >>> x = as_array(np.ones(3))
+    >>> any(x is found for found in live_arrays())
+    True
+    """
+    return [found for found in gc.get_objects() if type(found) is Array and not found.is_deleted()]
 
 
 def wait_for_tokens() -> None:
