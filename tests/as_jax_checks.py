@@ -544,6 +544,9 @@ def check_arrays_of_python_numbers_are_weak():
     assert (jnp.ones(2, "int8") * np.int64(3)).dtype == jnp.int32
     assert jax.eval_shape(lambda x: x * 2, weak).weak_type and jax.typeof(weak).weak_type
     raised(lambda: jnp.asarray(2**40))
+    small = jnp.ones(2, "uint8")
+    assert small.at[0].set(-1).tolist() == [255, 1] and small.at[0].add(300).tolist() == [45, 1]
+    assert half.at[0].power(2.0).dtype == jnp.bfloat16 and round(weak).dtype == jnp.int32
 
 
 if __name__ == "__main__":

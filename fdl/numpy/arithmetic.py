@@ -22,7 +22,7 @@ from fdl.numpy._operands import (
     promote,
     real_of,
 )
-from fdl.numpy.scalar_types import finfo
+from fdl.numpy.scalar_types import finfo, iinfo
 from fdl.ops import arithmetic as ops
 from fdl.ops import bitwise, compare, rounding, transcendental
 from fdl.ops import complex as complex_ops
@@ -392,7 +392,7 @@ def clip(
 
     Args:
         arr: array or Python scalar.
-        min: lower limit; None for none.
+        min: lower limit; None for none. A Python integer that `arr` cannot hold counts as the nearest that it can.
         max: upper limit; None for none. It wins where the limits cross.
 
     Raises:
@@ -402,8 +402,14 @@ def clip(
     Array(2., dtype=float32)
     """
     x: Any = number("clip", arr, (bool_, *REAL))
-    if type(arr) in WEAK and isinstance(max if min is None else min, Value):
-        x = arr  # so that it takes the dtype of the bound with all digits
+    if type(arr) in WEAK:  # it takes the dtype of the bounds with all digits
+        x, low, high = promote("clip", arr, *(0 if bound is None else bound for bound in (min, max)))
+        min, max = None if min is None else low, None if max is None else high
+    elif x.type.dtype in INTEGER:
+        span = iinfo(x.type.dtype)
+        min, max = (
+            int(np.clip(bound, span.min, span.max)) if WEAK.get(type(bound)) is int else bound for bound in (min, max)
+        )
     if min is not None:
         x = maximum(min, x)
     return x if max is None else minimum(max, x)

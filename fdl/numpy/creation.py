@@ -140,17 +140,23 @@ def _from_sequence(data: Sequence[Any], dtype: np.dtype | None) -> Array:
         except ValueError as error:
             raise ShapeError(f"array: the nested sequence is not rectangular: {error}") from None
         return arrays.Array(narrowed(found, dtype or _default_of(found, plain)))
-    items = [_from_data(item, dtype) for item in data]
+    common = dtype or dtype_together(data)
+    items = [_from_data(item, common if isinstance(item, (list, tuple)) else dtype) for item in data]
     shapes = {item.type.shape for item in items}
     if len(shapes) > 1:
         raise ShapeError(f"array: the items of a sequence have different shapes: {sorted(shapes)}")
     # A Python number among arrays stays weak.
     weak = [raw if type(raw) in WEAK else item for raw, item in zip(data, items, strict=True)]
-    common = dtype or result_type(*weak)
     if not any(isinstance(item, Tracer) for item in items):
         with use(arrays.eager):  # what is known stays known while a function is traced
             return arrays.Array(np.stack([cast(item, common).concrete() for item in weak]))
     return concatenate([reshape(cast(w, common), (1, *i.type.shape)) for w, i in zip(weak, items, strict=True)], 0)
+
+
+def dtype_together(data: Sequence[Any]) -> np.dtype:
+    """The common dtype of arrays and nested sequences, whose Python numbers take the dtype of arrays."""
+    leaves = [leaf if type(leaf) in WEAK else _from_data(leaf, None) for leaf in _leaves(data)]
+    return result_type(*leaves)
 
 
 def _of_python(data: Sequence[Any]) -> list[Any]:

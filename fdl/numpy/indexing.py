@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from fdl.array import Array as ConcreteArray
+from fdl.config import config
 from fdl.core.interpret import quiet
 from fdl.core.trace import Value, is_eager
 from fdl.core.weak import weak_as
-from fdl.dtypes import INEXACT, INTEGER, bool_, index_dtype, python_number
+from fdl.dtypes import INEXACT, INTEGER, WEAK, bool_, index_dtype, python_number
 from fdl.errors import ShapeError
 from fdl.lax.control import cond, scan
 from fdl.numpy._index import (
@@ -156,6 +157,7 @@ def write(
     # Numbers of Python have all their digits.
     dtype = x.type.dtype
     exact = (type(values) is int and dtype in INTEGER) or (type(values) in (int, float) and dtype in INEXACT)
+    exact = exact and not config.weak_arrays  # JAX lets integers wrap around
     values = cast(values if exact or isinstance(values, Value) else value(f"at[...].{kind}", values), x.type.dtype)
     values = weak_as(x, values)
     masked = _write_where(x, index, values, kind)
@@ -448,7 +450,8 @@ class IndexedPart:
     ) -> Array:
         """The elements raised to the values."""
         options = (mode, unique_indices, indices_are_sorted, wrap_negative_indices)
-        return power(self._array, self._factors(values, value("power", values).type.dtype, options))
+        dtype = self._array.type.dtype if type(values) in WEAK else value("power", values).type.dtype
+        return power(self._array, self._factors(values, dtype, options))
 
     def apply(
         self,

@@ -29,7 +29,7 @@ from fdl.numpy._operands import (
     shape_tuple,
     value,
 )
-from fdl.numpy.creation import asarray
+from fdl.numpy.creation import asarray, dtype_together
 from fdl.ops import shape as ops
 from fdl.ops import slicing
 
@@ -320,8 +320,14 @@ def _items(name: str, arrays: Any) -> list[Array]:
         raise TypeError(f"{name} needs a sequence of arrays, got {type(arrays).__name__}")
     if not arrays:
         raise ShapeError(f"{name} needs at least one array")
-    arrays = [any_array(name, a) if isinstance(a, (list, tuple)) else a for a in arrays]
-    return promote(name, *arrays, keys=True)
+    return promote(name, *_of_sequences(arrays), keys=True)
+
+
+def _of_sequences(given: Sequence[Any]) -> list[Any]:
+    """Operands, nested sequences as arrays: their Python numbers take the dtype of the arrays that they meet."""
+    nested = [isinstance(a, (list, tuple)) for a in given]
+    common = dtype_together(given) if any(nested) and not all(nested) else None
+    return [asarray(a, common) if is_nested else a for a, is_nested in zip(given, nested, strict=True)]
 
 
 def concatenate(arrays: Any, axis: int | None = 0, dtype: DTypeLike | None = None) -> Array:
@@ -480,7 +486,7 @@ def append(arr: ArrayLike, values: ArrayLike, axis: int | None = None) -> Array:
     >>> append(array([1, 2]), 3)
     Array([1, 2, 3], dtype=int32)
     """
-    items = [any_array("append", a) if isinstance(a, (list, tuple)) else a for a in (arr, values)]
+    items = _of_sequences((arr, values))
     return concatenate(promote("append", *items, keys=True), axis)
 
 

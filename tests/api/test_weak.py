@@ -87,6 +87,30 @@ def test_numbers_that_stand_alone_have_the_default_dtype():
     assert fdl.jit(lambda n: n)(1e300).item() == np.inf  # without a warning
 
 
+def test_numbers_in_lists_have_the_dtype_of_the_arrays_beside_them():
+    thirds = [1 / 3, 0.1, 0.7]
+    for found in (
+        fnp.array([WIDE, thirds])[1],
+        fnp.array([thirds, np.asarray(WIDE)])[0],
+        fdl.jit(lambda x: fnp.array([x, thirds])[1])(WIDE),
+        fnp.stack([WIDE, thirds])[1],
+        fnp.concatenate([thirds, WIDE])[:3],
+        fnp.append(WIDE, thirds)[3:],
+    ):
+        assert found.dtype == np.float64 and found.tolist() == thirds
+    half = fnp.ones(3, "bfloat16")
+    assert fnp.array([half, thirds]).dtype == fnp.concatenate([half, [1.0]]).dtype == fnp.bfloat16
+    assert fnp.array([fnp.ones(3, "int8"), thirds]).dtype == np.float32
+
+
+def test_limits_of_clip_have_all_digits_and_no_bounds():
+    assert fnp.clip(0.1, 0, WIDE).tolist() == [0.1, -2.0, 0.1]
+    small = fnp.array([1, 7, 200], "uint8")
+    assert fnp.clip(small, -1, 2**40).tolist() == [1, 7, 200]
+    assert fdl.jit(lambda x: fnp.clip(x, -1, 5))(small).tolist() == [1, 5, 5]
+    assert fnp.clip(small, 0, 300).dtype == np.uint8
+
+
 def test_a_sum_of_numbers_in_a_loop_has_their_digits():
     """Ten million times 0.1, of which float32 would make 1087937."""
     assert lax.fori_loop(0, 10**7, lambda i, t: t + 0.1, 0.0).item() == pytest.approx(1e6, rel=1e-7)
