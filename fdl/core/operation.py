@@ -39,7 +39,7 @@ class Operation:
     weak_operands: ClassVar[slice | None] = slice(None)
 
     def weak_results(self, weak: Sequence[bool]) -> Sequence[bool]:
-        """Which of its results are weak arrays (`fdl.config.weak_arrays`), by the weakness of its operands."""
+        """Which of its results are weak arrays (`fdl.config.weak_arrays`), by its operands; one answer is for all."""
         counted = () if self.multiple or self.weak_operands is None else weak[self.weak_operands]
         return (bool(counted) and all(counted),)
 

@@ -106,4 +106,7 @@ def _apply_to_weak_arrays(operation: Any, args: Sequence[Any]) -> Sequence[Any]:
     """The same by JAX's rule: what is made of weak arrays alone is weak, whichever operation makes it."""
     outs = current().process(operation, [lift(a).strong() for a in args])
     weak = operation.weak_results([getattr(a, "weak", False) for a in args])
-    return [o.weakened(o.type.dtype) if w else o for o, w in zip(outs, weak, strict=True)] if any(weak) else outs
+    if not any(weak):
+        return outs
+    weak = weak if len(weak) > 1 else [*weak] * len(outs)
+    return [o.weakened(o.type.dtype) if w else o for o, w in zip(outs, weak, strict=True)]

@@ -11,7 +11,7 @@ from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.errors import ShapeError
 from fdl.numpy._index import signed_places
-from fdl.numpy._operands import axis_index, wide
+from fdl.numpy._operands import axis_index, cast, floating, wide
 from fdl.ops import algebraic
 from fdl.ops.select import clamp
 from fdl.ops.sigmoid import logistic
@@ -172,7 +172,7 @@ def silu(x: Any) -> Array:
     """
     x = as_inexact(x)
     wide = _wide(x)
-    return (wide * logistic(wide)).astype(x.dtype)
+    return cast(wide * logistic(wide), x.dtype)
 
 
 swish = silu
@@ -435,5 +435,4 @@ def _wide(x: Array) -> Array:
 
 def as_inexact(x: Any) -> Array:
     """`x` as an array of a floating-point or complex dtype."""
-    x = fnp.asarray(x)
-    return x if fnp.issubdtype(x.dtype, fnp.inexact) else x.astype(float)
+    return floating(fnp.asarray(x))

@@ -15,6 +15,7 @@ from fdl.config import config
 from fdl.core.interpret import quiet
 from fdl.core.trace import Tracer, Value
 from fdl.core.types import Array
+from fdl.core.weak import weak_as
 from fdl.dtypes import (
     WEAK,
     bool_,
@@ -119,7 +120,7 @@ def inexact(dtype: np.dtype) -> np.dtype:
 def floating(x: Any) -> Array:
     """`x` as a Value, integers and booleans as the default float, whose squares do not wrap around."""
     x = arrays.as_array(x)
-    return cast(x, inexact(x.type.dtype))
+    return weak_as(x, cast(x, inexact(x.type.dtype)))
 
 
 def real_of(dtype: np.dtype) -> np.dtype:

@@ -14,6 +14,7 @@ from fdl.numpy._operands import (
     ArrayLike,
     broadcast,
     cast,
+    floating,
     inexact,
     integer,
     matched,
@@ -96,7 +97,7 @@ def fabs(x: ArrayLike, /) -> Array:
     Array(2., dtype=float32)
     """
     x = number("fabs", x, (bool_, *REAL))
-    return ops.abs_(cast(x, inexact(x.type.dtype)))
+    return ops.abs_(floating(x))
 
 
 def positive(x: ArrayLike, /) -> Array:
@@ -124,7 +125,7 @@ def reciprocal(x: ArrayLike, /) -> Array:
     Array(0.25, dtype=float32)
     """
     x = number("reciprocal", x)
-    return ops.IntegerPow(-1)(cast(x, inexact(x.type.dtype)))
+    return ops.IntegerPow(-1)(floating(x))
 
 
 def power(x1: ArrayLike, x2: ArrayLike, /) -> Array:
@@ -315,7 +316,7 @@ def rint(x: ArrayLike, /) -> Array:
     Array(2., dtype=float32)
     """
     x = number("rint", x)
-    return _each_part(rounding.round_, cast(x, inexact(x.type.dtype)))
+    return _each_part(rounding.round_, floating(x))
 
 
 def round(a: ArrayLike, decimals: int = 0, out: None = None) -> Array:
@@ -403,8 +404,8 @@ def clip(
     """
     x: Any = number("clip", arr, (bool_, *REAL))
     if type(arr) in WEAK:  # it takes the dtype of the bounds with all digits
-        x, low, high = promote("clip", arr, *(0 if bound is None else bound for bound in (min, max)))
-        min, max = None if min is None else low, None if max is None else high
+        x, *limits = promote("clip", arr, *(bound for bound in (min, max) if bound is not None))
+        min, max = limits[0] if min is not None else None, limits[-1] if max is not None else None
     elif x.type.dtype in INTEGER:
         span = iinfo(x.type.dtype)
         min, max = (

@@ -9,7 +9,7 @@ import numpy as np
 from fdl.dtypes import INTEGER, UNSIGNED, bool_
 from fdl.errors import DtypeError
 from fdl.numpy._functions import binary, unary
-from fdl.numpy._operands import Array, ArrayLike, cast, inexact, matched, no_out, number
+from fdl.numpy._operands import Array, ArrayLike, cast, floating, matched, no_out, number
 from fdl.numpy.arithmetic import copysign, multiply, trunc
 from fdl.ops import arithmetic, bitwise, compare, rounding, sigmoid, special, transcendental, trigonometric
 from fdl.ops.complex import complex_, imag, real
@@ -147,7 +147,7 @@ def sinc(x: ArrayLike, /) -> Array:
     Array(1., dtype=float32)
     """
     x = number("sinc", x)
-    x = cast(x, inexact(x.type.dtype))
+    x = floating(x)
     one, number_of_terms = full_like(x, 1), 13 if x.type.dtype.itemsize > 4 else 8
     near = compare.lt(_modulus(x), full_like(_modulus(x), 0.5))
     # Near 0 the power series, which does not cancel in derivatives.
@@ -199,7 +199,7 @@ rad2deg, deg2rad = degrees, radians
 
 def _floating(name: str, x: ArrayLike) -> Array:
     x = number(name, x)
-    return cast(x, inexact(x.type.dtype))
+    return floating(x)
 
 
 def i0(x: ArrayLike) -> Array:

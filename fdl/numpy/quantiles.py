@@ -252,7 +252,7 @@ def median(
     >>> median(array([3.0, 1.0, 2.0]))
     Array(2., dtype=float32)
     """
-    return _quantile("median", a, 0.5, axis, "midpoint", keepdims, False, out, None)
+    return _quantile("median", a, 0.5, axis, "midpoint", keepdims, False, out, None).strong()
 
 
 def nanmedian(
@@ -263,4 +263,4 @@ def nanmedian(
     >>> nanmedian(array([3.0, float("nan"), 2.0]))
     Array(2.5, dtype=float32)
     """
-    return _quantile("nanmedian", a, 0.5, axis, "midpoint", keepdims, True, out, None)
+    return _quantile("nanmedian", a, 0.5, axis, "midpoint", keepdims, True, out, None).strong()

@@ -33,6 +33,9 @@ class MatrixPrimitive(Primitive, abstract=True):
         outs = self(*all_batched(size, args, batched))
         return (outs, (True,) * len(outs)) if self.multiple else outs
 
+    def weak_results(self, weak: Sequence[bool]) -> Sequence[bool]:
+        return (all(weak),)
+
 
 def check_matrix(name: str, x: TensorType, square: bool = False) -> None:
     """Raise unless `x` is a stack of (square) matrices of a dtype that LAPACK takes."""

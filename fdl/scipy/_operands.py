@@ -4,6 +4,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl import dtypes
+from fdl.config import config
 from fdl.core.types import Array
 
 
@@ -13,6 +14,8 @@ def operands(*args: Any) -> list[Array]:
     dtype = dtype if fnp.issubdtype(dtype, fnp.inexact) else dtypes.default_dtype(float)
     # Python numbers keep their 64 bits until the dtype is known.
     converted = [fnp.asarray(a, dtype) for a in args]
+    if config.weak_arrays and dtypes.is_weak(*args):
+        converted = [x.weakened(x.dtype) for x in converted]
     return list(fnp.broadcast_arrays(*converted))
 
 
