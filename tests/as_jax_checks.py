@@ -472,6 +472,17 @@ def check_threads_import_and_install():
     assert found == [1.5] * 4
 
 
+def check_integers_have_cotangents_of_float0_beside_weak_results():
+    @jax.custom_vjp
+    def first(x, y):
+        return x
+
+    first.defvjp(lambda x, y: (x, None), lambda _, g: (g, None))
+    for function in (first, lambda x, y: 2 * x):
+        ours, theirs = jax.vjp(function, 0.0, 1)[1](1.0)
+        assert ours.weak_type and theirs.dtype == jax.dtypes.float0 and theirs.shape == ()
+
+
 def check_arrays_of_python_numbers_are_weak():
     """The rules are those of JAX's page on type promotion: weak types stand below all arrays of their kind."""
     weak, half = jnp.asarray(0.9), jnp.ones(2, "bfloat16")

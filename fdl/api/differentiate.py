@@ -376,7 +376,8 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
     types, structure = abstract_leaves(fun, primals, {})
     flat = FlatFunction(fun, structure)
     program, captured = trace_program(flat, types, name_of(fun))
-    _refuse_integers(program, program.inputs[len(captured) :])
+    for inexact in (True, False):
+        _refuse_other_kind(program, program.inputs[len(captured) :], inexact)
 
     out_structure, out_types = call_structure(flat.out_structure), tuple(program.output_types)
     program, residuals = scalars_as_inputs(program, captured)
@@ -384,18 +385,18 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
     return tree.Partial(made, *residuals)
 
 
-def _refuse_integers(program: Program, inputs: Sequence[Var]) -> None:
-    """Raise if an output that depends on floating-point `inputs` is an integer or a boolean."""
-    moving = {v for v in inputs if is_inexact(v.type.dtype)}
+def _refuse_other_kind(program: Program, inputs: Sequence[Var], inexact: bool) -> None:
+    """Raise if an output that depends on floating-point `inputs` is an integer or a boolean, or the reverse."""
+    moving = {v for v in inputs if is_inexact(v.type.dtype) == inexact}
     makers: dict[Var, Equation] = {}
     for equation in program.equations:
         if not moving.isdisjoint(equation.inputs):
             moving.update(equation.outputs)
             makers.update((v, equation) for v in equation.outputs)
     for atom in program.outputs:
-        if atom in makers and not is_inexact(atom.type.dtype):
+        if atom in makers and is_inexact(atom.type.dtype) != inexact:
             maker = makers[atom]
             raise DifferentiationError(
                 f"only linear functions can be transposed, but {maker.operation.name} at {maker.source} is not linear: "
-                f"it makes {atom.type} of floating-point arguments"
+                f"it makes {atom.type} of {'floating-point' if inexact else 'integer'} arguments"
             )

@@ -31,9 +31,10 @@ def _lines(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[st
     if signature in f.cache:
         yield f"{name} was traced for this kind of call before: nothing is traced or compiled again."
         return
-    if f.cache:
+    known = list(f.cache)  # other threads add to it
+    if known:
         flat = FlatFunction(Partly(f.fun, static_arguments), signature.structure)
-        found = [list(_differences(flat, signature, other)) for other in f.cache]
+        found = [list(_differences(flat, signature, other)) for other in known]
         nearest = min(reversed(found), key=len)
         count = len(found)
         yield (

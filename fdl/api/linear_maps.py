@@ -13,7 +13,7 @@ from fdl.config import config
 from fdl.core.interpret import apply_program
 from fdl.core.primitive import Linear
 from fdl.core.program import Atom, Literal, Program, Var
-from fdl.core.trace import lift
+from fdl.core.trace import Value, lift
 from fdl.core.types import TensorType
 from fdl.dtypes import INEXACT
 from fdl.errors import ShapeError, TreeError
@@ -55,7 +55,10 @@ class LinearMap:
         if not (config.weak_arrays and any(self.weak)):
             return [*made]
         all_weak = all(as_weak(leaf).weak for leaf in tree.leaves(given) if getattr(leaf, "dtype", None) != float0)
-        return [v.weakened(v.type.dtype) if w and all_weak else v for v, w in zip(made, self.weak, strict=True)]
+        if not all_weak:
+            return [*made]
+        pairs = zip(made, self.weak, strict=True)
+        return [v.weakened(v.type.dtype) if w and isinstance(v, Value) else v for v, w in pairs]  # others are float0
 
 
 class Pushforward(LinearMap):

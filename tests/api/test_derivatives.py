@@ -225,6 +225,14 @@ def test_linearize_under_jit_and_vmap(rng):
     assert_close(fdl.grad(lambda x: push(x, t).sum())(x), -np.sin(x) * t)
 
 
+@pytest.mark.parametrize(("kind", "made"), [(1, r"makes f32\[\] of integer"), (1.0, r"makes i32\[\] of floating")])
+def test_linear_transpose_refuses_to_change_between_integers_and_floats(kind, made):
+    function = (lambda x: 2.0 * x) if isinstance(kind, int) else (lambda x: x.astype("int32"))
+    with pytest.raises(DifferentiationError, match=made):
+        fdl.linear_transpose(function, fnp.asarray(kind))
+    assert fdl.linear_transpose(lambda x: 3 * x, kind)(2)[0] == 6
+
+
 def test_linear_transpose_satisfies_the_dot_product_test(rng):
     a, x = rng.normal(size=(4, 3)), rng.normal(size=(3, 2))
 
