@@ -97,6 +97,13 @@ SETTINGS = {
             "FDL_SORT_KEYS", False, "The dicts that transforms and `fdl.tree` return have sorted keys, as JAX's have."
         ),
         Setting(
+            "FDL_CHECK_INDICES",
+            True,
+            "0 clips known indices that are out of bounds where arrays are read, and drops what is written to them, as "
+            "JAX does; they are an error by default.",
+            traced=True,
+        ),
+        Setting(
             "FDL_NUMPY_RANK_PROMOTION",
             "allow",
             "`raise` refuses operands of different ranks that would broadcast, `warn` warns of them.",
@@ -182,6 +189,7 @@ class Config:
     enable_x64: bool
     weak_arrays: bool
     sort_keys: bool
+    check_indices: bool
     numpy_rank_promotion: str
     numpy_dtype_promotion: str
     threefry_partitionable: bool

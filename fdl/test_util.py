@@ -30,7 +30,7 @@ def check_grads(
         modes: "fwd" (jvp) and "rev" (vjp).
         atol, rtol: tolerances, numbers or a mapping from dtypes to numbers, of which the largest for a dtype of `args`
             counts; by default 1e-6 for float64 and 1e-2 else.
-        eps: the step; by default 1e-5 for float64 and 1e-2 else.
+        eps: the step; by default 1e-5 for float64 and 1 / 2048 else.
 
     Raises:
         AssertionError: a derivative is wrong; names the mode and the order.
@@ -121,7 +121,7 @@ def _settings(args: Any, atol: Tolerance, rtol: Tolerance, eps: float | None) ->
             by_dtype = {np.dtype(key): value for key, value in given.items()}
             given = max((by_dtype.get(dtype, default) for dtype in names), default=default)
         tolerance[name] = given or default
-    return args, tolerance, eps or (1e-5 if double else 1e-2)
+    return args, tolerance, eps or (1e-5 if double else 2**-11)
 
 
 def _check(f: Any, args: Any, order: int, modes: Any, tolerance: Any, step: float, rng: Any, chain: str) -> None:

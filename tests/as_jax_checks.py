@@ -5,6 +5,7 @@ Each function ``check_...`` is a test; the last line printed is JSON: what each 
 
 import copy
 import importlib.util
+import inspect
 import json
 import pickle
 import sys
@@ -294,6 +295,40 @@ def check_shapes_and_axes_are_any_sequence():
     assert jnp.sum(jnp.ones((2, 3)), range(1)).shape == (3,)
     assert jnp.zeros(Extents(2, 3)).shape == random.normal(random.key(0), Extents(2, 3)).shape == (2, 3)
     assert jnp.sum(jnp.ones((2, 3)), np.array(0)).shape == (3,)
+
+
+def check_known_indices_out_of_bounds_are_clipped_or_dropped():
+    x = jnp.arange(6.0).reshape(3, 2)
+    assert x[5].tolist() == [4, 5] and x[np.array([0, 7, -9])].tolist() == [[0, 1], [4, 5], [0, 1]]
+    assert x.at[5].set(1.0).tolist() == x.tolist() and x.at[np.array([5, 0])].add(1.0).sum() == 17
+    taken = jnp.take(x, np.array([0, 7]), axis=0)
+    assert taken[0].tolist() == [0, 1] and jnp.isnan(taken[1]).all()
+
+
+def check_functions_and_dtypes_are_recognized():
+    def f(a, *, b=1):
+        return a
+
+    assert inspect.signature(jax.jit(f), follow_wrapped=False) == inspect.signature(f)
+    assert "PjitFunction" in str(type(jax.jit(f)))
+    assert np.int32 in {jnp.int32, jnp.int64} and jnp.int32 in {np.int32} and np.int8 not in {jnp.int32}
+    assert jnp.moveaxis(jnp.zeros((2, 3, 4)), (1, 2), jnp.arange(2)).shape == (3, 4, 2)
+
+
+def check_numbers_are_operands_of_elementwise_equations():
+    closed = jax.make_jaxpr(lambda x: (3.0 * x, jnp.zeros(2) + jnp.sin(x)))(jnp.ones(2))
+    by_name = {e.primitive.name: e for e in closed.eqns}
+    literal, x = by_name["mul"].invars
+    assert isinstance(literal, jex_core.Literal) and literal.val == 3 and x is closed.jaxpr.invars[0]
+    assert by_name["mul"].primitive.bind(3.0, jnp.arange(2.0)).tolist() == [0, 3]
+    assert by_name["mul"].source_info.name_stack == ""
+    repeated = jax.make_jaxpr(lambda x: jnp.broadcast_to(2.0, (2,)))(jnp.ones(2))
+    assert [e.primitive.name for e in repeated.eqns] == ["broadcast_in_dim"]
+
+
+def check_weak_results_that_do_not_move_have_weak_tangents():
+    y, dy = jax.jvp(lambda x: (x, 3, 0.5), (jnp.ones(2),), (jnp.ones(2),))
+    assert y[1].weak_type and dy[1].dtype == jax.dtypes.float0 and dy[2].weak_type and dy[2] == 0
 
 
 def check_one_device_has_meshes():

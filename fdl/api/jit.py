@@ -1,6 +1,7 @@
 """jit: functions traced once for each kind of arguments, compiled, and called natively."""
 
 import functools
+import inspect
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -54,8 +55,20 @@ def _lay_out(leaves: Sequence[Any], donated: Sequence[bool]) -> None:
                 leaf._data = leaf._data.copy("C")
 
 
+class _Signature:
+    """The signature of a jitted function, made when it is asked for; the class itself has its own."""
+
+    def __get__(self, jitted: Any, owner: Any = None) -> inspect.Signature | None:
+        try:
+            return None if jitted is None else inspect.signature(jitted.fun)
+        except ValueError:  # of a function written in C
+            return None
+
+
 class Jitted(Generic[P, R]):
     """What :func:`jit` returns; see there."""
+
+    __signature__ = _Signature()
 
     def __init__(self, fun: Callable[P, R], static: Static, donated: Static, options: dict[str, Any]) -> None:
         update_wrapper(self, fun)

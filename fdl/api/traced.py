@@ -188,6 +188,7 @@ class Signature(NamedTuple):
     enable_x64: bool
     runtime_checks: bool
     weak_arrays: bool
+    check_indices: bool
     numpy_rank_promotion: str
     numpy_dtype_promotion: str
     threefry_partitionable: bool
@@ -206,14 +207,14 @@ class Signature(NamedTuple):
 
 #: The settings that a signature holds, in its order.
 SIGNED = [
-    *("default_float", "default_int", "enable_x64", "runtime_checks", "weak_arrays"),
+    *("default_float", "default_int", "enable_x64", "runtime_checks", "weak_arrays", "check_indices"),
     *("numpy_rank_promotion", "numpy_dtype_promotion", "threefry_partitionable"),
 ]
 
 
-def signed_settings() -> tuple[str, str, bool, bool, bool, str, str, bool]:
+def signed_settings() -> tuple[str, str, bool, bool, bool, bool, str, str, bool]:
     """The values of the settings that a signature holds."""
-    found: tuple[str, str, bool, bool, bool, str, str, bool] = _signed(config)
+    found: tuple[str, str, bool, bool, bool, bool, str, str, bool] = _signed(config)
     return found
 
 

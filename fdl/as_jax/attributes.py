@@ -1,9 +1,15 @@
-"""What arrays have under JAX's name only: where their parts lie, which with one device is the whole."""
+"""What arrays and jitted functions have under JAX's name only.
 
+Arrays tell where their parts lie, which with one device is the whole; libraries know jitted functions by the name of
+their type, PjitFunction.
+"""
+
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 from fdl.api.environment import Device, devices
+from fdl.api.jit import Jitted
 from fdl.as_jax.core import typeof
 from fdl.core.trace import Value
 
@@ -44,6 +50,8 @@ _ATTRIBUTES: dict[str, Any] = {
 
 
 def install() -> None:
-    """Give arrays, traced ones too, these attributes."""
+    """Give arrays, traced ones too, these attributes, and the class of jitted functions JAX's name."""
+    Jitted.__qualname__ = "PjitFunction"
+    setattr(sys.modules[Jitted.__module__], "PjitFunction", Jitted)  # noqa: B010 -- pickles find the class by its name
     for name, attribute in _ATTRIBUTES.items():
         setattr(Value, name, attribute)

@@ -48,6 +48,7 @@ def install() -> None:
             importlib.import_module(f"fdl.as_jax.{part}").install()
         config.enable_x64 = config.default_float == "float64"
         config.sort_keys = config.weak_arrays = True
+        config.check_indices = False
         importlib.import_module("fdl.as_jax.config").read_environment()
 
 

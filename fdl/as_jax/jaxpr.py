@@ -19,6 +19,8 @@ from fdl.core.interpret import apply_program
 from fdl.core.program import Program
 from fdl.core.trace import lift, trace_program
 from fdl.core.types import TensorType
+from fdl.ops.elementwise import Elementwise
+from fdl.ops.shape import BroadcastInDim
 
 no_effects: frozenset[Any] = frozenset()
 
@@ -52,6 +54,14 @@ class JaxprLiteral:
 Atom = JaxprVar | JaxprLiteral
 
 
+class SourceInfo(str):
+    """The user's line; JAX's has the names of scopes, too, of which Programs keep none."""
+
+    __slots__ = ()
+    name_stack = ""
+    traceback = None
+
+
 class JaxprEqn:
     """One application of a primitive.
 
@@ -76,7 +86,8 @@ class JaxprEqn:
         source_info: Any = "",
     ) -> None:
         self.invars, self.outvars = list(invars), list(outvars)
-        self.primitive, self.params, self.effects, self.source_info = primitive, params, effects, source_info
+        self.primitive, self.params, self.effects = primitive, params, effects
+        self.source_info = SourceInfo(source_info)
 
     def replace(self, **changes: Any) -> "JaxprEqn":
         """With other attributes."""
@@ -136,7 +147,11 @@ class Jaxpr:
 
         inputs = [view(v) for v in program.inputs]
         equations = []
+        spread = _spread(program)
+        known |= {var: JaxprLiteral(number.value, number.type) for var, number in spread.items()}
         for e in program.equations:
+            if e.outputs and e.outputs[0] in spread:
+                continue
             primitive, params = operations.view(e.operation, _inner)
             effects = frozenset([primitive.name]) if e.operation.effect else no_effects
             read = [view(a) for a in e.inputs]
@@ -344,6 +359,24 @@ def subjaxprs(jaxpr: Jaxpr) -> Iterator[Jaxpr]:
     """The Jaxprs among the parameters of the equations of another one."""
     for e in jaxpr.eqns:
         yield from jaxprs_in_params(e.params)
+
+
+def _spread(program: Program) -> dict[fdl_program.Var, fdl_program.Literal]:
+    """Variables that are a number repeated for elementwise operations, which JAX's primitives take as it is."""
+    found: dict[fdl_program.Var, fdl_program.Literal] = {}
+    for e in program.equations:
+        variables = [a for a in e.inputs if isinstance(a, fdl_program.Var)]
+        if isinstance(e.operation, BroadcastInDim) and not variables:
+            (number,) = e.inputs
+            assert isinstance(number, fdl_program.Literal)
+            found[e.outputs[0]] = number
+        elif not isinstance(e.operation, Elementwise) or all(v in found for v in variables):
+            for v in variables:
+                found.pop(v, None)
+    for a in program.outputs:
+        if isinstance(a, fdl_program.Var):
+            found.pop(a, None)
+    return found
 
 
 def _inner(program: Program, opened: bool = False) -> Any:

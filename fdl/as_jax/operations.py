@@ -11,6 +11,8 @@ from fdl.core import trace
 from fdl.core.operation import Operation
 from fdl.core.primitive import registry
 from fdl.core.program import Program, parameters
+from fdl.ops.elementwise import Elementwise
+from fdl.ops.shape import broadcast_in_dim
 
 
 class JaxName(NamedTuple):
@@ -115,7 +117,11 @@ class OperationPrimitive(UserPrimitive):
         return params | {"subfuns": (WrappedFun(closed.call), *map(WrappedFun, rules))}
 
     def bind(self, *args: Any, **params: Any) -> Any:
-        outs = trace.current().process(self.operation(params), [trace.lift(a).strong() for a in args])
+        values = [trace.lift(a).strong() for a in args]
+        if issubclass(self.kind, Elementwise):  # JAX's take numbers beside arrays
+            shape = max((v.type.shape for v in values), key=len)
+            values = [v if v.type.shape else broadcast_in_dim(v, shape, ()) for v in values] if shape else values
+        outs = trace.current().process(self.operation(params), values)
         return list(outs) if self.multiple_results else outs[0]
 
 

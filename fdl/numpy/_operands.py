@@ -262,7 +262,7 @@ def axis_index(name: str, axis: Any, ndim: int) -> int:
 
 def is_sequence(numbers: Any) -> TypeGuard[Sequence[Any]]:
     """Whether axes or extents are given as several: a tuple, a list, a range, a shape of another library."""
-    if isinstance(numbers, np.ndarray):
+    if isinstance(numbers, (np.ndarray, arrays.Array)):
         return numbers.ndim > 0
     return hasattr(numbers, "__len__") and not isinstance(numbers, (str, Value))
 

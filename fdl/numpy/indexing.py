@@ -69,7 +69,8 @@ def read(
             return ConcreteArray(np.asarray(x.concrete()[_known(index)]))
         except (IndexError, TypeError, OverflowError):
             pass  # not for NumPy, or an error that is told below
-    parts = parse(x.type.shape, index, mode is None and fill_value is None and wrapped, wrapped)
+    checked = config.check_indices and mode is None and fill_value is None and wrapped
+    parts = parse(x.type.shape, index, checked, wrapped)
     name = mode_name(mode, "promise_in_bounds" if fill_value is None and wrapped else "fill")
     result = result_shape(parts)
     if 0 in result:
@@ -163,7 +164,7 @@ def write(
     masked = _write_where(x, index, values, kind)
     if masked is not None:
         return masked
-    parts = parse(x.type.shape, index, mode is None and wrapped, wrapped)
+    parts = parse(x.type.shape, index, config.check_indices and mode is None and wrapped, wrapped)
     shape = result_shape(parts)
     try:
         fits = np.broadcast_shapes(values.type.shape, shape) == shape

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl.dtypes import BOOLEAN, INTEGER, REAL, WEAK, bool_
+from fdl.dtypes import BOOLEAN, INEXACT, INTEGER, REAL, WEAK, bool_
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._functions import binary
 from fdl.numpy._operands import Array, ArrayLike, broadcast_shapes, cast, expand_to, matched, no_out, number
@@ -260,7 +260,8 @@ def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> Array:
     if x.type.shape != y.type.shape:
         return cast(False, bool_)
     same = equal(*(raw if type(raw) in WEAK else a for raw, a in ((a1, x), (a2, y))))
-    return _all(logical_or(same, logical_and(isnan(x), isnan(y))) if equal_nan else same)
+    may_be_nan = equal_nan and x.dtype in INEXACT and y.dtype in INEXACT
+    return _all(logical_or(same, logical_and(isnan(x), isnan(y))) if may_be_nan else same)
 
 
 def array_equiv(a1: ArrayLike, a2: ArrayLike) -> Array:

@@ -7,6 +7,7 @@ from typing import Any, overload
 import numpy as np
 
 from fdl import array as arrays
+from fdl.config import config
 from fdl.core.weak import weak_as
 from fdl.dtypes import bool_, index_dtype, is_inexact, uint64
 from fdl.errors import DtypeError, IndexingError, ShapeError
@@ -173,7 +174,7 @@ def take(
         shape = (*x.type.shape[:axis], *places.type.shape, *x.type.shape[axis + 1 :])
         return full(0, shape, x.type.dtype)
     places = _fitted(places, x.type.shape[axis], mode)
-    known = type(places) is arrays.Array
+    known = type(places) is arrays.Array and config.check_indices
     how = mode or (None if known and fill_value is None else "fill")
     index = (slice(None),) * axis + (places,)
     return read(x, index, None if how == "wrap" else how, fill_value, unique_indices, indices_are_sorted)

@@ -72,6 +72,15 @@ def test_messages_and_results(jit, function, args, message, result):
     np.testing.assert_allclose(found, result, rtol=1e-6)
 
 
+def test_messages_show_pytrees():
+    def f(x):
+        checkify.check(x > 0, "{tree} of {{}} {:.1f}, {pair[0]}", x, tree={"a": [x, 2]}, pair=x[None])
+
+    error, _ = checkify.checkify(f)(fnp.float32(-1))
+    text = "{'a': [Array(-1.0, dtype=float32), Array(2, dtype=int32)]} of {} -1.0, -1.0"
+    assert error.get() == text + FAILED
+
+
 def test_a_batch_of_errors():
     error, _ = fdl.vmap(checkify.checkify(positive))(fnp.array([-1.0, 2.0, -3.0]))
     assert error.get() == f"at mapped index 0: x is -1.0{FAILED}\nat mapped index 2: x is -3.0{FAILED}"

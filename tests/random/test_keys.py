@@ -70,6 +70,11 @@ def test_vmap_and_jit_draw_what_a_loop_draws():
     assert np.array_equal(jitted(np.int32(8)), random.key_data(random.split(random.key(8))))
 
 
+def test_keys_are_compared():
+    keys = random.split(random.key(0))
+    assert fnp.array_equal(keys, keys, equal_nan=True) and not fnp.array_equal(keys, keys[::-1], equal_nan=True)
+
+
 def test_keys_are_chosen_elementwise():
     first, second = random.split(random.key(0)), random.split(random.key(1))
     mask = np.array([True, False])

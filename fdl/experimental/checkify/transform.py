@@ -4,13 +4,16 @@ The Program of a function is run with a state beside its values: the number of t
 for each place the numbers that its message shows. Branches and loops take the state in and hand it out.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from string import Formatter
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fdl import numpy as fnp
+from fdl import tree
 from fdl.api.arguments import FlatFunction, flatten_values, name_of, require_function, weakness
 from fdl.array import as_operand
 from fdl.control.check import Check, DebugCheck
@@ -50,7 +53,7 @@ def check(pred: Any, msg: str, *fmt_args: Any, debug: bool = False, **fmt_kwargs
     Args:
         pred: a boolean scalar.
         msg: a format string.
-        *fmt_args, **fmt_kwargs: arrays that it shows.
+        *fmt_args, **fmt_kwargs: arrays that it shows, or pytrees of them.
         debug: whether the check counts under `checkify` only.
 
     Raises:
@@ -67,9 +70,43 @@ def check(pred: Any, msg: str, *fmt_args: Any, debug: bool = False, **fmt_kwargs
     condition = as_operand(pred, "the condition of check")
     if condition.dtype != bool or condition.ndim:
         raise DtypeError(f"check needs a boolean scalar as pred, got {condition.type}; use fdl.numpy.all or any")
-    values = [as_operand(v, "a value of check") for v in (*fmt_args, *fmt_kwargs.values())]
+    leaves, structure = tree.flatten((fmt_args, fmt_kwargs))
+    values, names = [as_operand(v, "a value of check") for v in leaves], tuple(fmt_kwargs)
+    if not tree.all_leaves((*fmt_args, *fmt_kwargs.values())):
+        msg, names = _written_out(msg, structure, [str(v.dtype) for v in values]), ()
     kind = DebugCheck if debug else Check
-    kind(msg, source_line(), tuple(fmt_kwargs))(condition, *values)
+    kind(msg, source_line(), names)(condition, *values)
+
+
+class _Leaf(NamedTuple):
+    """A leaf of a pytree in a message."""
+
+    number: int
+    dtype: str
+
+    def __repr__(self) -> str:
+        return f"Array(\0{self.number}\0, dtype={self.dtype})"
+
+
+def _written_out(message: str, structure: Any, types: Sequence[str]) -> str:
+    """A format string of the leaves of (args, kwargs) for one of pytrees."""
+    args, kwargs = tree.unflatten(structure, [_Leaf(n, dtype) for n, dtype in enumerate(types)])
+    order, text = iter(range(len(args))), ""
+    for literal, name, spec, conversion in Formatter().parse(message):
+        text += _literal(literal)
+        if name is None:
+            continue
+        first, rest = re.fullmatch(r"([^.\[]*)(.*)", name).groups()  # type: ignore[union-attr]  # it always matches
+        value = kwargs[first] if first in kwargs else args[int(first) if first else next(order)]
+        if isinstance(value, _Leaf):
+            text += f"{{{value.number}{rest}{'!' if conversion else ''}{conversion or ''}{':' if spec else ''}{spec}}}"
+        else:
+            text += re.sub("\0(\\d+)\0", r"{\1}", _literal(repr(value)))
+    return text
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def debug_check(pred: Any, msg: str, *fmt_args: Any, **fmt_kwargs: Any) -> None:
