@@ -187,15 +187,20 @@ class Eager(Interpreter):
 
     def checked(self, operation: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """The results of an operation, while a setting has them, or random keys, looked at."""
-        if config.debug_key_reuse:
-            self.keys.before(operation, arrays)
-        if operation.compile_eagerly and has_results_of_effects(operation):
-            with looking(effects=True):
+        fresh = self.keys.before(operation, arrays) if config.debug_key_reuse else []
+        try:
+            if operation.compile_eagerly and has_results_of_effects(operation):
+                with looking(effects=True):
+                    outs = evaluate(operation, arrays)
+            elif operation.compile_eagerly and self.run_compiled is not None:
+                outs = self.run_compiled(operation, arrays)
+            else:
                 outs = evaluate(operation, arrays)
-        elif operation.compile_eagerly and self.run_compiled is not None:
-            outs = self.run_compiled(operation, arrays)
-        else:
-            outs = evaluate(operation, arrays)
+        except BaseException as error:
+            self.keys.used.forget(fresh)
+            if isinstance(error, (TypeError, ValueError)):
+                operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])  # says what NumPy does not take
+            raise
         outs = [np.asarray(o) for o in outs]
         check_results(operation, arrays, outs, source_line)
         if config.debug_key_reuse:

@@ -240,6 +240,8 @@ def scale_and_translate(
             f"image.scale_and_translate: scale and translation need one number for each of {len(axes)} axes, got "
             f"{scales.type} and {shifts.type}"
         )
+    if any(x.type.shape[d] == 0 for d in axes):
+        raise ShapeError(f"image.scale_and_translate: the image {x.type} has no pixels to make {sizes} of")
     if len(set(axes)) != len(axes):
         raise ShapeError(f"image.scale_and_translate: an axis comes twice in spatial_dims={tuple(spatial_dims)}")
     scales, shifts = (cast(v, result_type(v, 1.0)) for v in (scales, shifts))

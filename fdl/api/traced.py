@@ -117,12 +117,12 @@ class Traced:
         checks = config.checks
         kept = [a.copy() if given else a for a, given in zip(arrays, self.donated, strict=True)] if checks else []
         at_once = checks and computes_by_effects(self.computed)  # since it cannot be run a second time
-        if config.debug_key_reuse:
-            key_reuse.check_program(self.computed, arrays)
         compiled = None if at_once else self.compiled  # nothing is lost if compilation is interrupted
+        fresh = key_reuse.check_program(self.computed, arrays) if config.debug_key_reuse else []
         try:
             made = check_program(self.computed, arrays) if compiled is None else compiled.run(arrays)
         except BaseException:
+            key_reuse.used.forget(fresh)
             if self.donates:  # who knows what is in their memory
                 _donate(leaves, self.donated, ())
             raise

@@ -5,8 +5,10 @@ tries again without that pass, without any optional one, and in the end leaves t
 a fault of the compiler costs time, and never a result.
 """
 
+import signal
 import warnings
 from collections.abc import Callable
+from traceback import walk_tb
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -78,6 +80,8 @@ def with_fewer_passes(program: Program, attempt: Callable[[Skip], T], interprete
         except _NOT_OURS:
             raise
         except Exception as error:
+            if _of_a_signal(error):
+                raise
             first = first or _checked(error, program)
             failed = _pass_of(error)
             if not skip and failed in (*OPTIONAL, *NATIVE):
@@ -100,8 +104,16 @@ def otherwise(name: str, program: Program, make: Callable[[], T], instead: U) ->
     except _NOT_OURS:
         raise
     except Exception as error:
+        if _of_a_signal(error):
+            raise
         _warn(_checked(error, program), program, "the program is run without it")
         return instead
+
+
+def _of_a_signal(error: Exception) -> bool:
+    """Whether the handler of a signal raised it, which came while the compiler ran."""
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()} - {None}
+    return any(frame.f_code in handlers for frame, _ in walk_tb(error.__traceback__))
 
 
 def _words(skip: Skip) -> str:

@@ -208,21 +208,27 @@ class _Used:
         self.lines: dict[int, str] = {}
         self.lock = threading.Lock()
 
-    def consume(self, keys: np.ndarray, line: str, again: bool = False) -> None:
-        """Note that keys are used."""
+    def consume(self, keys: np.ndarray, line: str, again: bool = False) -> list[int]:
+        """Note that keys are used; the words of those that were not before."""
         type = TensorType(keys.shape, keys.dtype)
         with self.lock:
             for word in _words(keys):
                 before = self.lines.get(word)
                 if before is not None and not (again and before == line):
                     raise _reused(type, before, line)
-            self.lines.update(dict.fromkeys(_words(keys), line))
+            fresh = [word for word in _words(keys) if word not in self.lines]
+            self.lines.update(dict.fromkeys(fresh, line))
+        return fresh
+
+    def forget(self, words: Iterable[int]) -> None:
+        """Keys were not used after all: what was about to use them failed."""
+        with self.lock:
+            for word in words:
+                self.lines.pop(word, None)
 
     def renew(self, keys: np.ndarray) -> None:
         """Note that keys have been made."""
-        with self.lock:
-            for word in _words(keys):
-                self.lines.pop(word, None)
+        self.forget(_words(keys))
 
 
 def _words(keys: np.ndarray) -> list[int]:
@@ -233,17 +239,22 @@ def _words(keys: np.ndarray) -> list[int]:
 used = _Used()
 
 
-def check_program(program: Program, arrays: Sequence[np.ndarray], again: bool = False) -> None:
-    """Note the keys that a Program is about to use.
+def check_program(program: Program, arrays: Sequence[np.ndarray], again: bool = False) -> list[int]:
+    """Note the keys that a Program is about to use; the words to `forget` if it fails.
 
     Raises:
         KeyReuseError: one has been used, or is used twice.
     """
-    found = summary(program)
-    for number, line in found.consumed.items():
-        used.consume(np.asarray(arrays[number]), line, again)
-    for array, line in found.constants:
-        used.consume(array, line, again)
+    found, fresh = summary(program), list[int]()
+    try:
+        for number, line in found.consumed.items():
+            fresh += used.consume(np.asarray(arrays[number]), line, again)
+        for array, line in found.constants:
+            fresh += used.consume(array, line, again)
+    except KeyReuseError:
+        used.forget(fresh)
+        raise
+    return fresh
 
 
 def note_results(program: Program, results: Iterable[np.ndarray]) -> None:
@@ -255,12 +266,17 @@ def note_results(program: Program, results: Iterable[np.ndarray]) -> None:
                 used.consume(result, line)
 
 
-def before(operation: Operation, arrays: Sequence[np.ndarray]) -> None:
-    """Note the keys that an operation is about to use; those that a recomputation uses again may be used again."""
+def before(operation: Operation, arrays: Sequence[np.ndarray]) -> list[int]:
+    """Note the keys that an operation is about to use, and return the words to `forget` if it fails.
+
+    Those that a recomputation uses again may be used again.
+    """
     if isinstance(operation, _CONSUMERS):
-        used.consume(arrays[0], source_line(), is_replayed())
-    elif any(True for _ in subprograms(operation)):
-        check_program(_single(operation, tuple(TensorType(a.shape, a.dtype) for a in arrays)), arrays, is_replayed())
+        return used.consume(arrays[0], source_line(), is_replayed())
+    if not any(True for _ in subprograms(operation)):
+        return []
+    single = _single(operation, tuple(TensorType(a.shape, a.dtype) for a in arrays))
+    return check_program(single, arrays, is_replayed())
 
 
 def after(operation: Operation, results: Sequence[np.ndarray]) -> None:

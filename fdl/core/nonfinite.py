@@ -6,7 +6,7 @@ where it came from; one that is masked on the way out stays unsaid.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
 import numpy as np
@@ -27,13 +27,32 @@ def wanted(array: np.ndarray) -> tuple[str, ...]:
     return (*found, "infinity") if config.debug_infs and np.isinf(array).any() else found
 
 
-def made(operands: Iterable[np.ndarray], result: np.ndarray) -> str:
-    """What is looked for, is in a result, and is in none of the operands; empty if there is no such thing."""
+def made(operands: Sequence[np.ndarray], result: np.ndarray, elementwise: bool = False) -> str:
+    """What is looked for, is in a result, and is in none of the operands; empty if there is no such thing.
+
+    If `elementwise`, each place of the result is compared with that of the operands, so that a NaN that was there
+    before does not hide a new one.
+    """
     found = wanted(result)
     if not found:
         return ""
-    held = {kind for x in operands for kind in wanted(np.asarray(x))}
+    arrays = [np.asarray(x) for x in operands]
+    if elementwise and all(x.shape in ((), result.shape) for x in arrays):
+        arrays = [x for x in arrays if x.dtype in INEXACT]
+        return next((kind for kind in found if _is_new(_TESTS[kind], arrays, result)), "")
+    held = {kind for x in arrays for kind in wanted(x)}
     return next((kind for kind in found if kind not in held), "")
+
+
+_TESTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"NaN": np.isnan, "infinity": np.isinf}
+
+
+def _is_new(test: Callable[[np.ndarray], np.ndarray], operands: Sequence[np.ndarray], result: np.ndarray) -> bool:
+    """Whether a place of the result passes a test that no operand passes there."""
+    new = test(result)
+    for x in operands:
+        new = new & ~test(x)
+    return bool(new.any())
 
 
 def check_results(
@@ -51,7 +70,7 @@ def check_results(
         NonFiniteError: names the operation (an inner one, if it holds Programs), its line and the ranges of operands.
     """
     for result in results:
-        if found := made(operands, result):
+        if found := made(operands, result, operation.lowering_kind == "elementwise"):
             if any(True for _ in subprograms(operation)) and not has_results_of_effects(operation):
                 with looking():
                     operation.reference(*operands)
@@ -90,7 +109,7 @@ def check_program(
     with looking(effects=results is None):
         found = replay.run(program, arrays)
     for number, (result, again) in enumerate(zip(results or (), found, strict=False)):
-        if kind := made([again], result):
+        if kind := made([again], result, elementwise=True):
             raise NonFiniteError(
                 f"result {number} holds {kind}, which no operation makes that is run by itself: compiled code adds up "
                 "and rounds in another order. Its operands are near the largest numbers of their dtype, or near 0; run "

@@ -16,7 +16,7 @@ from fdl.array import as_array
 from fdl.config import config
 from fdl.core.trace import lift
 from fdl.lax.control import cond, run_while, scan
-from fdl.ops.convert import convert
+from fdl.lax.operators import convert_element_type
 from fdl.ops.shape import zeros_of
 from fdl.transforms.forward import jvp_values
 
@@ -70,7 +70,7 @@ def _bounded_while(cond_fun: Any, body_fun: Any, init_val: Any, max_steps: Any) 
     if config.disable_jit:
         return bounded(cond_fun, body_fun, init_val)
     types = eval_shape(lambda value: bounded(cond_fun, body_fun, value), init_val)
-    value = tree.map(lambda x, t: convert(as_array(x), t.dtype), init_val, types)
+    value = tree.map(lambda x, t: convert_element_type(x, t.dtype), init_val, types)  # numbers with all their digits
     go, go_consts = closure_convert(cond_fun, value)
     step, step_consts = closure_convert(body_fun, value)
 

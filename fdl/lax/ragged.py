@@ -10,7 +10,6 @@ from fdl.errors import DtypeError, ShapeError
 from fdl.lax.control import scan
 from fdl.lax.reductions import dot, dot_general
 from fdl.numpy._operands import expand_to
-from fdl.ops.arithmetic import add
 from fdl.ops.bitwise import and_
 from fdl.ops.compare import ge, lt
 from fdl.ops.convert import convert
@@ -90,9 +89,11 @@ def ragged_dot(
         matrix, size, end = group
         start = expand_to(end - size, rows.shape)
         inside = and_(ge(rows, start), lt(rows, expand_to(end, rows.shape)))
-        mask = expand_to(reshape(inside, (*inside.shape, 1)), x.shape)
-        part = dot(select(mask, x, full_like(x, 0)), matrix, preferred_element_type=preferred_element_type)
-        return add(total, part), None
+        mine = reshape(inside, (*inside.shape, 1))
+        # Rows of other groups are left out twice, so that neither values nor derivatives of this one reach them.
+        part = select(expand_to(mine, x.shape), x, full_like(x, 0))
+        part = dot(part, matrix, preferred_element_type=preferred_element_type)
+        return select(expand_to(mine, part.shape), part, total), None
 
     dtype = dot(x[:0], w[0], preferred_element_type=preferred_element_type).dtype if w.shape[0] else x.dtype
     return scan(step, full(0, (x.shape[0], w.shape[2]), dtype), (w, sizes, ends))[0]

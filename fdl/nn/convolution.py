@@ -87,7 +87,7 @@ def conv(
         x,
         params["w"],
         each(strides, rank),
-        padding,
+        pads(padding, rank),
         rhs_dilation=each(dilation, rank),
         dimension_numbers=_numbers(rank),
         feature_group_count=groups,
@@ -120,7 +120,7 @@ def conv_transpose(
         x,
         params["w"],
         each(strides, rank),
-        padding,
+        pads(padding, rank),
         rhs_dilation=each(dilation, rank),
         dimension_numbers=_numbers(rank),
     )
@@ -131,6 +131,25 @@ def each(value: Extents, rank: int) -> tuple[int, ...]:
     found = (value,) * rank if isinstance(value, int) else tuple(value)
     if len(found) != rank:
         raise ShapeError(f"expected one number or {rank}, one per space axis, got {value}")
+    return found
+
+
+def pads(padding: Any, rank: int) -> Padding:
+    """The padding of windows over so many space axes, looked at.
+
+    Raises:
+        ShapeError: it is neither a name nor a pair for each of them.
+    """
+    if isinstance(padding, str):
+        return padding
+    try:
+        found = tuple((int(low), int(high)) for low, high in padding)
+    except (TypeError, ValueError):
+        found = ()
+    if len(found) != rank:
+        raise ShapeError(
+            f'padding must be "SAME", "VALID" or a pair (low, high) for each of {rank} space axes, got {padding!r}'
+        )
     return found
 
 

@@ -38,7 +38,9 @@ def dropout(key: Any, rate: Any, x: Any, broadcast_axes: Sequence[int] = ()) -> 
         return x
     shared = {axis % x.ndim for axis in broadcast_axes}
     kept = random.uniform(key, tuple(1 if i in shared else n for i, n in enumerate(x.shape))) >= rate
-    return fnp.where(kept, x / (1 - rate), fnp.zeros_like(x))
+    scaled = x / (1 - rate)
+    scaled = scaled.astype(x.dtype) if fnp.issubdtype(x.dtype, fnp.inexact) else scaled  # whatever the rate's dtype
+    return fnp.where(kept, scaled, fnp.zeros_like(x))
 
 
 @checked(rate=RATE)

@@ -8,6 +8,7 @@ from fdl.errors import ShapeError
 from fdl.nn import initializers
 from fdl.nn.initializers import Initializer
 from fdl.nn.layers import Params, weights
+from fdl.numpy._operands import wide
 
 
 def init_embedding(
@@ -94,7 +95,7 @@ def embedding_bag(
         return fnp.where(fnp.any(there, axis=-2), found, 0.0).astype(rows.dtype)
     if sample_weights is not None:
         rows = rows * fnp.asarray(sample_weights)[..., None].astype(rows.dtype)
-    total = fnp.sum(fnp.where(there, rows, 0.0), axis=-2)
+    total = fnp.sum(fnp.where(there, wide(rows), 0.0), axis=-2)
     if mode == "sum":
         return total.astype(rows.dtype)
     return (total / fnp.maximum(fnp.sum(there, axis=-2), 1)).astype(rows.dtype)

@@ -9,7 +9,7 @@ from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.dtypes import float32, int32
 from fdl.errors import ShapeError
-from fdl.numpy._operands import floating
+from fdl.numpy._operands import floating, root, wide
 
 _metric = fill_docstring(
     {
@@ -88,7 +88,9 @@ def confusion_matrix(scores: Any, labels: Any, classes: int, *, threshold: float
     """
     predicted, labels = (x.ravel() for x in _predicted(scores, labels, threshold))
     each = (
-        fnp.ones(labels.shape, int32) if weights is None else fnp.broadcast_to(floating(weights).ravel(), labels.shape)
+        fnp.ones(labels.shape, int32)
+        if weights is None
+        else fnp.broadcast_to(wide(floating(weights)).ravel(), labels.shape)
     )
     known = (predicted >= 0) & (predicted < classes) & (labels >= 0) & (labels < classes)
     place = fnp.where(known, labels * classes + predicted, 0)
@@ -237,7 +239,7 @@ def root_mean_squared_error(predictions: Any, targets: Any, *, weights: Any = No
     >>> root_mean_squared_error(fnp.array([1.0, 4.0]), fnp.array([2.0, -3.0])).item()
     5.0
     """
-    return fnp.sqrt(mean_squared_error(predictions, targets, weights=weights))
+    return root(mean_squared_error(predictions, targets, weights=weights))
 
 
 @_metric
@@ -360,7 +362,7 @@ def _kinds(scores: Any, labels: Any, weights: Any) -> tuple[Array, Array, Array]
     if weights is None:
         each = fnp.ones(scores.shape, fnp.promote_types(scores.dtype, float32))
     else:
-        each = fnp.broadcast_to(floating(weights).ravel(), scores.shape)
+        each = fnp.broadcast_to(wide(floating(weights)).ravel(), scores.shape)
     positive = (labels > 0)[order]
     return scores[order], fnp.where(positive, each[order], 0.0), fnp.where(positive, 0.0, each[order])
 
@@ -377,4 +379,5 @@ def _mean(values: Array, weights: Any) -> Array:
     if weights is None:
         return fnp.mean(values)
     factors = fnp.broadcast_to(floating(weights), values.shape)
-    return fnp.sum(fnp.where(factors == 0, 0.0, values * factors)) / fnp.sum(factors)
+    dtype, values, factors = fnp.result_type(values, factors), wide(values), wide(factors)
+    return (fnp.sum(fnp.where(factors == 0, 0.0, values * factors)) / fnp.sum(factors)).astype(dtype)

@@ -7,7 +7,7 @@ import fdl.numpy as fnp
 from fdl import lax
 from fdl.core.types import Array
 from fdl.errors import ShapeError
-from fdl.nn.convolution import Extents, Padding, each
+from fdl.nn.convolution import Extents, Padding, each, pads
 from fdl.numpy._operands import floating, wide
 
 
@@ -72,6 +72,7 @@ def _pool(x: Array, start: Any, combine: Any, window: Extents, strides: Extents 
         raise ShapeError(f"pooling needs images [batch, *space, channels], got {x.type}")
     extents = each(window, rank)
     steps = extents if strides is None else each(strides, rank)
+    padding = pads(padding, rank)
     if not isinstance(padding, str):
         padding = ((0, 0), *padding, (0, 0))
     return lax.reduce_window(x, fnp.asarray(start, x.dtype), combine, (1, *extents, 1), (1, *steps, 1), padding)
@@ -138,7 +139,7 @@ def global_avg_pool(x: Any, keepdims: bool = False, mask: Any = None) -> Array:
     if mask is None:
         return fnp.mean(x, axis=axes, keepdims=keepdims)
     there = fnp.asarray(mask)[..., None]
-    total = fnp.sum(fnp.where(there, x, 0.0), axis=axes, keepdims=keepdims)
+    total = fnp.sum(fnp.where(there, wide(x), 0.0), axis=axes, keepdims=keepdims)
     return (total / fnp.maximum(fnp.sum(there, axis=axes, keepdims=keepdims), 1)).astype(x.dtype)
 
 

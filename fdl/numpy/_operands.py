@@ -31,9 +31,12 @@ from fdl.dtypes import (
     result_type,
 )
 from fdl.errors import AxisError, DtypeError, RangeError, ShapeError
+from fdl.ops.compare import eq
 from fdl.ops.convert import convert
 from fdl.ops.precision import accumulator
-from fdl.ops.shape import broadcast_in_dim
+from fdl.ops.select import select
+from fdl.ops.shape import broadcast_in_dim, full_like
+from fdl.ops.transcendental import sqrt
 from fdl.sharding import Sharding
 
 #: For signatures: an Array, a NumPy array or scalar, or a Python number.
@@ -85,6 +88,13 @@ def beside(name: str, x: Any, dtype: np.dtype) -> Array:
 def wide(x: Array) -> Array:
     """`x`, 16-bit floats as float32, which has room for squares, sums of exponentials and epsilons."""
     return cast(x, accumulator(x.type.dtype))
+
+
+def root(x: Array) -> Array:
+    """The square root, with derivatives of 0 at 0: those of norms would be NaN there."""
+    zero = eq(x, full_like(x, 0))
+    found: Array = select(zero, full_like(x, 0), sqrt(select(zero, full_like(x, 1), x)))
+    return found
 
 
 def element(name: str, given: Any, dtype: np.dtype) -> Array:

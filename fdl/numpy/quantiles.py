@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from fdl.core.trace import Tracer
 from fdl.dtypes import WEAK, float32, float64, index_dtype, result_type
-from fdl.errors import DtypeError, ShapeError
+from fdl.errors import DtypeError, RangeError, ShapeError
 from fdl.numpy._operands import Array, ArrayLike, Axis, axis_tuple, cast, expand_to, no_out, number, promote
 from fdl.numpy.arithmetic import clip, floor, maximum
 from fdl.numpy.logic import isfinite, isnan
@@ -82,6 +83,10 @@ def _weights(name: str, weights: ArrayLike, shape: tuple[int, ...], axes: Sequen
     if by.type.dtype.kind == "c":
         raise DtypeError(f"{name}: weights= must be real, got {by.type}")
     by = cast(by, result_type(dtype, float32))
+    if not isinstance(by, Tracer):
+        known = np.asarray(by)
+        if not (known >= 0).all() or (known.size and not known.any()):
+            raise RangeError(f"{name}: weights= must be 0 or more, none of them NaN, and not all 0")
     if by.type.shape == shape:
         return by
     if by.type.shape != tuple(shape[i] for i in axes):
@@ -107,6 +112,7 @@ def _weighted(x: Array, by: Array, q: Array, skip_nan: bool) -> Array:
     place = total(shares[..., None] < wanted, -2, dtype=index_dtype(x.type.shape[-1]))
     result = take_along_axis(ordered, clip(place, 0, x.type.shape[-1] - 1), -1)
     bad = all_of(missing, -1, keepdims=True) if skip_nan else any_of(missing, -1, keepdims=True)
+    bad = bad | ~all_of(by >= 0, -1, keepdims=True) | ~(sums[..., -1:] > 0)  # traced weights that mean nothing
     return choose(bad, np.nan, result)
 
 
@@ -170,7 +176,10 @@ def quantile(
         weights: of the elements, in the shape of `a` or of its reduced axes; only for the method "inverted_cdf".
 
     Returns:
-        Array with one leading axis if `q` is a vector.
+        Array with one leading axis if `q` is a vector; NaN where all weights are 0.
+
+    Raises:
+        RangeError: a weight is negative or NaN, or all are 0 (in a transform the result is NaN).
 
     >>> quantile(array([1.0, 2.0, 3.0, 4.0]), 0.5)
     Array(2.5, dtype=float32)

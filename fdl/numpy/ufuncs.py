@@ -134,6 +134,8 @@ class ufunc(metaclass=_UfuncType):
         if len(axes) > 1 and self.__name__ not in _IN_ANY_ORDER and self.identity is None:
             raise ValueError(f"{name}: the order matters, so that it takes one axis, got {axis}")
         needed = initial is None and (where is not None or _empty(x, axes))
+        if initial is None and self.identity is not None and prod(x.type.shape[i] for i in axes) == 1:
+            needed = True  # hypot and gcd of one element are its absolute value
         start = self._identity_of(x.type.dtype) if needed else initial
         if start is None and (where is not None or _empty(x, axes)):
             raise ValueError(f"{name} has no identity: give initial=, for no elements and with where=")

@@ -7,6 +7,7 @@ import fdl.numpy as fnp
 from fdl import tree
 from fdl.core.types import Array
 from fdl.dtypes import bfloat16, float16, float32, int32
+from fdl.numpy._operands import root
 from fdl.optim.arguments import REAL, makes_transformation
 from fdl.scalars import checked
 from fdl.sparse.rows import Rows
@@ -278,7 +279,7 @@ def global_norm(updates: Tree) -> Array:
     >>> round(global_norm({"w": fnp.array([3.0]), "b": fnp.array(4.0)}).item(), 3)
     5.0
     """
-    return fnp.sqrt(tree.reduce(lambda s, x: s + sum_of_squares(x), updates, fnp.zeros((), float32)))
+    return root(tree.reduce(lambda s, x: s + sum_of_squares(x), updates, fnp.zeros((), float32)))
 
 
 def sum_of_squares(x: Any) -> Any:

@@ -208,18 +208,20 @@ def fold_in(key: Any, data: Any) -> Array:
 
 
 def clone(key: Any) -> Array:
-    """The key itself: keys are immutable, and reuse is not checked.
+    """The same key, to be used once more on purpose: `config.debug_key_reuse` takes it for a new one.
 
     Args:
         key: one key, or several.
 
     Returns:
-        The same, with memory shared.
+        The same key.
 
     >>> key_data(clone(key(7))).tolist()
     [0, 7]
     """
-    return as_operand(key, "the key")
+    found, old = typed(key, "clone")
+    found = key_wrap(key_unwrap(found))
+    return key_unwrap(found) if old else found
 
 
 def typed(key: Any, name: str, batched: bool = False) -> tuple[Array, bool]:

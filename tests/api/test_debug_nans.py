@@ -8,7 +8,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax
-from fdl.errors import NonFiniteError
+from fdl.errors import NonFiniteError, ShapeError
 
 X = fnp.array([2.0, -0.5, 1.0])
 
@@ -181,3 +181,15 @@ def test_lines_are_looked_up_for_errors_only(monkeypatch):
     monkeypatch.setattr("fdl.array.source_line", lambda: calls.append(1) or "")
     fnp.ones(3) + 1
     assert calls == []
+
+
+def test_new_ones_beside_old_ones():
+    x = fnp.array([np.nan, -1.0])
+    assert message(lambda: fnp.log(x)).startswith("log at ")
+    assert message(fdl.jit(lambda x: 2 * fnp.log(x)), x).startswith("log at ")
+    assert np.isnan(fdl.jit(lambda x: 2 * fnp.exp(x))(x)[0])
+
+
+def test_operands_that_do_not_fit_are_told_by_fdl():
+    with pytest.raises(ShapeError, match="one shape"):
+        fdl.lax.add(fnp.ones(2), fnp.ones(3))

@@ -144,3 +144,34 @@ def test_a_key_closed_over():
 def test_off_by_default(monkeypatch):
     monkeypatch.setattr(fdl.config, "debug_key_reuse", False)
     twice(random.key(0)), fdl.jit(twice)(random.key(0))
+
+
+def test_clones_are_used_once_more():
+    def again(key):
+        return random.normal(key) - random.normal(random.clone(key))
+
+    assert again(random.key(0)) == fdl.jit(again)(random.key(1)) == 0
+    with pytest.raises(KeyReuseError):
+        fdl.jit(lambda key: again(key) + random.normal(key))(random.key(2))
+
+
+def test_calls_that_fail_use_no_keys():
+    broken = [True]
+
+    def check(_):
+        if broken:
+            raise ValueError("not yet")
+
+    def draw(key):
+        x = random.normal(key)
+        fdl.debug.callback(check, x)
+        return x
+
+    jitted, key = fdl.jit(draw), random.key(0)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="not yet"):
+            jitted(key)
+    broken.clear()
+    jitted(key)
+    with pytest.raises(KeyReuseError):
+        jitted(key)

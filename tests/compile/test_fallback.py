@@ -3,6 +3,7 @@
 import itertools
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import warnings
@@ -415,3 +416,16 @@ def test_optional_passes_are_those_that_run() -> None:
     assert named | {"fuse", "epilogues", "reuse", "threads", "kernels", "tape"} == set(OPTIONAL)
     program: Program = fdl.make_program(lambda x: x)(1.0)
     assert pipeline.cache_key(program, (), frozenset(OPTIONAL)) != pipeline.cache_key(program, ())
+
+
+def test_errors_of_signal_handlers_are_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    def handler(*_: Any) -> None:
+        raise TimeoutError("enough")
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    monkeypatch.setattr(planner, "make_plan", lambda *_, **__: signal.raise_signal(signal.SIGUSR1))
+    try:
+        with pytest.raises(TimeoutError, match="enough"):
+            fdl.jit(lambda x: x + 1)(1.0)
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -60,14 +60,14 @@ calls = []
 def handler(number, frame):
     calls.append(number)
     if len(calls) == 2:
-        raise RuntimeError("the second")
+        raise RuntimeError("the second") from KeyError("why")
 signal.signal(signal.SIGINT, handler)
 for delay in (0.1, 0.3):
     threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
     fdl.jit(while_)(x)
 except RuntimeError as error:
-    assert str(error) == "the second" and len(calls) == 2
+    assert str(error) == "the second" and len(calls) == 2 and isinstance(error.__cause__, KeyError)
 np.testing.assert_array_equal(few(x), before)
 print("sound")
 """

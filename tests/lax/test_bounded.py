@@ -61,6 +61,8 @@ def test_trees_closures_and_weak_numbers_in_bounded_loops() -> None:
     )
     np.testing.assert_array_equal(found["x"], 3 * scale)
     assert lax.while_loop(lambda x: x < 3, lambda x: x + np.float32(1), 0.0, max_steps=9).dtype == np.float32
+    tenth = lax.while_loop(lambda x: x < 0.3, lambda x: x + np.full((), 0.1), 0.1, max_steps=2)
+    assert np.asarray(tenth) == 0.1 + 0.1 + 0.1
     with pytest.raises(ValueError, match="max_steps must be a number of steps"):
         lax.while_loop(lambda x: x < 3, lambda x: x + 1, 0, max_steps=-1)
     with fdl.disable_jit():

@@ -7,6 +7,7 @@ from sklearn.metrics import precision_recall_fscore_support
 import fdl
 import fdl.numpy as fnp
 from fdl import lax, nn, optim
+from fdl.errors import ShapeError
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint32", "int8", "bool"])
@@ -81,3 +82,48 @@ def test_running_statistics_of_16_bit_parameters_reach_the_mean():
         stats = step(stats)
     np.testing.assert_allclose(stats["mean"], [3.0], rtol=1e-3)
     assert nn.batch_norm(params, stats, x, training=False)[0].dtype == x.dtype
+
+
+def test_sums_of_16_bit_numbers_are_wide():
+    images = np.full((1, 100, 100, 1), 100, np.float16)
+    np.testing.assert_array_equal(nn.global_avg_pool(images, mask=np.ones((1, 100, 100), bool)), [[100]])
+    np.testing.assert_array_equal(nn.global_avg_pool(images, mask=np.zeros((1, 100, 100), bool)), [[0]])
+    table = {"w": fnp.full((2, 1), 60000, "float16")}
+    np.testing.assert_array_equal(nn.embedding_bag(table, np.array([[0, 1, 1]])), [[60000]])
+    labels, weights = np.ones(5000, np.int32), np.ones(5000, np.float16)
+    assert nn.metrics.accuracy(labels, labels, weights=weights).item() == 1
+    assert nn.metrics.confusion_matrix(labels, labels, 2, weights=weights)[1, 1].item() == 5000
+
+
+def test_roots_have_derivatives_of_zero_at_zero():
+    zero = fnp.zeros(3)
+    np.testing.assert_array_equal(fdl.grad(nn.metrics.root_mean_squared_error)(zero, zero), [0, 0, 0])
+    ball = fdl.jacrev(optim.projections.projection_l2_ball)
+    np.testing.assert_array_equal(ball(zero), np.eye(3))
+    # Outside of the ball: of x / |x|, which is (1 - x x^T) at norm 1, and that over the norm further out.
+    x = np.array([0.0, 3.0, 4.0])
+    np.testing.assert_allclose(ball(x), (np.eye(3) - np.outer(x, x) / 25) / 5, atol=1e-12)
+
+
+def test_padding_is_a_name_or_pairs():
+    x, params = fnp.ones((1, 4, 4, 2)), nn.init_conv(fdl.random.key(0), 2, 1, (2, 2))
+    for call in (lambda p: nn.max_pool(x, 2, padding=p), lambda p: nn.conv(params, x, padding=p)):
+        for padding in (1, (1, 1), ((1, 1),)):
+            with pytest.raises(ShapeError, match="a pair .low, high. for each of 2 space axes"):
+                call(padding)
+    assert nn.max_pool(x, 2, padding=((1, 1), (0, 0))).shape == (1, 3, 2, 2)
+
+
+@pytest.mark.parametrize("drop", [nn.dropout, nn.feature_dropout, nn.drop_path, nn.alpha_dropout, nn.gaussian_dropout])
+def test_rates_that_are_arrays_leave_the_dtype(drop):
+    assert drop(fdl.random.key(0), fnp.float32(0.5), fnp.ones((2, 3, 4), "float16")).dtype == np.float16
+
+
+def test_groups_do_not_see_what_is_not_finite_in_others():
+    x, w = np.ones((4, 2), np.float32), np.ones((2, 2, 1), np.float32)
+    w[0, 0, 0], x[0, 0] = np.inf, np.nan
+    sizes = np.array([2, 2])
+    np.testing.assert_array_equal(lax.ragged_dot(x, w, sizes)[:, 0], [np.nan, np.inf, 2, 2])
+    by_x, by_w = fdl.grad(lambda *xw: lax.ragged_dot(*xw, sizes)[2:].sum(), (0, 1))(x, w)
+    np.testing.assert_array_equal(by_x[2:], [[1, 1], [1, 1]])
+    np.testing.assert_array_equal(by_w[1, :, 0], [2, 2])

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fdl
 import fdl.numpy as fnp
+from fdl.errors import RangeError
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(4, 9, 3))
@@ -61,3 +62,14 @@ def test_negative_indices_that_do_not_wrap_are_out_of_bounds(jitted):
     assert_array_equal(applied, [-1, 2, -3])
     clipped = wrap(lambda x, i: x.at[i].get(mode="clip", wrap_negative_indices=False))(fnp.asarray(x), places)
     assert_array_equal(clipped, [1, 1, 3])
+
+
+@pytest.mark.parametrize("weights", [[1.0, -1.0, 1.0], [1.0, np.nan, 1.0], [0.0, 0.0, 0.0]])
+def test_weights_that_mean_nothing(weights):
+    def median(by):
+        return fnp.quantile(np.arange(3.0), 0.5, method="inverted_cdf", weights=by)
+
+    with pytest.raises(RangeError, match="weights="):
+        median(np.array(weights))
+    assert np.isnan(fdl.jit(median)(np.array(weights)))
+    assert fdl.jit(median)(np.array([0.0, 0.0, 2.0])) == 2

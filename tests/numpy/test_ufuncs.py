@@ -101,3 +101,9 @@ def test_folds_have_derivatives():
     assert_allclose(found, [q / x[0], *(-q / x[1:])], rtol=1e-12)
     found = fdl.grad(fnp.logaddexp.reduce)(x)
     assert_allclose(found, np.exp(x) / np.exp(x).sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["hypot", "gcd", "lcm", "bitwise_and", "logaddexp", "fmax"])
+def test_folds_of_one_element(name):
+    x = np.array([[-3]]) if name in ("gcd", "lcm", "bitwise_and") else np.array([[-3.0]])
+    assert_array_equal(getattr(fnp, name).reduce(x), getattr(np, name).reduce(x))

@@ -142,10 +142,13 @@ class Executable:
             objects = _objects((*arrays, *outputs))
             table = array("Q", (base, base + self.scratch_offset, *self._fixed, *objects[0]))
             place = table.buffer_info()[0]
+            raised: BaseException | None = None
             try:
                 status = the_pool().run(self._address, place, threads) if self.parallel else self._function(place)
             except SystemError as error:
-                raise error.__cause__ or error from None  # what a handler of a signal raised
+                raised = error.__cause__ or error  # what a handler of a signal raised
+            if raised is not None:
+                raise raised  # out here, where it keeps the cause and the context that it has
         if status == 0:
             return outputs
         if status == UNUSABLE:
