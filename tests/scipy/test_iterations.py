@@ -126,5 +126,44 @@ def test_functions_without_a_minimum_end(f, status):
 
 @pytest.mark.parametrize("method", ["Newton-CG", None, 3])
 def test_unknown_methods(method):
-    with pytest.raises(ValueError, match=f"knows the method 'BFGS', got {method!r}"):
+    with pytest.raises(ValueError, match=f"knows the methods 'BFGS' and 'L-BFGS', got {method!r}"):
         optimize.minimize(quadratic, np.ones(2), method=method)
+
+
+def test_limited_memory_and_complex_numbers():
+    """Rosenbrock's function of eleven numbers, of which four steps are kept; and one of complex numbers."""
+
+    def valley(x):
+        return fnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+    found = optimize.minimize(valley, np.zeros(11), method="L-BFGS", options={"maxcor": 4, "gtol": 1e-9})
+    assert found.success and found.hess_inv is None
+    np.testing.assert_allclose(found.x, np.ones(11), rtol=1e-8)
+    goal = np.array([1 + 2j, -3j])
+    for method in ("BFGS", "l-bfgs-experimental-do-not-rely-on-this"):
+        found = optimize.minimize(lambda z: fnp.sum(fnp.abs(z - goal) ** 2), np.zeros(2, complex), method=method)
+        assert found.x.dtype == np.complex128
+        np.testing.assert_allclose(found.x, goal, rtol=1e-6)
+
+
+def test_steps_from_far_away():
+    """Zakharov's function, whose gradient is 1e22 at the start: a step of its length is 1e22 times too long."""
+
+    def steep(x):
+        line = 0.5 * fnp.sum(fnp.arange(1, 7) * x)
+        return fnp.sum(x**2) + line**2 + line**4
+
+    start = np.array([600.0, 700.0, 200.0, 100.0, 90.0, 1e4])
+    assert optimize.minimize(steep, start, method="BFGS").fun < 1e-6
+
+
+def test_wrong_arguments_of_minimize():
+    with pytest.raises(TypeError, match="args .* must be a tuple"):
+        optimize.minimize(quadratic, np.ones(2), 45, method="BFGS")
+    with pytest.raises(TypeError, match="maxiter"):
+        optimize.minimize(quadratic, np.ones(2), method="BFGS", options={"maxiter": 1.5})
+    with pytest.raises(ValueError, match="maxcor"):
+        optimize.minimize(quadratic, np.ones(2), method="BFGS", options={"maxcor": 5})
+    for start in (np.ones(2, int), np.ones((2, 2)), 1.0):
+        with pytest.raises(ShapeError, match="floating vector"):
+            optimize.minimize(quadratic, start, method="BFGS")
