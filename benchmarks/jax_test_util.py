@@ -328,7 +328,22 @@ def _as_it_is(*args: Any, **kwargs: Any) -> Any:
     return lambda test: test
 
 
-skip_on_flag = request_cpu_devices = _as_it_is
+request_cpu_devices = _as_it_is
+
+
+def skip_on_flag(flag: str, value: Any) -> Any:
+    """A decorator of tests that have no meaning while a flag has a value."""
+
+    def decorated(test: Any) -> Any:
+        @functools.wraps(test)
+        def run(self: Any, *args: Any, **kwargs: Any) -> None:
+            if getattr(sys.modules["jax"].config, flag) == value:
+                raise unittest.SkipTest(f"{flag} is {value}")
+            test(self, *args, **kwargs)
+
+        return run
+
+    return decorated
 
 
 def thread_unsafe_test(*args: Any, **kwargs: Any) -> Any:

@@ -1,18 +1,19 @@
 """Krylov methods for linear systems, under the names of ``scipy.sparse.linalg``; vectors may be pytrees.
 
-The solvers run a loop whose length is not known beforehand. Derivatives by the right-hand side are those of the
-solution of the system: they come from another solve.
+The solvers run a loop whose length is not known beforehand. Derivatives are those of the solution of the
+system, by the right-hand side and by what the operator is made of: they come from another solve.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import fdl.numpy as fnp
-from fdl import lax
-from fdl.api.custom import custom_vjp
-from fdl.api.differentiate import linear_transpose
+from fdl import lax, tree
 from fdl.core.types import Array
 from fdl.docstrings import F, fill_docstring
+from fdl.errors import ShapeError
 from fdl.flatten_util import ravel_pytree
 from fdl.scalars import Scalar, checked
 
@@ -27,7 +28,11 @@ _ARGUMENTS = {
     "maxiter": "the largest number of steps; None is ten times the number of unknowns.",
     "M": "preconditioner, an approximate inverse of A.",
 }
-_REFUSED = {"RangeError": "a limit is negative or NaN; DtypeError, ShapeError if it is no number."}
+_REFUSED = {
+    "RangeError": "a limit is negative or NaN; DtypeError, ShapeError if it is no number.",
+    "ShapeError": "a matrix is not square, or x0 is not like b.",
+    "TypeError": "A or M is no operator.",
+}
 
 
 def _solver(function: F) -> F:
@@ -80,36 +85,45 @@ def _solve(
     symmetric: bool,
 ) -> tuple[Any, None]:
     flat, unravel = ravel_pytree(b)
-    start = fnp.zeros_like(flat) if x0 is None else ravel_pytree(x0)[0].astype(flat.dtype)
-    multiply, precondition = _flat(A, unravel), (lambda v: v) if M is None else _flat(M, unravel)
+    start = fnp.zeros_like(flat) if x0 is None else lax.stop_gradient(_start(x0, b).astype(flat.dtype))
+    multiply, precondition = _operator("A", A, unravel), _operator("M", M, unravel)
     steps = 10 * flat.shape[0] if maxiter is None else maxiter
 
     def run(multiply: Callable[[Array], Array], b: Array, x: Array) -> Array:
         goal = fnp.maximum(tol * _norm(b), atol)
         return method(multiply, precondition, b, x, goal, steps)
 
-    @custom_vjp
-    def solution(b: Array) -> Array:
-        return run(multiply, b, start)
-
-    def forward(b: Array) -> tuple[Array, None]:
-        return solution(b), None
-
-    def backward(_: None, cotangent: Array) -> tuple[Array]:
-        if symmetric:
-            return (fnp.conj(run(multiply, fnp.conj(cotangent), fnp.zeros_like(cotangent))),)
-        transposed = linear_transpose(multiply, cotangent)
-        return (run(lambda v: transposed(v)[0], cotangent, fnp.zeros_like(cotangent)),)
-
-    solution.defvjp(forward, backward)
-    return unravel(solution(flat)), None
+    # The transpose of a Hermitian complex matrix is another one.
+    symmetric = symmetric and flat.dtype.kind != "c"
+    again = lambda multiply, b: run(multiply, b, fnp.zeros_like(b))  # noqa: E731
+    found = lax.custom_linear_solve(multiply, flat, lambda multiply, b: run(multiply, b, start), again, symmetric)
+    return unravel(found), None
 
 
-def _flat(A: Any, unravel: Callable[[Array], Any]) -> Callable[[Array], Array]:
-    """Multiplication by A as a function of vectors."""
+def _start(x0: Any, b: Any) -> Array:
+    """The place to start at, which is like b, as a vector."""
+    if tree.structure(x0) != tree.structure(b):
+        raise ShapeError(
+            f"x0 and b must have matching tree structures, got {tree.structure(x0)} and {tree.structure(b)}"
+        )
+    shapes = [[fnp.shape(leaf) for leaf in tree.leaves(given)] for given in (x0, b)]
+    if shapes[0] != shapes[1]:
+        raise ShapeError(f"x0 and b must have matching shapes, got {shapes[0]} and {shapes[1]}")
+    return ravel_pytree(x0)[0]
+
+
+def _operator(name: str, A: Any, unravel: Callable[[Array], Any]) -> Callable[[Array], Array]:
+    """Multiplication by a function, a matrix or what has a shape and ``@``, as a function of vectors; M may be None."""
+    if A is None and name == "M":
+        return lambda v: v
     if callable(A):
         return lambda v: ravel_pytree(A(unravel(v)))[0]
-    return lambda v: fnp.matmul(A, v)
+    if not hasattr(A, "shape") or not hasattr(A, "__matmul__"):
+        raise TypeError(f"{name} must be a linear operator: a function or an array, got {type(A).__name__}")
+    if len(A.shape) != 2 or A.shape[0] != A.shape[1]:
+        raise ShapeError(f"{name} must be a square matrix, got shape {tuple(A.shape)}")
+    matrix = fnp.asarray(A) if isinstance(A, np.ndarray) else A
+    return lambda v: ravel_pytree(matrix @ unravel(v))[0]
 
 
 def _dot(x: Array, y: Array) -> Array:
