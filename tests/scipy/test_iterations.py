@@ -173,10 +173,10 @@ def test_derivatives_by_the_operator_and_wrong_operators():
     a, b = np.array([[4.0, 1.0], [1.0, 3.0]]), np.array([1.0, 2.0])
     for solve in (krylov.cg, krylov.bicgstab, krylov.gmres):
         found = fdl.grad(lambda a, solve=solve: fnp.sum(solve(lambda x: a @ x, b, tol=1e-12)[0] ** 2))(a)
-        x = np.linalg.solve(a, b)
-        np.testing.assert_allclose(found, -np.outer(np.linalg.solve(a.T, 2 * x), x), rtol=1e-9)
-    x, _ = krylov.cg(a, np.eye(2), tol=1e-12)  # several right-hand sides
-    np.testing.assert_allclose(x, np.linalg.inv(a), rtol=1e-9)
+        exact = np.linalg.solve(a, b)
+        np.testing.assert_allclose(found, -np.outer(np.linalg.solve(a.T, 2 * exact), exact), rtol=1e-9)
+    several, _ = krylov.cg(a, np.eye(2), tol=1e-12)
+    np.testing.assert_allclose(several, np.linalg.inv(a), rtol=1e-9)
     for call, error, words in [
         (lambda: krylov.cg(np.ones((2, 3)), b), ShapeError, "square"),
         (lambda: krylov.cg([[1.0]], b), TypeError, "operator"),

@@ -113,7 +113,7 @@ def _start(x0: Any, b: Any) -> Array:
 
 
 def _operator(name: str, A: Any, unravel: Callable[[Array], Any]) -> Callable[[Array], Array]:
-    """Multiplication by a function, a matrix or what has a shape and ``@``, as a function of vectors; M may be None."""
+    """Multiplication by a function, a matrix or what has a shape and ``@``; M may be None."""
     if A is None and name == "M":
         return lambda v: v
     if callable(A):
