@@ -590,6 +590,11 @@ def check_arrays_of_python_numbers_are_weak():
     assert (jnp.ones(2, "int8") * np.int64(3)).dtype == jnp.int32
     assert jax.eval_shape(lambda x: x * 2, weak).weak_type and jax.typeof(weak).weak_type
     raised(lambda: jnp.asarray(2**40))
+    with jax.enable_x64(True):
+        wide = jnp.asarray(0.9)
+        chosen = jax.lax.cond(True, lambda v: v, lambda v: 2 * v, wide)
+        assert chosen.weak_type and chosen.dtype == jnp.rint(small_int := jnp.ones(2, "int8")).dtype == jnp.float64
+        assert (small_int.astype("bfloat16") * chosen).dtype == jnp.bfloat16
     small = jnp.ones(2, "uint8")
     assert small.at[0].set(-1).tolist() == [255, 1] and small.at[0].add(300).tolist() == [45, 1]
     assert half.at[0].power(2.0).dtype == jnp.bfloat16 and round(weak).dtype == jnp.int32

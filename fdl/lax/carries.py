@@ -117,7 +117,8 @@ def promoted_carry(
 def common_dtype(types: Sequence[TensorType], weak: Sequence[np.dtype | None]) -> np.dtype:
     """The dtype of values that are weak with the given dtypes, or not; integers that are all weak keep their width."""
     found = result_type(*(t.dtype if w is None else _number_of(w) for t, w in zip(types, weak, strict=True)))
-    return np.result_type(*weak) if None not in weak and found.kind == "i" else found
+    all_weak = all(w is not None for w in weak)  # None == np.dtype("float64")
+    return np.result_type(*weak) if all_weak and found.kind == "i" else found
 
 
 def _yields(weak: np.dtype, dtype: np.dtype) -> bool:

@@ -332,7 +332,7 @@ def _same_dtypes(
         types = [p.output_types[place] for p in programs]
         first = next((n for n, w in enumerate(outs) if w is None), 0)
         dtypes.append(common_dtype(types, outs))
-        weak.append(None if None in outs else dtypes[-1])
+        weak.append(None if any(w is None for w in outs) else dtypes[-1])  # None == np.dtype("float64")
         for number, (t, w) in enumerate(zip(types, outs, strict=True)):
             if w is None and t.dtype != types[first].dtype and t.shape != ():
                 of = number if t.dtype == result_type(t.dtype, types[first].dtype) else first

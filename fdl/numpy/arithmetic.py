@@ -316,7 +316,9 @@ def rint(x: ArrayLike, /) -> Array:
     Array(2., dtype=float32)
     """
     x = number("rint", x)
-    return _each_part(rounding.round_, floating(x))
+    if x.type.dtype.kind in "iub":
+        return cast(x, default_dtype(float))
+    return _each_part(rounding.round_, x)
 
 
 def round(a: ArrayLike, decimals: int = 0, out: None = None) -> Array:
