@@ -1,7 +1,7 @@
 """The public modules that have the private names which JAX's test files import; see jax_test_util.py.
 
-Test files of JAX's that are helpers of others (``jax._src.internal_test_util``) are read, unmodified, from the release
-in the folder ``JAX_TESTS_RELEASE``, where it is set.
+Files of JAX's that are helpers of its tests (``jax._src.internal_test_util``, ``lax_reference``) are read, unmodified,
+from the release in the folder ``JAX_TESTS_RELEASE``, where it is set.
 """
 
 import importlib
@@ -61,7 +61,8 @@ def forward(module: str, name: str) -> Any:
 def released(name: str) -> Path | None:
     """The file of a helper of JAX's tests."""
     path = Path(RELEASE, *name.split(".")).with_suffix(".py")
-    return path if RELEASE and name.startswith("jax._src.internal_test_util.") and path.exists() else None
+    is_helper = name.startswith("jax._src.internal_test_util.") or name == "jax._src.lax_reference"
+    return path if RELEASE and is_helper and path.exists() else None
 
 
 def execute(path: Path, module: ModuleType) -> None:

@@ -111,7 +111,12 @@ def rand_bool(rng: Any) -> Any:
 
 
 def rand_int(rng: Any, low: int = 0, high: int | None = None) -> Any:
-    return lambda shape, dtype: _in_shape(rng.randint(low, high, _dims_of_shape(shape), np.int64), shape, dtype)
+    def draw(shape: Any, dtype: Any) -> Any:
+        end = np.iinfo(dtype).max if high is None and low == 0 else high
+        kind = np.dtype(dtype) if np.dtype(dtype).kind in "iu" else np.dtype(np.int64)
+        return _in_shape(rng.randint(low, end, _dims_of_shape(shape), kind), shape, dtype)
+
+    return draw
 
 
 def rand_unique_int(rng: Any, high: int | None = None) -> Any:

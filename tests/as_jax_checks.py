@@ -507,6 +507,14 @@ def check_threads_import_and_install():
     assert found == [1.5] * 4
 
 
+def check_high_halves_of_products_need_no_arrays_of_64_bits():
+    x, y = np.array([2**31 - 5, -(2**30), 12345678], np.int32), np.array([2**30, 2**31 - 7, -98765432], np.int32)
+    assert np.array_equal(lax.mulhi(x, y), x.astype(np.int64) * y >> 32)
+    assert np.array_equal(jax.jit(lax.mulhi)(x, y), x.astype(np.int64) * y >> 32)
+    u, v = x.astype(np.uint32), y.astype(np.uint32)
+    assert np.array_equal(lax.mulhi(u, v), u.astype(np.uint64) * v >> np.uint64(32))
+
+
 def check_integers_have_cotangents_of_float0_beside_weak_results():
     @jax.custom_vjp
     def first(x, y):

@@ -147,12 +147,17 @@ def _unary(name: str, operation: Any, example: str) -> Callable[[Any], Array]:
     return _documented(function, name, operation, "x: array of any shape, or scalar", example)
 
 
-def _binary(name: str, operation: Any, example: str) -> Callable[[Any, Any], Array]:
-    """The function that applies a primitive of two operands; `example` as for :func:`_unary`."""
+def _binary(name: str, operation: Any, example: str, ordered: bool = False) -> Callable[[Any, Any], Array]:
+    """The function that applies a primitive of two operands; `example` as for :func:`_unary`.
+
+    If it is `ordered`, complex numbers, which fdl.numpy compares as NumPy does, are refused.
+    """
 
     def function(x: Any, y: Any) -> Any:
         x, y = _broadcast(name, x, y)
         _check(name, operation, x)
+        if ordered and x.type.dtype.kind == "c":
+            raise DtypeError(f"lax.{name} is not defined for {x.type}: complex numbers have no order")
         return operation(x, y)
 
     operands = "x, y: arrays of one shape (but for extents of 1) and dtype, or scalars"
@@ -251,10 +256,10 @@ pow = _binary("pow", transcendental.pow_, "2.0, 3.0 -> 8., dtype=float32")
 atan2 = _binary("atan2", trigonometric.atan2, "1.0, -1.0 -> 2.35619..., dtype=float32")
 eq = _binary("eq", compare.eq, "1, 2 -> False, dtype=bool")
 ne = _binary("ne", compare.ne, "1, 2 -> True, dtype=bool")
-lt = _binary("lt", compare.lt, "1, 2 -> True, dtype=bool")
-le = _binary("le", compare.le, "2, 2 -> True, dtype=bool")
-gt = _binary("gt", compare.gt, "1, 2 -> False, dtype=bool")
-ge = _binary("ge", compare.ge, "2, 2 -> True, dtype=bool")
+lt = _binary("lt", compare.lt, "1, 2 -> True, dtype=bool", ordered=True)
+le = _binary("le", compare.le, "2, 2 -> True, dtype=bool", ordered=True)
+gt = _binary("gt", compare.gt, "1, 2 -> False, dtype=bool", ordered=True)
+ge = _binary("ge", compare.ge, "2, 2 -> True, dtype=bool", ordered=True)
 bitwise_and = _binary("bitwise_and", bitwise.and_, "6, 3 -> 2, dtype=int32")
 bitwise_or = _binary("bitwise_or", bitwise.or_, "6, 3 -> 7, dtype=int32")
 bitwise_xor = _binary("bitwise_xor", bitwise.xor, "6, 3 -> 5, dtype=int32")

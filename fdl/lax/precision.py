@@ -99,15 +99,15 @@ def mulhi(x: Any, y: Any, /) -> Any:
     dtype = a.dtype
     if dtype not in INTEGER:
         raise DtypeError(f"mulhi multiplies integers, got {a.type}")
-    if dtype.itemsize < 8:
-        wide = np.dtype(f"{dtype.kind}8")
+    if dtype.itemsize < 4:
+        wide = np.dtype(f"{dtype.kind}4")
         product = mul(convert(a, wide), convert(b, wide))
         shift = bitwise.shift_right_arithmetic if dtype.kind == "i" else bitwise.shift_right_logical
         return convert(shift(product, full_like(product, 8 * dtype.itemsize)), dtype)
-    unsigned = np.dtype(np.uint64)
+    unsigned = np.dtype(f"u{dtype.itemsize}")  # not twice the width: there may be no arrays of 64 bits
     u, v = bitcast(a, unsigned), bitcast(b, unsigned)
     high = _high(u, v)
-    if dtype.kind == "i":  # Hacker's Delight, 8-3: signs count 2**64 times the other factor
+    if dtype.kind == "i":  # Hacker's Delight, 8-3: a sign counts 2**bits times the other factor
         zero = full_like(u, 0)
         high = sub(high, select(lt(a, full_like(a, 0)), v, zero))
         high = sub(high, select(lt(b, full_like(b, 0)), u, zero))
@@ -115,8 +115,9 @@ def mulhi(x: Any, y: Any, /) -> Any:
 
 
 def _high(u: Any, v: Any) -> Any:
-    """The high 64 bits of a product of unsigned integers, by halves of 32 bits."""
-    half, mask = full_like(u, 32), full_like(u, 2**32 - 1)
+    """The high half of a product of unsigned integers, by halves of their bits."""
+    bits = 4 * u.type.dtype.itemsize
+    half, mask = full_like(u, bits), full_like(u, 2**bits - 1)
     (u1, u0), (v1, v0) = ((bitwise.shift_right_logical(w, half), bitwise.and_(w, mask)) for w in (u, v))
     low = bitwise.shift_right_logical(mul(u0, v0), half)
     middle = add(mul(u1, v0), low)

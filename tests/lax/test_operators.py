@@ -17,6 +17,12 @@ def test_wrong_dtype_is_one_clear_error(transform, name, args):
         transform(getattr(fdl.lax, name))(*args)
 
 
+@pytest.mark.parametrize("name", ["lt", "le", "gt", "ge"])
+def test_complex_numbers_have_no_order(name):
+    with pytest.raises(DtypeError, match=rf"lax.{name} .*c64\[\].*no order"):
+        getattr(fdl.lax, name)(2 + 3j, 4 + 5j)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_conj_of_real_numbers_is_complex(dtype):
     x = np.array([1.5, -2.0], dtype)
