@@ -44,21 +44,17 @@ class ExportedFunction:
     @property
     def params(self) -> Any:
         """The parameters' structure, with a ShapeDtypeStruct at each leaf."""
-        return self._types(self.arguments[0])
+        return described(self.arguments[0], self.program.input_types)
 
     @property
     def batch(self) -> Any:
         """The structure of a batch of `rows` rows, with a ShapeDtypeStruct at each leaf."""
-        return self._types(self.arguments[1])
+        return described(self.arguments[1], self.program.input_types)
 
     @property
     def rows(self) -> int:
         """How many rows are computed at once."""
         return tree.leaves(self.batch)[0].shape[0]
-
-    def _types(self, numbers: Any) -> Any:
-        types = self.program.input_types
-        return tree.map(lambda number: ShapeDtypeStruct(types[number].shape, types[number].dtype), numbers)
 
     def __call__(self, params: Any, batch: Any) -> Any:
         """The result for parameters and a batch of any number of rows.
@@ -171,6 +167,11 @@ def _piece(x: Any, start: int, total: int, size: int) -> Any:
     if start + size <= total:
         return x[start : start + size]
     return fnp.take(x, np.minimum(np.arange(start, start + size), total - 1), axis=0)
+
+
+def described(numbers: Any, types: Any) -> Any:
+    """A structure with a ShapeDtypeStruct in place of each number of a type."""
+    return tree.map(lambda number: ShapeDtypeStruct(types[number].shape, types[number].dtype), numbers)
 
 
 def fitting(what: str, value: Any, types: Any, rows: bool = False) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fdl import tree
 from fdl.api.arguments import name_of
-from fdl.api.inspect import ShapeDtypeStruct, trace_call
+from fdl.api.inspect import trace_call
 from fdl.api.jit import jit
 from fdl.array import as_array
 from fdl.core.interpret import apply_program
@@ -15,7 +15,7 @@ from fdl.core.program import Program
 from fdl.core.rewrite import eliminate_dead
 from fdl.core.trace import is_eager
 from fdl.errors import ExportError
-from fdl.export.exported import check_exportable, fitting
+from fdl.export.exported import check_exportable, described, fitting
 from fdl.saving.structures import numbered
 from fdl.transforms.inline import inline
 
@@ -39,12 +39,12 @@ class ExportedProgram:
     @property
     def in_types(self) -> Any:
         """The arguments' structure, with a ShapeDtypeStruct at each leaf."""
-        return _types(self.arguments, self.program.input_types)
+        return described(self.arguments, self.program.input_types)
 
     @property
     def out_types(self) -> Any:
         """The result's structure, with a ShapeDtypeStruct at each leaf."""
-        return _types(self.result, self.program.output_types)
+        return described(self.result, self.program.output_types)
 
     def __call__(self, *args: Any) -> Any:
         """The result for arguments of the traced types.
@@ -98,7 +98,3 @@ def program(fun: Callable[..., Any], *arguments: Any) -> ExportedProgram:
     traced = eliminate_dead(inline(traced))
     check_exportable(name_of(fun), traced)
     return ExportedProgram(traced, numbered(arguments), numbered(flat.unflatten(list(traced.output_types))))
-
-
-def _types(numbers: Any, types: Any) -> Any:
-    return tree.map(lambda number: ShapeDtypeStruct(types[number].shape, types[number].dtype), numbers)

@@ -104,21 +104,14 @@ def conditionally_transform(
     >>> first.item(), t.update(fnp.ones(1), state)[0].item()
     (1.0, 2.0)
     """
-    refuse_to_hide("conditionally_transform", inner)
-    transformation = with_extra_args_support(inner)
-
-    def update(
-        updates: Tree, state: ConditionallyTransformState, params: Tree | None = None, **extra: Any
-    ) -> tuple[Tree, ConditionallyTransformState]:
-        taken = should_transform_fn(state.step, **(extra if forward_extra_args else {}))
-        made, after = transformation.update(updates, state.inner_state, params, **extra)
-        following = ConditionallyTransformState(either(taken, after, state.inner_state), increment(state.step))
-        return either(taken, made, updates), following
-
-    def init(params: Tree) -> ConditionallyTransformState:
-        return ConditionallyTransformState(inner.init(params), fnp.zeros((), int32))
-
-    return in_float32(init, update, inner.elementwise, True)
+    return _in_some_steps(
+        "conditionally_transform",
+        inner,
+        should_transform_fn,
+        forward_extra_args,
+        ConditionallyTransformState,
+        lambda made, updates: updates,
+    )
 
 
 def conditionally_mask(
@@ -140,18 +133,35 @@ def conditionally_mask(
     >>> first.item(), t.update(fnp.ones(1), state)[0].item()
     (0.0, 2.0)
     """
-    refuse_to_hide("conditionally_mask", inner)
+    return _in_some_steps(
+        "conditionally_mask",
+        inner,
+        should_transform_fn,
+        forward_extra_args,
+        ConditionallyMaskState,
+        lambda made, updates: zeros(made),
+    )
+
+
+def _in_some_steps(
+    name: str, inner: GradientTransformation, condition: Callable[..., Any], forward: bool, make: Any,
+    otherwise: Callable[[Tree, Tree], Tree],
+) -> GradientTransformation:  # fmt: skip
+    """A transformation that is applied where the condition holds.
+
+    In other steps the updates are what `otherwise` makes of the applied ones and of those that came in.
+    The state, which `make` makes, has the step count and the state of the inner transformation.
+    """
+    refuse_to_hide(name, inner)
     transformation = with_extra_args_support(inner)
 
-    def update(
-        updates: Tree, state: ConditionallyMaskState, params: Tree | None = None, **extra: Any
-    ) -> tuple[Tree, ConditionallyMaskState]:
-        taken = should_transform_fn(state.step, **(extra if forward_extra_args else {}))
-        made, after = transformation.update(updates, state.inner_state, params, **extra)
-        following = ConditionallyMaskState(increment(state.step), either(taken, after, state.inner_state))
-        return either(taken, made, zeros(made)), following
+    def init(params: Tree) -> Any:
+        return make(step=fnp.zeros((), int32), inner_state=inner.init(params))
 
-    def init(params: Tree) -> ConditionallyMaskState:
-        return ConditionallyMaskState(fnp.zeros((), int32), inner.init(params))
+    def update(updates: Tree, state: Any, params: Tree | None = None, **extra: Any) -> tuple[Tree, Any]:
+        taken = condition(state.step, **(extra if forward else {}))
+        made, after = transformation.update(updates, state.inner_state, params, **extra)
+        following = make(step=increment(state.step), inner_state=either(taken, after, state.inner_state))
+        return either(taken, made, otherwise(made, updates)), following
 
     return in_float32(init, update, inner.elementwise, True)
