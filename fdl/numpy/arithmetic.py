@@ -15,7 +15,6 @@ from fdl.numpy._operands import (
     broadcast,
     cast,
     floating,
-    inexact,
     integer,
     matched,
     no_out,
@@ -500,7 +499,7 @@ def angle(z: ArrayLike, deg: bool = False) -> Array:
     Array(90., dtype=float32)
     """
     z = number("angle", z)
-    z = cast(z, inexact(z.type.dtype))
+    z = z if z.type.dtype in INEXACT else cast(z, default_dtype(float))
     parts = (complex_ops.imag(z), complex_ops.real(z)) if z.type.dtype.kind == "c" else (full_like(z, 0), z)
     radians = atan2(*parts)
     return multiply(radians, 180 / np.pi) if deg else radians

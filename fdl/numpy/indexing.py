@@ -151,6 +151,8 @@ def write(
 ) -> Array:
     """`x` with `values` combined into ``x[index]``; `kind` is "set", "add", "mul", "min" or "max"."""
     values = python_number(values)
+    if x.type.dtype == bool_:  # sums and products of truth values, as in `numpy.add`
+        kind = {"add": "max", "mul": "min"}.get(kind, kind)
     if mode is None and wrapped and type(x) is ConcreteArray and is_eager():
         written = _write_at_once(x.concrete(), index, values, kind)
         if written is not None:

@@ -307,3 +307,13 @@ def test_choosing(rng: np.random.Generator) -> None:
     target = np.zeros((3, 4))
     np.place(target, c, [1, 2])
     np.testing.assert_array_equal(np.asarray(fnp.place(np.zeros((3, 4)), c, a([1, 2]), inplace=False)), target)
+
+
+def test_truth_values_are_added_and_multiplied_as_by_numpy():
+    given, places, values = np.array([True, False, False]), np.array([1, 2, 1]), np.array([True, False, False])
+    for name, ufunc in (("add", np.add), ("multiply", np.multiply)):
+        expected = given.copy()
+        ufunc.at(expected, places, values)
+        for run in (lambda f: f, fdl.jit):
+            found = run(lambda x, v, name=name: getattr(x.at[places], name)(v))(fnp.asarray(given), values)
+            np.testing.assert_array_equal(found, expected)
