@@ -108,3 +108,20 @@ def check_files_of_bfloat16_are_read():
     jnp.save(file, jnp.arange(3.0, dtype="bfloat16"))
     found = jnp.load(io.BytesIO(file.getvalue()))
     assert found.dtype == jnp.bfloat16 and found.tolist() == [0, 1, 2]
+
+
+def check_symbolic_zeros_pass_through_transforms():
+    zero = ad.Zero(jax.typeof(jnp.ones(3)))
+    assert jax.tree.leaves(zero) == []
+    made, kept = jax.vmap(lambda x: (x, zero))(jnp.arange(2.0))
+    assert type(kept) is ad.Zero and kept.aval.shape == (3,) and made.shape == (2,)
+
+
+def check_polynomials_are_fitted_without_promotion_of_ranks():
+    x, y = np.arange(6.0, dtype="float32"), np.float32(3) * np.arange(6.0, dtype="float32") - 1
+    with jax.numpy_rank_promotion("raise"):
+        np.testing.assert_allclose(jnp.polyfit(x, y, 1), [3, -1], atol=1e-5)
+        found, rest = jnp.polyfit(x, np.stack([y, -y], 1), 1, cov="unscaled")
+        expected, wanted = np.polyfit(x, np.stack([y, -y], 1), 1, cov="unscaled")
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(np.squeeze(rest), np.squeeze(wanted), atol=1e-5)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fdl import tree
 from fdl.array import Array, as_array
 from fdl.as_jax.core import ShapedArray
 from fdl.control.callback import Callback, IoCallback
@@ -196,6 +197,10 @@ class Zero:
     def instantiate(self) -> Any:
         """An array of zeros."""
         return zeros_of(TensorType(self.aval.shape, self.aval.dtype))
+
+
+# Rules of derivatives may return it from inside of a transform: it has no leaves.
+tree.register_pytree_node(Zero, lambda zero: ((), zero.aval), lambda aval, _: Zero(aval))
 
 
 def instantiate_zeros(tangent: Any) -> Any:

@@ -211,8 +211,8 @@ def polyfit(
         left, right = left * weights[:, None], right * (weights[:, None] if right.type.ndim == 2 else weights)
     # Columns of unit length make the system as well conditioned as it can be.
     scale = sqrt((left * left).sum(0))
-    solution, residuals, rank, values = lstsq(left / scale, right, rcond)
-    solution = (solution.T / scale).T
+    solution, residuals, rank, values = lstsq(left / scale[None], right, rcond)
+    solution = solution / (scale if solution.ndim == 1 else scale[:, None])
     if full:
         return solution, residuals, rank, values, asarray(rcond)
     if not cov:
