@@ -461,6 +461,9 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: ArrayLike = 1.0, axi
         dx: distance of the points, or distances that broadcast with those of `y`.
         axis: along which to integrate.
 
+    Raises:
+        ShapeError: x has another number of points.
+
     >>> trapezoid(array([1.0, 2.0, 3.0]))
     Array(4., dtype=float32)
     """
@@ -469,8 +472,15 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: ArrayLike = 1.0, axi
         steps: Any = dx
     else:
         y, x = promote("trapezoid", y, x, to_inexact=True)
-        steps = diff(x, axis=-1 if x.type.ndim == 1 else axis)
+    given, axis = axis, axis_index("trapezoid", axis, y.type.ndim)
+    extent = y.type.shape[axis]
+    if x is not None:
+        own = axis_index("trapezoid", 0 if x.type.ndim == 1 else given, x.type.ndim)
+        if x.type.shape[own] != extent:
+            raise ShapeError(f"trapezoid needs x with as many points as y along axis {axis}, got {x.type} and {y.type}")
+        steps = diff(x, axis=own)
         if steps.type.ndim == 1:
-            steps = steps.reshape([-1 if i == axis % y.type.ndim else 1 for i in range(y.type.ndim)])
-    axis, extent = axis_index("trapezoid", axis, y.type.ndim), y.type.shape[axis]
-    return 0.5 * sum(steps * (between(y, axis, 1, extent) + between(y, axis, 0, extent - 1)), axis)
+            steps = steps.reshape([-1 if i == axis else 1 for i in range(y.type.ndim)])
+    if not extent:
+        return sum(y, axis)
+    return 0.5 * sum(steps * (between(y, axis, 1, extent) + between(y, axis, 0, extent - 1)), given)

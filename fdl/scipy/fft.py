@@ -107,6 +107,8 @@ def idct(x: Any, type: int = 2, n: int | None = None, axis: int = -1, norm: str 
 
 def _each_axis(transform: Any, x: Any, type: int, s: Any, axes: Any, norm: str | None) -> Array:
     (x,) = inexact(x)
+    if s is not None and len(s) > x.ndim:
+        raise ShapeError(f"{transform.__name__}n: s must have at most x.ndim ({x.ndim}) elements, got {len(s)}")
     if axes is None:
         axes = range(x.ndim) if s is None else range(x.ndim - len(s), x.ndim)
     places = axis_tuple(f"{transform.__name__}n", tuple(axes), x.ndim)

@@ -5,10 +5,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.core.types import Array
-from fdl.errors import ShapeError
+from fdl.errors import DtypeError, ShapeError
+from fdl.numpy._operands import broadcast_shapes
 
 __all__ = ["map_coordinates"]
 
@@ -74,25 +77,35 @@ def map_coordinates(
 
     Raises:
         NotImplementedError: another order or mode.
-        ShapeError: there are not as many coordinates as axes, or `input` is empty and the mode is not "constant".
+        DtypeError: coordinates are complex.
+        ShapeError: there are not as many coordinates as axes, they do not broadcast, or `input` is empty and the mode
+            is not "constant".
 
     >>> image = fnp.arange(12.0).reshape(3, 4)
     >>> map_coordinates(image, [fnp.array([0.5, 1.5]), fnp.array([1.5, 2.5])], order=1).tolist()
     [3.5, 8.5]
     """
     image = fnp.asarray(input)
+    if not isinstance(mode, str) or mode not in _OUTSIDE:
+        raise NotImplementedError(f"map_coordinates does not yet support mode {mode!r}; it has {sorted(_OUTSIDE)}")
+    if order not in (0, 1):
+        raise NotImplementedError(f"map_coordinates requires order<=1, got {order!r}")
+    if not np.iterable(coordinates):
+        raise ShapeError(f"map_coordinates: coordinates are a sequence of length {image.ndim}, got {coordinates!r}")
     places = [fnp.asarray(c) for c in coordinates]
+    if any(p.dtype.kind == "c" for p in places):
+        raise DtypeError(f"map_coordinates: coordinates are real, got {[str(p.type) for p in places]}")
     if len(places) != image.ndim or not places:
-        raise ShapeError(f"map_coordinates needs a coordinate for each axis of {image.type}, got {len(places)}")
-    if mode not in _OUTSIDE or order not in (0, 1):
-        raise NotImplementedError(
-            f"map_coordinates takes order 0 or 1 and mode {sorted(_OUTSIDE)}, got {order}, {mode!r}"
+        raise ShapeError(
+            f"map_coordinates: coordinates must be a sequence of length {image.ndim}, one array for each axis of "
+            f"{image.type}, got {len(places)}"
         )
+    shape = broadcast_shapes(*(p.shape for p in places), name="map_coordinates: coordinates")
     outside = fnp.asarray(cval).astype(image.dtype)
     if not image.size:
         if mode != "constant":
             raise ShapeError(f"map_coordinates has nothing to take in mode {mode!r} from {image.type}")
-        return fnp.broadcast_to(outside, fnp.broadcast_shapes(*(p.shape for p in places)))
+        return fnp.broadcast_to(outside, shape)
     total: Any = None
     for items in itertools.product(*(_neighbours(p, order) for p in places)):
         indices = tuple(_OUTSIDE[mode](index, size) for (index, _), size in zip(items, image.shape, strict=True))

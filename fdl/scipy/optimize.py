@@ -135,7 +135,7 @@ def minimize(
 
     Raises:
         ValueError: the method or an option is unknown.
-        TypeError: `args` is no tuple, or a number of steps no integer.
+        TypeError: `fun` is no function, `args` no tuple, or an option no number.
         ShapeError: x0 is not a floating or complex vector.
 
     >>> found = minimize(lambda x: fnp.sum((x - 3.0) ** 2), fnp.zeros(2), method="BFGS")
@@ -146,6 +146,10 @@ def minimize(
         raise ValueError(f"fdl.scipy.optimize.minimize knows the methods 'BFGS' and 'L-BFGS', got {method!r}")
     if not isinstance(args, tuple):
         raise TypeError(f"minimize: args holds further arguments of fun and must be a tuple, got {args!r}")
+    if not callable(fun):
+        raise TypeError(f"minimize: fun must be a function of a vector, got {fun!r}")
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"minimize: options must be a dictionary, got {options!r}")
     limited = method.lower() != "bfgs"
     settings: dict[str, Any] = {"gtol": 1e-5 if tol is None else tol, "maxiter": None, "norm": fnp.inf, "maxls": None}
     settings |= {"maxcor": 10} if limited else {"line_search_maxiter": None}
@@ -153,6 +157,8 @@ def minimize(
     if unknown:
         raise ValueError(f"minimize by {method!r} does not know the options {sorted(unknown)}")
     settings |= dict(options or {})
+    if isinstance(settings["gtol"], str | bytes | None):
+        raise TypeError(f"minimize: the option gtol must be a number, got {settings['gtol']!r}")
     start = fnp.asarray(x0)
     if start.ndim != 1 or not fnp.issubdtype(start.dtype, fnp.inexact):
         raise ShapeError(f"minimize starts from a floating vector, got {start.type}; use ravel_pytree for other trees")

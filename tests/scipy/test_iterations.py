@@ -164,6 +164,11 @@ def test_wrong_arguments_of_minimize():
         optimize.minimize(quadratic, np.ones(2), method="BFGS", options={"maxiter": 1.5})
     with pytest.raises(ValueError, match="maxcor"):
         optimize.minimize(quadratic, np.ones(2), method="BFGS", options={"maxcor": 5})
+    for options in ([1], {"gtol": "small"}):
+        with pytest.raises(TypeError, match="minimize"):
+            optimize.minimize(quadratic, np.ones(2), method="BFGS", options=options)
+    with pytest.raises(TypeError, match="fun must be"):
+        optimize.minimize(3, np.ones(2), method="BFGS")
     for start in (np.ones(2, int), np.ones((2, 2)), 1.0):
         with pytest.raises(ShapeError, match="floating vector"):
             optimize.minimize(quadratic, start, method="BFGS")

@@ -12,7 +12,7 @@ import scipy.stats
 
 import fdl
 import fdl.numpy as fnp
-from fdl.errors import ShapeError
+from fdl.errors import DtypeError, ShapeError
 from fdl.scipy import cluster, fft, integrate, ndimage, stats
 
 RNG = np.random.default_rng(0)
@@ -137,8 +137,25 @@ def test_values_between_whole_numbers_and_far_away():
     assert ndimage.map_coordinates(np.zeros((0,)), [np.array([0.5])], 1, cval=3.0).tolist() == [3.0]
     with pytest.raises(NotImplementedError, match="order"):
         ndimage.map_coordinates(image, [np.array([0.5])], 3)
-    with pytest.raises(ShapeError, match="each axis"):
-        ndimage.map_coordinates(image, [0.5, 0.5], 1)
+    with pytest.raises(NotImplementedError, match="mode"):
+        ndimage.map_coordinates(image, [np.array([0.5])], 1, mode=["wrap"])
+    for places, words in (
+        ([0.5, 0.5], "each axis"),
+        (0.5, "sequence of length 1"),
+    ):
+        with pytest.raises(ShapeError, match=words):
+            ndimage.map_coordinates(image, places, 1)
+    with pytest.raises(ShapeError, match="coordinates"):
+        ndimage.map_coordinates(np.ones((2, 2)), [np.ones(2), np.ones(3)], 1)
+    with pytest.raises(DtypeError, match="coordinates are real"):
+        ndimage.map_coordinates(image, [np.array([1j])], 1)
+
+
+def test_trapezoids_of_no_and_of_too_many_points():
+    assert integrate.trapezoid(np.ones((2, 0))).tolist() == [0.0, 0.0]
+    assert integrate.trapezoid(np.ones(3), np.array([[0.0, 1.0, 2.0], [0.0, 2.0, 4.0]])).tolist() == [2.0, 4.0]
+    with pytest.raises(ShapeError, match="as many points"):
+        integrate.trapezoid(np.ones(3), np.ones(4))
 
 
 @pytest.mark.parametrize("name", ["dct", "idct"])
