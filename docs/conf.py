@@ -14,6 +14,8 @@ from sphinx.application import Sphinx
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_extensions")]
 
+os.environ.pop("MPLBACKEND", None)  # another one than notebooks' own leaves their figures out
+
 import fdl  # noqa: E402
 
 project, author, copyright = "fdl", "the authors of fdl", "the authors of fdl, Apache License 2.0"

@@ -77,6 +77,8 @@ _LAZY = (
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("load_ipython_extension", "unload_ipython_extension"):  # of %load_ext fdl
+        return getattr(importlib.import_module("fdl.nn.notebooks"), name)
     if name in _LAZY:
         return importlib.import_module(f"fdl.{name}")
     raise AttributeError(f"module 'fdl' has no attribute {name!r}")

@@ -44,6 +44,8 @@ class Array(Value, metaclass=_ArrayType):
 
     __slots__ = ("_data", "_type")
     _type: TensorType
+    #: How a notebook shows it; set by `fdl.numpy`.
+    _repr_html_: Callable[["Array"], str]
 
     def __init__(self, data: np.ndarray) -> None:
         self._data: Any = data

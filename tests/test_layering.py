@@ -93,7 +93,6 @@ ORDERS = {
 # What is imported inside of functions, by the importing and the imported package, and why.
 LOCAL_IMPORTS = {
     ("fdl.api", "fdl.compile"): "`import fdl` is quick: the compiler is loaded when something is compiled first",
-    ("fdl.api.profile", "html"): "only notebooks show profiles as HTML",
     ("fdl.api.profile", "matplotlib"): "not installed everywhere",
     ("fdl.compile.pipeline", "fdl.compile"): "a program that is on disk runs without the passes and without llvmlite",
     ("fdl.compile.llvm.target", "llvmlite"): "slow to import; a program that is on disk may not need it",

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 import fdl
+import fdl.core.trace
 import fdl_spark.errors
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -72,3 +73,23 @@ def test_names_of_public_modules_are_public(public_names: ModuleType) -> None:
                 *getattr(module, "SUBPACKAGES", ()),
             }
             assert not others, f"{name} also shows {sorted(others)}"
+
+
+def test_each_public_method_has_a_docstring(public_names: ModuleType) -> None:
+    missing = set()
+    for name in public_names.public_modules():
+        module = importlib.import_module(name)
+        for public in public_names.public_names(module):
+            value = getattr(module, public)
+            if not inspect.isclass(value) or value.__module__.split(".")[0] not in ("fdl", "fdl_spark"):
+                continue
+            for base in [fdl.core.trace.Value] if value is fdl.Array else value.__mro__:
+                if base.__module__.split(".")[0] in ("fdl", "fdl_spark"):
+                    missing |= {
+                        f"{base.__module__}.{base.__qualname__}.{attribute}"
+                        for attribute, held in vars(base).items()
+                        if attribute[0] != "_"
+                        and (callable(held) or isinstance(held, property | staticmethod | classmethod))
+                        and not (inspect.getdoc(getattr(value, attribute)) or "").strip()
+                    }
+    assert not missing, f"without a docstring: {sorted(missing)}"

@@ -31,6 +31,7 @@ from fdl.api.wrapping import update_wrapper
 from fdl.array import Array, eager
 from fdl.config import config
 from fdl.control.call import Call
+from fdl.core.markup import heading
 from fdl.core.program import Program
 from fdl.core.trace import Value, current, is_eager, trace_program
 from fdl.core.types import TensorType
@@ -364,6 +365,9 @@ class CompiledFunction:
 
     def __repr__(self) -> str:
         return f"<compiled {self.__name__}>"
+
+    def _repr_html_(self) -> str:
+        return f"<div>{heading('compiled', self.__name__)}{self.traced.program._repr_html_()}</div>"
 
 
 def _fitting(leaf: Any, wanted: TensorType, weak: np.dtype | None) -> Any:

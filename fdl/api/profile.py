@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Any
 
 from fdl.api.arguments import name_of
 from fdl.api.jit import Jitted, jit
 from fdl.api.traced import concrete
+from fdl.core.markup import heading, note, table
 
 #: How many kernels the table and the plot show; the others are one line.
 _SHOWN = 25
@@ -25,7 +27,7 @@ class Kernel:
         bytes: read and written in all of these, every element counted once a call.
         peak: the share of what the machine can do that was reached: the time that these operations, or these bytes if
             they take longer, would take at the measured peak, over `seconds`. More than 1 means that the data were in a
-            cache; tables and plots leave it out.
+            cache; tables and plots leave it out. 0 if no peak could be measured.
     """
 
     what: str
@@ -47,8 +49,8 @@ class Profile:
         seconds: of the whole call; what the kernels do not add up to is the call itself.
         threads: that the call ran on.
         peak_memory: bytes that the call works in and returns, arguments not counted.
-        peak_flops: most float32 operations a second on these threads, measured.
-        peak_bytes: most bytes a second, read and written, measured.
+        peak_flops: most float32 operations a second on these threads, measured; NaN if something else ran meanwhile.
+        peak_bytes: most bytes a second, read and written, likewise.
     """
 
     name: str
@@ -64,13 +66,17 @@ class Profile:
         """Floating-point operations of a call."""
         return sum(k.flops for k in self.kernels)
 
-    def _heading(self) -> tuple[str, str]:
+    def _facts(self) -> str:
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return (
-            f"{self.name}: {_milliseconds(self.seconds)} ms on {threads}, {_number(self.flops / 1e9)} GFLOP "
-            f"({_number(self.flops / self.seconds / 1e9)} GFLOP/s), {_number(self.peak_memory / 2**20)} MiB",
-            f"this machine at most: {_number(self.peak_flops / 1e9)} GFLOP/s, {_number(self.peak_bytes / 1e9)} GB/s",
+            f"{_milliseconds(self.seconds)} ms on {threads}, {_number(self.flops / 1e9)} GFLOP "
+            f"({_number(self.flops / self.seconds / 1e9)} GFLOP/s), {_number(self.peak_memory / 2**20)} MiB"
         )
+
+    def _machine(self) -> str:
+        if isnan(self.peak_flops) or isnan(self.peak_bytes):
+            return "other programs keep this machine busy: what it can do at most was not measured"
+        return f"this machine at most: {_number(self.peak_flops / 1e9)} GFLOP/s, {_number(self.peak_bytes / 1e9)} GB/s"
 
     def _rows(self) -> list[tuple[str, ...]]:
         """Cells of the table: numbers, what, source."""
@@ -95,25 +101,13 @@ class Profile:
             )
             for row in rows
         ]
-        return "\n".join([*self._heading(), "", *(line.rstrip() for line in lines)])
+        return "\n".join([f"{self.name}: {self._facts()}", self._machine(), "", *(line.rstrip() for line in lines)])
 
     def _repr_html_(self) -> str:
-        """The table for a notebook."""
-        from html import escape
-
-        first, second = map(escape, self._heading())
-        cells = "".join(f"<th>{escape(name)}</th>" for name in _HEADER)
         shares = [kernel.seconds / self.seconds for kernel in self.kernels]
-        shares = [*shares[:_SHOWN], *([sum(shares[_SHOWN:])] if shares[_SHOWN:] else [])]
-        align = ["right"] * _NUMBERS + ["left"] * (len(_HEADER) - _NUMBERS)
-        body = "".join(
-            "<tr>"
-            + "".join(f'<td style="text-align:{a}">{escape(c)}</td>' for a, c in zip(align, row, strict=True))
-            + f'<td style="min-width:8em"><div style="{_BAR};width:{100 * min(share, 1.0):.1f}%"></div></td></tr>'
-            for row, share in zip(self._rows(), shares, strict=True)
-        )
-        table = f"<table><thead><tr>{cells}<th></th></tr></thead><tbody>{body}</tbody></table>"
-        return f"<div><p><b>{first}</b><br>{second}</p>{table}</div>"
+        bars = [*shares[:_SHOWN], *([sum(shares[_SHOWN:])] if shares[_SHOWN:] else [])]
+        rows = table(_HEADER, self._rows(), range(_NUMBERS), bars)
+        return f"<div>{heading(self.name, self._facts())}{note(self._machine())}{rows}</div>"
 
     def plot(self, ax: Any = None) -> Any:
         """Bars of the slowest kernels' milliseconds, coloured by the share of the machine's peak.
@@ -144,14 +138,12 @@ class Profile:
         ax.margins(x=0.12, y=0.01)
         ax.invert_yaxis()
         ax.set_xlabel("ms (labels: share of the machine's peak)")
-        ax.set_title(self._heading()[0], fontsize=9)
+        ax.set_title(f"{self.name}: {self._facts()}", fontsize=9)
         return ax
 
 
 _HEADER = ("ms", "%", "calls", "GFLOP/s", "GB/s", "of peak", "kernel", "source")
 _NUMBERS = 6
-#: Of a bar of the table: a colour that is seen on white and on black.
-_BAR = "height:0.8em;background:#2f86d1"
 
 
 def _row(kernel: Kernel, total: float) -> tuple[str, ...]:
@@ -193,7 +185,7 @@ def profile(fun: Callable[..., Any]) -> Callable[..., Profile]:
     The function is compiled once more, with a clock read before and after each kernel, and run for some tenths of a
     second; the fastest call counts. Loops inside of it add up. On several threads the times are those of the first one,
     with its waiting for the others. What the machine can do at most is measured once in a process: chains of float32
-    multiplications and additions, and a copy of 64 MiB.
+    multiplications and additions, and a copy of 64 MiB, each while nothing else takes the processor.
 
     Args:
         fun: a jitted function, whose static and donated arguments are respected (donated arrays are copied, so that
@@ -224,7 +216,8 @@ def profile(fun: Callable[..., Any]) -> Callable[..., Profile]:
         most_flops, most_bytes = peak_flops(found.threads), peak_bytes(found.threads)
 
         def share(flops: int, bytes: int, seconds: float) -> float:
-            return max(flops / most_flops, bytes / most_bytes) / max(seconds, 1e-12)
+            found = max(flops / most_flops, bytes / most_bytes) / max(seconds, 1e-12)
+            return 0.0 if isnan(found) else found
 
         kernels = [
             Kernel(k.what, k.source, k.calls, k.seconds, k.flops, k.bytes, share(k.flops, k.bytes, k.seconds))

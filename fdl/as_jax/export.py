@@ -63,6 +63,9 @@ class ExportedCall:
         """All of it as bytes; `vjp_order` is accepted for ports: derivatives are made of the Program, of any order."""
         return bytearray(to_bytes(self._made))
 
+    def _repr_html_(self) -> str:
+        return self._made._repr_html_()
+
     def __repr__(self) -> str:
         return f"Exported({self.fun_name}, {self.in_tree}, {list(map(str, self.in_avals))})"
 

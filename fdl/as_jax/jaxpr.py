@@ -16,6 +16,7 @@ from fdl.as_jax.core import ShapedArray
 from fdl.config import config
 from fdl.core import program as fdl_program
 from fdl.core.interpret import apply_program
+from fdl.core.listing import Listing
 from fdl.core.program import Program
 from fdl.core.trace import lift, trace_program
 from fdl.core.types import TensorType
@@ -196,6 +197,9 @@ class Jaxpr:
     def __repr__(self) -> str:
         return "\n".join(_lines(self, ""))
 
+    def _repr_html_(self) -> str:
+        return Listing(self)._repr_html_()
+
     def pretty_print(self, **_: Any) -> str:
         """As text."""
         return str(self)
@@ -271,6 +275,9 @@ class ClosedJaxpr:
 
     def __repr__(self) -> str:
         return str(self.jaxpr)
+
+    def _repr_html_(self) -> str:
+        return self.jaxpr._repr_html_()
 
     def pretty_print(self, **_: Any) -> str:
         """As text."""

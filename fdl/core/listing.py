@@ -8,7 +8,8 @@ from collections.abc import Iterator
 #: What is coloured: comments, types, names of results.
 _TOKENS = re.compile(r"(?P<comment>[#;] .*)|(?P<type>\b(?:key|bool|[bcfiu]+\d+)(?:\[[\d,]*\])?)|(?P<result>%\d+(?= =))")
 _COLOURS = {"comment": "90", "type": "36", "result": "33"}
-_HTML = {"comment": "gray", "type": "teal", "result": "darkgoldenrod"}
+#: Colours that can be read on a white page and on a black one.
+_HTML = {"comment": "#767676", "type": "#00807d", "result": "#9a6b00"}
 
 #: A longer text is folded at first.
 _LONG = 30
@@ -24,7 +25,7 @@ class Listing(str):
 
     def _repr_html_(self) -> str:
         rows = self.splitlines()
-        style = "font-family: monospace; white-space: pre; line-height: 1.3"
+        style = "font-family: monospace; white-space: pre; line-height: 1.3; overflow-x: auto"
         return f'<div style="{style}">{"".join(_html(rows, len(rows) <= _LONG))}</div>'
 
 

@@ -15,12 +15,17 @@ from fdl.api.jit import jit
 from fdl.array import as_array
 from fdl.control.data import NoDataError, write_program
 from fdl.core.interpret import apply_program
+from fdl.core.listing import Listing
+from fdl.core.markup import heading
 from fdl.core.program import Program
 from fdl.core.rewrite import eliminate_dead
 from fdl.core.trace import is_eager
 from fdl.errors import ExportError
 from fdl.saving.structures import numbered
 from fdl.transforms.inline import inline
+
+#: How many types a repr names.
+_SHOWN = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +85,13 @@ class ExportedFunction:
     def _compiled(self) -> Callable[..., list[Any]]:
         return jit(self._run)
 
+    def __repr__(self) -> str:
+        params, batch = tree.leaves(self.params), tree.leaves(self.batch)
+        return f"<exported function of {len(params)} parameters and {types_text(batch)}, {size_text(self.program)}>"
+
+    def _repr_html_(self) -> str:
+        return exported_html("exported function", self.program)
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in ("program", "arguments", "result")}
 
@@ -104,6 +116,15 @@ class Exported:
     def __call__(self, batch: Any) -> Any:
         """The result for a batch of any number of rows."""
         return self.apply(self.params, batch)
+
+    def __repr__(self) -> str:
+        told = "".join(f", {key}={str(value)[:40]!r}" for key, value in list(self.info.items())[:8])
+        return f"<exported {self.apply!r} with its parameters{told}>"
+
+    def _repr_html_(self) -> str:
+        facts = [f"{key}: {str(value)[:40]}" for key, value in list(self.info.items())[:8]]
+        parameters = f"{len(tree.leaves(self.params))} parameters"
+        return exported_html("exported function", self.apply.program, parameters, *facts)
 
 
 def export(apply: Callable[[Any, Any], Any], params: Any, batch: Any, info: dict[str, Any] | None = None) -> Exported:
@@ -150,6 +171,26 @@ def export(apply: Callable[[Any, Any], Any], params: Any, batch: Any, info: dict
     arguments = numbered((params, batch))
     held = tree.map(tree.leaves(params).__getitem__, arguments[0])
     return Exported(ExportedFunction(program, arguments, numbered(result)), held, dict(info or {}))
+
+
+def types_text(leaves: list[Any]) -> str:
+    """The types of a few leaves, in parentheses.
+
+    >>> types_text([ShapeDtypeStruct((2, 3), "float32")])
+    '(float32[2, 3])'
+    """
+    shown = [f"{leaf.dtype}{list(leaf.shape) or ''}" for leaf in leaves[:_SHOWN]]
+    return f"({', '.join([*shown, *(['...'] if leaves[_SHOWN:] else [])])})"
+
+
+def size_text(program: Program) -> str:
+    """How long a Program is."""
+    return f"{len(program.equations)} equation{'s' if len(program.equations) != 1 else ''}"
+
+
+def exported_html(name: str, program: Program, *facts: str) -> str:
+    """A heading, and the Program folded."""
+    return f"<div>{heading(name, size_text(program), *facts)}{Listing(program)._repr_html_()}</div>"
 
 
 def check_exportable(name: str, program: Program) -> None:

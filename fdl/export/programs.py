@@ -15,7 +15,7 @@ from fdl.core.program import Program
 from fdl.core.rewrite import eliminate_dead
 from fdl.core.trace import is_eager
 from fdl.errors import ExportError
-from fdl.export.exported import check_exportable, described, fitting
+from fdl.export.exported import check_exportable, described, exported_html, fitting, size_text, types_text
 from fdl.saving.structures import numbered
 from fdl.transforms.inline import inline
 
@@ -62,6 +62,13 @@ class ExportedProgram:
     @cached_property
     def _compiled(self) -> Callable[..., list[Any]]:
         return jit(self._run)
+
+    def __repr__(self) -> str:
+        ins, outs = types_text(tree.leaves(self.in_types)), types_text(tree.leaves(self.out_types))
+        return f"<exported program {ins} -> {outs}, {size_text(self.program)}>"
+
+    def _repr_html_(self) -> str:
+        return exported_html("exported program", self.program)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in ("program", "arguments", "result")}

@@ -1,11 +1,14 @@
 """A table of the parameters of a model."""
 
-import html
 import math
 from typing import Any, NamedTuple
 
 from fdl import tree
 from fdl.array import as_array
+from fdl.core.markup import heading, table
+
+#: How many leaves a table shows; the others are one line.
+_SHOWN = 200
 
 
 class Row(NamedTuple):
@@ -35,8 +38,11 @@ class Summary:
         cells = [("path", "shape", "dtype", "count", "bytes")]
         cells += [
             (row.path or "(root)", str(list(row.shape)), row.dtype, f"{row.elements:,}", f"{row.bytes:,}")
-            for row in self.rows
+            for row in self.rows[:_SHOWN]
         ]
+        if hidden := self.rows[_SHOWN:]:
+            elements, size = sum(row.elements for row in hidden), sum(row.bytes for row in hidden)
+            cells.append((f"{len(hidden):,} more", "", "", f"{elements:,}", f"{size:,}"))
         return [*cells, ("total", "", "", f"{self.count:,}", f"{self.bytes:,}")]
 
     def __repr__(self) -> str:
@@ -51,17 +57,8 @@ class Summary:
 
     def _repr_html_(self) -> str:
         head, *body = self._cells()
-
-        def row(cells: tuple[str, ...], tag: str) -> str:
-            sides = ["left"] * 3 + ["right"] * 2
-            inner = "".join(
-                f'<{tag} style="text-align: {side}">{html.escape(x)}</{tag}>'
-                for x, side in zip(cells, sides, strict=True)
-            )
-            return f"<tr>{inner}</tr>"
-
-        rows = [row(cells, "td") for cells in body[:-1]] + [row(body[-1], "th")]
-        return f"<table><thead>{row(head, 'th')}</thead><tbody>{''.join(rows)}</tbody></table>"
+        facts = f"{len(self.rows):,} leaves", f"{self.count:,} elements", f"{self.bytes:,} bytes"
+        return f"<div>{heading('tree', *facts)}{table(head, body[:-1], numbers=(3, 4))}</div>"
 
 
 def summary(params: Any) -> Summary:

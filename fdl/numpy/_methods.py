@@ -144,23 +144,28 @@ def _set_item(self: Any, index: Any, value: Any) -> None:
 
 
 def _reshape(self: Any, *args: Any, order: str = "C") -> Any:
+    """The same elements in another shape, of which one extent may be -1: ``x.reshape(2, -1)``, ``x.reshape((2, -1))``."""
     return shapes.reshape(self, args[0] if len(args) == 1 else args, order)
 
 
 def _transpose(self: Any, *args: Any) -> Any:
+    """With its axes in another order: reversed, or as told by numbers or one tuple."""
     axes = args[0] if len(args) == 1 and not isinstance(args[0], int) else args
     return shapes.transpose(self, axes or None)
 
 
 def _flatten(self: Any, order: str = "C") -> Any:
+    """All elements along one axis."""
     return shapes.ravel(self, order)
 
 
 def _clip(self: Any, min: Any = None, max: Any = None) -> Any:
+    """Each element, or the nearest bound where it lies outside of them; see :func:`fdl.numpy.clip`."""
     return arithmetic.clip(self, min, max)
 
 
 def _astype(self: Any, dtype: Any, copy: bool = False, device: Any = None) -> Any:
+    """Converted to another dtype; see :func:`fdl.numpy.astype`."""
     return creation.astype(self, dtype, copy=copy, device=device)
 
 
@@ -172,14 +177,25 @@ def _to_device(self: Any, device: Any, /, *, stream: Any = None) -> Any:
 
 
 def _item(self: Any, *args: int) -> Any:
+    """The one element, or that of the given index, as a number of Python.
+
+    Raises:
+        ConcretizationError: it is traced, so that it has no numbers.
+    """
     return self.concrete("item()").item(*args)
 
 
 def _to_list(self: Any) -> Any:
+    """The elements as nested lists of numbers of Python.
+
+    Raises:
+        ConcretizationError: it is traced, so that it has no numbers.
+    """
     return self.concrete("tolist()").tolist()
 
 
 def _device(self: Any) -> Any:
+    """Where it lies: the processor."""
     return devices()[0]
 
 
@@ -220,12 +236,37 @@ def _block_until_ready(self: Any) -> Any:
 
 
 def _byte_size(self: Any) -> int:
+    """Bytes of all elements."""
     return self.type.size * self.type.dtype.itemsize
 
 
 def _matrix_transposed(self: Any) -> Any:
+    """With its last two axes exchanged."""
     return shapes.matrix_transpose(self)
 
+
+def _devices(self: Any) -> Any:
+    """The one device, in a set."""
+    return {_device(self)}
+
+
+def _compress(self: Any, condition: Any, axis: int | None = None) -> Any:
+    """The slices along `axis` for which `condition` is true; see :func:`fdl.numpy.compress`."""
+    return selection.compress(condition, self, axis)
+
+
+#: Of properties whose getter is an expression.
+_TEXTS = {
+    "shape": "Extents of its axes.",
+    "dtype": "The dtype of its elements.",
+    "ndim": "Number of axes.",
+    "size": "Number of elements.",
+    "itemsize": "Bytes of one element.",
+    "sharding": "How it lies on devices: whole, on the one that there is.",
+    "weak_type": "Whether its dtype yields to that of others, as that of a number of Python does.",
+    "aval": "Shape and dtype, under JAX's name.",
+    "flat": "An iterator over its elements.",
+}
 
 _PROPERTIES: dict[str, Callable[[Any], Any]] = {
     "shape": lambda self: self.type.shape,
@@ -253,7 +294,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "astype": _astype,
     "item": _item,
     "view": _view,
-    "devices": lambda self: {_device(self)},
+    "devices": _devices,
     "to_device": _to_device,
     "tolist": _to_list,
     "tobytes": _to_bytes,
@@ -273,7 +314,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "take": selection.take,
     "nonzero": selection.nonzero,
     "choose": selection.choose,
-    "compress": lambda self, condition, axis=None: selection.compress(condition, self, axis),
+    "compress": _compress,
     "sort": sorting.sort,
     "argsort": sorting.argsort,
     "searchsorted": sorting.searchsorted,
@@ -320,7 +361,8 @@ def install(namespace: ModuleType) -> None:
         setattr(Value, f"__{name}__", lambda self, unary=unary: unary(self))
     for name, getter in _PROPERTIES.items():
         # The sentence, not the example: doctest would run it again among the names of another module.
-        setattr(Value, name, property(getter, doc=(getter.__doc__ or "").split("\n")[0]))
+        text = _TEXTS.get(name) or (getter.__doc__ or "").split("\n")[0]
+        setattr(Value, name, property(getter, doc=text))
     for name, method in _METHODS.items():
         setattr(Value, name, method)
     for name, method in _PROTOCOLS.items():
@@ -330,3 +372,4 @@ def install(namespace: ModuleType) -> None:
     Value.__hash__ = None  # type: ignore[assignment]
     Array.__repr__ = _printing.array_repr  # type: ignore[method-assign]
     Array.__str__ = _printing.array_str  # type: ignore[method-assign]
+    Array._repr_html_ = _printing.array_html

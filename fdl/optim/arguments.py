@@ -4,7 +4,8 @@ A decorator checks the arguments of a function by this table, and completes its 
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from fdl.docstrings import fill_docstring
 from fdl.scalars import Scalar, checked
@@ -72,6 +73,9 @@ _SCHEDULE_TEXTS = {name: text for name, (text, _) in _SCHEDULES.items()} | {
     "staircase": "whether the value changes only every `transition_steps` steps.",
 }
 
+#: The most characters of arguments in a repr.
+_LONGEST = 300
+
 _REFUSED = {"RangeError": "a number is NaN or outside of its range; DtypeError, ShapeError if it is none."}
 
 
@@ -94,7 +98,7 @@ def makes_transformation(
 >>> updates, state = {name}.update(fnp.array([1.0, -4.0]), {name}.init(params), params)
 >>> [round(u, 3) for u in updates.tolist()]
 {first}"""
-    return _argued(_NUMBERS, scalars, _TEXTS, "A pair of pure functions.", example if call else "")
+    return _argued(_NUMBERS, scalars, _TEXTS, "A pair of pure functions.", example if call else "", "called")
 
 
 def makes_schedule(**scalars: Scalar) -> Callable[[F], F]:
@@ -107,11 +111,16 @@ def makes_schedule(**scalars: Scalar) -> Callable[[F], F]:
         The decorator.
     """
     returns = "A function from the step count, an integer or integer array, to the value."
-    return _argued(_SCHEDULES, scalars, _SCHEDULE_TEXTS, returns, "")
+    return _argued(_SCHEDULES, scalars, _SCHEDULE_TEXTS, returns, "", "__qualname__")
 
 
 def _argued(
-    table: dict[str, tuple[str, Scalar]], scalars: dict[str, Scalar], texts: dict[str, str], returns: str, example: str
+    table: dict[str, tuple[str, Scalar]],
+    scalars: dict[str, Scalar],
+    texts: dict[str, str],
+    returns: str,
+    example: str,
+    told: str,
 ) -> Callable[[F], F]:
     rules = {name: scalar for name, (_, scalar) in table.items()} | scalars
 
@@ -119,6 +128,36 @@ def _argued(
         takes = function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
         chosen = {name: rules[name] for name in takes if name in rules}
         documented = fill_docstring(texts, returns, _REFUSED if chosen else None, example)(function)
-        return checked(**chosen)(documented) if chosen else documented
+        run = checked(**chosen)(documented) if chosen else documented
+
+        @wraps(run)
+        def tell(*args: Any, **kwargs: Any) -> Any:
+            made = run(*args, **kwargs)
+            setattr(made, told, as_called(function.__name__, *args, **kwargs))
+            return made
+
+        return cast(F, tell)
 
     return decorate
+
+
+def as_called(name: str, *args: Any, **kwargs: Any) -> str:
+    """The call that made something, as its repr tells it.
+
+    >>> as_called("sgd", 0.1, momentum=0.9)
+    'sgd(0.1, momentum=0.9)'
+    """
+    text = ", ".join([*map(_value, args), *(f"{name}={_value(value)}" for name, value in kwargs.items())])
+    return f"{name}({text})" if len(text) <= _LONGEST else f"{name}({text[:_LONGEST]}…)"
+
+
+def _value(value: Any) -> str:
+    if hasattr(value, "dtype") and getattr(value, "shape", ()) != ():
+        return f"{value.dtype}{list(value.shape)}"
+    if hasattr(value, "dtype") and hasattr(value, "item") and not hasattr(value, "interpreter"):
+        return str(value)
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_value(inner)}" for key, inner in value.items()) + "}"
+    return getattr(value, "__qualname__", None) or repr(value)

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import fdl.numpy as fnp
 from fdl import tree
+from fdl.core.markup import heading
 from fdl.core.types import Array
 from fdl.dtypes import bfloat16, float16, float32, int32
 from fdl.numpy._operands import root
-from fdl.optim.arguments import REAL, makes_transformation
+from fdl.optim.arguments import REAL, as_called, makes_transformation
 from fdl.scalars import checked
 from fdl.sparse.rows import Rows
 
@@ -48,6 +49,8 @@ class GradientTransformation(_Pair):
     elementwise: bool
     catch_up: Callable[..., tuple[Tree, Any]] | None = None
     tables: Any = None
+    #: The call that made it.
+    called: str = ""
 
     def __new__(
         cls, init: Callable[[Tree], Any], update: Callable[..., tuple[Tree, Any]], elementwise: bool = False
@@ -55,6 +58,13 @@ class GradientTransformation(_Pair):
         pair = super().__new__(cls, init, update)
         pair.elementwise = elementwise
         return pair
+
+    def __repr__(self) -> str:
+        made_by = getattr(self.update, "__qualname__", "").partition(".<locals>")[0]
+        return self.called or f"{type(self).__name__} of {made_by or repr(self.update)}"
+
+    def _repr_html_(self) -> str:
+        return heading("optimizer", repr(self))
 
 
 class GradientTransformationExtraArgs(GradientTransformation):
@@ -89,6 +99,7 @@ def with_extra_args_support(transformation: GradientTransformation) -> GradientT
 
     result = GradientTransformationExtraArgs(transformation.init, update, transformation.elementwise)
     result.catch_up, result.tables = transformation.catch_up, transformation.tables
+    result.called = transformation.called
     return result
 
 
@@ -201,6 +212,7 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
         return updates, tuple(states)
 
     result = in_float32(init, update, all(t.elementwise for t in transformations), True)
+    result.called = as_called("chain", *transformations)
     *before, last = transformations or (None,)
     if any(t.catch_up is not None for t in before):
         raise ValueError("what follows exact by_rows in a chain would not see the steps that rows make up for")

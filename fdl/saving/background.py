@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 
+from fdl.core.markup import heading
 from fdl.saving.atomic import write_atomically
 
 
@@ -37,9 +38,14 @@ class Saving:
         """Whether it is written, or cannot be."""
         return self._future.done()
 
+    def _state(self) -> str:
+        return "being written" if not self.done() else "failed" if self._future.exception() else "written"
+
     def __repr__(self) -> str:
-        state = "being written" if not self.done() else "failed" if self._future.exception() else "written"
-        return f"Saving({self.path!r}, {state})"
+        return f"Saving({self.path!r}, {self._state()})"
+
+    def _repr_html_(self) -> str:
+        return heading("Saving", self.path, self._state())
 
     def __del__(self) -> None:
         if not self._told and self._future.done() and (error := self._future.exception()):

@@ -162,7 +162,7 @@ def _made(function: FunctionType, left: Iterator[int] | None = None) -> str:
     inner = [_made(part, left) for part in functions if next(left, None) is not None]
     if len(inner) == 1 and not told:
         return inner[0]
-    name = function.__qualname__.partition(".<locals>")[0]
+    name = re.split(r"\.<locals>|\(", function.__qualname__)[0]  # a schedule's tells its arguments
     return f"{name}({', '.join(told + inner)})" if told or inner else name
 
 

@@ -70,6 +70,7 @@ class Trigger:
 
     @property
     def open(self) -> bool:
+        """Whether it may fire after steps that `ends` does not give."""
         return bool(self.watches)
 
     def ends(self, step: int, epoch_steps: int) -> int:
@@ -116,6 +117,7 @@ class Either(Trigger):
 
     @property
     def watches(self) -> frozenset[str]:  # type: ignore[override]
+        """What it depends on besides the number of steps."""
         return self.first.watches | self.second.watches
 
     @property
@@ -185,6 +187,7 @@ class Every(Trigger):
 
     @property
     def watches(self) -> frozenset[str]:  # type: ignore[override]
+        """What it depends on besides the number of steps."""
         return frozenset(["seconds"] if self.seconds is not None else [])
 
     def ends(self, step: int, epoch_steps: int) -> int:
@@ -218,6 +221,7 @@ class Reached(Trigger):
 
     @property
     def watches(self) -> frozenset[str]:  # type: ignore[override]
+        """What it depends on besides the number of steps."""
         return frozenset(["seconds"] if self.seconds is not None else [])
 
     def ends(self, step: int, epoch_steps: int) -> int:

@@ -1,0 +1,156 @@
+"""What values look like in terminals and notebooks: short, escaped, and in the colours of the page."""
+
+import re
+import time
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+
+import fdl
+import fdl.export
+import fdl.numpy as fnp
+from fdl import nn, optim, random
+from fdl.as_jax.jaxpr import ClosedJaxpr
+from fdl.compile.profile.peak import quiet_seconds
+from fdl.core.listing import Listing
+from fdl.nn.notebooks import load_ipython_extension, tree_html
+
+VOID = {"br", "img"}
+
+
+class Page(HTMLParser):
+    """Fails where elements are not closed; collects words."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attributes):
+        assert tag not in ("script", "link", "img", "i", "u"), "nothing is loaded or run, and names are escaped"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+EVIL = {"<b>&": np.zeros((3, 4), np.float32)}
+
+
+def double(x):
+    return {"<i>": fnp.sin(x) * 2}
+
+
+def values():
+    """One of each kind."""
+    x = fnp.arange(6.0).reshape(2, 3)
+    lowered = fdl.jit(double).lower(x)
+    model = fdl.export.export(lambda p, x: x @ p["<b>&"], EVIL, fnp.ones((2, 3)), {"name": "<u>"})
+    return {
+        "scalar": fnp.float32(3),
+        "vector": fnp.arange(100_000),
+        "matrix": fnp.zeros((1000, 1000)),
+        "tensor": fnp.ones((2, 3, 4, 5)),
+        "empty": fnp.zeros((0, 3)),
+        "complex": fnp.array([1 + 2j]),
+        "bool": fnp.array([True, False]),
+        "bfloat16": fnp.ones(3, "bfloat16"),
+        "key": random.key(1),
+        "keys": random.split(random.key(0), 1000),
+        "summary": nn.summary({str(n): EVIL for n in range(1000)}),
+        "optimizer": optim.chain(optim.clip(1.0), optim.adam(1e-3)),
+        "program": fdl.make_program(double)(x),
+        "lowered": lowered,
+        "compiled": lowered.compile(),
+        "stage": lowered.as_text(),
+        "jaxpr": ClosedJaxpr.of_program(lowered.traced.program),
+        "exported": model,
+        "exported function": model.apply,
+        "exported program": fdl.export.program(double, x),
+    }
+
+
+def test_values_are_short_and_well_formed() -> None:
+    for name, value in values().items():
+        page = value._repr_html_()
+        assert Page(page).words, name
+        assert len(page) < 200_000, name
+        assert name in ("summary", "stage", "jaxpr") or len(repr(value)) < 3000, name
+        assert not re.search(r"color: *(black|white|#000|#fff)", page), f"{name} cannot be read in one of both modes"
+
+
+def words(value) -> str:
+    return " ".join(Page(value._repr_html_()).words)
+
+
+def test_an_array_tells_its_type_and_range() -> None:
+    assert "float32[1000, 2]" in (told := words(fnp.arange(2000.0).reshape(1000, 2))) and "range 0 … 1999" in told
+    assert "7.81 KiB" in told and "998" in told.split() and "500" not in told.split()
+    assert "range 1 … 2 · 1 NaN" in words(fnp.array([1.0, fnp.nan, 2.0]))
+    assert "all NaN" in words(fnp.full(3, fnp.nan))
+    donated = fnp.ones(3)
+    fdl.jit(lambda x: x + 1, donate_argnums=0)(donated)
+    assert "donated" in words(donated)
+    assert "00000000 00000007" in words(random.key(7)) and "key[3]" in words(random.split(random.key(0), 3))
+    assert "shape=(1000, 1000), dtype=float32" in repr(fnp.zeros((1000, 1000))), "as NumPy, where it is not seen"
+
+
+def test_optimizers_and_schedules_tell_how_they_were_made() -> None:
+    rate = optim.cosine_decay_schedule(1e-3, 1000)
+    assert "cosine_decay_schedule(0.001, 1000)" in repr(rate)
+    assert repr(optim.sgd(0.1, momentum=0.9)) == "sgd(0.1, momentum=0.9)"
+    made = optim.chain(optim.clip_by_global_norm(1.0), optim.adamw(rate, weight_decay=np.float32(0.5)))
+    assert repr(made) == (
+        "chain(clip_by_global_norm(1.0), adamw(cosine_decay_schedule(0.001, 1000), weight_decay=0.5))"
+    )
+    assert repr(optim.with_extra_args_support(optim.sgd(0.1))) == "sgd(0.1)"
+    assert len(repr(optim.piecewise_constant_schedule(1.0, dict.fromkeys(range(10000), 0.5)))) < 500
+    assert repr(optim.freeze({"a": True})), "of one that is not made by a function of the table"
+
+
+def test_trees_of_arrays_show_as_tables() -> None:
+    state = optim.adam(1e-3).init(EVIL)
+    assert "0/mu/<b>&" in " ".join(Page(tree_html(state) or "").words)
+    assert tree_html({"a": "text", "b": np.ones(2)}) is tree_html([1, 2]) is tree_html(()) is None
+    assert "sgd(0.1)" in (tree_html(optim.sgd(0.1)) or ""), "a tuple that shows itself"
+    assert "800 more" in str(nn.summary({str(n): np.ones(2) for n in range(1000)}))
+
+    class Formatter(dict):
+        def for_type(self, kind, function):
+            self[kind] = function
+
+    shown = Formatter()
+    shell = SimpleNamespace(display_formatter=SimpleNamespace(formatters={"text/html": shown}))
+    load_ipython_extension(shell)
+    assert set(shown) == {dict, list, tuple}
+    fdl.unload_ipython_extension(shell)
+    assert not shown
+    assert fdl.load_ipython_extension is load_ipython_extension
+
+
+def test_a_peak_is_measured_only_while_the_processor_is_ours() -> None:
+    assert np.isnan(quiet_seconds([lambda: time.sleep(0.001)]))
+    found = fdl.Profile("f", (), 1e-3, 1, 0, float("nan"), 2e10)
+    assert "not measured" in str(found) and "nan" not in (str(found) + words(found)).lower()
+
+
+def test_colours_of_listings_can_be_read_on_white_and_on_black() -> None:
+    def luminance(colour: str) -> float:  # WCAG 2.1, relative luminance
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+    colours = set(re.findall(r"color: (#\w{6})", Listing("%1 = f32[3]  # a comment")._repr_html_()))
+    assert len(colours) == 3
+    for colour in colours:
+        for page in ("#ffffff", "#1a1c1e"):
+            dark, light = sorted([luminance(colour), luminance(page)])
+            assert (light + 0.05) / (dark + 0.05) > 3.5, f"{colour} on {page}"
