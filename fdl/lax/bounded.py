@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,10 +20,12 @@ from fdl.lax.operators import convert_element_type
 from fdl.ops.shape import zeros_of
 from fdl.transforms.forward import jvp_values
 
+C = TypeVar("C")
+
 
 def while_loop(
-    cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_val: Any, *, max_steps: int | None = None
-) -> Any:
+    cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], C], init_val: Any, *, max_steps: int | None = None
+) -> C:
     """Apply `body_fun` to a value as long as `cond_fun` of it holds.
 
     Args:

@@ -3,7 +3,7 @@
 import operator
 import reprlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -40,6 +40,10 @@ from fdl.ops.select import clamp
 from fdl.ops.slicing import concatenate
 from fdl.tracebacks import boundary
 
+#: Of carries, which have the type that the loop's body returns, and of what is stacked; of two branches.
+C = TypeVar("C")
+Y = TypeVar("Y")
+
 #: Up to this many steps, `fori_loop` scans an array of their numbers, which has a known range; beyond, it counts.
 _MOST_NUMBERS = 2**24
 
@@ -58,7 +62,7 @@ def _trace(
 
 @boundary
 def scan(
-    f: Callable[..., Any],
+    f: Callable[[Any, Any], tuple[C, Y]],
     init: Any,
     xs: Any = None,
     length: int | None = None,
@@ -67,7 +71,7 @@ def scan(
     _split_transpose: bool = False,
     *,
     checkpoint: int | bool = False,
-) -> tuple[Any, Any]:
+) -> tuple[C, Y]:
     """Carry a state along the leading axis of arrays.
 
     Args:
@@ -214,12 +218,12 @@ def _scan_in_python(f: Any, carry: Any, xs: Any, steps: int, reverse: bool) -> t
 @boundary
 def cond(
     pred: Any,
-    true_fun: Callable[..., Any],
-    false_fun: Callable[..., Any],
+    true_fun: Callable[..., C],
+    false_fun: Callable[..., Y],
     *operands: Any,
     operand: Any = _MISSING,
     linear: Any = None,
-) -> Any:
+) -> C | Y:
     """``true_fun(*operands)`` if `pred`, else ``false_fun(*operands)``; only one of them runs.
 
     Args:
@@ -382,8 +386,8 @@ def run_while(
 
 @boundary
 def fori_loop(
-    lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: Any, *, unroll: int | bool | None = None
-) -> Any:
+    lower: Any, upper: Any, body_fun: Callable[[Any, Any], C], init_val: Any, *, unroll: int | bool | None = None
+) -> C:
     """``for i in range(lower, upper): value = body_fun(i, value)``.
 
     Args:

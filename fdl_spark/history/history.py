@@ -296,5 +296,6 @@ EPOCHS = 10
 NOTEBOOK = """
 .fdl-history { --c0: #2f86d1; max-width: 760px; } .fdl-history svg { width: 100%; height: auto; }
 .fdl-history .line { fill: none; stroke-width: 1.4; } .fdl-history text { font: 11px sans-serif; fill: currentColor; }
+.fdl-history td, .fdl-history th { padding: 0.1em 0.6em; text-align: right; }
 .fdl-history .grid { stroke: currentColor; opacity: 0.2; } .fdl-history .mark { stroke: #b3261e; fill: none; }
 """

@@ -86,7 +86,19 @@ assert_type(power(x, n=2), fdl.Array)
 assert_type(halve(x), fdl.Array)
 assert_type(clip(x, 1.0), fdl.Array)
 
+
+# Control flow: the types that bodies and branches return
+def total(carry: fdl.Array, x: fdl.Array) -> tuple[fdl.Array, dict[str, fdl.Array]]:
+    return carry + x, {"seen": x}
+
+
+assert_type(lax.scan(total, 0.0, x[0]), tuple[fdl.Array, dict[str, fdl.Array]])
+assert_type(lax.cond(True, fnp.sin, fnp.cos, x), fdl.Array)
+assert_type(lax.fori_loop(0, 3, lambda i, v: clip(v, 1.0), x), fdl.Array)
+assert_type(lax.while_loop(lambda v: v[0] < 1, lambda v: clip(v, 1.0), x), fdl.Array)
+
 # What is wrong is told
+lax.scan(clip, x, x)  # type: ignore[arg-type]
 step(x)  # type: ignore[call-arg]
 fdl.grad(loss)(params)  # type: ignore[call-arg]
 fdl.jit(loss)(params, "x")  # type: ignore[arg-type]
