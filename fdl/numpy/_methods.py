@@ -144,7 +144,7 @@ def _set_item(self: Any, index: Any, value: Any) -> None:
 
 
 def _reshape(self: Any, *args: Any, order: str = "C") -> Any:
-    """The same elements in another shape, of which one extent may be -1: ``x.reshape(2, -1)``, ``x.reshape((2, -1))``."""
+    """In another shape, of which one extent may be -1: ``x.reshape(2, -1)``, ``x.reshape((2, -1))``."""
     return shapes.reshape(self, args[0] if len(args) == 1 else args, order)
 
 

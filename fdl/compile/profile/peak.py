@@ -71,7 +71,7 @@ def _measure_bytes(threads: int) -> float:
 
 
 def quiet_seconds(functions: Sequence[Callable[[], object]]) -> float:
-    """Until all of the functions, each in a thread of its own, are done: the best of the quiet trials, NaN without any."""
+    """Until all of the functions, each in a thread of its own, are done: the best of quiet trials, or NaN."""
     best = float("nan")
 
     def processor_seconds(function: Callable[[], object]) -> float:
