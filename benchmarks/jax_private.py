@@ -94,7 +94,20 @@ def fft_norm(lengths: Any, name: str, norm: str) -> Any:
     """By what a Fourier transform of these lengths is multiplied."""
     count = math.prod(np.asarray(lengths, np.float64).tolist())
     factor = {"backward": 1.0, "ortho": count**-0.5, "forward": 1 / count}[norm]
-    return fnp.asarray(1 / factor if name.startswith("i") else factor, np.asarray(lengths).dtype)
+    return fnp.asarray(1 / factor if name.startswith("i") else factor, promote_dtypes_inexact(lengths)[0].dtype)
+
+
+class IndexingStrategy(enum.Enum):
+    """How an index is read; fdl chooses."""
+
+    AUTO = 1
+    STATIC_SLICE = 2
+    DYNAMIC_SLICE = 3
+    GATHER = 4
+
+
+def rewriting_take(x: Any, idx: Any, *, mode: Any = None, normalize_indices: bool = True, **_: Any) -> Any:
+    return fnp.asarray(x).at[idx].get(mode=mode, wrap_negative_indices=normalize_indices)
 
 
 def itemsize_bits(dtype: Any) -> int:
@@ -133,6 +146,7 @@ NAMES: dict[str, dict[str, Any]] = {
         "promote_dtypes_inexact": promote_dtypes_inexact, "promote_dtypes_complex": promote_dtypes_complex,
     },
     "numpy.fft": {"_fft_norm": fft_norm},
+    "numpy.indexing": {"rewriting_take": rewriting_take, "IndexingStrategy": IndexingStrategy},
     "core": {"ShapedArray": ShapedArray, "ConcretizationTypeError": fdl.errors.ConcretizationError},
     "array": {"ArrayImpl": fdl.Array},
     "sharding_impls": {"make_single_device_sharding": make_single_device_sharding},

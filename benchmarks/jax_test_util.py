@@ -118,7 +118,7 @@ class _Private:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in ("dtype", "shape"):
             raise AttributeError(name)
-        return _Private(f"{self._name}.{name}")
+        return _private(self._name, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if sys._getframe(1).f_code.co_name in ("<module>", "<listcomp>") or "Test" in sys._getframe(1).f_code.co_name:

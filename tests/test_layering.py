@@ -74,7 +74,7 @@ ORDERS = {
         "polynomials",
         "signals",
         "_methods inspection linalg nanfunctions padding ufuncs",
-        "einstein quantiles statistics",
+        "_singular einstein quantiles statistics",
         "linear",
         "diagonals grids histograms sets",
         "selection",

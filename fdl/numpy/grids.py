@@ -38,7 +38,7 @@ class Grid:
         if isinstance(index, slice):
             return _range(index)
         if not index:
-            return [] if self._sparse else full(0, (0,), as_dtype(float))
+            return () if self._sparse else full(0, (0,), as_dtype(int))
         grids = meshgrid(*(_range(part) for part in index), indexing="ij", sparse=self._sparse)
         return grids if self._sparse else stack(grids)
 

@@ -1,5 +1,6 @@
 """fdl.numpy.linalg: matrix factorizations, systems of equations, norms; matrices lie along the last two axes."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from fdl.dtypes import default_dtype
 from fdl.errors import ShapeError
-from fdl.numpy import linear
+from fdl.numpy import _singular, linear
 from fdl.numpy._norms import matrix_norm, norm, vector_norm
 from fdl.numpy._operands import (
     Array,
@@ -25,7 +26,6 @@ from fdl.numpy.arithmetic import absolute, conj, sign
 from fdl.numpy.creation import eye
 from fdl.numpy.diagonals import diagonal as _diagonal
 from fdl.numpy.einstein import einsum
-from fdl.numpy.elementwise import exp
 from fdl.numpy.linear import matmul, outer, vecdot
 from fdl.numpy.reductions import any as any_
 from fdl.numpy.reductions import sum as total
@@ -289,13 +289,13 @@ def det(a: ArrayLike) -> Array:
     """
     x = matrices("det", a, square=True)
     n = x.type.shape[-1]
-    # Expanded, small ones have derivatives for singular matrices too.
+    if n == 1:
+        return x[..., 0, 0]
     if n == 2:
         return x[..., 0, 0] * x[..., 1, 1] - x[..., 0, 1] * x[..., 1, 0]
     if n == 3:
         return total(x[..., 0, :] * linear.cross(x[..., 1, :], x[..., 2, :]), -1)
-    sign, log = slogdet(x)
-    return sign * cast(exp(log), x.type.dtype)
+    return _singular.determinant(x)
 
 
 def pinv(
@@ -317,12 +317,8 @@ def pinv(
     limit = rtol if rcond is None else rcond
     if limit is None:
         limit = 10.0 * max(x.type.shape[-2:]) * float(finfo(x.type.dtype).eps)
-    u, s, vh = svd(x, full_matrices=False, hermitian=hermitian)
-    limit = number("pinv", limit)
-    cutoff = limit[..., None] * s[..., :1]
-    kept = s > cutoff
-    inverse = where(kept, 1 / where(kept, s, 1), 0)
-    return matmul(_adjoint(vh), cast(inverse, u.type.dtype)[..., None] * _adjoint(u))
+    factors = functools.partial(svd, full_matrices=False, hermitian=hermitian)
+    return _singular.pseudo_inverse(x, number("pinv", limit), factors)
 
 
 def _one_of(name: str, first: str, x: Any, second: str, y: Any) -> None:

@@ -218,11 +218,8 @@ def polyfit(
     if not cov:
         return solution
     base = inv(left.T @ left)
-    if cov != "unscaled":
-        freedom = x.type.size - (deg + 1)
-        factor = residuals / freedom
-        base = base * (factor[0] if y.type.ndim == 1 else 1) if y.type.ndim == 1 else base[:, :, None] * factor
-    return solution, base
+    factor = residuals / (x.type.size - (deg + 1)) if cov != "unscaled" else ones((1,), base.type.dtype)
+    return solution, base * factor[0] if y.type.ndim == 1 else base[:, :, None] * factor
 
 
 def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Array:
