@@ -35,10 +35,13 @@ The libraries' own tests, unmodified, run by `python -m benchmarks.libraries`. S
 DISTRIBUTIONS = {"haiku": "dm-haiku", "flax.linen": "flax", "flax.nnx": "flax"}
 #: Tests that are left out because they break those that follow, and count as failed.
 LEFT_OUT = {"chex": {"test_uninspected_checks": "runs all exit handlers of the process"}}
+#: Files that are left out because they turn on 64 bits for all tests of the process.
+WITH_64_BITS = {"distrax": "*float64_test.py"}
 #: Why a test fails, by its message; the first that matches counts.
 REASONS = [
     (r"No module named '(dill|tensorflow\w*|cloudpickle)", r"no \1 installed"),
     (r"jax2tf", "jax2tf"),
+    (r"Cannot convert to Funsor", "funsor knows no arrays of fdl"),
     (r"compiler_ir|as_hlo|as_text|hlo", "reads XLA's own text"),
     (r"fdl has no arrays of (float8\w*|int4|\w+)", r"no arrays of \1"),
     (r"fdl has no mutable arrays", "needs mutable arrays"),
@@ -48,6 +51,9 @@ REASONS = [
     (r"does not match \"", "expects the words of JAX's message"),
     (r"branches of cond must return the same|dtype\('float32'\) != |weak_", "needs weak arrays"),
     (r"numpy_dtype_promotion is 'strict'", "strict promotion, and needs weak arrays"),
+    (r"Missing checkpoint file|FileNotFoundError", "reads files of its repository"),
+    (r"JaxUsageError not raised", "expects that checkpoint traces when eager"),
+    (r"PartitionSpec|NamedSharding|SingleDeviceSharding", "one device has no partitions"),
     (r"used outside the transform", "traced values under ensure_compile_time_eval"),
     (r"no attribute '(invars|eqns|constvars|at_least_vspace|unsafe_buffer_pointer)'", "reads JAX's internals"),
     (r"TreePathError", "files of arrays, read back as other leaves"),
@@ -79,6 +85,7 @@ def run(package: str, tests: str, sample: str = "") -> Outcome:
         options = ["-q", "-p", "no:cacheprovider", "-o", "python_files=*_test.py test_*.py", "-W", "ignore"]
         options += ["--continue-on-collection-errors", "--tb=line", f"--junitxml={report}", f"--rootdir={folder}"]
         options += ["-k", " and ".join(f"not {name}" for name in left_out)] if left_out else []
+        options += [f"--ignore-glob={WITH_64_BITS[package]}"] if package in WITH_64_BITS else []
         options += ["-p", "benchmarks.sampling"] if sample else []
         options += ["-o", "addopts="]  # of plugins that may not be installed
         environment = os.environ | {"FDL_SAMPLE": sample}

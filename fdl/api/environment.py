@@ -23,6 +23,9 @@ class Device:
     device_kind: str = "cpu"
     process_index: int = 0
 
+    def __repr__(self) -> str:
+        return f"CpuDevice(id={self.id})"
+
 
 def devices(backend: str | None = None) -> list[Device]:
     """The devices: one.
@@ -31,7 +34,7 @@ def devices(backend: str | None = None) -> list[Device]:
         RuntimeError: a backend other than the CPU is asked for.
 
     >>> devices()
-    [Device(id=0, platform='cpu', device_kind='cpu', process_index=0)]
+    [CpuDevice(id=0)]
     """
     if backend not in (None, "cpu"):
         raise RuntimeError(f"Unknown backend {backend!r}: fdl runs on the CPU")

@@ -169,13 +169,16 @@ class BCOO:
         if isinstance(other, BCOO):
             other = other.todense()
         other = fnp.asarray(other)
-        last = max(other.ndim - 2, 0)
-        return bcoo_dot_general(self, other, dimension_numbers=(((self.ndim - 1,), (last,)), ((), ())))
+        found = self._contracted(other, max(other.ndim - 2, 0))
+        return fnp.moveaxis(found, 0, -2) if other.ndim > 1 else found
 
     def __rmatmul__(self, other: Any) -> Any:
         other = fnp.asarray(other)
-        found = self.T @ (other if other.ndim == 1 else fnp.moveaxis(other, -1, 0))
-        return found if other.ndim == 1 else fnp.moveaxis(found, 0, -1)
+        return fnp.moveaxis(self.T._contracted(other, other.ndim - 1), 0, -1)
+
+    def _contracted(self, other: Any, axis: int) -> Any:
+        """Sums over the last axis and an axis of `other`, whose remaining axes are the last ones of the result."""
+        return bcoo_dot_general(self, other, dimension_numbers=(((self.ndim - 1,), (axis,)), ((), ())))
 
     #: Arrays leave ``array @ sparse`` to :meth:`__rmatmul__`.
     __array_priority__ = 200

@@ -72,6 +72,6 @@ def __array_namespace_info__() -> NamespaceInfo:
         An object with the methods that the standard names.
 
     >>> __array_namespace_info__().devices()
-    [Device(id=0, platform='cpu', device_kind='cpu', process_index=0)]
+    [CpuDevice(id=0)]
     """
     return NamespaceInfo()
