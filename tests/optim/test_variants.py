@@ -217,6 +217,29 @@ def test_prodigy(problem):
     check(optim.prodigy(estim_lr0=0.1), problem, step, 1e-4)
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_madgrad(problem, momentum):
+    def step(t, x, g, memory):
+        x0, weight = memory.setdefault("x0", x), (RATE + 1e-6) * np.sqrt(t)
+        memory["v"] = memory.get("v", 0.0) + weight * g * g
+        memory["s"] = memory.get("s", 0.0) + weight * g
+        return (1 - momentum) * (x0 - memory["s"] / (np.cbrt(memory["v"]) + 1e-6) - x)
+
+    check(optim.madgrad(RATE, momentum), problem, step, 1e-5)
+
+
+def test_cocob(problem):
+    def step(t, x, g, memory):
+        x0 = memory.setdefault("x0", x)
+        m = memory["m"] = np.maximum(memory.get("m", 1e-8), np.abs(g))
+        a = memory["a"] = memory.get("a", 0.0) + np.abs(g)
+        r = memory["r"] = np.maximum(memory.get("r", 0.0) - g * (x - x0), 0)
+        s = memory["s"] = memory.get("s", 0.0) - g
+        return x0 - x + s / (m * np.maximum(a + m, 100 * m)) * (m + r)
+
+    check(optim.cocob(), problem, step)
+
+
 def test_dog_and_dowg(problem):
     def dog(t, x, g, memory):
         far = memory["far"] = max(memory.get("far", 0.5), np.linalg.norm(x - memory.setdefault("x0", x)))
