@@ -67,6 +67,7 @@ TWICE = {
     "Emission": "of the code generator, and what lowerings see of it",
     "Emitter": "of registers, and of lowerings",
     "Kernel": "a row of a profile, and one of the library of kernels",
+    "Layout": "JAX's name for the order of axes, and of records that are sorted",
     "Plan": "of a Program, and of a convolution",
     "StepEmitter": "of kernel steps, and of the steps of a tape",
     "Value": "of a trace, and of LLVM",

@@ -29,7 +29,7 @@ from fdl.ops.matrix import SlogDet, Solve, TriangularSolve
 
 
 @dataclass(frozen=True)
-class Grid:
+class Entries:
     """A matrix in memory: where it begins, the distances of rows and of columns in elements, and its dtype."""
 
     build: Build
@@ -50,13 +50,13 @@ class Grid:
         """Write elements of row i from column j on."""
         self.build.store(self.build.convert(value, self.dtype), self.pointer, self._place(i, j), self.steps[1])
 
-    def turned(self, yes: bool = True) -> "Grid":
+    def turned(self, yes: bool = True) -> "Entries":
         """The transposed matrix."""
-        return Grid(self.build, self.pointer, self.steps[::-1], self.dtype) if yes else self
+        return Entries(self.build, self.pointer, self.steps[::-1], self.dtype) if yes else self
 
 
 @dataclass(frozen=True)
-class Rows:
+class PaddedRows:
     """Rows in scratch memory of `width` elements of float64, and what is done to them."""
 
     build: Build
@@ -74,23 +74,23 @@ class Rows:
         return self.build.target.lanes(float64)
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> Entries:
         """The rows as a matrix."""
-        return Grid(self.build, self.scratch, (self.width + self.lanes, 1), float64)
+        return Entries(self.build, self.scratch, (self.width + self.lanes, 1), float64)
 
-    def copy(self, source: Grid, rows: int, columns: int, at: int = 0) -> None:
+    def copy(self, source: Entries, rows: int, columns: int, at: int = 0) -> None:
         """Fill columns from `at` on from a matrix."""
         with self.build.loop(0, rows) as i, self.build.loop(0, columns) as j:
             self.grid.store(source.load(i, j), i, j + at)
 
-    def write(self, target: Grid, rows: int, columns: int, at: int = 0) -> None:
+    def write(self, target: Entries, rows: int, columns: int, at: int = 0) -> None:
         """Copy columns from `at` on to a matrix."""
         with self.build.loop(0, rows) as i, self.build.loop(0, columns) as j:
             target.store(self.grid.load(i, j + at), i, j)
 
     def clear(self, rows: int) -> None:
         """Set all to zero: lanes in the room behind a row must not be slow numbers."""
-        self.build.clear(self.scratch, Rows.bytes(self.lanes, rows, self.width))
+        self.build.clear(self.scratch, PaddedRows.bytes(self.lanes, rows, self.width))
 
     @contextmanager
     def along(self, i: IndexLike, start: IndexLike = 0) -> Iterator[Value]:
@@ -105,7 +105,7 @@ class Rows:
             new = self.build.fma(factor, self.grid.load(k, j, self.lanes), self.grid.load(i, j, self.lanes))
             self.grid.store(new, i, j)
 
-    def substitute(self, i: IndexLike, known: tuple[IndexLike, IndexLike], factors: Grid, start: IndexLike) -> None:
+    def substitute(self, i: IndexLike, known: tuple[IndexLike, IndexLike], factors: Entries, start: IndexLike) -> None:
         """Subtract from row i the rows with numbers in a range, times row i of `factors`, from a column on."""
         build, grid = self.build, self.grid
         with self.along(i, start) as column:
@@ -182,12 +182,12 @@ class SmallMatrixLowering(Lowering[Op]):
         types = [v.type for v in step.views]
         batch, count = types[0].shape[:-2], prod(types[0].shape[:-2])
         rows, width = self.extents(operation, types)
-        size = Rows.bytes(emission.target.lanes(float64), rows, width)
+        size = PaddedRows.bytes(emission.target.lanes(float64), rows, width)
 
         def make() -> Kernel:
             build = kernel_function(emission.module, emission.target, operation.name, len(arrays))
             *pointers, scratch, _, _ = build.function.args
-            work = Rows(build, scratch, width)
+            work = PaddedRows(build, scratch, width)
             work.clear(rows)
             with build.loop(build.argument(-2, "int64"), build.argument(-1, "int64")) as unit:
                 grids = [
@@ -201,14 +201,14 @@ class SmallMatrixLowering(Lowering[Op]):
         pointers = [*map(emitter.first, step.views), *map(emitter.pointer, step.outputs)]
         run_kernel(emitter, f"{operation} {arrays}", make, pointers)
 
-    def matrix(self, operation: Op, types: Types, work: Rows, grids: Sequence[Grid]) -> None:
+    def matrix(self, operation: Op, types: Types, work: PaddedRows, grids: Sequence[Entries]) -> None:
         """Emit the work on one matrix of each operand and each result; vectors are matrices of one row."""
         raise NotImplementedError
 
 
 def _grid(
     build: Build, pointer: ir.Value, type: TensorType, steps: Sequence[int], unit: Value, batch: tuple[int, ...]
-) -> Grid:
+) -> Entries:
     """The matrix (or vector, or number) of an operand that belongs to a unit of work."""
     offset = build.index(0)
     for axis in reversed(range(len(batch))):
@@ -218,7 +218,7 @@ def _grid(
         offset = offset + (unit - rest * batch[axis]) * steps[axis]
         unit = rest
     inner = (0, 0, *steps[len(batch) :])
-    return Grid(build, build.at(pointer, offset, type.dtype), (inner[-2], inner[-1]), type.dtype)
+    return Entries(build, build.at(pointer, offset, type.dtype), (inner[-2], inner[-1]), type.dtype)
 
 
 class CholeskyLowering(SmallMatrixLowering[Cholesky]):
@@ -226,7 +226,7 @@ class CholeskyLowering(SmallMatrixLowering[Cholesky]):
 
     operations = (Cholesky,)
 
-    def matrix(self, operation: Cholesky, types: Types, work: Rows, grids: Sequence[Grid]) -> None:
+    def matrix(self, operation: Cholesky, types: Types, work: PaddedRows, grids: Sequence[Entries]) -> None:
         build, (a, out), n = work.build, grids, types[0].shape[-1]
         work.copy(a.turned(), n, n)  # the triangle that is not read stays behind the diagonal, where nothing looks
         good = build.variable(build.constant(1, int64))
@@ -254,7 +254,7 @@ class TriangularSolveLowering(SmallMatrixLowering[TriangularSolve]):
         rows, columns = operands[1].shape[-2:]
         return (rows, columns) if operation.left_side else (columns, rows)
 
-    def matrix(self, operation: TriangularSolve, types: Types, work: Rows, grids: Sequence[Grid]) -> None:
+    def matrix(self, operation: TriangularSolve, types: Types, work: PaddedRows, grids: Sequence[Entries]) -> None:
         build, (a, b, out) = work.build, grids
         rows, columns = self.extents(operation, types)
         turned = operation.transpose_a == operation.left_side  # x op(a) = b is op(a)^T x^T = b^T
@@ -278,7 +278,7 @@ class SolveLowering(SmallMatrixLowering[Solve]):
         n, k = operands[1].shape[-2:]
         return n, n + k
 
-    def matrix(self, operation: Solve, types: Types, work: Rows, grids: Sequence[Grid]) -> None:
+    def matrix(self, operation: Solve, types: Types, work: PaddedRows, grids: Sequence[Entries]) -> None:
         build, (a, b, out) = work.build, grids
         n, k = types[1].shape[-2:]
         work.copy(a.turned(operation.transpose_a), n, n)
@@ -297,7 +297,7 @@ class LuLowering(SmallMatrixLowering[Lu]):
 
     operations = (Lu,)
 
-    def matrix(self, operation: Lu, types: Types, work: Rows, grids: Sequence[Grid]) -> None:
+    def matrix(self, operation: Lu, types: Types, work: PaddedRows, grids: Sequence[Entries]) -> None:
         build, (a, factors, pivots, permutation) = work.build, grids
         m, n = types[0].shape[-2:]
         work.copy(a, m, n)
@@ -316,7 +316,7 @@ class SlogDetLowering(SmallMatrixLowering[SlogDet]):
 
     operations = (SlogDet,)
 
-    def matrix(self, operation: SlogDet, types: Types, work: Rows, grids: Sequence[Grid]) -> None:
+    def matrix(self, operation: SlogDet, types: Types, work: PaddedRows, grids: Sequence[Entries]) -> None:
         build, (a, sign, size), n = work.build, grids, types[0].shape[-1]
         work.copy(a, n, n)
         positive = build.variable(build.constant(1.0, float64))
