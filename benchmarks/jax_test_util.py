@@ -26,70 +26,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fdl
 import fdl.numpy as fnp
-from benchmarks import jax_forwards, jax_helpers, jax_private
-from benchmarks.jax_operands import (
-    NUMPY_SCALAR_SHAPE as NUMPY_SCALAR_SHAPE,
-)
-from benchmarks.jax_operands import (
-    PYTHON_SCALAR_SHAPE as PYTHON_SCALAR_SHAPE,
-)
-from benchmarks.jax_operands import (
-    _dims_of_shape as _dims_of_shape,
-)
-from benchmarks.jax_operands import (
-    is_valid_shape as is_valid_shape,
-)
-from benchmarks.jax_operands import (
-    rand_bool as rand_bool,
-)
-from benchmarks.jax_operands import (
-    rand_default as rand_default,
-)
-from benchmarks.jax_operands import (
-    rand_fullrange as rand_fullrange,
-)
-from benchmarks.jax_operands import (
-    rand_indices_unique_along_axis as rand_indices_unique_along_axis,
-)
-from benchmarks.jax_operands import (
-    rand_int as rand_int,
-)
-from benchmarks.jax_operands import (
-    rand_nonzero as rand_nonzero,
-)
-from benchmarks.jax_operands import (
-    rand_not_small as rand_not_small,
-)
-from benchmarks.jax_operands import (
-    rand_positive as rand_positive,
-)
-from benchmarks.jax_operands import (
-    rand_small as rand_small,
-)
-from benchmarks.jax_operands import (
-    rand_small_positive as rand_small_positive,
-)
-from benchmarks.jax_operands import (
-    rand_some_equal as rand_some_equal,
-)
-from benchmarks.jax_operands import (
-    rand_some_inf as rand_some_inf,
-)
-from benchmarks.jax_operands import (
-    rand_some_inf_and_nan as rand_some_inf_and_nan,
-)
-from benchmarks.jax_operands import (
-    rand_some_nan as rand_some_nan,
-)
-from benchmarks.jax_operands import (
-    rand_some_zero as rand_some_zero,
-)
-from benchmarks.jax_operands import (
-    rand_uniform as rand_uniform,
-)
-from benchmarks.jax_operands import (
-    rand_unique_int as rand_unique_int,
-)
+from benchmarks import jax_forwards, jax_helpers, jax_operands, jax_private
 from fdl import tree
 from fdl.dtypes import ALL as FDL_DTYPES
 from fdl.dtypes import as_dtype, result_type
@@ -507,7 +444,8 @@ class BufferDonationTestCase(JaxTestCase):
 def __getattr__(name: str) -> Any:
     if name.startswith(("__", "pytest_", "hook")) and not hasattr(jax_helpers, name):
         raise AttributeError(name)
-    return getattr(jax_helpers, name, None) or _Private(f"jax._src.test_util.{name}")
+    known = getattr(jax_helpers, name, None)
+    return known or vars(jax_operands).get(name) or _Private(f"jax._src.test_util.{name}")
 
 
 class _Setting:
