@@ -444,8 +444,10 @@ class BufferDonationTestCase(JaxTestCase):
 def __getattr__(name: str) -> Any:
     if name.startswith(("__", "pytest_", "hook")) and not hasattr(jax_helpers, name):
         raise AttributeError(name)
-    known = getattr(jax_helpers, name, None)
-    return known or vars(jax_operands).get(name) or _Private(f"jax._src.test_util.{name}")
+    for module in (jax_helpers, jax_operands):
+        if name in vars(module):
+            return vars(module)[name]
+    return _Private(f"jax._src.test_util.{name}")
 
 
 class _Setting:
