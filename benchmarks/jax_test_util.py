@@ -89,8 +89,9 @@ class _PrivateModule(ModuleType):
 
 def _private(module: str, name: str) -> Any:
     """A private name: written anew, or one that raises when it is used."""
-    if jax_forwards.released(f"{module}.{name}"):
-        return importlib.import_module(f"{module}.{name}")
+    whole = f"{module}.{name}"
+    if jax_forwards.released(whole) or whole.removeprefix("jax._src.") in jax_forwards.PUBLIC:
+        return importlib.import_module(whole)
     known = jax_private.NAMES.get(module.removeprefix("jax._src."), {})
     if name in known:
         return known[name]

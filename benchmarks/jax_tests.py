@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from benchmarks import libraries
@@ -49,7 +50,9 @@ def run(path: Path, seconds: int, sample: str = "") -> Outcome:
         home = Path(__file__).resolve().parent.parent
         environment = os.environ | {"PYTHONPATH": f"{home}:{os.environ.get('PYTHONPATH', '')}", "FDL_SAMPLE": sample}
         command = [sys.executable, "-m", "fdl.as_jax", "-m", "pytest", *options, str(path.resolve())]
-        subprocess.run(command, cwd=folder, env=environment, timeout=seconds)
+        done = subprocess.run(command, cwd=folder, env=environment, timeout=seconds)
+        if not report.exists():
+            return Outcome(0, 1, 0, Counter({f"the run ended with status {done.returncode}": 1}))
         return read(report)
 
 
