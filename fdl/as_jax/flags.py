@@ -60,6 +60,8 @@ MEANINGLESS: dict[str, Any] = {
     "jax_enable_custom_vjp_by_custom_transpose": False,
     "jax_enable_pgle": False,
     "jax_exec_time_optimization_effort": 0.0,
+    "jax_explicit_x64_dtypes": "warn",
+    "jax_export_calling_convention_version": 9,
     "jax_include_full_tracebacks_in_locations": True,
     "jax_legacy_prng_key": "allow",
     "jax_log_checkpoint_residuals": False,
