@@ -89,7 +89,7 @@ def run(package: str, tests: str, sample: str = "") -> Outcome:
         options = ["-q", "-p", "no:cacheprovider", "-o", "python_files=*_test.py test_*.py", "-W", "ignore"]
         options += ["--continue-on-collection-errors", "--tb=line", f"--junitxml={report}", f"--rootdir={folder}"]
         options += ["-k", " and ".join(f"not {name}" for name in left_out)] if left_out else []
-        options += [f"--ignore-glob={WITH_64_BITS[package]}"] if package in WITH_64_BITS else []
+        options += [f"--ignore-glob={tests}/{WITH_64_BITS[package]}"] if package in WITH_64_BITS else []
         options += ["-p", "benchmarks.sampling"] if sample else []
         options += ["-o", "addopts="]  # of plugins that may not be installed
         environment = os.environ | {"FDL_SAMPLE": sample}
