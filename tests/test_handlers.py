@@ -9,6 +9,8 @@ ROOT = Path(__file__).parent.parent
 BROAD = {"Exception", "BaseException", "AttributeError", "NameError", "RuntimeError", "AssertionError", ""}
 
 ALLOWED = {
+    "fdl/array.py BaseException": "forgets the keys of a call that failed, and raises again",
+    "fdl/control/callback.py Exception": "the user's function raised, which is told as JAX's error under its name",
     "fdl/api/explain.py Exception": "says that tracing fails, and with what",
     "fdl/control/data.py Exception": "whatever an operation raises of operands that it does not take",
     "fdl/tracebacks.py BaseException": "takes fdl's frames out of whatever passes, and raises again",

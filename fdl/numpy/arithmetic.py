@@ -409,9 +409,8 @@ def clip(
         min, max = limits[0] if min is not None else None, limits[-1] if max is not None else None
     elif x.type.dtype in INTEGER:
         span = iinfo(x.type.dtype)
-        min, max = (
-            int(np.clip(bound, span.min, span.max)) if WEAK.get(type(bound)) is int else bound for bound in (min, max)
-        )
+        nearest: Any = lambda bound: int(np.clip(bound, span.min, span.max))  # noqa: E731
+        min, max = (nearest(bound) if WEAK.get(type(bound)) is int else bound for bound in (min, max))
     if min is not None:
         x = maximum(min, x)
     return x if max is None else minimum(max, x)

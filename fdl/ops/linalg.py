@@ -25,6 +25,7 @@ from fdl.ops.matrix import (
     each_or_nan,
     eye_like,
     hermitian,
+    holds_nan,
     lower_part,
     masked,
     matmul,
@@ -37,7 +38,10 @@ from fdl.ops.shape import broadcast_in_dim, full_like
 
 
 class Cholesky(MatrixPrimitive):
-    """The lower triangular l with l l^H = a; reads the lower triangle; not positive definite gives NaN."""
+    """The lower triangular l with l l^H = a; reads the lower triangle.
+
+    All of l is NaN if a is not positive definite, or not finite.
+    """
 
     def result(self, *types: TensorType) -> TensorType:
         check_matrix("cholesky", types[0], square=True)
@@ -45,7 +49,8 @@ class Cholesky(MatrixPrimitive):
 
     def reference(self, a: np.ndarray) -> np.ndarray:
         found = each_or_nan(np.linalg.cholesky, a)
-        return np.tril(found) if np.isnan(found).any() else found
+        bad = holds_nan(found) | holds_nan(np.tril(a) - np.tril(a))
+        return np.tril(np.where(bad, np.nan, found)).astype(a.dtype) if bad.any() else found
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -253,8 +258,10 @@ def _lu_one(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     if not a.size:
         return a, np.zeros(0, np.int32), np.arange(a.shape[0], dtype=np.int32)
-    factors, pivots, _ = get_lapack_funcs("getrf", (a,))(a)
     permutation = np.arange(a.shape[0], dtype=np.int32)
+    factors, pivots, _ = get_lapack_funcs("getrf", (a,))(a)
+    if holds_nan(factors).any():
+        return np.full_like(a, np.nan), permutation[: min(a.shape)], permutation
     for i, p in enumerate(pivots):
         permutation[[i, p]] = permutation[[p, i]]
     return factors, pivots.astype(np.int32), permutation

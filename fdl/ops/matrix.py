@@ -143,6 +143,11 @@ def each_or_nan(function: Callable[[np.ndarray], Any], stack: np.ndarray) -> Any
         return each(one, stack)
 
 
+def holds_nan(stack: np.ndarray) -> np.ndarray:
+    """Which matrices hold NaN: LAPACK's results for them depend on the library, so all that is made of them is NaN."""
+    return np.isnan(stack).any(axis=(-2, -1), keepdims=True)
+
+
 def draw_matrices(rng: np.random.Generator, *shape: int) -> Iterator[np.ndarray]:
     """Well conditioned square matrices, real and complex, for the laws."""
     eye = 3 * np.eye(shape[-1])
@@ -229,9 +234,11 @@ class Solve(MatrixPrimitive):
     def reference(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         a = np.swapaxes(a, -1, -2) if self.transpose_a else a
         try:
-            return np.linalg.solve(a, b)
+            found = np.linalg.solve(a, b)
         except np.linalg.LinAlgError:
-            return each(_solve_one, a, b)
+            found = each(_solve_one, a, b)
+        bad = holds_nan(a)
+        return np.where(bad, np.nan, found).astype(found.dtype) if bad.any() else found
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a, b), (da, db) = primals, tangents
@@ -262,8 +269,9 @@ class SlogDet(MatrixPrimitive):
 
     def reference(self, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = np.linalg.slogdet(a)
-        sign = np.where(np.isnan(found.logabsdet), np.nan, found.sign).astype(a.dtype)  # that of no number is none
-        return sign, np.asarray(found.logabsdet)
+        size = np.where(holds_nan(a)[..., 0, 0], np.nan, found.logabsdet).astype(found.logabsdet.dtype)
+        sign = np.where(np.isnan(size), np.nan, found.sign).astype(a.dtype)  # that of no number is none
+        return sign, size
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents

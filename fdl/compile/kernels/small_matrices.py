@@ -83,6 +83,19 @@ class PaddedRows:
         with self.build.loop(0, rows) as i, self.build.loop(0, columns) as j:
             self.grid.store(source.load(i, j), i, j + at)
 
+    def spread_nan(self, rows: int, columns: int) -> Value:
+        """Make all elements NaN if one is, and say so: which row is the pivot of NaN depends on the library."""
+        build, grid = self.build, self.grid
+        found = build.variable(build.constant(0.0, float64))
+        with build.loop(0, rows) as i, build.loop(0, columns) as j:
+            value = grid.load(i, j)
+            found.set(build.select(build.ne(value, value), value, found.get()))
+        last = found.get()
+        bad = build.ne(last, last)
+        with build.if_(bad), build.loop(0, rows) as i, build.loop(0, columns) as j:
+            grid.store(last, i, j)
+        return bad
+
     def write(self, target: Entries, rows: int, columns: int, at: int = 0) -> None:
         """Copy columns from `at` on to a matrix."""
         with self.build.loop(0, rows) as i, self.build.loop(0, columns) as j:
@@ -232,8 +245,8 @@ class CholeskyLowering(SmallMatrixLowering[Cholesky]):
         good = build.variable(build.constant(1, int64))
         with build.loop(0, n) as k:
             pivot = work.grid.load(k, k)
-            # Not "> 0": from a NaN on the rest is NaN, and what was found before it stays, as in LAPACK.
-            good.set(build.select(pivot <= 0.0, build.constant(0, int64), good.get()))
+            for fine in (pivot > 0.0, pivot < float("inf")):  # neither holds of NaN
+                good.set(build.select(fine, good.get(), build.constant(0, int64)))
             root = build.sqrt(pivot)
             work.grid.store(root, k, k)
             work.divide(k, root, k + 1)
@@ -282,6 +295,7 @@ class SolveLowering(SmallMatrixLowering[Solve]):
         build, (a, b, out) = work.build, grids
         n, k = types[1].shape[-2:]
         work.copy(a.turned(operation.transpose_a), n, n)
+        work.spread_nan(n, n)
         work.copy(b, n, k, at=n)
         with work.eliminate(n, n):
             pass
@@ -308,6 +322,10 @@ class LuLowering(SmallMatrixLowering[Lu]):
             upper, lower = permutation.load(0, k), permutation.load(0, chosen)
             permutation.store(upper, 0, chosen)
             permutation.store(lower, 0, k)
+        with build.if_(work.spread_nan(m, n)):
+            for order, count in ((pivots, min(m, n)), (permutation, m)):
+                with build.loop(0, count) as i:
+                    order.store(build.convert(i, int32), 0, i)
         work.write(factors, m, n)
 
 
@@ -319,6 +337,7 @@ class SlogDetLowering(SmallMatrixLowering[SlogDet]):
     def matrix(self, operation: SlogDet, types: Types, work: PaddedRows, grids: Sequence[Entries]) -> None:
         build, (a, sign, size), n = work.build, grids, types[0].shape[-1]
         work.copy(a, n, n)
+        work.spread_nan(n, n)
         positive = build.variable(build.constant(1.0, float64))
         with work.eliminate(n, n) as (k, chosen), build.if_(build.ne(chosen, k)):
             positive.set(build.neg(positive.get()))
