@@ -3,7 +3,6 @@
 Each function ``check_...`` is a test; the last line printed is JSON: what each raised, or an empty text.
 """
 
-import copy
 import importlib.util
 import inspect
 import json
@@ -513,99 +512,6 @@ def check_high_halves_of_products_need_no_arrays_of_64_bits():
     assert np.array_equal(jax.jit(lax.mulhi)(x, y), x.astype(np.int64) * y >> 32)
     u, v = x.astype(np.uint32), y.astype(np.uint32)
     assert np.array_equal(lax.mulhi(u, v), u.astype(np.uint64) * v >> np.uint64(32))
-
-
-def check_integers_have_cotangents_of_float0_beside_weak_results():
-    @jax.custom_vjp
-    def first(x, y):
-        return x
-
-    first.defvjp(lambda x, y: (x, None), lambda _, g: (g, None))
-    for function in (first, lambda x, y: 2 * x):
-        ours, theirs = jax.vjp(function, 0.0, 1)[1](1.0)
-        assert ours.weak_type and theirs.dtype == jax.dtypes.float0 and theirs.shape == ()
-
-
-def check_arrays_of_python_numbers_are_weak():
-    """The rules are those of JAX's page on type promotion: weak types stand below all arrays of their kind."""
-    weak, half = jnp.asarray(0.9), jnp.ones(2, "bfloat16")
-    row = jnp.broadcast_to(weak, (3,))
-    assert weak.weak_type and weak.dtype == jnp.float32 and (half * weak).dtype == jnp.bfloat16
-    for made in (
-        jnp.exp(weak) - 1,
-        *map(jnp.ones_like, (weak, 1.0)),
-        jnp.full_like(weak, 2),
-        jnp.empty_like(row),
-        jax.lax.full_like(weak, 1),
-        jnp.sort(row),
-        jnp.pad(row, 1),
-        jnp.tril(row[None]),
-        jnp.diag(row),
-        jnp.sign(weak),
-        weak % 1,
-        weak // 1,
-        jax.nn.relu(row),
-        jax.nn.relu6(row),
-        jnp.stack([weak, weak]),
-        jnp.insert(row, 0, 1),
-        row.at[0].set(1),
-        row.at[0].set(jnp.float32(1)),
-        row.at[jnp.array([0, 1])].add(2),
-        jax.lax.cumsum(row),
-        jax.lax.top_k(row, 2)[0],
-        jax.vjp(jnp.sin, weak)[1](1.0)[0],
-        jax.linearize(jnp.sin, 1.0)[1](1.0),
-        jax.jacrev(jnp.sin)(weak),
-        jax.hessian(jnp.sin)(1.0),
-        jax.checkpoint(lambda x: x * 2)(1.0),
-        jnp.where(True, weak, 1),
-        jnp.add(1.0, 2),
-        jnp.arange(3) * weak,
-        jax.jit(lambda x: x * 2)(weak),
-        jax.jit(lambda: 1.0)(),
-        jax.grad(lambda x: x * x)(weak),
-        jax.vmap(lambda x: x + 1)(jnp.broadcast_to(weak, (3,))),
-        jax.lax.scan(lambda c, _: (c * 2, c), 1.0, None, 2)[1],
-        jax.lax.cond(True, lambda x: x, lambda x: 2 * x, weak),
-        jax.lax.while_loop(lambda x: x < 1, lambda x: x + 1, weak),
-        copy.deepcopy(weak),
-        pickle.loads(pickle.dumps(weak)),
-    ):
-        assert made.weak_type and made.dtype == jnp.float32
-        assert (half * made.ravel()[0]).dtype == jnp.bfloat16
-        assert jax.jit(lambda x, y: x * y)(half, made.ravel()[0]).dtype == jnp.bfloat16
-    for made in (
-        jnp.asarray(0.9, "float32"),
-        weak.astype("float32"),
-        jnp.array([0.9, 1.0]),
-        jnp.asarray(np.float64(0.9)),
-        jnp.ones(()) * weak,
-        jnp.arange(3.0),
-        jnp.argmax(row),
-        jnp.sum(row),
-        jnp.prod(row),
-        jnp.all(row),
-        jnp.cumsum(row),
-        jnp.ones_like(weak, "float32"),
-        jnp.zeros(2).at[0].set(weak),
-        jax.vjp(jnp.sin, weak)[1](jnp.float32(1))[0],
-        jax.lax.stop_gradient(1.0),
-        jnp.square(True),
-        jnp.ones(2, bool) ** 2,
-    ):
-        assert not made.weak_type
-    assert (half * np.float64(2)).dtype == jnp.float32 and (half * 2.0).dtype == jnp.bfloat16
-    assert (jnp.ones(2, "int8") * np.int64(3)).dtype == jnp.int32
-    assert jax.eval_shape(lambda x: x * 2, weak).weak_type and jax.typeof(weak).weak_type
-    raised(lambda: jnp.asarray(2**40))
-    with jax.enable_x64(True):
-        wide = jnp.asarray(0.9)
-        chosen = jax.lax.cond(True, lambda v: v, lambda v: 2 * v, wide)
-        assert chosen.weak_type and chosen.dtype == jnp.rint(small_int := jnp.ones(2, "int8")).dtype == jnp.float64
-        assert (small_int.astype("bfloat16") * chosen).dtype == jnp.bfloat16
-    small = jnp.ones(2, "uint8")
-    assert small.at[0].set(-1).tolist() == [255, 1] and small.at[0].add(300).tolist() == [45, 1]
-    assert half.at[0].power(2.0).dtype == jnp.bfloat16 and round(weak).dtype == jnp.int32
 
 
 if __name__ == "__main__":

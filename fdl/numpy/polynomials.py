@@ -219,7 +219,7 @@ def polyfit(
         return solution
     base = inv(left.T @ left)
     factor = residuals / (x.type.size - (deg + 1)) if cov != "unscaled" else ones((1,), base.type.dtype)
-    return solution, base * factor[0] if y.type.ndim == 1 else base[:, :, None] * factor
+    return solution, base * factor[0] if y.type.ndim == 1 else base[:, :, None] * factor[None, None]
 
 
 def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Array:
