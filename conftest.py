@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 #: Programs of tests: one runs in a process where fdl stands for jax, one is only read by type checkers.
-collect_ignore = ["tests/as_jax_checks.py", "tests/typing/program.py"]
+collect_ignore = ["tests/as_jax_checks.py", "tests/as_jax_library_checks.py", "tests/typing/program.py"]
 
 
 @pytest.fixture(autouse=True)
