@@ -12,6 +12,7 @@ from fdl.api.differentiate import jvp, vjp
 from fdl.api.vmap import vmap
 from fdl.api.wrapping import update_wrapper, wraps
 from fdl.array import as_array
+from fdl.core.trace import DIRECTIONS
 from fdl.dtypes import INEXACT
 from fdl.errors import DifferentiationError
 from fdl.ops.shape import reshape, transpose
@@ -87,7 +88,7 @@ def jacfwd(
             found = jvp(of_chosen, (chosen,), (tree.unflatten(structure, tangents),), has_aux)
             return found[1:] if has_aux else found[1]
 
-        pushed = vmap(push, out_axes=(0, None) if has_aux else 0)(*_basis(leaves))
+        pushed = vmap(push, out_axes=(0, None) if has_aux else 0, axis_name=DIRECTIONS)(*_basis(leaves))
         columns, aux = pushed if has_aux else (pushed, None)
         jacobian = tree.map(lambda c: tree.unflatten(structure, _split_columns(c, shapes)), columns)
         return (jacobian, aux) if has_aux else jacobian
@@ -132,7 +133,7 @@ def jacrev(
         value, pull, *aux = vjp(of_chosen, chosen, has_aux=has_aux)
         leaves, structure = tree.flatten(value)
         values = [as_array(leaf) for leaf in leaves]
-        rows = vmap(lambda *cts: pull(tree.unflatten(structure, cts))[0])(*_basis(values))
+        rows = vmap(lambda *cts: pull(tree.unflatten(structure, cts))[0], axis_name=DIRECTIONS)(*_basis(values))
         row_leaves, in_structure = tree.flatten(rows)
         parts, start = [], 0
         for out in values:

@@ -111,6 +111,10 @@ class Interpreter:
         return self.parent.axis_sizes()
 
 
+#: The name of the axis of directions that a Jacobian is made of: the user wrote no vmap.
+DIRECTIONS = "directions of a Jacobian"
+
+
 class _Context(threading.local):
     base: Interpreter
     lift: Callable[[Any], Value]

@@ -11,7 +11,7 @@ from fdl.config import config
 from fdl.control.origins import described, dtype_origin
 from fdl.core.interpret import apply_program
 from fdl.core.program import Program
-from fdl.core.trace import Value, current, trace_program
+from fdl.core.trace import DIRECTIONS, Value, current, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import complex128, float64, result_type
 from fdl.errors import ShapeError, TreeError
@@ -134,7 +134,7 @@ def _narrowed(
     Vectors of elements of two widths take as long as those of the wider one. Beside arrays of 64 bits, which want the
     digits, nothing changes.
     """
-    if not any(weak) or not current().axis_sizes():
+    if not any(weak) or all(name == DIRECTIONS for name, _ in current().axis_sizes()):
         return [*types]
     first = len(captured)
     met = [*body.input_types[:first], *body.input_types[first + len(types) :], *(v.type for v, _ in body.constants)]

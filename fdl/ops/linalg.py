@@ -25,10 +25,10 @@ from fdl.ops.matrix import (
     each_or_nan,
     eye_like,
     hermitian,
-    holds_nan,
     lower_part,
     masked,
     matmul,
+    not_finite,
     real_dtype,
     triangular_solve,
     upper_part,
@@ -49,7 +49,7 @@ class Cholesky(MatrixPrimitive):
 
     def reference(self, a: np.ndarray) -> np.ndarray:
         found = each_or_nan(np.linalg.cholesky, a)
-        bad = holds_nan(found) | holds_nan(np.tril(a) - np.tril(a))
+        bad = not_finite(found) | not_finite(np.tril(a))
         return np.tril(np.where(bad, np.nan, found)).astype(a.dtype) if bad.any() else found
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -260,7 +260,7 @@ def _lu_one(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return a, np.zeros(0, np.int32), np.arange(a.shape[0], dtype=np.int32)
     permutation = np.arange(a.shape[0], dtype=np.int32)
     factors, pivots, _ = get_lapack_funcs("getrf", (a,))(a)
-    if holds_nan(factors).any():
+    if not_finite(a).any():
         return np.full_like(a, np.nan), permutation[: min(a.shape)], permutation
     for i, p in enumerate(pivots):
         permutation[[i, p]] = permutation[[p, i]]

@@ -143,9 +143,9 @@ def each_or_nan(function: Callable[[np.ndarray], Any], stack: np.ndarray) -> Any
         return each(one, stack)
 
 
-def holds_nan(stack: np.ndarray) -> np.ndarray:
-    """Which matrices hold NaN: LAPACK's results for them depend on the library, so all that is made of them is NaN."""
-    return np.isnan(stack).any(axis=(-2, -1), keepdims=True)
+def not_finite(stack: np.ndarray) -> np.ndarray:
+    """Which matrices hold NaN or infinities: LAPACK's results for them depend on the library, so fdl's are NaN."""
+    return ~np.isfinite(stack).all(axis=(-2, -1), keepdims=True)
 
 
 def draw_matrices(rng: np.random.Generator, *shape: int) -> Iterator[np.ndarray]:
@@ -184,9 +184,19 @@ class TriangularSolve(MatrixPrimitive):
         trans = (2 if self.conjugate_a else 1) if self.transpose_a else 0
         trsm = get_blas_funcs("trsm", (a, b))
         side, lower, unit = not self.left_side, self.is_lower, self.unit_diagonal
-        return each(lambda a, b: trsm(1.0, a, b, side=side, lower=lower, trans_a=trans, diag=unit), a, b).astype(
-            b.dtype
-        )
+
+        def one(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            if not np.isfinite(a).all() or not np.isfinite(b).all():
+                turned = a.T.conj() if trans == 2 else a.T if trans else a
+                forward = lower != bool(trans)
+                return (
+                    _substituted(turned, b, forward, unit)
+                    if not side
+                    else _substituted(turned.T, b.T, not forward, unit).T
+                )
+            return trsm(1.0, a, b, side=side, lower=lower, trans_a=trans, diag=unit)
+
+        return each(one, a, b).astype(b.dtype)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a, b), (da, db) = primals, tangents
@@ -237,7 +247,7 @@ class Solve(MatrixPrimitive):
             found = np.linalg.solve(a, b)
         except np.linalg.LinAlgError:
             found = each(_solve_one, a, b)
-        bad = holds_nan(a)
+        bad = not_finite(a)
         return np.where(bad, np.nan, found).astype(found.dtype) if bad.any() else found
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -269,7 +279,7 @@ class SlogDet(MatrixPrimitive):
 
     def reference(self, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = np.linalg.slogdet(a)
-        size = np.where(holds_nan(a)[..., 0, 0], np.nan, found.logabsdet).astype(found.logabsdet.dtype)
+        size = np.where(not_finite(a)[..., 0, 0], np.nan, found.logabsdet).astype(found.logabsdet.dtype)
         sign = np.where(np.isnan(size), np.nan, found.sign).astype(a.dtype)  # that of no number is none
         return sign, size
 
@@ -299,6 +309,18 @@ def check_system(name: str, a: TensorType, b: TensorType, axis: int) -> None:
 def real_dtype(dtype: np.dtype) -> np.dtype:
     """The dtype of the real part."""
     return np.empty(0, dtype).real.dtype
+
+
+def _substituted(a: np.ndarray, b: np.ndarray, forward: bool, unit: bool) -> np.ndarray:
+    """x in a x = b, row by row: BLAS works in blocks, which spread NaN to rows that do not depend on it."""
+    x, count = np.array(b, np.result_type(a, b)), len(a)
+    with np.errstate(all="ignore"):
+        for i in range(count) if forward else reversed(range(count)):
+            known = slice(0, i) if forward else slice(i + 1, count)
+            x[i] -= (a[i, known, None] * x[known]).sum(axis=0)
+            if not unit:
+                x[i] /= a[i, i]
+    return x
 
 
 def _solve_one(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -246,3 +246,14 @@ def test_whole_numbers_of_64_bits_are_not_cut():
 def test_comparisons_look_at_all_bits_that_numbers_hold():
     assert fdl.jit(lambda n: n * n > 2**33)(10**5)
     assert not fdl.jit(lambda n: n * n < 2**33)(10**5)
+
+
+def test_derivatives_of_loops_are_those_of_what_the_loops_compute():
+    """The directions of a Jacobian are no batch of the user's, in which loops carry numbers in float32."""
+
+    def f(x):
+        return lax.fori_loop(0, 1000, lambda i, c: c + 0.1, 0.0) * fnp.sum(x)
+
+    x = fnp.ones(2)
+    for found in (fdl.grad(f)(x), fdl.jacrev(f)(x), fdl.jacfwd(f)(x), fdl.hessian(lambda x: f(x) * x.sum())(x)[0] / 2):
+        np.testing.assert_allclose(found, 100.0, rtol=1e-6)

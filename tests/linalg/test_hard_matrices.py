@@ -1,5 +1,6 @@
 """Linear algebra over batches, empty and 1x1 matrices, and of NaN, infinities and singular matrices: NaN, no error."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -189,3 +190,32 @@ def test_singular_systems() -> None:
     np.testing.assert_array_equal(np.asarray(linalg.solve(np.ones((2, 2)), np.ones(2))), [nan, nan])
     found = np.asarray(fnp.linalg.cholesky(fnp.stack([fnp.eye(2), fnp.zeros((2, 2))])))
     np.testing.assert_array_equal(found, [[[1, 0], [0, 1]], [[nan, 0], [nan, nan]]])
+
+
+@pytest.mark.parametrize("name", ["lu", "slogdet", "solve", "inv", "cholesky"])
+@pytest.mark.parametrize("n", [4, 40])
+def test_infinities_give_what_they_give_when_compiled(name: str, n: int, rng: np.random.Generator) -> None:
+    for place, value in (((0, 2), np.inf), ((3, 1), -np.inf), ((2, 2), np.nan)):
+        a = rng.normal(size=(n, n))
+        a[place] = value
+        for found, compiled in zip(
+            parts(FACTORIZATIONS[name](a)), parts(fdl.jit(FACTORIZATIONS[name])(a)), strict=True
+        ):
+            np.testing.assert_array_equal(found, compiled)
+            assert found.dtype.kind == "i" or np.isnan(found).any() or (name, place) == ("cholesky", (0, 2))
+
+
+def test_triangular_systems_spread_nothing_to_rows_that_do_not_depend_on_it(rng: np.random.Generator) -> None:
+    """What row i of the solution depends on: the rows before it (or behind it), and row i of the matrix."""
+    for side, lower, transposed in itertools.product((True, False), repeat=3):
+        a, b = np.eye(5) * 3 + rng.normal(size=(5, 5)), np.ones((5, 5))
+        a[2, 1], a[1, 2] = np.nan, np.inf
+        solve = lambda a, b, s=side, low=lower, t=transposed: lax_linalg.triangular_solve(  # noqa: E731
+            a, b, left_side=s, lower=low, transpose_a=t
+        )
+        found, compiled = np.asarray(solve(a, b)), np.asarray(fdl.jit(solve)(a, b))
+        np.testing.assert_allclose(found, compiled, rtol=1e-12)
+        forward = (lower != transposed) == side
+        whole = found if side else found.T
+        assert np.isfinite(whole[:2] if forward else whole[2:]).all()
+        assert not np.isfinite(whole[2 if forward else 1]).any()

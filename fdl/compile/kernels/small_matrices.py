@@ -83,18 +83,15 @@ class PaddedRows:
         with self.build.loop(0, rows) as i, self.build.loop(0, columns) as j:
             self.grid.store(source.load(i, j), i, j + at)
 
-    def spread_nan(self, rows: int, columns: int) -> Value:
-        """Make all elements NaN if one is, and say so: which row is the pivot of NaN depends on the library."""
+    def spread_nan(self, rows: int, columns: int) -> None:
+        """Make all elements NaN unless all are finite: see `fdl.ops.matrix.not_finite`."""
         build, grid = self.build, self.grid
         found = build.variable(build.constant(0.0, float64))
         with build.loop(0, rows) as i, build.loop(0, columns) as j:
-            value = grid.load(i, j)
-            found.set(build.select(build.ne(value, value), value, found.get()))
+            found.set(build.fma(build.constant(0.0, float64), grid.load(i, j), found.get()))
         last = found.get()
-        bad = build.ne(last, last)
-        with build.if_(bad), build.loop(0, rows) as i, build.loop(0, columns) as j:
+        with build.if_(build.ne(last, last)), build.loop(0, rows) as i, build.loop(0, columns) as j:
             grid.store(last, i, j)
-        return bad
 
     def write(self, target: Entries, rows: int, columns: int, at: int = 0) -> None:
         """Copy columns from `at` on to a matrix."""
@@ -315,6 +312,7 @@ class LuLowering(SmallMatrixLowering[Lu]):
         build, (a, factors, pivots, permutation) = work.build, grids
         m, n = types[0].shape[-2:]
         work.copy(a, m, n)
+        work.spread_nan(m, n)  # no element is above another then: no rows are exchanged
         with build.loop(0, m) as i:
             permutation.store(build.convert(i, int32), 0, i)
         with work.eliminate(m, n) as (k, chosen):
@@ -322,10 +320,6 @@ class LuLowering(SmallMatrixLowering[Lu]):
             upper, lower = permutation.load(0, k), permutation.load(0, chosen)
             permutation.store(upper, 0, chosen)
             permutation.store(lower, 0, k)
-        with build.if_(work.spread_nan(m, n)):
-            for order, count in ((pivots, min(m, n)), (permutation, m)):
-                with build.loop(0, count) as i:
-                    order.store(build.convert(i, int32), 0, i)
         work.write(factors, m, n)
 
 
@@ -346,5 +340,5 @@ class SlogDetLowering(SmallMatrixLowering[SlogDet]):
             pivot = work.grid.load(k, k)
             positive.set(positive.get() * build.sign(pivot))
             total.set(total.get() + log(build, build.abs(pivot)))
-        sign.store(positive.get(), 0, 0)
+        sign.store(positive.get() + 0.0, 0, 0)  # not -0
         size.store(total.get(), 0, 0)
