@@ -513,15 +513,15 @@ def fromfile(file: Any, dtype: DTypeLike = float, count: int = -1, sep: str = ""
     return as_array(np.fromfile(file, as_dtype(dtype), count, sep, offset=offset))
 
 
-def load(file: Any, *, allow_pickle: bool = False) -> Array:
-    """An array from a .npy file; pickled objects are refused.
+def load(file: Any, *, allow_pickle: bool = False) -> Any:
+    """An array from a .npy file, or a dict of the arrays of a .npz file; pickled objects are refused.
 
     Args:
         file: path or open binary file.
         allow_pickle: accepted for ports; arrays of numbers are not pickled.
 
     Returns:
-        An array of the shape and dtype in the file.
+        An array of the shape and dtype in the file, or one for each name.
 
     Raises:
         ValueError: the file holds pickled objects.
@@ -533,7 +533,14 @@ def load(file: Any, *, allow_pickle: bool = False) -> Array:
     Array([1, 2], dtype=int32)
     """
     found = np.load(file, allow_pickle=False)
-    # NumPy writes dtypes that it does not know as bytes without a meaning; of two bytes fdl has one such dtype.
+    if isinstance(found, np.ndarray):
+        return _loaded(found)
+    with found:
+        return {name: _loaded(found[name]) for name in found.files}
+
+
+def _loaded(found: np.ndarray) -> Array:
+    """The array: NumPy writes dtypes that it does not know as bytes, of which fdl has one of two bytes."""
     return as_array(found.view(bfloat16) if found.dtype == np.dtype("V2") else found)
 
 

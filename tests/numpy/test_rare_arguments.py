@@ -118,6 +118,10 @@ def test_sequences_and_buffers() -> None:
     file = io.BytesIO()
     fnp.save(file, fnp.arange(3))
     assert fnp.load(io.BytesIO(file.getvalue()), allow_pickle=True).tolist() == [0, 1, 2]
+    many = io.BytesIO()
+    np.savez(many, a=np.arange(2), b=fnp.ones(2, "bfloat16"))
+    found = fnp.load(io.BytesIO(many.getvalue()))
+    assert list(found) == ["a", "b"] and found["a"].tolist() == [0, 1] and found["b"].dtype == fnp.bfloat16
 
 
 def test_forms_of_joined_parts() -> None:
