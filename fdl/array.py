@@ -1,5 +1,6 @@
 """Array: an immutable n-d array in host memory, and the interpreter that computes at once."""
 
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -255,7 +256,9 @@ def as_array(value: Any, name: str = "an operand") -> Any:
         return value.__fdl_array__()
     if hasattr(value, "__array__") and not isinstance(value, type):
         return as_array(np.asarray(value), name)
-    raise LeafError(f"{name} is {value!r} of type {type(value).__name__}; an array or a number is needed")
+    made = "; fdl.numpy.asarray makes an array of it" if isinstance(value, (list, tuple)) else ""
+    shown = f"{reprlib.repr(value)} of type {type(value).__name__}"
+    raise LeafError(f"{name} is {shown}; an array or a number is needed{made}")
 
 
 def as_weak(value: Any, name: str = "an operand") -> Any:

@@ -103,16 +103,17 @@ class Distribution:
     def _with_domain(self, formula: Callable[P, Array]) -> Callable[P, Array]:
         """The formula, NaN where an argument is NaN or a parameter is outside of its domain."""
         signature = inspect.signature(formula)
+        name = f"{formula.__module__.rpartition('.')[2]}.{formula.__name__}"
 
         @wraps(formula)
         def run(*args: P.args, **kwargs: P.kwargs) -> Array:
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
-            values = operands(*given.args)
+            values = operands(name, *given.args)
             valid: Any = True
-            for name, value, argument in zip(signature.parameters, values, given.args, strict=True):
-                if type(argument) not in (int, float) or not self._holds(name, argument):
-                    valid = valid & self._domains.get(name, anywhere)(value)
+            for key, value, argument in zip(signature.parameters, values, given.args, strict=True):
+                if type(argument) not in (int, float) or not self._holds(key, argument):
+                    valid = valid & self._domains.get(key, anywhere)(value)
             result = formula(*values)  # type: ignore[call-arg, arg-type]
             return result if valid is True else fnp.where(valid, result, math.nan)
 

@@ -33,7 +33,7 @@ def xlogy(x: Any, y: Any) -> Array:
     >>> xlogy(0.0, 0.0).item()
     0.0
     """
-    return _xlogy(*operands(x, y))
+    return _xlogy(*operands("xlogy", x, y))
 
 
 @custom_jvp
@@ -60,7 +60,7 @@ def xlog1py(x: Any, y: Any) -> Array:
     >>> xlog1py(0.0, -1.0).item()
     0.0
     """
-    return _xlog1py(*operands(x, y))
+    return _xlog1py(*operands("xlog1py", x, y))
 
 
 def entr(x: Any) -> Array:
@@ -75,7 +75,7 @@ def entr(x: Any) -> Array:
     >>> round(entr(0.5).item(), 3)
     0.347
     """
-    return _entr(*operands(x))
+    return _entr(*operands("entr", x))
 
 
 @custom_jvp
@@ -102,7 +102,7 @@ def rel_entr(p: Any, q: Any) -> Array:
     >>> round(rel_entr(1.0, 0.5).item(), 3)
     0.693
     """
-    p, q = operands(p, q)
+    p, q = operands("rel_entr", p, q)
     inside, zero = (p > 0) & (q > 0), (p == 0) & (q >= 0)
     p_safe, q_safe = fnp.where(inside, p, 1.0), fnp.where(inside, q, 1.0)
     value = p_safe * (fnp.log(p_safe) - fnp.log(q_safe))
@@ -123,7 +123,7 @@ def kl_div(p: Any, q: Any) -> Array:
     >>> round(kl_div(1.0, 0.5).item(), 3)
     0.193
     """
-    p, q = operands(p, q)
+    p, q = operands("kl_div", p, q)
     inside = (p >= 0) & (q >= 0) & ((p == 0) | (q > 0))
     found = rel_entr(p, q)
     return fnp.where(inside, found - p + q, found)

@@ -8,7 +8,9 @@ import numpy as np
 import fdl.numpy as fnp
 from fdl import lax
 from fdl.core.types import Array
-from fdl.numpy._operands import integer
+from fdl.dtypes import FLOATING, INTEGER
+from fdl.numpy._operands import integer, number
+from fdl.numpy.shapes import any_array
 from fdl.scipy._operands import operands
 
 __all__ = ["sph_harm_y"]
@@ -26,24 +28,26 @@ def sph_harm_y(n: Any, m: Any, theta: Any, phi: Any, diff_n: int | None = None, 
         n_max: largest degree, to which `n` is cut; None takes it from `n`, which must then be known when traced.
 
     Returns:
-        A complex array of the common shape; 0 where n < 0 or abs(m) > n. Derivatives are those in theta and phi.
-        Source: the recurrence of normalized associated Legendre functions in Holmes and Featherstone 2002, "A unified
-        approach to the Clenshaw summation and the recursive computation of very high degree and order normalised
-        associated Legendre functions", section 2.
+        A complex array of the common shape; 0 where n < 0 or abs(m) > n, NaN where they are not whole. Derivatives are
+        those in theta and phi. Source: the recurrence of normalized associated Legendre functions in Holmes and
+        Featherstone 2002, "A unified approach to the Clenshaw summation and the recursive computation of very high
+        degree and order normalised associated Legendre functions", section 2.
 
     Raises:
         NotImplementedError: derivatives are asked for by `diff_n`.
+        DtypeError: an operand is complex.
 
     >>> round(sph_harm_y(1, 0, 0.0, 0.0).real.item(), 4) == round((3 / (4 * fnp.pi)) ** 0.5, 4)
     True
     """
     if diff_n:
         raise NotImplementedError("sph_harm_y returns no derivatives; leave diff_n out and use fdl.grad or fdl.jvp")
-    degree, order = (fnp.asarray(v) for v in (n, m))
+    degree, order = (number("sph_harm_y", any_array("sph_harm_y", v), (*INTEGER, *FLOATING)) for v in (n, m))
     if n_max is None:
-        n_max = int(np.max(np.asarray(degree), initial=0))
+        known = degree.discrete("sph_harm_y: n_max, or else a known degree n,")
+        n_max = int(np.max(np.where(np.isfinite(known), known, 0), initial=0))
     n_max = integer("sph_harm_y: n_max", n_max)
-    theta, phi = operands(theta, phi)
+    theta, phi = (number("sph_harm_y", v, (*INTEGER, *FLOATING)) for v in operands("sph_harm_y", theta, phi))
     degree, order, theta, phi = fnp.broadcast_arrays(degree, order, theta, phi)
     dtype = theta.dtype if theta.dtype.itemsize >= 4 else fnp.float32
     theta, phi = theta.astype(dtype), phi.astype(dtype)
@@ -65,5 +69,6 @@ def sph_harm_y(n: Any, m: Any, theta: Any, phi: Any, diff_n: int | None = None, 
     (_, value), _ = lax.scan(step, start, fnp.arange(1, n_max + 1, dtype=dtype))
     value = fnp.where((order < 0) & (order % 2 != 0), -value, value)
     value = fnp.where((absolute > last) | (last < 0), 0, value)
+    value = fnp.where((degree % 1 == 0) & (order % 1 == 0), value, math.nan)
     angle = order.astype(dtype) * phi
     return lax.complex(value * fnp.cos(angle), value * fnp.sin(angle))

@@ -27,7 +27,7 @@ def hyp1f1(a: Any, b: Any, x: Any) -> Array:
     >>> round(hyp1f1(1.0, 2.0, 1.0).item(), 3)
     1.718
     """
-    return ops.hyp1f1(*operands(a, b, x))
+    return ops.hyp1f1(*operands("hyp1f1", a, b, x))
 
 
 def hyp2f1(a: Any, b: Any, c: Any, x: Any) -> Array:
@@ -45,7 +45,7 @@ def hyp2f1(a: Any, b: Any, c: Any, x: Any) -> Array:
     >>> round(hyp2f1(1.0, 1.0, 2.0, 0.5).item(), 3)
     1.386
     """
-    return ops.hyp2f1(*operands(a, b, c, x))
+    return ops.hyp2f1(*operands("hyp2f1", a, b, c, x))
 
 
 def bessel_jn(z: Any, *, v: int, n_iter: int = 50) -> Array:
@@ -69,7 +69,7 @@ def bessel_jn(z: Any, *, v: int, n_iter: int = 50) -> Array:
     order = operator.index(v)
     if order < 0:
         raise ValueError(f"bessel_jn: v is {order}; it must not be negative")
-    (z,) = operands(z)
+    (z,) = operands("bessel_jn", z)
     return fnp.stack([ops.BesselJ(n)(z) for n in range(order + 1)])
 
 
@@ -85,7 +85,7 @@ def wofz(z: Any) -> Array:
     >>> [round(part, 3) for part in (wofz(1.0).real.item(), wofz(1.0).imag.item())]
     [0.368, 0.607]
     """
-    (z,) = operands(z)
+    (z,) = operands("wofz", z)
     return ops.wofz(z.astype(fnp.result_type(z, complex128 if z.dtype == float64 else complex64)))
 
 
@@ -101,7 +101,7 @@ def loggamma(x: Any) -> Array:
     >>> round(loggamma(4.0).item(), 3)
     1.792
     """
-    (x,) = operands(x)
+    (x,) = operands("loggamma", x)
     if fnp.iscomplexobj(x):
         return ops.log_gamma(x)
     outside = x < 0

@@ -22,7 +22,7 @@ def exp1(x: Any) -> Array:
     >>> round(exp1(1.0).item(), 3)
     0.219
     """
-    return ops.exp1(*operands(x))
+    return ops.exp1(*operands("exp1", x))
 
 
 @_elementwise
@@ -32,7 +32,7 @@ def expi(x: Any) -> Array:
     >>> round(expi(1.0).item(), 3)
     1.895
     """
-    return ops.expi(*operands(x))
+    return ops.expi(*operands("expi", x))
 
 
 def expn(n: Any, x: Any) -> Array:
@@ -48,7 +48,7 @@ def expn(n: Any, x: Any) -> Array:
     >>> round(expn(2, 1.0).item(), 3)
     0.148
     """
-    return ops.expn(*operands(n, x))
+    return ops.expn(*operands("expn", n, x))
 
 
 @_pair
@@ -58,7 +58,7 @@ def sici(x: Any) -> tuple[Array, Array]:
     >>> [round(v.item(), 3) for v in sici(1.0)]
     [0.946, 0.337]
     """
-    (x,) = operands(x)
+    (x,) = operands("sici", x)
     return ops.sine_integral(x), ops.cosine_integral(x)
 
 
@@ -69,7 +69,7 @@ def fresnel(x: Any) -> tuple[Array, Array]:
     >>> [round(v.item(), 3) for v in fresnel(1.0)]
     [0.438, 0.78]
     """
-    (x,) = operands(x)
+    (x,) = operands("fresnel", x)
     return ops.fresnel_sin(x), ops.fresnel_cos(x)
 
 
@@ -80,7 +80,7 @@ def dawsn(x: Any) -> Array:
     >>> round(dawsn(1.0).item(), 3)
     0.538
     """
-    return ops.dawsn(*operands(x))
+    return ops.dawsn(*operands("dawsn", x))
 
 
 @_elementwise
@@ -90,7 +90,7 @@ def erfcx(x: Any) -> Array:
     >>> round(erfcx(10.0).item(), 4)
     0.0561
     """
-    (x,) = operands(x)
+    (x,) = operands("erfcx", x)
     return wofz(1j * x) if fnp.iscomplexobj(x) else ops.erfcx(x)
 
 
@@ -101,7 +101,7 @@ def spence(x: Any) -> Array:
     >>> round(spence(0.0).item(), 3)
     1.645
     """
-    return ops.spence(*operands(x))
+    return ops.spence(*operands("spence", x))
 
 
 def owens_t(h: Any, a: Any) -> Array:
@@ -117,4 +117,4 @@ def owens_t(h: Any, a: Any) -> Array:
     >>> round(owens_t(0.0, 1.0).item(), 3)
     0.125
     """
-    return ops.owens_t(*operands(h, a))
+    return ops.owens_t(*operands("owens_t", h, a))

@@ -22,7 +22,7 @@ def gammaincinv(a: Any, y: Any) -> Array:
     >>> round(gammaincinv(2.0, 0.5).item(), 3)
     1.678
     """
-    return ops.igamma_inv(*operands(a, y))
+    return ops.igamma_inv(*operands("gammaincinv", a, y))
 
 
 def gammainccinv(a: Any, y: Any) -> Array:
@@ -38,7 +38,7 @@ def gammainccinv(a: Any, y: Any) -> Array:
     >>> round(gammainccinv(2.0, 0.75).item(), 3)
     0.961
     """
-    return ops.igammac_inv(*operands(a, y))
+    return ops.igammac_inv(*operands("gammainccinv", a, y))
 
 
 def betaincinv(a: Any, b: Any, y: Any) -> Array:
@@ -55,4 +55,4 @@ def betaincinv(a: Any, b: Any, y: Any) -> Array:
     >>> round(betaincinv(2.0, 2.0, 0.5).item(), 3)
     0.5
     """
-    return ops.betainc_inv(*operands(a, b, y))
+    return ops.betainc_inv(*operands("betaincinv", a, b, y))

@@ -6,10 +6,17 @@ import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.config import config
 from fdl.core.types import Array
+from fdl.numpy._operands import number
 
 
-def operands(*args: Any) -> list[Array]:
-    """The operands in one floating (or complex) dtype and one shape."""
+def operands(name: str, *args: Any) -> list[Array]:
+    """The operands of the function `name` in one floating (or complex) dtype and one shape.
+
+    Raises:
+        LeafError: one is no array and no number.
+        DtypeError: one is a random key.
+    """
+    args = tuple([a if type(a) in dtypes.WEAK else number(name, a) for a in args])
     dtype = fnp.result_type(*args)
     dtype = dtype if fnp.issubdtype(dtype, fnp.inexact) else dtypes.default_dtype(float)
     # Python numbers keep their 64 bits until the dtype is known.

@@ -32,7 +32,7 @@ def boxcox(x: Any, lmbda: Any) -> Array:
     >>> round(boxcox(2.0, 0.5).item(), 3)
     0.828
     """
-    x, lmbda = operands(x, lmbda)
+    x, lmbda = operands("boxcox", x, lmbda)
     return _transformed(x > 0, x == 0, fnp.log(fnp.where(x > 0, x, 1.0)), lmbda)
 
 
@@ -49,7 +49,7 @@ def boxcox1p(x: Any, lmbda: Any) -> Array:
     >>> round(boxcox1p(1.0, 0.5).item(), 3)
     0.828
     """
-    x, lmbda = operands(x, lmbda)
+    x, lmbda = operands("boxcox1p", x, lmbda)
     return _transformed(x > -1, x == -1, fnp.log1p(fnp.where(x > -1, x, 0.0)), lmbda)
 
 
@@ -87,7 +87,7 @@ def comb(N: Any, k: Any, exact: bool = False, repetition: bool = False) -> Array
     """
     if exact:
         raise NotImplementedError("comb: arrays hold no exact integers of any size; use exact=False")
-    N, k = operands(N, k)
+    N, k = operands("comb", N, k)
     if repetition:
         return fnp.where((N == 0) & (k == 0), 1.0, comb(N + k - 1, k))
     return _comb(wide(N), wide(k)).astype(N.dtype)

@@ -7,10 +7,12 @@ from functools import cache
 import mpmath as mp
 import numpy as np
 import pytest
+from scipy import stats as reference
 
 import fdl
 import fdl.numpy as fnp
 from fdl.dtypes import bfloat16
+from fdl.errors import LeafError
 from fdl.scipy import stats
 
 INF, NAN = float("inf"), float("nan")
@@ -463,6 +465,8 @@ def test_derivatives(name):
 def test_dtypes_broadcasting_and_vmap(name, function):
     parameters = EXACT[name].cases[0]
     f = getattr(getattr(stats, name), function)
+    with pytest.raises(LeafError, match=rf"an operand of {name}.{function} is \[0.5\] of type list"):
+        f([0.5], *parameters)
     assert f(1, *parameters).dtype == np.float32  # numbers of Python, and integers, count as float32
     assert f(np.arange(2), *parameters).dtype == np.float32
     for kind in (np.float16, bfloat16, np.float32, np.float64):
@@ -535,6 +539,9 @@ def test_multivariate_normal(kind, rng):
     singular = stats.multivariate_normal.logpdf(np.zeros(2, kind), kind(0), np.zeros((2, 2), kind))
     assert not np.isfinite(singular)
     assert fnp.shape(stats.multivariate_normal.logpdf(kind(0.5), kind(0), kind(4))) == ()
+    for given in [(np.arange(3), np.arange(3), np.eye(3, dtype=int)), (x[:, 0], 0, [[2.0]]), ([0.5, 1.0], 1, 2)]:
+        exact = reference.multivariate_normal.logpdf(*given)
+        np.testing.assert_allclose(stats.multivariate_normal.logpdf(*given), exact, rtol=1e-5)
     with pytest.raises(NotImplementedError, match="allow_singular"):
         stats.multivariate_normal.logpdf(x, mean, cov, allow_singular=True)
     with pytest.raises(fdl.errors.ShapeError, match=r"needs x \[..., n\] and cov"):
@@ -567,7 +574,14 @@ def test_entropies_of_poisson():
 
     expected = [float(entropy(r)) for r in rates]
     np.testing.assert_allclose(np.asarray(stats.poisson.entropy(rates)), expected, 1e-12)
-    np.testing.assert_allclose(np.asarray(stats.poisson.entropy(rates.astype(np.float32), 2)), expected, 1e-5)
+    np.testing.assert_allclose(np.asarray(stats.poisson.entropy(rates.astype(np.float32), 2)), expected, 1e-6)
+    for narrow in ("bfloat16", "float16"):
+        given = fnp.array([5.0, 10.0, 30.0, 5000.0], narrow)
+        found = stats.poisson.entropy(given)
+        assert found.dtype == narrow
+        exact = [float(entropy(r)) for r in given.tolist()]
+        np.testing.assert_allclose(np.asarray(found, np.float64), exact, float(fnp.finfo(narrow).eps))
+    assert fdl.grad(stats.poisson.entropy)(np.float64(0.0)).item() == np.inf
     assert np.isnan(stats.poisson.entropy(-1.0).item())
     slope = fdl.vmap(fdl.grad(stats.poisson.entropy))(np.array([5.0, 100.0]))
     step = stats.poisson.entropy(np.array([5 + 1e-5, 100 + 1e-5])) - stats.poisson.entropy(

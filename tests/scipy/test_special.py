@@ -9,6 +9,7 @@ from scipy import special as reference
 
 import fdl
 from fdl.dtypes import bfloat16
+from fdl.errors import LeafError
 from fdl.scipy import special
 
 X = np.linspace(0.1, 3.0, 20)
@@ -150,6 +151,16 @@ def test_nan_gives_nan(name):
         given[i][1] = np.nan
         for run in (apply, lambda n, *a: fdl.jit(lambda *b: apply(n, *b))(*a)):
             assert np.isnan(np.asarray(run(name, *given))).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(("wrong", "shown"), [([0.5], "list; .*asarray"), ("a", "type str"), (None, "NoneType")])
+def test_operands_that_are_no_arrays_are_refused(wrong, shown):
+    for name in sorted(set(special.__all__) - {"bernoulli", "bessel_jn", "expit", *REDUCTIONS}):
+        function = getattr(special, name)
+        args = [2 for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+        args[2 if name == "sph_harm_y" else 0] = wrong
+        with pytest.raises(LeafError, match=f"an operand of {name} is .*{shown}"):
+            function(*args)
 
 
 #: function: argument: value, where SciPy defines one that is not plain arithmetic.

@@ -9,6 +9,7 @@ from scipy import special as reference
 
 import fdl
 from fdl.dtypes import bfloat16
+from fdl.errors import ConcretizationError, DtypeError
 from fdl.scipy import special
 
 POSITIVE = np.array([1e-12, 1e-3, 0.1, 0.5, 0.999, 1.0, 1.001, 2.0, 5.0, 7.9, 8.1, 20.0, 100.0])
@@ -238,6 +239,12 @@ def test_spherical_harmonics_have_derivatives_also_at_the_poles():
     np.testing.assert_allclose(np.asarray(cut), reference.sph_harm_y(np.minimum(n, 2), m, phi, phi), atol=1e-14)
     with pytest.raises(NotImplementedError, match="diff_n"):
         special.sph_harm_y(1, 0, 0.1, 0.2, diff_n=1)
+    with pytest.raises(DtypeError, match="sph_harm_y is not defined for c64"):
+        special.sph_harm_y(1, 0, 0.1j, 0.2)
+    with pytest.raises(ConcretizationError, match="sph_harm_y: n_max"):
+        fdl.jit(lambda n: special.sph_harm_y(n, m, phi, phi))(n)
+    broken = np.asarray(special.sph_harm_y(np.array([1.5, np.nan, 2.0]), 0, 0.1, 0.2))
+    assert np.isnan(broken).tolist() == [True, True, False]
 
 
 def test_gamma_and_erfcx_of_complex_numbers():

@@ -32,7 +32,7 @@ def logpdf(x: Any, alpha: Any) -> Array:
         raise ShapeError(f"dirichlet needs x [K, ...] or [K - 1, ...] and alpha [K], got {x.type} and {alpha.type}")
     if x.shape[0] != alpha.shape[0]:
         x = fnp.concatenate([x, 1 - fnp.sum(x, axis=0, keepdims=True)])
-    x, alpha = operands(x, fnp.expand_dims(alpha, tuple(range(1, x.ndim))))
+    x, alpha = operands("dirichlet.logpdf", x, fnp.expand_dims(alpha, tuple(range(1, x.ndim))))
     near = fnp.abs(fnp.sum(x, axis=0) - 1) < 8 * x.shape[0] * float(fnp.finfo(x.dtype).eps)
     inside = fnp.all((x >= 0) & (x <= 1), axis=0) & near
     safe = fnp.where(inside, x, 0.5)

@@ -24,7 +24,7 @@ def logpmf(x: Any, n: Any, p: Any) -> Array:
     >>> round(logpmf(fnp.array([1, 2]), 3, fnp.array([0.25, 0.75])).item(), 3)
     -0.863
     """
-    x, p = operands(x, p)
+    x, p = operands("multinomial.logpmf", x, p)
     n = fnp.asarray(n, x.dtype)
     inside = fnp.all((x >= 0) & (x == fnp.floor(x)), axis=-1) & (fnp.sum(x, axis=-1) == n)
     safe = fnp.where(inside[..., None], x, 0.0)

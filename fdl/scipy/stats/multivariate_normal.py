@@ -7,6 +7,7 @@ import fdl.numpy as fnp
 from fdl import linalg
 from fdl.core.types import Array
 from fdl.errors import ShapeError
+from fdl.scipy._operands import inexact
 
 __all__ = ["logpdf", "pdf"]
 
@@ -21,7 +22,7 @@ def logpdf(x: Any, mean: Any, cov: Any, allow_singular: None = None) -> Array:
         allow_singular: must be None.
 
     Returns:
-        [...]; where both `mean` and `cov` are numbers, n is 1 and x [...] has no axis for it, as in SciPy.
+        [...]; where `mean` is a number and `cov` is one or [1, 1], n is 1 and x [...] has no axis for it, as in SciPy.
 
     Raises:
         NotImplementedError: `allow_singular` is given.
@@ -32,15 +33,15 @@ def logpdf(x: Any, mean: Any, cov: Any, allow_singular: None = None) -> Array:
     """
     if allow_singular is not None:
         raise NotImplementedError("multivariate_normal.logpdf has no allow_singular; leave it out")
-    x, mean, cov = fnp.asarray(x), fnp.asarray(mean), fnp.asarray(cov)
+    x, mean, cov = inexact(x, mean, cov)
+    if mean.ndim == 0 and cov.shape[-2:] == (1, 1) and x.shape[-1:] != (1,):
+        x = fnp.expand_dims(x, -1)
     if cov.ndim == 0:
         x = fnp.expand_dims(x, -1) if mean.ndim == 0 else fnp.atleast_1d(x)
         cov = cov * fnp.eye(x.shape[-1], dtype=x.dtype)
     if x.ndim < 1 or cov.shape[-2:] != x.shape[-1:] * 2:
         raise ShapeError(f"multivariate_normal needs x [..., n] and cov [..., n, n], got {x.type} and {cov.type}")
-    dtype = fnp.result_type(x - mean, cov)
-    factor = linalg.cholesky(cov.astype(dtype))
-    difference = (x - mean).astype(dtype)
+    factor, difference = linalg.cholesky(cov), x - mean
     batch = fnp.broadcast_shapes(difference.shape[:-1], factor.shape[:-2])
     n = x.shape[-1]
     factor = fnp.broadcast_to(factor, (*batch, n, n))

@@ -3,10 +3,12 @@
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.api.custom import custom_jvp
 from fdl.core.types import Array
+from fdl.numpy._operands import wide
 from fdl.scipy import special
 from fdl.scipy._distribution import Distribution
-from fdl.scipy._stirling import saddle_point
+from fdl.scipy._stirling import LOG_2PI, saddle_point
 
 __all__ = ["cdf", "entropy", "logpmf", "pmf", "sf"]
 
@@ -45,20 +47,40 @@ def sf(k: Any, mu: Any, loc: Any = 0) -> Array:
 _SUMMED, _LAST = 64.0, 176
 
 
+@custom_jvp
+def _summed(mu: Array) -> Array:
+    _, p, log = _terms(mu)
+    return 0 - fnp.sum(fnp.where(p == 0, 0, p * log), axis=0)
+
+
+@_summed.defjvp
+def _summed_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (mu,), (dmu,) = primals, tangents
+    k, p, _ = _terms(mu)
+    # The expectation of log(k + 1) - log(mu): infinite at 0, where derivatives of the terms would be NaN.
+    return _summed(mu), fnp.sum(fnp.where(p == 0, 0, p * fnp.log((k + 1) / mu)), axis=0) * dmu
+
+
+def _terms(mu: Array) -> tuple[Array, Array, Array]:
+    """Numbers of events along a new first axis, their probabilities and the logarithms of these."""
+    k = fnp.arange(_LAST, dtype=mu.dtype).reshape((-1,) + (1,) * mu.ndim)
+    log = logpmf(k, mu)
+    return k, fnp.exp(log), log
+
+
 @define(1.705)
 def entropy(mu: Any, loc: Any = 0) -> Array:
     """The expectation of minus the logarithm of the probability, in nats.
 
     Source, for large rates: Evans, Boersma, Blachman and Jagers 1988, "The entropy of a Poisson distribution".
     """
-    few, many = fnp.minimum(mu, _SUMMED), fnp.maximum(mu, _SUMMED)
-    k = fnp.arange(_LAST, dtype=mu.dtype).reshape((-1,) + (1,) * mu.ndim)
-    log = special.xlogy(k, few) - special.gammaln(k + 1) - few
-    summed = -fnp.sum(fnp.where(log == -fnp.inf, 0, log) * fnp.exp(log), axis=0)
+    rate = wide(mu)
+    few, many = fnp.minimum(rate, _SUMMED), fnp.maximum(rate, _SUMMED)
     rest: Any = 0
     for coefficient in (-33953 / 5040, -1375 / 1008, -863 / 2520, -9 / 80, -19 / 360, -1 / 24, -1 / 12):
         rest = (rest + coefficient) / many
-    return fnp.where(mu < _SUMMED, summed, 0.5 * fnp.log(2 * fnp.pi * fnp.e * many) + rest)
+    large = 0.5 * (1 + LOG_2PI + fnp.log(many)) + rest
+    return fnp.where(rate < _SUMMED, _summed(few), large).astype(mu.dtype)
 
 
 def __dir__() -> list[str]:
