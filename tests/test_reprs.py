@@ -95,6 +95,7 @@ def test_an_array_tells_its_type_and_range() -> None:
     assert "float32[1000, 2]" in (told := words(fnp.arange(2000.0).reshape(1000, 2))) and "range 0 … 1999" in told
     assert "7.81 KiB" in told and "998" in told.split() and "500" not in told.split()
     assert "range 1 … 2 · 1 NaN" in words(fnp.array([1.0, fnp.nan, 2.0]))
+    assert "range 1 … 2 · 1 NaN" in words(fnp.array([fnp.nan, 2.0, 1.0], "bfloat16"))
     assert "all NaN" in words(fnp.full(3, fnp.nan))
     donated = fnp.ones(3)
     fdl.jit(lambda x: x + 1, donate_argnums=0)(donated)
@@ -120,6 +121,7 @@ def test_trees_of_arrays_show_as_tables() -> None:
     state = optim.adam(1e-3).init(EVIL)
     assert "0/mu/<b>&" in " ".join(Page(tree_html(state) or "").words)
     assert tree_html({"a": "text", "b": np.ones(2)}) is tree_html([1, 2]) is tree_html(()) is None
+    assert "bfloat16" in (tree_html((np.float32(1), fnp.ones(2, "bfloat16"), None)) or "")
     assert "sgd(0.1)" in (tree_html(optim.sgd(0.1)) or ""), "a tuple that shows itself"
     assert "800 more" in str(nn.summary({str(n): np.ones(2) for n in range(1000)}))
 
@@ -134,6 +136,16 @@ def test_trees_of_arrays_show_as_tables() -> None:
     fdl.unload_ipython_extension(shell)
     assert not shown
     assert fdl.load_ipython_extension is load_ipython_extension
+
+
+def test_other_values_show_as_ever() -> None:
+    itself: list = [np.ones(2)]
+    itself.append(itself)
+    series = SimpleNamespace(shape=(2,), dtype=np.dtype(float))  # as pandas' are
+    dates, texts, objects = np.array(["2020-01-01"], "M8[D]"), np.array(["a"]), np.array([None])
+    for value in (itself, [series], [dates], [np.ones(2), texts], {"a": objects}, [np.float64(0.5)] * 3, [[]] * 10_000):
+        assert tree_html(value) is None
+    assert tree_html([0] * 5000 + [np.ones(2)]) is None, "a long list of numbers is not walked to its end"
 
 
 def test_a_peak_is_measured_only_while_the_processor_is_ours() -> None:

@@ -101,8 +101,8 @@ def _range(data: np.ndarray) -> list[str]:
     nans = int(np.isnan(data).sum()) if data.dtype.kind not in "iu" else 0
     if nans == data.size:
         return ["all NaN"]
-    low, high = (np.min(data), np.max(data)) if not nans else (np.nanmin(data), np.nanmax(data))
-    return [f"range {_cell(low)} … {_cell(high)}", *([f"{nans:,} NaN"] if nans else [])]
+    known = data[~np.isnan(data)] if nans else data
+    return [f"range {_cell(np.min(known))} … {_cell(np.max(known))}", *([f"{nans:,} NaN"] if nans else [])]
 
 
 def _cell(element: Any) -> str:

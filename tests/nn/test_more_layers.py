@@ -330,7 +330,7 @@ LAYERS = {
 def test_layers_compiled_mapped_and_differentiated(rng, name):
     layer, x = LAYERS[name], rng.normal(size=(2, 4, 8))
     expected = np.asarray(layer(x))
-    np.testing.assert_allclose(fdl.jit(layer)(x), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(fdl.jit(layer)(x), expected, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(fdl.vmap(layer)(np.stack([x, 2 * x])), [expected, layer(2 * x)], rtol=1e-5, atol=1e-7)
     direction, step = rng.normal(size=x.shape), 1e-6
     weight = rng.normal(size=expected.shape)
