@@ -1,5 +1,6 @@
 """What values look like in terminals and notebooks: short, escaped, and in the colours of the page."""
 
+import inspect
 import re
 import time
 from html.parser import HTMLParser
@@ -114,7 +115,33 @@ def test_optimizers_and_schedules_tell_how_they_were_made() -> None:
     )
     assert repr(optim.with_extra_args_support(optim.sgd(0.1))) == "sgd(0.1)"
     assert len(repr(optim.piecewise_constant_schedule(1.0, dict.fromkeys(range(10000), 0.5)))) < 500
-    assert repr(optim.freeze({"a": True})), "of one that is not made by a function of the table"
+    assert repr(optim.freeze({"a": True})) == "freeze({'a': True})"
+    assert repr(optim.named_chain(("a", optim.sgd(0.1)))) == "named_chain(('a', sgd(0.1)))"
+    assert repr(optim.inject_hyperparams(optim.sgd)(0.1)) == "inject_hyperparams(sgd)(0.1)"
+    assert repr(optim.MultiSteps(optim.sgd(0.1), 2)).startswith("MultiSteps(sgd(0.1), 2")
+    assert repr(optim.dpsgd(0.1, 1.0, 1.1, 1234, nesterov=True)) == "dpsgd(0.1, 1.0, 1.1, …, nesterov=True)"
+    assert "1234" not in repr(optim.dpsgd(0.1, 1.0, 1.1, key=1234)), "a key that nobody else may know"
+
+
+def test_all_transformations_tell_how_they_were_made() -> None:
+    inner = optim.sgd(0.1)
+    given = {
+        "adv_optimizer": inner, "base_optimizer": inner, "every_k": 2, "freeze_mask": True, "function": min,
+        "inner": inner, "key": 0, "mask": True, "max_backtracking_steps": 2, "max_consecutive_errors": 1,
+        "max_linesearch_steps": 2, "measure": min, "measure_name": "m", "measures": {"m": min}, "optimizer": inner,
+        "param_labels": "a", "should_transform_fn": min, "step_size_fn": min, "sync_period": 2,
+        "transforms": {"*": inner},
+    }  # fmt: skip
+    told = {}
+    for name in dir(optim):
+        make = getattr(optim, name)
+        if inspect.isfunction(make) and make.__annotations__.get("return") is optim.GradientTransformation:
+            needed = [p for p in inspect.signature(make).parameters.values() if p.default is p.empty]
+            values = {p.name: given.get(p.name, 0.5) for p in needed if p.kind is not p.VAR_POSITIONAL}
+            told[name] = repr(make(**values))
+    assert len(told) > 90
+    wrong = {name: text for name, text in told.items() if not text.startswith(f"{name}(")}
+    assert set(wrong) == {"partition"}, "another name of multi_transform"
 
 
 def test_trees_of_arrays_show_as_tables() -> None:

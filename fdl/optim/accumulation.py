@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import fdl.numpy as fnp
 from fdl import tree
 from fdl.dtypes import int32
-from fdl.optim.arguments import makes_transformation
+from fdl.optim.arguments import makes_transformation, tells_call
 from fdl.optim.base import (
     GradientTransformation,
     Tree,
@@ -40,6 +40,7 @@ class ApplyEvery(NamedTuple):
     grad_acc: Any
 
 
+@tells_call()
 @checked(every_k=EVERY)
 def multi_steps(
     optimizer: GradientTransformation,
@@ -131,6 +132,9 @@ class MultiSteps:
         self.inner_opt = opt
         self._pair = multi_steps(opt, every_k_schedule, use_grad_mean, should_skip_update_fn)
         self.init, self.update = self._pair.init, self._pair.update
+
+    def __repr__(self) -> str:
+        return self._pair.called.replace("multi_steps", "MultiSteps", 1)
 
     def has_updated(self, state: MultiStepsState) -> Any:
         """Whether the last call of ``update`` was one that changed parameters."""

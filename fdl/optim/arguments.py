@@ -3,8 +3,10 @@
 A decorator checks the arguments of a function by this table, and completes its docstring from it.
 """
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
+from itertools import zip_longest
 from typing import Any, TypeVar, cast
 
 from fdl.docstrings import fill_docstring
@@ -130,15 +132,42 @@ def _argued(
         documented = fill_docstring(texts, returns, _REFUSED if chosen else None, example)(function)
         run = checked(**chosen)(documented) if chosen else documented
 
-        @wraps(run)
-        def tell(*args: Any, **kwargs: Any) -> Any:
-            made = run(*args, **kwargs)
-            setattr(made, told, as_called(function.__name__, *args, **kwargs))
-            return made
-
-        return cast(F, tell)
+        return _telling(run, told, ())
 
     return decorate
+
+
+def tells_call(*secret: str) -> Callable[[F], F]:
+    """A decorator of functions that make optimizers and transformations, whose repr then is the call.
+
+    Args:
+        *secret: arguments that are not told.
+
+    Returns:
+        The decorator.
+    """
+    return lambda function: _telling(function, "called", secret)
+
+
+def _telling(function: F, told: str, secret: tuple[str, ...]) -> F:
+    names = tuple(inspect.signature(function).parameters) if secret else ()
+
+    @wraps(function)
+    def tell(*args: Any, **kwargs: Any) -> Any:
+        made = function(*args, **kwargs)
+        shown = [_Hidden() if name in secret else arg for name, arg in zip_longest(names[: len(args)], args)]
+        named = {name: _Hidden() if name in secret else value for name, value in kwargs.items()}
+        setattr(made, told, as_called(function.__name__, *shown, **named))
+        return made
+
+    return cast(F, tell)
+
+
+class _Hidden:
+    """Stands for the value of an argument that is secret."""
+
+    def __repr__(self) -> str:
+        return "…"
 
 
 def as_called(name: str, *args: Any, **kwargs: Any) -> str:
@@ -156,8 +185,10 @@ def _value(value: Any) -> str:
         return f"{value.dtype}{list(value.shape)}"
     if hasattr(value, "dtype") and hasattr(value, "item") and not hasattr(value, "interpreter"):
         return str(value)
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+    if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return f"({', '.join(map(_value, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key!r}: {_value(inner)}" for key, inner in value.items()) + "}"
     return getattr(value, "__qualname__", None) or repr(value)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import fdl.numpy as fnp
 from fdl import tree
 from fdl.dtypes import int32
-from fdl.optim.arguments import FRACTION, makes_transformation
+from fdl.optim.arguments import FRACTION, makes_transformation, tells_call
 from fdl.optim.base import (
     GradientTransformation,
     Tree,
@@ -57,6 +57,7 @@ def params_ema(decay: Any) -> GradientTransformation:
     return in_float32(lambda params: ParamsEmaState(tree.map(fnp.asarray, params)), update, True)
 
 
+@tells_call()
 @checked(sync_period=Scalar(1, whole=True), slow_step_size=FRACTION)
 def lookahead(optimizer: GradientTransformation, sync_period: int, slow_step_size: Any) -> GradientTransformation:
     """Once every so many steps move slow parameters towards those of the optimizer, and go on from there.

@@ -9,7 +9,7 @@ from fdl.core.markup import heading
 from fdl.core.types import Array
 from fdl.dtypes import bfloat16, float16, float32, int32
 from fdl.numpy._operands import root
-from fdl.optim.arguments import REAL, as_called, makes_transformation
+from fdl.optim.arguments import REAL, makes_transformation, tells_call
 from fdl.scalars import checked
 from fdl.sparse.rows import Rows
 
@@ -179,6 +179,7 @@ def set_to_zero() -> GradientTransformation:
     return per_leaf(fnp.zeros_like, True)
 
 
+@tells_call()
 def chain(*transformations: GradientTransformation) -> GradientTransformation:
     """Apply transformations one after the other; element-wise if all of them are.
 
@@ -212,7 +213,6 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
         return updates, tuple(states)
 
     result = in_float32(init, update, all(t.elementwise for t in transformations), True)
-    result.called = as_called("chain", *transformations)
     *before, last = transformations or (None,)
     if any(t.catch_up is not None for t in before):
         raise ValueError("what follows exact by_rows in a chain would not see the steps that rows make up for")

@@ -7,6 +7,7 @@ import fdl.numpy as fnp
 from fdl import tree
 from fdl.dtypes import int32
 from fdl.optim.accumulation import either
+from fdl.optim.arguments import tells_call
 from fdl.optim.base import (
     GradientTransformation,
     Tree,
@@ -42,6 +43,7 @@ class ConditionallyMaskState(NamedTuple):
     inner_state: Any
 
 
+@tells_call()
 @checked(max_consecutive_errors=Scalar(0, whole=True))
 def apply_if_finite(inner: GradientTransformation, max_consecutive_errors: int) -> GradientTransformation:
     """Leave out steps whose gradients are not all finite, up to so many in a row; then let them through.
@@ -85,6 +87,7 @@ def apply_if_finite(inner: GradientTransformation, max_consecutive_errors: int) 
     return in_float32(init, update, False, True)
 
 
+@tells_call()
 def conditionally_transform(
     inner: GradientTransformation, should_transform_fn: Callable[..., Any], forward_extra_args: bool = False
 ) -> GradientTransformation:
@@ -114,6 +117,7 @@ def conditionally_transform(
     )
 
 
+@tells_call()
 def conditionally_mask(
     inner: GradientTransformation, should_transform_fn: Callable[..., Any], forward_extra_args: bool = False
 ) -> GradientTransformation:

@@ -12,6 +12,7 @@ from fdl import tree
 from fdl.array import Array
 from fdl.core.trace import Tracer
 from fdl.dtypes import int32
+from fdl.optim.arguments import as_called
 from fdl.optim.base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
@@ -106,7 +107,9 @@ def inject_hyperparams(
             updates, inner = made(values).update(updates, state.inner_state, params, **extra)
             return updates, InjectHyperparamsState(increment(state.count), values, inner)
 
-        return GradientTransformationExtraArgs(init, update)
+        result = GradientTransformationExtraArgs(init, update)
+        result.called = as_called(as_called("inject_hyperparams", inner_factory), *args, **kwargs)
+        return result
 
     return make
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 from fdl import tree
+from fdl.optim.arguments import tells_call
 from fdl.optim.base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
@@ -30,6 +31,7 @@ class MultiTransformState(NamedTuple):
     inner_states: Any
 
 
+@tells_call()
 def masked(inner: GradientTransformation, mask: Tree | Callable[[Tree], Tree]) -> GradientTransformation:
     """Apply a transformation to some leaves; the others pass through.
 
@@ -68,6 +70,7 @@ def masked(inner: GradientTransformation, mask: Tree | Callable[[Tree], Tree]) -
     return GradientTransformationExtraArgs(init, update)
 
 
+@tells_call()
 def multi_transform(
     transforms: Mapping[Any, GradientTransformation], param_labels: Tree | Callable[[Tree], Tree]
 ) -> GradientTransformation:
@@ -123,6 +126,7 @@ partition = multi_transform
 PartitionState = MultiTransformState
 
 
+@tells_call()
 def freeze(mask: Tree | Callable[[Tree], Tree]) -> GradientTransformation:
     """Make the updates of some leaves zero; the others pass through.
 
@@ -141,6 +145,7 @@ def freeze(mask: Tree | Callable[[Tree], Tree]) -> GradientTransformation:
     return masked(set_to_zero(), mask)
 
 
+@tells_call()
 def selective_transform(
     optimizer: GradientTransformation, *, freeze_mask: Tree | Callable[[Tree], Tree]
 ) -> GradientTransformation:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import fdl.numpy as fnp
 from fdl import tree
 from fdl.flatten_util import ravel_pytree
+from fdl.optim.arguments import tells_call
 from fdl.optim.base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
@@ -30,6 +31,7 @@ class MonitorState(NamedTuple):
     measure_states: Any
 
 
+@tells_call()
 def snapshot(measure_name: str, measure: Callable[[Tree], Any]) -> GradientTransformation:
     """Keep in the state what a function makes of the updates at this place of a chain.
 
@@ -53,6 +55,7 @@ def snapshot(measure_name: str, measure: Callable[[Tree], Any]) -> GradientTrans
     return in_float32(lambda params: SnapshotState({measure_name: measure(params)}), update)
 
 
+@tells_call()
 def measure_with_ema(
     measure: Callable[[Tree], Any], decay: Any, debias: bool = True, accumulator_dtype: Any = None
 ) -> GradientTransformation:
@@ -80,6 +83,7 @@ def measure_with_ema(
     return GradientTransformation(lambda params: average.init(measure(params)), update)
 
 
+@tells_call()
 def monitor(measures: Mapping[str, GradientTransformation | Callable[[Tree], Any]]) -> GradientTransformation:
     """Keep in the state what several functions or transformations make of the updates.
 
@@ -121,6 +125,7 @@ def monitor(measures: Mapping[str, GradientTransformation | Callable[[Tree], Any
     return in_float32(init, update, False, True)
 
 
+@tells_call()
 def named_chain(*transformations: tuple[str, GradientTransformation]) -> GradientTransformation:
     """:func:`chain` whose state is a dict by names.
 
@@ -159,6 +164,7 @@ def named_chain(*transformations: tuple[str, GradientTransformation]) -> Gradien
     return in_float32(init, update, all(t.elementwise for t in parts.values()), True)
 
 
+@tells_call()
 def flatten(inner: GradientTransformation) -> GradientTransformation:
     """Apply a transformation to all leaves laid out in one vector: one step of it costs less for many small leaves.
 

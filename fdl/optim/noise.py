@@ -7,7 +7,7 @@ import fdl.numpy as fnp
 from fdl import random, tree
 from fdl.dtypes import int32
 from fdl.errors import ShapeError
-from fdl.optim.arguments import NOT_NEGATIVE, REAL, makes_transformation
+from fdl.optim.arguments import NOT_NEGATIVE, REAL, makes_transformation, tells_call
 from fdl.optim.base import GradientTransformation, ScalarOrSchedule, Tree, chain, identity, in_float32, increment
 from fdl.optim.transforms import scale_by_learning_rate, trace
 
@@ -134,6 +134,7 @@ def per_example_layer_norm_clip(grads: Tree, global_l2_norm_clip: Any, uniform: 
     return tree.unflatten(structure, [c[0] for c in clipped]), tree.unflatten(structure, [c[1] for c in clipped])
 
 
+@tells_call("key")
 def differentially_private_aggregate(l2_norm_clip: Any, noise_multiplier: Any, key: Any) -> GradientTransformation:
     """From gradients of each example to a mean that is differentially private. Source: Abadi et al. (2016).
 
@@ -164,6 +165,7 @@ def differentially_private_aggregate(l2_norm_clip: Any, noise_multiplier: Any, k
     return in_float32(lambda params: DifferentiallyPrivateAggregateState(key_of(key)), update)
 
 
+@tells_call("key")
 def dpsgd(
     learning_rate: ScalarOrSchedule,
     l2_norm_clip: Any,

@@ -5,11 +5,13 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from fdl import tree
+from fdl.optim.arguments import tells_call
 from fdl.optim.base import GradientTransformation, Tree
 from fdl.optim.masks import multi_transform
 from fdl.sparse.rows import Rows
 
 
+@tells_call()
 def by_path(transforms: Mapping[str, GradientTransformation]) -> GradientTransformation:
     """Different transformations for different leaves, chosen by patterns of their paths.
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import fdl.numpy as fnp
 from fdl import tree
 from fdl.dtypes import int32
-from fdl.optim.arguments import DECAY, NOT_NEGATIVE, RATE, makes_transformation
+from fdl.optim.arguments import DECAY, NOT_NEGATIVE, RATE, makes_transformation, tells_call
 from fdl.optim.base import (
     GradientTransformation,
     ScalarOrSchedule,
@@ -37,6 +37,7 @@ class ScheduleFreeState(NamedTuple):
     z: Any
 
 
+@tells_call()
 @checked(learning_rate=RATE, b1=Scalar(0.0, 1.0, above=True), weight_lr_power=NOT_NEGATIVE)
 def schedule_free(
     base_optimizer: GradientTransformation, learning_rate: ScalarOrSchedule, b1: Any = 0.9, weight_lr_power: Any = 2.0

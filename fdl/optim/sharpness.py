@@ -7,7 +7,7 @@ import fdl.numpy as fnp
 from fdl import tree
 from fdl.dtypes import int32
 from fdl.optim.accumulation import either
-from fdl.optim.arguments import POSITIVE, makes_transformation
+from fdl.optim.arguments import POSITIVE, makes_transformation, tells_call
 from fdl.optim.base import (
     GradientTransformation,
     Tree,
@@ -54,6 +54,7 @@ def scaled(updates: Tree, size: Any, eps: Any) -> Tree:
     return tree.map(lambda g: g / norm.astype(g.dtype), updates)
 
 
+@tells_call()
 @checked(sync_period=Scalar(1, whole=True))
 def sam(
     optimizer: GradientTransformation,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import fdl.numpy as fnp
 from fdl import lax, random, tree
 from fdl.api.differentiate import grad, jvp
-from fdl.optim.arguments import NOT_NEGATIVE, POSITIVE, makes_transformation
+from fdl.optim.arguments import NOT_NEGATIVE, POSITIVE, makes_transformation, tells_call
 from fdl.optim.base import (
     GradientTransformation,
     ScalarOrSchedule,
@@ -40,6 +40,7 @@ class SophiaState(NamedTuple):
     hessian_fn_state: Any
 
 
+@tells_call()
 def hutchinson_estimator_diag_hessian(random_seed: Any = 0) -> GradientTransformation:
     """An estimate of the Hessian's diagonal by a product with random signs. Source: Hutchinson (1989).
 

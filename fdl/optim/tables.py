@@ -14,6 +14,7 @@ from fdl.core.rewrite import eliminate_dead
 from fdl.core.trace import lift
 from fdl.dtypes import int32
 from fdl.errors import ShapeError, TreeError
+from fdl.optim.arguments import tells_call
 from fdl.optim.base import GradientTransformation, Tree, apply_updates, increment, needs_params
 from fdl.optim.masks import MaskedNode
 from fdl.optim.missed import of_each_element
@@ -43,6 +44,7 @@ class ByRowsState(NamedTuple):
     history: Any
 
 
+@tells_call()
 def by_rows(
     optimizer: GradientTransformation, tables: Tree | Callable[[Tree], Tree] = True, lazy: bool = False
 ) -> GradientTransformation:
