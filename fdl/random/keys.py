@@ -219,7 +219,7 @@ def clone(key: Any) -> Array:
     >>> key_data(clone(key(7))).tolist()
     [0, 7]
     """
-    found, old = typed(key, "clone")
+    found, old = typed(key, "clone", batched=True)
     found = key_wrap(key_unwrap(found))
     return key_unwrap(found) if old else found
 

@@ -22,6 +22,13 @@ def test_published_vectors():
     assert np.array_equal(np.stack(threefry2x32(*keys.T, *counters.T), axis=1), results)
 
 
+@pytest.mark.parametrize("make", [random.key, random.PRNGKey])
+def test_clones_of_several_keys_are_the_same_keys(make):
+    keys = random.split(make(0), (2, 3))
+    clones = random.clone(keys)
+    assert clones.type == keys.type and fnp.array_equal(random.key_data(clones), random.key_data(keys))
+
+
 def test_first_element_is_the_vector_at_counter_zero():
     zero = random.wrap_key_data(np.zeros(2, np.uint32))
     high, low = VECTORS[0][2]
