@@ -15,7 +15,7 @@ from fdl.ops.compare import ge, lt
 from fdl.ops.convert import convert
 from fdl.ops.cumulative import cumsum
 from fdl.ops.select import select
-from fdl.ops.shape import broadcast_in_dim, full, full_like, iota, move_axis, reshape
+from fdl.ops.shape import broadcast_in_dim, full, full_like, iota, reshape, transpose
 
 __all__ = ["RaggedDotDimensionNumbers", "ragged_dot", "ragged_dot_general"]
 
@@ -127,7 +127,8 @@ def ragged_dot_general(
 
     Returns:
         An array of the axes batch, free of `lhs`, free of `rhs`; with groups in front if the ragged axis is contracted.
-        What is in no group counts as 0. The products are made with an axis of groups at `lhs`.
+        What is in no group counts as 0. The products are made with an axis of groups at `lhs`, and at `rhs` if the
+        ragged axis is contracted.
 
     Raises:
         ShapeError: the shapes or axes do not fit.
@@ -161,6 +162,8 @@ def ragged_dot_general(
         raise ShapeError(f"{name}: the ragged axis {ragged} is a {kind} one, so that rhs has {needed} of groups")
     if groups and (not 0 <= groups[0] < w.ndim or groups[0] in (*rhs_contracted, *rhs_batch)):
         raise ShapeError(f"{name}: the group axis {groups[0]} of {w.type} is to be none of its other axes")
+    if len(contracted) != len(rhs_contracted) or len(batch) != len(rhs_batch):
+        raise ShapeError(f"{name}: as many axes of lhs as of rhs are needed, got {numbers.dot_dimension_numbers}")
     if groups and sizes.shape[-1] != w.shape[groups[0]]:
         raise ShapeError(f"{name}: expected rhs group dimension size {sizes.shape[-1]}, got {w.shape[groups[0]]}")
     before = contracted if ragged in contracted else batch if ragged in batch else _free(x.ndim, contracted, batch)
@@ -172,20 +175,28 @@ def ragged_dot_general(
     if ragged in batch:
         return dot_general(x, w, numbers.dot_dimension_numbers, preferred_element_type=preferred_element_type)
     sizes = convert(sizes, int32 if sizes.dtype.itemsize < 4 else sizes.dtype)
+    parts = _by_group(x, sizes, ragged, prefix)
+    if groups:
+        dimensions: Any = (((*contracted, x.ndim), (*rhs_contracted, groups[0])), (batch, rhs_batch))
+    else:  # both are masked, so that nothing of other groups reaches this one, be it NaN
+        of_rhs = dict(zip((*batch, *contracted), (*rhs_batch, *rhs_contracted), strict=True))
+        dimensions = ((contracted, rhs_contracted), ((x.ndim, *batch), (w.ndim, *rhs_batch)))
+        w = _by_group(w, sizes, of_rhs[ragged], tuple(of_rhs[axis] for axis in prefix))
+    return dot_general(parts, w, dimensions, preferred_element_type=preferred_element_type)
+
+
+def _by_group(x: Any, sizes: Any, ragged: int, prefix: Sequence[int]) -> Any:
+    """An operand repeated along a new last axis, one of groups, with 0 for what is in another group or in none."""
+    if sizes.ndim > 1:
+        order = sorted(range(len(prefix)), key=lambda place: prefix[place])
+        sizes, prefix = transpose(sizes, (*order, len(prefix))), sorted(prefix)
     ends = cumsum(sizes, sizes.ndim - 1)
     grouped = (*x.shape, sizes.shape[-1])
     axes = (x.ndim,) if sizes.ndim == 1 else (*prefix, x.ndim)
-    if tuple(sorted(axes)) != axes:
-        raise ShapeError(f"{name}: group_sizes of several axes need batch axes of lhs in order, got {axes}")
     rows = iota(sizes.dtype, grouped, ragged)
-    inside = and_(
-        ge(rows, broadcast_in_dim(ends - sizes, grouped, axes)), lt(rows, broadcast_in_dim(ends, grouped, axes))
-    )
+    start, end = (broadcast_in_dim(v, grouped, axes) for v in (ends - sizes, ends))
     parts = broadcast_in_dim(x, grouped, range(x.ndim))
-    parts = select(inside, parts, full_like(parts, 0))
-    inner = ((*contracted, x.ndim), (*rhs_contracted, groups[0])) if groups else (contracted, rhs_contracted)
-    found = dot_general(parts, w, (inner, (batch, rhs_batch)), preferred_element_type=preferred_element_type)
-    return found if groups else move_axis(found, x.ndim - len(contracted), 0)
+    return select(and_(ge(rows, start), lt(rows, end)), parts, full_like(parts, 0))
 
 
 def _free(ndim: int, contracted: Sequence[int], batch: Sequence[int]) -> tuple[int, ...]:

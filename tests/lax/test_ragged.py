@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fdl import lax
+from fdl import grad, lax
 from fdl.errors import ShapeError
 
 RNG = np.random.default_rng(0)
@@ -39,6 +39,25 @@ def test_contracted_axis_gives_a_product_for_each_group_and_batch():
             np.testing.assert_allclose(found[g, b], x[b, low:high].T @ w[b, low:high], rtol=1e-12, atol=1e-12)
 
 
+def test_numbers_of_other_groups_and_of_none_do_not_reach_a_contracted_group():
+    x, w = draw(3, 2), np.array([[1.0, 2.0], [np.nan, 1.0], [np.inf, 1.0]])
+    numbers = NUMBERS((((0,), (0,)), ((), ())), [0], [])
+    found = np.asarray(lax.ragged_dot_general(x, w, np.array([1, 1]), numbers))
+    np.testing.assert_allclose(found, [np.outer(x[0], w[0]), np.outer(x[1], w[1])], rtol=1e-12)
+    first = lambda x: lax.ragged_dot_general(x, w, np.array([1, 1]), numbers)[0].sum()  # noqa: E731
+    np.testing.assert_allclose(grad(first)(x)[np.array([0, 2])], [[3, 3], [0, 0]], rtol=1e-12)
+
+
+def test_batch_axes_in_any_order_have_sizes_of_their_own():
+    x, w, sizes = draw(2, 5, 3, 4), draw(5, 3, 2, 1), np.array([[[1, 3], [0, 5]], [[2, 2], [4, 1]], [[5, 0], [1, 1]]])
+    found = lax.ragged_dot_general(x, w, sizes, NUMBERS((((1,), (0,)), ((2, 0), (1, 2))), [1], []))
+    assert found.shape == (2, 3, 2, 4, 1)
+    for i, j in np.ndindex(3, 2):
+        for g, (low, high) in enumerate(bounds(sizes[i, j])):
+            expected = x[j, low:high, i].T @ w[low:high, i, j]
+            np.testing.assert_allclose(found[g, i, j], expected, rtol=1e-12, atol=1e-12)
+
+
 def test_batch_axis_ignores_groups():
     x, w = draw(5, 2, 3), draw(5, 3, 4)
     found = lax.ragged_dot_general(x, w, np.array([2, 3]), NUMBERS((((2,), (1,)), ((0,), (0,))), [0], []))
@@ -53,6 +72,7 @@ def test_batch_axis_ignores_groups():
         (NUMBERS((((1,), (1,)), ((), ())), [0], []), [1, 1, 1], "one axis of groups"),
         (NUMBERS((((1,), (1,)), ((), ())), [0], [0]), [[1, 1, 1]], r"expected group_sizes to have shape \(3,\)"),
         (NUMBERS((((1,), (1,)), ((), ())), [0], [0]), [1, 1], "expected rhs group dimension size 2, got 3"),
+        (NUMBERS((((0, 1), (1,)), ((), ())), [0], []), [1, 1, 1], "as many axes of lhs as of rhs"),
     ],
 )
 def test_wrong_axes_are_named(numbers, sizes, message):
