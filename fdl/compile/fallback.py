@@ -5,6 +5,7 @@ tries again without that pass, without any optional one, and in the end leaves t
 a fault of the compiler costs time, and never a result.
 """
 
+import functools
 import signal
 import warnings
 from collections.abc import Callable
@@ -112,8 +113,17 @@ def otherwise(name: str, program: Program, make: Callable[[], T], instead: U) ->
 
 def _of_a_signal(error: Exception) -> bool:
     """Whether the handler of a signal raised it, which came while the compiler ran."""
-    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()} - {None}
+    handlers = {_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
     return any(frame.f_code in handlers for frame, _ in walk_tb(error.__traceback__))
+
+
+def _code(handler: Any) -> Any:
+    """The code that a handler runs: its own, that of what a partial calls, or that of an object's `__call__`."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    if callable(handler) and not hasattr(handler, "__code__"):
+        handler = handler.__call__
+    return getattr(handler, "__code__", None)
 
 
 def _words(skip: Skip) -> str:

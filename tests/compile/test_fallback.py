@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -418,14 +419,25 @@ def test_optional_passes_are_those_that_run() -> None:
     assert pipeline.cache_key(program, (), frozenset(OPTIONAL)) != pipeline.cache_key(program, ())
 
 
-def test_errors_of_signal_handlers_are_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    def handler(*_: Any) -> None:
-        raise TimeoutError("enough")
+def handler(*_: Any) -> None:
+    raise TimeoutError("enough")
 
-    before = signal.signal(signal.SIGUSR1, handler)
+
+class Handler:
+    def __call__(self, *_: Any) -> None:
+        handler()
+
+    method = __call__
+
+
+@pytest.mark.parametrize("given", [handler, partial(partial(handler, 1), 2), Handler(), Handler().method])
+def test_errors_of_signal_handlers_are_the_users(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGUSR1, given)
     monkeypatch.setattr(planner, "make_plan", lambda *_, **__: signal.raise_signal(signal.SIGUSR1))
     try:
         with pytest.raises(TimeoutError, match="enough"):
             fdl.jit(lambda x: x + 1)(1.0)
     finally:
         signal.signal(signal.SIGUSR1, before)
+    # That no handler is set (SIG_DFL, a member of an Enum) makes no signal of what the compiler itself raises.
+    assert fallback._code(signal.SIG_DFL) is fallback._code(None) is None
