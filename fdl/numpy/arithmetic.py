@@ -22,7 +22,7 @@ from fdl.numpy._operands import (
     promote,
     real_of,
 )
-from fdl.numpy.scalar_types import finfo, iinfo
+from fdl.numpy.scalar_types import finfo
 from fdl.ops import arithmetic as ops
 from fdl.ops import bitwise, compare, rounding, transcendental
 from fdl.ops import complex as complex_ops
@@ -408,12 +408,18 @@ def clip(
         x, *limits = promote("clip", arr, *(bound for bound in (min, max) if bound is not None))
         min, max = limits[0] if min is not None else None, limits[-1] if max is not None else None
     elif x.type.dtype in INTEGER:
-        span = iinfo(x.type.dtype)
-        nearest: Any = lambda bound: int(np.clip(bound, span.min, span.max))  # noqa: E731
-        min, max = (nearest(bound) if WEAK.get(type(bound)) is int else bound for bound in (min, max))
+        min, max = _nearest(min, x.type.dtype), _nearest(max, x.type.dtype)
     if min is not None:
         x = maximum(min, x)
     return x if max is None else minimum(max, x)
+
+
+def _nearest(bound: Any, dtype: np.dtype) -> Any:
+    """A limit, if it is a Python integer as the nearest one that an integer dtype holds."""
+    if WEAK.get(type(bound)) is not int:
+        return bound
+    span = np.iinfo(dtype)
+    return max(span.min, min(int(bound), span.max))
 
 
 def copysign(x1: ArrayLike, x2: ArrayLike, /) -> Array:

@@ -263,6 +263,9 @@ def test_clip_and_nan_to_num() -> None:
     np.testing.assert_array_equal(np.asarray(fnp.clip(x, -1, 1)), [-1, 0, 1])
     np.testing.assert_array_equal(np.asarray(fnp.clip(x, max=1)), [-2, 0, 1])
     np.testing.assert_array_equal(np.asarray(fnp.clip(x, min=0)), [0, 0, 3])
+    small = np.array([-100, 5, 100], np.int8)
+    for bounds, expected in (((-1000, 1000), small), ((300, None), [127] * 3), ((0, -999), [-128] * 3)):
+        np.testing.assert_array_equal(np.asarray(fnp.clip(small, *bounds)), expected)
     np.testing.assert_array_equal(
         np.asarray(fnp.nan_to_num(np.array([np.nan, np.inf, -np.inf]), nan=1, posinf=2, neginf=3)), [1, 2, 3]
     )
