@@ -302,6 +302,28 @@ def check_known_indices_out_of_bounds_are_clipped_or_dropped():
     assert x.at[5].set(1.0).tolist() == x.tolist() and x.at[np.array([5, 0])].add(1.0).sum() == 17
     taken = jnp.take(x, np.array([0, 7]), axis=0)
     assert taken[0].tolist() == [0, 1] and jnp.isnan(taken[1]).all()
+    a = jnp.arange(3)
+    for run in (lambda f: f, jax.jit):  # values of JAX 0.10.2
+        places = [[7], [-1], [-7]]
+        found = [run(lambda i: jnp.put(a, i, 9, inplace=False))(np.array(i)).tolist() for i in places]
+        assert found == [[0, 1, 9], [0, 1, 9], [9, 1, 2]]
+        found = [run(lambda i: jnp.take_along_axis(a, i, 0))(np.array(i)).tolist() for i in places]
+        assert found == [[-(2**31)], [2], [-(2**31)]]
+        found = [run(lambda i: jnp.insert(a, i, jnp.array([8, 9])))(i).tolist() for i in (4, -1, -7)]
+        assert found == [[0, 1, 2, 8, 9], [0, 1, 8, 9, 2], [8, 9, 0, 1, 2]]
+
+
+def check_errors_of_combined_numbers_name_what_made_the_dtype():
+    for call in (
+        lambda f: jax.lax.associative_scan(f, jnp.arange(4)),
+        lambda f: jax.lax.reduce(jnp.arange(4), 0, f, (0,)),
+    ):
+        try:
+            call(lambda a, b: a + b * 1.5)
+        except ValueError as error:
+            assert "mul at" in str(error) and "as_jax_checks.py" in str(error), error
+        else:
+            raise AssertionError("no error")
 
 
 def check_functions_and_dtypes_are_recognized():

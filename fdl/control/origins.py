@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl.core.program import Atom, Equation, Literal, Program, subprograms
-from fdl.core.trace import trace_program
+from fdl.core.trace import lift, trace_program
 from fdl.core.types import TensorType
 from fdl.dtypes import short_name
 from fdl.ops.convert import Convert
@@ -44,7 +44,8 @@ def origin_of_result(function: Callable[..., Any], types: Sequence[TensorType], 
         types: of its arguments.
         place: the number of the result.
     """
-    program, captured = trace_program(function, types)
+    # Strong values: a weak one is no tracer of the Program, which would take it for an array of outside.
+    program, captured = trace_program(lambda *values: [lift(v) for v in function(*values)], types)
     return dtype_origin(program, place, described(len(captured), lambda number: "an argument of the function"))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fdl import array as arrays
+from fdl.config import config
 from fdl.core.trace import Tracer, Value
 from fdl.core.weak import weak_as
 from fdl.dtypes import INTEGER, index_dtype
@@ -297,11 +298,13 @@ def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None)
     count = max(new.type.shape[axis], size)
     try:
         if traced:
-            start = signed_places(from_front(obj, extent), extent + count)
+            start = clip(signed_places(from_front(obj, extent), extent + count), 0, extent)
             place = iota(start.type.dtype, (extent + count,), 0)
             behind = select(place < start + count, place + extent - start, place - count)
             numbers: Any = select(place < start, place, behind)
         else:
+            if not config.check_indices and not isinstance(known, slice):
+                known = np.clip(known, -extent, extent)
             numbers = np.insert(np.arange(extent), known, np.arange(extent, extent + count))
     except (IndexError, ValueError, TypeError) as error:
         raise IndexingError(f"insert: obj and values do not fit an axis of extent {extent}: {error}") from None

@@ -230,7 +230,7 @@ def take_along_axis(
     axis = axis_index("take_along_axis", axis, x.type.ndim)
     extent = x.type.shape[axis]
     known = type(places) is arrays.Array
-    if known and mode is None and fill_value is None:
+    if known and config.check_indices and mode is None and fill_value is None:
         wrong = (places.concrete() >= extent) | (places.concrete() < -extent)
         if wrong.any():
             bad = places.concrete()[wrong].flat[0]
@@ -256,7 +256,8 @@ def put(a: ArrayLike, ind: ArrayLike, v: ArrayLike, mode: str | None = None, *, 
         a: array.
         ind: where, in the flattened array.
         v: values, repeated as need be.
-        mode: "clip" or "wrap" for indices out of bounds.
+        mode: "clip" or "wrap" for indices out of bounds. By default known ones are an error and traced ones are
+            dropped; both are clipped if `config.check_indices` is off, as JAX does.
         inplace: must be False, since arrays are immutable.
 
     >>> put(zeros(3), array([0, 2]), 1.0, inplace=False)
@@ -268,6 +269,8 @@ def put(a: ArrayLike, ind: ArrayLike, v: ArrayLike, mode: str | None = None, *, 
     if not places.type.size:
         return x
     values = resize(ravel(beside("put", v, x.type.dtype)), places.type.shape)
+    if mode is None and not config.check_indices:  # unlike with "clip", negative ones count from the end
+        places, mode = from_front(places, x.type.size), "clip"
     places = _fitted(places, x.type.size, mode)
     return reshape(ravel(x).at[places].set(values), x.type.shape)
 
