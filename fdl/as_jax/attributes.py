@@ -12,6 +12,7 @@ from fdl.api.environment import Device, devices
 from fdl.api.jit import Jitted
 from fdl.as_jax.core import typeof
 from fdl.core.trace import Value
+from fdl.numpy.scalar_types import ScalarType
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,10 @@ _ATTRIBUTES: dict[str, Any] = {
 
 
 def install() -> None:
-    """Give arrays, traced ones too, these attributes, and the class of jitted functions JAX's name."""
+    """Give arrays, traced ones too, these attributes, the class of jitted functions JAX's name, dtypes JAX's hashes."""
     Jitted.__qualname__ = "PjitFunction"
     setattr(sys.modules[Jitted.__module__], "PjitFunction", Jitted)  # noqa: B010 -- pickles find the class by its name
+    # That of NumPy's class of the name: sets of them hold it. Elsewhere it is that of NumPy's dtype, which is equal, too.
+    ScalarType.__hash__ = lambda self: hash(self.dtype.type)  # type: ignore[method-assign]
     for name, attribute in _ATTRIBUTES.items():
         setattr(Value, name, attribute)

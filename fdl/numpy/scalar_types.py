@@ -31,7 +31,7 @@ class ScalarType:
         return self.dtype == (other.dtype if isinstance(other, ScalarType) else other)
 
     def __hash__(self) -> int:
-        return hash(self.dtype.type)  # that of NumPy's class of the name, so that sets of them hold it, as in JAX
+        return hash(self.dtype)
 
     def __repr__(self) -> str:
         return f"fdl.numpy.{self.dtype}"
