@@ -54,7 +54,7 @@ def install() -> None:
     """Give arrays, traced ones too, these attributes, the class of jitted functions JAX's name, dtypes JAX's hashes."""
     Jitted.__qualname__ = "PjitFunction"
     setattr(sys.modules[Jitted.__module__], "PjitFunction", Jitted)  # noqa: B010 -- pickles find the class by its name
-    # That of NumPy's class of the name: sets of them hold it. Elsewhere it is that of NumPy's dtype, which is equal, too.
+    # That of NumPy's class of the name, so that sets of these hold it; else it is that of NumPy's dtype.
     ScalarType.__hash__ = lambda self: hash(self.dtype.type)  # type: ignore[method-assign]
     for name, attribute in _ATTRIBUTES.items():
         setattr(Value, name, attribute)
