@@ -125,7 +125,7 @@ def qdwh(
         u [m, n] with orthonormal columns, Hermitian h [n, n], the number of iterations, 1, and whether it converged.
 
     Raises:
-        ShapeError: x is no matrix, or has more columns than rows.
+        ShapeError: x is no matrix, has more columns than rows, or is smaller than `dynamic_shape`.
 
     >>> u, h, _, converged = qdwh(fnp.array([[0.0, -2.0], [3.0, 0.0]]))
     >>> h.round(3).tolist(), bool(converged)
@@ -136,6 +136,8 @@ def qdwh(
     if x.ndim != 2 or m < n:
         raise ShapeError(f"qdwh needs a matrix with at least as many rows as columns, got {x.type}")
     rows, columns = (m, n) if dynamic_shape is None else (integer("qdwh: dynamic_shape", d) for d in dynamic_shape)
+    if not (0 <= rows <= m and 0 <= columns <= n):
+        raise ShapeError(f"qdwh: dynamic_shape must be at most the shape of x, {x.shape}, got {dynamic_shape}")
     u, h = polar(x[:rows, :columns])
     u = fnp.pad(u, ((0, m - rows), (0, n - columns)))
     h = fnp.pad(h, (0, n - columns))

@@ -13,6 +13,7 @@ import functools
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from functools import cache
 from types import TracebackType
@@ -42,6 +43,14 @@ def cell_name(path: str) -> str:
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     found = getattr(getattr(shell, "compile", None), "format_code_name", lambda path: None)(path)
     return found[1].replace("[", " [") if found else ""
+
+
+def warn(text: str) -> None:
+    """Warn of the user's line that called fdl, however many frames of fdl lie between."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and not shown_name(frame.f_code.co_filename):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, stacklevel=level)
 
 
 def of_users(traceback: TracebackType | None) -> TracebackType | None:

@@ -12,7 +12,7 @@ from fdl.array import Array, alias, refuse_stream
 from fdl.config import config
 from fdl.core.trace import Tracer, Value
 from fdl.dtypes import as_dtype, default_dtype, key
-from fdl.errors import ConcretizationError, ShapeError
+from fdl.errors import ConcretizationError, DtypeError, ShapeError
 from fdl.numpy import (
     _printing,
     arithmetic,
@@ -205,9 +205,13 @@ def _view(self: Any, dtype: Any = None) -> Any:
         return alias(self)
     new, shape = as_dtype(dtype), self.type.shape
     old, size = self.type.dtype.itemsize, new.itemsize
+    if new != self.type.dtype and key in (new, self.type.dtype):
+        raise DtypeError(f"view: {self.type} is not read as {new}; use random.key_data and random.wrap_key_data")
     if old == size:
         return bitcast(self, new)
-    if not shape or (shape[-1] * old) % size:
+    if not shape:
+        raise ShapeError(f"view: {self.type} has no last axis whose elements could be read as {new}; use x[None]")
+    if (shape[-1] * old) % size:
         raise ShapeError(f"view: the last axis of {self.type} has no whole number of elements of {new}")
     fitted = (*shape[:-1], shape[-1] * old // size)
     parts = self if old > size else shapes.reshape(self, (*fitted, size // old))

@@ -2,7 +2,6 @@
 
 import operator
 import reprlib
-import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeGuard
 
@@ -38,6 +37,7 @@ from fdl.ops.select import select
 from fdl.ops.shape import broadcast_in_dim, full_like
 from fdl.ops.transcendental import sqrt
 from fdl.sharding import Sharding
+from fdl.tracebacks import warn
 
 #: For signatures: an Array, a NumPy array or scalar, or a Python number.
 ArrayLike: TypeAlias = Any
@@ -218,7 +218,7 @@ def broadcast(name: str, *values: Array) -> list[Array]:
         )
         if config.numpy_rank_promotion == "raise":
             raise ShapeError(text)
-        warnings.warn(text, stacklevel=2)
+        warn(text)
     shape = broadcast_shapes(*(v.type.shape for v in values), name=name)
     return [expand_to(v, shape) for v in values]
 

@@ -137,9 +137,10 @@ class Lgamma(Special, Unary):
     """The logarithm of the absolute value of the gamma function."""
 
     def reference(self, x: np.ndarray) -> np.ndarray:
+        found = _scipy("gammaln", x)  # first, since it refuses complex numbers
         with np.errstate(divide="ignore"):
             tiny = -np.log(np.abs(x.astype(np.float64)))  # SciPy overflows
-        return np.where(np.abs(x) < 1e-300, tiny.astype(x.dtype), _scipy("gammaln", x))
+        return np.where(np.abs(x) < 1e-300, tiny.astype(x.dtype), found)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         return digamma(x)

@@ -1,7 +1,6 @@
 """Spectra of signals by windows of them, under the names of ``scipy.signal``."""
 
 import itertools
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,14 +12,16 @@ from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.dtypes import complex64, complex128
 from fdl.errors import ShapeError
-from fdl.numpy._operands import axis_index, integer, integers, promote, real_of
+from fdl.numpy._operands import axis_index, broadcast_shapes, integer, integers, promote, real_of
+from fdl.scalars import Scalar
+from fdl.tracebacks import warn
 
 __all__ = ["csd", "detrend", "istft", "stft", "welch"]
 
 _ARGUMENTS = {
     "x": "array; `axis` is time.",
     "y": "array that broadcasts against x, filled up with zeros to its length, or the other way round; None is x.",
-    "fs": "samples per unit of time.",
+    "fs": "samples per unit of time, a positive number.",
     "window": "what segments are multiplied by: a vector, or a name or tuple that ``scipy.signal.get_window`` takes.",
     "nperseg": "samples in a segment; None is the length of a given window, else 256, at most all samples.",
     "noverlap": "samples that neighbouring segments share, None for half of them.",
@@ -33,9 +34,11 @@ _ARGUMENTS = {
     "boundary": 'how the signal goes on beyond its ends: "zeros", "constant", "even", "odd", or None for not at all.',
     "padded": "whether to append zeros so that all samples are in a segment.",
 }
+_TRENDS = ("linear", "l", "constant", "c")
+_RATE = Scalar(0.0, above=True)
 _RAISES = {
     "ShapeError": "shapes, the window, or the lengths of segments do not fit.",
-    "ValueError": "an option has another value.",
+    "ValueError": "an option has another value; RangeError, DtypeError: `fs` is not positive or no real number.",
 }
 
 
@@ -64,7 +67,7 @@ def detrend(data: Any, axis: int = -1, type: str = "linear", bp: Any = 0, overwr
     """
     if overwrite_data:
         raise ValueError("detrend: arrays do not change; leave overwrite_data out")
-    if type not in ("linear", "l", "constant", "c"):
+    if type not in _TRENDS:
         raise ValueError(f"detrend: type must be 'linear' or 'constant', got {type!r}")
     (x,) = promote("detrend", data, to_inexact=True)
     axis = axis_index("detrend", axis, x.ndim)
@@ -140,13 +143,13 @@ def _places(samples: int, nperseg: int, step: int) -> np.ndarray:
 
 def _trend(name: str, kind: Any, axis: int, ndim: int) -> Callable[[Array], Array]:
     """What takes the trend off segments, which stand on the last axis."""
-    if isinstance(kind, str):
+    if isinstance(kind, str) and kind in _TRENDS:
         return lambda segments: detrend(segments, -1, kind)
     if callable(kind):  # it sees time where the caller has it
         if axis == ndim - 1:
             return lambda segments: kind(segments)
         return lambda segments: fnp.moveaxis(fnp.asarray(kind(fnp.moveaxis(segments, -1, axis))), axis, -1)
-    if kind:
+    if isinstance(kind, str) or kind:
         raise ValueError(f"{name}: detrend must be 'constant', 'linear', a function or False, got {kind!r}")
     return lambda segments: segments
 
@@ -169,7 +172,7 @@ class _Spectra:
         padded: bool = False,
     ) -> None:
         """Transform each signal; `values` has time's segments last and frequencies where time was."""
-        self.name = name
+        _RATE.check(name, "fs", fs)
         arrays = promote(name, *signals, to_inexact=True)
         if any(a.ndim != arrays[0].ndim for a in arrays):
             raise ShapeError(f"{name} needs signals with as many axes, got {' and '.join(str(a.type) for a in arrays)}")
@@ -181,7 +184,7 @@ class _Spectra:
         self.dtype = _complex(arrays[0].dtype)
         self.real = real_of(self.dtype)
         arrays = [fnp.moveaxis(a, self.axis, -1) for a in arrays]
-        lead = fnp.broadcast_shapes(*(a.shape[:-1] for a in arrays))
+        lead = broadcast_shapes(*(a.shape[:-1] for a in arrays), name=f"{name}: signals beside time")
         self.empty = not all(a.size for a in arrays)
         if self.empty:
             shape = (*lead, min(a.shape[-1] for a in arrays))
@@ -195,7 +198,7 @@ class _Spectra:
         if isinstance(window, (str, tuple)):
             wanted = min(256, most) if nperseg is None else integer(f"{name}: nperseg", nperseg)
             if wanted > most:
-                warnings.warn(f"{name}: nperseg {wanted} is more than the {most} samples; taking those", stacklevel=4)
+                warn(f"{name}: nperseg {wanted} is more than the {most} samples; taking those")
             nperseg = min(wanted, most)
         else:
             window = fnp.asarray(window)
@@ -213,7 +216,7 @@ class _Spectra:
             length += (nperseg - length) % step % nperseg
             wide = [_filled(a, length) for a in wide]
         if onesided and any(a.dtype.kind == "c" for a in wide):
-            warnings.warn(f"{name}: signals are complex; taking return_onesided=False", stacklevel=4)
+            warn(f"{name}: signals are complex; taking return_onesided=False")
             onesided = False
         self.onesided, self.nfft = onesided and w.dtype.kind != "c", nfft
         power = fs * fnp.sum(fnp.square(w)) if scaling == "density" else fnp.square(fnp.sum(w))
@@ -279,9 +282,9 @@ def _average(name: str, powers: Array, average: str) -> Array:
     return fnp.median(powers, -1) / bias
 
 
-def _power(name: str, x: Any, y: Any, average: str, options: dict[str, Any]) -> tuple[Array, Array]:
+def _power(name: str, x: Any, y: Any, average: str, *options: Any) -> tuple[Array, Array]:
     """The (cross) power of signals by Welch's method."""
-    found = _Spectra(name, [x] if y is None else [x, y], **options)
+    found = _Spectra(name, [x] if y is None else [x, y], *options)
     first, last = found.values[0], found.values[-1]
     if found.empty:
         return found.frequencies, first.real if y is None else first
@@ -324,16 +327,8 @@ def csd(
     >>> float(f[fnp.argmax(fnp.abs(p))])
     0.25
     """
-    options = {
-        "fs": fs,
-        "window": window,
-        "lengths": (nperseg, noverlap, nfft),
-        "detrend": detrend,
-        "onesided": return_onesided,
-        "scaling": scaling,
-        "axis": axis,
-    }
-    return _power("csd", x, y, average, options)
+    lengths = nperseg, noverlap, nfft
+    return _power("csd", x, y, average, fs, window, lengths, detrend, return_onesided, scaling, axis)
 
 
 @fill_docstring(_ARGUMENTS, raises=_RAISES)
@@ -359,7 +354,8 @@ def welch(
     >>> float(f[fnp.argmax(p)])
     0.25
     """
-    return csd(x, None, fs, window, nperseg, noverlap, nfft, detrend, return_onesided, scaling, axis, average)
+    lengths = nperseg, noverlap, nfft
+    return _power("welch", x, None, average, fs, window, lengths, detrend, return_onesided, scaling, axis)
 
 
 def _overlapped(segments: Array, step: int) -> Array:
@@ -404,6 +400,7 @@ def istft(
     >>> istft(z)[1].round(3).tolist()
     [1.0, 2.0, 3.0, 2.0, 1.0, 0.0, 1.0, 2.0]
     """
+    _RATE.check("istft", "fs", fs)
     (z,) = promote("istft", Zxx, to_inexact=True)
     if z.ndim < 2:
         raise ShapeError(f"istft needs an axis of frequencies and one of segments, got {z.type}")

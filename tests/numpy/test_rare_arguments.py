@@ -9,7 +9,7 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl.errors import ShapeError
+from fdl.errors import DtypeError, ShapeError
 
 FLOATS = [np.float16, np.float32, np.float64]
 
@@ -107,6 +107,10 @@ def test_bytes() -> None:
     same(fnp.asarray(z).byteswap(), z.byteswap())
     with pytest.raises(ShapeError, match=r"view: the last axis of i32\[3\] has no whole number of elements of float64"):
         fnp.ones(3, "int32").view("float64")
+    with pytest.raises(ShapeError, match=r"view: i32\[\] has no last axis.*x\[None\]"):
+        fnp.int32(3).view("int64")
+    with pytest.raises(DtypeError, match="random.key_data"):
+        fdl.random.key(0).view("uint32")
 
 
 def test_sequences_and_buffers() -> None:

@@ -162,3 +162,5 @@ def test_condensed_forms_of_empty_and_wrong_matrices():
         condensed.schur(np.eye(2), sort_eig_vals=True)
     u, p, *_ = condensed.qdwh(np.diag([2.0, 3.0, 0.0]), dynamic_shape=(2, 2))
     close(u @ p, np.diag([2.0, 3.0, 0.0]))
+    with pytest.raises(ShapeError, match=r"dynamic_shape must be at most .*\(3, 3\), got \(5, 5\)"):
+        condensed.qdwh(np.eye(3), dynamic_shape=(5, 5))

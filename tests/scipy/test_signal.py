@@ -8,7 +8,7 @@ import scipy.signal
 
 import fdl
 import fdl.numpy as fnp
-from fdl.errors import AxisError, ShapeError
+from fdl.errors import AxisError, DtypeError, ShapeError
 from fdl.scipy import signal
 
 RNG = np.random.default_rng(0)
@@ -231,7 +231,29 @@ def test_wrong_lengths_and_options_of_spectra():
         signal.csd(x, np.ones((2, 8)))
     with pytest.raises(ShapeError, match="must differ"):
         signal.istft(np.ones((3, 3)), time_axis=0, freq_axis=0)
-    with pytest.warns(UserWarning, match="more than the 8 samples"):
-        signal.stft(x)
-    with pytest.warns(UserWarning, match="complex"):
-        signal.welch(x + 0j, nperseg=4)
+    for call in (
+        lambda: signal.welch(x, average="x"),
+        lambda: signal.welch(x, detrend="xx"),
+        lambda: signal.welch(x, fs=0),
+        lambda: signal.welch(x, nperseg=0),
+    ):
+        with pytest.raises(ValueError, match="^welch: (average|detrend|fs|nperseg) must be"):
+            call()
+    for call in (lambda: signal.stft(x, fs="a"), lambda: signal.istft(np.ones((3, 3)), fs=1j)):
+        with pytest.raises(DtypeError, match="stft: fs must be a real number"):
+            call()
+    with pytest.raises(ShapeError, match=r"^csd: signals beside time.*\(3,\).*\(2,\)"):
+        signal.csd(np.ones((3, 8)), np.ones((2, 8)))
+
+
+def test_warnings_of_spectra_are_of_the_line_that_calls():
+    x = np.ones(8)
+    for function, given, options, words in [
+        (signal.stft, [x], {}, "stft: nperseg 256 is more than the 8 samples"),
+        (signal.welch, [x], {"nperseg": 9}, "welch: nperseg 9 is more"),
+        (signal.csd, [x, x + 0j], {"nperseg": 4}, "csd: signals are complex"),
+        (signal.welch, [x + 0j], {"nperseg": 4}, "welch: signals are complex"),
+    ]:
+        with pytest.warns(UserWarning, match=words) as caught:
+            function(*given, **options)
+        assert [w.filename for w in caught] == [__file__]
