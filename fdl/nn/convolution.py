@@ -10,6 +10,7 @@ from fdl.errors import ShapeError
 from fdl.nn import initializers
 from fdl.nn.initializers import Initializer
 from fdl.nn.layers import Params, shifted, weights
+from fdl.numpy._operands import integer
 
 Extents = int | Sequence[int]
 Padding = str | Sequence[tuple[int, int]]
@@ -143,7 +144,7 @@ def pads(padding: Any, rank: int) -> Padding:
     if isinstance(padding, str):
         return padding
     try:
-        found = tuple((int(low), int(high)) for low, high in padding)
+        found = tuple((integer("padding", low), integer("padding", high)) for low, high in padding)
     except (TypeError, ValueError):
         found = ()
     if len(found) != rank:

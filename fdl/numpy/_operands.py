@@ -16,6 +16,8 @@ from fdl.core.trace import Tracer, Value
 from fdl.core.types import Array
 from fdl.core.weak import weak_as
 from fdl.dtypes import (
+    INEXACT,
+    INTEGER,
     WEAK,
     bool_,
     complex64,
@@ -83,6 +85,20 @@ def beside(name: str, x: Any, dtype: np.dtype) -> Array:
     """`x` as a Value of the dtype of the arrays that it meets, a number with all of its digits."""
     made: Any = cast(arrays.as_weak(x) if type(x) in WEAK else value(name, x), dtype)
     return made.strong()
+
+
+def as_written(name: str, given: Any, dtype: np.dtype) -> Array:
+    """`given` as it is written into arrays of `dtype`, a number of Python with all of its digits.
+
+    An integer that the dtype does not hold wraps around under JAX's name, as in JAX.
+
+    Raises:
+        RangeError: it does not hold the integer, elsewhere.
+    """
+    given = python_number(given)
+    exact = (type(given) is int and dtype in INTEGER) or (type(given) in (int, float) and dtype in INEXACT)
+    exact = exact and not config.weak_arrays
+    return cast(given if exact or isinstance(given, Value) else value(name, given), dtype)
 
 
 def wide(x: Array) -> Array:

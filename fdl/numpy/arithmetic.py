@@ -409,6 +409,7 @@ def clip(
         min, max = limits[0] if min is not None else None, limits[-1] if max is not None else None
     elif x.type.dtype in INTEGER:
         min, max = _nearest(min, x.type.dtype), _nearest(max, x.type.dtype)
+    min, max = (b if b is None or type(b) in WEAK else number("clip", b, (bool_, *REAL)) for b in (min, max))
     if min is not None:
         x = maximum(min, x)
     return x if max is None else minimum(max, x)

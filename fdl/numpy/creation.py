@@ -11,7 +11,7 @@ from fdl.array import as_array
 from fdl.config import config
 from fdl.core.trace import Tracer, Value, is_eager, use
 from fdl.core.weak import narrowed
-from fdl.dtypes import WEAK, as_dtype, bfloat16, default_dtype, index_dtype, python_number, result_type
+from fdl.dtypes import INTEGER, WEAK, as_dtype, bfloat16, default_dtype, index_dtype, python_number, result_type
 from fdl.errors import LeafError, ShapeError
 from fdl.numpy._operands import (
     SCALARS,
@@ -266,11 +266,21 @@ def full(shape: Any, fill_value: ArrayLike, dtype: DTypeLike | None = None, *, d
     Array([7, 7], dtype=int32)
     """
     check_device("full", device)
-    x = asarray(fill_value, dtype)
+    x = asarray(fill_value if dtype is None else _held(fill_value, as_dtype(dtype)), dtype)
     shape = shape_tuple("full", shape)
     if broadcast_shapes(x.type.shape, shape, name="full: fill_value and shape") != shape:
         raise ShapeError(f"full: a fill_value of shape {x.type.shape} does not broadcast to {shape}")
     return expand_to(x, shape)
+
+
+def _held(fill_value: Any, dtype: np.dtype) -> Any:
+    """A filling; an integer of Python that the dtype does not hold wraps around under JAX's name, as in JAX."""
+    if type(fill_value) is not int or dtype not in INTEGER or fill_value in (0, 1):
+        return fill_value
+    if config.weak_arrays and -(2**63) <= fill_value < 2**64:
+        return int(np.asarray(fill_value).astype(dtype))
+    cast(fill_value, dtype)  # which raises a RangeError
+    return fill_value
 
 
 def filled(number: int, shape: tuple[int, ...], dtype: np.dtype) -> Array:
@@ -284,6 +294,7 @@ def filled_like(fill_value: Any, a: Any, dtype: DTypeLike | None, shape: Any) ->
         a = asarray(a)
     shape = tuple(a.shape) if shape is None else shape_tuple("shape", shape)
     target = as_dtype(a.dtype if dtype is None else dtype)
+    fill_value = _held(fill_value, target)
     found = filled(fill_value, shape, target) if type(fill_value) is int else full(shape, fill_value, target)
     weak = config.weak_arrays and dtype is None and not np.ndim(fill_value)
     return found.weakened(target) if weak and getattr(a, "weak", False) else found
@@ -329,6 +340,9 @@ def full_like(
     a: Any, fill_value: ArrayLike, dtype: DTypeLike | None = None, shape: Any = None, *, device: Any = None
 ) -> Array:
     """One value in the shape and dtype of `a`.
+
+    Raises:
+        RangeError: the dtype does not hold an integer (which wraps around under JAX's name).
 
     >>> full_like(array([1, 2]), 5)
     Array([5, 5], dtype=int32)

@@ -10,7 +10,7 @@ from fdl.config import config
 from fdl.core.interpret import quiet
 from fdl.core.trace import Value, is_eager
 from fdl.core.weak import weak_as
-from fdl.dtypes import INEXACT, INTEGER, WEAK, bool_, index_dtype, python_number
+from fdl.dtypes import WEAK, bool_, index_dtype, python_number
 from fdl.errors import ShapeError
 from fdl.lax.control import cond, scan
 from fdl.numpy._index import (
@@ -25,7 +25,7 @@ from fdl.numpy._index import (
     refuse_empty_axes,
     result_shape,
 )
-from fdl.numpy._operands import Array, ArrayLike, cast, expand_to, value
+from fdl.numpy._operands import Array, ArrayLike, as_written, cast, expand_to, value
 from fdl.numpy.arithmetic import divide, negative, power
 from fdl.ops import arithmetic, compare
 from fdl.ops.indexing import gather, scatter
@@ -157,12 +157,7 @@ def write(
         written = _write_at_once(x.concrete(), index, values, kind)
         if written is not None:
             return ConcreteArray(written)
-    # Numbers of Python have all their digits.
-    dtype = x.type.dtype
-    exact = (type(values) is int and dtype in INTEGER) or (type(values) in (int, float) and dtype in INEXACT)
-    exact = exact and not config.weak_arrays  # JAX lets integers wrap around
-    values = cast(values if exact or isinstance(values, Value) else value(f"at[...].{kind}", values), x.type.dtype)
-    values = weak_as(x, values)
+    values = weak_as(x, as_written(f"at[...].{kind}", values, x.type.dtype))
     masked = _write_where(x, index, values, kind)
     if masked is not None:
         return masked

@@ -7,9 +7,10 @@ import numpy as np
 
 from fdl.core.trace import Value
 from fdl.core.weak import weak_as
+from fdl.dtypes import python_number
 from fdl.errors import ShapeError
 from fdl.numpy import quantiles, reductions, statistics
-from fdl.numpy._operands import Array, ArrayLike, cast, expand_to, inexact, value
+from fdl.numpy._operands import SCALARS, Array, ArrayLike, as_written, cast, expand_to, inexact, value
 from fdl.numpy.arithmetic import round as rounded
 from fdl.numpy.functional import apply_along_axis
 from fdl.numpy.ranges import linspace
@@ -32,6 +33,7 @@ def pad(array: ArrayLike, pad_width: Any, mode: str | Callable[..., Any] = "cons
 
     Raises:
         ShapeError: the widths do not fit the axes, or are negative.
+        RangeError: the dtype does not hold an integer of constant_values (which wraps around under JAX's name).
 
     >>> pad(array([1, 2]), 1)
     Array([0, 1, 2, 0], dtype=int32)
@@ -103,8 +105,8 @@ def _one_axis(x: Array, axis: int, low: int, high: int, mode: str, options: dict
     if mode in ("constant", "empty"):
         before, after = options.get("constant_values", (0, 0))
         if before is after:
-            return _constant_border(x, low, high, axis, _scalar(before))
-        return _constant_border(_constant_border(x, low, 0, axis, _scalar(before)), 0, high, axis, _scalar(after))
+            return _constant_border(x, low, high, axis, before)
+        return _constant_border(_constant_border(x, low, 0, axis, before), 0, high, axis, after)
     if not extent:
         raise ShapeError(f"pad: axis {axis} has no elements, which mode {mode!r} needs")
     if mode == "edge":
@@ -126,7 +128,8 @@ def _one_axis(x: Array, axis: int, low: int, high: int, mode: str, options: dict
 def _constant_border(x: Array, low: int, high: int, axis: int, fill: Any) -> Array:
     """`x` with a constant added at both ends of an axis."""
     config = [(low, high, 0) if i == axis else (0, 0, 0) for i in range(x.type.ndim)]
-    return padded(x, weak_as(x, cast(fill, x.type.dtype)), config)
+    fill = fill if type(python_number(fill)) in SCALARS else _scalar(fill)
+    return padded(x, weak_as(x, as_written("pad: constant_values", fill, x.type.dtype)), config)
 
 
 def _scalar(fill: Any) -> Any:

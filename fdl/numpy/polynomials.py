@@ -197,17 +197,28 @@ def polyfit(
         w: weights (n,) of the residuals.
         cov: whether the covariance matrix of the coefficients is returned too; "unscaled" if y has unit variance.
 
+    Raises:
+        ShapeError: points, values and weights are not as many, or too few for a covariance matrix.
+        ValueError: another `cov`.
+
     >>> polyfit(array([0.0, 1.0, 2.0]), array([1.0, 3.0, 5.0]), 1).round(3)
     Array([2., 1.], dtype=float32)
     """
     x, y = promote("polyfit", x, y, to_inexact=True)
     if x.type.ndim != 1 or y.type.ndim not in (1, 2) or x.type.shape[0] != y.type.shape[0]:
         raise ShapeError(f"polyfit needs points (n,) and values (n,) or (n, k), got {x.type.shape} and {y.type.shape}")
+    count, deg = x.type.shape[0], integer("polyfit: deg", deg)
+    if isinstance(cov, str) and cov != "unscaled":
+        raise ValueError(f"polyfit: cov must be True, False or 'unscaled', got {cov!r}")
+    if cov and not full and cov != "unscaled" and count <= deg + 1:
+        raise ShapeError(f"polyfit needs more than {deg + 1} points for cov=True of degree {deg}, got {count}")
     if rcond is None:
         rcond = x.type.size * float(np.finfo(np.float32 if x.type.dtype.itemsize < 8 else np.float64).eps)
     left, right = vander(x, deg + 1), y
     if w is not None:
         weights = cast(value("polyfit", w), x.type.dtype)
+        if weights.type.shape != (count,):
+            raise ShapeError(f"polyfit needs a weight w for each of {count} points, got shape {weights.type.shape}")
         left, right = left * weights[:, None], right * (weights[:, None] if right.type.ndim == 2 else weights)
     # Columns of unit length make the system as well conditioned as it can be.
     scale = sqrt((left * left).sum(0))

@@ -85,8 +85,8 @@ def _weights(name: str, weights: ArrayLike, shape: tuple[int, ...], axes: Sequen
     by = cast(by, result_type(dtype, float32))
     if not isinstance(by, Tracer):
         known = np.asarray(by)
-        if not (known >= 0).all() or (known.size and not known.any()):
-            raise RangeError(f"{name}: weights= must be 0 or more, none of them NaN, and not all 0")
+        if not ((known >= 0) & (known < np.inf)).all() or (known.size and not known.any()):
+            raise RangeError(f"{name}: weights= must be finite, 0 or more, and not all 0")
     if by.type.shape == shape:
         return by
     if by.type.shape != tuple(shape[i] for i in axes):
@@ -112,7 +112,8 @@ def _weighted(x: Array, by: Array, q: Array, skip_nan: bool) -> Array:
     place = total(shares[..., None] < wanted, -2, dtype=index_dtype(x.type.shape[-1]))
     result = take_along_axis(ordered, clip(place, 0, x.type.shape[-1] - 1), -1)
     bad = all_of(missing, -1, keepdims=True) if skip_nan else any_of(missing, -1, keepdims=True)
-    bad = bad | ~all_of(by >= 0, -1, keepdims=True) | ~(sums[..., -1:] > 0)  # traced weights that mean nothing
+    usable = all_of((by >= 0) & (by < np.inf), -1, keepdims=True) & (sums[..., -1:] > 0)
+    bad = bad | ~usable  # traced weights that mean nothing
     return choose(bad, np.nan, result)
 
 
@@ -179,7 +180,7 @@ def quantile(
         Array with one leading axis if `q` is a vector; NaN where all weights are 0.
 
     Raises:
-        RangeError: a weight is negative or NaN, or all are 0 (in a transform the result is NaN).
+        RangeError: a weight is negative, infinite or NaN, or all are 0 (in a transform the result is NaN).
 
     >>> quantile(array([1.0, 2.0, 3.0, 4.0]), 0.5)
     Array(2.5, dtype=float32)

@@ -221,10 +221,16 @@ def trim_zeros(filt: ArrayLike, trim: str = "fb", axis: Axis = None) -> Array:
         trim: "f" for the front, "b" for the back, "fb" for both.
         axis: which axes are cut; None for all.
 
+    Raises:
+        ValueError: another `trim`; capital letters mean the same.
+
     >>> trim_zeros(array([0, 1, 0]))
     Array([1], dtype=int32)
     """
     x = value("trim_zeros", filt)
+    if not isinstance(trim, str) or trim.lower() not in ("f", "b", "fb", "bf"):
+        raise ValueError(f"trim_zeros: trim must be 'f', 'b' or 'fb', got {trim!r}")
+    trim = trim.lower()
     known = x.discrete("trim_zeros has a result whose shape depends on the values: a known array")
     for i in axis_tuple("trim_zeros", axis, x.type.ndim):
         places = np.unique(np.nonzero(known)[i])
@@ -242,7 +248,7 @@ def delete(arr: ArrayLike, obj: Any, axis: int | None = None, *, assume_unique_i
         obj: which: int, slice or known array of integers or booleans.
         axis: along which; None flattens `arr`.
         assume_unique_indices: whether no index of `obj` stands for the place of another one; then it may be traced, as
-            a single integer may.
+            a single integer may. A traced index out of bounds leaves out the slice at that end.
 
     >>> delete(array([1, 2, 3]), 1)
     Array([1, 3], dtype=int32)
@@ -264,7 +270,7 @@ def delete(arr: ArrayLike, obj: Any, axis: int | None = None, *, assume_unique_i
 def _others(places: Array, extent: int) -> Array:
     """All places of an axis but those, which differ."""
     left_out = sort(clip(from_front(places, extent), 0, extent - 1))
-    numbers = iota(left_out.type.dtype, (extent - places.type.size,), 0)
+    numbers = iota(left_out.type.dtype, (max(extent - places.type.size, 0),), 0)
     # Of those that stay, so many lie before the i-th that is left out.
     before = left_out - iota(left_out.type.dtype, left_out.type.shape, 0)
     return numbers + total(numbers[:, None] >= before, 1, left_out.type.dtype)
@@ -275,7 +281,7 @@ def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None)
 
     Args:
         arr: array.
-        obj: before which: int, which may be traced, slice or known array of integers.
+        obj: before which: int, which may be traced, slice or known array of integers or booleans.
         values: what to insert.
         axis: along which; None flattens `arr`.
 
@@ -290,6 +296,9 @@ def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None)
     extent = x.type.shape[axis]
     traced = isinstance(obj, Tracer) and obj.type.dtype in INTEGER and not obj.type.ndim
     known = obj.concrete("insert needs known indices: an index") if isinstance(obj, Value) and not traced else obj
+    mask = None if isinstance(known, slice) or traced else np.asarray(known)
+    if mask is not None and mask.dtype == bool and mask.ndim:
+        known = np.flatnonzero(mask)
     single = not isinstance(known, slice) and np.ndim(known) == 0
     new = reshape(new, (1,) * (x.type.ndim - new.type.ndim) + new.type.shape)
     new = moveaxis(new, 0, axis) if single and x.type.ndim > 1 else new

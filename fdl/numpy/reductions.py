@@ -9,6 +9,7 @@ from fdl.dtypes import BOOLEAN, REAL, as_dtype, bool_, index_dtype, promote_inte
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy import arithmetic
 from fdl.numpy._operands import (
+    SCALARS,
     Array,
     ArrayLike,
     Axis,
@@ -19,6 +20,7 @@ from fdl.numpy._operands import (
     broadcast_shapes,
     cast,
     expand_to,
+    integer,
     no_out,
     number,
     promote,
@@ -406,7 +408,7 @@ def diff(
     x = number("diff", a)
     if x.type.ndim == 0:
         raise ShapeError("diff needs at least one axis, got a scalar")
-    axis = axis_index("diff", axis, x.type.ndim)
+    axis, n = axis_index("diff", axis, x.type.ndim), integer("diff: n", n)
     if n < 0:
         raise ValueError(f"diff: n={n} must not be negative; it says how often differences are taken")
     if n == 0:
@@ -462,14 +464,14 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: ArrayLike = 1.0, axi
         axis: along which to integrate.
 
     Raises:
-        ShapeError: x has another number of points.
+        ShapeError: x has another number of points, or dx of distances.
 
     >>> trapezoid(array([1.0, 2.0, 3.0]))
     Array(4., dtype=float32)
     """
     if x is None:
         (y,) = promote("trapezoid", y, to_inexact=True)
-        steps: Any = dx
+        steps: Any = dx if type(dx) in SCALARS else number("trapezoid", dx)
     else:
         y, x = promote("trapezoid", y, x, to_inexact=True)
     given, axis = axis, axis_index("trapezoid", axis, y.type.ndim)
@@ -483,4 +485,7 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: ArrayLike = 1.0, axi
             steps = steps.reshape([-1 if i == axis else 1 for i in range(y.type.ndim)])
     if not extent:
         return sum(y, axis)
+    if x is None and type(steps) not in SCALARS:
+        intervals = tuple(n - (i == axis) for i, n in enumerate(y.type.shape))
+        broadcast_shapes(steps.type.shape, intervals, name="trapezoid: dx and intervals")
     return 0.5 * sum(steps * (between(y, axis, 1, extent) + between(y, axis, 0, extent - 1)), given)

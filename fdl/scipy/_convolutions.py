@@ -8,8 +8,8 @@ import fdl.numpy as fnp
 from fdl import lax
 from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
-from fdl.errors import ShapeError
-from fdl.numpy._operands import axis_tuple, promote
+from fdl.errors import DtypeError, ShapeError
+from fdl.numpy._operands import axis_tuple, number, promote
 
 __all__ = ["convolve", "convolve2d", "correlate", "correlate2d", "fftconvolve"]
 
@@ -176,6 +176,10 @@ def _images(name: str, x: Array, y: Array, padding: Sequence[tuple[int, int]], h
         return _direct(name, x, y, "valid", precision)
     if boundary == "fill" and type(fill) in (int, float) and not fill:
         return _sums(x, y, padding, precision)
+    if boundary == "fill":
+        fill = number(f"{name}: fillvalue", fill)
+        if fill.ndim or fill.dtype.kind == "c" != x.dtype.kind:
+            raise DtypeError(f"{name}: fillvalue must be a number that {x.dtype} holds, got {fill.type}")
     options: dict[str, Any] = {"constant_values": fill} if boundary == "fill" else {}
     return _sums(fnp.pad(x, padding, _BOUNDARIES[boundary], **options), y, [(0, 0), (0, 0)], precision)
 

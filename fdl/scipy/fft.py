@@ -11,7 +11,7 @@ from fdl import fft as fourier
 from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.errors import ShapeError
-from fdl.numpy._operands import axis_index, axis_tuple
+from fdl.numpy._operands import axis_index, axis_tuple, integer, integers, is_sequence
 from fdl.scipy._operands import inexact
 
 __all__ = ["dct", "dctn", "idct", "idctn"]
@@ -44,7 +44,7 @@ def _prepare(name: str, x: Any, type: int, n: int | None, axis: int, norm: str |
     if x.dtype.itemsize < 4:
         x = x.astype(fnp.float32)
     x = fnp.moveaxis(x, axis_index(name, axis, x.ndim), -1)
-    n = x.shape[-1] if n is None else n
+    n = x.shape[-1] if n is None else integer(f"{name}: n", n)
     if n < 1:
         raise ShapeError(f"{name} needs at least one element along the axis, got {x.type}, n={n}")
     x = x[..., :n]
@@ -107,11 +107,13 @@ def idct(x: Any, type: int = 2, n: int | None = None, axis: int = -1, norm: str 
 
 def _each_axis(transform: Any, x: Any, type: int, s: Any, axes: Any, norm: str | None) -> Array:
     (x,) = inexact(x)
+    if s is not None:
+        s = integers(f"{transform.__name__}n: s", s if is_sequence(s) else (s,))
     if s is not None and len(s) > x.ndim:
         raise ShapeError(f"{transform.__name__}n: s must have at most x.ndim ({x.ndim}) elements, got {len(s)}")
     if axes is None:
         axes = range(x.ndim) if s is None else range(x.ndim - len(s), x.ndim)
-    places = axis_tuple(f"{transform.__name__}n", tuple(axes), x.ndim)
+    places = axis_tuple(f"{transform.__name__}n", axes, x.ndim)
     lengths = [x.shape[axis] for axis in places] if s is None else s
     if len(lengths) != len(places):
         raise ShapeError(f"s and axes differ in number: {s} and {axes}")

@@ -7,7 +7,7 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl import lax, random
+from fdl import lax, nn, random, scipy
 from fdl.errors import (
     AxisError,
     BatchError,
@@ -162,6 +162,21 @@ MISTAKES: list[tuple[Any, Any, tuple[str, ...]]] = [
     (lambda: fnp.einsum("ij,jk", X), ShapeError, ("einsum 'ij,jk'",)),
     (lambda: fnp.einsum(object()), ShapeError, ("einsum",)),
     (lambda: fnp.linalg.solve(fnp.eye(3), fnp.ones(2)), ShapeError, (r"\(2,\)", r"\(3, 3\)")),
+    (lambda: fnp.trim_zeros(V, "x"), ValueError, ("trim must be", "'x'")),
+    (lambda: fnp.polyfit(V[:2], V[:2], 1, cov=True), ShapeError, ("more than 2 points", "cov", "got 2")),
+    (lambda: fnp.polyfit(V, V, 1, cov="all"), ValueError, ("cov must be", "'all'")),
+    (lambda: fnp.polyfit(V, V, 1, w=V[:2]), ShapeError, ("weight w for each of 3 points", r"\(2,\)")),
+    (lambda: fnp.diff(V, n="a"), TypeError, ("diff: n must be an integer", "'a'")),
+    (lambda: fnp.diff(V, n=1.5), TypeError, ("diff: n must be an integer",)),
+    (lambda: fnp.trapezoid(V, dx="a"), LeafError, ("operand of trapezoid", "'a'")),
+    (lambda: fnp.trapezoid(V, dx=V), ShapeError, ("trapezoid: dx", r"\(3,\)", r"\(2,\)")),
+    (lambda: fnp.clip(V, "a", 2), LeafError, ("operand of clip", "'a'")),
+    (lambda: scipy.fft.dctn(X, s="a"), TypeError, ("dctn: s must be an integer",)),
+    (lambda: scipy.signal.convolve2d(X, X, fillvalue=None), LeafError, ("convolve2d: fillvalue", "None")),
+    (lambda: scipy.signal.convolve2d(X, X, fillvalue=1j), DtypeError, ("fillvalue", "float32", "c64")),
+    (lambda: scipy.signal.correlate2d(X, X, fillvalue=V), DtypeError, ("correlate2d: fillvalue", r"\[3\]")),
+    (lambda: nn.max_pool(fnp.ones((1, 4, 1)), 2, padding=((1.7, 1),)), ShapeError, ("padding must be", "1.7")),
+    (lambda: nn.max_pool(fnp.ones((1, 4, 1)), 2, padding=("12",)), ShapeError, ("padding must be", "'12'")),
     (lambda: fnp.linalg.cond(fnp.zeros((0, 0))), ShapeError, ("cond", r"\(0, 0\)")),
 ]
 

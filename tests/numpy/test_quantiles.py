@@ -64,7 +64,7 @@ def test_negative_indices_that_do_not_wrap_are_out_of_bounds(jitted):
     assert_array_equal(clipped, [1, 1, 3])
 
 
-@pytest.mark.parametrize("weights", [[1.0, -1.0, 1.0], [1.0, np.nan, 1.0], [0.0, 0.0, 0.0]])
+@pytest.mark.parametrize("weights", [[1.0, -1.0, 1.0], [1.0, np.nan, 1.0], [1.0, np.inf, 0.0], [0.0, 0.0, 0.0]])
 def test_weights_that_mean_nothing(weights):
     def median(by):
         return fnp.quantile(np.arange(3.0), 0.5, method="inverted_cdf", weights=by)

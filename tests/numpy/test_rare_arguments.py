@@ -9,7 +9,7 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl.errors import DtypeError, ShapeError
+from fdl.errors import DtypeError, RangeError, ShapeError
 
 FLOATS = [np.float16, np.float32, np.float64]
 
@@ -21,9 +21,9 @@ def same(found: Any, expected: Any) -> None:
 def test_zeros_are_trimmed_along_axes() -> None:
     box = np.pad(np.ones((2, 2)), ((1, 2), (0, 3)))
     for x in (np.array([0, 0, 1, 0, 2, 0]), box, np.zeros((2, 3)), np.zeros(3)):
-        for trim in ("f", "b", "fb"):
+        for trim in ("f", "b", "fb", "B", "BF"):
             for axis in (None, 0, -1):
-                same(fnp.trim_zeros(x, trim, axis=axis), np.trim_zeros(x, trim, axis=axis))
+                same(fnp.trim_zeros(x, trim, axis=axis), np.trim_zeros(x, trim.lower(), axis=axis))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -94,6 +94,29 @@ def test_traced_places_of_insertion_and_deletion(axis: int | None) -> None:
     pairs = np.array([[0, -1], [2, 1]])
     deleted = fdl.vmap(lambda i: fnp.delete(x, i, axis=axis, assume_unique_indices=True))(pairs)
     same(deleted, np.stack([np.delete(x, pair, axis) for pair in pairs]))
+    mask = np.arange(12 if axis is None else x.shape[axis]) % 2 == 0
+    for given in (mask, mask.tolist()):
+        same(fnp.insert(x, given, 9.0, axis=axis), np.insert(x, mask, 9.0, axis=axis))
+
+
+def test_more_deletions_than_elements() -> None:
+    assert fdl.jit(lambda i: fnp.delete(np.ones(2), i, assume_unique_indices=True))(np.arange(3)).shape == (0,)
+
+
+def test_fillings_that_the_dtype_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.zeros(2, np.uint8)
+    for number in (-1, 300):
+        for fill in (
+            lambda n: fnp.pad(x, 1, constant_values=n),
+            lambda n: fnp.full_like(x, n),
+            lambda n: fnp.full(2, n, np.uint8),
+        ):
+            with pytest.raises(RangeError, match=f"{number} does not fit into uint8"):
+                fill(number)
+            monkeypatch.setattr(fdl.config, "weak_arrays", True)  # JAX lets them wrap around
+            same(np.asarray(fill(number))[:1], np.array([number]).astype(np.uint8))
+            monkeypatch.setattr(fdl.config, "weak_arrays", False)
+    same(fnp.pad(np.ones(1), 1, constant_values=0.1), np.pad(np.ones(1), 1, constant_values=0.1))
 
 
 def test_bytes() -> None:
