@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 import fdl.numpy as fnp
-from fdl import dtypes
 from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.dtypes import as_dtype
 from fdl.errors import DtypeError, ShapeError
-from fdl.numpy._operands import axis_index, integer
+from fdl.numpy._operands import axis_index, complex_of, integer, real_of
 from fdl.ops.fft import fft as transform
 
 __all__ = [
@@ -327,10 +326,8 @@ def _prepared(kind: str, x: Array) -> Array:
     """x in a dtype that the transform takes."""
     if kind == "rfft" and x.dtype.kind == "c":
         raise DtypeError(f"rfft needs real numbers, got {x.type}; use fft, or take x.real")
-    single = x.dtype not in (dtypes.float64, dtypes.complex128)
-    if kind == "rfft":
-        return x.astype(dtypes.float32 if single else dtypes.float64)
-    return x.astype(dtypes.complex64 if single else dtypes.complex128)
+    wide = complex_of(x.dtype)
+    return x.astype(real_of(wide) if kind == "rfft" else wide)
 
 
 def _scaled(y: Array, kind: str, points: int, norm: str | None) -> Array:

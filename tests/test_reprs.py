@@ -16,6 +16,8 @@ from fdl.as_jax.jaxpr import ClosedJaxpr
 from fdl.compile.profile.peak import quiet_seconds
 from fdl.core.listing import Listing
 from fdl.nn.notebooks import load_ipython_extension, tree_html
+from fdl.scipy.interpolate import RegularGridInterpolator
+from fdl.scipy.spatial.transform import Rotation, Slerp
 
 VOID = {"br", "img"}
 
@@ -86,6 +88,20 @@ def test_values_are_short_and_well_formed() -> None:
         assert len(page) < 200_000, name
         assert name in ("summary", "stage", "jaxpr") or len(repr(value)) < 3000, name
         assert not re.search(r"color: *(black|white|#000|#fff)", page), f"{name} cannot be read in one of both modes"
+
+
+def test_one_thing_is_not_many() -> None:
+    assert "tree · 1 leaf · 1 element · 1 byte" in "".join(Page(nn.summary(np.zeros((), bool))._repr_html_()).words)
+    one = fdl.export.export(lambda p, x: x @ p, np.eye(3, dtype="f4"), fnp.ones((2, 3)))
+    assert "function of 1 parameter and" in repr(one.apply) and "1 parameter " in words(one) + " "
+
+
+def test_interpolators_tell_what_lies_between() -> None:
+    grid = RegularGridInterpolator((np.arange(3.0), np.arange(4.0)), np.ones((3, 4)))
+    assert repr(grid) == "RegularGridInterpolator(points of [(3,), (4,)], f64[3,4], method='linear')"
+    assert repr(fdl.tree.map(lambda x: None, grid)).startswith("RegularGridInterpolator("), "of a tree of anything"
+    turns = Rotation.from_euler("z", np.array([[0.0], [90.0]]), degrees=True)
+    assert repr(Slerp(np.array([0.0, 1.0]), turns)).startswith("Slerp(times=Array([0., 1.]")
 
 
 def words(value) -> str:

@@ -7,6 +7,15 @@ _TABLE = "font-family: monospace; border-collapse: collapse; width: auto; margin
 _CELL = "padding: 0.1em 0.6em; border: none; white-space: nowrap"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number of things.
+
+    >>> counted(1, "leaf", "leaves"), counted(2000, "byte")
+    ('1 leaf', '2,000 bytes')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def heading(name: str, *facts: str) -> str:
     """A name in bold, and what is said of it."""
     said = "".join(f" · {html.escape(fact)}" for fact in facts if fact)

@@ -16,7 +16,7 @@ from fdl.array import as_array
 from fdl.control.data import NoDataError, write_program
 from fdl.core.interpret import apply_program
 from fdl.core.listing import Listing
-from fdl.core.markup import heading
+from fdl.core.markup import counted, heading
 from fdl.core.program import Program
 from fdl.core.rewrite import eliminate_dead
 from fdl.core.trace import is_eager
@@ -86,8 +86,8 @@ class ExportedFunction:
         return jit(self._run)
 
     def __repr__(self) -> str:
-        params, batch = tree.leaves(self.params), tree.leaves(self.batch)
-        return f"<exported function of {len(params)} parameters and {types_text(batch)}, {size_text(self.program)}>"
+        params, batch = counted(len(tree.leaves(self.params)), "parameter"), types_text(tree.leaves(self.batch))
+        return f"<exported function of {params} and {batch}, {size_text(self.program)}>"
 
     def _repr_html_(self) -> str:
         return exported_html("exported function", self.program)
@@ -123,7 +123,7 @@ class Exported:
 
     def _repr_html_(self) -> str:
         facts = [f"{key}: {str(value)[:40]}" for key, value in list(self.info.items())[:8]]
-        parameters = f"{len(tree.leaves(self.params))} parameters"
+        parameters = counted(len(tree.leaves(self.params)), "parameter")
         return exported_html("exported function", self.apply.program, parameters, *facts)
 
 
@@ -185,7 +185,7 @@ def types_text(leaves: list[Any]) -> str:
 
 def size_text(program: Program) -> str:
     """How long a Program is."""
-    return f"{len(program.equations)} equation{'s' if len(program.equations) != 1 else ''}"
+    return counted(len(program.equations), "equation")
 
 
 def exported_html(name: str, program: Program, *facts: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from fdl import tree
 from fdl.array import as_array
-from fdl.core.markup import heading, table
+from fdl.core.markup import counted, heading, table
 
 #: How many leaves a table shows; the others are one line.
 _SHOWN = 200
@@ -57,7 +57,7 @@ class Summary:
 
     def _repr_html_(self) -> str:
         head, *body = self._cells()
-        facts = f"{len(self.rows):,} leaves", f"{self.count:,} elements", f"{self.bytes:,} bytes"
+        facts = counted(len(self.rows), "leaf", "leaves"), counted(self.count, "element"), counted(self.bytes, "byte")
         return f"<div>{heading('tree', *facts)}{table(head, body[:-1], numbers=(3, 4))}</div>"
 
 

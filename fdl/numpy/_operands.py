@@ -154,6 +154,11 @@ def real_of(dtype: np.dtype) -> np.dtype:
     return {complex64: float32, complex128: float64}.get(dtype, dtype)
 
 
+def complex_of(dtype: np.dtype) -> np.dtype:
+    """The dtype of complex numbers whose real part is in `dtype`, or as near as there is one."""
+    return complex128 if dtype in (float64, complex128) else complex64
+
+
 def promote(name: str, *args: Any, to_inexact: bool = False, keys: bool = False) -> list[Array]:
     """The operands as Values of their common dtype; Python numbers take the dtype of the arrays that they meet."""
     kept = [a if isinstance(a, Value) or type(a) in SCALARS else _operand(name, a) for a in args]

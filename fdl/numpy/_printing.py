@@ -6,7 +6,7 @@ import numpy as np
 
 from fdl.array import as_array
 from fdl.config import config
-from fdl.core.markup import heading, note, table
+from fdl.core.markup import counted, heading, note, table
 from fdl.dtypes import key
 
 #: Rows and columns of a table; of longer ones it shows half of these at each end.
@@ -69,7 +69,7 @@ def array_html(a: Any) -> str:
     data = a.concrete()
     shape, size = list(data.shape), data.nbytes
     unit = next(((f, u) for f, u in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")) if size >= f), None)
-    memory = f"{size / unit[0]:.3g} {unit[1]}" if unit else f"{size} byte{'s' if size != 1 else ''}"
+    memory = f"{size / unit[0]:.3g} {unit[1]}" if unit else counted(size, "byte")
     name = "key" if data.dtype == key else str(data.dtype)
     if not shape:
         return f"<div>{heading('Array', _cell(data[()]), name)}</div>"

@@ -5,7 +5,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.core.types import Array
-from fdl.dtypes import complex64, complex128, float64
+from fdl.numpy._operands import complex_of
 from fdl.ops import hypergeometric as ops
 from fdl.ops import special
 from fdl.scipy._operands import operands
@@ -86,7 +86,7 @@ def wofz(z: Any) -> Array:
     [0.368, 0.607]
     """
     (z,) = operands("wofz", z)
-    return ops.wofz(z.astype(fnp.result_type(z, complex128 if z.dtype == float64 else complex64)))
+    return ops.wofz(z.astype(complex_of(z.dtype)))
 
 
 def loggamma(x: Any) -> Array:

@@ -10,15 +10,11 @@ from fdl import lax
 from fdl.api.custom import custom_jvp
 from fdl.core.types import Array
 from fdl.errors import ShapeError
-from fdl.numpy._operands import broadcast_shapes
+from fdl.numpy._operands import broadcast_shapes, complex_of
 from fdl.ops.matrix import adjoint
 from fdl.scipy._lapack import matrices, per_matrix
 
 __all__ = ["funm", "hessenberg", "polar", "rsf2csf", "schur", "solve_sylvester", "sqrtm"]
-
-
-def _complex(dtype: Any) -> Any:
-    return dtype if dtype.kind == "c" else np.dtype(np.complex128 if dtype.itemsize == 8 else np.complex64)
 
 
 def _by_scipy(name: str, arrays: list[Array], results: tuple[tuple[int, ...], ...], dtype: Any, **settings: Any) -> Any:
@@ -54,7 +50,7 @@ def schur(a: Any, output: str = "real") -> tuple[Array, Array]:
         raise ValueError(f"schur takes output 'real' or 'complex', got {output!r}")
     (a,) = matrices("schur", a)
     shape = a.shape[-2:]
-    dtype = _complex(a.dtype) if output == "complex" else a.dtype
+    dtype = complex_of(a.dtype) if output == "complex" else a.dtype
     return _by_scipy("schur", [a], (shape, shape), dtype, output=output)
 
 
@@ -80,7 +76,7 @@ def rsf2csf(T: Any, Z: Any, check_finite: bool = True) -> tuple[Array, Array]:
     if t.shape != z.shape:
         raise ShapeError(f"rsf2csf needs matrices of one shape, got {t.type} and {z.type}")
     shape = t.shape[-2:]
-    return _by_scipy("rsf2csf", [t, z], (shape, shape), _complex(t.dtype))
+    return _by_scipy("rsf2csf", [t, z], (shape, shape), complex_of(t.dtype))
 
 
 def hessenberg(a: Any, *, calc_q: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
@@ -160,7 +156,7 @@ def sqrtm(A: Any, blocksize: int = 1) -> Array:
     [[2.0, 0.0], [0.0, 3.0]]
     """
     (a,) = matrices("sqrtm", A)
-    return _root(a.astype(_complex(a.dtype)))
+    return _root(a.astype(complex_of(a.dtype)))
 
 
 def polar(

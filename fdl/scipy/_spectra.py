@@ -10,9 +10,8 @@ import fdl.fft
 import fdl.numpy as fnp
 from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
-from fdl.dtypes import complex64, complex128
 from fdl.errors import ShapeError
-from fdl.numpy._operands import axis_index, broadcast_shapes, integer, integers, promote, real_of
+from fdl.numpy._operands import axis_index, broadcast_shapes, complex_of, integer, integers, promote, real_of
 from fdl.scalars import Scalar
 from fdl.tracebacks import warn
 
@@ -40,10 +39,6 @@ _RAISES = {
     "ShapeError": "shapes, the window, or the lengths of segments do not fit.",
     "ValueError": "an option has another value; RangeError, DtypeError: `fs` is not positive or no real number.",
 }
-
-
-def _complex(dtype: np.dtype) -> np.dtype:
-    return complex128 if dtype in (np.dtype(np.float64), complex128) else complex64
 
 
 def detrend(data: Any, axis: int = -1, type: str = "linear", bp: Any = 0, overwrite_data: None = None) -> Array:
@@ -181,7 +176,7 @@ class _Spectra:
         if scaling not in ("density", "spectrum"):
             raise ValueError(f"{name}: scaling must be 'density' or 'spectrum', got {scaling!r}")
         self.axis = axis_index(name, axis, arrays[0].ndim)
-        self.dtype = _complex(arrays[0].dtype)
+        self.dtype = complex_of(arrays[0].dtype)
         self.real = real_of(self.dtype)
         arrays = [fnp.moveaxis(a, self.axis, -1) for a in arrays]
         lead = broadcast_shapes(*(a.shape[:-1] for a in arrays), name=f"{name}: signals beside time")
@@ -415,7 +410,7 @@ def istft(
     if nfft is None:
         nfft = natural + (input_onesided and nperseg == natural + 1)
     nperseg, step, nfft = _lengths("istft", nperseg, noverlap, nfft)
-    z = fnp.moveaxis(z.astype(_complex(z.dtype)), (time, frequency), (-2, -1))
+    z = fnp.moveaxis(z.astype(complex_of(z.dtype)), (time, frequency), (-2, -1))
     segments = (fdl.fft.irfft if input_onesided else fdl.fft.ifft)(z, nfft)[..., :nperseg]
     w = _window("istft", window, nperseg, real_of(z.dtype))
     x = _overlapped(segments * (fnp.sum(w) * w), step)

@@ -11,7 +11,7 @@ from fdl import fft as fourier
 from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.errors import ShapeError
-from fdl.numpy._operands import axis_index, axis_tuple, integer, integers, is_sequence
+from fdl.numpy._operands import axis_index, axis_tuple, complex_of, integer, integers, is_sequence
 from fdl.scipy._operands import inexact
 
 __all__ = ["dct", "dctn", "idct", "idctn"]
@@ -64,7 +64,7 @@ def _in_order(n: int) -> np.ndarray:
 
 
 def _turns(n: int, dtype: Any) -> np.ndarray:
-    return np.exp(-0.5j * np.pi * np.arange(n) / n).astype(np.complex128 if dtype.itemsize == 8 else np.complex64)
+    return np.exp(-0.5j * np.pi * np.arange(n) / n).astype(complex_of(dtype))
 
 
 @_documented

@@ -114,6 +114,10 @@ class RegularGridInterpolator:
         unknown = fnp.any(fnp.isnan(places), axis=-1)
         return fnp.where(unknown.reshape(wide), fnp.asarray(math.nan, result.dtype), result)
 
+    def __repr__(self) -> str:
+        extents, values = [getattr(p, "shape", p) for p in self.grid], getattr(self.values, "type", self.values)
+        return f"RegularGridInterpolator(points of {extents}, {values}, method={self.method!r})"
+
     def _places(self, xi: Any) -> Array:
         n = len(self.grid)
         if isinstance(xi, tuple):

@@ -316,6 +316,9 @@ class Slerp:
         self.rotations = rotations[:-1]
         self.rotvecs = (self.rotations.inv() * rotations[1:]).as_rotvec()
 
+    def __repr__(self) -> str:
+        return f"Slerp(times={self.times!r}, from {self.rotations!r})"
+
     @classmethod
     def init(cls, times: Any, rotations: Rotation) -> "Slerp":
         """The same as the class, under JAX's name."""
