@@ -19,7 +19,7 @@ from fdl.api.arguments import (
     returned,
     weakness,
 )
-from fdl.api.inspect import abstract_leaves
+from fdl.api.inspect import held_leaves
 from fdl.api.linear_maps import (
     LinearMap,
     Pullback,
@@ -373,7 +373,9 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
     >>> fdl.linear_transpose(lambda x: 3.0 * x, 1.0)(2.0)
     (Array(6., dtype=float32),)
     """
-    types, structure = abstract_leaves(fun, primals, {})
+    held, shown, structure = held_leaves(fun, primals, {})
+    types = [t.with_dtype(w) for t, w in zip(held, shown, strict=True)]
+    weak = tuple(w is not None for w in shown) if config.weak_arrays else ()
     flat = FlatFunction(fun, structure)
     program, captured = trace_program(flat, types, name_of(fun))
     for inexact in (True, False):
@@ -381,22 +383,25 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[..., An
 
     out_structure, out_types = call_structure(flat.out_structure), tuple(program.output_types)
     program, residuals = scalars_as_inputs(program, captured)
-    made = Transposed(program, structure, tuple(types), out_structure, out_types, (True,) * len(out_types))
+    made = Transposed(program, structure, tuple(types), out_structure, out_types, (True,) * len(out_types), weak)
     return tree.Partial(made, *residuals)
 
 
 def _refuse_other_kind(program: Program, inputs: Sequence[Var], inexact: bool) -> None:
     """Raise if an output that depends on floating-point `inputs` is an integer or a boolean, or the reverse."""
     moving = {v for v in inputs if is_inexact(v.type.dtype) == inexact}
-    makers: dict[Var, Equation] = {}
+    turned: dict[Any, tuple[Equation, Var]] = {}  # for values of the other kind, what made the first one of it
     for equation in program.equations:
-        if not moving.isdisjoint(equation.inputs):
+        given = [v for v in equation.inputs if v in moving]
+        if given:
             moving.update(equation.outputs)
-            makers.update((v, equation) for v in equation.outputs)
+            before = next((turned[v] for v in given if v in turned), None)
+            others = (v for v in equation.outputs if is_inexact(v.type.dtype) != inexact)
+            turned.update((v, before or (equation, v)) for v in others)
     for atom in program.outputs:
-        if atom in makers and is_inexact(atom.type.dtype) != inexact:
-            maker = makers[atom]
+        if atom in turned:
+            maker, made = turned[atom]
             raise DifferentiationError(
                 f"only linear functions can be transposed, but {maker.operation.name} at {maker.source} is not linear: "
-                f"it makes {atom.type} of {'floating-point' if inexact else 'integer'} arguments"
+                f"it makes {made.type} of arguments that are {'' if inexact else 'no '}floating-point numbers"
             )

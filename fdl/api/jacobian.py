@@ -135,11 +135,12 @@ def jacrev(
         values = [as_array(leaf) for leaf in leaves]
         rows = vmap(lambda *cts: pull(tree.unflatten(structure, cts))[0], axis_name=DIRECTIONS)(*_basis(values))
         row_leaves, in_structure = tree.flatten(rows)
+        weak = weakness(flatten_values(fun, [chosen], {})[0])
         parts, start = [], 0
         for out in values:
             shape, stop = out.type.shape, start + out.type.size
             by_input = [reshape(as_array(r)[start:stop], shape + as_array(r).type.shape[1:]) for r in row_leaves]
-            by_input = returned(by_input, weakness(flatten_values(fun, [chosen], {})[0]))
+            by_input = returned(by_input, weak)
             parts.append(tree.unflatten(in_structure, by_input))
             start = stop
         jacobian = tree.unflatten(structure, parts)

@@ -108,7 +108,8 @@ class Transposed(LinearMap):
         _one_cotangent("linear_transpose", cotangents)
         given = matching(cotangents, self.out_structure, self.out_types, "cotangent", "output", integers=True)
         found = backward(self.program, [*residuals, *map(Linear, self.in_types)], given)[split:]
-        return tree.unflatten(self.in_structure, map(_instantiated, found, self.in_types))[0]
+        results = [*map(_instantiated, found, self.in_types)]
+        return tree.unflatten(self.in_structure, self.weakened(cotangents, results))[0]
 
 
 def _one_cotangent(name: str, cotangents: Sequence[Any]) -> None:

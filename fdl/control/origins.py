@@ -8,7 +8,7 @@ import numpy as np
 from fdl.core.program import Atom, Equation, Literal, Program, subprograms
 from fdl.core.trace import lift, trace_program
 from fdl.core.types import TensorType
-from fdl.dtypes import short_name
+from fdl.dtypes import is_inexact, short_name
 from fdl.ops.convert import Convert
 
 #: What the input of a number is, in words.
@@ -66,7 +66,7 @@ class _Origins:
             wide = [atom for atom, type in operands if type is None]
             if narrow and wide:
                 other = self.unmoved(wide[0])
-                met = f"where {narrow[0]} met {other.type}, {self.what(other)}"
+                met = f"where {narrow[0]} met {other.type}, {self.what(other, narrow[0])}"
                 return f"{_named(equation)} made it {short_name(self.dtype)}, {met}"
             if len(set(narrow)) > 1:  # both were converted to a dtype that holds them
                 return f"{_named(equation)} made it {short_name(self.dtype)}, where {narrow[0]} met {narrow[1]}"
@@ -111,9 +111,11 @@ class _Origins:
         operands = equation.inputs if len(inner.inputs) == len(equation.inputs) else ()
         return dtype_origin(inner, place, lambda n: self.what(operands[n]) if operands else "an operand")
 
-    def what(self, atom: Atom) -> str:
-        """What a value is, in words."""
+    def what(self, atom: Atom, met: TensorType | None = None) -> str:
+        """What a value is, in words; `met` is the type of the operand that it widened."""
         if isinstance(atom, Literal):
+            if met is not None and not is_inexact(met.dtype) and is_inexact(atom.type.dtype):
+                return f"the number {atom.value.item()!r}"  # a Python number widens integers as well
             return f"an array without axes, {atom.value.item()!r}"
         if atom in self.made:
             return f"made by {_named(self.made[atom])}"

@@ -60,6 +60,11 @@ def _custom(function):
     return f
 
 
+def test_numbers_that_widen_integers_are_called_numbers():
+    with pytest.raises(fdl.errors.ShapeError, match=r"add at .* where i32\[\] met f32\[\], the number 0.5\."):
+        lax.fori_loop(0, 2, lambda i, c: c + 0.5, fnp.array(1))
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_line_that_made_something_wide_is_named(name):
     operation, said, program = PROGRAMS[name]
