@@ -10,7 +10,7 @@ import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.array import as_array
 from fdl.core.types import Array
-from fdl.errors import ShapeError
+from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import integer
 from fdl.ops import linalg as ops
 from fdl.ops.householder import HouseholderQr, apply_reflections
@@ -182,9 +182,18 @@ def lu_pivots_to_permutation(pivots: Any, permutation_size: int) -> Array:
     Returns:
         int32[..., permutation_size].
 
+    Raises:
+        DtypeError: `pivots` are no integers.
+        ShapeError: they have no axis.
+
     >>> lu_pivots_to_permutation(fnp.array([2, 1]), 3).tolist()
     [2, 1, 0]
     """
+    pivots = as_array(pivots, "pivots")
+    if pivots.dtype not in dtypes.INTEGER:
+        raise DtypeError(f"lu_pivots_to_permutation: pivots must be integers, got {pivots.type}")
+    if not pivots.ndim:
+        raise ShapeError(f"lu_pivots_to_permutation: pivots need at least one axis, got {pivots.type}")
     pivots = fnp.asarray(pivots, dtypes.int32)
     permutation_size = integer("lu_pivots_to_permutation: permutation_size", permutation_size)
     rows = fnp.arange(permutation_size, dtype=dtypes.int32)

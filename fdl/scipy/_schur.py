@@ -18,11 +18,16 @@ __all__ = ["funm", "hessenberg", "polar", "rsf2csf", "schur", "solve_sylvester",
 
 
 def _by_scipy(name: str, arrays: list[Array], results: tuple[tuple[int, ...], ...], dtype: Any, **settings: Any) -> Any:
-    """SciPy's function of each matrix; `results` are the shapes of its results for one."""
+    """SciPy's function of each matrix; `results` are the shapes of its results for one.
+
+    They are NaN where a matrix is not finite: SciPy refuses it, which would be an error for the whole stack.
+    """
 
     def run(*given: np.ndarray) -> Any:
         import scipy.linalg
 
+        if not all(np.isfinite(a).all() for a in given):
+            return tuple(np.full(shape, np.nan, dtype) for shape in results)
         return getattr(scipy.linalg, name)(*given, **settings)
 
     return per_matrix(run, arrays, [(shape, dtype) for shape in results])

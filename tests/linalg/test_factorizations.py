@@ -67,6 +67,13 @@ def test_lu(rng, dtype, shape):
     assert np.array_equal(linalg.lu_pivots_to_permutation(pivots, shape[-2]), permutation)
 
 
+def test_pivots_are_vectors_of_integers():
+    with pytest.raises(DtypeError, match="pivots must be integers"):
+        linalg.lu_pivots_to_permutation(np.array([1.7, 1]), 3)
+    with pytest.raises(ShapeError, match="pivots need at least one axis"):
+        linalg.lu_pivots_to_permutation(np.int32(1), 3)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("shape", [(3, 3), (2, 4, 2), (2, 2, 4)])

@@ -160,6 +160,8 @@ def test_condensed_forms_of_empty_and_wrong_matrices():
             function(np.ones((2, 3)))
     with pytest.raises(NotImplementedError, match="sort"):
         condensed.schur(np.eye(2), sort_eig_vals=True)
+    t, z = (np.asarray(v) for v in condensed.schur(np.stack([np.full((2, 2), np.nan), np.eye(2)])))
+    assert np.isnan(t[0]).all() and np.isnan(z[0]).all() and np.array_equal(t[1], np.eye(2))
     u, p, *_ = condensed.qdwh(np.diag([2.0, 3.0, 0.0]), dynamic_shape=(2, 2))
     close(u @ p, np.diag([2.0, 3.0, 0.0]))
     with pytest.raises(ShapeError, match=r"dynamic_shape must be at most .*\(3, 3\), got \(5, 5\)"):
