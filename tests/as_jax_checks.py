@@ -331,7 +331,7 @@ def check_functions_and_dtypes_are_recognized():
         return a
 
     assert inspect.signature(jax.jit(f), follow_wrapped=False) == inspect.signature(f)
-    assert "PjitFunction" in str(type(jax.jit(f)))
+    assert "PjitFunction" in str(type(jax.jit(f))) and type(jax.jit(f)).__name__ == "PjitFunction"
     assert np.int32 in {jnp.int32, jnp.int64} and jnp.int32 in {np.int32} and np.int8 not in {jnp.int32}
     assert jnp.moveaxis(jnp.zeros((2, 3, 4)), (1, 2), jnp.arange(2)).shape == (3, 4, 2)
 
@@ -350,6 +350,10 @@ def check_numbers_are_operands_of_elementwise_equations():
 def check_weak_results_that_do_not_move_have_weak_tangents():
     y, dy = jax.jvp(lambda x: (x, 3, 0.5), (jnp.ones(2),), (jnp.ones(2),))
     assert y[1].weak_type and dy[1].dtype == jax.dtypes.float0 and dy[2].weak_type and dy[2] == 0
+    back = jax.linear_transpose(lambda x: x * 2, 3.0)
+    assert back(1.0)[0].weak_type and not back(jnp.float32(1))[0].weak_type
+    for reduce in (lax.reduce_max, lax.reduce_min, lax.reduce_sum, lax.reduce_prod):
+        assert reduce(jnp.full_like(jnp.asarray(3.0), 2.0, shape=(3,)), (0,)).weak_type
 
 
 def check_one_device_has_meshes():

@@ -52,7 +52,7 @@ _ATTRIBUTES: dict[str, Any] = {
 
 def install() -> None:
     """Give arrays, traced ones too, these attributes, the class of jitted functions JAX's name, dtypes JAX's hashes."""
-    Jitted.__qualname__ = "PjitFunction"
+    Jitted.__name__ = Jitted.__qualname__ = "PjitFunction"
     setattr(sys.modules[Jitted.__module__], "PjitFunction", Jitted)  # noqa: B010 -- pickles find the class by its name
     # That of NumPy's class of the name, so that sets of these hold it; else it is that of NumPy's dtype.
     ScalarType.__hash__ = lambda self: hash(self.dtype.type)  # type: ignore[method-assign]

@@ -147,6 +147,7 @@ def padding_pairs(name: str, data: Any, window: Any, strides: Any, padding: Any)
     """
     if isinstance(padding, str):
         return padtype_to_pads(data, window, strides, padding)
+    padding = tuple(padding) if hasattr(padding, "__iter__") else padding
     if not is_sequence(padding) or not all(is_sequence(pair) and len(pair) == 2 for pair in padding):
         raise ShapeError(
             f"{name}: padding must be 'SAME', 'SAME_LOWER', 'VALID' or a (low, high) pair for each axis, got "

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from fdl.array import as_operand as as_array
-from fdl.core.trace import Value
 from fdl.dtypes import as_dtype, dtype_of
-from fdl.errors import ShapeError
-from fdl.numpy._operands import axis_index, broadcast_shapes, expand_to, integer, integers, is_sequence, shape_tuple
+from fdl.errors import DtypeError, ShapeError
+from fdl.numpy._operands import axis_index, broadcast_shapes, expand_to, integer, integers, shape_tuple
 from fdl.ops import shape as shapes
 from fdl.ops.slicing import concatenate, slice_
 
@@ -54,13 +53,15 @@ def stack(operands: Sequence[Any], axis: int = 0) -> Any:
     Array([[1, 3],
            [2, 4]], dtype=int32)
     """
-    if not (is_sequence(operands) or isinstance(operands, Value)):
+    if isinstance(operands, str) or not hasattr(operands, "__iter__"):
         raise TypeError(f"stack needs a sequence of arrays, got {operands!r:.80}")
     values = [as_array(x, "an operand of stack") for x in operands]
     if not values:
         raise ShapeError("stack needs at least one array")
     if len({v.shape for v in values}) > 1:
         raise ShapeError(f"stack needs arrays of one shape, got {', '.join(str(v.type) for v in values)}")
+    if len({v.dtype for v in values}) > 1:
+        raise DtypeError(f"stack needs arrays of one dtype, got {', '.join(str(v.type) for v in values)}")
     place = axis_index("stack", axis, values[0].ndim + 1)
     return concatenate([shapes.reshape(v, (*v.shape[:place], 1, *v.shape[place:])) for v in values], place)
 

@@ -58,7 +58,6 @@ class Extremum(Reduction, abstract=True):
     """Largest or smallest; equal ones share the derivative; NaN if there is any."""
 
     domain = ALL
-    weak_operands = None
     function: ClassVar[np.ufunc]
     largest: ClassVar[bool]
 

@@ -19,6 +19,11 @@ def test_layouts():
     assert_array_equal(lax.tile(x, (2, 3)), np.tile(x, (2, 3)))
     assert lax.tile(x, (0, 1)).shape == (0, 3)
     assert_array_equal(lax.stack([x, 2 * x], -1), np.stack([x, 2 * x], -1))
+    assert_array_equal(lax.stack(n * x for n in range(2)), np.stack([0 * x, x]))
+    assert_array_equal(
+        lax.reduce_window(x, 0.0, lax.add, (1, 1), (1, 1), zip((1, 0), (0, 2), strict=True)),
+        np.pad(np.asarray(x), ((1, 0), (0, 2))),
+    )
     assert_array_equal(lax.stack(lax.unstack(x, 1), 1), x)
     assert lax.broadcast_to_rank(x, 4).shape == (1, 1, 2, 3) and lax.empty((2, 0), np.int8).dtype == np.int8
     assert_array_equal(lax.broadcast_like(x[:1], x), np.broadcast_to(x[:1], (2, 3)))
