@@ -1,11 +1,16 @@
 """Operands of the functions of this package."""
 
+import reprlib
 from typing import Any
+
+import numpy as np
 
 import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.config import config
+from fdl.core.trace import Tracer
 from fdl.core.types import Array
+from fdl.errors import RangeError
 from fdl.numpy._operands import number
 
 
@@ -33,6 +38,19 @@ def log1p_square(z: Array) -> Array:
     return fnp.where(
         small, fnp.log1p(fnp.square(fnp.where(small, size, 1.0))), 2 * fnp.log(fnp.where(small, 1.0, size))
     )
+
+
+def check_ascending(name: str, x: Array, or_descending: bool = False) -> None:
+    """Raise unless a vector, where it is known, is strictly ascending.
+
+    Raises:
+        RangeError: it is not, or has NaN.
+    """
+    if isinstance(x, Tracer):
+        return
+    steps = np.diff(np.asarray(x))
+    if not ((steps > 0).all() or (or_descending and (steps < 0).all())):
+        raise RangeError(f"{name} must be strictly ascending{' or descending' * or_descending}, got {reprlib.repr(x)}")
 
 
 def inexact(*args: Any) -> list[Array]:

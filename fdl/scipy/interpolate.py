@@ -9,7 +9,8 @@ import fdl.numpy as fnp
 from fdl import tree
 from fdl.core.types import Array
 from fdl.errors import DtypeError, ShapeError
-from fdl.numpy._operands import promote
+from fdl.numpy._operands import is_sequence, promote
+from fdl.scipy._operands import check_ascending
 
 __all__ = ["RegularGridInterpolator"]
 
@@ -38,7 +39,9 @@ class RegularGridInterpolator:
 
     Raises:
         ShapeError: values do not have the shape of the grid, or points are no vectors or none.
-        DtypeError: the filling is complex and values are real.
+        DtypeError: points are complex, or the filling is and values are real.
+        RangeError: points that are known are neither ascending nor descending.
+        TypeError: points are no sequence.
         ValueError: another method.
         NotImplementedError: bounds_error is true.
 
@@ -64,6 +67,10 @@ class RegularGridInterpolator:
                 "for the fill_value in the result, or use fdl.debug.check"
             )
         self.bounds_error = False
+        if not is_sequence(points):
+            raise TypeError(f"RegularGridInterpolator: points must be a sequence of vectors, got {points!r}")
+        if not len(points):
+            raise ShapeError("RegularGridInterpolator needs points along one axis at least, got none")
         self.grid = tuple(promote("RegularGridInterpolator: points", p, to_inexact=True)[0] for p in points)
         (self.values,) = promote("RegularGridInterpolator: values", values, to_inexact=True)
         for axis, p in enumerate(self.grid):
@@ -71,6 +78,9 @@ class RegularGridInterpolator:
                 raise ShapeError(
                     f"RegularGridInterpolator: points[{axis}] must be a vector with elements, got {p.type}"
                 )
+            if p.dtype.kind == "c":
+                raise DtypeError(f"RegularGridInterpolator: points[{axis}] must be real, got {p.type}")
+            check_ascending(f"RegularGridInterpolator: points[{axis}]", p, or_descending=True)
         if self.values.shape[: len(self.grid)] != tuple(p.size for p in self.grid):
             lengths = [p.size for p in self.grid]
             raise ShapeError(

@@ -6,7 +6,7 @@ import scipy.interpolate
 
 import fdl
 import fdl.numpy as fnp
-from fdl.errors import DtypeError, ShapeError
+from fdl.errors import DtypeError, RangeError, ShapeError
 from fdl.scipy.interpolate import RegularGridInterpolator
 
 RNG = np.random.default_rng(0)
@@ -66,6 +66,12 @@ def test_wrong_grids_are_refused():
     for points, values, options, error, words in [
         (GRID, VALUES[:2], {}, ShapeError, "lengths"),
         ((GRID[0], np.ones((2, 2))), VALUES, {}, ShapeError, r"points\[1\]"),
+        (3, VALUES, {}, TypeError, "sequence of vectors"),
+        ((), VALUES, {}, ShapeError, "got none"),
+        ((np.array([1j, 2]),), np.ones(2), {}, DtypeError, r"points\[0\] must be real"),
+        ((np.array([1.0, 3, 2]),), np.ones(3), {}, RangeError, r"points\[0\] must be strictly ascending or descending"),
+        ((np.array([1.0, 1, 2]),), np.ones(3), {}, RangeError, "strictly"),
+        ((np.array([1.0, np.nan, 2]),), np.ones(3), {}, RangeError, "strictly"),
         (GRID, VALUES, {"method": "cubic"}, ValueError, "method"),
         (GRID, VALUES, {"fill_value": 1j}, DtypeError, "fill_value"),
         (GRID, VALUES, {"bounds_error": True}, NotImplementedError, "bounds_error"),

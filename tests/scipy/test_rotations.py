@@ -9,7 +9,7 @@ from scipy.spatial import transform as theirs
 import fdl
 import fdl.numpy as fnp
 from fdl import random
-from fdl.errors import ShapeError
+from fdl.errors import RangeError, ShapeError
 from fdl.scipy.spatial import transform as ours
 
 RNG = np.random.default_rng(0)
@@ -104,6 +104,9 @@ def test_rotations_between():
     assert mine(0.5).single
     close(mine(0.5).as_matrix(), other(0.5).as_matrix())
     close(ours.Slerp.init(times, TURNS[0]).timedelta, np.diff(times))
+    turns = ours.Rotation.from_euler("z", np.float32([[0], [90]]), degrees=True)
+    late = ours.Slerp(np.array([1.6e9, 1.6e9 + 1]), turns)(np.float64(1.6e9 + 0.5)).as_rotvec(degrees=True)
+    assert late.dtype == np.float32 and np.allclose(late, [0, 0, 45], atol=1e-4)
 
 
 def test_rotations_are_trees_with_derivatives():
@@ -112,6 +115,10 @@ def test_rotations_are_trees_with_derivatives():
 
     close(fdl.jacobian(angle)(np.zeros(3)), np.eye(3))
     close(fdl.jacobian(angle)(np.array([0.5, -0.2, 0.1])), np.eye(3))
+    for seq, first in [("zyz", [1, 0, 1]), ("XYX", [1, 0, 1]), ("xyz", [1, 0, 0])]:
+        slopes = fdl.jacobian(lambda a, seq=seq: ours.Rotation.from_euler(seq, a).as_euler(seq))(np.zeros(3))
+        assert np.isfinite(slopes).all() and np.allclose(slopes[0], first)
+    close(fdl.grad(lambda v: ours.Rotation.from_rotvec(v).magnitude())(np.zeros(3)), np.zeros(3))
     turned = fdl.vmap(lambda r, v: r.apply(v))(TURNS[0], np.ones((5, 3)))
     close(turned, TURNS[1].apply(np.ones(3)))
     mapped = fdl.tree.map(lambda q: 2 * q, TURNS[0])
@@ -133,6 +140,18 @@ def test_wrong_rotations_are_refused():
     ]:
         with pytest.raises(ShapeError, match=words):
             call()
+    for stacks in (lambda: turns * turns[:3], lambda: turns.apply(np.ones((3, 3)))):
+        with pytest.raises(ShapeError, match="5 rotations do not fit 3"):
+            stacks()
+    for times in ([0, 1, 1, 2, 3], [4, 3, 2, 1, 0], [0, 1, np.nan, 3, 4]):
+        with pytest.raises(RangeError, match="Slerp: times must be strictly ascending"):
+            ours.Slerp(np.array(times, float), turns)
+    with pytest.raises(TypeError, match="sequence of Rotations, got 1"):
+        ours.Rotation.concatenate([turn, 1])
+    with pytest.raises(TypeError, match="identity: num must be an integer"):
+        ours.Rotation.identity("x")
+    assert ours.Rotation.identity(dtype=int).quat.dtype == np.float32
+    assert ours.Rotation.identity(2, dtype="bfloat16").mean().quat.dtype == "bfloat16"
     for seq in ("xxy", "xyZ", "", "abc"):
         with pytest.raises(ValueError, match="seq"):
             ours.Rotation.from_euler(seq, np.ones(len(seq)))

@@ -2,12 +2,19 @@
 
 import itertools
 import re
+from typing import Any
 
 import fdl.numpy as fnp
 from fdl.core.types import Array
 from fdl.errors import ShapeError
 
 __all__ = ["euler_of_quaternion", "product", "quaternion_of_euler"]
+
+
+def _at_zero(function: Any, y: Array, x: Array) -> Array:
+    """A function of two numbers that is 0 where both are, where its own derivatives would be NaN."""
+    zero = (x == 0) & (y == 0)
+    return fnp.where(zero, 0, function(y, fnp.where(zero, 1, x)))
 
 
 def product(p: Array, q: Array) -> Array:
@@ -61,10 +68,10 @@ def euler_of_quaternion(seq: str, q: Array) -> Array:
     sign = (i - j) * (j - k) * (k - i) // 2
     x, y, z, w = q[..., i], q[..., j], q[..., k] * sign, q[..., 3]
     a, b, c, d = (w, x, y, z) if symmetric else (w - y, x + z, y + w, z - x)
-    middle = 2 * fnp.arctan2(fnp.hypot(c, d), fnp.hypot(a, b))
+    middle = 2 * fnp.arctan2(_at_zero(fnp.hypot, d, c), _at_zero(fnp.hypot, b, a))
     tiny = 1e-7 if q.dtype.itemsize == 8 else 1e-6
     at_zero, at_pi = middle <= tiny, fnp.abs(middle - fnp.pi) <= tiny
-    total, difference = fnp.arctan2(b, a), fnp.arctan2(d, c)
+    total, difference = _at_zero(fnp.arctan2, b, a), _at_zero(fnp.arctan2, d, c)
     first, last = total - difference, (total + difference) * (1 if symmetric else sign)
     first, last = (first, last) if fixed else (last, first)
     first = fnp.where(at_zero, 2 * total, fnp.where(at_pi, 2 * difference * (-1 if fixed else 1), first))

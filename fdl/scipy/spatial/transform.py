@@ -6,8 +6,9 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl import dtypes, random, tree
 from fdl.core.types import Array
-from fdl.errors import ShapeError
-from fdl.scipy._operands import inexact
+from fdl.errors import DtypeError, ShapeError
+from fdl.numpy._operands import integer
+from fdl.scipy._operands import check_ascending, inexact
 from fdl.scipy.spatial._euler import euler_of_quaternion, product, quaternion_of_euler
 
 __all__ = ["Rotation", "Slerp"]
@@ -27,6 +28,19 @@ def _square(v: Array) -> Array:
 
 def _unit(q: Array) -> Array:
     return q / fnp.sqrt(_square(q))
+
+
+def _times(given: Any, dtype: Any) -> Array:
+    """Times in their own floating dtype, if that has more digits than `dtype`."""
+    own = fnp.result_type(dtype, *([given] if hasattr(given, "dtype") else []))
+    if own.kind == "c":
+        raise DtypeError(f"Slerp: times must be real, got {fnp.asarray(given).type}")
+    return fnp.asarray(given, own)
+
+
+def _check_stacks(name: str, shape: tuple[int, ...], other: tuple[int, ...], what: str) -> None:
+    if shape and other and 1 not in (shape[-1], other[-1]) and shape[-1] != other[-1]:
+        raise ShapeError(f"Rotation.{name}: {shape[-1]} rotations do not fit {other[-1]} {what}; give as many, or one")
 
 
 @tree.register_pytree_node_class
@@ -67,6 +81,9 @@ class Rotation:
     @classmethod
     def concatenate(cls, rotations: Sequence["Rotation"]) -> "Rotation":
         """Rotations, and stacks of them, in one stack."""
+        for r in rotations:
+            if not isinstance(r, Rotation):
+                raise TypeError(f"Rotation.concatenate needs a sequence of Rotations, got {r!r} among them")
         return cls._of(fnp.concatenate([fnp.atleast_2d(r.quat) for r in rotations]))
 
     @classmethod
@@ -147,7 +164,8 @@ class Rotation:
     def identity(cls, num: int | None = None, dtype: Any = float) -> "Rotation":
         """No rotation, or a stack of `num` of them."""
         one = fnp.array([0.0, 0.0, 0.0, 1.0], dtypes.default_dtype(float) if dtype is float else dtype)
-        return cls._of(one if num is None else fnp.broadcast_to(one, (num, 4)))
+        (one,) = inexact(one)
+        return cls._of(one if num is None else fnp.broadcast_to(one, (integer("identity: num", num), 4)))
 
     @classmethod
     def random(cls, random_key: Array, num: int | None = None) -> "Rotation":
@@ -178,6 +196,7 @@ class Rotation:
         """The rotation `other` followed by this one."""
         if not isinstance(other, Rotation):
             return NotImplemented
+        _check_stacks("*", self.quat.shape[:-1], other.quat.shape[:-1], "rotations")
         return self._of(_unit(product(self.quat, other.quat)))
 
     def __repr__(self) -> str:
@@ -191,6 +210,7 @@ class Rotation:
         [0.0, 0.0, -1.0]
         """
         v, m = _vectors("apply", vectors, 3), self.as_matrix()
+        _check_stacks("apply", self.quat.shape[:-1], v.shape[:-1], "vectors")
         m = fnp.where(fnp.asarray(inverse), fnp.swapaxes(m, -1, -2), m)
         return fnp.sum(m * v[..., None, :], -1)
 
@@ -262,7 +282,10 @@ class Rotation:
 
     def magnitude(self) -> Array:
         """Angles [...], between 0 and pi."""
-        return 2 * fnp.arctan2(fnp.linalg.norm(self.quat[..., :3], axis=-1), fnp.abs(self.quat[..., 3]))
+        v = self.quat[..., :3]
+        zero = fnp.all(v == 0, -1)  # where the derivative of the norm would be NaN
+        sine = fnp.where(zero, 0, fnp.linalg.norm(fnp.where(zero[..., None], 1, v), axis=-1))
+        return 2 * fnp.arctan2(sine, fnp.abs(self.quat[..., 3]))
 
     def mean(self, weights: Any = None) -> "Rotation":
         """The rotation with the least sum of squared distances of matrices to those of a stack.
@@ -279,7 +302,7 @@ class Rotation:
         w = fnp.ones(n, self.quat.dtype) if weights is None else fnp.asarray(weights, self.quat.dtype)
         if w.shape != (n,):
             raise ShapeError(f"mean: weights of {n} rotations must be a vector of as many, got {w.type}")
-        return self._of(fnp.linalg.eigh((w * self.quat.T) @ self.quat)[1][:, -1])
+        return self._of(fnp.linalg.eigh((w * self.quat.T) @ self.quat)[1][:, -1].astype(self.quat.dtype))
 
     @property
     def single(self) -> bool:
@@ -298,6 +321,8 @@ class Slerp:
     Raises:
         TypeError: `rotations` is no Rotation.
         ShapeError: they are not as many as times, or fewer than two.
+        RangeError: times that are known are not ascending.
+        DtypeError: times are complex.
 
     >>> turns = Rotation.from_euler("z", [[0], [90]], degrees=True)
     >>> Slerp([0.0, 1.0], turns)(0.5).as_rotvec(degrees=True).round(3).tolist()
@@ -310,9 +335,10 @@ class Slerp:
             raise TypeError(f"Slerp: rotations must be a Rotation, got {type(rotations).__name__}")
         if rotations.single or len(rotations) < 2:
             raise ShapeError(f"Slerp needs at least two rotations, got quaternions {rotations.quat.type}")
-        self.times = fnp.asarray(times, rotations.quat.dtype)
+        self.times = _times(times, rotations.quat.dtype)
         if self.times.shape != (len(rotations),):
             raise ShapeError(f"Slerp needs a time for each of {len(rotations)} rotations, got {self.times.type}")
+        check_ascending("Slerp: times", self.times)
         self.rotations = rotations[:-1]
         self.rotvecs = (self.rotations.inv() * rotations[1:]).as_rotvec()
 
@@ -335,11 +361,11 @@ class Slerp:
         Raises:
             ShapeError: times have more axes.
         """
-        t = fnp.asarray(times, self.times.dtype)
+        t = _times(times, self.times.dtype)
         if t.ndim > 1:
             raise ShapeError(f"Slerp takes a time or a vector of them, got {t.type}")
-        place = fnp.clip(fnp.searchsorted(self.times, t) - 1, 0, self.times.size - 2)
-        share = (t - self.times[place]) / self.timedelta[place]
+        place = fnp.clip(fnp.searchsorted(self.times.astype(t.dtype), t) - 1, 0, self.times.size - 2)
+        share = ((t - self.times[place]) / self.timedelta[place]).astype(self.rotvecs.dtype)
         return Rotation._of(self.rotations.quat[place]) * Rotation.from_rotvec(self.rotvecs[place] * share[..., None])
 
     def tree_flatten(self) -> tuple[Any, None]:
