@@ -7,7 +7,7 @@ import fdl.numpy as fnp
 from fdl import lax
 from fdl.api.differentiate import value_and_grad
 from fdl.core.types import Array
-from fdl.errors import ShapeError
+from fdl.errors import RangeError, ShapeError
 from fdl.numpy._operands import integer
 from fdl.scalars import Scalar, checked
 
@@ -20,9 +20,10 @@ class OptimizeResults(NamedTuple):
     Attributes:
         x: the minimizer, [n].
         success: whether the gradient became small enough.
-        status: 0 if so; 1 if the steps ran out; 3 if no step along the last direction was good enough.
+        status: 0 if so; 1 if the steps ran out; 3 if no step along the last direction was good enough, or
+            the value or the gradient is not finite.
         fun: the value at x.
-        jac: the gradient at x.
+        jac: the gradient at x, that of :func:`fdl.grad`.
         hess_inv: the approximate inverse of the Hessian at x.
         nfev: number of evaluations of the function.
         njev: number of evaluations of the gradient.
@@ -64,10 +65,10 @@ class _Dense:
         return fnp.matmul(inverse, gradient)
 
     def updated(self, inverse: Array, s: Array, y: Array, first: Array) -> Array:
-        product = fnp.sum(s * y)
+        product, share = _curvature(s, y)
         rho = 1 / fnp.where(product > 0, product, 1.0)
         # The first step tells the size of the Hessian: formula 6.20.
-        size = fnp.where(first, product / fnp.maximum(fnp.sum(y * y), fnp.finfo(y.dtype).tiny), 1)
+        size = fnp.where(first, share, 1)
         left = fnp.eye(s.shape[0], dtype=s.dtype) - rho * fnp.outer(s, y)
         found = fnp.matmul(fnp.matmul(left, size * inverse), left.T) + rho * fnp.outer(s, s)
         return fnp.where(product > 0, found, inverse)
@@ -100,11 +101,11 @@ class _Limited:
 
     def updated(self, inverse: Any, s: Array, y: Array, first: Array) -> Any:
         steps, changes, rhos, size = inverse
-        product, square = fnp.sum(s * y), fnp.sum(y * y)
+        product, share = _curvature(s, y)
         usable = product > 0
         push = lambda past, new: fnp.where(usable, fnp.concatenate([new[None], past[:-1]]), past)  # noqa: E731
         rho = 1 / fnp.where(usable, product, 1)
-        return push(steps, s), push(changes, y), push(rhos, rho), fnp.where(usable, product / square, size)
+        return push(steps, s), push(changes, y), push(rhos, rho), fnp.where(usable, share, size)
 
 
 @checked(tol=Scalar(0.0))
@@ -136,6 +137,7 @@ def minimize(
     Raises:
         ValueError: the method or an option is unknown.
         TypeError: `fun` is no function, `args` no tuple, or an option no number.
+        RangeError: an option is negative, or 0 where that leaves nothing to do.
         ShapeError: x0 is not a floating or complex vector.
 
     >>> found = minimize(lambda x: fnp.sum((x - 3.0) ** 2), fnp.zeros(2), method="BFGS")
@@ -159,13 +161,19 @@ def minimize(
     settings |= dict(options or {})
     if isinstance(settings["gtol"], str | bytes | None):
         raise TypeError(f"minimize: the option gtol must be a number, got {settings['gtol']!r}")
+    Scalar(0.0).check("minimize", "the option gtol", settings["gtol"])
+    if not isinstance(settings["norm"], (int, float)):
+        raise TypeError(f"minimize: the option norm must be a number, got {settings['norm']!r}")
+    for name, least in (("maxiter", 0), ("maxls", 1), ("line_search_maxiter", 1), ("maxcor", 1)):
+        if settings.get(name) is not None and integer(name, settings[name]) < least:
+            raise RangeError(f"minimize: the option {name} must be at least {least}, got {settings[name]}")
     start = fnp.asarray(x0)
     if start.ndim != 1 or not fnp.issubdtype(start.dtype, fnp.inexact):
         raise ShapeError(f"minimize starts from a floating vector, got {start.type}; use ravel_pytree for other trees")
     count = lambda name, default: default if settings.get(name) is None else integer(name, settings[name])  # noqa: E731
     limit = count("maxiter", 200 * start.shape[0])
     trials = count("maxls", count("line_search_maxiter", _TRIALS))
-    approximation: _Dense | _Limited = _Limited(max(count("maxcor", 10), 1)) if limited else _Dense()
+    approximation: _Dense | _Limited = _Limited(count("maxcor", 10)) if limited else _Dense()
 
     # The parts of complex numbers are as many real ones.
     n, parts = start.shape[0], start.dtype.kind == "c"
@@ -183,13 +191,13 @@ def minimize(
     zero = fnp.asarray(0)
     first = _State(first_x, value, gradient, approximation.start(first_x), zero + 1, zero, zero > 0)
     last = lax.while_loop(unfinished, lambda state: _step(evaluate, approximation, trials, state), first)
-    success = size(last.gradient) <= settings["gtol"]
-    status = fnp.where(success, 0, fnp.where(last.stuck, 3, 1))
+    success = (size(last.gradient) <= settings["gtol"]) & ~fnp.isnan(last.value)
+    finite = fnp.isfinite(last.value) & fnp.all(fnp.isfinite(last.gradient))
+    status = fnp.where(success, 0, fnp.where(last.stuck | ~finite, 3, 1))
     inverse = None if limited or parts else last.inverse
     calls = last.evaluations
-    return OptimizeResults(
-        whole(last.x), success, status, last.value, whole(last.gradient), inverse, calls, calls, last.steps
-    )
+    jac = fnp.conj(whole(last.gradient)) if parts else last.gradient  # as fdl.grad has it
+    return OptimizeResults(whole(last.x), success, status, last.value, jac, inverse, calls, calls, last.steps)
 
 
 def _step(
@@ -205,6 +213,14 @@ def _step(
     return _State(x, value, gradient, inverse, state.evaluations + count, state.steps + 1, ~found)
 
 
+def _curvature(s: Array, y: Array) -> tuple[Array, Array]:
+    """The product s y, and its ratio to the square of y, which itself may overflow."""
+    largest = _largest(y)
+    unit = y / largest
+    product = fnp.sum(s * unit)
+    return product * largest, product / fnp.maximum(fnp.sum(unit * unit), 1) / largest
+
+
 def _largest(v: Array) -> Array:
     return fnp.maximum(fnp.max(fnp.abs(v), initial=0.0), fnp.finfo(v.dtype).tiny)
 
@@ -213,6 +229,9 @@ def _line_search(
     evaluate: Callable[[Array], tuple[Array, Array]], state: _State, direction: Array, length: Array, trials: int
 ) -> tuple[Array, Array, Array, Array, Array]:
     """A step along the direction with enough decrease and a flatter slope; and how many trials it took."""
+    # The product of the gradient and a direction as long as it may overflow.
+    largest = _largest(direction)
+    direction, length = direction / largest, length * largest
     slope = fnp.sum(state.gradient * direction)
 
     def trial(t: Array) -> tuple[Array, Array, Array]:

@@ -6,7 +6,7 @@ from scipy import optimize as reference
 
 import fdl
 import fdl.numpy as fnp
-from fdl.errors import ShapeError
+from fdl.errors import RangeError, ShapeError
 from fdl.scipy import optimize
 from fdl.scipy.sparse import linalg as krylov
 
@@ -124,6 +124,17 @@ def test_functions_without_a_minimum_end(f, status):
     assert not found.success and found.nit <= 50 and found.status != 0
 
 
+@pytest.mark.parametrize("method", ["BFGS", "L-BFGS"])
+def test_gradients_whose_squares_overflow(method):
+    """Steps start, and values that are not finite end them."""
+    far = optimize.minimize(lambda x: fnp.sum((x - 3) ** 2), np.full(4, 100, np.float16), method=method)
+    steep = optimize.minimize(lambda x: 1e20 * fnp.sum((x - 3) ** 2), np.zeros(2, np.float32), method=method)
+    for found in (far, steep):
+        assert found.success and np.asarray(found.x).tolist() == [3.0] * found.x.size
+    broken = optimize.minimize(lambda x: np.nan * fnp.sum(x * x), np.ones(2), method=method)
+    assert not broken.success and broken.status == 3 and broken.nit == 0
+
+
 @pytest.mark.parametrize("method", ["Newton-CG", None, 3])
 def test_unknown_methods(method):
     with pytest.raises(ValueError, match=f"knows the methods 'BFGS' and 'L-BFGS', got {method!r}"):
@@ -144,6 +155,9 @@ def test_limited_memory_and_complex_numbers():
         found = optimize.minimize(lambda z: fnp.sum(fnp.abs(z - goal) ** 2), np.zeros(2, complex), method=method)
         assert found.x.dtype == np.complex128
         np.testing.assert_allclose(found.x, goal, rtol=1e-6)
+    distance = lambda z: fnp.sum(fnp.abs(z - goal) ** 2)  # noqa: E731
+    found = optimize.minimize(distance, np.zeros(2, complex), method="BFGS", options={"maxiter": 0})
+    np.testing.assert_allclose(found.jac, -2 * goal.conj())
 
 
 def test_steps_from_far_away():
@@ -166,6 +180,12 @@ def test_wrong_arguments_of_minimize():
         optimize.minimize(quadratic, np.ones(2), method="BFGS", options={"maxcor": 5})
     for options in ([1], {"gtol": "small"}):
         with pytest.raises(TypeError, match="minimize"):
+            optimize.minimize(quadratic, np.ones(2), method="BFGS", options=options)
+    for name, wrong in [("gtol", -1), ("gtol", np.nan), ("maxiter", -1), ("maxls", 0), ("maxcor", 0)]:
+        with pytest.raises(RangeError, match=f"minimize: the option {name} must be .*at least"):
+            optimize.minimize(quadratic, np.ones(2), method="L-BFGS", options={name: wrong})
+    for options in ({"gtol": [1, 2]}, {"norm": "x"}):
+        with pytest.raises(TypeError, match="minimize: the option"):
             optimize.minimize(quadratic, np.ones(2), method="BFGS", options=options)
     with pytest.raises(TypeError, match="fun must be"):
         optimize.minimize(3, np.ones(2), method="BFGS")
