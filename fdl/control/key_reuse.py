@@ -80,13 +80,22 @@ class KeyUses:
     outputs: list[tuple[int | None, str | None]]
 
 
-@lru_cache(maxsize=512)
 def summary(program: Program) -> KeyUses:
     """Follow the keys of a Program.
 
     Raises:
         KeyReuseError: one is used twice.
     """
+    return _summary(program, _lines(program))
+
+
+def _lines(program: Program) -> tuple[Any, ...]:
+    """Where its equations were written: Programs from other places are equal."""
+    return tuple((e.source, *map(_lines, subprograms(e.operation))) for e in program.equations)
+
+
+@lru_cache(maxsize=512)
+def _summary(program: Program, lines: tuple[Any, ...]) -> KeyUses:
     return _Follower(inline(program)).summary()
 
 
