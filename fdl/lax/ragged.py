@@ -146,6 +146,10 @@ def ragged_dot_general(
     if sizes.dtype.kind not in "iu" or sizes.ndim < 1:
         raise DtypeError(f"{name}: group_sizes must be integers of at least one axis, got {sizes.type}")
     numbers = ragged_dot_dimension_numbers
+    if not isinstance(numbers, RaggedDotDimensionNumbers):
+        raise TypeError(
+            f"{name}: give ragged_dot_dimension_numbers as lax.RaggedDotDimensionNumbers, got {numbers!r:.80}"
+        )
     ((contracted, rhs_contracted), (batch, rhs_batch)) = numbers.dot_dimension_numbers
     if len(numbers.lhs_ragged_dimensions) != 1:
         raise ShapeError(f"{name} expects exactly one lhs ragged dimension, got {numbers.lhs_ragged_dimensions}")
