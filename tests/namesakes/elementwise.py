@@ -14,6 +14,10 @@ def one(dtypes, **settings):
     return lambda d: call(d.array(dtypes, **settings))
 
 
+def _number_of(c: Call):
+    return np.dtype(np.int32) if common(c).kind == "b" else common(c)
+
+
 REAL_AND_COMPLEX = (
     "sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh exp exp2 log sqrt log1p log2 log10"
 )
@@ -28,7 +32,7 @@ row("sinc", one(REALS, low=-20, high=20), kind="inexact", near=True)
 row("i0", one(REALS, low=-9, high=9), kind="inexact", ulps=16)
 row("fabs rint", one(REALS), kind="inexact")
 row("spacing", one(("float32", "float64")), kind="raw")
-row("square", one(ALL), zeros=False)
+row("square", one(ALL), zeros=False, dtype=_number_of)
 row("negative", one(FLOATS + INTS))
 row("positive conjugate conj", one(FLOATS + INTS + COMPLEX))
 row("absolute", one(ALL), dtype=lambda c: c.args[0].real.dtype)
@@ -98,10 +102,6 @@ def _quotients(d: Draw) -> Call:
 def _unless_bool(function):
     """NumPy divides booleans as int8; fdl, like JAX, as int32."""
     return lambda x, y: function(x.astype(np.int32), y.astype(np.int32)) if x.dtype == bool else function(x, y)
-
-
-def _number_of(c: Call):
-    return np.dtype(np.int32) if common(c).kind == "b" else common(c)
 
 
 def floor_divide(x, y):
