@@ -99,8 +99,8 @@ SETTINGS = {
         Setting(
             "FDL_CHECK_INDICES",
             True,
-            "0 takes known indices that are out of bounds as traced ones, as JAX does: `x[i]` and `put` clip them, `take` "
-            "and `take_along_axis` fill, other functions that write drop. They are an error by default.",
+            "0 takes known indices that are out of bounds as traced ones, as JAX does: `x[i]` and `put` clip them, "
+            "`take` and `take_along_axis` fill, other functions that write drop. They are an error by default.",
             traced=True,
         ),
         Setting(
