@@ -186,15 +186,13 @@ class TriangularSolve(MatrixPrimitive):
         side, lower, unit = not self.left_side, self.is_lower, self.unit_diagonal
 
         def one(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-            if not np.isfinite(a).all() or not np.isfinite(b).all():
-                turned = a.T.conj() if trans == 2 else a.T if trans else a
-                forward = lower != bool(trans)
-                return (
-                    _substituted(turned, b, forward, unit)
-                    if not side
-                    else _substituted(turned.T, b.T, not forward, unit).T
-                )
-            return trsm(1.0, a, b, side=side, lower=lower, trans_a=trans, diag=unit)
+            found = trsm(1.0, a, b, side=side, lower=lower, trans_a=trans, diag=unit)
+            if np.isfinite(found).all():
+                return found
+            turned, forward = a.T.conj() if trans == 2 else a.T if trans else a, lower != bool(trans)
+            if side:
+                return _substituted(turned.T, b.T, not forward, unit).T
+            return _substituted(turned, b, forward, unit)
 
         return each(one, a, b).astype(b.dtype)
 
