@@ -72,17 +72,12 @@ def ragged_dot(
     >>> fdl.lax.ragged_dot(fnp.ones((3, 1)), fnp.array([[[1.0]], [[5.0]]]), fnp.array([1, 2])).tolist()
     [[1.0], [5.0], [5.0]]
     """
-    if group_offset is not None:
-        raise NotImplementedError("ragged_dot: group_offset is for groups that are spread over devices; there is one")
-    x, w, sizes = (as_array(v, "an operand of ragged_dot") for v in (lhs, rhs, group_sizes))
-    if sizes.dtype.kind not in "iu":
-        raise DtypeError(f"ragged_dot: group_sizes must be integers, got {sizes.type}")
+    x, w, sizes = _operands("ragged_dot", lhs, rhs, group_sizes, group_offset)
     if x.ndim != 2 or w.ndim != 3 or sizes.shape != w.shape[:1] or x.shape[1] != w.shape[1]:
         raise ShapeError(
             f"ragged_dot multiplies [m, k] by [g, k, n] with g group_sizes, got {x.type}, {w.type} and {sizes.type}"
         )
-    sizes = convert(sizes, int32 if sizes.dtype.itemsize < 4 else sizes.dtype)
-    ends = cumsum(sizes, 0)
+    sizes, ends = _ends(sizes)
     rows = iota(sizes.dtype, (x.shape[0],), 0)
 
     def step(total: Any, group: Any) -> tuple[Any, None]:
@@ -140,10 +135,8 @@ def ragged_dot_general(
     [1.0, 2.0]
     """
     name = "ragged_dot_general"
-    if group_offset is not None:
-        raise NotImplementedError(f"{name}: group_offset is for groups that are spread over devices; there is one")
-    x, w, sizes = (as_array(v, f"an operand of {name}") for v in (lhs, rhs, group_sizes))
-    if sizes.dtype.kind not in "iu" or sizes.ndim < 1:
+    x, w, sizes = _operands(name, lhs, rhs, group_sizes, group_offset)
+    if sizes.ndim < 1:
         raise DtypeError(f"{name}: group_sizes must be integers of at least one axis, got {sizes.type}")
     numbers = ragged_dot_dimension_numbers
     if not isinstance(numbers, RaggedDotDimensionNumbers):
@@ -178,7 +171,6 @@ def ragged_dot_general(
         raise ShapeError(f"{name}: expected group_sizes to have shape {expected}, got {sizes.shape}")
     if ragged in batch:
         return dot_general(x, w, numbers.dot_dimension_numbers, preferred_element_type=preferred_element_type)
-    sizes = convert(sizes, int32 if sizes.dtype.itemsize < 4 else sizes.dtype)
     parts = _by_group(x, sizes, ragged, prefix)
     if groups:
         dimensions: Any = (((*contracted, x.ndim), (*rhs_contracted, groups[0])), (batch, rhs_batch))
@@ -189,12 +181,28 @@ def ragged_dot_general(
     return dot_general(parts, w, dimensions, preferred_element_type=preferred_element_type)
 
 
+def _operands(name: str, lhs: Any, rhs: Any, group_sizes: Any, group_offset: Any) -> tuple[Any, Any, Any]:
+    """Both arrays, and the sizes of the groups, which are integers."""
+    if group_offset is not None:
+        raise NotImplementedError(f"{name}: group_offset is for groups that are spread over devices; there is one")
+    x, w, sizes = (as_array(v, f"an operand of {name}") for v in (lhs, rhs, group_sizes))
+    if sizes.dtype.kind not in "iu":
+        raise DtypeError(f"{name}: group_sizes must be integers, got {sizes.type}")
+    return x, w, sizes
+
+
+def _ends(sizes: Any) -> tuple[Any, Any]:
+    """The sizes of groups, the last axis, in a dtype that holds their sums, and where each group ends."""
+    sizes = convert(sizes, int32 if sizes.dtype.itemsize < 4 else sizes.dtype)
+    return sizes, cumsum(sizes, sizes.ndim - 1)
+
+
 def _by_group(x: Any, sizes: Any, ragged: int, prefix: Sequence[int]) -> Any:
     """An operand repeated along a new last axis, one of groups, with 0 for what is in another group or in none."""
     if sizes.ndim > 1:
         order = sorted(range(len(prefix)), key=lambda place: prefix[place])
         sizes, prefix = transpose(sizes, (*order, len(prefix))), sorted(prefix)
-    ends = cumsum(sizes, sizes.ndim - 1)
+    sizes, ends = _ends(sizes)
     grouped = (*x.shape, sizes.shape[-1])
     axes = (x.ndim,) if sizes.ndim == 1 else (*prefix, x.ndim)
     rows = iota(sizes.dtype, grouped, ragged)
