@@ -19,6 +19,10 @@ from fdl_spark.features.vocabulary import check_vocabulary, looked_up
 
 UNKNOWN, FIRST = 1, 2
 
+# What str.split() takes for white space. pyarrow.compute.utf8_split_whitespace reads the bytes behind the end of its
+# buffer: what lies there decides whether white space at the end stays on the last token.
+WHITE_SPACE = r"[\pZ\t-\r\x1c-\x1f\x{85}]+"
+
 
 def tokenise(
     column: str,
@@ -43,7 +47,7 @@ def tokenise(
       output: the name of the array, int32 [rows, length]; None means the column's.
       length: of each row; a shorter text is padded.
       separator: a regular expression of what stands between tokens, in RE2's syntax, as `[^\\pL\\pN]+` for all but
-        letters and digits; None: white space.
+        letters and digits; None: white space, as in `str.split()`.
       lower: whether letters become lower case before.
       size: how many tokens are known at most; None: all.
       min_count: how often a token must occur to be known.
@@ -92,9 +96,7 @@ class Tokenise(OneColumn, kind="tokenise"):
         return len(self.values or ()) + FIRST
 
     def _split(self, text: pa.Array) -> pa.Array:
-        if self.separator is None:
-            return pc.utf8_split_whitespace(text)
-        return pc.split_pattern_regex(text, self.separator)
+        return pc.split_pattern_regex(text, WHITE_SPACE if self.separator is None else self.separator)
 
     def _tokens(self, batch: Batch) -> tuple[pa.Array, np.ndarray]:
         """The tokens of all texts one after the other, and how many each text has."""

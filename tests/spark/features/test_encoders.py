@@ -1,6 +1,7 @@
 """Each encoder gives what NumPy, a formula or a published vector says, and each row by itself."""
 
 import math
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -329,6 +330,25 @@ def test_tokens():
     np.testing.assert_array_equal(found["x_mask"], [[1, 1, 1], [0, 0, 0], [1, 1, 0], [0, 0, 0]])
     last = features.tokenise("x", length=1, keep="last", separator=r"[^\pL]+", lower=False, values=["Dog"])
     np.testing.assert_array_equal(last.encode({"x": pa.array(["The cat, the Dog!", "é"])})["x"], [[2], [1]])
+
+
+def test_white_space_is_that_of_python():
+    characters = [chr(n) for n in range(sys.maxunicode + 1) if not 0xD800 <= n < 0xE000]
+    texts = [f"{c}a{c}{c}b{c}" for c in characters]
+    encoder = features.tokenise("x", length=5, lower=False, values=["a", "b"])
+    found = encoder.encode({"x": pa.array(texts)})["x"]
+    split = np.array([len(text.split()) == 2 for text in texts])
+    np.testing.assert_array_equal((found == [2, 3, 0, 0, 0]).all(1), split)
+    assert 20 < split.sum() < 40
+
+
+@pytest.mark.parametrize("behind", [b"", b"xy", b"\x80\x80", b" \x80", "\u00e9".encode()])
+def test_tokens_do_not_depend_on_what_lies_behind_the_text(behind):
+    text = b"ccc   ccc "
+    ends = pa.array([0, len(text)], pa.int32()).buffers()[1]
+    column = pa.StringArray.from_buffers(1, ends, pa.py_buffer(text + behind).slice(0, len(text)))
+    found = features.tokenise("x", length=4, values=["ccc"]).encode({"x": column})["x"]
+    np.testing.assert_array_equal(found, [[2, 2, 0, 0]])
 
 
 def test_lists_of_tokens():
