@@ -66,6 +66,7 @@ _LAZY = (
     "flatten_util",
     "image",
     "linalg",
+    "models",
     "nn",
     "optim",
     "random",

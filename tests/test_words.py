@@ -63,6 +63,7 @@ ALLOWED = {
 
 #: Names that several classes of fdl have, one in the vocabulary of users and one inside, or each in its own stage.
 TWICE = {
+    "Config": "of each model",
     "Body": "of a loop nest, and of control flow",
     "Emission": "of the code generator, and what lowerings see of it",
     "Emitter": "of registers, and of lowerings",

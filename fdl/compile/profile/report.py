@@ -110,7 +110,7 @@ class CostReport:
         return StepCost(
             f"{self.words(equations) or 'copy'} {shape_text(shape)}{suffix}",
             _most_common(e.source for e in equations),
-            sum(map(_flops, equations)),
+            sum(map(equation_flops, equations)),
             _traffic(step),
         )
 
@@ -134,7 +134,7 @@ class CostReport:
         return StepCost(
             f"{what}, then {self.words(after)}",
             equation.source,
-            flops + sum(map(_flops, after)),
+            flops + sum(map(equation_flops, after)),
             sum(places.values()) + sum(nbytes(v.type) for v in step.reads),
         )
 
@@ -165,7 +165,7 @@ def _most_common(sources: Iterable[str]) -> str:
     return found.most_common(1)[0][0] if found else ""
 
 
-def _flops(equation: Equation) -> int:
+def equation_flops(equation: Equation) -> int:
     """Of an equation in a nest, or of a product in a group."""
     operation, out = equation.operation, equation.outputs[0].type
     if has_lowering(operation):
