@@ -1,0 +1,1 @@
+"""Programs that use fdl and fdl_spark, and the data sets that they read."""
