@@ -65,6 +65,7 @@ _LAZY = (
     "fft",
     "flatten_util",
     "image",
+    "interop",
     "linalg",
     "models",
     "nn",

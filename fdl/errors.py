@@ -192,6 +192,21 @@ class ExportError(FdlError, ValueError):
     """
 
 
+class ModelError(FdlError, ValueError):
+    """A model of another library cannot be read or written, or is called with what it does not take.
+
+    The message names the file or the argument. Export the model again, call it in the way in which the example called
+    it, and let it return tensors, tuples, lists and dicts.
+    """
+
+
+class OperatorError(ModelError, NotImplementedError):
+    """A model of another library uses operators that fdl has no function for; the message names all of them.
+
+    Give functions for them (``operators={name: function}``), or write that part of the model with other operators.
+    """
+
+
 class CompilerError(FdlError, RuntimeError):
     """A pass of fdl's compiler failed, and there is no fallback.
 

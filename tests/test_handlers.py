@@ -22,6 +22,7 @@ ALLOWED = {
     "fdl/compile/runtime/cache.py RuntimeError": "a user without a home, as pathlib tells it",
     "fdl/compile/fallback.py Exception": "a pass that failed, which is told as a CompilerWarning",
     "fdl/compile/runtime/executable.py BaseException": "a callback's exception is raised behind the native code",
+    "fdl/interop/torch_model.py Exception": "whatever torch.export raises of a module, said with its text",
     "fdl/ext/elementwise.py Exception": "NaN where the user's function raises, as documented",
     "fdl_spark/training/ahead.py Exception": "what does not compile ahead is compiled by the tasks, which say why",
     "fdl_spark/arguments.py Exception": "an argument that is no array, said with its own error",
