@@ -46,8 +46,9 @@ On Spark, ``fdl_spark.train(lenet.loss, params, ...)`` trains with the default c
 ``functools.partial(lenet.loss, config=config)`` with another.
 """
 
-from fdl.models import lenet
+from fdl.models import inception, lenet, mobilenet_v2, resnet, vgg
 from fdl.models.layers import Layer, LayerTable, layer_table
+from fdl.models.state_dicts import from_state_dict, to_torch_state_dict
 from fdl.models.table import Model, find, names, summary
 
 __all__ = [
@@ -55,10 +56,16 @@ __all__ = [
     "LayerTable",
     "Model",
     "find",
+    "from_state_dict",
+    "inception",
     "layer_table",
     "lenet",
+    "mobilenet_v2",
     "names",
+    "resnet",
     "summary",
+    "to_torch_state_dict",
+    "vgg",
 ]
 
 

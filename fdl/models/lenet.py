@@ -122,3 +122,9 @@ def loss(params: Params, batch: Mapping[str, Any], *, config: Config = Config())
 def torch_name(path: str, config: Config) -> str:
     """The layers have the same names in PyTorch modules of this network."""
     return path
+
+
+def torch_flattened(config: Config) -> dict[str, tuple[int, int, int]]:
+    """The dense layers that read images, which torch flattens channels first: their height, width, channels."""
+    side = (config.size // 2 - 4) // 2
+    return {"dense1": (side, side, 16)}

@@ -8,13 +8,17 @@ from typing import Any, NamedTuple
 
 from fdl import random, tree
 from fdl.api.inspect import eval_shape
-from fdl.models import lenet
+from fdl.models import inception, lenet, mobilenet_v2, resnet, vgg
 from fdl.models.layers import LayerTable, layer_table
 
 #: The modules of all models, by topic.
 MODULES: tuple[ModuleType, ...] = (
     # images
     lenet,
+    vgg,
+    resnet,
+    inception,
+    mobilenet_v2,
 )
 
 

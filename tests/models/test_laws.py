@@ -1,6 +1,6 @@
 """Laws that every model has to keep, in a small configuration: one table of cases, one test for each law."""
 
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from fdl.core.interpret import interpret
 from tests.models.cases import CASES, Case
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
-STEPS = 60
 
 
 class Tried:
@@ -28,7 +27,7 @@ class Tried:
         self.params, self.state = made if self.has_state else (made, None)
         self.batch = dict(case.batch(np.random.default_rng(0), 4))
         self.optimizer = optim.adam(case.rate)
-        self.step = fdl.jit(self.trained)
+        self.step = fdl.jit(self.trained) if case.compiled else self.interpreted
         self.moments = self.optimizer.init(self.params)
         self.first = self.step(self.params, self.moments, self.batch)
 
@@ -45,8 +44,18 @@ class Tried:
 
     def apply(self, params: Any, batch: Any) -> Any:
         inputs = [batch[name] for name in self.case.inputs]
-        call = partial(self.module.apply, config=self.case.config, **self.case.settings)
+        call = partial(self.module.apply, config=self.case.config)
         return call(params, self.state, *inputs)[0] if self.has_state else call(params, *inputs)
+
+    @cached_property
+    def program(self) -> Any:
+        return fdl.make_program(self.trained)(self.params, self.moments, self.batch)
+
+    def interpreted(self, *args: Any) -> Any:
+        """A training step by NumPy, of the models that take longer to compile than to run."""
+        results = fdl.eval_shape(self.trained, *args)
+        found = interpret(self.program, [np.asarray(leaf) for leaf in tree.leaves(args)])
+        return tree.unflatten(tree.structure(results), found)
 
     def by_numpy(self, function: Any, *args: Any) -> list[np.ndarray]:
         """What a function returns, each operation computed by its reference."""
@@ -107,20 +116,22 @@ def test_the_gradient_is_that_of_finite_differences(case: Case) -> None:
     h = 1e-6
     gradient = tree.leaves(of.first[1])
     expected = sum(float((np.asarray(g, np.float64) * d).sum()) for g, d in zip(gradient, along, strict=True))
-    np.testing.assert_allclose((at(h) - at(-h)) / (2 * h), expected, rtol=2e-3, atol=1e-5)
+    np.testing.assert_allclose((at(h) - at(-h)) / (2 * h), expected, rtol=1e-2, atol=1e-5)  # over kinks
 
 
 @each_case
 def test_a_batch_is_fitted(case: Case) -> None:
     of = tried(case.name)
     first, _, params, moments = of.first
-    for _ in range(STEPS):
+    for _ in range(case.steps):
         value, _, params, moments = of.step(params, moments, of.batch)
     assert value < case.fitted * first
 
 
 @each_case
 def test_compiled_losses_are_those_of_numpy(case: Case) -> None:
+    if not case.compiled:
+        pytest.skip("its other laws are tested by NumPy alone")
     of = tried(case.name)
     np.testing.assert_allclose(of.by_numpy(of.loss, of.params, of.batch)[0], of.first[0], rtol=1e-4)
 

@@ -9,9 +9,27 @@ from fdl import models, tree
 from fdl.models.__main__ import main
 from fdl.models.table import MODULES, abstract_params
 
-#: Numbers of parameters by name. lenet: the paper has 60,000 with fewer connections; all of them are counted here.
+#: Numbers of parameters by name.
 PARAMETERS = {
-    "lenet": 61_706,
+    "lenet": 61_706,  # 60,000 in the paper, where not all maps are connected
+    # torchvision's
+    "vgg11": 132_863_336,
+    "vgg13": 133_047_848,
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "googlenet": 6_624_904,
+    "mobilenet_v2": 3_504_872,
+    # He et al. (2016), table 6: 0.27, 0.46, 0.66 and 0.85 million
+    "resnet20": 269_722,
+    "resnet32": 464_154,
+    "resnet44": 658_586,
+    "resnet56": 853_018,
+    # Caffe's bvlc_googlenet, without and with its auxiliary classifiers
+    "inception_v1": 6_998_552,
+    "inception_v1_aux": 13_378_280,
 }
 
 
@@ -28,6 +46,16 @@ def test_each_module_has_what_the_package_says() -> None:
         assert "Source: " in module.__doc__ and "Expected" in module.__doc__ and ">>> " in module.__doc__
         assert getattr(models, module.__name__.split(".")[-1]) is module
         assert all(isinstance(config, module.Config) for config in module.VARIANTS.values())
+
+
+#: Multiplications with additions of a forward pass, in units of 10^9: torchvision's documentation has three digits.
+MULTIPLY_ADDS = {"resnet18": 1.81, "resnet50": 4.09, "vgg16": 15.47, "googlenet": 1.50, "mobilenet_v2": 0.30}
+
+
+@pytest.mark.parametrize("name", MULTIPLY_ADDS)
+def test_operations_are_those_published(name: str) -> None:
+    """Within what is published: two of our operations are one there."""
+    assert abs(models.summary(name).flops / 2e9 - MULTIPLY_ADDS[name]) < 0.006
 
 
 def test_the_command_prints_lists_and_tables(capsys: pytest.CaptureFixture[str]) -> None:
