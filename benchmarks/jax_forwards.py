@@ -30,6 +30,9 @@ PUBLIC = {
     "random": "jax.random",
     "shard_map": "jax", "sharding": "jax.sharding", "sharding_impls": "jax.sharding", "stages": "jax.stages",
     "custom_transpose": "jax.custom_transpose", "api_util": "jax.api_util", "xla_bridge": "jax",
+    "typing": "jax.typing jax",
+    "tpu.linalg.qdwh": "fdl.condensed", "tpu.linalg.eigh": "jax.lax.linalg", "tpu.linalg.svd": "jax.lax.linalg",
+    "random.prng": "jax.random jax.extend.random", "random.threefry2x32": "jax.extend.random jax.random",
 }  # fmt: skip
 
 _FLOAT8 = [np.dtype(t) for name, t in vars(ml_dtypes).items() if name.startswith("float8")]

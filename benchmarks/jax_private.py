@@ -7,17 +7,18 @@ import enum
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import fdl
 import fdl.numpy as fnp
-from fdl import dtypes
+from fdl import dtypes, random, tree
 from fdl.array import as_array
 from fdl.as_jax.core import ShapedArray
 from fdl.as_jax.placement import make_single_device_sharding
 from fdl.as_jax.util import safe_map, safe_zip, unzip2
+from fdl.ops.random_bits import threefry2x32
 
 
 def subvals(values: Sequence[Any], replacements: Iterable[tuple[int, Any]]) -> tuple[Any, ...]:
@@ -75,7 +76,8 @@ def canonicalize_value(x: Any) -> Any:
 
 
 def dtype_of(x: Any, **_: Any) -> np.dtype:
-    found: np.dtype = fnp.result_type(x) if x in (bool, int, float, complex) else np.dtype(getattr(x, "dtype", x))
+    is_class = isinstance(x, type) and x in (bool, int, float, complex)
+    found: np.dtype = fnp.result_type(x) if is_class else np.dtype(getattr(x, "dtype", x))
     return found
 
 
@@ -95,6 +97,78 @@ def fft_norm(lengths: Any, name: str, norm: str) -> Any:
     count = math.prod(np.asarray(lengths, np.float64).tolist())
     factor = {"backward": 1.0, "ortho": count**-0.5, "forward": 1 / count}[norm]
     return fnp.asarray(1 / factor if name.startswith("i") else factor, promote_dtypes_inexact(lengths)[0].dtype)
+
+
+def safe_to_cast(given: Any, wanted: Any) -> bool:
+    """Whether promotion of a dtype, or of a class of numbers, with the other gives the other."""
+    weak = wanted in _WEAK
+    return given in (bool, wanted) if weak else bool(dtypes.result_type(given, wanted) == dtypes.as_dtype(wanted))
+
+
+def jax_type(dtype: Any, weak_type: bool) -> Any:
+    """The dtype, or Python's class of numbers for a weak one."""
+    if not weak_type or dtype == np.dtype(bool):
+        return dtype
+    return {"i": int, "u": int, "c": complex}.get(np.dtype(dtype).kind, float)
+
+
+def dtype_and_weakness(value: Any) -> tuple[Any, bool]:
+    return dtype_of(value), any(value is known for known in _WEAK) or is_weakly_typed(value)
+
+
+def broadcast_shapes(name: str, shape: Any, *shapes: Any) -> Any:
+    return np.broadcast_shapes(*shapes) if shape is None else shape
+
+
+def threefry_2x32(keypair: Any, count: Any) -> Any:
+    """Bits of a key at counters, of which the first half are high words."""
+    words, counts = np.asarray(keypair), np.asarray(count).ravel()
+    low = np.resize(counts[(counts.size + 1) // 2 :], (counts.size + 1) // 2)
+    found = threefry2x32(words[..., 0], words[..., 1], counts[: low.size], low)
+    return fnp.asarray(np.concatenate(found)[: counts.size].reshape(np.shape(count)))
+
+
+class _Keys(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return getattr(instance, "dtype", None) == dtypes.key
+
+
+class PRNGKeyArray(metaclass=_Keys):
+    """The class of typed keys."""
+
+
+class PRNGImpl(NamedTuple):
+    """The one random generator."""
+
+    key_shape: tuple[int, ...] = (2,)
+    name: str = "threefry2x32"
+    tag: str = "fry"
+
+
+THREEFRY = PRNGImpl()
+
+
+def prefix_errors(prefix: Any, full: Any, is_leaf: Any = None) -> list[Any]:
+    """Functions that make an error for each place where a tree does not begin with the other."""
+    try:
+        tree.broadcast(prefix, full, is_leaf)
+    except ValueError as error:
+        found = error
+        return [lambda name: found]
+    return []
+
+
+def broadcast_flattened_prefix(leaves: Any, treedef: Any, full: Any) -> list[Any]:
+    copied: list[Any] = tree.leaves(tree.broadcast(treedef.unflatten(leaves), full.unflatten(range(full.num_leaves))))
+    return copied
+
+
+def check_key_reuse(fun: Callable[..., Any], /, *args: Any) -> None:
+    """Run a function once, compiled, and look at its keys."""
+    import jax
+
+    with jax.debug_key_reuse(True):
+        jax.jit(fun)(*args)
 
 
 class IndexingStrategy(enum.Enum):
@@ -131,13 +205,18 @@ _WEAK: Any = [int, float, complex]
 NAMES: dict[str, dict[str, Any]] = {
     "util": {
         "subvals": subvals, "tuple_update": tuple_update, "safe_zip": safe_zip, "safe_map": safe_map,
-        "unzip2": unzip2, "prod": math.prod, "split_list": split_list, "partition_list": partition_list,
-        "merge_lists": merge_lists,
+        "unzip2": unzip2, "unzip3": lambda triples: tuple(map(tuple, zip(*triples, strict=True))),
+        "prod": math.prod, "split_list": split_list, "partition_list": partition_list, "merge_lists": merge_lists,
     },
     "dtypes": {
         "is_weakly_typed": is_weakly_typed, "_weak_types": _WEAK, "to_numeric_dtype": to_numeric_dtype,
         "to_inexact_dtype": to_inexact_dtype, "canonicalize_value": canonicalize_value, "dtype": dtype_of,
         "python_scalar_types_to_dtypes": _DTYPES,
+        "safe_to_cast": safe_to_cast, "_jax_type": jax_type, "_dtype_and_weaktype": dtype_and_weakness,
+        "default_types": {
+            "b": lambda: np.dtype(bool), "i": _default(int), "f": _default(float), "c": _default(complex),
+            "u": lambda: dtypes.as_dtype(np.uint64),
+        },
         "itemsize_bits": itemsize_bits, "default_int_dtype": _default(int), "default_float_dtype": _default(float),
         "default_uint_dtype": lambda: dtypes.as_dtype(np.uint64), "float0": fdl.float0,
     },
@@ -151,5 +230,20 @@ NAMES: dict[str, dict[str, Any]] = {
     "array": {"ArrayImpl": fdl.Array},
     "sharding_impls": {"make_single_device_sharding": make_single_device_sharding},
     "config": {"ExplicitX64Mode": ExplicitX64Mode},
+    "random.prng": {
+        "prngs": {"threefry2x32": THREEFRY}, "PRNGKeyArray": PRNGKeyArray, "KeyTy": type(dtypes.key),
+        "random_wrap": lambda words, *, impl=None: random.wrap_key_data(words), "random_unwrap": random.key_data,
+        "random_seed": lambda seeds, *, impl=None: random.key(seeds),
+        "random_bits": lambda keys, *, bit_width, shape: random.bits(keys, shape, f"uint{bit_width}"),
+    },
+    "random": {"default_prng_impl": lambda: THREEFRY},
+    "random.core": {"_check_broadcast_shapes": broadcast_shapes},
+    "random.threefry2x32": {"threefry_2x32": threefry_2x32},
+    "jax.experimental.key_reuse._core": {"check_key_reuse": check_key_reuse},
+    "tree_util": {
+        "treedef_is_strict_leaf": lambda treedef: treedef == tree.structure(0),
+        "prefix_errors": prefix_errors, "broadcast_flattened_prefix_with_treedef": broadcast_flattened_prefix,
+    },
     "lib": {"cuda_versions": None},
+    "traceback_util": {"UnfilteredStackTrace": type("UnfilteredStackTrace", (Exception,), {})},
 }  # fmt: skip

@@ -28,6 +28,7 @@ import fdl
 import fdl.numpy as fnp
 from benchmarks import jax_forwards, jax_helpers, jax_operands, jax_private
 from fdl import tree
+from fdl.core.trace import Value
 from fdl.dtypes import ALL as FDL_DTYPES
 from fdl.dtypes import as_dtype, result_type
 from fdl.test_util import check_grads as check_grads  # the same arguments as JAX's
@@ -275,7 +276,7 @@ def skip_on_flag(flag: str, value: Any) -> Any:
     def decorated(test: Any) -> Any:
         @functools.wraps(test)
         def run(self: Any, *args: Any, **kwargs: Any) -> None:
-            if getattr(sys.modules["jax"].config, flag) == value:
+            if getattr(sys.modules["jax"].config, flag, None) == value:
                 raise unittest.SkipTest(f"{flag} is {value}")
             test(self, *args, **kwargs)
 
@@ -519,6 +520,11 @@ def install() -> None:
     stand_in = ModuleType("jax._src.config")
     stand_in.parse_flags_with_absl = lambda: None  # type: ignore[attr-defined]
     stand_in.__getattr__ = _setting  # type: ignore[method-assign]
+    for name, value in (("_impl", lambda key: jax_private.THREEFRY), ("_base_array", fdl.random.key_data)):
+        setattr(Value, name, property(value))
+    for name in "BCSR COO CSC CSR CuSparseEfficiencyWarning coo_todense_p csr_todense_p todense_p".split():
+        vars(importlib.import_module("jax.experimental.sparse"))[name] = _Private(f"jax.experimental.sparse.{name}")
+    jax_private.NAMES["jax.experimental.sparse.test_util"] = {"SparseTestCase": JaxTestCase}
     vars(jax)["ds"] = _Private("jax.ds")
     named = sys.modules["jax._src"].dtypes
     canonical = named.canonicalize_dtype
@@ -546,6 +552,10 @@ def _submodule(before: Callable[..., Any]) -> Callable[..., Any]:
                 if self.__name__ == "jax._src":
                     return importlib.import_module(f"{self.__name__}.{name}")
                 return _private(self.__name__, name)
+        if name.endswith("_p"):  # a primitive of JAX's
+            with contextlib.suppress(AttributeError):
+                return before(self, name)
+            return _Private(f"{self.__name__}.{name}")
         return before(self, name)
 
     return get

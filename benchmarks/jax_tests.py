@@ -32,9 +32,13 @@ Test files of JAX 0.10.2, unmodified, by `python -m benchmarks.jax_tests`; of ea
 REASONS = [
     (r"Missing: reads jax\._src\.test_util\.(\w+)", r"no stand-in of \1"),
     (r"Missing: (reads|expects)", "JAX's internals"),
+    (r"_Private|NoneType|jax__read|_device_assignment|UnfilteredStackTrace|__notes__", "JAX's internals"),
+    (r"FooArray|foo is no dtype|AttributeError: __delitem__|DType\(\) is no dtype", "dtypes of a test's own"),
+    (r"default_prng_impl|has one generator", "no random generator but threefry"),
     (r"jaxpr|Jaxpr", "reads Jaxprs"),
-    (r"(Raises|not raised|does not match)", "another error, or other words"),
-    (r"_Private|NoneType", "JAX's internals"),
+    (r"Error not raised|Exception not raised", "no error, where JAX has one"),
+    (r"PyTreeDef", "the text of tree structures"),
+    (r"(Raises|does not match)", "another error, or other words"),
     (r"dtype\('(\w+)'\) != dtype\('(\w+)'\)", "another dtype"),
     (r"Not equal to tolerance|Arrays are not equal", "other numbers"),
 ]
@@ -56,6 +60,15 @@ def run(path: Path, seconds: int, sample: str = "") -> Outcome:
         return read(report)
 
 
+def row(name: str, outcome: Outcome, is_sample: bool) -> str:
+    """The row of a file."""
+    count = outcome.passed + outcome.failed
+    why = ", ".join(f"{number} {words}" for words, number in outcome.reasons.most_common(8))
+    share = f"{100 * outcome.passed / max(1, count):.1f} %"
+    label = f"{name} (a sample)" if is_sample else name
+    return f"| {label} | {count} | {outcome.passed} | {share} | {outcome.skipped} | {why} |"
+
+
 def main(arguments: list[str]) -> None:
     """Run the named files of a folder, and bring the table up to date."""
     libraries.REASONS[:0] = REASONS
@@ -65,12 +78,7 @@ def main(arguments: list[str]) -> None:
     folder, *names = arguments
     for given in names:
         name, _, sample = given.partition("@")
-        outcome = run(Path(folder) / f"{name}.py", 3600, sample)
-        count = outcome.passed + outcome.failed
-        why = ", ".join(f"{number} {words}" for words, number in outcome.reasons.most_common(8))
-        share = f"{100 * outcome.passed / max(1, count):.1f} %"
-        label = f"{name} (a sample)" if sample else name
-        rows[name] = f"| {label} | {count} | {outcome.passed} | {share} | {outcome.skipped} | {why} |"
+        rows[name] = row(name, run(Path(folder) / f"{name}.py", 3600, sample), bool(sample))
         print(rows[name])
         TABLE.write_text(HEAD + "\n".join(rows[key] for key in sorted(rows)) + "\n")
 

@@ -139,6 +139,7 @@ def qdwh(
     if not (0 <= rows <= m and 0 <= columns <= n):
         raise ShapeError(f"qdwh: dynamic_shape must be at most the shape of x, {x.shape}, got {dynamic_shape}")
     u, h = polar(x[:rows, :columns])
+    h = (h + fnp.conj(fnp.matrix_transpose(h))) / 2  # rounding leaves it Hermitian to a few units only
     u = fnp.pad(u, ((0, m - rows), (0, n - columns)))
     h = fnp.pad(h, (0, n - columns))
     return u, h, fnp.asarray(1), fnp.all(fnp.isfinite(u))

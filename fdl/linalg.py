@@ -8,6 +8,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl import dtypes
+from fdl.api.custom import custom_jvp
 from fdl.array import as_array
 from fdl.core.types import Array
 from fdl.errors import DtypeError, ShapeError
@@ -126,6 +127,7 @@ def eig(
     compute_left_eigenvectors: bool = True,
     compute_right_eigenvectors: bool = True,
     implementation: EigImplementation | None = None,
+    enable_eigvec_derivs: bool = False,
 ) -> list[Array]:
     """Eigenvalues and eigenvectors of square matrices.
 
@@ -134,10 +136,14 @@ def eig(
         compute_left_eigenvectors: whether to return them.
         compute_right_eigenvectors: whether to return them.
         implementation: accepted for ports.
+        enable_eigvec_derivs: whether eigenvectors have derivatives, too. They are right where all eigenvalues differ,
+            and the largest component of each vector, which is real, is larger than the others.
 
     Returns:
-        Complex eigenvalues [..., n], then left and right eigenvectors (columns of norm one) as asked for. Only the
-        eigenvalues can be differentiated.
+        Complex eigenvalues [..., n], then left and right eigenvectors (columns of norm one) as asked for.
+
+    Raises:
+        DifferentiationError: eigenvectors are differentiated without `enable_eigvec_derivs`.
 
     >>> w, left, right = eig(fnp.array([[0.0, 1.0], [-1.0, 0.0]]))
     >>> sorted(round(x, 3) for x in w.imag.tolist())
@@ -146,13 +152,34 @@ def eig(
     x = as_array(x, "x")
     if not (compute_left_eigenvectors or compute_right_eigenvectors):
         return [*ops.eig(x, vectors=False)]
-    w, right = ops.eig(x)
+    w, right = _differentiable_eig(x) if enable_eigvec_derivs else ops.eig(x)
     found = [w]
     if compute_left_eigenvectors:
         n = x.type.shape[-1]
         left = adjoint(solve(right, eye_like(right, n, n)))
         found.append(left / fnp.sqrt(fnp.sum(fnp.abs(left) ** 2, axis=-2, keepdims=True)))
     return [*found, right] if compute_right_eigenvectors else found
+
+
+@custom_jvp
+def _differentiable_eig(x: Any) -> tuple[Array, Array]:
+    w, v = ops.eig(x)
+    return w, v
+
+
+@_differentiable_eig.defjvp
+def _eig_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    (x,), (dx,) = primals, tangents
+    w, v = _differentiable_eig(x)
+    inner = solve(v, fnp.matmul(fnp.asarray(dx, v.dtype), v))
+    same = fnp.eye(v.shape[-1], dtype=bool)
+    gaps = fnp.where(same, 1, w[..., None, :] - w[..., :, None])
+    dv = fnp.matmul(v, fnp.where(same, 0, inner / gaps))
+    # LAPACK's vectors have norm one, and their largest components are real: a multiple of each is added to keep that.
+    largest = fnp.argmax(fnp.abs(v), axis=-2, keepdims=True)
+    turn = (fnp.take_along_axis(dv, largest, -2) / fnp.take_along_axis(v, largest, -2)).imag
+    growth = fnp.sum((fnp.conj(v) * dv).real, axis=-2, keepdims=True)
+    return (w, v), (fnp.diagonal(inner, axis1=-2, axis2=-1), dv - (growth + 1j * turn) * v)
 
 
 def lu(x: Any) -> tuple[Array, Array, Array]:
@@ -358,7 +385,9 @@ def householder_product(a: Any, taus: Any) -> Array:
     return product
 
 
-def symmetric_product(a_matrix: Any, c_matrix: Any, *, alpha: float = 1.0, beta: float = 0.0) -> Array:
+def symmetric_product(
+    a_matrix: Any, c_matrix: Any, *, alpha: float = 1.0, beta: float = 0.0, symmetrize_output: bool = False
+) -> Array:
     """alpha a a^T + beta c.
 
     Args:
@@ -366,6 +395,7 @@ def symmetric_product(a_matrix: Any, c_matrix: Any, *, alpha: float = 1.0, beta:
         c_matrix: [..., n, n].
         alpha: factor of the product.
         beta: factor of c.
+        symmetrize_output: whether the upper triangle of the result is that of the lower one.
 
     Returns:
         [..., n, n].
@@ -374,7 +404,8 @@ def symmetric_product(a_matrix: Any, c_matrix: Any, *, alpha: float = 1.0, beta:
     [[1.0, 2.0], [2.0, 4.0]]
     """
     a = fnp.asarray(a_matrix)
-    return alpha * fnp.matmul(a, swap(a)) + beta * fnp.asarray(c_matrix)
+    found = alpha * fnp.matmul(a, swap(a)) + beta * fnp.asarray(c_matrix)
+    return fnp.tril(found) + swap(fnp.tril(found, -1)) if symmetrize_output else found
 
 
 def _symmetric(x: Array, symmetrize: bool) -> Array:

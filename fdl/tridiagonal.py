@@ -13,9 +13,7 @@ __all__ = ["cholesky_update", "tridiagonal_solve"]
 
 
 def tridiagonal_solve(dl: Any, d: Any, du: Any, b: Any, *, perturb_singular: bool = False) -> Array:
-    """The x with a x = b, for matrices a with three diagonals, by elimination without exchange of rows.
-
-    Without exchange it is exact to rounding where a is diagonally dominant or positive definite.
+    """The x with a x = b, for matrices a with three diagonals, by elimination with exchange of neighbouring rows.
 
     Args:
         dl: [..., n], below the diagonal: ``dl[i]`` is ``a[i, i - 1]``; the first one is not read.
@@ -25,7 +23,7 @@ def tridiagonal_solve(dl: Any, d: Any, du: Any, b: Any, *, perturb_singular: boo
         perturb_singular: accepted for ports.
 
     Returns:
-        [..., n, k].
+        [..., n, k], not finite where a is singular. Source: Golub, Van Loan, "Matrix Computations", 4.3 (2013).
 
     Raises:
         ShapeError: the shapes do not fit.
@@ -46,21 +44,29 @@ def tridiagonal_solve(dl: Any, d: Any, du: Any, b: Any, *, perturb_singular: boo
         return b
 
     def eliminate(above: Any, row: Any) -> tuple[Any, Any]:
-        left, diagonal, right, given = row
-        pivot = diagonal - left * above[0]
-        new = right / pivot, (given - left * above[1]) / pivot
-        return new, new
+        # The row above, in which one unknown less is left than in this one, and this one; each of three unknowns.
+        (first, second, value), (left, diagonal, right, given) = above, row
+        swap = fnp.abs(left) > fnp.abs(first)
+        pivot, other = fnp.where(swap, left, first), fnp.where(swap, first, left)
+        upper, lower = fnp.where(swap, diagonal, second), fnp.where(swap, second, diagonal)
+        far = fnp.where(swap, right, 0)
+        known, rest = fnp.where(swap, given, value), fnp.where(swap, value, given)
+        factor = other / pivot
+        below = lower - factor * upper, fnp.where(swap, 0, right) - factor * far, rest - factor * known
+        return below, (upper / pivot, far / pivot, known / pivot)
 
-    # The first row has nothing above it, and the last one nothing to its right.
-    start = fnp.zeros_like(middle[0]), fnp.zeros_like(rows[0])
-    _, (ratios, values) = scan(eliminate, start, (lower, middle, upper, rows))
+    # The last row has nothing to its right.
+    upper = upper.at[-1].set(0)
+    tail = (lower[1:], middle[1:], upper[1:], rows[1:])
+    (pivot, _, value), eliminated = scan(eliminate, (middle[0], upper[0], rows[0]), tail)
+    last = value / pivot
 
-    def substitute(below: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
-        new = row[1] - row[0] * below
-        return new, new
+    def substitute(below: Any, row: Any) -> tuple[Any, Array]:
+        new = row[2] - row[0] * below[0] - row[1] * below[1]
+        return (new, below[0]), new
 
-    _, rest = scan(substitute, values[-1], (ratios[:-1], values[:-1]), reverse=True)
-    return fnp.moveaxis(fnp.concatenate([rest, values[-1:]]), 0, -2)
+    _, solved = scan(substitute, (last, fnp.zeros_like(last)), eliminated, reverse=True)
+    return fnp.moveaxis(fnp.concatenate([solved, last[None]]), 0, -2)
 
 
 def cholesky_update(r_matrix: Any, w_vector: Any) -> Array:

@@ -7,6 +7,8 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.example_libraries import optimizers, stax
+from jax.experimental import checkify
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
@@ -57,6 +59,69 @@ def check_errors_of_callbacks_have_the_class_and_trace_back_of_jax():
         assert type(error) is jax.errors.JaxRuntimeError and "Odd: of the callback" in str(error)
     effect = jax.jit(lambda x: jax.debug.callback(fails, x))
     assert isinstance(raised(effect, 1.0), jax.errors.JaxRuntimeError)
+
+
+def check_callbacks_return_leaves_in_any_structure_and_64_bits_as_32():
+    one = jax.ShapeDtypeStruct((), "float32")
+    found = jax.jit(lambda x: jax.pure_callback(lambda x: (np.array(2.0), x), [one, one], x))(3.0)
+    assert [type(found), *map(float, found)] == [list, 2.0, 3.0]
+    assert "returned structure" in str(raised(jax.pure_callback, lambda x: (x, x), one, 3.0))
+    assert jax.ShapeDtypeStruct.like(2.0) == jax.ShapeDtypeStruct((), "float32", weak_type=True)
+
+
+def check_traced_calls_have_jaxprs_and_pmap_takes_results_that_are_not_mapped():
+    traced = jax.jit(lambda x, n: x * n, static_argnums=1).trace(jnp.ones(3), 2)
+    assert isinstance(traced, jax.stages.Traced) and [a.str_short() for a in traced.jaxpr.in_avals] == ["float32[3]"]
+    assert traced.lower().compile()(jnp.ones(3)).tolist() == [2, 2, 2]
+    assert jax.jit(lambda x: x + 1).trace(2.0).jaxpr.out_avals[0].weak_type
+    a, b = jax.pmap(lambda x: (x, {"s": jax.lax.psum(x, "i")}), "i", out_axes=(0, None))(jnp.ones((1, 2)))
+    assert a.shape == (1, 2) and b["s"].shape == (2,)
+
+
+def check_keys_of_wide_seeds_hold_their_low_words():
+    assert jax.random.key_data(jax.random.key(-(2**33) + 5)).tolist() == [0, 5]
+
+
+def check_primitives_of_elements_need_no_rules_of_batching():
+    double, scale = Primitive("double"), Primitive("scale")
+    for primitive, impl in ((double, lambda x: 2 * x), (scale, lambda x, y: x * y)):
+        primitive.def_impl(impl)
+        primitive.def_abstract_eval(lambda *avals: max(avals, key=lambda a: len(a.shape)))
+    batching.defvectorized(double)
+    batching.defbroadcasting(scale)
+    x, y = np.arange(6.0, dtype="float32").reshape(2, 3), np.array([2, 3], "float32")
+    assert np.array_equal(jax.vmap(double.bind, in_axes=1, out_axes=1)(x), 2 * x)
+    assert np.array_equal(jax.vmap(scale.bind)(x, y), x * y[:, None])
+    assert np.array_equal(jax.vmap(scale.bind, (0, None))(x, np.ones(3, "float32")), x)
+    assert np.array_equal(jax.vmap(scale.bind, (1, None))(x, np.ones((), "float32")), x.T)
+
+
+def check_checkify_keeps_numbers_of_python():
+    checked = checkify.checkify(lambda x, flag, name: x if flag and name == "a" else -x)
+    for flag, expected in ((True, 2.0), (False, -2.0)):
+        assert checked(jnp.float32(2), flag, "a")[1] == expected
+        assert jax.jit(lambda x, flag=flag: checked(x, flag, "a")[1])(2.0) == expected
+
+
+def check_small_optimizers_and_layers_have_their_helpers():
+    state = optimizers.momentum(0.1, mass=0.9)[0]([{"w": np.ones((1, 2)), "b": np.ones(2)}])
+    marked = optimizers.unpack_optimizer_state(state)
+    assert isinstance(marked[0]["w"], optimizers.JoinPoint)
+    again = optimizers.pack_optimizer_state(marked)
+    assert again.tree_def == state.tree_def and again.subtree_defs == state.subtree_defs
+    assert stax.randn(0.1)(jax.random.key(0), (2, 3)).shape == stax.glorot()(jax.random.key(0), (2, 3)).shape
+
+
+def check_arrays_of_lists_are_not_weak():
+    for data in ([1.0], [[1], [2]], [1.0, 2]):
+        eager, compiled = jnp.array(data), jax.jit(jnp.array)(data)
+        assert not eager.weak_type and not compiled.weak_type and eager.dtype == compiled.dtype
+
+
+def check_deleted_arrays_cannot_be_used():
+    x = jnp.ones(3)
+    x.delete()
+    assert x.is_deleted() and isinstance(raised(lambda: x + 1), RuntimeError)
 
 
 def check_buffers_have_addresses():

@@ -47,7 +47,7 @@ def _lines(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[st
         yield f"{name} is traced: this function object has not been called{_sisters(f)}."
     donated = f.donated.marks(args, rest, static_arguments)
     try:
-        traced = f.trace(static_arguments, signature, donated)
+        traced = f.record(static_arguments, signature, donated)
     except Exception as error:
         yield f"Tracing it fails: {type(error).__name__}: {error}"
         return

@@ -9,7 +9,7 @@ import numpy as np
 from fdl import tree
 from fdl.api.arguments import FlatFunction, argument_path, check_leaf, name_of
 from fdl.api.wrapping import wraps
-from fdl.array import wide_dtype
+from fdl.array import as_array, wide_dtype
 from fdl.core.program import Program
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
@@ -52,6 +52,17 @@ class ShapeDtypeStruct:
 
     def __bool__(self) -> bool:
         return True  # whatever its length
+
+    @classmethod
+    def like(cls, x: Any) -> "ShapeDtypeStruct":
+        """The shape, dtype and weakness of an array or a number.
+
+        >>> ShapeDtypeStruct.like(np.zeros((2, 3), "float32"))
+        ShapeDtypeStruct(shape=(2, 3), dtype=float32)
+        """
+        found = x if hasattr(x, "shape") and hasattr(x, "dtype") else as_array(x)
+        weak = bool(getattr(found, "weak_type", False))
+        return cls(found.shape, found.dtype, sharding=getattr(found, "sharding", None), weak_type=weak)
 
     def update(self, **changes: Any) -> "ShapeDtypeStruct":
         """With another shape, dtype, sharding or weak_type.

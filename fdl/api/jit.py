@@ -105,7 +105,7 @@ class Jitted(Generic[P, R]):
         if traced is None:
             if config.explain_cache_misses:
                 self.explain(args, kwargs)
-            traced = self.trace(static_arguments, signature, self.donated.marks(args, rest, static_arguments))
+            traced = self.record(static_arguments, signature, self.donated.marks(args, rest, static_arguments))
             if not traced.captured:
                 self.cache[signature] = traced
         if is_eager():
@@ -150,7 +150,7 @@ class Jitted(Generic[P, R]):
             others = [call for call in self.cache.recent.get(config.state, ()) if call is not traced.fast]
             self.cache.recent[config.state] = (traced.fast, *others[: _RECENT - 1])
 
-    def trace(self, static_arguments: dict[Any, Any], signature: Signature, donated: tuple[bool, ...]) -> Traced:
+    def record(self, static_arguments: dict[Any, Any], signature: Signature, donated: tuple[bool, ...]) -> Traced:
         """Record the function for calls of a signature."""
         flat = FlatFunction(Partly(self.fun, static_arguments), signature.structure, weak=signature.weak)
         name, types = name_of(self.fun), signature.types
@@ -161,8 +161,8 @@ class Jitted(Generic[P, R]):
         return Traced(program, captured, flat.out_structure, marks, out_weak=out_weak, name=name)
 
     @boundary
-    def lower(self, *args: Any, **kwargs: Any) -> "Lowered":
-        """Trace for arguments (arrays or ShapeDtypeStructs) without running; see :class:`Lowered`."""
+    def trace(self, *args: Any, **kwargs: Any) -> "TracedCall":
+        """Trace for arguments (arrays or ShapeDtypeStructs) without running; see :class:`TracedCall`."""
         split = self.static.split(args, kwargs) if self.static else (args, {}, kwargs, ())
         dynamic, static_arguments, kwargs, static = split
         types, weak, structure = held_leaves(Partly(self.fun, static_arguments), dynamic, kwargs)
@@ -172,7 +172,12 @@ class Jitted(Generic[P, R]):
         )
         axes = () if is_eager() else current().axis_sizes()
         signature = Signature(structure, abstract_values, static, *signed_settings(), axes)
-        return Lowered(self, self.trace(static_arguments, signature, marks), signature)
+        return TracedCall(self, self.record(static_arguments, signature, marks), signature)
+
+    @boundary
+    def lower(self, *args: Any, **kwargs: Any) -> "Lowered":
+        """Trace for arguments (arrays or ShapeDtypeStructs) without running; see :class:`Lowered`."""
+        return self.trace(*args, **kwargs).lower()
 
     def adopt(self, compiled: "CompiledFunction") -> None:
         """Let calls of its types run what was compiled from the same function, in another process say.
@@ -210,25 +215,52 @@ class Jitted(Generic[P, R]):
 
 
 @dataclass
-class Lowered:
-    """A traced call: prints as its Program; :meth:`compile` makes it callable."""
+class TracedCall:
+    """A function as it was recorded for arguments of some shapes and dtypes; :meth:`lower` is the next stage.
+
+    >>> import fdl
+    >>> traced = fdl.jit(lambda x: 2 * x).trace(fdl.ShapeDtypeStruct((3,), "float32"))
+    >>> traced.out_info, traced.lower().compile()(fdl.numpy.ones(3)).tolist()
+    (ShapeDtypeStruct(shape=(3,), dtype=float32), [2.0, 2.0, 2.0])
+    """
 
     jitted: Jitted
     traced: Traced
     signature: Signature
 
-    def __repr__(self) -> str:
-        return f"<lowered {name_of(self.jitted.fun)}: {self.traced.program!r}>"
+    @property
+    def fun_name(self) -> str:
+        """The name of the function."""
+        return name_of(self.jitted.fun)
 
-    def _repr_html_(self) -> str:
-        return self.traced.program._repr_html_()
+    @property
+    def program(self) -> Program:
+        """What was recorded."""
+        return self.traced.program
 
     @property
     def out_info(self) -> Any:
         """Shapes and dtypes of the result."""
         return tree.unflatten(
-            self.traced.out_structure, [ShapeDtypeStruct(t.shape, t.dtype) for t in self.traced.program.output_types]
+            self.traced.out_structure, [ShapeDtypeStruct(t.shape, t.dtype) for t in self.program.output_types]
         )
+
+    def __repr__(self) -> str:
+        return f"<traced {self.fun_name}: {self.program!r}>"
+
+    def _repr_html_(self) -> str:
+        return self.program._repr_html_()
+
+    def lower(self, lowering_platforms: Any = None) -> "Lowered":
+        """The next stage; `lowering_platforms` is accepted for ports, and ignored."""
+        return Lowered(self.jitted, self.traced, self.signature)
+
+
+class Lowered(TracedCall):
+    """A traced call: prints as its Program; :meth:`compile` makes it callable."""
+
+    def __repr__(self) -> str:
+        return f"<lowered {self.fun_name}: {self.program!r}>"
 
     def as_text(self, stage: str = "traced") -> str:
         """What a stage of the compiler makes of the call, as text.

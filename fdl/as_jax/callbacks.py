@@ -1,4 +1,4 @@
-"""Errors of functions that a program calls back: under JAX's name one class, with the trace-back as its text."""
+"""Functions that a program calls back, under JAX's name: one class of errors, and results of any structure."""
 
 import traceback
 
@@ -16,5 +16,6 @@ def _translated(error: Exception) -> Exception:
 
 
 def install() -> None:
-    """Raise errors of callbacks so."""
+    """Raise errors of callbacks so, and compare leaves only."""
+    callback.same_structure = False
     callback.translate_error = _translated

@@ -305,8 +305,7 @@ def make_jaxpr(
         given = [a for n, a in enumerate(args) if n not in fixed], kwargs
         program, captured, flat = trace_call(partly, *tree.map(_typed, given))
         closed = ClosedJaxpr.of_program(program, captured)
-        _mark_weak(closed.jaxpr.invars, flat.weak)
-        _mark_weak(closed.jaxpr.outvars, flat.out_weak)
+        mark_weak(closed, flat.weak, flat.out_weak)
         if not return_shape:
             return closed
         types = zip(program.output_types, flat.out_weak, strict=True)
@@ -325,11 +324,12 @@ def _typed(leaf: Any) -> Any:
     return ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak and config.weak_arrays)
 
 
-def _mark_weak(atoms: Sequence[Any], weak: Sequence[Any]) -> None:
-    """Mark the types of those variables that have an entry in `weak`."""
-    for atom, shown in zip(atoms, weak, strict=True):
-        if shown is not None:
-            atom.aval = atom.aval.update(weak_type=True)
+def mark_weak(closed: ClosedJaxpr, arguments: Sequence[Any], results: Sequence[Any]) -> None:
+    """Mark the types of the arguments and results that have an entry."""
+    for atoms, weak in ((closed.jaxpr.invars, arguments), (closed.jaxpr.outvars, results)):
+        for atom, shown in zip(atoms, weak, strict=True):
+            if shown is not None:
+                atom.aval = atom.aval.update(weak_type=True)
 
 
 def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any, **_: Any) -> list[Any]:

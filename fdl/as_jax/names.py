@@ -69,7 +69,8 @@ _PLACED_RANDOM = """ball bernoulli beta bits categorical cauchy chisquare dirich
     orthogonal pareto permutation poisson rademacher randint rayleigh t triangular truncated_normal uniform wald"""
 _AD = """UndefinedPrimal Zero deflinear2 instantiate_zeros is_undefined_primal primitive_jvps
     primitive_transposes"""
-_BATCHING = "axis_primitive_batchers fancy_primitive_batchers not_mapped primitive_batchers"
+_BATCHING = """axis_primitive_batchers defbroadcasting defvectorized fancy_primitive_batchers not_mapped
+    primitive_batchers"""
 _JAXPR = """Atom ClosedJaxpr DropVar Jaxpr JaxprEqn Literal=JaxprLiteral Var=JaxprVar
     eval_jaxpr jaxpr_as_fun jaxprs_in_params new_jaxpr_eqn no_effects subjaxprs"""
 #: JAX's names of primitives that are classes of fdl's operations, without the ``_p``.
@@ -196,7 +197,9 @@ MODULES: dict[str, ModuleNames] = {
     ),
     "jax.example_libraries": ModuleNames(),
     "jax.example_libraries.optimizers": ModuleNames(("fdl.as_jax.optimizers",)),
-    "jax.example_libraries.stax": ModuleNames(("fdl.as_jax.stax",)),
+    "jax.example_libraries.stax": ModuleNames(
+        ("fdl.as_jax.stax",), _from("fdl.nn.initializers", "glorot=glorot_normal glorot_normal normal randn=normal")
+    ),
     "jax.errors": ModuleNames(names=_ERRORS),
     "jax.experimental": ModuleNames(
         names=_from("fdl.as_jax.config", "enable_x64 disable_x64")
@@ -249,7 +252,7 @@ MODULES: dict[str, ModuleNames] = {
         | _from("fdl.as_jax.placed", "auto_axes explicit_axes=auto_axes")
     ),
     "jax.stages": ModuleNames(
-        names=_from("fdl.api.jit", "Lowered Traced Wrapped=Jitted Compiled=CompiledFunction")
+        names=_from("fdl.api.jit", "Lowered Traced=TracedCall Wrapped=Jitted Compiled=CompiledFunction")
         | _from("fdl", "ArgInfo=ShapeDtypeStruct")
         | {"CompilerOptions": "builtins:dict"}
     ),

@@ -9,9 +9,10 @@ from fdl import lax, tree
 from fdl.errors import TreeError
 
 __all__ = [
-    "Optimizer", "OptimizerState", "adagrad", "adam", "adamax", "clip_grads", "constant", "exponential_decay",
-    "inverse_time_decay", "l2_norm", "make_schedule", "momentum", "nesterov", "optimizer", "piecewise_constant",
-    "polynomial_decay", "rmsprop", "rmsprop_momentum", "sgd", "sm3",
+    "JoinPoint", "Optimizer", "OptimizerState", "adagrad", "adam", "adamax", "clip_grads", "constant",
+    "exponential_decay", "inverse_time_decay", "l2_norm", "make_schedule", "momentum", "nesterov", "optimizer",
+    "pack_optimizer_state", "piecewise_constant", "polynomial_decay", "rmsprop", "rmsprop_momentum", "sgd", "sm3",
+    "unpack_optimizer_state",
 ]  # fmt: skip
 
 
@@ -56,23 +57,19 @@ def optimizer(make: Callable[..., Any]) -> Callable[..., Optimizer]:
     def of_trees(*args: Any, **kwargs: Any) -> Optimizer:
         init_one, update_one, params_one = make(*args, **kwargs)
 
-        def pack(states: list[Any], structure: Any) -> OptimizerState:
-            flat = [tree.flatten(state) for state in states]
-            return OptimizerState(tuple(tuple(s) for s, _ in flat), structure, tuple(d for _, d in flat))
-
         def states_of(state: OptimizerState) -> list[Any]:
             return [tree.unflatten(d, s) for d, s in zip(state.subtree_defs, state.packed_state, strict=True)]
 
         def init(params: Any) -> OptimizerState:
             leaves, structure = tree.flatten(params)
-            return pack([init_one(leaf) for leaf in leaves], structure)
+            return _packed([init_one(leaf) for leaf in leaves], structure)
 
         def update(i: Any, grads: Any, state: OptimizerState) -> OptimizerState:
             leaves, structure = tree.flatten(grads)
             if structure != state.tree_def:
                 raise TreeError(f"gradients of the structure {structure} for parameters of {state.tree_def}")
             states = [update_one(i, g, s) for g, s in zip(leaves, states_of(state), strict=True)]
-            return pack(states, structure)
+            return _packed(states, structure)
 
         def get_params(state: OptimizerState) -> Any:
             return tree.unflatten(state.tree_def, [params_one(s) for s in states_of(state)])
@@ -80,6 +77,44 @@ def optimizer(make: Callable[..., Any]) -> Callable[..., Optimizer]:
         return Optimizer(init, update, get_params)
 
     return of_trees
+
+
+class JoinPoint:
+    """Where a tree of states begins inside of the tree of parameters; a leaf of the latter."""
+
+    def __init__(self, subtree: Any) -> None:
+        self.subtree = subtree
+
+    def __iter__(self) -> Any:
+        yield self.subtree
+
+
+def unpack_optimizer_state(opt_state: OptimizerState) -> Any:
+    """The state as a tree of the structure of the parameters, whose leaves are :class:`JoinPoint` of states.
+
+    >>> state = momentum(0.1, 0.9)[0]({"w": fnp.ones(2)})
+    >>> unpack_optimizer_state(state)["w"].subtree[1].tolist()
+    [0.0, 0.0]
+    """
+    packed = zip(opt_state.subtree_defs, opt_state.packed_state, strict=True)
+    return tree.unflatten(opt_state.tree_def, [JoinPoint(tree.unflatten(d, s)) for d, s in packed])
+
+
+def pack_optimizer_state(marked_pytree: Any) -> OptimizerState:
+    """The state that :func:`unpack_optimizer_state` made a tree of.
+
+    Raises:
+        TypeError: a leaf is no JoinPoint.
+    """
+    points, structure = tree.flatten(marked_pytree)
+    if not all(isinstance(point, JoinPoint) for point in points):
+        raise TypeError("pack_optimizer_state needs a tree of JoinPoints, as unpack_optimizer_state makes it")
+    return _packed([point.subtree for point in points], structure)
+
+
+def _packed(states: list[Any], structure: Any) -> OptimizerState:
+    flat = [tree.flatten(state) for state in states]
+    return OptimizerState(tuple(tuple(s) for s, _ in flat), structure, tuple(d for _, d in flat))
 
 
 def _first(state: Any) -> Any:

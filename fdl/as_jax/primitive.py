@@ -17,7 +17,7 @@ from fdl.core.operation import Operation
 from fdl.core.primitive import Linear
 from fdl.core.types import TensorType
 from fdl.errors import BatchError, ConcretizationError, DifferentiationError
-from fdl.ops.shape import move_axis, zeros_of
+from fdl.ops.shape import move_axis, reshape, zeros_of
 
 #: Rules by primitive, as libraries set them.
 primitive_jvps: dict[Any, Callable[..., Any]] = {}
@@ -201,6 +201,31 @@ class Zero:
 
 # Rules of derivatives may return it from inside of a transform: it has no leaves.
 tree.register_pytree_node(Zero, lambda zero: ((), zero.aval), lambda aval, _: Zero(aval))
+
+
+def defvectorized(primitive: UserPrimitive) -> None:
+    """Say that a primitive works element by element of one operand, whatever its shape."""
+
+    def rule(args: Sequence[Any], dims: Sequence[Any], **params: Any) -> Any:
+        out = primitive.bind(*args, **params)
+        return out, [dims[0]] * len(out) if primitive.multiple_results else dims[0]
+
+    primitive_batchers[primitive] = rule
+
+
+def defbroadcasting(primitive: UserPrimitive) -> None:
+    """Say that a primitive works element by element of operands that broadcast, as NumPy's functions do."""
+
+    def rule(args: Sequence[Any], dims: Sequence[Any], **params: Any) -> Any:
+        rows = [a if d is not_mapped else move_axis(as_array(a), d, 0) for a, d in zip(args, dims, strict=True)]
+        rank = max(np.ndim(x) - (d is not not_mapped) for x, d in zip(rows, dims, strict=True))
+        for n, (x, d) in enumerate(zip(rows, dims, strict=True)):
+            if d is not not_mapped:  # the axes of an example stay the last ones
+                rows[n] = reshape(x, (x.shape[0], *(1,) * (rank + 1 - x.ndim), *x.shape[1:]))
+        out = primitive.bind(*rows, **params)
+        return out, [0] * len(out) if primitive.multiple_results else 0
+
+    primitive_batchers[primitive] = rule
 
 
 def instantiate_zeros(tangent: Any) -> Any:

@@ -17,6 +17,14 @@ from fdl.errors import BatchError
 from fdl.sharding import devices, get_mesh
 
 
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def _first(out: Any) -> Any:
+    return tree.map(lambda x: x[0], out)
+
+
 def pmap(
     fun: Callable[..., Any],
     axis_name: Any = None,
@@ -35,7 +43,7 @@ def pmap(
     Args:
         fun: works on the rows of one device.
         axis_name: a name for the axis, for collectives.
-        in_axes, out_axes: as for :func:`fdl.vmap`.
+        in_axes, out_axes: as for :func:`fdl.vmap`; None in `out_axes` takes the result of the device as it is.
         static_broadcasted_argnums: positional arguments that are Python values.
         devices, backend, donate_argnums, global_arg_shapes: accepted for ports, and ignored.
         axis_size: 1.
@@ -54,18 +62,20 @@ def pmap(
         (static_broadcasted_argnums,) if isinstance(static_broadcasted_argnums, int) else static_broadcasted_argnums
     )
     axes = in_axes if isinstance(in_axes, tuple) else None
+    kept = tree.map(lambda axis: 0 if axis is None else axis, out_axes, is_leaf=_is_none)
 
     @wraps(fun)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         fixed = {n % len(args): args[n] for n in static}
         rest = [a for n, a in enumerate(args) if n not in fixed]
 
+        @wraps(fun)
         def of_rows(*rows: Any, **named: Any) -> Any:
             found = iter(rows)
             return fun(*(fixed[n] if n in fixed else next(found) for n in range(len(args))), **named)
 
         mapped = in_axes if axes is None else tuple(a for n, a in enumerate(axes) if n not in fixed)
-        one = vmap(of_rows, mapped, out_axes, axis_name, 1 if mapped is None else axis_size)
+        one = vmap(of_rows, mapped, kept, axis_name, 1 if mapped is None else axis_size)
         for n, a in enumerate(rest):
             axis = mapped[n] if isinstance(mapped, tuple) else mapped
             for leaf in tree.leaves(a) if isinstance(axis, int) else ():
@@ -74,7 +84,8 @@ def pmap(
                         f"pmap: argument {n} has extent {np.shape(leaf)[axis]} along its mapped axis, and there is one "
                         "device; use vmap, or reshape it to a leading axis of extent 1"
                     )
-        return one(*rest, **kwargs)
+        found = one(*rest, **kwargs)
+        return tree.map(lambda axis, out: _first(out) if axis is None else out, out_axes, found, is_leaf=_is_none)
 
     return jit(wrapped, static_argnums=tuple(static) or None)
 

@@ -8,6 +8,7 @@ import numpy as np
 from fdl.control.custom import Rule
 from fdl.core.primitive import Primitive
 from fdl.core.types import TensorType
+from fdl.dtypes import WEAK, canonical, python_number, result_type
 from fdl.errors import DifferentiationError, ShapeError
 from fdl.ops.shape import all_batched
 
@@ -16,6 +17,9 @@ def copies(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What a user's function gets: it may keep arrays and write to them, where compiled code reuses the memory."""
     return [np.array(a) for a in arrays]
 
+
+#: Whether a callback must return the structure that was declared, or only as many leaves, as JAX wants.
+same_structure = True
 
 #: What is raised for an error of a callback, if not the error itself; set where fdl has JAX's name.
 translate_error: Callable[[Exception], Exception] | None = None
@@ -28,6 +32,15 @@ def _called(function: Rule, arrays: Sequence[np.ndarray]) -> Any:
         if translate_error is None:
             raise
         raise translate_error(error) from error
+
+
+def _returned(out: Any, dtype: np.dtype) -> np.ndarray:
+    """What a function returned, as an array: a number has the declared dtype if that has room for its kind."""
+    number = python_number(out)
+    if type(number) in WEAK and result_type(number, dtype) == dtype:
+        return np.array(number, dtype)
+    array = np.array(out)
+    return array.astype(canonical(array.dtype))
 
 
 class Callback(Primitive):
@@ -45,7 +58,8 @@ class Callback(Primitive):
         return self.types
 
     def reference(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        outs = [np.array(o) for o in _called(self.function, arrays)]
+        found = zip(_called(self.function, arrays), self.types, strict=True)
+        outs = [_returned(out, type.dtype) for out, type in found]
         for out, type in zip(outs, self.types, strict=True):
             if out.shape != type.shape or out.dtype != type.dtype:
                 raise ShapeError(

@@ -8,6 +8,7 @@ import numpy as np
 from fdl import tree
 from fdl.api.arguments import flatten_values, require_function
 from fdl.array import as_array
+from fdl.control import callback as controls
 from fdl.control.callback import Callback, Effect, IoCallback, copies
 from fdl.control.custom import Rule
 from fdl.core.trace import is_eager
@@ -38,7 +39,9 @@ def pure_callback(
         A pytree of arrays in the structure of `result_shape_dtypes`.
 
     Raises:
-        ShapeError: the function returns something else than declared.
+        ShapeError: the function returns an array of another shape or dtype than declared; a number of Python may be
+            of a smaller kind.
+        TreeError: it returns another structure.
         DifferentiationError: the callback is differentiated.
 
     >>> import fdl, fdl.numpy as fnp, numpy as np
@@ -71,7 +74,9 @@ def io_callback(
         A pytree of arrays in the structure of `result_shape_dtypes`.
 
     Raises:
-        ShapeError: the function returns something else than declared.
+        ShapeError: the function returns an array of another shape or dtype than declared; a number of Python may be
+            of a smaller kind.
+        TreeError: it returns another structure.
         DifferentiationError: the callback is differentiated.
 
     >>> import fdl, fdl.numpy as fnp
@@ -103,7 +108,7 @@ def _call_back(
     def run(*arrays: np.ndarray) -> list[Any]:
         call_args, call_kwargs = tree.unflatten(structure, arrays)
         found, its_structure = tree.flatten(callback(*call_args, **call_kwargs))
-        if its_structure != out_structure:
+        if its_structure != out_structure and (controls.same_structure or len(found) != len(expected)):
             raise TreeError(f"the callback returned structure {its_structure}, but {out_structure} was declared")
         return found
 

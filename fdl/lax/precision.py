@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.api.closures import linear_call
 from fdl.api.custom import custom_jvp
 from fdl.array import as_operand as as_array
 from fdl.dtypes import FLOATING, INTEGER
@@ -23,7 +24,7 @@ _FORMATS = {"float64": (11, 52), "float32": (8, 23), "float16": (5, 10), "bfloat
 
 
 def reduce_precision(operand: Any, exponent_bits: int, mantissa_bits: int) -> Any:
-    """A number rounded to a floating-point format of fewer bits, in the dtype that it has; derivatives pass through.
+    """A number rounded to a floating-point format of fewer bits, in the dtype that it has; tangents are rounded, too.
 
     Args:
         operand: array of floats.
@@ -51,7 +52,14 @@ def reduce_precision(operand: Any, exponent_bits: int, mantissa_bits: int) -> An
     def rounded(x: Any) -> Any:
         return _rounded(x, exponent_bits, mantissa_bits)
 
-    rounded.defjvp(lambda primals, tangents: (rounded(*primals), tangents[0]))
+    def rule(primals: Any, tangents: Any) -> Any:
+        # Rounding is no linear function; it stands for one whose transpose is itself.
+        def tangent(_: Any, t: Any) -> Any:
+            return _rounded(t, exponent_bits, mantissa_bits)
+
+        return rounded(*primals), linear_call(tangent, tangent, (), tangents[0])
+
+    rounded.defjvp(rule)
     return rounded(x)
 
 

@@ -158,18 +158,20 @@ def reduce_window(
     """Combine the elements under a sliding window by a monoid.
 
     Args:
-        operand: an array.
-        init_value: a scalar, combined with every window and used as padding.
-        computation: associative, such as ``fdl.lax.add`` or ``fdl.lax.max``.
+        operand: an array, or a pytree of arrays of one shape.
+        init_value: a scalar, combined with every window and used as padding; of a pytree one for each array.
+        computation: associative, such as ``fdl.lax.add`` or ``fdl.lax.max``; of a pytree it takes two pytrees.
         window_dimensions, window_strides: extent and step along every axis.
         padding: "SAME", "VALID", or a (low, high) pair for every axis.
         base_dilation, window_dilation: distances of the elements of the operand and of the window.
 
     Returns:
-        An array of the dtype of `operand`, with an element for every place of the window.
+        An array of the dtype of `operand`, with an element for every place of the window, or a pytree of such.
 
     Raises:
-        ShapeError: `window_dimensions` or `window_strides` do not have an entry for every axis.
+        ShapeError: `window_dimensions` or `window_strides` do not have an entry for every axis, or the arrays do not
+            have one shape.
+        TreeError: `operand` and `init_value` are not of one structure.
 
     Source: the operation `ReduceWindow` of XLA, https://openxla.org/xla/operation_semantics#reducewindow
 
@@ -177,39 +179,51 @@ def reduce_window(
     >>> fdl.lax.reduce_window(fnp.arange(4.0), -fnp.inf, fdl.lax.max, (2,), (2,), "VALID")
     Array([1., 3.], dtype=float32)
     """
-    operand = as_array(operand)
-    init = element("the init value of lax.reduce_window", init_value, operand.dtype)
+    leaves, structure = tree.flatten(operand)
+    starts, of_starts = tree.flatten(init_value)
+    if of_starts != structure:
+        raise TreeError(f"reduce_window: init_value has the structure {of_starts}, operand {structure}")
+    operands = [as_array(leaf) for leaf in leaves]
+    if not operands or any(x.shape != operands[0].shape for x in operands):
+        raise ShapeError(f"reduce_window needs arrays of one shape, got {', '.join(str(x.type) for x in operands)}")
+    named = "the init value of lax.reduce_window"
+    inits = [element(named, start, x.dtype) for start, x in zip(starts, operands, strict=True)]
+    first = operands[0]
     window = integers("reduce_window: window_dimensions", window_dimensions)
     strides = integers("reduce_window: window_strides", window_strides)
-    base, dilation = tuple(base_dilation or (1,) * operand.ndim), tuple(window_dilation or (1,) * operand.ndim)
-    if not len(window) == len(strides) == operand.ndim:
+    base, dilation = tuple(base_dilation or (1,) * first.ndim), tuple(window_dilation or (1,) * first.ndim)
+    if not len(window) == len(strides) == first.ndim:
         raise ShapeError(
-            f"reduce_window of {operand.type} needs {operand.ndim} window dimensions and strides, got "
+            f"reduce_window of {first.type} needs {first.ndim} window dimensions and strides, got "
             f"{window} and {strides}"
         )
     spread = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
-    extents = [max((n - 1) * d + 1, 0) for n, d in zip(operand.shape, base, strict=True)]
+    extents = [max((n - 1) * d + 1, 0) for n, d in zip(first.shape, base, strict=True)]
     pads = padding_pairs("reduce_window", extents, spread, strides, padding)
-    name = monoid_name(computation, operand.dtype)
+    name = monoid_name(computation, first.dtype) if tree.all_leaves([operand]) else None
     if name in ("add", "max", "min"):
         kind = "sum" if name == "add" else name
-        found = windows.reduce_window(kind, operand, window, strides, pads, base, dilation)
-        return found if _is_identity(init, name) else computation(found, broadcast_in_dim(init, found.shape, ()))
-    padded = pad(operand, init, [(low, high, d - 1) for (low, high), d in zip(pads, base, strict=True)])
-    return _combine_windows(padded, init, computation, window, strides, dilation, spread)
+        found = windows.reduce_window(kind, first, window, strides, pads, base, dilation)
+        return (
+            found if _is_identity(inits[0], name) else computation(found, broadcast_in_dim(inits[0], found.shape, ()))
+        )
+    edges = [(low, high, d - 1) for (low, high), d in zip(pads, base, strict=True)]
+    padded = [pad(x, init, edges) for x, init in zip(operands, inits, strict=True)]
+    return _combine_windows(structure, padded, inits, computation, window, strides, dilation, spread)
 
 
 def _combine_windows(
-    padded: Any, init: Any, computation: Monoid, window: Any, strides: Any, dilation: Any, spread: Any
+    structure: Any, padded: Any, inits: Any, computation: Monoid, window: Any, strides: Any, dilation: Any, spread: Any
 ) -> Any:
     """Any monoid: one strided slice for every place in the window."""
-    counts = [max((n - k) // s + 1, 0) for n, k, s in zip(padded.shape, spread, strides, strict=True)]
+    counts = [max((n - k) // s + 1, 0) for n, k, s in zip(padded[0].shape, spread, strides, strict=True)]
     parts = []
     for place in itertools.product(*map(range, window)):
         starts = [p * d for p, d in zip(place, dilation, strict=True)]
         limits = [b + (c - 1) * s + 1 if c else b for b, c, s in zip(starts, counts, strides, strict=True)]
-        parts.append(slice_(padded, starts, limits, strides))
+        parts.append(tree.unflatten(structure, [slice_(x, starts, limits, strides) for x in padded]))
     function = computation
     for _ in counts:
         function = vmap(function)
-    return functools.reduce(function, parts, broadcast_in_dim(init, tuple(counts), ()))
+    start = tree.unflatten(structure, [broadcast_in_dim(init, tuple(counts), ()) for init in inits])
+    return functools.reduce(function, parts, start)

@@ -150,7 +150,9 @@ def _from_sequence(data: Sequence[Any], dtype: np.dtype | None) -> Array:
     if not any(isinstance(item, Tracer) for item in items):
         with use(arrays.eager):  # what is known stays known while a function is traced
             return arrays.Array(np.stack([cast(item, common).concrete() for item in weak]))
-    return concatenate([reshape(cast(w, common), (1, *i.type.shape)) for w, i in zip(weak, items, strict=True)], 0)
+    rows = [reshape(cast(w, common), (1, *i.type.shape)) for w, i in zip(weak, items, strict=True)]
+    joined: Array = concatenate(rows, 0).strong()  # as an array of known numbers is
+    return joined
 
 
 def dtype_together(data: Sequence[Any]) -> np.dtype:

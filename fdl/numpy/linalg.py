@@ -317,6 +317,8 @@ def pinv(
     limit = rtol if rcond is None else rcond
     if limit is None:
         limit = 10.0 * max(x.type.shape[-2:]) * float(finfo(x.type.dtype).eps)
+    if hermitian:
+        x = (x + conj(matrix_transpose(x))) / 2  # so that directions that are not Hermitian count by this part of them
     factors = functools.partial(svd, full_matrices=False, hermitian=hermitian)
     return _singular.pseudo_inverse(x, number("pinv", limit), factors)
 

@@ -8,7 +8,7 @@ import numpy as np
 from fdl import dtypes
 from fdl.core.types import TensorType
 from fdl.errors import DifferentiationError
-from fdl.ops.arithmetic import add, div, mul, sub
+from fdl.ops.arithmetic import add, div, mul, neg, sub
 from fdl.ops.compare import eq
 from fdl.ops.complex import real
 from fdl.ops.convert import convert
@@ -34,7 +34,8 @@ from fdl.ops.matrix import (
     upper_part,
 )
 from fdl.ops.select import select
-from fdl.ops.shape import broadcast_in_dim, full_like
+from fdl.ops.shape import broadcast_in_dim, full_like, zeros_of
+from fdl.ops.slicing import concatenate, slice_
 
 
 class Cholesky(MatrixPrimitive):
@@ -121,23 +122,45 @@ class Qr(MatrixPrimitive):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
         *_, m, n = a.type.shape
-        if m < n or (self.full_matrices and m != n):
-            raise DifferentiationError(f"the derivative of qr exists for m >= n and full_matrices=False, got {a.type}")
         q, r = self(a)
-        change = triangular_solve(r, da)
-        inner = matmul(adjoint(q), change)
-        below = lower_part(inner, 1)
-        turn = sub(below, adjoint(below))
-        if a.type.dtype.kind == "c":
-            imaginary = sub(inner, convert(real(inner), inner.type.dtype))
-            turn = add(turn, masked(imaginary, np.eye(n, dtype=bool)))
-        dq = add(matmul(q, sub(turn, inner)), change)
-        return (q, r), (dq, matmul(sub(inner, turn), r))
+        k = min(m, n)
+        thin_q, thin_r = _part(q, m, k), _part(r, k, k)
+        dq, dr = _thin_qr_jvp(thin_q, thin_r, _part(da, m, k))
+        if m < n:  # the other columns are q times those of r
+            (rest, change) = (_part(x, m, n, k) for x in (a, da))
+            beside = add(matmul(adjoint(dq), rest), matmul(adjoint(q), change))
+            return (q, r), (dq, concatenate([dr, beside], dr.type.ndim - 1))
+        if self.full_matrices and m > n:
+            # The other columns of q are any basis of the complement; this one turns only as far as it has to.
+            others = _part(q, m, m, n)
+            turn = neg(matmul(thin_q, matmul(adjoint(dq), others)))
+            below = zeros_of(_part(r, m, n, 0, n).type)
+            return (q, r), (concatenate([dq, turn], q.type.ndim - 1), concatenate([dr, below], r.type.ndim - 2))
+        return (q, r), (dq, dr)
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         for a in draw_matrices(rng, 2, 3, 3):
             yield Qr(False), a
         yield Qr(False), rng.normal(size=(4, 2))
+        yield Qr(False), rng.normal(size=(2, 3))
+
+
+def _part(x: Any, rows: int, columns: int, left: int = 0, top: int = 0) -> Any:
+    """Some rows and columns of matrices, up to these."""
+    lead = x.type.shape[:-2]
+    return slice_(x, (*(0,) * len(lead), top, left), (*lead, rows, columns))
+
+
+def _thin_qr_jvp(q: Any, r: Any, da: Any) -> tuple[Any, Any]:
+    """The tangents of both factors of matrices of at least as many rows as columns."""
+    change = triangular_solve(r, da)
+    inner = matmul(adjoint(q), change)
+    below = lower_part(inner, 1)
+    turn = sub(below, adjoint(below))
+    if q.type.dtype.kind == "c":
+        imaginary = sub(inner, convert(real(inner), inner.type.dtype))
+        turn = add(turn, masked(imaginary, np.eye(r.type.shape[-1], dtype=bool)))
+    return add(matmul(q, sub(turn, inner)), change), matmul(sub(inner, turn), r)
 
 
 class Eigh(MatrixPrimitive):
@@ -243,7 +266,8 @@ class Eig(MatrixPrimitive):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         if self.vectors:
             raise DifferentiationError(
-                "eig: eigenvectors have no derivative rule; use eigvals, or eigh if a is Hermitian"
+                "eig: eigenvectors have no derivative rule; use eigvals, or eigh if a is Hermitian, or "
+                "fdl.linalg.eig(..., enable_eigvec_derivs=True) if all eigenvalues differ"
             )
         w, v = Eig(True)(*primals)
         return (w,), (diagonal(Solve()(v, matmul(convert(tangents[0], v.type.dtype), v))),)

@@ -199,11 +199,43 @@ class Zeta(Special, Binary):
 
     def derivative(self, index: int, out: Any, x: Any, q: Any) -> Any:
         if index == 0:
-            raise DifferentiationError("zeta(x, q) has no derivative by x; wrap x in stop_gradient")
+            return zeta_derivative(x, q)
         return neg(mul(x, zeta(add(x, full_like(x, 1)), q)))
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.asarray(rng.uniform(1.5, 4.0, shape)).astype(dtype)
+
+
+class ZetaDerivative(Special, Binary):
+    """The derivative of zeta(x, q) by x: minus the sum of log(q + k) (q + k)**-x.
+
+    Euler and Maclaurin's formula after twelve terms, differentiated; https://dlmf.nist.gov/25.11.E20
+    """
+
+    def reference(self, x: np.ndarray, q: np.ndarray) -> np.ndarray:
+        s, a = x.astype(np.float64), q.astype(np.float64)
+        with np.errstate(all="ignore"):
+            found = -sum(np.log(a + k) * (a + k) ** -s for k in range(12))
+            end = a + 12
+            logarithm = np.log(end)
+            found -= end ** (1 - s) * (logarithm / (s - 1) + 1 / (s - 1) ** 2) + 0.5 * logarithm * end**-s
+            # Terms with Bernoulli numbers: each has the product of s, s + 1, ... and a power of the end.
+            rising, inverses = s, 1 / s  # the product, and its logarithmic derivative
+            for n, factor in enumerate(_BERNOULLI, 1):
+                found += factor * rising * end ** (1 - s - 2 * n) * (inverses - logarithm)
+                for more in (2 * n - 1, 2 * n):
+                    rising, inverses = rising * (s + more), inverses + 1 / (s + more)
+            return np.asarray(np.where(s > 1, found, np.nan)).astype(x.dtype)
+
+    def derivative(self, index: int, out: Any, x: Any, q: Any) -> Any:
+        raise DifferentiationError("zeta(x, q) has no second derivative by x; wrap x in stop_gradient")
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.asarray(rng.uniform(1.5, 4.0, shape)).astype(dtype)
+
+
+#: The Bernoulli numbers B_2, B_4, ..., each divided by the factorial of its order.
+_BERNOULLI = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000, 1 / 74724249600)
 
 
 class Igamma(Special, Binary):
@@ -407,7 +439,8 @@ def refined(rough: Any, error: Any) -> Any:
 
 gaussian, gaussian_half, ndtr = Gaussian(1.0), Gaussian(0.5), Ndtr()
 erf, erfc, erf_inv = Erf(), Erfc(), ErfInv()
-lgamma, gamma, digamma, polygamma, zeta = Lgamma(), Gamma(), Digamma(), Polygamma(), Zeta()
+lgamma, gamma, digamma, polygamma = Lgamma(), Gamma(), Digamma(), Polygamma()
+zeta, zeta_derivative = Zeta(), ZetaDerivative()
 igamma, igammac, igamma_grad_a, betainc = Igamma(), Igammac(), IgammaGradA(), Betainc()
 gamma_density, beta_density = GammaDensity(), BetaDensity()
 i0, i1, i0e, i1e, bessel_gap = I0(), I1(), I0e(), I1e(), BesselGap()

@@ -7,6 +7,7 @@ import numpy as np
 
 from fdl import dtypes
 from fdl.array import as_array, as_operand
+from fdl.config import config
 from fdl.core.trace import Value
 from fdl.core.types import Array
 from fdl.errors import DtypeError, RangeError, ShapeError
@@ -20,23 +21,26 @@ from fdl.ops.slicing import concatenate
 _IMPLEMENTATIONS = (None, "threefry2x32", "fry")
 
 
-def key(seed: Any, *, impl: str | None = None) -> Array:
+def key(seed: Any, *, impl: str | None = None, dtype: Any = None) -> Array:
     """A typed random key. Source of the generator: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011).
 
     Args:
-        seed: an integer or an integer scalar. The same seed gives the same key everywhere.
+        seed: an integer or an integer scalar. The same seed gives the same key everywhere; of one with more than 32
+            bits the low ones count where `fdl.config.enable_x64` is off, as in JAX.
         impl: None or "threefry2x32", the only generator.
+        dtype: the same as the dtype of keys, or its name; only one of both is given.
 
     Returns:
         A scalar array of dtype key.
 
     Raises:
         DtypeError: the seed is not an integer.
+        ValueError: there is no such generator, or both are given.
 
     >>> key_data(key(42)).tolist()
     [0, 42]
     """
-    return key_wrap(_seed_words(seed, impl))
+    return key_wrap(_seed_words(seed, _generator(impl, dtype)))
 
 
 def PRNGKey(seed: Any, *, impl: str | None = None) -> Array:
@@ -64,8 +68,8 @@ def _seed_words(seed: Any, impl: str | None) -> Array:
     if type(seed) is int:
         if not -(2**63) <= seed < 2**64:
             raise RangeError(f"the seed of a random key has 64 bits, so that {seed} is none; take it modulo 2**64")
-        # Seeds of 32 bits fill the low word only, whatever their sign.
-        high = 0 if -(2**31) <= seed < 2**32 else seed >> 32
+        # Seeds of 32 bits fill the low word only, whatever their sign, and all do where there are no integers of 64.
+        high = 0 if -(2**31) <= seed < 2**32 or not config.enable_x64 else seed >> 32
         return as_array(np.array([high & 0xFFFFFFFF, seed & 0xFFFFFFFF], np.uint32))
     seed = as_array(seed, "the seed")
     if seed.type.dtype not in dtypes.INTEGER or seed.type.shape:
@@ -74,6 +78,14 @@ def _seed_words(seed: Any, impl: str | None) -> Array:
     wide = seed.type.dtype.itemsize == 8
     high = convert(shift_right_logical(seed, full_like(seed, 32)), dtypes.uint32) if wide else full_like(low, 0)
     return concatenate([reshape(high, (1,)), reshape(low, (1,))], 0)
+
+
+def _generator(impl: str | None, dtype: Any) -> str | None:
+    if dtype is None:
+        return impl
+    if impl is not None:
+        raise ValueError(f"the generator of a random key is its impl or its dtype, got both: {impl!r} and {dtype!r}")
+    return None if isinstance(dtype, np.dtype) and dtype == dtypes.key else str(dtype)
 
 
 def _check_generator(impl: str | None) -> None:
@@ -98,23 +110,24 @@ def key_data(keys: Any) -> Array:
     return key_unwrap(keys) if keys.type.dtype == dtypes.key else keys
 
 
-def wrap_key_data(key_bits_array: Any, *, impl: str | None = None) -> Array:
+def wrap_key_data(key_bits_array: Any, *, impl: str | None = None, dtype: Any = None) -> Array:
     """Keys from their words.
 
     Args:
         key_bits_array: uint32[..., 2].
         impl: None or "threefry2x32".
+        dtype: the same as the dtype of keys, or its name.
 
     Returns:
         key[...].
 
     Raises:
-        ValueError: there is no such generator.
+        ValueError: there is no such generator, or both are given.
 
     >>> key_data(wrap_key_data(PRNGKey(7))).tolist()
     [0, 7]
     """
-    _check_generator(impl)
+    _check_generator(_generator(impl, dtype))
     return key_wrap(as_array(key_bits_array, "key_bits_array"))
 
 

@@ -74,8 +74,8 @@ def hankel(c: Any, r: Any = None) -> Array:
     >>> hankel(fnp.array([1, 2]), fnp.array([9, 5, 6])).tolist()
     [[1, 2, 5], [2, 5, 6]]
     """
-    c = _vectors("hankel", c)
-    r = fnp.zeros_like(c) if r is None else _vectors("hankel", r)
+    c = _vectors("hankel", c, 0)
+    r = fnp.zeros_like(c) if r is None else _vectors("hankel", r, 0)
     lead = broadcast_shapes(c.shape[:-1], r.shape[:-1], name="hankel: the leading axes")
     c, r = (fnp.broadcast_to(v, lead + v.shape[-1:]) for v in (c, r))
     values = fnp.concatenate([c, r[..., 1:]], axis=-1)
@@ -154,9 +154,11 @@ def fiedler_companion(a: Any) -> Array:
     >>> fiedler_companion(fnp.array([1.0, -3.0, 2.0])).tolist()
     [[3.0, -2.0], [1.0, 0.0]]
     """
-    (a,) = inexact(_vectors("fiedler_companion", a, 2))
+    (a,) = inexact(_vectors("fiedler_companion", a))
     a = a / a[..., :1]
     n = a.shape[-1] - 1
+    if n == 0:
+        return a[..., 1:, None]
     if n == 1:
         return -a[..., 1:, None]
     matrix = fnp.zeros((*a.shape[:-1], n, n), a.dtype)

@@ -28,6 +28,7 @@ from fdl.scipy._matrices import (
     pascal,
     toeplitz,
 )
+from fdl.scipy._pivots import pivoted_columns
 from fdl.scipy._schur import funm, hessenberg, polar, rsf2csf, schur, solve_sylvester, sqrtm
 from fdl.scipy._tridiagonal import eigh_tridiagonal
 
@@ -379,23 +380,27 @@ def qr(
     Args:
         a: [..., m, n].
         mode: "full", "economic", or "r" for r alone.
-        pivoting: not offered.
+        pivoting: whether to factor ``a[:, p]``, of which the diagonal of r does not grow.
 
     Returns:
-        q with orthonormal columns and upper triangular r; (r,) in mode "r".
+        q with orthonormal columns and upper triangular r; (r,) in mode "r". With `pivoting` the columns p come last.
 
     Raises:
-        NotImplementedError: `pivoting` is asked for, or another mode.
+        NotImplementedError: another mode.
 
     >>> q, r = qr(fnp.ones((3, 2)), mode="economic")
     >>> q.shape, r.shape
     ((3, 2), (2, 2))
     """
-    if pivoting or mode not in ("full", "economic", "r"):
-        raise NotImplementedError(f"qr takes mode 'full', 'economic' or 'r' without pivoting, got {mode!r}, {pivoting}")
+    if mode not in ("full", "economic", "r"):
+        raise NotImplementedError(f"qr takes mode 'full', 'economic' or 'r', got {mode!r}")
     (a,) = _inexact(a)
+    columns: tuple[Array, ...] = ()
+    if pivoting:
+        columns = (pivoted_columns(a),)
+        a = fnp.take_along_axis(a, columns[0][..., None, :], -1)
     q, r = linalg.qr(a, full_matrices=mode != "economic")
-    return (r,) if mode == "r" else (q, r)
+    return ((r,) if mode == "r" else (q, r)) + columns
 
 
 @_documented

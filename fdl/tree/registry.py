@@ -4,7 +4,7 @@ import copyreg
 import functools
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
 import optree
@@ -282,7 +282,36 @@ class Partial(functools.partial):
     >>> from fdl import tree
     >>> tree.leaves(Partial(max, 1, 2))
     [1, 2]
+
+    The arguments of another ``functools.partial`` belong to its function, and are no children:
+
+    >>> tree.leaves(Partial(functools.partial(max, 1), 2))
+    [2]
     """
+
+    def __new__(cls, func: Callable[..., Any], /, *args: Any, **keywords: Any) -> "Partial":
+        if isinstance(func, functools.partial) and not isinstance(func, Partial):
+            func = _Whole(func)
+        return super().__new__(cls, func, *args, **keywords)
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """A partial function that another one takes as it is, without merging their arguments."""
+
+    function: functools.partial[Any]
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self.function(*args, **keywords)
+
+    def __eq__(self, other: object) -> bool:
+        return self.function == (other.function if isinstance(other, _Whole) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+    def __repr__(self) -> str:
+        return repr(self.function)
 
 
 _registrations: dict[type, tuple[Any, Any, Any]] = {}

@@ -591,3 +591,10 @@ def test_what_closes_over_a_transform_does_not_pickle():
         return x
 
     fdl.grad(f)(2.0)
+
+
+def test_a_function_can_be_traced_before_it_is_lowered():
+    traced = fdl.jit(lambda x, n: fnp.exp(x).sum() * n, static_argnums=1).trace(fnp.ones((2, 3)), 2)
+    assert traced.out_info == fdl.ShapeDtypeStruct((), "float32") and "exp" in str(traced.program)
+    assert_close(traced.lower().compile()(fnp.zeros((2, 3))), 12.0)
+    assert traced.fun_name == "<lambda>" and repr(traced).startswith("<traced <lambda>")

@@ -147,3 +147,15 @@ def test_debug_print(capsys):
 def test_debug_print_of_a_missing_argument_names_it():
     with pytest.raises((IndexError, KeyError)):
         fdl.debug.print("{} {}", 1.0)
+
+
+def test_numbers_from_callbacks_take_the_declared_dtype_and_arrays_keep_theirs():
+    def call(value, dtype):
+        return fdl.jit(lambda x: fdl.pure_callback(lambda _: value, fdl.ShapeDtypeStruct((), dtype), x))(1.0)
+
+    for value, dtype in ((2.5, "float32"), (np.sqrt(4.0), "bfloat16"), (3, "int8"), (3, "float32"), (True, "bool")):
+        found = call(value, dtype)
+        assert found.dtype == dtype and found == value
+    for value, dtype in ((2.5, "int32"), (1j, "float32"), (np.float16(1), "float32"), (np.float32([1])[0], "float64")):
+        with pytest.raises(ValueError, match="declared to be"):
+            call(value, dtype)

@@ -8,7 +8,7 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import lax
-from fdl.errors import DtypeError, RangeError, ShapeError
+from fdl.errors import DtypeError, RangeError, ShapeError, TreeError
 from tests.programs import assert_returns, check_program
 
 FOUR, ONE = np.array([0.5, 2.0, 3.0, 1.5]), np.array([2.0])
@@ -157,6 +157,24 @@ def test_init_values_of_reductions(computation: Any, init: Any, function: Any, d
     np.testing.assert_array_equal(np.asarray(windows), pairs)
     whole = lax.reduce(fnp.asarray(x), init, computation, (0,))
     assert whole.dtype == dtype and int(whole) == int(function.reduce(x) if start == 0 else x.sum() + 2)
+
+
+def test_windows_of_several_arrays() -> None:
+    x = fnp.asarray(SIX.astype("float32"))
+
+    def first_of_largest(a: Any, b: Any) -> Any:
+        later = b["x"] > a["x"]
+        return {"x": lax.select(later, b["x"], a["x"]), "at": lax.select(later, b["at"], a["at"])}
+
+    operand, init = {"x": x, "at": fnp.arange(6)}, {"x": -np.inf, "at": -1}
+    found = fdl.jit(lambda o: lax.reduce_window(o, init, first_of_largest, (3,), (1,), "VALID"))(operand)
+    windows = np.lib.stride_tricks.sliding_window_view(np.asarray(x), 3)
+    np.testing.assert_array_equal(found["x"], windows.max(1))
+    np.testing.assert_array_equal(found["at"], windows.argmax(1) + np.arange(4))
+    with pytest.raises(TreeError, match="init_value"):
+        lax.reduce_window(operand, 0.0, first_of_largest, (3,), (1,), "VALID")
+    with pytest.raises(ShapeError, match="one shape"):
+        lax.reduce_window({"x": x, "at": x[:2]}, init, first_of_largest, (3,), (1,), "VALID")
 
 
 def test_numbers_that_a_dtype_does_not_have() -> None:

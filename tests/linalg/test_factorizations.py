@@ -157,6 +157,9 @@ def test_householder_product_makes_q(rng, dtype):
 def test_symmetric_product(rng):
     a, c = matrices(rng, 3, 2), matrices(rng, 3, 3)
     close(linalg.symmetric_product(a, c, alpha=2.0, beta=0.5), 2 * a @ a.T + 0.5 * c)
+    lower = np.tril(2 * a @ a.T + c)
+    found = linalg.symmetric_product(a, c, alpha=2.0, beta=1.0, symmetrize_output=True)
+    close(found, lower + np.tril(lower, -1).T)
 
 
 def test_gradients_of_unique_functions(rng):
@@ -166,6 +169,48 @@ def test_gradients_of_unique_functions(rng):
     check_gradient(lambda x: (linalg.eigh(x + x.T)[1] * fnp.arange(3.0)).sum(), a)
     check_gradient(lambda x: (linalg.svd(x, compute_uv=False) ** 3).sum(), matrices(rng, 4, 3))
     check_gradient(lambda x: (linalg.qr(x, full_matrices=False)[1] * weights).sum(), matrices(rng, 4, 3))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_derivatives_of_wide_and_of_whole_qr(rng, dtype):
+    wide, tall = matrices(rng, 2, 4, dtype=dtype), matrices(rng, 4, 2, dtype=dtype)
+    da, dt = matrices(rng, 2, 4, dtype=dtype), matrices(rng, 4, 2, dtype=dtype)
+    step = 1e-6
+    (q, r), (dq, dr) = fdl.jvp(linalg.qr, (wide,), (da,))
+    (low, high) = (np.linalg.qr(wide + sign * step * da) for sign in (-1, 1))
+    np.testing.assert_allclose(dq, (high[0] - low[0]) / (2 * step), atol=1e-6)
+    np.testing.assert_allclose(dr, (high[1] - low[1]) / (2 * step), atol=1e-6)
+    # Columns beyond the rank are any basis; what follows of it for a = q r and unitary q does not depend on which.
+    whole = lambda a: linalg.qr(a, full_matrices=True)  # noqa: E731
+    (q, r), (dq, dr) = fdl.jvp(whole, (tall,), (dt,))
+    q, r, dq, dr = (np.asarray(x) for x in (q, r, dq, dr))
+    close(dq @ r + q @ dr, dt)
+    close(h(dq) @ q + h(q) @ dq, np.zeros((4, 4)))
+    assert not np.asarray(dr)[2:].any()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_derivatives_of_eigenvectors_where_they_are_asked_for(rng, dtype):
+    a, da = matrices(rng, 4, 4, dtype=dtype), matrices(rng, 4, 4, dtype=dtype)
+    step = 1e-6
+    f = lambda a: linalg.eig(a, enable_eigvec_derivs=True)  # noqa: E731
+    (w, left, _), tangents = fdl.jvp(f, (a,), (da,))
+    low, high = (np.linalg.eig(a + sign * step * da) for sign in (-1, 1))
+    for found, place in ((tangents[0], 0), (tangents[2], 1)):
+        np.testing.assert_allclose(found, (high[place] - low[place]) / (2 * step), atol=1e-6)
+    sides = [f(a + sign * step * da)[1] for sign in (-1, 1)]
+    np.testing.assert_allclose(tangents[1], (np.asarray(sides[1]) - np.asarray(sides[0])) / (2 * step), atol=1e-6)
+    close(h(left) @ a, np.asarray(w)[:, None] * h(left))
+    loss = lambda a: (linalg.eig(a, compute_left_eigenvectors=False, enable_eigvec_derivs=True)[1].real ** 3).sum()  # noqa: E731
+    slope = fdl.vjp(loss, a)[1](np.float64(1))[0]
+    np.testing.assert_allclose((np.asarray(slope) * da).sum().real, fdl.jvp(loss, (a,), (da,))[1], rtol=1e-9)
+
+
+def test_pseudo_inverses_of_hermitian_matrices_differentiate_by_that_part_of_a_direction(rng):
+    a, da = hermitian(rng, 3, 3, dtype=np.complex128), matrices(rng, 3, 3, dtype=np.complex128)
+    found = fdl.jvp(lambda a: fnp.linalg.pinv(a, hermitian=True), (a,), (da,))[1]
+    inverse = np.linalg.inv(a)
+    close(found, -inverse @ (da + h(da)) / 2 @ inverse)
 
 
 def test_gradients_of_spectral_projections_of_complex_matrices(rng):
@@ -190,8 +235,6 @@ def test_eigenvalue_gradient_and_missing_rules(rng):
     check_gradient(lambda x: (w(x) ** 3).sum().real, a)
     with pytest.raises(DifferentiationError, match="eigenvectors"):
         fdl.grad(lambda x: abs(linalg.eig(x)[1]).sum())(a)
-    with pytest.raises(DifferentiationError, match="m >= n"):
-        fdl.grad(lambda x: linalg.qr(x)[1].sum())(matrices(rng, 2, 3))
     with pytest.raises(DifferentiationError, match="full_matrices=False"):
         fdl.grad(lambda x: linalg.svd(x)[0].sum())(matrices(rng, 2, 3))
 

@@ -32,6 +32,22 @@ def test_systems_with_three_diagonals(jitted):
         solve(dl, d, du, b[..., 0])
 
 
+def test_systems_that_need_rows_to_change_places():
+    # A zero on the diagonal at the first row, at the last one, and where elimination makes it.
+    d, dl, du = (np.array(v, float) for v in ([0, 1, 2, 0, 3], [0, 3, 1, 5, 1], [2, 1, 4, 1, 0]))
+    b = RNG.normal(size=(5, 2))
+    solve = fdl.jit(tridiagonal.tridiagonal_solve)
+    assert_allclose(solve(dl, d, du, b), np.linalg.solve(_dense(dl, d, du), b), rtol=1e-12)
+    dl, d, du = RNG.normal(size=(3, 20, 7))
+    d[:, 3] = 0
+    found = fdl.vmap(lambda *v: solve(*v, np.eye(7)))(dl, d, du)
+    dense = np.stack([_dense(*v) for v in zip(dl, d, du, strict=True)])
+    assert_allclose(dense @ np.asarray(found), np.broadcast_to(np.eye(7), dense.shape), atol=1e-9)
+    slope = fdl.grad(lambda d: solve(dl[0], d, du[0], np.eye(7)).sum())(d[0])
+    inverse = np.linalg.inv(dense[0])
+    assert_allclose(slope, -inverse.sum(0) * inverse.sum(1), rtol=1e-8)
+
+
 def test_updates_of_factors():
     r, w = np.triu(RNG.normal(size=(2, 5, 5))), RNG.normal(size=(2, 5))
     found = np.asarray(tridiagonal.cholesky_update(r, w))

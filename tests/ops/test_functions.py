@@ -1,5 +1,6 @@
 """Mathematical functions: special values, half precision, branches of complex functions, identities."""
 
+import mpmath
 import numpy as np
 import pytest
 from scipy import special as scipy_special
@@ -9,7 +10,7 @@ from fdl.core.interpret import evaluate
 from fdl.core.primitive import registry
 from fdl.dtypes import bfloat16, float16
 from fdl.errors import DifferentiationError
-from fdl.ops import sigmoid, special
+from fdl.ops import hypergeometric, sigmoid, special
 from fdl.ops import transcendental as t
 from fdl.ops import trigonometric as g
 from fdl.ops.transcendental import Function
@@ -120,8 +121,20 @@ def test_derivatives_that_do_not_exist_say_so():
         slope(special.betainc, half, half, half)
     with pytest.raises(DifferentiationError, match="no derivative by its order"):
         slope(special.polygamma, np.ones(1), np.ones(1))
-    with pytest.raises(DifferentiationError, match=r"zeta\(x, q\) has no derivative by x"):
-        slope(special.zeta, np.full(1, 2.0), np.ones(1))
+
+
+def test_derivatives_by_parameters_against_mpmath():
+    with mpmath.workdps(30):
+        for f, reference, points in (
+            (special.zeta, mpmath.zeta, [(1.1, 0.3), (2.0, 1.0), (7.5, 20.0), (60.0, 1.5)]),
+            (hypergeometric.hyp1f1, mpmath.hyp1f1, [(0.5, 1.5, 2.0), (2.0, 0.7, -8.0), (-1.5, 3.0, 12.0)]),
+            (hypergeometric.hyp2f1, mpmath.hyp2f1, [(0.5, 1.5, 2.0, 0.7), (1.0, -0.5, 0.8, -3.0)]),
+        ):
+            for point in points:
+                for n in range(len(point) - 1):
+                    of_one = lambda v, n=n, point=point, f=reference: f(*point[:n], v, *point[n + 1 :])  # noqa: E731
+                    found = slope(f, *(np.full(1, p) for p in point), by=n)
+                    np.testing.assert_allclose(found, float(mpmath.diff(of_one, point[n])), rtol=1e-8)
 
 
 def test_bessel_functions_at_zero():

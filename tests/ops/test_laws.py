@@ -95,7 +95,9 @@ NO_NUMBERS = set("ArgMax ArgMin Bitcast Eq Ge Gt IsFinite Le Lt Ne".split())
 PIECEWISE_CONSTANT = set("Ceil Floor Round".split())
 
 #: Classes that refuse to be differentiated forward (of a CustomVjp the reverse mode is held by tests/api), or backward.
-NO_FORWARD = {"CustomVjp", "GammaSensitivity", "HouseholderQr", "NumbaCall", "Psi"}
+NO_FORWARD = set(
+    "CustomVjp GammaSensitivity HouseholderQr Hyp1f1Derivative Hyp2f1Derivative NumbaCall Psi ZetaDerivative".split()
+)
 NO_BACKWARD = NO_FORWARD | {"While", "_Keep"}
 
 #: Classes without operands, which vmap could batch.
@@ -109,22 +111,25 @@ NO_JVP = {
     "Expn": "no derivative by its order",
     "GammaSensitivity": "no second derivative",
     "HouseholderQr": "have no derivative rule",
-    "Hyp1f1": "no derivative by a and b",
-    "Hyp2f1": "no derivative by a, b and c",
+    "Hyp1f1Derivative": "no second derivative",
+    "Hyp2f1Derivative": "no second derivative",
     "IgammaGradA": "no second derivative by a",
     "NumbaCall": "cannot see inside",
     "Polygamma": "no derivative by its order",
     "Psi": "no derivative",
     "Scatter": "needs unique_indices=True",
-    "Zeta": "no derivative by x",
+    "ZetaDerivative": "no second derivative",
 }
 NO_SECOND = NO_JVP | {
     "Eig": "eigenvectors have no derivative rule",
+    "Hyp1f1": "no second derivative",
+    "Hyp2f1": "no second derivative",
     "Igamma": "no second derivative by a",
     "IgammaInv": "no second derivative by a",
     "Igammac": "no second derivative by a",
     "IgammacInv": "no second derivative by a",
     "LogGamma": "no derivative",
+    "Zeta": "no second derivative by x",
 }
 NO_TRANSPOSE = NO_JVP | dict.fromkeys(("While", "_Keep"), "reverse-mode differentiation of while_loop")
 

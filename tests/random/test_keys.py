@@ -110,3 +110,13 @@ def test_few_and_many_elements_are_computed_alike():
     assert np.array_equal(random.bits(keys[7], (8,), "uint64"), many[:8])
     by_key = np.asarray(random.key_data(fdl.vmap(random.split)(keys)))
     assert np.array_equal(random.key_data(random.split(keys[7])), by_key[7])
+
+
+def test_the_generator_of_a_key_is_told_by_its_dtype_too():
+    kind = random.key_dtype("threefry2x32")
+    for same in (kind, "threefry2x32", random.key(1).dtype):
+        assert random.key_data(random.key(7, dtype=same)).tolist() == [0, 7]
+        assert random.wrap_key_data(np.zeros(2, np.uint32), dtype=same).dtype == kind
+    for wrong in ({"dtype": "rbg"}, {"dtype": np.dtype("float32")}, {"impl": "threefry2x32", "dtype": kind}):
+        with pytest.raises(ValueError, match="generator"):
+            random.key(7, **wrong)

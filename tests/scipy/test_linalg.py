@@ -68,6 +68,19 @@ def test_solve_inv_det_eigh_qr_svd(rng, a):
     close(linalg.svd(a, compute_uv=False), np.linalg.svd(a, compute_uv=False))
 
 
+def test_qr_with_exchange_of_columns(rng):
+    a = rng.normal(size=(2, 4, 3)) * [0.1, 10, 1]
+    q, r, p = fdl.jit(lambda a: linalg.qr(a, mode="economic", pivoting=True))(a)
+    for n in range(2):
+        expected = reference.qr(a[n], mode="economic", pivoting=True)
+        for x, y in zip((q[n], r[n], p[n]), expected, strict=True):
+            close(x, y)
+    assert p.dtype == np.int32
+    close(fdl.vmap(lambda a: linalg.qr(a, mode="r", pivoting=True)[0])(a)[:, :3], r)
+    product = lambda a: fnp.matmul(*linalg.qr(a, pivoting=True)[:2]).sum()  # noqa: E731
+    close(fdl.grad(product)(a[0]), np.ones((4, 3)))
+
+
 def test_structured_matrices():
     blocks = [np.ones((1, 2)), np.full((2, 1), 3.0)]
     np.testing.assert_array_equal(linalg.block_diag(*blocks, 5.0), reference.block_diag(*blocks, 5.0))

@@ -1,5 +1,7 @@
 """Trees as vectors."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -32,3 +34,19 @@ def test_ravel_is_differentiable_and_maps():
     gradient = api.differentiate.grad(lambda t: (ravel_pytree(t)[0] ** 2).sum())(values)
     assert tree.map(lambda g: g.tolist(), gradient) == {"a": [2.0, 2.0], "b": [[6.0, 6.0]]}
     assert ravel_pytree([])[0].shape == (0,)
+
+
+def test_functions_back_are_equal_for_equal_structures():
+    traces = []
+
+    @functools.partial(api.jit.jit, static_argnums=1)
+    def double(flat, unravel):
+        traces.append(flat.shape)
+        return unravel(2 * flat)
+
+    for values in ({"a": 1.0, "b": np.ones(3, np.float32)}, {"a": 5.0, "b": np.zeros(3, np.float32)}):
+        flat, unravel = ravel_pytree(values)
+        assert np.array_equal(double(flat, unravel)["b"], 2 * values["b"])
+    assert traces == [(4,)]
+    others = [{"a": 1.0, "b": np.ones(4, np.float32)}, {"a": 1, "b": np.ones(3, np.float32)}, [1.0, np.ones(3)]]
+    assert not any(ravel_pytree(other)[1] == unravel for other in others)

@@ -1,5 +1,6 @@
 """Pytrees: flattening, mapping, paths, and errors that name the place."""
 
+import functools
 import pickle
 from collections import OrderedDict, defaultdict, namedtuple
 from dataclasses import dataclass, field
@@ -225,3 +226,14 @@ def test_partial_carries_its_arguments_as_leaves():
     bound = tree.Partial(pow, 2, mod=5)
     doubled = tree.map(lambda x: 2 * x, bound)
     assert tree.leaves(bound) == [2, 5] and doubled(3) == pow(4, 3, 10)
+
+
+def test_partial_of_another_partial_function_keeps_its_own_arguments_only():
+    inner = functools.partial(pow, 2)
+    first, second = tree.Partial(inner, 3, mod=5), tree.Partial(inner, 4, mod=5)
+    assert (first.args, first(), second()) == ((3,), 3, 1)
+    assert first.func == second.func == inner and hash(first.func) == hash(inner)
+    assert tree.structure(first) == tree.structure(second)
+    assert tree.leaves(tree.Partial(first, 7)) == [3, 7, 5]
+    copied = pickle.loads(pickle.dumps(first))
+    assert copied() == 3 and copied.args == (3,)

@@ -15,6 +15,7 @@ import numpy as np
 from fdl import numpy as fnp
 from fdl import tree
 from fdl.api.arguments import FlatFunction, flatten_values, name_of, require_function, weakness
+from fdl.api.wrapping import wraps
 from fdl.array import as_operand
 from fdl.control.check import Check, DebugCheck
 from fdl.control.cond import Cond
@@ -140,7 +141,8 @@ def checkify(f: Callable[..., Any], errors: frozenset[ErrorCategory] = user_chec
             `div_checks`, `index_checks`, or a union of them (`float_checks`, `automatic_checks`, `all_checks`).
 
     Returns:
-        ``checked(*args, **kwargs) -> (error, result)``, which may be transformed in turn. ``error.get()`` is the
+        ``checked(*args, **kwargs) -> (error, result)``, which may be transformed in turn. Arguments that are numbers of
+        Python or no arrays stay what they are, so that `f` may branch on them. ``error.get()`` is the
         message or None, ``error.throw()`` raises it.
 
     >>> import fdl, fdl.numpy as fnp
@@ -153,8 +155,12 @@ def checkify(f: Callable[..., Any], errors: frozenset[ErrorCategory] = user_chec
 
     @boundary
     def checked(*args: Any, **kwargs: Any) -> tuple[Error, Any]:
-        leaves, structure = flatten_values(f, args, kwargs)
-        flat = FlatFunction(f, structure, weak=weakness(leaves))
+        given, named, function = args, kwargs, f
+        if any(map(_is_fixed, tree.leaves((args, kwargs)))):
+            function, arrays = _of_arrays(f, args, kwargs)
+            given, named = tuple(arrays), {}
+        leaves, structure = flatten_values(function, given, named)
+        flat = FlatFunction(function, structure, weak=weakness(leaves))
         held = [leaf.held for leaf in leaves]
         program, captured = trace_program(flat, [leaf.type for leaf in held], name_of(f))
         program = inline(program)
@@ -164,6 +170,23 @@ def checkify(f: Callable[..., Any], errors: frozenset[ErrorCategory] = user_chec
         return sites.error(state), flat.unflatten(outs)
 
     return checked
+
+
+def _is_fixed(leaf: Any) -> bool:
+    return not (hasattr(leaf, "shape") and hasattr(leaf, "dtype"))
+
+
+def _of_arrays(f: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Callable[..., Any], list[Any]]:
+    """`f` as a function of those leaves of its arguments that are arrays, and these."""
+    leaves, structure = tree.flatten((args, kwargs))
+
+    @wraps(f)
+    def function(*arrays: Any) -> Any:
+        rest = iter(arrays)
+        args, kwargs = tree.unflatten(structure, [leaf if _is_fixed(leaf) else next(rest) for leaf in leaves])
+        return f(*args, **kwargs)
+
+    return function, [leaf for leaf in leaves if not _is_fixed(leaf)]
 
 
 class _Sites:
