@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -141,22 +142,28 @@ def layer(module: str) -> str:
     return head if head in RANK else VOCABULARY
 
 
-def imported(path: Path, types: bool = False) -> Iterator[tuple[int, str]]:
-    """(line, module) of every import of ours in a file, wherever it stands; under TYPE_CHECKING only for `types`."""
-    tree = ast.parse(path.read_text())
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """The imports, functions, attributes and conditions of a file; most of a tree is of other kinds."""
+    kinds = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.Attribute | ast.If
+    return tuple(node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds))
+
+
+@cache
+def imports(path: Path) -> list[tuple[int, str, bool]]:
+    """(line, module, whether under TYPE_CHECKING) of every import of ours in a file, wherever it stands."""
+    found = []
     package = module_name(path).split(".")
     if path.name != "__init__.py":
         package = package[:-1]
     only_types = {
         id(node)
-        for block in ast.walk(tree)
+        for block in nodes(path)
         if isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING")
         for statement in block.body
         for node in ast.walk(statement)
     }
-    for node in ast.walk(tree):
-        if id(node) in only_types and not types:
-            continue
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -167,7 +174,14 @@ def imported(path: Path, types: bool = False) -> Iterator[tuple[int, str]]:
             ]
         else:
             continue
-        yield from ((node.lineno, name) for name in names if name.split(".")[0] in ("fdl", "fdl_spark"))
+        ours = [name for name in names if name.split(".")[0] in ("fdl", "fdl_spark")]
+        found += [(node.lineno, name, id(node) in only_types) for name in ours]
+    return found
+
+
+def imported(path: Path, types: bool = False) -> Iterator[tuple[int, str]]:
+    """(line, module) of every import of ours in a file, wherever it stands; under TYPE_CHECKING only for `types`."""
+    return ((line, name) for line, name, only_types in imports(path) if types or not only_types)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -237,7 +251,7 @@ def test_files_of_a_package_import_from_rows_below(package: str) -> None:
 
 def local_imports(path: Path) -> Iterator[tuple[int, str]]:
     """(line, module) of every import inside of a function."""
-    for function in ast.walk(ast.parse(path.read_text())):
+    for function in nodes(path):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for node in ast.walk(function):
                 if isinstance(node, ast.Import):
@@ -281,8 +295,8 @@ def private_names(path: Path) -> Iterator[tuple[int, str]]:
 
     Private modules (`fdl.numpy._operands`) are hidden from users only.
     """
-    tree, modules = ast.parse(path.read_text()), dict[str, str]()
-    for node in ast.walk(tree):
+    modules = dict[str, str]()
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             modules |= {alias.asname or alias.name: alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -290,7 +304,7 @@ def private_names(path: Path) -> Iterator[tuple[int, str]]:
             for alias in node.names:
                 if node.module in MODULES and f"{node.module}.{alias.name}" not in MODULES and is_private(alias.name):
                     yield node.lineno, f"{node.module}.{alias.name}"
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.Attribute) and is_private(node.attr):
             module = modules.get(ast.unparse(node.value), "")
             if module in MODULES and f"{module}.{node.attr}" not in MODULES:

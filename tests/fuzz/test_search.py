@@ -12,7 +12,7 @@ from tests.fuzz.search import search
 RECIPE = Recipe(3, "float64", (33, 7), (("dense", 1), ("activation", 2), ("norm", 3)), "squares", "gradient")
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(2 * len(PROCESSORS)))  # each twice; `python -m tests.fuzz` goes on
 def test_random_programs(seed: int) -> None:
     compared, failure = search(seed, ("native", PROCESSORS[seed % len(PROCESSORS)]), tries=20)
     assert failure is None, str(failure)
