@@ -1,4 +1,4 @@
-"""What the examples in docstrings may use."""
+"""What the examples in docstrings may use, and how much LLVM optimizes for which tests."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +7,26 @@ import pytest
 
 #: Programs of tests: one runs in a process where fdl stands for jax, one is only read by type checkers.
 collect_ignore = ["tests/as_jax_checks.py", "tests/as_jax_library_checks.py", "tests/typing/program.py"]
+
+
+#: Tests of what is computed, whose thousands of small programs run once or twice: LLVM's code generator does not
+#: optimize them. Those of the compiler, of each operation, of accuracy, of Spark and all examples in docstrings are
+#: compiled as for users.
+QUICK_FOLDERS = "control experimental lax linalg namesakes nn numpy optim random saving scipy transforms tree"
+QUICK = (
+    "tests/api/test_models.py",
+    "tests/api/test_peak.py",
+    *(f"tests/{name}/" for name in QUICK_FOLDERS.split()),
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    from fdl.config import config  # after tests/conftest.py has set the environment that it reads
+
+    quick = item.nodeid.startswith(QUICK)
+    if config.disable_most_optimizations != quick:
+        config.disable_most_optimizations = quick
 
 
 @pytest.fixture(autouse=True)

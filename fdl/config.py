@@ -125,6 +125,13 @@ SETTINGS = {
         ),
         Setting("FDL_DISABLE_JIT", False, "Run jitted functions operation by operation.", traced=True),
         Setting(
+            "FDL_DISABLE_MOST_OPTIMIZATIONS",
+            False,
+            "Have LLVM select instructions and registers without optimization: programs compile faster and run slower, "
+            "which is worth it for tests of many small programs.",
+            traced=True,
+        ),
+        Setting(
             "FDL_DEBUG_NANS",
             False,
             "Raise as soon as an operation makes a NaN, or a compiled function returns one, and name the operation.",
@@ -194,6 +201,7 @@ class Config:
     numpy_dtype_promotion: str
     threefry_partitionable: bool
     disable_jit: bool
+    disable_most_optimizations: bool
     debug_nans: bool
     debug_infs: bool
     debug_key_reuse: bool

@@ -1,5 +1,6 @@
 """What every test shares: seeds, an empty compile cache, and a compiler whose passes must not fail."""
 
+import gc
 import os
 import tempfile
 
@@ -22,6 +23,12 @@ os.environ["FDL_DEBUG_COMPILER"] = "1"
 def rng() -> np.random.Generator:
     """A generator that starts the same in every test, whatever ran before it."""
     return np.random.default_rng(0)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays until the end: no search for garbage looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure() -> None:

@@ -176,7 +176,7 @@ class Signature(NamedTuple):
         structure: of the dynamic arguments, as (args, kwargs).
         abstract_values: shape and dtype of every leaf; of a weak one, the dtype that it holds and that which it shows.
         static: number or name, type and value of every static argument.
-        default_float ... threefry_partitionable: settings.
+        default_float ... disable_most_optimizations: settings.
         axes: names and sizes of the axes bound by transforms around the call.
     """
 
@@ -192,6 +192,7 @@ class Signature(NamedTuple):
     numpy_rank_promotion: str
     numpy_dtype_promotion: str
     threefry_partitionable: bool
+    disable_most_optimizations: bool
     axes: tuple[Any, ...]
 
     @property
@@ -208,13 +209,13 @@ class Signature(NamedTuple):
 #: The settings that a signature holds, in its order.
 SIGNED = [
     *("default_float", "default_int", "enable_x64", "runtime_checks", "weak_arrays", "check_indices"),
-    *("numpy_rank_promotion", "numpy_dtype_promotion", "threefry_partitionable"),
+    *("numpy_rank_promotion", "numpy_dtype_promotion", "threefry_partitionable", "disable_most_optimizations"),
 ]
 
 
-def signed_settings() -> tuple[str, str, bool, bool, bool, bool, str, str, bool]:
+def signed_settings() -> tuple[str, str, bool, bool, bool, bool, str, str, bool, bool]:
     """The values of the settings that a signature holds."""
-    found: tuple[str, str, bool, bool, bool, bool, str, str, bool] = _signed(config)
+    found: tuple[str, str, bool, bool, bool, bool, str, str, bool, bool] = _signed(config)
     return found
 
 

@@ -99,11 +99,16 @@ def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> "Compile
 
         dump(program, donate, config.dump)
     inlined = otherwise("inline", program, lambda: inline(numbered(program)), None)
-    return Interpreted(program, donate) if inlined is None else _compile(inlined, donate)
+    return (
+        Interpreted(program, donate)
+        if inlined is None
+        else _compile(inlined, donate, config.disable_most_optimizations)
+    )
 
 
 @lru_cache(maxsize=512)
-def _compile(program: Program, donate: tuple[bool, ...]) -> "Compiled | Interpreted":
+def _compile(program: Program, donate: tuple[bool, ...], quick: bool) -> "Compiled | Interpreted":
+    # `quick` belongs to the key of the cache: `host_target` says it too.
     def attempt(skip: Skip) -> Compiled | Interpreted:
         key = cache_key(program, donate, skip)
         found = _arrived.get(key) or default_cache().get(key)
@@ -206,11 +211,12 @@ def _source_hash(kind: type) -> str:
 
 def run_compiled(operation: Operation, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """One operation on arrays, compiled."""
-    return _single(operation, tuple(TensorType(a.shape, a.dtype) for a in arrays)).run(arrays)
+    types = tuple(TensorType(a.shape, a.dtype) for a in arrays)
+    return _single(operation, types, config.disable_most_optimizations).run(arrays)
 
 
 @lru_cache(maxsize=1024)
-def _single(operation: Operation, types: tuple[TensorType, ...]) -> Compiled | Interpreted:
+def _single(operation: Operation, types: tuple[TensorType, ...], quick: bool) -> Compiled | Interpreted:
     inputs = tuple(Var(t) for t in types)
     result = operation.result(*types)
     outputs = tuple(Var(t) for t in (result if operation.multiple else (result,)))

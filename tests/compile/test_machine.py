@@ -8,9 +8,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from llvmlite import ir
 
+import fdl
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import check_platform, host_target
@@ -180,3 +182,24 @@ def test_code_of_a_package_in_a_zip_file_is_that_of_its_sources(tmp_path):
         assert place.startswith(str(tmp_path))
         printed.append(found)
     assert len({*printed, machine._emitter_version()}) == 3
+
+
+def test_code_without_optimization_has_the_same_results(monkeypatch):
+    """A setting of its own in every cache: what was compiled before is there again afterwards."""
+    traced = []
+
+    @fdl.jit
+    def f(x):
+        traced.append(x)
+        return fdl.numpy.tanh(x) @ fdl.numpy.exp(-x).T
+
+    x = fdl.numpy.linspace(-3, 3, 35).reshape(5, 7)
+    best, assembly = np.asarray(f(x)), f.lower(x).as_text("asm")
+    monkeypatch.setattr(fdl.config, "disable_most_optimizations", True)
+    np.testing.assert_array_equal(np.asarray(f(x)), best)
+    assert len(f.lower(x).as_text("asm")) > len(assembly)
+    count = len(traced)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(np.asarray(f(x)), best)
+    assert len(traced) == count
+    assert f.lower(x).as_text("asm") == assembly

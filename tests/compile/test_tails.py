@@ -88,7 +88,7 @@ def optimised(monkeypatch, processor, function, arguments):
     def see(module, on):
         raise _Seen(_optimised(module, on))
 
-    monkeypatch.setattr(target, "_target", lambda name, tuning: PROCESSORS[processor])
+    monkeypatch.setattr(target, "_target", lambda name, tuning, optimize: PROCESSORS[processor])
     monkeypatch.setattr(pipeline, "compile_object", see)
     program = fdl.make_program(function)(*arguments)
     with pytest.raises(_Seen) as seen:

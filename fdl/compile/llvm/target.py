@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fdl.compile.llvm.tuning import Tuning
-from fdl.config import SETTINGS
+from fdl.config import SETTINGS, config
 from fdl.core.types import DType
 from fdl.errors import PlatformError
 
@@ -32,6 +32,7 @@ class Target:
         fma: whether fused multiply-add is one instruction.
         half: whether float16 converts in hardware.
         tuning: sizes and thresholds by which the compiler chooses.
+        optimize: whether LLVM's code generator takes its time.
     """
 
     cpu: str
@@ -40,11 +41,12 @@ class Target:
     fma: bool
     half: bool
     tuning: Tuning = TUNING
+    optimize: bool = True
 
     @cached_property
     def key(self) -> str:
         """A string that differs whenever generated code may differ."""
-        return f"{process_triple()}|{self.cpu}|{self.features}|{self.vector_bits}|{self.tuning}"
+        return f"{process_triple()}|{self.cpu}|{self.features}|{self.vector_bits}|{self.optimize}|{self.tuning}"
 
     def lanes(self, dtype: DType | type | str) -> int:
         """How many elements of `dtype` fill a vector register; 16-bit floats count as the float32 they compute in."""
@@ -67,8 +69,17 @@ class Target:
         llvm = llvm_binding()
         target = llvm.Target.from_triple(process_triple())
         return target.create_target_machine(
-            cpu=self.cpu, features=self.features, opt=3, reloc="pic", codemodel="small", jit=True
+            cpu=self.cpu,
+            features=self.features,
+            opt=3 if self.optimize else 0,
+            reloc="pic",
+            codemodel="small",
+            jit=True,
         )
+
+    def optimized(self) -> "Target":
+        """The same for code that outlives the setting under which it was first needed."""
+        return replace(self, optimize=True)
 
 
 @cache
@@ -102,14 +113,14 @@ def host_target(name: str | None = None) -> Target:
     >>> host_target("x86-64").vector_bits
     128
     """
-    return _target(name or SETTINGS["cpu"].read() or "native", TUNING)
+    return _target(name or SETTINGS["cpu"].read() or "native", TUNING, not config.disable_most_optimizations)
 
 
 @cache
-def _target(name: str, tuning: Tuning) -> Target:
+def _target(name: str, tuning: Tuning, optimize: bool) -> Target:
     check_platform(sys.byteorder, struct.calcsize("P") * 8)
     name, _, bits = name.partition(":")
-    found = replace(_processor(name), tuning=tuning)
+    found = replace(_processor(name), tuning=tuning, optimize=optimize)
     if not bits:
         return found
     if bits not in ("128", "256", "512"):

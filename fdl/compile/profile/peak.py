@@ -101,7 +101,7 @@ def _elapsed(function: Callable[[], object]) -> float:
 
 @cache
 def _compiled_chains() -> Callable[[int], float]:
-    library = load_objects([compile_object(_chains(), host_target())], ["chains"])
+    library = load_objects([compile_object(_chains(), host_target().optimized())], ["chains"])
     function = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64)(library.addresses["chains"])
     function.library = library  # type: ignore[attr-defined]  # the code lives as long as this does
     return function

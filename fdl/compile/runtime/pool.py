@@ -28,7 +28,7 @@ class Pool:
     """Threads that wait for work."""
 
     def __init__(self) -> None:
-        code = object_code("pool", host_target(), _emit)
+        code = object_code("pool", host_target().optimized(), _emit)
         self._library = load_objects([code], [ENTER, STOP, WORKER])
         self._enter = _ENTER(self._library.addresses[ENTER])
         self._system = ctypes.CDLL(None)

@@ -112,8 +112,7 @@ def is_supported() -> bool:
 @cache
 def _method() -> tuple[_Method, Library]:
     """The machine code as a method that builtins can be made of, and what keeps it loaded."""
-    target = host_target()
-    code = object_code("native call", target, _emit)
+    code = object_code("native call", host_target().optimized(), _emit)
     library = load_objects([code], ["call"])
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]

@@ -25,7 +25,7 @@ def poll_address() -> int:
 
 @cache
 def _library() -> Library:
-    return load_objects([object_code(POLL_SYMBOL, host_target(), _emit)], [POLL_SYMBOL])
+    return load_objects([object_code(POLL_SYMBOL, host_target().optimized(), _emit)], [POLL_SYMBOL])
 
 
 def _emit() -> "ir.Module":
