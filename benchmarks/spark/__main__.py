@@ -29,8 +29,8 @@ RANKS = [1, 2, 4, 8, 16]
 SIDES = {
     "lenet": ["auto", "resident", "shuffle", "blocks", "driver", "torch"],
     "resnet": ["auto", "auto/1", "torch", "torch/1"],
-    "ncf": ["auto", "torch"],
-    "ncf_large": ["auto", "torch"],
+    "ncf": ["auto", "torch", "torch-dense"],
+    "ncf_large": ["auto", "torch", "torch-dense"],
 }
 PARTS = ["engines", "ranks", *WORKS, "start"]
 

@@ -18,10 +18,10 @@ LONGEST = 300.0  # seconds for a block: the first one starts everything and comp
 
 
 def start(name: str, data: Path, folder: str) -> Side:
-    """The side of a name such as "auto", "torch", or "auto/1" for one rank."""
+    """The side of a name such as "auto", "torch", "torch-dense", or "auto/1" for one rank."""
     kind, _, ranks = name.partition("/")
-    if kind == "torch":
-        return Side(name, "benchmarks.spark.torch_side", [str(data), ranks or "2"], folder)
+    if kind.startswith("torch"):
+        return Side(name, "benchmarks.spark.torch_side", [str(data), ranks or "2", kind], folder)
     return Side(name, "benchmarks.spark.fdl_side", [str(data), kind, ranks or "2"], folder)
 
 

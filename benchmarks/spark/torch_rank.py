@@ -1,4 +1,8 @@
-"""One rank of PyTorch's DistributedDataParallel over gloo, with the rows that the same shard of fdl's has."""
+"""One rank of PyTorch's DistributedDataParallel over gloo, with the rows that the same shard of fdl's has.
+
+The gradients of tables are sparse, and SparseAdam leaves rows alone that were not looked up; as "torch-dense" they are
+dense, as in MLPerf's reference, and Adam moves all rows.
+"""
 
 import importlib
 import sys
@@ -31,21 +35,22 @@ class Images(torch.nn.Module):
 
 
 class Tables(torch.nn.Module):
-    """NeuMF as a module whose forward is its loss; its tables have sparse gradients."""
+    """NeuMF as a module whose forward is its loss."""
 
-    def __init__(self, work: Work):
+    def __init__(self, work: Work, sparse: bool):
         super().__init__()
+        self.sparse = sparse
         tables, dense = ncf.torch_parameters(torch, parameters(work))
         # Only of modules of this class does DistributedDataParallel expect sparse gradients.
         embed = torch.nn.Embedding.from_pretrained
         self.tables = torch.nn.ModuleDict(
-            {name: embed(table.detach(), freeze=False, sparse=True) for name, table in tables.items()}
+            {name: embed(table.detach(), freeze=False, sparse=sparse) for name, table in tables.items()}
         )
         self.dense = torch.nn.ParameterList([torch.nn.Parameter(leaf.detach()) for pair in dense for leaf in pair])
 
     def forward(self, users: Any, items: Any, labels: Any) -> Any:
         layers = [(self.dense[n], self.dense[n + 1]) for n in range(0, len(self.dense), 2)]
-        return ncf.torch_loss(torch, self.weights(), layers, sparse=True)(users, items, labels)
+        return ncf.torch_loss(torch, self.weights(), layers, sparse=self.sparse)(users, items, labels)
 
     def weights(self) -> dict[str, Any]:
         """The tables by name."""
@@ -79,26 +84,29 @@ class Rows:
 
 
 def optimizers(work: Work, module: Any, model: ModuleType) -> list[Any]:
-    """SparseAdam for tables and Adam for the rest, or momentum."""
+    """SparseAdam for tables with sparse gradients and Adam for the rest, or momentum."""
     if work.model == "ncf":
         tables, dense = list(module.weights().values()), module.dense
+        if not module.sparse:
+            return [torch.optim.Adam([*tables, *dense], lr=model.RATE, fused=True)]
         return [torch.optim.SparseAdam(tables, lr=model.RATE), torch.optim.Adam(dense, lr=model.RATE, fused=True)]
     return [model.torch_optimizer(torch, list(module.leaves))]
 
 
 def main() -> None:
     """Train until told to stop."""
-    folder, door = Path(sys.argv[1]), sys.argv[2]
+    folder, kind, door = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     rank, ranks = dist.get_rank(), dist.get_world_size()
     work = prepared(folder)
     model = importlib.import_module(f"benchmarks.{work.model}")
-    module = Tables(work) if work.model == "ncf" else Images(work, model)
+    sparse = work.model == "ncf" and kind != "torch-dense"
+    module = Tables(work, sparse) if work.model == "ncf" else Images(work, model)
     steppers = optimizers(work, module, model)
     rows = Rows(work, folder, rank, ranks)
-    dense = work.model != "ncf"  # views of buckets are faster, but sparse gradients have none
-    parallel = torch.nn.parallel.DistributedDataParallel(module, gradient_as_bucket_view=dense, broadcast_buffers=False)
+    views = not sparse  # of buckets are faster, but sparse gradients have none
+    parallel = torch.nn.parallel.DistributedDataParallel(module, gradient_as_bucket_view=views, broadcast_buffers=False)
     channel = Channel.connect(door) if rank == 0 else None
     done = 0
 

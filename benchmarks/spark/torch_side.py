@@ -1,6 +1,7 @@
 """The side of PyTorch: `TorchDistributor` in local mode, as its users start it.
 
-Started as `python -m benchmarks.spark.torch_side FOLDER RANKS DOOR`; the first rank answers as the side of fdl does.
+Started as `python -m benchmarks.spark.torch_side FOLDER RANKS KIND DOOR`, where the kind is "torch" or "torch-dense";
+the first rank answers as the side of fdl does.
 """
 
 import sys
@@ -14,10 +15,10 @@ from benchmarks.spark.work import SETTINGS
 
 def main() -> None:
     """Run the ranks until they are told to stop."""
-    folder, ranks, door = sys.argv[1:]
+    folder, ranks, kind, door = sys.argv[1:]
     fdl_spark.session("local[2]", config=SETTINGS)
     distributor = TorchDistributor(num_processes=int(ranks), local_mode=True, use_gpu=False)
-    distributor.run(str(Path(__file__).with_name("torch_rank.py")), folder, door)
+    distributor.run(str(Path(__file__).with_name("torch_rank.py")), folder, kind, door)
 
 
 if __name__ == "__main__":
