@@ -16,7 +16,7 @@ TABLES = {"tables": True, "layers": False, "out": False}
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes: of the tables, the product, and the perceptron, whose first layer's inputs come first; () leaves it out."""
+    """Sizes of the tables, the product, and the perceptron: its inputs first, then its layers; () leaves it out."""
 
     users: int
     items: int
