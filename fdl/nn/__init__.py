@@ -33,6 +33,10 @@ from fdl.nn.activations import (
     swish,
     tanh,
 )
+from fdl.nn.additive_attention import (
+    additive_attention,
+    init_additive_attention,
+)
 from fdl.nn.attention import (
     dot_product_attention,
 )
@@ -55,6 +59,11 @@ from fdl.nn.convolution import (
     init_separable_conv,
     separable_conv,
 )
+from fdl.nn.decoding import (
+    beam_search,
+    generate,
+    keep_likely,
+)
 from fdl.nn.dropouts import (
     alpha_dropout,
     drop_path,
@@ -69,6 +78,7 @@ from fdl.nn.embeddings import (
     embedding,
     embedding_bag,
     init_embedding,
+    stacked_ids,
 )
 from fdl.nn.layers import (
     dense,
@@ -127,6 +137,7 @@ from fdl.nn.losses import (
     squared_error,
     squared_hinge_loss,
     squared_log_error,
+    symmetric_absolute_percentage_error,
     triplet_margin_loss,
     tversky_loss,
 )
@@ -211,12 +222,14 @@ __all__ = [
     "absolute_percentage_error",
     "adaptive_avg_pool",
     "adaptive_max_pool",
+    "additive_attention",
     "alibi_bias",
     "alpha_dropout",
     "attend",
     "attention_cache",
     "avg_pool",
     "batch_norm",
+    "beam_search",
     "bidirectional_rnn",
     "bilinear",
     "binary_dice_loss",
@@ -253,6 +266,7 @@ __all__ = [
     "gaussian_noise",
     "gelu",
     "generalized_kl_divergence",
+    "generate",
     "global_avg_pool",
     "global_max_pool",
     "glu",
@@ -267,6 +281,7 @@ __all__ = [
     "huber_loss",
     "identity",
     "info_nce",
+    "init_additive_attention",
     "init_batch_norm",
     "init_bilinear",
     "init_conv",
@@ -293,6 +308,7 @@ __all__ = [
     "instance_norm",
     "iou_loss",
     "js_divergence",
+    "keep_likely",
     "kl_divergence",
     "kl_divergence_with_log_targets",
     "l2_loss",
@@ -363,10 +379,12 @@ __all__ = [
     "squared_log_error",
     "squareplus",
     "squeeze_excite",
+    "stacked_ids",
     "stacked_rnn",
     "standardize",
     "summary",
     "swish",
+    "symmetric_absolute_percentage_error",
     "tanh",
     "transformer",
     "transformer_block",

@@ -7,6 +7,7 @@ import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.core.types import Array
 from fdl.errors import DtypeError, ShapeError
+from fdl.nn.dropouts import dropout
 from fdl.nn.softmax import logsumexp, softmax
 from fdl.ops.arithmetic import stop_gradient
 
@@ -25,6 +26,8 @@ def dot_product_attention(
     local_window_size: int | tuple[int, int] | None = None,
     implementation: str | None = None,
     return_residual: bool = False,
+    dropout_rate: Any = 0.0,
+    dropout_key: Any = None,
 ) -> Any:
     """Softmax attention with several heads. Source: Vaswani et al. (2017); grouped heads: Ainslie et al. (2023).
 
@@ -41,6 +44,8 @@ def dot_product_attention(
         local_window_size: how many keys before and after its own position a query sees.
         implementation: None or "xla"; accepted for compatibility.
         return_residual: whether to return the logsumexp of the logits, [batch, queries, heads], too.
+        dropout_rate: of the dropout of the weights, after the softmax.
+        dropout_key: random key, for that dropout; None is no dropout.
 
     Returns:
         An array like `query`, or a pair.
@@ -69,7 +74,10 @@ def dot_product_attention(
     seen = _visible(queries, keys, mask, is_causal, query_seq_lengths, key_value_seq_lengths, local_window_size)
     if seen is not None:
         logits = fnp.where(seen, logits, -0.7 * float(fnp.finfo(dtypes.float32).max))
-    weights = softmax(logits).astype(key.dtype).reshape((batch, groups, heads // groups, queries, keys))
+    weights = softmax(logits)
+    if dropout_key is not None:
+        weights = dropout(dropout_key, dropout_rate, weights)
+    weights = weights.astype(key.dtype).reshape((batch, groups, heads // groups, queries, keys))
     out = fnp.einsum("bkgts,bskh->btkgh", weights, value).reshape((batch, queries, heads, size))
     if query_seq_lengths is not None:
         counted = fnp.arange(queries) < fnp.asarray(query_seq_lengths)[:, None]

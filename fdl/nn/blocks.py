@@ -6,18 +6,25 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl import random
 from fdl.core.types import Array
+from fdl.nn import initializers
 from fdl.nn.activations import relu, sigmoid, silu
+from fdl.nn.dropouts import dropout
+from fdl.nn.initializers import Initializer
 from fdl.nn.layers import Params, dense, init_dense
 from fdl.nn.pooling import global_avg_pool
 
 
-def init_mlp(key: Any, sizes: Sequence[int], *, bias: bool = True, dtype: Any = None) -> list[Params]:
+def init_mlp(
+    key: Any, sizes: Sequence[int], *, bias: bool = True, w_init: Initializer = initializers.lecun_normal(),  # noqa: B008
+    dtype: Any = None,
+) -> list[Params]:  # fmt: skip
     """Parameters of :func:`mlp`: a dense layer between each two sizes.
 
     Args:
         key: random key.
         sizes: numbers of features: of the inputs, of each hidden layer, of the outputs.
         bias: whether the layers have a b.
+        w_init: initializer of their w.
         dtype: of the parameters; None is float32.
 
     Returns:
@@ -27,16 +34,23 @@ def init_mlp(key: Any, sizes: Sequence[int], *, bias: bool = True, dtype: Any = 
     [(3, 8), (8, 2)]
     """
     keys = random.split(key, max(len(sizes) - 1, 1))
-    return [init_dense(k, a, b, bias=bias, dtype=dtype) for k, a, b in zip(keys, sizes[:-1], sizes[1:], strict=False)]
+    return [
+        init_dense(k, a, b, bias=bias, w_init=w_init, dtype=dtype)
+        for k, a, b in zip(keys, sizes[:-1], sizes[1:], strict=False)
+    ]
 
 
-def mlp(params: Sequence[Params], x: Any, activation: Callable[[Any], Array] = relu) -> Array:
+def mlp(
+    params: Sequence[Params], x: Any, activation: Callable[[Any], Array] = relu, *, rate: Any = 0.0, key: Any = None
+) -> Array:
     """Dense layers with an activation between them.
 
     Args:
         params: from :func:`init_mlp`.
         x: [..., inputs].
         activation: after all layers but the last.
+        rate: of the dropout after each activation.
+        key: random key, for dropout; None is no dropout.
 
     Returns:
         [..., outputs].
@@ -45,12 +59,17 @@ def mlp(params: Sequence[Params], x: Any, activation: Callable[[Any], Array] = r
     [[0.0], [3.0]]
     """
     x = fnp.asarray(x)
+    keys = None if key is None else random.split(key, max(len(params) - 1, 1))
     for number, layer in enumerate(params):
-        x = dense(layer, activation(x) if number else x)
+        x = activation(x) if number else x
+        x = dense(layer, dropout(keys[number - 1], rate, x) if number and keys is not None else x)
     return x
 
 
-def init_gated_mlp(key: Any, size: int, hidden: int, *, bias: bool = False, dtype: Any = None) -> Params:
+def init_gated_mlp(
+    key: Any, size: int, hidden: int, *, bias: bool = False, w_init: Initializer = initializers.lecun_normal(),  # noqa: B008
+    dtype: Any = None,
+) -> Params:  # fmt: skip
     """Parameters of :func:`gated_mlp`: dense layers gate, up and down.
 
     Args:
@@ -58,6 +77,7 @@ def init_gated_mlp(key: Any, size: int, hidden: int, *, bias: bool = False, dtyp
         size: number of features.
         hidden: number of features inside.
         bias: whether the layers have a b.
+        w_init: initializer of their w.
         dtype: of the parameters; None is float32.
 
     Returns:
@@ -68,9 +88,9 @@ def init_gated_mlp(key: Any, size: int, hidden: int, *, bias: bool = False, dtyp
     """
     first, second, third = random.split(key, 3)
     return {
-        "gate": init_dense(first, size, hidden, bias=bias, dtype=dtype),
-        "up": init_dense(second, size, hidden, bias=bias, dtype=dtype),
-        "down": init_dense(third, hidden, size, bias=bias, dtype=dtype),
+        "gate": init_dense(first, size, hidden, bias=bias, w_init=w_init, dtype=dtype),
+        "up": init_dense(second, size, hidden, bias=bias, w_init=w_init, dtype=dtype),
+        "down": init_dense(third, hidden, size, bias=bias, w_init=w_init, dtype=dtype),
     }
 
 

@@ -1,6 +1,9 @@
 """Tables of vectors, one per id, and bags of them."""
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 import fdl.numpy as fnp
 from fdl.core.types import Array
@@ -99,6 +102,30 @@ def embedding_bag(
     if mode == "sum":
         return total.astype(rows.dtype)
     return (total / fnp.maximum(fnp.sum(there, axis=-2), 1)).astype(rows.dtype)
+
+
+def stacked_ids(ids: Any, sizes: Sequence[int]) -> Array:
+    """Rows of one table that holds those of several columns, one column below the other.
+
+    Looking up one large table is one operation, where a table for each column would be many.
+
+    Args:
+        ids: integers [..., columns], each from 0 up to the size of its column - 1.
+        sizes: numbers of rows of the columns; the table has their sum.
+
+    Returns:
+        An array like `ids`.
+
+    Raises:
+        ShapeError: there are not as many columns as sizes.
+
+    >>> stacked_ids(fnp.array([[0, 0], [2, 1]]), (3, 2)).tolist()
+    [[0, 3], [2, 4]]
+    """
+    ids = fnp.asarray(ids)
+    if ids.ndim == 0 or ids.shape[-1] != len(sizes):
+        raise ShapeError(f"stacked_ids of {len(sizes)} columns needs ids [..., {len(sizes)}], got {ids.type}")
+    return ids + fnp.asarray(np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(ids.dtype))
 
 
 def attend(params: Params, x: Any) -> Array:

@@ -6,9 +6,11 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl import random
 from fdl.core.types import Array
+from fdl.nn import initializers
 from fdl.nn.activations import gelu
 from fdl.nn.blocks import gated_mlp, init_gated_mlp, init_mlp, mlp
 from fdl.nn.dropouts import dropout
+from fdl.nn.initializers import Initializer
 from fdl.nn.layers import Params
 from fdl.nn.multi_head import attention_cache, init_multi_head_attention, multi_head_attention
 from fdl.nn.normalization import init_layer_norm, init_rms_norm, layer_norm, rms_norm
@@ -16,7 +18,8 @@ from fdl.nn.normalization import init_layer_norm, init_rms_norm, layer_norm, rms
 
 def init_transformer_block(
     key: Any, size: int, heads: int, *, hidden: int | None = None, kv_heads: int | None = None, cross: bool = False,
-    gated: bool = False, norm: str = "layer", bias: bool = True, dtype: Any = None,
+    gated: bool = False, norm: str = "layer", bias: bool = True,
+    w_init: Initializer = initializers.lecun_normal(), dtype: Any = None,  # noqa: B008
 ) -> Params:  # fmt: skip
     """Parameters of :func:`transformer_block`.
 
@@ -30,6 +33,7 @@ def init_transformer_block(
         gated: whether the perceptron is a :func:`gated_mlp`.
         norm: "layer" or "rms".
         bias: whether the dense layers have a b.
+        w_init: initializer of their w.
         dtype: of the parameters; None is float32.
 
     Returns:
@@ -46,25 +50,26 @@ def init_transformer_block(
     first, second, third = random.split(key, 3)
     make = init_rms_norm if norm == "rms" else init_layer_norm
     inner = 4 * size if hidden is None else hidden
-    settings: dict[str, Any] = {"kv_heads": kv_heads, "bias": bias, "dtype": dtype}
+    settings: dict[str, Any] = {"bias": bias, "w_init": w_init, "dtype": dtype}
     params = {
         "norm1": make(size, dtype=dtype),
-        "attention": init_multi_head_attention(first, size, heads, **settings),
+        "attention": init_multi_head_attention(first, size, heads, kv_heads=kv_heads, **settings),
         "norm2": make(size, dtype=dtype),
-        "mlp": init_gated_mlp(second, size, inner, bias=bias, dtype=dtype)
+        "mlp": init_gated_mlp(second, size, inner, **settings)
         if gated
-        else init_mlp(second, (size, inner, size), bias=bias, dtype=dtype),
+        else init_mlp(second, (size, inner, size), **settings),
     }
     if cross:
         params["norm_cross"] = make(size, dtype=dtype)
-        params["cross"] = init_multi_head_attention(third, size, heads, **settings)
+        params["cross"] = init_multi_head_attention(third, size, heads, kv_heads=kv_heads, **settings)
     return params
 
 
 def transformer_block(
     params: Params, x: Any, context: Any = None, *, heads: int, mask: Any = None, context_mask: Any = None,
     is_causal: bool = False, rotary: bool | float = False, bias: Any = None, norm_first: bool = True,
-    activation: Callable[[Any], Array] | None = None, rate: Any = 0.0, key: Any = None, cache: Params | None = None,
+    epsilon: float | None = None, activation: Callable[[Any], Array] | None = None, rate: Any = 0.0,
+    attention_rate: Any = 0.0, key: Any = None, cache: Params | None = None,
 ) -> Any:  # fmt: skip
     """Attention of x to itself (and to a context), then a perceptron. Source: Vaswani et al. (2017), section 3.1.
 
@@ -79,8 +84,10 @@ def transformer_block(
         rotary: see :func:`multi_head_attention`.
         bias: added to the logits of the attention to itself, such as :func:`alibi_bias`.
         norm_first: whether norms come before attention and perceptron; otherwise after the sum. Source: Xiong (2020).
+        epsilon: of the norms; None is their default.
         activation: of the perceptron; None is gelu, or silu for a gated one.
         rate: of the dropout of what is added.
+        attention_rate: of the dropout of the attention's weights.
         key: random key, for dropout; None is no dropout.
         cache: from :func:`attention_cache`.
 
@@ -97,10 +104,12 @@ def transformer_block(
     x = fnp.asarray(x)
     if (context is None) == ("cross" in params):
         raise ValueError("transformer_block takes a context if, and only if, its parameters have 'cross'")
-    keys = [None] * 3 if key is None else list(random.split(key, 3))
+    keys = [None] * 5 if key is None else list(random.split(key, 5))
+    norm_settings: dict[str, Any] = {} if epsilon is None else {"epsilon": epsilon}
 
     def normalized(name: str, y: Array) -> Array:
-        return layer_norm(params[name], y) if "b" in params[name] else rms_norm(params[name], y)
+        norm = layer_norm if "b" in params[name] else rms_norm
+        return norm(params[name], y, **norm_settings)
 
     def around(x: Array, name: str, function: Callable[[Array], Array], number: int) -> Array:
         y = function(normalized(name, x) if norm_first else x)
@@ -112,6 +121,7 @@ def transformer_block(
     def attend(y: Array) -> Array:
         nonlocal after
         settings: dict[str, Any] = {"heads": heads, "rotary": rotary, "mask": mask, "bias": bias}
+        settings |= {"dropout_rate": attention_rate, "dropout_key": keys[3]}
         if cache is None:
             return multi_head_attention(params["attention"], y, is_causal=is_causal, **settings)
         y, after = multi_head_attention(params["attention"], y, cache=cache, **settings)
@@ -127,7 +137,15 @@ def transformer_block(
         x = around(
             x,
             "norm_cross",
-            lambda y: multi_head_attention(params["cross"], y, context, heads=heads, mask=context_mask),
+            lambda y: multi_head_attention(
+                params["cross"],
+                y,
+                context,
+                heads=heads,
+                mask=context_mask,
+                dropout_rate=attention_rate,
+                dropout_key=keys[4],
+            ),
             1,
         )
     x = around(x, "norm2", perceptron, 2)

@@ -312,6 +312,9 @@ TABLE.exclude("conv conv_transpose max_pool avg_pool", "tests/nn/test_layers.py 
 TABLE.exclude("gru_cell lstm_cell multi_head_attention dropout", "tests/nn/test_layers.py holds their equations")
 TABLE.exclude("gru_carry lstm_carry", "zeros")
 TABLE.exclude(
+    "additive_attention beam_search generate keep_likely stacked_ids", "tests/nn/test_decoding.py has their definitions"
+)
+TABLE.exclude(
     "adaptive_avg_pool adaptive_max_pool alibi_bias alpha_dropout attend attention_cache bidirectional_rnn bilinear "
     "causal_mask combine_masks conv_lstm_carry conv_lstm_cell depthwise_conv drop_path embedding_bag feature_dropout "
     "gated_mlp gaussian_dropout gaussian_noise global_avg_pool global_max_pool instance_norm last_outputs "
@@ -322,7 +325,7 @@ TABLE.exclude(
 )
 TABLE.exclude(
     "init_bilinear init_conv_lstm init_depthwise_conv init_gated_mlp init_instance_norm init_mlp init_rnn "
-    "init_separable_conv init_spectral_norm init_squeeze_excite init_transformer_block init_weight_norm",
+    "init_additive_attention init_separable_conv init_spectral_norm init_squeeze_excite init_transformer_block init_weight_norm",
     "made of the initializers that tests/nn/test_initializers.py holds",
 )
 TABLE.exclude(
@@ -333,7 +336,7 @@ TABLE.exclude(
     "multiclass_hinge_loss multiclass_perceptron_loss multiclass_sparsemax_loss ntxent pairwise_logistic_loss "
     "perceptron_loss poisson_nll_loss poly_loss_cross_entropy quantile_loss ranking_softmax_loss "
     "safe_softmax_cross_entropy sigmoid_focal_loss smooth_l1_loss softmax_focal_loss sparsemax sparsemax_loss "
-    "squared_hinge_loss squared_log_error triplet_margin_loss tversky_loss",
+    "squared_hinge_loss squared_log_error symmetric_absolute_percentage_error triplet_margin_loss tversky_loss",
     "tests/nn/test_more_losses.py has their definitions",
 )
 TABLE.exclude(

@@ -62,6 +62,7 @@ LISTS = [
     ("log_cosh", (X, Y), np.log(np.cosh(X - Y))),
     ("quantile_loss", (X, Y, 0.8), np.where(Y > X, 0.8 * (Y - X), 0.2 * (X - Y))),
     ("absolute_percentage_error", (X, Y), 100 * np.abs((X - Y) / Y)),
+    ("symmetric_absolute_percentage_error", (X, Y), 200 * np.abs(X - Y) / (np.abs(X) + np.abs(Y))),
     ("squared_log_error", (np.exp(X), np.exp(Y)), (np.log1p(np.exp(X)) - np.log1p(np.exp(Y))) ** 2),
     ("cosine_similarity", (X, Y), (UNITS[0] * UNITS[1]).sum(-1)),
     ("cosine_distance", (X, Y), 1 - (UNITS[0] * UNITS[1]).sum(-1)),

@@ -67,6 +67,7 @@ from fdl.nn.losses.regression import (
     smooth_l1_loss,
     squared_error,
     squared_log_error,
+    symmetric_absolute_percentage_error,
 )
 from fdl.nn.losses.sequences import (
     ctc_loss,
@@ -126,6 +127,7 @@ __all__ = [
     "squared_error",
     "squared_hinge_loss",
     "squared_log_error",
+    "symmetric_absolute_percentage_error",
     "triplet_margin_loss",
     "tversky_loss",
 ]

@@ -151,6 +151,24 @@ def absolute_percentage_error(
 
 
 @_elementwise
+def symmetric_absolute_percentage_error(
+    predictions: Any, targets: Any, epsilon: float = 1e-7, *, mask: Any = None, weights: Any = None,
+    reduction: str = "none",
+) -> Array:  # fmt: skip
+    """Absolute differences in percent of both moduli's mean, elementwise. Source: Makridakis (1993).
+
+    Args:
+        epsilon: the smallest divisor.
+
+    >>> symmetric_absolute_percentage_error(fnp.array([3.0]), fnp.array([5.0])).tolist()
+    [50.0]
+    """
+    error, (predictions, targets) = differences(predictions, targets, mask), covered(mask, predictions, targets)
+    between = (fnp.abs(floating(predictions)) + fnp.abs(floating(targets))) / 2
+    return reduced(100.0 * fnp.abs(error) / fnp.maximum(between, epsilon), mask, weights, reduction)
+
+
+@_elementwise
 def squared_log_error(
     predictions: Any, targets: Any, epsilon: float = 0.0, *, mask: Any = None, weights: Any = None,
     reduction: str = "none",
