@@ -46,7 +46,28 @@ On Spark, ``fdl_spark.train(lenet.loss, params, ...)`` trains with the default c
 ``functools.partial(lenet.loss, config=config)`` with another.
 """
 
-from fdl.models import inception, lenet, mobilenet_v2, resnet, vgg
+from fdl.models import (
+    anomaly_lstm,
+    bert,
+    deepfm,
+    gpt2,
+    inception,
+    lenet,
+    matrix_factorization,
+    mobilenet_v2,
+    nbeats,
+    neumf,
+    recurrent_lm,
+    resnet,
+    sasrec,
+    seq2seq,
+    tcn,
+    textcnn,
+    transformer,
+    vae,
+    vgg,
+    wide_deep,
+)
 from fdl.models.layers import Layer, LayerTable, layer_table
 from fdl.models.state_dicts import from_state_dict, to_torch_state_dict
 from fdl.models.table import Model, find, names, summary
@@ -55,17 +76,32 @@ __all__ = [
     "Layer",
     "LayerTable",
     "Model",
+    "anomaly_lstm",
+    "bert",
+    "deepfm",
     "find",
     "from_state_dict",
+    "gpt2",
     "inception",
     "layer_table",
     "lenet",
+    "matrix_factorization",
     "mobilenet_v2",
     "names",
+    "nbeats",
+    "neumf",
+    "recurrent_lm",
     "resnet",
+    "sasrec",
+    "seq2seq",
     "summary",
+    "tcn",
+    "textcnn",
     "to_torch_state_dict",
+    "transformer",
+    "vae",
     "vgg",
+    "wide_deep",
 ]
 
 

@@ -8,7 +8,28 @@ from typing import Any, NamedTuple
 
 from fdl import random, tree
 from fdl.api.inspect import eval_shape
-from fdl.models import inception, lenet, mobilenet_v2, resnet, vgg
+from fdl.models import (
+    anomaly_lstm,
+    bert,
+    deepfm,
+    gpt2,
+    inception,
+    lenet,
+    matrix_factorization,
+    mobilenet_v2,
+    nbeats,
+    neumf,
+    recurrent_lm,
+    resnet,
+    sasrec,
+    seq2seq,
+    tcn,
+    textcnn,
+    transformer,
+    vae,
+    vgg,
+    wide_deep,
+)
 from fdl.models.layers import LayerTable, layer_table
 
 #: The modules of all models, by topic.
@@ -19,6 +40,25 @@ MODULES: tuple[ModuleType, ...] = (
     resnet,
     inception,
     mobilenet_v2,
+    # recommendation
+    matrix_factorization,
+    neumf,
+    wide_deep,
+    deepfm,
+    sasrec,
+    # text
+    textcnn,
+    recurrent_lm,
+    seq2seq,
+    transformer,
+    gpt2,
+    bert,
+    # series
+    tcn,
+    nbeats,
+    anomaly_lstm,
+    # generative
+    vae,
 )
 
 

@@ -1,50 +1,12 @@
 """The models in configurations small enough to be trained in tests, each with a batch: what the laws hold for."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from fdl.models import inception, lenet, mobilenet_v2, resnet, vgg
-
-Batch = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model to test.
-
-    Attributes:
-        name: of the case.
-        module: of the model.
-        config: a small one.
-        batch: makes a batch of so many examples.
-        inputs: the entries of a batch that `apply` takes, in order.
-        outputs: the shape of its outputs for a batch of two; a list of shapes for several.
-        rate: of Adam, which has to fit a batch of 4 examples.
-        steps: in so many steps.
-        fitted: the share of the first loss that is left then, at most.
-        zero: parts of the paths of parameters whose gradients are zero, as those of biases before a norm.
-        compiled: whether its training step is; otherwise NumPy computes it, and it should have few steps.
-    """
-
-    name: str
-    module: ModuleType
-    config: Any
-    batch: Callable[[np.random.Generator, int], Batch]
-    inputs: Sequence[str]
-    outputs: Any
-    rate: float = 3e-3
-    steps: int = 60
-    fitted: float = 0.1
-    zero: Sequence[str] = ()
-    compiled: bool = True
-
-    def __str__(self) -> str:
-        return self.name
-
+from tests.models import sequence_cases
+from tests.models.case import Batch, Case
 
 def images(*shape: int, classes: int = 10) -> Callable[[np.random.Generator, int], Batch]:
     """Batches of labelled images."""
@@ -101,6 +63,7 @@ CASES = [
         steps=10,
         fitted=0.6,
         compiled=False,
+        compiled_loss=False,
     ),
     Case(
         "mobilenet_v2",
@@ -111,4 +74,5 @@ CASES = [
         (2, 5),
         rate=2e-2,
     ),
+    *sequence_cases.CASES,
 ]

@@ -8,6 +8,7 @@ import pytest
 from fdl import models, tree
 from fdl.models.__main__ import main
 from fdl.models.table import MODULES, abstract_params
+from tests.models import sequence_cases
 
 #: Numbers of parameters by name.
 PARAMETERS = {
@@ -30,6 +31,7 @@ PARAMETERS = {
     # Caffe's bvlc_googlenet, without and with its auxiliary classifiers
     "inception_v1": 6_998_552,
     "inception_v1_aux": 13_378_280,
+    **sequence_cases.PARAMETERS,
 }
 
 

@@ -324,8 +324,9 @@ TABLE.exclude(
     "tests/nn/test_more_layers.py has their definitions",
 )
 TABLE.exclude(
-    "init_bilinear init_conv_lstm init_depthwise_conv init_gated_mlp init_instance_norm init_mlp init_rnn "
-    "init_additive_attention init_separable_conv init_spectral_norm init_squeeze_excite init_transformer_block init_weight_norm",
+    "init_additive_attention init_bilinear init_conv_lstm init_depthwise_conv init_gated_mlp init_instance_norm "
+    "init_mlp init_rnn init_separable_conv init_spectral_norm init_squeeze_excite init_transformer_block "
+    "init_weight_norm",
     "made of the initializers that tests/nn/test_initializers.py holds",
 )
 TABLE.exclude(

@@ -17,7 +17,7 @@ LOGITS = RNG.normal(size=(LENGTH, WORDS, WORDS)).astype(np.float32)
 
 
 def step(state, tokens):
-    """State: how many tokens were made (common to all), and the token of each sequence that was last, to be gathered."""
+    """The state: how many tokens were made, common to all, and the token before the last of each sequence."""
     number, last = state
     return fnp.asarray(LOGITS)[number, tokens] + 0.5 * last[:, None], (number + 1, tokens.astype(np.float32))
 
