@@ -8,6 +8,7 @@ from fdl.models import inception, lenet, mobilenet_v2, resnet, vgg
 from tests.models import sequence_cases
 from tests.models.case import Batch, Case
 
+
 def images(*shape: int, classes: int = 10) -> Callable[[np.random.Generator, int], Batch]:
     """Batches of labelled images."""
 

@@ -52,11 +52,15 @@ class Tried:
     def program(self) -> Any:
         return fdl.make_program(self.trained)(self.params, self.moments, self.batch)
 
+    @cached_property
+    def structure(self) -> Any:
+        """Of what a training step returns."""
+        return tree.structure(fdl.eval_shape(self.trained, self.params, self.moments, self.batch))
+
     def interpreted(self, *args: Any) -> Any:
         """A training step by NumPy, of the models that take longer to compile than to run."""
-        results = fdl.eval_shape(self.trained, *args)
         found = interpret(self.program, [np.asarray(leaf) for leaf in tree.leaves(args)])
-        return tree.unflatten(tree.structure(results), found)
+        return tree.unflatten(self.structure, found)
 
     def by_numpy(self, function: Any, *args: Any) -> list[np.ndarray]:
         """What a function returns, each operation computed by its reference."""
