@@ -1,9 +1,14 @@
-"""What the examples in docstrings may use, and how much LLVM optimizes for which tests."""
+"""What the examples in docstrings may use, the SparkSession that they and tests share, and how much LLVM optimizes."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from tests.spark.cheap import JAVA_OPTIONS, SETTINGS
+
+os.environ.setdefault("JDK_JAVA_OPTIONS", JAVA_OPTIONS)  # every JVM that a test starts inherits them
 
 #: Programs of tests: one runs in a process where fdl stands for jax, one is only read by type checkers.
 collect_ignore = ["tests/as_jax_checks.py", "tests/as_jax_library_checks.py", "tests/typing/program.py"]
@@ -29,10 +34,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         config.disable_most_optimizations = quick
 
 
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """The session of all tests that need one and start none."""
+    import fdl_spark
+
+    session = fdl_spark.session("local[2]", config=SETTINGS)
+    yield session
+    session.stop()
+
+
 @pytest.fixture(autouse=True)
-def names_of_numpy(request: pytest.FixtureRequest, doctest_namespace: dict[str, Any]) -> Iterator[None]:
-    """The examples of fdl.numpy, and no others, use its functions without a prefix."""
-    if request.node.name.startswith("fdl.numpy."):
+def names_of_examples(request: pytest.FixtureRequest, doctest_namespace: dict[str, Any]) -> Iterator[None]:
+    """The examples of fdl.numpy, and no others, use its functions without a prefix; those on Spark share a session."""
+    examples = getattr(getattr(request.node, "dtest", None), "examples", ())
+    name = request.node.name
+    if name.startswith("fdl_spark.") and any(call in one.source for one in examples for call in ("session(", "train(")):
+        request.getfixturevalue("spark")
+    if name.startswith("fdl.numpy."):
         import fdl.numpy
 
         doctest_namespace.update({name: value for name, value in vars(fdl.numpy).items() if not name.startswith("_")})

@@ -1,4 +1,3 @@
-import os
 import runpy
 from contextlib import nullcontext
 from pathlib import Path
@@ -6,17 +5,6 @@ from pathlib import Path
 import pytest
 
 HERE = runpy.run_path(str(Path(__file__).with_name("problem.py")))
-
-
-@pytest.fixture(scope="session")
-def spark():
-    import fdl_spark
-
-    # The tests are over before the JVM's optimising compiler would have paid.
-    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
-    session = fdl_spark.session("local[2]", config={"spark.ui.enabled": "false"})
-    yield session
-    session.stop()
 
 
 @pytest.fixture(scope="session")

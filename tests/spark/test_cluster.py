@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
@@ -17,7 +18,7 @@ import fdl_spark
 from fdl import optim
 from tests.spark.chaos import driver, harness, points, processes
 from tests.spark.chaos.runner import Runs
-from tests.spark.chaos.scenarios import SCENARIOS, SETTINGS
+from tests.spark.chaos.scenarios import SCENARIOS
 
 PROGRAM = Path(__file__).with_name("cluster_program.py")
 TIMEOUT = 1200
@@ -67,45 +68,35 @@ def undisturbed(spark):
     return driver.digest(driver.train({"engine": "driver"}, partitions=1))
 
 
-@pytest.fixture(scope="module")
-def local_cluster(undisturbed):
+def faults(verdicts):
+    return {verdict.scenario: verdict.faults for verdict in verdicts if verdict.faults}
+
+
+def test_a_connection_an_executor_a_worker_and_folders_lost(undisturbed):
+    """On one application, as each executor is a JVM that takes long to start."""
+    # In the middle of a slice that goes by TCP, as between hosts; the others share memory.
+    cut = BY_NAME["connection by TCP cut in the middle of a slice"]
+    lost = [
+        (replace(cut, fault=cut.fault | {"sockets": "tcp"}), "resident"),
+        (BY_NAME["executor killed in the exchange"], "resident"),
+        (BY_NAME["worker killed in forward-backward"], "blocks"),
+        (BY_NAME["block manager's folders deleted"], "shuffle"),
+    ]
     with harness.cluster("local-cluster") as cluster:
-        yield Runs(cluster, {}, undisturbed)
+        runs = Runs(cluster, {}, undisturbed)
+        assert not faults([runs.verdict(scenario, engine) for scenario, engine in lost])
+        assert runs.end() == []  # no process, no file
 
 
-@pytest.fixture
-def by_tcp(undisturbed):
-    with harness.cluster("local-cluster") as cluster:
-        yield Runs(cluster, SETTINGS["tcp"], undisturbed)
-
-
-@pytest.fixture(scope="module")
-def standalone(undisturbed):
-    with harness.cluster("standalone") as cluster:
-        yield Runs(cluster, {}, undisturbed)
-
-
-def test_an_executor_a_worker_and_folders_lost(local_cluster):
-    lost = {
-        "executor killed in the exchange": "resident",
-        "worker killed in forward-backward": "blocks",
-        "block manager's folders deleted": "shuffle",
-    }
-    verdicts = [local_cluster.verdict(BY_NAME[name], engine) for name, engine in lost.items()]
-    assert not {verdict.scenario: verdict.faults for verdict in verdicts if verdict.faults}
-    assert local_cluster.end() == []  # no process, no file
-
-
-def test_a_connection_cut_in_the_middle_of_a_slice(by_tcp):
-    assert not by_tcp.verdict(BY_NAME["connection by TCP cut in the middle of a slice"], "resident").faults
-
-
-def test_a_host_lost_with_its_blocks(standalone):
-    assert not standalone.verdict(BY_NAME["host lost with its blocks in a task"], "shuffle").faults
-
-
-def test_a_driver_killed_and_its_run_resumed_elsewhere(standalone):
-    assert not standalone.verdict(BY_NAME["driver killed"], "shuffle").faults
+def test_a_host_lost_with_its_blocks_and_a_driver_killed_whose_run_is_resumed_elsewhere(undisturbed):
+    """And the harness ends what it started, whatever a test does: here it raises while master and workers run."""
+    with pytest.raises(ZeroDivisionError), harness.cluster("standalone") as cluster:
+        folder, runs = cluster.folder, Runs(cluster, {}, undisturbed)
+        lost = ("host lost with its blocks in a task", "driver killed")
+        assert not faults([runs.verdict(BY_NAME[name], "shuffle") for name in lost])
+        assert len(processes.ours(folder)) >= 3
+        _ = 1 / 0
+    assert processes.ours(folder) == [] and not folder.exists()
 
 
 def test_the_points_where_faults_happen_are_there():
@@ -113,12 +104,3 @@ def test_the_points_where_faults_happen_are_there():
     for name in (name for names in points.POINTS.values() for name in names):
         module, attribute = name.split(":")
         assert callable(attrgetter(attribute)(import_module(module))), name
-
-
-def test_the_harness_ends_what_it_started():
-    """Whatever a test does: here it raises while the master and its workers run."""
-    with pytest.raises(ZeroDivisionError), harness.cluster("standalone") as cluster:
-        folder = cluster.folder
-        assert len(processes.ours(folder)) >= 3
-        _ = 1 / 0
-    assert processes.ours(folder) == [] and not folder.exists()

@@ -15,7 +15,9 @@ import pyspark
 import pytest
 
 from fdl_spark.spark.java import java_home
+from fdl_spark.spark.session import FAST
 from tests.spark.chaos import processes
+from tests.spark.cheap import SETTINGS
 
 PROGRAM = Path(__file__).with_name("connect_program.py")
 HERE = runpy.run_path(str(PROGRAM))
@@ -37,7 +39,7 @@ SECONDS = 1200  # for all checks of a client, which ends when one of them hangs
 
 def environment(folder):
     changed = {"PYSPARK_PYTHON": sys.executable, "JAVA_HOME": str(java_home()), "SPARK_LOCAL_IP": "127.0.0.1"}
-    changed["JDK_JAVA_OPTIONS"] = f"-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={quiet(folder)}"
+    changed["JDK_JAVA_OPTIONS"] = f"{os.environ['JDK_JAVA_OPTIONS']} -Dlog4j2.configurationFile={quiet(folder)}"
     changed["PYTHONFAULTHANDLER"] = "1"
     changed["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
     left_out = ("SPARK_REMOTE", "SPARK_LOCAL_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_HOME")
@@ -60,7 +62,10 @@ def server(tmp_path_factory):
         "spark.connect.grpc.binding.address": "127.0.0.1",
         "spark.connect.grpc.binding.port": "0",
         "spark.local.dir": str(folder),
-        "spark.ui.enabled": "false",
+        # Much of what the server would compute is Java for plans of a few rows, and the import of fdl by each worker.
+        # The server below, which a client starts itself, has Spark's defaults.
+        "spark.python.daemon.module": FAST["spark.python.daemon.module"][0],
+        **SETTINGS,
     }
     command = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--master", "local[2,3]"]
     command += ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer"]

@@ -25,7 +25,7 @@ class Driver:
     def __init__(self, temporary, *arguments):
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         environment |= {"TMPDIR": str(temporary), "SPARK_LOCAL_DIRS": str(temporary)}
-        environment |= {"JDK_JAVA_OPTIONS": f"-XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir={temporary}"}
+        environment["JDK_JAVA_OPTIONS"] += f" -Djava.io.tmpdir={temporary}"
         self.process = subprocess.Popen(
             [sys.executable, PROGRAM, *map(str, arguments)],
             env=environment,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.spark.chaos import processes
 from tests.spark.chaos.cluster import CLUSTERS, ROOT, executors_settings
+from tests.spark.cheap import JAVA_OPTIONS
 
 SMALL_DISK = 64 << 20  # bytes
 START = 400  # seconds for a session to come up on a machine that does much else
@@ -26,11 +27,11 @@ class Died(Exception):
 
 
 def environment(**more):
-    """Of a driver; these tests are over before the JVM's optimising compiler would have paid."""
+    """Of a driver."""
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), *(path for path in sys.path if path)]),
-        "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:-UsePerfData",
+        "JDK_JAVA_OPTIONS": os.environ.get("JDK_JAVA_OPTIONS", JAVA_OPTIONS),
         **more,
     }
 

@@ -32,6 +32,7 @@ POINTS = {
     "checkpoint": ["fdl_spark.checkpoints.checkpoint:CheckpointFolder.save"],
 }
 # How processes of one host exchange what they would by shared memory: by "unix" sockets, or "tcp" as if they had two.
+# The environment says it for all runs of an application, or a fault under "sockets" for its own.
 SOCKETS = "FDL_CHAOS_SOCKETS"
 INSTEAD = {
     "unix": ("fdl_spark.net.shared:available", lambda: False),
@@ -50,9 +51,9 @@ def install(role):
         for name in names:
             module, attribute = name.split(":")
             wanted.setdefault(module, []).append((point, attribute))
-    if os.environ.get(SOCKETS):
-        module, attribute = INSTEAD[os.environ[SOCKETS]][0].split(":")
-        wanted.setdefault(module, []).append((SOCKETS, attribute))
+    for kind, (name, _) in INSTEAD.items():
+        module, attribute = name.split(":")
+        wanted.setdefault(module, []).append((f"{SOCKETS}={kind}", attribute))
     sys.meta_path.insert(0, Finder(wanted))
 
 
@@ -88,14 +89,17 @@ def wrap(module, point, attribute):
         (Path(os.environ[processes.MARK]) / f"missing-{point}").touch()
         return
 
-    if point == SOCKETS:
-        setattr(owner, last, INSTEAD[os.environ[SOCKETS]][1])
-        return
-
     @wraps(function)
     def wrapped(*arguments, **named):
         reached(point, arguments)
         return function(*arguments, **named)
+
+    @wraps(function)
+    def replaced():
+        return INSTEAD[kind][1]() if sockets() == kind else function()
+
+    if point.startswith(SOCKETS):
+        kind, wrapped = point.removeprefix(f"{SOCKETS}="), replaced
 
     setattr(owner, last, wrapped)
 
@@ -108,9 +112,8 @@ def reached(point, arguments=(), step=None):
     elif point == "forward_backward":
         _step = int(arguments[3])
     folder = Path(os.environ[processes.MARK])
-    try:
-        fault = json.loads((folder / "fault.json").read_text())
-    except FileNotFoundError:
+    fault = wanted_fault()
+    if fault is None:
         return
     if fault["point"] != point or fault.get("where", "executor") != _role:
         return
@@ -130,6 +133,18 @@ def reached(point, arguments=(), step=None):
         if claim(folder, fault, turn):
             actions.ACTIONS[fault["action"]](fault | {"arguments": arguments})
             return
+
+
+def wanted_fault():
+    """The fault of the run that is under way, if it has one."""
+    with suppress(FileNotFoundError):
+        return json.loads((Path(os.environ[processes.MARK]) / "fault.json").read_text())
+    return None
+
+
+def sockets():
+    """What is used in place of shared memory; None for nothing."""
+    return os.environ.get(SOCKETS) or (wanted_fault() or {}).get("sockets")
 
 
 def started(folder):

@@ -82,8 +82,9 @@ class Runs:
 
     def resumed(self, scenario, engine, verdict):
         """The driver dies; another one, with another number of executors, goes on."""
-        self.end()
-        self.application = Application(self.cluster, self.config)
+        self.cluster.mend()
+        if self.application is None:
+            self.application = Application(self.cluster, self.config)
         request = self.request(scenario, engine)
         try:
             result = self.application.ask(request, scenario.seconds)
