@@ -45,13 +45,20 @@ class PartitionSpec(tuple[Any, ...]):
     UNCONSTRAINED = _Unconstrained.UNCONSTRAINED
 
     def __new__(cls, *partitions: Any, unreduced: Any = frozenset(), reduced: Any = frozenset()) -> "PartitionSpec":
-        return super().__new__(cls, partitions)
+        return super().__new__(cls, map(_partition, partitions))
 
     def __repr__(self) -> str:
         return f"PartitionSpec({', '.join(map(repr, self))})"
 
     def __reduce__(self) -> Any:
         return PartitionSpec, tuple(self)
+
+
+def _partition(names: Any) -> Any:
+    """No name as None, one as itself, several as a tuple, however they were written."""
+    if not isinstance(names, (tuple, list)):
+        return names
+    return None if not names else names[0] if len(names) == 1 else tuple(names)
 
 
 _NOWHERE = PartitionSpec()

@@ -118,6 +118,15 @@ def check_arrays_of_lists_are_not_weak():
         assert not eager.weak_type and not compiled.weak_type and eager.dtype == compiled.dtype
 
 
+def check_specs_are_equal_however_written_and_local_data_may_be_trees():
+    spec = jax.sharding.PartitionSpec
+    assert spec((), ("x",), ["y", "z"]) == spec(None, "x", ("y", "z"))
+    data = {"a": np.ones((2, 3), "float32"), "b": np.zeros(4, "int32")}
+    shapes = {"a": (2, 3), "b": (4,)}
+    for found in (jax.make_array_from_process_local_data(None, data, *more) for more in ((), (shapes,))):
+        assert found["a"].shape == (2, 3) and found["b"].dtype == "int32"
+
+
 def check_deleted_arrays_cannot_be_used():
     x = jnp.ones(3)
     x.delete()

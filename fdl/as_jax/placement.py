@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl import tree
 from fdl.api.environment import devices, process_count
 from fdl.array import Array, as_array
 from fdl.as_jax.version import __version__
@@ -40,13 +41,20 @@ def make_array_from_single_device_arrays(
 
 def make_array_from_process_local_data(
     sharding: Any, local_data: Any, global_shape: Sequence[int] | None = None
-) -> Array:
-    """The array of which each process has a part: the only one.
+) -> Any:
+    """The array, or the tree of arrays, of which each process has a part: the only one.
 
     >>> make_array_from_process_local_data(None, np.ones(2))
     Array([1., 1.], dtype=float64)
     """
-    return _whole(local_data, np.shape(local_data) if global_shape is None else global_shape, None)
+    if tree.all_leaves([local_data]):
+        return _whole(local_data, np.shape(local_data) if global_shape is None else global_shape, None)
+    if global_shape is None:
+        return tree.map(lambda part: _whole(part, np.shape(part), None), local_data)
+    # The shapes are a tree of tuples, of which the data's is the beginning; or one for all.
+    if isinstance(global_shape, tuple) and all(isinstance(n, (int, type(None))) for n in global_shape):
+        return tree.map(lambda part: _whole(part, global_shape, None), local_data)
+    return tree.map(lambda part, shape: _whole(part, shape, None), local_data, global_shape)
 
 
 def _whole(part: Any, shape: Sequence[int], dtype: Any) -> Array:

@@ -158,7 +158,7 @@ def fiedler_companion(a: Any) -> Array:
     a = a / a[..., :1]
     n = a.shape[-1] - 1
     if n == 0:
-        return a[..., 1:, None]
+        return fnp.zeros((*a.shape[:-1], 0, 0), a.dtype)
     if n == 1:
         return -a[..., 1:, None]
     matrix = fnp.zeros((*a.shape[:-1], n, n), a.dtype)

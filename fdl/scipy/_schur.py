@@ -113,7 +113,7 @@ def solve_sylvester(A: Any, B: Any, C: Any, *, method: str = "schur", tol: float
         B: [..., n, n].
         C: [..., m, n].
         method: accepted for compatibility: LAPACK's by the Schur form is taken.
-        tol: accepted for compatibility.
+        tol: where the sum of an eigenvalue of A and one of B is smaller, the solution is NaN: there may be none.
 
     Returns:
         [..., m, n]; the derivatives are those of the equation.
@@ -130,6 +130,14 @@ def solve_sylvester(A: Any, B: Any, C: Any, *, method: str = "schur", tol: float
         raise ShapeError(f"solve_sylvester needs A [m, m], B [n, n] and C [m, n], got {a.type}, {b.type} and {c.type}")
     lead = broadcast_shapes(a.shape[:-2], b.shape[:-2], c.shape[:-2], name="solve_sylvester: the leading axes")
     a, b, c = (fnp.broadcast_to(v, lead + v.shape[-2:]) for v in (a, b, c))
+    first, second = (fnp.linalg.eigvals(lax.stop_gradient(v)) for v in (a, b))
+    sums = first[..., :, None] + second[..., None, :]
+    unsolvable = fnp.any(fnp.abs(sums) < tol, axis=(-2, -1), keepdims=True)
+    return fnp.where(unsolvable, fnp.asarray(fnp.nan, c.dtype), _sylvester(a, b, c))
+
+
+def _sylvester(a: Array, b: Array, c: Array) -> Array:
+    m, n = c.shape[-2:]
     turned = fnp.swapaxes(a, -1, -2), fnp.swapaxes(b, -1, -2)
     by = lambda a, b: lambda _, c: _by_scipy("solve_sylvester", [a, b, c], ((m, n),), c.dtype)[0]  # noqa: E731
     return lax.custom_linear_solve(lambda x: fnp.matmul(a, x) + fnp.matmul(x, b), c, by(a, b), by(*turned))
@@ -144,7 +152,7 @@ def _root(a: Array) -> Array:
 def _root_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     (a,), (da,) = primals, tangents
     root = _root(a)
-    return root, solve_sylvester(root, root, da)
+    return root, _sylvester(root, root, da)
 
 
 def sqrtm(A: Any, blocksize: int = 1) -> Array:

@@ -166,3 +166,14 @@ def test_condensed_forms_of_empty_and_wrong_matrices():
     close(u @ p, np.diag([2.0, 3.0, 0.0]))
     with pytest.raises(ShapeError, match=r"dynamic_shape must be at most .*\(3, 3\), got \(5, 5\)"):
         condensed.qdwh(np.eye(3), dynamic_shape=(5, 5))
+
+
+def test_equations_without_solution_and_matrices_of_few_numbers():
+    a, change = np.diag([1.0, 2.0]), np.array([[1.0, 2.0], [3.0, 4.0]])
+    similar = change @ np.diag([-2.0, 5.0]) @ np.linalg.inv(change)
+    assert np.isnan(np.asarray(linalg.solve_sylvester(a, similar, np.ones((2, 2)), tol=1e-5))).all()
+    found = linalg.solve_sylvester(np.stack([a, a]), np.stack([similar, a]), np.ones((2, 2)), tol=1e-5)
+    assert np.isnan(np.asarray(found)).all((1, 2)).tolist() == [True, False]
+    assert linalg.fiedler_companion(np.ones((3, 1))).shape == (3, 0, 0)
+    assert linalg.hankel(np.ones(0), np.ones(4)).shape == (0, 4)
+    assert linalg.hankel(np.ones(3), np.ones(0)).shape == (3, 0)
