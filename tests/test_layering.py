@@ -104,6 +104,8 @@ LOCAL_IMPORTS = {
     ("fdl.export.library", "fdl.compile"): "the compiler is loaded when something is compiled first",
     ("fdl.debug.progress", "tqdm"): "not installed everywhere",
     ("fdl.ext", "numba"): "not installed everywhere",
+    ("fdl.interop", "google"): "not installed everywhere",
+    ("fdl.interop", "onnx"): "not installed everywhere",
     ("fdl.interop", "torch"): "not installed everywhere",
     ("fdl.numpy", "opt_einsum"): "slow to import, seldom needed",
     ("fdl.ops", "scipy"): "slow to import, seldom needed",

@@ -1,0 +1,103 @@
+"""ONNX models as pure functions of fdl."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import fdl
+import fdl.numpy as fnp
+from fdl.errors import ModelError, TreeError
+from fdl.interop.graph import Graph, ValueName, check_operators, resolve, store
+from fdl.interop.onnx_graph import graph_of, inlined, read
+from fdl.interop.onnx_operators import TABLE
+
+REMEDY = "Give functions for them: from_onnx(..., operators={name: function})"
+#: Operands that have to be known when a model is traced, though they are no integers.
+STATIC = {("Resize", 1), ("Resize", 2), ("Upsample", 1), ("Range", 0), ("Range", 1), ("Range", 2)}
+
+
+@dataclass(frozen=True)
+class OnnxFunction:
+    """A model: `apply(params, *inputs) -> outputs`. It pickles, and needs no onnx."""
+
+    graph: Graph
+    parameters: tuple[str, ...]
+    operators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+    def __call__(self, params: Any, *inputs: Any) -> Any:
+        """The output, or a tuple of outputs, for inputs in the order of the model's."""
+        names = self.graph.inputs
+        if len(inputs) != len(names):
+            raise ModelError(f"apply: the model takes {len(names)} inputs ({', '.join(names)}), got {len(inputs)}")
+        missing = [name for name in self.parameters if name not in params]
+        if missing:
+            raise TreeError(f"params have no {missing[0]}: give a tree like the one that the import returned")
+        values = {name: params[name] for name in self.parameters}
+        values |= {name: fnp.asarray(value) for name, value in zip(names, inputs, strict=True)}
+        outputs = run(self.graph, {**TABLE, **self.operators}, values)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+
+def run(graph: Graph, table: Mapping[str, Callable[..., Any]], values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The outputs of a graph. What depends on constants and shapes alone is computed at once, also in a trace."""
+    known = {**graph.constants, **values}
+    for node, unused in zip(graph.nodes, graph.unused_after, strict=True):
+        args = resolve(node.args, known)
+        if all(arg is None or isinstance(arg, np.ndarray | np.generic) for arg in args):
+            with fdl.ensure_compile_time_eval():
+                result = table[node.operator](*args, **node.attributes)
+            several = isinstance(result, tuple)
+            result = tuple([np.asarray(r) for r in result]) if several else np.asarray(result)
+        else:
+            result = table[node.operator](*args, **node.attributes)
+        store(known, node.outputs, result)
+        for name in unused:
+            known.pop(name, None)
+    return tuple([fnp.asarray(known[name]) for name in graph.outputs])
+
+
+def from_onnx(
+    model: Any, *, operators: Mapping[str, Callable[..., Any]] | None = None
+) -> tuple[OnnxFunction, dict[str, Any]]:
+    """A pure function, and its parameters, of an ONNX model.
+
+    The function can be compiled, differentiated, mapped and pickled, and needs no onnx. Opening a file runs no code;
+    weights that are kept in other files are read only from the model's folder. Random and training operators are
+    those of evaluation; control flow, strings, sequences and sparse tensors are not read.
+
+    Args:
+        model: a path, bytes, or an `onnx.ModelProto`.
+        operators: functions for operators that fdl does not know, or in place of its own, by name. They take the
+            operands in order, and attributes by name.
+
+    Returns:
+        (apply, params): `apply(params, *inputs)` takes inputs in the order of the model's, and returns its output, or a
+        tuple of them. Parameters are the model's floating-point initializers by name; others are constants.
+
+    Raises:
+        OperatorError: the model uses operators that are not known; all are named.
+        ModelError: it is no ONNX model, or its weights are outside of its folder.
+        ModuleNotFoundError: onnx is not installed.
+
+    >>> apply, params = from_onnx("resnet18.onnx")  # doctest: +SKIP
+    >>> fdl.jit(apply)(params, images).shape  # doctest: +SKIP
+    (8, 1000)
+    """
+    proto, _ = read(model)
+    graph, operators = graph_of(inlined(proto).graph), dict(operators or {})
+    check_operators("from_onnx", [graph], {*TABLE, *operators}, REMEDY)
+    static = {
+        arg.name
+        for node in graph.nodes
+        for number, arg in enumerate(node.args)
+        if isinstance(arg, ValueName) and (node.operator, number) in STATIC
+    }
+    params = {
+        name: fnp.asarray(value)
+        for name, value in graph.constants.items()
+        if fnp.issubdtype(value.dtype, fnp.floating) and name not in static
+    }
+    constants = {name: value for name, value in graph.constants.items() if name not in params}
+    return OnnxFunction(Graph(graph.inputs, graph.nodes, graph.outputs, constants), tuple(params), operators), params

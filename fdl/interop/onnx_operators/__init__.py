@@ -1,0 +1,10 @@
+"""ONNX's operators as functions of fdl: one table, by name.
+
+A function takes the operator's operands in order, None for those that are left out, and its attributes by name. What
+older versions of an operator had as attributes are arguments too.
+"""
+
+from fdl.interop.onnx_operators import elementwise, networks, reductions, shapes
+from fdl.interop.tables import joined
+
+TABLE = joined(elementwise.TABLE, shapes.TABLE, reductions.TABLE, networks.TABLE)

@@ -1,0 +1,122 @@
+"""ONNX operators that reduce axes, order elements, or multiply matrices."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import fdl.numpy as fnp
+from fdl import nn
+from fdl.core.types import Array
+from fdl.interop.aten import reductions as aten
+from fdl.interop.onnx_operators.shapes import numbers
+from fdl.interop.tables import OperatorTable
+
+TABLE = OperatorTable()
+define = TABLE.define
+
+REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "ReduceSum": fnp.sum,
+    "ReduceMean": fnp.mean,
+    "ReduceProd": fnp.prod,
+    "ReduceMax": fnp.max,
+    "ReduceMin": fnp.min,
+    "ReduceL1": lambda x, **k: fnp.sum(fnp.abs(x), **k),
+    "ReduceL2": lambda x, **k: fnp.sqrt(fnp.sum(x * x, **k)),
+    "ReduceSumSquare": lambda x, **k: fnp.sum(x * x, **k),
+    "ReduceLogSum": lambda x, **k: fnp.log(fnp.sum(x, **k)),
+    "ReduceLogSumExp": lambda x, **k: nn.logsumexp(x, **k),
+}
+
+
+def reduction(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An operator whose axes are an operand or an attribute."""
+
+    def operator(x: Any, dims: Any = None, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
+        dims = axes if dims is None else dims
+        along = None if dims is None else tuple(numbers(dims, "axes of a reduction")) or None
+        if along is None and noop_with_empty_axes:
+            along = ()
+        return function(x, axis=along, keepdims=bool(keepdims)).astype(x.dtype)
+
+    return operator
+
+
+for name, function in REDUCTIONS.items():
+    define(name)(reduction(function))
+
+
+def extreme(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An operator that finds places."""
+
+    def operator(x: Any, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Any:
+        if not select_last_index:
+            return function(x, axis=axis, keepdims=bool(keepdims)).astype(np.int64)
+        found = function(fnp.flip(x, axis), axis=axis, keepdims=bool(keepdims))
+        return (x.shape[axis] - 1 - found).astype(np.int64)
+
+    return operator
+
+
+define("ArgMax")(extreme(fnp.argmax))
+define("ArgMin")(extreme(fnp.argmin))
+
+
+@define("Softmax")
+def softmax(x: Any, axis: int = -1) -> Array:
+    return nn.softmax(x, axis=axis)
+
+
+@define("LogSoftmax")
+def log_softmax(x: Any, axis: int = -1) -> Array:
+    return nn.log_softmax(x, axis=axis)
+
+
+@define("Hardmax")
+def hardmax(x: Any, axis: int = -1) -> Array:
+    return nn.one_hot(fnp.argmax(x, axis=axis), x.shape[axis], dtype=x.dtype, axis=axis)
+
+
+@define("CumSum")
+def cumsum(x: Any, axis: Any, exclusive: int = 0, reverse: int = 0) -> Array:
+    along = numbers(axis, "the axis of CumSum")[0]
+    x = fnp.flip(x, along) if reverse else x
+    out = fnp.cumsum(x, axis=along, dtype=x.dtype)
+    out = out - x if exclusive else out
+    return fnp.flip(out, along) if reverse else out
+
+
+@define("TopK")
+def topk(x: Any, k: Any, axis: int = -1, largest: int = 1, sorted: int = 1) -> tuple[Array, Array]:
+    values, places = aten.topk(x, numbers(k, "k of TopK")[0], axis, bool(largest))
+    return values, places.astype(np.int64)
+
+
+@define("MatMul")
+def matmul(a: Any, b: Any) -> Array:
+    return fnp.matmul(a, b)
+
+
+@define("Gemm")
+def gemm(
+    a: Any, b: Any, c: Any = None, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0
+) -> Array:
+    product = fnp.matmul(a.T if transA else a, b.T if transB else b)
+    product = product if alpha == 1 else product * alpha
+    return product if c is None else product + (c if beta == 1 else c * beta)
+
+
+@define("Einsum")
+def einsum(*arrays: Any, equation: str) -> Array:
+    return fnp.einsum(equation, *arrays)
+
+
+@define("Det")
+def det(x: Any) -> Array:
+    return fnp.linalg.det(x)
+
+
+@define("LpNormalization")
+def lp_normalization(x: Any, axis: int = -1, p: int = 2) -> Array:
+    length = aten.vector_norm(x, p, axis, True)
+    return x / fnp.where(length == 0, fnp.ones((), x.dtype), length)
