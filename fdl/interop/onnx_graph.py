@@ -129,6 +129,8 @@ def node_of(node: Any) -> Node:
     where = f"{operator_name(node)} {node.name}".strip() if node.name else ""
     args = tuple([ValueName(name) if name else None for name in node.input])
     settings = {a.name: attribute(a) for a in node.attribute}
+    if node.op_type == "Split" and len(args) == 1 and "split" not in settings:
+        settings["num_outputs"] = len(node.output)  # equal parts, whose number older versions leave to the outputs
     return Node(operator_name(node), args, tuple(node.output), settings, where)
 
 
