@@ -10,8 +10,12 @@ from fdl import random, tree
 from fdl.api.inspect import eval_shape
 from fdl.models import (
     anomaly_lstm,
+    autoencoder,
     bert,
+    conv_lstm,
+    deepbit,
     deepfm,
+    ds_cnn,
     gpt2,
     inception,
     lenet,
@@ -23,11 +27,14 @@ from fdl.models import (
     resnet,
     sasrec,
     seq2seq,
+    ssd,
     tcn,
     textcnn,
     transformer,
+    unet,
     vae,
     vgg,
+    vit,
     wide_deep,
 )
 from fdl.models.layers import LayerTable, layer_table
@@ -40,6 +47,14 @@ MODULES: tuple[ModuleType, ...] = (
     resnet,
     inception,
     mobilenet_v2,
+    vit,
+    ssd,
+    unet,
+    deepbit,
+    autoencoder,
+    conv_lstm,
+    # speech
+    ds_cnn,
     # recommendation
     matrix_factorization,
     neumf,

@@ -23,6 +23,8 @@ PARAMETERS = {
     "resnet50": 25_557_032,
     "googlenet": 6_624_904,
     "mobilenet_v2": 3_504_872,
+    "vit_b_16": 86_567_656,
+    "vit_b_32": 88_224_232,
     # He et al. (2016), table 6: 0.27, 0.46, 0.66 and 0.85 million
     "resnet20": 269_722,
     "resnet32": 464_154,
@@ -31,6 +33,19 @@ PARAMETERS = {
     # Caffe's bvlc_googlenet, without and with its auxiliary classifiers
     "inception_v1": 6_998_552,
     "inception_v1_aux": 13_378_280,
+    "ssd300": 26_285_486,  # ssd.pytorch's, for 21 classes with that of no object
+    "unet": 31_030_658,  # that of figure 1 of the paper, by hand
+    "deepbit": 138_357_544 - 4097 * 1000 + 4097 * 32,  # VGG-16 with 32 outputs
+    # Shi et al. (2015), table 1
+    "conv_lstm": 7_585_296,
+    "conv_lstm_2": 10_042_896,
+    "conv_lstm_1": 13_524_496,
+    # MLPerf Tiny: 24,908 with the running statistics, two numbers for each of 576 channels
+    "ds_cnn_s": 24_908 - 2 * 64 * 9,
+    # sums by hand: convolutions of (taps, channels in, channels out), norms, dense layers
+    "ds_cnn_m": (40 + 1 + 2) * 172 + 4 * ((9 + 1 + 2) * 172 + (172 + 1 + 2) * 172) + 173 * 12,
+    "ds_cnn_l": (40 + 1 + 2) * 276 + 5 * ((9 + 1 + 2) * 276 + (276 + 1 + 2) * 276) + 277 * 12,
+    "autoencoder": (9 + 1) * 16 + (144 + 1) * 32 + 1569 * 32 + 33 * 1568 + (288 + 1) * 16 + 145,
     **sequence_cases.PARAMETERS,
 }
 
