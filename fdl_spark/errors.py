@@ -78,9 +78,10 @@ class ColumnError(SparkTrainingError, ValueError):
 class MissingColumnError(SparkTrainingError, KeyError):
     """A function asked the batch for a column that the data does not have: rename one or the other."""
 
-    def __init__(self, name: object, columns: Sequence[str], asked_by: str):
+    def __init__(self, name: object, columns: Sequence[str], asked_by: str, remedy: str = ""):
         self.name, self.columns = name, tuple(columns)
-        super().__init__(f"{asked_by} asked for column {name!r}; the data has the columns {sorted(columns)}")
+        then = f"; {remedy}" if remedy else ""
+        super().__init__(f"{asked_by} asked for column {name!r}; the data has the columns {sorted(columns)}{then}")
 
 
 class DataError(SparkTrainingError, ValueError):

@@ -79,7 +79,8 @@ def group_of(value: Any) -> str:
 
 def first_sentence(value: Any) -> str:
     paragraph = " ".join(plain((inspect.getdoc(value) or "").split("\n\n")[0].splitlines()))
-    return paragraph.split(". ")[0].rstrip(".:") + "." if paragraph else ""
+    sentence = re.split(r"(?<!\.)\. ", paragraph)[0]  # three dots, as in 0, 1, ..., end none
+    return sentence if sentence.endswith("...") else sentence.rstrip(".:") + "." if paragraph else ""
 
 
 def entry(module: str, name: str, value: Any) -> list[str]:

@@ -334,6 +334,7 @@ class MemoryAnalysis:
     Attributes:
         argument_size_in_bytes, output_size_in_bytes: of its arguments and results.
         temp_size_in_bytes: of the memory that it works in, which threads' own come on top of.
+        alias_size_in_bytes: of results that are made in the memory of donated arguments.
     """
 
     argument_size_in_bytes: int
@@ -384,7 +385,8 @@ class CompiledFunction:
         given, made = (
             sum(t.size * t.dtype.itemsize for t in types) for types in (program.input_types, program.output_types)
         )
-        return MemoryAnalysis(given, made, _static_cost(self.traced).memory_bytes)
+        cost = _static_cost(self.traced)
+        return MemoryAnalysis(given, made, cost.memory_bytes, cost.alias_bytes)
 
     def __reduce__(self) -> Any:
         traced = self.traced

@@ -50,7 +50,7 @@ def table(
     ends = [f'<td style="min-width: 8em">{_bar(share)}</td>' for share in bars] or [""] * len(rows)
     body = "".join(row("td", cells, end) for cells, end in zip(rows, ends, strict=True))
     names = f"<thead>{row('th', head, '<th></th>' if bars else '')}</thead>" if head else ""
-    return f'<table style="{_TABLE}">{names}<tbody>{body}</tbody></table>'
+    return f'<div style="overflow-x: auto"><table style="{_TABLE}">{names}<tbody>{body}</tbody></table></div>'
 
 
 def _bar(share: float) -> str:

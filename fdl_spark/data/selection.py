@@ -38,11 +38,12 @@ class Selection:
         if columns is None:
             columns = there if features is None else ()
         selection = Selection(tuple(columns), features)
-        for names, argument in ((selection.numeric, "columns="), (selection.raw, "features=")):
+        without = "a label that a prediction does not read is left out by features=encoders.without(...)"
+        for names, argument, remedy in ((selection.numeric, "columns=", ""), (selection.raw, "features=", without)):
             for name in names:
                 count = list(there).count(name)
                 if count == 0:
-                    raise MissingColumnError(name, there, argument)
+                    raise MissingColumnError(name, there, argument, remedy)
                 if count > 1:
                     raise ColumnError(name, f"{count} columns have this name; rename or drop all but one of them")
                 if names.count(name) > 1:

@@ -57,18 +57,52 @@ class Features:
         """The names of the arrays."""
         return tuple(name for encoder in self.encoders for name in encoder.outputs)
 
-    def encode(self, batch: pa.RecordBatch | pa.Table) -> dict[str, np.ndarray]:
+    def encode(self, batch: Any) -> dict[str, np.ndarray]:
         """The arrays of a batch by their names, rows first.
 
         Args:
-          batch: has the columns `inputs`, and maybe others.
+          batch: a pyarrow RecordBatch or Table, a pandas DataFrame, or a dict of columns, which has the columns
+            `inputs`, and maybe others.
 
         Raises:
+          DataError: it is none of these.
           MissingColumnError: it lacks a column, or has two of its name.
           BadColumn: a row that has no encoding.
+
+        >>> from fdl_spark import features
+        >>> features.fit([features.numeric("age")], {"age": [34]}).encode({"age": [20, 30]})
+        {'age': array([20., 30.], dtype=float32)}
         """
-        columns = read(batch, self.inputs)
+        rows = batch if isinstance(batch, pa.RecordBatch | pa.Table) else local_table(batch)
+        if rows is None:
+            raise DataError(
+                f"encode takes a pyarrow Table, a pandas DataFrame or a dict of columns, not {type(batch).__name__}; "
+                f"for a DataFrame of Spark pass features= to train, evaluate or predict"
+            )
+        columns = read(rows, self.inputs)
         return {name: array for encoder in self.encoders for name, array in encoder.encode(columns).items()}
+
+    def without(self, *names: str) -> "Features":
+        """These encoders but for those that give some arrays, as those of labels, which data to predict does not have.
+
+        Args:
+          names: of arrays. An encoder that gives several of them is left out with all of its arrays.
+
+        Raises:
+          ArgumentError: no encoder gives an array of such a name, or none is left.
+
+        >>> from fdl_spark import features
+        >>> encoders = features.fit([features.numeric("age"), features.numeric("bought")], {"age": [34], "bought": [1]})
+        >>> encoders.without("bought").inputs
+        ('age',)
+        """
+        for name in names:
+            if name not in self.outputs:
+                raise ArgumentError(f"no encoder gives an array {name!r}; there are {list(self.outputs)}")
+        left = tuple(encoder for encoder in self.encoders if not set(encoder.outputs) & set(names))
+        if not left:
+            raise ArgumentError(f"without {list(names)} no encoder is left")
+        return Features(left)
 
     def explain(self) -> str:
         """What each encoder does, with its parameters, their meaning, default and value."""
@@ -137,6 +171,25 @@ def check_encoders(encoders: Any) -> None:
                     f"{names[name].kind} and {encoder.kind} both give {name!r}; give one of them another output="
                 )
             names[name] = encoder
+
+
+def local_table(data: Any) -> pa.Table | None:
+    """Data that needs no Spark, as a table; None for other data."""
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    try:
+        if isinstance(data, Mapping):
+            return pa.table({name: _one_axis(column) for name, column in data.items()})
+        if type(data).__module__.split(".")[0] == "pandas":
+            return pa.Table.from_pandas(data, preserve_index=False)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise DataError(f"the data is no table: {error}") from None
+    return data if isinstance(data, pa.Table) else None
+
+
+def _one_axis(column: Any) -> Any:
+    """An array with more axes than one as a list of arrays, which Arrow takes."""
+    return list(column) if isinstance(column, np.ndarray) and column.ndim > 1 else column
 
 
 def read(batch: pa.RecordBatch | pa.Table, names: tuple[str, ...]) -> dict[str, pa.Array]:

@@ -1,16 +1,15 @@
 """Encoders learn from data what they need, in one reading of it, and the same however it is cut into partitions."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fdl_spark.errors import ColumnError, DataError
+from fdl_spark.errors import ColumnError
 from fdl_spark.features.column_encoder import ColumnEncoder, learners, rebuilt
-from fdl_spark.features.features import Features, check_encoders, read
+from fdl_spark.features.features import Features, check_encoders, local_table, read
 from fdl_spark.features.statistics import merged
 from fdl_spark.features.summary import BATCH_ROWS, PROBLEM, ROWS, summarised
 
@@ -40,7 +39,7 @@ def fit(encoders: Sequence[ColumnEncoder], data: Any) -> Features:
     check_encoders(encoders)
     learning = list(dict.fromkeys(leaf for encoder in encoders for leaf in learners(encoder)))
     names = tuple(dict.fromkeys(name for encoder in encoders for name in encoder.inputs))
-    table = _local(data)
+    table = local_table(data)
     if table is None:
         from fdl_spark.features.on_spark import counts_of
 
@@ -54,25 +53,6 @@ def fit(encoders: Sequence[ColumnEncoder], data: Any) -> Features:
         for number, encoder in enumerate(learning)
     }
     return Features(tuple(rebuilt(encoder, found) for encoder in encoders))
-
-
-def _local(data: Any) -> pa.Table | None:
-    """Data that needs no Spark, as a table; None for other data."""
-    if isinstance(data, pa.RecordBatch):
-        return pa.Table.from_batches([data])
-    try:
-        if isinstance(data, Mapping):
-            return pa.table({name: _one_axis(column) for name, column in data.items()})
-        if type(data).__module__.split(".")[0] == "pandas":
-            return pa.Table.from_pandas(data, preserve_index=False)
-    except (pa.ArrowException, ValueError, TypeError) as error:
-        raise DataError(f"the data is no table: {error}") from None
-    return data if isinstance(data, pa.Table) else None
-
-
-def _one_axis(column: Any) -> Any:
-    """An array with more axes than one as a list of arrays, which Arrow takes."""
-    return list(column) if isinstance(column, np.ndarray) and column.ndim > 1 else column
 
 
 def _batches(table: pa.Table) -> Iterator[pa.RecordBatch]:

@@ -16,3 +16,13 @@ def test_cost_of_a_lowered_call():
     memory = lowered.compile().memory_analysis()
     assert (memory.argument_size_in_bytes, memory.output_size_in_bytes) == (4 * (32 + 16), 4 * 32)
     assert memory.temp_size_in_bytes >= 0
+
+
+def test_results_in_the_memory_of_donated_arguments():
+    w, g = fnp.ones(100), fnp.ones(100)
+
+    def step(w, g):
+        return w - g, (w * g).sum()
+
+    assert fdl.jit(step).lower(w, g).compile().memory_analysis().alias_size_in_bytes == 0
+    assert fdl.jit(step, donate_argnums=0).lower(w, g).compile().memory_analysis().alias_size_in_bytes == 400

@@ -51,11 +51,13 @@ class StaticCost:
         flops: floating-point operations.
         bytes: elements that the steps read and write.
         memory_bytes: for values that are neither arguments nor results.
+        alias_bytes: of results that are made in the memory of donated arguments.
     """
 
     flops: int
     bytes: int
     memory_bytes: int
+    alias_bytes: int
 
 
 def static_cost(program: Program, donate: tuple[bool, ...]) -> StaticCost:
@@ -67,7 +69,8 @@ def static_cost(program: Program, donate: tuple[bool, ...]) -> StaticCost:
     """
     plan = make_plan(prepared(program), donate)
     costs = list(_costs(plan))
-    return StaticCost(sum(c.flops for c in costs), sum(c.bytes for c in costs), plan.arena_bytes)
+    alias = sum(nbytes(plan.outputs[number].type) for number in plan.reused)
+    return StaticCost(sum(c.flops for c in costs), sum(c.bytes for c in costs), plan.arena_bytes, alias)
 
 
 def _costs(plan: Plan) -> Iterator[StepCost]:

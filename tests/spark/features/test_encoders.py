@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 import fdl_spark
 from fdl_spark import features
 from fdl_spark.data.columns import BadColumn
+from fdl_spark.data.selection import Selection
 from fdl_spark.features.hashes import murmur3
 from fdl_spark.features.statistics import moments, quantiles, read_moments, root
 
 WORDS = st.text(max_size=20)
+ROWS = {"n": [1.0, 2.0, 6.0], "m": [4.0, 0.0, 2.0], "y": [0, 1, 1]}
 
 
 def encoded(encoder, **columns):
@@ -538,3 +541,29 @@ def test_many_distinct_strings_are_counted_in_pieces(monkeypatch):
     monkeypatch.setattr("fdl_spark.features.summary.FLUSH_ROWS", 400)
     assert features.fit([features.vocabulary("x")], table) == whole
     assert whole.encoders[0].values[0] == "word 0" and whole.encoders[0].depth == 701
+
+
+def test_tables_of_every_kind_are_encoded():
+    encoders = features.fit([features.standardise("n", "m", output="x"), features.numeric("y")], ROWS)
+    expected = encoders.encode(pa.table(ROWS))
+    for table in (pa.record_batch(ROWS), pd.DataFrame(ROWS), ROWS, {name: np.array(c) for name, c in ROWS.items()}):
+        found = encoders.encode(table)
+        assert list(found) == ["x", "y"]
+        assert all((found[name] == expected[name]).all() for name in found)
+    with pytest.raises(fdl_spark.DataError, match="a pandas DataFrame or a dict of columns, not list"):
+        encoders.encode([1.0])
+
+
+def test_encoders_without_a_label():
+    encoders = features.fit([features.standardise("n", "m", output="x"), features.numeric("y")], ROWS)
+    left = encoders.without("y")
+    assert (left.inputs, left.outputs) == (("n", "m"), ("x",))
+    np.testing.assert_array_equal(left.encode({"n": [1.0], "m": [4.0]})["x"], encoders.encode(ROWS)["x"][:1])
+    with pytest.raises(fdl_spark.ArgumentError, match="no encoder gives an array 'n'"):
+        encoders.without("n")
+    with pytest.raises(fdl_spark.ArgumentError, match="no encoder is left"):
+        encoders.without("x", "y")
+    with pytest.raises(
+        fdl_spark.MissingColumnError, match=r"'y'; the data has .* features=encoders\.without\(\.\.\.\)"
+    ):
+        Selection.of(["n", "m"], None, encoders)
