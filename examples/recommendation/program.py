@@ -11,12 +11,12 @@ import pyarrow as pa
 
 import fdl
 import fdl_spark
-from examples.recommendation import model as neumf
 from examples.recommendation.negatives import Seen, with_negatives
 from examples.recommendation.published import PUBLISHED
 from examples.recommendation.split import Split, candidates, leave_one_out
 from examples.recommendation.task import AMONG, BEST, Recipe, loss, measured, popularity, scores
 from fdl import optim
+from fdl.models import neumf
 
 
 class Result(NamedTuple):

@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any
 
 import fdl.numpy as fnp
-from examples.recommendation import model as neumf
 from fdl import nn
+from fdl.models import neumf
 from fdl_spark import metrics
 
 AMONG = (1000, 100)  # the lengths of the lists: the held-out item with 999 (MLPerf) and with 99 others (He et al.)
