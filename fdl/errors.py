@@ -192,7 +192,7 @@ class ExportError(FdlError, ValueError):
     """
 
 
-class ModelError(FdlError, ValueError):
+class InteropError(FdlError, ValueError):
     """A model of another library cannot be read or written, or is called with what it does not take.
 
     The message names the file or the argument. Export the model again, call it in the way in which the example called
@@ -200,7 +200,7 @@ class ModelError(FdlError, ValueError):
     """
 
 
-class OperatorError(ModelError, NotImplementedError):
+class OperatorError(InteropError, NotImplementedError):
     """A model of another library uses operators that fdl has no function for; the message names all of them.
 
     Give functions for them (``operators={name: function}``), or write that part of the model with other operators.

@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from fdl.errors import ModelError
+from fdl.errors import InteropError
 from fdl.interop.graph import Graph, Node, ValueName
 
 #: ONNX's numbers of dtypes. Integers of 64 bits stay what they are: shapes are computed with them.
@@ -23,7 +23,7 @@ DTYPES = {
 def dtype_of(number: int) -> np.dtype:
     """The dtype that ONNX has a number for."""
     if number not in DTYPES:
-        raise ModelError(f"from_onnx: fdl has no arrays of ONNX's element type {number}")
+        raise InteropError(f"from_onnx: fdl has no arrays of ONNX's element type {number}")
     return DTYPES[number]
 
 
@@ -31,7 +31,7 @@ def read(model: Any) -> tuple[Any, str]:
     """A parsed model from a path, bytes or a model, with its weights; and what messages call it.
 
     Raises:
-        ModelError: it is no ONNX model, or has weights in files outside of its folder.
+        InteropError: it is no ONNX model, or has weights in files outside of its folder.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -44,14 +44,14 @@ def read(model: Any) -> tuple[Any, str]:
         path = Path(model)
         data, folder, name = path.read_bytes(), path.parent.resolve(), str(path)
     else:
-        raise ModelError(f"from_onnx: model must be a path, bytes or a ModelProto, got {type(model).__name__}")
+        raise InteropError(f"from_onnx: model must be a path, bytes or a ModelProto, got {type(model).__name__}")
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
     except DecodeError as error:
-        raise ModelError(f"from_onnx: {name} is no ONNX model: {error}") from error
+        raise InteropError(f"from_onnx: {name} is no ONNX model: {error}") from error
     if not proto.HasField("graph") or not proto.opset_import:
-        raise ModelError(f"from_onnx: {name} is no ONNX model: it has no graph, or no version of operators")
+        raise InteropError(f"from_onnx: {name} is no ONNX model: it has no graph, or no version of operators")
     for tensor in tensors(proto.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             load_external(tensor, folder, name)
@@ -77,17 +77,17 @@ def load_external(tensor: Any, folder: Path | None, name: str) -> None:
     settings = {entry.key: entry.value for entry in tensor.external_data}
     location = settings.get("location", "")
     if folder is None:
-        raise ModelError(f"from_onnx: {name} keep weights in the file {location!r}; give the path of the model instead")
+        raise InteropError(f"from_onnx: {name} keep weights in the file {location!r}; give the path of the model")
     path = (folder / location).resolve()
     if not location or not path.is_relative_to(folder) or not path.is_file():
-        raise ModelError(f"from_onnx: {name} keeps weights in {location!r}, which is no file in its folder")
+        raise InteropError(f"from_onnx: {name} keeps weights in {location!r}, which is no file in its folder")
     start = int(settings.get("offset", 0))
     with path.open("rb") as file:
         file.seek(start)
         length = int(settings["length"]) if "length" in settings else -1
         tensor.raw_data = file.read(length)
     if length >= 0 and len(tensor.raw_data) != length:
-        raise ModelError(f"from_onnx: {location} ends before the weights {tensor.name} of {name}")
+        raise InteropError(f"from_onnx: {location} ends before the weights {tensor.name} of {name}")
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
 
@@ -110,7 +110,7 @@ def attribute(value: Any) -> Any:
     if value.type == kinds.GRAPH:
         return graph_of(value.g)
     if value.type in (kinds.SPARSE_TENSOR, kinds.SPARSE_TENSORS):
-        raise ModelError("from_onnx: fdl does not read sparse tensors")
+        raise InteropError("from_onnx: fdl does not read sparse tensors")
     plain = onnx.helper.get_attribute_value(value)
     if isinstance(plain, bytes):
         return plain.decode()

@@ -8,7 +8,7 @@ import numpy as np
 
 import fdl
 import fdl.numpy as fnp
-from fdl.errors import ModelError, TreeError
+from fdl.errors import InteropError, TreeError
 from fdl.interop.graph import Graph, ValueName, check_operators, resolve, store
 from fdl.interop.onnx_graph import graph_of, inlined, read
 from fdl.interop.onnx_operators import TABLE
@@ -30,7 +30,7 @@ class OnnxFunction:
         """The output, or a tuple of outputs, for inputs in the order of the model's."""
         names = self.graph.inputs
         if len(inputs) != len(names):
-            raise ModelError(f"apply: the model takes {len(names)} inputs ({', '.join(names)}), got {len(inputs)}")
+            raise InteropError(f"apply: the model takes {len(names)} inputs ({', '.join(names)}), got {len(inputs)}")
         missing = [name for name in self.parameters if name not in params]
         if missing:
             raise TreeError(f"params have no {missing[0]}: give a tree like the one that the import returned")
@@ -78,7 +78,7 @@ def from_onnx(
 
     Raises:
         OperatorError: the model uses operators that are not known; all are named.
-        ModelError: it is no ONNX model, or its weights are outside of its folder.
+        InteropError: it is no ONNX model, or its weights are outside of its folder.
         ModuleNotFoundError: onnx is not installed.
 
     >>> apply, params = from_onnx("resnet18.onnx")  # doctest: +SKIP

@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from fdl.errors import ModelError
+from fdl.errors import InteropError
 from fdl.interop.aten import RANDOM
 from fdl.interop.graph import Graph, Node, ValueName, names_of, refs
 
@@ -74,7 +74,7 @@ def dtype_of(dtype: Any) -> np.dtype:
     try:
         return np.dtype(name)
     except TypeError:
-        raise ModelError(f"from_torch: fdl has no counterpart of the dtype {dtype}") from None
+        raise InteropError(f"from_torch: fdl has no counterpart of the dtype {dtype}") from None
 
 
 def array_of(tensor: Any) -> np.ndarray:
@@ -223,7 +223,7 @@ def containers(value: Any, what: str) -> Any:
         return [containers(v, what) for v in value]
     if value is None or isinstance(value, Position | bool | int | float | str):
         return value
-    raise ModelError(
+    raise InteropError(
         f"from_torch: {what} a {type(value).__name__}; fdl takes tensors in tuples, lists and dicts (models of "
         "Transformers return their cache unless they are called with use_cache=False)"
     )
@@ -241,7 +241,7 @@ def exported(program: Any, canonical: Mapping[str, str], updated: frozenset[str]
         The graph, and what its inputs and outputs are.
 
     Raises:
-        ModelError: it takes or returns what is no tensor.
+        InteropError: it takes or returns what is no tensor.
     """
     import torch
     from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
@@ -271,7 +271,7 @@ def exported(program: Any, canonical: Mapping[str, str], updated: frozenset[str]
             kept = program.state_dict if spec.target in program.state_dict else program.constants
             converter.constants[name] = array_of(kept[spec.target])
         else:
-            raise ModelError(f"from_torch: the module holds {spec.target}, which is no tensor")
+            raise InteropError(f"from_torch: the module holds {spec.target}, which is no tensor")
     results = converter.convert(program.graph_module, values)
     outputs, updates, leaves = list[str](), dict[str, int](), list[Any]()
     for spec, result in zip(signature.output_specs, results, strict=True):
@@ -285,7 +285,7 @@ def exported(program: Any, canonical: Mapping[str, str], updated: frozenset[str]
             if isinstance(result, ValueName):
                 outputs.append(result.name)
         else:
-            raise ModelError("from_torch: the module writes to one of its inputs; let it return the new value instead")
+            raise InteropError("from_torch: the module writes to one of its inputs; let it return the new value")
     unflatten = torch.utils._pytree.tree_unflatten
     whole = unflatten(leaves, program.call_spec.out_spec)
     example = unflatten([Position(i) for i in range(len(user))], program.call_spec.in_spec)

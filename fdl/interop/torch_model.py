@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
 import fdl.numpy as fnp
-from fdl.errors import ModelError, ShapeError
+from fdl.errors import InteropError, ShapeError
 from fdl.interop.aten import TABLE
 from fdl.interop.graph import check_operators, evaluate
 from fdl.interop.names import at, nested
@@ -69,7 +69,7 @@ def results(
     for number, name in enumerate(program.user):
         if name is None:
             if not same(given[number], program.fixed[number]):
-                raise ModelError(
+                raise InteropError(
                     f"apply: the example has {program.fixed[number]!r} where {given[number]!r} is given; what is no "
                     "tensor is fixed when the module is imported"
                 )
@@ -91,13 +91,13 @@ def match(path: str, example: Any, given: Any, found: dict[int, Any]) -> None:
     elif isinstance(example, dict):
         if not isinstance(given, Mapping) or set(example) != set(given):
             keys = list(given) if isinstance(given, Mapping) else type(given).__name__
-            raise ModelError(f"apply: {path} must have the keys {list(example)} of the example, got {keys}")
+            raise InteropError(f"apply: {path} must have the keys {list(example)} of the example, got {keys}")
         for name, inner in example.items():
             match(f"{path}[{name!r}]", inner, given[name], found)
     elif isinstance(example, list | tuple):
         if not isinstance(given, list | tuple) or len(given) != len(example):
             count = len(given) if isinstance(given, list | tuple) else type(given).__name__
-            raise ModelError(f"apply: {path} must be the {len(example)} of the example, got {count}")
+            raise InteropError(f"apply: {path} must be the {len(example)} of the example, got {count}")
         for number, inner in enumerate(example):
             match(f"{path}[{number}]", inner, given[number], found)
 
@@ -114,7 +114,7 @@ def checked(name: str, value: Any, expected: Any) -> Any:
             "example of this shape, or with dynamic_shapes; extents of 1 in an example are fixed"
         )
     if fnp.issubdtype(dtype, fnp.integer) != fnp.issubdtype(array.dtype, fnp.integer):
-        raise ModelError(f"apply: {name} is {array.dtype}, the module was exported for {dtype}")
+        raise InteropError(f"apply: {name} is {array.dtype}, the module was exported for {dtype}")
     return array
 
 
@@ -192,7 +192,7 @@ def from_torch(
 
     Raises:
         OperatorError: the module uses operators that are not known; all are named.
-        ModelError: it is no module, cannot be exported, or takes or returns something else than tensors.
+        InteropError: it is no module, cannot be exported, or takes or returns something else than tensors.
         ModuleNotFoundError: PyTorch is not installed.
 
     >>> import torch  # doctest: +SKIP
@@ -204,9 +204,9 @@ def from_torch(
     import torch
 
     if not isinstance(module, torch.nn.Module):
-        raise ModelError(f"from_torch: module must be a torch.nn.Module, got {type(module).__name__}")
+        raise InteropError(f"from_torch: module must be a torch.nn.Module, got {type(module).__name__}")
     if isinstance(args, torch.Tensor) or not isinstance(args, list | tuple):
-        raise ModelError(f"from_torch: args must be a tuple of the module's arguments, got {type(args).__name__}")
+        raise InteropError(f"from_torch: args must be a tuple of the module's arguments, got {type(args).__name__}")
     args, kwargs, operators = tuple(args), dict(kwargs or {}), dict(operators or {})
     canonical = canonical_names(module)
     known = {*TABLE, *operators}
@@ -264,7 +264,7 @@ def captured(
                 dynamic_shapes = batch_axes(module, args, kwargs)
             program = torch.export.export(module, args, kwargs, dynamic_shapes=dynamic_shapes, strict=False)
         except Exception as error:
-            raise ModelError(f"from_torch: torch.export cannot export {type(module).__name__}: {error}") from error
+            raise InteropError(f"from_torch: torch.export cannot export {type(module).__name__}: {error}") from error
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
             for part, mode in modes.items():

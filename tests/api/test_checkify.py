@@ -67,7 +67,7 @@ CASES = [
 @pytest.mark.parametrize("jit", [lambda f: f, fdl.jit])
 @pytest.mark.parametrize(("function", "args", "message", "result"), CASES)
 def test_messages_and_results(jit, function, args, message, result):
-    error, found = jit(checkify.checkify(function, errors=all_checks))(*args)
+    error, found = jit(checkify.checkify(function, errors=all_checks))(*map(fnp.asarray, args))
     assert error.get() == message
     np.testing.assert_allclose(found, result, rtol=1e-6)
 

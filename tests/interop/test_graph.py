@@ -7,7 +7,7 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl.errors import ModelError, OperatorError, ShapeError, TreeError
+from fdl.errors import InteropError, OperatorError, ShapeError, TreeError
 from fdl.interop.aten import TABLE
 from fdl.interop.graph import Graph, Node, ValueName, check_operators, evaluate
 from fdl.interop.torch_graph import KEY, ExportedModule, Position
@@ -61,11 +61,11 @@ def test_wrong_calls_say_what_the_example_had() -> None:
     apply = Evaluation(DOUBLED)
     with pytest.raises(ShapeError, match=r"x has the shape \(2, 3\), the module was exported for \(any, 2\)"):
         apply(PARAMS, np.ones((2, 3), np.float32))
-    with pytest.raises(ModelError, match="args must be the 1 of the example, got 2"):
+    with pytest.raises(InteropError, match="args must be the 1 of the example, got 2"):
         apply(PARAMS, X, X)
-    with pytest.raises(ModelError, match="x is int32, the module was exported for float32"):
+    with pytest.raises(InteropError, match="x is int32, the module was exported for float32"):
         apply(PARAMS, np.ones((2, 2), np.int32))
-    with pytest.raises(ModelError, match=r"keys \[\] of the example, got \['mask'\]"):
+    with pytest.raises(InteropError, match=r"keys \[\] of the example, got \['mask'\]"):
         apply(PARAMS, X, mask=X)
     with pytest.raises(TreeError, match=r"params have no 0\.bias"):
         apply({"0": {"weight": PARAMS["0"]["weight"]}}, X)
@@ -91,7 +91,7 @@ def test_state_and_keys_of_training() -> None:
     updated = ExportedModule(**{**training.__dict__, "states": {"s": "0.seen"}, "updates": {"0.seen": 0}})
     apply = Training(updated, DOUBLED)
     state = {"0": {"seen": fnp.zeros(())}}
-    with pytest.raises(ModelError, match=r"call apply with key=fdl\.random\.key\(seed\)"):
+    with pytest.raises(InteropError, match=r"call apply with key=fdl\.random\.key\(seed\)"):
         apply(PARAMS, state, X)
     out, new = apply(PARAMS, state, X, key=fdl.random.key(0))
     kept = np.asarray(out["rest"][0])

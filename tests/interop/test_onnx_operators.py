@@ -8,7 +8,7 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl.errors import ModelError, OperatorError, TreeError
+from fdl.errors import InteropError, OperatorError, TreeError
 from fdl.interop import from_onnx
 from fdl.interop.graph import Graph, Node, ValueName
 from fdl.interop.onnx_model import OnnxFunction
@@ -44,12 +44,12 @@ def test_a_graph_is_a_pure_function_of_any_batch() -> None:
 
 
 def test_wrong_calls_are_said() -> None:
-    with pytest.raises(ModelError, match=r"takes 1 inputs \(x\), got 2"):
+    with pytest.raises(InteropError, match=r"takes 1 inputs \(x\), got 2"):
         APPLY({"w": W}, X, X)
     with pytest.raises(TreeError, match="params have no w"):
         APPLY({}, X)
     traced = OnnxFunction(Graph(("x", "n"), (Node("Tile", (ValueName("x"), ValueName("n")), ("y",)),), ("y",)), ())
-    with pytest.raises(ModelError, match="repeats of Tile depend on the numbers of an input"):
+    with pytest.raises(InteropError, match="repeats of Tile depend on the numbers of an input"):
         fdl.jit(traced)({}, X, np.array([1, 2, 1]))
 
 
@@ -85,9 +85,9 @@ def test_a_file_with_weights_beside_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(params["w"], W)
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "model.onnx").write_bytes(path.read_bytes().replace(b"weights", b"../weig"))
-    with pytest.raises(ModelError, match="no file in its folder"):
+    with pytest.raises(InteropError, match="no file in its folder"):
         from_onnx(tmp_path / "inner" / "model.onnx")
-    with pytest.raises(ModelError, match="is no ONNX model"):
+    with pytest.raises(InteropError, match="is no ONNX model"):
         from_onnx(b"text")
     graph.node[0].op_type = "Gem"
     with pytest.raises(OperatorError, match=r"1 operator has no counterpart in fdl: Gem \(once\)"):

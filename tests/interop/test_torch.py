@@ -8,7 +8,7 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
-from fdl.errors import ModelError, OperatorError, ShapeError
+from fdl.errors import InteropError, OperatorError, ShapeError
 from fdl.interop import from_torch, to_torch_state_dict
 
 torch = pytest.importorskip("torch")
@@ -113,7 +113,7 @@ def test_what_cannot_be_imported_is_said() -> None:
 
     with pytest.raises(OperatorError, match=r"2 operators .* aten\._linalg_svd.* aten\.special_bessel_j0"):
         from_torch(Odd(), (torch.ones(3, 3),))
-    with pytest.raises(ModelError, match=r"module must be a torch\.nn\.Module, got str"):
+    with pytest.raises(InteropError, match=r"module must be a torch\.nn\.Module, got str"):
         from_torch("file", (1,))
     apply, params = from_torch(nn.Linear(3, 2), (torch.ones(4, 3),))
     with pytest.raises(ShapeError, match=r"has the shape \(3,\), the module was exported for \(any, 3\)"):

@@ -8,7 +8,7 @@ import numpy as np
 import fdl.numpy as fnp
 from fdl import lax, nn, random
 from fdl.core.types import Array
-from fdl.errors import ModelError
+from fdl.errors import InteropError
 from fdl.interop import channels_first as images
 from fdl.interop import resizing
 from fdl.interop.aten.reductions import safe_softmax
@@ -293,7 +293,7 @@ def feature_dropout(x: Any, rate: float, train: bool, random_key: Any = None, st
 def folded(key: Any, stream: int) -> Any:
     """The key of one random operator of a graph."""
     if key is None:
-        raise ModelError("this module draws random numbers in training: call apply with key=fdl.random.key(seed)")
+        raise InteropError("this module draws random numbers in training: call apply with key=fdl.random.key(seed)")
     return random.fold_in(key, stream)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import fdl.numpy as fnp
 from fdl import lax, nn
 from fdl.core.types import Array
-from fdl.errors import ModelError
+from fdl.errors import InteropError
 from fdl.interop.tables import OperatorTable
 
 TABLE = OperatorTable()
@@ -75,17 +75,17 @@ def network(
     """All directions of one layer.
 
     Raises:
-        ModelError: rows of several lengths, other activations, or settings that change cells.
+        InteropError: rows of several lengths, other activations, or settings that change cells.
     """
     if lengths is not None or others:
-        raise ModelError(
+        raise InteropError(
             f"from_onnx: fdl has no {kind} with {', '.join(['sequence_lens'] * (lengths is not None) + [*others])}"
         )
     x = fnp.swapaxes(x, 0, 1) if layout else x
     count, gates = w.shape[0], w.shape[1]
     names = activations or DEFAULTS[kind] * count
     if set(names) - ACTIVATIONS.keys():
-        raise ModelError(f"from_onnx: fdl has no {kind} with the activations {', '.join(names)}")
+        raise InteropError(f"from_onnx: fdl has no {kind} with the activations {', '.join(names)}")
     size = u.shape[-1]
     start = [
         fnp.zeros((count, x.shape[1], size), x.dtype) if part is None else fnp.swapaxes(part, 0, 1) if layout else part

@@ -6,7 +6,7 @@ import numpy as np
 
 import fdl.numpy as fnp
 from fdl.core.types import Array
-from fdl.errors import ModelError
+from fdl.errors import InteropError
 from fdl.interop import channels_first as images
 from fdl.interop import resizing
 from fdl.interop.onnx_operators.shapes import concrete, numbers
@@ -58,7 +58,7 @@ def resize(
     nearest_mode: str = "round_prefer_floor",
 ) -> Array:
     if antialias or coordinate_transformation_mode == "tf_crop_and_resize" or keep_aspect_ratio_policy != "stretch":
-        raise ModelError("from_onnx: fdl resizes without antialias, regions and aspect ratios")
+        raise InteropError("from_onnx: fdl resizes without antialias, regions and aspect ratios")
     along = list(range(x.ndim)) if axes is None else numbers(axes, "axes of Resize")
     factors = None if scales is None or not np.size(scales) else concrete(scales, "scales of Resize").tolist()
     if factors is None:

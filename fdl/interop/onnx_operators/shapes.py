@@ -7,7 +7,7 @@ import numpy as np
 import fdl.numpy as fnp
 from fdl import nn
 from fdl.core.types import Array
-from fdl.errors import ConcretizationError, ModelError
+from fdl.errors import ConcretizationError, InteropError
 from fdl.interop.aten import shapes as aten
 from fdl.interop.tables import OperatorTable
 
@@ -26,13 +26,13 @@ def concrete(value: Any, what: str) -> Any:
     """A value that has to be known when the model is traced.
 
     Raises:
-        ModelError: it is known only at run time.
+        InteropError: it is known only at run time.
     """
     try:
         return np.asarray(value)
     except ConcretizationError as error:
         message = f"apply: {what} depend on the numbers of an input; fdl needs them when it traces"
-        raise ModelError(message) from error
+        raise InteropError(message) from error
 
 
 @define("Shape")
