@@ -131,9 +131,10 @@ def _starts(operand: Any, start_indices: Any) -> list[Any]:
 
 def _from_front(start: Any, extent: int) -> Any:
     if isinstance(start, (int, np.integer)):
-        # The block is moved inside anyway, so that a start far outside is as good as one at the border.
-        place = max(0, min(int(start) + extent * (int(start) < 0), extent))
-        return as_array(np.asarray(place, int32 if extent <= np.iinfo(int32).max else np.int64))
+        # The block is moved inside anyway: a start that no index can hold is as good as the farthest one that can.
+        dtype = int32 if extent <= np.iinfo(int32).max else np.int64
+        place, bounds = int(start) + extent * (int(start) < 0), np.iinfo(dtype)
+        return as_array(np.asarray(max(bounds.min, min(place, bounds.max)), dtype))
     start = as_array(start)
     return from_front(start, extent) if start.dtype.kind in "iu" else start
 

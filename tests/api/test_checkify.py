@@ -72,6 +72,14 @@ def test_messages_and_results(jit, function, args, message, result):
     np.testing.assert_allclose(found, result, rtol=1e-6)
 
 
+@pytest.mark.parametrize("index", [5, -5])
+def test_known_indices_out_of_bounds_are_told_as_they_are(index):
+    checked = checkify.checkify(lambda x: lax.dynamic_slice(x, (index,), (1,)), errors=all_checks)
+    error, found = checked(X)
+    assert error.get() == OUTSIDE.format(index if index > 0 else index + 3)
+    np.testing.assert_array_equal(found, [-3.0 if index > 0 else 1.0])
+
+
 def test_messages_show_pytrees():
     def f(x):
         checkify.check(x > 0, "{tree} of {{}} {:.1f}, {pair[0]}", x, tree={"a": [x, 2]}, pair=x[None])
