@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-import fdl
 import fdl.numpy as fnp
+from fdl.api.environment import ensure_compile_time_eval
 from fdl.errors import InteropError, TreeError
 from fdl.interop.graph import Graph, ValueName, check_operators, resolve, store
 from fdl.interop.onnx_graph import graph_of, inlined, read
@@ -46,7 +46,7 @@ def run(graph: Graph, table: Mapping[str, Callable[..., Any]], values: Mapping[s
     for node, unused in zip(graph.nodes, graph.unused_after, strict=True):
         args = resolve(node.args, known)
         if all(arg is None or isinstance(arg, np.ndarray | np.generic) for arg in args):
-            with fdl.ensure_compile_time_eval():
+            with ensure_compile_time_eval():
                 result = table[node.operator](*args, **node.attributes)
             several = isinstance(result, tuple)
             result = tuple([np.asarray(r) for r in result]) if several else np.asarray(result)
