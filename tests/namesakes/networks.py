@@ -341,6 +341,10 @@ TABLE.exclude(
     "tests/nn/test_more_losses.py has their definitions",
 )
 TABLE.exclude(
+    "box_iou decode_boxes encode_boxes match_boxes non_max_suppression prior_boxes",
+    "tests/nn/test_boxes.py compares them with loops",
+)
+TABLE.exclude(
     "init_batch_norm init_conv init_dense init_embedding init_group_norm init_gru init_layer_norm init_lstm "
     "init_multi_head_attention init_rms_norm",
     "random or constant parameters, tests/nn/test_initializers.py",
