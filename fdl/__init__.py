@@ -72,6 +72,7 @@ _LAZY = (
     "optim",
     "random",
     "scipy",
+    "serve",
     "sharding",
     "test_util",
     "typing",

@@ -207,6 +207,14 @@ class OperatorError(InteropError, NotImplementedError):
     """
 
 
+class ServeError(FdlError, ValueError):
+    """A function cannot be served (`fdl.serve`).
+
+    It needs an example of a batch, inputs and outputs that are numbers, and a row of output for each row of input. Give
+    ``join=False`` for a function of whole batches.
+    """
+
+
 class CompilerError(FdlError, RuntimeError):
     """A pass of fdl's compiler failed, and there is no fallback.
 

@@ -23,6 +23,8 @@ ALLOWED = {
     "fdl/compile/fallback.py Exception": "a pass that failed, which is told as a CompilerWarning",
     "fdl/compile/runtime/executable.py BaseException": "a callback's exception is raised behind the native code",
     "fdl/interop/torch_model.py Exception": "whatever torch.export raises of a module, said with its text",
+    "fdl/serve/asgi.py Exception": "whatever the user's function raises; it is logged, clients are told that it failed",
+    "fdl/serve/batching.py Exception": "whatever the user's function raises, handed to the request that it is of",
     "fdl/ext/elementwise.py Exception": "NaN where the user's function raises, as documented",
     "fdl_spark/training/ahead.py Exception": "what does not compile ahead is compiled by the tasks, which say why",
     "fdl_spark/arguments.py Exception": "an argument that is no array, said with its own error",

@@ -110,6 +110,8 @@ LOCAL_IMPORTS = {
     ("fdl.numpy", "opt_einsum"): "slow to import, seldom needed",
     ("fdl.ops", "scipy"): "slow to import, seldom needed",
     ("fdl.scipy", "scipy"): "slow to import, seldom needed",
+    ("fdl.serve", "pyarrow"): "not installed everywhere",
+    ("fdl.serve", "uvicorn"): "not installed everywhere",
     ("fdl.trust", "pwd"): "exists on Unix only",
     ("fdl_spark.features.fit", "fdl_spark.features.on_spark"): "encoders work where PySpark is not installed",
     ("fdl_spark.features", "scipy"): "slow to import; only files of sound need it",
