@@ -6,9 +6,10 @@ require them: ``pip install 'fdl[interop]'``.
 
 from fdl.interop.names import to_torch_state_dict
 from fdl.interop.onnx_model import from_onnx
+from fdl.interop.onnx_writing import to_onnx
 from fdl.interop.torch_model import from_torch
 
-__all__ = ["from_onnx", "from_torch", "to_torch_state_dict"]
+__all__ = ["from_onnx", "from_torch", "to_onnx", "to_torch_state_dict"]
 
 
 def __dir__() -> list[str]:

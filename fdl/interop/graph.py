@@ -185,13 +185,13 @@ def check_operators(function: str, graphs: Iterable[Graph], known: Iterable[str]
         raise OperatorError(message(function, places, remedy))
 
 
-def message(function: str, places: Mapping[str, list[str]], remedy: str) -> str:
-    """What an OperatorError says of operators and where each of them stands."""
+def message(function: str, places: Mapping[str, list[str]], remedy: str, home: str = "fdl") -> str:
+    """What an OperatorError says of operators that `home` lacks, and where each of them stands."""
     rows = []
     for name in sorted(places):
         where, count = next(filter(None, places[name]), ""), len(places[name])
         times = "once" if count == 1 else f"{count} times"
         rows.append(f"{name} ({times}{', first in ' if where and count > 1 else ', in ' if where else ''}{where})")
     many = len(rows) > 1
-    text = f"{function}: {len(rows)} operator{'s have' if many else ' has'} no counterpart in fdl: {', '.join(rows)}"
+    text = f"{function}: {len(rows)} operator{'s have' if many else ' has'} no counterpart in {home}: {', '.join(rows)}"
     return f"{text}. {remedy}" if remedy else text

@@ -1,6 +1,6 @@
 """ONNX models as pure functions of fdl."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import fdl.numpy as fnp
 from fdl.api.environment import ensure_compile_time_eval
 from fdl.errors import InteropError, TreeError
 from fdl.interop.graph import Graph, ValueName, check_operators, resolve, store
+from fdl.interop.onnx_control import TABLE as CONTROL
 from fdl.interop.onnx_graph import graph_of, inlined, read
 from fdl.interop.onnx_operators import TABLE
 
@@ -36,16 +37,28 @@ class OnnxFunction:
             raise TreeError(f"params have no {missing[0]}: give a tree like the one that the import returned")
         values = {name: params[name] for name in self.parameters}
         values |= {name: fnp.asarray(value) for name, value in zip(names, inputs, strict=True)}
-        outputs = run(self.graph, {**TABLE, **self.operators}, values)
+        outputs = tuple(map(fnp.asarray, run(self.graph, {**TABLE, **self.operators}, values)))
         return outputs[0] if len(outputs) == 1 else outputs
 
 
 def run(graph: Graph, table: Mapping[str, Callable[..., Any]], values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The outputs of a graph. What depends on constants and shapes alone is computed at once, also in a trace."""
+    """The outputs of a graph. What depends on constants and shapes alone is computed at once, also in a trace.
+
+    Args:
+        graph: what to evaluate.
+        table: a function for each of its operators that holds no graph.
+        values: what its inputs stand for, and values around it by name.
+    """
     known = {**graph.constants, **values}
     for node, unused in zip(graph.nodes, graph.unused_after, strict=True):
         args = resolve(node.args, known)
-        if all(arg is None or isinstance(arg, np.ndarray | np.generic) for arg in args):
+        if node.operator in CONTROL and node.operator not in table:
+
+            def evaluate(inner: Graph, inputs: Sequence[Any], around: Mapping[str, Any] = known) -> tuple[Any, ...]:
+                return run(inner, table, {**around, **dict(zip(inner.inputs, inputs, strict=True))})
+
+            result = CONTROL[node.operator](evaluate, *args, **node.attributes)
+        elif all(arg is None or isinstance(arg, np.ndarray | np.generic) for arg in args):
             with ensure_compile_time_eval():
                 result = table[node.operator](*args, **node.attributes)
             several = isinstance(result, tuple)
@@ -55,7 +68,7 @@ def run(graph: Graph, table: Mapping[str, Callable[..., Any]], values: Mapping[s
         store(known, node.outputs, result)
         for name in unused:
             known.pop(name, None)
-    return tuple([fnp.asarray(known[name]) for name in graph.outputs])
+    return tuple([known[name] for name in graph.outputs])
 
 
 def from_onnx(
@@ -65,7 +78,7 @@ def from_onnx(
 
     The function can be compiled, differentiated, mapped and pickled, and needs no onnx. Opening a file runs no code;
     weights that are kept in other files are read only from the model's folder. Random and training operators are
-    those of evaluation; control flow, strings, sequences and sparse tensors are not read.
+    those of evaluation; strings, sequences and sparse tensors are not read.
 
     Args:
         model: a path, bytes, or an `onnx.ModelProto`.
@@ -87,7 +100,7 @@ def from_onnx(
     """
     proto, _ = read(model)
     graph, operators = graph_of(inlined(proto).graph), dict(operators or {})
-    check_operators("from_onnx", [graph], {*TABLE, *operators}, REMEDY)
+    check_operators("from_onnx", [graph], {*TABLE, *CONTROL, *operators}, REMEDY)
     static = {
         arg.name
         for node in graph.nodes

@@ -15,6 +15,7 @@ from fdl.interop.onnx_model import OnnxFunction
 from fdl.interop.onnx_operators import TABLE
 
 W = np.array([[1.0, -2.0], [0.5, 3.0], [2.0, 1.0]], np.float32)
+RNG = np.random.default_rng(0)
 X = np.arange(12, dtype=np.float32).reshape(2, 3, 2) - 5
 
 #: Rows of x, whatever their number is, through a layer: shapes are computed by nodes.
@@ -92,3 +93,66 @@ def test_a_file_with_weights_beside_it(tmp_path: Path) -> None:
     graph.node[0].op_type = "Gem"
     with pytest.raises(OperatorError, match=r"1 operator has no counterpart in fdl: Gem \(once\)"):
         from_onnx(helper.make_model(graph))
+
+
+def test_attention_with_a_cache_reads_what_lies_before_a_query() -> None:
+    q, k, v = (RNG.normal(size=(2, 1, n, 4)).astype(np.float32) for n in (2, 2, 2))
+    past = RNG.normal(size=(2, 2, 1, 3, 4)).astype(np.float32)
+    keys, values = np.concatenate([past[0], k], 2), np.concatenate([past[1], v], 2)
+    scores = q @ keys.swapaxes(2, 3) / 2
+    scores[..., 0, 4] = -np.inf  # the first of two queries, which stand behind three keys, must not read the fifth
+    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    found, present, *_ = TABLE["Attention"](*map(fnp.asarray, (q, k, v)), None, *map(fnp.asarray, past), is_causal=1)
+    np.testing.assert_allclose(found, weights @ values, rtol=1e-5)
+    np.testing.assert_array_equal(present, keys)
+
+
+def test_integers_that_stand_for_numbers() -> None:
+    x = fnp.asarray(np.array([[-1.0, 0.26, 300.0]], np.float32))
+    scale, zero = fnp.asarray(np.float32(0.5)), fnp.asarray(np.uint8(10))
+    stored = TABLE["QuantizeLinear"](x, scale, zero)
+    np.testing.assert_array_equal(stored, np.array([[8, 11, 255]], np.uint8))
+    np.testing.assert_array_equal(
+        TABLE["DequantizeLinear"](stored, scale, zero), np.array([[-1, 0.5, 122.5]], np.float32)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "want"),
+    [
+        ("Scaler", {"offset": [1.0, 2.0], "scale": [2.0]}, [[4, -8]]),
+        ("Normalizer", {"norm": "L1"}, [[0.6, -0.4]]),
+        ("LinearRegressor", {"coefficients": [1.0, 2.0, 3.0, 4.0], "intercepts": [1.0, 0.0], "targets": 2}, [[0, 1]]),
+    ],
+)
+def test_operators_of_scikit_learns_models(name: str, attributes: dict, want: list) -> None:
+    x = fnp.asarray(np.array([[3.0, -2.0]], np.float32))
+    np.testing.assert_allclose(TABLE[f"ai.onnx.ml.{name}"](x, **attributes), want, rtol=1e-6)
+
+
+def test_a_classifier_of_two_labels_has_one_row() -> None:
+    x = fnp.asarray(np.array([[3.0, -2.0], [0.0, 1.0]], np.float32))
+    settings = {"coefficients": [1.0, 1.0], "intercepts": [-2.0], "classlabels_ints": [5, 7]}
+    labels, scores = TABLE["ai.onnx.ml.LinearClassifier"](x, post_transform="LOGISTIC", **settings)
+    second = 1 / (1 + np.exp([1.0, 1.0]))
+    np.testing.assert_allclose(scores, np.stack([1 - second, second], 1), rtol=1e-6)
+    np.testing.assert_array_equal(labels, [5, 5])
+
+
+def test_branches_and_loops_are_evaluated() -> None:
+    twice = Graph(("i", "more", "v"), (Node("Add", (ValueName("v"), ValueName("x")), ("w",)),), ("more", "w", "w"))
+    minus = Graph((), (Node("Neg", (ValueName("x"),), ("n",)),), ("n",))
+    same = Graph((), (Node("Identity", (ValueName("x"),), ("p",)),), ("p",))
+    nodes = (
+        Node("Loop", (ValueName("trips"), None, ValueName("x")), ("last", "rows"), {"body": twice}),
+        Node("ReduceSum", (ValueName("x"),), ("total",), {"keepdims": 0}),
+        Node("Less", (ValueName("total"), ValueName("zero")), ("negative",)),
+        Node("If", (ValueName("negative"),), ("size",), {"then_branch": minus, "else_branch": same}),
+    )
+    for trips in (2, 20):
+        constants = {"trips": np.array(trips), "zero": np.zeros((), np.float32)}
+        apply = OnnxFunction(Graph(("x",), nodes, ("last", "rows", "size"), constants), ())
+        last, rows, size = apply({}, X[0])
+        np.testing.assert_allclose(last, X[0] * (trips + 1))
+        np.testing.assert_allclose(rows, np.multiply.outer(np.arange(2, trips + 2), X[0]))
+        np.testing.assert_allclose(size, -X[0])

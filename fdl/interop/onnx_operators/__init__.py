@@ -4,9 +4,21 @@ A function takes the operator's operands in order, None for those that are left 
 older versions of an operator had as attributes are arguments too.
 """
 
-from fdl.interop.onnx_operators import elementwise, losses, networks, recurrent, reductions, resizing, shapes
+from fdl.interop.onnx_operators import (
+    attention,
+    classical,
+    elementwise,
+    losses,
+    networks,
+    quantized,
+    recurrent,
+    reductions,
+    resizing,
+    shapes,
+)
 from fdl.interop.tables import joined
 
 TABLE = joined(
-    elementwise.TABLE, shapes.TABLE, reductions.TABLE, networks.TABLE, recurrent.TABLE, resizing.TABLE, losses.TABLE
-)
+    elementwise.TABLE, shapes.TABLE, reductions.TABLE, networks.TABLE, recurrent.TABLE, resizing.TABLE, losses.TABLE,
+    attention.TABLE, quantized.TABLE, classical.TABLE,
+)  # fmt: skip

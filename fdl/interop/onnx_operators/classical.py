@@ -1,0 +1,107 @@
+"""Operators of the domain ai.onnx.ml: what scikit-learn's linear models and scalers become."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import fdl.numpy as fnp
+from fdl import nn
+from fdl.core.types import Array
+from fdl.errors import InteropError
+from fdl.interop.tables import OperatorTable
+from fdl.scipy.special import ndtri
+
+TABLE = OperatorTable()
+define = TABLE.define
+
+
+def floats(values: Sequence[float]) -> Array:
+    return fnp.asarray(np.asarray(values, np.float32))
+
+
+def rows(x: Any) -> Array:
+    """A batch of 32-bit numbers."""
+    return fnp.atleast_2d(fnp.asarray(x).astype(np.float32))
+
+
+@define("ai.onnx.ml.Scaler")
+def scaler(x: Any, offset: Sequence[float] = (0.0,), scale: Sequence[float] = (1.0,)) -> Array:
+    return (x.astype(np.float32) - floats(offset)) * floats(scale)
+
+
+@define("ai.onnx.ml.Normalizer")
+def normalizer(x: Any, norm: str = "MAX") -> Array:
+    x = rows(x)
+    size = fnp.abs(x)
+    lengths = {"MAX": lambda: size.max(1), "L1": lambda: size.sum(1), "L2": lambda: fnp.sqrt((x * x).sum(1))}
+    length = lengths[norm]()[:, None]
+    return x / fnp.where(length == 0, fnp.ones((), x.dtype), length)
+
+
+@define("ai.onnx.ml.Binarizer")
+def binarizer(x: Any, threshold: float = 0.0) -> Array:
+    return (x > threshold).astype(x.dtype)
+
+
+@define("ai.onnx.ml.ArrayFeatureExtractor")
+def array_feature_extractor(x: Any, places: Any) -> Array:
+    found = fnp.take(x, fnp.reshape(places, (-1,)), axis=-1)
+    return found[None] if found.ndim == 1 else found
+
+
+@define("ai.onnx.ml.FeatureVectorizer")
+def feature_vectorizer(*arrays: Any, inputdimensions: Sequence[int] = ()) -> Array:
+    return fnp.concatenate([rows(x) for x in arrays], axis=1)
+
+
+def transformed(scores: Any, name: str) -> Array:
+    """Scores as probabilities, or as they are."""
+    if name == "LOGISTIC":
+        return nn.sigmoid(scores)
+    if name == "SOFTMAX":
+        return nn.softmax(scores, axis=1)
+    if name == "SOFTMAX_ZERO":
+        return fnp.where(scores == 0, fnp.zeros((), scores.dtype), nn.softmax(scores, axis=1, where=scores != 0))
+    if name == "PROBIT":
+        return ndtri(scores)
+    if name != "NONE":
+        raise InteropError(f"apply: ai.onnx.ml has no post_transform {name}")
+    return scores
+
+
+@define("ai.onnx.ml.LinearRegressor")
+def linear_regressor(
+    x: Any,
+    coefficients: Sequence[float] = (),
+    intercepts: Sequence[float] = (),
+    post_transform: str = "NONE",
+    targets: int = 1,
+) -> Array:
+    scores = fnp.matmul(rows(x), floats(coefficients).reshape(targets, -1).T)
+    return transformed(scores + floats(intercepts) if len(intercepts) else scores, post_transform)
+
+
+@define("ai.onnx.ml.LinearClassifier")
+def linear_classifier(
+    x: Any,
+    classlabels_ints: Sequence[int] = (),
+    classlabels_strings: Sequence[str] = (),
+    coefficients: Sequence[float] = (),
+    intercepts: Sequence[float] = (),
+    multi_class: int = 0,
+    post_transform: str = "NONE",
+) -> tuple[Array, Array]:
+    """The labels and the scores. One row of coefficients for two labels is that of the second."""
+    if len(classlabels_strings):
+        raise InteropError("apply: the model has labels of text; export it with labels that are integers")
+    labels = fnp.asarray(np.asarray(classlabels_ints, np.int64))
+    count = max(len(intercepts), 1)
+    scores = fnp.matmul(rows(x), floats(coefficients).reshape(count, -1).T)
+    scores = scores + floats(intercepts) if len(intercepts) else scores
+    if count == 1 and len(classlabels_ints) == 2:
+        other = 1 - nn.sigmoid(scores) if post_transform == "LOGISTIC" else -scores
+        scores = fnp.concatenate([other, transformed(scores, post_transform)], axis=1)
+    else:
+        scores = transformed(scores, post_transform)
+    return fnp.take(labels, fnp.argmax(scores, axis=1)), scores
