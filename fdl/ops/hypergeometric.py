@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fdl.core.types import TensorType
 from fdl.dtypes import COMPLEX
 from fdl.errors import DifferentiationError
 from fdl.ops.arithmetic import add, div, mul, sub
@@ -55,6 +56,11 @@ class ParameterDerivative(Special, abstract=True):
 
     index: int
     function: ClassVar[str]
+
+    def result(self, *types: TensorType) -> TensorType:
+        if not 0 <= self.index < len(types) - 1:
+            raise ValueError(f"{self.function} has no parameter {self.index}")
+        return super().result(*types)
 
     def reference(self, *xs: np.ndarray) -> np.ndarray:
         wide = [x.astype(np.float64) for x in xs]
