@@ -24,6 +24,7 @@ import fdl.numpy as fnp
 from fdl import lax, nn, random
 from fdl.api.inspect import ShapeDtypeStruct
 from fdl.core.types import Array
+from fdl.errors import ShapeError
 from fdl.nn.layers import Params
 
 
@@ -130,9 +131,14 @@ def anomalies(values: Any, forecasts: Any, count: int) -> Array:
     Returns:
         bool [steps].
 
+    Raises:
+        ShapeError: the values are no vector, or fewer than the count.
+
     >>> anomalies(fnp.array([0.0, 5.0]), fnp.array([0.1, 0.0]), 1).tolist()
     [False, True]
     """
     distances = fnp.abs(fnp.asarray(values) - fnp.asarray(forecasts))
+    if distances.ndim != 1 or not 0 <= count <= distances.size:
+        raise ShapeError(f"anomalies needs values [steps], of which {count} can be chosen, got {distances.type}")
     _, places = lax.top_k(distances, count)
     return fnp.zeros(distances.shape, bool).at[places].set(True)

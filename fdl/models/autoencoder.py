@@ -16,6 +16,7 @@ many principal components, about 0.017 of pixels from 0 to 1.
 (2, 3)
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,7 @@ import fdl.numpy as fnp
 from fdl import nn, random
 from fdl.api.inspect import ShapeDtypeStruct
 from fdl.core.types import Array
+from fdl.errors import ShapeError
 from fdl.nn.layers import Params
 
 
@@ -72,6 +74,11 @@ def init(key: Any, config: Config = Config()) -> Params:
     """
     sizes = [config.channels, *config.widths]
     side = config.size // 2 ** len(config.widths)
+    if not side or config.size % 2 ** len(config.widths):
+        raise ShapeError(
+            f"autoencoder: the size {config.size} is no multiple of {2 ** len(config.widths)}, by which its "
+            f"{len(config.widths)} convolutions divide it"
+        )
     first, second, *keys = random.split(key, 2 + 2 * len(config.widths))
     flat = side * side * sizes[-1]
     pairs = list(pairwise(sizes))
@@ -99,7 +106,7 @@ def encode(params: Params, images: Any) -> Array:
     x = fnp.asarray(images)
     for layer in params["down"]:
         x = nn.relu(nn.conv(layer, x, strides=2))
-    return nn.dense(params["code"], x.reshape(x.shape[0], -1))
+    return nn.dense(params["code"], x.reshape(x.shape[0], math.prod(x.shape[1:])))
 
 
 def decode(params: Params, codes: Any, *, config: Config = Config()) -> Array:
@@ -116,8 +123,8 @@ def decode(params: Params, codes: Any, *, config: Config = Config()) -> Array:
     >>> decode(init(random.key(0)), fnp.zeros((1, 32))).shape
     (1, 28, 28, 1)
     """
-    side = config.size // 2 ** len(config.widths)
-    x = nn.relu(nn.dense(params["spread"], codes)).reshape(-1, side, side, config.widths[-1])
+    codes, side = fnp.asarray(codes), config.size // 2 ** len(config.widths)
+    x = nn.relu(nn.dense(params["spread"], codes)).reshape(codes.shape[0], side, side, config.widths[-1])
     for number, layer in enumerate(params["up"]):
         x = nn.conv_transpose(layer, nn.relu(x) if number else x, strides=2)
     return x

@@ -25,6 +25,7 @@ import fdl.numpy as fnp
 from fdl import nn, random
 from fdl.api.inspect import ShapeDtypeStruct
 from fdl.core.types import Array
+from fdl.models.tokens import within
 from fdl.nn.layers import Params
 
 
@@ -126,19 +127,22 @@ def apply(
         params: from :func:`init`.
         tokens: integers [batch, tokens], at most `length` tokens.
         segments: integers like the tokens: 0 for the first sentence, 1 for the second; None is 0 for all.
-        mask: bool like the tokens: false for padding, which changes nothing; None is no padding.
+        mask: bool like the tokens, or 0 and 1: false for padding, which changes nothing; None is no padding.
         config: what the parameters were made with.
         key: random key, for dropout; None is no dropout.
 
     Returns:
         The last hidden state [batch, tokens, size], and the pooled output [batch, size], made of the first token.
 
+    Raises:
+        ShapeError: the tokens are no matrix, or too many.
+
     >>> config = Config(vocabulary=50, size=8, blocks=1, heads=2)
     >>> hidden, pooled = apply(init(random.key(0), config), fnp.array([[2, 7, 3]]), config=config)
     >>> hidden.shape, pooled.shape
     ((1, 3, 8), (1, 8))
     """
-    tokens = fnp.asarray(tokens)
+    tokens = within("bert", tokens, config.length)
     first, second = (None, None) if key is None else random.split(key)
     x = nn.embedding(params["tokens"], tokens) + params["positions"]["w"][: tokens.shape[1]]
     x = x + nn.embedding(params["segments"], fnp.zeros_like(tokens) if segments is None else segments)
@@ -147,7 +151,7 @@ def apply(
         x = nn.dropout(first, config.dropout, x)
     x = nn.transformer(
         params["blocks"], x, heads=config.heads, norm_first=False, epsilon=_EPSILON, activation=_gelu,
-        mask=None if mask is None else fnp.asarray(mask)[:, None, None], rate=config.dropout,
+        mask=None if mask is None else (fnp.asarray(mask) != 0)[:, None, None], rate=config.dropout,
         attention_rate=config.dropout, key=second,
     )  # fmt: skip
     return x, fnp.tanh(nn.dense(params["pooler"], x[:, 0]))

@@ -26,6 +26,7 @@ import fdl.numpy as fnp
 from fdl import lax, nn, random
 from fdl.api.inspect import ShapeDtypeStruct
 from fdl.core.types import Array
+from fdl.errors import ShapeError
 from fdl.nn.layers import Params
 
 
@@ -110,17 +111,25 @@ def apply(params: Params, frames: Any, *, config: Config = Config()) -> Array:
     Returns:
         [batch, future, size, size]; their sigmoid is the forecast.
 
+    Raises:
+        ShapeError: the frames have another shape.
+
     >>> params = init(random.key(0), config := Config(layers=(2,), window=3, size=8, frames=2, future=3))
     >>> apply(params, fnp.zeros((1, 2, 8, 8)), config=config).shape
     (1, 3, 8, 8)
     """
     x = fnp.asarray(frames)
     batch, side, patch = x.shape[0], config.size // config.patch, config.patch
+    if x.shape[1:] != (config.frames, side * patch, side * patch):
+        raise ShapeError(
+            f"conv_lstm needs frames [batch, {config.frames}, size, size], where the size {config.size} is a multiple "
+            f"of the patch {patch}, got {x.type}"
+        )
     x = x.reshape(batch, config.frames, side, patch, side, patch).transpose(1, 0, 2, 4, 3, 5)
     xs: Any = x.reshape(config.frames, batch, side, side, patch**2)
     states = []
     for layer, size in zip(params["encoder"], config.layers, strict=True):
-        start = nn.conv_lstm_carry(batch, (side, side), size, x.dtype)
+        start = nn.conv_lstm_carry(batch, (side, side), size, fnp.result_type(x.dtype, layer["wh"].dtype))
         state, xs = _layer(layer, start, xs, config.frames)
         states.append(state)
     xs, seen = None, []
@@ -128,7 +137,7 @@ def apply(params: Params, frames: Any, *, config: Config = Config()) -> Array:
         _, xs = _layer(layer, state, xs, config.future)
         seen.append(xs)
     features = fnp.concatenate(seen, axis=-1)
-    y = nn.conv(params["out"], features.reshape(-1, side, side, features.shape[-1]))
+    y = nn.conv(params["out"], features.reshape(config.future * batch, side, side, features.shape[-1]))
     y = y.reshape(config.future, batch, side, side, patch, patch).transpose(1, 0, 2, 4, 3, 5)
     return y.reshape(batch, config.future, config.size, config.size)
 
@@ -137,7 +146,7 @@ def _layer(params: Params, state: Any, xs: Any, length: int) -> tuple[Any, Array
     """All steps of a layer; its inputs of all steps are convolved at once."""
     outer: Any = None
     if xs is not None:
-        outer = nn.conv({"w": params["wx"]}, xs.reshape(-1, *xs.shape[2:]))
+        outer = nn.conv({"w": params["wx"]}, xs.reshape(length * xs.shape[1], *xs.shape[2:]))
         outer = outer.reshape(*xs.shape[:2], *outer.shape[1:])
     peep_in, peep_forget, peep_out = params["peepholes"]
 

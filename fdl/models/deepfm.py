@@ -15,6 +15,7 @@ Expected: an AUC of 0.8007 and a log loss of 0.45083 on Criteo (table 2 of the p
 (1,)
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,7 @@ def apply(params: Params, ids: Any, values: Any = None, *, config: Config = Conf
         linear, vectors = linear * fnp.asarray(values)[..., None], vectors * fnp.asarray(values)[..., None]
     # Half the square of the sum without the sum of squares: the inner products of all pairs of fields.
     pairs = 0.5 * fnp.sum(fnp.square(fnp.sum(vectors, axis=-2)) - fnp.sum(fnp.square(vectors), axis=-2), axis=-1)
-    x = vectors.reshape((*vectors.shape[:-2], -1))
+    x = vectors.reshape((*vectors.shape[:-2], math.prod(vectors.shape[-2:])))
     deep = nn.mlp(params["deep"], x, rate=config.dropout, key=key)
     return fnp.sum(linear, axis=(-2, -1)) + pairs + deep[..., 0]
 

@@ -26,6 +26,7 @@ from fdl import nn, random
 from fdl.api.inspect import ShapeDtypeStruct
 from fdl.core.types import Array
 from fdl.errors import ShapeError
+from fdl.models.tokens import within
 from fdl.nn.layers import Params
 
 
@@ -109,11 +110,14 @@ def features(params: Params, tokens: Any, *, config: Config = Config(), key: Any
     Returns:
         [batch, tokens, size]; with caches a pair of it and the new caches.
 
+    Raises:
+        ShapeError: the tokens are no matrix, or too many.
+
     >>> config = Config(vocabulary=50, size=8, blocks=1, heads=2)
     >>> features(init(random.key(0), config), fnp.array([[3, 4]]), config=config).shape
     (1, 2, 8)
     """
-    tokens = fnp.asarray(tokens)
+    tokens = within("gpt2", tokens, config.length)
     start = 0 if caches is None else caches[0]["index"]
     first, second = (None, None) if key is None else random.split(key)
     places = start + fnp.arange(tokens.shape[1])
@@ -140,6 +144,9 @@ def apply(params: Params, tokens: Any, *, config: Config = Config(), key: Any = 
 
     Returns:
         [batch, tokens, vocabulary].
+
+    Raises:
+        ShapeError: the tokens are no matrix, or too many.
 
     >>> config = Config(vocabulary=50, size=8, blocks=1, heads=2)
     >>> apply(init(random.key(0), config), fnp.array([[3, 4]]), config=config).shape
@@ -189,16 +196,19 @@ def generate(
         int32 [batch, length], without the prompt.
 
     Raises:
-        ShapeError: prompt and length are too long.
+        ShapeError: there is no token in the prompt, or prompt and length are too long.
 
     >>> config = Config(vocabulary=50, size=8, blocks=1, heads=2)
     >>> generate(init(random.key(0), config), fnp.array([[3, 4]]), 5, config=config).shape
     (1, 5)
     """
-    prompt = fnp.asarray(prompt)
+    prompt = within("gpt2.generate", prompt, config.length)
     batch, tokens = prompt.shape
-    if tokens + length > config.length:
-        raise ShapeError(f"gpt2.generate: {tokens} tokens of the prompt and {length} more exceed {config.length}")
+    if not tokens or tokens + length > config.length:
+        raise ShapeError(
+            f"gpt2.generate needs a prompt of at least one token, which with {length} more has at most "
+            f"{config.length}, got {prompt.type}"
+        )
     caches = nn.transformer_caches(params["blocks"], batch, tokens + length, heads=config.heads)
     if tokens > 1:
         _, caches = features(params, prompt[:, :-1], config=config, caches=caches)

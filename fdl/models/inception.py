@@ -20,6 +20,7 @@ Expected: ImageNet, top-1 accuracy of one crop 68.7 % and top-5 of 88.9 % (Caffe
 (2, 5)
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -231,7 +232,7 @@ def all_logits(
         x = nn.adaptive_avg_pool(x, (4, 4))
         x, new = conv(x, params[name]["conv"], state[name]["conv"])
         after[name] = {"conv": new}
-        x = nn.relu(nn.dense(params[name]["hidden"], x.reshape(x.shape[0], -1)))
+        x = nn.relu(nn.dense(params[name]["hidden"], x.reshape(x.shape[0], math.prod(x.shape[1:]))))
         x = x if dropout_key is None else nn.dropout(dropout_key, 0.7, x)
         return nn.dense(params[name]["out"], x)
 

@@ -13,6 +13,7 @@ Expected: 0.95 % errors on the 10,000 test images of MNIST, 0.8 % with distorted
 (2, 10)
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +95,7 @@ def apply(params: Params, images: Any, *, config: Config = Config()) -> Array:
     """
     x = nn.max_pool(nn.relu(nn.conv(params["conv1"], images)), 2)
     x = nn.max_pool(nn.relu(nn.conv(params["conv2"], x, padding="VALID")), 2)
-    x = x.reshape(x.shape[0], -1)
+    x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
     for name in ("dense1", "dense2"):
         x = nn.relu(nn.dense(params[name], x))
     return nn.dense(params["dense3"], x)

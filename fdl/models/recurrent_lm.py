@@ -32,6 +32,7 @@ import fdl.numpy as fnp
 from fdl import nn, random
 from fdl.api.inspect import ShapeDtypeStruct
 from fdl.core.types import Array
+from fdl.errors import ShapeError
 from fdl.nn.layers import Params
 
 
@@ -225,11 +226,18 @@ def generate(
     Returns:
         int32 [batch, length], without the prompt.
 
+    Raises:
+        ShapeError: the prompt is no matrix, or there is no token in it.
+
     >>> config = Config(vocabulary=50, size=8)
     >>> generate(init(random.key(0), config), fnp.array([[3, 4]]), 5, config=config).shape
     (1, 5)
     """
     prompt = fnp.asarray(prompt)
+    if prompt.ndim != 2 or not prompt.shape[1]:
+        raise ShapeError(
+            f"recurrent_lm.generate needs a prompt [batch, tokens] of at least one token, got {prompt.type}"
+        )
     state = None
     if prompt.shape[1] > 1:
         _, state = outputs_and_state(params, prompt[:, :-1], config=config)

@@ -29,6 +29,7 @@ import fdl.numpy as fnp
 from fdl import nn, random
 from fdl.api.inspect import ShapeDtypeStruct
 from fdl.core.types import Array
+from fdl.models.tokens import within
 from fdl.nn.layers import Params
 
 
@@ -103,11 +104,14 @@ def features(params: Params, histories: Any, *, config: Config = Config(), key: 
     Returns:
         [batch, tokens, size]. Padding changes nothing, and gives zeros.
 
+    Raises:
+        ShapeError: the tokens are no matrix, or too many.
+
     >>> config = Config(items=20, length=4)
     >>> features(init(random.key(0), config), fnp.array([[0, 3, 7, 2]]), config=config).shape
     (1, 4, 50)
     """
-    histories = fnp.asarray(histories)
+    histories = within("sasrec", histories, config.length)
     first, second = (None, None) if key is None else random.split(key)
     # The last item has the last position, however long the history is.
     places = fnp.arange(config.length - histories.shape[1], config.length)
@@ -136,6 +140,9 @@ def apply(
 
     Returns:
         [batch, tokens, candidates].
+
+    Raises:
+        ShapeError: the tokens are no matrix, or too many.
 
     >>> config = Config(items=20, length=4)
     >>> apply(init(random.key(0), config), fnp.array([[0, 3, 7, 2]]), config=config).shape

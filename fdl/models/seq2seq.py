@@ -199,6 +199,6 @@ def _decoded(params: Params, state: dict[str, Array], word: Array) -> tuple[Arra
     )  # fmt: skip
     told = fnp.concatenate([word, context], axis=-1)
     pairs = nn.dense(params["maxout"], fnp.concatenate([told, hidden], axis=-1))
-    features = fnp.max(pairs.reshape((*pairs.shape[:-1], -1, 2)), axis=-1)
+    features = fnp.max(pairs.reshape((*pairs.shape[:-1], pairs.shape[-1] // 2, 2)), axis=-1)
     hidden, _ = nn.gru_cell(params["decoder"], hidden, told)
     return features, state | {"hidden": hidden}

@@ -16,6 +16,7 @@ Expected: mAP of VOC 2007 74.3 % when trained on VOC 2007 and 2012, 77.2 % with 
 ((1, 336, 3), (1, 336, 4), (336, 4))
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -167,7 +168,9 @@ def apply(params: Params, images: Any, *, config: Config = Config()) -> tuple[Ar
     found = []
     for name, size in (("classes", config.classes + 1), ("offsets", 4)):
         outputs = [nn.conv(head[name], x) for head, x in zip(params["heads"], read, strict=True)]
-        found.append(fnp.concatenate([y.reshape(y.shape[0], -1, size) for y in outputs], axis=1))
+        found.append(
+            fnp.concatenate([y.reshape(y.shape[0], math.prod(y.shape[1:]) // size, size) for y in outputs], axis=1)
+        )
     return found[0], found[1]
 
 
@@ -202,7 +205,7 @@ def multibox_loss(logits: Any, offsets: Any, priors: Any, boxes: Any, classes: A
         offsets: [batch, priors, 4].
         priors: [priors, 4].
         boxes: [batch, n, 4].
-        classes: [batch, n], negative where there is no box.
+        classes: [batch, n], negative where there is no box. A box without an area is none either.
         negatives: how many prior boxes without an object count for each that has one.
 
     Returns:
@@ -214,9 +217,12 @@ def multibox_loss(logits: Any, offsets: Any, priors: Any, boxes: Any, classes: A
     0.0
     """
     boxes, classes = fnp.asarray(boxes), fnp.asarray(classes)
+    if not boxes.shape[1]:  # a place that nothing fills, so that there is one to read
+        boxes = fnp.zeros((boxes.shape[0], 1, 4), boxes.dtype)
+        classes = fnp.full((boxes.shape[0], 1), -1, classes.dtype)
 
     def one(logits: Array, offsets: Array, boxes: Array, classes: Array) -> tuple[Array, Array]:
-        valid = classes >= 0
+        valid = (classes >= 0) & fnp.all(boxes[:, 2:] > boxes[:, :2], axis=-1)
         own, matched = nn.match_boxes(priors, boxes, valid)
         safe = fnp.where(valid[:, None], boxes, fnp.asarray([0.0, 0, 1, 1], boxes.dtype))
         wanted = fnp.where(matched, classes[own] + 1, 0)

@@ -217,7 +217,7 @@ def translate(
     (1, 4, 5)
     """
     sources = fnp.asarray(sources)
-    positions = nn.sinusoidal_positions(length, config.size)
+    positions = nn.sinusoidal_positions(length, config.size, dtype=params["tokens"]["w"].dtype)
     state = {
         "memory": encode(params, sources, config=config),
         "mask": _there(sources),
@@ -239,7 +239,7 @@ def translate(
 
 def _embedded(params: Params, tokens: Array, config: Config, key: Any) -> tuple[Array, Any]:
     x = nn.embedding(params["tokens"], tokens) * config.size**0.5
-    x = x + nn.sinusoidal_positions(tokens.shape[1], config.size)
+    x = x + nn.sinusoidal_positions(tokens.shape[1], config.size, dtype=x.dtype)
     if key is None:
         return x, None
     first, second = random.split(key)

@@ -83,7 +83,7 @@ def init(key: Any, config: Config = Config()) -> Params:
     return {
         "down": [pair(a, b) for a, b in pairwise((config.channels, *config.widths))],
         "grow": [nn.init_conv(next(keys), a, b, (2, 2)) for a, b in rising],
-        "up": [pair(a, b) for a, b in rising],
+        "up": [pair(2 * b, b) for _, b in rising],  # what was seen on the way down, and what has grown
         "out": nn.init_conv(next(keys), config.widths[0], config.classes, (1, 1)),
     }
 

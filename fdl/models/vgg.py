@@ -15,6 +15,7 @@ Expected: ImageNet, top-1 accuracy of one crop 69.0 % (vgg11), 69.9 % (vgg13), 7
 (2, 5)
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -134,7 +135,7 @@ def apply(params: Params, images: Any, *, config: Config = Config(), key: Any = 
     """
     keys = [None, None] if key is None else list(random.split(key))
     x = nn.adaptive_avg_pool(features(params, images), (config.pooled, config.pooled))
-    x = x.reshape(x.shape[0], -1)
+    x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
     for name, dropout_key in zip(("hidden1", "hidden2"), keys, strict=True):
         x = nn.relu(nn.dense(params[name], x))
         x = x if dropout_key is None else nn.dropout(dropout_key, config.rate, x)

@@ -23,6 +23,7 @@ import fdl.numpy as fnp
 from fdl import nn, random
 from fdl.api.inspect import ShapeDtypeStruct
 from fdl.core.types import Array
+from fdl.errors import ShapeError
 from fdl.nn.layers import Params
 
 
@@ -82,6 +83,8 @@ def init(key: Any, config: Config = Config()) -> Params:
     (1, 5, 8)
     """
     width, tokens = config.width, (config.size // config.patch) ** 2 + 1
+    if config.size < config.patch:
+        raise ShapeError(f"vit: an image of {config.size} pixels has no patch of {config.patch}")
     patch_key, token_key, position_key, out_key, *keys = random.split(key, 4 + config.layers)
     blocks = []
     for block_key in keys:
@@ -117,6 +120,9 @@ def apply(params: Params, images: Any, *, config: Config = Config(), key: Any = 
     Returns:
         [batch, classes].
 
+    Raises:
+        ShapeError: the images have another size.
+
     >>> small = Config(size=8, patch=4, width=8, hidden=16, layers=1, heads=2)
     >>> apply(init(random.key(0), small), fnp.zeros((1, 8, 8, 3)), config=small).shape
     (1, 1000)
@@ -128,7 +134,12 @@ def apply(params: Params, images: Any, *, config: Config = Config(), key: Any = 
 
     norm = partial(nn.layer_norm, epsilon=1e-6)
     x = nn.conv(params["patches"], images, strides=config.patch, padding="VALID")
-    x = x.reshape(x.shape[0], -1, config.width)
+    x = x.reshape(x.shape[0], x.shape[1] * x.shape[2], config.width)
+    if x.shape[1] + 1 != params["positions"].shape[1]:
+        raise ShapeError(
+            f"vit needs images [batch, {config.size}, {config.size}, channels], with a patch for each of its "
+            f"{params['positions'].shape[1] - 1} positions, got {fnp.asarray(images).type}"
+        )
     token = fnp.broadcast_to(params["class_token"], (x.shape[0], 1, config.width))
     x = dropped(fnp.concatenate([token, x], axis=1) + params["positions"], 0)
     for number, block in enumerate(params["blocks"]):

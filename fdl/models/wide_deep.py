@@ -15,6 +15,7 @@ AUC of 0.728 against 0.726 of the linear model alone, on data that is not public
 (1,)
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -114,7 +115,7 @@ def apply(params: Params, categories: Any, crosses: Any, numbers: Any, *, config
     crossed = nn.stacked_ids(crosses, config.crosses) + sum(config.columns)
     wide = nn.embedding_bag(params["wide"], fnp.concatenate([places, crossed], axis=-1), mode="sum")
     found = nn.embedding(params["embedding"], places)
-    x = fnp.concatenate([found.reshape((*found.shape[:-2], -1)), numbers], axis=-1)
+    x = fnp.concatenate([found.reshape((*found.shape[:-2], math.prod(found.shape[-2:]))), numbers], axis=-1)
     return (wide + nn.dense(params["numbers"], numbers) + nn.mlp(params["deep"], x))[..., 0]
 
 

@@ -14,6 +14,7 @@ from fdl import lax
 from fdl.core.types import Array
 from fdl.dtypes import int32
 from fdl.errors import ShapeError
+from fdl.numpy._operands import floating
 
 
 def box_iou(first: Any, second: Any) -> Array:
@@ -128,11 +129,11 @@ def match_boxes(priors: Any, boxes: Any, valid: Any, threshold: float = 0.5) -> 
     """Which true box each prior box has to find. Source: Liu et al., "SSD" (2016), section 2.2.
 
     A prior box has the true box that it overlaps most, if by at least the threshold; besides, each true box has the
-    prior box that overlaps it most.
+    prior box that overlaps it most. A box that overlaps none, such as one without an area, has none.
 
     Args:
         priors: [priors, 4].
-        boxes: the true boxes of an image, [boxes, 4].
+        boxes: the true boxes of an image, [boxes, 4]; there may be none.
         valid: bool [boxes]; what is false only fills up.
         threshold: of overlaps.
 
@@ -144,11 +145,14 @@ def match_boxes(priors: Any, boxes: Any, valid: Any, threshold: float = 0.5) -> 
     [[0, 0, 0], [False, True, False]]
     """
     valid = fnp.asarray(valid)
+    if not valid.size:
+        count = fnp.asarray(priors).shape[0]
+        return fnp.zeros(count, int32), fnp.zeros(count, bool)
     overlaps = fnp.where(valid, box_iou(priors, boxes), -1.0)
     count = overlaps.shape[1]
     best = fnp.argmax(overlaps, axis=0)  # the prior box of each true one
     places = fnp.arange(overlaps.shape[0])[:, None]
-    forced = (places == best) & valid  # [priors, boxes]
+    forced = (places == best) & (overlaps > 0)  # [priors, boxes]
     own = fnp.argmax(forced * (1 + fnp.arange(count)), axis=1)  # of several, the last
     is_forced = fnp.any(forced, axis=1)
     matched = is_forced | (fnp.max(overlaps, axis=1) >= threshold)
@@ -178,9 +182,11 @@ def non_max_suppression(
     >>> kept[there].tolist()
     [0, 2]
     """
-    boxes, scores = _boxes("non_max_suppression", boxes), fnp.asarray(scores)
+    boxes, scores = _boxes("non_max_suppression", boxes), floating(fnp.asarray(scores))
     if boxes.ndim != 2 or scores.shape != boxes.shape[:1]:
         raise ShapeError(f"non_max_suppression needs boxes [n, 4] and scores [n], got {boxes.type} and {scores.type}")
+    if not scores.size:
+        return fnp.zeros(count, int32), fnp.zeros(count, bool)
 
     def step(left: Array, _: Any) -> tuple[Array, tuple[Array, Array]]:
         best = fnp.argmax(left)
@@ -195,7 +201,7 @@ def non_max_suppression(
 
 
 def _boxes(name: str, boxes: Any) -> Array:
-    boxes = fnp.asarray(boxes)
+    boxes = floating(fnp.asarray(boxes))  # whole numbers without a sign have no differences
     if boxes.ndim < 1 or boxes.shape[-1] != 4:
         raise ShapeError(f"{name} needs boxes [..., 4], got {boxes.type}")
     return boxes

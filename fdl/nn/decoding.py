@@ -15,10 +15,12 @@ from fdl.core.types import Array
 from fdl.dtypes import int32
 from fdl.errors import ShapeError
 from fdl.nn.softmax import log_softmax, softmax
+from fdl.scalars import Scalar, checked
 
 Step = Callable[[Any, Array], tuple[Array, Any]]
 
 
+@checked(temperature=Scalar(0.0))
 def generate(
     step: Step, state: Any, first: Any, length: int, *, end: int | None = None, key: Any = None,
     temperature: Any = 1.0, top_k: int | None = None, top_p: Any = None,
@@ -32,7 +34,7 @@ def generate(
         length: how many tokens to make, at least one.
         end: the token that ends a sequence; all after it are `end` too. None for none.
         key: random key; None takes the token of the largest logit.
-        temperature: divides the logits before a token is drawn.
+        temperature: divides the logits before a token is drawn; 0 takes the token of the largest logit.
         top_k: draw from the tokens of the `top_k` largest logits only. Source: Fan et al. (2018).
         top_p: draw from the fewest tokens whose probabilities add up to this. Source: Holtzman et al. (2020).
 
@@ -41,6 +43,7 @@ def generate(
 
     Raises:
         ShapeError: the first tokens are no vector, or the length is not positive.
+        RangeError: the temperature is negative, or `top_k` less than 1.
 
     >>> def count(state, tokens):
     ...     return fnp.eye(5)[(tokens + 1) % 5], state
@@ -50,9 +53,12 @@ def generate(
     first = _first("generate", first, length)
 
     def chosen(logits: Array, key: Any) -> Array:
-        if key is None:
-            return fnp.argmax(logits, axis=-1).astype(int32)
-        return random.categorical(key, keep_likely(logits / temperature, top_k, top_p)).astype(int32)
+        best = fnp.argmax(logits, axis=-1).astype(int32)
+        if key is None or (isinstance(temperature, int | float) and temperature == 0):
+            return best
+        divisor = fnp.where(fnp.asarray(temperature) > 0, temperature, 1)
+        drawn = random.categorical(key, keep_likely(logits / divisor, top_k, top_p)).astype(int32)
+        return drawn if isinstance(temperature, int | float) else fnp.where(temperature > 0, drawn, best)
 
     def after(carry: tuple[Any, Array, Array], key: Any) -> tuple[tuple[Any, Array, Array], Array]:
         state, tokens, ended = carry
@@ -68,16 +74,20 @@ def generate(
     return fnp.swapaxes(made, 0, 1)
 
 
+@checked(top_k=Scalar(1.0, whole=True))
 def keep_likely(logits: Any, top_k: int | None = None, top_p: Any = None) -> Array:
     """Logits in which unlikely tokens are minus infinity.
 
     Args:
         logits: [..., vocabulary].
         top_k: how many tokens stay; None is all. Of equal logits at the border all stay.
-        top_p: the fewest tokens stay whose probabilities add up to at least this; None is all.
+        top_p: the fewest tokens stay whose probabilities add up to at least this, and at least one; None is all.
 
     Returns:
         An array like `logits`.
+
+    Raises:
+        RangeError: `top_k` is less than 1.
 
     >>> keep_likely(fnp.array([1.0, 3.0, 2.0]), top_k=2).tolist()
     [-inf, 3.0, 2.0]
@@ -90,7 +100,8 @@ def keep_likely(logits: Any, top_k: int | None = None, top_p: Any = None) -> Arr
         falling = -fnp.sort(-logits, axis=-1)
         shares = softmax(falling)
         before = fnp.cumsum(shares, axis=-1) - shares  # what the more likely ones add up to
-        least = fnp.min(fnp.where(before < top_p, falling, math.inf), axis=-1, keepdims=True)
+        stays = (before < top_p) | (fnp.arange(falling.shape[-1]) == 0)
+        least = fnp.min(fnp.where(stays, falling, math.inf), axis=-1, keepdims=True)
         logits = fnp.where(logits < least, -math.inf, logits)
     return logits
 

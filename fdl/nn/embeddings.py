@@ -7,6 +7,7 @@ import numpy as np
 
 import fdl.numpy as fnp
 from fdl.core.types import Array
+from fdl.dtypes import int32
 from fdl.errors import ShapeError
 from fdl.nn import initializers
 from fdl.nn.initializers import Initializer
@@ -114,7 +115,7 @@ def stacked_ids(ids: Any, sizes: Sequence[int]) -> Array:
         sizes: numbers of rows of the columns; the table has their sum.
 
     Returns:
-        An array like `ids`.
+        An array like `ids`, of int32 at least.
 
     Raises:
         ShapeError: there are not as many columns as sizes.
@@ -123,6 +124,8 @@ def stacked_ids(ids: Any, sizes: Sequence[int]) -> Array:
     [[0, 3], [2, 4]]
     """
     ids = fnp.asarray(ids)
+    if ids.dtype.itemsize < 4:  # in which the rows may have no room
+        ids = ids.astype(int32)
     if ids.ndim == 0 or ids.shape[-1] != len(sizes):
         raise ShapeError(f"stacked_ids of {len(sizes)} columns needs ids [..., {len(sizes)}], got {ids.type}")
     return ids + fnp.asarray(np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(ids.dtype))

@@ -128,7 +128,7 @@ def multi_head_attention(
     width = params["query"]["w"].shape[1] // heads
 
     def split(name: str, value: Array) -> Array:
-        return dense(params[name], value).reshape((*value.shape[:-1], -1, width))
+        return dense(params[name], value).reshape((*value.shape[:-1], params[name]["w"].shape[1] // width, width))
 
     query, key, value = split("query", x), split("key", context), split("value", context)
     start: Any = 0 if cache is None else cache["index"]

@@ -64,6 +64,24 @@ def test_prior_boxes_are_those_of_the_paper() -> None:
     np.testing.assert_allclose(sides[-2:, 0] / sides[-2:, 1], [3, 1 / 3], rtol=1e-5)
 
 
+def test_whole_pixels_are_numbers() -> None:
+    a, b = np.array([[0, 0, 20, 20]], np.uint8), np.array([[0, 0, 20, 10], [200, 150, 250, 250]], np.uint8)
+    np.testing.assert_allclose(np.asarray(nn.box_iou(a, b)), [[0.5, 0]])
+    found = nn.encode_boxes(b[1], np.array([180, 150, 230, 250], np.uint8), (1, 1))
+    np.testing.assert_allclose(np.asarray(found), [0.4, 0, 0, 0], atol=1e-6)
+
+
+def test_no_boxes_and_boxes_without_an_area_match_nothing() -> None:
+    priors = boxes_of(np.random.default_rng(3), 4)
+    none = np.zeros((0, 4), np.float32)
+    flat = np.array([[0.2, 0.1, 0.2, 0.9]], np.float32)
+    for boxes in (none, flat):
+        own, matched = nn.match_boxes(priors, boxes, np.ones(len(boxes), bool))
+        assert own.shape == (4,) and not np.asarray(matched).any()
+    kept, there = nn.non_max_suppression(none, none[:, 0], 3)
+    assert kept.shape == (3,) and not np.asarray(there).any()
+
+
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ShapeError, match="box_iou needs boxes"):
         nn.box_iou(fnp.zeros((2, 3)), fnp.zeros((2, 4)))

@@ -8,7 +8,7 @@ import pytest
 
 import fdl.numpy as fnp
 from fdl import nn, random
-from fdl.errors import DtypeError, ShapeError
+from fdl.errors import DtypeError, RangeError, ShapeError
 
 WORDS, LENGTH, END = 4, 3, 2
 RNG = np.random.default_rng(0)
@@ -91,13 +91,27 @@ def test_random_tokens_have_the_probabilities_of_the_logits():
 @pytest.mark.parametrize(
     ("settings", "kept"),
     [({"top_k": 2}, [1, 3]), ({"top_k": 9}, [0, 1, 2, 3]), ({"top_p": 0.5}, [3]), ({"top_p": 0.7}, [1, 3]),
-     ({"top_p": 1.0}, [0, 1, 2, 3]), ({"top_k": 3, "top_p": 0.9}, [1, 2, 3])],
+     ({"top_p": 1.0}, [0, 1, 2, 3]), ({"top_p": 0.0}, [3]), ({"top_k": 3, "top_p": 0.9}, [1, 2, 3])],
 )  # fmt: skip
 def test_unlikely_tokens_are_left_out(settings, kept):
     logits = np.log(np.array([[0.05, 0.25, 0.15, 0.55]], np.float32))  # of the best three: 0.26, 0.16, 0.58
     made = np.asarray(nn.keep_likely(logits, **settings))
     assert np.flatnonzero(np.isfinite(made[0])).tolist() == kept
     np.testing.assert_array_equal(made[0, kept], logits[0, kept])
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 0}, {"temperature": np.float32(0)}, {"top_k": 1}, {"top_p": 0.0}])
+def test_nothing_random_is_left_of_the_likeliest_token(settings):
+    first = np.array([0, 1, 3])
+    made = nn.generate(step, start(3), first, LENGTH, key=random.key(0), **settings)
+    np.testing.assert_array_equal(made, nn.generate(step, start(3), first, LENGTH))
+
+
+def test_temperatures_below_zero_and_no_tokens_are_refused():
+    with pytest.raises(RangeError, match="generate: temperature must be .* at least 0, got -1"):
+        nn.generate(step, start(1), np.array([0]), 2, key=random.key(0), temperature=-1.0)
+    with pytest.raises(RangeError, match="keep_likely: top_k must be .* at least 1, got 0"):
+        nn.keep_likely(fnp.zeros(3), top_k=0)
 
 
 def test_tokens_of_what_is_no_batch_are_refused():
@@ -156,6 +170,8 @@ def test_ids_of_columns_are_rows_of_one_table():
     rows = nn.embedding({"w": fnp.concatenate(tables)}, nn.stacked_ids(ids, sizes))
     for column, table in enumerate(tables):
         np.testing.assert_array_equal(rows[:, column], table[ids[:, column]])
+    short = nn.stacked_ids(np.array([[199, 199]], np.uint8), (200, 200))
+    assert short.tolist() == [[199, 399]]  # for which the bytes have no room
     with pytest.raises(ShapeError, match="stacked_ids of 3 columns"):
         nn.stacked_ids(ids[:, :2], sizes)
 
