@@ -171,6 +171,8 @@ def _differentiable_eig(x: Any) -> tuple[Array, Array]:
 def _eig_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     (x,), (dx,) = primals, tangents
     w, v = _differentiable_eig(x)
+    if not v.shape[-1]:
+        return (w, v), (w, v)
     inner = solve(v, fnp.matmul(fnp.asarray(dx, v.dtype), v))
     same = fnp.eye(v.shape[-1], dtype=bool)
     gaps = fnp.where(same, 1, w[..., None, :] - w[..., :, None])

@@ -28,6 +28,7 @@ import hashlib
 import inspect
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from typing import Any
 import numpy as np
 
 from fdl.compile.fallback import Skip, otherwise, with_fewer_passes
-from fdl.compile.llvm.target import host_target
+from fdl.compile.llvm.target import Target, host_target
 from fdl.compile.lowerings.registry import registry
 from fdl.compile.runtime.archive import Archive, constant_bytes
 from fdl.compile.runtime.cache import default_cache
@@ -56,6 +57,7 @@ def build_archive(
     donate: tuple[bool, ...],
     skip: Skip = frozenset(),
     watch: Callable[[Any, Any], None] | None = None,
+    target: Target | None = None,
 ) -> Archive:
     """Compile a Program: all stages, one after the other.
 
@@ -64,6 +66,7 @@ def build_archive(
         donate: which inputs' memory may be overwritten.
         skip: names of the passes to do without.
         watch: is shown the emission and the plan before any code is emitted.
+        target: the processor, and how much to optimize; by default as the settings say.
     """
     # Machine code that is on disk already needs none of these, and importing them takes longer than loading it.
     from fdl.compile.codegen.emit import emit_plan
@@ -72,7 +75,7 @@ def build_archive(
 
     optimized = prepared(program, skip)
     plan = make_plan(optimized, donate, skip=skip)
-    emission = emit_plan(plan, host_target(), watch)
+    emission = emit_plan(plan, target or host_target(), watch)
     code = compile_object(emission.finish(), emission.target)
     return Archive(
         code,
@@ -108,14 +111,18 @@ def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> "Compile
 
 @lru_cache(maxsize=512)
 def _compile(program: Program, donate: tuple[bool, ...], quick: bool) -> "Compiled | Interpreted":
-    # `quick` belongs to the key of the cache: `host_target` says it too.
+    # One target for the code and its name on disk, whatever another thread does to the settings meanwhile.
+    target = host_target()
+    if target.optimize is quick:
+        target = replace(target, optimize=not quick)
+
     def attempt(skip: Skip) -> Compiled | Interpreted:
-        key = cache_key(program, donate, skip)
-        found = _arrived.get(key) or default_cache().get(key)
+        key = cache_key(program, donate, skip, target)
+        found = _shipped(program, donate, skip, target) or default_cache().get(key)
         archive = Archive.unpack(found, program) if found else None
         if archive is not None:
             return Compiled(program, donate, archive)
-        archive = build_archive(program, donate, skip)
+        archive = build_archive(program, donate, skip, None, target)
         made = Compiled(program, donate, archive)
         packed = archive.pack(program)
         if packed is not None:
@@ -180,12 +187,23 @@ def restore(program: Program, donate: tuple[bool, ...], key: str, data: bytes | 
         _arrived.pop(key, None)
 
 
-def cache_key(inlined: Program, donate: tuple[bool, ...], skip: Skip = frozenset()) -> str:
+def _shipped(program: Program, donate: tuple[bool, ...], skip: Skip, target: Target) -> bytes | None:
+    """Machine code that came with a Program for this processor, however much it was optimized."""
+    if not _arrived:
+        return None
+    targets = target, replace(target, optimize=not target.optimize)
+    found = (_arrived.get(cache_key(program, donate, skip, t)) for t in targets)
+    return next((code for code in found if code), None)
+
+
+def cache_key(
+    inlined: Program, donate: tuple[bool, ...], skip: Skip = frozenset(), target: Target | None = None
+) -> str:
     """The name on disk of an inlined Program's machine code, compiled without the passes to `skip`."""
     # Custom derivative rules, which hold Python functions, are gone once they are inlined: the hash is the same in
     # every process.
     parts = [inlined.digest.hex(), str(donate), *sorted(skip), *sorted(_outside_sources(inlined))]
-    return content_key(" ".join(parts), host_target())
+    return content_key(" ".join(parts), target or host_target())
 
 
 def _outside_sources(program: Program) -> set[str]:

@@ -1,13 +1,15 @@
 """Random keys that are used twice, for `config.debug_key_reuse`.
 
 Bits are drawn from a key once, or it is split once; what is drawn again is the same. Outside of transforms, keys are
-known by their words: to make a key, by `key`, `split` or `fold_in`, makes it new again. A Program is followed as it
+known by their words: to make a key, by `key`, `split` or `fold_in`, makes it new again, and each array of keys that is
+made so may be used once, whatever others have the same words. A Program is followed as it
 stands: a key is a variable, or what an operation that moves elements takes out of one; what a loop uses in every step
 is used twice.
 """
 
 import sys
 import threading
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -215,13 +217,16 @@ class _Used:
 
     def __init__(self) -> None:
         self.lines: dict[int, str] = {}
+        #: Arrays of keys as they were made, that have not been used since.
+        self.made: dict[int, weakref.ref[np.ndarray]] = {}
         self.lock = threading.Lock()
 
     def consume(self, keys: np.ndarray, line: str, again: bool = False) -> list[int]:
         """Note that keys are used; the words of those that were not before."""
         type = TensorType(keys.shape, keys.dtype)
+        own = self.made.pop(id(keys), None)
         with self.lock:
-            for word in _words(keys):
+            for word in _words(keys) if own is None else ():
                 before = self.lines.get(word)
                 if before is not None and not (again and before == line):
                     raise _reused(type, before, line)
@@ -238,6 +243,8 @@ class _Used:
     def renew(self, keys: np.ndarray) -> None:
         """Note that keys have been made."""
         self.forget(_words(keys))
+        number = id(keys)
+        self.made[number] = weakref.ref(keys, lambda _: self.made.pop(number, None))
 
 
 def _words(keys: np.ndarray) -> list[int]:

@@ -171,7 +171,7 @@ def reduce_window(
     Raises:
         ShapeError: `window_dimensions` or `window_strides` do not have an entry for every axis, or the arrays do not
             have one shape.
-        TreeError: `operand` and `init_value` are not of one structure.
+        TreeError: `operand` and `init_value` are not of one structure, or have no array.
 
     Source: the operation `ReduceWindow` of XLA, https://openxla.org/xla/operation_semantics#reducewindow
 
@@ -184,7 +184,9 @@ def reduce_window(
     if of_starts != structure:
         raise TreeError(f"reduce_window: init_value has the structure {of_starts}, operand {structure}")
     operands = [as_array(leaf) for leaf in leaves]
-    if not operands or any(x.shape != operands[0].shape for x in operands):
+    if not operands:
+        raise TreeError("reduce_window needs an array, got a tree without one")
+    if any(x.shape != operands[0].shape for x in operands):
         raise ShapeError(f"reduce_window needs arrays of one shape, got {', '.join(str(x.type) for x in operands)}")
     named = "the init value of lax.reduce_window"
     inits = [element(named, start, x.dtype) for start, x in zip(starts, operands, strict=True)]

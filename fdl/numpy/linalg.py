@@ -309,6 +309,9 @@ def pinv(
         hermitian: whether a is Hermitian.
         rcond: another name of `rtol`.
 
+    Raises:
+        ShapeError: with `hermitian`, the matrices are not square.
+
     >>> pinv(array([[2.0], [0.0]]))
     Array([[0.5, 0. ]], dtype=float32)
     """
@@ -318,6 +321,8 @@ def pinv(
     if limit is None:
         limit = 10.0 * max(x.type.shape[-2:]) * float(finfo(x.type.dtype).eps)
     if hermitian:
+        if x.type.shape[-1] != x.type.shape[-2]:
+            raise ShapeError(f"pinv with hermitian=True needs square matrices, got {x.type}")
         x = (x + conj(matrix_transpose(x))) / 2  # so that directions that are not Hermitian count by this part of them
     factors = functools.partial(svd, full_matrices=False, hermitian=hermitian)
     return _singular.pseudo_inverse(x, number("pinv", limit), factors)

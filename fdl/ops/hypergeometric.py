@@ -56,6 +56,8 @@ class ParameterDerivative(Special, abstract=True):
 
     index: int
     function: ClassVar[str]
+    #: The parameter that is divided by: zero and the negative integers are its poles.
+    divisor: ClassVar[int]
 
     def result(self, *types: TensorType) -> TensorType:
         if not 0 <= self.index < len(types) - 1:
@@ -64,15 +66,25 @@ class ParameterDerivative(Special, abstract=True):
 
     def reference(self, *xs: np.ndarray) -> np.ndarray:
         wide = [x.astype(np.float64) for x in xs]
-        step = 1e-3 * np.maximum(1, np.abs(wide[self.index]))
+        parameter = wide[self.index]
 
         def at(steps: int) -> np.ndarray:
             moved = [x + steps * step if n == self.index else x for n, x in enumerate(wide)]
             return in_scipy(self.function, *moved)
 
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
+            # No step comes near a pole, far from which little changes. Powers of two are added without rounding, and to
+            # large numbers no small ones.
+            far = np.abs(parameter - np.minimum(np.rint(parameter), 0))
+            room = np.minimum(far, np.sqrt(far)) if self.divides else 1.0
+            step = np.exp2(np.floor(np.log2(np.maximum(2.0**-10 * room, 2.0**-30 * far))))
             found = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * step)
             return np.asarray(found).astype(xs[0].dtype)
+
+    @property
+    def divides(self) -> bool:
+        """Whether the derivative is by the parameter that has poles."""
+        return self.index == self.divisor
 
     def derivative(self, index: int, out: Any, *xs: Any) -> Any:
         raise DifferentiationError(
@@ -85,6 +97,7 @@ class Hyp1f1Derivative(ParameterDerivative):
 
     arity = 3
     function: ClassVar[str] = "hyp1f1"
+    divisor: ClassVar[int] = 1
 
     def samples(self, rng: np.random.Generator) -> Any:
         for index in range(2):
@@ -96,6 +109,7 @@ class Hyp2f1Derivative(ParameterDerivative):
 
     arity = 4
     function: ClassVar[str] = "hyp2f1"
+    divisor: ClassVar[int] = 2
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.asarray(rng.uniform(0.2, 0.9, shape)).astype(dtype)

@@ -222,9 +222,11 @@ class ZetaDerivative(Special, Binary):
             # Terms with Bernoulli numbers: each has the product of s, s + 1, ... and a power of the end.
             rising, inverses = s, 1 / s  # the product, and its logarithmic derivative
             for n, factor in enumerate(_BERNOULLI, 1):
-                found += factor * rising * end ** (1 - s - 2 * n) * (inverses - logarithm)
+                power = end ** (1 - s - 2 * n)
+                found += np.where(power > 0, factor * rising * power * (inverses - logarithm), 0)  # not inf * 0
                 for more in (2 * n - 1, 2 * n):
                     rising, inverses = rising * (s + more), inverses + 1 / (s + more)
+            found = np.where(np.isposinf(a), 0, found)
             return np.asarray(np.where(s > 1, found, np.nan)).astype(x.dtype)
 
     def derivative(self, index: int, out: Any, x: Any, q: Any) -> Any:

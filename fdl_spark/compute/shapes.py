@@ -37,8 +37,9 @@ def check_loss(program: Any, batch: Any, more: tuple[Any, ...] | None) -> None:
         row = fdl.tree.map(lambda column: fdl.ShapeDtypeStruct(column.shape[1:], column.dtype), batch)
         shape_of("augment", lambda p, one: recipe.augment(fdl.random.key(0), one), params, row)
         rows = fdl.eval_shape(lambda b: recipe.augmented(program.seed, b, place), batch)
+    name, training = _called(program.loss, state is not None), more is not None
     loss, metrics, new = shape_of(
-        "the loss", lambda p, b: program.called(*p, b, place, training=more is not None), (params, state), rows
+        name, lambda p, b: program.called(*p, b, place, training=training), (params, state), rows
     )
     shape, returns = (), "return one floating-point number"
     if recipe.weighting is not None:
@@ -57,6 +58,20 @@ def check_loss(program: Any, batch: Any, more: tuple[Any, ...] | None) -> None:
     old, new = ({fdl.tree.keystr(path): leaf.shape for path, leaf in _pairs(tree)} for tree in (state, new))
     if old != new:
         raise LossError(f"the loss must return a new state like state=, whose shapes are {old}; it returned {new}")
+
+
+def _called(loss: Callable[..., Any], stateful: bool) -> str:
+    """The loss, and what its arguments are where the name of the last one says something else than a key."""
+    roles = ("params", "state", "batch", "key") if stateful else ("params", "batch", "key")
+    try:
+        wanted = takes_key(loss, len(roles) - 1)
+        names = [name for name in inspect.signature(loss).parameters if name != TRAINING][: len(roles)]
+    except (TypeError, ValueError):  # a function without a signature, of which its call will complain
+        return "the loss"
+    if not wanted or names[-1] == "key":
+        return "the loss"
+    given = (role if name == role else f"{name}={role}" for name, role in zip(names, roles, strict=False))
+    return f"the loss, called with ({', '.join(given)})"
 
 
 def shape_of(asked_by: str, function: Callable[..., Any], params: Any, batch: Any, *rest: Any) -> Any:

@@ -175,3 +175,12 @@ def test_calls_that_fail_use_no_keys():
     jitted(key)
     with pytest.raises(KeyReuseError):
         jitted(key)
+
+
+def test_equal_keys_made_apart_are_used_once_each():
+    first, second = random.key(4), random.key(4)
+    draw = fdl.jit(random.normal)
+    assert random.normal(first) == draw(second)
+    for key in (first, second):
+        with pytest.raises(KeyReuseError):
+            draw(key)

@@ -327,3 +327,15 @@ def test_minimum_cut():
         Equation(BroadcastInDim((10, 2), (1,)), (few,), (wide,)),
     ]
     assert minimum_cut(spread, [wide], []) == [few]
+
+
+def test_loops_that_read_what_others_are_to_stack_less_of():
+    """The second backward loop is made to read stacks of the first forward loop, which another one reads, too."""
+
+    def loss(x):
+        last, kept = lax.scan(lambda c, x: (c * x, (c / x, c * x)), x[0], x)
+        return lax.scan(lambda c, x: (c * x[0] / x[1], None), last, kept, reverse=True)[0]
+
+    curvature = fdl.grad(lambda x: fdl.grad(loss)(x).sum())
+    x = fnp.linspace(0.5, 0.9, 4)
+    assert_close(fdl.jit(curvature)(x), curvature(x))

@@ -3,6 +3,7 @@
 import concurrent.futures
 import ctypes
 import os
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -13,6 +14,7 @@ import pytest
 from llvmlite import ir
 
 import fdl
+from fdl.compile import pipeline
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import check_platform, host_target
@@ -203,3 +205,19 @@ def test_code_without_optimization_has_the_same_results(monkeypatch):
     np.testing.assert_array_equal(np.asarray(f(x)), best)
     assert len(traced) == count
     assert f.lower(x).as_text("asm") == assembly
+
+
+def test_code_that_arrives_runs_however_much_it_was_optimized(monkeypatch):
+    """A worker has settings of its own; what it is sent is compiled already."""
+    program = fdl.make_program(lambda x: fdl.numpy.sin(x) * 5 - 3)(fdl.numpy.ones(11))
+    monkeypatch.setattr(pipeline, "default_cache", lambda: ObjectCache(None))
+    for quick in (True, False):
+        monkeypatch.setattr(fdl.config, "disable_most_optimizations", quick)
+        sent = pickle.dumps(pipeline.compile_program(program))
+        monkeypatch.setattr(fdl.config, "disable_most_optimizations", not quick)
+        pipeline._compile.cache_clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(pipeline, "build_archive", None)
+            np.testing.assert_allclose(
+                pickle.loads(sent).run([np.ones(11, np.float32)])[0], np.sin(1) * 5 - 3, rtol=1e-5
+            )

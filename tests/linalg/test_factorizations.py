@@ -211,6 +211,8 @@ def test_pseudo_inverses_of_hermitian_matrices_differentiate_by_that_part_of_a_d
     found = fdl.jvp(lambda a: fnp.linalg.pinv(a, hermitian=True), (a,), (da,))[1]
     inverse = np.linalg.inv(a)
     close(found, -inverse @ (da + h(da)) / 2 @ inverse)
+    with pytest.raises(ShapeError, match="square"):
+        fnp.linalg.pinv(np.ones((2, 3)), hermitian=True)
 
 
 def test_gradients_of_spectral_projections_of_complex_matrices(rng):

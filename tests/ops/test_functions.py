@@ -128,13 +128,19 @@ def test_derivatives_by_parameters_against_mpmath():
         for f, reference, points in (
             (special.zeta, mpmath.zeta, [(1.1, 0.3), (2.0, 1.0), (7.5, 20.0), (60.0, 1.5)]),
             (hypergeometric.hyp1f1, mpmath.hyp1f1, [(0.5, 1.5, 2.0), (2.0, 0.7, -8.0), (-1.5, 3.0, 12.0)]),
+            # near a pole, and where large parameters still matter
+            (hypergeometric.hyp1f1, mpmath.hyp1f1, [(0.5, 0.01, 2.0), (0.5, -0.99, 2.0), (1000.0, 2.5, 100.0)]),
             (hypergeometric.hyp2f1, mpmath.hyp2f1, [(0.5, 1.5, 2.0, 0.7), (1.0, -0.5, 0.8, -3.0)]),
+            (hypergeometric.hyp2f1, mpmath.hyp2f1, [(0.5, 0.2, 0.01, 0.5), (200.0, 0.3, 2.0, 0.5)]),
         ):
             for point in points:
                 for n in range(len(point) - 1):
                     of_one = lambda v, n=n, point=point, f=reference: f(*point[:n], v, *point[n + 1 :])  # noqa: E731
                     found = slope(f, *(np.full(1, p) for p in point), by=n)
                     np.testing.assert_allclose(found, float(mpmath.diff(of_one, point[n])), rtol=1e-8)
+    # What no term can be told from zero in.
+    assert slope(special.zeta, np.full(1, 1e25), np.full(1, 2.0)) == 0
+    assert slope(special.zeta, np.full(1, 3.0), np.full(1, np.inf)) == 0
 
 
 def test_bessel_functions_at_zero():

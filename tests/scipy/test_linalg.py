@@ -79,6 +79,9 @@ def test_qr_with_exchange_of_columns(rng):
     close(fdl.vmap(lambda a: linalg.qr(a, mode="r", pivoting=True)[0])(a)[:, :3], r)
     product = lambda a: fnp.matmul(*linalg.qr(a, pivoting=True)[:2]).sum()  # noqa: E731
     close(fdl.grad(product)(a[0]), np.ones((4, 3)))
+    # What is not finite is NaN, and no error.
+    a[0, 1, 1] = np.nan
+    assert linalg.qr(a, mode="r", pivoting=True)[1].tolist() == [[0, 1, 2], p[1].tolist()]
 
 
 def test_structured_matrices():

@@ -317,6 +317,11 @@ FUNCTIONS = {
     "has a metric of text": (lambda p, b: (p, {1: p}), ArgumentError, "cannot be called 1"),
     "hides the loss": (lambda p, b: (p, {"loss": p}), ArgumentError, "cannot be called 'loss'"),
     "takes nothing": (lambda: 0.0, UserFunctionError, "raised TypeError"),
+    "takes columns": (
+        lambda params, x, y: (params * x - y).mean(),
+        UserFunctionError,
+        r"the loss, called with \(params, x=batch, y=key\), traced on a batch of",
+    ),
 }
 
 

@@ -65,13 +65,15 @@ def _with_fewer_stacks(program: Program) -> Program:
     for loop in loops.values():
         loop.prune(reads)
         constants += loop.before.constants
-    scans = list(loops)
-    writers: dict[Atom, int] = {v: number for number, scan in enumerate(scans) for v in scan.outputs}
+    scans = list(loops.values())
+    writers: dict[Atom, int] = {v: number for number, scan in enumerate(loops) for v in scan.outputs}
+    plain = {*program.outputs, *(a for e in program.equations if e not in loops for a in e.inputs)}
     for reader in scans:
-        stacks, own = loops[reader].scanned.values(), Counter(reader.inputs)
-        elsewhere = {r for r in stacks if reads[r] != own[r]}
-        for number in sorted({writers[r] for r in stacks if r in writers}):
-            share(loops[scans[number]], loops[reader], elsewhere)
+        for number in sorted({writers[r] for r in reader.scanned.values() if r in writers}):
+            # Counted anew: what is shared with one loop may make it read the stacks of others.
+            counts = Counter(a for loop in scans for a in loop.reads())
+            elsewhere = plain | {a for a in reader.scanned.values() if counts[a] > 1}
+            share(scans[number], reader, elsewhere)
     equations: list[Equation] = []
     for equation in program.equations:
         equations += loops[equation].equations_now() if equation in loops else [equation]

@@ -129,6 +129,14 @@ class MutableScan:
         """What the body returns."""
         return [c.next for c in self.carried] + [a for _, a in self.stacks]
 
+    def operands(self) -> tuple[Atom, ...]:
+        """The outside values that the loop reads."""
+        return (*self.constants.values(), *(c.start for c in self.carried), *self.scanned.values())
+
+    def reads(self) -> Iterable[Atom]:
+        """The outside values that the loop or what was moved out of it reads."""
+        return [*self.operands(), *(a for e in (*self.before.equations, *self.after.equations) for a in e.inputs)]
+
     def is_invariant(self, atom: Atom) -> bool:
         """Whether a value of the body is the same in all steps."""
         return isinstance(atom, Literal) or atom in self.invariant
@@ -246,10 +254,9 @@ class MutableScan:
         inputs = (*self.constants, *(c.var for c in self.carried), *self.scanned)
         body = Program(inputs, tuple(self.equations), tuple(self.results()))
         operation = Scan(body, self.length, self.reverse, len(self.constants), len(self.carried))
-        operands = (*self.constants.values(), *(c.start for c in self.carried), *self.scanned.values())
         outputs = (*(c.result for c in self.carried), *(r for r, _ in self.stacks))
         needed = outputs or operation.effect
-        loop = [replace(self.model, operation=operation, inputs=operands, outputs=outputs)] if needed else []
+        loop = [replace(self.model, operation=operation, inputs=self.operands(), outputs=outputs)] if needed else []
         return [*self.before.equations, *loop, *self.after.equations]
 
 
