@@ -10,6 +10,7 @@ import numpy as np
 
 from fdl.errors import InteropError
 from fdl.interop.graph import Graph, Node, ValueName
+from fdl.interop.onnx_versions import modern
 
 #: ONNX's numbers of dtypes. Integers of 64 bits stay what they are: shapes are computed with them.
 DTYPES = {
@@ -100,7 +101,7 @@ def array_of(tensor: Any) -> np.ndarray:
     return np.array(onnx.numpy_helper.to_array(tensor))
 
 
-def attribute(value: Any) -> Any:
+def attribute(value: Any, version: int) -> Any:
     """An attribute as Python's numbers, text, arrays and graphs."""
     import onnx
 
@@ -108,7 +109,7 @@ def attribute(value: Any) -> Any:
     if value.type == kinds.TENSOR:
         return array_of(value.t)
     if value.type == kinds.GRAPH:
-        return graph_of(value.g)
+        return graph_of(value.g, version)
     if value.type in (kinds.SPARSE_TENSOR, kinds.SPARSE_TENSORS):
         raise InteropError("from_onnx: fdl does not read sparse tensors")
     plain = onnx.helper.get_attribute_value(value)
@@ -124,22 +125,26 @@ def operator_name(node: Any) -> str:
     return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
 
 
-def node_of(node: Any) -> Node:
-    """A node; operands that are left out are None."""
+def node_of(node: Any, version: int) -> Node:
+    """A node of a version of the operators; operands that are left out are None."""
     where = f"{operator_name(node)} {node.name}".strip() if node.name else ""
-    args = tuple([ValueName(name) if name else None for name in node.input])
-    settings = {a.name: attribute(a) for a in node.attribute}
-    if node.op_type == "Split" and len(args) == 1 and "split" not in settings:
-        settings["num_outputs"] = len(node.output)  # equal parts, whose number older versions leave to the outputs
+    settings = {a.name: attribute(a, version) for a in node.attribute}
+    args: tuple[Any, ...] = tuple([ValueName(name) if name else None for name in node.input])
+    args, settings = modern(operator_name(node), args, settings, len(node.output), version)
     return Node(operator_name(node), args, tuple(node.output), settings, where)
 
 
-def graph_of(graph: Any) -> Graph:
-    """A graph, without the functions of the model written out."""
+def graph_of(graph: Any, version: int = 13) -> Graph:
+    """A graph of a version of the operators (13 or a newer one), without the functions of the model written out."""
     constants = {tensor.name: array_of(tensor) for tensor in graph.initializer}
     inputs = tuple([value.name for value in graph.input if value.name not in constants])
-    nodes = tuple([node_of(node) for node in graph.node])
+    nodes = tuple([node_of(node, version) for node in graph.node])
     return Graph(inputs, nodes, tuple([value.name for value in graph.output]), constants)
+
+
+def version_of(model: Any) -> int:
+    """The version of ONNX's own operators; 1 if a model has operators of others alone."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
 
 
 def inlined(model: Any) -> Any:

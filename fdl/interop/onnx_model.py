@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,16 @@ from fdl.api.environment import ensure_compile_time_eval
 from fdl.errors import InteropError, TreeError
 from fdl.interop.graph import Graph, ValueName, check_operators, resolve, store
 from fdl.interop.onnx_control import TABLE as CONTROL
-from fdl.interop.onnx_graph import graph_of, inlined, read
+from fdl.interop.onnx_graph import graph_of, inlined, read, version_of
 from fdl.interop.onnx_operators import TABLE
 
 REMEDY = "Give functions for them: from_onnx(..., operators={name: function})"
-#: Operands that have to be known when a model is traced, though they are no integers.
-STATIC = {("Resize", 1), ("Resize", 2), ("Upsample", 1), ("Range", 0), ("Range", 1), ("Range", 2)}
+#: Operands that are no parameters, though they are no integers: what has to be known when a model is traced, and
+#: bounds, rates and filling, which training should not move.
+STATIC = {
+    ("Resize", 1), ("Resize", 2), ("Upsample", 2), ("Range", 0), ("Range", 1), ("Range", 2), ("Clip", 1), ("Clip", 2),
+    ("Dropout", 1), ("Pad", 2), ("OneHot", 2),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def run(graph: Graph, table: Mapping[str, Callable[..., Any]], values: Mapping[s
     """
     known = {**graph.constants, **values}
     for node, unused in zip(graph.nodes, graph.unused_after, strict=True):
-        args = resolve(node.args, known)
+        args = _read(partial(resolve, node.args, known))
         if node.operator in CONTROL and node.operator not in table:
 
             def evaluate(inner: Graph, inputs: Sequence[Any], around: Mapping[str, Any] = known) -> tuple[Any, ...]:
@@ -68,7 +73,15 @@ def run(graph: Graph, table: Mapping[str, Callable[..., Any]], values: Mapping[s
         store(known, node.outputs, result)
         for name in unused:
             known.pop(name, None)
-    return tuple([known[name] for name in graph.outputs])
+    return _read(lambda: tuple([known[name] for name in graph.outputs]))
+
+
+def _read(function: Callable[[], Any]) -> Any:
+    """What a function reads of the values of a graph; an operator of fdl may make fewer than ONNX's."""
+    try:
+        return function()
+    except KeyError as error:
+        raise InteropError(f"from_onnx: fdl's operators do not make the output {error.args[0]!r}") from None
 
 
 def from_onnx(
@@ -99,7 +112,7 @@ def from_onnx(
     (8, 1000)
     """
     proto, _ = read(model)
-    graph, operators = graph_of(inlined(proto).graph), dict(operators or {})
+    graph, operators = graph_of(inlined(proto).graph, version_of(proto)), dict(operators or {})
     check_operators("from_onnx", [graph], {*TABLE, *CONTROL, *operators}, REMEDY)
     static = {
         arg.name

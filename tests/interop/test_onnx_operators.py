@@ -13,6 +13,7 @@ from fdl.interop import from_onnx
 from fdl.interop.graph import Graph, Node, ValueName
 from fdl.interop.onnx_model import OnnxFunction
 from fdl.interop.onnx_operators import TABLE
+from fdl.interop.onnx_versions import modern
 
 W = np.array([[1.0, -2.0], [0.5, 3.0], [2.0, 1.0]], np.float32)
 RNG = np.random.default_rng(0)
@@ -64,6 +65,7 @@ def test_wrong_calls_are_said() -> None:
         ("Pad", (np.array([1.0, 2.0]), np.array([1, -1])), {}, [0, 1]),
         ("AveragePool", (np.arange(3.0).reshape(1, 1, 3),), {"kernel_shape": [2], "strides": [2], "ceil_mode": 1},
          [[[0.5, 2.0]]]),
+        ("OneHot", (np.array([1, -1, 2, -3]), 2, np.array([0, 5])), {}, [[0, 5], [0, 5], [0, 0], [0, 0]]),
     ],
 )  # fmt: skip
 def test_operators_whose_rules_differ_from_numpys(name: str, args: tuple, attributes: dict, want: list) -> None:
@@ -156,3 +158,52 @@ def test_branches_and_loops_are_evaluated() -> None:
         np.testing.assert_allclose(last, X[0] * (trips + 1))
         np.testing.assert_allclose(rows, np.multiply.outer(np.arange(2, trips + 2), X[0]))
         np.testing.assert_allclose(size, -X[0])
+
+
+def test_operators_of_older_versions_keep_their_meaning() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 3, 4)).astype(np.float32)
+
+    def run(name: str, args: tuple, settings: dict, version: int) -> np.ndarray:
+        args, settings = modern(name, args, settings, 1, version)
+        return np.asarray(TABLE[name](*args, **settings))
+
+    flat = np.exp(x.reshape(2, 12).astype(np.float64))  # all axes from the second on
+    shares = (flat / flat.sum(1, keepdims=True)).reshape(x.shape)
+    np.testing.assert_allclose(run("Softmax", (x,), {}, 12), shares, rtol=1e-5)
+    np.testing.assert_allclose(run("LogSoftmax", (x,), {"axis": -2}, 11), np.log(shares), rtol=1e-5)
+    assert run("Hardmax", (x,), {}, 1).sum() == 2
+    np.testing.assert_allclose(run("Softmax", (x,), {}, 13).sum(-1), 1, rtol=1e-6)
+    scales = np.array([1, 1, 2], np.float32)
+    for name, version in (("Upsample", 9), ("Resize", 10)):
+        np.testing.assert_array_equal(run(name, (x, scales), {"mode": "nearest"}, version), x.repeat(2, axis=2))
+        between = run(name, (x, scales), {"mode": "linear"}, version)  # at 0, 1/2, 1, ...
+        np.testing.assert_allclose(between[..., :-1:2], x, rtol=1e-6)
+        np.testing.assert_allclose(between[..., 1:-1:2], (x[..., :-1] + x[..., 1:]) / 2, rtol=1e-5, atol=1e-6)
+
+
+def test_dropout_in_training_is_refused() -> None:
+    yes, no, half, zero = np.array(True), np.array(False), np.array(0.5), np.array(0.0)
+    for settings in ((), (half,), (half, no), (zero, yes)):
+        np.testing.assert_array_equal(TABLE["Dropout"](X, *settings)[0], X)
+    with pytest.raises(InteropError, match="dropout in training mode"):
+        TABLE["Dropout"](X, half, yes)
+
+
+def test_outputs_that_no_operator_makes_are_named() -> None:
+    node = Node("MaxPool", (ValueName("x"),), ("y", "places"), {"kernel_shape": [1]})
+    assert OnnxFunction(Graph(("x",), (node,), ("y",)), ())({}, X).shape == X.shape
+    with pytest.raises(InteropError, match="do not make the output 'places'"):
+        OnnxFunction(Graph(("x",), (node,), ("y", "places")), ())({}, X)
+
+
+def test_bounds_are_no_parameters() -> None:
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    node = helper.make_node("Clip", ["x", "low", "high"], ["y"])
+    value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2])
+    bounds = [onnx.numpy_helper.from_array(np.float32(n), name) for n, name in ((0, "low"), (1, "high"))]
+    graph = helper.make_graph([node], "g", [value], [helper.make_empty_tensor_value_info("y")], bounds)
+    apply, params = from_onnx(helper.make_model(graph))
+    assert not params
+    assert apply(params, np.array([-1, 0.5], np.float32)).tolist() == [0, 0.5]

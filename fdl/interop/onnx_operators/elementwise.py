@@ -10,6 +10,7 @@ import fdl.numpy as fnp
 import fdl.scipy.special as special
 from fdl import nn
 from fdl.core.types import Array
+from fdl.errors import InteropError
 from fdl.interop.aten import elementwise as aten
 from fdl.interop.onnx_graph import dtype_of
 from fdl.interop.tables import OperatorTable
@@ -158,6 +159,15 @@ def shrink(x: Any, bias: float = 0.0, lambd: float = 0.5) -> Array:
 
 
 @define("Dropout")
-def dropout(x: Any, *settings: Any, **attributes: Any) -> tuple[Array, Array]:
+def dropout(x: Any, ratio: Any = 0.5, training_mode: Any = None, **attributes: Any) -> tuple[Array, Array]:
     """As in evaluation."""
+    if training_mode is not None and not (_is_known(training_mode, 0) or _is_known(ratio, 0)):
+        raise InteropError(
+            "from_onnx: the model has dropout in training mode, for which it gives no random key; export it for "
+            "evaluation, or give a function for it: from_onnx(..., operators={'Dropout': function})"
+        )
     return x, fnp.ones(x.shape, np.bool_)
+
+
+def _is_known(value: Any, number: float) -> bool:
+    return isinstance(value, np.ndarray | np.generic | float) and bool(np.all(np.asarray(value) == number))

@@ -77,6 +77,7 @@ def network(
     Raises:
         InteropError: rows of several lengths, other activations, or settings that change cells.
     """
+    others = {name: value for name, value in others.items() if (name, value) != ("input_forget", 0)}
     if lengths is not None or others:
         raise InteropError(
             f"from_onnx: fdl has no {kind} with {', '.join(['sequence_lens'] * (lengths is not None) + [*others])}"

@@ -1,5 +1,6 @@
 """ONNX operators that reduce axes, order elements, or multiply matrices."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -62,19 +63,31 @@ define("ArgMax")(extreme(fnp.argmax))
 define("ArgMin")(extreme(fnp.argmin))
 
 
+def along_one(function: Callable[..., Any], x: Any, axis: int, coerced: int) -> Array:
+    """A function of an axis; `coerced`, of all axes from it on as one."""
+    if not coerced:
+        return function(x, axis=axis)
+    start = axis % x.ndim if x.ndim else 0
+    shape = math.prod(x.shape[:start]), math.prod(x.shape[start:])
+    return function(x.reshape(shape), axis=-1).reshape(x.shape)
+
+
 @define("Softmax")
-def softmax(x: Any, axis: int = -1) -> Array:
-    return nn.softmax(x, axis=axis)
+def softmax(x: Any, axis: int = -1, coerced: int = 0) -> Array:
+    return along_one(nn.softmax, x, axis, coerced)
 
 
 @define("LogSoftmax")
-def log_softmax(x: Any, axis: int = -1) -> Array:
-    return nn.log_softmax(x, axis=axis)
+def log_softmax(x: Any, axis: int = -1, coerced: int = 0) -> Array:
+    return along_one(nn.log_softmax, x, axis, coerced)
 
 
 @define("Hardmax")
-def hardmax(x: Any, axis: int = -1) -> Array:
-    return nn.one_hot(fnp.argmax(x, axis=axis), x.shape[axis], dtype=x.dtype, axis=axis)
+def hardmax(x: Any, axis: int = -1, coerced: int = 0) -> Array:
+    def largest(x: Any, axis: int) -> Array:
+        return nn.one_hot(fnp.argmax(x, axis=axis), x.shape[axis], dtype=x.dtype, axis=axis)
+
+    return along_one(largest, x, axis, coerced)
 
 
 @define("CumSum")

@@ -72,7 +72,8 @@ def resize(
             continue
         points = coordinates(count, extent, factor, coordinate_transformation_mode)
         if mode == "nearest":
-            places = np.clip(nearest(points, nearest_mode), 0, extent - 1)
+            rounding = ("ceil" if factor < 1 else "floor") if nearest_mode == "simple" else nearest_mode
+            places = np.clip(nearest(points, rounding), 0, extent - 1)
             x = fnp.take(x, fnp.asarray(places, np.int32), axis=axis)
         else:
             matrix = resizing.weights(points, extent, mode, cubic_coeff_a, bool(exclude_outside))

@@ -199,7 +199,9 @@ def ranged(start: Any, limit: Any, delta: Any) -> Array:
 @define("OneHot")
 def one_hot(indices: Any, depth: Any, values: Any, axis: int = -1) -> Array:
     count = numbers(depth, "the depth of OneHot")[0]
-    hot = nn.one_hot(fnp.asarray(indices).astype(np.int32) % count, count, dtype=np.bool_, axis=axis)
+    places = fnp.asarray(indices).astype(np.int32)
+    places = fnp.where(places < 0, places + count, places)
+    hot = nn.one_hot(places, count, dtype=np.bool_, axis=axis)
     return fnp.where(hot, values[1], values[0])
 
 
