@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -175,6 +176,7 @@ def _mine(found, pid):
 def held(spark):
     """What is held now: numbers of things that a run might leave behind."""
     context = spark.sparkContext
+    directories = local_directories(context)
     gc.collect()
     context._jvm.java.lang.System.gc()
     time.sleep(0.3)  # Spark frees what the JVM has collected on a thread of its own
@@ -192,7 +194,7 @@ def held(spark):
     counts["listeners"] = context._jsc.sc().listenerBus().listeners().size()
     counts["accumulators"] = len(pyspark.accumulators._accumulatorRegistry)
     counts["temporary files of the driver"] = sum(1 for _ in Path(context._temp_dir).rglob("*"))
-    files = [path.name for root in local_directories(context) for path in root.rglob("*") if path.is_file()]
+    files = [path.name for root in directories for path in root.rglob("*") if path.is_file()]
     counts["block files"] = sum(name.endswith(".block") for name in files)
     counts["other local files"] = len(files) - counts["block files"]
     counts["sockets"] = len(os.listdir(context.getConf().get("spark.python.unix.domain.socket.dir")))
@@ -208,7 +210,10 @@ def used(context):
     return sum(most) - sum(left)
 
 
+@cache
 def local_directories(context):
+    """Asked once: what the executors hold for this job itself would be counted until Spark's cleaner has followed."""
+
     def ask(_):
         return os.environ["SPARK_LOCAL_DIRS"].split(",")
 
