@@ -110,3 +110,13 @@ def test_values_are_forgotten_when_nothing_reads_them() -> None:
     )
     graph = Graph(("x",), nodes, ("d", "x"))
     assert [sorted(names) for names in graph.unused_after] == [[], ["a", "c"], ["b"]]
+
+
+def test_native_dropout_gives_what_is_kept_and_where() -> None:
+    x = np.arange(1, 1001, dtype=np.float32)
+    out, kept = map(np.asarray, TABLE["aten.native_dropout.default"](x, 0.25, None, random_key=fdl.random.key(0)))
+    np.testing.assert_allclose(out, np.where(kept, x / 0.75, 0), rtol=1e-6)
+    assert kept.dtype == bool and abs(kept.mean() - 0.75) < 0.06  # 4.4 deviations
+    out, kept = TABLE["aten.native_dropout.default"](x, 0.25, False)
+    np.testing.assert_array_equal(out, x)
+    assert np.asarray(kept).all()

@@ -276,11 +276,23 @@ def scaled_dot_product_attention(
     return fnp.matmul(dropout(weights, rate, True, random_key, stream), value)
 
 
-@define("aten.dropout.default", "aten.native_dropout.default")
+@define("aten.dropout.default")
 def dropout(x: Any, rate: float, train: bool, random_key: Any = None, stream: int = 0) -> Array:
     if not train or rate == 0:
         return x
     return nn.dropout(folded(random_key, stream), rate, x)
+
+
+@define("aten.native_dropout.default")
+def native_dropout(
+    x: Any, rate: float, train: bool | None, random_key: Any = None, stream: int = 0
+) -> tuple[Array, Array]:
+    """What is kept, scaled, and where that is."""
+    if train is False:
+        return x, fnp.ones(x.shape, bool)
+    scales = dropout(fnp.ones_like(x), rate, True, random_key, stream)
+    kept = scales != 0
+    return fnp.where(kept, x * scales, 0), kept
 
 
 @define("aten.feature_dropout.default")
