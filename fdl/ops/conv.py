@@ -9,7 +9,7 @@ import numpy as np
 
 from fdl.core.primitive import Linear, Primitive
 from fdl.core.types import TensorType
-from fdl.dtypes import NUMERIC, as_dtype, bfloat16, float32
+from fdl.dtypes import NUMERIC, as_dtype, bfloat16, float32, int8, int32
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import add
 from fdl.ops.convert import convert
@@ -196,6 +196,8 @@ class ConvGeneral(Primitive):
         for dtype in NUMERIC:
             yield operation, draw(rng, x, dtype), draw(rng, w, dtype)
         yield replace(operation, dtype=float32), draw(rng, x, bfloat16), draw(rng, w, bfloat16)
+        for operation, x, w in _cases():
+            yield replace(operation, dtype=int32), draw(rng, x, int8), draw(rng, w, int8)
 
 
 def _cases() -> Iterator[tuple[ConvGeneral, tuple[int, ...], tuple[int, ...]]]:

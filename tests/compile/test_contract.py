@@ -1,6 +1,7 @@
 """Matrix products: every shape and stride against float64 NumPy."""
 
 import itertools
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -224,6 +225,37 @@ def test_integers_wrap(dtype, shape):
         c = np.zeros((batch, m, n), dtype)
         product(a, layout, c, host_target(), parts=2)
         np.testing.assert_array_equal(c, a @ layout)
+
+
+@pytest.mark.parametrize("name", ["native", "x86-64", "native:512"])
+def test_products_of_8_bits_are_summed_in_32(name):
+    rng = np.random.default_rng(0)
+    for number, (batch, m, n, k) in enumerate([*SHAPES[::3], (2, 3, 4, 0)] if name == "native" else SHAPES[1::5]):
+        a, b = (rng.integers(-128, 128, s, np.int8) for s in ((batch, m, k), (batch, k, n)))
+        for turn in ((False, False), (True, True)) if number % 2 else ((True, False), (False, True)):
+            left, right = (
+                np.ascontiguousarray(v.swapaxes(1, 2)).swapaxes(1, 2) if t else v
+                for v, t in zip((a, b), turn, strict=True)
+            )
+            c = np.full((batch, m, n), 7, np.int32)
+            product(left, right, c, host_target(name), parts=2, accumulate=turn[0])
+            np.testing.assert_array_equal(c, a.astype(np.int32) @ b.astype(np.int32) + 7 * turn[0])
+
+
+def test_sums_of_the_largest_8_bit_products_stay_exact():
+    a = np.full((1, 5, 4099), -128, np.int8)
+    c = np.zeros((1, 5, 20), np.int32)
+    product(a, np.full((1, 4099, 20), -128, np.int8), c, host_target())
+    assert (c == 4099 * 2**14).all()
+
+
+def test_processors_with_vnni_add_pairs_in_one_instruction():
+    target = replace(host_target("x86-64-v3"), cpu="alderlake")
+    module = ir.Module("test")
+    spec = Contraction(np.dtype("int8"), 1, 64, 64, 64, (0, 64, 1), (0, 64, 1), (0, 64, 1))
+    contraction.emit(module, target, spec)
+    text = assembly(module, target)
+    assert "vpdpwssd" in text and "vpmulld" not in text
 
 
 def test_what_is_not_offered_is_said():

@@ -102,6 +102,19 @@ def test_forward(name, dtype):
     close(y, direct(x, w, stride, low, lhs, rhs, y.shape[1:-1], groups), w[..., 0].size)
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case[-1] != 13 and "stride 2" not in name])
+def test_8_bit_integers_are_summed_in_32(name):
+    *_, stride, _, lhs, rhs, groups = case = CASES[name]
+    x, w, y, low = operands(case, np.float32)
+    if x.shape[-1] // groups % 2 and groups > 1:
+        return  # words would hold channels of two groups
+    rng = np.random.default_rng(0)
+    x, w = (rng.integers(-128, 128, v.shape, np.int8) for v in (x, w))
+    y = np.full(y.shape, 7, np.int32)
+    run(x, w, y, stride, low, lhs, rhs, groups, parts=2)
+    np.testing.assert_array_equal(y, direct(x, w, stride, low, lhs, rhs, y.shape[1:-1], groups))
+
+
 @pytest.mark.parametrize("name", ["3x3", "groups", "depthwise", "1d", "7x7 stride 2"])
 def test_channels_first_memory(name):
     *_, stride, _, lhs, rhs, groups = case = CASES[name]

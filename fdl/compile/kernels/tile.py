@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
+from fdl.compile.kernels.pairs import add_products
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import Target
@@ -34,6 +35,7 @@ class Tile:
         c_column: distance of two columns of C.
         segments: whether the sum runs over segments of A.
         stored: dtypes of A, B and C in memory; None where it is `dtype`.
+        pairs: whether elements of A and B are words of two 16-bit integers (see `pairs`).
     """
 
     dtype: np.dtype
@@ -47,12 +49,15 @@ class Tile:
     c_column: int = 1
     segments: bool = False
     stored: tuple[np.dtype | None, np.dtype | None, np.dtype | None] = (None, None, None)
+    pairs: bool = False
 
     @property
     def name(self) -> str:
         """The name of the tile's function."""
         parts = (self.dtype, self.rows, self.columns, self.a_row, self.a_step, self.b_step, int(self.b_whole))
-        return "tile." + ".".join(map(str, (*parts, self.c_row, self.c_column, int(self.segments), *self.stored)))
+        return "tile." + ".".join(
+            map(str, (*parts, self.c_row, self.c_column, int(self.segments), *self.stored, int(self.pairs)))
+        )
 
     def call(
         self, build: Build, a: Any, b: Any, c: Any, depth: Any, accumulate: Any, segments: Any = 1, offsets: Any = None
@@ -115,7 +120,8 @@ def _emit(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
             element = build.load(address, in_a, 0 if tile.a_row is None else i * tile.a_row)
             copies = build.broadcast(build.convert(element, tile.dtype), lanes)
             for j, total in enumerate(row):
-                total.set(build.fma(copies, panel[j], total.get()))
+                step = add_products if tile.pairs else Build.fma
+                total.set(step(build, copies, panel[j], total.get()))
     # C is added last: loading it first would make all of the sum wait for it.
     with build.if_(accumulate):
         for i, row in enumerate(sums):

@@ -53,6 +53,15 @@ class Target:
         size = np.dtype(dtype).itemsize
         return self.vector_bits // 8 // (4 if np.dtype(dtype).kind not in "iub" and size == 2 else size)
 
+    @cached_property
+    def pair_lanes(self) -> int:
+        """How many pairs of 16-bit integers one instruction multiplies and adds up (`pmaddwd`); 0 if there is none."""
+        if not process_triple().startswith("x86_64"):
+            return 0
+        has = self.features.split(",")
+        wide, middle = "+avx512bw" in has or self.cpu == "x86-64-v4", "+avx2" in has or self.cpu == "x86-64-v3"
+        return 16 if wide else 8 if middle else 4
+
     def tile(self) -> tuple[int, int]:
         """Rows and vectors a row of the matrix tile, whose accumulators fill the register file."""
         return (6, 4) if self.vector_bits == 512 else (6, 2)

@@ -9,13 +9,13 @@ from dataclasses import replace
 from math import prod
 
 from fdl.compile.kernels.conv.lowering import ConvolutionLowering, features_last
-from fdl.compile.kernels.matmul.product import ProductLowering, product
+from fdl.compile.kernels.matmul.product import ProductLowering, product, takes_pairs
 from fdl.compile.passes.threefry import JoinWords, TakeWord, Threefry, ThreefryHalves
 from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Program, Var
 from fdl.core.rewrite import uses
 from fdl.core.types import DType
-from fdl.dtypes import key, uint32, uint64
+from fdl.dtypes import float32, key, uint32, uint64
 from fdl.ops.contract import DotGeneral
 from fdl.ops.conv import ConvGeneral
 from fdl.ops.convert import Convert
@@ -131,12 +131,14 @@ def _dot_general(rewriter: _Rewriter, equation: Equation, operation: DotGeneral)
     x, y = equation.inputs
     (out,) = equation.outputs
     depth = prod(x.type.shape[a] for a in operation.contracting[0])
+    pairs = takes_pairs(x.type.dtype, out.type.dtype)
     kept = x.type.dtype == out.type.dtype and ProductLowering.takes_dtype(out.type.dtype, depth)
-    dtype = out.type.dtype if kept else accumulator(out.type.dtype)
-    if not ProductLowering.takes_dtype(dtype, depth) or x.type.dtype.kind == "c" or out.type.size == 0:
+    dtype = x.type.dtype if pairs else out.type.dtype if kept else accumulator(out.type.dtype)
+    if not (pairs or ProductLowering.takes_dtype(dtype, depth)) or x.type.dtype.kind == "c" or out.type.size == 0:
         return False
     batch, contracting = operation.batch_axes, operation.contracting
-    if operation == product(x.type.ndim) and x.type.ndim == y.type.ndim > 2 and x.type.dtype == dtype:
+    wider = out.type.dtype if pairs else None
+    if operation == product(x.type.ndim, wider) and x.type.ndim == y.type.ndim > 2 and x.type.dtype == dtype:
         return False
     # Either operand may decide in which order the contracted axes are run through: the larger one's order is kept.
     side = 0 if x.type.size >= y.type.size else 1
@@ -150,7 +152,7 @@ def _dot_general(rewriter: _Rewriter, equation: Equation, operation: DotGeneral)
     left = rewriter.transpose(rewriter.convert(x, dtype), batch[0] + free[0] + summed[0])
     right = rewriter.transpose(rewriter.convert(y, dtype), batch[1] + summed[1] + free[1])
     left, right = rewriter.reshape(left, (*b, m, k)), rewriter.reshape(right, (*b, k, n))
-    rewriter.deliver(rewriter.apply(product(len(b) + 2), left, right), equation)
+    rewriter.deliver(rewriter.apply(product(len(b) + 2, wider), left, right), equation)
     return True
 
 
@@ -158,19 +160,32 @@ def _convolution(rewriter: _Rewriter, equation: Equation, operation: ConvGeneral
     """Features last, in data and result; the kernel's output features last."""
     x, w = equation.inputs
     (out,) = equation.outputs
-    dtype = accumulator(out.type.dtype)
+    dtype, wider, numbers = accumulator(out.type.dtype), None, operation.numbers
     last = features_last(x.type.ndim)
-    if not ConvolutionLowering.takes_dtype(dtype) or x.type.dtype.kind == "c" or out.type.size == 0 or x.type.ndim < 3:
+    if takes_pairs(x.type.dtype, out.type.dtype):
+        dtype, wider = _integer_operands(equation, operation)
+    if not (wider or ConvolutionLowering.takes_dtype(dtype)) or x.type.dtype.kind == "c":
         return False
-    if operation.numbers == last and x.type.dtype == dtype:
+    if out.type.size == 0 or x.type.ndim < 3 or (numbers == last and x.type.dtype == dtype):
         return False
-    numbers = operation.numbers
     x, w = rewriter.convert(x, dtype), rewriter.convert(w, dtype)
     data = rewriter.transpose(x, _moved(last.lhs_spec, numbers.lhs_spec))
     kernel = rewriter.transpose(w, _moved(last.rhs_spec, numbers.rhs_spec))
-    result = rewriter.apply(replace(operation, numbers=last, dtype=None), data, kernel)
+    result = rewriter.apply(replace(operation, numbers=last, dtype=wider), data, kernel)
     rewriter.deliver(rewriter.transpose(result, _moved(numbers.out_spec, last.out_spec)), equation)
     return True
+
+
+def _integer_operands(equation: Equation, operation: ConvGeneral) -> tuple[DType, DType | None]:
+    """The dtypes of operands and sums in which a convolution of 8-bit integers is computed.
+
+    Those that have no kernel are exact in float32 as long as no sum can reach its 24 bits; others stay as they are.
+    """
+    (x, w), out = (a.type for a in equation.inputs), equation.outputs[0].type
+    if ConvolutionLowering.has_kernel(operation, x, out):
+        return x.dtype, out.dtype
+    products = w.size // max(1, w.shape[operation.numbers.rhs_spec[0]])
+    return (float32 if products * 2**14 < 2**24 else x.dtype), None
 
 
 def _moved(wanted: Sequence[int], found: Sequence[int]) -> list[int]:

@@ -9,6 +9,7 @@ from llvmlite import ir
 
 from fdl.compile.kernels.conv.geometry import Geometry
 from fdl.compile.kernels.kernel import pieces
+from fdl.compile.kernels.pairs import copy_pairs
 from fdl.compile.kernels.panel import Panel
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value
@@ -26,6 +27,7 @@ class Image:
         channel: stride of x along the channels.
         block: if not 0, the copy is cut into blocks of so many channels, one behind the other.
         slot: elements that a position takes in a block, at least `block`.
+        paired: if not 0, x has so many 8-bit integers at a position, and `channels` words are made of them.
     """
 
     geometry: Geometry
@@ -35,11 +37,17 @@ class Image:
     channel: int
     block: int = 0
     slot: int = 0
+    paired: int = 0
 
     @property
     def in_place(self) -> bool:
         """Whether x itself can be read."""
-        return not self.block and not self.geometry.padded and (self.channel == 1 or self.channels == 1)
+        return (
+            not self.block
+            and not self.paired
+            and not self.geometry.padded
+            and (self.channel == 1 or self.channels == 1)
+        )
 
     @property
     def sizes(self) -> list[int]:
@@ -99,17 +107,24 @@ class Image:
         if axis == len(self.spatial) - 1 and self.block:
             self._copy_blocks(b, source, target, read, write, start, stop)
             return
-        if axis == len(self.spatial) - 1 and self.channel == 1 and self.spatial[axis] == self.channels:
-            count = (stop - start) * self.channels
-            read, write = read + start * self.channels, write + start * self.channels
-            copy(b, self.dtype, source, read, 1, target, write, count)
+        last_axis, held = axis == len(self.spatial) - 1, self.paired or self.channels
+        if last_axis and self.channel == 1 and self.spatial[axis] == held and not self.paired % 2:
+            read, write = read + start * held, write + start * self.channels
+            self._copy_run(b, source, read, target, write, (stop - start) * held)
             return
         with b.loop(*((b.max(part[0], start), b.min(part[1], stop)) if part else (start, stop))) as i:
             below_read, below_write = read + i * self.spatial[axis], write + i * self.strides[axis]
-            if axis == len(self.spatial) - 1:
-                copy(b, self.dtype, source, below_read, self.channel, target, below_write, self.channels)
+            if last_axis:
+                self._copy_run(b, source, below_read, target, below_write, held)
             else:
                 self._copy(b, source, target, axis + 1, below_read, below_write)
+
+    def _copy_run(self, b: Build, source: ir.Value, read: Value, target: ir.Value, write: Value, count: int) -> None:
+        """Copy `count` elements of x that are as far apart as its channels."""
+        if self.paired:
+            copy_pairs(b, source, read, self.channel, target, write, count)
+        else:
+            copy(b, self.dtype, source, read, self.channel, target, write, count)
 
     def _copy_blocks(
         self, b: Build, source: ir.Value, target: ir.Value, read: Value, write: Value, start: int, stop: int

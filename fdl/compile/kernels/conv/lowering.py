@@ -14,6 +14,7 @@ from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.conv import convolution
 from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.kernel import call_divided, run_kernel
+from fdl.compile.kernels.matmul.product import takes_pairs
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import host_target
 from fdl.compile.loopnest.nest import NestEmitter
@@ -66,17 +67,28 @@ class ConvolutionLowering(Lowering[ConvGeneral]):
         """Whether convolutions of this dtype have a kernel."""
         return np.dtype(dtype) in (np.float32, np.float64)
 
+    @classmethod
+    def has_kernel(cls, operation: ConvGeneral, x: TensorType, out: TensorType) -> bool:
+        """Whether a convolution, once its features are last, is of dtypes that the kernels take.
+
+        Groups of 8-bit integers have an even number of channels each, so that words hold two of one group.
+        """
+        if takes_pairs(x.dtype, out.dtype):
+            groups, channels = operation.feature_group_count, x.shape[operation.numbers.lhs_spec[1]]
+            return operation.batch_group_count == 1 and (groups == 1 or channels // groups % 2 == 0)
+        return x.dtype == out.dtype and cls.takes_dtype(out.dtype)
+
     def takes_epilogue(self, operation: ConvGeneral, equation: Equation) -> bool:
         x, out = equation.inputs[0].type, equation.outputs[0].type
         # A few channels fill no vectors: loops over narrow rows are faster.
         fills = out.shape[-1:] and (out.shape[-1] % 8 == 0 or out.shape[-1] > 32)
         numbers = x.ndim > 2 and operation.numbers == features_last(x.ndim)
-        return bool(out.size > 0 and fills and numbers and x.dtype == out.dtype and self.takes_dtype(out.dtype))
+        return bool(out.size > 0 and fills and numbers and self.has_kernel(operation, x, out))
 
     def supports(self, step: KernelStep) -> bool:
-        operation, x, dtype = self.operation(step), step.views[0].type, step.equation.outputs[0].type.dtype
+        operation, x, out = self.operation(step), step.views[0].type, step.equation.outputs[0].type
         canonical = x.ndim > 2 and operation.numbers == features_last(x.ndim)
-        return canonical and x.dtype == dtype and self.takes_dtype(dtype)
+        return canonical and self.has_kernel(operation, x, out)
 
     def workspace_bytes(self, step: KernelStep) -> int:
         count = chunks(step, self.operation(step))
@@ -109,7 +121,7 @@ def convolution_of(step: KernelStep, operation: ConvGeneral) -> Convolution:
     (x, w), (out,) = step.views, step.equation.outputs
     (batch, *spatial, features), (*window, _, out_features) = x.type.shape, w.type.shape
     return Convolution(
-        out.type.dtype, batch, features, out_features, tuple(spatial), tuple(window), out.type.shape[1:-1],
+        x.type.dtype, batch, features, out_features, tuple(spatial), tuple(window), out.type.shape[1:-1],
         operation.strides, tuple(low for low, _ in operation.padding), operation.lhs_dilation, operation.rhs_dilation,
         operation.feature_group_count, x.strides, w.strides, strides(out.type.shape), operation.batch_group_count,
     )  # fmt: skip
@@ -123,7 +135,9 @@ def chunks(step: KernelStep, operation: ConvGeneral) -> int:
     """
     (x, w), out = (v.type for v in step.views), step.equation.outputs[0].type
     tuning, channels, outputs = host_target().tuning, x.shape[-1], out.shape[-1]
-    if operation.feature_group_count > 1 or operation.batch_group_count > 1 or out.size > tuning.convolution_results:
+    if operation.feature_group_count > 1 or operation.batch_group_count > 1 or x.dtype != out.dtype:
+        return 1
+    if out.size > tuning.convolution_results:
         return 1
     units = out.shape[1] if x.shape[0] == 1 else -(-outputs // _TILE) * prod(out.shape[1:-1])
     if units >= tuning.convolution_units or 2 * out.size * (w.size // max(1, outputs)) < tuning.convolution_flops:

@@ -18,6 +18,7 @@ from fdl.compile.kernels.conv.image import Image
 from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.finish import finish
 from fdl.compile.kernels.kernel import Epilogue, pieces, table
+from fdl.compile.kernels.pairs import PairPanel, words_of
 from fdl.compile.kernels.panel import Panel
 from fdl.compile.kernels.tile import Tile
 from fdl.compile.llvm.build import Build
@@ -39,16 +40,18 @@ class Plan:
     @cached_property
     def image(self) -> Image:
         s = self.spec
-        return Image(self.geometry, s.dtype, s.in_features, s.x[1:-1], s.x[-1])
+        paired = s.in_features if s.pairs else 0
+        return Image(self.geometry, s.result, self.inputs * s.groups, s.x[1:-1], s.x[-1], paired=paired)
 
     @cached_property
     def lanes(self) -> int:
-        return self.target.lanes(self.spec.dtype)
+        return self.target.lanes(self.spec.result)
 
     @cached_property
     def inputs(self) -> int:
-        """Input channels of a group."""
-        return self.spec.in_features // self.spec.groups
+        """Input channels of a group, or the words that hold them."""
+        channels = self.spec.in_features // self.spec.groups
+        return words_of(channels) if self.spec.pairs else channels
 
     @cached_property
     def outputs(self) -> int:
@@ -81,7 +84,7 @@ class Plan:
         s, first = self.spec, self.geometry.axes[0]
         if len(s.window) == 1 and not self.image.in_place:
             return max(p.count for p in first)
-        line = math.prod(s.in_spatial[1:]) * s.in_features * s.dtype.itemsize * first[0].step
+        line = math.prod(s.in_spatial[1:]) * self.inputs * s.groups * s.result.itemsize * first[0].step
         counts = [math.prod(p.count for p in phase[1:]) for phase in self.geometry.phases]
         rows = [self.rows(phase) for phase in self.geometry.phases]
         even = math.lcm(*(r // math.gcd(r, count) for r, count in zip(rows, counts, strict=True)))
@@ -112,7 +115,7 @@ class Plan:
 
     @property
     def scratch_bytes(self) -> int:
-        return (self.image.elements + self.weights) * self.spec.dtype.itemsize
+        return (self.image.elements + self.weights) * self.spec.result.itemsize
 
 
 class Pixels:
@@ -151,7 +154,7 @@ class Pixels:
         start, stop = part * step, b.min((part + 1) * step, spec.out_spatial[0])
         starts = (n, start, *[0] * (len(spec.y) - 2))
         counts = (1, stop - start, *spec.out_spatial[1:], spec.out_features)
-        finish(b, epilogue, spec.dtype, (self.y, *self.extras), spec.y, starts, counts)
+        finish(b, epilogue, spec.result, (self.y, *self.extras), spec.y, starts, counts)
 
     def _read(self, part: Value, follows: Value) -> tuple[Value, Value]:
         """Positions of the first axis of x that part of an image reads, without those that the part before left."""
@@ -178,13 +181,23 @@ class Pixels:
         size = len(offsets) * plan.inputs * plan.width
         with b.loop(0, spec.groups) as group, pieces(b, 0, plan.outputs, plan.width, plan.outputs) as piece:
             for f, columns in piece():
-                panel = Panel(spec.dtype, columns, plan.width, spec.w[-2], spec.w[-1])
+                panel = self._panel(columns)
                 number = group * plan.panels + b.quotient(f, plan.width)
                 with b.loop(0, len(offsets)) as tap:
                     source = b.load(table(b, offsets), "int64", tap) + (group * plan.outputs + f) * spec.w[-1]
                     target = number * size + tap * (plan.inputs * plan.width) + start
-                    panel.call(b, b.at(self.w, source, spec.dtype), b.at(self.scratch, target, spec.dtype), plan.inputs)
+                    read, write = b.at(self.w, source, spec.dtype), b.at(self.scratch, target, spec.result)
+                    panel.call(b, read, write, spec.in_features // spec.groups)
         return size * plan.panels * spec.groups
+
+    def _panel(self, columns: int) -> Panel | PairPanel:
+        """How the weights of a tap are packed."""
+        width, (row, column) = self.plan.width, self.spec.w[-2:]
+        return (
+            PairPanel(columns, width, row, column)
+            if self.spec.pairs
+            else Panel(self.spec.dtype, columns, width, row, column)
+        )
 
     def _phase(self, phase: Sequence[AxisPhase], n: Value, part: Value, image: ir.Value, weights: int) -> None:
         """The outputs of one phase in part of an image, from the weights packed at scratch element `weights`."""
@@ -201,7 +214,7 @@ class Pixels:
         with pieces(b, 0, plan.outputs, plan.width, plan.outputs) as panel:
             for f, columns in panel():
                 number = group * plan.panels + b.quotient(f, plan.width)
-                packed = b.at(self.scratch, number * size + weights, spec.dtype)
+                packed = b.at(self.scratch, number * size + weights, spec.result)
                 channel = group * plan.outputs + f
                 with pieces(b, *self._positions(phase, part), rows, positions) as piece:
                     for first, height in piece():
@@ -230,11 +243,11 @@ class Pixels:
             for p, j, x_stride, y_stride in zip(phase, where, plan.image.strides, spec.y[1:-1], strict=True):
                 read = read + (j * p.step + p.base) * x_stride
                 write = write + (j * p.period + p.first) * y_stride
-            reads.append(b.at(image, read, spec.dtype))
-            writes.append(b.at(self.y, write, spec.dtype))
+            reads.append(b.at(image, read, spec.result))
+            writes.append(b.at(self.y, write, spec.result))
         tile = Tile(
-            spec.dtype, *size, a_row=None, a_step=1, b_step=plan.width, b_whole=True, c_row=None, c_column=spec.y[-1],
-            segments=True,
+            spec.result, *size, a_row=None, a_step=1, b_step=plan.width, b_whole=True, c_row=None, c_column=spec.y[-1],
+            segments=True, pairs=spec.pairs,
         )  # fmt: skip
         tile.call(b, reads, weights, writes, depth, False, len(offsets), table(b, offsets or [0]))
 

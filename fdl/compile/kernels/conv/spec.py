@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fdl.dtypes import int8, int32
+
 Sizes = tuple[int, ...]
 
 
@@ -12,7 +14,7 @@ class Convolution:
     """A convolution; tuples have one entry for each spatial dimension, strides count elements.
 
     Attributes:
-        dtype: float32 or float64.
+        dtype: of x, w and y: float32 or float64; or int8, and y is int32.
         batch: images.
         in_features: channels of x, all groups together.
         out_features: channels of y, all groups together.
@@ -43,3 +45,13 @@ class Convolution:
     w: Sizes
     y: Sizes
     batch_groups: int = 1
+
+    @property
+    def pairs(self) -> bool:
+        """Whether two neighbouring channels of x and w are packed into one word (see `kernels.pairs`)."""
+        return self.dtype == int8
+
+    @property
+    def result(self) -> np.dtype:
+        """The dtype of y, and of what is in scratch memory."""
+        return int32 if self.pairs else self.dtype

@@ -28,7 +28,7 @@ def fits(spec: Convolution) -> bool:
     """Whether this algorithm can serve `spec`."""
     return (
         spec.x[0] == 1 and spec.batch > 1 and spec.groups == 1 and spec.in_features > 0 and 0 not in spec.window
-        and all(d == 1 for d in spec.lhs_dilation)
+        and not spec.pairs and all(d == 1 for d in spec.lhs_dilation)
     )  # fmt: skip
 
 

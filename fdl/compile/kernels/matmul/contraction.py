@@ -16,6 +16,7 @@ from fdl.compile.kernels.finish import finish
 from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function, pieces
 from fdl.compile.kernels.matmul import dots, streams
 from fdl.compile.kernels.matmul.spec import Contraction, Strides
+from fdl.compile.kernels.pairs import PairPanel, words_of
 from fdl.compile.kernels.panel import Panel
 from fdl.compile.kernels.tile import Tile
 from fdl.compile.llvm.build import Build
@@ -60,7 +61,7 @@ def _better_swapped(spec: Contraction, target: Target) -> bool:
     if spec.n == 1 or spec.m == 1:
         rows_ready, columns_ready = spec.c[1] == 1 or spec.m == 1, spec.c[2] == 1 or spec.n == 1
         long = spec.n == 1 and spec.m > 1
-        return long and rows_ready and (spec.a[2] != 1 or not columns_ready or spec.k < target.lanes(spec.dtype))
+        return long and rows_ready and (spec.a[2] != 1 or not columns_ready or spec.k < target.lanes(spec.sums))
     return spec.c[2] != 1 and spec.c[1] == 1
 
 
@@ -95,7 +96,7 @@ class _Plan:
 
     @cached_property
     def lanes(self) -> int:
-        return self.target.lanes(self.spec.dtype)
+        return self.target.lanes(self.spec.sums)
 
     @cached_property
     def itemsize(self) -> int:
@@ -105,7 +106,7 @@ class _Plan:
     @cached_property
     def halves(self) -> bool:
         """Whether operands are converted when they are packed, and C is complete after one pass."""
-        return self.spec.sums != self.spec.dtype
+        return self.spec.sums != self.spec.result
 
     @cached_property
     def width(self) -> int:
@@ -123,35 +124,44 @@ class _Plan:
         return -(-self.spec.m // -(-self.spec.m // most))
 
     @cached_property
+    def steps(self) -> int:
+        """Steps of the tile in one pass over k."""
+        k = words_of(self.spec.k) if self.spec.pairs else self.spec.k
+        most = k if self.halves else max(64, self.target.tuning.panel_bytes // (self.width * self.itemsize))
+        passes = max(1, -(-k // max(1, most)))
+        return max(1, -(-k // passes))
+
+    @cached_property
     def depth(self) -> int:
         """How much of k one pass takes."""
-        most = self.spec.k if self.halves else max(64, self.target.tuning.panel_bytes // (self.width * self.itemsize))
-        passes = max(1, -(-self.spec.k // max(1, most)))
-        return max(1, -(-self.spec.k // passes))
+        return self.steps * (2 if self.spec.pairs else 1)
 
     @cached_property
     def columns(self) -> int:
         """Columns of the block of B that is packed at once."""
-        most = max(1, self.target.tuning.right_bytes // (self.depth * self.itemsize * self.width))
+        most = max(1, self.target.tuning.right_bytes // (self.steps * self.itemsize * self.width))
         return min(most, -(-self.spec.n // self.width)) * self.width
 
     @cached_property
     def height(self) -> int:
         """Rows of the block of A that is used while it stays in the cache."""
-        most = max(4, self.target.tuning.left_bytes // (self.depth * self.itemsize * self.rows))
+        most = max(4, self.target.tuning.left_bytes // (self.steps * self.itemsize * self.rows))
         if self.has_epilogue:
             most = min(
-                most, max(4, self.target.tuning.epilogue_bytes // (self.columns * self.spec.dtype.itemsize * self.rows))
+                most,
+                max(4, self.target.tuning.epilogue_bytes // (self.columns * self.spec.result.itemsize * self.rows)),
             )
         return min(most, -(-self.spec.m // self.rows)) * self.rows
 
     @cached_property
     def rows_outside(self) -> bool:
         """Whether all columns of B stay in the first-level cache while rows of A come and go."""
-        return self.columns * self.depth * self.itemsize <= self.target.tuning.panel_bytes
+        return self.columns * self.steps * self.itemsize <= self.target.tuning.panel_bytes
 
     @cached_property
     def pack_b(self) -> bool:
+        if self.spec.pairs:
+            return True
         if self.spec.b[2] == 1 and self.spec.n <= self.width >= self.spec.b[1]:
             return False  # B is a packed panel already.
         return (self.spec.n > 1 and self.spec.b[2] != 1) or self.spec.m > (1 if self.halves else 3) * self.rows
@@ -159,6 +169,8 @@ class _Plan:
     @cached_property
     def pack_a(self) -> bool:
         """Whether blocks of A are copied: to convert them, or when k is not the unit stride or rows displace others."""
+        if self.spec.pairs:
+            return True
         if self.spec.n <= 2 * self.width or self.spec.m == 1:
             return False
         aliased = (
@@ -177,7 +189,7 @@ class _Plan:
         """Whether both operands run along k, or can cheaply, and one has so few rows that packing would not pay."""
         spec, short = self.spec, min(self.spec.m, self.spec.n)
         few = short <= 4 or (short <= 48 and 3 * spec.k >= 2 * short * self.lanes)
-        if spec.a[2] != 1 or not few or spec.k < self.lanes:
+        if spec.a[2] != 1 or not few or spec.k < self.lanes or spec.pairs:
             return False
         return self.turn_b or (spec.b[1] == 1 and (spec.b[2] != 1 or spec.n == 1))
 
@@ -216,8 +228,8 @@ class _Plan:
             return 0
         if self.by_dots:
             return self.turn_b * self.spec.n * self.spec.k * self.spec.dtype.itemsize
-        a_block = -(-self.height // self.rows) * self.a_step * self.depth
-        elements = self.columns * self.depth * self.pack_b + a_block * self.pack_a
+        a_block = -(-self.height // self.rows) * self.a_step * self.steps
+        elements = self.columns * self.steps * self.pack_b + a_block * self.pack_a
         return elements * self.itemsize
 
 
@@ -261,47 +273,60 @@ class _Emitter:
     def _product(self, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
         b, plan, spec = self.build, self.plan, self.spec
         a, bb, c = (
-            b.at(p, batch * s[0], spec.dtype) for p, s in ((self.a, spec.a), (self.b, spec.b), (self.c, spec.c))
+            b.at(p, batch * s[0], dtype)
+            for p, s, dtype in zip(
+                (self.a, self.b, self.c),
+                (spec.a, spec.b, spec.c),
+                (spec.dtype, spec.dtype, spec.result),
+                strict=True,
+            )
         )
         with b.loop(0, max(spec.k, 1), plan.depth) as k, b.loop(columns[0], columns[1], plan.columns) as n:
             depth = b.min(spec.k - k, plan.depth)
+            steps = b.quotient(depth + 1, 2) if spec.pairs else depth
             n_stop = b.min(n + plan.columns, columns[1])
             if plan.pack_b:
-                self._pack_b(b.at(bb, k * spec.b[1], spec.dtype), n, n_stop, depth)
+                self._pack_b(b.at(bb, k * spec.b[1], spec.dtype), n, n_stop, depth, steps)
             with b.loop(rows[0], rows[1], plan.height) as m:
                 m_stop = b.min(m + plan.height, rows[1])
                 if plan.pack_a:
-                    self._pack_a(b.at(a, k * spec.a[2], spec.dtype), m, m_stop, depth)
-                self._block((a, bb, c), batch, k, depth, (m, m_stop), (n, n_stop))
+                    self._pack_a(b.at(a, k * spec.a[2], spec.dtype), m, m_stop, depth, steps)
+                self._block((a, bb, c), batch, k, (depth, steps), (m, m_stop), (n, n_stop))
 
     @property
     def _packed_a(self) -> Any:
         """Where packed A starts in the scratch memory: behind packed B."""
-        return self.build.at(self.scratch, self.plan.columns * self.plan.depth * self.plan.pack_b, self.spec.sums)
+        return self.build.at(self.scratch, self.plan.columns * self.plan.steps * self.plan.pack_b, self.spec.sums)
 
-    def _pack_b(self, source: ir.Value, start: Value, stop: Value, depth: Value) -> None:
+    def _pack_b(self, source: ir.Value, start: Value, stop: Value, depth: Value, steps: Value) -> None:
         b, spec, plan = self.build, self.spec, self.plan
         with pieces(b, start, stop, plan.width, spec.n) as piece:
             for n, columns in piece():
                 whole = -(-columns // plan.lanes) * plan.lanes
-                panel = Panel(spec.dtype, columns, whole, spec.b[1], spec.b[2], spec.sums)
-                to = b.at(self.scratch, (n - start) * depth, spec.sums)
+                panel = self._panel(columns, whole, spec.b[1], spec.b[2])
+                to = b.at(self.scratch, (n - start) * steps, spec.sums)
                 panel.call(b, b.at(source, n * spec.b[2], spec.dtype), to, depth)
 
-    def _pack_a(self, source: ir.Value, start: Value, stop: Value, depth: Value) -> None:
+    def _pack_a(self, source: ir.Value, start: Value, stop: Value, depth: Value, steps: Value) -> None:
         b, spec, plan = self.build, self.spec, self.plan
         with pieces(b, start, stop, plan.rows, spec.m) as piece:
             for m, rows in piece():
-                panel = Panel(spec.dtype, rows, plan.a_step, spec.a[2], spec.a[1], spec.sums)
-                panel.call(b, b.at(source, m * spec.a[1], spec.dtype), self._a_block(m - start, depth), depth)
+                panel = self._panel(rows, plan.a_step, spec.a[2], spec.a[1])
+                panel.call(b, b.at(source, m * spec.a[1], spec.dtype), self._a_block(m - start, steps), depth)
 
-    def _a_block(self, m: Value, depth: Value) -> Any:
+    def _panel(self, columns: int, width: int, row: int, column: int) -> Panel | PairPanel:
+        """How a part of A or B is packed."""
+        if self.spec.pairs:
+            return PairPanel(columns, width, row, column)
+        return Panel(self.spec.dtype, columns, width, row, column, self.spec.sums)
+
+    def _a_block(self, m: Value, steps: Value) -> Any:
         """Where the rows from `m` of the block on are in packed A."""
         b, plan = self.build, self.plan
-        return b.at(self._packed_a, b.quotient(m, plan.rows) * plan.a_step * depth, self.spec.sums)
+        return b.at(self._packed_a, b.quotient(m, plan.rows) * plan.a_step * steps, self.spec.sums)
 
     def _block(
-        self, pointers: tuple[Any, Any, Any], batch: Value, k: Value, depth: Value,
+        self, pointers: tuple[Any, Any, Any], batch: Value, k: Value, run: tuple[Value, Value],
         rows: tuple[Value, Value], columns: tuple[Value, Value],
     ) -> None:  # fmt: skip
         """The tiles of one block: panels of columns outside, so that a panel of B stays in the first-level cache.
@@ -317,19 +342,19 @@ class _Emitter:
                     for j, near_count in near_pieces():
                         place = ((i, far_count), (j, near_count))
                         (m, height), (n, width) = place if plan.rows_outside else place[::-1]
-                        self._tile(pointers, (m, n, k), depth, (rows[0], columns[0]), height, width)
+                        self._tile(pointers, (m, n, k), run[1], (rows[0], columns[0]), height, width)
         if self.epilogue is not None:
-            with self.build.if_(k + depth >= self.spec.k):
+            with self.build.if_(k + run[0] >= self.spec.k):
                 self._finish(batch, rows, columns)
 
     def _finish(self, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
         """Apply the epilogue to a block of C."""
         assert self.epilogue is not None
         starts, counts = (batch, rows[0], columns[0]), (1, rows[1] - rows[0], columns[1] - columns[0])
-        finish(self.build, self.epilogue, self.spec.dtype, (self.c, *self.extras), self.spec.c, starts, counts)
+        finish(self.build, self.epilogue, self.spec.result, (self.c, *self.extras), self.spec.c, starts, counts)
 
     def _tile(
-        self, pointers: tuple[Any, Any, Any], index: tuple[Value, ...], depth: Value,
+        self, pointers: tuple[Any, Any, Any], index: tuple[Value, ...], steps: Value,
         origin: tuple[Value, Value], rows: int, columns: int,
     ) -> None:  # fmt: skip
         b, spec, plan = self.build, self.spec, self.plan
@@ -342,14 +367,15 @@ class _Emitter:
         tile = Tile(
             spec.sums, rows, columns, *along, b_step, plan.pack_b, spec.c[1], c_column,
             stored=tuple(kind if plan.halves else None for kind in stored),  # type: ignore[arg-type]  # three
+            pairs=spec.pairs,
         )  # fmt: skip
         if plan.pack_a:
-            a = self._a_block(m - origin[0], depth)
+            a = self._a_block(m - origin[0], steps)
         else:
             a = b.at(pointers[0], m * spec.a[1] + k * spec.a[2], spec.dtype)
         if plan.pack_b:
-            bb = b.at(self.scratch, (n - origin[1]) * depth, spec.sums)
+            bb = b.at(self.scratch, (n - origin[1]) * steps, spec.sums)
         else:
             bb = b.at(pointers[1], n * spec.b[2] + k * spec.b[1], spec.dtype)
-        c = b.at(pointers[2], m * spec.c[1] + n * spec.c[2], spec.dtype)
-        tile.call(b, a, bb, c, depth, True if spec.accumulate else k > 0)
+        c = b.at(pointers[2], m * spec.c[1] + n * spec.c[2], spec.result)
+        tile.call(b, a, bb, c, steps, True if spec.accumulate else k > 0)

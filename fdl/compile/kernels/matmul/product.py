@@ -21,14 +21,14 @@ from fdl.compile.lowerings.lowering import Lowering, Op, Types
 from fdl.compile.lowerings.words import shape_text
 from fdl.core.operation import Operation
 from fdl.core.program import Equation
-from fdl.dtypes import float32, float64
+from fdl.dtypes import float32, float64, int8, int32
 from fdl.ops.contract import DotGeneral
 
 
-def product(ndim: int) -> DotGeneral:
+def product(ndim: int, dtype: np.dtype | None = None) -> DotGeneral:
     """The canonical form of contractions: the matrix product of (batch..., m, k) with (batch..., k, n)."""
     batch = tuple(range(ndim - 2))
-    return DotGeneral(((ndim - 1,), (ndim - 2,)), (batch, batch))
+    return DotGeneral(((ndim - 1,), (ndim - 2,)), (batch, batch), dtype)
 
 
 class MatrixLowering(Lowering[Op]):
@@ -56,6 +56,11 @@ class MatrixLowering(Lowering[Op]):
         return f"matmul {shape_text(left)} @ {shape_text(right)}"
 
 
+def takes_pairs(operand: Any, result: Any) -> bool:
+    """Whether products of these dtypes are those of 8-bit integers, summed in 32 bits."""
+    return bool(operand == int8 and result == int32)
+
+
 class ProductLowering(MatrixLowering[DotGeneral]):
     """A batched matrix product in canonical form, and what is computed on its result while that is in the cache."""
 
@@ -68,8 +73,8 @@ class ProductLowering(MatrixLowering[DotGeneral]):
     def takes_dtype(dtype: Any, depth: int = 0) -> bool:
         """Whether products of this dtype have a kernel, for sums of `depth` of them.
 
-        Complex numbers, booleans and integers of 8 and 16 bits have none. The sums of 16-bit floats must not leave the
-        registers, so that long ones are left to a float32 product of converted operands.
+        Complex numbers, booleans and integers of 8 and 16 bits have none (but see `takes_pairs`). The sums of 16-bit
+        floats must not leave the registers, so that long ones are left to a float32 product of converted operands.
         """
         dtype = np.dtype(dtype)
         if dtype in HALVES:
@@ -80,8 +85,11 @@ class ProductLowering(MatrixLowering[DotGeneral]):
     def has_kernel(cls, operation: Operation, operands: Types, results: Types, depth: int = 0) -> bool:
         """Whether a product is in canonical form and of a dtype that the kernel takes."""
         x, dtype = operands[0], results[0].dtype
-        canonical = x.ndim > 2 and operation == product(x.ndim)
-        return canonical and x.dtype == dtype and cls.takes_dtype(dtype, depth)
+        if x.ndim < 3:
+            return False
+        if takes_pairs(x.dtype, dtype):
+            return operation == product(x.ndim, dtype)
+        return operation == product(x.ndim) and x.dtype == dtype and cls.takes_dtype(dtype, depth)
 
     def takes_epilogue(self, operation: DotGeneral, equation: Equation) -> bool:
         x, out = equation.inputs[0].type, equation.outputs[0].type
@@ -98,14 +106,14 @@ class ProductLowering(MatrixLowering[DotGeneral]):
 
     def emit(self, emitter: Emitter, step: KernelStep) -> None:
         (x, y), (out,) = step.views, step.equation.outputs
-        dtype = out.type.dtype
+        dtypes = x.type.dtype, y.type.dtype, out.type.dtype
         (*batch, m, k), n = x.type.shape, y.type.shape[-1]
         c = strides((*batch, m, n))
         loops = _merged_batch(batch, [v[: len(batch)] for v in (x.strides, y.strides, c)])
         # The kernel loops over one batch axis; where several cannot be merged into one, it is called in loops.
         (size, inner), outer = loops[-1], loops[:-1]
         a, b, to = ((s, *v[-2:]) for s, v in zip(inner, (x.strides, y.strides, c), strict=True))
-        spec = Contraction(dtype, size, m, n, k, a, b, to)  # type: ignore[arg-type]  # three numbers each
+        spec = Contraction(x.type.dtype, size, m, n, k, a, b, to)  # type: ignore[arg-type]  # three numbers each
         emission, build = emitter.emission, emitter.build
         epilogue = emitter.epilogue(step, 3)
         kernel = product_kernel(emission, spec, epilogue)
@@ -115,7 +123,7 @@ class ProductLowering(MatrixLowering[DotGeneral]):
         with ExitStack() as stack:
             for extent, steps in outer:
                 i = stack.enter_context(build.loop(0, extent))
-                pointers = [build.at(p, i * s, dtype) for p, s in zip(pointers, steps, strict=True)]
+                pointers = [build.at(p, i * s, t) for p, s, t in zip(pointers, steps, dtypes, strict=True)]
             kernel.run(build, [*pointers, *extras], scratch, *emission.team.share(kernel.work))
 
 
@@ -124,7 +132,8 @@ def is_batched_product(step: Step) -> bool:
     if not isinstance(step, KernelStep) or not isinstance(step.equation.operation, DotGeneral) or not step.views:
         return False  # of what makes no elements, no operands are kept
     x, out = step.views[0].type, step.equation.outputs[0].type
-    return ProductLowering.has_kernel(step.equation.operation, [x], [out]) and prod(x.shape[:-2]) > 1
+    tiled = x.dtype == out.dtype and ProductLowering.has_kernel(step.equation.operation, [x], [out])
+    return tiled and prod(x.shape[:-2]) > 1
 
 
 def product_kernel(emission: Emission, spec: Contraction, epilogue: EpilogueEmitter | None = None) -> Kernel:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fdl.compile.llvm.values import HALVES
-from fdl.dtypes import float32
+from fdl.dtypes import float32, int8, int32
 
 Strides = tuple[int, int, int]
 
@@ -15,8 +15,8 @@ class Contraction:
     """A batched matrix product, sizes and strides in elements.
 
     Attributes:
-        dtype: of all three operands; see `ProductLowering.takes_dtype`. 16-bit floats are summed in float32 and rounded
-            once.
+        dtype: of A, B and C; see `ProductLowering.takes_dtype`. 16-bit floats are summed in float32 and rounded once.
+            The product of two int8 is int32.
         batch, m, n, k: sizes; any may be 0 or 1.
         a: strides of A along (batch, m, k).
         b: strides of B along (batch, k, n).
@@ -37,4 +37,14 @@ class Contraction:
     @property
     def sums(self) -> np.dtype:
         """The dtype of the sums."""
-        return float32 if self.dtype in HALVES else self.dtype
+        return float32 if self.dtype in HALVES else self.result
+
+    @property
+    def result(self) -> np.dtype:
+        """The dtype of C."""
+        return int32 if self.pairs else self.dtype
+
+    @property
+    def pairs(self) -> bool:
+        """Whether two elements along k are packed into one word."""
+        return self.dtype == int8

@@ -1,0 +1,166 @@
+"""Sums of products of 8-bit integers: two neighbours along k are one word of 32 bits, its halves 16 bits each.
+
+One instruction multiplies the halves of two words and adds the two products, so that a tile of words takes two steps of
+k at once. No sum overflows before the 32 bits do. Processors with VNNI add to the sums in the same instruction; LLVM
+chooses it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from fdl.compile.kernels.panel import transposed
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.target import Target
+from fdl.compile.llvm.values import I16, I32, I64, POINTER, Value
+from fdl.dtypes import int8, int16, int32
+
+#: LLVM's names of the instruction, by the number of words.
+_INSTRUCTIONS = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
+
+
+def words_of(count: int) -> int:
+    """How many words hold `count` integers."""
+    return -(-count // 2)
+
+
+def add_products(build: Build, x: Value, y: Value, total: Value) -> Value:
+    """`total` and the products of the halves of the words `x` and `y`."""
+    lanes = min(x.lanes, build.target.pair_lanes)
+    if lanes in _INSTRUCTIONS:
+        parts = [_multiplied(build, *(_part(build, v, i, lanes) for v in (x, y))) for i in range(0, x.lanes, lanes)]
+        while len(parts) > 1:  # wider than a register: LLVM takes apart what is put together here
+            parts = [_together(build, *pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
+        return total + build.value(parts[0], int32)
+    for shift in (16, 0):
+        low, other = (build.shift_right_arithmetic(build.shift_left(v, shift), 16) for v in (x, y))
+        total = total + low * other
+    return total
+
+
+def _multiplied(build: Build, x: ir.Value, y: ir.Value) -> ir.Value:
+    halves = ir.VectorType(I16, 2 * x.type.count)
+    function = build.declare(_INSTRUCTIONS[x.type.count], x.type, [halves, halves])
+    return build.ir.call(function, [build.ir.bitcast(v, halves) for v in (x, y)])
+
+
+def _part(build: Build, x: Value, start: int, lanes: int) -> ir.Value:
+    order = ir.Constant(ir.VectorType(I32, lanes), list(range(start, start + lanes)))
+    return x.ir if x.lanes == lanes else build.ir.shuffle_vector(x.ir, x.ir, order)
+
+
+def _together(build: Build, low: ir.Value, high: ir.Value) -> ir.Value:
+    count = 2 * low.type.count
+    return build.ir.shuffle_vector(low, high, ir.Constant(ir.VectorType(I32, count), list(range(count))))
+
+
+def joined(build: Build, low: Value, high: Value) -> Value:
+    """Words of two vectors of 8-bit integers, of which the first becomes the lower half."""
+    low, high = (build.convert(v, int32) for v in (low, high))
+    return (low & 0xFFFF) | build.shift_left(high, 16)
+
+
+def neighbours(build: Build, source: ir.Value, start: Any, lanes: int) -> Value:
+    """Words of `2 * lanes` integers that follow each other in memory."""
+    wide = build.convert(build.load(source, int8, start, 2 * lanes), int16)
+    return build.value(build.ir.bitcast(wide.ir, ir.VectorType(I32, lanes)), int32)
+
+
+@dataclass(frozen=True)
+class PairPanel:
+    """Copies a matrix [count, columns] of 8-bit integers into rows of words: `Panel`, of two rows at a time.
+
+    What is beyond the last row, or the last column, is 0.
+
+    Attributes:
+        columns: columns to copy.
+        width: words of a row of the copy, a multiple of the lanes.
+        row, column: strides of the matrix that is read.
+    """
+
+    columns: int
+    width: int
+    row: int
+    column: int
+
+    def call(self, build: Build, source: ir.Value, destination: ir.Value, count: Any) -> None:
+        """Emit the copy of `count` rows from `source` to half as many at `destination`."""
+        name = f"pairs.{self.columns}.{self.width}.{self.row}.{self.column}"
+        function = build.module.globals.get(name) or self._emit(build.module, build.target, name)
+        build.call_function(function, [source, destination, count])
+
+    def _emit(self, module: ir.Module, target: Target, name: str) -> ir.Function:
+        function = new_function(module, name, [POINTER, POINTER, I64])
+        function.attributes.add("noinline")
+        build = Build(module, target, function)
+        lanes, count = target.lanes(int32), build.argument(2, "int64")
+        half, turned = build.quotient(count, 2), build.index(0)
+        if self.row == 1 and self.column != 1:
+            turned = build.quotient(half, lanes) * lanes
+            with build.loop(0, turned, lanes) as k:
+                self._turn(build, k, lanes)
+        with build.loop(turned, half) as k:
+            self._copy(build, k, lanes, whole=True)
+        with build.if_(2 * half < count):
+            self._copy(build, half, lanes, whole=False)
+        build.ret()
+        return function
+
+    def _copy(self, build: Build, k: Value, lanes: int, whole: bool) -> None:
+        """Copy rows 2k and, if the pair is `whole`, 2k + 1."""
+        source, destination = build.function.args[:2]
+        first = build.at(source, 2 * k * self.row, int8)
+        second = build.at(first, self.row, int8) if whole else None
+        for start in range(0, self.width, lanes):
+            low, high = (self._read(build, line, start, lanes) for line in (first, second))
+            build.store(joined(build, low, high), destination, k * self.width + start)
+
+    def _read(self, build: Build, line: Any, start: int, lanes: int) -> Value:
+        """`lanes` integers of a row from `start` on; those that do not exist are 0."""
+        left = self.columns - start
+        if left <= 0 or line is None:
+            return build.constant(0, int8, lanes)
+        if self.column == 1 and left >= lanes:
+            return build.load(line, int8, start, lanes)
+        vector: Any = build.constant(0, int8, lanes).ir
+        for i in range(min(left, lanes)):
+            element = build.load(line, int8, (start + i) * self.column)
+            vector = build.ir.insert_element(vector, element.ir, I32(i))
+        return build.value(vector, int8)
+
+    def _turn(self, build: Build, k: Value, lanes: int) -> None:
+        """Copy as many pairs of rows as a vector has lanes, from pair `k` on, where columns are contiguous."""
+        source, destination = build.function.args[:2]
+        for start in range(0, self.width, lanes):
+            read = [
+                neighbours(build, source, 2 * k + c * self.column, lanes)
+                if c < self.columns
+                else build.constant(0, int32, lanes)
+                for c in range(start, start + lanes)
+            ]
+            for i, row in enumerate(transposed(build, read)):
+                build.store(row, destination, (k + i) * self.width + start)
+
+
+def copy_pairs(
+    b: Build, source: ir.Value, read: Value, stride: int, target: ir.Value, write: Value, count: int
+) -> None:
+    """Copy `count` integers, `stride` apart, to words that follow each other from word `write` on."""
+    lanes, half = b.target.lanes(int32), count // 2
+    whole = half // lanes * lanes if stride == 1 else 0
+    if whole:
+        with b.loop(0, whole, lanes) as i:
+            b.store(neighbours(b, source, read + 2 * i, lanes), target, write + i)
+
+    def one(i: Any, both: bool) -> None:
+        low = b.load(source, int8, read + 2 * i * stride)
+        high = b.load(source, int8, read + (2 * i + 1) * stride) if both else b.constant(0, int8)
+        b.store(joined(b, low, high), target, write + i)
+
+    if whole < half:
+        with b.loop(whole, half) as i:
+            one(i, both=True)
+    if count % 2:
+        one(b.index(half), both=False)
