@@ -55,6 +55,7 @@ __version__ = "0.1.0"
 #: Submodules that are imported when first used, to keep ``import fdl`` quick.
 _LAZY = (
     "ad_checkpoint",
+    "audio",
     "custom_batching",
     "custom_derivatives",
     "ops",

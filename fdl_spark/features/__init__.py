@@ -14,7 +14,7 @@ from fdl_spark.features.hashes import crossed, hashed
 from fdl_spark.features.images import image
 from fdl_spark.features.numbers import impute, numeric, standardise
 from fdl_spark.features.sequences import pad
-from fdl_spark.features.sounds import log_mel
+from fdl_spark.features.sounds import log_mel, waveform
 from fdl_spark.features.vectors import vector
 from fdl_spark.features.vocabulary import one_hot, vocabulary
 from fdl_spark.features.words import tokenise
@@ -41,6 +41,7 @@ __all__ = [
     "tokenise",
     "vector",
     "vocabulary",
+    "waveform",
 ]
 
 

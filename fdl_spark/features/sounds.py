@@ -1,7 +1,6 @@
-"""Sound becomes a log-mel spectrogram."""
+"""Sound becomes samples, or a log-mel spectrogram."""
 
 import io
-import math
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,12 +9,10 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from fdl.audio import Scale, mel_bands
 from fdl_spark.data.columns import BadColumn
 from fdl_spark.features.column_encoder import Arrays, Floating, OneColumn
 from fdl_spark.features.reading import Batch, floats, is_nested
-
-Scale = Literal["htk", "slaney"]
-LOWEST_LOG, STEP = 1000.0, math.log(6.4) / 27  # Slaney's scale is linear up to 1 kHz: 200/3 Hz a mel
 
 
 def log_mel(
@@ -126,7 +123,7 @@ class LogMel(OneColumn, kind="log_mel"):
         spectrogram = np.zeros((len(column), self.frames, self.mels), self.dtype)
         mask = np.zeros((len(column), self.frames), bool)
         for row in range(len(column)):
-            samples = self._read(column, row)
+            samples = read(self.column, column, row, self.sample_rate, self.missing)
             # A row by itself: what vectors and products of matrices round must not depend on the other rows.
             spectrogram[row] = self._spectrogram(samples)
             mask[row] = np.arange(self.frames) * self.hop + self.window <= len(samples)
@@ -140,35 +137,94 @@ class LogMel(OneColumn, kind="log_mel"):
         power = spectrum.real**2 + spectrum.imag**2
         return np.log(np.maximum(power @ self._bands, self.floor))
 
-    def _read(self, column: pa.Array, row: int) -> np.ndarray:
-        """The samples of a row, as float64."""
-        if not column[row].is_valid:
-            if self.missing is None:
-                raise BadColumn(self.column, 'null; missing="silence" makes no samples of it', row)
-            return np.zeros(0)
-        if is_nested(column.type):
-            inner = column[row].values
-            samples = floats(self.column, inner)
-            if np.isnan(samples).any():
-                raise BadColumn(self.column, "null or NaN in a list", row)
-            return _scaled(samples, inner.type.to_pandas_dtype())
-        if not pa.types.is_binary(column.type):
-            raise BadColumn(self.column, f"{column.type} is no sound: neither WAV files nor lists of samples", 0)
-        return self._wav(column[row].as_py(), row)
 
-    def _wav(self, content: bytes, row: int) -> np.ndarray:
-        from scipy.io import wavfile
+def waveform(
+    column: str,
+    output: str | None = None,
+    *,
+    sample_rate: int,
+    samples: int,
+    missing: Literal["silence"] | None = None,
+    dtype: Floating = "float32",
+) -> "Waveform":
+    """The samples of a sound, for functions that make features of them themselves, as `fdl.audio.log_mel` does.
 
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of parts that hold no samples
-                rate, samples = wavfile.read(io.BytesIO(content))
-        except (ValueError, EOFError, OSError, IndexError, TypeError, ZeroDivisionError) as error:
-            raise BadColumn(self.column, f"no WAV file ({error})", row) from None
-        if rate != self.sample_rate:
-            raise BadColumn(self.column, f"{rate} samples a second, where sample_rate={self.sample_rate}", row)
-        scaled = _scaled(samples.astype(np.float64), samples.dtype)
-        return scaled.mean(axis=1) if scaled.ndim == 2 else scaled
+    Args:
+      column: see `log_mel`.
+      output: the name of the array [rows, samples]; None means the column's.
+      sample_rate: samples a second. A WAV file of another rate is an error.
+      samples: how many of a row are read; behind the end of a shorter sound is silence.
+      missing: see `log_mel`.
+      dtype: of the array.
+
+    >>> waveform("sound", sample_rate=8000, samples=3).encode({"sound": pa.array([[0.5, 0.25], [1.0] * 9])})["sound"]
+    array([[0.5 , 0.25, 0.  ],
+           [1.  , 1.  , 1.  ]], dtype=float32)
+    """
+    return Waveform(column, output, sample_rate, samples, missing, dtype)
+
+
+@dataclass(frozen=True, repr=False)
+class Waveform(OneColumn, kind="waveform"):
+    sample_rate: int
+    samples: int
+    missing: Literal["silence"] | None
+    dtype: Floating
+
+    def check(self) -> None:
+        for name in ("sample_rate", "samples"):
+            self.require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+
+    def encode(self, batch: Batch) -> Arrays:
+        column = batch[self.column]
+        sounds = np.zeros((len(column), self.samples), self.dtype)
+        for row in range(len(column)):
+            samples = read(self.column, column, row, self.sample_rate, self.missing)[: self.samples]
+            sounds[row, : len(samples)] = samples
+        return {self.name: sounds}
+
+
+def read(name: str, column: pa.Array, row: int, sample_rate: int, missing: Literal["silence"] | None) -> np.ndarray:
+    """The samples of a row, as float64.
+
+    Args:
+      name: of the column.
+      column: WAV files or lists of samples.
+      row: its number.
+      sample_rate: that a WAV file must have.
+      missing: what a null is.
+
+    Raises:
+      BadColumn: the row is no sound.
+    """
+    if not column[row].is_valid:
+        if missing is None:
+            raise BadColumn(name, 'null; missing="silence" makes no samples of it', row)
+        return np.zeros(0)
+    if is_nested(column.type):
+        inner = column[row].values
+        samples = floats(name, inner)
+        if np.isnan(samples).any():
+            raise BadColumn(name, "null or NaN in a list", row)
+        return _scaled(samples, inner.type.to_pandas_dtype())
+    if not pa.types.is_binary(column.type):
+        raise BadColumn(name, f"{column.type} is no sound: neither WAV files nor lists of samples", 0)
+    return _wav(name, column[row].as_py(), row, sample_rate)
+
+
+def _wav(name: str, content: bytes, row: int, sample_rate: int) -> np.ndarray:
+    from scipy.io import wavfile
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of parts that hold no samples
+            rate, samples = wavfile.read(io.BytesIO(content))
+    except (ValueError, EOFError, OSError, IndexError, TypeError, ZeroDivisionError) as error:
+        raise BadColumn(name, f"no WAV file ({error})", row) from None
+    if rate != sample_rate:
+        raise BadColumn(name, f"{rate} samples a second, where sample_rate={sample_rate}", row)
+    scaled = _scaled(samples.astype(np.float64), samples.dtype)
+    return scaled.mean(axis=1) if scaled.ndim == 2 else scaled
 
 
 def _scaled(samples: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
@@ -177,27 +233,3 @@ def _scaled(samples: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     if dtype.kind not in "iu":
         return samples
     return (samples - 128) / 128 if dtype == np.uint8 else samples / (float(np.iinfo(dtype).max) + 1)
-
-
-def to_mel(hertz: np.ndarray, scale: Scale) -> np.ndarray:
-    """Frequencies on the mel scale."""
-    if scale == "htk":
-        return 2595 * np.log10(1 + hertz / 700)
-    return np.where(hertz < LOWEST_LOG, 3 * hertz / 200, 15 + np.log(np.maximum(hertz, LOWEST_LOG) / LOWEST_LOG) / STEP)
-
-
-def to_hertz(mel: np.ndarray, scale: Scale) -> np.ndarray:
-    """The inverse of `to_mel`."""
-    if scale == "htk":
-        return 700 * (10 ** (mel / 2595) - 1)
-    return np.where(mel < 15, 200 * mel / 3, LOWEST_LOG * np.exp(STEP * (mel - 15)))
-
-
-def mel_bands(rate: int, points: int, mels: int, low: float, high: float, scale: Scale) -> np.ndarray:
-    """The weight of each frequency of a Fourier transform in each band, float64 [points // 2 + 1, mels]."""
-    first, last = to_mel(np.array([low, high]), scale)
-    ends = to_hertz(np.linspace(first, last, mels + 2), scale)
-    frequencies = np.arange(points // 2 + 1)[:, None] * rate / points
-    left, centre, right = ends[:-2], ends[1:-1], ends[2:]
-    bands = np.maximum(0, np.minimum((frequencies - left) / (centre - left), (right - frequencies) / (right - centre)))
-    return bands * 2 / (right - left) if scale == "slaney" else bands

@@ -99,6 +99,44 @@ def test_negatives_are_uniform_over_unseen_items():
     np.testing.assert_allclose(unseen, 1 / 6, atol=4 * (1 / 6 * 5 / 6 / (rows * count)) ** 0.5)
 
 
+def test_shifted_sounds_are_parts_of_padded_ones():
+    sounds = np.random.default_rng(0).normal(size=(ROWS, 50)).astype(np.float32)
+    found = applied(augment.shift("x", earlier=2, later=3), x=sounds)["x"]
+    starts = set()
+    for row, sound in zip(found, sounds, strict=True):
+        wide = np.pad(sound, (3, 2))
+        (start,) = [start for start in range(6) if np.array_equal(wide[start : start + 50], row)]
+        starts.add(start)
+    assert len(starts) > 2
+
+
+def test_a_faster_tone_is_higher_and_shorter():
+    tone = np.sin(2 * np.pi * 0.02 * np.arange(1000)).astype(np.float32)
+    found = applied(augment.speed("x", low=0.5, high=2.0), x=np.tile(tone, (ROWS, 1)))["x"]
+    lengths = np.array([np.flatnonzero(row)[-1] for row in found])
+    for row, length in zip(found, lengths, strict=True):
+        crossings = np.flatnonzero(np.diff(np.signbit(row[: min(length, 998)])))
+        period = 2 * np.diff(crossings).mean()
+        if length < 999:  # it ends within the array, at 1000 / factor
+            assert period == pytest.approx(50 * length / 1000, rel=0.02)
+        else:
+            assert 48 < period < 102
+    assert len(set(lengths.tolist())) > 2
+    same = applied(augment.speed("x", low=1.0, high=1.0), x=tone[None].repeat(ROWS, 0))["x"]
+    np.testing.assert_array_equal(same, np.tile(tone, (ROWS, 1)))
+
+
+def test_decibels_are_those_of_the_power():
+    sounds = np.random.default_rng(1).normal(size=(ROWS, 20_000)).astype(np.float32)
+    louder = applied(augment.volume("x", low=-10.0, high=10.0), x=sounds)["x"]
+    gains = 20 * np.log10((louder / sounds).mean(axis=1))
+    assert (np.abs(gains) <= 10.001).all() and np.ptp(gains) > 1
+    np.testing.assert_allclose(louder, sounds * 10 ** (gains[:, None] / 20), rtol=1e-4)
+    noise = applied(augment.white_noise("x", low=3.0, high=9.0), x=sounds)["x"] - sounds
+    ratios = 10 * np.log10((sounds**2).mean(axis=1) / (noise**2).mean(axis=1))
+    assert ((ratios > 2.8) & (ratios < 9.2)).all() and np.ptp(ratios) > 0.5
+
+
 def test_who_has_seen_all_is_given_one_at_random():
     batch = {"user": np.arange(3), "item": np.zeros(3, np.int32), "seen": np.tile(np.int32([1, 2]), (3, 1))}
     batch["seen_mask"] = np.ones((3, 2), bool)
@@ -114,8 +152,13 @@ def test_a_row_has_the_same_bits_in_any_batch(images):
         augment.cutout("x", height=3, width=3),
         augment.noise("x", scale=0.1),
         augment.negatives(50, user="u", item="i", count=3),
+        augment.shift("s", earlier=20, later=30),
+        augment.speed("s", low=0.8, high=1.2),
+        augment.volume("s", low=-6.0, high=6.0),
+        augment.white_noise("s", low=5.0, high=30.0),
     )
-    columns = {"x": images, "u": np.arange(ROWS), "i": np.arange(ROWS, dtype=np.int32)}
+    sounds = np.random.default_rng(0).normal(size=(ROWS, 100)).astype(np.float32)
+    columns = {"x": images, "s": sounds, "u": np.arange(ROWS), "i": np.arange(ROWS, dtype=np.int32)}
     jitted = fdl.jit(fdl.vmap(change))
     whole = jitted(keys(), columns)
     part = jitted(keys()[2:4], {name: column[2:4] for name, column in columns.items()})
@@ -140,5 +183,7 @@ def test_mistakes_are_told_by_name(images):
         augment.cutout("u", height=1, width=1)(random.key(0), row)
     with pytest.raises(ArgumentError, match="must be floating-point numbers, not int32"):
         augment.noise("u", scale=1)(random.key(0), row)
+    with pytest.raises(ArgumentError, match=r"'x' must be a sound \[samples\]"):
+        augment.speed("x", low=0.9, high=1.1)(random.key(0), row)
     with pytest.raises(ArgumentError, match="'i' must be a whole number in each row"):
         augment.negatives(5, user="u", item="i", count=1)(random.key(0), row)

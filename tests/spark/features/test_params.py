@@ -32,13 +32,15 @@ MADE = [
     features.vector("a", width=3),
     features.image("a", height=2, width=3, mean=[0.1, 0.2, 0.3], on_error="zeros"),
     features.log_mel("a", sample_rate=8000, samples=800, window=100),
+    features.waveform("a", sample_rate=8000, samples=800, missing="silence"),
 ]
 FITTED = [features.Features((encoder,)) for encoder in MADE]
 one_each = pytest.mark.parametrize("fitted", FITTED, ids=[encoder.kind for encoder in MADE])
 
 
 def test_all_encoders_are_tried():
-    augmentations = {"flip", "crop", "colour_jitter", "cutout", "noise", "negatives"}
+    sounds = {"shift", "speed", "volume", "white_noise"}
+    augmentations = {"flip", "crop", "colour_jitter", "cutout", "noise", "negatives"} | sounds
     assert {encoder.kind for encoder in MADE} == set(KINDS) - augmentations
     assert {encoder.kind for encoder in MADE} <= set(features.__all__)
 
@@ -162,7 +164,12 @@ def test_files_that_cannot_be_read(tmp_path):
         (lambda: features.fit([], {}), "must be a list"),
         (lambda: features.fit([features.numeric("a"), features.hashed("a", buckets=2)], {}), "both give 'a'"),
         (lambda: features.augment.flip("a", probability=2), "from 0 to 1"),
+        (lambda: features.augment.shift("a", earlier=-1, later=0), "at least 0"),
+        (lambda: features.augment.speed("a", low=0.0, high=1.0), "0 < low"),
+        (lambda: features.augment.volume("a", low=1.0, high=0.0), "at most high"),
+        (lambda: features.augment.white_noise("a", low=1.0, high=0.0), "at most high"),
         (lambda: features.augment.chain(3), "takes functions"),
+        (lambda: features.waveform("a", sample_rate=8000, samples=0), "samples must be at least 1"),
     ],
 )
 def test_wrong_parameters_are_refused(make, text):

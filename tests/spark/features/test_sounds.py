@@ -1,6 +1,7 @@
 """Spectrograms are what SciPy and the formulas of the mel scale say."""
 
 import io
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -8,9 +9,10 @@ import pytest
 from scipy import signal
 from scipy.io import wavfile
 
+import fdl
+from fdl import audio
 from fdl_spark import features
 from fdl_spark.data.columns import BadColumn
-from fdl_spark.features.sounds import mel_bands, to_hertz, to_mel
 
 RATE = 8000
 
@@ -33,29 +35,6 @@ def wav(samples, rate=RATE):
     return file.getvalue()
 
 
-def test_the_mel_scale_has_published_values():
-    """1000 Hz is 999.99 mel by HTK's formula, and 15 by that of Slaney's Auditory Toolbox; 6400 Hz is 42 there."""
-    assert to_mel(np.array([1000.0]), "htk")[0] == pytest.approx(1000, abs=0.02)
-    np.testing.assert_allclose(to_mel(np.array([0.0, 500.0, 1000.0, 6400.0]), "slaney"), [0, 7.5, 15, 42], rtol=1e-12)
-    hertz = np.linspace(0, 8000, 50)
-    for scale in ("htk", "slaney"):
-        np.testing.assert_allclose(to_hertz(to_mel(hertz, scale), scale), hertz, rtol=1e-12, atol=1e-9)
-
-
-@pytest.mark.parametrize("scale", ["htk", "slaney"])
-def test_bands_are_triangles(scale):
-    bands = mel_bands(16000, 4096, 10, 100.0, 7000.0, scale)
-    step = 16000 / 4096
-    if scale == "slaney":
-        np.testing.assert_allclose(bands.sum(axis=0) * step, 1, rtol=2e-2)  # area 1 in hertz
-    else:
-        peaks = to_hertz(np.linspace(*to_mel(np.array([100.0, 7000.0]), scale), 12), scale)[1:-1]
-        np.testing.assert_allclose(bands.argmax(axis=0) * step, peaks, atol=step)
-        # Neighbouring triangles add up to 1 between the first and the last peak.
-        inside = slice(int(peaks[0] / step) + 1, int(peaks[-1] / step))
-        np.testing.assert_allclose(bands[inside].sum(axis=1), 1, rtol=1e-12)
-
-
 @pytest.mark.parametrize("scale", ["htk", "slaney"])
 def test_spectrograms_are_those_of_scipy(sound, scale):
     found = encoder(scale=scale, dtype="float64").encode({"x": pa.array([sound.tolist()])})["x"][0]
@@ -72,13 +51,15 @@ def test_spectrograms_are_those_of_scipy(sound, scale):
     window = signal.windows.hann(256, sym=False)
     power = np.abs(power.T * window.sum()) ** 2
     frequencies = np.fft.rfftfreq(256, 1 / RATE)
-    ends = to_hertz(np.linspace(*to_mel(np.array([0, RATE / 2]), scale), 22), scale)
+    ends = audio.mel_to_hertz(np.linspace(*audio.hertz_to_mel([0, RATE / 2], scale), 22), scale)
     expected = np.empty((14, 20))
     for band in range(20):
         left, centre, right = ends[band : band + 3]
         weights = np.interp(frequencies, [left, centre, right], [0, 1, 0])
         expected[:, band] = power @ weights * (2 / (right - left) if scale == "slaney" else 1)
     np.testing.assert_allclose(found, np.log(np.maximum(expected, 1e-10)), rtol=1e-9, atol=1e-9)
+    compiled = fdl.jit(partial(audio.log_mel, sample_rate=RATE, window=256, hop=100, mels=20, scale=scale))
+    np.testing.assert_allclose(compiled(sound[:1600]), found, rtol=1e-9, atol=1e-9)
 
 
 def test_a_sound_has_one_spectrogram_whatever_is_beside_it(sound):
@@ -89,6 +70,17 @@ def test_a_sound_has_one_spectrogram_whatever_is_beside_it(sound):
         assert alone["x"].tobytes() == whole["x"][n].tobytes()
     np.testing.assert_array_equal(whole["x_mask"].sum(axis=1), [14, 1, 0, 14])
     np.testing.assert_array_equal(whole["x"][2], np.float32(np.log(1e-10)))
+
+
+def test_a_waveform_is_the_samples(sound):
+    stored = np.round(sound[:900] * 2**15).astype(np.int16)
+    made = features.waveform("x", "y", sample_rate=RATE, samples=700, missing="silence")
+    found = made.encode({"x": pa.array([wav(stored), None, wav(stored[:5])])})["y"]
+    np.testing.assert_array_equal(found[0], (stored[:700] / 2**15).astype(np.float32))
+    assert not found[1].any() and not found[2, 5:].any()
+    np.testing.assert_array_equal(found[2, :5], found[0, :5])
+    with pytest.raises(BadColumn, match="16000 samples a second"):
+        made.encode({"x": pa.array([wav(stored, 16000)])})
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "uint8", "float32"])
