@@ -71,6 +71,7 @@ _LAZY = (
     "models",
     "nn",
     "optim",
+    "quantization",
     "random",
     "scipy",
     "serve",

@@ -16,6 +16,7 @@ from fdl_spark.metrics.detection import detection_map
 from fdl_spark.metrics.groups import by_group
 from fdl_spark.metrics.means import accuracy, log_loss, mae, mean, mse, r2, rmse, top_k
 from fdl_spark.metrics.metric import Metric
+from fdl_spark.metrics.ranges import input_ranges
 from fdl_spark.metrics.ranking import hit_ratio, mean_average_precision, ndcg
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "detection_map",
     "f1",
     "hit_ratio",
+    "input_ranges",
     "log_loss",
     "mae",
     "mean",

@@ -11,7 +11,7 @@ from sklearn import metrics as reference
 
 import fdl.numpy as fnp
 import fdl_spark
-from fdl import optim
+from fdl import nn, optim, quantization, random
 from fdl_spark import metrics
 from fdl_spark.metrics.rows import Rows
 from fdl_spark.metrics.sums import Sum, product, ratio
@@ -356,3 +356,14 @@ def test_log_loss_takes_labels_of_one_column():
     """As accuracy does: (rows, 1) beside (rows, classes)."""
     batch = {"p": np.array([[0.2, 0.8], [0.6, 0.4]]), "y": np.array([[1], [0]])}
     np.testing.assert_allclose(metrics.log_loss("p", "y")(None, batch), -np.log([0.8, 0.6]).mean(), rtol=1e-6)
+
+
+def test_input_ranges_are_those_of_all_rows(spark):
+    params = nn.init_dense(random.key(0), CLASSES, 3)
+    found = fdl_spark.evaluate(
+        {"ranges": metrics.input_ranges(lambda params, batch: nn.dense(params, batch["scores"]))},
+        params,
+        spark.createDataFrame([{"scores": row.tolist()} for row in MANY["scores"][:200]]).repartition(3),
+        batch_size=16,
+    )
+    assert found["ranges"] == quantization.calibrate(nn.dense, params, [MANY["scores"][:200]])
