@@ -215,14 +215,8 @@ class Jitted(Generic[P, R]):
 
 
 @dataclass
-class TracedCall:
-    """A function as it was recorded for arguments of some shapes and dtypes; :meth:`lower` is the next stage.
-
-    >>> import fdl
-    >>> traced = fdl.jit(lambda x: 2 * x).trace(fdl.ShapeDtypeStruct((3,), "float32"))
-    >>> traced.out_info, traced.lower().compile()(fdl.numpy.ones(3)).tolist()
-    (ShapeDtypeStruct(shape=(3,), dtype=float32), [2.0, 2.0, 2.0])
-    """
+class _Stage:
+    """A call of a function with arguments of some shapes and dtypes, as it was recorded."""
 
     jitted: Jitted
     traced: Traced
@@ -245,18 +239,28 @@ class TracedCall:
             self.traced.out_structure, [ShapeDtypeStruct(t.shape, t.dtype) for t in self.program.output_types]
         )
 
-    def __repr__(self) -> str:
-        return f"<traced {self.fun_name}: {self.program!r}>"
-
     def _repr_html_(self) -> str:
         return self.program._repr_html_()
+
+
+class TracedCall(_Stage):
+    """A function as it was recorded for arguments of some shapes and dtypes; :meth:`lower` is the next stage.
+
+    >>> import fdl
+    >>> traced = fdl.jit(lambda x: 2 * x).trace(fdl.ShapeDtypeStruct((3,), "float32"))
+    >>> traced.out_info, traced.lower().compile()(fdl.numpy.ones(3)).tolist()
+    (ShapeDtypeStruct(shape=(3,), dtype=float32), [2.0, 2.0, 2.0])
+    """
+
+    def __repr__(self) -> str:
+        return f"<traced {self.fun_name}: {self.program!r}>"
 
     def lower(self, lowering_platforms: Any = None) -> "Lowered":
         """The next stage; `lowering_platforms` is accepted for ports, and ignored."""
         return Lowered(self.jitted, self.traced, self.signature)
 
 
-class Lowered(TracedCall):
+class Lowered(_Stage):
     """A traced call: prints as its Program; :meth:`compile` makes it callable."""
 
     def __repr__(self) -> str:
