@@ -1,9 +1,9 @@
 """Load on `fdl.serve` over loopback: requests/s, latencies, what joining requests brings, what a shutdown loses.
 
-    python -m benchmarks.serve --requests 2000 --connections 32 --rounds 3
+    python -m benchmarks.serve --requests 2000 --connections 32 --rounds 3 --width 1024
 
-Two servers of one multilayer perceptron, 784-1024-1024-10, run side by side: one computes up to 32 rows together, the
-other each request alone. Clients with one row a request, as NumPy's files, take turns on them, so that a noisy moment
+Two servers of one multilayer perceptron, 784-1024-1024-10 or wider, run side by side: one computes up to 32 rows
+together, the other each request alone. Clients with one row a request, as NumPy's files, take turns on them, so that a noisy moment
 touches both; medians of the rounds are compared. Every answer is compared with NumPy's. At the end both servers get a
 SIGTERM under load, and answers are counted on both sides.
 """
@@ -28,14 +28,14 @@ import fdl
 from benchmarks import arrays
 from fdl import nn, serve
 
-SIZES = (784, 1024, 1024, 10)
+INPUTS, OUTPUTS = 784, 10
 SERVERS = {"joined": [1, 2, 8, 32], "alone": [1]}
 
 
-def network() -> list[dict[str, np.ndarray]]:
+def network(width: int) -> list[dict[str, np.ndarray]]:
     """The parameters, the same in every process."""
     rng = np.random.default_rng(0)
-    return [arrays.layer(rng, n, m) for n, m in pairwise(SIZES)]
+    return [arrays.layer(rng, n, m) for n, m in pairwise((INPUTS, width, width, OUTPUTS))]
 
 
 def apply(layers: Any, x: Any) -> Any:
@@ -51,13 +51,13 @@ def expected(layers: Any, x: np.ndarray) -> np.ndarray:
     return x @ layers[-1]["w"] + layers[-1]["b"]
 
 
-def run_server(name: str) -> None:
+def run_server(name: str, width: int) -> None:
     """Serve until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    example = fdl.ShapeDtypeStruct((1, SIZES[0]), "float32")
+    example = fdl.ShapeDtypeStruct((1, INPUTS), "float32")
     options: dict[str, Any] = {"batch_sizes": SERVERS[name], "max_delay_ms": 0, "max_queue": 4096}
     quiet = {"log_level": "warning"}
-    serve.run(apply, network(), example, port=0, drain_seconds=0.5, uvicorn_options=quiet, **options)
+    serve.run(apply, network(width), example, port=0, drain_seconds=0.5, uvicorn_options=quiet, **options)
 
 
 @dataclass
@@ -105,10 +105,10 @@ async def put_load(port: int, requests: list[bytes], answers: np.ndarray, connec
     return load
 
 
-async def start(name: str) -> tuple[Process, int]:
+async def start(name: str, width: int) -> tuple[Process, int]:
     """A server that is ready, and its port."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.serve", "--server", name, stderr=PIPE
+        sys.executable, "-m", "benchmarks.serve", "--server", name, "--width", str(width), stderr=PIPE
     )
     assert process.stderr is not None
     port = 0
@@ -120,17 +120,17 @@ async def start(name: str) -> tuple[Process, int]:
     raise SystemExit("a server has not started")
 
 
-async def measure(requests: int, connections: int, rounds: int) -> None:
+async def measure(requests: int, connections: int, rounds: int, width: int) -> None:
     """Print the rounds, the ratio, and what the shutdown lost."""
-    rows = np.random.default_rng(1).normal(size=(64, SIZES[0])).astype(np.float32)
-    answers, messages = expected(network(), rows), []
+    rows = np.random.default_rng(1).normal(size=(64, INPUTS)).astype(np.float32)
+    answers, messages = expected(network(width), rows), []
     for i in range(len(rows)):
         file = io.BytesIO()
         np.save(file, rows[i : i + 1])
         body = file.getvalue()
         head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-npy\r\ncontent-length: {len(body)}"
         messages.append(f"{head}\r\n\r\n".encode() + body)
-    servers = {name: await start(name) for name in SERVERS}
+    servers = {name: await start(name, width) for name in SERVERS}
     sent, rates = dict.fromkeys(servers, 0), {name: list[float]() for name in servers}
     try:
         for _ in range(rounds):
@@ -161,13 +161,14 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000, help="of a round")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--width", type=int, default=1024, help="of the hidden layers")
     parser.add_argument("--server", choices=SERVERS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.server is not None:
-        run_server(asked.server)
+        run_server(asked.server, asked.width)
     else:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end, too
-        asyncio.run(measure(asked.requests, asked.connections, asked.rounds))
+        asyncio.run(measure(asked.requests, asked.connections, asked.rounds, asked.width))
 
 
 if __name__ == "__main__":
