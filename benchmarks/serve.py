@@ -3,9 +3,9 @@
     python -m benchmarks.serve --requests 2000 --connections 32 --rounds 3 --width 1024
 
 Two servers of one multilayer perceptron, 784-1024-1024-10 or wider, run side by side: one computes up to 32 rows
-together, the other each request alone. Clients with one row a request, as NumPy's files, take turns on them, so that a noisy moment
-touches both; medians of the rounds are compared. Every answer is compared with NumPy's. At the end both servers get a
-SIGTERM under load, and answers are counted on both sides.
+together, the other each request alone. Clients with one row a request, as NumPy's files, take turns on them, so that a
+noisy moment touches both; medians of the rounds are compared. Every answer is compared with NumPy's. At the end both
+servers get a SIGTERM under load, and answers are counted on both sides.
 """
 
 import argparse
