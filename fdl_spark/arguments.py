@@ -94,7 +94,7 @@ def check_params(params: Any, name: str = "params") -> None:
         leaves, _ = fdl.tree.flatten_with_path(params)
     except Exception as error:
         raise ArgumentError(f"{name} is no pytree of arrays: {error}") from error
-    if not leaves:
+    if not leaves and name == "params":  # a state may be empty, as that of a model without batch norms is
         raise ArgumentError(f"{name} must have at least one array; it is {params!r}")
     for path, leaf in leaves:
         where = f"{name}{fdl.tree.keystr(path)}"

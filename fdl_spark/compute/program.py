@@ -371,7 +371,7 @@ class Program:
                 part = part * share
             else:
                 part = part.astype(flat.dtype) * (share / before.get(LOSS_SCALE, loss_scale.value))
-            if carried:
+            if fdl.tree.leaves(carried):
                 kept = fdl.flatten_util.ravel_pytree(carried)[0]
                 part = fnp.concatenate([part.astype(flat.dtype), kept.astype(flat.dtype) * share])
             return metrics, part, fnp.all(fnp.isfinite(part))

@@ -4,7 +4,8 @@ A row is a dict of arrays without the axis of rows, of which an augmentation cha
 Augmentations are traced, batched and compiled with the loss; what a row becomes depends on the row and its key only.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,12 +13,14 @@ import numpy as np
 
 import fdl.numpy as fnp
 from fdl import lax, random
+from fdl.image import scale_and_translate
 from fdl_spark.errors import ArgumentError, MissingColumnError
 from fdl_spark.features.params import Params
 
 Row = Mapping[str, Any]
 Augmentation = Callable[[Any, Row], Row]
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow's grey
+TRIES = 10  # rectangles that are drawn; the first that lies in the image is taken
 
 
 @dataclass(frozen=True, repr=False)
@@ -120,6 +123,106 @@ class Crop(RowAugmentation, kind="crop"):
         wide = fnp.pad(x, padding, constant_values=fnp.asarray(self.value, x.dtype)) if self.padding else x
         starts = random.randint(key, (2,), 0, fnp.array([slack[0] + 1, slack[1] + 1]))
         return lax.dynamic_slice(wide, (starts[0], starts[1], 0), (self.height, self.width, x.shape[2]))
+
+
+def resized_crop(
+    column: str,
+    *,
+    height: int,
+    width: int,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> "ResizedCrop":
+    """A rectangle of an image at a random place, of a random area and shape, scaled to one size.
+
+    The image is scaled bilinearly, smoothed where it shrinks. Whole numbers stay whole. Source: Szegedy et al., "Going
+    Deeper with Convolutions", CVPR 2015, section 6; ten draws and the middle of the image if none fits, as torchvision.
+
+    Args:
+      column: an image [height, width, channels].
+      height: of the result.
+      width: of the result.
+      scale: least and largest area of the rectangle, over that of the image.
+      ratio: least and largest width over height of the rectangle; its logarithm is even.
+
+    >>> row = {"x": fnp.zeros((64, 48, 3), "uint8")}
+    >>> x = resized_crop("x", height=32, width=32)(random.key(0), row)["x"]
+    >>> x.shape, x.dtype.name
+    ((32, 32, 3), 'uint8')
+    """
+    return ResizedCrop(column, height, width, scale, ratio)
+
+
+@dataclass(frozen=True, repr=False)
+class ResizedCrop(RowAugmentation, kind="resized_crop"):
+    height: int
+    width: int
+    scale: tuple[float, float]
+    ratio: tuple[float, float]
+
+    def check(self) -> None:
+        self.require(self.height >= 1 and self.width >= 1, f"no image has size {self.height} x {self.width}")
+        self.require(0 < self.scale[0] <= self.scale[1] <= 1, f"scale must be two areas up to 1, not {self.scale}")
+        self.require(0 < self.ratio[0] <= self.ratio[1], f"ratio must be two positive numbers, not {self.ratio}")
+
+    def changed(self, key: Any, x: Any) -> Any:
+        high, wide = self.image(x)
+        area_key, ratio_key, place_key = random.split(key, 3)
+        area = high * wide * random.uniform(area_key, (TRIES,), minval=self.scale[0], maxval=self.scale[1])
+        low, most = (math.log(value) for value in self.ratio)
+        ratio = fnp.exp(random.uniform(ratio_key, (TRIES,), minval=low, maxval=most))
+        sizes = fnp.stack([fnp.sqrt(area / ratio), fnp.sqrt(area * ratio)], axis=1)  # height, width
+        fits = (sizes[:, 0] <= high) & (sizes[:, 1] <= wide)
+        middle = min(max(wide / high, self.ratio[0]), self.ratio[1])
+        largest = np.array([min(high, wide / middle), min(wide, high * middle)], np.float32)
+        size = fnp.where(fnp.any(fits), sizes[fnp.argmax(fits)], largest)
+        slack = np.array([high, wide], np.float32) - size
+        start = slack * fnp.where(fnp.any(fits), random.uniform(place_key, (2,)), 0.5)
+        zoom = np.array([self.height, self.width], np.float32) / size
+        pixels = x if fnp.issubdtype(x.dtype, fnp.floating) else x.astype(fnp.float32)
+        shape = (self.height, self.width, x.shape[2])
+        scaled = scale_and_translate(pixels, shape, (0, 1), zoom, -start * zoom, "bilinear")
+        return scaled if scaled.dtype == x.dtype else fnp.rint(scaled).astype(x.dtype)
+
+
+def normalise(column: str, *, mean: Sequence[float], std: Sequence[float]) -> "Normalise":
+    """An image as floating-point numbers, less a mean and over a standard deviation of each channel.
+
+    It is not random: with any key it prepares an image that is not to be augmented. Bytes take a quarter of the room
+    of float32, so that images are kept as bytes and normalised last.
+
+    Args:
+      column: an image [height, width, channels] of bytes from 0 to 255, or of floating-point numbers from 0 to 1.
+      mean: of each channel, for numbers from 0 to 1.
+      std: likewise.
+
+    >>> row = {"x": fnp.full((1, 1, 1), 255, "uint8")}
+    >>> normalise("x", mean=[0.5], std=[0.25])(None, row)["x"].item()
+    2.0
+    """
+    return Normalise(column, tuple(mean), tuple(std))
+
+
+@dataclass(frozen=True, repr=False)
+class Normalise(RowAugmentation, kind="normalise"):
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def check(self) -> None:
+        self.require(len(self.mean) == len(self.std), "mean and std must have one number for each channel")
+        self.require(all(value > 0 for value in self.std), "std must be greater than 0")
+
+    def changed(self, key: Any, x: Any) -> Any:
+        self.image(x)
+        self.require(
+            x.shape[2] == len(self.mean), f"{self.column!r} has {x.shape[2]} channels, mean and std {len(self.mean)}"
+        )
+        if x.dtype == np.uint8:
+            x, unit = x.astype(fnp.float32), 255.0
+        else:
+            self.floating(x)
+            unit = 1.0
+        return (x - np.array(self.mean, x.dtype) * unit) * (1 / (unit * np.array(self.std))).astype(x.dtype)
 
 
 def colour_jitter(

@@ -6,6 +6,7 @@ from math import isfinite
 from numbers import Real
 from typing import Any
 
+import fdl
 from fdl_spark.arguments import check_function, check_params, check_whole
 from fdl_spark.compute.program import Program
 from fdl_spark.compute.recipe import LossScale, Recipe
@@ -47,7 +48,7 @@ class Batching:
         if given["state"] is not None:
             check_params(given["state"], "state")
         dynamic = Recipe(loss_scale=self.loss_scale).dynamic
-        if given["wire"] == "bfloat16" and (given["state"] is not None or dynamic):
+        if given["wire"] == "bfloat16" and (fdl.tree.leaves(given["state"]) or dynamic):
             what = 'loss_scale="dynamic"' if dynamic else "state="
             raise ArgumentError(
                 f'wire="bfloat16" rounds what travels, which {what} does not bear; leave one of them out'

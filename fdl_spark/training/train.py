@@ -96,7 +96,8 @@ def train(
         batch normalisation. The loss is then (params, state, batch[, key]) -> (mean loss, dict of means, new state),
         and a metric (params, state, batch) -> mean. The new state is the mean over the batch's rows of what the shards
         return, summed along the same tree as gradients; each shard normalises by its own rows. A loss with an argument
-        `training` is told True in steps, and False in validation. `run.state` has the last one.
+        `training` is told True in steps, and False in validation. `run.state` has the last one. A pytree without arrays
+        is the state of a model that has none.
       weights: the column that says what each row weighs, not negative. The loss returns the loss of each row, of shape
         (rows,), in place of their mean; the run takes sum(weight * loss) / sum(weight) over the whole batch, whatever
         shards its rows are in, and so does the validation. A batch whose rows all weigh 0 is not finite.

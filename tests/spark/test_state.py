@@ -44,6 +44,25 @@ def reference(steps):
     return losses, scale, shift, w, mean, var
 
 
+def test_a_state_may_be_empty(train_here):
+    """A model that could have a state, and has none, trains as one that cannot: the same bits."""
+
+    def plain(params, batch):
+        return fnp.mean((batch["x"] @ params["w"] - batch["y"]) ** 2)
+
+    def empty(params, state, batch, training):
+        return plain(params, batch), {}, state
+
+    settings = {**SETTINGS, "steps": 3, "shards": 2, "validation": DATA}
+    nothing = {"layer": {}, "other": []}
+    one = train_here(empty, {"w": PARAMS["w"]}, DATA, **settings | {"state": nothing})
+    other = train_here(plain, {"w": PARAMS["w"]}, DATA, **settings | {"state": None})
+    assert one.params["w"].tobytes() == other.params["w"].tobytes()
+    assert one.history.loss == other.history.loss
+    assert one.history.epochs[-1]["validation"] == other.history.epochs[-1]["validation"]
+    assert one.state == nothing
+
+
 def test_one_shard_is_the_whole_batch(train_here):
     """Parameters, statistics and losses of float64, and a validation that normalises by the statistics."""
     run = train_here(loss, PARAMS, DATA, steps=6, validation=DATA, metrics={"error": error}, **SETTINGS)

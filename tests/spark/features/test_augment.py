@@ -54,6 +54,57 @@ def test_crops_are_parts_of_the_padded_image(images):
     np.testing.assert_array_equal(applied(augment.crop("x", height=8, width=8), x=whole)["x"], whole)
 
 
+def test_resized_crops_are_pillows_of_rectangles_of_the_right_area_and_shape():
+    """An image of its own coordinates tells which rectangle it was; Pillow scales another image in the same way."""
+    Image = pytest.importorskip("PIL.Image")
+    high, wide, rows = 60, 90, 40
+    down, across = np.mgrid[:high, :wide].astype(np.float32) + 0.5
+    photo = np.random.default_rng(4).random((6, 9), np.float32)
+    photo = np.asarray(Image.fromarray(photo).resize((wide, high), Image.Resampling.BICUBIC))
+    both = np.broadcast_to(np.stack([down, across, photo], axis=-1), (rows, high, wide, 3))
+    made = applied(augment.resized_crop("x", height=20, width=24, scale=(0.1, 0.6), ratio=(0.5, 2)), x=both)["x"]
+    assert made.shape == (rows, 20, 24, 3)
+    areas, shapes, places = [], [], []
+    for result in made.astype(np.float64):
+        lines = [
+            np.polyfit(np.arange(4, 16) + 0.5, result[4:16, 12, 0], 1)
+        ]  # pixels of the image by those of the result
+        lines.append(np.polyfit(np.arange(4, 20) + 0.5, result[10, 4:20, 1], 1))
+        size, start = np.array([lines[0][0] * 20, lines[1][0] * 24]), np.array([line[1] for line in lines])
+        areas.append(size.prod() / (high * wide))
+        shapes.append(size[1] / size[0])
+        places.append(start)
+        assert (start > -0.1).all() and (start + size < (high + 0.1, wide + 0.1)).all()
+        box = (*start[::-1], *(start + size)[::-1])
+        box = tuple(np.clip(box, 0, [wide, high] * 2))
+        expected = Image.fromarray(photo).resize((24, 20), Image.Resampling.BILINEAR, box)
+        # Pillow's kernel ends at the rectangle, ours at the image: pixels inside are equal.
+        inside = result[4:-4, 4:-4, 2], np.asarray(expected)[4:-4, 4:-4]
+        np.testing.assert_allclose(*inside, atol=5e-3)
+    assert 0.099 < min(areas) < 0.2 < 0.5 < max(areas) < 0.605
+    assert 0.495 < min(shapes) < 0.7 < 1.4 < max(shapes) < 2.02
+    assert (np.ptp(places, axis=0) > 20).all()
+
+
+def test_resized_crops_of_bytes_are_bytes_and_the_middle_where_none_fits():
+    column = np.arange(90, dtype=np.uint8)[None, :, None, None] * np.ones((2, 1, 1, 3), np.uint8)
+    made = applied(augment.resized_crop("x", height=2, width=2, scale=(1, 1), ratio=(1, 1)), x=column)["x"]
+    assert made.dtype == np.uint8
+    np.testing.assert_array_less(np.abs(made.astype(int) - 44), 2)  # of a column of pixels the one in the middle
+
+
+def test_images_are_normalised_as_by_the_encoder(images):
+    mean, std = (0.1, 0.2, 0.3), (0.5, 1.0, 2.0)
+    change = augment.normalise("x", mean=mean, std=std)
+    expected = (images - np.float64(mean)) / np.float64(std)
+    np.testing.assert_allclose(applied(change, x=images)["x"], expected, rtol=1e-5, atol=1e-6)
+    pixels = np.random.default_rng(2).integers(0, 256, (ROWS, 4, 5, 3), np.uint8)
+    expected = (pixels / 255 - np.float64(mean)) / np.float64(std)
+    found = applied(change, x=pixels)["x"]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_colour_jitter_as_its_formula(images):
     grey = images @ np.array([0.299, 0.587, 0.114])
     bright = applied(augment.colour_jitter("x", brightness=0.3, high=9), x=images)["x"] / images
@@ -148,6 +199,8 @@ def test_a_row_has_the_same_bits_in_any_batch(images):
     change = augment.chain(
         augment.flip("x"),
         augment.crop("x", height=9, width=8, padding=3),
+        augment.resized_crop("x", height=9, width=8),
+        augment.normalise("x", mean=(0.1, 0.2, 0.3), std=(0.9, 1.1, 1.2)),
         augment.colour_jitter("x", brightness=0.4, contrast=0.4, saturation=0.4),
         augment.cutout("x", height=3, width=3),
         augment.noise("x", scale=0.1),
@@ -179,6 +232,10 @@ def test_mistakes_are_told_by_name(images):
         augment.flip("z")(random.key(0), row)
     with pytest.raises(ArgumentError, match="no part of 20 x 8 is in an image of 9 x 8"):
         augment.crop("x", height=20, width=8)(random.key(0), row)
+    with pytest.raises(ArgumentError, match="'x' has 3 channels, mean and std 1"):
+        augment.normalise("x", mean=[0.5], std=[1.0])(None, row)
+    with pytest.raises(ArgumentError, match="scale must be two areas up to 1"):
+        augment.resized_crop("x", height=2, width=2, scale=(0.5, 1.5))
     with pytest.raises(ArgumentError, match="must be an image"):
         augment.cutout("u", height=1, width=1)(random.key(0), row)
     with pytest.raises(ArgumentError, match="must be floating-point numbers, not int32"):

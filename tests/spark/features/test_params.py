@@ -40,7 +40,8 @@ one_each = pytest.mark.parametrize("fitted", FITTED, ids=[encoder.kind for encod
 
 def test_all_encoders_are_tried():
     sounds = {"shift", "speed", "volume", "white_noise"}
-    augmentations = {"flip", "crop", "colour_jitter", "cutout", "noise", "negatives"} | sounds
+    images = {"flip", "crop", "resized_crop", "normalise", "colour_jitter", "cutout"}
+    augmentations = {"noise", "negatives"} | images | sounds
     assert {encoder.kind for encoder in MADE} == set(KINDS) - augmentations
     assert {encoder.kind for encoder in MADE} <= set(features.__all__)
 
