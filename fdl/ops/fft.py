@@ -48,8 +48,8 @@ class Fft(Primitive):
         return TensorType(shape, np.empty(0, x.dtype).real.dtype if self.kind == "irfft" else x.dtype)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        function = getattr(np.fft, self.kind + "n")
         axes = tuple(range(x.ndim - len(self.lengths), x.ndim))
+        function = getattr(_library(x.dtype), self.kind + "n")
         return np.asarray(function(x, s=self.lengths, axes=axes), self.result(TensorType(x.shape, x.dtype)).dtype)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -78,6 +78,19 @@ class Fft(Primitive):
                 yield Fft(kind, lengths), rng.normal(size=shape) + 1j * rng.normal(size=shape)
             yield Fft("rfft", lengths), rng.normal(size=shape)
             yield Fft("irfft", lengths), rng.normal(size=half) + 1j * rng.normal(size=half)
+
+
+def _library(dtype: np.dtype) -> Any:
+    """The module whose transforms of a dtype are the faster ones.
+
+    SciPy transforms as many rows at once as a register has lanes, which is two to seven times as fast in single
+    precision. In double precision NumPy is as fast.
+    """
+    if dtype not in (dtypes.float32, dtypes.complex64):
+        return np.fft
+    import scipy.fft  # slow to import, seldom needed
+
+    return scipy.fft
 
 
 def _multiplicity(length: int) -> np.ndarray:

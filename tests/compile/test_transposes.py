@@ -82,3 +82,25 @@ def test_activations_lie_as_they_are_computed():
     places = [load for loops in nests for load in (*loops.reads(), *loops.stores) if load.var.type.size == size]
     assert len(places) > 10
     assert {p.flat.coefficients[-1] for p in places} == {1}
+
+
+@pytest.mark.parametrize("cpu", ["native", "x86-64", "native:512"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int8", "uint16", "int64", "bool"])
+def test_squares_are_turned_in_registers(dtype: str, cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole squares, their rests on both sides, and what is fused with them, as NumPy computes it."""
+    if cpu != "native" and dtype not in ("float32", "int8"):
+        return
+    monkeypatch.setenv("FDL_CPU", cpu)
+    rng = np.random.default_rng(0)
+    for shape in ((64, 64), (67, 131), (2, 70, 96)):
+        x = rng.integers(0, 100, shape).astype(dtype)
+        np.testing.assert_array_equal(np.asarray(fdl.jit(lambda x: x.swapaxes(-1, -2))(x)), x.swapaxes(-1, -2))
+        if dtype in ("float32", "int8"):
+            row, column = (rng.integers(0, 9, n).astype(dtype) for n in (shape[-2], shape[-1]))
+            y = rng.integers(0, 9, (*shape[:-2], shape[-1], shape[-2])).astype(dtype)
+            found = fdl.jit(lambda x, y, r, c: (x.swapaxes(-1, -2) * 2 + r, y - x.swapaxes(-1, -2) * c[:, None]))(
+                x, y, row, column
+            )
+            turned = x.swapaxes(-1, -2)
+            np.testing.assert_array_equal(np.asarray(found[0]), turned * 2 + row)
+            np.testing.assert_array_equal(np.asarray(found[1]), y - turned * column[:, None])

@@ -10,9 +10,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from fdl.compile.kernels.panel import transposed
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.shuffles import transposed
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import I16, I32, I64, POINTER, Value
 from fdl.dtypes import int8, int16, int32

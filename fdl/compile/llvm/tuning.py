@@ -102,6 +102,9 @@ class Tuning:
     unrolled_body: int = 12
     #: Iterations of a tile along each of two loops that cross: cache lines of one tile stay in the first level.
     crossing_tile: int = 32
+    #: Lanes of a square of them that is transposed in registers, and its instructions times its lanes, at most.
+    turned_lanes: int = 16
+    turned_body: int = 128
     #: Units of work of a loop that is divided among threads rather than one inside it.
     divided_units: int = 16
     #: Vectors of results of a nest of few instructions that stay in registers together.

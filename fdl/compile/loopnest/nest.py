@@ -5,14 +5,17 @@ from contextlib import ExitStack
 
 from llvmlite import ir
 
+from fdl.compile.ir.body import Instruction, Load
 from fdl.compile.ir.loops import Loops, Reduce
 from fdl.compile.ir.reductions import identity_element
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import Variable
 from fdl.compile.llvm.memory import IndexLike
-from fdl.compile.llvm.values import Value
+from fdl.compile.llvm.shuffles import transposed
+from fdl.compile.llvm.values import Value, transport_dtype
 from fdl.compile.loopnest.body import BodyEmitter, Counters, with_counter
 from fdl.core.program import Var
+from fdl.dtypes import bool_
 from fdl.ops.precision import accumulator
 
 
@@ -147,16 +150,50 @@ class NestEmitter(BodyEmitter):
     def tiled(self, counters: Counters, axis: int) -> None:
         """Square tiles over two loops, so that what is read across is used up while it is in the cache."""
         build, extents = self.build, self.loops.extents
-        whole = extents[self.last] // self.lanes * self.lanes
-        tile = self.tuning.crossing_tile
+        tile, lanes = self.tuning.crossing_tile, min(self.lanes, self.tuning.turned_lanes)
+        whole = extents[self.last] // lanes * lanes
+        crossing = self.crossing(axis) if lanes * len(self.loops.instructions) <= self.tuning.turned_body else []
         with build.loop(*self.bounds(axis), tile) as start:
             stop = build.min(start + tile, extents[axis])
-            with build.loop(0, whole, tile) as first, build.loop(start, stop) as i:
-                last = build.min(first + tile, whole)
-                self.plain(with_counter(counters, axis, i), [(first, last, self.lanes)])
+            with build.loop(0, whole, tile) as first:
+                last, rest = build.min(first + tile, whole), start
+                if crossing:
+                    rest = start + build.quotient(stop - start, lanes) * lanes
+                    with build.loop(first, last, lanes) as j, build.loop(start, rest, lanes) as i:
+                        self.turned(with_counter(with_counter(counters, axis, i), self.last, j), axis, lanes, crossing)
+                with build.loop(rest, stop) as i:
+                    self.plain(with_counter(counters, axis, i), [(first, last, lanes)])
             if whole < extents[self.last]:
                 with build.loop(start, stop) as i:
                     self.plain(with_counter(counters, axis, i), [(whole, extents[self.last], 1)])
+
+    def crossing(self, axis: int) -> list[int]:
+        """The loads, by number, that lie in memory along `axis` and are crossed by the last loop."""
+
+        def crosses(i: Instruction) -> bool:
+            if not isinstance(i, Load) or i.guards or i.var.type.dtype == bool_:
+                return False
+            return i.flat.coefficients[axis] == 1 and i.flat.coefficients[self.last] not in (0, 1)
+
+        return [number for number, i in enumerate(self.loops.instructions) if crosses(i)]
+
+    def turned(self, counters: Counters, axis: int, lanes: int, crossing: Sequence[int]) -> None:
+        """A square of as many iterations as a vector has lanes: what is crossed is read along `axis`, and transposed.
+
+        Cache lines that are far apart displace each other where their distance is a power of two, so that those of one
+        square are used up before the next.
+        """
+        build, columns = self.build, dict[int, list[Value]]()
+        for number in crossing:
+            load = self.loops.instructions[number]
+            assert isinstance(load, Load)
+            places = [self.address(load.flat, self.beside(counters, row)) for row in range(lanes)]
+            pointer, dtype = self.pointer(load.var), transport_dtype(load.var.type.dtype)
+            columns[number] = transposed(build, [build.load(pointer, dtype, place, lanes) for place in places])
+        for column in range(lanes):
+            here = with_counter(counters, axis, counters[axis] + column) if column else counters
+            read = {number: found[column] for number, found in columns.items()}
+            self.store(self.evaluate(here, lanes, self.hoisted(here) | read), here)
 
     def is_streamed(self, reduced: Sequence[int]) -> bool:
         """Whether rows are too long for their sums to stay in registers: they are then kept in the result.

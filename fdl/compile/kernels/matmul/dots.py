@@ -5,8 +5,8 @@ from typing import Any
 
 from fdl.compile.kernels.kernel import pieces
 from fdl.compile.kernels.matmul.spec import Contraction
-from fdl.compile.kernels.panel import transposed
 from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.shuffles import transposed
 from fdl.compile.llvm.values import Value
 
 
