@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 import fdl.numpy as fnp
-from fdl import lax
+from fdl import lax, nn
 from fdl.api.vmap import vmap
-from fdl.errors import InteropError
+from fdl.errors import ConcretizationError, InteropError
 from fdl.interop.graph import Graph
+from fdl.interop.onnx_graph import dtype_of
 from fdl.interop.tables import OperatorTable
 
 #: Functions of (what evaluates an inner graph for its inputs, operands..., attributes).
@@ -27,10 +28,18 @@ def known(value: Any) -> bool:
     return value is None or isinstance(value, np.ndarray | np.generic)
 
 
+def truth(value: Any) -> bool | None:
+    """Whether a condition holds; None if that is known only at run time."""
+    try:
+        return bool(fnp.reshape(value, ())) if not known(value) else bool(np.asarray(value).reshape(()))
+    except ConcretizationError:
+        return None
+
+
 @define("If")
 def branch(evaluate: Evaluate, condition: Any, *, then_branch: Graph, else_branch: Graph) -> tuple[Any, ...]:
-    if known(condition):
-        return evaluate(then_branch if np.asarray(condition).item() else else_branch, ())
+    if truth(condition) is not None:
+        return evaluate(then_branch if truth(condition) else else_branch, ())
 
     def arrays(graph: Graph) -> Callable[[], tuple[Any, ...]]:
         return lambda: tuple(map(fnp.asarray, evaluate(graph, ())))
@@ -48,9 +57,7 @@ def loop(evaluate: Evaluate, trips: Any, condition: Any, *carry: Any, body: Grap
             return unrolled(evaluate, count, carry, body)
         return counted(evaluate, count, carry, body)
     if stacks:
-        raise InteropError(
-            "apply: a Loop that stacks values must have a number of steps that is known, and no condition"
-        )
+        return stepped(evaluate, trips, condition, carry, body)
     limit = fnp.asarray(np.iinfo(np.int32).max if trips is None else trips).astype(np.int32).reshape(())
     first = fnp.asarray(True if condition is None else condition).reshape(())
 
@@ -84,9 +91,32 @@ def unrolled(evaluate: Evaluate, count: int, carry: Sequence[Any], body: Graph) 
         _, *found = evaluate(body, (np.asarray(number), np.asarray(True), *carry))
         carry = found[: len(carry)]
         rows.append(found[len(carry) :])
+    return stacked(carry, rows, body)
+
+
+def stacked(carry: Sequence[Any], rows: Sequence[Sequence[Any]], body: Graph) -> tuple[Any, ...]:
+    """The carry, and what the steps gave, stacked."""
     if not rows and len(body.outputs) - 1 > len(carry):
         raise InteropError("apply: a Loop of no steps has nothing to stack")
     return (*carry, *[fnp.stack(list(map(fnp.asarray, column))) for column in zip(*rows, strict=True)])
+
+
+def stepped(evaluate: Evaluate, trips: Any, condition: Any, carry: Sequence[Any], body: Graph) -> tuple[Any, ...]:
+    """The same for a loop whose end depends on numbers: they have to be known."""
+    rows = list[Sequence[Any]]()
+    try:
+        count = np.iinfo(np.int64).max if trips is None else int(fnp.reshape(trips, ()))
+        more = condition is None or bool(fnp.reshape(condition, ()))
+        while more and len(rows) < count:
+            condition, *found = evaluate(body, (np.asarray(len(rows)), np.asarray(True), *carry))
+            carry, more = found[: len(carry)], bool(fnp.reshape(condition, ()))
+            rows.append(found[len(carry) :])
+    except ConcretizationError as error:
+        raise InteropError(
+            "apply: a Loop that stacks values must have a number of steps that is known, and no condition that depends "
+            "on the numbers of an input; otherwise call apply outside of jit and vmap"
+        ) from error
+    return stacked(carry, rows, body)
 
 
 def counted(evaluate: Evaluate, count: int, carry: Sequence[Any], body: Graph) -> tuple[Any, ...]:
@@ -143,3 +173,31 @@ def scan(
 def each(count: int, axes: Sequence[int], directions: Sequence[int]) -> list[tuple[int, int]]:
     """Axis and direction for each of some arrays, by default zero."""
     return list(zip(axes or [0] * count, directions or [0] * count, strict=True))
+
+
+@define("ai.onnx.preview.FlexAttention")
+def flex_attention(
+    evaluate: Evaluate,
+    q: Any,
+    k: Any,
+    v: Any,
+    *,
+    scale: float | None = None,
+    score_mod: Graph | None = None,
+    prob_mod: Graph | None = None,
+    softmax_precision: int | None = None,
+) -> tuple[Any, ...]:
+    """Attention [batch, heads, length, size] whose scores and weights graphs may change."""
+    groups = q.shape[1] // k.shape[1]
+    if groups > 1:
+        k, v = fnp.repeat(k, groups, axis=1), fnp.repeat(v, groups, axis=1)
+    wide = np.float64 if q.dtype == np.float64 else np.float32
+    dtype = wide if softmax_precision is None else dtype_of(softmax_precision)
+    root = fnp.asarray(np.sqrt(q.shape[-1] ** -0.5 if scale is None else scale), q.dtype)
+    scores = fnp.matmul(q * root, fnp.swapaxes(k * root, -1, -2)).astype(dtype)
+    if score_mod is not None:
+        scores = fnp.asarray(evaluate(score_mod, (scores,))[0]).astype(dtype)
+    weights = nn.softmax(scores)
+    if prob_mod is not None:
+        weights = fnp.asarray(evaluate(prob_mod, (weights,))[0]).astype(dtype)
+    return (fnp.matmul(weights, v.astype(dtype)).astype(v.dtype),)

@@ -8,6 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+import fdl.numpy as fnp
 from fdl.errors import InteropError
 from fdl.interop.graph import Graph, Node, ValueName
 from fdl.interop.onnx_versions import modern
@@ -20,12 +21,32 @@ DTYPES = {
     16: np.dtype(ml_dtypes.bfloat16),
 }  # fmt: skip
 
+#: Those of which fdl has no arrays: weights can be kept in them, to be cast when the model is traced.
+NARROW = {
+    number: np.dtype(getattr(ml_dtypes, name))
+    for number, name in {
+        17: "float8_e4m3fn", 18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz", 21: "uint4", 22: "int4",
+        23: "float4_e2m1fn", 24: "float8_e8m0fnu", 25: "uint2", 26: "int2",
+    }.items()
+    if hasattr(ml_dtypes, name)
+}  # fmt: skip
+
 
 def dtype_of(number: int) -> np.dtype:
     """The dtype that ONNX has a number for."""
-    if number not in DTYPES:
+    if number not in DTYPES and number not in NARROW:
         raise InteropError(f"from_onnx: fdl has no arrays of ONNX's element type {number}")
-    return DTYPES[number]
+    return DTYPES[number] if number in DTYPES else NARROW[number]
+
+
+def is_narrow(value: Any) -> bool:
+    """Whether a dtype, or that of an array, is one of which fdl has no arrays."""
+    return getattr(value, "dtype", value) in NARROW.values()
+
+
+def as_array(value: Any) -> Any:
+    """An array of fdl; what is narrow stays."""
+    return value if is_narrow(value) else fnp.asarray(value)
 
 
 def read(model: Any) -> tuple[Any, str]:

@@ -12,7 +12,7 @@ from fdl.api.environment import ensure_compile_time_eval
 from fdl.errors import InteropError, TreeError
 from fdl.interop.graph import Graph, ValueName, check_operators, resolve, store
 from fdl.interop.onnx_control import TABLE as CONTROL
-from fdl.interop.onnx_graph import graph_of, inlined, read, version_of
+from fdl.interop.onnx_graph import as_array, graph_of, inlined, is_narrow, read, version_of
 from fdl.interop.onnx_operators import TABLE
 
 REMEDY = "Give functions for them: from_onnx(..., operators={name: function})"
@@ -41,8 +41,8 @@ class OnnxFunction:
         if missing:
             raise TreeError(f"params have no {missing[0]}: give a tree like the one that the import returned")
         values = {name: params[name] for name in self.parameters}
-        values |= {name: fnp.asarray(value) for name, value in zip(names, inputs, strict=True)}
-        outputs = tuple(map(fnp.asarray, run(self.graph, {**TABLE, **self.operators}, values)))
+        values |= {name: as_array(value) for name, value in zip(names, inputs, strict=True)}
+        outputs = tuple(map(as_array, run(self.graph, {**TABLE, **self.operators}, values)))
         return outputs[0] if len(outputs) == 1 else outputs
 
 
@@ -123,7 +123,7 @@ def from_onnx(
     params = {
         name: fnp.asarray(value)
         for name, value in graph.constants.items()
-        if fnp.issubdtype(value.dtype, fnp.floating) and name not in static
+        if not is_narrow(value) and fnp.issubdtype(value.dtype, fnp.floating) and name not in static
     }
     constants = {name: value for name, value in graph.constants.items() if name not in params}
     return OnnxFunction(Graph(graph.inputs, graph.nodes, graph.outputs, constants), tuple(params), operators), params

@@ -33,4 +33,8 @@ def modern(name: str, args: Args, settings: dict[str, Any], outputs: int, versio
         settings = settings | {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "simple"}
     if name == "Split" and len(args) == 1 and "split" not in settings:
         settings = settings | {"num_outputs": outputs}  # equal parts, whose number the outputs tell
+    if name == "DFT" and version < 20 and "axis" not in settings:
+        settings = settings | {"axis": 1}
+    if name == "MaxPool" and outputs > 1:
+        settings = settings | {"indices": 1}
     return args, settings

@@ -243,3 +243,46 @@ def loss(params: Params, batch: Mapping[str, Any], key: Any = None, *, config: C
 
 def _gelu(x: Any) -> Array:
     return nn.gelu(x, approximate=False)
+
+
+def torch_name(path: str, config: Config) -> str:
+    """The name of a layer in transformers' BertModel; with heads, in BertForPreTraining or, without the head that fills
+    in words, in BertForSequenceClassification.
+    """
+    names = {"masked/dense": "transform.dense", "masked/norm": "transform.LayerNorm", "masked/out": ""}
+    if path in names:
+        return f"cls.predictions.{names[path]}".rstrip(".")
+    if path == "classifier":
+        return "cls.seq_relationship" if config.masked else "classifier"
+    names = {
+        "tokens": "embeddings.word_embeddings",
+        "positions": "embeddings.position_embeddings",
+        "segments": "embeddings.token_type_embeddings",
+        "norm": "embeddings.LayerNorm",
+        "pooler": "pooler.dense",
+        "attention/query": "attention.self.query",
+        "attention/key": "attention.self.key",
+        "attention/value": "attention.self.value",
+        "attention/out": "attention.output.dense",
+        "norm1": "attention.output.LayerNorm",
+        "mlp/0": "intermediate.dense",
+        "mlp/1": "output.dense",
+        "norm2": "output.LayerNorm",
+    }
+    first, _, rest = path.partition("/")
+    number, _, layer = rest.partition("/")
+    name = f"encoder.layer.{number}.{names[layer]}" if first == "blocks" else names[path]
+    return f"bert.{name}" if config.masked or config.classes else name
+
+
+def torch_kept(path: str) -> bool:
+    """Whether a matrix is a table, which PyTorch has as it is."""
+    return path in ("tokens", "positions", "segments")
+
+
+def torch_tied(config: Config) -> dict[str, str]:
+    """What transformers has under two names."""
+    if not config.masked:
+        return {}
+    table, bias = "bert.embeddings.word_embeddings.weight", "cls.predictions.bias"
+    return {"cls.predictions.decoder.weight": table, "cls.predictions.decoder.bias": bias}

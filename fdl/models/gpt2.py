@@ -218,3 +218,33 @@ def generate(
         return nn.attend(params["tokens"], x[:, 0]), caches
 
     return nn.generate(step, caches, prompt[:, -1], length, key=key, **settings)
+
+
+def torch_name(path: str, config: Config) -> str:
+    """The name of a layer in transformers' GPT2LMHeadModel; queries, keys and values are one matrix there."""
+    names = {
+        "tokens": "wte",
+        "positions": "wpe",
+        "norm": "ln_f",
+        "attention/query": "attn.c_attn",
+        "attention/key": "attn.c_attn",
+        "attention/value": "attn.c_attn",
+        "attention/out": "attn.c_proj",
+        "norm1": "ln_1",
+        "norm2": "ln_2",
+        "mlp/0": "mlp.c_fc",
+        "mlp/1": "mlp.c_proj",
+    }
+    first, _, rest = path.partition("/")
+    number, _, layer = rest.partition("/")
+    return f"transformer.h.{number}.{names[layer]}" if first == "blocks" else f"transformer.{names[path]}"
+
+
+def torch_kept(path: str) -> bool:
+    """Whether a matrix is in transformers as it is: all are, as its dense layers multiply from the right."""
+    return True
+
+
+def torch_tied(config: Config) -> dict[str, str]:
+    """What transformers has under two names."""
+    return {"lm_head.weight": "transformer.wte.weight"}

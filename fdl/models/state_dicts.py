@@ -12,8 +12,9 @@ from fdl.models.table import Model, abstract_params, find
 _LEAVES = {"w": "weight", "b": "bias", "mean": "running_mean", "var": "running_var"}
 #: Layers that torch keeps in one matrix, in its order.
 _PACKED = ("query", "key", "value")
-#: What torch counts and no computation reads.
-_IGNORED = "num_batches_tracked"
+_COUNT = "num_batches_tracked"
+#: What torch counts, and other buffers that older versions of transformers kept: ends of names.
+_IGNORED = (_COUNT, "embeddings.position_ids", "embeddings.token_type_ids", ".attn.bias", ".attn.masked_bias")
 
 
 class _Leaf(NamedTuple):
@@ -24,16 +25,17 @@ class _Leaf(NamedTuple):
     shape: tuple[int, ...]
     key: str
     flattened: tuple[int, int, int] | None
+    kept: bool  # whether torch has it as it is: tables, and dense layers that multiply from the right there too
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
         if self.flattened is not None and array.ndim == 2:
             array = array.reshape(*self.flattened, -1).transpose(2, 0, 1, 3).reshape(array.shape)
-        if array.ndim < 2 or not self.path.endswith("/w"):
+        if self.kept or array.ndim < 2 or not self.path.endswith("/w"):
             return array
         return array.transpose(array.ndim - 1, array.ndim - 2, *range(array.ndim - 2))  # [out, in, *window]
 
     def from_torch(self, array: np.ndarray) -> np.ndarray:
-        if array.ndim < 2 or not self.path.endswith("/w"):
+        if self.kept or array.ndim < 2 or not self.path.endswith("/w"):
             return array
         array = array.transpose(*range(2, array.ndim), 1, 0)
         if self.flattened is not None:
@@ -43,7 +45,7 @@ class _Leaf(NamedTuple):
 
 
 def from_state_dict(name: str, arrays: Mapping[str, Any], *, config: Any = None) -> Any:
-    """The parameters of a model from a state dict of torchvision's, or of a PyTorch module with its names.
+    """The parameters of a model from a state dict of torchvision's or transformers', or of a module with its names.
 
     Layouts are converted: images have their channels last here, and dense layers multiply from the right.
 
@@ -72,7 +74,8 @@ def from_state_dict(name: str, arrays: Mapping[str, Any], *, config: Any = None)
     model = _model(name, config)
     abstract = abstract_params(model)
     packed = _by_key(model, abstract)
-    given = {key: np.asarray(array) for key, array in arrays.items() if not key.endswith(_IGNORED)}
+    unread = {*_tied(model)}
+    given = {k: np.asarray(array) for k, array in arrays.items() if not (k.endswith(_IGNORED) or k in unread)}
     wrong = [f"missing: {key}" for key in packed if key not in given]
     wrong += [f"unexpected: {key}" for key in given if key not in packed]
     found: dict[tuple[int, str], Any] = {}
@@ -83,7 +86,7 @@ def from_state_dict(name: str, arrays: Mapping[str, Any], *, config: Any = None)
         if given[key].shape != expected:
             wrong.append(f"of another shape: {key} is {list(given[key].shape)}, not {list(expected)}")
             continue
-        parts = np.split(given[key], len(leaves)) if len(leaves) > 1 else [given[key]]
+        parts = np.split(given[key], len(leaves), _axis(leaves)) if len(leaves) > 1 else [given[key]]
         for leaf, part in zip(leaves, parts, strict=True):
             found[leaf.part, leaf.path] = fnp.asarray(leaf.from_torch(part).astype(np.float32))
     if wrong:
@@ -107,7 +110,7 @@ def to_torch_state_dict(name: str, params: Any, state: Any = None, *, config: An
         config: of the model, if it is not that of the name.
 
     Returns:
-        Arrays by the names of torchvision.
+        Arrays by the names of torchvision, or of transformers for BERT and GPT-2.
 
     Raises:
         ValueError: the model is unknown, has no module in PyTorch, or the parameters are not its own.
@@ -129,11 +132,11 @@ def to_torch_state_dict(name: str, params: Any, state: Any = None, *, config: An
     arrays = {}
     for key, leaves in _by_key(model, abstract_params(model)).items():
         arrays[key] = np.ascontiguousarray(
-            np.concatenate([leaf.to_torch(values[leaf.part, leaf.path]) for leaf in leaves])
+            np.concatenate([leaf.to_torch(values[leaf.part, leaf.path]) for leaf in leaves], _axis(leaves))
         )
         if key.endswith("running_var"):
-            arrays[f"{key.removesuffix('running_var')}{_IGNORED}"] = np.asarray(0, np.int64)
-    return arrays
+            arrays[f"{key.removesuffix('running_var')}{_COUNT}"] = np.asarray(0, np.int64)
+    return arrays | {key: arrays[other] for key, other in _tied(model).items()}
 
 
 def _model(name: str, config: Any) -> Model:
@@ -141,6 +144,16 @@ def _model(name: str, config: Any) -> Model:
     if not hasattr(model.module, "torch_name"):
         raise ValueError(f"there is no module of {name} in PyTorch whose names are known")
     return model if config is None else model._replace(config=config)
+
+
+def _tied(model: Model) -> dict[str, str]:
+    """Names under which torch has an array a second time, and its first one."""
+    return model.module.torch_tied(model.config) if hasattr(model.module, "torch_tied") else {}
+
+
+def _axis(leaves: list[_Leaf]) -> int:
+    """Along which axis torch packs layers into one matrix."""
+    return -1 if leaves[0].kept else 0
 
 
 def _paths(params: Any) -> list[tuple[str, Any]]:
@@ -159,7 +172,8 @@ def _leaves(model: Model, abstract: Any) -> Iterator[_Leaf]:
                 key = key.format("_" if key.split("{}")[0].endswith("in_proj") else ".")
             else:
                 key = model.module.torch_name(path, model.config)
-            yield _Leaf(part, path, tuple(leaf.shape), key, flattened.get(layer) if last == "w" else None)
+            kept = hasattr(model.module, "torch_kept") and model.module.torch_kept(layer)
+            yield _Leaf(part, path, tuple(leaf.shape), key, flattened.get(layer) if last == "w" else None, kept)
 
 
 def _by_key(model: Model, abstract: Any) -> dict[str, list[_Leaf]]:
@@ -174,5 +188,7 @@ def _by_key(model: Model, abstract: Any) -> dict[str, list[_Leaf]]:
 
 
 def _torch_shape(leaves: list[_Leaf]) -> tuple[int, ...]:
-    first, *rest = (leaf.to_torch(np.broadcast_to(np.float32(0), leaf.shape)).shape for leaf in leaves)
-    return (first[0] * (1 + len(rest)), *first[1:]) if rest else first
+    shape = list(leaves[0].to_torch(np.broadcast_to(np.float32(0), leaves[0].shape)).shape)
+    if len(leaves) > 1:
+        shape[_axis(leaves)] *= len(leaves)
+    return tuple(shape)

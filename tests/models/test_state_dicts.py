@@ -1,4 +1,4 @@
-"""State dicts in the layouts and with the names of torchvision, without torch: by what its layers compute."""
+"""State dicts in the layouts and with the names of torchvision and transformers, without torch."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fdl import models, random, tree
-from fdl.models import inception, lenet, mobilenet_v2, resnet, vgg
+from fdl.models import bert, gpt2, inception, lenet, mobilenet_v2, resnet, vgg
 
 SMALL = {
     "lenet": lenet.Config(size=16),
@@ -14,8 +14,11 @@ SMALL = {
     "resnet50": resnet.Config((1, 2), (2, 3), bottleneck=True, imagenet=True, classes=3),
     "googlenet": inception.Config(norm="batch", small=True, auxiliary=True, width=0.05, classes=3),
     "mobilenet_v2": mobilenet_v2.Config(((1, 8, 1, 1), (2, 8, 2, 1)), width=0.25, classes=3),
+    "bert": bert.Config(20, 6, 2, 8, 1, 2, 12),
+    "bert_pretraining": bert.Config(20, 6, 2, 8, 2, 2, 12, masked=True, classes=2),
+    "gpt2": gpt2.Config(20, 6, 8, 2, 2),
 }
-#: Names that torchvision's modules have, with the shapes of these configurations.
+#: Names that torchvision's and transformers' modules have, with the shapes of these configurations.
 NAMES = {
     "lenet": {"conv2.weight": (16, 6, 5, 5), "dense1.weight": (120, 64)},
     "vgg11": {"features.3.weight": (3, 2, 3, 3), "classifier.0.weight": (4, 12), "classifier.6.bias": (3,)},
@@ -37,6 +40,25 @@ NAMES = {
         "features.2.conv.2.weight": (8, 16, 1, 1),
         "features.4.1.running_var": (1280,),
         "classifier.1.weight": (3, 1280),
+    },
+    "bert": {
+        "embeddings.word_embeddings.weight": (20, 8),
+        "encoder.layer.0.intermediate.dense.weight": (12, 8),
+        "pooler.dense.bias": (8,),
+    },
+    "bert_pretraining": {
+        "bert.embeddings.token_type_embeddings.weight": (2, 8),
+        "bert.encoder.layer.1.attention.output.LayerNorm.weight": (8,),
+        "cls.predictions.decoder.weight": (20, 8),
+        "cls.predictions.bias": (20,),
+        "cls.seq_relationship.weight": (2, 8),
+    },
+    "gpt2": {
+        "transformer.wpe.weight": (6, 8),
+        "transformer.h.1.attn.c_attn.weight": (8, 24),
+        "transformer.h.1.attn.c_attn.bias": (24,),
+        "transformer.h.0.mlp.c_proj.weight": (32, 8),
+        "lm_head.weight": (20, 8),
     },
 }
 
@@ -60,7 +82,7 @@ def test_arrays_go_there_and_back(made: tuple) -> None:
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
-def test_names_and_shapes_are_those_of_torchvision(made: tuple) -> None:
+def test_names_and_shapes_are_those_of_the_modules(made: tuple) -> None:
     name, config, given = made
     arrays = models.to_torch_state_dict(name, *given, config=config)
     assert {key: arrays[key].shape for key in NAMES[name]} == NAMES[name]
@@ -73,6 +95,15 @@ def test_dense_layers_read_images_that_torch_flattens_channels_first() -> None:
     w = models.to_torch_state_dict("vgg11", params, config=config)["classifier.0.weight"]
     ours = images.reshape(1, -1) @ np.asarray(params["hidden1"]["w"])
     np.testing.assert_allclose(images.transpose(0, 3, 1, 2).reshape(1, -1) @ w.T, ours, rtol=1e-5, atol=1e-6)
+
+
+def test_queries_keys_and_values_stand_side_by_side_in_gpt2() -> None:
+    params = gpt2.init(random.key(0), SMALL["gpt2"])
+    w = models.to_torch_state_dict("gpt2", params, config=SMALL["gpt2"])["transformer.h.1.attn.c_attn.weight"]
+    x = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+    parts = np.split(x @ w, 3, axis=1)  # transformers' Conv1D multiplies from the right
+    for name, part in zip(("query", "key", "value"), parts, strict=True):
+        np.testing.assert_allclose(part, x @ np.asarray(params["blocks"][1]["attention"][name]["w"]), rtol=1e-5)
 
 
 def test_one_error_names_all_that_is_wrong() -> None:

@@ -230,7 +230,7 @@ def log_softmax_core(x: Any, dim: int, half_to_float: bool = False) -> Array:
 
 @define("aten.topk.default")
 def topk(x: Any, k: int, dim: int = -1, largest: bool = True, ordered: bool = True) -> tuple[Array, Array]:
-    order = fnp.argsort(-x if largest else x, axis=dim)
+    order = fnp.argsort(x, axis=dim, descending=largest)
     return chosen(x, lax.slice_in_dim(order, 0, k, axis=dim), dim, True)
 
 

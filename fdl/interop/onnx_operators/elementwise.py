@@ -8,11 +8,12 @@ import numpy as np
 
 import fdl.numpy as fnp
 import fdl.scipy.special as special
-from fdl import nn
+from fdl import lax, nn
 from fdl.core.types import Array
-from fdl.errors import InteropError
+from fdl.errors import ConcretizationError, InteropError
 from fdl.interop.aten import elementwise as aten
 from fdl.interop.onnx_graph import dtype_of
+from fdl.interop.onnx_operators import narrow
 from fdl.interop.tables import OperatorTable
 
 TABLE = OperatorTable()
@@ -98,13 +99,13 @@ def clip(x: Any, low: Any = None, high: Any = None, min: Any = None, max: Any = 
 
 
 @define("Cast")
-def cast(x: Any, to: int, saturate: int = 1, round_mode: str = "up") -> Array:
-    return fnp.asarray(x).astype(dtype_of(to))
+def cast(x: Any, to: int, saturate: int = 1, round_mode: str = "up") -> Any:
+    return narrow.cast(x, dtype_of(to), bool(saturate), round_mode)
 
 
 @define("CastLike")
-def cast_like(x: Any, other: Any, saturate: int = 1, round_mode: str = "up") -> Array:
-    return fnp.asarray(x).astype(other.dtype)
+def cast_like(x: Any, other: Any, saturate: int = 1, round_mode: str = "up") -> Any:
+    return narrow.cast(x, other.dtype, bool(saturate), round_mode)
 
 
 @define("Elu")
@@ -152,6 +153,19 @@ def swish(x: Any, alpha: float = 1.0) -> Array:
     return x * nn.sigmoid(x * alpha)
 
 
+@define("SwiGLU")
+def swiglu(a: Any, b: Any, alpha: float = 1.0) -> Array:
+    return (a * nn.sigmoid(a * alpha) * b).astype(a.dtype)
+
+
+@define("BitCast")
+def bit_cast(x: Any, to: int) -> Array:
+    dtype = dtype_of(to)
+    if np.bool_ in (x.dtype, dtype):
+        return fnp.asarray(x).astype(dtype)  # a byte that is 0 or 1
+    return lax.bitcast_convert_type(x, dtype)
+
+
 @define("Shrink")
 def shrink(x: Any, bias: float = 0.0, lambd: float = 0.5) -> Array:
     zero = fnp.zeros((), x.dtype)
@@ -170,4 +184,7 @@ def dropout(x: Any, ratio: Any = 0.5, training_mode: Any = None, **attributes: A
 
 
 def _is_known(value: Any, number: float) -> bool:
-    return isinstance(value, np.ndarray | np.generic | float) and bool(np.all(np.asarray(value) == number))
+    try:
+        return bool(np.all(np.asarray(value) == number))
+    except ConcretizationError:
+        return False

@@ -1,12 +1,16 @@
 """ONNX operators of networks: convolution, pooling, normalization."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import fdl.numpy as fnp
-from fdl import lax
+from fdl import lax, nn
 from fdl.core.types import Array
 from fdl.interop import channels_first as images
+from fdl.interop.onnx_operators.shapes import numbers
 from fdl.interop.tables import OperatorTable
 
 TABLE = OperatorTable()
@@ -103,9 +107,94 @@ def max_pool(
     pads: Ints | None = None,
     storage_order: int = 0,
     strides: Ints | None = None,
+    indices: int = 0,
+) -> Any:
+    """The largest elements, and if something reads them, their places in the whole of x."""
+    window, steps, _, needed, spread = pooled(x, kernel_shape, auto_pad, ceil_mode, dilations, pads, strides)
+    if not indices:
+        return images.max_pool(x, window, steps, needed, spread)
+    values, places = images.max_pool_indices(x, window, steps, needed, spread)
+    space = x.shape[2:]
+    if storage_order:  # places are counted column by column
+        order = np.arange(math.prod(space), dtype=np.int32).reshape(space[::-1]).T.reshape(-1)
+        places = fnp.take(fnp.asarray(order), places)
+    rows = np.arange(math.prod(x.shape[:2])).reshape(*x.shape[:2], *[1] * len(space)) * math.prod(space)
+    return values, places.astype(np.int64) + fnp.asarray(rows)
+
+
+@define("MaxUnpool")
+def max_unpool(
+    x: Any,
+    places: Any,
+    extents: Any = None,
+    kernel_shape: Ints = (),
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Array:
+    rank = len(kernel_shape)
+    steps, around = strides or [1] * rank, pads or [0] * 2 * rank
+    sizes = [
+        (n - 1) * step - around[i] - around[i + rank] + k
+        for i, (n, step, k) in enumerate(zip(x.shape[2:], steps, kernel_shape, strict=True))
+    ]
+    shape = (*x.shape[:2], *sizes)
+    flat = fnp.zeros(math.prod(shape), x.dtype).at[fnp.reshape(places, (-1,))].set(fnp.reshape(x, (-1,)))
+    result = flat.reshape(shape)
+    if extents is None:
+        return result
+    wanted = numbers(extents, "the output shape of MaxUnpool")
+    return fnp.pad(result, [(0, b - a) for a, b in zip(shape, wanted, strict=True)])
+
+
+@define("LpPool")
+def lp_pool(
+    x: Any,
+    kernel_shape: Ints,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Ints | None = None,
+    p: int = 2,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
 ) -> Array:
     window, steps, _, needed, spread = pooled(x, kernel_shape, auto_pad, ceil_mode, dilations, pads, strides)
-    return images.max_pool(x, window, steps, needed, spread)
+    total = images.avg_pool(fnp.abs(x) ** p, window, steps, needed, spread, divisor=1)
+    return (total ** (1 / p)).astype(x.dtype)
+
+
+@define("GlobalLpPool")
+def global_lp_pool(x: Any, p: int = 2) -> Array:
+    return (fnp.abs(x) ** p).sum(axis=tuple(range(2, x.ndim)), keepdims=True) ** (1 / p)
+
+
+@define("Col2Im")
+def col2im(
+    x: Any, extents: Any, window: Any, dilations: Ints | None = None, pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Array:  # fmt: skip
+    """Windows [batch, channels * window, places] added up where they come from: a convolution transposed."""
+    sizes, kernel = numbers(extents, "the shape of Col2Im"), numbers(window, "the window of Col2Im")
+    rank, count = len(sizes), math.prod(kernel)
+    steps, spread, around = strides or [1] * rank, dilations or [1] * rank, pads or [0] * 2 * rank
+    ends = [(around[i], around[i + rank]) for i in range(rank)]
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, spread, strict=True)]
+    places = [(n + sum(e) - r) // s + 1 for n, e, r, s in zip(sizes, ends, reach, steps, strict=True)]
+    more = [n + sum(e) - ((p - 1) * s + r) for n, e, p, s, r in zip(sizes, ends, places, steps, reach, strict=True)]
+    parts = x.reshape(-1, count, *places)
+    each = fnp.asarray(np.eye(count, dtype=x.dtype).reshape(count, 1, *kernel))
+    out = images.conv_transpose(parts, each, None, steps, ends, spread, more)
+    return out.reshape(x.shape[0], x.shape[1] // count, *sizes)
+
+
+@define("CausalConvWithState")
+def causal_conv(x: Any, w: Any, bias: Any = None, past: Any = None, activation: str = "none") -> tuple[Array, Array]:
+    """A convolution of each channel along time with what came before, which is a state for the next call."""
+    reach = w.shape[2] - 1
+    before = fnp.zeros((*x.shape[:2], reach), x.dtype) if past is None else past
+    whole = fnp.concatenate([before, x], axis=2)
+    out = images.conv(whole, w, bias, [1], [(0, 0)], [1], x.shape[1])
+    out = out if activation == "none" else nn.silu(out)
+    return out.astype(x.dtype), whole[:, :, whole.shape[2] - reach :]
 
 
 @define("AveragePool")
@@ -156,6 +245,13 @@ def batch_normalization(
 @define("InstanceNormalization")
 def instance_normalization(x: Any, scale: Any, bias: Any, epsilon: float = 1e-5) -> Array:
     return images.group_norm(x, x.shape[1], scale, bias, epsilon)
+
+
+@define("MeanVarianceNormalization")
+def mean_variance_normalization(x: Any, axes: Ints = (0, 2, 3)) -> Array:
+    axes = tuple(axes)
+    deviation = fnp.std(x, axis=axes, keepdims=True)
+    return (x - fnp.mean(x, axis=axes, keepdims=True)) / (deviation + 1e-9)
 
 
 @define("GroupNormalization")

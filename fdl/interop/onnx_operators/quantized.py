@@ -7,6 +7,7 @@ import numpy as np
 import fdl.numpy as fnp
 from fdl.core.types import Array
 from fdl.interop.onnx_graph import dtype_of
+from fdl.interop.onnx_operators import narrow
 from fdl.interop.onnx_operators.networks import conv
 from fdl.interop.tables import OperatorTable
 
@@ -27,12 +28,11 @@ def spread(value: Any, x: Any, axis: int, block_size: int) -> Any:
     return value
 
 
-def rounded(x: Any, zero: Any, dtype: np.dtype) -> Array:
+def rounded(x: Any, zero: Any, dtype: np.dtype, saturate: bool = True) -> Any:
     """Numbers in units of the scale as integers; those out of range are moved into it."""
-    if dtype.kind not in "iu":
-        return x.astype(dtype)
-    limits = np.iinfo(dtype)
-    return fnp.clip(fnp.round(x) + zero, limits.min, limits.max).astype(dtype)
+    if "int" not in dtype.name:
+        return narrow.cast(x + zero, dtype, saturate)
+    return narrow.cast(fnp.clip(fnp.round(x) + zero, *narrow.limits(dtype)), dtype)
 
 
 @define("QuantizeLinear")
@@ -45,20 +45,21 @@ def quantize(
     output_dtype: int = 0,
     precision: int = 0,
     saturate: int = 1,
-) -> Array:
+) -> Any:
     dtype = zero.dtype if zero is not None else dtype_of(output_dtype or 2)
     wide = dtype_of(precision) if precision else np.dtype(np.float32)
     units = (x.astype(wide) / spread(scale, x, axis, block_size).astype(wide)).astype(np.float32)
-    return rounded(units, 0 if zero is None else spread(zero, x, axis, block_size).astype(np.float32), np.dtype(dtype))
+    shift = 0 if zero is None else spread(narrow.plain(zero), x, axis, block_size).astype(np.float32)
+    return rounded(units, shift, np.dtype(dtype), bool(saturate))
 
 
 @define("DequantizeLinear")
 def dequantize(
     x: Any, scale: Any, zero: Any = None, axis: int = 1, block_size: int = 0, output_dtype: int = 0
 ) -> Array:
-    difference = x.astype(np.float32)
+    difference = fnp.asarray(x.astype(np.float32))
     if zero is not None:
-        difference = difference - spread(zero, x, axis, block_size).astype(np.float32)
+        difference = difference - spread(narrow.plain(zero), x, axis, block_size).astype(np.float32)
     found = difference * spread(scale, x, axis, block_size)
     return found.astype(dtype_of(output_dtype) if output_dtype else scale.dtype)
 

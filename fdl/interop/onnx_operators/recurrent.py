@@ -4,10 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 import fdl.numpy as fnp
 from fdl import lax, nn
 from fdl.core.types import Array
 from fdl.errors import InteropError
+from fdl.interop.onnx_operators.shapes import reversed_rows
 from fdl.interop.tables import OperatorTable
 
 TABLE = OperatorTable()
@@ -54,6 +57,15 @@ def rnn_step(u: Any, activations: list[Any], carry: Any, product: Any) -> tuple[
     return (h,), h
 
 
+def within(step: Step, lengths: Any, carry: Any, product: Any) -> tuple[Any, Any]:
+    """A step for the rows that have not ended; of others the state stays, and outputs are zero."""
+    before, number = carry
+    goes_on = (number < fnp.asarray(lengths))[:, None]
+    after, out = step(before, product)
+    kept = tuple([fnp.where(goes_on, new, old) for new, old in zip(after, before, strict=True)])
+    return (kept, number + np.int32(1)), fnp.where(goes_on, out, fnp.zeros((), out.dtype))
+
+
 def network(
     kind: str,
     x: Any,
@@ -75,13 +87,11 @@ def network(
     """All directions of one layer.
 
     Raises:
-        InteropError: rows of several lengths, other activations, or settings that change cells.
+        InteropError: other activations, or settings that change cells.
     """
     others = {name: value for name, value in others.items() if (name, value) != ("input_forget", 0)}
-    if lengths is not None or others:
-        raise InteropError(
-            f"from_onnx: fdl has no {kind} with {', '.join(['sequence_lens'] * (lengths is not None) + [*others])}"
-        )
+    if others:
+        raise InteropError(f"from_onnx: fdl has no {kind} with {', '.join(others)}")
     x = fnp.swapaxes(x, 0, 1) if layout else x
     count, gates = w.shape[0], w.shape[1]
     names = activations or DEFAULTS[kind] * count
@@ -106,12 +116,13 @@ def network(
             own = own + inner
             step = partial(rnn_step, u[number], functions)
         products = fnp.matmul(x, w[number].T) + own
-        carry, out = lax.scan(
-            step,
-            tuple([part[number] for part in start]),
-            products,
-            reverse=direction == "reverse" or number == 1,
-        )
+        backwards, first = direction == "reverse" or number == 1, tuple([part[number] for part in start])
+        if lengths is None:
+            carry, out = lax.scan(step, first, products, reverse=backwards)
+        else:
+            products = reversed_rows(products, lengths, 1, 0) if backwards else products
+            carry, out = lax.scan(partial(within, step, lengths), (first, np.int32(0)), products)
+            carry, out = carry[0], reversed_rows(out, lengths, 1, 0) if backwards else out
         outputs.append(out)
         last.append(carry)
     out = fnp.stack(outputs, axis=1)

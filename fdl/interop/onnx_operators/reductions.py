@@ -16,12 +16,30 @@ from fdl.interop.tables import OperatorTable
 TABLE = OperatorTable()
 define = TABLE.define
 
+
+def bound(x: Any, above: bool) -> Any:
+    """What is above, or below, all numbers of a dtype: the extreme of no elements."""
+    if x.dtype == np.bool_:
+        return above
+    if fnp.issubdtype(x.dtype, fnp.floating):
+        return np.inf if above else -np.inf
+    return fnp.iinfo(x.dtype).max if above else fnp.iinfo(x.dtype).min
+
+
+def largest(x: Any, **settings: Any) -> Array:
+    return fnp.max(x, **settings) if x.size else fnp.max(x, initial=bound(x, False), **settings)
+
+
+def smallest(x: Any, **settings: Any) -> Array:
+    return fnp.min(x, **settings) if x.size else fnp.min(x, initial=bound(x, True), **settings)
+
+
 REDUCTIONS: dict[str, Callable[..., Any]] = {
     "ReduceSum": fnp.sum,
     "ReduceMean": fnp.mean,
     "ReduceProd": fnp.prod,
-    "ReduceMax": fnp.max,
-    "ReduceMin": fnp.min,
+    "ReduceMax": lambda x, **k: largest(x, **k),
+    "ReduceMin": lambda x, **k: smallest(x, **k),
     "ReduceL1": lambda x, **k: fnp.sum(fnp.abs(x), **k),
     "ReduceL2": lambda x, **k: fnp.sqrt(fnp.sum(x * x, **k)),
     "ReduceSumSquare": lambda x, **k: fnp.sum(x * x, **k),

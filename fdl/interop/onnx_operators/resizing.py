@@ -6,7 +6,6 @@ import numpy as np
 
 import fdl.numpy as fnp
 from fdl.core.types import Array
-from fdl.errors import InteropError
 from fdl.interop import channels_first as images
 from fdl.interop import resizing
 from fdl.interop.onnx_operators.shapes import concrete, numbers
@@ -57,25 +56,49 @@ def resize(
     mode: str = "nearest",
     nearest_mode: str = "round_prefer_floor",
 ) -> Array:
-    if antialias or coordinate_transformation_mode == "tf_crop_and_resize" or keep_aspect_ratio_policy != "stretch":
-        raise InteropError("from_onnx: fdl resizes without antialias, regions and aspect ratios")
-    along = list(range(x.ndim)) if axes is None else numbers(axes, "axes of Resize")
-    factors = None if scales is None or not np.size(scales) else concrete(scales, "scales of Resize").tolist()
-    if factors is None:
-        counts = numbers(sizes, "sizes of Resize")
-        factors = [count / x.shape[axis] for axis, count in zip(along, counts, strict=True)]
-    else:
-        counts = [int(x.shape[axis] * factor) for axis, factor in zip(along, factors, strict=True)]
-    for axis, count, factor in zip(along, counts, factors, strict=True):
+    along = list(range(x.ndim)) if axes is None else [int(a) % x.ndim for a in axes]
+    counts, factors = extents_of(x.shape, along, scales, sizes, keep_aspect_ratio_policy)
+    regions = coordinate_transformation_mode == "tf_crop_and_resize"
+    bounds = concrete(roi, "regions of Resize").reshape(2, -1).T.tolist() if regions else [(0.0, 1.0)] * len(along)
+    inside: Any = np.ones([1] * x.ndim, bool)
+    for axis, count, factor, (first, last) in zip(along, counts, factors, bounds, strict=True):
         extent = x.shape[axis]
-        if count == extent and factor == 1:
+        if count == extent and factor == 1 and not regions:
             continue
-        points = coordinates(count, extent, factor, coordinate_transformation_mode)
+        if regions:
+            points = region(count, extent, first, last)
+            known = ((points >= 0) & (points <= extent - 1)).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+            inside = inside & known
+        else:
+            points = coordinates(count, extent, factor, coordinate_transformation_mode)
         if mode == "nearest":
             rounding = ("ceil" if factor < 1 else "floor") if nearest_mode == "simple" else nearest_mode
             places = np.clip(nearest(points, rounding), 0, extent - 1)
             x = fnp.take(x, fnp.asarray(places, np.int32), axis=axis)
         else:
-            matrix = resizing.weights(points, extent, mode, cubic_coeff_a, bool(exclude_outside))
+            stretch = max(1 / factor, 1.0) if antialias else 1.0
+            matrix = resizing.weights(points, extent, mode, cubic_coeff_a, bool(exclude_outside), stretch)
             x = images.apply_along(x, axis, matrix)
-    return x
+    return x if inside.all() else fnp.where(inside, x, fnp.asarray(extrapolation_value, x.dtype))
+
+
+def extents_of(
+    shape: tuple[int, ...], axes: list[int], scales: Any, sizes: Any, policy: str
+) -> tuple[list[int], list[float]]:
+    """The new extents of axes, and the scale of each."""
+    if scales is not None and np.size(scales):
+        factors = concrete(scales, "scales of Resize").tolist()
+        return [int(shape[axis] * factor) for axis, factor in zip(axes, factors, strict=True)], factors
+    counts = numbers(sizes, "sizes of Resize")
+    factors = [count / shape[axis] for axis, count in zip(axes, counts, strict=True)]
+    if policy != "stretch":
+        factors = [(min if policy == "not_larger" else max)(factors)] * len(axes)
+        counts = [int(np.floor(shape[axis] * factor + 0.5)) for axis, factor in zip(axes, factors, strict=True)]
+    return counts, factors
+
+
+def region(count: int, extent: int, first: float, last: float) -> np.ndarray:
+    """Where along a part of an axis, from one of its shares to another, each element of the result is taken."""
+    if count == 1:
+        return np.full(1, (first + last) * (extent - 1) / 2)
+    return first * (extent - 1) + np.arange(count) * ((last - first) * (extent - 1) / (count - 1))

@@ -35,6 +35,21 @@ def concrete(value: Any, what: str) -> Any:
         raise InteropError(message) from error
 
 
+def visible(value: Any, operator: str) -> np.ndarray:
+    """The numbers of an operand on which the shape of the result depends.
+
+    Raises:
+        InteropError: they are not known when the model is traced.
+    """
+    try:
+        return np.asarray(value)
+    except ConcretizationError as error:
+        raise InteropError(
+            f"apply: the shape of the result of {operator} depends on the numbers of an input; call apply outside of "
+            "jit, grad and vmap, or give a function of a fixed shape: from_onnx(..., operators={name: function})"
+        ) from error
+
+
 @define("Shape")
 def shape(x: Any, start: int = 0, end: int | None = None) -> np.ndarray:
     return np.array(x.shape[start:end], np.int64)
@@ -192,7 +207,7 @@ def pad(x: Any, amounts: Any = None, value: Any = None, dims: Any = None, *, mod
 
 @define("Range")
 def ranged(start: Any, limit: Any, delta: Any) -> Array:
-    first, last, step = (concrete(v, "bounds of Range") for v in (start, limit, delta))
+    first, last, step = (concrete(v, "bounds of Range").reshape(()) for v in (start, limit, delta))
     return fnp.asarray(np.arange(first, last, step, dtype=first.dtype))
 
 
@@ -211,6 +226,44 @@ def trilu(x: Any, diagonal: Any = None, upper: int = 1) -> Array:
     return fnp.triu(x, k) if upper else fnp.tril(x, k)
 
 
+@define("CenterCropPad")
+def center_crop_pad(x: Any, extents: Any, axes: Any = None) -> Array:
+    sizes = numbers(extents, "extents of CenterCropPad")
+    around, index = [(0, 0)] * x.ndim, [slice(None)] * x.ndim
+    for axis, size in zip(range(x.ndim) if axes is None else axes, sizes, strict=True):
+        extent = x.shape[axis]
+        if size <= extent:
+            index[axis] = slice((extent - size) // 2, (extent - size) // 2 + size)
+        else:
+            around[axis] = ((size - extent) // 2, size - extent - (size - extent) // 2)
+    return fnp.pad(x[tuple(index)], around)
+
+
+@define("TensorScatter")
+def tensor_scatter(past: Any, update: Any, first: Any = None, axis: int = -2, mode: str = "linear") -> Array:
+    """A cache with an update written from a place of each example on; "circular" goes on at the beginning."""
+    cache, new = fnp.moveaxis(fnp.asarray(past), axis, 1), fnp.moveaxis(fnp.asarray(update), axis, 1)
+    batch, extent = cache.shape[:2]
+    start = fnp.zeros(batch, np.int32) if first is None else fnp.asarray(first).astype(np.int32)
+    places = start[:, None] + fnp.arange(new.shape[1], dtype=np.int32)
+    places = places % extent if mode == "circular" else places
+    return fnp.moveaxis(cache.at[fnp.arange(batch)[:, None], places].set(new), 1, axis)
+
+
+@define("ReverseSequence")
+def reverse_sequence(x: Any, lengths: Any, batch_axis: int = 1, time_axis: int = 0) -> Array:
+    return reversed_rows(x, lengths, batch_axis, time_axis)
+
+
+def reversed_rows(x: Any, lengths: Any, batch_axis: int, time_axis: int) -> Array:
+    """The first elements along time backwards, as many as each row has; those behind stay."""
+    rows = fnp.moveaxis(fnp.asarray(x), (batch_axis, time_axis), (0, 1))
+    steps, counts = fnp.arange(rows.shape[1], dtype=np.int32), fnp.asarray(lengths).astype(np.int32)[:, None]
+    places = fnp.where(steps < counts, counts - 1 - steps, steps)
+    turned = fnp.take_along_axis(rows, places.reshape(*places.shape, *[1] * (rows.ndim - 2)), axis=1)
+    return fnp.moveaxis(turned, (0, 1), (batch_axis, time_axis))
+
+
 @define("DepthToSpace")
 def depth_to_space(x: Any, blocksize: int, mode: str = "DCR") -> Array:
     if mode == "CRD":
@@ -223,5 +276,6 @@ def depth_to_space(x: Any, blocksize: int, mode: str = "DCR") -> Array:
 @define("SpaceToDepth")
 def space_to_depth(x: Any, blocksize: int, mode: str = "DCR") -> Array:
     n, c, h, w = x.shape
-    parts = x.reshape(n, c, h // blocksize, blocksize, w // blocksize, blocksize).transpose(0, 3, 5, 1, 2, 4)
+    parts = x.reshape(n, c, h // blocksize, blocksize, w // blocksize, blocksize)
+    parts = parts.transpose((0, 1, 3, 5, 2, 4) if mode == "CRD" else (0, 3, 5, 1, 2, 4))
     return parts.reshape(n, c * blocksize**2, h // blocksize, w // blocksize)
