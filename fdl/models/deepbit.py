@@ -36,7 +36,7 @@ class Config:
         network: which makes numbers of images; its classes are the bits.
         quantization: weight of the distance of bits from numbers.
         balance: weight of the distance of each bit's mean from a half.
-        rotation: weight of the distance of numbers of turned images.
+        rotation: weight of the distance of numbers of turned images; 0 turns none.
     """
 
     network: vgg.Config = replace(vgg.Config(), classes=32)  # noqa: RUF009 (a frozen dataclass too)
@@ -147,11 +147,30 @@ def loss(params: Params, batch: Mapping[str, Any], *, config: Config = Config())
     ()
     """
     images = fnp.asarray(batch["images"])
+    if not config.rotation:
+        return code_loss(apply(params, images, config=config), config=config)
     turned = [fnp.rot90(images, turns, axes=(1, 2)) for turns in range(4)]
     codes = apply(params, fnp.concatenate(turned), config=config)
     own, *others = fnp.split(codes, 4)
-    nearest = lax.stop_gradient((own > 0.5).astype(own.dtype))
-    quantization = fnp.mean(fnp.square(own - nearest))
-    balance = fnp.mean(fnp.square(fnp.mean(own, axis=0) - 0.5))
     rotation = sum((fnp.mean(fnp.square(other - own)) for other in others), fnp.asarray(0.0, own.dtype)) / 3
-    return config.quantization * quantization + config.balance * balance + config.rotation * rotation
+    return code_loss(own, config=config) + config.rotation * rotation
+
+
+def code_loss(codes: Any, *, config: Config = Config()) -> Array:
+    """The part of :func:`loss` that reads nothing but codes: for networks that learn bits from labels besides.
+
+    Args:
+        codes: [batch, bits], from 0 to 1, as of :func:`apply`.
+        config: the weights.
+
+    Returns:
+        A number.
+
+    >>> code_loss(fnp.array([[0.0, 1.0], [1.0, 0.0]])).item()
+    0.0
+    """
+    codes = fnp.asarray(codes)
+    nearest = lax.stop_gradient((codes > 0.5).astype(codes.dtype))
+    quantization = fnp.mean(fnp.square(codes - nearest))
+    balance = fnp.mean(fnp.square(fnp.mean(codes, axis=0) - 0.5))
+    return config.quantization * quantization + config.balance * balance

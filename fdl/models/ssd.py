@@ -27,7 +27,7 @@ from fdl import lax, nn, random
 from fdl.api.inspect import ShapeDtypeStruct
 from fdl.api.vmap import vmap
 from fdl.core.types import Array
-from fdl.nn.initializers import he_normal
+from fdl.nn.initializers import he_normal, normal
 from fdl.nn.layers import Params
 
 
@@ -37,7 +37,8 @@ class Config:
 
     Attributes:
         blocks: channels of the convolutions of each block; the last but one is read by the first classifier.
-        hidden: channels of the two convolutions in place of VGG's dense layers, the first dilated by 6.
+        hidden: channels of the two convolutions in place of VGG's dense layers.
+        dilation: of the first of them; less than 6 suits images of fewer pixels.
         extra: (channels of 1x1, channels of 3x3, whether that has stride 2 or no padding) of each pair that follows.
         scales: of the prior boxes of each classifier, and one more.
         ratios: likewise, but squares.
@@ -56,6 +57,7 @@ class Config:
     size: int = 300
     channels: int = 3
     classes: int = 20
+    dilation: int = 6
 
 
 VARIANTS = {"ssd300": Config()}
@@ -112,8 +114,8 @@ def init(key: Any, config: Config = Config()) -> Params:
     count = sum(map(len, config.blocks)) + 2 + 2 * len(config.extra) + 2 * len(config.ratios)
     keys = iter(random.split(key, count))
 
-    def conv(inputs: int, outputs: int, extent: int) -> Params:
-        return nn.init_conv(next(keys), inputs, outputs, (extent, extent), w_init=he_normal())
+    def conv(inputs: int, outputs: int, extent: int, w_init: Any = he_normal()) -> Params:  # noqa: B008
+        return nn.init_conv(next(keys), inputs, outputs, (extent, extent), w_init=w_init)
 
     channels, blocks = config.channels, []
     for widths in config.blocks:
@@ -126,8 +128,9 @@ def init(key: Any, config: Config = Config()) -> Params:
         read.append(wide)
     heads = []
     for size, ratios in zip(read, config.ratios, strict=True):
-        boxes = 2 + 2 * len(ratios)
-        heads.append({"classes": conv(size, boxes * (config.classes + 1), 3), "offsets": conv(size, boxes * 4, 3)})
+        boxes, small = 2 + 2 * len(ratios), normal(0.01)  # what is read has a length of 20: all classes alike at first
+        classes = conv(size, boxes * (config.classes + 1), 3, small)
+        heads.append({"classes": classes, "offsets": conv(size, boxes * 4, 3, small)})
     scale = fnp.full((read[0],), 20.0, fnp.float32)
     return {"blocks": blocks, "hidden": hidden, "extra": extra, "scale": scale, "heads": heads}
 
@@ -157,7 +160,7 @@ def apply(params: Params, images: Any, *, config: Config = Config()) -> tuple[Ar
         if number < len(params["blocks"]) - 1:
             x = nn.max_pool(x, 2, padding="SAME")
     x = nn.max_pool(x, 3, 1, "SAME")
-    x = nn.relu(nn.conv(params["hidden"][0], x, dilation=6))
+    x = nn.relu(nn.conv(params["hidden"][0], x, dilation=config.dilation))
     x = nn.relu(nn.conv(params["hidden"][1], x))
     read.append(x)
     for (first, second), (_, _, strided) in zip(params["extra"], config.extra, strict=True):
@@ -254,7 +257,7 @@ def detect(
 
     Returns:
         Boxes [batch, count, 4], as shares of the image; scores [batch, count], falling; classes [batch, count], -1
-        where there is no box: what ``fdl_spark.metrics.detection_map`` takes.
+        where there is no box: what ``fdl_spark.metrics.detection_map`` takes, with ``size=`` that of the images.
 
     >>> boxes, scores, classes = detect(init(random.key(0), TINY), fnp.zeros((1, 16, 16, 3)), config=TINY, count=5)
     >>> boxes.shape, scores.shape, classes.shape

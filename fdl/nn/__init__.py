@@ -52,6 +52,7 @@ from fdl.nn.blocks import (
 )
 from fdl.nn.boxes import (
     box_iou,
+    crop_boxes,
     decode_boxes,
     encode_boxes,
     match_boxes,
@@ -255,6 +256,7 @@ __all__ = [
     "cosine_distance",
     "cosine_embedding_loss",
     "cosine_similarity",
+    "crop_boxes",
     "ctc_loss",
     "ctc_loss_with_forward_probs",
     "decode_boxes",

@@ -41,6 +41,54 @@ def box_iou(first: Any, second: Any) -> Array:
     return fnp.where(whole > 0, common / fnp.where(whole > 0, whole, 1), 0)
 
 
+def crop_boxes(images: Any, boxes: Any, shape: tuple[int, int]) -> Array:
+    """What is in boxes of images, brought to one size by linear interpolation.
+
+    Pixels outside of an image are those at its edge. Each pixel of a crop is one point of the image, so that a box much
+    larger than the crop loses detail. Source: He, Gkioxari, Dollar, Girshick, "Mask R-CNN" (2017), section 3: RoIAlign
+    with one point a bin.
+
+    Args:
+        images: [..., height, width, channels], numbers of any dtype.
+        boxes: [..., n, 4], as shares of the image.
+        shape: height and width of the crops.
+
+    Returns:
+        [..., n, *shape, channels], floating; differentiable by images and by boxes.
+
+    Raises:
+        ShapeError: the axes before the last do not fit.
+
+    >>> image = fnp.arange(16.0).reshape(4, 4, 1)
+    >>> crop_boxes(image, fnp.array([[0.0, 0.5, 0.5, 1.0]]), (2, 2))[0, :, :, 0].tolist()
+    [[8.0, 9.0], [12.0, 13.0]]
+    """
+    images, boxes = floating(fnp.asarray(images)), _boxes("crop_boxes", boxes)
+    if images.ndim < 3 or boxes.ndim < 2 or images.shape[:-3] != boxes.shape[:-2]:
+        raise ShapeError(
+            f"crop_boxes needs images [..., height, width, channels] and boxes [..., n, 4] with equal axes in front, "
+            f"got {images.type} and {boxes.type}"
+        )
+    *front, height, width, channels = images.shape
+    count = boxes.shape[-2]
+
+    def weights(first: Array, last: Array, extent: int, size: int) -> Array:
+        """[..., n, extent, size]: of each pixel of an axis in each point of a crop's axis."""
+        steps = ((fnp.arange(extent) + 0.5) / extent).astype(boxes.dtype)
+        points = (first[..., None] + steps * (last - first)[..., None]) * size - 0.5
+        points = fnp.clip(points, 0, size - 1)
+        return fnp.maximum(1 - fnp.abs(points[..., None] - fnp.arange(size).astype(boxes.dtype)), 0)
+
+    across = weights(boxes[..., 0], boxes[..., 2], shape[1], width)
+    down = weights(boxes[..., 1], boxes[..., 3], shape[0], height)
+    # One product for all boxes of an image, then one a box, of matrices whose shorter sides are not the channels.
+    lines = fnp.swapaxes(images, -1, -2).reshape(*front, height * channels, width)
+    found = lines @ fnp.swapaxes(across.reshape(*front, count * shape[1], width), -1, -2)
+    found = found.reshape(*front, height, channels, count, shape[1])
+    found = fnp.moveaxis(found, -2, -4).reshape(*front, count, height, channels * shape[1])
+    return fnp.swapaxes((down @ found).reshape(*front, count, shape[0], channels, shape[1]), -1, -2)
+
+
 def prior_boxes(
     shapes: Sequence[tuple[int, int]], scales: Sequence[float], ratios: Sequence[Sequence[float]], clip: bool = True
 ) -> Array:

@@ -24,7 +24,8 @@ NUMBERS: dict[str, T.DataType] = {
 WORDS = {"integer": "int", "long": "bigint", "short": "smallint", "byte": "tinyint", "real": "float"}
 BY_NAME = {kind.simpleString(): kind for kind in NUMBERS.values()}
 VECTOR = "vector"
-EXPECTED = f'"{VECTOR}", {", ".join(map(repr, BY_NAME))}, or "array<...>" of those'
+BINARY = T.BinaryType()
+EXPECTED = f'"{VECTOR}", "binary", {", ".join(map(repr, BY_NAME))}, or "array<...>" of those but the vector'
 
 #: By column the type that the user asked for, or None.
 Wanted = dict[str, Any]
@@ -82,7 +83,7 @@ def spark_type(kind: Any, argument: str) -> Any:
     """
     if isinstance(kind, T.ArrayType):
         return T.ArrayType(spark_type(kind.elementType, argument), kind.containsNull)
-    if kind in NUMBERS.values():
+    if kind in NUMBERS.values() or kind == BINARY:
         return kind
     if type(kind).__name__ == "VectorUDT":
         return VECTOR
@@ -91,6 +92,8 @@ def spark_type(kind: Any, argument: str) -> Any:
         word = WORDS.get(word, word)
         if word == VECTOR:
             return VECTOR
+        if word == "binary":
+            return BINARY
         if word in BY_NAME:
             return BY_NAME[word]
         if word.startswith("array<") and word.endswith(">"):
@@ -177,6 +180,13 @@ def _misfit(output: Output, axes: int, dtype: np.dtype) -> str | None:
     while isinstance(kind, T.ArrayType):
         kind, depth = kind.elementType, depth + 1
     asked = VECTOR if output.vector else output.kind.simpleString()
+    if kind == BINARY:
+        if axes > depth:
+            return None
+        return (
+            f"output {output.name!r} was to be {asked}, for which {depth + 1} axes or more are needed, the last of "
+            f"which become bytes; the function gives {axes}"
+        )
     if depth != axes:
         return f"output {output.name!r} was to be {asked}, for which {depth} axes are needed; the function gives {axes}"
     if not np.can_cast(dtype, _dtype(kind), "same_kind"):
@@ -204,6 +214,8 @@ def arrow_column(output: Output, array: np.ndarray) -> pa.Array:
 
 
 def _nested(array: np.ndarray, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_binary(kind):
+        return _bytes(array)
     if not pa.types.is_list(kind):
         numbers = array.astype(kind.to_pandas_dtype(), copy=False)
         if pa.types.is_integer(kind) and (numbers != array).any():
@@ -218,6 +230,19 @@ def _nested(array: np.ndarray, kind: pa.DataType) -> pa.Array:
     flat = _nested(array.reshape(rows * width, *array.shape[2:]), kind.value_type)
     offsets = np.arange(rows + 1, dtype=np.int32) * np.int32(width)
     return pa.ListArray.from_arrays(pa.array(offsets), flat, type=kind)
+
+
+def _bytes(array: np.ndarray) -> pa.Array:
+    """The bytes of each row, little-endian."""
+    content = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    size = content[0].nbytes if len(content) else 0
+    if content.nbytes > np.iinfo(np.int32).max:
+        raise DataError(
+            f"{len(content)} rows of {size} bytes are more than an Arrow array holds; lower "
+            f"spark.sql.execution.arrow.maxRecordsPerBatch"
+        )
+    offsets = np.arange(len(content) + 1, dtype=np.int32) * np.int32(size)
+    return pa.Array.from_buffers(pa.binary(), len(content), [None, pa.py_buffer(offsets), pa.py_buffer(content)])
 
 
 def struct_column(outputs: Sequence[Output], arrays: Sequence[np.ndarray], names: Sequence[str]) -> pa.Array:

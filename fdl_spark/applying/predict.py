@@ -45,7 +45,8 @@ def predict(
       params: pytree of arrays.
       frame: the rows.
       output: name of the new column, a list of names, or a dict of types by name: "double", "float", "int", ...,
-        "array<double>", or "vector" for a vector of Spark ML. Without types a column has that of the function's
+        "array<double>", "vector" for a vector of Spark ML, or "binary" and "array<binary>" for the bytes of the last
+        axes, which `features.raw` reads. Without types a column has that of the function's
         results, with nested arrays for more axes than one. None means the keys of the dict that the function gives, or
         "prediction" for one array. A function that gives a dict need not give all of it to columns.
       columns: the columns that the batch holds as they are; None means all that are numeric, of which no two may have

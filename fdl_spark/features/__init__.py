@@ -13,6 +13,7 @@ from fdl_spark.features.fit import fit
 from fdl_spark.features.hashes import crossed, hashed
 from fdl_spark.features.images import image
 from fdl_spark.features.numbers import impute, numeric, standardise
+from fdl_spark.features.raw import raw
 from fdl_spark.features.sequences import pad
 from fdl_spark.features.sounds import log_mel, waveform
 from fdl_spark.features.vectors import vector
@@ -36,6 +37,7 @@ __all__ = [
     "numeric",
     "one_hot",
     "pad",
+    "raw",
     "seconds_since",
     "standardise",
     "tokenise",

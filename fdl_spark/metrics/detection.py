@@ -38,9 +38,10 @@ class DetectionMap(Metric):
         ignored: Quantity | None,
         style: Style,
         thresholds: tuple[float, ...],
+        size: tuple[int, int] | None,
     ):
         self.detect, self.boxes, self.classes, self.ignored = detect, boxes, classes, ignored
-        self.style, self.thresholds = style, thresholds
+        self.style, self.thresholds, self.size = style, thresholds, size
 
     def statistics(self, params: Any, batch: Any) -> Any:
         found = self.detect(params, batch)
@@ -56,6 +57,9 @@ class DetectionMap(Metric):
                     f"metrics.detection_map: {what} boxes must have the shape (rows, boxes, 4), and the others "
                     f"(rows, boxes); they have {', '.join(map(str, shapes))}"
                 )
+        if self.size is not None:
+            sides = fnp.asarray([self.size[1], self.size[0]] * 2, fnp.float32)
+            boxes, true = boxes * sides, true * sides
         return (boxes, scores, classes), (true, kinds, ignored)
 
     def gather(self, statistics: Any) -> tuple[Rows, dict[int, int]]:
@@ -63,6 +67,8 @@ class DetectionMap(Metric):
         kinds, scores, hits, skipped = ([np.zeros(0, kind)] for kind in (np.int64, np.float64, np.int64, np.int64))
         counts: dict[int, int] = {}
         for detected, true in zip(*(zip(*group, strict=True) for group in statistics), strict=True):
+            if self.size is None and self.style != "coco":
+                _check_pixels(true)
             for kind, (boxes, score) in _by_class(detected, true).items():
                 counts[kind] = counts.get(kind, 0) + int((~boxes.ignored).sum())
                 matched = [match(boxes, threshold) for threshold in self.thresholds]
@@ -107,6 +113,16 @@ def _by_class(detected: Any, true: Any) -> dict[int, tuple[Boxes, np.ndarray]]:
         arrays = boxes[order].astype(np.float64), corners[theirs].astype(np.float64), ignored[theirs].astype(bool)
         found[int(kind)] = Boxes(*arrays), scores[order].astype(np.float64)
     return found
+
+
+def _check_pixels(true: Any) -> None:
+    """Raise ArgumentError if true boxes are shares of an image: a pixel more on each side would make all overlap."""
+    corners = np.asarray(true[0])[np.asarray(true[1]) >= 0]
+    if corners.size and corners.min() >= 0 and corners.max() <= 1 and (corners % 1 != 0).any():
+        raise ArgumentError(
+            f"metrics.detection_map: VOC's overlaps are those of pixels, and the true boxes, such as "
+            f"{corners[0].tolist()}, are shares of the image: give size=(height, width)"
+        )
 
 
 def _overlaps(boxes: Boxes, pixel: float) -> tuple[np.ndarray, np.ndarray]:
@@ -182,6 +198,7 @@ def detection_map(
     ignored: Quantity | None = None,
     style: Style = "coco",
     threshold: float | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Metric:
     """The mean over classes of the average precision of detected boxes.
 
@@ -198,6 +215,10 @@ def detection_map(
         of 0.5 of boxes whose corners are pixels; "coco" averages over 101 recalls and overlaps 0.50, 0.55, ..., 0.95,
         of at most 100 detections of a class in an image, of objects of any size.
       threshold: one overlap in place of the style's.
+      size: height and width of the images, if boxes are shares of them, as those of `fdl.models.ssd` are.
+
+    Raises:
+      ArgumentError: while it is evaluated: shapes do not fit, or boxes for VOC are shares, and there is no size.
 
     >>> true = {"boxes": np.array([[[0.0, 0, 10, 10]]]), "classes": np.array([[3]])}
     >>> found = detection_map(lambda params, batch: params, "boxes", "classes")
@@ -206,4 +227,6 @@ def detection_map(
     """
     check_choice("style", style, STYLES)
     thresholds = (float(threshold),) if threshold is not None else COCO if style == "coco" else (0.5,)
-    return DetectionMap(detect, boxes, classes, ignored, style, thresholds)
+    if size is not None and (len(size) != 2 or not all(isinstance(n, int) and n >= 1 for n in size)):
+        raise ArgumentError(f"size must be the height and width of the images, such as (300, 300), not {size!r}")
+    return DetectionMap(detect, boxes, classes, ignored, style, thresholds, size)

@@ -341,7 +341,7 @@ TABLE.exclude(
     "tests/nn/test_more_losses.py has their definitions",
 )
 TABLE.exclude(
-    "box_iou decode_boxes encode_boxes match_boxes non_max_suppression prior_boxes",
+    "box_iou crop_boxes decode_boxes encode_boxes match_boxes non_max_suppression prior_boxes",
     "tests/nn/test_boxes.py compares them with loops",
 )
 TABLE.exclude(

@@ -89,3 +89,33 @@ def test_wrong_shapes_are_refused() -> None:
         nn.non_max_suppression(fnp.zeros((2, 4)), fnp.zeros(3), 1)
     with pytest.raises(ShapeError, match="one scale more"):
         nn.prior_boxes([(1, 1)], [0.5], [[2]])
+
+
+def at(image: np.ndarray, y: float, x: float) -> np.ndarray:
+    """A point of an image, between its pixels' centres; beyond them what is at the edge."""
+    y, x = (min(max(place, 0.0), size - 1.0) for place, size in zip((y, x), image.shape, strict=False))
+    top, left = int(y), int(x)
+    bottom, right = min(top + 1, image.shape[0] - 1), min(left + 1, image.shape[1] - 1)
+    upper = image[top, left] * (1 - (x - left)) + image[top, right] * (x - left)
+    lower = image[bottom, left] * (1 - (x - left)) + image[bottom, right] * (x - left)
+    return upper * (1 - (y - top)) + lower * (y - top)
+
+
+def test_crops_are_points_of_the_image() -> None:
+    rng = np.random.default_rng(6)
+    images, boxes = rng.integers(0, 256, (2, 5, 7, 3), np.uint8), boxes_of(rng, 6).reshape(2, 3, 4)
+    boxes[1, 2] = -0.2, 0.3, 0.8, 1.4  # reaches out of the image
+    found = np.asarray(fdl.jit(lambda *args: nn.crop_boxes(*args, (4, 2)))(images, boxes))
+    assert found.shape == (2, 3, 4, 2, 3)
+    for b, n, i, j in np.ndindex(2, 3, 4, 2):
+        left, top, right, bottom = boxes[b, n].astype(np.float64)
+        y, x = 5 * (top + (i + 0.5) / 4 * (bottom - top)) - 0.5, 7 * (left + (j + 0.5) / 2 * (right - left)) - 0.5
+        np.testing.assert_allclose(found[b, n, i, j], at(images[b].astype(np.float64), y, x), atol=1e-3)
+    with pytest.raises(ShapeError, match="equal axes in front"):
+        nn.crop_boxes(images, boxes[0], (4, 2))
+
+
+def test_the_crop_of_a_whole_image_is_the_image() -> None:
+    image = np.random.default_rng(7).random((1, 6, 4, 2)).astype(np.float32)
+    found = nn.crop_boxes(image, np.array([[[0.0, 0, 1, 1]]], np.float32), (6, 4))
+    np.testing.assert_allclose(np.asarray(found)[:, 0], image, atol=1e-6)

@@ -175,3 +175,15 @@ def test_on_spark_it_is_the_same_on_any_partitions(spark, found):
     expected = metric(None, ties)
     for batch_size in (3, 100):
         assert fdl_spark.evaluate({"map": metric}, np.float32(0), ties, batch_size=batch_size)["map"] == expected
+
+
+def test_boxes_that_are_shares_of_the_image(found):
+    """VOC counts a pixel more on each side: of shares all boxes would overlap."""
+    size = np.float32([40, 20, 40, 20])
+    shares = found | {"boxes": found["boxes"] / size, "true": found["true"] / size}
+    expected = metrics.detection_map(detect, "true", "kinds", style="voc10")(None, found)
+    assert metrics.detection_map(detect, "true", "kinds", style="voc10", size=(20, 40))(None, shares) == expected
+    with pytest.raises(fdl_spark.ArgumentError, match="shares of the image: give size="):
+        metrics.detection_map(detect, "true", "kinds", style="voc10")(None, shares)
+    with pytest.raises(fdl_spark.ArgumentError, match="height and width"):
+        metrics.detection_map(detect, "true", "kinds", size=(20,))

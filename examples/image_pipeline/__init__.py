@@ -1,0 +1,1 @@
+"""Detection, crops, binary codes and nearest neighbours of images, as one program of DataFrames."""
