@@ -229,6 +229,11 @@ def containers(value: Any, what: str) -> Any:
     )
 
 
+def learns(tensor: Any) -> bool:
+    """Whether a parameter can have a gradient; integers, such as states of random numbers, are constants."""
+    return bool(tensor.is_floating_point() or tensor.is_complex())
+
+
 def exported(program: Any, canonical: Mapping[str, str], updated: frozenset[str]) -> ExportedModule:
     """A program of `torch.export`, without operators that write to their operands, as data of fdl.
 
@@ -263,11 +268,11 @@ def exported(program: Any, canonical: Mapping[str, str], updated: frozenset[str]
                 tensor = placeholders[name].meta["val"]
                 shape = tuple([e if isinstance(e, int) else None for e in tensor.shape])
                 types[name] = (shape, dtype_of(tensor.dtype))
-        elif spec.kind == InputKind.PARAMETER:
+        elif spec.kind == InputKind.PARAMETER and learns(program.state_dict[spec.target]):
             parameters[name] = canonical.get(spec.target, spec.target)
         elif spec.kind == InputKind.BUFFER and canonical.get(spec.target, spec.target) in updated:
             states[name] = canonical.get(spec.target, spec.target)
-        elif spec.kind in (InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
+        elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
             kept = program.state_dict if spec.target in program.state_dict else program.constants
             converter.constants[name] = array_of(kept[spec.target])
         else:

@@ -10,7 +10,7 @@ from fdl.errors import InteropError, ShapeError
 from fdl.interop.aten import TABLE
 from fdl.interop.graph import check_operators, evaluate
 from fdl.interop.names import at, nested
-from fdl.interop.torch_graph import KEY, ExportedModule, Position, array_of, exported, operator_name
+from fdl.interop.torch_graph import KEY, ExportedModule, Position, array_of, exported, learns, operator_name
 
 Params = dict[str, Any]
 REMEDY = "Give functions for them: from_torch(..., operators={name: function})"
@@ -244,7 +244,8 @@ def canonical_names(module: Any) -> dict[str, str]:
 
 def parameters_of(module: Any, canonical: Mapping[str, str]) -> Params:
     """Parameters of a module as a nested dict."""
-    return nested({name: arrays(tensor) for name, tensor in module.named_parameters() if canonical[name] == name})
+    own = [(name, tensor) for name, tensor in module.named_parameters() if canonical[name] == name and learns(tensor)]
+    return nested({name: arrays(tensor) for name, tensor in own})
 
 
 def captured(

@@ -97,6 +97,23 @@ def test_training_updates_running_statistics_as_pytorch_does() -> None:
     np.testing.assert_allclose(out, loaded.eval()(images).detach().numpy(), rtol=1e-5, atol=1e-5)
 
 
+def test_parameters_that_are_integers_are_constants() -> None:
+    class Counted(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.full((2,), 3.0))
+            self.steps = torch.nn.Parameter(torch.tensor([1, 2]), requires_grad=False)
+
+        def forward(self, x: Any) -> Any:
+            return x * self.scale + self.steps
+
+    apply, params = from_torch(Counted(), (torch.ones(2, 2),))
+    assert list(params) == ["scale"]
+    gradient = fdl.grad(lambda p: apply(p, fnp.ones((3, 2))).sum())(params)
+    np.testing.assert_array_equal(gradient["scale"], [3, 3])
+    np.testing.assert_array_equal(apply(params, fnp.ones((3, 2)))[0], [4, 5])
+
+
 def test_shared_parameters_stand_once() -> None:
     module = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     module[1].weight = module[0].weight
