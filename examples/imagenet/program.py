@@ -13,7 +13,7 @@ from examples.imagenet import scaling
 from examples.imagenet.recipe import Recipe
 from examples.imagenet.task import AUGMENTATIONS, Network, encoders
 
-#: Images a second of one processor in steps of the whole Inception-v1, by `python -m benchmarks.imagenet`: drawn where
+#: Images a second of one processor in steps of the whole Inception-v1 (16 in 3.72 s, benchmarks/README.md), drawn where
 #: a run's own model is another one.
 MEASURED = 4.3
 
@@ -119,8 +119,10 @@ def plot(result: Result, path: str | Path) -> None:
     steps = [step + 1 for step, _ in validations]
     losses.plot(range(1, len(history.loss) + 1), history.loss, color="tab:blue", alpha=0.5, label="training, each step")
     losses.plot(steps, [found["loss"] for _, found in validations], "o-", color="tab:orange", label="held out")
+    # At first the running statistics of batch norms may be far off, and the loss with them.
+    highest = 1.3 * max(*history.loss[:20], float(np.log(recipe.classes)))
     losses.axhline(np.log(recipe.classes), color="gray", linestyle=":", label="chance")
-    losses.set(xlabel="step", title=f"Loss, {recipe.batch:,} images a step", ylim=(0, None))
+    losses.set(xlabel="step", title=f"Loss, {recipe.batch:,} images a step", ylim=(0, highest))
     rates = losses.twinx()
     rates.plot([float(recipe.schedule()(step)) for step in range(len(history.loss))], color="tab:green", linewidth=1)
     rates.set_ylabel("learning rate", color="tab:green")
@@ -133,7 +135,7 @@ def plot(result: Result, path: str | Path) -> None:
     accuracies.set(xlabel="step", title="Accuracy on held-out images, %", ylim=(0, 102))
     whole = (recipe.model, recipe.width, recipe.size) == ("inception_v1", 1.0, 224)
     scaling.draw(clusters, result.images_per_second / result.processors if whole else MEASURED)
-    for axes in (losses, accuracies):
+    for axes, place in ((losses, "upper right"), (accuracies, "lower right")):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc=place)
     figure.savefig(path, dpi=110)

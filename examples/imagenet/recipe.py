@@ -70,12 +70,24 @@ class Recipe:
         return optim.chain(optim.add_decayed_weights(self.decay), optim.sgd(self.schedule(), momentum=MOMENTUM))
 
 
-#: "bigdl": its recipe for ImageNet, with a warm-up of one epoch. "photographs": minutes on two cores, for the stand-in.
+#: "bigdl": its recipe for ImageNet, with a warm-up of one epoch. "photographs": minutes on two cores, for the stand-in,
+#: by a narrow Inception-v1 with batch norms in place of response norms, which learns in fewer steps.
 RECIPES = {
     "bigdl": Recipe(
         "inception_v1", 1000, 256, 224, batch=1792, microbatch=16, rate=0.0898, warmup=715, steps=62_000, validate=6200
     ),
     "photographs": Recipe(
-        "inception_v1", 21, 72, 64, batch=64, microbatch=32, rate=0.02, warmup=30, steps=330, validate=33, width=0.5
+        "googlenet",
+        21,
+        72,
+        64,
+        batch=64,
+        microbatch=32,
+        rate=0.1,
+        warmup=20,
+        steps=198,
+        validate=33,
+        width=0.5,
+        std=(0.229, 0.224, 0.225),
     ),
 }

@@ -6,6 +6,8 @@ up to 16 ranks on two cores, on a network of 10 Gbit/s and 50 microseconds. Ever
 
 from typing import Any
 
+import numpy as np
+
 from fdl_spark.cost import Cluster, Constants, predict
 
 #: Images a second by nodes of Inception-v1 (Dai et al., "BigDL", SoCC 2019, section 4), two Broadwell processors each.
@@ -41,15 +43,22 @@ def draw(axes: Any, rate: float) -> None:
       axes: of Matplotlib.
       rate: images a second of one processor, measured.
     """
-    of_bigdl, of_fdl = BIGDL[16] / 16, CORES * rate
-    axes.loglog(NODES, [simulated(n, of_fdl) for n in NODES], "o-", color="tab:blue", markersize=3,
-                label=f"fdl, simulated: {CORES} cores a node of {rate:.2g} images/s (measured)")  # fmt: skip
-    axes.loglog(NODES, [simulated(n, of_bigdl) for n in NODES], "o--", color="tab:orange", markersize=3,
-                label=f"fdl, simulated: BigDL's nodes of {of_bigdl:.0f} images/s")  # fmt: skip
-    axes.loglog(NODES, [n * of_bigdl for n in NODES], ":", color="gray", label="linear, BigDL's nodes")
-    axes.loglog(list(BIGDL), list(BIGDL.values()), "k*", markersize=10, label="BigDL, published (SoCC 2019)")
+    for node, style, high, what in (
+        (CORES * rate, "o-", 5, f"fdl, simulated: {CORES} cores a node of {rate:.2g} images/s, as measured"),
+        (BIGDL[16] / 16, "o--", -12, f"fdl, simulated: nodes of {BIGDL[16] / 16:.1f} images/s, as BigDL's"),
+    ):
+        rates = [simulated(nodes, node) for nodes in NODES]
+        (line,) = axes.semilogx(NODES, np.divide(rates, NODES), style, markersize=3, label=what)
+        for place in (4, 8, 10):
+            axes.annotate(f"{rates[place]:,.0f}", (NODES[place], rates[place] / NODES[place]), (0, high), fontsize=7,
+                          textcoords="offset points", ha="center", color=line.get_color())  # fmt: skip
+    published = np.divide(list(BIGDL.values()), list(BIGDL))
+    axes.semilogx(list(BIGDL), published, "k*", markersize=10, label="BigDL, published (SoCC 2019)")
+    for nodes, high in ((16, 7), (256, -14)):
+        axes.annotate(f"{BIGDL[nodes]:,}", (nodes, BIGDL[nodes] / nodes), (0, high), fontsize=7,
+                      textcoords="offset points", ha="center")  # fmt: skip
     axes.set_xticks([1, 4, 16, 64, 256, 1024], ["1", "4", "16", "64", "256", "1,024"])
-    axes.set(xlabel=f"nodes, {BATCH} images each a step", ylabel="images a second")
-    axes.set_title("Inception-v1, 224 pixels: clusters are simulated")
+    axes.set(xlabel=f"nodes, {BATCH} images each a step", ylim=(0, 1.45 * CORES * max(rate, 2)))
+    axes.set_title("Inception-v1: images/s of each node (small: of all); simulated", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="upper left")
