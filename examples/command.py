@@ -1,6 +1,9 @@
 """The command line that the applications share."""
 
 import argparse
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import fdl_spark
@@ -29,3 +32,11 @@ def training(given: argparse.Namespace, description: str) -> dict[str, Any]:
     """The arguments of `fdl_spark.train` that the options name, and a progress bar."""
     found = {name: getattr(given, name) for name in ("partitions", "shards", "seed", "checkpoint")}
     return {**found, "callbacks": [fdl_spark.Progress(desc=description)]}
+
+
+@contextmanager
+def without_pandas_warning() -> Iterator[None]:
+    """Do without PySpark's warning of pandas 3, which it looks for wherever it meets Arrow; the examples use none."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        yield

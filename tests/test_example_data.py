@@ -420,6 +420,16 @@ def test_facts_of_series() -> None:
     assert series.traffic().num_rows == 48_204
 
 
+def test_facts_of_taxis() -> None:
+    cached("nyc-taxi")
+    table = series.taxi()
+    times, counts = table["time"].to_numpy(), table["count"].to_numpy()
+    assert (np.diff(times) == np.timedelta64(30, "m")).all()
+    assert (len(times), str(times[0]), str(times[-1])) == (10_320, "2014-07-01T00:00:00", "2015-01-31T23:30:00")
+    storm = counts[(times >= np.datetime64("2015-01-27T00:00")) & (times < np.datetime64("2015-01-27T06:00"))]
+    assert storm.max() < 1000  # New York's streets were closed from 23:00 on
+
+
 def test_facts_of_texts() -> None:
     cached("rated-texts")
     table = texts.rated()

@@ -114,6 +114,7 @@ LOCAL_IMPORTS = {
     ("fdl.serve", "uvicorn"): "not installed everywhere",
     ("fdl.trust", "pwd"): "exists on Unix only",
     ("fdl_spark.features.fit", "fdl_spark.features.on_spark"): "encoders work where PySpark is not installed",
+    ("fdl_spark.features.windows", "fdl_spark.features.windows_on_spark"): "works where PySpark is not installed",
     ("fdl_spark.features", "scipy"): "slow to import; only files of sound need it",
     ("fdl_spark", "PIL"): "not installed everywhere",
     ("fdl_spark", "pyspark"): "internals that only some workers and some kinds of sessions need",

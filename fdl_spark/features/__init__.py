@@ -18,6 +18,7 @@ from fdl_spark.features.sequences import pad
 from fdl_spark.features.sounds import log_mel, waveform
 from fdl_spark.features.vectors import vector
 from fdl_spark.features.vocabulary import one_hot, vocabulary
+from fdl_spark.features.windows import windows
 from fdl_spark.features.words import tokenise
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "vector",
     "vocabulary",
     "waveform",
+    "windows",
 ]
 
 

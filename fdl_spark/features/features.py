@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -192,11 +192,11 @@ def _one_axis(column: Any) -> Any:
     return list(column) if isinstance(column, np.ndarray) and column.ndim > 1 else column
 
 
-def read(batch: pa.RecordBatch | pa.Table, names: tuple[str, ...]) -> dict[str, pa.Array]:
-    """Some columns of a batch in one piece each."""
+def read(batch: pa.RecordBatch | pa.Table, names: Sequence[str], what: str = "the encoders") -> dict[str, pa.Array]:
+    """Some columns of a batch in one piece each; `what` needs them, say errors."""
     for name in names:
         if batch.schema.get_field_index(name) < 0:  # also if there are two
-            raise MissingColumnError(name, batch.schema.names, "the encoders")
+            raise MissingColumnError(name, batch.schema.names, what)
     return {name: plain(batch.column(batch.schema.get_field_index(name))) for name in names}
 
 

@@ -10,8 +10,8 @@ from pyspark.sql import DataFrame
 from pyspark.taskcontext import TaskContext
 
 from fdl_spark.data.load import session_of
-from fdl_spark.data.source import numbered
-from fdl_spark.errors import ColumnError, DataError, MissingColumnError
+from fdl_spark.data.source import numbered, place_of
+from fdl_spark.errors import DataError
 from fdl_spark.features.column_encoder import ColumnEncoder
 from fdl_spark.features.statistics import KEYS, SCHEMA, SPARK_SCHEMA
 from fdl_spark.features.summary import summarised
@@ -38,7 +38,7 @@ def counts_of(frame: Any, learning: Sequence[ColumnEncoder], names: Sequence[str
     if frame.isStreaming:
         raise DataError("a streaming DataFrame has no end; let the encoders learn from a table or a batch of it")
     with settled("fitting the encoders"):
-        places = {name: _place(frame, name) for name in names}
+        places = {name: place_of(frame, name, "the encoders") for name in names}
         if not learning:
             return SCHEMA.empty_table()
         where = session_of(frame)
@@ -58,15 +58,6 @@ def _counts(frame: DataFrame, learning: Sequence[ColumnEncoder], places: dict[st
         counts = columns.mapInArrow(partial(_summarised, tuple(learning), names), SPARK_SCHEMA)
         total = counts.groupBy(*KEYS).agg(functions.sum("count").alias("count"))
         return total.toArrow().select(SCHEMA.names).cast(SCHEMA)
-
-
-def _place(frame: DataFrame, name: str) -> int:
-    places = [place for place, other in enumerate(frame.columns) if other == name]
-    if not places:
-        raise MissingColumnError(name, frame.columns, "the encoders")
-    if len(places) > 1:
-        raise ColumnError(name, f"{len(places)} columns have this name; rename or drop all but one of them")
-    return places[0]
 
 
 def _summarised(
