@@ -8,8 +8,7 @@ two cores. The flow is what a user has who connects Spark to networks elsewhere:
 PyTorch process detects and writes crops, another one encodes them and looks for neighbours, and the result is read
 back. It is given what it can be: its processes are there already and warm, objects are written a batch a file and
 without compression, images are decoded by two threads, and channels are last if that is faster. PyTorch's results are
-compared with ours before anything is timed. Rounds alternate, and medians are compared. Needs torchvision besides
-`bench`.
+compared with ours before anything is timed. Rounds alternate, and medians are compared.
 """
 
 import argparse

@@ -44,10 +44,9 @@ def detector(torch: Any, params: Any, priors: np.ndarray, fast: bool) -> Callabl
       priors: boxes (m, 4).
       fast: whether images have their channels last in memory.
     """
-    F, ops, config = torch.nn.functional, import_module("torchvision.ops"), task.DETECTOR
+    F, config = torch.nn.functional, task.DETECTOR
     prior = torch.from_numpy(priors)
     centre, side = (prior[:, :2] + prior[:, 2:]) / 2, prior[:, 2:] - prior[:, :2]
-    edge = 16  # pixels around an image, as crops may reach out of it
 
     def apply(x: Any) -> tuple[Any, Any]:
         read = []
@@ -80,22 +79,40 @@ def detector(torch: Any, params: Any, priors: np.ndarray, fast: bool) -> Callabl
         scores = torch.softmax(logits, -1)[..., 1:]
         image, place, digit = torch.where(scores > task.SCORE)
         box, score = boxes[image, place], scores[image, place, digit]
-        kept = ops.batched_nms(box, score, image * task.DIGITS + digit, 0.45)
+        kept = suppressed(torch, box, score, image * task.DIGITS + digit)
         kept = kept[torch.argsort(image[kept], stable=True)]  # within an image the scores still fall
         image, box, score, digit = image[kept], box[kept], score[kept], digit[kept]
         first = torch.searchsorted(image, image)
         there = torch.arange(len(image)) - first < task.COUNT
         image, box, score, digit = image[there], box[there], score[there], digit[there]
         margin = task.MARGIN * (box[:, 2:] - box[:, :2])
-        size = images.shape[1]
-        corners = torch.cat([box[:, :2] - margin, box[:, 2:] + margin], 1) * size + edge
-        padded = F.pad(pixels, (edge,) * 4, mode="replicate")
-        regions = torch.cat([image[:, None].float(), corners], 1)
-        crops = ops.roi_align(padded, regions, task.SIDE, sampling_ratio=1, aligned=True)
+        low, high = box[:, :2] - margin, box[:, 2:] + margin
+        steps = (torch.arange(task.SIDE) + 0.5) / task.SIDE
+        points = 2 * (low[:, None] + steps[:, None] * (high - low)[:, None]) - 1  # [objects, SIDE, (x, y)]
+        grid = torch.stack(torch.broadcast_tensors(points[:, None, :, 0], points[:, :, None, 1]), -1)
+        crops = F.grid_sample(pixels[image], grid, padding_mode="border", align_corners=False)
         crop = crops.permute(0, 2, 3, 1).round().to(torch.uint8)
         return tuple(array.contiguous().numpy() for array in (image, box, score, digit, crop))
 
     return see
+
+
+def suppressed(torch: Any, box: Any, score: Any, group: Any) -> Any:
+    """The numbers of boxes that non-maximum suppression keeps in each group, by falling scores."""
+    order = torch.argsort(score, descending=True, stable=True)
+    box, group = box[order], group[order]
+    sides = (
+        torch.minimum(box[:, None, 2:], box[None, :, 2:]) - torch.maximum(box[:, None, :2], box[None, :, :2])
+    ).clamp(0)
+    area = (box[:, 2:] - box[:, :2]).prod(1)
+    common = sides.prod(2)
+    overlap = common / (area[:, None] + area - common)
+    meets = ((overlap > 0.45) & (group[:, None] == group)).numpy()
+    kept = np.ones(len(meets), bool)
+    for place in range(len(meets)):
+        if kept[place]:
+            kept[place + 1 :] &= ~meets[place, place + 1 :]
+    return order[torch.from_numpy(kept)]
 
 
 def encoder(torch: Any, params: Any) -> Callable[[np.ndarray], Any]:
