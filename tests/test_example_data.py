@@ -301,6 +301,7 @@ def test_the_table_names_checksums_and_public_addresses() -> None:
             hosts.add(urlsplit(one.address).hostname)
     assert hosts == {
         "files.grouplens.org",
+        "github.com",
         "storage.googleapis.com",
         "files.pythonhosted.org",
         "registry.npmjs.org",
@@ -405,6 +406,13 @@ def test_facts_of_speech() -> None:
     for language in speech.LANGUAGES:
         assert all(0.2 < len(sound) / speech.RATE < 1 and abs(sound).max() > 0.2 for sound in speech.digits(language))
         assert {"a", "z"} <= set(speech.words(language, "letters"))
+
+
+def test_facts_of_free_digits() -> None:
+    cached("free-spoken-digits")
+    found = speech.free_digits()
+    assert sorted(found) == ["george", "jackson", "lucas", "nicolas", "theo", "yweweler"]
+    assert all(len(recordings) == 50 for digits in found.values() for recordings in digits)
 
 
 def test_facts_of_series() -> None:

@@ -244,6 +244,24 @@ TABLE = [
         ),
     ),
     DataSet(
+        "free-spoken-digits",
+        "3,000 recordings of English digits, 0 to 9 read 50 times by six people",
+        "https://github.com/Jakobovski/free-spoken-digit-dataset",
+        "CC BY-SA 4.0 (Zohar Jackson and the speakers)",
+        files=(
+            # The bytes that `git archive` makes of v1.0.10; of v1.0.9 it makes those whose checksum TensorFlow
+            # Datasets publishes (audio/spoken_digit/checksums.tsv).
+            Source(
+                "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/v1.0.10.tar.gz",
+                15_602_882,
+                "feb479fad3a37883c3d21ed7f982281c2dd1c18d5aefd7e8a5d50f58023392aa",
+                "tar",
+                "free-spoken-digit-dataset-1.0.10/",
+                ("recordings/*.wav",),
+            ),
+        ),
+    ),
+    DataSet(
         "household-power",
         "2,075,259 minutes of the electricity that a house near Paris used",
         "https://archive.ics.uci.edu/dataset/235/individual+household+electric+power+consumption",

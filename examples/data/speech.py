@@ -1,4 +1,4 @@
-"""Words read by people: the prompts of the telephone exchange Asterisk, 16 bits, 8,000 samples a second."""
+"""Words read by people, 8,000 samples a second of 16 bits: prompts of a telephone exchange, and free digits."""
 
 import wave
 from pathlib import Path
@@ -33,6 +33,20 @@ def digits(language: str) -> list[np.ndarray]:
     """The recordings of 0 to 9, in this order."""
     found = words(language)
     return [found[str(digit)] for digit in range(10)]
+
+
+def free_digits() -> dict[str, list[list[np.ndarray]]]:
+    """By speaker, for each of 0 to 9 in this order, 50 recordings: (samples,) float32 from -1 to 1.
+
+    Raises:
+      DataError: the set cannot be had.
+    """
+    found: dict[str, list[list[np.ndarray]]] = {}
+    files = (fetch("free-spoken-digits") / "recordings").glob("*.wav")
+    for path in sorted(files, key=lambda path: (path.stem.split("_")[1], int(path.stem.split("_")[2]))):
+        digit, speaker, _ = path.stem.split("_")
+        found.setdefault(speaker, [[] for _ in range(10)])[int(digit)].append(_samples(path))
+    return found
 
 
 def _samples(path: Path) -> np.ndarray:

@@ -33,6 +33,7 @@ MADE = [
     features.image("a", height=2, width=3, mean=[0.1, 0.2, 0.3], on_error="zeros"),
     features.log_mel("a", sample_rate=8000, samples=800, window=100),
     features.waveform("a", sample_rate=8000, samples=800, missing="silence"),
+    features.raw("a", shape=[2, 3]),
 ]
 FITTED = [features.Features((encoder,)) for encoder in MADE]
 one_each = pytest.mark.parametrize("fitted", FITTED, ids=[encoder.kind for encoder in MADE])

@@ -1,0 +1,1 @@
+"""Which digit was spoken: a small network on a Kafka stream of recordings. See README.md."""
