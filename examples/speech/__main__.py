@@ -19,7 +19,7 @@ from examples.speech.survive import survive
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    options = parser("speech", __doc__, epochs=12)
+    options = parser("speech", __doc__, epochs=10)
     options.add_argument("--rounds", type=int, default=1, help="how often each voice says everything")
     options.add_argument("--others", type=int, default=4, help="other words of each voice and round")
     options.add_argument("--model", default="speech.safetensors", help="file for the network")
