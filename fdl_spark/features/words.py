@@ -30,6 +30,7 @@ def tokenise(
     *,
     length: int,
     separator: str | None = None,
+    apart: str | None = None,
     lower: bool = True,
     size: int | None = None,
     min_count: int = 1,
@@ -48,6 +49,8 @@ def tokenise(
       length: of each row; a shorter text is padded.
       separator: a regular expression of what stands between tokens, in RE2's syntax, as `[^\\pL\\pN]+` for all but
         letters and digits; None: white space, as in `str.split()`.
+      apart: a regular expression of what is a token though it touches others, as `[^\\pL\\pN\\s']+` for marks of
+        punctuation and emoticons; of a text that is split at white space alone. None: nothing is.
       lower: whether letters become lower case before.
       size: how many tokens are known at most; None: all.
       min_count: how often a token must occur to be known.
@@ -59,14 +62,18 @@ def tokenise(
     {'text': array([[2, 3, 1],
            [3, 0, 0]], dtype=int32), 'text_mask': array([[ True,  True,  True],
            [ True, False, False]])}
+    >>> spaced = tokenise("text", length=3, apart="[!?]+", values=["so", "!!"])
+    >>> spaced.encode({"text": pa.array(["So!!"])})["text"]
+    array([[2, 3, 0]], dtype=int32)
     """
-    return Tokenise(column, output, length, separator, lower, size, min_count, keep, missing, values)
+    return Tokenise(column, output, length, separator, apart, lower, size, min_count, keep, missing, values)
 
 
 @dataclass(frozen=True, repr=False)
 class Tokenise(OneColumn, kind="tokenise"):
     length: int
     separator: str | None
+    apart: str | None
     lower: bool
     size: int | None
     min_count: int
@@ -77,10 +84,13 @@ class Tokenise(OneColumn, kind="tokenise"):
     def check(self) -> None:
         check_vocabulary(self, self.size, self.min_count, self.values)
         self.require(self.length >= 1, f"length must be at least 1, not {self.length}")
+        self.require(self.separator is None or self.apart is None, "give either separator or apart, not both")
         try:
             self._split(pa.array(["a"]))
         except pa.ArrowInvalid as error:
-            raise ArgumentError(f"tokenise: separator {self.separator!r} is no regular expression ({error})") from None
+            name = "separator" if self.apart is None else "apart"
+            given = getattr(self, name)
+            raise ArgumentError(f"tokenise: {name} {given!r} is no regular expression ({error})") from None
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -96,6 +106,8 @@ class Tokenise(OneColumn, kind="tokenise"):
         return len(self.values or ()) + FIRST
 
     def _split(self, text: pa.Array) -> pa.Array:
+        if self.apart is not None:
+            text = pc.replace_substring_regex(text, f"({self.apart})", r" \1 ")
         return pc.split_pattern_regex(text, WHITE_SPACE if self.separator is None else self.separator)
 
     def _tokens(self, batch: Batch) -> tuple[pa.Array, np.ndarray]:

@@ -11,6 +11,7 @@ doubles are rounded once (`sums.py`), and what needs all rows sees them sorted (
 """
 
 from fdl_spark.metrics.classes import confusion_matrix, f1, precision, recall
+from fdl_spark.metrics.correlation import pearson
 from fdl_spark.metrics.curves import auc, pr_auc
 from fdl_spark.metrics.detection import detection_map
 from fdl_spark.metrics.groups import by_group
@@ -35,6 +36,7 @@ __all__ = [
     "mean_average_precision",
     "mse",
     "ndcg",
+    "pearson",
     "pr_auc",
     "precision",
     "r2",

@@ -122,6 +122,24 @@ def test_r2_where_sums_of_squares_cancel():
     assert metrics.r2("p", "y", weight="w")(None, {"p": p, "y": y, "w": w}) == pytest.approx(float(expected), rel=1e-14)
 
 
+@pytest.mark.parametrize("weight", [None, "w"])
+def test_pearson(weight):
+    pair, weights = np.stack([REAL["p"], REAL["y"]]).astype(float), weight and REAL["w"].astype(float)
+    expected = np.cov(pair, aweights=weights)[0, 1] / np.sqrt(np.cov(pair, aweights=weights).diagonal().prod())
+    assert metrics.pearson("p", "y", weight=weight)(None, REAL) == pytest.approx(expected, rel=1e-10)
+    turned = {"p": -REAL["p"], "y": REAL["y"], "w": REAL["w"]}
+    assert metrics.pearson("p", "y", weight=weight)(None, turned) == pytest.approx(-expected, rel=1e-10)
+
+
+def test_pearson_where_sums_cancel_and_of_equal_numbers():
+    x = np.array([1e9, 1e9 + 1, 1e9 + 3])  # y + 1e9 - 2, in float64
+    y = np.array([2.0, 3.0, 5.0])
+    assert metrics.pearson("p", "y")(None, {"p": x, "y": y}) == 1
+    assert metrics.pearson("p", "y")(None, {"p": x * 2.0**400, "y": y}) == 1
+    assert math.isnan(metrics.pearson("p", "y")(None, {"p": [1.0, 1.0], "y": [1.0, 2.0]}))
+    assert math.isnan(metrics.pearson("p", "y")(None, {"p": [1.0, np.nan], "y": [1.0, 2.0]}))
+
+
 def test_r2_of_several_outputs_and_of_equal_labels():
     y, p = REAL["y"][:1000].reshape(-1, 2), REAL["p"][:1000].reshape(-1, 2)
     expected = reference.r2_score(y.astype(float), p.astype(float))
@@ -288,6 +306,7 @@ SUITE = {
     "confusion": metrics.confusion_matrix("score", "y"),
     "log_loss": metrics.log_loss("score", "y", weight="w"),
     "r2": metrics.r2("score", "y", weight="w"),
+    "pearson": metrics.pearson("score", "y", weight="w"),
     "rmse": metrics.rmse("score", "y"),
     "ndcg": metrics.ndcg("score", "y", 3, group="user"),
     "hits": metrics.hit_ratio("score", "y", 2, group="user", weight="w"),

@@ -335,6 +335,16 @@ def test_tokens():
     np.testing.assert_array_equal(last.encode({"x": pa.array(["The cat, the Dog!", "é"])})["x"], [[2], [1]])
 
 
+def test_marks_are_tokens_of_their_own():
+    texts = ["Don't!!", "so-so :), ok", "", None, "!"]
+    encoder = features.tokenise("x", length=9, apart=r"[^\pL\pN\s']+", missing="")
+    known = features.fit([encoder], {"x": texts}).encoders[0].values
+    assert known == ("so", "!", "!!", "-", ":),", "don't", "ok")
+    assert encoded(encoder, x=texts)["x"].tolist()[1][:6] == [2, 5, 2, 6, 8, 0]
+    plain = features.tokenise("x", length=2, apart="b|(c)", values=["a", "b"])  # of groups the whole match counts
+    np.testing.assert_array_equal(plain.encode({"x": pa.array(["abc"])})["x"], [[2, 3]])
+
+
 def test_white_space_is_that_of_python():
     characters = [chr(n) for n in range(sys.maxunicode + 1) if not 0xD800 <= n < 0xE000]
     texts = [f"{c}a{c}{c}b{c}" for c in characters]
@@ -435,6 +445,7 @@ ALL = [
     features.date_parts("when", "parts"),
     features.seconds_since("when", origin="2020-02-02", unit="days"),
     features.tokenise("text", length=4, size=5),
+    features.tokenise("text", "marked", length=4, apart="b"),
     features.pad("list", length=2, buckets=[1, 2]),
     features.vector("vector"),
 ]
@@ -552,6 +563,15 @@ def test_tables_of_every_kind_are_encoded():
         assert all((found[name] == expected[name]).all() for name in found)
     with pytest.raises(fdl_spark.DataError, match="a pandas DataFrame or a dict of columns, not list"):
         encoders.encode([1.0])
+
+
+def test_the_encoder_of_an_array():
+    fitted = features.fit([features.tokenise("x", "w", length=2), features.numeric("y")], {"x": ["a b a"], "y": [1.0]})
+    assert fitted.of("w_mask") is fitted.of("w") is fitted.encoders[0] and fitted.of("w").depth == 4
+    with pytest.raises(
+        fdl_spark.ArgumentError, match=r"no encoder gives an array 'x'; there are \['w', 'w_mask', 'y'\]"
+    ):
+        fitted.of("x")
 
 
 def test_encoders_without_a_label():
