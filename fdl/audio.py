@@ -192,3 +192,7 @@ def _known(scale: Scale) -> Scale:
     if scale not in ("htk", "slaney"):
         raise ValueError(f"scale must be 'htk' or 'slaney', not {scale!r}")
     return scale
+
+
+def __dir__() -> list[str]:
+    return __all__
