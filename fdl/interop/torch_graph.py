@@ -35,6 +35,7 @@ class ExportedModule:
     Attributes:
         graph: with inputs for parameters, states, what the user gives, and the key.
         parameters: the dotted name of each input that is a parameter.
+        frozen: inputs that are parameters without a gradient.
         states: the dotted name of each input that is a buffer which the module updates.
         user: names of inputs that the user gives, in order; None where a constant was given.
         fixed: those constants, by number.
@@ -47,6 +48,7 @@ class ExportedModule:
 
     graph: Graph
     parameters: Mapping[str, str]
+    frozen: frozenset[str]
     states: Mapping[str, str]
     user: tuple[str | None, ...]
     fixed: Mapping[int, Any]
@@ -234,13 +236,27 @@ def learns(tensor: Any) -> bool:
     return bool(tensor.is_floating_point() or tensor.is_complex())
 
 
-def exported(program: Any, canonical: Mapping[str, str], updated: frozenset[str]) -> ExportedModule:
+def memory_of(tensor: Any) -> tuple[Any, ...]:
+    """Equal for tensors that are the same elements of the same memory."""
+    return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype
+
+
+def exported(
+    program: Any,
+    canonical: Mapping[str, str],
+    updated: frozenset[str],
+    lifted: Mapping[tuple[Any, ...], str],
+    frozen: frozenset[str],
+) -> ExportedModule:
     """A program of `torch.export`, without operators that write to their operands, as data of fdl.
 
     Args:
         program: an ExportedProgram.
         canonical: the name that each parameter and buffer goes by, of the several that a shared one has.
         updated: names of the buffers that are inputs; others are constants.
+        lifted: the name of each parameter by its memory. Modules that keep parameters in objects of their own, as those
+            of Keras do, are exported with constants for them.
+        frozen: names of the parameters that PyTorch gives no gradient.
 
     Returns:
         The graph, and what its inputs and outputs are.
@@ -274,7 +290,11 @@ def exported(program: Any, canonical: Mapping[str, str], updated: frozenset[str]
             states[name] = canonical.get(spec.target, spec.target)
         elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
             kept = program.state_dict if spec.target in program.state_dict else program.constants
-            converter.constants[name] = array_of(kept[spec.target])
+            held = lifted.get(memory_of(kept[spec.target]))
+            if held is not None and spec.kind == InputKind.CONSTANT_TENSOR:
+                parameters[name] = held
+            else:
+                converter.constants[name] = array_of(kept[spec.target])
         else:
             raise InteropError(f"from_torch: the module holds {spec.target}, which is no tensor")
     results = converter.convert(program.graph_module, values)
@@ -301,6 +321,7 @@ def exported(program: Any, canonical: Mapping[str, str], updated: frozenset[str]
     return ExportedModule(
         Graph(inputs, nodes, tuple(outputs), constants),
         parameters,
+        frozenset([name for name, path in parameters.items() if path in frozen]),
         states,
         tuple(user),
         fixed,

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
 import fdl.numpy as fnp
+from fdl import lax
 from fdl.errors import InteropError, ShapeError
 from fdl.interop.aten import TABLE
 from fdl.interop.graph import check_operators, evaluate
 from fdl.interop.names import at, nested
-from fdl.interop.torch_graph import KEY, ExportedModule, Position, array_of, exported, learns, operator_name
+from fdl.interop.torch_graph import KEY, ExportedModule, Position, array_of, exported, learns, memory_of, operator_name
 
 Params = dict[str, Any]
 REMEDY = "Give functions for them: from_torch(..., operators={name: function})"
@@ -61,6 +62,7 @@ def results(
 ) -> tuple[Any, ...]:
     """The outputs of the graph."""
     values = {name: at(params, path, "params") for name, path in program.parameters.items()}
+    values |= {name: lax.stop_gradient(values[name]) for name in program.frozen}
     values |= {name: at(state, path, "state") for name, path in program.states.items()}
     given: dict[int, Any] = {}
     example_args, example_kwargs = program.arguments
@@ -187,8 +189,8 @@ def from_torch(
 
     Returns:
         (apply, params), or (apply, params, state) for `train`. Parameters are nested dicts by the parts of their dotted
-        names in the module; a shared one stands there once. The outputs are those of the module in plain tuples, lists
-        and dicts.
+        names in the module; a shared one stands there once, and those without `requires_grad` have gradients of zero.
+        The outputs are those of the module in plain tuples, lists and dicts.
 
     Raises:
         OperatorError: the module uses operators that are not known; all are named.
@@ -210,9 +212,12 @@ def from_torch(
     args, kwargs, operators = tuple(args), dict(kwargs or {}), dict(operators or {})
     canonical = canonical_names(module)
     known = {*TABLE, *operators}
+    own = {canonical[name]: tensor for name, tensor in module.named_parameters() if learns(tensor)}
+    lifted = {memory_of(tensor): name for name, tensor in own.items() if tensor.numel()}
+    frozen = frozenset([name for name, tensor in own.items() if not tensor.requires_grad])
     if not train:
         program = captured(module, args, kwargs, dynamic_shapes, known, False)
-        evaluation = exported(program, canonical, frozenset())
+        evaluation = exported(program, canonical, frozenset(), lifted, frozen)
         check_operators("from_torch", [evaluation.graph], known, REMEDY)
         return Evaluation(evaluation, operators), parameters_of(module, canonical)
     programs = [captured(module, args, kwargs, dynamic_shapes, known, mode) for mode in (True, False)]
@@ -223,7 +228,7 @@ def from_torch(
             if name.rpartition(".")[2] != "num_batches_tracked"
         ]
     )
-    training, evaluation = (exported(program, canonical, updated) for program in programs)
+    training, evaluation = (exported(program, canonical, updated, lifted, frozen) for program in programs)
     check_operators("from_torch", [training.graph, evaluation.graph], known, REMEDY)
     buffers = dict(module.named_buffers())
     state = nested({name: arrays(buffers[name]) for name in sorted(updated)})

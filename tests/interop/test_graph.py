@@ -29,6 +29,7 @@ def linear_relu(last: Node) -> ExportedModule:
     return ExportedModule(
         graph=Graph(("w", "b", "x", KEY), nodes, ("relu", "last"), {"running": np.float32(2)}),
         parameters={"w": "0.weight", "b": "0.bias"},
+        frozen=frozenset(),
         states={},
         user=("x",),
         fixed={},
@@ -55,6 +56,13 @@ def test_an_exported_graph_is_a_pure_function() -> None:
     np.testing.assert_allclose(gradient["weight"], 2 * (HIDDEN > 0).T @ X, rtol=1e-6)
     rows = fdl.vmap(lambda x: apply(PARAMS, x[None])["hidden"][0])(fnp.asarray(X))
     np.testing.assert_allclose(rows, HIDDEN, rtol=1e-6)
+
+
+def test_frozen_parameters_have_no_gradient() -> None:
+    frozen = ExportedModule(**{**DOUBLED.__dict__, "frozen": frozenset(["w"])})
+    gradient = fdl.grad(lambda p: Evaluation(frozen)(p, X)["hidden"].sum())(PARAMS)["0"]
+    assert not np.asarray(gradient["weight"]).any()
+    np.testing.assert_allclose(gradient["bias"], (HIDDEN > 0).sum(0), rtol=1e-6)
 
 
 def test_wrong_calls_say_what_the_example_had() -> None:

@@ -114,6 +114,25 @@ def test_parameters_that_are_integers_are_constants() -> None:
     np.testing.assert_array_equal(apply(params, fnp.ones((3, 2)))[0], [4, 5])
 
 
+def test_parameters_that_are_reached_as_constants_have_gradients() -> None:
+    """As in Keras, whose variables hold tensors of the same memory."""
+
+    class Held(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.ones(3, 2))
+            self.frozen = torch.nn.Parameter(torch.ones(2), requires_grad=False)
+            self.held = [self.w.detach()]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ self.held[0] + self.frozen
+
+    apply, params = from_torch(Held(), (torch.ones(4, 3),))
+    gradient = fdl.grad(lambda p: apply(p, np.ones((5, 3), np.float32)).sum())(params)
+    np.testing.assert_array_equal(np.asarray(gradient["w"]), np.full((3, 2), 5))
+    np.testing.assert_array_equal(np.asarray(gradient["frozen"]), np.zeros(2))
+
+
 def test_shared_parameters_stand_once() -> None:
     module = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     module[1].weight = module[0].weight
