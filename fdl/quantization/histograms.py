@@ -47,7 +47,7 @@ def largest(counts: Any) -> float:
         The largest absolute value that is kept; 1 if all elements are 0.
 
     Raises:
-        NonFiniteError: an element was infinite or NaN.
+        fdl.errors.NonFiniteError: an element was infinite or NaN.
         ValueError: these are no such counts, or there were no elements.
 
     >>> largest(histogram(np.linspace(-1, 1, 1001)))

@@ -125,7 +125,7 @@ def calibrate(apply: Callable[..., Any], params: Any, batches: Iterable[Any]) ->
 
     Raises:
         ValueError: there are no batches, or no products by parameters.
-        NonFiniteError: an input of a product is infinite or NaN.
+        fdl.errors.NonFiniteError: an input of a product is infinite or NaN.
     """
     observed, total = jit(observe(apply)), dict[str, Any]()
     for inputs in batches:
