@@ -177,6 +177,7 @@ def plot(result: Result, path: str | Path) -> None:
         for place, axis in enumerate(axes):
             hit = place == 0 or list(result.found.values())[place - 1].events[number]
             axis.axvspan(first, last, color="tab:green" if hit else "tab:red", alpha=0.15)
-        axes[0].text(first, axes[0].get_ylim()[1], name, fontsize=8, va="top")
+        low, high = axes[0].get_ylim()
+        axes[0].text(first, high - number % 2 * 0.1 * (high - low), name, fontsize=8, va="top")  # names may be close
     axes[0].margins(x=0)
     figure.savefig(path, dpi=150)
