@@ -424,7 +424,11 @@ PREDICTIONS = {
     "a column twice": ({"columns": ["x", "x"]}, ColumnError, "column 'x': columns= has it twice"),
     "raises": ({"apply": lambda p, b: 1 / 0}, UserFunctionError, "the function, traced on .*ZeroDivisionError"),
     "gives nothing": ({"apply": lambda p, b: None}, DataError, "one row of output per row"),
-    "no type": ({"output": {"y": "text"}}, ArgumentError, r"output\['y'\] must be \"vector\", 'float', .* not 'text'"),
+    "no type": (
+        {"output": {"y": "text"}},
+        ArgumentError,
+        r"output\['y'\] must be \"vector\", \"binary\", 'float', .* not 'text'",
+    ),
     "a type of fewer axes": (
         {"output": {"y": "array<float>"}},
         DataError,
