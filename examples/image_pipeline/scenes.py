@@ -4,13 +4,14 @@ A scene is a pure function of a seed and its number. Executors compose them and 
 """
 
 import io
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from examples.command import without_pandas_warning
 
 SIZE = 128  # height and width of a scene
 MOST = 6  # digits of a scene
@@ -190,8 +191,7 @@ def write_scenes(
     Returns:
       The DataFrame that reads them: scene (number), image (JPEG), boxes (lists of four shares), labels.
     """
-    with warnings.catch_warnings():  # PySpark looks at the version of pandas, which is not used here
-        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    with without_pandas_warning():
         numbers = spark.range(first, first + count, numPartitions=partitions)
         numbers.mapInArrow(composing(material, seed), SCHEMA).write.mode("overwrite").parquet(path)
     return spark.read.parquet(path)

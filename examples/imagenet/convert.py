@@ -7,7 +7,6 @@ Spark's executors read, a few images at a time, and write; paths may be URIs of 
 
 import argparse
 import io
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from pyarrow import fs
 from pyspark.sql import functions as F
 
 import fdl_spark
+from examples.command import without_pandas_warning
 from examples.imagenet.sequence_files import labelled_images
 
 SCHEMA = pa.schema([("image", pa.binary()), ("label", pa.int32())])
@@ -58,8 +58,7 @@ def _read(spark: Any, folder: str, classes: Sequence[str]) -> tuple[Any, list[st
     sequences = _files(spark, folder, "*.seq")
     if sequences:
         paths = spark.createDataFrame([(path,) for path in sequences], "path string").repartition(len(sequences))
-        with warnings.catch_warnings():  # PySpark looks at the version of pandas, which is not used here
-            warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        with without_pandas_warning():
             return paths.mapInArrow(_of_sequence_files, SQL_SCHEMA), []
     files = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
     files = files.option("pathGlobFilter", IMAGES).load(folder)

@@ -3,13 +3,14 @@
 Source: He et al., "Neural collaborative filtering", WWW 2017, section 4.1; and the rules of MLPerf 0.5.
 """
 
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from examples.command import without_pandas_warning
 
 SHORTEST = 20  # ratings of a user; MLPerf leaves out users with fewer, and MovieLens has none
 
@@ -77,8 +78,7 @@ def candidates(spark: Any, split: Split, negatives: int, seed: int) -> Any:
       Columns user (int) and item (array of 1 + negatives ints).
     """
     draw = drawing(split.items, negatives, seed)
-    with warnings.catch_warnings():  # PySpark looks at the version of pandas, which is not used here
-        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    with without_pandas_warning():
         return spark.createDataFrame(split.held_out).mapInArrow(draw, "user int, item array<int>")
 
 

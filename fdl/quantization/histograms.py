@@ -14,7 +14,7 @@ from fdl.errors import NonFiniteError
 BINS = 8192
 _SHIFT = 18  # bits of float32 that a bin does not see
 _INFINITE = np.uint32(0x7F800000)  # the bits of infinity
-_LEVELS = 127  # the largest integer; -128 is not used, so that ranges are symmetric
+LEVELS = 127  # the largest integer; -128 is not used, so that ranges are symmetric
 
 
 def histogram(x: Any) -> Array:
@@ -66,7 +66,7 @@ def largest(counts: Any) -> float:
     if not used.size:
         return 1.0
     candidates = high[max(1, used[-1] - 8 * 32) : used[-1] + 1]  # down to a 256th of the largest
-    step = candidates / _LEVELS
+    step = candidates / LEVELS
     value, count = middle[used], counts[used]
     rounded = np.minimum(value**2, (step**2 / 12)[:, None])
     cut = np.maximum(value - candidates[:, None], 0) ** 2

@@ -17,11 +17,9 @@ from fdl.core.interpret import apply_program
 from fdl.core.program import Atom, Equation, Literal, Program
 from fdl.core.rewrite import live
 from fdl.core.trace import lift
-from fdl.quantization.histograms import histogram, largest
+from fdl.quantization.histograms import LEVELS, histogram, largest
 from fdl.quantization.products import Product, needed, products
 from fdl.transforms.inline import inline
-
-_LEVELS = 127
 
 
 @dataclass(frozen=True)
@@ -195,10 +193,10 @@ def _rounded(product: Product, weight: np.ndarray, reach: float) -> dict[str, An
     """What the parameters hold of a product."""
     others = tuple(a for a in range(weight.ndim) if a not in product.channels)
     most = np.abs(weight).max(axis=others, keepdims=True)
-    scale = np.where(most > 0, most, 1).astype(np.float64) / _LEVELS
-    step = reach / _LEVELS
+    scale = np.where(most > 0, most, 1).astype(np.float64) / LEVELS
+    step = reach / LEVELS
     return {
-        "weight": fnp.asarray(np.clip(np.rint(weight / scale), -_LEVELS, _LEVELS).astype(np.int8)),
+        "weight": fnp.asarray(np.clip(np.rint(weight / scale), -LEVELS, LEVELS).astype(np.int8)),
         "scale": fnp.asarray((scale.reshape(product.scale_shape) * step).astype(np.float32)),
         "input": fnp.asarray(np.float32(1 / step)),
     }
@@ -244,7 +242,7 @@ class Quantized:
 
 def _multiplied(product: Product, x: Any, held: Mapping[str, Any]) -> Any:
     """The product of an input, rounded, with the integers of the parameters."""
-    small = fnp.clip(fnp.round(x * held["input"]), -_LEVELS, _LEVELS).astype("int8")
+    small = fnp.clip(fnp.round(x * held["input"]), -LEVELS, LEVELS).astype("int8")
     operands = [small, as_array(held["weight"])]
     whole: Any = replace(product.equation.operation, dtype=np.dtype("int32"))  # type: ignore[type-var]  # a dataclass
     return whole(*(operands if product.side == 1 else operands[::-1])).astype("float32") * held["scale"]
