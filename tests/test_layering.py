@@ -87,7 +87,7 @@ ORDERS = {
         "_functions creation",
         "_operands _printing",
     ],
-    "fdl.sparse": ["lookups", "rows", "distinct replay"],
+    "fdl.sparse": ["lookups update", "rows", "distinct replay"],
     "fdl.transforms": ["transpose", "linearize", "batch forward inline"],
 }
 

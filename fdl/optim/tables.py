@@ -10,17 +10,18 @@ from fdl import tree
 from fdl.api.inspect import trace_call
 from fdl.core.interpret import apply_program
 from fdl.core.program import Program
-from fdl.core.rewrite import eliminate_dead
+from fdl.core.rewrite import eliminate_dead, uses
 from fdl.core.trace import lift
 from fdl.dtypes import int32
 from fdl.errors import ShapeError, TreeError
 from fdl.optim.arguments import tells_call
 from fdl.optim.base import GradientTransformation, Tree, apply_updates, increment, needs_params
 from fdl.optim.masks import MaskedNode
-from fdl.optim.missed import of_each_element
+from fdl.optim.missed import of_each_element, of_one_step
 from fdl.sparse.lookups import reads_of, rows_of
 from fdl.sparse.replay import Replay
 from fdl.sparse.rows import Rows, read_rows, row_numbers, write_rows
+from fdl.sparse.update import UpdateRows
 from fdl.transforms.inline import inline
 
 #: How many steps a row may miss at most: each step brings one of so many parts of every table up to date.
@@ -299,19 +300,32 @@ def _update_table(
         return _only_current(made, state.seen == count), TableState(inner, fnp.full_like(state.seen, increment(count)))
     found, (leaves, structure) = gradient.combined(), tree.flatten(state.inner_state)
     row_wise = [_is_row_wise(leaf, gradient.shape) for leaf in leaves]
-    read = [read_rows(x, found.rows) if r else x for x, r in zip(leaves, row_wise, strict=True)]
-    part = None if param is None else read_rows(param, found.rows)
-    made, inner = optimizer.update(found.values, tree.unflatten(structure, read), part)
-    written = [
-        write_rows("set", x, found.rows, new.astype(x.dtype), True) if r else new
-        for x, new, r in zip(leaves, tree.leaves(inner), row_wise, strict=True)
-    ]
-    seen = state.seen
-    if seen is not None:
+    current: list[Any] = []
+    if state.seen is not None:
         needs_params("by_rows", param)
-        made = _only_current(made, read_rows(seen, found.rows) == count)
-        seen = write_rows("set", seen, found.rows, fnp.full(found.rows.shape, increment(count)), True)
-    return Rows(found.rows, made, gradient.shape, True), TableState(tree.unflatten(structure, written), seen)
+        current = [read_rows(state.seen, found.rows) == count]
+    tables = [x for x, r in zip(leaves, row_wise, strict=True) if r]
+    if not tables:
+        part = None if param is None else read_rows(param, found.rows)
+        made, inner = optimizer.update(found.values, state.inner_state, part)
+        made = _only_current(made, current[0]) if current else made
+        return Rows(found.rows, made, gradient.shape, True), TableState(inner, _seen(state.seen, found.rows, count))
+    types = found.dtype, None if param is None else param.dtype
+    step = _StepWithGradient(optimizer, leaves, structure, row_wise, *types, exact=state.seen is not None)
+    arrays = [found.values, *([read_rows(param, found.rows)] if step.reads_param else [])]
+    *tables, made = UpdateRows(step.body, len(tables), len(arrays))(
+        found.rows, *current, *step.numbers, *arrays, *tables
+    )
+    rest, following = iter(tables), iter(step.scalars)
+    inner = tree.unflatten(structure, [next(rest if r else following) for r in row_wise])
+    return Rows(found.rows, made, gradient.shape, True), TableState(inner, _seen(state.seen, found.rows, count))
+
+
+def _seen(seen: Any, rows: Any, count: Any) -> Any:
+    """How many steps each row has seen after a step with a gradient for some."""
+    if seen is None:
+        return None
+    return write_rows("set", seen, rows, fnp.full(rows.shape, increment(count)), True)
 
 
 def _only_current(updates: Any, current: Any) -> Any:
@@ -337,6 +351,51 @@ def _catch_up_table(
     rest = iter(tables)
     inner = tree.unflatten(structure, [next(rest) if r else x for x, r in zip(leaves, row_wise, strict=True)])
     return next(rest), TableState(inner, seen)
+
+
+class _StepWithGradient:
+    """What a step does to one element of each row-wise state, as a Program that also takes the gradient, the parameter,
+    whether the row is up to date, and numbers; these numbers; and the scalars of the state after the step."""
+
+    def __init__(
+        self, optimizer: GradientTransformation, leaves: Sequence[Any], structure: Any, row_wise: Sequence[bool],
+        gradient: np.dtype, param: np.dtype | None, exact: bool,
+    ) -> None:  # fmt: skip
+        tables, scalars = (
+            [x for x, r in zip(leaves, row_wise, strict=True) if r == wanted] for wanted in (True, False)
+        )
+
+        def after(gradient: Any, param: Any, elements: Sequence[Any], numbers: Sequence[Any]) -> tuple[Any, Any]:
+            rest, of_all = iter(elements), iter(numbers)
+            state = tree.unflatten(structure, [next(rest if r else of_all) for r in row_wise])
+            updates, state = optimizer.update(gradient, state, param)
+            return updates, [x.astype(old.dtype) for x, old in zip(tree.leaves(state), leaves, strict=True)]
+
+        def step(*values: Any) -> list[Any]:
+            numbers, (*elements, of_loss) = values[: len(scalars)], values[len(scalars) :][: len(tables) + 1]
+            more = iter(values[len(scalars) + len(tables) + 1 :])
+            updates, state = after(of_loss, None if param is None else next(more), elements, numbers)
+            if exact:
+                updates = fnp.where(next(more), updates, np.nan)
+            return [*(x for x, r in zip(state, row_wise, strict=True) if r), updates]
+
+        elements = [
+            *(x.dtype for x in tables),
+            gradient,
+            *([] if param is None else [param]),
+            *([np.dtype(bool)] if exact else []),
+        ]
+        body, self.numbers = of_one_step(step, scalars, elements)
+        self.body = eliminate_dead(body)
+        place = len(tables) + 1
+        self.reads_param = param is not None and bool(uses(self.body.equations).get(self.body.inputs[place]))
+        if param is not None and not self.reads_param:
+            inputs = self.body.inputs[:place] + self.body.inputs[place + 1 :]
+            self.body = Program(inputs, self.body.equations, self.body.outputs, self.body.constants)
+        zeros = [fnp.zeros((), x.dtype) for x in tables]
+        none = None if param is None else fnp.zeros((), param)
+        made = after(fnp.zeros((), gradient), none, zeros, scalars)[1]
+        self.scalars = [x for x, r in zip(made, row_wise, strict=True) if not r]
 
 
 def _step_without_gradient(

@@ -70,7 +70,7 @@ class Replay(Primitive):
         live = rows[~late]
         for step in range(min(seen[live], default=count), int(count)):
             active = live[seen[live] <= step]
-            outs = _elementwise(self.body, [*(t[active] for t in tables), *(n[step % kept] for n in numbers)])
+            outs = elementwise(self.body, [*(t[active] for t in tables), *(n[step % kept] for n in numbers)])
             for table, out in zip(tables, outs, strict=True):
                 table[active] = out
         seen = seen.copy()
@@ -101,7 +101,7 @@ class Replay(Primitive):
             yield Replay(body, 2), np.zeros(0, np.int32), seen, np.array(5, np.int32), rate, *tables
 
 
-def _elementwise(program: Program, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+def elementwise(program: Program, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """A Program of scalars on whole arrays."""
     environment: dict[Any, Any] = dict(program.constants) | dict(zip(program.inputs, arrays, strict=True))
 

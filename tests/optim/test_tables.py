@@ -79,6 +79,56 @@ def test_exact_steps_equal_dense_steps(name):
     close(found, expected, {"half moments": 1e-2, "adam schedule": 1e-7}.get(name, 1e-10))
 
 
+@pytest.mark.parametrize("width", [(1,), (3, 45), (128,)])
+@pytest.mark.parametrize("sparse", ["exact", "lazy"])
+def test_wide_rows_of_large_tables(width, sparse):
+    """Rows of whole vectors and of what is left behind them, more than one thread divides; moments of two dtypes."""
+    rng = np.random.default_rng(0)
+    extent, params = 700, {"table": rng.normal(size=(700, *width)).astype(np.float32)}
+    optimizer = optim.by_rows(optim.adamw(0.1, mu_dtype=fnp.bfloat16), lazy=sparse == "lazy")
+    rows = [rng.permutation(extent)[:300].astype(np.int32) for _ in range(3)]
+    rows[1][7], rows[2][8] = -1, extent
+    values = [rng.normal(size=(300, *width)).astype(np.float32) for _ in rows]
+
+    def step(params, state, rows, values):
+        params, state = optim.catch_up(optimizer, params, state, {"table": rows})
+        gradient = {"table": fdl.Rows(rows, values, params["table"].shape, True)}
+        updates, state = optimizer.update(gradient, state, params)
+        return optim.apply_updates(params, updates), state
+
+    made = []
+    for run in (fdl.jit(step, donate_argnums=(0, 1)), step):
+        found, state = fdl.tree.map(fnp.array, params), optimizer.init(params)
+        for each in zip(rows, values, strict=True):
+            found, state = run(found, state, *map(fnp.asarray, each))
+        made.append(optim.catch_up(optimizer, found, state)[0]["table"])
+    np.testing.assert_allclose(*made, 1e-5, 1e-5)
+    if sparse == "lazy":
+        return
+    expected, state = params, (dense := optim.adamw(0.1, mu_dtype=fnp.bfloat16)).init(params)
+    for each in zip(rows, values, strict=True):
+        gradient = {"table": fdl.Rows(*map(fnp.asarray, each), (extent, *width), True).dense()}
+        updates, state = dense.update(gradient, state, expected)
+        expected = optim.apply_updates(expected, updates)
+    np.testing.assert_allclose(made[0], expected["table"], 2e-2, 2e-2)
+
+
+@pytest.mark.parametrize("sparse", ["exact", "lazy"])
+def test_a_step_of_rows_has_a_derivative(sparse):
+    """By the learning rate, as tuning of hyperparameters takes it; against finite differences in double precision."""
+    params = parameters(np.float64)
+    gradient = {"table": fdl.Rows(fnp.array([1, 5, ROWS]), fnp.ones((3, WIDTH), "f8"), (ROWS, WIDTH), True)}
+    gradient["w"] = fnp.ones(WIDTH, "f8")
+
+    def after(rate, scale):
+        optimizer = optim.by_rows(optim.adamw(rate), {"table": True, "w": False}, lazy=sparse == "lazy")
+        scaled = {"table": gradient["table"] * scale, "w": gradient["w"]}
+        updates, _ = optimizer.update(scaled, optimizer.init(params), params)
+        return (optim.apply_updates(params, updates)["table"] ** 2).sum()
+
+    fdl.test_util.check_grads(after, (fnp.array(0.3, "f8"), fnp.array(1.5, "f8")), order=1)
+
+
 def test_exact_steps_without_compiling():
     close(
         train(optim.adamw(0.1), "exact", parameters(), batches(steps=4), compiled=False)[0],

@@ -1,4 +1,4 @@
-"""Rows of tables: numbering those that are named, and making up for steps that they missed."""
+"""Rows of tables: numbering those that are named, making up for steps that they missed, and updating them."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
+from fdl.compile.ir.plan import nbytes
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.copies import copy_operand
 from fdl.compile.kernels.kernel import call_function
@@ -22,6 +23,7 @@ from fdl.core.program import Literal, Program
 from fdl.dtypes import int32, int64, is_inexact
 from fdl.sparse.distinct import Distinct
 from fdl.sparse.replay import Replay
+from fdl.sparse.update import UpdateRows
 
 #: 2**64 over the golden ratio: spreads neighbouring numbers evenly (Knuth, "The Art of Computer Programming", 6.4).
 _SPREAD = 0x9E3779B97F4A7C15
@@ -91,7 +93,7 @@ class ReplayLowering(Lowering[Replay]):
         operation, emission, team = self.operation(step), emitter.emission, emitter.emission.team
         rows, seen, count, numbers, tables = operation.divide(step.views)
         body = emitter.prepared(operation.body)
-        if not all(_is_elementwise(e) for e in body.equations):
+        if not _is_elementwise(body):
             emitter.host(step)
             return
         replayer = _Replayer(body, rows.type, [v.type for v in numbers], [v.type for v in tables])
@@ -111,19 +113,124 @@ class ReplayLowering(Lowering[Replay]):
         emitter.build.call_function(function, [*pointers, *team.share(emission.target.tuning.place_classes)])
 
 
-def _is_elementwise(equation: Any) -> bool:
-    operation = equation.operation
-    return operation.lowering_kind == "elementwise" and is_lowerable(
-        operation, tuple(a.type.dtype for a in equation.inputs)
+class UpdateRowsLowering(Lowering[UpdateRows]):
+    """Each row that is named is read, computed and written piece by piece."""
+
+    operations = (UpdateRows,)
+    parallel = True
+
+    def overwritten(self, operation: UpdateRows, result: int, operands: int) -> int:
+        return operation.overwritten(result, operands)
+
+    def bytes(self, operation: UpdateRows, operands: Sequence[Any], results: Sequence[Any]) -> int:
+        rows, numbers, arrays, tables = operation.divide(operands)
+        of_tables = sum(2 * rows.size * prod(t.shape[1:]) * t.dtype.itemsize for t in tables)
+        return of_tables + sum(map(nbytes, (rows, *numbers, *arrays, *results[operation.tables :])))
+
+    def flops(self, operation: UpdateRows, operands: Sequence[Any], results: Sequence[Any]) -> int:
+        elements = operation.divide(operands)[2][0].size
+        return elements * sum(len(e.outputs) for e in operation.body.equations if e.outputs[0].type.dtype.kind == "f")
+
+    def emit(self, emitter: Emitter, step: KernelStep) -> None:
+        operation, emission, team = self.operation(step), emitter.emission, emitter.emission.team
+        rows, numbers, arrays, tables = operation.divide(step.views)
+        body = emitter.prepared(operation.body)
+        if not _is_elementwise(body):
+            emitter.host(step)
+            return
+        updater = _Updater(body, rows.type, *([v.type for v in views] for views in (numbers, arrays, tables)))
+        outs = [emitter.pointer(v) for v in step.outputs]
+        for view, out in zip(tables, step.outputs, strict=False):
+            copy_operand(emitter, view, out)
+
+        def make() -> Any:
+            name = emission.module.get_unique_name("update_rows")
+            pointers = [POINTER] * (1 + len(numbers) + len(arrays) + len(outs))
+            function = new_function(emission.module, name, [*pointers, I64, I64])
+            function.attributes.add("noinline")
+            updater.emit(Build(emission.module, emission.target, function))
+            return function
+
+        function = emission.shared(f"update_rows {body.digest.hex()} {[v.type for v in step.views]}", make)
+        pointers = [*map(emitter.first, (rows, *numbers, *arrays)), *outs]
+        emitter.build.call_function(function, [*pointers, *team.share(emission.target.tuning.place_classes)])
+
+
+def _is_elementwise(body: Program) -> bool:
+    """Whether there is code for a Program of scalars on vectors."""
+    return all(
+        e.operation.lowering_kind == "elementwise" and is_lowerable(e.operation, tuple(a.type.dtype for a in e.inputs))
+        for e in body.equations
     )
 
 
-class _Replayer:
+class _RowLoop:
+    """Code that takes the rows that are named one after the other, each in pieces of some vectors."""
+
+    def __init__(self, body: Program, rows: Any, tables: Sequence[Any]) -> None:
+        self.body, self.rows, self.tables = body, rows, tables
+        self.length, self.extent = prod(tables[0].shape[1:]), tables[0].shape[0]
+
+    def fetch(self, build: Build, rows: Any, i: Value, parts: Sequence[tuple[ir.Value, np.dtype, int]]) -> None:
+        """Ask for the memory of a later row, of parts given as (pointer, dtype, elements of a row)."""
+        tuning = build.target.tuning
+        ahead = build.min(i + tuning.rows_ahead, self.rows.shape[0] - 1)
+        row = build.convert(build.load(rows, self.rows.dtype, ahead), int64)
+        row = build.min(build.max(row, 0), self.extent - 1)
+        for pointer, dtype, length in parts:
+            most = tuning.row_fetched_bytes // dtype.itemsize
+            for place in range(0, min(length, most), 64 // dtype.itemsize):
+                build.prefetch(pointer, dtype, row * length + place)
+
+    def of_tables(self, pointers: Sequence[ir.Value]) -> list[tuple[ir.Value, np.dtype, int]]:
+        """What `fetch` wants to know of the tables."""
+        return [(p, t.dtype, self.length) for p, t in zip(pointers, self.tables, strict=True)]
+
+    def begins(self, build: Build, pointers: Sequence[ir.Value], row: Value) -> list[ir.Value]:
+        """Where a row begins in each table."""
+        return [build.at(p, row * self.length, t.dtype) for p, t in zip(pointers, self.tables, strict=True)]
+
+    def is_mine(self, build: Build, row: Value) -> tuple[Value, Value]:
+        """Whether a row lies in the table, and whether it is of the part of this thread."""
+        begin, end = build.argument(-2, int64), build.argument(-1, int64)
+        part = build.and_(row, build.constant(build.target.tuning.place_classes - 1, int64))
+        inside = build.and_(build.ge(row, 0), build.lt(row, self.extent))
+        return inside, build.and_(build.ge(part, begin), build.lt(part, end))
+
+    def spans(self, build: Build) -> Iterator[tuple[Value, int, int, Value | None]]:
+        """The row in pieces, as loops: (first element, lanes, vectors, mask)."""
+        types = [v.type.dtype for e in self.body.equations for v in e.outputs] + [t.dtype for t in self.tables]
+        lanes = min(build.target.lanes(d) for d in types if d.kind != "b")
+        place = 0
+        for step in (lanes * build.target.tuning.row_vectors, lanes):
+            stop = place + (self.length - place) // step * step
+            if stop > place:
+                with build.loop(place, stop, step) as j:
+                    yield j, lanes, step // lanes, None
+            place = stop
+        if place < self.length:
+            yield build.index(place), lanes, 1, build.first_lanes(self.length - place, lanes)
+
+    def run(self, build: Build, values: Sequence[Value], lanes: int) -> list[Value]:
+        """The body on vectors."""
+        known = dict(zip(self.body.inputs, values, strict=True))
+
+        def read(atom: Any) -> Value:
+            if isinstance(atom, Literal):
+                return build.constant(atom.value, atom.value.dtype, lanes)
+            return known[atom]
+
+        for equation in self.body.equations:
+            known[equation.outputs[0]] = equation.operation.lower(build, *map(read, equation.inputs))
+        return [read(a) for a in self.body.outputs]
+
+
+class _Replayer(_RowLoop):
     """Emits the function of a replay: ``(rows, seen, count, numbers..., tables..., first part, last part)``."""
 
     def __init__(self, body: Program, rows: Any, numbers: Sequence[Any], tables: Sequence[Any]) -> None:
-        self.body, self.rows, self.numbers, self.tables = body, rows, numbers, tables
-        self.length = prod(tables[0].shape[1:])
+        super().__init__(body, rows, tables)
+        self.numbers = numbers
         self.kept = numbers[0].shape[0] if numbers else None
         #: Whether nothing happens to elements as long as all states before the last table are zero.
         self.zero_invariant = is_zero_invariant(body, len(tables))
@@ -131,38 +238,22 @@ class _Replayer:
     def emit(self, build: Build) -> None:
         """The whole function."""
         rows, seen, count, *rest = build.function.args[:-2]
-        begin, end = build.argument(-2, int64), build.argument(-1, int64)
-        self.of_steps, self.of_tables = rest[: len(self.numbers)], rest[len(self.numbers) :]
-        extent = self.tables[0].shape[0]
+        self.of_steps, pointers = rest[: len(self.numbers)], rest[len(self.numbers) :]
         now = build.load(count, int32)
+        fetched = [(seen, int32, 1), *self.of_tables(pointers)]
         with build.loop(0, self.rows.shape[0]) as i:
             row = build.convert(build.load(rows, self.rows.dtype, i), int64)
-            self.fetch(build, rows, seen, i)
-            part = build.and_(row, build.constant(build.target.tuning.place_classes - 1, int64))
-            inside = build.and_(build.ge(row, 0), build.lt(row, extent))
-            mine = build.and_(build.ge(part, begin), build.lt(part, end))
-            with build.if_(build.and_(inside, mine)):
+            self.fetch(build, rows, i, fetched)
+            with build.if_(build.and_(*self.is_mine(build, row))):
                 first = build.load(seen, int32, row)
                 with build.if_(build.lt(first, now)):
                     build.store(now, seen, row)
-                    self.late(build, row, build.convert(first, int64), build.convert(now, int64))
+                    begins = self.begins(build, pointers, row)
+                    self.late(build, begins, build.convert(first, int64), build.convert(now, int64))
         build.ret()
 
-    def fetch(self, build: Build, rows: Any, seen: ir.Value, i: Value) -> None:
-        """Ask for the memory of a later row."""
-        tuning, extent = build.target.tuning, self.tables[0].shape[0]
-        ahead = build.min(i + tuning.rows_ahead, self.rows.shape[0] - 1)
-        row = build.convert(build.load(rows, self.rows.dtype, ahead), int64)
-        row = build.min(build.max(row, 0), extent - 1)
-        build.prefetch(seen, int32, row)
-        for table, type in zip(self.of_tables, self.tables, strict=True):
-            most = tuning.row_fetched_bytes // type.dtype.itemsize
-            for place in range(0, min(self.length, most), 64 // type.dtype.itemsize):
-                build.prefetch(table, type.dtype, row * self.length + place)
-
-    def late(self, build: Build, row: Value, first: Value, now: Value) -> None:
+    def late(self, build: Build, begins: Sequence[ir.Value], first: Value, now: Value) -> None:
         """The steps from `first` to `now` for a row."""
-        begins = [build.at(t, row * self.length, x.dtype) for t, x in zip(self.of_tables, self.tables, strict=True)]
         if self.kept is None:
             self.steps(build, begins, first, now)
             return
@@ -178,20 +269,6 @@ class _Replayer:
             if is_inexact(table.dtype):
                 with build.loop(0, self.length) as j:
                     build.store(build.constant(np.nan, table.dtype), begin, j)
-
-    def spans(self, build: Build) -> Iterator[tuple[Value, int, int, Value | None]]:
-        """The row in pieces, as loops: (first element, lanes, vectors, mask)."""
-        types = [v.type.dtype for e in self.body.equations for v in e.outputs] + [t.dtype for t in self.tables]
-        lanes = min(build.target.lanes(d) for d in types if d.kind != "b")
-        place = 0
-        for step in (lanes * build.target.tuning.row_vectors, lanes):
-            stop = place + (self.length - place) // step * step
-            if stop > place:
-                with build.loop(place, stop, step) as j:
-                    yield j, lanes, step // lanes, None
-            place = stop
-        if place < self.length:
-            yield build.index(place), lanes, 1, build.first_lanes(self.length - place, lanes)
 
     def steps(self, build: Build, begins: Sequence[ir.Value], first: Value, now: Value) -> None:
         """Loads, all steps, and stores for one piece of the row after the other."""
@@ -229,15 +306,53 @@ class _Replayer:
         pairs = zip(self.of_steps, self.numbers, strict=True)
         return [build.broadcast(build.load(p, t.dtype, place), lanes) for p, t in pairs]
 
-    def run(self, build: Build, values: Sequence[Value], lanes: int) -> list[Value]:
-        """The body on vectors."""
-        known = dict(zip(self.body.inputs, values, strict=True))
 
-        def read(atom: Any) -> Value:
-            if isinstance(atom, Literal):
-                return build.constant(atom.value, atom.value.dtype, lanes)
-            return known[atom]
+class _Updater(_RowLoop):
+    """Emits the function of an update: ``(rows, numbers..., arrays..., tables..., others..., first part, last part)``,
+    where the others are the results that are no tables."""
 
-        for equation in self.body.equations:
-            known[equation.outputs[0]] = equation.operation.lower(build, *map(read, equation.inputs))
-        return [read(a) for a in self.body.outputs]
+    def __init__(
+        self, body: Program, rows: Any, numbers: Sequence[Any], arrays: Sequence[Any], tables: Sequence[Any]
+    ) -> None:
+        super().__init__(body, rows, tables)
+        self.numbers, self.arrays = numbers, arrays
+        self.others = [a.type.dtype for a in body.outputs[len(tables) :]]
+
+    def emit(self, build: Build) -> None:
+        """The whole function."""
+        pointers = iter(build.function.args[:-2])
+        rows = next(pointers)
+        numbers, arrays, tables = (
+            [next(pointers) for _ in types] for types in (self.numbers, self.arrays, self.tables)
+        )
+        others = list(pointers)
+        fetched = self.of_tables(tables)
+        with build.loop(0, self.rows.shape[0]) as i:
+            row = build.convert(build.load(rows, self.rows.dtype, i), int64)
+            self.fetch(build, rows, i, fetched)
+            inside, mine = self.is_mine(build, row)
+            with build.if_(mine):
+                given = [build.at(p, i * self.length, t.dtype) for p, t in zip(arrays, self.arrays, strict=True)]
+                made = [build.at(p, i * self.length, d) for p, d in zip(others, self.others, strict=True)]
+                with build.if_else(inside) as (then, otherwise):
+                    with then:
+                        self.update(build, i, self.begins(build, tables, row), given, made, numbers)
+                    with otherwise:
+                        for place, dtype in zip(made, self.others, strict=True):
+                            build.clear(place, self.length * dtype.itemsize)
+        build.ret()
+
+    def update(
+        self, build: Build, i: Value, begins: Sequence[ir.Value], given: Sequence[ir.Value], made: Sequence[ir.Value],
+        numbers: Sequence[ir.Value],
+    ) -> None:  # fmt: skip
+        """The row with a number, whose parts of tables, arrays and other results begin at these places."""
+        parts = [*zip(begins, self.tables, strict=True), *zip(given, self.arrays, strict=True)]
+        held = [build.load(p, t.dtype, i if t.shape else 0) for p, t in zip(numbers, self.numbers, strict=True)]
+        for j, lanes, vectors, mask in self.spans(build):
+            known = [build.broadcast(x, lanes) for x in held]
+            for v in range(vectors):
+                at = j + v * lanes
+                values = [build.load(p, t.dtype, at, lanes, mask=mask) for p, t in parts]
+                for value, place in zip(self.run(build, [*values, *known], lanes), (*begins, *made), strict=True):
+                    build.store(value, place, at, mask=mask)
