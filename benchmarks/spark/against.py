@@ -58,12 +58,19 @@ def measure(work: Work, names: list[str], rounds: int, seconds: float, warm: flo
                     results[name] = {"left out": str(closed)}
                     if name in sides:
                         sides.pop(name).close()
-            counts = {name: warmed(side, seconds, warm) for name, side in sides.items()}
+            counts: dict[str, int] = {}
             taken: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
-            for _ in range(rounds):
-                for name, side in sides.items():
+            for turn in range(-1, rounds):
+                for name, side in list(sides.items()):
                     time.sleep(0.05)  # what the side before has running in the background ends
-                    taken[name].append(side.ask({"block": counts[name]}, LONGEST))
+                    try:
+                        if turn < 0:
+                            counts[name] = warmed(side, seconds, warm)
+                        else:
+                            taken[name].append(side.ask({"block": counts[name]}, LONGEST))
+                    except Closed as closed:  # PyTorch's ranks may fall over in the middle
+                        results[name] = {"left out": str(closed)}
+                        sides.pop(name).close()
             for name, side in sides.items():
                 blocks = [found["seconds"] / counts[name] for found in taken[name]]
                 with side.watched() as peak:

@@ -140,7 +140,7 @@ class Lgamma(Special, Unary):
         found = _scipy("gammaln", x)  # first, since it refuses complex numbers
         with np.errstate(divide="ignore"):
             tiny = -np.log(np.abs(x.astype(np.float64)))  # SciPy overflows
-        return np.where(np.abs(x) < 1e-300, tiny.astype(x.dtype), found)
+        return np.where(np.abs(x) < 1e-300, tiny.astype(x.dtype), np.where(np.isinf(x), np.abs(x), found))
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         return digamma(x)

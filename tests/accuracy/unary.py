@@ -369,7 +369,7 @@ UNARY = {
         at={0.0: 0, inf: -inf, -inf: -inf},
         slope_at={0.0: inf}, slope_floor=1.0, domain=half_line(0.0),
     ),
-    # SciPy's, whose errors are absolute near the roots at 1, at 2 and between the poles.
+    # Errors are absolute near the roots at 1, at 2 and between the poles.
     "gammaln": Row(
         special.gammaln, lambda x: mp.inf if x <= 0 and x == mp.floor(x) else mp.re(mp.loggamma(x)),
         at_pole(mp.digamma), points=[1.0, 2.0, -2.5], floor=1.0, value=8,

@@ -12,9 +12,10 @@ subnormal numbers give what C's library gives:
 | log2 | 2 | erf | 1.5 | atan, atan2 | 2.5 |
 | log10, tanh, tanh_derivative | 3 | erfc, ndtr | 5 | cbrt | 1 |
 | logistic, logistic_density | 3 | gaussian | 1.5 | hypot, pow | 1 |
+| lgamma, digamma | 4 | erf_inv | 3.5 | | |
 
 exp2 of whole numbers, log2 and log10 of powers of their base, cbrt of cubes, and pow and hypot whose result the format
-holds, are exact.
+holds, are exact. Between the poles of lgamma and digamma errors are absolute: of lgamma in units of 1.
 
 float16 and bfloat16 compute in float32. Processors without fused multiply-add may lose one more ulp.
 """
@@ -26,11 +27,11 @@ from llvmlite import ir
 
 from fdl.compile.llvm.function import FunctionBuilder, new_function
 from fdl.compile.llvm.values import HALVES, Value, register_type, wide
-from fdl.compile.llvm.vecmath import exponential, special, trigonometric
+from fdl.compile.llvm.vecmath import exponential, gamma, special, trigonometric
 from fdl.core.types import DType, DTypeLike
 from fdl.dtypes import float32, float64
 
-_FUNCTIONS = {**exponential.FUNCTIONS, **special.FUNCTIONS, **trigonometric.FUNCTIONS}
+_FUNCTIONS = {**exponential.FUNCTIONS, **special.FUNCTIONS, **trigonometric.FUNCTIONS, **gamma.FUNCTIONS}
 
 #: So short that a call, which has to save all vector registers, takes as long.
 _SHORT = ("exp", "logistic", "logistic_density", "tanh", "tanh_derivative")
