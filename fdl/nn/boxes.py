@@ -11,6 +11,7 @@ import numpy as np
 
 import fdl.numpy as fnp
 from fdl import lax
+from fdl.api.vmap import vmap
 from fdl.core.types import Array
 from fdl.dtypes import int32
 from fdl.errors import ShapeError
@@ -63,7 +64,7 @@ def crop_boxes(images: Any, boxes: Any, shape: tuple[int, int]) -> Array:
     >>> crop_boxes(image, fnp.array([[0.0, 0.5, 0.5, 1.0]]), (2, 2))[0, :, :, 0].tolist()
     [[8.0, 9.0], [12.0, 13.0]]
     """
-    images, boxes = floating(fnp.asarray(images)), _boxes("crop_boxes", boxes)
+    images, boxes = fnp.asarray(images), _boxes("crop_boxes", boxes)
     if images.ndim < 3 or boxes.ndim < 2 or images.shape[:-3] != boxes.shape[:-2]:
         raise ShapeError(
             f"crop_boxes needs images [..., height, width, channels] and boxes [..., n, 4] with equal axes in front, "
@@ -72,21 +73,31 @@ def crop_boxes(images: Any, boxes: Any, shape: tuple[int, int]) -> Array:
     *front, height, width, channels = images.shape
     count = boxes.shape[-2]
 
-    def weights(first: Array, last: Array, extent: int, size: int) -> Array:
-        """[..., n, extent, size]: of each pixel of an axis in each point of a crop's axis."""
+    def places(first: Array, last: Array, extent: int, size: int) -> tuple[Array, Array, Array]:
+        """Of each point of a crop's axis the pixels before and behind it, and its share of the latter."""
         steps = ((fnp.arange(extent) + 0.5) / extent).astype(boxes.dtype)
-        points = (first[..., None] + steps * (last - first)[..., None]) * size - 0.5
-        points = fnp.clip(points, 0, size - 1)
-        return fnp.maximum(1 - fnp.abs(points[..., None] - fnp.arange(size).astype(boxes.dtype)), 0)
+        points = fnp.clip((first[..., None] + steps * (last - first)[..., None]) * size - 0.5, 0, size - 1)
+        before = fnp.floor(points)
+        left = before.astype(int32)
+        return left, fnp.minimum(left + 1, size - 1), points - before
 
-    across = weights(boxes[..., 0], boxes[..., 2], shape[1], width)
-    down = weights(boxes[..., 1], boxes[..., 3], shape[0], height)
-    # One product for all boxes of an image, then one a box, of matrices whose shorter sides are not the channels.
-    lines = fnp.swapaxes(images, -1, -2).reshape(*front, height * channels, width)
-    found = lines @ fnp.swapaxes(across.reshape(*front, count * shape[1], width), -1, -2)
-    found = found.reshape(*front, height, channels, count, shape[1])
-    found = fnp.moveaxis(found, -2, -4).reshape(*front, count, height, channels * shape[1])
-    return fnp.swapaxes((down @ found).reshape(*front, count, shape[0], channels, shape[1]), -1, -2)
+    def between(a: Array, b: Array, share: Array) -> Array:
+        a, b = floating(a), floating(b)
+        return a + share * (b - a)
+
+    # Lines are as long as the image: whole rows of it are read and mixed, in its own dtype, then few of their pixels.
+    def of_image(image: Array, boxes: Array) -> Array:
+        lines = image.reshape(height, width * channels)
+        above, below, share = places(boxes[:, 1], boxes[:, 3], shape[0], height)
+        rows = between(lines[above], lines[below], share[..., None]).reshape(count, shape[0], width, channels)
+        return vmap(of_box)(rows, boxes)
+
+    def of_box(rows: Array, box: Array) -> Array:
+        left, right, share = places(box[0], box[2], shape[1], width)
+        return between(rows[:, left], rows[:, right], share[:, None])
+
+    found = vmap(of_image)(images.reshape(-1, height, width, channels), boxes.reshape(-1, count, 4))
+    return found.reshape(*front, count, *shape, channels)
 
 
 def prior_boxes(

@@ -1,5 +1,7 @@
 """Boxes: overlaps, offsets, matches and suppression, beside loops over single boxes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ import fdl
 import fdl.numpy as fnp
 from fdl import nn
 from fdl.errors import ShapeError
+from fdl.test_util import check_grads
 
 
 def boxes_of(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -119,3 +122,14 @@ def test_the_crop_of_a_whole_image_is_the_image() -> None:
     image = np.random.default_rng(7).random((1, 6, 4, 2)).astype(np.float32)
     found = nn.crop_boxes(image, np.array([[[0.0, 0, 1, 1]]], np.float32), (6, 4))
     np.testing.assert_allclose(np.asarray(found)[:, 0], image, atol=1e-6)
+
+
+def test_crops_have_gradients_by_images_and_boxes() -> None:
+    """Against differences of the sums of points, in float64."""
+    rng = np.random.default_rng(8)
+    image, box, weights = rng.random((5, 6, 2)), np.array([0.21, 0.13, 0.83, 0.71]), rng.random((3, 4, 2))
+
+    def value(image: Any, box: Any) -> Any:
+        return fnp.sum(weights * nn.crop_boxes(image, box[None], (3, 4))[0])
+
+    check_grads(value, (image, box), 1, modes=("rev",))
