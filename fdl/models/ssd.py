@@ -243,7 +243,7 @@ def multibox_loss(logits: Any, offsets: Any, priors: Any, boxes: Any, classes: A
 
 def detect(
     params: Params, images: Any, *, config: Config = Config(), count: int = 100, overlap: float = 0.45,
-    score: float = 0.01,
+    score: float = 0.01, agnostic: bool = False,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """The objects in images.
 
@@ -254,6 +254,9 @@ def detect(
         count: how many an image has at most, and each class.
         overlap: of two boxes of a class that overlap by more, the one with the lower score is left out.
         score: what is seen with this probability or less is left out.
+        agnostic: whether boxes of different classes leave each other out too, each box having its likeliest class: for
+            objects that do not overlap, of which each is to be found once. The paper leaves out within a class only,
+            which the mean average precision of Pascal VOC rewards.
 
     Returns:
         Boxes [batch, count, 4], as shares of the image; scores [batch, count], falling; classes [batch, count], -1
@@ -266,14 +269,19 @@ def detect(
     logits, offsets = apply(params, images, config=config)
     boxes = fnp.clip(nn.decode_boxes(offsets, priors(config)), 0, 1)
 
-    def of_class(boxes: Array, scores: Array) -> tuple[Array, Array]:
+    def suppressed(boxes: Array, scores: Array) -> tuple[Array, Array]:
         kept, there = nn.non_max_suppression(boxes, scores, count, overlap=overlap, score=score)
         return kept, fnp.where(there, scores[kept], -1.0)
 
-    def one(boxes: Array, scores: Array) -> tuple[Array, Array, Array]:
-        kept, found = vmap(of_class, (None, 0))(boxes, scores.T)
+    def any_class(boxes: Array, scores: Array) -> tuple[Array, Array, Array]:
+        kept, found = suppressed(boxes, fnp.max(scores, axis=1))
+        classes = fnp.argmax(scores, axis=1)[kept]
+        return boxes[kept], fnp.maximum(found, 0.0), fnp.where(found > 0, classes, -1)
+
+    def each_class(boxes: Array, scores: Array) -> tuple[Array, Array, Array]:
+        kept, found = vmap(suppressed, (None, 0))(boxes, scores.T)
         best = fnp.argsort(-found.ravel())[:count]
         found, classes = found.ravel()[best], best // count
         return boxes[kept.ravel()[best]], fnp.maximum(found, 0.0), fnp.where(found > 0, classes, -1)
 
-    return vmap(one)(boxes, nn.softmax(logits)[..., 1:])
+    return vmap(any_class if agnostic else each_class)(boxes, nn.softmax(logits)[..., 1:])

@@ -118,3 +118,27 @@ def test_boxes_without_an_area_do_not_count() -> None:
     np.testing.assert_allclose(same, gradient, rtol=1e-6)
     assert np.isfinite(np.asarray(gradient)).all() and np.asarray(gradient).any()
     assert loss(offsets, true[:, :0], []) == 0
+
+
+def test_ssd_finds_an_object_once_if_classes_do_not_count() -> None:
+    """Against a loop in float64 over all boxes, each with its likeliest class."""
+    rng = np.random.default_rng(5)
+    params = tree.map(np.asarray, ssd.init(KEY, ssd.TINY))
+    params["heads"] = tree.map(lambda w: rng.normal(0, 0.03, w.shape).astype(np.float32), params["heads"])
+    images = rng.normal(size=(2, 16, 16, 3)).astype(np.float32)
+    logits, offsets = (np.asarray(x) for x in ssd.apply(params, images, config=ssd.TINY))
+    boxes = np.asarray(fdl.numpy.clip(fdl.nn.decode_boxes(offsets, ssd.priors(ssd.TINY)), 0, 1))
+    shared = np.asarray(fdl.nn.box_iou(boxes, boxes))
+    exps = np.exp(logits.astype(np.float64))
+    likely = (exps / exps.sum(-1, keepdims=True))[..., 1:]
+    found = ssd.detect(params, images, config=ssd.TINY, count=6, overlap=0.2, score=0.3, agnostic=True)
+    for image in range(2):
+        left, kept = np.max(likely[image], 1), []
+        for place in np.argsort(-left):
+            if left[place] > 0.3 and len(kept) < 6 and not (shared[image, place, kept] > 0.2).any():
+                kept.append(place)
+        got = [np.asarray(x)[image, : len(kept)] for x in found]
+        np.testing.assert_allclose(got[0], boxes[image, kept], atol=1e-6)
+        np.testing.assert_allclose(got[1], left[kept], atol=1e-5)
+        assert got[2].tolist() == likely[image, kept].argmax(-1).tolist() and kept
+        assert (np.asarray(found[2])[image, len(kept) :] == -1).all()
