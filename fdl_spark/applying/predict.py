@@ -98,7 +98,8 @@ def predict(
             if not is_connect(where):
                 where.setJobDescription("fdl: see what predict gives")
             inputs = [*numeric_columns(frame, selection.numeric), *raw_columns(frame, selection.raw)]
-            outputs, known = _outputs(apply, params, frame, inputs, selection, asked, shapes or {}, batch_size)
+            numbers = numbered(frame)
+            outputs, known = _outputs(apply, params, frame, numbers, inputs, selection, asked, shapes or {}, batch_size)
             places.check([output.name for output in outputs])
             names = tuple(str(n) for n in range(len(outputs)))
             digest, content = sent(where, apply, params)
@@ -107,13 +108,14 @@ def predict(
             )
             # Spark would push a filter of predictions down, and compute these for it and again for those it leaves.
             result = spark_udf(package_of(frame), task, deterministic=False)(*inputs)
-            return places.filled(numbered(frame).select("*", result.alias("results")), outputs)
+            return places.filled(numbers.select("*", result.alias("results")), outputs)
 
 
 def _outputs(
     apply: Callable[[Any, Any], Any],
     params: Any,
     frame: DataFrame,
+    numbers: DataFrame,
     inputs: Sequence[Any],
     selection: Selection,
     asked: Wanted | None,
@@ -123,7 +125,7 @@ def _outputs(
     """The new columns, and what is known of the batch and of results."""
     fields = frame.schema.fields
     metadata = [fields[frame.columns.index(name)].metadata for name in selection.read]
-    read = numbered(frame).select(*(column.alias(str(n)) for n, column in enumerate(inputs)))
+    read = numbers.select(*(column.alias(str(n)) for n, column in enumerate(inputs)))
     given = declared(asked)
     looked = types_of_results(apply, params, read, selection, metadata, shapes, rows, needed=given is None)
     if given is not None and not looked.traced:
