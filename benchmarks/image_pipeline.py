@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 import fdl
 import fdl_spark
 from examples.image_pipeline import pipeline, task
+from examples.image_pipeline.scenes import SCHEMA, materials, write_scenes
 from fdl import random
 from fdl.models import ssd
 
@@ -134,55 +135,78 @@ def compare(ours: pa.Table, theirs: pa.Table) -> str:
     )
 
 
+def composed(spark: Any, folder: str, count: int) -> Any:
+    """So many scenes of held-out digits and photographs, which are kept in the folder."""
+    path = Path(folder) / f"scenes-{count}"
+    if not (path / "_SUCCESS").exists():
+        write_scenes(spark, materials()[1], 1, 0, count, path.as_uri(), 2)
+    return spark.read.schema(SCHEMA).parquet(path.as_uri())
+
+
 def main() -> None:
     """Measure both."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.image_pipeline", description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", required=True, help="of a run of the example: its scenes and its gallery")
+    parser.add_argument("--folder", required=True, help="of a run of the example: its gallery; scenes are added to it")
     parser.add_argument("--networks", required=True, help="file that the example saved")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--scenes", type=int, help="how many of the test scenes; all")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--warm", type=int, default=4, help="runs of the program before those that are timed")
+    parser.add_argument("--scenes", type=int, nargs="+", default=[250, 500, 2000])
     given = parser.parse_args()
     params = fdl.load(given.networks, like=networks())
     spark = fdl_spark.session("local[2]", "benchmarks.image_pipeline")
     with tempfile.TemporaryDirectory(prefix="flow.") as temporary:
         work = Path(temporary)
-        frame = spark.read.parquet(f"{given.folder}/test")
-        frame = frame.limit(given.scenes) if given.scenes else frame
-        frame.select("scene", "image").repartition(2).write.parquet(f"{work}/scenes")
-        count = spark.read.parquet(f"{work}/scenes").count()
+        every = composed(spark, given.folder, max(given.scenes))
+        for count in given.scenes:
+            some = every.where(f"scene < {count}").select("scene", "image")
+            some.repartition(2).write.parquet(f"{work}/scenes-{count}")
         gallery = pipeline.as_gallery(spark.read.parquet(f"{given.folder}/gallery"))
-        print(f"{count:,} scenes, {len(gallery['code']):,} objects in the gallery")
+        print(f"{len(gallery['code']):,} objects in the gallery", flush=True)
 
-        def program() -> float:
+        def program(count: int) -> float:
             began = time.perf_counter()
-            scenes = spark.read.parquet(f"{work}/scenes")
+            scenes = spark.read.schema("scene bigint, image binary").parquet(f"{work}/scenes-{count}")
             made = pipeline.pipeline(params["detector"], params["encoder"], gallery, scenes)
             made.write.mode("overwrite").parquet(f"{work}/ours")
             return time.perf_counter() - began
 
+        def connector(layout: str, count: int) -> dict[str, float]:
+            return flows[layout].run(work / f"scenes-{count}", work / "theirs.parquet")
+
         flows = {layout: Flow(params, gallery, work, layout) for layout in ("first", "last")}
         try:
-            program()
-            for flow in flows.values():
-                flow.run(work / "scenes", work / "theirs.parquet")
-                print(compare(pq.read_table(work / "ours"), pq.read_table(work / "theirs.parquet")))
-            trial = {layout: sum(flow.run(work / "scenes", work / "x").values()) for layout, flow in flows.items()}
+            least = min(given.scenes)
+            for _ in range(given.warm):
+                program(least)
+            for layout in flows:
+                connector(layout, least)
+                print(compare(pq.read_table(work / "ours"), pq.read_table(work / "theirs.parquet")), flush=True)
+            trial = {layout: sum(connector(layout, least).values()) for layout in flows}
             layout = min(trial, key=lambda name: trial[name])
-            program()
-            ours, theirs = [], []
-            for _ in range(given.rounds):
-                theirs.append(flows[layout].run(work / "scenes", work / "theirs.parquet"))
-                ours.append(program())
+            for count in given.scenes:
+                ours, theirs = [], []
+                for _ in range(given.rounds):
+                    theirs.append(connector(layout, count))
+                    ours.append(program(count))
+                report(count, layout, ours, theirs)
         finally:
             for flow in flows.values():
                 flow.close()
+
+
+def report(count: int, layout: str, ours: list[float], theirs: list[dict[str, float]]) -> None:
+    """Print medians and ratios for a number of scenes."""
     parts = {name: statistics.median(one[name] for one in theirs) for name in theirs[0]}
     whole = statistics.median(sum(one.values()) for one in theirs)
     mine = statistics.median(ours)
-    print(f"one program        {count / mine:8.1f} scenes/s   {mine:.2f} s")
-    print(f"connector flow     {count / whole:8.1f} scenes/s   {whole:.2f} s, channels {layout}: {_seconds(parts)}")
+    print(f"{count:,} scenes")
+    print(f"  one program      {count / mine:8.1f} scenes/s   {mine:.2f} s")
+    print(f"  connector flow   {count / whole:8.1f} scenes/s   {whole:.2f} s, channels {layout}: {_seconds(parts)}")
     ratios = [sum(a.values()) / b for a, b in zip(theirs, ours, strict=True)]
-    print(f"times              {whole / mine:8.2f}            rounds from {min(ratios):.2f} to {max(ratios):.2f}")
+    print(
+        f"  times            {whole / mine:8.2f}            rounds from {min(ratios):.2f} to {max(ratios):.2f}",
+        flush=True,
+    )
 
 
 def networks() -> Any:

@@ -77,9 +77,10 @@ def detector(torch: Any, params: Any, priors: np.ndarray, fast: bool) -> Callabl
         half = side * torch.exp(offsets[..., 2:] * 0.2) / 2
         boxes = torch.cat([middle - half, middle + half], -1).clamp(0, 1)
         scores = torch.softmax(logits, -1)[..., 1:]
-        image, place, digit = torch.where(scores > task.SCORE)
-        box, score = boxes[image, place], scores[image, place, digit]
-        kept = suppressed(torch, box, score, image * task.DIGITS + digit)
+        scores, digits = scores.max(-1)
+        image, place = torch.where(scores > task.SCORE)
+        box, score, digit = boxes[image, place], scores[image, place], digits[image, place]
+        kept = suppressed(torch, box, score, image)
         kept = kept[torch.argsort(image[kept], stable=True)]  # within an image the scores still fall
         image, box, score, digit = image[kept], box[kept], score[kept], digit[kept]
         first = torch.searchsorted(image, image)
@@ -107,7 +108,7 @@ def suppressed(torch: Any, box: Any, score: Any, group: Any) -> Any:
     area = (box[:, 2:] - box[:, :2]).prod(1)
     common = sides.prod(2)
     overlap = common / (area[:, None] + area - common)
-    meets = ((overlap > 0.45) & (group[:, None] == group)).numpy()
+    meets = ((overlap > task.OVERLAP) & (group[:, None] == group)).numpy()
     kept = np.ones(len(meets), bool)
     for place in range(len(meets)):
         if kept[place]:

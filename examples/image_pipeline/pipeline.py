@@ -1,5 +1,6 @@
 """The pipeline: scenes -> objects -> codes -> neighbours, each step a DataFrame."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,12 @@ def find_objects(
       (four shares), score, digit; crop (bytes of SIDE x SIDE x 3).
     """
     seen = fdl_spark.predict(objects, params, scenes, task.OBJECTS, features=features, batch_size=batch_size)
+    return _rows_of_objects(scenes, seen, list(task.OBJECTS))
+
+
+def _rows_of_objects(scenes: Any, seen: Any, fields: list[str]) -> Any:
+    """From a row for each scene, with arrays of these fields, to one for each object."""
     kept = [name for name in scenes.columns if name != "image"]
-    fields = list(task.OBJECTS)
     rows = seen.selectExpr(*kept, f"posexplode(arrays_zip({', '.join(fields)})) AS (place, seen)")
     rows = rows.where("seen.digit >= 0")
     number = f"scene * {task.COUNT} + place AS object"
@@ -54,9 +59,25 @@ def add_neighbours(gallery: Any, coded: Any, batch_size: int = 128) -> Any:
     return fdl_spark.predict(task.nearest, gallery, coded, kinds, columns=["code"], batch_size=batch_size)
 
 
-def pipeline(detector: Any, encoder: Any, gallery: Any, scenes: Any) -> Any:
-    """All of it: from scenes to objects with codes and neighbours."""
-    return add_neighbours(gallery, add_codes(encoder, find_objects(detector, scenes)))
+def pipeline(
+    detector: Any,
+    encoder: Any,
+    gallery: Any,
+    scenes: Any,
+    objects: Any = task.objects,
+    features: Any = task.IMAGES,
+    batch_size: int = 32,
+) -> Any:
+    """All of it: from scenes to objects with codes and neighbours.
+
+    The rows are those of `find_objects`, `add_codes` and `add_neighbours` one after the other. As these apply functions
+    of arrays, one function does the work of all three, and what is made of an image does not leave the process before
+    its neighbours are known.
+    """
+    params = {"detector": detector, "encoder": encoder, "gallery": gallery}
+    apply, outputs = partial(task.recognised, see=objects), task.RECOGNISED
+    made = fdl_spark.predict(apply, params, scenes, outputs, features=features, batch_size=batch_size)
+    return _rows_of_objects(scenes, made, list(outputs))
 
 
 def training_crops(scenes: Any, seed: int) -> Any:

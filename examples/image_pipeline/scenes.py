@@ -194,4 +194,4 @@ def write_scenes(
     with without_pandas_warning():
         numbers = spark.range(first, first + count, numPartitions=partitions)
         numbers.mapInArrow(composing(material, seed), SCHEMA).write.mode("overwrite").parquet(path)
-    return spark.read.parquet(path)
+    return spark.read.schema(SCHEMA).parquet(path)

@@ -14,7 +14,9 @@ MARGIN = 0.1  # of its box, that a crop has around it
 BITS = 48  # of a code, which is one whole number
 COUNT = 8  # objects that the pipeline looks for in a scene
 SCORE = 0.4  # from which on it takes what it sees for an object
+OVERLAP = 0.45  # from which on two boxes are of one object
 NEAREST = 10  # neighbours of an object
+PIECE = 32  # crops of one batch of scenes that are encoded at once
 
 #: SSD with the last-but-one block of 16 x 16 places, and two coarser grids: 307,840 parameters, 1,984 prior boxes.
 DETECTOR = ssd.Config(
@@ -58,9 +60,10 @@ def detector_loss(params: Any, batch: Any) -> Any:
     return ssd.loss(params, wanted, config=DETECTOR)
 
 
-def detect(params: Any, batch: Any, count: int = 40, score: float = 0.01) -> Any:
-    """Boxes, scores and classes, as of `ssd.detect`."""
-    return ssd.detect(params, standardized(batch["image"]), config=DETECTOR, count=count, score=score)
+def detect(params: Any, batch: Any, count: int = 40, score: float = 0.01, agnostic: bool = True) -> Any:
+    """Boxes, scores and classes, as of `ssd.detect`; digits do not overlap, so each is found once, as one class."""
+    pixels = standardized(batch["image"])
+    return ssd.detect(params, pixels, config=DETECTOR, count=count, overlap=OVERLAP, score=score, agnostic=agnostic)
 
 
 def crops_of(images: Any, boxes: Any) -> Any:
@@ -121,6 +124,44 @@ def nearest(gallery: Any, batch: Any) -> dict[str, Any]:
     """The NEAREST codes of a gallery, the nearest first, of equally near ones the first of the gallery."""
     negative, places = lax.top_k(-distances(gallery, batch), NEAREST)
     return {"neighbour": gallery["object"][places], "distance": -negative}
+
+
+#: The columns that `recognised` gives, and their types in Spark.
+RECOGNISED = OBJECTS | {"code": "array<bigint>", "neighbour": "array<array<bigint>>", "distance": "array<array<int>>"}
+
+
+def recognised(params: Any, batch: Any, see: Any = objects) -> dict[str, Any]:
+    """What is seen in each scene, with its codes and neighbours: `objects`, `encode` and `nearest` in one function.
+
+    Only what is seen is encoded, PIECE crops at a time, as places of scenes that nothing fills would be most of the
+    work.
+
+    Args:
+      params: {"detector": ..., "encoder": ..., "gallery": {"object", "code"}}.
+      batch: of scenes.
+      see: what finds the objects.
+    """
+    seen = see(params["detector"], batch)
+    scenes = seen["digit"].shape[0]
+    there = seen["digit"].ravel() >= 0
+    slots = -(-there.size // PIECE) * PIECE
+    order = fnp.pad(fnp.argsort(~there), (0, slots - there.size), constant_values=there.size)  # what is seen is first
+    crops = seen["crop"].reshape(there.size, SIDE, SIDE, 3)
+
+    def piece(number: Any, found: Any) -> Any:
+        places = lax.dynamic_slice_in_dim(order, number * PIECE, PIECE)
+        code = encode(params["encoder"], {"crop": crops.at[places].get(mode="clip")})
+        near = nearest(params["gallery"], {"code": code})
+        return {name: found[name].at[places].set(value, mode="drop") for name, value in ({"code": code} | near).items()}
+
+    number = params["gallery"]["object"].dtype
+    empty = {
+        "code": fnp.zeros((there.size,), fnp.int64),
+        "neighbour": fnp.zeros((there.size, NEAREST), number),
+        "distance": fnp.zeros((there.size, NEAREST), fnp.int32),
+    }
+    coded = lax.fori_loop(0, -(-fnp.sum(there) // PIECE), piece, empty)
+    return seen | {name: value.reshape(scenes, COUNT, *value.shape[1:]) for name, value in coded.items()}
 
 
 def truth(_: Any, batch: Any) -> Any:

@@ -143,7 +143,11 @@ def test_codes_are_learnt_and_find_their_like(spark, composed, tmp_path) -> None
     known = spark.read.parquet(f"{tmp_path}/gallery")
     assert known.count() == sum(len(row.labels) for row in composed.collect())
     gallery = pipeline.as_gallery(known)
-    queries = pipeline.add_neighbours(gallery, known)
+    made = pipeline.pipeline((), run.params, gallery, composed, true_objects, task.SCENES, batch_size=16)
+    made.write.parquet(f"{tmp_path}/neighbours")
+    queries = spark.read.parquet(f"{tmp_path}/neighbours")
+    one, three = (frame.orderBy("object").collect() for frame in (queries, pipeline.add_neighbours(gallery, known)))
+    assert [row.asDict() for row in one] == [row.asDict() for row in three]
     quality = retrieval(known, queries)
     ours, pixels = quality["retrieval mAP"]
     assert min(ours, pixels) > 0.4  # by chance it is 0.1
