@@ -51,7 +51,8 @@ def from_state_dict(name: str, arrays: Mapping[str, Any], *, config: Any = None)
 
     Args:
         name: of the model, such as "resnet50".
-        arrays: what ``module.state_dict()`` has, as arrays: ``{k: v.numpy() for k, v in ...}``.
+        arrays: what ``module.state_dict()`` has, as arrays: ``{k: v.numpy() for k, v in ...}``. GPT-2's may be those of
+            transformers' GPT2Model or GPT2LMHeadModel, without and with ``transformer.`` before the names.
         config: of the model, if it is not that of the name.
 
     Returns:
@@ -76,6 +77,7 @@ def from_state_dict(name: str, arrays: Mapping[str, Any], *, config: Any = None)
     packed = _by_key(model, abstract)
     unread = {*_tied(model)}
     given = {k: np.asarray(array) for k, array in arrays.items() if not (k.endswith(_IGNORED) or k in unread)}
+    given = _with_prefix(given, packed)
     wrong = [f"missing: {key}" for key in packed if key not in given]
     wrong += [f"unexpected: {key}" for key in given if key not in packed]
     found: dict[tuple[int, str], Any] = {}
@@ -144,6 +146,13 @@ def _model(name: str, config: Any) -> Model:
     if not hasattr(model.module, "torch_name"):
         raise ValueError(f"there is no module of {name} in PyTorch whose names are known")
     return model if config is None else model._replace(config=config)
+
+
+def _with_prefix(given: dict[str, np.ndarray], expected: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Arrays under the names of a module with a head; its body alone, as in GPT-2's files, has no prefix."""
+    parts = {key.partition(".")[0] for key in expected}
+    longer = {f"{next(iter(parts))}.{key}": array for key, array in given.items()}
+    return longer if len(parts) == 1 and expected.keys().isdisjoint(given) and expected.keys() & longer else given
 
 
 def _tied(model: Model) -> dict[str, str]:

@@ -106,6 +106,17 @@ def test_queries_keys_and_values_stand_side_by_side_in_gpt2() -> None:
         np.testing.assert_allclose(part, x @ np.asarray(params["blocks"][1]["attention"][name]["w"]), rtol=1e-5)
 
 
+def test_the_body_of_gpt2_has_shorter_names() -> None:
+    params = gpt2.init(random.key(0), SMALL["gpt2"])
+    arrays = models.to_torch_state_dict("gpt2", params, config=SMALL["gpt2"])
+    body = {key.removeprefix("transformer."): array for key, array in arrays.items() if key != "lm_head.weight"}
+    again = models.from_state_dict("gpt2", body | {"h.0.attn.bias": np.ones((1, 1, 6, 6))}, config=SMALL["gpt2"])
+    np.testing.assert_array_equal(again["blocks"][1]["mlp"][0]["w"], np.asarray(params["blocks"][1]["mlp"][0]["w"]))
+    del body["h.0.ln_1.bias"]
+    with pytest.raises(ValueError, match=r"missing: transformer\.h\.0\.ln_1\.bias$"):
+        models.from_state_dict("gpt2", body, config=SMALL["gpt2"])
+
+
 def test_one_error_names_all_that_is_wrong() -> None:
     arrays = models.to_torch_state_dict("lenet", lenet.init(random.key(0)))
     del arrays["conv1.bias"], arrays["dense2.weight"]
