@@ -1,6 +1,6 @@
 """A graph of named operators, as files and other libraries describe a function, evaluated by a table of functions."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -148,6 +148,21 @@ def store(known: dict[str, Any], outputs: str | tuple[str, ...], result: Any) ->
     else:
         results = result if isinstance(result, tuple) else (result,)
         known.update({name: value for name, value in zip(outputs, results, strict=False) if name})
+
+
+def live(nodes: Sequence[Node], outputs: Iterable[str]) -> tuple[Node, ...]:
+    """The nodes that the outputs depend on.
+
+    >>> nodes = [Node("f", (), "a"), Node("g", (ValueName("a"),), "b"), Node("h", (), "c")]
+    >>> [node.operator for node in live(nodes, ["b"])]
+    ['f', 'g']
+    """
+    needed, kept = set(outputs), list[Node]()
+    for node in reversed(nodes):
+        if needed.intersection(names_of(node.outputs)):
+            needed.update(refs((node.args, tuple(node.attributes.values()))))
+            kept.append(node)
+    return tuple(reversed(kept))
 
 
 def inner_graphs(graph: Graph) -> Iterator[Graph]:

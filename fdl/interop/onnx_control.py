@@ -7,9 +7,11 @@ import numpy as np
 
 import fdl.numpy as fnp
 from fdl import lax, nn
+from fdl.api.inspect import eval_shape
 from fdl.api.vmap import vmap
 from fdl.errors import ConcretizationError, InteropError
 from fdl.interop.graph import Graph
+from fdl.interop.onnx_conditions import known, steps_of
 from fdl.interop.onnx_graph import dtype_of
 from fdl.interop.tables import OperatorTable
 
@@ -21,11 +23,6 @@ Evaluate = Callable[[Graph, Sequence[Any]], tuple[Any, ...]]
 
 #: Loops of so many steps at most are unrolled, so that shapes may depend on the number of a step.
 UNROLLED = 16
-
-
-def known(value: Any) -> bool:
-    """Whether a value is known when the model is traced."""
-    return value is None or isinstance(value, np.ndarray | np.generic)
 
 
 def truth(value: Any) -> bool | None:
@@ -52,8 +49,10 @@ def loop(evaluate: Evaluate, trips: Any, condition: Any, *carry: Any, body: Grap
     count = None if trips is None or not known(trips) else int(np.asarray(trips).item())
     stacks = len(body.outputs) - 1 - len(carry)
     endless = known(condition) and (condition is None or bool(np.asarray(condition).item())) and goes_on(body)
-    if count is not None and endless and (count <= UNROLLED or stacks):
-        if count <= UNROLLED:
+    if not endless or count is None:
+        count = steps_of(evaluate, trips, condition, carry, body)
+    if count is not None:  # derivatives go both ways through these, and only forward through a while loop
+        if count <= UNROLLED or grows(evaluate, carry, body):
             return unrolled(evaluate, count, carry, body)
         return counted(evaluate, count, carry, body)
     if stacks:
@@ -82,6 +81,17 @@ def goes_on(body: Graph) -> bool:
         value = made[name].attributes.get("value")
         return value is not None and bool(np.asarray(value).item())
     return name == body.inputs[1]
+
+
+def grows(evaluate: Evaluate, carry: Sequence[Any], body: Graph) -> bool:
+    """Whether a step changes the shapes of what it carries."""
+
+    def step(number: Any, *values: Any) -> tuple[Any, ...]:
+        return tuple(map(fnp.asarray, evaluate(body, (number, np.asarray(True), *values))[1 : 1 + len(carry)]))
+
+    first = list(map(fnp.asarray, carry))
+    after = eval_shape(step, fnp.zeros((), np.int32), *first)
+    return any(a.shape != b.shape for a, b in zip(after, first, strict=True))
 
 
 def unrolled(evaluate: Evaluate, count: int, carry: Sequence[Any], body: Graph) -> tuple[Any, ...]:

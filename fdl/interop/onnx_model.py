@@ -10,7 +10,8 @@ import numpy as np
 import fdl.numpy as fnp
 from fdl.api.environment import ensure_compile_time_eval
 from fdl.errors import InteropError, TreeError
-from fdl.interop.graph import Graph, ValueName, check_operators, resolve, store
+from fdl.interop.graph import Graph, ValueName, check_operators, inner_graphs, resolve, store
+from fdl.interop.onnx_conditions import deciding
 from fdl.interop.onnx_control import TABLE as CONTROL
 from fdl.interop.onnx_graph import as_array, graph_of, inlined, is_narrow, read, version_of
 from fdl.interop.onnx_operators import TABLE
@@ -100,7 +101,8 @@ def from_onnx(
 
     Returns:
         (apply, params): `apply(params, *inputs)` takes inputs in the order of the model's, and returns its output, or a
-        tuple of them. Parameters are the model's floating-point initializers by name; others are constants.
+        tuple of them. Parameters are the model's floating-point initializers by name; others are constants, and so are
+        numbers that decide which branch is taken, or how many steps a loop has.
 
     Raises:
         OperatorError: the model uses operators that are not known; all are named.
@@ -116,10 +118,12 @@ def from_onnx(
     check_operators("from_onnx", [graph], {*TABLE, *CONTROL, *operators}, REMEDY)
     static = {
         arg.name
-        for node in graph.nodes
+        for inner in inner_graphs(graph)
+        for node in inner.nodes
         for number, arg in enumerate(node.args)
         if isinstance(arg, ValueName) and (node.operator, number) in STATIC
     }
+    static |= {name for name in deciding(graph) if name in graph.constants and graph.constants[name].size == 1}
     params = {
         name: fnp.asarray(value)
         for name, value in graph.constants.items()

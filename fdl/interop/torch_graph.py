@@ -9,7 +9,7 @@ import numpy as np
 
 from fdl.errors import InteropError
 from fdl.interop.aten import RANDOM
-from fdl.interop.graph import Graph, Node, ValueName, names_of, refs
+from fdl.interop.graph import Graph, Node, ValueName, live, refs
 
 #: The name of the random key among the inputs of a graph.
 KEY = "%key"
@@ -203,16 +203,6 @@ def arguments(node: Any) -> list[Any]:
         else:
             result.append(node.kwargs.get(argument.name, argument.default_value))
     return result
-
-
-def live(nodes: list[Node], outputs: list[str]) -> tuple[Node, ...]:
-    """The nodes that the outputs depend on."""
-    needed, kept = set(outputs), []
-    for node in reversed(nodes):
-        if needed.intersection(names_of(node.outputs)):
-            needed.update(refs((node.args, tuple(node.attributes.values()))))
-            kept.append(node)
-    return tuple(reversed(kept))
 
 
 def containers(value: Any, what: str) -> Any:

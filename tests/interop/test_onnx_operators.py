@@ -11,6 +11,7 @@ import fdl.numpy as fnp
 from fdl.errors import InteropError, OperatorError, TreeError
 from fdl.interop import from_onnx
 from fdl.interop.graph import Graph, Node, ValueName
+from fdl.interop.onnx_conditions import deciding
 from fdl.interop.onnx_model import OnnxFunction
 from fdl.interop.onnx_operators import TABLE
 from fdl.interop.onnx_versions import modern
@@ -158,6 +159,39 @@ def test_branches_and_loops_are_evaluated() -> None:
         np.testing.assert_allclose(last, X[0] * (trips + 1))
         np.testing.assert_allclose(rows, np.multiply.outer(np.arange(2, trips + 2), X[0]))
         np.testing.assert_allclose(size, -X[0])
+
+
+@pytest.mark.parametrize("limit", [3.0, 20.0])
+def test_loops_that_count_in_what_they_carry_have_a_known_number_of_steps(limit: float) -> None:
+    """As TensorFlow writes them, with a condition on a counter, an array that grows, and stacked results."""
+    v = {name: ValueName(name) for name in ("n", "one", "limit", "fraction", "x", "v", "w", "m", "grown")}
+    body = (
+        Node("Add", (v["n"], v["one"]), ("m",)),
+        Node("Cast", (v["m"],), ("fraction",), {"to": 1}),
+        Node("Less", (v["fraction"], v["limit"]), ("again",)),
+        Node("Mul", (v["v"], v["x"]), ("w",)),
+    )
+    double = Node("Concat", (v["grown"], v["x"]), ("longer",), {"axis": 0})
+    constants = {"one": np.array(1), "start": np.array(0), "limit": np.array(limit, np.float32), "true": np.array(True)}
+
+    def applied(nodes: tuple, carried: tuple, results: tuple) -> OnnxFunction:
+        inner = Graph(("i", "more", "n", *carried), nodes, ("again", "m", *results))
+        args = (None, ValueName("true"), ValueName("start"), *[v["x"] for _ in carried])
+        loop = Node("Loop", args, ("", *[f"last{name}" for name in carried], "rows"), {"body": inner})
+        graph = Graph(("x",), (loop,), (f"last{carried[-1]}", "rows"), constants)
+        assert {"limit", "start", "true", "one", "fraction", "n", "m"} <= deciding(graph)
+        assert "w" not in deciding(graph)
+        return OnnxFunction(graph, ())
+
+    steps, x = int(limit), fnp.asarray(np.array([0.9, -1.1], np.float32))
+    last, rows = fdl.jit(applied(body, ("v",), ("w", "w")))({}, x)
+    powers = np.stack([np.asarray(x, np.float64) ** (k + 2) for k in range(steps)])
+    np.testing.assert_allclose(rows, powers, rtol=1e-5)
+    np.testing.assert_allclose(last, powers[-1], rtol=1e-5)
+    slope = fdl.grad(lambda x: applied(body, ("v",), ("w", "w"))({}, x)[0].sum())(x)
+    np.testing.assert_allclose(slope, (steps + 1) * np.asarray(x, np.float64) ** steps, rtol=1e-5)
+    longer, _ = applied((*body, double), ("v", "grown"), ("w", "longer", "w"))({}, x)
+    np.testing.assert_array_equal(longer, np.tile(np.asarray(x), steps + 1))
 
 
 def test_operators_of_older_versions_keep_their_meaning() -> None:
