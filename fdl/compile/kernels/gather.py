@@ -12,6 +12,7 @@ from fdl.compile.ir.affine import strides
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.copies import COMBINE, copy_operand, copy_window
 from fdl.compile.kernels.kernel import call_divided
+from fdl.compile.kernels.lookup import Lookup, dot
 from fdl.compile.kernels.moves import SliceLowering, UpdateLowering, start_of
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import host_target
@@ -50,6 +51,12 @@ class GatherLowering(SliceLowering[Gather]):
             value = 0 if dtype.names or operation.mode != "fill" else default_fill(dtype)
         filler = np.zeros((), dtype).tobytes() if dtype.names else np.asarray(value).astype(dtype).tobytes()
 
+        key = (operation, x.type, x.strides, indices.type, indices.strides)
+        pointers = [emitter.pointer(out), emitter.first(x), emitter.first(indices)]
+        lookup = Lookup(x, indices, windows, operation.mode, filler, sizes, x_steps, target_steps, place_steps)
+        if lookup.applies:
+            call_divided(emitter, "gather", key, pointers, lookup.emit)
+            return
         count = indices.type.shape[:-1]
         many = max(count, default=1) > 1
         fetched = _fetched(x.type, x.strides, windows.sizes, False)
@@ -62,7 +69,7 @@ class GatherLowering(SliceLowering[Gather]):
                 places.fetch(counters, count, source, fetched)
                 first, inside = places.locate(counters, x.strides)
                 window = build.at(source, first, register), x_steps
-                target = build.at(y, _dot(build, counters, place_steps), register), target_steps
+                target = build.at(y, dot(build, counters, place_steps), register), target_steps
                 if inside is None:
                     copy_window(build, within, sizes, dtype, window, target)
                     return
@@ -74,8 +81,6 @@ class GatherLowering(SliceLowering[Gather]):
 
             _nested(build, count, body, team if many else None)
 
-        key = (operation, x.type, x.strides, indices.type, indices.strides)
-        pointers = [emitter.pointer(out), emitter.first(x), emitter.first(indices)]
         call_divided(emitter, "gather", key, pointers, fill)
 
 
@@ -121,7 +126,7 @@ class ScatterLowering(UpdateLowering[Scatter]):
                     )
                     mine = build.and_(build.ge(part, begin), build.lt(part, end))
                     inside = mine if inside is None else build.and_(mine, inside)
-                update = build.at(source, _dot(build, counters, place_steps), register), update_steps
+                update = build.at(source, dot(build, counters, place_steps), register), update_steps
                 target = build.at(y, first, register), target_steps
                 if inside is None:
                     copy_window(build, within, sizes, dtype, update, target, operation.kind)
@@ -146,7 +151,7 @@ class _Places:
     def locate(self, counters: Sequence[Value], steps: Sequence[int]) -> tuple[Value, Value | None]:
         """(first element of the window, whether it lies inside, if that matters) in an operand with those strides."""
         build, windows = self.build, self.windows
-        base = _dot(build, counters, self.indices.strides[:-1])
+        base = dot(build, counters, self.indices.strides[:-1])
         starts = {
             axis: start_of(build, self.pointer, self.indices.type.dtype, base + i * self.indices.strides[-1])
             for i, axis in enumerate(windows.index_map)
@@ -195,13 +200,6 @@ def _fetched(type: TensorType, steps: Sequence[int], sizes: Sequence[int], writt
         length *= size
     last = sum((n - 1) * s for n, s in zip(type.shape, steps, strict=True))
     return _Fetched(tuple(steps), last, register, -(-length * register.itemsize // _LINE), written)
-
-
-def _dot(build: Build, counters: Sequence[Value], steps: Sequence[int]) -> Value:
-    total = build.index(0)
-    for counter, step in zip(counters, steps, strict=True):
-        total = total + counter * step
-    return total
 
 
 def _nested(
