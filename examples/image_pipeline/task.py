@@ -14,7 +14,7 @@ MARGIN = 0.1  # of its box, that a crop has around it
 BITS = 48  # of a code, which is one whole number
 COUNT = 8  # objects that the pipeline looks for in a scene
 SCORE = 0.4  # from which on it takes what it sees for an object
-OVERLAP = 0.45  # from which on two boxes are of one object
+OVERLAP = 0.3  # from which on two boxes are of one object, as digits do not overlap
 NEAREST = 10  # neighbours of an object
 PIECE = 32  # crops of one batch of scenes that are encoded at once
 
@@ -60,10 +60,12 @@ def detector_loss(params: Any, batch: Any) -> Any:
     return ssd.loss(params, wanted, config=DETECTOR)
 
 
-def detect(params: Any, batch: Any, count: int = 40, score: float = 0.01, agnostic: bool = True) -> Any:
-    """Boxes, scores and classes, as of `ssd.detect`; digits do not overlap, so each is found once, as one class."""
-    pixels = standardized(batch["image"])
-    return ssd.detect(params, pixels, config=DETECTOR, count=count, overlap=OVERLAP, score=score, agnostic=agnostic)
+def detect(
+    params: Any, batch: Any, count: int = 40, score: float = 0.01, overlap: float = 0.45, agnostic: bool = False
+) -> Any:
+    """Boxes, scores and classes, as of `ssd.detect`."""
+    options: dict[str, Any] = {"count": count, "score": score, "overlap": overlap, "agnostic": agnostic}
+    return ssd.detect(params, standardized(batch["image"]), config=DETECTOR, **options)
 
 
 def crops_of(images: Any, boxes: Any) -> Any:
@@ -79,7 +81,7 @@ OBJECTS = {"box": "array<array<float>>", "score": "array<float>", "digit": "arra
 
 def objects(params: Any, batch: Any) -> dict[str, Any]:
     """What is seen in each scene: COUNT boxes, scores, digits (-1 where there is none) and crops."""
-    boxes, scores, classes = detect(params, batch, COUNT, SCORE)
+    boxes, scores, classes = detect(params, batch, COUNT, SCORE, OVERLAP, agnostic=True)
     crops = crops_of(batch["image"], boxes)
     return {"box": boxes, "score": scores, "digit": classes.astype(fnp.int32), "crop": crops}
 
