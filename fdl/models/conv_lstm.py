@@ -7,7 +7,7 @@ one weight a channel, which is what the paper's numbers of parameters say: 7,585
 channels, 10,042,896 of two of 128, 13,524,496 of one of 256.
 
 Expected: moving MNIST, cross-entropy of a frame 3670.85 (three layers), 3733.56 (two), 3887.94 (one), summed over
-pixels (table 1); radar echoes of Hong Kong, CSI 0.577 of 15 frames at 0.5 mm/h (table 2).
+pixels (table 1).
 
 >>> import fdl.numpy as fnp
 >>> from fdl import random
