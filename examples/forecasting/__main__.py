@@ -1,11 +1,12 @@
 """Forecast the electricity of a house: `python -m examples.forecasting --data hourly`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import fdl_spark
 from examples.command import parser, training
 from examples.data import series
-from examples.forecasting.program import EPOCHS, RECIPES, forecast, plot, table
+from examples.forecasting.program import RECIPES, forecast, plot, table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -15,8 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = options.parse_args(arguments)
     minutes = series.household_power()
     spark = fdl_spark.session(given.master, "forecasting", {"spark.sql.shuffle.partitions": "8"})
-    epochs = given.epochs or EPOCHS[given.data]
-    result = forecast(spark, minutes, RECIPES[given.data], epochs=epochs, **training(given, given.data))
+    recipe = RECIPES[given.data]
+    recipe = replace(recipe, epochs=given.epochs or recipe.epochs)
+    result = forecast(spark, minutes, recipe, **training(given, given.data))
     plot(result, given.plot)
     trained, validated, tested = result.windows
     print(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,17 +13,36 @@ from pyspark.sql import functions as F
 
 import fdl
 import fdl_spark
-from examples.forecasting.methods import forecasts, loss, methods
+from examples.forecasting.methods import Sizes, forecasts, loss, methods
 from examples.forecasting.series import Split, Steps, parts, statistics, steps, windows
 from fdl import optim
 
+SIZES = Sizes()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is forecast, and hyperparameters.
+
+    Attributes:
+      asked: the steps.
+      sizes: of the models.
+      epochs: of each model; its best one by the validation counts.
+      rate: of Adam, in the beginning.
+      rows: of a batch.
+    """
+
+    asked: Steps
+    sizes: Sizes = SIZES
+    epochs: int = 4
+    rate: float = 1e-3
+    rows: int = 256
+
+
 RECIPES = {
-    "hourly": Steps(seconds=3600, past=168, future=24, seasons=(24, 168), measured=30),
-    "daily": Steps(seconds=86_400, past=56, future=7, seasons=(7,), measured=720),
+    "hourly": Recipe(Steps(seconds=3600, past=168, future=24, seasons=(24, 168), measured=30)),
+    "daily": Recipe(Steps(86_400, past=56, future=7, seasons=(7,), measured=720), Sizes(4, 32, 12), 20, 5e-4, 64),
 }
-EPOCHS = {"hourly": 8, "daily": 60}
-RATE = 1e-3
-BATCH = 256
 SPLIT = Split()
 
 
@@ -53,13 +73,10 @@ class Result(NamedTuple):
 def forecast(
     spark: Any,
     minutes: pa.Table,
-    asked: Steps,
+    recipe: Recipe,
     *,
     column: str = "global_active_power",
     split: Split = SPLIT,
-    epochs: int = 8,
-    rate: float = RATE,
-    rows: int = BATCH,
     seed: int = 0,
     partitions: int | None = None,
     shards: int | None = None,
@@ -71,16 +88,14 @@ def forecast(
     Args:
       spark: the session.
       minutes: a table of time and the column.
-      asked: steps and windows.
+      recipe: steps, windows and hyperparameters.
       column: what is forecast.
       split: into training, validation and test.
-      epochs: of each model; its best one by the validation counts.
-      rate: of Adam, in the beginning.
-      rows: of a batch.
       seed: of parameters and order.
       partitions, shards, callbacks: of `fdl_spark.train`.
       checkpoint: folder, in which each model has one.
     """
+    asked, sizes, epochs, rows = recipe.asked, recipe.sizes, recipe.epochs, recipe.rows
     series = steps(spark, minutes, column, asked).cache()
     known = statistics(series, asked, split)
     cut = windows(series, asked).cache()
@@ -88,15 +103,15 @@ def forecast(
     counts = (trained.count(), validated.count(), tested.count())
     params, seconds, runs = {}, {}, {}
     try:
-        for method in methods(asked, known):
+        for method in methods(asked, known, sizes):
             began = time.perf_counter()
             run = fdl_spark.train(
-                partial(loss, method=method, statistics=known),
+                partial(loss, method=method, asked=asked, statistics=known),
                 method.init(fdl.random.key(seed)),
                 trained,
                 validation=validated,
                 best="loss",
-                optimizer=optim.adam(optim.cosine_decay_schedule(rate, epochs * -(-counts[0] // rows))),
+                optimizer=optim.adam(optim.cosine_decay_schedule(recipe.rate, epochs * -(-counts[0] // rows))),
                 batch_size=rows,
                 epochs=epochs,
                 seed=seed,
@@ -108,7 +123,8 @@ def forecast(
             runs[method.name], seconds[method.name] = run, time.perf_counter() - began
             assert run.best is not None
             params[method.name] = run.best.params
-        made = fdl_spark.predict(partial(forecasts, asked=asked, statistics=known), params, tested).cache()
+        forecasting = partial(forecasts, asked=asked, statistics=known, sizes=sizes)
+        made = fdl_spark.predict(forecasting, params, tested).cache()
         names = made.columns[len(tested.columns) :]
         errors, months = measured(made, names, asked, known["naive"])
         days = made.where(F.col("step") % (86_400 // min(asked.seconds, 86_400)) == 0).orderBy("step").collect()
@@ -161,19 +177,21 @@ TITLES = {
     "naive_7": "as a week ago",
     "mean_24": "mean of 7 days",
     "mean_7": "mean of 8 weeks",
+    "expected": "half a week ago",
     "linear": "linear",
     "nbeats": "N-BEATS",
     "tcn": "TCN",
+    "ensemble": "mean of the models",
 }
 
 
 def table(result: Result) -> str:
     """The errors as text."""
-    lines = ["method            MAE (kW)    MASE   sMAPE (%)  training (s)"]
+    lines = ["method                MAE (kW)    MASE   sMAPE (%)  training (s)"]
     for name, errors in result.errors.items():
         spent = f"{result.seconds[name]:12.1f}" if name in result.seconds else ""
         found = f"{errors['mae']:8.4f}  {errors['mase']:6.3f}  {errors['smape']:10.2f}"
-        lines.append(f"{TITLES.get(name, name):16}  {found}  {spent}")
+        lines.append(f"{TITLES.get(name, name):20}  {found}  {spent}")
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -188,8 +206,9 @@ def plot(result: Result, path: str | Path) -> None:
     stride = max(1, asked.future * asked.seconds // 86_400)  # days between forecasts that do not overlap
     middle = len(result.days) * 3 // 4
     rows = result.days[middle : middle + 10 * stride : stride]
-    greys = dict(zip((name for name in shown if name not in result.seconds), ("0.7", "0.45", "0.2"), strict=False))
-    colours = greys | {"linear": "tab:green", "nbeats": "tab:orange", "tcn": "tab:blue"}
+    models = [*result.seconds, "ensemble"]
+    greys = dict(zip((name for name in shown if name not in models), ("0.7", "0.45", "0.2"), strict=False))
+    colours = greys | {"linear": "tab:green", "nbeats": "tab:orange", "tcn": "tab:blue", "ensemble": "tab:red"}
 
     def drawn(name: str, **style: Any) -> None:
         times = np.concatenate([row["step"] + np.arange(asked.future) for row in rows]) * asked.seconds
@@ -199,17 +218,17 @@ def plot(result: Result, path: str | Path) -> None:
         above.plot(times.astype("datetime64[s]"), values, **style)
 
     drawn("value_future", color="black", linewidth=1.6, label="measured")
-    for name in (f"naive_{asked.seasons[-1]}", "nbeats", "tcn"):
+    for name in (f"naive_{asked.seasons[-1]}", "nbeats", "tcn", "ensemble"):
         drawn(name, color=colours[name], linewidth=1.2, label=TITLES.get(name, name))
     above.set(
         ylabel="kW", title=f"forecasts of {asked.future} steps, each made at midnight, on days that were held out"
     )
-    above.legend(ncols=4, fontsize=8, loc="upper left")
+    above.legend(ncols=5, fontsize=8, loc="upper left")
     above.set_ylim(top=above.get_ylim()[1] * 1.1)
     above.margins(x=0)
     for name in shown:
         style: dict[str, Any] = {"color": colours[name], "label": TITLES.get(name, name)}
-        style["linestyle"] = "-" if name in result.seconds else "--"
+        style["linestyle"] = "-" if name in models else "--"
         left.plot(np.arange(1, asked.future + 1), result.errors[name]["by_step"], **style)
         right.plot(result.months["month"], result.months[name], marker="o", markersize=3, **style)
     left.set(xlabel="steps ahead", ylabel="mean absolute error (kW)", title="error by steps ahead")

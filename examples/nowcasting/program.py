@@ -13,12 +13,13 @@ import fdl
 import fdl_spark
 from examples.data.winds import Winds
 from examples.nowcasting.flow import with_flow
-from examples.nowcasting.skill import METHODS, forecasts, skill, sums
+from examples.nowcasting.skill import METHODS, calibrate, forecasts, loss, skill, start, sums
 from examples.nowcasting.weather import Sky, sequences
 from fdl import optim
 from fdl.models import conv_lstm
 
 SKY = Sky()
+COLUMNS = ["frames", "next", "flow"]
 
 
 @dataclass(frozen=True)
@@ -28,25 +29,28 @@ class Recipe:
     Attributes:
       sky: of the pictures.
       layers, patch: of the ConvLSTM.
-      train, test: sequences.
+      train, tune, test: sequences: to train on, to find levels of rain, to test.
       rows: of a batch.
       rate: of Adam, in the beginning.
       epochs: how many.
     """
 
     sky: Sky = SKY
-    layers: tuple[int, ...] = (32, 32)
+    layers: tuple[int, ...] = (16, 16)
     patch: int = 4
-    train: int = 2048
+    train: int = 1024
+    tune: int = 128
     test: int = 256
     rows: int = 16
-    rate: float = 3e-3
-    epochs: int = 10
+    rate: float = 5e-3
+    epochs: int = 8
 
     @property
     def config(self) -> conv_lstm.Config:
         """Of the network."""
-        return conv_lstm.Config(self.layers, 3, self.patch, self.sky.size, self.sky.frames, self.sky.frames)
+        return conv_lstm.Config(
+            self.layers, 3, self.patch, self.sky.size, self.sky.frames, self.sky.frames, guided=True
+        )
 
 
 class Result(NamedTuple):
@@ -86,20 +90,23 @@ def nowcast(
       spark: the session.
       winds: monthly means.
       recipe: hyperparameters.
-      seed: of sequences, parameters and order; those of the test are of another one.
+      seed: of sequences, parameters and order; those to tune and to test are of others.
       partitions, shards, checkpoint, callbacks: of `fdl_spark.train`.
     """
     config, leads = recipe.config, recipe.sky.frames
-    train = sequences(spark, winds, recipe.sky, recipe.train, 2 * seed)
-    test = with_flow(sequences(spark, winds, recipe.sky, recipe.test, 2 * seed + 1)).cache()
+    counts = (recipe.train, recipe.tune, recipe.test)
+    train, tune, test = (
+        with_flow(sequences(spark, winds, recipe.sky, count, 3 * seed + n)) for n, count in enumerate(counts)
+    )
+    test = test.cache()
     steps = recipe.epochs * -(-recipe.train // recipe.rows)
     began = time.perf_counter()
     try:
         run = fdl_spark.train(
-            partial(conv_lstm.loss, config=config),
-            conv_lstm.init(fdl.random.key(seed), config),
+            partial(loss, config=config),
+            start(fdl.random.key(seed), config),
             train,
-            columns=["frames", "next"],
+            columns=COLUMNS,
             optimizer=optim.adam(optim.cosine_decay_schedule(recipe.rate, steps)),
             batch_size=recipe.rows,
             epochs=recipe.epochs,
@@ -110,11 +117,10 @@ def nowcast(
             callbacks=callbacks,
         )
         seconds = time.perf_counter() - began
-        means = fdl_spark.evaluate(
-            partial(sums, config=config), run.params, test, columns=["frames", "next", "flow"], batch_size=recipe.rows
-        )
-        rows = test.orderBy("number").limit(8).toArrow().to_pydict()
-        batch = {name: np.array(rows[name], np.float32) for name in ("frames", "next", "flow")}
+        levels = fdl.jit(partial(calibrate, config=config))(run.params, arrays(tune))
+        measured = partial(sums, config=config, levels={name: np.asarray(level) for name, level in levels.items()})
+        means = fdl_spark.evaluate(measured, run.params, test, columns=COLUMNS, batch_size=recipe.rows)
+        batch = arrays(test.orderBy("number").limit(8))
     finally:
         test.unpersist()
     wettest = int(np.argmax(np.minimum(batch["frames"][:, -1].mean((1, 2)), batch["next"][:, -1].mean((1, 2)))))
@@ -124,6 +130,12 @@ def nowcast(
     spent = sum(step["seconds"] for step in run.history.steps)
     speed = sum(step["rows"] for step in run.history.steps) / spent
     return Result(run, skill(means, leads), shown, recipe.sky.seconds / 60, seconds, speed)
+
+
+def arrays(frame: Any) -> dict[str, np.ndarray]:
+    """A few sequences, here."""
+    rows = frame.toArrow().to_pydict()
+    return {name: np.array(rows[name], np.float32) for name in COLUMNS}
 
 
 def table(result: Result) -> str:

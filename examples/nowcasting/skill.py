@@ -1,16 +1,19 @@
 """How good forecasts are by lead time: MSE, CSI and SSIM, as means of a batch that Spark puts together."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+import fdl
 import fdl.numpy as fnp
 from fdl import nn
 from fdl.models import conv_lstm
 
 THRESHOLDS = (0.2, 0.5)  # of light and of heavy rain
-METHODS = {"conv_lstm": "ConvLSTM", "flow": "optical flow", "persistence": "persistence"}
+LEVELS = np.linspace(0.02, 0.6, 30).astype(np.float32)  # above which a forecast may be said to be rain
+METHODS = {"conv_lstm": "ConvLSTM on flow", "flow": "optical flow", "persistence": "persistence"}
 
 
 def ssim(x: Any, y: Any) -> Any:
@@ -33,20 +36,70 @@ def ssim(x: Any, y: Any) -> Any:
     return fnp.mean(same / ((of_x**2 + of_y**2 + 0.01**2) * (xx + yy + 0.03**2)), axis=(1, 2, 3))
 
 
+def start(key: Any, config: conv_lstm.Config) -> Any:
+    """Parameters whose forecast is the optical flow's."""
+    params = conv_lstm.init(key, config)
+    return {**params, "out": {name: fnp.zeros_like(value) for name, value in params["out"].items()}}
+
+
+def corrected(params: Any, batch: Any, *, config: conv_lstm.Config) -> Any:
+    """What the ConvLSTM makes of the frames and of the optical flow's forecast, to which it adds."""
+    return batch["flow"] + conv_lstm.apply(params, batch["frames"], batch["flow"], config=config)
+
+
+def loss(params: Any, batch: Any, *, config: conv_lstm.Config) -> Any:
+    """The squared error, in which rain counts up to twice as much as dry places.
+
+    As in Shi et al., "Deep learning for precipitation nowcasting: a benchmark and a new model" (2017), the weight grows
+    with what fell: most pixels are dry.
+    """
+    truth = batch["next"]
+    return fnp.mean((1 + truth) * (corrected(params, batch, config=config) - truth) ** 2)
+
+
 def forecasts(params: Any, batch: Any, *, config: conv_lstm.Config) -> dict[str, Any]:
     """What each method expects, [rows, future, size, size]; "flow" is a column of the batch."""
     last = batch["frames"][:, -1:]
     return {
-        "conv_lstm": nn.sigmoid(conv_lstm.apply(params, batch["frames"], config=config)),
+        "conv_lstm": fnp.clip(corrected(params, batch, config=config), 0, 1),
         "flow": batch["flow"],
         "persistence": fnp.broadcast_to(last, batch["next"].shape),
     }
 
 
-def sums(params: Any, batch: Any, *, config: conv_lstm.Config) -> tuple[Any, dict[str, Any]]:
+def hits(forecast: Any, truth: Any, threshold: float, level: Any) -> tuple[Any, Any]:
+    """Shares of pixels by lead time: rain forecast and fallen, and rain forecast or fallen."""
+    said, seen = forecast >= fnp.reshape(level, (-1, 1, 1)), truth >= threshold
+    both, either = (fnp.mean(where, axis=(0, 2, 3), dtype="float32") for where in (said & seen, said | seen))
+    return both, either
+
+
+def calibrate(params: Any, batch: Any, *, config: conv_lstm.Config) -> dict[str, Any]:
+    """By method the levels from which on its forecasts are best said to be rain: [thresholds, future].
+
+    A forecast that is a mean is smoother than rain, the more so the farther it looks ahead: few of its pixels reach a
+    high threshold. The level with the highest CSI on sequences that are not of the test is as fair to all methods.
+    """
+    found = {}
+    for name, forecast in forecasts(params, batch, config=config).items():
+        best = []
+        for threshold in THRESHOLDS:
+            both, either = fdl.vmap(partial(hits, forecast, batch["next"], threshold))(LEVELS)
+            best.append(fnp.asarray(LEVELS)[fnp.argmax(both / fnp.maximum(either, 1e-9), axis=0)])
+        found[name] = fnp.stack(best)
+    return found
+
+
+def sums(params: Any, batch: Any, *, config: conv_lstm.Config, levels: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The ConvLSTM's squared error, and by method, measure and lead time what skill is made of.
 
     For `fdl_spark.evaluate`, whose means over all rows `skill` takes.
+
+    Args:
+      params: of the ConvLSTM.
+      batch: "frames", "next" and "flow".
+      config: of the ConvLSTM.
+      levels: as `calibrate` gives them.
     """
     truth = batch["next"]
     found: dict[str, Any] = {}
@@ -56,10 +109,9 @@ def sums(params: Any, batch: Any, *, config: conv_lstm.Config) -> tuple[Any, dic
             "mse": fnp.mean((forecast - truth) ** 2, axis=(0, 2, 3)),
             "ssim": fnp.mean(stacked.reshape(truth.shape[:2]), axis=0),
         }
-        for threshold in THRESHOLDS:
-            said, seen = forecast >= threshold, truth >= threshold
-            parts[f"hits {threshold}"] = fnp.mean(said & seen, axis=(0, 2, 3), dtype="float32")
-            parts[f"any {threshold}"] = fnp.mean(said | seen, axis=(0, 2, 3), dtype="float32")
+        for number, threshold in enumerate(THRESHOLDS):
+            both, either = hits(forecast, truth, threshold, levels[name][number])
+            parts |= {f"hits {threshold}": both, f"any {threshold}": either}
         found |= {f"{name}/{part}/{lead}": one[lead] for part, one in parts.items() for lead in range(truth.shape[1])}
     return found["conv_lstm/mse/0"], found
 

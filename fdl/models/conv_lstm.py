@@ -4,7 +4,8 @@ Source: Shi, Chen, Wang, Yeung, Wong, Woo, "Convolutional LSTM Network: A Machin
 Nowcasting", NeurIPS 2015, figure 3 and section 4.1: frames are cut into patches of 4x4 pixels, which are channels; the
 forecaster starts from the encoder's states and has no input; a 1x1 convolution reads all of its layers. Peepholes have
 one weight a channel, which is what the paper's numbers of parameters say: 7,585,296 of three layers of 128, 64 and 64
-channels, 10,042,896 of two of 128, 13,524,496 of one of 256.
+channels, 10,042,896 of two of 128, 13,524,496 of one of 256. Not in the paper: a forecaster that is guided is told a
+first guess of each next frame, such as an extrapolation by optical flow, which its first layer reads.
 
 Expected: moving MNIST, cross-entropy of a frame 3670.85 (three layers), 3733.56 (two), 3887.94 (one), summed over
 pixels (table 1).
@@ -41,6 +42,7 @@ class Config:
         size: height and width of the frames, a multiple of the patch.
         frames: how many are seen.
         future: how many are forecast.
+        guided: whether the forecaster reads a first guess of each next frame.
     """
 
     layers: tuple[int, ...] = (128, 64, 64)
@@ -49,6 +51,7 @@ class Config:
     size: int = 64
     frames: int = 10
     future: int = 10
+    guided: bool = False
 
 
 VARIANTS = {
@@ -58,20 +61,21 @@ VARIANTS = {
 }
 
 
-def inputs(config: Config = Config(), batch: int = 1) -> tuple[ShapeDtypeStruct]:
-    """The shapes and dtypes of what :func:`apply` takes after the parameters: frames.
+def inputs(config: Config = Config(), batch: int = 1) -> tuple[ShapeDtypeStruct, ...]:
+    """The shapes and dtypes of what :func:`apply` takes after the parameters: frames and, if guided, the guess.
 
     >>> inputs(batch=2)[0].shape
     (2, 10, 64, 64)
     """
-    return (ShapeDtypeStruct((batch, config.frames, config.size, config.size), fnp.float32),)
+    lengths = (config.frames, config.future)[: 1 + config.guided]
+    return tuple(ShapeDtypeStruct((batch, length, config.size, config.size), fnp.float32) for length in lengths)
 
 
 def init(key: Any, config: Config = Config()) -> Params:
     """Parameters: encoder and forecaster, lists of layers, and out, a 1x1 convolution.
 
-    A layer has wx (but for the forecaster's first), wh, b as in :func:`fdl.nn.init_conv_lstm`, and peepholes [3,
-    channels] of the input, forget and output gates, zero in the beginning.
+    A layer has wx (but for the forecaster's first, unless it is guided), wh, b as in :func:`fdl.nn.init_conv_lstm`, and
+    peepholes [3, channels] of the input, forget and output gates, zero in the beginning.
 
     Args:
         key: random key.
@@ -86,7 +90,7 @@ def init(key: Any, config: Config = Config()) -> Params:
     """
     out_key, *keys = random.split(key, 1 + 2 * len(config.layers))
     window, parts = (config.window, config.window), []
-    for inputs in (config.patch**2, 0):
+    for inputs in (config.patch**2, config.patch**2 if config.guided else 0):
         made = []
         for size in config.layers:
             layer = nn.init_conv_lstm(keys.pop(), max(inputs, 1), size, window)
@@ -100,46 +104,61 @@ def init(key: Any, config: Config = Config()) -> Params:
     return {"encoder": parts[0], "forecaster": parts[1], "out": out}
 
 
-def apply(params: Params, frames: Any, *, config: Config = Config()) -> Array:
+def apply(params: Params, frames: Any, guess: Any = None, *, config: Config = Config()) -> Array:
     """The logits of the pixels of the next frames.
 
     Args:
         params: from :func:`init`.
         frames: [batch, frames, size, size], from 0 to 1.
+        guess: [batch, future, size, size], from 0 to 1, of a configuration that is guided.
         config: what the parameters were made with.
 
     Returns:
         [batch, future, size, size]; their sigmoid is the forecast.
 
     Raises:
-        ShapeError: the frames have another shape.
+        ShapeError: the frames or the guess have another shape, or there is a guess exactly if it is not asked for.
 
     >>> params = init(random.key(0), config := Config(layers=(2,), window=3, size=8, frames=2, future=3))
     >>> apply(params, fnp.zeros((1, 2, 8, 8)), config=config).shape
     (1, 3, 8, 8)
     """
-    x = fnp.asarray(frames)
-    batch, side, patch = x.shape[0], config.size // config.patch, config.patch
-    if x.shape[1:] != (config.frames, side * patch, side * patch):
+    xs = _patches("frames", frames, config.frames, config)
+    batch, side, patch = xs.shape[1], config.size // config.patch, config.patch
+    if (guess is not None) != config.guided:
         raise ShapeError(
-            f"conv_lstm needs frames [batch, {config.frames}, size, size], where the size {config.size} is a multiple "
-            f"of the patch {patch}, got {x.type}"
+            f"conv_lstm takes a guess if its configuration is guided, which is {config.guided}, got "
+            f"{'none' if guess is None else 'one'}"
         )
-    x = x.reshape(batch, config.frames, side, patch, side, patch).transpose(1, 0, 2, 4, 3, 5)
-    xs: Any = x.reshape(config.frames, batch, side, side, patch**2)
+    ahead: Any = None if guess is None else _patches("a guess", guess, config.future, config)
+    if ahead is not None and ahead.shape[1] != batch:
+        raise ShapeError(f"conv_lstm needs as many guesses as frames, {batch}, got {ahead.shape[1]}")
     states = []
     for layer, size in zip(params["encoder"], config.layers, strict=True):
-        start = nn.conv_lstm_carry(batch, (side, side), size, fnp.result_type(x.dtype, layer["wh"].dtype))
+        start = nn.conv_lstm_carry(batch, (side, side), size, fnp.result_type(xs.dtype, layer["wh"].dtype))
         state, xs = _layer(layer, start, xs, config.frames)
         states.append(state)
-    xs, seen = None, []
+    seen = []
     for layer, state in zip(params["forecaster"], states, strict=True):
-        _, xs = _layer(layer, state, xs, config.future)
-        seen.append(xs)
+        _, ahead = _layer(layer, state, ahead, config.future)
+        seen.append(ahead)
     features = fnp.concatenate(seen, axis=-1)
     y = nn.conv(params["out"], features.reshape(config.future * batch, side, side, features.shape[-1]))
     y = y.reshape(config.future, batch, side, side, patch, patch).transpose(1, 0, 2, 4, 3, 5)
     return y.reshape(batch, config.future, config.size, config.size)
+
+
+def _patches(name: str, frames: Any, length: int, config: Config) -> Array:
+    """[batch, length, size, size] to [length, batch, side, side, patch * patch]."""
+    x = fnp.asarray(frames)
+    side, patch = config.size // config.patch, config.patch
+    if x.ndim != 4 or x.shape[1:] != (length, side * patch, side * patch):
+        raise ShapeError(
+            f"conv_lstm needs {name} [batch, {length}, size, size], where the size {config.size} is a multiple "
+            f"of the patch {patch}, got {x.type}"
+        )
+    x = x.reshape(len(x), length, side, patch, side, patch).transpose(1, 0, 2, 4, 3, 5)
+    return x.reshape(length, x.shape[1], side, side, patch**2)
 
 
 def _layer(params: Params, state: Any, xs: Any, length: int) -> tuple[Any, Array]:
@@ -167,7 +186,8 @@ def loss(params: Params, batch: Mapping[str, Any], *, config: Config = Config())
 
     Args:
         params: from :func:`init`.
-        batch: "frames" as for :func:`apply`, and "next" [batch, future, size, size], from 0 to 1.
+        batch: "frames" and, if guided, "guess" as for :func:`apply`, and "next" [batch, future, size, size], from 0
+            to 1.
         config: what the parameters were made with.
 
     Returns:
@@ -177,5 +197,5 @@ def loss(params: Params, batch: Mapping[str, Any], *, config: Config = Config())
     >>> loss(params, {"frames": fnp.zeros((1, 2, 8, 8)), "next": fnp.zeros((1, 2, 8, 8))}, config=config).shape
     ()
     """
-    logits = apply(params, batch["frames"], config=config)
+    logits = apply(params, batch["frames"], batch["guess"] if config.guided else None, config=config)
     return fnp.mean(nn.sigmoid_binary_cross_entropy(logits, batch["next"]))

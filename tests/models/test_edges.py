@@ -1,6 +1,6 @@
 """Empty batches, dtypes, and shapes that models refuse."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import ml_dtypes
@@ -81,6 +81,8 @@ def test_images_of_other_sizes_are_refused() -> None:
     frames = conv_lstm.Config(layers=(2,), window=3, patch=2, size=4, frames=3, future=2)
     with pytest.raises(ShapeError, match=r"conv_lstm needs frames \[batch, 3"):
         conv_lstm.apply(conv_lstm.init(KEY, frames), np.zeros((1, 4, 4, 4), np.float32), config=frames)
+    with pytest.raises(ShapeError, match="takes a guess if its configuration is guided, which is False, got one"):
+        conv_lstm.apply(conv_lstm.init(KEY, frames), np.zeros((1, 3, 4, 4)), np.zeros((1, 2, 4, 4)), config=frames)
     with pytest.raises(ShapeError, match="anomalies needs values"):
         anomaly_lstm.anomalies(np.zeros((2, 3)), np.zeros((2, 3)), 1)
 
@@ -92,6 +94,28 @@ def test_a_unet_has_any_widths(padded: bool, size: int, classes: int) -> None:
     images = np.zeros((1, size, size, 1), np.float32)
     found = fdl.eval_shape(lambda key: unet.apply(unet.init(key, config), images, config=config), KEY)
     assert found.shape == (1, classes, classes, 2)
+
+
+def test_a_guided_conv_lstm_reads_the_guess_of_a_frame_and_of_those_before() -> None:
+    config = conv_lstm.Config(layers=(3, 2), window=3, patch=2, size=4, frames=3, future=4, guided=True)
+    params, rng = conv_lstm.init(KEY, config), np.random.default_rng(0)
+    batch = {
+        "frames": rng.random((2, 3, 4, 4)),
+        "guess": rng.random((2, 4, 4, 4)),
+        "next": rng.random((2, 4, 4, 4)),
+    }
+    other = batch["guess"].copy()
+    other[:, 2] += 1
+    forecast = fdl.jit(partial(conv_lstm.apply, config=config))
+    one, two = (np.asarray(forecast(params, batch["frames"], guess)) for guess in (batch["guess"], other))
+    assert (one[:, :2] == two[:, :2]).all() and (one[:, 2:] != two[:, 2:]).all((0, 2, 3)).all()
+    assert [spec.shape for spec in conv_lstm.inputs(config, 2)] == [(2, 3, 4, 4), (2, 4, 4, 4)]
+    entropy = np.logaddexp(0, one) - batch["next"] * one
+    assert float(conv_lstm.loss(params, batch, config=config)) == pytest.approx(entropy.mean(), rel=1e-5)
+    with pytest.raises(ShapeError, match=r"conv_lstm needs a guess \[batch, 4"):
+        conv_lstm.apply(params, batch["frames"], batch["frames"], config=config)
+    with pytest.raises(ShapeError, match="as many guesses as frames, 2, got 1"):
+        conv_lstm.apply(params, batch["frames"], other[:1], config=config)
 
 
 def test_a_conv_lstm_takes_parameters_and_frames_of_two_dtypes() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from examples.forecasting.methods import calendar, filled, naive
-from examples.forecasting.program import RECIPES, forecast, plot, table
+from examples.forecasting.methods import Sizes, calendar, filled, naive, standardised
+from examples.forecasting.program import RECIPES, Recipe, forecast, plot, table
 from examples.forecasting.series import Split, Steps, parts, statistics, steps, windows
 
 SHORT = Steps(seconds=21_600, past=8, future=4, seasons=(4,), measured=2)  # quarters of days
@@ -46,15 +46,28 @@ def test_naive_forecasts_are_those_of_a_season_before() -> None:
     assert np.asarray(found["naive_4"])[0].tolist() == [8, 9, 10, 11, 8, 9]
     assert np.asarray(found["naive_12"])[1].tolist() == [12, 13, 14, 15, 16, 17]
     assert np.asarray(found["mean_4"])[0].tolist() == [4, 5, 6, 7, 4, 5]
+    assert np.asarray(found["expected"])[0].tolist() == [2.75, 3.25, 3.75, 4.25, 4.75, 5.25]  # halfway to 5.5
+
+
+def test_models_see_a_series_without_its_level() -> None:
+    rng = np.random.default_rng(1)
+    value = rng.normal(size=(3, 12)).astype(np.float32)
+    asked = Steps(1, past=12, future=2, seasons=(4,), measured=1)
+    low, high = (
+        np.asarray(standardised({"value_past": v, "measured_past": np.ones_like(v)}, asked, {"deviation": 2.0}))
+        for v in (value, value + 5)
+    )
+    assert np.abs(high - low).max() < 1e-5
+    assert low == pytest.approx((value - value[:, -4:].mean(1, keepdims=True)) / 2, abs=1e-6)
 
 
 def test_the_calendar_has_the_period_of_day_and_week() -> None:
     hours = np.arange(400_000, 400_000 + 2 * 168, dtype=np.int32)
-    found = np.asarray(calendar(hours, RECIPES["hourly"]))
+    found = np.asarray(calendar(hours, RECIPES["hourly"].asked))
     angle = 2 * np.pi * (hours % 24) / 24
     assert np.abs(found[:, 0] - np.sin(angle)).max() < 1e-5 and np.abs(found[:, 1] - np.cos(angle)).max() < 1e-5
     assert np.abs(found[:168, :4] - found[168:, :4]).max() < 1e-5
-    assert calendar(hours, RECIPES["daily"]).shape[-1] == 4
+    assert calendar(hours, RECIPES["daily"].asked).shape[-1] == 4
 
 
 def test_steps_windows_and_errors_of_a_run(spark, tmp_path: Path) -> None:
@@ -64,7 +77,8 @@ def test_steps_windows_and_errors_of_a_run(spark, tmp_path: Path) -> None:
     assert [row[0] for row in rows if not row[2]] == [30, 31, 100]
     assert all(value == 0 for _, value, there in rows if not there)
     assert rows[40][1] == pytest.approx(4 * 0 + 1 + 40 % 4 + 3.0 * (40 % 4 == 2) + 0.25)  # the mean of the two left
-    trained, validated, tested = (part.collect() for part in parts(windows(series, SHORT), SHORT, SPLIT))
+    cut = windows(series, SHORT).cache()
+    trained, validated, tested = (part.select("step").collect() for part in parts(cut, SHORT, SPLIT))
     ends = [SHORT.of(SPLIT.train), SHORT.of(SPLIT.validation)]
     assert [row["step"] for row in trained] == list(range(8, ends[0] - 3))
     assert [row["step"] for row in validated] == list(range(ends[0], ends[1] - 3))
@@ -75,8 +89,8 @@ def test_steps_windows_and_errors_of_a_run(spark, tmp_path: Path) -> None:
     assert known["mean"] == pytest.approx(np.nanmean(value)) and known["deviation"] == pytest.approx(np.nanstd(value))
     assert known["naive"] == pytest.approx(np.nanmean(np.abs(value[4:] - value[:-4])))
 
-    alone = {"partitions": 1, "shards": 2}
-    result = forecast(spark, minutes(), SHORT, column="power", split=SPLIT, epochs=3, rate=3e-3, rows=32, **alone)
+    recipe = Recipe(SHORT, Sizes(2, 16, 4), epochs=3, rate=3e-3, rows=64)
+    result = forecast(spark, minutes(), recipe, column="power", split=SPLIT, partitions=1, shards=2)
     errors = result.errors
     assert errors["naive_4"]["mase"] == pytest.approx(1, rel=0.15)  # the two patterns alternate in the test, too
     validated = {

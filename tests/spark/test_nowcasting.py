@@ -9,7 +9,7 @@ import fdl
 from examples.data.winds import Winds
 from examples.nowcasting.flow import extrapolate, motion
 from examples.nowcasting.program import Recipe, animate, nowcast, plot, table
-from examples.nowcasting.skill import METHODS, skill, ssim, sums
+from examples.nowcasting.skill import LEVELS, METHODS, calibrate, corrected, skill, ssim, start, sums
 from examples.nowcasting.weather import Sky, nested, noise, sequence, wind_at
 from fdl.models import conv_lstm
 
@@ -78,17 +78,40 @@ def test_ssim_is_the_formula_in_float64() -> None:
     assert np.asarray(ssim(x.astype(np.float32), x.astype(np.float32))) == pytest.approx(1, abs=1e-6)
 
 
-def test_skill_is_that_of_all_pixels() -> None:
+def random_batch() -> tuple[conv_lstm.Config, dict[str, np.ndarray]]:
     rng = np.random.default_rng(4)
-    config = conv_lstm.Config((2,), 3, 4, 12, 3, 3)
-    params = conv_lstm.init(fdl.random.key(0), config)
-    batch = {name: rng.random((4, 3, 12, 12)).astype(np.float32) for name in ("frames", "next", "flow")}
-    _, means = sums(params, batch, config=config)
+    config = conv_lstm.Config((2,), 3, 4, 12, 3, 3, guided=True)
+    return config, {name: rng.random((4, 3, 12, 12)).astype(np.float32) for name in ("frames", "next", "flow")}
+
+
+def test_skill_is_that_of_all_pixels() -> None:
+    config, batch = random_batch()
+    params = start(fdl.random.key(0), config)
+    levels = {name: np.full((2, 3), 0.3, np.float32) for name in METHODS}
+    _, means = sums(params, batch, config=config, levels=levels)
     found = skill({name: float(value) for name, value in means.items()}, 3)
     assert found["flow"]["MSE"] == pytest.approx(((batch["flow"] - batch["next"]) ** 2).mean((0, 2, 3)), rel=1e-5)
-    said, seen = batch["frames"][:, -1:] >= 0.5, batch["next"] >= 0.5
+    said, seen = batch["frames"][:, -1:] >= 0.3, batch["next"] >= 0.5
     csi = (said & seen).sum((0, 2, 3)) / (said | seen).sum((0, 2, 3))
     assert found["persistence"]["CSI of 0.5"] == pytest.approx(csi, rel=1e-5)
+
+
+def test_an_untrained_network_forecasts_as_optical_flow_does() -> None:
+    config, batch = random_batch()
+    assert (np.asarray(corrected(start(fdl.random.key(0), config), batch, config=config)) == batch["flow"]).all()
+
+
+def test_levels_of_rain_are_the_best_ones() -> None:
+    config, batch = random_batch()
+    batch["flow"] = 0.5 * batch["next"] ** 2  # in the order of the truth: 0.5 becomes 0.125, and 0.2 becomes 0.02
+    found = calibrate(start(fdl.random.key(0), config), batch, config=config)
+    for row, level in zip(np.asarray(found["flow"]), (0.02, 0.125), strict=True):
+        assert np.abs(row - level).max() < np.diff(LEVELS)[0]
+    said = batch["frames"][:, -1:, None] >= LEVELS[:, None, None]
+    seen = batch["next"][:, :, None] >= 0.5
+    csi = (said & seen).sum((0, 3, 4)) / (said | seen).sum((0, 3, 4))
+    chosen = np.searchsorted(LEVELS, np.asarray(found["persistence"])[1])
+    assert np.take_along_axis(csi, chosen[:, None], 1)[:, 0] == pytest.approx(csi.max(1), rel=1e-6)
 
 
 def test_nested_lists_hold_the_array() -> None:
@@ -97,7 +120,7 @@ def test_nested_lists_hold_the_array() -> None:
 
 
 def test_a_run_compares_the_methods(spark, tmp_path: Path) -> None:
-    recipe = Recipe(sky=SKY, layers=(4,), train=24, test=8, rows=8, rate=0.02, epochs=2)
+    recipe = Recipe(sky=SKY, layers=(4,), train=24, tune=4, test=8, rows=8, rate=0.02, epochs=2)
     result = nowcast(spark, winds(6, 3), recipe, partitions=1, shards=2)
     losses = [step["loss"] for step in result.run.history.steps]
     assert losses[-1] < losses[0]
