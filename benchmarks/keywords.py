@@ -1,6 +1,8 @@
 """Keyword spotting: the small depthwise separable network on 49x10 features of speech, batch 100, Adam.
 
-Zhang et al., "Hello Edge: Keyword Spotting on Microcontrollers", 2017, DS-CNN-S.
+Zhang et al., "Hello Edge: Keyword Spotting on Microcontrollers", 2017, DS-CNN-S. It is not `fdl.models.ds_cnn`, whose
+"SAME" windows have an odd zero behind, which PyTorch's convolutions cannot pad, and whose norms keep statistics: JAX
+and PyTorch must run the same. `benchmarks.speech` measures that model.
 """
 
 from types import ModuleType

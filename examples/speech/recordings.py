@@ -23,6 +23,7 @@ SCHEMA = pa.schema(
         ("sound", pa.binary()),
     ]
 )
+FREE = "Free Spoken Digits"
 #: Allison reads English and Spanish.
 SPEAKERS = {"en": "Allison", "es": "Allison", "fr": "June", "it": "Carlo", "ru": "Ivrvoice"}
 
@@ -63,7 +64,7 @@ def humans() -> dict[str, pa.Table]:
     """Recordings of humans by the set that they are of; a set that cannot be had is left out with a warning."""
     found = {"Asterisk, digits": tabled(_prompts(digits=True)), "Asterisk, other words": tabled(_prompts(digits=False))}
     try:
-        found["Free Spoken Digits"] = tabled(_free())
+        found[FREE] = tabled(_free())
     except DataError as error:
         print(f"without the free spoken digits: {error}", file=sys.stderr)
     return found
