@@ -44,7 +44,7 @@ if find_spec("pyspark") is not None:
     from fdl_spark.training.wandb import WandB
 
 if TYPE_CHECKING:
-    from fdl_spark.ml import Classifier, Estimator, Regressor
+    from fdl_spark.ml import Classifier, Estimator, Evaluator, Regressor
 
 __all__ = [
     "ArgumentError",
@@ -57,6 +57,7 @@ __all__ = [
     "DataError",
     "EarlyStopping",
     "Estimator",
+    "Evaluator",
     "Every",
     "History",
     "JavaNotFoundError",
@@ -91,7 +92,7 @@ SUBPACKAGES = ("features", "metrics", "ml", "searching")  # which are imported w
 
 
 #: Public names of subpackages, which are imported when they are used first: Spark ML is slow to import.
-LATER = {"Classifier": "ml", "Estimator": "ml", "Regressor": "ml"}
+LATER = {"Classifier": "ml", "Estimator": "ml", "Evaluator": "ml", "Regressor": "ml"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fdl_spark.ml.classifier import Classifier, ClassifierModel
     from fdl_spark.ml.estimator import Estimator, EstimatorModel
+    from fdl_spark.ml.evaluator import Evaluator
     from fdl_spark.ml.loading import load
     from fdl_spark.ml.regressor import Regressor, RegressorModel
 
@@ -20,6 +21,7 @@ __all__ = [
     "ClassifierModel",
     "Estimator",
     "EstimatorModel",
+    "Evaluator",
     "Regressor",
     "RegressorModel",
     "load",

@@ -11,12 +11,14 @@ from pyspark.sql import DataFrame
 
 from fdl_spark.data.encoder import Encoder
 from fdl_spark.errors import ArgumentError, ColumnError, DataError
+from fdl_spark.metrics.metric import Metric
+from fdl_spark.ml.evaluator import of_validation
 from fdl_spark.ml.fitted import Fit, Fitted, Output
 from fdl_spark.ml.fitting import Fitting
 from fdl_spark.ml.inputs import row_types, with_columns
 from fdl_spark.ml.objective import accuracy, cross_entropy, objective
 from fdl_spark.ml.rows import check_apart, column_of, declared_classes, survey
-from fdl_spark.ml.scores import class_scores
+from fdl_spark.ml.scores import class_scores, probabilities
 
 
 class Classifier(Fitting, ProbabilisticClassifier):
@@ -33,6 +35,10 @@ class Classifier(Fitting, ProbabilisticClassifier):
         several columns a dict), or the params themselves.
       loss: (logits, labels) -> losses (rows,); by default the cross entropy of the softmax, or of the sigmoid.
       features: fitted encoders of `fdl_spark.features`, for raw columns.
+      metrics: taken on the validation (`validationIndicatorCol`) beside loss and accuracy, by name: functions
+        (scores, label) -> metric, such as `fdl_spark.metrics.pr_auc`. The scores are the probabilities: of two classes
+        (rows,), those of class 1, else (rows, classes). `options={"best": fdl_spark.Best("pr_auc", mode="max")}` keeps
+        the parameters of the best epoch.
       options: further arguments of `fdl_spark.train`, by name.
       **values: Params by name; `explainParams()` lists them.
 
@@ -65,11 +71,15 @@ class Classifier(Fitting, ProbabilisticClassifier):
         *,
         loss: Callable[[Any, Any], Any] | None = None,
         features: Encoder | None = None,
+        metrics: Mapping[str, Callable[..., Metric]] | None = None,
         options: Mapping[str, Any] | None = None,
         **values: Any,
     ):
         super().__init__()
         self._begin({"apply": apply, "init": init, "loss": loss or cross_entropy}, features, options, values)
+        self.metrics = dict(metrics or {})
+        if "accuracy" in self.metrics or "loss" in self.metrics:
+            raise ArgumentError("metrics: the validation has a loss and an accuracy of its own; choose other names")
 
     def setNumClasses(self, value: int) -> "Classifier":
         """Set the number of classes."""
@@ -101,7 +111,8 @@ class Classifier(Fitting, ProbabilisticClassifier):
             chosen,
             inputs,
             list(others),
-            {"accuracy": accuracy(apply, inputs, label)},
+            {"accuracy": accuracy(apply, inputs, label)}
+            | of_validation(self.metrics, partial(probabilities, apply, inputs), label),
         )
         fit = Fit(apply, params, inputs, types, output, history, {"numClasses": classes})
         return self._copyValues(ClassifierModel(fit)._resetUid(self.uid))

@@ -32,6 +32,19 @@ def plain_numbers(apply: Callable[[Any, Any], Any], inputs: Inputs, params: Any,
     return joined([found], found.shape[0])
 
 
+def of_class_1(scores: Any) -> Any:
+    """Scores (rows, 2) or (rows, 1) as those of class 1, (rows,); others as they are."""
+    return scores[:, -1] if scores.ndim == 2 and scores.shape[1] <= 2 else scores
+
+
+def probabilities(apply: Callable[[Any, Any], Any], inputs: Inputs, params: Any, batch: Any) -> Any:
+    """The probability of class 1, (rows,), or those of more classes, (rows, classes)."""
+    logits = apply(params, inputs.of(batch))
+    if logits.ndim == 1 or logits.shape[1] == 1:
+        return nn.sigmoid(logits.reshape(-1))
+    return of_class_1(nn.softmax(logits, axis=1))
+
+
 def class_scores(
     apply: Callable[[Any, Any], Any], inputs: Inputs, thresholds: tuple[float, ...] | None, params: Any, batch: Any
 ) -> Any:
