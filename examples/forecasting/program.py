@@ -177,7 +177,7 @@ TITLES = {
     "naive_7": "as a week ago",
     "mean_24": "mean of 7 days",
     "mean_7": "mean of 8 weeks",
-    "expected": "half a week ago",
+    "expected": "halfway to the mean",
     "linear": "linear",
     "nbeats": "N-BEATS",
     "tcn": "TCN",
