@@ -5,6 +5,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,35 +44,39 @@ def measure(work: Work, names: list[str], rounds: int, seconds: float, warm: flo
     """
     results: dict[str, dict[str, Any]] = {}
     sides: dict[str, Side] = {}
+
+    @contextmanager
+    def attempt(name: str) -> Iterator[None]:
+        """Leave a side out that does not answer, as PyTorch's ranks may fall over at any time."""
+        try:
+            yield
+        except Closed as closed:
+            results[name] = {"left out": str(closed)}
+            if name in sides:
+                sides.pop(name).close()
+
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         data.mkdir()
         prepare(work, data)
         try:
             for name in names:
-                try:
+                with attempt(name):
                     sides[name] = start(name, data, folder)
                     started = time.perf_counter()
                     answer = sides[name].ask({"block": CHECKED}, LONGEST)
                     results[name] = {"first": time.perf_counter() - started, "losses": answer["losses"]}
                     check(work, results, name)
-                except Closed as closed:
-                    results[name] = {"left out": str(closed)}
-                    if name in sides:
-                        sides.pop(name).close()
             counts: dict[str, int] = {}
+            for name in list(sides):
+                with attempt(name):
+                    counts[name] = warmed(sides[name], seconds, warm)
             taken: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
-            for turn in range(-1, rounds):
-                for name, side in list(sides.items()):
+            for _ in range(rounds):
+                for name in list(sides):
                     time.sleep(0.05)  # what the side before has running in the background ends
-                    try:
-                        if turn < 0:
-                            counts[name] = warmed(side, seconds, warm)
-                        else:
-                            taken[name].append(side.ask({"block": counts[name]}, LONGEST))
-                    except Closed as closed:  # PyTorch's ranks may fall over in the middle
-                        results[name] = {"left out": str(closed)}
-                        sides.pop(name).close()
+                    with attempt(name):
+                        taken[name].append(sides[name].ask({"block": counts[name]}, LONGEST))
             for name, side in sides.items():
                 blocks = [found["seconds"] / counts[name] for found in taken[name]]
                 with side.watched() as peak:

@@ -21,9 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.checkpoint:
         options.error("--checkpoint is a folder of one run, and here are several")
     spark = fdl_spark.session(given.master, "fraud")
+    known = payments.card_fraud()
     result = detect(
         spark,
-        payments.card_fraud(),
+        known,
         by=given.split,
         epochs=given.epochs,
         trees=given.trees,
@@ -38,9 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{table(result)}\n{given.plot}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.model or f"{temporary}/pipeline"
-        alarms, found = through_a_stream(
-            spark, result, payments.card_fraud(), given.split, given.seed, folder, temporary
-        )
+        alarms, found = through_a_stream(spark, result, known, given.split, given.seed, folder, temporary)
         print(f"the saved pipeline, on the test as a stream of files: {alarms} alarms, {found} of them frauds")
 
 

@@ -73,11 +73,10 @@ def detect(
     from pyspark.ml import Pipeline
     from pyspark.sql import functions as F
 
-    parts = payments(spark, table, by, seed).withColumn("held_out", F.col("part") == VALIDATION)
-    parts = parts.where(F.col("part") != TEST).cache()
-    others = payments(spark, table, by, seed)
+    every = payments(spark, table, by, seed)
+    parts = every.withColumn("held_out", F.col("part") == VALIDATION).where(F.col("part") != TEST).cache()
     train = parts.where(F.col("part") == TRAIN)
-    held = {number: others.where(F.col("part") == number).cache() for number in (VALIDATION, TEST)}
+    held = {number: every.where(F.col("part") == number).cache() for number in (VALIDATION, TEST)}
     where = {name: value for name, value in (("partitions", partitions), ("shards", shards)) if value is not None}
     models, seconds = {}, {}
     scaled = Pipeline(stages=features()).fit(train)

@@ -51,30 +51,43 @@ def of_each_element(
 
 
 def of_one_step(
-    step: Callable[..., Sequence[Any]], scalars: Sequence[Any], elements: Sequence[np.dtype]
-) -> tuple[Program, list[Any]]:
+    step: Callable[..., tuple[Sequence[Any], Sequence[Any]]], scalars: Sequence[Any], elements: Sequence[np.dtype]
+) -> tuple[Program, list[Any], list[Any]]:
     """A step in two parts: what is computed from its scalars alone, and the rest.
 
     Args:
-        step: from the scalars and one element of every table to the new elements.
+        step: from the scalars and one element of every table to the new elements, and to the new scalars.
         scalars: arrays ().
         elements: dtypes of the tables.
 
     Returns:
-        The Program from elements and numbers to the new elements; and these numbers, each ().
+        The Program from elements and numbers to the new elements; these numbers, each (); and the new scalars.
+
+    Raises:
+        ValueError: a new scalar is computed from elements.
     """
-    of_scalars, body, _, captured = _halves(step, scalars, elements)
-    return body, apply_program(of_scalars, [*captured, *map(lift, scalars)])
+    of_scalars, body, _, captured = _halves(
+        lambda *xs: [x for part in step(*xs) for x in part], scalars, elements, True
+    )
+    found = apply_program(of_scalars, [*captured, *map(lift, scalars)])
+    return body, found[len(scalars) :], found[: len(scalars)]
 
 
 def _halves(
-    step: Callable[..., Sequence[Any]], scalars: Sequence[Any], elements: Sequence[np.dtype]
+    step: Callable[..., Sequence[Any]],
+    scalars: Sequence[Any],
+    elements: Sequence[np.dtype],
+    gives_scalars: bool = False,
 ) -> tuple[Program, Program, tuple[TensorType, ...], list[Any]]:
-    """The Program from what `step` captures and scalars to numbers; the Program from elements and these numbers to the
-    step's results; the types of the numbers; and what is captured."""
+    """The Program from what `step` captures and scalars to numbers, behind the new scalars if these are the last that
+    it gives; the Program from elements and these numbers to its other results; the types of the numbers; and what is
+    captured."""
     types = [TensorType((), d) for d in (*(s.dtype for s in scalars), *elements)]
     program, captured = trace_program(step, types)
-    known = len(captured) + len(scalars)
+    known, last = len(captured) + len(scalars), len(scalars) if gives_scalars else 0
     unknown = tuple(n >= known for n in range(len(program.inputs)))
-    of_scalars, body, _, numbers = partial_eval_program(program, unknown, (True,) * len(program.outputs))
+    wanted = tuple(n < len(program.outputs) - last for n in range(len(program.outputs)))
+    of_scalars, body, found, numbers = partial_eval_program(program, unknown, wanted)
+    if found != wanted:
+        raise ValueError("by_rows needs an optimizer whose scalars do not depend on the gradients of single rows")
     return of_scalars, body, numbers, captured

@@ -101,7 +101,9 @@ def by_rows(
             TableState(optimizer.init(t), None if lazy else fnp.zeros(fnp.shape(t)[0], int32)) for t in chosen
         )
         history = (
-            () if lazy or not states else [fnp.zeros(MOST_MISSED, s.dtype) for s in _numbers(states[0], chosen[0])]
+            ()
+            if lazy or not states
+            else [fnp.zeros(MOST_MISSED, s.dtype) for s in _Inner(states[0], fnp.shape(chosen[0])).scalars]
         )
         return ByRowsState(fnp.zeros((), int32), optimizer.init(rest), states, tuple(history))
 
@@ -117,7 +119,7 @@ def by_rows(
         history = state.history
         if history:
             place = state.count % MOST_MISSED
-            before = _numbers(state.tables[0], gradients[0])
+            before = _Inner(state.tables[0], fnp.shape(gradients[0])).scalars
             history = tuple(h.at[place].set(b) for h, b in zip(history, before, strict=True))
         following = ByRowsState(increment(state.count), dense, tuple(s for _, s in pairs), history)
         return apart.together(updates, made, [u for u, _ in pairs]), following
@@ -284,9 +286,37 @@ def _is_row_wise(leaf: Any, shape: tuple[int, ...]) -> bool:
     return False
 
 
-def _numbers(state: TableState, table: Any) -> list[Any]:
-    """The scalars in the state of a table, which are the same for all."""
-    return [s for s in tree.leaves(state.inner_state) if not _is_row_wise(s, tuple(fnp.shape(table)))]
+class _Inner:
+    """The state of the inner optimizer for a table: what has a part for each row, and scalars, alike for all tables."""
+
+    def __init__(self, state: TableState, shape: tuple[int, ...]) -> None:
+        leaves, self.structure = tree.flatten(state.inner_state)
+        self.row_wise = [_is_row_wise(leaf, shape) for leaf in leaves]
+        self.tables, self.scalars = self.apart(leaves)
+
+    def apart(self, leaves: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """What has a part for each row, and scalars, of leaves as those of the state."""
+        pairs = list(zip(leaves, self.row_wise, strict=True))
+        return [x for x, r in pairs if r], [x for x, r in pairs if not r]
+
+    def together(self, tables: Sequence[Any], scalars: Sequence[Any]) -> Any:
+        """The opposite: a state."""
+        rest, others = iter(tables), iter(scalars)
+        return tree.unflatten(self.structure, [next(rest if r else others) for r in self.row_wise])
+
+    def step(
+        self,
+        optimizer: GradientTransformation,
+        gradient: Any,
+        param: Any,
+        tables: Sequence[Any],
+        scalars: Sequence[Any],
+    ) -> tuple[Any, list[Any], list[Any]]:
+        """Updates, tables and scalars after a step, in the dtypes that the state has."""
+        updates, state = optimizer.update(gradient, self.together(tables, scalars), param)
+        after = zip(self.apart(tree.leaves(state)), (self.tables, self.scalars), strict=True)
+        found = [[x.astype(old.dtype) for x, old in zip(new, olds, strict=True)] for new, olds in after]
+        return updates, found[0], found[1]
 
 
 def _update_table(
@@ -298,26 +328,22 @@ def _update_table(
         if state.seen is None:
             return made, TableState(inner, None)
         return _only_current(made, state.seen == count), TableState(inner, fnp.full_like(state.seen, increment(count)))
-    found, (leaves, structure) = gradient.combined(), tree.flatten(state.inner_state)
-    row_wise = [_is_row_wise(leaf, gradient.shape) for leaf in leaves]
+    found, before = gradient.combined(), _Inner(state, gradient.shape)
     current: list[Any] = []
     if state.seen is not None:
         needs_params("by_rows", param)
         current = [read_rows(state.seen, found.rows) == count]
-    tables = [x for x, r in zip(leaves, row_wise, strict=True) if r]
-    if not tables:
+    if before.tables:
+        body, numbers, scalars, reads_param = _step_with_gradient(optimizer, before, found.dtype, param, bool(current))
+        arrays = [found.values, *([read_rows(param, found.rows)] if reads_param else [])]
+        *tables, made = UpdateRows(body, len(before.tables), len(arrays))(
+            found.rows, *current, *numbers, *arrays, *before.tables
+        )
+        inner = before.together(tables, scalars)
+    else:
         part = None if param is None else read_rows(param, found.rows)
         made, inner = optimizer.update(found.values, state.inner_state, part)
         made = _only_current(made, current[0]) if current else made
-        return Rows(found.rows, made, gradient.shape, True), TableState(inner, _seen(state.seen, found.rows, count))
-    types = found.dtype, None if param is None else param.dtype
-    step = _StepWithGradient(optimizer, leaves, structure, row_wise, *types, exact=state.seen is not None)
-    arrays = [found.values, *([read_rows(param, found.rows)] if step.reads_param else [])]
-    *tables, made = UpdateRows(step.body, len(tables), len(arrays))(
-        found.rows, *current, *step.numbers, *arrays, *tables
-    )
-    rest, following = iter(tables), iter(step.scalars)
-    inner = tree.unflatten(structure, [next(rest if r else following) for r in row_wise])
     return Rows(found.rows, made, gradient.shape, True), TableState(inner, _seen(state.seen, found.rows, count))
 
 
@@ -338,80 +364,53 @@ def _catch_up_table(
 ) -> tuple[Any, TableState]:
     """A table and its state once rows, and the part of the table whose turn it is, are up to date."""
     param = fnp.asarray(param)
-    leaves, structure = tree.flatten(state.inner_state)
-    row_wise = [_is_row_wise(leaf, param.shape) for leaf in leaves]
-    tables = [x for x, r in zip(leaves, row_wise, strict=True) if r] + [param]
-    body, numbers = _step_without_gradient(optimizer, leaves, structure, row_wise, param.dtype, whole.history)
+    before = _Inner(state, param.shape)
+    body, numbers = _step_without_gradient(optimizer, before, param.dtype, whole.history)
     size = -(-param.shape[0] // MOST_MISSED)
     if ids is None:
         rows = fnp.arange(param.shape[0], dtype=int32)
     else:
         rows = fnp.concatenate([ids, whole.count % MOST_MISSED * size + fnp.arange(size, dtype=int32)])
-    seen, *tables = Replay(body, len(tables))(rows, state.seen, whole.count, *numbers, *tables)
-    rest = iter(tables)
-    inner = tree.unflatten(structure, [next(rest) if r else x for x, r in zip(leaves, row_wise, strict=True)])
-    return next(rest), TableState(inner, seen)
+    tables = [*before.tables, param]
+    seen, *tables, param = Replay(body, len(tables))(rows, state.seen, whole.count, *numbers, *tables)
+    return param, TableState(before.together(tables, before.scalars), seen)
 
 
-class _StepWithGradient:
-    """What a step does to one element of each row-wise state, as a Program that also takes the gradient, the parameter,
-    whether the row is up to date, and numbers; these numbers; and the scalars of the state after the step."""
+def _step_with_gradient(
+    optimizer: GradientTransformation, before: _Inner, dtype: np.dtype, param: Any, exact: bool
+) -> tuple[Program, list[Any], list[Any], bool]:
+    """What a step does to one element of each row-wise state, as a Program that also takes the gradient, the parameter
+    if it is read, whether the row is up to date, and numbers; these numbers; the scalars after the step; and whether
+    the parameter is read."""
+    tables, scalars = len(before.tables), len(before.scalars)
 
-    def __init__(
-        self, optimizer: GradientTransformation, leaves: Sequence[Any], structure: Any, row_wise: Sequence[bool],
-        gradient: np.dtype, param: np.dtype | None, exact: bool,
-    ) -> None:  # fmt: skip
-        tables, scalars = (
-            [x for x, r in zip(leaves, row_wise, strict=True) if r == wanted] for wanted in (True, False)
-        )
+    def step(*values: Any) -> tuple[list[Any], list[Any]]:
+        numbers, elements, more = values[:scalars], values[scalars : scalars + tables], iter(values[scalars + tables :])
+        gradient, of_param = next(more), None if param is None else next(more)
+        updates, states, following = before.step(optimizer, gradient, of_param, elements, numbers)
+        if exact:
+            updates = fnp.where(next(more), updates, np.nan)
+        return [*states, updates], following
 
-        def after(gradient: Any, param: Any, elements: Sequence[Any], numbers: Sequence[Any]) -> tuple[Any, Any]:
-            rest, of_all = iter(elements), iter(numbers)
-            state = tree.unflatten(structure, [next(rest if r else of_all) for r in row_wise])
-            updates, state = optimizer.update(gradient, state, param)
-            return updates, [x.astype(old.dtype) for x, old in zip(tree.leaves(state), leaves, strict=True)]
-
-        def step(*values: Any) -> list[Any]:
-            numbers, (*elements, of_loss) = values[: len(scalars)], values[len(scalars) :][: len(tables) + 1]
-            more = iter(values[len(scalars) + len(tables) + 1 :])
-            updates, state = after(of_loss, None if param is None else next(more), elements, numbers)
-            if exact:
-                updates = fnp.where(next(more), updates, np.nan)
-            return [*(x for x, r in zip(state, row_wise, strict=True) if r), updates]
-
-        elements = [
-            *(x.dtype for x in tables),
-            gradient,
-            *([] if param is None else [param]),
-            *([np.dtype(bool)] if exact else []),
-        ]
-        body, self.numbers = of_one_step(step, scalars, elements)
-        self.body = eliminate_dead(body)
-        place = len(tables) + 1
-        self.reads_param = param is not None and bool(uses(self.body.equations).get(self.body.inputs[place]))
-        if param is not None and not self.reads_param:
-            inputs = self.body.inputs[:place] + self.body.inputs[place + 1 :]
-            self.body = Program(inputs, self.body.equations, self.body.outputs, self.body.constants)
-        zeros = [fnp.zeros((), x.dtype) for x in tables]
-        none = None if param is None else fnp.zeros((), param)
-        made = after(fnp.zeros((), gradient), none, zeros, scalars)[1]
-        self.scalars = [x for x, r in zip(made, row_wise, strict=True) if not r]
+    others = [dtype, *([] if param is None else [param.dtype]), *([np.dtype(bool)] if exact else [])]
+    body, numbers, following = of_one_step(step, before.scalars, [*(x.dtype for x in before.tables), *others])
+    body, place = eliminate_dead(body), tables + 1
+    reads_param = param is not None and body.inputs[place] in uses(body.equations)
+    if param is not None and not reads_param:
+        inputs = body.inputs[:place] + body.inputs[place + 1 :]
+        body = Program(inputs, body.equations, body.outputs, body.constants)
+    return body, numbers, following, reads_param
 
 
 def _step_without_gradient(
-    optimizer: GradientTransformation, leaves: Sequence[Any], structure: Any, row_wise: Sequence[bool], dtype: Any,
-    history: Sequence[Any],
-) -> tuple[Any, list[Any]]:  # fmt: skip
+    optimizer: GradientTransformation, before: _Inner, dtype: np.dtype, history: Sequence[Any]
+) -> tuple[Any, list[Any]]:
     """What a step does to one element of each row-wise state and of the table, as a Program that also takes numbers;
     and these numbers for each of the last steps."""
 
     def step(*values: Any) -> list[Any]:
-        numbers, elements = iter(values[: len(history)]), iter(values[len(history) :])
-        state = tree.unflatten(structure, [next(elements if r else numbers) for r in row_wise])
-        param = next(elements)
-        updates, state = optimizer.update(fnp.zeros((), dtype), state, param)
-        after = [x.astype(old.dtype) for x, old, r in zip(tree.leaves(state), leaves, row_wise, strict=True) if r]
-        return [*after, apply_updates(param, updates)]
+        numbers, (*elements, param) = values[: len(history)], values[len(history) :]
+        updates, states, _ = before.step(optimizer, fnp.zeros((), dtype), param, elements, numbers)
+        return [*states, apply_updates(param, updates)]
 
-    elements = [x.dtype for x, r in zip(leaves, row_wise, strict=True) if r]
-    return of_each_element(step, history, [*elements, np.dtype(dtype)], MOST_MISSED)
+    return of_each_element(step, history, [*(x.dtype for x in before.tables), dtype], MOST_MISSED)

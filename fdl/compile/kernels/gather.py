@@ -1,6 +1,6 @@
 """Gather and scatter: windows whose places come from index vectors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +12,9 @@ from fdl.compile.ir.affine import strides
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.copies import COMBINE, copy_operand, copy_window
 from fdl.compile.kernels.kernel import call_divided
-from fdl.compile.kernels.lookup import Lookup, dot
-from fdl.compile.kernels.moves import SliceLowering, UpdateLowering, start_of
+from fdl.compile.kernels.lookup import Lookup
+from fdl.compile.kernels.moves import SliceLowering, UpdateLowering
+from fdl.compile.kernels.places import dot, located, nested
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import host_target
 from fdl.compile.llvm.values import Value, transport_dtype
@@ -79,7 +80,7 @@ class GatherLowering(SliceLowering[Gather]):
                     with otherwise:
                         copy_window(build, within, sizes, dtype, filler, target)
 
-            _nested(build, count, body, team if many else None)
+            nested(build, count, body, team if many else None)
 
         call_divided(emitter, "gather", key, pointers, fill)
 
@@ -135,7 +136,7 @@ class ScatterLowering(UpdateLowering[Scatter]):
                     copy_window(build, within, sizes, dtype, update, target, operation.kind)
 
             with nullcontext() if aligned else team.alone():
-                _nested(build, extents, body)
+                nested(build, extents, body)
 
         key = (operation, x.type, indices.type, indices.strides, updates.type, updates.strides)
         pointers = [emitter.pointer(out), emitter.first(updates), emitter.first(indices)]
@@ -150,22 +151,7 @@ class _Places:
 
     def locate(self, counters: Sequence[Value], steps: Sequence[int]) -> tuple[Value, Value | None]:
         """(first element of the window, whether it lies inside, if that matters) in an operand with those strides."""
-        build, windows = self.build, self.windows
-        base = dot(build, counters, self.indices.strides[:-1])
-        starts = {
-            axis: start_of(build, self.pointer, self.indices.type.dtype, base + i * self.indices.strides[-1])
-            for i, axis in enumerate(windows.index_map)
-        }
-        starts |= {a: counters[other] for a, other in zip(windows.batching, windows.indices_batching, strict=True)}
-        first, inside = build.index(0), None
-        for axis, start in starts.items():
-            last = windows.shape[axis] - windows.sizes[axis]
-            held = build.min(build.max(start, 0), last)
-            if self.mode == "fill" and axis not in windows.batching:
-                same = build.eq(held, start)
-                inside = same if inside is None else build.and_(inside, same)
-            first = first + held * steps[axis]
-        return first, inside
+        return located(self.build, self.windows, self.indices, self.pointer, self.mode, counters, steps)
 
     def fetch(self, counters: Sequence[Value], extents: Sequence[int], pointer: ir.Value, window: "_Fetched") -> None:
         """Ask for the window of a later index vector."""
@@ -200,21 +186,3 @@ def _fetched(type: TensorType, steps: Sequence[int], sizes: Sequence[int], writt
         length *= size
     last = sum((n - 1) * s for n, s in zip(type.shape, steps, strict=True))
     return _Fetched(tuple(steps), last, register, -(-length * register.itemsize // _LINE), written)
-
-
-def _nested(
-    build: Build, extents: Sequence[int], body: Callable[[list[Value]], None], team: Team | None = None
-) -> None:
-    """``body(counters)`` in loops over `extents`, of which a team divides the longest."""
-    divided = extents.index(max(extents)) if team is not None else None
-
-    def enter(counters: list[Value]) -> None:
-        if len(counters) == len(extents):
-            body(counters)
-            return
-        axis = len(counters)
-        bounds = team.share(extents[axis]) if team is not None and axis == divided else (0, extents[axis])
-        with build.loop(*bounds) as i:
-            enter([*counters, i])
-
-    enter([])

@@ -144,12 +144,15 @@ class DynamicUpdateSliceLowering(UpdateLowering[DynamicUpdateSlice]):
         call_divided(emitter, "dynamic_update_slice", key, pointers, fill)
 
 
-def start_of(build: Build, pointer: ir.Value, dtype: np.dtype, index: Any = 0) -> Value:
-    """An index from memory, as a signed 64-bit number."""
-    value = build.load(pointer, dtype, index)
+def start_of(
+    build: Build, pointer: ir.Value, dtype: np.dtype, index: Any = 0, lanes: int = 1, step: int = 1,
+    wide: np.dtype = int64,
+) -> Value:  # fmt: skip
+    """An index from memory, or one for each lane, as signed numbers that are so wide."""
+    value = build.load(pointer, dtype, index, lanes, step)
     if dtype == uint64:
         value = build.min(value, 2**62)
-    return build.convert(value, int64)
+    return build.convert(value, wide)
 
 
 def _block_start(build: Build, starts: Sequence[Any], views: Any, shape: Any, sizes: Any, steps: Any) -> Value:

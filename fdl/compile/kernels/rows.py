@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -11,11 +12,11 @@ from llvmlite import ir
 from fdl.compile.ir.plan import nbytes
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.copies import copy_operand
-from fdl.compile.kernels.kernel import call_function
+from fdl.compile.kernels.kernel import call_divided, call_function
 from fdl.compile.kernels.zero_invariance import is_zero_invariant
 from fdl.compile.llvm.build import Build
-from fdl.compile.llvm.function import new_function
-from fdl.compile.llvm.values import I64, POINTER, Value
+from fdl.compile.llvm.values import Value
+from fdl.compile.loopnest.team import Team
 from fdl.compile.lowerings.elementwise import is_lowerable
 from fdl.compile.lowerings.emitter import Emitter
 from fdl.compile.lowerings.lowering import Lowering
@@ -90,7 +91,7 @@ class ReplayLowering(Lowering[Replay]):
         return operation.overwritten(result, operands)
 
     def emit(self, emitter: Emitter, step: KernelStep) -> None:
-        operation, emission, team = self.operation(step), emitter.emission, emitter.emission.team
+        operation = self.operation(step)
         rows, seen, count, numbers, tables = operation.divide(step.views)
         body = emitter.prepared(operation.body)
         if not _is_elementwise(body):
@@ -101,16 +102,9 @@ class ReplayLowering(Lowering[Replay]):
         for view, out in zip([seen, *tables], step.outputs, strict=True):
             copy_operand(emitter, view, out)
 
-        def make() -> Any:
-            name = emission.module.get_unique_name("replay")
-            function = new_function(emission.module, name, [POINTER] * (3 + len(numbers) + len(tables)) + [I64, I64])
-            function.attributes.add("noinline")
-            replayer.emit(Build(emission.module, emission.target, function))
-            return function
-
-        function = emission.shared(f"replay {body.digest.hex()} {[v.type for v in step.views]}", make)
+        key = (body.digest.hex(), [v.type for v in step.views])
         pointers = [emitter.first(rows), outs[0], emitter.first(count), *map(emitter.first, numbers), *outs[1:]]
-        emitter.build.call_function(function, [*pointers, *team.share(emission.target.tuning.place_classes)])
+        call_divided(emitter, "replay", key, pointers, replayer.emit)
 
 
 class UpdateRowsLowering(Lowering[UpdateRows]):
@@ -132,7 +126,7 @@ class UpdateRowsLowering(Lowering[UpdateRows]):
         return elements * sum(len(e.outputs) for e in operation.body.equations if e.outputs[0].type.dtype.kind == "f")
 
     def emit(self, emitter: Emitter, step: KernelStep) -> None:
-        operation, emission, team = self.operation(step), emitter.emission, emitter.emission.team
+        operation = self.operation(step)
         rows, numbers, arrays, tables = operation.divide(step.views)
         body = emitter.prepared(operation.body)
         if not _is_elementwise(body):
@@ -143,17 +137,9 @@ class UpdateRowsLowering(Lowering[UpdateRows]):
         for view, out in zip(tables, step.outputs, strict=False):
             copy_operand(emitter, view, out)
 
-        def make() -> Any:
-            name = emission.module.get_unique_name("update_rows")
-            pointers = [POINTER] * (1 + len(numbers) + len(arrays) + len(outs))
-            function = new_function(emission.module, name, [*pointers, I64, I64])
-            function.attributes.add("noinline")
-            updater.emit(Build(emission.module, emission.target, function))
-            return function
-
-        function = emission.shared(f"update_rows {body.digest.hex()} {[v.type for v in step.views]}", make)
+        key = (body.digest.hex(), [v.type for v in step.views])
         pointers = [*map(emitter.first, (rows, *numbers, *arrays)), *outs]
-        emitter.build.call_function(function, [*pointers, *team.share(emission.target.tuning.place_classes)])
+        call_divided(emitter, "update_rows", key, pointers, updater.emit)
 
 
 def _is_elementwise(body: Program) -> bool:
@@ -170,6 +156,20 @@ class _RowLoop:
     def __init__(self, body: Program, rows: Any, tables: Sequence[Any]) -> None:
         self.body, self.rows, self.tables = body, rows, tables
         self.length, self.extent = prod(tables[0].shape[1:]), tables[0].shape[0]
+
+    @contextmanager
+    def named(
+        self, build: Build, team: Team, rows: ir.Value, fetched: Sequence[tuple[ir.Value, np.dtype, int]]
+    ) -> Iterator[tuple[Value, Value, Value, Value]]:
+        """Loop over the rows: (place among those that are named, number, whether it lies in the table, whether it is of
+        the part of this thread); memory of later ones is fetched."""
+        begin, end = team.share(build.target.tuning.place_classes)
+        with build.loop(0, self.rows.shape[0]) as i:
+            row = build.convert(build.load(rows, self.rows.dtype, i), int64)
+            self.fetch(build, rows, i, fetched)
+            part = build.and_(row, build.constant(build.target.tuning.place_classes - 1, int64))
+            inside = build.and_(build.ge(row, 0), build.lt(row, self.extent))
+            yield i, row, inside, build.and_(build.ge(part, begin), build.lt(part, end))
 
     def fetch(self, build: Build, rows: Any, i: Value, parts: Sequence[tuple[ir.Value, np.dtype, int]]) -> None:
         """Ask for the memory of a later row, of parts given as (pointer, dtype, elements of a row)."""
@@ -189,13 +189,6 @@ class _RowLoop:
     def begins(self, build: Build, pointers: Sequence[ir.Value], row: Value) -> list[ir.Value]:
         """Where a row begins in each table."""
         return [build.at(p, row * self.length, t.dtype) for p, t in zip(pointers, self.tables, strict=True)]
-
-    def is_mine(self, build: Build, row: Value) -> tuple[Value, Value]:
-        """Whether a row lies in the table, and whether it is of the part of this thread."""
-        begin, end = build.argument(-2, int64), build.argument(-1, int64)
-        part = build.and_(row, build.constant(build.target.tuning.place_classes - 1, int64))
-        inside = build.and_(build.ge(row, 0), build.lt(row, self.extent))
-        return inside, build.and_(build.ge(part, begin), build.lt(part, end))
 
     def spans(self, build: Build) -> Iterator[tuple[Value, int, int, Value | None]]:
         """The row in pieces, as loops: (first element, lanes, vectors, mask)."""
@@ -226,7 +219,7 @@ class _RowLoop:
 
 
 class _Replayer(_RowLoop):
-    """Emits the function of a replay: ``(rows, seen, count, numbers..., tables..., first part, last part)``."""
+    """Emits the function of a replay: ``(rows, seen, count, numbers..., tables...)``."""
 
     def __init__(self, body: Program, rows: Any, numbers: Sequence[Any], tables: Sequence[Any]) -> None:
         super().__init__(body, rows, tables)
@@ -235,22 +228,17 @@ class _Replayer(_RowLoop):
         #: Whether nothing happens to elements as long as all states before the last table are zero.
         self.zero_invariant = is_zero_invariant(body, len(tables))
 
-    def emit(self, build: Build) -> None:
+    def emit(self, build: Build, team: Team, rows: ir.Value, seen: ir.Value, count: ir.Value, *rest: ir.Value) -> None:
         """The whole function."""
-        rows, seen, count, *rest = build.function.args[:-2]
         self.of_steps, pointers = rest[: len(self.numbers)], rest[len(self.numbers) :]
         now = build.load(count, int32)
         fetched = [(seen, int32, 1), *self.of_tables(pointers)]
-        with build.loop(0, self.rows.shape[0]) as i:
-            row = build.convert(build.load(rows, self.rows.dtype, i), int64)
-            self.fetch(build, rows, i, fetched)
-            with build.if_(build.and_(*self.is_mine(build, row))):
-                first = build.load(seen, int32, row)
-                with build.if_(build.lt(first, now)):
-                    build.store(now, seen, row)
-                    begins = self.begins(build, pointers, row)
-                    self.late(build, begins, build.convert(first, int64), build.convert(now, int64))
-        build.ret()
+        with self.named(build, team, rows, fetched) as (_, row, inside, mine), build.if_(build.and_(inside, mine)):
+            first = build.load(seen, int32, row)
+            with build.if_(build.lt(first, now)):
+                build.store(now, seen, row)
+                begins = self.begins(build, pointers, row)
+                self.late(build, begins, build.convert(first, int64), build.convert(now, int64))
 
     def late(self, build: Build, begins: Sequence[ir.Value], first: Value, now: Value) -> None:
         """The steps from `first` to `now` for a row."""
@@ -308,8 +296,8 @@ class _Replayer(_RowLoop):
 
 
 class _Updater(_RowLoop):
-    """Emits the function of an update: ``(rows, numbers..., arrays..., tables..., others..., first part, last part)``,
-    where the others are the results that are no tables."""
+    """Emits the function of an update: ``(rows, numbers..., arrays..., tables..., others...)``; others are the results
+    that are no tables."""
 
     def __init__(
         self, body: Program, rows: Any, numbers: Sequence[Any], arrays: Sequence[Any], tables: Sequence[Any]
@@ -318,29 +306,22 @@ class _Updater(_RowLoop):
         self.numbers, self.arrays = numbers, arrays
         self.others = [a.type.dtype for a in body.outputs[len(tables) :]]
 
-    def emit(self, build: Build) -> None:
+    def emit(self, build: Build, team: Team, rows: ir.Value, *rest: ir.Value) -> None:
         """The whole function."""
-        pointers = iter(build.function.args[:-2])
-        rows = next(pointers)
+        pointers = iter(rest)
         numbers, arrays, tables = (
             [next(pointers) for _ in types] for types in (self.numbers, self.arrays, self.tables)
         )
         others = list(pointers)
-        fetched = self.of_tables(tables)
-        with build.loop(0, self.rows.shape[0]) as i:
-            row = build.convert(build.load(rows, self.rows.dtype, i), int64)
-            self.fetch(build, rows, i, fetched)
-            inside, mine = self.is_mine(build, row)
-            with build.if_(mine):
-                given = [build.at(p, i * self.length, t.dtype) for p, t in zip(arrays, self.arrays, strict=True)]
-                made = [build.at(p, i * self.length, d) for p, d in zip(others, self.others, strict=True)]
-                with build.if_else(inside) as (then, otherwise):
-                    with then:
-                        self.update(build, i, self.begins(build, tables, row), given, made, numbers)
-                    with otherwise:
-                        for place, dtype in zip(made, self.others, strict=True):
-                            build.clear(place, self.length * dtype.itemsize)
-        build.ret()
+        with self.named(build, team, rows, self.of_tables(tables)) as (i, row, inside, mine), build.if_(mine):
+            given = [build.at(p, i * self.length, t.dtype) for p, t in zip(arrays, self.arrays, strict=True)]
+            made = [build.at(p, i * self.length, d) for p, d in zip(others, self.others, strict=True)]
+            with build.if_else(inside) as (then, otherwise):
+                with then:
+                    self.update(build, i, self.begins(build, tables, row), given, made, numbers)
+                with otherwise:
+                    for place, dtype in zip(made, self.others, strict=True):
+                        build.clear(place, self.length * dtype.itemsize)
 
     def update(
         self, build: Build, i: Value, begins: Sequence[ir.Value], given: Sequence[ir.Value], made: Sequence[ir.Value],
