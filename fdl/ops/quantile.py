@@ -114,12 +114,22 @@ class NormalQuantile(Unary):
         def number(value: float) -> Any:
             return build.constant(value, x.dtype, x.lanes)
 
-        w = build.neg(build.call("log1p", build.neg(build.mul(x, x))))
-        middle = build.lt(w, number(5))
-        w = build.select(middle, build.sub(w, number(2.5)), build.sub(build.sqrt(w), number(3)))
-        total = build.select(middle, number(MIDDLE[0]), number(TAILS[0]))
-        for a, b in zip(MIDDLE[1:], TAILS[1:], strict=True):
-            total = build.add(build.select(middle, number(a), number(b)), build.mul(total, w))
+        def polynomial(w: Any, coefficients: Sequence[Any]) -> Any:
+            total, *rest = coefficients
+            for coefficient in rest:
+                total = build.add(coefficient, build.mul(total, w))
+            return total
+
+        square = build.neg(build.mul(x, x))
+        # The same bits as log1p's, but for what is far from here; one uniform number of 300 is in the tails.
+        w = build.neg(build.call("log1p_inside", square))
+        middle = build.and_(build.lt(w, number(5)), build.gt(square, number(-1)))
+        total = build.variable(polynomial(build.sub(w, number(2.5)), [number(c) for c in MIDDLE]))
+        with build.if_(build.reduce("or", build.not_(middle)), likely=False):
+            w = build.neg(build.call("log1p", square))
+            tail = polynomial(build.sub(build.sqrt(w), number(3)), [number(c) for c in TAILS])
+            total.set(build.select(middle, total.get(), tail))
+        total = total.get()
         return build.mul(build.mul(total, x), number(np.sqrt(2)))
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:

@@ -151,7 +151,8 @@ def poisson_numbers(key: Array, rate: Array, dtype: np.dtype) -> Array:
     few = fnp.isnan(rate) | (rate < 10)
     # Each method runs on rates that the other is for as well, where it is quick.
     counted = _poisson_by_counting(key, fnp.where(few, rate, 0), dtype)
-    rejected = _poisson_by_rejection(_again(key), fnp.where(few, fnp.float32(1e5), rate), dtype)
+    many = fnp.where(few, fnp.float32(1e5), rate)
+    rejected = _poisson_by_rejection(_again(key), many, ~fnp.all(few), dtype)
     found = fnp.where(few, counted, rejected)
     return fnp.where(rate == 0, fnp.zeros_like(found), found)
 
@@ -169,8 +170,11 @@ def _poisson_by_counting(key: Array, rate: Array, dtype: np.dtype) -> Array:
     return lax.while_loop(lambda state: fnp.any(state[2] > -rate), draw, start)[0] - 1
 
 
-def _poisson_by_rejection(key: Array, rate: Array, dtype: np.dtype) -> Array:
-    """Source: Hörmann, "The transformed rejection method for generating Poisson random variables" (1993), PTRS."""
+def _poisson_by_rejection(key: Array, rate: Array, wanted: Array, dtype: np.dtype) -> Array:
+    """Numbers that mean something if they are `wanted` at all.
+
+    Source: Hörmann, "The transformed rejection method for generating Poisson random variables" (1993), PTRS.
+    """
     log_rate = fnp.log(rate)
     b = 0.931 + 2.53 * fnp.sqrt(rate)
     a = -0.059 + 0.02483 * b
@@ -191,7 +195,7 @@ def _poisson_by_rejection(key: Array, rate: Array, dtype: np.dtype) -> Array:
         return fnp.where(accepted, k, found), done | accepted, key
 
     start = fnp.full(rate.shape, -1, rate.dtype), fnp.zeros(rate.shape, bool), key
-    return lax.while_loop(lambda state: ~fnp.all(state[1]), trial, start)[0].astype(dtype)
+    return lax.while_loop(lambda state: wanted & ~fnp.all(state[1]), trial, start)[0].astype(dtype)
 
 
 @jit(static_argnames=("dtype",))
@@ -213,7 +217,10 @@ def binomial_numbers(key: Array, n: Array, p: Array, dtype: np.dtype) -> Array:
     n = fnp.floor(n)
     # Each method runs on parameters that are quick where the other's result is taken.
     counted = _binomial_by_counting(key, fnp.where(few, n, 0), q)
-    rejected = _binomial_by_rejection(_again(key), fnp.where(few | endless, 1e4, n), fnp.where(few | endless, 0.5, q))
+    other = few | endless
+    rejected = _binomial_by_rejection(
+        _again(key), fnp.where(other, 1e4, n), fnp.where(other, 0.5, q), ~fnp.all(other | invalid)
+    )
     found = fnp.where(few, counted, rejected).astype(dtype)
     found = fnp.where(invalid, np.nan, fnp.where(endless, np.inf, found))
     return fnp.where(rare | no_count | fnp.isnan(p) | endless, found, n.astype(dtype) - found)
@@ -233,8 +240,11 @@ def _binomial_by_counting(key: Array, n: Array, q: Array) -> Array:
     return lax.while_loop(lambda state: fnp.any(state[1] <= n), draw, start)[0] - 1
 
 
-def _binomial_by_rejection(key: Array, n: Array, q: Array) -> Array:
-    """Source: Hörmann, "The generation of binomial random variates" (1993), BTRS."""
+def _binomial_by_rejection(key: Array, n: Array, q: Array, wanted: Array) -> Array:
+    """Numbers that mean something if they are `wanted` at all.
+
+    Source: Hörmann, "The generation of binomial random variates" (1993), BTRS.
+    """
     deviation = fnp.sqrt(n * q * (1 - q))
     b = 1.15 + 2.53 * deviation
     a = -0.0873 + 0.0248 * b + 0.01 * q
@@ -268,7 +278,7 @@ def _binomial_by_rejection(key: Array, n: Array, q: Array) -> Array:
         return fnp.where(accepted, k, found), done | accepted, key
 
     start = fnp.full_like(q, -1), fnp.zeros(q.shape, bool), key
-    return lax.while_loop(lambda state: ~fnp.all(state[1]), trial, start)[0]
+    return lax.while_loop(lambda state: wanted & ~fnp.all(state[1]), trial, start)[0]
 
 
 def _stirling_rest(k: Array) -> Array:

@@ -318,3 +318,35 @@ def test_loads_whose_lanes_are_all_off_read_no_memory_beyond_an_array():
     b.ret()
     (address,) = re.findall(r"call [^\n]*llvm\.masked\.load[^\n]*\(ptr ([^,]+),", str(module))
     assert f"{address} = select" in str(module)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_quotients_and_remainders_of_vectors_are_exact(dtype):
+    """Around multiples of the divisor, where a rounded quotient would be one too large."""
+    rng, info = np.random.default_rng(3), np.iinfo(dtype)
+    y = rng.integers(1, info.max, 4000, dtype, endpoint=True) >> rng.integers(0, info.bits - 1, 4000, dtype)
+    y = np.maximum(y, 1).astype(dtype)
+    multiple = info.max // y * y
+    x = np.where(
+        rng.random(4000) < 0.5, multiple - rng.integers(0, 2, 4000, dtype), rng.integers(0, info.max, 4000, dtype)
+    )
+    x = x.astype(dtype)
+    if dtype.kind == "i":
+        x, y = x * rng.choice([-1, 1], 4000).astype(dtype), y * rng.choice([-1, 1], 4000).astype(dtype)
+    exact = [
+        (abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)) for a, b in zip(x.tolist(), y.tolist(), strict=True)
+    ]
+    quotient = np.array(exact, dtype)
+    np.testing.assert_array_equal(run(lambda b, x, y: b.div(x, y), x, y, result=dtype), quotient)
+    np.testing.assert_array_equal(run(lambda b, x, y: b.rem(x, y), x, y, result=dtype), x - quotient * y)
+
+
+@pytest.mark.parametrize("divisor", [1, 3, 100, 127])
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_quotients_by_a_constant(dtype, divisor):
+    x = interesting(dtype)
+    quotient = np.array([abs(a) // divisor * (1 if a >= 0 else -1) for a in x.tolist()], dtype)
+    np.testing.assert_array_equal(run(lambda b, x: b.div(x, divisor), x, result=dtype), quotient)
+    np.testing.assert_array_equal(
+        run(lambda b, x: b.rem(x, divisor), x, result=dtype), x - quotient * np.asarray(divisor, dtype)
+    )

@@ -14,6 +14,13 @@ from fdl.errors import DtypeError
 Combine = Callable[[ir.Value, ir.Value], ir.Value]
 
 
+def _is_harmless(divisor: ir.Constant) -> bool:
+    """Whether no lane of a constant is 0 or -1."""
+    lanes = divisor.constant if isinstance(divisor.constant, (list, tuple)) else [divisor.constant]
+    numbers = [getattr(n, "constant", n) for n in lanes]
+    return all(isinstance(n, int) and n not in (0, -1) for n in numbers)
+
+
 class Arithmetic(Conversion):
     """The arithmetic half of `Build`: methods take values of one dtype (or Python numbers) and return a value."""
 
@@ -34,20 +41,37 @@ class Arithmetic(Conversion):
         x, y = self._pair(x, y)
         if is_float(x.dtype):
             return self._float(self.ir.fdiv(x.ir, y.ir), x)
-        quotient = (self.ir.sdiv if is_signed(x.dtype) else self.ir.udiv)(x.ir, self._safe_divisor(x, y).ir)
+        quotient = self._quotient(x, self._safe_divisor(x, y))
         minus = self.value(self._constant_bits(x.dtype, x.lanes, -1), x.dtype)
-        return self.select(self.eq(y, 0), minus, self.value(quotient, x.dtype))
+        return self.select(self.eq(y, 0), minus, quotient)
 
     def rem(self, x: Operand, y: Operand) -> Value:
         """Remainder with the sign of x; for integers the remainder by 0 is x."""
         x, y = self._pair(x, y)
         if is_float(x.dtype):
             return self._float(self.ir.frem(x.ir, y.ir), x)
-        rest = (self.ir.srem if is_signed(x.dtype) else self.ir.urem)(x.ir, self._safe_divisor(x, y).ir)
-        return self.select(self.eq(y, 0), x, self.value(rest, x.dtype))
+        divisor = self._safe_divisor(x, y)
+        return self.select(self.eq(y, 0), x, x - self._quotient(x, divisor) * divisor)
+
+    def _quotient(self, x: Value, y: Value) -> Value:
+        """The integer quotient by a divisor that does not trap.
+
+        There are no instructions for vectors of integers. Floats of at least twice as many bits as the integers, less
+        the sign, divide exactly enough: a quotient below a whole number is below it by more than the rounding error.
+        LLVM multiplies instead where it sees the divisor.
+        """
+        if x.lanes > 1 and x.dtype.itemsize <= 4 and not isinstance(y.ir, ir.Constant):
+            floating = np.dtype(np.float64 if x.dtype.itemsize == 4 else np.float32)
+            numerator, denominator = (self.convert(v, floating) for v in (x, y))
+            kind = wide(ir.IntType(64 if x.dtype.itemsize == 8 else 32), x.lanes)
+            whole = (self.ir.fptosi if is_signed(x.dtype) else self.ir.fptoui)((numerator / denominator).ir, kind)
+            return self.value(whole if x.dtype.itemsize == 4 else self.ir.trunc(whole, x.ir.type), x.dtype)
+        return self.value((self.ir.sdiv if is_signed(x.dtype) else self.ir.udiv)(x.ir, y.ir), x.dtype)
 
     def _safe_divisor(self, x: Value, y: Value) -> Value:
         """y, or 1 where x / y would trap: y = 0, and the smallest integer by -1 (whose quotient wraps to itself)."""
+        if isinstance(y.ir, ir.Constant) and _is_harmless(y.ir):
+            return y
         bad = self.eq(y, 0)
         if is_signed(x.dtype):
             bad = bad | (self.eq(y, -1) & self.eq(x, int(np.iinfo(x.dtype.name).min)))

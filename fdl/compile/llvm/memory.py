@@ -51,6 +51,9 @@ class Memory(Arithmetic):
             address = self.at(pointer, index, dtype)
             stored = self._load_one(address, dtype, lanes) if mask is None else self._load_masked(address, dtype, mask)
             return self.unpack(stored, dtype)
+        if isinstance(stride, int) and stride == -1 and mask is None:
+            address = self.at(pointer, self.index(index) - (lanes - 1), dtype)
+            return self.unpack(self._reversed(self._load_one(address, dtype, lanes), lanes), dtype)
         if isinstance(stride, int) and stride == 2 and mask is None:
             return self.unpack(self._load_alternate(self.at(pointer, index, dtype), dtype, lanes), dtype)
         return self._gather(pointer, dtype, self._lane_indices(index, stride, lanes), lanes, mask)
@@ -71,6 +74,9 @@ class Memory(Arithmetic):
                 self.ir.store(stored, address, align=dtype.itemsize)
             else:
                 self._store_masked(stored, address, dtype, mask)
+        elif isinstance(stride, int) and stride == -1 and mask is None:
+            address = self.at(pointer, self.index(index) - (lanes - 1), dtype)
+            self.ir.store(self._reversed(stored, lanes), address, align=dtype.itemsize)
         else:
             self._scatter(stored, pointer, dtype, self._lane_indices(index, stride, lanes), mask)
 
@@ -96,6 +102,10 @@ class Memory(Arithmetic):
 
     def _load_one(self, address: ir.Value, dtype: DType, lanes: int) -> ir.Value:
         return self.ir.load(address, align=dtype.itemsize, typ=wide(memory_type(dtype), lanes))
+
+    def _reversed(self, x: ir.Value, lanes: int) -> ir.Value:
+        """The lanes of a vector, the last one first."""
+        return self.ir.shuffle_vector(x, x, ir.Constant(ir.VectorType(I32, lanes), list(reversed(range(lanes)))))
 
     def _load_alternate(self, address: ir.Value, dtype: DType, lanes: int) -> ir.Value:
         """Every other element, from two vectors that end with the last one wanted."""

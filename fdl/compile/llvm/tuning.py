@@ -100,6 +100,8 @@ class Tuning:
     small_body: int = 24
     #: Instructions of a body of which four vectors are worked on at once, else two: registers are few.
     unrolled_body: int = 12
+    #: Machine instructions of a body, about, of which two vectors are worked on at once, so that neither waits.
+    chained_work: int = 12
     #: Iterations of a tile along each of two loops that cross: cache lines of one tile stay in the first level.
     crossing_tile: int = 32
     #: Lanes of a square of them that is transposed in registers, and its instructions times its lanes, at most.

@@ -9,6 +9,7 @@ from llvmlite import ir
 from fdl.compile.ir.affine import Affine
 from fdl.compile.ir.body import Apply, Choose, Constant, Guards, Index, Instruction, Load
 from fdl.compile.ir.loops import Loops, operands_of
+from fdl.compile.ir.work import work_of
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.memory import IndexLike
 from fdl.compile.llvm.values import Value, transport_dtype
@@ -75,14 +76,20 @@ class BodyEmitter:
     def lanes(self) -> int:
         """Elements of a full vector: as many as a register holds of the widest dtype that is computed with."""
         sizes = [4 if d.itemsize == 2 and d.kind not in "iu" else d.itemsize for d in self.dtypes() if d.kind != "b"]
-        return max(1, self.build.target.vector_bits // 8 // max(sizes, default=4))
+        lanes = max(1, self.build.target.vector_bits // 8 // max(sizes, default=4))
+        return self.abreast * lanes if lanes > 1 else lanes
+
+    @property
+    def abreast(self) -> int:
+        """Registers of each vector: two where an element is so much work, one step after the other, that a processor
+        does not reach the next one while it waits. More than one would change in which order numbers are added up."""
+        varying = (i for i, fixed in zip(self.loops.instructions, self.invariant, strict=True) if not fixed)
+        return 2 if not self.loops.reductions and work_of(varying) >= self.tuning.chained_work else 1
 
     def dtypes(self) -> Iterator[DType]:
         """The dtypes of what varies from lane to lane."""
-        for instruction in self.loops.instructions:
-            if isinstance(instruction, Load) and self.last >= 0 and not instruction.flat.coefficients[self.last]:
-                continue
-            if not isinstance(instruction, (Index, Constant)):
+        for instruction, invariant in zip(self.loops.instructions, self.invariant, strict=True):
+            if not invariant and not isinstance(instruction, (Index, Constant)):
                 dtype = instruction.var.type.dtype if isinstance(instruction, Load) else instruction.dtype
                 yield transport_dtype(dtype) or dtype
 

@@ -113,7 +113,8 @@ class NestEmitter(BodyEmitter):
                 stop = first + (extent - first) // lanes * lanes
                 yield first, stop, lanes
                 first = stop
-            lanes = lanes // 2 if len(self.loops.instructions) <= self.tuning.small_body else 1
+            small = len(self.loops.instructions) <= self.tuning.small_body or lanes * self.abreast > self.lanes
+            lanes = lanes // 2 if small else 1
 
     def unroll(self, count: int) -> int:
         """How many vectors are worked on at once, so that sums do not wait for each other."""
@@ -150,7 +151,7 @@ class NestEmitter(BodyEmitter):
     def tiled(self, counters: Counters, axis: int) -> None:
         """Square tiles over two loops, so that what is read across is used up while it is in the cache."""
         build, extents = self.build, self.loops.extents
-        tile, lanes = self.tuning.crossing_tile, min(self.lanes, self.tuning.turned_lanes)
+        tile, lanes = self.tuning.crossing_tile, min(self.lanes // self.abreast, self.tuning.turned_lanes)
         whole = extents[self.last] // lanes * lanes
         crossing = self.crossing(axis) if lanes * len(self.loops.instructions) <= self.tuning.turned_body else []
         with build.loop(*self.bounds(axis), tile) as start:

@@ -68,8 +68,11 @@ class RowNest(NestEmitter):
     def along_rows(self, counters: Counters) -> None:
         """The last loop runs over the rows."""
         build, lanes = self.build, self.lanes
-        whole = self.begin + build.quotient(self.end - self.begin, lanes) * lanes
-        spans = [(self.begin, whole, lanes), (whole, self.end, 1)] if lanes > 1 else [(self.begin, self.end, 1)]
+        spans, first = list[tuple[Value, Value, int]](), self.begin
+        for size in sorted({lanes, lanes // self.abreast, 1} - {0, 1}, reverse=True):
+            spans.append((first, first + build.quotient(self.end - first, size) * size, size))
+            first = spans[-1][1]
+        spans.append((first, self.end, 1))
         if not self.tile.summed:
             for first, stop, size in spans:
                 with build.loop(first, stop, size) as i:

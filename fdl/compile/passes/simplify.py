@@ -59,7 +59,7 @@ class _Simplifier:
             return
         if self.fold(equation):
             return
-        short = self.shorten(equation)
+        short = self.shorten(self.uniform(equation))
         if not isinstance(short, Equation):
             self.names[equation.outputs[0]] = short
             return
@@ -90,6 +90,26 @@ class _Simplifier:
         for var, value in zip(equation.outputs, evaluate(operation, known), strict=True):
             self.names[var] = self.constant(np.asarray(value), var)
         return True
+
+    def uniform(self, equation: Equation) -> Equation:
+        """The equation; a broadcast of one number if it is elementwise and each operand is known to be one."""
+        operation, operands = equation.operation, [self.number(a) for a in equation.inputs]
+        known = [o for o in operands if o is not None]
+        if operation.lowering_kind != "elementwise" or len(known) < len(operands) or len(equation.outputs) != 1:
+            return equation
+        type = equation.outputs[0].type
+        (value,) = evaluate(operation, known)
+        if not known or not type.shape or np.shape(value) != ():
+            return equation
+        return replace(equation, operation=BroadcastInDim(type.shape, ()), inputs=(Literal(np.asarray(value)),))
+
+    def number(self, atom: Atom) -> NumPyArray | None:
+        """The number that all elements of an atom are known to be."""
+        if isinstance(atom, Literal):
+            return atom.value if atom.value.shape == () else None
+        maker = self.makers.get(atom)
+        broadcast = maker is not None and isinstance(maker.operation, BroadcastInDim)
+        return self.number(maker.inputs[0]) if maker is not None and broadcast else None
 
     def shorten(self, equation: Equation) -> Equation | Atom:
         """An equal equation or atom that costs less."""

@@ -4,21 +4,14 @@ import os
 from math import prod
 from typing import assert_never
 
-from fdl.compile.ir.body import Apply
 from fdl.compile.ir.plan import ControlStep, Plan, Step, nbytes
 from fdl.compile.ir.steps import EquationStep, HostCall, KernelStep, LoopNest
 from fdl.compile.ir.tiles import NestTile, TileGroup
+from fdl.compile.ir.work import work_of
 from fdl.compile.kernels import control_of, lowering_of
 from fdl.compile.llvm.target import host_target
 from fdl.compile.schedule.fuse import is_nothing
 from fdl.core.program import Equation
-
-#: Instructions of functions that take more than a few.
-_SLOW = {
-    "div": 5, "sqrt": 8, "exp": 12, "log": 15, "log2": 15, "log10": 15, "tanh": 20, "erf": 25, "pow": 35, "hypot": 25,
-    "sin": 30, "cos": 30, "logistic": 20, "logistic_density": 20, "tanh_derivative": 20, "logaddexp": 30,
-    "gaussian": 15, "ndtr": 25, "threefry": 60,
-}  # fmt: skip
 
 #: Microseconds of a step that does nothing.
 _CALL_TIME = 0.003
@@ -77,9 +70,11 @@ def _step_time(step: Step) -> float:
 def _loops_time(step: LoopNest) -> float:
     loops, tuning = step.loops, host_target().tuning
     iterations = prod(loops.extents)
-    weight = sum(_SLOW.get(i.operation.name, 1) for i in loops.instructions if isinstance(i, Apply))
     size = max([v.type.dtype.itemsize for v in step.outputs])
-    return iterations * (weight + 1) * size / 32 / tuning.instruction_rate + _bytes(step) / tuning.byte_rate
+    return (
+        iterations * (work_of(loops.instructions) + 1) * size / 32 / tuning.instruction_rate
+        + _bytes(step) / tuning.byte_rate
+    )
 
 
 def _bytes(step: LoopNest | EquationStep) -> int:

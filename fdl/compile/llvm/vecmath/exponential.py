@@ -113,11 +113,11 @@ def expm1(b: FunctionBuilder, x: Value) -> Value:
     return b.select(b.eq(x, 0.0), x, result)
 
 
-def _split(b: FunctionBuilder, x: Value) -> tuple[Value, Value]:
-    """(k, m): positive x = 2^k m with m in [sqrt(1/2), sqrt(2))."""
+def _split(b: FunctionBuilder, x: Value, normal: bool = False) -> tuple[Value, Value]:
+    """(k, m): positive x = 2^k m with m in [sqrt(1/2), sqrt(2)); x may be known not to be subnormal."""
     f = format_of(x.dtype)
     tiny = x < f.smallest_normal
-    x = b.select(tiny, x * 2.0 ** (f.mantissa + 2), x)
+    x = x if normal else b.select(tiny, x * 2.0 ** (f.mantissa + 2), x)
     bits = b.bitcast(x, f.integer)
     middle = int(np.array(math.sqrt(0.5), x.dtype).view(f.integer))
     offset = (f.bias + 1) // 2 * 2
@@ -126,7 +126,7 @@ def _split(b: FunctionBuilder, x: Value) -> tuple[Value, Value]:
     # The exponent in the low bits of a float whose unit is one.
     unit = 2.0**f.mantissa
     k = b.bitcast(exponent | int(np.array(unit, x.dtype).view(f.integer)), x.dtype) - (unit + offset)
-    return b.select(tiny, k - float(f.mantissa + 2), k), m
+    return k if normal else b.select(tiny, k - float(f.mantissa + 2), k), m
 
 
 def _log_special(b: FunctionBuilder, x: Value, result: Value) -> Value:
@@ -136,9 +136,9 @@ def _log_special(b: FunctionBuilder, x: Value, result: Value) -> Value:
     return b.select(b.eq(x, 0.0), -np.inf, result)
 
 
-def _log_positive(b: FunctionBuilder, x: Value, correction: Value | None = None) -> Value:
+def _log_positive(b: FunctionBuilder, x: Value, correction: Value | None = None, normal: bool = False) -> Value:
     f = format_of(x.dtype)
-    k, m = _split(b, x)
+    k, m = _split(b, x, normal)
     t = m - 1.0
     s = t / (t + 2.0)
     z = s * s
@@ -179,6 +179,12 @@ def log1p(b: FunctionBuilder, x: Value) -> Value:
     lost = b.select(x < 1.0, x - (u - 1.0), 1.0 - (u - x))
     result = _log_special(b, u, _log_positive(b, u, lost / u))
     return b.select(b.eq(x, 0.0), x, result)
+
+
+def log1p_inside(b: FunctionBuilder, x: Value) -> Value:
+    """log(1 + x) for -1 < x <= 0, with the bits of `log1p` but for the sign of zero; less than -80 at -1."""
+    u = x + 1.0
+    return _log_positive(b, u, (x - (u - 1.0)) / u, normal=True)
 
 
 def tanh(b: FunctionBuilder, x: Value) -> Value:
@@ -333,7 +339,8 @@ def _power_special(b: FunctionBuilder, x: Value, y: Value, result: Value) -> Val
 
 
 FUNCTIONS: dict[str, MathFunction] = {
-    "exp": exp, "exp2": exp2, "expm1": expm1, "log": log, "log2": log2, "log10": log10, "log1p": log1p, "tanh": tanh,
+    "exp": exp, "exp2": exp2, "expm1": expm1, "log": log, "log2": log2, "log10": log10, "log1p": log1p,
+    "log1p_inside": log1p_inside, "tanh": tanh,
     "tanh_derivative": tanh_derivative,
     "logistic": logistic, "logistic_density": logistic_density, "sinh": sinh, "cosh": cosh, "asinh": asinh,
     "acosh": acosh, "atanh": atanh, "pow": power,

@@ -1,0 +1,65 @@
+"""Vectors along the last loop of a nest: reversed operands, two registers, values that are the same in all lanes."""
+
+import numpy as np
+import pytest
+from scipy import special
+
+import fdl
+import fdl.numpy as fnp
+from fdl.ops.quantile import normal_quantile
+
+LENGTHS = [0, 1, 3, 8, 15, 16, 31, 33, 64, 101]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int32", "float16", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_reversed_rows(dtype, length):
+    x = (np.random.default_rng(length).integers(0, 2 if dtype == "bool" else 100, (3, length))).astype(dtype)
+    np.testing.assert_array_equal(fdl.jit(lambda x: x[:, ::-1])(x), x[:, ::-1])
+    np.testing.assert_array_equal(fdl.jit(lambda x: x[::-1, ::-1])(x), x[::-1, ::-1])
+    np.testing.assert_array_equal(fdl.jit(lambda x: fnp.where(x[:, ::-1] == x, x, x[:, ::-1]))(x), x[:, ::-1])
+    np.testing.assert_array_equal(fdl.jit(lambda x: fnp.pad(x[:, ::-1], 2))(x), np.pad(x[:, ::-1], 2))
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_functions_of_much_work_at_every_length(dtype, length):
+    x = np.random.default_rng(length).normal(size=(5, length)).astype(dtype)
+    eps = np.finfo(dtype).eps
+    wide = x.astype(np.float64)
+    np.testing.assert_allclose(fdl.jit(lambda x: fnp.exp(x))(x), np.exp(wide), rtol=2 * eps)
+    np.testing.assert_allclose(
+        fdl.jit(lambda x: fdl.scipy.special.erf(x) * fnp.log(fnp.abs(x) + 2))(x),
+        special.erf(wide) * np.log(np.abs(wide) + 2),
+        rtol=8 * eps,
+    )
+    np.testing.assert_allclose(fdl.jit(lambda x: fnp.exp(x.T))(x), np.exp(wide.T), rtol=2 * eps)
+
+
+def test_a_wide_number_that_is_the_same_for_all_does_not_narrow_vectors():
+    """The key of random bits is computed once, in 64 bits; they themselves fill vectors of 32 bits."""
+    text = fdl.jit(lambda: fdl.random.bits(fdl.random.key(0), (1000,))).lower().as_text("llvm")
+    lanes = max(1, fdl.compile.llvm.target.host_target().lanes("uint32"))
+    assert f"<{2 * lanes} x i32>" in text
+
+
+def test_operations_of_numbers_that_fill_arrays_are_computed_once():
+    def f(x):
+        span = fnp.full((300,), 7, "int32") * fnp.full((300,), 3, "int32")
+        return x % (span + fnp.ones((300,), "int32"))
+
+    x = np.arange(300, dtype=np.int32)
+    text = fdl.jit(f).lower(x).as_text("optimized")
+    assert " mul " not in text and " add " not in text.split("rem")[0]
+    np.testing.assert_array_equal(fdl.jit(f)(x), x % 22)
+
+
+def test_normal_quantiles_of_tails_between_others():
+    u = np.random.default_rng(0).uniform(-1, 1, 4001).astype(np.float32)
+    u[::97] = np.float32(1 - 2.0**-20)
+    u[:4] = [0.0, -0.0, np.nan, 2.0]
+    found = np.asarray(fdl.jit(lambda u: normal_quantile(u))(u))
+    with np.errstate(invalid="ignore"):
+        expected = np.sqrt(2) * special.erfinv(u.astype(np.float64))
+    np.testing.assert_allclose(found, expected, rtol=2e-5)
+    assert np.signbit(found[1]) and not np.signbit(found[0])
