@@ -1,9 +1,9 @@
 """Gamma, Poisson and binomial numbers, which take a random number of trials each.
 
-All elements try at once until the last one has succeeded. The numbers are those that JAX draws for the same key: the
-algorithms, the order in which keys are split, and the dtypes are the same. A gamma number depends on the key and its
-place only; Poisson and binomial numbers that are made by rejection are those of the last trial that succeeded, and so
-depend on how many trials the whole array needs.
+All elements try at once until the last one has succeeded, or those of a block where blocks give the same numbers. The
+numbers are those that JAX draws for the same key: the algorithms, the order in which keys are split, and the dtypes are
+the same. A gamma number depends on the key and its place only; Poisson and binomial numbers that are made by rejection
+are those of the last trial that succeeded, and so depend on how many trials the whole array needs.
 """
 
 import math
@@ -16,11 +16,16 @@ from fdl import dtypes, lax
 from fdl.api.custom import custom_jvp
 from fdl.api.jit import jit
 from fdl.api.vmap import vmap
+from fdl.config import config
 from fdl.ops.arithmetic import stop_gradient
 from fdl.ops.quantile import gamma_sensitivity
 from fdl.ops.random_bits import key_unwrap, key_wrap
 from fdl.random.basic import exponential, normal, uniform
 from fdl.random.keys import Array, split
+
+#: Gamma numbers that are drawn together: the slowest of a few needs fewer trials than that of all. A trial of so many is
+#: still enough work for threads to divide.
+_BLOCK = 512
 
 
 def _again(key: Array) -> Array:
@@ -43,8 +48,14 @@ def gamma_numbers(key: Array, a: Array, log: bool) -> Array:
 def _gamma_draws(key: Array, a: Array, log: bool) -> Array:
     if not a.type.size:
         return a
-    keys = split(key, a.type.size)
-    return (_log_gammas if log else _gammas)(keys, fnp.ravel(a)).reshape(a.type.shape)
+    draw, size, numbers = _log_gammas if log else _gammas, a.type.size, fnp.ravel(a)
+    # Key i depends on `key` and i only where the layout is partitionable, so that the last block may be filled up.
+    whole = -(-size // _BLOCK) * _BLOCK if config.threefry_partitionable else size
+    if size <= _BLOCK or whole % _BLOCK:
+        return draw(split(key, size), numbers).reshape(a.type.shape)
+    blocks = split(key, whole).reshape(-1, _BLOCK), fnp.pad(numbers, (0, whole - size), constant_values=1)
+    drawn = lax.map(lambda block: draw(*block), (blocks[0], blocks[1].reshape(-1, _BLOCK)))
+    return drawn.ravel()[:size].reshape(a.type.shape)
 
 
 @jit

@@ -134,3 +134,13 @@ def test_keys_in_batches(draw: Any) -> None:
     found = fdl.jit(fdl.vmap(lambda key, rate: draw(key, rate, (3,))))(keys, rates)
     alone = [np.asarray(draw(key, rate, (3,))) for key, rate in zip(keys, rates, strict=True)]
     np.testing.assert_allclose(found, np.stack(alone), 1e-6)
+
+
+def test_gamma_numbers_of_several_blocks():
+    """A number depends on the key and its place only: the first ones are those of a draw of fewer."""
+    a = np.linspace(0.2, 6.0, 1201).astype(np.float32)
+    drawn = np.asarray(random.gamma(random.key(3), a))
+    np.testing.assert_array_equal(drawn[:500], np.asarray(random.gamma(random.key(3), a[:500])))
+    np.testing.assert_array_equal(drawn[:1100], np.asarray(random.gamma(random.key(3), a[:1100])))
+    assert stats.kstest(stats.gamma(a).cdf(drawn), "uniform").pvalue > 0.01
+    assert random.loggamma(random.key(3), 2.0, (40, 30)).shape == (40, 30)
