@@ -23,8 +23,8 @@ from fdl.ops.random_bits import key_unwrap, key_wrap
 from fdl.random.basic import exponential, normal, uniform
 from fdl.random.keys import Array, split
 
-#: Gamma numbers that are drawn together: the slowest of a few needs fewer trials than that of all. A trial of so many is
-#: still enough work for threads to divide.
+#: Gamma numbers that are drawn together: the slowest of a few needs fewer trials than that of all. One trial of so many
+#: is still enough work for threads to divide.
 _BLOCK = 512
 
 
