@@ -28,6 +28,7 @@ if find_spec("pyspark") is not None:
     from fdl_spark.applying.predict import predict
     from fdl_spark.applying.udf import as_udf
     from fdl_spark.compute.recipe import LossScale
+    from fdl_spark.data.frames import dataframe
     from fdl_spark.history.history import History
     from fdl_spark.history.run import Run
     from fdl_spark.searching.search import search
@@ -78,6 +79,7 @@ __all__ = [
     "UserFunctionError",
     "WandB",
     "as_udf",
+    "dataframe",
     "evaluate",
     "every",
     "predict",

@@ -13,7 +13,6 @@ import fdl_spark
 from examples.anomaly.events import Found, curve, detect
 from examples.anomaly.published import NAB
 from examples.anomaly.scores import DAY, MODEL, WEEK, Split, forecast, loss, scaled, seasonal
-from examples.command import without_pandas_warning
 from fdl import optim
 from fdl.models import anomaly_lstm
 from fdl_spark import features
@@ -85,8 +84,7 @@ def anomalies(
     train, calm = times < np.datetime64(split.train), times < np.datetime64(split.calm)
     mean, deviation = counts[train].mean(), counts[train].std()
     values = ((counts - mean) / deviation).astype(np.float32)
-    with without_pandas_warning():
-        series = spark.createDataFrame(pa.table({"step": steps.astype(np.int32), "value": values}))
+    series = fdl_spark.dataframe({"step": steps.astype(np.int32), "value": values}, spark)
     cut = features.windows(series, "step", ["value"], past=MODEL.length, future=1)
     cut = cut.withColumn("step", cut["step"].cast("int")).cache()
     known = cut.where(cut["step"] <= int(steps[train][-1]))

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from examples.command import without_pandas_warning
+import fdl_spark
 from fdl_spark import features
 
 
@@ -58,8 +58,7 @@ def steps(spark: Any, minutes: pa.Table, column: str, asked: Steps) -> Any:
       asked: the steps.
     """
     seconds = minutes["time"].cast(pa.timestamp("s")).cast(pa.int64())  # no zone is asked, nor daylight saving time
-    with without_pandas_warning():
-        frame = spark.createDataFrame(pa.table({"second": seconds, "value": minutes[column]}))
+    frame = fdl_spark.dataframe({"second": seconds, "value": minutes[column]}, spark)
     step = F.floor(F.col("second") / asked.seconds).alias("step")
     means = frame.groupBy(step).agg(F.avg("value").alias("mean"), F.count("value").alias("minutes"))
     enough = F.col("minutes") >= asked.measured

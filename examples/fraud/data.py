@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+import fdl_spark
+
 COMPONENTS = tuple(f"v{number}" for number in range(1, 29))
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SHARES = {VALIDATION: (0.6, 0.8), TEST: (0.8, 1.0)}  # of the rows
@@ -32,7 +34,7 @@ def payments(spark: Any, table: pa.Table, by: str = "time", seed: int = 0) -> An
     columns: dict[str, Any] = {name: table[name] for name in COMPONENTS}
     columns |= {"hour": table["time"].to_numpy() / 3600 % 24, "log_amount": np.log1p(amount), "amount": amount}
     columns |= {"row": np.arange(rows), "part": part, "fraud": np.where(table["fraud"].to_numpy() == 1, "yes", "no")}
-    return spark.createDataFrame(pa.table(columns).combine_chunks())  # Spark makes a partition of each chunk
+    return fdl_spark.dataframe(columns, spark)
 
 
 def thinned(frame: Any, share: int, seed: int = 0) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+import fdl_spark
 from examples.command import without_pandas_warning
 
 SHORTEST = 20  # ratings of a user; MLPerf leaves out users with fewer, and MovieLens has none
@@ -79,7 +80,7 @@ def candidates(spark: Any, split: Split, negatives: int, seed: int) -> Any:
     """
     draw = drawing(split.items, negatives, seed)
     with without_pandas_warning():
-        return spark.createDataFrame(split.held_out).mapInArrow(draw, "user int, item array<int>")
+        return fdl_spark.dataframe(split.held_out, spark).mapInArrow(draw, "user int, item array<int>")
 
 
 def drawing(items: int, negatives: int, seed: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

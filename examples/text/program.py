@@ -69,7 +69,9 @@ def classify(
       partitions, shards, checkpoint, callbacks: of `fdl_spark.train`.
     """
     parts = split(rated, hold_out)
-    train, validation, test = (spark.createDataFrame(table) for table in (parts.train, parts.validation, parts.test))
+    train, validation, test = (
+        fdl_spark.dataframe(table, spark) for table in (parts.train, parts.validation, parts.test)
+    )
     encode = features.fit(encoders(), train)
     network = recipe.network(encode.of("words").depth)
     params = network.init(fdl.random.key(seed))

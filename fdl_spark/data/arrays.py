@@ -80,7 +80,9 @@ def arrow_table(data: Any) -> pa.Table:
         raise DataError(f"the {kind} does not become an Arrow table: {error}") from None
 
 
-def _arrow_column(column: Any) -> pa.Array:
+def _arrow_column(column: Any) -> pa.Array | pa.ChunkedArray:
+    if isinstance(column, pa.Array | pa.ChunkedArray):
+        return column
     return pa.array(list(column) if getattr(column, "ndim", 1) > 1 else column)
 
 

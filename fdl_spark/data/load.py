@@ -8,13 +8,13 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from fdl_spark.data.arrays import arrow_table
 from fdl_spark.data.block import STAGED
 from fdl_spark.data.chunks import CHUNK_BYTES
 from fdl_spark.data.connect_dataset import load as connect_load
 from fdl_spark.data.dealing import delete_rows
 from fdl_spark.data.encoder import Encoder
 from fdl_spark.data.files import are_paths, open_files
+from fdl_spark.data.frames import dataframe
 from fdl_spark.data.held import Held
 from fdl_spark.data.rdd_dataset import RddDataset
 from fdl_spark.data.sharded import Dataset
@@ -31,7 +31,6 @@ from fdl_spark.spark.executors import everywhere
 from fdl_spark.spark.failures import STOPPED, about, settled
 from fdl_spark.spark.folders import owner
 from fdl_spark.spark.jobs import own_jobs
-from fdl_spark.spark.quiet import no_pandas_warning
 from fdl_spark.spark.session import session, tell_losses
 
 NEAR_TASKS = 256  # a worker that deals rows maps the blocks of all tasks, and each takes a descriptor
@@ -105,8 +104,7 @@ def _prepared(data: Any, features: Encoder | None) -> Any:
     if are_paths(data):
         return open_files(data, session())
     if features is not None and not isinstance(data, DataFrame | RDD):
-        with no_pandas_warning():
-            return session().createDataFrame(arrow_table(data))
+        return dataframe(data)
     return data
 
 
