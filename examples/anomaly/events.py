@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+LEVEL = 0.98  # quantile above which scores are the tail
 GAP = 48  # steps without an alarm that end one; alarms within a day are one
 
 
@@ -29,6 +30,23 @@ class Found(NamedTuple):
         """Events found, of these and false alarms; 1 without any alarm."""
         hits = sum(self.events)
         return hits / (hits + len(self.false)) if hits or self.false else 1.0
+
+
+def threshold(known: np.ndarray, risk: float) -> float:
+    """The score that one step in 1 / risk exceeds if nothing unusual happens: peaks over a threshold.
+
+    The tail of the known scores follows a generalised Pareto distribution (Siffer et al., "Anomaly detection in streams
+    with extreme value theory", KDD 2017), which tells what is beyond the largest of them.
+
+    Args:
+      known: (n,) scores of steps without an event.
+      risk: the probability of an alarm at a step, less than 1 - LEVEL.
+    """
+    from scipy.stats import genpareto
+
+    level = np.quantile(known, LEVEL)
+    shape, _, scale = genpareto.fit(known[known > level] - level, floc=0)
+    return float(level + genpareto.isf(risk / (1 - LEVEL), shape, scale=scale))
 
 
 def detect(scores: np.ndarray, threshold: float, events: Sequence[np.ndarray]) -> Found:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 import fdl
 import fdl_spark
-from examples.anomaly.events import Found, curve, detect
+from examples.anomaly.events import Found, curve, detect, threshold
 from examples.anomaly.published import NAB
 from examples.anomaly.scores import DAY, MODEL, WEEK, Split, forecast, loss, scaled, seasonal
 from fdl import optim
@@ -19,6 +19,7 @@ from fdl_spark import features
 
 SPLIT = Split()
 BATCH = 64
+RISK = 1e-5  # of an alarm at a half-hour without an event: one in six years
 LSTM, BASELINE = "anomaly LSTM", "seasonal z-score"
 
 
@@ -31,7 +32,7 @@ class Result(NamedTuple):
       counts: (n,) what was counted.
       forecasts: (n,) the LSTM's, NaN where there is no whole past.
       scores: (n,) by method.
-      thresholds: by method: its largest score in the calm weeks.
+      thresholds: by method, of the scores before the search.
       found: by method: what alarms above the threshold meet.
       curves: by method: false alarms with 1, 2, ... events found.
       events: the first and last time of each, by name.
@@ -117,7 +118,7 @@ def anomalies(
     }
     inside = [(times >= np.datetime64(a)) & (times <= np.datetime64(b)) for a, b in events.values()]
     searched = {name: np.where(calm, 0, score) for name, score in scores.items()}
-    thresholds = {name: float(score[calm & ~train].max()) for name, score in scores.items()}
+    thresholds = {name: threshold(score[calm & whole], RISK) for name, score in scores.items()}
     return Result(
         run,
         times,
@@ -162,9 +163,7 @@ def plot(result: Result, path: str | Path) -> None:
     axes[0].legend(loc="lower left", fontsize=8)
     for axis, (name, score) in zip(axes[1:], result.scores.items(), strict=True):
         axis.plot(times, score[shown], color="tab:blue", linewidth=0.6)
-        axis.axhline(
-            result.thresholds[name], color="tab:red", linewidth=0.8, linestyle="--", label="largest in October"
-        )
+        axis.axhline(result.thresholds[name], color="tab:red", linewidth=0.8, linestyle="--", label="threshold")
         false = result.found[name].false
         axis.plot(result.times[false].astype(object), score[false], "x", color="tab:red", label="false alarms")
         found = sum(result.found[name].events)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from examples.anomaly.events import curve, detect
+from examples.anomaly.events import curve, detect, threshold
 from examples.anomaly.program import BASELINE, LSTM, anomalies, plot, table
 from examples.anomaly.scores import DAY, Split, scaled, seasonal
 
@@ -36,17 +36,23 @@ def test_scores_are_in_units_of_what_is_usual() -> None:
     assert score[slots == 5] == pytest.approx(np.abs(one - one.mean()) / one.std())
 
 
+def test_thresholds_are_quantiles_beyond_what_was_seen() -> None:
+    rng = np.random.default_rng(2)
+    found = [threshold(rng.exponential(size=20_000), 1e-5) for _ in range(20)]
+    assert np.median(found) == pytest.approx(-np.log(1e-5), rel=0.1)  # a sample of 20,000 ends near 10
+
+
 def test_unusual_days_are_found(spark, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    time = np.arange(30 * DAY) * 1800 + int(np.datetime64("2014-09-01", "s").astype(int))
-    count = 10_000 + 4_000 * np.sin(2 * np.pi * np.arange(30 * DAY) / DAY) + 300 * rng.normal(size=30 * DAY)
-    count[25 * DAY : 25 * DAY + 20] *= 0.3
+    time = np.arange(65 * DAY) * 1800 + int(np.datetime64("2014-07-28", "s").astype(int))
+    count = 10_000 + 4_000 * np.sin(2 * np.pi * np.arange(65 * DAY) / DAY) + 300 * rng.normal(size=65 * DAY)
+    count[60 * DAY : 60 * DAY + 20] *= 0.3
     series = pa.table({"time": pa.array(time, pa.timestamp("s")), "count": count.astype(np.int32)})
     events = {"storm": ("2014-09-26T00:00", "2014-09-26T12:00")}
     split = Split("2014-09-19", "2014-09-24")
     result = anomalies(spark, series, events, split=split, epochs=2, partitions=1, shards=2)
     assert result.found[LSTM].events == result.found[BASELINE].events == [True]
-    assert result.windows == 18 * DAY - 50
+    assert result.windows == 53 * DAY - 50
     assert np.isnan(result.forecasts[:50]).all() and not np.isnan(result.forecasts[50:]).any()
     assert "seasonal" in table(result)
     plot(result, tmp_path / "plot.png")
