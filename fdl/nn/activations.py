@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.composite import composite
 from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.errors import ShapeError
@@ -69,6 +70,7 @@ def relu6(x: Any) -> Array:
     return fnp.where(x >= 6, 6.0, x)
 
 
+@composite
 def leaky_relu(x: Any, negative_slope: Any = 1e-2) -> Array:
     """x where it is positive or zero, ``negative_slope * x`` elsewhere. Source: Maas, Hannun, Ng (2013).
 
@@ -86,6 +88,7 @@ def leaky_relu(x: Any, negative_slope: Any = 1e-2) -> Array:
     return fnp.where(x >= 0, x, negative_slope * x)
 
 
+@composite
 def elu(x: Any, alpha: Any = 1.0) -> Array:
     """x where it is positive, ``alpha * (exp(x) - 1)`` elsewhere. Source: Clevert, Unterthiner, Hochreiter (2016).
 
@@ -103,6 +106,7 @@ def elu(x: Any, alpha: Any = 1.0) -> Array:
     return fnp.where(x > 0, x, alpha * fnp.expm1(fnp.where(x > 0, 0.0, x)))
 
 
+@composite
 def celu(x: Any, alpha: Any = 1.0) -> Array:
     """Elu with a continuous derivative for every alpha. Source: Barron (2017).
 
@@ -121,6 +125,7 @@ def celu(x: Any, alpha: Any = 1.0) -> Array:
 
 
 @_elementwise
+@composite
 def selu(x: Any) -> Array:
     """Scaled elu that keeps mean 0 and variance 1. Source: Klambauer et al. (2017).
 
@@ -130,6 +135,7 @@ def selu(x: Any) -> Array:
     return 1.0507009873554805 * elu(x, 1.6732632423543772)
 
 
+@composite
 def gelu(x: Any, approximate: bool = True) -> Array:
     """x times the normal distribution function of x. Source: Hendrycks, Gimpel (2016).
 
@@ -164,6 +170,7 @@ def sigmoid(x: Any) -> Array:
 
 
 @_elementwise
+@composite
 def silu(x: Any) -> Array:
     """x times its sigmoid; also called swish. Source: Elfwing, Uchibe, Doya (2018); Ramachandran, Zoph, Le (2017).
 
@@ -189,6 +196,7 @@ def tanh(x: Any) -> Array:
 
 
 @_elementwise
+@composite
 def softplus(x: Any) -> Array:
     """log(1 + exp(x)), without overflow.
 
@@ -199,6 +207,7 @@ def softplus(x: Any) -> Array:
 
 
 @_elementwise
+@composite
 def log_sigmoid(x: Any) -> Array:
     """log(sigmoid(x)), without underflow.
 
@@ -209,6 +218,7 @@ def log_sigmoid(x: Any) -> Array:
 
 
 @_elementwise
+@composite
 def mish(x: Any) -> Array:
     """x tanh(softplus(x)). Source: Misra (2019).
 
@@ -220,6 +230,7 @@ def mish(x: Any) -> Array:
 
 
 @_elementwise
+@composite
 def soft_sign(x: Any) -> Array:
     """x / (1 + abs(x)). Source: Turian, Bergstra, Bengio (2009).
 
@@ -229,6 +240,7 @@ def soft_sign(x: Any) -> Array:
     return algebraic.soft_sign(as_inexact(x))
 
 
+@composite
 def squareplus(x: Any, b: Any = 4) -> Array:
     """(x + sqrt(x**2 + b)) / 2. Source: Barron (2021).
 
@@ -267,6 +279,7 @@ def sparse_sigmoid(x: Any) -> Array:
     return 0.5 * fnp.clip(fnp.asarray(x) + 1.0, 0.0, 2.0)
 
 
+@composite
 def hard_tanh(x: Any) -> Array:
     """x clipped to [-1, 1].
 
@@ -284,6 +297,7 @@ def hard_tanh(x: Any) -> Array:
 
 
 @_elementwise
+@composite
 def hard_sigmoid(x: Any) -> Array:
     """relu6(x + 3) / 6.
 
@@ -294,6 +308,7 @@ def hard_sigmoid(x: Any) -> Array:
 
 
 @_elementwise
+@composite
 def hard_silu(x: Any) -> Array:
     """x times its hard sigmoid; also called hard swish. Source: Howard et al. (2019).
 
@@ -307,6 +322,7 @@ def hard_silu(x: Any) -> Array:
 hard_swish = hard_silu
 
 
+@composite
 def glu(x: Any, axis: int = -1) -> Array:
     """The first half along an axis times the sigmoid of the second. Source: Dauphin et al. (2017).
 
@@ -330,6 +346,7 @@ def glu(x: Any, axis: int = -1) -> Array:
     return first * sigmoid(second)
 
 
+@composite
 def log1mexp(x: Any) -> Array:
     """log(1 - exp(-x)) for positive x, accurate near zero and far from it. Source: Mächler (2012).
 

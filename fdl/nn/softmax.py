@@ -4,11 +4,13 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.composite import composite
 from fdl.nn.activations import Array, Axis, as_inexact, promoted
 from fdl.numpy._operands import real_of, wide
 from fdl.ops.arithmetic import stop_gradient
 
 
+@composite
 def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     """Positive numbers that sum to one along an axis: exp(x) / sum(exp(x)).
 
@@ -28,6 +30,7 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     return (weights / _positive(fnp.sum(weights, axis=axis, keepdims=True), where)).astype(x.dtype)
 
 
+@composite
 def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     """Logarithm of :func:`softmax`, without overflow; excluded elements become -inf.
 
@@ -64,6 +67,7 @@ def _largest(x: Array, axis: Axis) -> Array:
     return fnp.max(x, axis=axis, keepdims=True, initial=None if x.size else -math.inf)
 
 
+@composite
 def logsumexp(
     a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, return_sign: bool = False, where: Any = None
 ) -> Any:
@@ -107,6 +111,7 @@ def _without_overflow(x: Array, excluded: Array) -> Array:
     return fnp.where(excluded, fnp.where(fnp.isnan(below), -math.inf, fnp.minimum(below, bound)), x)
 
 
+@composite
 def logmeanexp(x: Any, axis: Axis = None, where: Any = None, keepdims: bool = False) -> Array:
     """log(mean(exp(x))), without overflow.
 

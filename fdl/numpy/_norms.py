@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.composite import composite
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, Axis, axis_tuple, cast, inexact, matrices, number
 from fdl.numpy.arithmetic import absolute, conj, power, real
@@ -16,6 +17,7 @@ from fdl.numpy.shapes import moveaxis, ravel, reshape
 from fdl.ops.linalg import svd
 
 
+@composite
 def norm(x: ArrayLike, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Array:
     """The norm of vectors or matrices.
 
@@ -46,6 +48,7 @@ def norm(x: ArrayLike, ord: Any = None, axis: Axis = None, keepdims: bool = Fals
     raise ShapeError(f"linalg.norm takes one axis or two, got axis={axis} for shape {x.type.shape}")
 
 
+@composite
 def vector_norm(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False, ord: Any = 2) -> Array:
     """The norm of the elements along axes as one vector; `ord` as for :func:`norm`.
 
@@ -57,6 +60,7 @@ def vector_norm(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False, o
     return _of_vectors(x, ord, axis_tuple("vector_norm", axis, x.type.ndim), keepdims)
 
 
+@composite
 def matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: Any = "fro") -> Array:
     """The norm of matrices along the last two axes; `ord` as for :func:`norm`.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.composite import composite
 from fdl.dtypes import as_dtype
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, DTypeLike, cast, no_out, promote
@@ -15,6 +16,7 @@ from fdl.ops.reduce import sum_
 from fdl.ops.shape import reshape, transpose
 
 
+@composite
 def einsum(
     subscripts: Any,
     /,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fdl.array import as_array
+from fdl.composite import composite
 from fdl.core.trace import Value
 from fdl.dtypes import as_dtype
 from fdl.errors import AxisError, ShapeError
@@ -330,6 +331,7 @@ def _of_sequences(given: Sequence[Any]) -> list[Any]:
     return [asarray(a, common) if is_nested else a for a, is_nested in zip(given, nested, strict=True)]
 
 
+@composite
 def concatenate(arrays: Any, axis: int | None = 0, dtype: DTypeLike | None = None) -> Array:
     """Arrays joined along an axis they have.
 
@@ -368,6 +370,7 @@ def concat(arrays: Sequence[ArrayLike], /, *, axis: int | None = 0) -> Array:
     return concatenate(arrays, axis)
 
 
+@composite
 def stack(arrays: Any, axis: int = 0, out: None = None, dtype: DTypeLike | None = None) -> Array:
     """Arrays of one shape joined along a new axis.
 
@@ -411,6 +414,7 @@ def between(x: Array, axis: int, start: int, stop: int) -> Array:
     return slicing.slice_(x, tuple(starts), tuple(limits))
 
 
+@composite
 def vstack(tup: Any, dtype: DTypeLike | None = None) -> Array:
     """Rows (or higher arrays) joined along the first axis.
 
@@ -423,6 +427,7 @@ def vstack(tup: Any, dtype: DTypeLike | None = None) -> Array:
 row_stack = vstack
 
 
+@composite
 def hstack(tup: Any, dtype: DTypeLike | None = None) -> Array:
     """Arrays joined along the second axis, vectors along the first.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.composite import composite
 from fdl.dtypes import as_dtype, index_dtype, is_inexact, result_type
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import (
@@ -40,6 +41,7 @@ def _count(x: Array, axes: tuple[int, ...], where: ArrayLike | None, keepdims: b
     return total(mask, axes, keepdims=keepdims, dtype=index_dtype(x.type.size))
 
 
+@composite
 def mean(
     a: ArrayLike,
     axis: Axis = None,
@@ -112,6 +114,7 @@ def average(
     return (result, scale) if returned else result
 
 
+@composite
 def var(
     a: ArrayLike,
     axis: Axis = None,
@@ -166,6 +169,7 @@ def var(
 _mean = mean
 
 
+@composite
 def std(
     a: ArrayLike,
     axis: Axis = None,

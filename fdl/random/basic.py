@@ -9,6 +9,7 @@ import numpy as np
 import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.array import as_array
+from fdl.composite import composite
 from fdl.docstrings import fill_docstring
 from fdl.dtypes import WEAK, as_dtype
 from fdl.errors import DtypeError, ShapeError
@@ -58,6 +59,7 @@ def bits(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
 
 
 @documented
+@composite
 def uniform(key: Any, shape: Shape = (), dtype: Any = None, minval: Any = 0.0, maxval: Any = 1.0) -> Array:
     """Uniform numbers in [minval, maxval).
 
@@ -81,6 +83,7 @@ def uniform(key: Any, shape: Shape = (), dtype: Any = None, minval: Any = 0.0, m
 
 
 @documented
+@composite
 def normal(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Standard normal numbers.
 
@@ -119,6 +122,7 @@ def _from_symmetric(u: Array) -> Array:
 
 
 @documented_by_parameters
+@composite
 def truncated_normal(key: Any, lower: Any, upper: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
     """Standard normal numbers under the condition that they lie in (lower, upper).
 
@@ -147,6 +151,7 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Shape | None = Non
 
 
 @documented
+@composite
 def randint(key: Any, shape: Shape, minval: Any, maxval: Any, dtype: Any = None) -> Array:
     """Uniform integers in [minval, maxval).
 
@@ -205,6 +210,7 @@ def _clipped(value: Array, dtype: np.dtype) -> Array:
 
 
 @documented_by_parameters
+@composite
 def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None, mode: str = "low") -> Array:
     """Booleans that are true with probability p.
 
@@ -237,6 +243,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None, mode: str = "l
 
 
 @documented
+@composite
 def rademacher(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """-1 or 1 with probability one half each.
 
@@ -253,6 +260,7 @@ def rademacher(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
 
 
 @documented
+@composite
 def exponential(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Exponential numbers of rate one.
 
@@ -264,6 +272,7 @@ def exponential(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
 
 
 @documented
+@composite
 def laplace(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Laplace numbers with location zero and scale one.
 
@@ -277,6 +286,7 @@ def laplace(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
 
 
 @documented
+@composite
 def logistic(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Logistic numbers with location zero and scale one.
 
@@ -290,6 +300,7 @@ def logistic(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
 
 
 @documented
+@composite
 def cauchy(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Cauchy numbers with location zero and scale one.
 
@@ -303,6 +314,7 @@ def cauchy(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
 
 
 @documented
+@composite
 def gumbel(key: Any, shape: Shape = (), dtype: Any = None, mode: str | None = None) -> Array:
     """Gumbel numbers with location zero and scale one.
 
