@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import fdl
+import fdl.numpy as fnp
 from fdl.compile.pipeline import run_compiled
 from fdl.dtypes import BOOLEAN, REAL
 from fdl.ops.sort import Sort, TopK
@@ -76,3 +77,31 @@ def test_rows_of_several_lengths_in_one_program():
     for x, (values, places, ordered) in zip(arrays, found, strict=True):
         assert_same_bits((values, places), TopK(5).reference(x))
         assert_same_bits((ordered,), Sort(x.ndim - 1).reference(x))
+
+
+@pytest.mark.parametrize("key", ["int8", "uint16", "int32", "uint32"])
+@pytest.mark.parametrize("payload", ["int32", "uint32", "float32"])
+def test_keys_and_numbers_that_share_a_word(key, payload):
+    """Both come out as they went in, NaN and -0.0 among the numbers; few and many records, strided and reversed."""
+    rng = np.random.default_rng(5)
+    for shape in ((2, 7), (1, 300), *([(1, 16500)] if key == "uint32" else [])):
+        keys = rng.integers(np.iinfo(key).min, np.iinfo(key).max, shape, key, endpoint=True)
+        values = rng.integers(0, 2**32, shape, np.uint32).view(payload)
+        order = np.argsort(keys, -1, kind="stable")
+        found = fdl.jit(lambda k, v: Sort(1)(k, v))(keys, values)
+        np.testing.assert_array_equal(np.asarray(found[0]), np.take_along_axis(keys, order, 1))
+        expected = np.take_along_axis(values, order, 1)
+        np.testing.assert_array_equal(np.asarray(found[1]).view(np.uint32), expected.view(np.uint32))
+        turned = fdl.jit(lambda k, v: Sort(0)(k[:, ::-1].T, v[:, ::-1].T))(keys, values)
+        order = np.argsort(keys[:, ::-1], -1, kind="stable")
+        expected = np.take_along_axis(values[:, ::-1], order, 1).T
+        np.testing.assert_array_equal(
+            np.asarray(turned[1]).view(np.uint32), np.ascontiguousarray(expected).view(np.uint32)
+        )
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32", "int64", "float64"])
+def test_long_arrays(dtype):
+    x = (np.random.default_rng(6).normal(size=20001) * 1000).astype(dtype)
+    np.testing.assert_array_equal(fdl.jit(fnp.sort)(x), np.sort(x))
+    np.testing.assert_array_equal(fdl.jit(fnp.argsort)(x), np.argsort(x, kind="stable"))

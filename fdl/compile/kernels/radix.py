@@ -14,11 +14,12 @@ from llvmlite import ir
 
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.target import host_target
 from fdl.compile.llvm.values import HALVES, I1, I64, POINTER, Value, is_float, is_signed
 from fdl.dtypes import bool_, float32, int64, uint8, uint32, uint64
 
-DIGITS = 256
-_DIGIT_BITS = 8
+#: Bits of a digit. There are fewer passes over long arrays if digits are wide; counting those of short ones costs more.
+_DIGIT_BITS, _WIDE_DIGIT_BITS = 8, 11
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,12 @@ class Layout:
     Attributes:
         bits: of a key.
         places: whether records know where they came from.
+        digit: bits of a digit.
     """
 
     bits: int
     places: bool
+    digit: int = _DIGIT_BITS
 
     @property
     def packed(self) -> bool:
@@ -53,7 +56,7 @@ class Layout:
     @property
     def digits(self) -> int:
         """How many digits a key has."""
-        return -(-self.bits // _DIGIT_BITS)
+        return -(-self.bits // self.digit)
 
     @property
     def few(self) -> int:
@@ -66,7 +69,7 @@ class Layout:
 
     def scratch_bytes(self, count: int) -> int:
         """Memory to sort `count` records in."""
-        return 2 * sum(self.bytes_for(count)) + 4 * DIGITS * self.digits
+        return 2 * sum(self.bytes_for(count)) + (4 << self.digit) * self.digits
 
     def make(self, build: Build, key: Value, place: Value | None) -> tuple[Value, ...]:
         """The words of a record."""
@@ -87,11 +90,14 @@ class Layout:
         return build.convert(build.convert(words[-1], uint32), int64)
 
 
-def layout_of(dtype: np.dtype, places: bool) -> Layout | None:
-    """The layout of records whose keys are numbers of `dtype`; None if these have no key."""
+def layout_of(dtype: np.dtype, places: bool, count: int = 0) -> Layout | None:
+    """The layout of records whose keys are numbers of `dtype`, in arrays of `count`; None if these have no key."""
     if dtype in HALVES:
         dtype = float32
-    return Layout(8 * dtype.itemsize, places) if is_float(dtype) or dtype.kind in "iub" else None
+    bits = 8 * dtype.itemsize
+    wide = bits > _WIDE_DIGIT_BITS and count >= host_target().tuning.long_sort
+    digit = _WIDE_DIGIT_BITS if wide else _DIGIT_BITS
+    return Layout(bits, places, digit) if is_float(dtype) or dtype.kind in "iub" else None
 
 
 def _unsigned(dtype: np.dtype) -> np.dtype:
@@ -130,7 +136,7 @@ def number_of(build: Build, key: Value, dtype: np.dtype) -> Value:
 
 def sorter(build: Build, layout: Layout) -> ir.Function:
     """The function ``i1 sort(records..., room..., counters, count)``: whether it left the sorted records in `room`."""
-    name = f"sort.{layout.bits}.{layout.places}"
+    name = f"sort.{layout.bits}.{layout.places}.{layout.digit}"
     known = build.module.globals.get(name)
     if known is not None:
         return known
@@ -176,21 +182,22 @@ def _by_digits(
     count: Value,
 ) -> Value:
     word = layout.arrays[0]
-    shifts = [layout.low + _DIGIT_BITS * n for n in range(layout.digits)]
+    shifts = [layout.low + layout.digit * n for n in range(layout.digits)]
+    digits = 1 << layout.digit
 
     def digit(value: Value, shift: int) -> Value:
-        return build.convert(build.and_(build.shift_right_logical(value, shift), DIGITS - 1), int64)
+        return build.convert(build.and_(build.shift_right_logical(value, shift), digits - 1), int64)
 
-    build.clear(counters, 4 * DIGITS * layout.digits)
+    build.clear(counters, 4 * digits * layout.digits)
     with build.loop(0, count) as i:
         value = build.load(records[0], word, i)
         for n, shift in enumerate(shifts):
-            place = digit(value, shift) + n * DIGITS
+            place = digit(value, shift) + n * digits
             build.store(build.load(counters, uint32, place) + 1, counters, place)
     swapped = build.variable(build.constant(False, bool_))
     first = build.load(records[0], word)
     for n, shift in enumerate(shifts):
-        own = build.at(counters, n * DIGITS, uint32)
+        own = build.at(counters, n * digits, uint32)
         total = build.convert(build.load(own, uint32, digit(first, shift)), int64)
         with build.if_(build.ne(total, count)):
             now = swapped.get()
@@ -208,13 +215,13 @@ def _distribute(
 ) -> None:  # fmt: skip
     """Move every record behind those with a smaller digit."""
     sum_ = build.variable(build.constant(0, uint32))
-    with build.loop(0, DIGITS) as i:
+    with build.loop(0, 1 << layout.digit) as i:
         here, before = build.load(counters, uint32, i), sum_.get()
         build.store(before, counters, i)
         sum_.set(before + here)
     with build.loop(0, count) as i:
         words = [build.load(p, d, i) for p, d in zip(sources, layout.arrays, strict=True)]
-        digit = build.convert(build.and_(build.shift_right_logical(words[0], shift), DIGITS - 1), int64)
+        digit = build.convert(build.and_(build.shift_right_logical(words[0], shift), (1 << layout.digit) - 1), int64)
         place = build.load(counters, uint32, digit)
         build.store(place + 1, counters, digit)
         for pointer, word in zip(targets, words, strict=True):

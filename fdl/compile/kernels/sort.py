@@ -117,7 +117,9 @@ class SortLowering(LineLowering[Sort]):
 
     def layouts(self, step: KernelStep) -> list[Layout | None]:
         """How records of each key and its place are laid out; None for a dtype that is not sorted."""
-        return [layout_of(v.type.dtype, len(step.views) > 1) for v in step.views[: self.operation(step).num_keys]]
+        operation, several = self.operation(step), len(step.views) > 1
+        count = step.views[0].type.shape[operation.axis]
+        return [layout_of(v.type.dtype, several, count) for v in step.views[: operation.num_keys]]
 
     def supports(self, step: KernelStep) -> bool:
         length = step.views[0].type.shape[self.operation(step).axis]
@@ -135,10 +137,13 @@ class SortLowering(LineLowering[Sort]):
 
         def fill(build: Build, sources: Sequence[ir.Value], targets: Sequence[ir.Value], scratch: ir.Value) -> None:
             inputs = [(p, v.type.dtype, v.strides[axis]) for p, v in zip(sources, views, strict=True)]
+            outputs = [(p, steps[axis]) for p in targets]
             if len(views) == 1:
-                _sort_values(build, inputs[0], (targets[0], steps[axis]), scratch, lines.length, layouts[0])
+                _sort_values(build, inputs[0], outputs[0], scratch, lines.length, layouts[0])
+            elif operation.num_keys == 1 and _share_a_word(views[0].type.dtype, [v.type.dtype for v in views[1:]]):
+                _sort_pairs(build, inputs, outputs, scratch, lines.length, layouts[0])
             else:
-                _sort_together(build, inputs, [(p, steps[axis]) for p in targets], scratch, lines.length, layouts)
+                _sort_together(build, inputs, outputs, scratch, lines.length, layouts)
 
         self.run(emitter, step, lines, scratch_bytes, fill)
 
@@ -165,6 +170,28 @@ def _sort_values(build: Build, source: Any, target: Any, scratch: Any, count: in
                     cursor.set(cursor.get() + 1)
                 build.store(build.load(pointer, dtype, cursor.get() * step), to, i * stride)
                 cursor.set(cursor.get() + 1)
+
+
+def _share_a_word(key: np.dtype, others: Sequence[np.dtype]) -> bool:
+    """Whether a record can hold all that is sorted: an integer key and one number, of up to 32 bits each."""
+    small = len(others) == 1 and others[0].kind in "iuf" and others[0].itemsize == 4
+    return small and key.kind in "iu" and key.itemsize <= 4
+
+
+def _sort_pairs(
+    build: Build, sources: Sequence[Any], targets: Sequence[Any], scratch: Any, count: int, layout: Any
+) -> None:
+    """Sort keys with the numbers beside them, which take the room of their places: nothing is fetched afterwards."""
+    (keys, key_dtype, key_step), (numbers, dtype, step) = sources
+    memory = _Memory(build, layout, scratch, count)
+    with build.loop(0, count) as i:
+        number = build.bitcast(build.load(numbers, dtype, i * step), uint32)
+        memory.write(i, layout.make(build, key_of(build, build.load(keys, key_dtype, i * key_step)), number))
+    found = memory.sort(count)
+    with build.loop(0, count) as i:
+        (word,) = memory.read(found, i)
+        build.store(number_of(build, layout.key(build, word), key_dtype), targets[0][0], i * targets[0][1])
+        build.store(build.bitcast(build.convert(word, uint32), dtype), targets[1][0], i * targets[1][1])
 
 
 def _sort_together(

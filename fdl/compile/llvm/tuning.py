@@ -167,6 +167,8 @@ class Tuning:
     place_classes: int = 64
     #: Vectors of a row that run through missed steps together, so that their divisions overlap.
     row_vectors: int = 2
+    #: Records that are sorted by wide digits, which take fewer passes but more counters.
+    long_sort: int = 1 << 14
     #: Candidates for the largest elements that there is room for besides them, at least.
     candidates: int = 32
 
