@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+import numpy as np
 from llvmlite import ir
 
 from fdl.compile.ir.plan import Plan
@@ -34,6 +35,9 @@ class Emission(Protocol):
 
     def shared(self, key: str, make: Callable[[], T]) -> T:
         """What `make` returns, made once a key, so that equal steps share a function."""
+
+    def constant(self, value: np.ndarray) -> ir.Value:
+        """The pointer to an array that is known now, in the function of the program."""
 
     def scratch_for(self, size: int) -> ir.Value:
         """The pointer to at least `size` bytes that are this thread's own, until the step ends."""
