@@ -87,10 +87,25 @@ def histogram_bin_edges(
     return linspace(where(point, low - 0.5, low), where(point, high + 0.5, high), count + 1, dtype=x.type.dtype)
 
 
-def _bin_numbers(x: Array, edges: Array) -> tuple[Array, Array]:
+def _is_even(bins: Any, range: Any, dtype: np.dtype) -> bool:
+    """Whether bins are known to be of equal width, and so much wider than edges are rounded that the one in which an
+    element lies can be computed, but for a neighbour."""
+    if type(bins) is not int or range is None or any(type(v) not in (int, float) for v in range):
+        return False
+    low, high = map(float, range)
+    return 0 < bins <= 1 << 16 and high - low > bins * 16 * float(np.finfo(dtype.name).eps) * max(abs(low), abs(high))
+
+
+def _bin_numbers(x: Array, edges: Array, even: bool) -> tuple[Array, Array]:
     """The bin of each element, the last one closed on both sides; and whether it lies in any."""
     last = edges.type.size - 2
-    places = searchsorted(edges, x, "right") - 1
+    if even:
+        rate = (last + 1) / (edges[-1] - edges[0])
+        places = cast(clip((x - edges[0]) * rate, 0, last), np.dtype(np.int32))
+        places = clip(places - (x < edges.at[places].get(mode="clip")), 0, last)
+        places = places + (x >= edges.at[places + 1].get(mode="clip"))
+    else:
+        places = searchsorted(edges, x, "right") - 1
     places = where(x == edges[-1], last, places)
     return clip(places, 0, last), (x >= edges[0]) & (x <= edges[-1])
 
@@ -123,7 +138,7 @@ def histogram(
         raise ShapeError(f"histogram: weights of shape {counted.type.shape} do not fit {x.type.shape}")
     edges = histogram_bin_edges(x, bins, range)
     x, counted = ravel(cast(x, edges.type.dtype)), ravel(counted)
-    places, inside = _bin_numbers(x, edges)
+    places, inside = _bin_numbers(x, edges, _is_even(bins, range, edges.type.dtype))
     counts = bincount(places, where(inside, counted, cast(0, counted.type.dtype)), length=edges.type.size - 1)
     if density:
         widths = diff(edges)
@@ -164,7 +179,8 @@ def histogramdd(
         raise ShapeError(f"histogramdd: bins and range must have one entry for each of {count} axes")
     columns = [points[:, i] for i in np.arange(count)]
     edges = [histogram_bin_edges(x, b, r) for x, b, r in zip(columns, per_axis, ranges, strict=True)]
-    found = [_bin_numbers(x, e) for x, e in zip(columns, edges, strict=True)]
+    even = [_is_even(b, r, e.type.dtype) for b, r, e in zip(per_axis, ranges, edges, strict=True)]
+    found = [_bin_numbers(x, e, is_even) for x, e, is_even in zip(columns, edges, even, strict=True)]
     sizes = tuple(e.type.size - 1 for e in edges)
     places = ravel_multi_index([f[0] for f in found], sizes, mode="clip")
     inside = found[0][1]
