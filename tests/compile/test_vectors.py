@@ -8,10 +8,10 @@ import fdl
 import fdl.numpy as fnp
 from fdl.ops.quantile import normal_quantile
 
-LENGTHS = [0, 1, 3, 8, 15, 16, 31, 33, 64, 101]
+LENGTHS = [0, 1, 15, 33, 101]
 
 
-@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int32", "float16", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("dtype", ["bool", "int8", "float16", "float32", "float64", "complex64"])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_reversed_rows(dtype, length):
     x = (np.random.default_rng(length).integers(0, 2 if dtype == "bool" else 100, (3, length))).astype(dtype)
