@@ -60,7 +60,7 @@ ORDERS = {
     "fdl.ops": [
         "householder linalg",
         "matrix segment window",
-        "conv cumulative fft gamma_ratios quantile reduce",
+        "conv cumulative fft gamma_ratios lapack quantile reduce",
         "hypergeometric integrals inverses",
         "algebraic sigmoid slicing sort special trigonometric",
         "contract indexing transcendental",
@@ -98,6 +98,7 @@ LOCAL_IMPORTS = {
     ("fdl.compile.pipeline", "fdl.compile"): "a program that is on disk runs without the passes and without llvmlite",
     ("fdl.compile.llvm.target", "llvmlite"): "slow to import; a program that is on disk may not need it",
     ("fdl.compile.runtime", "fdl.compile.runtime.native"): "native calls that are on disk are not emitted again",
+    ("fdl.compile.llvm.lapack", "scipy"): "slow to import; needed where LAPACK is called",
     ("fdl.compile.codegen.plan", "fdl.compile.schedule.verify_memory"): "verifiers run where they are asked for",
     ("fdl.compile.schedule.planner", "fdl.compile.schedule.verify"): "verifiers run where they are asked for",
     ("fdl.compile.schedule.planner", "fdl.compile.schedule.verify_memory"): "verifiers run where they are asked for",

@@ -82,6 +82,7 @@ def build_archive(
         constant_bytes(emission.constants),
         tuple(emission.hosts),
         tuple(emission.foreign),
+        tuple(emission.routines.items()),
         plan.arena_bytes,
         emission.scratch_bytes,
         tuple(plan.reused.items()),

@@ -73,7 +73,7 @@ def build_standalone(program: Program, target: Target, name: str) -> ObjectCode:
         emission = emit_plan(plan, target)
         scratch = -(-plan.arena_bytes // _ALIGNMENT) * _ALIGNMENT
         module = emission.finish()
-        outside = (*emission.hosts, *(host for _, host in emission.foreign))
+        outside = (*emission.hosts, *(host for _, host in emission.foreign), *emission.linked)
         if outside:
             return ObjectCode((), 0, outside)
         bytes_needed = max(_ALIGNMENT, -(-(scratch + emission.scratch_bytes) // _ALIGNMENT) * _ALIGNMENT)

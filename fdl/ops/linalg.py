@@ -8,6 +8,7 @@ import numpy as np
 from fdl import dtypes
 from fdl.core.types import TensorType
 from fdl.errors import DifferentiationError
+from fdl.ops import lapack
 from fdl.ops.arithmetic import add, div, mul, neg, sub
 from fdl.ops.compare import eq
 from fdl.ops.complex import real
@@ -18,6 +19,7 @@ from fdl.ops.matrix import (
     adjoint,
     along_columns,
     along_rows,
+    by_precision,
     check_matrix,
     diagonal,
     draw_matrices,
@@ -49,8 +51,8 @@ class Cholesky(MatrixPrimitive):
         return types[0]
 
     def reference(self, a: np.ndarray) -> np.ndarray:
-        found = each_or_nan(np.linalg.cholesky, a)
-        bad = not_finite(found) | not_finite(np.tril(a))
+        found = by_precision(np.tril(a), lapack.cholesky, np.linalg.cholesky)
+        bad = not_finite(found)
         return np.tril(np.where(bad, np.nan, found)).astype(a.dtype) if bad.any() else found
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -104,7 +106,10 @@ class Lu(MatrixPrimitive):
 
 
 class Qr(MatrixPrimitive):
-    """QR factorization by Householder reflections: (q, r), with q square if ``full_matrices``."""
+    """QR factorization by Householder reflections: (q, r), with q square if ``full_matrices``.
+
+    Both are NaN if a is not finite.
+    """
 
     multiple = True
     full_matrices: bool = False
@@ -117,7 +122,9 @@ class Qr(MatrixPrimitive):
         return a.with_shape((*batch, m, k)), a.with_shape((*batch, k, n))
 
     def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
-        return tuple(np.linalg.qr(a, mode="complete" if self.full_matrices else "reduced"))
+        mode: Any = "complete" if self.full_matrices else "reduced"
+        q, r = by_precision(a, lambda a: lapack.qr(a, self.full_matrices), lambda a: tuple(np.linalg.qr(a, mode=mode)))
+        return q, np.triu(r) if np.isnan(r).any() else r
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -174,7 +181,7 @@ class Eigh(MatrixPrimitive):
         return TensorType(a.shape[:-1], real_dtype(a.dtype)), a
 
     def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
-        return each_or_nan(lambda a: tuple(np.linalg.eigh(a)), a)
+        return tuple(by_precision(np.tril(a), lapack.eigh, lambda a: tuple(np.linalg.eigh(a))))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -215,7 +222,7 @@ class Svd(MatrixPrimitive):
             found: Any = np.linalg.svd(a, self.full_matrices, compute_uv=self.compute_uv)  # type: ignore[call-overload]
             return tuple(found) if self.compute_uv else (found,)
 
-        return each_or_nan(svd, a)
+        return tuple(by_precision(a, lambda a: lapack.svd(a, self.full_matrices, self.compute_uv), svd))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -278,12 +285,10 @@ class Eig(MatrixPrimitive):
 
 
 def _lu_one(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from scipy.linalg.lapack import get_lapack_funcs
-
     if not a.size:
         return a, np.zeros(0, np.int32), np.arange(a.shape[0], dtype=np.int32)
     permutation = np.arange(a.shape[0], dtype=np.int32)
-    factors, pivots, _ = get_lapack_funcs("getrf", (a,))(a)
+    factors, pivots, _ = lapack.lu(a)
     if not_finite(a).any():
         return np.full_like(a, np.nan), permutation[: min(a.shape)], permutation
     for i, p in enumerate(pivots):

@@ -15,6 +15,7 @@ from fdl.core.primitive import Primitive
 from fdl.core.trace import lift
 from fdl.core.types import TensorType
 from fdl.errors import DtypeError, ShapeError
+from fdl.ops import lapack
 from fdl.ops.arithmetic import add, mul, neg, sub
 from fdl.ops.complex import conj, real
 from fdl.ops.contract import dot_general
@@ -143,6 +144,21 @@ def each_or_nan(function: Callable[[np.ndarray], Any], stack: np.ndarray) -> Any
         return each(one, stack)
 
 
+def by_precision(stack: np.ndarray, single: Callable[[np.ndarray], Any], double: Callable[[np.ndarray], Any]) -> Any:
+    """`double` of a stack of matrices, or `single` of each if they are large ones of single precision.
+
+    NaN for those on which it gives up, and for those that hold NaN or infinities.
+    """
+    bad = not_finite(stack)
+    given = np.where(bad, 0, stack).astype(stack.dtype) if bad.any() else stack
+    found = each_or_nan((lambda a: each(single, a)) if lapack.is_single(stack) else double, given)
+    if not bad.any():
+        return found
+    parts = found if isinstance(found, tuple) else (found,)
+    parts = tuple(np.where(bad if p.ndim == stack.ndim else bad[..., 0], np.nan, p).astype(p.dtype) for p in parts)
+    return parts if isinstance(found, tuple) else parts[0]
+
+
 def not_finite(stack: np.ndarray) -> np.ndarray:
     """Which matrices hold NaN or infinities: LAPACK's results for them depend on the library, so fdl's are NaN."""
     return ~np.isfinite(stack).all(axis=(-2, -1), keepdims=True)
@@ -242,9 +258,9 @@ class Solve(MatrixPrimitive):
     def reference(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         a = np.swapaxes(a, -1, -2) if self.transpose_a else a
         try:
-            found = np.linalg.solve(a, b)
+            found = each(lapack.solve, a, b) if lapack.is_single(a) else np.linalg.solve(a, b)
         except np.linalg.LinAlgError:
-            found = each(_solve_one, a, b)
+            found = each(lapack.solve, a, b)
         bad = not_finite(a)
         return np.where(bad, np.nan, found).astype(found.dtype) if bad.any() else found
 
@@ -276,9 +292,9 @@ class SlogDet(MatrixPrimitive):
         return a.with_shape(a.shape[:-2]), TensorType(a.shape[:-2], real_dtype(a.dtype))
 
     def reference(self, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = np.linalg.slogdet(a)
-        size = np.where(not_finite(a)[..., 0, 0], np.nan, found.logabsdet).astype(found.logabsdet.dtype)
-        sign = np.where(np.isnan(size), np.nan, found.sign).astype(a.dtype)  # that of no number is none
+        sign, size = each(lapack.slogdet, a) if lapack.is_single(a) else np.linalg.slogdet(a)
+        size = np.where(not_finite(a)[..., 0, 0], np.nan, size).astype(real_dtype(a.dtype))
+        sign = np.where(np.isnan(size), np.nan, sign).astype(a.dtype)  # that of no number is none
         return sign, size
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -319,14 +335,6 @@ def _substituted(a: np.ndarray, b: np.ndarray, forward: bool, unit: bool) -> np.
             if not unit:
                 x[i] /= a[i, i]
     return x
-
-
-def _solve_one(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    from scipy.linalg.lapack import get_lapack_funcs
-
-    getrf, getrs = get_lapack_funcs(("getrf", "getrs"), (a, b))
-    factors, pivots, _ = getrf(a)
-    return getrs(factors, pivots, b)[0].astype(b.dtype)
 
 
 def triangular_solve(

@@ -399,7 +399,7 @@ def test_archives_hold_host_operations_as_data(rng: np.random.Generator) -> None
             lambda a: lax.scan(lambda c, _: (fdl.pure_callback(lambda v: v[::-1], c, c), c[0]), a, None, 3),
             [x],
         ),
-        "with numbers": (lambda a: fnp.linalg.svd(a.astype("float32"))[1], [x]),
+        "with numbers": (lambda a: fnp.linalg.eigvals(a[:, :4].astype("float32")).real, [x]),
         "of complex windows": (lambda a: fnp.fft.fft(a.T), [x]),
     }
     for name, (function, arrays) in programs.items():

@@ -37,6 +37,8 @@ class Emission(ABC):
         hosts: operations that Python is called for, by the number that the code passes.
         foreign: for each call of another compiler's code the number of the constant that is replaced by its address,
             and the operation, which knows it.
+        routines: names of LAPACK's routines, and the numbers of the constants that are replaced by their addresses.
+        linked: operations that call them.
         scratch_bytes: memory that kernels need at once.
         team: the threads that run the code.
         lap: surrounds the code of each step of a plan; with nothing unless time is taken (see `stopwatch`).
@@ -51,6 +53,8 @@ class Emission(ABC):
         self.constants: list[np.ndarray] = []
         self.hosts: list[HostOperation] = []
         self.foreign: list[tuple[int, HostOperation]] = []
+        self.routines: dict[str, int] = {}
+        self.linked: list[HostOperation] = []
         self.scratch_bytes = self.scratch_taken = 0
         self.frame_bytes = self.frames_taken = 0
         self.lap: Callable[[Plan, Step], AbstractContextManager[None]] = untimed
@@ -175,8 +179,19 @@ class Emission(ABC):
     def foreign_address(self, operation: HostOperation) -> Any:
         """The address of the code of an operation, which the process that loads this code looks up."""
         self.foreign.append((len(self.constants), operation))
+        return self.fetch(self.constant_table, self._placeholder())
+
+    def routine(self, name: str, operation: HostOperation) -> Any:
+        """The address of a routine of LAPACK for an operation, which the process that loads this code looks up."""
+        if name not in self.routines:
+            self.routines[name] = self._placeholder()
+        self.linked.append(operation)
+        return self.constant_pointer(self.routines[name])
+
+    def _placeholder(self) -> int:
+        """The number of a constant that becomes an address."""
         self.constants.append(np.zeros(0, np.uint8))
-        return self.fetch(self.constant_table, len(self.constants) - 1)
+        return len(self.constants) - 1
 
     def shared(self, key: str, make: Callable[[], Any]) -> Any:
         """What `make` returns, made once a key."""

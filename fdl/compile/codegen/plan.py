@@ -188,6 +188,10 @@ class PlanEmitter:
         """Call another compiler's code for a step."""
         self.call_outside(step, self.emission.foreign_address(host_operation(step)), [])
 
+    def routine(self, step: EquationStep, name: str) -> ir.Value:
+        """The address of a routine of LAPACK that the kernel of a step calls."""
+        return self.emission.routine(name, host_operation(step))
+
     def call_outside(
         self, step: EquationStep, function: ir.Value, arguments: list[ir.Value], signals: bool = False
     ) -> None:

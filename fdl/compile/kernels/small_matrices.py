@@ -2,19 +2,28 @@
 
 They compute in float64 whatever the dtype, as NumPy does, on a copy in scratch memory whose rows have room for a whole
 vector behind their ends, so that every loop along a row runs in whole vectors from wherever it starts. Larger matrices,
-for which LAPACK's blocks pay, and complex ones are left to Python.
+for which LAPACK's blocks pay, and complex ones are left to LAPACK (`kernels.lapack`).
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
+from typing import Any, ClassVar
 
 from llvmlite import ir
 
 from fdl.compile.ir.affine import strides
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.kernel import Kernel, kernel_function, run_kernel
+from fdl.compile.kernels.lapack.calls import LapackLowering
+from fdl.compile.kernels.lapack.systems import (
+    LapackCholesky,
+    LapackLu,
+    LapackSlogDet,
+    LapackSolve,
+    LapackTriangularSolve,
+)
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.memory import IndexLike
 from fdl.compile.llvm.target import host_target
@@ -164,10 +173,15 @@ class PaddedRows:
 
 
 class SmallMatrixLowering(Lowering[Op]):
-    """Base: `matrix` emits what is done to one matrix; `extents` says how much scratch memory it needs."""
+    """Base: `matrix` emits what is done to one matrix; `extents` says how much scratch memory it needs.
+
+    Class attributes:
+        large: what calls LAPACK for all other matrices.
+    """
 
     reads_views = True
     parallel = True
+    large: ClassVar[LapackLowering[Any]]
 
     def extents(self, operation: Op, operands: Types) -> tuple[int, int]:
         """Rows in scratch memory, and their elements."""
@@ -178,15 +192,21 @@ class SmallMatrixLowering(Lowering[Op]):
         rows, width = self.extents(operation, operands)
         return 4 * prod(operands[0].shape[:-2]) * rows * rows * width
 
-    def supports(self, step: KernelStep) -> bool:
-        operands = [v.type for v in step.views]
+    def small(self, operation: Op, operands: Types) -> bool:
+        """Whether the loops are the better way."""
         tuning = host_target().tuning
-        rows, width = self.extents(self.operation(step), operands)
+        rows, width = self.extents(operation, operands)
         small = max(operands[0].shape[-2:]) <= tuning.small_matrix and rows * width <= tuning.small_system
         return operands[0].dtype in (float32, float64) and small and all(t.size for t in operands)
 
+    def supports(self, step: KernelStep) -> bool:
+        return self.small(self.operation(step), [v.type for v in step.views]) or self.large.supports(step)
+
     def emit(self, emitter: Emitter, step: KernelStep) -> None:
         operation, emission = self.operation(step), emitter.emission
+        if not self.small(operation, [v.type for v in step.views]):
+            self.large.emit(emitter, step)
+            return
         arrays: list[tuple[TensorType, Sequence[int]]] = [(v.type, v.strides) for v in step.views]
         arrays += [(v.type, strides(v.type.shape)) for v in step.outputs]
         types = [v.type for v in step.views]
@@ -235,6 +255,7 @@ class CholeskyLowering(SmallMatrixLowering[Cholesky]):
     """The Cholesky factor: its transpose, whose rows are divided and subtracted from those below, in scratch memory."""
 
     operations = (Cholesky,)
+    large = LapackCholesky()
 
     def matrix(self, operation: Cholesky, types: Types, work: PaddedRows, grids: Sequence[Entries]) -> None:
         build, (a, out), n = work.build, grids, types[0].shape[-1]
@@ -259,6 +280,7 @@ class TriangularSolveLowering(SmallMatrixLowering[TriangularSolve]):
     """Substitution: a row of the solution at a time, for all right-hand sides."""
 
     operations = (TriangularSolve,)
+    large = LapackTriangularSolve()
 
     def extents(self, operation: TriangularSolve, operands: Types) -> tuple[int, int]:
         rows, columns = operands[1].shape[-2:]
@@ -283,6 +305,7 @@ class SolveLowering(SmallMatrixLowering[Solve]):
     """Elimination on the matrix and the right-hand sides side by side, and substitution."""
 
     operations = (Solve,)
+    large = LapackSolve()
 
     def extents(self, operation: Solve, operands: Types) -> tuple[int, int]:
         n, k = operands[1].shape[-2:]
@@ -307,6 +330,7 @@ class LuLowering(SmallMatrixLowering[Lu]):
     """The factors, the rows exchanged in each step, and what order of the rows these make."""
 
     operations = (Lu,)
+    large = LapackLu()
 
     def matrix(self, operation: Lu, types: Types, work: PaddedRows, grids: Sequence[Entries]) -> None:
         build, (a, factors, pivots, permutation) = work.build, grids
@@ -327,6 +351,7 @@ class SlogDetLowering(SmallMatrixLowering[SlogDet]):
     """The sign and the logarithm of the product of the pivots."""
 
     operations = (SlogDet,)
+    large = LapackSlogDet()
 
     def matrix(self, operation: SlogDet, types: Types, work: PaddedRows, grids: Sequence[Entries]) -> None:
         build, (a, sign, size), n = work.build, grids, types[0].shape[-1]

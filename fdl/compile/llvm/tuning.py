@@ -174,10 +174,12 @@ class Tuning:
 
     # Factorizations
 
-    #: Rows and columns of a matrix that is factored by plain loops, and elements of it and its right-hand sides: LAPACK
-    #: is called through Python, which takes longer than the loops do below.
+    #: Rows and columns of a matrix that is factored by plain loops in float64, and elements of it and its right-hand
+    #: sides: LAPACK's checks of arguments and its blocks take longer than the loops do below.
     small_matrix: int = 32
     small_system: int = 8192
+    #: Rows or columns of a single matrix that LAPACK may divide among threads of its own.
+    threaded_matrix: int = 256
 
     # Threads
 

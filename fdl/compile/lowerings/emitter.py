@@ -89,3 +89,6 @@ class Emitter(Protocol):
 
     def foreign(self, step: KernelStep) -> None:
         """Call machine code of another compiler for the step."""
+
+    def routine(self, step: KernelStep, name: str) -> ir.Value:
+        """The address of a routine of LAPACK that the kernel of the step calls; see `fdl.compile.llvm.lapack`."""

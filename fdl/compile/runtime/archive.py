@@ -23,6 +23,7 @@ class Archive:
         constants: the bytes of the arrays that it reads.
         hosts: operations that Python is called for, by number.
         foreign: numbers of constants that stand for addresses of other compilers' code, and the operations.
+        routines: names of LAPACK's routines, and the numbers of the constants that stand for their addresses.
         arena_bytes, scratch_bytes: memory it works in; of scratch memory every thread has its own.
         reused: pairs of an output and the donated input whose memory it takes.
         parallel: whether it is a function for several threads.
@@ -33,6 +34,7 @@ class Archive:
     constants: tuple[bytes, ...]
     hosts: tuple[HostOperation, ...]
     foreign: tuple[tuple[int, HostOperation], ...]
+    routines: tuple[tuple[str, int], ...]
     arena_bytes: int
     scratch_bytes: int
     reused: tuple[tuple[int, int], ...]
@@ -51,6 +53,7 @@ class Archive:
             "constants": [len(c) for c in self.constants],
             "hosts": hosts,
             "foreign": foreign,
+            "routines": self.routines,
             "arena": self.arena_bytes,
             "scratch": self.scratch_bytes,
             "reused": self.reused,
@@ -72,12 +75,13 @@ class Archive:
                 start += size
             hosts = tuple(map(operations.read, header["hosts"]))
             foreign = tuple((number, operations.read(host)) for number, host in header["foreign"])
+            routines = tuple((str(name), int(number)) for name, number in header["routines"])
             reused = tuple(map(tuple, header["reused"]))
             sizes = header["arena"], header["scratch"]
             parallel, skip = header["parallel"], frozenset(header["skip"])
         except (NoDataError, ValueError, LookupError, TypeError):
             return None
-        return Archive(rest[start:], tuple(constants), hosts, foreign, *sizes, reused, parallel, skip)
+        return Archive(rest[start:], tuple(constants), hosts, foreign, routines, *sizes, reused, parallel, skip)
 
 
 def constant_bytes(arrays: Sequence[np.ndarray]) -> tuple[bytes, ...]:

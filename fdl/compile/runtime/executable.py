@@ -14,6 +14,7 @@ import numpy as np
 
 from fdl.compile.ir.affine import strides
 from fdl.compile.ir.host import HostOperation
+from fdl.compile.llvm.lapack import address
 from fdl.compile.llvm.layout import DATA_OFFSET, ENTRY, FLAGS_OFFSET, UNUSABLE, WRITEABLE
 from fdl.compile.runtime.archive import Archive
 from fdl.compile.runtime.blocks import LARGE, blocks
@@ -22,6 +23,7 @@ from fdl.compile.runtime.native.signals import poll_address
 from fdl.compile.runtime.pool import the_pool
 from fdl.core.interpret import evaluate
 from fdl.core.types import TensorType
+from fdl.errors import CompilerError
 from fdl.threads import get_num_threads
 
 _RUN = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
@@ -92,6 +94,14 @@ def _entry(host: HostOperation) -> tuple[Any, Any]:
     return operation, operation.entry(*host.operands)
 
 
+def _routine(name: str) -> int:
+    """The address of a routine of LAPACK."""
+    found = address(name)
+    if not found:
+        raise CompilerError(f"the SciPy that is installed has no routine {name}, which compiled code calls")
+    return found
+
+
 class Executable:
     """Machine code with what it needs to be called.
 
@@ -116,6 +126,7 @@ class Executable:
         #: place the address is.
         self._foreign = {n: _entry(host) for n, host in archive.foreign}
         addresses = {number: entry.address for number, (_, entry) in self._foreign.items()}
+        addresses |= {number: _routine(name) for name, number in archive.routines}
         self._constants, table = _constant_table(archive.constants, addresses)
         self.scratch_offset = -(-archive.arena_bytes // 64) * 64
         self.scratch_bytes = archive.scratch_bytes
