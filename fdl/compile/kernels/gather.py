@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ class ScatterLowering(UpdateLowering[Scatter]):
             within = team if aligned and not apart else None
             begin, end = team.share(build.target.tuning.place_classes)
 
-            def body(counters: list[Value]) -> None:
+            def body(counters: list[Value], apart: int = 0) -> None:
                 places.fetch(counters, extents, y, fetched)
                 first, inside = places.locate(counters, steps)
                 if apart:
@@ -135,8 +136,15 @@ class ScatterLowering(UpdateLowering[Scatter]):
                 with build.if_(inside):
                     copy_window(build, within, sizes, dtype, update, target, operation.kind)
 
-            with nullcontext() if aligned else team.alone():
-                nested(build, extents, body)
+            if not apart:
+                with nullcontext() if aligned else team.alone():
+                    nested(build, extents, body)
+                return
+            with build.if_else(build.gt(team.count, 1)) as (several, one):
+                with several:
+                    nested(build, extents, partial(body, apart=apart))
+                with one:  # without a test of each place
+                    nested(build, extents, body)
 
         key = (operation, x.type, indices.type, indices.strides, updates.type, updates.strides)
         pointers = [emitter.pointer(out), emitter.first(updates), emitter.first(indices)]
@@ -157,6 +165,8 @@ class _Places:
         """Ask for the window of a later index vector."""
         build, ahead = self.build, self.build.target.tuning.windows_ahead
         if not counters or window.lines > build.target.tuning.window_lines or extents[-1] <= ahead:
+            return
+        if (window.last + 1) * window.register.itemsize <= build.target.tuning.cached_table:
             return
         later = build.min(counters[-1] + ahead, extents[-1] - 1)
         first, _ = self.locate([*counters[:-1], later], window.steps)

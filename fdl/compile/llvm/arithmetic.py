@@ -103,8 +103,11 @@ class Arithmetic(Conversion):
         return self._extreme(*self._pair(x, y), self.lt)
 
     def _extreme(self, x: Value, y: Value, better: Callable[[Value, Value], Value]) -> Value:
-        best = self.select(better(x, y), x, y)
-        return self.select(self.ne(x, x), x, best) if is_float(x.dtype) else best
+        if is_float(x.dtype):
+            # Before the comparison, not after it: LLVM would join the two conditions of one choice, and the processor's
+            # own maximum, which gives its second operand unless the first is larger, is the comparison alone.
+            y = self.select(self.ne(x, x), x, y)
+        return self.select(better(x, y), x, y)
 
     def clamp(self, low: Operand, x: Value, high: Operand) -> Value:
         """min(max(x, low), high)."""

@@ -160,6 +160,8 @@ class Tuning:
     #: bytes: loads of one element at a time leave the memory idle.
     windows_ahead: int = 6
     window_lines: int = 32
+    #: Bytes of an array that stays in the cache of a core, so that nothing of it has to be asked for.
+    cached_table: int = 1 << 17
     rows_ahead: int = 4
     row_fetched_bytes: int = 1024
     #: Places that are written are divided among threads by their number modulo this power of two, since neighbours are
