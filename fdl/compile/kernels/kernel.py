@@ -180,3 +180,15 @@ def table(build: Build, numbers: Sequence[int]) -> ir.GlobalVariable:
         known = ir.GlobalVariable(build.module, kind, name)
         known.initializer, known.global_constant, known.linkage = ir.Constant(kind, list(numbers)), True, "internal"
     return known
+
+
+def offset_of_unit(build: Build, unit: Value, batch: Sequence[int], steps: Sequence[int]) -> Value:
+    """Elements before the matrix with a number, in a stack with the extents `batch`, whose axes have those strides."""
+    offset = build.index(0)
+    for axis in reversed(range(len(batch))):
+        if batch[axis] == 1:
+            continue
+        rest = build.quotient(unit, batch[axis])
+        offset = offset + (unit - rest * batch[axis]) * steps[axis]
+        unit = rest
+    return offset

@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from fdl.compile.ir.affine import strides
 from fdl.compile.ir.steps import KernelStep
-from fdl.compile.kernels.kernel import Kernel, kernel_function, run_kernel
+from fdl.compile.kernels.kernel import Kernel, kernel_function, offset_of_unit, run_kernel
 from fdl.compile.kernels.lapack.calls import LapackLowering
 from fdl.compile.kernels.lapack.systems import (
     LapackCholesky,
@@ -240,14 +240,8 @@ def _grid(
     build: Build, pointer: ir.Value, type: TensorType, steps: Sequence[int], unit: Value, batch: tuple[int, ...]
 ) -> Entries:
     """The matrix (or vector, or number) of an operand that belongs to a unit of work."""
-    offset = build.index(0)
-    for axis in reversed(range(len(batch))):
-        if batch[axis] == 1:
-            continue
-        rest = build.quotient(unit, batch[axis])
-        offset = offset + (unit - rest * batch[axis]) * steps[axis]
-        unit = rest
     inner = (0, 0, *steps[len(batch) :])
+    offset = offset_of_unit(build, unit, batch, steps)
     return Entries(build, build.at(pointer, offset, type.dtype), (inner[-2], inner[-1]), type.dtype)
 
 

@@ -11,7 +11,7 @@ from llvmlite import ir
 
 from fdl.compile.ir.affine import strides
 from fdl.compile.ir.steps import KernelStep
-from fdl.compile.kernels.kernel import call_divided
+from fdl.compile.kernels.kernel import call_divided, offset_of_unit
 from fdl.compile.kernels.lapack.matrices import Matrix
 from fdl.compile.llvm import lapack
 from fdl.compile.llvm.build import Build
@@ -173,14 +173,8 @@ def _matrix(
     build: Build, pointer: ir.Value, type: TensorType, steps: Sequence[int], unit: Value, batch: tuple[int, ...]
 ) -> Matrix:
     """The matrix (or vector, or number) of an operand that belongs to a unit of work."""
-    offset = build.index(0)
-    for axis in reversed(range(len(batch))):
-        if batch[axis] == 1:
-            continue
-        rest = build.quotient(unit, batch[axis])
-        offset = offset + (unit - rest * batch[axis]) * steps[axis]
-        unit = rest
     inner = (0, 0, *steps[len(batch) :])
+    offset = offset_of_unit(build, unit, batch, steps)
     return Matrix(build, build.at(pointer, offset, type.dtype), (inner[-2], inner[-1]), type.dtype)
 
 
