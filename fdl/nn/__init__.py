@@ -93,6 +93,13 @@ from fdl.nn.layers import (
     dense,
     init_dense,
 )
+from fdl.nn.loss_scaling import (
+    DynamicLossScale,
+    NoOpLossScale,
+    StaticLossScale,
+    all_finite,
+    select_tree,
+)
 from fdl.nn.losses import (
     absolute_error,
     absolute_percentage_error,
@@ -188,6 +195,7 @@ from fdl.nn.positions import (
     rotary_embedding,
     sinusoidal_positions,
 )
+from fdl.nn.precision import Policy, get_policy, mixed_precision
 from fdl.nn.recurrent import (
     conv_lstm_carry,
     conv_lstm_cell,
@@ -227,12 +235,17 @@ from fdl.nn.transformers import (
 )
 
 __all__ = [
+    "DynamicLossScale",
+    "NoOpLossScale",
+    "Policy",
+    "StaticLossScale",
     "absolute_error",
     "absolute_percentage_error",
     "adaptive_avg_pool",
     "adaptive_max_pool",
     "additive_attention",
     "alibi_bias",
+    "all_finite",
     "alpha_dropout",
     "attend",
     "attention_cache",
@@ -280,6 +293,7 @@ __all__ = [
     "gelu",
     "generalized_kl_divergence",
     "generate",
+    "get_policy",
     "global_avg_pool",
     "global_max_pool",
     "glu",
@@ -345,6 +359,7 @@ __all__ = [
     "max_pool",
     "metrics",
     "mish",
+    "mixed_precision",
     "mlp",
     "multi_head_attention",
     "multiclass_generalized_dice_loss",
@@ -369,6 +384,7 @@ __all__ = [
     "rnn_cell",
     "rotary_embedding",
     "safe_softmax_cross_entropy",
+    "select_tree",
     "selu",
     "separable_conv",
     "sigmoid",

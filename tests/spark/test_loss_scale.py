@@ -5,7 +5,7 @@ import pytest
 
 import fdl.numpy as fnp
 import fdl_spark
-from fdl import optim
+from fdl import nn, optim
 from fdl_spark.errors import ArgumentError, NonFiniteError
 
 RANDOM = np.random.default_rng(2)
@@ -118,3 +118,15 @@ def test_local_steps_take_no_dynamic_scale():
     settings = {**SETTINGS, "loss_scale": "dynamic", "sync": fdl_spark.every(2)}
     with pytest.raises(ArgumentError, match='loss_scale="dynamic" follows the gradients of all shards'):
         fdl_spark.train(loss, PARAMS, DATA, **settings)
+
+
+@pytest.mark.parametrize(("compute", "scale"), [("bfloat16", None), ("float16", "dynamic")])
+def test_a_loss_in_mixed_precision(train_here, compute, scale):
+    """Parameters, and the optimizer's state, stay float32."""
+    run = train_here(nn.mixed_precision(loss, compute), PARAMS, DATA, loss_scale=scale, **SETTINGS)
+    exact = train_here(loss, PARAMS, DATA, **SETTINGS)
+    assert run.params["w"].dtype == np.float32
+    np.testing.assert_allclose(run.params["w"], exact.params["w"], atol=0.01)
+    assert np.abs(run.params["w"] - exact.params["w"]).max() > 0
+    losses = [[record["loss"] for record in one.history.steps] for one in (run, exact)]
+    np.testing.assert_allclose(*losses, rtol=0.01)
