@@ -2,6 +2,7 @@
 
 import reprlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -170,13 +171,19 @@ class Eager(Interpreter):
     """Runs the NumPy reference of every operation; those with `compile_eagerly` go through the compiler."""
 
     run_compiled: Callable[[Any, Sequence[np.ndarray]], Sequence[np.ndarray]] | None = None
+    #: Compiles a function made of operations that are `exact`; None where the processor's arithmetic differs.
+    exactly: Callable[[Any], Callable[..., Any] | None] = staticmethod(lambda function: None)
     #: Looks at random keys before and after an operation; set by `fdl.control.key_reuse`.
     keys: Any
 
     def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
         arrays = [a.concrete() if type(a) is Array else as_exact(a).concrete() for a in args]
         if operation.lowering_kind != "elementwise" or _mixed(arrays):
-            operation.result(*[TensorType(a.shape, a.dtype) for a in arrays])
+            types = [TensorType(a.shape, a.dtype) for a in arrays]
+            try:
+                _check_operands(operation, *types)
+            except TypeError:  # that of the operation, or it holds what has no hash
+                operation.result(*types)
         if config.checks:
             return [Array(o) for o in self.checked(operation, arrays)]
         if operation.compile_eagerly and self.run_compiled is not None:
@@ -218,6 +225,12 @@ class Eager(Interpreter):
 
     def axis_sizes(self) -> tuple[tuple[Any, int], ...]:
         return ()
+
+
+@lru_cache(maxsize=1024)
+def _check_operands(operation: Any, *types: TensorType) -> None:
+    """Raise the error of an operation that does not take operands of these types."""
+    operation.result(*types)
 
 
 def _mixed(arrays: list[np.ndarray]) -> bool:

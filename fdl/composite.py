@@ -8,52 +8,26 @@ on the same operands, so the bits of the results are those of the first call.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fdl import tree
-from fdl.array import Array
+from fdl.array import Array, eager
 from fdl.config import config
-from fdl.core.program import Literal, subprograms
+from fdl.core.interpret import calls_numpy_alone, evaluate, quiet
+from fdl.core.operation import Operation
+from fdl.core.program import Atom, Equation, Literal, Program, subprograms
 from fdl.core.trace import is_eager, trace_program
-from fdl.core.types import TensorType
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _KEPT = 256  # Programs of a function; with one more it begins anew
+_SMALL = 1 << 12  # bytes of a result that is kept, instead of the operations that compute it
+_LARGE = 1 << 16  # elements of an array, from which on NumPy's time hides that of Python
 _ONCE = object()  # seen once
 _NEVER = object()  # what cannot be traced
 _PLAIN = (int, str, bool, type(None), type, np.dtype)
-
-
-class _Steps(NamedTuple):
-    """A Program as calls of NumPy.
-
-    Attributes:
-        values: what is known: constants by their place, None elsewhere. Arguments come first.
-        calls: the reference of each operation, the places it reads, and the place or places it writes.
-        results: the places of the leaves of the result.
-        structure: of the result.
-    """
-
-    values: list[Any]
-    calls: list[tuple[Callable[..., Any], tuple[int, ...], Any]]
-    results: list[int]
-    structure: Any
-
-    def run(self, arrays: Sequence[np.ndarray]) -> Any:
-        values = self.values.copy()
-        values[: len(arrays)] = arrays
-        with np.errstate(all="ignore"):
-            for reference, reads, writes in self.calls:
-                found = reference(*[values[place] for place in reads])
-                if type(writes) is int:
-                    values[writes] = found if type(found) is np.ndarray else np.asarray(found)
-                else:
-                    for place, one in zip(writes, found, strict=True):
-                        values[place] = np.asarray(one)
-        return tree.unflatten(self.structure, [Array(values[place]) for place in self.results])
 
 
 def composite(function: F) -> F:
@@ -73,88 +47,178 @@ def composite(function: F) -> F:
     [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
     kept: dict[Any, Any] = {}
+    find = kept.get
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not is_eager() or config.checks or config.weak_arrays:
+        if config.checks or config.weak_arrays or not is_eager():
             return function(*args, **kwargs)
-        arrays: list[np.ndarray] = []
+        arrays: list[Array] = []
         try:
-            kind = (config.state, *[_kind(a, arrays) for a in args])
-            if kwargs:
-                kind += tuple([(name, _kind(a, arrays)) for name, a in kwargs.items()])
-        except TypeError:  # an argument of another kind
+            kind: list[Any] = [config.state]
+            for a in args:
+                _describe(a, kind, arrays)
+            for name in kwargs:
+                kind.append(name)
+                _describe(kwargs[name], kind, arrays)
+            place = tuple(kind)
+            steps = find(place)
+        except TypeError:  # an argument of another kind, or a large one
             return function(*args, **kwargs)
-        steps = kept.get(kind)
-        if type(steps) is _Steps:
-            return steps.run(arrays)
-        if steps is None and arrays:
+        if steps is None:
             if len(kept) >= _KEPT:
                 kept.clear()
-            kept[kind] = _ONCE
+            kept[place] = _ONCE
         elif steps is _ONCE:
-            kept[kind] = _steps(function, args, kwargs, arrays)
+            kept[place] = _steps(function, args, kwargs, arrays)
+        elif steps is not _NEVER:
+            return steps(*arrays)
         return function(*args, **kwargs)
 
     return call  # type: ignore[return-value]
 
 
-def _kind(value: Any, arrays: list[np.ndarray]) -> Any:
-    """What of an argument decides about operations; the memory of arrays is appended to `arrays`."""
+def _describe(value: Any, kind: list[Any], arrays: list[Array]) -> None:
+    """Append what of an argument decides about operations, and what arrays it is made of.
+
+    Of an array these are a tuple and a dtype, of everything else a type comes first, so no two arguments look alike.
+    """
     of = type(value)
     if of is Array:
         data = value.concrete()
-        arrays.append(data)
-        return data.shape, data.dtype
-    if of is float:
-        return value.hex()  # zeros of both signs, which are equal
-    if of is tuple or of is list:
-        return of is list, *[_kind(item, arrays) for item in value]
-    if of in _PLAIN or isinstance(value, _PLAIN):
-        return of, value
-    raise TypeError
+        if data.size > _LARGE:
+            raise TypeError
+        arrays.append(value)
+        kind.append(data.shape)
+        kind.append(data.dtype)
+    elif of is float:
+        kind.append(of)
+        kind.append(value.hex())  # zeros of both signs, which are equal
+    elif of is tuple or of is list:
+        kind.append(of)
+        kind.append(len(value))
+        for item in value:
+            _describe(item, kind, arrays)
+    elif of in _PLAIN or isinstance(value, _PLAIN):
+        kind.append(of)
+        kind.append(value)
+    else:
+        raise TypeError
 
 
-def _steps(function: Callable[..., Any], args: Any, kwargs: Any, arrays: Sequence[np.ndarray]) -> Any:
-    """What a call of a function does, or `_NEVER` if that depends on more than its kind."""
+def _steps(function: Callable[..., Any], args: Any, kwargs: Any, arrays: Sequence[Array]) -> Any:
+    """What a call of a function does, a function of the arrays, or `_NEVER` if that depends on more than its kind."""
     structures: list[Any] = []
 
-    def flat(*tracers: Any) -> Sequence[Any]:
+    @functools.wraps(function)
+    def of_arrays(*tracers: Any) -> Any:
         given = iter(tracers)
-        out = function(*_replaced(args, given), **{name: _replaced(a, given) for name, a in kwargs.items()})
-        leaves, structure = tree.flatten(out)
+        return function(*_replaced(args, given), **{name: _replaced(a, given) for name, a in kwargs.items()})
+
+    def flat(*tracers: Any) -> Sequence[Any]:
+        leaves, structure = tree.flatten(of_arrays(*tracers))
         structures.append(structure)
         return leaves
 
     try:
-        program, captured = trace_program(flat, [TensorType(a.shape, a.dtype) for a in arrays])
+        program, captured = trace_program(flat, [a.type for a in arrays])
     except Exception:  # what it is, the call tells
         return _NEVER
-    if captured or program.effect:
+    if captured or program.effect or any(data.nbytes > _SMALL for _, data in program.constants):
         return _NEVER
-    places: dict[Any, int] = {var: place for place, var in enumerate(program.inputs)}
-    values: list[Any] = [None] * len(places)
+    if not all(map(_is_plain, program.equations)):
+        return _NEVER
+    operations = [equation.operation for equation in program.equations]
+    if any(map(_draws, operations)) and all(o.exact for o in operations):
+        compiled = eager.exactly(of_arrays)
+        if compiled is not None:
+            return compiled
+    return _Source(program).function(structures[-1])
 
-    def place_of(atom: Any, value: Any = None) -> int:
-        if isinstance(atom, Literal):
-            values.append(atom.value)
-            return len(values) - 1
-        if atom not in places:
-            places[atom] = len(values)
-            values.append(value)
-        return places[atom]
 
-    for var, value in program.constants:
-        place_of(var, value)
-    calls = []
-    for equation in program.equations:
-        operation = equation.operation
-        if operation.compile_eagerly or any(subprograms(operation)):
-            return _NEVER
-        reads = tuple([place_of(atom) for atom in equation.inputs])
-        writes = [place_of(var) for var in equation.outputs]
-        calls.append((operation.reference, reads, tuple(writes) if operation.multiple else writes[0]))
-    return _Steps(values, calls, [place_of(atom) for atom in program.outputs], structures[-1])
+def _draws(operation: Operation) -> bool:
+    """Whether an operation makes random bits: a hundred calls of NumPy, where native code is worth a compilation."""
+    return operation.lowering_kind == "random" and operation.exact
+
+
+def _compiled(operation: Operation) -> Callable[..., Any]:
+    """An operation on NumPy arrays as native code."""
+
+    def run(*arrays: np.ndarray) -> Any:
+        results = eager.run_compiled(operation, arrays)  # type: ignore[misc]
+        return results if operation.multiple else results[0]
+
+    return run
+
+
+def _is_plain(equation: Equation) -> bool:
+    """Whether eager calls of an operation run its reference, which calls NumPy and nothing of fdl."""
+    operation = equation.operation
+    alone = calls_numpy_alone(type(operation).__module__)
+    return alone and not operation.compile_eagerly and not any(subprograms(operation))
+
+
+class _Source:
+    """A Program as Python code that calls NumPy. Arguments are a0, a1, ..., what is computed is v0, v1, ..., what is
+    known beforehand c0, c1, ..., and references of operations are f0, f1, ..."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.scope: dict[str, Any] = {"Array": Array, "ndarray": np.ndarray, "asarray": np.asarray, "quiet": quiet}
+        self.lines: list[str] = []
+        self.names: dict[Any, str] = {var: f"a{number}" for number, var in enumerate(program.inputs)}
+        self.known: dict[Any, np.ndarray] = dict(program.constants)
+        for equation in program.equations:
+            self.add(equation)
+
+    def add(self, equation: Equation) -> None:
+        """The lines of one operation; small results that no argument decides are computed at once."""
+        operation, operands = equation.operation, [self.numbers(atom) for atom in equation.inputs]
+        known = [value for value in operands if value is not None]
+        if len(known) == len(operands):
+            results = [np.asarray(value) for value in evaluate(operation, known)]
+            if sum(value.nbytes for value in results) <= _SMALL:
+                self.known.update(zip(equation.outputs, results, strict=True))
+                return
+        names = [f"v{len(self.names) + number}" for number in range(len(equation.outputs))]
+        given = ", ".join([self.name(atom) for atom in equation.inputs])
+        reference = self.constant("f", _compiled(operation) if _draws(operation) else operation.reference)
+        self.names.update(zip(equation.outputs, names, strict=True))
+        self.lines.append(f"{', '.join(names)}{',' * operation.multiple} = {reference}({given})")
+        for name in names:
+            self.lines.append(f"if type({name}) is not ndarray: {name} = asarray({name})")
+
+    def numbers(self, atom: Atom) -> np.ndarray | None:
+        """The numbers of what is known beforehand."""
+        return atom.value if isinstance(atom, Literal) else self.known.get(atom)
+
+    def name(self, atom: Atom) -> str:
+        value = self.numbers(atom)
+        return self.names[atom] if value is None else self.constant("c", value)
+
+    def constant(self, letter: str, value: Any) -> str:
+        name = f"{letter}{len(self.scope)}"
+        self.scope[name] = value
+        return name
+
+    def function(self, structure: Any) -> Callable[..., Any]:
+        """The function of NumPy arrays; what it returns has the given structure."""
+        results = []
+        for atom in self.program.outputs:
+            kept = self.numbers(atom) is not None  # a copy: who has a result may give its memory away
+            results.append(f"Array({self.name(atom)}{'.copy()' * kept})")
+        self.scope["whole"] = functools.partial(tree.unflatten, structure)
+        whole = results[0] if structure == _LEAF else f"whole([{', '.join(results)}])"
+        given = [f"a{number}" for number in range(len(self.program.inputs))]
+        memory = ", ".join([f"{name}._data" for name in given])
+        loud = f"def steps({', '.join(given)}):", *self.lines, f"return {whole}"
+        silent = f"def call({', '.join(given)}):", f"return quiet.run(steps, {memory})"
+        exec("\n".join(["\n    ".join(loud), "\n    ".join(silent)]), self.scope)
+        made: Callable[..., Any] = self.scope["call"]
+        return made
+
+
+_LEAF = tree.flatten(0)[1]
 
 
 def _replaced(value: Any, given: Any) -> Any:

@@ -9,7 +9,9 @@ import pytest
 import fdl
 import fdl.numpy as fnp
 from fdl import nn, random
+from fdl.array import eager
 from fdl.composite import composite
+from fdl.core.trace import is_eager
 from fdl.errors import ShapeError
 
 X = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
@@ -45,6 +47,66 @@ def test_calls_have_the_bits_of_the_first(name, x):
     for other in others:
         assert (other.shape, other.dtype) == (first.shape, first.dtype)
         assert np.asarray(other).tobytes() == np.asarray(first).tobytes()
+
+
+KEY = random.key(7)
+DRAWS = {
+    "normal": lambda shape: random.normal(KEY, shape),
+    "normal of 16 bits": lambda shape: random.normal(KEY, shape, "float16"),
+    "normal of 64 bits": lambda shape: random.normal(KEY, shape, "float64"),
+    "complex normal": lambda shape: random.normal(KEY, shape, "complex64"),
+    "truncated normal": lambda shape: random.truncated_normal(KEY, -1.0, 3.0, shape),
+    "uniform": lambda shape: random.uniform(KEY, shape, minval=-0.0, maxval=3.0),
+    "randint": lambda shape: random.randint(KEY, shape, -5, 1000),
+    "randint of a byte": lambda shape: random.randint(KEY, shape, -128, 128, "int8"),
+    "bernoulli": lambda shape: random.bernoulli(KEY, 0.3, shape),
+    "rademacher": lambda shape: random.rademacher(KEY, shape),
+    "bits": lambda shape: random.bits(KEY, shape, "uint64"),
+    "split": lambda shape: random.key_data(random.split(KEY, shape)),
+    "exponential": lambda shape: random.exponential(KEY, shape),
+    "categorical": lambda shape: random.categorical(KEY, fnp.arange(5.0), shape=shape),
+    "old keys": lambda shape: random.split(random.PRNGKey(3), shape),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.parametrize("shape", [(), (0, 2), (3,), (129, 33)], ids=str)
+def test_compiled_draws_have_the_bits_of_references(name, shape):
+    first, *others = [DRAWS[name](shape) for _ in range(4)]
+    for other in others:
+        assert (other.shape, other.dtype) == (first.shape, first.dtype)
+        assert np.asarray(other).tobytes() == np.asarray(first).tobytes()
+
+
+def test_draws_are_compiled_once_they_are_repeated(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(eager, "exactly", lambda function: compiled.append(function.__name__))
+    shape = (2, 3, 1, 5)
+    for _ in range(3):
+        random.normal(KEY, shape)
+        random.exponential(KEY, shape)  # a logarithm, which is NumPy's, of uniform numbers
+        nn.softmax(fnp.ones(shape))
+    assert compiled == ["normal", "uniform"]
+
+
+def test_large_arrays_are_left_alone():
+    traced = []
+
+    @composite
+    def doubled(x):
+        traced.append(is_eager())
+        return x + x
+
+    for _ in range(4):
+        assert doubled(fnp.ones(2**16 + 1)).sum() == 2**17 + 2
+    assert traced == [True] * 4
+
+
+def test_what_does_not_depend_on_arrays_is_not_shared():
+    first, second = [fnp.eye(3) for _ in range(5)][-2:]
+    moved = fdl.jit(lambda x: x * 2, donate_argnums=0)(first)
+    assert np.array_equal(moved, 2 * np.eye(3)) and np.array_equal(second, np.eye(3))
+    assert np.array_equal(fnp.eye(3), np.eye(3))
 
 
 def test_only_the_first_calls_run_the_function():

@@ -69,7 +69,7 @@ ORDERS = {
         "bitwise compare complex random_bits rounding",
         "elementwise",  # the chain rule, made of sum, product and negation
         "shape",  # broadcasting and its transpose, the sum
-        "convert precision samples strided windows",
+        "convert precision samples single strided windows",
     ],
     "fdl.numpy": [
         "polynomials",

@@ -165,10 +165,17 @@ class _Named:
     """Stands for `fun` with only its chosen parameters, for messages."""
 
     def __init__(self, fun: Callable[..., Any], numbers: Sequence[int]) -> None:
-        self.__name__ = name_of(fun)
+        self.fun, self.numbers = fun, numbers
+
+    @property
+    def __name__(self) -> str:
+        return name_of(self.fun)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
         parameter = inspect.Parameter
-        names = [parameter_name(fun, n) for n in numbers]
-        self.__signature__ = inspect.Signature(
+        names = [parameter_name(self.fun, n) for n in self.numbers]
+        return inspect.Signature(
             [parameter(n if n.isidentifier() else f"_{n}", parameter.POSITIONAL_OR_KEYWORD) for n in names]
         )
 

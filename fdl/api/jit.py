@@ -431,8 +431,15 @@ def _run_compiled(operation: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.n
     return run_compiled(operation, arrays)
 
 
+def _exactly(function: Any) -> Any:
+    from fdl.compile.llvm.target import host_target
+
+    return jit(function) if host_target().fma else None
+
+
 #: The compiler is imported when the first operation with `compile_eagerly` or jitted function runs.
 eager.run_compiled = _run_compiled
+eager.exactly = _exactly
 
 
 _IGNORED = set("device backend inline keep_unused abstracted_axes compiler_options in_shardings out_shardings".split())

@@ -19,6 +19,7 @@ class Operation:
             from inside of the plan, unless there is a lowering.
         multiple: whether the operation returns a tuple of results.
         compile_eagerly: whether eager calls are compiled instead of run by the reference.
+        exact: whether native code gives the bits of the reference, on processors that have fused multiply-adds.
         linear: in which operands it is linear, and so has a ``transpose`` rule: in all together if True; else in those
             of each of these groups, while all other operands are given (see `linear_groups`).
         effect: whether it does something besides computing its result, so that it must not be dropped or repeated.
@@ -32,6 +33,7 @@ class Operation:
     lowering_kind: ClassVar[str] = "host"
     multiple: ClassVar[bool] = False
     compile_eagerly: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
     linear: ClassVar[bool | tuple[tuple[int, ...], ...]] = False
     effect: ClassVar[bool] = False
     recomputed: ClassVar[bool] = False

@@ -162,15 +162,21 @@ def is_base(interpreter: Interpreter) -> bool:
     return interpreter is _Context.base
 
 
-@contextmanager
-def use(interpreter: Interpreter) -> Iterator[Interpreter]:
-    """Make `interpreter` current for a while."""
-    saved = _context.interpreter
-    _context.interpreter = None if interpreter is _Context.base else interpreter
-    try:
-        yield interpreter
-    finally:
-        _context.interpreter = saved
+class use:
+    """Make an interpreter current for a while; a context manager."""
+
+    __slots__ = ("interpreter", "saved")
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        self.interpreter = interpreter
+
+    def __enter__(self) -> Interpreter:
+        self.saved = _context.interpreter
+        _context.interpreter = None if self.interpreter is _Context.base else self.interpreter
+        return self.interpreter
+
+    def __exit__(self, *_: object) -> None:
+        _context.interpreter = self.saved
 
 
 @contextmanager

@@ -38,6 +38,7 @@ def identity(x: Any) -> Array:
     return fnp.asarray(x)
 
 
+@composite
 def relu(x: Any) -> Array:
     """max(x, 0); the derivative at zero is zero. Source: Nair, Hinton (2010).
 
@@ -54,6 +55,7 @@ def relu(x: Any) -> Array:
     return fnp.where(x <= 0, fnp.zeros_like(x), x)
 
 
+@composite
 def relu6(x: Any) -> Array:
     """min(max(x, 0), 6); the derivative at both corners is zero.
 
@@ -160,6 +162,7 @@ def gelu(x: Any, approximate: bool = True) -> Array:
 
 
 @_elementwise
+@composite
 def sigmoid(x: Any) -> Array:
     """1 / (1 + exp(-x)).
 
@@ -186,6 +189,7 @@ swish = silu
 
 
 @_elementwise
+@composite
 def tanh(x: Any) -> Array:
     """Hyperbolic tangent.
 
@@ -258,6 +262,7 @@ def squareplus(x: Any, b: Any = 4) -> Array:
 
 
 @_elementwise
+@composite
 def sparse_plus(x: Any) -> Array:
     """0 below -1, x above 1, a parabola between them.
 
@@ -270,6 +275,7 @@ def sparse_plus(x: Any) -> Array:
 
 
 @_elementwise
+@composite
 def sparse_sigmoid(x: Any) -> Array:
     """0 below -1, 1 above 1, a line between them.
 
@@ -375,6 +381,7 @@ def promoted(a: Array, b: Any) -> tuple[Array, Array]:
     return a, b
 
 
+@composite
 def standardize(
     x: Any,
     axis: Axis = -1,

@@ -5,6 +5,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl import lax
+from fdl.composite import composite
 from fdl.core.types import Array
 from fdl.dtypes import as_dtype, float32
 from fdl.errors import ShapeError
@@ -52,6 +53,7 @@ def init_rms_norm(size: int, *, dtype: Any = None) -> Params:
     return init_layer_norm(size, bias=False, dtype=dtype)
 
 
+@composite
 def layer_norm(params: Params, x: Any, *, epsilon: float = 1e-5) -> Array:
     """Standardize every vector along the last axis, then scale and shift. Source: Ba, Kiros, Hinton (2016).
 
@@ -71,6 +73,7 @@ def layer_norm(params: Params, x: Any, *, epsilon: float = 1e-5) -> Array:
     return shifted(params, _standardized(x, (-1,), epsilon) * params["w"])
 
 
+@composite
 def rms_norm(params: Params, x: Any, *, epsilon: float = 1e-6) -> Array:
     """Divide every vector along the last axis by its root mean square, then scale. Source: Zhang, Sennrich (2019).
 
@@ -92,6 +95,7 @@ def rms_norm(params: Params, x: Any, *, epsilon: float = 1e-6) -> Array:
     return shifted(params, unit.astype(x.dtype) * params["w"])
 
 
+@composite
 def group_norm(params: Params, x: Any, groups: int, *, epsilon: float = 1e-5) -> Array:
     """Standardize groups of channels over space, then scale and shift. Source: Wu, He (2018).
 
@@ -120,6 +124,7 @@ def group_norm(params: Params, x: Any, groups: int, *, epsilon: float = 1e-5) ->
     return shifted(params, _standardized(split, axes, epsilon).reshape(x.shape) * params["w"])
 
 
+@composite
 def instance_norm(params: Params, x: Any, *, epsilon: float = 1e-5) -> Array:
     """Standardize every channel of every example over space, then scale and shift. Source: Ulyanov et al. (2016).
 

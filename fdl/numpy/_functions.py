@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl.array import Array as ConcreteArray
+from fdl.composite import composite
 from fdl.config import config
 from fdl.core.interpret import quiet
 from fdl.core.trace import Value, computes_plainly
@@ -88,6 +89,10 @@ def unary(
     def function(x: Any, /) -> Array:
         if type(x) is ConcreteArray and x._data is not None and x._data.dtype in fast and computes_plainly():
             return _at_once(reference, x._data)
+        return prepared(x)
+
+    @composite
+    def prepared(x: Any) -> Array:
         x = number(name, x)
         if to_inexact and x.type.dtype not in INEXACT:
             (x,) = promote(name, x, to_inexact=True)
@@ -141,6 +146,10 @@ def binary(
                 other = _repeated(x, y._data, fast)
                 if other is not None:
                     return _at_once(reference, other, y._data)
+        return prepared(x, y)
+
+    @composite
+    def prepared(x: Any, y: Any) -> Array:
         known = _decided(reference, x, y) if decided else None
         if known is not None:
             return known

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fdl.array import alias
+from fdl.composite import composite
 from fdl.core.trace import Value
 from fdl.dtypes import INEXACT, INTEGER, REAL, SIGNED, UNSIGNED, WEAK, bool_, default_dtype, python_number
 from fdl.errors import DtypeError
@@ -70,6 +71,7 @@ ceil = unary(
 )
 
 
+@composite
 def absolute(x: ArrayLike, /) -> Array:
     """The absolute value; of a complex number its modulus.
 
@@ -89,6 +91,7 @@ def absolute(x: ArrayLike, /) -> Array:
 abs = absolute
 
 
+@composite
 def fabs(x: ArrayLike, /) -> Array:
     """The absolute value of a real number, in floating point.
 
@@ -108,6 +111,7 @@ def positive(x: ArrayLike, /) -> Array:
     return number("positive", x)
 
 
+@composite
 def square(x: ArrayLike, /) -> Array:
     """x * x.
 
@@ -117,6 +121,7 @@ def square(x: ArrayLike, /) -> Array:
     return power(number("square", x), 2)
 
 
+@composite
 def reciprocal(x: ArrayLike, /) -> Array:
     """1 / x; integers give the default float.
 
@@ -127,6 +132,7 @@ def reciprocal(x: ArrayLike, /) -> Array:
     return ops.IntegerPow(-1)(floating(x))
 
 
+@composite
 def power(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """x1 raised to x2.
 
@@ -185,6 +191,7 @@ def _integer_power(x: Array, exponent: Array) -> Array:
     return result
 
 
+@composite
 def sign(x: ArrayLike, /) -> Array:
     """-1, 0 or 1 by the sign of x, 0 for -0.0 too; of a complex number, x / |x|.
 
@@ -204,6 +211,7 @@ def float_power(x: ArrayLike, y: ArrayLike, /) -> Array:
     return transcendental.pow_(*matched("float_power", x, y, to_inexact=True))
 
 
+@composite
 def floor_divide(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """x1 / x2 rounded towards minus infinity.
 
@@ -213,6 +221,7 @@ def floor_divide(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     return _divmod("floor_divide", x1, x2)[0]
 
 
+@composite
 def remainder(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """What is left of x1 after division by x2; it has the sign of x2.
 
@@ -225,6 +234,7 @@ def remainder(x1: ArrayLike, x2: ArrayLike, /) -> Array:
 mod = remainder
 
 
+@composite
 def divmod(x1: ArrayLike, x2: ArrayLike, /) -> tuple[Array, Array]:
     """Quotient rounded towards minus infinity, and remainder.
 
@@ -296,6 +306,7 @@ def _divmod(name: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     return cast(quotient, dtype), cast(modulo, dtype)
 
 
+@composite
 def trunc(x: ArrayLike, /) -> Array:
     """x rounded towards zero.
 
@@ -308,6 +319,7 @@ def trunc(x: ArrayLike, /) -> Array:
     return select(compare.lt(x, full_like(x, 0)), rounding.ceil(x), rounding.floor(x))
 
 
+@composite
 def rint(x: ArrayLike, /) -> Array:
     """x rounded to the nearest integer, halves to the even one, in floating point.
 
@@ -320,6 +332,7 @@ def rint(x: ArrayLike, /) -> Array:
     return _each_part(rounding.round_, x)
 
 
+@composite
 def round(a: ArrayLike, decimals: int = 0, out: None = None) -> Array:
     """Rounded to a number of decimals, halves to even.
 
@@ -361,6 +374,7 @@ def _each_part(operation: Any, x: Array) -> Array:
     return complex_ops.complex_(operation(complex_ops.real(x)), operation(complex_ops.imag(x)))
 
 
+@composite
 def fmax(x1: ArrayLike, x2: ArrayLike) -> Array:
     """The larger of x1 and x2; the other one if one is NaN.
 
@@ -370,6 +384,7 @@ def fmax(x1: ArrayLike, x2: ArrayLike) -> Array:
     return _unless_nan(compare.gt, *matched("fmax", x1, x2))
 
 
+@composite
 def fmin(x1: ArrayLike, x2: ArrayLike) -> Array:
     """The smaller of x1 and x2; the other one if one is NaN.
 
@@ -384,6 +399,7 @@ def _unless_nan(better: Any, x: Array, y: Array) -> Array:
     return select(bitwise.or_(better(x, y), compare.ne(y, y)), x, y)
 
 
+@composite
 def clip(
     arr: ArrayLike | None = None,
     /,
@@ -423,6 +439,7 @@ def _nearest(bound: Any, dtype: np.dtype) -> Any:
     return max(span.min, min(int(bound), span.max))
 
 
+@composite
 def copysign(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """The magnitude of x1 with the sign of x2.
 
@@ -544,6 +561,7 @@ def imag(val: ArrayLike, /) -> Array:
     return complex_ops.imag(x) if x.type.dtype.kind == "c" else full_like(x, 0)
 
 
+@composite
 def nan_to_num(
     x: ArrayLike,
     copy: bool = True,

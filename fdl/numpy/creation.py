@@ -8,6 +8,7 @@ import numpy as np
 
 from fdl import array as arrays
 from fdl.array import as_array
+from fdl.composite import composite
 from fdl.config import config
 from fdl.core.trace import Tracer, Value, is_eager, use
 from fdl.core.weak import narrowed
@@ -353,6 +354,7 @@ def full_like(
     return filled_like(fill_value, a, dtype, shape)
 
 
+@composite
 def eye(
     N: int, M: int | None = None, k: int | ArrayLike = 0, dtype: DTypeLike | None = None, *, device: Any = None
 ) -> Array:
@@ -383,6 +385,7 @@ def identity(n: int, dtype: DTypeLike | None = None) -> Array:
     return eye(n, dtype=dtype)
 
 
+@composite
 def tri(N: int, M: int | None = None, k: int = 0, dtype: DTypeLike | None = None) -> Array:
     """A matrix with ones on and below a diagonal.
 
@@ -406,6 +409,7 @@ def _diagonals(comparison: Any, shape: tuple[int, ...], k: Any) -> Array:
     return comparison(rows + k, columns)
 
 
+@composite
 def tril(m: ArrayLike, k: int = 0) -> Array:
     """The lower triangle of matrices, zeros above diagonal k.
 
@@ -420,6 +424,7 @@ def tril(m: ArrayLike, k: int = 0) -> Array:
     return _triangle("tril", m, lambda shape: _below(shape, k))
 
 
+@composite
 def triu(m: ArrayLike, k: int = 0) -> Array:
     """The upper triangle of matrices, zeros below diagonal k.
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fdl import array as arrays
+from fdl.composite import composite
 from fdl.core.weak import weak_as
 from fdl.dtypes import default_dtype
 from fdl.errors import ShapeError
@@ -20,6 +21,7 @@ from fdl.ops.shape import full_like, reshape
 from fdl.ops.slicing import pad, slice_
 
 
+@composite
 def diagonal(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     """A diagonal of matrices.
 
@@ -51,6 +53,7 @@ def diagonal(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> A
     return slice_(flat, (*(0 for _ in lead), start), (*lead, stop), (*unit, columns + 1))
 
 
+@composite
 def diag(v: ArrayLike, k: int = 0) -> Array:
     """The matrix with a vector on a diagonal, or the diagonal of a matrix.
 

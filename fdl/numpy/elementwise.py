@@ -6,6 +6,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from fdl.composite import composite
 from fdl.dtypes import INTEGER, UNSIGNED, bool_
 from fdl.errors import DtypeError
 from fdl.numpy._functions import binary, unary
@@ -55,6 +56,7 @@ arctan2 = atan2 = binary(
 )
 
 
+@composite
 def log2(x: ArrayLike, /) -> Array:
     """The logarithm to base 2.
 
@@ -64,6 +66,7 @@ def log2(x: ArrayLike, /) -> Array:
     return _logarithm("log2", transcendental.log2, 2, x)
 
 
+@composite
 def log10(x: ArrayLike, /) -> Array:
     """The logarithm to base 10.
 
@@ -84,6 +87,7 @@ def _logarithm(name: str, operation: Any, base: int, x: ArrayLike) -> Array:
     return complex_(*parts)
 
 
+@composite
 def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """log(exp(x1) + exp(x2)) without overflow.
 
@@ -98,6 +102,7 @@ def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     return _log_of_sum(x, y) if x.type.dtype.kind == "c" else sigmoid.logaddexp(x, y)
 
 
+@composite
 def logaddexp2(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """log2(2**x1 + 2**x2) without overflow.
 
@@ -131,6 +136,7 @@ def _real_floats(name: str, *args: ArrayLike) -> list[Array]:
     return found
 
 
+@composite
 def hypot(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """sqrt(x1**2 + x2**2) without overflow.
 
@@ -140,6 +146,7 @@ def hypot(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     return transcendental.hypot(*_real_floats("hypot", x1, x2))
 
 
+@composite
 def sinc(x: ArrayLike, /) -> Array:
     """sin(pi x) / (pi x), and 1 at 0.
 
@@ -176,6 +183,7 @@ def _sin_of_pi(x: Array) -> Array:
     return arithmetic.mul(sine, select(odd, arithmetic.neg(inverse), inverse))
 
 
+@composite
 def degrees(x: ArrayLike, /) -> Array:
     """An angle in radians, in degrees.
 
@@ -185,6 +193,7 @@ def degrees(x: ArrayLike, /) -> Array:
     return multiply(_floating("degrees", x), 180 / np.pi)
 
 
+@composite
 def radians(x: ArrayLike, /) -> Array:
     """An angle in degrees, in radians.
 
@@ -202,6 +211,7 @@ def _floating(name: str, x: ArrayLike) -> Array:
     return floating(x)
 
 
+@composite
 def i0(x: ArrayLike) -> Array:
     """The modified Bessel function of the first kind, order 0.
 
@@ -211,6 +221,7 @@ def i0(x: ArrayLike) -> Array:
     return special.i0(_floating("i0", x))
 
 
+@composite
 def frexp(x: ArrayLike, /) -> tuple[Array, Array]:
     """Mantissa in [0.5, 1) and exponent, so that x = mantissa * 2**exponent.
 
@@ -249,6 +260,7 @@ def frexp(x: ArrayLike, /) -> tuple[Array, Array]:
     return mantissa, cast(exponent, np.dtype(np.int32))
 
 
+@composite
 def ldexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """x1 * 2**x2.
 
@@ -283,6 +295,7 @@ def _within(x: Array, reach: int) -> Array:
     return arithmetic.max_(arithmetic.min_(x, full_like(x, reach)), full_like(x, -reach))
 
 
+@composite
 def modf(x: ArrayLike, /, out: None = None) -> tuple[Array, Array]:
     """Fractional and integral part, both with the sign of x.
 

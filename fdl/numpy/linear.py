@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.composite import composite
 from fdl.dtypes import as_dtype, bool_
 from fdl.errors import ShapeError
 from fdl.numpy._operands import Array, ArrayLike, DTypeLike, axis_index, axis_tuple, cast, expand_to, no_out, promote
@@ -40,6 +41,7 @@ def _differ(name: str, x: Array, y: Array, rule: str) -> ShapeError:
     )
 
 
+@composite
 def dot(a: ArrayLike, b: ArrayLike, *, precision: Any = None, preferred_element_type: DTypeLike | None = None) -> Array:
     """The sum of products over the last axis of `a` and the second to last (of a vector: the only) axis of `b`.
 
@@ -66,6 +68,7 @@ def dot(a: ArrayLike, b: ArrayLike, *, precision: Any = None, preferred_element_
     return contract(x, y, ((x.type.ndim - 1,), (axis,)), dtype=preferred_element_type)
 
 
+@composite
 def matmul(
     a: ArrayLike, b: ArrayLike, *, precision: Any = None, preferred_element_type: DTypeLike | None = None
 ) -> Array:
@@ -122,6 +125,7 @@ def _matrix_product(name: str, x: Array, y: Array, dtype: DTypeLike | None) -> A
     return reshape(out, lead + matrix)
 
 
+@composite
 def vdot(
     a: ArrayLike, b: ArrayLike, *, precision: Any = None, preferred_element_type: DTypeLike | None = None
 ) -> Array:
@@ -133,6 +137,7 @@ def vdot(
     return dot(ravel(conj(a)), ravel(b), preferred_element_type=preferred_element_type)
 
 
+@composite
 def vecdot(
     x1: ArrayLike,
     x2: ArrayLike,
@@ -155,6 +160,7 @@ def vecdot(
     return product[..., 0, 0]
 
 
+@composite
 def matvec(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """Matrices times vectors; leading axes broadcast.
 
@@ -167,6 +173,7 @@ def matvec(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     return _matrix_product("matvec", x, y[..., None], None)[..., 0]
 
 
+@composite
 def vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """Conjugated vectors times matrices; leading axes broadcast.
 
@@ -179,6 +186,7 @@ def vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     return _matrix_product("vecmat", conj(x)[..., None, :], y, None)[..., 0, :]
 
 
+@composite
 def inner(
     a: ArrayLike, b: ArrayLike, *, precision: Any = None, preferred_element_type: DTypeLike | None = None
 ) -> Array:
@@ -193,6 +201,7 @@ def inner(
     return tensordot(x, y, (-1, -1), preferred_element_type=preferred_element_type)
 
 
+@composite
 def outer(a: ArrayLike, b: ArrayLike, out: None = None) -> Array:
     """All products of an element of `a` and one of `b`, both flattened.
 
@@ -205,6 +214,7 @@ def outer(a: ArrayLike, b: ArrayLike, out: None = None) -> Array:
     return x[:, None] * y[None, :]
 
 
+@composite
 def tensordot(
     a: ArrayLike,
     b: ArrayLike,
@@ -245,6 +255,7 @@ def tensordot(
     return contract(x, y, pair, dtype=preferred_element_type)
 
 
+@composite
 def kron(a: ArrayLike, b: ArrayLike) -> Array:
     """The Kronecker product: every element of `a` times all of `b`.
 
@@ -260,6 +271,7 @@ def kron(a: ArrayLike, b: ArrayLike) -> Array:
     return reshape(spread, tuple(m * n for m, n in zip(x_shape, y_shape, strict=True)))
 
 
+@composite
 def cross(
     a: ArrayLike, b: ArrayLike, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Array:
@@ -293,6 +305,7 @@ def cross(
     return stack(parts, axis_index("cross", axisc, len(shape) + 1))
 
 
+@composite
 def trace(
     a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DTypeLike | None = None, out: None = None
 ) -> Array:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.composite import composite
 from fdl.dtypes import BOOLEAN, INEXACT, INTEGER, REAL, WEAK, bool_
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._functions import binary
@@ -34,6 +35,7 @@ def _truth(name: str, x: ArrayLike) -> Array:
     return x if x.type.dtype == bool_ else compare.ne(x, full_like(x, 0))
 
 
+@composite
 def logical_and(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Whether x and y are both not zero.
 
@@ -47,6 +49,7 @@ def logical_and(x: ArrayLike, y: ArrayLike, /) -> Array:
     return bitwise.and_(*matched("logical_and", _truth("logical_and", x), _truth("logical_and", y)))
 
 
+@composite
 def logical_or(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Whether x or y is not zero.
 
@@ -56,6 +59,7 @@ def logical_or(x: ArrayLike, y: ArrayLike, /) -> Array:
     return bitwise.or_(*matched("logical_or", _truth("logical_or", x), _truth("logical_or", y)))
 
 
+@composite
 def logical_xor(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Whether exactly one of x and y is not zero.
 
@@ -65,6 +69,7 @@ def logical_xor(x: ArrayLike, y: ArrayLike, /) -> Array:
     return bitwise.xor(*matched("logical_xor", _truth("logical_xor", x), _truth("logical_xor", y)))
 
 
+@composite
 def logical_not(x: ArrayLike, /) -> Array:
     """Whether x is zero.
 
@@ -86,6 +91,7 @@ def invert(x: ArrayLike, /) -> Array:
 bitwise_not = bitwise_invert = invert
 
 
+@composite
 def right_shift(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """The bits of x1 moved down by x2 places; signed numbers keep their sign.
 
@@ -120,6 +126,7 @@ def _parts(x: Array) -> tuple[Array, ...]:
     return real(x), imag(x)
 
 
+@composite
 def isnan(x: ArrayLike, /) -> Array:
     """Whether x is not a number.
 
@@ -130,6 +137,7 @@ def isnan(x: ArrayLike, /) -> Array:
     return compare.ne(x, x)
 
 
+@composite
 def isfinite(x: ArrayLike, /) -> Array:
     """Whether x is neither infinite nor NaN.
 
@@ -147,6 +155,7 @@ def _is_infinity(x: Array, infinity: float) -> Array:
     return compare.eq(x, full_like(x, infinity))
 
 
+@composite
 def isinf(x: ArrayLike, /) -> Array:
     """Whether x is infinite.
 
@@ -160,6 +169,7 @@ def isinf(x: ArrayLike, /) -> Array:
     return found[0] if len(found) == 1 else bitwise.or_(*found)
 
 
+@composite
 def isposinf(x: ArrayLike, /, out: None = None) -> Array:
     """Whether x is plus infinity.
 
@@ -171,6 +181,7 @@ def isposinf(x: ArrayLike, /, out: None = None) -> Array:
     return compare.ne(x, x) if x.type.dtype.kind in "iub" else _is_infinity(x, np.inf)
 
 
+@composite
 def isneginf(x: ArrayLike, /, out: None = None) -> Array:
     """Whether x is minus infinity.
 
@@ -204,6 +215,7 @@ def isreal(x: ArrayLike) -> Array:
     return compare.eq(imaginary, full_like(imaginary, 0))
 
 
+@composite
 def isclose(
     a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-05, atol: ArrayLike = 1e-08, equal_nan: bool = False
 ) -> Array:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fdl import array as arrays
+from fdl.composite import composite
 from fdl.core.trace import Value
 from fdl.dtypes import as_dtype, python_number, result_type
 from fdl.errors import ShapeError
@@ -32,6 +33,7 @@ from fdl.ops.precision import accumulator
 from fdl.ops.shape import iota
 
 
+@composite
 def arange(
     start: ArrayLike,
     stop: ArrayLike | None = None,

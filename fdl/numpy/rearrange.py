@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fdl import array as arrays
+from fdl.composite import composite
 from fdl.config import config
 from fdl.core.trace import Tracer, Value
 from fdl.core.weak import weak_as
@@ -37,6 +38,7 @@ from fdl.ops.shape import broadcast_in_dim, full, iota, reshape
 from fdl.ops.slicing import dynamic_slice, reverse
 
 
+@composite
 def flip(m: ArrayLike, axis: Axis = None) -> Array:
     """The elements in opposite order along axes.
 
@@ -51,6 +53,7 @@ def flip(m: ArrayLike, axis: Axis = None) -> Array:
     return reverse(x, axis_tuple("flip", axis, x.type.ndim))
 
 
+@composite
 def flipud(m: ArrayLike) -> Array:
     """Opposite order along the first axis.
 
@@ -60,6 +63,7 @@ def flipud(m: ArrayLike) -> Array:
     return flip(m, 0)
 
 
+@composite
 def fliplr(m: ArrayLike) -> Array:
     """Opposite order along the second axis.
 
@@ -69,6 +73,7 @@ def fliplr(m: ArrayLike) -> Array:
     return flip(m, 1)
 
 
+@composite
 def rot90(m: ArrayLike, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
     """Rotated by quarter turns, from the first axis towards the second.
 
@@ -92,6 +97,7 @@ def rot90(m: ArrayLike, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
     return flip(swapaxes(m, first, second), second)
 
 
+@composite
 def roll(a: ArrayLike, shift: Any, axis: Axis = None) -> Array:
     """The elements moved along axes; what leaves at one end comes in at the other.
 
@@ -132,6 +138,7 @@ def _rolled(x: Array, places: Any, axis: int) -> Array:
     return concatenate([between(x, axis, cut, extent), between(x, axis, 0, cut)], axis) if cut else x
 
 
+@composite
 def tile(A: ArrayLike, reps: Any) -> Array:
     """The whole array repeated along axes.
 

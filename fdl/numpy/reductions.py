@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.composite import composite
 from fdl.dtypes import BOOLEAN, REAL, as_dtype, bool_, index_dtype, promote_integer
 from fdl.errors import DtypeError, ShapeError
 from fdl.numpy import arithmetic
@@ -93,6 +94,7 @@ def _accumulated(
     return result.strong()
 
 
+@composite
 def sum(
     a: ArrayLike,
     axis: Axis = None,
@@ -125,6 +127,7 @@ def sum(
     return _accumulated("sum", reduce.sum_, "add", 0, a, axis, dtype, keepdims, initial, where, promote_integers)
 
 
+@composite
 def prod(
     a: ArrayLike,
     axis: Axis = None,
@@ -169,6 +172,7 @@ def _extremum(
     return cast(result, dtype)
 
 
+@composite
 def max(
     a: ArrayLike,
     axis: Axis = None,
@@ -197,6 +201,7 @@ def max(
     return _extremum("max", a, axis, keepdims, initial, where)
 
 
+@composite
 def min(
     a: ArrayLike,
     axis: Axis = None,
@@ -217,6 +222,7 @@ def min(
 amax, amin = max, min
 
 
+@composite
 def ptp(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """The largest element minus the smallest.
 
@@ -235,6 +241,7 @@ def _truth(name: str, reduction: Any, identity: bool, a: ArrayLike, axis: Axis, 
     return kept(reduction(x, axes), x.type.shape, axes, keepdims).strong()
 
 
+@composite
 def all(
     a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: ArrayLike | None = None
 ) -> Array:
@@ -254,6 +261,7 @@ def all(
     return _truth("all", reduce.all_, True, a, axis, keepdims, where)
 
 
+@composite
 def any(
     a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: ArrayLike | None = None
 ) -> Array:
@@ -266,6 +274,7 @@ def any(
     return _truth("any", reduce.any_, False, a, axis, keepdims, where)
 
 
+@composite
 def count_nonzero(a: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Array:
     """How many elements are not zero.
 
@@ -292,6 +301,7 @@ def _position(name: str, find: Any, a: ArrayLike, axis: int | None, keepdims: bo
     return kept(result, shape, axis_tuple(name, axis, len(shape)), bool(keepdims))
 
 
+@composite
 def argmax(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
     """The index of the first largest element; of the first NaN if there is one.
 
@@ -308,6 +318,7 @@ def argmax(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bo
     return _position("argmax", reduce.argmax, a, axis, keepdims)
 
 
+@composite
 def argmin(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
     """The index of the first smallest element; arguments as for :func:`argmax`.
 
@@ -328,6 +339,7 @@ def _running(name: str, operation: Any, a: ArrayLike, axis: int | None, dtype: D
     return operation(x, axis_index(name, axis, x.type.ndim), dtype=target)
 
 
+@composite
 def cumsum(a: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = None, out: None = None) -> Array:
     """Running sums along an axis.
 
@@ -344,6 +356,7 @@ def cumsum(a: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = None
     return _running("cumsum", cumulative.cumsum, a, axis, dtype)
 
 
+@composite
 def cumprod(a: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = None, out: None = None) -> Array:
     """Running products along an axis; arguments as for :func:`cumsum`.
 
@@ -368,6 +381,7 @@ def _with_start(name: str, run: Any, start: int, x: ArrayLike, axis: int | None,
     return concatenate([expand_to(cast(start, result.type.dtype), first), result], axis)
 
 
+@composite
 def cumulative_sum(
     x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None, include_initial: bool = False
 ) -> Array:
@@ -379,6 +393,7 @@ def cumulative_sum(
     return _with_start("cumulative_sum", cumsum, 0, x, axis, dtype, include_initial)
 
 
+@composite
 def cumulative_prod(
     x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None, include_initial: bool = False
 ) -> Array:
@@ -390,6 +405,7 @@ def cumulative_prod(
     return _with_start("cumulative_prod", cumprod, 1, x, axis, dtype, include_initial)
 
 
+@composite
 def diff(
     a: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike | None = None, append: ArrayLike | None = None
 ) -> Array:
@@ -454,6 +470,7 @@ def ediff1d(ary: ArrayLike, to_end: ArrayLike | None = None, to_begin: ArrayLike
     return concatenate(found)
 
 
+@composite
 def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: ArrayLike = 1.0, axis: int = -1) -> Array:
     """The integral by the trapezoidal rule.
 

@@ -7,6 +7,7 @@ from typing import Any, overload
 import numpy as np
 
 from fdl import array as arrays
+from fdl.composite import composite
 from fdl.config import config
 from fdl.core.weak import weak_as
 from fdl.dtypes import bool_, index_dtype, is_inexact, uint64
@@ -57,6 +58,7 @@ def where(
 def where(
     condition: ArrayLike, x: ArrayLike, y: ArrayLike, /, *, size: int | None = None, fill_value: Any = None
 ) -> Array: ...
+@composite
 def where(
     condition: ArrayLike,
     x: ArrayLike | None = None,

@@ -68,6 +68,7 @@ def any_array(name: str, a: Any) -> Array:
     return value(name, a) if not isinstance(a, (list, tuple)) else asarray(a)
 
 
+@composite
 def reshape(a: ArrayLike, shape: Any, order: str = "C", *, copy: bool | None = None) -> Array:
     """The same elements under another shape.
 
@@ -111,6 +112,7 @@ def _fill_in(type: Any, shape: Any) -> tuple[int, ...]:
     return tuple(extents)
 
 
+@composite
 def ravel(a: ArrayLike, order: str = "C") -> Array:
     """All elements as a vector.
 
@@ -120,6 +122,7 @@ def ravel(a: ArrayLike, order: str = "C") -> Array:
     return reshape(a, (-1,) if value("ravel", a).type.size else (0,), order)
 
 
+@composite
 def expand_dims(a: ArrayLike, axis: int | Sequence[int]) -> Array:
     """New axes of extent 1.
 
@@ -137,6 +140,7 @@ def expand_dims(a: ArrayLike, axis: int | Sequence[int]) -> Array:
     return ops.reshape(x, tuple(1 if i in axes else next(rest) for i in range(x.type.ndim + count)))
 
 
+@composite
 def squeeze(a: ArrayLike, axis: Axis = None) -> Array:
     """Axes of extent 1 removed.
 
@@ -159,6 +163,7 @@ def squeeze(a: ArrayLike, axis: Axis = None) -> Array:
     return ops.reshape(x, tuple(n for i, n in enumerate(x.type.shape) if i not in axes))
 
 
+@composite
 def transpose(a: ArrayLike, axes: Sequence[int] | None = None) -> Array:
     """The axes in another order.
 
@@ -179,6 +184,7 @@ def transpose(a: ArrayLike, axes: Sequence[int] | None = None) -> Array:
     return ops.transpose(x, order)
 
 
+@composite
 def permute_dims(a: ArrayLike, /, axes: tuple[int, ...]) -> Array:
     """The axes in another order; the Array API's name of :func:`transpose`.
 
@@ -188,6 +194,7 @@ def permute_dims(a: ArrayLike, /, axes: tuple[int, ...]) -> Array:
     return transpose(a, axes)
 
 
+@composite
 def matrix_transpose(x: ArrayLike, /) -> Array:
     """The last two axes exchanged.
 
@@ -200,6 +207,7 @@ def matrix_transpose(x: ArrayLike, /) -> Array:
     return swapaxes(x, -1, -2)
 
 
+@composite
 def swapaxes(a: ArrayLike, axis1: int, axis2: int) -> Array:
     """Two axes exchanged.
 
@@ -213,6 +221,7 @@ def swapaxes(a: ArrayLike, axis1: int, axis2: int) -> Array:
     return ops.transpose(x, order)
 
 
+@composite
 def moveaxis(a: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
     """Axes moved to other places, the rest in order.
 
@@ -234,6 +243,7 @@ def moveaxis(a: ArrayLike, source: int | Sequence[int], destination: int | Seque
     return ops.transpose(x, order)
 
 
+@composite
 def rollaxis(a: ArrayLike, axis: int, start: int = 0) -> Array:
     """An axis moved before another; :func:`moveaxis` is easier to read.
 
@@ -248,6 +258,7 @@ def rollaxis(a: ArrayLike, axis: int, start: int = 0) -> Array:
     return moveaxis(x, axis, start - 1 if axis < start else start)
 
 
+@composite
 def broadcast_to(array: ArrayLike, shape: Any) -> Array:
     """Repeated to a shape, along new axes in front and those of extent 1.
 
@@ -438,6 +449,7 @@ def hstack(tup: Any, dtype: DTypeLike | None = None) -> Array:
     return concatenate(items, 0 if items[0].type.ndim == 1 else 1, dtype)
 
 
+@composite
 def dstack(tup: Any, dtype: DTypeLike | None = None) -> Array:
     """Arrays joined along the third axis.
 
@@ -447,6 +459,7 @@ def dstack(tup: Any, dtype: DTypeLike | None = None) -> Array:
     return concatenate([atleast_3d(x) for x in _items("dstack", tup)], 2, dtype)
 
 
+@composite
 def column_stack(tup: Any) -> Array:
     """Vectors as columns of a matrix.
 

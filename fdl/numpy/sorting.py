@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.composite import composite
 from fdl.core.trace import Value
 from fdl.dtypes import as_dtype, bool_, index_dtype, result_type
 from fdl.errors import DtypeError, ShapeError
@@ -27,6 +28,7 @@ def _plain(kind: Any, order: Any) -> None:
         raise NotImplementedError("sort: order= is for structured arrays, which fdl does not have")
 
 
+@composite
 def sort(
     a: ArrayLike,
     axis: int | None = -1,
@@ -55,6 +57,7 @@ def sort(
     return reverse(result, (axis,)) if descending else result
 
 
+@composite
 def argsort(
     a: ArrayLike,
     axis: int | None = -1,
@@ -147,6 +150,7 @@ def _before(x: Array, y: Array) -> Array:
     return bitwise.or_(smaller, bitwise.and_(compare.ne(y, y), compare.eq(x, x)))
 
 
+@composite
 def searchsorted(
     a: ArrayLike, v: ArrayLike, side: str = "left", sorter: ArrayLike | None = None, *, method: str = "scan"
 ) -> Array:
@@ -188,6 +192,7 @@ def searchsorted(
     return low
 
 
+@composite
 def digitize(x: ArrayLike, bins: ArrayLike, right: bool = False, *, method: str | None = None) -> Array:
     """The number of the interval between `bins` in which each element lies.
 

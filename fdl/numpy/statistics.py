@@ -74,6 +74,7 @@ def mean(
     return cast(added / (cast(count, working) if isinstance(count, int) else count), target)
 
 
+@composite
 def average(
     a: ArrayLike,
     axis: Axis = None,
@@ -191,6 +192,7 @@ def std(
     return sqrt(var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
+@composite
 def cov(
     m: ArrayLike,
     y: ArrayLike | None = None,
@@ -249,6 +251,7 @@ def cov(
     return reshape(result, ()) if result.type.shape == (1, 1) else result
 
 
+@composite
 def corrcoef(x: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True, dtype: DTypeLike | None = None) -> Array:
     """Pearson's correlation coefficients; arguments as for :func:`cov`.
 

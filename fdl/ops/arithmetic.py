@@ -21,6 +21,7 @@ from fdl.ops.shape import full_like
 class Sub(Binary):
     """x - y; integers wrap around."""
 
+    exact = True
     linear = True
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -70,6 +71,7 @@ class Div(Binary):
 class Rem(Binary):
     """What is left of x after division by y truncated towards zero; the remainder of an integer by zero is x."""
 
+    exact = True
     domain = REAL
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -111,6 +113,7 @@ class Nextafter(Binary):
 class StopGradient(Unary):
     """x itself, as a constant to every derivative."""
 
+    exact = True
     domain = ANY
 
     def reference(self, x: np.ndarray) -> np.ndarray:
@@ -177,6 +180,7 @@ def power_by_squaring(build: Any, x: Any, exponent: int) -> Any:
 class Max(Binary):
     """The larger of x and y; NaN if either is. Equal operands share the derivative."""
 
+    exact = True
     domain = ALL
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -192,6 +196,7 @@ class Max(Binary):
 class Min(Binary):
     """The smaller of x and y; NaN if either is. Equal operands share the derivative."""
 
+    exact = True
     domain = ALL
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -214,6 +219,7 @@ def _share(index: int, x: Any, y: Any, out: Any) -> Any:
 class Abs(Unary):
     """Absolute value; of a complex number its (real) modulus."""
 
+    exact = True
     domain = SIGNED + INEXACT
 
     def result(self, *types: TensorType) -> TensorType:

@@ -18,6 +18,7 @@ def _unsigned(x: np.ndarray) -> np.ndarray:
 class And(Binary):
     """Bitwise and; logical for booleans."""
 
+    exact = True
     domain = _BITS
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -30,6 +31,7 @@ class And(Binary):
 class Or(Binary):
     """Bitwise or; logical for booleans."""
 
+    exact = True
     domain = _BITS
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -42,6 +44,7 @@ class Or(Binary):
 class Xor(Binary):
     """Bitwise exclusive or; logical for booleans."""
 
+    exact = True
     domain = _BITS
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -54,6 +57,7 @@ class Xor(Binary):
 class Not(Unary):
     """Bitwise not; logical for booleans."""
 
+    exact = True
     domain = _BITS
 
     def reference(self, x: np.ndarray) -> np.ndarray:
@@ -66,6 +70,7 @@ class Not(Unary):
 class Shift(Binary, abstract=True):
     """Moves the bits of x by y places; y counts as unsigned, and y beyond the width moves all of them out."""
 
+    exact = True
     domain = INTEGER
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

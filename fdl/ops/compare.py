@@ -12,6 +12,7 @@ from fdl.ops.elementwise import Binary, Unary
 class Comparison(Binary, abstract=True):
     """One of the six comparisons; NaN is unequal to everything, complex numbers compare by real part first."""
 
+    exact = True
     domain: ClassVar[tuple[np.dtype, ...]] = ALL
     result_dtype = bool_
     function: ClassVar[np.ufunc]
@@ -76,6 +77,7 @@ class Ge(Comparison):
 class IsFinite(Unary):
     """Whether x is neither infinite nor NaN."""
 
+    exact = True
     domain = FLOATING
     result_dtype = bool_
 

@@ -88,7 +88,7 @@ class DotGeneral(Primitive):
         # The product has the batch axes, my free axes, and the contracted axes in the order of the other operand.
         pairs = sorted(zip(self.contracting[1 - side], self.contracting[side], strict=True))
         axes = self.batch_axes[side] + mine + tuple(a for _, a in pairs)
-        return convert(transpose(product, tuple(int(a) for a in np.argsort(axes))), wanted.dtype)
+        return convert(transpose(product, tuple(sorted(range(len(axes)), key=axes.__getitem__))), wanted.dtype)
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         (x, y), count = args, len(self.batch_axes[0])

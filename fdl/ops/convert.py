@@ -31,6 +31,7 @@ from fdl.errors import DtypeError, ShapeError
 class Cast(Primitive, abstract=True):
     """Every element read as another dtype, without derivative unless the class has one."""
 
+    exact = True
     weak_operands = None
 
     dtype: np.dtype

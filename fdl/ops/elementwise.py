@@ -113,6 +113,7 @@ def check_elementwise(
 class Neg(Unary):
     """Minus x; unsigned integers wrap around."""
 
+    exact = True
     domain = Binary.domain
     linear = True
 
@@ -132,6 +133,7 @@ class Neg(Unary):
 class Add(Binary):
     """x + y; integers wrap around."""
 
+    exact = True
     linear = True
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -151,6 +153,7 @@ class Add(Binary):
 class Mul(Binary):
     """x * y; integers wrap around."""
 
+    exact = True
     linear = ((0,), (1,))
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from fdl.ops.compare import gt
 from fdl.ops.elementwise import Unary, check_elementwise
 from fdl.ops.select import select
 from fdl.ops.shape import all_batched, full_like
+from fdl.ops.single import log1p
 from fdl.ops.special import gaussian_half, igamma_grad_a, ndtr, refined
 from fdl.ops.transcendental import exp
 
@@ -93,19 +94,19 @@ class NormalQuantile(Unary):
     function" (2010), whose error of up to 1e-5 in the tails does not matter here, while others use the same numbers.
     """
 
+    exact = True
     domain = (float32,)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        w = -np.log1p(-(x * x))
-        middle = w < 5
-        w = np.where(middle, w - np.float32(2.5), np.sqrt(w) - np.float32(3)).astype(np.float64)
-        each = (-1,) + (1,) * x.ndim
-        first, *rest = np.where(middle, MIDDLE.reshape(each), TAILS.reshape(each))
-        total = np.asarray(first)
-        for coefficient in rest:
-            # Rounded once per step, as a fused multiply-add does: w has double precision.
-            total = (coefficient + total * w).astype(np.float32)
-        return np.asarray(total * x * np.float32(np.sqrt(2)))
+        flat = x.ravel()
+        square = -(flat * flat)
+        w = -log1p(square)
+        total = _polynomial(w - np.float32(2.5), MIDDLE)
+        far = np.flatnonzero((w >= 5) | (square == -1))
+        if far.size:
+            deep = np.sqrt(np.where(square[far] == -1, np.float32(np.inf), w[far]))
+            total[far] = _polynomial(deep - np.float32(3), TAILS)
+        return np.asarray(total * flat * np.float32(np.sqrt(2))).reshape(x.shape)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
         return mul(full_like(x, np.sqrt(np.pi / 2)), exp(mul(full_like(out, 0.5), mul(out, out))))
@@ -134,6 +135,13 @@ class NormalQuantile(Unary):
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         yield NormalQuantile(), rng.uniform(-1, 1, (3, 40)).astype(np.float32)
+
+
+def _polynomial(w: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    total, *rest = coefficients
+    for coefficient in rest:
+        total = coefficient + total * w
+    return np.asarray(total)
 
 
 #: Coefficients of the polynomials, from the highest power of w down: (middle, tails).

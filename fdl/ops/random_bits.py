@@ -38,6 +38,7 @@ _BLOCK, _FEW = 1 << 14, 8
 class RandomPrimitive(Primitive, abstract=True):
     """No operand is differentiable."""
 
+    exact = True
     lowering_kind = "random"
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -161,6 +162,7 @@ class UnitInterval(Unary):
     Bits are as wide as the float, but for bfloat16, which needs eight only.
     """
 
+    exact = True
     domain = dtypes.UNSIGNED
     dtype: np.dtype
 

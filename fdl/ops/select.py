@@ -19,6 +19,7 @@ from fdl.ops.shape import all_batched, zeros_of
 class Select(Primitive):
     """`on_true` where `predicate` holds, else `on_false`; all of one shape."""
 
+    exact = True
     lowering_kind = "elementwise"
     weak_operands = slice(1, None)
     linear = ((1, 2),)
@@ -102,6 +103,7 @@ class Gate(Primitive):
 class Clamp(Elementwise):
     """min(max(x, low), high); operands in the order (low, x, high)."""
 
+    exact = True
     arity = 3
     domain = BOOLEAN + REAL
 

@@ -21,6 +21,8 @@ from fdl.ops.windows import GatherDimensionNumbers, ScatterDimensionNumbers
 class Slice(IndexMap):
     """Every ``strides[i]``-th element of axis i from ``starts[i]`` up to ``limits[i]``."""
 
+    exact = True
+
     starts: tuple[int, ...]
     limits: tuple[int, ...]
     strides: tuple[int, ...]
@@ -136,6 +138,7 @@ class Pad(Primitive):
 class Concatenate(Primitive):
     """Operands one after the other along `axis`."""
 
+    exact = True
     lowering_kind = "move"
     linear = True
     axis: int

@@ -22,6 +22,7 @@ class Sort(Primitive):
     order, also if ``stable`` does not ask for it.
     """
 
+    exact = True
     lowering_kind = "kernel"
     multiple = True
     axis: int

@@ -36,6 +36,7 @@ documented_by_parameters = fill_docstring(
 
 
 @documented
+@composite
 def bits(key: Any, shape: Shape = (), dtype: Any = None) -> Array:
     """Random unsigned integers over their whole range.
 

@@ -9,6 +9,7 @@ import numpy as np
 import fdl.numpy as fnp
 from fdl import dtypes
 from fdl.array import as_array
+from fdl.composite import composite
 from fdl.errors import DtypeError, ShapeError
 from fdl.lax.control import scan
 from fdl.numpy._operands import axis_index, integer
@@ -50,6 +51,7 @@ def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> A
     return fnp.take(x, _shuffle(key, fnp.arange(x.type.shape[axis]), 0), axis)
 
 
+@composite
 def _shuffle(key: Array, x: Array, axis: int) -> Array:
     """Sort by random numbers; in so many rounds that ties between them leave no bias worth mentioning."""
     rounds = math.ceil(3 * math.log(max(1, x.type.size)) / math.log(2**32 - 1))
@@ -116,6 +118,7 @@ def _weighted(key: Array, p: Any, total: int, draws: int, replace: bool, mode: s
     return fnp.searchsorted(cumulative, where).astype(int)
 
 
+@composite
 def categorical(
     key: Any, logits: Any, axis: int = -1, shape: Shape | None = None, replace: bool = True, mode: str | None = None
 ) -> Array:

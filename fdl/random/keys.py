@@ -7,6 +7,7 @@ import numpy as np
 
 from fdl import dtypes
 from fdl.array import as_array, as_operand
+from fdl.composite import composite
 from fdl.config import config
 from fdl.core.trace import Value
 from fdl.core.types import Array
@@ -166,6 +167,7 @@ def key_dtype(impl: str | None = None) -> np.dtype:
     return dtypes.key
 
 
+@composite
 def split(key: Any, num: int | Sequence[int] = 2) -> Array:
     """New keys from one.
 
@@ -216,8 +218,13 @@ def fold_in(key: Any, data: Any) -> Array:
     data = as_array(data, "data")
     if data.type.dtype not in dtypes.INTEGER or data.type.shape:
         raise DtypeError(f"fold_in takes an integer scalar as data, got {data.type}; use vmap for several")
-    found = random_fold_in(one, convert(data, dtypes.uint32))
+    found = _folded(one, data)
     return key_unwrap(found) if old else found
+
+
+@composite
+def _folded(one: Array, data: Array) -> Array:
+    return random_fold_in(one, convert(data, dtypes.uint32))
 
 
 def clone(key: Any) -> Array:

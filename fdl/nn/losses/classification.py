@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import fdl.numpy as fnp
+from fdl.composite import composite
 from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.errors import DtypeError, ShapeError
@@ -30,6 +31,7 @@ _binary = fill_docstring(
 
 
 @_distributions
+@composite
 def softmax_cross_entropy(
     logits: Any, labels: Any, axis: int = -1, where: Any = None, *, mask: Any = None, weights: Any = None,
     reduction: str = "none",
@@ -60,6 +62,7 @@ def safe_softmax_cross_entropy(
     return reduced(-fnp.sum(terms, axis=axis), mask, weights, reduction)
 
 
+@composite
 def softmax_cross_entropy_with_integer_labels(
     logits: Any, labels: Any, axis: int = -1, where: Any = None, *, label_smoothing: float = 0.0, mask: Any = None,
     weights: Any = None, reduction: str = "none",
@@ -144,6 +147,7 @@ def softmax_focal_loss(
 
 
 @_binary
+@composite
 def sigmoid_binary_cross_entropy(
     logits: Any, labels: Any, *, mask: Any = None, weights: Any = None, reduction: str = "none"
 ) -> Array:

@@ -5,6 +5,7 @@ from typing import Any
 
 import fdl.numpy as fnp
 from fdl.api.custom import custom_jvp
+from fdl.composite import composite
 from fdl.core.types import Array
 from fdl.docstrings import fill_docstring
 from fdl.nn.losses.reduction import EXAMPLES, RAISES, covered, differences, reduced
@@ -19,6 +20,7 @@ _elementwise = fill_docstring(
 
 
 @_elementwise
+@composite
 def squared_error(
     predictions: Any, targets: Any = None, *, mask: Any = None, weights: Any = None, reduction: str = "none"
 ) -> Array:
@@ -31,6 +33,7 @@ def squared_error(
 
 
 @_elementwise
+@composite
 def l2_loss(
     predictions: Any, targets: Any = None, *, mask: Any = None, weights: Any = None, reduction: str = "none"
 ) -> Array:
@@ -43,6 +46,7 @@ def l2_loss(
 
 
 @_elementwise
+@composite
 def absolute_error(
     predictions: Any, targets: Any = None, *, mask: Any = None, weights: Any = None, reduction: str = "none"
 ) -> Array:
@@ -55,6 +59,7 @@ def absolute_error(
 
 
 @_elementwise
+@composite
 def huber_loss(
     predictions: Any, targets: Any = None, delta: float = 1.0, *, mask: Any = None, weights: Any = None,
     reduction: str = "none",
@@ -90,6 +95,7 @@ def smooth_l1_loss(
 
 
 @_elementwise
+@composite
 def log_cosh(
     predictions: Any, targets: Any = None, *, mask: Any = None, weights: Any = None, reduction: str = "none"
 ) -> Array:
@@ -197,6 +203,7 @@ _vectors = fill_docstring(
 
 
 @_vectors
+@composite
 def cosine_similarity(
     predictions: Any, targets: Any, epsilon: float = 0.0, axis: int = -1, where: Any = None, *, mask: Any = None,
     weights: Any = None, reduction: str = "none",
@@ -220,6 +227,7 @@ def cosine_similarity(
 
 
 @_vectors
+@composite
 def cosine_distance(
     predictions: Any, targets: Any, epsilon: float = 0.0, axis: int = -1, where: Any = None, *, mask: Any = None,
     weights: Any = None, reduction: str = "none",

@@ -28,6 +28,7 @@ from fdl.compile.llvm.function import FunctionBuilder
 from fdl.compile.llvm.values import Value
 from fdl.core.types import DType
 from fdl.dtypes import float32, float64
+from fdl.ops import single
 
 #: Emits a function of one number, or of two.
 MathFunction = Callable[[FunctionBuilder, Value], Value] | Callable[[FunctionBuilder, Value, Value], Value]
@@ -86,12 +87,12 @@ SINGLE = Format(
     integer=np.dtype(np.uint32),
     mantissa=23,
     bias=127,
-    ln2_high=0.693145751953125,
-    ln2_low=1.4286068203094173e-06,
+    ln2_high=single.LN2_HIGH,
+    ln2_low=single.LN2_LOW,
     exp_low=-104.5,
     exp_high=89.0,
     exp=(0.5, 0.166666672, 0.0416664667, 0.00833331048, 0.00139336498, 0.000198909911),
-    log=(0.666666865, 0.399887592, 0.295809865),
+    log=single.LOG,
     erf=(0.128379166, -0.37612626, 0.112835944, -0.0268542115, 0.00518908724, -0.00080168643, 7.87587487e-05),
     erfc=(
         1.23751259, -0.140240774, 0.00358650321, 0.0822845623, -0.108825155, 0.0922028869, -0.0585749447,
