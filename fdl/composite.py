@@ -57,7 +57,11 @@ def composite(function: F) -> F:
         try:
             kind: list[Any] = [config.state]
             for a in args:
-                _describe(a, kind, arrays)
+                if type(a) is Array and a._data is not None and a._data.size <= _LARGE:  # what `_describe` does
+                    arrays.append(a)
+                    kind += (a._data.shape, a._data.dtype)
+                else:
+                    _describe(a, kind, arrays)
             for name in kwargs:
                 kind.append(name)
                 _describe(kwargs[name], kind, arrays)

@@ -103,7 +103,7 @@ def read(
 
 
 def _known(index: Any) -> Any:
-    """An index of integers, slices, new axes and arrays of integers, as NumPy takes it.
+    """An index of integers, slices, new axes and arrays or lists of integers, as NumPy takes it.
 
     Raises:
         TypeError: the index has other parts, or such that NumPy understands otherwise.
@@ -118,6 +118,8 @@ def _known_part(part: Any) -> Any:
         return part
     if type(part) is ConcreteArray:
         part = part.concrete()
+    elif type(part) is list and part and set(map(type, part)) == {int}:
+        part = np.array(part)
     if type(part) is np.ndarray and part.dtype.kind == "i":
         return part
     raise TypeError

@@ -11,6 +11,7 @@ from fdl.core.trace import Value
 from fdl.dtypes import as_dtype, python_number, result_type
 from fdl.errors import ShapeError
 from fdl.numpy._operands import (
+    SCALARS,
     Array,
     ArrayLike,
     DTypeLike,
@@ -113,6 +114,11 @@ def linspace(
     Array([0. , 0.5, 1. ], dtype=float32)
     """
     check_device("linspace", device)
+    spaced = _spaced_numbers if type(start) in SCALARS and type(stop) in SCALARS else _spaced
+    return spaced(start, stop, num, endpoint, retstep, dtype, axis)
+
+
+def _spaced(start: Any, stop: Any, num: Any, endpoint: bool, retstep: bool, dtype: Any, axis: Any) -> Any:
     num = integer("linspace: num", num)
     if num < 0:
         raise ShapeError(f"linspace: num must not be negative, got {num}")
@@ -141,6 +147,9 @@ def linspace(
     if axis:
         values = moveaxis(values, 0, axis)
     return (values, cast(step, inexact(target))) if retstep else values
+
+
+_spaced_numbers = composite(_spaced)  # arrays are looked at
 
 
 def _known(value: Any) -> Any:

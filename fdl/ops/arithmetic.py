@@ -7,7 +7,7 @@ import numpy as np
 
 from fdl.core.primitive import Linear
 from fdl.core.types import TensorType
-from fdl.dtypes import ALL, ANY, FLOATING, INEXACT, NUMERIC, REAL, SIGNED
+from fdl.dtypes import ALL, ANY, FLOATING, INEXACT, NUMERIC, REAL, SIGNED, float64
 from fdl.errors import DtypeError
 from fdl.ops.compare import eq
 from fdl.ops.complex import complex_, conj, real
@@ -139,6 +139,8 @@ class IntegerPow(Unary):
         if x.dtype in INEXACT:
             if self.exponent == -1:  # zero at infinities, where the power of a complex number is NaN
                 return in_float64(np.reciprocal, x)
+            if x.dtype != float64 and x.dtype.kind != "c" and self.exponent in (2, 3):  # rounded from float64 the same
+                return in_float64(np.square if self.exponent == 2 else _cubed, x)
             return in_float64(lambda v: np.power(v, v.dtype.type(self.exponent)), x)
         self.result(TensorType(x.shape, x.dtype))
         power, square, left = np.ones_like(x), x, self.exponent
@@ -175,6 +177,10 @@ def power_by_squaring(build: Any, x: Any, exponent: int) -> Any:
         left >>= 1
         square = build.mul(square, square) if left else square
     return one if result is None else result
+
+
+def _cubed(x: np.ndarray) -> np.ndarray:
+    return x * x * x
 
 
 class Max(Binary):

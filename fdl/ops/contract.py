@@ -1,8 +1,9 @@
 """DotGeneral: sums of products over pairs of axes, of which matrix multiplication is one."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,20 +53,12 @@ class DotGeneral(Primitive):
         return tuple(a for a in range(type.ndim) if a not in used)
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        (summed_x, summed_y), (batch_x, batch_y) = self.contracting, self.batch_axes
-        free_x = [a for a in range(x.ndim) if a not in summed_x and a not in batch_x]
-        free_y = [a for a in range(y.ndim) if a not in summed_y and a not in batch_y]
-        left = x.transpose((*batch_x, *free_x, *summed_x))
-        right = y.transpose((*batch_y, *summed_y, *free_y))
-        batch, rows = left.shape[: len(batch_x)], left.shape[len(batch_x) : len(batch_x) + len(free_x)]
-        columns, summed = right.shape[right.ndim - len(free_y) :], prod(x.shape[a] for a in summed_x)
-        result = self.dtype or x.dtype
-        dtype = accumulator(result)
-        product = np.matmul(
-            left.reshape(*batch, prod(rows), summed).astype(dtype, copy=False),
-            right.reshape(*batch, summed, prod(columns)).astype(dtype, copy=False),
-        )
-        return product.reshape(batch + rows + columns).astype(result, copy=False)
+        dtype = self.dtype or x.dtype
+        wide = accumulator(dtype)
+        plan = _matrices(self, x.shape, y.shape)
+        left = x.transpose(plan.left).reshape(plan.left_shape).astype(wide, copy=False)
+        right = y.transpose(plan.right).reshape(plan.right_shape).astype(wide, copy=False)
+        return np.matmul(left, right).reshape(plan.shape).astype(dtype, copy=False)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (x, y), (dx, dy) = primals, tangents
@@ -128,6 +121,32 @@ class DotGeneral(Primitive):
             draw(rng, (3, 7), as_dtype("int8")),
             draw(rng, (7, 2), as_dtype("int8")),
         )
+
+
+class _Plan(NamedTuple):
+    """How operands become (stacks of) matrices: the order of axes and then the shape of each; the result's shape."""
+
+    left: tuple[int, ...]
+    left_shape: tuple[int, ...]
+    right: tuple[int, ...]
+    right_shape: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+@lru_cache(maxsize=1024)
+def _matrices(operation: DotGeneral, x: tuple[int, ...], y: tuple[int, ...]) -> _Plan:
+    (summed_x, summed_y), (batch_x, batch_y) = operation.contracting, operation.batch_axes
+    free_x = tuple(a for a in range(len(x)) if a not in summed_x and a not in batch_x)
+    free_y = tuple(a for a in range(len(y)) if a not in summed_y and a not in batch_y)
+    batch, rows, columns = (tuple(of[a] for a in axes) for of, axes in ((x, batch_x), (x, free_x), (y, free_y)))
+    summed = prod(x[a] for a in summed_x)
+    return _Plan(
+        left=(*batch_x, *free_x, *summed_x),
+        left_shape=(*batch, prod(rows), summed),
+        right=(*batch_y, *summed_y, *free_y),
+        right_shape=(*batch, summed, prod(columns)),
+        shape=batch + rows + columns,
+    )
 
 
 def dot_general(

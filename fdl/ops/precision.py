@@ -82,6 +82,8 @@ def in_float64(function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
     (the cube root of 27 is not 3 with AVX-512). Rounded from float64 they are the same everywhere.
     """
     dtype = arrays[0].dtype
+    if dtype is float32 and len(arrays) == 1:  # the quick way of what most eager calls are
+        return function(arrays[0].astype(float64)).astype(float32)
     if dtype in (float64, complex128):
         return function(*arrays)
     wide, narrow = (complex128, complex64) if dtype == complex64 else (float64, float32)

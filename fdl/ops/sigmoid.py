@@ -109,7 +109,7 @@ class Logaddexp(Binary):
 def _exp_of_minus_size(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where x (its real part) is negative, and exp(x) there, exp(-x) elsewhere, which never overflow."""
     left = x.real < 0
-    return left, np.exp(np.where(left, x, -x))
+    return left, np.exp(np.where(left, x, -x) if x.dtype.kind == "c" else -np.abs(x))
 
 
 logistic, logistic_density, logaddexp, logaddexp2 = Logistic(), LogisticDensity(), Logaddexp(), Logaddexp(base2=True)
