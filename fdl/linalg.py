@@ -108,7 +108,9 @@ def eigh(
         implementation: accepted for ports.
 
     Returns:
-        Eigenvectors, the columns of [..., n, n], and eigenvalues [..., n].
+        Eigenvectors, the columns of [..., n, n], and eigenvalues [..., n]. The sign of an eigenvector means nothing; of
+        real ones of at most 32 elements, the first element with a modulus of at least 0.15 is positive, others are
+        LAPACK's. Where eigenvalues are equal, only the space of their vectors is determined.
 
     >>> a = fnp.array([[2.0, 1.0], [1.0, 2.0]])
     >>> v, w = eigh(a)

@@ -185,7 +185,8 @@ def eigh(a: ArrayLike, UPLO: str | None = None, symmetrize_input: bool = True) -
         symmetrize_input: whether to replace a by its Hermitian part first.
 
     Returns:
-        Eigenvalues, rising, and eigenvectors as columns.
+        Eigenvalues, rising, and eigenvectors as columns, whose signs mean nothing: of real ones of at most 32 elements
+        the first element that has at least a modulus of 0.15 is positive, others are LAPACK's.
 
     >>> eigh(array([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
     Array([1., 2.], dtype=float32)

@@ -26,12 +26,14 @@ from fdl.ops.matrix import (
     each,
     each_or_nan,
     eye_like,
+    has_signs,
     hermitian,
     lower_part,
     masked,
     matmul,
     not_finite,
     real_dtype,
+    signs_of,
     triangular_solve,
     upper_part,
 )
@@ -171,7 +173,10 @@ def _thin_qr_jvp(q: Any, r: Any, da: Any) -> tuple[Any, Any]:
 
 
 class Eigh(MatrixPrimitive):
-    """Eigenvalues in ascending order and eigenvectors (columns) of Hermitian matrices; reads the lower triangle."""
+    """Eigenvalues in ascending order and eigenvectors (columns) of Hermitian matrices; reads the lower triangle.
+
+    Signs and phases of the vectors mean nothing; those of small real matrices are made the same by `signs_of`.
+    """
 
     multiple = True
 
@@ -181,7 +186,8 @@ class Eigh(MatrixPrimitive):
         return TensorType(a.shape[:-1], real_dtype(a.dtype)), a
 
     def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
-        return tuple(by_precision(np.tril(a), lapack.eigh, lambda a: tuple(np.linalg.eigh(a))))
+        w, v = by_precision(np.tril(a), lapack.eigh, lambda a: tuple(np.linalg.eigh(a)))
+        return w, v * signs_of(v, -2) if has_signs(v) else v
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents

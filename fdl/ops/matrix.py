@@ -26,6 +26,9 @@ from fdl.ops.shape import all_batched, broadcast_in_dim, full_like, transpose
 
 DOMAIN = (dtypes.float32, dtypes.float64, *dtypes.COMPLEX)
 
+#: Elements of unit vectors of at most 32 elements that are not small: there is one, and seldom one just so large.
+SIGNIFICANT = 0.15
+
 
 class MatrixPrimitive(Primitive, abstract=True):
     """Works on the last two axes; leading axes are a batch, so batching only adds one more."""
@@ -162,6 +165,17 @@ def by_precision(stack: np.ndarray, single: Callable[[np.ndarray], Any], double:
 def not_finite(stack: np.ndarray) -> np.ndarray:
     """Which matrices hold NaN or infinities: LAPACK's results for them depend on the library, so fdl's are NaN."""
     return ~np.isfinite(stack).all(axis=(-2, -1), keepdims=True)
+
+
+def has_signs(vectors: np.ndarray) -> bool:
+    """Whether the signs of vectors are chosen here, so that kernels for small real matrices agree with NumPy."""
+    return vectors.dtype.kind == "f" and 0 < max(vectors.shape[-2:]) <= lapack.DOUBLE_EXTENT
+
+
+def signs_of(vectors: np.ndarray, axis: int) -> np.ndarray:
+    """1 or -1 for each unit vector along an axis: the sign of its first element that is not small."""
+    first = np.argmax(np.abs(vectors) >= SIGNIFICANT, axis=axis, keepdims=True)
+    return np.where(np.take_along_axis(vectors, first, axis) < 0, -1, 1).astype(vectors.dtype)
 
 
 def draw_matrices(rng: np.random.Generator, *shape: int) -> Iterator[np.ndarray]:

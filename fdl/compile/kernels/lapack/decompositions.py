@@ -17,7 +17,6 @@ from fdl.ops.matrix import real_dtype
 class LapackQr(LapackLowering[Qr]):
     """Householder reflections, and their product applied to the first columns of the identity."""
 
-    operations = (Qr,)
     routines = ("geqrf", "orgqr")
 
     def effort(self, operation: Qr, operands: Types, results: Types) -> int:
@@ -66,7 +65,6 @@ class LapackQr(LapackLowering[Qr]):
 class LapackEigh(LapackLowering[Eigh]):
     """Eigenvalues and eigenvectors by divide and conquer, from the lower triangle."""
 
-    operations = (Eigh,)
     routines = ("syevd",)
 
     def effort(self, operation: Eigh, operands: Types, results: Types) -> int:
