@@ -309,7 +309,9 @@ def svd(x: Any, *, full_matrices: bool = True, compute_uv: bool = True, algorith
         algorithm: accepted for ports.
 
     Returns:
-        (u, s, vh) with ``x = u @ diag(s) @ vh``, or s alone; s is in descending order.
+        (u, s, vh) with ``x = u @ diag(s) @ vh``, or s alone; s is in descending order. Signs of singular vectors mean
+        nothing: in each row of vh of real matrices with at most 32 rows and columns, the first element with a modulus
+        of at least 0.15 is positive; others are LAPACK's.
 
     >>> s = svd(fnp.array([[0.0, 2.0], [3.0, 0.0]]), compute_uv=False)
     >>> [round(x, 3) for x in s.tolist()]

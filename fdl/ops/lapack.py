@@ -65,9 +65,18 @@ def qr(a: np.ndarray, full: bool) -> tuple[np.ndarray, np.ndarray]:
 
 def eigh(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues and eigenvectors, from the lower triangle. Raises LinAlgError if LAPACK finds none."""
-    name = "heevd" if a.dtype.kind == "c" else "syevd"
-    values, vectors, info = _routine(name, a)(a, lower=True)
+    values, vectors, info = _syevd(a, True)
     return _checked(info, values, vectors)
+
+
+def eigvalsh(a: np.ndarray) -> tuple[np.ndarray]:
+    """(eigenvalues,), from the lower triangle. Raises LinAlgError if LAPACK finds none."""
+    values, _, info = _syevd(a, False)
+    return _checked(info, values)
+
+
+def _syevd(a: np.ndarray, vectors: bool) -> Any:
+    return _routine("heevd" if a.dtype.kind == "c" else "syevd", a)(a, compute_v=vectors, lower=True)
 
 
 def svd(a: np.ndarray, full: bool, vectors: bool) -> tuple[np.ndarray, ...]:

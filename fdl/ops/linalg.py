@@ -173,40 +173,53 @@ def _thin_qr_jvp(q: Any, r: Any, da: Any) -> tuple[Any, Any]:
 
 
 class Eigh(MatrixPrimitive):
-    """Eigenvalues in ascending order and eigenvectors (columns) of Hermitian matrices; reads the lower triangle.
+    """Eigenvalues in ascending order of Hermitian matrices, and eigenvectors (columns) if ``vectors``.
 
-    Signs and phases of the vectors mean nothing; those of small real matrices are made the same by `signs_of`.
+    It reads the lower triangle. Signs and phases of the vectors mean nothing; `signs_of` decides on those of small real
+    matrices.
     """
 
     multiple = True
+    vectors: bool = True
 
-    def result(self, *types: TensorType) -> tuple[TensorType, TensorType]:
+    def result(self, *types: TensorType) -> tuple[TensorType, ...]:
         (a,) = types
         check_matrix("eigh", a, square=True)
-        return TensorType(a.shape[:-1], real_dtype(a.dtype)), a
+        w = TensorType(a.shape[:-1], real_dtype(a.dtype))
+        return (w, a) if self.vectors else (w,)
 
     def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
+        if not self.vectors:
+            return tuple(by_precision(np.tril(a), lapack.eigvalsh, lambda a: (np.linalg.eigvalsh(a),)))
         w, v = by_precision(np.tril(a), lapack.eigh, lambda a: tuple(np.linalg.eigh(a)))
         return w, v * signs_of(v, -2) if has_signs(v) else v
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
-        w, v = self(a)
+        w, v = Eigh(True)(a)
         n = a.type.shape[-1]
         inner = matmul(adjoint(v), matmul(hermitian(da), v))
         dw = diagonal(inner)
+        dw = real(dw) if dw.type.dtype.kind == "c" else dw
+        if not self.vectors:
+            return (w,), (dw,)
         gaps = convert(sub(along_rows(w, n), along_columns(w, n)), inner.type.dtype)
         turn = masked(div(inner, add(gaps, eye_like(gaps, n, n))), ~np.eye(n, dtype=bool))
-        return (w, v), (real(dw) if dw.type.dtype.kind == "c" else dw, matmul(v, turn))
+        return (w, v), (dw, matmul(v, turn))
 
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         # Complex eigenvectors are determined only up to a phase, so finite differences of them mean nothing.
         a = rng.normal(size=(2, 3, 3))
         yield Eigh(), a + np.swapaxes(a, -1, -2)
+        for a in draw_matrices(rng, 2, 3, 3):
+            yield Eigh(False), a
 
 
 class Svd(MatrixPrimitive):
-    """Singular values in descending order, after u and before v^H if ``compute_uv``: (u, s, vh), else (s,)."""
+    """Singular values in descending order, after u and before v^H if ``compute_uv``: (u, s, vh), else (s,).
+
+    Signs and phases of pairs of vectors mean nothing; `signs_of` decides on those of small real matrices.
+    """
 
     multiple = True
     full_matrices: bool = False
@@ -228,7 +241,14 @@ class Svd(MatrixPrimitive):
             found: Any = np.linalg.svd(a, self.full_matrices, compute_uv=self.compute_uv)  # type: ignore[call-overload]
             return tuple(found) if self.compute_uv else (found,)
 
-        return tuple(by_precision(a, lambda a: lapack.svd(a, self.full_matrices, self.compute_uv), svd))
+        found = tuple(by_precision(a, lambda a: lapack.svd(a, self.full_matrices, self.compute_uv), svd))
+        if not self.compute_uv or not has_signs(a):
+            return found
+        (u, s, vh), few = found, min(a.shape[-2:])
+        signs = signs_of(vh[..., :few, :], -1)
+        u[..., :few] *= np.swapaxes(signs, -1, -2)
+        vh[..., :few, :] *= signs
+        return u, s, vh
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -345,6 +365,11 @@ cholesky, lu, eigh = Cholesky(), Lu(), Eigh()
 def qr(a: Any, full_matrices: bool = False) -> tuple[Any, Any]:
     """(q, r) of matrices [..., m, n]."""
     return Qr(full_matrices)(a)
+
+
+def eigvalsh(a: Any) -> Any:
+    """Eigenvalues in ascending order of Hermitian matrices [..., n, n], of which the lower triangle is read."""
+    return Eigh(False)(a)[0]
 
 
 def svd(a: Any, full_matrices: bool = False, compute_uv: bool = True) -> tuple[Any, ...]:

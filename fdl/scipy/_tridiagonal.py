@@ -52,8 +52,8 @@ def eigh_tridiagonal(
     d, e = (v if v.dtype.itemsize >= 4 else v.astype(fnp.float32) for v in (d, e))
     a = fnp.zeros((*d.shape, n), d.dtype).at[..., np.arange(n), np.arange(n)].set(d)
     a = a.at[..., np.arange(1, n), np.arange(n - 1)].set(e)
+    chosen = slice(None) if select == "a" else slice(select_range[0], select_range[1] + 1)
+    if eigvals_only:
+        return fnp.linalg.eigvalsh(a, symmetrize_input=False)[..., chosen]
     v, w = linalg.eigh(a, symmetrize_input=False)
-    if select == "i":
-        first, last = select_range
-        w, v = w[..., first : last + 1], v[..., first : last + 1]
-    return w if eigvals_only else (w, v)
+    return w[..., chosen], v[..., chosen]

@@ -452,8 +452,10 @@ def eigh(a: Any, b: Any = None, lower: bool = True, eigvals_only: bool = False) 
     if b is not None:
         raise NotImplementedError("eigh: the generalized problem is not offered; reduce it with a Cholesky factor of b")
     (a,) = _inexact(a)
+    if eigvals_only:
+        return fnp.linalg.eigvalsh(a, "L" if lower else "U", symmetrize_input=False)
     v, w = linalg.eigh(a, lower=lower, symmetrize_input=False)
-    return w if eigvals_only else (w, v)
+    return w, v
 
 
 def block_diag(*arrs: Any) -> Array:

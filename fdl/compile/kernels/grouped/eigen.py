@@ -35,10 +35,10 @@ class EighLowering(GroupedLowering[Eigh]):
 
     def grids(self, operation: Eigh, operands: Types) -> Sequence[tuple[int, int]]:
         n = operands[0].shape[-1]
-        return (n, n), (n, n), (6, n)
+        return (n, n), (6, n), *([(n, n)] * operation.vectors)
 
     def group(self, operation: Eigh, operands: Types, grids: Sequence[Grid], stacks: Sequence[Stack]) -> None:
-        (a, values, vectors), (matrix, basis, lines) = stacks, grids
+        (a, values, *vectors), (matrix, lines, *bases) = stacks, grids
         build, n = matrix.build, operands[0].shape[-1]
         matrix.fill(a, n, n)
         with build.loop(0, n) as i, build.loop(0, i) as j:
@@ -46,12 +46,13 @@ class EighLowering(GroupedLowering[Eigh]):
         bad = poison(matrix, n)
         power = scale_to_one(matrix, 0, n) if a.dtype == float64 else None
         tridiagonalize(matrix, lines, n)
-        multiply_out(basis, n, matrix, lines, n - 2, 1, _FACTORS)
-        iterate(lines, basis, n, a.dtype)
+        for basis in bases:
+            multiply_out(basis, n, matrix, lines, n - 2, 1, _FACTORS)
+        iterate(lines, bases[0] if bases else None, n, a.dtype)
         with build.loop(0, n) as i:
             value = lines.load(_DIAGONAL, i)
             lines.store(bad + (value * power if power else value), _DIAGONAL, i)
-        _write(lines, basis, bad, n, values, vectors)
+        _write(lines, bases, bad, n, values, vectors)
 
 
 def tridiagonalize(matrix: Grid, lines: Grid, n: int) -> None:
@@ -161,9 +162,9 @@ def signs(basis: Grid, i: IndexLike, n: int) -> Value:
     return build.copysign(basis.number(1.0), found.get())
 
 
-def _write(lines: Grid, basis: Grid, bad: Value, n: int, values: Stack, vectors: Stack) -> None:
+def _write(lines: Grid, bases: Sequence[Grid], bad: Value, n: int, values: Stack, vectors: Sequence[Stack]) -> None:
     """Write eigenvalues, and eigenvectors as columns, in ascending order."""
-    build, lanes = basis.build, basis.lanes
+    build, lanes = lines.build, lines.lanes
     with build.loop(0, n) as i:
         value = lines.load(_DIAGONAL, i)
         rank = build.variable(build.constant(0, int64, lanes))
@@ -171,12 +172,13 @@ def _write(lines: Grid, basis: Grid, bad: Value, n: int, values: Stack, vectors:
             other = lines.load(_DIAGONAL, j)
             before = build.or_(other < value, build.and_(build.eq(other, value), build.broadcast(j < i, lanes)))
             rank.set(rank.get() + build.convert(before, int64))
-        ranks = [build.select(build.eq(bad, 0.0), rank.get(), build.broadcast(i, lanes))]
-        places = [build.lane(ranks[0], lane) for lane in range(lanes)]
-        sign = signs(basis, i, n) + bad
+        ranks = build.select(build.eq(bad, 0.0), rank.get(), build.broadcast(i, lanes))
+        places = [build.lane(ranks, lane) for lane in range(lanes)]
         for lane, place in enumerate(places):
             values.store(lane, values.place(0, place), build.lane(value, lane))
-        with build.loop(0, n) as j:
-            element = basis.load(i, j) * sign
-            for lane, place in enumerate(places):
-                vectors.store(lane, vectors.place(j, place), build.lane(element, lane))
+        for basis, result in zip(bases, vectors, strict=True):
+            sign = signs(basis, i, n) + bad
+            with build.loop(0, n) as j:
+                element = basis.load(i, j) * sign
+                for lane, place in enumerate(places):
+                    result.store(lane, result.place(j, place), build.lane(element, lane))

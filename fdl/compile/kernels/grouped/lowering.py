@@ -32,14 +32,20 @@ class GroupedLowering(Lowering[Op]):
 
     def small(self, operation: Op, operands: Types) -> bool:
         """Whether the matrices are computed here."""
-        (a,) = operands
-        return a.dtype in (float32, float64) and a.size > 0 and max(a.shape[-2:]) <= host_target().tuning.small_matrix
+        (a,), target = operands, host_target()
+        single = self.lanes(operands, target.lanes(float64)) == 1
+        most = self.single_extent(operation) if single else target.tuning.small_matrix
+        return a.dtype in (float32, float64) and a.size > 0 and max(a.shape[-2:]) <= most
 
     def supports(self, step: KernelStep) -> bool:
         return self.small(self.operation(step), [v.type for v in step.views]) or self.large.supports(step)
 
     def effort(self, operation: Op, operands: Types, results: Types) -> int:
         return self.large.effort(operation, operands, results)
+
+    def single_extent(self, operation: Op) -> int:
+        """Rows and columns of the largest matrix that is computed here by itself, outside of a group."""
+        return host_target().tuning.small_matrix
 
     def lanes(self, operands: Types, vector: int) -> int:
         """Matrices of a group: two vectors of them hide how long divisions take."""

@@ -10,8 +10,9 @@ from fdl.compile.kernels.lapack.matrices import Matrix, copy, poison
 from fdl.compile.lowerings.lowering import Types
 from fdl.core.types import DType
 from fdl.dtypes import int32
+from fdl.ops.lapack import DOUBLE_EXTENT
 from fdl.ops.linalg import Eigh, Qr, Svd
-from fdl.ops.matrix import real_dtype
+from fdl.ops.matrix import SIGNIFICANT, real_dtype
 
 
 class LapackQr(LapackLowering[Qr]):
@@ -63,28 +64,31 @@ class LapackQr(LapackLowering[Qr]):
 
 
 class LapackEigh(LapackLowering[Eigh]):
-    """Eigenvalues and eigenvectors by divide and conquer, from the lower triangle."""
+    """Eigenvalues, and eigenvectors by divide and conquer, from the lower triangle."""
 
     routines = ("syevd",)
 
     def effort(self, operation: Eigh, operands: Types, results: Types) -> int:
-        return 9 * operands[0].size * operands[0].shape[-1]
+        return (9 if operation.vectors else 3) * operands[0].size * operands[0].shape[-1]
 
     def scratch(self, operation: Eigh, types: Types, dtype: DType) -> dict[str, int]:
         n, real = types[0].shape[-1], real_dtype(dtype)
         sizes = {"a": n * n * dtype.itemsize, "values": n * real.itemsize}
         bytes_ = {"work": dtype.itemsize, "real": real.itemsize, "integers": 4}
-        return sizes | {name: length * bytes_[name] for name, length in self._lengths(n, dtype).items()}
+        return sizes | {name: length * bytes_[name] for name, length in self._lengths(operation, n, dtype).items()}
 
-    def _lengths(self, n: int, dtype: DType) -> dict[str, int]:
+    def _job(self, operation: Eigh) -> str:
+        return "V" if operation.vectors else "N"
+
+    def _lengths(self, operation: Eigh, n: int, dtype: DType) -> dict[str, int]:
         """Elements of the workspaces, in the order in which the routine takes them."""
         names = ("work", "real", "integers") if dtype.kind == "c" else ("work", "integers")
         kinds: list[Any] = [dtype, *[real_dtype(dtype)] * (dtype.kind == "c"), int32]
         given: list[Any] = [x for kind in kinds for x in (kind, -1)]
-        return dict(zip(names, query("syevd", dtype, "V", "L", n, None, n, None, *given), strict=True))
+        return dict(zip(names, query("syevd", dtype, self._job(operation), "L", n, None, n, None, *given), strict=True))
 
     def matrix(self, operation: Eigh, types: Types, work: Work, grids: Sequence[Matrix]) -> None:
-        build, (a, values, vectors), n = work.build, grids, types[0].shape[-1]
+        build, (a, values, *vectors), n = work.build, grids, types[0].shape[-1]
         held = work.columns("a", n)
         copy(a, held, n, n)
         bad = build.variable(build.constant(0.0, held.real))
@@ -94,22 +98,24 @@ class LapackEigh(LapackLowering[Eigh]):
         failed = build.variable(build.ne(bad.get(), bad.get()))
         found = Matrix(build, work.places["values"], (n, 1), held.real)
         with build.if_(build.not_(failed.get())):
-            spaces = [x for name, count in self._lengths(n, work.dtype).items() for x in (work.places[name], count)]
-            work.call("syevd", "V", "L", n, held.pointer, n, found.pointer, *spaces, work.info)
+            lengths = self._lengths(operation, n, work.dtype)
+            spaces = [x for name, count in lengths.items() for x in (work.places[name], count)]
+            work.call("syevd", self._job(operation), "L", n, held.pointer, n, found.pointer, *spaces, work.info)
             failed.set(work.failed())
         with build.if_else(failed.get()) as (wrong, right):
             with wrong:
                 values.spread_nan(1, n)
-                vectors.spread_nan(n, n)
+                for result in vectors:
+                    result.spread_nan(n, n)
             with right:
                 copy(found, values, 1, n)
-                copy(held, vectors, n, n)
+                for result in vectors:
+                    copy(held, result, n, n)
 
 
 class LapackSvd(LapackLowering[Svd]):
     """Singular values and vectors by divide and conquer."""
 
-    operations = (Svd,)
     routines = ("gesdd",)
 
     def effort(self, operation: Svd, operands: Types, results: Types) -> int:
@@ -168,5 +174,21 @@ class LapackSvd(LapackLowering[Svd]):
                 for (_, height, width), result in zip(found, results, strict=True):
                     result.spread_nan(height, width)
             with right:
+                if operation.compute_uv and held.parts == 1 and max(m, n) <= DOUBLE_EXTENT:
+                    _choose_signs(found[0][0], found[2][0], m, n)
                 for (source, height, width), result in zip(found, results, strict=True):
                     copy(source, result, height, width)
+
+
+def _choose_signs(u: Matrix, vh: Matrix, m: int, n: int) -> None:
+    """Change signs of singular vectors to those of `fdl.ops.matrix.signs_of`."""
+    build = u.build
+    with build.loop(0, min(m, n)) as i:
+        found = build.variable(build.constant(1.0, u.real))
+        with build.loop(0, n) as step:
+            element = vh.load(i, build.index(n - 1) - step)
+            found.set(build.select(build.abs(element) >= SIGNIFICANT, element, found.get()))
+        with build.if_(found.get() < 0.0):
+            for matrix, count in ((vh, n), (u.turned(), m)):
+                with build.loop(0, count) as j:
+                    matrix.store(build.neg(matrix.load(i, j)), i, j)
