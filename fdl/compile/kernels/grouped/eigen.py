@@ -7,7 +7,7 @@ group stay in step; for those that have converged it is a harmless change of bas
 
 from collections.abc import Sequence
 
-from fdl.compile.kernels.grouped.grid import Grid, Stack, poison, scale_to_one
+from fdl.compile.kernels.grouped.grid import LaneGrid, LaneMatrices, poison, scale_to_one
 from fdl.compile.kernels.grouped.lowering import GroupedLowering
 from fdl.compile.kernels.grouped.reflections import multiply_out, reflector
 from fdl.compile.kernels.lapack.decompositions import LapackEigh
@@ -37,7 +37,9 @@ class EighLowering(GroupedLowering[Eigh]):
         n = operands[0].shape[-1]
         return (n, n), (6, n), *([(n, n)] * operation.vectors)
 
-    def group(self, operation: Eigh, operands: Types, grids: Sequence[Grid], stacks: Sequence[Stack]) -> None:
+    def group(
+        self, operation: Eigh, operands: Types, grids: Sequence[LaneGrid], stacks: Sequence[LaneMatrices]
+    ) -> None:
         (a, values, *vectors), (matrix, lines, *bases) = stacks, grids
         build, n = matrix.build, operands[0].shape[-1]
         matrix.fill(a, n, n)
@@ -55,7 +57,7 @@ class EighLowering(GroupedLowering[Eigh]):
         _write(lines, bases, bad, n, values, vectors)
 
 
-def tridiagonalize(matrix: Grid, lines: Grid, n: int) -> None:
+def tridiagonalize(matrix: LaneGrid, lines: LaneGrid, n: int) -> None:
     """Reduce a symmetric matrix; the vectors of the reflections replace its rows, from right of the diagonal on."""
     build = matrix.build
     with build.loop(0, n - 2) as k:
@@ -80,7 +82,7 @@ def tridiagonalize(matrix: Grid, lines: Grid, n: int) -> None:
         lines.store(matrix.load(i, i), _DIAGONAL, i)
 
 
-def iterate(lines: Grid, basis: Grid | None, n: int, dtype: DType) -> None:
+def iterate(lines: LaneGrid, basis: LaneGrid | None, n: int, dtype: DType) -> None:
     """Find the eigenvalues of a tridiagonal matrix, and rotate the rows of a basis to the eigenvectors."""
     build, zero = lines.build, lines.number(0.0)
     size = build.variable(zero)
@@ -102,7 +104,7 @@ def iterate(lines: Grid, basis: Grid | None, n: int, dtype: DType) -> None:
                 _rotate(build, lines, basis, first, n)
 
 
-def _shift(build: Build, lines: Grid, first: Value, beside: Value) -> Value:
+def _shift(build: Build, lines: LaneGrid, first: Value, beside: Value) -> Value:
     """The eigenvalue of the first two rows that is nearer to the first element."""
     one = lines.number(1.0)
     here, half = lines.load(_DIAGONAL, first), (lines.load(_DIAGONAL, first + 1) - lines.load(_DIAGONAL, first)) * 0.5
@@ -113,7 +115,7 @@ def _shift(build: Build, lines: Grid, first: Value, beside: Value) -> Value:
     return build.select(none, here, here - build.div(square, build.select(none, one, divisor)))
 
 
-def _sweep(build: Build, lines: Grid, first: Value, n: int, shift: Value) -> None:
+def _sweep(build: Build, lines: LaneGrid, first: Value, n: int, shift: Value) -> None:
     """One iteration with an explicit shift on the rows from `first` on, whose rotations are kept."""
     one, zero = lines.number(1.0), lines.number(0.0)
     cosine, sine = build.variable(one), build.variable(zero)
@@ -139,7 +141,7 @@ def _sweep(build: Build, lines: Grid, first: Value, n: int, shift: Value) -> Non
     lines.store(build.fma(cosine.get(), rest.get(), shift), _DIAGONAL, first)
 
 
-def _rotate(build: Build, lines: Grid, basis: Grid, first: Value, n: int) -> None:
+def _rotate(build: Build, lines: LaneGrid, basis: LaneGrid, first: Value, n: int) -> None:
     """Apply the rotations to the rows of the basis, each of which is read and written once."""
     with basis.along() as j:
         carried = build.variable(basis.read(n - 1, j))
@@ -152,7 +154,7 @@ def _rotate(build: Build, lines: Grid, basis: Grid, first: Value, n: int) -> Non
         basis.write(carried.get(), first, j)
 
 
-def signs(basis: Grid, i: IndexLike, n: int) -> Value:
+def signs(basis: LaneGrid, i: IndexLike, n: int) -> Value:
     """For each matrix a number with the sign of the first element of row i that is not small."""
     build = basis.build
     found = build.variable(basis.number(1.0))
@@ -162,7 +164,14 @@ def signs(basis: Grid, i: IndexLike, n: int) -> Value:
     return build.copysign(basis.number(1.0), found.get())
 
 
-def _write(lines: Grid, bases: Sequence[Grid], bad: Value, n: int, values: Stack, vectors: Sequence[Stack]) -> None:
+def _write(
+    lines: LaneGrid,
+    bases: Sequence[LaneGrid],
+    bad: Value,
+    n: int,
+    values: LaneMatrices,
+    vectors: Sequence[LaneMatrices],
+) -> None:
     """Write eigenvalues, and eigenvectors as columns, in ascending order."""
     build, lanes = lines.build, lines.lanes
     with build.loop(0, n) as i:

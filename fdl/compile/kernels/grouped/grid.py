@@ -18,7 +18,7 @@ _UNROLLED = 64
 
 
 @dataclass(frozen=True)
-class Stack:
+class LaneMatrices:
     """The matrices of an operand or a result that a group works on.
 
     Attributes:
@@ -50,7 +50,7 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Grid:
+class LaneGrid:
     """A matrix for each lane, in rows of float64.
 
     With several lanes, an element is a vector: that element of all matrices. With one, rows are worked on in
@@ -122,14 +122,14 @@ class Grid:
         """The number for each matrix that the lanes of its vector add up to."""
         return self.build.reduce("sum", vector) if self.lanes == 1 else vector
 
-    def dot(self, i: IndexLike, k: IndexLike, start: IndexLike, other: "Grid | None" = None) -> Value:
+    def dot(self, i: IndexLike, k: IndexLike, start: IndexLike, other: "LaneGrid | None" = None) -> Value:
         """The inner product of row i and row k (of another grid) from a column on."""
         total = self.build.variable(self.wide(self.number(0.0)))
         with self.along(start) as j:
             total.set(self.build.fma(self.read(i, j), (other or self).read(k, j), total.get()))
         return self.sum(total.get())
 
-    def add(self, i: IndexLike, factor: Value, k: IndexLike, start: IndexLike, other: "Grid | None" = None) -> None:
+    def add(self, i: IndexLike, factor: Value, k: IndexLike, start: IndexLike, other: "LaneGrid | None" = None) -> None:
         """Add `factor` times row k (of another grid) to row i, from a column on."""
         factor = self.wide(factor)
         with self.along(start) as j:
@@ -143,7 +143,7 @@ class Grid:
 
     def clear(self, rows: int) -> None:
         """Set all to zero."""
-        self.build.clear(self.pointer, Grid.bytes(self.vector, rows, self.width, self.lanes))
+        self.build.clear(self.pointer, LaneGrid.bytes(self.vector, rows, self.width, self.lanes))
 
     def identity(self, rows: int) -> None:
         """Make it the first rows of the identity."""
@@ -159,7 +159,7 @@ class Grid:
         code = self.build.ir
         return self.build.value(code.icmp_unsigned("!=", code.bitcast(condition.ir, bits), bits(0)), bool)
 
-    def fill(self, stack: Stack, rows: int, columns: int, turned: bool = False) -> None:
+    def fill(self, stack: LaneMatrices, rows: int, columns: int, turned: bool = False) -> None:
         """Copy matrices (or their transposes) here."""
 
         def block(place: Value, entries: Sequence[tuple[IndexLike, IndexLike]]) -> None:
@@ -174,7 +174,7 @@ class Grid:
 
         self._blocks(stack, rows, columns, turned, block)
 
-    def empty(self, stack: Stack, rows: int, columns: int, turned: bool = False) -> None:
+    def empty(self, stack: LaneMatrices, rows: int, columns: int, turned: bool = False) -> None:
         """Copy the matrices (or their transposes) to their places in a result."""
 
         def block(place: Value, entries: Sequence[tuple[IndexLike, IndexLike]]) -> None:
@@ -192,7 +192,7 @@ class Grid:
 
         self._blocks(stack, rows, columns, turned, block)
 
-    def _gathered(self, stack: Stack, place: Value) -> Value:
+    def _gathered(self, stack: LaneMatrices, place: Value) -> Value:
         """An element of each matrix."""
         if self.lanes == 1:
             return stack.load(0, place)
@@ -203,7 +203,7 @@ class Grid:
 
     def _blocks(
         self,
-        stack: Stack,
+        stack: LaneMatrices,
         rows: int,
         columns: int,
         turned: bool,
@@ -233,7 +233,7 @@ class Grid:
                     block(stack.place(i, j), entries(i, j, 1))
 
 
-def poison(grid: Grid, rows: int) -> Value:
+def poison(grid: LaneGrid, rows: int) -> Value:
     """Zero for each matrix, or NaN where an element is NaN or infinite; these become matrices of zeros."""
     build = grid.build
     total = build.variable(grid.wide(grid.number(0.0)))
@@ -248,7 +248,7 @@ def poison(grid: Grid, rows: int) -> Value:
     return found
 
 
-def scale_to_one(grid: Grid, start: IndexLike, stop: IndexLike) -> Value:
+def scale_to_one(grid: LaneGrid, start: IndexLike, stop: IndexLike) -> Value:
     """Multiply a range of rows by the power of two that brings their largest element near one; return its inverse."""
     build = grid.build
     largest = build.variable(grid.wide(grid.number(0.0)))

@@ -7,7 +7,7 @@ from llvmlite import ir
 
 from fdl.compile.ir.affine import strides
 from fdl.compile.ir.steps import KernelStep
-from fdl.compile.kernels.grouped.grid import Grid, Stack
+from fdl.compile.kernels.grouped.grid import LaneGrid, LaneMatrices
 from fdl.compile.kernels.kernel import Kernel, kernel_function, offset_of_unit, run_kernel
 from fdl.compile.kernels.lapack.calls import LapackLowering
 from fdl.compile.llvm.build import Build
@@ -66,13 +66,13 @@ class GroupedLowering(Lowering[Op]):
         vector = emission.target.lanes(float64)
         lanes = self.lanes(types, vector)
         shapes = self.grids(operation, types)
-        sizes = [-(-Grid.bytes(vector, rows, width, lanes) // 64) * 64 for rows, width in shapes]
+        sizes = [-(-LaneGrid.bytes(vector, rows, width, lanes) // 64) * 64 for rows, width in shapes]
 
         def make() -> Kernel:
             build = kernel_function(emission.module, emission.target, operation.name, len(arrays))
             *pointers, scratch, _, _ = build.function.args
             grids = [
-                Grid(build, build.at(scratch, sum(sizes[:n]), "uint8"), width, lanes)
+                LaneGrid(build, build.at(scratch, sum(sizes[:n]), "uint8"), width, lanes)
                 for n, (_, width) in enumerate(shapes)
             ]
             for grid, (rows, _) in zip(grids, shapes, strict=True):
@@ -94,7 +94,7 @@ class GroupedLowering(Lowering[Op]):
         """Rows, and elements of a row, of the matrices in scratch memory."""
         raise NotImplementedError
 
-    def group(self, operation: Op, operands: Types, grids: Sequence[Grid], stacks: Sequence[Stack]) -> None:
+    def group(self, operation: Op, operands: Types, grids: Sequence[LaneGrid], stacks: Sequence[LaneMatrices]) -> None:
         """Emit the work on a group: the operands' matrices, and the results', which may be vectors."""
         raise NotImplementedError
 
@@ -106,8 +106,8 @@ def _stack(
     steps: Sequence[int],
     numbers: Sequence[Value],
     batch: tuple[int, ...],
-) -> Stack:
+) -> LaneMatrices:
     """The matrices (or vectors, as matrices of one row) of an operand that have these numbers."""
     inner = (0, 0, *steps[len(batch) :])
     offsets = [offset_of_unit(build, number, batch, steps) for number in numbers]
-    return Stack(build, pointer, offsets, (inner[-2], inner[-1]), type.dtype)
+    return LaneMatrices(build, pointer, offsets, (inner[-2], inner[-1]), type.dtype)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fdl.compile.kernels.grouped.grid import Grid, Stack, poison, scale_to_one
+from fdl.compile.kernels.grouped.grid import LaneGrid, LaneMatrices, poison, scale_to_one
 from fdl.compile.kernels.grouped.lowering import GroupedLowering
 from fdl.compile.kernels.lapack.decompositions import LapackQr
 from fdl.compile.llvm.memory import IndexLike
@@ -12,7 +12,7 @@ from fdl.dtypes import float64
 from fdl.ops.linalg import Qr
 
 
-def reflector(grid: Grid, k: IndexLike, at: IndexLike) -> tuple[Value, Value]:
+def reflector(grid: LaneGrid, k: IndexLike, at: IndexLike) -> tuple[Value, Value]:
     """Replace row k from column `at` on by the vector v of a reflection 1 - t v v^T that makes it a multiple of the
     unit vector; the first element of v is one.
 
@@ -37,7 +37,7 @@ def reflector(grid: Grid, k: IndexLike, at: IndexLike) -> tuple[Value, Value]:
 
 
 def reflect(
-    grid: Grid, rows: tuple[IndexLike, IndexLike], vectors: Grid, k: IndexLike, at: IndexLike, factor: Value
+    grid: LaneGrid, rows: tuple[IndexLike, IndexLike], vectors: LaneGrid, k: IndexLike, at: IndexLike, factor: Value
 ) -> None:
     """Multiply a range of rows from the right by the reflection whose vector is row k of a grid from a column on."""
     build = grid.build
@@ -46,7 +46,9 @@ def reflect(
         grid.add(i, grid.dot(i, k, at, vectors) * factor, k, at, vectors)
 
 
-def multiply_out(q: Grid, rows: int, vectors: Grid, factors: Grid, count: int, at: int = 0, line: int = 0) -> None:
+def multiply_out(
+    q: LaneGrid, rows: int, vectors: LaneGrid, factors: LaneGrid, count: int, at: int = 0, line: int = 0
+) -> None:
     """Make the rows of `q` the first columns of the product of reflections.
 
     Args:
@@ -76,7 +78,7 @@ class QrLowering(GroupedLowering[Qr]):
         k = min(m, n)
         return (n, m), (m if operation.full_matrices else k, m), (2, k), (1, n)
 
-    def group(self, operation: Qr, operands: Types, grids: Sequence[Grid], stacks: Sequence[Stack]) -> None:
+    def group(self, operation: Qr, operands: Types, grids: Sequence[LaneGrid], stacks: Sequence[LaneMatrices]) -> None:
         (a, q, r), (columns, turned, kept, sizes) = stacks, grids
         build, (m, n) = columns.build, operands[0].shape[-2:]
         k, count = min(m, n), (m if operation.full_matrices else min(m, n))

@@ -7,7 +7,7 @@ de Rijk, "A one-sided Jacobi algorithm for computing the singular value decompos
 from collections.abc import Sequence
 
 from fdl.compile.kernels.grouped.eigen import signs
-from fdl.compile.kernels.grouped.grid import Grid, Stack, poison, scale_to_one
+from fdl.compile.kernels.grouped.grid import LaneGrid, LaneMatrices, poison, scale_to_one
 from fdl.compile.kernels.grouped.lowering import GroupedLowering
 from fdl.compile.kernels.grouped.reflections import multiply_out, reflect, reflector
 from fdl.compile.kernels.lapack.decompositions import LapackSvd
@@ -39,7 +39,7 @@ class SvdLowering(GroupedLowering[Svd]):
             return (few, many), (1, few)
         return (few, many), (3, few), (few, few), (many if operation.full_matrices else few, many)
 
-    def group(self, operation: Svd, operands: Types, grids: Sequence[Grid], stacks: Sequence[Stack]) -> None:
+    def group(self, operation: Svd, operands: Types, grids: Sequence[LaneGrid], stacks: Sequence[LaneMatrices]) -> None:
         (a, *results), (rows, lines, *vectors) = stacks, grids
         build, (m, n) = rows.build, operands[0].shape[-2:]
         few, tall = min(m, n), m >= n
@@ -71,7 +71,7 @@ class SvdLowering(GroupedLowering[Svd]):
             right.empty(results[2], few if tall else count, n)
 
 
-def orthogonalize(rows: Grid, turns: Grid | None, lines: Grid, count: int, dtype: DType) -> None:
+def orthogonalize(rows: LaneGrid, turns: LaneGrid | None, lines: LaneGrid, count: int, dtype: DType) -> None:
     """Rotate pairs of rows until all are orthogonal and their lengths descend; `turns` is rotated with them.
 
     Rows may stop where all angles of a pass, and all cosines before it, were so small that their squares are none.
@@ -110,7 +110,7 @@ def orthogonalize(rows: Grid, turns: Grid | None, lines: Grid, count: int, dtype
                         _turn(grid, (i, j), turn)
 
 
-def _turn(grid: Grid, pair: tuple[Value, Value], turn: Sequence[tuple[Value, Value]]) -> None:
+def _turn(grid: LaneGrid, pair: tuple[Value, Value], turn: Sequence[tuple[Value, Value]]) -> None:
     """Replace two rows by sums of multiples of them."""
     factors = [tuple(map(grid.wide, line)) for line in turn]
     with grid.along() as column:
@@ -119,7 +119,7 @@ def _turn(grid: Grid, pair: tuple[Value, Value], turn: Sequence[tuple[Value, Val
             grid.write(grid.build.fma(left, first, right * second), i, column)
 
 
-def _unit_rows(rows: Grid, units: Grid, lines: Grid, few: int, count: int) -> None:
+def _unit_rows(rows: LaneGrid, units: LaneGrid, lines: LaneGrid, few: int, count: int) -> None:
     """Orthonormal rows, of which the first have the directions of orthogonal ones, zeros among them or not."""
     build = rows.build
     with build.loop(0, few) as i:
