@@ -8,7 +8,7 @@
     loops       what the steps consist of: loop nests (loopnest), or the kernel that the operation's lowering emits
                 (kernels)
     llvm        codegen.emit: one function that runs the steps, on one thread or on all
-    machine     runtime: LLVM's passes, an object file, a callable
+    machine     runtime: functions that are alike become one (llvm.sharing), LLVM's passes, an object file, a callable
 
 A pass that fails is left out (`fallback`).
 

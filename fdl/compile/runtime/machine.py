@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import llvmlite
 
+from fdl.compile.llvm.sharing import share_functions
 from fdl.compile.llvm.target import Target, llvm_binding, process_triple
 from fdl.compile.runtime.cache import ObjectCache, default_cache
 
@@ -65,7 +66,7 @@ def assembly(module: "ir.Module | str", target: Target) -> str:
 
 def _optimised(module: "ir.Module | str", target: Target) -> "ModuleRef":
     llvm = llvm_binding()
-    parsed = llvm.parse_assembly(str(module))
+    parsed = llvm.parse_assembly(share_functions(str(module)))
     parsed.triple = process_triple()
     parsed.data_layout = str(target.machine.target_data)
     parsed.verify()

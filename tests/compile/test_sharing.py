@@ -1,0 +1,131 @@
+"""Functions of a module that are alike but for integers become one."""
+
+import ctypes
+import re
+
+import numpy as np
+import pytest
+
+import fdl
+import fdl.numpy as fnp
+from fdl import lax
+from fdl.compile.llvm.sharing import LEAST_SAVED, MOST_ARGUMENTS, share_functions
+from fdl.compile.llvm.target import host_target
+from fdl.compile.pipeline import Compiled, build_archive
+from fdl.compile.runtime import machine
+
+FILLING = "\n".join(f'  %"f{n}" = add i64 %"x", {n}' for n in range(LEAST_SAVED // 20))
+
+
+def definition(name: str, lines: str) -> str:
+    return f"""define internal void @"{name}"(ptr %"out", i64 %"x") nounwind
+{{
+entry:
+{lines}
+{FILLING}
+  store i64 %"y", ptr %"out"
+  ret void
+}}
+"""
+
+
+def module(*definitions: str, more: str = "") -> str:
+    """A module whose function ``run(out)`` calls functions f0, f1, ... of out + 8 n and of 100."""
+    calls = "\n".join(
+        f'  %"p{n}" = getelementptr i64, ptr %"out", i64 {n}\n  call void @"f{n}"(ptr %"p{n}", i64 100)'
+        for n in range(len(definitions))
+    )
+    run = f'define void @"run"(ptr %"out")\n{{\nentry:\n{calls}\n{more}\n  ret void\n}}\n'
+    return "\n".join([*definitions, run])
+
+
+def results(text: str, count: int) -> list[int]:
+    """What ``run`` of a module writes."""
+    library = machine.load_objects([machine.compile_object(text, host_target())], ["run"])
+    out = (ctypes.c_int64 * count)()
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(library.addresses["run"])(ctypes.addressof(out))
+    return list(out)
+
+
+def defined(text: str) -> list[str]:
+    return re.findall(r'^define [^@]*@"([^"]+)"', text, re.M)
+
+
+def test_factors_terms_and_bounds_become_arguments():
+    lines = '  %"a" = mul i64 %"x", {}\n  %"b" = icmp slt i64 %"a", {}\n'
+    lines += '  %"c" = zext i1 %"b" to i64\n  %"y" = add i64 %"a", %"c"'
+    numbers = [(3, 299), (5, 501), (-7, -1000), (3, 301)]
+    text = module(*[definition(f"f{n}", lines.format(*pair)) for n, pair in enumerate(numbers)])
+    shared = share_functions(text)
+    assert defined(shared) == ["f0", "run"] and shared.count("call void") == 4
+    expected = [100 * factor + (100 * factor < bound) for factor, bound in numbers]
+    assert results(text, 4) == results(shared, 4) == expected
+
+
+def test_callers_of_what_became_one_become_one():
+    inner = [definition(f"g{n}", f'  %"y" = mul i64 %"x", {n + 2}') for n in range(2)]
+    outer = [
+        definition(
+            f"f{n}",
+            f'  call void @"g{n}"(ptr %"out", i64 {n})\n  %"z" = load i64, ptr %"out"\n  %"y" = add i64 %"z", %"x"',
+        )
+        for n in range(2)
+    ]
+    text = "\n".join([*inner, module(*outer)])
+    shared = share_functions(text)
+    assert defined(shared) == ["g0", "f0", "run"]
+    assert results(shared, 2) == [100, 103]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ['  %"y" = udiv i64 %"x", {}', '  %"y" = shl i64 %"x", {}', '  %"z" = alloca [{} x i8]\n  %"y" = add i64 %"x", 1'],
+)
+def test_other_integers_stay(lines):
+    text = module(*[definition(f"f{n}", lines.format(n + 2)) for n in range(3)])
+    assert share_functions(text) == text
+
+
+def test_functions_whose_address_is_taken_stay():
+    both = [definition(f"f{n}", f'  %"y" = mul i64 %"x", {n + 2}') for n in range(2)]
+    text = module(*both, more='  store ptr @"f1", ptr %"out"')
+    assert share_functions(text) == text
+
+
+def test_functions_of_many_differing_integers_stay():
+    def lines(count: int, step: int) -> str:
+        terms = [f'  %"t{n}" = mul i64 %"x", {n * step}' for n in range(1, count + 1)]
+        return "\n".join([*terms, f'  %"y" = add i64 %"t1", %"t{count}"'])
+
+    for count, left in ((MOST_ARGUMENTS, 1), (MOST_ARGUMENTS + 1, 2)):
+        text = module(*[definition(f"f{n}", lines(count, 2 * n + 1)) for n in range(2)])
+        assert len(defined(share_functions(text))) == left + 1
+
+
+def test_short_functions_stay():
+    lines = '  %"y" = mul i64 %"x", {}'
+    text = module(*[definition(f"f{n}", lines.format(n)).replace(FILLING, "") for n in range(3)])
+    assert share_functions(text) == text
+
+
+def test_programs_compute_the_same_bits(monkeypatch, rng):
+    shapes = [(16, 3, 3, 3), (24, 16, 1, 1), (40, 24, 3, 3), (56, 40, 1, 1), (24, 56, 3, 3)]
+    weights = [fnp.asarray((rng.normal(size=s) / np.sqrt(np.prod(s[1:]))).astype("f4")) for s in shapes]
+    images = fnp.asarray(rng.normal(size=(2, 3, 20, 20)).astype("f4"))
+
+    def loss(weights, x):
+        for w in weights:
+            x = fnp.maximum(lax.conv(x, w, (1, 1), "SAME"), 0.0)
+            x = lax.reduce_window(x, -np.inf, lax.max, (1, 1, 2, 2), (1, 1, 1, 1), "SAME")
+        return fnp.sum(x * x)
+
+    program = fdl.jit(fdl.grad(loss)).trace(weights, images).program
+    donate = (False,) * len(program.inputs)
+    shared = build_archive(program, donate)
+    kept = []
+    monkeypatch.setattr(machine, "share_functions", lambda text: kept.append(text) or text)
+    alone = build_archive(program, donate)
+    assert len(shared.code) < 0.9 * len(alone.code) and len(share_functions(kept[0])) < 0.8 * len(kept[0])
+    arrays = [np.asarray(a) for a in (*weights, images)]
+    for one, other in zip(*(Compiled(program, donate, a).run(arrays) for a in (shared, alone)), strict=True):
+        assert one.tobytes() == other.tobytes()
