@@ -1,13 +1,14 @@
-"""Sums of products of 8-bit integers: two neighbours along k are one word of 32 bits, its halves 16 bits each.
+"""Sums of products of pairs: two neighbours along k, 8-bit integers or bfloat16, are one word of two 16-bit halves.
 
 One instruction multiplies the halves of two words and adds the two products, so that a tile of words takes two steps of
-k at once. No sum overflows before the 32 bits do. Processors with VNNI add to the sums in the same instruction; LLVM
-chooses it.
+k at once. No sum of integers overflows before the 32 bits do. Processors with VNNI add to the sums in the same
+instruction; LLVM chooses it. For bfloat16 see `pairs_of_floats`.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
 from fdl.compile.llvm.build import Build
@@ -15,7 +16,7 @@ from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.shuffles import transposed
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import I16, I32, I64, POINTER, Value
-from fdl.dtypes import int8, int16, int32
+from fdl.dtypes import bfloat16, int8, int16, int32, uint16
 
 #: LLVM's names of the instruction, by the number of words.
 _INSTRUCTIONS = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
@@ -57,29 +58,37 @@ def _together(build: Build, low: ir.Value, high: ir.Value) -> ir.Value:
 
 
 def joined(build: Build, low: Value, high: Value) -> Value:
-    """Words of two vectors of 8-bit integers, of which the first becomes the lower half."""
+    """Words of two vectors, of which the first becomes the lower half."""
     low, high = (build.convert(v, int32) for v in (low, high))
     return (low & 0xFFFF) | build.shift_left(high, 16)
 
 
-def neighbours(build: Build, source: ir.Value, start: Any, lanes: int) -> Value:
-    """Words of `2 * lanes` integers that follow each other in memory."""
-    wide = build.convert(build.load(source, int8, start, 2 * lanes), int16)
+def stored(dtype: np.dtype) -> np.dtype:
+    """As what elements are loaded: floats as their bits."""
+    return uint16 if dtype == bfloat16 else dtype
+
+
+def neighbours(build: Build, dtype: np.dtype, source: ir.Value, start: Any, lanes: int) -> Value:
+    """Words of `2 * lanes` elements that follow each other in memory."""
+    read = build.load(source, stored(dtype), start, 2 * lanes)
+    wide = build.convert(read, int16) if dtype == int8 else read
     return build.value(build.ir.bitcast(wide.ir, ir.VectorType(I32, lanes)), int32)
 
 
 @dataclass(frozen=True)
 class PairPanel:
-    """Copies a matrix [count, columns] of 8-bit integers into rows of words: `Panel`, of two rows at a time.
+    """Copies a matrix [count, columns] into rows of words: `Panel`, of two rows at a time.
 
     What is beyond the last row, or the last column, is 0.
 
     Attributes:
+        dtype: of the matrix: int8 or bfloat16.
         columns: columns to copy.
         width: words of a row of the copy, a multiple of the lanes.
         row, column: strides of the matrix that is read.
     """
 
+    dtype: np.dtype
     columns: int
     width: int
     row: int
@@ -87,7 +96,7 @@ class PairPanel:
 
     def call(self, build: Build, source: ir.Value, destination: ir.Value, count: Any) -> None:
         """Emit the copy of `count` rows from `source` to half as many at `destination`."""
-        name = f"pairs.{self.columns}.{self.width}.{self.row}.{self.column}"
+        name = f"pairs.{self.dtype}.{self.columns}.{self.width}.{self.row}.{self.column}"
         function = build.module.globals.get(name) or self._emit(build.module, build.target, name)
         build.call_function(function, [source, destination, count])
 
@@ -111,31 +120,31 @@ class PairPanel:
     def _copy(self, build: Build, k: Value, lanes: int, whole: bool) -> None:
         """Copy rows 2k and, if the pair is `whole`, 2k + 1."""
         source, destination = build.function.args[:2]
-        first = build.at(source, 2 * k * self.row, int8)
-        second = build.at(first, self.row, int8) if whole else None
+        first = build.at(source, 2 * k * self.row, self.dtype)
+        second = build.at(first, self.row, self.dtype) if whole else None
         for start in range(0, self.width, lanes):
             low, high = (self._read(build, line, start, lanes) for line in (first, second))
             build.store(joined(build, low, high), destination, k * self.width + start)
 
     def _read(self, build: Build, line: Any, start: int, lanes: int) -> Value:
         """`lanes` integers of a row from `start` on; those that do not exist are 0."""
-        left = self.columns - start
+        left, dtype = self.columns - start, stored(self.dtype)
         if left <= 0 or line is None:
-            return build.constant(0, int8, lanes)
+            return build.constant(0, dtype, lanes)
         if self.column == 1 and left >= lanes:
-            return build.load(line, int8, start, lanes)
-        vector: Any = build.constant(0, int8, lanes).ir
+            return build.load(line, dtype, start, lanes)
+        vector: Any = build.constant(0, dtype, lanes).ir
         for i in range(min(left, lanes)):
-            element = build.load(line, int8, (start + i) * self.column)
+            element = build.load(line, dtype, (start + i) * self.column)
             vector = build.ir.insert_element(vector, element.ir, I32(i))
-        return build.value(vector, int8)
+        return build.value(vector, dtype)
 
     def _turn(self, build: Build, k: Value, lanes: int) -> None:
         """Copy as many pairs of rows as a vector has lanes, from pair `k` on, where columns are contiguous."""
         source, destination = build.function.args[:2]
         for start in range(0, self.width, lanes):
             read = [
-                neighbours(build, source, 2 * k + c * self.column, lanes)
+                neighbours(build, self.dtype, source, 2 * k + c * self.column, lanes)
                 if c < self.columns
                 else build.constant(0, int32, lanes)
                 for c in range(start, start + lanes)
@@ -145,18 +154,19 @@ class PairPanel:
 
 
 def copy_pairs(
-    b: Build, source: ir.Value, read: Value, stride: int, target: ir.Value, write: Value, count: int
+    b: Build, dtype: np.dtype, source: ir.Value, read: Value, stride: int, target: ir.Value, write: Value, count: int
 ) -> None:
-    """Copy `count` integers, `stride` apart, to words that follow each other from word `write` on."""
+    """Copy `count` elements, `stride` apart, to words that follow each other from word `write` on."""
     lanes, half = b.target.lanes(int32), count // 2
     whole = half // lanes * lanes if stride == 1 else 0
     if whole:
         with b.loop(0, whole, lanes) as i:
-            b.store(neighbours(b, source, read + 2 * i, lanes), target, write + i)
+            b.store(neighbours(b, dtype, source, read + 2 * i, lanes), target, write + i)
 
     def one(i: Any, both: bool) -> None:
-        low = b.load(source, int8, read + 2 * i * stride)
-        high = b.load(source, int8, read + (2 * i + 1) * stride) if both else b.constant(0, int8)
+        kind = stored(dtype)
+        low = b.load(source, kind, read + 2 * i * stride)
+        high = b.load(source, kind, read + (2 * i + 1) * stride) if both else b.constant(0, kind)
         b.store(joined(b, low, high), target, write + i)
 
     if whole < half:

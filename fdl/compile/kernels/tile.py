@@ -14,10 +14,11 @@ import numpy as np
 from llvmlite import ir
 
 from fdl.compile.kernels.pairs import add_products
+from fdl.compile.kernels.pairs_of_floats import add_float_products
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import Target
-from fdl.compile.llvm.values import I1, I64, POINTER, Value
+from fdl.compile.llvm.values import I1, I64, POINTER, Value, is_float
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Tile:
         c_column: distance of two columns of C.
         segments: whether the sum runs over segments of A.
         stored: dtypes of A, B and C in memory; None where it is `dtype`.
-        pairs: whether elements of A and B are words of two 16-bit integers (see `pairs`).
+        pairs: whether elements of A and B are words of two 16-bit integers or bfloat16 (see `pairs`).
     """
 
     dtype: np.dtype
@@ -120,7 +121,7 @@ def _emit(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
             element = build.load(address, in_a, 0 if tile.a_row is None else i * tile.a_row)
             copies = build.broadcast(build.convert(element, tile.dtype), lanes)
             for j, total in enumerate(row):
-                step = add_products if tile.pairs else Build.fma
+                step = Build.fma if not tile.pairs else add_float_products if is_float(tile.dtype) else add_products
                 total.set(step(build, copies, panel[j], total.get()))
     # C is added last: loading it first would make all of the sum wait for it.
     with build.if_(accumulate):

@@ -1,6 +1,7 @@
 """Elementwise arithmetic, comparisons and bits on registers, with NumPy's and JAX's edge cases."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from llvmlite import ir
@@ -230,7 +231,8 @@ class Arithmetic(Conversion):
         x, y = self._pair(x, y)
         lanes = max(condition.lanes, x.lanes)
         condition, x, y = (self.broadcast(v, lanes) for v in (condition, x, y))
-        return self.value(self.ir.select(condition.ir, x.ir, y.ir), x.dtype)
+        chosen = self.value(self.ir.select(condition.ir, x.ir, y.ir), x.dtype)
+        return replace(chosen, low_zero=x.low_zero and y.low_zero)
 
     def is_finite(self, x: Value) -> Value:
         """Whether x is neither infinite nor NaN."""

@@ -1,6 +1,7 @@
 """Constants, broadcasts, changes of dtype and bit patterns of registers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from llvmlite import ir
@@ -46,9 +47,8 @@ class Conversion:
                 exact = float(np.asarray(number).astype(dtype))
         else:
             exact = int(np.asarray(number).astype(dtype)) if not isinstance(number, int) else number
-        if lanes > 1:
-            return self.value(ir.Constant(wide(kind, lanes), [exact] * lanes), dtype)
-        return self.value(ir.Constant(kind, exact), dtype)
+        register = ir.Constant(wide(kind, lanes), [exact] * lanes) if lanes > 1 else ir.Constant(kind, exact)
+        return replace(self.value(register, dtype), low_zero=dtype == bfloat16)
 
     def constants(self, numbers: Sequence[int], dtype: DTypeLike) -> Value:
         """A vector whose lanes hold `numbers`."""
@@ -72,10 +72,11 @@ class Conversion:
             raise ValueError(f"a vector of {x.lanes} lanes meets one of {lanes}")
         kind = wide(x.ir.type, lanes)
         if isinstance(x.ir, ir.Constant):
-            return self.value(ir.Constant(kind, [x.ir.constant] * lanes), x.dtype)
+            return replace(x, ir=ir.Constant(kind, [x.ir.constant] * lanes), lanes=lanes)
         undefined = ir.Constant(kind, ir.Undefined)
         first = self.ir.insert_element(undefined, x.ir, I32(0))
-        return self.value(self.ir.shuffle_vector(first, undefined, ir.Constant(wide(I32, lanes), [0] * lanes)), x.dtype)
+        register = self.ir.shuffle_vector(first, undefined, ir.Constant(wide(I32, lanes), [0] * lanes))
+        return replace(x, ir=register, lanes=lanes)
 
     def intrinsic(self, name: str, *operands: Value, flags: tuple[bool, ...] = ()) -> Value:
         """LLVM's intrinsic `name`, overloaded on the type of the first operand, which is also the result's."""
@@ -152,7 +153,10 @@ class Conversion:
     def round_to(self, register: ir.Value, dtype: DType) -> Value:
         """A float register rounded to the precision of `dtype`, still in its computing type."""
         value = self.value(register, dtype)
-        return self.unpack(self.pack(value), dtype) if dtype in HALVES else value
+        if dtype == bfloat16:
+            bits = self._bfloat16_rounded(value) & 0xFFFF0000
+            return replace(self.value(self._as_float(bits), dtype), low_zero=True)
+        return self.unpack(self.pack(value), dtype) if dtype == float16 else value
 
     def pack(self, x: Value) -> ir.Value:
         """The LLVM value that is stored for `x`: bytes for booleans, 16 bits for float16 and bfloat16."""
@@ -161,8 +165,11 @@ class Conversion:
         if x.dtype == float16 and self.target.half:
             return self.ir.bitcast(self.ir.fptrunc(x.ir, wide(ir.HalfType(), x.lanes)), wide(I16, x.lanes))
         if x.dtype in HALVES:
-            bits = self.value(self.ir.bitcast(x.ir, wide(I32, x.lanes)), uint32)
-            packed = self._bfloat16_bits(bits) if x.dtype == bfloat16 else self._float16_bits(bits)
+            bits = self._bits(x)
+            if x.dtype == bfloat16:
+                packed = self.build.shift_right_logical(bits if x.low_zero else self._bfloat16_rounded(x), 16)
+            else:
+                packed = self._float16_bits(bits)
             return self.ir.trunc(packed.ir, wide(I16, x.lanes))
         return x.ir
 
@@ -179,7 +186,8 @@ class Conversion:
             return self.value(self.ir.fpext(self.ir.bitcast(stored, wide(ir.HalfType(), lanes)), result), dtype)
         bits = self.value(self.ir.zext(stored, wide(I32, lanes)), uint32)
         if dtype == bfloat16:
-            return self.value(self.ir.bitcast(self.build.shift_left(bits, 16).ir, result), dtype)
+            register = self.ir.bitcast(self.build.shift_left(bits, 16).ir, result)
+            return replace(self.value(register, dtype), low_zero=True)
         return self.value(self._float16_from_bits(bits), dtype)
 
     @property
@@ -187,13 +195,15 @@ class Conversion:
         """This object with all its layers, for code that needs those above."""
         return self  # type: ignore[return-value]  # `Build` is one
 
-    def _bfloat16_bits(self, bits: Value) -> Value:
-        """Round to nearest even on the bits of a float32; NaN stays NaN."""
-        b = self.build
+    def _bits(self, x: Value) -> Value:
+        return self.value(self.ir.bitcast(x.ir, wide(I32, x.lanes)), uint32)
+
+    def _bfloat16_rounded(self, x: Value) -> Value:
+        """Bits whose upper halves are the nearest bfloat16 of float32 registers, ties to even; NaN becomes quiet."""
+        b, bits = self.build, self._bits(x)
         odd = b.shift_right_logical(bits, 16) & 1
-        rounded = b.shift_right_logical(bits + odd + 0x7FFF, 16)
-        nan = (bits & 0x7FFFFFFF) > 0x7F800000
-        return b.select(nan, b.shift_right_logical(bits, 16) | 0x40, rounded)
+        nan = self.value(self.ir.fcmp_unordered("uno", x.ir, x.ir), bool_)
+        return b.select(nan, bits | 0x00400000, bits + (odd + 0x7FFF))
 
     def _float16_bits(self, bits: Value) -> Value:
         """The bits of the float16 nearest to a float32 given by its bits, for processors that lack the instruction."""

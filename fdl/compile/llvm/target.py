@@ -17,6 +17,9 @@ from fdl.errors import PlatformError
 if TYPE_CHECKING:  # loading LLVM takes a while
     from llvmlite.binding import TargetMachine
 
+#: LLVM's names of processors with AVX512_BF16.
+_DOT_BFLOAT16 = ("cooperlake", "sapphirerapids", "emeraldrapids", "graniterapids", "znver4", "znver5")
+
 #: What programs are compiled with.
 TUNING = Tuning()
 
@@ -61,6 +64,19 @@ class Target:
         has = self.features.split(",")
         wide, middle = "+avx512bw" in has or self.cpu == "x86-64-v4", "+avx2" in has or self.cpu == "x86-64-v3"
         return 16 if wide else 8 if middle else 4
+
+    @cached_property
+    def dot_bfloat16(self) -> bool:
+        """Whether one instruction adds the products of pairs of bfloat16 to float32 (`vdpbf16ps`, AVX512_BF16)."""
+        has = self.features.split(",")
+        return process_triple().startswith("x86_64") and (
+            self.cpu in _DOT_BFLOAT16 if not self.features else {"+avx512bf16", "+avx512vl"} <= set(has)
+        )
+
+    @property
+    def pairs_bfloat16(self) -> bool:
+        """Whether products of bfloat16 are computed by pairs along the sum."""
+        return self.dot_bfloat16 or self.tuning.emulated_pairs > 0
 
     def tile(self) -> tuple[int, int]:
         """Rows and vectors a row of the matrix tile, whose accumulators fill the register file."""

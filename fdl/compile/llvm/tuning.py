@@ -135,6 +135,9 @@ class Tuning:
     #: Rows ahead of the one that is packed that are asked for: they are too far apart for the processor to guess.
     packed_ahead: int = 16
 
+    #: Whether bfloat16 are multiplied by pairs where the processor has no instruction for it, which is slower.
+    emulated_pairs: int = 0
+
     # Convolutions and windows
 
     #: Bytes of the image that a unit of work reads (they stay in the second-level cache), and units at least.

@@ -91,12 +91,20 @@ class Value:
 
     Arithmetic operators emit code through the `build` that made the value; the other operand may be a Python number,
     and a single element meets a vector by being copied to every lane.
+
+    Attributes:
+        ir: LLVM's register.
+        dtype: what it holds; 16-bit floats are float32 registers whose numbers are of that dtype.
+        lanes: how many.
+        build: what made it.
+        low_zero: whether it is bfloat16 and the lower half of every lane is known to be 0.
     """
 
     ir: ir.Value
     dtype: DType
     lanes: int
     build: Emitter
+    low_zero: bool = False
 
     def __add__(self, other: Operand) -> "Value":
         return self.build.add(self, other)

@@ -19,7 +19,7 @@ from fdl.dtypes import float32, key, uint32, uint64
 from fdl.ops.contract import DotGeneral
 from fdl.ops.conv import ConvGeneral
 from fdl.ops.convert import Convert
-from fdl.ops.precision import accumulator
+from fdl.ops.precision import HALVES, accumulator
 from fdl.ops.random_bits import KeyUnwrap, KeyWrap, RandomBits, RandomFoldIn, RandomSplit
 from fdl.ops.shape import BroadcastInDim, Iota, Reshape, Transpose
 from fdl.ops.slicing import Slice
@@ -162,9 +162,13 @@ def _convolution(rewriter: _Rewriter, equation: Equation, operation: ConvGeneral
     (out,) = equation.outputs
     dtype, wider, numbers = accumulator(out.type.dtype), None, operation.numbers
     last = features_last(x.type.ndim)
+    if x.type.dtype in HALVES and ConvolutionLowering.has_kernel(operation, x.type, out.type):
+        # The kernel of gradients by weights adds up in the result: images are next to each other in its first operand.
+        wide = out.type.dtype == float32 or numbers.lhs_spec[0] == x.type.ndim - 1
+        dtype, wider = x.type.dtype, float32 if wide else None
     if takes_pairs(x.type.dtype, out.type.dtype):
         dtype, wider = _integer_operands(equation, operation)
-    if not (wider or ConvolutionLowering.takes_dtype(dtype)) or x.type.dtype.kind == "c":
+    if not (wider or dtype in HALVES or ConvolutionLowering.takes_dtype(dtype)) or x.type.dtype.kind == "c":
         return False
     if out.type.size == 0 or x.type.ndim < 3 or (numbers == last and x.type.dtype == dtype):
         return False

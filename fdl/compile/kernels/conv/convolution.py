@@ -36,6 +36,11 @@ def takes_epilogue(spec: Convolution) -> bool:
     return spec.batch_groups == 1 and not taps.fits(spec)
 
 
+def takes_pairs(spec: Convolution) -> bool:
+    """Whether the best algorithm for a convolution of bfloat16 sums over channels first, so that they can be paired."""
+    return spec.in_features > 1 and not taps.fits(spec)
+
+
 def emit(
     module: ir.Module, target: Target, spec: Convolution, epilogue: Epilogue | None = None, extras: int = 0
 ) -> Kernel:

@@ -21,17 +21,19 @@ class Image:
 
     Attributes:
         geometry: which positions are read.
-        dtype: of the elements.
+        dtype: of the elements that tiles read.
+        source: of those of x.
         channels: elements at a position.
         spatial: strides of x along the spatial axes.
         channel: stride of x along the channels.
         block: if not 0, the copy is cut into blocks of so many channels, one behind the other.
         slot: elements that a position takes in a block, at least `block`.
-        paired: if not 0, x has so many 8-bit integers at a position, and `channels` words are made of them.
+        paired: if not 0, x has so many elements at a position, and `channels` words are made of them.
     """
 
     geometry: Geometry
     dtype: np.dtype
+    source: np.dtype
     channels: int
     spatial: tuple[int, ...]
     channel: int
@@ -45,6 +47,7 @@ class Image:
         return (
             not self.block
             and not self.paired
+            and self.dtype == self.source
             and not self.geometry.padded
             and (self.channel == 1 or self.channels == 1)
         )
@@ -122,9 +125,9 @@ class Image:
     def _copy_run(self, b: Build, source: ir.Value, read: Value, target: ir.Value, write: Value, count: int) -> None:
         """Copy `count` elements of x that are as far apart as its channels."""
         if self.paired:
-            copy_pairs(b, source, read, self.channel, target, write, count)
+            copy_pairs(b, self.source, source, read, self.channel, target, write, count)
         else:
-            copy(b, self.dtype, source, read, self.channel, target, write, count)
+            copy(b, (self.source, self.dtype), source, read, self.channel, target, write, count)
 
     def _copy_blocks(
         self, b: Build, source: ir.Value, target: ir.Value, read: Value, write: Value, start: int, stop: int
@@ -132,21 +135,23 @@ class Image:
         """Copy the positions [start, stop) of a line to every block."""
         with pieces(b, 0, self.channels, self.block, self.channels) as piece:
             for channel, count in piece():
-                panel = Panel(self.dtype, count, self.slot, self.spatial[-1], self.channel)
-                line = b.at(source, read + channel * self.channel + start * self.spatial[-1], self.dtype)
+                panel = Panel(self.source, count, self.slot, self.spatial[-1], self.channel, self.dtype)
+                line = b.at(source, read + channel * self.channel + start * self.spatial[-1], self.source)
                 block = b.quotient(channel, self.block) * self.block_stride
                 panel.call(b, line, b.at(target, write + block + start * self.strides[-1], self.dtype), stop - start)
 
 
 def copy(
-    b: Build, dtype: np.dtype, source: ir.Value, read: Value, stride: int, target: ir.Value, write: Value, count: int
-) -> None:
-    """Copy `count` elements, `stride` apart, to a contiguous place."""
-    lanes = b.target.lanes(dtype)
+    b: Build, dtypes: tuple[np.dtype, np.dtype], source: ir.Value, read: Value, stride: int, target: ir.Value,
+    write: Value, count: int,
+) -> None:  # fmt: skip
+    """Copy `count` elements of the first dtype, `stride` apart, to a contiguous place of the second."""
+    dtype, into = dtypes
+    lanes = b.target.lanes(into)
     whole = count // lanes * lanes
     if whole:
         with b.loop(0, whole, lanes) as i:
-            b.store(b.load(source, dtype, read + i * stride, lanes, stride), target, write + i)
+            b.store(b.convert(b.load(source, dtype, read + i * stride, lanes, stride), into), target, write + i)
     if count > whole:
         with b.loop(whole, count) as i:
-            b.store(b.load(source, dtype, read + i * stride), target, write + i)
+            b.store(b.convert(b.load(source, dtype, read + i * stride), into), target, write + i)

@@ -17,6 +17,7 @@ from fdl.compile.kernels.kernel import call_divided, run_kernel
 from fdl.compile.kernels.matmul.product import takes_pairs
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import host_target
+from fdl.compile.llvm.values import HALVES
 from fdl.compile.loopnest.nest import NestEmitter
 from fdl.compile.loopnest.team import Team
 from fdl.compile.lowerings.emitter import Emitter
@@ -24,6 +25,7 @@ from fdl.compile.lowerings.lowering import Lowering, Types
 from fdl.compile.lowerings.words import shape_text
 from fdl.core.program import Equation, Var
 from fdl.core.types import TensorType
+from fdl.dtypes import bfloat16, float32
 from fdl.ops.conv import ConvDimensionNumbers, ConvGeneral
 
 #: Output features of a tile: what kernels cut the work of a convolution into.
@@ -76,6 +78,9 @@ class ConvolutionLowering(Lowering[ConvGeneral]):
         if takes_pairs(x.dtype, out.dtype):
             groups, channels = operation.feature_group_count, x.shape[operation.numbers.lhs_spec[1]]
             return operation.batch_group_count == 1 and (groups == 1 or channels // groups % 2 == 0)
+        if x.dtype in HALVES:
+            grouped = operation.feature_group_count * operation.batch_group_count > 1
+            return not grouped and out.dtype in (x.dtype, float32)
         return x.dtype == out.dtype and cls.takes_dtype(out.dtype)
 
     def takes_epilogue(self, operation: ConvGeneral, equation: Equation) -> bool:
@@ -120,11 +125,15 @@ def convolution_of(step: KernelStep, operation: ConvGeneral) -> Convolution:
     """What the kernel of a step computes."""
     (x, w), (out,) = step.views, step.equation.outputs
     (batch, *spatial, features), (*window, _, out_features) = x.type.shape, w.type.shape
-    return Convolution(
-        x.type.dtype, batch, features, out_features, tuple(spatial), tuple(window), out.type.shape[1:-1],
+    dtype = x.type.dtype
+    spec = Convolution(
+        dtype, batch, features, out_features, tuple(spatial), tuple(window), out.type.shape[1:-1],
         operation.strides, tuple(low for low, _ in operation.padding), operation.lhs_dilation, operation.rhs_dilation,
         operation.feature_group_count, x.strides, w.strides, strides(out.type.shape), operation.batch_group_count,
+        dtype in HALVES and out.type.dtype != dtype,
     )  # fmt: skip
+    paired = dtype == bfloat16 and host_target().pairs_bfloat16 and convolution.takes_pairs(spec)
+    return replace(spec, paired=True) if paired else spec
 
 
 def chunks(step: KernelStep, operation: ConvGeneral) -> int:
@@ -135,7 +144,7 @@ def chunks(step: KernelStep, operation: ConvGeneral) -> int:
     """
     (x, w), out = (v.type for v in step.views), step.equation.outputs[0].type
     tuning, channels, outputs = host_target().tuning, x.shape[-1], out.shape[-1]
-    if operation.feature_group_count > 1 or operation.batch_group_count > 1 or x.dtype != out.dtype:
+    if operation.feature_group_count > 1 or operation.batch_group_count > 1 or out.dtype.itemsize < 4:
         return 1
     if out.size > tuning.convolution_results:
         return 1
@@ -147,7 +156,7 @@ def chunks(step: KernelStep, operation: ConvGeneral) -> int:
 
 def _emit_chunks(emitter: Emitter, step: KernelStep, spec: Convolution, count: int) -> None:
     """Convolve every chunk into the workspace of the step, and add up."""
-    emission, build, dtype = emitter.emission, emitter.build, spec.dtype
+    emission, build, dtype = emitter.emission, emitter.build, spec.result
     team, (out,) = emission.team, step.equation.outputs
     one = replace(spec, in_features=spec.in_features // count)
     kernel = emission.shared(f"{one}", lambda: convolution.emit(emission.module, emission.target, one))
@@ -155,7 +164,8 @@ def _emit_chunks(emitter: Emitter, step: KernelStep, spec: Convolution, count: i
     pointers = [*map(emitter.first, step.views), sums]
     distances = one.in_features * spec.x[-1], one.in_features * spec.w[-2], out.type.size
     with build.loop(*team.share(count)) as chunk:
-        moved = [build.at(p, chunk * d, dtype) for p, d in zip(pointers, distances, strict=True)]
+        dtypes = spec.dtype, spec.dtype, dtype
+        moved = [build.at(p, chunk * d, t) for p, d, t in zip(pointers, distances, dtypes, strict=True)]
         kernel.run(build, moved, scratch)
     team.barrier()
     of_chunks, flat = Var(TensorType((count, out.type.size), dtype)), Affine(0, (1,), (out.type.size,))

@@ -41,11 +41,11 @@ class Plan:
     def image(self) -> Image:
         s = self.spec
         paired = s.in_features if s.pairs else 0
-        return Image(self.geometry, s.result, self.inputs * s.groups, s.x[1:-1], s.x[-1], paired=paired)
+        return Image(self.geometry, s.sums, s.dtype, self.inputs * s.groups, s.x[1:-1], s.x[-1], paired=paired)
 
     @cached_property
     def lanes(self) -> int:
-        return self.target.lanes(self.spec.result)
+        return self.target.lanes(self.spec.sums)
 
     @cached_property
     def inputs(self) -> int:
@@ -84,7 +84,7 @@ class Plan:
         s, first = self.spec, self.geometry.axes[0]
         if len(s.window) == 1 and not self.image.in_place:
             return max(p.count for p in first)
-        line = math.prod(s.in_spatial[1:]) * self.inputs * s.groups * s.result.itemsize * first[0].step
+        line = math.prod(s.in_spatial[1:]) * self.inputs * s.groups * s.sums.itemsize * first[0].step
         counts = [math.prod(p.count for p in phase[1:]) for phase in self.geometry.phases]
         rows = [self.rows(phase) for phase in self.geometry.phases]
         even = math.lcm(*(r // math.gcd(r, count) for r, count in zip(rows, counts, strict=True)))
@@ -115,7 +115,7 @@ class Plan:
 
     @property
     def scratch_bytes(self) -> int:
-        return (self.image.elements + self.weights) * self.spec.result.itemsize
+        return (self.image.elements + self.weights) * self.spec.sums.itemsize
 
 
 class Pixels:
@@ -186,7 +186,7 @@ class Pixels:
                 with b.loop(0, len(offsets)) as tap:
                     source = b.load(table(b, offsets), "int64", tap) + (group * plan.outputs + f) * spec.w[-1]
                     target = number * size + tap * (plan.inputs * plan.width) + start
-                    read, write = b.at(self.w, source, spec.dtype), b.at(self.scratch, target, spec.result)
+                    read, write = b.at(self.w, source, spec.dtype), b.at(self.scratch, target, spec.sums)
                     panel.call(b, read, write, spec.in_features // spec.groups)
         return size * plan.panels * spec.groups
 
@@ -194,9 +194,9 @@ class Pixels:
         """How the weights of a tap are packed."""
         width, (row, column) = self.plan.width, self.spec.w[-2:]
         return (
-            PairPanel(columns, width, row, column)
+            PairPanel(self.spec.dtype, columns, width, row, column)
             if self.spec.pairs
-            else Panel(self.spec.dtype, columns, width, row, column)
+            else Panel(self.spec.dtype, columns, width, row, column, self.spec.sums)
         )
 
     def _phase(self, phase: Sequence[AxisPhase], n: Value, part: Value, image: ir.Value, weights: int) -> None:
@@ -214,7 +214,7 @@ class Pixels:
         with pieces(b, 0, plan.outputs, plan.width, plan.outputs) as panel:
             for f, columns in panel():
                 number = group * plan.panels + b.quotient(f, plan.width)
-                packed = b.at(self.scratch, number * size + weights, spec.result)
+                packed = b.at(self.scratch, number * size + weights, spec.sums)
                 channel = group * plan.outputs + f
                 with pieces(b, *self._positions(phase, part), rows, positions) as piece:
                     for first, height in piece():
@@ -243,11 +243,11 @@ class Pixels:
             for p, j, x_stride, y_stride in zip(phase, where, plan.image.strides, spec.y[1:-1], strict=True):
                 read = read + (j * p.step + p.base) * x_stride
                 write = write + (j * p.period + p.first) * y_stride
-            reads.append(b.at(image, read, spec.result))
+            reads.append(b.at(image, read, spec.sums))
             writes.append(b.at(self.y, write, spec.result))
         tile = Tile(
-            spec.result, *size, a_row=None, a_step=1, b_step=plan.width, b_whole=True, c_row=None, c_column=spec.y[-1],
-            segments=True, pairs=spec.pairs,
+            spec.sums, *size, a_row=None, a_step=1, b_step=plan.width, b_whole=True, c_row=None, c_column=spec.y[-1],
+            segments=True, stored=(None, None, spec.result), pairs=spec.pairs,
         )  # fmt: skip
         tile.call(b, reads, weights, writes, depth, False, len(offsets), table(b, offsets or [0]))
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fdl.dtypes import int8, int32
+from fdl.compile.llvm.values import HALVES
+from fdl.dtypes import float32, int8, int32
 
 Sizes = tuple[int, ...]
 
@@ -14,7 +15,8 @@ class Convolution:
     """A convolution; tuples have one entry for each spatial dimension, strides count elements.
 
     Attributes:
-        dtype: of x, w and y: float32 or float64; or int8, and y is int32.
+        dtype: of x and w: float32 or float64, which y is too; int8, and y is int32; or float16 or bfloat16, which are
+            summed in float32 and rounded once.
         batch: images.
         in_features: channels of x, all groups together.
         out_features: channels of y, all groups together.
@@ -27,6 +29,8 @@ class Convolution:
         y: strides of y along (batch, *spatial, channel).
         batch_groups: the images of x and the output channels are cut into so many groups, and each group of images
             meets only its own output channels; y has batch // batch_groups images.
+        wide: whether y is float32 though x and w are of 16 bits.
+        paired: whether two neighbouring channels of bfloat16 are packed into one word.
     """
 
     dtype: np.dtype
@@ -45,13 +49,20 @@ class Convolution:
     w: Sizes
     y: Sizes
     batch_groups: int = 1
+    wide: bool = False
+    paired: bool = False
 
     @property
     def pairs(self) -> bool:
         """Whether two neighbouring channels of x and w are packed into one word (see `kernels.pairs`)."""
-        return self.dtype == int8
+        return self.dtype == int8 or self.paired
+
+    @property
+    def sums(self) -> np.dtype:
+        """The dtype of sums, and of what is in scratch memory."""
+        return int32 if self.dtype == int8 else float32 if self.dtype in HALVES else self.dtype
 
     @property
     def result(self) -> np.dtype:
-        """The dtype of y, and of what is in scratch memory."""
-        return int32 if self.pairs else self.dtype
+        """The dtype of y."""
+        return self.dtype if self.dtype in HALVES and not self.wide else self.sums

@@ -22,13 +22,14 @@ from fdl.compile.kernels.tile import Tile
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import Value
+from fdl.dtypes import int8
 
 
 def fits(spec: Convolution) -> bool:
     """Whether this algorithm can serve `spec`."""
     return (
         spec.x[0] == 1 and spec.batch > 1 and spec.groups == 1 and spec.in_features > 0 and 0 not in spec.window
-        and not spec.pairs and all(d == 1 for d in spec.lhs_dilation)
+        and spec.dtype != int8 and spec.result == spec.sums and all(d == 1 for d in spec.lhs_dilation)
     )  # fmt: skip
 
 
@@ -43,7 +44,7 @@ class Plan:
     def image(self) -> Image:
         s = self.spec
         slot = -(-self.rows // self.lanes) * self.lanes if self.blocked else 0
-        return Image(Geometry(s), s.dtype, s.batch, s.x[1:-1], s.x[0], self.rows if self.blocked else 0, slot)
+        return Image(Geometry(s), s.sums, s.dtype, s.batch, s.x[1:-1], s.x[0], self.rows if self.blocked else 0, slot)
 
     @cached_property
     def blocked(self) -> bool:
@@ -51,11 +52,11 @@ class Plan:
 
         Positions that are far apart would use few sets of the first-level cache.
         """
-        return self.spec.batch * self.spec.dtype.itemsize >= self.target.tuning.far_bytes
+        return self.spec.batch * self.spec.sums.itemsize >= self.target.tuning.far_bytes
 
     @cached_property
     def lanes(self) -> int:
-        return self.target.lanes(self.spec.dtype)
+        return self.target.lanes(self.spec.sums)
 
     @cached_property
     def width(self) -> int:
@@ -94,7 +95,7 @@ class Plan:
 
     @property
     def scratch_bytes(self) -> int:
-        return (self.image.elements + math.prod(self.spec.window) * self.width) * self.spec.dtype.itemsize
+        return (self.image.elements + math.prod(self.spec.window) * self.width) * self.spec.sums.itemsize
 
 
 class Taps:
@@ -127,13 +128,13 @@ class Taps:
 
     @property
     def _packed(self) -> Any:
-        return self.build.at(self.scratch, self.plan.image.elements, self.spec.dtype)
+        return self.build.at(self.scratch, self.plan.image.elements, self.spec.sums)
 
     def _pack(self, image: Value, f: Value, columns: int) -> None:
         """Copy one panel of w for one image: a row for each position of the window."""
         b, plan, spec = self.build, self.plan, self.spec
         source = b.at(self.w, image * spec.w[-2] + f * spec.w[-1], spec.dtype)
-        panel = Panel(spec.dtype, columns, plan.width, spec.w[-3], spec.w[-1])
+        panel = Panel(spec.dtype, columns, plan.width, spec.w[-3], spec.w[-1], spec.sums)
         outer = summed([[t * s for t in range(n)] for n, s in zip(spec.window[:-1], spec.w, strict=False)])
         depth = spec.window[-1]
         if outer == [i * depth * spec.w[-3] for i in range(len(outer))]:
@@ -142,7 +143,7 @@ class Taps:
         with b.loop(0, len(outer)) as i:
             offset = b.load(table(b, outer), "int64", i)
             panel.call(
-                b, b.at(source, offset, spec.dtype), b.at(self._packed, i * (depth * plan.width), spec.dtype), depth
+                b, b.at(source, offset, spec.dtype), b.at(self._packed, i * (depth * plan.width), spec.sums), depth
             )
 
     def _outputs(self, pixels: Any, part: tuple[Value, Value], f: Value, columns: int, accumulate: Value) -> None:
@@ -155,28 +156,28 @@ class Taps:
         axes = range(len(spec.window) - plan.joined)
         a_moves = summed([[o * spec.stride[d] * strides[d] for o in range(spec.out_spatial[d])] for d in axes])
         c_moves = summed([[o * spec.y[1 + d] for o in range(spec.out_spatial[d])] for d in axes])
-        a, c = b.at(pixels, origin, spec.dtype), b.at(self.y, f * spec.y[-1], spec.dtype)
+        a, c = b.at(pixels, origin, spec.sums), b.at(self.y, f * spec.y[-1], spec.sums)
         band = max(1, b.target.tuning.band_rows // spec.window[-1])
         with b.loop(0, len(offsets), band) as segment:
             count = b.min(len(offsets) - segment, band)
             add = accumulate | (segment > 0)
             with b.loop(*part) as place:
                 a_move, c_move = (b.load(table(b, m), "int64", place) for m in (a_moves, c_moves))
-                start = (b.at(a, a_move, spec.dtype), b.at(c, c_move, spec.dtype))
+                start = (b.at(a, a_move, spec.sums), b.at(c, c_move, spec.sums))
                 self._run(*start, columns, segment, count, offsets, add)
 
     def _run(
         self, a: Any, c: Any, columns: int, segment: Value, count: Value, offsets: list[int], accumulate: Value
     ) -> None:
         b, plan, spec = self.build, self.plan, self.spec
-        packed = b.at(self._packed, segment * (spec.window[-1] * plan.width), spec.dtype)
+        packed = b.at(self._packed, segment * (spec.window[-1] * plan.width), spec.sums)
         with pieces(b, 0, plan.run, plan.rows, plan.run) as piece:
             for m, rows in piece():
                 tile = Tile(
-                    spec.dtype, rows, columns, a_row=1, a_step=spec.rhs_dilation[-1] * plan.image.strides[-1],
+                    spec.sums, rows, columns, a_row=1, a_step=spec.rhs_dilation[-1] * plan.image.strides[-1],
                     b_step=plan.width, b_whole=True, c_row=spec.y[0], c_column=spec.y[-1], segments=True,
                 )  # fmt: skip
                 read = b.quotient(m, plan.rows) * plan.image.block_stride if plan.blocked else m
-                here, there = b.at(a, read, spec.dtype), b.at(c, m * spec.y[0], spec.dtype)
+                here, there = b.at(a, read, spec.sums), b.at(c, m * spec.y[0], spec.sums)
                 parts = b.at(table(b, offsets), segment, "int64")
                 tile.call(b, here, packed, there, spec.window[-1], accumulate, count, parts)

@@ -317,7 +317,7 @@ class _Emitter:
     def _panel(self, columns: int, width: int, row: int, column: int) -> Panel | PairPanel:
         """How a part of A or B is packed."""
         if self.spec.pairs:
-            return PairPanel(columns, width, row, column)
+            return PairPanel(self.spec.dtype, columns, width, row, column)
         return Panel(self.spec.dtype, columns, width, row, column, self.spec.sums)
 
     def _a_block(self, m: Value, steps: Value) -> Any:

@@ -21,8 +21,11 @@ from fdl.compile.lowerings.lowering import Lowering, Op, Types
 from fdl.compile.lowerings.words import shape_text
 from fdl.core.operation import Operation
 from fdl.core.program import Equation
-from fdl.dtypes import float32, float64, int8, int32
+from fdl.dtypes import bfloat16, float32, float64, int8, int32
 from fdl.ops.contract import DotGeneral
+
+#: Sizes of products of bfloat16 from which on packing pairs pays.
+_PAIRED = 8
 
 
 def product(ndim: int, dtype: np.dtype | None = None) -> DotGeneral:
@@ -113,7 +116,8 @@ class ProductLowering(MatrixLowering[DotGeneral]):
         # The kernel loops over one batch axis; where several cannot be merged into one, it is called in loops.
         (size, inner), outer = loops[-1], loops[:-1]
         a, b, to = ((s, *v[-2:]) for s, v in zip(inner, (x.strides, y.strides, c), strict=True))
-        spec = Contraction(x.type.dtype, size, m, n, k, a, b, to)  # type: ignore[arg-type]  # three numbers each
+        paired = x.type.dtype == bfloat16 and host_target().pairs_bfloat16 and min(m, n, k) >= _PAIRED
+        spec = Contraction(x.type.dtype, size, m, n, k, a, b, to, paired=paired)  # type: ignore[arg-type]  # three numbers
         emission, build = emitter.emission, emitter.build
         epilogue = emitter.epilogue(step, 3)
         kernel = product_kernel(emission, spec, epilogue)

@@ -22,6 +22,7 @@ class Contraction:
         b: strides of B along (batch, k, n).
         c: strides of C along (batch, m, n).
         accumulate: add to what C holds instead of overwriting it.
+        paired: whether bfloat16 are packed in pairs along k.
     """
 
     dtype: np.dtype
@@ -33,6 +34,7 @@ class Contraction:
     b: Strides
     c: Strides
     accumulate: bool = False
+    paired: bool = False
 
     @property
     def sums(self) -> np.dtype:
@@ -42,9 +44,9 @@ class Contraction:
     @property
     def result(self) -> np.dtype:
         """The dtype of C."""
-        return int32 if self.pairs else self.dtype
+        return int32 if self.dtype == int8 else self.dtype
 
     @property
     def pairs(self) -> bool:
         """Whether two elements along k are packed into one word."""
-        return self.dtype == int8
+        return self.dtype == int8 or self.paired
