@@ -107,6 +107,16 @@ class Array(Value, metaclass=_ArrayType):
         return copied(self)
 
 
+class Given(np.ndarray):
+    """The base of memory that was given away by `given`: a call to which it is donated may write to it."""
+
+
+def given(data: np.ndarray) -> Array:
+    """An Array on the memory of `data`, that nobody else writes to any more."""
+    # NumPy makes the array at the beginning of a chain of views the base of the last one, but for a change of class.
+    return Array(data.view(Given).view(Given).view(np.ndarray))
+
+
 def refuse_stream(name: str, stream: Any) -> None:
     """Raise a ValueError if there is a `stream`: those are queues of accelerators."""
     if stream is not None:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from fdl import tree
-from fdl.array import Array, alias, as_array
+from fdl.array import Array, alias, as_array, given
 from fdl.core import trace
 from fdl.core.types import TensorType
+from fdl.dtypes import ALL, canonical, key
+from fdl.errors import DtypeError
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,42 @@ def device_get(x: Any) -> Any:
     array([1., 1.], dtype=float32)
     """
     return tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, Array) else leaf, x)
+
+
+def from_numpy(array: np.ndarray) -> Array:
+    """An Array that is the memory of a NumPy array, without a copy: a table on disk, for example, as a memory map.
+
+    Arrays do not change, so write to the NumPy array no more. A compiled function to which the Array is donated
+    overwrites the memory in place, and its result is that memory; of a memory map that may not be written to, as of all
+    memory that may not, it makes a copy instead. Where sizes allow, all other functions read it where it lies.
+
+    Args:
+        array: of a dtype that fdl has, in the byte order of the machine; of any shape and strides.
+
+    Returns:
+        An Array of the shape and dtype.
+
+    Raises:
+        TypeError: it is no NumPy array.
+        DtypeError: Arrays have no such dtype, or not in this byte order.
+
+    >>> import fdl, fdl.numpy as fnp, numpy as np
+    >>> table = np.zeros((1000, 2), np.float32)  # or np.memmap("table", np.float32, "r+", shape=(1000, 2))
+    >>> add = fdl.jit(lambda table, rows: table.at[rows].add(1.0), donate_argnums=0)
+    >>> changed = add(fdl.from_numpy(table), fnp.array([3, 7]))
+    >>> table[3], np.shares_memory(table, np.asarray(changed))
+    (array([1., 1.], dtype=float32), True)
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy takes a NumPy array, got {type(array).__name__}; use fdl.numpy.asarray")
+    dtype = array.dtype
+    if (dtype not in ALL and dtype != key) or canonical(dtype) != dtype or not dtype.isnative:
+        order = "" if dtype.isnative else ", in the byte order of other machines"
+        raise DtypeError(
+            f"from_numpy shares memory of the dtypes that Arrays have, got {dtype.newbyteorder('=')}{order}; "
+            "fdl.numpy.asarray makes a converted copy"
+        )
+    return given(array)
 
 
 def typeof(x: Any) -> TensorType:

@@ -16,7 +16,7 @@ import numpy as np
 from fdl.api.arguments import weakened
 from fdl.api.fast_call import FastCall
 from fdl.api.static import Static
-from fdl.array import Array, scalar_dtype, wide_dtype
+from fdl.array import Array, Given, scalar_dtype, wide_dtype
 from fdl.config import config
 from fdl.control import key_reuse
 from fdl.core.nonfinite import check_program, computes_by_effects, wanted
@@ -144,7 +144,7 @@ def _is_window(data: np.ndarray | None) -> bool:
     return (
         data is not None
         and data.base is not None
-        and type(data.base) is not Block
+        and type(data.base) not in (Block, Given)
         and (type(data.base) is not np.ndarray or data.base.base is not None or sys.getrefcount(data.base) > 2)
     )
 
