@@ -311,6 +311,7 @@ row("dot_product_attention", _queries, _attention, **LAYER)
 TABLE.exclude("conv conv_transpose max_pool avg_pool", "tests/nn/test_layers.py compares them with loops")
 TABLE.exclude("gru_cell lstm_cell multi_head_attention dropout", "tests/nn/test_layers.py holds their equations")
 TABLE.exclude("gru_carry lstm_carry", "zeros")
+TABLE.exclude("all_finite get_policy mixed_precision select_tree", "tests/nn/test_mixed_precision.py has their rules")
 TABLE.exclude(
     "additive_attention beam_search generate keep_likely stacked_ids", "tests/nn/test_decoding.py has their definitions"
 )
