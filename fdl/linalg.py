@@ -109,7 +109,7 @@ def eigh(
 
     Returns:
         Eigenvectors, the columns of [..., n, n], and eigenvalues [..., n]. The sign of an eigenvector means nothing; of
-        real ones of at most 32 elements, the first element with a modulus of at least 0.15 is positive, others are
+        real ones of at most 64 elements, the first element with a modulus of at least 0.12 is positive, others are
         LAPACK's. Where eigenvalues are equal, only the space of their vectors is determined.
 
     >>> a = fnp.array([[2.0, 1.0], [1.0, 2.0]])
@@ -310,8 +310,8 @@ def svd(x: Any, *, full_matrices: bool = True, compute_uv: bool = True, algorith
 
     Returns:
         (u, s, vh) with ``x = u @ diag(s) @ vh``, or s alone; s is in descending order. Signs of singular vectors mean
-        nothing: in each row of vh of real matrices with at most 32 rows and columns, the first element with a modulus
-        of at least 0.15 is positive; others are LAPACK's.
+        nothing: in each row of vh of real matrices with at most 64 rows and columns, the first element with a modulus
+        of at least 0.12 is positive; others are LAPACK's.
 
     >>> s = svd(fnp.array([[0.0, 2.0], [3.0, 0.0]]), compute_uv=False)
     >>> [round(x, 3) for x in s.tolist()]

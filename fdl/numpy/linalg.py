@@ -143,7 +143,7 @@ def svd(
 
     Returns:
         u, s, vh; or s, which falls. Signs of singular vectors mean nothing: in each row of vh of real matrices with at
-        most 32 rows and columns, the first element with a modulus of at least 0.15 is positive; others are LAPACK's.
+        most 64 rows and columns, the first element with a modulus of at least 0.12 is positive; others are LAPACK's.
 
     >>> svd(array([[3.0, 0.0], [0.0, 4.0]]), compute_uv=False)
     Array([4., 3.], dtype=float32)
@@ -186,8 +186,8 @@ def eigh(a: ArrayLike, UPLO: str | None = None, symmetrize_input: bool = True) -
         symmetrize_input: whether to replace a by its Hermitian part first.
 
     Returns:
-        Eigenvalues, rising, and eigenvectors as columns, whose signs mean nothing: of real ones of at most 32 elements
-        the first element that has at least a modulus of 0.15 is positive, others are LAPACK's.
+        Eigenvalues, rising, and eigenvectors as columns, whose signs mean nothing: of real ones of at most 64 elements
+        the first element that has at least a modulus of 0.12 is positive, others are LAPACK's.
 
     >>> eigh(array([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
     Array([1., 2.], dtype=float32)

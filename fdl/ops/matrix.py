@@ -26,8 +26,11 @@ from fdl.ops.shape import all_batched, broadcast_in_dim, full_like, transpose
 
 DOMAIN = (dtypes.float32, dtypes.float64, *dtypes.COMPLEX)
 
-#: Elements of unit vectors of at most 32 elements that are not small: there is one, and seldom one just so large.
-SIGNIFICANT = 0.15
+#: Rows and columns of the largest real matrices whose singular and eigenvectors have signs of our choice.
+SIGNED_EXTENT = 64
+
+#: Elements of unit vectors that are not small: one of so many elements has such a one, and seldom one just so large.
+SIGNIFICANT = 0.12
 
 
 class MatrixPrimitive(Primitive, abstract=True):
@@ -169,7 +172,7 @@ def not_finite(stack: np.ndarray) -> np.ndarray:
 
 def has_signs(vectors: np.ndarray) -> bool:
     """Whether the signs of vectors are chosen here, so that kernels for small real matrices agree with NumPy."""
-    return vectors.dtype.kind == "f" and 0 < max(vectors.shape[-2:]) <= lapack.DOUBLE_EXTENT
+    return vectors.dtype.kind == "f" and 0 < max(vectors.shape[-2:]) <= SIGNED_EXTENT
 
 
 def signs_of(vectors: np.ndarray, axis: int) -> np.ndarray:

@@ -266,6 +266,6 @@ def test_addresses_are_looked_up_on_loading(rng: np.random.Generator, monkeypatc
 
 
 def test_without_the_routine_python_computes(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    a = positive_of(rng.normal(size=(40, 40)))
+    a = positive_of(rng.normal(size=(70, 70)))
     monkeypatch.setattr(calls.lapack, "address", lambda name: 0)
     assert len(pipeline.build_archive(fdl.make_program(lambda a: (cholesky(a), qr(a)))(a), ()).hosts) == 2

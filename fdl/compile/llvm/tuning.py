@@ -183,6 +183,11 @@ class Tuning:
     #: sides: LAPACK's checks of arguments and its blocks take longer than the loops do below.
     small_matrix: int = 32
     small_system: int = 8192
+    #: Rows and columns of a matrix that is decomposed in groups: beyond, LAPACK's blocks are ahead, and a group leaves
+    #: the second-level cache.
+    grouped_matrix: int = 64
+    #: The same for singular values: of stacks, of a single matrix, and of one whose vectors are not wanted.
+    grouped_svd: tuple[int, int, int] = (32, 16, 12)
     #: Rows or columns of a single matrix that LAPACK may divide among threads of its own.
     threaded_matrix: int = 256
 

@@ -23,6 +23,9 @@ from fdl.ops.matrix import SIGNIFICANT
 #: Iterations for an eigenvalue at most; two are usual.
 _MOST = 40
 
+#: Vectors of a row of a single matrix that are rotated together.
+_TOGETHER = 4
+
 #: Rows of the grid of vectors: the diagonal, what is beside it, factors of reflections, a vector, and rotations.
 _DIAGONAL, _BESIDE, _FACTORS, _PRODUCT, _COSINES, _SINES = range(6)
 
@@ -143,15 +146,30 @@ def _sweep(build: Build, lines: LaneGrid, first: Value, n: int, shift: Value) ->
 
 def _rotate(build: Build, lines: LaneGrid, basis: LaneGrid, first: Value, n: int) -> None:
     """Apply the rotations to the rows of the basis, each of which is read and written once."""
-    with basis.along() as j:
-        carried = build.variable(basis.read(n - 1, j))
-        with build.loop(first, n - 1) as step:
-            i = build.index(n - 2) - (step - first)
-            cosine, sine = basis.wide(lines.load(_COSINES, i)), basis.wide(lines.load(_SINES, i))
-            row, last = basis.read(i, j), carried.get()
+    step = 1 if basis.lanes > 1 else basis.vector
+    side = 1 if basis.lanes > 1 else _TOGETHER
+    whole = basis.width // (side * step) * side * step
+    with build.loop(0, whole, side * step) as j:
+        _rotate_columns(build, lines, basis, first, n, [j + k * step for k in range(side)])
+    rest = range(whole, basis.width, step)
+    if rest:
+        _rotate_columns(build, lines, basis, first, n, [build.index(j) for j in rest])
+
+
+def _rotate_columns(
+    build: Build, lines: LaneGrid, basis: LaneGrid, first: Value, n: int, columns: Sequence[Value]
+) -> None:
+    """Apply the rotations to vectors of the rows, which wait for each other less than one does for itself."""
+    carried = [build.variable(basis.read(n - 1, j)) for j in columns]
+    with build.loop(first, n - 1) as step:
+        i = build.index(n - 2) - (step - first)
+        cosine, sine = basis.wide(lines.load(_COSINES, i)), basis.wide(lines.load(_SINES, i))
+        for j, variable in zip(columns, carried, strict=True):
+            row, last = basis.read(i, j), variable.get()
             basis.write(build.fma(cosine, last, sine * row), i + 1, j)
-            carried.set(build.fma(build.neg(sine), last, cosine * row))
-        basis.write(carried.get(), first, j)
+            variable.set(build.fma(build.neg(sine), last, cosine * row))
+    for j, variable in zip(columns, carried, strict=True):
+        basis.write(variable.get(), first, j)
 
 
 def signs(basis: LaneGrid, i: IndexLike, n: int) -> Value:

@@ -71,7 +71,7 @@ class LaneGrid:
     @staticmethod
     def bytes(vector: int, rows: int, width: int, lanes: int) -> int:
         """Memory for so many rows; `vector` is the number of lanes of a register."""
-        return 8 * rows * (width * lanes if lanes > 1 else width + vector)
+        return 8 * rows * _distance(vector, width, lanes)
 
     @property
     def vector(self) -> int:
@@ -81,7 +81,7 @@ class LaneGrid:
     @property
     def row(self) -> int:
         """Numbers from one row to the next."""
-        return self.width * self.lanes if self.lanes > 1 else self.width + self.vector
+        return _distance(self.vector, self.width, self.lanes)
 
     def number(self, value: float, lanes: int | None = None) -> Value:
         """A constant for each matrix."""
@@ -231,6 +231,11 @@ class LaneGrid:
             if whole < columns:
                 with build.loop(whole, columns) as j:
                     block(stack.place(i, j), entries(i, j, 1))
+
+
+def _distance(vector: int, width: int, lanes: int) -> int:
+    """Numbers from one row to the next: not a power of two, at which columns would meet in the cache."""
+    return (width | 1) * lanes if lanes > 1 else width + vector
 
 
 def poison(grid: LaneGrid, rows: int) -> Value:

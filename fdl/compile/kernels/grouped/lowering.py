@@ -32,10 +32,9 @@ class GroupedLowering(Lowering[Op]):
 
     def small(self, operation: Op, operands: Types) -> bool:
         """Whether the matrices are computed here."""
-        (a,), target = operands, host_target()
-        single = self.lanes(operands, target.lanes(float64)) == 1
-        most = self.single_extent(operation) if single else target.tuning.small_matrix
-        return a.dtype in (float32, float64) and a.size > 0 and max(a.shape[-2:]) <= most
+        (a,) = operands
+        lanes = self.lanes(operands, host_target().lanes(float64))
+        return a.dtype in (float32, float64) and a.size > 0 and max(a.shape[-2:]) <= self.extent(operation, lanes)
 
     def supports(self, step: KernelStep) -> bool:
         return self.small(self.operation(step), [v.type for v in step.views]) or self.large.supports(step)
@@ -43,9 +42,9 @@ class GroupedLowering(Lowering[Op]):
     def effort(self, operation: Op, operands: Types, results: Types) -> int:
         return self.large.effort(operation, operands, results)
 
-    def single_extent(self, operation: Op) -> int:
-        """Rows and columns of the largest matrix that is computed here by itself, outside of a group."""
-        return host_target().tuning.small_matrix
+    def extent(self, operation: Op, lanes: int) -> int:
+        """Rows and columns of the largest matrices that are computed here, in groups of so many."""
+        return host_target().tuning.grouped_matrix
 
     def lanes(self, operands: Types, vector: int) -> int:
         """Matrices of a group: two vectors of them hide how long divisions take."""
@@ -75,8 +74,9 @@ class GroupedLowering(Lowering[Op]):
                 LaneGrid(build, build.at(scratch, sum(sizes[:n]), "uint8"), width, lanes)
                 for n, (_, width) in enumerate(shapes)
             ]
-            for grid, (rows, _) in zip(grids, shapes, strict=True):
-                grid.clear(rows)
+            if lanes == 1:  # nothing but the room behind rows is read before it is written
+                for grid, (rows, _) in zip(grids, shapes, strict=True):
+                    grid.clear(rows)
             with build.loop(build.argument(-2, "int64"), build.argument(-1, "int64")) as unit:
                 numbers = [build.min(unit * lanes + lane, build.index(count - 1)) for lane in range(lanes)]
                 stacks = [

@@ -11,6 +11,7 @@ from fdl.compile.kernels.grouped.grid import LaneGrid, LaneMatrices, poison, sca
 from fdl.compile.kernels.grouped.lowering import GroupedLowering
 from fdl.compile.kernels.grouped.reflections import multiply_out, reflect, reflector
 from fdl.compile.kernels.lapack.decompositions import LapackSvd
+from fdl.compile.llvm.target import host_target
 from fdl.compile.llvm.values import Value
 from fdl.compile.lowerings.lowering import Types
 from fdl.core.types import DType
@@ -30,8 +31,9 @@ class SvdLowering(GroupedLowering[Svd]):
     operations = (Svd,)
     large = LapackSvd()
 
-    def single_extent(self, operation: Svd) -> int:
-        return 16 if operation.compute_uv else 12
+    def extent(self, operation: Svd, lanes: int) -> int:
+        several, single, values = host_target().tuning.grouped_svd
+        return several if lanes > 1 else single if operation.compute_uv else values
 
     def grids(self, operation: Svd, operands: Types) -> Sequence[tuple[int, int]]:
         few, many = sorted(operands[0].shape[-2:])

@@ -10,9 +10,8 @@ from fdl.compile.kernels.lapack.matrices import Matrix, copy, poison
 from fdl.compile.lowerings.lowering import Types
 from fdl.core.types import DType
 from fdl.dtypes import int32
-from fdl.ops.lapack import DOUBLE_EXTENT
 from fdl.ops.linalg import Eigh, Qr, Svd
-from fdl.ops.matrix import SIGNIFICANT, real_dtype
+from fdl.ops.matrix import SIGNED_EXTENT, SIGNIFICANT, real_dtype
 
 
 class LapackQr(LapackLowering[Qr]):
@@ -174,7 +173,7 @@ class LapackSvd(LapackLowering[Svd]):
                 for (_, height, width), result in zip(found, results, strict=True):
                     result.spread_nan(height, width)
             with right:
-                if operation.compute_uv and held.parts == 1 and max(m, n) <= DOUBLE_EXTENT:
+                if operation.compute_uv and held.parts == 1 and max(m, n) <= SIGNED_EXTENT:
                     _choose_signs(found[0][0], found[2][0], m, n)
                 for (source, height, width), result in zip(found, results, strict=True):
                     copy(source, result, height, width)
