@@ -5,6 +5,7 @@ Started as `python -m benchmarks.worker FRAMEWORK THREADS`; reads one request a 
 
     model NAME        build a training step, run three; their losses and the seconds of the first call
     kernel NAME FILE  build a kernel, run it, save its result; seconds of the first call, or null
+    operation FAMILY NAME FILE  the same of a case of benchmarks.cases, whose names are quoted as in addresses
     block COUNT       mean seconds of a call over COUNT, the last one awaited
     memory            bytes above the idle process while it runs
 """
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -114,6 +116,22 @@ class Service:
         made = kernels.make(name, self.framework)
         if made is None:
             return None
+        return self._first(made, lambda result: np.save(file, kernels.as_numpy(name, self.framework, result)))
+
+    def operation(self, family: str, name: str, file: str) -> dict[str, Any] | None:
+        from benchmarks import cases
+        from benchmarks.cases import calls
+
+        case = cases.of(unquote(family))[unquote(name)]
+        try:
+            made = calls.make(case, self.framework)
+        except Exception as error:
+            return {"left out": repr(error)[:200]}
+        if made is None:
+            return None
+        return self._first(made, lambda result: np.savez(file, *calls.as_numpy(case, result)))
+
+    def _first(self, made: Callable[[], Any], save: Callable[[Any], Any]) -> dict[str, Any]:
         self.run, self.wait = made, getattr(sys.modules.get(self.framework), "block_until_ready", lambda x: x)
         start = time.perf_counter()
         try:
@@ -121,7 +139,7 @@ class Service:
         except Exception as error:  # this one kernel fails, not the framework
             return {"left out": repr(error)[:200]}
         first = time.perf_counter() - start
-        np.save(file, kernels.as_numpy(name, self.framework, self.run()))
+        save(self.run())
         return {"first": first}
 
     def block(self, count: str) -> float:
