@@ -2,7 +2,8 @@
 
 A program of many layers has the same kernel for many extents: of 900 functions in Inception's training step 190 differ
 in more than numbers, and LLVM's time follows the size of the code. An integer becomes an argument where that costs next
-to nothing: as a factor, a term, an offset, the bound of a loop or the argument of a call, but not as a divisor.
+to nothing: as a factor, a term, an offset, the bound of a loop or the argument of a call, but not as a divisor, and not
+in a block of instructions that multiplies floats.
 """
 
 import re
@@ -10,7 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-#: More integers than this in a function stay as they are: most of the arguments are read from memory.
+#: More integers than this in a function stay as they are: most of the arguments are read from memory. That costs some
+#: percent of the instructions of short kernels, so each function that is saved is worth two arguments.
 MOST_ARGUMENTS = 16
 #: Characters of text that are worth it.
 LEAST_SAVED = 2000
@@ -22,6 +24,10 @@ _OPERAND = re.compile(
     r'(  %"[^"]+" = (?:(?:mul|add|sub)(?: nsw| nuw)*|icmp \w+)  ?i64 [^,]+, |'
     r'  %"[^"]+" = (?:select  i1 [^,]+, i64 [^,]+|getelementptr \w+, ptr [^,]+), i64 )(-?\d+)$'
 )
+#: What follows is a block of instructions.
+_BLOCK = re.compile(r"(?m)^(?=[^ \n][^\n]*:$)")
+#: Where products are summed, addresses with constant distances need no registers.
+_PRODUCT = re.compile(r"@\"llvm\.fma\.| fmul ")
 _ARGUMENT = re.compile(r"(?<=i64 )(-?\d+)(?=[,)])")
 _CALLED = re.compile(r'call void @"([^"]+)"\(([^()\n]*)\)')
 _NAMED = re.compile(r'@"([^"]+)"')
@@ -67,7 +73,8 @@ def _shared_once(module: str) -> str:
         columns = list(zip(*[one.integers for one in functions], strict=True))
         differing = sorted({column for column in columns if len(set(column)) > 1})
         length = sum(map(len, functions[0].pieces))
-        if length * (len(functions) - 1) < LEAST_SAVED or len(differing) > MOST_ARGUMENTS:
+        most = min(MOST_ARGUMENTS, 2 * (len(functions) - 1))
+        if length * (len(functions) - 1) < LEAST_SAVED or len(differing) > most:
             continue
         for number, one in enumerate(functions):
             places[one.name] = _Shared(functions[0].name, tuple([column[number] for column in differing]))
@@ -90,20 +97,24 @@ def _shared_once(module: str) -> str:
 def _cut(body: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The pieces and the integers of a body."""
     pieces, integers, piece = [], [], ""
-    for line in body.split("\n"):
-        if "call " in line:
-            first, *rest = _ARGUMENT.split(line)
-            found, last = [first, *rest[1::2]], rest[0::2]
-        elif match := _OPERAND.match(line):
-            found, last = [match.group(1), ""], [match.group(2)]
-        else:
-            found, last = [line], []
-        for text, integer in zip(found, last, strict=False):
-            pieces.append(piece + text)
-            integers.append(integer)
-            piece = ""
-        piece += found[-1] + "\n"
-    return (*pieces, piece.removesuffix("\n")), tuple(integers)
+    for block in _BLOCK.split(body):
+        if _PRODUCT.search(block):
+            piece += block
+            continue
+        for line in block.splitlines(keepends=True):
+            if "call " in line:
+                first, *rest = _ARGUMENT.split(line)
+                texts, found = [first, *rest[1::2]], rest[0::2]
+            elif match := _OPERAND.match(line):
+                texts, found = [match.group(1), line[match.end() :]], [match.group(2)]
+            else:
+                texts, found = [line], []
+            for text, integer in zip(texts, found, strict=False):
+                pieces.append(piece + text)
+                integers.append(integer)
+                piece = ""
+            piece += texts[-1]
+    return (*pieces, piece), tuple(integers)
 
 
 def _with_parameters(
