@@ -7,6 +7,8 @@ import tempfile
 from benchmarks.team import Team
 
 TOLERANCE = 1e-4
+#: Of steps in 16 bits, which round at different places.
+MIXED_TOLERANCE = 0.02
 PLAIN = ["fdl", "torch", "torch.compile", "jax"]
 IMAGES = ["fdl", "torch", "torch channels_last", "torch.compile channels_last", "jax"]
 #: Frameworks by the name of the model's module; images are tried in both of PyTorch's memory formats.
@@ -23,20 +25,26 @@ MODELS = {
     "per_example": PLAIN,
     "ncf": PLAIN,
     "ncf_lazy": ["fdl", "torch", "torch.compile"],
+    # In mixed precision, against PyTorch's autocast.
+    "resnet+bfloat16": ["fdl", "torch", "torch channels_last"],
+    "inception+bfloat16": ["fdl", "torch", "torch channels_last"],
+    "convlstm+bfloat16": ["fdl", "torch", "torch channels_last"],
+    "transformer+bfloat16": ["fdl", "torch"],
 }
 
 
 def title(model: str) -> str:
-    return importlib.import_module(f"benchmarks.{model}").TITLE
+    name, _, compute = model.partition("+")
+    return ", ".join(filter(None, [importlib.import_module(f"benchmarks.{name}").TITLE, compute]))
 
 
 def load(team: Team, model: str, limit: float) -> dict[str, dict]:
     """Have every worker build and try its step; those whose losses are not fdl's leave the team."""
     answers = team.each(f"model {model}", limit)
-    ours = answers["fdl"]["losses"]
+    ours, tolerance = answers["fdl"]["losses"], MIXED_TOLERANCE if "+" in model else TOLERANCE
     for worker in list(team.workers):
         theirs = answers[worker.name]["losses"]
-        if not all(math.isclose(a, b, rel_tol=TOLERANCE) for a, b in zip(ours, theirs, strict=True)):
+        if not all(math.isclose(a, b, rel_tol=tolerance) for a, b in zip(ours, theirs, strict=True)):
             team.leave(worker, f"{worker.name}: losses {theirs}, fdl's {ours}")
             del answers[worker.name]
     return answers

@@ -3,7 +3,8 @@
 A process each keeps thread pools, allocators and peak memory apart; the parent alternates blocks between them.
 Started as `python -m benchmarks.worker FRAMEWORK THREADS`; reads one request a line, answers one JSON line:
 
-    model NAME        build a training step, run three; their losses and the seconds of the first call
+    model NAME        build a training step, run three; their losses and the seconds of the first call. NAME+bfloat16
+                      is the same in mixed precision
     kernel NAME FILE  build a kernel, run it, save its result; seconds of the first call, or null
     operation FAMILY NAME FILE  the same of a case of benchmarks.cases, whose names are quoted as in addresses
     block COUNT       mean seconds of a call over COUNT, the last one awaited
@@ -25,12 +26,14 @@ import numpy as np
 STEPS_CHECKED = 3
 
 
-def functional_step(model: ModuleType, xp: ModuleType, size: int | None = None) -> Callable[[], Any]:
-    """A training step in JAX's vocabulary, `xp` being fdl or jax, on a batch of `size` or the model's own."""
+def functional_step(model: ModuleType, xp: ModuleType, size: int | None = None, compute: str = "") -> Callable[[], Any]:
+    """A training step in JAX's vocabulary, `xp` being fdl or jax, on a batch of `size` or the model's own; with
+    `compute`, of fdl, in mixed precision."""
     if hasattr(model, "functional_gradient"):
         gradient = model.functional_gradient(xp)
     else:
-        gradient = xp.value_and_grad(model.functional_loss(xp))
+        loss = model.functional_loss(xp)
+        gradient = xp.value_and_grad(xp.nn.mixed_precision(loss, compute) if compute else loss)
     init, update = model.functional_optimizer(xp)
     params, batch = xp.tree.map(xp.numpy.asarray, model.inputs(size or model.BATCH))
 
@@ -49,8 +52,9 @@ def functional_step(model: ModuleType, xp: ModuleType, size: int | None = None) 
     return step
 
 
-def torch_step(model: ModuleType, channels_last: bool, compiled: bool) -> Callable[[], Any]:
-    """A training step in eager PyTorch, or with its loss (its gradient, if it has one) under torch.compile."""
+def torch_step(model: ModuleType, channels_last: bool, compiled: bool, compute: str = "") -> Callable[[], Any]:
+    """A training step in eager PyTorch, or with its loss (its gradient, if it has one) under torch.compile; with
+    `compute`, under autocast."""
     import torch
 
     leaves, batch = model.torch_inputs(torch, channels_last)
@@ -67,7 +71,8 @@ def torch_step(model: ModuleType, channels_last: bool, compiled: bool) -> Callab
             for name, leaf in leaves.items():
                 leaf.grad = grads[name]
         else:
-            value = function(leaves, batch)
+            with torch.autocast("cpu", getattr(torch, compute or "bfloat16"), enabled=bool(compute)):
+                value = function(leaves, batch)
             value.backward()
         optimizer.step()
         return value.detach()
@@ -76,12 +81,13 @@ def torch_step(model: ModuleType, channels_last: bool, compiled: bool) -> Callab
 
 
 def model_step(name: str, framework: str) -> Callable[[], Any]:
+    name, _, compute = name.partition("+")
     model = importlib.import_module(f"benchmarks.{name}")
     if hasattr(model, "step"):  # it takes more than a loss to say
         return model.step(framework)
     if framework in ("fdl", "jax"):
-        return functional_step(model, importlib.import_module(framework))
-    return torch_step(model, "channels_last" in framework, "compile" in framework)
+        return functional_step(model, importlib.import_module(framework), compute=compute)
+    return torch_step(model, "channels_last" in framework, "compile" in framework, compute)
 
 
 def status(field: str) -> int:

@@ -133,7 +133,8 @@ class Narrowing:
 
     def known(self, number: np.ndarray) -> Held:
         """A number that is written in the Program."""
-        exact = number.dtype == float32 and bool(number.astype(self.dtype).astype(float32) == number)
+        with np.errstate(over="ignore"):
+            exact = number.dtype == float32 and bool(number.astype(self.dtype).astype(float32) == number)
         return Held(lift(number), exact=exact)
 
     def chosen(self, held: Held) -> Any:
