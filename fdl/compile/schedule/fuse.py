@@ -19,12 +19,19 @@ from fdl.compile.ir.reductions import REDUCTIONS
 from fdl.compile.ir.steps import View
 from fdl.compile.kernels import control_of, lowering_of
 from fdl.compile.llvm.target import host_target
-from fdl.compile.llvm.values import transport_dtype
+from fdl.compile.llvm.values import HALVES, transport_dtype
 from fdl.compile.lowerings.elementwise import is_lowerable
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import uses
+from fdl.dtypes import float32
+from fdl.ops.arithmetic import Div, Sub
+from fdl.ops.convert import Convert
+from fdl.ops.elementwise import Add, Mul, Neg
 from fdl.ops.shape import IndexMap, Iota, Reduction, Reshape, Transpose
 from fdl.ops.slicing import Pad, Reverse
+
+#: Operations that take less time than to store a result and read it again.
+_CHEAP = (Convert, Add, Sub, Mul, Div, Neg)
 
 #: Whether products and convolutions take epilogues.
 EPILOGUES = True
@@ -111,7 +118,25 @@ class Schedule:
 
     def is_delayed(self, equation: Equation) -> bool:
         """Whether a result is rather computed where it is used."""
-        return self.is_free(equation) or self.is_moved(equation) or self.is_inner(equation)
+        return self.is_free(equation) or self.is_moved(equation) or self.is_inner(equation) or self.is_widened(equation)
+
+    def is_widened(self, equation: Equation) -> bool:
+        """Whether a float32 result follows by a few cheap operations from one array of 16-bit floats.
+
+        To read that, and compute again, takes fewer bytes than to store the result and read it.
+        """
+        (out,) = equation.outputs
+        users = self._users.get(out, [])
+        if out.type.dtype != float32 or not isinstance(equation.operation, _CHEAP) or not users:
+            return False
+        if any(classify(user) != "nest" for user in users):
+            return False
+        try:
+            loads = self.reads(equation, common_refinement(out.type.shape) or ())
+        except NotAffine:
+            return False
+        large = {load.var for load in loads if 2 * load.var.type.size > out.type.size}
+        return len(large) == 1 and all(v.type.dtype in HALVES for v in large)
 
     def is_inner(self, equation: Equation) -> bool:
         """Whether an elementwise result has one elementwise user, which may as well read what the result is made of.
