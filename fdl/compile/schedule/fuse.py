@@ -118,9 +118,11 @@ class Schedule:
 
     def is_delayed(self, equation: Equation) -> bool:
         """Whether a result is rather computed where it is used."""
-        return self.is_free(equation) or self.is_moved(equation) or self.is_inner(equation) or self.is_widened(equation)
+        return (
+            self.is_free(equation) or self.is_moved(equation) or self.is_inner(equation) or self.is_recomputed(equation)
+        )
 
-    def is_widened(self, equation: Equation) -> bool:
+    def is_recomputed(self, equation: Equation) -> bool:
         """Whether a float32 result follows by a few cheap operations from one array of 16-bit floats.
 
         To read that, and compute again, takes fewer bytes than to store the result and read it.
