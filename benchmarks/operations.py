@@ -15,6 +15,7 @@ import json
 import platform
 import statistics
 import tempfile
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ def mean(ratios: list[float]) -> str:
 def tables(results: dict[str, Any]) -> str:
     """The families, and the cases in which fdl is slower."""
     rows, slower, everything = [], [], {False: [], True: []}  # type: ignore[var-annotated]
+    beside: Counter[str] = Counter()
     for family in cases.FAMILIES:
         by_kind: dict[bool, dict[str, float]] = {False: {}, True: {}}
         for name, numbers in results["cases"].get(family, {}).items():
@@ -100,6 +102,8 @@ def tables(results: dict[str, Any]) -> str:
         both = by_kind[False] | by_kind[True]
         if not both:
             continue
+        for name in both:
+            beside.update(f for f, found in results["cases"][family][name].items() if f != "fdl" and "step" in found)
         worst = min(both, key=lambda name: both[name])
         kinds = [list(by_kind[kind].values()) for kind in (False, True)]
         for kind in (False, True):
@@ -120,7 +124,9 @@ def tables(results: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             f"{machine['processor']}, {report.counted(str(results['threads']))}; "
-            + ", ".join(f"{name} {value}" for name, value in machine.items() if name != "processor"),
+            + ", ".join(f"{name} {value}" for name, value in machine.items() if name != "processor")
+            + f"; {rows[-1][1]} of {sum(len(cases.of(f)) for f in cases.FAMILIES)} cases measured, "
+            + ", ".join(f"{count} beside {peer}" for peer, count in sorted(beside.items())),
             report.table(heads, rows),
             report.table(["family", "case", "fdl, us", "peer, us", "peer", "peer / fdl"], slower) if slower else "",
         ]

@@ -94,7 +94,11 @@ def test_tables_have_means_the_worst_case_and_what_is_slower() -> None:
     machine = {"processor": "a processor", "fdl": fdl.__version__}
     text = operations.tables({"machine": machine, "threads": 1, "cases": {"sorts and sets": found}})
     heading, families, slower = text.split("\n\n")
-    assert heading == f"a processor, one thread; fdl {fdl.__version__}"
+    count = sum(len(cases.of(family)) for family in cases.FAMILIES)
+    assert (
+        heading
+        == f"a processor, one thread; fdl {fdl.__version__}; 3 of {count} cases measured, 3 beside jax, 3 beside torch"
+    )
     family, total = ([cell.strip() for cell in line.split("|")[1:-1]] for line in families.splitlines()[2:])
     assert family == ["sorts and sets", "3", "1.00", "0.97", "2", "1", "argsort 1M: 0.50"]
     assert total == ["all", "3", "1.00", "0.97", "2", "1", ""]
