@@ -2,7 +2,7 @@
 
 After Wilkinson and Reinsch, "Handbook for Automatic Computation: Linear Algebra" (1971), contributions II/2 and II/3.
 Each iteration rotates all rows that are left, wherever elements beside the diagonal vanish, so that matrices of a
-group stay in step; for those that have converged it is a harmless change of basis.
+group stay in step; those that have converged wait.
 """
 
 from collections.abc import Sequence
@@ -102,7 +102,7 @@ def iterate(lines: LaneGrid, basis: LaneGrid | None, n: int, dtype: DType) -> No
             lines.store(beside, _BESIDE, first)
             again.proceed_if(build.and_(lines.any(large), count.get() < _MOST))
             count.set(count.get() + 1)
-            _sweep(build, lines, first, n, _shift(build, lines, first, beside))
+            _sweep(build, lines, first, n, _shift(build, lines, first, beside), large)
             if basis is not None:
                 _rotate(build, lines, basis, first, n)
 
@@ -118,10 +118,19 @@ def _shift(build: Build, lines: LaneGrid, first: Value, beside: Value) -> Value:
     return build.select(none, here, here - build.div(square, build.select(none, one, divisor)))
 
 
-def _sweep(build: Build, lines: LaneGrid, first: Value, n: int, shift: Value) -> None:
-    """One iteration with an explicit shift on the rows from `first` on, whose rotations are kept."""
+def _sweep(build: Build, lines: LaneGrid, first: Value, n: int, shift: Value, on: Value) -> None:
+    """One iteration with an explicit shift on the rows from `first` on, whose rotations are kept.
+
+    Matrices for which it is not `on` stay what they are, so that none depends on its neighbours.
+    """
     one, zero = lines.number(1.0), lines.number(0.0)
     cosine, sine = build.variable(one), build.variable(zero)
+
+    def store(value: Value, line: int, i: IndexLike, otherwise: Value | None = None) -> None:
+        if lines.lanes > 1:
+            value = build.select(on, value, lines.load(line, i) if otherwise is None else otherwise)
+        lines.store(value, line, i)
+
     rest = build.variable(lines.load(_DIAGONAL, n - 1) - shift)
     with build.loop(first, n - 1) as step:
         i = build.index(n - 2) - (step - first)
@@ -132,16 +141,16 @@ def _sweep(build: Build, lines: LaneGrid, first: Value, n: int, shift: Value) ->
         inverse = build.div(one, build.sqrt(build.select(none, one, square)))
         new_cosine = build.select(none, one, p * inverse)
         new_sine = build.select(none, zero, e * inverse)
-        lines.store(sine.get() * (square * inverse), _BESIDE, i + 1)
+        store(sine.get() * (square * inverse), _BESIDE, i + 1)
         g, h = c * e, c * p
         rest.set(build.fma(new_cosine, here, build.neg(new_sine * g)))
-        lines.store(shift + build.fma(new_sine, build.fma(new_cosine, g, new_sine * here), h), _DIAGONAL, i + 1)
-        lines.store(new_cosine, _COSINES, i)
-        lines.store(new_sine, _SINES, i)
+        store(shift + build.fma(new_sine, build.fma(new_cosine, g, new_sine * here), h), _DIAGONAL, i + 1)
+        store(new_cosine, _COSINES, i, one)
+        store(new_sine, _SINES, i, zero)
         cosine.set(new_cosine)
         sine.set(new_sine)
-    lines.store(sine.get() * rest.get(), _BESIDE, first)
-    lines.store(build.fma(cosine.get(), rest.get(), shift), _DIAGONAL, first)
+    store(sine.get() * rest.get(), _BESIDE, first)
+    store(build.fma(cosine.get(), rest.get(), shift), _DIAGONAL, first)
 
 
 def _rotate(build: Build, lines: LaneGrid, basis: LaneGrid, first: Value, n: int) -> None:

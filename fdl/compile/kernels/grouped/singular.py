@@ -84,13 +84,14 @@ def orthogonalize(rows: LaneGrid, turns: LaneGrid | None, lines: LaneGrid, count
     with build.while_() as again:
         again.proceed_if(build.and_(rows.any(moved.get() > 0.0), passes.get() < _MOST))
         passes.set(passes.get() + 1)
+        on = moved.get() > 0.0  # the others are done, and do not depend on their neighbours
         moved.set(zero)
         with build.loop(0, count) as i:
             lines.store(rows.dot(i, i, 0), _LENGTHS, i)
         with build.loop(0, count) as i, build.loop(i + 1, count) as j:
             inner, upper, lower = rows.dot(i, j, 0), lines.load(_LENGTHS, i), lines.load(_LENGTHS, j)
             square, both = inner * inner, upper * lower
-            active, exchange = square > both * exact**2, upper < lower
+            active, exchange = build.and_(on, square > both * exact**2), build.and_(on, upper < lower)
             with build.if_(rows.any(build.or_(active, exchange))):
                 more, less = build.select(exchange, lower, upper), build.select(exchange, upper, lower)
                 half = build.div((more - less) * 0.5, build.select(active, inner, one))
@@ -101,7 +102,7 @@ def orthogonalize(rows: LaneGrid, turns: LaneGrid | None, lines: LaneGrid, count
                 lines.store(build.fma(build.neg(tangent), inner, more), _LENGTHS, i)
                 lines.store(build.fma(tangent, inner, less), _LENGTHS, j)
                 far = build.or_(square > both * near**2, build.abs(tangent) > near)
-                far = build.or_(build.and_(active, far), upper < lower * (1 - 2.0**-48))
+                far = build.or_(build.and_(active, far), build.and_(on, upper < lower * (1 - 2.0**-48)))
                 moved.set(build.select(far, one, moved.get()))
                 turn = [
                     (build.select(exchange, build.neg(sine), cosine), build.select(exchange, cosine, build.neg(sine))),
