@@ -72,6 +72,7 @@ ELSEWHERE = {
     "contributing": "CONTRIBUTING.md",
     "changelog": "CHANGELOG.md",
     "benchmarks": "benchmarks/README.md",
+    "operations": "benchmarks/operations.md",
     "libraries": "benchmarks/libraries.md",
     "programs": "benchmarks/programs.md",
     "jax-tests": "benchmarks/jax_tests.md",
