@@ -1,5 +1,6 @@
 """The documentation site, without building it: each error has a section, each module a page."""
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -29,6 +30,22 @@ def test_each_error_has_a_section_and_links_to_it(module: ModuleType) -> None:
     )
     for kind in classes(module):
         assert (kind.__doc__ or "").rstrip().endswith(f"See {module.DOCUMENTATION}#{kind.__name__.lower()}")
+
+
+def test_links_between_pages_lead_to_pages_of_the_site() -> None:
+    """A page from elsewhere in the repository is one of ``ELSEWHERE`` in docs/conf.py; Sphinx warns of other links."""
+    root, tree = DOCS.parent, ast.parse((DOCS / "conf.py").read_text())
+    (table,) = [n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "ELSEWHERE"]
+    elsewhere = {root / path for path in ast.literal_eval(table).values()}
+    pages = [*(p for p in DOCS.rglob("*.md") if not p.is_relative_to(DOCS / "notebooks")), *elsewhere]
+    assert len(pages) > 100
+    lost = []
+    for page in pages:
+        for link in re.findall(r"\]\((?!https?:|/|#)([^)#\s]+\.md)(?:#[^)\s]*)?\)", page.read_text()):
+            target = (page.parent / link).resolve()
+            if target not in elsewhere and not target.is_relative_to(DOCS):
+                lost.append(f"{page.relative_to(root)}: {link}")
+    assert not lost
 
 
 @pytest.fixture(scope="module")
