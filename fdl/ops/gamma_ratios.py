@@ -7,8 +7,7 @@ import numpy as np
 from fdl.dtypes import FLOATING
 from fdl.ops.arithmetic import add, mul, neg, sub
 from fdl.ops.elementwise import Binary
-from fdl.ops.shape import full_like
-from fdl.ops.special import Special, digamma, polygamma
+from fdl.ops.special import Special, digamma, trigamma
 
 
 class Ratio(Special, Binary, abstract=True):
@@ -51,8 +50,8 @@ class DigammaStep(Ratio):
         return np.where(positive, total + shift, plain)
 
     def derivative(self, index: int, out: Any, x: Any, y: Any) -> Any:
-        ahead = polygamma(full_like(x, 1), add(x, y))
-        return ahead if index == 1 else sub(ahead, polygamma(full_like(x, 1), x))
+        ahead = trigamma(add(x, y))
+        return ahead if index == 1 else sub(ahead, trigamma(x))
 
 
 class Beta(Ratio):

@@ -171,7 +171,24 @@ class Digamma(Special, Unary):
         return np.where((wide <= 0) & (angle == 0), np.nan, found).astype(x.dtype)
 
     def derivative(self, index: int, out: Any, x: Any) -> Any:
-        return polygamma(full_like(x, 1), x)
+        return trigamma(x)
+
+
+class Trigamma(Special, Unary):
+    """The derivative of digamma; infinite at its poles."""
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        # By reflection about zero and the recurrence there, as `Digamma`.
+        wide = x.astype(np.float64)
+        size, angle = np.abs(wide), np.pi * (wide - np.rint(wide))
+        found = np.asarray(_scipy("polygamma", np.ones_like(size), size))
+        with np.errstate(all="ignore"):
+            there = (np.pi / np.sin(angle)) ** 2 + (1 / (size * size) - found)
+            there = np.where((angle == 0) | np.isinf(found), np.inf, there)
+        return np.where(wide < 0, np.where(np.isneginf(wide), np.inf, there), found).astype(x.dtype)
+
+    def derivative(self, index: int, out: Any, x: Any) -> Any:
+        return polygamma(full_like(x, 2), x)
 
 
 class Polygamma(Special, Binary):
@@ -441,7 +458,7 @@ def refined(rough: Any, error: Any) -> Any:
 
 gaussian, gaussian_half, ndtr = Gaussian(1.0), Gaussian(0.5), Ndtr()
 erf, erfc, erf_inv = Erf(), Erfc(), ErfInv()
-lgamma, gamma, digamma, polygamma = Lgamma(), Gamma(), Digamma(), Polygamma()
+lgamma, gamma, digamma, trigamma, polygamma = Lgamma(), Gamma(), Digamma(), Trigamma(), Polygamma()
 zeta, zeta_derivative = Zeta(), ZetaDerivative()
 igamma, igammac, igamma_grad_a, betainc = Igamma(), Igammac(), IgammaGradA(), Betainc()
 gamma_density, beta_density = GammaDensity(), BetaDensity()

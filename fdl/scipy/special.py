@@ -171,6 +171,8 @@ def polygamma(n: Any, x: Any) -> Array:
     >>> round(polygamma(1, 1.0).item(), 3)
     1.645
     """
+    if isinstance(n, int) and n == 1:
+        return ops.trigamma(*operands("polygamma", x))
     return ops.polygamma(*operands("polygamma", n, x))
 
 

@@ -207,6 +207,36 @@ def test_few_digits_are_lost_next_to_roots(name, exact, roots, dtype):
     assert (np.array(error, np.float64) / unit).max() <= 4
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3"])
+@pytest.mark.parametrize("name", ["sin", "cos", "tan"])
+def test_angles_next_to_multiples_of_a_right_angle(name, cpu, dtype):
+    """Where what is left of the angle has the fewest digits, on both sides of where another method takes over."""
+    turns = np.concatenate([np.arange(1, 200), np.arange(10400, 10460), 2**20 + np.arange(-40, 40)]).astype(float)
+    x = (turns * (np.pi / 2)).astype(dtype)
+    x = np.concatenate([x, np.nextafter(x, dtype(0)), -np.nextafter(x, dtype(1e9))])
+    found = compiled(name, dtype, target=host_target(cpu))(x)
+    with mp.workprec(200):
+        want = [getattr(mp, name)(mp.mpf(v)) for v in x.tolist()]
+        error = [abs(w - mp.mpf(f)) for w, f in zip(want, found.tolist(), strict=True)]
+    unit = np.spacing(np.abs(found)).astype(np.float64)
+    assert (np.array(error, np.float64) / unit).max() <= (2.5 if name == "tan" else 1) + (cpu == "x86-64")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_derivative_of_digamma(dtype):
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.uniform(0, 9, 300), rng.uniform(-6, 0, 300), np.exp(rng.uniform(-30, 60, 300))])
+    x = np.concatenate([x, np.arange(1, 10), np.nextafter(8, [0, 9])]).astype(dtype)
+    found = compiled("trigamma", dtype)(x)
+    with mp.workprec(200):
+        error = [abs(mp.psi(1, mp.mpf(v)) - mp.mpf(f)) for v, f in zip(x.tolist(), found.tolist(), strict=True)]
+    assert (np.array(error, np.float64) / np.spacing(found).astype(np.float64)).max() <= 5
+    edges = compiled("trigamma", dtype)(np.array([0.0, -0.0, -1.0, -7.0, np.inf, -np.inf, np.nan, -1e-30]))
+    np.testing.assert_array_equal(edges[:7], [np.inf] * 4 + [0.0, np.inf, np.nan])
+    assert edges[7] == np.inf if dtype == np.float32 else abs(edges[7] / 1e60 - 1) < 1e-14
+
+
 def test_what_is_not_offered_is_said():
     target, module = host_target(), ir.Module("test")
     b = Build(module, target, new_function(module, "f", [I64], exported=True))

@@ -11,6 +11,7 @@ _MANY = {
     "sin": 30, "cos": 30, "tan": 40, "asin": 30, "acos": 30, "atan": 30, "atan2": 35, "sinh": 30, "cosh": 25,
     "asinh": 40, "acosh": 40, "atanh": 30, "logistic": 20, "logistic_density": 20, "tanh_derivative": 20,
     "logaddexp": 30, "gaussian": 15, "ndtr": 25, "threefry": 60, "threefry_halves": 60, "lgamma": 60, "digamma": 60,
+    "trigamma": 60,
 }  # fmt: skip
 
 

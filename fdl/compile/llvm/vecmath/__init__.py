@@ -12,7 +12,7 @@ subnormal numbers give what C's library gives:
 | log2 | 2 | erf | 1.5 | atan, atan2 | 2.5 |
 | log10, tanh, tanh_derivative | 3 | erfc, ndtr | 5 | cbrt | 1 |
 | logistic, logistic_density | 3 | gaussian | 1.5 | hypot, pow | 1 |
-| lgamma, digamma | 4 | erf_inv | 3.5 | | |
+| lgamma, digamma | 4 | erf_inv | 3.5 | trigamma | 5 |
 
 exp2 of whole numbers, log2 and log10 of powers of their base, cbrt of cubes, and pow and hypot whose result the format
 holds, are exact. Between the poles of lgamma and digamma errors are absolute: of lgamma in units of 1.

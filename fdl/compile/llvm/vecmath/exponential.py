@@ -11,7 +11,7 @@ import numpy as np
 
 from fdl.compile.llvm.function import FunctionBuilder
 from fdl.compile.llvm.values import Value
-from fdl.compile.llvm.vecmath.tables import DOUBLE, POWER_LOG, MathFunction, format_of, polynomial
+from fdl.compile.llvm.vecmath.tables import DOUBLE, LOG_SINGLE, POWER_LOG, MathFunction, format_of, polynomial
 from fdl.dtypes import float64
 
 
@@ -89,6 +89,13 @@ def exp(b: FunctionBuilder, x: Value, low: Value | None = None) -> Value:
     return result
 
 
+def exp_parts(b: FunctionBuilder, x: Value) -> tuple[Value, Value]:
+    """(p, r): exp(x) = p (1 + r), where the power of two p must be a normal number."""
+    f = format_of(x.dtype)
+    r, bits = _divided(b, x, f.bias)
+    return b.bitcast(b.shift_left(bits, f.mantissa), x.dtype), _expm1_reduced(b, r)
+
+
 def exp2(b: FunctionBuilder, x: Value) -> Value:
     """2^x."""
     f = format_of(x.dtype)
@@ -149,8 +156,15 @@ def _log_positive(b: FunctionBuilder, x: Value, correction: Value | None = None,
 
 
 def log(b: FunctionBuilder, x: Value) -> Value:
-    """Natural logarithm."""
-    return _log_special(b, x, _log_positive(b, x))
+    """Natural logarithm: in float32 by a longer polynomial of m - 1, which takes less than the division."""
+    f = format_of(x.dtype)
+    if x.dtype == float64:
+        return _log_special(b, x, _log_positive(b, x))
+    k, m = _split(b, x)
+    t = m - 1.0
+    z = t * t
+    rest = b.fma(z * t, polynomial(b, t, LOG_SINGLE), k * f.ln2_low)
+    return _log_special(b, x, b.fma(k, f.ln2_high, t + b.fma(z, -0.5, rest)))
 
 
 def log2(b: FunctionBuilder, x: Value) -> Value:
@@ -209,8 +223,7 @@ def _exp_of_twice_size(b: FunctionBuilder, x: Value) -> tuple[float, Value, Valu
     """(limit, p, r): exp(2 |x|) = p (1 + r) up to the limit of |x|, where p is the largest power of two."""
     f = format_of(x.dtype)
     size, limit = b.abs(x), 0.49 * f.bias * math.log(2)
-    r, bits = _divided(b, b.select(size > limit, limit, size) * 2.0, f.bias)
-    return limit, b.bitcast(b.shift_left(bits, f.mantissa), x.dtype), _expm1_reduced(b, r)
+    return limit, *exp_parts(b, b.select(size > limit, limit, size) * 2.0)
 
 
 def logistic(b: FunctionBuilder, x: Value) -> Value:

@@ -1,4 +1,4 @@
-"""The logarithm of the gamma function and its derivative.
+"""The logarithm of the gamma function and its first two derivatives.
 
 From 1 to 2 they are polynomials times what is zero at their roots; the recurrence gamma(x + 1) = x gamma(x) leads there
 from 0 to 8; beyond is Stirling's formula, below 0 reflection (https://dlmf.nist.gov/5.5, 5.11). Between the poles,
@@ -65,6 +65,35 @@ def digamma(b: FunctionBuilder, x: Value) -> Value:
     return b.select(b.eq(x, 0.0), np.nan, found)
 
 
+def trigamma(b: FunctionBuilder, x: Value) -> Value:
+    """The derivative of digamma; infinite at its poles."""
+
+    def reflected(angle: Value, of_opposite: Value) -> Value:
+        # trigamma(1 - x) = trigamma(-x) - 1 / x^2, where close to zero both may be infinite
+        sine = sin(b, angle)
+        found = (math.pi / sine) * (math.pi / sine) + (inverse * inverse - of_opposite)
+        return b.select(b.eq(of_opposite, np.inf), of_opposite, found)
+
+    size = b.abs(x)
+    inverse = 1.0 / size
+    # What the recurrence adds on the way to the tail are inverse squares, here as total / product; that of x is last.
+    low = size < float(_LARGE)
+    one = b.constant(1.0, x.dtype, x.lanes)
+    far, product, total = b.select(low, size + 1.0, size), one, one * 0.0
+    for _ in range(1, _LARGE):
+        up = far < float(_LARGE)
+        factor = far * far
+        total = b.select(up, b.fma(total, factor, product), total)
+        product = b.select(up, product * factor, product)
+        far = b.select(up, far + 1.0, far)
+    step = 1.0 / far
+    square = step * step
+    tail = b.fma(square * step, polynomial(b, square, format_of(x.dtype).trigamma_tail), b.fma(square, 0.5, step))
+    found = total / product + tail
+    found = b.select(low, b.fma(inverse, inverse, found), found)
+    return _reflected(b, x, found, reflected, np.inf)
+
+
 def _near_one(b: FunctionBuilder, x: Value) -> tuple[Value, Value, Value]:
     """(u, p, d) for 0 <= x < 8: 1 + u, from 1 to 2, is x and a whole number, p the product of the numbers between them,
     and d its derivative by x: gamma(x) is gamma(1 + u) / p where x is less, and gamma(1 + u) p where it is more."""
@@ -92,4 +121,4 @@ def _reflected(
     return found.get()
 
 
-FUNCTIONS: dict[str, MathFunction] = {"lgamma": lgamma, "digamma": digamma}
+FUNCTIONS: dict[str, MathFunction] = {"lgamma": lgamma, "digamma": digamma, "trigamma": trigamma}

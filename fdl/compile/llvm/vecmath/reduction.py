@@ -1,8 +1,10 @@
 """Angles modulo pi / 2, for arguments of any size.
 
-Up to 2^20 quadrants the product is subtracted in four parts (W. J. Cody and W. Waite, "Software Manual for the
-Elementary Functions", 1980); beyond, 192 bits of 1 / (2 pi) are multiplied by the significand (M. H. Payne and
-R. N. Hanek, "Radian reduction for trigonometric functions", 1983), lane by lane since such arguments are rare.
+Near zero the product of pi / 2 and the number of quadrants is subtracted in parts (W. J. Cody and W. Waite, "Software
+Manual for the Elementary Functions", 1980): in the dtype itself where there is fused multiply-add, which subtracts the
+first part exactly, otherwise in float64. float32 goes on in float64 from 2^14 on. Beyond 2^20, 192 bits of 1 / (2 pi)
+are multiplied by the significand (M. H. Payne and R. N. Hanek, "Radian reduction for trigonometric functions", 1983),
+lane by lane since such arguments are rare.
 """
 
 import math
@@ -12,12 +14,18 @@ from llvmlite import ir
 from fdl.compile.llvm.function import FunctionBuilder, Variable, new_function
 from fdl.compile.llvm.values import I64, POINTER, Value
 from fdl.compile.llvm.vecmath.exponential import two_product, two_sum
-from fdl.compile.llvm.vecmath.tables import DOUBLE
-from fdl.dtypes import float64, uint64
+from fdl.compile.llvm.vecmath.tables import DOUBLE, format_of
+from fdl.dtypes import float32, float64, uint64
 
 #: pi / 2 as a sum; the first three have 33 bits.
 _PARTS = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487111665e-21, 8.4784276603689e-32)
 _LIMIT = 2.0**20
+#: The same of rounded parts, and up to where the first product leaves a rest that the dtype holds.
+_ROUNDED = {
+    float32: (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15),
+    float64: (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33),
+}
+_SINGLE_LIMIT = 2.0**14
 #: The first 1280 bits of 1 / (2 pi).
 _INVERSE = int(
     "28be60db9391054a7f09d5f47d4d377036d8a5664f10e4107f9458eaf7aef1586dc91b8e909374b801924bba827464873f877ac72c4a69cf"
@@ -32,13 +40,26 @@ def quadrant(b: FunctionBuilder, x: Value) -> tuple[Value, Value, Value]:
     """(q, r, s): x = q pi / 2 + r + s, where q (unsigned, modulo 4) has the size of x, and |r| is at most pi / 4."""
     if x.dtype == float64:
         return _quadrant(b, x)
+    if not b.target.fma:
+        return _quadrant_of_single(b, x)
+    found = [b.variable(v) for v in _near(b, x)]
+    size = b.abs(x)
+    far = (size >= _SINGLE_LIMIT) & (size < math.inf)
+    with b.if_(b.reduce("or", far), likely=False):
+        for variable, value in zip(found, _quadrant_of_single(b, x), strict=True):
+            variable.set(b.select(far, value, variable.get()))
+    q, r, low = (v.get() for v in found)
+    return q, r, low
+
+
+def _quadrant_of_single(b: FunctionBuilder, x: Value) -> tuple[Value, Value, Value]:
     q, r, low = _quadrant(b, b.convert(x, float64))
     near = b.convert(r, x.dtype)
     return b.convert(q, "uint32"), near, b.convert((r - b.convert(near, float64)) + low, x.dtype)
 
 
 def _quadrant(b: FunctionBuilder, x: Value) -> tuple[Value, Value, Value]:
-    found = [b.variable(v) for v in _near(b, x)]
+    found = [b.variable(v) for v in (_near if b.target.fma else _near_in_four)(b, x)]
     size = b.abs(x)
     far = (size >= _LIMIT) & (size < math.inf)
     with b.if_(b.reduce("or", far), likely=False):
@@ -48,6 +69,17 @@ def _quadrant(b: FunctionBuilder, x: Value) -> tuple[Value, Value, Value]:
 
 
 def _near(b: FunctionBuilder, x: Value) -> tuple[Value, Value, Value]:
+    """By fused multiply-add: what the first part leaves is less than 1 and a multiple of that part's last place."""
+    f = format_of(x.dtype)
+    first, second, third = _ROUNDED[x.dtype]
+    shifted = b.fma(x, 2 / math.pi, f.magic)
+    k = shifted - f.magic
+    product, rest = two_product(b, k, b.constant(second, x.dtype, x.lanes))
+    r, error = two_sum(b.fma(k, -first, x), -product)
+    return b.bitcast(shifted, f.integer), r, b.fma(k, -third, error - rest)
+
+
+def _near_in_four(b: FunctionBuilder, x: Value) -> tuple[Value, Value, Value]:
     shifted = b.fma(x, 2 / math.pi, DOUBLE.magic)
     k = shifted - DOUBLE.magic
     first, second, third, fourth = (k * p for p in _PARTS)

@@ -8,6 +8,7 @@ The coefficients interpolate the functions at Chebyshev nodes; degrees are the l
 | exp | (e^r - 1 - r) / r^2 | r | up to log(2) / 2 |
 | log | (log((1 + s) / (1 - s)) - 2 s) / s^3 | s^2 | s up to (sqrt(2) - 1) / (sqrt(2) + 1) |
 | erf | erf(x) / x - 1 | x^2 | x up to 1 |
+| erf_tail | log(erfc(x)), to 2^-26 or 2^-55 of 1 once it is raised | x - 1 | x from 1 to 4 or 6 |
 | erfc | (1 + 2 x) exp(x^2) erfc(x) | (x - 3.75) / (x + 3.75) | x from 1/2 to 11 or 29 |
 | erf_inv | erf_inv(x) / x | x^2 | x up to 1/2 |
 | erf_inv_tail | erf_inv(1 - exp(-t^2)) / t | (t - 2.25) / (t + 1.5) | t from sqrt(log(2)) to 4.08 or 6.07 |
@@ -16,6 +17,7 @@ The coefficients interpolate the functions at Chebyshev nodes; degrees are the l
 | lgamma_tail | x (lgamma(x) - (x - 1/2) log(x) + x - log(2 pi) / 2) | 1 / x^2 | x from 8 |
 | digamma | digamma(1 + u) / (u - root) | u | u from 0 to 1 |
 | digamma_tail | x^2 (log(x) - 1 / (2 x) - digamma(x)) | 1 / x^2 | x from 8 |
+| trigamma_tail | x^3 (trigamma(x) - 1 / x - 1 / (2 x^2)) | 1 / x^2 | x from 8 |
 | atan | (atan(t) / t - 1) / t^2 | t^2 | t up to tan(pi / 8) |
 """
 
@@ -45,8 +47,8 @@ class Format:
         magic: 1.5 * 2^mantissa: adding it rounds to an integer that then is in the low bits.
         ln2_high, ln2_low: log(2) in two parts, the first short enough for exact products with exponents.
         exp_low, exp_high: beyond these exp is zero or infinite.
-        exp, log, erf, erfc, erf_inv, erf_inv_tail, sin, cos, atan, lgamma, lgamma_tail, digamma, digamma_tail:
-            coefficients, lowest degree first; see the functions that use them.
+        exp, log, erf, erf_tail, erfc, erf_inv, erf_inv_tail, sin, cos, atan, lgamma, lgamma_tail, digamma,
+            digamma_tail, trigamma_tail: coefficients, lowest degree first; see the functions that use them.
     """
 
     integer: DType
@@ -59,6 +61,7 @@ class Format:
     exp: tuple[float, ...]
     log: tuple[float, ...]
     erf: tuple[float, ...]
+    erf_tail: tuple[float, ...]
     erfc: tuple[float, ...]
     erf_inv: tuple[float, ...]
     erf_inv_tail: tuple[float, ...]
@@ -69,6 +72,7 @@ class Format:
     lgamma_tail: tuple[float, ...]
     digamma: tuple[float, ...]
     digamma_tail: tuple[float, ...]
+    trigamma_tail: tuple[float, ...]
 
     @property
     def magic(self) -> float:
@@ -94,6 +98,7 @@ SINGLE = Format(
     exp=(0.5, 0.166666672, 0.0416664667, 0.00833331048, 0.00139336498, 0.000198909911),
     log=single.LOG,
     erf=(0.128379166, -0.37612626, 0.112835944, -0.0268542115, 0.00518908724, -0.00080168643, 7.87587487e-05),
+    erf_tail=(-1.8496056, -2.6389668, -0.84311837, -0.041500587, 0.00989069, -0.0018259616, 0.00018550266),
     erfc=(
         1.23751259, -0.140240774, 0.00358650321, 0.0822845623, -0.108825155, 0.0922028869, -0.0585749447,
         0.0288897511, -0.00987358484, 0.000730307947,
@@ -116,6 +121,7 @@ SINGLE = Format(
         -0.07088657, 0.010902588,
     ),
     digamma_tail=(0.083333336, -0.008332783, 0.0038735883),
+    trigamma_tail=(0.16666664, -0.03332481, 0.022854676),
 )  # fmt: skip
 
 DOUBLE = Format(
@@ -139,6 +145,13 @@ DOUBLE = Format(
         0.12837916709551256, -0.37612638903183543, 0.11283791670945006, -0.02686617064323777, 0.0052239776071164225,
         -0.0008548325975389692, 0.00012055294904839707, -1.492473690741966e-05, 1.6447424703317362e-06,
         -1.6208483801871705e-07, 1.3720064546777686e-08, -7.795898827002142e-10,
+    ),
+    erf_tail=(
+        -1.8496055099332485, -2.6389675142347757, -0.843107256359415, -0.04156109802502889, 0.010033825178558019,
+        -0.001977901212172019, 0.00023731641983740475, 2.629636841901385e-05, -2.7199053404411313e-05,
+        9.671489331972999e-06, -2.1320529681657745e-06, 2.0489461419545453e-07, 5.796794962416998e-08,
+        -3.3374858829039917e-08, 8.514511084373362e-09, -1.3183777740889305e-09, 1.1925337732616417e-10,
+        -4.8618004142515315e-12,
     ),
     erfc=(
         1.2375126308378275, -0.1402405985855467, 0.003585415485464451, 0.08227673849011159, -0.10880393014178065,
@@ -195,6 +208,15 @@ DOUBLE = Format(
         0.08333333333333287, -0.008333333331168558, 0.003968252342841618, -0.004166217650696711,
         0.007519088230738725, -0.01771116041565208,
     ),
+    trigamma_tail=(
+        0.16666666666666397, -0.03333333332886497, 0.02380952130305191, -0.03333266372690207, 0.0756610865880932,
+        -0.24533593449499733, 0.8269188478378308,
+    ),
+)  # fmt: skip
+
+#: (log(1 + t) - t + t^2 / 2) / t^3 in t from sqrt(1/2) - 1 to sqrt(2) - 1, to 2^-27 of the logarithm.
+LOG_SINGLE = (
+    0.3333333, -0.25000817, 0.20001212, -0.16623496, 0.14202207, -0.13159454, 0.12758146, -0.07631892,
 )  # fmt: skip
 
 #: (log((1 + s) / (1 - s)) - 2 s - 2/3 s^3) / s^5 in s^2 up to 0.0295, to 2^-69 of the logarithm.
