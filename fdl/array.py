@@ -177,14 +177,28 @@ weak_classes.add(Number)
 _ARRAY_CLASSES = frozenset((Array, Number))
 
 
+#: Elements of an array from which on eager calls run machine code, where NumPy takes longer.
+MANY = 1024
+
+
 class Eager(Interpreter):
     """Runs the NumPy reference of every operation; those with `compile_eagerly` go through the compiler."""
 
     run_compiled: Callable[[Any, Sequence[np.ndarray]], Sequence[np.ndarray]] | None = None
     #: Compiles a function made of operations that are `exact`; None where the processor's arithmetic differs.
     exactly: Callable[[Any], Callable[..., Any] | None] = staticmethod(lambda function: None)
+    #: A Program as a function of NumPy arrays, by machine code for all shapes; None where NumPy is as fast.
+    compiled: Callable[[Any], Callable[..., Any] | None] = staticmethod(lambda program: None)
+    #: The same for one operation on operands of the given types.
+    compiled_single: Callable[..., Callable[..., Any] | None] = staticmethod(lambda operation, *types: None)
     #: Looks at random keys before and after an operation; set by `fdl.control.key_reuse`.
     keys: Any
+
+    def native(self, operation: Any, *types: TensorType) -> Callable[..., Any] | None:
+        """An operation on NumPy arrays of these types as machine code; None where its reference is to run."""
+        if operation.multiple or not types or types[0].size < MANY or not operation.prefers_native(*types):
+            return None
+        return self.compiled_single(operation, *types)
 
     def process(self, operation: Any, args: Sequence[Any]) -> Sequence[Any]:
         arrays = [a.concrete() if type(a) is Array else as_exact(a).concrete() for a in args]
@@ -198,6 +212,10 @@ class Eager(Interpreter):
             return [Array(o) for o in self.checked(operation, arrays)]
         if operation.compile_eagerly and self.run_compiled is not None:
             return [Array(o) for o in self.run_compiled(operation, arrays)]
+        if arrays and arrays[0].size >= MANY:
+            native = self.native(operation, *[TensorType(a.shape, a.dtype) for a in arrays])
+            if native is not None:
+                return [Array(native(*arrays))]
         try:
             outs = [o if type(o) is np.ndarray else np.asarray(o) for o in evaluate(operation, arrays)]
         except (TypeError, ValueError):

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fdl import tree
-from fdl.array import Array, eager
+from fdl.array import MANY, Array, eager
 from fdl.config import config
 from fdl.core.interpret import calls_numpy_alone, evaluate, quiet
 from fdl.core.operation import Operation
@@ -47,7 +47,7 @@ def composite(function: F) -> F:
     [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
     kept: dict[Any, Any] = {}
-    find = kept.get
+    find: Callable[[Any], Any] = kept.get
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -57,7 +57,7 @@ def composite(function: F) -> F:
         try:
             kind: list[Any] = [config.state]
             for a in args:
-                if type(a) is Array and a._data is not None and a._data.size <= _LARGE:  # what `_describe` does
+                if type(a) is Array and a._data is not None:  # what `_describe` does
                     arrays.append(a)
                     kind += (a._data.shape, a._data.dtype)
                 else:
@@ -67,17 +67,17 @@ def composite(function: F) -> F:
                 _describe(kwargs[name], kind, arrays)
             place = tuple(kind)
             steps = find(place)
-        except TypeError:  # an argument of another kind, or a large one
+        except TypeError:  # an argument of another kind
             return function(*args, **kwargs)
         if steps is None:
             if len(kept) >= _KEPT:
                 kept.clear()
-            kept[place] = _ONCE
+            many = any(a._data.size >= MANY for a in arrays)
+            kept[place] = steps = _steps(function, args, kwargs, arrays, True) if many else _ONCE
         elif steps is _ONCE:
-            kept[place] = _steps(function, args, kwargs, arrays)
-        elif steps is not _NEVER:
-            return steps(*arrays)
-        return function(*args, **kwargs)
+            kept[place] = _steps(function, args, kwargs, arrays, False)
+            return function(*args, **kwargs)
+        return function(*args, **kwargs) if steps is _ONCE or steps is _NEVER else steps(*arrays)
 
     return call  # type: ignore[return-value]
 
@@ -90,8 +90,6 @@ def _describe(value: Any, kind: list[Any], arrays: list[Array]) -> None:
     of = type(value)
     if of is Array:
         data = value.concrete()
-        if data.size > _LARGE:
-            raise TypeError
         arrays.append(value)
         kind.append(data.shape)
         kind.append(data.dtype)
@@ -110,8 +108,12 @@ def _describe(value: Any, kind: list[Any], arrays: list[Array]) -> None:
         raise TypeError
 
 
-def _steps(function: Callable[..., Any], args: Any, kwargs: Any, arrays: Sequence[Array]) -> Any:
-    """What a call of a function does, a function of the arrays, or `_NEVER` if that depends on more than its kind."""
+def _steps(function: Callable[..., Any], args: Any, kwargs: Any, arrays: Sequence[Array], first: bool) -> Any:
+    """What a call of a function does, a function of the arrays.
+
+    It is `_NEVER` if that depends on more than the kind of the call, and `_ONCE` if this is the first such call, and
+    only others are worth it.
+    """
     structures: list[Any] = []
 
     @functools.wraps(function)
@@ -133,11 +135,39 @@ def _steps(function: Callable[..., Any], args: Any, kwargs: Any, arrays: Sequenc
     if not all(map(_is_plain, program.equations)):
         return _NEVER
     operations = [equation.operation for equation in program.equations]
-    if any(map(_draws, operations)) and all(o.exact for o in operations):
-        compiled = eager.exactly(of_arrays)
-        if compiled is not None:
-            return compiled
+    if any(map(_draws, operations)):
+        if first:
+            return _ONCE
+        if all(o.exact for o in operations):
+            compiled = eager.exactly(of_arrays)
+            if compiled is not None:
+                return compiled
+    elif first:
+        native = eager.compiled(program)
+        if native is not None:
+            return _of_native(native, structures[-1])
+        if max(a._data.size for a in arrays) > _LARGE and any(o.lowering_kind != "move" for o in operations):
+            return _NEVER
+    elif any(map(_is_inexact_work, program.equations)):
+        return _NEVER  # functions inside of it that run machine code for several operations at once have other bits
     return _Source(program).function(structures[-1])
+
+
+def _is_inexact_work(equation: Equation) -> bool:
+    """Whether an operation has many elements, and other bits in machine code."""
+    return not equation.operation.exact and any(a.type.size >= MANY for a in (*equation.inputs, *equation.outputs))
+
+
+def _of_native(native: Callable[..., Any], structure: Any) -> Callable[..., Any]:
+    """A function of NumPy arrays as one of Arrays, whose results have a structure."""
+    if structure == _LEAF:
+        return lambda *arrays: Array(native(*[a._data for a in arrays]))
+
+    def call(*arrays: Array) -> Any:
+        made = native(*[a._data for a in arrays])
+        return tree.unflatten(structure, [Array(m) for m in (made if type(made) is tuple else (made,))])
+
+    return call
 
 
 def _draws(operation: Operation) -> bool:
@@ -179,14 +209,18 @@ class _Source:
         """The lines of one operation; small results that no argument decides are computed at once."""
         operation, operands = equation.operation, [self.numbers(atom) for atom in equation.inputs]
         known = [value for value in operands if value is not None]
+        native = eager.native(operation, *[atom.type for atom in equation.inputs])
         if len(known) == len(operands):
-            results = [np.asarray(value) for value in evaluate(operation, known)]
+            made = evaluate(operation, known) if native is None else [native(*known)]
+            results = [np.asarray(value) for value in made]
             if sum(value.nbytes for value in results) <= _SMALL:
                 self.known.update(zip(equation.outputs, results, strict=True))
                 return
         names = [f"v{len(self.names) + number}" for number in range(len(equation.outputs))]
         given = ", ".join([self.name(atom) for atom in equation.inputs])
-        reference = self.constant("f", _compiled(operation) if _draws(operation) else operation.reference)
+        if native is None:
+            native = _compiled(operation) if _draws(operation) else operation.reference
+        reference = self.constant("f", native)
         self.names.update(zip(equation.outputs, names, strict=True))
         self.lines.append(f"{', '.join(names)}{',' * operation.multiple} = {reference}({given})")
         for name in names:

@@ -68,7 +68,7 @@ def _run_once(executable: Any, arrays: Sequence[np.ndarray], before: bool, fill:
     sizes = executable.scratch_offset, threads * executable.scratch_bytes
     spaces = [place(size, before, fill, 64) for size in sizes]
     work = [ctypes.addressof(ctypes.c_char.from_buffer(mapping)) + offset for mapping, offset in spaces]
-    objects = runtime._objects((*operands, *results))
+    objects = runtime.object_addresses((*operands, *results))
     _, callback, constants, _ = executable.code
     table = (ctypes.c_uint64 * (4 + len(operands) + len(results)))(*work, callback, constants, *objects[0])
     address = ctypes.addressof(table)

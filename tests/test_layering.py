@@ -46,7 +46,7 @@ PRIVATE_TO_FDL = ["fdl.api", "fdl.compile", "fdl.sparse", "fdl.control", "fdl.tr
 # The stages of the compiler and the folders of fdl_spark, from the top to the bottom: each imports those below it only.
 STAGES = {
     "fdl.compile": [
-        "profile", "pipeline", "listing", "standalone", "runtime", "codegen", "schedule", "passes", "kernels",
+        "profile", "pipeline", "listing", "standalone", "eager", "runtime", "codegen", "schedule", "passes", "kernels",
         "lowerings", "loopnest", "ir", "llvm", "fallback",
     ],
     "fdl_spark": [
@@ -96,6 +96,7 @@ LOCAL_IMPORTS = {
     ("fdl.api", "fdl.compile"): "`import fdl` is quick: the compiler is loaded when something is compiled first",
     ("fdl.api.profile", "matplotlib"): "not installed everywhere",
     ("fdl.compile.pipeline", "fdl.compile"): "a program that is on disk runs without the passes and without llvmlite",
+    ("fdl.compile.eager", "fdl.compile"): "machine code that is on disk is not emitted again",
     ("fdl.compile.llvm.target", "llvmlite"): "slow to import; a program that is on disk may not need it",
     ("fdl.compile.runtime", "fdl.compile.runtime.native"): "native calls that are on disk are not emitted again",
     ("fdl.compile.llvm.lapack", "scipy"): "slow to import; needed where LAPACK is called",

@@ -437,9 +437,25 @@ def _exactly(function: Any) -> Any:
     return jit(function) if host_target().fma else None
 
 
+def _compiled(program: Program) -> Any:
+    from fdl.compile.eager import compiled
+
+    eager.compiled = compiled
+    return compiled(program)
+
+
+def _compiled_single(operation: Any, *types: TensorType) -> Any:
+    from fdl.compile.eager import compiled_single
+
+    eager.compiled_single = compiled_single
+    return compiled_single(operation, *types)
+
+
 #: The compiler is imported when the first operation with `compile_eagerly` or jitted function runs.
 eager.run_compiled = _run_compiled
 eager.exactly = _exactly
+eager.compiled = _compiled
+eager.compiled_single = _compiled_single
 
 
 _IGNORED = set("device backend inline keep_unused abstracted_axes compiler_options in_shardings out_shardings".split())

@@ -40,6 +40,10 @@ class Operation:
     transports: ClassVar[bool] = False
     weak_operands: ClassVar[slice | None] = slice(None)
 
+    def prefers_native(self, *types: TensorType) -> bool:
+        """Whether NumPy takes much longer than machine code where operands have many elements."""
+        return False
+
     def weak_results(self, weak: Sequence[bool]) -> Sequence[bool]:
         """Which of its results are weak arrays (`fdl.config.weak_arrays`), by its operands; one answer is for all."""
         counted = () if self.multiple or self.weak_operands is None else weak[self.weak_operands]

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from fdl.array import MANY
 from fdl.array import Array as ConcreteArray
 from fdl.composite import composite
 from fdl.config import config
 from fdl.core.interpret import quiet
 from fdl.core.trace import Value, computes_plainly
+from fdl.core.types import TensorType
 from fdl.dtypes import ANY, INEXACT, WEAK, bool_, key
 from fdl.errors import DtypeError
 from fdl.numpy._operands import Array, broadcast, number, promote
@@ -50,6 +52,11 @@ def _at_once(reference: Callable[..., Any], *operands: np.ndarray) -> Array:
     return ConcreteArray(made if type(made) is np.ndarray else np.asarray(made))
 
 
+def _quick_in_numpy(operation: Any, dtypes: frozenset[Any], arity: int) -> frozenset[Any]:
+    """The dtypes among some for whose arrays of many elements NumPy is as quick as machine code."""
+    return frozenset([d for d in dtypes if not operation.prefers_native(*[TensorType((MANY,), d)] * arity)])
+
+
 def _documented(function: Callable[..., Any], name: str, text: str, args: str, example: str) -> Callable[..., Any]:
     """The function under its public name, with its docstring; `example` is "arguments -> inside of Array(...)"."""
     given, shown = example.split(" -> ")
@@ -84,11 +91,13 @@ def unary(
 
     domain = frozenset(operation.domain)
     fast = domain & frozenset(INEXACT) if to_inexact or integers == "unchanged" else domain - {key}
-    reference = operation.reference
+    reference, quick = operation.reference, _quick_in_numpy(operation, fast, 1)
 
     def function(x: Any, /) -> Array:
-        if type(x) is ConcreteArray and x._data is not None and x._data.dtype in fast and computes_plainly():
-            return _at_once(reference, x._data)
+        if type(x) is ConcreteArray and x._data is not None and computes_plainly():
+            data = x._data
+            if data.dtype in (fast if data.size < MANY else quick):
+                return _at_once(reference, data)
         return prepared(x)
 
     @composite
@@ -129,21 +138,22 @@ def binary(
     domain = frozenset(operation.domain)
     unchanged = frozenset(INEXACT) if to_inexact else frozenset(ANY) - {bool_ if boolean is not None else None}
     fast = domain & unchanged
-    reference = operation.reference
+    reference, quick = operation.reference, _quick_in_numpy(operation, fast, 2)
 
     def function(x: Any, y: Any, /) -> Array:
         # Two arrays of one type need no preparation, and this is where eager code spends its time.
         if type(x) is ConcreteArray and type(y) is ConcreteArray:
             a, b = x._data, y._data
-            if a is not None and b is not None and a.dtype is b.dtype and a.shape == b.shape and a.dtype in fast:
+            known = a is not None and b is not None and a.dtype is b.dtype and a.shape == b.shape and a.dtype in fast
+            if known and (a.size < MANY or a.dtype in quick):
                 return _at_once(reference, a, b) if computes_plainly() else operation(x, y)
         elif computes_plainly():
             if type(x) is ConcreteArray and type(y) in _AT_ONCE:
-                other = _repeated(y, x._data, fast)
+                other = _repeated(y, x._data, fast if x._data is None or x._data.size < MANY else quick)
                 if other is not None:
                     return _at_once(reference, x._data, other)
             elif type(y) is ConcreteArray and type(x) in _AT_ONCE:
-                other = _repeated(x, y._data, fast)
+                other = _repeated(x, y._data, fast if y._data is None or y._data.size < MANY else quick)
                 if other is not None:
                     return _at_once(reference, other, y._data)
         return prepared(x, y)

@@ -10,6 +10,7 @@ import numpy as np
 from fdl import array as arrays
 from fdl.api.environment import Device, devices
 from fdl.array import alias, as_operand
+from fdl.composite import composite
 from fdl.config import config
 from fdl.core.interpret import quiet
 from fdl.core.trace import Tracer, Value
@@ -47,6 +48,9 @@ DTypeLike: TypeAlias = Any
 Axis: TypeAlias = int | Sequence[int] | None
 
 SCALARS = (bool, int, float, complex)
+
+#: `convert`, whose eager calls prepare nothing from the second of a kind on.
+converted = composite(convert)
 
 
 def value(name: str, x: Any) -> Array:

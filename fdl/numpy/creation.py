@@ -22,6 +22,7 @@ from fdl.numpy._operands import (
     broadcast_shapes,
     cast,
     check_device,
+    converted,
     expand_to,
     number,
     refuse_keys,
@@ -212,7 +213,7 @@ def astype(x: ArrayLike, dtype: DTypeLike | None, /, *, copy: bool = False, devi
     target = default_dtype(float) if dtype is None else as_dtype(dtype)
     x = value("astype", x)
     if x.weak or x.type.dtype != target:
-        return convert(number("astype", x), target)
+        return converted(number("astype", x), target)
     return arrays.copied(x) if copy else x
 
 

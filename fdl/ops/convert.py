@@ -68,6 +68,11 @@ class Convert(Cast):
             return _saturated(x.astype(np.float64), self.dtype)
         return x.astype(self.dtype)
 
+    def prefers_native(self, *types: TensorType) -> bool:
+        real = self.dtype.kind != "c" and types[0].dtype.kind != "c"
+        narrow = not {self.dtype, types[0].dtype}.isdisjoint(_HALVES)
+        return real and self.dtype != bool_ and (narrow or not is_plain(types[0].dtype, self.dtype))
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         return self(primals[0]), self(tangents[0]) if is_inexact(self.dtype) else None
 
@@ -95,6 +100,8 @@ class Convert(Cast):
 
 WeakTracer.conversion = Convert
 
+_HALVES = (float16, as_dtype("bfloat16"))
+
 
 def is_plain(source: np.dtype, target: np.dtype) -> bool:
     """Whether NumPy's ``astype`` converts numbers as :class:`Convert` does."""
@@ -104,7 +111,9 @@ def is_plain(source: np.dtype, target: np.dtype) -> bool:
 
 def _saturated(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-    inside = (x > low) & (x < high)
+    inside = (x >= low) & (x < high)
+    if inside.all():
+        return x.astype(dtype)
     number = np.where(inside, x, 0.0).astype(dtype)
     return np.where(x >= high, dtype.type(high), np.where(x <= low, dtype.type(low), number))
 

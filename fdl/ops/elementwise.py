@@ -34,6 +34,10 @@ class Elementwise(Primitive, abstract=True):
         check_elementwise(self, types, self.arity, self.domain)
         return types[0] if self.result_dtype is None else TensorType(types[0].shape, self.result_dtype)
 
+    def prefers_native(self, *types: TensorType) -> bool:
+        # NumPy computes functions of narrow floats in float64, and has no vector instructions for 16-bit floats.
+        return any(t.dtype in HALVES or (t.dtype == float32 and not self.exact) for t in types)
+
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         return self(*all_batched(size, args, batched))
 

@@ -18,7 +18,7 @@ from fdl.ops.compare import eq
 from fdl.ops.convert import convert, is_plain
 from fdl.ops.precision import reduced
 from fdl.ops.samples import draw
-from fdl.ops.shape import Reduction, Sum, expand, reshape, transpose, zeros_of
+from fdl.ops.shape import Reduction, Sum, along_rows, expand, reshape, transpose, zeros_of
 from fdl.ops.slicing import concatenate, slice_
 
 
@@ -60,6 +60,9 @@ class Extremum(Reduction, abstract=True):
     domain = ALL
     function: ClassVar[np.ufunc]
     largest: ClassVar[bool]
+
+    def prefers_native(self, *types: TensorType) -> bool:
+        return along_rows(types[0], self.axes)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         if x.size == 0:

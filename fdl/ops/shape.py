@@ -9,9 +9,9 @@ import numpy as np
 from fdl.core.primitive import Primitive
 from fdl.core.trace import Value, lift
 from fdl.core.types import TensorType
-from fdl.dtypes import NUMERIC, as_dtype
+from fdl.dtypes import NUMERIC, as_dtype, float32
 from fdl.errors import DtypeError, ShapeError
-from fdl.ops.precision import reduced
+from fdl.ops.precision import accumulator, reduced
 from fdl.ops.samples import draw
 
 
@@ -184,10 +184,19 @@ class Reduction(Primitive, abstract=True):
             yield cls((1,)), draw(rng, (3, 33), dtype)
 
 
+def along_rows(x: TensorType, axes: tuple[int, ...]) -> bool:
+    """Whether a reduction is one of floats of at most 32 bits along the last axes, over which NumPy goes slowly."""
+    last = tuple(range(x.ndim - len(axes), x.ndim))
+    return len(axes) > 0 and axes == last and x.dtype.kind not in "iubc" and accumulator(x.dtype) == float32
+
+
 class Sum(Structural, Reduction):
     """The sum; integers wrap around, 16-bit floats are summed in float32."""
 
     lowering_kind = "reduce"
+
+    def prefers_native(self, *types: TensorType) -> bool:
+        return along_rows(types[0], self.axes)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         return reduced(np.add, x, self.axes)

@@ -294,11 +294,12 @@ class Arithmetic(Conversion):
         lanes = x.lanes
         while lanes > 1:
             lanes //= 2
-            low, high = (self._part(x, start, lanes) for start in (0, lanes))
+            low, high = (self.part(x, start, lanes) for start in (0, lanes))
             x = combine(low, high)
         return x
 
-    def _part(self, x: Value, start: int, lanes: int) -> Value:
+    def part(self, x: Value, start: int, lanes: int) -> Value:
+        """Some lanes of a vector, from number `start` on."""
         if lanes == 1:
             return self.value(self.ir.extract_element(x.ir, ir.IntType(32)(start)), x.dtype)
         index = ir.Constant(wide(ir.IntType(32), lanes), list(range(start, start + lanes)))

@@ -150,7 +150,7 @@ class Executable:
         outputs = [arrays[self.reused[n]] if n in self.reused else make() for n, make in enumerate(self.makers)]
         threads = the_pool().reserve(get_num_threads()) if self.parallel else 1
         with working_memory(self.scratch_offset + threads * self.scratch_bytes) as base:
-            objects = _objects((*arrays, *outputs))
+            objects = object_addresses((*arrays, *outputs))
             table = array("Q", (base, base + self.scratch_offset, *self._fixed, *objects[0]))
             place = table.buffer_info()[0]
             raised: BaseException | None = None
@@ -240,7 +240,7 @@ def _addresses(arrays: Sequence[np.ndarray]) -> tuple[Iterable[int], object]:
 
 
 #: Addresses of array objects as the generated code reads them, and what has to be kept alive meanwhile.
-_objects = _addresses if sys.implementation.name == "cpython" and has_expected_layout() else _imitations
+object_addresses = _addresses if sys.implementation.name == "cpython" and has_expected_layout() else _imitations
 
 
 def _view(address: int, shape: tuple[int, ...], dtype: np.dtype, steps: tuple[int, ...]) -> np.ndarray:
