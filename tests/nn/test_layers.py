@@ -143,6 +143,44 @@ def test_dot_product_attention(rng, settings, rule):
             np.testing.assert_allclose(found[b, :, head], expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("queries", "keys", "settings"),
+    [
+        (515, 515, {"is_causal": True}),
+        (512, 600, {"is_causal": True, "local_window_size": (40, 7)}),
+        (640, 640, {"local_window_size": 3}),
+        (600, 512, {"is_causal": True}),
+    ],
+)
+def test_long_attention_leaves_out_blocks_that_no_query_sees(rng, queries, keys, settings):
+    q = rng.normal(size=(2, queries, 2, 3))
+    k, v = (rng.normal(size=(2, keys, 1, 3)) for _ in range(2))
+    before = after = queries + keys
+    if "local_window_size" in settings:
+        window = settings["local_window_size"]
+        before, after = (window, window) if isinstance(window, int) else window
+    t, s = np.arange(queries)[:, None], np.arange(keys)[None]
+    seen = (s >= t - before) & (s <= t + (0 if settings.get("is_causal") else after))
+    found, residual = fdl.jit(lambda *x: nn.dot_product_attention(*x, **settings, return_residual=True))(q, k, v)
+    for b in range(2):
+        for head in range(2):
+            expected = attention(q[b, :, head], k[b, :, 0], v[b, :, 0], seen)
+            np.testing.assert_allclose(found[b, :, head], expected, rtol=1e-9, atol=1e-12)
+            logits = np.where(seen, q[b, :, head] @ k[b, :, 0].T / math.sqrt(3), -np.inf)
+            np.testing.assert_allclose(residual[b, :, head], special.logsumexp(logits, -1), rtol=1e-9, atol=1e-12)
+
+
+def test_gradients_of_long_causal_attention_are_those_of_attention_with_a_mask(rng):
+    x = tuple(rng.normal(size=(1, 513, 1, 2)) for _ in range(3))
+    weights, seen = rng.normal(size=x[0].shape), np.tri(513, dtype=bool)
+    parts = [
+        fdl.jit(fdl.grad(lambda x, s=s: (nn.dot_product_attention(*x, **s) * weights).sum()))(x)
+        for s in ({"is_causal": True}, {"mask": seen})
+    ]
+    for left, right in zip(*parts, strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-11)
+
+
 def test_attention_bias_mask_and_lengths(rng):
     q = k = v = rng.normal(size=(1, 3, 1, 4)).astype(np.float32)
     mask = np.array([[True, False, True]] * 3)
