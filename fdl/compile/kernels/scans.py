@@ -19,6 +19,9 @@ from fdl.ops.cumulative import Cumlogsumexp, Cummax, Cummin, Cumprod, Cumsum, Cu
 from fdl.ops.precision import accumulator
 from fdl.ops.reduce import ArgExtremum, ArgMax, ArgMin
 
+#: Bytes of a line that is read together with its neighbours: those of a vector stay in the first-level cache.
+_SHORT = 256
+
 
 class CumulativeLowering(Lowering[Cumulative]):
     """Every element combined with all before it."""
@@ -82,7 +85,7 @@ class ArgExtremumLowering(Lowering[ArgExtremum]):
             """Lines of neighbouring elements: every lane finds its best, the first of these is the result."""
             lanes = build.target.lanes(dtype)
             whole = count // lanes * lanes
-            for read, written, _ in _lines(build, x.type.shape, axis, (x.strides, y), dtype):
+            for read, written, _ in _lines(build, x.type.shape, axis, (x.strides, y), dtype, together=False):
                 best = build.variable(build.load(source, dtype, read, lanes))
                 place = build.variable(build.iota(int32, lanes))
                 with build.loop(lanes, whole, lanes) as i:
@@ -111,14 +114,16 @@ class ArgExtremumLowering(Lowering[ArgExtremum]):
             if neighbours and 2 * build.target.lanes(dtype) <= count < 2**31:
                 along(build, source, target)
                 return
-            for read, written, lanes in _lines(build, x.type.shape, axis, (x.strides, y), dtype, int64):
+            counter = int32 if count < 2**31 else int64
+            for read, written, lanes in _lines(build, x.type.shape, axis, (x.strides, y), dtype, counter):
                 first = build.load(source, dtype, read, lanes, _step(x, axis))
-                best, place = build.variable(first), build.variable(build.constant(0, int64, lanes))
+                best, place = build.variable(first), build.variable(build.constant(0, counter, lanes))
                 with build.loop(1, count) as i:
                     value = build.load(source, dtype, read + i * x.strides[axis], lanes, _step(x, axis))
                     wins = better(build, value, best.get())
                     best.set(build.select(wins, value, best.get()))
-                    place.set(build.select(wins, build.broadcast(i, lanes), place.get()))
+                    here = build.broadcast(build.convert(i, counter), lanes)
+                    place.set(build.select(wins, here, place.get()))
                 build.store(build.convert(place.get(), out.type.dtype), target, written)
 
         key = (operation, x.type, x.strides)
@@ -126,20 +131,28 @@ class ArgExtremumLowering(Lowering[ArgExtremum]):
 
 
 def _step(x: Any, axis: int) -> int:
-    """Distance of the lanes of a vector, which run along the last axis."""
-    return x.strides[-1] if axis != x.type.ndim - 1 else 1
+    """Distance of the lanes of a vector, which run along the last axis but `axis`."""
+    others = [step for a, step in enumerate(x.strides) if a != axis]
+    return others[-1] if others else 1
 
 
 def _lines(
-    build: Build, shape: Sequence[int], axis: int, steps: Sequence[Sequence[int]], *dtypes: np.dtype
+    build: Build,
+    shape: Sequence[int],
+    axis: int,
+    steps: Sequence[Sequence[int]],
+    *dtypes: np.dtype,
+    together: bool = True,
 ) -> Iterator[Any]:
-    """(offset in each array..., lanes) for every line along `axis`, or for vectors of neighbouring lines.
+    """(offset in each array..., lanes) for every line along `axis`, or `together`, for vectors of neighbouring lines.
 
-    A generator inside open loops: its consumer emits the body between two steps.
+    Lines of neighbouring elements are read by vectors only if they are short, since each lane reads cache lines of its
+    own. A generator inside open loops: its consumer emits the body between two steps.
     """
     others = [a for a in range(len(shape)) if a != axis]
-    last = len(shape) - 1
-    vector = axis != last and steps[1][last] == 1
+    last = others[-1] if others else 0
+    near = axis < last or shape[axis] * dtypes[0].itemsize <= _SHORT
+    vector = together and bool(others) and near and steps[1][last] == 1
     outer = others[:-1] if vector else others
     pieces = [(0, 1, 1)]
     if vector:
