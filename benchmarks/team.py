@@ -122,6 +122,8 @@ class Team:
         once: dict[str, float] = {}
         for worker in taking_part:  # early calls may be much slower than later ones
             count, call = 1, worker.ask("block 1")
+            if call < 1:  # the third call may be the one that compiles
+                call = min(worker.ask("block 1") for _ in range(3))
             while call * count < seconds / 2:
                 count *= 4
                 call = worker.ask(f"block {count}")

@@ -15,15 +15,16 @@ import numpy as np
 from fdl import tree
 from fdl.array import MANY, Array, eager
 from fdl.config import config
-from fdl.core.interpret import calls_numpy_alone, evaluate, quiet
-from fdl.core.operation import Operation
-from fdl.core.program import Atom, Equation, Literal, Program, subprograms
-from fdl.core.trace import is_eager, trace_program
+from fdl.core.interpret import apply_program
+from fdl.core.program import Equation
+from fdl.core.trace import base, current, is_eager, trace_program, use
+from fdl.numpy_code import LEAF, SMALL, NumPyCode, draws, is_plain
+from fdl.transforms.forward import DualTracer
+from fdl.transforms.prepared import PreparedJVP, prepared
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _KEPT = 256  # Programs of a function; with one more it begins anew
-_SMALL = 1 << 12  # bytes of a result that is kept, instead of the operations that compute it
 _LARGE = 1 << 16  # elements of an array, from which on NumPy's time hides that of Python
 _ONCE = object()  # seen once
 _NEVER = object()  # what cannot be traced
@@ -47,11 +48,17 @@ def composite(function: F) -> F:
     [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
     kept: dict[Any, Any] = {}
+    rules: dict[Any, Any] = {}
     find: Callable[[Any], Any] = kept.get
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if config.checks or config.weak_arrays or not is_eager():
+        if config.checks or config.weak_arrays:
+            return function(*args, **kwargs)
+        if not is_eager():
+            interpreter = current()
+            if type(interpreter) is PreparedJVP:
+                return _with_tangents(function, rules, interpreter, args, kwargs)
             return function(*args, **kwargs)
         arrays: list[Array] = []
         try:
@@ -80,6 +87,73 @@ def composite(function: F) -> F:
         return function(*args, **kwargs) if steps is _ONCE or steps is _NEVER else steps(*arrays)
 
     return call  # type: ignore[return-value]
+
+
+def _with_tangents(
+    function: Callable[..., Any], rules: dict[Any, Any], interpreter: PreparedJVP, args: Any, kwargs: Any
+) -> Any:
+    """A call in an eager gradient: from the third of a kind on its derivative is prepared."""
+    values: list[Any] = []
+    kind: list[Any] = [config.state]
+    try:
+        for a in args:
+            _describe_with_tangents(a, kind, values, interpreter)
+        for name in kwargs:
+            kind.append(name)
+            _describe_with_tangents(kwargs[name], kind, values, interpreter)
+        place = tuple(kind)
+        rule = rules.get(place)
+    except TypeError:  # an argument of another kind
+        return function(*args, **kwargs)
+    if rule is None:
+        if len(rules) >= _KEPT:
+            rules.clear()
+        rules[place] = _ONCE
+    elif rule is _ONCE:
+        rules[place] = _prepared(function, args, kwargs, values)
+    elif rule is not _NEVER:
+        return interpreter.apply(rule, values)
+    return function(*args, **kwargs)
+
+
+def _describe_with_tangents(value: Any, kind: list[Any], values: list[Any], interpreter: PreparedJVP) -> None:
+    """What `_describe` does, for values with a tangent too."""
+    if type(value) is DualTracer:
+        if not interpreter.has_unknown_tangent(value):
+            raise TypeError
+        values.append(value)
+        kind += DualTracer, value.type.shape, value.type.dtype
+    elif type(value) is tuple or type(value) is list:
+        kind += type(value), len(value)
+        for item in value:
+            _describe_with_tangents(item, kind, values, interpreter)
+    else:
+        _describe(value, kind, values)
+
+
+def _prepared(function: Callable[..., Any], args: Any, kwargs: Any, values: Sequence[Any]) -> Any:
+    """The rule of a function for calls like this one; `_NEVER` if it has none."""
+    active = [type(v) is DualTracer for v in values]
+    types, structures = [v.type for v in values], list[Any]()
+
+    def flat(*tracers: Any) -> Sequence[Any]:
+        given = iter(tracers)
+        result = function(*_replaced(args, given), **{name: _replaced(a, given) for name, a in kwargs.items()})
+        leaves, structure = tree.flatten(result)
+        structures.append(structure)
+        return leaves
+
+    with use(base()):
+        try:
+            program, captured = trace_program(flat, types)
+        except Exception:  # what it is, the call tells
+            return _NEVER
+        if captured or program.effect or structures[-1] != LEAF or not any(active):
+            return _NEVER
+        if not all(map(is_plain, program.equations)) or program.outputs[0] in program.inputs:
+            return _NEVER
+        name = getattr(function, "__name__", "composite")
+        return prepared(name, lambda *xs: apply_program(program, xs)[0], types, active) or _NEVER
 
 
 def _describe(value: Any, kind: list[Any], arrays: list[Array]) -> None:
@@ -130,12 +204,12 @@ def _steps(function: Callable[..., Any], args: Any, kwargs: Any, arrays: Sequenc
         program, captured = trace_program(flat, [a.type for a in arrays])
     except Exception:  # what it is, the call tells
         return _NEVER
-    if captured or program.effect or any(data.nbytes > _SMALL for _, data in program.constants):
+    if captured or program.effect or any(data.nbytes > SMALL for _, data in program.constants):
         return _NEVER
-    if not all(map(_is_plain, program.equations)):
+    if not all(map(is_plain, program.equations)):
         return _NEVER
     operations = [equation.operation for equation in program.equations]
-    if any(map(_draws, operations)):
+    if any(map(draws, operations)):
         if first:
             return _ONCE
         if all(o.exact for o in operations):
@@ -150,7 +224,7 @@ def _steps(function: Callable[..., Any], args: Any, kwargs: Any, arrays: Sequenc
             return _NEVER
     elif any(map(_is_inexact_work, program.equations)):
         return _NEVER  # functions inside of it that run machine code for several operations at once have other bits
-    return _Source(program).function(structures[-1])
+    return NumPyCode(program).function(structures[-1])
 
 
 def _is_inexact_work(equation: Equation) -> bool:
@@ -160,7 +234,7 @@ def _is_inexact_work(equation: Equation) -> bool:
 
 def _of_native(native: Callable[..., Any], structure: Any) -> Callable[..., Any]:
     """A function of NumPy arrays as one of Arrays, whose results have a structure."""
-    if structure == _LEAF:
+    if structure == LEAF:
         return lambda *arrays: Array(native(*[a._data for a in arrays]))
 
     def call(*arrays: Array) -> Any:
@@ -170,98 +244,9 @@ def _of_native(native: Callable[..., Any], structure: Any) -> Callable[..., Any]
     return call
 
 
-def _draws(operation: Operation) -> bool:
-    """Whether an operation makes random bits: a hundred calls of NumPy, where native code is worth a compilation."""
-    return operation.lowering_kind == "random" and operation.exact
-
-
-def _compiled(operation: Operation) -> Callable[..., Any]:
-    """An operation on NumPy arrays as native code."""
-
-    def run(*arrays: np.ndarray) -> Any:
-        results = eager.run_compiled(operation, arrays)  # type: ignore[misc]
-        return results if operation.multiple else results[0]
-
-    return run
-
-
-def _is_plain(equation: Equation) -> bool:
-    """Whether eager calls of an operation run its reference, which calls NumPy and nothing of fdl."""
-    operation = equation.operation
-    alone = calls_numpy_alone(type(operation).__module__)
-    return alone and not operation.compile_eagerly and not any(subprograms(operation))
-
-
-class _Source:
-    """A Program as Python code that calls NumPy. Arguments are a0, a1, ..., what is computed is v0, v1, ..., what is
-    known beforehand c0, c1, ..., and references of operations are f0, f1, ..."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.scope: dict[str, Any] = {"Array": Array, "ndarray": np.ndarray, "asarray": np.asarray, "quiet": quiet}
-        self.lines: list[str] = []
-        self.names: dict[Any, str] = {var: f"a{number}" for number, var in enumerate(program.inputs)}
-        self.known: dict[Any, np.ndarray] = dict(program.constants)
-        for equation in program.equations:
-            self.add(equation)
-
-    def add(self, equation: Equation) -> None:
-        """The lines of one operation; small results that no argument decides are computed at once."""
-        operation, operands = equation.operation, [self.numbers(atom) for atom in equation.inputs]
-        known = [value for value in operands if value is not None]
-        native = eager.native(operation, *[atom.type for atom in equation.inputs])
-        if len(known) == len(operands):
-            made = evaluate(operation, known) if native is None else [native(*known)]
-            results = [np.asarray(value) for value in made]
-            if sum(value.nbytes for value in results) <= _SMALL:
-                self.known.update(zip(equation.outputs, results, strict=True))
-                return
-        names = [f"v{len(self.names) + number}" for number in range(len(equation.outputs))]
-        given = ", ".join([self.name(atom) for atom in equation.inputs])
-        if native is None:
-            native = _compiled(operation) if _draws(operation) else operation.reference
-        reference = self.constant("f", native)
-        self.names.update(zip(equation.outputs, names, strict=True))
-        self.lines.append(f"{', '.join(names)}{',' * operation.multiple} = {reference}({given})")
-        for name in names:
-            self.lines.append(f"if type({name}) is not ndarray: {name} = asarray({name})")
-
-    def numbers(self, atom: Atom) -> np.ndarray | None:
-        """The numbers of what is known beforehand."""
-        return atom.value if isinstance(atom, Literal) else self.known.get(atom)
-
-    def name(self, atom: Atom) -> str:
-        value = self.numbers(atom)
-        return self.names[atom] if value is None else self.constant("c", value)
-
-    def constant(self, letter: str, value: Any) -> str:
-        name = f"{letter}{len(self.scope)}"
-        self.scope[name] = value
-        return name
-
-    def function(self, structure: Any) -> Callable[..., Any]:
-        """The function of NumPy arrays; what it returns has the given structure."""
-        results = []
-        for atom in self.program.outputs:
-            kept = self.numbers(atom) is not None  # a copy: who has a result may give its memory away
-            results.append(f"Array({self.name(atom)}{'.copy()' * kept})")
-        self.scope["whole"] = functools.partial(tree.unflatten, structure)
-        whole = results[0] if structure == _LEAF else f"whole([{', '.join(results)}])"
-        given = [f"a{number}" for number in range(len(self.program.inputs))]
-        memory = ", ".join([f"{name}._data" for name in given])
-        loud = f"def steps({', '.join(given)}):", *self.lines, f"return {whole}"
-        silent = f"def call({', '.join(given)}):", f"return quiet.run(steps, {memory})"
-        exec("\n".join(["\n    ".join(loud), "\n    ".join(silent)]), self.scope)
-        made: Callable[..., Any] = self.scope["call"]
-        return made
-
-
-_LEAF = tree.flatten(0)[1]
-
-
 def _replaced(value: Any, given: Any) -> Any:
     """An argument with tracers in the places of its arrays."""
-    if type(value) is Array:
+    if type(value) is Array or type(value) is DualTracer:
         return next(given)
     if type(value) is tuple or type(value) is list:
         return type(value)([_replaced(item, given) for item in value])

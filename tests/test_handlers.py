@@ -10,6 +10,7 @@ BROAD = {"Exception", "BaseException", "AttributeError", "NameError", "RuntimeEr
 
 ALLOWED = {
     "fdl/array.py BaseException": "forgets the keys of a call that failed, and raises again",
+    "fdl/transforms/prepared.py Exception": "an operation that cannot be prepared; applied, it tells what it raises",
     "fdl/composite.py Exception": "a function that cannot be traced; its call tells what it raises",
     "fdl/core/interpret.py RuntimeError": "what a context of Python raises that is entered already; others pass",
     "fdl/control/callback.py Exception": "the user's function raised, which is told as JAX's error under its name",

@@ -26,6 +26,7 @@ LAYERS = [
     ["fdl.control"],
     ["fdl.transforms"],
     ["fdl.ops"],
+    ["fdl.numpy_code"],
     ["fdl.array"],
     ["fdl.core"],
     [
@@ -88,7 +89,7 @@ ORDERS = {
         "_operands _printing",
     ],
     "fdl.sparse": ["lookups update", "rows", "distinct replay"],
-    "fdl.transforms": ["transpose", "linearize", "batch forward inline"],
+    "fdl.transforms": ["prepared", "transpose", "linearize", "batch forward inline"],
 }
 
 # What is imported inside of functions, by the importing and the imported package, and why.

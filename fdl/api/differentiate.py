@@ -29,19 +29,20 @@ from fdl.api.linear_maps import (
     scalars_as_inputs,
     tangent_zeros,
 )
-from fdl.api.wrapping import update_wrapper, wraps
+from fdl.api.wrapping import wraps
 from fdl.config import config
 from fdl.core.primitive import Linear
 from fdl.core.program import Equation, Program, Var
-from fdl.core.trace import lift, trace_program
+from fdl.core.trace import computes_plainly, lift, trace_program
 from fdl.dtypes import COMPLEX, FLOATING, INEXACT, bool_, is_inexact
 from fdl.errors import DifferentiationError, TreeError
 from fdl.ops.shape import full_like, zeros_of
 from fdl.sparse.lookups import Table
 from fdl.tracebacks import boundary
-from fdl.transforms.forward import jvp_values
+from fdl.transforms.forward import JVPInterpreter, jvp_values
 from fdl.transforms.inline import inline
 from fdl.transforms.linearize import linearize_values
+from fdl.transforms.prepared import PreparedJVP
 from fdl.transforms.transpose import backward
 
 P = ParamSpec("P")
@@ -86,24 +87,29 @@ def value_and_grad(
     """
 
     require_function("grad", "fun", fun)
+    return boundary(wraps(fun)(_differentiated(fun, argnums, has_aux, holomorphic, allow_int, sparse)))
 
-    @boundary
-    @wraps(fun)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+
+def _differentiated(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int],
+    has_aux: bool,
+    holomorphic: bool,
+    allow_int: bool,
+    sparse: Any,
+) -> Callable[..., tuple[Any, Any]]:
+    """What `value_and_grad` returns, without a name."""
+
+    def differentiated(*args: Any, **kwargs: Any) -> Any:
         numbers = normalize_numbers(argnums, len(args), "argnums")
         chosen = tuple(args[n] for n in numbers)
 
-        def of_chosen(*parts: Any) -> Any:
-            full = list(args)
-            for number, part in zip(numbers, parts, strict=True):
-                full[number] = part
-            return fun(*full, **kwargs)
-
-        update_wrapper(of_chosen, fun, updated=())
         leaves, structure = _flatten_chosen(fun, chosen, numbers)
         active = [_check_input(fun, numbers, chosen, i, leaf, holomorphic, allow_int) for i, leaf in enumerate(leaves)]
-        flat = FlatFunction(of_chosen, structure, has_aux)
-        outs, program, residuals, has = linearize_values(flat, leaves, active)
+        flat = FlatFunction(_OfChosen(fun, numbers, args, kwargs), structure, has_aux)
+        prepared = sparse is False and computes_plainly() and not config.weak_arrays
+        rules = PreparedJVP if prepared else JVPInterpreter
+        outs, program, residuals, has = linearize_values(flat, leaves, active, rules)
         if len(outs) < 1 or flat.count != 1:
             raise DifferentiationError(
                 f"grad needs a function that returns one scalar, but {name_of(fun)} returned {flat.count} arrays; with "
@@ -127,7 +133,7 @@ def value_and_grad(
         value = flat.unflatten(outs[:1])
         return ((value, flat.restore_aux(outs[1:])) if has_aux else value), gradient
 
-    return wrapped
+    return differentiated
 
 
 def grad(
@@ -145,7 +151,8 @@ def grad(
     >>> fdl.grad(fdl.grad(lambda x: x**3))(2.0)
     Array(12., dtype=float32)
     """
-    both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, sparse=sparse)
+    require_function("grad", "fun", fun)
+    both = _differentiated(fun, argnums, has_aux, holomorphic, allow_int, sparse)
 
     @boundary
     @wraps(fun)
@@ -159,6 +166,23 @@ def grad(
 
 def _flatten_chosen(fun: Callable[..., Any], chosen: Sequence[Any], numbers: Sequence[int]) -> tuple[list[Any], Any]:
     return flatten_values(_Named(fun, numbers), chosen, {})
+
+
+class _OfChosen:
+    """`fun` as a function of its chosen arguments; its name and signature, for messages, are those of `fun`."""
+
+    def __init__(self, fun: Callable[..., Any], numbers: Sequence[int], args: Sequence[Any], kwargs: Any) -> None:
+        self.__wrapped__, self.numbers, self.args, self.kwargs = fun, numbers, args, kwargs
+
+    @property
+    def __name__(self) -> str:
+        return name_of(self.__wrapped__)
+
+    def __call__(self, *parts: Any) -> Any:
+        full = list(self.args)
+        for number, part in zip(self.numbers, parts, strict=True):
+            full[number] = part
+        return self.__wrapped__(*full, **self.kwargs)
 
 
 class _Named:

@@ -56,9 +56,15 @@ class DotGeneral(Primitive):
         dtype = self.dtype or x.dtype
         wide = accumulator(dtype)
         plan = _matrices(self, x.shape, y.shape)
-        left = x.transpose(plan.left).reshape(plan.left_shape).astype(wide, copy=False)
-        right = y.transpose(plan.right).reshape(plan.right_shape).astype(wide, copy=False)
-        return np.matmul(left, right).reshape(plan.shape).astype(dtype, copy=False)
+        if not plan.as_is:
+            x = x.transpose(plan.left).reshape(plan.left_shape)
+            y = y.transpose(plan.right).reshape(plan.right_shape)
+        if x.dtype is not wide or y.dtype is not wide:
+            x, y = x.astype(wide, copy=False), y.astype(wide, copy=False)
+        product = np.matmul(x, y)
+        if plan.as_is and wide is dtype:
+            return product
+        return product.reshape(plan.shape).astype(dtype, copy=False)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (x, y), (dx, dy) = primals, tangents
@@ -124,13 +130,15 @@ class DotGeneral(Primitive):
 
 
 class _Plan(NamedTuple):
-    """How operands become (stacks of) matrices: the order of axes and then the shape of each; the result's shape."""
+    """How operands become (stacks of) matrices: the order of axes and then the shape of each; the result's shape; and
+    whether they are such matrices already, and the product is the result."""
 
     left: tuple[int, ...]
     left_shape: tuple[int, ...]
     right: tuple[int, ...]
     right_shape: tuple[int, ...]
     shape: tuple[int, ...]
+    as_is: bool
 
 
 @lru_cache(maxsize=1024)
@@ -140,13 +148,10 @@ def _matrices(operation: DotGeneral, x: tuple[int, ...], y: tuple[int, ...]) -> 
     free_y = tuple(a for a in range(len(y)) if a not in summed_y and a not in batch_y)
     batch, rows, columns = (tuple(of[a] for a in axes) for of, axes in ((x, batch_x), (x, free_x), (y, free_y)))
     summed = prod(x[a] for a in summed_x)
-    return _Plan(
-        left=(*batch_x, *free_x, *summed_x),
-        left_shape=(*batch, prod(rows), summed),
-        right=(*batch_y, *summed_y, *free_y),
-        right_shape=(*batch, summed, prod(columns)),
-        shape=batch + rows + columns,
-    )
+    left, left_shape = (*batch_x, *free_x, *summed_x), (*batch, prod(rows), summed)
+    right, right_shape = (*batch_y, *summed_y, *free_y), (*batch, summed, prod(columns))
+    as_is = (left, right) == (tuple(range(len(x))), tuple(range(len(y)))) and (left_shape, right_shape) == (x, y)
+    return _Plan(left, left_shape, right, right_shape, batch + rows + columns, as_is)
 
 
 def dot_general(

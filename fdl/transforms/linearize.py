@@ -85,7 +85,10 @@ class Split:
 
 
 def linearize_values(
-    function: Callable[..., Sequence[Any]], primals: Sequence[Any], active: Sequence[bool]
+    function: Callable[..., Sequence[Any]],
+    primals: Sequence[Any],
+    active: Sequence[bool],
+    interpreter: type[JVPInterpreter] = JVPInterpreter,
 ) -> tuple[list[Value], Program, list[Value], list[bool]]:
     """Run ``function(*primals)`` and record its derivative.
 
@@ -93,6 +96,7 @@ def linearize_values(
         function: takes and returns values (a sequence).
         primals: where to linearize.
         active: which inputs have a tangent.
+        interpreter: what applies the rules of operations.
 
     Returns:
         The outputs; the linear Program from (residuals, tangents of the active inputs) to the tangents of those outputs
@@ -103,7 +107,7 @@ def linearize_values(
     if hasattr(function, "describe"):
         numbers = [n for n, a in enumerate(active) if a]
         evaluation.describe = lambda n: function.describe(numbers[n])
-    forward = JVPInterpreter(evaluation)
+    forward = interpreter(evaluation)
     with entered(evaluation):
         tangents = [
             evaluation.new_input((p if isinstance(p, Value) else lift(p)).type) if a else None

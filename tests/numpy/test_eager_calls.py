@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+import fdl
 import fdl.numpy as fnp
 from fdl import nn, random
 from fdl.errors import IndexingError, ShapeError
@@ -12,6 +13,7 @@ from fdl.numpy import indexing
 from tests import python_calls
 
 KEY, X, Y, PLACES = random.key(0), fnp.arange(6.0), fnp.ones(6), fnp.array([0, 4])
+MANY = fnp.ones((64, 64))
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,9 @@ KEY, X, Y, PLACES = random.key(0), fnp.arange(6.0), fnp.ones(6), fnp.array([0, 4
         (lambda: fnp.sum(X), 10),
         (lambda: nn.softmax(X), 30),
         (lambda: random.normal(KEY, (3,)), 10),
+        (lambda: nn.softmax(MANY), 12),
+        (lambda: fnp.exp(MANY), 14),
+        (lambda: fdl.grad(lambda x: fnp.tanh(x * x).sum())(X), 480),
     ],
 )
 def test_few_python_calls(function, most):

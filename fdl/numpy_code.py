@@ -1,0 +1,116 @@
+"""A Program as Python code that calls NumPy: the references of its operations, without what leads to them."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fdl import tree
+from fdl.array import Array, eager
+from fdl.core.interpret import calls_numpy_alone, evaluate, quiet
+from fdl.core.operation import Operation
+from fdl.core.program import Atom, Equation, Literal, Program, subprograms
+
+#: Bytes of a result that is kept, instead of the operations that compute it.
+SMALL = 1 << 12
+
+#: The structure of a result that is one array.
+LEAF = tree.flatten(0)[1]
+
+
+def draws(operation: Operation) -> bool:
+    """Whether an operation makes random bits: a hundred calls of NumPy, where native code is worth a compilation."""
+    return operation.lowering_kind == "random" and operation.exact
+
+
+def _compiled(operation: Operation) -> Callable[..., Any]:
+    """An operation on NumPy arrays as native code."""
+
+    def run(*arrays: np.ndarray) -> Any:
+        results = eager.run_compiled(operation, arrays)  # type: ignore[misc]
+        return results if operation.multiple else results[0]
+
+    return run
+
+
+def is_plain(equation: Equation) -> bool:
+    """Whether eager calls of an operation run its reference, which calls NumPy and nothing of fdl."""
+    operation = equation.operation
+    alone = calls_numpy_alone(type(operation).__module__)
+    return alone and not operation.compile_eagerly and not any(subprograms(operation))
+
+
+class NumPyCode:
+    """A Program as Python code that calls NumPy. Arguments are a0, a1, ..., what is computed is v0, v1, ..., what is
+    known beforehand c0, c1, ..., and references of operations are f0, f1, ..."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.scope: dict[str, Any] = {"Array": Array, "ndarray": np.ndarray, "asarray": np.asarray, "quiet": quiet}
+        self.lines: list[str] = []
+        self.names: dict[Any, str] = {var: f"a{number}" for number, var in enumerate(program.inputs)}
+        self.known: dict[Any, np.ndarray] = dict(program.constants)
+        for equation in program.equations:
+            self.add(equation)
+
+    def add(self, equation: Equation) -> None:
+        """The lines of one operation; small results that no argument decides are computed at once."""
+        operation, operands = equation.operation, [self.numbers(atom) for atom in equation.inputs]
+        known = [value for value in operands if value is not None]
+        native = eager.native(operation, *[atom.type for atom in equation.inputs])
+        if len(known) == len(operands):
+            made = evaluate(operation, known) if native is None else [native(*known)]
+            results = [np.asarray(value) for value in made]
+            if sum(value.nbytes for value in results) <= SMALL:
+                self.known.update(zip(equation.outputs, results, strict=True))
+                return
+        names = [f"v{len(self.names) + number}" for number in range(len(equation.outputs))]
+        given = ", ".join([self.name(atom) for atom in equation.inputs])
+        if native is None:
+            native = _compiled(operation) if draws(operation) else operation.reference
+        reference = self.constant("f", native)
+        self.names.update(zip(equation.outputs, names, strict=True))
+        self.lines.append(f"{', '.join(names)}{',' * operation.multiple} = {reference}({given})")
+        for name in names:
+            self.lines.append(f"if type({name}) is not ndarray: {name} = asarray({name})")
+
+    def numbers(self, atom: Atom) -> np.ndarray | None:
+        """The numbers of what is known beforehand."""
+        return atom.value if isinstance(atom, Literal) else self.known.get(atom)
+
+    def name(self, atom: Atom) -> str:
+        value = self.numbers(atom)
+        return self.names[atom] if value is None else self.constant("c", value)
+
+    def constant(self, letter: str, value: Any) -> str:
+        name = f"{letter}{len(self.scope)}"
+        self.scope[name] = value
+        return name
+
+    def results(self) -> list[str]:
+        """Expressions for the results; what is known is copied, since who has a result may give its memory away."""
+        kept = [self.numbers(atom) is not None for atom in self.program.outputs]
+        return [self.name(atom) + ".copy()" * k for atom, k in zip(self.program.outputs, kept, strict=True)]
+
+    def of_arrays(self) -> Callable[..., tuple[np.ndarray, ...]]:
+        """The function from NumPy arrays to a tuple of them."""
+        given = ", ".join([f"a{number}" for number in range(len(self.program.inputs))])
+        loud = f"def steps({given}):", *self.lines, f"return ({''.join([f'{r}, ' for r in self.results()])})"
+        silent = f"def call({given}):", f"return quiet.run(steps, {given})"
+        exec("\n".join(["\n    ".join(loud), "\n    ".join(silent)]), self.scope)
+        made: Callable[..., tuple[np.ndarray, ...]] = self.scope["call"]
+        return made
+
+    def function(self, structure: Any) -> Callable[..., Any]:
+        """The function of Arrays; what it returns has the given structure."""
+        results = [f"Array({result})" for result in self.results()]
+        self.scope["whole"] = functools.partial(tree.unflatten, structure)
+        whole = results[0] if structure == LEAF else f"whole([{', '.join(results)}])"
+        given = [f"a{number}" for number in range(len(self.program.inputs))]
+        memory = ", ".join([f"{name}._data" for name in given])
+        loud = f"def steps({', '.join(given)}):", *self.lines, f"return {whole}"
+        silent = f"def call({', '.join(given)}):", f"return quiet.run(steps, {memory})"
+        exec("\n".join(["\n    ".join(loud), "\n    ".join(silent)]), self.scope)
+        made: Callable[..., Any] = self.scope["call"]
+        return made
