@@ -21,6 +21,32 @@ def test_reversed_rows(dtype, length):
     np.testing.assert_array_equal(fdl.jit(lambda x: fnp.pad(x[:, ::-1], 2))(x), np.pad(x[:, ::-1], 2))
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "float16", "float32", "complex64"])
+@pytest.mark.parametrize("columns", [1, 3, 16, 17])
+def test_few_columns_become_rows(dtype, columns):
+    """Their elements are picked from whole vectors; the last vectors end where the operand does."""
+    rng = np.random.default_rng(columns)
+
+    def f(x, y):
+        return x.transpose(0, 2, 1), x[1, ::-1].T, x[1, :, columns // 2 :].T, x[0].T * y + y
+
+    for rows in (64, 163):
+        x = rng.integers(0, 2 if dtype == "bool" else 100, (2, rows, columns)).astype(dtype)
+        y = rng.integers(0, 9, (columns, rows)).astype(np.float32)
+        *moved, computed = fdl.jit(f)(x, y)
+        for found, wanted in zip(moved, f(x, y), strict=False):
+            np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_allclose(computed, x[0].T.astype(np.complex128) * y + y, 1e-3)
+
+
+@pytest.mark.parametrize("step", [3, 7, 40])
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "complex128"])
+def test_rows_are_read_in_steps(dtype, step):
+    x = np.random.default_rng(step).integers(0, 100, (3, 1001)).astype(dtype)
+    np.testing.assert_array_equal(fdl.jit(lambda x: x[:, ::step] + x[:, ::step])(x), x[:, ::step] + x[:, ::step])
+    np.testing.assert_array_equal(fdl.jit(lambda x: x[:, ::-step] + x[:, ::-step])(x), x[:, ::-step] + x[:, ::-step])
+
+
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_functions_of_much_work_at_every_length(dtype, length):

@@ -1,5 +1,7 @@
 """Loads and stores: contiguous, strided, gathered and masked."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from llvmlite import ir
 
@@ -56,6 +58,10 @@ class Memory(Arithmetic):
             return self.unpack(self._reversed(self._load_one(address, dtype, lanes), lanes), dtype)
         if isinstance(stride, int) and stride == 2 and mask is None:
             return self.unpack(self._load_alternate(self.at(pointer, index, dtype), dtype, lanes), dtype)
+        if isinstance(stride, int) and mask is None:
+            base = self.index(index)
+            places = [self.at(pointer, base + i * stride if i else base, dtype) for i in range(lanes)]
+            return self._load_each(places, dtype)
         return self._gather(pointer, dtype, self._lane_indices(index, stride, lanes), lanes, mask)
 
     def store(
@@ -77,6 +83,11 @@ class Memory(Arithmetic):
         elif isinstance(stride, int) and stride == -1 and mask is None:
             address = self.at(pointer, self.index(index) - (lanes - 1), dtype)
             self.ir.store(self._reversed(stored, lanes), address, align=dtype.itemsize)
+        elif isinstance(stride, int) and mask is None:
+            base = self.index(index)
+            for i in range(lanes):
+                address = self.at(pointer, base + i * stride if i else base, dtype)
+                self.ir.store(self.ir.extract_element(stored, I32(i)), address, align=dtype.itemsize)
         else:
             self._scatter(stored, pointer, dtype, self._lane_indices(index, stride, lanes), mask)
 
@@ -161,6 +172,8 @@ class Memory(Arithmetic):
     def _gather(self, pointer: ir.Value, dtype: DType, index: Value, lanes: int, mask: Value | None) -> Value:
         kind = memory_type(dtype)
         index = self.index(index)
+        if mask is None and self.target.fast_gather and dtype.itemsize in (4, 8) and lanes * dtype.itemsize >= 32:
+            mask = self.constant(True, bool_, lanes)
         if mask is not None:
             pointers = self.ir.gep(pointer, [index.ir], source_etype=kind)
             pointers.type = ir.VectorType(POINTER, lanes)
@@ -169,10 +182,13 @@ class Memory(Arithmetic):
             name = f"llvm.masked.gather.{suffix(wide(kind, lanes))}.v{lanes}p0"
             loaded = self.ir.call(self.declare(name, wide(kind, lanes), [a.type for a in arguments]), arguments)
             return self.unpack(loaded, dtype)
-        result = ir.Constant(wide(kind, lanes), ir.Undefined)
-        for i in range(lanes):
-            element = self._load_one(self.at(pointer, self.lane(index, i), dtype), dtype, 1)
-            result = self.ir.insert_element(result, element, I32(i))
+        return self._load_each([self.at(pointer, self.lane(index, i), dtype) for i in range(lanes)], dtype)
+
+    def _load_each(self, addresses: Sequence[ir.Value], dtype: DType) -> Value:
+        """A vector of elements that lie anywhere."""
+        result = ir.Constant(wide(memory_type(dtype), len(addresses)), ir.Undefined)
+        for i, address in enumerate(addresses):
+            result = self.ir.insert_element(result, self._load_one(address, dtype, 1), I32(i))
         return self.unpack(result, dtype)
 
     def _scatter(self, stored: ir.Value, pointer: ir.Value, dtype: DType, index: Value, mask: Value | None) -> None:

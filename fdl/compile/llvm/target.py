@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # loading LLVM takes a while
 #: LLVM's names of processors with AVX512_BF16.
 _DOT_BFLOAT16 = ("cooperlake", "sapphirerapids", "emeraldrapids", "graniterapids", "znver4", "znver5")
 
+#: LLVM's names of processors with AVX-512 whose gathers are no loop of microcode: not AMD's, and not those of Intel's
+#: whose gathers leak what other programs read, unless they are slow.
+_FAST_GATHER = ("sapphirerapids", "emeraldrapids", "graniterapids", "graniterapids-d", "diamondrapids")
+
 #: What programs are compiled with.
 TUNING = Tuning()
 
@@ -72,6 +76,11 @@ class Target:
         return process_triple().startswith("x86_64") and (
             self.cpu in _DOT_BFLOAT16 if not self.features else {"+avx512bf16", "+avx512vl"} <= set(has)
         )
+
+    @property
+    def fast_gather(self) -> bool:
+        """Whether one instruction gathers a vector faster than loads of single elements do."""
+        return self.vector_bits == 512 and self.cpu in _FAST_GATHER
 
     @property
     def pairs_bfloat16(self) -> bool:

@@ -107,6 +107,8 @@ class Tuning:
     #: Lanes of a square of them that is transposed in registers, and its instructions times its lanes, at most.
     turned_lanes: int = 16
     turned_body: int = 128
+    #: Largest step of elements that are picked from whole vectors; the second where a register has 512 bits.
+    picked_steps: tuple[int, int] = (4, 16)
     #: Units of work of a loop that is divided among threads rather than one inside it.
     divided_units: int = 16
     #: Vectors of results of a nest of few instructions that stay in registers together.

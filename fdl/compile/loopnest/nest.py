@@ -11,7 +11,7 @@ from fdl.compile.ir.reductions import identity_element
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import Variable
 from fdl.compile.llvm.memory import IndexLike
-from fdl.compile.llvm.shuffles import transposed
+from fdl.compile.llvm.shuffles import picked, transposed
 from fdl.compile.llvm.values import Value, transport_dtype
 from fdl.compile.loopnest.body import BodyEmitter, Counters, with_counter
 from fdl.core.program import Var
@@ -55,7 +55,7 @@ class NestEmitter(BodyEmitter):
         loops = self.loops
         across = None if loops.reductions or not loops.extents else self.across()
         for axis, extent in enumerate(loops.extents):
-            if loops.reduced[axis] or (axis == self.last and across is not None):
+            if loops.reduced[axis] or (axis == self.last and across is not None and not self.narrow(across)):
                 continue
             size = self.tuning.crossing_tile if axis == across else 4 * self.lanes if axis == self.last else 1
             units = -(-extent // size)
@@ -84,7 +84,7 @@ class NestEmitter(BodyEmitter):
         elif not loops.reductions and (across := self.across()) is not None:
             with ExitStack() as stack:
                 outer = [j for j in kept[:-1] if j != across]
-                self.tiled(self.enter(stack, counters, outer), across)
+                (self.picked if self.narrow(across) else self.tiled)(self.enter(stack, counters, outer), across)
         elif not loops.reductions:
             with ExitStack() as stack:
                 spans = ((*self.clip(self.last, first, stop), lanes) for first, stop, lanes in self.spans())
@@ -144,9 +144,47 @@ class NestEmitter(BodyEmitter):
             steps = [abs(c) for c in load.flat.coefficients]
             if steps[self.last] > 1 and 1 in steps and not load.guards:
                 axis = steps.index(1)
-                if min(extents[axis], extents[self.last]) >= 2 * self.tuning.crossing_tile:
+                large = 2 * self.tuning.crossing_tile
+                if extents[self.last] >= large and (extents[axis] >= large or self.narrow(axis)):
                     return axis
         return None
+
+    def narrow(self, axis: int) -> bool:
+        """Whether all iterations of a loop are done together, for what the last loop crosses in steps that are small.
+
+        The vectors that hold what is read are then loaded once, and the elements of each iteration picked from them.
+        """
+        extent, crossing = self.loops.extents[axis], self.crossing(axis)
+        loads = [self.loops.instructions[number] for number in crossing]
+        most = max((i.flat.coefficients[self.last] for i in loads if isinstance(i, Load)), default=0)
+        least = min((i.flat.coefficients[self.last] for i in loads if isinstance(i, Load)), default=0)
+        limit = self.tuning.picked_steps[self.build.target.vector_bits == 512]
+        few = extent * len(self.loops.instructions) <= self.tuning.turned_body
+        return least >= 2 and max(most, extent) <= limit and few and self.abreast == 1 < self.lanes
+
+    def picked(self, counters: Counters, axis: int) -> None:
+        """The last loop by vectors, in each of which all iterations of a narrow loop read from the same vectors."""
+        build, extent, lanes, count = self.build, self.loops.extents[self.last], self.lanes, self.loops.extents[axis]
+        whole, crossing = extent // lanes * lanes, self.crossing(axis)
+        with build.loop(*self.clip(self.last, 0, whole), lanes) as j:
+            here = with_counter(counters, self.last, j)
+            columns: dict[int, list[Value]] = {}
+            for number in crossing:
+                load = self.loops.instructions[number]
+                assert isinstance(load, Load)
+                step, dtype = load.flat.coefficients[self.last], transport_dtype(load.var.type.dtype)
+                span = (lanes - 1) * step + count
+                starts = [min(start, span - lanes) for start in range(0, span, lanes)]
+                index, pointer = build.index(self.address(load.flat, here)), self.pointer(load.var)
+                vectors = [build.load(pointer, dtype, index + start, lanes) for start in starts]
+                columns[number] = [picked(build, vectors, starts, n, step) for n in range(count)]
+            for n in range(count):
+                at = with_counter(here, axis, build.index(n))
+                read = {number: found[n] for number, found in columns.items()}
+                self.store(self.evaluate(at, lanes, self.hoisted(at) | read), at)
+        if whole < extent:
+            with build.loop(0, count) as i:
+                self.plain(with_counter(counters, axis, i), [(*self.clip(self.last, whole, extent), 1)])
 
     def tiled(self, counters: Counters, axis: int) -> None:
         """Square tiles over two loops, so that what is read across is used up while it is in the cache."""
