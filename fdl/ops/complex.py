@@ -4,13 +4,14 @@ Cotangents pair with tangents through the real part of their product, without co
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fdl.core.primitive import Linear
 from fdl.core.types import TensorType
-from fdl.dtypes import COMPLEX, complex64, complex128, float32, float64
+from fdl.dtypes import COMPLEX, complex64, complex128, float32, float64, uint32, uint64
+from fdl.errors import DtypeError
 from fdl.ops.elementwise import Binary, Unary, neg
 from fdl.ops.shape import zeros_of
 
@@ -21,7 +22,9 @@ _WHOLE = {part: whole for whole, part in _PART.items()}
 class Complex(Binary):
     """x + iy of two real numbers."""
 
-    lowering_kind = "host"
+    lowering_kind = "elementwise"
+    transports = True
+    exact = True
     linear = True
     domain = (float32, float64)
 
@@ -44,13 +47,22 @@ class Complex(Binary):
             neg(imag(cotangent)) if isinstance(y, Linear) else None,
         )
 
+    def lower(self, build: Any, x: Any, y: Any) -> Any:
+        _check_word(x.dtype, float32)
+        low, high = (build.convert(build.bitcast(part, uint32), uint64) for part in (x, y))
+        return build.or_(low, build.shift_left(high, 32))
+
 
 class Part(Unary, abstract=True):
     """The real or the imaginary part."""
 
-    lowering_kind = "host"
+    lowering_kind = "elementwise"
+    transports = True
+    exact = True
     linear = True
     domain = COMPLEX
+    #: Which half of the bits the part is.
+    shift: ClassVar[int]
 
     def result(self, *types: TensorType) -> TensorType:
         type = super().result(*types)
@@ -59,9 +71,15 @@ class Part(Unary, abstract=True):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         return self(primals[0]), self(tangents[0])
 
+    def lower(self, build: Any, x: Any) -> Any:
+        _check_word(x.dtype, uint64)
+        return build.bitcast(build.convert(build.shift_right_logical(x, self.shift), uint32), float32)
+
 
 class Real(Part):
     """The real part."""
+
+    shift = 0
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         return x.real
@@ -72,6 +90,8 @@ class Real(Part):
 
 class Imag(Part):
     """The imaginary part."""
+
+    shift = 32
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         return x.imag
@@ -99,6 +119,12 @@ class Conj(Unary):
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         yield from super().samples(rng)
         yield self, np.array([complex(np.inf, -0.0), complex(np.nan, 1.0)])
+
+
+def _check_word(dtype: np.dtype, wanted: np.dtype) -> None:
+    """Raise if a complex number is wider than the register that moves it."""
+    if dtype != wanted:
+        raise DtypeError(f"generated code has no register for complex numbers of two {dtype}")
 
 
 complex_, real, imag, conj = Complex(), Real(), Imag(), Conj()

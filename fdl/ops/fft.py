@@ -10,10 +10,9 @@ from fdl import dtypes
 from fdl.core.primitive import Primitive
 from fdl.core.types import TensorType
 from fdl.errors import DtypeError, ShapeError
-from fdl.ops.arithmetic import mul
-from fdl.ops.complex import conj, real
+from fdl.ops.complex import complex_, imag, real
+from fdl.ops.elementwise import mul, neg
 from fdl.ops.shape import broadcast_in_dim
-from fdl.ops.slicing import pad
 
 KINDS = ("fft", "ifft", "rfft", "irfft")
 
@@ -56,16 +55,12 @@ class Fft(Primitive):
         return self(primals[0]), self(tangents[0])
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
+        count, total = _multiplicity(self.lengths[-1]), prod(self.lengths)
         if self.kind == "rfft":
-            missing = self.lengths[-1] - cotangent.type.shape[-1]
-            config = [(0, 0, 0)] * (cotangent.type.ndim - 1) + [(0, missing, 0)]
-            zero = np.zeros((), cotangent.type.dtype)
-            return (real(Fft("fft", self.lengths)(pad(cotangent, zero, config))),)
+            # The half that is left out adds its conjugate, which doubles what irfft makes of the inner frequencies.
+            return (Fft("irfft", self.lengths)(_conjugate_times(cotangent, total / count)),)
         if self.kind == "irfft":
-            spectrum = conj(Fft("rfft", self.lengths)(cotangent))
-            weights = _multiplicity(self.lengths[-1]) / prod(self.lengths)
-            weights = weights.astype(spectrum.type.dtype)
-            return (mul(spectrum, broadcast_in_dim(weights, spectrum.type.shape, (spectrum.type.ndim - 1,))),)
+            return (_conjugate_times(Fft("rfft", self.lengths)(cotangent), count / total),)
         return (self(cotangent),)
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
@@ -91,6 +86,13 @@ def _library(dtype: np.dtype) -> Any:
     import scipy.fft  # slow to import, seldom needed
 
     return scipy.fft
+
+
+def _conjugate_times(x: Any, weights: np.ndarray) -> Any:
+    """The conjugate of x times real numbers along the last axis."""
+    re, im = real(x), imag(x)
+    factors = broadcast_in_dim(weights.astype(re.type.dtype), re.type.shape, (re.type.ndim - 1,))
+    return complex_(mul(re, factors), neg(mul(im, factors)))
 
 
 def _multiplicity(length: int) -> np.ndarray:

@@ -28,7 +28,8 @@ ELEMENTWISE = {
         LogGamma Logistic LogisticDensity Lt Max Min Mul Ne Neg Pow Psi Rsqrt Sign Sin Sinh Sqrt StopGradient Sub Tan
         Tanh Wofz
     """,
-    "c128": "Select",
+    "c128": "Imag Real Select",
+    "f64": "Complex",
     "c64": "Bitcast",
     "bf16 f16 f32 f64": """
         BesselGap BesselJ Beta BetaDensity Betainc BetaincInv Ci Dawsn DawsnDerivative DigammaStep
@@ -45,14 +46,14 @@ OTHERS = {
     "bool empty": "All_ Any_ ReduceAnd ReduceOr ReduceXor",
     "f64 empty": "Lu Prod ReduceMax ReduceMin Sum",
     "c64 c128": """
-        Conj ConvGeneral Cumprod Cumsum DotGeneral Imag Iota Prod Real ReduceMax ReduceMin ReduceWindow Sort Sum
+        ConvGeneral Cumprod Cumsum DotGeneral Iota Prod ReduceMax ReduceMin ReduceWindow Sort
     """,
-    "c128": "Eig HouseholderQr TriangularSolve",
+    "c128": "Conj Eig HouseholderQr Sum TriangularSolve",
     "f64": """
-        Complex ConvGeneral Cumlogsumexp Eig GammaSensitivity HouseholderQr Ndtri Nextafter
+        ConvGeneral Cumlogsumexp Eig GammaSensitivity HouseholderQr Ndtri Nextafter
     """,
     "bf16 f16 f32": "Cumlogsumexp Nextafter",
-    "f32": "Complex Reinterpret",
+    "f32": "Reinterpret",
     "i8 i16 u8 u16": "ConvGeneral DotGeneral",
     "i32 i64 u32 u64": "ConvGeneral",
     "bool": "DotGeneral ReduceWindow",

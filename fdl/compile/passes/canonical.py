@@ -8,21 +8,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
+import numpy as np
+
 from fdl.compile.kernels.conv.lowering import ConvolutionLowering, features_last
 from fdl.compile.kernels.matmul.product import ProductLowering, product, takes_pairs
 from fdl.compile.passes.threefry import JoinWords, TakeWord, Threefry, ThreefryHalves
 from fdl.core.operation import Operation
-from fdl.core.program import Atom, Equation, Program, Var
+from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import uses
 from fdl.core.types import DType
 from fdl.dtypes import float32, key, uint32, uint64
 from fdl.ops.contract import DotGeneral
 from fdl.ops.conv import ConvGeneral
 from fdl.ops.convert import Convert
+from fdl.ops.elementwise import Add
 from fdl.ops.precision import HALVES, accumulator
 from fdl.ops.random_bits import KeyUnwrap, KeyWrap, RandomBits, RandomFoldIn, RandomSplit
 from fdl.ops.shape import BroadcastInDim, Iota, Reshape, Transpose
-from fdl.ops.slicing import Slice
+from fdl.ops.slicing import Pad, Slice
+from fdl.ops.window import ReduceWindow
 
 
 def canonical(program: Program) -> Program:
@@ -114,6 +118,8 @@ def _is_rewritten(rewriter: _Rewriter, equation: Equation) -> bool:
             return _dot_general(rewriter, equation, operation)
         case ConvGeneral():
             return _convolution(rewriter, equation, operation)
+        case ReduceWindow():
+            return _repeated(rewriter, equation, operation)
         case RandomBits() | RandomSplit():
             _random_bits(rewriter, equation, operation)
         case RandomFoldIn():
@@ -124,6 +130,27 @@ def _is_rewritten(rewriter: _Rewriter, equation: Equation) -> bool:
             _unwrap(rewriter, equation)
         case _:
             return False
+    return True
+
+
+def _repeated(rewriter: _Rewriter, equation: Equation, operation: ReduceWindow) -> bool:
+    """Sums of windows of one element each are repeated elements: the gradient of average pooling without overlap."""
+    (x,), (out,) = equation.inputs, equation.outputs
+    shape, window = x.type.shape, operation.window
+    plain = operation.base_dilation == window and not any(n - 1 for n in operation.strides + operation.window_dilation)
+    if operation.kind != "sum" or x.type.dtype.kind == "c" or not plain or out.type.size == 0 or prod(window) == 1:
+        return False
+    # The sum of an element and nothing: -0.0 becomes 0.0.
+    if x.type.dtype.kind not in "iu":
+        x = rewriter.apply(Add(), x, rewriter.apply(BroadcastInDim(shape, ()), Literal(np.zeros((), x.type.dtype))))
+    pairs = tuple(extent for pair in zip(shape, window, strict=True) for extent in pair)
+    x = rewriter.apply(BroadcastInDim(pairs, tuple(range(0, len(pairs), 2))), x)
+    x = rewriter.reshape(x, tuple(n * w for n, w in zip(shape, window, strict=True)))
+    low = tuple(before - w + 1 for (before, _), w in zip(operation.padding, window, strict=True))
+    high = tuple(n - m - a for n, m, a in zip(out.type.shape, x.type.shape, low, strict=True))
+    if any((*low, *high)):
+        x = rewriter.apply(Pad(low, high, (0,) * len(low)), x, Literal(np.zeros((), x.type.dtype)))
+    rewriter.deliver(x, equation)
     return True
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from fdl.compile.fallback import Skip, during
 from fdl.compile.passes.canonical import canonical
+from fdl.compile.passes.complex_parts import complex_parts
 from fdl.compile.passes.hoisting import hoist
 from fdl.compile.passes.simplify import simplify
 from fdl.compile.passes.sink_slices import sink_slices
@@ -15,6 +16,7 @@ from fdl.transforms.inline import inline
 
 #: Each may be left out if it fails; what follows only expects fewer equations, or kernels instead of Python, of it.
 PASSES: list[tuple[str, Callable[[Program], Program]]] = [
+    ("complex_parts", complex_parts),
     ("simplify", simplify),
     ("hoist", hoist),
     ("sink_slices", sink_slices),

@@ -11,6 +11,7 @@ from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import eliminate_dead
 from fdl.core.types import NumPyArray
 from fdl.ops.arithmetic import Div, StopGradient, Sub
+from fdl.ops.complex import Complex, Imag, Part
 from fdl.ops.elementwise import Add, Mul, Neg
 from fdl.ops.select import Gate
 from fdl.ops.shape import BroadcastInDim, Reduction, Reshape, Transpose
@@ -120,6 +121,10 @@ class _Simplifier:
             return equation.inputs[-1]
         if isinstance(operation, Reduction) and all(equation.inputs[0].type.shape[a] == 1 for a in operation.axes):
             return self.shorten(replace(equation, operation=Reshape(equation.outputs[0].type.shape)))
+        if isinstance(operation, Part):
+            before = self.makers.get(equation.inputs[0]) if isinstance(equation.inputs[0], Var) else None
+            if before is not None and before.scope == equation.scope and isinstance(before.operation, Complex):
+                return before.inputs[isinstance(operation, Imag)]
         if isinstance(operation, (Neg, BroadcastInDim, Reshape, Transpose)):
             (x,) = equation.inputs
             if not isinstance(operation, Neg) and _is_identity(operation, x.type.shape):
