@@ -13,9 +13,9 @@ import numpy as np
 
 from fdl.array import MANY
 from fdl.compile.fallback import otherwise
-from fdl.compile.ir.rows import RowLayout, RowProgram, is_worth_it, rows_of
+from fdl.compile.ir.rows import RowLayout, RowProgram, is_worth_it, rows_of, stored_values
 from fdl.compile.llvm.layout import ENTRY, UNUSABLE
-from fdl.compile.llvm.target import host_target
+from fdl.compile.llvm.target import Target, host_target
 from fdl.compile.runtime.blocks import LARGE, blocks
 from fdl.compile.runtime.executable import object_addresses
 from fdl.compile.runtime.machine import load_objects, object_code
@@ -31,16 +31,21 @@ class _Kernel:
     """The machine code of a program over rows."""
 
     def __init__(self, program: RowProgram) -> None:
-        from fdl.compile.codegen.rows import emit_rows, stored_values
-
         target = host_target()
-        code = object_code(_written(program), target, lambda: emit_rows(program, target))
+        code = object_code(_written(program), target, lambda: _emitted(program, target))
         library = load_objects([code], [ENTRY])
         count = 1 + len(program.inputs) + len(program.outputs)
         kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.c_int64, *[ctypes.c_void_p] * count)
         self.function = kind(library.addresses[ENTRY])
         self.function.library = library  # type: ignore[attr-defined]  # which is unloaded with the last reference
         self.scratch_bytes = sum(program.kind(n).dtype.itemsize for n in stored_values(program))
+
+
+def _emitted(program: RowProgram, target: Target) -> Any:
+    """The module of the machine code; what emits it is imported only when it is not on disk."""
+    from fdl.compile.codegen.rows import emit_rows
+
+    return emit_rows(program, target)
 
 
 def _written(program: RowProgram) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.ir.rows import RowProgram, Step, stages
+from fdl.compile.ir.rows import RowProgram, Step, stages, stored_values
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import Variable, new_function
 from fdl.compile.llvm.layout import CONTIGUOUS_ALIGNED, DATA_OFFSET, ENTRY, FLAGS_OFFSET, UNUSABLE
@@ -24,19 +24,6 @@ from fdl.ops.shape import Sum
 
 #: Registers of a vector in passes that compute little for an element, and in others.
 _LIGHT, _HEAVY = 4, 2
-
-
-def stored_values(program: RowProgram) -> list[int]:
-    """Values that are kept from one pass over a row to a later one, because they take long to compute."""
-    stage, found = stages(program), []
-    for number, step in enumerate(program.steps, len(program.inputs)):
-        later = any(
-            number in other.operands and stage[n] - other.reduces > stage[number]
-            for n, other in enumerate(program.steps, len(program.inputs))
-        )
-        if later and step.kind.columns and not step.reduces and not step.operation.exact:
-            found.append(number)
-    return found
 
 
 def emit_rows(program: RowProgram, target: Target) -> ir.Module:

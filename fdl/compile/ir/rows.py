@@ -263,3 +263,16 @@ def stages(program: RowProgram) -> Sequence[int]:
     for step in program.steps:
         found.append(max([found[o] for o in step.operands], default=0) + step.reduces)
     return found
+
+
+def stored_values(program: RowProgram) -> list[int]:
+    """Values that are kept from one pass over a row to a later one, because they take long to compute."""
+    stage, found = stages(program), []
+    for number, step in enumerate(program.steps, len(program.inputs)):
+        later = any(
+            number in other.operands and stage[n] - other.reduces > stage[number]
+            for n, other in enumerate(program.steps, len(program.inputs))
+        )
+        if later and step.kind.columns and not step.reduces and not step.operation.exact:
+            found.append(number)
+    return found
