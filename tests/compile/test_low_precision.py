@@ -1,6 +1,7 @@
 """Products and convolutions of 16-bit floats: by float32 panels and by pairs, against float64 NumPy."""
 
 import re
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -15,7 +16,7 @@ from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.matmul import contraction
 from fdl.compile.kernels.matmul.spec import Contraction
 from fdl.compile.llvm import target
-from fdl.compile.llvm.target import Target, host_target, process_triple
+from fdl.compile.llvm.target import Target, process_triple
 from fdl.compile.runtime.machine import assembly
 from tests.compile.test_contract import SHAPES, laid_out
 from tests.compile.tuned import tune
@@ -23,8 +24,8 @@ from tests.compile.tuned import tune
 BF16 = ml_dtypes.bfloat16
 needs_x86 = pytest.mark.skipif(not process_triple().startswith("x86_64"), reason="instructions of x86-64")
 
-KINDS = [("bfloat16", 0), ("bfloat16", 1), ("float16", 0)]
-kinds = pytest.mark.parametrize(("dtype", "pairs"), KINDS, ids=["bfloat16", "pairs", "float16"])
+KINDS = [("bfloat16", "panels"), ("bfloat16", "pairs"), ("bfloat16", "blocks"), ("float16", "")]
+kinds = pytest.mark.parametrize(("dtype", "way"), KINDS, ids=["panels", "pairs", "blocks", "float16"])
 
 
 def rounded(rng, shape, dtype):
@@ -40,8 +41,8 @@ def close(got, exact, size, dtype):
 
 @kinds
 @pytest.mark.parametrize("layouts", ["row row", "column column", "strided strided"])
-def test_products(dtype, pairs, layouts, monkeypatch):
-    tune(monkeypatch, emulated_pairs=pairs)
+def test_products(dtype, way, layouts, monkeypatch):
+    tune(monkeypatch, bfloat16_products=way)
     rng = np.random.default_rng(0)
     cases = SHAPES[::2] if layouts == "row row" else [SHAPES[3], SHAPES[8]]
     operands = [
@@ -66,9 +67,9 @@ CONVOLUTIONS = {
 
 
 @kinds
-def test_convolutions_and_their_gradients(dtype, pairs, monkeypatch):
+def test_convolutions_and_their_gradients(dtype, way, monkeypatch):
     """Values and gradients, against those of the same numbers in float64."""
-    tune(monkeypatch, emulated_pairs=pairs)
+    tune(monkeypatch, bfloat16_products=way)
     rng = np.random.default_rng(1)
 
     def all_of(operands):
@@ -103,8 +104,8 @@ def test_convolutions_and_their_gradients(dtype, pairs, monkeypatch):
 
 
 @kinds
-def test_epilogues_threads_and_batches(dtype, pairs, monkeypatch):
-    tune(monkeypatch, emulated_pairs=pairs)
+def test_epilogues_threads_and_batches(dtype, way, monkeypatch):
+    tune(monkeypatch, bfloat16_products=way)
     rng = np.random.default_rng(2)
     x, w, b = rounded(rng, (3, 2, 16, 16, 8), dtype), rounded(rng, (3, 3, 8, 16), dtype), rng.normal(size=16)
 
@@ -128,8 +129,8 @@ def test_epilogues_threads_and_batches(dtype, pairs, monkeypatch):
 
 
 @kinds
-def test_what_is_not_finite(dtype, pairs, monkeypatch):
-    tune(monkeypatch, emulated_pairs=pairs)
+def test_what_is_not_finite(dtype, way, monkeypatch):
+    tune(monkeypatch, bfloat16_products=way)
     x, y = np.ones((16, 17), dtype), np.ones((17, 16), dtype)
     x[0, 0], x[1, 16], x[2, 3], x[2, 4], x[3] = np.nan, np.inf, np.inf, -np.inf, -0.0
     made = np.asarray(fdl.jit(fnp.matmul)(fnp.asarray(x), fnp.asarray(y)), np.float64)
@@ -139,8 +140,8 @@ def test_what_is_not_finite(dtype, pairs, monkeypatch):
     assert (made[4:] == 17).all()
 
 
-def sapphire(bits=512):
-    return Target("sapphirerapids", "", bits, True, True, tuning=target.TUNING)
+def zen(bits=512):
+    return Target("znver4", "", bits, True, True, tuning=target.TUNING)
 
 
 @needs_x86
@@ -148,8 +149,8 @@ def sapphire(bits=512):
 def test_processors_with_the_instruction_use_it(bits):
     """In the innermost loop of products and convolutions, without converting anything there."""
     module = ir.Module()
-    processor = sapphire(bits)
-    assert processor.pairs_bfloat16
+    processor = zen(bits)
+    assert processor.bfloat16_products == "pairs"
     square = Contraction(np.dtype(BF16), 1, 96, 96, 64, (0, 64, 1), (0, 96, 1), (0, 96, 1), paired=True)
     contraction.emit(module, processor, square)
     image = Convolution(
@@ -173,12 +174,13 @@ def test_processors_with_the_instruction_use_it(bits):
 
 @needs_x86
 def test_who_has_the_instruction():
-    assert sapphire().dot_bfloat16
+    assert zen().dot_bfloat16
     assert not Target("znver3", "+avx2", 256, True, True).dot_bfloat16
     assert Target("znver4", "+avx512bf16,+avx512vl", 512, True, True).dot_bfloat16
     assert not Target("znver4", "-avx512bf16,+avx512vl", 512, True, True).dot_bfloat16
     assert not Target("x86-64-v4", "-prefer-256-bit", 512, True, True).dot_bfloat16
-    assert host_target().pairs_bfloat16 == host_target().dot_bfloat16
+    assert replace(zen(), cpu="sapphirerapids").bfloat16_products == "panels"
+    assert replace(zen(), matrix_unit=True).bfloat16_products == "blocks"
 
 
 def test_rounding_to_bfloat16():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fdl.compile.llvm.amx import permit_matrix_unit
 from fdl.compile.llvm.tuning import Tuning
 from fdl.config import SETTINGS, config
 from fdl.core.types import DType
@@ -40,6 +41,7 @@ class Target:
         half: whether float16 converts in hardware.
         tuning: sizes and thresholds by which the compiler chooses.
         optimize: whether LLVM's code generator takes its time.
+        matrix_unit: whether this process may use the instructions of AMX, which multiply blocks of bfloat16.
     """
 
     cpu: str
@@ -49,11 +51,13 @@ class Target:
     half: bool
     tuning: Tuning = TUNING
     optimize: bool = True
+    matrix_unit: bool = False
 
     @cached_property
     def key(self) -> str:
         """A string that differs whenever generated code may differ."""
-        return f"{process_triple()}|{self.cpu}|{self.features}|{self.vector_bits}|{self.optimize}|{self.tuning}"
+        parts = self.cpu, self.features, self.vector_bits, self.optimize, self.matrix_unit, self.tuning
+        return "|".join(map(str, (process_triple(), *parts)))
 
     def lanes(self, dtype: DType | type | str) -> int:
         """How many elements of `dtype` fill a vector register; 16-bit floats count as the float32 they compute in."""
@@ -83,9 +87,15 @@ class Target:
         return self.vector_bits == 512 and self.cpu in _FAST_GATHER
 
     @property
-    def pairs_bfloat16(self) -> bool:
-        """Whether products of bfloat16 are computed by pairs along the sum."""
-        return self.dot_bfloat16 or self.tuning.emulated_pairs > 0
+    def bfloat16_products(self) -> str:
+        """How products of bfloat16 are computed: in float32 ``panels``, by ``pairs`` or by ``blocks``.
+
+        Intel's processors take two cycles for `vdpbf16ps`, so that float32 is as fast there.
+        """
+        if self.tuning.bfloat16_products:
+            return self.tuning.bfloat16_products
+        fast = self.dot_bfloat16 and self.cpu.startswith("znver")
+        return "blocks" if self.matrix_unit else "pairs" if fast else "panels"
 
     def tile(self) -> tuple[int, int]:
         """Rows and vectors a row of the matrix tile, whose accumulators fill the register file."""
@@ -159,7 +169,7 @@ def _target(name: str, tuning: Tuning, optimize: bool) -> Target:
         return found
     if bits not in ("128", "256", "512"):
         raise PlatformError(f"FDL_CPU='{name}:{bits}': vectors have 128, 256 or 512 bits")
-    return replace(found, vector_bits=int(bits))
+    return replace(found, vector_bits=int(bits), matrix_unit=found.matrix_unit and bits == "512")
 
 
 def _processor(name: str) -> Target:
@@ -169,7 +179,9 @@ def _processor(name: str) -> Target:
         cpu, features = llvm.get_host_cpu_name(), on.flatten()
         wide, middle = on.get("avx512f", False), on.get("avx2", False)
         fma, half = on.get("fma", False) or on.get("neon", False), on.get("f16c", False) or on.get("neon", False)
-        return Target(cpu, features, 512 if wide else 256 if middle else 128, fma, half)
+        bits = 512 if wide else 256 if middle else 128
+        matrix_unit = on.get("amx-bf16", False) and bits == 512 and permit_matrix_unit()
+        return Target(cpu, features, bits, fma, half, matrix_unit=matrix_unit)
     levels = {"x86-64": (128, False), "x86-64-v2": (128, False), "x86-64-v3": (256, True), "x86-64-v4": (512, True)}
     triple = process_triple()
     if not triple.startswith("x86_64") and name in levels:

@@ -137,8 +137,9 @@ class Tuning:
     #: Rows ahead of the one that is packed that are asked for: they are too far apart for the processor to guess.
     packed_ahead: int = 16
 
-    #: Whether bfloat16 are multiplied by pairs where the processor has no instruction for it, which is slower.
-    emulated_pairs: int = 0
+    #: How bfloat16 are multiplied: in float32 "panels", by "pairs" or by "blocks", where the processor lacks the
+    #: instruction by an emulation, which is slower. Empty is what is fastest on the processor.
+    bfloat16_products: str = ""
 
     # Convolutions and windows
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fdl.compile.kernels.conv import depthwise, pixels, taps
+from fdl.compile.kernels.conv import by_blocks, depthwise, pixels, taps
 from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function
 from fdl.compile.llvm.build import Build
@@ -64,9 +64,13 @@ def emit(
     if depthwise.fits(spec):
         plan = depthwise.DepthwisePlan(spec, target)
         depthwise.Depthwise(build, plan, epilogue, extras).emit()
+    elif spec.paired and target.bfloat16_products == "blocks":
+        plan = by_blocks.BlockPlan(spec, target)
+        by_blocks.Blocks(build, plan, epilogue, extras).emit()
     else:
         plan = pixels.Plan(spec, target)
         pixels.Pixels(build, plan, epilogue, extras).emit()
+    build.ret()
     return Kernel(build.function, plan.scratch_bytes, plan.work)
 
 

@@ -13,6 +13,7 @@ from fdl.compile.kernels.pairs import copy_pairs
 from fdl.compile.kernels.panel import Panel
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value
+from fdl.dtypes import bfloat16
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,16 @@ class Image:
         """Whether x itself can be read."""
         return (
             not self.block
-            and not self.paired
-            and self.dtype == self.source
+            and (self._words if self.paired else self.dtype == self.source)
             and not self.geometry.padded
             and (self.channel == 1 or self.channels == 1)
         )
+
+    @property
+    def _words(self) -> bool:
+        """Whether pairs of channels are words in x itself."""
+        even = not any(n % 2 for n in (self.paired, *self.spatial, self.geometry.spec.x[0]))
+        return even and self.channel == 1 and self.source == bfloat16
 
     @property
     def sizes(self) -> list[int]:
@@ -61,7 +67,7 @@ class Image:
     def strides(self) -> tuple[int, ...]:
         """Strides along the spatial axes as the tiles see them; channels are next to each other."""
         if self.in_place:
-            return self.spatial
+            return tuple(s // 2 for s in self.spatial) if self.paired else self.spatial
         sizes, position = self.sizes, self.slot or self.channels
         return tuple(position * math.prod(sizes[i + 1 :]) for i in range(len(sizes)))
 

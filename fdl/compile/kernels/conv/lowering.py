@@ -132,7 +132,8 @@ def convolution_of(step: KernelStep, operation: ConvGeneral) -> Convolution:
         operation.feature_group_count, x.strides, w.strides, strides(out.type.shape), operation.batch_group_count,
         dtype in HALVES and out.type.dtype != dtype,
     )  # fmt: skip
-    paired = dtype == bfloat16 and host_target().pairs_bfloat16 and convolution.takes_pairs(spec)
+    by_words = dtype == bfloat16 and host_target().bfloat16_products != "panels"
+    paired = by_words and convolution.takes_pairs(spec)
     return replace(spec, paired=True) if paired else spec
 
 

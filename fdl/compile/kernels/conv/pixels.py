@@ -107,11 +107,15 @@ class Plan:
     def panels(self) -> int:
         return -(-self.outputs // self.width)
 
+    def depth(self, phase: Sequence[AxisPhase]) -> int:
+        """Rows of `width` in a panel of packed weights: one for each tap of the phase and input channel."""
+        return math.prod(len(p.taps) for p in phase) * self.inputs
+
     @cached_property
     def weights(self) -> int:
-        """Elements of the packed weights: for each phase, group, panel, tap and input channel a row of `width`."""
-        taps = sum(math.prod(len(p.taps) for p in phase) for phase in self.geometry.phases)
-        return taps * self.inputs * self.width * self.panels * self.spec.groups
+        """Elements of the packed weights: a panel for each phase, group and `width` output channels."""
+        depth = sum(map(self.depth, self.geometry.phases))
+        return depth * self.width * self.panels * self.spec.groups
 
     @property
     def scratch_bytes(self) -> int:
@@ -145,7 +149,6 @@ class Pixels:
                 self._phase(phase, n, part, image, weights)
             if self.epilogue is not None:
                 self._finish(self.epilogue, n, part)
-        b.ret()
 
     def _finish(self, epilogue: Epilogue, n: Value, part: Value) -> None:
         """Apply the epilogue to part of an image."""
@@ -178,7 +181,7 @@ class Pixels:
         offsets = summed([[t * stride for t in p.taps] for p, stride in zip(phase, spec.w[:-2], strict=True)])
         if not offsets:
             return 0
-        size = len(offsets) * plan.inputs * plan.width
+        size = plan.depth(phase) * plan.width
         with b.loop(0, spec.groups) as group, pieces(b, 0, plan.outputs, plan.width, plan.outputs) as piece:
             for f, columns in piece():
                 panel = self._panel(columns)
@@ -188,6 +191,10 @@ class Pixels:
                     target = number * size + tap * (plan.inputs * plan.width) + start
                     read, write = b.at(self.w, source, spec.dtype), b.at(self.scratch, target, spec.sums)
                     panel.call(b, read, write, spec.in_features // spec.groups)
+                filled = len(offsets) * plan.inputs * plan.width
+                if filled < size:
+                    end = b.at(self.scratch, number * size + (start + filled), spec.sums)
+                    b.clear(end, (size - filled) * spec.sums.itemsize)
         return size * plan.panels * spec.groups
 
     def _panel(self, columns: int) -> Panel | PairPanel:
@@ -209,7 +216,7 @@ class Pixels:
     ) -> None:
         b, plan, spec = self.build, self.plan, self.spec
         depth, offsets = self._run(phase)
-        size = depth * len(offsets) * plan.width
+        size = plan.depth(phase) * plan.width
         positions, rows = math.prod(p.count for p in phase), plan.rows(phase)
         with pieces(b, 0, plan.outputs, plan.width, plan.outputs) as panel:
             for f, columns in panel():
@@ -233,23 +240,32 @@ class Pixels:
         self, phase: Sequence[AxisPhase], index: tuple[Value, Value, Value, Value], image: ir.Value, weights: Any,
         size: tuple[int, int], depth: int, offsets: list[int],
     ) -> None:  # fmt: skip
-        b, spec, plan = self.build, self.spec, self.plan
+        b, spec = self.build, self.spec
         n, group, first, channel = index
         reads, writes = [], []
         for i in range(size[0]):
             where = coordinates(b, first + i, [p.count for p in phase])
-            read = group * plan.inputs
-            write = n * spec.y[0] + channel * spec.y[-1]
-            for p, j, x_stride, y_stride in zip(phase, where, plan.image.strides, spec.y[1:-1], strict=True):
-                read = read + (j * p.step + p.base) * x_stride
-                write = write + (j * p.period + p.first) * y_stride
-            reads.append(b.at(image, read, spec.sums))
-            writes.append(b.at(self.y, write, spec.result))
+            reads.append(self._source(phase, where, group, image))
+            writes.append(self._destination(phase, where, n, channel))
         tile = Tile(
-            spec.sums, *size, a_row=None, a_step=1, b_step=plan.width, b_whole=True, c_row=None, c_column=spec.y[-1],
+            spec.sums, *size, a_row=None, a_step=1, b_step=self.plan.width, b_whole=True, c_row=None, c_column=spec.y[-1],
             segments=True, stored=(None, None, spec.result), pairs=spec.pairs,
         )  # fmt: skip
         tile.call(b, reads, weights, writes, depth, False, len(offsets), table(b, offsets or [0]))
+
+    def _source(self, phase: Sequence[AxisPhase], where: Sequence[Value], group: Value, image: ir.Value) -> Any:
+        """Where an image has what the output at these coordinates of a phase reads first."""
+        read = group * self.plan.inputs
+        for p, j, stride in zip(phase, where, self.plan.image.strides, strict=True):
+            read = read + (j * p.step + p.base) * stride
+        return self.build.at(image, read, self.spec.sums)
+
+    def _destination(self, phase: Sequence[AxisPhase], where: Sequence[Value], n: Value, channel: Value) -> Any:
+        """Where that output is."""
+        write = n * self.spec.y[0] + channel * self.spec.y[-1]
+        for p, j, stride in zip(phase, where, self.spec.y[1:-1], strict=True):
+            write = write + (j * p.period + p.first) * stride
+        return self.build.at(self.y, write, self.spec.result)
 
 
 def coordinates(b: Build, position: Value, counts: Sequence[int]) -> list[Value]:

@@ -12,9 +12,11 @@ from typing import Any
 
 from llvmlite import ir
 
+from fdl.compile.kernels.amx.blocks import configure, release
 from fdl.compile.kernels.finish import finish
 from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function, pieces
 from fdl.compile.kernels.matmul import dots, streams
+from fdl.compile.kernels.matmul.by_blocks import BlockPlan, emit_blocks
 from fdl.compile.kernels.matmul.spec import Contraction, Strides
 from fdl.compile.kernels.pairs import PairPanel, words_of
 from fdl.compile.kernels.panel import Panel
@@ -205,6 +207,12 @@ class _Plan:
         return not self.by_dots and streams.fits(self.spec, self.lanes)
 
     @cached_property
+    def blocks(self) -> BlockPlan | None:
+        """How bfloat16 are multiplied by blocks, if they are."""
+        by_blocks = self.spec.paired and self.target.bfloat16_products == "blocks" and not self.spec.accumulate
+        return BlockPlan(self.spec, self.target) if by_blocks else None
+
+    @cached_property
     def by_columns(self) -> bool:
         """Whether the work is cut along n; every thread then packs only its own columns of B, but all of A."""
         return self.spec.n >= self.spec.m or (not self.pack_a and self.spec.n >= 8 * self.width)
@@ -215,6 +223,8 @@ class _Plan:
         if self.by_streams:
             return streams.width(self.lanes)
         rows, columns = dots.tile(self.spec) if self.by_dots else (self.rows, self.width)
+        if self.blocks:
+            rows, columns = self.blocks.rows, self.blocks.width
         return columns if self.by_columns else rows
 
     @cached_property
@@ -228,6 +238,8 @@ class _Plan:
             return 0
         if self.by_dots:
             return self.turn_b * self.spec.n * self.spec.k * self.spec.dtype.itemsize
+        if self.blocks:
+            return self.blocks.scratch_bytes
         a_block = -(-self.height // self.rows) * self.a_step * self.steps
         elements = self.columns * self.steps * self.pack_b + a_block * self.pack_a
         return elements * self.itemsize
@@ -248,6 +260,8 @@ class _Emitter:
         """The whole function."""
         b, plan, spec = self.build, self.plan, self.spec
         last = b.quotient(self.end + (plan.parts - 1), plan.parts)
+        if plan.blocks:
+            configure(b)
         with b.loop(b.quotient(self.begin, plan.parts), last) as batch:
             first = b.max(self.begin - batch * plan.parts, 0) * plan.part
             stop = b.min(self.end - batch * plan.parts, plan.parts) * plan.part
@@ -257,11 +271,22 @@ class _Emitter:
                 self._dots(batch, rows, columns)
             elif plan.by_streams:
                 streams.emit_streams(b, spec, (self.a, self.b, self.c), batch, columns)
+            elif plan.blocks:
+                self._blocks(plan.blocks, batch, rows, columns)
             else:
                 self._product(batch, rows, columns)
             if self.epilogue is not None and (plan.by_dots or plan.by_streams):
                 self._finish(batch, rows, columns)
+        if plan.blocks:
+            release(b)
         b.ret()
+
+    def _blocks(self, blocks: BlockPlan, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
+        def finish_block(rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
+            if self.epilogue is not None:
+                self._finish(batch, rows, columns)
+
+        emit_blocks(self.build, blocks, self._of_batch(batch), rows, columns, finish_block)
 
     def _dots(self, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
         b, spec, bb = self.build, self.spec, self.b
@@ -272,15 +297,7 @@ class _Emitter:
 
     def _product(self, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
         b, plan, spec = self.build, self.plan, self.spec
-        a, bb, c = (
-            b.at(p, batch * s[0], dtype)
-            for p, s, dtype in zip(
-                (self.a, self.b, self.c),
-                (spec.a, spec.b, spec.c),
-                (spec.dtype, spec.dtype, spec.result),
-                strict=True,
-            )
-        )
+        a, bb, c = self._of_batch(batch)
         with b.loop(0, max(spec.k, 1), plan.depth) as k, b.loop(columns[0], columns[1], plan.columns) as n:
             depth = b.min(spec.k - k, plan.depth)
             steps = b.quotient(depth + 1, 2) if spec.pairs else depth
@@ -292,6 +309,12 @@ class _Emitter:
                 if plan.pack_a:
                     self._pack_a(b.at(a, k * spec.a[2], spec.dtype), m, m_stop, depth, steps)
                 self._block((a, bb, c), batch, k, (depth, steps), (m, m_stop), (n, n_stop))
+
+    def _of_batch(self, batch: Value) -> tuple[Any, Any, Any]:
+        """The pointers to A, B and C of one product."""
+        b, spec = self.build, self.spec
+        a, bb = b.at(self.a, batch * spec.a[0], spec.dtype), b.at(self.b, batch * spec.b[0], spec.dtype)
+        return a, bb, b.at(self.c, batch * spec.c[0], spec.result)
 
     @property
     def _packed_a(self) -> Any:

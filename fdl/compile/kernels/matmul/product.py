@@ -116,7 +116,8 @@ class ProductLowering(MatrixLowering[DotGeneral]):
         # The kernel loops over one batch axis; where several cannot be merged into one, it is called in loops.
         (size, inner), outer = loops[-1], loops[:-1]
         a, b, to = ((s, *v[-2:]) for s, v in zip(inner, (x.strides, y.strides, c), strict=True))
-        paired = x.type.dtype == bfloat16 and host_target().pairs_bfloat16 and min(m, n, k) >= _PAIRED
+        paired = x.type.dtype == bfloat16 and min(m, n, k) >= _PAIRED
+        paired = paired and emitter.emission.target.bfloat16_products != "panels"
         spec = Contraction(x.type.dtype, size, m, n, k, a, b, to, paired=paired)  # type: ignore[arg-type]  # three numbers
         emission, build = emitter.emission, emitter.build
         epilogue = emitter.epilogue(step, 3)

@@ -1,0 +1,137 @@
+"""Products of packed blocks of bfloat16, with sums in float32.
+
+AMX (Advanced Matrix Extensions) has eight registers of 16 rows of 64 bytes. One instruction, `tdpbf16ps`, adds the
+product of 16 rows of A, each of 16 words, with 16 rows of B, each of 16 words, to 16 x 16 sums; a word is a pair of
+neighbours along k (see `pairs`). It takes denormal numbers for zero. Rows that cross cache lines are read several times
+more slowly, so that A and B are packed to whole lines:
+
+* A in blocks of 16 rows and 16 words, the blocks of the same words one behind the other: [words / 16, rows / 16, 16, 16];
+* B in rows of `columns` words, which is how `PairPanel` packs it.
+
+Words beyond the end of the sum are zero in both. Where there is no such unit, the same blocks are multiplied by vectors.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from fdl.compile.kernels.pairs_of_floats import add_float_products
+from fdl.compile.llvm.build import Build
+from fdl.compile.llvm.function import new_function
+from fdl.compile.llvm.target import Target
+from fdl.compile.llvm.values import I8, I64, POINTER
+from fdl.dtypes import float32
+
+#: Rows and words of a register.
+SIDE = 16
+#: Bytes of a register.
+_BYTES = 1024
+#: Registers of sums, which come first; operands use the others.
+_SUMS, _REGISTERS = 4, 8
+
+
+def whole(words: int) -> int:
+    """So many words and the zeros behind them."""
+    return -(-words // SIDE) * SIDE
+
+
+def configure(build: Build) -> None:
+    """Make the registers ready, at the start of a kernel."""
+    if not build.target.matrix_unit:
+        return
+    row_bytes = [64, 0] * _REGISTERS
+    content = [1, 0, *[0] * 14, *row_bytes, *[0] * 16, *[SIDE] * _REGISTERS, *[0] * 8]
+    known = build.module.globals.get("amx.configuration")
+    if known is None:
+        kind = ir.ArrayType(I8, len(content))
+        known = ir.GlobalVariable(build.module, kind, "amx.configuration")
+        known.initializer, known.global_constant, known.linkage = ir.Constant(kind, content), True, "internal"
+    _instruction(build, "ldtilecfg", known)
+
+
+def release(build: Build) -> None:
+    """Give the registers back, so that nobody saves them; at the end of a kernel."""
+    if build.target.matrix_unit:
+        _instruction(build, "tilerelease")
+
+
+def _instruction(build: Build, name: str, *arguments: Any) -> None:
+    values = [I8(a) if isinstance(a, int) else a for a in arguments]
+    build.ir.call(build.declare(f"llvm.x86.{name}", ir.VoidType(), [v.type for v in values]), values)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A product of packed blocks.
+
+    Attributes:
+        rows: of A, in units of `SIDE`.
+        columns: of B, in units of `SIDE`; ``rows * columns`` is at most 4.
+    """
+
+    rows: int
+    columns: int
+
+    def call(self, build: Build, a: Any, b: Any, c: Any, words: Any) -> None:
+        """Emit the product.
+
+        Args:
+            build: where it goes.
+            a, b: pointers to packed A and B, aligned to 64 bytes.
+            c: pointer to where the sums are stored, contiguous float32, aligned to 64 bytes.
+            words: length of the sum, a multiple of `SIDE`.
+        """
+        name = f"amx.{self.rows}.{self.columns}"
+        function = build.module.globals.get(name) or self._emit(build.module, build.target, name)
+        build.call_function(function, [a, b, c, words])
+
+    def _emit(self, module: ir.Module, target: Target, name: str) -> ir.Function:
+        function = new_function(module, name, [POINTER, POINTER, POINTER, I64])
+        function.attributes.add("noinline")
+        build = Build(module, target, function)
+        if target.matrix_unit:
+            self._by_unit(build)
+        else:
+            self._by_vectors(build)
+        build.ret()
+        return function
+
+    def _by_unit(self, build: Build) -> None:
+        a, b, c = build.function.args[:3]
+        words = build.argument(3, "int64")
+        grid = [(i, j) for i in range(self.rows) for j in range(self.columns)]
+        right = [_SUMS + j for j in range(self.columns)]
+        left = list(range(_SUMS + self.columns, _REGISTERS))
+        row_bytes = I64(4 * SIDE * self.columns)
+        for i, j in grid:
+            _instruction(build, "tilezero", i * self.columns + j)
+        with build.loop(0, words, SIDE) as word:
+            from_a = build.at(a, word * (SIDE * self.rows), float32)
+            from_b = build.at(b, word * (SIDE * self.columns), float32)
+            for i, j in grid:
+                if i == 0:
+                    _instruction(build, "tileloadd64", right[j], build.at(from_b, j * SIDE, float32), row_bytes)
+                if j == 0:
+                    source = build.at(from_a, i * SIDE * SIDE, float32)
+                    _instruction(build, "tileloadd64", left[i % len(left)], source, I64(4 * SIDE))
+                _instruction(build, "tdpbf16ps", i * self.columns + j, left[i % len(left)], right[j])
+        for i, j in grid:
+            to = build.at(c, (i * SIDE * self.columns + j) * SIDE, float32)
+            _instruction(build, "tilestored64", i * self.columns + j, to, row_bytes)
+
+    def _by_vectors(self, build: Build) -> None:
+        a, b, c = build.function.args[:3]
+        words, width = build.argument(3, "int64"), SIDE * self.columns
+        for i in range(self.rows):
+            with build.loop(0, SIDE) as row:
+                sums = [build.variable(build.constant(0, float32, SIDE)) for _ in range(self.columns)]
+                with build.loop(0, words) as word:
+                    block = build.quotient(word, SIDE)
+                    where = (block * self.rows + i) * (SIDE * SIDE) + row * SIDE + (word - block * SIDE)
+                    left = build.broadcast(build.load(a, float32, where), SIDE)
+                    for j, total in enumerate(sums):
+                        right = build.load(b, float32, word * width + j * SIDE, SIDE)
+                        total.set(add_float_products(build, left, right, total.get()))
+                for j, total in enumerate(sums):
+                    build.store(total.get(), c, (row + i * SIDE) * width + j * SIDE)
