@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ def library(fun: Callable[..., Any], *arguments: Any, name: str | None = None, c
         Argument(c_name, where, kind, number >= len(inputs))
         for number, (c_name, where, kind) in enumerate(zip(names, [*inputs, *results], kinds, strict=True))
     ]
-    target = host_target(cpu)
+    # The program that loads the library has not asked for the registers of the matrix unit.
+    target = replace(host_target(cpu), matrix_unit=False)
     made = build_standalone(program, target, name)
     if made.outside:
         found = sorted({f"{host.operation.name} of {', '.join(map(str, host.operands))}" for host in made.outside})

@@ -62,6 +62,13 @@ CONVOLUTIONS = {
     "transposed": ((2, 4, 3, 4), (3, 2), 9, (1, 1), ((2, 1), (1, 2)), (2, 3), (1, 1)),
     "line": ((3, 20, 7), (5,), 11, (2,), ((2, 1),), (1,), (1,)),
     "one pixel": ((1, 1, 1, 1), (1, 1), 1, (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1)),
+    "many channels": ((3, 9, 7, 20), (3, 3), 35, (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1)),
+    "strided, many channels": ((2, 9, 11, 17), (3, 2), 33, (2, 3), ((1, 1), (0, 2)), (1, 1), (1, 1)),
+    "dilated, cut off": ((2, 8, 9, 16), (2, 3), 16, (1, 2), ((-1, 1), (2, -2)), (1, 1), (2, 2)),
+    "pointwise": ((5, 7, 7, 40), (1, 1), 24, (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1)),
+    "volume": ((2, 4, 3, 5, 9), (2, 3, 2), 16, (1, 2, 1), ((1, 0), (1, 1), (0, 1)), (1, 1, 1), (1, 1, 1)),
+    "lines of 32": ((2, 3, 34, 8), (3, 3), 8, (1, 1), ((1, 1), (0, 0)), (1, 1), (1, 1)),
+    "long line": ((2, 70, 9), (5,), 48, (1,), ((2, 2),), (1,), (1,)),
     "no image": ((0, 4, 4, 2), (3, 3), 8, (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1)),
 }
 
@@ -76,7 +83,8 @@ def test_convolutions_and_their_gradients(dtype, way, monkeypatch):
         found = []
         for (x, w, g), case in zip(operands, CONVOLUTIONS.values(), strict=True):
             _, _, _, stride, padding, lhs, rhs = case
-            numbers = ("NWC", "WIO", "NWC") if len(stride) == 1 else ("NHWC", "HWIO", "NHWC")
+            axes = "DHW"[-len(stride) :]
+            numbers = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
 
             def f(x, w, given=(stride, padding, lhs, rhs, numbers)):
                 return lax.conv_general_dilated(x, w, *given)
@@ -88,11 +96,8 @@ def test_convolutions_and_their_gradients(dtype, way, monkeypatch):
     operands = []
     for x, window, features, *rest in CONVOLUTIONS.values():
         w = (*window, x[-1], features)
-        out = (
-            lax.conv_general_dilated(np.zeros(x), np.zeros(w), *rest, ("NWC", "WIO", "NWC"))
-            if len(x) == 3
-            else (lax.conv_general_dilated(np.zeros(x), np.zeros(w), *rest, ("NHWC", "HWIO", "NHWC")))
-        )
+        axes = "DHW"[-len(window) :]
+        out = lax.conv_general_dilated(np.zeros(x), np.zeros(w), *rest, (f"N{axes}C", f"{axes}IO", f"N{axes}C"))
         operands.append([rounded(rng, shape, dtype) for shape in (x, w, out.shape)])
     wide = [[a.astype(np.float64) for a in row] for row in operands]
     exact, sizes = all_of(wide), all_of([[np.abs(a) for a in row] for row in wide])

@@ -14,7 +14,7 @@ from fdl.compile.llvm.values import Value
 from fdl.dtypes import float32, uint32
 
 
-class _BFloat(ir.Type):
+class BFloat(ir.Type):
     """LLVM's bfloat, which llvmlite has no class for."""
 
     intrinsic_name = "bf16"
@@ -23,10 +23,10 @@ class _BFloat(ir.Type):
         return "bfloat"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloat)
+        return isinstance(other, BFloat)
 
     def __hash__(self) -> int:
-        return hash(_BFloat)
+        return hash(BFloat)
 
 
 def add_float_products(build: Build, x: Value, y: Value, total: Value) -> Value:
@@ -40,7 +40,7 @@ def add_float_products(build: Build, x: Value, y: Value, total: Value) -> Value:
 
 
 def _dot(build: Build, x: Value, y: Value, total: Value) -> Value:
-    halves = ir.VectorType(_BFloat(), 2 * x.lanes)
+    halves = ir.VectorType(BFloat(), 2 * x.lanes)
     name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * x.lanes}"
     function = build.declare(name, total.ir.type, [total.ir.type, halves, halves])
     words: list[Any] = [build.ir.bitcast(v.ir, halves) for v in (x, y)]

@@ -5,23 +5,24 @@ product of 16 rows of A, each of 16 words, with 16 rows of B, each of 16 words, 
 neighbours along k (see `pairs`). It takes denormal numbers for zero. Rows that cross cache lines are read several times
 more slowly, so that A and B are packed to whole lines:
 
-* A in blocks of 16 rows and 16 words, the blocks of the same words one behind the other: [words / 16, rows / 16, 16, 16];
+* A in blocks of 16 rows and 16 words, those of the same words one behind the other: [words / 16, rows / 16, 16, 16];
 * B in rows of `columns` words, which is how `PairPanel` packs it.
 
-Words beyond the end of the sum are zero in both. Where there is no such unit, the same blocks are multiplied by vectors.
+Words beyond the end of the sum are zero in both. Without such a unit, vectors multiply the same blocks.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
-from fdl.compile.kernels.pairs_of_floats import add_float_products
+from fdl.compile.kernels.pairs_of_floats import BFloat, add_float_products
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import Target
-from fdl.compile.llvm.values import I8, I64, POINTER
-from fdl.dtypes import float32
+from fdl.compile.llvm.values import I1, I8, I16, I64, POINTER, Value
+from fdl.dtypes import bfloat16, float32
 
 #: Rows and words of a register.
 SIDE = 16
@@ -61,6 +62,19 @@ def _instruction(build: Build, name: str, *arguments: Any) -> None:
     build.ir.call(build.declare(f"llvm.x86.{name}", ir.VoidType(), [v.type for v in values]), values)
 
 
+def rounded(build: Build, sums: Value, dtype: np.dtype) -> Value:
+    """`SIDE` sums of a block as another dtype.
+
+    No sum is a denormal number, so that the processor's conversion to bfloat16, which takes those for zero, is exact.
+    """
+    if dtype != bfloat16 or not build.target.matrix_unit:
+        return build.convert(sums, dtype)
+    halves = ir.VectorType(BFloat(), SIDE)
+    function = build.declare("llvm.x86.avx512bf16.cvtneps2bf16.512", halves, [sums.ir.type])
+    bits = build.ir.bitcast(build.ir.call(function, [sums.ir]), ir.VectorType(I16, SIDE))
+    return build.unpack(bits, bfloat16)
+
+
 @dataclass(frozen=True)
 class Block:
     """A product of packed blocks.
@@ -68,26 +82,35 @@ class Block:
     Attributes:
         rows: of A, in units of `SIDE`.
         columns: of B, in units of `SIDE`; ``rows * columns`` is at most 4.
+        row: distance of two rows of sums in memory; None is ``columns * SIDE``.
     """
 
     rows: int
     columns: int
+    row: int | None = None
 
-    def call(self, build: Build, a: Any, b: Any, c: Any, words: Any) -> None:
+    @property
+    def width(self) -> int:
+        """Columns of B."""
+        return self.columns * SIDE
+
+    def call(self, build: Build, a: Any, b: Any, c: Any, words: Any, accumulate: Any = False) -> None:
         """Emit the product.
 
         Args:
             build: where it goes.
             a, b: pointers to packed A and B, aligned to 64 bytes.
-            c: pointer to where the sums are stored, contiguous float32, aligned to 64 bytes.
+            c: pointer to where the sums are stored, float32.
             words: length of the sum, a multiple of `SIDE`.
+            accumulate: whether to add to what is there.
         """
-        name = f"amx.{self.rows}.{self.columns}"
+        name = f"amx.{self.rows}.{self.columns}.{self.row}"
         function = build.module.globals.get(name) or self._emit(build.module, build.target, name)
-        build.call_function(function, [a, b, c, words])
+        add = accumulate if isinstance(accumulate, Value) else I1(bool(accumulate))
+        build.call_function(function, [a, b, c, words, add])
 
     def _emit(self, module: ir.Module, target: Target, name: str) -> ir.Function:
-        function = new_function(module, name, [POINTER, POINTER, POINTER, I64])
+        function = new_function(module, name, [POINTER, POINTER, POINTER, I64, I1])
         function.attributes.add("noinline")
         build = Build(module, target, function)
         if target.matrix_unit:
@@ -99,30 +122,37 @@ class Block:
 
     def _by_unit(self, build: Build) -> None:
         a, b, c = build.function.args[:3]
-        words = build.argument(3, "int64")
+        words, accumulate = build.argument(3, "int64"), build.argument(4, "bool")
         grid = [(i, j) for i in range(self.rows) for j in range(self.columns)]
         right = [_SUMS + j for j in range(self.columns)]
         left = list(range(_SUMS + self.columns, _REGISTERS))
-        row_bytes = I64(4 * SIDE * self.columns)
-        for i, j in grid:
-            _instruction(build, "tilezero", i * self.columns + j)
+        row = self.row or self.width
+        sums = [(i * self.columns + j, build.at(c, i * SIDE * row + j * SIDE, float32), I64(4 * row)) for i, j in grid]
+        with build.if_else(accumulate) as (then, otherwise):
+            with then:
+                for total in sums:
+                    _instruction(build, "tileloadd64", *total)
+            with otherwise:
+                for number, *_ in sums:
+                    _instruction(build, "tilezero", number)
         with build.loop(0, words, SIDE) as word:
             from_a = build.at(a, word * (SIDE * self.rows), float32)
-            from_b = build.at(b, word * (SIDE * self.columns), float32)
+            from_b = build.at(b, word * self.width, float32)
             for i, j in grid:
                 if i == 0:
-                    _instruction(build, "tileloadd64", right[j], build.at(from_b, j * SIDE, float32), row_bytes)
+                    source = build.at(from_b, j * SIDE, float32)
+                    _instruction(build, "tileloadd64", right[j], source, I64(4 * self.width))
                 if j == 0:
                     source = build.at(from_a, i * SIDE * SIDE, float32)
                     _instruction(build, "tileloadd64", left[i % len(left)], source, I64(4 * SIDE))
                 _instruction(build, "tdpbf16ps", i * self.columns + j, left[i % len(left)], right[j])
-        for i, j in grid:
-            to = build.at(c, (i * SIDE * self.columns + j) * SIDE, float32)
-            _instruction(build, "tilestored64", i * self.columns + j, to, row_bytes)
+        for total in sums:
+            _instruction(build, "tilestored64", *total)
 
     def _by_vectors(self, build: Build) -> None:
         a, b, c = build.function.args[:3]
-        words, width = build.argument(3, "int64"), SIDE * self.columns
+        words, accumulate = build.argument(3, "int64"), build.argument(4, "bool")
+        again = build.broadcast(accumulate, SIDE)
         for i in range(self.rows):
             with build.loop(0, SIDE) as row:
                 sums = [build.variable(build.constant(0, float32, SIDE)) for _ in range(self.columns)]
@@ -131,7 +161,9 @@ class Block:
                     where = (block * self.rows + i) * (SIDE * SIDE) + row * SIDE + (word - block * SIDE)
                     left = build.broadcast(build.load(a, float32, where), SIDE)
                     for j, total in enumerate(sums):
-                        right = build.load(b, float32, word * width + j * SIDE, SIDE)
+                        right = build.load(b, float32, word * self.width + j * SIDE, SIDE)
                         total.set(add_float_products(build, left, right, total.get()))
                 for j, total in enumerate(sums):
-                    build.store(total.get(), c, (row + i * SIDE) * width + j * SIDE)
+                    where = (row + i * SIDE) * (self.row or self.width) + j * SIDE
+                    before = build.select(again, build.load(c, float32, where, SIDE), 0.0)
+                    build.store(before + total.get(), c, where)

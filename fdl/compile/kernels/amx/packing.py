@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from fdl.compile.kernels.amx.blocks import SIDE, whole
+from fdl.compile.kernels.amx.blocks import SIDE, rounded, whole
 from fdl.compile.kernels.pairs import joined, words_of
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
@@ -110,8 +110,9 @@ def packed_words(k: int) -> int:
 
 
 def store_block(
-    build: Build, sums: Any, columns: int, size: tuple[int, int], to: Any, dtype: np.dtype, strides: tuple[int, int]
-) -> None:
+    build: Build, sums: Any, columns: int, size: tuple[int, int], to: Any, dtype: np.dtype, strides: tuple[int, int],
+    accumulate: Value | None = None,
+) -> None:  # fmt: skip
     """Emit the copy of the sums of a block, converted, to a matrix of any strides.
 
     Args:
@@ -122,6 +123,7 @@ def store_block(
         to: pointer to the first element of the matrix.
         dtype: of the matrix.
         strides: of the matrix.
+        accumulate: whether to add to what is there; None if not.
     """
     rows, wanted = size
     with build.loop(0, rows) as row:
@@ -130,4 +132,7 @@ def store_block(
             mask = None if left == SIDE else build.first_lanes(left, SIDE)
             value = build.load(sums, float32, row * columns + start, SIDE)
             where = row * strides[0] + start * strides[1]
-            build.store(build.convert(value, dtype), to, where, strides[1], mask)
+            if accumulate is not None:
+                before = build.load(to, dtype, where, SIDE, strides[1], mask)
+                value = value + build.select(build.broadcast(accumulate, SIDE), before, 0.0)
+            build.store(rounded(build, value, dtype), to, where, strides[1], mask)

@@ -5,6 +5,7 @@ one row each, in the order of the packed weights (im2col), a block at a time, so
 while panels of weights come and go.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -57,14 +58,11 @@ class Blocks(Pixels):
     def _group(
         self, phase: Sequence[AxisPhase], n: Value, part: Value, group: Value, image: ir.Value, weights: int
     ) -> None:
-        b, plan, spec = self.build, self.plan, self.spec
+        b, plan = self.build, self.plan
         depth, counts = plan.depth(phase), [p.count for p in phase]
         left = b.at(self.scratch, plan.image.elements + plan.weights, float32)
         sums = b.at(left, plan.gathered, float32)
-        total = 1
-        for count in counts:
-            total *= count
-        with pieces(b, *self._positions(phase, part), plan.rows(phase), total) as piece:
+        with pieces(b, *self._positions(phase, part), plan.rows(phase), math.prod(counts)) as piece:
             for first, height in piece():
                 if depth:
                     with b.loop(0, height) as row:

@@ -23,7 +23,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fdl.compile.kernels.conv import by_blocks, depthwise, pixels, taps
+from fdl.compile.kernels.conv import by_blocks, depthwise, pixels, taps, weights_by_blocks
 from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function
 from fdl.compile.llvm.build import Build
@@ -56,6 +56,10 @@ def emit(
         build.ret()
         return Kernel(build.function, 0, 0)
     build = kernel_function(module, target, "conv", 3 + extras)
+    if epilogue is None and weights_by_blocks.fits(spec, target):
+        blocks = weights_by_blocks.Plan(spec, target)
+        weights_by_blocks.Weights(build, blocks).emit()
+        return Kernel(build.function, blocks.scratch_bytes, blocks.work)
     if epilogue is None and taps.fits(spec):
         by_taps = taps.Plan(spec, target)
         taps.Taps(build, by_taps).emit()

@@ -248,8 +248,8 @@ class Pixels:
             reads.append(self._source(phase, where, group, image))
             writes.append(self._destination(phase, where, n, channel))
         tile = Tile(
-            spec.sums, *size, a_row=None, a_step=1, b_step=self.plan.width, b_whole=True, c_row=None, c_column=spec.y[-1],
-            segments=True, stored=(None, None, spec.result), pairs=spec.pairs,
+            spec.sums, *size, a_row=None, a_step=1, b_step=self.plan.width, b_whole=True, c_row=None,
+            c_column=spec.y[-1], segments=True, stored=(None, None, spec.result), pairs=spec.pairs,
         )  # fmt: skip
         tile.call(b, reads, weights, writes, depth, False, len(offsets), table(b, offsets or [0]))
 
