@@ -24,7 +24,7 @@ from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import I1, I8, I16, I64, POINTER, Value
 from fdl.dtypes import bfloat16, float32
 
-#: Rows and words of a register.
+#: PackedRows and words of a register.
 SIDE = 16
 #: Bytes of a register.
 _BYTES = 1024
@@ -76,7 +76,7 @@ def rounded(build: Build, sums: Value, dtype: np.dtype) -> Value:
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockProduct:
     """A product of packed blocks.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Packing the left operand of `Block`: rows along k become words, in blocks of whole lines."""
+"""Packing the left operand of `BlockProduct`: rows along k become words, in blocks of whole lines."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ def units(rows: int) -> int:
 
 
 @dataclass(frozen=True)
-class Rows:
+class PackedRows:
     """Copies a matrix [rows, k] of bfloat16 to blocks; rows that do not exist are left as they are.
 
     Attributes:

@@ -13,7 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fdl.compile.kernels.amx.blocks import SIDE, Block, configure, release, whole
+from fdl.compile.kernels.amx.blocks import SIDE, BlockProduct, configure, release, whole
 from fdl.compile.kernels.amx.packing import store_block, units
 from fdl.compile.kernels.conv.geometry import AxisPhase
 from fdl.compile.kernels.conv.pixels import Pixels, Plan, coordinates
@@ -22,7 +22,7 @@ from fdl.compile.llvm.values import Value
 from fdl.dtypes import float32, int32, uint16
 
 
-class BlockPlan(Plan):
+class PixelBlockPlan(Plan):
     """Sizes for blocks."""
 
     @cached_property
@@ -48,7 +48,7 @@ class BlockPlan(Plan):
 class Blocks(Pixels):
     """Emits the kernel."""
 
-    plan: BlockPlan
+    plan: PixelBlockPlan
 
     def emit(self) -> None:
         configure(self.build)
@@ -70,7 +70,7 @@ class Blocks(Pixels):
                         self._gather(phase, source, b.at(left, row * SIDE, float32), units(height))
                 with pieces(b, 0, plan.outputs, plan.width, plan.outputs) as panel:
                     for f, columns in panel():
-                        block = Block(units(height), plan.width // SIDE)
+                        block = BlockProduct(units(height), plan.width // SIDE)
                         packed = b.quotient(f, plan.width) * (depth * plan.width) + weights
                         block.call(b, left, b.at(self.scratch, packed, float32), sums, depth)
                         self._store(phase, (n, first, f), (height, columns), sums)

@@ -69,7 +69,7 @@ def emit(
         plan = depthwise.DepthwisePlan(spec, target)
         depthwise.Depthwise(build, plan, epilogue, extras).emit()
     elif spec.paired and target.bfloat16_products == "blocks":
-        plan = by_blocks.BlockPlan(spec, target)
+        plan = by_blocks.PixelBlockPlan(spec, target)
         by_blocks.Blocks(build, plan, epilogue, extras).emit()
     else:
         plan = pixels.Plan(spec, target)

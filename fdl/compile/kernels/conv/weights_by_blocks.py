@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from fdl.compile.kernels.amx.blocks import SIDE, Block, configure, release, whole
+from fdl.compile.kernels.amx.blocks import SIDE, BlockProduct, configure, release, whole
 from fdl.compile.kernels.amx.packing import store_block, units
 from fdl.compile.kernels.conv import taps
 from fdl.compile.kernels.conv.pixels import summed
@@ -260,9 +260,9 @@ class Weights:
             for f, columns in piece():
                 right = b.at(self.right, f * plan.words, float32)
                 to = b.at(self.y, where + f, float32)
-                block = Block(units(height), plan.width // SIDE)
+                block = BlockProduct(units(height), plan.width // SIDE)
                 if height % SIDE == 0 and columns == plan.width:
-                    Block(block.rows, block.columns, spec.y[0]).call(b, self.left, right, to, words, accumulate)
+                    BlockProduct(block.rows, block.columns, spec.y[0]).call(b, self.left, right, to, words, accumulate)
                     continue
                 block.call(b, self.left, right, self.sums, words)
                 size = (height, columns)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fdl.compile.kernels.amx.blocks import SIDE, Block
-from fdl.compile.kernels.amx.packing import Rows, packed_words, store_block, units
+from fdl.compile.kernels.amx.blocks import SIDE, BlockProduct
+from fdl.compile.kernels.amx.packing import PackedRows, packed_words, store_block, units
 from fdl.compile.kernels.kernel import pieces
 from fdl.compile.kernels.matmul.spec import Contraction
 from fdl.compile.kernels.pairs import PairPanel, words_of
@@ -19,7 +19,7 @@ Range = tuple[Value, Value]
 
 
 @dataclass(frozen=True)
-class BlockPlan:
+class ProductPlan:
     """Sizes for one product on one processor."""
 
     spec: Contraction
@@ -32,7 +32,7 @@ class BlockPlan:
 
     @cached_property
     def rows(self) -> int:
-        """Rows of a block: four registers hold its sums."""
+        """PackedRows of a block: four registers hold its sums."""
         return SIDE * min(4 * SIDE // self.width, units(self.spec.m))
 
     @cached_property
@@ -53,7 +53,7 @@ class BlockPlan:
 
 
 def emit_blocks(
-    build: Build, plan: BlockPlan, operands: tuple[Any, Any, Any], rows: Range, columns: Range,
+    build: Build, plan: ProductPlan, operands: tuple[Any, Any, Any], rows: Range, columns: Range,
     finish: Callable[[Range, Range], None],
 ) -> None:  # fmt: skip
     """Emit a part of one product of the batch.
@@ -76,10 +76,10 @@ def emit_blocks(
         with pieces(b, rows[0], rows[1], plan.rows, spec.m) as down:
             for m, height in down():
                 source = b.at(a, m * spec.a[1], bfloat16)
-                Rows(height, spec.k, spec.a[1], spec.a[2]).call(b, source, left)
+                PackedRows(height, spec.k, spec.a[1], spec.a[2]).call(b, source, left)
                 with pieces(b, n, n_stop, plan.width, spec.n) as across:
                     for j, width in across():
-                        block = Block(units(height), units(width))
+                        block = BlockProduct(units(height), units(width))
                         block.call(b, left, b.at(right, (j - n) * plan.words, float32), sums, plan.words)
                         to = b.at(c, m * spec.c[1] + j * spec.c[2], spec.result)
                         store_block(
@@ -88,7 +88,7 @@ def emit_blocks(
                 finish((m, m + height), (n, n_stop))
 
 
-def _pack_right(b: Build, plan: BlockPlan, source: Any, right: Any, columns: Range) -> None:
+def _pack_right(b: Build, plan: ProductPlan, source: Any, right: Any, columns: Range) -> None:
     """Pack some columns of B, in panels."""
     spec = plan.spec
     with pieces(b, columns[0], columns[1], plan.width, spec.n) as piece:

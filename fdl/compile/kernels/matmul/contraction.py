@@ -16,7 +16,7 @@ from fdl.compile.kernels.amx.blocks import configure, release
 from fdl.compile.kernels.finish import finish
 from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function, pieces
 from fdl.compile.kernels.matmul import dots, streams
-from fdl.compile.kernels.matmul.by_blocks import BlockPlan, emit_blocks
+from fdl.compile.kernels.matmul.by_blocks import ProductPlan, emit_blocks
 from fdl.compile.kernels.matmul.spec import Contraction, Strides
 from fdl.compile.kernels.pairs import PairPanel, words_of
 from fdl.compile.kernels.panel import Panel
@@ -207,10 +207,10 @@ class _Plan:
         return not self.by_dots and streams.fits(self.spec, self.lanes)
 
     @cached_property
-    def blocks(self) -> BlockPlan | None:
+    def blocks(self) -> ProductPlan | None:
         """How bfloat16 are multiplied by blocks, if they are."""
         by_blocks = self.spec.paired and self.target.bfloat16_products == "blocks" and not self.spec.accumulate
-        return BlockPlan(self.spec, self.target) if by_blocks else None
+        return ProductPlan(self.spec, self.target) if by_blocks else None
 
     @cached_property
     def by_columns(self) -> bool:
@@ -281,7 +281,9 @@ class _Emitter:
             release(b)
         b.ret()
 
-    def _blocks(self, blocks: BlockPlan, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
+    def _blocks(
+        self, blocks: ProductPlan, batch: Value, rows: tuple[Value, Value], columns: tuple[Value, Value]
+    ) -> None:
         def finish_block(rows: tuple[Value, Value], columns: tuple[Value, Value]) -> None:
             if self.epilogue is not None:
                 self._finish(batch, rows, columns)
