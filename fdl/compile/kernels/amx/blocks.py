@@ -24,7 +24,7 @@ from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import I1, I8, I16, I64, POINTER, Value
 from fdl.dtypes import bfloat16, float32
 
-#: PackedRows and words of a register.
+#: Rows and words of a register.
 SIDE = 16
 #: Bytes of a register.
 _BYTES = 1024
