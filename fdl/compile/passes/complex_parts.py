@@ -22,7 +22,7 @@ from fdl.ops.transcendental import Hypot
 Parts = tuple[Atom, Atom]
 
 
-class Apply(Protocol):
+class Emit(Protocol):
     """Gives what an operation makes of atoms."""
 
     def __call__(self, operation: Operation, *inputs: Atom) -> Atom: ...
@@ -52,39 +52,39 @@ def _visit(equation: Equation) -> list[Equation]:
     return [*made, Equation(last, inputs, equation.outputs, equation.source, equation.scope)]
 
 
-def _parts(apply: Apply, x: Atom) -> Parts:
+def _parts(apply: Emit, x: Atom) -> Parts:
     if isinstance(x, Literal):
         return Literal(x.value.real.copy()), Literal(x.value.imag.copy())
     return apply(Real(), x), apply(Imag(), x)
 
 
 #: Of (operation, apply, operands): the last operation and its operands; None leaves the equation as it is.
-_Rule = Callable[[Operation, Apply, Sequence[Atom]], tuple[Operation, tuple[Atom, ...]] | None]
+_Rule = Callable[[Operation, Emit, Sequence[Atom]], tuple[Operation, tuple[Atom, ...]] | None]
 
 
-def _by_parts(operation: Operation, apply: Apply, operands: Sequence[Atom]) -> tuple[Operation, tuple[Atom, ...]]:
+def _by_parts(operation: Operation, apply: Emit, operands: Sequence[Atom]) -> tuple[Operation, tuple[Atom, ...]]:
     """An operation that works on each part alone."""
     parts = zip(*(_parts(apply, x) for x in operands), strict=True)
     return Complex(), tuple(apply(operation, *part) for part in parts)
 
 
-def _product(operation: Operation, apply: Apply, operands: Sequence[Atom]) -> tuple[Operation, tuple[Atom, ...]]:
+def _product(operation: Operation, apply: Emit, operands: Sequence[Atom]) -> tuple[Operation, tuple[Atom, ...]]:
     (a, b), (c, d) = (_parts(apply, x) for x in operands)
     real = apply(Sub(), apply(operation, a, c), apply(operation, b, d))
     return Complex(), (real, apply(Add(), apply(operation, a, d), apply(operation, b, c)))
 
 
-def _conjugate(operation: Operation, apply: Apply, operands: Sequence[Atom]) -> tuple[Operation, tuple[Atom, ...]]:
+def _conjugate(operation: Operation, apply: Emit, operands: Sequence[Atom]) -> tuple[Operation, tuple[Atom, ...]]:
     real, imag = _parts(apply, operands[0])
     return Complex(), (real, apply(Neg(), imag))
 
 
-def _modulus(operation: Operation, apply: Apply, operands: Sequence[Atom]) -> tuple[Operation, tuple[Atom, ...]]:
+def _modulus(operation: Operation, apply: Emit, operands: Sequence[Atom]) -> tuple[Operation, tuple[Atom, ...]]:
     return Hypot(), _parts(apply, operands[0])
 
 
 def _conversion(
-    operation: Operation, apply: Apply, operands: Sequence[Atom]
+    operation: Operation, apply: Emit, operands: Sequence[Atom]
 ) -> tuple[Operation, tuple[Atom, ...]] | None:
     (x,) = operands
     if x.type.dtype != float32:
