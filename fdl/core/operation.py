@@ -91,6 +91,10 @@ class Operation:
         """For collectives, where their own axis is the one that is batched: results, and which of them are batched."""
         raise NotImplementedError
 
+    def without(self, read: Sequence[bool]) -> "Operation | None":
+        """The operation that makes just those of its results that are `read`, of the same bits; None if there is none."""
+        return None
+
     @property
     def inlined(self) -> Any:
         """The Program that the operation computes, if the compiler may put it in its place; else None."""

@@ -121,8 +121,9 @@ def qr(a: ArrayLike, mode: str = "reduced") -> Any:
     if mode == "raw":
         packed, factors = HouseholderQr()(matrices("qr", a))
         return matrix_transpose(packed), factors
-    q, r = ops.qr(matrices("qr", a), mode in ("complete", "full"))
-    return r if mode == "r" else QRResult(q, r)
+    if mode == "r":
+        return ops.Qr(False, False)(matrices("qr", a))[0]
+    return QRResult(*ops.qr(matrices("qr", a), mode in ("complete", "full")))
 
 
 def svd(

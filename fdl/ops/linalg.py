@@ -108,27 +108,36 @@ class Lu(MatrixPrimitive):
 
 
 class Qr(MatrixPrimitive):
-    """QR factorization by Householder reflections: (q, r), with q square if ``full_matrices``.
+    """QR factorization by Householder reflections: (q, r), with q square if ``full_matrices``; (r,) without `compute_q`.
 
-    Both are NaN if a is not finite.
+    They are NaN if a is not finite.
     """
 
     multiple = True
     full_matrices: bool = False
+    compute_q: bool = True
 
-    def result(self, *types: TensorType) -> tuple[TensorType, TensorType]:
+    def result(self, *types: TensorType) -> tuple[TensorType, ...]:
         (a,) = types
         check_matrix("qr", a)
         *batch, m, n = a.shape
         k = m if self.full_matrices else min(m, n)
-        return a.with_shape((*batch, m, k)), a.with_shape((*batch, k, n))
+        r = a.with_shape((*batch, k, n))
+        return (a.with_shape((*batch, m, k)), r) if self.compute_q else (r,)
+
+    def without(self, read: Sequence[bool]) -> "Qr | None":
+        return Qr(self.full_matrices, False) if tuple(read) == (False, True) else None
 
     def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
         mode: Any = "complete" if self.full_matrices else "reduced"
         q, r = by_precision(a, lambda a: lapack.qr(a, self.full_matrices), lambda a: tuple(np.linalg.qr(a, mode=mode)))
-        return q, np.triu(r) if np.isnan(r).any() else r
+        r = np.triu(r) if np.isnan(r).any() else r
+        return (q, r) if self.compute_q else (r,)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        if not self.compute_q:
+            (_, r), (_, dr) = Qr(self.full_matrices).jvp(primals, tangents)
+            return (r,), (dr,)
         (a,), (da,) = primals, tangents
         *_, m, n = a.type.shape
         q, r = self(a)
@@ -150,7 +159,9 @@ class Qr(MatrixPrimitive):
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         for a in draw_matrices(rng, 2, 3, 3):
             yield Qr(False), a
+            yield Qr(False, False), a
         yield Qr(False), rng.normal(size=(4, 2))
+        yield Qr(True, False), rng.normal(size=(4, 2))
         yield Qr(False), rng.normal(size=(2, 3))
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from fdl.compile.llvm.target import host_target
+from fdl.compile.passes.unused import narrow
 from fdl.core.interpret import evaluate
 from fdl.core.program import Atom, Equation, Literal, Program, Var
 from fdl.core.rewrite import eliminate_dead
@@ -19,7 +20,7 @@ from fdl.ops.shape import BroadcastInDim, Reduction, Reshape, Transpose
 
 def simplify(program: Program) -> Program:
     """A Program of the same results, bit for bit, with fewer equations."""
-    return eliminate_dead(_Simplifier(program).run())
+    return narrow(eliminate_dead(_Simplifier(program).run()))
 
 
 class _Simplifier:

@@ -79,7 +79,7 @@ class QrLowering(GroupedLowering[Qr]):
         return (n, m), (m if operation.full_matrices else k, m), (2, k), (1, n)
 
     def group(self, operation: Qr, operands: Types, grids: Sequence[LaneGrid], stacks: Sequence[LaneMatrices]) -> None:
-        (a, q, r), (columns, turned, kept, sizes) = stacks, grids
+        (a, *q, r), (columns, turned, kept, sizes) = stacks, grids
         build, (m, n) = columns.build, operands[0].shape[-2:]
         k, count = min(m, n), (m if operation.full_matrices else min(m, n))
         columns.fill(a, m, n, turned=True)
@@ -93,10 +93,11 @@ class QrLowering(GroupedLowering[Qr]):
             kept.store(factor, 0, i)
             kept.store(multiple, 1, i)
             reflect(columns, (i + 1, n), columns, i, i, factor)
-        multiply_out(turned, count, columns, kept, k)
-        nan = columns.wide(bad)
-        with build.loop(0, count) as i, turned.along() as j:
-            turned.write(turned.read(i, j) + nan, i, j)
+        if q:
+            multiply_out(turned, count, columns, kept, k)
+            nan = columns.wide(bad)
+            with build.loop(0, count) as i, turned.along() as j:
+                turned.write(turned.read(i, j) + nan, i, j)
         with build.loop(0, n) as j:
             with build.if_(j < k):
                 columns.store(kept.load(1, j), j, j)
@@ -105,5 +106,6 @@ class QrLowering(GroupedLowering[Qr]):
             size = sizes.load(0, j) if scaled else columns.number(1.0)
             with build.loop(0, build.min(j + 1, build.index(k))) as i:
                 columns.store(build.fma(columns.load(j, i), size, bad), j, i)
-        turned.empty(q, m, count, turned=True)
+        for each in q:
+            turned.empty(each, m, count, turned=True)
         columns.empty(r, count, n, turned=True)

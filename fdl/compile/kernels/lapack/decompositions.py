@@ -25,8 +25,9 @@ class LapackQr(LapackLowering[Qr]):
 
     def scratch(self, operation: Qr, types: Types, dtype: DType) -> dict[str, int]:
         m, n = types[0].shape[-2:]
+        columns = self._columns(operation, m, n) if operation.compute_q else n
         return {
-            "a": m * max(n, self._columns(operation, m, n)) * dtype.itemsize,
+            "a": m * max(n, columns) * dtype.itemsize,
             "factors": min(m, n) * dtype.itemsize,
             "work": self._length(operation, m, n, dtype) * dtype.itemsize,
         }
@@ -43,7 +44,7 @@ class LapackQr(LapackLowering[Qr]):
         return max(first, second)
 
     def matrix(self, operation: Qr, types: Types, work: Work, grids: Sequence[Matrix]) -> None:
-        build, (a, q, r) = work.build, grids
+        build, (a, *q, r) = work.build, grids
         m, n = types[0].shape[-2:]
         k, columns = min(m, n), self._columns(operation, m, n)
         length, factors, space = self._length(operation, m, n, work.dtype), work.places["factors"], work.places["work"]
@@ -52,13 +53,15 @@ class LapackQr(LapackLowering[Qr]):
         bad = poison(build, held.pointer, held.real, m * n * held.parts)
         with build.if_else(build.ne(bad, bad)) as (wrong, right):
             with wrong:
-                q.spread_nan(m, columns)
+                for each in q:
+                    each.spread_nan(m, columns)
                 r.spread_nan(columns, n)
             with right:
                 work.call("geqrf", m, n, held.pointer, m, factors, space, length, work.info)
                 copy(held, r, columns, n)
-                work.call("orgqr", m, columns, k, held.pointer, m, factors, space, length, work.info)
-                copy(held, q, m, columns)
+                for each in q:
+                    work.call("orgqr", m, columns, k, held.pointer, m, factors, space, length, work.info)
+                    copy(held, each, m, columns)
         r.clear_above(columns, n, below=True)
 
 
