@@ -103,20 +103,12 @@ def compile_program(program: Program, donate: tuple[bool, ...] = ()) -> "Compile
 
         dump(program, donate, config.dump)
     inlined = otherwise("inline", program, lambda: inline(numbered(program)), None)
-    return (
-        Interpreted(program, donate)
-        if inlined is None
-        else _compile(inlined, donate, config.disable_most_optimizations)
-    )
+    # One target for the code and its name on disk, whatever another thread does to the settings meanwhile.
+    return Interpreted(program, donate) if inlined is None else _compile(inlined, donate, host_target())
 
 
 @lru_cache(maxsize=512)
-def _compile(program: Program, donate: tuple[bool, ...], quick: bool) -> "Compiled | Interpreted":
-    # One target for the code and its name on disk, whatever another thread does to the settings meanwhile.
-    target = host_target()
-    if target.optimize is quick:
-        target = replace(target, optimize=not quick)
-
+def _compile(program: Program, donate: tuple[bool, ...], target: Target) -> "Compiled | Interpreted":
     def attempt(skip: Skip) -> Compiled | Interpreted:
         key = cache_key(program, donate, skip, target)
         found = _shipped(program, donate, skip, target) or default_cache().get(key)

@@ -92,7 +92,7 @@ class Operation:
         raise NotImplementedError
 
     def without(self, read: Sequence[bool]) -> "Operation | None":
-        """The operation that makes just those of its results that are `read`, of the same bits; None if there is none."""
+        """The operation that makes only those of its results that are `read`, bit for bit; None if there is none."""
         return None
 
     @property

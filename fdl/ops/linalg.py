@@ -108,9 +108,9 @@ class Lu(MatrixPrimitive):
 
 
 class Qr(MatrixPrimitive):
-    """QR factorization by Householder reflections: (q, r), with q square if ``full_matrices``; (r,) without `compute_q`.
+    """QR factorization by Householder reflections: (q, r), or (r,) without ``compute_q``.
 
-    They are NaN if a is not finite.
+    With ``full_matrices`` q is square. They are NaN if a is not finite.
     """
 
     multiple = True

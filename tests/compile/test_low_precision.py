@@ -1,5 +1,6 @@
 """Products and convolutions of 16-bit floats: by float32 panels and by pairs, against float64 NumPy."""
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from fdl.compile.kernels.matmul import contraction
 from fdl.compile.kernels.matmul.spec import Contraction
 from fdl.compile.llvm import target
 from fdl.compile.llvm.target import Target, process_triple
+from fdl.compile.pipeline import compile_program
 from fdl.compile.runtime.machine import assembly
 from tests.compile.test_contract import SHAPES, laid_out
 from tests.compile.tuned import tune
@@ -42,7 +44,7 @@ def close(got, exact, size, dtype):
 @kinds
 @pytest.mark.parametrize("layouts", ["row row", "column column", "strided strided"])
 def test_products(dtype, way, layouts, monkeypatch):
-    tune(monkeypatch, bfloat16_products=way)
+    tune(monkeypatch, low_products=way)
     rng = np.random.default_rng(0)
     cases = SHAPES[::2] if layouts == "row row" else [SHAPES[3], SHAPES[8]]
     operands = [
@@ -76,7 +78,7 @@ CONVOLUTIONS = {
 @kinds
 def test_convolutions_and_their_gradients(dtype, way, monkeypatch):
     """Values and gradients, against those of the same numbers in float64."""
-    tune(monkeypatch, bfloat16_products=way)
+    tune(monkeypatch, low_products=way)
     rng = np.random.default_rng(1)
 
     def all_of(operands):
@@ -110,7 +112,7 @@ def test_convolutions_and_their_gradients(dtype, way, monkeypatch):
 
 @kinds
 def test_epilogues_threads_and_batches(dtype, way, monkeypatch):
-    tune(monkeypatch, bfloat16_products=way)
+    tune(monkeypatch, low_products=way)
     rng = np.random.default_rng(2)
     x, w, b = rounded(rng, (3, 2, 16, 16, 8), dtype), rounded(rng, (3, 3, 8, 16), dtype), rng.normal(size=16)
 
@@ -135,7 +137,7 @@ def test_epilogues_threads_and_batches(dtype, way, monkeypatch):
 
 @kinds
 def test_what_is_not_finite(dtype, way, monkeypatch):
-    tune(monkeypatch, bfloat16_products=way)
+    tune(monkeypatch, low_products=way)
     x, y = np.ones((16, 17), dtype), np.ones((17, 16), dtype)
     x[0, 0], x[1, 16], x[2, 3], x[2, 4], x[3] = np.nan, np.inf, np.inf, -np.inf, -0.0
     made = np.asarray(fdl.jit(fnp.matmul)(fnp.asarray(x), fnp.asarray(y)), np.float64)
@@ -143,6 +145,58 @@ def test_what_is_not_finite(dtype, way, monkeypatch):
     assert (made[1] == np.inf).all()
     assert (made[3] == 0).all()
     assert (made[4:] == 17).all()
+
+
+integers = pytest.mark.parametrize("way", ["pairs", "blocks"])
+
+
+@integers
+def test_products_of_int8(way, monkeypatch):
+    tune(monkeypatch, low_products=way)
+    rng = np.random.default_rng(3)
+    shapes = [
+        (1, 8, 8, 8),
+        (1, 17, 33, 65),
+        (2, 64, 40, 7),
+        (1, 100, 16, 130),
+        (3, 9, 70, 64),
+        (1, 1, 9, 9),
+        (1, 40, 3, 9),
+    ]
+    for (batch, m, n, k), x_layout, y_layout in itertools.product(shapes, ["row", "column"], ["row", "column"]):
+        x, y = (
+            laid_out(rng, shape, np.int8, layout)
+            for shape, layout in (((batch, m, k), x_layout), ((batch, k, n), y_layout))
+        )
+        x[:], y[:] = (rng.integers(-128, 128, a.shape, np.int8) for a in (x, y))
+        x[0, 0], y[0, :, 0] = -128, -128
+        found = fdl.jit(lambda x, y: fnp.matmul(x, y, preferred_element_type="int32"))(fnp.asarray(x), fnp.asarray(y))
+        np.testing.assert_array_equal(np.asarray(found), x.astype(np.int64) @ y.astype(np.int64))
+
+
+@integers
+def test_convolutions_of_int8(way, monkeypatch):
+    tune(monkeypatch, low_products=way)
+    rng = np.random.default_rng(4)
+    cases = [
+        # x, window with channels, strides, padding, groups
+        ((2, 9, 7, 20), (3, 3, 20, 35), (1, 1), ((1, 1), (1, 1)), 1),
+        ((2, 9, 8, 5), (3, 2, 5, 16), (2, 1), ((1, 1), (0, 2)), 1),
+        ((2, 8, 8, 16), (1, 1, 16, 24), (1, 1), ((0, 0), (0, 0)), 1),
+        ((2, 8, 8, 16), (3, 3, 4, 24), (1, 1), ((1, 1), (1, 1)), 4),
+        ((2, 8, 8, 12), (3, 3, 6, 24), (1, 1), ((1, 1), (1, 1)), 2),
+    ]
+    for x_shape, w_shape, strides, padding, groups in cases:
+        x, w = (rng.integers(-128, 128, shape, np.int8) for shape in (x_shape, w_shape))
+
+        def f(x, w, dtype=None, given=(strides, padding, groups)):
+            return lax.conv_general_dilated(
+                x, w, given[0], given[1], dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=given[2],
+                preferred_element_type=dtype,
+            )  # fmt: skip
+
+        found = fdl.jit(lambda x, w, f=f: f(x, w, "int32"))(fnp.asarray(x), fnp.asarray(w))
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(f(x.astype(np.float64), w.astype(np.float64))))
 
 
 def zen(bits=512):
@@ -155,7 +209,7 @@ def test_processors_with_the_instruction_use_it(bits):
     """In the innermost loop of products and convolutions, without converting anything there."""
     module = ir.Module()
     processor = zen(bits)
-    assert processor.bfloat16_products == "pairs"
+    assert processor.low_products == "pairs"
     square = Contraction(np.dtype(BF16), 1, 96, 96, 64, (0, 64, 1), (0, 96, 1), (0, 96, 1), paired=True)
     contraction.emit(module, processor, square)
     image = Convolution(
@@ -184,8 +238,8 @@ def test_who_has_the_instruction():
     assert Target("znver4", "+avx512bf16,+avx512vl", 512, True, True).dot_bfloat16
     assert not Target("znver4", "-avx512bf16,+avx512vl", 512, True, True).dot_bfloat16
     assert not Target("x86-64-v4", "-prefer-256-bit", 512, True, True).dot_bfloat16
-    assert replace(zen(), cpu="sapphirerapids").bfloat16_products == "panels"
-    assert replace(zen(), matrix_unit=True).bfloat16_products == "blocks"
+    assert replace(zen(), cpu="sapphirerapids").low_products == "panels"
+    assert replace(zen(), matrix_unit=True).low_products == "blocks"
 
 
 def test_rounding_to_bfloat16():
@@ -206,3 +260,14 @@ def test_rounding_to_bfloat16():
         wanted = [y, (wide + wide).astype(BF16), np.maximum(wide, 0), -np.abs(wide), np.where(wide > 1, wide, 1)]
     for made, exact in zip(fdl.jit(f)(x), wanted, strict=True):
         np.testing.assert_array_equal(np.asarray(made, np.float32), np.asarray(exact, np.float32))
+
+
+def test_equal_programs_are_compiled_again_for_another_processor(monkeypatch):
+    """Else the tests above would all run the code of the first of them."""
+    program = fdl.make_program(lambda x: x @ x)(fnp.ones((16, 16), BF16))
+    made = []
+    for way in ("panels", "pairs", "blocks"):
+        tune(monkeypatch, low_products=way)
+        made.append(compile_program(program))
+        assert compile_program(program) is made[-1]
+    assert len({id(each) for each in made}) == 3

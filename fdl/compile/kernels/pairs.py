@@ -5,6 +5,7 @@ k at once. No sum of integers overflows before the 32 bits do. Processors with V
 instruction; LLVM chooses it. For bfloat16 see `pairs_of_floats`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,9 @@ from fdl.dtypes import bfloat16, int8, int16, int32, uint16
 _INSTRUCTIONS = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
 
 
-def words_of(count: int) -> int:
-    """How many words hold `count` integers."""
-    return -(-count // 2)
+def words_of(count: int, size: int = 2) -> int:
+    """How many words of `size` elements hold `count` of them."""
+    return -(-count // size)
 
 
 def add_products(build: Build, x: Value, y: Value, total: Value) -> Value:
@@ -38,6 +39,14 @@ def add_products(build: Build, x: Value, y: Value, total: Value) -> Value:
     for shift in (16, 0):
         low, other = (build.shift_right_arithmetic(build.shift_left(v, shift), 16) for v in (x, y))
         total = total + low * other
+    return total
+
+
+def add_products_of_four(build: Build, x: Value, y: Value, total: Value) -> Value:
+    """`total` and the products of the bytes of the words `x` and `y`, which are signed."""
+    for shift in (24, 16, 8, 0):
+        part, other = (build.shift_right_arithmetic(build.shift_left(v, shift), 24) for v in (x, y))
+        total = total + part * other
     return total
 
 
@@ -68,16 +77,25 @@ def stored(dtype: np.dtype) -> np.dtype:
     return uint16 if dtype == bfloat16 else dtype
 
 
-def neighbours(build: Build, dtype: np.dtype, source: ir.Value, start: Any, lanes: int) -> Value:
-    """Words of `2 * lanes` elements that follow each other in memory."""
-    read = build.load(source, stored(dtype), start, 2 * lanes)
-    wide = build.convert(read, int16) if dtype == int8 else read
+def joined_all(build: Build, parts: Sequence[Value]) -> Value:
+    """Words of two vectors of 16 bits each, or of four of 8 bits, of which the first becomes the lowest part."""
+    if len(parts) == 2:
+        return joined(build, *parts)
+    bytes_ = [build.convert(v, int32) & 0xFF for v in parts]
+    low, high = (bytes_[i] | build.shift_left(bytes_[i + 1], 8) for i in (0, 2))
+    return low | build.shift_left(high, 16)
+
+
+def neighbours(build: Build, dtype: np.dtype, source: ir.Value, start: Any, lanes: int, size: int = 2) -> Value:
+    """Words of `size * lanes` elements that follow each other in memory."""
+    read = build.load(source, stored(dtype), start, size * lanes)
+    wide = build.convert(read, int16) if size == 2 and dtype == int8 else read
     return build.value(build.ir.bitcast(wide.ir, ir.VectorType(I32, lanes)), int32)
 
 
 @dataclass(frozen=True)
 class PairPanel:
-    """Copies a matrix [count, columns] into rows of words: `Panel`, of two rows at a time.
+    """Copies a matrix [count, columns] into rows of words: `Panel`, of two (or four) rows at a time.
 
     What is beyond the last row, or the last column, is 0.
 
@@ -86,6 +104,7 @@ class PairPanel:
         columns: columns to copy.
         width: words of a row of the copy, a multiple of the lanes.
         row, column: strides of the matrix that is read.
+        size: elements of a word: 2, which integers are widened for, or 4 of 8 bits.
     """
 
     dtype: np.dtype
@@ -93,10 +112,11 @@ class PairPanel:
     width: int
     row: int
     column: int
+    size: int = 2
 
     def call(self, build: Build, source: ir.Value, destination: ir.Value, count: Any) -> None:
-        """Emit the copy of `count` rows from `source` to half as many at `destination`."""
-        name = f"pairs.{self.dtype}.{self.columns}.{self.width}.{self.row}.{self.column}"
+        """Emit the copy of `count` rows from `source` to a half or a fourth as many at `destination`."""
+        name = f"pairs.{self.dtype}.{self.columns}.{self.width}.{self.row}.{self.column}.{self.size}"
         function = build.module.globals.get(name) or self._emit(build.module, build.target, name)
         build.call_function(function, [source, destination, count])
 
@@ -105,26 +125,27 @@ class PairPanel:
         function.attributes.add("noinline")
         build = Build(module, target, function)
         lanes, count = target.lanes(int32), build.argument(2, "int64")
-        half, turned = build.quotient(count, 2), build.index(0)
+        words, turned = build.quotient(count, self.size), build.index(0)
         if self.row == 1 and self.column != 1:
-            turned = build.quotient(half, lanes) * lanes
+            turned = build.quotient(words, lanes) * lanes
             with build.loop(0, turned, lanes) as k:
                 self._turn(build, k, lanes)
-        with build.loop(turned, half) as k:
-            self._copy(build, k, lanes, whole=True)
-        with build.if_(2 * half < count):
-            self._copy(build, half, lanes, whole=False)
+        with build.loop(turned, words) as k:
+            self._copy(build, k, lanes, self.size)
+        for rest in range(1, self.size):
+            with build.if_(build.eq(count - words * self.size, rest)):
+                self._copy(build, words, lanes, rest)
         build.ret()
         return function
 
-    def _copy(self, build: Build, k: Value, lanes: int, whole: bool) -> None:
-        """Copy rows 2k and, if the pair is `whole`, 2k + 1."""
+    def _copy(self, build: Build, k: Value, lanes: int, rows: int) -> None:
+        """Copy so many rows to the row `k` of words."""
         source, destination = build.function.args[:2]
-        first = build.at(source, 2 * k * self.row, self.dtype)
-        second = build.at(first, self.row, self.dtype) if whole else None
+        first = build.at(source, self.size * k * self.row, self.dtype)
+        lines = [build.at(first, i * self.row, self.dtype) if i < rows else None for i in range(self.size)]
         for start in range(0, self.width, lanes):
-            low, high = (self._read(build, line, start, lanes) for line in (first, second))
-            build.store(joined(build, low, high), destination, k * self.width + start)
+            parts = [self._read(build, line, start, lanes) for line in lines]
+            build.store(joined_all(build, parts), destination, k * self.width + start)
 
     def _read(self, build: Build, line: Any, start: int, lanes: int) -> Value:
         """`lanes` integers of a row from `start` on; those that do not exist are 0."""
@@ -140,11 +161,11 @@ class PairPanel:
         return build.value(vector, dtype)
 
     def _turn(self, build: Build, k: Value, lanes: int) -> None:
-        """Copy as many pairs of rows as a vector has lanes, from pair `k` on, where columns are contiguous."""
+        """Copy as many rows of words as a vector has lanes, from row `k` on, where columns are contiguous."""
         source, destination = build.function.args[:2]
         for start in range(0, self.width, lanes):
             read = [
-                neighbours(build, self.dtype, source, 2 * k + c * self.column, lanes)
+                neighbours(build, self.dtype, source, self.size * k + c * self.column, lanes, self.size)
                 if c < self.columns
                 else build.constant(0, int32, lanes)
                 for c in range(start, start + lanes)
@@ -154,23 +175,23 @@ class PairPanel:
 
 
 def copy_pairs(
-    b: Build, dtype: np.dtype, source: ir.Value, read: Value, stride: int, target: ir.Value, write: Value, count: int
-) -> None:
-    """Copy `count` elements, `stride` apart, to words that follow each other from word `write` on."""
-    lanes, half = b.target.lanes(int32), count // 2
-    whole = half // lanes * lanes if stride == 1 else 0
+    b: Build, dtype: np.dtype, source: ir.Value, read: Value, stride: int, target: ir.Value, write: Value, count: int,
+    size: int = 2,
+) -> None:  # fmt: skip
+    """Copy `count` elements, `stride` apart, to words of `size` that follow each other from word `write` on."""
+    lanes, words = b.target.lanes(int32), count // size
+    whole = words // lanes * lanes if stride == 1 else 0
     if whole:
         with b.loop(0, whole, lanes) as i:
-            b.store(neighbours(b, dtype, source, read + 2 * i, lanes), target, write + i)
+            b.store(neighbours(b, dtype, source, read + size * i, lanes, size), target, write + i)
 
-    def one(i: Any, both: bool) -> None:
-        kind = stored(dtype)
-        low = b.load(source, kind, read + 2 * i * stride)
-        high = b.load(source, kind, read + (2 * i + 1) * stride) if both else b.constant(0, kind)
-        b.store(joined(b, low, high), target, write + i)
+    def one(i: Any, there: int) -> None:
+        kind, first = stored(dtype), read + size * i * stride
+        parts = [b.load(source, kind, first + j * stride) if j < there else b.constant(0, kind) for j in range(size)]
+        b.store(joined_all(b, parts), target, write + i)
 
-    if whole < half:
-        with b.loop(whole, half) as i:
-            one(i, both=True)
-    if count % 2:
-        one(b.index(half), both=False)
+    if whole < words:
+        with b.loop(whole, words) as i:
+            one(i, size)
+    if count % size:
+        one(b.index(words), count % size)

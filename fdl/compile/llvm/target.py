@@ -87,13 +87,13 @@ class Target:
         return self.vector_bits == 512 and self.cpu in _FAST_GATHER
 
     @property
-    def bfloat16_products(self) -> str:
-        """How products of bfloat16 are computed: in float32 ``panels``, by ``pairs`` or by ``blocks``.
+    def low_products(self) -> str:
+        """How products of bfloat16 and int8 are computed: by ``pairs``, by ``blocks``, or in float32 ``panels``.
 
         Intel's processors take two cycles for `vdpbf16ps`, so that float32 is as fast there.
         """
-        if self.tuning.bfloat16_products:
-            return self.tuning.bfloat16_products
+        if self.tuning.low_products:
+            return self.tuning.low_products
         fast = self.dot_bfloat16 and self.cpu.startswith("znver")
         return "blocks" if self.matrix_unit else "pairs" if fast else "panels"
 
@@ -180,7 +180,8 @@ def _processor(name: str) -> Target:
         wide, middle = on.get("avx512f", False), on.get("avx2", False)
         fma, half = on.get("fma", False) or on.get("neon", False), on.get("f16c", False) or on.get("neon", False)
         bits = 512 if wide else 256 if middle else 128
-        matrix_unit = on.get("amx-bf16", False) and bits == 512 and permit_matrix_unit()
+        units = on.get("amx-bf16", False) and on.get("amx-int8", False)
+        matrix_unit = units and bits == 512 and permit_matrix_unit()
         return Target(cpu, features, bits, fma, half, matrix_unit=matrix_unit)
     levels = {"x86-64": (128, False), "x86-64-v2": (128, False), "x86-64-v3": (256, True), "x86-64-v4": (512, True)}
     triple = process_triple()

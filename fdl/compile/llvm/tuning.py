@@ -138,8 +138,8 @@ class Tuning:
     packed_ahead: int = 16
 
     #: How bfloat16 are multiplied: in float32 "panels", by "pairs" or by "blocks", where the processor lacks the
-    #: instruction by an emulation, which is slower. Empty is what is fastest on the processor.
-    bfloat16_products: str = ""
+    #: instruction by an emulation, which is slower; int8 are by "blocks" too, else by pairs. Empty is what is fastest.
+    low_products: str = ""
     #: Pairs of bfloat16 that a gradient by the weights of a convolution sums before it adds to the result.
     summed_words: int = 512
 

@@ -6,7 +6,7 @@ from fdl.core.program import Equation, Program, Var
 
 
 def narrow(program: Program) -> Program:
-    """A Program of the same results whose operations make no others, where they can do without (`Operation.without`)."""
+    """A Program of the same results whose operations make no others, where they can (`Operation.without`)."""
     read = {a for e in program.equations for a in e.inputs} | set(program.outputs)
     equations = tuple(_narrowed(e, [v in read for v in e.outputs]) for e in program.equations)
     return Program(program.inputs, equations, program.outputs, program.constants)

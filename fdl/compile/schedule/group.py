@@ -262,7 +262,8 @@ def _tile_rows(members: Sequence[RowTile], space: RowSpace, row: int, tuning: Tu
     most = min(space.rows, max(tuning.product_tile_bytes // max(row, 1), tuning.product_tile_rows))
     # A last tile of another size would need code of its own.
     even = [n for n in range(most // 2 + 1, most * 3 // 2) if space.rows % n == 0]
-    return min(even, key=lambda n: abs(n - most), default=most)
+    # Of two that are as good, the larger one packs the right operands of products less often.
+    return min(even, key=lambda n: (abs(n - most), -n), default=most)
 
 
 def _partition(

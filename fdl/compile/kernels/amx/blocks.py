@@ -1,9 +1,9 @@
-"""Products of packed blocks of bfloat16, with sums in float32.
+"""Products of packed blocks of bfloat16, with sums in float32, and of int8, with sums in int32.
 
 AMX (Advanced Matrix Extensions) has eight registers of 16 rows of 64 bytes. One instruction, `tdpbf16ps`, adds the
 product of 16 rows of A, each of 16 words, with 16 rows of B, each of 16 words, to 16 x 16 sums; a word is a pair of
-neighbours along k (see `pairs`). It takes denormal numbers for zero. Rows that cross cache lines are read several times
-more slowly, so that A and B are packed to whole lines:
+neighbours along k (see `pairs`). It takes denormal numbers for zero. `tdpbssd` does the same for words of four
+int8. Rows that cross cache lines are read several times more slowly, so that A and B are packed to whole lines:
 
 * A in blocks of 16 rows and 16 words, those of the same words one behind the other: [words / 16, rows / 16, 16, 16];
 * B in rows of `columns` words, which is how `PairPanel` packs it.
@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
+from fdl.compile.kernels.pairs import add_products_of_four
 from fdl.compile.kernels.pairs_of_floats import BFloat, add_float_products
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import I1, I8, I16, I64, POINTER, Value
-from fdl.dtypes import bfloat16, float32
+from fdl.dtypes import bfloat16, float32, int8, int32
 
 #: Rows and words of a register.
 SIDE = 16
@@ -30,6 +31,11 @@ SIDE = 16
 _BYTES = 1024
 #: Registers of sums, which come first; operands use the others.
 _SUMS, _REGISTERS = 4, 8
+
+
+def word_size(dtype: np.dtype) -> int:
+    """Elements of a word."""
+    return 4 // dtype.itemsize
 
 
 def whole(words: int) -> int:
@@ -82,12 +88,19 @@ class BlockProduct:
     Attributes:
         rows: of A, in units of `SIDE`.
         columns: of B, in units of `SIDE`; ``rows * columns`` is at most 4.
+        dtype: of A and B.
         row: distance of two rows of sums in memory; None is ``columns * SIDE``.
     """
 
     rows: int
     columns: int
+    dtype: np.dtype = bfloat16
     row: int | None = None
+
+    @property
+    def sums(self) -> np.dtype:
+        """The dtype of sums."""
+        return int32 if self.dtype == int8 else float32
 
     @property
     def width(self) -> int:
@@ -100,11 +113,11 @@ class BlockProduct:
         Args:
             build: where it goes.
             a, b: pointers to packed A and B, aligned to 64 bytes.
-            c: pointer to where the sums are stored, float32.
+            c: pointer to where the sums are stored.
             words: length of the sum, a multiple of `SIDE`.
             accumulate: whether to add to what is there.
         """
-        name = f"amx.{self.rows}.{self.columns}.{self.row}"
+        name = f"amx.{self.dtype}.{self.rows}.{self.columns}.{self.row}"
         function = build.module.globals.get(name) or self._emit(build.module, build.target, name)
         add = accumulate if isinstance(accumulate, Value) else I1(bool(accumulate))
         build.call_function(function, [a, b, c, words, add])
@@ -126,7 +139,7 @@ class BlockProduct:
         grid = [(i, j) for i in range(self.rows) for j in range(self.columns)]
         right = [_SUMS + j for j in range(self.columns)]
         left = list(range(_SUMS + self.columns, _REGISTERS))
-        row = self.row or self.width
+        row, step = self.row or self.width, "tdpbssd" if self.dtype == int8 else "tdpbf16ps"
         sums = [(i * self.columns + j, build.at(c, i * SIDE * row + j * SIDE, float32), I64(4 * row)) for i, j in grid]
         with build.if_else(accumulate) as (then, otherwise):
             with then:
@@ -145,7 +158,7 @@ class BlockProduct:
                 if j == 0:
                     source = build.at(from_a, i * SIDE * SIDE, float32)
                     _instruction(build, "tileloadd64", left[i % len(left)], source, I64(4 * SIDE))
-                _instruction(build, "tdpbf16ps", i * self.columns + j, left[i % len(left)], right[j])
+                _instruction(build, step, i * self.columns + j, left[i % len(left)], right[j])
         for total in sums:
             _instruction(build, "tilestored64", *total)
 
@@ -155,15 +168,16 @@ class BlockProduct:
         again = build.broadcast(accumulate, SIDE)
         for i in range(self.rows):
             with build.loop(0, SIDE) as row:
-                sums = [build.variable(build.constant(0, float32, SIDE)) for _ in range(self.columns)]
+                sums = [build.variable(build.constant(0, self.sums, SIDE)) for _ in range(self.columns)]
+                add = add_products_of_four if self.dtype == int8 else add_float_products
                 with build.loop(0, words) as word:
                     block = build.quotient(word, SIDE)
                     where = (block * self.rows + i) * (SIDE * SIDE) + row * SIDE + (word - block * SIDE)
-                    left = build.broadcast(build.load(a, float32, where), SIDE)
+                    left = build.broadcast(build.load(a, self.sums, where), SIDE)
                     for j, total in enumerate(sums):
-                        right = build.load(b, float32, word * self.width + j * SIDE, SIDE)
-                        total.set(add_float_products(build, left, right, total.get()))
+                        right = build.load(b, self.sums, word * self.width + j * SIDE, SIDE)
+                        total.set(add(build, left, right, total.get()))
                 for j, total in enumerate(sums):
                     where = (row + i * SIDE) * (self.row or self.width) + j * SIDE
-                    before = build.select(again, build.load(c, float32, where, SIDE), 0.0)
+                    before = build.select(again, build.load(c, self.sums, where, SIDE), 0)
                     build.store(before + total.get(), c, where)

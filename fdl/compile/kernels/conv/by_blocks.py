@@ -1,4 +1,4 @@
-"""Convolutions of bfloat16 by packed blocks: the forward pass and the gradient by x.
+"""Convolutions of bfloat16 and int8 by packed blocks: the forward pass and the gradient by x.
 
 As in `pixels` rows are output positions and columns output channels. What the positions of a block read is copied to
 one row each, in the order of the packed weights (im2col), a block at a time, so that it stays in the first-level cache
@@ -13,17 +13,30 @@ from typing import Any
 
 from llvmlite import ir
 
-from fdl.compile.kernels.amx.blocks import SIDE, BlockProduct, configure, release, whole
+from fdl.compile.kernels.amx.blocks import SIDE, BlockProduct, configure, release, whole, word_size
 from fdl.compile.kernels.amx.packing import store_block, units
 from fdl.compile.kernels.conv.geometry import AxisPhase
 from fdl.compile.kernels.conv.pixels import Pixels, Plan, coordinates
+from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.kernel import pieces, table
+from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import Value
 from fdl.dtypes import float32, int32, uint16
 
 
+def fits(spec: Convolution, target: Target) -> bool:
+    """Whether this algorithm can serve `spec`: words hold channels of one group."""
+    if not spec.pairs or target.low_products != "blocks":
+        return False
+    return spec.groups == 1 or spec.in_features // spec.groups % word_size(spec.dtype) == 0
+
+
 class PixelBlockPlan(Plan):
     """Sizes for blocks."""
+
+    @cached_property
+    def word(self) -> int:
+        return word_size(self.spec.dtype)
 
     @cached_property
     def width(self) -> int:
@@ -70,10 +83,11 @@ class Blocks(Pixels):
                         self._gather(phase, source, b.at(left, row * SIDE, float32), units(height))
                 with pieces(b, 0, plan.outputs, plan.width, plan.outputs) as panel:
                     for f, columns in panel():
-                        block = BlockProduct(units(height), plan.width // SIDE)
-                        packed = b.quotient(f, plan.width) * (depth * plan.width) + weights
+                        block = BlockProduct(units(height), plan.width // SIDE, self.spec.dtype)
+                        number = group * plan.panels + b.quotient(f, plan.width)
+                        packed = number * (depth * plan.width) + weights
                         block.call(b, left, b.at(self.scratch, packed, float32), sums, depth)
-                        self._store(phase, (n, first, f), (height, columns), sums)
+                        self._store(phase, (n, first, group * plan.outputs + f), (height, columns), sums)
 
     def _gather(self, phase: Sequence[AxisPhase], source: Any, row: Any, registers: int) -> None:
         """Copy what one position reads to its row of the block."""

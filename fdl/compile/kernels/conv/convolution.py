@@ -68,7 +68,7 @@ def emit(
     if depthwise.fits(spec):
         plan = depthwise.DepthwisePlan(spec, target)
         depthwise.Depthwise(build, plan, epilogue, extras).emit()
-    elif spec.paired and target.bfloat16_products == "blocks":
+    elif by_blocks.fits(spec, target):
         plan = by_blocks.PixelBlockPlan(spec, target)
         by_blocks.Blocks(build, plan, epilogue, extras).emit()
     else:

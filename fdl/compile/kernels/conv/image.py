@@ -13,7 +13,6 @@ from fdl.compile.kernels.pairs import copy_pairs
 from fdl.compile.kernels.panel import Panel
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.values import Value
-from fdl.dtypes import bfloat16
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Image:
         block: if not 0, the copy is cut into blocks of so many channels, one behind the other.
         slot: elements that a position takes in a block, at least `block`.
         paired: if not 0, x has so many elements at a position, and `channels` words are made of them.
+        word: elements of such a word.
     """
 
     geometry: Geometry
@@ -41,6 +41,7 @@ class Image:
     block: int = 0
     slot: int = 0
     paired: int = 0
+    word: int = 2
 
     @property
     def in_place(self) -> bool:
@@ -55,8 +56,8 @@ class Image:
     @property
     def _words(self) -> bool:
         """Whether pairs of channels are words in x itself."""
-        even = not any(n % 2 for n in (self.paired, *self.spatial, self.geometry.spec.x[0]))
-        return even and self.channel == 1 and self.source == bfloat16
+        even = not any(n % self.word for n in (self.paired, *self.spatial, self.geometry.spec.x[0]))
+        return even and self.channel == 1 and self.word * self.source.itemsize == self.dtype.itemsize
 
     @property
     def sizes(self) -> list[int]:
@@ -67,7 +68,7 @@ class Image:
     def strides(self) -> tuple[int, ...]:
         """Strides along the spatial axes as the tiles see them; channels are next to each other."""
         if self.in_place:
-            return tuple(s // 2 for s in self.spatial) if self.paired else self.spatial
+            return tuple(s // self.word for s in self.spatial) if self.paired else self.spatial
         sizes, position = self.sizes, self.slot or self.channels
         return tuple(position * math.prod(sizes[i + 1 :]) for i in range(len(sizes)))
 
@@ -117,7 +118,7 @@ class Image:
             self._copy_blocks(b, source, target, read, write, start, stop)
             return
         last_axis, held = axis == len(self.spatial) - 1, self.paired or self.channels
-        if last_axis and self.channel == 1 and self.spatial[axis] == held and not self.paired % 2:
+        if last_axis and self.channel == 1 and self.spatial[axis] == held and not self.paired % self.word:
             read, write = read + start * held, write + start * self.channels
             self._copy_run(b, source, read, target, write, (stop - start) * held)
             return
@@ -131,7 +132,7 @@ class Image:
     def _copy_run(self, b: Build, source: ir.Value, read: Value, target: ir.Value, write: Value, count: int) -> None:
         """Copy `count` elements of x that are as far apart as its channels."""
         if self.paired:
-            copy_pairs(b, self.source, source, read, self.channel, target, write, count)
+            copy_pairs(b, self.source, source, read, self.channel, target, write, count, self.word)
         else:
             copy(b, (self.source, self.dtype), source, read, self.channel, target, write, count)
 

@@ -132,7 +132,7 @@ def convolution_of(step: KernelStep, operation: ConvGeneral) -> Convolution:
         operation.feature_group_count, x.strides, w.strides, strides(out.type.shape), operation.batch_group_count,
         dtype in HALVES and out.type.dtype != dtype,
     )  # fmt: skip
-    by_words = dtype == bfloat16 and host_target().bfloat16_products != "panels"
+    by_words = dtype == bfloat16 and host_target().low_products != "panels"
     paired = by_words and convolution.takes_pairs(spec)
     return replace(spec, paired=True) if paired else spec
 

@@ -41,7 +41,13 @@ class Plan:
     def image(self) -> Image:
         s = self.spec
         paired = s.in_features if s.pairs else 0
-        return Image(self.geometry, s.sums, s.dtype, self.inputs * s.groups, s.x[1:-1], s.x[-1], paired=paired)
+        channels = self.inputs * s.groups
+        return Image(self.geometry, s.sums, s.dtype, channels, s.x[1:-1], s.x[-1], paired=paired, word=self.word)
+
+    @cached_property
+    def word(self) -> int:
+        """Channels of a word, where they are packed."""
+        return 2
 
     @cached_property
     def lanes(self) -> int:
@@ -51,7 +57,7 @@ class Plan:
     def inputs(self) -> int:
         """Input channels of a group, or the words that hold them."""
         channels = self.spec.in_features // self.spec.groups
-        return words_of(channels) if self.spec.pairs else channels
+        return words_of(channels, self.word) if self.spec.pairs else channels
 
     @cached_property
     def outputs(self) -> int:
@@ -201,7 +207,7 @@ class Pixels:
         """How the weights of a tap are packed."""
         width, (row, column) = self.plan.width, self.spec.w[-2:]
         return (
-            PairPanel(self.spec.dtype, columns, width, row, column)
+            PairPanel(self.spec.dtype, columns, width, row, column, self.plan.word)
             if self.spec.pairs
             else Panel(self.spec.dtype, columns, width, row, column, self.spec.sums)
         )

@@ -37,7 +37,7 @@ def fits(spec: Convolution, target: Target) -> bool:
     """Whether this algorithm can serve `spec`, and pays."""
     positions = zip(spec.w[:-3], spec.w[1:-2], spec.window[1:], strict=True)
     return (
-        target.bfloat16_products == "blocks" and spec.dtype == bfloat16 and taps.fits(spec)
+        target.low_products == "blocks" and spec.dtype == bfloat16 and taps.fits(spec)
         and min(spec.batch, spec.out_features) >= _LEAST and spec.y[-1] == 1
         and all(outer == inner * count for outer, inner, count in positions)
     )  # fmt: skip
@@ -262,7 +262,9 @@ class Weights:
                 to = b.at(self.y, where + f, float32)
                 block = BlockProduct(units(height), plan.width // SIDE)
                 if height % SIDE == 0 and columns == plan.width:
-                    BlockProduct(block.rows, block.columns, spec.y[0]).call(b, self.left, right, to, words, accumulate)
+                    BlockProduct(block.rows, block.columns, row=spec.y[0]).call(
+                        b, self.left, right, to, words, accumulate
+                    )
                     continue
                 block.call(b, self.left, right, self.sums, words)
                 size = (height, columns)

@@ -1,11 +1,11 @@
-"""Matrix products of bfloat16 by packed blocks (see `fdl.compile.kernels.amx`)."""
+"""Matrix products of bfloat16 and int8 by packed blocks (see `fdl.compile.kernels.amx`)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fdl.compile.kernels.amx.blocks import SIDE, BlockProduct
+from fdl.compile.kernels.amx.blocks import SIDE, BlockProduct, word_size
 from fdl.compile.kernels.amx.packing import PackedRows, packed_words, store_block, units
 from fdl.compile.kernels.kernel import pieces
 from fdl.compile.kernels.matmul.spec import Contraction
@@ -13,7 +13,7 @@ from fdl.compile.kernels.pairs import PairPanel, words_of
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import Value
-from fdl.dtypes import bfloat16, float32
+from fdl.dtypes import float32
 
 Range = tuple[Value, Value]
 
@@ -38,7 +38,7 @@ class ProductPlan:
     @cached_property
     def words(self) -> int:
         """Words of a packed row."""
-        return packed_words(self.spec.k)
+        return packed_words(self.spec.k, self.spec.dtype)
 
     @cached_property
     def columns(self) -> int:
@@ -75,11 +75,11 @@ def emit_blocks(
         _pack_right(b, plan, bb, right, (n, n_stop))
         with pieces(b, rows[0], rows[1], plan.rows, spec.m) as down:
             for m, height in down():
-                source = b.at(a, m * spec.a[1], bfloat16)
-                PackedRows(height, spec.k, spec.a[1], spec.a[2]).call(b, source, left)
+                source = b.at(a, m * spec.a[1], spec.dtype)
+                PackedRows(height, spec.k, spec.a[1], spec.a[2], spec.dtype).call(b, source, left)
                 with pieces(b, n, n_stop, plan.width, spec.n) as across:
                     for j, width in across():
-                        block = BlockProduct(units(height), units(width))
+                        block = BlockProduct(units(height), units(width), spec.dtype)
                         block.call(b, left, b.at(right, (j - n) * plan.words, float32), sums, plan.words)
                         to = b.at(c, m * spec.c[1] + j * spec.c[2], spec.result)
                         store_block(
@@ -93,9 +93,10 @@ def _pack_right(b: Build, plan: ProductPlan, source: Any, right: Any, columns: R
     spec = plan.spec
     with pieces(b, columns[0], columns[1], plan.width, spec.n) as piece:
         for n, count in piece():
-            width, words = SIDE * units(count), words_of(spec.k)
+            size = word_size(spec.dtype)
+            width, words = SIDE * units(count), words_of(spec.k, size)
             to = b.at(right, (n - columns[0]) * plan.words, float32)
-            panel = PairPanel(spec.dtype, count, width, spec.b[1], spec.b[2])
+            panel = PairPanel(spec.dtype, count, width, spec.b[1], spec.b[2], size)
             panel.call(b, b.at(source, n * spec.b[2], spec.dtype), to, spec.k)
             if words < plan.words:
                 b.clear(b.at(to, words * width, float32), (plan.words - words) * width * float32.itemsize)

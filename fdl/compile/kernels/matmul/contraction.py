@@ -17,7 +17,7 @@ from fdl.compile.kernels.finish import finish
 from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function, pieces
 from fdl.compile.kernels.matmul import dots, streams
 from fdl.compile.kernels.matmul.by_blocks import ProductPlan, emit_blocks
-from fdl.compile.kernels.matmul.spec import Contraction, Strides
+from fdl.compile.kernels.matmul.spec import LEAST, Contraction, Strides
 from fdl.compile.kernels.pairs import PairPanel, words_of
 from fdl.compile.kernels.panel import Panel
 from fdl.compile.kernels.tile import Tile
@@ -208,8 +208,9 @@ class _Plan:
 
     @cached_property
     def blocks(self) -> ProductPlan | None:
-        """How bfloat16 are multiplied by blocks, if they are."""
-        by_blocks = self.spec.paired and self.target.bfloat16_products == "blocks" and not self.spec.accumulate
+        """How low precision is multiplied by blocks, if it is."""
+        large = self.spec.paired or min(self.spec.m, self.spec.n, self.spec.k) >= LEAST
+        by_blocks = self.spec.pairs and large and self.target.low_products == "blocks" and not self.spec.accumulate
         return ProductPlan(self.spec, self.target) if by_blocks else None
 
     @cached_property

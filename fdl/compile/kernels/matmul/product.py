@@ -12,7 +12,7 @@ from fdl.compile.ir.plan import Step
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.kernel import Kernel
 from fdl.compile.kernels.matmul import contraction
-from fdl.compile.kernels.matmul.spec import Contraction
+from fdl.compile.kernels.matmul.spec import LEAST, Contraction
 from fdl.compile.llvm.target import host_target
 from fdl.compile.llvm.values import HALVES
 from fdl.compile.loopnest.epilogue import EpilogueEmitter
@@ -23,9 +23,6 @@ from fdl.core.operation import Operation
 from fdl.core.program import Equation
 from fdl.dtypes import bfloat16, float32, float64, int8, int32
 from fdl.ops.contract import DotGeneral
-
-#: Sizes of products of bfloat16 from which on packing pairs pays.
-_PAIRED = 8
 
 
 def product(ndim: int, dtype: np.dtype | None = None) -> DotGeneral:
@@ -116,8 +113,8 @@ class ProductLowering(MatrixLowering[DotGeneral]):
         # The kernel loops over one batch axis; where several cannot be merged into one, it is called in loops.
         (size, inner), outer = loops[-1], loops[:-1]
         a, b, to = ((s, *v[-2:]) for s, v in zip(inner, (x.strides, y.strides, c), strict=True))
-        paired = x.type.dtype == bfloat16 and min(m, n, k) >= _PAIRED
-        paired = paired and emitter.emission.target.bfloat16_products != "panels"
+        paired = x.type.dtype == bfloat16 and min(m, n, k) >= LEAST
+        paired = paired and emitter.emission.target.low_products != "panels"
         spec = Contraction(x.type.dtype, size, m, n, k, a, b, to, paired=paired)  # type: ignore[arg-type]  # three numbers
         emission, build = emitter.emission, emitter.build
         epilogue = emitter.epilogue(step, 3)

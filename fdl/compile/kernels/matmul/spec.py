@@ -9,6 +9,9 @@ from fdl.dtypes import float32, int8, int32
 
 Strides = tuple[int, int, int]
 
+#: Sizes of products from which on packing bfloat16 in words pays, and multiplying by blocks.
+LEAST = 8
+
 
 @dataclass(frozen=True)
 class Contraction:
