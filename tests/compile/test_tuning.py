@@ -44,5 +44,7 @@ def test_another_tuning_compiles_anew_and_gives_the_same_results(
 def test_every_field_is_part_of_the_key() -> None:
     for field in fields(Tuning):
         value = getattr(target.TUNING, field.name)
-        changed = replace(target.TUNING, **{field.name: (*value, 1) if isinstance(value, tuple) else value + type(value)(1)})
+        changed = replace(
+            target.TUNING, **{field.name: (*value, 1) if isinstance(value, tuple) else value + type(value)(1)}
+        )
         assert replace(host_target(), tuning=changed).key != host_target().key
