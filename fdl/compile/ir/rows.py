@@ -19,7 +19,7 @@ from fdl.ops.reduce import ReduceMax, ReduceMin
 from fdl.ops.shape import BroadcastInDim, Reshape, Sum
 
 
-def _is_reduced(operation: Operation, dtype: DType) -> bool:
+def _is_reduced(dtype: DType) -> bool:
     """Whether rows of a dtype are reduced here; NumPy adds float64 up in pairs, which loses less."""
     return dtype in (float32, bfloat16, float16) or dtype.kind in "iu"
 
@@ -172,7 +172,7 @@ class _Division:
             return kinds[0]
         if isinstance(operation, (Sum, ReduceMax, ReduceMin)):
             source = equation.inputs[0].type
-            self.require(kinds[0] == (self.leading > 0, True) and _is_reduced(operation, source.dtype))
+            self.require(kinds[0] == (self.leading > 0, True) and _is_reduced(source.dtype))
             self.require(source.shape == self.shape and operation.axes == tuple(range(self.leading, len(self.shape))))
             return self.leading > 0, False
         self.require(operation.lowering_kind == "elementwise" and type(operation).__module__.startswith("fdl.ops."))

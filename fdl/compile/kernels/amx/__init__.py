@@ -1,1 +1,1 @@
-"""Products of blocks of bfloat16 by AMX, the processor's matrix unit."""
+"""Products of blocks of bfloat16 and int8 by AMX, the processor's matrix unit."""

@@ -1,4 +1,4 @@
-"""Packing the left operand of `BlockProduct`: rows along k become words, in blocks of whole lines."""
+"""The sizes of blocks, and copies of operands and sums between matrices and blocks (see `blocks`)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from llvmlite import ir
 
 from fdl.compile.kernels.amx.blocks import SIDE, rounded, whole, word_size
-from fdl.compile.kernels.pairs import joined_all, stored, words_of
+from fdl.compile.kernels.pairs import PairPanel, joined_all, stored, words_of
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.shuffles import transposed
@@ -19,6 +19,16 @@ from fdl.dtypes import bfloat16, float32, int32
 def units(rows: int) -> int:
     """How many registers of rows hold so many."""
     return -(-rows // SIDE)
+
+
+def block_width(columns: int) -> int:
+    """Columns of a block of a product with so many."""
+    return SIDE * min(2, units(columns))
+
+
+def block_rows(width: int, rows: int) -> int:
+    """Rows of such a block, as its sums fill four registers, of a product with so many."""
+    return SIDE * min(4 * SIDE // width, units(rows))
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,15 @@ class PackedRows:
 def packed_words(k: int, dtype: np.dtype) -> int:
     """Words of a packed row of k elements."""
     return whole(words_of(k, word_size(dtype)))
+
+
+def pack_columns(build: Build, panel: PairPanel, source: ir.Value, destination: Any, count: int) -> None:
+    """Emit the copy of `count` rows of the right operand of `BlockProduct`, with zeros behind them."""
+    panel.call(build, source, destination, count)
+    words = words_of(count, panel.size)
+    rest = whole(words) - words
+    if rest:
+        build.clear(build.at(destination, words * panel.width, int32), rest * panel.width * int32.itemsize)
 
 
 def store_block(

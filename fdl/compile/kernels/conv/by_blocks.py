@@ -14,7 +14,7 @@ from typing import Any
 from llvmlite import ir
 
 from fdl.compile.kernels.amx.blocks import SIDE, BlockProduct, configure, release, whole, word_size
-from fdl.compile.kernels.amx.packing import store_block, units
+from fdl.compile.kernels.amx.packing import block_width, store_block, units
 from fdl.compile.kernels.conv.geometry import AxisPhase
 from fdl.compile.kernels.conv.pixels import Pixels, Plan, coordinates
 from fdl.compile.kernels.conv.spec import Convolution
@@ -40,7 +40,7 @@ class PixelBlockPlan(Plan):
 
     @cached_property
     def width(self) -> int:
-        return SIDE * min(2, units(self.outputs))
+        return block_width(self.outputs)
 
     def rows(self, phase: Sequence[AxisPhase]) -> int:
         return 4 * SIDE * SIDE // self.width

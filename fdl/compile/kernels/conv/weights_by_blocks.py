@@ -14,13 +14,13 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from fdl.compile.kernels.amx.blocks import SIDE, BlockProduct, configure, release, whole
-from fdl.compile.kernels.amx.packing import store_block, units
+from fdl.compile.kernels.amx.blocks import SIDE, BlockProduct, configure, release
+from fdl.compile.kernels.amx.packing import block_rows, block_width, pack_columns, packed_words, store_block, units
 from fdl.compile.kernels.conv import taps
 from fdl.compile.kernels.conv.pixels import summed
 from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.kernel import pieces, table
-from fdl.compile.kernels.pairs import PairPanel, joined, words_of
+from fdl.compile.kernels.pairs import PairPanel, joined
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.shuffles import transposed
 from fdl.compile.llvm.target import Target
@@ -53,12 +53,12 @@ class Plan:
     @cached_property
     def width(self) -> int:
         """Columns of a block."""
-        return SIDE * min(2, units(self.spec.out_features))
+        return block_width(self.spec.out_features)
 
     @cached_property
     def rows(self) -> int:
         """Rows of a block."""
-        return SIDE * min(4 * SIDE // self.width, units(self.spec.batch))
+        return block_rows(self.width, self.spec.batch)
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -89,7 +89,7 @@ class Plan:
     @cached_property
     def image_words(self) -> int:
         """Words of a row of a block that come from one image."""
-        return whole(words_of(math.prod(self.spec.window)))
+        return packed_words(math.prod(self.spec.window), bfloat16)
 
     @cached_property
     def images(self) -> int:
@@ -209,11 +209,7 @@ class Weights:
                 rows = b.quotient(f, plan.width) * plan.words + image * plan.image_words
                 to = b.at(self.right, rows * plan.width, float32)
                 panel = PairPanel(bfloat16, columns, plan.width, spec.w[-3], spec.w[-1])
-                panel.call(b, b.at(source, f * spec.w[-1], bfloat16), to, positions)
-                rest = plan.image_words - words_of(positions)
-                if rest:
-                    end = b.at(to, words_of(positions) * plan.width, float32)
-                    b.clear(end, rest * plan.width * float32.itemsize)
+                pack_columns(b, panel, b.at(source, f * spec.w[-1], bfloat16), to, positions)
 
     def _gather(self, place: Value, first: Value, height: int, count: Value) -> None:
         """Copy what some rows sum for one output position to a block."""

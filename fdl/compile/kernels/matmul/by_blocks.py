@@ -6,10 +6,18 @@ from functools import cached_property
 from typing import Any
 
 from fdl.compile.kernels.amx.blocks import SIDE, BlockProduct, word_size
-from fdl.compile.kernels.amx.packing import PackedRows, packed_words, store_block, units
+from fdl.compile.kernels.amx.packing import (
+    PackedRows,
+    block_rows,
+    block_width,
+    pack_columns,
+    packed_words,
+    store_block,
+    units,
+)
 from fdl.compile.kernels.kernel import pieces
 from fdl.compile.kernels.matmul.spec import Contraction
-from fdl.compile.kernels.pairs import PairPanel, words_of
+from fdl.compile.kernels.pairs import PairPanel
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import Value
@@ -28,12 +36,12 @@ class ProductPlan:
     @cached_property
     def width(self) -> int:
         """Columns of a block."""
-        return SIDE * min(2, units(self.spec.n))
+        return block_width(self.spec.n)
 
     @cached_property
     def rows(self) -> int:
         """PackedRows of a block: four registers hold its sums."""
-        return SIDE * min(4 * SIDE // self.width, units(self.spec.m))
+        return block_rows(self.width, self.spec.m)
 
     @cached_property
     def words(self) -> int:
@@ -93,10 +101,7 @@ def _pack_right(b: Build, plan: ProductPlan, source: Any, right: Any, columns: R
     spec = plan.spec
     with pieces(b, columns[0], columns[1], plan.width, spec.n) as piece:
         for n, count in piece():
-            size = word_size(spec.dtype)
-            width, words = SIDE * units(count), words_of(spec.k, size)
+            width, size = SIDE * units(count), word_size(spec.dtype)
             to = b.at(right, (n - columns[0]) * plan.words, float32)
             panel = PairPanel(spec.dtype, count, width, spec.b[1], spec.b[2], size)
-            panel.call(b, b.at(source, n * spec.b[2], spec.dtype), to, spec.k)
-            if words < plan.words:
-                b.clear(b.at(to, words * width, float32), (plan.words - words) * width * float32.itemsize)
+            pack_columns(b, panel, b.at(source, n * spec.b[2], spec.dtype), to, spec.k)
