@@ -3,6 +3,7 @@
 import gc
 import os
 import tempfile
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -19,10 +20,24 @@ os.environ["FDL_CACHE_DIR"] = _cache.name
 os.environ["FDL_DEBUG_COMPILER"] = "1"
 
 
+# The random generators of each test module, and the state each was in after the import.
+_states: dict[object, list[tuple[np.random.Generator, Any]]] = {}
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A generator that starts the same in every test, whatever ran before it."""
     return np.random.default_rng(0)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test draws the same numbers whatever ran before it: its module's generators start where the import left them."""
+    module = getattr(item, "module", None)  # doctests have none
+    if module not in _states:
+        found = [g for g in getattr(module, "__dict__", {}).values() if isinstance(g, np.random.Generator)]
+        _states[module] = [(generator, generator.bit_generator.state) for generator in found]
+    for generator, state in _states[module]:
+        generator.bit_generator.state = state
 
 
 def pytest_collection_finish() -> None:

@@ -153,7 +153,8 @@ def test_branches_and_while_loops():
         return lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] @ w), (0, y))[1]
 
     assert products(nn.mixed_precision(f), w, x, 1) == ["bfloat16", "bfloat16"]
-    np.testing.assert_allclose(fdl.jit(nn.mixed_precision(f))(w, x, 1), f(w, x, 1), atol=0.05)
+    exact = f(w, x, 1)
+    np.testing.assert_allclose(fdl.jit(nn.mixed_precision(f))(w, x, 1), exact, atol=0.02 * np.abs(exact).max())
 
 
 def test_checkpoints_stay():
