@@ -31,7 +31,7 @@ def rng() -> np.random.Generator:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test draws the same numbers whatever ran before it: its module's generators start where the import left them."""
+    """Whatever ran before a test, the generators of its module start where the import left them."""
     module = getattr(item, "module", None)  # doctests have none
     if module not in _states:
         found = [g for g in getattr(module, "__dict__", {}).values() if isinstance(g, np.random.Generator)]
