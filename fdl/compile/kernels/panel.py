@@ -59,9 +59,6 @@ class Panel:
         line = build.at(source, k * self.row, self.dtype)
         into = self.into or self.dtype
         copy = build.at(destination, k * self.width, into)
-        if self.column == 1 and self.row * self.dtype.itemsize >= 64:
-            for start in range(0, self.columns, 64 // self.dtype.itemsize):
-                build.prefetch(line, self.dtype, build.target.tuning.packed_ahead * self.row + start, write=False)
         for start in range(0, self.width, lanes):
             build.store(build.convert(self._read(build, line, start, lanes), into), copy, start)
 

@@ -107,14 +107,20 @@ def _emit(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
             (c[0], i * tile.c_row + start * tile.c_column) if tile.c_row is not None else (c[i], start * tile.c_column)
         )
 
+    line = 64 // in_c.itemsize if tile.c_column == 1 else tile.columns
     for i in range(tile.rows):
-        build.prefetch(*_swap(spot(i, 0), in_c))
+        for start in range(0, tile.columns, line):
+            build.prefetch(*_swap(spot(i, start), in_c))
+    # Rows of B that are not packed are too far apart for the processor to guess the next one.
+    far = not tile.b_whole and tile.b_step * in_b.itemsize >= 1024
     with _steps(build, tile, depth) as (a_offset, b_index):
         panel = [
             build.load(b, in_b, b_index * tile.b_step + start, lanes, mask=None if tile.b_whole else masks[j])
             for j, start in enumerate(starts)
         ]
         panel = [build.convert(part, tile.dtype) for part in panel]
+        for start in range(0, tile.columns * far, 64 // in_b.itemsize):
+            build.prefetch(b, in_b, (b_index + target.tuning.right_rows_ahead) * tile.b_step + start, write=False)
         for i, row in enumerate(sums):
             base = pointers[i] if tile.a_row is None else pointers[0]
             address = build.at(base, a_offset, in_a)

@@ -105,7 +105,11 @@ class Target:
         """The most rows of a matrix tile that is `vectors` wide."""
         registers = 32 if self.vector_bits == 512 else 16
         most = (registers - self.tuning.free_registers - vectors) // vectors
-        return max(1, min(most, 6 if vectors > 1 else 12))
+        return max(1, min(most, 12))
+
+    def tile_vectors(self, rows: int) -> int:
+        """The most vectors, at most 4, that a row of a matrix tile of so many rows has."""
+        return max(vectors for vectors in (1, 2, 3, 4) if vectors == 1 or self.tile_rows(vectors) >= rows)
 
     @cached_property
     def machine(self) -> "TargetMachine":

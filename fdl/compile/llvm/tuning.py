@@ -121,21 +121,26 @@ class Tuning:
 
     #: Vector registers that accumulators leave free: one row of the right operand and one element of the left.
     free_registers: int = 2
-    #: Bytes of a tile of the right operand, which stays in the first-level cache; of a block of the left one, in the
-    #: second level; and of a block of packed tiles of the right one, of which one is used after the other.
-    panel_bytes: int = 16 * 1024
+    #: Bytes of a tile of the right operand, which stays in the first-level cache (the second where a register has 512
+    #: bits, since tiles are wider and sums should not be short); of a block of the left one, in the second level; and
+    #: of a block of packed tiles of the right one, of which one is used after the other.
+    panel_bytes: tuple[int, int] = (16 * 1024, 32 * 1024)
     left_bytes: int = 128 * 1024
     right_bytes: int = 1024 * 1024
     #: Bytes of the result that an epilogue is applied to at once.
     epilogue_bytes: int = 128 * 1024
+    #: Steps of a sum that is so short that storing the result takes as long: it is then stored row by row.
+    short_sum: int = 64
     #: Bytes between rows of the left operand that fall on the same lines of the first-level cache.
     alias_bytes: int = 4096
     #: The longest sum of 16-bit floats: tiles of that many rows stay in the second level.
     half_depth: int = 4096
     #: Elements of the result of a product of few rows that stay in the first-level cache.
     stream_elements: int = 2048
-    #: Rows ahead of the one that is packed that are asked for: they are too far apart for the processor to guess.
-    packed_ahead: int = 16
+    #: Rows of an operand that are packed together: more streams than the processor follows are not read ahead.
+    packed_rows: int = 8
+    #: Rows ahead of the one in use that are asked for where the right operand is not packed.
+    right_rows_ahead: int = 16
 
     #: How bfloat16 are multiplied: in float32 "panels", by "pairs" or by "blocks", where the processor lacks the
     #: instruction by an emulation, which is slower; int8 are by "blocks" too, else by pairs. Empty is what is fastest.

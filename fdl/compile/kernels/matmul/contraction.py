@@ -5,7 +5,8 @@ C[b, m, n] = sum over k of A[b, m, k] * B[b, k, n], for sizes known now and any 
 (broadcast) included. Each element of C is summed over k in an order that depends on the sizes only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -115,8 +116,8 @@ class _Plan:
         """Columns of a tile, whole vectors."""
         most = -(-self.spec.n // self.lanes)
         vectors = self.target.tile()[1]
-        if self.spec.m < self.target.tile()[0]:
-            vectors = min(8, self.target.tile_rows(1) // self.spec.m)
+        if self.spec.m <= self.target.tile_rows(2):
+            vectors = self.target.tile_vectors(self.spec.m)
         return min(vectors, most) * self.lanes
 
     @cached_property
@@ -126,10 +127,15 @@ class _Plan:
         return -(-self.spec.m // -(-self.spec.m // most))
 
     @cached_property
+    def panel_bytes(self) -> int:
+        """Bytes of a tile of B."""
+        return self.target.tuning.panel_bytes[self.target.vector_bits == 512]
+
+    @cached_property
     def steps(self) -> int:
         """Steps of the tile in one pass over k."""
         k = words_of(self.spec.k) if self.spec.pairs else self.spec.k
-        most = k if self.halves else max(64, self.target.tuning.panel_bytes // (self.width * self.itemsize))
+        most = k if self.halves else max(64, self.panel_bytes // (self.width * self.itemsize))
         passes = max(1, -(-k // max(1, most)))
         return max(1, -(-k // passes))
 
@@ -157,8 +163,9 @@ class _Plan:
 
     @cached_property
     def rows_outside(self) -> bool:
-        """Whether all columns of B stay in the first-level cache while rows of A come and go."""
-        return self.columns * self.steps * self.itemsize <= self.target.tuning.panel_bytes
+        """Whether all columns of B stay in the cache while rows of A come and go; short sums: in the second level."""
+        size, tuning = self.columns * self.steps * self.itemsize, self.target.tuning
+        return size <= self.panel_bytes or (self.steps <= tuning.short_sum and size <= tuning.right_bytes // 2)
 
     @cached_property
     def pack_b(self) -> bool:
@@ -177,7 +184,7 @@ class _Plan:
             return False
         aliased = (
             self.spec.a[1] * self.spec.dtype.itemsize % self.target.tuning.alias_bytes == 0
-            and self.spec.n > 16 * self.width
+            and self.spec.n > 4 * self.width
         )
         return self.spec.a[2] != 1 or aliased or self.halves
 
@@ -326,19 +333,28 @@ class _Emitter:
 
     def _pack_b(self, source: ir.Value, start: Value, stop: Value, depth: Value, steps: Value) -> None:
         b, spec, plan = self.build, self.spec, self.plan
-        with pieces(b, start, stop, plan.width, spec.n) as piece:
+        with self._packed_rows(spec.b[2], depth) as (k, count), pieces(b, start, stop, plan.width, spec.n) as piece:
             for n, columns in piece():
                 whole = -(-columns // plan.lanes) * plan.lanes
                 panel = self._panel(columns, whole, spec.b[1], spec.b[2])
-                to = b.at(self.scratch, (n - start) * steps, spec.sums)
-                panel.call(b, b.at(source, n * spec.b[2], spec.dtype), to, depth)
+                to = b.at(self.scratch, (n - start) * steps + k * whole, spec.sums)
+                panel.call(b, b.at(source, k * spec.b[1] + n * spec.b[2], spec.dtype), to, count)
 
     def _pack_a(self, source: ir.Value, start: Value, stop: Value, depth: Value, steps: Value) -> None:
         b, spec, plan = self.build, self.spec, self.plan
-        with pieces(b, start, stop, plan.rows, spec.m) as piece:
+        with self._packed_rows(spec.a[1], depth) as (k, count), pieces(b, start, stop, plan.rows, spec.m) as piece:
             for m, rows in piece():
                 panel = self._panel(rows, plan.a_step, spec.a[2], spec.a[1])
-                panel.call(b, b.at(source, m * spec.a[1], spec.dtype), self._a_block(m - start, steps), depth)
+                to = b.at(self._a_block(m - start, steps), k * plan.a_step, spec.sums)
+                panel.call(b, b.at(source, k * spec.a[2] + m * spec.a[1], spec.dtype), to, count)
+
+    @contextmanager
+    def _packed_rows(self, step: int, depth: Value) -> Iterator[tuple[Value, Value]]:
+        """Loop over the rows of k that are packed together, a few where the other axis has stride 1."""
+        b = self.build
+        few = self.plan.target.tuning.packed_rows if step == 1 and not self.spec.pairs else self.plan.depth
+        with b.loop(0, depth, few) as k:
+            yield k, b.min(depth - k, few)
 
     def _panel(self, columns: int, width: int, row: int, column: int) -> Panel | PairPanel:
         """How a part of A or B is packed."""
