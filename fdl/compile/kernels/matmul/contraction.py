@@ -127,6 +127,13 @@ class _Plan:
         return -(-self.spec.m // -(-self.spec.m // most))
 
     @cached_property
+    def streams(self) -> bool:
+        """Whether A is read once, from the first element to the last: B is a single panel that stays in the cache."""
+        spec, size = self.spec, self.width * self.spec.k * self.itemsize
+        whole = spec.n <= self.width and spec.a[1:] == (spec.k, 1) and not spec.pairs
+        return whole and size <= self.target.tuning.left_bytes
+
+    @cached_property
     def panel_bytes(self) -> int:
         """Bytes of a tile of B."""
         return self.target.tuning.panel_bytes[self.target.vector_bits == 512]
@@ -135,7 +142,7 @@ class _Plan:
     def steps(self) -> int:
         """Steps of the tile in one pass over k."""
         k = words_of(self.spec.k) if self.spec.pairs else self.spec.k
-        most = k if self.halves else max(64, self.panel_bytes // (self.width * self.itemsize))
+        most = k if self.halves or self.streams else max(64, self.panel_bytes // (self.width * self.itemsize))
         passes = max(1, -(-k // max(1, most)))
         return max(1, -(-k // passes))
 
@@ -230,7 +237,7 @@ class _Plan:
         """Rows or columns of a unit of work."""
         if self.by_streams:
             return streams.width(self.lanes)
-        rows, columns = dots.tile(self.spec) if self.by_dots else (self.rows, self.width)
+        rows, columns = dots.tile(self.spec, self.target) if self.by_dots else (self.rows, self.width)
         if self.blocks:
             rows, columns = self.blocks.rows, self.blocks.width
         return columns if self.by_columns else rows
@@ -409,7 +416,7 @@ class _Emitter:
         tile = Tile(
             spec.sums, rows, columns, *along, b_step, plan.pack_b, spec.c[1], c_column,
             stored=tuple(kind if plan.halves else None for kind in stored),  # type: ignore[arg-type]  # three
-            pairs=spec.pairs,
+            pairs=spec.pairs, streams=plan.streams,
         )  # fmt: skip
         if plan.pack_a:
             a = self._a_block(m - origin[0], steps)

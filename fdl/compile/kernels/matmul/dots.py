@@ -7,14 +7,16 @@ from fdl.compile.kernels.kernel import pieces
 from fdl.compile.kernels.matmul.spec import Contraction
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.shuffles import transposed
+from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import Value
 
 
-def tile(spec: Contraction) -> tuple[int, int]:
-    """Rows and columns of C whose sums are in registers at once: at most twelve, few along the shorter side."""
+def tile(spec: Contraction, target: Target) -> tuple[int, int]:
+    """Rows and columns of C whose sums are in registers at once: at most 12 (24 at 512 bits), few along the short side."""
+    most = 24 if target.vector_bits == 512 else 12
     short, long = min(spec.m, spec.n), max(spec.m, spec.n)
     few = min(short, 4 if short % 4 == 0 or short % 3 == 2 else 3)
-    many = min(long, 12 // few, 4)
+    many = min(long, most // few, most // 3 if few > 2 else 4)
     return (many, few) if spec.m >= spec.n else (few, many)
 
 
@@ -23,7 +25,7 @@ def emit_dots(
     columns: tuple[Value, Value],
 ) -> None:  # fmt: skip
     """Emit the part [rows, columns) of one product of the batch, the longer side outside: it is read once."""
-    step_m, step_n = tile(spec)
+    step_m, step_n = tile(spec, build.target)
     sides = [(rows, step_m, spec.m), (columns, step_n, spec.n)]
     (far, far_step, far_size), (near, near_step, near_size) = sides if spec.m >= spec.n else sides[::-1]
     with pieces(build, *far, far_step, far_size) as far_pieces:
