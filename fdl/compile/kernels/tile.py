@@ -119,7 +119,7 @@ def _emit(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
             for j, start in enumerate(starts)
         ]
         panel = [build.convert(part, tile.dtype) for part in panel]
-        if tile.streams:
+        if tile.streams and tile.a_row:
             build.prefetch(pointers[0], in_a, tile.rows * tile.a_row + b_index * (64 // in_a.itemsize), write=False)
         for start in range(0, tile.columns * far, 64 // in_b.itemsize):
             build.prefetch(b, in_b, (b_index + target.tuning.right_rows_ahead) * tile.b_step + start, write=False)

@@ -12,7 +12,7 @@ from fdl.compile.llvm.values import Value
 
 
 def tile(spec: Contraction, target: Target) -> tuple[int, int]:
-    """Rows and columns of C whose sums are in registers at once: at most 12 (24 at 512 bits), few along the short side."""
+    """Rows and columns of C whose sums are in registers at once: at most 12 or 24, few along the shorter side."""
     most = 24 if target.vector_bits == 512 else 12
     short, long = min(spec.m, spec.n), max(spec.m, spec.n)
     few = min(short, 4 if short % 4 == 0 or short % 3 == 2 else 3)
