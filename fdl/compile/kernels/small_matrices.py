@@ -1,8 +1,8 @@
 """Factorizations of small real matrices and systems with them, by loops over rows; a unit of work is one matrix.
 
 They compute in float64 whatever the dtype, as NumPy does, on a copy in scratch memory whose rows have room for a whole
-vector behind their ends, so that every loop along a row runs in whole vectors from wherever it starts. Larger matrices,
-for which LAPACK's blocks pay, and complex ones are left to LAPACK (`kernels.lapack`).
+vector behind their ends, so that every loop along a row runs in whole vectors from wherever it starts. Larger matrices
+and complex ones are left to the panels (`kernels.panels`) and to LAPACK.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,13 @@ from llvmlite import ir
 from fdl.compile.ir.affine import strides
 from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.kernel import Kernel, kernel_function, offset_of_unit, run_kernel
-from fdl.compile.kernels.lapack.calls import LapackLowering
-from fdl.compile.kernels.lapack.systems import (
-    LapackCholesky,
-    LapackLu,
-    LapackSlogDet,
-    LapackSolve,
-    LapackTriangularSolve,
+from fdl.compile.kernels.panels.lowering import (
+    CholeskyInPanels,
+    LuInPanels,
+    PanelLowering,
+    SlogDetInPanels,
+    SolveInPanels,
+    TriangularSolveInPanels,
 )
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.memory import IndexLike
@@ -176,12 +176,12 @@ class SmallMatrixLowering(Lowering[Op]):
     """Base: `matrix` emits what is done to one matrix; `extents` says how much scratch memory it needs.
 
     Class attributes:
-        large: what calls LAPACK for all other matrices.
+        large: what has all other matrices.
     """
 
     reads_views = True
     parallel = True
-    large: ClassVar[LapackLowering[Any]]
+    large: ClassVar[PanelLowering[Any]]
 
     def extents(self, operation: Op, operands: Types) -> tuple[int, int]:
         """Rows in scratch memory, and their elements."""
@@ -249,7 +249,7 @@ class CholeskyLowering(SmallMatrixLowering[Cholesky]):
     """The Cholesky factor: its transpose, whose rows are divided and subtracted from those below, in scratch memory."""
 
     operations = (Cholesky,)
-    large = LapackCholesky()
+    large = CholeskyInPanels()
 
     def matrix(self, operation: Cholesky, types: Types, work: PaddedRows, grids: Sequence[Entries]) -> None:
         build, (a, out), n = work.build, grids, types[0].shape[-1]
@@ -274,7 +274,7 @@ class TriangularSolveLowering(SmallMatrixLowering[TriangularSolve]):
     """Substitution: a row of the solution at a time, for all right-hand sides."""
 
     operations = (TriangularSolve,)
-    large = LapackTriangularSolve()
+    large = TriangularSolveInPanels()
 
     def extents(self, operation: TriangularSolve, operands: Types) -> tuple[int, int]:
         rows, columns = operands[1].shape[-2:]
@@ -299,7 +299,7 @@ class SolveLowering(SmallMatrixLowering[Solve]):
     """Elimination on the matrix and the right-hand sides side by side, and substitution."""
 
     operations = (Solve,)
-    large = LapackSolve()
+    large = SolveInPanels()
 
     def extents(self, operation: Solve, operands: Types) -> tuple[int, int]:
         n, k = operands[1].shape[-2:]
@@ -324,7 +324,7 @@ class LuLowering(SmallMatrixLowering[Lu]):
     """The factors, the rows exchanged in each step, and what order of the rows these make."""
 
     operations = (Lu,)
-    large = LapackLu()
+    large = LuInPanels()
 
     def matrix(self, operation: Lu, types: Types, work: PaddedRows, grids: Sequence[Entries]) -> None:
         build, (a, factors, pivots, permutation) = work.build, grids
@@ -345,7 +345,7 @@ class SlogDetLowering(SmallMatrixLowering[SlogDet]):
     """The sign and the logarithm of the product of the pivots."""
 
     operations = (SlogDet,)
-    large = LapackSlogDet()
+    large = SlogDetInPanels()
 
     def matrix(self, operation: SlogDet, types: Types, work: PaddedRows, grids: Sequence[Entries]) -> None:
         build, (a, sign, size), n = work.build, grids, types[0].shape[-1]

@@ -190,7 +190,7 @@ class Tuning:
     # Factorizations
 
     #: Rows and columns of a matrix that is factored by plain loops in float64, and elements of it and its right-hand
-    #: sides: LAPACK's checks of arguments and its blocks take longer than the loops do below.
+    #: sides: filling panels takes longer than the loops do below.
     small_matrix: int = 32
     small_system: int = 8192
     #: Rows and columns of a matrix that is decomposed in groups: beyond, LAPACK's blocks are ahead, and a group leaves
@@ -200,6 +200,8 @@ class Tuning:
     grouped_svd: tuple[int, int, int] = (32, 16, 12)
     #: Rows or columns of a single matrix that LAPACK may divide among threads of its own.
     threaded_matrix: int = 256
+    #: The same where this compiler's own factorizations, which one thread computes, are the alternative.
+    threaded_factors: int = 512
 
     # Threads
 

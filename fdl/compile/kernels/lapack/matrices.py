@@ -111,3 +111,12 @@ def poison(build: Build, pointer: ir.Value, dtype: DType, count: IndexLike) -> V
         rest.set(build.fma(zero, build.load(pointer, dtype, i), rest.get()))
     first, second, third, fourth = (total.get() for total in totals)
     return build.reduce("sum", (first + second) + (third + fourth)) + rest.get()
+
+
+def follow(pivots: Matrix, order: Matrix, count: int) -> None:
+    """Exchange numbers of rows as so many pivots say, one after the other."""
+    with pivots.build.loop(0, count) as i:
+        chosen = pivots.build.index(pivots.load(0, i))
+        upper, lower = order.load(0, i), order.load(0, chosen)
+        order.store(upper, 0, chosen)
+        order.store(lower, 0, i)

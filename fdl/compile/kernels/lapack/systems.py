@@ -6,18 +6,17 @@ factors and systems are computed from that, so that nothing has to be transposed
 
 from collections.abc import Sequence
 
-from fdl.compile.ir.steps import KernelStep
 from fdl.compile.kernels.lapack.calls import LapackLowering, Work
-from fdl.compile.kernels.lapack.matrices import Matrix, copy, poison
+from fdl.compile.kernels.lapack.matrices import Matrix, copy, follow, poison
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import Variable
 from fdl.compile.llvm.values import Value
 from fdl.compile.llvm.vecmath.exponential import log
 from fdl.compile.lowerings.lowering import Types
-from fdl.core.types import DType, TensorType
+from fdl.core.types import DType
 from fdl.dtypes import float64, int32
 from fdl.ops.linalg import Cholesky, Lu
-from fdl.ops.matrix import SlogDet, Solve, TriangularSolve
+from fdl.ops.matrix import SlogDet, Solve
 
 
 class LapackCholesky(LapackLowering[Cholesky]):
@@ -74,9 +73,7 @@ class LapackLu(LapackLowering[Lu]):
                 with build.loop(0, min(m, n)) as i:
                     chosen = pivots.load(0, i) - 1
                     pivots.store(chosen, 0, i)
-                    upper, lower = permutation.load(0, i), permutation.load(0, build.index(chosen))
-                    permutation.store(upper, 0, build.index(chosen))
-                    permutation.store(lower, 0, i)
+                follow(pivots, permutation, min(m, n))
 
 
 class LapackSlogDet(LapackLowering[SlogDet]):
@@ -181,65 +178,3 @@ def _exchange(work: Work, x: Matrix, n: int, k: int, backwards: bool = False) ->
         chosen = build.index(build.load(work.places["pivots"], int32, i)) - 1
         with build.if_(build.ne(chosen, i)):
             work.call("swap", k, x.at(i, 0), 1, x.at(chosen, 0), 1)
-
-
-class LapackTriangularSolve(LapackLowering[TriangularSolve]):
-    """Triangular systems, by BLAS in the matrix's own memory if its rows or columns are whole.
-
-    BLAS works in blocks, which spread NaN to rows that do not depend on it: where there is any, or an infinity,
-    substitution row by row is done instead.
-    """
-
-    routines = ("trsm", "trsv")
-
-    def arithmetic(self, type: TensorType) -> DType:
-        return type.dtype
-
-    def scratch(self, operation: TriangularSolve, types: Types, dtype: DType) -> dict[str, int]:
-        n = types[0].shape[-1]
-        return {"a": n * n * dtype.itemsize}
-
-    def supports(self, step: KernelStep) -> bool:
-        return super().supports(step) and step.views[0].type.dtype.kind != "c"
-
-    def matrix(self, operation: TriangularSolve, types: Types, work: Work, grids: Sequence[Matrix]) -> None:
-        build, (a, b, out) = work.build, grids
-        n, (rows, columns) = types[0].shape[-1], types[1].shape[-2:]
-        in_columns = a.steps[0] == 1 and a.steps[1] >= n
-        if not in_columns and not (a.steps[1] == 1 and a.steps[0] >= n):
-            copied = work.columns("a", n).turned()
-            copy(a, copied, n, n)
-            a = copied
-        copy(b, out, rows, columns)
-        distance = max(a.steps)
-        triangle = "L" if operation.is_lower == in_columns else "U"
-        unit = "U" if operation.unit_diagonal else "N"
-        mode = "T" if operation.transpose_a != in_columns else "N"  # of what LAPACK sees, for transposed results
-        if (columns if operation.left_side else rows) == 1:
-            if operation.left_side:
-                mode = "N" if mode == "T" else "T"
-            work.call("trsv", triangle, mode, unit, n, a.pointer, distance, out.pointer, 1)
-        else:
-            side = "R" if operation.left_side else "L"
-            work.call("trsm", side, triangle, mode, unit, columns, rows, 1.0, a.pointer, distance, out.pointer, columns)
-        bad = poison(build, out.pointer, out.real, rows * columns)
-        with build.if_(build.ne(bad, bad)):
-            copy(b, out, rows, columns)
-            turned = operation.transpose_a == operation.left_side  # x op(a) = b is op(a)^T x^T = b^T
-            x, count = (out, columns) if operation.left_side else (out.turned(), rows)
-            _substitute(build, a.turned(turned), x, n, count, operation, operation.is_lower != turned)
-
-
-def _substitute(
-    build: Build, a: Matrix, x: Matrix, n: int, count: int, operation: TriangularSolve, forward: bool
-) -> None:
-    """Solve a x = b row by row in the memory of b, from the first row on (`forward`) or the last."""
-    with build.loop(0, n) as step:
-        i = step if forward else build.index(n - 1) - step
-        with build.loop(*((0, i) if forward else (i + 1, n))) as j:
-            factor = a.load(i, j)
-            with build.loop(0, count) as k:
-                x.store(x.load(i, k) - factor * x.load(j, k), i, k)
-        if not operation.unit_diagonal:
-            with build.loop(0, count) as k:
-                x.store(build.div(x.load(i, k), a.load(i, i)), i, k)
