@@ -153,11 +153,12 @@ class Tuning:
     #: Bytes of the image that a unit of work reads (they stay in the second-level cache), and units at least.
     pixel_bytes: int = 192 * 1024
     pixel_units: int = 16
-    #: The same bytes where each channel is a group, in the first-level cache between copy and use; positions that share
-    #: the load of a weight; and taps whose sums are in registers at once.
+    #: The same bytes where groups are small, in the first-level cache between copy and use; positions that share the
+    #: load of a weight; taps that are unrolled; and sums that are in registers at once, where one has 512 bits more.
     depthwise_bytes: int = 24 * 1024
     depthwise_rows: int = 4
     depthwise_taps: int = 9
+    depthwise_sums: tuple[int, int] = (10, 27)
     #: Rows used together when weights are differentiated: they stay in the first-level cache.
     band_rows: int = 256
     #: Bytes between two positions from which on the image is copied: they would share lines of the cache.

@@ -47,7 +47,7 @@ def emit(
     """Emit the kernel of `spec`; the epilogue's indices are (batch, *spatial, channel) of y."""
     if spec.batch_groups > 1:
         weights = _depthwise_weights(spec)
-        if weights is not None and epilogue is None:
+        if weights is not None and epilogue is None and depthwise.fits(weights, target):
             return emit_depthwise_weights(module, target, weights)
         return _emit_batch_groups(module, target, spec, epilogue, extras)
     outputs = spec.batch * math.prod(spec.out_spatial) * spec.out_features
@@ -65,7 +65,7 @@ def emit(
         taps.Taps(build, by_taps).emit()
         return Kernel(build.function, by_taps.scratch_bytes, by_taps.work)
     plan: pixels.Plan
-    if depthwise.fits(spec):
+    if depthwise.fits(spec, target):
         plan = depthwise.DepthwisePlan(spec, target)
         depthwise.Depthwise(build, plan, epilogue, extras).emit()
     elif by_blocks.fits(spec, target):
@@ -106,20 +106,20 @@ def _emit_batch_groups(
 
 
 def _depthwise_weights(spec: Convolution) -> Convolution | None:
-    """The forward depthwise convolution whose gradient by the weights `spec` is, if it is one."""
-    channels = spec.batch_groups
-    if not spec.batch == spec.out_features == channels or spec.groups > 1 or any(d > 1 for d in spec.lhs_dilation):
+    """The forward convolution in groups of like sizes whose gradient by the weights `spec` is, if it is one."""
+    channels = spec.batch
+    if spec.out_features != channels or spec.groups > 1 or any(d > 1 for d in spec.lhs_dilation):
         return None
     return replace(
         spec, batch=spec.in_features, in_features=channels, window=spec.out_spatial, out_spatial=spec.window,
-        stride=spec.rhs_dilation, rhs_dilation=spec.stride, groups=channels, batch_groups=1,
-        x=(spec.x[-1], *spec.x[1:-1], spec.x[0]), w=(*spec.y[1:-1], 0, spec.y[-1]),
+        stride=spec.rhs_dilation, rhs_dilation=spec.stride, groups=spec.batch_groups, batch_groups=1,
+        x=(spec.x[-1], *spec.x[1:-1], spec.x[0]), w=(*spec.y[1:-1], spec.y[0], spec.y[-1]),
         y=(spec.w[-2], *spec.w[:-2], spec.w[-1]),
     )  # fmt: skip
 
 
 def emit_depthwise_weights(module: ir.Module, target: Target, spec: Convolution) -> Kernel:
-    """Emit the gradient by the weights of a depthwise convolution (as many groups as input and output channels).
+    """Emit the gradient by the weights of a convolution in small groups (see `depthwise`).
 
     Args:
         module: where it goes.

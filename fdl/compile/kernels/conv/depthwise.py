@@ -1,4 +1,8 @@
-"""Convolutions in which every channel is a group of its own: vectors of channels instead of the matrix tile."""
+"""Convolutions in groups of one, two or four channels: vectors of channels instead of the matrix tile.
+
+Each output channel of a group reads every input channel of it. A vector of inputs is loaded once, and is multiplied as
+often as a group has channels: the n-th time every lane holds the n-th channel of its group.
+"""
 
 import math
 from collections.abc import Sequence
@@ -12,16 +16,28 @@ from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.kernel import pieces, table
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
-from fdl.compile.llvm.values import POINTER, Value
+from fdl.compile.llvm.target import Target
+from fdl.compile.llvm.values import I32, POINTER, Value
 
 
-def fits(spec: Convolution) -> bool:
-    """Whether every channel is a group of its own."""
-    return spec.groups == spec.in_features == spec.out_features > 1
+def fits(spec: Convolution, target: Target) -> bool:
+    """Whether groups are as small, and have as many output as input channels."""
+    size = spec.in_features // spec.groups
+    alike = spec.in_features == spec.out_features and spec.groups > 1 and not spec.pairs
+    return alike and (size == 1 or (size in (2, 4) and target.lanes(spec.sums) > size))
+
+
+def copies(b: Build, x: Value, size: int) -> list[Value]:
+    """A vector of channels once for each channel of a group: in the n-th, every lane has the n-th of its group."""
+    if size == 1:
+        return [x]
+    kind = ir.VectorType(I32, x.lanes)
+    orders = ([lane // size * size + n for lane in range(x.lanes)] for n in range(size))
+    return [b.value(b.ir.shuffle_vector(x.ir, x.ir, ir.Constant(kind, order)), x.dtype) for order in orders]
 
 
 class DepthwisePlan(Plan):
-    """Sizes of a depthwise convolution."""
+    """Sizes of a convolution in small groups."""
 
     def rows(self, phase: Sequence[AxisPhase]) -> int:
         return min(self.target.tuning.depthwise_rows, math.prod(p.count for p in phase))
@@ -39,13 +55,13 @@ class Depthwise(Pixels):
     """
 
     def _pack(self, phase: Sequence[AxisPhase], start: int) -> int:
-        b, spec = self.build, self.spec
-        offsets = self._weight_offsets(phase)
+        b, spec, size = self.build, self.spec, self.plan.inputs
+        offsets = [offset + n * spec.w[-2] for offset in self._weight_offsets(phase) for n in range(size)]
         for number, offset in enumerate(offsets):
-            with b.loop(0, spec.groups) as channel:
+            with b.loop(0, spec.out_features) as channel:
                 value = b.load(self.w, spec.dtype, channel * spec.w[-1] + offset)
-                b.store(value, self.scratch, channel + (start + number * spec.groups))
-        return len(offsets) * spec.groups
+                b.store(value, self.scratch, channel + (start + number * spec.out_features))
+        return len(offsets) * spec.out_features
 
     def _weight_offsets(self, phase: Sequence[AxisPhase]) -> list[int]:
         totals = [0]
@@ -81,9 +97,9 @@ class Depthwise(Pixels):
 
     def _row_function(self, rows: int, offsets: Sequence[int]) -> Any:
         """The function that sums over the taps, which lie at `offsets` in x, for `rows` positions and all channels."""
-        spec, module = self.spec, self.build.module
+        spec, module, size, channels = self.spec, self.build.module, self.plan.inputs, self.spec.out_features
         taps = table(self.build, offsets or [0])
-        name = f"depthwise.{spec.dtype}.{rows}.{spec.groups}.{spec.y[-1]}.{len(offsets)}.{taps.name}"
+        name = f"depthwise.{spec.dtype}.{rows}.{channels}.{size}.{spec.y[-1]}.{len(offsets)}.{taps.name}"
         if name in module.globals:
             return module.globals[name]
         function = new_function(module, name, [POINTER] * (2 * rows + 1))
@@ -91,22 +107,25 @@ class Depthwise(Pixels):
         b = Build(module, self.build.target, function)
         reads, w, writes = function.args[:rows], function.args[rows], function.args[rows + 1 :]
         lanes = self.plan.lanes
-        with pieces(b, 0, spec.groups, lanes, spec.groups) as piece:
+        with pieces(b, 0, channels, lanes, channels) as piece:
             for c, width in piece():
                 mask = None if width == lanes else b.first_lanes(width, lanes)
                 sums = [b.variable(b.constant(0, spec.dtype, lanes)) for _ in range(rows)]
 
                 def add(weight_at: Value, x_at: Value, sums: Any = sums, mask: Any = mask) -> None:
-                    weight = b.load(w, spec.dtype, weight_at, lanes, mask=mask)
+                    places = (weight_at + n * channels for n in range(size))
+                    weights = [b.load(w, spec.dtype, place, lanes, mask=mask) for place in places]
                     for x, total in zip(reads, sums, strict=True):
-                        total.set(b.fma(b.load(x, spec.dtype, x_at, lanes, mask=mask), weight, total.get()))
+                        vectors = copies(b, b.load(x, spec.dtype, x_at, lanes, mask=mask), size)
+                        for vector, weight in zip(vectors, weights, strict=True):
+                            total.set(b.fma(vector, weight, total.get()))
 
                 if len(offsets) <= b.target.tuning.depthwise_taps:
                     for number, offset in enumerate(offsets):
-                        add(c + number * spec.groups, c + offset)
+                        add(c + number * (size * channels), c + offset)
                 else:
                     with b.loop(0, len(offsets)) as tap:
-                        add(tap * spec.groups + c, b.load(taps, "int64", tap) + c)
+                        add(tap * (size * channels) + c, b.load(taps, "int64", tap) + c)
                 for y, total in zip(writes, sums, strict=True):
                     b.store(total.get(), y, c * spec.y[-1], spec.y[-1], mask)
         b.ret()
@@ -115,7 +134,8 @@ class Depthwise(Pixels):
 
 def emit_weights(b: Build, plan: Plan) -> None:
     """Fill the kernel of `convolution.emit_depthwise_weights`; units of work are vectors of channels."""
-    spec, lanes, most = plan.spec, plan.lanes, b.target.tuning.depthwise_taps
+    spec, lanes, size = plan.spec, plan.lanes, plan.inputs
+    most = max(1, b.target.tuning.depthwise_sums[b.target.vector_bits == 512] // size)
     x, dy, dw, scratch = b.function.args[:4]
     plan.image.clear(b, scratch)
     begin, end = b.argument(-2, "int64"), b.argument(-1, "int64")
@@ -133,7 +153,8 @@ def emit_weights(b: Build, plan: Plan) -> None:
                 for start in range(0, len(offsets), most):
                     chosen = slice(start, start + most)
                     sums = _weight_sums(b, plan, (image, dy), n, c, mask, offsets[chosen])
-                    for place, total in zip(places[chosen], sums, strict=True):
+                    wanted = [place + i * spec.w[-2] for place in places[chosen] for i in range(size)]
+                    for place, total in zip(wanted, sums, strict=True):
                         where = c * spec.w[-1] + place
                         before = b.load(dw, spec.dtype, where, lanes, spec.w[-1], mask)
                         before = b.select(n > 0, before, 0.0)
@@ -144,17 +165,18 @@ def emit_weights(b: Build, plan: Plan) -> None:
 def _weight_sums(
     b: Build, plan: Plan, pointers: tuple[Any, Any], n: Value, c: Value, mask: Value | None, offsets: Sequence[int]
 ) -> list[Value]:
-    """The sums over the positions of one image for some taps and one vector of channels."""
-    spec, lanes, phase = plan.spec, plan.lanes, plan.geometry.phases[0]
+    """The sums over the positions of one image for some taps, all channels of a group, and one vector of channels."""
+    spec, lanes, phase, size = plan.spec, plan.lanes, plan.geometry.phases[0], plan.inputs
     image, dy = pointers
-    sums = [b.variable(b.constant(0, spec.dtype, lanes)) for _ in offsets]
+    sums = [b.variable(b.constant(0, spec.dtype, lanes)) for _ in range(len(offsets) * size)]
     with b.loop(0, math.prod(spec.out_spatial)) as position:
         read, write = c, n * spec.y[0] + c * spec.y[-1]
         where = coordinates(b, position, spec.out_spatial)
         for p, j, x_stride, y_stride in zip(phase, where, plan.image.strides, spec.y[1:-1], strict=True):
             read, write = read + (j * p.step + p.base) * x_stride, write + j * y_stride
         slope = b.load(dy, spec.dtype, write, lanes, spec.y[-1], mask)
-        for offset, total in zip(offsets, sums, strict=True):
-            value = b.load(image, spec.dtype, read + offset, lanes, mask=mask)
-            total.set(b.fma(value, slope, total.get()))
+        for number, offset in enumerate(offsets):
+            vectors = copies(b, b.load(image, spec.dtype, read + offset, lanes, mask=mask), size)
+            for value, total in zip(vectors, sums[number * size : (number + 1) * size], strict=True):
+                total.set(b.fma(value, slope, total.get()))
     return [total.get() for total in sums]
