@@ -158,6 +158,8 @@ class Tuning:
     depthwise_bytes: int = 24 * 1024
     depthwise_rows: int = 4
     depthwise_taps: int = 9
+    #: Share of the outputs whose taps are all inside the image from which on it is not copied with its padding.
+    depthwise_whole: float = 0.8
     depthwise_sums: tuple[int, int] = (10, 27)
     #: Rows used together when weights are differentiated: they stay in the first-level cache.
     band_rows: int = 256

@@ -6,18 +6,25 @@ often as a group has channels: the n-th time every lane holds the n-th channel o
 
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from llvmlite import ir
 
 from fdl.compile.kernels.conv.geometry import AxisPhase
+from fdl.compile.kernels.conv.image import Image
 from fdl.compile.kernels.conv.pixels import Pixels, Plan, coordinates
 from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.kernel import pieces, table
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import new_function
 from fdl.compile.llvm.target import Target
-from fdl.compile.llvm.values import I32, POINTER, Value
+from fdl.compile.llvm.values import I1, I32, I64, POINTER, Value
+
+#: Vectors of channels of an output at the edge, whose sums do not wait for each other.
+_EDGE = 4
 
 
 def fits(spec: Convolution, target: Target) -> bool:
@@ -38,6 +45,20 @@ def copies(b: Build, x: Value, size: int) -> list[Value]:
 
 class DepthwisePlan(Plan):
     """Sizes of a convolution in small groups."""
+
+    @cached_property
+    def in_place(self) -> bool:
+        """Whether x is read where it is although it is padded: at few outputs, which are computed one by one."""
+        spec, phases = self.spec, self.geometry.phases
+        if len(spec.window) < 2 or spec.x[-1] != 1 or not self.geometry.padded or not all(map(self.depth, phases)):
+            return False
+        sizes = [[p.whole(n) for p, n in zip(phase, spec.in_spatial, strict=True)] for phase in phases]
+        whole = sum(math.prod(stop - start for start, stop in phase) for phase in sizes)
+        return whole >= self.target.tuning.depthwise_whole * math.prod(spec.out_spatial)
+
+    @cached_property
+    def image(self) -> Image:
+        return replace(super().image, inside=self.in_place)
 
     def rows(self, phase: Sequence[AxisPhase]) -> int:
         return min(self.target.tuning.depthwise_rows, math.prod(p.count for p in phase))
@@ -70,26 +91,95 @@ class Depthwise(Pixels):
         return totals
 
     def _phase(self, phase: Sequence[AxisPhase], n: Value, part: Value, image: ir.Value, weights: int) -> None:
-        b, spec = self.build, self.spec
-        positions = math.prod(p.count for p in phase)
-        rows = self.plan.rows(phase)
-        with pieces(b, *self._positions(phase, part), rows, positions) as piece:
+        b, rows = self.build, self.plan.rows(phase)
+        packed = b.at(self.scratch, weights, self.spec.dtype)
+        if self.plan.in_place:
+            self._lines(phase, n, part, image, packed)
+            return
+        with pieces(b, *self._positions(phase, part), rows, math.prod(p.count for p in phase)) as piece:
             for first, height in piece():
-                self._outputs(phase, n, first, height, image, b.at(self.scratch, weights, spec.dtype))
+                self._outputs(phase, n, first, height, image, packed)
+
+    def _lines(self, phase: Sequence[AxisPhase], n: Value, part: Value, image: ir.Value, weights: Any) -> None:
+        """The outputs of part of an image, line by line, where x is read in place."""
+        b, rows, line = self.build, self.plan.rows(phase), phase[-1].count
+        *outer, (begin, end) = [p.whole(size) for p, size in zip(phase, self.spec.in_spatial, strict=True)]
+        start, stop = self._positions(phase, part)
+        with b.loop(b.quotient(start, line), b.quotient(stop, line)) as number:
+            where, first = coordinates(b, number, [p.count for p in phase[:-1]]), number * line
+            inside = b.value(I1(True), "bool")
+            for j, (low, high) in zip(where, outer, strict=True):
+                inside = inside & (j >= low) & (j < high)
+            left = b.select(inside, b.index(begin), line)
+            with b.loop(0, left) as j:
+                self._edge(phase, n, first + j, image, weights)
+            with b.if_(inside):
+                with pieces(b, 0, end - begin, rows, end - begin) as piece:
+                    for j, height in piece():
+                        self._outputs(phase, n, first + begin + j, height, image, weights)
+                with b.loop(end, line) as j:
+                    self._edge(phase, n, first + j, image, weights)
+
+    def _edge(self, phase: Sequence[AxisPhase], n: Value, position: Value, image: ir.Value, weights: Any) -> None:
+        """The output at a position some of whose taps are outside x."""
+        b, spec, bounds = self.build, self.spec, []
+        where = coordinates(b, position, [p.count for p in phase])
+        for p, j, size in zip(phase, where, spec.in_spatial, strict=True):
+            before = j * p.step + p.base
+            bounds.append(b.quotient(b.max(0 - before, 0) + (p.dilation - 1), p.dilation))
+            bounds.append(b.min(b.quotient(b.max(size - 1 + p.dilation - before, 0), p.dilation), len(p.taps)))
+        steps = [p.dilation * stride for p, stride in zip(phase, self.plan.image.strides, strict=True)]
+        function = self._edge_function(steps, [len(p.taps) for p in phase])
+        read, write = self._places(phase, n, position, image)
+        b.call_function(function, [read, weights, write, *bounds])
+
+    def _edge_function(self, steps: Sequence[int], taps: Sequence[int]) -> Any:
+        """The function that sums over some of the taps along each axis, which are `steps` apart, for one position."""
+        spec, module, size, channels = self.spec, self.build.module, self.plan.inputs, self.spec.out_features
+        name = f"depthwise.edge.{spec.dtype}.{channels}.{size}.{spec.y[-1]}." + ".".join(map(str, (*steps, *taps)))
+        if name in module.globals:
+            return module.globals[name]
+        function = new_function(module, name, [POINTER] * 3 + [I64] * (2 * len(taps)))
+        function.attributes.add("noinline")
+        b = Build(module, self.build.target, function)
+        x, w, y = function.args[:3]
+        lanes = self.plan.lanes
+        with pieces(b, 0, channels, _EDGE * lanes, channels) as piece:
+            for c, width in piece():
+                starts = range(0, width, lanes)
+                masks = [b.first_lanes(width - at, lanes) if width - at < lanes else None for at in starts]
+                sums = [b.variable(b.constant(0, spec.dtype, lanes)) for _ in starts]
+                with ExitStack() as stack:
+                    number, read = b.index(0), c
+                    for axis, (step, count) in enumerate(zip(steps, taps, strict=True)):
+                        first, last = (b.argument(3 + 2 * axis + i, "int64") for i in range(2))
+                        tap = stack.enter_context(b.loop(first, last))
+                        number, read = number * count + tap, read + tap * step
+                    for at, mask, total in zip(starts, masks, sums, strict=True):
+                        vectors = copies(b, b.load(x, spec.dtype, read + at, lanes, mask=mask), size)
+                        for i, vector in enumerate(vectors):
+                            place = (number * size + i) * channels + c + at
+                            total.set(b.fma(vector, b.load(w, spec.dtype, place, lanes, mask=mask), total.get()))
+                for at, mask, total in zip(starts, masks, sums, strict=True):
+                    b.store(total.get(), y, (c + at) * spec.y[-1], spec.y[-1], mask)
+        b.ret()
+        return function
+
+    def _places(self, phase: Sequence[AxisPhase], n: Value, position: Value, image: ir.Value) -> tuple[Any, Any]:
+        """Where the first tap of an output is in the image, and where the output is."""
+        b, spec = self.build, self.spec
+        read, write = b.index(0), n * spec.y[0]
+        where = coordinates(b, position, [p.count for p in phase])
+        for p, j, x_stride, y_stride in zip(phase, where, self.plan.image.strides, spec.y[1:-1], strict=True):
+            read = read + (j * p.step + p.base) * x_stride
+            write = write + (j * p.period + p.first) * y_stride
+        return b.at(image, read, spec.dtype), b.at(self.y, write, spec.dtype)
 
     def _outputs(
         self, phase: Sequence[AxisPhase], n: Value, first: Value, rows: int, image: ir.Value, weights: Any
     ) -> None:
-        b, spec = self.build, self.spec
-        reads, writes = [], []
-        for i in range(rows):
-            read, write = b.index(0), n * spec.y[0]
-            where = coordinates(b, first + i, [p.count for p in phase])
-            for p, j, x_stride, y_stride in zip(phase, where, self.plan.image.strides, spec.y[1:-1], strict=True):
-                read = read + (j * p.step + p.base) * x_stride
-                write = write + (j * p.period + p.first) * y_stride
-            reads.append(b.at(image, read, spec.dtype))
-            writes.append(b.at(self.y, write, spec.dtype))
+        b = self.build
+        reads, writes = zip(*(self._places(phase, n, first + i, image) for i in range(rows)), strict=True)
         offsets = [0]
         for p, stride in zip(phase, self.plan.image.strides, strict=True):
             offsets = [o + i * p.dilation * stride for o in offsets for i in range(len(p.taps))]

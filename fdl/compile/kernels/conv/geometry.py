@@ -29,6 +29,12 @@ class AxisPhase:
     dilation: int
     taps: tuple[int, ...]
 
+    def whole(self, size: int) -> tuple[int, int]:
+        """The outputs [first, last) of the phase none of whose taps is outside an axis of `size`."""
+        last = self.base + (len(self.taps) - 1) * self.dilation
+        first = min(max(0, -(self.base // self.step)), self.count)
+        return first, min(max(first, (size - 1 - last) // self.step + 1), self.count)
+
 
 def axis_phases(window: int, out: int, stride: int, low: int, lhs: int, rhs: int) -> list[AxisPhase]:
     """The phases of one axis that have outputs; a phase may have no taps."""

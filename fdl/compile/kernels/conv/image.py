@@ -30,6 +30,7 @@ class Image:
         slot: elements that a position takes in a block, at least `block`.
         paired: if not 0, x has so many elements at a position, and `channels` words are made of them.
         word: elements of such a word.
+        inside: whether no position outside x is read.
     """
 
     geometry: Geometry
@@ -42,6 +43,7 @@ class Image:
     slot: int = 0
     paired: int = 0
     word: int = 2
+    inside: bool = False
 
     @property
     def in_place(self) -> bool:
@@ -49,7 +51,7 @@ class Image:
         return (
             not self.block
             and (self._words if self.paired else self.dtype == self.source)
-            and not self.geometry.padded
+            and (self.inside or not self.geometry.padded)
             and (self.channel == 1 or self.channels == 1)
         )
 
