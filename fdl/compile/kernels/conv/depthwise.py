@@ -75,6 +75,8 @@ class Depthwise(Pixels):
     as rows of channels instead.
     """
 
+    plan: DepthwisePlan
+
     def _pack(self, phase: Sequence[AxisPhase], start: int) -> int:
         b, spec, size = self.build, self.spec, self.plan.inputs
         offsets = [offset + n * spec.w[-2] for offset in self._weight_offsets(phase) for n in range(size)]
