@@ -187,15 +187,18 @@ class Eager(Interpreter):
     run_compiled: Callable[[Any, Sequence[np.ndarray]], Sequence[np.ndarray]] | None = None
     #: Compiles a function made of operations that are `exact`; None where the processor's arithmetic differs.
     exactly: Callable[[Any], Callable[..., Any] | None] = staticmethod(lambda function: None)
-    #: A Program as a function of NumPy arrays, by machine code for all shapes; None where NumPy is as fast.
-    compiled: Callable[[Any], Callable[..., Any] | None] = staticmethod(lambda program: None)
+    #: A Program as a function of arrays to a tuple of Arrays, by machine code for all shapes; None where NumPy is as
+    #: fast.
+    compiled: Callable[[Any], Callable[..., tuple[Array, ...]] | None] = staticmethod(lambda program: None)
     #: The same for one operation on operands of the given types.
-    compiled_single: Callable[..., Callable[..., Any] | None] = staticmethod(lambda operation, *types: None)
+    compiled_single: Callable[..., Callable[..., tuple[Array, ...]] | None] = staticmethod(
+        lambda operation, *types: None
+    )
     #: Looks at random keys before and after an operation; set by `fdl.control.key_reuse`.
     keys: Any
 
-    def native(self, operation: Any, *types: TensorType) -> Callable[..., Any] | None:
-        """An operation on NumPy arrays of these types as machine code; None where its reference is to run."""
+    def native(self, operation: Any, *types: TensorType) -> Callable[..., tuple[Array, ...]] | None:
+        """An operation on arrays of these types as machine code; None where its reference is to run."""
         if operation.multiple or not types or types[0].size < MANY or not operation.prefers_native(*types):
             return None
         return self.compiled_single(operation, *types)
@@ -215,7 +218,7 @@ class Eager(Interpreter):
         if arrays and arrays[0].size >= MANY:
             native = self.native(operation, *[TensorType(a.shape, a.dtype) for a in arrays])
             if native is not None:
-                return [Array(native(*arrays))]
+                return native(*arrays)
         try:
             outs = [o if type(o) is np.ndarray else np.asarray(o) for o in evaluate(operation, arrays)]
         except (TypeError, ValueError):

@@ -233,15 +233,10 @@ def _is_inexact_work(equation: Equation) -> bool:
 
 
 def _of_native(native: Callable[..., Any], structure: Any) -> Callable[..., Any]:
-    """A function of NumPy arrays as one of Arrays, whose results have a structure."""
+    """A function that returns a tuple of Arrays as one whose results have a structure."""
     if structure == LEAF:
-        return lambda *arrays: Array(native(*[a._data for a in arrays]))
-
-    def call(*arrays: Array) -> Any:
-        made = native(*[a._data for a in arrays])
-        return tree.unflatten(structure, [Array(m) for m in (made if type(made) is tuple else (made,))])
-
-    return call
+        return lambda *arrays: native(*arrays)[0]
+    return lambda *arrays: tree.unflatten(structure, native(*arrays))
 
 
 def _replaced(value: Any, given: Any) -> Any:

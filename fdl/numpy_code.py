@@ -34,6 +34,11 @@ def _compiled(operation: Operation) -> Callable[..., Any]:
     return run
 
 
+def _of_memory(native: Callable[..., tuple[Array, ...]]) -> Callable[..., np.ndarray]:
+    """Machine code that makes one Array, as a function that returns its memory."""
+    return lambda *arrays: native(*arrays)[0]._data
+
+
 def is_plain(equation: Equation) -> bool:
     """Whether eager calls of an operation run its reference, which calls NumPy and nothing of fdl."""
     operation = equation.operation
@@ -60,16 +65,15 @@ class NumPyCode:
         known = [value for value in operands if value is not None]
         native = eager.native(operation, *[atom.type for atom in equation.inputs])
         if len(known) == len(operands):
-            made = evaluate(operation, known) if native is None else [native(*known)]
-            results = [np.asarray(value) for value in made]
+            made = evaluate(operation, known) if native is None else native(*known)
+            results = [np.asarray(value.concrete() if type(value) is Array else value) for value in made]
             if sum(value.nbytes for value in results) <= SMALL:
                 self.known.update(zip(equation.outputs, results, strict=True))
                 return
         names = [f"v{len(self.names) + number}" for number in range(len(equation.outputs))]
         given = ", ".join([self.name(atom) for atom in equation.inputs])
-        if native is None:
-            native = _compiled(operation) if draws(operation) else operation.reference
-        reference = self.constant("f", native)
+        function = _compiled(operation) if draws(operation) else operation.reference
+        reference = self.constant("f", function if native is None else _of_memory(native))
         self.names.update(zip(equation.outputs, names, strict=True))
         self.lines.append(f"{', '.join(names)}{',' * operation.multiple} = {reference}({given})")
         for name in names:

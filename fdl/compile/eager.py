@@ -3,42 +3,35 @@
 Which arrays are computed in this way depends on shapes and dtypes alone, so that a call always has the same bits.
 """
 
-import ctypes
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from math import prod
 from typing import Any
 
-import numpy as np
-
-from fdl.array import MANY
+from fdl.array import MANY, Array
 from fdl.compile.fallback import otherwise
 from fdl.compile.ir.rows import RowLayout, RowProgram, is_worth_it, rows_of, stored_values
-from fdl.compile.llvm.layout import ENTRY, UNUSABLE
+from fdl.compile.llvm.layout import ENTRY
 from fdl.compile.llvm.target import Target, host_target
-from fdl.compile.runtime.blocks import LARGE, blocks
-from fdl.compile.runtime.executable import object_addresses
-from fdl.compile.runtime.machine import load_objects, object_code
+from fdl.compile.runtime.blocks import LARGE
+from fdl.compile.runtime.executable import MachineCode, workspace
+from fdl.compile.runtime.machine import Library, load_objects, object_code
+from fdl.compile.runtime.native.call import MISMATCH, native_call
 from fdl.core.operation import Operation
 from fdl.core.program import Equation, Program, Var, parameters
 from fdl.core.types import TensorType
 from fdl.errors import DtypeError
 
-_EMPTY = np.empty(0, np.uint8)
 
+class _RowCode(MachineCode):
+    """The machine code of a program over rows, for one number and length of them."""
 
-class _Kernel:
-    """The machine code of a program over rows."""
-
-    def __init__(self, program: RowProgram) -> None:
-        target = host_target()
-        code = object_code(_written(program), target, lambda: _emitted(program, target))
-        library = load_objects([code], [ENTRY])
-        count = 1 + len(program.inputs) + len(program.outputs)
-        kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.c_int64, *[ctypes.c_void_p] * count)
-        self.function = kind(library.addresses[ENTRY])
-        self.function.library = library  # type: ignore[attr-defined]  # which is unloaded with the last reference
-        self.scratch_bytes = sum(program.kind(n).dtype.itemsize for n in stored_values(program))
+    def __init__(self, library: Library, layout: RowLayout, output_types: Sequence[TensorType]) -> None:
+        self._library, self._extents = library, array("q", (layout.rows, layout.columns))
+        row = sum(layout.program.kind(n).dtype.itemsize for n in stored_values(layout.program))
+        super().__init__(
+            library.addresses[ENTRY], output_types, row * layout.columns, 0, self._extents.buffer_info()[0]
+        )
 
 
 def _emitted(program: RowProgram, target: Target) -> Any:
@@ -61,63 +54,58 @@ def _written(program: RowProgram) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _kernel(program: RowProgram, target_key: str) -> _Kernel | None:
+def _library(program: RowProgram, target_key: str) -> Library | None:
     """The machine code; None if an operation has none."""
+    target = host_target()
     try:
-        return _Kernel(program)
+        return load_objects([object_code(_written(program), target, lambda: _emitted(program, target))], [ENTRY])
     except (DtypeError, NotImplementedError):
         return None
 
 
-def compiled(program: Program) -> Callable[..., Any] | None:
-    """A function of NumPy arrays of the input types; None if machine code would not be faster, or there is none.
+def compiled(program: Program) -> Callable[..., tuple[Array, ...]] | None:
+    """A function of arrays of the input types, Arrays or NumPy's, that returns a tuple of Arrays.
 
-    It returns an array, or a tuple of them if the Program has several results.
+    It is None if machine code would not be faster, or there is none.
     """
 
-    def make() -> Callable[..., Any] | None:
-        rows = rows_of(program)
-        if rows is None or not is_worth_it(rows, MANY):
+    def make() -> Callable[..., tuple[Array, ...]] | None:
+        layout = rows_of(program)
+        if layout is None or not is_worth_it(layout, MANY):
             return None
-        kernel = _kernel(rows.program, host_target().key)
-        return None if kernel is None else _bound(kernel, rows, program)
+        library = _library(layout.program, host_target().key)
+        return None if library is None else _bound(_RowCode(library, layout, program.output_types), layout, program)
 
     return otherwise("eager kernels", program, make, None)
 
 
-def _bound(kernel: _Kernel, rows: RowLayout, program: Program) -> Callable[..., Any]:
-    """A kernel for one set of shapes."""
-    function, extents = kernel.function, (rows.rows, rows.columns)
-    scratch_bytes = kernel.scratch_bytes * rows.columns
-    constants, given = rows.constants, rows.given
+def _bound(code: _RowCode, layout: RowLayout, program: Program) -> Callable[..., tuple[Array, ...]]:
+    """Machine code as a function of the Program's inputs."""
+    given, constants, size = layout.given, layout.constants, code.scratch_bytes
+
+    def slow(arrays: Sequence[Any]) -> tuple[Array, ...]:
+        read = [a.concrete() if isinstance(a, Array) else a for a in arrays]
+        return tuple([Array(made) for made in code.run(read)])
+
+    types = [program.inputs[n].type for n in given] + [TensorType(c.shape, c.dtype) for c in constants]
+    run = native_call(code, types, (False,) * len(types))
     every = given == tuple(range(len(program.inputs)))
-    makers = [_maker(t) for t in program.output_types]
 
-    def several(*arrays: np.ndarray) -> Any:
+    def call(*arrays: Any) -> tuple[Array, ...]:
         read = arrays if every else tuple([arrays[n] for n in given])
-        made = [make() for make in makers]
-        scratch = np.empty(scratch_bytes, np.uint8) if scratch_bytes else _EMPTY
-        addresses, kept = object_addresses((scratch, *read, *constants, *made))
-        if function(*extents, *addresses) == UNUSABLE:
-            read = tuple([np.require(a, requirements=["C", "A"]) for a in read])
-            addresses, kept = object_addresses((scratch, *read, *constants, *made))
-            function(*extents, *addresses)
-        del kept
-        return made[0] if len(made) == 1 else tuple(made)
+        made: Any = MISMATCH
+        if run is not None and size <= workspace.size and not workspace.busy:
+            made = run(workspace.address, 0, 0, 0, *read, *constants)
+        elif size < LARGE:
+            workspace.reserve(size)  # for the next call
+        return slow((*read, *constants)) if made is MISMATCH else made
 
-    return several
-
-
-def _maker(kind: TensorType) -> Callable[[], np.ndarray]:
-    shape, dtype = kind.shape, kind.dtype
-    if prod(shape) * dtype.itemsize >= LARGE:
-        return lambda: blocks.empty(shape, dtype)
-    return lambda: np.empty(shape, dtype)
+    return call
 
 
 @lru_cache(maxsize=4096)
-def compiled_single(operation: Operation, *types: TensorType) -> Callable[..., Any] | None:
-    """One operation on operands of the given types; None if there is no machine code."""
+def compiled_single(operation: Operation, *types: TensorType) -> Callable[..., tuple[Array, ...]] | None:
+    """The same for one operation on operands of the given types."""
     inputs = tuple([Var(t) for t in types])
     output = Var(operation.result(*types))
     return compiled(Program(inputs, (Equation(operation, inputs, (output,)),), (output,)))

@@ -1,8 +1,8 @@
 """Machine code of programs over rows (`fdl.compile.ir.rows`), whose extents are arguments.
 
-The function is ``i32 run(i64 rows, i64 columns, ptr scratch, ptr object, ...)``, with NumPy's array objects of scratch
-memory, inputs and outputs. It goes over each row once for each reduction that waits for another one, and once more. It
-returns 0, or `UNUSABLE` if an input is not contiguous and aligned. Float sums are kept in float64.
+The function is called as that of a Program (`fdl.compile.codegen.emit`), with the numbers of rows and columns in the
+place of constants. It goes over each row once for each reduction that waits for another one, and once more. It returns
+0, or `UNUSABLE` if an input is not contiguous and aligned. Float sums are kept in float64.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from llvmlite import ir
 from fdl.compile.ir.rows import RowProgram, Step, stages, stored_values
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.function import Variable, new_function
-from fdl.compile.llvm.layout import CONTIGUOUS_ALIGNED, DATA_OFFSET, ENTRY, FLAGS_OFFSET, UNUSABLE
+from fdl.compile.llvm.layout import CONTIGUOUS_ALIGNED, DATA_OFFSET, ENTRY, FLAGS_OFFSET, OBJECTS, UNUSABLE
 from fdl.compile.llvm.memory import suffix
 from fdl.compile.llvm.target import Target
 from fdl.compile.llvm.values import I32, I64, POINTER, Value, memory_type, wide
@@ -40,8 +40,7 @@ class _RowsEmitter:
         self.program, self.target = program, target
         self.first, self.stage = len(program.inputs), stages(program)
         self.module = ir.Module()
-        count = 1 + len(program.inputs) + len(program.outputs)
-        self.function = new_function(self.module, ENTRY, [I64, I64, *[POINTER] * count], I32, exported=True)
+        self.function = new_function(self.module, ENTRY, [POINTER], I32, exported=True)
         self.build = Build(self.module, target, self.function)
         self.stored = stored_values(program)
         sizes = [k.dtype.itemsize for k in (*program.inputs, *(s.kind for s in program.steps)) if k.dtype.kind != "b"]
@@ -50,14 +49,13 @@ class _RowsEmitter:
     def emit(self) -> ir.Module:
         """The whole function."""
         build, program = self.build, self.program
-        scratch, *objects = self.function.args[2:]
+        _, self.scratch, _, extents = (self.entry(n) for n in range(OBJECTS))
+        objects = [self.entry(OBJECTS + n) for n in range(self.first + len(program.outputs))]
         for given in objects[: self.first]:
             self.check(given)
         pointers = [self.data(given) for given in objects]
         inputs, outputs = pointers[: self.first], pointers[self.first :]
-        rows, self.columns = (build.value(a, np.dtype(np.int64)) for a in self.function.args[:2])
-        # Where columns of values that are kept lie: with the results they are, or in scratch memory.
-        self.scratch = self.data(scratch)
+        rows, self.columns = (build.load(extents, np.dtype(np.int64), number) for number in range(2))
         with build.loop(0, rows) as row:
             start = row * self.columns
             self.scalars: dict[int, Value] = {}
@@ -85,6 +83,11 @@ class _RowsEmitter:
                     build.store(self.scalars[number], pointer, row if kind.rows else 0)
         build.ir.ret(I32(0))
         return self.module
+
+    def entry(self, number: int) -> ir.Value:
+        """A pointer of the table."""
+        build = self.build
+        return build.ir.load(build.ir.gep(self.function.args[0], [I64(number)], source_etype=POINTER), typ=POINTER)
 
     def check(self, given: ir.Value) -> None:
         """Return `UNUSABLE` unless an array is contiguous and aligned."""

@@ -102,41 +102,27 @@ def _routine(name: str) -> int:
     return found
 
 
-class Executable:
-    """Machine code with what it needs to be called.
+class MachineCode:
+    """A function in this process, and what its calls take and make.
 
-    Args:
-        archive: the code.
-        output_types: of the Program.
-        exports: symbols of the code, besides the function, whose `addresses` are wanted.
+    Attributes:
+        output_types: of its results.
+        makers: what makes the arrays of the results.
+        reused: results and the arguments whose memory they take.
+        parallel: whether a team of threads runs it.
+        scratch_offset, scratch_bytes: of the memory that it works in; each thread has so many bytes from there on.
     """
 
+    parallel = False
+    scratch_offset = 0
+
     def __init__(
-        self,
-        archive: Archive,
-        output_types: Sequence[TensorType],
-        exports: Sequence[str] = (),
+        self, address: int, output_types: Sequence[TensorType], scratch_bytes: int, callbacks: int, constants: int
     ) -> None:
-        self._library = load_objects([archive.code], [ENTRY, *exports])
-        self.addresses = self._library.addresses
-        self._address, self.parallel = self.addresses[ENTRY], archive.parallel
-        self._function = _RUN(self._address)
-        self.output_types, self._hosts = tuple(output_types), list(map(HostSignature, archive.hosts))
-        #: The operations that another compiler made code for, and these codes, by the number of the constant in whose
-        #: place the address is.
-        self._foreign = {n: _entry(host) for n, host in archive.foreign}
-        addresses = {number: entry.address for number, (_, entry) in self._foreign.items()}
-        addresses |= {number: _routine(name) for name, number in archive.routines}
-        self._constants, table = _constant_table(archive.constants, addresses)
-        self.scratch_offset = -(-archive.arena_bytes // 64) * 64
-        self.scratch_bytes = archive.scratch_bytes
-        self.reused = dict(archive.reused)
+        self._address, self._function, self._fixed = address, _RUN(address), (callbacks, constants)
+        self.output_types, self.scratch_bytes = tuple(output_types), scratch_bytes
         self.makers = [_maker(t) for t in output_types]
-        self._callback = _HOST(self._call_host)
-        callback = ctypes.cast(self._callback, ctypes.c_void_p).value if self._hosts else 0
-        self._callbacks = array("Q", (callback or 0, poll_address(), threading.main_thread().ident or 0))
-        self._fixed = (self._callbacks.buffer_info()[0], table)
-        self._raised = threading.local()
+        self.reused: dict[int, int] = {}
 
     @property
     def code(self) -> tuple[int, int, int, int]:
@@ -165,6 +151,46 @@ class Executable:
         if status == UNUSABLE:
             return self.run([np.require(a, requirements=["C", "A", "W"]) if a.ndim else a.copy() for a in arrays])
         raise self.error()
+
+    def error(self) -> BaseException:
+        """What is raised after a call that failed."""
+        return CompilerError("machine code returned an unknown status")
+
+
+class Executable(MachineCode):
+    """The machine code of a Program with what it needs to be called.
+
+    Args:
+        archive: the code.
+        output_types: of the Program.
+        exports: symbols of the code, besides the function, whose `addresses` are wanted.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        output_types: Sequence[TensorType],
+        exports: Sequence[str] = (),
+    ) -> None:
+        self._library = load_objects([archive.code], [ENTRY, *exports])
+        self.addresses = self._library.addresses
+        self._hosts = list(map(HostSignature, archive.hosts))
+        #: The operations that another compiler made code for, and these codes, by the number of the constant in whose
+        #: place the address is.
+        self._foreign = {n: _entry(host) for n, host in archive.foreign}
+        addresses = {number: entry.address for number, (_, entry) in self._foreign.items()}
+        addresses |= {number: _routine(name) for name, number in archive.routines}
+        self._constants, table = _constant_table(archive.constants, addresses)
+        self._callback = _HOST(self._call_host)
+        callback = ctypes.cast(self._callback, ctypes.c_void_p).value if self._hosts else 0
+        self._callbacks = array("Q", (callback or 0, poll_address(), threading.main_thread().ident or 0))
+        super().__init__(
+            self.addresses[ENTRY], output_types, archive.scratch_bytes, self._callbacks.buffer_info()[0], table
+        )
+        self.parallel = archive.parallel
+        self.scratch_offset = -(-archive.arena_bytes // 64) * 64
+        self.reused = dict(archive.reused)
+        self._raised = threading.local()
 
     def error(self) -> BaseException:
         """What the last host call of this thread raised, or that other compilers' code failed."""

@@ -3,7 +3,7 @@
 What :func:`native_call` returns is a Python builtin. Its machine code is the same for all programs; what differs is in
 a record. It relies on the layout of NumPy's array object (part of NumPy's C API), on one function of that API, and on
 CPython's C API, whose symbols every process with Python in it has. Where any of these is not as expected,
-:func:`native_call` returns None, and callers use `Executable.run`.
+:func:`native_call` returns None, and callers use `MachineCode.run`.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ import numpy as np
 from fdl.array import Array
 from fdl.compile.llvm.target import host_target
 from fdl.compile.runtime.blocks import LARGE, Block
-from fdl.compile.runtime.executable import Executable, has_expected_layout
+from fdl.compile.runtime.executable import MachineCode, has_expected_layout
 from fdl.compile.runtime.machine import Library, load_objects, object_code
 from fdl.compile.runtime.native.record import BASE, DTYPE, EXTENTS, HEADER, KIND_EXTENTS, NDIM, TYPE
 from fdl.core.types import TensorType
@@ -54,12 +54,12 @@ class _Method(ctypes.Structure):
 
 
 def native_call(
-    executable: Executable, types: Sequence[TensorType], donated: Sequence[bool]
+    executable: MachineCode, types: Sequence[TensorType], donated: Sequence[bool]
 ) -> Callable[..., Any] | None:
     """A builtin that runs a program: ``call(workspace, enter, pool, threads, leaf, ...)``; see `LEADING`.
 
     Args:
-        executable: the `Executable`.
+        executable: the machine code.
         types: of its inputs.
         donated: which of them lose their memory by a call.
 
