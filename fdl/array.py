@@ -180,6 +180,9 @@ _ARRAY_CLASSES = frozenset((Array, Number))
 #: Elements of an array from which on eager calls run machine code, where NumPy takes longer.
 MANY = 1024
 
+#: Bytes of a result from which on it comes from the pool of blocks (`fdl.compile.runtime.blocks`).
+LARGE = 1 << 20
+
 
 class Eager(Interpreter):
     """Runs the NumPy reference of every operation; those with `compile_eagerly` go through the compiler."""
@@ -187,9 +190,9 @@ class Eager(Interpreter):
     run_compiled: Callable[[Any, Sequence[np.ndarray]], Sequence[np.ndarray]] | None = None
     #: Compiles a function made of operations that are `exact`; None where the processor's arithmetic differs.
     exactly: Callable[[Any], Callable[..., Any] | None] = staticmethod(lambda function: None)
-    #: A Program as a function of arrays to a tuple of Arrays, by machine code for all shapes; None where NumPy is as
-    #: fast.
-    compiled: Callable[[Any], Callable[..., tuple[Array, ...]] | None] = staticmethod(lambda program: None)
+    #: A Program (of arrays of so many elements, if a number is given) as a function of arrays to a tuple of Arrays, by
+    #: machine code for all shapes; None where NumPy is as fast.
+    compiled: Callable[..., Callable[..., tuple[Array, ...]] | None] = staticmethod(lambda program, *least: None)
     #: The same for one operation on operands of the given types.
     compiled_single: Callable[..., Callable[..., tuple[Array, ...]] | None] = staticmethod(
         lambda operation, *types: None

@@ -3,7 +3,8 @@
 An eager call of such a function runs Python for each of its operations: it promotes dtypes, works out axes and checks
 shapes, again and again for arguments of the same shapes. From the second call with the same shapes and options on the
 operations come from a Program that was traced once, and only their NumPy references run. They are the same operations
-on the same operands, so the bits of the results are those of the first call.
+on the same operands, so the bits of the results are those of the first call. If they are exact, machine code takes
+their place in the end.
 """
 
 import functools
@@ -16,7 +17,7 @@ from fdl import tree
 from fdl.array import MANY, Array, eager
 from fdl.config import config
 from fdl.core.interpret import apply_program
-from fdl.core.program import Equation
+from fdl.core.program import Equation, Program
 from fdl.core.trace import base, current, is_eager, trace_program, use
 from fdl.numpy_code import LEAF, SMALL, NumPyCode, draws, is_plain
 from fdl.transforms.forward import DualTracer
@@ -28,6 +29,7 @@ _KEPT = 256  # Programs of a function; with one more it begins anew
 _LARGE = 1 << 16  # elements of an array, from which on NumPy's time hides that of Python
 _ONCE = object()  # seen once
 _NEVER = object()  # what cannot be traced
+_OFTEN = 256  # calls after which machine code is worth a compilation
 _PLAIN = (int, str, bool, type(None), type, np.dtype)
 
 
@@ -64,9 +66,13 @@ def composite(function: F) -> F:
         try:
             kind: list[Any] = [config.state]
             for a in args:
-                if type(a) is Array and a._data is not None:  # what `_describe` does
+                of = type(a)
+                if of is Array and a._data is not None:  # what `_describe` does
+                    data = a._data
                     arrays.append(a)
-                    kind += (a._data.shape, a._data.dtype)
+                    kind += (data.shape, data.dtype)
+                elif of in _PLAIN:
+                    kind += (of, a)
                 else:
                     _describe(a, kind, arrays)
             for name in kwargs:
@@ -80,9 +86,9 @@ def composite(function: F) -> F:
             if len(kept) >= _KEPT:
                 kept.clear()
             many = any(a._data.size >= MANY for a in arrays)
-            kept[place] = steps = _steps(function, args, kwargs, arrays, True) if many else _ONCE
+            kept[place] = steps = _steps(function, args, kwargs, arrays) if many else _ONCE
         elif steps is _ONCE:
-            kept[place] = _steps(function, args, kwargs, arrays, False)
+            kept[place] = _steps(function, args, kwargs, arrays, functools.partial(kept.__setitem__, place))
             return function(*args, **kwargs)
         return function(*args, **kwargs) if steps is _ONCE or steps is _NEVER else steps(*arrays)
 
@@ -182,12 +188,19 @@ def _describe(value: Any, kind: list[Any], arrays: list[Array]) -> None:
         raise TypeError
 
 
-def _steps(function: Callable[..., Any], args: Any, kwargs: Any, arrays: Sequence[Array], first: bool) -> Any:
+def _steps(
+    function: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    arrays: Sequence[Array],
+    replace: Callable[[Any], None] | None = None,
+) -> Any:
     """What a call of a function does, a function of the arrays.
 
     It is `_NEVER` if that depends on more than the kind of the call, and `_ONCE` if this is the first such call, and
-    only others are worth it.
+    only others are worth it. From the second call on, `replace` puts others in the place of these steps.
     """
+    first = replace is None
     structures: list[Any] = []
 
     @functools.wraps(function)
@@ -224,7 +237,25 @@ def _steps(function: Callable[..., Any], args: Any, kwargs: Any, arrays: Sequenc
             return _NEVER
     elif any(map(_is_inexact_work, program.equations)):
         return _NEVER  # functions inside of it that run machine code for several operations at once have other bits
-    return NumPyCode(program).function(structures[-1])
+    code = NumPyCode(program).function(structures[-1])
+    if replace is not None and all(o.exact for o in operations) and any(o.lowering_kind != "move" for o in operations):
+        return _counted(code, program, structures[-1], replace)
+    return code
+
+
+def _counted(code: Callable[..., Any], program: Program, structure: Any, replace: Callable[[Any], None]) -> Any:
+    """Steps that are exact: once they have run often, machine code takes their place, which has the same bits."""
+    left = _OFTEN
+
+    def call(*arrays: Array) -> Any:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            native = eager.compiled(program, 1)
+            replace(code if native is None else _of_native(native, structure))
+        return code(*arrays)
+
+    return call
 
 
 def _is_inexact_work(equation: Equation) -> bool:

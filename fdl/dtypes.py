@@ -46,6 +46,8 @@ REAL = INTEGER + FLOATING
 ALL = BOOLEAN + NUMERIC
 ANY = (*ALL, key)
 
+_BY_NAME = {t.name: t for t in ALL}
+
 _SHORT = {bool_: "bool", bfloat16: "bf16", key: "key"}
 _SHORT |= {t: f"i{t.itemsize * 8}" for t in SIGNED} | {t: f"u{t.itemsize * 8}" for t in UNSIGNED}
 _SHORT |= {t: f"f{t.itemsize * 8}" for t in (float16, float32, float64)} | {t: f"c{t.itemsize * 8}" for t in COMPLEX}
@@ -197,8 +199,8 @@ def as_dtype(value: Any) -> np.dtype:
 def _named_dtype(value: Any) -> np.dtype:
     if isinstance(value, type) and value in _WEAK:
         return default_dtype(value)
-    if isinstance(value, str) and value == "bfloat16":
-        return bfloat16
+    if type(value) is str and value in _BY_NAME:
+        return _BY_NAME[value]
     try:
         if isinstance(value, (list, tuple, dict)):
             raise TypeError  # NumPy's structured dtypes

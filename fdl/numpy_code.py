@@ -72,7 +72,8 @@ class NumPyCode:
                 return
         names = [f"v{len(self.names) + number}" for number in range(len(equation.outputs))]
         given = ", ".join([self.name(atom) for atom in equation.inputs])
-        function = _compiled(operation) if draws(operation) else operation.reference
+        types = [atom.type for atom in equation.inputs]
+        function = _compiled(operation) if draws(operation) else operation.reference_for(*types)
         reference = self.constant("f", function if native is None else _of_memory(native))
         self.names.update(zip(equation.outputs, names, strict=True))
         self.lines.append(f"{', '.join(names)}{',' * operation.multiple} = {reference}({given})")

@@ -12,7 +12,7 @@ import numpy as np
 from optree import PyTreeKind
 
 from fdl import tree
-from fdl.array import Array, scalar_dtype, wide_dtype
+from fdl.array import LARGE, Array, scalar_dtype, wide_dtype
 from fdl.dtypes import WEAK, canonical
 from fdl.threads import get_num_threads
 
@@ -209,8 +209,6 @@ class _Writer:
 
     def finish(self, made: Sequence[str], result: str, executable: Any) -> FastCall:
         """The function."""
-        from fdl.compile.runtime.blocks import LARGE
-
         enter = "enter = address = count = 0"
         if executable.parallel:
             enter = "pool = the_pool(); enter, address = pool.entry; count = pool.reserve(get_num_threads())"

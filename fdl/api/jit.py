@@ -437,11 +437,11 @@ def _exactly(function: Any) -> Any:
     return jit(function) if host_target().fma else None
 
 
-def _compiled(program: Program) -> Any:
+def _compiled(program: Program, *least: int) -> Any:
     from fdl.compile.eager import compiled
 
     eager.compiled = compiled
-    return compiled(program)
+    return compiled(program, *least)
 
 
 def _compiled_single(operation: Any, *types: TensorType) -> Any:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from fdl.array import MANY, Array
+from fdl.array import LARGE, MANY, Array
 from fdl.compile.fallback import otherwise
 from fdl.compile.ir.rows import RowLayout, RowProgram, is_worth_it, rows_of, stored_values
 from fdl.compile.llvm.layout import ENTRY
 from fdl.compile.llvm.target import Target, host_target
-from fdl.compile.runtime.blocks import LARGE
 from fdl.compile.runtime.executable import MachineCode, workspace
 from fdl.compile.runtime.machine import Library, load_objects, object_code
 from fdl.compile.runtime.native.call import MISMATCH, native_call
@@ -63,15 +62,17 @@ def _library(program: RowProgram, target_key: str) -> Library | None:
         return None
 
 
-def compiled(program: Program) -> Callable[..., tuple[Array, ...]] | None:
+def compiled(program: Program, least: int = MANY) -> Callable[..., tuple[Array, ...]] | None:
     """A function of arrays of the input types, Arrays or NumPy's, that returns a tuple of Arrays.
 
-    It is None if machine code would not be faster, or there is none.
+    It is None if machine code would not be faster, or there is none, or rows have fewer elements than `least`.
     """
 
     def make() -> Callable[..., tuple[Array, ...]] | None:
+        if least < MANY and not host_target().fma:
+            return None  # which has other bits than NumPy
         layout = rows_of(program)
-        if layout is None or not is_worth_it(layout, MANY):
+        if layout is None or not is_worth_it(layout, least):
             return None
         library = _library(layout.program, host_target().key)
         return None if library is None else _bound(_RowCode(library, layout, program.output_types), layout, program)

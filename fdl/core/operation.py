@@ -1,6 +1,6 @@
 """Operation: what the equations of a Program apply; the base of the primitives and of the compiler's own operations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -61,6 +61,10 @@ class Operation:
     def reference(self, *arrays: np.ndarray) -> Any:
         """The result computed by NumPy: the meaning of the operation, and the compiler's oracle."""
         raise NotImplementedError
+
+    def reference_for(self, *types: TensorType) -> Callable[..., Any]:
+        """The reference as a function of arrays of these types, which may leave out what they decide."""
+        return self.reference
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         """Result and its tangent. A tangent that is zero is None, in and out; at least one given is not None."""

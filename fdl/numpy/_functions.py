@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl.array import MANY
+from fdl.array import LARGE, MANY
 from fdl.array import Array as ConcreteArray
 from fdl.composite import composite
 from fdl.config import config
@@ -22,8 +22,11 @@ _AT_ONCE = (int, float, np.float64)
 
 
 def _repeated(number: int | float, like: np.ndarray | None, domain: frozenset[Any]) -> np.ndarray | None:
-    """A number in the shape and dtype of an array, without memory of its own; None if it needs promotion."""
-    if like is None or like.dtype not in domain or (type(number) is np.float64 and config.weak_arrays):
+    """A number in the shape and dtype of an array, without memory of its own; None if it needs promotion, or the array
+    is large."""
+    if like is None or like.dtype not in domain or like.nbytes >= LARGE:
+        return None
+    if type(number) is np.float64 and config.weak_arrays:
         return None
     kind = like.dtype.kind
     if kind == "f" or (kind in "iu" and type(number) is int):
@@ -96,7 +99,7 @@ def unary(
     def function(x: Any, /) -> Array:
         if type(x) is ConcreteArray and x._data is not None and computes_plainly():
             data = x._data
-            if data.dtype in (fast if data.size < MANY else quick):
+            if data.dtype in (fast if data.size < MANY else quick) and data.nbytes < LARGE:
                 return _at_once(reference, data)
         return prepared(x)
 
@@ -145,7 +148,7 @@ def binary(
         if type(x) is ConcreteArray and type(y) is ConcreteArray:
             a, b = x._data, y._data
             known = a is not None and b is not None and a.dtype is b.dtype and a.shape == b.shape and a.dtype in fast
-            if known and (a.size < MANY or a.dtype in quick):
+            if known and (a.size < MANY or (a.dtype in quick and a.nbytes < LARGE)):
                 return _at_once(reference, a, b) if computes_plainly() else operation(x, y)
         elif computes_plainly():
             if type(x) is ConcreteArray and type(y) in _AT_ONCE:

@@ -12,7 +12,7 @@ from fdl.composite import composite
 from fdl.config import config
 from fdl.core.trace import Tracer, Value, is_eager, use
 from fdl.core.weak import narrowed
-from fdl.dtypes import INTEGER, WEAK, as_dtype, bfloat16, default_dtype, index_dtype, python_number, result_type
+from fdl.dtypes import INTEGER, WEAK, as_dtype, bfloat16, default_dtype, index_dtype, key, python_number, result_type
 from fdl.errors import LeafError, ShapeError
 from fdl.numpy._operands import (
     SCALARS,
@@ -211,10 +211,11 @@ def astype(x: ArrayLike, dtype: DTypeLike | None, /, *, copy: bool = False, devi
     """
     check_device("astype", device)
     target = default_dtype(float) if dtype is None else as_dtype(dtype)
-    x = value("astype", x)
-    if x.weak or x.type.dtype != target:
-        return converted(number("astype", x), target)
-    return arrays.copied(x) if copy else x
+    if type(x) is not arrays.Array or x.type.dtype in (target, key):
+        x = value("astype", x)
+        if not x.weak and x.type.dtype == target:
+            return arrays.copied(x) if copy else x
+    return converted(x, target)
 
 
 def zeros(shape: Any, dtype: DTypeLike | None = None, *, device: Any = None) -> Array:
@@ -440,8 +441,7 @@ def _triangle(name: str, m: ArrayLike, mask: Callable[[tuple[int, ...]], Array])
     x = number(name, m)
     if x.type.ndim < 2:
         raise ShapeError(f"{name} needs an array of at least 2 axes, got shape {x.type.shape}")
-    kept = expand_to(mask(x.type.shape[-2:]), x.type.shape)
-    return select(kept, x, full_like_operand(x, 0))
+    return select(expand_to(mask(x.type.shape[-2:]), x.type.shape), x, full_like_operand(x, 0))
 
 
 def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: DTypeLike = float, **kwargs: Any) -> Array:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fdl.composite import composite
 from fdl.dtypes import default_dtype
 from fdl.errors import ShapeError
 from fdl.numpy import _singular, linear
@@ -233,6 +234,7 @@ def eigvals(a: ArrayLike) -> Array:
     return ops.eig(matrices("eigvals", a, square=True), False)[0]
 
 
+@composite
 def solve(a: ArrayLike, b: ArrayLike) -> Array:
     """x in a x = b.
 

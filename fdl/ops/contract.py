@@ -1,6 +1,6 @@
 """DotGeneral: sums of products over pairs of axes, of which matrix multiplication is one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -65,6 +65,11 @@ class DotGeneral(Primitive):
         if plan.as_is and wide is dtype:
             return product
         return product.reshape(plan.shape).astype(dtype, copy=False)
+
+    def reference_for(self, *types: TensorType) -> Callable[..., Any]:
+        dtype = types[0].dtype
+        plain = dtype == types[1].dtype == (self.dtype or dtype) == accumulator(dtype)
+        return np.matmul if plain and _matrices(self, types[0].shape, types[1].shape).as_is else self.reference
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (x, y), (dx, dy) = primals, tangents

@@ -1,6 +1,7 @@
 """Changes of dtype, by value and by bits."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class Convert(Cast):
         if x.dtype.kind == "c" and self.dtype.kind != "c":
             x = x.real
         if self.dtype.kind in "iu" and is_inexact(x.dtype):
-            return _saturated(x.astype(np.float64), self.dtype)
+            return _saturated(x, self.dtype)
         return x.astype(self.dtype)
 
     def prefers_native(self, *types: TensorType) -> bool:
@@ -109,7 +110,16 @@ def is_plain(source: np.dtype, target: np.dtype) -> bool:
     return target != bool_ and exact_to_inexact and (target.kind == "c" or source.kind != "c")
 
 
+@cache
+def _bound(dtype: np.dtype) -> float:
+    """The power of two that signed integers of a dtype stay below."""
+    return 2.0 ** (8 * dtype.itemsize - 1)
+
+
 def _saturated(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if dtype.kind == "i" and x.size and np.maximum.reduce(np.abs(x), None) < _bound(dtype):
+        return x.astype(dtype)
+    x = x.astype(np.float64)
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     inside = (x >= low) & (x < high)
     if inside.all():

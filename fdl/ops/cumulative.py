@@ -17,7 +17,7 @@ from fdl.ops.bitwise import or_
 from fdl.ops.compare import eq, ge, ne
 from fdl.ops.convert import convert, is_plain
 from fdl.ops.indexing import take_along
-from fdl.ops.precision import accumulated
+from fdl.ops.precision import accumulated, accumulator
 from fdl.ops.samples import draw
 from fdl.ops.select import select
 from fdl.ops.shape import Structural, full, full_like, iota
@@ -51,6 +51,12 @@ class Cumulative(Primitive, abstract=True):
         if self.reverse:
             return np.flip(type(self)(self.axis).reference(np.flip(x, self.axis)), self.axis)
         return accumulated(self.function, x, self.axis)
+
+    def reference_for(self, *types: TensorType) -> Callable[..., Any]:
+        dtype, axis, accumulate = types[0].dtype, self.axis, self.function.accumulate
+        if self.reverse or dtype != accumulator(dtype):
+            return self.reference
+        return lambda x: accumulate(x, axis, dtype)
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool]) -> Any:
         return type(self)(self.axis + 1, self.reverse)(args[0])

@@ -278,8 +278,9 @@ class Solve(MatrixPrimitive):
             found = each(lapack.solve, a, b) if lapack.is_single(a) else np.linalg.solve(a, b)
         except np.linalg.LinAlgError:
             found = each(lapack.solve, a, b)
-        bad = not_finite(a)
-        return np.where(bad, np.nan, found).astype(found.dtype) if bad.any() else found
+        if np.isfinite(a).all():
+            return found
+        return np.where(not_finite(a), np.nan, found).astype(found.dtype)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (a, b), (da, db) = primals, tangents

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fdl.core.types import TensorType
 from fdl.dtypes import bfloat16, complex64, complex128, float16, float32, float64
 
 HALVES = (bfloat16, float16)
@@ -47,6 +48,15 @@ def reduced(function: np.ufunc, x: np.ndarray, axes: Sequence[int], dtype: np.dt
         return np.asarray(function.reduce(parts, 0, wide)).astype(dtype, copy=False)
     kept = longest - sum(a < longest for a in axes)
     return np.concatenate([reduced(function, b, axes, dtype) for b in blocks], kept)
+
+
+def reduced_for(function: np.ufunc, x: TensorType, axes: Sequence[int]) -> Callable[[np.ndarray], Any]:
+    """:func:`reduced` for arrays of one type."""
+    axes = tuple(axes)
+    if x.dtype != accumulator(x.dtype):
+        return lambda x: reduced(function, x, axes)
+    reduce, dtype = function.reduce, x.dtype
+    return lambda x: reduce(x, axes, dtype)
 
 
 def accumulated(function: np.ufunc, x: np.ndarray, axis: int, dtype: np.dtype | None = None) -> np.ndarray:

@@ -16,7 +16,7 @@ from fdl.errors import DtypeError, ShapeError
 from fdl.ops.arithmetic import add, div, mul
 from fdl.ops.compare import eq
 from fdl.ops.convert import convert, is_plain
-from fdl.ops.precision import reduced
+from fdl.ops.precision import reduced, reduced_for
 from fdl.ops.samples import draw
 from fdl.ops.shape import Reduction, Sum, along_rows, expand, reshape, transpose, zeros_of
 from fdl.ops.slicing import concatenate, slice_
@@ -68,6 +68,9 @@ class Extremum(Reduction, abstract=True):
         if x.size == 0:
             return np.full(self.result(TensorType(x.shape, x.dtype)).shape, identity(x.dtype, self.largest), x.dtype)
         return reduced(type(self).function, x, self.axes)
+
+    def reference_for(self, *types: TensorType) -> Callable[..., Any]:
+        return reduced_for(type(self).function, types[0], self.axes) if types[0].size else self.reference
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (x,), (dx,) = primals, tangents

@@ -35,6 +35,9 @@ class Select(Primitive):
     def reference(self, predicate: np.ndarray, on_true: np.ndarray, on_false: np.ndarray) -> np.ndarray:
         return np.where(predicate, on_true, on_false)
 
+    def prefers_native(self, *types: TensorType) -> bool:
+        return types[1].dtype in BOOLEAN + REAL  # NumPy branches for each element
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         predicate, *_ = primals
         given = [zeros_of(p.type) if t is None else t for p, t in zip(primals[1:], tangents[1:], strict=True)]

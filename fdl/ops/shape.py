@@ -1,6 +1,6 @@
 """Primitives that change the shape and leave the elements alone; and the sum, the transpose of a broadcast."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from fdl.core.trace import Value, lift
 from fdl.core.types import TensorType
 from fdl.dtypes import NUMERIC, as_dtype, float32
 from fdl.errors import DtypeError, ShapeError
-from fdl.ops.precision import accumulator, reduced
+from fdl.ops.precision import accumulator, reduced, reduced_for
 from fdl.ops.samples import draw
 
 
@@ -200,6 +200,9 @@ class Sum(Structural, Reduction):
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         return reduced(np.add, x, self.axes)
+
+    def reference_for(self, *types: TensorType) -> Callable[..., Any]:
+        return reduced_for(np.add, types[0], self.axes)
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         return (expand(cotangent, x.type.shape, self.axes),)

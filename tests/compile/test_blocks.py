@@ -9,8 +9,9 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
+from fdl.array import LARGE
 from fdl.compile.runtime import blocks as module
-from fdl.compile.runtime.blocks import LARGE, BlockPool, blocks
+from fdl.compile.runtime.blocks import BlockPool, blocks
 
 FLOAT = np.dtype(np.float32)
 SHAPE = (LARGE // 4,)

@@ -11,9 +11,10 @@ from math import prod
 
 import numpy as np
 
+from fdl.array import LARGE
 from fdl.core.operation import Operation
 from fdl.core.program import Atom, Equation, Literal, Program, Var
-from fdl.core.types import DType, NumPyArray
+from fdl.core.types import DType, NumPyArray, TensorType
 from fdl.dtypes import bfloat16, float16, float32
 from fdl.ops.reduce import ReduceMax, ReduceMin
 from fdl.ops.shape import BroadcastInDim, Reshape, Sum
@@ -250,11 +251,19 @@ class _Division:
 
 def is_worth_it(rows: RowLayout, least: int) -> bool:
     """Whether machine code is faster than NumPy: there are functions that NumPy computes slowly, or sums, or several
-    operations in one pass, of arrays of at least so many elements."""
-    if rows.rows * rows.columns < least:
+    operations in one pass, of arrays of at least so many elements; or the result is large and takes memory of the pool,
+    where NumPy would ask the operating system for it."""
+    program, count = rows.program, rows.rows * rows.columns
+    if count < least:
         return False
-    steps = rows.program.steps
-    return len(steps) > 1 or any(not s.operation.exact or s.reduces or s.operation.name == "convert" for s in steps)
+    if len(program.steps) > 1 or any(count * program.kind(n).dtype.itemsize >= LARGE for n in program.outputs):
+        return True
+    return any(not s.operation.exact or s.reduces or _is_slow(program, s) for s in program.steps)
+
+
+def _is_slow(program: RowProgram, step: Step) -> bool:
+    """Whether NumPy takes long for an operation that has the same bits in machine code."""
+    return step.operation.prefers_native(*[TensorType((1,), program.kind(n).dtype) for n in step.operands])
 
 
 def stages(program: RowProgram) -> Sequence[int]:

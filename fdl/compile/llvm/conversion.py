@@ -133,10 +133,19 @@ class Conversion:
         return self.ir.bitcast(odd, near.ir.type)
 
     def _float_to_int(self, x: Value, dtype: DType) -> Value:
-        name = "fptosi" if is_signed(dtype) else "fptoui"
-        result = wide(register_type(dtype), x.lanes)
-        function = self.declare(f"llvm.{name}.sat.{suffix(result)}.{suffix(x.ir.type)}", result, [x.ir.type])
-        return self.value(self.ir.call(function, [x.ir]), dtype)
+        # LLVM's saturating conversions take vectors apart. What is converted outside of the range is not selected.
+        result, signed, span = wide(register_type(dtype), x.lanes), is_signed(dtype), np.iinfo(dtype.name)
+        wider = float64 if x.dtype == float64 else float32
+        low, high = self.constant(span.min, dtype, x.lanes).ir, self.constant(span.max, dtype, x.lanes).ir
+        first, end = float(span.min), 2.0 ** (8 * dtype.itemsize - signed)
+        found = (self.ir.fptosi if signed else self.ir.fptoui)(x.ir, result)
+        inside = self.ir.fcmp_ordered("<", x.ir, self.constant(end, wider, x.lanes).ir)
+        found = self.ir.select(inside, found, high)
+        inside = self.ir.fcmp_ordered(">=", x.ir, self.constant(first, wider, x.lanes).ir)
+        found = self.ir.select(inside, found, low)
+        if signed:  # else NaN gives the lowest, which is 0
+            found = self.ir.select(self.ir.fcmp_ordered("ord", x.ir, x.ir), found, self.constant(0, dtype, x.lanes).ir)
+        return self.value(found, dtype)
 
     def _int_to_float(self, x: Value, dtype: DType) -> Value:
         emit = self.ir.sitofp if is_signed(x.dtype) else self.ir.uitofp

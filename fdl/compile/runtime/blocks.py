@@ -15,9 +15,6 @@ from math import prod
 
 import numpy as np
 
-#: Results of so many bytes come from the pool.
-LARGE = 2**20
-
 #: Blocks that were not used while so many others were asked for are given back to the operating system.
 _RECENT = 256
 

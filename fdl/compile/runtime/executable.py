@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from fdl.array import LARGE
 from fdl.compile.ir.affine import strides
 from fdl.compile.ir.host import HostOperation
 from fdl.compile.llvm.lapack import address
 from fdl.compile.llvm.layout import DATA_OFFSET, ENTRY, FLAGS_OFFSET, UNUSABLE, WRITEABLE
 from fdl.compile.runtime.archive import Archive
-from fdl.compile.runtime.blocks import LARGE, blocks
+from fdl.compile.runtime.blocks import blocks
 from fdl.compile.runtime.machine import load_objects
 from fdl.compile.runtime.native.signals import poll_address
 from fdl.compile.runtime.pool import the_pool

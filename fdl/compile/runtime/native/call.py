@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fdl.array import Array
+from fdl.array import LARGE, Array
 from fdl.compile.llvm.target import host_target
-from fdl.compile.runtime.blocks import LARGE, Block
+from fdl.compile.runtime.blocks import Block
 from fdl.compile.runtime.executable import MachineCode, has_expected_layout
 from fdl.compile.runtime.machine import Library, load_objects, object_code
 from fdl.compile.runtime.native.record import BASE, DTYPE, EXTENTS, HEADER, KIND_EXTENTS, NDIM, TYPE
