@@ -80,6 +80,10 @@ CASES = {
     "groups of two large": ((1, 23, 24, 6), (3, 3), 6, (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 3),
     "groups of four": ((2, 8, 9, 20), (5, 3), 20, (2, 1), ((2, 2), (1, 1)), (1, 1), (1, 2), 5),
     "multiplier": ((1, 6, 6, 4), (3, 3), 8, (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1), 4),
+    "one output": ((2, 9, 10, 21), (3, 3), 1, (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
+    "two outputs": ((2, 9, 10, 35), (3, 5), 2, (2, 1), ((1, 1), (1, 0)), (1, 1), (1, 2), 1),
+    "three outputs": ((2, 6, 7, 16), (3, 3), 3, (1, 1), ((1, 1), (1, 1)), (2, 1), (1, 1), 1),
+    "four outputs 1d": ((2, 30, 17), (3,), 4, (1,), ((0, 1),), (1,), (1,), 1),
     "1d": ((3, 20, 7), (5,), 11, (2,), ((2, 1),), (1,), (1,), 1),
     "3d": ((2, 5, 6, 7, 3), (2, 3, 2), 5, (1, 2, 1), ((1, 0), (1, 1), (0, 1)), (1, 1, 1), (1, 1, 2), 1),
     "negative padding": ((2, 9, 9, 4), (3, 3), 4, (1, 1), ((-1, -2), (-2, 1)), (1, 1), (1, 1), 1),
@@ -133,7 +137,7 @@ def test_channels_first_memory(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["3x3", "1x1", "7x7 stride 2", "dilated", "1d", "3d", "negative padding", "many channels"]
+    "name", ["3x3", "1x1", "7x7 stride 2", "dilated", "one output", "1d", "3d", "negative padding", "many channels"]
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_gradient_by_x(name, dtype):
@@ -203,7 +207,7 @@ def test_depthwise_gradient_by_w(name, dtype):
     close(dw, want, dy[..., 0].size)
 
 
-@pytest.mark.parametrize("name", ["3x3", "transposed", "depthwise", "depthwise large"])
+@pytest.mark.parametrize("name", ["3x3", "transposed", "depthwise", "depthwise large", "two outputs"])
 def test_epilogue_sees_every_output_once_at_its_index(name):
     *_, stride, _, lhs, rhs, groups = case = CASES[name]
     x, w, y, low = operands(case, np.float32)

@@ -161,6 +161,8 @@ class Tuning:
     #: Share of the outputs whose taps are all inside the image from which on it is not copied with its padding.
     depthwise_whole: float = 0.8
     depthwise_sums: tuple[int, int] = (10, 27)
+    #: Output channels that are so few that lanes run along the input channels.
+    dotted_features: int = 4
     #: Rows used together when weights are differentiated: they stay in the first-level cache.
     band_rows: int = 256
     #: Bytes between two positions from which on the image is copied: they would share lines of the cache.

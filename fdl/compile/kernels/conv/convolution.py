@@ -23,7 +23,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fdl.compile.kernels.conv import by_blocks, depthwise, pixels, taps, weights_by_blocks
+from fdl.compile.kernels.conv import by_blocks, depthwise, dots, pixels, taps, weights_by_blocks
 from fdl.compile.kernels.conv.spec import Convolution
 from fdl.compile.kernels.kernel import Epilogue, Kernel, kernel_function
 from fdl.compile.llvm.build import Build
@@ -68,6 +68,9 @@ def emit(
     if depthwise.fits(spec, target):
         plan = depthwise.DepthwisePlan(spec, target)
         depthwise.Depthwise(build, plan, epilogue, extras).emit()
+    elif dots.fits(spec, target):
+        plan = dots.DotPlan(spec, target)
+        dots.Dots(build, plan, epilogue, extras).emit()
     elif by_blocks.fits(spec, target):
         plan = by_blocks.PixelBlockPlan(spec, target)
         by_blocks.Blocks(build, plan, epilogue, extras).emit()

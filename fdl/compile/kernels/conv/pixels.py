@@ -247,17 +247,24 @@ class Pixels:
         size: tuple[int, int], depth: int, offsets: list[int],
     ) -> None:  # fmt: skip
         b, spec = self.build, self.spec
-        n, group, first, channel = index
-        reads, writes = [], []
-        for i in range(size[0]):
-            where = coordinates(b, first + i, [p.count for p in phase])
-            reads.append(self._source(phase, where, group, image))
-            writes.append(self._destination(phase, where, n, channel))
+        reads, writes = self._ends(phase, index, image, size[0])
         tile = Tile(
             spec.sums, *size, a_row=None, a_step=1, b_step=self.plan.width, b_whole=True, c_row=None,
             c_column=spec.y[-1], segments=True, stored=(None, None, spec.result), pairs=spec.pairs,
         )  # fmt: skip
         tile.call(b, reads, weights, writes, depth, False, len(offsets), table(b, offsets or [0]))
+
+    def _ends(
+        self, phase: Sequence[AxisPhase], index: tuple[Value, Value, Value, Value], image: ir.Value, rows: int
+    ) -> tuple[list[Any], list[Any]]:
+        """Where the outputs of a tile are read first, and where they are."""
+        n, group, first, channel = index
+        reads, writes = [], []
+        for i in range(rows):
+            where = coordinates(self.build, first + i, [p.count for p in phase])
+            reads.append(self._source(phase, where, group, image))
+            writes.append(self._destination(phase, where, n, channel))
+        return reads, writes
 
     def _source(self, phase: Sequence[AxisPhase], where: Sequence[Value], group: Value, image: ir.Value) -> Any:
         """Where an image has what the output at these coordinates of a phase reads first."""
