@@ -81,6 +81,8 @@ CASES = {
     "groups of four": ((2, 8, 9, 20), (5, 3), 20, (2, 1), ((2, 2), (1, 1)), (1, 1), (1, 2), 5),
     "multiplier": ((1, 6, 6, 4), (3, 3), 8, (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1), 4),
     "one output": ((2, 9, 10, 21), (3, 3), 1, (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1),
+    "one output of five": ((2, 5, 6, 5), (3, 2), 1, (1, 1), ((-1, 2), (1, 1)), (1, 1), (1, 1), 1),
+    "three outputs of nine": ((2, 5, 6, 7, 9), (2, 3, 2), 3, (1,) * 3, ((1, 0), (1, 1), (0, 1)), (1,) * 3, (1,) * 3, 1),
     "two outputs": ((2, 9, 10, 35), (3, 5), 2, (2, 1), ((1, 1), (1, 0)), (1, 1), (1, 2), 1),
     "three outputs": ((2, 6, 7, 16), (3, 3), 3, (1, 1), ((1, 1), (1, 1)), (2, 1), (1, 1), 1),
     "four outputs 1d": ((2, 30, 17), (3,), 4, (1,), ((0, 1),), (1,), (1,), 1),
@@ -159,8 +161,10 @@ def test_gradient_by_x(name, dtype):
 
 
 @pytest.mark.parametrize(
-    "name", ["3x3", "1x1", "7x7 stride 2", "dilated", "1d", "3d", "negative padding", "many channels"]
-)
+    "name",
+    ["3x3", "1x1", "7x7 stride 2", "dilated", "one output", "two outputs", "one output of five",
+     "three outputs of nine", "four outputs 1d", "1d", "3d", "negative padding", "many channels"],
+)  # fmt: skip
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("parts", [1, 3])
 def test_gradient_by_w(name, dtype, parts):

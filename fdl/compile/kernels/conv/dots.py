@@ -44,7 +44,7 @@ class Dots(Pixels):
     """Emits the kernel; units of work are those of `Pixels`."""
 
     def _pack(self, phase: Sequence[AxisPhase], start: int) -> int:
-        """Pack weights as [segment, output channel, run]: a run has the input channels of a tap, or of a row of taps."""
+        """Pack weights as [segment, output channel, run]: a run has the channels of a tap, or of a row of taps."""
         b, plan, spec = self.build, self.plan, self.spec
         offsets = summed([[t * stride for t in p.taps] for p, stride in zip(phase, spec.w[:-2], strict=True)])
         if not offsets:

@@ -8,7 +8,7 @@ positions along the last axis together, if they are joined).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,22 @@ def fits(spec: Convolution) -> bool:
     return (
         spec.x[0] == 1 and spec.batch > 1 and spec.groups == 1 and spec.in_features > 0 and 0 not in spec.window
         and spec.dtype != int8 and spec.result == spec.sums and all(d == 1 for d in spec.lhs_dilation)
+    )  # fmt: skip
+
+
+def exchanged(spec: Convolution) -> Convolution | None:
+    """The convolution of w by x, with the taps of y in reverse order, where x has more of what fills the lanes.
+
+    It serves a gradient by the weights of few output channels, of stride 1.
+    """
+    lanes_differ = spec.out_features <= 4 and spec.out_features < spec.batch
+    if not lanes_differ or any(d > 1 for d in (*spec.stride, *spec.rhs_dilation)):
+        return None
+    return replace(
+        spec, batch=spec.out_features, out_features=spec.batch, in_spatial=spec.window, window=spec.in_spatial,
+        low=tuple(n - 1 - low for n, low in zip(spec.out_spatial, spec.low, strict=True)),
+        x=(spec.w[-1], *spec.w[:-1]), w=(*spec.x[1:], spec.x[0]),
+        y=(spec.y[-1], *(-step for step in spec.y[1:-1]), spec.y[0]),
     )  # fmt: skip
 
 
@@ -69,8 +85,13 @@ class Plan:
         s = self.spec
         if self.blocked:
             return False
-        dense = s.stride[-1] * self.image.strides[-1] == s.batch and s.y[-2] == s.batch * s.y[0]
+        dense = s.stride[-1] * self.image.strides[-1] == s.batch and (s.batch == 1 or s.y[-2] == s.batch * s.y[0])
         return dense and len(s.out_spatial) > 1
+
+    @cached_property
+    def row(self) -> int:
+        """Distance of two rows of a tile in y."""
+        return self.spec.y[-2] if self.joined and self.spec.batch == 1 else self.spec.y[0]
 
     @cached_property
     def run(self) -> int:
@@ -99,11 +120,14 @@ class Plan:
 
 
 class Taps:
-    """Emits the kernel."""
+    """Emits the kernel, of the convolution as it is or `exchanged`."""
 
-    def __init__(self, build: Build, plan: Plan) -> None:
+    def __init__(self, build: Build, plan: Plan, exchanged: bool = False) -> None:
         self.build, self.plan, self.spec = build, plan, plan.spec
         self.x, self.w, self.y = build.function.args[:3]
+        if exchanged:
+            last = sum((n - 1) * step for n, step in zip(self.spec.out_spatial, self.spec.y[1:-1], strict=True))
+            self.x, self.w, self.y = self.w, self.x, build.at(self.y, -last, self.spec.sums)
         self.scratch = build.function.args[-3]
 
     def emit(self) -> None:
@@ -175,9 +199,9 @@ class Taps:
             for m, rows in piece():
                 tile = Tile(
                     spec.sums, rows, columns, a_row=1, a_step=spec.rhs_dilation[-1] * plan.image.strides[-1],
-                    b_step=plan.width, b_whole=True, c_row=spec.y[0], c_column=spec.y[-1], segments=True,
+                    b_step=plan.width, b_whole=True, c_row=plan.row, c_column=spec.y[-1], segments=True,
                 )  # fmt: skip
                 read = b.quotient(m, plan.rows) * plan.image.block_stride if plan.blocked else m
-                here, there = b.at(a, read, spec.sums), b.at(c, m * spec.y[0], spec.sums)
+                here, there = b.at(a, read, spec.sums), b.at(c, m * plan.row, spec.sums)
                 parts = b.at(table(b, offsets), segment, "int64")
                 tile.call(b, here, packed, there, spec.window[-1], accumulate, count, parts)
