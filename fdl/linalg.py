@@ -15,7 +15,9 @@ from fdl.errors import DtypeError, ShapeError
 from fdl.numpy._operands import integer
 from fdl.ops import linalg as ops
 from fdl.ops.householder import HouseholderQr, apply_reflections
-from fdl.ops.matrix import adjoint, eye_like, solve, swap
+from fdl.ops.matrix import adjoint, eye_like, swap
+from fdl.ops.systems import lu as lu_factors
+from fdl.ops.systems import solve
 
 __all__ = [
     "EigImplementation",
@@ -200,7 +202,7 @@ def lu(x: Any) -> tuple[Array, Array, Array]:
     >>> factors.tolist(), permutation.tolist()
     ([[4.0, 4.0], [0.25, 1.0]], [1, 0])
     """
-    return ops.lu(as_array(x, "x"))
+    return lu_factors(as_array(x, "x"))
 
 
 def lu_pivots_to_permutation(pivots: Any, permutation_size: int) -> Array:

@@ -60,6 +60,7 @@ STAGES = {
 ORDERS = {
     "fdl.ops": [
         "householder linalg",
+        "systems",
         "matrix segment window",
         "conv cumulative fft gamma_ratios lapack quantile reduce",
         "hypergeometric integrals inverses",

@@ -21,7 +21,7 @@ from fdl.numpy.reductions import sum as total
 from fdl.numpy.scalar_types import finfo
 from fdl.numpy.selection import where
 from fdl.numpy.shapes import broadcast_to, matrix_transpose
-from fdl.ops import linalg, matrix
+from fdl.ops import linalg, systems
 
 
 def _adjoint(x: Array) -> Array:
@@ -30,7 +30,7 @@ def _adjoint(x: Array) -> Array:
 
 @custom_jvp
 def determinant(x: Array) -> Array:
-    sign, magnitude = matrix.slogdet(x)
+    sign, magnitude = systems.slogdet(x)
     found: Array = sign * cast(exp(magnitude), x.type.dtype)
     return found
 
@@ -51,7 +51,7 @@ def _cofactors(x: Array, out: Array) -> Array:
 
     def by_inverse(x: Array) -> Array:
         unit = broadcast_to(eye(n, dtype=x.type.dtype), x.type.shape)
-        return out[..., None, None] * matrix_transpose(matrix.solve(where(singular, unit, x), unit))
+        return out[..., None, None] * matrix_transpose(systems.solve(where(singular, unit, x), unit))
 
     def by_singular_values(x: Array) -> Array:
         # The rest gets distinct singular values, so that second derivatives of what is not selected are finite.

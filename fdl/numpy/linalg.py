@@ -35,7 +35,7 @@ from fdl.numpy.selection import take_along_axis, where
 from fdl.numpy.shapes import broadcast_to, matrix_transpose, moveaxis, reshape
 from fdl.numpy.sorting import argsort
 from fdl.ops import linalg as ops
-from fdl.ops import matrix
+from fdl.ops import systems
 from fdl.ops.householder import HouseholderQr
 
 
@@ -261,7 +261,7 @@ def solve(a: ArrayLike, b: ArrayLike) -> Array:
     y = y[:, None] if vector else y
     lead = broadcast_shapes(x.type.shape[:-2], y.type.shape[:-2], name="linalg.solve: the leading axes")
     x, y = (broadcast_to(v, lead + v.type.shape[-2:]) for v in (x, y))
-    result = matrix.solve(x, y)
+    result = systems.solve(x, y)
     return result[..., 0] if vector else result
 
 
@@ -286,7 +286,7 @@ def slogdet(a: ArrayLike, *, method: str | None = None) -> SlogdetResult:
     >>> slogdet(array([[2.0, 0.0], [0.0, -1.0]])).sign
     Array(-1., dtype=float32)
     """
-    return SlogdetResult(*matrix.slogdet(matrices("slogdet", a, square=True)))
+    return SlogdetResult(*systems.slogdet(matrices("slogdet", a, square=True)))
 
 
 def det(a: ArrayLike) -> Array:

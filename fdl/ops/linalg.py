@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from fdl import dtypes
 from fdl.core.types import TensorType
 from fdl.errors import DifferentiationError
 from fdl.ops import lapack
@@ -15,7 +14,6 @@ from fdl.ops.complex import real
 from fdl.ops.convert import convert
 from fdl.ops.matrix import (
     MatrixPrimitive,
-    Solve,
     adjoint,
     along_columns,
     along_rows,
@@ -23,7 +21,6 @@ from fdl.ops.matrix import (
     check_matrix,
     diagonal,
     draw_matrices,
-    each,
     each_or_nan,
     eye_like,
     has_signs,
@@ -35,11 +32,11 @@ from fdl.ops.matrix import (
     real_dtype,
     signs_of,
     triangular_solve,
-    upper_part,
 )
 from fdl.ops.select import select
-from fdl.ops.shape import broadcast_in_dim, full_like, zeros_of
+from fdl.ops.shape import full_like, zeros_of
 from fdl.ops.slicing import concatenate, slice_
+from fdl.ops.systems import Solve
 
 
 class Cholesky(MatrixPrimitive):
@@ -69,42 +66,6 @@ class Cholesky(MatrixPrimitive):
     def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         for a in draw_matrices(rng, 2, 3, 3):
             yield Cholesky(), a @ np.conj(np.swapaxes(a, -1, -2))
-
-
-class Lu(MatrixPrimitive):
-    """LU factorization with partial pivoting: (l and u in one matrix, pivots, permutation), int32 the last two."""
-
-    multiple = True
-
-    def result(self, *types: TensorType) -> tuple[TensorType, ...]:
-        (a,) = types
-        check_matrix("lu", a)
-        *batch, m, n = a.shape
-        return a, TensorType((*batch, min(m, n)), dtypes.int32), TensorType((*batch, m), dtypes.int32)
-
-    def reference(self, a: np.ndarray) -> tuple[np.ndarray, ...]:
-        return each(_lu_one, a)
-
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        (a,), (da,) = primals, tangents
-        factors, pivots, permutation = self(a)
-        *_, m, n = a.type.shape
-        moved = matmul(_permutation_matrix(permutation, a.type.dtype), da)
-        left = add(matmul(lower_part(factors, 1), eye_like(a, n, m)), eye_like(a, m, m))
-        right = matmul(eye_like(a, n, m), upper_part(factors))
-        right = add(right, masked(eye_like(a, n, n), np.arange(n)[:, None] >= np.full(n, m)))
-        inner = triangular_solve(left, moved, left_side=True, lower=True, unit_diagonal=True)
-        inner = triangular_solve(right, inner)
-        tangent = add(matmul(left, lower_part(inner, 1)), matmul(upper_part(inner), right))
-        return (factors, pivots, permutation), (tangent, None, None)
-
-    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
-        for a in draw_matrices(rng, 2, 3, 3):
-            yield Lu(), a
-        yield Lu(), rng.normal(size=(4, 2))
-        yield Lu(), rng.normal(size=(2, 4))
-        for shape in ((0, 0), (2, 0, 0), (3, 0), (0, 3), (0, 3, 3)):
-            yield Lu(), np.zeros(shape)
 
 
 class Qr(MatrixPrimitive):
@@ -321,25 +282,6 @@ class Eig(MatrixPrimitive):
             yield Eig(False), a
 
 
-def _lu_one(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if not a.size:
-        return a, np.zeros(0, np.int32), np.arange(a.shape[0], dtype=np.int32)
-    permutation = np.arange(a.shape[0], dtype=np.int32)
-    factors, pivots, _ = lapack.lu(a)
-    if not_finite(a).any():
-        return np.full_like(a, np.nan), permutation[: min(a.shape)], permutation
-    for i, p in enumerate(pivots):
-        permutation[[i, p]] = permutation[[p, i]]
-    return factors, pivots.astype(np.int32), permutation
-
-
-def _permutation_matrix(permutation: Any, dtype: np.dtype) -> Any:
-    m = permutation.type.shape[-1]
-    rows = along_columns(permutation, m)
-    columns = broadcast_in_dim(np.arange(m, dtype=np.int32), rows.type.shape, (rows.type.ndim - 1,))
-    return convert(eq(rows, columns), dtype)
-
-
 def _singular_vectors(u: Any, s: Any, vh: Any, da: Any, inner: Any) -> tuple[Any, Any]:
     """Tangents of u and v, where inner = u^H da v."""
     k, dtype = s.type.shape[-1], u.type.dtype
@@ -370,7 +312,7 @@ def _outside(basis: Any, x: Any, s: Any) -> Any:
     return div(rest, convert(along_rows(s, x.type.shape[-2]), x.type.dtype))
 
 
-cholesky, lu, eigh = Cholesky(), Lu(), Eigh()
+cholesky, eigh = Cholesky(), Eigh()
 
 
 def qr(a: Any, full_matrices: bool = False) -> tuple[Any, Any]:

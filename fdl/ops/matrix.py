@@ -16,7 +16,7 @@ from fdl.core.trace import lift
 from fdl.core.types import TensorType
 from fdl.errors import DtypeError, ShapeError
 from fdl.ops import lapack
-from fdl.ops.arithmetic import add, mul, neg, sub
+from fdl.ops.arithmetic import add, neg, sub
 from fdl.ops.complex import conj, real
 from fdl.ops.contract import dot_general
 from fdl.ops.convert import convert
@@ -257,79 +257,6 @@ class TriangularSolve(MatrixPrimitive):
             yield TriangularSolve(True, True, False, True, True), a, b
 
 
-class Solve(MatrixPrimitive):
-    """x in a x = b (the transpose of a, if ``transpose_a``) by LU factorization.
-
-    For a singular matrix it is what substitution gives with a zero on the diagonal: infinities and NaN.
-    """
-
-    linear = ((1,),)
-    transpose_a: bool = False
-
-    def result(self, *types: TensorType) -> TensorType:
-        a, b = types
-        check_matrix("solve", a, square=True)
-        check_system("solve", a, b, -2)
-        return b
-
-    def reference(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        a = np.swapaxes(a, -1, -2) if self.transpose_a else a
-        try:
-            found = each(lapack.solve, a, b) if lapack.is_single(a) else np.linalg.solve(a, b)
-        except np.linalg.LinAlgError:
-            found = each(lapack.solve, a, b)
-        if np.isfinite(a).all():
-            return found
-        return np.where(not_finite(a), np.nan, found).astype(found.dtype)
-
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        (a, b), (da, db) = primals, tangents
-        out = self(a, b)
-        if da is None:
-            return out, self(a, db)
-        change = matmul(swap(da) if self.transpose_a else da, out)
-        return out, self(a, neg(change) if db is None else sub(db, change))
-
-    def transpose(self, cotangent: Any, a: Any, b: Any) -> Sequence[Any]:
-        return None, Solve(not self.transpose_a)(a, cotangent)
-
-    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
-        for a in draw_matrices(rng, 2, 3, 3):
-            for transpose_a in (False, True):
-                yield Solve(transpose_a), a, rng.normal(size=(2, 3, 2)).astype(a.dtype)
-
-
-class SlogDet(MatrixPrimitive):
-    """Sign (for complex matrices: a number of modulus one) and logarithm of the modulus of the determinant."""
-
-    multiple = True
-
-    def result(self, *types: TensorType) -> tuple[TensorType, TensorType]:
-        (a,) = types
-        check_matrix("slogdet", a, square=True)
-        return a.with_shape(a.shape[:-2]), TensorType(a.shape[:-2], real_dtype(a.dtype))
-
-    def reference(self, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        sign, size = each(lapack.slogdet, a) if lapack.is_single(a) else np.linalg.slogdet(a)
-        size = np.where(not_finite(a)[..., 0, 0], np.nan, size).astype(real_dtype(a.dtype))
-        sign = np.where(np.isnan(size), np.nan, sign).astype(a.dtype)  # that of no number is none
-        return sign, size
-
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        (a,), (da,) = primals, tangents
-        sign, logabsdet = self(a)
-        derivative = diagonal(Solve()(a, da))
-        derivative = sum_(derivative, (derivative.type.ndim - 1,))
-        if a.type.dtype.kind != "c":
-            return (sign, logabsdet), (None, derivative)
-        turn = sub(derivative, convert(real(derivative), derivative.type.dtype))
-        return (sign, logabsdet), (mul(sign, turn), real(derivative))
-
-    def samples(self, rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
-        for a in draw_matrices(rng, 2, 3, 3):
-            yield SlogDet(), a
-
-
 def check_system(name: str, a: TensorType, b: TensorType, axis: int) -> None:
     """Raise unless `b` can be the right-hand side of a system with the matrices `a`."""
     if b.ndim != a.ndim or b.shape[:-2] != a.shape[:-2] or b.shape[axis] != a.shape[-1]:
@@ -367,6 +294,3 @@ def triangular_solve(
 ) -> Any:
     """Solve with triangular matrices [..., n, n] and right-hand sides [..., n, k] (or [..., k, n])."""
     return TriangularSolve(left_side, lower, transpose_a, conjugate_a, unit_diagonal)(a, b)
-
-
-solve, slogdet = Solve(), SlogDet()

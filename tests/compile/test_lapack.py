@@ -17,8 +17,9 @@ from fdl.compile.llvm import lapack
 from fdl.compile.runtime import executable
 from fdl.errors import CompilerError, ExportError
 from fdl.export import library
-from fdl.ops.linalg import cholesky, eigh, lu, qr, svd
-from fdl.ops.matrix import Solve, TriangularSolve, slogdet, solve, swap
+from fdl.ops.linalg import cholesky, eigh, qr, svd
+from fdl.ops.matrix import TriangularSolve, swap
+from fdl.ops.systems import Solve, lu, slogdet, solve
 from tests.compile.tuned import tune
 
 

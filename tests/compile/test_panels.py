@@ -1,5 +1,6 @@
 """Factorizations in panels: backward errors, all kinds of extents, singular and extreme matrices."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import fdl
 from fdl import threads
 from fdl.compile import pipeline
 from fdl.export import library
-from fdl.ops.linalg import cholesky, lu
-from fdl.ops.matrix import Solve, TriangularSolve, slogdet, solve, swap
+from fdl.ops.linalg import cholesky
+from fdl.ops.matrix import TriangularSolve, swap
+from fdl.ops.systems import Solve, lu, slogdet, solve
 from tests.compile.test_lapack import check_lu, close, positive_of
 from tests.compile.tuned import tune
 
@@ -99,6 +101,55 @@ def test_singular_and_extreme_matrices(dtype: str, rng: np.random.Generator) -> 
         bad[place] = value
         found = np.asarray(fdl.jit(cholesky)(bad))
         np.testing.assert_array_equal(np.isnan(found), np.tri(n, dtype=bool))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_derivatives_of_large_systems(dtype: str, rng: np.random.Generator) -> None:
+    """Against the formulas with NumPy's inverse: eager, compiled, forward, and of the transposed system."""
+    n, scale = 40, 1e3
+    a = (rng.normal(size=(2, n, n)) + 8 * np.eye(n)).astype(dtype)
+    b, weights = rng.normal(size=(2, 2, n, 3)).astype(dtype)
+    a[0, 0, 0] = 0  # rows are exchanged
+    wide, turned = a.astype(float), a.swapaxes(1, 2)
+    for transposed in (False, True):
+        inverse = np.linalg.inv(wide.swapaxes(1, 2) if transposed else wide)
+        x, system = inverse @ b, Solve(transposed)
+        by_b = inverse.swapaxes(1, 2) @ weights
+        by_a = -by_b @ x.swapaxes(1, 2)
+        by_a = by_a.swapaxes(1, 2) if transposed else by_a
+
+        def loss(a: Any, b: Any, system: Any = system) -> Any:
+            return (system(a, b) * weights).sum()
+
+        for gradient in (fdl.grad(loss, (0, 1)), fdl.jit(fdl.grad(loss, (0, 1)))):
+            found = gradient(a, b)
+            close(found[0], by_a, scale)
+            close(found[1], by_b, scale)
+        close(fdl.jit(fdl.grad(partial(loss, a)))(b), by_b, scale)
+        value, slope = fdl.jit(partial(fdl.jvp, system))((a, b), (turned, weights))
+        close(value, x, scale)
+        change = a if transposed else turned
+        close(slope, inverse @ (weights - change @ x), scale)
+    inverse = np.linalg.inv(wide)
+    sign, size = np.linalg.slogdet(wide)
+    for way in (fdl.jit, lambda f: f):
+        (found, slope) = way(lambda a: fdl.jvp(slogdet, (a,), (turned,)))(a)
+        np.testing.assert_array_equal(found[0], sign)
+        close(found[1], size, scale)
+        close(slope[1], np.trace(inverse @ turned, axis1=1, axis2=2), scale)
+    twice = fdl.jit(fdl.grad(lambda a: (fdl.grad(lambda a: slogdet(a)[1].sum())(a) * turned).sum()))(a)
+    inverse = inverse.swapaxes(1, 2)
+    close(twice, -inverse @ turned.swapaxes(1, 2) @ inverse, scale)
+
+
+@pytest.mark.parametrize("bad", ["zero", "nan"])
+def test_values_beside_derivatives_of_matrices_without_inverse(bad: str, rng: np.random.Generator) -> None:
+    a = rng.normal(size=(40, 40))
+    a[:, 3] = 0 if bad == "zero" else np.nan
+    (sign, size), _ = fdl.jit(lambda a: fdl.jvp(slogdet, (a,), (a,)))(a)
+    np.testing.assert_array_equal([sign, size], [0, -np.inf] if bad == "zero" else [np.nan, np.nan])
+    x, _ = fdl.jit(lambda a: fdl.jvp(lambda a: solve(a, a[:, :1]), (a,), (a,)))(a)
+    np.testing.assert_array_equal(np.isfinite(x), np.isfinite(fdl.jit(solve)(a, a[:, :1])))
 
 
 def test_threads_divide_stacks_and_right_hand_sides(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,9 @@ from fdl.compile import pipeline
 from fdl.core.trace import trace_program
 from fdl.core.types import TensorType
 from fdl.errors import FdlError
-from fdl.ops.linalg import cholesky, lu
-from fdl.ops.matrix import Solve, TriangularSolve, slogdet, solve, swap
+from fdl.ops.linalg import cholesky
+from fdl.ops.matrix import TriangularSolve, swap
+from fdl.ops.systems import Solve, lu, slogdet, solve
 
 FLAGS = list(product((False, True), repeat=4))
 

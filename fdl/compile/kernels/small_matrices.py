@@ -33,8 +33,9 @@ from fdl.compile.lowerings.emitter import Emitter
 from fdl.compile.lowerings.lowering import Lowering, Op, Types
 from fdl.core.types import DType, TensorType
 from fdl.dtypes import float32, float64, int32, int64
-from fdl.ops.linalg import Cholesky, Lu
-from fdl.ops.matrix import SlogDet, Solve, TriangularSolve
+from fdl.ops.linalg import Cholesky
+from fdl.ops.matrix import TriangularSolve
+from fdl.ops.systems import Lu, SlogDet, Solve
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from fdl.compile.llvm.vecmath.exponential import log
 from fdl.compile.lowerings.lowering import Types
 from fdl.core.types import DType
 from fdl.dtypes import float64, int32
-from fdl.ops.linalg import Cholesky, Lu
-from fdl.ops.matrix import SlogDet, Solve
+from fdl.ops.linalg import Cholesky
+from fdl.ops.systems import Lu, SlogDet, Solve
 
 
 class LapackCholesky(LapackLowering[Cholesky]):

@@ -37,8 +37,12 @@ from fdl.compile.lowerings.lowering import Lowering, Op, Types
 from fdl.core.types import DType, TensorType
 from fdl.dtypes import float32, float64, int32
 from fdl.ops.lapack import DOUBLE_EXTENT
-from fdl.ops.linalg import Cholesky, Lu
-from fdl.ops.matrix import SlogDet, Solve, TriangularSolve
+from fdl.ops.linalg import Cholesky
+from fdl.ops.matrix import TriangularSolve
+from fdl.ops.systems import Lu, SlogDet, Solve
+
+#: Bytes from one column to the next of a triangular matrix that is copied, if it is read more than once.
+_FAR = 2048
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,14 @@ class PanelWork:
         dtype: that it computes in.
         memory: scratch memory.
         offsets: of its parts, by name, in bytes.
+        first: whether the thread has done no other unit of work of this matrix yet.
     """
 
     build: Build
     dtype: DType
     memory: ir.Value
     offsets: dict[str, int]
+    first: Value
 
     @property
     def width(self) -> int:
@@ -140,14 +146,18 @@ class PanelLowering(Lowering[Op]):
 
         def work(build: Build, team: Team, *given: ir.Value) -> None:
             *places, memory = given
-            with build.loop(*team.share(prod(batch) * own)) as unit:
+            begin, end = team.share(prod(batch) * own)
+            with build.loop(begin, end) as unit:
                 number = build.quotient(unit, own) if own > 1 else unit
+                first = build.or_(build.eq(unit, begin), build.eq(unit, number * own))
                 grids = []
                 for pointer, (type, steps) in zip(places, arrays, strict=True):
                     inner = (0, 0, *steps[len(batch) :])
                     at = build.at(pointer, offset_of_unit(build, number, batch, steps), type.dtype)
                     grids.append(Matrix(build, at, (inner[-2], inner[-1]), type.dtype))
-                self.matrix(operation, types, PanelWork(build, dtype, memory, offsets), grids, unit - number * own)
+                self.matrix(
+                    operation, types, PanelWork(build, dtype, memory, offsets, first), grids, unit - number * own
+                )
 
         call_divided(emitter, f"panels.{operation.name}", (operation, arrays), pointers, work)
 
@@ -311,7 +321,7 @@ def _by_panels(build: Build, columns: int, width: int, body: Any) -> None:
 
 
 class TriangularSolveInPanels(PanelLowering[TriangularSolve]):
-    """Substitution with the matrix where it is, if its rows or columns are whole; a unit of work is a panel."""
+    """Substitution with the matrix where it is, unless its elements lie apart; a unit of work is a panel."""
 
     divided = False
 
@@ -346,10 +356,13 @@ class TriangularSolveInPanels(PanelLowering[TriangularSolve]):
         x = work.right(n, vectors)
         pointer, panel, steps = a.pointer, 0, a.steps
         distance: IndexLike = 0
-        if 1 not in steps:
+        # Elements of a column meet several panels: lines far apart displace each other each time.
+        scattered = steps[0] == 1 and steps[1] * dtype.itemsize >= _FAR and count > x.width
+        if 1 not in steps or scattered:
             held = work.panels(n)
-            fill(held, a, n, n)
-            unit_diagonal(held, n, padded(n, block_rows(build.target)))
+            with build.if_(work.first):
+                fill(held, a, n, n)
+                unit_diagonal(held, n, padded(n, block_rows(build.target)))
             pointer, distance, panel, steps = held.pointer, held.distance, held.width, (held.width, 1)
         triangle = Triangle(dtype, *steps, panel, upper, operation.unit_diagonal)
 
