@@ -37,7 +37,8 @@ class Tile:
         segments: whether the sum runs over segments of A.
         stored: dtypes of A, B and C in memory; None where it is `dtype`.
         pairs: whether elements of A and B are words of two 16-bit integers or bfloat16 (see `pairs`).
-        streams: whether rows of A follow each other in memory without gaps, and are read once.
+        following: distance from the first row of A to the rows of the next tile, if rows follow each other in memory
+            without gaps and are read once; else 0.
     """
 
     dtype: np.dtype
@@ -52,13 +53,13 @@ class Tile:
     segments: bool = False
     stored: tuple[np.dtype | None, np.dtype | None, np.dtype | None] = (None, None, None)
     pairs: bool = False
-    streams: bool = False
+    following: int = 0
 
     @property
     def name(self) -> str:
         """The name of the tile's function."""
-        *parts, stored, pairs, streams = vars(self).values()
-        return "tile." + ".".join(str(int(x) if isinstance(x, bool) else x) for x in (*parts, *stored, pairs, streams))
+        *parts, stored, pairs, following = vars(self).values()
+        return "tile." + ".".join(str(x) for x in (*parts, *stored, pairs, following))
 
     def call(
         self, build: Build, a: Any, b: Any, c: Any, depth: Any, accumulate: Any, segments: Any = 1, offsets: Any = None
@@ -119,8 +120,8 @@ def _emit(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
             for j, start in enumerate(starts)
         ]
         panel = [build.convert(part, tile.dtype) for part in panel]
-        if tile.streams and tile.a_row:
-            build.prefetch(pointers[0], in_a, tile.rows * tile.a_row + b_index * (64 // in_a.itemsize), write=False)
+        if tile.following:
+            build.prefetch(pointers[0], in_a, tile.following + b_index * (64 // in_a.itemsize), write=False)
         for start in range(0, tile.columns * far, 64 // in_b.itemsize):
             build.prefetch(b, in_b, (b_index + target.tuning.right_rows_ahead) * tile.b_step + start, write=False)
         for i, row in enumerate(sums):

@@ -248,9 +248,11 @@ class Pixels:
     ) -> None:  # fmt: skip
         b, spec = self.build, self.spec
         reads, writes = self._ends(phase, index, image, size[0])
+        follow = self.plan.image.in_place and phase[-1].step * self.plan.image.strides[-1] == depth
         tile = Tile(
             spec.sums, *size, a_row=None, a_step=1, b_step=self.plan.width, b_whole=True, c_row=None,
             c_column=spec.y[-1], segments=True, stored=(None, None, spec.result), pairs=spec.pairs,
+            following=size[0] * depth if follow and len(offsets) == 1 else 0,
         )  # fmt: skip
         tile.call(b, reads, weights, writes, depth, False, len(offsets), table(b, offsets or [0]))
 

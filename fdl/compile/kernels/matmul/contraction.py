@@ -416,7 +416,7 @@ class _Emitter:
         tile = Tile(
             spec.sums, rows, columns, *along, b_step, plan.pack_b, spec.c[1], c_column,
             stored=tuple(kind if plan.halves else None for kind in stored),  # type: ignore[arg-type]  # three
-            pairs=spec.pairs, streams=plan.streams,
+            pairs=spec.pairs, following=rows * spec.k if plan.streams else 0,
         )  # fmt: skip
         if plan.pack_a:
             a = self._a_block(m - origin[0], steps)
