@@ -1,13 +1,16 @@
 """Matrices in panels: some columns after the other, each panel row by row."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from llvmlite import ir
 
 from fdl.compile.kernels.lapack.matrices import Matrix, copy
+from fdl.compile.kernels.panels.step import shared_function
 from fdl.compile.llvm.build import Build
 from fdl.compile.llvm.memory import IndexLike
+from fdl.compile.llvm.shuffles import transposed
 from fdl.compile.llvm.values import Value
 
 
@@ -88,7 +91,33 @@ def _panel(panels: Panels, number: Value, matrix: Matrix, columns: int, rows: in
     build = panels.build
     inside = Matrix(build, panels.panel(number), (panels.width, 1), panels.dtype)
     outside = Matrix(build, matrix.at(0, number * panels.width), matrix.steps, matrix.dtype)
-    copy(*((inside, outside) if back else (outside, inside)), rows, columns)
+    source, target = (inside, outside) if back else (outside, inside)
+    if matrix.steps[0] == matrix.parts == 1 < matrix.steps[1] and matrix.dtype == panels.dtype:
+        source, target = (source, target.turned()) if back else (source.turned(), target)
+        _turn(source, target, *((rows, columns) if back else (columns, rows)))
+    else:
+        copy(source, target, rows, columns)
+
+
+def _turn(source: Matrix, target: Matrix, rows: int, columns: int) -> None:
+    """Transpose a matrix by squares of registers; one function for all extents. The rows of both are contiguous."""
+    dtype = source.dtype
+
+    def fill(build: Build, pointers: Sequence[ir.Value], numbers: Sequence[Value]) -> None:
+        (read, written), (step, other, rows, columns) = pointers, numbers
+        lanes = build.target.lanes(dtype)
+        i_end, j_end = (build.quotient(count, lanes) * lanes for count in (rows, columns))
+        with build.loop(0, i_end, lanes) as i, build.loop(0, j_end, lanes) as j:
+            square = [build.load(read, dtype, (i + n) * step + j, lanes) for n in range(lanes)]
+            for n, row in enumerate(transposed(build, square)):
+                build.store(row, written, (j + n) * other + i)
+        for first, last, start in ((build.index(0), i_end, j_end), (i_end, rows, build.index(0))):
+            with build.loop(first, last) as i, build.loop(start, columns) as j:
+                build.store(build.load(read, dtype, i * step + j), written, j * other + i)
+
+    function = shared_function(source.build, f"panels.turn.{dtype}", 2, 4, fill)
+    arguments = [source.pointer, target.pointer, source.steps[0], target.steps[0], rows, columns]
+    source.build.call_function(function, arguments)
 
 
 def unit_diagonal(panels: Panels, first: int, last: int) -> None:
