@@ -128,7 +128,8 @@ def _describe_with_tangents(value: Any, kind: list[Any], values: list[Any], inte
         if not interpreter.has_unknown_tangent(value):
             raise TypeError
         values.append(value)
-        kind += DualTracer, value.type.shape, value.type.dtype
+        data = value.primal._data  # type: ignore[attr-defined]
+        kind += DualTracer, data.shape, data.dtype
     elif type(value) is tuple or type(value) is list:
         kind += type(value), len(value)
         for item in value:

@@ -40,7 +40,9 @@ def shown_name(path: str) -> str:
 
 def cell_name(path: str) -> str:
     """``In [3]`` for the code of a cell that a notebook ran, which lies in no file of the user's; else nothing."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if "IPython" not in sys.modules:
+        return ""
+    shell = getattr(sys.modules["IPython"], "get_ipython", lambda: None)()
     found = getattr(getattr(shell, "compile", None), "format_code_name", lambda path: None)(path)
     return found[1].replace("[", " [") if found else ""
 

@@ -30,6 +30,7 @@ from fdl.api.linear_maps import (
     tangent_zeros,
 )
 from fdl.api.wrapping import wraps
+from fdl.array import Array
 from fdl.config import config
 from fdl.core.primitive import Linear
 from fdl.core.program import Equation, Program, Var
@@ -42,7 +43,7 @@ from fdl.tracebacks import boundary
 from fdl.transforms.forward import JVPInterpreter, jvp_values
 from fdl.transforms.inline import inline
 from fdl.transforms.linearize import linearize_values
-from fdl.transforms.prepared import PreparedJVP
+from fdl.transforms.prepared import PreparedJVP, pulled_back
 from fdl.transforms.transpose import backward
 
 P = ParamSpec("P")
@@ -116,8 +117,8 @@ def _differentiated(
                 "has_aux=True it may return a pair of a scalar and anything else"
             )
         _check_output(fun, outs[0], holomorphic)
-        cotangents = [full_like(outs[0], 1)] + [None] * (len(outs) - 1)
-        tables = _tables(sparse, chosen, isinstance(argnums, int))
+        cotangents = [_one(outs[0])] + [None] * (len(outs) - 1)
+        tables = _tables(sparse, chosen, isinstance(argnums, int)) if sparse is not False else [False] * len(leaves)
         found = _pull(
             program,
             residuals,
@@ -125,6 +126,7 @@ def _differentiated(
             cotangents,
             has,
             [t for t, a in zip(tables, active, strict=True) if a],
+            prepared,
         )
         rest = iter(found)
         gradients = [next(rest) if a else tangent_zeros(leaf.type) for leaf, a in zip(leaves, active, strict=True)]
@@ -270,13 +272,22 @@ def _pull(
     cotangents: Sequence[Any],
     has: Sequence[bool],
     tables: Sequence[bool],
+    is_prepared: bool,
 ) -> list[Any]:
     """Cotangents of the active inputs, zeros instantiated; those of tables as Rows where that is possible."""
+    given = [c for c, h in zip(cotangents, has, strict=True) if h]
+    quick = pulled_back(program, residuals, given) if is_prepared else None
+    if quick is not None:
+        return [zeros_of(t) if f is None else f for f, t in zip(quick, types, strict=True)]
     operands = [Table(t) if is_table else Linear(t) for t, is_table in zip(types, tables, strict=True)]
     if any(tables):
         program = inline(program)  # so that lookups are seen inside of calls
-    found = backward(program, [*residuals, *operands], [c for c, h in zip(cotangents, has, strict=True) if h])
+    found = backward(program, [*residuals, *operands], given)
     return [_zero(o) if f is None else f for f, o in zip(found[len(residuals) :], operands, strict=True)]
+
+
+def _one(out: Any) -> Any:
+    return Array(np.ones((), out._data.dtype)) if type(out) is Array else full_like(out, 1)
 
 
 def _zero(operand: Linear) -> Any:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, TypeVar
 
 Wrapper = TypeVar("Wrapper", bound=Callable[..., Any])
@@ -16,6 +17,8 @@ def update_wrapper(wrapper: Wrapper, fun: Callable[..., Any], **options: Any) ->
     >>> update_wrapper(lambda x: x, Module()).__name__
     '<lambda>'
     """
+    if type(fun) is FunctionType:
+        return functools.update_wrapper(wrapper, fun, **options)  # type: ignore[return-value]
     names = [name for name in functools.WRAPPER_ASSIGNMENTS if _fits(name, fun)]
     functools.update_wrapper(wrapper, fun, assigned=names, **options)
     return wrapper

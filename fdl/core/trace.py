@@ -7,8 +7,7 @@ operations that it is made of, so there are no levels to compare and none to lea
 
 import sys
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -179,14 +178,14 @@ class use:
         _context.interpreter = self.saved
 
 
-@contextmanager
-def entered(interpreter: Interpreter) -> Iterator[Interpreter]:
+class entered(use):
     """Like :func:`use`, and afterwards tracers of the interpreter count as leaked."""
-    with use(interpreter):
-        try:
-            yield interpreter
-        finally:
-            interpreter.alive = False
+
+    __slots__ = ()
+
+    def __exit__(self, *_: object) -> None:
+        self.interpreter.alive = False
+        super().__exit__()
 
 
 class ReplayedLines:

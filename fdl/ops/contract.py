@@ -68,8 +68,18 @@ class DotGeneral(Primitive):
 
     def reference_for(self, *types: TensorType) -> Callable[..., Any]:
         dtype = types[0].dtype
-        plain = dtype == types[1].dtype == (self.dtype or dtype) == accumulator(dtype)
-        return np.matmul if plain and _matrices(self, types[0].shape, types[1].shape).as_is else self.reference
+        if not dtype == types[1].dtype == (self.dtype or dtype) == accumulator(dtype):
+            return self.reference
+        left, left_shape, right, right_shape, shape, as_is = _matrices(self, types[0].shape, types[1].shape)
+        if as_is:
+            return np.matmul
+
+        def product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+            return np.matmul(x.transpose(left).reshape(left_shape), y.transpose(right).reshape(right_shape)).reshape(
+                shape
+            )
+
+        return product
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         (x, y), (dx, dy) = primals, tangents

@@ -18,6 +18,7 @@ from fdl.core.program import Equation, Program, Var
 from fdl.core.trace import StagedTracer, Value, base, source_line, trace_program, use
 from fdl.core.types import TensorType
 from fdl.numpy_code import NumPyCode, is_plain
+from fdl.ops.arithmetic import add
 from fdl.transforms.forward import DualTracer, JVPInterpreter
 from fdl.transforms.linearize import PartialEvaluation, linearize_values
 from fdl.transforms.transpose import transpose_program
@@ -56,15 +57,15 @@ class PreparedRule:
 
     Attributes:
         run: from operands to the result and the residuals, as NumPy arrays.
-        passed: for each residual the operand that it is, or None.
+        types: of what `run` returns.
+        passed: for the result None, for each residual the operand that it is, or None.
         pull: the operation on residuals and tangents.
-        type: of the result.
     """
 
     run: Callable[..., tuple[np.ndarray, ...]]
+    types: tuple[TensorType, ...]
     passed: tuple[int | None, ...]
     pull: Pull
-    type: TensorType
 
 
 class PreparedJVP(JVPInterpreter):
@@ -95,7 +96,7 @@ class PreparedJVP(JVPInterpreter):
 
     def apply(self, rule: "PreparedRule", args: Sequence[Any]) -> Value:
         """The result of a function for which there is a rule, on arrays and on values with a tangent."""
-        primals: list[Any] = [self.split(a)[0] for a in args]
+        primals: list[Any] = [a.primal if type(a) is DualTracer else a for a in args]
         tangents: list[Any] = [a.tangent for a in args if type(a) is DualTracer]
         return self.recorded(rule, primals, [t.atom for t in tangents])
 
@@ -106,15 +107,55 @@ class PreparedJVP(JVPInterpreter):
 
     def recorded(self, rule: "PreparedRule", primals: Sequence[Array], tangents: Sequence[Any]) -> Value:
         """The result of an operation, and one equation for its derivative."""
-        out, *made = rule.run(*[p._data for p in primals])
-        capture = self.parent.capture
-        residuals = [
-            capture(Array(array) if place is None else primals[place])
-            for place, array in zip(rule.passed, made, strict=True)
+        arrays, captured = rule.run(*[p._data for p in primals]), self.parent.captured
+        values = [
+            _typed(array, kind) if place is None else primals[place]
+            for place, array, kind in zip(rule.passed, arrays, rule.types, strict=True)
         ]
-        var = Var(rule.type)
-        self.parent.equations.append(Equation(rule.pull, (*residuals, *tangents), (var,), source_line()))
-        return DualTracer(self, Array(out), StagedTracer(self.parent, var))
+        operands = []
+        for value in values[1:]:
+            known = captured.get(id(value))
+            if known is None:
+                known = captured[id(value)] = Var(value.type), value
+            operands.append(known[0])
+        var = Var(rule.types[0])
+        self.parent.equations.append(Equation(rule.pull, (*operands, *tangents), (var,), source_line()))
+        return DualTracer(self, values[0], StagedTracer(self.parent, var))
+
+
+def _typed(array: np.ndarray, kind: TensorType) -> Array:
+    """An Array whose type is known."""
+    made = Array(array)
+    made._type = kind
+    return made
+
+
+def pulled_back(program: Program, residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any] | None:
+    """What `backward` finds for the linear inputs of a Program, which follow residuals; None if not all is prepared."""
+    if not all(type(equation.operation) is Pull for equation in program.equations):
+        return None
+    known = {var: r.concrete() for var, r in zip(program.inputs, residuals, strict=False)}
+    found: dict[Any, Array] = {}
+
+    def accumulate(atom: Any, cotangent: Array) -> None:
+        if atom not in found:
+            found[atom] = cotangent
+        else:
+            found[atom] = add(found[atom], cotangent)
+
+    for atom, cotangent in zip(program.outputs, cotangents, strict=True):
+        if cotangent is not None and type(atom) is Var and atom not in known:
+            accumulate(atom, cotangent)
+    for equation in reversed(program.equations):
+        given = found.pop(equation.outputs[0], None)
+        if given is not None:
+            pull: Pull = equation.operation  # type: ignore[assignment]
+            count, inputs = pull.residuals, equation.inputs
+            made = iter(pull.pull(*[known[var] for var in inputs[:count]], given._data))  # type: ignore[index]
+            for atom, has in zip(inputs[count:], pull.nonzero, strict=True):
+                if has:
+                    accumulate(atom, Array(next(made)))
+    return [found.get(var) for var in program.inputs[len(residuals) :]]
 
 
 _rules: dict[Any, PreparedRule | None] = {}
@@ -159,6 +200,6 @@ def prepared(
     if not all(map(is_plain, (*known.equations, *transposed.equations))):
         return None
     places = {var: number for number, var in enumerate(known.inputs)}
-    passed = tuple([places.get(atom) for atom in known.outputs[1:]])  # type: ignore[arg-type]
+    passed = (None, *[places.get(atom) for atom in known.outputs[1:]])  # type: ignore[arg-type]
     pull = Pull(name, NumPyCode(transposed).of_arrays(), count, nonzero)
-    return PreparedRule(NumPyCode(known).of_arrays(), passed, pull, known.output_types[0])
+    return PreparedRule(NumPyCode(known).of_arrays(), tuple(known.output_types), passed, pull)

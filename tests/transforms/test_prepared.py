@@ -23,6 +23,8 @@ FUNCTIONS = {
     "no derivative": lambda x: fnp.sum(fnp.round(x)) + x[0, 0],
     "linear algebra": lambda x: fnp.linalg.det(x.T @ x + fnp.eye(4)),
     "gradient inside": lambda x: fnp.sum(fdl.grad(lambda y: fnp.sum(fnp.tanh(y) ** 2))(x) ** 2),
+    "one value twice": lambda x: fnp.sum(x + x) * fnp.sum(x),
+    "nothing read": lambda x: fnp.sum(fnp.ones(3)),
     "batched": lambda x: fdl.vmap(lambda row: fnp.dot(row, fnp.exp(row)))(x).sum(),
     "complex": lambda x: fnp.abs(fnp.fft.fft(x + 1j * x[::-1])).sum(),
 }
@@ -44,6 +46,22 @@ def test_bits_of_unprepared_derivatives(name, shape, dtype, rng, monkeypatch):
         for part, other in zip(parts, expected, strict=True):
             assert (part.shape, part.dtype) == (other.shape, other.dtype)
             assert np.asarray(part).tobytes() == np.asarray(other).tobytes()
+
+
+def test_several_arguments_and_a_result_that_is_one(rng):
+    x, y = (fnp.asarray(rng.normal(size=(3, 2))) for _ in range(2))
+
+    def function(parts, z, flag):
+        return fnp.sum(parts["x"] * fnp.sin(z)) if flag else parts["x"][0, 0], (parts, "aux")
+
+    for _ in range(4):
+        (by_parts, by_z), aux = fdl.grad(function, argnums=(0, 1), has_aux=True)({"x": x, "unused": y}, y, True)
+        np.testing.assert_allclose(by_parts["x"], np.sin(y), 1e-6)
+        np.testing.assert_allclose(by_z, np.asarray(x) * np.cos(y), 1e-6)
+        assert not np.any(by_parts["unused"]) and by_parts["unused"].shape == y.shape and aux[1] == "aux"
+        (by_parts, by_z), _ = fdl.grad(function, argnums=(0, 1), has_aux=True)({"x": x}, y, False)
+        assert np.sum(by_parts["x"]) == 1 and not np.any(by_z)
+        assert fdl.grad(lambda x: x)(2.0) == 1
 
 
 def test_a_rule_is_prepared_once(monkeypatch):
