@@ -19,6 +19,7 @@ from fdl.config import config
 from fdl.core.interpret import apply_program
 from fdl.core.program import Equation, Program
 from fdl.core.trace import base, current, is_eager, trace_program, use
+from fdl.dtypes import ANY
 from fdl.numpy_code import LEAF, SMALL, NumPyCode, draws, is_plain
 from fdl.transforms.forward import DualTracer
 from fdl.transforms.prepared import PreparedJVP, prepared
@@ -30,7 +31,8 @@ _LARGE = 1 << 16  # elements of an array, from which on NumPy's time hides that 
 _ONCE = object()  # seen once
 _NEVER = object()  # what cannot be traced
 _OFTEN = 256  # calls after which machine code is worth a compilation
-_PLAIN = (int, str, bool, type(None), type, np.dtype)
+_KINDS = (int, str, bool, type(None), type, np.dtype)  # of what a call depends on by value
+_PLAIN = frozenset((*_KINDS, *[type(dtype) for dtype in ANY]))  # the commonest of their classes
 
 
 def composite(function: F) -> F:
@@ -181,8 +183,12 @@ def _describe(value: Any, kind: list[Any], arrays: list[Array]) -> None:
         kind.append(of)
         kind.append(len(value))
         for item in value:
-            _describe(item, kind, arrays)
-    elif of in _PLAIN or isinstance(value, _PLAIN):
+            if type(item) is Array and item._data is not None:
+                arrays.append(item)
+                kind += (item._data.shape, item._data.dtype)
+            else:
+                _describe(item, kind, arrays)
+    elif of in _PLAIN or isinstance(value, _KINDS):
         kind.append(of)
         kind.append(value)
     else:
