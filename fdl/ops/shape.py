@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
+from operator import methodcaller
 from typing import Any, ClassVar
 
 import numpy as np
@@ -56,14 +57,24 @@ class BroadcastInDim(IndexMap):
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         if x.flags.c_contiguous:  # another view of its memory; np.broadcast_to takes ten times as long
-            strides = [0] * len(self.shape)
-            for axis, extent, stride in zip(self.axes, x.shape, x.strides, strict=True):
-                strides[axis] = stride if extent != 1 else 0
-            return np.ndarray(self.shape, x.dtype, x, 0, strides)
+            return np.ndarray(self.shape, x.dtype, x, 0, self._strides(x.shape, x.strides))
         aligned = [1] * len(self.shape)
         for axis, extent in zip(self.axes, x.shape, strict=True):
             aligned[axis] = extent
         return np.broadcast_to(x.reshape(aligned), self.shape)
+
+    def reference_for(self, *types: TensorType) -> Callable[..., Any]:
+        (x,), shape, reference = types, self.shape, self.reference
+        dtype, sizes = x.dtype, [prod(x.shape[axis + 1 :]) * x.dtype.itemsize for axis in range(x.ndim)]
+        steps = self._strides(x.shape, sizes)
+        return lambda x: np.ndarray(shape, dtype, x, 0, steps) if x.flags.c_contiguous else reference(x)
+
+    def _strides(self, shape: Sequence[int], strides: Sequence[int]) -> list[int]:
+        """Strides of the result on the memory of an operand."""
+        found = [0] * len(self.shape)
+        for axis, extent, stride in zip(self.axes, shape, strides, strict=True):
+            found[axis] = stride if extent != 1 else 0
+        return found
 
     def index_map(self, position: Sequence[Any], x: TensorType) -> Sequence[Any]:
         return [position[a] * (n != 1 or self.shape[a] == 1) for a, n in zip(self.axes, x.shape, strict=True)]
@@ -98,6 +109,9 @@ class Reshape(Structural):
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         return x.reshape(self.shape)
+
+    def reference_for(self, *types: TensorType) -> Callable[..., Any]:
+        return methodcaller("reshape", self.shape)
 
     def transpose(self, cotangent: Any, x: Any) -> Sequence[Any]:
         return (reshape(cotangent, x.type.shape),)

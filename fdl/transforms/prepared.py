@@ -107,7 +107,8 @@ class PreparedJVP(JVPInterpreter):
 
     def recorded(self, rule: "PreparedRule", primals: Sequence[Array], tangents: Sequence[Any]) -> Value:
         """The result of an operation, and one equation for its derivative."""
-        arrays, captured = rule.run(*[p._data for p in primals]), self.parent.captured
+        parent = self.parent
+        arrays, captured = rule.run(*[p._data for p in primals]), parent.captured
         values = [
             _typed(array, kind) if place is None else primals[place]
             for place, array, kind in zip(rule.passed, arrays, rule.types, strict=True)
@@ -119,8 +120,8 @@ class PreparedJVP(JVPInterpreter):
                 known = captured[id(value)] = Var(value.type), value
             operands.append(known[0])
         var = Var(rule.types[0])
-        self.parent.equations.append(Equation(rule.pull, (*operands, *tangents), (var,), source_line()))
-        return DualTracer(self, values[0], StagedTracer(self.parent, var))
+        parent.equations.append(Equation(rule.pull, (*operands, *tangents), (var,), source_line()))
+        return DualTracer(self, values[0], StagedTracer(parent, var))
 
 
 def _typed(array: np.ndarray, kind: TensorType) -> Array:

@@ -168,6 +168,18 @@ def says(operation: Primitive, arrays: tuple[np.ndarray, ...]) -> str:
 
 
 @pytest.mark.parametrize("name", CLASSES)
+def test_references_for_types_have_the_bits_of_references(name: str) -> None:
+    for operation, arrays in samples(name):
+        prepared = operation.reference_for(*map(type_of, arrays))
+        if prepared == operation.reference:
+            continue
+        for given in (arrays, [a.copy("F") for a in arrays], [np.flip(np.flip(a).copy()) for a in arrays]):
+            with np.errstate(all="ignore"):
+                found, expected = np.asarray(prepared(*given)), np.asarray(operation.reference(*given))
+            assert (found.shape, found.dtype, found.tobytes()) == (expected.shape, expected.dtype, expected.tobytes())
+
+
+@pytest.mark.parametrize("name", CLASSES)
 def test_there_are_samples(name: str) -> None:
     operations = [operation for operation, _ in samples(name)]
     assert operations and all(type(o) is registry[name] for o in operations)
